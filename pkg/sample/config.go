@@ -75,7 +75,7 @@ func sampleConfigVariables() []envVariable {
 			sampleConfigAddressSetter(func(c *Config) *string { return &c.ListenAddr })},
 		{"PPROF_ADDR", "", "address of net/http/pprof, e.g. 127.0.0.1:6060; empty: off, because it exposes memory to every client",
 			sampleConfigOptionalSetter(sampleConfigAddressSetter(func(c *Config) *string { return &c.PprofAddr }))},
-		{"LOG_LEVEL", "info", "debug, info, warn or error; each successful request is a line at debug",
+		{"LOG_LEVEL", "info", "debug, info, warn or error; up to 50 requests a second are lines at info, up to 50 with status 5xx lines at error",
 			func(c *Config, v string) error { return c.LogLevel.Set(v) }},
 		{"REDIS_ADDR", "", "Redis that keeps the orders; empty: /orders answers 503 and /readyz does not check Redis",
 			sampleConfigOptionalSetter(sampleConfigAddressSetter(func(c *Config) *string { return &c.RedisAddr }))},

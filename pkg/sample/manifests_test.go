@@ -73,15 +73,21 @@ func TestManifestKeepsTheContract(t *testing.T) {
 	}
 }
 
-// TestAutoscalersOfTheManifests checks that the two autoscalers agree.
+// TestAutoscalersOfTheManifests checks that the autoscalers agree.
 func TestAutoscalersOfTheManifests(t *testing.T) {
 	t.Parallel()
 	byCPU := readManifest[autoscalingv2.HorizontalPodAutoscaler](t, "overlays/hpa-cpu/hpa.yaml")
 	byRequests := readManifest[autoscalingv2.HorizontalPodAutoscaler](t, "overlays/hpa-requests/hpa.yaml")
-	if byCPU.Name != byRequests.Name {
-		t.Errorf("names %s and %s: applying one overlay after the other would leave two for one Deployment", byCPU.Name, byRequests.Name)
+	byTotal := readManifest[autoscalingv2.HorizontalPodAutoscaler](t, "overlays/hpa-total/hpa.yaml")
+	if byCPU.Name != byRequests.Name || byTotal.Name != byRequests.Name {
+		t.Errorf("names %s, %s and %s: applying one overlay after the other would leave two for one Deployment", byCPU.Name, byRequests.Name, byTotal.Name)
 	}
-	for name, hpa := range map[string]autoscalingv2.HorizontalPodAutoscaler{"hpa-cpu": byCPU, "hpa-requests": byRequests} {
+	total := byTotal.Spec.Metrics[0]
+	if total.Type != autoscalingv2.ObjectMetricSourceType || total.Object.Target.Type != autoscalingv2.ValueMetricType || total.Object.Target.Value.Value() != 500 ||
+		total.Object.Metric.Name != byRequests.Spec.Metrics[0].Pods.Metric.Name || total.Object.DescribedObject.Name != byTotal.Spec.ScaleTargetRef.Name {
+		t.Errorf("hpa-total: %+v; want 500 requests per second of the Deployment", total.Object)
+	}
+	for name, hpa := range map[string]autoscalingv2.HorizontalPodAutoscaler{"hpa-cpu": byCPU, "hpa-requests": byRequests, "hpa-total": byTotal} {
 		if *hpa.Spec.MinReplicas != 2 || hpa.Spec.MaxReplicas != 10 || hpa.Spec.ScaleTargetRef.Name != "sample" {
 			t.Errorf("%s: %+v", name, hpa.Spec)
 		}

@@ -49,19 +49,27 @@ func (s *Service) observeSampleHTTPRequests(next http.Handler) http.Handler {
 	})
 }
 
+// logSampleHTTPRequest logs a request with its trace ID, up to requestLinesPerSecond. The next line has the number of omitted lines.
 func (s *Service) logSampleHTTPRequest(r *http.Request, code int, took time.Duration) {
-	level := zapcore.DebugLevel
-	switch {
-	case code >= http.StatusInternalServerError:
+	level := zapcore.InfoLevel
+	if code >= http.StatusInternalServerError {
 		level = zapcore.ErrorLevel
-	case code >= http.StatusBadRequest:
-		level = zapcore.InfoLevel
 	}
-	if entry := s.log.Check(level, "Request"); entry != nil {
-		entry.Write(sampleTraceField(r.Context()), zap.String("method", sampleHTTPMethodLabel(r.Method)),
-			zap.String("route", sampleHTTPRouteLabel(r.Pattern)), zap.Int("code", code), zap.Duration("took", took),
-			zap.String("remote", r.RemoteAddr))
+	if !s.log.Core().Enabled(level) {
+		return
 	}
+	omitted, ok := s.requestLog.allowSampleRequestLine(code, time.Now())
+	if !ok {
+		return
+	}
+	fields := []zap.Field{
+		sampleTraceField(r.Context()), zap.String("method", sampleHTTPMethodLabel(r.Method)), zap.String("route", sampleHTTPRouteLabel(r.Pattern)),
+		zap.Int("code", code), zap.Duration("took", took), zap.String("remote", r.RemoteAddr),
+	}
+	if omitted > 0 {
+		fields = append(fields, zap.Int("omitted", omitted))
+	}
+	s.log.Log(level, "Request", fields...)
 }
 
 // recoverSampleHandlerPanic turns a panic into a 500 and a log line: a bad request must not end other requests.

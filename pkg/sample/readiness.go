@@ -4,6 +4,7 @@ package sample
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -37,35 +38,91 @@ func (r *readiness) isInSampleReadinessPhase(p servicePhase) bool {
 	return servicePhase(r.phase.Load()) == p
 }
 
-// checkSampleReadiness returns the reason why the service is not ready at now, or nil. It checks the dependencies only in
-// phaseServing: the start-up jitter must spare them, and their state does not matter while the service drains.
-func (r *readiness) checkSampleReadiness(ctx context.Context, now time.Time) error {
-	switch servicePhase(r.phase.Load()) {
-	case phaseStarting:
-		return errors.New("starting: waiting for the start-up jitter")
-	case phaseDraining:
-		return errors.New("draining: told to end")
-	case phaseServing:
-	}
-	return r.pingSampleDependencies(ctx, now)
+// healthReport is the answer of a probe.
+type healthReport struct {
+	Status string `json:"status"` // statusOK or statusUnavailable
+	// Failed is the name of the first failed check.
+	Failed string `json:"failed,omitempty"`
+	// Checks maps the name of each check to statusOK or to its failure. A check that was not made is absent.
+	Checks map[string]string `json:"checks,omitempty"`
 }
 
-// pingSampleDependencies returns the first dependency's error, or nil.
-func (r *readiness) pingSampleDependencies(ctx context.Context, now time.Time) error {
+const (
+	statusOK          = "ok"
+	statusUnavailable = "unavailable"
+	// phaseCheck is the name of the check of the service's own phase.
+	phaseCheck = "phase"
+)
+
+// addSampleHealthCheck adds the result of a check.
+func (h *healthReport) addSampleHealthCheck(name string, err error) {
+	if err == nil {
+		h.Checks[name] = statusOK
+		return
+	}
+	h.Checks[name] = err.Error()
+	if h.Status = statusUnavailable; h.Failed == "" {
+		h.Failed = name
+	}
+}
+
+// checkSampleReadiness returns the reason why the service is not ready at now, or nil.
+func (r *readiness) checkSampleReadiness(ctx context.Context, now time.Time) error {
+	_, err := r.reportSampleReadiness(ctx, now)
+	return err
+}
+
+// reportSampleReadiness makes the checks, and returns the error of the first that fails. It checks the dependencies only in phaseServing: the
+// start-up jitter must spare them, and their state does not matter while the service drains.
+func (r *readiness) reportSampleReadiness(ctx context.Context, now time.Time) (healthReport, error) {
+	report := healthReport{Status: statusOK, Checks: map[string]string{}}
+	var err error
+	switch servicePhase(r.phase.Load()) {
+	case phaseStarting:
+		err = errors.New("starting: waiting for the start-up jitter")
+	case phaseDraining:
+		err = errors.New("draining: told to end")
+	case phaseServing:
+	}
+	report.addSampleHealthCheck(phaseCheck, err)
+	if err != nil {
+		return report, err
+	}
+	return report, r.pingSampleDependencies(ctx, now, &report)
+}
+
+// pingSampleDependencies adds the result of each dependency to the report, and returns the first error, or nil.
+func (r *readiness) pingSampleDependencies(ctx context.Context, now time.Time, report *healthReport) (first error) {
 	for _, c := range r.checks {
-		if err := c.pingSampleDependency(ctx, now); err != nil {
-			return fmt.Errorf("%s: %w", c.name, err)
+		err := c.pingSampleDependency(ctx, now)
+		report.addSampleHealthCheck(c.name, err)
+		if err != nil && first == nil {
+			first = fmt.Errorf("%s: %w", c.name, err)
 		}
 	}
-	return nil
+	return first
 }
 
 func (r *readiness) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	if err := r.checkSampleReadiness(req.Context(), time.Now()); err != nil {
-		http.Error(w, "not ready: "+err.Error(), http.StatusServiceUnavailable)
-		return
+	report, _ := r.reportSampleReadiness(req.Context(), time.Now()) // the report has the error
+	writeSampleHealthReport(w, report)
+}
+
+// serveSampleLiveness answers that the process serves. It checks nothing else: a restart brings no dependency back.
+func serveSampleLiveness(w http.ResponseWriter, _ *http.Request) {
+	writeSampleHealthReport(w, healthReport{Status: statusOK})
+}
+
+func writeSampleHealthReport(w http.ResponseWriter, report healthReport) {
+	code := http.StatusOK
+	if report.Status != statusOK {
+		code = http.StatusServiceUnavailable
 	}
-	writeSampleResponseText(w, "ready\n")
+	doc, err := json.Marshal(report)
+	if err != nil {
+		panic(err) // texts always marshal
+	}
+	writeSampleResponseJSON(w, code, append(doc, '\n'))
 }
 
 // dependencyCheck pings a dependency, bounded in time, and keeps the result for dependencyCheckTTL.

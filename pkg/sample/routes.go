@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"net/http/pprof"
 	"strings"
@@ -53,7 +52,7 @@ func (s *Service) newSampleHTTPHandler(gatherer prometheus.Gatherer) http.Handle
 	s.metrics.initSampleRouteCounters(http.MethodGet, unmatchedRoute, http.StatusNotFound)
 
 	all := http.NewServeMux()
-	all.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeSampleResponseText(w, "ok\n") })
+	all.HandleFunc("GET /healthz", serveSampleLiveness)
 	all.Handle("GET /readyz", &s.ready)
 	all.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{
 		MaxRequestsInFlight: 8, // a few scrapers at once, not a crowd
@@ -114,11 +113,6 @@ func writeSampleResponseJSON(w http.ResponseWriter, code int, doc []byte) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
 	_, _ = w.Write(doc)
-}
-
-func writeSampleResponseText(w http.ResponseWriter, text string) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	_, _ = io.WriteString(w, text)
 }
 
 // writeSampleResponseError answers with {"error": message, "trace_id": …}. The message is for the client; causes go to the log.

@@ -85,8 +85,8 @@ func TestAnswers(t *testing.T) {
 		want                       string // part of the body
 	}{
 		{"index", "GET", "/", "", nil, 200, `"service":"sample"`},
-		{"healthz", "GET", "/healthz", "", nil, 200, "ok"},
-		{"readyz", "GET", "/readyz", "", nil, 200, "ready"},
+		{"healthz", "GET", "/healthz", "", nil, 200, `{"status":"ok"}` + "\n"},
+		{"readyz", "GET", "/readyz", "", nil, 200, `{"status":"ok","checks":{"phase":"ok"}}` + "\n"},
 		{"work", "GET", "/work?ms=1", "", nil, 200, `{"cpu_ms":1}`},
 		{"work of nothing", "GET", "/work?ms=0", "", nil, 200, `{"cpu_ms":0}`},
 		{"work without ms", "GET", "/work", "", nil, 400, "ms must be a whole number from 0 to 1000"},
@@ -427,8 +427,9 @@ func TestReadinessDoesNotWaitForADeadDependency(t *testing.T) {
 		if took := time.Since(start); w.Code != 503 || took != 100*time.Millisecond {
 			t.Errorf("%d after %v", w.Code, took)
 		}
-		if body := w.Body.String(); body != "not ready: redis: context deadline exceeded\n" {
-			t.Errorf("body %q", body)
+		want := `{"status":"unavailable","failed":"redis","checks":{"phase":"ok","redis":"context deadline exceeded"}}` + "\n"
+		if body := w.Body.String(); body != want || w.Header().Get("Content-Type") != "application/json" {
+			t.Errorf("%s, body %q; want %q", w.Header().Get("Content-Type"), body, want)
 		}
 	})
 }

@@ -49,6 +49,7 @@ type Service struct {
 	ready         readiness
 	slots         *requestSlots
 	clientLimiter *clientLimiter
+	requestLog    requestLogLimiter
 	cpus          chan struct{}
 	buffers       *bufferPool
 	orders        orderStore // nil: not configured
@@ -162,7 +163,7 @@ func (s *Service) runSampleReadinessPhases(ctx context.Context, addr net.Addr) {
 			return
 		}
 	}
-	if err := s.ready.pingSampleDependencies(ctx, time.Now()); err != nil { // connects now, so that the jitter also spreads the connections
+	if err := s.ready.pingSampleDependencies(ctx, time.Now(), &healthReport{Checks: map[string]string{}}); err != nil { // connects now, so that the jitter also spreads the connections
 		s.log.Warn("Dependency is not ready", zap.NamedError("err", err))
 	}
 	s.ready.enterSampleReadinessPhase(phaseServing)
@@ -184,6 +185,9 @@ func (s *Service) drainSampleHTTPServer(ctx context.Context, server *http.Server
 	}
 	if err := server.Shutdown(ctx); err != nil {
 		return errors.Join(fmt.Errorf("shut down with %d requests unanswered: %w", s.slots.used.Load(), err), server.Close())
+	}
+	if omitted := s.requestLog.takeOmittedSampleRequests(); omitted > 0 {
+		s.log.Info("Requests not logged", zap.Int("omitted", omitted))
 	}
 	s.log.Info("Stopped")
 	return nil

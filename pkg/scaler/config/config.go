@@ -3,6 +3,8 @@ package config
 
 import (
 	"maps"
+	"net/http"
+	"net/netip"
 	"slices"
 
 	"go.yaml.in/yaml/v3"
@@ -16,6 +18,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/schedule"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/webhook"
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
@@ -153,6 +156,19 @@ func (c *Config) NewSenders() map[string]notify.Sender {
 	}
 	return senders
 }
+
+// WebhookClient returns a client for the webhooks of actions. It reaches the loopback and link-local addresses that a notifier allows, and no
+// others.
+func (c *Config) WebhookClient() *http.Client {
+	var allowed []netip.Prefix
+	for _, name := range slices.Sorted(maps.Keys(c.Notify)) {
+		allowed = append(allowed, c.Notify[name].AllowedAddresses()...)
+	}
+	return webhook.NewGuardedClient(allowed)
+}
+
+// Notes returns warnings about a valid configuration.
+func (c *Config) Notes() []string { return c.Events.Notes() }
 
 // WebhookURLs returns a function for each notifier, by name, that reads the URL which an action may call.
 func (c *Config) WebhookURLs() map[string]func() (string, error) {

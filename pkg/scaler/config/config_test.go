@@ -1,13 +1,18 @@
 package config
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/webhook"
 )
 
 const configHeader = "apiVersion: config.tachometer.dev/v1alpha1\nkind: ScalerConfig\n"
@@ -33,6 +38,37 @@ func TestShipped(t *testing.T) {
 	}
 	if len(c.Schedules) != 1 || c.Schedules[0].Verify != "work" || c.Verifications["work"].Requests != 20 {
 		t.Errorf("%+v", c)
+	}
+}
+
+// TestExamples checks that every example is a valid configuration whose notes are none.
+func TestExamples(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("../../../manifests/scaler/examples/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%d examples, %v", len(files), err)
+	}
+	for _, file := range files {
+		if c, err := Load([]byte(readConfigFile(t, file))); err != nil || len(c.Notes()) != 0 || len(c.Events.Rules) == 0 {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
+}
+
+// TestWebhookClient checks that actions reach the addresses that a notifier lists, and no other addresses of this machine.
+func TestWebhookClient(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer server.Close()
+	url := func() (string, error) { return server.URL, nil }
+	for list, want := range map[string]bool{"": false, ", allowAddresses: [127.0.0.1]": true} {
+		c, err := Load([]byte(configHeader + "notify: {open: {webhook: {urlFile: /url" + list + "}}}\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := webhook.Post(t.Context(), c.WebhookClient(), url, nil, []byte("{}")); (err == nil) != want {
+			t.Errorf("%q: %v; want reached %t", list, err, want)
+		}
 	}
 }
 

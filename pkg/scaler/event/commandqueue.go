@@ -3,7 +3,9 @@ package event
 import (
 	"container/list"
 	"context"
+	"errors"
 	"sync"
+	"time"
 )
 
 // This file queues commands until Run delivers them, and drops commands that a later command supersedes.
@@ -16,7 +18,15 @@ type commandQueue struct {
 	waiting      *list.List // of *queuedCommand
 	latestByHold map[string]*list.Element
 	changed      chan struct{} // closed and replaced whenever a command comes or goes
+	failingSince time.Time     // zero: the sink took or rejected the last command
 }
+
+// maxFullWait is how long the sink may fail before a full queue takes no further command: longer than most outages of an API server, and
+// short enough for the events of other workloads, which wait behind it.
+const maxFullWait = 10 * time.Second
+
+// errQueueFull is the error of a command for a workload that takes no holds.
+var errQueueFull = errors.New("the queue of the workload is full, and the workload takes no holds")
 
 // queuedCommand is a command of a delivery.
 type queuedCommand struct {
@@ -25,8 +35,12 @@ type queuedCommand struct {
 }
 
 // supersedesEventCommand reports whether c makes an earlier command for the same hold needless. A raise that expires before the earlier
-// command does not: if c expired undelivered, the earlier command would be lost too.
+// command does not: if c expired undelivered, the earlier command would be lost too. Of a start and an end, only the later by its event's
+// time counts.
 func (c *queuedCommand) supersedesEventCommand(earlier *queuedCommand) bool {
+	if c.command.release != earlier.command.release && c.command.at.Before(earlier.command.at) {
+		return false
+	}
 	return c.command.release || !c.command.expiresAt.Before(earlier.command.expiresAt)
 }
 
@@ -35,35 +49,49 @@ func newEventCommandQueue(maxWaiting int) *commandQueue {
 }
 
 // appendEventCommand appends c, and returns the command that it replaces, or nil. It waits while the queue is full; its error is the error of
-// ctx, or ErrStopped.
+// ctx, or ErrStopped. It returns errQueueFull if the workload takes no holds.
 func (q *commandQueue) appendEventCommand(ctx context.Context, stopped <-chan struct{}, c *queuedCommand) (*queuedCommand, error) {
 	for {
-		replaced, ok, changed := q.tryAppendEventCommand(c)
-		if ok {
+		replaced, failingSince, changed := q.tryAppendEventCommand(c)
+		if changed == nil {
 			return replaced, nil
 		}
+		left := maxFullWait
+		if !failingSince.IsZero() {
+			left -= time.Since(failingSince)
+		}
+		if left <= 0 {
+			return nil, errQueueFull
+		}
+		timer := time.NewTimer(left)
 		select {
 		case <-ctx.Done():
+			timer.Stop()
 			return nil, ctx.Err()
 		case <-stopped:
+			timer.Stop()
 			return nil, ErrStopped
 		case <-changed:
+		case <-timer.C:
 		}
+		timer.Stop()
 	}
 }
 
-func (q *commandQueue) tryAppendEventCommand(c *queuedCommand) (replaced *queuedCommand, ok bool, changed <-chan struct{}) {
+// tryAppendEventCommand appends c, and returns no channel. If the queue is full, it returns the channel to wait for, and since when the sink
+// has been failing.
+func (q *commandQueue) tryAppendEventCommand(c *queuedCommand) (replaced *queuedCommand, failingSince time.Time, changed <-chan struct{}) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	id := c.command.hold.ID
 	if at := q.latestByHold[id]; at != nil && c.supersedesEventCommand(at.Value.(*queuedCommand)) {
 		replaced = q.waiting.Remove(at).(*queuedCommand)
 	} else if q.waiting.Len() >= q.maxWaiting {
-		return nil, false, q.changed
+		return nil, q.failingSince, q.changed
 	}
 	q.latestByHold[id] = q.waiting.PushBack(c)
 	q.signalEventQueueChange()
-	return replaced, true, nil
+	return replaced, time.Time{}, nil
 }
 
 // takeEventCommand removes and returns the first command. It waits for a command, and returns nil when ctx has ended.
@@ -102,6 +130,18 @@ func (q *commandQueue) isEventCommandSuperseded(c *queuedCommand) bool {
 	defer q.mu.Unlock()
 	at := q.latestByHold[c.command.hold.ID]
 	return at != nil && at.Value.(*queuedCommand).supersedesEventCommand(c)
+}
+
+// recordEventSinkResult records whether the sink took or rejected a command, or failed.
+func (q *commandQueue) recordEventSinkResult(failed bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch {
+	case !failed:
+		q.failingSince = time.Time{}
+	case q.failingSince.IsZero():
+		q.failingSince = time.Now()
+	}
 }
 
 // signalEventQueueChange wakes all waiting goroutines. The caller holds mu.

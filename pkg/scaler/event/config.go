@@ -8,7 +8,17 @@ import "time"
 type Config struct {
 	Kafka *KafkaConfig // optional
 	HTTP  *HTTPConfig  // optional
-	Rules []Rule
+	// Format is the form of the messages of all sources.
+	Format Format
+	Rules  []Rule
+}
+
+// Notes returns warnings about a valid configuration.
+func (c *Config) Notes() []string {
+	if c.Kafka != nil && c.Kafka.SASL != nil && c.Kafka.TLS == nil {
+		return []string{"events.kafka: " + c.Kafka.SASL.Mechanism + " without tls hides the password, but not the events, and does not prove the broker"}
+	}
+	return nil
 }
 
 // KafkaConfig is a Kafka topic and the access to it.
@@ -16,14 +26,22 @@ type KafkaConfig struct {
 	// Brokers are HOST:PORT; a single reachable broker is enough.
 	Brokers []string
 	Topic   string
-	// Rewind is how far back reading begins after a start, and after a broker lost records.
+	// Rewind is how far back reading begins after a start, and after a broker lost records. Decode sets it to the largest maxFor of a rule,
+	// at most MaxTTL, unless the file has it.
 	Rewind time.Duration
 	TLS    *KafkaTLS  // optional
 	SASL   *KafkaSASL // optional
 }
 
-// DefaultRewind covers the start of another replica, and takes little time to read.
-const DefaultRewind = time.Minute
+// defaultEventRewind returns the default rewind: the longest time for which an event may count. So the scaler delivers a missed start after an
+// absence of any length, unless the start has expired. Remembered ids prevent a second delivery.
+func defaultEventRewind(rules []Rule) time.Duration {
+	longest := minRewind
+	for i := range rules {
+		longest = max(longest, min(rules[i].MaxFor, MaxTTL))
+	}
+	return longest
+}
 
 // KafkaTLS is the TLS configuration of broker connections. Each new connection reads all files again.
 type KafkaTLS struct {

@@ -15,7 +15,8 @@ import (
 // This file decodes the section events, except its rules.
 
 const (
-	maxRewind    = 24 * time.Hour
+	minRewind    = time.Minute // the start of another replica
+	maxRewind    = MaxTTL
 	maxListItems = 100
 )
 
@@ -28,10 +29,18 @@ func Decode(strictly *strict.Decoder, path string, n *yaml.Node) Config {
 	d := &configDecoder{strictly}
 	var c Config
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
-		"kafka": func(path string, n *yaml.Node) { c.Kafka = d.eventSourceKafkaFromYAML(path, n) },
-		"http":  func(path string, n *yaml.Node) { c.HTTP = d.eventSourceHTTPFromYAML(path, n) },
-		"rules": func(path string, n *yaml.Node) { c.Rules = d.eventRulesFromYAML(path, n) },
+		"kafka":  func(path string, n *yaml.Node) { c.Kafka = d.eventSourceKafkaFromYAML(path, n) },
+		"http":   func(path string, n *yaml.Node) { c.HTTP = d.eventSourceHTTPFromYAML(path, n) },
+		"rules":  func(path string, n *yaml.Node) { c.Rules = d.eventRulesFromYAML(path, n) },
+		"fields": func(path string, n *yaml.Node) { c.Format.Fields = d.eventFieldPlacesFromYAML(path, n) },
+		"ttl":    d.Duration(&c.Format.TTL, MinTTL, MaxTTL),
 	})
+	if c.Format.TTL == 0 {
+		c.Format.TTL = DefaultTTL
+	}
+	if c.Kafka != nil && c.Kafka.Rewind == 0 {
+		c.Kafka.Rewind = defaultEventRewind(c.Rules)
+	}
 	if d.HasFault(path) {
 		return c
 	}
@@ -43,7 +52,7 @@ func Decode(strictly *strict.Decoder, path string, n *yaml.Node) Config {
 }
 
 func (d *configDecoder) eventSourceKafkaFromYAML(path string, n *yaml.Node) *KafkaConfig {
-	k := KafkaConfig{Rewind: DefaultRewind}
+	var k KafkaConfig
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
 		"brokers": func(path string, n *yaml.Node) { k.Brokers = d.eventSourceBrokersFromYAML(path, n) },
 		"topic":   d.eventPatternFromYAML(&k.Topic, topicNamePattern, "a topic: letters, digits, dots, _ and -, at most 249"),
@@ -52,7 +61,31 @@ func (d *configDecoder) eventSourceKafkaFromYAML(path string, n *yaml.Node) *Kaf
 		"sasl":    func(path string, n *yaml.Node) { k.SASL = d.eventSourceSASLFromYAML(path, n) },
 	})
 	d.Require(path, "brokers", "topic")
+	if k.SASL != nil && k.SASL.Mechanism == MechanismPlain && k.TLS == nil {
+		d.AddFault(path+".sasl.mechanism", "PLAIN sends the password in the clear; add tls: {}, or use SCRAM-SHA-512")
+	}
 	return &k
+}
+
+// fieldPlacePattern matches a FieldPlace.
+var fieldPlacePattern = regexp.MustCompile(`^(key|timestamp|header\.[!-~]{1,100}|data(\.[^.\s]+)+)$`)
+
+// eventFieldPlacesFromYAML decodes a mapping of fields to their places in a message.
+func (d *configDecoder) eventFieldPlacesFromYAML(path string, n *yaml.Node) map[string]FieldPlace {
+	all := map[string]FieldPlace{}
+	fields := map[string]strict.FieldDecoder{}
+	if n.Kind == yaml.MappingNode {
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			name := n.Content[i].Value
+			fields[name] = func(path string, n *yaml.Node) {
+				var place string
+				d.eventPatternFromYAML(&place, fieldPlacePattern, "key, timestamp, header.NAME or data.PATH")(path, n)
+				all[name] = FieldPlace(place)
+			}
+		}
+	}
+	d.DecodeMapping(path, n, fields)
+	return all
 }
 
 func (d *configDecoder) eventSourceBrokersFromYAML(path string, n *yaml.Node) []string {

@@ -2,6 +2,7 @@ package event
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -35,6 +36,8 @@ const completeEventsYAML = `events:
     secretFiles: [/etc/new, /etc/old]
     certFile: /etc/tls.crt
     keyFile: /etc/tls.key
+  ttl: 2h
+  fields: {id: header.event-id, sale: key, pods: data.scale.pods}
   rules:
   - name: flash-sale
     namespace: sale
@@ -70,7 +73,8 @@ func TestDecode(t *testing.T) {
 			TLS:  &KafkaTLS{CAFile: "/etc/ca.crt", CertFile: "/etc/tls.crt", KeyFile: "/etc/tls.key", ServerName: "kafka"},
 			SASL: &KafkaSASL{Mechanism: MechanismScramSHA256, UsernameFile: "/etc/user", PasswordFile: "/etc/password"},
 		},
-		HTTP: &HTTPConfig{Address: ":8443", SecretFiles: []string{"/etc/new", "/etc/old"}, CertFile: "/etc/tls.crt", KeyFile: "/etc/tls.key"},
+		HTTP:   &HTTPConfig{Address: ":8443", SecretFiles: []string{"/etc/new", "/etc/old"}, CertFile: "/etc/tls.crt", KeyFile: "/etc/tls.key"},
+		Format: Format{TTL: 2 * time.Hour, Fields: map[string]FieldPlace{"id": "header.event-id", "sale": "key", "pods": "data.scale.pods"}},
 		Rules: []Rule{{
 			Name: "flash-sale", Type: "FLASH_SALE_START", ReleaseOn: "FLASH_SALE_END", Match: map[string]string{"region": "eu", "vip": "true"}, Key: "sale",
 			Workloads: []WorkloadSpec{
@@ -96,7 +100,7 @@ func TestDefaults(t *testing.T) {
 	if err := faults.Err(); err != nil {
 		t.Fatal(err)
 	}
-	if c.Kafka.Rewind != DefaultRewind || c.Kafka.TLS != nil || c.Kafka.SASL != nil || c.HTTP != nil || c.Rules[0].MaxFor != 48*time.Hour {
+	if c.Kafka.Rewind != 48*time.Hour || c.Format.TTL != DefaultTTL || c.Kafka.TLS != nil || c.Kafka.SASL != nil || c.HTTP != nil || c.Rules[0].MaxFor != 48*time.Hour {
 		t.Errorf("%+v, %+v", c.Kafka, c.Rules[0])
 	}
 }
@@ -111,9 +115,11 @@ func TestFaults(t *testing.T) {
 		"no brokers":                      {`["kafka-0:9092", "[::1]:9093"]`, `[]`, "events.kafka.brokers", "empty"},
 		"a topic that is none":            {"topic: sales", "topic: a/b", "events.kafka.topic", "a topic"},
 		"no topic":                        {"    topic: sales\n", "", "events.kafka.topic", "required"},
-		"rewind too long":                 {"rewind: 30m", "rewind: 2d", "events.kafka.rewind", "from"},
+		"rewind too long":                 {"rewind: 30m", "rewind: 8d", "events.kafka.rewind", "from"},
 		"a certificate without its key":   {", keyFile: /etc/tls.key, serverName", ", serverName", "events.kafka.tls", "go together"},
 		"a relative path":                 {"/etc/ca.crt", "ca.crt", "events.kafka.tls.caFile", "absolute"},
+		"S19: a password in the clear":    {"    tls: {caFile: /etc/ca.crt, certFile: /etc/tls.crt, keyFile: /etc/tls.key, serverName: kafka}\n    sasl: {mechanism: SCRAM-SHA-256", "    sasl: {mechanism: PLAIN", "events.kafka.sasl.mechanism", "in the clear"},
+		"a place that is none":            {"sale: key,", "sale: body,", "events.fields.sale", "key, timestamp, header.NAME or data.PATH"},
 		"another mechanism":               {"SCRAM-SHA-256", "GSSAPI", "events.kafka.sasl.mechanism", "must be"},
 		"no password":                     {", passwordFile: /etc/password", "", "events.kafka.sasl.passwordFile", "required"},
 		"an address without a port":       {`":8443"`, `"host"`, "events.http.address", "HOST:PORT"},
@@ -131,6 +137,9 @@ func TestFaults(t *testing.T) {
 		"no replicas":                     {"sts/cart, replicas: 5", "sts/cart", "events.rules[0].workloads[1].replicas", "required"},
 		"a minReplicas above":             {"replicas: 5", "replicas: 5, minReplicas: 6", "events.rules[0].workloads[1].minReplicas", "above"},
 		"a maxReplicas below":             {"replicas: 5", "replicas: 5, maxReplicas: 4", "events.rules[0].workloads[1].maxReplicas", "below"},
+		"D24: a ceiling below a field":    {"maxReplicas: 60", "maxReplicas: 40", "events.rules[0].workloads[0].maxReplicas", "40 is below replicas, up to 50 by field pods"},
+		"D24: both by field":              {"maxReplicas: 60", "maxReplicas: {field: most, max: 40}", "events.rules[0].workloads[0].maxReplicas", "up to 40 by field most is below replicas, up to 50 by field pods"},
+		"D24: a floor above a field":      {"minReplicas: 10", "minReplicas: 51", "events.rules[0].workloads[0].minReplicas", "51 is above replicas, up to 50 by field pods"},
 		"a field without a maximum":       {"{field: pods, max: 50}", "{field: pods}", "events.rules[0].workloads[0].replicas.max", "required"},
 		"an action that is none":          {"{webhook: shut}", "{}", "events.rules[0].onRelease[0]", "either patch or webhook"},
 		"a patch without a kind":          {"kind: HTTPRoute, ", "", "events.rules[0].onSuccess[0].patch.kind", "required"},
@@ -173,6 +182,41 @@ func TestSectionsThatAreNotWhole(t *testing.T) {
 				t.Errorf("faults %v; want one about %q", faults, c.want)
 			}
 		})
+	}
+}
+
+// TestD20RewindCoversTheLongestHold: without the key, reading begins far enough back for every start that may still count.
+func TestD20RewindCoversTheLongestHold(t *testing.T) {
+	t.Parallel()
+	const rule = "{name: %s, namespace: n, type: A, workloads: [{workload: deploy/a, replicas: 1}]%s}"
+	for name, c := range map[string]struct {
+		kafka, rules string
+		want         time.Duration
+	}{
+		"the default maxFor":         {"", fmt.Sprintf(rule, "a", ""), DefaultMaxFor},
+		"the largest maxFor":         {"", fmt.Sprintf(rule, "a", ", maxFor: 2h") + "," + fmt.Sprintf(rule, "b", ", maxFor: 36h"), 36 * time.Hour},
+		"no event counts longer":     {"", fmt.Sprintf(rule, "a", ", maxFor: 30d"), MaxTTL},
+		"a minute for another start": {"", fmt.Sprintf(rule, "a", ", maxFor: 5s"), time.Minute},
+		"as the file says":           {", rewind: 5m", fmt.Sprintf(rule, "a", ""), 5 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, faults := decodeEventsYAML("events: {kafka: {brokers: ['a:1'], topic: t" + c.kafka + "}, rules: [" + c.rules + "]}")
+			if err := faults.Err(); err != nil || got.Kafka.Rewind != c.want {
+				t.Errorf("%s, %v; want %s", got.Kafka.Rewind, err, c.want)
+			}
+		})
+	}
+}
+
+// TestS19Notes: SCRAM without TLS is worth a note, and PLAIN with TLS is not.
+func TestS19Notes(t *testing.T) {
+	t.Parallel()
+	for tls, want := range map[string]int{"": 1, "tls: {}, ": 0} {
+		c, faults := decodeEventsYAML("events: {kafka: {brokers: ['a:1'], topic: t, " + tls + "sasl: {mechanism: SCRAM-SHA-512, usernameFile: /u, passwordFile: /p}}, rules: [{name: a, namespace: n, type: A, workloads: [{workload: deploy/a, replicas: 1}]}]}")
+		if err := faults.Err(); err != nil || len(c.Notes()) != want {
+			t.Errorf("%q: %v, %q; want %d notes", tls, err, c.Notes(), want)
+		}
 	}
 }
 

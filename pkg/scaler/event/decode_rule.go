@@ -5,6 +5,7 @@ import (
 	"math"
 	"regexp"
 	"slices"
+	"strconv"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -106,7 +107,7 @@ func (d *configDecoder) eventRuleTypeFromYAML(to *string) strict.FieldDecoder {
 func (d *configDecoder) eventRuleFieldNameFromYAML(to *string) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		d.Text(to)(path, n)
-		if slices.Contains([]string{"id", "type", "at", "ttl"}, *to) {
+		if isCommonEventField(*to) {
 			d.AddFault(path, "%s is a field of every event; use another field", *to)
 		}
 	}
@@ -171,22 +172,36 @@ func (d *configDecoder) eventRuleWorkloadSpecFromYAML(path string, n *yaml.Node,
 	return w
 }
 
+// eventMinReplicasError returns the fault of a minReplicas that is above replicas in every event.
 func (w *WorkloadSpec) eventMinReplicasError() string {
-	if areEventReplicasFixed(w.MinReplicas, w.Replicas) && w.MinReplicas.Value > w.Replicas.Value {
-		return fmt.Sprintf("%d is above replicas, %d", w.MinReplicas.Value, w.Replicas.Value)
+	if w.MinReplicas.Field == "" && w.MinReplicas.Value > w.Replicas.maxEventReplicas() {
+		return fmt.Sprintf("%d is above replicas, %s", w.MinReplicas.Value, w.Replicas.describeEventReplicas())
 	}
 	return ""
 }
 
+// eventMaxReplicasError returns the fault of a maxReplicas that is below replicas, in some event at least.
 func (w *WorkloadSpec) eventMaxReplicasError() string {
-	if areEventReplicasFixed(w.MaxReplicas, w.Replicas) && w.MaxReplicas.Value != 0 && w.MaxReplicas.Value < w.Replicas.Value {
-		return fmt.Sprintf("%d is below replicas, %d", w.MaxReplicas.Value, w.Replicas.Value)
+	if highest := w.MaxReplicas.maxEventReplicas(); highest != 0 && highest < w.Replicas.maxEventReplicas() {
+		return fmt.Sprintf("%s is below replicas, %s", w.MaxReplicas.describeEventReplicas(), w.Replicas.describeEventReplicas())
 	}
 	return ""
 }
 
-// areEventReplicasFixed reports whether neither number comes from a field of the event.
-func areEventReplicasFixed(a, b ReplicaCount) bool { return a.Field == "" && b.Field == "" }
+// maxEventReplicas returns the highest number that an event can ask for.
+func (n ReplicaCount) maxEventReplicas() int32 {
+	if n.Field != "" {
+		return n.MaxValue
+	}
+	return n.Value
+}
+
+func (n ReplicaCount) describeEventReplicas() string {
+	if n.Field != "" {
+		return fmt.Sprintf("up to %d by field %s", n.MaxValue, n.Field)
+	}
+	return strconv.Itoa(int(n.Value))
+}
 
 func (d *configDecoder) eventRuleWorkloadFromYAML(path string, n *yaml.Node, namespace string) hold.Workload {
 	var text string

@@ -56,10 +56,10 @@ func (h *Handler) WaitDelivered(ctx context.Context, d *Delivery) error {
 func (h *Handler) claimEventForDelivery(d *Delivery) *Delivery {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if earlier := h.pending[d.event.ID]; earlier != nil {
+	if earlier := h.pending[d.event.identity()]; earlier != nil {
 		return earlier
 	}
-	h.pending[d.event.ID] = d
+	h.pending[d.event.identity()] = d
 	return nil
 }
 
@@ -68,7 +68,7 @@ func (h *Handler) abandonEventDelivery(d *Delivery, o Outcome, reason string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	d.worstOutcome, d.reason, d.remaining = o, reason, 0
-	delete(h.pending, d.event.ID)
+	delete(h.pending, d.event.identity())
 	close(d.done)
 }
 
@@ -78,7 +78,10 @@ func (h *Handler) enqueueEventCommands(ctx context.Context, d *Delivery, command
 		replaced, err := h.queues[commands[i].workload].appendEventCommand(ctx, h.stopped, &queuedCommand{command: commands[i], delivery: d})
 		if err != nil {
 			for range commands[i:] {
-				h.finishEventCommand(ctx, d, Undelivered, "the queue of the workload is full")
+				h.finishEventCommand(ctx, d, Undelivered, err.Error())
+			}
+			if errors.Is(err, errQueueFull) {
+				return &OutcomeError{Outcome: Undelivered, Reason: err.Error()}
 			}
 			return err
 		}
@@ -95,16 +98,19 @@ func (h *Handler) enqueueEventCommands(ctx context.Context, d *Delivery, command
 // event with the same id can be claimed.
 func (h *Handler) finishEventCommand(ctx context.Context, d *Delivery, o Outcome, reason string) {
 	h.mu.Lock()
-	if o.eventOutcomeRank() > d.worstOutcome.eventOutcomeRank() {
+	switch rank := o.eventOutcomeRank() - d.worstOutcome.eventOutcomeRank(); {
+	case rank > 0:
 		d.worstOutcome, d.reason = o, reason
+	case rank == 0 && d.reason == "":
+		d.reason = reason
 	}
 	d.remaining--
 	last := d.remaining == 0
 	if last {
 		if d.worstOutcome != Undelivered { // a second reading may still deliver it before it expires
-			h.deliveredIDs.Add(d.event.ID, d.event.Expiry().Add(clockSlack))
+			h.deliveredIDs.Add(d.event.identity(), d.event.Expiry().Add(clockSlack))
 		}
-		delete(h.pending, d.event.ID)
+		delete(h.pending, d.event.identity())
 	}
 	h.mu.Unlock()
 	if !last {
@@ -141,12 +147,16 @@ func (h *Handler) deliverEventCommand(ctx context.Context, w hold.Workload, q *c
 		switch {
 		case q.isEventCommandSuperseded(c):
 			return Superseded, "", true
+		case h.isEventCommandOutdated(&c.command):
+			return Superseded, "a later event of the hold came first", true
 		case left <= 0:
 			return Undelivered, reason, true
 		}
 		err := h.callEventSink(ctx, w, &c.command)
+		q.recordEventSinkResult(err != nil && !errors.Is(err, hold.ErrRejected))
 		switch {
 		case err == nil:
+			h.noteEventRaise(&c.command)
 			return Delivered, "", true
 		case errors.Is(err, hold.ErrRejected):
 			return Refused, err.Error(), true

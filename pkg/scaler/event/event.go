@@ -3,21 +3,23 @@
 // # Delivery
 //
 // An event that matches a rule is delivered to the sink at least once, and never after its expiry: at + ttl, or the end of its hold if
-// earlier. It is delivered only once while its id is remembered: a second event with the same id is skipped, whatever its content, also
-// after a restart.
+// earlier. It is delivered only once while its id is remembered: a second event with the same type and id is skipped, whatever its content,
+// also after a restart.
 //
 // For each workload, events are delivered in the order of the calls of Handle. A failing workload delays its own events, and no other
 // workload's. Of several waiting events for the same hold of a workload, the last supersedes the others, even if the sink then rejects
 // it. A raise does not supersede a raise that expires later.
 //
-// The guarantee begins when an event is read. A Kafka record can be read again within the consumer's rewind (a minute by default). A
-// sender over HTTP has the guarantee with status 202, and not before.
+// A start and an end of the same hold are applied by their at, in whatever order they come: an end supersedes an earlier start that comes
+// later, and does not end the hold of a later start.
+//
+// The guarantee begins when an event is read. A Kafka record can be read again within the consumer's rewind, by default the longest hold of
+// a rule. A sender over HTTP has the guarantee with status 202, and not before.
 //
 // # Crashes
 //
 //   - Before or during the call of the sink: no id is remembered, so the record is read again, and a sender over HTTP gets no response
-//     and sends again. Records that waited longer than the rewind are lost; to survive a crash during a long outage of the API server,
-//     configure a rewind as long as the outage.
+//     and sends again. Records that waited longer than the rewind are lost.
 //   - After the sink took the event for some of its workloads: it is delivered to all again. The sink is idempotent.
 //   - After the sink took it, and before its id is written (a second, or as long as the API server rejects the write): it is delivered
 //     again. Ids are written in the order of delivery. So if a start is repeated after its end was delivered, the end is repeated too,
@@ -32,11 +34,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
-	"strings"
 	"time"
-	"unicode/utf8"
-
-	"github.com/prometheus/common/model"
 
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
@@ -55,7 +53,7 @@ const (
 
 // Event is an occurrence that a sender announces, such as the start of a sale.
 type Event struct {
-	// ID is unique to the event: 1 to 256 printable ASCII characters without spaces.
+	// ID is unique among the events of the type: 1 to 256 printable ASCII characters without spaces.
 	ID string
 	// Type selects the rules, such as FLASH_SALE_START.
 	Type string
@@ -66,6 +64,9 @@ type Event struct {
 	Fields map[string]any
 }
 
+// identity tells the event from others: a start and its end may have the id of their sale.
+func (e *Event) identity() string { return e.Type + " " + e.ID }
+
 // Expiry returns the moment from which on the event is not delivered.
 func (e *Event) Expiry() time.Time { return e.At.Add(e.TTL) }
 
@@ -74,36 +75,9 @@ var (
 	eventTypePattern = regexp.MustCompile(`^[A-Za-z0-9_.:/-]+$`)
 )
 
-// Parse parses an event: a JSON object with id, type, at (RFC 3339) and ttl (such as 30m), and any other fields. Duplicate keys,
-// invalid UTF-8, text after the object, and more than MaxBytes are errors. The event shares no memory with data.
-func Parse(data []byte) (Event, error) {
-	if len(data) > MaxBytes {
-		return Event{}, fmt.Errorf("%d bytes; the maximum of an event is %d", len(data), MaxBytes)
-	}
-	if !utf8.Valid(data) {
-		return Event{}, errors.New("not UTF-8")
-	}
-	raw, err := eventFieldsFromJSON(data)
-	if err != nil {
-		return Event{}, fmt.Errorf("not one JSON object: %w", err)
-	}
-	var e Event
-	var at, ttl string
-	for _, f := range []struct {
-		key string
-		to  *string
-	}{{"id", &e.ID}, {"type", &e.Type}, {"at", &at}, {"ttl", &ttl}} {
-		if *f.to, err = requireEventTextField(raw, f.key); err != nil {
-			return Event{}, err
-		}
-		delete(raw, f.key)
-	}
-	if err := e.setCommonEventFields(at, ttl); err != nil {
-		return Event{}, err
-	}
-	e.Fields = raw
-	return e, nil
-}
+// Parse parses an event that has all fields itself: a JSON object with id, type, at (RFC 3339) and ttl (such as 30m), and any other fields,
+// or a CloudEvent with a ttl. Duplicate keys, invalid UTF-8, text after the object, and more than MaxBytes are errors.
+func Parse(data []byte) (Event, error) { return Format{}.ParseMessage(Message{Data: data}) }
 
 // eventFieldsFromJSON decodes an object token by token, because encoding/json accepts duplicate keys and ignores their case.
 func eventFieldsFromJSON(data []byte) (map[string]any, error) {
@@ -137,36 +111,4 @@ func eventFieldsFromJSON(data []byte) (map[string]any, error) {
 		return nil, errors.New("text follows the object")
 	}
 	return fields, nil
-}
-
-func requireEventTextField(fields map[string]any, key string) (string, error) {
-	v, given := fields[key]
-	s, ok := v.(string)
-	switch {
-	case !given:
-		return "", fmt.Errorf("%s: required", key)
-	case !ok || s == "":
-		return "", fmt.Errorf("%s: must be text", key)
-	}
-	return s, nil
-}
-
-// setCommonEventFields validates the fields of every event, and sets At and TTL.
-func (e *Event) setCommonEventFields(at, ttl string) (err error) {
-	switch {
-	case len(e.ID) > maxID || !eventIDPattern.MatchString(e.ID):
-		return fmt.Errorf("id: must be 1 to %d printable ASCII characters without spaces, not %q", maxID, strict.Shorten(e.ID))
-	case len(e.Type) > maxType || !eventTypePattern.MatchString(e.Type):
-		return fmt.Errorf("type: must be 1 to %d letters, digits or _.:/-, not %q", maxType, strict.Shorten(e.Type))
-	}
-	if e.At, err = time.Parse(time.RFC3339, strings.ToUpper(at)); err != nil || e.At.Year() < 2000 || e.At.Year() > 9999 {
-		return fmt.Errorf("at: must be a time such as 2026-11-27T08:00:00Z, not %q", strict.Shorten(at))
-	}
-	span, err := model.ParseDuration(ttl)
-	if err != nil || time.Duration(span) < MinTTL || time.Duration(span) > MaxTTL {
-		return fmt.Errorf("ttl: must be a duration from %s to %s, such as 30m, not %q",
-			strict.FormatDuration(MinTTL), strict.FormatDuration(MaxTTL), strict.Shorten(ttl))
-	}
-	e.TTL = time.Duration(span)
-	return nil
 }

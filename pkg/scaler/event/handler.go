@@ -25,7 +25,7 @@ type Sink interface {
 	Release(ctx context.Context, w hold.Workload, id, reason string) error
 }
 
-// IDSet remembers the ids of delivered events. Its methods are called concurrently.
+// IDSet remembers delivered events, by type and id. Its methods are called concurrently.
 type IDSet interface {
 	// Has reports whether the id is remembered. It waits until the set is loaded; its error is the error of ctx.
 	Has(ctx context.Context, id string) (bool, error)
@@ -38,6 +38,10 @@ type IDSet interface {
 type Options struct {
 	// VerifySpecs are the verifications by name, for rules.
 	VerifySpecs map[string]verify.Spec
+	// Format describes messages of other systems. TTL 0: DefaultTTL.
+	Format Format
+	// Times remembers the times of starts and ends beyond a restart; nil: in memory.
+	Times CommandTimes
 	// Registerer takes the metrics; nil: no metrics.
 	Registerer prometheus.Registerer
 	// MaxSkew is how far the senders' clocks may be ahead; 0: DefaultMaxSkew.
@@ -58,6 +62,12 @@ const (
 )
 
 func (o Options) withDefaults() Options {
+	if o.Format.TTL == 0 {
+		o.Format.TTL = DefaultTTL
+	}
+	if o.Times == nil {
+		o.Times = newEventCommandTimes()
+	}
 	if o.MaxSkew == 0 {
 		o.MaxSkew = DefaultMaxSkew
 	}
@@ -90,8 +100,8 @@ type Handler struct {
 	queues       map[hold.Workload]*commandQueue // of every workload of every rule; the map does not change
 	stopped      chan struct{}
 
-	mu      sync.Mutex // guards pending, and the deliveries in it
-	pending map[string]*Delivery
+	mu      sync.Mutex           // guards pending, and the deliveries in it
+	pending map[string]*Delivery // by the identity of their events
 }
 
 // NewHandler returns a handler of events by these rules, as Decode returns them. It delivers no event before Run.
@@ -121,41 +131,52 @@ func (h *Handler) Run(ctx context.Context) error {
 	return nil
 }
 
-// Handle reads an event and waits until the sink has taken it for every workload. The error is an *OutcomeError if the event was not
+// Handle reads an event from data alone, and waits as HandleMessage does.
+func (h *Handler) Handle(ctx context.Context, data []byte, source string) error {
+	return h.HandleMessage(ctx, Message{Source: source, Data: data})
+}
+
+// HandleMessage reads an event and waits until the sink has taken it for every workload. The error is an *OutcomeError if the event was not
 // delivered and will not be. The error of ctx, or ErrStopped, leaves the outcome open: the event may still be delivered, unless Run has
 // ended.
-func (h *Handler) Handle(ctx context.Context, data []byte, source string) error {
-	d, err := h.Accept(ctx, data, source)
+func (h *Handler) HandleMessage(ctx context.Context, m Message) error {
+	d, err := h.AcceptMessage(ctx, m)
 	if err != nil {
 		return err
 	}
 	return h.WaitDelivered(ctx, d)
 }
 
-// Accept reads an event and appends its commands to the queues of their workloads; it waits while a queue is full. It returns the same
-// errors as Handle.
+// Accept reads an event from data alone, as AcceptMessage does.
 func (h *Handler) Accept(ctx context.Context, data []byte, source string) (*Delivery, error) {
+	return h.AcceptMessage(ctx, Message{Source: source, Data: data})
+}
+
+// AcceptMessage reads an event and appends its commands to the queues of their workloads. It waits while a queue is full and its workload
+// takes holds. It returns the same errors as HandleMessage.
+func (h *Handler) AcceptMessage(ctx context.Context, m Message) (*Delivery, error) {
 	now := time.Now()
-	e, err := Parse(data)
+	e, err := h.opts.Format.ParseMessage(m.withEventDefaults(now))
 	if err != nil {
-		return nil, h.rejectEvent(ctx, &e, source, newEventOutcomeError(Malformed, "%v", err))
+		return nil, h.rejectEvent(ctx, &e, m.Source, newEventOutcomeError(Malformed, "%v", err))
 	}
 	commands, rejection := h.matchEventRules(&e, now)
 	if rejection != nil {
-		return nil, h.rejectEvent(ctx, &e, source, rejection)
+		return nil, h.rejectEvent(ctx, &e, m.Source, rejection)
 	}
-	d := &Delivery{event: e, source: source, readAt: now, remaining: len(commands), worstOutcome: Superseded, done: make(chan struct{})}
+	h.noteEventReleases(commands)
+	d := &Delivery{event: e, source: m.Source, readAt: now, remaining: len(commands), worstOutcome: Superseded, done: make(chan struct{})}
 	if earlier := h.claimEventForDelivery(d); earlier != nil {
-		h.recordEventOutcome(ctx, &e, source, Duplicate, "an event with this id is being delivered")
+		h.recordEventOutcome(ctx, &e, m.Source, Duplicate, "an event with this id is being delivered")
 		return earlier, nil
 	}
-	switch known, err := h.deliveredIDs.Has(ctx, e.ID); {
+	switch known, err := h.deliveredIDs.Has(ctx, e.identity()); {
 	case err != nil:
 		h.abandonEventDelivery(d, Undelivered, "the set of delivered ids is not loaded")
 		return nil, err
 	case known:
 		h.abandonEventDelivery(d, Duplicate, "")
-		return nil, h.rejectEvent(ctx, &e, source, newEventOutcomeError(Duplicate, "id %s was seen before", e.ID))
+		return nil, h.rejectEvent(ctx, &e, m.Source, newEventOutcomeError(Duplicate, "id %s was seen before", e.ID))
 	}
 	return d, h.enqueueEventCommands(ctx, d, commands)
 }

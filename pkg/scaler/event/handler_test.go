@@ -245,7 +245,7 @@ func TestEventsThatAreSkipped(t *testing.T) {
 		r := newSaleRule()
 		r.Match, r.Key = map[string]string{"region": "eu", "vip": "true"}, "sale"
 		odd := newSaleRule()
-		odd.Name, odd.Type, odd.Verify = "odd", "ODD", "missing"
+		odd.Name, odd.Type, odd.ReleaseOn, odd.Verify = "odd", "ODD", "", "missing"
 		b := newHandlerBench(t, nil, Options{}, r, odd)
 		const fields = `,"region":"eu","vip":true,"sale":"friday"`
 		late, early := newEventJSON("late", "START", "5s", fields), newEventJSON("early", "START", "1h", fields)
@@ -267,16 +267,16 @@ func TestEventsThatAreSkipped(t *testing.T) {
 			{"a verification that is not there", newEventJSON("6", "ODD", "1m", ""), Malformed},
 			{"good", newEventJSON("7", "START", "1m", fields), Delivered},
 			{"again", newEventJSON("7", "START", "1m", fields), Duplicate},
-			{"the same id for something else", newEventJSON("7", "END", "1m", fields), Duplicate},
+			{"the same id for the end", newEventJSON("7", "END", "1m", fields), Delivered},
 		} {
 			if got := errorOutcome(t, b.Handle(t.Context(), c.data, SourceKafka)); got != c.want {
 				t.Errorf("%s: %s; want %s", c.name, got, c.want)
 			}
 		}
-		if got := b.sink.listCalls(); len(got) != 2 {
-			t.Errorf("calls %q; want one for each workload", got)
+		if got := b.sink.listCalls(); len(got) != 4 {
+			t.Errorf("calls %q; want two for each workload", got)
 		}
-		for o, want := range map[Outcome]int{Malformed: 4, Unknown: 1, Unmatched: 2, Expired: 1, Future: 1, Delivered: 1, Duplicate: 2} {
+		for o, want := range map[Outcome]int{Malformed: 4, Unknown: 1, Unmatched: 2, Expired: 1, Future: 1, Delivered: 2, Duplicate: 1} {
 			if got := b.countOutcome(o); got != want {
 				t.Errorf("%d counted as %s; want %d", got, o, want)
 			}
@@ -289,7 +289,7 @@ func TestSinkIsDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		one, two := newSaleRule(), newSaleRule()
 		one.Key, one.Workloads = "sale", newWorkloadSpecs(20, "shop")
-		two.Name, two.Type, two.Workloads = "cart", "CART", newWorkloadSpecs(5, "cart")
+		two.Name, two.Type, two.ReleaseOn, two.Workloads = "cart", "CART", "", newWorkloadSpecs(5, "cart")
 		b := newHandlerBench(t, nil, Options{}, one, two)
 		down := time.Now().Add(30 * time.Second)
 		b.sink.setFailure(func(t hold.Workload, _ string) error {

@@ -1,6 +1,7 @@
 package event
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"regexp"
@@ -19,7 +20,9 @@ type holdCommand struct {
 	hold      hold.Hold // a release has only its ID
 	release   bool
 	reason    string    // of a release
+	at        time.Time // of the event
 	expiresAt time.Time // no attempt begins from this moment on
+	until     time.Time // from this moment on, no earlier event of the hold can hold anything
 }
 
 // matchEventRules returns the commands of all rules that match an event, or the reason to reject the event.
@@ -81,7 +84,7 @@ func (r *Rule) buildEventCommands(e *Event, specs map[string]verify.Spec) ([]hol
 	commands := make([]holdCommand, 0, len(r.Workloads))
 	for i := range r.Workloads {
 		w := &r.Workloads[i]
-		c := holdCommand{workload: w.Workload, expiresAt: e.Expiry()}
+		c := holdCommand{workload: w.Workload, at: e.At, expiresAt: e.Expiry(), until: e.At.Add(cmp.Or(r.MaxFor, DefaultMaxFor))}
 		if e.Type == r.ReleaseOn {
 			c.release, c.hold.ID, c.reason = true, id, fmt.Sprintf("event %s (%s)", e.ID, e.Type)
 		} else if c.hold, err = r.buildEventHold(e, w, id, specs); err != nil {
@@ -94,7 +97,8 @@ func (r *Rule) buildEventCommands(e *Event, specs map[string]verify.Spec) ([]hol
 	return commands, nil
 }
 
-// buildEventHold returns the hold of a workload. It depends on the event alone, so that a second delivery builds an equal hold.
+// buildEventHold returns the hold of a workload. It depends on the event alone, so that a second delivery builds an equal hold. Numbers from
+// the event's fields that conflict are cut to maxReplicas: at a sale, fewer replicas are better than none.
 func (r *Rule) buildEventHold(e *Event, w *WorkloadSpec, id string, specs map[string]verify.Spec) (h hold.Hold, err error) {
 	h = hold.Hold{
 		ID: id, Reason: e.Type, By: "event " + e.ID, Until: e.At.Add(r.eventHoldDuration(e)), Within: r.Within,
@@ -115,6 +119,10 @@ func (r *Rule) buildEventHold(e *Event, w *WorkloadSpec, id string, specs map[st
 			return hold.Hold{}, err
 		}
 	}
+	if h.MaxReplicas > 0 {
+		h.Replicas = min(h.Replicas, h.MaxReplicas)
+	}
+	h.MinReplicas = min(h.MinReplicas, max(h.Replicas, 1))
 	return h, nil
 }
 

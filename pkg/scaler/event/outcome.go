@@ -113,7 +113,7 @@ func (h *Handler) recordEventOutcome(ctx context.Context, e *Event, source strin
 	if reason != "" {
 		log = log.WithValues("reason", reason)
 	}
-	if o == Delivered || o == Superseded || o == Duplicate || o == Unmatched {
+	if o == Delivered || o == Superseded && reason == "" || o == Duplicate || o == Unmatched {
 		log.V(1).Info("Event handled")
 		return
 	}

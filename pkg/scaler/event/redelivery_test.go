@@ -47,7 +47,7 @@ func TestLaterEventsSupersede(t *testing.T) {
 					t.Errorf("%d superseded; want %d", got, c.super)
 				}
 				for _, s := range c.events {
-					if known, _ := b.seen.Has(t.Context(), s.id); !known {
+					if known, _ := b.seen.Has(t.Context(), s.kind+" "+s.id); !known {
 						t.Errorf("id %s is not remembered", s.id)
 					}
 				}

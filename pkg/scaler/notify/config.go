@@ -1,14 +1,18 @@
 package notify
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"text/template"
 
 	"go.yaml.in/yaml/v3"
 
@@ -16,37 +20,84 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
+// This file decodes notifiers.
+
 // Config is the configuration of a notifier. Decode and ParseSender make it.
 type Config struct {
-	kind    string // a key of senderKinds
-	urlFile string // holds the URL
-	headers map[string]string
+	kind     string // a key of senderKinds
+	urlFile  string // holds the URL
+	keyFile  string // holds the routing key of PagerDuty
+	severity Severity
+	allow    []netip.Prefix // addresses of the scaler's own machine and links that it may call
+	headers  map[string]string
+	body     *template.Template // of a Webhook; nil: the message as JSON
 }
 
-// NewSender returns the sender of the configuration. The configuration's headers are added to the headers of opts.
-func (c Config) NewSender(opts SenderOptions) Sender { return senderKinds[c.kind].newSender(c, opts) }
+// NewSender returns the sender of the configuration. The configuration's headers are added to the headers of opts. Without a client in opts,
+// the sender does not reach loopback and link-local addresses that the configuration does not allow.
+func (c Config) NewSender(opts SenderOptions) Sender {
+	if opts.Client == nil {
+		opts.Client = webhook.NewGuardedClient(c.allow)
+	}
+	sender := senderKinds[c.kind].newSender(c, opts)
+	if c.severity == "" || c.severity == SeverityInfo {
+		return sender
+	}
+	return &severitySender{Sender: sender, lowest: c.severity}
+}
 
-// ReadURL reads the URL from its file.
-func (c Config) ReadURL() (string, error) { return webhook.URLFromFile(c.urlFile)() }
+// AllowedAddresses returns the loopback and link-local addresses that the notifier may call.
+func (c Config) AllowedAddresses() []netip.Prefix { return c.allow }
 
-// ParseSender parses KIND:FILE, such as slack:FILE, and returns the sender. The file holds the URL, and must exist.
+// severitySender sends the messages from a severity on.
+type severitySender struct {
+	Sender
+	lowest Severity
+}
+
+// Send implements Sender.
+func (s *severitySender) Send(ctx context.Context, m Message) error {
+	if rank, known := severityRanks[m.Severity]; known && rank < severityRanks[s.lowest] {
+		return errNotMeant
+	}
+	return s.Sender.Send(ctx, m)
+}
+
+// ReadURL reads the URL from its file. A notifier without a URL is no webhook.
+func (c Config) ReadURL() (string, error) {
+	if c.urlFile == "" {
+		return "", errors.New("a notifier of the kind " + c.kind + " has no URL to call")
+	}
+	return webhook.URLFromFile(c.urlFile)()
+}
+
+// ParseSender parses KIND:FILE, such as slack:FILE, and returns the sender. The file holds the URL, or PagerDuty's routing key, and must
+// exist. The sender may call any address: its user is on the machine that calls.
 func ParseSender(text string, opts SenderOptions) (Sender, error) {
-	want := "want " + listNotifierKinds("%s:FILE", " or ") + ", where the file holds the URL"
+	want := "want " + listNotifierKinds("%s:FILE", " or ") + ", where the file holds the URL, or PagerDuty's routing key"
 	if strings.Contains(text, "://") { // the error must not show a URL
 		return nil, errors.New("notify: " + want + "; the URL itself is a secret")
 	}
-	kind, file, _ := strings.Cut(text, ":")
-	if _, known := senderKinds[kind]; !known || file == "" {
+	name, file, _ := strings.Cut(text, ":")
+	kind, known := senderKinds[name]
+	if !known || file == "" {
 		return nil, fmt.Errorf("notify %q: %s", strict.Shorten(text), want)
 	}
 	info, err := os.Stat(file)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("notify %s: find the file with the URL: %w", kind, err)
+		return nil, fmt.Errorf("notify %s: find the file with the %s: %w", name, kind.describeNotifierSecret(), err)
 	case info.IsDir():
-		return nil, fmt.Errorf("notify %s: %s is a directory, not a file with the URL", kind, file)
+		return nil, fmt.Errorf("notify %s: %s is a directory, not a file with the %s", name, file, kind.describeNotifierSecret())
 	}
-	return Config{kind: kind, urlFile: file}.NewSender(opts), nil
+	c := Config{kind: name, urlFile: file}
+	if kind.secretKey != "" {
+		c.urlFile, c.keyFile = "", file
+	}
+	if opts.Client == nil {
+		opts.Client = webhook.NewClient(nil)
+	}
+	return c.NewSender(opts), nil
 }
 
 // Decode decodes a notifier: a kind with urlFile and the keys of the kind, such as the headers of a webhook. It adds every error to
@@ -67,19 +118,45 @@ func Decode(d *strict.Decoder, path string, n *yaml.Node) Config {
 	return c
 }
 
-// notifierFieldsFromYAML decodes urlFile and the keys of the kind.
-func (c *Config) notifierFieldsFromYAML(d *strict.Decoder, path string, n *yaml.Node, fields map[string]strict.FieldDecoder) {
-	fields["urlFile"] = func(path string, n *yaml.Node) {
-		d.Text(&c.urlFile)(path, n)
+// notifierFileFromYAML decodes the path of a file that holds a secret.
+func notifierFileFromYAML(d *strict.Decoder, to *string, secret string) strict.FieldDecoder {
+	return func(path string, n *yaml.Node) {
+		d.Text(to)(path, n)
 		switch {
-		case strings.Contains(c.urlFile, "://"):
-			d.AddFault(path, "must be the file that holds the URL, not the URL itself, which is a secret")
-		case !filepath.IsAbs(c.urlFile):
-			d.AddFault(path, "must be an absolute path, not %q", strict.Shorten(c.urlFile))
+		case strings.Contains(*to, "://"):
+			d.AddFault(path, "must be the file that holds the %s, not the %s itself, which is a secret", secret, secret)
+		case !filepath.IsAbs(*to):
+			d.AddFault(path, "must be an absolute path, not %q", strict.Shorten(*to))
 		}
 	}
+}
+
+// notifierFieldsFromYAML decodes the keys of all kinds, and the keys of the kind.
+func (c *Config) notifierFieldsFromYAML(d *strict.Decoder, path string, n *yaml.Node, kind senderKind, fields map[string]strict.FieldDecoder) {
+	fields["urlFile"] = notifierFileFromYAML(d, &c.urlFile, "URL")
+	fields["severity"] = func(path string, n *yaml.Node) {
+		c.severity = Severity(d.DecodeEnum(path, n, string(SeverityInfo), string(SeverityWarning), string(SeverityCritical)))
+	}
+	fields["allowAddresses"] = func(path string, n *yaml.Node) { c.allow = notifierAddressesFromYAML(d, path, n) }
 	d.DecodeMapping(path, n, fields)
-	d.Require(path, "urlFile")
+	d.Require(path, cmp.Or(kind.secretKey, "urlFile"))
+}
+
+// notifierAddressesFromYAML decodes a list of addresses, or of networks such as 127.0.0.0/8.
+func notifierAddressesFromYAML(d *strict.Decoder, path string, n *yaml.Node) []netip.Prefix {
+	var all []netip.Prefix
+	for i, text := range d.DecodeTexts(path, n) {
+		network, err := netip.ParsePrefix(text)
+		if address, addressErr := netip.ParseAddr(text); addressErr == nil {
+			network, err = netip.PrefixFrom(address, address.BitLen()), nil
+		}
+		if err != nil {
+			d.AddFault(strict.IndexPath(path, i), "must be an address or a network such as 127.0.0.0/8, not %q", strict.Shorten(text))
+			continue
+		}
+		all = append(all, network.Masked())
+	}
+	return all
 }
 
 var (

@@ -41,8 +41,12 @@ func TestDecodedSenderSends(t *testing.T) {
 	url := startMessageReceiver(t, &body, &header)
 	file := writeURLFile(t, url)
 	for data, want := range map[string]string{
-		"slack: {urlFile: " + file + "}":                            `"blocks":`,
-		"webhook: {urlFile: " + file + ", headers: {x-team: shop}}": `"hold":`,
+		"slack: {urlFile: " + file + ", allowAddresses: [127.0.0.1]}":                                                               `"blocks":`,
+		"webhook: {urlFile: " + file + ", allowAddresses: [127.0.0.0/8], headers: {x-team: shop}}":                                  `"hold":`,
+		"webhook: {urlFile: " + file + ", allowAddresses: [127.0.0.0/8], template: '{\"text\": {{json .Outcome}}}'}":                `{"text": "failed and rolled back to 2 replicas"}`,
+		"teams: {urlFile: " + file + ", allowAddresses: [127.0.0.1]}":                                                               `"AdaptiveCard"`,
+		"alertmanager: {urlFile: " + file + ", allowAddresses: [127.0.0.1]}":                                                        `"alertname"`,
+		"pagerduty: {urlFile: " + file + ", routingKeyFile: " + writeSecretFile(t, "R0UTE") + ", allowAddresses: ['127.0.0.1/32']}": `"routing_key":"R0UTE"`,
 	} {
 		c, err := decodeNotifyYAML(data)
 		if err != nil {
@@ -60,23 +64,40 @@ func TestDecodedSenderSends(t *testing.T) {
 	}
 }
 
+func writeSecretFile(t *testing.T, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(file, []byte(text+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
 func TestDecodeFaults(t *testing.T) {
 	t.Parallel()
 	for data, want := range map[string]string{
 		"[]": "notify.oncall: must be a mapping",
-		"{}": "notify.oncall: must have one of slack and webhook",
-		"{slack: {urlFile: /a}, webhook: {urlFile: /b}}": "notify.oncall: must have one of slack and webhook",
-		"slack: {}":                                              "notify.oncall.slack.urlFile: required",
-		"slack: {urlFile: a}":                                    "must be an absolute path",
-		"slack: {urlFile: 'https://a/hush'}":                     "must be the file that holds the URL",
-		"slack: {url: 'https://a/hush', urlFile: /a}":            "notify.oncall.slack.url: unknown key",
-		"slack: {urlFile: /a, headers: {a: b}}":                  "unknown key",
-		"webhook: {urlFile: /a, headers: {Authorization: hush}}": "is a secret",
-		"webhook: {urlFile: /a, headers: {content-type: a}}":     "is reserved",
-		"webhook: {urlFile: /a, headers: {'a b': c}}":            "is not a valid header name",
-		"webhook: {urlFile: /a, headers: {a: \"b\\nX: y\"}}":     "printable characters",
-		"webhook: {urlFile: /a, headers: []}":                    "must be a mapping",
-		"email: {}":                                              "unknown key",
+		"{}": "notify.oncall: must have one of alertmanager and pagerduty and slack and teams and webhook",
+		"{slack: {urlFile: /a}, webhook: {urlFile: /b}}": "notify.oncall: must have one of alertmanager and pagerduty and slack and teams and webhook",
+		"slack: {}":                                                                 "notify.oncall.slack.urlFile: required",
+		"slack: {urlFile: a}":                                                       "must be an absolute path",
+		"slack: {urlFile: 'https://a/hush'}":                                        "must be the file that holds the URL",
+		"slack: {url: 'https://a/hush', urlFile: /a}":                               "notify.oncall.slack.url: unknown key",
+		"slack: {urlFile: /a, headers: {a: b}}":                                     "unknown key",
+		"webhook: {urlFile: /a, headers: {Authorization: hush}}":                    "is a secret",
+		"webhook: {urlFile: /a, headers: {content-type: a}}":                        "is reserved",
+		"webhook: {urlFile: /a, headers: {'a b': c}}":                               "is not a valid header name",
+		"webhook: {urlFile: /a, headers: {a: \"b\\nX: y\"}}":                        "printable characters",
+		"webhook: {urlFile: /a, headers: []}":                                       "must be a mapping",
+		"pagerduty: {urlFile: /a}":                                                  "notify.oncall.pagerduty.routingKeyFile: required",
+		"slack: {urlFile: /a, severity: fatal}":                                     "info or warning or critical",
+		"slack: {urlFile: /a, allowAddresses: [localhost]}":                         "notify.oncall.slack.allowAddresses[0]: must be an address or a network",
+		"slack: {urlFile: /a, template: '{}'}":                                      "unknown key",
+		"webhook: {urlFile: /a, template: '{{'}":                                    "not a template",
+		"webhook: {urlFile: /a, template: '{{.Nobody}}'}":                           "render the template",
+		"webhook: {urlFile: /a, template: '{\"a\": \"{{.Why}}\"}'}":                 "the result is not JSON",
+		"webhook: {urlFile: /a, template: '{\"a\": {{json .Report.SummaryLine}}}'}": "render the template",
+		"email: {}": "unknown key",
 	} {
 		if _, err := decodeNotifyYAML(data); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hush") {
 			t.Errorf("%s: got %v, want %s", data, err, want)
@@ -100,11 +121,18 @@ func TestParseSender(t *testing.T) {
 	} else if _, ok := s.(*Webhook); !ok {
 		t.Errorf("got %T", s)
 	}
+	if s, err := ParseSender("pagerduty:"+file, SenderOptions{}); err != nil {
+		t.Error(err)
+	} else if p, ok := s.(*PagerDuty); !ok {
+		t.Errorf("got %T", s)
+	} else if key, err := p.readKey(); err != nil || key != "https://a/hush" {
+		t.Errorf("routing key %q, %v", key, err)
+	}
 	for text, want := range map[string]string{
-		"":                        "want slack:FILE or webhook:FILE",
-		"oncall":                  "want slack:FILE or webhook:FILE",
-		"slack:":                  "want slack:FILE or webhook:FILE",
-		"teams:" + file:           "want slack:FILE or webhook:FILE",
+		"":                        "webhook:FILE, where the file holds",
+		"oncall":                  "webhook:FILE, where the file holds",
+		"slack:":                  "webhook:FILE, where the file holds",
+		"email:" + file:           "webhook:FILE, where the file holds",
 		"https://a/hush":          "the URL itself is a secret",
 		"slack:https://a/hush":    "the URL itself is a secret",
 		"slack:" + file + "-none": "find the file with the URL",

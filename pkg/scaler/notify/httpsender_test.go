@@ -79,7 +79,16 @@ func TestGolden(t *testing.T) {
 	short := newTestMessage()
 	short.Reason, short.By, short.Why, short.Report = "", "", "", nil
 	short.Outcome = "up: 20 replicas"
-	for name, m := range map[string]Message{"failed": newTestMessage(), "up": short} {
+	failed := newTestMessage()
+	critical := newTestMessage()
+	critical.Kind, critical.Key, critical.Why = KindRolledBack, "8d3f/RolledBack/3", "p99 312ms, at most 250ms [see](http://there)"
+	resolved := short
+	resolved.Kind = KindUp
+	yielded := short
+	yielded.Kind, yielded.Outcome = KindYielded, "somebody set 3 replicas; it is left so"
+	for name, m := range map[string]Message{
+		"failed": failed, "up": short, "critical": critical.withNotificationSeverity(), "resolved": resolved.withNotificationSeverity(), "yielded": yielded.withNotificationSeverity(),
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var body []byte
@@ -100,6 +109,15 @@ func TestGolden(t *testing.T) {
 				t.Fatal(err)
 			}
 			compareGoldenJSON(t, "slack-"+name+".json", body)
+			for kind, s := range map[string]Sender{
+				"teams": NewTeams(url, SenderOptions{}), "alertmanager": NewAlertmanager(url, SenderOptions{}),
+				"pagerduty": NewPagerDuty(url, func() (string, error) { return "R0UTE", nil }, SenderOptions{}),
+			} {
+				if err := s.Send(t.Context(), m); err != nil {
+					t.Fatal(err)
+				}
+				compareGoldenJSON(t, kind+"-"+name+".json", body)
+			}
 		})
 	}
 }
@@ -167,7 +185,10 @@ func TestSendersHideTheURL(t *testing.T) {
 		"no URL":    func() (string, error) { return "hush", nil },
 		"unread":    func() (string, error) { return "", gone },
 	} {
-		for _, s := range []Sender{NewSlack(url, SenderOptions{}), NewWebhook(url, SenderOptions{})} {
+		for _, s := range []Sender{
+			NewSlack(url, SenderOptions{}), NewWebhook(url, SenderOptions{}), NewTeams(url, SenderOptions{}), NewAlertmanager(url, SenderOptions{}),
+			NewPagerDuty(url, func() (string, error) { return "hush", nil }, SenderOptions{}),
+		} {
 			err := s.Send(t.Context(), newTestMessage())
 			if err == nil || strings.Contains(err.Error(), "hush") {
 				t.Errorf("%s: %v", name, err)
@@ -177,5 +198,66 @@ func TestSendersHideTheURL(t *testing.T) {
 				t.Errorf("%s: the cause is lost: %v", name, err)
 			}
 		}
+	}
+}
+
+// TestStartIsNoIncident: receivers of trouble are not told that a hold begins.
+func TestStartIsNoIncident(t *testing.T) {
+	t.Parallel()
+	url := func() (string, error) { return "http://127.0.0.1:1/hush", nil }
+	for _, s := range []Sender{NewAlertmanager(url, SenderOptions{}), NewPagerDuty(url, url, SenderOptions{})} {
+		if err := s.Send(t.Context(), Message{Kind: KindStarted}); !errors.Is(err, errNotMeant) {
+			t.Errorf("%T: %v", s, err)
+		}
+	}
+}
+
+// TestAlertmanagerURL: the path of the API may be in the URL.
+func TestAlertmanagerURL(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"http://a:9093", "http://a:9093/", "http://a:9093/api/v2/alerts"} {
+		a := NewAlertmanager(func() (string, error) { return text, nil }, SenderOptions{})
+		if got, err := a.readURL(); err != nil || got != "http://a:9093/api/v2/alerts" {
+			t.Errorf("%s: %s, %v", text, got, err)
+		}
+	}
+}
+
+// TestLongMessagesFit: Teams takes a card of 28 KB, PagerDuty a summary of 1024 and a key of 255 characters.
+func TestLongMessagesFit(t *testing.T) {
+	t.Parallel()
+	m := newTestMessage()
+	long := strings.Repeat("[", 50_000)
+	m.Kind, m.Outcome, m.Hold, m.Reason, m.By, m.Why, m.Workload.Name = KindRolledBack, long, long, long, long, long, long
+	card, err := json.Marshal(newTeamsNotificationBody(m))
+	if err != nil || len(card) > 28<<10 {
+		t.Errorf("a card of %d bytes, %v", len(card), err)
+	}
+	p := newPagerDutyNotificationBody("key", m)
+	if len(p.Payload.Summary) > 1024 || len(p.DedupKey) > 255 {
+		t.Errorf("a summary of %d and a key of %d", len(p.Payload.Summary), len(p.DedupKey))
+	}
+}
+
+// TestLoopbackMustBeListed: a notifier of the configuration does not reach the scaler's own machine, unless it says so. A person's does.
+func TestLoopbackMustBeListed(t *testing.T) {
+	t.Parallel()
+	var body []byte
+	var header http.Header
+	file := writeURLFile(t, startMessageReceiver(t, &body, &header))
+	c, err := decodeNotifyYAML("webhook: {urlFile: " + file + "}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var e *webhook.Error
+	if err := c.NewSender(SenderOptions{}).Send(t.Context(), newTestMessage()); !errors.As(err, &e) || !e.IsPermanent() || !strings.Contains(err.Error(), "allowAddresses") || strings.Contains(err.Error(), "127") {
+		t.Errorf("%v", err)
+	}
+	own, err := ParseSender("webhook:"+file, SenderOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := own.Send(t.Context(), newTestMessage()); err != nil {
+		t.Error(err)
 	}
 }

@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,18 +12,25 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
+// This file lists the kinds of notifiers.
+
 // senderKinds maps the name of a kind, as in the configuration, to the kind. A new notifier is one file with its senderKind, and one
 // line here.
 var senderKinds = map[string]senderKind{
-	"slack":   slackKind,
-	"webhook": webhookKind,
+	"slack":        slackKind,
+	"teams":        teamsKind,
+	"pagerduty":    pagerDutyKind,
+	"alertmanager": alertmanagerKind,
+	"webhook":      webhookKind,
 }
 
 // senderKind makes the senders of a kind.
 type senderKind struct {
+	// secretKey is the key of the file with the kind's secret, and secret its name; empty: urlFile, and the URL.
+	secretKey, secret string
 	// newSender returns a sender by the configuration.
 	newSender func(c Config, opts SenderOptions) Sender
-	// fields decode the keys beside urlFile into c; optional.
+	// fields decode the keys of the kind into c; optional. All kinds have urlFile, severity and allowAddresses.
 	fields func(d *strict.Decoder, c *Config) map[string]strict.FieldDecoder
 }
 
@@ -45,8 +53,11 @@ func notifierKindFields(d *strict.Decoder, c *Config) map[string]strict.FieldDec
 			if kind.fields != nil {
 				keys = kind.fields(d, c)
 			}
-			c.notifierFieldsFromYAML(d, path, n, keys)
+			c.notifierFieldsFromYAML(d, path, n, kind, keys)
 		}
 	}
 	return fields
 }
+
+// describeNotifierSecret returns the name of the secret in the kind's file.
+func (k senderKind) describeNotifierSecret() string { return cmp.Or(k.secret, "URL") }

@@ -9,16 +9,82 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 )
 
-// Message is the outcome of a hold.
+// This file holds messages, their kinds and severities, and the interface of senders.
+
+// Message is a step in the life of a hold, such as its outcome.
 type Message struct {
-	Time     time.Time      `json:"time"`
-	Outcome  string         `json:"outcome"` // in a few words, such as failed and rolled back to 2 replicas
+	// Key identifies the message: a queue sends a key once to each notifier, however often it is posted. Empty: each post is a message.
+	Key      string    `json:"key,omitempty"`
+	Kind     Kind      `json:"kind,omitempty"`
+	Severity Severity  `json:"severity,omitempty"` // empty: the severity of the kind
+	Time     time.Time `json:"time"`
+	Outcome  string    `json:"outcome"` // in a few words, such as failed and rolled back to 2 replicas
+
 	Workload hold.Workload  `json:"workload"`
 	Hold     string         `json:"hold"`             // its ID
 	Reason   string         `json:"reason,omitempty"` // of the hold
 	By       string         `json:"by,omitempty"`     // owner of the hold
 	Why      string         `json:"why,omitempty"`    // reason of the outcome
 	Report   *verify.Report `json:"report,omitempty"` // nil: no verification
+}
+
+// Kind is a step in the life of a hold of which people are told.
+type Kind string
+
+// The kinds.
+const (
+	KindStarted    Kind = "Started"    // the hold asks for its replicas
+	KindUp         Kind = "Up"         // all replicas are up and verified, and the gate is open
+	KindYielded    Kind = "Yielded"    // another client changed a number, and the hold leaves it
+	KindRolledBack Kind = "RolledBack" // the hold failed
+	KindEnded      Kind = "Ended"      // the original numbers are back
+)
+
+// Severity is how urgent a message is.
+type Severity string
+
+// The severities, in their order.
+const (
+	SeverityInfo     Severity = "info"
+	SeverityWarning  Severity = "warning"
+	SeverityCritical Severity = "critical"
+)
+
+// severityRanks orders the severities. An unknown severity is above all: nobody should miss it.
+var severityRanks = map[Severity]int{SeverityInfo: 1, SeverityWarning: 2, SeverityCritical: 3}
+
+// Severity returns the severity of messages of the kind; empty for an unknown kind.
+func (k Kind) Severity() Severity {
+	switch k {
+	case KindStarted, KindUp, KindEnded:
+		return SeverityInfo
+	case KindYielded:
+		return SeverityWarning
+	case KindRolledBack:
+		return SeverityCritical
+	}
+	return ""
+}
+
+// withNotificationSeverity returns the message with the severity of its kind, unless the message has a severity.
+func (m Message) withNotificationSeverity() Message {
+	if m.Severity == "" {
+		m.Severity = m.Kind.Severity()
+	}
+	return m
+}
+
+// endsNotifiedTrouble reports whether the message ends the trouble that earlier messages about the hold reported.
+func (m *Message) endsNotifiedTrouble() bool {
+	return m.Kind == KindUp || m.Kind == KindEnded
+}
+
+// notificationTitle returns the workload and the outcome.
+func (m *Message) notificationTitle() string { return m.Workload.String() + ": " + m.Outcome }
+
+// holdIdentity returns a text that all messages about the hold share.
+func (m *Message) holdIdentity() string {
+	return m.Workload.Namespace + "/" + m.Workload.Kind + "/" + m.Workload.Name + "/" + m.Hold
 }
 
 // Sender sends messages to a receiver. Send makes a single attempt. It may be called concurrently. Its errors contain no part of the

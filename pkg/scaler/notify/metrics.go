@@ -11,6 +11,7 @@ const (
 	outcomeRetried = "retried"
 	outcomeError   = "error"
 	outcomeDropped = "dropped"
+	outcomeSkipped = "skipped"
 )
 
 // metrics are the self-metrics of a Queue.
@@ -18,19 +19,20 @@ type metrics struct {
 	notifications *prometheus.CounterVec // by sender and outcome
 }
 
-func newMetrics(r prometheus.Registerer, senders map[string]Sender) *metrics {
-	m := &metrics{
+func newMetrics(r prometheus.Registerer) *metrics {
+	return &metrics{
 		notifications: promauto.With(r).NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_scaler_notifications_total",
-			Help: "Notifications by outcome: success, error, or dropped because the queue was full; retried counts failed attempts that another attempt followed.",
+			Help: "Notifications by outcome: success, error, skipped because the notifier is not for it, or dropped because the queue was full; retried counts failed attempts that another attempt followed.",
 		}, []string{"sender", "outcome"}),
 	}
-	for name := range senders {
-		for _, outcome := range []string{outcomeSuccess, outcomeRetried, outcomeError, outcomeDropped} {
-			m.notifications.WithLabelValues(name, outcome)
-		}
+}
+
+// initNotificationCounters makes the counters of a sender.
+func (m *metrics) initNotificationCounters(sender string) {
+	for _, outcome := range []string{outcomeSuccess, outcomeRetried, outcomeError, outcomeDropped, outcomeSkipped} {
+		m.notifications.WithLabelValues(sender, outcome)
 	}
-	return m
 }
 
 func (m *metrics) countNotificationOutcome(sender, outcome string) {

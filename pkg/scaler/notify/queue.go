@@ -14,6 +14,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/webhook"
 )
 
+// This file queues messages, and sends them with retries; outbox.go has the receipts.
+
 // QueueOptions are the optional settings of a Queue.
 type QueueOptions struct {
 	// Registerer takes the metrics; nil: no metrics.
@@ -26,6 +28,8 @@ type QueueOptions struct {
 	SendTimeout time.Duration
 	// DrainTimeout is how long Run continues to send after its context has ended; 0: DefaultDrainTimeout.
 	DrainTimeout time.Duration
+	// Told gets the receipt of each message and notifier; optional. The queue calls it concurrently for several notifiers, and waits for it.
+	Told func(Receipt)
 }
 
 const (
@@ -63,21 +67,32 @@ func (o QueueOptions) withDefaults() QueueOptions {
 	return o
 }
 
-// Queue sends messages in the background. Each sender gets them in their order. Post may be called concurrently, also before Run.
+// Queue sends messages in the background. Each sender gets them in their order, and none waits for another. Its methods may be called
+// concurrently, also before Run.
 type Queue struct {
 	opts    QueueOptions
-	senders map[string]*senderQueue
 	metrics *metrics
 
-	mu     sync.Mutex // guards closed, and sends to the queues, which are closed with it
-	closed bool
+	mu          sync.Mutex // guards all below, and the senders' queues
+	senders     map[string]*senderQueue
+	closed      bool
+	startWorker func(*senderQueue) // nil: Run has not begun
+	undelivered []error
 }
 
 // senderQueue holds the waiting messages of a sender.
 type senderQueue struct {
-	name    string
-	sender  Sender
-	waiting chan queuedMessage
+	name     string
+	changed  chan struct{} // has an element after a change
+	inFlight chan struct{} // has an element while the sender is called
+
+	// The queue's mu guards all below.
+	sender   Sender
+	version  int // of sender
+	removed  bool
+	waiting  []queuedMessage
+	receipts []Receipt // to be told again
+	keys     map[string]postedKey
 }
 
 type queuedMessage struct {
@@ -87,16 +102,51 @@ type queuedMessage struct {
 
 // NewQueue returns a queue for senders by name. It sends no message before Run.
 func NewQueue(senders map[string]Sender, opts QueueOptions) *Queue {
-	q := &Queue{opts: opts.withDefaults(), senders: map[string]*senderQueue{}, metrics: newMetrics(opts.Registerer, senders)}
-	for name, s := range senders {
-		q.senders[name] = &senderQueue{name: name, sender: s, waiting: make(chan queuedMessage, q.opts.Length)}
-	}
+	q := &Queue{opts: opts.withDefaults(), senders: map[string]*senderQueue{}, metrics: newMetrics(opts.Registerer)}
+	q.SetSenders(senders)
 	return q
 }
 
-// Post queues a message for each named sender, and does not block. The error lists the senders that will not get it: unknown names,
-// senders with a full queue, and all senders once Run's context has ended.
+// SetSenders replaces the senders. Messages that wait for a name go to its new sender, at once also where they wait for a retry. Messages for a
+// name that is gone are given up.
+func (q *Queue) SetSenders(senders map[string]Sender) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for name, s := range q.senders {
+		if senders[name] == nil {
+			s.removed = true
+			s.signalSenderQueueChange()
+			delete(q.senders, name)
+		}
+	}
+	for name, sender := range senders {
+		if s := q.senders[name]; s != nil {
+			s.sender = sender
+			s.version++
+			s.signalSenderQueueChange()
+			continue
+		}
+		s := &senderQueue{name: name, sender: sender, changed: make(chan struct{}, 1), inFlight: make(chan struct{}, 1), keys: map[string]postedKey{}}
+		q.senders[name] = s
+		q.metrics.initNotificationCounters(name)
+		if q.startWorker != nil && !q.closed {
+			q.startWorker(s)
+		}
+	}
+}
+
+// signalSenderQueueChange wakes the worker of the sender.
+func (s *senderQueue) signalSenderQueueChange() {
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
+}
+
+// Post queues a message for each named sender, and does not block. A key that waits or was told is not queued again. The error lists the
+// senders that will not get the message: unknown names, senders with a full queue, and all senders once Run's context has ended.
 func (q *Queue) Post(names []string, m Message) error {
+	m = m.withNotificationSeverity()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	var errs []error
@@ -117,14 +167,14 @@ func (q *Queue) enqueueNotification(name string, m Message) error {
 	case q.closed:
 		q.metrics.countNotificationOutcome(name, outcomeDropped)
 		return errors.New("not queued, the scaler is stopping")
-	}
-	select {
-	case s.waiting <- queuedMessage{m, time.Now()}:
-		return nil
-	default:
+	case len(s.waiting) >= q.opts.Length:
 		q.metrics.countNotificationOutcome(name, outcomeDropped)
 		return fmt.Errorf("%d messages are waiting already", q.opts.Length)
+	case s.registerNotificationKey(&m, time.Now()):
+		s.waiting = append(s.waiting, queuedMessage{m, time.Now()})
+		s.signalSenderQueueChange()
 	}
+	return nil
 }
 
 // Run sends messages until ctx ends. It then sends the waiting messages for at most DrainTimeout, and returns nil. It is called once.
@@ -132,46 +182,94 @@ func (q *Queue) Run(ctx context.Context) error {
 	drainCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	var workers sync.WaitGroup
-	for _, s := range q.senders {
+	q.mu.Lock()
+	q.startWorker = func(s *senderQueue) {
 		workers.Go(func() { q.sendQueuedNotifications(ctx, drainCtx, s) })
 	}
+	for _, s := range q.senders {
+		q.startWorker(s)
+	}
+	q.mu.Unlock()
 	<-ctx.Done()
-	q.closeNotificationQueues()
+	q.mu.Lock()
+	q.closed = true
+	q.mu.Unlock()
 	timer := time.AfterFunc(q.opts.DrainTimeout, cancel)
 	defer timer.Stop()
 	workers.Wait()
 	return nil
 }
 
-func (q *Queue) closeNotificationQueues() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.closed = true
-	for _, s := range q.senders {
-		close(s.waiting)
-	}
-}
-
-// sendQueuedNotifications sends the messages of a sender until its queue is closed and empty. ctx is the context of Run; drainCtx ends
-// DrainTimeout later.
+// sendQueuedNotifications sends the messages of a sender until ctx has ended or the sender is removed, and its queue is empty. ctx is the
+// context of Run; drainCtx ends DrainTimeout later.
 func (q *Queue) sendQueuedNotifications(ctx, drainCtx context.Context, s *senderQueue) {
 	log := klog.FromContext(ctx).WithValues("sender", s.name)
-	for m := range s.waiting {
+	for {
+		m, receipts, ok := q.takeQueuedNotification(ctx, s)
+		for _, r := range receipts {
+			if q.opts.Told != nil {
+				q.opts.Told(r)
+			}
+		}
+		if !ok {
+			return
+		}
+		if m == nil {
+			continue
+		}
+		err := q.deliverNotification(ctx, drainCtx, s, m)
 		outcome := outcomeSuccess
-		if err := q.deliverNotification(ctx, drainCtx, s, m); err != nil {
+		switch {
+		case errors.Is(err, errNotMeant):
+			err, outcome = nil, outcomeSkipped
+		case err != nil:
 			outcome = outcomeError
 			log.Error(err, "Notification not sent, giving up", "workload", m.Workload.String(), "hold", m.Hold, "outcome", m.Outcome)
 		}
 		q.metrics.countNotificationOutcome(s.name, outcome)
+		if err != nil && ctx.Err() != nil {
+			q.abandonNotification(s, &m.Message, err)
+		} else {
+			q.settleNotification(s, &m.Message, err)
+		}
 	}
 }
 
-// deliverNotification sends a message, and retries until the attempts or the time are used up, or the error is permanent.
-func (q *Queue) deliverNotification(ctx, drainCtx context.Context, s *senderQueue, m queuedMessage) error {
+// takeQueuedNotification waits for a message or receipts, and removes them. It returns false if none will follow.
+func (q *Queue) takeQueuedNotification(ctx context.Context, s *senderQueue) (*queuedMessage, []Receipt, bool) {
+	for {
+		q.mu.Lock()
+		receipts := s.receipts
+		s.receipts = nil
+		if len(s.waiting) > 0 {
+			m := s.waiting[0]
+			s.waiting = s.waiting[1:]
+			q.mu.Unlock()
+			return &m, receipts, true
+		}
+		ended := s.removed || q.closed || ctx.Err() != nil
+		q.mu.Unlock()
+		if len(receipts) > 0 || ended {
+			return nil, receipts, !ended
+		}
+		select {
+		case <-ctx.Done():
+		case <-s.changed:
+		}
+	}
+}
+
+// deliverNotification sends a message, and retries until the attempts or the time are used up, the error is permanent, or the notifier is
+// removed.
+func (q *Queue) deliverNotification(ctx, drainCtx context.Context, s *senderQueue, m *queuedMessage) error {
 	for i := 1; ; i++ {
-		err := sendNotificationOnce(drainCtx, s.sender, m.Message)
-		if err == nil {
-			return nil
+		sender, version := q.currentNotificationSender(s)
+		if sender == nil {
+			return errRemoved
+		}
+		err := s.sendNotificationOnce(drainCtx, sender, m.Message)
+		if err == nil || errors.Is(err, errNotMeant) {
+			return err
 		}
 		var postErr *webhook.Error
 		isPostErr := errors.As(err, &postErr)
@@ -186,25 +284,63 @@ func (q *Queue) deliverNotification(ctx, drainCtx context.Context, s *senderQueu
 			return fmt.Errorf("send message, attempt %d, no time for the next in %s: %w", i, pause.Round(time.Second), err)
 		}
 		klog.FromContext(ctx).Info("Notification not sent, retrying", "sender", s.name, "err", err, "retryIn", pause.Round(time.Millisecond))
-		if !q.waitForNotificationRetry(ctx, drainCtx, pause) {
+		if !q.waitForNotificationRetry(ctx, drainCtx, s, version, pause) {
 			return fmt.Errorf("send message, attempt %d, stopped before the next: %w", i, err)
 		}
 		q.metrics.countNotificationOutcome(s.name, outcomeRetried)
 	}
 }
 
-func sendNotificationOnce(ctx context.Context, s Sender, m Message) error {
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
-	defer cancel()
-	return s.Send(ctx, m)
+// currentNotificationSender returns the sender with its version, or nil if it is removed.
+func (q *Queue) currentNotificationSender(s *senderQueue) (sender Sender, version int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if s.removed {
+		return nil, -1
+	}
+	return s.sender, s.version
 }
 
-// waitForNotificationRetry waits for the pause, and reports whether time for another attempt is left. After the end of ctx it continues to wait only
-// if the pause ends within DrainTimeout.
-func (q *Queue) waitForNotificationRetry(ctx, drainCtx context.Context, pause time.Duration) bool {
+// sendNotificationOnce calls the sender. It does not wait for a sender that ignores its context, and does not call it again before it returns.
+func (s *senderQueue) sendNotificationOnce(ctx context.Context, sender Sender, m Message) error {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	select {
+	case s.inFlight <- struct{}{}:
+	case <-ctx.Done():
+		return fmt.Errorf("the last attempt has not ended: %w", ctx.Err())
+	}
+	sent := make(chan error, 1)
+	go func() {
+		defer func() { <-s.inFlight }()
+		sent <- sender.Send(ctx, m)
+	}()
+	select {
+	case err := <-sent:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// waitForNotificationRetry waits for the pause, or until the sender is replaced, and reports whether time for another attempt is left. After
+// the end of ctx it continues to wait only if the pause ends within DrainTimeout.
+func (q *Queue) waitForNotificationRetry(ctx, drainCtx context.Context, s *senderQueue, version int, pause time.Duration) bool {
 	due := time.Now().Add(pause)
-	if retry.Sleep(ctx, pause) {
-		return true
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+			return true
+		case <-s.changed:
+			if _, current := q.currentNotificationSender(s); current != version {
+				return true
+			}
+			continue
+		case <-ctx.Done():
+		}
+		break
 	}
 	left := time.Until(due)
 	return left < q.opts.DrainTimeout && retry.Sleep(drainCtx, left)

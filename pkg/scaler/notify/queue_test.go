@@ -316,11 +316,12 @@ func TestSecretStaysSecret(t *testing.T) {
 		t.Errorf("logged:\n%s", text)
 	}
 	want := `
-# HELP tachometer_scaler_notifications_total Notifications by outcome: success, error, or dropped because the queue was full; retried counts failed attempts that another attempt followed.
+# HELP tachometer_scaler_notifications_total Notifications by outcome: success, error, skipped because the notifier is not for it, or dropped because the queue was full; retried counts failed attempts that another attempt followed.
 # TYPE tachometer_scaler_notifications_total counter
 tachometer_scaler_notifications_total{outcome="dropped",sender="slack"} 0
 tachometer_scaler_notifications_total{outcome="error",sender="slack"} 1
 tachometer_scaler_notifications_total{outcome="retried",sender="slack"} 1
+tachometer_scaler_notifications_total{outcome="skipped",sender="slack"} 0
 tachometer_scaler_notifications_total{outcome="success",sender="slack"} 0
 `
 	if err := testutil.GatherAndCompare(reg, strings.NewReader(want)); err != nil {

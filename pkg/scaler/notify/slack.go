@@ -13,6 +13,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/webhook"
 )
 
+// This file sends messages to Slack.
+
 // slackKind is the kind slack of the configuration.
 var slackKind = senderKind{newSender: func(c Config, opts SenderOptions) Sender { return NewSlack(c.ReadURL, opts) }}
 
@@ -82,6 +84,9 @@ func newSlackNotificationBody(m Message) slackBody {
 		body.Blocks = append(body.Blocks, slackBlock{Type: "section", Fields: fields})
 	}
 	at := m.Time.UTC().Format(time.RFC3339)
+	if m.Severity != "" {
+		at = string(m.Severity) + ", " + at
+	}
 	return slackBody{body.Text, append(body.Blocks, slackBlock{Type: "context", Elements: []slackText{newSlackNotificationMarkdown(at)}})}
 }
 

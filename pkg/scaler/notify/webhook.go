@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"text/template"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/webhook"
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
+
+// This file sends messages to any webhook; template.go renders them.
 
 // SenderOptions are the optional settings of a sender.
 type SenderOptions struct {
@@ -30,20 +33,24 @@ var webhookKind = senderKind{
 		}
 		maps.Copy(headers, c.headers)
 		opts.Headers = headers
-		return NewWebhook(c.ReadURL, opts)
+		w := NewWebhook(c.ReadURL, opts)
+		w.body = c.body
+		return w
 	},
 	fields: func(d *strict.Decoder, c *Config) map[string]strict.FieldDecoder {
 		return map[string]strict.FieldDecoder{
-			"headers": func(path string, n *yaml.Node) { c.headers = notifierHeadersFromYAML(d, path, n) },
+			"headers":  func(path string, n *yaml.Node) { c.headers = notifierHeadersFromYAML(d, path, n) },
+			"template": func(path string, n *yaml.Node) { c.body = notifierTemplateFromYAML(d, path, n) },
 		}
 	},
 }
 
-// Webhook posts messages as JSON.
+// Webhook posts messages as JSON, or in the form of a template.
 type Webhook struct {
 	readURL func() (string, error)
 	client  *http.Client
 	header  http.Header
+	body    *template.Template
 }
 
 var _ Sender = (*Webhook)(nil)
@@ -57,8 +64,15 @@ func NewWebhook(url func() (string, error), opts SenderOptions) *Webhook {
 	return &Webhook{readURL: url, client: webhook.NewClient(opts.Client), header: header}
 }
 
-// Send posts a message as JSON.
+// Send posts a message.
 func (w *Webhook) Send(ctx context.Context, m Message) error {
+	if w.body != nil {
+		body, err := renderNotificationTemplate(w.body, m)
+		if err != nil {
+			return err
+		}
+		return webhook.Post(ctx, w.client, w.readURL, w.header, body)
+	}
 	body, err := json.Marshal(m)
 	if err != nil {
 		return fmt.Errorf("write message: %w", err)

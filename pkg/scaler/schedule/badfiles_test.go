@@ -17,6 +17,15 @@ var badFiles = map[string][]string{
 		"line 19: schedules[0].windows[11].cron: not a cron pattern: extended day-of-month syntax requires DomL option (for L, L-n) or DomW option (f…",
 		`line 20: schedules[0].windows[12].cron: not a cron pattern: failed to parse int from "h": strconv.Atoi: parsing "h": invalid syntax`,
 	},
+	"exceptions": {
+		`line 9: schedules[0].except[1].use: no window has the name "nigth"; none means no window`,
+		"line 10: schedules[0].except[2]: 2027-12-24 is in the list already",
+		"line 11: schedules[0].except[3].use: required",
+		"line 12: schedules[0].except[4].date: required",
+		"line 13: schedules[0].except[5].use: required",
+		"line 13: schedules[0].except[5].window: unknown key; known: date, use",
+		`line 14: schedules[0].except[6].date: must be a date such as 2026-12-24, not "25.12."`,
+	},
 	"names": {
 		`line 4: schedules[0].name: "Office Hours": use lower-case letters, digits and -, at most 63`,
 		`line 5: schedules[0].namespace: "The_Shop": use lower-case letters, digits and -, at most 63`,

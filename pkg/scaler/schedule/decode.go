@@ -67,8 +67,9 @@ func Decode(strictly *strict.Decoder, path string, n *yaml.Node) Schedule {
 	d.validateScheduleName(path+".name", s.Name)
 	d.validateScheduleName(path+".namespace", namespace)
 	workloads.decodeScheduleYAMLNode(func(path string, n *yaml.Node) { s.Workloads = d.scheduleWorkloadsFromYAML(path, n, namespace) })
-	except.decodeScheduleYAMLNode(func(path string, n *yaml.Node) { s.Except = d.scheduleDatesFromYAML(path, n) })
+	except.decodeScheduleYAMLNode(func(path string, n *yaml.Node) { s.Except = d.scheduleExceptionsFromYAML(path, n) })
 	windows.decodeScheduleYAMLNode(func(path string, n *yaml.Node) { s.Windows = d.scheduleWindowsFromYAML(path, n, &s) })
+	d.resolveScheduleExceptions(path+".except", &s)
 	return s
 }
 
@@ -151,23 +152,6 @@ func sanitizeScheduleText(text string) string {
 		}
 		return r
 	}, text))
-}
-
-func (d *scheduleDecoder) scheduleDatesFromYAML(path string, n *yaml.Node) []Date {
-	var all []Date
-	d.DecodeSequence(path, n, func(path string, n *yaml.Node) {
-		const want = "a date such as 2026-12-24"
-		if !d.ValidateScalar(path, n, want, "!!timestamp", "!!str") {
-			return
-		}
-		t, err := time.Parse(time.DateOnly, n.Value)
-		if err != nil || !isPlausibleScheduleYear(t) {
-			d.AddFaultAtLine(path, n.Line, "must be %s, not %s", want, strict.DescribeNode(n))
-			return
-		}
-		all = append(all, scheduleDateOf(t))
-	})
-	return all
 }
 
 // isPlausibleScheduleYear rejects mistyped years.

@@ -121,7 +121,7 @@ func (d *scheduleDecoder) validateScheduleOnceWindow(path string, w *Window, s *
 		d.AddFault(path+".to", "is not after from")
 	case length > maxOnce:
 		d.AddFault(path+".to", "is more than %s after from", strict.FormatDuration(maxOnce))
-	case s.isScheduleExcepted(w.From.In(s.Zone)):
+	case s.scheduleExceptionOn(w.From.In(s.Zone)) != nil:
 		d.AddFault(path+".from", "is on %s, which is in except: the window would never start", scheduleDateOf(w.From.In(s.Zone)))
 	}
 }

@@ -25,7 +25,7 @@ type PreviewRow struct {
 	Schedule string `json:"schedule,omitempty"`
 	Window   string `json:"window,omitempty"`
 	Ramping  bool   `json:"ramping,omitempty"`
-	// Notes name clock changes, windows without effect, and conflicting numbers.
+	// Notes name clock changes, windows without effect, windows that do not happen, and conflicting numbers.
 	Notes []string `json:"notes,omitempty"`
 }
 
@@ -69,6 +69,9 @@ func previewWorkloadSchedules(workload hold.Workload, schedules []*Schedule, fro
 		rows, since = append(rows, row), begun
 	}
 	for i := range rows {
+		for _, s := range schedules {
+			rows[i].Notes = append(rows[i].Notes, s.listMissingScheduleStarts(rows[i].From, rows[i].To)...)
+		}
 		rows[i].localizeScheduleTimes(schedules)
 	}
 	return rows
@@ -111,7 +114,10 @@ func schedulePreviewRowAt(schedules []*Schedule, now time.Time) (PreviewRow, tim
 		return PreviewRow{}, time.Time{}
 	}
 	first := all[0]
-	row := PreviewRow{MinReplicas: &first.MinReplicas, Schedule: first.schedule.Name, Window: first.Window, Ramping: first.Ramping}
+	row := PreviewRow{MinReplicas: &first.MinReplicas, Schedule: first.schedule.Name, Window: first.Window, Ramping: first.Steps > 0}
+	if first.Ramping {
+		row.Notes = append(row.Notes, "from the workload's own replicas, here 0")
+	}
 	for _, s := range schedules { // one window of each schedule counts; of several schedules, the highest number wins
 		if w, ok := s.ActiveAt(now); ok {
 			row.MaxReplicas = max(row.MaxReplicas, w.MaxReplicas)

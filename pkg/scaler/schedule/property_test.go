@@ -18,7 +18,7 @@ func reportDiff(t *testing.T, want, got any) {
 // newMixedSchedule returns a schedule with a window of every kind. All its times are whole minutes.
 func newMixedSchedule(t *testing.T, zone string) *Schedule {
 	t.Helper()
-	return newOneSchedule(t, zone, ", except: [2027-03-14, 2027-05-01, 2027-10-31]",
+	return newOneSchedule(t, zone, ", except: [2027-03-14, 2027-03-28, 2027-03-29, 2027-05-01, {date: 2027-07-02, use: night}, {date: 2027-10-30, use: none}, 2027-10-31]",
 		`{name: day, start: "08:00", end: "22:00", days: [mon-fri], minReplicas: 8, ramp: {over: 20m, steps: 4}}`,
 		`{name: night, start: "22:00", end: "02:15", minReplicas: 2, ramp: {over: 1h, steps: 3}}`,
 		`{name: early, start: "02:10", end: "02:40", minReplicas: 3}`,
@@ -136,7 +136,7 @@ func TestPreviewHasNoHoles(t *testing.T) {
 			end = r.To
 			for _, now := range []time.Time{r.From, r.From.Add(r.To.Sub(r.From) / 2), r.To.Add(-1)} {
 				w, ok := s.ActiveAt(now)
-				if ok != (r.MinReplicas != nil) || ok && (w.MinReplicas != *r.MinReplicas || w.Window != r.Window || w.Ramping != r.Ramping || w.MaxReplicas != r.MaxReplicas) {
+				if ok != (r.MinReplicas != nil) || ok && (w.MinReplicas != *r.MinReplicas || w.Window != r.Window || (w.Steps > 0) != r.Ramping || w.MaxReplicas != r.MaxReplicas) {
 					t.Fatalf("%s: %s: %+v, but At %+v", zone, now, r, w)
 				}
 			}

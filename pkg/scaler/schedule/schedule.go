@@ -19,7 +19,7 @@ type Schedule struct {
 	Zone    *time.Location
 	Windows []Window
 	// Except are days on which windows do not start.
-	Except []Date
+	Except []Exception
 	// Verify is the name of a verification, and Notify are the names of notifiers; both are optional.
 	Verify string
 	Notify []string
@@ -36,8 +36,25 @@ type ActiveWindow struct {
 	Window string
 	// Since and Until are the window's start and end, in the schedule's zone.
 	Since, Until time.Time
-	// Ramping marks MinReplicas as a step on the way to the window's minimum, up or down.
+	// Step counts the completed steps of the window's ramp, of Steps. Steps is 0 before and after a ramp.
+	Step, Steps int
+	// Ramping marks a ramp that no window precedes: it begins at the workload's own replicas. MinReplicas counts from 0 then; see From.
 	Ramping bool
+	// Target is the window's minimum, at the end of the ramp; 0 without Steps.
+	Target int32
+}
+
+// From returns the window for a workload that had this many replicas before the schedule. Only a ramp that no window precedes depends on them.
+func (w ActiveWindow) From(replicas int32) ActiveWindow {
+	if !w.Ramping {
+		return w
+	}
+	w.MinReplicas = Ramp{Steps: w.Steps}.scheduleRampReplicas(replicas, w.Target, w.Step)
+	w.Replicas = w.MinReplicas
+	if w.MaxReplicas > 0 {
+		w.MaxReplicas = max(w.MaxReplicas, w.MinReplicas)
+	}
+	return w
 }
 
 // ActiveAt returns the window in effect at now, or false if no window is active. Of several windows the highest minReplicas wins, and the
@@ -72,7 +89,7 @@ func (s *Schedule) nextScheduleBoundary(now time.Time) (first time.Time, found b
 	}
 	for _, o := range s.runningScheduleOccurrences(now) {
 		offer(o.until)
-		for k := 1; k <= o.window.Ramp.Steps; k++ {
+		for k := 1; k <= o.window.Ramp.Steps && o.exception == nil; k++ {
 			if step := o.since.Add(o.window.Ramp.scheduleRampStepOffset(k)); step.Before(o.until) {
 				offer(step)
 			}
@@ -92,14 +109,16 @@ func (s *Schedule) evaluateScheduleOccurrence(o windowOccurrence, now time.Time)
 	w := o.window
 	want := ActiveWindow{MinReplicas: w.MinReplicas, MaxReplicas: w.MaxReplicas, Window: w.String(), Since: o.since, Until: o.until}
 	into := now.Sub(o.since)
-	if w.Ramp.Steps > 0 && into < w.Ramp.Over {
+	if w.Ramp.Steps > 0 && into < w.Ramp.Over && o.exception == nil {
 		base, any := s.scheduleMinReplicasBefore(o.since)
 		done := w.Ramp.completedScheduleRampSteps(into)
 		if !any && done == 0 {
 			return ActiveWindow{}, false
 		}
 		want.MinReplicas = w.Ramp.scheduleRampReplicas(base, w.MinReplicas, done)
-		want.Ramping = !any || base != w.MinReplicas
+		if want.Ramping = !any; !any || base != w.MinReplicas {
+			want.Step, want.Steps, want.Target = done, w.Ramp.Steps, w.MinReplicas
+		}
 	}
 	if want.MaxReplicas > 0 { // a downward ramp starts above the maximum
 		want.MaxReplicas = max(want.MaxReplicas, want.MinReplicas)

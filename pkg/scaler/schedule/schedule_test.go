@@ -50,7 +50,7 @@ func listChanges(s *Schedule, from, to time.Time) []string {
 		line := t.In(s.Zone).Format(time.RFC3339)
 		if w, any := s.ActiveAt(t); any {
 			line += fmt.Sprintf(" %d", w.MinReplicas)
-			if w.Ramping {
+			if w.Steps > 0 {
 				line += " ramp"
 			}
 		} else {

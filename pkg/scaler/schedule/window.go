@@ -104,19 +104,33 @@ var weekdayWords = [...]string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}
 type windowOccurrence struct {
 	window       *Window
 	since, until time.Time
+	// exception is the exception on the day of its start; nil: an ordinary day.
+	exception *Exception
 }
 
 func (o windowOccurrence) coversScheduleTime(now time.Time) bool {
 	return !now.Before(o.since) && now.Before(o.until)
 }
 
-// runningScheduleOccurrences returns the occurrences that cover now, in the order of the windows, and the latest of each window first.
+// runningScheduleOccurrences returns the occurrences that cover now, in the order of the windows, and the latest of each window first. An
+// occurrence that starts on the day of an exception has the window that stands in for its own.
 func (s *Schedule) runningScheduleOccurrences(now time.Time) []windowOccurrence {
+	all := s.plannedScheduleOccurrences(now)
+	for i := range all {
+		if all[i].exception != nil {
+			all[i].window = s.substituteScheduleWindow(all[i])
+		}
+	}
+	return slices.DeleteFunc(all, func(o windowOccurrence) bool { return o.window == nil })
+}
+
+// plannedScheduleOccurrences returns the occurrences that cover now, as if there were no exceptions.
+func (s *Schedule) plannedScheduleOccurrences(now time.Time) []windowOccurrence {
 	var all []windowOccurrence
 	for i := range s.Windows {
 		w := &s.Windows[i]
 		if w.starts == nil {
-			if o := (windowOccurrence{w, w.From, w.To}); o.coversScheduleTime(now) && !s.isScheduleExcepted(w.From.In(s.Zone)) {
+			if o := (windowOccurrence{w, w.From, w.To, s.scheduleExceptionOn(w.From.In(s.Zone))}); o.coversScheduleTime(now) {
 				all = append(all, o)
 			}
 			continue
@@ -124,7 +138,7 @@ func (s *Schedule) runningScheduleOccurrences(now time.Time) []windowOccurrence 
 		first := len(all)
 		until := latestScheduleWallTime(now, s.Zone)
 		for t := w.starts.Next(latestScheduleWallTime(now.Add(-w.maxScheduleWindowDuration()), s.Zone)); !t.IsZero() && !t.After(until); t = w.starts.Next(t) {
-			if o := w.newScheduleOccurrence(t, s.Zone); o.coversScheduleTime(now) && !s.isScheduleExcepted(t) {
+			if o := s.newScheduleOccurrence(w, t); o.coversScheduleTime(now) {
 				all = append(all, o)
 			}
 		}
@@ -141,36 +155,27 @@ func (w *Window) maxScheduleWindowDuration() time.Duration {
 	return w.scheduleWallDuration() + 3*time.Hour // no zone puts clocks back as far
 }
 
-// newScheduleOccurrence returns the occurrence that starts at the wall-clock time start.
-func (w *Window) newScheduleOccurrence(start time.Time, zone *time.Location) windowOccurrence {
-	since := firstScheduleInstant(start, zone)
+// newScheduleOccurrence returns the occurrence of a window that starts at the wall-clock time start.
+func (s *Schedule) newScheduleOccurrence(w *Window, start time.Time) windowOccurrence {
+	since, exception := firstScheduleInstant(start, s.Zone), s.scheduleExceptionOn(start)
 	if w.For > 0 {
-		return windowOccurrence{w, since, since.Add(w.For)}
+		return windowOccurrence{w, since, since.Add(w.For), exception}
 	}
 	y, m, d := start.Date()
 	if w.End <= w.Start {
 		d++
 	}
-	return windowOccurrence{w, since, firstScheduleInstant(time.Date(y, m, d, 0, int(w.End), 0, 0, time.UTC), zone)}
+	return windowOccurrence{w, since, firstScheduleInstant(time.Date(y, m, d, 0, int(w.End), 0, 0, time.UTC), s.Zone), exception}
 }
 
-// nextScheduleWindowStart returns the next start of a window after now, or false if none follows.
+// nextScheduleWindowStart returns the next start of a window after now, also on the day of an exception, or false if none follows.
 func (s *Schedule) nextScheduleWindowStart(w *Window, now time.Time) (time.Time, bool) {
 	if w.starts == nil {
-		return w.From, w.From.After(now) && !s.isScheduleExcepted(w.From.In(s.Zone))
+		return w.From, w.From.After(now)
 	}
 	t := w.starts.Next(latestScheduleWallTime(now, s.Zone))
-	for !t.IsZero() && s.isScheduleExcepted(t) {
-		y, m, d := t.Date()
-		t = w.starts.Next(time.Date(y, m, d, 23, 59, 59, 0, time.UTC))
-	}
 	if t.IsZero() {
 		return t, false
 	}
 	return firstScheduleInstant(t, s.Zone), true
-}
-
-// isScheduleExcepted reports whether the day of t, a wall-clock time, is an exception: windows do not start on it.
-func (s *Schedule) isScheduleExcepted(t time.Time) bool {
-	return slices.Contains(s.Except, scheduleDateOf(t))
 }

@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
 // This file runs verifications: first the readiness of all new pods, then the requests to new and old pods.
@@ -36,7 +38,7 @@ func New(opts Options) *Checker {
 
 // Run tests the readiness of the new pods. If all are ready, it sends them the requests of the spec. If the spec compares with old pods,
 // a sample of the ready old pods gets the requests too, at most as many as the new pods. Responses and failed requests are in the
-// report. Run returns an error, and an empty report, if requests cannot be made at all, such as for a pod without a port. When ctx ends,
+// report. A verification that takes longer than the spec's Within fails. Run returns an error, and an empty report, if requests cannot be made at all, such as for a pod without a port. When ctx ends,
 // Run returns its cause.
 func (c *Checker) Run(ctx context.Context, spec Spec, now, old []corev1.Pod) (Report, error) {
 	spec = spec.WithDefaults()
@@ -55,7 +57,14 @@ func (c *Checker) Run(ctx context.Context, spec Spec, now, old []corev1.Pod) (Re
 		r.newPods = append(r.newPods, a)
 	}
 	r.sampleOldPodsForVerification(old)
+	r.boundVerificationRequests()
 	return r.runPodVerification(ctx)
+}
+
+// boundVerificationRequests reduces the requests to each pod, so that all together are at most maxTotalRequests.
+func (r *podVerification) boundVerificationRequests() {
+	r.spec.Requests = min(r.spec.Requests, max(1, maxTotalRequests/(len(r.newPods)+len(r.oldPods))))
+	r.spec.Concurrency = min(r.spec.Concurrency, r.spec.Requests)
 }
 
 // podVerification is a running verification.
@@ -93,24 +102,42 @@ func isVerificationPodServing(pod *corev1.Pod) bool {
 	return false
 }
 
+// runPodVerification runs the verification within its time limit.
 func (r *podVerification) runPodVerification(ctx context.Context) (Report, error) {
+	limited, cancel := context.WithTimeout(ctx, r.spec.verificationTimeLimit())
+	defer cancel()
 	pods := make([]PodReport, len(r.newPods), len(r.newPods)+len(r.oldPods))
-	r.forEachVerifiedPod(ctx, func(i int) { pods[i] = r.requestVerificationReadiness(ctx, &r.newPods[i]) })
+	r.forEachVerifiedPod(limited, func(i int) { pods[i] = r.requestVerificationReadiness(limited, &r.newPods[i]) })
 	report := Report{Pods: pods}
-	if ctx.Err() != nil {
-		return Report{}, fmt.Errorf("verify pods: %w", context.Cause(ctx))
-	}
-	report.Verdicts = append(report.Verdicts, decideVerificationReadiness(pods))
-	if r.spec.URL != "" && report.Verdicts[0].Passed {
-		report.Pods = r.measureVerifiedPods(ctx, pods)
-		if ctx.Err() != nil {
-			return Report{}, fmt.Errorf("verify pods: %w", context.Cause(ctx))
+	measured := false
+	if limited.Err() == nil {
+		report.Verdicts = append(report.Verdicts, decideVerificationReadiness(pods))
+		if measured = r.spec.URL != "" && report.Verdicts[0].Passed; measured {
+			report.Pods = r.measureVerifiedPods(limited, pods)
+			report.New, report.Old = r.newTotal.summarizeVerificationRequests(), r.oldTotal.summarizeVerificationRequests()
 		}
-		report.New, report.Old = r.newTotal.summarizeVerificationRequests(), r.oldTotal.summarizeVerificationRequests()
+	}
+	switch {
+	case ctx.Err() != nil:
+		return Report{}, fmt.Errorf("verify pods: %w", context.Cause(ctx))
+	case limited.Err() != nil:
+		report.Pods = nameVerifiedPods(report.Pods, r.newPods)
+		report.Verdicts = append(report.Verdicts, Verdict{What: "duration", Got: "not finished", Limit: "at most " + strict.FormatDuration(r.spec.verificationTimeLimit())})
+	case measured:
 		report.Verdicts = append(report.Verdicts, r.decideVerificationThresholds(&report)...)
 	}
 	report.Passed = allVerificationVerdictsPassed(report.Verdicts)
 	return report, nil
+}
+
+// nameVerifiedPods names the pods that had no turn before the time limit.
+func nameVerifiedPods(reports []PodReport, pods []podChecks) []PodReport {
+	for i := range pods {
+		if reports[i].Name == "" {
+			reports[i].Name, reports[i].Readiness = pods[i].podName, "not asked in time"
+		}
+	}
+	return reports
 }
 
 // forEachVerifiedPod calls f for every new pod, Parallel calls at a time, and returns after all calls.

@@ -24,6 +24,7 @@ func Decode(d *strict.Decoder, path string, n *yaml.Node) Spec {
 		"p95":         d.Duration(&s.P95.Duration, time.Millisecond, maxTimeout),
 		"p99":         d.Duration(&s.P99.Duration, time.Millisecond, maxTimeout),
 		"slower":      d.Number(&s.Slower),
+		"within":      d.Duration(&s.Within.Duration, minWithin, maxWithin),
 	})
 	s = s.WithDefaults()
 	if d.HasFault(path) {

@@ -30,6 +30,7 @@ p50: 100ms
 p95: 200ms
 p99: 250ms
 slower: 2
+within: 10m
 `
 
 func TestDecode(t *testing.T) {
@@ -37,7 +38,7 @@ func TestDecode(t *testing.T) {
 	for text, want := range map[string]Spec{
 		completeSpecYAML: {
 			URL: "/work?ms=1", Requests: 20, Concurrency: 2, Timeout: specDuration(time.Second), Success: 1,
-			P50: specDuration(100 * time.Millisecond), P95: specDuration(200 * time.Millisecond), P99: specDuration(250 * time.Millisecond), Slower: 2,
+			P50: specDuration(100 * time.Millisecond), P95: specDuration(200 * time.Millisecond), P99: specDuration(250 * time.Millisecond), Slower: 2, Within: specDuration(10 * time.Minute),
 		},
 		"{}":                       {Requests: 100, Concurrency: 5, Timeout: specDuration(2 * time.Second), Success: 0.99},
 		"url: https://shop:8443/x": {URL: "https://shop:8443/x", Requests: 100, Concurrency: 5, Timeout: specDuration(2 * time.Second), Success: 0.99},
@@ -71,7 +72,7 @@ func TestDecodeFaults(t *testing.T) {
 		"slower: 2":                    "line 1: work.slower: " + unfounded,
 		"p95: 1s":                      "line 1: work.p95: " + unfounded,
 		"{url: /, p50: 2s, p99: 1s}":   "line 1: work.p99: 1s is below p50, 2s",
-		"{url: /, p95: 2s, maximum: }": "line 1: work.maximum: unknown key; known: concurrency, p50, p95, p99, requests, slower, success, timeout, url",
+		"{url: /, p95: 2s, maximum: }": "line 1: work.maximum: unknown key; known: concurrency, p50, p95, p99, requests, slower, success, timeout, url, within",
 	} {
 		if _, err := decodeSpecYAML(text); err == nil || err.Error() != want {
 			t.Errorf("%s: %v, want %s", text, err, want)

@@ -24,6 +24,8 @@ const (
 	DefaultTimeout = 2 * time.Second
 	// DefaultSuccess permits a failure in a hundred: a single lost connection must not undo a rollout.
 	DefaultSuccess = 0.99
+	// DefaultWithin is many times a verification of healthy pods, and as long as pods get to become ready.
+	DefaultWithin = 5 * time.Minute
 )
 
 // Limits of a Spec: a verification must not overload the pods.
@@ -34,6 +36,14 @@ const (
 	maxTimeout     = time.Minute
 	maxSlower      = 1000
 	maxURLBytes    = 2048
+	minWithin      = time.Second
+	maxWithin      = time.Hour
+	// maxReadinessTimeout bounds the timeout of a pod's own readiness probe, which its owner chooses.
+	maxReadinessTimeout = 30 * time.Second
+	// maxTotalRequests bounds the requests of a verification to all pods together. Of many pods, each gets fewer.
+	maxTotalRequests = 100_000
+	// maxPodBytes bounds the responses of a pod together; then its other requests fail.
+	maxPodBytes = 256 << 20
 )
 
 // WithDefaults returns the spec with defaults for missing fields.
@@ -71,6 +81,8 @@ func (s Spec) findVerificationSpecErrors() []fieldError {
 	check(s.Concurrency >= 1 && s.Concurrency <= maxConcurrency, "concurrency", "must be from 1 to %d, not %d", maxConcurrency, s.Concurrency)
 	check(s.Timeout.Duration >= minTimeout && s.Timeout.Duration <= maxTimeout, "timeout",
 		"must be from %s to %s, not %s", strict.FormatDuration(minTimeout), strict.FormatDuration(maxTimeout), s.Timeout.Duration)
+	check(s.Within.Duration == 0 || s.Within.Duration >= minWithin && s.Within.Duration <= maxWithin, "within",
+		"must be from %s to %s, not %s", strict.FormatDuration(minWithin), strict.FormatDuration(maxWithin), s.Within.Duration)
 	check(s.Success > 0 && s.Success <= 1, "success", "must be above 0 and at most 1, a share, not %v", s.Success)
 	check(s.Slower == 0 || s.Slower >= 1 && s.Slower <= maxSlower, "slower", "must be 0, or from 1 to %d times, not %v", maxSlower, s.Slower)
 	check(s.Slower == 0 || s.URL != "", "slower", "limits the responses of url, which is missing")
@@ -96,6 +108,9 @@ func (s Spec) findVerificationLatencyErrors() []fieldError {
 	}
 	return all
 }
+
+// verificationTimeLimit returns the time limit of the whole verification.
+func (s Spec) verificationTimeLimit() time.Duration { return cmp.Or(s.Within.Duration, DefaultWithin) }
 
 // latencyLimit is a threshold for a percentile of the latency.
 type latencyLimit struct {

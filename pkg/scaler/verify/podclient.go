@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -31,11 +32,13 @@ const (
 type podClient struct {
 	http      http.Client
 	closeIdle func()
+	bytesLeft atomic.Int64 // of the pod's responses
 }
 
 // newVerificationPodClient returns a client of a pod. A nil shared transport means a transport of its own.
 func newVerificationPodClient(shared http.RoundTripper, host string, concurrency int) *podClient {
 	c := &podClient{closeIdle: func() {}}
+	c.bytesLeft.Store(maxPodBytes)
 	c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	c.http.Transport = shared
 	if shared == nil {
@@ -62,6 +65,9 @@ func verificationTLSConfig(host string) *tls.Config {
 
 // sendVerificationRequest sends a request. It returns the time from its start to the end of the response, and a short cause if it failed.
 func (c *podClient) sendVerificationRequest(ctx context.Context, a *podRequest) (took time.Duration, cause string) {
+	if c.bytesLeft.Load() <= 0 {
+		return 0, tooManyBytesCause
+	}
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
 	begin := time.Now()
@@ -79,7 +85,8 @@ func (c *podClient) sendVerificationRequest(ctx context.Context, a *podRequest) 
 		return time.Since(begin), shortenVerificationCause(err)
 	}
 	defer resp.Body.Close()
-	_, err = io.Copy(io.Discard, io.LimitReader(resp.Body, maxBodyBytes)) // closing the body drops the rest and the connection
+	n, err := io.Copy(io.Discard, io.LimitReader(resp.Body, maxBodyBytes)) // closing the body drops the rest and the connection
+	c.bytesLeft.Add(-n)
 	took = time.Since(begin)
 	switch {
 	case resp.StatusCode >= http.StatusBadRequest:
@@ -92,6 +99,9 @@ func (c *podClient) sendVerificationRequest(ctx context.Context, a *podRequest) 
 
 // timeoutCause is the cause of requests that timed out.
 const timeoutCause = "timeout"
+
+// tooManyBytesCause is the cause of requests that are not sent, because the pod has responded with maxPodBytes.
+const tooManyBytesCause = "more than 256MiB of responses"
 
 // shortenVerificationCause returns an error as a short text. Requests that fail in the same way get the same text.
 func shortenVerificationCause(err error) string {

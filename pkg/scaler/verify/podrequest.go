@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -36,8 +37,10 @@ type podChecks struct {
 // resolveVerificationChecks returns the requests to a pod.
 func resolveVerificationChecks(spec Spec, pod *corev1.Pod) (podChecks, error) {
 	a := podChecks{podName: pod.Name, skipReason: "skipped: no httpGet readiness probe"}
-	if net.ParseIP(pod.Status.PodIP) == nil {
+	if ip, err := netip.ParseAddr(pod.Status.PodIP); err != nil {
 		return a, fmt.Errorf("pod %s has no IP address", pod.Name)
+	} else if ip = ip.Unmap(); ip.IsUnspecified() || ip.IsMulticast() || ip.IsLinkLocalUnicast() {
+		return a, fmt.Errorf("pod %s has the address %s, which no pod has", pod.Name, ip)
 	}
 	for _, c := range verificationProbeContainers(pod) {
 		get := c.ReadinessProbe.HTTPGet
@@ -76,7 +79,7 @@ func verificationProbeContainers(pod *corev1.Pod) []*corev1.Container {
 }
 
 // buildVerificationProbeRequest returns the request of a container's readiness probe, as the kubelet sends it. The kubelet runs on the pod's
-// machine; from another machine the timeout is at least the timeout of any other request.
+// machine; from another machine the timeout is at least the timeout of any other request. It is bounded, because the pod's owner chooses it.
 func buildVerificationProbeRequest(pod *corev1.Pod, c *corev1.Container, timeout time.Duration) (podRequest, error) {
 	get := c.ReadinessProbe.HTTPGet
 	port, err := resolveVerificationProbePort(pod, c, get.Port)
@@ -88,7 +91,7 @@ func buildVerificationProbeRequest(pod *corev1.Pod, c *corev1.Container, timeout
 		return podRequest{}, fmt.Errorf("pod %s: invalid path of its readiness probe: %q", pod.Name, get.Path)
 	}
 	probeURL := url.URL{Scheme: verificationProbeScheme(get), Host: net.JoinHostPort(pod.Status.PodIP, port), Path: u.Path, RawPath: u.RawPath, RawQuery: u.RawQuery}
-	a := podRequest{url: probeURL.String(), header: http.Header{}, timeout: max(timeout, time.Duration(c.ReadinessProbe.TimeoutSeconds)*time.Second)}
+	a := podRequest{url: probeURL.String(), header: http.Header{}, timeout: max(timeout, min(maxReadinessTimeout, time.Duration(c.ReadinessProbe.TimeoutSeconds)*time.Second))}
 	for _, h := range get.HTTPHeaders {
 		if strings.EqualFold(h.Name, "Host") {
 			a.host = h.Value

@@ -23,4 +23,6 @@ type Spec struct {
 	// Slower is the highest permitted ratio of the new pods' p50 and p95 to the old pods', measured in the same way at the same time; 0:
 	// not compared. A difference of up to 5 ms always passes: at such latencies a ratio measures the network.
 	Slower float64 `json:"slower,omitempty"`
+	// Within is the time limit of the whole verification, which fails at its end; 0: DefaultWithin.
+	Within metav1.Duration `json:"within,omitzero"`
 }

@@ -24,6 +24,7 @@ type Error struct {
 	// RetryAfter is the pause that the receiver asks for; 0: unknown.
 	RetryAfter time.Duration
 	cause      error // without an address, or nil
+	permanent  bool
 }
 
 // Error returns a short message.
@@ -41,7 +42,7 @@ var permanentStatuses = []int{
 
 // IsPermanent reports whether a retry of the same message is useless.
 func (e *Error) IsPermanent() bool {
-	return e.Status/100 == 3 || slices.Contains(permanentStatuses, e.Status)
+	return e.permanent || e.Status/100 == 3 || slices.Contains(permanentStatuses, e.Status)
 }
 
 // newWebhookTransportError converts an error of the HTTP client, and drops the addresses in its text.
@@ -52,6 +53,8 @@ func newWebhookTransportError(err error) *Error {
 	var errno syscall.Errno
 	var timeout net.Error
 	switch {
+	case errors.Is(err, errForbiddenAddress):
+		return &Error{message: errForbiddenAddress.Error(), cause: errForbiddenAddress, permanent: true}
 	case errors.Is(err, context.Canceled):
 		return &Error{message: "cancelled before the response", cause: context.Canceled}
 	case errors.As(err, &timeout) && timeout.Timeout():

@@ -1,4 +1,5 @@
-// Package dedup remembers the ids of delivered events in a ConfigMap, so that a second event with the same id is skipped.
+// Package dedup remembers the ids of delivered events in a ConfigMap, so that a second event with the same id is skipped, and the times of
+// starts and ends, so that they count in the order in which they happened.
 //
 // Ids are stored as hashes of a fixed length, each with its expiry. If there are too many, the ids that expire first are forgotten.
 // Several writers keep each other's ids: on a conflict, a writer reads, merges and writes again.
@@ -60,6 +61,7 @@ type Set struct {
 
 	mu    sync.Mutex // guards all below
 	ids   idExpiries
+	times eventTimes
 	dirty bool
 }
 
@@ -75,7 +77,7 @@ func New(client v1.ConfigMapInterface, name string, opts Options) *Set {
 	}
 	return &Set{
 		client: client, configMapName: name, opts: opts, metrics: newMetrics(opts.Registerer),
-		loaded: make(chan struct{}), added: make(chan struct{}, 1), ids: idExpiries{},
+		loaded: make(chan struct{}), added: make(chan struct{}, 1), ids: idExpiries{}, times: eventTimes{},
 	}
 }
 
@@ -97,10 +99,15 @@ func (s *Set) Add(id string, until time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ids[hashDedupID(id)] = until.Truncate(time.Second).Add(time.Second) // the stored precision, rounded up: forgotten late rather than early
-	s.dirty = true
-	if len(s.ids) > s.opts.MaxIDs+s.opts.MaxIDs/10 { // a tenth above, so that not every Add sorts all ids
+	if len(s.ids) > s.opts.MaxIDs+s.opts.MaxIDs/10 {                      // a tenth above, so that not every Add sorts all ids
 		s.pruneDedupIDsLocked(time.Now())
 	}
+	s.scheduleDedupWriteLocked()
+}
+
+// scheduleDedupWriteLocked makes Run write soon. The caller holds mu.
+func (s *Set) scheduleDedupWriteLocked() {
+	s.dirty = true
 	select {
 	case s.added <- struct{}{}:
 	default:
@@ -179,7 +186,7 @@ func (s *Set) mergeDedupConfigMap(ctx context.Context) (m *corev1.ConfigMap, exi
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if bad := s.ids.mergeDedupLines(m.Data[dataKey]); bad > 0 {
+	if bad := s.ids.mergeDedupLines(m.Data[dataKey]) + s.times.mergeEventTimes(m.Data[timesKey]); bad > 0 {
 		klog.FromContext(ctx).Info("Invalid lines in the ConfigMap skipped", "configMap", s.configMapName, "lines", bad)
 	}
 	return m, true, nil
@@ -226,7 +233,7 @@ func (s *Set) writeDedupConfigMap(ctx context.Context) error {
 	if m.Data == nil {
 		m.Data = map[string]string{}
 	}
-	m.Data[dataKey] = s.encodeDedupIDs()
+	s.encodeDedupData(m.Data)
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	if exists {
@@ -241,9 +248,16 @@ func (s *Set) writeDedupConfigMap(ctx context.Context) error {
 	return nil
 }
 
-func (s *Set) encodeDedupIDs() string {
+// encodeDedupData writes the ids and the times that have not expired.
+func (s *Set) encodeDedupData(data map[string]string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.pruneDedupIDsLocked(time.Now())
-	return s.ids.encodeDedupLines()
+	now := time.Now()
+	s.pruneDedupIDsLocked(now)
+	s.times.forgetEventTimes(now)
+	data[dataKey] = s.ids.encodeDedupLines()
+	delete(data, timesKey)
+	if len(s.times) > 0 {
+		data[timesKey] = s.times.encodeEventTimes()
+	}
 }

@@ -270,3 +270,62 @@ func FuzzIds(f *testing.F) {
 		}
 	})
 }
+
+// TestD21TimesOutliveARestart: the times of starts and ends are beside the ids, and the later time of two writers wins.
+func TestD21TimesOutliveARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := fake.NewClientset()
+		one, stop := startSet(t, c, Options{})
+		two, _ := startSet(t, c, Options{})
+		at := time.Now().Add(-time.Hour).Add(123 * time.Nanosecond)
+		one.NoteAt("sale", at.Add(time.Second), time.Now().Add(time.Hour))
+		one.NoteAt("sale", at, time.Now().Add(time.Hour)) // older
+		one.NoteAt("short", at, time.Now().Add(time.Minute))
+		advanceClock(2 * DefaultWriteInterval)
+		two.NoteAt("sale", at, time.Now().Add(time.Hour))
+		two.NoteAt("other", at, time.Now().Add(time.Hour))
+		advanceClock(2 * DefaultWriteInterval)
+		stop()
+		again, _ := startSet(t, c, Options{})
+		for key, want := range map[string]time.Time{"sale": at.Add(time.Second), "short": at, "other": at, "none": {}} {
+			if got := again.LatestAt(key); !got.Equal(want) {
+				t.Errorf("%s: %s; want %s", key, got, want)
+			}
+		}
+		advanceClock(2 * time.Minute)
+		again.NoteAt("other", at.Add(time.Minute), time.Now().Add(time.Hour))
+		advanceClock(2 * DefaultWriteInterval)
+		if last, _ := startSet(t, c, Options{}); !last.LatestAt("short").IsZero() || last.LatestAt("other").IsZero() {
+			t.Errorf("short %s, other %s; want the expired time forgotten", last.LatestAt("short"), last.LatestAt("other"))
+		}
+	})
+}
+
+// TestTimesAreBounded: of too many times, those that expire first are forgotten.
+func TestTimesAreBounded(t *testing.T) {
+	t.Parallel()
+	s := New(fake.NewClientset().CoreV1().ConfigMaps(testNamespace), testConfigMap, Options{})
+	now := time.Now()
+	for i := range 3 * maxTimes {
+		s.NoteAt(fmt.Sprint(i), now, now.Add(time.Hour).Add(time.Duration(i)*time.Second))
+	}
+	if n := len(s.times); n > maxTimes+maxTimes/10 || s.LatestAt(fmt.Sprint(3*maxTimes-1)).IsZero() || !s.LatestAt("0").IsZero() {
+		t.Errorf("%d times", n)
+	}
+	if bytes := len(s.times.encodeEventTimes()); bytes > 300_000 {
+		t.Errorf("%d bytes: with the ids, too much for an object", bytes)
+	}
+}
+
+func FuzzTimes(f *testing.F) {
+	f.Add(eventTimes{hashDedupID("a"): {time.Unix(0, 1_800_000_000_000_000_001), time.Unix(1_900_000_000, 0)}}.encodeEventTimes())
+	f.Add("")
+	f.Add("AAAA 5\n\n5")
+	f.Fuzz(func(t *testing.T, text string) {
+		first, second := eventTimes{}, eventTimes{}
+		first.mergeEventTimes(text)
+		if bad := second.mergeEventTimes(first.encodeEventTimes()); bad != 0 || len(second) != len(first) {
+			t.Errorf("%d times and %d bad lines after a second reading of %d", len(second), bad, len(first))
+		}
+	})
+}

@@ -1,8 +1,10 @@
 // Package httpevent receives events over HTTP, from senders with a shared secret.
 //
 // A sender posts the event to /events with two headers. X-Tachometer-Timestamp is the time in seconds since 1970.
-// X-Tachometer-Signature is sha256=HEX, the HMAC-SHA256 of the timestamp, a dot and the body. The response is a JSON object with
-// outcome and, unless the event was delivered, error:
+// X-Tachometer-Signature is sha256=HEX, the HMAC-SHA256 of the timestamp, a dot and the body. A CloudEvent in binary mode has its
+// attributes in headers, and signs them: the HMAC-SHA256 of the timestamp, a line end, NAME:VALUE and a line end for each ce- header in the
+// order of their lower-case names, an empty line, and the body. The response is a JSON object with outcome and, unless the event was
+// delivered, error:
 //
 //	202  the holds of the event are stored on every workload, beyond a crash
 //	200  its id was seen before: sending twice is harmless
@@ -10,19 +12,23 @@
 //	401  signature or timestamp are missing or wrong, or the timestamp is more than five minutes off
 //	409  the hold of a workload was rejected
 //	413  the body is longer than 64 KiB
-//	429  too many concurrent requests; send it again
+//	429  too many concurrent requests, or the body took long while others came; send it again
 //	503  it was not delivered yet: send it again. It may still be delivered
 package httpevent
 
 import (
 	"context"
 	"crypto/tls"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/url"
+	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -41,7 +47,10 @@ const (
 // Path is the path of the endpoint.
 const Path = "/events"
 
-// DeliverFunc delivers an event, with the errors of event.Handler.Handle. Any other error becomes status 503.
+// MessageFunc delivers an event, with the errors of event.Handler.HandleMessage. Any other error becomes status 503.
+type MessageFunc func(ctx context.Context, m event.Message) error
+
+// DeliverFunc is a MessageFunc of the body alone.
 type DeliverFunc func(ctx context.Context, data []byte) error
 
 // Options are the optional settings of a Receiver.
@@ -50,7 +59,7 @@ type Options struct {
 	Registerer prometheus.Registerer
 	// Listener replaces a listener on the configured address; optional.
 	Listener net.Listener
-	// MaxConcurrent bounds concurrent requests; 0: DefaultMaxConcurrent.
+	// MaxConcurrent bounds concurrent deliveries; 0: DefaultMaxConcurrent.
 	MaxConcurrent int
 	// DeliveryTimeout is how long a request waits for the delivery of its event; 0: DefaultDeliveryTimeout.
 	DeliveryTimeout time.Duration
@@ -67,6 +76,10 @@ const (
 	idleTimeout = time.Minute
 	// maxHeaderBytes is many times the headers of a sender.
 	maxHeaderBytes = 16 << 10
+	// maxReading limits the requests with a body on the way, and maxReadingPerAddress the share of an address.
+	maxReading, maxReadingPerAddress = 256, 8
+	// maxConnections takes about 20 MB; maxAddressConnections is above the deliveries of a sender behind one proxy.
+	maxConnections, maxAddressConnections = 512, 128
 	// drainTimeout bounds the requests in progress when the receiver stops.
 	drainTimeout = 5 * time.Second
 )
@@ -74,15 +87,22 @@ const (
 // Receiver is the HTTP endpoint for events.
 type Receiver struct {
 	cfg          event.HTTPConfig
-	deliver      DeliverFunc
+	deliver      MessageFunc
 	opts         Options
-	slots        chan struct{}
+	slots        chan struct{} // of deliveries
+	places       *readPlaces
+	connections  *connectionLimiter
 	metrics      *metrics
 	secretErrors retry.Throttle
 }
 
-// New returns a receiver. It does not listen before Run.
+// New returns a receiver that delivers bodies alone. Events without an id or a time need NewReceiver.
 func New(cfg event.HTTPConfig, deliver DeliverFunc, opts Options) *Receiver {
+	return NewReceiver(cfg, func(ctx context.Context, m event.Message) error { return deliver(ctx, m.Data) }, opts)
+}
+
+// NewReceiver returns a receiver. It does not listen before Run.
+func NewReceiver(cfg event.HTTPConfig, deliver MessageFunc, opts Options) *Receiver {
 	if opts.MaxConcurrent == 0 {
 		opts.MaxConcurrent = DefaultMaxConcurrent
 	}
@@ -91,6 +111,7 @@ func New(cfg event.HTTPConfig, deliver DeliverFunc, opts Options) *Receiver {
 	}
 	return &Receiver{
 		cfg: cfg, deliver: deliver, opts: opts, slots: make(chan struct{}, opts.MaxConcurrent),
+		places: newHTTPEventReadPlaces(maxReading, maxReadingPerAddress), connections: newHTTPEventConnectionLimiter(maxConnections, maxAddressConnections),
 		metrics: newMetrics(opts.Registerer), secretErrors: retry.Throttle{Interval: secretLogInterval},
 	}
 }
@@ -105,6 +126,7 @@ func (r *Receiver) Run(ctx context.Context) error {
 		Handler: r.Handler(), ReadTimeout: readTimeout, ReadHeaderTimeout: readTimeout, WriteTimeout: readTimeout + r.opts.DeliveryTimeout + time.Second,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
+		ConnState:   r.connections.followHTTPEventConnection, ConnContext: keepHTTPEventConnection,
 	}
 	klog.FromContext(ctx).Info("Receiving events over HTTP", "address", l.Addr().String(), "tls", r.cfg.CertFile != "")
 	ended := make(chan error, 1)
@@ -149,12 +171,21 @@ func (r *Receiver) openHTTPEventListener(ctx context.Context) (net.Listener, err
 func (r *Receiver) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+Path, func(w http.ResponseWriter, req *http.Request) {
+		m, rejection := r.readHTTPEvent(w, req)
+		if rejection != nil {
+			w.Header().Set("Connection", "close") // the rest of the body may never come
+			r.writeHTTPEventResponse(w, *rejection)
+			return
+		}
+		defer r.connections.markSignedHTTPEvent(req.Context())()
 		select {
 		case r.slots <- struct{}{}:
 			defer func() { <-r.slots }()
-			r.writeHTTPEventResponse(w, r.receiveHTTPEvent(req))
+			ctx, cancel := context.WithTimeout(req.Context(), r.opts.DeliveryTimeout)
+			defer cancel()
+			r.writeHTTPEventResponse(w, httpEventOutcomeResponse(r.deliver(ctx, m)))
 		default:
-			r.writeHTTPEventResponse(w, eventResponse{statusCode: http.StatusTooManyRequests, Error: "too many requests at a time"})
+			r.writeHTTPEventResponse(w, eventResponse{statusCode: http.StatusTooManyRequests, Error: "too many events at a time"})
 		}
 	})
 	return mux
@@ -167,30 +198,62 @@ type eventResponse struct {
 	Error      string        `json:"error,omitempty"`
 }
 
-// receiveHTTPEvent verifies a request, and waits for the delivery of its event.
-func (r *Receiver) receiveHTTPEvent(req *http.Request) eventResponse {
-	now := time.Now()
-	sent, mac, err := parseHTTPEventSignature(req.Header, now)
+// readHTTPEvent reads a request and checks its signature, or returns the response that rejects it. It takes no slot: only signed events have
+// slots.
+func (r *Receiver) readHTTPEvent(w http.ResponseWriter, req *http.Request) (event.Message, *eventResponse) {
+	sent, mac, err := parseHTTPEventSignature(req.Header, time.Now())
 	if err != nil {
-		return eventResponse{statusCode: http.StatusUnauthorized, Error: err.Error()}
+		return event.Message{}, &eventResponse{statusCode: http.StatusUnauthorized, Error: err.Error()}
 	}
-	body, err := io.ReadAll(io.LimitReader(req.Body, event.MaxBytes+1))
-	switch {
-	case err != nil:
-		return eventResponse{statusCode: http.StatusBadRequest, Error: "the body ended early"}
-	case len(body) > event.MaxBytes:
-		return eventResponse{statusCode: http.StatusRequestEntityTooLarge, Error: fmt.Sprintf("an event has up to %d bytes", event.MaxBytes)}
+	body, rejection := r.readHTTPEventBody(w, req)
+	if rejection != nil {
+		return event.Message{}, rejection
 	}
 	known, err := r.readHTTPEventSecrets(req.Context())
 	if err != nil {
-		return eventResponse{statusCode: http.StatusServiceUnavailable, Error: "no secret to check the signature with"}
+		return event.Message{}, &eventResponse{statusCode: http.StatusServiceUnavailable, Error: "no secret to check the signature with"}
 	}
-	if !matchesHTTPEventSecret(known, sent, body, mac) {
-		return eventResponse{statusCode: http.StatusUnauthorized, Error: "wrong signature: it is the HMAC-SHA256 of timestamp, dot and body"}
+	if !matchesHTTPEventSecret(known, httpEventSignedText(sent, req.Header, body), mac) {
+		return event.Message{}, &eventResponse{statusCode: http.StatusUnauthorized, Error: wrongSignatureMessage}
 	}
-	ctx, cancel := context.WithTimeout(req.Context(), r.opts.DeliveryTimeout)
-	defer cancel()
-	return httpEventOutcomeResponse(r.deliver(ctx, body))
+	return newHTTPEventMessage(sent, req.Header, body, mac), nil
+}
+
+// readHTTPEventBody reads the body of a request in a place of its own.
+func (r *Receiver) readHTTPEventBody(w http.ResponseWriter, req *http.Request) ([]byte, *eventResponse) {
+	var interrupted atomic.Bool
+	control := http.NewResponseController(w)
+	giveBack := r.places.takeHTTPEventPlace(httpEventPeer(req.RemoteAddr), func() {
+		interrupted.Store(true)
+		_ = control.SetReadDeadline(time.Unix(1, 0)) // an error means that the request has ended
+	})
+	body, err := io.ReadAll(io.LimitReader(req.Body, event.MaxBytes+1))
+	giveBack()
+	switch {
+	case err != nil && interrupted.Load():
+		return nil, &eventResponse{statusCode: http.StatusTooManyRequests, Error: "too many requests at a time"}
+	case err != nil:
+		return nil, &eventResponse{statusCode: http.StatusBadRequest, Error: "the body ended early"}
+	case len(body) > event.MaxBytes:
+		return nil, &eventResponse{statusCode: http.StatusRequestEntityTooLarge, Error: fmt.Sprintf("an event has up to %d bytes", event.MaxBytes)}
+	}
+	return body, nil
+}
+
+// newHTTPEventMessage returns a signed request as a message. A request that is sent again has the same signature, and so the same position.
+func newHTTPEventMessage(sent string, header http.Header, body, mac []byte) event.Message {
+	m := event.Message{Source: event.SourceHTTP, Data: body, Position: "http/" + hex.EncodeToString(mac[:16]), Headers: map[string]string{}}
+	if seconds, err := strconv.ParseInt(sent, 10, 64); err == nil {
+		m.Time = time.Unix(seconds, 0)
+	}
+	m.Headers["content-type"] = header.Get("Content-Type")
+	for name, value := range cloudEventHTTPHeaders(header) {
+		if plain, err := url.PathUnescape(value); err == nil { // the HTTP binding of CloudEvents escapes values
+			value = plain
+		}
+		m.Headers[name] = value
+	}
+	return m
 }
 
 // httpEventOutcomeResponse maps the outcome of an event to a response.

@@ -9,8 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -31,17 +33,48 @@ const (
 	secretLogInterval = 30 * time.Second
 )
 
+const wrongSignatureMessage = "wrong signature: it is the HMAC-SHA256 of timestamp, dot and body, or, with ce- headers, of timestamp, headers and body"
+
 // Sign returns the values of TimestampHeader and SignatureHeader for a body sent at now.
 func Sign(secret, body []byte, now time.Time) (timestamp, signature string) {
-	timestamp = strconv.FormatInt(now.Unix(), 10)
-	return timestamp, signaturePrefix + hex.EncodeToString(computeHTTPEventSignature(secret, timestamp, body))
+	return SignCloudEvent(secret, nil, body, now)
 }
 
-func computeHTTPEventSignature(secret []byte, timestamp string, body []byte) []byte {
+// SignCloudEvent is Sign for a CloudEvent in binary mode: it signs the ce- headers too.
+func SignCloudEvent(secret []byte, header http.Header, body []byte, now time.Time) (timestamp, signature string) {
+	timestamp = strconv.FormatInt(now.Unix(), 10)
+	return timestamp, signaturePrefix + hex.EncodeToString(computeHTTPEventSignature(secret, httpEventSignedText(timestamp, header, body)))
+}
+
+// cloudEventHTTPHeaders returns the headers with the attributes of a CloudEvent, under their lower-case names.
+func cloudEventHTTPHeaders(header http.Header) map[string]string {
+	all := map[string]string{}
+	for name, values := range header {
+		if lower := strings.ToLower(name); strings.HasPrefix(lower, "ce-") {
+			all[lower] = strings.Join(values, ",")
+		}
+	}
+	return all
+}
+
+// httpEventSignedText returns the text that a sender signs. The byte after the timestamp tells the two forms apart: a part of a body can
+// never become a header.
+func httpEventSignedText(timestamp string, header http.Header, body []byte) []byte {
+	text := []byte(timestamp)
+	headers := cloudEventHTTPHeaders(header)
+	if len(headers) == 0 {
+		return append(append(text, '.'), body...)
+	}
+	text = append(text, '\n')
+	for _, name := range slices.Sorted(maps.Keys(headers)) {
+		text = append(text, name+":"+headers[name]+"\n"...)
+	}
+	return append(append(text, '\n'), body...)
+}
+
+func computeHTTPEventSignature(secret, text []byte) []byte {
 	h := hmac.New(sha256.New, secret)
-	h.Write([]byte(timestamp))
-	h.Write([]byte{'.'})
-	h.Write(body)
+	h.Write(text)
 	return h.Sum(nil)
 }
 
@@ -64,10 +97,10 @@ func parseHTTPEventSignature(h http.Header, now time.Time) (timestamp string, ma
 }
 
 // matchesHTTPEventSecret reports whether the signature was made with any of the secrets. Its duration does not depend on which.
-func matchesHTTPEventSecret(secrets [][]byte, timestamp string, body, mac []byte) bool {
+func matchesHTTPEventSecret(secrets [][]byte, text, mac []byte) bool {
 	ok := false
 	for _, s := range secrets {
-		ok = hmac.Equal(computeHTTPEventSignature(s, timestamp, body), mac) || ok
+		ok = hmac.Equal(computeHTTPEventSignature(s, text), mac) || ok
 	}
 	return ok
 }

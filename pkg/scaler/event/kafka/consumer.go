@@ -16,6 +16,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -28,8 +29,11 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/event"
 )
 
-// RecordHandler handles the value of a record, and must not keep it. It may block: the consumer reads no further until it returns, which
-// bounds the memory. The consumer ignores its error; the handler records the outcome of the event.
+// MessageHandler handles a record, and must not keep its data. It may block: the consumer reads no further until it returns, which bounds
+// the memory. The consumer ignores its error; the handler records the outcome of the event.
+type MessageHandler func(ctx context.Context, m event.Message) error
+
+// RecordHandler is a MessageHandler of the value alone.
 type RecordHandler func(ctx context.Context, value []byte) error
 
 // Options are the optional settings of a Consumer.
@@ -45,8 +49,8 @@ const (
 	dialTimeout = 5 * time.Second
 	// maxWait is how long a broker may hold a fetch without records. With records it responds at once.
 	maxWait = 500 * time.Millisecond
-	// maxBytes bounds a fetch, and maxPartitionBytes a partition in it: hundreds of the largest events.
-	maxBytes, maxPartitionBytes = 8 << 20, 1 << 20
+	// maxBytes bounds a fetch, and maxPartitionBytes a partition in it, as the broker has them: tens of the largest events.
+	maxBytes, maxPartitionBytes = 1 << 20, 512 << 10
 	// maxFetches bounds concurrent fetches of up to maxBytes each. maxReadBytes is above any response of a healthy broker.
 	maxFetches, maxReadBytes = 2, 16 << 20
 	// metadataMaxAge is the time to find a new partition or a new topic; metadataMinAge, to find a moved leader.
@@ -63,28 +67,37 @@ const (
 
 // Consumer reads a topic.
 type Consumer struct {
-	cfg          event.KafkaConfig
-	handleRecord RecordHandler
-	opts         Options
-	metrics      *metrics
+	cfg           event.KafkaConfig
+	handleMessage MessageHandler
+	opts          Options
+	metrics       *metrics
 }
 
-// New returns a consumer. It opens no connection before Run.
+// NewConsumer returns a consumer. It opens no connection before Run.
+func NewConsumer(cfg event.KafkaConfig, handle MessageHandler, opts Options) *Consumer {
+	return &Consumer{cfg: cfg, handleMessage: handle, opts: opts, metrics: newMetrics(opts.Registerer)}
+}
+
+// New returns a consumer with a handler of record values. Events without an id or a time need NewConsumer.
 func New(cfg event.KafkaConfig, handle RecordHandler, opts Options) *Consumer {
-	return &Consumer{cfg: cfg, handleRecord: handle, opts: opts, metrics: newMetrics(opts.Registerer)}
+	return NewConsumer(cfg, func(ctx context.Context, m event.Message) error { return handle(ctx, m.Data) }, opts)
 }
 
 // Run reads until ctx ends, and then returns nil. It retries while brokers are down, reject the connection, or do not know the topic. It
 // returns an error only for a configuration that the Kafka client rejects.
 func (c *Consumer) Run(ctx context.Context) error {
 	t := newKafkaErrorLog(ctx, c.metrics)
+	if c.cfg.SASL != nil && c.cfg.TLS == nil {
+		klog.FromContext(ctx).Info("Reading without TLS: the events are not hidden, and the brokers are not proven", "mechanism", c.cfg.SASL.Mechanism)
+	}
 	klog.FromContext(ctx).Info("Reading events", "topic", c.cfg.Topic, "brokers", c.cfg.Brokers, "rewind", c.cfg.Rewind)
 	for last := time.Now(); ; {
-		client, err := kgo.NewClient(append(c.kafkaClientOptions(last.Add(-c.cfg.Rewind)), kgo.WithHooks(t))...)
+		unzip := &boundedDecompressor{}
+		client, err := kgo.NewClient(append(c.kafkaClientOptions(last.Add(-c.cfg.Rewind)), kgo.WithHooks(t), kgo.WithDecompressor(unzip))...)
 		if err != nil {
 			return fmt.Errorf("make Kafka client: %w", err)
 		}
-		last = c.runKafkaSession(ctx, client, t, last)
+		last = c.runKafkaSession(ctx, client, unzip, t, last)
 		client.Close()
 		if !retry.Sleep(ctx, sessionPause) {
 			return nil
@@ -94,11 +107,14 @@ func (c *Consumer) Run(ctx context.Context) error {
 
 // runKafkaSession reads until ctx ends, or until the topic was replaced: a client does not recover from that. It returns the time of the last
 // read, or last if it read no record.
-func (c *Consumer) runKafkaSession(ctx context.Context, client *kgo.Client, t *brokerErrorLog, last time.Time) time.Time {
+func (c *Consumer) runKafkaSession(ctx context.Context, client *kgo.Client, unzip *boundedDecompressor, t *brokerErrorLog, last time.Time) time.Time {
 	for ctx.Err() == nil {
 		polled := c.pollKafkaRecords(ctx, client, t)
 		topicReplaced := false
 		polled.EachError(func(_ string, partition int32, err error) {
+			if errors.Is(err, errBufferFull) || c.skipLargeKafkaBatch(ctx, client, err) {
+				return
+			}
 			t.reportKafkaReadError(partition, err)
 			topicReplaced = topicReplaced || errors.Is(err, kerr.UnknownTopicID)
 		})
@@ -108,13 +124,49 @@ func (c *Consumer) runKafkaSession(ctx context.Context, client *kgo.Client, t *b
 			last = now
 			c.metrics.records.Inc()
 			c.metrics.lag.Observe(now.Sub(r.Timestamp).Seconds())
-			_ = c.handleRecord(ctx, r.Value) // the handler records the outcome of the event
+			_ = c.handleMessage(ctx, newKafkaMessage(r)) // the handler records the outcome of the event
+		}
+		if client.BufferedFetchRecords() == 0 {
+			unzip.forgetHandledKafkaRecords()
 		}
 		if topicReplaced {
 			break
 		}
 	}
 	return last
+}
+
+// skipLargeKafkaBatch continues behind a batch that decompresses to more than maxBatchBytes or maxBatchRecords. Without it, the client stops
+// reading the partition for good. The batch counts as a malformed event: the handler gets a message above the size limit. The result is false
+// for any other error.
+func (c *Consumer) skipLargeKafkaBatch(ctx context.Context, client *kgo.Client, err error) bool {
+	var large *kgo.ErrDecompressTooLarge
+	if !errors.As(err, &large) {
+		return false
+	}
+	client.SetOffsets(map[string]map[int32]kgo.EpochOffset{
+		large.Topic: {large.Partition: {Epoch: large.Epoch, Offset: large.NextOffset}},
+	})
+	c.metrics.skippedBatches.Inc()
+	klog.FromContext(ctx).Error(nil, "Batch skipped, because it decompresses to more than the limit; find its producer",
+		"partition", large.Partition, "offset", large.Offset, "records", large.NextOffset-large.Offset, "limitBytes", maxBatchBytes)
+	_ = c.handleMessage(ctx, event.Message{Source: event.SourceKafka, Data: make([]byte, event.MaxBytes+1)})
+	return true
+}
+
+// newKafkaMessage returns a record as a message. Its position has the timestamp, because a topic that is created again has its offsets again.
+func newKafkaMessage(r *kgo.Record) event.Message {
+	m := event.Message{
+		Source: event.SourceKafka, Data: r.Value, Key: string(r.Key), Time: r.Timestamp,
+		Position: fmt.Sprintf("%s/%d/%d@%d", r.Topic, r.Partition, r.Offset, r.Timestamp.UnixMilli()),
+	}
+	if len(r.Headers) > 0 {
+		m.Headers = make(map[string]string, len(r.Headers))
+	}
+	for _, h := range r.Headers {
+		m.Headers[strings.ToLower(h.Key)] = string(h.Value)
+	}
+	return m
 }
 
 // pollKafkaRecords waits for records or errors. In between it checks every topicCheckInterval that the topic exists, because the client waits

@@ -7,8 +7,8 @@ import (
 
 // metrics are the self-metrics of a Consumer.
 type metrics struct {
-	records, failures, losses prometheus.Counter
-	lag                       prometheus.Histogram
+	records, failures, losses, skippedBatches prometheus.Counter
+	lag                                       prometheus.Histogram
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -25,6 +25,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		losses: f.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_scaler_kafka_losses_total",
 			Help: "Times that a broker lost records after they were read, and reading resumed further back.",
+		}),
+		skippedBatches: f.NewCounter(prometheus.CounterOpts{
+			Name: "tachometer_scaler_kafka_skipped_batches_total",
+			Help: "Batches that were skipped because they decompress to more than 8 MiB or 20,000 records. Each counts as one malformed event.",
 		}),
 		lag: f.NewHistogram(prometheus.HistogramOpts{
 			Name:    "tachometer_scaler_kafka_lag_seconds",

@@ -1,0 +1,152 @@
+package kafka
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+
+	"github.com/klauspost/compress/s2"
+	"github.com/klauspost/compress/zstd"
+	"github.com/pierrec/lz4/v4"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// This file limits the memory of decompressed records. The client's own limit applies to each batch alone. A response may have a thousand
+// batches, and a batch a million empty records.
+
+const (
+	// maxBatchBytes limits the decompressed size of a batch: a hundred of the largest events, and a small part of the pod's memory.
+	maxBatchBytes = 8 << 20
+	// maxBatchRecords bounds the records of a compressed batch: far above the batches of a producer of events.
+	maxBatchRecords = 20_000
+	// maxBufferedBytes bounds the decompressed batches that wait for the handler. The batch that exceeds it is read again later.
+	maxBufferedBytes = 16 << 20
+	// recordBytes is the memory of a record beside its data.
+	recordBytes = 256
+)
+
+// errBufferFull is the error of a batch that must wait for the handler.
+var errBufferFull = errors.New("the decompressed records that wait are many; reading again after them")
+
+// boundedDecompressor is the decompressor of a client. The client calls it concurrently.
+type boundedDecompressor struct{ buffered atomic.Int64 }
+
+var _ kgo.Decompressor = (*boundedDecompressor)(nil)
+
+// Decompress implements kgo.Decompressor. Its error is errBufferFull, or wraps kgo.ErrMaxDecompress for a batch that is too large by itself.
+func (d *boundedDecompressor) Decompress(src []byte, codec kgo.CompressionCodecType) ([]byte, error) {
+	if codec == kgo.CodecNone {
+		return src, nil
+	}
+	if d.buffered.Load() >= maxBufferedBytes {
+		return nil, errBufferFull
+	}
+	out, err := decompressKafkaBatch(src, codec)
+	if err != nil {
+		return nil, err
+	}
+	records := countKafkaRecords(out)
+	if records > maxBatchRecords {
+		return nil, fmt.Errorf("more than %d records: %w", maxBatchRecords, kgo.ErrMaxDecompress)
+	}
+	d.buffered.Add(int64(len(out) + records*recordBytes))
+	return out, nil
+}
+
+// forgetHandledKafkaRecords makes room after the handler has had all records.
+func (d *boundedDecompressor) forgetHandledKafkaRecords() { d.buffered.Store(0) }
+
+// decompressKafkaBatch decompresses the records of a batch, up to maxBatchBytes.
+func decompressKafkaBatch(src []byte, codec kgo.CompressionCodecType) ([]byte, error) {
+	var r io.Reader
+	switch codec {
+	case kgo.CodecGzip:
+		unzip, err := gzip.NewReader(bytes.NewReader(src))
+		if err != nil {
+			return nil, fmt.Errorf("decompress gzip: %w", err)
+		}
+		r = unzip
+	case kgo.CodecLz4:
+		r = lz4.NewReader(bytes.NewReader(src))
+	case kgo.CodecZstd:
+		unzip, err := zstd.NewReader(bytes.NewReader(src), zstd.WithDecoderLowmem(true), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxBatchBytes))
+		if err != nil {
+			return nil, fmt.Errorf("decompress zstd: %w", err)
+		}
+		defer unzip.Close()
+		r = unzip
+	case kgo.CodecSnappy:
+		return decompressKafkaSnappy(src)
+	default:
+		return nil, fmt.Errorf("decompress: unknown codec %d", codec)
+	}
+	out, err := io.ReadAll(io.LimitReader(r, maxBatchBytes+1))
+	switch {
+	case errors.Is(err, zstd.ErrWindowSizeExceeded):
+		return nil, fmt.Errorf("decompress: %w: %w", kgo.ErrMaxDecompress, err)
+	case err != nil:
+		return nil, fmt.Errorf("decompress: %w", err)
+	case len(out) > maxBatchBytes:
+		return nil, kgo.ErrMaxDecompress
+	}
+	return out, nil
+}
+
+// snappyHeader begins the framing of Java's producers: it, two versions of four bytes, and then blocks that begin with their length.
+var snappyHeader = []byte("\x82SNAPPY\x00")
+
+// decompressKafkaSnappy decompresses a block, or the blocks of Java's framing.
+func decompressKafkaSnappy(src []byte) ([]byte, error) {
+	if !bytes.HasPrefix(src, snappyHeader) || len(src) < len(snappyHeader)+8 {
+		return appendKafkaSnappyBlock(nil, src)
+	}
+	var out []byte
+	for src = src[len(snappyHeader)+8:]; len(src) > 0; {
+		if len(src) < 4 {
+			return nil, io.ErrUnexpectedEOF
+		}
+		length := int64(binary.BigEndian.Uint32(src))
+		if src = src[4:]; length > int64(len(src)) {
+			return nil, io.ErrUnexpectedEOF
+		}
+		var err error
+		if out, err = appendKafkaSnappyBlock(out, src[:length]); err != nil {
+			return nil, err
+		}
+		src = src[length:]
+	}
+	return out, nil
+}
+
+func appendKafkaSnappyBlock(out, block []byte) ([]byte, error) {
+	n, err := s2.DecodedLen(block)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("decompress snappy: %w", err)
+	case n > maxBatchBytes-len(out):
+		return nil, kgo.ErrMaxDecompress
+	}
+	plain, err := s2.Decode(nil, block)
+	if err != nil {
+		return nil, fmt.Errorf("decompress snappy: %w", err)
+	}
+	return append(out, plain...), nil
+}
+
+// countKafkaRecords counts the records of a batch, each of which begins with its length. Of data in another form it returns a smaller number: the
+// client rejects it later.
+func countKafkaRecords(data []byte) (n int) {
+	for len(data) > 0 {
+		length, size := binary.Varint(data)
+		if size <= 0 || length < 0 || length > int64(len(data)-size) {
+			return n
+		}
+		data = data[int64(size)+length:]
+		n++
+	}
+	return n
+}

@@ -1,0 +1,326 @@
+package event
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/prometheus/common/model"
+
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
+)
+
+// This file reads an event from a message: an object with the fields of an event, an object of another system whose fields are mapped,
+// a CloudEvent (cloudevent.go), or nothing but a type.
+
+// Message is a message as its source received it.
+type Message struct {
+	Source string
+	Data   []byte
+	// Headers have lower-case names: the headers of a Kafka record, or the signed headers of a request.
+	Headers map[string]string
+	// Key is the key of a Kafka record.
+	Key string
+	// Position identifies the message in its source. An event without an id gets it as its ID.
+	Position string
+	// Time is the time of the message by its source. An event without a time gets it as At.
+	Time time.Time
+}
+
+// withEventDefaults completes a message without a position or a time: the position is unique, and the time is now.
+func (m Message) withEventDefaults(now time.Time) Message {
+	if m.Position == "" {
+		m.Position = "message/" + rand.Text()
+	}
+	if m.Time.IsZero() {
+		m.Time = now
+	}
+	return m
+}
+
+// Format describes messages of other systems: the places of fields, and a default ttl.
+type Format struct {
+	// Fields maps fields of events to their places in a message. A field without a place, or absent there, is read under its own name.
+	Fields map[string]FieldPlace
+	// TTL is the default ttl; 0: every event needs a ttl.
+	TTL time.Duration
+}
+
+// FieldPlace is the place of a field in a message: key, timestamp, header.NAME or data.PATH, a path through nested objects.
+type FieldPlace string
+
+// DefaultTTL is the default ttl: the start of a sale is no news after half an hour.
+const DefaultTTL = 30 * time.Minute
+
+// The places of a FieldPlace.
+const (
+	placeKey       = "key"
+	placeTimestamp = "timestamp"
+	headerPrefix   = "header."
+	dataPrefix     = "data."
+)
+
+// findEventField returns the value at the place. Objects are the fields of the message.
+func (p FieldPlace) findEventField(m *Message, objects map[string]any) (any, bool) {
+	switch place := string(p); {
+	case place == placeKey:
+		return m.Key, m.Key != ""
+	case place == placeTimestamp:
+		return m.Time.UTC().Format(time.RFC3339Nano), !m.Time.IsZero()
+	case strings.HasPrefix(place, headerPrefix):
+		v, ok := m.Headers[strings.ToLower(place[len(headerPrefix):])]
+		return v, ok
+	}
+	var v any = objects
+	for name := range strings.SplitSeq(strings.TrimPrefix(string(p), dataPrefix), ".") {
+		object, ok := v.(map[string]any)
+		if !ok {
+			return nil, false
+		}
+		if v, ok = object[name]; !ok {
+			return nil, false
+		}
+	}
+	return v, v != nil
+}
+
+// commonFields are the fields of every event.
+var commonFields = []string{"id", "type", "at", "ttl"}
+
+// messageFields are the fields of a message, by where they are from.
+type messageFields struct {
+	message *Message
+	format  Format
+	// attributes are the attributes of a CloudEvent, with at for time; nil for other messages.
+	attributes map[string]any
+	// body are the fields of the message's object, or of a CloudEvent's data.
+	body map[string]any
+}
+
+// ParseMessage parses an event. The event shares no memory with the message.
+func (f Format) ParseMessage(m Message) (Event, error) {
+	if len(m.Data) > MaxBytes {
+		return Event{}, fmt.Errorf("%d bytes; the maximum of an event is %d", len(m.Data), MaxBytes)
+	}
+	if !utf8.Valid(m.Data) {
+		return Event{}, errors.New("not UTF-8")
+	}
+	fields := messageFields{message: &m, format: f}
+	if err := fields.decodeEventMessage(); err != nil {
+		return Event{}, err
+	}
+	var e Event
+	if err := fields.setEventCommonFields(&e); err != nil {
+		return Event{}, err
+	}
+	e.Fields = fields.collectEventFields()
+	return e, nil
+}
+
+// decodeEventMessage sets attributes and body.
+func (f *messageFields) decodeEventMessage() (err error) {
+	data := bytes.TrimSpace(f.message.Data)
+	if attributes := cloudEventHeaderAttributes(f.message.Headers); attributes != nil {
+		f.attributes = attributes
+		f.body = cloudEventDataFields(data)
+		return nil
+	}
+	if word, ok := eventTypeFromBareMessage(data); ok {
+		f.body = map[string]any{"type": word}
+		return nil
+	}
+	if f.body, err = eventFieldsFromJSON(data); err != nil {
+		return fmt.Errorf("not one JSON object: %w", err)
+	}
+	if isStructuredCloudEvent(f.message.Headers, f.body) {
+		f.attributes, f.body = splitStructuredCloudEvent(f.body)
+	}
+	return nil
+}
+
+// eventTypeFromBareMessage returns the type of a message that is nothing else, with or without quotes.
+func eventTypeFromBareMessage(data []byte) (string, bool) {
+	text := string(data)
+	if strings.HasPrefix(text, `"`) && json.Unmarshal(data, &text) != nil {
+		return "", false
+	}
+	letter := text != "" && (text[0]|0x20 >= 'a' && text[0]|0x20 <= 'z')
+	return text, letter && len(text) <= maxType && eventTypePattern.MatchString(text)
+}
+
+// foundField is the value of a common field. A foreign field was not written for the scaler: its form may differ.
+type foundField struct {
+	value   any
+	foreign bool
+}
+
+// findEventCommonField looks at the field's place, in the attributes of a CloudEvent, in the body, and in the headers.
+func (f *messageFields) findEventCommonField(name string) (foundField, bool) {
+	if place, mapped := f.format.Fields[name]; mapped {
+		if v, ok := place.findEventField(f.message, f.body); ok {
+			return foundField{v, true}, true
+		}
+	}
+	if v, ok := f.attributes[name]; ok {
+		return foundField{v, true}, true
+	}
+	if v, ok := f.body[name]; ok && (f.attributes == nil || name == "ttl") {
+		return foundField{v, f.attributes != nil}, true
+	}
+	header := f.message.Headers[name]
+	if header == "" && name == "at" {
+		header = f.message.Headers["time"]
+	}
+	return foundField{header, true}, header != ""
+}
+
+// eventCommonText returns a common field as text, or the text that stands for a missing field.
+func (f *messageFields) eventCommonText(name, missing string) (text string, foreign bool, err error) {
+	v, given := f.findEventCommonField(name)
+	switch {
+	case !given && missing == "":
+		return "", false, fmt.Errorf("%s: required", name)
+	case !given:
+		return missing, true, nil
+	}
+	text, scalar := v.value.(string)
+	if v.foreign && !scalar {
+		text, scalar = eventScalarText(v.value)
+	}
+	if !scalar || text == "" {
+		return "", false, fmt.Errorf("%s: must be text", name)
+	}
+	return text, v.foreign, nil
+}
+
+// setEventCommonFields sets and validates the four fields of every event.
+func (f *messageFields) setEventCommonFields(e *Event) error {
+	id, foreignID, err := f.eventCommonText("id", f.message.Position)
+	if err == nil {
+		e.Type, _, err = f.eventCommonText("type", "")
+	}
+	var at, ttl, messageTime, defaultTTL string
+	var foreignAt, foreignTTL bool
+	if !f.message.Time.IsZero() {
+		messageTime = f.message.Time.UTC().Format(time.RFC3339Nano)
+	}
+	if f.format.TTL > 0 {
+		defaultTTL = strict.FormatDuration(f.format.TTL)
+	}
+	if err == nil {
+		at, foreignAt, err = f.eventCommonText("at", messageTime)
+	}
+	if err == nil {
+		ttl, foreignTTL, err = f.eventCommonText("ttl", defaultTTL)
+	}
+	if err != nil {
+		return err
+	}
+	e.ID = id
+	if foreignID {
+		e.ID = shortenForeignEventID(f.scopeEventID(id))
+	}
+	if foreignAt {
+		at = convertUnixEventTime(at)
+	}
+	if _, err := strconv.ParseUint(ttl, 10, 32); err == nil && foreignTTL {
+		ttl += "s"
+	}
+	return e.setCommonEventFields(at, ttl)
+}
+
+// scopeEventID adds the source of a CloudEvent, because its ids are unique only within the source.
+func (f *messageFields) scopeEventID(id string) string {
+	if source, ok := f.attributes["source"].(string); ok && source != "" {
+		return source + "#" + id
+	}
+	return id
+}
+
+// shortenForeignEventID returns the id, or a hash of an id that is too long or has other characters than an ID.
+func shortenForeignEventID(id string) string {
+	if len(id) <= maxID && eventIDPattern.MatchString(id) {
+		return id
+	}
+	sum := sha256.Sum256([]byte(id))
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// minUnixMillis separates seconds since 1970 from milliseconds: as seconds it is in the year 5138.
+const minUnixMillis = 100_000_000_000
+
+// convertUnixEventTime converts a number of seconds or milliseconds since 1970 to RFC 3339. It returns any other text as it is.
+func convertUnixEventTime(text string) string {
+	n, err := strconv.ParseFloat(text, 64)
+	if err != nil || n < 0 || n > 1e15 {
+		return text
+	}
+	if n < minUnixMillis {
+		n *= 1000
+	}
+	return time.UnixMilli(int64(math.Round(n))).UTC().Format(time.RFC3339Nano)
+}
+
+// collectEventFields returns all fields except the common ones. Mapped fields win over the body, and the body over attributes.
+func (f *messageFields) collectEventFields() map[string]any {
+	all := map[string]any{}
+	for name, v := range f.attributes {
+		all[name] = numberFromEventText(v)
+	}
+	maps.Copy(all, f.body)
+	for name, place := range f.format.Fields {
+		if v, ok := place.findEventField(f.message, f.body); ok {
+			all[name] = numberFromEventText(v)
+		}
+	}
+	for _, name := range commonFields {
+		delete(all, name)
+	}
+	return all
+}
+
+// wholeNumberPattern matches the whole numbers of JSON.
+var wholeNumberPattern = regexp.MustCompile(`^-?(0|[1-9][0-9]{0,17})$`)
+
+// numberFromEventText returns the text of a whole number as a number: headers and the attributes of CloudEvents have no numbers.
+func numberFromEventText(v any) any {
+	if text, ok := v.(string); ok && wholeNumberPattern.MatchString(text) {
+		return json.Number(text)
+	}
+	return v
+}
+
+// setCommonEventFields validates the fields of every event, and sets At and TTL.
+func (e *Event) setCommonEventFields(at, ttl string) (err error) {
+	switch {
+	case len(e.ID) > maxID || !eventIDPattern.MatchString(e.ID):
+		return fmt.Errorf("id: must be 1 to %d printable ASCII characters without spaces, not %q", maxID, strict.Shorten(e.ID))
+	case len(e.Type) > maxType || !eventTypePattern.MatchString(e.Type):
+		return fmt.Errorf("type: must be 1 to %d letters, digits or _.:/-, not %q", maxType, strict.Shorten(e.Type))
+	}
+	if e.At, err = time.Parse(time.RFC3339, strings.ToUpper(at)); err != nil || e.At.Year() < 2000 || e.At.Year() > 9999 {
+		return fmt.Errorf("at: must be a time such as 2026-11-27T08:00:00Z, not %q", strict.Shorten(at))
+	}
+	span, err := model.ParseDuration(ttl)
+	if err != nil || time.Duration(span) < MinTTL || time.Duration(span) > MaxTTL {
+		return fmt.Errorf("ttl: must be a duration from %s to %s, such as 30m, not %q",
+			strict.FormatDuration(MinTTL), strict.FormatDuration(MaxTTL), strict.Shorten(ttl))
+	}
+	e.TTL = time.Duration(span)
+	return nil
+}
+
+// isCommonEventField reports whether every event has the field.
+func isCommonEventField(name string) bool { return slices.Contains(commonFields, name) }

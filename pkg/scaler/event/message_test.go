@@ -1,0 +1,155 @@
+package event
+
+import (
+	"encoding/json"
+	"maps"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// recordTime is the time of the messages in this file by their source.
+var recordTime = time.Date(2026, 11, 27, 8, 0, 0, 0, time.UTC)
+
+// newRecordMessage returns a message with all that a record of Kafka has.
+func newRecordMessage(data string, headers map[string]string) Message {
+	return Message{Source: SourceKafka, Data: []byte(data), Headers: headers, Key: "black-friday", Position: "sales/2/4711", Time: recordTime}
+}
+
+func TestD23MessagesAsTheyAre(t *testing.T) {
+	t.Parallel()
+	at := recordTime.Add(time.Hour)
+	plain := Event{ID: "sales/2/4711", Type: "FLASH_SALE_START", At: recordTime, TTL: DefaultTTL, Fields: map[string]any{}}
+	shop := Event{ID: "/shop#7", Type: "sale.start", At: at, TTL: DefaultTTL, Fields: map[string]any{"pods": json.Number("20"), "source": "/shop", "specversion": "1.0"}}
+	const structured = `{"specversion":"1.0","id":"7","source":"/shop","type":"sale.start","time":"2026-11-27T09:00:00Z","data":{"pods":20}}`
+	binary := map[string]string{"ce_specversion": "1.0", "ce_id": "7", "ce_source": "/shop", "ce_type": "sale.start", "ce_time": "2026-11-27T09:00:00Z"}
+	long := map[string]string{"id": strings.Repeat("ä", 200)}
+	for name, c := range map[string]struct {
+		m    Message
+		want func(e *Event)
+		base Event
+	}{
+		"a word":                    {newRecordMessage("FLASH_SALE_START", nil), nil, plain},
+		"a word and a line end":     {newRecordMessage("FLASH_SALE_START\n", nil), nil, plain},
+		"a word in quotes":          {newRecordMessage(`"FLASH_SALE_START"`, nil), nil, plain},
+		"a type alone":              {newRecordMessage(`{"type":"FLASH_SALE_START"}`, nil), nil, plain},
+		"a type by a header":        {newRecordMessage(`{}`, map[string]string{"type": "FLASH_SALE_START"}), nil, plain},
+		"id and time by headers":    {newRecordMessage("FLASH_SALE_START", map[string]string{"id": "a", "time": "2026-11-27T09:00:00Z"}), func(e *Event) { e.ID, e.At = "a", at }, plain},
+		"seconds and ttl by header": {newRecordMessage("FLASH_SALE_START", map[string]string{"at": "1795770000", "ttl": "600"}), func(e *Event) { e.At, e.TTL = at, 10*time.Minute }, plain},
+		"an id that is too long": {newRecordMessage("FLASH_SALE_START", long), func(e *Event) {
+			e.ID = shortenForeignEventID(long["id"])
+		}, plain},
+		"its own fields win":                                      {newRecordMessage(validEventJSON, map[string]string{"id": "other", "type": "OTHER", "at": "2027-01-01T00:00:00Z"}), nil, Event{ID: "a-1", Type: "FLASH_SALE_START", At: recordTime, TTL: 30 * time.Minute, Fields: map[string]any{"sale": "black-friday", "pods": json.Number("20")}}},
+		"a CloudEvent, structured":                                {newRecordMessage(structured, nil), nil, shop},
+		"a CloudEvent by content type":                            {newRecordMessage(`{"id":"7","source":"/shop","type":"sale.start","time":"2026-11-27T09:00:00Z","specversion":"1.0","data":"{\"pods\":20}"}`, map[string]string{"content-type": "application/cloudevents+json; charset=utf-8"}), nil, shop},
+		"a CloudEvent, binary":                                    {newRecordMessage(`{"pods":20}`, binary), nil, shop},
+		"a CloudEvent's extension is a field, and its ttl counts": {newRecordMessage("", mergeHeaders(binary, "ce_pods", "20", "ce_ttl", "1h")), func(e *Event) { e.TTL = time.Hour }, shop},
+		"data with an id of its own":                              {newRecordMessage(`{"pods":20,"id":"order 8","type":"x"}`, binary), nil, shop},
+		"a CloudEvent over HTTP":                                  {newRecordMessage(`{"pods":20}`, renameHeaders(binary, "ce_", "ce-")), nil, shop},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			want := c.base
+			if c.want != nil {
+				c.want(&want)
+			}
+			got, err := Format{TTL: DefaultTTL}.ParseMessage(c.m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("event (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func mergeHeaders(headers map[string]string, more ...string) map[string]string {
+	all := maps.Clone(headers)
+	for i := 0; i < len(more); i += 2 {
+		all[more[i]] = more[i+1]
+	}
+	return all
+}
+
+func renameHeaders(headers map[string]string, from, to string) map[string]string {
+	all := map[string]string{}
+	for k, v := range headers {
+		all[strings.Replace(k, from, to, 1)] = v
+	}
+	return all
+}
+
+// TestD23FieldsOfOtherSystems reads a message that another system wrote for itself.
+func TestD23FieldsOfOtherSystems(t *testing.T) {
+	t.Parallel()
+	f := Format{TTL: time.Hour, Fields: map[string]FieldPlace{
+		"id": "data.meta.seq", "type": "data.meta.name", "at": "data.meta.millis", "sale": "key", "pods": "header.X-Pods", "region": "data.where.region", "none": "data.meta.none",
+	}}
+	m := newRecordMessage(`{"meta":{"seq":17,"name":"SALE","millis":1795770000000},"where":{"region":"eu"},"id":"not this one"}`, map[string]string{"x-pods": "30"})
+	got, err := f.ParseMessage(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	delete(got.Fields, "meta")
+	delete(got.Fields, "where")
+	want := Event{ID: "17", Type: "SALE", At: recordTime.Add(time.Hour), TTL: time.Hour, Fields: map[string]any{"sale": "black-friday", "pods": json.Number("30"), "region": "eu"}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("event (-want +got):\n%s", diff)
+	}
+	f.Fields = map[string]FieldPlace{"at": "timestamp"}
+	if got, err := f.ParseMessage(newRecordMessage(`{"type":"T","at":"2030-01-01T00:00:00Z"}`, nil)); err != nil || !got.At.Equal(recordTime) {
+		t.Errorf("%+v, %v; want the record's time", got, err)
+	}
+}
+
+func TestD23WhatIsStillMalformed(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		data string
+		want string
+	}{
+		"nothing":         {"", "not one JSON object"},
+		"two words":       {"FLASH SALE", "not one JSON object"},
+		"a number":        {"5", "not one JSON object"},
+		"an open quote":   {`"FLASH_SALE`, "not one JSON object"},
+		"no type":         {`{"pods":20}`, "type: required"},
+		"a list":          {`["FLASH_SALE_START"]`, "not one JSON object"},
+		"a type object":   {`{"type":{}}`, "type: must be text"},
+		"time of nowhere": {`{"type":"T","at":"soon"}`, "at: must be a time"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if _, err := (Format{TTL: DefaultTTL}).ParseMessage(newRecordMessage(c.data, nil)); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error %v; want %q", err, c.want)
+			}
+		})
+	}
+}
+
+// TestD23BareMessagesAreDelivered: the handler takes the bare message as it stands in a topic.
+func TestD23BareMessagesAreDelivered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSaleRule()
+		r.Workloads = newWorkloadSpecs(20, "shop")
+		b := newHandlerBench(t, nil, Options{}, r)
+		for _, data := range []string{"START", `"START"`, `{"type":"START"}`, `{"specversion":"1.0","id":"1","source":"/","type":"START"}`} {
+			if err := b.Handle(t.Context(), []byte(data), SourceKafka); err != nil {
+				t.Errorf("%s: %v", data, err)
+			}
+		}
+		m := newRecordMessage("START", nil)
+		m.Time = time.Now()
+		for i, want := range []Outcome{Delivered, Duplicate} {
+			if got := errorOutcome(t, b.HandleMessage(t.Context(), m)); got != want {
+				t.Errorf("record %d: %s; want %s", i, got, want)
+			}
+		}
+		if got := b.sink.listCalls(); len(got) != 5 {
+			t.Errorf("calls %q", got)
+		}
+	})
+}

@@ -1,0 +1,94 @@
+package notify
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/webhook"
+)
+
+// This file sends messages to Alertmanager.
+
+// alertmanagerKind is the kind alertmanager of the configuration.
+var alertmanagerKind = senderKind{newSender: func(c Config, opts SenderOptions) Sender { return NewAlertmanager(c.ReadURL, opts) }}
+
+// alertsPath is the path of Alertmanager's API for alerts.
+const alertsPath = "/api/v2/alerts"
+
+// Alertmanager posts an alert for each hold in trouble, and resolves it when the trouble ends.
+type Alertmanager struct {
+	readURL func() (string, error)
+	client  *http.Client
+}
+
+var _ Sender = (*Alertmanager)(nil)
+
+// NewAlertmanager returns a sender to an Alertmanager. It calls url, which returns the URL with or without the path of the API, before each
+// attempt.
+func NewAlertmanager(url func() (string, error), opts SenderOptions) *Alertmanager {
+	readURL := func() (string, error) {
+		text, err := url()
+		if err != nil || strings.HasSuffix(text, alertsPath) {
+			return text, err
+		}
+		return strings.TrimSuffix(text, "/") + alertsPath, nil
+	}
+	return &Alertmanager{readURL: readURL, client: webhook.NewClient(opts.Client)}
+}
+
+// Send posts the alerts of the message's hold. The start of a hold is no alert.
+func (a *Alertmanager) Send(ctx context.Context, m Message) error {
+	if m.Kind == KindStarted {
+		return errNotMeant
+	}
+	body, err := json.Marshal(newAlertmanagerNotificationBody(m))
+	if err != nil {
+		return fmt.Errorf("write message: %w", err)
+	}
+	return webhook.Post(ctx, a.client, a.readURL, nil, body)
+}
+
+// alertDuration is how long an alert stays unless a later message ends it: Alertmanager itself would resolve it after five minutes.
+const alertDuration = 24 * time.Hour
+
+// postedAlert is an alert of Alertmanager's API.
+type postedAlert struct {
+	Labels      map[string]string `json:"labels"`
+	Annotations map[string]string `json:"annotations,omitempty"`
+	StartsAt    time.Time         `json:"startsAt,omitzero"`
+	EndsAt      time.Time         `json:"endsAt"`
+}
+
+// newAlertmanagerNotificationBody returns the alert of the message, or the end of all alerts of its hold.
+func newAlertmanagerNotificationBody(m Message) []postedAlert {
+	at := m.Time.UTC()
+	if m.endsNotifiedTrouble() {
+		var all []postedAlert
+		for _, k := range []Kind{KindYielded, KindRolledBack} {
+			all = append(all, postedAlert{Labels: alertmanagerNotificationLabels(&m, k, k.Severity()), EndsAt: at})
+		}
+		return all
+	}
+	annotations := map[string]string{"summary": m.notificationTitle()}
+	for name, value := range map[string]string{"reason": m.Reason, "by": m.By, "description": m.Why} {
+		if value != "" {
+			annotations[name] = value
+		}
+	}
+	return []postedAlert{{Labels: alertmanagerNotificationLabels(&m, m.Kind, m.Severity), Annotations: annotations, StartsAt: at, EndsAt: at.Add(alertDuration)}}
+}
+
+// alertmanagerNotificationLabels returns the labels that identify an alert.
+func alertmanagerNotificationLabels(m *Message, k Kind, severity Severity) map[string]string {
+	labels := map[string]string{
+		"alertname": "TachometerHold" + string(k), "namespace": m.Workload.Namespace, "kind": m.Workload.Kind, "workload": m.Workload.Name, "hold": m.Hold,
+	}
+	if severity != "" {
+		labels["severity"] = string(severity)
+	}
+	return labels
+}

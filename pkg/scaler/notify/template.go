@@ -1,0 +1,69 @@
+package notify
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"text/template"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
+)
+
+// This file renders messages with the template of a webhook. A template has the fields of Message, and the function json, which quotes.
+
+// maxTemplateBytes bounds a rendered message.
+const maxTemplateBytes = 64 << 10
+
+// notificationTemplateFuncs are the functions of templates.
+var notificationTemplateFuncs = template.FuncMap{
+	"json": func(v any) (string, error) {
+		data, err := json.Marshal(v)
+		return string(data), err
+	},
+}
+
+// notifierTemplateFromYAML decodes a template. It renders messages whose texts have quotes and line ends, so that a template that forgets to
+// quote is a fault, and not a lost message.
+func notifierTemplateFromYAML(d *strict.Decoder, path string, n *yaml.Node) *template.Template {
+	var text string
+	if d.Text(&text)(path, n); d.HasFault(path) {
+		return nil
+	}
+	t, err := template.New("webhook").Funcs(notificationTemplateFuncs).Parse(text)
+	if err != nil {
+		d.AddFault(path, "not a template: %s", strict.Shorten(err.Error()))
+		return nil
+	}
+	const hard = "\"a\"\nb \\"
+	short := Message{Kind: KindUp, Time: time.Unix(0, 0).UTC(), Outcome: hard, Workload: hold.Workload{Kind: "Deployment", Namespace: "n", Name: "w"}, Hold: hard}
+	long := short
+	long.Kind, long.Reason, long.By, long.Why, long.Report = KindRolledBack, hard, hard, hard, &verify.Report{}
+	for _, m := range []Message{short, long} {
+		if _, err := renderNotificationTemplate(t, m.withNotificationSeverity()); err != nil {
+			d.AddFault(path, "%s", strict.Shorten(err.Error()))
+			return nil
+		}
+	}
+	return t
+}
+
+// renderNotificationTemplate returns the body of a request.
+func renderNotificationTemplate(t *template.Template, m Message) ([]byte, error) {
+	var b bytes.Buffer
+	if err := t.Execute(&b, m); err != nil {
+		return nil, fmt.Errorf("render the template: %w", err)
+	}
+	switch {
+	case b.Len() > maxTemplateBytes:
+		return nil, fmt.Errorf("render the template: %d bytes; the maximum is %d", b.Len(), maxTemplateBytes)
+	case !json.Valid(b.Bytes()):
+		return nil, errors.New("render the template: the result is not JSON; write {{json .Outcome}} for a text with its quotes")
+	}
+	return b.Bytes(), nil
+}

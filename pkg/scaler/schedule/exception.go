@@ -1,0 +1,165 @@
+package schedule
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
+)
+
+// This file holds exceptions: days on which windows do not start. On a holiday the night goes on: for the time of each window that would
+// start, the window that ran before it stands in. An exception may name another window, or none.
+
+// Exception is a day on which windows do not start.
+type Exception struct {
+	Date Date
+	// Use is the name of the window that stands in for each window that would start, or UseNone. Empty: the window before goes on.
+	Use string
+
+	window *Window // with the name Use; nil: none
+}
+
+// UseNone is the Use of a day on which nothing stands in: the workloads have their own numbers.
+const UseNone = "none"
+
+// scheduleExceptionOn returns the exception on the day of t, a wall-clock time, or nil.
+func (s *Schedule) scheduleExceptionOn(t time.Time) *Exception {
+	date := scheduleDateOf(t)
+	for i := range s.Except {
+		if s.Except[i].Date == date {
+			return &s.Except[i]
+		}
+	}
+	return nil
+}
+
+// maxSubstituteSteps bounds the search for the window before consecutive exceptions: about two months of three windows a day.
+const maxSubstituteSteps = 200
+
+// substituteScheduleWindow returns the window that stands in for an occurrence on the day of an exception, or nil. If the occurrences before
+// it have exceptions too, the search goes on before them.
+func (s *Schedule) substituteScheduleWindow(o windowOccurrence) *Window {
+	if o.exception.Use != "" {
+		return o.exception.window
+	}
+	t := o.since
+	for range maxSubstituteSteps {
+		w, before := s.findScheduleWindowBefore(t)
+		if before.IsZero() {
+			return w
+		}
+		t = before
+	}
+	return nil
+}
+
+// findScheduleWindowBefore returns the window with the highest minimum that ran just before t, or nil. If all occurrences then gave way to the
+// window before them, it returns the first start of these.
+func (s *Schedule) findScheduleWindowBefore(t time.Time) (found *Window, before time.Time) {
+	decided := false
+	for _, o := range s.plannedScheduleOccurrences(t.Add(-1)) {
+		w := o.window
+		if o.exception != nil && o.exception.Use == "" {
+			if before.IsZero() || o.since.Before(before) {
+				before = o.since
+			}
+			continue
+		} else if o.exception != nil {
+			w = o.exception.window
+		}
+		decided = true
+		if w != nil && (found == nil || w.MinReplicas > found.MinReplicas) {
+			found = w
+		}
+	}
+	if decided {
+		return found, time.Time{}
+	}
+	return nil, before
+}
+
+// listMissingScheduleStarts returns a note for each window and day on which the window would start from a time on, but does not happen.
+func (s *Schedule) listMissingScheduleStarts(from, to time.Time) []string {
+	var notes []string
+	for i := range s.Windows {
+		w := &s.Windows[i]
+		if w.starts == nil {
+			continue
+		}
+		for t := w.starts.Next(latestScheduleWallTime(from.Add(-1), s.Zone)); !t.IsZero(); t = w.starts.Next(t) {
+			o := s.newScheduleOccurrence(w, t)
+			if !o.since.Before(to) {
+				break
+			}
+			why := ""
+			switch {
+			case o.exception != nil:
+				why = "an exception"
+			case !o.since.Before(o.until):
+				why = "the clocks skip it"
+			default:
+				continue
+			}
+			note := fmt.Sprintf("%s does not happen on %s: %s", scheduledWindow{s, ActiveWindow{Window: w.String()}}, scheduleDateOf(t), why)
+			if !slices.Contains(notes, note) {
+				notes = append(notes, note)
+			}
+		}
+	}
+	return notes
+}
+
+// scheduleExceptionsFromYAML decodes a list of dates, and of mappings with a date and the window to use.
+func (d *scheduleDecoder) scheduleExceptionsFromYAML(path string, n *yaml.Node) []Exception {
+	var all []Exception
+	d.DecodeSequence(path, n, func(path string, n *yaml.Node) {
+		var e Exception
+		if n.Kind != yaml.MappingNode {
+			e.Date = d.scheduleDateFromYAML(path, n)
+		} else {
+			d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
+				"date": func(path string, n *yaml.Node) { e.Date = d.scheduleDateFromYAML(path, n) },
+				"use":  d.Text(&e.Use),
+			})
+			d.Require(path, "date", "use")
+		}
+		if e.Date != (Date{}) && slices.ContainsFunc(all, func(other Exception) bool { return other.Date == e.Date }) {
+			d.AddFaultAtLine(path, n.Line, "%s is in the list already", e.Date)
+		}
+		all = append(all, e)
+	})
+	return all
+}
+
+// scheduleDateFromYAML decodes a date; the zero Date with a fault.
+func (d *scheduleDecoder) scheduleDateFromYAML(path string, n *yaml.Node) Date {
+	const want = "a date such as 2026-12-24"
+	if !d.ValidateScalar(path, n, want, "!!timestamp", "!!str") {
+		return Date{}
+	}
+	t, err := time.Parse(time.DateOnly, n.Value)
+	if err != nil || !isPlausibleScheduleYear(t) {
+		d.AddFaultAtLine(path, n.Line, "must be %s, not %s", want, strict.DescribeNode(n))
+		return Date{}
+	}
+	return scheduleDateOf(t)
+}
+
+// resolveScheduleExceptions finds the windows that exceptions use.
+func (d *scheduleDecoder) resolveScheduleExceptions(path string, s *Schedule) {
+	for i := range s.Except {
+		e := &s.Except[i]
+		if e.Use == "" || e.Use == UseNone {
+			continue
+		}
+		at := slices.IndexFunc(s.Windows, func(w Window) bool { return w.Name == e.Use })
+		if at < 0 {
+			d.AddFault(strict.IndexPath(path, i)+".use", "no window has the name %q; %s means no window", strict.Shorten(e.Use), UseNone)
+			continue
+		}
+		e.window = &s.Windows[at]
+	}
+}
