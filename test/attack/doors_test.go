@@ -24,7 +24,7 @@ const (
 	// doorSlowest is the bound of the 99th percentile of the HPA's reads: half of --request-timeout. It is generous, because
 	// attackers, readers and the adapter share a machine that may be busy; the ratio to quiet reads is the figure to look at.
 	doorSlowest = 5 * time.Second
-	doorTime    = 6 * time.Second
+	doorTime    = 4 * time.Second
 	doorRate    = 50 // reads of the HPA a second: as of 750 HPAs with a metric each
 )
 
@@ -88,7 +88,10 @@ func (w *doorWorld) awaitDoorValues(t *testing.T) *http.Client {
 	var err error
 	for range 300 {
 		if hpa, err = newDoorClient(w.authority, 1, w.proxy); err == nil {
-			if _, err = askDoor(t.Context(), hpa, w.base+doorReadPath, doorHPAHeader()); err == nil {
+			if _, err = askDoor(t.Context(), hpa, w.base+"/readyz", doorHPAHeader()); err == nil {
+				_, err = askDoor(t.Context(), hpa, w.base+doorReadPath, doorHPAHeader())
+			}
+			if err == nil {
 				return hpa
 			}
 		}

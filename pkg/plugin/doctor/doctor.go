@@ -80,7 +80,7 @@ type Options struct {
 type doctor struct {
 	Options
 	report   Report
-	services []*apiregistration.APIService // the registered ones, those of custom metrics first
+	services []*apiregistration.APIService // as registered, custom metrics first
 	adapter  adapterPlace
 	objects  *inventory.Inventory
 	hpas     []*autoscalingv2.HorizontalPodAutoscaler

@@ -24,7 +24,7 @@ type arithmetic struct {
 	total, target int64
 	perPod        bool  // the target is a share for each pod
 	ofPods        bool  // the total is over pods, each with a value of its own; else of an object or an external metric
-	replicas      int64 // pods behind the total: those with a value, ready pods, or for a share of an external total all pods
+	replicas      int64 // pods behind the total: with a value, ready, or all of them for a share of an external total
 	current       int32 // the number that the HPA keeps within the tolerance
 	// missing and pending are pods of the workload without a value, running or not yet; only with ofPods.
 	missing, pending int64

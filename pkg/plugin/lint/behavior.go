@@ -23,23 +23,34 @@ const (
 	tolerablePods = 20
 )
 
-// listLintBehaviorRules are about the limits and the speed of an autoscaler.
-func listLintBehaviorRules() []Rule {
+// listLintLimitRules returns the rules about minReplicas and maxReplicas.
+func listLintLimitRules() []Rule {
 	return []Rule{
 		{
-			"down-faster-than-up", SeverityWarning,
-			"It takes pods away sooner than it adds them: each dip of the load costs pods that the next peak misses.",
-			"Let scaleDown.stabilizationWindowSeconds be longer than that of scaleUp.", lintDownFasterThanUp,
-		},
-		{
 			"min-above-max", SeverityError,
-			"kube-apiserver rejects an autoscaler whose minReplicas is above its maxReplicas.",
+			"kube-apiserver rejects an autoscaler with minReplicas above maxReplicas.",
 			"Raise maxReplicas.", lintMinAboveMax,
 		},
 		{
 			"no-room", SeverityWarning,
 			"With minReplicas equal to maxReplicas the autoscaler can do nothing.",
 			"Raise maxReplicas, or delete the autoscaler.", lintNoRoom,
+		},
+		{
+			"single-pod", SeverityWarning,
+			"With one pod, each eviction and each crash is an outage.",
+			"Set minReplicas to 2.", lintSinglePod,
+		},
+	}
+}
+
+// listLintBehaviorRules returns the rules about the speed and the tolerance of an autoscaler.
+func listLintBehaviorRules() []Rule {
+	return []Rule{
+		{
+			"down-faster-than-up", SeverityWarning,
+			"It takes pods away sooner than it adds them: each dip of the load costs pods that the next peak misses.",
+			"Make scaleDown.stabilizationWindowSeconds longer than the scaleUp window.", lintDownFasterThanUp,
 		},
 		{
 			"no-scale-down-window", SeverityWarning,
@@ -55,11 +66,6 @@ func listLintBehaviorRules() []Rule {
 			"scaling-disabled", SeverityWarning,
 			"selectPolicy Disabled switches a direction off for ever: pods that were added stay, or a burst finds none.",
 			"Use a slow policy instead.", lintDisabledDirections,
-		},
-		{
-			"single-pod", SeverityWarning,
-			"With one pod, each eviction and each crash is an outage.",
-			"Set minReplicas to 2.", lintSinglePod,
 		},
 		{
 			"slow-burst", SeverityWarning,

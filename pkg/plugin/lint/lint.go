@@ -54,7 +54,7 @@ type subject struct {
 
 // Rules returns all rules, sorted by ID.
 func Rules() []Rule {
-	rules := slices.Concat(listLintMetricRules(), listLintBehaviorRules(), listLintWorkloadRules(), listLintNeighbourRules())
+	rules := slices.Concat(listLintMetricRules(), listLintLimitRules(), listLintBehaviorRules(), listLintWorkloadRules(), listLintNeighbourRules())
 	slices.SortFunc(rules, func(a, b Rule) int { return cmp.Compare(a.ID, b.ID) })
 	return rules
 }

@@ -16,7 +16,7 @@ import (
 // quantileName is a metric that is a quantile or a duration by its name: it does not add up over pods.
 var quantileName = regexp.MustCompile(`_p\d{2,3}$|_quantile$|_latency(_seconds)?$|_duration_seconds$`)
 
-// listLintMetricRules are about the metrics of an autoscaler.
+// listLintMetricRules returns the rules about the metrics of an autoscaler.
 func listLintMetricRules() []Rule {
 	return []Rule{
 		{

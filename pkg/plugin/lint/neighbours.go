@@ -9,7 +9,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 )
 
-// listLintNeighbourRules are about the objects around an autoscaler.
+// listLintNeighbourRules returns the rules about the objects around an autoscaler.
 func listLintNeighbourRules() []Rule {
 	return []Rule{
 		{

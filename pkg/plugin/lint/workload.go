@@ -10,7 +10,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 )
 
-// listLintWorkloadRules are about the pods that an autoscaler scales.
+// listLintWorkloadRules returns the rules about the pods that an autoscaler scales.
 func listLintWorkloadRules() []Rule {
 	return []Rule{
 		{

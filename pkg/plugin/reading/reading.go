@@ -68,7 +68,7 @@ type MetricReader struct {
 	Mapper meta.RESTMapper // names the resource of an Object metric's kind
 }
 
-// ReadMetric reads a metric. The selector is that of the scale target's pods.
+// ReadMetric reads a metric. The selector selects the scale target's pods.
 func (r MetricReader) ReadMetric(ctx context.Context, namespace, selector string, m autoscalingv2.MetricSpec, words string) Answer {
 	a := Answer{Metric: words}
 	if a.Path, a.Err = r.metricReadingPath(namespace, selector, m); a.Err != nil {
