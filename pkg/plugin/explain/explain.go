@@ -128,7 +128,7 @@ func Live(ctx context.Context, hpa *autoscalingv2.HorizontalPodAutoscaler, opts 
 	e.addExplainedBehavior(hpa)
 	e.addExplainedConditions(hpa)
 	e.addExplainedChanges()
-	e.Unknown = append(e.Unknown, "earlier wishes and the events that used up policies: the API explain.tachometer.dev records them, and it is not read here")
+	e.Unknown = append(e.Unknown, "earlier recommendations, and the scale events that used up policies: the cluster keeps neither")
 	for _, u := range opts.Objects.Unread {
 		e.Unknown = append(e.Unknown, u.Resource+": "+u.Reason)
 	}
