@@ -1,7 +1,6 @@
 package event
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -85,13 +84,13 @@ func TestParseRefuses(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
-		validEventJSON, `{}`, `{"id":"a","type":"T","at":"2026-11-27T08:00:00+01:00","ttl":"1d"}`, `{"id":"a","type":"T","at":"2026-11-27t08:00:00z","ttl":"1m","x":[1,{"y":null}]}`, `{"id":"a","id":"b"}`, "[]", "{\"a\":1e999}",
+		validEventJSON, `{}`, `{"id":"a","type":"T","at":"2026-11-27T08:00:00+01:00","ttl":"1d"}`, `{"id":"a","type":"T","at":"2026-11-27t08:00:00z","ttl":"1m","x":[1,{"y":null}]}`, `{"id":"a","id":"b"}`, "[]", "FLASH_SALE_START", `{"specversion":"1.0","id":"a","source":"/","type":"T","time":"2026-11-27T08:00:00Z","ttl":"1m","data":{"pods":7}}`, "{\"a\":1e999}",
 	} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		e, err := Parse(data)
-		if bytes.Contains(data, []byte("specversion")) || bytes.Contains(data, []byte(`\u`)) {
+		if e.Fields["specversion"] != nil {
 			return // a CloudEvent has its fields elsewhere
 		}
 		if err != nil {
