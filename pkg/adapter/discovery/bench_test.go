@@ -36,7 +36,7 @@ func largeCluster(b *testing.B, count int) (*podTable, demandPlanner, []*storedA
 		hpas = append(hpas, newDiscoveredAutoscaler(h))
 		readers = append(readers, Demand{Resource: "pods", Metric: "rps", Namespace: namespace, Selector: parseSelector(b, "app="+app)})
 	}
-	p := demandPlanner{prefixRules{}, newDiscoveryDemandFamilySets(), mapTestKind, func(key objectKey) resolvedSelector {
+	p := demandPlanner{prefixRules{}, mapTestKind, func(key objectKey) resolvedSelector {
 		return resolvedSelector{selector: selectors[key.String()], attempted: true}
 	}}
 	return pods, p, hpas, readers
@@ -58,7 +58,7 @@ func BenchmarkChoose(b *testing.B) {
 			pods, p, hpas, readers := largeCluster(b, count)
 			plan := p.planDiscoveryDemands(hpas, readers)
 			for b.Loop() {
-				if s := chooseDiscoveredTargets(plan, pods, p.sets); len(s.targets) != count {
+				if s := chooseDiscoveredTargets(plan, pods); len(s.targets) != count {
 					b.Fatalf("%d targets", len(s.targets))
 				}
 			}
@@ -87,7 +87,7 @@ func BenchmarkDemand(b *testing.B) {
 	r, now := newDiscoveryDemandMemory(), time.Now()
 	demand := Demand{Resource: "pods", Metric: "rps", Namespace: "shop", Selector: parseSelector(b, "app=app-7,tier=backend")}
 	for b.Loop() {
-		r.rememberDiscoveryReaderDemand(demand, now)
+		_, _ = r.rememberDiscoveryReaderDemand(demand.newDiscoveryDemandKey(), demand, now)
 	}
 }
 

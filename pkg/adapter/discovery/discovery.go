@@ -142,15 +142,26 @@ func (d *Discovery) SetRetention(retention time.Duration) {
 	d.pods.setDepartedDiscoveryRetention(retention)
 }
 
-// Demand records a reader's demand for a metric. Discovery remembers it for ten minutes.
-func (d *Discovery) Demand(demand Demand) {
-	fresh, full := d.readers.rememberDiscoveryReaderDemand(demand, time.Now())
-	if full {
+// Demand records a reader's demand for a metric. Discovery remembers it for ten minutes, unless an autoscaler has the same demand,
+// which lasts as long as the autoscaler. The error says which bound leaves the demand out; its kind is KindInvalid if an autoscaler
+// names too many metrics, else KindUnavailable.
+func (d *Discovery) Demand(demand Demand) error {
+	key := demand.newDiscoveryDemandKey()
+	if _, ok := d.state.Load().standing[key]; ok {
+		return nil
+	}
+	err := d.hpas.rejectDemandedMetric(demand)
+	if err != nil {
+		return err
+	}
+	fresh, err := d.readers.rememberDiscoveryReaderDemand(key, demand, time.Now())
+	if err != nil {
 		d.metrics.rejectedDemands.Inc()
 	}
 	if fresh {
 		d.requestDiscoveryReplan()
 	}
+	return err
 }
 
 // Demanded returns the demands of autoscalers and readers, sorted, without duplicates, object demands before external

@@ -114,16 +114,22 @@ func (p *Provider) provideByObjectName(ctx context.Context, name types.Namespace
 
 // rememberProviderRequestDemand records the demand of a request with the error err, and returns err: as a firstReadError if the next
 // scrapes may bring a value. Callers record after the response is ready, because until then the first request differs from
-// later ones. It skips objects and rules that do not exist.
+// later ones. It skips objects and rules that do not exist. Where a bound rejects the demand, no scrape will bring a value: the error
+// is the bound.
 func (p *Provider) rememberProviderRequestDemand(req request, err error) error {
 	if err != nil && apistatus.KindOf(err) == metric.KindNotFound {
 		return err
 	}
-	if err != nil && isProviderRuleEmbedded(req.rule) && mayProviderErrorEndByWaiting(err) && req.first() {
-		err = firstReadError{err}
+	first := err != nil && isProviderRuleEmbedded(req.rule) && mayProviderErrorEndByWaiting(err) && req.first()
+	rejected := p.Demands.Demand(req.demand)
+	switch {
+	case first && rejected != nil:
+		return rejected
+	case first:
+		return firstReadError{err}
+	default:
+		return err
 	}
-	p.Demands.Demand(req.demand)
-	return err
 }
 
 func (p *Provider) provideBySelector(ctx context.Context, namespace string, objects k8slabels.Selector,
