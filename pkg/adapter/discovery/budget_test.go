@@ -79,7 +79,7 @@ func TestManyAutoscalersOfNamespace(t *testing.T) { //nolint:paralleltest // it 
 	}
 	hpas = append(hpas, newDiscoveredAutoscaler(newHPA("shop", "web", "web", podsMetric("rps"))))
 	pods := newShopTable()
-	pods.upsertDiscoveredObject(newDiscoveredPod(apiPod("evil", "web-1", withAddress("10.9.9.9"))))
+	pods.upsertDiscoveredObject(endpointPolicy{}.newDiscoveredPod(apiPod("evil", "web-1", withAddress("10.9.9.9"))))
 	p := demandPlanner{prefixRules{}, mapTestKind, func(objectKey) resolvedSelector { return resolvedSelector{selector: parseSelector(t, "app=web")} }}
 	before := allocatedBytes()
 	plan := p.planDiscoveryDemands(hpas, nil)

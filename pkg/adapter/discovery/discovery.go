@@ -34,6 +34,9 @@ type Options struct {
 	// WithoutAutoscalers switches the watch on autoscalers off, so that only readers create demand. It is for rules
 	// without targets, and for a service account without the right to list autoscalers.
 	WithoutAutoscalers bool
+	// AllowHostNetwork makes pods with loopback addresses targets, and pods on the node's network at every port. Otherwise the latter
+	// are targets only at ports that they declare, and that belong to no service of the node.
+	AllowHostNetwork bool
 	// Retention is how long Pods and PodsOf return a deleted pod; 0 means 80 s. It should be the store's.
 	Retention time.Duration
 	// Registerer registers the self-metrics; nil registers no metrics.
@@ -77,7 +80,7 @@ func New(clients Clients, opts Options) *Discovery {
 	d.selectors.onChange = d.requestDiscoveryReplan
 	d.selectors.onLookup = func(err error) { d.metrics.selectorLookups.WithLabelValues(classifyDiscoverySelectorLookup(err)).Inc() }
 	d.podReflector = &reflectorStore[*storedPod]{
-		resource: "pods", strip: stripDiscoveredPod, sink: d.pods, onChange: d.requestDiscoveryTargetUpdate,
+		resource: "pods", strip: endpointPolicy{allowHostNetwork: opts.AllowHostNetwork}.stripDiscoveredPod, sink: d.pods, onChange: d.requestDiscoveryTargetUpdate,
 		onError: d.metrics.watchErrors.WithLabelValues("pods").Inc,
 	}
 	d.hpaReflector = &reflectorStore[*storedAutoscaler]{

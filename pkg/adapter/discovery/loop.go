@@ -29,7 +29,9 @@ const (
 func (d *Discovery) runDiscoveryLoop(ctx context.Context) {
 	ticker := time.NewTicker(expireInterval)
 	defer ticker.Stop()
-	c := targetLoop{Discovery: d, start: time.Now()}
+	reporter, stopReporter := d.startRejectionReporter(ctx)
+	defer stopReporter()
+	c := targetLoop{Discovery: d, start: time.Now(), reporter: reporter}
 	for {
 		select {
 		case <-ctx.Done():
@@ -54,6 +56,7 @@ func (d *Discovery) runDiscoveryLoop(ctx context.Context) {
 // targetLoop computes the targets from pods, autoscalers and demands. It belongs to one goroutine.
 type targetLoop struct {
 	*Discovery
+	reporter         *rejectionReporter
 	plan             *demandPlan // nil before the first plan
 	start            time.Time
 	lastComputed     time.Time
@@ -94,7 +97,7 @@ func (c *targetLoop) computeDiscoveredTargets(ctx context.Context, now time.Time
 	}
 	previous := c.plan
 	if c.replanRequested.Swap(false) || c.plan == nil {
-		c.rebuildDiscoveryDemandPlan(now)
+		c.rebuildDiscoveryDemandPlan(ctx, now)
 	}
 	c.refreshNewPodDiscoverySelectors(now)
 	next := chooseDiscoveredTargets(c.plan, c.pods)
@@ -105,13 +108,15 @@ func (c *targetLoop) computeDiscoveredTargets(ctx context.Context, now time.Time
 	c.publishDiscoveredTargets(ctx, next, now)
 }
 
-func (c *targetLoop) rebuildDiscoveryDemandPlan(now time.Time) {
+func (c *targetLoop) rebuildDiscoveryDemandPlan(ctx context.Context, now time.Time) {
 	hpas := c.hpas.listDiscoveredAutoscalers()
 	c.plan = c.newDiscoveryDemandPlanner().planDiscoveryDemands(hpas, c.readers.listDiscoveryReaderDemands())
 	c.readers.forgetStandingDemands(c.plan.standing)
 	c.selectors.setNeededDiscoverySelectors(c.plan.needed, now)
 	c.refreshDiscoveryHPASelectors(hpas, now)
 	c.metrics.autoscalers.Set(float64(len(hpas)))
+	c.metrics.rejectedMetrics.Set(float64(c.reporter.reportRejectedMetrics(ctx, hpas)))
+	c.metrics.rejectedFamilies.Set(float64(c.plan.rejectedFamilies))
 }
 
 func (c *targetLoop) newDiscoveryDemandPlanner() demandPlanner {

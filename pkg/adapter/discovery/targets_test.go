@@ -69,13 +69,13 @@ func newShopTable() *podTable {
 	t := newDiscoveredPodTable()
 	web, api := withLabels(map[string]string{"app": "web"}), withLabels(map[string]string{"app": "api"})
 	for _, p := range []*storedPod{
-		newDiscoveredPod(apiPod("shop", "web-1", web)),
-		newDiscoveredPod(apiPod("shop", "web-2", web)),
-		newDiscoveredPod(apiPod("shop", "web-barred", web, withAnnotations(annotationScrape, "false"))),
-		newDiscoveredPod(apiPod("shop", "web-ending", web, markTerminating)),
-		newDiscoveredPod(apiPod("shop", "api-1", api, withAnnotations(annotationScrape, "true"))),
-		newDiscoveredPod(apiPod("shop", "api-2", api)),
-		newDiscoveredPod(apiPod("other", "api-1", api, withAnnotations(annotationScrape, "true"))),
+		endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-1", web)),
+		endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-2", web)),
+		endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-barred", web, withAnnotations(annotationScrape, "false"))),
+		endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-ending", web, markTerminating)),
+		endpointPolicy{}.newDiscoveredPod(apiPod("shop", "api-1", api, withAnnotations(annotationScrape, "true"))),
+		endpointPolicy{}.newDiscoveredPod(apiPod("shop", "api-2", api)),
+		endpointPolicy{}.newDiscoveredPod(apiPod("other", "api-1", api, withAnnotations(annotationScrape, "true"))),
 	} {
 		t.upsertDiscoveredObject(p)
 	}
@@ -211,7 +211,7 @@ func TestChooseTargets(t *testing.T) {
 func TestChooseWholeTarget(t *testing.T) {
 	t.Parallel()
 	pods := newDiscoveredPodTable()
-	pods.upsertDiscoveredObject(newDiscoveredPod(apiPod("shop", "web-1", withRunning(map[string]int64{"": 110}))))
+	pods.upsertDiscoveredObject(endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-1", withRunning(map[string]int64{"": 110}))))
 	p := demandPlanner{prefixRules{}, mapTestKind, knownSelectors(t, map[string]any{"deployments.apps shop/web": "app=web"})}
 	got := chooseDiscoveredTargets(p.planDiscoveryDemands([]*storedAutoscaler{newDiscoveredAutoscaler(newHPA("shop", "web", "web", podsMetric("rps")))}, nil), pods).targets
 	want := []metric.Target{{
@@ -256,8 +256,8 @@ func TestContestedEndpoints(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			pods := newDiscoveredPodTable()
-			pods.upsertDiscoveredObject(newDiscoveredPod(apiPod("shop", "web-1", at, tc.first)))
-			pods.upsertDiscoveredObject(newDiscoveredPod(apiPod("shop", "web-2", at, tc.second)))
+			pods.upsertDiscoveredObject(endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-1", at, tc.first)))
+			pods.upsertDiscoveredObject(endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-2", at, tc.second)))
 			p := demandPlanner{prefixRules{}, mapTestKind, knownSelectors(t, map[string]any{"deployments.apps shop/web": "app=web"})}
 			s := chooseDiscoveredTargets(p.planDiscoveryDemands([]*storedAutoscaler{newDiscoveredAutoscaler(newHPA("shop", "web", "web", podsMetric("rps")))}, nil), pods)
 			var got []string
@@ -318,8 +318,8 @@ func TestExplain(t *testing.T) {
 	t.Parallel()
 	const hint = `annotate it prometheus.io/scrape: "true" or point a HorizontalPodAutoscaler at it`
 	pods := newShopTable()
-	pods.upsertDiscoveredObject(newDiscoveredPod(apiPod("broken", "web-1")))
-	pods.upsertDiscoveredObject(newDiscoveredPod(apiPod("shop", "web-manyports", withAnnotations(annotationPort, "x"))))
+	pods.upsertDiscoveredObject(endpointPolicy{}.newDiscoveredPod(apiPod("broken", "web-1")))
+	pods.upsertDiscoveredObject(endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-manyports", withAnnotations(annotationPort, "x"))))
 	p := demandPlanner{prefixRules{}, mapTestKind, knownSelectors(t, map[string]any{
 		"deployments.apps shop/web": "app=web", "deployments.apps broken/web": errors.New("forbidden"),
 		"deployments.apps shop/empty": "app=none",
@@ -330,7 +330,7 @@ func TestExplain(t *testing.T) {
 		newDiscoveredAutoscaler(newHPA("broken", "web", "web", podsMetric("rps"))),
 	}, nil)
 	s := chooseDiscoveredTargets(plan, pods)
-	pods.upsertDiscoveredObject(newDiscoveredPod(apiPod("shop", "late-1", withLabels(nil))))
+	pods.upsertDiscoveredObject(endpointPolicy{}.newDiscoveredPod(apiPod("shop", "late-1", withLabels(nil))))
 	for name, want := range map[string]metric.Omission{
 		"shop/web-1":         {},
 		"shop/web-barred":    {Reason: metric.ReasonNotScraped, Detail: `annotation prometheus.io/scrape is "false"`},
