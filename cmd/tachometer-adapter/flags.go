@@ -25,6 +25,8 @@ type adapterOptions struct {
 	checkConfig bool
 	version     bool
 
+	allowHostNetwork bool
+
 	kubeconfig        string
 	discoveryInterval time.Duration
 	clientQPS         float32
@@ -62,6 +64,9 @@ func (o *adapterOptions) newAdapterProgramFlagSets() *cliflag.NamedFlagSets {
 		"configuration `file` (rules, scraping, backends), read again when it changes; empty: the built-in rules")
 	fs.BoolVar(&o.checkConfig, "check-config", o.checkConfig,
 		"check the file of --config, print every fault, and exit: 0 without faults, 1 with faults, 2 for wrong use")
+	fs.BoolVar(&o.allowHostNetwork, "allow-host-network", o.allowHostNetwork,
+		"scrape also what belongs to a node: loopback addresses, and any port of pods on the node's network. "+
+			"Otherwise these pods are scraped at ports that they declare, except those of kubelet, etcd and the control plane")
 	fs.BoolVar(&o.version, "version", o.version, "print the version and exit")
 
 	fs = groups.FlagSet("cluster")

@@ -37,6 +37,7 @@ func startReplica(t *testing.T, c *fakeCluster, configFile string) *replica {
 func startWith(t *testing.T, c *fakeCluster, opts *adapterOptions) *replica {
 	t.Helper()
 	opts.kubeconfig = c.kubeconfig
+	opts.allowHostNetwork = true // the pods are on loopback
 	opts.server.ShutdownDelay = 200 * time.Millisecond
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -109,8 +109,9 @@ func (a *adapter) buildAdapterProgramClients(start *parsedConfig, cluster *rest.
 		return err
 	}
 	a.discovery = podDiscovery.New(clients, podDiscovery.Options{
-		Retention:  newAdapterProgramStoreOptions(start.config).Retention,
-		Registerer: metrics,
+		Retention:        newAdapterProgramStoreOptions(start.config).Retention,
+		Registerer:       metrics,
+		AllowHostNetwork: a.opts.allowHostNetwork,
 		// prometheus-adapter's rules need no scraping, and its service account has no right to read autoscalers.
 		WithoutAutoscalers: start.legacy != nil,
 	})

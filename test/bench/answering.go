@@ -185,7 +185,7 @@ func (a *answering) startAdapter(ctx context.Context, proxy frontProxy) error {
 	}
 	_, port, _ := strings.Cut(listen, ":")
 	certificates := filepath.Join(a.dir, "certificates")
-	a.adapter, err = startBenchChild(&a.cpus.measured, a.dir, a.program, "--kubeconfig", kubeconfig, "--bind-address", "127.0.0.1", "--secure-port", port,
+	a.adapter, err = startBenchChild(&a.cpus.measured, a.dir, a.program, "--allow-host-network", "--kubeconfig", kubeconfig, "--bind-address", "127.0.0.1", "--secure-port", port,
 		"--cert-dir", certificates, "--shutdown-delay-duration", "0s", "--profiling")
 	if err != nil {
 		return err

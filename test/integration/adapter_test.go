@@ -68,7 +68,7 @@ func (a *adapter) start() error {
 		return err
 	}
 	defer log.Close()
-	a.process = exec.Command(a.program, "--config="+a.config, "--kubeconfig="+a.kubeconfig, "--secure-port="+strconv.Itoa(a.port),
+	a.process = exec.Command(a.program, "--config="+a.config, "--allow-host-network", "--kubeconfig="+a.kubeconfig, "--secure-port="+strconv.Itoa(a.port),
 		"--shutdown-delay-duration=100ms", "--logging-format=text")
 	a.process.Env = append(os.Environ(), "GOMEMLIMIT="+memoryLimit)
 	a.process.Stdout, a.process.Stderr = log, log

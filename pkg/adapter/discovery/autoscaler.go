@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
@@ -46,6 +47,8 @@ type storedAutoscaler struct {
 	namespace, name string
 	scaleTarget     objectReference
 	metrics         []namedMetric
+	uid             types.UID
+	rejected        rejectedMetrics
 }
 
 // GetObjectMeta returns the autoscaler's key for client-go's temporary stores.
@@ -60,7 +63,8 @@ func (a *storedAutoscaler) discoveredAutoscalerKey() metric.Object {
 }
 
 func (a *storedAutoscaler) equalDiscoveredAutoscaler(o *storedAutoscaler) bool {
-	return a.discoveredAutoscalerKey() == o.discoveredAutoscalerKey() && a.scaleTarget == o.scaleTarget && slices.Equal(a.metrics, o.metrics)
+	return a.discoveredAutoscalerKey() == o.discoveredAutoscalerKey() && a.scaleTarget == o.scaleTarget && slices.Equal(a.metrics, o.metrics) &&
+		a.uid == o.uid && a.rejected.equalRejectedMetrics(o.rejected)
 }
 
 // stripDiscoveredAutoscaler reduces an API object to the fields that discovery reads.
@@ -75,12 +79,25 @@ func stripDiscoveredAutoscaler(obj any) (*storedAutoscaler, error) {
 	}
 }
 
+// newDiscoveredAutoscaler returns the stored part of an autoscaler, with its first maxAutoscalerMetrics metrics.
 func newDiscoveredAutoscaler(o *autoscalingv2.HorizontalPodAutoscaler) *storedAutoscaler {
-	a := &storedAutoscaler{namespace: o.Namespace, name: o.Name, scaleTarget: newDiscoveredObjectReference(o.Spec.ScaleTargetRef)}
+	a := &storedAutoscaler{namespace: o.Namespace, name: o.Name, uid: o.UID, scaleTarget: newDiscoveredObjectReference(o.Spec.ScaleTargetRef)}
+	size := 0
 	for i := range o.Spec.Metrics {
-		if n, ok := newDemandedAutoscalerMetric(&o.Spec.Metrics[i]); ok {
-			a.metrics = append(a.metrics, n)
+		spec := &o.Spec.Metrics[i]
+		if len(a.metrics) >= maxAutoscalerMetrics {
+			a.rejected.addRejectedMetric(spec, rejectedByCount)
+			continue
 		}
+		n, ok := newDemandedAutoscalerMetric(spec)
+		if !ok {
+			continue
+		}
+		if size += n.demandedMetricBytes(); len(n.metric) > maxMetricNameBytes || size > maxAutoscalerBytes {
+			a.rejected.addRejectedMetric(spec, rejectedByBytes)
+			continue
+		}
+		a.metrics = append(a.metrics, n)
 	}
 	return a
 }
@@ -94,16 +111,12 @@ func newDiscoveredObjectReference(r autoscalingv2.CrossVersionObjectReference) o
 // newDemandedAutoscalerMetric returns false for Resource and ContainerResource metrics, which metrics.k8s.io serves.
 func newDemandedAutoscalerMetric(spec *autoscalingv2.MetricSpec) (namedMetric, bool) {
 	n := namedMetric{source: spec.Type}
-	var id autoscalingv2.MetricIdentifier
-	switch {
-	case spec.Type == autoscalingv2.PodsMetricSourceType && spec.Pods != nil:
-		id = spec.Pods.Metric
-	case spec.Type == autoscalingv2.ObjectMetricSourceType && spec.Object != nil:
-		id, n.object = spec.Object.Metric, newDiscoveredObjectReference(spec.Object.DescribedObject)
-	case spec.Type == autoscalingv2.ExternalMetricSourceType && spec.External != nil:
-		id = spec.External.Metric
-	default:
+	id, ok := demandedMetricIdentifier(spec)
+	if !ok {
 		return namedMetric{}, false
+	}
+	if spec.Type == autoscalingv2.ObjectMetricSourceType {
+		n.object = newDiscoveredObjectReference(spec.Object.DescribedObject)
 	}
 	n.metric = id.Name
 	if id.Selector != nil {
@@ -116,14 +129,30 @@ func newDemandedAutoscalerMetric(spec *autoscalingv2.MetricSpec) (namedMetric, b
 	return n, true
 }
 
+// demandedMetricIdentifier returns the name and selector of a metric of the custom or external metrics API.
+func demandedMetricIdentifier(spec *autoscalingv2.MetricSpec) (id autoscalingv2.MetricIdentifier, ok bool) {
+	switch {
+	case spec.Type == autoscalingv2.PodsMetricSourceType && spec.Pods != nil:
+		return spec.Pods.Metric, true
+	case spec.Type == autoscalingv2.ObjectMetricSourceType && spec.Object != nil:
+		return spec.Object.Metric, true
+	case spec.Type == autoscalingv2.ExternalMetricSourceType && spec.External != nil:
+		return spec.External.Metric, true
+	default:
+		return id, false
+	}
+}
+
 // autoscalerTable holds the autoscalers. It is safe for concurrent use.
 type autoscalerTable struct {
 	mu  sync.RWMutex
 	all map[metric.Object]*storedAutoscaler // guarded by mu
+	// rejecting holds the names of the autoscalers with rejected metrics, by namespace; guarded by mu.
+	rejecting map[string]map[string]*storedAutoscaler
 }
 
 func newDiscoveredAutoscalerTable() *autoscalerTable {
-	return &autoscalerTable{all: map[metric.Object]*storedAutoscaler{}}
+	return &autoscalerTable{all: map[metric.Object]*storedAutoscaler{}, rejecting: map[string]map[string]*storedAutoscaler{}}
 }
 
 // listDiscoveredAutoscalers returns all autoscalers, sorted by namespace and name; the caller owns the slice.
@@ -147,6 +176,7 @@ func (s *autoscalerTable) upsertDiscoveredObject(a *storedAutoscaler) bool {
 		return false
 	}
 	s.all[a.discoveredAutoscalerKey()] = a
+	s.indexRejectedMetrics(a)
 	return true
 }
 
@@ -155,6 +185,7 @@ func (s *autoscalerTable) removeDiscoveredObject(a *storedAutoscaler) bool {
 	defer s.mu.Unlock()
 	_, ok := s.all[a.discoveredAutoscalerKey()]
 	delete(s.all, a.discoveredAutoscalerKey())
+	s.forgetRejectedMetrics(a)
 	return ok
 }
 
@@ -173,5 +204,9 @@ func (s *autoscalerTable) replaceDiscoveredObjects(list []*storedAutoscaler) boo
 	}
 	changed = changed || len(next) != len(s.all)
 	s.all = next
+	clear(s.rejecting)
+	for _, a := range next {
+		s.indexRejectedMetrics(a)
+	}
 	return changed
 }

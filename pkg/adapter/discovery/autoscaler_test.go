@@ -87,7 +87,7 @@ func TestNewAutoscaler(t *testing.T) {
 			t.Parallel()
 			want := &storedAutoscaler{namespace: "shop", name: "web", scaleTarget: objectReference{deployment, "web"}, metrics: tc.want}
 			got, err := stripDiscoveredAutoscaler(newHPA("shop", "web", "web", tc.metrics...))
-			if diff := cmp.Diff(want, got, cmp.AllowUnexported(storedAutoscaler{}, objectReference{}, namedMetric{})); err != nil || diff != "" {
+			if diff := cmp.Diff(want, got, cmp.AllowUnexported(storedAutoscaler{}, objectReference{}, namedMetric{}, rejectedMetrics{})); err != nil || diff != "" {
 				t.Errorf("stripWatchedAutoscaler: %v (-want +got):\n%s", err, diff)
 			}
 		})

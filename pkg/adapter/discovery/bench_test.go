@@ -21,7 +21,7 @@ func largeCluster(b *testing.B, count int) (*podTable, demandPlanner, []*storedA
 	for i := range count {
 		group := i / 5
 		namespace, app := fmt.Sprint("team-", group/10), fmt.Sprint("app-", group)
-		p := newDiscoveredPod(apiPod(namespace, fmt.Sprintf("%s-7d9f5c-%05d", app, i), withLabels(map[string]string{
+		p := endpointPolicy{}.newDiscoveredPod(apiPod(namespace, fmt.Sprintf("%s-7d9f5c-%05d", app, i), withLabels(map[string]string{
 			"app": app, "pod-template-hash": "7d9f5c", "tier": "backend", "team": namespace,
 		})))
 		pods.upsertDiscoveredObject(p)
@@ -36,7 +36,7 @@ func largeCluster(b *testing.B, count int) (*podTable, demandPlanner, []*storedA
 		hpas = append(hpas, newDiscoveredAutoscaler(h))
 		readers = append(readers, Demand{Resource: "pods", Metric: "rps", Namespace: namespace, Selector: parseSelector(b, "app="+app)})
 	}
-	p := demandPlanner{prefixRules{}, newDiscoveryDemandFamilySets(), mapTestKind, func(key objectKey) resolvedSelector {
+	p := demandPlanner{prefixRules{}, mapTestKind, func(key objectKey) resolvedSelector {
 		return resolvedSelector{selector: selectors[key.String()], attempted: true}
 	}}
 	return pods, p, hpas, readers
@@ -58,7 +58,7 @@ func BenchmarkChoose(b *testing.B) {
 			pods, p, hpas, readers := largeCluster(b, count)
 			plan := p.planDiscoveryDemands(hpas, readers)
 			for b.Loop() {
-				if s := chooseDiscoveredTargets(plan, pods, p.sets); len(s.targets) != count {
+				if s := chooseDiscoveredTargets(plan, pods); len(s.targets) != count {
 					b.Fatalf("%d targets", len(s.targets))
 				}
 			}
@@ -70,7 +70,7 @@ func BenchmarkChoose(b *testing.B) {
 func BenchmarkPods(b *testing.B) {
 	d := New(Clients{}, Options{})
 	for i := range 1000 {
-		d.pods.upsertDiscoveredObject(newDiscoveredPod(apiPod("shop", fmt.Sprintf("web-%04d", i), withLabels(map[string]string{
+		d.pods.upsertDiscoveredObject(endpointPolicy{}.newDiscoveredPod(apiPod("shop", fmt.Sprintf("web-%04d", i), withLabels(map[string]string{
 			"app": fmt.Sprint("app-", i/20), "tier": "backend",
 		}))))
 	}
@@ -87,7 +87,7 @@ func BenchmarkDemand(b *testing.B) {
 	r, now := newDiscoveryDemandMemory(), time.Now()
 	demand := Demand{Resource: "pods", Metric: "rps", Namespace: "shop", Selector: parseSelector(b, "app=app-7,tier=backend")}
 	for b.Loop() {
-		r.rememberDiscoveryReaderDemand(demand, now)
+		_, _ = r.rememberDiscoveryReaderDemand(demand.newDiscoveryDemandKey(), demand, now)
 	}
 }
 
@@ -96,8 +96,8 @@ func BenchmarkPut(b *testing.B) {
 	pods, _, _, _ := largeCluster(b, 5000)
 	one, other := apiPod("team-1", "churn"), apiPod("team-1", "churn", markUnready)
 	for b.Loop() {
-		pods.upsertDiscoveredObject(newDiscoveredPod(one))
-		pods.upsertDiscoveredObject(newDiscoveredPod(other))
+		pods.upsertDiscoveredObject(endpointPolicy{}.newDiscoveredPod(one))
+		pods.upsertDiscoveredObject(endpointPolicy{}.newDiscoveredPod(other))
 	}
 }
 
@@ -114,7 +114,7 @@ func BenchmarkTableMemory(b *testing.B) {
 				"app.kubernetes.io/name": app, "app.kubernetes.io/part-of": "shop", "pod-template-hash": "7d9f5c", "team": namespace,
 			}))
 			p.UID, p.Spec.NodeName = types.UID(fmt.Sprintf("6c84fb90-12c4-11e1-840d-%012d", i)), fmt.Sprint("node-", i%50)
-			pods.upsertDiscoveredObject(newDiscoveredPod(decodePod(b, p)))
+			pods.upsertDiscoveredObject(endpointPolicy{}.newDiscoveredPod(decodePod(b, p)))
 		}
 		b.ReportMetric(float64(measureHeap()-before)/count, "B/pod")
 		runtime.KeepAlive(pods)

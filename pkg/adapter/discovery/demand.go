@@ -1,4 +1,4 @@
-// This file has demands, their keys and order, and the memory of readers' demands.
+// This file has demands, their keys and order, and the budget of autoscalers' demands.
 
 package discovery
 
@@ -7,8 +7,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"sync"
-	"time"
 
 	"k8s.io/apimachinery/pkg/labels"
 
@@ -16,13 +14,30 @@ import (
 )
 
 const (
-	// readerDemandTTL is how long a reader's demand outlives its last read. Autoscalers read every 15 s; a
-	// person with kubectl should find the metric warm a few minutes later.
-	readerDemandTTL = 10 * time.Minute
-	// maxReaderDemands bounds the remembered demands of readers: a reader with ever new selectors must not fill the
-	// memory. It is ten times the number of autoscalers in a large cluster.
-	maxReaderDemands = 10_000
+	// maxNamespaceStandingBytes bounds the demands of the autoscalers of a namespace: some thousands.
+	maxNamespaceStandingBytes = 4 << 20
+	// maxStandingBytes bounds the demands of all autoscalers.
+	maxStandingBytes = 48 << 20
 )
+
+// demandBudget is the memory that the autoscalers of each namespace have spent. Its zero value is ready for use.
+type demandBudget struct {
+	spent       int
+	byNamespace map[string]int
+}
+
+// spendDemandBudget spends bytes for a namespace, and returns false if a bound is reached.
+func (b *demandBudget) spendDemandBudget(namespace string, bytes int) bool {
+	if b.byNamespace == nil {
+		b.byNamespace = map[string]int{}
+	}
+	if b.spent+bytes > maxStandingBytes || b.byNamespace[namespace]+bytes > maxNamespaceStandingBytes {
+		return false
+	}
+	b.spent += bytes
+	b.byNamespace[namespace] += bytes
+	return true
+}
 
 // Demand is a metric that an autoscaler or a reader currently asks for.
 type Demand struct {
@@ -93,53 +108,4 @@ func sortDiscoveredDemands(demands map[demandKey]Demand) []Demand {
 		sorted = append(sorted, demands[key])
 	}
 	return sorted
-}
-
-// readerDemands remembers the demands of recent reads. It is safe for concurrent use.
-type readerDemands struct {
-	mu   sync.Mutex
-	last map[demandKey]demandRead // guarded by mu
-}
-
-type demandRead struct {
-	demand Demand
-	at     time.Time
-}
-
-func newDiscoveryDemandMemory() *readerDemands {
-	return &readerDemands{last: map[demandKey]demandRead{}}
-}
-
-// rememberDiscoveryReaderDemand remembers a read at now and reports whether the demand is new. If the limit is reached, it drops the
-// demand and reports full.
-func (r *readerDemands) rememberDiscoveryReaderDemand(d Demand, now time.Time) (fresh, full bool) {
-	key := d.newDiscoveryDemandKey()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	_, known := r.last[key]
-	if !known && len(r.last) >= maxReaderDemands {
-		return false, true
-	}
-	r.last[key] = demandRead{d, now}
-	return !known, false
-}
-
-// expireDiscoveryReaderDemands removes demands without a read for readerDemandTTL and reports whether it removed any.
-func (r *readerDemands) expireDiscoveryReaderDemands(now time.Time) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	before := len(r.last)
-	maps.DeleteFunc(r.last, func(_ demandKey, last demandRead) bool { return now.Sub(last.at) >= readerDemandTTL })
-	return len(r.last) != before
-}
-
-// listDiscoveryReaderDemands returns the demands of readers, unsorted; the caller owns the slice.
-func (r *readerDemands) listDiscoveryReaderDemands() []Demand {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	demands := make([]Demand, 0, len(r.last))
-	for _, last := range r.last {
-		demands = append(demands, last.demand)
-	}
-	return demands
 }

@@ -2,10 +2,14 @@ package discovery
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
 func TestReaders(t *testing.T) {
@@ -21,8 +25,8 @@ func TestReaders(t *testing.T) {
 		at     time.Duration
 		fresh  bool
 	}{{rps, 0, true}, {errs, 0, true}, {same, 9 * time.Minute, false}} {
-		if fresh, full := r.rememberDiscoveryReaderDemand(step.demand, start.Add(step.at)); fresh != step.fresh || full {
-			t.Errorf("note(%v) = %v, %v; want %v, false", step.demand, fresh, full, step.fresh)
+		if fresh, err := r.rememberDiscoveryReaderDemand(step.demand.newDiscoveryDemandKey(), step.demand, start.Add(step.at)); fresh != step.fresh || err != nil {
+			t.Errorf("remember(%v) = %v, %v; want %v, nil", step.demand, fresh, err, step.fresh)
 		}
 	}
 	if r.expireDiscoveryReaderDemands(start.Add(readerDemandTTL - 1)) {
@@ -36,18 +40,67 @@ func TestReaders(t *testing.T) {
 	}
 }
 
+// TestReadersAreBounded: a namespace at its bound leaves room for others, and where all are at theirs, the namespace with the most
+// gives way.
 func TestReadersAreBounded(t *testing.T) {
 	t.Parallel()
 	r, now := newDiscoveryDemandMemory(), time.Unix(1000, 0)
-	for i := range maxReaderDemands {
-		r.rememberDiscoveryReaderDemand(Demand{Resource: "pods", Metric: fmt.Sprint("m", i)}, now)
+	remember := func(namespace, metric string) (bool, error) {
+		now = now.Add(time.Millisecond)
+		d := Demand{Resource: "pods", Metric: metric, Namespace: namespace}
+		return r.rememberDiscoveryReaderDemand(d.newDiscoveryDemandKey(), d, now)
 	}
-	if fresh, full := r.rememberDiscoveryReaderDemand(Demand{Resource: "pods", Metric: "one more"}, now); fresh || !full {
-		t.Errorf("note one too many = %v, %v; want false, true", fresh, full)
+	for namespace := range 10 {
+		for i := range maxNamespaceReaderDemands {
+			if fresh, err := remember(fmt.Sprint("evil-", namespace), fmt.Sprint("m", i)); !fresh || err != nil {
+				t.Fatalf("remember %d of evil-%d = %v, %v", i, namespace, fresh, err)
+			}
+		}
 	}
-	if fresh, full := r.rememberDiscoveryReaderDemand(Demand{Resource: "pods", Metric: "m1"}, now); fresh || full {
-		t.Errorf("note a known one = %v, %v; want false, false", fresh, full)
+	if fresh, err := remember("evil-0", "one more"); fresh || metric.KindOf(err) != metric.KindUnavailable || !strings.Contains(err.Error(), "evil-0") {
+		t.Errorf("one too many of a namespace = %v, %v; want its bound", fresh, err)
 	}
+	if fresh, err := remember("evil-0", "m1"); fresh || err != nil {
+		t.Errorf("a known one = %v, %v; want false, nil", fresh, err)
+	}
+	if fresh, err := remember("shop", "rps"); !fresh || err != nil {
+		t.Errorf("a namespace with little = %v, %v; want true, nil", fresh, err)
+	}
+	if got := len(r.listDiscoveryReaderDemands()); got != maxReaderDemands {
+		t.Errorf("%d demands, want %d", got, maxReaderDemands)
+	}
+}
+
+// TestReadersAreBoundedInBytes has readers with large selectors and names.
+func TestReadersAreBoundedInBytes(t *testing.T) {
+	t.Parallel()
+	r, now := newDiscoveryDemandMemory(), time.Unix(1000, 0)
+	before := measureHeap()
+	for i := range 2000 {
+		d := Demand{Resource: "pods", Metric: fmt.Sprint("m", i, strings.Repeat("x", 200)), Namespace: fmt.Sprint("evil-", i%100), Selector: largeSelector(t, i)}
+		_, _ = r.rememberDiscoveryReaderDemand(d.newDiscoveryDemandKey(), d, now)
+	}
+	got := float64(measureHeap()-before) / (1 << 20)
+	if r.total.demands < 100 || got > 3*maxReaderDemandBytes>>20 {
+		t.Errorf("%d demands take %.1f MiB, want at least 100 and at most %d MiB", r.total.demands, got, 3*maxReaderDemandBytes>>20)
+	}
+	if !r.expireDiscoveryReaderDemands(now.Add(readerDemandTTL)) || r.total != (demandUsage{}) || len(r.byNamespace) != 0 {
+		t.Errorf("after the time: %v, %d namespaces", r.total, len(r.byNamespace))
+	}
+}
+
+// largeSelector is a selector of some 10 KB.
+func largeSelector(t *testing.T, i int) labels.Selector {
+	t.Helper()
+	values := make([]string, 500)
+	for v := range values {
+		values[v] = fmt.Sprintf("value-%04d-%06d", i, v)
+	}
+	r, err := labels.NewRequirement("app", selection.NotIn, values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return labels.NewSelector().Add(*r)
 }
 
 func TestSelectorText(t *testing.T) {

@@ -153,7 +153,7 @@ func TestDepartedPodsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		table := newDiscoveredPodTable()
 		depart := func(namespace, name string) {
-			p := newDiscoveredPod(apiPod(namespace, name))
+			p := endpointPolicy{}.newDiscoveredPod(apiPod(namespace, name))
 			table.upsertDiscoveredObject(p)
 			table.removeDiscoveredObject(p)
 		}

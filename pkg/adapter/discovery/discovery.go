@@ -34,6 +34,9 @@ type Options struct {
 	// WithoutAutoscalers switches the watch on autoscalers off, so that only readers create demand. It is for rules
 	// without targets, and for a service account without the right to list autoscalers.
 	WithoutAutoscalers bool
+	// AllowHostNetwork makes pods with loopback addresses targets, and pods on the node's network at every port. Otherwise the latter
+	// are targets only at ports that they declare, and that belong to no service of the node.
+	AllowHostNetwork bool
 	// Retention is how long Pods and PodsOf return a deleted pod; 0 means 80 s. It should be the store's.
 	Retention time.Duration
 	// Registerer registers the self-metrics; nil registers no metrics.
@@ -77,7 +80,7 @@ func New(clients Clients, opts Options) *Discovery {
 	d.selectors.onChange = d.requestDiscoveryReplan
 	d.selectors.onLookup = func(err error) { d.metrics.selectorLookups.WithLabelValues(classifyDiscoverySelectorLookup(err)).Inc() }
 	d.podReflector = &reflectorStore[*storedPod]{
-		resource: "pods", strip: stripDiscoveredPod, sink: d.pods, onChange: d.requestDiscoveryTargetUpdate,
+		resource: "pods", strip: endpointPolicy{allowHostNetwork: opts.AllowHostNetwork}.stripDiscoveredPod, sink: d.pods, onChange: d.requestDiscoveryTargetUpdate,
 		onError: d.metrics.watchErrors.WithLabelValues("pods").Inc,
 	}
 	d.hpaReflector = &reflectorStore[*storedAutoscaler]{
@@ -142,15 +145,26 @@ func (d *Discovery) SetRetention(retention time.Duration) {
 	d.pods.setDepartedDiscoveryRetention(retention)
 }
 
-// Demand records a reader's demand for a metric. Discovery remembers it for ten minutes.
-func (d *Discovery) Demand(demand Demand) {
-	fresh, full := d.readers.rememberDiscoveryReaderDemand(demand, time.Now())
-	if full {
+// Demand records a reader's demand for a metric. Discovery remembers it for ten minutes, unless an autoscaler has the same demand,
+// which lasts as long as the autoscaler. The error says which bound leaves the demand out; its kind is KindInvalid if an autoscaler
+// names too many metrics, else KindUnavailable.
+func (d *Discovery) Demand(demand Demand) error {
+	key := demand.newDiscoveryDemandKey()
+	if _, ok := d.state.Load().standing[key]; ok {
+		return nil
+	}
+	err := d.hpas.rejectDemandedMetric(demand)
+	if err != nil {
+		return err
+	}
+	fresh, err := d.readers.rememberDiscoveryReaderDemand(key, demand, time.Now())
+	if err != nil {
 		d.metrics.rejectedDemands.Inc()
 	}
 	if fresh {
 		d.requestDiscoveryReplan()
 	}
+	return err
 }
 
 // Demanded returns the demands of autoscalers and readers, sorted, without duplicates, object demands before external

@@ -454,3 +454,25 @@ tachometer_discovery_targets 2
 		}
 	})
 }
+
+// TestRejectedMetricsAreReported: an HPA with too many metrics gets one Event, and the self-metrics count what is left out.
+func TestRejectedMetricsAreReported(t *testing.T) {
+	hpa := manyMetrics(60)
+	hpa.UID = "hpa-uid"
+	runInWorld(t, []runtime.Object{hpa}, map[string]any{"shop/web": "app=web"}, nil, func(w *clusterWorld) {
+		for range 3 {
+			w.requestDiscoveryReplan()
+			sleepAndSettle(time.Second)
+		}
+		events, err := w.kube.CoreV1().Events("shop").List(w.ctx, metav1.ListOptions{})
+		if err != nil || len(events.Items) != 1 {
+			w.Fatalf("%d Events, %v; want one", len(events.Items), err)
+		}
+		if e := events.Items[0]; e.Reason != eventTooManyMetrics || e.InvolvedObject.UID != "hpa-uid" || !strings.HasPrefix(e.Message, "10 metrics of HorizontalPodAutoscaler shop/web are not served") {
+			w.Errorf("Event %+v", e)
+		}
+		if got := testutil.ToFloat64(w.metrics.rejectedMetrics); got != 10 {
+			w.Errorf("%v rejected metrics, want 10", got)
+		}
+	})
+}

@@ -1,65 +1,182 @@
-// This file interns sets of metric families.
+// This file merges the families that are demanded of a pod, within bounds in number and in bytes.
 
 package discovery
 
 import (
+	"crypto/sha256"
 	"slices"
 	"strings"
 )
 
-// familySet identifies a set of metric families; noFamilies is the empty set.
-type familySet int
+const (
+	// maxDemandedFamilies bounds the families of one scope of pods, and the families of one pod.
+	maxDemandedFamilies = 1000
+	// maxPodClaims bounds the scopes with demands that one pod belongs to.
+	maxPodClaims = 256
+	// maxClaimChains bounds the different combinations of scopes. Real clusters have tens.
+	maxClaimChains = 100_000
+	// maxFamilySetBytes bounds the sets of families in all, maxNamespaceFamilySetBytes those of the pods of a namespace.
+	maxFamilySetBytes          = 32 << 20
+	maxNamespaceFamilySetBytes = 4 << 20
+)
 
-const noFamilies familySet = 0
+// familyDemand holds demanded families; the value is true for a family that an autoscaler demands.
+type familyDemand map[string]bool
 
-// maxFamilySets is the number of sets after which the loop rebuilds them: families without demand must not pile up.
-// Real clusters have tens of sets.
-const maxFamilySets = 10_000
+// addDemandedFamilies adds families up to maxDemandedFamilies and returns the number that it left out. Autoscalers add first.
+func (d *familyDemand) addDemandedFamilies(families []string, standing bool) (rejected int) {
+	if *d == nil && len(families) > 0 {
+		*d = familyDemand{}
+	}
+	for _, f := range families {
+		if _, ok := (*d)[f]; !ok && len(*d) >= maxDemandedFamilies {
+			rejected++
+			continue
+		}
+		(*d)[f] = (*d)[f] || standing
+	}
+	return rejected
+}
 
-// familySets assigns every distinct set of families a number and a shared slice, and remembers unions. Thousands of
-// pods share a few sets, so that merging the families of all demands on a pod costs no allocation. It is not safe for
-// concurrent use.
+// podFamilies are the families demanded of a pod, sorted. The slices are shared and must not be changed.
+type podFamilies struct {
+	all, standing []string
+	// overBudget is true if there was no room for the set of families, so that a part or all of it is left out.
+	overBudget bool
+}
+
+// claimChain identifies the claims on a pod, in the order in which they were added; noClaims is none.
+type claimChain int32
+
+const noClaims claimChain = 0
+
+// podClaim is the demand of a scope: of all its pods, or of the pods that have opted in.
+type podClaim struct {
+	pods    *demandedPods
+	optedIn bool
+}
+
+func (c podClaim) claimedFamilies() familyDemand {
+	if c.optedIn {
+		return c.pods.optedInFamilies
+	}
+	return c.pods.allPodsFamilies
+}
+
+type claimLink struct {
+	before claimChain
+	podClaim
+}
+
+type namespacedChain struct {
+	namespace string
+	chain     claimChain
+}
+
+// familySets resolves the claims on pods to sets of families. Thousands of pods share a few chains of claims, and each chain is
+// resolved once: no set exists for a part of a chain. It is not safe for concurrent use.
 type familySets struct {
-	lists  [][]string
-	ids    map[string]familySet
-	unions map[[2]familySet]familySet
+	links    []claimLink // by chain
+	depths   []int       // by chain: the number of its claims
+	next     map[claimLink]claimChain
+	resolved map[namespacedChain]podFamilies
+	interned map[[sha256.Size]byte]podFamilies
+	bytes    int
+	spent    map[string]int // bytes by namespace
+	// exhausted is true after a bound left something out.
+	exhausted bool
 }
 
 func newDiscoveryDemandFamilySets() *familySets {
-	return &familySets{lists: [][]string{nil}, ids: map[string]familySet{"": noFamilies}, unions: map[[2]familySet]familySet{}}
+	return &familySets{
+		links: make([]claimLink, 1), depths: make([]int, 1), next: map[claimLink]claimChain{}, resolved: map[namespacedChain]podFamilies{},
+		interned: map[[sha256.Size]byte]podFamilies{}, spent: map[string]int{},
+	}
 }
 
-// internDiscoveryDemandFamilies returns the set of the families, which may come in any order.
-func (s *familySets) internDiscoveryDemandFamilies(families []string) familySet {
-	sorted := slices.Compact(slices.Sorted(slices.Values(families)))
-	text := strings.Join(sorted, "\x00")
-	if id, ok := s.ids[text]; ok {
-		return id
+// extendClaimChain returns the chain with one claim more. It returns the chain itself for a claim without families, and at a bound.
+func (s *familySets) extendClaimChain(chain claimChain, claim podClaim) claimChain {
+	if len(claim.claimedFamilies()) == 0 {
+		return chain
 	}
-	id := familySet(len(s.lists))
-	s.lists, s.ids[text] = append(s.lists, sorted), id
-	return id
+	link := claimLink{chain, claim}
+	if longer, ok := s.next[link]; ok {
+		return longer
+	}
+	if s.depths[chain] >= maxPodClaims || len(s.links) > maxClaimChains {
+		s.exhausted = true
+		return chain
+	}
+	longer := claimChain(len(s.links)) //nolint:gosec // at most maxClaimChains
+	s.links, s.depths = append(s.links, link), append(s.depths, s.depths[chain]+1)
+	s.next[link] = longer
+	return longer
 }
 
-// unionDiscoveryDemandFamilies returns the union of two sets.
-func (s *familySets) unionDiscoveryDemandFamilies(a, b familySet) familySet {
-	switch {
-	case a == b, b == noFamilies:
-		return a
-	case a == noFamilies:
-		return b
-	}
-	key := [2]familySet{min(a, b), max(a, b)}
-	id, ok := s.unions[key]
+// resolvePodFamilies returns the families that a chain of claims demands of a pod of the namespace. Where they are too many, it leaves
+// out readers' families first.
+func (s *familySets) resolvePodFamilies(namespace string, chain claimChain) podFamilies {
+	key := namespacedChain{namespace, chain}
+	found, ok := s.resolved[key]
 	if !ok {
-		id = s.internDiscoveryDemandFamilies(slices.Concat(s.lists[a], s.lists[b]))
-		s.unions[key] = id
+		standing, others := s.collectClaimedFamilies(chain)
+		if found, ok = s.internPodFamilies(namespace, standing, others); !ok {
+			found, _ = s.internPodFamilies(namespace, standing, nil)
+			found.overBudget, s.exhausted = true, true
+		}
+		s.resolved[key] = found
 	}
-	return id
+	return found
 }
 
-// listDiscoveryDemandFamilies returns the families of a set, sorted. The slice is shared and must not be changed.
-func (s *familySets) listDiscoveryDemandFamilies(id familySet) []string { return s.lists[id] }
+// collectClaimedFamilies returns the families of autoscalers and those that readers alone demand, both sorted.
+func (s *familySets) collectClaimedFamilies(chain claimChain) (standing, others []string) {
+	families := familyDemand{}
+	for ; chain != noClaims; chain = s.links[chain].before {
+		for f, isStanding := range s.links[chain].claimedFamilies() {
+			families[f] = families[f] || isStanding
+		}
+	}
+	for f, isStanding := range families {
+		if isStanding {
+			standing = append(standing, f)
+		} else {
+			others = append(others, f)
+		}
+	}
+	slices.Sort(standing)
+	slices.Sort(others)
+	standing = standing[:min(len(standing), maxDemandedFamilies)]
+	return standing, others[:min(len(others), maxDemandedFamilies-len(standing))]
+}
 
-// hasTooManyDiscoveryFamilySets reports whether the sets must be rebuilt.
-func (s *familySets) hasTooManyDiscoveryFamilySets() bool { return len(s.lists) > maxFamilySets }
+// internPodFamilies returns the shared set of families, and false if the budget has no room for it.
+func (s *familySets) internPodFamilies(namespace string, standing, others []string) (podFamilies, bool) {
+	all := slices.Concat(standing, others)
+	slices.Sort(all)
+	key := sha256.Sum256([]byte(strings.Join(all, "\x00") + "\x01" + strings.Join(standing, "\x00")))
+	size := measureFamilySet(all) + measureFamilySet(standing)
+	if s.spent[namespace]+size > maxNamespaceFamilySetBytes {
+		return podFamilies{}, false
+	}
+	set, ok := s.interned[key]
+	if !ok {
+		if s.bytes+size > maxFamilySetBytes {
+			return podFamilies{}, false
+		}
+		set = podFamilies{all: all, standing: standing}
+		s.interned[key] = set
+		s.bytes += size
+	}
+	s.spent[namespace] += size
+	return set, true
+}
+
+// measureFamilySet returns the bytes of a set: a string's header and the name.
+func measureFamilySet(families []string) int {
+	size := 0
+	for _, f := range families {
+		size += 16 + len(f)
+	}
+	return size
+}

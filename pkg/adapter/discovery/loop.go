@@ -29,7 +29,9 @@ const (
 func (d *Discovery) runDiscoveryLoop(ctx context.Context) {
 	ticker := time.NewTicker(expireInterval)
 	defer ticker.Stop()
-	c := targetLoop{Discovery: d, sets: newDiscoveryDemandFamilySets(), start: time.Now()}
+	reporter, stopReporter := d.startRejectionReporter(ctx)
+	defer stopReporter()
+	c := targetLoop{Discovery: d, start: time.Now(), reporter: reporter}
 	for {
 		select {
 		case <-ctx.Done():
@@ -45,17 +47,20 @@ func (d *Discovery) runDiscoveryLoop(ctx context.Context) {
 		if !c.waitDiscoveryTargetInterval(ctx) {
 			return
 		}
-		c.computeDiscoveredTargets(ctx, time.Now())
+		began := time.Now()
+		c.computeDiscoveredTargets(ctx, began)
+		c.lastTook = time.Since(began)
 	}
 }
 
 // targetLoop computes the targets from pods, autoscalers and demands. It belongs to one goroutine.
 type targetLoop struct {
 	*Discovery
-	sets             *familySets
+	reporter         *rejectionReporter
 	plan             *demandPlan // nil before the first plan
 	start            time.Time
 	lastComputed     time.Time
+	lastTook         time.Duration
 	knownAutoscalers map[*storedAutoscaler]struct{}
 }
 
@@ -65,9 +70,10 @@ func (c *targetLoop) isDiscoveryTargetUpdateOverdue(now time.Time) bool {
 }
 
 // waitDiscoveryTargetInterval waits until minComputeInterval has passed since the last computation, or returns false when ctx ends. The
-// next computation includes changes that arrive meanwhile.
+// next computation includes changes that arrive meanwhile. After a long computation the wait is longer, so that demands of many scopes
+// take at most a fifth of a processor.
 func (c *targetLoop) waitDiscoveryTargetInterval(ctx context.Context) bool {
-	if wait := minComputeInterval - time.Since(c.lastComputed); wait > 0 {
+	if wait := max(minComputeInterval, 5*c.lastTook) - time.Since(c.lastComputed); wait > 0 {
 		timer := time.NewTimer(wait)
 		defer timer.Stop()
 		select {
@@ -91,10 +97,10 @@ func (c *targetLoop) computeDiscoveredTargets(ctx context.Context, now time.Time
 	}
 	previous := c.plan
 	if c.replanRequested.Swap(false) || c.plan == nil {
-		c.rebuildDiscoveryDemandPlan(now)
+		c.rebuildDiscoveryDemandPlan(ctx, now)
 	}
 	c.refreshNewPodDiscoverySelectors(now)
-	next := chooseDiscoveredTargets(c.plan, c.pods, c.sets)
+	next := chooseDiscoveredTargets(c.plan, c.pods)
 	if previous != nil && previous != c.plan {
 		c.reportOptedOutDiscoveredPods(ctx, previous, next)
 	}
@@ -102,19 +108,19 @@ func (c *targetLoop) computeDiscoveredTargets(ctx context.Context, now time.Time
 	c.publishDiscoveredTargets(ctx, next, now)
 }
 
-func (c *targetLoop) rebuildDiscoveryDemandPlan(now time.Time) {
-	if c.sets.hasTooManyDiscoveryFamilySets() {
-		c.sets = newDiscoveryDemandFamilySets()
-	}
+func (c *targetLoop) rebuildDiscoveryDemandPlan(ctx context.Context, now time.Time) {
 	hpas := c.hpas.listDiscoveredAutoscalers()
 	c.plan = c.newDiscoveryDemandPlanner().planDiscoveryDemands(hpas, c.readers.listDiscoveryReaderDemands())
+	c.readers.forgetStandingDemands(c.plan.standing)
 	c.selectors.setNeededDiscoverySelectors(c.plan.needed, now)
 	c.refreshDiscoveryHPASelectors(hpas, now)
 	c.metrics.autoscalers.Set(float64(len(hpas)))
+	c.metrics.rejectedMetrics.Set(float64(c.reporter.reportRejectedMetrics(ctx, hpas)))
+	c.metrics.rejectedFamilies.Set(float64(c.plan.rejectedFamilies))
 }
 
 func (c *targetLoop) newDiscoveryDemandPlanner() demandPlanner {
-	p := demandPlanner{sets: c.sets, resourceOf: c.resolver.mapDiscoveryDemandedKind, selectorOf: c.selectors.peekDiscoverySelector}
+	p := demandPlanner{resourceOf: c.resolver.mapDiscoveryDemandedKind, selectorOf: c.selectors.peekDiscoverySelector}
 	if rules := c.rules.Load(); rules != nil {
 		p.rules = *rules
 	}

@@ -7,6 +7,7 @@ import "github.com/prometheus/client_golang/prometheus"
 // metrics are the package's self-metrics.
 type metrics struct {
 	targets, demands, autoscalers, unresolved prometheus.Gauge
+	rejectedMetrics, rejectedFamilies         prometheus.Gauge
 	selectorLookups, watchErrors              *prometheus.CounterVec
 	rejectedDemands, optedOut                 prometheus.Counter
 }
@@ -36,7 +37,15 @@ func newMetrics(r prometheus.Registerer, pods *podTable) *metrics {
 		}, []string{"resource"}),
 		rejectedDemands: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_discovery_demands_rejected_total",
-			Help: "Demands of readers dropped because the limit of 10000 is reached.",
+			Help: "Demands of readers dropped because a limit is reached: of the namespace, or of all.",
+		}),
+		rejectedMetrics: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "tachometer_discovery_rejected_hpa_metrics",
+			Help: "Metrics of HorizontalPodAutoscalers that are not served because the limit of 50 for each, or a limit in bytes, is reached.",
+		}),
+		rejectedFamilies: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "tachometer_discovery_rejected_families",
+			Help: "Demanded metric families that are not scraped because the limit of 1000 for each group of pods is reached.",
 		}),
 		optedOut: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_discovery_opted_out_pods_total",
@@ -45,7 +54,7 @@ func newMetrics(r prometheus.Registerer, pods *podTable) *metrics {
 	}
 	if r != nil {
 		r.MustRegister(newDiscoveredPodCollectors(pods)...)
-		r.MustRegister(m.targets, m.demands, m.autoscalers, m.unresolved, m.selectorLookups, m.watchErrors, m.rejectedDemands, m.optedOut)
+		r.MustRegister(m.targets, m.demands, m.autoscalers, m.unresolved, m.selectorLookups, m.watchErrors, m.rejectedDemands, m.optedOut, m.rejectedMetrics, m.rejectedFamilies)
 	}
 	return m
 }

@@ -24,13 +24,18 @@ type demandedPods struct {
 	// autoscaled is true if the pods belong to the scale target of an autoscaler that names a metric.
 	autoscaled bool
 	// allPodsFamilies is demanded of every pod of the scope, optedInFamilies only of annotated and autoscaled pods.
-	allPodsFamilies, optedInFamilies familySet
+	allPodsFamilies, optedInFamilies familyDemand
 }
 
 // demandPlan holds the demands of autoscalers and readers before the planner looks at any pod.
 type demandPlan struct {
 	demandedPods []*demandedPods
+	sets         *familySets // of the demandedPods
 	demanded     []Demand
+	// standing holds the keys of autoscalers' demands, without metric selectors, as reads have them.
+	standing map[demandKey]struct{}
+	// rejectedFamilies counts the families that a bound left out.
+	rejectedFamilies int
 	// needed holds the objects whose selectors the autoscalers depend on.
 	needed map[objectKey]struct{}
 	// unresolved maps a namespace to a text that names an autoscaler with unknown pods, and the reason.
@@ -42,14 +47,13 @@ type demandPlan struct {
 // demandsOptedInDiscoveredPod reports whether a metric of many objects is demanded of the pod, if it has opted in.
 func (p *demandPlan) demandsOptedInDiscoveredPod(pod *storedPod) bool {
 	return slices.ContainsFunc(p.demandedPods, func(c *demandedPods) bool {
-		return c.optedInFamilies != noFamilies && (c.name == "" || c.name == pod.Name) && c.matchesDiscoveredPod(pod)
+		return len(c.optedInFamilies) > 0 && (c.name == "" || c.name == pod.Name) && c.matchesDiscoveredPod(pod)
 	})
 }
 
 // demandPlanner builds a demandPlan. Its functions must answer from memory.
 type demandPlanner struct {
 	rules      Rules
-	sets       *familySets
 	resourceOf func(schema.GroupKind) (schema.GroupResource, error)
 	selectorOf func(objectKey) resolvedSelector
 }
@@ -60,7 +64,8 @@ type planBuilder struct {
 	plan     *demandPlan
 	byScope  map[scopeKey]*demandedPods
 	demanded map[demandKey]Demand
-	families map[familyKey]familySet
+	families map[familyKey][]string
+	budget   demandBudget // of autoscalers' demands
 }
 
 // scopeKey identifies a podScope.
@@ -76,10 +81,12 @@ type familyKey struct {
 func (p demandPlanner) planDiscoveryDemands(autoscalers []*storedAutoscaler, readers []Demand) *demandPlan {
 	b := planBuilder{
 		demandPlanner: p,
-		plan:          &demandPlan{needed: map[objectKey]struct{}{}, unresolved: map[string]string{}},
-		byScope:       map[scopeKey]*demandedPods{},
-		demanded:      map[demandKey]Demand{},
-		families:      map[familyKey]familySet{},
+		plan: &demandPlan{
+			needed: map[objectKey]struct{}{}, unresolved: map[string]string{}, standing: map[demandKey]struct{}{}, sets: newDiscoveryDemandFamilySets(),
+		},
+		byScope:  map[scopeKey]*demandedPods{},
+		demanded: map[demandKey]Demand{},
+		families: map[familyKey][]string{},
 	}
 	for _, a := range autoscalers {
 		if len(a.metrics) > 0 {
@@ -104,13 +111,17 @@ func (b *planBuilder) addDiscoveryAutoscalerDemands(a *storedAutoscaler) {
 		}
 	}
 	for _, n := range a.metrics {
+		if !b.budget.spendDemandBudget(a.namespace, n.demandedMetricBytes()) {
+			b.recordUnresolvedDiscoveryPods(a, errDemandBudget)
+			return
+		}
 		switch n.source {
 		case autoscalingv2.PodsMetricSourceType:
 			b.addDiscoveryDemand(Demand{
 				Resource: resourcePods, Metric: n.metric, Namespace: a.namespace, Selector: selector, MetricSelector: n.parseDemandedMetricSelector(), Standing: true,
 			})
 			if group != nil {
-				group.allPodsFamilies = b.sets.unionDiscoveryDemandFamilies(group.allPodsFamilies, b.lookupDiscoveryDemandFamilies(resourcePods, n.metric, false))
+				b.claimDemandedFamilies(&group.allPodsFamilies, b.lookupDiscoveryDemandFamilies(resourcePods, n.metric, false), true)
 			}
 		case autoscalingv2.ObjectMetricSourceType:
 			b.addDiscoveryObjectDemand(a, n)
@@ -168,22 +179,24 @@ func (b *planBuilder) addDiscoveryReaderDemand(d Demand) {
 }
 
 // demandFromOptedInDiscoveredPods demands families of the opted-in pods in a demand's scope.
-func (b *planBuilder) demandFromOptedInDiscoveredPods(d Demand, families familySet) {
-	if families == noFamilies {
+func (b *planBuilder) demandFromOptedInDiscoveredPods(d Demand, families []string) {
+	if len(families) == 0 {
 		return
 	}
 	if s, ok := b.resolveDiscoveryDemandScope(d); ok {
-		c := b.ensureDiscoveryDemandedPods(s)
-		c.optedInFamilies = b.sets.unionDiscoveryDemandFamilies(c.optedInFamilies, families)
+		b.claimDemandedFamilies(&b.ensureDiscoveryDemandedPods(s).optedInFamilies, families, d.Standing)
 	}
 }
 
-func (b *planBuilder) demandFromAllDiscoveredPods(s podScope, families familySet) {
-	if families == noFamilies {
-		return
+func (b *planBuilder) demandFromAllDiscoveredPods(s podScope, families []string) {
+	if len(families) > 0 {
+		b.claimDemandedFamilies(&b.ensureDiscoveryDemandedPods(s).allPodsFamilies, families, true)
 	}
-	c := b.ensureDiscoveryDemandedPods(s)
-	c.allPodsFamilies = b.sets.unionDiscoveryDemandFamilies(c.allPodsFamilies, families)
+}
+
+// claimDemandedFamilies adds families to a demand and counts those that its bound leaves out.
+func (b *planBuilder) claimDemandedFamilies(d *familyDemand, families []string, standing bool) {
+	b.plan.rejectedFamilies += d.addDemandedFamilies(families, standing)
 }
 
 // resolveDiscoveryDemandScope returns the scope of a demand; false means that its selector is not known yet.
@@ -225,20 +238,24 @@ func (b *planBuilder) addDiscoveryDemand(d Demand) {
 	if _, ok := b.demanded[key]; !ok {
 		b.demanded[key] = d
 	}
+	if d.Standing {
+		key.metricSelector = ""
+		b.plan.standing[key] = struct{}{}
+	}
 }
 
 // lookupDiscoveryDemandFamilies returns the families that the metric's rule reads, and caches them for the plan.
-func (b *planBuilder) lookupDiscoveryDemandFamilies(resource, metric string, external bool) familySet {
+func (b *planBuilder) lookupDiscoveryDemandFamilies(resource, metric string, external bool) []string {
 	if b.rules == nil {
-		return noFamilies
+		return nil
 	}
 	key := familyKey{resource, metric, external}
-	set, ok := b.families[key]
+	families, ok := b.families[key]
 	if !ok {
-		set = b.sets.internDiscoveryDemandFamilies(b.rules.Families(resource, metric, external))
-		b.families[key] = set
+		families = b.rules.Families(resource, metric, external)
+		b.families[key] = families
 	}
-	return set
+	return families
 }
 
 // mapDiscoveredObjectReference maps the kind of an autoscaler's reference to a resource, and records a failure as unresolved.

@@ -3,6 +3,7 @@
 package discovery
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -87,18 +88,18 @@ func (p *storedPod) equalDiscoveredPod(o *storedPod) bool {
 }
 
 // stripDiscoveredPod reduces an API object to the fields that discovery reads.
-func stripDiscoveredPod(obj any) (*storedPod, error) {
+func (e endpointPolicy) stripDiscoveredPod(obj any) (*storedPod, error) {
 	switch o := obj.(type) {
 	case *storedPod:
 		return o, nil
 	case *corev1.Pod:
-		return newDiscoveredPod(o), nil
+		return e.newDiscoveredPod(o), nil
 	default:
 		return nil, fmt.Errorf("strip pod: unexpected type %T", obj)
 	}
 }
 
-func newDiscoveredPod(o *corev1.Pod) *storedPod {
+func (e endpointPolicy) newDiscoveredPod(o *corev1.Pod) *storedPod {
 	p := &storedPod{
 		Pod: Pod{
 			Namespace: o.Namespace, Name: o.Name, UID: string(o.UID), Node: o.Spec.NodeName,
@@ -110,18 +111,21 @@ func newDiscoveredPod(o *corev1.Pod) *storedPod {
 		p.Omission = metric.Omission{Object: p.Object(), Reason: reason, Detail: detail}
 	}
 	p.Live = p.Omission.Reason == ""
-	p.setDiscoveredEndpoint(o)
+	p.setDiscoveredEndpoint(o, e)
 	return p
 }
 
 // setDiscoveredEndpoint sets the endpoint of a running pod. A pod that is being deleted serves its last requests, so that it keeps
 // its endpoint for as long as it runs.
-func (p *storedPod) setDiscoveredEndpoint(o *corev1.Pod) {
+func (p *storedPod) setDiscoveredEndpoint(o *corev1.Pod, policy endpointPolicy) {
 	wanted, err := parseDiscoveryScrapeAnnotation(o.Annotations)
 	p.annotated = wanted
 	if err == nil && o.Status.Phase == corev1.PodRunning && o.Status.PodIP != "" {
 		containers, port := listDiscoveredPodContainers(&o.Spec), 0
 		p.url, port, err = buildDiscoveredEndpoint(o.Status.PodIP, o.Annotations, containers)
+		if err = cmp.Or(err, policy.validateDiscoveredAddress(o.Status.PodIP), policy.validateDiscoveredHostPort(o, containers, port)); err != nil {
+			p.url = ""
+		}
 		p.Started = findDiscoveredPodStartTime(o, findDiscoveredPortContainer(containers, port))
 	}
 	if err != nil {

@@ -141,7 +141,7 @@ func TestPodStarted(t *testing.T) {
 			}}
 		}), 90},
 	} {
-		p := newDiscoveredPod(apiPod("shop", "web-1", tc.change))
+		p := endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-1", tc.change))
 		if want := truncateDiscoveredPodTime(metav1.Unix(tc.want, 0)); tc.want == 0 && !p.Started.IsZero() || tc.want != 0 && p.Started != want {
 			t.Errorf("%s: Started = %v, want %v", name, p.Started, tc.want)
 		}
@@ -194,16 +194,16 @@ func TestNewPod(t *testing.T) {
 				labels: map[string]string{"app": "web"}, url: tc.url, skipReason: tc.refused, annotated: tc.annotated,
 				hostNetwork: name == "on host network",
 			}
-			got, err := stripDiscoveredPod(apiPod("shop", "web-1", tc.change))
+			got, err := endpointPolicy{}.stripDiscoveredPod(apiPod("shop", "web-1", tc.change))
 			if diff := cmp.Diff(want, got, cmp.AllowUnexported(storedPod{})); err != nil || diff != "" {
 				t.Errorf("stripPod: %v (-want +got):\n%s", err, diff)
 			}
-			if again, err := stripDiscoveredPod(got); again != got || err != nil {
+			if again, err := (endpointPolicy{}).stripDiscoveredPod(got); again != got || err != nil {
 				t.Errorf("stripPod(stripped) = %v, %v; want the same pod", again, err)
 			}
 		})
 	}
-	if _, err := stripDiscoveredPod(&corev1.Node{}); err == nil {
+	if _, err := (endpointPolicy{}).stripDiscoveredPod(&corev1.Node{}); err == nil {
 		t.Error("stripPod(node) = nil error")
 	}
 }

@@ -25,7 +25,7 @@ func parseSelector(t testing.TB, text string) labels.Selector {
 }
 
 func randomPod(r *rand.Rand) *storedPod {
-	p := newDiscoveredPod(apiPod(fmt.Sprint("ns-", r.IntN(3)), fmt.Sprint("pod-", r.IntN(40))))
+	p := endpointPolicy{}.newDiscoveredPod(apiPod(fmt.Sprint("ns-", r.IntN(3)), fmt.Sprint("pod-", r.IntN(40))))
 	p.Node = fmt.Sprint("node-", r.IntN(4))
 	p.labels = map[string]string{}
 	for _, key := range []string{"app", "tier", "track"} {
@@ -133,18 +133,18 @@ func TestTableKeepsNothingOfPodsThatWent(t *testing.T) {
 func TestTableReportsChanges(t *testing.T) {
 	t.Parallel()
 	table := newDiscoveredPodTable()
-	first := newDiscoveredPod(apiPod("shop", "web-1"))
+	first := endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-1"))
 	steps := []struct {
 		what string
 		got  bool
 		want bool
 	}{
 		{"new pod", table.upsertDiscoveredObject(first), true},
-		{"equal pod", table.upsertDiscoveredObject(newDiscoveredPod(apiPod("shop", "web-1"))), false},
-		{"pod no longer ready", table.upsertDiscoveredObject(newDiscoveredPod(apiPod("shop", "web-1", markUnready))), true},
-		{"equal list", table.replaceDiscoveredObjects([]*storedPod{newDiscoveredPod(apiPod("shop", "web-1", markUnready))}), false},
-		{"changed pod", table.upsertDiscoveredObject(newDiscoveredPod(apiPod("shop", "web-1", markTerminating))), true},
-		{"other list", table.replaceDiscoveredObjects([]*storedPod{newDiscoveredPod(apiPod("shop", "web-2"))}), true},
+		{"equal pod", table.upsertDiscoveredObject(endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-1"))), false},
+		{"pod no longer ready", table.upsertDiscoveredObject(endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-1", markUnready))), true},
+		{"equal list", table.replaceDiscoveredObjects([]*storedPod{endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-1", markUnready))}), false},
+		{"changed pod", table.upsertDiscoveredObject(endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-1", markTerminating))), true},
+		{"other list", table.replaceDiscoveredObjects([]*storedPod{endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-2"))}), true},
 		{"shorter list", table.replaceDiscoveredObjects(nil), true},
 		{"removed, not there", table.removeDiscoveredObject(first), false},
 	}
@@ -160,7 +160,7 @@ func TestTableShares(t *testing.T) {
 	t.Parallel()
 	pods := newDiscoveredPodTable()
 	of := func(name, hash string) *storedPod {
-		return newDiscoveredPod(apiPod("shop", name, withLabels(map[string]string{"app": "web", "pod-template-hash": hash})))
+		return endpointPolicy{}.newDiscoveredPod(apiPod("shop", name, withLabels(map[string]string{"app": "web", "pod-template-hash": hash})))
 	}
 	first, second, other := of("web-1", "aa"), of("web-2", "aa"), of("web-3", "bb")
 	for _, p := range []*storedPod{first, second, other} {

@@ -31,10 +31,16 @@ const (
 	// minRetryDelay doubles with each failure up to maxRetryDelay, which is the autoscaler's own period.
 	minRetryDelay = time.Second
 	maxRetryDelay = 15 * time.Second
+	// maxAbsentDelay is the longest time for which readers are told that an object does not exist without a lookup. The time begins
+	// with minRetryDelay and doubles with each lookup that finds nothing.
+	maxAbsentDelay = 5 * time.Minute
 	// selectorTTL is the time until the cache drops a selector that no autoscaler needs and no reader uses.
 	selectorTTL = 10 * time.Minute
-	// maxSelectors bounds the entries that readers can add.
-	maxSelectors = 10_000
+	// maxSelectors bounds the entries that readers can add, maxNamespaceSelectors those of a namespace.
+	maxSelectors          = 10_000
+	maxNamespaceSelectors = 1000
+	// limitedRetryInterval is the interval between two attempts to start lookups that the rate limit delays.
+	limitedRetryInterval = 100 * time.Millisecond
 	// lookupTimeout ends a request that hangs.
 	lookupTimeout = 5 * time.Second
 	// maxConcurrentLookups bounds the requests in flight.
@@ -74,8 +80,11 @@ type selectorEntry struct {
 	text       string // of the selector, to detect changes
 	failures   int    // in a row
 	lastLookup time.Time
-	due        time.Time
+	due        time.Time // zero: no lookup is due until a reader requests one
+	retryAt    time.Time // after a failure: until then readers get its error
 	used       time.Time // last read
+	requested  bool      // by a reader
+	needed     bool      // by an autoscaler
 	fetching   bool
 	done       chan struct{} // closed and replaced when an attempt ended
 }
@@ -96,6 +105,9 @@ type selectorCache struct {
 	entries  map[objectKey]*selectorEntry // guarded by mu
 	needed   map[objectKey]struct{}       // the objects that autoscalers depend on; guarded by mu
 	inFlight int                          // guarded by mu
+	// namespaceEntries and namespaceNeeded count entries and needed; guarded by mu.
+	namespaceEntries, namespaceNeeded map[string]int
+	readerLimit, standingLimit        lookupLimiter // guarded by mu
 	// stalled is set when a reader waited in vain, and until a lookup succeeds: an API server that hangs delays one read.
 	stalled bool // guarded by mu
 }
@@ -103,7 +115,8 @@ type selectorCache struct {
 func newDiscoverySelectorCache(fetch func(context.Context, objectKey) (labels.Selector, error)) *selectorCache {
 	return &selectorCache{
 		fetch: fetch, onChange: func() {}, onLookup: func(error) {},
-		lookupRequested: make(chan struct{}, 1), entries: map[objectKey]*selectorEntry{},
+		lookupRequested: make(chan struct{}, 1), entries: map[objectKey]*selectorEntry{}, namespaceEntries: map[string]int{},
+		readerLimit: newReaderLookupLimiter(), standingLimit: newStandingLookupLimiter(),
 	}
 }
 
@@ -118,8 +131,8 @@ func (s *selectorCache) peekDiscoverySelector(key objectKey) resolvedSelector {
 }
 
 // getDiscoverySelector returns an object's selector for a reader, and waits for the first lookup. A selector that may have changed
-// since its last lookup is looked up anew, and the reader waits at most maxReadDelay for it. After a failed lookup
-// getPodSelector requests another for the next reader. Without runPodSelectorLookups it waits until ctx ends.
+// since its last lookup is looked up anew, and the reader waits at most maxReadDelay for it. An object that does not exist is looked up
+// for readers alone at growing pauses, and never by itself. Without runDiscoverySelectorLookups it waits until ctx ends.
 func (s *selectorCache) getDiscoverySelector(ctx context.Context, key objectKey, now time.Time) (labels.Selector, error) {
 	e, wait, err := s.requestDiscoverySelector(key, now)
 	if err != nil {
@@ -150,25 +163,73 @@ func (s *selectorCache) requestDiscoverySelector(key objectKey, now time.Time) (
 	defer s.mu.Unlock()
 	e := s.entries[key]
 	if e == nil {
-		if len(s.entries) >= maxSelectors {
-			return nil, selectorWait{}, metric.Errorf(metric.KindUnavailable, "find the pods of %s: the limit of %d cached selectors is reached", key, maxSelectors)
+		if err := s.admitReaderSelector(key, now); err != nil {
+			return nil, selectorWait{}, err
 		}
 		e = s.insertDiscoverySelector(key, now)
 	}
 	e.used = now
+	if !e.attempted {
+		return e, selectorWait{e.done, true}, nil
+	}
+	if !e.isReaderLookupDue(key, now) {
+		return e, selectorWait{}, nil
+	}
+	if !e.requested && !e.needed && !s.readerLimit.allowLookup(key.namespace, now) {
+		return e, selectorWait{}, nil // the last result has to do
+	}
+	e.due, e.requested = now, true
+	if s.stalled || e.needed && e.err != nil {
+		return e, selectorWait{}, nil
+	}
+	return e, selectorWait{e.done, false}, nil
+}
+
+// isReaderLookupDue reports whether a reader requests a lookup of an object that was looked up before.
+func (e *selectorEntry) isReaderLookupDue(key objectKey, now time.Time) bool {
 	age := now.Sub(e.lastLookup)
 	switch {
-	case !e.attempted:
-		return e, selectorWait{e.done, true}, nil
-	case e.err != nil && age >= minRetryDelay:
-		e.due = now
-	case e.err == nil && age >= maxReadAge && !key.hasFixedDiscoverySelector():
-		e.due = now
-		if !s.stalled {
-			return e, selectorWait{e.done, false}, nil
+	case e.err != nil && e.needed:
+		return age >= minRetryDelay
+	case e.err != nil:
+		return !now.Before(e.retryAt)
+	case key.hasFixedDiscoverySelector():
+		return !e.needed && age >= fixedRefreshInterval
+	default:
+		return age >= maxReadAge
+	}
+}
+
+// admitReaderSelector returns an error if a bound rejects a new entry for a reader. In a namespace at its bound, the object that does not
+// exist and was not read for longest gives way. The caller holds mu.
+func (s *selectorCache) admitReaderSelector(key objectKey, now time.Time) error {
+	if !s.readerLimit.allowLookup(key.namespace, now) {
+		return metric.Errorf(metric.KindUnavailable, "find the pods of %s: too many objects of namespace %q are looked up: retry in some seconds", key, key.namespace)
+	}
+	if len(s.entries)-len(s.needed) < maxSelectors && s.namespaceEntries[key.namespace]-s.namespaceNeeded[key.namespace] < maxNamespaceSelectors {
+		return nil
+	}
+	var oldest objectKey
+	var used time.Time
+	for k, e := range s.entries {
+		if k.namespace == key.namespace && !e.needed && !e.fetching && e.err != nil && (used.IsZero() || e.used.Before(used)) {
+			oldest, used = k, e.used
 		}
 	}
-	return e, selectorWait{}, nil
+	if used.IsZero() {
+		return metric.Errorf(metric.KindUnavailable, "find the pods of %s: the limit of %d cached selectors of a namespace, %d in all, is reached",
+			key, maxNamespaceSelectors, maxSelectors)
+	}
+	s.deleteDiscoverySelector(oldest)
+	return nil
+}
+
+// deleteDiscoverySelector removes an entry. The caller holds mu.
+func (s *selectorCache) deleteDiscoverySelector(key objectKey) {
+	delete(s.entries, key)
+	if s.namespaceEntries[key.namespace]--; s.namespaceEntries[key.namespace] == 0 {
+		delete(s.namespaceEntries, key.namespace)
+	}
 }
 
 // awaitDiscoverySelector waits for a lookup. It returns ctx's error if the first lookup takes longer than ctx.
@@ -199,8 +260,9 @@ func (s *selectorCache) awaitDiscoverySelector(ctx context.Context, wait selecto
 
 // insertDiscoverySelector adds an entry that is due now. The caller holds mu.
 func (s *selectorCache) insertDiscoverySelector(key objectKey, now time.Time) *selectorEntry {
-	e := &selectorEntry{due: now, used: now, done: make(chan struct{})}
+	e := &selectorEntry{due: now, used: now, requested: true, done: make(chan struct{})}
 	s.entries[key] = e
+	s.namespaceEntries[key.namespace]++
 	return e
 }
 
@@ -208,10 +270,21 @@ func (s *selectorCache) insertDiscoverySelector(key objectKey, now time.Time) *s
 func (s *selectorCache) setNeededDiscoverySelectors(keys map[objectKey]struct{}, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.needed = keys
+	for key := range s.needed {
+		s.entries[key].needed = false
+	}
+	s.needed, s.namespaceNeeded = keys, map[string]int{}
 	for key := range keys {
-		if s.entries[key] == nil {
-			s.insertDiscoverySelector(key, now)
+		s.namespaceNeeded[key.namespace]++
+		e := s.entries[key]
+		if e == nil {
+			s.insertDiscoverySelector(key, now).needed = true
+			s.requestDiscoverySelectorLookup()
+			continue
+		}
+		e.needed = true
+		if e.due.IsZero() && !e.fetching { // a reader's until now
+			e.due = now
 			s.requestDiscoverySelectorLookup()
 		}
 	}
@@ -284,40 +357,74 @@ func (s *selectorCache) reserveDueDiscoverySelectors(now time.Time) (keys []obje
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	wait = defaultRefreshInterval
+	var due []dueLookup
+	limited := map[string]bool{}
 	for key, e := range s.entries {
-		_, needed := s.needed[key]
 		switch {
 		case e.fetching:
-		case !needed && now.Sub(e.used) >= selectorTTL:
-			delete(s.entries, key)
+		case !e.needed && now.Sub(e.used) >= selectorTTL:
+			s.deleteDiscoverySelector(key)
+		case !e.needed && !e.requested:
+			e.due = time.Time{}
+		case e.due.IsZero():
 		case e.due.After(now):
 			wait = min(wait, e.due.Sub(now))
-		default:
-			keys = append(keys, key)
+		case e.needed && s.isStandingLookupLimited(limited, key.namespace, now):
+			wait = min(wait, limitedRetryInterval)
+		default: // without a free slot it waits until a request ends, which wakes runDiscoverySelectorLookups
+			due = insertDueLookup(due, dueLookup{key, e.needed, e.due}, maxConcurrentLookups-s.inFlight)
 		}
 	}
-	slices.SortFunc(keys, s.compareDiscoverySelectorLookups)
-	// A key without a free slot waits until a request ends, which wakes runPodSelectorLookups.
-	keys = keys[:min(len(keys), maxConcurrentLookups-s.inFlight)]
-	for _, key := range keys {
-		s.entries[key].fetching = true
+	for _, l := range due {
+		if l.needed && !s.standingLimit.allowLookup(l.key.namespace, now) {
+			wait = min(wait, limitedRetryInterval)
+			continue
+		}
+		s.entries[l.key].fetching = true
+		s.inFlight++
+		keys = append(keys, l.key)
 	}
-	s.inFlight += len(keys)
 	return keys, wait
 }
 
-// compareDiscoverySelectorLookups orders due lookups. The caller holds mu.
-func (s *selectorCache) compareDiscoverySelectorLookups(a, b objectKey) int {
-	_, neededA := s.needed[a]
-	_, neededB := s.needed[b]
+// dueLookup is a lookup that is due since a time; needed is true if an autoscaler depends on it.
+type dueLookup struct {
+	key    objectKey
+	needed bool
+	since  time.Time
+}
+
+// compareDueLookups orders autoscalers' before readers', then the longest due first.
+func compareDueLookups(a, b dueLookup) int {
 	switch {
-	case neededA == neededB:
-		return s.entries[a].due.Compare(s.entries[b].due)
-	case neededA:
+	case a.needed == b.needed:
+		return a.since.Compare(b.since)
+	case a.needed:
 		return -1
 	default:
 		return 1
 	}
+}
+
+// insertDueLookup inserts a lookup into a sorted slice, and keeps its first ones up to the limit.
+func insertDueLookup(due []dueLookup, l dueLookup, limit int) []dueLookup {
+	i, _ := slices.BinarySearchFunc(due, l, compareDueLookups)
+	if i >= limit {
+		return due
+	}
+	due = slices.Insert(due, i, l)
+	return due[:min(len(due), limit)]
+}
+
+// isStandingLookupLimited reports whether the rate limit delays the lookups for autoscalers of a namespace. It remembers the result in
+// limited, for one moment. The caller holds mu.
+func (s *selectorCache) isStandingLookupLimited(limited map[string]bool, namespace string, now time.Time) bool {
+	is, known := limited[namespace]
+	if !known {
+		is = !s.standingLimit.hasLookup(namespace, now)
+		limited[namespace] = is
+	}
+	return is
 }
 
 func (s *selectorCache) lookUpDiscoverySelector(ctx context.Context, key objectKey) {
@@ -341,17 +448,25 @@ func (s *selectorCache) recordDiscoverySelector(key objectKey, selector labels.S
 	e := s.entries[key]
 	s.inFlight--
 	before := e.resolvedSelector
-	e.fetching, e.lastLookup, e.err = false, now, err
+	e.fetching, e.requested, e.lastLookup, e.err = false, false, now, err
+	longest := maxRetryDelay
 	switch {
 	case err == nil:
 		e.selector, e.failures, s.stalled = selector, 0, false
 		e.due = now.Add(jitterDiscoverySelectorRefresh(discoverySelectorRefreshInterval(key)))
 	case metric.KindOf(err) != metric.KindUnavailable:
 		e.selector = nil // the object is gone, or selects no pods: a definite result
+		if !e.needed {
+			longest = maxAbsentDelay
+		}
 		fallthrough
 	default:
-		e.due = now.Add(jitterDiscoverySelectorRefresh(min(minRetryDelay<<min(e.failures, 8), maxRetryDelay)))
+		e.retryAt = now.Add(jitterDiscoverySelectorRefresh(min(minRetryDelay<<min(e.failures, 10), longest)))
+		e.due = e.retryAt
 		e.failures++
+	}
+	if !e.needed { // a reader requests the next lookup
+		e.due = time.Time{}
 	}
 	text := canonicalDiscoveryDemandSelector(e.selector)
 	changed = !before.attempted || text != e.text || (before.selector == nil) != (e.selector == nil) || discoverySelectorErrorText(before.err) != discoverySelectorErrorText(err)

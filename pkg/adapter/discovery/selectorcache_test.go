@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -174,6 +175,8 @@ func TestSelectorsDelayOneRead(t *testing.T) {
 		}
 		hangs.Store(false)
 		sleepAndSettle(maxRetryDelay + lookupTimeout)
+		read(custom)
+		synctest.Wait()
 		if s.stalled {
 			t.Error("the cache is stalled after a lookup succeeded")
 		}
@@ -272,21 +275,92 @@ func TestSelectorsOfReadersAreForgotten(t *testing.T) {
 	})
 }
 
-func TestSelectorsAskAgainForReadersAfterAFailure(t *testing.T) {
+// TestAbsentObjectIsLookedUpRarely: readers of an object that does not exist cause lookups at growing pauses, nothing else does, and
+// the first read after a pause finds the object.
+func TestAbsentObjectIsLookedUpRarely(t *testing.T) {
 	runCacheInBubble(t, func(t *testing.T, ctx context.Context, s *selectorCache, a *lookupScript) {
 		a.setAnswer(nil, errGone)
-		_, _ = s.getDiscoverySelector(ctx, custom, time.Now())
-		for a.countLookups() < 8 { // until the pauses are long
-			sleepAndSettle(100 * time.Millisecond)
+		start := time.Now()
+		for time.Since(start) < time.Hour {
+			if _, err := s.getDiscoverySelector(ctx, custom, time.Now()); !errors.Is(err, errGone) {
+				t.Fatalf("read = %v, want %v", err, errGone)
+			}
+			sleepAndSettle(500 * time.Millisecond)
+		}
+		times := a.lookupTimes(start)
+		if len(times) < 15 || len(times) > 24 {
+			t.Fatalf("%d lookups in an hour: %v", len(times), times)
+		}
+		for i, want := range []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 16 * time.Second} {
+			if got := times[i+1] - times[i]; got > want+500*time.Millisecond || got < want*9/10 {
+				t.Errorf("pause %d = %v, want about %v", i, got, want)
+			}
+		}
+		sleepAndSettle(selectorTTL - time.Minute) // no reader
+		if a.countLookups() != 0 {
+			t.Errorf("%d lookups without a reader", a.countLookups())
 		}
 		a.setAnswer(parseSelector(t, "app=web"), nil)
-		sleepAndSettle(minRetryDelay)
-		if _, err := s.getDiscoverySelector(ctx, custom, time.Now()); !errors.Is(err, errGone) {
-			t.Fatalf("first read after the object came = %v, want %v", err, errGone)
-		}
-		sleepAndSettle(time.Millisecond)
 		if _, err := s.getDiscoverySelector(ctx, custom, time.Now()); err != nil {
-			t.Errorf("second read after the object came = %v, want nil", err)
+			t.Errorf("read after the object came = %v, want nil", err)
+		}
+	})
+}
+
+// TestObjectsThatDoNotExist: 10,000 reads of different objects cost some lookups a second while they last, none after, and no other
+// namespace is refused.
+func TestObjectsThatDoNotExist(t *testing.T) {
+	runCacheInBubble(t, func(t *testing.T, ctx context.Context, s *selectorCache, a *lookupScript) {
+		a.setAnswer(nil, errGone)
+		for i := range 10_000 { // 100 a second
+			_, err := s.getDiscoverySelector(ctx, objectKey{deployment.resource, "evil", fmt.Sprint("none-", i)}, time.Now())
+			if err == nil {
+				t.Fatal("an object that does not exist has a selector")
+			}
+			sleepAndSettle(10 * time.Millisecond)
+		}
+		if got := a.countLookups(); got < 100 || got > 50+100*5+10 {
+			t.Errorf("%d lookups in 100 s", got)
+		}
+		a.lookupTimes(time.Now())
+		a.setAnswer(parseSelector(t, "app=web"), nil)
+		if _, err := s.getDiscoverySelector(ctx, deployment, time.Now()); err != nil {
+			t.Errorf("read in another namespace = %v", err)
+		}
+		s.setNeededDiscoverySelectors(neededKeys(objectKey{deployment.resource, "evil", "web"}), time.Now())
+		synctest.Wait()
+		if !s.hasLookedUpDiscoverySelectors() {
+			t.Error("the object of an autoscaler waits behind readers' objects")
+		}
+		a.lookupTimes(time.Now())
+		s.setNeededDiscoverySelectors(nil, time.Now())
+		sleepAndSettle(20 * time.Minute)
+		if got := a.countLookups(); got != 0 || len(s.entries) != 0 || len(s.namespaceEntries) != 0 {
+			t.Errorf("%d lookups after the reads, %d entries", got, len(s.entries))
+		}
+	})
+}
+
+// TestAutoscalersOfAbsentObjectsAreLimited: a namespace with thousands of HPAs of objects that do not exist does not flood the API
+// server, and another namespace's HPA does not wait for it.
+func TestAutoscalersOfAbsentObjectsAreLimited(t *testing.T) {
+	runCacheInBubble(t, func(t *testing.T, _ context.Context, s *selectorCache, a *lookupScript) {
+		a.setAnswer(nil, errGone)
+		keys := map[objectKey]struct{}{}
+		for i := range 2000 {
+			keys[objectKey{deployment.resource, "evil", fmt.Sprint(i)}] = struct{}{}
+		}
+		s.setNeededDiscoverySelectors(keys, time.Now())
+		sleepAndSettle(time.Minute)
+		if got := a.countLookups(); got < 1000 || got > 1000+60*20+20 {
+			t.Errorf("%d lookups in a minute", got)
+		}
+		keys = maps.Clone(keys)
+		keys[deployment] = struct{}{}
+		s.setNeededDiscoverySelectors(keys, time.Now())
+		sleepAndSettle(limitedRetryInterval)
+		if !s.peekDiscoverySelector(deployment).attempted {
+			t.Error("the object of another namespace's HPA waits")
 		}
 	})
 }
@@ -323,14 +397,25 @@ func TestSelectorsReaderGivesUp(t *testing.T) {
 	}
 }
 
+// TestSelectorsAreBounded: of a namespace with too many objects, an absent one gives way; without one the read is rejected. Others have
+// room.
 func TestSelectorsAreBounded(t *testing.T) {
 	t.Parallel()
-	s := newDiscoverySelectorCache(nil)
-	for i := range maxSelectors {
-		s.insertDiscoverySelector(objectKey{custom.resource, "shop", fmt.Sprint(i)}, time.Now())
+	s, now := newDiscoverySelectorCache(nil), time.Now()
+	for i := range maxNamespaceSelectors {
+		s.insertDiscoverySelector(objectKey{custom.resource, "evil", fmt.Sprint(i)}, now).attempted = true
 	}
-	if _, err := s.getDiscoverySelector(t.Context(), custom, time.Now()); metric.KindOf(err) != metric.KindUnavailable {
-		t.Errorf("get one too many = %v, want unavailable", err)
+	extra := objectKey{custom.resource, "evil", "extra"}
+	if _, _, err := s.requestDiscoverySelector(extra, now); metric.KindOf(err) != metric.KindUnavailable {
+		t.Errorf("one too many = %v, want unavailable", err)
+	}
+	if _, _, err := s.requestDiscoverySelector(custom, now); err != nil {
+		t.Errorf("object of another namespace = %v", err)
+	}
+	absent := objectKey{custom.resource, "evil", "7"}
+	s.entries[absent].err = errGone
+	if _, _, err := s.requestDiscoverySelector(extra, now); err != nil || s.entries[absent] != nil {
+		t.Errorf("with an absent object = %v, want its place", err)
 	}
 }
 

@@ -8,9 +8,9 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// podMark holds the families that a plan demands of a pod.
+// podMark holds the claims of a plan on a pod.
 type podMark struct {
-	families familySet
+	claims claimChain
 	// autoscaled is true if the pod belongs to the scale target of an autoscaler that names a metric.
 	autoscaled bool
 }
@@ -23,26 +23,31 @@ type targetSnapshot struct {
 	inserted   uint64 // number of the last pod considered
 	demanded   []Demand
 	unresolved map[string]string
-	// contested holds the reasons why demanded pods with an endpoint are no targets: another pod claims the endpoint.
+	standing   map[demandKey]struct{}
+	// contested holds the reasons why demanded pods with an endpoint are no targets: another pod claims the endpoint, or the demand
+	// is too large.
 	contested map[metric.Object]string
 }
 
 // chooseDiscoveredTargets applies a plan to the pods. A pod is a target if it runs, has an endpoint, and families are demanded of
 // it.
-func chooseDiscoveredTargets(p *demandPlan, pods *podTable, sets *familySets) *targetSnapshot {
+func chooseDiscoveredTargets(p *demandPlan, pods *podTable) *targetSnapshot {
+	if p.sets.exhausted { // pods that are gone have used up the bounds, maybe
+		p.sets = newDiscoveryDemandFamilySets()
+	}
 	count, inserted := pods.countDiscoveredPods()
 	s := &targetSnapshot{
-		marks: make(map[*storedPod]podMark, count), inserted: inserted, demanded: p.demanded, unresolved: p.unresolved,
+		marks: make(map[*storedPod]podMark, count), inserted: inserted, demanded: p.demanded, unresolved: p.unresolved, standing: p.standing,
 		contested: map[metric.Object]string{},
 	}
 	// markOptedIn reads the autoscaled mark, so that markDemandedPods must have visited all pods first.
 	for _, c := range p.demandedPods {
-		s.markDemandedDiscoveryTargets(c, pods, sets)
+		s.markDemandedDiscoveryTargets(c, pods, p.sets)
 	}
 	for _, c := range p.demandedPods {
-		s.markOptedInDiscoveryTargets(c, pods, sets)
+		s.markOptedInDiscoveryTargets(c, pods, p.sets)
 	}
-	s.targets = s.listDiscoveredTargets(pods, sets)
+	s.targets = s.listDiscoveredTargets(pods, p.sets)
 	return s
 }
 
@@ -51,7 +56,11 @@ func chooseDiscoveredTargets(p *demandPlan, pods *podTable, sets *familySets) *t
 func (s *targetSnapshot) listDiscoveredTargets(pods *podTable, sets *familySets) []metric.Target {
 	chosen := make([]*storedPod, 0, len(s.marks))
 	for p, m := range s.marks {
-		if p.url == "" || m.families == noFamilies {
+		if p.url == "" || m.claims == noClaims {
+			continue
+		}
+		if len(sets.resolvePodFamilies(p.Namespace, m.claims).all) == 0 {
+			s.contested[p.discoveredPodKey()] = overFamilyBudget
 			continue
 		}
 		if rival := pods.findDiscoveredEndpointRival(p); rival != nil {
@@ -63,9 +72,10 @@ func (s *targetSnapshot) listDiscoveredTargets(pods *podTable, sets *familySets)
 	slices.SortFunc(chosen, func(a, b *storedPod) int { return compareDiscoveredObjects(a.discoveredPodKey(), b.discoveredPodKey()) })
 	targets := make([]metric.Target, len(chosen))
 	for i, p := range chosen {
+		families := sets.resolvePodFamilies(p.Namespace, s.marks[p].claims)
 		targets[i] = metric.Target{
 			Namespace: p.Namespace, Pod: p.Name, Node: p.Node, UID: p.UID, URL: p.url, Started: p.Started, Ending: !p.Live,
-			Families: sets.listDiscoveryDemandFamilies(s.marks[p].families),
+			Families: families.all, Standing: families.standing,
 		}
 	}
 	return targets
@@ -81,25 +91,27 @@ func explainDiscoveredEndpointRival(p, rival *storedPod) string {
 }
 
 func (s *targetSnapshot) markDemandedDiscoveryTargets(c *demandedPods, pods *podTable, sets *familySets) {
-	families := c.allPodsFamilies
-	if c.autoscaled { // the autoscaler opts all its pods in
-		families = sets.unionDiscoveryDemandFamilies(c.allPodsFamilies, c.optedInFamilies)
-	} else if families == noFamilies {
+	if !c.autoscaled && len(c.allPodsFamilies) == 0 {
 		return
 	}
 	pods.visitDiscoveredPods(c.podScope, func(p *storedPod) {
 		m := s.marks[p]
-		s.marks[p] = podMark{sets.unionDiscoveryDemandFamilies(m.families, families), m.autoscaled || c.autoscaled}
+		m.autoscaled = m.autoscaled || c.autoscaled
+		m.claims = sets.extendClaimChain(m.claims, podClaim{pods: c})
+		if c.autoscaled { // the autoscaler opts all its pods in
+			m.claims = sets.extendClaimChain(m.claims, podClaim{c, true})
+		}
+		s.marks[p] = m
 	})
 }
 
 func (s *targetSnapshot) markOptedInDiscoveryTargets(c *demandedPods, pods *podTable, sets *familySets) {
-	if c.autoscaled || c.optedInFamilies == noFamilies {
+	if c.autoscaled || len(c.optedInFamilies) == 0 {
 		return
 	}
 	pods.visitDiscoveredPods(c.podScope, func(p *storedPod) {
 		if m := s.marks[p]; p.annotated || m.autoscaled {
-			m.families = sets.unionDiscoveryDemandFamilies(m.families, c.optedInFamilies)
+			m.claims = sets.extendClaimChain(m.claims, podClaim{c, true})
 			s.marks[p] = m
 		}
 	})
@@ -112,6 +124,9 @@ func (s *targetSnapshot) isDiscoveredTarget(key metric.Object) bool {
 	})
 	return ok
 }
+
+// overFamilyBudget is the detail of an omission for a pod without room for its families.
+const overFamilyBudget = "its namespace demands too many different sets of metric families: name fewer metrics"
 
 // NotDemanded is the detail of an omission for a pod whose scraping starts with the first demand for one of its metrics.
 const NotDemanded = "not demanded yet"

@@ -72,13 +72,13 @@ func newShopTable() *podTable {
 	t := newDiscoveredPodTable()
 	web, api := withLabels(map[string]string{"app": "web"}), withLabels(map[string]string{"app": "api"})
 	for _, p := range []*storedPod{
-		newDiscoveredPod(apiPod("shop", "web-1", web)),
-		newDiscoveredPod(apiPod("shop", "web-2", web)),
-		newDiscoveredPod(apiPod("shop", "web-barred", web, withAnnotations(annotationScrape, "false"))),
-		newDiscoveredPod(apiPod("shop", "web-ending", web, markTerminating)),
-		newDiscoveredPod(apiPod("shop", "api-1", api, withAnnotations(annotationScrape, "true"))),
-		newDiscoveredPod(apiPod("shop", "api-2", api)),
-		newDiscoveredPod(apiPod("other", "api-1", api, withAnnotations(annotationScrape, "true"))),
+		endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-1", web)),
+		endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-2", web)),
+		endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-barred", web, withAnnotations(annotationScrape, "false"))),
+		endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-ending", web, markTerminating)),
+		endpointPolicy{}.newDiscoveredPod(apiPod("shop", "api-1", api, withAnnotations(annotationScrape, "true"))),
+		endpointPolicy{}.newDiscoveredPod(apiPod("shop", "api-2", api)),
+		endpointPolicy{}.newDiscoveredPod(apiPod("other", "api-1", api, withAnnotations(annotationScrape, "true"))),
 	} {
 		t.upsertDiscoveredObject(p)
 	}
@@ -202,11 +202,10 @@ func TestChooseTargets(t *testing.T) {
 			if tc.target == "" {
 				tc.target = "web"
 			}
-			sets := newDiscoveryDemandFamilySets()
-			p := demandPlanner{prefixRules{}, sets, mapTestKind, knownSelectors(t, selectors)}
+			p := demandPlanner{prefixRules{}, mapTestKind, knownSelectors(t, selectors)}
 			plan := p.planDiscoveryDemands([]*storedAutoscaler{newDiscoveredAutoscaler(newHPA("shop", "hpa", tc.target, tc.metrics...))}, tc.readers)
 			var got []string
-			for _, target := range chooseDiscoveredTargets(plan, newShopTable(), sets).targets {
+			for _, target := range chooseDiscoveredTargets(plan, newShopTable()).targets {
 				if target.Ending != (target.Pod == "web-ending") {
 					t.Errorf("%s: Ending = %v", target.Key(), target.Ending)
 				}
@@ -221,13 +220,13 @@ func TestChooseTargets(t *testing.T) {
 
 func TestChooseWholeTarget(t *testing.T) {
 	t.Parallel()
-	pods, sets := newDiscoveredPodTable(), newDiscoveryDemandFamilySets()
-	pods.upsertDiscoveredObject(newDiscoveredPod(apiPod("shop", "web-1", withRunning(map[string]int64{"": 110}))))
-	p := demandPlanner{prefixRules{}, sets, mapTestKind, knownSelectors(t, map[string]any{"deployments.apps shop/web": "app=web"})}
-	got := chooseDiscoveredTargets(p.planDiscoveryDemands([]*storedAutoscaler{newDiscoveredAutoscaler(newHPA("shop", "web", "web", podsMetric("rps")))}, nil), pods, sets).targets
+	pods := newDiscoveredPodTable()
+	pods.upsertDiscoveredObject(endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-1", withRunning(map[string]int64{"": 110}))))
+	p := demandPlanner{prefixRules{}, mapTestKind, knownSelectors(t, map[string]any{"deployments.apps shop/web": "app=web"})}
+	got := chooseDiscoveredTargets(p.planDiscoveryDemands([]*storedAutoscaler{newDiscoveredAutoscaler(newHPA("shop", "web", "web", podsMetric("rps")))}, nil), pods).targets
 	want := []metric.Target{{
 		Namespace: "shop", Pod: "web-1", Node: "node-1", UID: "uid-1",
-		URL: "http://10.0.0.7:8080/metrics", Started: time.Unix(100, 0), Families: []string{"pods_rps"},
+		URL: "http://10.0.0.7:8080/metrics", Started: time.Unix(100, 0), Families: []string{"pods_rps"}, Standing: []string{"pods_rps"},
 	}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("targets (-want +got):\n%s", diff)
@@ -266,11 +265,11 @@ func TestContestedEndpoints(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			pods, sets := newDiscoveredPodTable(), newDiscoveryDemandFamilySets()
-			pods.upsertDiscoveredObject(newDiscoveredPod(apiPod("shop", "web-1", at, tc.first)))
-			pods.upsertDiscoveredObject(newDiscoveredPod(apiPod("shop", "web-2", at, tc.second)))
-			p := demandPlanner{prefixRules{}, sets, mapTestKind, knownSelectors(t, map[string]any{"deployments.apps shop/web": "app=web"})}
-			s := chooseDiscoveredTargets(p.planDiscoveryDemands([]*storedAutoscaler{newDiscoveredAutoscaler(newHPA("shop", "web", "web", podsMetric("rps")))}, nil), pods, sets)
+			pods := newDiscoveredPodTable()
+			pods.upsertDiscoveredObject(endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-1", at, tc.first)))
+			pods.upsertDiscoveredObject(endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-2", at, tc.second)))
+			p := demandPlanner{prefixRules{}, mapTestKind, knownSelectors(t, map[string]any{"deployments.apps shop/web": "app=web"})}
+			s := chooseDiscoveredTargets(p.planDiscoveryDemands([]*storedAutoscaler{newDiscoveredAutoscaler(newHPA("shop", "web", "web", podsMetric("rps")))}, nil), pods)
 			var got []string
 			for _, target := range s.targets {
 				got = append(got, target.Pod)
@@ -290,7 +289,7 @@ func TestContestedEndpoints(t *testing.T) {
 
 func TestPlanDemanded(t *testing.T) {
 	t.Parallel()
-	p := demandPlanner{prefixRules{}, newDiscoveryDemandFamilySets(), mapTestKind, knownSelectors(t, map[string]any{"deployments.apps shop/web": "app=web"})}
+	p := demandPlanner{prefixRules{}, mapTestKind, knownSelectors(t, map[string]any{"deployments.apps shop/web": "app=web"})}
 	plan := p.planDiscoveryDemands([]*storedAutoscaler{
 		newDiscoveredAutoscaler(newHPA("shop", "web", "web", podsMetric("rps"), externalMetric("waiting", &metav1.LabelSelector{MatchLabels: map[string]string{"queue": "orders"}}))),
 		newDiscoveredAutoscaler(newHPA("shop", "late", "late", podsMetric("rps"), externalMetric("global", nil))),
@@ -328,10 +327,10 @@ func TestPlanDemanded(t *testing.T) {
 func TestExplain(t *testing.T) {
 	t.Parallel()
 	const hint = `annotate it prometheus.io/scrape: "true" or point a HorizontalPodAutoscaler at it`
-	pods, sets := newShopTable(), newDiscoveryDemandFamilySets()
-	pods.upsertDiscoveredObject(newDiscoveredPod(apiPod("broken", "web-1")))
-	pods.upsertDiscoveredObject(newDiscoveredPod(apiPod("shop", "web-manyports", withAnnotations(annotationPort, "x"))))
-	p := demandPlanner{prefixRules{}, sets, mapTestKind, knownSelectors(t, map[string]any{
+	pods := newShopTable()
+	pods.upsertDiscoveredObject(endpointPolicy{}.newDiscoveredPod(apiPod("broken", "web-1")))
+	pods.upsertDiscoveredObject(endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-manyports", withAnnotations(annotationPort, "x"))))
+	p := demandPlanner{prefixRules{}, mapTestKind, knownSelectors(t, map[string]any{
 		"deployments.apps shop/web": "app=web", "deployments.apps broken/web": errors.New("forbidden"),
 		"deployments.apps shop/empty": "app=none",
 	})}
@@ -340,8 +339,8 @@ func TestExplain(t *testing.T) {
 		newDiscoveredAutoscaler(newHPA("shop", "empty", "empty", podsMetric("rps"))),
 		newDiscoveredAutoscaler(newHPA("broken", "web", "web", podsMetric("rps"))),
 	}, nil)
-	s := chooseDiscoveredTargets(plan, pods, sets)
-	pods.upsertDiscoveredObject(newDiscoveredPod(apiPod("shop", "late-1", withLabels(nil))))
+	s := chooseDiscoveredTargets(plan, pods)
+	pods.upsertDiscoveredObject(endpointPolicy{}.newDiscoveredPod(apiPod("shop", "late-1", withLabels(nil))))
 	for name, want := range map[string]metric.Omission{
 		"shop/web-1":         {},
 		"shop/web-barred":    {Reason: metric.ReasonNotScraped, Detail: `annotation prometheus.io/scrape is "false"`},
@@ -363,14 +362,20 @@ func TestExplain(t *testing.T) {
 func TestFamilySets(t *testing.T) {
 	t.Parallel()
 	s := newDiscoveryDemandFamilySets()
-	a, b := s.internDiscoveryDemandFamilies([]string{"y", "x", "y"}), s.internDiscoveryDemandFamilies([]string{"z"})
-	if s.internDiscoveryDemandFamilies([]string{"x", "y"}) != a || s.internDiscoveryDemandFamilies(nil) != noFamilies || s.internDiscoveryDemandFamilies([]string{}) != noFamilies {
-		t.Error("equal sets have different numbers")
+	hpa := podClaim{pods: &demandedPods{allPodsFamilies: familyDemand{"y": true, "x": false}}}
+	reader := podClaim{&demandedPods{optedInFamilies: familyDemand{"z": false, "x": true}}, true}
+	a, b := s.extendClaimChain(noClaims, hpa), s.extendClaimChain(noClaims, reader)
+	if s.extendClaimChain(noClaims, hpa) != a || a == b || s.extendClaimChain(a, podClaim{pods: &demandedPods{}}) != a {
+		t.Error("equal chains have different numbers, or a claim without families has one")
 	}
-	if s.unionDiscoveryDemandFamilies(a, noFamilies) != a || s.unionDiscoveryDemandFamilies(noFamilies, a) != a || s.unionDiscoveryDemandFamilies(a, a) != a || s.unionDiscoveryDemandFamilies(a, b) != s.unionDiscoveryDemandFamilies(b, a) {
-		t.Error("union is not that of sets")
+	both, reverse := s.extendClaimChain(a, reader), s.extendClaimChain(b, hpa)
+	want := podFamilies{all: []string{"x", "y", "z"}, standing: []string{"x", "y"}}
+	for _, chain := range []claimChain{both, reverse} {
+		if diff := cmp.Diff(want, s.resolvePodFamilies("shop", chain), cmp.AllowUnexported(podFamilies{})); diff != "" {
+			t.Errorf("families (-want +got):\n%s", diff)
+		}
 	}
-	if diff := cmp.Diff([]string{"x", "y", "z"}, s.listDiscoveryDemandFamilies(s.unionDiscoveryDemandFamilies(a, b))); diff != "" {
-		t.Errorf("union (-want +got):\n%s", diff)
+	if &s.resolvePodFamilies("shop", both).all[0] != &s.resolvePodFamilies("bank", reverse).all[0] {
+		t.Error("equal sets are not shared")
 	}
 }

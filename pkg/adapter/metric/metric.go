@@ -25,6 +25,9 @@ type Target struct {
 	// Families are the demanded metric families, sorted, without duplicates. For a histogram or summary this is the
 	// family's name, without _bucket, _sum or _count.
 	Families []string
+	// Standing are the families that autoscalers demand: a sorted part of Families. The scraper prefers them to readers' families
+	// where a bound leaves no room for both.
+	Standing []string
 }
 
 // Key identifies a target among all targets: a pod has one target.
@@ -33,7 +36,7 @@ func (t Target) Key() Object { return Object{Namespace: t.Namespace, Name: t.Pod
 // Equal reports whether two targets are the same endpoint with the same demand.
 func (t Target) Equal(o Target) bool {
 	return t.Namespace == o.Namespace && t.Pod == o.Pod && t.Node == o.Node && t.UID == o.UID &&
-		t.URL == o.URL && t.Started.Equal(o.Started) && t.Ending == o.Ending && slices.Equal(t.Families, o.Families)
+		t.URL == o.URL && t.Started.Equal(o.Started) && t.Ending == o.Ending && slices.Equal(t.Families, o.Families) && slices.Equal(t.Standing, o.Standing)
 }
 
 // Object names a Kubernetes object whose resource is known from the context. Namespace is empty for objects of the

@@ -4,6 +4,7 @@ package provider
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -122,18 +123,25 @@ func (p *Provider) provideByObjectName(ctx context.Context, name types.Namespace
 
 // rememberProviderRequestDemand records the demand of a request with the error err, and returns err: as a firstReadError if the next
 // scrapes may bring a value. Callers record after the response is ready, because until then the first request differs from
-// later ones. It skips objects and rules that do not exist.
+// later ones. It skips objects and rules that do not exist. Where a bound rejects the demand, no scrape will bring a value: the error
+// is the bound.
 func (p *Provider) rememberProviderRequestDemand(req request, err error) error {
 	if err != nil && apistatus.KindOf(err) == metric.KindNotFound {
 		return err
 	}
-	if err != nil && isProviderRuleEmbedded(req.rule) && mayProviderErrorEndByWaiting(err) && req.first() {
-		err = firstReadError{err}
-	}
+	first := err != nil && isProviderRuleEmbedded(req.rule) && mayProviderErrorEndByWaiting(err) && req.first()
+	var rejected error
 	for _, d := range req.demandsOfProviderRequest() {
-		p.Demands.Demand(d)
+		rejected = errors.Join(rejected, p.Demands.Demand(d))
 	}
-	return err
+	switch {
+	case first && rejected != nil:
+		return rejected
+	case first:
+		return firstReadError{err}
+	default:
+		return err
+	}
 }
 
 func (p *Provider) provideBySelector(ctx context.Context, namespace string, objects k8slabels.Selector,

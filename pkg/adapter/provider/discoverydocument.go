@@ -21,7 +21,35 @@ const (
 	noExternalMetric = "no_external_rule_is_configured"
 )
 
-// discoveryDocument is a cached discovery document, rebuilt when the rules or the demand change.
+// The bounds for the metrics that a discovery document lists because autoscalers demand them: kube-apiserver and every kubectl fetch
+// the document. The metrics that rules name are an administrator's choice, and listed all.
+const (
+	maxListedNamespaceMetrics = 200
+	maxListedMetrics          = 2000
+)
+
+// selectListedDemands returns the demands of autoscalers for different metrics, within the bounds. Readers' demands stand in no
+// document: it would show to everybody what somebody asked for.
+func selectListedDemands(demanded []discovery.Demand) []discovery.Demand {
+	type listed struct {
+		resource, metric string
+		external         bool
+	}
+	seen, perNamespace := map[listed]bool{}, map[string]int{}
+	var selected []discovery.Demand
+	for _, d := range demanded {
+		key := listed{d.Resource, d.Metric, d.External}
+		if !d.Standing || seen[key] || perNamespace[d.Namespace] >= maxListedNamespaceMetrics || len(selected) >= maxListedMetrics {
+			continue
+		}
+		seen[key] = true
+		perNamespace[d.Namespace]++
+		selected = append(selected, d)
+	}
+	return selected
+}
+
+// discoveryDocument is a cached discovery document, rebuilt when the rules or the autoscalers' demands change.
 type discoveryDocument[T any] struct {
 	mu       sync.Mutex // guards the rest
 	rules    Rules
@@ -44,10 +72,10 @@ func isSameProvidedMetric(a, b discovery.Demand) bool {
 	return a.Metric == b.Metric && a.Resource == b.Resource && a.External == b.External
 }
 
-// ListAllMetrics returns every metric that a rule names and every demanded metric that has a rule, sorted, without
+// ListAllMetrics returns every metric that a rule names, and the metrics of autoscalers that have a rule, sorted, without
 // duplicates. It implements metricsprovider.CustomMetricsProvider; the caller must not change the slice.
 func (p *Provider) ListAllMetrics() []metricsprovider.CustomMetricInfo {
-	rules, demanded := p.Rules(), p.Demands.Demanded()
+	rules, demanded := p.Rules(), selectListedDemands(p.Demands.Demanded())
 	return p.customMetrics.cachedProviderMetrics(rules, demanded, func() []metricsprovider.CustomMetricInfo {
 		var out []metricsprovider.CustomMetricInfo
 		for _, i := range rules.Metrics() {
@@ -83,7 +111,7 @@ func (p *Provider) providedMetricInfo(resource, name string) metricsprovider.Cus
 
 // ListAllExternalMetrics is ListAllMetrics for external metrics.
 func (p *Provider) ListAllExternalMetrics() []metricsprovider.ExternalMetricInfo {
-	rules, demanded := p.Rules(), p.Demands.Demanded()
+	rules, demanded := p.Rules(), selectListedDemands(p.Demands.Demanded())
 	return p.externalMetrics.cachedProviderMetrics(rules, demanded, func() []metricsprovider.ExternalMetricInfo {
 		var out []metricsprovider.ExternalMetricInfo
 		for _, i := range rules.Metrics() {

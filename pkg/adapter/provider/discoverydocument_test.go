@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -71,15 +72,16 @@ func TestListing(t *testing.T) {
 	check("nodes/load* pods/request_per_second", "no_external_rule_is_configured")
 
 	demands.hpas = []discovery.Demand{
-		{Resource: "pods", Metric: "b_per_second", Namespace: "shop"},
-		{Resource: "pods", Metric: "b_per_second", Namespace: "bank"},
-		{Resource: "deployments.apps", Metric: "a_per_second", Namespace: "bank", Object: "x"},
-		{Resource: "gadgets.example.com", Metric: "a_per_second", Namespace: "bank", Object: "x"},
-		{Resource: "namespaces", Metric: "a_per_second", Object: "x"},
-		{Resource: "pods", Metric: "typo", Namespace: "shop"},
-		{Metric: "queue_length", Namespace: "shop", External: true},
-		{Metric: "typo", Namespace: "shop", External: true},
+		{Resource: "pods", Metric: "b_per_second", Namespace: "shop", Standing: true},
+		{Resource: "pods", Metric: "b_per_second", Namespace: "bank", Standing: true},
+		{Resource: "deployments.apps", Metric: "a_per_second", Namespace: "bank", Object: "x", Standing: true},
+		{Resource: "gadgets.example.com", Metric: "a_per_second", Namespace: "bank", Object: "x", Standing: true},
+		{Resource: "namespaces", Metric: "a_per_second", Object: "x", Standing: true},
+		{Resource: "pods", Metric: "typo", Namespace: "shop", Standing: true},
+		{Metric: "queue_length", Namespace: "shop", External: true, Standing: true},
+		{Metric: "typo", Namespace: "shop", External: true, Standing: true},
 	}
+	demands.read = []discovery.Demand{{Resource: "pods", Metric: "read_per_second", Namespace: "shop"}, {Metric: "queue_read", Namespace: "shop", External: true}}
 	check("namespaces/a_per_second* nodes/load* pods/b_per_second pods/request_per_second deployments.apps/a_per_second gadgets.example.com/a_per_second",
 		"queue_length")
 
@@ -101,7 +103,7 @@ func TestListingIsCached(t *testing.T) {
 	if again := p.ListAllMetrics(); &first[0] != &again[0] {
 		t.Error("the same list was made twice")
 	}
-	demands.hpas = []discovery.Demand{{Resource: "pods", Metric: "b_per_second", Namespace: "shop"}}
+	demands.hpas = []discovery.Demand{{Resource: "pods", Metric: "b_per_second", Namespace: "shop", Standing: true}}
 	second := p.ListAllMetrics()
 	if len(second) != len(first)+1 {
 		t.Errorf("%d metrics after one more demand, want %d", len(second), len(first)+1)
@@ -109,5 +111,25 @@ func TestListingIsCached(t *testing.T) {
 	reload(listedRules)
 	if third := p.ListAllMetrics(); &third[0] == &second[0] {
 		t.Error("the list is that of the former rules")
+	}
+}
+
+// TestListingIsBounded: autoscalers with many metrics fill no discovery document, and leave room for those of other namespaces.
+func TestListingIsBounded(t *testing.T) {
+	t.Parallel()
+	p, demands, _ := newListed(t, listedRules)
+	for namespace := range 20 {
+		for i := range 1000 {
+			demands.hpas = append(demands.hpas, discovery.Demand{
+				Resource: "pods", Metric: fmt.Sprintf("m%d_%d_per_second", namespace, i), Namespace: fmt.Sprint("evil-", namespace), Standing: true,
+			})
+		}
+	}
+	if got := len(p.ListAllMetrics()); got != 2+maxListedMetrics {
+		t.Errorf("%d metrics, want %d", got, 2+maxListedMetrics)
+	}
+	demands.hpas = append(demands.hpas[:5000], discovery.Demand{Resource: "pods", Metric: "rps_per_second", Namespace: "shop", Standing: true})
+	if got := custom(p); strings.Count(got, " ") != 2+5*maxListedNamespaceMetrics || !strings.Contains(got, "pods/rps_per_second") {
+		t.Errorf("%d metrics, or the shop's is none of them", 1+strings.Count(got, " "))
 	}
 }

@@ -230,12 +230,16 @@ type demandLog struct {
 	mu   sync.Mutex // guards all
 	hpas []discovery.Demand
 	read []discovery.Demand
+	full error // rejects every demand, unless nil
 }
 
-func (l *demandLog) Demand(d discovery.Demand) {
+func (l *demandLog) Demand(d discovery.Demand) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.read = append(l.read, d)
+	if l.full == nil {
+		l.read = append(l.read, d)
+	}
+	return l.full
 }
 
 func (l *demandLog) Demanded() []discovery.Demand {

@@ -2,6 +2,7 @@ package provider
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -136,6 +137,20 @@ func TestFirstReadEndsWithItsRequest(t *testing.T) {
 		all.Wait()
 		if n := len(w.waitingReads); n != 0 {
 			t.Errorf("%d reads wait after the request, want none", n)
+		}
+	})
+}
+
+// TestRejectedDemandIsSaid: the first read of a metric that is not scraped for gets the bound as its reason, and does not wait.
+func TestRejectedDemandIsSaid(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newTimedWorld(t, time.Hour)
+		w.demands.full = metric.Errorf(metric.KindInvalid, "6950 metrics of HorizontalPodAutoscaler shop/web are not served")
+		began := time.Now()
+		_, err := w.GetMetricBySelector(asUser(t.Context(), hpaController), "shop", mustParse(t, "app=web"), pods("request_per_second"), nil)
+		if err == nil || !strings.Contains(err.Error(), "6950 metrics") || time.Since(began) != 0 {
+			t.Errorf("error %v after %v, want the bound at once", err, time.Since(began))
 		}
 	})
 }

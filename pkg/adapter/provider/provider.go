@@ -57,8 +57,8 @@ type Scrapes interface {
 
 // Demands records the demands of requests, so the adapter scrapes and keeps their series for a while.
 type Demands interface {
-	// Demand records the demand of a request.
-	Demand(discovery.Demand)
+	// Demand records the demand of a request. The error is the reason why it is not scraped for, and has a kind.
+	Demand(discovery.Demand) error
 	// Demanded returns the current demands of HPAs and requests; the caller must not change the slice.
 	Demanded() []discovery.Demand
 }

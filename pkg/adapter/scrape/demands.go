@@ -22,6 +22,12 @@ type demandAges struct {
 // demandedFamily is a family demanded of the pods of a namespace.
 type demandedFamily struct{ namespace, family string }
 
+// standingFamilies are the joined families of a target, and those of autoscalers.
+type standingFamilies struct{ namespace, families, standing string }
+
+// readersRank is added to the rank of a family that no autoscaler demands.
+const readersRank = 1 << 40
+
 // rankedFamilies are compiled families and their ranks: the rounds of their demands.
 type rankedFamilies struct {
 	families *exposition.Families
@@ -33,7 +39,7 @@ type targetDemands struct {
 	before, ages     demandAges
 	compiledBefore   map[string]*exposition.Families
 	compiled         map[string]*exposition.Families
-	rankedByFamilies map[demandedFamily]rankedFamilies // by namespace and joined families
+	rankedByFamilies map[standingFamilies]rankedFamilies
 }
 
 // nextScrapeDemands begins the demands of the next SetTargets. compiled are the families compiled for the one before.
@@ -43,14 +49,14 @@ func (a demandAges) nextScrapeDemands(compiled map[string]*exposition.Families) 
 		ages:             demandAges{round: a.round + 1, rounds: make(map[demandedFamily]int, len(a.rounds))},
 		compiledBefore:   compiled,
 		compiled:         make(map[string]*exposition.Families, len(compiled)),
-		rankedByFamilies: map[demandedFamily]rankedFamilies{},
+		rankedByFamilies: map[standingFamilies]rankedFamilies{},
 	}
 }
 
-// rankScrapeFamilies compiles and ranks the families of a target; of too many it keeps the oldest demands. Targets of a
-// namespace with the same families share the result.
-func (d *targetDemands) rankScrapeFamilies(namespace string, families []string) rankedFamilies {
-	joined := demandedFamily{namespace, strings.Join(families, "\x00")}
+// rankScrapeFamilies compiles and ranks the families of a target; of too many it keeps autoscalers', then the oldest demands. Targets
+// of a namespace with the same families share the result. Both lists are sorted.
+func (d *targetDemands) rankScrapeFamilies(namespace string, families, standing []string) rankedFamilies {
+	joined := standingFamilies{namespace, strings.Join(families, "\x00"), strings.Join(standing, "\x00")}
 	if ranked, ok := d.rankedByFamilies[joined]; ok {
 		return ranked
 	}
@@ -62,7 +68,13 @@ func (d *targetDemands) rankScrapeFamilies(namespace string, families []string) 
 		}
 		d.ages.rounds[key] = round
 	}
-	ageOf := func(f string) int { return d.ages.rounds[demandedFamily{namespace, f}] }
+	ageOf := func(f string) int {
+		age := d.ages.rounds[demandedFamily{namespace, f}]
+		if _, ok := slices.BinarySearch(standing, f); !ok {
+			age += readersRank
+		}
+		return age
+	}
 	if len(families) > maxFamilies {
 		families = slices.Clone(families)
 		slices.SortStableFunc(families, func(a, b string) int { return cmp.Compare(ageOf(a), ageOf(b)) })

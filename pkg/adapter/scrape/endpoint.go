@@ -61,9 +61,15 @@ func newScrapeEndpoint(address string, families *exposition.Families) *targetEnd
 // whole page instead.
 const maxNamesBytes = 6 << 10
 
+// maxNamedFamilies bounds the families of such a request: from about there the whole page costs a server less than the choice.
+const maxNamedFamilies = 200
+
 // useScrapeURL makes requests ask for u.
 func (e *targetEndpoint) useScrapeURL(u *url.URL) {
 	e.requestURL, e.namedRequest, e.wholeRequest = u, requestTemplate{}, requestTemplate{}
+	if len(e.families.Names()) > maxNamedFamilies {
+		return
+	}
 	named := *u
 	if named.RawQuery = appendScrapeNameParams(u.RawQuery, e.families.Names()); len(named.RawQuery) <= maxNamesBytes {
 		e.namedRequest = e.newScrapeRequestTemplate(&named, exposition.AcceptHeader)

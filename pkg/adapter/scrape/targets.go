@@ -27,7 +27,7 @@ func (m *Manager) SetTargets(targets []metric.Target) {
 		if loops[key] != nil {
 			continue
 		}
-		families := demands.rankScrapeFamilies(t.Namespace, t.Families)
+		families := demands.rankScrapeFamilies(t.Namespace, t.Families, t.Standing)
 		l := m.loops[key]
 		if l != nil && l.scrapesTarget(t) {
 			begins := t.Ending && !l.ending

@@ -69,7 +69,7 @@ func (a *adapter) installAdapter(ctx context.Context, c *cluster.Cluster, root s
 	}
 	defer log.Close()
 	a.process, err = startClusterBenchProcess(log, []string{"GOMEMLIMIT=" + memoryLimit}, a.program,
-		"--config="+config, "--kubeconfig="+kubeconfig, "--secure-port="+strconv.Itoa(port), "--shutdown-delay-duration=0s")
+		"--config="+config, "--allow-host-network", "--kubeconfig="+kubeconfig, "--secure-port="+strconv.Itoa(port), "--shutdown-delay-duration=0s")
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,59 @@
+// This file bounds the rate of lookups at the API server.
+
+package discovery
+
+import (
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// lookupLimiter bounds lookups per namespace and in all. It is not safe for concurrent use.
+type lookupLimiter struct {
+	all           *rate.Limiter
+	namespaceRate rate.Limit
+	namespaceSize int
+	byNamespace   map[string]*rate.Limiter
+}
+
+// newReaderLookupLimiter returns the limit for objects that readers alone ask for. A lookup is up to two requests.
+func newReaderLookupLimiter() lookupLimiter {
+	return lookupLimiter{all: rate.NewLimiter(50, 200), namespaceRate: 5, namespaceSize: 50, byNamespace: map[string]*rate.Limiter{}}
+}
+
+// newStandingLookupLimiter returns the limit for the objects of autoscalers. The first lookups of 5,000 autoscalers are not delayed.
+func newStandingLookupLimiter() lookupLimiter {
+	return lookupLimiter{all: rate.NewLimiter(200, 5000), namespaceRate: 20, namespaceSize: 1000, byNamespace: map[string]*rate.Limiter{}}
+}
+
+// maxIdleLimiters bounds the limiters of namespaces without lookups lately.
+const maxIdleLimiters = 1000
+
+// hasLookup reports whether a lookup in the namespace may start now.
+func (l *lookupLimiter) hasLookup(namespace string, now time.Time) bool {
+	n := l.byNamespace[namespace]
+	return l.all.TokensAt(now) >= 1 && (n == nil || n.TokensAt(now) >= 1)
+}
+
+// allowLookup reports whether a lookup in the namespace may start now, and counts it.
+func (l *lookupLimiter) allowLookup(namespace string, now time.Time) bool {
+	n := l.byNamespace[namespace]
+	if n == nil {
+		l.dropIdleLimiters(now)
+		n = rate.NewLimiter(l.namespaceRate, l.namespaceSize)
+		l.byNamespace[namespace] = n
+	}
+	return l.all.TokensAt(now) >= 1 && n.AllowN(now, 1) && l.all.AllowN(now, 1)
+}
+
+// dropIdleLimiters forgets the namespaces without lookups lately, if they are many.
+func (l *lookupLimiter) dropIdleLimiters(now time.Time) {
+	if len(l.byNamespace) < maxIdleLimiters {
+		return
+	}
+	for namespace, n := range l.byNamespace {
+		if n.TokensAt(now) >= float64(l.namespaceSize) {
+			delete(l.byNamespace, namespace)
+		}
+	}
+}

@@ -1,0 +1,24 @@
+package scrape
+
+import (
+	"testing"
+)
+
+// TestAutoscalersFamiliesRankFirst: a family that an autoscaler demands ranks before those that readers demanded earlier.
+func TestAutoscalersFamiliesRankFirst(t *testing.T) {
+	t.Parallel()
+	first := demandAges{}.nextScrapeDemands(nil)
+	first.rankScrapeFamilies("shop", []string{"read"}, nil)
+	second := first.ages.nextScrapeDemands(first.compiled)
+	ranked := second.rankScrapeFamilies("shop", []string{"late", "read", "rps"}, []string{"rps"})
+	ranks := map[string]int{}
+	for i, f := range ranked.families.Names() {
+		ranks[f] = ranked.ranks[i]
+	}
+	if ranks["rps"] >= ranks["read"] || ranks["read"] >= ranks["late"] {
+		t.Errorf("ranks %v, want rps first, then by age", ranks)
+	}
+	if other := second.rankScrapeFamilies("shop", []string{"late", "read", "rps"}, []string{"read", "rps"}); other.ranks[1] >= readersRank {
+		t.Errorf("ranks %v are those of other standing families", other.ranks)
+	}
+}
