@@ -6,10 +6,11 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/netcause"
 )
 
 // ErrorKind is the reason of a rejected page or family, in one word: a label value of the self-metrics.
@@ -55,16 +56,8 @@ func newExpositionError(k ErrorKind, format string, args ...any) *Error {
 // maxDetailBytes bounds the bytes of a page in an error message: the status of an HPA shows the message.
 const maxDetailBytes = 120
 
-func shortenExpositionDetail(s string) string {
-	if len(s) <= maxDetailBytes {
-		return s
-	}
-	cut := maxDetailBytes
-	for cut > 0 && !utf8.RuneStart(s[cut]) {
-		cut--
-	}
-	return s[:cut] + "…"
-}
+// shortenExpositionDetail returns text of a page as it may stand in an error.
+func shortenExpositionDetail(s string) string { return netcause.Clip(s, maxDetailBytes) }
 
 // formatExpositionSeries returns a series as a text for people, with braces only if it has labels.
 func formatExpositionSeries(l labels.Labels) string {

@@ -32,7 +32,7 @@ func newScrapeStatusError(code int, location string) *statusError {
 	e := &statusError{code: code}
 	if u, err := url.Parse(location); code/100 == 3 && err == nil {
 		e.location = location
-		e.redirectTo = strings.TrimPrefix(u.Scheme+"://"+u.Host+u.Path, "://")
+		e.redirectTo = strings.TrimPrefix(u.Scheme+"://"+u.Host+u.EscapedPath(), "://")
 	}
 	return e
 }
