@@ -62,6 +62,9 @@ func NewParser(own labels.Labels) *Parser {
 	return &Parser{cache: newExpositionSeriesCache(own)}
 }
 
+// OwnLabels returns the labels that the parser adds to every series.
+func (p *Parser) OwnLabels() labels.Labels { return p.cache.ownLabels }
+
 // Parse reads a whole page. An error is an *Error and leaves AliveSeries unchanged.
 func (p *Parser) Parse(page PageOptions, body []byte) (ParsedPage, error) {
 	p.BeginPage(page)

@@ -60,11 +60,12 @@ const (
 	outcomeStatus        = "http_status"
 	outcomePageRejected  = "page_rejected"
 	outcomeStoreRejected = "store_rejected"
+	outcomePanic         = "panic"
 	outcomeOther         = "other"
 )
 
 func scrapeOutcomeLabels() []string {
-	return []string{outcomeSuccess, outcomeTimeout, outcomeConnect, outcomeTLS, outcomeStatus, outcomePageRejected, outcomeStoreRejected, outcomeOther}
+	return []string{outcomeSuccess, outcomeTimeout, outcomeConnect, outcomeTLS, outcomeStatus, outcomePageRejected, outcomeStoreRejected, outcomePanic, outcomeOther}
 }
 
 // classifyScrapeOutcome returns the cause of a scrape's outcome.
@@ -101,6 +102,8 @@ func classifyScrapeFetchError(err error, timeout time.Duration) failureCause {
 	switch {
 	case errors.As(err, &page):
 		return failureCause{outcomePageRejected, page.Detail}
+	case errors.Is(err, errScrapePanic):
+		return failureCause{outcomePanic, errScrapePanic.Error()}
 	case errors.As(err, &status):
 		return failureCause{outcomeStatus, status.Error()}
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT):

@@ -169,7 +169,8 @@ type recordingAppender struct {
 	refs   map[string]uint64
 	points map[string][]recordedPoint
 	reject error
-	limit  int // of the series; 0: no limit
+	limit  int    // of the series; 0: no limit
+	panics string // Append panics at samples of this pod
 }
 
 type recordedPoint struct {
@@ -186,6 +187,9 @@ func (r *recordingAppender) Append(ref uint64, l labels.Labels, t int64, v float
 	defer r.mu.Unlock()
 	if r.reject != nil {
 		return 0, r.reject
+	}
+	if r.panics != "" && l.Get("pod") == r.panics {
+		panic("a bug in the way of a sample")
 	}
 	var name string
 	if ref == 0 {

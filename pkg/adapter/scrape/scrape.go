@@ -121,6 +121,7 @@ type Manager struct {
 	firstRoundLeft int                  // targets of the first SetTargets without a scrape so far
 	targetsSet     bool                 // SetTargets was called
 	lastTick       time.Time            // when the scheduler last ran
+	panicLogged    time.Time            // when the stack of a panic was last logged
 }
 
 // New returns a manager without targets. It starts no goroutine: see Run.

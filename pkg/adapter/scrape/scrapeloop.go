@@ -96,6 +96,7 @@ type scrapeOutcome struct {
 	refused    []error                   // by family, why it has no sample: the page's fault, or the appender's; nil: none is refused
 	noRoom     bool                      // the appender refused a family
 	err        error                     // the fetch or the page failed
+	panicked   bool                      // a bug of this program ended the scrape
 	cancelled  bool                      // the end of Run or of the target ended the scrape: the result says nothing about the target
 }
 
@@ -166,6 +167,9 @@ func (m *Manager) recordScrapeOutcome(j *scrapeJob, o scrapeOutcome) (before, af
 	defer m.mu.Unlock()
 	l.scraping, j.ended = false, true
 	m.running[j.lane]--
+	if o.panicked {
+		m.renewPanickedScrapeLoop(l)
+	}
 	if l.retired {
 		m.finishRetiredScrapeLoop(l)
 		return "", "", false

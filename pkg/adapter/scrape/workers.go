@@ -26,7 +26,7 @@ func (m *Manager) assignScrapeJob(ctx context.Context, j *scrapeJob) {
 func (m *Manager) runScrapeWorker(ctx context.Context, w scrapeWorker) {
 	for j := range w {
 		for j != nil {
-			o := m.scrapeTarget(ctx, j)
+			o := m.scrapeTargetSafely(ctx, j)
 			m.finishScrape(ctx, j, o)
 			j = m.reassignScrapeWorker(w, o)
 		}

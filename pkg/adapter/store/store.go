@@ -127,12 +127,11 @@ func (s *Store) Append(ref uint64, lset labels.Labels, t int64, v float64) (uint
 // appendToStoredSeries adds a sample to a series. It returns false if the series was dropped meanwhile.
 func (s *Store) appendToStoredSeries(target *memSeries, t int64, v float64) (bool, error) {
 	target.mu.Lock()
+	defer target.mu.Unlock()
 	if target.dropped {
-		target.mu.Unlock()
 		return false, nil
 	}
 	grown, ok := target.appendStoredSample(t, v, s.oldestStoredTime(t))
-	target.mu.Unlock()
 	if !ok {
 		s.metrics.outOfOrder.Inc()
 		return true, ErrOutOfOrder
