@@ -28,6 +28,9 @@ const (
 	KindTooManySamples ErrorKind = "too_many_samples" // more wanted samples than PageOptions.MaxSamples
 	KindTooManyLabels  ErrorKind = "too_many_labels"  // a wanted series has more labels than PageOptions.MaxLabels
 	KindTooLong        ErrorKind = "too_long"         // a wanted line is longer than 16 KiB
+	KindLabelsTooLong  ErrorKind = "labels_too_long"  // a wanted series has more label bytes than PageOptions.MaxLabelBytes
+	KindNoRoom         ErrorKind = "no_room"          // PageOptions.Reserve has no memory for a wanted series
+	KindChurn          ErrorKind = "churn"            // the caller counted too many new series on the last pages
 	KindFuture         ErrorKind = "future"           // a wanted sample's timestamp lies in the future
 )
 
@@ -35,7 +38,7 @@ const (
 func ErrorKinds() []ErrorKind {
 	return []ErrorKind{
 		KindNotMetrics, KindEncoding, KindTooLarge, KindTruncated, KindSyntax, KindNotUTF8, KindDuplicate,
-		KindTooManySamples, KindTooManyLabels, KindTooLong, KindFuture,
+		KindTooManySamples, KindTooManyLabels, KindTooLong, KindLabelsTooLong, KindNoRoom, KindChurn, KindFuture,
 	}
 }
 

@@ -19,6 +19,9 @@ import (
 // maxCauseBytes bounds a text from another program.
 const maxCauseBytes = 100
 
+// maxRefusalBytes bounds the reason of a refused family: a sentence of the store with the name of a namespace.
+const maxRefusalBytes = 200
+
 var errInvalidURL = errors.New("invalid URL")
 
 // statusError is a response with a status other than 200.
@@ -88,7 +91,7 @@ func describeScrapeRefusal(err error) string {
 	if errors.As(err, &page) {
 		return page.Detail
 	}
-	return netcause.Clip(err.Error(), maxCauseBytes)
+	return netcause.Clip(err.Error(), maxRefusalBytes)
 }
 
 // isScrapeConnectionRefused reports whether nothing listens at a target's address.

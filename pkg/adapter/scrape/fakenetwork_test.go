@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -164,13 +165,14 @@ func (d *dyingTarget) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // recordingAppender keeps all samples, and rejects a sample that is not newer than the last of its series.
 type recordingAppender struct {
-	mu     sync.Mutex
-	series []string
-	refs   map[string]uint64
-	points map[string][]recordedPoint
-	reject error
-	limit  int    // of the series; 0: no limit
-	panics string // Append panics at samples of this pod
+	mu       sync.Mutex
+	series   []string
+	refs     map[string]uint64
+	points   map[string][]recordedPoint
+	reject   error
+	limit    int // of the series; 0: no limit
+	reserved atomic.Int64
+	panics   string // Append panics at samples of this pod
 }
 
 type recordedPoint struct {
@@ -234,6 +236,12 @@ func (r *recordingAppender) Create(_ int64, lsets []labels.Labels) ([]uint64, er
 		}
 	}
 	return refs, nil
+}
+
+// Reserve counts what parsers hold.
+func (r *recordingAppender) Reserve(_ string, bytes int64) error {
+	r.reserved.Add(bytes)
+	return nil
 }
 
 // pointsOfSeries returns the points of the only series with all parts in its labels.

@@ -56,6 +56,7 @@ func (m *Manager) renewPanickedScrapeLoop(l *scrapeLoop) {
 	defer func() {
 		if fault := recover(); fault != nil {
 			m.metrics.panics.Inc()
+			l.parser.Release()
 		}
 		l.parser, l.refusedFamilies = exposition.NewParser(own), nil
 	}()

@@ -31,8 +31,11 @@ type Appender interface {
 	// concerns this sample alone. Append must not block.
 	Append(ref uint64, lset labels.Labels, t int64, v float64) (uint64, error)
 	// Create returns the references of series with the labels lsets, and makes the missing series, all of them or none with
-	// an error. t is the time of their first samples. It keeps no part of the labels, and must not block.
+	// an error. t is the time of their first samples. It may keep the labels, which never change, and must not block.
 	Create(t int64, lsets []labels.Labels) ([]uint64, error)
+	// Reserve takes memory for the series of a namespace that a parser remembers, or gives it back if bytes is negative. An error
+	// means that there is no room.
+	Reserve(namespace string, bytes int64) error
 }
 
 // Options are the settings of a Manager, for New and for Reconfigure. A zero value means the default.
@@ -43,10 +46,13 @@ type Options struct {
 	Timeout time.Duration
 	// MaxPageBytes bounds a page. Default 16 MiB: no sane page is larger. The scraper never holds a page in memory.
 	MaxPageBytes int64
-	// MaxSamples bounds the demanded samples of a page. Default 10,000.
+	// MaxSamples bounds the demanded samples of a page. Default 10,000. A target may have twice as many new series within the
+	// retention, so that at most twice as many ended series of it are in memory.
 	MaxSamples int
 	// MaxLabels bounds the labels of a series. Default 64.
 	MaxLabels int
+	// MaxLabelBytes bounds the labels of a series, names and values together. Default 2 KiB.
+	MaxLabelBytes int
 	// Retention is how long the appender keeps samples. The start of a container further back is of no use, and a series that
 	// a steady target did not show for as long does not exist. Default 90s.
 	Retention time.Duration
@@ -83,6 +89,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MaxLabels <= 0 {
 		o.MaxLabels = 64
+	}
+	if o.MaxLabelBytes <= 0 {
+		o.MaxLabelBytes = 2 << 10
 	}
 	if o.Retention <= 0 {
 		o.Retention = 90 * time.Second

@@ -43,6 +43,8 @@ type scrapeLoop struct {
 	inflight        http1.Inflight      // of the scrape under way
 	conn            http1.Conn          // owned by the scrape under way, else guarded by Manager.mu
 	parser          *exposition.Parser  // likewise; nil: the series have ended
+	reserve         func(int64) error   // takes memory for the parser's series; nil: nobody counts; never changes
+	newSeries       seriesChurn         // owned like conn
 	newestSample    int64               // time of the newest appended sample, ms; likewise
 	refusedFamilies map[string]struct{} // families with ended series, for which the appender has no room; likewise
 }
@@ -125,12 +127,13 @@ func (m *Manager) scrapeTarget(ctx context.Context, j *scrapeJob) scrapeOutcome 
 		Families: j.endpoint.families, Ranks: j.ranks, FindBeginnings: true,
 		Started: j.processStart, Oldest: m.clock.Now().Add(-min(j.opts.Retention, maxBeginningIntervals*j.opts.Interval)),
 		MaxBytes: j.opts.MaxPageBytes, MaxSamples: j.opts.MaxSamples, MaxLabels: j.opts.MaxLabels,
+		MaxLabelBytes: j.opts.MaxLabelBytes, Reserve: j.loop.reserve,
 	}
 	var r exposition.ParsedPage
 	r, o.bytes, o.err = m.fetcher.fetchScrapePage(ctx, j.loop, j.endpoint, page)
 	if o.err == nil {
 		o.families = r.Families
-		o.refused, o.noRoom = m.appendScrapedPage(j.loop, j.endpoint.families, r)
+		o.refused, o.noRoom = m.appendScrapedPage(j, r)
 	}
 	o.end = time.Now()
 	o.cancelled = o.err != nil && (j.loop.inflight.WasInterrupted() || ctx.Err() != nil)

@@ -32,6 +32,7 @@ func (m *Manager) SetTargets(targets []metric.Target) {
 			delete(m.loops, key)
 		} else {
 			l = newScrapeLoop(t, families, computeScrapeOffset(key, m.seed))
+			l.reserve = func(bytes int64) error { return m.appender.Reserve(key.Namespace, bytes) }
 			added = append(added, l)
 		}
 		loops[key] = l
@@ -129,5 +130,6 @@ func (m *Manager) endScrapeLoopSeries(l *scrapeLoop, at int64) {
 	for _, s := range l.parser.AliveSeries() {
 		m.appendScrapeStaleMarker(s, at)
 	}
+	l.parser.Release()
 	l.parser = nil
 }
