@@ -147,6 +147,12 @@ func (p *fakePage) setDelay(d time.Duration) {
 	p.delay = d
 }
 
+func (p *fakePage) currentDelay() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.delay
+}
+
 func (p *fakePage) setCutOff(cut bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -29,6 +29,7 @@ type scrapeLoop struct {
 	uid, node string
 	offset    scrapeOffset
 
+	places     *namespacePlaces // of its namespace; never changes
 	endpoint   *targetEndpoint
 	started    time.Time // when the container behind the endpoint started; zero: unknown
 	ending     bool      // the pod is being deleted
@@ -109,6 +110,7 @@ func (m *Manager) startScrape(l *scrapeLoop, now time.Time) *scrapeJob {
 	j := &scrapeJob{
 		loop: l, endpoint: l.endpoint, ranks: l.endpoint.ranks, processStart: l.started, due: l.due, started: now, opts: m.opts, lane: l.lane,
 	}
+	l.places.running[j.lane]++
 	if m.running[j.lane]++; j.lane == fastLane {
 		m.fastJobs.pushScrapeQueue(j)
 	}
@@ -170,6 +172,7 @@ func (m *Manager) recordScrapeOutcome(j *scrapeJob, o scrapeOutcome) (before, af
 	defer m.mu.Unlock()
 	l.scraping, j.ended = false, true
 	m.running[j.lane]--
+	l.places.running[j.lane]--
 	if o.panicked {
 		m.renewPanickedScrapeLoop(l)
 	}

@@ -32,6 +32,7 @@ func (m *Manager) SetTargets(targets []metric.Target) {
 			delete(m.loops, key)
 		} else {
 			l = newScrapeLoop(t, families, computeScrapeOffset(key, m.seed))
+			l.places = m.scrapePlacesOf(key.Namespace)
 			l.reserve = func(bytes int64) error { return m.appender.Reserve(key.Namespace, bytes) }
 			added = append(added, l)
 		}
@@ -73,6 +74,7 @@ func (m *Manager) scheduleScrapeLoop(l *scrapeLoop, due time.Time) {
 // retireScrapeLoop ends a loop. If the loop is in a scrape, it interrupts the scrape, and finishRetired writes the markers.
 func (m *Manager) retireScrapeLoop(l *scrapeLoop) {
 	l.retired = true
+	m.leaveScrapePlaces(l)
 	m.markTargetScraped(l)
 	if l.scraping {
 		l.inflight.Interrupt()
