@@ -19,7 +19,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/store"
 )
 
-// budgetBound bounds the heap of store and scraper under attack: a quarter of the container's limit.
+// budgetBound bounds the heap of store, scraper and attacking pods together: a quarter of the container's limit.
 const budgetBound = 128 << 20
 
 // budgetWorld is a store and a scraper with their default bounds.
@@ -104,11 +104,12 @@ func TestLongLabels(t *testing.T) {
 	for _, size := range []int{16_000, 1_900} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			w := startBudgetWorld(t)
+			var page bytes.Buffer // of all pods: the test's own copies are not the adapter's
+			page.Grow(1020 * (size + 100))
+			for i := range 1020 {
+				_, _ = fmt.Fprintf(&page, "a{i=\"%d\",x=\"%s\"} 1\n", i, strings.Repeat("x", size))
+			}
 			for pod := range 12 {
-				var page bytes.Buffer
-				for i := range 1020 {
-					fmt.Fprintf(&page, "a{i=\"%d\",x=\"%s\"} 1\n", i, strings.Repeat("x", size))
-				}
 				w.addBudgetPod(t, "evil", fmt.Sprintf("evil-%d", pod), func(rw http.ResponseWriter, _ *http.Request) { _, _ = rw.Write(page.Bytes()) })
 			}
 			w.addBudgetVictims(t, 5)
@@ -131,7 +132,7 @@ func TestChurningPods(t *testing.T) {
 			page := pages.Add(1)
 			var b bytes.Buffer
 			for i := range 9_900 {
-				fmt.Fprintf(&b, "a{p=\"%d\",i=\"%d\"} 1\n", page, i)
+				_, _ = fmt.Fprintf(&b, "a{p=\"%d\",i=\"%d\"} 1\n", page, i)
 			}
 			_, _ = rw.Write(b.Bytes())
 		})

@@ -2,7 +2,11 @@ package store
 
 // The self-metrics.
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // Values of the label reason of tachometer_store_rejected_total.
 const (
@@ -36,7 +40,8 @@ func newMetrics(s *Store, r prometheus.Registerer) metrics {
 	if r == nil {
 		return m
 	}
-	r.MustRegister(rejected, m.droppedSeries, m.evictedSeries, newNamespaceUsageCollector(s),
+	series, bytes := newNamespaceUsageGauges(s)
+	r.MustRegister(rejected, m.droppedSeries, m.evictedSeries, series, bytes,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "tachometer_store_series",
 			Help: "Series in the store.",
@@ -56,32 +61,35 @@ func newMetrics(s *Store, r prometheus.Registerer) metrics {
 // shownNamespaces bounds the namespaces in the self-metrics.
 const shownNamespaces = 10
 
-// namespaceUsageCollector shows what the namespaces with the most hold.
-type namespaceUsageCollector struct {
-	store         *Store
-	series, bytes *prometheus.Desc
+// namespaceUsageGauge shows what the namespaces with the most hold, as of each reading.
+type namespaceUsageGauge struct {
+	*prometheus.GaugeVec
+	store *Store
+	value func(NamespaceUsage) int64
+	mu    sync.Mutex // held while the values are set and read
 }
 
-func newNamespaceUsageCollector(s *Store) *namespaceUsageCollector {
-	return &namespaceUsageCollector{
-		store: s,
-		series: prometheus.NewDesc("tachometer_store_namespace_series",
-			"Series in the store by namespace, of the ten namespaces with the most memory.", []string{"namespace"}, nil),
-		bytes: prometheus.NewDesc("tachometer_store_namespace_bytes",
-			"Memory that the series of a namespace take from the budget, of the ten namespaces with the most.", []string{"namespace"}, nil),
-	}
-}
-
-// Describe sends the descriptions.
-func (c *namespaceUsageCollector) Describe(descs chan<- *prometheus.Desc) {
-	descs <- c.series
-	descs <- c.bytes
+// newNamespaceUsageGauges returns the gauges of series and of bytes.
+func newNamespaceUsageGauges(s *Store) (series, bytes *namespaceUsageGauge) {
+	label := []string{"namespace"}
+	series = &namespaceUsageGauge{store: s, value: func(u NamespaceUsage) int64 { return u.Series }, GaugeVec: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "tachometer_store_namespace_series",
+		Help: "Series in the store by namespace, of the ten namespaces with the most memory.",
+	}, label)}
+	bytes = &namespaceUsageGauge{store: s, value: func(u NamespaceUsage) int64 { return u.Bytes }, GaugeVec: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "tachometer_store_namespace_bytes",
+		Help: "Memory that the series of a namespace take from the budget, of the ten namespaces with the most.",
+	}, label)}
+	return series, bytes
 }
 
 // Collect sends the values.
-func (c *namespaceUsageCollector) Collect(values chan<- prometheus.Metric) {
-	for _, u := range c.store.TopNamespaces(shownNamespaces) {
-		values <- prometheus.MustNewConstMetric(c.series, prometheus.GaugeValue, float64(u.Series), u.Namespace)
-		values <- prometheus.MustNewConstMetric(c.bytes, prometheus.GaugeValue, float64(u.Bytes), u.Namespace)
+func (g *namespaceUsageGauge) Collect(values chan<- prometheus.Metric) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.Reset()
+	for _, u := range g.store.TopNamespaces(shownNamespaces) {
+		g.WithLabelValues(u.Namespace).Set(float64(g.value(u)))
 	}
+	g.GaugeVec.Collect(values)
 }
