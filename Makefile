@@ -10,7 +10,7 @@ SUITES := ./integration/... ./e2e/...
 TEST_UNITS = $(filter-out $(MODULE)/test/integration% $(MODULE)/test/e2e%,$(shell go -C test list ./...))
 
 .DEFAULT_GOAL := help
-.PHONY: help build check fmt lint unit verify update test e2e cluster-test charts kubernetes truth bench bench-cluster demo demo-sale demo-down images release deps clean chaos
+.PHONY: help build check fmt lint unit verify update test e2e cluster-test charts kubernetes truth bench bench-cluster demo demo-sale demo-down images release deps clean chaos fuzz
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,10 @@ lint: ## golangci-lint, pinned in test/tools/go.mod
 unit: ## tests that need nothing but Go, with the race detector
 	go test -race -timeout 10m ./...
 	go -C test test -race -timeout 10m $(TEST_UNITS)
+
+FUZZTIME ?= 20s
+fuzz: ## every Fuzz function, one after the other, each for FUZZTIME; `make unit` plays their seeds only
+	FUZZTIME=$(FUZZTIME) test/fuzz.sh
 
 verify: ## fail where something generated is out of date: golden files, module files, addresses
 	test/verify.sh

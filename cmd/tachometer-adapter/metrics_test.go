@@ -61,7 +61,9 @@ func kindOf(c prometheus.Collector) string {
 	switch c := c.(type) {
 	case *prometheus.CounterVec:
 		return "counter"
-	case *prometheus.GaugeVec:
+	case interface { // a GaugeVec, or a collector made of one
+		WithLabelValues(labels ...string) prometheus.Gauge
+	}:
 		return "gauge"
 	case *prometheus.HistogramVec:
 		return "histogram"

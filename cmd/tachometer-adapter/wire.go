@@ -212,14 +212,15 @@ func (a *adapter) applyAdapterProgramConfig(next *parsedConfig) error {
 }
 
 func newAdapterProgramStoreOptions(cfg *config.Config) store.Options {
-	return store.Options{Retention: query.Retention(cfg.MaxWindow, cfg.Scrape.Interval), MaxSeries: cfg.Scrape.MaxSeries}
+	return store.Options{Retention: query.Retention(cfg.MaxWindow, cfg.Scrape.Interval), MaxSeries: cfg.Scrape.MaxSeries, MaxBytes: cfg.Scrape.MaxStoreBytes}
 }
 
 func newAdapterProgramScrapeOptions(cfg *config.Config) scrape.Options {
 	return scrape.Options{
 		Interval: cfg.Scrape.Interval, Timeout: cfg.Scrape.Timeout, MaxPageBytes: cfg.Scrape.MaxPageBytes,
-		MaxSamples: cfg.Scrape.MaxSamples, MaxLabels: cfg.Scrape.MaxLabels, MaxConcurrent: cfg.Scrape.MaxConcurrent,
-		Retention: query.Retention(cfg.MaxWindow, cfg.Scrape.Interval),
+		MaxSamples: cfg.Scrape.MaxSamples, MaxLabels: cfg.Scrape.MaxLabels, MaxLabelBytes: int(cfg.Scrape.MaxLabelBytes),
+		MaxConcurrent: cfg.Scrape.MaxConcurrent,
+		Retention:     query.Retention(cfg.MaxWindow, cfg.Scrape.Interval),
 	}
 }
 

@@ -53,8 +53,12 @@ type Scrape struct {
 	MaxSamples int
 	// MaxLabels bounds the labels of a series.
 	MaxLabels int
+	// MaxLabelBytes bounds the labels of a series, names and values together.
+	MaxLabelBytes int64
 	// MaxSeries bounds the series of the whole store.
 	MaxSeries int
+	// MaxStoreBytes bounds the memory of the series.
+	MaxStoreBytes int64
 	// MaxConcurrent bounds the scrapes in progress.
 	MaxConcurrent int
 }

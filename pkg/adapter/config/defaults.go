@@ -19,8 +19,12 @@ func Default() Config {
 			MaxSamples: 10_000,
 			// Go services use under ten; the adapter adds three.
 			MaxLabels: 64,
-			// About 1 KiB a series with a minute of samples every 2 s: at most 200 MiB.
+			// Labels of real series have some 200 bytes; a value of 2 KiB is a text, not a label.
+			MaxLabelBytes: 2 << 10,
+			// Some 1 KiB a series with a minute of samples every 2 s.
 			MaxSeries: 200_000,
+			// Less than half of the container's 512 MiB, for the requests and the garbage collector.
+			MaxStoreBytes: 192 << 20,
 			// Twice the need of 1,000 targets of 50 ms each at an interval of 2 s.
 			MaxConcurrent: 64,
 		},

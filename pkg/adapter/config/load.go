@@ -78,7 +78,9 @@ func (d *adapterConfigDecoder) decodeAdapterConfigScrape(path string, n *yaml.No
 		"maxPageBytes":  d.Bytes(&s.MaxPageBytes, 1<<10, 1<<30),
 		"maxSamples":    d.Integer(&s.MaxSamples, 1, 10_000_000),
 		"maxLabels":     d.Integer(&s.MaxLabels, 4, 1024), // at least __name__, namespace, pod, node
+		"maxLabelBytes": d.Bytes(&s.MaxLabelBytes, 128, 16<<10),
 		"maxSeries":     d.Integer(&s.MaxSeries, 1, 10_000_000),
+		"maxStoreBytes": d.Bytes(&s.MaxStoreBytes, 1<<20, 1<<40),
 		"maxConcurrent": d.Integer(&s.MaxConcurrent, 1, 10_000),
 	})
 }

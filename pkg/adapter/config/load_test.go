@@ -87,7 +87,7 @@ func TestDefault(t *testing.T) {
 	want := Config{
 		Scrape: Scrape{
 			Interval: 2 * time.Second, Timeout: 2 * time.Second, MaxPageBytes: 16 << 20,
-			MaxSamples: 10_000, MaxLabels: 64, MaxSeries: 200_000, MaxConcurrent: 64,
+			MaxSamples: 10_000, MaxLabels: 64, MaxLabelBytes: 2 << 10, MaxSeries: 200_000, MaxStoreBytes: 192 << 20, MaxConcurrent: 64,
 		},
 		MaxAge: 10 * time.Second, MaxWindow: time.Minute,
 	}
@@ -111,7 +111,7 @@ func TestLoadFull(t *testing.T) {
 	want := &Config{
 		Scrape: Scrape{
 			Interval: 5 * time.Second, Timeout: 1500 * time.Millisecond, MaxPageBytes: 4 << 20,
-			MaxSamples: 500, MaxLabels: 32, MaxSeries: 1000, MaxConcurrent: 8,
+			MaxSamples: 500, MaxLabels: 32, MaxLabelBytes: 1 << 10, MaxSeries: 1000, MaxStoreBytes: 64 << 20, MaxConcurrent: 8,
 		},
 		MaxAge: 20 * time.Second, MaxWindow: 2 * time.Minute,
 		Backends: []Backend{

@@ -6,10 +6,11 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/netcause"
 )
 
 // ErrorKind is the reason of a rejected page or family, in one word: a label value of the self-metrics.
@@ -27,6 +28,9 @@ const (
 	KindTooManySamples ErrorKind = "too_many_samples" // more wanted samples than PageOptions.MaxSamples
 	KindTooManyLabels  ErrorKind = "too_many_labels"  // a wanted series has more labels than PageOptions.MaxLabels
 	KindTooLong        ErrorKind = "too_long"         // a wanted line is longer than 16 KiB
+	KindLabelsTooLong  ErrorKind = "labels_too_long"  // a wanted series has more label bytes than PageOptions.MaxLabelBytes
+	KindNoRoom         ErrorKind = "no_room"          // PageOptions.Reserve has no memory for a wanted series
+	KindChurn          ErrorKind = "churn"            // the caller counted too many new series on the last pages
 	KindFuture         ErrorKind = "future"           // a wanted sample's timestamp lies in the future
 )
 
@@ -34,7 +38,7 @@ const (
 func ErrorKinds() []ErrorKind {
 	return []ErrorKind{
 		KindNotMetrics, KindEncoding, KindTooLarge, KindTruncated, KindSyntax, KindNotUTF8, KindDuplicate,
-		KindTooManySamples, KindTooManyLabels, KindTooLong, KindFuture,
+		KindTooManySamples, KindTooManyLabels, KindTooLong, KindLabelsTooLong, KindNoRoom, KindChurn, KindFuture,
 	}
 }
 
@@ -55,16 +59,8 @@ func newExpositionError(k ErrorKind, format string, args ...any) *Error {
 // maxDetailBytes bounds the bytes of a page in an error message: the status of an HPA shows the message.
 const maxDetailBytes = 120
 
-func shortenExpositionDetail(s string) string {
-	if len(s) <= maxDetailBytes {
-		return s
-	}
-	cut := maxDetailBytes
-	for cut > 0 && !utf8.RuneStart(s[cut]) {
-		cut--
-	}
-	return s[:cut] + "…"
-}
+// shortenExpositionDetail returns text of a page as it may stand in an error.
+func shortenExpositionDetail(s string) string { return netcause.Clip(s, maxDetailBytes) }
 
 // formatExpositionSeries returns a series as a text for people, with braces only if it has labels.
 func formatExpositionSeries(l labels.Labels) string {

@@ -67,6 +67,11 @@ type PageOptions struct {
 	Ranks []int
 	// MaxLabels bounds the labels of a wanted series, without its name.
 	MaxLabels int
+	// MaxLabelBytes bounds the names and values of the labels of a wanted series, together.
+	MaxLabelBytes int
+	// Reserve takes the bytes of a series that the parser has to remember from a budget, or gives them back if bytes is negative. Its
+	// error refuses the family. The parser calls it for series that it has not seen before. nil: no budget.
+	Reserve func(bytes int64) error
 	// Complete reports that the transport knows the end of the body. The last line then needs no line break.
 	Complete bool
 	// Now is the time of samples without a timestamp.

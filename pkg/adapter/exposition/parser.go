@@ -62,6 +62,9 @@ func NewParser(own labels.Labels) *Parser {
 	return &Parser{cache: newExpositionSeriesCache(own)}
 }
 
+// OwnLabels returns the labels that the parser adds to every series.
+func (p *Parser) OwnLabels() labels.Labels { return p.cache.ownLabels }
+
 // Parse reads a whole page. An error is an *Error and leaves AliveSeries unchanged.
 func (p *Parser) Parse(page PageOptions, body []byte) (ParsedPage, error) {
 	p.BeginPage(page)
@@ -83,7 +86,7 @@ func (p *Parser) BeginPage(page PageOptions) {
 	p.samples, p.acceptedCount, p.refusedCount = p.samples[:0], 0, 0
 	p.families = slices.Grow(p.families[:0], len(p.options.Families.Names()))[:len(p.options.Families.Names())]
 	clear(p.families)
-	p.cache.startExpositionPage(page.MaxSamples)
+	p.cache.startExpositionPage(page)
 }
 
 // Write reads the next piece of the page, and keeps no part of the slice. An error is an *Error: the page is rejected, and the
@@ -153,6 +156,7 @@ func (p *Parser) EndPage() (ParsedPage, error) {
 	}
 	p.trimExpositionLineBuffers()
 	if p.err != nil {
+		p.cache.forgetSeriesOffExposition()
 		return ParsedPage{}, p.err
 	}
 	return p.acceptExpositionPage(), nil
@@ -166,6 +170,14 @@ func (p *Parser) AbandonPage() {
 
 // AliveSeries returns the series of the last accepted page. The slice is valid until the next page is accepted.
 func (p *Parser) AliveSeries() []*Series { return p.aliveSeries }
+
+// Release gives all memory of the series back to the budget of PageOptions.Reserve. The parser must not be used after it.
+func (p *Parser) Release() {
+	if p.cache.reservedBytes > 0 && p.cache.reserve != nil {
+		_ = p.cache.reserve(-p.cache.reservedBytes) // giving back does not fail
+		p.cache.reservedBytes = 0
+	}
+}
 
 // EndSeries ends the series of the last page as of at, in milliseconds: nothing exposes them any more. It returns them; the
 // slice is valid until the next page. Of series that ended before, it knows that they were still away. A counter that comes

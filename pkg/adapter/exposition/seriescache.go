@@ -5,6 +5,7 @@ package exposition
 import (
 	"errors"
 	"fmt"
+	"hash/maphash"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
@@ -14,33 +15,47 @@ import (
 // new parsing of its labels, no more.
 const forgetAfterPages = 16
 
-// seriesCache holds the series of a target by their bytes on the page. Pages of a program write a series the same way every
-// time. Several ways to write a series all lead to the same Series.
+// seriesOverheadBytes is the memory that the parser needs for a series besides its labels: the Series itself, its two map entries,
+// and its sample.
+const seriesOverheadBytes = 300
+
+// seriesCache holds the series of a target by a hash of their bytes on the page: the bytes themselves would take as much memory as the
+// labels once more. Pages of a program write a series the same way every time. Several ways to write a series all lead to the same
+// Series. The hash has 64 bits and a seed of its own: among 10,000 series, one new series in 10^15 would hit another.
 type seriesCache struct {
 	ownLabels labels.Labels
 
-	byBytes     map[string]*Series
+	seed        maphash.Seed
+	byBytes     map[uint64]*Series
 	byHash      map[uint64]*Series // chained by nextSameHash
 	seriesCount int                // series in byHash
 	maxSeries   int                // limit of the series on a page; 0: no limit
 	pageNumber  uint64             // number of the page being read
+
+	maxLabelBytes int               // limit of the labels of a series; 0: no limit
+	reserve       func(int64) error // of PageOptions.Reserve; nil: nobody counts
+	reservedBytes int64             // taken from reserve so far
 }
 
 func newExpositionSeriesCache(own labels.Labels) seriesCache {
 	return seriesCache{
 		ownLabels: own,
-		byBytes:   map[string]*Series{},
+		seed:      maphash.MakeSeed(),
+		byBytes:   map[uint64]*Series{},
 		byHash:    map[uint64]*Series{},
 	}
 }
 
-func (c *seriesCache) startExpositionPage(limit int) {
+func (c *seriesCache) startExpositionPage(page PageOptions) {
 	c.pageNumber++
-	c.maxSeries = limit
+	c.maxSeries, c.maxLabelBytes = page.MaxSamples, page.MaxLabelBytes
+	c.reserve = page.Reserve
 }
 
 // findSeriesByExpositionBytes returns the series written as b, or nil.
-func (c *seriesCache) findSeriesByExpositionBytes(b []byte) *Series { return c.byBytes[string(b)] }
+func (c *seriesCache) findSeriesByExpositionBytes(b []byte) *Series {
+	return c.byBytes[maphash.Bytes(c.seed, b)]
+}
 
 // markOnExpositionPage marks the series as present on the page. It returns false if the series was marked before.
 func (c *seriesCache) markOnExpositionPage(s *Series) bool {
@@ -60,6 +75,9 @@ func (c *seriesCache) addExpositionSeries(d decodedSample) (*Series, error) {
 	if err != nil {
 		return nil, err
 	}
+	if size := l.ByteSize(); c.maxLabelBytes > 0 && size > uint64(c.maxLabelBytes) {
+		return nil, newExpositionError(KindLabelsTooLong, "labels of %s longer than %s", formatExpositionSeries(l), formatExpositionSize(int64(c.maxLabelBytes)))
+	}
 	c.makeExpositionSeriesRoom()
 	hash := l.Hash()
 	s := c.byHash[hash]
@@ -67,12 +85,36 @@ func (c *seriesCache) addExpositionSeries(d decodedSample) (*Series, error) {
 		s = s.nextSameHash
 	}
 	if s == nil {
+		if err := c.reserveExpositionSeries(l); err != nil {
+			return nil, err
+		}
 		s = &Series{Labels: l, nextSameHash: c.byHash[hash]}
 		c.byHash[hash] = s
 		c.seriesCount++
 	}
-	c.byBytes[string(d.series)] = s
+	c.byBytes[maphash.Bytes(c.seed, d.series)] = s
 	return s, nil
+}
+
+// reserveExpositionSeries takes the memory of a series from the budget. Its error is a reason to refuse the family.
+func (c *seriesCache) reserveExpositionSeries(l labels.Labels) error {
+	if c.reserve == nil {
+		return nil
+	}
+	bytes := seriesOverheadBytes + int64(l.ByteSize())
+	if err := c.reserve(bytes); err != nil {
+		return newExpositionError(KindNoRoom, "%s", err.Error())
+	}
+	c.reservedBytes += bytes
+	return nil
+}
+
+// releaseExpositionSeries gives the memory of a forgotten series back to the budget.
+func (c *seriesCache) releaseExpositionSeries(s *Series) {
+	if bytes := seriesOverheadBytes + int64(s.Labels.ByteSize()); c.reserve != nil && c.reservedBytes >= bytes {
+		c.reservedBytes -= bytes
+		_ = c.reserve(-bytes) // giving back does not fail
+	}
 }
 
 // makeExpositionSeriesRoom keeps both maps within a few times the limit for any page, even with other series each time, or with the same series
@@ -130,6 +172,7 @@ func (c *seriesCache) forgetSeriesUnseenOnExposition(pages uint64) {
 			next := s.nextSameHash
 			if old(s) {
 				c.seriesCount--
+				c.releaseExpositionSeries(s)
 				dropped = true
 			} else {
 				s.nextSameHash, keep = keep, s

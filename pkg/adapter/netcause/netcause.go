@@ -1,4 +1,5 @@
-// Package netcause words the causes of failed HTTP requests, without addresses or secrets, for the status of an HPA.
+// Package netcause words the causes of failed HTTP requests for the status of an HPA: without addresses or secrets, and with the
+// text of other programs made harmless.
 package netcause
 
 import (
@@ -58,12 +59,4 @@ func Innermost(err error) error {
 		err = inner
 	}
 	return err
-}
-
-// Clip cuts text of another program to maxBytes and marks the cut.
-func Clip(text string, maxBytes int) string {
-	if len(text) <= maxBytes {
-		return text
-	}
-	return strings.ToValidUTF8(text[:maxBytes], "") + "…"
 }

@@ -3,6 +3,7 @@ package scrape
 // The way of a page's samples into the appender: a family as a whole, or not at all.
 
 import (
+	"cmp"
 	"maps"
 	"math"
 	"slices"
@@ -17,7 +18,8 @@ import (
 // appendScrapedPage appends the samples of a page and ends the series that the page no longer has. It returns the reason of each refused
 // family, by its index, or nil; and whether the appender refused one. A part of a family would be served as the whole of it: if
 // the appender has no room for a family, all of its series end, and stay so until a page fits.
-func (m *Manager) appendScrapedPage(l *scrapeLoop, families *exposition.Families, r exposition.ParsedPage) (refused []error, noRoom bool) {
+func (m *Manager) appendScrapedPage(j *scrapeJob, r exposition.ParsedPage) (refused []error, noRoom bool) {
+	l, families := j.loop, j.endpoint.families
 	refuse := func(family int, err error) {
 		if refused == nil {
 			refused = make([]error, len(r.Families))
@@ -31,7 +33,7 @@ func (m *Manager) appendScrapedPage(l *scrapeLoop, families *exposition.Families
 			refuse(i, f.Err)
 		}
 	}
-	for family, err := range m.createScrapedSeries(r) {
+	for family, err := range m.createScrapedSeries(j, r) {
 		noRoom = true
 		refuse(family, err)
 	}
@@ -67,8 +69,8 @@ func (m *Manager) appendScrapedPage(l *scrapeLoop, families *exposition.Families
 }
 
 // createScrapedSeries makes the series of a page that have no reference so far. It returns the error of each family for which the
-// appender has no room.
-func (m *Manager) createScrapedSeries(r exposition.ParsedPage) map[int]error {
+// appender has no room, or that has too many new series.
+func (m *Manager) createScrapedSeries(j *scrapeJob, r exposition.ParsedPage) map[int]error {
 	var created map[int][]*exposition.Series
 	for _, s := range r.Samples {
 		if s.Series.Ref == 0 {
@@ -80,13 +82,17 @@ func (m *Manager) createScrapedSeries(r exposition.ParsedPage) map[int]error {
 		}
 	}
 	var failed map[int]error
-	for _, family := range slices.Sorted(maps.Keys(created)) { // in order: a full store must not choose at random
+	for _, family := range sortScrapedFamiliesByRank(created, j.ranks) {
 		series := created[family]
 		lsets := make([]labels.Labels, len(series))
 		for i, s := range series {
 			lsets[i] = s.Labels
 		}
-		refs, err := m.appender.Create(r.Time, lsets)
+		err := j.loop.newSeries.checkScrapedSeriesChurn(r.Time, len(series), j.opts)
+		var refs []uint64
+		if err == nil {
+			refs, err = m.appender.Create(r.Time, lsets)
+		}
 		if err != nil {
 			if failed == nil {
 				failed = map[int]error{}
@@ -97,8 +103,21 @@ func (m *Manager) createScrapedSeries(r exposition.ParsedPage) map[int]error {
 		for i, s := range series {
 			s.Ref = refs[i]
 		}
+		j.loop.newSeries.addNewScrapedSeries(r.Time, len(series))
 	}
 	return failed
+}
+
+// sortScrapedFamiliesByRank returns the families in the order in which they get room: by rank, the demands of autoscalers first.
+func sortScrapedFamiliesByRank(created map[int][]*exposition.Series, ranks []int) []int {
+	families := slices.Sorted(maps.Keys(created)) // a full store must not choose at random
+	slices.SortStableFunc(families, func(a, b int) int {
+		if max(a, b) >= len(ranks) {
+			return 0
+		}
+		return cmp.Compare(ranks[a], ranks[b])
+	})
+	return families
 }
 
 // appendScrapedBeginning appends a sample from before a page. It is an improvement: where the series goes on from an earlier target,

@@ -73,6 +73,8 @@ func (discardingAppender) Create(_ int64, lsets []labels.Labels) ([]uint64, erro
 	return make([]uint64, len(lsets)), nil
 }
 
+func (discardingAppender) Reserve(string, int64) error { return nil }
+
 func (discardingAppender) Append(uint64, labels.Labels, int64, float64) (uint64, error) {
 	return 1, nil
 }

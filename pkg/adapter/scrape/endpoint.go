@@ -51,7 +51,7 @@ func newScrapeEndpoint(address string, families *exposition.Families) *targetEnd
 		e.urlErr = errInvalidURL
 		return e
 	}
-	e.loggedURL = u.Scheme + "://" + u.Host + u.Path
+	e.loggedURL = u.Scheme + "://" + u.Host + u.EscapedPath()
 	e.dialAddress = plainHTTPScrapeAddress(u)
 	e.useScrapeURL(u)
 	return e

@@ -19,6 +19,9 @@ import (
 // maxCauseBytes bounds a text from another program.
 const maxCauseBytes = 100
 
+// maxRefusalBytes bounds the reason of a refused family: a sentence of the store with the name of a namespace.
+const maxRefusalBytes = 200
+
 var errInvalidURL = errors.New("invalid URL")
 
 // statusError is a response with a status other than 200.
@@ -32,7 +35,7 @@ func newScrapeStatusError(code int, location string) *statusError {
 	e := &statusError{code: code}
 	if u, err := url.Parse(location); code/100 == 3 && err == nil {
 		e.location = location
-		e.redirectTo = strings.TrimPrefix(u.Scheme+"://"+u.Host+u.Path, "://")
+		e.redirectTo = strings.TrimPrefix(u.Scheme+"://"+u.Host+u.EscapedPath(), "://")
 	}
 	return e
 }
@@ -60,11 +63,12 @@ const (
 	outcomeStatus        = "http_status"
 	outcomePageRejected  = "page_rejected"
 	outcomeStoreRejected = "store_rejected"
+	outcomePanic         = "panic"
 	outcomeOther         = "other"
 )
 
 func scrapeOutcomeLabels() []string {
-	return []string{outcomeSuccess, outcomeTimeout, outcomeConnect, outcomeTLS, outcomeStatus, outcomePageRejected, outcomeStoreRejected, outcomeOther}
+	return []string{outcomeSuccess, outcomeTimeout, outcomeConnect, outcomeTLS, outcomeStatus, outcomePageRejected, outcomeStoreRejected, outcomePanic, outcomeOther}
 }
 
 // classifyScrapeOutcome returns the cause of a scrape's outcome.
@@ -87,7 +91,7 @@ func describeScrapeRefusal(err error) string {
 	if errors.As(err, &page) {
 		return page.Detail
 	}
-	return netcause.Clip(err.Error(), maxCauseBytes)
+	return netcause.Clip(err.Error(), maxRefusalBytes)
 }
 
 // isScrapeConnectionRefused reports whether nothing listens at a target's address.
@@ -101,6 +105,8 @@ func classifyScrapeFetchError(err error, timeout time.Duration) failureCause {
 	switch {
 	case errors.As(err, &page):
 		return failureCause{outcomePageRejected, page.Detail}
+	case errors.Is(err, errScrapePanic):
+		return failureCause{outcomePanic, errScrapePanic.Error()}
 	case errors.As(err, &status):
 		return failureCause{outcomeStatus, status.Error()}
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT):

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -146,6 +147,12 @@ func (p *fakePage) setDelay(d time.Duration) {
 	p.delay = d
 }
 
+func (p *fakePage) currentDelay() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.delay
+}
+
 func (p *fakePage) setCutOff(cut bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -164,12 +171,14 @@ func (d *dyingTarget) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // recordingAppender keeps all samples, and rejects a sample that is not newer than the last of its series.
 type recordingAppender struct {
-	mu     sync.Mutex
-	series []string
-	refs   map[string]uint64
-	points map[string][]recordedPoint
-	reject error
-	limit  int // of the series; 0: no limit
+	mu       sync.Mutex
+	series   []string
+	refs     map[string]uint64
+	points   map[string][]recordedPoint
+	reject   error
+	limit    int // of the series; 0: no limit
+	reserved atomic.Int64
+	panics   string // Append panics at samples of this pod
 }
 
 type recordedPoint struct {
@@ -186,6 +195,9 @@ func (r *recordingAppender) Append(ref uint64, l labels.Labels, t int64, v float
 	defer r.mu.Unlock()
 	if r.reject != nil {
 		return 0, r.reject
+	}
+	if r.panics != "" && l.Get("pod") == r.panics {
+		panic("a bug in the way of a sample")
 	}
 	var name string
 	if ref == 0 {
@@ -230,6 +242,12 @@ func (r *recordingAppender) Create(_ int64, lsets []labels.Labels) ([]uint64, er
 		}
 	}
 	return refs, nil
+}
+
+// Reserve counts what parsers hold.
+func (r *recordingAppender) Reserve(_ string, bytes int64) error {
+	r.reserved.Add(bytes)
+	return nil
 }
 
 // pointsOfSeries returns the points of the only series with all parts in its labels.

@@ -21,6 +21,7 @@ type metrics struct {
 	rejectedSamples prometheus.Counter
 	staleMarkers    prometheus.Counter
 	missedScrapes   prometheus.Counter
+	panics          prometheus.Counter
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -67,6 +68,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		missedScrapes: f.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_scrape_missed_total",
 			Help: "Scrapes skipped because the previous scrape of the target was still under way at their due time.",
+		}),
+		panics: f.NewCounter(prometheus.CounterOpts{
+			Name: "tachometer_scrape_panics_total",
+			Help: "Scrapes that panicked: each a bug in this program that a page has found. The panic ends that scrape alone.",
 		}),
 	}
 	for _, o := range scrapeOutcomeLabels() {

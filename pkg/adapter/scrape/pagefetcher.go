@@ -132,7 +132,9 @@ func (f *pageFetcher) probeEscapedScrapeNames(ctx context.Context, l *scrapeLoop
 	}
 	e.probeAfter = now.Add(namesRetry)
 	page.FindBeginnings = false
-	probed, _, err := f.requestScrapePage(ctx, l, e, e.newWholePageScrapeRequest(!e.escaped), exposition.NewParser(labels.EmptyLabels()), page)
+	p := exposition.NewParser(labels.EmptyLabels())
+	defer p.Release()
+	probed, _, err := f.requestScrapePage(ctx, l, e, e.newWholePageScrapeRequest(!e.escaped), p, page)
 	if err != nil {
 		return
 	}

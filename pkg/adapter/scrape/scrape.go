@@ -31,8 +31,11 @@ type Appender interface {
 	// concerns this sample alone. Append must not block.
 	Append(ref uint64, lset labels.Labels, t int64, v float64) (uint64, error)
 	// Create returns the references of series with the labels lsets, and makes the missing series, all of them or none with
-	// an error. t is the time of their first samples. It keeps no part of the labels, and must not block.
+	// an error. t is the time of their first samples. It may keep the labels, which never change, and must not block.
 	Create(t int64, lsets []labels.Labels) ([]uint64, error)
+	// Reserve takes memory for the series of a namespace that a parser remembers, or gives it back if bytes is negative. An error
+	// means that there is no room.
+	Reserve(namespace string, bytes int64) error
 }
 
 // Options are the settings of a Manager, for New and for Reconfigure. A zero value means the default.
@@ -43,14 +46,18 @@ type Options struct {
 	Timeout time.Duration
 	// MaxPageBytes bounds a page. Default 16 MiB: no sane page is larger. The scraper never holds a page in memory.
 	MaxPageBytes int64
-	// MaxSamples bounds the demanded samples of a page. Default 10,000.
+	// MaxSamples bounds the demanded samples of a page. Default 10,000. A target may have twice as many new series within the
+	// retention, so that at most twice as many ended series of it are in memory.
 	MaxSamples int
 	// MaxLabels bounds the labels of a series. Default 64.
 	MaxLabels int
+	// MaxLabelBytes bounds the labels of a series, names and values together. Default 2 KiB.
+	MaxLabelBytes int
 	// Retention is how long the appender keeps samples. The start of a container further back is of no use, and a series that
 	// a steady target did not show for as long does not exist. Default 90s.
 	Retention time.Duration
-	// MaxConcurrent bounds the concurrent scrapes. Default 64: a scrape takes milliseconds and mostly waits. Four times as
+	// MaxConcurrent bounds the concurrent scrapes. Default 64: a scrape takes milliseconds and mostly waits. A namespace gets at most
+	// three quarters of the places, and fewer the more others scrape. Four times as
 	// many further scrapes may wait for slow or silent targets: they cost no CPU, but would take the places of the others.
 	MaxConcurrent int
 
@@ -84,6 +91,9 @@ func (o Options) withDefaults() Options {
 	if o.MaxLabels <= 0 {
 		o.MaxLabels = 64
 	}
+	if o.MaxLabelBytes <= 0 {
+		o.MaxLabelBytes = 2 << 10
+	}
 	if o.Retention <= 0 {
 		o.Retention = 90 * time.Second
 	}
@@ -112,15 +122,18 @@ type Manager struct {
 	retiring       map[metric.Object]*scrapeLoop // no longer a target, but still in a scrape
 	families       map[string]*exposition.Families
 	ages           demandAges
-	dueLoops       loopQueue            // loops that wait for their due time
-	readyLoops     [2]fifo[*scrapeLoop] // loops that wait for a free place, by lane
-	running        [2]int               // scrapes under way, by lane
-	idleWorkers    []scrapeWorker       // workers without a job; the last gets the next job
-	stopped        bool                 // Run is ending
-	fastJobs       fifo[*scrapeJob]     // scrapes in the fast lane, by start; some have ended
-	firstRoundLeft int                  // targets of the first SetTargets without a scrape so far
-	targetsSet     bool                 // SetTargets was called
-	lastTick       time.Time            // when the scheduler last ran
+	dueLoops       loopQueue                   // loops that wait for their due time
+	places         map[string]*namespacePlaces // by namespace
+	waiting        [2]fifo[*namespacePlaces]   // namespaces with loops that wait for a place, by lane
+	running        [2]int                      // scrapes under way, by lane
+	idleWorkers    []scrapeWorker              // workers without a job; the last gets the next job
+	stopped        bool                        // Run is ending
+	fastJobs       fifo[*scrapeJob]            // scrapes in the fast lane, by start; some have ended
+	heldJobs       []*scrapeJob                // long scrapes in the fast lane without a place in the slow lane
+	firstRoundLeft int                         // targets of the first SetTargets without a scrape so far
+	targetsSet     bool                        // SetTargets was called
+	lastTick       time.Time                   // when the scheduler last ran
+	panicLogged    time.Time                   // when the stack of a panic was last logged
 }
 
 // New returns a manager without targets. It starts no goroutine: see Run.
@@ -137,6 +150,7 @@ func New(appender Appender, opts Options) *Manager {
 		loops:    map[metric.Object]*scrapeLoop{},
 		retiring: map[metric.Object]*scrapeLoop{},
 		families: map[string]*exposition.Families{},
+		places:   map[string]*namespacePlaces{},
 	}
 }
 
@@ -175,7 +189,7 @@ func (m *Manager) startDueScrapes(ctx context.Context, now time.Time) time.Durat
 	m.lastTick = now
 	for m.dueLoops.Len() > 0 && !m.dueLoops[0].due.After(now) {
 		if l := m.dueLoops.popScrapeLoop(); !l.isScrapeLoopOver() {
-			m.readyLoops[l.lane].pushScrapeQueue(l)
+			m.awaitScrapePlace(l)
 		}
 	}
 	wait := m.changeScrapeLanes(now)
@@ -188,14 +202,12 @@ func (m *Manager) startDueScrapes(ctx context.Context, now time.Time) time.Durat
 	return max(0, wait)
 }
 
-// startNextScrape begins the scrape that has waited longest for a free place. It returns nil if no place is free or no scrape
-// waits. The caller holds m.mu.
+// startNextScrape begins the next waiting scrape: the namespaces take turns. It returns nil if no place is free or no scrape waits. The
+// caller holds m.mu.
 func (m *Manager) startNextScrape(now time.Time) *scrapeJob {
 	for _, lane := range [...]lane{fastLane, slowLane} {
-		for m.readyLoops[lane].scrapeQueueLength() > 0 && m.running[lane] < m.scrapeLaneCapacity(lane) {
-			if l := m.readyLoops[lane].popScrapeQueue(); !l.isScrapeLoopOver() {
-				return m.startScrape(l, now)
-			}
+		if l := m.nextReadyScrapeLoop(lane); l != nil {
+			return m.startScrape(l, now)
 		}
 	}
 	return nil
@@ -216,21 +228,19 @@ func (m *Manager) scrapeLaneCapacity(l lane) int {
 // fastScrapeLaneLimit returns the longest time of a scrape in the fast lane. A longer scrape waits for its target and costs no CPU.
 func fastScrapeLaneLimit(timeout time.Duration) time.Duration { return timeout / 8 }
 
-// changeScrapeLanes moves long scrapes from the fast lane to the slow lane, as far as places are free. It returns the time until its
-// next call is due. The caller holds m.mu.
+// changeScrapeLanes moves long scrapes from the fast lane to the slow lane, as far as their namespaces have places there. It returns
+// the time until its next call is due. The caller holds m.mu.
 func (m *Manager) changeScrapeLanes(now time.Time) time.Duration {
+	m.moveHeldScrapes()
 	for m.fastJobs.scrapeQueueLength() > 0 {
 		j := m.fastJobs.peekScrapeQueue()
 		if !j.ended {
-			if m.running[slowLane] >= m.scrapeLaneCapacity(slowLane) {
-				break
-			}
 			if left := fastScrapeLaneLimit(j.opts.Timeout) - now.Sub(j.started); left > 0 {
 				return min(maxSchedulerSleep, left)
 			}
-			m.running[fastLane]--
-			m.running[slowLane]++
-			j.lane = slowLane
+			if !m.moveLongScrape(j) {
+				m.heldJobs = append(m.heldJobs, j)
+			}
 		}
 		m.fastJobs.popScrapeQueue()
 	}

@@ -29,6 +29,7 @@ type scrapeLoop struct {
 	uid, node string
 	offset    scrapeOffset
 
+	places     *namespacePlaces // of its namespace; never changes
 	endpoint   *targetEndpoint
 	started    time.Time // when the container behind the endpoint started; zero: unknown
 	ending     bool      // the pod is being deleted
@@ -44,6 +45,8 @@ type scrapeLoop struct {
 	conn            http1.Conn          // owned by the scrape under way, else guarded by Manager.mu
 	parser          *exposition.Parser  // likewise; nil: the series have ended
 	predecessor     *scrapeLoop         // likewise; the loop of the pod's URL before, until the first scrape; nil: none
+	reserve         func(int64) error   // takes memory for the parser's series; nil: nobody counts; never changes
+	newSeries       seriesChurn         // owned like conn
 	newestSample    int64               // time of the newest appended sample, ms; likewise
 	refusedFamilies map[string]struct{} // families with ended series, for which the appender has no room; likewise
 }
@@ -100,6 +103,7 @@ type scrapeOutcome struct {
 	refused    []error                   // by family, why it has no sample: the page's fault, or the appender's; nil: none is refused
 	noRoom     bool                      // the appender refused a family
 	err        error                     // the fetch or the page failed
+	panicked   bool                      // a bug of this program ended the scrape
 	cancelled  bool                      // the end of Run or of the target ended the scrape: the result says nothing about the target
 }
 
@@ -110,6 +114,7 @@ func (m *Manager) startScrape(l *scrapeLoop, now time.Time) *scrapeJob {
 	j := &scrapeJob{
 		loop: l, endpoint: l.endpoint, ranks: l.endpoint.ranks, processStart: l.started, due: l.due, started: now, opts: m.opts, lane: l.lane,
 	}
+	l.places.running[j.lane]++
 	if m.running[j.lane]++; j.lane == fastLane {
 		m.fastJobs.pushScrapeQueue(j)
 	}
@@ -132,13 +137,14 @@ func (m *Manager) scrapeTarget(ctx context.Context, j *scrapeJob) scrapeOutcome 
 		Families: j.endpoint.families, Ranks: j.ranks, FindBeginnings: true,
 		Started: j.processStart, Oldest: m.clock.Now().Add(-min(j.opts.Retention, maxBeginningIntervals*j.opts.Interval)),
 		MaxBytes: j.opts.MaxPageBytes, MaxSamples: j.opts.MaxSamples, MaxLabels: j.opts.MaxLabels,
+		MaxLabelBytes: j.opts.MaxLabelBytes, Reserve: j.loop.reserve,
 	}
 	var r exposition.ParsedPage
 	r, o.bytes, o.err = m.fetcher.fetchScrapePage(ctx, j.loop, j.endpoint, page)
 	m.endScrapeLoopPredecessor(j.loop, m.clock.scrapeClockTimeAt(o.start).UnixMilli()-1)
 	if o.err == nil {
 		o.families = r.Families
-		o.refused, o.noRoom = m.appendScrapedPage(j.loop, j.endpoint.families, r)
+		o.refused, o.noRoom = m.appendScrapedPage(j, r)
 	}
 	o.end = time.Now()
 	o.cancelled = o.err != nil && (j.loop.inflight.WasInterrupted() || ctx.Err() != nil)
@@ -175,6 +181,10 @@ func (m *Manager) recordScrapeOutcome(j *scrapeJob, o scrapeOutcome) (before, af
 	defer m.mu.Unlock()
 	l.scraping, j.ended = false, true
 	m.running[j.lane]--
+	l.places.running[j.lane]--
+	if o.panicked {
+		m.renewPanickedScrapeLoop(l)
+	}
 	if l.retired {
 		m.finishRetiredScrapeLoop(l)
 		return "", "", false

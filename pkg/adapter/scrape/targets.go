@@ -37,7 +37,10 @@ func (m *Manager) SetTargets(targets []metric.Target) {
 				m.beginScrapeTargetEnd(l, now)
 			}
 		} else {
-			l = m.newSuccessorScrapeLoop(newScrapeLoop(t, families, computeScrapeOffset(key, m.seed)))
+			l = newScrapeLoop(t, families, computeScrapeOffset(key, m.seed))
+			l.places = m.scrapePlacesOf(key.Namespace)
+			l.reserve = func(bytes int64) error { return m.appender.Reserve(key.Namespace, bytes) }
+			m.succeedScrapeLoop(l)
 			added = append(added, l)
 		}
 		loops[key] = l
@@ -81,6 +84,7 @@ func (m *Manager) retireScrapeLoop(l *scrapeLoop) {
 	if !l.scraping {
 		m.endScrapeLoopPredecessor(l, m.clock.Now().UnixMilli())
 	}
+	m.leaveScrapePlaces(l)
 	m.markTargetScraped(l)
 	if l.scraping {
 		l.inflight.Interrupt()
@@ -106,24 +110,24 @@ func (m *Manager) finishRetiredScrapeLoop(l *scrapeLoop) {
 	}
 }
 
-// newSuccessorScrapeLoop lets a new loop take the place of another URL's loop of the same pod: the pod is known to have had the
+// succeedScrapeLoop lets a new loop take the place of another URL's loop of the same pod: the pod is known to have had the
 // families of that loop, whose series go on until the first scrape of the new loop.
-func (m *Manager) newSuccessorScrapeLoop(l *scrapeLoop) *scrapeLoop {
+func (m *Manager) succeedScrapeLoop(l *scrapeLoop) {
 	before := m.loops[l.key]
 	if before == nil || !l.succeedsScrapeLoop(before) {
-		return l
+		return
 	}
 	l.status = before.status.copyTargetStatus()
 	if before.scraping { // see finishRetiredScrapeLoop
-		return l
+		return
 	}
 	delete(m.loops, l.key)
 	before.retired = true
+	m.leaveScrapePlaces(before)
 	m.markTargetScraped(before)
 	m.endScrapeLoopPredecessor(before, m.clock.Now().UnixMilli())
 	before.conn.Close()
 	l.predecessor = before
-	return l
 }
 
 // succeedsScrapeLoop reports whether a loop scrapes another URL of the same pod, while it goes on.
@@ -203,5 +207,6 @@ func (m *Manager) endScrapeLoopSeries(l *scrapeLoop, at int64) {
 			m.appendScrapeStaleMarker(s, at)
 		}
 	}
+	l.parser.Release()
 	l.parser = nil
 }

@@ -26,7 +26,7 @@ func (m *Manager) assignScrapeJob(ctx context.Context, j *scrapeJob) {
 func (m *Manager) runScrapeWorker(ctx context.Context, w scrapeWorker) {
 	for j := range w {
 		for j != nil {
-			o := m.scrapeTarget(ctx, j)
+			o := m.scrapeTargetSafely(ctx, j)
 			m.finishScrape(ctx, j, o)
 			j = m.reassignScrapeWorker(w, o)
 		}
@@ -44,7 +44,7 @@ func (m *Manager) reassignScrapeWorker(w scrapeWorker, o scrapeOutcome) *scrapeJ
 	}
 	m.changeScrapeLanes(o.end) // first: else long scrapes would never leave the fast lane
 	if j := m.startNextScrape(o.end); j != nil {
-		if m.readyLoops[fastLane].scrapeQueueLength() > 0 && m.running[fastLane] < m.scrapeLaneCapacity(fastLane) {
+		if m.waiting[fastLane].scrapeQueueLength() > 0 && m.running[fastLane] < m.scrapeLaneCapacity(fastLane) {
 			m.wakeScrapeScheduler()
 		}
 		return j

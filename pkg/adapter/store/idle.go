@@ -53,32 +53,42 @@ func (s *Store) dropStoredSeries(idle []*memSeries, cutoff int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, old := range idle {
-		samples, ok := old.markStoredSeriesDropped(cutoff)
-		if !ok {
-			continue
+		if s.removeStoredSeries(old, cutoff) {
+			s.metrics.droppedSeries.Inc()
+			s.forgetEmptyStoreUsage(old.usage)
 		}
-		s.sampleCount.Add(-int64(samples))
-		s.metrics.droppedSeries.Inc()
-		s.index.removeFromStoreIndex(old)
-		s.removeFromStoreHash(old)
-		slot := uint32(old.ref)
-		s.slots[slot] = nil
-		s.freeSlots = append(s.freeSlots, slot)
-		s.seriesCount--
 	}
 }
 
+// removeStoredSeries removes a series without a sample since cutoff, and reports whether it did. The caller holds s.mu.
+func (s *Store) removeStoredSeries(old *memSeries, cutoff int64) bool {
+	samples, chunks, ok := old.markStoredSeriesDropped(cutoff)
+	if !ok {
+		return false
+	}
+	s.sampleCount.Add(-int64(samples))
+	s.index.removeFromStoreIndex(old)
+	s.removeFromStoreHash(old)
+	slot := uint32(old.ref)
+	s.slots[slot] = nil
+	s.freeSlots = append(s.freeSlots, slot)
+	s.seriesCount--
+	old.usage.series--
+	s.chargeStoreBytes(old.usage, -storedSeriesCost(old.labels)+storedChunksCost(0)-storedChunksCost(chunks))
+	return true
+}
+
 // markStoredSeriesDropped marks a series as dropped and empties it, unless it was dropped before or got a sample meanwhile. It returns the
-// number of samples that the series held.
-func (s *memSeries) markStoredSeriesDropped(cutoff int64) (samples int, ok bool) {
+// numbers of samples and chunks that the series held.
+func (s *memSeries) markStoredSeriesDropped(cutoff int64) (samples, chunks int, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.dropped || s.storedSeriesLastActive() >= cutoff {
-		return 0, false
+		return 0, 0, false
 	}
-	samples = s.totalStoredSamples()
+	samples, chunks = s.totalStoredSamples(), len(s.chunks)
 	s.dropped, s.chunks = true, nil
-	return samples, true
+	return samples, chunks, true
 }
 
 func (s *Store) removeFromStoreHash(old *memSeries) {

@@ -11,6 +11,7 @@ import (
 // memSeries is a labelled time series and its samples.
 type memSeries struct {
 	labels    labels.Labels
+	usage     *namespaceUsage
 	createdAt int64 // time of its first sample or of the attempt to add one, in milliseconds
 	// The store's lock guards ref, the reference given out, and nextSameHash, the next series of the same hash.
 	ref          uint64

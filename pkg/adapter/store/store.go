@@ -31,8 +31,11 @@ type Options struct {
 	// few scrape intervals, so that a window with a missed first scrape can begin at the scrape before. The store drops
 	// series without a sample for the retention. Default 90 s: a window of 60 s, and 30 s for the rest.
 	Retention time.Duration
-	// MaxSeries bounds the series. Default 200,000, well under 200 MB.
+	// MaxSeries bounds the series. Default 200,000.
 	MaxSeries int
+	// MaxBytes bounds the memory of the series, with what Reserve took. Default 192 MiB: less than half of what the adapter's container
+	// has, so that a full store leaves room for the requests and for the garbage collector.
+	MaxBytes int64
 
 	// Reconfigure ignores the following options.
 
@@ -49,6 +52,9 @@ func (o Options) withDefaults() Options {
 	if o.MaxSeries <= 0 {
 		o.MaxSeries = 200_000
 	}
+	if o.MaxBytes <= 0 {
+		o.MaxBytes = 192 << 20
+	}
 	return o
 }
 
@@ -63,7 +69,8 @@ type Store struct {
 	options      atomic.Pointer[Options] // with defaults; never changed, but replaced
 	metrics      metrics
 	sampleCount  atomic.Int64
-	visitBuffers sync.Pool // of *visitBuffers
+	byteCount    atomic.Int64 // of all usages
+	visitBuffers sync.Pool    // of *visitBuffers
 
 	// mu guards the fields below, and ref and nextSameHash of every series. No code locks it while it holds a series' own lock.
 	mu          sync.RWMutex
@@ -73,14 +80,15 @@ type Store struct {
 	byHash      map[uint64]*memSeries // by the hash of the labels, chained by nextSameHash
 	slotsGiven  uint32                // slots given out so far: the upper half of the next reference
 	seriesCount int
-	peakCount   int // the largest count since byHash was made
+	usages      map[string]*namespaceUsage // by namespace
+	peakCount   int                        // the largest count since byHash was made
 }
 
 var _ storage.Queryable = (*Store)(nil)
 
 // New returns an empty store. It starts no goroutine: see Run.
 func New(opts Options) *Store {
-	s := &Store{now: opts.Now, index: seriesIndex{}, byHash: map[uint64]*memSeries{}}
+	s := &Store{now: opts.Now, index: seriesIndex{}, byHash: map[uint64]*memSeries{}, usages: map[string]*namespaceUsage{}}
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -111,12 +119,16 @@ func (s *Store) Append(ref uint64, lset labels.Labels, t int64, v float64) (uint
 	for {
 		target := s.lookupStoredSeriesRef(ref)
 		if target == nil {
-			if target = s.getOrCreateStoredSeries(lset, t); target == nil {
+			var err error
+			if target, err = s.getOrCreateStoredSeries(lset, t); err != nil {
 				s.metrics.tooMany.Inc()
-				return 0, ErrTooManySeries
+				return 0, err
 			}
 		}
 		done, err := s.appendToStoredSeries(target, t, v)
+		if s.byteCount.Load() > s.options.Load().MaxBytes {
+			s.shedStoreOverflow()
+		}
 		if done {
 			return target.ref, err
 		}
@@ -127,17 +139,20 @@ func (s *Store) Append(ref uint64, lset labels.Labels, t int64, v float64) (uint
 // appendToStoredSeries adds a sample to a series. It returns false if the series was dropped meanwhile.
 func (s *Store) appendToStoredSeries(target *memSeries, t int64, v float64) (bool, error) {
 	target.mu.Lock()
+	defer target.mu.Unlock()
 	if target.dropped {
-		target.mu.Unlock()
 		return false, nil
 	}
+	chunks := len(target.chunks)
 	grown, ok := target.appendStoredSample(t, v, s.oldestStoredTime(t))
-	target.mu.Unlock()
 	if !ok {
 		s.metrics.outOfOrder.Inc()
 		return true, ErrOutOfOrder
 	}
 	s.sampleCount.Add(int64(grown))
+	if chunks != len(target.chunks) {
+		s.chargeStoreBytes(target.usage, storedChunksCost(len(target.chunks))-storedChunksCost(chunks))
+	}
 	return true, nil
 }
 
@@ -160,22 +175,28 @@ func (s *Store) lookupStoredSeriesRef(ref uint64) *memSeries {
 
 // Create returns the references of series by their labels, and creates the missing series: all of them, or none and
 // ErrTooManySeries. t is the time of their first samples, in milliseconds; the store drops a series that gets none as it drops
-// an idle series. Create copies the labels.
+// an idle series. Create keeps the labels, which must not change: a copy of every label set would be a third of the store.
 func (s *Store) Create(t int64, lsets []labels.Labels) ([]uint64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	refs := make([]uint64, len(lsets))
-	missing := 0
+	missing, bytes := map[string]int64{}, map[string]int64{}
 	for i, lset := range lsets {
 		if found := s.findStoredSeries(lset); found != nil {
 			refs[i] = found.ref
 		} else {
-			missing++
+			namespace := lset.Get(namespaceLabel)
+			missing[namespace]++
+			bytes[namespace] += storedSeriesCost(lset)
 		}
 	}
-	if missing > 0 && s.seriesCount+missing > s.options.Load().MaxSeries {
-		s.metrics.tooMany.Add(float64(missing))
-		return nil, ErrTooManySeries
+	for namespace, n := range missing { // of one target, and so of one namespace
+		u := s.storeUsageOf(namespace)
+		if err := s.makeStoreRoom(u, n, bytes[namespace]); err != nil {
+			s.forgetEmptyStoreUsage(u)
+			s.metrics.tooMany.Add(float64(n))
+			return nil, err
+		}
 	}
 	for i, lset := range lsets {
 		if refs[i] != 0 {
@@ -200,23 +221,36 @@ func (s *Store) findStoredSeries(lset labels.Labels) *memSeries {
 	return nil
 }
 
-// getOrCreateStoredSeries returns the series of these labels, and creates it if it is missing; nil if the store is full.
-func (s *Store) getOrCreateStoredSeries(lset labels.Labels, t int64) *memSeries {
+// getOrCreateStoredSeries returns the series of these labels, and creates it with a copy of them if it is missing; a *FullError if
+// there is no room.
+func (s *Store) getOrCreateStoredSeries(lset labels.Labels, t int64) (*memSeries, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if found := s.findStoredSeries(lset); found != nil {
-		return found
+		return found, nil
 	}
-	if s.seriesCount >= s.options.Load().MaxSeries {
-		return nil
+	u := s.storeUsageOf(lset.Get(namespaceLabel))
+	if err := s.makeStoreRoom(u, 1, storedSeriesCost(lset)); err != nil {
+		s.forgetEmptyStoreUsage(u)
+		return nil, err
 	}
-	return s.createStoredSeries(lset, t)
+	return s.createStoredSeries(lset.Copy(), t), nil
 }
 
-// createStoredSeries adds a series without samples. The caller holds s.mu and knows that there is room.
+// storedSeriesCost returns the bytes that a new series takes from the budget.
+func storedSeriesCost(lset labels.Labels) int64 {
+	return seriesOverheadBytes + int64(lset.ByteSize()) + storedChunksCost(0)
+}
+
+// storedChunksCost returns the bytes that n chunks of a series take from the budget.
+func storedChunksCost(n int) int64 { return int64(max(n, prepaidChunks)) * chunkCost }
+
+// createStoredSeries adds a series without samples, and keeps the labels. The caller holds s.mu and knows that there is room.
 func (s *Store) createStoredSeries(lset labels.Labels, t int64) *memSeries {
 	hash := lset.Hash()
-	made := &memSeries{labels: lset.Copy(), createdAt: t, nextSameHash: s.byHash[hash]}
+	made := &memSeries{labels: lset, createdAt: t, nextSameHash: s.byHash[hash], usage: s.storeUsageOf(lset.Get(namespaceLabel))}
+	made.usage.series++
+	s.chargeStoreBytes(made.usage, storedSeriesCost(lset))
 	s.byHash[hash] = made
 	s.index.addToStoreIndex(made)
 	s.assignStoredSeriesRef(made)
