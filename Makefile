@@ -10,7 +10,7 @@ SUITES := ./integration/... ./e2e/...
 TEST_UNITS = $(filter-out $(MODULE)/test/integration% $(MODULE)/test/e2e%,$(shell go -C test list ./...))
 
 .DEFAULT_GOAL := help
-.PHONY: help build check fmt lint unit verify update test e2e cluster-test kubernetes truth bench bench-cluster demo demo-sale demo-down images deps clean
+.PHONY: help build check fmt lint unit verify update test e2e cluster-test kubernetes truth hpa bench bench-cluster demo demo-sale demo-down images deps clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,7 @@ lint: ## golangci-lint, pinned in test/tools/go.mod
 unit: ## tests that need nothing but Go, with the race detector
 	go test -race -timeout 10m ./...
 	go -C test test -race -timeout 10m $(TEST_UNITS)
+	go -C test/hpa test -timeout 10m ./...
 
 verify: ## fail where something generated is out of date: golden files, module files, addresses
 	test/verify.sh
@@ -55,6 +56,11 @@ truth: ## the laboratory of truth: generated scenarios in virtual time, every an
 	@mkdir -p out && rm -f out/truth.md
 	@go -C test test ./truth -count 1 -timeout 60m -truth.scenarios $(SCENARIOS) -truth.seed $(SEED) -truth.table "$(CURDIR)/out/truth.md"; \
 		status=$$?; cat out/truth.md; exit $$status
+
+CASES ?= 1000000
+hpa: ## pkg/hpa beside the HPA controllers of Kubernetes 1.36 and 1.37: every random decision must be equal (CASES=, SEED=)
+	go -C test/hpa test -count 1 -timeout 120m -v -hpa.cases $(CASES) -hpa.seed $(SEED)
+	go -C test/hpa test -modfile=kubernetes-1.37.mod -count 1 -timeout 120m -v -hpa.cases $(CASES) -hpa.seed $(SEED)
 
 bench: ## benchmarks of the hot paths, each beside its peer (PROMETHEUS=path to a newer one)
 	go test -run "^$$$$" -bench . -benchmem ./pkg/...

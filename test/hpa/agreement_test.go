@@ -21,6 +21,11 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/hpa"
 )
 
+var (
+	caseCount = flag.Int("hpa.cases", 20000, "decisions to compare")
+	firstSeed = flag.Uint64("hpa.seed", 1, "seed of the first controller")
+)
+
 // TestMain silences the controller's log.
 func TestMain(m *testing.M) {
 	klog.LogToStderr(false)
@@ -28,18 +33,6 @@ func TestMain(m *testing.M) {
 	utilruntime.ErrorHandlers = nil
 	flag.Parse()
 	os.Exit(m.Run())
-}
-
-// readNumber returns a number from the environment, or its default.
-func readNumber(t *testing.T, name string, number int) int {
-	t.Helper()
-	if text := os.Getenv(name); text != "" {
-		var err error
-		if number, err = strconv.Atoi(text); err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-	}
-	return number
 }
 
 // kubernetesMinor returns the minor version of k8s.io/kubernetes that this test was built with.
@@ -61,20 +54,19 @@ func kubernetesMinor(t *testing.T) int {
 
 const decisionsPerBubble = 2000
 
-// TestAgreement compares each decision with the real controller's. HPA_CASES is the number of decisions, HPA_SEED the first seed.
+// TestAgreement compares each decision with the real controller's: the status with its conditions, the scale, the reason, the error.
 func TestAgreement(t *testing.T) {
-	cases, seed, minor := readNumber(t, "HPA_CASES", 20000), readNumber(t, "HPA_SEED", 1), kubernetesMinor(t)
+	minor := kubernetesMinor(t)
 	if utilfeature.DefaultMutableFeatureGate.GetAll()["StaleControllerConsistencyHPA"].Default {
 		// waits for a watch that shows the controller its own writes
 		if err := utilfeature.DefaultMutableFeatureGate.Set("StaleControllerConsistencyHPA=false"); err != nil {
 			t.Fatal(err)
 		}
 	}
-	run := agreementRun{seen: map[string]int{}}
-	for run.decisions < cases && !t.Failed() {
-		run.seed = uint64(seed)
+	run := agreementRun{seed: *firstSeed, seen: map[string]int{}}
+	for run.decisions < *caseCount && !t.Failed() {
 		synctest.Test(t, func(t *testing.T) { run.compareBubble(t, minor) })
-		seed++
+		run.seed++
 	}
 	t.Logf("Kubernetes 1.%d: %d decisions, %d differ; seen: %v", minor, run.decisions, run.differences, run.seen)
 	for _, kind := range []string{
