@@ -13,7 +13,7 @@
 //	scale to zero (HPAScaleToZero)     off: a ScaledToZero condition  on: a ScaledToZero condition is written with
 //	                                   is removed, 0 is a pause       each rescale, and a True one wakes the target
 //	status.observedGeneration          not written                    the generation that was seen
-//	error of an object metric          "metric M: ERR on KIND NS/N"   "metric M on KIND NS/N: ERR"
+//	error of an object metric          "metric M: KIND on NS N/ERR"   "metric M on KIND NS/N: ERR"
 //	a new or changed spec              waits for its next turn        is reconciled at once (HPAGeneration)
 //
 // Two checks stay with the caller, since they need more than one HPA: a scale without a valid selector, and pods that several HPAs

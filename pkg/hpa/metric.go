@@ -192,11 +192,11 @@ func wrapObjectError(spec autoscalingv2.ObjectMetricSource, namespace string, s 
 	if err == nil {
 		return nil
 	}
-	object := fmt.Sprintf("%s %s/%s", spec.DescribedObject.Kind, namespace, spec.DescribedObject.Name)
+	kind, name, metric := spec.DescribedObject.Kind, spec.DescribedObject.Name, spec.Metric.Name
 	if s.Minor >= 37 {
-		return fmt.Errorf("unable to get metric %s on %s: %w", spec.Metric.Name, object, err)
+		return fmt.Errorf("unable to get metric %s on %s %s/%s: %w", metric, kind, namespace, name, err)
 	}
-	return fmt.Errorf("unable to get metric %s: %w on %s", spec.Metric.Name, err, object)
+	return fmt.Errorf("unable to get metric %s: %s on %s %s/%w", metric, kind, namespace, name, err) // 1.36 mixes the words up
 }
 
 func decideExternalMetric(m *MetricDecision, spec autoscalingv2.ExternalMetricSource, in Input, answer Answer) error {

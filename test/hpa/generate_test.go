@@ -219,7 +219,7 @@ func (g caseGenerator) generateAnswer(spec autoscalingv2.MetricSpec, pods []*cor
 	}
 	answer := hpa.Answer{Object: int64(total)}
 	if g.maybe(60) {
-		answer.Object = pick(g, math.MaxInt64, math.MinInt64, -1, 1<<40, 1<<52)
+		answer.Object = pick[int64](g, math.MaxInt64, math.MinInt64, -1, 1<<40, 1<<52)
 	}
 	answer.External = []int64{answer.Object}
 	if g.maybe(3) {
@@ -227,7 +227,7 @@ func (g caseGenerator) generateAnswer(spec autoscalingv2.MetricSpec, pods []*cor
 		answer.External = []int64{first, answer.Object - first}
 	}
 	if g.maybe(40) {
-		answer.External = append(answer.External, pick(g, math.MaxInt64, -5, math.MinInt64))
+		answer.External = append(answer.External, pick[int64](g, math.MaxInt64, -5, math.MinInt64))
 	}
 	if g.maybe(80) {
 		answer.External = nil
@@ -268,7 +268,7 @@ func (g caseGenerator) generatePodAnswer(spec autoscalingv2.MetricSpec, level fl
 		answer.Pods["unknown"] = hpa.PodValue{Value: base}
 	}
 	if g.maybe(200) {
-		answer.Pods["p0"] = hpa.PodValue{Value: pick(g, math.MaxInt64, math.MinInt64, 1<<45, -1000)}
+		answer.Pods["p0"] = hpa.PodValue{Value: pick[int64](g, math.MaxInt64, math.MinInt64, 1<<45, -1000)}
 	}
 	return answer
 }

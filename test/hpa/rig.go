@@ -18,8 +18,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/informers"
-	"k8s.io/client-go/kubernetes/fake"
 	autoscalingclient "k8s.io/client-go/kubernetes/typed/autoscaling/v2"
+	coreclient "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/scale"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
@@ -58,13 +58,12 @@ type controllerRig struct {
 // newControllerRig returns a rig. The controller's goroutines end with stop.
 func newControllerRig(s hpa.Settings) (rig *controllerRig, stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
-	client := fake.NewClientset()
-	factory := informers.NewSharedInformerFactory(client, 0)
+	factory := informers.NewSharedInformerFactory(nil, 0) // never started: the rig fills the stores
 	hpas, pods := factory.Autoscaling().V2().HorizontalPodAutoscalers(), factory.Core().V1().Pods()
-	mapper := meta.NewDefaultRESTMapper(nil)
+	mapper := meta.NewDefaultRESTMapper([]schema.GroupVersion{{Group: "apps", Version: "v1"}})
 	mapper.Add(schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "Deployment"}, meta.RESTScopeNamespace)
 	rig = &controllerRig{hpas: hpas.Informer().GetIndexer(), pods: pods.Informer().GetIndexer()}
-	rig.controller = podautoscaler.NewHorizontalController(ctx, client.CoreV1(), rig, rig, mapper, rig, hpas, pods, 15*time.Second,
+	rig.controller = podautoscaler.NewHorizontalController(ctx, rig, rig, rig, mapper, rig, hpas, pods, 15*time.Second,
 		s.DownscaleStabilization, s.Tolerance, s.CPUInitializationPeriod, s.InitialReadinessDelay)
 	field := reflect.ValueOf(rig.controller).Elem().FieldByName("eventRecorder")
 	reflect.NewAt(field.Type(), unsafe.Pointer(field.UnsafeAddr())).Elem().Set(reflect.ValueOf(record.EventRecorder(rig)))
@@ -146,6 +145,9 @@ func (r *controllerRig) UpdateStatus(_ context.Context, h *autoscalingv2.Horizon
 	r.wroteStatus = h.DeepCopy()
 	return h, nil
 }
+
+// Events is the sink of the controller's own event recorder, which the rig replaces.
+func (r *controllerRig) Events(string) coreclient.EventInterface { return nil }
 
 // Event drops an event.
 func (r *controllerRig) Event(runtime.Object, string, string, string) {}
