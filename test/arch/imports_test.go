@@ -49,6 +49,8 @@ var importRules = []importRule{
 		"packages that both wings share know neither"},
 	{[]string{"pkg/filewatch", "pkg/retry", "pkg/strict", "pkg/version", "pkg/domain"}, kubernetes, true,
 		"a file, a pause and a word need no Kubernetes"},
+	{[]string{"pkg/hpa"}, []string{module, "k8s.io/client-go/", "k8s.io/apiserver/", "k8s.io/kubernetes/"}, true,
+		"the HPA's arithmetic is a pure library for every wing: types alone, no client and no clock"},
 	{[]string{"pkg/sample", "cmd/sample"}, append([]string{adapter, scaler, module + "pkg/kube", module + "pkg/strict"}, kubernetes...), true,
 		"the sample is a service like any other: it gets no help from the platform"},
 	{[]string{"pkg"}, []string{module + "cmd"}, true,
