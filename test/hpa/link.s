@@ -1,0 +1,1 @@
+// This file lets rig.go declare functions without a body.
