@@ -140,7 +140,7 @@ func Live(ctx context.Context, scaler *autoscalingv2.HorizontalPodAutoscaler, op
 	e.addExplainedBehavior(scaler)
 	e.addExplainedConditions(scaler)
 	e.addExplainedChanges(in)
-	e.Unknown = append(e.Unknown, "earlier wishes and the events that used up policies: the API explain.tachometer.dev records them, and it is not read here")
+	e.Unknown = append(e.Unknown, "earlier wishes, and the changes that used up policies: they are in the HPA controller's memory, which no API shows")
 	for _, u := range opts.Objects.Unread {
 		e.Unknown = append(e.Unknown, u.Resource+": "+u.Reason)
 	}
