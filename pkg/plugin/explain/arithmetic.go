@@ -6,209 +6,146 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 
+	"github.com/tachometer-metrics/tachometer/pkg/hpa"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
 )
 
-// defaultTolerance is kube-controller-manager's --horizontal-pod-autoscaler-tolerance.
-const defaultTolerance = 0.1
+// explainedMinor is the Kubernetes minor whose settings hold: the arithmetic of its neighbours is the same.
+const explainedMinor = 36
 
-// arithmetic is the HPA's calculation for one metric. Amounts are in thousandths.
-type arithmetic struct {
-	known         bool
-	total, target int64
-	perPod        bool  // the target is a share for each pod
-	ofPods        bool  // the total is over pods, each with a value of its own; else of an object or an external metric
-	replicas      int64 // pods behind the total: with a value, ready, or all of them for a share of an external total
-	current       int32 // the number that the HPA keeps within the tolerance
-	// missing and pending are pods of the workload without a value, running or not yet; only with ofPods.
-	missing, pending int64
-	up, down         float64
-}
-
-// ratio returns the usage ratio: the mean over pods, or the total, divided by the target. The HPA cuts a mean to whole thousandths.
-func (a arithmetic) ratio() float64 {
-	switch {
-	case a.ofPods:
-		return float64(a.total/a.replicas) / float64(a.target)
-	case a.perPod:
-		return float64(a.total) / (float64(a.target) * float64(a.replicas))
+// newExplainedInput returns the input of the HPA's arithmetic from live reads. Its memory is empty, so that windows and policies are
+// not decided here.
+func newExplainedInput(scaler *autoscalingv2.HorizontalPodAutoscaler, answers []reading.Answer, pods []*corev1.Pod, now time.Time) hpa.Input {
+	in := hpa.Input{
+		HPA: scaler, SpecReplicas: scaler.Status.CurrentReplicas, StatusReplicas: scaler.Status.CurrentReplicas, Pods: pods, Now: now,
+		Answers: make([]hpa.Answer, len(answers)),
 	}
-	return float64(a.total) / float64(a.target)
+	for i, a := range answers {
+		in.Answers[i] = newExplainedAnswer(scaler.Spec.Metrics[i], a)
+	}
+	return in
 }
 
-// isTolerated reports whether a ratio is so near to 1 that the HPA keeps the number.
-func (a arithmetic) isTolerated(ratio float64) bool { return 1-a.down <= ratio && ratio <= 1+a.up }
+func newExplainedAnswer(spec autoscalingv2.MetricSpec, a reading.Answer) hpa.Answer {
+	answer := hpa.Answer{Err: a.Err}
+	for _, v := range a.Values {
+		switch {
+		case spec.Object != nil:
+			answer.Object = v.Value.MilliValue()
+		case spec.External != nil:
+			answer.External = append(answer.External, v.Value.MilliValue())
+		default:
+			if answer.Pods == nil {
+				answer.Pods = map[string]hpa.PodValue{}
+			}
+			answer.Pods[v.Object] = hpa.PodValue{Value: v.Value.MilliValue(), Time: v.Time, Window: v.Window}
+		}
+	}
+	return answer
+}
+
+// explainMetricDecision completes the i-th metric with the steps of the HPA's arithmetic.
+func (e *Explanation) explainMetricDecision(i int, in hpa.Input) {
+	decision, m := hpa.Decide(in, hpa.DefaultSettings(explainedMinor)), &e.Metrics[i]
+	if m.Error != "" {
+		return
+	}
+	if i >= len(decision.Metrics) {
+		m.Steps = []string{"the HPA does not look at metrics: the number of pods is outside of its limits, or 0"}
+		return
+	}
+	d := decision.Metrics[i]
+	if d.Err != nil {
+		m.Error = d.Err.Error()
+		return
+	}
+	spec := in.HPA.Spec.Metrics[i]
+	target := reading.TargetOf(spec)
+	m.decision, m.ofPods = d, spec.Object == nil && spec.External == nil
+	m.shared = target.Value == nil
+	m.pods = int64(in.StatusReplicas)
+	switch {
+	case m.ofPods:
+		m.pods, m.total = sumExplainedValues(d, in.Answers[i])
+	case spec.Object != nil:
+		m.total = in.Answers[i].Object
+	default:
+		for _, v := range in.Answers[i].External {
+			m.total += v
+		}
+	}
+	m.Total = formatExplainedAmount(m.Name, m.total)
+	if target.AverageUtilization != nil {
+		m.Total = fmt.Sprintf("%d%%", d.Usage)
+	}
+	m.Ratio, m.Wish = strconv.FormatFloat(d.UsageRatio, 'f', 3, 64), new(d.Replicas)
+	m.Steps = m.listExplainedDecisionSteps()
+}
+
+// sumExplainedValues returns the pods with a value that counts, and the sum of their values.
+func sumExplainedValues(d hpa.MetricDecision, answer hpa.Answer) (pods, total int64) {
+	for _, names := range [][]string{d.Pods.Ready, d.Pods.Unknown} {
+		for _, name := range names {
+			total += answer.Pods[name].Value
+			pods++
+		}
+	}
+	return pods, total
+}
 
 // wanted returns the number of pods before rounding, without regard to pods without a value: 6.9.
-func (a arithmetic) wanted() float64 {
-	if a.perPod && !a.ofPods {
-		return float64(a.total) / float64(a.target)
+func (m *Metric) wanted() float64 {
+	if m.shared && !m.ofPods {
+		return float64(m.total) / float64(m.decision.Target)
 	}
-	return a.ratio() * float64(a.replicas)
+	if !m.ofPods && m.decision.Counted > 0 {
+		return m.decision.UsageRatio * float64(m.decision.Counted)
+	}
+	return m.decision.UsageRatio * float64(m.pods)
 }
 
-// isRebalanced reports whether pods without a value are counted: running ones always, and pending ones on the way up.
-func (a arithmetic) isRebalanced() bool { return a.missing > 0 || a.pending > 0 && a.ratio() > 1 }
-
-// rebalance counts pods without a value as at the target on the way down and as 0 on the way up, so that they damp the step.
-func (a arithmetic) rebalance() arithmetic {
-	counted := a
-	counted.missing, counted.pending = 0, 0
-	switch ratio := a.ratio(); {
-	case ratio < 1:
-		counted.total += a.missing * a.target
-		counted.replicas += a.missing
-	case ratio > 1:
-		counted.replicas += a.missing + a.pending
+// countWithoutValue returns the pods that have no value and were counted.
+func (m *Metric) countWithoutValue() int {
+	n := 0
+	if m.decision.Missing != "" {
+		n += len(m.decision.Pods.Missing)
 	}
-	return counted
+	if m.decision.Unready != "" {
+		n += len(m.decision.Pods.Unready)
+	}
+	return n
 }
 
-// wish returns the number of pods that the metric asks for.
-func (a arithmetic) wish() int32 {
-	if !a.isRebalanced() {
-		if a.isTolerated(a.ratio()) {
-			return a.current
-		}
-		return int32(min(math.Ceil(a.wanted()), math.MaxInt32))
-	}
-	before, counted := a.ratio(), a.rebalance()
-	after := counted.ratio()
-	if a.isTolerated(after) || before < 1 && after > 1 || before > 1 && after < 1 {
-		return a.current // the direction is not sure
-	}
-	wish := int32(min(math.Ceil(counted.wanted()), math.MaxInt32))
-	if after < 1 && wish > a.current || after > 1 && wish < a.current {
-		return a.current
-	}
-	return wish
-}
-
-// listSteps returns the steps of the calculation in words.
-func (a arithmetic) listSteps(metric, target string) []string {
+// listExplainedDecisionSteps returns the steps of the calculation in words.
+func (m *Metric) listExplainedDecisionSteps() []string {
+	d := m.decision
 	var steps []string
-	if a.perPod {
-		steps = append(steps, fmt.Sprintf("%s over %s is %s per pod", formatExplainedAmount(metric, a.total),
-			output.Count(int(a.replicas), "pod"), formatExplainedAmount(metric, a.total/a.replicas)))
+	if m.shared && m.pods > 0 && !strings.HasSuffix(m.Total, "%") {
+		steps = append(steps, fmt.Sprintf("%s over %s is %s per pod", m.Total, output.Count(int(m.pods), "pod"), formatExplainedAmount(m.Name, m.total/m.pods)))
 	}
-	steps = append(steps, fmt.Sprintf("divided by the target %s: ratio %.3f", target, a.ratio()))
-	last := a
-	if a.isRebalanced() {
-		last = a.rebalance()
-		as := "at the target"
-		if a.ratio() > 1 {
-			as = "as 0"
+	steps = append(steps, fmt.Sprintf("divided by the target %s: ratio %.3f", m.Target, d.UsageRatio))
+	if d.NewUsageRatio != nil {
+		as := d.Missing
+		if as == "" {
+			as = d.Unready
 		}
-		steps = append(steps, fmt.Sprintf("%s without a value counted %s: ratio %.3f", output.Count(int(last.replicas-a.replicas), "pod"), as, last.ratio()))
+		steps = append(steps, fmt.Sprintf("%s without a value counted as %s: ratio %.3f", output.Count(m.countWithoutValue(), "pod"), as, *d.NewUsageRatio))
 	}
-	wish := a.wish()
-	switch {
-	case a.isTolerated(last.ratio()):
-		return append(steps, fmt.Sprintf("within the tolerance, %.3g to %.3g: keeps %d", 1-a.down, 1+a.up, wish))
-	case a.isRebalanced() && wish == a.current:
-		return append(steps, fmt.Sprintf("the direction is not sure: keeps %d", wish))
+	switch d.Stage {
+	case hpa.StageTolerated:
+		return append(steps, fmt.Sprintf("within the tolerance, %.3g to %.3g: keeps %d", 1-d.Tolerance.Down, 1+d.Tolerance.Up, d.Replicas))
+	case hpa.StageRatioReversed, hpa.StageCountReversed:
+		return append(steps, fmt.Sprintf("the direction is not sure: keeps %d", d.Replicas))
+	case hpa.StageFailed, hpa.StageScaled, hpa.StageFromZero:
 	}
-	return append(steps, fmt.Sprintf("ratio × %d = %.2f, rounded up: %d", last.replicas, last.wanted(), wish))
-}
-
-// explainedTolerance returns the tolerance of a direction.
-func explainedTolerance(hpa *autoscalingv2.HorizontalPodAutoscaler, up bool) float64 {
-	if t := explainedScalingRules(hpa, up).Tolerance; t != nil {
-		return t.AsApproximateFloat64()
-	}
-	return defaultTolerance
-}
-
-// explainMetricAnswer returns a metric with the steps from its answer to a wish.
-func explainMetricAnswer(hpa *autoscalingv2.HorizontalPodAutoscaler, spec autoscalingv2.MetricSpec, answer reading.Answer, pods []*corev1.Pod) Metric {
-	target := reading.TargetOf(spec)
-	m := Metric{Name: answer.Metric, Target: reading.FormatTarget(target)}
-	if answer.Err != nil {
-		m.Error = answer.Err.Error()
-		return m
-	}
-	a := newExplainedArithmetic(hpa, spec, answer, pods)
-	m.Total = formatExplainedAmount(answer.Metric, a.total)
-	switch {
-	case target.AverageUtilization != nil:
-		m.Steps = []string{"a utilization is a share of the pods' requests: the controller's own last value is in its status"}
-		a.known = false
-	case spec.Resource != nil && spec.Resource.Name == corev1.ResourceCPU && countUnreadyPods(pods) > 0,
-		spec.ContainerResource != nil && spec.ContainerResource.Name == corev1.ResourceCPU && countUnreadyPods(pods) > 0:
-		m.Steps = []string{"pods that are starting count as 0 on the way up, by times that only the controller knows"}
-		a.known = false
-	case !a.known:
-		m.Steps = []string{"no pod is known that could be multiplied"}
-	}
-	m.arithmetic = a
-	if a.known {
-		m.Ratio, m.Wish, m.Steps = strconv.FormatFloat(a.ratio(), 'f', 3, 64), new(a.wish()), a.listSteps(m.Name, m.Target)
-	}
-	return m
-}
-
-// newExplainedArithmetic returns the calculation for an answer.
-func newExplainedArithmetic(hpa *autoscalingv2.HorizontalPodAutoscaler, spec autoscalingv2.MetricSpec, answer reading.Answer, pods []*corev1.Pod) arithmetic {
-	a := arithmetic{
-		current: hpa.Status.CurrentReplicas, up: explainedTolerance(hpa, true), down: explainedTolerance(hpa, false),
-		ofPods: spec.Object == nil && spec.External == nil,
-	}
-	switch target := reading.TargetOf(spec); {
-	case target.AverageValue != nil:
-		a.target, a.perPod = target.AverageValue.MilliValue(), true
-	case target.Value != nil:
-		a.target = target.Value.MilliValue()
-	}
-	switch {
-	case a.ofPods:
-		a.countExplainedValues(answer, pods)
-	case a.perPod:
-		a.replicas = int64(hpa.Status.CurrentReplicas)
-	default: // the HPA multiplies with the ready pods
-		a.replicas = int64(len(pods) - countUnreadyPods(pods))
-	}
-	if !a.ofPods {
-		for _, v := range answer.Values {
-			a.total += v.Value.MilliValue()
-		}
-	}
-	a.known = a.replicas > 0 && a.target > 0
-	return a
-}
-
-// countExplainedValues adds the values of pods, and counts pods without one. Pods that end count for nothing, and pending pods have no
-// value even if the API gives one.
-func (a *arithmetic) countExplainedValues(answer reading.Answer, pods []*corev1.Pod) {
-	values := map[string]int64{}
-	for _, v := range answer.Values {
-		values[v.Object] = v.Value.MilliValue()
-	}
-	for _, p := range pods {
-		value, found := values[p.Name]
-		switch {
-		case p.DeletionTimestamp != nil:
-			delete(values, p.Name)
-		case p.Status.Phase == corev1.PodPending:
-			delete(values, p.Name)
-			a.pending++
-		case !found:
-			a.missing++
-		default:
-			a.total += value
-			a.replicas++
-			delete(values, p.Name)
-		}
-	}
-	for _, value := range values { // of pods that began after the pods were listed
-		a.total += value
-		a.replicas++
-	}
+	return append(steps, fmt.Sprintf("rounded up: %d", d.Replicas))
 }
 
 // formatExplainedAmount returns thousandths as a number, with /s for a rate: 343/s.
@@ -223,60 +160,84 @@ func formatExplainedAmount(metric string, milli int64) string {
 	return text
 }
 
-// addExplainedChanges says at which totals the wishes change.
-func (e *Explanation) addExplainedChanges() {
-	for _, m := range e.Metrics {
-		a := m.arithmetic
-		if !a.known || m.Error != "" || a.missing+a.pending > 0 {
-			continue // with pods that have no value, it depends on theirs
+// addExplainedChanges says at which totals the wishes change. With pods that have no value it depends on theirs.
+func (e *Explanation) addExplainedChanges(in hpa.Input) {
+	for i := range e.Metrics {
+		m := &e.Metrics[i]
+		if m.Wish == nil || m.countWithoutValue() > 0 || m.pods == 0 || strings.HasSuffix(m.Total, "%") {
+			continue
 		}
-		if to, at := a.nextUp(); to <= int64(e.Max) {
+		s := newExplainedSearch(m, i, in)
+		if to, at := s.nextUp(); to <= int64(e.Max) {
 			e.Changes = append(e.Changes, fmt.Sprintf("above %s %s asks for %d", formatExplainedAmount(m.Name, at), explainedMetricName(m.Name), to))
 		}
-		if to, at := a.nextDown(); to >= int64(e.Min) {
+		if to, at := s.nextDown(); to >= int64(e.Min) {
 			e.Changes = append(e.Changes, fmt.Sprintf("at %s or less %s asks for %d", formatExplainedAmount(m.Name, at), explainedMetricName(m.Name), to))
 		}
 	}
 }
 
+// wishSearch finds the totals at which a wish changes.
+type wishSearch struct {
+	total, step int64   // the present total, and the least change of it that the HPA sees
+	edges       []int64 // sorted totals at which the wish may change
+	wishAt      func(total int64) int32
+}
+
+// newExplainedSearch returns the search for the i-th metric. Totals of pods are spread evenly. The edges are the two ends of the tolerance,
+// and the totals for whole numbers of pods beside the present wish.
+func newExplainedSearch(m *Metric, i int, in hpa.Input) wishSearch {
+	unit := float64(m.decision.Target) // the total for a ratio of 1
+	if m.shared {
+		unit *= float64(m.pods)
+	}
+	perPod, wish, tolerance := unit/float64(m.pods), float64(*m.Wish), m.decision.Tolerance
+	s := wishSearch{total: m.total, step: m.pods, wishAt: func(total int64) int32 { return decideExplainedTotal(m, i, in, total) }}
+	for _, at := range []float64{unit * (1 - tolerance.Down), unit * (1 + tolerance.Up), perPod * wish, perPod * (wish - 1)} {
+		s.edges = append(s.edges, int64(math.Round(at)))
+	}
+	slices.Sort(s.edges)
+	return s
+}
+
+// decideExplainedTotal returns the wish of the i-th metric for another total.
+func decideExplainedTotal(m *Metric, i int, in hpa.Input, total int64) int32 {
+	in.Answers = slices.Clone(in.Answers)
+	answer := hpa.Answer{Object: total, External: []int64{total}}
+	if m.ofPods {
+		answer.Pods = map[string]hpa.PodValue{}
+		for name, v := range in.Answers[i].Pods {
+			v.Value = total / m.pods
+			answer.Pods[name] = v
+		}
+	}
+	in.Answers[i] = answer
+	return hpa.Decide(in, hpa.DefaultSettings(explainedMinor)).Metrics[i].Replicas
+}
+
 // nextUp returns the next higher wish, and the total above which it begins.
-func (a arithmetic) nextUp() (wish, total int64) {
-	for _, at := range a.listExplainedEdges() {
-		above := a
-		above.total = at + a.replicas // a mean is cut to whole thousandths
-		if at >= a.total && above.wish() > a.wish() {
-			return int64(above.wish()), at
+func (s wishSearch) nextUp() (wish, total int64) {
+	present := s.wishAt(s.total)
+	for _, at := range s.edges {
+		if above := s.wishAt(at + s.step); at >= s.total && above > present {
+			return int64(above), at
 		}
 	}
 	return math.MaxInt64, 0
 }
 
 // nextDown returns the next lower wish, and the total at or below which it begins.
-func (a arithmetic) nextDown() (wish, total int64) {
-	for _, at := range slices.Backward(a.listExplainedEdges()) {
-		below := a
-		below.total = at - a.replicas
-		if at <= a.total && below.total >= 0 && below.wish() < a.wish() {
-			return int64(below.wish()), at
+func (s wishSearch) nextDown() (wish, total int64) {
+	present := s.wishAt(s.total)
+	for _, at := range slices.Backward(s.edges) {
+		if at > s.total || at < s.step {
+			continue
+		}
+		if below := s.wishAt(at - s.step); below < present {
+			return int64(below), at
 		}
 	}
 	return -1, 0
-}
-
-// listExplainedEdges returns the totals at which the wish may change, sorted: the two ends of the tolerance, and the totals for whole
-// numbers of pods beside the present wish.
-func (a arithmetic) listExplainedEdges() []int64 {
-	unit := float64(a.target) // the total for a ratio of 1
-	if a.perPod {
-		unit *= float64(a.replicas)
-	}
-	perPod, wish := unit/float64(a.replicas), float64(a.wish())
-	var edges []int64
-	for _, at := range []float64{unit * (1 - a.down), unit * (1 + a.up), perPod * wish, perPod * (wish - 1)} {
-		edges = append(edges, int64(math.Round(at)))
-	}
-	slices.Sort(edges)
-	return edges
 }
 
 // explainedMetricName returns the bare name of a metric in words.

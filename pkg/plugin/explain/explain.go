@@ -8,8 +8,8 @@ import (
 	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
-	corev1 "k8s.io/api/core/v1"
 
+	"github.com/tachometer-metrics/tachometer/pkg/hpa"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
@@ -49,7 +49,10 @@ type Metric struct {
 	Steps  []string `json:"steps,omitempty"`
 	Error  string   `json:"error,omitempty"`
 
-	arithmetic arithmetic
+	decision    hpa.MetricDecision
+	total, pods int64 // in thousandths, and the pods behind it
+	ofPods      bool  // each pod has a value of its own
+	shared      bool  // the target is a share for each pod
 }
 
 // Pod is a pod of the scale target with its values, one for each metric of pods.
@@ -99,14 +102,14 @@ type Options struct {
 }
 
 // Live explains an autoscaler from what can be read now: its status, its pods and the answers of the metrics APIs.
-func Live(ctx context.Context, hpa *autoscalingv2.HorizontalPodAutoscaler, opts Options) *Explanation {
-	workload := opts.Objects.WorkloadOf(hpa)
+func Live(ctx context.Context, scaler *autoscalingv2.HorizontalPodAutoscaler, opts Options) *Explanation {
+	workload := opts.Objects.WorkloadOf(scaler)
 	pods := opts.Objects.PodsOf(workload)
 	e := &Explanation{
-		Namespace: hpa.Namespace, Name: hpa.Name, Time: opts.Now,
-		Target:   hpa.Spec.ScaleTargetRef.Kind + "/" + hpa.Spec.ScaleTargetRef.Name,
-		Replicas: hpa.Status.CurrentReplicas, Wanted: hpa.Status.DesiredReplicas,
-		Min: inventory.MinReplicasOf(hpa), Max: hpa.Spec.MaxReplicas,
+		Namespace: scaler.Namespace, Name: scaler.Name, Time: opts.Now,
+		Target:   scaler.Spec.ScaleTargetRef.Kind + "/" + scaler.Spec.ScaleTargetRef.Name,
+		Replicas: scaler.Status.CurrentReplicas, Wanted: scaler.Status.DesiredReplicas,
+		Min: inventory.MinReplicasOf(scaler), Max: scaler.Spec.MaxReplicas,
 	}
 	for _, p := range pods {
 		e.Pods = append(e.Pods, Pod{Name: p.Name, Ready: inventory.IsReady(p), Values: []PodValue{}})
@@ -115,24 +118,33 @@ func Live(ctx context.Context, hpa *autoscalingv2.HorizontalPodAutoscaler, opts 
 	if workload != nil {
 		selector = workload.PodSelector().String()
 	}
-	for _, spec := range hpa.Spec.Metrics {
+	answers := make([]reading.Answer, len(scaler.Spec.Metrics))
+	for i, spec := range scaler.Spec.Metrics {
 		words := inventory.DescribeMetric(spec)
 		if workload == nil && spec.Object == nil && spec.External == nil {
-			e.Metrics = append(e.Metrics, Metric{Name: words, Target: reading.FormatTarget(reading.TargetOf(spec)), Error: "the pods of " + e.Target + " are unknown"})
-			continue
+			answers[i] = reading.Answer{Metric: words, Err: fmt.Errorf("the pods of %s are unknown", e.Target)}
+		} else {
+			answers[i] = opts.Metrics.ReadMetric(ctx, scaler.Namespace, selector, spec, words)
 		}
-		answer := opts.Metrics.ReadMetric(ctx, hpa.Namespace, selector, spec, words)
-		e.Metrics = append(e.Metrics, explainMetricAnswer(hpa, spec, answer, pods))
-		e.addExplainedPodValues(spec, answer)
+		m := Metric{Name: words, Target: reading.FormatTarget(reading.TargetOf(spec))}
+		if answers[i].Err != nil {
+			m.Error = answers[i].Err.Error()
+		}
+		e.Metrics = append(e.Metrics, m)
+		e.addExplainedPodValues(spec, answers[i])
 	}
-	e.addExplainedBehavior(hpa)
-	e.addExplainedConditions(hpa)
-	e.addExplainedChanges()
-	e.Unknown = append(e.Unknown, "earlier recommendations, and the scale events that used up policies: the cluster keeps neither")
+	in := newExplainedInput(scaler, answers, pods, opts.Now)
+	for i := range e.Metrics {
+		e.explainMetricDecision(i, in)
+	}
+	e.addExplainedBehavior(scaler)
+	e.addExplainedConditions(scaler)
+	e.addExplainedChanges(in)
+	e.Unknown = append(e.Unknown, "earlier wishes, and the changes that used up policies: they are in the HPA controller's memory, which no API shows")
 	for _, u := range opts.Objects.Unread {
 		e.Unknown = append(e.Unknown, u.Resource+": "+u.Reason)
 	}
-	e.Sentence = composeExplainedSentence(e, hpa)
+	e.Sentence = composeExplainedSentence(e, scaler)
 	return e
 }
 
@@ -157,13 +169,13 @@ func (e *Explanation) addExplainedPodValues(spec autoscalingv2.MetricSpec, answe
 }
 
 // addExplainedBehavior adds the policies and windows in force, Kubernetes' defaults included.
-func (e *Explanation) addExplainedBehavior(hpa *autoscalingv2.HorizontalPodAutoscaler) {
+func (e *Explanation) addExplainedBehavior(scaler *autoscalingv2.HorizontalPodAutoscaler) {
 	for _, up := range []bool{true, false} {
 		direction, reason := "scaleDown", "ScaleDownStabilized"
 		if up {
 			direction, reason = "scaleUp", "ScaleUpStabilized"
 		}
-		rules := explainedScalingRules(hpa, up)
+		rules := explainedScalingRules(scaler, up)
 		if *rules.SelectPolicy == autoscalingv2.DisabledPolicySelect {
 			e.Policies = append(e.Policies, Policy{direction, "disabled"})
 		}
@@ -175,25 +187,25 @@ func (e *Explanation) addExplainedBehavior(hpa *autoscalingv2.HorizontalPodAutos
 			e.Policies = append(e.Policies, Policy{direction, fmt.Sprintf("%d%s in %d s (%s of all)", p.Value, unit, p.PeriodSeconds, *rules.SelectPolicy)})
 		}
 		e.Stabilization = append(e.Stabilization, Stabilization{
-			Direction: direction, Window: time.Duration(*rules.StabilizationWindowSeconds) * time.Second, Holds: hasExplainedReason(hpa, reason),
+			Direction: direction, Window: time.Duration(*rules.StabilizationWindowSeconds) * time.Second, Holds: hasExplainedReason(scaler, reason),
 		})
 	}
 }
 
 // explainedScalingRules returns the rules of a direction, completed with Kubernetes' defaults.
-func explainedScalingRules(hpa *autoscalingv2.HorizontalPodAutoscaler, up bool) autoscalingv2.HPAScalingRules {
+func explainedScalingRules(scaler *autoscalingv2.HorizontalPodAutoscaler, up bool) autoscalingv2.HPAScalingRules {
 	rules := autoscalingv2.HPAScalingRules{
 		SelectPolicy: new(autoscalingv2.MaxChangePolicySelect), StabilizationWindowSeconds: new(int32(300)),
 		Policies: []autoscalingv2.HPAScalingPolicy{{Type: autoscalingv2.PercentScalingPolicy, Value: 100, PeriodSeconds: 15}},
 	}
 	var own *autoscalingv2.HPAScalingRules
-	if hpa.Spec.Behavior != nil {
-		own = hpa.Spec.Behavior.ScaleDown
+	if scaler.Spec.Behavior != nil {
+		own = scaler.Spec.Behavior.ScaleDown
 	}
 	if up {
 		own = nil
-		if hpa.Spec.Behavior != nil {
-			own = hpa.Spec.Behavior.ScaleUp
+		if scaler.Spec.Behavior != nil {
+			own = scaler.Spec.Behavior.ScaleUp
 		}
 		rules.StabilizationWindowSeconds = new(int32(0))
 		rules.Policies = append(rules.Policies, autoscalingv2.HPAScalingPolicy{Type: autoscalingv2.PodsScalingPolicy, Value: 4, PeriodSeconds: 15})
@@ -214,8 +226,8 @@ func explainedScalingRules(hpa *autoscalingv2.HorizontalPodAutoscaler, up bool) 
 	return rules
 }
 
-func (e *Explanation) addExplainedConditions(hpa *autoscalingv2.HorizontalPodAutoscaler) {
-	for _, c := range hpa.Status.Conditions {
+func (e *Explanation) addExplainedConditions(scaler *autoscalingv2.HorizontalPodAutoscaler) {
+	for _, c := range scaler.Status.Conditions {
 		e.Conditions = append(e.Conditions, Condition{
 			Type: string(c.Type), Status: string(c.Status), Reason: c.Reason, Meaning: inventory.DescribeCondition(c.Reason),
 			Message: c.Message, Since: c.LastTransitionTime.Time,
@@ -223,8 +235,8 @@ func (e *Explanation) addExplainedConditions(hpa *autoscalingv2.HorizontalPodAut
 	}
 }
 
-func hasExplainedReason(hpa *autoscalingv2.HorizontalPodAutoscaler, reason string) bool {
-	for _, c := range hpa.Status.Conditions {
+func hasExplainedReason(scaler *autoscalingv2.HorizontalPodAutoscaler, reason string) bool {
+	for _, c := range scaler.Status.Conditions {
 		if c.Reason == reason {
 			return true
 		}
@@ -234,14 +246,3 @@ func hasExplainedReason(hpa *autoscalingv2.HorizontalPodAutoscaler, reason strin
 
 // countExplainedPods returns "7 pods" for the pods at the controller's last look.
 func (e *Explanation) countExplainedPods() string { return output.Count(int(e.Replicas), "pod") }
-
-// countUnreadyPods returns how many pods are not ready.
-func countUnreadyPods(pods []*corev1.Pod) int {
-	n := 0
-	for _, p := range pods {
-		if !inventory.IsReady(p) {
-			n++
-		}
-	}
-	return n
-}

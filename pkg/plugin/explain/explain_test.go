@@ -35,6 +35,7 @@ type load struct {
 	wanted   int32
 	reasons  []string
 	external string // the total of an external metric in place of the rates
+	cpu      string // the usage of each pod, which requests 100m
 	change   func(hpa *autoscalingv2.HorizontalPodAutoscaler)
 }
 
@@ -47,6 +48,11 @@ func (l load) Read(context.Context, string) ([]byte, error) {
 		return fmt.Appendf(nil, `{"items":[{"timestamp":"2026-11-28T12:03:58Z","value":%q}]}`, l.external), nil
 	}
 	var items []string
+	for i := range l.rates {
+		if l.cpu != "" {
+			items = append(items, fmt.Sprintf(`{"metadata":{"name":"web-%d"},"timestamp":"2026-11-28T12:03:50Z","window":"10s","containers":[{"name":"web","usage":{"cpu":%q}}]}`, i+1, l.cpu))
+		}
+	}
 	for i, r := range l.rates {
 		if r != "" {
 			items = append(items, fmt.Sprintf(`{"describedObject":{"name":"web-%d"},"timestamp":"2026-11-28T12:03:58Z","windowSeconds":10,"value":%q}`, i+1, r))
@@ -68,13 +74,21 @@ func (l load) explain(t *testing.T) *Explanation {
 		}
 		objects.Pods = append(objects.Pods, corev1.Pod{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: fmt.Sprintf("web-%d", i+1), Labels: labels},
-			Status:     corev1.PodStatus{Phase: phase, Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: ready}}},
+			Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "web", Resources: corev1.ResourceRequirements{
+				Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("100m")},
+			}}}},
+			Status: corev1.PodStatus{StartTime: new(metav1.NewTime(explainTime.Add(-time.Hour))), Phase: phase, Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: ready}}},
 		})
 	}
 	target := autoscalingv2.MetricTarget{Type: autoscalingv2.AverageValueMetricType, AverageValue: new(resource.MustParse("50"))}
-	spec := autoscalingv2.MetricSpec{Pods: &autoscalingv2.PodsMetricSource{Metric: autoscalingv2.MetricIdentifier{Name: "request_per_second"}, Target: target}}
+	spec := autoscalingv2.MetricSpec{Type: autoscalingv2.PodsMetricSourceType, Pods: &autoscalingv2.PodsMetricSource{Metric: autoscalingv2.MetricIdentifier{Name: "request_per_second"}, Target: target}}
 	if l.external != "" {
-		spec = autoscalingv2.MetricSpec{External: &autoscalingv2.ExternalMetricSource{Metric: autoscalingv2.MetricIdentifier{Name: "orders_waiting"}, Target: target}}
+		spec = autoscalingv2.MetricSpec{Type: autoscalingv2.ExternalMetricSourceType, External: &autoscalingv2.ExternalMetricSource{Metric: autoscalingv2.MetricIdentifier{Name: "orders_waiting"}, Target: target}}
+	}
+	if l.cpu != "" {
+		spec = autoscalingv2.MetricSpec{Type: autoscalingv2.ResourceMetricSourceType, Resource: &autoscalingv2.ResourceMetricSource{
+			Name: corev1.ResourceCPU, Target: autoscalingv2.MetricTarget{Type: autoscalingv2.UtilizationMetricType, AverageUtilization: new(int32(60))},
+		}}
 	}
 	hpa := &autoscalingv2.HorizontalPodAutoscaler{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web"},
@@ -163,6 +177,14 @@ func TestSentences(t *testing.T) {
 			load{rates: []string{"", "20", "20"}, pending: 1, wanted: 2},
 			"3 pods: request_per_second is 40/s over 2 pods, target 50 → 0.8; it wants 1, and minReplicas is 2.",
 		},
+		"a utilization": {
+			load{rates: times(4, ""), cpu: "72m", wanted: 5},
+			"4 pods: cpu is 72% over 4 pods, target 60% → 4.8; it goes to 5.",
+		},
+		"a utilization, while a pod starts": {
+			load{rates: times(4, ""), cpu: "72m", pending: 1, wanted: 4},
+			"4 pods: cpu is 72% over 3 pods, target 60% → 3.6, 1 pod without a value; with them the direction is not sure, so it keeps 4.",
+		},
 		"switched off": {
 			load{reasons: []string{"ScalingDisabled"}},
 			"0 pods: Deployment/web is scaled to 0, which switches the autoscaler off.",
@@ -220,16 +242,28 @@ func TestChanges(t *testing.T) {
 // TestChangesAreTrue: the wish stays between the announced totals, and is the announced one beyond them.
 func TestChangesAreTrue(t *testing.T) {
 	t.Parallel()
-	for replicas := int64(1); replicas <= 30; replicas++ {
-		for total := int64(0); total <= 3000; total += 37 {
-			a := arithmetic{known: true, total: total * 1000, target: 50_000, replicas: replicas, current: int32(replicas), perPod: true, up: 0.1, down: 0.1}
-			at := func(total int64) int32 {
-				other := a
-				other.total = total
-				return other.wish()
+	scaler := &autoscalingv2.HorizontalPodAutoscaler{Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
+		MinReplicas: new(int32(1)), MaxReplicas: 1000,
+		Metrics: []autoscalingv2.MetricSpec{{Type: autoscalingv2.PodsMetricSourceType, Pods: &autoscalingv2.PodsMetricSource{
+			Metric: autoscalingv2.MetricIdentifier{Name: "rps"}, Target: autoscalingv2.MetricTarget{AverageValue: new(resource.MustParse("50"))},
+		}}},
+	}}
+	for replicas := int64(1); replicas <= 20; replicas++ {
+		for total := int64(0); total <= 2000; total += 137 {
+			pods := make([]*corev1.Pod, replicas)
+			answer := reading.Answer{}
+			for i := range pods {
+				pods[i] = &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint(i)}, Status: corev1.PodStatus{Phase: corev1.PodRunning}}
+				answer.Values = append(answer.Values, reading.Value{Object: pods[i].Name, Value: *resource.NewMilliQuantity(total*1000/replicas, resource.DecimalSI)})
 			}
-			up, above := a.nextUp()
-			down, below := a.nextDown()
+			scaler.Status.CurrentReplicas = int32(replicas)
+			in := newExplainedInput(scaler, []reading.Answer{answer}, pods, explainTime)
+			e := &Explanation{Metrics: []Metric{{Name: "rps"}}}
+			e.explainMetricDecision(0, in)
+			s := newExplainedSearch(&e.Metrics[0], 0, in)
+			at, wish := s.wishAt, *e.Metrics[0].Wish
+			up, above := s.nextUp()
+			down, below := s.nextDown()
 			if got := at(above + 100); got != int32(up) {
 				t.Fatalf("%d pods, %d: above %d the wish is %d, announced %d", replicas, total, above, got, up)
 			}
@@ -237,8 +271,8 @@ func TestChangesAreTrue(t *testing.T) {
 				t.Fatalf("%d pods, %d: below %d the wish is %d, announced %d", replicas, total, below, got, down)
 			}
 			for between := max(0, below+100); between < above; between += 7000 {
-				if got := at(between); got != a.wish() {
-					t.Fatalf("%d pods, %d: the wish is %d, and at %d, between %d and %d, it is %d", replicas, total, a.wish(), between, below, above, got)
+				if got := at(between); got != wish {
+					t.Fatalf("%d pods, %d: the wish is %d, and at %d, between %d and %d, it is %d", replicas, total, wish, between, below, above, got)
 				}
 			}
 		}

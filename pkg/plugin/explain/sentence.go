@@ -7,32 +7,33 @@ import (
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 
+	"github.com/tachometer-metrics/tachometer/pkg/hpa"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 )
 
 // composeExplainedSentence returns the explanation in one sentence: the pods, the metric that decides, and the rule that holds.
-func composeExplainedSentence(e *Explanation, hpa *autoscalingv2.HorizontalPodAutoscaler) string {
+func composeExplainedSentence(e *Explanation, scaler *autoscalingv2.HorizontalPodAutoscaler) string {
 	head := e.countExplainedPods() + ": "
 	m := e.findDecidingMetric()
 	switch {
-	case hasExplainedReason(hpa, "ScalingDisabled"):
+	case hasExplainedReason(scaler, "ScalingDisabled"):
 		return head + e.Target + " is scaled to 0, which switches the autoscaler off."
 	case m == nil:
 		return head + "the autoscaler has no metric."
 	case m.Error != "":
 		return head + explainedMetricName(m.Name) + " has no value (" + m.Error + "), so it keeps the number."
 	case m.Wish == nil:
-		return head + explainedMetricName(m.Name) + " is " + m.Total + ", target " + m.Target + "; " + strings.Join(m.Steps, "; ") + "."
+		return head + explainedMetricName(m.Name) + ": " + strings.Join(m.Steps, "; ") + "."
 	}
 	text := head + explainedMetricName(m.Name) + " is " + m.Total
-	if m.arithmetic.perPod {
-		text += " over " + output.Count(int(m.arithmetic.replicas), "pod")
+	if m.shared {
+		text += " over " + output.Count(int(m.pods), "pod")
 	}
-	text += ", target " + m.Target + " → " + strconv.FormatFloat(m.arithmetic.wanted(), 'f', 1, 64)
-	if a := m.arithmetic; a.isRebalanced() {
-		text += fmt.Sprintf(", %s without a value", output.Count(int(a.missing+a.pending), "pod"))
+	text += ", target " + m.Target + " → " + strconv.FormatFloat(m.wanted(), 'f', 1, 64)
+	if n := m.countWithoutValue(); n > 0 {
+		text += fmt.Sprintf(", %s without a value", output.Count(n, "pod"))
 	}
-	return text + "; " + e.describeExplainedHold(hpa, m) + "."
+	return text + "; " + e.describeExplainedHold(scaler, m) + "."
 }
 
 // findDecidingMetric returns the metric with the highest wish. A metric without a wish comes before others: with it, the HPA scales up
@@ -54,24 +55,24 @@ func (e *Explanation) findDecidingMetric() *Metric {
 }
 
 // describeExplainedHold says what happens to the wish: it is taken, or a limit, a window or a policy holds it.
-func (e *Explanation) describeExplainedHold(hpa *autoscalingv2.HorizontalPodAutoscaler, m *Metric) string {
+func (e *Explanation) describeExplainedHold(scaler *autoscalingv2.HorizontalPodAutoscaler, m *Metric) string {
 	wish, window := *m.Wish, e.Stabilization[1].Window
 	switch {
 	case wish > e.Max:
 		return fmt.Sprintf("it wants %d, and maxReplicas is %d", wish, e.Max)
 	case wish < e.Min && e.Wanted <= e.Min:
 		return fmt.Sprintf("it wants %d, and minReplicas is %d", wish, e.Min)
-	case wish < e.Replicas && hasExplainedReason(hpa, "ScaleDownStabilized"):
+	case wish < e.Replicas && hasExplainedReason(scaler, "ScaleDownStabilized"):
 		return fmt.Sprintf("scale-down waits: a higher wish of the last %s holds %d", output.Duration(window), e.Wanted)
-	case wish > e.Replicas && hasExplainedReason(hpa, "ScaleUpStabilized"):
+	case wish > e.Replicas && hasExplainedReason(scaler, "ScaleUpStabilized"):
 		return fmt.Sprintf("scale-up waits: a lower wish of the last %s holds %d", output.Duration(e.Stabilization[0].Window), e.Wanted)
-	case wish > e.Wanted && hasExplainedReason(hpa, "ScaleUpLimit"):
+	case wish > e.Wanted && hasExplainedReason(scaler, "ScaleUpLimit"):
 		return fmt.Sprintf("a scaleUp policy permits %d for now", e.Wanted)
-	case wish < e.Wanted && hasExplainedReason(hpa, "ScaleDownLimit"):
+	case wish < e.Wanted && hasExplainedReason(scaler, "ScaleDownLimit"):
 		return fmt.Sprintf("a scaleDown policy permits %d for now", e.Wanted)
-	case m.arithmetic.isTolerated(m.arithmetic.ratio()) && !m.arithmetic.isRebalanced():
+	case m.decision.Stage == hpa.StageTolerated && m.countWithoutValue() == 0:
 		return fmt.Sprintf("within the tolerance, so it keeps %d", wish)
-	case m.arithmetic.isRebalanced() && wish == e.Replicas:
+	case m.countWithoutValue() > 0 && wish == e.Replicas:
 		return fmt.Sprintf("with them the direction is not sure, so it keeps %d", wish)
 	case wish == e.Replicas:
 		return fmt.Sprintf("rounded up, so it keeps %d", wish)
