@@ -1,6 +1,7 @@
 package attack
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -10,19 +11,25 @@ import (
 	"time"
 )
 
+// impatience ends a read of an attacker: the first read of a metric waits for its first scrapes otherwise.
+const impatience = 150 * time.Millisecond
+
 // flood calls read with every number below count, in some goroutines, for at most the time.
-func flood(count int, limit time.Duration, read func(i int)) (done int) {
+func flood(t *testing.T, count int, limit time.Duration, read func(ctx context.Context, i int)) (done int) {
+	t.Helper()
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	end := time.Now().Add(limit)
-	for range 16 {
+	for range 64 {
 		wg.Go(func() {
 			for time.Now().Before(end) {
 				i := int(next.Add(1)) - 1
 				if i >= count {
 					return
 				}
-				read(i)
+				ctx, cancel := context.WithTimeout(t.Context(), impatience)
+				read(ctx, i)
+				cancel()
 			}
 		})
 	}
@@ -50,8 +57,8 @@ func TestHPABomb(t *testing.T) {
 func TestLongNames(t *testing.T) {
 	a := startAdapter(t, newFakeCluster(t, http.HandlerFunc(evilPage)))
 	name := strings.Repeat("x", 50_000)
-	done := flood(500, 15*time.Second, func(i int) {
-		_, _, _ = a.get(t.Context(), evilReader, podsPath("evil", fmt.Sprintf("%s_%06d", name, i), "app=evil"))
+	done := flood(t, 500, 15*time.Second, func(ctx context.Context, i int) {
+		_, _, _ = a.get(ctx, evilReader, podsPath("evil", fmt.Sprintf("%s_%06d", name, i), "app=evil"))
 	})
 	t.Logf("%d reads", done)
 	a.judge()
@@ -61,8 +68,8 @@ func TestLongNames(t *testing.T) {
 func TestManyNames(t *testing.T) {
 	a := startAdapter(t, newFakeCluster(t, http.HandlerFunc(evilPage)))
 	names := numberedNames(6000)
-	done := flood(len(names), 20*time.Second, func(i int) {
-		_, _, _ = a.get(t.Context(), evilReader, podsPath("evil", names[i], "app=evil"))
+	done := flood(t, len(names), 20*time.Second, func(ctx context.Context, i int) {
+		_, _, _ = a.get(ctx, evilReader, podsPath("evil", names[i], "app=evil"))
 	})
 	t.Logf("%d reads", done)
 	code, body, err := a.get(t.Context(), evilReader, "/apis/custom.metrics.k8s.io/v1beta2")
@@ -75,12 +82,12 @@ func TestManyNames(t *testing.T) {
 // TestSelectors: a reader of ever new selectors, each as long as a request may be.
 func TestSelectors(t *testing.T) {
 	a := startAdapter(t, newFakeCluster(t, http.HandlerFunc(evilPage)))
-	done := flood(1000, 15*time.Second, func(i int) {
+	done := flood(t, 1000, 15*time.Second, func(ctx context.Context, i int) {
 		values := make([]string, 3000)
 		for v := range values {
 			values[v] = fmt.Sprintf("v%04d%05d", i, v)
 		}
-		_, _, _ = a.get(t.Context(), evilReader, podsPath("evil", goodMetric, "app notin ("+strings.Join(values, ",")+")"))
+		_, _, _ = a.get(ctx, evilReader, podsPath("evil", goodMetric, "app notin ("+strings.Join(values, ",")+")"))
 	})
 	t.Logf("%d reads", done)
 	a.judge()
@@ -91,8 +98,8 @@ func TestObjects(t *testing.T) {
 	c := newFakeCluster(t, http.HandlerFunc(evilPage))
 	a := startAdapter(t, c)
 	before, began := c.scales.Load(), time.Now()
-	done := flood(10_000, 20*time.Second, func(i int) {
-		_, _, _ = a.get(t.Context(), evilReader, fmt.Sprintf("/apis/custom.metrics.k8s.io/v1beta2/namespaces/evil/deployments.apps/none-%d/%s", i, goodMetric))
+	done := flood(t, 10_000, 20*time.Second, func(ctx context.Context, i int) {
+		_, _, _ = a.get(ctx, evilReader, fmt.Sprintf("/apis/custom.metrics.k8s.io/v1beta2/namespaces/evil/deployments.apps/none-%d/%s", i, goodMetric))
 	})
 	took, lookups := time.Since(began), c.scales.Load()-before
 	if bound := 50 + 5*int64(took/time.Second+1) + 5; lookups > bound {
