@@ -7,10 +7,10 @@ GOLANGCI := go tool -modfile=$(CURDIR)/test/tools/go.mod golangci-lint
 CLUSTER := go -C test run $(MODULE)/test/harness/cluster/cmd/cluster
 # Suites that start a cluster, servers or images: they run after the others, one at a time, so that none disturbs another's timing.
 SUITES := ./integration/... ./e2e/...
-TEST_UNITS = $(filter-out $(MODULE)/test/integration% $(MODULE)/test/e2e%,$(shell go -C test list ./...))
+TEST_UNITS = $(filter-out $(MODULE)/test/integration% $(MODULE)/test/e2e% $(MODULE)/test/attack%,$(shell go -C test list ./...))
 
 .DEFAULT_GOAL := help
-.PHONY: help build check fmt lint unit verify update test e2e cluster-test charts kubernetes truth bench bench-cluster demo demo-sale demo-down images release deps clean chaos fuzz hpa
+.PHONY: help build check fmt lint unit verify update test e2e cluster-test charts kubernetes truth bench bench-cluster demo demo-sale demo-down images release deps clean chaos fuzz hpa attack
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +79,8 @@ CASES ?= 1000000
 hpa: ## pkg/hpa beside the HPA controllers of Kubernetes 1.36 and 1.37: every random decision must be equal (CASES=, SEED=)
 	go -C test/hpa test -count 1 -timeout 120m -v -hpa.cases $(CASES) -hpa.seed $(SEED)
 	go -C test/hpa test -modfile=kubernetes-1.37.mod -count 1 -timeout 120m -v -hpa.cases $(CASES) -hpa.seed $(SEED)
+attack: ## the adapter attacked as a tenant, a reader, a stranger, each attack with its bound (CGROUP=folder for a memory cgroup of the shipped limit)
+	go -C test test ./attack -count 1 -timeout 10m -v $(if $(CGROUP),-attack.cgroup $(abspath $(CGROUP)))
 
 bench: ## benchmarks of the hot paths, each beside its peer (PROMETHEUS=path to a newer one)
 	go test -run "^$$$$" -bench . -benchmem ./pkg/...
