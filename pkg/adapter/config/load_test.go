@@ -194,9 +194,9 @@ func TestLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]int{
-		"": 1, "apiVersion": 1, "scrape.interval": 4, "rules[0]": 30, "rules[0].query": 31,
-		"rules[0].backend": 30, // not in the file: the rule's own line
-		"rules[99].query":  29, "nonsense": 1,
+		"": 1, "apiVersion": 1, "scrape.interval": 4, "rules[0]": 32, "rules[0].query": 33,
+		"rules[0].backend": 32, // not in the file: the rule's own line
+		"rules[99].query":  31, "nonsense": 1,
 	} {
 		if got := c.Line(path); got != want {
 			t.Errorf("Line(%q) = %d, want %d", path, got, want)

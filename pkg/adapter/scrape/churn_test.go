@@ -93,3 +93,23 @@ func TestRestartIsNoChurn(t *testing.T) {
 		m.SetTargets(nil)
 	})
 }
+
+// TestOldDemandsGetRoomFirst has a page show two families at once with room for one: the older demand gets it, though its name comes
+// last.
+func TestOldDemandsGetRoomFirst(t *testing.T) {
+	t.Parallel()
+	runInFakeTime(t, Options{Interval: 2 * time.Second}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {
+		r.limit = 3
+		p := &fakePage{body: "other 1\n"}
+		n.addServer("cart-1:8080", p)
+		m.SetTargets([]metric.Target{newTestTarget("cart-1", "b")})
+		passFakeTime(4 * time.Second)
+		m.SetTargets([]metric.Target{newTestTarget("cart-1", "a", "b")})
+		p.setBody("a{i=\"1\"} 1\na{i=\"2\"} 1\nb{i=\"1\"} 1\nb{i=\"2\"} 1\n")
+		passFakeTime(4 * time.Second)
+		if a, b := countSeries(r, `"a"`), countSeries(r, `"b"`); a != 0 || b != 2 {
+			t.Errorf("%d series of a, %d of b; want 0 and 2", a, b)
+		}
+		m.SetTargets(nil)
+	})
+}

@@ -125,8 +125,8 @@ func (s *Store) Append(ref uint64, lset labels.Labels, t int64, v float64) (uint
 				return 0, err
 			}
 		}
-		done, err := s.appendToStoredSeries(target, t, v)
-		if s.byteCount.Load() > s.options.Load().MaxBytes {
+		done, overflows, err := s.appendToStoredSeries(target, t, v)
+		if overflows {
 			s.shedStoreOverflow()
 		}
 		if done {
@@ -136,24 +136,27 @@ func (s *Store) Append(ref uint64, lset labels.Labels, t int64, v float64) (uint
 	}
 }
 
-// appendToStoredSeries adds a sample to a series. It returns false if the series was dropped meanwhile.
-func (s *Store) appendToStoredSeries(target *memSeries, t int64, v float64) (bool, error) {
+// appendToStoredSeries adds a sample to a series. done is false if the series was dropped meanwhile; overflows is true if a new chunk
+// exceeds the store's bytes.
+func (s *Store) appendToStoredSeries(target *memSeries, t int64, v float64) (done, overflows bool, err error) {
 	target.mu.Lock()
-	defer target.mu.Unlock()
 	if target.dropped {
-		return false, nil
+		target.mu.Unlock()
+		return false, false, nil
 	}
 	chunks := len(target.chunks)
 	grown, ok := target.appendStoredSample(t, v, s.oldestStoredTime(t))
+	if chunks != len(target.chunks) { // under the lock: a drop gives back what was charged
+		s.chargeStoreBytes(target.usage, storedChunksCost(len(target.chunks))-storedChunksCost(chunks))
+		overflows = s.byteCount.Load() > s.options.Load().MaxBytes
+	}
+	target.mu.Unlock()
 	if !ok {
 		s.metrics.outOfOrder.Inc()
-		return true, ErrOutOfOrder
+		return true, false, ErrOutOfOrder
 	}
 	s.sampleCount.Add(int64(grown))
-	if chunks != len(target.chunks) {
-		s.chargeStoreBytes(target.usage, storedChunksCost(len(target.chunks))-storedChunksCost(chunks))
-	}
-	return true, nil
+	return true, overflows, nil
 }
 
 // lookupStoredSeriesRef returns the series of a reference, or nil if the reference is invalid.
