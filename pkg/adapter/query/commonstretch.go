@@ -224,7 +224,7 @@ func (ev *evaluation) planMovedQuery(s *seriesScanner, auto bool) error {
 	ev.refuseUnknownQueriedPods(c)
 	if auto {
 		histories := ev.scan.queriedSelectorHistories()
-		if ev.window < ev.maxWindow && queryHasFewEvents(histories, c.end-ev.window.Milliseconds(), c.end) {
+		if ev.window < ev.maxWindow && queryHasFewEvents(histories, c.end-ev.window.Milliseconds(), c.end, ev.scan.isQueriedSinceBirth() && ev.window >= minBirthIntervals*ev.interval) {
 			ev.refuseQueriedPods(metric.ReasonWarmingUp, fmt.Sprintf("fewer than %d events in %s", minEvents, ev.window.Round(time.Second)))
 		}
 		ev.scan.extendQueriedHistories(c, c.end-ev.window.Milliseconds())
@@ -389,8 +389,23 @@ const (
 	minBatches = 3
 )
 
-// queryHasFewEvents reports whether a counter of whole events has too few from begin to end.
-func queryHasFewEvents(counters []window.Counter, begin, end int64) bool {
+// minBirthIntervals is the least window over the whole life of a group, in scrape intervals.
+const minBirthIntervals = 3
+
+// isQueriedSinceBirth reports whether all counts of the pods are known since they began at zero: few events are then no chance of
+// what was watched, but all that there were.
+func (s *seriesScan) isQueriedSinceBirth() bool {
+	for _, p := range s.orderedPods {
+		if p.newest > 0 && p.queriedPodKnownSince() != math.MinInt64 {
+			return false
+		}
+	}
+	return true
+}
+
+// queryHasFewEvents reports whether a counter of whole events has too few from begin to end. If these are all there were since the
+// pods began, few are no reason; but a batch or two may still be a part of what a page shows later.
+func queryHasFewEvents(counters []window.Counter, begin, end int64, sinceBirth bool) bool {
 	for _, c := range counters {
 		events, increments, batches, pauses := 0.0, 0, 0, 0
 		for _, h := range c.Pods {
@@ -407,7 +422,7 @@ func queryHasFewEvents(counters []window.Counter, begin, end int64) bool {
 			}
 		}
 		rare := batches < minBatches && pauses > batches // as many without an event would be chance of one in 10⁹
-		if increments > 0 && (events < minEvents || rare) && events == math.Trunc(events) {
+		if increments > 0 && (events < minEvents && !sinceBirth || events >= minEvents && rare) && events == math.Trunc(events) {
 			return true
 		}
 	}
