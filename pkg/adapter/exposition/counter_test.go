@@ -186,3 +186,23 @@ func TestRoundingErrorIsNoRestart(t *testing.T) {
 		mustParse(t, p, page, []byte("a_total 100.00000000000003\n"), 1)
 	}
 }
+
+// TestRestartedProcessBeginsAnew: a counter that comes back with the value it had goes on, unless its process has started since.
+func TestRestartedProcessBeginsAnew(t *testing.T) {
+	t.Parallel()
+	for started, want := range map[int64]string{1: "", 13: "200=0@12.001"} {
+		p := NewParser(testOwn)
+		page := newTestPage(Text, "a_total")
+		page.Oldest = time.Unix(1, 0)
+		for i, body := range []string{"a_total{code=\"200\"} 7\n", "a_total{code=\"500\"} 1\n", "a_total{code=\"200\"} 7\n"} {
+			page.Now, page.Started = time.Unix(10+2*int64(i), 0), time.Unix(1, 0)
+			if i == 2 {
+				page.Started = time.Unix(started, 0)
+			}
+			r := mustParse(t, p, page, []byte(body), 1)
+			if got := formatEarlier(r.Earlier); i == 2 && got != want {
+				t.Errorf("started at %d s: %q before the page, want %q", started, got, want)
+			}
+		}
+	}
+}

@@ -223,9 +223,8 @@ func (ev *evaluation) planMovedQuery(s *seriesScanner, auto bool) error {
 	ev.refuseQueryHoles(c)
 	ev.refuseUnknownQueriedPods(c)
 	if auto {
-		histories := ev.scan.queriedSelectorHistories()
-		if ev.window < ev.maxWindow && queryHasFewEvents(histories, c.end-ev.window.Milliseconds(), c.end) {
-			ev.refuseQueriedPods(metric.ReasonWarmingUp, fmt.Sprintf("fewer than %d events in %s", minEvents, ev.window.Round(time.Second)))
+		if few := ev.describeFewQueryEvents(c); few != "" {
+			ev.refuseQueriedPods(metric.ReasonWarmingUp, few+" in "+ev.window.Round(time.Second).String())
 		}
 		ev.scan.extendQueriedHistories(c, c.end-ev.window.Milliseconds())
 		ev.window = chooseQueryTotalWindow(c.end, ev.window, append(ev.scan.queriedSelectorHistories(), ev.scan.queriedQuantileHistories(s.selectors)...))
@@ -310,6 +309,9 @@ func (ev *evaluation) refuseUnknownQueriedPods(c commonStretch) {
 		if !late && p.newest < c.end && isPauseInQuery(ev.now.UnixMilli()-p.newest, interval) {
 			moved, late = c.lastQueriedPodEvent(p.newest, true), true
 		}
+		if ev.Moved.Before(ev.now) { // else a pod is not ready, or has left, and may have for long
+			moved = max(moved, ev.Moved.UnixMilli())
+		}
 		if late && p.newest > 0 && !p.silent && p.newest < moved+moveIntervals*interval {
 			ev.refuseQueriedPod(p, metric.ReasonStale, "no sample since pods came or went, and load with them")
 		}
@@ -389,27 +391,42 @@ const (
 	minBatches = 3
 )
 
-// queryHasFewEvents reports whether a counter of whole events has too few from begin to end.
-func queryHasFewEvents(counters []window.Counter, begin, end int64) bool {
-	for _, c := range counters {
-		events, increments, batches, pauses := 0.0, 0, 0, 0
-		for _, h := range c.Pods {
-			increments += len(h)
-			for _, i := range h {
-				if i.To > begin && i.From < end {
-					events += i.Count
-					if i.Count > 0 {
-						batches++
-					} else {
-						pauses++
-					}
-				}
-			}
-		}
-		rare := batches < minBatches && pauses > batches // as many without an event would be chance of one in 10⁹
-		if increments > 0 && (events < minEvents || rare) && events == math.Trunc(events) {
-			return true
+// describeFewQueryEvents returns what a counter of whole events lacks within less than the longest window; "" if none lacks
+// anything.
+func (ev *evaluation) describeFewQueryEvents(c commonStretch) string {
+	if ev.window >= ev.maxWindow {
+		return ""
+	}
+	for _, counter := range ev.scan.queriedSelectorHistories() {
+		events, batches, pauses := countQueriedEvents(counter, c.end-ev.window.Milliseconds(), c.end)
+		switch {
+		case events != math.Trunc(events) || math.IsNaN(events):
+		case events < minEvents:
+			return fmt.Sprintf("fewer than %d events", minEvents)
+		case batches < minBatches && pauses > batches:
+			return fmt.Sprintf("fewer than %d batches of events", minBatches)
 		}
 	}
-	return false
+	return ""
+}
+
+// countQueriedEvents returns the events of a counter from begin to end, and its increments with events and without; NaN without an
+// increment at any time.
+func countQueriedEvents(c window.Counter, begin, end int64) (events float64, batches, pauses int) {
+	events = math.NaN()
+	for _, h := range c.Pods {
+		if len(h) > 0 && math.IsNaN(events) {
+			events = 0
+		}
+		for _, i := range h {
+			switch {
+			case i.To <= begin || i.From >= end:
+			case i.Count > 0:
+				events, batches = events+i.Count, batches+1
+			default:
+				pauses++
+			}
+		}
+	}
+	return events, batches, pauses
 }

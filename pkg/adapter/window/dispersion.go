@@ -15,6 +15,8 @@ const (
 	minDenseEvents = 10
 	// minPodEvents is the least mean count of a pod's increments for an estimate from them: Poisson's then are hardly ever 0.
 	minPodEvents = 5
+	// minAsleep is the number of empty increments after which a pod wakes up.
+	minAsleep = 5
 	// maxEmptyShare is the largest share of empty cells for the robust estimate.
 	maxEmptyShare = 0.25
 	// trimmedShare is the share of the differences that the robust estimate drops, the largest first, because steps are
@@ -76,8 +78,8 @@ func (t *totalCounts) spreadWindowIncrement(i Increment, end, step int64) {
 }
 
 // estimateWindowDispersion estimates φ from the differences between cells. It returns 1 where counts vary as Poisson's do, and
-// +Inf without enough evidence: a single batch looks like a step.
-func estimateWindowDispersion(pods []History, g *ageGrid) float64 {
+// +Inf without enough evidence: a single batch looks like a step. The histories of pods may be their total, each has those of single pods.
+func estimateWindowDispersion(pods, each []History, g *ageGrid) float64 {
 	step := max(g.interval, (g.maxWindow+maxCells-1)/maxCells)
 	end := g.commonWindowCellEnd(pods)
 	known := g.maxWindow // before the first increment nothing is known
@@ -89,7 +91,8 @@ func estimateWindowDispersion(pods []History, g *ageGrid) float64 {
 	if t.isDenseWindow() {
 		phi = t.trimmedWindowDispersion()
 	}
-	if phi = max(phi, podwiseWindowDispersion(pods)); phi < minPhi {
+	phi = min(phi, awakenedWindowDispersion(each))
+	if phi = max(phi, podwiseWindowDispersion(each)); phi < minPhi {
 		return 1
 	}
 	return phi / sharedShare
@@ -101,8 +104,13 @@ func estimateWindowDispersion(pods []History, g *ageGrid) float64 {
 func podwiseWindowDispersion(pods []History) float64 {
 	var ratios []float64
 	events, increments, empty := 0.0, 0, 0
+	if haveOneWindowBatchEach(pods) {
+		return math.Inf(1)
+	}
 	for _, h := range pods {
-		for i := 1; i < len(h); i++ {
+		// The first increment with events may have a step inside: a service that wakes up is no batch.
+		first := slices.IndexFunc(h, func(i Increment) bool { return i.Count > 0 })
+		for i := first + 2; first >= 0 && i < len(h); i++ {
 			if increments++; h[i].Count == 0 {
 				empty++
 			}
@@ -118,6 +126,52 @@ func podwiseWindowDispersion(pods []History) float64 {
 		return 1
 	}
 	return meanWithoutWindowSteps(ratios)
+}
+
+// haveOneWindowBatchEach reports whether each pod with events has them in a single increment, and many: batches, for all that is
+// known.
+func haveOneWindowBatchEach(pods []History) bool {
+	events, increments := 0.0, 0
+	for _, h := range pods {
+		full := 0
+		for _, i := range h {
+			if i.Count > 0 {
+				events, full = events+i.Count, full+1
+			}
+		}
+		if full > 1 || full == len(h) && full > 0 {
+			return false
+		}
+		increments += full
+	}
+	return events >= minDenseEvents*float64(increments) && increments > 0
+}
+
+// awakenedWindowDispersion returns the dispersion of pods that counted nothing for a while, from the increments after the first with
+// events, which has the step inside; +Inf for other pods, and until half of them have two more. A batch is in one increment of
+// each pod alone.
+func awakenedWindowDispersion(pods []History) float64 {
+	squares, events, awake, known := 0.0, 0.0, 0, 0
+	for _, h := range pods {
+		first := slices.IndexFunc(h, func(i Increment) bool { return i.Count > 0 })
+		if first < 0 {
+			continue
+		}
+		if first < minAsleep {
+			return math.Inf(1)
+		}
+		if awake++; first+2 < len(h) {
+			known++
+		}
+		for i := first + 2; i < len(h); i++ {
+			d := h[i].Count - h[i-1].Count
+			squares, events = squares+d*d, events+h[i].Count+h[i-1].Count
+		}
+	}
+	if 2*known < awake || events == 0 {
+		return math.Inf(1)
+	}
+	return squares / events
 }
 
 // meanWithoutWindowSteps returns the mean of the smaller of squared and normalized differences, which steps hardly disturb.

@@ -21,7 +21,7 @@ func TestDispersion(t *testing.T) {
 			for now := int64(70_000); now < 1_000_000; now += 1000 {
 				s.advanceTo(now)
 				g, _ := newWindowAgeGrid(s.view, now, longest.Milliseconds())
-				mean += estimateWindowDispersion(s.view, g)
+				mean += estimateWindowDispersion(s.view, s.view, g)
 				looks++
 			}
 			if mean /= looks; mean < tc.low || mean > tc.high {

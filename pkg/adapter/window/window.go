@@ -60,6 +60,8 @@ type Counter struct {
 	// Among has the events of which the counter counts a part, such as the slow ones; nil if it counts all. How much the
 	// part varies follows from how much they do: few events of the part are no evidence.
 	Among []History
+	// each has the single pods if Pods has their total.
+	each []History
 	// blur is the number of events whose time is uncertain, at the border of two parts.
 	blur float64
 }
@@ -87,7 +89,7 @@ func Choose(counter Counter, now int64, longest time.Duration) time.Duration {
 		s, found := c.findWindowSplitCell(g, w)
 		if found && !estimated { // in steady traffic hardly ever
 			estimated = true
-			if c.phi = estimateWindowDispersion(counter.windowCounterEvents(), g); c.phi > 1 {
+			if c.phi = estimateWindowDispersion(counter.windowCounterEvents(), counter.singleWindowPods(), g); c.phi > 1 {
 				s, found = c.findWindowSplitCell(g, w)
 			}
 		}
@@ -106,6 +108,14 @@ func (c Counter) windowCounterEvents() []History {
 	return c.Pods
 }
 
+// singleWindowPods returns the events that tell how much counts of a single pod vary.
+func (c Counter) singleWindowPods() []History {
+	if c.each != nil {
+		return c.each
+	}
+	return c.windowCounterEvents()
+}
+
 // ChooseTotal is Choose for a group whose pods come and go, and take load from each other: it tests their total. A pod
 // counts nothing before its first increment and after its last. All pods are known until end, in milliseconds.
 //
@@ -117,7 +127,7 @@ func ChooseTotal(c Counter, end int64, longest time.Duration) time.Duration {
 	if interval <= 0 {
 		return longest
 	}
-	total := Counter{Pods: []History{totalWindowHistory(c.Pods, end, interval, longest)}}
+	total := Counter{Pods: []History{totalWindowHistory(c.Pods, end, interval, longest)}, each: c.windowCounterEvents()}
 	for _, i := range total.Pods[0] {
 		total.blur += i.Count / 2 * float64(interval) / float64(longest.Milliseconds())
 	}
