@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	httpevent "github.com/tachometer-metrics/tachometer/pkg/scaler/event/http"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
@@ -272,13 +273,13 @@ func TestScalerOutage(t *testing.T) {
 	resume()
 	stands(t, namespace, 20)
 	eventually(t, 30*time.Second, func(ctx context.Context) error { _, err := s.get(ctx, "/readyz"); return err })
-	if _, err := e.EndHolds(t.Context(), workload, []string{"event/sale"}, "over", time.Now()); err != nil {
+	if _, err := e.EndHolds(t.Context(), workload, func(h *hold.Object) bool { return h.HoldID() == "event/sale" }); err != nil {
 		t.Fatal(err)
 	}
 	stands(t, namespace, 4) // the schedule's minReplicas
 	s.kill()
 	drive(t.Context(), t, e, workload, settled)
-	if _, err := e.EndHolds(t.Context(), workload, nil, "over", time.Now()); err != nil {
+	if _, err := e.EndHolds(t.Context(), workload, all); err != nil {
 		t.Fatal(err)
 	}
 	drive(t.Context(), t, e, workload, unheld)

@@ -37,7 +37,7 @@ func (o *Observed) dropOwnership(now time.Time) (Step, bool) {
 	return Step{}, false
 }
 
-// handOverNumbers keeps the record on a hold that counts, and drops it after the last one.
+// handOverNumbers keeps the record on a hold that needs it, and drops it after the last one.
 func (o *Observed) handOverNumbers(now time.Time) (Step, bool) {
 	n, keeper := o.findNumbers()
 	if keeper == nil || o.Trouble != "" {
@@ -53,17 +53,17 @@ func (o *Observed) handOverNumbers(now time.Time) (Step, bool) {
 			return drop(h)
 		}
 	}
-	counted := o.listCountedHolds("", now)
+	needed := o.listRecordHolds(now)
 	switch {
-	case len(counted) == 0:
+	case len(needed) == 0:
 		return drop(keeper)
-	case o.isHoldCounted(keeper, now):
+	case slices.Contains(needed, keeper):
 		return Step{}, false
 	}
-	status := counted[0].Status.DeepCopy()
+	status := needed[0].Status.DeepCopy()
 	n.Sequence++
 	status.Numbers = &n
-	return o.writeStatusStep(o.indexOfHold(counted[0]), status), true
+	return o.writeStatusStep(o.indexOfHold(needed[0]), status), true
 }
 
 // releaseHold moves an ended hold to Released after its numbers are given back.

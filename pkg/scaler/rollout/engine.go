@@ -247,7 +247,35 @@ func (p *pass) observeWorkload(ctx context.Context) error {
 	if p.observed.Scale != nil && p.observed.Scale.Selector != "" && p.observed.waitsForPods(p.now) {
 		pods, err := p.reader.ListPods(ctx, p.workload.Namespace, p.observed.Scale.Selector)
 		p.observed.Pods = keepPods(pods)
-		return err
+		if err != nil {
+			return err
+		}
+	}
+	return p.observeMembers(ctx)
+}
+
+// observeMembers reads what the other workloads of the groups lack whose gates may open now.
+func (p *pass) observeMembers(ctx context.Context) error {
+	o := &p.observed
+	o.MissingMembers = map[types.UID]string{}
+	for _, i := range slices.Concat(o.listHoldsInState(hold.Ready, p.now), o.listHoldsInState(hold.Verified, p.now)) {
+		for _, m := range o.listGroupMembers(&o.Holds[i]) {
+			other := &pass{Engine: p.Engine, workload: m.HeldWorkload(), now: p.now, reader: p.reader}
+			other.observed = Observed{Workload: other.workload, Holds: []hold.Object{*m}}
+			if err := other.observeScale(ctx); err != nil {
+				return err
+			}
+			if other.observed.Scale == nil {
+				o.MissingMembers[m.UID] = "the workload does not exist"
+				continue
+			}
+			pods, err := p.reader.ListPods(ctx, m.Namespace, other.observed.Scale.Selector)
+			if err != nil {
+				return err
+			}
+			other.observed.Pods = keepPods(pods)
+			o.MissingMembers[m.UID] = other.observed.describeMissingPods(m, p.now)
+		}
 	}
 	return nil
 }

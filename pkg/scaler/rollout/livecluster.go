@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
@@ -17,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/klog/v2"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
@@ -71,7 +71,7 @@ func (c *LiveCluster) resolveWorkloadClient(t hold.Workload) (dynamic.ResourceIn
 // scaleOfObject returns the scale of a workload: from the object itself for the kinds of apps/v1, else from the scale subresource.
 func (c *LiveCluster) scaleOfObject(ctx context.Context, api dynamic.ResourceInterface, object *unstructured.Unstructured) (*Scale, error) {
 	s := &Scale{UID: object.GetUID(), Version: object.GetResourceVersion(), Failure: findReplicaFailure(object)}
-	s.Owned, s.CoOwners = findScaleOwners(object.GetManagedFields())
+	s.Owned, _ = splitScaleOwner(object.GetManagedFields())
 	if object.GroupVersionKind().Group == "apps" {
 		if n, found, _ := unstructured.NestedInt64(object.Object, "spec", "replicas"); found {
 			s.Replicas = int32(n) //nolint:gosec // the API's own field is an int32
@@ -116,20 +116,13 @@ func readScale(s *Scale, scale *unstructured.Unstructured) {
 	}
 }
 
-// scaleReplicasField is the field of replicas in managed fields of a scale.
-const scaleReplicasField = `{"f:spec":{"f:replicas":{}}}`
-
-// findScaleOwners returns whether the scaler owns a workload's replicas, and the other owners, in the form that a scale has them.
-func findScaleOwners(all []metav1.ManagedFieldsEntry) (owned bool, others []metav1.ManagedFieldsEntry) {
+// splitScaleOwner returns whether the scaler owns a workload's replicas, and the other entries of the managed fields.
+func splitScaleOwner(all []metav1.ManagedFieldsEntry) (owned bool, others []metav1.ManagedFieldsEntry) {
 	for _, m := range all {
-		if m.FieldsV1 == nil || !strings.Contains(m.FieldsV1.GetRawString(), `"f:replicas":`) || m.Subresource == "status" {
-			continue
-		}
 		if m.Manager == hold.Manager && m.Subresource == "scale" {
 			owned = true
 			continue
 		}
-		m.APIVersion, m.FieldsV1 = "autoscaling/v1", metav1.NewFieldsV1(scaleReplicasField)
 		others = append(others, m)
 	}
 	return owned, others
@@ -217,19 +210,39 @@ func (c *LiveCluster) SetReplicas(ctx context.Context, t hold.Workload, s *Scale
 		"metadata": map[string]any{"resourceVersion": s.Version}, "spec": map[string]any{"replicas": n},
 	})
 	if err == nil {
-		made.Owned, made.CoOwners = true, nil // a change by update takes the field from all others
+		made.Owned = true
 	}
 	return made, err
 }
 
-// DropScaleOwner implements Writer. A scale takes the managers of its workload's replicas, so that no right to patch the workload is
-// needed.
+// DropScaleOwner implements Writer. The API server ignores managed fields in a scale, so this needs the right to patch the workload.
+// Without it the scaler stays an owner: the next server-side apply of another number needs --force-conflicts, once.
 func (c *LiveCluster) DropScaleOwner(ctx context.Context, t hold.Workload, s *Scale) (*Scale, error) {
-	made, err := c.patchScale(ctx, t, s, managersPatch(s.Version, s.CoOwners))
-	if err == nil {
-		made.Owned = false
+	api, err := c.resolveWorkloadClient(t)
+	if err != nil {
+		return nil, err
 	}
-	return made, err
+	object, err := api.Get(ctx, t.Name, metav1.GetOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("get workload: %w", err)
+	}
+	_, others := splitScaleOwner(object.GetManagedFields())
+	patch, err := json.Marshal(managersPatch(object.GetResourceVersion(), others))
+	if err != nil {
+		return nil, fmt.Errorf("write a patch of the managed fields: %w", err)
+	}
+	made := *s
+	made.Owned = false
+	after, err := api.Patch(ctx, t.Name, types.MergePatchType, patch, patchOptions)
+	switch {
+	case apierrors.IsForbidden(err):
+		klog.FromContext(ctx).Info("No right to patch the workload, the scaler stays a field manager of its replicas", "workload", t.String())
+		return &made, nil
+	case err != nil:
+		return nil, fmt.Errorf("patch the managed fields: %w", err)
+	}
+	made.Version = after.GetResourceVersion()
+	return &made, nil
 }
 
 // patchScale merges a patch into the scale of the workload.

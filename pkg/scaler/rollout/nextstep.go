@@ -209,7 +209,7 @@ func (o *Observed) yieldNumbers(now time.Time) (Step, bool) {
 	}
 	for i := range o.Holds {
 		h := &o.Holds[i]
-		if !o.isHoldCounted(h, now) {
+		if !o.isHoldCounted(h, now) && !o.isHoldPending(h, now) {
 			continue
 		}
 		if status, changed := yieldHold(h, fields); changed {

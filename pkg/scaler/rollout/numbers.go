@@ -17,6 +17,9 @@ func (o *Observed) desiredBounds(n hold.Numbers, now time.Time) hold.ReplicaBoun
 	}
 	if held := o.listCountedHolds(fieldMinReplicas, now); len(held) > 0 {
 		to.MinReplicas = combineHolds(held, n.MinReplicas.Was, (*hold.Object).MinReplicasOrReplicas)
+		if o.isFieldYielded(fieldMinReplicas, now) {
+			to.MinReplicas = max(to.MinReplicas, n.MinReplicas.Was)
+		}
 	}
 	to.MinReplicas = min(to.MinReplicas, to.MaxReplicas) // the API rejects minReplicas above maxReplicas
 	return to
@@ -46,6 +49,9 @@ func (o *Observed) desiredReplicas(n hold.Numbers, bounds hold.ReplicaBounds, no
 	to := n.Replicas.Was
 	if len(held) > 0 {
 		to = combineHolds(held, n.Replicas.Was, func(h *hold.Object) int32 { return h.Spec.Replicas })
+		if o.isFieldYielded(fieldReplicas, now) {
+			to = max(to, n.Replicas.Was)
+		}
 	}
 	if o.Autoscaler == nil {
 		return to, true

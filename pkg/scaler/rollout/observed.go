@@ -21,9 +21,7 @@ type Scale struct {
 	Replicas int32
 	Selector string // of its pods; empty: not known yet
 	Failure  string // the workload's own message about pods that cannot be created; empty: none
-	// Owned is set if the scaler is a field manager of the replicas. CoOwners are the other managers of that field.
-	Owned    bool
-	CoOwners []metav1.ManagedFieldsEntry
+	Owned    bool   // the scaler is a field manager of the replicas
 }
 
 // Autoscaler is the autoscaler of a workload.
@@ -63,6 +61,8 @@ type Observed struct {
 	Gated      bool
 	GateFaults map[string]string
 	GateErrors map[types.UID]string
+	// MissingMembers are what the other workloads of a verified hold's group lack, by the hold's UID.
+	MissingMembers map[types.UID]string
 	// WaitInterval is the pause before the next pass while a hold waits for pods.
 	WaitInterval time.Duration
 }
@@ -79,12 +79,33 @@ func hasYieldedField(h *hold.Object, field string) bool {
 	return slices.Contains(h.Status.Yielded, field)
 }
 
+// isFieldYielded reports whether a hold that lasts leaves a number to another client: a later hold may raise that number, and not lower
+// it.
+func (o *Observed) isFieldYielded(field string, now time.Time) bool {
+	return slices.ContainsFunc(o.Holds, func(h hold.Object) bool { return hasYieldedField(&h, field) && !h.IsOver(now) })
+}
+
 // isHoldCounted reports whether a hold counts towards the numbers. While its gate is open, its pods stay.
 func (o *Observed) isHoldCounted(h *hold.Object, now time.Time) bool {
 	if o.Scale == nil {
 		return false
 	}
 	return h.Status.GateOpen || h.Status.State.IsActive() && !h.IsOver(now)
+}
+
+// isHoldPending reports whether a failed hold will be tried again.
+func (o *Observed) isHoldPending(h *hold.Object, now time.Time) bool {
+	return o.Scale != nil && h.Status.State == hold.RolledBack && !h.Status.RetryAt.IsZero() && !h.IsOver(now)
+}
+
+// listRecordHolds lists the holds that need the record of the numbers: those that count, and those that will be tried again.
+func (o *Observed) listRecordHolds(now time.Time) (all []*hold.Object) {
+	for i := range o.Holds {
+		if h := &o.Holds[i]; o.isHoldCounted(h, now) || o.isHoldPending(h, now) {
+			all = append(all, h)
+		}
+	}
+	return all
 }
 
 // listCountedHolds lists the holds that count towards a number; an empty field: towards any.

@@ -210,6 +210,9 @@ func (o *Observed) isGroupVerified(h *hold.Object) bool {
 	}
 	members := o.listGroupMembers(h)
 	for _, m := range members {
+		if missing, known := o.MissingMembers[m.UID]; !known || missing != "" {
+			return false
+		}
 		if m.Status.ObservedGeneration != m.Generation || m.Status.State != hold.Verified && m.Status.State != hold.Open {
 			return false
 		}
