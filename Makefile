@@ -10,7 +10,7 @@ SUITES := ./integration/... ./e2e/...
 TEST_UNITS = $(filter-out $(MODULE)/test/integration% $(MODULE)/test/e2e%,$(shell go -C test list ./...))
 
 .DEFAULT_GOAL := help
-.PHONY: help build check fmt lint unit verify update test e2e cluster-test kubernetes truth bench bench-cluster demo demo-sale demo-down images deps clean
+.PHONY: help build check fmt lint unit verify update test e2e cluster-test kubernetes truth walks bench bench-cluster demo demo-sale demo-down images deps clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,10 @@ truth: ## the laboratory of truth: generated scenarios in virtual time, every an
 	@mkdir -p out && rm -f out/truth.md
 	@go -C test test ./truth -count 1 -timeout 60m -truth.scenarios $(SCENARIOS) -truth.seed $(SEED) -truth.table "$(CURDIR)/out/truth.md"; \
 		status=$$?; cat out/truth.md; exit $$status
+
+WALKS ?= 100000
+walks: ## random walks over the scaler's holds (WALKS=, SEED=)
+	go test ./pkg/scaler/rollout -count 1 -timeout 6h -run TestWalks -walks $(WALKS) -walk-seed $(SEED)
 
 bench: ## benchmarks of the hot paths, each beside its peer (PROMETHEUS=path to a newer one)
 	go test -run "^$$$$" -bench . -benchmem ./pkg/...

@@ -151,6 +151,12 @@ func (s *setCommand) applyScalerCommandHold(ctx context.Context, e *rollout.Engi
 	}
 	waiting, observer := withScalerCommandGiveUp(ctx, s.within, f.newScalerCommandObserver())
 	r, err := e.Reconcile(waiting, t, func(r rollout.Result) bool { return f.isScalerCommandFinished(r, enough) }, observer)
+	if err == nil && f.lastHold.Status.State == hold.RolledBack { // a command does not try again: its exit code is final
+		_, err = e.EndHolds(ctx, t, func(o *hold.Object) bool { return o.Name == f.lastHold.Name })
+		if _, passErr := e.ReconcileOnce(ctx, t, time.Now()); err == nil {
+			err = passErr
+		}
+	}
 	err = f.finalScalerCommandError(ctx, err)
 	return errors.Join(err, s.postScalerCommandOutcome(queue, t, h, f, fmt.Sprintf("asked for %d replicas, from %d", h.Replicas, scale.Replicas), r, err))
 }

@@ -113,7 +113,7 @@ func up(ctx context.Context, dir string) error {
 	if err := stack.InstallProcess(ctx, shared, root, built.port); err != nil {
 		return fmt.Errorf("install the adapter: %w", err)
 	}
-	holds, err := os.ReadFile(filepath.Join(root, "manifests", "scaler", "base", "crd.yaml"))
+	holds, err := os.ReadFile(filepath.Join(root, "manifests", "scaler", "crd", "crd.yaml"))
 	if err == nil {
 		err = shared.Apply(ctx, string(holds))
 	}

@@ -39,7 +39,7 @@ func TestPersons(t *testing.T) {
 	if w := mustLook(t, namespace); w.MinReplicas != 7 || w.Owned {
 		t.Errorf("released: %+v", w)
 	}
-	eventEventually(t, namespace, "Yielded", "autoscaler shop")
+	eventEventually(t, namespace, "Yielded", "minReplicas 7")
 }
 
 func eventEventually(t *testing.T, namespace, reason, text string) {

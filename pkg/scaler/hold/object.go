@@ -25,7 +25,7 @@ const (
 // GroupVersion is the group and version of the resource.
 var GroupVersion = schema.GroupVersion{Group: domain.ScalerGroup, Version: "v1alpha1"}
 
-// Object is a Hold as the API server keeps it. manifests/scaler/base/crd.yaml has its schema.
+// Object is a Hold as the API server keeps it. manifests/scaler/crd/crd.yaml has its schema.
 type Object struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata"`

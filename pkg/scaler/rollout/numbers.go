@@ -62,7 +62,7 @@ func (o *Observed) desiredReplicas(n hold.Numbers, bounds hold.ReplicaBounds, no
 			push = max(push, h.Spec.Replicas)
 		}
 	}
-	ours := !n.Replicas.IsForeign(found)
+	ours := o.areReplicasOurs(n)
 	switch {
 	case push > found:
 		return push, true
@@ -72,6 +72,15 @@ func (o *Observed) desiredReplicas(n hold.Numbers, bounds hold.ReplicaBounds, no
 		return max(to, bounds.MinReplicas), true
 	}
 	return 0, false
+}
+
+// areReplicasOurs reports whether the scaler set the replicas, or the autoscaler only cut them to its bounds since.
+func (o *Observed) areReplicasOurs(n hold.Numbers) bool {
+	found := o.Scale.Replicas
+	if a := o.Autoscaler; a != nil && !a.Active && (found == a.Bounds.MaxReplicas && found < n.Replicas.Set || found == a.Bounds.MinReplicas && found > n.Replicas.Set) {
+		return true
+	}
+	return !n.Replicas.IsForeign(found)
 }
 
 // planNumbers returns the record with the numbers that everything should have now.
@@ -101,7 +110,7 @@ func (o *Observed) planNumbers(n hold.Numbers, now time.Time) hold.Numbers {
 		n.Replicas.From = nil
 	}
 	if replicas, decided := o.desiredReplicas(n, to, now); decided {
-		if n.Replicas.IsForeign(found.Replicas) && n.Replicas.Was != 0 { // the autoscaler's own number is what was there
+		if !o.areReplicasOurs(n) && n.Replicas.Was != 0 { // the autoscaler's own number is what was there
 			n.Replicas.Was = found.Replicas
 		}
 		n.Replicas = n.Replicas.Intend(replicas, found.Replicas)

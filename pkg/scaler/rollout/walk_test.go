@@ -125,7 +125,9 @@ func (w *walker) edit(work *memoryWorkload) {
 		if h.HeldWorkload().Name != work.name {
 			continue
 		}
-		e.holds[name] = holdKey(h)
+		if h.Status.State.IsActive() || !h.Status.RetryAt.IsZero() { // a hold that failed for good has no numbers to leave
+			e.holds[name] = holdKey(h)
+		}
 		if n := h.Status.Numbers; n != nil {
 			recorded = true
 			for _, c := range []hold.Change{n.MinReplicas, n.Replicas} {
