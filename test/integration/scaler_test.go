@@ -265,7 +265,9 @@ func TestScalerOutage(t *testing.T) {
 	workload := newWorkload(t, namespace, true)
 	before := mustLook(t, namespace)
 	e := newEngine(t, &heard{}, true, nil)
-	put(t, e, workload, sale())
+	plain := sale()
+	plain.Gates, plain.Verify, plain.Notify = nil, nil, nil // the program's configuration has none of them
+	put(t, e, workload, plain)
 	program := buildScaler(t)
 	s := startScaler(t, program, namespace)
 	resume := freeze(t)

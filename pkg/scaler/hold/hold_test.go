@@ -1,0 +1,184 @@
+package hold
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
+)
+
+var shop = Workload{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "sale", Name: "shop"}
+
+// TestChange walks a number through its write: intended, set, confirmed, and then another client's.
+func TestChange(t *testing.T) {
+	t.Parallel()
+	c := Change{Was: 2, Set: 2}
+	if c.IsForeign(2) || !c.IsForeign(3) {
+		t.Errorf("unchanged: %+v", c)
+	}
+	c = c.Intend(20, 2)
+	if c.IsForeign(2) || c.IsForeign(20) || !c.IsForeign(3) {
+		t.Errorf("intended: %+v", c)
+	}
+	if again := c.Intend(20, 2); !again.Equal(c) {
+		t.Errorf("intended again: %+v", again)
+	}
+	if early := c.Confirm(2); early.From == nil {
+		t.Errorf("confirmed before the write: %+v", early)
+	}
+	c = c.Confirm(20)
+	if !c.IsForeign(2) || c.IsForeign(20) {
+		t.Errorf("confirmed: %+v", c)
+	}
+}
+
+func TestValidate(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		hold Hold
+		want string
+	}{
+		"good":                 {Hold{ID: "a", Replicas: 3, MinReplicas: 2, MaxReplicas: 4}, ""},
+		"no id":                {Hold{Replicas: 3}, "no id"},
+		"negative":             {Hold{ID: "a", Replicas: -1}, "negative"},
+		"minimum above":        {Hold{ID: "a", Replicas: 3, MinReplicas: 4}, "minReplicas 4 is above"},
+		"maximum below":        {Hold{ID: "a", Replicas: 3, MaxReplicas: 2}, "maxReplicas 2 is below"},
+		"one beside a zero":    {Hold{ID: "a", MinReplicas: 1}, ""},
+		"nothing but a name":   {Hold{ID: "a"}, ""},
+		"negative maxReplicas": {Hold{ID: "a", MaxReplicas: -1}, "negative"},
+	} {
+		err := c.hold.Validate()
+		if (err == nil) != (c.want == "") || err != nil && (!strings.Contains(err.Error(), c.want) || !errors.Is(err, ErrRejected)) {
+			t.Errorf("%s: %v; want %q", name, err, c.want)
+		}
+	}
+}
+
+// TestNewObject: an object reads back as the same spec, and its name tells IDs and workloads apart.
+func TestNewObject(t *testing.T) {
+	t.Parallel()
+	h := Hold{
+		ID: "event/Flash_Sale/42", By: "event 1", Replicas: 20, Until: time.Date(2026, 11, 27, 8, 0, 0, 999, time.FixedZone("x", 3600)), Within: time.Minute,
+		Verify: &verify.Spec{URL: "/work", Timeout: metav1.Duration{Duration: time.Second}, Success: 1}, Gates: []string{"flash-sale"}, Group: "event/x", GroupSize: 2,
+	}
+	o := NewObject(shop, h, "tachometer.scaler")
+	data, err := json.Marshal(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back Object
+	if err := json.Unmarshal(data, &back); err != nil || !EqualSpecs(o.Spec, back.Spec) {
+		t.Errorf("%v: %s", err, cmp.Diff(o.Spec, back.Spec))
+	}
+	if o.Name != "shop-event-flash-sale-42-"+o.Name[len(o.Name)-8:] || o.HeldWorkload() != shop || !o.IsManaged() {
+		t.Errorf("%+v", o)
+	}
+	other := shop
+	other.Kind = "StatefulSet"
+	if ObjectName(other, h.ID) == o.Name || ObjectName(shop, "event/flash-sale/42") == o.Name || len(ObjectName(shop, strings.Repeat("x", 500))) > 253 {
+		t.Error("names collide, or are too long")
+	}
+}
+
+// TestDeepCopy: a copy shares no memory.
+func TestDeepCopy(t *testing.T) {
+	t.Parallel()
+	from := int32(2)
+	o := NewObject(shop, Hold{ID: "a", Replicas: 3, Gates: []string{"g"}, Notify: []string{"n"}, Verify: &verify.Spec{}, Until: time.Unix(1, 0)}, "")
+	o.Status = Status{Told: []string{"Open"}, Yielded: []string{"replicas"}, Numbers: &Numbers{Replicas: Change{From: &from}}, Conditions: []metav1.Condition{{Type: "a"}}}
+	c := o.DeepCopy()
+	if diff := cmp.Diff(o, c); diff != "" {
+		t.Fatal(diff)
+	}
+	c.Spec.Gates[0], c.Spec.Notify[0], c.Spec.Verify.URL, c.Status.Told[0], c.Status.Yielded[0] = "x", "x", "x", "x", "x"
+	*c.Status.Numbers.Replicas.From, c.Status.Conditions[0].Type, c.Labels[ManagedLabel] = 9, "x", "x"
+	*c.Spec.Until = metav1.NewTime(time.Unix(2, 0))
+	if o.Spec.Gates[0] != "g" || o.Spec.Notify[0] != "n" || o.Spec.Verify.URL != "" || o.Status.Told[0] != "Open" || o.Status.Yielded[0] != "replicas" ||
+		from != 2 || o.Status.Conditions[0].Type != "a" || !o.IsManaged() || o.Spec.Until.Unix() != 1 {
+		t.Errorf("%+v", o)
+	}
+}
+
+// TestSchema: the shipped definition has every field of the Go types: the API server drops all others.
+func TestSchema(t *testing.T) {
+	t.Parallel()
+	data, err := os.ReadFile("../../../manifests/scaler/crd/crd.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var crd map[string]any
+	if err := yaml.Unmarshal(data, &crd); err != nil {
+		t.Fatal(err)
+	}
+	at := func(v any, path ...any) any {
+		for _, p := range path {
+			switch p := p.(type) {
+			case string:
+				v = v.(map[string]any)[p]
+			case int:
+				v = v.([]any)[p]
+			}
+		}
+		return v
+	}
+	schema := at(crd, "spec", "versions", 0, "schema", "openAPIV3Schema")
+	one := int32(1)
+	change := Change{Was: 1, Set: 1, From: &one}
+	full := Object{
+		Spec: Spec{
+			Workload: WorkloadReference{"a", "b", "c"}, ID: "a", Reason: "a", By: "a", Replicas: 1, MinReplicas: 1, MaxReplicas: 1, Lower: true, Until: &metav1.Time{Time: time.Unix(1, 0)},
+			Within: metav1.Duration{Duration: 1}, Gates: []string{"a"}, Group: &GroupReference{"a", 1}, Notify: []string{"a"}, Paused: true,
+			Verify: &verify.Spec{
+				URL: "a", Requests: 1, Concurrency: 1, Timeout: metav1.Duration{Duration: 1}, Success: 1, P50: metav1.Duration{Duration: 1},
+				P95: metav1.Duration{Duration: 1}, P99: metav1.Duration{Duration: 1}, Slower: 1,
+			},
+		},
+		Status: Status{
+			ObservedGeneration: 1, State: Open, Message: "a", Since: metav1.NewMicroTime(time.Unix(1, 0)), Entered: metav1.NewMicroTime(time.Unix(1, 0)), ReplicasBefore: 1,
+			ReplicasAsked: 1, GateOpen: true, Yielded: []string{"a"}, Told: []string{"a"}, Failures: 1, RetryAt: metav1.NewMicroTime(time.Unix(1, 0)),
+			Numbers:    &Numbers{Sequence: 1, Autoscaler: "a", AutoscalerUID: "a", MinReplicas: change, MaxReplicas: change, Replicas: change},
+			Conditions: []metav1.Condition{{Type: "a", Status: "True", Reason: "a", Message: "a", ObservedGeneration: 1, LastTransitionTime: metav1.Now()}},
+		},
+	}
+	text, err := json.Marshal(full)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var object map[string]any
+	if err := json.Unmarshal(text, &object); err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	var check func(path string, schema, v any)
+	check = func(path string, schema, v any) {
+		found++
+		switch v := v.(type) {
+		case map[string]any:
+			properties, _ := at(schema, "properties").(map[string]any)
+			for key, value := range v {
+				if properties[key] == nil {
+					t.Errorf("the definition has no %s.%s", path, key)
+					continue
+				}
+				check(path+"."+key, properties[key], value)
+			}
+		case []any:
+			for _, e := range v {
+				check(path, at(schema, "items"), e)
+			}
+		}
+	}
+	check("spec", at(schema, "properties", "spec"), object["spec"])
+	check("status", at(schema, "properties", "status"), object["status"])
+	if found < 40 {
+		t.Errorf("only %d fields", found)
+	}
+}
