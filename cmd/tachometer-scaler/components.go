@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"errors"
-	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
@@ -18,6 +17,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/event/dedup"
 	httpevent "github.com/tachometer-metrics/tachometer/pkg/scaler/event/http"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/event/kafka"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/notify"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
@@ -58,7 +58,7 @@ func (s *componentReloader) runScalerProgramComponents(ctx context.Context, cfg 
 	engine := rollout.New(rollout.Options{
 		Cluster: live, Reader: caches, Checker: verify.New(verify.Options{}), Notifier: queue, Metrics: rollout.NewMetrics(registry),
 		Gates:    action.New(s.dynamic, s.mapper, action.Options{Webhooks: cfg.WebhookURLs(), Gates: cfg.Gates()}),
-		Identity: identifyScalerCommandCaller(), Owner: strings.ReplaceAll(s.lead.leaseName, "/", "."),
+		Identity: identifyScalerCommandCaller(), Owner: hold.OwnerOfLease(s.leaseNamespace, s.runCommand.leaseName),
 	})
 	control := controller.New(controller.Options{
 		Engine: engine, Caches: caches, Namespaces: cfg.Namespaces, Schedules: cfg.Schedules, Verifications: cfg.Verifications,

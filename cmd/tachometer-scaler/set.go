@@ -165,7 +165,7 @@ func (s *setCommand) applyScalerCommandHold(ctx context.Context, e *rollout.Engi
 func (s *setCommand) replaceScalerCommandHold(ctx context.Context, e *rollout.Engine, t hold.Workload, h hold.Hold, out *outputPrinter) error {
 	there, err := e.Cluster.ListHolds(ctx, t.Namespace)
 	if err != nil {
-		return unrecordedScalerCommandError(err)
+		return fmt.Errorf("hold %s: %w", t, err)
 	}
 	changed, err := e.ApplyHold(ctx, t, h)
 	if err != nil {

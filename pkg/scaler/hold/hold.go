@@ -116,3 +116,16 @@ func EqualSpecs(a, b Spec) bool {
 	y, errY := json.Marshal(b)
 	return errX == nil && errY == nil && string(x) == string(y)
 }
+
+// maxLabelLength is the API's limit of a label's value.
+const maxLabelLength = 63
+
+// OwnerOfLease returns the value of OwnerLabel for the controller with a Lease: NAMESPACE.LEASE, or a hash of it if that is too long.
+func OwnerOfLease(namespace, lease string) string {
+	owner := namespace + "." + lease
+	if len(owner) <= maxLabelLength {
+		return owner
+	}
+	sum := sha256.Sum256([]byte(owner))
+	return "lease-" + hex.EncodeToString(sum[:16])
+}

@@ -88,6 +88,18 @@ func TestNewObject(t *testing.T) {
 	}
 }
 
+// TestOwnerOfLease: the owner fits into a label, and tells leases apart.
+func TestOwnerOfLease(t *testing.T) {
+	t.Parallel()
+	if got := OwnerOfLease("tachometer", "scaler"); got != "tachometer.scaler" {
+		t.Error(got)
+	}
+	long := strings.Repeat("n", 63)
+	if a, b := OwnerOfLease(long, "a"), OwnerOfLease(long, "b"); len(a) > 63 || a == b {
+		t.Errorf("%s and %s", a, b)
+	}
+}
+
 // TestDeepCopy: a copy shares no memory.
 func TestDeepCopy(t *testing.T) {
 	t.Parallel()
