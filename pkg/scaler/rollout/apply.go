@@ -32,6 +32,7 @@ func (p *pass) applyStep(ctx context.Context, s Step) (err error) {
 		o.Autoscaler, err = keepOnError(o.Autoscaler)(p.Cluster.DropBoundsOwner(ctx, p.workload.Namespace, o.Autoscaler))
 	case SetReplicas:
 		o.Scale, err = keepOnError(o.Scale)(p.Cluster.SetReplicas(ctx, p.workload, o.Scale, s.To))
+		o.PodsOutdated = true
 	case DropScaleOwner:
 		o.Scale, err = keepOnError(o.Scale)(p.Cluster.DropScaleOwner(ctx, p.workload, o.Scale))
 	case OpenGate, ShutGate:

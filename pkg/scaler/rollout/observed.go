@@ -53,9 +53,11 @@ type Observed struct {
 	Scale      *Scale        // nil: the workload does not exist
 	Autoscaler *Autoscaler   // nil: no autoscaler scales the workload
 	Pods       []corev1.Pod  // of the workload, without terminating and finished pods
-	Missing    string        // why the workload does not exist, if its kind does not; empty: it was not found
-	Trouble    string        // why the workload cannot be scaled, such as two autoscalers; empty: it can
-	Verdicts   map[types.UID]Verdict
+	// PodsOutdated is set after the pass itself changed the scale: no hold is judged by the pods of before.
+	PodsOutdated bool
+	Missing      string // why the workload does not exist, if its kind does not; empty: it was not found
+	Trouble      string // why the workload cannot be scaled, such as two autoscalers; empty: it can
+	Verdicts     map[types.UID]Verdict
 	// Gated is set if this process has the gates of the configuration; a command has none. GateFaults describe gates that no hold of the
 	// namespace may use, by name. GateErrors are the failed attempts of this pass, by the hold's UID.
 	Gated      bool

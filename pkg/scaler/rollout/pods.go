@@ -45,6 +45,9 @@ func splitRolloutPods(pods []corev1.Pod, h *hold.Object) (now, old []corev1.Pod)
 // not matter.
 func (o *Observed) describeMissingPods(h *hold.Object, now time.Time) string {
 	need, ready := o.neededPods(h), o.countReadyPods()
+	if o.PodsOutdated && need > 0 {
+		return "the scale has just changed"
+	}
 	if ready >= need {
 		return ""
 	}

@@ -118,6 +118,9 @@ func (o *Observed) groupFailure(h *hold.Object) string {
 // progressFailure returns why a hold takes too long, or why its pods failed; empty: it makes progress.
 func (o *Observed) progressFailure(h *hold.Object, now time.Time) string {
 	entered := h.Status.Entered.Time
+	if o.PodsOutdated {
+		return ""
+	}
 	switch h.Status.State {
 	case hold.Scaled:
 		if missing := o.describeMissingPods(h, now); missing != "" && !now.Before(entered.Add(h.WithinOrDefault())) {

@@ -361,3 +361,24 @@ func TestD25ManyFailedHolds(t *testing.T) {
 	b.mustPass(t)
 	wantState(t, b.find("shop", "schedule/hours"), hold.Scaled, "")
 }
+
+// TestPodsOfBefore: a hold that is tried again while another rollback lowers the workload is not judged by the pods of before.
+func TestPodsOfBefore(t *testing.T) {
+	t.Parallel()
+	b := newBench()
+	w := b.addWorkload("shop", 2, hold.ReplicaBounds{})
+	b.apply(t, "shop", saleHold())
+	b.mustPass(t)
+	w.ready = 20
+	b.mustPass(t)
+	b.release(t, "shop", "event/sale")
+	small := saleHold()
+	small.ID, small.Replicas, small.Verify, small.Gates = "event/small", 5, nil, []string{"small"}
+	b.apply(t, "shop", small)
+	b.gates.onOpen = func(string) {
+		if w.ready < 5 {
+			t.Errorf("the gate opens with %d of 5 pods", w.ready)
+		}
+	}
+	b.mustPass(t)
+}
