@@ -10,7 +10,7 @@ SUITES := ./integration/... ./e2e/...
 TEST_UNITS = $(filter-out $(MODULE)/test/integration% $(MODULE)/test/e2e% $(MODULE)/test/attack%,$(shell go -C test list ./...))
 
 .DEFAULT_GOAL := help
-.PHONY: help build check fmt lint unit verify update test e2e cluster-test charts kubernetes truth bench bench-cluster demo demo-sale demo-down images release deps clean chaos fuzz hpa attack
+.PHONY: help build check fmt lint unit verify update test e2e cluster-test charts kubernetes truth bench bench-cluster demo demo-sale demo-down images release deps clean chaos fuzz hpa attack walks
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,12 +75,18 @@ CHAOS ?= 30m
 chaos: kubernetes ## random faults on a real Kubernetes for half an hour, every value judged, and the table (CHAOS=, SEED=)
 	@mkdir -p out
 	go -C test test ./e2e -count 1 -timeout 3h -v -run TestChaos -chaos.duration $(CHAOS) -chaos.seed $(SEED) -chaos.table "$(CURDIR)/out/chaos.md"
+
 CASES ?= 1000000
 hpa: ## pkg/hpa beside the HPA controllers of Kubernetes 1.36 and 1.37: every random decision must be equal (CASES=, SEED=)
 	go -C test/hpa test -count 1 -timeout 120m -v -hpa.cases $(CASES) -hpa.seed $(SEED)
 	go -C test/hpa test -modfile=kubernetes-1.37.mod -count 1 -timeout 120m -v -hpa.cases $(CASES) -hpa.seed $(SEED)
+
 attack: ## the adapter attacked as a tenant, a reader, a stranger, each attack with its bound (CGROUP=folder for a memory cgroup of the shipped limit)
 	go -C test test ./attack -count 1 -timeout 10m -v $(if $(CGROUP),-attack.cgroup $(abspath $(CGROUP)))
+
+WALKS ?= 100000
+walks: ## random walks over the scaler's holds (WALKS=, SEED=)
+	go test ./pkg/scaler/rollout -count 1 -timeout 6h -run TestWalks -walks $(WALKS) -walk-seed $(SEED)
 
 bench: ## benchmarks of the hot paths, each beside its peer (PROMETHEUS=path to a newer one)
 	go test -run "^$$$$" -bench . -benchmem ./pkg/...

@@ -18,8 +18,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/version"
 )
 
-// The client's limits: a waiting rollout makes some ten requests a second for each workload, and a raise that queues behind them would be
-// late. The API server has limits of its own.
+// The client's limits: reads come from caches, and a raise takes some ten writes. The API server has limits of its own.
 const (
 	clientQPS   = 200
 	clientBurst = 400
@@ -31,6 +30,7 @@ type clusterConnection struct {
 	client    *kubernetes.Clientset
 	dynamic   dynamic.Interface
 	mapper    *kube.RESTMapper
+	holds     *hold.Client
 	namespace string
 }
 
@@ -64,13 +64,17 @@ func newScalerCommandConnection(config *rest.Config, namespace string) (*cluster
 	if err != nil {
 		return nil, fmt.Errorf("make a dynamic client: %w", err)
 	}
+	holds, err := hold.NewClient(config)
+	if err != nil {
+		return nil, err
+	}
 	mapper := kube.NewLazyRESTMapper(client.Discovery())
-	return &clusterConnection{config: config, client: client, dynamic: objects, mapper: mapper, namespace: namespace}, nil
+	return &clusterConnection{config: config, client: client, dynamic: objects, mapper: mapper, holds: holds, namespace: namespace}, nil
 }
 
-// scalerCommandEngineOptions returns the options of an engine on the connection, without checker, actions and notifier.
-func (c *clusterConnection) scalerCommandEngineOptions() rollout.Options {
-	return rollout.Options{Client: c.client, Dynamic: c.dynamic, Mapper: c.mapper, Identity: identifyScalerCommandCaller()}
+// liveCluster returns the cluster for an engine.
+func (c *clusterConnection) liveCluster() *rollout.LiveCluster {
+	return &rollout.LiveCluster{Client: c.client, Dynamic: c.dynamic, Mapper: c.mapper, Holds: c.holds}
 }
 
 // parseScalerCommandWorkload parses the workload argument of a command.
@@ -80,6 +84,17 @@ func (c *clusterConnection) parseScalerCommandWorkload(text string) (hold.Worklo
 		return t, exitError{err, exitUsage}
 	}
 	return t, nil
+}
+
+// scalerCommandUser returns the name of the user; in a pod, the name of the pod's owner cannot be known: the word pod.
+func scalerCommandUser() string {
+	if os.Getenv("KUBERNETES_SERVICE_HOST") != "" {
+		return "pod"
+	}
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return "unknown"
 }
 
 // identifyScalerCommandCaller returns the name of the program's pod, else USER@HOST.

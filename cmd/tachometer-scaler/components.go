@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
@@ -18,37 +17,19 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/event/dedup"
 	httpevent "github.com/tachometer-metrics/tachometer/pkg/scaler/event/http"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/event/kafka"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/notify"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 )
 
-// newScalerCommandEngine returns an engine for a command. Without a notifier only the workload's Events show the outcome.
-func newScalerCommandEngine(c *clusterConnection, n rollout.Notifier) *rollout.Engine {
-	return c.buildScalerProgramEngine(action.Options{}, n, nil)
+// newScalerCommandEngine returns an engine for a command. It knows no gates and no notifiers: the controller has them.
+func newScalerCommandEngine(c *clusterConnection) *rollout.Engine {
+	return rollout.New(rollout.Options{Cluster: c.liveCluster(), Checker: verify.New(verify.Options{}), Identity: identifyScalerCommandCaller()})
 }
 
-// buildScalerProgramEngine returns an engine on the connection; a nil notifier fails every message.
-func (c *clusterConnection) buildScalerProgramEngine(gates action.Options, n rollout.Notifier, metrics *rollout.Metrics) *rollout.Engine {
-	opts := c.scalerCommandEngineOptions()
-	opts.Checker = verify.New(verify.Options{})
-	opts.Actions = action.New(c.dynamic, c.mapper, gates)
-	opts.Metrics = metrics
-	if opts.Notifier = n; n == nil {
-		opts.Notifier = missingNotifier{}
-	}
-	return rollout.New(opts)
-}
-
-// missingNotifier is the notifier of commands without --notify.
-type missingNotifier struct{}
-
-func (missingNotifier) Post(names []string, _ notify.Message) error {
-	return fmt.Errorf("no notifier available for %v", names)
-}
-
-// withScalerCommandNotifier runs do with an engine that notifies the named senders, and waits until they have their messages.
-func withScalerCommandNotifier(ctx context.Context, c *clusterConnection, names []string, do func(context.Context, *rollout.Engine) error) error {
+// withScalerCommandNotifier runs do with a queue for the named senders, and waits until they have their messages.
+func withScalerCommandNotifier(ctx context.Context, names []string, do func(context.Context, *notify.Queue) error) error {
 	senders := map[string]notify.Sender{}
 	for _, name := range names {
 		sender, err := notify.ParseSender(name, notify.SenderOptions{})
@@ -58,10 +39,10 @@ func withScalerCommandNotifier(ctx context.Context, c *clusterConnection, names 
 		senders[name] = sender
 	}
 	queue := notify.NewQueue(senders, notify.QueueOptions{})
-	ctx, cancel := context.WithCancel(ctx)
+	sending, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	sent := make(chan error, 1)
-	go func() { sent <- queue.Run(ctx) }()
-	err := do(ctx, newScalerCommandEngine(c, queue))
+	go func() { sent <- queue.Run(sending) }()
+	err := do(ctx, queue)
 	cancel()
 	return errors.Join(err, <-sent)
 }
@@ -72,9 +53,15 @@ func (s *componentReloader) runScalerProgramComponents(ctx context.Context, cfg 
 	registry := prometheus.NewRegistry()
 	s.health.setScalerProgramMetrics(registry)
 	queue := notify.NewQueue(cfg.NewSenders(), notify.QueueOptions{Registerer: registry})
-	engine := s.buildScalerProgramEngine(action.Options{Webhooks: cfg.WebhookURLs()}, queue, rollout.NewMetrics(registry))
+	live := s.liveCluster()
+	caches := rollout.NewCaches(live)
+	engine := rollout.New(rollout.Options{
+		Cluster: live, Reader: caches, Checker: verify.New(verify.Options{}), Notifier: queue, Metrics: rollout.NewMetrics(registry),
+		Gates:    action.New(s.dynamic, s.mapper, action.Options{Webhooks: cfg.WebhookURLs(), Gates: cfg.Gates()}),
+		Identity: identifyScalerCommandCaller(), Owner: hold.OwnerOfLease(s.leaseNamespace, s.runCommand.leaseName),
+	})
 	control := controller.New(controller.Options{
-		Engine: engine, Namespaces: cfg.Namespaces, Kinds: cfg.WorkloadKinds(), Schedules: cfg.Schedules, Verifications: cfg.Verifications,
+		Engine: engine, Caches: caches, Namespaces: cfg.Namespaces, Schedules: cfg.Schedules, Verifications: cfg.Verifications,
 		HoldsBy: "scaler " + s.lead.leaseName, Metrics: controller.NewMetrics(registry),
 	})
 	ids := dedup.New(s.client.CoreV1().ConfigMaps(s.leaseNamespace), s.leaseName+"-events", dedup.Options{Registerer: registry})

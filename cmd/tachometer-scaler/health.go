@@ -119,7 +119,10 @@ func (h *healthServer) serveScalerProgramHealth(ctx context.Context, address str
 	if err != nil {
 		return fmt.Errorf("listen for probes: %w", err)
 	}
-	server := &http.Server{Handler: h.newScalerProgramHealthHandler(), ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second}
+	server := &http.Server{
+		Handler: h.newScalerProgramHealthHandler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second,
+		IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
+	}
 	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve probes: %w", err)

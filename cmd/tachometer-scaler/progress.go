@@ -16,7 +16,8 @@ import (
 type holdProgress struct {
 	*outputPrinter
 	holdID, verb string
-	lastHold     hold.Hold // the last observed hold; without ID: not observed yet
+	lastHold     hold.Object // the last observed hold; without name: not observed yet
+	lastReport   *verify.Report
 	workloadGone bool
 	lastError    string
 }
@@ -29,34 +30,34 @@ func (f *holdProgress) newScalerCommandObserver() rollout.Observer {
 // showScalerCommandResult prints a change of the hold's state.
 func (f *holdProgress) showScalerCommandResult(r rollout.Result) {
 	f.workloadGone = r.Gone
-	h := r.Record.FindHold(f.holdID)
+	h := r.FindHold(f.holdID)
 	for i := range r.EndedHolds {
-		if r.EndedHolds[i].ID == f.holdID {
+		if r.EndedHolds[i].HoldID() == f.holdID {
 			h = &r.EndedHolds[i]
 		}
 	}
 	if h == nil {
 		return
 	}
-	if h.State != f.lastHold.State {
-		f.printScalerCommandEvent(string(h.State), f.holdID, describeScalerCommandHold(h, r), nil)
+	if h.Status.State != f.lastHold.Status.State {
+		f.printScalerCommandEvent(string(h.Status.State), f.holdID, describeScalerCommandHold(h, r), nil)
 	}
 	f.lastHold = *h
-	if h.State == hold.Scaled {
+	if h.Status.State == hold.Scaled {
 		f.showScalerCommandProgress("%d of %d pods are ready", r.ReadyPods, r.Replicas)
 	}
-	if r.HoldToVerify == f.holdID {
+	if r.HoldToVerify == h.UID {
 		f.showScalerCommandProgress("verifying the new pods")
 	}
 }
 
 // describeScalerCommandHold returns the message for a hold that entered its state.
-func describeScalerCommandHold(h *hold.Hold, r rollout.Result) string {
-	switch h.State {
+func describeScalerCommandHold(h *hold.Object, r rollout.Result) string {
+	switch h.Status.State {
 	case hold.RolledBack:
-		return h.StateMessage
+		return h.Status.Message
 	case hold.Verified, hold.Open:
-		return fmt.Sprintf("%d replicas are up: %s", r.Replicas, h.StateMessage)
+		return fmt.Sprintf("%d replicas are up: %s", r.Replicas, h.Status.Message)
 	case hold.Released:
 		return fmt.Sprintf("%d replicas", r.Replicas)
 	case hold.Received, hold.Raised, hold.Scaled, hold.Ready:
@@ -69,6 +70,7 @@ func describeScalerCommandHold(h *hold.Hold, r rollout.Result) string {
 
 // showScalerCommandReport prints a verification report.
 func (f *holdProgress) showScalerCommandReport(r verify.Report) {
+	f.lastReport = &r
 	if f.json {
 		f.printScalerCommandEvent("report", f.holdID, r.SummaryLine(), r)
 		return
@@ -88,20 +90,20 @@ func (f *holdProgress) showScalerCommandError(err error) {
 // isScalerCommandFinished reports whether the hold ended, or came far enough. A failed hold is finished after its rollback.
 func (f *holdProgress) isScalerCommandFinished(r rollout.Result, enough func(hold.State) bool) bool {
 	for i := range r.EndedHolds {
-		if r.EndedHolds[i].ID == f.holdID {
+		if r.EndedHolds[i].HoldID() == f.holdID {
 			return true
 		}
 	}
-	h := r.Record.FindHold(f.holdID)
+	h := r.FindHold(f.holdID)
 	switch {
 	case h == nil:
-		return true
-	case h.State == hold.RolledBack:
-		return !h.UndoPending
-	case f.lastHold.State == hold.RolledBack: // rolled back, with the previous hold restored
-		return true
+		return f.lastHold.Name != "" || r.Gone
+	case h.Status.ObservedGeneration != h.Generation:
+		return false
+	case h.Status.State == hold.RolledBack:
+		return h.Status.Numbers == nil
 	}
-	return enough(h.State)
+	return enough(h.Status.State)
 }
 
 // finalScalerCommandError returns the last error of a command, with its exit code, after the hold was written. err is the error of the rollout.
@@ -109,7 +111,7 @@ func (f *holdProgress) finalScalerCommandError(ctx context.Context, err error) e
 	f.clearScalerCommandProgress()
 	switch {
 	case err != nil && ctx.Err() != nil:
-		state := f.lastHold.State
+		state := f.lastHold.Status.State
 		if state == "" {
 			state = hold.Received
 		}
@@ -118,8 +120,8 @@ func (f *holdProgress) finalScalerCommandError(ctx context.Context, err error) e
 		return exitError{fmt.Errorf("%w; NOT rolled back: fix the cause, then run `tachometer-scaler release`", err), exitUnfinished}
 	case f.workloadGone:
 		return errors.New("the workload is gone")
-	case f.lastHold.State == hold.RolledBack:
-		return fmt.Errorf("failed and rolled back: %s", f.lastHold.StateMessage)
+	case f.lastHold.Status.State == hold.RolledBack:
+		return fmt.Errorf("failed and rolled back: %s", f.lastHold.Status.Message)
 	}
 	return nil
 }

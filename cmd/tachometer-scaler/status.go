@@ -15,7 +15,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
-	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
 )
 
 // newScalerStatusCommand returns tachometer-scaler status.
@@ -44,37 +43,43 @@ func (g *globalFlags) runScalerStatusCommand(ctx context.Context, args []string,
 	if err != nil {
 		return err
 	}
-	kinds, namespace := rollout.DefaultKinds(), c.namespace
-	var only hold.Workload
-	if len(args) == 1 {
-		if only, err = c.parseScalerCommandWorkload(args[0]); err != nil {
-			return err
-		}
-		kinds = kinds[:0:0]
-		kinds = append(kinds, only.GroupVersionKind())
-	}
+	namespace := c.namespace
 	if everywhere {
 		namespace = ""
 	}
-	all, err := newScalerCommandEngine(c, nil).ListHeld(ctx, namespace, kinds)
+	all, err := c.holds.ListHolds(ctx, namespace, "")
 	if err != nil {
-		return err
+		return fmt.Errorf("list holds: %w", err)
 	}
-	all = slices.DeleteFunc(all, func(s rollout.HeldWorkload) bool { return len(args) == 1 && s.Workload != only })
-	slices.SortFunc(all, func(a, b rollout.HeldWorkload) int { return cmp.Compare(a.Workload.String(), b.Workload.String()) })
-	return g.printScalerCommandHeldWorkloads(all, time.Now())
+	if len(args) == 1 {
+		only, err := c.parseScalerCommandWorkload(args[0])
+		if err != nil {
+			return err
+		}
+		all = slices.DeleteFunc(all, func(h hold.Object) bool { return h.HeldWorkload() != only })
+		if len(all) == 0 {
+			if err := requireScalerCommandWorkload(ctx, newScalerCommandEngine(c), only); err != nil {
+				return err
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b hold.Object) int {
+		return cmp.Or(cmp.Compare(a.HeldWorkload().String(), b.HeldWorkload().String()), cmp.Compare(a.Name, b.Name))
+	})
+	return g.printScalerCommandHolds(all, time.Now())
 }
 
-// printScalerCommandHeldWorkloads prints the held workloads in the format of --output.
-func (g *globalFlags) printScalerCommandHeldWorkloads(all []rollout.HeldWorkload, now time.Time) error {
+// printScalerCommandHolds prints holds in the format of --output.
+func (g *globalFlags) printScalerCommandHolds(all []hold.Object, now time.Time) error {
 	out, err := g.newScalerCommandPrinter(hold.Workload{})
 	if err != nil {
 		return err
 	}
 	if out.json {
-		for _, s := range all {
-			out.workload = s.Workload.String()
-			out.printScalerCommandEvent("status", "", formatScalerCommandCount(len(s.Record.Holds), "hold"), s)
+		for i := range all {
+			h := &all[i]
+			out.workload = h.HeldWorkload().String()
+			out.printScalerCommandEvent("status", h.HoldID(), strings.TrimSpace(string(h.Status.State)+" "+h.Status.Message), h)
 		}
 		return nil
 	}
@@ -82,59 +87,53 @@ func (g *globalFlags) printScalerCommandHeldWorkloads(all []rollout.HeldWorkload
 		fmt.Fprintln(g.out, "no holds")
 		return nil
 	}
-	return writeScalerCommandHeldTable(g.out, all, now)
+	return writeScalerCommandHoldTable(g.out, all, now)
 }
 
-// writeScalerCommandHeldTable writes a table with a line for each hold.
-func writeScalerCommandHeldTable(w io.Writer, all []rollout.HeldWorkload, now time.Time) error {
+// writeScalerCommandHoldTable writes a table with a line for each hold.
+func writeScalerCommandHoldTable(w io.Writer, all []hold.Object, now time.Time) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "WORKLOAD\tHOLD\tSTATE\tREPLICAS\tUNTIL\tBY\tBEFORE\tMESSAGE")
-	for _, s := range all {
-		if s.Err != nil {
-			fmt.Fprintf(t, "%s\t-\tunreadable\t-\t-\t-\t-\t%v\n", s.Workload, s.Err)
-			continue
-		}
-		if len(s.Record.Holds) == 0 {
-			fmt.Fprintf(t, "%s\t-\t%s\t-\t-\t-\t%s\tautoscaler is still held: run `tachometer-scaler release`\n", s.Workload, hold.Released, describeScalerCommandOriginal(s))
-		}
-		for i := range s.Record.Holds {
-			h := &s.Record.Holds[i]
-			fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\n", s.Workload, h.ID, h.State, h.Replicas, describeScalerCommandHoldEnd(h, now), h.By, describeScalerCommandOriginal(s), h.StateMessage)
-		}
+	for i := range all {
+		h := &all[i]
+		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\n", h.HeldWorkload(), h.HoldID(), cmp.Or(string(h.Status.State), "-"), h.Spec.Replicas,
+			describeScalerCommandHoldEnd(h, now), h.Spec.By, describeScalerCommandOriginal(h), describeScalerCommandTrouble(h))
 	}
 	return t.Flush()
 }
 
+// describeScalerCommandTrouble returns the message of a hold, with its conditions that a person should know.
+func describeScalerCommandTrouble(h *hold.Object) string {
+	parts := []string{h.Status.Message}
+	for _, c := range h.Status.Conditions {
+		if c.Type == "Yielded" && c.Status == "True" || c.Type == "WorkloadReachable" && c.Status == "False" {
+			parts = append(parts, c.Message)
+		}
+	}
+	return strings.Join(slices.DeleteFunc(parts, func(p string) bool { return p == "" }), "; ")
+}
+
 // describeScalerCommandHoldEnd returns the end of a hold and the time until then.
-func describeScalerCommandHoldEnd(h *hold.Hold, now time.Time) string {
+func describeScalerCommandHoldEnd(h *hold.Object, now time.Time) string {
 	switch {
-	case h.Until.IsZero():
-		return "release"
-	case h.HasEnded(now):
+	case h.Spec.Paused:
+		return "paused"
+	case h.IsOver(now):
 		return "ended"
+	case h.Spec.Until == nil:
+		return "release"
 	}
-	return fmt.Sprintf("%s (%s)", h.Until.Local().Format("2006-01-02 15:04:05"), h.Until.Sub(now).Round(time.Second))
+	return fmt.Sprintf("%s (%s)", h.Spec.Until.Local().Format("2006-01-02 15:04:05"), h.Spec.Until.Sub(now).Round(time.Second))
 }
 
-// describeScalerCommandOriginal returns the original numbers.
-func describeScalerCommandOriginal(s rollout.HeldWorkload) string {
-	parts := []string{fmt.Sprintf("%d replicas", s.Record.Replicas.Was)}
-	if s.Record.Replicas.Yielded {
-		parts[0] = "replicas changed by a user"
+// describeScalerCommandOriginal returns the original numbers, if the hold carries them.
+func describeScalerCommandOriginal(h *hold.Object) string {
+	n := h.Status.Numbers
+	switch {
+	case n == nil:
+		return "-"
+	case n.Autoscaler == "":
+		return fmt.Sprintf("%d replicas", n.Replicas.Was)
 	}
-	if b := s.Bounds.MinReplicas; b != nil {
-		parts = append(parts, describeScalerCommandChange("minReplicas", b))
-	}
-	if b := s.Bounds.MaxReplicas; b != nil {
-		parts = append(parts, describeScalerCommandChange("maxReplicas", b))
-	}
-	return strings.Join(parts, ", ")
-}
-
-// describeScalerCommandChange returns the original of a number.
-func describeScalerCommandChange(name string, c *hold.ReplicaChange) string {
-	if c.Yielded {
-		return name + " changed by a user"
-	}
-	return fmt.Sprintf("%s %d", name, c.Was)
+	return fmt.Sprintf("%d replicas, %s %d..%d", n.Replicas.Was, n.Autoscaler, n.MinReplicas.Was, n.MaxReplicas.Was)
 }

@@ -135,7 +135,7 @@ func (g *globalFlags) runScalerVerifyCommand(ctx context.Context, text string, f
 		plain := verify.Spec{}.WithDefaults()
 		spec = &plain
 	}
-	report, err := newScalerCommandEngine(c, nil).VerifyPods(ctx, workload, *spec)
+	report, err := newScalerCommandEngine(c).VerifyPods(ctx, workload, *spec)
 	if err != nil {
 		return err
 	}

@@ -18,8 +18,10 @@ const (
 
 // The names of the scaler in a cluster.
 const (
+	// ScalerGroup is the API group of its resources.
+	ScalerGroup = "scaler." + Name
 	// ScalerPrefix begins the keys of its labels and annotations.
-	ScalerPrefix = "scaler." + Name + "/"
+	ScalerPrefix = ScalerGroup + "/"
 	// ScalerController is the reportingController of its Events.
 	ScalerController = Name + "/scaler"
 )

@@ -3,11 +3,13 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -31,26 +33,39 @@ func sampleStands(ctx context.Context) (standing, error) {
 	if err != nil {
 		return standing{}, err
 	}
-	d, err := s.Client.AppsV1().Deployments(stack.SampleNamespace).Get(ctx, "sample", metav1.GetOptions{})
-	if err != nil {
-		return standing{}, err
-	}
 	st := standing{MinReplicas: *h.Spec.MinReplicas, MaxReplicas: h.Spec.MaxReplicas}
-	for _, from := range []map[string]string{h.Annotations, h.Labels, d.Annotations, d.Labels} {
-		for k, v := range from {
-			if strings.HasPrefix(k, "scaler.tachometer.dev/") {
-				st.Notes += k + "=" + v + " "
-			}
+	for _, m := range h.ManagedFields {
+		if m.Manager == hold.Manager {
+			st.Notes += "field manager " + m.Manager + " "
 		}
 	}
-	return st, nil
+	all, err := sampleHolds(ctx)
+	for i := range all {
+		st.Notes += all[i].HoldID() + " "
+	}
+	return st, err
 }
 
-// light makes room on the node for twenty pods of the sample, and waits until two of them are ready.
+// sampleHolds lists the holds of the sample's namespace.
+func sampleHolds(ctx context.Context) ([]hold.Object, error) {
+	out, err := s.Kubectl(ctx, "-n", stack.SampleNamespace, "get", "holds", "-o", "json")
+	if err != nil {
+		return nil, err
+	}
+	var list hold.ObjectList
+	if err := json.Unmarshal([]byte(out), &list); err != nil {
+		return nil, fmt.Errorf("read holds: %w", err)
+	}
+	return list.Items, nil
+}
+
+// light installs the resource of holds, makes room on the node for twenty pods of the sample, and waits until two of them are ready.
 func light(t *testing.T) {
 	t.Helper()
 	const patch = `{"spec":{"template":{"spec":{"containers":[{"name":"sample","resources":{"requests":{"cpu":"10m"}}}]}}}}`
 	for _, args := range [][]string{
+		{"apply", "-f", filepath.Join(s.Root, "manifests/scaler/crd/crd.yaml")},
+		{"wait", "--for=condition=Established", "--timeout=60s", "crd/holds." + hold.GroupVersion.Group},
 		{"-n", stack.SampleNamespace, "patch", "deploy/sample", "--type=strategic", "-p", patch},
 		{"-n", stack.SampleNamespace, "rollout", "status", "deploy/sample", "--timeout=120s"},
 	} {
@@ -285,13 +300,15 @@ func TestScalerCommands(t *testing.T) {
 		{[]string{"verify", "deploy/sample", "--url", "/work?ms=50", "--p50", "10ms", "-o", "text"}, 1, []string{"p50"}},
 		{[]string{"set", "deploy/sample", "--replicas", "5", "--for", "1h", "--wait", "--url", "/work?ms=1", "--p99", "2s", "-o", "text"}, 0, []string{"Open", "5 replicas are up"}},
 		{[]string{"set", "deploy/sample", "--replicas", "5", "--wait"}, 0, nil},
-		{[]string{"status", "-o", "text"}, 0, []string{"deployment/sample", "set", "Open", "minReplicas 2"}},
+		{[]string{"status", "-o", "text"}, 0, []string{"deployment/sample", "set", "Open", "sample 2..10"}},
 		{[]string{"status"}, 0, []string{`"event":"status"`}},
 		{[]string{"set", "deploy/sample", "--replicas", "7", "--reason", "bad", "--wait", "--url", "/work?ms=50", "--p50", "10ms", "-o", "text"}, 1, []string{"rolled back", "p50"}},
 		{[]string{"set", "deploy/sample", "--replicas", "4", "--reason", "low", "-o", "json"}, 0, []string{`"event":"Open"`}},
 		{[]string{"release", "deploy/sample", "--reason", "low", "-o", "text"}, 0, []string{"still held by 1 other hold"}},
 		{[]string{"release", "deploy/sample", "--reason", "low"}, 1, []string{"no hold low"}},
 		{[]string{"release", "deploy/sample", "-o", "text"}, 0, []string{"Released"}},
+		{[]string{"status", "deploy/nobody"}, 1, []string{"does not exist"}},
+		{[]string{"release", "deploy/nobody"}, 1, []string{"does not exist"}},
 		{[]string{"release", "--expired"}, 0, nil},
 		{[]string{"schedule", "preview", "--config", filepath.Join(s.Root, "manifests/scaler/config.yaml"), "--next", "2d", "-o", "text"}, 0, []string{"office-hours", "8"}},
 		{[]string{"schedule", "preview", "--config", "/nowhere"}, 2, []string{"/nowhere"}},
@@ -356,7 +373,7 @@ func TestShippedSchedule(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if _, code := newScaler(t).run(t, "release", "deploy/sample"); code != 0 {
+		if _, code := newScaler(t).run(t, "release", "deploy/sample", "--all"); code != 0 {
 			t.Errorf("release: exit code %d", code)
 		}
 		givenBack(t, before)
@@ -383,13 +400,13 @@ func officeHours(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	record, err := hold.ParseRecord(d.Annotations[hold.HoldsAnnotation])
+	all, err := sampleHolds(ctx)
 	if err != nil {
 		return err
 	}
-	h := record.FindHold("schedule/office-hours")
-	if h == nil || h.State != hold.Open || h.Replicas != minReplicas || *d.Spec.Replicas < minReplicas {
-		return fmt.Errorf("the schedule wants %d; %d replicas, %+v", minReplicas, *d.Spec.Replicas, h)
+	i := slices.IndexFunc(all, func(h hold.Object) bool { return h.HoldID() == "schedule/office-hours" })
+	if i < 0 || all[i].Status.State != hold.Open || all[i].Spec.Replicas != minReplicas || *d.Spec.Replicas < minReplicas {
+		return fmt.Errorf("the schedule wants %d; %d replicas, %+v", minReplicas, *d.Spec.Replicas, all)
 	}
 	autoscaler, err := hpa(ctx, "sample")
 	if err == nil && *autoscaler.Spec.MinReplicas != minReplicas {
@@ -411,8 +428,7 @@ func TestCronJobs(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_, _ = s.Kubectl(context.Background(), "delete", "--wait=false", "-k", filepath.Join(s.Root, "manifests/scaler/cronjobs"))
-		_, _ = s.Kubectl(context.Background(), "-n", stack.SampleNamespace, "delete", "jobs", "--all")
+		_, _ = s.Kubectl(context.Background(), "-n", stack.SampleNamespace, "delete", "cronjobs,jobs", "--all") // not the folder: the resource stays
 	})
 	for _, job := range []struct {
 		name        string

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -114,6 +115,13 @@ func up(ctx context.Context, dir string) error {
 	}
 	if err := stack.InstallProcess(ctx, shared, root, built.port); err != nil {
 		return fmt.Errorf("install the adapter: %w", err)
+	}
+	holds, err := os.ReadFile(filepath.Join(root, "manifests", "scaler", "crd", "crd.yaml"))
+	if err == nil {
+		err = shared.Apply(ctx, string(holds))
+	}
+	if err != nil {
+		return fmt.Errorf("install the scaler's resource: %w", err)
 	}
 	tacho = built
 	if err := errors.Join(stack.WriteAdapterKubeconfig(ctx, shared, tacho.kubeconfig), tacho.start()); err != nil {

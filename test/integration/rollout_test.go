@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -20,7 +21,6 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/tachometer-metrics/tachometer/pkg/kube"
-	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/notify"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
@@ -45,12 +45,19 @@ type heard struct {
 	told    []notify.Message
 }
 
-func (h *heard) Do(_ context.Context, _ string, actions []action.Action) error {
+// Fault implements rollout.Gates.
+func (h *heard) Fault(string, string) string { return "" }
+
+// Open implements rollout.Gates.
+func (h *heard) Open(context.Context, string, string) error { return h.hear("open") }
+
+// Shut implements rollout.Gates.
+func (h *heard) Shut(context.Context, string, string) error { return h.hear("shut") }
+
+func (h *heard) hear(action string) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, a := range actions {
-		h.actions = append(h.actions, a.Webhook)
-	}
+	h.actions = append(h.actions, action)
 	return nil
 }
 
@@ -68,13 +75,13 @@ func (h *heard) count(action string) int {
 	return strings.Count(strings.Join(h.actions, " ")+" ", action+" ")
 }
 
-// tells compares the only message so far with the expected outcome, verdict and number of new pods.
+// tells compares the first message with the expected outcome, verdict and number of new pods.
 func (h *heard) tells(t *testing.T, outcome, why string, pods int) {
 	t.Helper()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.told) != 1 {
-		t.Fatalf("told %+v", h.told)
+	if len(h.told) == 0 {
+		t.Fatal("told nothing")
 	}
 	m, reported := h.told[0], 0
 	if m.Report != nil {
@@ -104,8 +111,13 @@ func newEngine(t *testing.T, h *heard, passed bool, wrap func(http.RoundTripper)
 	if err != nil {
 		t.Fatal(err)
 	}
+	holds, err := hold.NewClient(wrapped)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return rollout.New(rollout.Options{
-		Client: typed, Dynamic: objects, Mapper: mapper, Checker: verdicts{passed}, Actions: h, Notifier: h, Identity: t.Name(),
+		Cluster: &rollout.LiveCluster{Client: typed, Dynamic: objects, Mapper: mapper, Holds: holds},
+		Checker: verdicts{passed}, Gates: h, Notifier: h, Identity: t.Name(),
 	})
 }
 
@@ -165,7 +177,7 @@ func newAutoscaler(t *testing.T, namespace string) {
 // world is the state of a namespace that a scaler may change.
 type world struct {
 	Replicas, MinReplicas, MaxReplicas int32
-	Labels, Annotations                string
+	Owned                              bool // the scaler is a field manager of one of them
 }
 
 // look reads the state; the limits are 0 without an autoscaler.
@@ -174,28 +186,16 @@ func look(ctx context.Context, namespace string) (world, error) {
 	if err != nil {
 		return world{}, err
 	}
-	notes := map[string]string{}
-	ours := func(from map[string]string) {
-		for k, v := range from {
-			if strings.HasPrefix(k, "scaler.tachometer.dev/") {
-				notes[k] = v
-			}
-		}
-	}
-	ours(d.Annotations)
-	ours(d.Labels)
 	w := world{Replicas: *d.Spec.Replicas}
+	ours := func(m metav1.ManagedFieldsEntry) bool { return m.Manager == hold.Manager }
+	w.Owned = slices.ContainsFunc(d.ManagedFields, ours)
 	list, err := client.AutoscalingV2().HorizontalPodAutoscalers(namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return w, err
 	}
 	for i := range list.Items {
 		w.MinReplicas, w.MaxReplicas = *list.Items[i].Spec.MinReplicas, list.Items[i].Spec.MaxReplicas
-		ours(list.Items[i].Annotations)
-		ours(list.Items[i].Labels)
-	}
-	if len(notes) > 0 {
-		w.Annotations = fmt.Sprint(notes)
+		w.Owned = w.Owned || slices.ContainsFunc(list.Items[i].ManagedFields, ours)
 	}
 	return w, nil
 }
@@ -221,17 +221,17 @@ func isBack(t *testing.T, namespace string, before world) {
 func sale() hold.Hold {
 	return hold.Hold{
 		ID: "event/sale", By: "test", Replicas: 20, Within: 90 * time.Second, Verify: &verify.Spec{}, Notify: []string{"oncall"},
-		OnSuccess: []action.Action{{Webhook: "open"}}, OnRelease: []action.Action{{Webhook: "shut"}},
+		Gates: []string{"sale"},
 	}
 }
 
 // unheld reports whether the workload has no hold any more.
-func unheld(r rollout.Result) bool { return !r.Held }
+func unheld(r rollout.Result) bool { return !r.IsHeld() }
 
 // settled reports whether the hold waits only for its end, or is gone.
 func settled(r rollout.Result) bool {
-	h := r.Record.FindHold("event/sale")
-	return h == nil || h.State.IsSettled() && !h.UndoPending
+	h := r.FindHold("event/sale")
+	return h == nil || h.Status.State.IsSettled() && h.Status.State != hold.Released && (h.Status.State != hold.RolledBack || h.Status.Numbers == nil)
 }
 
 func drive(ctx context.Context, t *testing.T, e *rollout.Engine, workload hold.Workload, done func(rollout.Result) bool) rollout.Result {
@@ -265,14 +265,14 @@ func TestRaiseAndRelease(t *testing.T) {
 			}
 			h.tells(t, "up: 20 replicas", "passed", 18)
 			more := sale()
-			more.ID, more.Replicas, more.OnSuccess, more.OnRelease = "set", 25, nil, nil
+			more.ID, more.Replicas, more.Gates = "set", 25, nil
 			put(t, e, workload, more)
-			drive(t.Context(), t, e, workload, func(r rollout.Result) bool { return r.Record.FindHold("set").State == hold.Open })
+			drive(t.Context(), t, e, workload, func(r rollout.Result) bool { return r.FindHold("set").Status.State == hold.Open })
 			if top := mustLook(t, namespace); top.Replicas != 25 {
 				t.Fatalf("two holds: %+v", top)
 			}
 			end(t, e, workload, "set")
-			drive(t.Context(), t, e, workload, func(r rollout.Result) bool { return r.Record.FindHold("set") == nil })
+			drive(t.Context(), t, e, workload, func(r rollout.Result) bool { return r.FindHold("set") == nil })
 			if left := mustLook(t, namespace); autoscaled && left.MinReplicas != 20 || !autoscaled && left.Replicas != 20 {
 				t.Fatalf("the lower of two holds: %+v", left)
 			}
@@ -288,14 +288,17 @@ func TestRaiseAndRelease(t *testing.T) {
 
 func put(t *testing.T, e *rollout.Engine, workload hold.Workload, h hold.Hold) {
 	t.Helper()
-	if changed, err := e.ApplyHold(t.Context(), workload, h, time.Now()); err != nil || !changed {
+	if changed, err := e.ApplyHold(t.Context(), workload, h); err != nil || !changed {
 		t.Fatalf("put %s: changed %v, %v", h.ID, changed, err)
 	}
 }
 
+// all matches every hold.
+func all(*hold.Object) bool { return true }
+
 func end(t *testing.T, e *rollout.Engine, workload hold.Workload, id string) {
 	t.Helper()
-	if ended, err := e.EndHolds(t.Context(), workload, []string{id}, "the test says so", time.Now()); err != nil || len(ended) != 1 {
+	if ended, err := e.EndHolds(t.Context(), workload, func(h *hold.Object) bool { return h.HoldID() == id }); err != nil || len(ended) != 1 {
 		t.Fatalf("end %s: %v, %v", id, ended, err)
 	}
 }

@@ -2,7 +2,6 @@ package integration
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -37,10 +36,10 @@ func TestPersons(t *testing.T) {
 	}
 	end(t, e, workload, "event/sale")
 	drive(t.Context(), t, e, workload, unheld)
-	if w := mustLook(t, namespace); w.MinReplicas != 7 || w.Annotations != "" {
+	if w := mustLook(t, namespace); w.MinReplicas != 7 || w.Owned {
 		t.Errorf("released: %+v", w)
 	}
-	eventEventually(t, namespace, "Yielded", "autoscaler shop")
+	eventEventually(t, namespace, "Yielded", "minReplicas 7")
 }
 
 func eventEventually(t *testing.T, namespace, reason, text string) {
@@ -73,7 +72,7 @@ func TestQuota(t *testing.T) {
 	wanted.Within = 25 * time.Second // long enough for the Deployment to report the reason
 	put(t, e, workload, wanted)
 	r := drive(t.Context(), t, e, workload, unheld)
-	if len(r.EndedHolds) != 1 || !strings.Contains(r.EndedHolds[0].StateMessage, "not created") || !strings.Contains(r.EndedHolds[0].StateMessage, "quota") {
+	if len(r.EndedHolds) != 1 || !strings.Contains(r.EndedHolds[0].Status.Message, "not created") || !strings.Contains(r.EndedHolds[0].Status.Message, "quota") {
 		t.Errorf("ended: %+v", r.EndedHolds)
 	}
 	isBack(t, namespace, before)
@@ -107,7 +106,7 @@ func TestTooMany(t *testing.T) {
 	wanted.Replicas = 31
 	put(t, e, workload, wanted)
 	r := drive(t.Context(), t, e, workload, unheld)
-	if len(r.EndedHolds) != 1 || !strings.Contains(r.EndedHolds[0].StateMessage, "at most 30 replicas") {
+	if len(r.EndedHolds) != 1 || !strings.Contains(r.EndedHolds[0].Status.Message, "at most 30 replicas") {
 		t.Errorf("ended: %+v", r.EndedHolds)
 	}
 	isBack(t, namespace, before)
@@ -145,7 +144,7 @@ func TestAutoscalerComesAndGoes(t *testing.T) {
 	if err := client.AppsV1().Deployments(namespace).Delete(t.Context(), "shop", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if r := drive(t.Context(), t, e, workload, unheld); !r.Gone || r.Bounds != (hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 30}) {
+	if r := drive(t.Context(), t, e, workload, func(r rollout.Result) bool { return r.Gone }); r.Bounds != (hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 30}) {
 		t.Errorf("without workload: %+v", r)
 	}
 }
@@ -191,136 +190,72 @@ func TestConflicts(t *testing.T) {
 	isBack(t, namespace, before)
 }
 
-// TestUnreadableRecord: an error names a user's edit of the annotation, and the scaler overwrites nothing.
-func TestUnreadableRecord(t *testing.T) {
+// TestServerSideApply: after a hold, another field manager finds no conflict, on the autoscaler and on the workload.
+func TestServerSideApply(t *testing.T) {
 	need(t)
 	t.Parallel()
-	namespace := newNamespace(t)
-	workload := newWorkload(t, namespace, false)
-	e := newEngine(t, &heard{}, true, nil)
-	put(t, e, workload, sale())
-	drive(t.Context(), t, e, workload, settled)
-	annotate(t, namespace, "mine")
-	_, err := e.ApplyHold(t.Context(), workload, sale(), time.Now())
-	if err == nil || !strings.Contains(err.Error(), hold.HoldsAnnotation) || !strings.Contains(holds(t, namespace), "mine") {
-		t.Errorf("error: %v, annotation %q", err, holds(t, namespace))
-	}
-	annotate(t, namespace, "") // without the annotation the workload has no hold, and the result says so
-	drive(t.Context(), t, e, workload, unheld)
-	eventEventually(t, namespace, "Replaced", "the holds are gone")
-}
-
-// annotate edits the record like a user.
-func annotate(t *testing.T, namespace, text string) {
-	t.Helper()
-	patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, hold.HoldsAnnotation, text)
-	if _, err := client.AppsV1().Deployments(namespace).Patch(t.Context(), "shop", types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// holds returns the workload's current record.
-func holds(t *testing.T, namespace string) string {
-	t.Helper()
-	d, err := client.AppsV1().Deployments(namespace).Get(t.Context(), "shop", metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return d.Annotations[hold.HoldsAnnotation]
-}
-
-// TestUndo: kubectl rollout undo replaces the annotations of a Deployment, and with them the record. Active holds stay, and ended
-// holds do not come back.
-func TestUndo(t *testing.T) {
-	need(t)
-	t.Parallel()
-	namespace := newNamespace(t)
-	workload := newWorkload(t, namespace, true)
-	before := mustLook(t, namespace)
-	e := newEngine(t, &heard{}, true, nil)
-	release(t, namespace, "good")
-	put(t, e, workload, sale())
-	drive(t.Context(), t, e, workload, settled)
-	release(t, namespace, "bad")
-	more := sale()
-	more.ID, more.Replicas = "set", 25
-	put(t, e, workload, more)
-	drive(t.Context(), t, e, workload, func(r rollout.Result) bool { return r.Record.FindHold("set").State == hold.Open })
-	held := holds(t, namespace)
-	copied(t, namespace, held)
-	undo(t, namespace, held)
-	r := drive(t.Context(), t, e, workload, settled)
-	if w := mustLook(t, namespace); w.MinReplicas != 25 || w.Replicas != 25 || holds(t, namespace) != held || len(r.Record.Holds) != 2 {
-		t.Errorf("after kubectl rollout undo: %+v", w)
-	}
-	eventEventually(t, namespace, "Replaced", "kubectl rollout undo")
-
-	if _, err := e.EndHolds(t.Context(), workload, nil, "over", time.Now()); err != nil {
-		t.Fatal(err)
-	}
-	drive(t.Context(), t, e, workload, unheld)
-	isBack(t, namespace, before)
-	undo(t, namespace, "") // to the bad release, with its old holds
-	if all, err := e.ListHeld(t.Context(), namespace, rollout.DefaultKinds()); err != nil || len(all) > 0 || holds(t, namespace) == "" {
-		t.Errorf("held: %+v, %v; the annotation is %q", all, err, holds(t, namespace))
-	}
-	put(t, e, workload, more)
-	drive(t.Context(), t, e, workload, func(r rollout.Result) bool { return r.Record.FindHold("set").State == hold.Open })
-	end(t, e, workload, "set")
-	drive(t.Context(), t, e, workload, unheld)
-	isBack(t, namespace, before)
-}
-
-// release rolls out another template, and waits until the rollout is complete.
-func release(t *testing.T, namespace, name string) {
-	t.Helper()
-	patch := fmt.Appendf(nil, `{"spec":{"template":{"metadata":{"annotations":{"release":%q}}}}}`, name)
-	if _, err := client.AppsV1().Deployments(namespace).Patch(t.Context(), "shop", types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	awaitRollout(t, namespace)
-}
-
-// awaitRollout waits until the Deployment controller has seen the template and all replicas use it. Only then does the template's
-// ReplicaSet have the highest revision, from which kubectl rollout undo counts back.
-func awaitRollout(t *testing.T, namespace string) {
-	t.Helper()
-	eventually(t, 30*time.Second, func(ctx context.Context) error {
-		d, err := client.AppsV1().Deployments(namespace).Get(ctx, "shop", metav1.GetOptions{})
-		if err == nil && (d.Status.ObservedGeneration < d.Generation || d.Status.UpdatedReplicas < *d.Spec.Replicas || d.Status.Replicas > d.Status.UpdatedReplicas) {
-			err = fmt.Errorf("the rollout of generation %d is not complete: %+v", d.Generation, d.Status)
-		}
-		return err
-	})
-}
-
-// copied waits until the Deployment controller, which many tests keep busy, has copied the record to a ReplicaSet.
-func copied(t *testing.T, namespace, held string) {
-	t.Helper()
-	eventually(t, 30*time.Second, func(ctx context.Context) error {
-		list, err := client.AppsV1().ReplicaSets(namespace).List(ctx, metav1.ListOptions{})
-		if err != nil {
-			return err
-		}
-		for i := range list.Items {
-			if list.Items[i].Annotations[hold.HoldsAnnotation] == held {
-				return nil
+	for name, autoscaled := range map[string]bool{"autoscaled": true, "plain": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			namespace := newNamespace(t)
+			workload := newWorkload(t, namespace, autoscaled)
+			before := mustLook(t, namespace)
+			e := newEngine(t, &heard{}, true, nil)
+			put(t, e, workload, sale())
+			drive(t.Context(), t, e, workload, settled)
+			end(t, e, workload, "event/sale")
+			drive(t.Context(), t, e, workload, unheld)
+			isBack(t, namespace, before)
+			resource, text := "deployment", `{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"shop"},"spec":{"replicas":3}}`
+			if autoscaled {
+				resource, text = "hpa", `{"apiVersion":"autoscaling/v2","kind":"HorizontalPodAutoscaler","metadata":{"name":"shop"},"spec":{"minReplicas":3}}`
 			}
-		}
-		return errors.New("no ReplicaSet has the record")
-	})
+			patch := metav1.PatchOptions{FieldManager: "helm"}
+			var err error
+			if autoscaled {
+				_, err = client.AutoscalingV2().HorizontalPodAutoscalers(namespace).Patch(t.Context(), "shop", types.ApplyPatchType, []byte(text), patch)
+			} else {
+				_, err = client.AppsV1().Deployments(namespace).Patch(t.Context(), "shop", types.ApplyPatchType, []byte(text), patch)
+			}
+			if err != nil && strings.Contains(err.Error(), hold.Manager) {
+				t.Errorf("apply of the %s: %v", resource, err)
+			}
+		})
+	}
 }
 
-// undo goes back to the previous release like a user, and waits until the Deployment controller has finished. It fails if kubectl
-// left the annotation unchanged, because then the test would prove nothing.
-func undo(t *testing.T, namespace, held string) {
-	t.Helper()
-	out, err := shared.Kubectl(t.Context(), "-n", namespace, "rollout", "undo", "deploy/shop")
-	if err != nil {
-		t.Fatal(err)
+// TestUnknownKind: a hold on a kind that is not installed says so, harms no other hold, and can be released.
+func TestUnknownKind(t *testing.T) {
+	need(t)
+	t.Parallel()
+	namespace := newNamespace(t)
+	e := newEngine(t, &heard{}, true, nil)
+	workload := hold.Workload{APIVersion: "nowhere.example/v1", Kind: "Rollout", Namespace: namespace, Name: "shop"}
+	put(t, e, workload, sale())
+	r, err := e.ReconcileOnce(t.Context(), workload, time.Now())
+	if err != nil || len(r.Holds) != 1 || !strings.Contains(fmt.Sprint(r.Holds[0].Status.Conditions), "no matches for kind") {
+		t.Errorf("%+v, %v", r.Holds, err)
 	}
-	if holds(t, namespace) == held {
-		t.Fatalf("kubectl rollout undo left the annotation alone: %s", out)
+	end(t, e, workload, "event/sale")
+	drive(t.Context(), t, e, workload, unheld)
+}
+
+// TestHoldValidation: the API server itself rejects a hold that contradicts itself, or spells out an action.
+func TestHoldValidation(t *testing.T) {
+	need(t)
+	t.Parallel()
+	namespace := newNamespace(t)
+	const head = "apiVersion: scaler.tachometer.dev/v1alpha1\nkind: Hold\nmetadata: {name: x, namespace: NAMESPACE}\nspec:\n  workload: {apiVersion: apps/v1, kind: Deployment, name: shop}\n"
+	for spec, want := range map[string]string{
+		"  replicas: 3\n  maxReplicas: 2\n":       "maxReplicas is below replicas",
+		"  replicas: 3\n  minReplicas: 4\n":       "minReplicas is above replicas",
+		"  replicas: -1\n":                        "spec.replicas",
+		"  replicas: 3\n  gates: [/etc/shadow]\n": "spec.gates[0]",
+		"  replicas: 3\n  notify: [a/b]\n":        "spec.notify[0]",
+	} {
+		err := shared.Apply(t.Context(), strings.ReplaceAll(head+spec, "NAMESPACE", namespace))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v; want %q", spec, err, want)
+		}
 	}
-	awaitRollout(t, namespace)
 }

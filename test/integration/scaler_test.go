@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	httpevent "github.com/tachometer-metrics/tachometer/pkg/scaler/event/http"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
@@ -79,10 +80,16 @@ func loopback(t *testing.T) string {
 // startScaler starts one of several scalers that share a Lease in the namespace.
 func startScaler(t *testing.T, program, namespace string) *scaler {
 	t.Helper()
+	return startScalerWith(t, program, namespace, saleConfig)
+}
+
+// startScalerWith starts a scaler with a configuration.
+func startScalerWith(t *testing.T, program, namespace, config string) *scaler {
+	t.Helper()
 	dir := t.TempDir()
 	s := &scaler{health: loopback(t), events: loopback(t), config: filepath.Join(dir, "config.yaml"), log: filepath.Join(dir, "log")}
 	secret := filepath.Join(dir, "secret")
-	text := strings.NewReplacer("NAMESPACE", namespace, "EVENTS", s.events, "SECRET", secret).Replace(saleConfig)
+	text := strings.NewReplacer("NAMESPACE", namespace, "EVENTS", s.events, "SECRET", secret).Replace(config)
 	if err := errors.Join(os.WriteFile(secret, []byte(saleSecret), 0o600), os.WriteFile(s.config, []byte(text), 0o600)); err != nil {
 		t.Fatal(err)
 	}
@@ -248,6 +255,54 @@ func TestReload(t *testing.T) {
 	})
 }
 
+// TestForgottenNamespace: a restart together with a configuration that no longer names a namespace releases the holds there.
+func TestForgottenNamespace(t *testing.T) {
+	need(t)
+	t.Parallel()
+	namespace := newNamespace(t)
+	newWorkload(t, namespace, true)
+	before := mustLook(t, namespace)
+	program := buildScaler(t)
+	s := startScaler(t, program, namespace)
+	stands(t, namespace, 4)
+	s.kill()
+	startScalerWith(t, program, namespace, "apiVersion: config.tachometer.dev/v1alpha1\nkind: ScalerConfig\n")
+	eventually(t, time.Minute, func(ctx context.Context) error {
+		now, err := look(ctx, namespace)
+		if diff := cmp.Diff(before, now); err == nil && diff != "" {
+			err = errors.New("not what was there (-want +got):\n" + diff)
+		}
+		return err
+	})
+}
+
+// TestHoldFromGit: a hold that a team applies is raised, opened and, when the team deletes it, given back.
+func TestHoldFromGit(t *testing.T) {
+	need(t)
+	t.Parallel()
+	namespace := newNamespace(t)
+	newWorkload(t, namespace, true)
+	before := mustLook(t, namespace)
+	startScalerWith(t, buildScaler(t), namespace, "apiVersion: config.tachometer.dev/v1alpha1\nkind: ScalerConfig\nnamespaces: [NAMESPACE]\n")
+	const text = "apiVersion: scaler.tachometer.dev/v1alpha1\nkind: Hold\nmetadata: {name: launch, namespace: NAMESPACE}\n" +
+		"spec: {workload: {apiVersion: apps/v1, kind: Deployment, name: shop}, replicas: 7, by: team}\n"
+	if err := shared.Apply(t.Context(), strings.ReplaceAll(text, "NAMESPACE", namespace)); err != nil {
+		t.Fatal(err)
+	}
+	stands(t, namespace, 7)
+	eventually(t, time.Minute, func(ctx context.Context) error {
+		out, err := shared.Kubectl(ctx, "-n", namespace, "get", "holds")
+		if err == nil && !bytes.Contains(out, []byte("Open")) {
+			err = errors.New(string(out))
+		}
+		return err
+	})
+	if _, err := shared.Kubectl(t.Context(), "-n", namespace, "delete", "hold", "launch", "--timeout=60s"); err != nil {
+		t.Fatal(err)
+	}
+	isBack(t, namespace, before)
+}
+
 // configure replaces a running scaler's configuration in one rename, like a mounted ConfigMap.
 func (s *scaler) configure(t *testing.T, text string) {
 	t.Helper()
@@ -264,7 +319,9 @@ func TestScalerOutage(t *testing.T) {
 	workload := newWorkload(t, namespace, true)
 	before := mustLook(t, namespace)
 	e := newEngine(t, &heard{}, true, nil)
-	put(t, e, workload, sale())
+	plain := sale()
+	plain.Gates, plain.Verify, plain.Notify = nil, nil, nil // the program's configuration has none of them
+	put(t, e, workload, plain)
 	program := buildScaler(t)
 	s := startScaler(t, program, namespace)
 	resume := freeze(t)
@@ -272,13 +329,13 @@ func TestScalerOutage(t *testing.T) {
 	resume()
 	stands(t, namespace, 20)
 	eventually(t, 30*time.Second, func(ctx context.Context) error { _, err := s.get(ctx, "/readyz"); return err })
-	if _, err := e.EndHolds(t.Context(), workload, []string{"event/sale"}, "over", time.Now()); err != nil {
+	if _, err := e.EndHolds(t.Context(), workload, func(h *hold.Object) bool { return h.HoldID() == "event/sale" }); err != nil {
 		t.Fatal(err)
 	}
 	stands(t, namespace, 4) // the schedule's minReplicas
 	s.kill()
 	drive(t.Context(), t, e, workload, settled)
-	if _, err := e.EndHolds(t.Context(), workload, nil, "over", time.Now()); err != nil {
+	if _, err := e.EndHolds(t.Context(), workload, all); err != nil {
 		t.Fatal(err)
 	}
 	drive(t.Context(), t, e, workload, unheld)

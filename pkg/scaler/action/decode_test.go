@@ -50,7 +50,7 @@ func TestDecodeFaults(t *testing.T) {
 		"[{patch: {apiVersion: v1, kind: A, name: a, namespace: A_, merge: {a: 1}}}]": "onSuccess[0].patch.namespace: must be lower-case",
 		"[{patch: {apiVersion: v1, kind: A, name: a, merge: [a]}}]":                   "onSuccess[0].patch.merge: must be a mapping",
 		"[{patch: {apiVersion: v1, kind: A, name: a, merge: {a: .nan}}}]":             "onSuccess[0].patch.merge: is not valid as JSON",
-		"[{webhook: 'https://a/hush'}]":                                               "onSuccess[0].webhook: a webhook is a name, or the file",
+		"[{webhook: 'https://a/hush'}]":                                               "onSuccess[0].webhook: a webhook is a name in the configuration",
 		"[{webhok: a}]":                                                               "unknown key",
 		"[" + strings.Repeat("{webhook: a},", 33) + "]":                               "has 33 elements; the maximum is 32",
 	} {

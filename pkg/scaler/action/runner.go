@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,6 +29,8 @@ const actionTimeout = 10 * time.Second
 type Options struct {
 	// Webhooks are functions by the name of the webhook. Each call of a webhook asks its function for the URL.
 	Webhooks map[string]func() (string, error)
+	// Gates are the gates by name.
+	Gates map[string]Gate
 	// Client calls webhooks and follows no redirects; nil: a client with a timeout of 5 s.
 	Client *http.Client
 }
@@ -38,12 +40,42 @@ type Runner struct {
 	client     dynamic.Interface
 	mapper     meta.RESTMapper
 	webhooks   map[string]func() (string, error)
+	gates      map[string]Gate
 	httpClient *http.Client
 }
 
 // New returns a runner. It patches objects with client, and maps kinds to resources with mapper.
 func New(client dynamic.Interface, mapper meta.RESTMapper, opts Options) *Runner {
-	return &Runner{client: client, mapper: mapper, webhooks: opts.Webhooks, httpClient: webhook.NewClient(opts.Client)}
+	return &Runner{client: client, mapper: mapper, webhooks: opts.Webhooks, gates: opts.Gates, httpClient: webhook.NewClient(opts.Client)}
+}
+
+// Fault returns why no hold of the namespace may use the gate; empty: holds may use it.
+func (r *Runner) Fault(namespace, gate string) string {
+	g, ok := r.gates[gate]
+	switch {
+	case !ok:
+		return fmt.Sprintf("gate %s is not in the scaler's configuration", gate)
+	case !slices.Contains(g.Namespaces, namespace):
+		return fmt.Sprintf("gate %s is not allowed for namespace %s in the scaler's configuration", gate, namespace)
+	}
+	return ""
+}
+
+// Open runs the actions that open a gate.
+func (r *Runner) Open(ctx context.Context, namespace, gate string) error {
+	return r.moveGate(ctx, namespace, gate, func(g Gate) []Action { return g.Open })
+}
+
+// Shut runs the actions that shut a gate.
+func (r *Runner) Shut(ctx context.Context, namespace, gate string) error {
+	return r.moveGate(ctx, namespace, gate, func(g Gate) []Action { return g.Shut })
+}
+
+func (r *Runner) moveGate(ctx context.Context, namespace, gate string, actions func(Gate) []Action) error {
+	if fault := r.Fault(namespace, gate); fault != "" {
+		return errors.New(fault)
+	}
+	return r.Do(ctx, namespace, actions(r.gates[gate]))
 }
 
 // Do runs the actions in their order, and stops at the first failure; the error names it. The given namespace applies to patches without
@@ -75,7 +107,7 @@ func (r *Runner) runActionPatchOrWebhook(ctx context.Context, namespace string, 
 	return nil
 }
 
-const secretURLMessage = "a webhook is a name, or the file with the URL; the URL itself is a secret"
+const secretURLMessage = "a webhook is a name in the configuration; the URL itself is a secret"
 
 func isWebhookActionURL(webhook string) bool { return strings.Contains(webhook, "://") }
 
@@ -129,10 +161,7 @@ func validateActionMergePatch(merge json.RawMessage) error {
 func (r *Runner) runWebhookAction(ctx context.Context, namespace, name string) error {
 	address, ok := r.webhooks[name]
 	if !ok {
-		if info, err := os.Stat(name); err != nil || info.IsDir() {
-			return errors.New("no webhook has this name, and no such file exists")
-		}
-		address = webhook.URLFromFile(name)
+		return errors.New("the configuration has no webhook of this name")
 	}
 	body, err := json.Marshal(map[string]string{"namespace": namespace, "webhook": name})
 	if err != nil {

@@ -165,10 +165,10 @@ func TestWebhook(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := New(nil, nil, Options{Webhooks: map[string]func() (string, error){"open": func() (string, error) { return url, nil }}})
-	if err := g.Do(t.Context(), "sale", []Action{{Webhook: "open"}, {Webhook: file}}); err != nil {
+	if err := g.Do(t.Context(), "sale", []Action{{Webhook: "open"}}); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{`POST /hush {"namespace":"sale","webhook":"open"}`, `POST /hush {"namespace":"sale","webhook":"` + file + `"}`}
+	want := []string{`POST /hush {"namespace":"sale","webhook":"open"}`}
 	if diff := cmp.Diff(want, *got); diff != "" {
 		t.Error(diff)
 	}
@@ -198,9 +198,9 @@ func TestWebhookFails(t *testing.T) {
 	for name, want := range map[string]string{
 		"unread":                "call webhook unread: no such Secret",
 		"dead":                  "call webhook dead: connection refused",
-		"none":                  "call webhook none: no webhook has this name, and no such file exists",
-		t.TempDir():             "no webhook has this name, and no such file exists",
-		"https://me:hush@a/b/c": "call webhook: a webhook is a name, or the file",
+		"none":                  "call webhook none: the configuration has no webhook of this name",
+		t.TempDir():             "the configuration has no webhook of this name",
+		"https://me:hush@a/b/c": "call webhook: a webhook is a name in the configuration",
 	} {
 		err := g.Do(t.Context(), "sale", []Action{{Webhook: name}})
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hush") {
@@ -227,5 +227,31 @@ func TestDoBounds(t *testing.T) {
 	g = New(client, mapper, Options{Webhooks: map[string]func() (string, error){"open": func() (string, error) { return url, nil }}})
 	if err := g.Do(ended, "sale", []Action{{Webhook: "open"}}); !errors.Is(err, context.Canceled) || len(*got) != 0 {
 		t.Errorf("after the end: %v, %d calls", err, len(*got))
+	}
+}
+
+// TestGateOfNamespace: a hold opens only gates of the configuration, and only in their namespaces.
+func TestGateOfNamespace(t *testing.T) {
+	t.Parallel()
+	client, mapper := newFakeCluster()
+	gate := Gate{
+		Namespaces: []string{"sale"}, Open: []Action{{Patch: newShopPatch(`{"spec":{"selector":{"track":"new"}}}`)}},
+		Shut: []Action{{Patch: newShopPatch(`{"spec":{"selector":{"track":"old"}}}`)}},
+	}
+	g := New(client, mapper, Options{Gates: map[string]Gate{"flash-sale": gate}})
+	if err := g.Open(t.Context(), "sale", "flash-sale"); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Shut(t.Context(), "sale", "flash-sale"); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct{ namespace, gate, want string }{
+		"another namespace": {"other", "flash-sale", "is not allowed for namespace other"},
+		"an unknown gate":   {"sale", "mine", "is not in the scaler's configuration"},
+		"a path":            {"sale", "/etc/tachometer-secrets/hush", "is not in the scaler's configuration"},
+	} {
+		if err := g.Open(t.Context(), c.namespace, c.gate); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v; want %q", name, err, c.want)
+		}
 	}
 }

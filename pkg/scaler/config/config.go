@@ -8,14 +8,12 @@ import (
 	"slices"
 
 	"go.yaml.in/yaml/v3"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/tachometer-metrics/tachometer/pkg/domain"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/event"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/notify"
-	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/schedule"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/webhook"
@@ -32,8 +30,6 @@ type Config struct {
 	Verifications map[string]verify.Spec
 	Schedules     []schedule.Schedule
 	Events        event.Config
-
-	previousKinds []schema.GroupVersionKind // kinds of the workloads in the configurations before this one
 }
 
 // Load reads a configuration. Its error is strict.Faults, with every fault.
@@ -82,6 +78,9 @@ func (d *sectionDecoder) validateScalerConfigReferences(c *Config) {
 	}
 	for i := range c.Events.Rules {
 		r := &c.Events.Rules[i]
+		if len(r.OnSuccess) > 0 && len(r.OnRelease) == 0 {
+			d.AddFault(strict.IndexPath("events.rules", i)+".onSuccess", "needs onRelease: nothing would shut what it opens")
+		}
 		d.validateScalerConfigNames(strict.IndexPath("events.rules", i), c, r.Verify, r.Notify, slices.Concat(r.OnSuccess, r.OnRelease))
 	}
 }
@@ -112,11 +111,10 @@ func (c *Config) addScalerConfigNamespaces() {
 	c.Namespaces = slices.Compact(c.Namespaces)
 }
 
-// InheritFrom adds the namespaces and kinds of the previous configuration to the search for held workloads. The controller so finishes
+// InheritFrom adds the namespaces of the previous configuration to the search for held workloads. The controller so finishes
 // and releases holds on workloads that the new configuration no longer has.
 func (c *Config) InheritFrom(before *Config) {
 	c.Namespaces = append(c.Namespaces, before.Namespaces...)
-	c.previousKinds = before.WorkloadKinds()
 	c.addScalerConfigNamespaces()
 }
 
@@ -131,21 +129,6 @@ func (c *Config) listScalerConfigWorkloads() (all []hold.Workload) {
 		}
 	}
 	return all
-}
-
-// WorkloadKinds returns the kinds to search for held workloads: the default kinds, and the kinds of all workloads in the configuration.
-func (c *Config) WorkloadKinds() []schema.GroupVersionKind {
-	kinds := rollout.DefaultKinds()
-	named := slices.Clone(c.previousKinds)
-	for _, t := range c.listScalerConfigWorkloads() {
-		named = append(named, t.GroupVersionKind())
-	}
-	for _, kind := range named {
-		if !slices.Contains(kinds, kind) {
-			kinds = append(kinds, kind)
-		}
-	}
-	return kinds
 }
 
 // NewSenders returns a sender for each notifier, by name.

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 
@@ -89,9 +88,6 @@ func TestSucceed(t *testing.T) {
 	if diff := cmp.Diff([]string{"bank", "shop"}, third.Namespaces); diff != "" {
 		t.Errorf("namespaces (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(first.WorkloadKinds(), third.WorkloadKinds()); diff != "" {
-		t.Errorf("kinds (-want +got):\n%s", diff)
-	}
 }
 
 var yamlFencePattern = regexp.MustCompile("(?s)```yaml\n(.*?)```")
@@ -110,10 +106,6 @@ func TestDocumented(t *testing.T) {
 	}
 	if len(c.Events.Rules) != 1 || len(c.Schedules) != 1 || len(c.Notify) != 2 || len(c.NewSenders()) != 2 || len(c.WebhookURLs()) != 2 {
 		t.Errorf("docs/scaler.md: %+v", c)
-	}
-	kinds := c.WorkloadKinds()
-	if len(kinds) != len(slices.Compact(kinds)) || len(kinds) < 2 {
-		t.Errorf("kinds %v", kinds)
 	}
 	shipped := readConfigFile(t, "../../../manifests/scaler/config.yaml")
 	at := strings.Index(shipped, "# events:")

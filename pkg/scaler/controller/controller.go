@@ -1,13 +1,15 @@
-// Package controller applies schedules, and reconciles every held workload, including the holds of other processes.
+// Package controller applies schedules, and reconciles every held workload, including the holds of other clients.
 package controller
 
 import (
 	"context"
+	"fmt"
 	"sync"
+	"time"
 
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/klog/v2"
 
+	"github.com/tachometer-metrics/tachometer/pkg/retry"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/schedule"
@@ -16,12 +18,13 @@ import (
 
 // Options are the parts of a Controller.
 type Options struct {
-	Engine        *rollout.Engine
-	Namespaces    []string // searched for held workloads
-	Kinds         []schema.GroupVersionKind
+	Engine *rollout.Engine // its Reader is Caches
+	Caches *rollout.Caches
+	// Namespaces are watched for holds, besides the namespaces with holds that Engine.Owner made earlier.
+	Namespaces    []string
 	Schedules     []schedule.Schedule
 	Verifications map[string]verify.Spec // of schedules, by name
-	HoldsBy       string                 // owner of the schedules' holds; the controller ends all other schedule holds of this owner
+	HoldsBy       string                 // owner of the schedules' holds, for people
 	Metrics       *Metrics               // nil: not registered
 }
 
@@ -49,8 +52,8 @@ func New(opts Options) *Controller {
 	return &Controller{Options: opts, workers: map[hold.Workload]*workloadWorker{}}
 }
 
-// Run applies schedules and reconciles held workloads until ctx ends. It returns after all its goroutines have ended. The workloads'
-// annotations keep the progress of their holds, and the next controller continues.
+// Run applies schedules and reconciles held workloads until ctx ends. It returns after all its goroutines have ended. The holds' statuses
+// keep their progress, and the next controller continues.
 func (c *Controller) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -64,27 +67,45 @@ func (c *Controller) Run(ctx context.Context) error {
 		c.mu.Unlock()
 		cancel()
 	}()
-	stop, err := c.watchControllerObjects(ctx)
-	if err != nil {
-		return err
-	}
+	c.addOwnedNamespaces(ctx)
+	stop := c.Caches.Start(ctx, c.Namespaces, c.wakeControllerWorker)
 	defer stop()
+	if !c.Caches.WaitForHolds(ctx) {
+		return nil
+	}
 	return c.runControllerSchedules(ctx)
 }
 
-// Raise writes a hold to a workload and, if this controller runs, wakes its worker.
+// ownedListTimeout bounds the search for holds in all namespaces.
+const ownedListTimeout = 10 * time.Second
+
+// addOwnedNamespaces adds the namespaces with holds that an earlier configuration made. Without the right to list the holds of all
+// namespaces it adds none.
+func (c *Controller) addOwnedNamespaces(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, ownedListTimeout)
+	defer cancel()
+	namespaces, err := c.Caches.ListNamespacesWithLabel(ctx, hold.OwnerLabel+"="+c.Engine.Owner)
+	if err != nil {
+		klog.FromContext(ctx).Info("Holds of all namespaces cannot be listed, watching the namespaces of the configuration", "err", err)
+		return
+	}
+	c.Namespaces = append(c.Namespaces, namespaces...)
+}
+
+// Raise stores a hold and, if this controller runs, wakes the workload's worker.
 func (c *Controller) Raise(ctx context.Context, t hold.Workload, h hold.Hold) error {
-	_, err := c.Engine.ApplyHold(ctx, t, h, controllerTimeNow())
-	if err == nil {
+	changed, err := c.Engine.ApplyHold(ctx, t, h)
+	if err == nil && changed {
 		c.wakeControllerWorker(t)
 	}
 	return err
 }
 
 // Release ends a hold of a workload. A missing hold is not an error.
-func (c *Controller) Release(ctx context.Context, t hold.Workload, id, message string) error {
-	_, err := c.Engine.EndHolds(ctx, t, []string{id}, message, controllerTimeNow())
-	if err == nil {
+func (c *Controller) Release(ctx context.Context, t hold.Workload, id, reason string) error {
+	ended, err := c.Engine.EndHolds(ctx, t, func(h *hold.Object) bool { return h.HoldID() == id && h.DeletionTimestamp == nil })
+	if err == nil && len(ended) > 0 {
+		klog.FromContext(ctx).Info("Hold released", "workload", t.String(), "hold", id, "reason", reason)
 		c.wakeControllerWorker(t)
 	}
 	return err
@@ -112,13 +133,16 @@ func (c *Controller) wakeControllerWorker(t hold.Workload) {
 	}
 }
 
-// runControllerWorkerUntilReleased reconciles a workload until it carries no more marks of the scaler.
+// permanentErrorPause is the delay after an error that a retry cannot mend: a person must change the workload or the rights first.
+const permanentErrorPause = 30 * time.Second
+
+// runControllerWorkerUntilReleased reconciles a workload until it has no more holds.
 func (c *Controller) runControllerWorkerUntilReleased(ctx context.Context, t hold.Workload, w *workloadWorker) {
 	log := klog.FromContext(ctx).WithValues("workload", t.String())
 	observer := rollout.NewLogObserver(log)
 	observer.Wake = w.wake
 	for {
-		_, err := c.Engine.Reconcile(ctx, t, func(r rollout.Result) bool { return !r.Held }, observer)
+		_, err := c.reconcileWithoutPanic(ctx, t, observer)
 		if ctx.Err() == nil && err != nil {
 			log.Error(err, "Workload cannot be scaled", "retryIn", permanentErrorPause)
 			c.waitForControllerWakeUp(ctx, w)
@@ -126,6 +150,28 @@ func (c *Controller) runControllerWorkerUntilReleased(ctx context.Context, t hol
 		if c.removeFinishedControllerWorker(ctx, t, w, err) {
 			return
 		}
+	}
+}
+
+// reconcileWithoutPanic reconciles a workload. A panic is the trouble of this workload alone: all others go on.
+func (c *Controller) reconcileWithoutPanic(ctx context.Context, t hold.Workload, f rollout.Observer) (r rollout.Result, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	return c.Engine.Reconcile(ctx, t, func(r rollout.Result) bool { return !r.IsHeld() }, f)
+}
+
+// waitForControllerWakeUp waits for a wake-up or permanentErrorPause.
+func (c *Controller) waitForControllerWakeUp(ctx context.Context, w *workloadWorker) {
+	timer := time.NewTimer(permanentErrorPause)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-w.wake:
+		retry.Sleep(ctx, time.Second) // a write of our own may have been the wake-up
+	case <-timer.C:
 	}
 }
 

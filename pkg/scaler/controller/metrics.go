@@ -8,7 +8,7 @@ type Metrics struct{ heldWorkloads prometheus.Gauge }
 // NewMetrics returns metrics, registered with reg unless reg is nil.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{heldWorkloads: prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "tachometer_scaler_workloads_held", Help: "Workloads with a hold, or with original numbers still to restore.",
+		Name: "tachometer_scaler_workloads_held", Help: "Workloads with a hold.",
 	})}
 	if reg != nil {
 		reg.MustRegister(m.heldWorkloads)

@@ -26,7 +26,7 @@ const (
 // runControllerSchedules applies the schedules at each of their changes, until ctx ends.
 func (c *Controller) runControllerSchedules(ctx context.Context) error {
 	for {
-		at := controllerTimeNow()
+		at := time.Now()
 		next := at.Add(reapplyInterval)
 		if !c.applyControllerSchedules(ctx, at) {
 			next = at.Add(reapplyRetryInterval)
@@ -86,22 +86,14 @@ func (c *Controller) newControllerScheduleHold(s *schedule.Schedule, w schedule.
 // endStaleControllerHolds ends this controller's schedule holds whose schedule or window is no longer in the configuration.
 func (c *Controller) endStaleControllerHolds(ctx context.Context, applied map[hold.Workload]map[string]bool) bool {
 	done := true
-	for _, namespace := range c.Namespaces {
-		held, err := c.Engine.ListHeld(ctx, namespace, c.Kinds)
-		if err != nil && ctx.Err() == nil {
-			klog.FromContext(ctx).Error(err, "Held workloads cannot be listed", "namespace", namespace, "retryIn", reapplyRetryInterval)
-			done = false
+	for _, h := range c.Caches.ListAllHolds() {
+		t, id := h.HeldWorkload(), h.HoldID()
+		if h.Labels[hold.OwnerLabel] != c.Engine.Owner || !strings.HasPrefix(id, schedulePrefix) || h.DeletionTimestamp != nil || applied[t][id] {
+			continue
 		}
-		for _, s := range held {
-			for _, h := range s.Record.Holds {
-				if h.By != c.HoldsBy || !strings.HasPrefix(h.ID, schedulePrefix) || applied[s.Workload][h.ID] {
-					continue
-				}
-				if err := c.Release(ctx, s.Workload, h.ID, "no active schedule has this hold"); err != nil && ctx.Err() == nil {
-					klog.FromContext(ctx).Error(err, "Hold cannot be ended", "hold", h.ID, "workload", s.Workload.String())
-					done = false
-				}
-			}
+		if err := c.Release(ctx, t, id, "no active schedule has this hold"); err != nil && ctx.Err() == nil {
+			klog.FromContext(ctx).Error(err, "Hold cannot be ended", "hold", id, "workload", t.String())
+			done = false
 		}
 	}
 	return done

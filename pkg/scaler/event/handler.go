@@ -19,7 +19,7 @@ import (
 // different workloads, and never concurrently for one workload. They return nil only after the change is stored beyond a crash. An error
 // that wraps hold.ErrRefused is final; after any other error the handler retries until the event expires.
 type Sink interface {
-	// Raise adds the hold, or replaces the hold with its ID. State is hold.Received; the sink sets Since, Entered and Before.
+	// Raise adds the hold, or replaces the hold with its ID.
 	Raise(ctx context.Context, w hold.Workload, h hold.Hold) error
 	// Release ends the hold with the ID. An absent hold is no error.
 	Release(ctx context.Context, w hold.Workload, id, reason string) error

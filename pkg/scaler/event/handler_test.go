@@ -180,7 +180,7 @@ func TestEventBecomesHolds(t *testing.T) {
 		}
 		want := []hold.Hold{{
 			ID: "event/sale/friday", Reason: "START", By: "event a", Replicas: 20, MinReplicas: 5, MaxReplicas: 20, Until: now.Add(time.Hour), Within: 2 * time.Minute,
-			Verify: &verify.Spec{URL: "/work", Requests: 3}, Notify: []string{"slack"}, State: hold.Received,
+			Verify: &verify.Spec{URL: "/work", Requests: 3}, Notify: []string{"slack"},
 		}}
 		if diff := cmp.Diff(want, b.sink.holds); diff != "" {
 			t.Errorf("holds (-want +got):\n%s", diff)

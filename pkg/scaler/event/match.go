@@ -102,7 +102,13 @@ func (r *Rule) buildEventCommands(e *Event, specs map[string]verify.Spec) ([]hol
 func (r *Rule) buildEventHold(e *Event, w *WorkloadSpec, id string, specs map[string]verify.Spec) (h hold.Hold, err error) {
 	h = hold.Hold{
 		ID: id, Reason: e.Type, By: "event " + e.ID, Until: e.At.Add(r.eventHoldDuration(e)), Within: r.Within,
-		OnSuccess: r.OnSuccess, OnRelease: r.OnRelease, Notify: r.Notify, State: hold.Received,
+		Notify: r.Notify,
+	}
+	if len(r.OnSuccess) > 0 {
+		h.Gates = []string{r.Name}
+	}
+	if len(r.Workloads) > 1 {
+		h.Group, h.GroupSize = id, len(r.Workloads)
 	}
 	if r.Verify != "" {
 		spec, ok := specs[r.Verify]

@@ -1,123 +1,131 @@
-// Package hold defines holds: requests to keep a workload at a number of replicas, each with an owner and an end. The record on the
-// workload keeps them, with the original numbers.
+// Package hold defines holds: requests to keep a workload at a number of replicas, each with an owner and an end. The API server
+// keeps them as objects of the kind Hold, with the original numbers in their status.
 package hold
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
 	"time"
 
-	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 )
 
-// Hold is one request to keep a workload at a number of replicas. The workload's annotation keeps it, as JSON.
+// Hold is a request to keep a workload at a number of replicas. A person, a schedule or an event makes it; NewObject stores it.
 type Hold struct {
-	// ID is unique on the workload, such as schedule/office-hours, event/flash-sale/black-friday or set. A second hold with the
+	// ID is unique on the workload, such as schedule/office-hours, event/flash-sale/black-friday or set/alice. A second hold with the
 	// same ID replaces the first.
-	ID string `json:"id"`
+	ID string
 	// Reason is a text for people. By is the owner: a user, a schedule, or an event with its id.
-	Reason string `json:"reason,omitempty"`
-	By     string `json:"by,omitempty"`
+	Reason, By string
 	// Replicas is the scale that the hold sets at once. MinReplicas is the autoscaler's minReplicas during the hold; 0: Replicas.
-	Replicas    int32 `json:"replicas"`
-	MinReplicas int32 `json:"minReplicas,omitempty"`
 	// MaxReplicas is the least maxReplicas of the autoscaler during the hold; 0: unchanged, and the scaler rejects a hold above it.
-	MaxReplicas int32 `json:"maxReplicas,omitempty"`
-	// Lower lets the hold lower the workload; without it, a hold below the current numbers leaves them.
-	Lower bool `json:"lower,omitempty"`
-	// Since is the start of the current step up: its new pods are the pods created later. Until is the end; zero: until released.
-	Since time.Time `json:"since"`
-	Until time.Time `json:"until,omitzero"`
-	// Within is the time in which new pods must become ready; 0: DefaultWithin.
-	Within time.Duration `json:"within,omitempty"`
+	Replicas, MinReplicas, MaxReplicas int32
+	// Lower lets the hold lower the workload; without it, a hold below the original numbers leaves them.
+	Lower bool
+	// Until is the end; zero: until released. Within is the time in which new pods must become ready; 0: DefaultWithin.
+	Until  time.Time
+	Within time.Duration
 	// Verify is the verification that new pods must pass; nil: being ready is enough.
-	Verify *verify.Spec `json:"verify,omitempty"`
-	// OnSuccess runs after the pods are verified. OnRelease runs before the hold ends, if OnSuccess ran.
-	OnSuccess []action.Action `json:"onSuccess,omitempty"`
-	OnRelease []action.Action `json:"onRelease,omitempty"`
+	Verify *verify.Spec
+	// Gates are the names of gates in the scaler's configuration. They open after the pods are verified.
+	Gates []string
+	// Group is the name of holds that are one request, in one namespace. No gate of a group opens before all GroupSize holds of it are
+	// verified. Empty: no group.
+	Group     string
+	GroupSize int
 	// Notify names the notifiers of success and failure.
-	Notify []string `json:"notify,omitempty"`
-
-	// State is the progress of the hold, and StateMessage the last message about it, for people.
-	State        State  `json:"state"`
-	StateMessage string `json:"stateMessage,omitempty"`
-	// Entered is the time at which the hold entered State.
-	Entered time.Time `json:"entered"`
-	// ReplicasBefore is the workload's scale at Since: a rollback returns to it.
-	ReplicasBefore int32 `json:"replicasBefore"`
-	// Previous is the hold that this hold replaced: a rollback returns to it. nil: no previous hold.
-	Previous *Hold `json:"previous,omitempty"`
-	// ScaledUp is set if the hold raised the replicas, or let the autoscaler raise them: a rollback lowers them again.
-	ScaledUp bool `json:"scaledUp,omitempty"`
-	// UndoPending is set from the decision to roll back until everything is undone and the notifiers have the message.
-	UndoPending bool `json:"undoPending,omitempty"`
+	Notify []string
 }
 
 // DefaultWithin is the default time in which new pods must become ready: long enough for a slow image and a start-up probe, short
 // enough for a person who waits.
 const DefaultWithin = 5 * time.Minute
 
-// EnterState moves the hold to a state, with a message. It panics if the state machine has no such step: that is a bug here.
-func (h *Hold) EnterState(s State, message string, now time.Time) {
-	if !h.State.CanEnter(s) {
-		panic("hold " + h.ID + ": no step from " + string(h.State) + " to " + string(s))
-	}
-	h.State, h.StateMessage, h.Entered = s, message, now
-	h.UndoPending = s == RolledBack
-}
+// ErrRejected marks an invalid hold. The scaler makes no changes for it.
+var ErrRejected = errors.New("rejected")
 
-// ReadyDeadline returns the time at which the pods of a hold in state Scaled must be ready.
-func (h *Hold) ReadyDeadline() time.Time {
-	if h.Within > 0 {
-		return h.Entered.Add(h.Within)
-	}
-	return h.Entered.Add(DefaultWithin)
-}
-
-// HasEnded reports whether the hold's end has come.
-func (h *Hold) HasEnded(now time.Time) bool { return !h.Until.IsZero() && !now.Before(h.Until) }
-
-// ReplaceHold returns the hold as it replaces an earlier hold with the same ID, if any, on a workload with this many replicas.
-// A hold that needs no more than the earlier hold keeps its state. Otherwise it starts over, and a rollback returns to the earlier.
-func (h Hold) ReplaceHold(earlier *Hold, replicas int32, now time.Time) Hold {
-	if earlier != nil && earlier.State.IsActive() && h.Replicas <= earlier.Replicas && h.holdMinReplicasForAutoscaler() <= earlier.holdMinReplicasForAutoscaler() && h.MaxReplicas <= earlier.MaxReplicas {
-		h.State, h.StateMessage, h.Since, h.Entered = earlier.State, earlier.StateMessage, earlier.Since, earlier.Entered
-		h.ReplicasBefore, h.ScaledUp, h.Previous = earlier.ReplicasBefore, earlier.ScaledUp, earlier.Previous
-		return h
-	}
-	h.State, h.StateMessage, h.Since, h.Entered = Received, "", now, now
-	h.ReplicasBefore, h.ScaledUp, h.UndoPending, h.Previous = replicas, false, false, nil
+// Validate checks the hold by itself, without a cluster. Its errors wrap ErrRejected.
+func (h *Hold) Validate() error {
 	switch {
-	case earlier == nil || earlier.HasEnded(now):
-	case earlier.State == Open:
-		previous := *earlier
-		previous.Previous = nil
-		h.Previous = &previous
-	case earlier.State.IsActive() || earlier.UndoPending: // the earlier hold never opened: its pods are new pods of this hold, too
-		h.Since, h.ReplicasBefore, h.Previous = earlier.Since, earlier.ReplicasBefore, earlier.Previous
-	}
-	return h
-}
-
-// effectiveHoldAt returns the hold that sets the numbers: itself, after a rollback the hold it replaced, or nil.
-func (h *Hold) effectiveHoldAt(now time.Time) *Hold {
-	switch {
-	case h.HasEnded(now):
-		return nil
-	case h.State.IsActive():
-		return h
-	case h.Previous != nil && !h.Previous.HasEnded(now):
-		return h.Previous
+	case h.ID == "":
+		return fmt.Errorf("hold has no id: %w", ErrRejected)
+	case h.Replicas < 0 || h.MinReplicas < 0 || h.MaxReplicas < 0:
+		return fmt.Errorf("hold %s: replicas, minReplicas and maxReplicas must not be negative: %w", h.ID, ErrRejected)
+	case h.MinReplicas > max(h.Replicas, 1):
+		return fmt.Errorf("hold %s: minReplicas %d is above replicas %d: %w", h.ID, h.MinReplicas, h.Replicas, ErrRejected)
+	case h.MaxReplicas != 0 && h.MaxReplicas < h.Replicas:
+		return fmt.Errorf("hold %s: maxReplicas %d is below replicas %d: %w", h.ID, h.MaxReplicas, h.Replicas, ErrRejected)
 	}
 	return nil
 }
 
-// holdReleaseActions returns the actions that must run before the hold ends. A gate that never opened needs no actions.
-func (h *Hold) holdReleaseActions() []action.Action {
-	switch {
-	case h.State == Open:
-		return h.OnRelease
-	case h.Previous != nil: // its gate is open, and stays open while this hold makes progress
-		return h.Previous.OnRelease
+// ManagedLabel is on the objects that this program made. It deletes them after their end; an object of another client stays.
+const (
+	ManagedLabel = "app.kubernetes.io/managed-by"
+	// Manager is the value of ManagedLabel, and the field manager of the scaler's writes.
+	Manager = "tachometer-scaler"
+)
+
+// NewObject returns the object of a hold on a workload. owner labels it as the work of one controller; empty: of no controller.
+func NewObject(t Workload, h Hold, owner string) *Object {
+	o := &Object{
+		TypeMeta: metav1.TypeMeta{APIVersion: GroupVersion.String(), Kind: Kind},
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: t.Namespace, Name: ObjectName(t, h.ID), Labels: map[string]string{ManagedLabel: Manager}, Finalizers: []string{Finalizer},
+		},
+		Spec: Spec{
+			Workload: WorkloadReference{APIVersion: t.APIVersion, Kind: t.Kind, Name: t.Name}, ID: h.ID, Reason: h.Reason, By: h.By,
+			Replicas: h.Replicas, MinReplicas: h.MinReplicas, MaxReplicas: h.MaxReplicas, Lower: h.Lower,
+			Within: metav1.Duration{Duration: h.Within}, Verify: h.Verify, Gates: h.Gates, Notify: h.Notify,
+		},
 	}
-	return nil
+	if !h.Until.IsZero() {
+		o.Spec.Until = &metav1.Time{Time: h.Until.UTC().Truncate(time.Second)}
+	}
+	if h.Group != "" && h.GroupSize > 1 {
+		o.Spec.Group = &GroupReference{Name: h.Group, Size: h.GroupSize}
+	}
+	if owner != "" {
+		o.Labels[OwnerLabel] = owner
+	}
+	return o
+}
+
+var unfitForObjectName = regexp.MustCompile(`[^a-z0-9]+`)
+
+// ObjectName returns the name of the object of a hold: readable words of the ID, and a hash of the ID and the workload.
+func ObjectName(t Workload, id string) string {
+	sum := sha256.Sum256([]byte(t.APIVersion + "\x00" + t.Kind + "\x00" + t.Name + "\x00" + id))
+	words := strings.Trim(unfitForObjectName.ReplaceAllString(strings.ToLower(t.Name+"-"+id), "-"), "-")
+	if len(words) > 200 {
+		words = strings.TrimRight(words[:200], "-")
+	}
+	return words + "-" + hex.EncodeToString(sum[:4])
+}
+
+// EqualSpecs reports whether two specs ask for the same.
+func EqualSpecs(a, b Spec) bool {
+	x, errX := json.Marshal(a)
+	y, errY := json.Marshal(b)
+	return errX == nil && errY == nil && string(x) == string(y)
+}
+
+// maxLabelLength is the API's limit of a label's value.
+const maxLabelLength = 63
+
+// OwnerOfLease returns the value of OwnerLabel for the controller with a Lease: NAMESPACE.LEASE, or a hash of it if that is too long.
+func OwnerOfLease(namespace, lease string) string {
+	owner := namespace + "." + lease
+	if len(owner) <= maxLabelLength {
+		return owner
+	}
+	sum := sha256.Sum256([]byte(owner))
+	return "lease-" + hex.EncodeToString(sum[:16])
 }

@@ -1,147 +1,170 @@
-// ApplyHold and EndHolds: the changes of a record by a client.
+// ApplyHold, EndHolds and PlanHold: the holds that a client makes, ends and previews.
 
 package rollout
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tachometer-metrics/tachometer/pkg/retry"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
 // ErrGone marks a workload that does not exist.
 var ErrGone = errors.New("workload does not exist")
 
-// ApplyHold writes a hold to the record of a workload, and replaces a hold with the same ID; the next pass acts on it. It reports
-// whether the record changed: an identical hold stays as it is, with its progress.
-func (e *Engine) ApplyHold(ctx context.Context, t hold.Workload, h hold.Hold, now time.Time) (changed bool, err error) {
+// errBeingReleased marks a hold whose predecessor with the same ID has not gone yet.
+var errBeingReleased = errors.New("a hold with this ID is being released; try again")
+
+// ApplyHold stores a hold, and replaces a hold with the same ID; the next pass acts on it. It reports whether anything changed: an
+// identical hold stays as it is, with its progress. The workload need not exist.
+func (e *Engine) ApplyHold(ctx context.Context, t hold.Workload, h hold.Hold) (changed bool, err error) {
 	if err := h.Validate(); err != nil {
 		return false, err
 	}
-	err = e.retryRolloutOnConflict(ctx, func() error {
-		p, err := e.observeRolloutWorkload(ctx, t, now)
-		if err != nil {
-			return err
+	want := hold.NewObject(t, h, e.Owner)
+	reader := e.Reader
+	for i := 1; ; i++ {
+		changed, err = e.storeHold(ctx, reader, want)
+		stale := apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err)
+		if !stale || i > maxPassConflicts {
+			break
 		}
-		if p.object == nil {
-			return ErrGone
+		reader = e.Cluster // the cache was late
+		e.Metrics.conflicts.Inc()
+		if !retry.Sleep(ctx, conflictBackoff(i)) {
+			return false, context.Cause(ctx)
 		}
-		if changed = p.applyRolloutHold(h); !changed {
-			return nil
-		}
-		defer p.writeRolloutEvents(ctx)
-		return p.saveRolloutRecord(ctx)
-	})
+	}
 	if err != nil {
 		return false, fmt.Errorf("hold %s: %w", t, err)
 	}
 	return changed, nil
 }
 
-// applyRolloutHold adds the hold to the record, with its Event and metric. It reports whether the record changed.
-func (p *reconcilePass) applyRolloutHold(h hold.Hold) bool {
-	if !p.upsertRolloutHold(h) {
-		return false
+// storeHold creates or updates the object of a hold.
+func (e *Engine) storeHold(ctx context.Context, reader Reader, want *hold.Object) (changed bool, err error) {
+	all, err := reader.ListHolds(ctx, want.Namespace)
+	if err != nil {
+		return false, err
 	}
-	if p.record.FindHold(h.ID).State == hold.Received {
-		p.onRolloutRecordSaved(func() {
-			p.Metrics.recordRolloutTransition(hold.Received, 0)
-			p.recordRolloutEvent(string(hold.Received), "hold %s by %s: %d replicas%s", h.ID, h.By, h.Replicas, formatRolloutHoldUntil(&h))
-		})
+	i := slices.IndexFunc(all, func(o hold.Object) bool { return o.Name == want.Name })
+	if i < 0 {
+		_, err := e.Cluster.CreateHold(ctx, want)
+		return err == nil, err
 	}
-	return true
-}
-
-// upsertRolloutHold adds the hold to the record, or replaces the hold with the same ID. It reports whether the record changed.
-func (p *reconcilePass) upsertRolloutHold(h hold.Hold) bool {
-	earlier := p.record.FindHold(h.ID)
-	if earlier != nil && !changesRolloutHold(h, earlier) {
-		return false
-	}
-	if p.record.HoldsNothing() { // the first hold: the current scale is the original
-		p.record.Replicas = hold.ReplicaChange{Was: p.rolloutSpecReplicas()}
-	}
-	h = h.ReplaceHold(earlier, p.rolloutSpecReplicas(), p.now)
-	if earlier == nil {
-		p.record.Holds = append(p.record.Holds, h)
-	} else {
-		*earlier = h
-	}
-	return true
-}
-
-// formatRolloutHoldUntil returns the end of a hold as the last words of a sentence; empty if it has no end.
-func formatRolloutHoldUntil(h *hold.Hold) string {
-	if h.Until.IsZero() {
-		return ""
-	}
-	return " until " + h.Until.UTC().Format(time.RFC3339)
-}
-
-// changesRolloutHold reports whether a hold differs from the earlier hold with its ID. A failed hold is not retried before its end: a schedule,
-// which is applied every minute, would start and stop pods for hours.
-func changesRolloutHold(h hold.Hold, earlier *hold.Hold) bool {
-	if earlier.State.IsActive() {
-		return !equalRolloutHoldSpecs(h, *earlier)
-	}
-	return h.Until.IsZero() || !h.Until.Equal(earlier.Until)
-}
-
-// equalRolloutHoldSpecs reports whether two holds are equal except for their progress.
-func equalRolloutHoldSpecs(a, b hold.Hold) bool {
-	text := func(h hold.Hold) string {
-		h.State, h.StateMessage, h.Since, h.Entered, h.ReplicasBefore, h.ScaledUp, h.UndoPending, h.Previous = "", "", time.Time{}, time.Time{}, 0, false, false, nil
-		h.Until = h.Until.UTC().Round(0)
-		data, err := json.Marshal(h)
-		if err != nil {
-			return err.Error()
+	there := all[i].DeepCopy()
+	switch {
+	case there.DeletionTimestamp != nil:
+		return false, errBeingReleased
+	case hold.EqualSpecs(there.Spec, want.Spec):
+		return false, nil
+	case !slices.Equal(there.Spec.Gates, want.Spec.Gates): // the open gates must be shut first
+		if err := e.Cluster.DeleteHold(ctx, there.Namespace, there.Name); err != nil {
+			return false, err
 		}
-		return string(data)
+		return false, errBeingReleased
 	}
-	return text(a) == text(b)
+	paused := there.Spec.Paused
+	there.Spec = want.Spec
+	there.Spec.Paused = paused
+	_, err = e.Cluster.UpdateHold(ctx, there)
+	return err == nil, err
 }
 
-// EndHolds sets the end of holds of a workload to now, of all holds if ids is empty; the next pass acts on it. It returns the IDs of the
-// ended holds.
-func (e *Engine) EndHolds(ctx context.Context, t hold.Workload, ids []string, message string, now time.Time) (ended []string, err error) {
-	err = e.retryRolloutOnConflict(ctx, func() error {
-		p, err := e.observeRolloutWorkload(ctx, t, now)
-		if err != nil {
-			return err
-		}
-		if p.object == nil {
-			return ErrGone
-		}
-		ended = p.endRolloutHolds(ids, message)
-		if len(ended) == 0 {
-			return nil
-		}
-		return p.saveRolloutRecord(ctx)
-	})
+// EndHolds deletes the holds of a workload that match, and returns their IDs; the next passes give back what was there.
+func (e *Engine) EndHolds(ctx context.Context, t hold.Workload, matches func(*hold.Object) bool) (ended []string, err error) {
+	all, err := e.Cluster.ListHolds(ctx, t.Namespace)
 	if err != nil {
 		return nil, fmt.Errorf("release %s: %w", t, err)
+	}
+	for i := range all {
+		h := &all[i]
+		if h.HeldWorkload() != t || !matches(h) {
+			continue
+		}
+		if err := e.Cluster.DeleteHold(ctx, h.Namespace, h.Name); err != nil && !apierrors.IsNotFound(err) {
+			return ended, fmt.Errorf("release %s: %w", t, err)
+		}
+		ended = append(ended, h.HoldID())
 	}
 	return ended, nil
 }
 
-// endRolloutHolds sets the end of the holds to now, with a message for active holds.
-func (p *reconcilePass) endRolloutHolds(ids []string, message string) (ended []string) {
-	for i := range p.record.Holds {
-		h := &p.record.Holds[i]
-		if len(ids) > 0 && !slices.Contains(ids, h.ID) {
-			continue
-		}
-		ended = append(ended, h.ID)
-		if !h.HasEnded(p.now) {
-			h.Until = p.now
-			if h.State.IsActive() {
-				h.StateMessage = message
-			}
-		}
+// Plan describes the effect of a hold on a workload.
+type Plan struct {
+	Autoscaler   string             `json:"autoscaler,omitempty"`   // empty: no autoscaler scales the workload
+	Bounds       hold.ReplicaBounds `json:"bounds,omitzero"`        // of the autoscaler, now
+	ToBounds     hold.ReplicaBounds `json:"toBounds,omitzero"`      // of the autoscaler, with the hold
+	Replicas     int32              `json:"replicas"`               // now
+	ToReplicas   int32              `json:"toReplicas"`             // with the hold
+	RejectReason string             `json:"rejectReason,omitempty"` // empty: the hold is accepted
+	Steps        []string           `json:"steps,omitempty"`        // as a pass would make them, up to the wait for pods
+}
+
+// PlanHold returns the effect of ApplyHold and the passes after it: the steps that nextStep gives, without making them. It only reads.
+func (e *Engine) PlanHold(ctx context.Context, t hold.Workload, h hold.Hold, now time.Time) (Plan, error) {
+	if err := h.Validate(); err != nil {
+		return Plan{}, err
 	}
-	return ended
+	p := &pass{Engine: e, workload: t, now: now, reader: e.Cluster}
+	if err := p.observeWorkload(ctx); err != nil {
+		return Plan{}, fmt.Errorf("plan for %s: %w", t, err)
+	}
+	o := &p.observed
+	o.addPlannedHold(hold.NewObject(t, h, ""), now)
+	if err := p.observeScale(ctx); err != nil {
+		return Plan{}, fmt.Errorf("plan for %s: %w", t, err)
+	}
+	switch {
+	case o.Trouble != "":
+		return Plan{}, fmt.Errorf("plan for %s: %s", t, o.Trouble)
+	case o.Scale == nil:
+		return Plan{}, fmt.Errorf("plan for %s: %w", t, ErrGone)
+	}
+	plan := Plan{Replicas: o.Scale.Replicas}
+	if o.Autoscaler != nil {
+		plan.Autoscaler, plan.Bounds = o.Autoscaler.Name, o.Autoscaler.Bounds
+	}
+	after := plan.simulateSteps(*o, now)
+	plan.ToReplicas = after.Scale.Replicas
+	if after.Autoscaler != nil {
+		plan.ToBounds = after.Autoscaler.Bounds
+	}
+	return plan, nil
+}
+
+// addPlannedHold adds the hold to the observation, in place of a hold with the same name.
+func (o *Observed) addPlannedHold(h *hold.Object, now time.Time) {
+	h.UID, h.Generation, h.CreationTimestamp = "planned", 1, metav1.NewTime(now)
+	if i := slices.IndexFunc(o.Holds, func(other hold.Object) bool { return other.Name == h.Name }); i >= 0 {
+		there := o.Holds[i].DeepCopy()
+		there.Spec, there.Generation, there.DeletionTimestamp = h.Spec, there.Generation+1, nil
+		o.Holds[i] = *there
+		return
+	}
+	o.Holds = append(o.Holds, *h)
+}
+
+// simulateSteps makes the steps on the observation until one needs pods, gates or time.
+func (plan *Plan) simulateSteps(o Observed, now time.Time) Observed {
+	for range maxPassSteps {
+		s := nextStep(o, now)
+		if s.Kind == Rest || s.Kind == Tell || s.Kind == OpenGate || s.Kind == DeleteHold {
+			return o
+		}
+		if s.Kind == WriteStatus && s.Status.State == hold.RolledBack && strings.HasPrefix(s.Reason, string(hold.RolledBack)) {
+			plan.RejectReason = s.Status.Message
+		}
+		plan.Steps = append(plan.Steps, s.String())
+		o = o.Simulate(s)
+	}
+	return o
 }

@@ -15,6 +15,7 @@ type Metrics struct {
 	transitions *prometheus.CounterVec
 	stepSeconds *prometheus.HistogramVec
 	conflicts   prometheus.Counter
+	yields      prometheus.Counter
 }
 
 // NewMetrics returns metrics, registered with reg unless reg is nil.
@@ -30,19 +31,21 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		conflicts: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_scaler_conflicts_total", Help: "Writes that conflicted with another client's write, and were retried.",
 		}),
+		yields: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "tachometer_scaler_yields_total", Help: "Numbers that holds left to another client, which had set them.",
+		}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.transitions, m.stepSeconds, m.conflicts)
+		reg.MustRegister(m.transitions, m.stepSeconds, m.conflicts, m.yields)
 	}
 	return m
 }
 
-// recordRolloutTransition counts a hold that entered a state, some time after its start. The time until Released is the length of the hold,
+// countTransition counts a hold that entered a state, some time after its start. The time until Released is the length of the hold,
 // and no step.
-func (m *Metrics) recordRolloutTransition(to hold.State, after time.Duration) {
-	state := string(to)
-	m.transitions.WithLabelValues(state).Inc()
+func (m *Metrics) countTransition(to hold.State, after time.Duration) {
+	m.transitions.WithLabelValues(string(to)).Inc()
 	if to != hold.Released {
-		m.stepSeconds.WithLabelValues(state).Observe(after.Seconds())
+		m.stepSeconds.WithLabelValues(string(to)).Observe(after.Seconds())
 	}
 }

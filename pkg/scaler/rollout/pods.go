@@ -29,42 +29,42 @@ func isRolloutPodReady(pod *corev1.Pod) bool {
 // splitRolloutPods splits the pods into the new pods of the hold and the old pods. New are all pods created since the start of the hold,
 // which Kubernetes records in whole seconds. At least the youngest Replicas - ReplicasBefore pods are new: pods of a hold that failed
 // a moment ago, kept by a second try, are not proven.
-func splitRolloutPods(pods []corev1.Pod, h *hold.Hold) (now, old []corev1.Pod) {
+func splitRolloutPods(pods []corev1.Pod, h *hold.Object) (now, old []corev1.Pod) {
 	youngest := slices.SortedFunc(slices.Values(pods), func(a, b corev1.Pod) int {
 		return cmp.Or(b.CreationTimestamp.Compare(a.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
 	})
 	n := 0
-	for n < len(youngest) && !youngest[n].CreationTimestamp.Time.Before(h.Since.Truncate(time.Second)) {
+	for n < len(youngest) && !youngest[n].CreationTimestamp.Time.Before(h.Status.Since.Truncate(time.Second)) {
 		n++
 	}
-	n = max(n, min(len(youngest), int(h.Replicas-h.ReplicasBefore)))
+	n = max(n, min(len(youngest), int(h.Spec.Replicas-h.Status.ReplicasBefore)))
 	return youngest[:n], youngest[n:]
 }
 
-// describeMissingRolloutPods counts the missing and unready new pods of the hold, by cause; empty if all are ready. The expected number
-// is the workload's current scale: the autoscaler may have raised it since or, with minReplicas below replicas, lowered it.
-func (p *reconcilePass) describeMissingRolloutPods(h *hold.Hold) string {
-	pods, _ := splitRolloutPods(p.pods, h)
-	causes := map[string]int{}
-	for i := range pods {
-		if !isRolloutPodReady(&pods[i]) {
-			causes[describeUnreadyRolloutPod(&pods[i])]++
-		}
+// describeMissingPods counts the pods that a hold still needs, by cause; empty if enough are ready. More pods of the autoscaler's own do
+// not matter.
+func (o *Observed) describeMissingPods(h *hold.Object, now time.Time) string {
+	need, ready := o.neededPods(h), o.countReadyPods()
+	if o.PodsOutdated && need > 0 {
+		return "the scale has just changed"
 	}
-	absent := int(p.rolloutSpecReplicas()) - len(p.pods)
-	if absent <= 0 && len(causes) == 0 {
+	if ready >= need {
 		return ""
 	}
-	if absent > 0 {
+	causes := map[string]int{}
+	for i := range o.Pods {
+		if !isRolloutPodReady(&o.Pods[i]) {
+			causes[describeUnreadyRolloutPod(&o.Pods[i])]++
+		}
+	}
+	if absent := int(need) - len(o.Pods); absent > 0 {
 		causes["not created"] += absent
 	}
 	var parts []string
-	total := 0
 	for _, cause := range slices.Sorted(maps.Keys(causes)) {
 		parts = append(parts, fmt.Sprintf("%d %s", causes[cause], cause))
-		total += causes[cause]
 	}
-	return fmt.Sprintf("%d of %d pods not ready after %s: %s", total, p.rolloutSpecReplicas(), p.now.Sub(h.Since).Round(time.Second), strings.Join(parts, ", "))
+	return fmt.Sprintf("%d of %d pods not ready after %s: %s", need-ready, need, now.Sub(h.Status.Since.Time).Round(time.Second), strings.Join(parts, ", "))
 }
 
 // describeUnreadyRolloutPod returns the cause for which a pod is not ready, in Kubernetes' own words.
@@ -88,9 +88,9 @@ func describeUnreadyRolloutPod(pod *corev1.Pod) string {
 	return strings.ToLower(string(pod.Status.Phase))
 }
 
-// rolloutReplicaFailureHint returns the workload's own message about pods that cannot be created, such as an exhausted quota.
-func (p *reconcilePass) rolloutReplicaFailureHint() string {
-	conditions, _, _ := unstructured.NestedSlice(p.object.Object, "status", "conditions")
+// findReplicaFailure returns the workload's own message about pods that cannot be created, such as an exhausted quota.
+func findReplicaFailure(object *unstructured.Unstructured) string {
+	conditions, _, _ := unstructured.NestedSlice(object.Object, "status", "conditions")
 	for _, c := range conditions {
 		if c, ok := c.(map[string]any); ok && c["type"] == "ReplicaFailure" && c["status"] == "True" {
 			return fmt.Sprintf(" (%v)", c["message"])

@@ -9,7 +9,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
@@ -33,17 +32,17 @@ func TestSplit(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		made []int
-		hold hold.Hold
+		hold *hold.Object
 		want int // new pods
 	}{
-		"created since":            {[]int{-60, -60, 0, 1, 2}, hold.Hold{Since: podStart.Add(900 * time.Millisecond), Replicas: 5, ReplicasBefore: 2}, 3},
-		"more, as the load asks":   {[]int{-60, -60, 1, 2, 3, 4}, hold.Hold{Since: podStart, Replicas: 5, ReplicasBefore: 2}, 4},
-		"same scale":               {[]int{-60, -60}, hold.Hold{Since: podStart, Replicas: 2, ReplicasBefore: 2}, 0},
-		"lower":                    {[]int{-60, -60}, hold.Hold{Since: podStart, Replicas: 1, ReplicasBefore: 2}, 0},
-		"kept after a failed hold": {[]int{-60, -60, -2, -2, -1}, hold.Hold{Since: podStart, Replicas: 5, ReplicasBefore: 2}, 3},
-		"fewer than asked for":     {[]int{-60}, hold.Hold{Since: podStart, Replicas: 5, ReplicasBefore: 2}, 1},
+		"created since":            {[]int{-60, -60, 0, 1, 2}, newPodsHold(podStart.Add(900*time.Millisecond), 5, 2), 3},
+		"more, as the load asks":   {[]int{-60, -60, 1, 2, 3, 4}, newPodsHold(podStart, 5, 2), 4},
+		"same scale":               {[]int{-60, -60}, newPodsHold(podStart, 2, 2), 0},
+		"lower":                    {[]int{-60, -60}, newPodsHold(podStart, 1, 2), 0},
+		"kept after a failed hold": {[]int{-60, -60, -2, -2, -1}, newPodsHold(podStart, 5, 2), 3},
+		"fewer than asked for":     {[]int{-60}, newPodsHold(podStart, 5, 2), 1},
 	} {
-		now, old := splitRolloutPods(newReadyPods(c.made...), &c.hold)
+		now, old := splitRolloutPods(newReadyPods(c.made...), c.hold)
 		if len(now) != c.want || len(now)+len(old) != len(c.made) {
 			t.Errorf("%s: %d new and %d old, want %d new", name, len(now), len(old), c.want)
 		}
@@ -82,8 +81,8 @@ func TestMissing(t *testing.T) {
 		for i, s := range statuses {
 			pods[i].Status = s
 		}
-		p := reconcilePass{now: podStart.Add(time.Minute), pods: pods, scale: newScaleObject(3)}
-		got := p.describeMissingRolloutPods(&hold.Hold{Since: podStart, Replicas: 3})
+		o := Observed{Pods: pods, Scale: &Scale{Replicas: 3}}
+		got := o.describeMissingPods(newPodsHold(podStart, 3, 0), podStart.Add(time.Minute))
 		if want != "" {
 			want = fmt.Sprintf("%d of 3 pods not ready after 1m0s: %s", len(statuses), want)
 		}
@@ -91,24 +90,24 @@ func TestMissing(t *testing.T) {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}
-	p := reconcilePass{now: podStart.Add(time.Minute), pods: newReadyPods(1), scale: newScaleObject(3)}
-	if got := p.describeMissingRolloutPods(&hold.Hold{Since: podStart, Replicas: 3}); got != "2 of 3 pods not ready after 1m0s: 2 not created" {
+	o := Observed{Pods: newReadyPods(1), Scale: &Scale{Replicas: 3}}
+	if got := o.describeMissingPods(newPodsHold(podStart, 3, 0), podStart.Add(time.Minute)); got != "2 of 3 pods not ready after 1m0s: 2 not created" {
 		t.Errorf("%q", got)
 	}
 }
 
-func newScaleObject(replicas int64) *unstructured.Unstructured {
-	return &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{"replicas": replicas}}}
+func newPodsHold(since time.Time, replicas, before int32) *hold.Object {
+	return &hold.Object{Spec: hold.Spec{Replicas: replicas}, Status: hold.Status{Since: metav1.NewMicroTime(since), ReplicasBefore: before}}
 }
 
 func TestBackoff(t *testing.T) {
 	t.Parallel()
 	total := time.Duration(0)
-	for i := 1; i < maxPassAttempts; i++ {
-		if rolloutConflictBackoff(i) > 500*time.Millisecond || rolloutConflictBackoff(i) < rolloutConflictBackoff(max(1, i-1)) {
-			t.Errorf("try %d waits %s", i, rolloutConflictBackoff(i))
+	for i := 1; i < maxPassConflicts; i++ {
+		if conflictBackoff(i) > 500*time.Millisecond || conflictBackoff(i) < conflictBackoff(max(1, i-1)) {
+			t.Errorf("try %d waits %s", i, conflictBackoff(i))
 		}
-		total += rolloutConflictBackoff(i)
+		total += conflictBackoff(i)
 	}
 	if total > 5*time.Second {
 		t.Errorf("a pass gives up after %s", total)

@@ -5,10 +5,13 @@ package rollout
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
@@ -23,27 +26,27 @@ type Observer struct {
 	Wake         <-chan struct{}     // makes the next pass come at once
 }
 
-// Reconcile makes passes over a workload, and verifies holds, until done returns true. It returns early if ctx ends, if the workload
-// is gone, or with a permanent error of the API server. All its goroutines have ended when it returns.
+// Reconcile makes passes over a workload, and verifies holds, until done returns true. It returns early if ctx ends, or with a
+// permanent error. All its goroutines have ended when it returns.
 func (e *Engine) Reconcile(ctx context.Context, t hold.Workload, done func(Result) bool, f Observer) (Result, error) {
-	d := workloadReconciler{Engine: e, workload: t, Observer: f, verdicts: make(chan holdVerdict, 1)}
-	defer d.stopRolloutVerification()
+	d := workloadReconciler{Engine: e, workload: t, Observer: f, verified: make(chan Verdict, 1)}
+	defer d.stopVerification()
 	for {
 		r, err := e.ReconcileOnce(ctx, t, time.Now())
 		switch {
 		case ctx.Err() != nil:
 			return r, context.Cause(ctx)
 		case err == nil:
-			d.handleRolloutPassResult(ctx, r)
-			if r.Gone && !r.Held || done(r) {
+			d.handlePassResult(ctx, r)
+			if done(r) {
 				return r, nil
 			}
 		case IsPermanentError(err):
 			return r, err
 		default:
-			r.NextPass = time.Now().Add(d.reportRolloutPassError(err))
+			r.NextPass = time.Now().Add(d.reportPassError(err))
 		}
-		if err := d.waitForNextRolloutPass(ctx, time.Until(r.NextPass)); err != nil {
+		if err := d.waitForNextPass(ctx, r.NextPass); err != nil {
 			return r, err
 		}
 	}
@@ -55,88 +58,149 @@ type workloadReconciler struct {
 	Observer
 	workload           hold.Workload
 	failures           int
-	verifyingID        string // the hold in verification, in a goroutine; empty: no verification runs
+	verifying          types.UID // the hold in verification, in a goroutine; empty: no verification runs
 	cancelVerification context.CancelFunc
-	verdicts           chan holdVerdict
+	verified           chan Verdict
 }
 
-// holdVerdict is the result of a verification.
-type holdVerdict struct {
-	report verify.Report
-	err    error
-}
-
-// handleRolloutPassResult starts the verification of the hold to verify, and stops any other.
-func (d *workloadReconciler) handleRolloutPassResult(ctx context.Context, r Result) {
+// handlePassResult starts the verification of the hold to verify, and stops any other.
+func (d *workloadReconciler) handlePassResult(ctx context.Context, r Result) {
 	d.failures = 0
-	if d.verifyingID != "" && r.HoldToVerify != d.verifyingID {
-		d.stopRolloutVerification()
+	if d.verifying != "" && r.HoldToVerify != d.verifying {
+		d.stopVerification()
 	}
-	if r.HoldToVerify != "" && d.verifyingID == "" {
-		d.verifyingID = r.HoldToVerify
+	if r.HoldToVerify != "" && d.verifying == "" {
+		d.verifying = r.HoldToVerify
 		ctx, d.cancelVerification = context.WithCancel(ctx)
-		go func(id string) {
-			report, err := d.VerifyHold(ctx, d.workload, id, time.Now)
-			d.verdicts <- holdVerdict{report, err}
-		}(r.HoldToVerify)
+		go func(id types.UID) { d.verified <- d.VerifyHold(ctx, d.workload, id, time.Now()) }(r.HoldToVerify)
 	}
 	if d.Observer.OnReconciled != nil {
 		d.Observer.OnReconciled(r)
 	}
 }
 
-// stopRolloutVerification cancels the verification, if any, and waits for its end.
-func (d *workloadReconciler) stopRolloutVerification() {
-	if d.verifyingID != "" {
+// stopVerification cancels the verification, if any, and waits for its end.
+func (d *workloadReconciler) stopVerification() {
+	if d.verifying != "" {
 		d.cancelVerification()
-		<-d.verdicts
-		d.verifyingID = ""
+		<-d.verified
+		d.verifying = ""
 	}
 }
 
-// recordRolloutVerdict ends a verification. If it failed to give a verdict, it returns the delay until the next try.
-func (d *workloadReconciler) recordRolloutVerdict(v holdVerdict) time.Duration {
-	d.verifyingID = ""
-	d.cancelVerification()
-	if v.err != nil {
-		return d.reportRolloutPassError(v.err)
-	}
-	if d.OnReport != nil && len(v.report.Pods) > 0 {
-		d.OnReport(v.report)
-	}
-	return 0
-}
-
-// reportRolloutPassError reports a failed pass, and returns the delay until the next: ten times rolloutConflictBackoff, up to retryInterval.
-func (d *workloadReconciler) reportRolloutPassError(err error) time.Duration {
+// reportPassError reports a failed pass, and returns the delay until the next: ten times conflictBackoff, up to retryInterval.
+func (d *workloadReconciler) reportPassError(err error) time.Duration {
 	d.failures++
 	if d.OnError != nil {
 		d.OnError(err)
 	}
-	return min(rolloutConflictBackoff(d.failures)*10, retryInterval)
+	return min(conflictBackoff(d.failures)*10, retryInterval)
 }
 
-// waitForNextRolloutPass waits for the pause, a wake-up, or the end of a verification.
-func (d *workloadReconciler) waitForNextRolloutPass(ctx context.Context, pause time.Duration) error {
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
+// waitForNextPass waits for the time, a wake-up, or the end of a verification. A zero time never comes.
+func (d *workloadReconciler) waitForNextPass(ctx context.Context, at time.Time) error {
+	var due <-chan time.Time
+	if !at.IsZero() {
+		timer := time.NewTimer(time.Until(at))
+		defer timer.Stop()
+		due = timer.C
+	}
 	select {
 	case <-ctx.Done():
 		return context.Cause(ctx)
-	case v := <-d.verdicts:
-		if pause := d.recordRolloutVerdict(v); pause > 0 {
-			return d.waitForNextRolloutPass(ctx, pause)
+	case v := <-d.verified:
+		d.verifying = ""
+		d.cancelVerification()
+		if d.OnReport != nil && v.Report != nil && len(v.Report.Pods) > 0 {
+			d.OnReport(*v.Report)
 		}
 	case <-d.Wake:
-	case <-timer.C:
+	case <-due:
 	}
 	return nil
+}
+
+// VerifyHold verifies the new pods of a hold in state Ready, and keeps the verdict for the next pass. It blocks during the test
+// requests, for at most the hold's within. Pods that cannot be tested fail the verification.
+func (e *Engine) VerifyHold(ctx context.Context, t hold.Workload, id types.UID, now time.Time) Verdict {
+	p := &pass{Engine: e, workload: t, now: now, reader: e.Cluster}
+	if err := p.observeWorkload(ctx); err != nil {
+		klog.FromContext(ctx).Error(err, "Pods to verify cannot be read, retrying", "workload", t.String())
+		return Verdict{}
+	}
+	i := p.observed.holdToVerify(p.now)
+	if i < 0 || p.observed.Holds[i].UID != id {
+		return Verdict{} // released, replaced or verified by another process meanwhile
+	}
+	v := p.verifyNewPods(ctx, &p.observed.Holds[i])
+	if ctx.Err() != nil {
+		return v
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.verdicts[id] = v
+	return v
+}
+
+// verifyNewPods tests the ready new pods of the hold, beside the old pods.
+func (p *pass) verifyNewPods(ctx context.Context, h *hold.Object) Verdict {
+	v := Verdict{Since: h.Status.Since.Time, Passed: true, Message: "no new pods to verify"}
+	var ready []corev1.Pod
+	for _, pod := range p.observed.Pods {
+		if isRolloutPodReady(&pod) && pod.Status.PodIP != "" {
+			ready = append(ready, pod)
+		}
+	}
+	pods, old := splitRolloutPods(ready, h)
+	if len(pods) == 0 {
+		return v
+	}
+	limit := h.WithinOrDefault()
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no verdict after %s", limit))
+	defer cancel()
+	report, err := p.Checker.Run(ctx, *h.Spec.Verify, pods, old)
+	v.Report, v.Passed, v.Message = &report, report.Passed, ""
+	if err != nil {
+		v.Passed, v.Message = false, "verify the new pods: "+err.Error()
+	} else {
+		v.Message = report.SummaryLine()
+	}
+	return v
+}
+
+// VerifyPods tests all ready pods of a workload. It only reads from the cluster.
+func (e *Engine) VerifyPods(ctx context.Context, t hold.Workload, spec verify.Spec) (verify.Report, error) {
+	scale, err := e.Cluster.GetScale(ctx, t)
+	if err == nil && scale == nil {
+		err = ErrGone
+	}
+	var pods []corev1.Pod
+	if err == nil {
+		pods, err = e.Cluster.ListPods(ctx, t.Namespace, scale.Selector)
+	}
+	if err != nil {
+		return verify.Report{}, fmt.Errorf("verify %s: %w", t, err)
+	}
+	var ready []corev1.Pod
+	for _, pod := range keepPods(pods) {
+		if isRolloutPodReady(&pod) {
+			ready = append(ready, pod)
+		}
+	}
+	if len(ready) == 0 {
+		return verify.Report{}, fmt.Errorf("verify %s: none of its %d pods is ready", t, scale.Replicas)
+	}
+	report, err := e.Checker.Run(ctx, spec, ready, nil)
+	if err != nil {
+		return report, fmt.Errorf("verify %s: %w", t, err)
+	}
+	return report, nil
 }
 
 // IsPermanentError reports whether a retry cannot succeed: no permission, an unknown kind, an invalid request.
 func IsPermanentError(err error) bool {
 	return apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) ||
-		apierrors.IsMethodNotSupported(err) || errors.Is(err, ErrGone) || errors.Is(err, hold.ErrRejected) || meta.IsNoMatchError(err)
+		apierrors.IsMethodNotSupported(err) || errors.Is(err, ErrGone) || errors.Is(err, errTrouble) || errors.Is(err, hold.ErrRejected) || meta.IsNoMatchError(err)
 }
 
 // NewLogObserver returns an observer that logs errors; it logs a repeated error once.

@@ -3,7 +3,7 @@ package verify
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-// Spec holds the requests to each new pod and the thresholds of the responses. It is stored in annotations, so that a scaler that finishes
+// Spec holds the requests to each new pod and the thresholds of the responses. A Hold keeps it, so that a scaler that finishes
 // a rollout uses the thresholds with which another scaler began it.
 type Spec struct {
 	// URL is a path such as /work?ms=1, on the port of the pod's readiness probe. Or it is a complete URL: the pod's address replaces the

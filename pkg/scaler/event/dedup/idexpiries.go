@@ -13,7 +13,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
-const fieldManager = hold.FieldManager
+const fieldManager = hold.Manager
 
 // idHash is the first half of the SHA-256 of an id. Collisions do not occur in practice, and its length does not depend on the sender.
 type idHash [16]byte

@@ -1,0 +1,79 @@
+package hold
+
+import (
+	"context"
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+)
+
+// Client reads and writes Holds. Its methods may be called concurrently. They return the API server's errors.
+type Client struct{ rest rest.Interface }
+
+// NewClient returns a client. It does not change cfg.
+func NewClient(cfg *rest.Config) (*Client, error) {
+	scheme := runtime.NewScheme()
+	scheme.AddKnownTypeWithName(GroupVersion.WithKind(Kind), &Object{})
+	scheme.AddKnownTypeWithName(GroupVersion.WithKind(Kind+"List"), &ObjectList{})
+	metav1.AddToGroupVersion(scheme, GroupVersion)
+	c := rest.CopyConfig(cfg)
+	c.GroupVersion, c.APIPath = &GroupVersion, "/apis"
+	c.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
+	c.ContentType, c.AcceptContentTypes = runtime.ContentTypeJSON, runtime.ContentTypeJSON
+	client, err := rest.RESTClientFor(c)
+	if err != nil {
+		return nil, fmt.Errorf("make a client of holds: %w", err)
+	}
+	return &Client{client}, nil
+}
+
+// GetHold reads a Hold.
+func (c *Client) GetHold(ctx context.Context, namespace, name string) (*Object, error) {
+	o := &Object{}
+	return o, c.rest.Get().Namespace(namespace).Resource(Resource).Name(name).Do(ctx).Into(o)
+}
+
+// ListHolds lists the Holds of a namespace with a label selector; an empty namespace means all namespaces.
+func (c *Client) ListHolds(ctx context.Context, namespace, selector string) ([]Object, error) {
+	list := &ObjectList{}
+	r := c.rest.Get().Resource(Resource).Param("labelSelector", selector)
+	if namespace != "" {
+		r = r.Namespace(namespace)
+	}
+	err := r.Do(ctx).Into(list)
+	return list.Items, err
+}
+
+// CreateHold creates a Hold.
+func (c *Client) CreateHold(ctx context.Context, o *Object) (*Object, error) {
+	made := &Object{}
+	return made, c.rest.Post().Namespace(o.Namespace).Resource(Resource).Param("fieldManager", Manager).Body(o).Do(ctx).Into(made)
+}
+
+// UpdateHold writes metadata and spec of a Hold, if it is still the version that was read.
+func (c *Client) UpdateHold(ctx context.Context, o *Object) (*Object, error) {
+	made := &Object{}
+	return made, c.rest.Put().Namespace(o.Namespace).Resource(Resource).Name(o.Name).Param("fieldManager", Manager).Body(o).Do(ctx).Into(made)
+}
+
+// UpdateHoldStatus writes the status of a Hold, if it is still the version that was read.
+func (c *Client) UpdateHoldStatus(ctx context.Context, o *Object) (*Object, error) {
+	made := &Object{}
+	return made, c.rest.Put().Namespace(o.Namespace).Resource(Resource).Name(o.Name).SubResource("status").Param("fieldManager", Manager).Body(o).Do(ctx).Into(made)
+}
+
+// DeleteHold deletes a Hold. The object stays until the scaler removes its finalizer.
+func (c *Client) DeleteHold(ctx context.Context, namespace, name string) error {
+	return c.rest.Delete().Namespace(namespace).Resource(Resource).Name(name).Do(ctx).Error()
+}
+
+// NewInformer returns an informer of the Holds of a namespace, with an index by workload.
+func (c *Client) NewInformer(namespace string) cache.SharedIndexInformer {
+	watcher := cache.NewListWatchFromClient(c.rest, Resource, namespace, fields.Everything())
+	return cache.NewSharedIndexInformer(watcher, &Object{}, 0, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
+}

@@ -1,0 +1,246 @@
+package hold
+
+import (
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/tachometer-metrics/tachometer/pkg/domain"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
+)
+
+// The names of the resource in a cluster.
+const (
+	Kind     = "Hold"
+	Resource = "holds"
+	// Finalizer keeps an object until the scaler has given back the original numbers.
+	Finalizer = domain.ScalerPrefix + "give-back"
+	// OwnerLabel names the controller that made an object: NAMESPACE.LEASE.
+	OwnerLabel = domain.ScalerPrefix + "owner"
+)
+
+// GroupVersion is the group and version of the resource.
+var GroupVersion = schema.GroupVersion{Group: domain.ScalerGroup, Version: "v1alpha1"}
+
+// Object is a Hold as the API server keeps it. manifests/scaler/crd/crd.yaml has its schema.
+type Object struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata"`
+
+	Spec   Spec   `json:"spec"`
+	Status Status `json:"status,omitzero"`
+}
+
+// ObjectList is a list of Holds.
+type ObjectList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata"`
+
+	Items []Object `json:"items"`
+}
+
+// Spec is the request of an Object. Its fields are as in Hold.
+type Spec struct {
+	Workload    WorkloadReference `json:"workload"`
+	ID          string            `json:"id,omitempty"` // empty: the object's name
+	Reason      string            `json:"reason,omitempty"`
+	By          string            `json:"by,omitempty"`
+	Replicas    int32             `json:"replicas"`
+	MinReplicas int32             `json:"minReplicas,omitempty"`
+	MaxReplicas int32             `json:"maxReplicas,omitempty"`
+	Lower       bool              `json:"lower,omitempty"`
+	Until       *metav1.Time      `json:"until,omitempty"`
+	Within      metav1.Duration   `json:"within,omitzero"`
+	Verify      *verify.Spec      `json:"verify,omitempty"`
+	Gates       []string          `json:"gates,omitempty"`
+	Group       *GroupReference   `json:"group,omitempty"`
+	Notify      []string          `json:"notify,omitempty"`
+	Paused      bool              `json:"paused,omitempty"` // the hold counts for nothing until it is resumed
+}
+
+// WorkloadReference names a workload in the namespace of the Hold.
+type WorkloadReference struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	Name       string `json:"name"`
+}
+
+// GroupReference makes Size holds of a namespace one request.
+type GroupReference struct {
+	Name string `json:"name"`
+	Size int    `json:"size"`
+}
+
+// Status is the progress of an Object. The scaler alone writes it.
+type Status struct {
+	ObservedGeneration int64  `json:"observedGeneration,omitempty"`
+	State              State  `json:"state,omitempty"`
+	Message            string `json:"message,omitempty"` // the last message about the hold, for people
+	// Since is the start of the current step up: its new pods are the pods created later. Entered is the time at which the hold entered
+	// State.
+	Since   metav1.MicroTime `json:"since,omitzero"`
+	Entered metav1.MicroTime `json:"entered,omitzero"`
+	// ReplicasBefore is the workload's scale at Since, and ReplicasAsked the spec's replicas of ObservedGeneration.
+	ReplicasBefore int32 `json:"replicasBefore,omitempty"`
+	ReplicasAsked  int32 `json:"replicasAsked,omitempty"`
+	// GateOpen is set before the first action that opens a gate, and cleared after the last action that closes it.
+	GateOpen bool `json:"gateOpen,omitempty"`
+	// Yielded are the numbers that another client has set during this hold: minReplicas, maxReplicas or replicas. The hold leaves them.
+	Yielded []string `json:"yielded,omitempty"`
+	// Told are the outcomes that the notifiers have.
+	Told []string `json:"told,omitempty"`
+	// Failures counts the rollbacks of this hold; RetryAt is the next try.
+	Failures int32            `json:"failures,omitempty"`
+	RetryAt  metav1.MicroTime `json:"retryAt,omitzero"`
+	// Numbers are the original numbers of the workload. One of its holds carries them.
+	Numbers    *Numbers           `json:"numbers,omitempty"`
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// Numbers are the numbers of a workload and its autoscaler: what was there, and what the scaler set. They are written before a change
+// is made. Of several records the one with the highest Sequence counts.
+type Numbers struct {
+	Sequence int64 `json:"sequence"`
+	// Autoscaler is the name, and AutoscalerUID the identity, of the autoscaler with these bounds; empty: there is none.
+	Autoscaler    string    `json:"autoscaler,omitempty"`
+	AutoscalerUID types.UID `json:"autoscalerUID,omitempty"`
+	MinReplicas   Change    `json:"minReplicas,omitzero"`
+	MaxReplicas   Change    `json:"maxReplicas,omitzero"`
+	Replicas      Change    `json:"replicas,omitzero"`
+}
+
+// Change is a change of one number of an object.
+type Change struct {
+	// Was is the number before the first hold, or the number that another client set since. Set is the number that the scaler set last.
+	Was int32 `json:"was"`
+	Set int32 `json:"set"`
+	// From is the number before Set until the write of Set is confirmed; nil: confirmed. A number that is neither From nor Set is
+	// another client's.
+	From *int32 `json:"from,omitempty"`
+}
+
+// IsForeign reports whether another client has set the number.
+func (c Change) IsForeign(now int32) bool { return now != c.Set && (c.From == nil || now != *c.From) }
+
+// Intend returns the change to a number, from the number now: the record to be written before the number is.
+func (c Change) Intend(to, now int32) Change {
+	if to == c.Set && !c.IsForeign(now) {
+		return c
+	}
+	c.Set, c.From = to, nil
+	if to != now {
+		c.From = &now
+	}
+	return c
+}
+
+// Confirm returns the change without From, if the number is the one that the scaler set.
+func (c Change) Confirm(now int32) Change {
+	if now == c.Set {
+		c.From = nil
+	}
+	return c
+}
+
+// Equal reports whether two changes are the same.
+func (c Change) Equal(other Change) bool {
+	return c.Was == other.Was && c.Set == other.Set && (c.From == nil) == (other.From == nil) && (c.From == nil || *c.From == *other.From)
+}
+
+// ReplicaBounds are an autoscaler's minReplicas and maxReplicas.
+type ReplicaBounds struct {
+	MinReplicas int32 `json:"minReplicas"`
+	MaxReplicas int32 `json:"maxReplicas"`
+}
+
+// HoldID returns the ID of the hold: the spec's, or the object's name.
+func (o *Object) HoldID() string {
+	if o.Spec.ID != "" {
+		return o.Spec.ID
+	}
+	return o.Name
+}
+
+// HeldWorkload returns the workload of the hold.
+func (o *Object) HeldWorkload() Workload {
+	return Workload{APIVersion: o.Spec.Workload.APIVersion, Kind: o.Spec.Workload.Kind, Namespace: o.Namespace, Name: o.Spec.Workload.Name}
+}
+
+// IsOver reports whether the hold has ended: deleted, paused, or after its end.
+func (o *Object) IsOver(now time.Time) bool {
+	return o.DeletionTimestamp != nil || o.Spec.Paused || o.Spec.Until != nil && !now.Before(o.Spec.Until.Time)
+}
+
+// IsManaged reports whether this program made the object.
+func (o *Object) IsManaged() bool { return o.Labels[ManagedLabel] == Manager }
+
+// WithinOrDefault returns the time in which new pods must become ready.
+func (o *Object) WithinOrDefault() time.Duration {
+	if o.Spec.Within.Duration > 0 {
+		return o.Spec.Within.Duration
+	}
+	return DefaultWithin
+}
+
+// MinReplicasOrReplicas returns the autoscaler's minReplicas during the hold: at least 1, since without HPAScaleToZero its API rejects
+// 0.
+func (o *Object) MinReplicasOrReplicas() int32 {
+	if o.Spec.MinReplicas > 0 {
+		return o.Spec.MinReplicas
+	}
+	return max(o.Spec.Replicas, 1)
+}
+
+// DeepCopy returns a copy that shares no memory.
+func (o *Object) DeepCopy() *Object {
+	c := *o
+	o.ObjectMeta.DeepCopyInto(&c.ObjectMeta)
+	if o.Spec.Until != nil {
+		c.Spec.Until = o.Spec.Until.DeepCopy()
+	}
+	if o.Spec.Verify != nil {
+		spec := *o.Spec.Verify
+		c.Spec.Verify = &spec
+	}
+	if o.Spec.Group != nil {
+		group := *o.Spec.Group
+		c.Spec.Group = &group
+	}
+	c.Spec.Gates, c.Spec.Notify = append([]string(nil), o.Spec.Gates...), append([]string(nil), o.Spec.Notify...)
+	c.Status = o.Status.DeepCopy()
+	return &c
+}
+
+// DeepCopy returns a copy that shares no memory.
+func (s Status) DeepCopy() Status {
+	s.Yielded, s.Told = append([]string(nil), s.Yielded...), append([]string(nil), s.Told...)
+	if s.Numbers != nil {
+		n := *s.Numbers
+		for _, c := range []*Change{&n.MinReplicas, &n.MaxReplicas, &n.Replicas} {
+			if c.From != nil {
+				from := *c.From
+				c.From = &from
+			}
+		}
+		s.Numbers = &n
+	}
+	s.Conditions = append([]metav1.Condition(nil), s.Conditions...)
+	return s
+}
+
+// DeepCopyObject implements runtime.Object.
+func (o *Object) DeepCopyObject() runtime.Object { return o.DeepCopy() }
+
+// DeepCopyObject implements runtime.Object.
+func (l *ObjectList) DeepCopyObject() runtime.Object {
+	c := *l
+	l.ListMeta.DeepCopyInto(&c.ListMeta)
+	c.Items = make([]Object, len(l.Items))
+	for i := range l.Items {
+		c.Items[i] = *l.Items[i].DeepCopy()
+	}
+	return &c
+}

@@ -1,0 +1,154 @@
+// apply: the one place that writes.
+
+package rollout
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/notify"
+)
+
+// applyStep makes a step, and puts the result into the observation.
+func (p *pass) applyStep(ctx context.Context, s Step) (err error) {
+	o := &p.observed
+	switch s.Kind {
+	case WriteStatus:
+		return p.writeHoldStatus(ctx, s)
+	case AddFinalizer:
+		return p.updateFinalizers(ctx, s.Hold, func(all []string) []string { return append(all, hold.Finalizer) })
+	case RemoveFinalizer:
+		return p.letHoldGo(ctx, s.Hold)
+	case DeleteHold:
+		if err := p.Cluster.DeleteHold(ctx, p.workload.Namespace, o.Holds[s.Hold].Name); err != nil {
+			return fmt.Errorf("delete hold: %w", err)
+		}
+		return p.observeLive(ctx)
+	case SetBounds:
+		o.Autoscaler, err = keepOnError(o.Autoscaler)(p.Cluster.SetBounds(ctx, p.workload.Namespace, o.Autoscaler, s.Bounds))
+	case DropBoundsOwner:
+		o.Autoscaler, err = keepOnError(o.Autoscaler)(p.Cluster.DropBoundsOwner(ctx, p.workload.Namespace, o.Autoscaler))
+	case SetReplicas:
+		o.Scale, err = keepOnError(o.Scale)(p.Cluster.SetReplicas(ctx, p.workload, o.Scale, s.To))
+		o.PodsOutdated = true
+	case DropScaleOwner:
+		o.Scale, err = keepOnError(o.Scale)(p.Cluster.DropScaleOwner(ctx, p.workload, o.Scale))
+	case OpenGate, ShutGate:
+		return p.moveHoldGate(ctx, s)
+	case Tell:
+		p.postOutcome(ctx, s)
+		return p.writeHoldStatus(ctx, s)
+	case Rest, VerifyPods:
+	}
+	return err
+}
+
+// keepOnError returns a function that keeps a value if its write failed.
+func keepOnError[T any](before *T) func(*T, error) (*T, error) {
+	return func(made *T, err error) (*T, error) {
+		if err != nil {
+			return before, err
+		}
+		return made, nil
+	}
+}
+
+// writeHoldStatus writes the status of a hold.
+func (p *pass) writeHoldStatus(ctx context.Context, s Step) error {
+	h := p.observed.Holds[s.Hold].DeepCopy()
+	h.Status = s.Status
+	made, err := p.Cluster.UpdateHoldStatus(ctx, h)
+	if err != nil {
+		return fmt.Errorf("write the status of hold %s: %w", h.Name, err)
+	}
+	p.observed.Holds[s.Hold] = *made
+	return nil
+}
+
+// updateFinalizers changes the finalizers of a hold.
+func (p *pass) updateFinalizers(ctx context.Context, i int, change func([]string) []string) error {
+	h := p.observed.Holds[i].DeepCopy()
+	h.Finalizers = change(slices.Clone(h.Finalizers))
+	made, err := p.Cluster.UpdateHold(ctx, h)
+	if err != nil {
+		return fmt.Errorf("write the finalizers of hold %s: %w", h.Name, err)
+	}
+	p.observed.Holds[i] = *made
+	return nil
+}
+
+// letHoldGo removes the finalizer of a deleted hold, with which the object goes.
+func (p *pass) letHoldGo(ctx context.Context, i int) error {
+	err := p.updateFinalizers(ctx, i, func(all []string) []string {
+		return slices.DeleteFunc(all, func(f string) bool { return f == hold.Finalizer })
+	})
+	if err != nil {
+		return err
+	}
+	h := p.observed.Holds[i]
+	p.ended = append(p.ended, h)
+	p.observed.Holds = slices.Delete(slices.Clone(p.observed.Holds), i, i+1)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.verdicts, h.UID)
+	return nil
+}
+
+// moveHoldGate opens or shuts the gates of a hold, and writes its status. A failure is no error of the pass: the next pass tries again.
+func (p *pass) moveHoldGate(ctx context.Context, s Step) error {
+	h := &p.observed.Holds[s.Hold]
+	move := p.Gates.Shut
+	if s.Kind == OpenGate {
+		move = p.Gates.Open
+	}
+	for _, g := range h.Spec.Gates {
+		if fault := p.Gates.Fault(p.workload.Namespace, g); fault != "" && s.Kind == ShutGate {
+			p.passLogger(ctx).Info("Gate cannot be shut, since the configuration no longer has it", "hold", h.HoldID(), "gate", g, "reason", fault)
+			continue // it would keep the pods for ever
+		}
+		if err := move(ctx, p.workload.Namespace, g); err != nil {
+			p.passLogger(ctx).Error(err, "Gate cannot be moved yet, retrying", "hold", h.HoldID(), "gate", g, "step", s.Kind)
+			p.observed.GateErrors[h.UID] = err.Error()
+			return nil
+		}
+	}
+	return p.writeHoldStatus(ctx, s)
+}
+
+// postOutcome posts the outcome of a hold to its notifiers.
+func (p *pass) postOutcome(ctx context.Context, s Step) {
+	h := &p.observed.Holds[s.Hold]
+	m := notify.Message{
+		Time: p.now, Outcome: s.Outcome, Workload: p.workload, Hold: h.HoldID(), Reason: h.Spec.Reason, By: h.Spec.By, Why: h.Status.Message,
+	}
+	if v, ok := p.observed.Verdicts[h.UID]; ok && v.Since.Equal(h.Status.Since.Time) {
+		m.Report = v.Report
+	}
+	if p.Notifier == nil {
+		return
+	}
+	if err := p.Notifier.Post(h.Spec.Notify, m); err != nil {
+		p.passLogger(ctx).Error(err, "Notification cannot be posted", "hold", h.HoldID(), "outcome", s.Outcome)
+	}
+}
+
+// recordStep counts a step that was made, and keeps its Event.
+func (p *pass) recordStep(s Step, before hold.State) {
+	if s.Hold >= 0 && s.Hold < len(p.observed.Holds) {
+		h := &p.observed.Holds[s.Hold]
+		if p.observed.GateErrors[h.UID] != "" && (s.Kind == OpenGate || s.Kind == ShutGate) {
+			return
+		}
+		if to := h.Status.State; to != before {
+			p.Metrics.countTransition(to, p.now.Sub(h.Status.Since.Time))
+		}
+		if s.Reason == reasonYielded && s.Kind == WriteStatus {
+			p.Metrics.yields.Inc()
+		}
+	}
+	if s.Reason != "" {
+		p.events = append(p.events, p.newStepEvent(s))
+	}
+}

@@ -1,0 +1,280 @@
+// Caches: reads from memory, which watches keep up to date.
+
+package rollout
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic/dynamicinformer"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+)
+
+// Caches reads a LiveCluster from caches, so that many waiting workloads make no requests. A kind that is not cached yet, or cannot be
+// watched, is read live. It starts a watch on first use: of the holds with Start, of all else with the first hold of a namespace.
+type Caches struct {
+	live *LiveCluster
+
+	mu         sync.Mutex          // guards the fields below
+	ctx        context.Context     //nolint:containedctx // of Start; nil before and after
+	onChange   func(hold.Workload) // from Start
+	holds      map[string]cache.SharedIndexInformer
+	namespaces map[string]*namespaceCaches
+	running    sync.WaitGroup
+}
+
+// namespaceCaches are the caches of a namespace with holds.
+type namespaceCaches struct {
+	pods, autoscalers cache.SharedIndexInformer
+	workloads         map[schema.GroupVersionResource]cache.SharedIndexInformer
+}
+
+var _ Reader = (*Caches)(nil)
+
+// NewCaches returns the caches of a cluster. They are empty, and read live, before Start.
+func NewCaches(live *LiveCluster) *Caches {
+	return &Caches{live: live, holds: map[string]cache.SharedIndexInformer{}, namespaces: map[string]*namespaceCaches{}}
+}
+
+// Start watches the holds of the namespaces, and calls onChange for each workload whose hold, scale, autoscaler or pods changed. stop
+// ends all watches and waits for them; the caches are then empty.
+func (c *Caches) Start(ctx context.Context, namespaces []string, onChange func(hold.Workload)) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ctx, c.onChange = ctx, onChange
+	for _, namespace := range namespaces {
+		if c.holds[namespace] == nil {
+			c.holds[namespace] = c.live.Holds.NewInformer(namespace)
+			c.runInformer(c.holds[namespace], func(object any) { c.wakeForHold(object) })
+		}
+	}
+	return func() {
+		cancel()
+		c.mu.Lock()
+		c.ctx = nil
+		c.mu.Unlock()
+		c.running.Wait()
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.holds, c.namespaces = map[string]cache.SharedIndexInformer{}, map[string]*namespaceCaches{}
+	}
+}
+
+// runInformer starts an informer with a handler. The caller holds mu.
+func (c *Caches) runInformer(informer cache.SharedIndexInformer, onChange func(any)) {
+	_, _ = informer.AddEventHandler(cache.ResourceEventHandlerFuncs{ // an informer that has not started takes handlers
+		AddFunc: onChange, UpdateFunc: func(_, object any) { onChange(object) },
+		DeleteFunc: func(object any) {
+			if gone, ok := object.(cache.DeletedFinalStateUnknown); ok {
+				object = gone.Obj
+			}
+			onChange(object)
+		},
+	})
+	ctx := c.ctx
+	c.running.Go(func() { informer.Run(ctx.Done()) })
+}
+
+// WaitForHolds waits until the holds of all namespaces are read, or ctx ends. It reports whether they are.
+func (c *Caches) WaitForHolds(ctx context.Context) bool {
+	c.mu.Lock()
+	var synced []cache.InformerSynced
+	for _, informer := range c.holds {
+		synced = append(synced, informer.HasSynced)
+	}
+	c.mu.Unlock()
+	return cache.WaitForCacheSync(ctx.Done(), synced...)
+}
+
+// wakeForHold wakes the workload of a hold, and the workloads of its group.
+func (c *Caches) wakeForHold(object any) {
+	h, ok := object.(*hold.Object)
+	if !ok {
+		return
+	}
+	c.onChange(h.HeldWorkload())
+	if h.Spec.Group == nil {
+		return
+	}
+	for _, other := range c.listCachedHolds(h.Namespace) {
+		if other.Spec.Group != nil && other.Spec.Group.Name == h.Spec.Group.Name && other.HeldWorkload() != h.HeldWorkload() {
+			c.onChange(other.HeldWorkload())
+		}
+	}
+}
+
+// wakeNamespace wakes the held workloads of a namespace that match.
+func (c *Caches) wakeNamespace(namespace string, matches func(*hold.Object) bool) {
+	woken := map[hold.Workload]bool{}
+	for _, h := range c.listCachedHolds(namespace) {
+		if t := h.HeldWorkload(); !woken[t] && matches(&h) {
+			woken[t] = true
+			c.onChange(t)
+		}
+	}
+}
+
+// listCachedHolds lists the cached holds of a namespace.
+func (c *Caches) listCachedHolds(namespace string) (all []hold.Object) {
+	c.mu.Lock()
+	informer := c.holds[namespace]
+	c.mu.Unlock()
+	if informer == nil {
+		return nil
+	}
+	for _, object := range informer.GetStore().List() {
+		if h, ok := object.(*hold.Object); ok {
+			all = append(all, *h)
+		}
+	}
+	return all
+}
+
+// ListAllHolds lists the cached holds of all watched namespaces.
+func (c *Caches) ListAllHolds() (all []hold.Object) {
+	c.mu.Lock()
+	var namespaces []string
+	for namespace := range c.holds {
+		namespaces = append(namespaces, namespace)
+	}
+	c.mu.Unlock()
+	for _, namespace := range namespaces {
+		all = append(all, c.listCachedHolds(namespace)...)
+	}
+	return all
+}
+
+// ListNamespacesWithLabel lists the namespaces with holds that a label selector matches, from the API server.
+func (c *Caches) ListNamespacesWithLabel(ctx context.Context, selector string) (all []string, err error) {
+	holds, err := c.live.Holds.ListHolds(ctx, "", selector)
+	for i := range holds {
+		if !slices.Contains(all, holds[i].Namespace) {
+			all = append(all, holds[i].Namespace)
+		}
+	}
+	return all, err
+}
+
+// ListHolds implements Reader.
+func (c *Caches) ListHolds(ctx context.Context, namespace string) ([]hold.Object, error) {
+	c.mu.Lock()
+	informer := c.holds[namespace]
+	c.mu.Unlock()
+	if informer == nil || !informer.HasSynced() {
+		return c.live.ListHolds(ctx, namespace)
+	}
+	return c.listCachedHolds(namespace), nil
+}
+
+// openNamespace returns the caches of a namespace, and starts them; nil if the caches have not started.
+func (c *Caches) openNamespace(namespace string) *namespaceCaches {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if n := c.namespaces[namespace]; n != nil || c.ctx == nil {
+		return n
+	}
+	factory := informers.NewSharedInformerFactoryWithOptions(c.live.Client, 0, informers.WithNamespace(namespace))
+	n := &namespaceCaches{
+		pods: factory.Core().V1().Pods().Informer(), autoscalers: factory.Autoscaling().V2().HorizontalPodAutoscalers().Informer(),
+		workloads: map[schema.GroupVersionResource]cache.SharedIndexInformer{},
+	}
+	c.namespaces[namespace] = n
+	_ = n.pods.SetTransform(func(object any) (any, error) { // managed fields are half of a pod; an informer that has not started takes a transform
+		if pod, ok := object.(*corev1.Pod); ok {
+			pod.ManagedFields = nil
+		}
+		return object, nil
+	})
+	c.runInformer(n.pods, func(any) {
+		c.wakeNamespace(namespace, func(h *hold.Object) bool { return !h.Status.State.IsSettled() })
+	})
+	c.runInformer(n.autoscalers, func(object any) {
+		if hpa, ok := object.(*autoscalingv2.HorizontalPodAutoscaler); ok {
+			c.wakeNamespace(namespace, func(h *hold.Object) bool { return scalesWorkload(hpa, h.HeldWorkload()) })
+		}
+	})
+	return n
+}
+
+// ListAutoscalers implements Reader.
+func (c *Caches) ListAutoscalers(ctx context.Context, namespace string) ([]*autoscalingv2.HorizontalPodAutoscaler, error) {
+	n := c.openNamespace(namespace)
+	if n == nil || !n.autoscalers.HasSynced() {
+		return c.live.ListAutoscalers(ctx, namespace)
+	}
+	var all []*autoscalingv2.HorizontalPodAutoscaler
+	for _, object := range n.autoscalers.GetStore().List() {
+		if hpa, ok := object.(*autoscalingv2.HorizontalPodAutoscaler); ok {
+			all = append(all, hpa)
+		}
+	}
+	return all, nil
+}
+
+// ListPods implements Reader.
+func (c *Caches) ListPods(ctx context.Context, namespace, selector string) ([]corev1.Pod, error) {
+	n := c.openNamespace(namespace)
+	parsed, err := labels.Parse(selector)
+	if err != nil || n == nil || !n.pods.HasSynced() {
+		return c.live.ListPods(ctx, namespace, selector)
+	}
+	var all []corev1.Pod
+	for _, object := range n.pods.GetStore().List() {
+		if pod, ok := object.(*corev1.Pod); ok && parsed.Matches(labels.Set(pod.Labels)) {
+			all = append(all, *pod)
+		}
+	}
+	return all, nil
+}
+
+// GetScale implements Reader.
+func (c *Caches) GetScale(ctx context.Context, t hold.Workload) (*Scale, error) {
+	kind := t.GroupVersionKind()
+	mapping, err := c.live.Mapper.RESTMapping(kind.GroupKind(), kind.Version)
+	n := c.openNamespace(t.Namespace)
+	if err != nil || n == nil {
+		return c.live.GetScale(ctx, t)
+	}
+	informer := c.openWorkloads(n, mapping.Resource, t)
+	if informer == nil || !informer.HasSynced() {
+		return c.live.GetScale(ctx, t)
+	}
+	object, found, err := informer.GetStore().GetByKey(t.Namespace + "/" + t.Name)
+	if err != nil || !found {
+		return c.live.GetScale(ctx, t) // a workload that is missing in the cache may only be late
+	}
+	u, ok := object.(*unstructured.Unstructured)
+	if !ok {
+		return c.live.GetScale(ctx, t)
+	}
+	return c.live.scaleOfObject(ctx, c.live.Dynamic.Resource(mapping.Resource).Namespace(t.Namespace), u)
+}
+
+// openWorkloads returns the cache of a kind of workload in a namespace, and starts it; nil if the caches have stopped.
+func (c *Caches) openWorkloads(n *namespaceCaches, resource schema.GroupVersionResource, t hold.Workload) cache.SharedIndexInformer {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if informer := n.workloads[resource]; informer != nil || c.ctx == nil {
+		return informer
+	}
+	informer := dynamicinformer.NewFilteredDynamicInformer(c.live.Dynamic, resource, t.Namespace, 0, cache.Indexers{}, nil).Informer()
+	n.workloads[resource] = informer
+	c.runInformer(informer, func(object any) {
+		if u, ok := object.(*unstructured.Unstructured); ok {
+			c.wakeNamespace(t.Namespace, func(h *hold.Object) bool {
+				return h.Spec.Workload.Kind == t.Kind && h.Spec.Workload.Name == u.GetName()
+			})
+		}
+	})
+	return informer
+}

@@ -1,0 +1,121 @@
+// Cluster: the reads and writes of an engine.
+
+package rollout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+)
+
+// Reader reads a cluster, live or from caches. Its methods may be called concurrently. Callers do not change what they return.
+type Reader interface {
+	// ListHolds lists the Holds of a namespace.
+	ListHolds(ctx context.Context, namespace string) ([]hold.Object, error)
+	// GetScale returns the scale of a workload; nil: the workload does not exist. Its error is meta.NoKindMatchError for an unknown kind.
+	GetScale(ctx context.Context, t hold.Workload) (*Scale, error)
+	// ListAutoscalers lists the autoscalers of a namespace.
+	ListAutoscalers(ctx context.Context, namespace string) ([]*autoscalingv2.HorizontalPodAutoscaler, error)
+	// ListPods lists the pods of a namespace that a label selector matches.
+	ListPods(ctx context.Context, namespace, selector string) ([]corev1.Pod, error)
+}
+
+// Writer writes to a cluster. Every write names the version that was read, and conflicts with any later one. Its methods may be called
+// concurrently, and return what the API server made of the write.
+type Writer interface {
+	CreateHold(ctx context.Context, o *hold.Object) (*hold.Object, error)
+	UpdateHold(ctx context.Context, o *hold.Object) (*hold.Object, error)
+	UpdateHoldStatus(ctx context.Context, o *hold.Object) (*hold.Object, error)
+	DeleteHold(ctx context.Context, namespace, name string) error
+	SetBounds(ctx context.Context, namespace string, a *Autoscaler, to hold.ReplicaBounds) (*Autoscaler, error)
+	SetReplicas(ctx context.Context, t hold.Workload, s *Scale, n int32) (*Scale, error)
+	// DropBoundsOwner and DropScaleOwner remove the scaler from the field managers.
+	DropBoundsOwner(ctx context.Context, namespace string, a *Autoscaler) (*Autoscaler, error)
+	DropScaleOwner(ctx context.Context, t hold.Workload, s *Scale) (*Scale, error)
+	// WriteEvent writes an Event about a workload.
+	WriteEvent(ctx context.Context, e *corev1.Event) error
+}
+
+// Cluster reads the API server itself, and writes to it.
+type Cluster interface {
+	Reader
+	Writer
+}
+
+// keepPods returns the pods that are neither terminating nor finished.
+func keepPods(all []corev1.Pod) (kept []corev1.Pod) {
+	for i := range all {
+		if p := &all[i]; p.DeletionTimestamp == nil && p.Status.Phase != corev1.PodFailed && p.Status.Phase != corev1.PodSucceeded {
+			kept = append(kept, *p)
+		}
+	}
+	return kept
+}
+
+// scalesWorkload reports whether the autoscaler scales the workload; versions of one group are the same object.
+func scalesWorkload(hpa *autoscalingv2.HorizontalPodAutoscaler, t hold.Workload) bool {
+	ref := hpa.Spec.ScaleTargetRef
+	group, err := schema.ParseGroupVersion(ref.APIVersion)
+	return err == nil && ref.Kind == t.Kind && ref.Name == t.Name && group.Group == t.GroupVersionKind().Group
+}
+
+// errSeveralAutoscalers is trouble that a person must end.
+var errSeveralAutoscalers = errors.New("undo each other: delete all but one")
+
+// pickAutoscaler returns the autoscaler of the workload; nil: there is none. Of several it returns the recorded one, else an error.
+func pickAutoscaler(all []*autoscalingv2.HorizontalPodAutoscaler, t hold.Workload, n hold.Numbers) (*Autoscaler, error) {
+	var found []*autoscalingv2.HorizontalPodAutoscaler
+	var names []string
+	for _, hpa := range all {
+		if hpa.DeletionTimestamp != nil || !scalesWorkload(hpa, t) {
+			continue
+		}
+		if hpa.UID == n.AutoscalerUID && n.AutoscalerUID != "" {
+			return convertAutoscaler(hpa), nil
+		}
+		found, names = append(found, hpa), append(names, hpa.Name)
+	}
+	switch {
+	case len(found) > 1:
+		return nil, fmt.Errorf("%d autoscalers scale it (%s) and %w", len(found), strings.Join(names, ", "), errSeveralAutoscalers)
+	case len(found) == 0:
+		return nil, nil //nolint:nilnil // no autoscaler is no error
+	}
+	return convertAutoscaler(found[0]), nil
+}
+
+// convertAutoscaler returns what nextStep needs of an autoscaler. The API's default of minReplicas is 1.
+func convertAutoscaler(hpa *autoscalingv2.HorizontalPodAutoscaler) *Autoscaler {
+	a := &Autoscaler{
+		Name: hpa.Name, UID: hpa.UID, Version: hpa.ResourceVersion, Active: true,
+		Bounds: hold.ReplicaBounds{MinReplicas: 1, MaxReplicas: hpa.Spec.MaxReplicas},
+	}
+	if hpa.Spec.MinReplicas != nil {
+		a.Bounds.MinReplicas = *hpa.Spec.MinReplicas
+	}
+	for _, c := range hpa.Status.Conditions {
+		if c.Type == autoscalingv2.ScalingActive {
+			a.Active = c.Status != corev1.ConditionFalse // without the condition it may begin to
+		}
+	}
+	for _, owner := range hpa.OwnerReferences {
+		if owner.Kind == "ScaledObject" && strings.HasPrefix(owner.APIVersion, "keda.sh/") {
+			a.ScaledObject = owner.Name
+		}
+	}
+	for _, m := range hpa.ManagedFields {
+		if m.Manager == hold.Manager && m.Subresource == "" {
+			a.Owned = true
+			continue
+		}
+		a.CoOwners = append(a.CoOwners, m)
+	}
+	return a
+}

@@ -1,0 +1,185 @@
+// The decisions about the end of holds: what is given back, told and removed.
+
+package rollout
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+)
+
+// confirmRecord writes that the recorded numbers are set. From then on the numbers before them are another client's.
+func (o *Observed) confirmRecord(time.Time) (Step, bool) {
+	n, keeper := o.findNumbers()
+	if keeper == nil || o.Trouble != "" || equalNumbers(n, o.confirmNumbers(n)) {
+		return Step{}, false
+	}
+	return o.writeStatusStep(o.indexOfHold(keeper), keeper.Status.DeepCopy()), true
+}
+
+// dropOwnership ends the scaler's ownership of numbers that are given back, so that server-side apply finds no other manager.
+func (o *Observed) dropOwnership(now time.Time) (Step, bool) {
+	if _, keeper := o.findNumbers(); keeper == nil || o.Trouble != "" || len(o.listCountedHolds("", now)) > 0 {
+		return Step{}, false
+	}
+	switch {
+	case o.Autoscaler != nil && o.Autoscaler.Owned:
+		return Step{Kind: DropBoundsOwner, Hold: -1}, true
+	case o.Scale != nil && o.Scale.Owned:
+		return Step{Kind: DropScaleOwner, Hold: -1}, true
+	}
+	return Step{}, false
+}
+
+// handOverNumbers keeps the record on a hold that needs it, and drops it after the last one.
+func (o *Observed) handOverNumbers(now time.Time) (Step, bool) {
+	n, keeper := o.findNumbers()
+	if keeper == nil || o.Trouble != "" {
+		return Step{}, false
+	}
+	drop := func(h *hold.Object) (Step, bool) {
+		status := h.Status.DeepCopy()
+		status.Numbers = nil
+		return o.writeStatusStep(o.indexOfHold(h), status), true
+	}
+	for i := range o.Holds { // an earlier keeper
+		if h := &o.Holds[i]; h.Status.Numbers != nil && h.UID != keeper.UID {
+			return drop(h)
+		}
+	}
+	needed := o.listRecordHolds(now)
+	switch {
+	case len(needed) == 0:
+		return drop(keeper)
+	case slices.Contains(needed, keeper):
+		return Step{}, false
+	}
+	status := needed[0].Status.DeepCopy()
+	n.Sequence++
+	status.Numbers = &n
+	return o.writeStatusStep(o.indexOfHold(needed[0]), status), true
+}
+
+// releaseHold moves an ended hold to Released after its numbers are given back.
+func (o *Observed) releaseHold(now time.Time) (Step, bool) {
+	for i := range o.Holds {
+		h := &o.Holds[i]
+		s := h.Status.State
+		if !h.IsOver(now) || h.Status.GateOpen || h.Status.Numbers != nil || s == "" || s == hold.Released || s == hold.RolledBack {
+			continue
+		}
+		return o.enterStateStep(i, hold.Released, h.Status.Message, now).withStepEvent(string(hold.Released), "hold %s ended; %s", h.HoldID(), o.describeReplicas()), true
+	}
+	return Step{}, false
+}
+
+// describeReplicas returns the current replicas for people.
+func (o *Observed) describeReplicas() string {
+	if o.Scale == nil {
+		return "the workload is gone"
+	}
+	return fmt.Sprintf("%d replicas", o.Scale.Replicas)
+}
+
+// owedOutcome returns what the notifiers of a hold have not been told, and its name in Status.Told; empty: nothing.
+func (o *Observed) owedOutcome(h *hold.Object) (name, outcome string) {
+	told := func(name string) bool { return slices.Contains(h.Status.Told, name) }
+	switch s := h.Status.State; {
+	case len(h.Spec.Notify) == 0:
+		return "", ""
+	case s == hold.RolledBack && !h.Status.GateOpen && !told(string(s)):
+		return string(s), "failed and rolled back to " + o.describeReplicas()
+	case s == hold.Open && len(h.Status.Yielded) > 0 && !told(reasonYielded):
+		return reasonYielded, "another client set the numbers, and the hold leaves them: " + o.describeReplicas()
+	case s == hold.Open && !told(string(s)):
+		return string(s), "up: " + o.describeReplicas()
+	case s == hold.Released && told(string(hold.Open)) && !told(string(s)):
+		return string(s), "ended: " + o.describeReplicas()
+	}
+	return "", ""
+}
+
+// tellOutcome has the notifiers of a hold told its outcome.
+func (o *Observed) tellOutcome(time.Time) (Step, bool) {
+	for i := range o.Holds {
+		name, outcome := o.owedOutcome(&o.Holds[i])
+		if name == "" || !o.Gated {
+			continue // a command does not know the notifiers
+		}
+		status := o.Holds[i].Status.DeepCopy()
+		status.Told = append(status.Told, name)
+		s := o.writeStatusStep(i, status)
+		s.Kind, s.Outcome, s.Confirm = Tell, outcome, true
+		return s.withStepEvent(string(o.Holds[i].Status.State), "hold %s: %s", o.Holds[i].HoldID(), outcome), true
+	}
+	return Step{}, false
+}
+
+// removeHold deletes an ended hold that the scaler made, and lets a deleted one go.
+func (o *Observed) removeHold(now time.Time) (Step, bool) {
+	for i := range o.Holds {
+		h := &o.Holds[i]
+		s := h.Status.State
+		if h.Status.GateOpen || h.Status.Numbers != nil || s.IsActive() {
+			continue
+		}
+		if name, _ := o.owedOutcome(h); name != "" { // the controller tells it first
+			continue
+		}
+		switch {
+		case h.DeletionTimestamp != nil && slices.Contains(h.Finalizers, hold.Finalizer):
+			return Step{Kind: RemoveFinalizer, Hold: i}, true
+		case h.DeletionTimestamp != nil || !h.IsManaged() || h.Spec.Paused:
+		case h.IsOver(now), s == hold.RolledBack && h.Spec.Until == nil && h.Status.RetryAt.IsZero():
+			return Step{Kind: DeleteHold, Hold: i}, true
+		}
+	}
+	return Step{}, false
+}
+
+// nextLook returns the latest time of the next pass; zero: after the next change.
+func (o *Observed) nextLook(now time.Time) time.Time {
+	if len(o.Holds) == 0 {
+		return time.Time{}
+	}
+	next := now.Add(restInterval)
+	at := func(t time.Time) {
+		if !t.IsZero() && t.Before(next) {
+			next = t
+		}
+	}
+	for i := range o.Holds {
+		h := &o.Holds[i]
+		if h.Spec.Until != nil && !h.IsOver(now) {
+			at(h.Spec.Until.Time)
+		}
+		if h.Status.State == hold.RolledBack && !h.IsOver(now) {
+			at(h.Status.RetryAt.Time)
+		}
+		switch {
+		case o.GateErrors[h.UID] != "":
+			at(now.Add(retryInterval))
+		case h.Status.GateOpen && o.mustShutGate(h, now), h.Status.State == hold.Scaled, h.Status.State == hold.Verified:
+			at(now.Add(cmp.Or(o.WaitInterval, waitInterval)))
+		}
+	}
+	return next
+}
+
+// findHoldCondition returns a condition of a hold, or nil.
+func findHoldCondition(h *hold.Object, kind string) *metav1.Condition {
+	return apimeta.FindStatusCondition(h.Status.Conditions, kind)
+}
+
+// setHoldCondition returns the conditions with one more, or a changed one.
+func setHoldCondition(all []metav1.Condition, kind string, status metav1.ConditionStatus, reason, message string, now time.Time) []metav1.Condition {
+	all = slices.Clone(all)
+	apimeta.SetStatusCondition(&all, metav1.Condition{Type: kind, Status: status, Reason: reason, Message: message, LastTransitionTime: metav1.NewTime(now)})
+	return all
+}

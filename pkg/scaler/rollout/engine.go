@@ -1,0 +1,364 @@
+// Package rollout scales a workload to the numbers of its holds, step by step, and gives back the original numbers at their end.
+//
+// Everything is level-triggered: a pass observes the workload, its scale, its autoscaler and its pods; nextStep decides on one step, as
+// a pure function; apply makes it. The next pass, of this process or of another, finishes an interrupted pass. Every write names the
+// observed resource version, so that two processes do not overwrite each other.
+package rollout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/klog/v2"
+
+	"github.com/tachometer-metrics/tachometer/pkg/retry"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/notify"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
+)
+
+// Checker sends test requests to pods and judges the responses.
+type Checker interface {
+	// Run returns an error if it cannot test the pods at all; a verdict against them is in the report.
+	Run(ctx context.Context, spec verify.Spec, now, old []corev1.Pod) (verify.Report, error)
+}
+
+// Gates opens and shuts the gates of the configuration. Opening or shutting a gate twice is harmless.
+type Gates interface {
+	// Fault returns why no hold of the namespace may use the gate; empty: holds may use it.
+	Fault(namespace, gate string) string
+	Open(ctx context.Context, namespace, gate string) error
+	Shut(ctx context.Context, namespace, gate string) error
+}
+
+// Notifier sends messages to people. Post does not block, and may be called concurrently.
+type Notifier interface {
+	Post(names []string, m notify.Message) error
+}
+
+// Options are the parts of an Engine. Cluster and Checker are required.
+type Options struct {
+	Cluster Cluster
+	Reader  Reader // caches; nil: Cluster
+	Checker Checker
+	// Gates and Notifier are those of the configuration. Without Gates, another process opens and shuts gates, and tells the outcomes.
+	Gates    Gates
+	Notifier Notifier
+	Metrics  *Metrics // nil: not registered
+	Identity string   // reporting instance of Events: the name of a pod or a user
+	Owner    string   // of the holds that ApplyHold makes: the value of hold.OwnerLabel; empty: none
+}
+
+// Engine moves workloads through the states of their holds. It keeps no state between passes for another process. Its methods may
+// be called concurrently, also for the same workload.
+type Engine struct {
+	Options
+
+	mu       sync.Mutex // guards verdicts
+	verdicts map[types.UID]Verdict
+}
+
+// New returns an engine.
+func New(opts Options) *Engine {
+	if opts.Metrics == nil {
+		opts.Metrics = NewMetrics(nil)
+	}
+	if opts.Reader == nil {
+		opts.Reader = opts.Cluster
+	}
+	return &Engine{Options: opts, verdicts: map[types.UID]Verdict{}}
+}
+
+// cachedWaitInterval replaces waitInterval where a change of a pod wakes the next pass.
+const cachedWaitInterval = 2 * time.Second
+
+// missingPause is the pause between two passes over a workload that does not exist.
+const missingPause = 30 * time.Second
+
+// Result is the state of a workload after a pass.
+type Result struct {
+	Holds []hold.Object
+	// NextPass is the latest time of the next pass; zero: after the next change of a hold.
+	NextPass time.Time
+	// HoldToVerify is the UID of the hold that needs Engine.VerifyHold; empty: no hold does.
+	HoldToVerify types.UID
+	// Autoscaler is the name of the workload's autoscaler; empty: it has no autoscaler.
+	Autoscaler string
+	Bounds     hold.ReplicaBounds
+	Replicas   int32 // of the scale
+	ReadyPods  int32 // ready pods of the workload; known while a hold waits for them
+	// Gone is set if the workload does not exist.
+	Gone bool
+	// EndedHolds are the holds that this pass ended, in their last state.
+	EndedHolds []hold.Object
+}
+
+// IsHeld reports whether the workload has a hold, ended ones included: another pass must follow.
+func (r Result) IsHeld() bool { return len(r.Holds) > 0 }
+
+// FindHold returns the hold with the ID, or nil. It points into the result.
+func (r Result) FindHold(id string) *hold.Object {
+	for i := range r.Holds {
+		if r.Holds[i].HoldID() == id {
+			return &r.Holds[i]
+		}
+	}
+	return nil
+}
+
+// The bounds of a pass: a workload needs some ten steps for each hold.
+const (
+	maxPassSteps     = 400
+	maxPassConflicts = 12
+)
+
+// pass is the state of one pass.
+type pass struct {
+	*Engine
+	workload  hold.Workload
+	now       time.Time
+	reader    Reader
+	observed  Observed
+	events    []*corev1.Event
+	ended     []hold.Object
+	conflicts int
+}
+
+// errTrouble marks a workload that cannot be scaled before a person helps.
+var errTrouble = errors.New("cannot be scaled")
+
+// ReconcileOnce makes all changes that a workload needs now, without waiting. It returns an error if the API server is away or rejects a
+// request. The changes until then stay, and the next pass continues.
+func (e *Engine) ReconcileOnce(ctx context.Context, t hold.Workload, now time.Time) (Result, error) {
+	p := &pass{Engine: e, workload: t, now: now, reader: e.Reader}
+	err := p.makeSteps(ctx)
+	p.writePassEvents(ctx)
+	r := p.buildResult()
+	if err == nil && p.observed.Trouble != "" && len(p.observed.Holds) > 0 {
+		err = fmt.Errorf("%w: %s", errTrouble, p.observed.Trouble)
+	}
+	if err != nil {
+		return r, fmt.Errorf("scale %s: %w", t, err)
+	}
+	return r, nil
+}
+
+// makeSteps observes and applies steps until none is left. After a conflict, and before a step that has an effect outside of the
+// cluster's objects, it reads from the API server itself: a cache may be late.
+func (p *pass) makeSteps(ctx context.Context) error {
+	if err := p.observeWorkload(ctx); err != nil {
+		return err
+	}
+	for range maxPassSteps {
+		s := nextStep(p.observed, p.now)
+		if s.Kind == Rest {
+			return nil
+		}
+		if s.Confirm && p.reader != Reader(p.Cluster) {
+			if err := p.observeLive(ctx); err != nil {
+				return err
+			}
+			continue
+		}
+		before := p.stateBefore(s)
+		err := p.applyStep(ctx, s)
+		switch {
+		case err == nil:
+			p.recordStep(s, before)
+		case !isStaleError(err):
+			return err
+		default:
+			if err := p.retryAfterConflict(ctx, err); err != nil {
+				return err
+			}
+		}
+	}
+	return fmt.Errorf("%d steps made, and still more to make: this is a bug", maxPassSteps)
+}
+
+// stateBefore returns the state of the step's hold.
+func (p *pass) stateBefore(s Step) hold.State {
+	if s.Hold < 0 {
+		return ""
+	}
+	return p.observed.Holds[s.Hold].Status.State
+}
+
+// isStaleError reports whether an object changed, or went, since it was observed.
+func isStaleError(err error) bool { return apierrors.IsConflict(err) || apierrors.IsNotFound(err) }
+
+// observeLive observes again, from the API server itself.
+func (p *pass) observeLive(ctx context.Context) error {
+	p.reader = p.Cluster
+	return p.observeWorkload(ctx)
+}
+
+// retryAfterConflict waits a little, and observes again. After maxPassConflicts it returns the conflict.
+func (p *pass) retryAfterConflict(ctx context.Context, conflict error) error {
+	p.Metrics.conflicts.Inc()
+	if p.conflicts++; p.conflicts > maxPassConflicts {
+		return conflict
+	}
+	if !retry.Sleep(ctx, conflictBackoff(p.conflicts)) {
+		return context.Cause(ctx)
+	}
+	return p.observeLive(ctx)
+}
+
+// conflictBackoff returns the delay after the i-th try, from 1: 10 ms, doubling up to half a second.
+func conflictBackoff(i int) time.Duration {
+	return retry.Backoff{First: 10 * time.Millisecond, Max: 500 * time.Millisecond}.Delay(i)
+}
+
+// observeWorkload reads all that nextStep needs.
+func (p *pass) observeWorkload(ctx context.Context) error {
+	o := Observed{Workload: p.workload, Gated: p.Gates != nil, GateErrors: p.observed.GateErrors, GateFaults: map[string]string{}, WaitInterval: waitInterval}
+	if o.GateErrors == nil {
+		o.GateErrors = map[types.UID]string{}
+	}
+	if p.reader != Reader(p.Cluster) {
+		o.WaitInterval = cachedWaitInterval
+	}
+	all, err := p.reader.ListHolds(ctx, p.workload.Namespace)
+	if err != nil {
+		return err
+	}
+	o.addHolds(all)
+	p.observed = o
+	if len(o.Holds) == 0 {
+		return nil
+	}
+	p.addGateFaults()
+	p.mu.Lock()
+	p.observed.Verdicts = maps.Clone(p.verdicts)
+	p.mu.Unlock()
+	if err := p.observeScale(ctx); err != nil {
+		return err
+	}
+	if p.observed.Scale != nil && p.observed.Scale.Selector != "" && p.observed.waitsForPods(p.now) {
+		pods, err := p.reader.ListPods(ctx, p.workload.Namespace, p.observed.Scale.Selector)
+		p.observed.Pods = keepPods(pods)
+		if err != nil {
+			return err
+		}
+	}
+	return p.observeMembers(ctx)
+}
+
+// observeMembers reads what the other workloads of the groups lack whose gates may open now.
+func (p *pass) observeMembers(ctx context.Context) error {
+	o := &p.observed
+	o.MissingMembers = map[types.UID]string{}
+	for _, i := range slices.Concat(o.listHoldsInState(hold.Ready, p.now), o.listHoldsInState(hold.Verified, p.now)) {
+		for _, m := range o.listGroupMembers(&o.Holds[i]) {
+			other := &pass{Engine: p.Engine, workload: m.HeldWorkload(), now: p.now, reader: p.reader}
+			other.observed = Observed{Workload: other.workload, Holds: []hold.Object{*m}}
+			if err := other.observeScale(ctx); err != nil {
+				return err
+			}
+			if other.observed.Scale == nil {
+				o.MissingMembers[m.UID] = "the workload does not exist"
+				continue
+			}
+			pods, err := p.reader.ListPods(ctx, m.Namespace, other.observed.Scale.Selector)
+			if err != nil {
+				return err
+			}
+			other.observed.Pods = keepPods(pods)
+			o.MissingMembers[m.UID] = other.observed.describeMissingPods(m, p.now)
+		}
+	}
+	return nil
+}
+
+// addHolds sorts the holds of a namespace: of the workload, oldest first, and all others.
+func (o *Observed) addHolds(all []hold.Object) {
+	for i := range all {
+		if all[i].HeldWorkload() == o.Workload {
+			o.Holds = append(o.Holds, all[i])
+		} else {
+			o.Others = append(o.Others, all[i])
+		}
+	}
+	slices.SortFunc(o.Holds, func(a, b hold.Object) int {
+		if c := a.CreationTimestamp.Compare(b.CreationTimestamp.Time); c != 0 {
+			return c
+		}
+		if a.Name < b.Name {
+			return -1
+		}
+		return 1
+	})
+}
+
+// addGateFaults asks for the faults of all gates that the holds name.
+func (p *pass) addGateFaults() {
+	if p.Gates == nil {
+		return
+	}
+	for i := range p.observed.Holds {
+		for _, g := range p.observed.Holds[i].Spec.Gates {
+			p.observed.GateFaults[g] = p.Gates.Fault(p.workload.Namespace, g)
+		}
+	}
+}
+
+// waitsForPods reports whether a hold needs to know the pods.
+func (o *Observed) waitsForPods(now time.Time) bool {
+	return slices.ContainsFunc(o.Holds, func(h hold.Object) bool { return h.Status.State != hold.Open && !h.IsOver(now) })
+}
+
+// observeScale reads the scale and the autoscaler. What a person must mend is trouble of this workload, and no error.
+func (p *pass) observeScale(ctx context.Context) error {
+	o := &p.observed
+	n, _ := o.findNumbers()
+	hpas, err := p.reader.ListAutoscalers(ctx, p.workload.Namespace)
+	if err == nil {
+		o.Autoscaler, err = pickAutoscaler(hpas, p.workload, n)
+	}
+	if err == nil {
+		o.Scale, err = p.reader.GetScale(ctx, p.workload)
+	}
+	switch {
+	case err == nil:
+	case meta.IsNoMatchError(err):
+		o.Missing = err.Error()
+	case errors.Is(err, errSeveralAutoscalers), apierrors.IsForbidden(err):
+		o.Trouble = err.Error()
+	default:
+		return err
+	}
+	return nil
+}
+
+// buildResult returns the state of the workload after the pass.
+func (p *pass) buildResult() Result {
+	o := &p.observed
+	r := Result{Holds: o.Holds, NextPass: o.nextLook(p.now), Gone: o.Scale == nil, EndedHolds: p.ended, ReadyPods: o.countReadyPods()}
+	if o.Scale != nil {
+		r.Replicas = o.Scale.Replicas
+	} else if len(o.Holds) > 0 && o.Trouble == "" {
+		r.NextPass = p.now.Add(missingPause)
+	}
+	if o.Autoscaler != nil {
+		r.Autoscaler, r.Bounds = o.Autoscaler.Name, o.Autoscaler.Bounds
+	}
+	if i := o.holdToVerify(p.now); i >= 0 {
+		r.HoldToVerify = o.Holds[i].UID
+	}
+	return r
+}
+
+// passLogger returns the logger of a pass.
+func (p *pass) passLogger(ctx context.Context) klog.Logger {
+	return klog.FromContext(ctx).WithValues("workload", p.workload.String())
+}

@@ -1,0 +1,271 @@
+// LiveCluster: reads and writes with requests to the API server.
+
+package rollout
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/klog/v2"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+)
+
+// LiveCluster is the Cluster of an API server. All fields are required.
+type LiveCluster struct {
+	Client  kubernetes.Interface
+	Dynamic dynamic.Interface
+	Mapper  meta.RESTMapper
+	Holds   *hold.Client
+}
+
+var _ Cluster = (*LiveCluster)(nil)
+
+var patchOptions = metav1.PatchOptions{FieldManager: hold.Manager}
+
+// ListHolds implements Reader.
+func (c *LiveCluster) ListHolds(ctx context.Context, namespace string) ([]hold.Object, error) {
+	all, err := c.Holds.ListHolds(ctx, namespace, "")
+	if err != nil {
+		return nil, fmt.Errorf("list holds: %w", err)
+	}
+	return all, nil
+}
+
+// GetScale implements Reader.
+func (c *LiveCluster) GetScale(ctx context.Context, t hold.Workload) (*Scale, error) {
+	api, err := c.resolveWorkloadClient(t)
+	if err != nil {
+		return nil, err
+	}
+	object, err := api.Get(ctx, t.Name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil //nolint:nilnil // a missing workload is no error
+	}
+	if err != nil {
+		return nil, fmt.Errorf("get workload: %w", err)
+	}
+	return c.scaleOfObject(ctx, api, object)
+}
+
+// resolveWorkloadClient returns the client of the workload's kind, in its namespace.
+func (c *LiveCluster) resolveWorkloadClient(t hold.Workload) (dynamic.ResourceInterface, error) {
+	kind := t.GroupVersionKind()
+	mapping, err := c.Mapper.RESTMapping(kind.GroupKind(), kind.Version)
+	if err != nil {
+		return nil, fmt.Errorf("find the API of %s %s: %w", t.APIVersion, t.Kind, err)
+	}
+	return c.Dynamic.Resource(mapping.Resource).Namespace(t.Namespace), nil
+}
+
+// scaleOfObject returns the scale of a workload: from the object itself for the kinds of apps/v1, else from the scale subresource.
+func (c *LiveCluster) scaleOfObject(ctx context.Context, api dynamic.ResourceInterface, object *unstructured.Unstructured) (*Scale, error) {
+	s := &Scale{UID: object.GetUID(), Version: object.GetResourceVersion(), Failure: findReplicaFailure(object)}
+	s.Owned, _ = splitScaleOwner(object.GetManagedFields())
+	if object.GroupVersionKind().Group == "apps" {
+		if n, found, _ := unstructured.NestedInt64(object.Object, "spec", "replicas"); found {
+			s.Replicas = int32(n) //nolint:gosec // the API's own field is an int32
+		}
+		raw, _, _ := unstructured.NestedMap(object.Object, "spec", "selector")
+		selector, err := selectorFromMap(raw)
+		s.Selector = selector
+		return s, err
+	}
+	scale, err := api.Get(ctx, object.GetName(), metav1.GetOptions{}, "scale")
+	if err != nil {
+		return nil, fmt.Errorf("get scale: %w", err)
+	}
+	readScale(s, scale)
+	return s, nil
+}
+
+// selectorFromMap returns the text of a label selector.
+func selectorFromMap(raw map[string]any) (string, error) {
+	data, err := json.Marshal(raw)
+	if err != nil {
+		return "", fmt.Errorf("read the selector: %w", err)
+	}
+	var selector metav1.LabelSelector
+	if err := json.Unmarshal(data, &selector); err != nil {
+		return "", fmt.Errorf("read the selector: %w", err)
+	}
+	parsed, err := metav1.LabelSelectorAsSelector(&selector)
+	if err != nil {
+		return "", fmt.Errorf("read the selector: %w", err)
+	}
+	return parsed.String(), nil
+}
+
+// readScale takes replicas, selector and version from a scale; a scale without the field has 0.
+func readScale(s *Scale, scale *unstructured.Unstructured) {
+	n, _, _ := unstructured.NestedInt64(scale.Object, "spec", "replicas")
+	s.Replicas = int32(n) //nolint:gosec // the API's own field is an int32
+	s.Version = scale.GetResourceVersion()
+	if selector, _, _ := unstructured.NestedString(scale.Object, "status", "selector"); selector != "" {
+		s.Selector = selector
+	}
+}
+
+// splitScaleOwner returns whether the scaler owns a workload's replicas, and the other entries of the managed fields.
+func splitScaleOwner(all []metav1.ManagedFieldsEntry) (owned bool, others []metav1.ManagedFieldsEntry) {
+	for _, m := range all {
+		if m.Manager == hold.Manager && m.Subresource == "scale" {
+			owned = true
+			continue
+		}
+		others = append(others, m)
+	}
+	return owned, others
+}
+
+// ListAutoscalers implements Reader.
+func (c *LiveCluster) ListAutoscalers(ctx context.Context, namespace string) ([]*autoscalingv2.HorizontalPodAutoscaler, error) {
+	list, err := c.Client.AutoscalingV2().HorizontalPodAutoscalers(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list autoscalers: %w", err)
+	}
+	all := make([]*autoscalingv2.HorizontalPodAutoscaler, len(list.Items))
+	for i := range list.Items {
+		all[i] = &list.Items[i]
+	}
+	return all, nil
+}
+
+// ListPods implements Reader.
+func (c *LiveCluster) ListPods(ctx context.Context, namespace, selector string) ([]corev1.Pod, error) {
+	list, err := c.Client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
+	if err != nil {
+		return nil, fmt.Errorf("list pods: %w", err)
+	}
+	return list.Items, nil
+}
+
+// CreateHold implements Writer.
+func (c *LiveCluster) CreateHold(ctx context.Context, o *hold.Object) (*hold.Object, error) {
+	return c.Holds.CreateHold(ctx, o)
+}
+
+// UpdateHold implements Writer.
+func (c *LiveCluster) UpdateHold(ctx context.Context, o *hold.Object) (*hold.Object, error) {
+	return c.Holds.UpdateHold(ctx, o)
+}
+
+// UpdateHoldStatus implements Writer.
+func (c *LiveCluster) UpdateHoldStatus(ctx context.Context, o *hold.Object) (*hold.Object, error) {
+	return c.Holds.UpdateHoldStatus(ctx, o)
+}
+
+// DeleteHold implements Writer.
+func (c *LiveCluster) DeleteHold(ctx context.Context, namespace, name string) error {
+	return c.Holds.DeleteHold(ctx, namespace, name)
+}
+
+// SetBounds implements Writer.
+func (c *LiveCluster) SetBounds(ctx context.Context, namespace string, a *Autoscaler, to hold.ReplicaBounds) (*Autoscaler, error) {
+	return c.patchAutoscaler(ctx, namespace, a, map[string]any{
+		"metadata": map[string]any{"resourceVersion": a.Version},
+		"spec":     map[string]any{"minReplicas": to.MinReplicas, "maxReplicas": to.MaxReplicas},
+	})
+}
+
+// DropBoundsOwner implements Writer.
+func (c *LiveCluster) DropBoundsOwner(ctx context.Context, namespace string, a *Autoscaler) (*Autoscaler, error) {
+	return c.patchAutoscaler(ctx, namespace, a, managersPatch(a.Version, a.CoOwners))
+}
+
+// managersPatch returns the patch that replaces the field managers of an object.
+func managersPatch(version string, managers []metav1.ManagedFieldsEntry) map[string]any {
+	if len(managers) == 0 {
+		managers = []metav1.ManagedFieldsEntry{{}} // the API's way to say: none; it ignores an empty list
+	}
+	return map[string]any{"metadata": map[string]any{"resourceVersion": version, "managedFields": managers}}
+}
+
+// patchAutoscaler merges a patch into the autoscaler.
+func (c *LiveCluster) patchAutoscaler(ctx context.Context, namespace string, a *Autoscaler, merge map[string]any) (*Autoscaler, error) {
+	patch, err := json.Marshal(merge)
+	if err != nil {
+		return nil, fmt.Errorf("write a patch of autoscaler %s: %w", a.Name, err)
+	}
+	hpa, err := c.Client.AutoscalingV2().HorizontalPodAutoscalers(namespace).Patch(ctx, a.Name, types.MergePatchType, patch, patchOptions)
+	if err != nil {
+		return nil, fmt.Errorf("patch autoscaler %s: %w", a.Name, err)
+	}
+	return convertAutoscaler(hpa), nil
+}
+
+// SetReplicas implements Writer.
+func (c *LiveCluster) SetReplicas(ctx context.Context, t hold.Workload, s *Scale, n int32) (*Scale, error) {
+	made, err := c.patchScale(ctx, t, s, map[string]any{
+		"metadata": map[string]any{"resourceVersion": s.Version}, "spec": map[string]any{"replicas": n},
+	})
+	if err == nil {
+		made.Owned = true
+	}
+	return made, err
+}
+
+// DropScaleOwner implements Writer. The API server ignores managed fields in a scale, so this needs the right to patch the workload.
+// Without it the scaler stays an owner: the next server-side apply of another number needs --force-conflicts, once.
+func (c *LiveCluster) DropScaleOwner(ctx context.Context, t hold.Workload, s *Scale) (*Scale, error) {
+	api, err := c.resolveWorkloadClient(t)
+	if err != nil {
+		return nil, err
+	}
+	object, err := api.Get(ctx, t.Name, metav1.GetOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("get workload: %w", err)
+	}
+	_, others := splitScaleOwner(object.GetManagedFields())
+	patch, err := json.Marshal(managersPatch(object.GetResourceVersion(), others))
+	if err != nil {
+		return nil, fmt.Errorf("write a patch of the managed fields: %w", err)
+	}
+	made := *s
+	made.Owned = false
+	after, err := api.Patch(ctx, t.Name, types.MergePatchType, patch, patchOptions)
+	switch {
+	case apierrors.IsForbidden(err):
+		klog.FromContext(ctx).Info("No right to patch the workload, the scaler stays a field manager of its replicas", "workload", t.String())
+		return &made, nil
+	case err != nil:
+		return nil, fmt.Errorf("patch the managed fields: %w", err)
+	}
+	made.Version = after.GetResourceVersion()
+	return &made, nil
+}
+
+// patchScale merges a patch into the scale of the workload.
+func (c *LiveCluster) patchScale(ctx context.Context, t hold.Workload, s *Scale, merge map[string]any) (*Scale, error) {
+	api, err := c.resolveWorkloadClient(t)
+	if err != nil {
+		return nil, err
+	}
+	patch, err := json.Marshal(merge)
+	if err != nil {
+		return nil, fmt.Errorf("write a patch of the scale: %w", err)
+	}
+	scale, err := api.Patch(ctx, t.Name, types.MergePatchType, patch, patchOptions, "scale")
+	if err != nil {
+		return nil, fmt.Errorf("patch the scale: %w", err)
+	}
+	made := *s
+	readScale(&made, scale)
+	return &made, nil
+}
+
+// WriteEvent implements Writer.
+func (c *LiveCluster) WriteEvent(ctx context.Context, e *corev1.Event) error {
+	_, err := c.Client.CoreV1().Events(e.Namespace).Create(ctx, e, metav1.CreateOptions{})
+	return err
+}

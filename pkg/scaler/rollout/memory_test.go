@@ -1,0 +1,373 @@
+// A cluster in memory, with resource versions, finalizers, generations and field managers, and one writer that may die.
+
+package rollout
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/go-logr/logr"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/klog/v2"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/notify"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
+)
+
+// memoryCluster is one namespace with workloads. It is used by one goroutine.
+type memoryCluster struct {
+	now        time.Time
+	version    int
+	holds      map[string]*hold.Object
+	workloads  map[string]*memoryWorkload
+	writesLeft int                                             // before the process dies; negative: it lives
+	afterWrite bool                                            // the last write of a dying process still arrives
+	onSet      func(w *memoryWorkload, field string, to int32) // before each write of a number by the scaler
+}
+
+// memoryWorkload is a Deployment with its pods and, unless hpa is nil, its autoscaler.
+type memoryWorkload struct {
+	name     string
+	version  int
+	replicas int32
+	owned    bool
+	ready    int32 // pods that are ready, of replicas
+	hpa      *memoryAutoscaler
+}
+
+type memoryAutoscaler struct {
+	version      int
+	bounds       hold.ReplicaBounds
+	active       bool
+	owned        bool
+	scaledObject string
+}
+
+var errDead = errors.New("the process is dead")
+
+func newMemoryCluster(now time.Time) *memoryCluster {
+	return &memoryCluster{now: now, holds: map[string]*hold.Object{}, workloads: map[string]*memoryWorkload{}, writesLeft: -1}
+}
+
+// addWorkload adds a workload with ready pods; bounds: of an active autoscaler, zero for none.
+func (c *memoryCluster) addWorkload(name string, replicas int32, bounds hold.ReplicaBounds) *memoryWorkload {
+	w := &memoryWorkload{name: name, version: c.nextVersion(), replicas: replicas, ready: replicas}
+	if bounds.MaxReplicas > 0 {
+		w.hpa = &memoryAutoscaler{version: c.nextVersion(), bounds: bounds, active: true}
+	}
+	c.workloads[name] = w
+	return w
+}
+
+func (c *memoryCluster) nextVersion() int { c.version++; return c.version }
+
+func memoryRef(name string) hold.Workload {
+	return hold.Workload{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "sale", Name: name}
+}
+
+// write makes a write, unless the process is dead or the version is old.
+func (c *memoryCluster) write(have, want string, do func()) error {
+	if c.writesLeft == 0 {
+		return errDead
+	}
+	if c.writesLeft > 0 {
+		if c.writesLeft--; c.writesLeft == 0 && !c.afterWrite {
+			return errDead
+		}
+	}
+	if have != want {
+		return apierrors.NewConflict(schema.GroupResource{Resource: "x"}, "x", errors.New("changed"))
+	}
+	do()
+	if c.writesLeft == 0 {
+		return errDead
+	}
+	return nil
+}
+
+func (c *memoryCluster) ListHolds(context.Context, string) (all []hold.Object, err error) {
+	for _, h := range c.holds {
+		all = append(all, *h.DeepCopy())
+	}
+	slices.SortFunc(all, func(a, b hold.Object) int { return cmp.Compare(a.Name, b.Name) })
+	return all, nil
+}
+
+func (c *memoryCluster) GetScale(_ context.Context, t hold.Workload) (*Scale, error) {
+	w := c.workloads[t.Name]
+	if w == nil {
+		return nil, nil //nolint:nilnil // as the API server
+	}
+	return &Scale{UID: types.UID(w.name), Version: fmt.Sprint(w.version), Replicas: w.replicas, Selector: "app=" + w.name, Owned: w.owned}, nil
+}
+
+func (c *memoryCluster) ListAutoscalers(context.Context, string) (all []*autoscalingv2.HorizontalPodAutoscaler, err error) {
+	for _, w := range c.workloads {
+		if w.hpa != nil {
+			all = append(all, w.object())
+		}
+	}
+	return all, nil
+}
+
+func (w *memoryWorkload) object() *autoscalingv2.HorizontalPodAutoscaler {
+	a := w.hpa
+	status := corev1.ConditionTrue
+	if !a.active {
+		status = corev1.ConditionFalse
+	}
+	o := &autoscalingv2.HorizontalPodAutoscaler{
+		ObjectMeta: metav1.ObjectMeta{Name: w.name, Namespace: "sale", UID: types.UID("hpa-" + w.name), ResourceVersion: fmt.Sprint(a.version)},
+		Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
+			ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: w.name},
+			MinReplicas:    &a.bounds.MinReplicas, MaxReplicas: a.bounds.MaxReplicas,
+		},
+		Status: autoscalingv2.HorizontalPodAutoscalerStatus{Conditions: []autoscalingv2.HorizontalPodAutoscalerCondition{{Type: autoscalingv2.ScalingActive, Status: status}}},
+	}
+	if a.owned {
+		o.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: hold.Manager}}
+	}
+	if a.scaledObject != "" {
+		o.OwnerReferences = []metav1.OwnerReference{{APIVersion: "keda.sh/v1alpha1", Kind: "ScaledObject", Name: a.scaledObject}}
+	}
+	return o.DeepCopy()
+}
+
+func (c *memoryCluster) ListPods(_ context.Context, _, selector string) (all []corev1.Pod, err error) {
+	w := c.workloads[selector[len("app="):]]
+	for i := range w.replicas {
+		pod := corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("%s-%d", w.name, i), CreationTimestamp: metav1.NewTime(c.now)},
+			Status:     corev1.PodStatus{Phase: corev1.PodPending, PodIP: "10.0.0.1"},
+		}
+		if i < w.ready {
+			pod.Status.Phase, pod.Status.Conditions = corev1.PodRunning, []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
+		}
+		all = append(all, pod)
+	}
+	return all, nil
+}
+
+func (c *memoryCluster) CreateHold(_ context.Context, o *hold.Object) (*hold.Object, error) {
+	if c.holds[o.Name] != nil {
+		return nil, apierrors.NewAlreadyExists(schema.GroupResource{Resource: "holds"}, o.Name)
+	}
+	made := o.DeepCopy()
+	err := c.write("", "", func() {
+		made.UID, made.Generation, made.ResourceVersion = types.UID(fmt.Sprint("uid-", c.nextVersion())), 1, fmt.Sprint(c.nextVersion())
+		made.CreationTimestamp = metav1.NewTime(c.now)
+		c.holds[o.Name] = made
+	})
+	return made.DeepCopy(), err
+}
+
+func (c *memoryCluster) UpdateHold(_ context.Context, o *hold.Object) (*hold.Object, error) {
+	there := c.holds[o.Name]
+	if there == nil {
+		return nil, apierrors.NewNotFound(schema.GroupResource{Resource: "holds"}, o.Name)
+	}
+	made := o.DeepCopy()
+	err := c.write(o.ResourceVersion, there.ResourceVersion, func() {
+		made.Status = there.DeepCopy().Status
+		if !hold.EqualSpecs(made.Spec, there.Spec) {
+			made.Generation++
+		}
+		made.ResourceVersion = fmt.Sprint(c.nextVersion())
+		c.holds[o.Name] = made
+		if made.DeletionTimestamp != nil && len(made.Finalizers) == 0 {
+			delete(c.holds, o.Name)
+		}
+	})
+	return made.DeepCopy(), err
+}
+
+func (c *memoryCluster) UpdateHoldStatus(_ context.Context, o *hold.Object) (*hold.Object, error) {
+	there := c.holds[o.Name]
+	if there == nil {
+		return nil, apierrors.NewNotFound(schema.GroupResource{Resource: "holds"}, o.Name)
+	}
+	made := there.DeepCopy()
+	err := c.write(o.ResourceVersion, there.ResourceVersion, func() {
+		made.Status = o.DeepCopy().Status
+		made.ResourceVersion = fmt.Sprint(c.nextVersion())
+		c.holds[o.Name] = made
+	})
+	return made.DeepCopy(), err
+}
+
+func (c *memoryCluster) DeleteHold(_ context.Context, _, name string) error {
+	there := c.holds[name]
+	if there == nil {
+		return apierrors.NewNotFound(schema.GroupResource{Resource: "holds"}, name)
+	}
+	return c.write("", "", func() {
+		if len(there.Finalizers) == 0 {
+			delete(c.holds, name)
+			return
+		}
+		if there.DeletionTimestamp == nil {
+			there.DeletionTimestamp, there.ResourceVersion = &metav1.Time{Time: c.now}, fmt.Sprint(c.nextVersion())
+			there.Generation++
+		}
+	})
+}
+
+func (c *memoryCluster) SetBounds(_ context.Context, _ string, a *Autoscaler, to hold.ReplicaBounds) (*Autoscaler, error) {
+	w := c.workloads[a.Name]
+	err := c.write(a.Version, fmt.Sprint(w.hpa.version), func() {
+		if c.onSet != nil && to.MinReplicas != w.hpa.bounds.MinReplicas {
+			c.onSet(w, fieldMinReplicas, to.MinReplicas)
+		}
+		if c.onSet != nil && to.MaxReplicas != w.hpa.bounds.MaxReplicas {
+			c.onSet(w, fieldMaxReplicas, to.MaxReplicas)
+		}
+		w.hpa.bounds, w.hpa.owned, w.hpa.version = to, true, c.nextVersion()
+	})
+	return convertAutoscaler(w.object()), err
+}
+
+func (c *memoryCluster) DropBoundsOwner(_ context.Context, _ string, a *Autoscaler) (*Autoscaler, error) {
+	w := c.workloads[a.Name]
+	err := c.write(a.Version, fmt.Sprint(w.hpa.version), func() { w.hpa.owned, w.hpa.version = false, c.nextVersion() })
+	return convertAutoscaler(w.object()), err
+}
+
+func (c *memoryCluster) SetReplicas(ctx context.Context, t hold.Workload, s *Scale, n int32) (*Scale, error) {
+	w := c.workloads[t.Name]
+	err := c.write(s.Version, fmt.Sprint(w.version), func() {
+		if c.onSet != nil {
+			c.onSet(w, fieldReplicas, n)
+		}
+		w.scale(c, n)
+		w.owned = true
+	})
+	made, _ := c.GetScale(ctx, t)
+	return made, err
+}
+
+func (c *memoryCluster) DropScaleOwner(ctx context.Context, t hold.Workload, s *Scale) (*Scale, error) {
+	w := c.workloads[t.Name]
+	err := c.write(s.Version, fmt.Sprint(w.version), func() { w.owned, w.version = false, c.nextVersion() })
+	made, _ := c.GetScale(ctx, t)
+	return made, err
+}
+
+func (c *memoryCluster) WriteEvent(context.Context, *corev1.Event) error { return nil }
+
+// scale sets the replicas, as another client: that client owns them.
+func (w *memoryWorkload) scale(c *memoryCluster, n int32) {
+	w.replicas, w.ready, w.owned, w.version = n, min(w.ready, n), false, c.nextVersion()
+}
+
+// setBounds sets the autoscaler's bounds, as another client.
+func (w *memoryWorkload) setBounds(c *memoryCluster, to hold.ReplicaBounds) {
+	w.hpa.bounds, w.hpa.owned, w.hpa.version = to, false, c.nextVersion()
+}
+
+// memoryGates are gates that remember whether they are open.
+type memoryGates struct {
+	open   map[string]bool
+	onOpen func(gate string)
+	fail   error
+}
+
+func (g *memoryGates) Fault(_, gate string) string {
+	if gate == "forbidden" {
+		return "gate forbidden is not allowed for namespace sale"
+	}
+	return ""
+}
+
+func (g *memoryGates) Open(_ context.Context, _, gate string) error {
+	if g.fail != nil {
+		return g.fail
+	}
+	if g.onOpen != nil {
+		g.onOpen(gate)
+	}
+	g.open[gate] = true
+	return nil
+}
+
+func (g *memoryGates) Shut(_ context.Context, _, gate string) error {
+	if g.fail != nil {
+		return g.fail
+	}
+	g.open[gate] = false
+	return nil
+}
+
+// memoryNotifier remembers outcomes by hold.
+type memoryNotifier struct{ told map[string][]string }
+
+func (n *memoryNotifier) Post(_ []string, m notify.Message) error {
+	n.told[m.Workload.Name+" "+m.Hold] = append(n.told[m.Workload.Name+" "+m.Hold], m.Outcome)
+	return nil
+}
+
+// memoryChecker passes or fails every verification.
+type memoryChecker struct{ passed bool }
+
+func (v *memoryChecker) Run(context.Context, verify.Spec, []corev1.Pod, []corev1.Pod) (verify.Report, error) {
+	return verify.Report{Passed: v.passed}, nil
+}
+
+// bench is a cluster with one scaler.
+type bench struct {
+	*memoryCluster
+	gates    *memoryGates
+	notifier *memoryNotifier
+	checker  *memoryChecker
+	engine   *Engine
+}
+
+var benchStart = time.Date(2026, 11, 23, 7, 0, 0, 0, time.UTC)
+
+func newBench() *bench {
+	b := &bench{
+		memoryCluster: newMemoryCluster(benchStart), gates: &memoryGates{open: map[string]bool{}},
+		notifier: &memoryNotifier{told: map[string][]string{}}, checker: &memoryChecker{passed: true},
+	}
+	b.restart()
+	return b
+}
+
+// restart replaces the scaler by a new process.
+func (b *bench) restart() {
+	b.writesLeft = -1
+	b.engine = New(Options{Cluster: b.memoryCluster, Checker: b.checker, Gates: b.gates, Notifier: b.notifier, Owner: "bench"})
+}
+
+// pass makes a pass over each workload, with the verifications that it asks for.
+func (b *bench) pass(ctx context.Context) error {
+	ctx = klog.NewContext(ctx, logr.Discard())
+	var errs []error
+	for range 3 {
+		for _, name := range []string{"shop", "cart"} {
+			if b.workloads[name] == nil && len(b.holds) == 0 {
+				continue
+			}
+			r, err := b.engine.ReconcileOnce(ctx, memoryRef(name), b.now)
+			if err == nil && r.HoldToVerify != "" {
+				b.engine.VerifyHold(ctx, memoryRef(name), r.HoldToVerify, b.now)
+			}
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// find returns the hold of a workload with the ID; nil: it is gone.
+func (b *bench) find(workload, id string) *hold.Object {
+	return b.holds[hold.ObjectName(memoryRef(workload), id)]
+}

@@ -1,0 +1,299 @@
+// nextStep: the decisions of a pass. They read and write nothing.
+
+package rollout
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+)
+
+// The intervals between two passes over a workload.
+const (
+	// waitInterval applies while a hold waits for pods, unless a change of a pod comes first.
+	waitInterval = 250 * time.Millisecond
+	// restInterval applies while holds only wait for their end.
+	restInterval = 15 * time.Second
+	// retryInterval applies after a failure of a gate.
+	retryInterval = 2 * time.Second
+	// gateOpenTimeout is the time in which the gates of a verified hold must open. A restarted API server or receiver of a webhook is
+	// back by then, and an event with a longer wait is over.
+	gateOpenTimeout = time.Minute
+	// firstRetryPause and maxRetryPause bound the pause before a failed hold is tried again inside its window.
+	firstRetryPause = 5 * time.Minute
+	maxRetryPause   = time.Hour
+)
+
+// decision returns the next step, or false if it has none to make.
+type decision func(o *Observed, now time.Time) (Step, bool)
+
+// decisions are asked in this order. The order makes an interruption safe: a record has a change before the change is made, a gate is
+// noted as open before its first action, and nothing is lowered while a gate is open.
+var decisions = []decision{
+	(*Observed).adoptHold,
+	(*Observed).beginHold,
+	(*Observed).shutHoldGate,
+	(*Observed).reportTrouble,
+	(*Observed).restartLostHold,
+	(*Observed).yieldNumbers,
+	(*Observed).failHold,
+	(*Observed).recordNumbers,
+	(*Observed).setRecordedBounds,
+	(*Observed).markHoldRaised,
+	(*Observed).setRecordedReplicas,
+	(*Observed).markHoldScaled,
+	(*Observed).markHoldReady,
+	(*Observed).verifyHoldPods,
+	(*Observed).openHoldGate,
+	(*Observed).confirmRecord,
+	(*Observed).dropOwnership,
+	(*Observed).handOverNumbers,
+	(*Observed).releaseHold,
+	(*Observed).tellOutcome,
+	(*Observed).retryHold,
+	(*Observed).removeHold,
+}
+
+// nextStep returns the next step for a workload. It is a pure function: all that it needs is in o.
+func nextStep(o Observed, now time.Time) Step {
+	for _, decide := range decisions {
+		if s, ok := decide(&o, now); ok {
+			return s
+		}
+	}
+	return Step{Kind: Rest, Hold: -1, At: o.nextLook(now)}
+}
+
+// adoptHold adds the finalizer to a hold of another client.
+func (o *Observed) adoptHold(now time.Time) (Step, bool) {
+	for i := range o.Holds {
+		if h := &o.Holds[i]; h.DeletionTimestamp == nil && !slices.Contains(h.Finalizers, hold.Finalizer) {
+			return Step{Kind: AddFinalizer, Hold: i}, true
+		}
+	}
+	return Step{}, false
+}
+
+// beginHold starts a new hold, and a changed one over. An open hold that now asks for no more stays open.
+func (o *Observed) beginHold(now time.Time) (Step, bool) {
+	for i := range o.Holds {
+		h := &o.Holds[i]
+		if h.IsOver(now) || h.Status.State != "" && h.Status.ObservedGeneration == h.Generation {
+			continue
+		}
+		before := h.Status
+		status := hold.Status{
+			ObservedGeneration: h.Generation, ReplicasAsked: h.Spec.Replicas, Numbers: before.DeepCopy().Numbers, GateOpen: before.GateOpen,
+			State: hold.Received, Since: metav1.NewMicroTime(now), Entered: metav1.NewMicroTime(now),
+		}
+		if o.Scale != nil {
+			status.ReplicasBefore = o.Scale.Replicas
+		}
+		switch {
+		case before.State == hold.Open && h.Spec.Replicas <= before.ReplicasAsked:
+			status.State, status.Since, status.Entered, status.Message = hold.Open, before.Since, before.Entered, before.Message
+			status.ReplicasBefore, status.Told = before.ReplicasBefore, before.Told
+		case before.State.IsActive() && before.State != hold.Open: // it never opened: its pods are new pods of the changed hold too
+			status.Since, status.ReplicasBefore = before.Since, before.ReplicasBefore
+		}
+		s := o.writeStatusStep(i, status)
+		if status.State == hold.Received {
+			s = s.withStepEvent(string(hold.Received), "hold %s by %s: %d replicas%s", h.HoldID(), h.Spec.By, h.Spec.Replicas, formatHoldUntil(h))
+		}
+		return s, true
+	}
+	return Step{}, false
+}
+
+// formatHoldUntil returns the end of a hold as the last words of a sentence; empty if it has no end.
+func formatHoldUntil(h *hold.Object) string {
+	if h.Spec.Until == nil {
+		return ""
+	}
+	return " until " + h.Spec.Until.UTC().Format(time.RFC3339)
+}
+
+// mustShutGate reports whether a hold's gate must not be open: the hold is over or failed, or a hold of its group is.
+func (o *Observed) mustShutGate(h *hold.Object, now time.Time) bool {
+	if h.IsOver(now) || h.Status.State == hold.RolledBack || h.Status.State == hold.Released || o.Scale == nil && o.Trouble == "" {
+		return true
+	}
+	members := o.listGroupMembers(h)
+	if h.Spec.Group != nil && len(members)+1 < h.Spec.Group.Size {
+		return true
+	}
+	return slices.ContainsFunc(members, func(m *hold.Object) bool {
+		return m.IsOver(now) || m.Status.State == hold.RolledBack || m.Status.State == hold.Released
+	})
+}
+
+// shutHoldGate closes the gates of a hold that is over or failed. While a gate cannot be closed, its pods stay. Of holds that share a
+// gate, the last one closes it.
+func (o *Observed) shutHoldGate(now time.Time) (Step, bool) {
+	for i := range o.Holds {
+		h := &o.Holds[i]
+		if !h.Status.GateOpen || !o.mustShutGate(h, now) {
+			continue
+		}
+		status := h.Status.DeepCopy()
+		status.GateOpen = false
+		if o.isGateShared(h, now) {
+			return o.writeStatusStep(i, status), true
+		}
+		if !o.Gated || o.GateErrors[h.UID] != "" {
+			continue
+		}
+		return Step{Kind: ShutGate, Hold: i, Status: status, Confirm: true}, true
+	}
+	return Step{}, false
+}
+
+// conditionReachable tells whether the scaler can scale the workload at all.
+const conditionReachable = "WorkloadReachable"
+
+// reportTrouble writes why a workload cannot be scaled to its holds, and that it can again.
+func (o *Observed) reportTrouble(now time.Time) (Step, bool) {
+	trouble := o.Trouble
+	if trouble == "" && o.Scale == nil {
+		trouble = cmp.Or(o.Missing, "the workload does not exist")
+	}
+	for i := range o.Holds {
+		h := &o.Holds[i]
+		c := findHoldCondition(h, conditionReachable)
+		if h.IsOver(now) || trouble == "" && (c == nil || c.Status == metav1.ConditionTrue) || c != nil && trouble != "" && c.Message == trouble && c.Status == metav1.ConditionFalse {
+			continue
+		}
+		status := h.Status.DeepCopy()
+		if trouble == "" {
+			status.Conditions = setHoldCondition(status.Conditions, conditionReachable, metav1.ConditionTrue, "Found", "the workload can be scaled", now)
+			return o.writeStatusStep(i, status), true
+		}
+		status.Conditions = setHoldCondition(status.Conditions, conditionReachable, metav1.ConditionFalse, "Trouble", trouble, now)
+		return o.writeStatusStep(i, status).withStepWarning(reasonTrouble, "hold %s: %s", h.HoldID(), trouble), true
+	}
+	return Step{}, false
+}
+
+// restartLostHold puts the holds of a workload that was deleted back to Received: they begin when it comes back.
+func (o *Observed) restartLostHold(now time.Time) (Step, bool) {
+	if o.Scale != nil || o.Trouble != "" {
+		return Step{}, false
+	}
+	for i := range o.Holds {
+		h := &o.Holds[i]
+		if s := h.Status.State; h.IsOver(now) || s == hold.Received || s == hold.RolledBack || h.Status.GateOpen {
+			continue
+		}
+		status := h.Status.DeepCopy()
+		status.State, status.Message, status.Since, status.Entered = hold.Received, "the workload does not exist", metav1.NewMicroTime(now), metav1.NewMicroTime(now)
+		status.ReplicasBefore, status.Told = 0, nil
+		return o.writeStatusStep(i, status), true
+	}
+	return Step{}, false
+}
+
+// yieldNumbers leaves a number that another client set to that client: for as long as the holds last that set it.
+func (o *Observed) yieldNumbers(now time.Time) (Step, bool) {
+	n, keeper := o.findNumbers()
+	if keeper == nil || o.Trouble != "" {
+		return Step{}, false
+	}
+	after, fields := o.foreignNumbers(n)
+	if len(fields) == 0 {
+		return Step{}, false
+	}
+	for i := range o.Holds {
+		h := &o.Holds[i]
+		if !o.isHoldCounted(h, now) && !o.isHoldPending(h, now) {
+			continue
+		}
+		if status, changed := yieldHold(h, fields); changed {
+			text := fmt.Sprintf("another client set %s; the hold leaves it", o.describeFields(fields))
+			status.Conditions = setHoldCondition(status.Conditions, conditionYielded, metav1.ConditionTrue, "SetByOther", text, now)
+			status.Told = slices.DeleteFunc(status.Told, func(t string) bool { return t == reasonYielded })
+			s := Step{Kind: WriteStatus, Hold: i, Status: status, Confirm: true}
+			return s.withStepEvent(reasonYielded, "hold %s: %s", h.HoldID(), text), true
+		}
+	}
+	status := keeper.Status.DeepCopy()
+	after.Sequence++
+	status.Numbers = &after
+	s := o.writeStatusStep(o.indexOfHold(keeper), status)
+	s.Confirm = true
+	return s, true
+}
+
+// conditionYielded tells that another client set a number of the hold.
+const conditionYielded = "Yielded"
+
+// describeFields returns the fields with their numbers.
+func (o *Observed) describeFields(fields []string) string {
+	text := ""
+	for i, f := range fields {
+		if i > 0 {
+			text += " and "
+		}
+		switch f {
+		case fieldMinReplicas:
+			text += fmt.Sprintf("minReplicas %d", o.Autoscaler.Bounds.MinReplicas)
+		case fieldMaxReplicas:
+			text += fmt.Sprintf("maxReplicas %d", o.Autoscaler.Bounds.MaxReplicas)
+		case fieldReplicas:
+			text += fmt.Sprintf("%d replicas", o.Scale.Replicas)
+		}
+	}
+	return text
+}
+
+// indexOfHold returns the index of a hold of o.Holds.
+func (o *Observed) indexOfHold(h *hold.Object) int {
+	return slices.IndexFunc(o.Holds, func(other hold.Object) bool { return other.UID == h.UID })
+}
+
+// recordNumbers writes the numbers that everything should have, with the original ones, before any is set.
+func (o *Observed) recordNumbers(now time.Time) (Step, bool) {
+	n, keeper := o.findNumbers()
+	if o.Trouble != "" || keeper == nil && len(o.listCountedHolds("", now)) == 0 {
+		return Step{}, false
+	}
+	plan := o.planNumbers(n, now)
+	if keeper != nil && equalNumbers(plan, n) {
+		return Step{}, false
+	}
+	if keeper == nil {
+		keeper = o.listCountedHolds("", now)[0]
+	}
+	status := keeper.Status.DeepCopy()
+	plan.Sequence = n.Sequence + 1
+	status.Numbers = &plan
+	return o.writeStatusStep(o.indexOfHold(keeper), status), true
+}
+
+// setRecordedBounds sets the autoscaler's bounds: it raises them before the scale, so that the autoscaler does not undo the change.
+func (o *Observed) setRecordedBounds(time.Time) (Step, bool) {
+	n, keeper := o.findNumbers()
+	a := o.Autoscaler
+	if keeper == nil || a == nil || o.Trouble != "" {
+		return Step{}, false
+	}
+	to := hold.ReplicaBounds{MinReplicas: n.MinReplicas.Set, MaxReplicas: n.MaxReplicas.Set}
+	if to == a.Bounds {
+		return Step{}, false
+	}
+	return Step{Kind: SetBounds, Hold: -1, Bounds: to}.withStepEvent(reasonBoundsChanged, "autoscaler %s from %d..%d to %d..%d replicas",
+		a.Name, a.Bounds.MinReplicas, a.Bounds.MaxReplicas, to.MinReplicas, to.MaxReplicas), true
+}
+
+// setRecordedReplicas sets the workload's scale.
+func (o *Observed) setRecordedReplicas(time.Time) (Step, bool) {
+	n, keeper := o.findNumbers()
+	if keeper == nil || o.Scale == nil || o.Trouble != "" || n.Replicas.From == nil || o.Scale.Replicas == n.Replicas.Set {
+		return Step{}, false
+	}
+	return Step{Kind: SetReplicas, Hold: -1, To: n.Replicas.Set}.withStepEvent(reasonReplicasChanged, "from %d to %d replicas", o.Scale.Replicas, n.Replicas.Set), true
+}

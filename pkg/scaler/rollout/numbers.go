@@ -1,0 +1,166 @@
+// The numbers that a workload and its autoscaler should have, and the record of the original ones.
+
+package rollout
+
+import (
+	"slices"
+	"time"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+)
+
+// desiredBounds returns the bounds that the autoscaler should have; a number without a hold is the original one.
+func (o *Observed) desiredBounds(n hold.Numbers, now time.Time) hold.ReplicaBounds {
+	to := hold.ReplicaBounds{MinReplicas: n.MinReplicas.Was, MaxReplicas: n.MaxReplicas.Was}
+	for _, h := range o.listCountedHolds(fieldMaxReplicas, now) {
+		to.MaxReplicas = max(to.MaxReplicas, h.Spec.MaxReplicas)
+	}
+	if held := o.listCountedHolds(fieldMinReplicas, now); len(held) > 0 {
+		to.MinReplicas = combineHolds(held, n.MinReplicas.Was, (*hold.Object).MinReplicasOrReplicas)
+		if o.isFieldYielded(fieldMinReplicas, now) {
+			to.MinReplicas = max(to.MinReplicas, n.MinReplicas.Was)
+		}
+	}
+	to.MinReplicas = min(to.MinReplicas, to.MaxReplicas) // the API rejects minReplicas above maxReplicas
+	return to
+}
+
+// combineHolds returns the highest number of the holds. It is below the original number only if a hold may lower it.
+func combineHolds(held []*hold.Object, was int32, number func(*hold.Object) int32) int32 {
+	var highest int32
+	lower := false
+	for _, h := range held {
+		highest = max(highest, number(h))
+		lower = lower || h.Spec.Lower
+	}
+	if lower {
+		return highest
+	}
+	return max(highest, was)
+}
+
+// desiredReplicas returns the scale that the workload should have, or false if the autoscaler decides.
+//
+// An active autoscaler gets one push up for each new hold, and decides then. Without metrics it would keep its replicas for ever: there
+// the scaler lowers what it raised, and leaves any other number.
+func (o *Observed) desiredReplicas(n hold.Numbers, bounds hold.ReplicaBounds, now time.Time) (int32, bool) {
+	found := o.Scale.Replicas
+	held := o.listCountedHolds(fieldReplicas, now)
+	to := n.Replicas.Was
+	if len(held) > 0 {
+		to = combineHolds(held, n.Replicas.Was, func(h *hold.Object) int32 { return h.Spec.Replicas })
+		if o.isFieldYielded(fieldReplicas, now) {
+			to = max(to, n.Replicas.Was)
+		}
+	}
+	if o.Autoscaler == nil {
+		return to, true
+	}
+	var push int32
+	for _, h := range held {
+		if h.Status.State == hold.Received || h.Status.State == hold.Raised {
+			push = max(push, h.Spec.Replicas)
+		}
+	}
+	ours := o.areReplicasOurs(n)
+	switch {
+	case push > found:
+		return push, true
+	case len(held) == 0 && n.Replicas.Was == 0 && len(o.listCountedHolds("", now)) == 0: // it was switched off, and its autoscaler with it
+		return 0, true
+	case !o.Autoscaler.Active && ours && (len(held) > 0 || n.Replicas.Set != n.Replicas.Was):
+		return max(to, bounds.MinReplicas), true
+	}
+	return 0, false
+}
+
+// areReplicasOurs reports whether the scaler set the replicas, or the autoscaler only cut them to its bounds since.
+func (o *Observed) areReplicasOurs(n hold.Numbers) bool {
+	found := o.Scale.Replicas
+	if a := o.Autoscaler; a != nil && !a.Active && (found == a.Bounds.MaxReplicas && found < n.Replicas.Set || found == a.Bounds.MinReplicas && found > n.Replicas.Set) {
+		return true
+	}
+	return !n.Replicas.IsForeign(found)
+}
+
+// planNumbers returns the record with the numbers that everything should have now.
+func (o *Observed) planNumbers(n hold.Numbers, now time.Time) hold.Numbers {
+	found := o.Scale
+	if n.Sequence == 0 && found != nil {
+		n.Replicas = hold.Change{Was: found.Replicas, Set: found.Replicas}
+	}
+	var to hold.ReplicaBounds
+	switch a := o.Autoscaler; {
+	case a == nil:
+		n.Autoscaler, n.AutoscalerUID, n.MinReplicas, n.MaxReplicas = "", "", hold.Change{}, hold.Change{}
+	default:
+		if n.AutoscalerUID != a.UID {
+			n.Autoscaler, n.AutoscalerUID = a.Name, a.UID
+			n.MinReplicas = hold.Change{Was: a.Bounds.MinReplicas, Set: a.Bounds.MinReplicas}
+			n.MaxReplicas = hold.Change{Was: a.Bounds.MaxReplicas, Set: a.Bounds.MaxReplicas}
+		}
+		to = o.desiredBounds(n, now)
+		n.MinReplicas = n.MinReplicas.Intend(to.MinReplicas, a.Bounds.MinReplicas)
+		n.MaxReplicas = n.MaxReplicas.Intend(to.MaxReplicas, a.Bounds.MaxReplicas)
+	}
+	if found == nil {
+		return n
+	}
+	if n.Replicas.From != nil && n.Replicas.IsForeign(found.Replicas) { // the autoscaler was faster
+		n.Replicas.From = nil
+	}
+	if replicas, decided := o.desiredReplicas(n, to, now); decided {
+		if !o.areReplicasOurs(n) && n.Replicas.Was != 0 { // the autoscaler's own number is what was there
+			n.Replicas.Was = found.Replicas
+		}
+		n.Replicas = n.Replicas.Intend(replicas, found.Replicas)
+	}
+	return n
+}
+
+// equalNumbers reports whether two records are the same.
+func equalNumbers(a, b hold.Numbers) bool {
+	return a.Autoscaler == b.Autoscaler && a.AutoscalerUID == b.AutoscalerUID && a.MinReplicas.Equal(b.MinReplicas) &&
+		a.MaxReplicas.Equal(b.MaxReplicas) && a.Replicas.Equal(b.Replicas)
+}
+
+// confirmNumbers returns the record without the intents that are carried out.
+func (o *Observed) confirmNumbers(n hold.Numbers) hold.Numbers {
+	if a := o.Autoscaler; a != nil && a.UID == n.AutoscalerUID {
+		n.MinReplicas, n.MaxReplicas = n.MinReplicas.Confirm(a.Bounds.MinReplicas), n.MaxReplicas.Confirm(a.Bounds.MaxReplicas)
+	}
+	if o.Scale != nil {
+		n.Replicas = n.Replicas.Confirm(o.Scale.Replicas)
+	}
+	return n
+}
+
+// foreignNumbers returns the record after other clients' changes, which are what was there from now on, and the fields with a change.
+func (o *Observed) foreignNumbers(n hold.Numbers) (hold.Numbers, []string) {
+	var fields []string
+	check := func(field string, c *hold.Change, found int32) {
+		if c.IsForeign(found) {
+			fields = append(fields, field)
+			*c = hold.Change{Was: found, Set: found}
+		}
+	}
+	if a := o.Autoscaler; a != nil && a.UID == n.AutoscalerUID {
+		check(fieldMinReplicas, &n.MinReplicas, a.Bounds.MinReplicas)
+		check(fieldMaxReplicas, &n.MaxReplicas, a.Bounds.MaxReplicas)
+	}
+	if o.Autoscaler == nil && o.Scale != nil && n.Autoscaler == "" {
+		check(fieldReplicas, &n.Replicas, o.Scale.Replicas)
+	}
+	return n, fields
+}
+
+// yieldHold returns the hold's status with the fields left to another client, and whether it changed.
+func yieldHold(h *hold.Object, fields []string) (status hold.Status, changed bool) {
+	status = h.Status.DeepCopy()
+	for _, f := range fields {
+		if !slices.Contains(status.Yielded, f) {
+			status.Yielded, changed = append(status.Yielded, f), true
+		}
+	}
+	return status, changed
+}

@@ -1,0 +1,187 @@
+// The observation that nextStep decides on.
+
+package rollout
+
+import (
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
+)
+
+// Scale is the scale of a workload.
+type Scale struct {
+	UID      types.UID
+	Version  string // resource version
+	Replicas int32
+	Selector string // of its pods; empty: not known yet
+	Failure  string // the workload's own message about pods that cannot be created; empty: none
+	Owned    bool   // the scaler is a field manager of the replicas
+}
+
+// Autoscaler is the autoscaler of a workload.
+type Autoscaler struct {
+	Name         string
+	UID          types.UID
+	Version      string // resource version
+	Bounds       hold.ReplicaBounds
+	Active       bool   // it computes replicas: it has metrics
+	ScaledObject string // the KEDA object that owns it; empty: none
+	// Owned is set if the scaler is a field manager of the bounds. CoOwners are all other entries of its managed fields.
+	Owned    bool
+	CoOwners []metav1.ManagedFieldsEntry
+}
+
+// Verdict is the result of a verification.
+type Verdict struct {
+	Passed  bool
+	Message string
+	Since   time.Time // Status.Since of the hold that was verified: a verdict of an earlier try does not count
+	Report  *verify.Report
+}
+
+// Observed is all that nextStep knows about a workload.
+type Observed struct {
+	Workload   hold.Workload
+	Holds      []hold.Object // of the workload, oldest first
+	Others     []hold.Object // of other workloads in the namespace
+	Scale      *Scale        // nil: the workload does not exist
+	Autoscaler *Autoscaler   // nil: no autoscaler scales the workload
+	Pods       []corev1.Pod  // of the workload, without terminating and finished pods
+	// PodsOutdated is set after the pass itself changed the scale: no hold is judged by the pods of before.
+	PodsOutdated bool
+	Missing      string // why the workload does not exist, if its kind does not; empty: it was not found
+	Trouble      string // why the workload cannot be scaled, such as two autoscalers; empty: it can
+	Verdicts     map[types.UID]Verdict
+	// Gated is set if this process has the gates of the configuration; a command has none. GateFaults describe gates that no hold of the
+	// namespace may use, by name. GateErrors are the failed attempts of this pass, by the hold's UID.
+	Gated      bool
+	GateFaults map[string]string
+	GateErrors map[types.UID]string
+	// MissingMembers are what the other workloads of a verified hold's group lack, by the hold's UID.
+	MissingMembers map[types.UID]string
+	// WaitInterval is the pause before the next pass while a hold waits for pods.
+	WaitInterval time.Duration
+}
+
+// Numbers of a hold that another client may set.
+const (
+	fieldMinReplicas = "minReplicas"
+	fieldMaxReplicas = "maxReplicas"
+	fieldReplicas    = "replicas"
+)
+
+// hasYieldedField reports whether the hold leaves a number to another client.
+func hasYieldedField(h *hold.Object, field string) bool {
+	return slices.Contains(h.Status.Yielded, field)
+}
+
+// isFieldYielded reports whether a hold that lasts leaves a number to another client: a later hold may raise that number, and not lower
+// it.
+func (o *Observed) isFieldYielded(field string, now time.Time) bool {
+	return slices.ContainsFunc(o.Holds, func(h hold.Object) bool { return hasYieldedField(&h, field) && !h.IsOver(now) })
+}
+
+// isHoldCounted reports whether a hold counts towards the numbers. While its gate is open, its pods stay.
+func (o *Observed) isHoldCounted(h *hold.Object, now time.Time) bool {
+	if o.Scale == nil {
+		return false
+	}
+	return h.Status.GateOpen || h.Status.State.IsActive() && !h.IsOver(now)
+}
+
+// isHoldPending reports whether a failed hold will be tried again.
+func (o *Observed) isHoldPending(h *hold.Object, now time.Time) bool {
+	return o.Scale != nil && h.Status.State == hold.RolledBack && !h.Status.RetryAt.IsZero() && !h.IsOver(now)
+}
+
+// listRecordHolds lists the holds that need the record of the numbers: those that count, and those that will be tried again.
+func (o *Observed) listRecordHolds(now time.Time) (all []*hold.Object) {
+	for i := range o.Holds {
+		if h := &o.Holds[i]; o.isHoldCounted(h, now) || o.isHoldPending(h, now) {
+			all = append(all, h)
+		}
+	}
+	return all
+}
+
+// listCountedHolds lists the holds that count towards a number; an empty field: towards any.
+func (o *Observed) listCountedHolds(field string, now time.Time) (all []*hold.Object) {
+	for i := range o.Holds {
+		if h := &o.Holds[i]; o.isHoldCounted(h, now) && !hasYieldedField(h, field) {
+			all = append(all, h)
+		}
+	}
+	return all
+}
+
+// findNumbers returns the record in force, and the hold that carries it; nil: the workload has no record.
+func (o *Observed) findNumbers() (hold.Numbers, *hold.Object) {
+	var keeper *hold.Object
+	for i := range o.Holds {
+		h := &o.Holds[i]
+		if n := h.Status.Numbers; n != nil && (keeper == nil || n.Sequence > keeper.Status.Numbers.Sequence) {
+			keeper = h
+		}
+	}
+	if keeper == nil {
+		return hold.Numbers{}, nil
+	}
+	return *keeper.Status.Numbers, keeper
+}
+
+// countReadyPods counts the ready pods of the workload.
+func (o *Observed) countReadyPods() (n int32) {
+	for i := range o.Pods {
+		if isRolloutPodReady(&o.Pods[i]) {
+			n++
+		}
+	}
+	return n
+}
+
+// neededPods returns how many pods must be ready for a hold: as many as it asks for or, where the autoscaler may go below, as many as
+// the autoscaler asks for.
+func (o *Observed) neededPods(h *hold.Object) int32 {
+	if o.Autoscaler != nil && h.Spec.MinReplicas > 0 && o.Scale != nil {
+		return max(h.Spec.MinReplicas, min(h.Spec.Replicas, o.Scale.Replicas))
+	}
+	return h.Spec.Replicas
+}
+
+// listGroupMembers lists the other holds of a hold's group.
+func (o *Observed) listGroupMembers(h *hold.Object) (all []*hold.Object) {
+	if h.Spec.Group == nil {
+		return nil
+	}
+	for _, list := range [][]hold.Object{o.Holds, o.Others} {
+		for i := range list {
+			if m := &list[i]; m.UID != h.UID && m.Spec.Group != nil && m.Spec.Group.Name == h.Spec.Group.Name {
+				all = append(all, m)
+			}
+		}
+	}
+	return all
+}
+
+// isGateShared reports whether another hold, outside of the group of h, has one of its gates open too.
+func (o *Observed) isGateShared(h *hold.Object, now time.Time) bool {
+	for _, list := range [][]hold.Object{o.Holds, o.Others} {
+		for i := range list {
+			m := &list[i]
+			sameGroup := h.Spec.Group != nil && m.Spec.Group != nil && m.Spec.Group.Name == h.Spec.Group.Name
+			if m.UID == h.UID || sameGroup || !m.Status.GateOpen || m.Status.State != hold.Open || m.IsOver(now) {
+				continue
+			}
+			if slices.ContainsFunc(m.Spec.Gates, func(g string) bool { return slices.Contains(h.Spec.Gates, g) }) {
+				return true
+			}
+		}
+	}
+	return false
+}

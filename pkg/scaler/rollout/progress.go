@@ -1,0 +1,262 @@
+// The decisions about the progress of one hold: from Received to Open, or to RolledBack.
+
+package rollout
+
+import (
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+)
+
+// listHoldsInState lists the indices of the holds in a state that have not ended.
+func (o *Observed) listHoldsInState(s hold.State, now time.Time) (all []int) {
+	if o.Trouble != "" || o.Scale == nil {
+		return nil
+	}
+	for i := range o.Holds {
+		if h := &o.Holds[i]; h.Status.State == s && !h.IsOver(now) {
+			all = append(all, i)
+		}
+	}
+	return all
+}
+
+// failHold rolls a hold back that cannot have what it asks for.
+func (o *Observed) failHold(now time.Time) (Step, bool) {
+	for _, s := range []hold.State{hold.Received, hold.Raised, hold.Scaled, hold.Ready, hold.Verified} {
+		for _, i := range o.listHoldsInState(s, now) {
+			h := &o.Holds[i]
+			reason, retry := o.rejectionReason(h, now), false
+			if reason == "" {
+				reason = o.yieldFailure(h)
+			}
+			if reason == "" {
+				reason = o.groupFailure(h)
+			}
+			if reason == "" {
+				reason, retry = o.progressFailure(h, now), true
+			}
+			if reason != "" {
+				return o.rollBackStep(i, reason, retry, now), true
+			}
+		}
+	}
+	return Step{}, false
+}
+
+// rollBackStep returns the step that rolls a hold back, with a later try if its window has time for one.
+func (o *Observed) rollBackStep(i int, reason string, retry bool, now time.Time) Step {
+	h := &o.Holds[i]
+	s := o.enterStateStep(i, hold.RolledBack, reason, now)
+	s.Status.Failures++
+	s.Status.RetryAt = metav1.MicroTime{}
+	pause := min(firstRetryPause<<min(s.Status.Failures-1, 10), maxRetryPause)
+	if at := now.Add(pause); retry && h.Spec.Group == nil && h.Spec.Until != nil && at.Add(h.WithinOrDefault()).Before(h.Spec.Until.Time) {
+		s.Status.RetryAt = metav1.NewMicroTime(at)
+	}
+	return s.withStepWarning(string(hold.RolledBack), "hold %s: %s", h.HoldID(), reason)
+}
+
+// rejectionReason returns why a hold cannot begin; empty: it can.
+func (o *Observed) rejectionReason(h *hold.Object, now time.Time) string {
+	if h.Status.State != hold.Received {
+		return ""
+	}
+	for _, g := range h.Spec.Gates {
+		if fault := o.GateFaults[g]; fault != "" {
+			return fault
+		}
+	}
+	a := o.Autoscaler
+	switch {
+	case a == nil:
+		return ""
+	case a.ScaledObject != "":
+		return fmt.Sprintf("autoscaler %s belongs to ScaledObject %s, which reverts every change: set its minReplicaCount instead", a.Name, a.ScaledObject)
+	case h.Spec.Replicas == 0:
+		return fmt.Sprintf("autoscaler %s keeps at least one replica: delete it, or set 1", a.Name)
+	}
+	allowed := a.Bounds.MaxReplicas
+	if n, keeper := o.findNumbers(); keeper != nil && n.AutoscalerUID == a.UID {
+		allowed = n.MaxReplicas.Was
+	}
+	for _, held := range o.listCountedHolds(fieldMaxReplicas, now) {
+		allowed = max(allowed, held.Spec.MaxReplicas)
+	}
+	if h.Spec.Replicas > allowed {
+		return fmt.Sprintf("autoscaler %s allows at most %d replicas: raise its maxReplicas, or set the hold's maxReplicas", a.Name, allowed)
+	}
+	return ""
+}
+
+// yieldFailure returns why a hold lost what it asks for to another client; empty: it did not. A higher number is no loss.
+func (o *Observed) yieldFailure(h *hold.Object) string {
+	switch a := o.Autoscaler; {
+	case a != nil && hasYieldedField(h, fieldMinReplicas) && a.Bounds.MinReplicas < h.MinReplicasOrReplicas():
+		return fmt.Sprintf("another client set minReplicas %d; the hold needs %d", a.Bounds.MinReplicas, h.MinReplicasOrReplicas())
+	case a != nil && hasYieldedField(h, fieldMaxReplicas) && a.Bounds.MaxReplicas < h.Spec.Replicas:
+		return fmt.Sprintf("another client set maxReplicas %d; the hold needs %d", a.Bounds.MaxReplicas, h.Spec.Replicas)
+	case a == nil && hasYieldedField(h, fieldReplicas) && o.Scale.Replicas < h.Spec.Replicas:
+		return fmt.Sprintf("another client set %d replicas; the hold needs %d", o.Scale.Replicas, h.Spec.Replicas)
+	}
+	return ""
+}
+
+// groupFailure returns why the group of a hold failed; empty: it did not.
+func (o *Observed) groupFailure(h *hold.Object) string {
+	for _, m := range o.listGroupMembers(h) {
+		if m.Status.State == hold.RolledBack {
+			return fmt.Sprintf("group %s: %s failed: %s", h.Spec.Group.Name, m.HeldWorkload(), m.Status.Message)
+		}
+	}
+	return ""
+}
+
+// progressFailure returns why a hold takes too long, or why its pods failed; empty: it makes progress.
+func (o *Observed) progressFailure(h *hold.Object, now time.Time) string {
+	entered := h.Status.Entered.Time
+	if o.PodsOutdated {
+		return ""
+	}
+	switch h.Status.State {
+	case hold.Scaled:
+		if missing := o.describeMissingPods(h, now); missing != "" && !now.Before(entered.Add(h.WithinOrDefault())) {
+			return missing + o.Scale.Failure
+		}
+	case hold.Ready:
+		if v, ok := o.Verdicts[h.UID]; ok && v.Since.Equal(h.Status.Since.Time) && !v.Passed {
+			return v.Message
+		}
+	case hold.Verified:
+		if now.Before(entered.Add(gateOpenTimeout)) {
+			return ""
+		}
+		if err := o.GateErrors[h.UID]; err != "" {
+			return "open the gate: " + err
+		}
+		if missing := o.describeMissingPods(h, now); missing != "" {
+			return missing
+		}
+		if !o.isGroupVerified(h) && !now.Before(entered.Add(h.WithinOrDefault()+gateOpenTimeout)) {
+			return fmt.Sprintf("group %s: not all of its %d workloads are up", h.Spec.Group.Name, h.Spec.Group.Size)
+		}
+	case hold.Received, hold.Raised, hold.Open, hold.RolledBack, hold.Released:
+	}
+	return ""
+}
+
+// markHoldRaised moves a hold on after the autoscaler has its bounds.
+func (o *Observed) markHoldRaised(now time.Time) (Step, bool) {
+	for _, i := range o.listHoldsInState(hold.Received, now) {
+		return o.enterStateStep(i, hold.Raised, "", now), true
+	}
+	return Step{}, false
+}
+
+// markHoldScaled moves a hold on after the workload has its scale.
+func (o *Observed) markHoldScaled(now time.Time) (Step, bool) {
+	for _, i := range o.listHoldsInState(hold.Raised, now) {
+		return o.enterStateStep(i, hold.Scaled, "", now), true
+	}
+	return Step{}, false
+}
+
+// markHoldReady moves a hold on after as many pods are ready as it asks for.
+func (o *Observed) markHoldReady(now time.Time) (Step, bool) {
+	for _, i := range o.listHoldsInState(hold.Scaled, now) {
+		h := &o.Holds[i]
+		if o.describeMissingPods(h, now) != "" {
+			continue
+		}
+		took := now.Sub(h.Status.Since.Time).Round(time.Millisecond)
+		return o.enterStateStep(i, hold.Ready, "", now).withStepEvent(string(hold.Ready), "hold %s: all pods are ready after %s", h.HoldID(), took), true
+	}
+	return Step{}, false
+}
+
+// verifyHoldPods has the new pods of a hold verified, and moves it on after they passed.
+func (o *Observed) verifyHoldPods(now time.Time) (Step, bool) {
+	for _, i := range o.listHoldsInState(hold.Ready, now) {
+		h := &o.Holds[i]
+		message := "no verification"
+		if h.Spec.Verify != nil {
+			v, ok := o.Verdicts[h.UID]
+			if !ok || !v.Since.Equal(h.Status.Since.Time) {
+				continue
+			}
+			message = v.Message
+		}
+		return o.enterStateStep(i, hold.Verified, message, now).withStepEvent(string(hold.Verified), "hold %s: %s", h.HoldID(), message), true
+	}
+	return Step{}, false
+}
+
+// holdToVerify returns the index of a hold that waits for a verification; -1: none.
+func (o *Observed) holdToVerify(now time.Time) int {
+	for _, i := range o.listHoldsInState(hold.Ready, now) {
+		if h := &o.Holds[i]; h.Spec.Verify != nil {
+			if v, ok := o.Verdicts[h.UID]; !ok || !v.Since.Equal(h.Status.Since.Time) {
+				return i
+			}
+		}
+	}
+	return -1
+}
+
+// isGroupVerified reports whether all other holds of a hold's group are verified.
+func (o *Observed) isGroupVerified(h *hold.Object) bool {
+	if h.Spec.Group == nil {
+		return true
+	}
+	members := o.listGroupMembers(h)
+	for _, m := range members {
+		if missing, known := o.MissingMembers[m.UID]; !known || missing != "" {
+			return false
+		}
+		if m.Status.ObservedGeneration != m.Generation || m.Status.State != hold.Verified && m.Status.State != hold.Open {
+			return false
+		}
+	}
+	return len(members)+1 >= h.Spec.Group.Size
+}
+
+// openHoldGate opens the gates of a verified hold, while its pods are still there. The status says so before the first action.
+func (o *Observed) openHoldGate(now time.Time) (Step, bool) {
+	for _, i := range o.listHoldsInState(hold.Verified, now) {
+		h := &o.Holds[i]
+		if o.describeMissingPods(h, now) != "" || !o.isGroupVerified(h) || o.mustShutGate(h, now) || o.GateErrors[h.UID] != "" {
+			continue
+		}
+		s := o.enterStateStep(i, hold.Open, h.Status.Message, now)
+		switch {
+		case len(h.Spec.Gates) == 0:
+			return s, true
+		case !o.Gated: // the controller opens it
+			continue
+		case !h.Status.GateOpen:
+			status := h.Status.DeepCopy()
+			status.GateOpen = true
+			return o.writeStatusStep(i, status), true
+		}
+		s.Kind, s.Confirm = OpenGate, true
+		return s, true
+	}
+	return Step{}, false
+}
+
+// retryHold tries a failed hold again.
+func (o *Observed) retryHold(now time.Time) (Step, bool) {
+	for _, i := range o.listHoldsInState(hold.RolledBack, now) {
+		h := &o.Holds[i]
+		if at := h.Status.RetryAt; at.IsZero() || now.Before(at.Time) {
+			continue
+		}
+		s := o.enterStateStep(i, hold.Received, fmt.Sprintf("another try after %d: %s", h.Status.Failures, h.Status.Message), now)
+		s.Status.Since, s.Status.RetryAt, s.Status.ReplicasBefore = metav1.NewMicroTime(now), metav1.MicroTime{}, o.Scale.Replicas
+		return s.withStepEvent(string(hold.Received), "hold %s: another try after %d", h.HoldID(), h.Status.Failures), true
+	}
+	return Step{}, false
+}

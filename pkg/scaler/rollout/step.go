@@ -1,0 +1,135 @@
+// Steps: what a pass does next, and its effect on an observation.
+
+package rollout
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+)
+
+// StepKind is the kind of a Step.
+type StepKind string
+
+// The kinds of steps. All but Rest, Verify and the gates are one write to the API server.
+const (
+	Rest            StepKind = "Rest"            // nothing to do before At, or before a change
+	AddFinalizer    StepKind = "AddFinalizer"    // to the hold
+	WriteStatus     StepKind = "WriteStatus"     // of the hold
+	SetBounds       StepKind = "SetBounds"       // of the autoscaler
+	SetReplicas     StepKind = "SetReplicas"     // of the workload
+	DropBoundsOwner StepKind = "DropBoundsOwner" // the scaler stops to own the autoscaler's bounds
+	DropScaleOwner  StepKind = "DropScaleOwner"  // the scaler stops to own the workload's replicas
+	VerifyPods      StepKind = "VerifyPods"      // of the hold, in the background
+	OpenGate        StepKind = "OpenGate"        // of the hold; its status says so before
+	ShutGate        StepKind = "ShutGate"        // of the hold
+	Tell            StepKind = "Tell"            // the hold's notifiers its outcome
+	DeleteHold      StepKind = "DeleteHold"      // an ended hold that the scaler made
+	RemoveFinalizer StepKind = "RemoveFinalizer" // from a deleted hold, after everything is given back
+)
+
+// Step is the next step of a pass.
+type Step struct {
+	Kind    StepKind
+	Hold    int                // index of the hold; -1: none
+	Status  hold.Status        // of the hold after the step, for WriteStatus, OpenGate, ShutGate and Tell
+	Bounds  hold.ReplicaBounds // for SetBounds
+	To      int32              // replicas, for SetReplicas
+	At      time.Time          // for Rest; zero: only a change
+	Outcome string             // for Tell
+	// Confirm makes apply read everything again from the API server before the step: it follows from another client's number, or has
+	// an effect outside of the cluster's objects.
+	Confirm bool
+	Reason  string // of the Event; empty: no Event
+	Message string
+	Warning bool
+}
+
+// String describes the step for people.
+func (s Step) String() string {
+	switch s.Kind {
+	case SetBounds:
+		return fmt.Sprintf("set the autoscaler to %d..%d", s.Bounds.MinReplicas, s.Bounds.MaxReplicas)
+	case SetReplicas:
+		return fmt.Sprintf("set %d replicas", s.To)
+	case WriteStatus:
+		return fmt.Sprintf("write state %s", s.Status.State)
+	case VerifyPods:
+		return "verify the new pods"
+	case OpenGate:
+		return "open the gates"
+	case ShutGate:
+		return "shut the gates"
+	case Tell:
+		return "tell: " + s.Outcome
+	case Rest, AddFinalizer, DropBoundsOwner, DropScaleOwner, DeleteHold, RemoveFinalizer:
+	}
+	return string(s.Kind)
+}
+
+// withStepEvent returns the step with an Event.
+func (s Step) withStepEvent(reason, format string, args ...any) Step {
+	s.Reason, s.Message = reason, fmt.Sprintf(format, args...)
+	return s
+}
+
+// withStepWarning returns the step with a warning Event.
+func (s Step) withStepWarning(reason, format string, args ...any) Step {
+	s = s.withStepEvent(reason, format, args...)
+	s.Warning = true
+	return s
+}
+
+// writeStatusStep returns the step that writes a hold's status. If the hold carries the record, the write also confirms what is done.
+func (o *Observed) writeStatusStep(i int, status hold.Status) Step {
+	if status.Numbers != nil {
+		n := o.confirmNumbers(*status.Numbers)
+		status.Numbers = &n
+	}
+	return Step{Kind: WriteStatus, Hold: i, Status: status}
+}
+
+// enterStateStep returns the step that moves a hold to a state.
+func (o *Observed) enterStateStep(i int, to hold.State, message string, now time.Time) Step {
+	status := o.Holds[i].Status.DeepCopy()
+	status.State, status.Message, status.Entered = to, message, metav1.NewMicroTime(now)
+	return o.writeStatusStep(i, status)
+}
+
+// Simulate returns the observation after a step without a cluster: for a dry run and for tests.
+func (o Observed) Simulate(s Step) Observed {
+	o.Holds = slices.Clone(o.Holds)
+	switch s.Kind {
+	case WriteStatus, OpenGate, ShutGate, Tell:
+		o.Holds[s.Hold].Status = s.Status.DeepCopy()
+	case AddFinalizer:
+		o.Holds[s.Hold].Finalizers = append(slices.Clone(o.Holds[s.Hold].Finalizers), hold.Finalizer)
+	case SetBounds:
+		a := *o.Autoscaler
+		a.Bounds, a.Owned = s.Bounds, true
+		o.Autoscaler = &a
+	case SetReplicas:
+		scale := *o.Scale
+		scale.Replicas, scale.Owned = s.To, true
+		o.Scale = &scale
+	case DropBoundsOwner:
+		a := *o.Autoscaler
+		a.Owned = false
+		o.Autoscaler = &a
+	case DropScaleOwner:
+		scale := *o.Scale
+		scale.Owned = false
+		o.Scale = &scale
+	case DeleteHold:
+		at := metav1.Now()
+		o.Holds[s.Hold].DeletionTimestamp = &at
+	case RemoveFinalizer:
+		o.Holds = slices.Delete(o.Holds, s.Hold, s.Hold+1)
+	case Rest, VerifyPods:
+	}
+	return o
+}

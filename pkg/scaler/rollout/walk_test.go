@@ -1,0 +1,282 @@
+// Random walks over events, people's edits, moves of the autoscaler, kills and time, with the invariants of holds.
+
+package rollout
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
+)
+
+var (
+	walks    = flag.Int("walks", 2000, "number of random walks")
+	walkSeed = flag.Uint64("walk-seed", 1, "seed of the first random walk")
+)
+
+// walker makes one walk, and keeps what the invariants need to know.
+type walker struct {
+	*bench
+	*rand.Rand
+	t     *testing.T
+	log   []string
+	edits map[string]*edit // the last edit of a number by a person, by workload and field
+	was   map[string]int32 // the number that must come back, by workload and field
+}
+
+// edit is a person's number, with the holds of that moment and their generations.
+type edit struct {
+	value int32
+	holds map[string]string // UID and generation, by name
+}
+
+func (w *walker) note(format string, args ...any) {
+	w.log = append(w.log, fmt.Sprintf("%s ", w.now.Format("15:04:05"))+fmt.Sprintf(format, args...))
+}
+
+func (w *walker) fail(format string, args ...any) {
+	w.t.Helper()
+	for _, line := range w.log {
+		w.t.Log(line)
+	}
+	for _, h := range w.holds {
+		w.t.Logf("%s %+v %+v", h.Name, h.Spec, h.Status)
+	}
+	w.t.Fatalf(format, args...)
+}
+
+// checkSet is called before the scaler sets a number: a person's number stays for as long as the holds of that moment last.
+func (w *walker) checkSet(work *memoryWorkload, field string, to int32) {
+	w.note("scaler sets %s %s to %d", work.name, field, to)
+	e := w.edits[work.name+" "+field]
+	if e == nil || to == e.value {
+		return
+	}
+	another, lasts := false, false
+	for name, h := range w.holds {
+		if h.HeldWorkload().Name != work.name || h.IsOver(w.now) {
+			continue
+		}
+		another = another || e.holds[name] != holdKey(h) // another hold, or the next window: it states its number anew
+		lasts = lasts || e.holds[name] == holdKey(h)
+	}
+	if another && (!lasts || to > e.value) {
+		return
+	}
+	w.fail("the person's %s %s %d is taken back to %d", work.name, field, e.value, to)
+}
+
+// holdKey tells a hold in one window from all others.
+func holdKey(h *hold.Object) string { return fmt.Sprint(h.UID, " ", h.Generation) }
+
+// checkOpen is called when a gate opens: all pods of the group must be there.
+func (w *walker) checkOpen(gate string) {
+	w.note("gate %s opens", gate)
+	for _, h := range w.holds {
+		if !slices.Contains(h.Spec.Gates, gate) || !h.Status.GateOpen {
+			continue
+		}
+		work := w.workloads[h.HeldWorkload().Name]
+		if h.Status.State == hold.Verified && work.ready < h.Spec.Replicas {
+			w.fail("gate %s opens with %d of %d pods of %s", gate, work.ready, h.Spec.Replicas, work.name)
+		}
+		if g := h.Spec.Group; g != nil {
+			members := 0
+			for _, m := range w.holds {
+				if m.Spec.Group != nil && m.Spec.Group.Name == g.Name && (m.Status.State == hold.Verified || m.Status.State == hold.Open) {
+					members++
+				}
+			}
+			if members < g.Size {
+				w.fail("gate %s opens with %d of %d workloads", gate, members, g.Size)
+			}
+		}
+	}
+}
+
+// checkGates is called after a whole pass: an open gate has a hold that keeps it, neither failed nor over.
+func (w *walker) checkGates() {
+	for gate, open := range w.gates.open {
+		ok := false
+		for _, h := range w.holds {
+			ok = ok || slices.Contains(h.Spec.Gates, gate) && h.Status.GateOpen && h.Status.State.IsActive() && !h.IsOver(w.now)
+		}
+		if open && !ok {
+			w.fail("gate %s is open, and no hold keeps it open", gate)
+		}
+	}
+}
+
+// edit makes a person's change of a number, other than the scaler's own numbers.
+func (w *walker) edit(work *memoryWorkload) {
+	value := int32(w.IntN(8) + 1)
+	field, now := fieldReplicas, work.replicas
+	if work.hpa != nil {
+		field, now = fieldMinReplicas, work.hpa.bounds.MinReplicas
+	}
+	e := &edit{value: value, holds: map[string]string{}}
+	recorded := false
+	for name, h := range w.holds {
+		if h.HeldWorkload().Name != work.name {
+			continue
+		}
+		if h.Status.State.IsActive() || !h.Status.RetryAt.IsZero() { // a hold that failed for good has no numbers to leave
+			e.holds[name] = holdKey(h)
+		}
+		if n := h.Status.Numbers; n != nil {
+			recorded = true
+			for _, c := range []hold.Change{n.MinReplicas, n.Replicas} {
+				if value == c.Set || c.From != nil && value == *c.From {
+					return // it cannot be told from the scaler's own
+				}
+			}
+		}
+		if h.Status.ObservedGeneration != h.Generation || h.Status.State == "" {
+			return // set before the hold began: the hold states its number anew
+		}
+	}
+	if value == now {
+		return
+	}
+	if !recorded {
+		e = nil // before the first hold began: the hold states its number anew
+	}
+	w.note("person sets %s %s to %d", work.name, field, value)
+	if work.hpa != nil {
+		work.setBounds(w.memoryCluster, hold.ReplicaBounds{MinReplicas: value, MaxReplicas: work.hpa.bounds.MaxReplicas})
+		work.follow(w.memoryCluster)
+	} else {
+		work.scale(w.memoryCluster, value)
+	}
+	w.edits[work.name+" "+field], w.was[work.name+" "+field] = e, value
+}
+
+// follow moves the replicas into the bounds, as an autoscaler does.
+func (w *memoryWorkload) follow(c *memoryCluster) {
+	if w.hpa != nil && w.hpa.active && w.replicas > 0 {
+		if to := min(max(w.replicas, w.hpa.bounds.MinReplicas), w.hpa.bounds.MaxReplicas); to != w.replicas {
+			w.scale(c, to)
+		}
+	}
+}
+
+// apply stores a random hold.
+func (w *walker) applyRandom() {
+	name := []string{"shop", "cart"}[w.IntN(2)]
+	h := hold.Hold{ID: fmt.Sprintf("hold-%d", w.IntN(3)), By: "walk", Replicas: int32(w.IntN(9) + 1), Lower: w.IntN(2) == 0, Notify: []string{"oncall"}}
+	if w.IntN(3) > 0 {
+		h.Until = w.now.Add(time.Duration(w.IntN(7200)) * time.Second)
+	}
+	if w.IntN(2) == 0 {
+		h.Verify = &verify.Spec{URL: "/"}
+	}
+	workloads := []string{name}
+	switch w.IntN(3) {
+	case 0:
+		h.Gates = []string{"a"}
+	case 1:
+		h.ID, h.Group, h.GroupSize, h.Gates = "both", "both", 2, []string{"b"}
+		workloads = []string{"shop", "cart"}
+	}
+	for _, name := range workloads {
+		_, err := w.engine.ApplyHold(w.t.Context(), memoryRef(name), h)
+		w.note("apply %s on %s: %d replicas, lower %v, until %s: %v", h.ID, name, h.Replicas, h.Lower, h.Until.Format("15:04:05"), err)
+	}
+}
+
+// step makes one random move.
+func (w *walker) step() {
+	work := w.workloads[[]string{"shop", "cart"}[w.IntN(2)]]
+	switch w.IntN(12) {
+	case 0, 1:
+		w.applyRandom()
+	case 2:
+		_, _ = w.engine.EndHolds(w.t.Context(), memoryRef(work.name), func(*hold.Object) bool { return w.IntN(2) == 0 })
+		w.note("release on %s", work.name)
+	case 3:
+		w.edit(work)
+	case 4:
+		if work.hpa != nil && work.hpa.active {
+			work.scale(w.memoryCluster, work.hpa.bounds.MinReplicas+int32(w.IntN(int(work.hpa.bounds.MaxReplicas-work.hpa.bounds.MinReplicas)+1)))
+			w.note("autoscaler sets %s to %d", work.name, work.replicas)
+		}
+	case 5, 6:
+		work.ready = work.replicas
+	case 7:
+		work.ready = int32(w.IntN(int(work.replicas) + 1))
+	case 8:
+		w.checker.passed = w.IntN(4) > 0
+		if work.hpa != nil {
+			work.hpa.active = w.IntN(3) > 0
+		}
+	case 9:
+		w.now = w.now.Add(time.Duration(w.IntN(900)) * time.Second)
+	case 10:
+		w.writesLeft, w.afterWrite = w.IntN(8)+1, w.IntN(2) == 0
+		w.note("a process that dies after %d writes", w.writesLeft)
+		_ = w.pass(w.t.Context())
+		w.restart()
+	}
+	work.follow(w.memoryCluster)
+	if w.IntN(2) == 0 {
+		if err := w.pass(w.t.Context()); err != nil {
+			w.fail("pass: %v", err)
+		}
+		w.checkGates()
+	}
+}
+
+// end releases everything, and checks that what was there is back, with nothing left and nothing untold.
+func (w *walker) end() {
+	for range 4 {
+		for _, name := range []string{"shop", "cart"} {
+			if _, err := w.engine.EndHolds(w.t.Context(), memoryRef(name), func(h *hold.Object) bool { return h.DeletionTimestamp == nil }); err != nil {
+				w.fail("release: %v", err)
+			}
+		}
+		if err := w.pass(w.t.Context()); err != nil {
+			w.fail("pass: %v", err)
+		}
+	}
+	w.checkGates()
+	if len(w.holds) > 0 {
+		w.fail("holds are left")
+	}
+	for _, work := range w.workloads {
+		field, now := fieldReplicas, work.replicas
+		if work.hpa != nil {
+			field, now = fieldMinReplicas, work.hpa.bounds.MinReplicas
+		}
+		if want := w.was[work.name+" "+field]; now != want {
+			w.fail("%s %s is %d; want %d back", work.name, field, now, want)
+		}
+		if work.owned || work.hpa != nil && work.hpa.owned {
+			w.fail("the scaler still owns numbers of %s", work.name)
+		}
+	}
+}
+
+// TestWalks asserts the invariants of holds in random walks: a gate is open only over the pods that were asked for, and shut after any
+// other end; a person's number stays for as long as the holds of that moment last; what was there comes back, the field manager too.
+func TestWalks(t *testing.T) {
+	t.Parallel()
+	for i := range *walks {
+		seed := *walkSeed + uint64(i)
+		w := &walker{bench: newBench(), Rand: rand.New(rand.NewPCG(seed, 0)), t: t, edits: map[string]*edit{}, was: map[string]int32{}}
+		w.note("seed %d", seed)
+		w.addWorkload("cart", 2, hold.ReplicaBounds{})
+		w.was["cart replicas"] = 2
+		w.addWorkload("shop", 3, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 12})
+		w.was["shop minReplicas"] = 2
+		w.onSet, w.gates.onOpen = w.checkSet, w.checkOpen
+		for range 40 {
+			w.step()
+		}
+		w.end()
+	}
+}
