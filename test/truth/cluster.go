@@ -185,6 +185,19 @@ func (c coreClient) Services(string) coreclient.ServiceInterface {
 	return serviceClient{cluster: c.cluster}
 }
 
+func (c coreClient) Events(string) coreclient.EventInterface { return eventClient{} }
+
+// eventClient accepts Events and drops them.
+type eventClient struct{ coreclient.EventInterface }
+
+func (eventClient) CreateWithEventNamespaceWithContext(_ context.Context, e *corev1.Event) (*corev1.Event, error) {
+	return e, nil
+}
+
+func (eventClient) PatchWithEventNamespaceWithContext(_ context.Context, e *corev1.Event, _ []byte) (*corev1.Event, error) {
+	return e, nil
+}
+
 type podClient struct {
 	coreclient.PodInterface
 	cluster *fakeCluster
