@@ -66,7 +66,7 @@ func TestAgreement(t *testing.T) {
 		"limit DesiredWithinRange", "limit TooFewReplicas", "limit TooManyReplicas", "limit ScaleUpLimit", "limit ScaleDownLimit",
 		"held", "rescaled", "gave up", "missing 0", "missing target", "unready 0", "paused",
 	} {
-		if run.seen[kind] == 0 {
+		if run.seen[kind] == 0 && (minor >= 37 || kind != "stage from zero") { // 1.36 wakes nothing at its default gates
 			t.Errorf("no decision is of the kind %q: the cases are too tame", kind)
 		}
 	}
