@@ -112,7 +112,7 @@ func sumContainerRequests(pod *corev1.Pod, name string, resource corev1.Resource
 			containers = append(containers, c)
 		}
 	}
-	sum, found := int64(0), false
+	sum := int64(0)
 	for _, c := range containers {
 		if name != "" && name != c.Name {
 			continue
@@ -121,9 +121,12 @@ func sumContainerRequests(pod *corev1.Pod, name string, resource corev1.Resource
 		if !ok {
 			return 0, fmt.Errorf("missing request for %s in container %s of Pod %s", resource, c.Name, pod.Name)
 		}
-		sum, found = sum+request.MilliValue(), true
+		if name != "" {
+			return request.MilliValue(), nil
+		}
+		sum += request.MilliValue()
 	}
-	if name != "" && !found {
+	if name != "" {
 		return 0, fmt.Errorf("container %s not found in Pod %s", name, pod.Name)
 	}
 	return sum, nil

@@ -6,12 +6,14 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	"k8s.io/apimachinery/pkg/api/equality"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
@@ -64,7 +66,7 @@ func TestAgreement(t *testing.T) {
 		"limit DesiredWithinRange", "limit TooFewReplicas", "limit TooManyReplicas", "limit ScaleUpLimit", "limit ScaleDownLimit",
 		"held", "rescaled", "gave up", "missing 0", "missing target", "unready 0", "paused",
 	} {
-		if run.seen[kind] == 0 {
+		if run.seen[kind] == 0 && (minor >= 37 || kind != "stage from zero") { // 1.36 wakes nothing at its default gates
 			t.Errorf("no decision is of the kind %q: the cases are too tame", kind)
 		}
 	}
@@ -162,12 +164,28 @@ func (run *agreementRun) note(in hpa.Input, d hpa.Decision) {
 	}
 }
 
+// requestError is an error about one pod's requests. The controller meets pods in a random order, and so names any of them.
+var requestError = regexp.MustCompile(`(missing request for|missing pod-level request for|container \S+ not found)[^"]* Pod p\d+`)
+
+// maskPodNames returns a status without the pod that an error about requests names.
+func maskPodNames(status autoscalingv2.HorizontalPodAutoscalerStatus) autoscalingv2.HorizontalPodAutoscalerStatus {
+	masked := *status.DeepCopy()
+	for i := range masked.Conditions {
+		masked.Conditions[i].Message = requestError.ReplaceAllString(masked.Conditions[i].Message, "requests")
+	}
+	return masked
+}
+
+// maskError returns an error's text without the pod that it names.
+func maskError(err error) string { return requestError.ReplaceAllString(err.Error(), "requests") }
+
 // describeDifference compares a decision with what the controller wrote; empty without a difference.
 func describeDifference(in hpa.Input, d hpa.Decision, rig *controllerRig, err error) string {
 	status := in.HPA.Status
 	if rig.wroteStatus != nil {
 		status = rig.wroteStatus.Status
 	}
+	d.Status, status = maskPodNames(d.Status), maskPodNames(status)
 	switch {
 	case !equality.Semantic.DeepEqual(d.Status, status):
 		return "status: - ours, + the controller's\n" + cmp.Diff(d.Status, status)
@@ -175,7 +193,7 @@ func describeDifference(in hpa.Input, d hpa.Decision, rig *controllerRig, err er
 		return "only one of the two rescales"
 	case d.Rescale && (d.Replicas != rig.scale.Spec.Replicas || len(rig.event) != 2 || d.Reason != rig.event[1]):
 		return "rescales to another number, or for another reason: " + cmp.Diff([]any{d.Replicas, d.Reason}, rig.event)
-	case (err == nil) != (d.Err == nil) || err != nil && !strings.HasSuffix(err.Error(), d.Err.Error()):
+	case (err == nil) != (d.Err == nil) || err != nil && !strings.HasSuffix(maskError(err), maskError(d.Err)):
 		return fmt.Sprintf("error: ours %v, the controller's %v", d.Err, err)
 	}
 	return ""

@@ -223,7 +223,7 @@ func (g caseGenerator) generateAnswer(spec autoscalingv2.MetricSpec, pods []*cor
 	}
 	answer.External = []int64{answer.Object}
 	if g.maybe(3) {
-		first := g.Int64N(answer.Object/2 + 1 + max(0, -answer.Object))
+		first := g.Int64N(max(1, answer.Object/2))
 		answer.External = []int64{first, answer.Object - first}
 	}
 	if g.maybe(40) {

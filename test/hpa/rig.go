@@ -75,7 +75,7 @@ func newControllerRig(s hpa.Settings) (rig *controllerRig, stop func()) {
 
 // turn lets the controller decide once.
 func (r *controllerRig) turn(in hpa.Input) error {
-	r.wroteScale, r.wroteStatus, r.event, r.asked, r.answers = false, nil, nil, 0, in.Answers
+	r.wroteScale, r.wroteStatus, r.event, r.asked, r.answers = false, nil, nil, 0, listAskedAnswers(in)
 	r.scale.Spec.Replicas, r.scale.Status.Replicas, r.scale.Status.Selector = in.SpecReplicas, in.StatusReplicas, "app=a"
 	_ = r.hpas.Replace([]any{in.HPA}, "")
 	pods := make([]any, len(in.Pods))
@@ -86,6 +86,26 @@ func (r *controllerRig) turn(in hpa.Input) error {
 	enqueueHPA(r.controller, in.HPA)
 	_, err := reconcileHPAKey(r.controller, context.Background(), in.HPA.Namespace+"/"+in.HPA.Name)
 	return err
+}
+
+// listAskedAnswers leaves out the answers of metrics with a wrong selector: the controller does not ask for them.
+func listAskedAnswers(in hpa.Input) []hpa.Answer {
+	var asked []hpa.Answer
+	for i, spec := range in.HPA.Spec.Metrics {
+		var selector *metav1.LabelSelector
+		switch {
+		case spec.Pods != nil:
+			selector = spec.Pods.Metric.Selector
+		case spec.Object != nil:
+			selector = spec.Object.Metric.Selector
+		case spec.External != nil:
+			selector = spec.External.Metric.Selector
+		}
+		if _, err := metav1.LabelSelectorAsSelector(selector); err == nil {
+			asked = append(asked, in.Answers[i])
+		}
+	}
+	return asked
 }
 
 // forget makes the controller forget an HPA with its history.
