@@ -13,7 +13,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/util/httpstream"
+	"k8s.io/apimachinery/pkg/util/httpstream" //nolint:staticcheck // the types of client-go's own dialer
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/transport/spdy"
@@ -39,8 +39,8 @@ func (r Reader) ReadCertificates(ctx context.Context, namespace, pod string, por
 	if err != nil {
 		return nil, fmt.Errorf("forward a port of pod %s: %w", pod, err)
 	}
-	defer connection.Close()
-	stop := context.AfterFunc(ctx, func() { connection.Close() })
+	defer func() { _ = connection.Close() }() // nothing was sent that could be lost
+	stop := context.AfterFunc(ctx, func() { _ = connection.Close() })
 	defer stop()
 	data, refusal, err := openForwardedStreams(connection, port)
 	if err != nil {
@@ -49,7 +49,7 @@ func (r Reader) ReadCertificates(ctx context.Context, namespace, pod string, por
 	// The doctor verifies the chain itself, against the caBundle of each APIService; nothing is sent over this connection.
 	client := tls.Client(forwardedConn{data}, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}) //nolint:gosec // see above
 	if err := client.HandshakeContext(ctx); err != nil {
-		connection.Close() // ends the read below
+		_ = connection.Close() // ends the read below
 		if reason, _ := io.ReadAll(refusal); len(reason) > 0 {
 			return nil, fmt.Errorf("connect to port %d of pod %s: %s", port, pod, reason)
 		}

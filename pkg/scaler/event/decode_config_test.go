@@ -212,7 +212,7 @@ func TestD20RewindCoversTheLongestHold(t *testing.T) {
 // TestS19Notes: SCRAM without TLS is worth a note, and PLAIN with TLS is not.
 func TestS19Notes(t *testing.T) {
 	t.Parallel()
-	for tls, want := range map[string]int{"": 1, "tls: {}, ": 0} {
+	for tls, want := range map[string]int{"": 1, "tls: {},": 0} {
 		c, faults := decodeEventsYAML("events: {kafka: {brokers: ['a:1'], topic: t, " + tls + "sasl: {mechanism: SCRAM-SHA-512, usernameFile: /u, passwordFile: /p}}, rules: [{name: a, namespace: n, type: A, workloads: [{workload: deploy/a, replicas: 1}]}]}")
 		if err := faults.Err(); err != nil || len(c.Notes()) != want {
 			t.Errorf("%q: %v, %q; want %d notes", tls, err, c.Notes(), want)

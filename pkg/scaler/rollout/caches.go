@@ -55,7 +55,7 @@ func (c *Caches) Start(ctx context.Context, namespaces []string, onChange func(h
 	for _, namespace := range namespaces {
 		if c.holds[namespace] == nil {
 			c.holds[namespace] = c.live.Holds.NewInformer(namespace)
-			c.runInformer(c.holds[namespace], func(object any) { c.wakeForHold(object) })
+			c.runInformer(c.holds[namespace], func(object any) { c.wakeForHold(object) }) //nolint:contextcheck // informers live as long as the caches, not as the call
 		}
 	}
 	return func() {
@@ -208,7 +208,7 @@ func (c *Caches) openNamespace(namespace string) *namespaceCaches {
 
 // ListAutoscalers implements Reader.
 func (c *Caches) ListAutoscalers(ctx context.Context, namespace string) ([]*autoscalingv2.HorizontalPodAutoscaler, error) {
-	n := c.openNamespace(namespace)
+	n := c.openNamespace(namespace) //nolint:contextcheck // informers live as long as the caches, not as the call
 	if n == nil || !n.autoscalers.HasSynced() {
 		return c.live.ListAutoscalers(ctx, namespace)
 	}
@@ -223,7 +223,7 @@ func (c *Caches) ListAutoscalers(ctx context.Context, namespace string) ([]*auto
 
 // ListPods implements Reader.
 func (c *Caches) ListPods(ctx context.Context, namespace, selector string) ([]corev1.Pod, error) {
-	n := c.openNamespace(namespace)
+	n := c.openNamespace(namespace) //nolint:contextcheck // informers live as long as the caches, not as the call
 	parsed, err := labels.Parse(selector)
 	if err != nil || n == nil || !n.pods.HasSynced() {
 		return c.live.ListPods(ctx, namespace, selector)
@@ -241,11 +241,11 @@ func (c *Caches) ListPods(ctx context.Context, namespace, selector string) ([]co
 func (c *Caches) GetScale(ctx context.Context, t hold.Workload) (*Scale, error) {
 	kind := t.GroupVersionKind()
 	mapping, err := c.live.Mapper.RESTMapping(kind.GroupKind(), kind.Version)
-	n := c.openNamespace(t.Namespace)
+	n := c.openNamespace(t.Namespace) //nolint:contextcheck // informers live as long as the caches, not as the call
 	if err != nil || n == nil {
 		return c.live.GetScale(ctx, t)
 	}
-	informer := c.openWorkloads(n, mapping.Resource, t)
+	informer := c.openWorkloads(n, mapping.Resource, t) //nolint:contextcheck // informers live as long as the caches, not as the call
 	if informer == nil || !informer.HasSynced() {
 		return c.live.GetScale(ctx, t)
 	}

@@ -90,10 +90,9 @@ func (o *Observed) planNumbers(n hold.Numbers, now time.Time) hold.Numbers {
 		n.Replicas = hold.Change{Was: found.Replicas, Set: found.Replicas}
 	}
 	var to hold.ReplicaBounds
-	switch a := o.Autoscaler; {
-	case a == nil:
+	if a := o.Autoscaler; a == nil {
 		n.Autoscaler, n.AutoscalerUID, n.MinReplicas, n.MaxReplicas = "", "", hold.Change{}, hold.Change{}
-	default:
+	} else {
 		if n.AutoscalerUID != a.UID {
 			n.Autoscaler, n.AutoscalerUID = a.Name, a.UID
 			n.MinReplicas = hold.Change{Was: a.Bounds.MinReplicas, Set: a.Bounds.MinReplicas}

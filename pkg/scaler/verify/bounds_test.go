@@ -71,7 +71,7 @@ func TestS15EveryVerificationEnds(t *testing.T) {
 		"many probes, each hanging":   {transportFunc(hangUntilCancelled), 10 * time.Second, 10 * time.Second, 1, 60},
 		"many probes, each just so":   {slow(29 * time.Second), 0, DefaultWithin, 100, 60},
 		"a pod that responds for ever": {transportFunc(func(r *http.Request) (*http.Response, error) {
-			return &http.Response{StatusCode: 200, Body: endlessBody{r.Context()}}, nil
+			return &http.Response{StatusCode: http.StatusOK, Body: endlessBody{r.Context()}}, nil
 		}), time.Minute, time.Minute, 1, 60},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -81,6 +81,8 @@ func decompressKafkaBatch(src []byte, codec kgo.CompressionCodecType) ([]byte, e
 		r = unzip
 	case kgo.CodecSnappy:
 		return decompressKafkaSnappy(src)
+	case kgo.CodecNone:
+		return src, nil
 	default:
 		return nil, fmt.Errorf("decompress: unknown codec %d", codec)
 	}
