@@ -34,7 +34,7 @@ func TestEndedPods(t *testing.T) {
 		newPod(t, namespace, name, nil, counters[name])
 	}
 	all := podsPath(namespace, requests, "", "")
-	// A young pod's value is off by the duration of its scrape, which counts on a busy machine: only the end of that matters here.
+	// On a busy machine a first sample may be dated late, and the first values are off (docs/correctness.md): only their end matters here.
 	eventually(t, 20*time.Second, func(ctx context.Context) error {
 		found, err := admin.values(ctx, all)
 		if err != nil {
