@@ -44,7 +44,7 @@ func withScalerCommandNotifier(ctx context.Context, names []string, do func(cont
 	go func() { sent <- queue.Run(sending) }()
 	err := do(ctx, queue)
 	cancel()
-	return errors.Join(err, <-sent)
+	return errors.Join(err, <-sent, queue.Undelivered())
 }
 
 // runScalerProgramComponents runs the components of one configuration until ctx ends. Every replica accepts events over HTTP and writes their holds to
@@ -52,12 +52,12 @@ func withScalerCommandNotifier(ctx context.Context, names []string, do func(cont
 func (s *componentReloader) runScalerProgramComponents(ctx context.Context, cfg *scalerconfig.Config) error {
 	registry := prometheus.NewRegistry()
 	s.health.setScalerProgramMetrics(registry)
-	queue := notify.NewQueue(cfg.NewSenders(), notify.QueueOptions{Registerer: registry})
+	s.queue.SetSenders(cfg.NewSenders())
 	live := s.liveCluster()
 	caches := rollout.NewCaches(live)
 	engine := rollout.New(rollout.Options{
-		Cluster: live, Reader: caches, Checker: verify.New(verify.Options{}), Notifier: queue, Metrics: rollout.NewMetrics(registry),
-		Gates:    action.New(s.dynamic, s.mapper, action.Options{Webhooks: cfg.WebhookURLs(), Gates: cfg.Gates()}),
+		Cluster: live, Reader: caches, Checker: verify.New(verify.Options{}), Notifier: s.queue, Metrics: rollout.NewMetrics(registry),
+		Gates:    action.New(s.dynamic, s.mapper, action.Options{Webhooks: cfg.WebhookURLs(), Gates: cfg.Gates(), Client: cfg.WebhookClient()}),
 		Identity: identifyScalerCommandCaller(), Owner: hold.OwnerOfLease(s.leaseNamespace, s.runCommand.leaseName),
 	})
 	control := controller.New(controller.Options{
@@ -65,14 +65,11 @@ func (s *componentReloader) runScalerProgramComponents(ctx context.Context, cfg 
 		HoldsBy: "scaler " + s.lead.leaseName, Metrics: controller.NewMetrics(registry),
 	})
 	ids := dedup.New(s.client.CoreV1().ConfigMaps(s.leaseNamespace), s.leaseName+"-events", dedup.Options{Registerer: registry})
-	events := event.NewHandler(cfg.Events.Rules, control, ids, event.Options{VerifySpecs: cfg.Verifications, Registerer: registry})
-	group, ctx := errgroup.WithContext(ctx)
-	posting, posted := context.WithCancel(context.WithoutCancel(ctx)) // the queue outlives the controller, which posts to it
-	group.Go(func() error { return queue.Run(posting) })
-	group.Go(func() error {
-		defer posted()
-		return s.lead.runWhileScalerProgramLeads(ctx, control.Run)
+	events := event.NewHandler(cfg.Events.Rules, control, ids, event.Options{
+		VerifySpecs: cfg.Verifications, Format: cfg.Events.Format, Times: ids, Registerer: registry,
 	})
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return s.lead.runWhileScalerProgramLeads(ctx, control.Run) })
 	if len(cfg.Events.Rules) > 0 {
 		s.runScalerProgramEventSources(ctx, group, cfg.Events, events, ids, registry)
 	}
@@ -88,13 +85,12 @@ func (s *componentReloader) runScalerProgramEventSources(ctx context.Context, gr
 		return events.Run(ctx)
 	})
 	if cfg.HTTP != nil {
-		over := httpevent.New(*cfg.HTTP, func(ctx context.Context, data []byte) error { return events.Handle(ctx, data, event.SourceHTTP) },
-			httpevent.Options{Registerer: reg})
+		over := httpevent.New(*cfg.HTTP, events.HandleMessage, httpevent.Options{Registerer: reg})
 		group.Go(func() error { return over.Run(ctx) })
 	}
 	if cfg.Kafka != nil {
-		topic := kafka.New(*cfg.Kafka, func(ctx context.Context, value []byte) error {
-			_, err := events.Accept(ctx, value, event.SourceKafka)
+		topic := kafka.New(*cfg.Kafka, func(ctx context.Context, m event.Message) error {
+			_, err := events.AcceptMessage(ctx, m)
 			return err
 		}, kafka.Options{Registerer: reg})
 		group.Go(func() error {

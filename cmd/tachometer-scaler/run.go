@@ -18,6 +18,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/filewatch"
 	"github.com/tachometer-metrics/tachometer/pkg/logging"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/config"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/notify"
 	"github.com/tachometer-metrics/tachometer/pkg/version"
 )
 
@@ -82,6 +83,9 @@ func (r *runCommand) runScalerRunCommand(ctx context.Context) error {
 	}
 	if r.checkOnly {
 		fmt.Fprintf(r.out, "%s: no faults\n", r.configFile)
+		for _, note := range cfg.Notes() {
+			fmt.Fprintf(r.out, "note: %s\n", note)
+		}
 		return nil
 	}
 	if err := logsapi.ValidateAndApply(r.logging, nil); err != nil {
@@ -106,11 +110,17 @@ func (r *runCommand) runScalerRunCommand(ctx context.Context) error {
 func (r *runCommand) serveScalerProgram(ctx context.Context, c *clusterConnection, cfg *config.Config) error {
 	lead := newScalerProgramLeadership(r.leaseNamespace + "/" + r.leaseName)
 	health := newScalerProgramHealthServer(lead)
-	reloader := &componentReloader{runCommand: r, clusterConnection: c, lead: lead, health: health}
+	queue := notify.NewQueue(nil, notify.QueueOptions{Registerer: health.registry})
+	reloader := &componentReloader{runCommand: r, clusterConnection: c, lead: lead, health: health, queue: queue}
 	group, ctx := errgroup.WithContext(ctx)
+	posting, posted := context.WithCancel(context.WithoutCancel(ctx)) // the queue outlives the components, which post to it
+	group.Go(func() error { return queue.Run(posting) })
 	group.Go(func() error { return health.serveScalerProgramHealth(ctx, r.healthAddress) })
 	group.Go(func() error { return lead.runScalerProgramElection(ctx, c, r.leaseNamespace, r.leaseName) })
-	group.Go(func() error { return reloader.runScalerProgramReloader(ctx, cfg) })
+	group.Go(func() error {
+		defer posted()
+		return reloader.runScalerProgramReloader(ctx, cfg)
+	})
 	return group.Wait()
 }
 
@@ -131,6 +141,7 @@ type componentReloader struct {
 	*clusterConnection
 	lead   *leadership
 	health *healthServer
+	queue  *notify.Queue // of the process: messages wait across changes of the configuration
 }
 
 // runScalerProgramReloader watches the configuration, and restarts the components for each valid one.

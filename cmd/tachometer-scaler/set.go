@@ -187,12 +187,12 @@ func (s *setCommand) postScalerCommandOutcome(queue *notify.Queue, t hold.Worklo
 	if len(s.notify) == 0 {
 		return nil
 	}
-	m := notify.Message{Time: time.Now(), Outcome: asked, Workload: t, Hold: h.ID, Reason: h.Reason, By: h.By, Why: f.lastHold.Status.Message, Report: f.lastReport}
+	m := notify.Message{Kind: notify.KindStarted, Time: time.Now(), Outcome: asked, Workload: t, Hold: h.ID, Reason: h.Reason, By: h.By, Why: f.lastHold.Status.Message, Report: f.lastReport}
 	switch {
 	case failure != nil:
-		m.Outcome, m.Why = fmt.Sprintf("failed: %d replicas", r.Replicas), failure.Error()
+		m.Kind, m.Outcome, m.Why = notify.KindRolledBack, fmt.Sprintf("failed: %d replicas", r.Replicas), failure.Error()
 	case s.wait:
-		m.Outcome = fmt.Sprintf("up: %d replicas", r.Replicas)
+		m.Kind, m.Outcome = notify.KindUp, fmt.Sprintf("up: %d replicas", r.Replicas)
 	}
 	return queue.Post(s.notify, m)
 }

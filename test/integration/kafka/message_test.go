@@ -21,7 +21,7 @@ func handle(t *testing.T, cfg event.KafkaConfig, accept kafka.MessageHandler, re
 	t.Helper()
 	got := make(chan event.Message, 1000)
 	cfg.Topic, cfg.Rewind = topic, time.Minute
-	consumer := kafka.NewConsumer(cfg, func(ctx context.Context, m event.Message) error {
+	consumer := kafka.New(cfg, func(ctx context.Context, m event.Message) error {
 		m.Data = bytes.Clone(m.Data)
 		got <- m
 		if accept == nil {

@@ -23,7 +23,7 @@ func runReceiver(t *testing.T, deliver MessageFunc, opts Options) string {
 		t.Fatal(err)
 	}
 	opts.Listener = l
-	r := NewReceiver(event.HTTPConfig{SecretFiles: []string{writeSecretFile(t, testSecret)}}, deliver, opts)
+	r := New(event.HTTPConfig{SecretFiles: []string{writeSecretFile(t, testSecret)}}, deliver, opts)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- r.Run(ctx) }()

@@ -38,12 +38,12 @@ func writeSecretFile(t *testing.T, content string) string {
 }
 
 // serveReceiver serves the endpoint with a real server.
-func serveReceiver(t *testing.T, handle DeliverFunc, opts Options, files ...string) *httptest.Server {
+func serveReceiver(t *testing.T, handle func(context.Context, []byte) error, opts Options, files ...string) *httptest.Server {
 	t.Helper()
 	if handle == nil {
 		handle = func(context.Context, []byte) error { return nil }
 	}
-	s := httptest.NewServer(New(event.HTTPConfig{SecretFiles: files}, handle, opts).Handler())
+	s := httptest.NewServer(New(event.HTTPConfig{SecretFiles: files}, func(ctx context.Context, m event.Message) error { return handle(ctx, m.Data) }, opts).Handler())
 	t.Cleanup(s.Close)
 	return s
 }
@@ -268,7 +268,7 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	r := New(event.HTTPConfig{SecretFiles: []string{writeSecretFile(t, testSecret)}}, func(ctx context.Context, _ []byte) error {
+	r := New(event.HTTPConfig{SecretFiles: []string{writeSecretFile(t, testSecret)}}, func(ctx context.Context, _ event.Message) error {
 		cancel()
 		return ctx.Err() // the context of the request, which continues
 	}, Options{Listener: l})
