@@ -65,7 +65,9 @@ func (s *componentReloader) runScalerProgramComponents(ctx context.Context, cfg 
 		HoldsBy: "scaler " + s.lead.leaseName, Metrics: controller.NewMetrics(registry),
 	})
 	ids := dedup.New(s.client.CoreV1().ConfigMaps(s.leaseNamespace), s.leaseName+"-events", dedup.Options{Registerer: registry})
-	events := event.NewHandler(cfg.Events.Rules, control, ids, event.Options{VerifySpecs: cfg.Verifications, Registerer: registry})
+	events := event.NewHandler(cfg.Events.Rules, control, ids, event.Options{
+		VerifySpecs: cfg.Verifications, Registerer: registry, Format: cfg.Events.Format, Times: ids,
+	})
 	group, ctx := errgroup.WithContext(ctx)
 	posting, posted := context.WithCancel(context.WithoutCancel(ctx)) // the queue outlives the controller, which posts to it
 	group.Go(func() error { return queue.Run(posting) })
@@ -88,13 +90,12 @@ func (s *componentReloader) runScalerProgramEventSources(ctx context.Context, gr
 		return events.Run(ctx)
 	})
 	if cfg.HTTP != nil {
-		over := httpevent.New(*cfg.HTTP, func(ctx context.Context, data []byte) error { return events.Handle(ctx, data, event.SourceHTTP) },
-			httpevent.Options{Registerer: reg})
+		over := httpevent.NewReceiver(*cfg.HTTP, events.HandleMessage, httpevent.Options{Registerer: reg})
 		group.Go(func() error { return over.Run(ctx) })
 	}
 	if cfg.Kafka != nil {
-		topic := kafka.New(*cfg.Kafka, func(ctx context.Context, value []byte) error {
-			_, err := events.Accept(ctx, value, event.SourceKafka)
+		topic := kafka.NewConsumer(*cfg.Kafka, func(ctx context.Context, m event.Message) error {
+			_, err := events.AcceptMessage(ctx, m)
 			return err
 		}, kafka.Options{Registerer: reg})
 		group.Go(func() error {
