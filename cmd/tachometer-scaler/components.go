@@ -44,7 +44,16 @@ func withScalerCommandNotifier(ctx context.Context, names []string, do func(cont
 	go func() { sent <- queue.Run(sending) }()
 	err := do(ctx, queue)
 	cancel()
-	return errors.Join(err, <-sent)
+	return joinUndeliveredScalerCommand(errors.Join(err, <-sent), queue.Undelivered())
+}
+
+// joinUndeliveredScalerCommand adds the messages that no receiver took to the error of a command. After a success the exit code says that
+// the change stays.
+func joinUndeliveredScalerCommand(err, undelivered error) error {
+	if err == nil && undelivered != nil {
+		return exitError{undelivered, exitUnfinished}
+	}
+	return errors.Join(err, undelivered)
 }
 
 // runScalerProgramComponents runs the components of one configuration until ctx ends. Every replica accepts events over HTTP and writes their holds to
@@ -57,7 +66,7 @@ func (s *componentReloader) runScalerProgramComponents(ctx context.Context, cfg 
 	caches := rollout.NewCaches(live)
 	engine := rollout.New(rollout.Options{
 		Cluster: live, Reader: caches, Checker: verify.New(verify.Options{}), Notifier: queue, Metrics: rollout.NewMetrics(registry),
-		Gates:    action.New(s.dynamic, s.mapper, action.Options{Webhooks: cfg.WebhookURLs(), Gates: cfg.Gates()}),
+		Gates:    action.New(s.dynamic, s.mapper, action.Options{Webhooks: cfg.WebhookURLs(), Client: cfg.WebhookClient(), Gates: cfg.Gates()}),
 		Identity: identifyScalerCommandCaller(), Owner: hold.OwnerOfLease(s.leaseNamespace, s.runCommand.leaseName),
 	})
 	control := controller.New(controller.Options{

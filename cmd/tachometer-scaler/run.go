@@ -82,6 +82,9 @@ func (r *runCommand) runScalerRunCommand(ctx context.Context) error {
 	}
 	if r.checkOnly {
 		fmt.Fprintf(r.out, "%s: no faults\n", r.configFile)
+		for _, note := range cfg.Notes() {
+			fmt.Fprintf(r.out, "note: %s\n", note)
+		}
 		return nil
 	}
 	if err := logsapi.ValidateAndApply(r.logging, nil); err != nil {
