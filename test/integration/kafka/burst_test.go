@@ -98,8 +98,8 @@ func TestBurstReachesTheSink(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			var all sync.WaitGroup
 			all.Go(func() { _ = h.Run(ctx) })
-			consumer := kafka.New(event.KafkaConfig{Brokers: c1.ListenAddrs(), Topic: topic, Rewind: time.Minute}, func(ctx context.Context, data []byte) error {
-				_, err := h.Accept(ctx, data, event.SourceKafka)
+			consumer := kafka.NewConsumer(event.KafkaConfig{Brokers: c1.ListenAddrs(), Topic: topic, Rewind: time.Minute}, func(ctx context.Context, m event.Message) error {
+				_, err := h.AcceptMessage(ctx, m)
 				return err
 			}, kafka.Options{})
 			begun := time.Now()

@@ -55,8 +55,8 @@ func read(t *testing.T, cfg event.KafkaConfig) *reader {
 	if cfg.Rewind == 0 {
 		cfg.Rewind = time.Minute
 	}
-	r.Consumer = kafka.New(cfg, func(_ context.Context, value []byte) error {
-		r.got <- string(value)
+	r.Consumer = kafka.NewConsumer(cfg, func(_ context.Context, m event.Message) error {
+		r.got <- string(m.Data)
 		return nil
 	}, kafka.Options{Registerer: r.registry})
 	ctx, cancel := context.WithCancel(context.Background())

@@ -33,9 +33,6 @@ import (
 // the memory. The consumer ignores its error; the handler records the outcome of the event.
 type MessageHandler func(ctx context.Context, m event.Message) error
 
-// RecordHandler is a MessageHandler of the value alone.
-type RecordHandler func(ctx context.Context, value []byte) error
-
 // Options are the optional settings of a Consumer.
 type Options struct {
 	// Registerer takes the metrics; nil: no metrics.
@@ -76,11 +73,6 @@ type Consumer struct {
 // NewConsumer returns a consumer. It opens no connection before Run.
 func NewConsumer(cfg event.KafkaConfig, handle MessageHandler, opts Options) *Consumer {
 	return &Consumer{cfg: cfg, handleMessage: handle, opts: opts, metrics: newMetrics(opts.Registerer)}
-}
-
-// New returns a consumer with a handler of record values. Events without an id or a time need NewConsumer.
-func New(cfg event.KafkaConfig, handle RecordHandler, opts Options) *Consumer {
-	return NewConsumer(cfg, func(ctx context.Context, m event.Message) error { return handle(ctx, m.Data) }, opts)
 }
 
 // Run reads until ctx ends, and then returns nil. It retries while brokers are down, reject the connection, or do not know the topic. It
