@@ -50,9 +50,6 @@ const Path = "/events"
 // MessageFunc delivers an event, with the errors of event.Handler.HandleMessage. Any other error becomes status 503.
 type MessageFunc func(ctx context.Context, m event.Message) error
 
-// DeliverFunc is a MessageFunc of the body alone.
-type DeliverFunc func(ctx context.Context, data []byte) error
-
 // Options are the optional settings of a Receiver.
 type Options struct {
 	// Registerer takes the metrics; nil: no metrics.
@@ -94,11 +91,6 @@ type Receiver struct {
 	connections  *connectionLimiter
 	metrics      *metrics
 	secretErrors retry.Throttle
-}
-
-// New returns a receiver that delivers bodies alone. Events without an id or a time need NewReceiver.
-func New(cfg event.HTTPConfig, deliver DeliverFunc, opts Options) *Receiver {
-	return NewReceiver(cfg, func(ctx context.Context, m event.Message) error { return deliver(ctx, m.Data) }, opts)
 }
 
 // NewReceiver returns a receiver. It does not listen before Run.
