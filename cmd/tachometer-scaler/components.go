@@ -44,7 +44,16 @@ func withScalerCommandNotifier(ctx context.Context, names []string, do func(cont
 	go func() { sent <- queue.Run(sending) }()
 	err := do(ctx, queue)
 	cancel()
-	return errors.Join(err, <-sent, queue.Undelivered())
+	return joinUndeliveredScalerCommand(errors.Join(err, <-sent), queue.Undelivered())
+}
+
+// joinUndeliveredScalerCommand adds the messages that no receiver took to the error of a command. After a success the exit code says that
+// the change stays.
+func joinUndeliveredScalerCommand(err, undelivered error) error {
+	if err == nil && undelivered != nil {
+		return exitError{undelivered, exitUnfinished}
+	}
+	return errors.Join(err, undelivered)
 }
 
 // runScalerProgramComponents runs the components of one configuration until ctx ends. Every replica accepts events over HTTP and writes their holds to
@@ -56,8 +65,8 @@ func (s *componentReloader) runScalerProgramComponents(ctx context.Context, cfg 
 	live := s.liveCluster()
 	caches := rollout.NewCaches(live)
 	engine := rollout.New(rollout.Options{
-		Cluster: live, Reader: caches, Checker: verify.New(verify.Options{}), Notifier: s.queue, Metrics: rollout.NewMetrics(registry),
-		Gates:    action.New(s.dynamic, s.mapper, action.Options{Webhooks: cfg.WebhookURLs(), Gates: cfg.Gates(), Client: cfg.WebhookClient()}),
+		Cluster: live, Reader: caches, Checker: verify.New(verify.Options{}), Notifier: queue, Metrics: rollout.NewMetrics(registry),
+		Gates:    action.New(s.dynamic, s.mapper, action.Options{Webhooks: cfg.WebhookURLs(), Client: cfg.WebhookClient(), Gates: cfg.Gates()}),
 		Identity: identifyScalerCommandCaller(), Owner: hold.OwnerOfLease(s.leaseNamespace, s.runCommand.leaseName),
 	})
 	control := controller.New(controller.Options{
@@ -66,7 +75,14 @@ func (s *componentReloader) runScalerProgramComponents(ctx context.Context, cfg 
 	})
 	ids := dedup.New(s.client.CoreV1().ConfigMaps(s.leaseNamespace), s.leaseName+"-events", dedup.Options{Registerer: registry})
 	events := event.NewHandler(cfg.Events.Rules, control, ids, event.Options{
-		VerifySpecs: cfg.Verifications, Format: cfg.Events.Format, Times: ids, Registerer: registry,
+		VerifySpecs: cfg.Verifications, Registerer: registry, Format: cfg.Events.Format, Times: ids,
+	})
+	group, ctx := errgroup.WithContext(ctx)
+	posting, posted := context.WithCancel(context.WithoutCancel(ctx)) // the queue outlives the controller, which posts to it
+	group.Go(func() error { return queue.Run(posting) })
+	group.Go(func() error {
+		defer posted()
+		return s.lead.runWhileScalerProgramLeads(ctx, control.Run)
 	})
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.lead.runWhileScalerProgramLeads(ctx, control.Run) })
@@ -85,11 +101,11 @@ func (s *componentReloader) runScalerProgramEventSources(ctx context.Context, gr
 		return events.Run(ctx)
 	})
 	if cfg.HTTP != nil {
-		over := httpevent.New(*cfg.HTTP, events.HandleMessage, httpevent.Options{Registerer: reg})
+		over := httpevent.NewReceiver(*cfg.HTTP, events.HandleMessage, httpevent.Options{Registerer: reg})
 		group.Go(func() error { return over.Run(ctx) })
 	}
 	if cfg.Kafka != nil {
-		topic := kafka.New(*cfg.Kafka, func(ctx context.Context, m event.Message) error {
+		topic := kafka.NewConsumer(*cfg.Kafka, func(ctx context.Context, m event.Message) error {
 			_, err := events.AcceptMessage(ctx, m)
 			return err
 		}, kafka.Options{Registerer: reg})

@@ -120,7 +120,7 @@ func (h *healthServer) serveScalerProgramHealth(ctx context.Context, address str
 		return fmt.Errorf("listen for probes: %w", err)
 	}
 	server := &http.Server{
-		Handler: h.newScalerProgramHealthHandler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second,
+		Handler: h.newScalerProgramHealthHandler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second,
 		IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
 	}
 	defer context.AfterFunc(ctx, func() { _ = server.Close() })()

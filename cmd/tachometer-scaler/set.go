@@ -58,7 +58,7 @@ func (s *setCommand) addScalerSetFlags(f *pflag.FlagSet) {
 	f.StringVar(&s.reason, "reason", "", "`name` of the hold; a second hold of this name replaces it, all other holds stay; empty: your user name")
 	f.BoolVar(&s.wait, "wait", false, "wait until all new pods are ready and verified, and roll back on a failure")
 	f.BoolVar(&s.dryRun, "dry-run", false, "print the changes without making them")
-	f.StringArrayVar(&s.notify, "notify", nil, "`notifier` of the outcome: slack:FILE or webhook:FILE with the URL in the file; can be repeated")
+	f.StringArrayVar(&s.notify, "notify", nil, "`notifier` of the outcome: slack:FILE, teams:FILE, alertmanager:FILE or webhook:FILE with the URL in the file, or pagerduty:FILE with the routing key; can be repeated")
 	s.verification.addScalerVerifyFlags(f)
 }
 
@@ -190,9 +190,11 @@ func (s *setCommand) postScalerCommandOutcome(queue *notify.Queue, t hold.Worklo
 	m := notify.Message{Kind: notify.KindStarted, Time: time.Now(), Outcome: asked, Workload: t, Hold: h.ID, Reason: h.Reason, By: h.By, Why: f.lastHold.Status.Message, Report: f.lastReport}
 	switch {
 	case failure != nil:
-		m.Kind, m.Outcome, m.Why = notify.KindRolledBack, fmt.Sprintf("failed: %d replicas", r.Replicas), failure.Error()
+		m.Kind, m.Why = notify.KindRolledBack, failure.Error()
+		m.Outcome = fmt.Sprintf("failed: %d replicas", r.Replicas)
 	case s.wait:
-		m.Kind, m.Outcome = notify.KindUp, fmt.Sprintf("up: %d replicas", r.Replicas)
+		m.Kind = notify.KindUp
+		m.Outcome = fmt.Sprintf("up: %d replicas", r.Replicas)
 	}
 	return queue.Post(s.notify, m)
 }

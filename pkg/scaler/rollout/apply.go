@@ -117,18 +117,19 @@ func (p *pass) moveHoldGate(ctx context.Context, s Step) error {
 	return p.writeHoldStatus(ctx, s)
 }
 
-// messageKinds are the kinds of messages by the names of outcomes in Status.Told.
-var messageKinds = map[string]notify.Kind{
-	string(hold.RolledBack): notify.KindRolledBack, reasonYielded: notify.KindYielded,
-	string(hold.Open): notify.KindUp, string(hold.Released): notify.KindEnded,
+// notificationKinds are the kinds of messages about the outcomes, by their names in Status.Told.
+var notificationKinds = map[string]notify.Kind{
+	string(hold.Open): notify.KindUp, reasonYielded: notify.KindYielded, string(hold.RolledBack): notify.KindRolledBack,
+	string(hold.Released): notify.KindEnded,
 }
 
 // postOutcome posts the outcome of a hold to its notifiers.
 func (p *pass) postOutcome(ctx context.Context, s Step) {
 	h := &p.observed.Holds[s.Hold]
-	kind := messageKinds[s.Status.Told[len(s.Status.Told)-1]]
+	kind := notificationKinds[s.Status.Told[len(s.Status.Told)-1]]
 	m := notify.Message{
-		Key: fmt.Sprintf("%s/%s/%d", h.UID, kind, h.Status.Since.Unix()), Kind: kind, Time: p.now, Outcome: s.Outcome, Workload: p.workload, Hold: h.HoldID(), Reason: h.Spec.Reason, By: h.Spec.By, Why: h.Status.Message,
+		Key: fmt.Sprintf("%s/%s/%d", h.UID, kind, h.Status.Entered.Unix()), Kind: kind,
+		Time: p.now, Outcome: s.Outcome, Workload: p.workload, Hold: h.HoldID(), Reason: h.Spec.Reason, By: h.Spec.By, Why: h.Status.Message,
 	}
 	if v, ok := p.observed.Verdicts[h.UID]; ok && v.Since.Equal(h.Status.Since.Time) {
 		m.Report = v.Report

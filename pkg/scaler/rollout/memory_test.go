@@ -307,11 +307,11 @@ func (g *memoryGates) Shut(_ context.Context, _, gate string) error {
 	return nil
 }
 
-// memoryNotifier remembers outcomes by hold.
+// memoryNotifier remembers kinds and outcomes by hold.
 type memoryNotifier struct{ told map[string][]string }
 
 func (n *memoryNotifier) Post(_ []string, m notify.Message) error {
-	n.told[m.Workload.Name+" "+m.Hold] = append(n.told[m.Workload.Name+" "+m.Hold], m.Outcome)
+	n.told[m.Workload.Name+" "+m.Hold] = append(n.told[m.Workload.Name+" "+m.Hold], string(m.Kind)+": "+m.Outcome)
 	return nil
 }
 

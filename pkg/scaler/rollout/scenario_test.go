@@ -250,7 +250,7 @@ func TestD12ToldByTheNext(t *testing.T) {
 		b.restart()
 		b.mustPass(t)
 		b.mustPass(t)
-		if told := b.notifier.told["shop event/sale"]; len(told) == 0 || !strings.Contains(told[0], "rolled back") {
+		if told := b.notifier.told["shop event/sale"]; len(told) == 0 || !strings.HasPrefix(told[0], "RolledBack: ") {
 			t.Fatalf("died at write %d, told %q", writes, told)
 		}
 	}

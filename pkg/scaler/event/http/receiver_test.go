@@ -38,12 +38,12 @@ func writeSecretFile(t *testing.T, content string) string {
 }
 
 // serveReceiver serves the endpoint with a real server.
-func serveReceiver(t *testing.T, handle func(context.Context, []byte) error, opts Options, files ...string) *httptest.Server {
+func serveReceiver(t *testing.T, handle MessageFunc, opts Options, files ...string) *httptest.Server {
 	t.Helper()
 	if handle == nil {
-		handle = func(context.Context, []byte) error { return nil }
+		handle = func(context.Context, event.Message) error { return nil }
 	}
-	s := httptest.NewServer(New(event.HTTPConfig{SecretFiles: files}, func(ctx context.Context, m event.Message) error { return handle(ctx, m.Data) }, opts).Handler())
+	s := httptest.NewServer(NewReceiver(event.HTTPConfig{SecretFiles: files}, handle, opts).Handler())
 	t.Cleanup(s.Close)
 	return s
 }
@@ -93,7 +93,8 @@ func TestSign(t *testing.T) {
 
 func TestWhoMaySend(t *testing.T) {
 	t.Parallel()
-	s := serveReceiver(t, func(_ context.Context, data []byte) error {
+	s := serveReceiver(t, func(_ context.Context, m event.Message) error {
+		data := m.Data
 		if string(data) != testBody {
 			t.Errorf("handled %q", data)
 		}
@@ -160,7 +161,7 @@ func TestAnswers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := serveReceiver(t, func(context.Context, []byte) error { return c.err }, Options{}, writeSecretFile(t, testSecret))
+			s := serveReceiver(t, func(context.Context, event.Message) error { return c.err }, Options{}, writeSecretFile(t, testSecret))
 			res, a := sendEventRequest(t, s, newSignedRequest(t, s.URL, testSecret, testBody, time.Now()))
 			if res.StatusCode != c.want || a.Outcome != c.outcome {
 				t.Errorf("%s %+v; want %d and outcome %q", res.Status, a, c.want, c.outcome)
@@ -175,7 +176,7 @@ func TestAnswers(t *testing.T) {
 // An undelivered event gets a response before the sender gives up.
 func TestPatience(t *testing.T) {
 	t.Parallel()
-	s := serveReceiver(t, func(ctx context.Context, _ []byte) error { <-ctx.Done(); return ctx.Err() }, Options{DeliveryTimeout: 50 * time.Millisecond}, writeSecretFile(t, testSecret))
+	s := serveReceiver(t, func(ctx context.Context, _ event.Message) error { <-ctx.Done(); return ctx.Err() }, Options{DeliveryTimeout: 50 * time.Millisecond}, writeSecretFile(t, testSecret))
 	if res, _ := sendEventRequest(t, s, newSignedRequest(t, s.URL, testSecret, testBody, time.Now())); res.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("%s; want 503", res.Status)
 	}
@@ -219,7 +220,7 @@ func TestOtherRequests(t *testing.T) {
 func TestTooManyRequests(t *testing.T) {
 	t.Parallel()
 	entered, leave := make(chan struct{}), make(chan struct{})
-	s := serveReceiver(t, func(context.Context, []byte) error { entered <- struct{}{}; <-leave; return nil }, Options{MaxConcurrent: 1}, writeSecretFile(t, testSecret))
+	s := serveReceiver(t, func(context.Context, event.Message) error { entered <- struct{}{}; <-leave; return nil }, Options{MaxConcurrent: 1}, writeSecretFile(t, testSecret))
 	first := newSignedRequest(t, s.URL, testSecret, testBody, time.Now())
 	ended := make(chan int, 1)
 	go func() {
@@ -268,7 +269,7 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	r := New(event.HTTPConfig{SecretFiles: []string{writeSecretFile(t, testSecret)}}, func(ctx context.Context, _ event.Message) error {
+	r := NewReceiver(event.HTTPConfig{SecretFiles: []string{writeSecretFile(t, testSecret)}}, func(ctx context.Context, _ event.Message) error {
 		cancel()
 		return ctx.Err() // the context of the request, which continues
 	}, Options{Listener: l})
@@ -287,7 +288,7 @@ func TestRun(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
-	if err := New(event.HTTPConfig{Address: "256.0.0.1:0"}, nil, Options{}).Run(t.Context()); err == nil {
+	if err := NewReceiver(event.HTTPConfig{Address: "256.0.0.1:0"}, nil, Options{}).Run(t.Context()); err == nil {
 		t.Error("an address that does not exist is listened to")
 	}
 }
