@@ -65,7 +65,7 @@ func (s *componentReloader) runScalerProgramComponents(ctx context.Context, cfg 
 	live := s.liveCluster()
 	caches := rollout.NewCaches(live)
 	engine := rollout.New(rollout.Options{
-		Cluster: live, Reader: caches, Checker: verify.New(verify.Options{}), Notifier: queue, Metrics: rollout.NewMetrics(registry),
+		Cluster: live, Reader: caches, Checker: verify.New(verify.Options{}), Notifier: s.queue, Metrics: rollout.NewMetrics(registry),
 		Gates:    action.New(s.dynamic, s.mapper, action.Options{Webhooks: cfg.WebhookURLs(), Client: cfg.WebhookClient(), Gates: cfg.Gates()}),
 		Identity: identifyScalerCommandCaller(), Owner: hold.OwnerOfLease(s.leaseNamespace, s.runCommand.leaseName),
 	})
@@ -76,13 +76,6 @@ func (s *componentReloader) runScalerProgramComponents(ctx context.Context, cfg 
 	ids := dedup.New(s.client.CoreV1().ConfigMaps(s.leaseNamespace), s.leaseName+"-events", dedup.Options{Registerer: registry})
 	events := event.NewHandler(cfg.Events.Rules, control, ids, event.Options{
 		VerifySpecs: cfg.Verifications, Registerer: registry, Format: cfg.Events.Format, Times: ids,
-	})
-	group, ctx := errgroup.WithContext(ctx)
-	posting, posted := context.WithCancel(context.WithoutCancel(ctx)) // the queue outlives the controller, which posts to it
-	group.Go(func() error { return queue.Run(posting) })
-	group.Go(func() error {
-		defer posted()
-		return s.lead.runWhileScalerProgramLeads(ctx, control.Run)
 	})
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.lead.runWhileScalerProgramLeads(ctx, control.Run) })
@@ -101,11 +94,11 @@ func (s *componentReloader) runScalerProgramEventSources(ctx context.Context, gr
 		return events.Run(ctx)
 	})
 	if cfg.HTTP != nil {
-		over := httpevent.NewReceiver(*cfg.HTTP, events.HandleMessage, httpevent.Options{Registerer: reg})
+		over := httpevent.New(*cfg.HTTP, events.HandleMessage, httpevent.Options{Registerer: reg})
 		group.Go(func() error { return over.Run(ctx) })
 	}
 	if cfg.Kafka != nil {
-		topic := kafka.NewConsumer(*cfg.Kafka, func(ctx context.Context, m event.Message) error {
+		topic := kafka.New(*cfg.Kafka, func(ctx context.Context, m event.Message) error {
 			_, err := events.AcceptMessage(ctx, m)
 			return err
 		}, kafka.Options{Registerer: reg})

@@ -93,8 +93,8 @@ func TestMetricsDocumented(t *testing.T) {
 	notify.NewQueue(nil, notify.QueueOptions{Registerer: reg})
 	ids := dedup.New(nil, "ids", dedup.Options{Registerer: reg})
 	event.NewHandler(nil, controller.New(controller.Options{}), ids, event.Options{Registerer: reg})
-	kafka.NewConsumer(event.KafkaConfig{}, nil, kafka.Options{Registerer: reg})
-	httpevent.NewReceiver(event.HTTPConfig{}, nil, httpevent.Options{Registerer: reg})
+	kafka.New(event.KafkaConfig{}, nil, kafka.Options{Registerer: reg})
+	httpevent.New(event.HTTPConfig{}, nil, httpevent.Options{Registerer: reg})
 	document, err := os.ReadFile("../../docs/scaler.md")
 	if err != nil {
 		t.Fatal(err)

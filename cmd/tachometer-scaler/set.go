@@ -190,7 +190,10 @@ func (s *setCommand) postScalerCommandOutcome(queue *notify.Queue, t hold.Worklo
 	m := notify.Message{Kind: notify.KindStarted, Time: time.Now(), Outcome: asked, Workload: t, Hold: h.ID, Reason: h.Reason, By: h.By, Why: f.lastHold.Status.Message, Report: f.lastReport}
 	switch {
 	case failure != nil:
-		m.Kind, m.Why = notify.KindRolledBack, failure.Error()
+		m.Why = failure.Error()
+		if unfinished := (exitError{}); !errors.As(failure, &unfinished) || unfinished.code != exitUnfinished {
+			m.Kind = notify.KindRolledBack // else the hold may go on
+		}
 		m.Outcome = fmt.Sprintf("failed: %d replicas", r.Replicas)
 	case s.wait:
 		m.Kind = notify.KindUp

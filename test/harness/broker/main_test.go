@@ -38,7 +38,7 @@ func TestServeAndSend(t *testing.T) {
 		reading, stop := context.WithCancel(ctx)
 		read := make(chan error, 1)
 		go func() {
-			read <- kafka.NewConsumer(event.KafkaConfig{Brokers: []string{address}, Topic: "t", Rewind: time.Minute}, func(_ context.Context, m event.Message) error {
+			read <- kafka.New(event.KafkaConfig{Brokers: []string{address}, Topic: "t", Rewind: time.Minute}, func(_ context.Context, m event.Message) error {
 				got <- string(m.Data)
 				return nil
 			}, kafka.Options{}).Run(reading)

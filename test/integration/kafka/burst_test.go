@@ -98,7 +98,7 @@ func TestBurstReachesTheSink(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			var all sync.WaitGroup
 			all.Go(func() { _ = h.Run(ctx) })
-			consumer := kafka.NewConsumer(event.KafkaConfig{Brokers: c1.ListenAddrs(), Topic: topic, Rewind: time.Minute}, func(ctx context.Context, m event.Message) error {
+			consumer := kafka.New(event.KafkaConfig{Brokers: c1.ListenAddrs(), Topic: topic, Rewind: time.Minute}, func(ctx context.Context, m event.Message) error {
 				_, err := h.AcceptMessage(ctx, m)
 				return err
 			}, kafka.Options{})

@@ -55,7 +55,7 @@ func read(t *testing.T, cfg event.KafkaConfig) *reader {
 	if cfg.Rewind == 0 {
 		cfg.Rewind = time.Minute
 	}
-	r.Consumer = kafka.NewConsumer(cfg, func(_ context.Context, m event.Message) error {
+	r.Consumer = kafka.New(cfg, func(_ context.Context, m event.Message) error {
 		r.got <- string(m.Data)
 		return nil
 	}, kafka.Options{Registerer: r.registry})

@@ -93,8 +93,8 @@ type Receiver struct {
 	secretErrors retry.Throttle
 }
 
-// NewReceiver returns a receiver. It does not listen before Run.
-func NewReceiver(cfg event.HTTPConfig, deliver MessageFunc, opts Options) *Receiver {
+// New returns a receiver. It does not listen before Run.
+func New(cfg event.HTTPConfig, deliver MessageFunc, opts Options) *Receiver {
 	if opts.MaxConcurrent == 0 {
 		opts.MaxConcurrent = DefaultMaxConcurrent
 	}

@@ -43,7 +43,7 @@ func serveReceiver(t *testing.T, handle MessageFunc, opts Options, files ...stri
 	if handle == nil {
 		handle = func(context.Context, event.Message) error { return nil }
 	}
-	s := httptest.NewServer(NewReceiver(event.HTTPConfig{SecretFiles: files}, handle, opts).Handler())
+	s := httptest.NewServer(New(event.HTTPConfig{SecretFiles: files}, handle, opts).Handler())
 	t.Cleanup(s.Close)
 	return s
 }
@@ -269,7 +269,7 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	r := NewReceiver(event.HTTPConfig{SecretFiles: []string{writeSecretFile(t, testSecret)}}, func(ctx context.Context, _ event.Message) error {
+	r := New(event.HTTPConfig{SecretFiles: []string{writeSecretFile(t, testSecret)}}, func(ctx context.Context, _ event.Message) error {
 		cancel()
 		return ctx.Err() // the context of the request, which continues
 	}, Options{Listener: l})
@@ -288,7 +288,7 @@ func TestRun(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
-	if err := NewReceiver(event.HTTPConfig{Address: "256.0.0.1:0"}, nil, Options{}).Run(t.Context()); err == nil {
+	if err := New(event.HTTPConfig{Address: "256.0.0.1:0"}, nil, Options{}).Run(t.Context()); err == nil {
 		t.Error("an address that does not exist is listened to")
 	}
 }
