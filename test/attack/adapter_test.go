@@ -39,8 +39,16 @@ var (
 	cgroupFolder   = flag.String("attack.cgroup", "", "cgroup folder with the memory controller, in which the tests may make folders")
 )
 
+// pause waits for a time of a real process, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
 func TestMain(m *testing.M) {
-	os.Exit(runAttacks(m))
+	os.Exit(runAttacks(m)) //nolint:forbidigo // TestMain has no other way to return the code
 }
 
 func runAttacks(m *testing.M) int {
@@ -182,7 +190,7 @@ func (a *attackedAdapter) awaitGoodReads() {
 		}
 		return err
 	}
-	for end := time.Now().Add(time.Minute); ; time.Sleep(200 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; pause(ctx, 200*time.Millisecond) {
 		err := read()
 		if err == nil {
 			break
@@ -211,7 +219,7 @@ func (a *attackedAdapter) awaitGoodReads() {
 			} else {
 				a.goods.Add(1)
 			}
-			time.Sleep(250 * time.Millisecond)
+			pause(ctx, 250*time.Millisecond)
 		}
 	}()
 	a.Cleanup(func() { cancel(); <-stopped })

@@ -42,7 +42,7 @@ func TestHPABomb(t *testing.T) {
 	c := newFakeCluster(t, http.HandlerFunc(evilPage))
 	c.addAutoscaler("evil", "evil", numberedNames(7000)...)
 	a := startAdapter(t, c)
-	time.Sleep(5 * time.Second)
+	pause(t.Context(), 5*time.Second)
 	code, body, err := a.get(t.Context(), hpaController, podsPath("evil", "some_metric_of_mine_006999", "app=evil"))
 	if err != nil || code == http.StatusOK || !strings.Contains(body, "6950 metrics of HorizontalPodAutoscaler evil/evil are not served") {
 		t.Errorf("read of a rejected metric: %d %.300s %v", code, body, err)
@@ -106,9 +106,9 @@ func TestObjects(t *testing.T) {
 		t.Errorf("%d lookups for %d reads in %v, want at most %d", lookups, done, took, bound)
 	}
 	t.Logf("%d reads, %d lookups in %v", done, lookups, took)
-	time.Sleep(6 * time.Second) // lookups that were under way
+	pause(t.Context(), 6*time.Second) // lookups that were under way
 	before = c.scales.Load()
-	time.Sleep(8 * time.Second)
+	pause(t.Context(), 8*time.Second)
 	if after := c.scales.Load() - before; after != 0 {
 		t.Errorf("%d lookups in 8 s after the reads, want none", after)
 	}

@@ -28,7 +28,7 @@ const (
 	doorRate    = 50 // reads of the HPA a second: as of 750 HPAs with a metric each
 )
 
-var doorSeconds = flag.Duration("doors.time", doorTime, "time of each attack")
+var attackTime = flag.Duration("doors.time", doorTime, "time of each attack")
 
 // doorAttacks are what callers without the HPA's rights do, by the number of their requests a second (0: as many as there are answers).
 var doorAttacks = []struct {
@@ -51,17 +51,17 @@ func TestDoors(t *testing.T) {
 	}
 	w := startDoorWorld(t)
 	hpa := w.awaitDoorValues(t)
-	quiet := w.readDoors(t, hpa, *doorSeconds)
+	quiet := w.readDoors(t, hpa, *attackTime)
 	t.Logf("quiet: %s, %d MiB, in a cgroup of %d MiB: %t", quiet, w.readDoorPeak(t), doorMemoryLimit>>20, w.limited)
 	for _, attack := range doorAttacks {
 		var floods []*doorFlood
 		for kind, rate := range attack.callers {
 			floods = append(floods, w.startDoorFlood(t, kind, rate))
 		}
-		time.Sleep(500 * time.Millisecond)
+		pause(t.Context(), 500*time.Millisecond)
 		before := w.reviews.Load()
-		got := w.readDoors(t, hpa, *doorSeconds)
-		reviews := float64(w.reviews.Load()-before) / doorSeconds.Seconds()
+		got := w.readDoors(t, hpa, *attackTime)
+		reviews := float64(w.reviews.Load()-before) / attackTime.Seconds()
 		var answers []string
 		for _, f := range floods {
 			answers = append(answers, f.end(t))
@@ -289,7 +289,7 @@ func (f *doorFlooder) work(ctx context.Context, client *http.Client, host int) {
 	}
 	for due := time.Now(); ctx.Err() == nil; due = due.Add(gap) {
 		if wait := time.Until(due); wait > 0 {
-			time.Sleep(wait)
+			pause(ctx, wait)
 		}
 		n := f.sent.Add(1)
 		f.send(ctx, client, host, n)

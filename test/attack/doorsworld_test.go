@@ -333,7 +333,7 @@ func (w *doorWorld) newDoorKube(authority, page string) http.Handler {
 	mux.HandleFunc("GET /api/v1/namespaces/kube-system/configmaps/{name}", func(w http.ResponseWriter, _ *http.Request) { answerDoor(w, http.StatusOK, config) })
 	mux.HandleFunc("POST /apis/authentication.k8s.io/v1/tokenreviews", func(rw http.ResponseWriter, r *http.Request) {
 		w.reviews.Add(1)
-		time.Sleep(5 * time.Millisecond)
+		pause(r.Context(), 5*time.Millisecond)
 		var review authentication.TokenReview
 		_ = json.NewDecoder(r.Body).Decode(&review)
 		review.Status = authentication.TokenReviewStatus{
@@ -343,7 +343,7 @@ func (w *doorWorld) newDoorKube(authority, page string) http.Handler {
 	})
 	mux.HandleFunc("POST /apis/authorization.k8s.io/v1/subjectaccessreviews", func(rw http.ResponseWriter, r *http.Request) {
 		w.reviews.Add(1)
-		time.Sleep(5 * time.Millisecond)
+		pause(r.Context(), 5*time.Millisecond)
 		var review authorization.SubjectAccessReview
 		_ = json.NewDecoder(r.Body).Decode(&review)
 		user := review.Spec.User
