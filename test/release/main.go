@@ -40,8 +40,9 @@ type release struct {
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, os.Args[1:]); err != nil {
+	err := run(ctx, os.Args[1:])
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "release:", err)
 		os.Exit(1)
 	}
@@ -133,7 +134,7 @@ func (r *release) buildBinaries(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(work)
+	defer func() { _ = os.RemoveAll(work) }() // a temporary folder
 	const flags = "-s -w -X github.com/tachometer-metrics/tachometer/pkg/version.stamped="
 	for _, program := range r.existingPrograms() {
 		for _, s := range r.systems {
