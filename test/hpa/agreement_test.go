@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 	klog.SetOutput(io.Discard)
 	utilruntime.ErrorHandlers = nil
 	flag.Parse()
-	os.Exit(m.Run())
+	os.Exit(m.Run()) //nolint:forbidigo // TestMain has no other way to return the code
 }
 
 // findKubernetesMinor returns the minor version of the k8s.io/kubernetes in this test: 1.37 brought the gate HPAGeneration.
@@ -101,7 +101,8 @@ func (run *agreementRun) compareHPA(t *testing.T, g caseGenerator, s hpa.Setting
 	in := hpa.Input{HPA: g.generateHPA(s), SpecReplicas: g.Int32N(12)}
 	defer func() { rig.forget(in.HPA) }()
 	for range 1 + g.IntN(20) {
-		time.Sleep(time.Duration(g.IntN(pick(g, 2, 20, 400))) * time.Second / time.Duration(pick(g, 1, 1, 3)))
+		turn := time.Duration(g.IntN(pick(g, 2, 20, 400))) * time.Second / time.Duration(pick(g, 1, 1, 3))
+		time.Sleep(turn) //nolint:forbidigo // in a synctest bubble
 		in.Now = time.Now()
 		g.moveOn(&in)
 		d := hpa.Decide(in, s)

@@ -30,7 +30,7 @@ import (
 )
 
 //go:linkname reconcileHPAKey k8s.io/kubernetes/pkg/controller/podautoscaler.(*HorizontalController).reconcileKey
-func reconcileHPAKey(c *podautoscaler.HorizontalController, ctx context.Context, key string) (deleted bool, err error)
+func reconcileHPAKey(c *podautoscaler.HorizontalController, ctx context.Context, key string) (deleted bool, err error) //nolint:revive // a method's own order
 
 //go:linkname enqueueHPA k8s.io/kubernetes/pkg/controller/podautoscaler.(*HorizontalController).enqueueHPA
 func enqueueHPA(c *podautoscaler.HorizontalController, obj any)
