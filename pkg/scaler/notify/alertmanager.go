@@ -2,8 +2,6 @@ package notify
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -45,11 +43,7 @@ func (a *Alertmanager) Send(ctx context.Context, m Message) error {
 	if m.Kind == KindStarted {
 		return errNotMeant
 	}
-	body, err := json.Marshal(newAlertmanagerNotificationBody(m))
-	if err != nil {
-		return fmt.Errorf("write message: %w", err)
-	}
-	return webhook.Post(ctx, a.client, a.readURL, nil, body)
+	return postNotificationJSON(ctx, a.client, a.readURL, nil, newAlertmanagerNotificationBody(m))
 }
 
 // alertDuration is how long an alert stays unless a later message ends it: Alertmanager itself would resolve it after five minutes.

@@ -2,7 +2,6 @@ package notify
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"time"
@@ -57,11 +56,7 @@ func (p *PagerDuty) Send(ctx context.Context, m Message) error {
 	if err != nil {
 		return fmt.Errorf("read the routing key: %w", err)
 	}
-	body, err := json.Marshal(newPagerDutyNotificationBody(key, m))
-	if err != nil {
-		return fmt.Errorf("write message: %w", err)
-	}
-	return webhook.Post(ctx, p.client, p.readURL, nil, body)
+	return postNotificationJSON(ctx, p.client, p.readURL, nil, newPagerDutyNotificationBody(key, m))
 }
 
 // The limits of PagerDuty, in characters.

@@ -2,8 +2,6 @@ package notify
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -33,11 +31,7 @@ func NewSlack(url func() (string, error), opts SenderOptions) *Slack {
 
 // Send posts a message with blocks.
 func (s *Slack) Send(ctx context.Context, m Message) error {
-	body, err := json.Marshal(newSlackNotificationBody(m))
-	if err != nil {
-		return fmt.Errorf("write message: %w", err)
-	}
-	return webhook.Post(ctx, s.client, s.readURL, nil, body)
+	return postNotificationJSON(ctx, s.client, s.readURL, nil, newSlackNotificationBody(m))
 }
 
 // Slack's limits, in characters, are 3000 for the text of a block and 2000 for a field. Escaped characters count in full.

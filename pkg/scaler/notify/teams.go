@@ -2,8 +2,6 @@ package notify
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -31,11 +29,7 @@ func NewTeams(url func() (string, error), opts SenderOptions) *Teams {
 
 // Send posts a message as an adaptive card.
 func (t *Teams) Send(ctx context.Context, m Message) error {
-	body, err := json.Marshal(newTeamsNotificationBody(m))
-	if err != nil {
-		return fmt.Errorf("write message: %w", err)
-	}
-	return webhook.Post(ctx, t.client, t.readURL, nil, body)
+	return postNotificationJSON(ctx, t.client, t.readURL, nil, newTeamsNotificationBody(m))
 }
 
 // maxCardChars bounds a text of a card. A card has at most 28 KB.

@@ -73,9 +73,14 @@ func (w *Webhook) Send(ctx context.Context, m Message) error {
 		}
 		return webhook.Post(ctx, w.client, w.readURL, w.header, body)
 	}
-	body, err := json.Marshal(m)
+	return postNotificationJSON(ctx, w.client, w.readURL, w.header, m)
+}
+
+// postNotificationJSON posts a body as JSON to the URL of a notifier.
+func postNotificationJSON(ctx context.Context, client *http.Client, readURL func() (string, error), header http.Header, body any) error {
+	text, err := json.Marshal(body)
 	if err != nil {
 		return fmt.Errorf("write message: %w", err)
 	}
-	return webhook.Post(ctx, w.client, w.readURL, w.header, body)
+	return webhook.Post(ctx, client, readURL, header, text)
 }
