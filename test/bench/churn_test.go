@@ -43,6 +43,7 @@ const (
 	churnBounds = 500_000          // maximum growth of the heap, in bytes: a leak of 125 bytes per pod over 4,000 pods exceeds it
 	remembered  = 16 * generation  // deleted pods within discovery's retention
 	forgotten   = 11 * time.Minute // time after which no trace of a pod or a demand remains
+	scrapers    = 4                // concurrent scrapes: as many workers stay idle, started when that many scrapes first coincide
 )
 
 // footprint is the remaining memory after the end of all pods.
@@ -82,7 +83,7 @@ func TestChurn(t *testing.T) {
 	if after.heap > before.heap+churnBounds {
 		t.Errorf("heap grew from %d to %d bytes, %d a pod", before.heap, after.heap, (after.heap-before.heap)/uint64(gone))
 	}
-	if after.goroutines > before.goroutines || after.labelSets > before.labelSets || after.series > 0 {
+	if after.goroutines > before.goroutines+scrapers || after.labelSets > before.labelSets || after.series > 0 {
 		t.Errorf("before %+v, after %+v", before, after)
 	}
 	if *churnReport == "" || t.Failed() {
@@ -127,7 +128,7 @@ func newChurn(t *testing.T) (c *churn, end func()) {
 	c.discovery.SetRules(everything{})
 	const interval = 2 * time.Second
 	c.store = store.New(store.Options{Retention: query.Retention(time.Minute, interval), Registerer: c.metrics})
-	scraper := scrape.New(c.store, scrape.Options{Interval: interval, DialContext: dialPage, Registerer: c.metrics})
+	scraper := scrape.New(c.store, scrape.Options{Interval: interval, MaxConcurrent: scrapers, DialContext: dialPage, Registerer: c.metrics})
 	c.discovery.OnTargets(scraper.SetTargets)
 
 	ctx, cancel := context.WithCancel(t.Context())
