@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,17 +17,25 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // TestOfferedRateIsIndependentOfTheServer sends to a server that responds only on demand: the schedule must not wait for it.
 func TestOfferedRateIsIndependentOfTheServer(t *testing.T) {
 	t.Parallel()
-	release := make(chan struct{})
-	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
-	defer server.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	const rate, enough = 200, 190
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	context.AfterFunc(ctx, func() { close(release) })
+	release := make(chan struct{})
+	var arrived atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		if arrived.Add(1) == enough { // without a single response so far
+			cancel()
+			close(release)
+		}
+		<-release
+	}))
+	defer server.Close()
+	began := time.Now()
 
-	got := Run(ctx, Options{Targets: fixed(server.URL), Rate: constant(200)}).Total()
+	got := Run(ctx, Options{Targets: fixed(server.URL), Rate: constant(rate)}).Total()
 
-	if got.Sent < 190 || got.Sent > 200 {
-		t.Errorf("sent %d in a second at 200/s", got.Sent)
+	if most := 1 + int(rate*time.Since(began).Seconds()); got.Sent < enough || got.Sent > most {
+		t.Errorf("sent %d, want %d to %d", got.Sent, enough, most)
 	}
 	if got.OK != got.Sent || got.Failed != 0 {
 		t.Errorf("sent %d: %d ok, %d failed (%v)", got.Sent, got.OK, got.Failed, got.Causes)
@@ -69,15 +78,27 @@ func TestWhatCannotBeSentIsCounted(t *testing.T) {
 		{"no target", nil, 0},
 		{"too many in flight", []string{server.URL}, 3},
 	} {
-		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		ctx, cancel := context.WithCancel(t.Context())
 		if tc.sent > 0 {
 			context.AfterFunc(ctx, func() { close(release) })
 		}
-		got := Run(ctx, Options{Targets: fixed(tc.targets...), Rate: constant(100), MaxInFlight: 3})
-		cancel()
+		const rate, enough = 100, 10
+		var g *Generator
+		g = New(Options{Targets: fixed(tc.targets...), MaxInFlight: 3, Rate: func(time.Time) float64 {
+			if g.Result().Unsent >= enough {
+				cancel()
+			}
+			return rate
+		}})
+		began := time.Now()
+		g.Run(ctx)
+		got := g.Result()
 		// One more request may use the slot that the end of the test frees.
-		if sent := got.Total().Sent; sent < tc.sent || sent > tc.sent+min(tc.sent, 1) || got.Unsent < 10 || got.Unsent > 20 {
-			t.Errorf("%s: %d sent, %d unsent", tc.name, got.Total().Sent, got.Unsent)
+		if sent := got.Total().Sent; sent < tc.sent || sent > tc.sent+min(tc.sent, 1) {
+			t.Errorf("%s: %d sent, want %d", tc.name, sent, tc.sent)
+		}
+		if most := 1 + int(rate*time.Since(began).Seconds()); got.Unsent < enough || got.Unsent+got.Total().Sent > most {
+			t.Errorf("%s: %d sent, %d unsent, want %d in all", tc.name, got.Total().Sent, got.Unsent, most)
 		}
 	}
 }
