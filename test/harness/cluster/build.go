@@ -88,19 +88,50 @@ func kubeSourceDir() (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
-// ensureKube returns the folder of the Kubernetes programs, built from the version and sources in module.
-func ensureKube(ctx context.Context, log io.Writer, module, cache string) (string, error) {
-	version, err := kubernetesVersion(filepath.Join(module, "go.mod"))
+// MinorVariable is the environment variable that selects the minor version of Kubernetes: empty is the version in kube/go.mod, and 1.37
+// the version in kube/kubernetes-1.37.mod.
+const MinorVariable = "TACHOMETER_KUBERNETES"
+
+// kubeModFile returns the module file in the folder module that requires Kubernetes minor.
+func kubeModFile(module, minor string) (string, error) {
+	if minor == "" {
+		return "go.mod", nil
+	}
+	files, err := filepath.Glob(filepath.Join(module, "*.mod"))
 	if err != nil {
 		return "", err
 	}
-	sum, err := hashSourceFiles(module, "go.mod", "go.sum", "main.go")
+	var known []string
+	for _, file := range files {
+		version, err := kubernetesVersion(file)
+		if err != nil {
+			return "", err
+		}
+		if strings.HasPrefix(version, "v"+minor+".") {
+			return filepath.Base(file), nil
+		}
+		known = append(known, version)
+	}
+	return "", fmt.Errorf("%s=%s: no Kubernetes of that minor version; there are %s", MinorVariable, minor, strings.Join(known, ", "))
+}
+
+// ensureKube returns the folder of the Kubernetes programs, built from the version and sources in module.
+func ensureKube(ctx context.Context, log io.Writer, module, cache string) (string, error) {
+	modFile, err := kubeModFile(module, os.Getenv(MinorVariable))
+	if err != nil {
+		return "", err
+	}
+	version, err := kubernetesVersion(filepath.Join(module, modFile))
+	if err != nil {
+		return "", err
+	}
+	sum, err := hashSourceFiles(module, modFile, strings.TrimSuffix(modFile, "mod")+"sum", "main.go")
 	if err != nil {
 		return "", err
 	}
 	dir := filepath.Join(cache, "kubernetes", version+"-"+sum)
 	return dir, buildProgramOnce(ctx, dir, func(target string) error {
-		if err := buildKube(ctx, log, module, version, filepath.Join(target, "kube")); err != nil {
+		if err := buildKube(ctx, log, module, modFile, filepath.Join(target, "kube")); err != nil {
 			return err
 		}
 		return os.Symlink("kube", filepath.Join(target, "kubectl"))
@@ -188,13 +219,17 @@ func goBuildCommand(ctx context.Context, dir string, args ...string) *exec.Cmd {
 }
 
 // buildKube compiles Kubernetes and prints its progress: the first build takes minutes.
-func buildKube(ctx context.Context, log io.Writer, module, version, output string) error {
-	total, err := countKubePackages(ctx, module)
+func buildKube(ctx context.Context, log io.Writer, module, modFile, output string) error {
+	version, err := kubernetesVersion(filepath.Join(module, modFile))
+	if err != nil {
+		return err
+	}
+	total, err := countKubePackages(ctx, module, modFile)
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(log, "building Kubernetes %s from its Go modules, once: about 8 minutes on 2 cores, less where Go has built parts of it before\n", version)
-	cmd := goBuildCommand(ctx, module, "-v", "-ldflags", kubeVersionStamps(version), "-o", output, ".")
+	cmd := goBuildCommand(ctx, module, "-modfile", modFile, "-v", "-ldflags", kubeVersionStamps(version), "-o", output, ".")
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		return err
@@ -243,8 +278,8 @@ func showKubeBuildProgress(log io.Writer, output io.Reader, total int, started t
 	}
 }
 
-func countKubePackages(ctx context.Context, module string) (int, error) {
-	cmd := exec.CommandContext(ctx, "go", "list", "-deps", ".")
+func countKubePackages(ctx context.Context, module, modFile string) (int, error) {
+	cmd := exec.CommandContext(ctx, "go", "list", "-modfile", modFile, "-deps", ".")
 	cmd.Dir = module
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
 	var stderr bytes.Buffer

@@ -144,6 +144,18 @@ func TestKubernetesVersion(t *testing.T) {
 	}
 }
 
+func TestKubeModFile(t *testing.T) {
+	t.Parallel()
+	for minor, want := range map[string]string{"": "go.mod", "1.36": "go.mod", "1.37": "kubernetes-1.37.mod"} {
+		if file, err := kubeModFile("kube", minor); err != nil || file != want {
+			t.Errorf("%q: got %q, %v, want %s", minor, file, err, want)
+		}
+	}
+	if _, err := kubeModFile("kube", "1.3"); err == nil || !strings.Contains(err.Error(), "there are v1.36.") {
+		t.Errorf("1.3: got %v, want an error with the versions", err)
+	}
+}
+
 func TestNames(t *testing.T) {
 	t.Parallel()
 	for name, ok := range map[string]bool{
