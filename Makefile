@@ -10,7 +10,7 @@ SUITES := ./integration/... ./e2e/...
 TEST_UNITS = $(filter-out $(MODULE)/test/integration% $(MODULE)/test/e2e% $(MODULE)/test/attack%,$(shell go -C test list ./...))
 
 .DEFAULT_GOAL := help
-.PHONY: help build check fmt lint unit verify update test e2e cluster-test charts kubernetes truth bench bench-cluster demo demo-sale demo-down images release deps clean chaos fuzz hpa attack walks
+.PHONY: help build check fmt lint unit verify update test e2e cluster-test charts kubernetes truth bench bench-cluster demo demo-sale demo-down images release deps clean chaos fuzz hpa attack walks vuln
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -112,6 +112,9 @@ demo-down: ## end what `KEEP=1 make demo` left
 
 release: ## the files of a release into dist/: binaries, images, manifests, charts, SBOMs, checksums (VERSION=v0.1.0)
 	go -C test/release run . -version $(VERSION) -root $(CURDIR) -out $(CURDIR)/dist
+
+vuln: ## known vulnerabilities that the programs reach, by govulncheck; SKIPPED where its database cannot be reached (VULNDB=URL)
+	@VULNDB="$(VULNDB)" test/vuln.sh
 
 images: ## build the container images into out/
 	for image in tachometer-adapter tachometer-scaler sample; do \

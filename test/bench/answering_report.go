@@ -25,14 +25,16 @@ func (a *answering) formatAnswering(answers []*answer) string {
 	var w bytes.Buffer
 	fmt.Fprintf(&w, `Regenerate: `+"`go -C test run ./bench -parts answering -steady %v -report \"$PWD/docs/benchmarks.md\"`"+`.
 
-The adapter, as it is built and with its defaults, beside a kube-apiserver that knows %d pods in groups of %d, an autoscaler on each
-group, and allows everything. It has one processor to itself, on which it also scrapes all pods every 2 s (%.1f %% of the
-processor without reads; resident: %.0f MB). Reads are those of the HPA controller as kube-apiserver passes them on: over TLS, with the
-front proxy's certificate, from %d connections, each for another group than the one before, for %v. Latency counts from when a read was
-due, where reads come at a rate, and is seen by a client on another processor. *CPU* is user and kernel time of the adapter by read, less
-that without reads; *× nothing found* the same as a multiple of that of reads that find no pod, and so is spent on TLS,
-authentication, authorization and routing alone, over the same protocol and at the same rate. *kube-apiserver* is how many requests it got meanwhile:
-access reviews, and others. *Others* is how many processors were busy with something else, the reader excluded.
+The adapter with its defaults, beside a stand-in of kube-apiserver with %d pods in groups of %d and an autoscaler on each group, which permits
+everything. The adapter has one processor to itself, on which it also scrapes all pods every 2 s (%.1f %% of the processor without reads;
+resident: %.0f MB). Reads are the HPA controller's as kube-apiserver forwards them: over TLS, with the front proxy's certificate, from %d
+connections, each read for the next group, for %v. A client on another processor measures the latency, at a given rate from the moment when a read
+was due.
+
+* *CPU*: user and kernel time of the adapter for one read, less the time without reads. *× nothing found*: as a multiple of reads without a
+  matching pod (TLS, authentication, authorization and routing alone), over the same protocol at the same rate.
+* *kube-apiserver*: its requests meanwhile: access reviews, and others.
+* *Others*: processors busy with something else, without the reader.
 
 | read | protocol | offered | reads/s | p50, ms | p99, ms | CPU, ms | × nothing found | kube-apiserver | others |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |

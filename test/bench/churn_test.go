@@ -102,8 +102,8 @@ func writeChurn(file string, gone int, before, after footprint) error {
 	text := fmt.Sprintf(`%s
 Regenerate: `+"`go -C test test ./bench -run TestChurn -churn-pods %d -churn-report \"$PWD/docs/benchmarks.md\"`"+`.
 
-Pods come and go, %d in all, %d at a time, each scraped two or three times: discovery, scraper and store wired as in the adapter, under a
-clock of their own. When all have gone and have been forgotten, before and after:
+%d pods come and go, %d at a time, each scraped two or three times: discovery, scraper and store wired as in the adapter, under a clock of their
+own. Before, and after all pods have gone and are forgotten:
 
 | | heap in use, KB | goroutines | series | label sets of the self-metrics |
 | --- | --- | --- | --- | --- |

@@ -173,9 +173,9 @@ func (e *evaluating) formatEvaluating(all []*evaluation) string {
 	var w bytes.Buffer
 	fmt.Fprintf(&w, `Regenerate: `+"`go -C test run ./bench -parts evaluating -steady %v -report \"$PWD/docs/benchmarks.md\"`"+`.
 
-One evaluation of `+"`%s`"+` over %d samples a series, one series a pod, in one process and without anything around it: CPU,
-collection of garbage included. Tachometer is asked for all pods by name, looks at how old what it has is, and chooses the window
-where that is `+"`auto`"+`; Prometheus's engine, of the same release as the module that is built in, gets 60s, and reads Prometheus's own storage.
+CPU of one evaluation of `+"`%s`"+` over %d samples a series, one series a pod, in one process,
+garbage collection included. Tachometer gets all pods by name, checks the age of its samples, and chooses the window where it is `+"`auto`"+`.
+Prometheus's engine, from the release of the built-in module, gets 60s and reads Prometheus's own storage.
 
 | series | evaluated by | CPU, ms | × Prometheus |
 | --- | --- | --- | --- |

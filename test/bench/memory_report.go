@@ -22,10 +22,9 @@ func (m *memory) formatMemory(all []*holding) string {
 	var w bytes.Buffer
 	fmt.Fprintf(&w, `Regenerate: `+"`go -C test run ./bench -parts memory -steady %v -report \"$PWD/docs/benchmarks.md\"`"+`.
 
-The adapter, as it is built and with its defaults (scrapes every 2 s, a longest window of %v), beside a kube-apiserver that knows so
-many pods in groups of %d, an autoscaler on each group that asks for two families. *Resident* is the most that the process held
-while it was watched for %v, after all series were there for a minute and a half; *heap* and *stacks* are what the Go runtime had in use at the
-end, garbage included; *left out* are scrapes that were due and not made.
+The adapter with its defaults (scrapes every 2 s, longest window %v), beside a stand-in of kube-apiserver with these pods in groups of %d and an
+autoscaler on each group that asks for two families. *Resident*: the greatest set while the process was watched for %v, a minute and a half
+after all series were there. *Heap* and *stacks*: the Go runtime's at the end, garbage included. *Left out*: scrapes that were due and not made.
 
 | pods | series | samples | resident, MB | heap, MB | stacks, MB | processors | left out |
 | --- | --- | --- | --- | --- | --- | --- | --- |

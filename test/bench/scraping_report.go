@@ -15,14 +15,15 @@ func (s *scraping) formatScraping(results []*result) string {
 	whole, named := service.renderBenchPage(""), service.renderBenchPage("name[]="+family)
 	fmt.Fprintf(&w, `Regenerate: `+"`go -C test run ./bench -parts scraping -sizes %s -steady %v -report \"$PWD/docs/benchmarks.md\"`"+`.
 
-Targets are addresses of loopback, served by another process on another processor; every %v each gives a page of promhttp with %d series
-in %.1f KB, of which the family %s is kept: %d series, %.1f KB where a target honours `+"`name[]`"+`. Pages are not compressed. Each scraper
-has one processor to itself and is measured for %v, one after the other, when it has run for %v. *CPU* is user and kernel time of the scraper by
-scrape, and *× Prometheus* the same as a multiple of that of Prometheus with whole pages and as many targets, at most %d, which is what
-its processor can bear; *memory* is its greatest
-resident set less that without targets (%s), by target; *late* is the 99th percentile of Tachometer's own
-`+"`tachometer_scrape_lateness_seconds`"+`; *scrapes* are those that were made, of those due; *others* is how many processors were busy with
-something else meanwhile, which is what these figures can be wrong by.
+Targets are loopback addresses, served by another process on another processor. Every %v each serves a page of promhttp with %d series
+in %.1f KB, uncompressed, of which the family %s is kept: %d series, %.1f KB where a target honours `+"`name[]`"+`. Each scraper has one
+processor to itself and is measured for %v, one after the other, after a warm-up of %v.
+
+* *CPU*: user and kernel time of the scraper for one scrape. *× Prometheus*: as a multiple of Prometheus's with whole pages and as many targets, at
+  most %d, the limit of its processor.
+* *Memory*: greatest resident set for one target, less the set without targets (%s).
+* *Late*: 99th percentile of `+"`tachometer_scrape_lateness_seconds`"+`. *Scrapes*: made, of due.
+* *Others*: processors busy with something else, the error of these figures.
 
 | targets | pages | scraper | CPU, ms | × Prometheus | memory, KB | late, ms | scrapes | others |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- |
@@ -85,8 +86,8 @@ func (s *scraping) writeScrapingRow(w io.Writer, r *result, results []*result) {
 // reportTargets writes the cost of a scrape for a target that gathers and renders each page.
 func (s *scraping) reportTargets(w io.Writer, results []*result) {
 	fmt.Fprint(w, `
-**What a scrape costs the target**: CPU of the targets' process by scrape, where each page is gathered and rendered by promhttp when it
-is asked for; Prometheus asks for a compressed page.
+**What a scrape costs the target**: CPU of the targets' process for one scrape. promhttp gathers and renders each page on request; Prometheus
+requests a compressed page.
 
 | asked by | CPU, ms | × asked by Prometheus |
 | --- | --- | --- |

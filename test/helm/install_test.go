@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"helm.sh/helm/v4/pkg/action"
+	v4chart "helm.sh/helm/v4/pkg/chart/v2"
 	v4loader "helm.sh/helm/v4/pkg/chart/v2/loader"
 	"helm.sh/helm/v4/pkg/cli"
 	"helm.sh/helm/v4/pkg/kube"
@@ -19,40 +20,151 @@ import (
 
 const namespace = "monitoring"
 
-// TestRelease installs the adapter's chart on a real API server, upgrades it, rolls it back and uninstalls it. In between it writes what
-// the adapter writes, which neither the upgrade nor the rollback may take away.
+// TestRelease installs each chart on a real API server, upgrades it, rolls it back and uninstalls it.
 func TestRelease(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIPPED: -short leaves out the test on a local Kubernetes")
 	}
 	c := startControlPlane(t)
-	before := listClusterObjects(t, c)
-	config := newHelmConfiguration(t, c)
+	t.Run("adapter", func(t *testing.T) { testAdapterRelease(t, c) })
+	t.Run("scaler", func(t *testing.T) { testScalerRelease(t, c) })
+}
 
-	install := action.NewInstall(config)
-	install.ReleaseName, install.Namespace, install.CreateNamespace, install.WaitStrategy = "web", namespace, true, kube.HookOnlyStrategy
-	runRelease(t, "install", func() error { _, err := install.Run(loadChart(t), nil); return err })
+// testAdapterRelease writes, between the steps, what the adapter writes, which neither the upgrade nor the rollback may take away.
+func testAdapterRelease(t *testing.T, c *cluster.Cluster) {
+	before := listClusterObjects(t, c)
+	r := helmRelease{config: newHelmConfiguration(t, c), name: "web"}
+	r.install(t, loadChart(t, "tachometer-adapter"), nil)
 	kubectl(t, c, "-n", namespace, "patch", "secret", "web-tachometer-adapter-cert", "-p", `{"stringData":{"tls.crt":"CERTIFICATE"}}`)
 	kubectl(t, c, "patch", "apiservice", "v1beta2.custom.metrics.k8s.io", "--type=merge", "-p", `{"spec":{"caBundle":"Q0E="}}`)
 
-	upgrade := action.NewUpgrade(config)
+	r.upgrade(t, loadChart(t, "tachometer-adapter"), map[string]any{"replicas": 3, "resourceMetrics": map[string]any{"enabled": true}})
+	expectReplicas(t, c, "web-tachometer-adapter", "3")
+	expectWritten(t, c)
+
+	r.rollback(t)
+	expectReplicas(t, c, "web-tachometer-adapter", "2")
+	expectWritten(t, c)
+
+	r.uninstall(t)
+	expectNothingLeft(t, c, before)
+}
+
+// testScalerRelease begins with a chart whose definition of Hold lacks a field. The upgrade brings the field; the uninstall keeps the
+// definition and a Hold, and a new install takes both over.
+func testScalerRelease(t *testing.T, c *cluster.Cluster) {
+	before := listClusterObjects(t, c)
+	kubectl(t, c, "create", "namespace", "shop")
+	r := helmRelease{config: newHelmConfiguration(t, c), name: "web"}
+	r.install(t, loadOlderScalerChart(t), nil)
+	kubectl(t, c, "wait", "--for=condition=Established", "--timeout=30s", "crd/holds.scaler.tachometer.dev")
+	applyHold(t, c)
+
+	values := map[string]any{"replicas": 3, "workloads": map[string]any{"namespaces": []any{"shop"}}}
+	r.upgrade(t, loadChart(t, "tachometer-scaler"), values)
+	expectReplicas(t, c, "web-tachometer-scaler", "3")
+	kubectl(t, c, "-n", "shop", "get", "rolebinding", "web-tachometer-scaler")
+	expectPausedField(t, c, "boolean")
+
+	r.rollback(t)
+	expectReplicas(t, c, "web-tachometer-scaler", "2")
+	expectPausedField(t, c, "")
+
+	r.uninstall(t)
+	kubectl(t, c, "-n", "shop", "get", "hold", "launch")
+	r.install(t, loadChart(t, "tachometer-scaler"), nil)
+	expectPausedField(t, c, "boolean")
+	kubectl(t, c, "-n", "shop", "get", "hold", "launch")
+
+	r.uninstall(t)
+	kubectl(t, c, "delete", "crd", "holds.scaler.tachometer.dev")
+	expectNothingLeft(t, c, before)
+}
+
+// loadOlderScalerChart returns the scaler's chart as before the field paused.
+func loadOlderScalerChart(t *testing.T) *v4chart.Chart {
+	t.Helper()
+	older := loadChart(t, "tachometer-scaler")
+	for _, file := range older.Files {
+		if file.Name == "files/crd.yaml" {
+			lines := slices.DeleteFunc(strings.Split(string(file.Data), "\n"), func(line string) bool {
+				return strings.HasPrefix(strings.TrimSpace(line), "paused:")
+			})
+			file.Data = []byte(strings.Join(lines, "\n"))
+		}
+	}
+	return older
+}
+
+func applyHold(t *testing.T, c *cluster.Cluster) {
+	t.Helper()
+	err := c.Apply(t.Context(), `
+apiVersion: scaler.tachometer.dev/v1alpha1
+kind: Hold
+metadata: {name: launch, namespace: shop}
+spec:
+  workload: {apiVersion: apps/v1, kind: Deployment, name: web}
+  replicas: 20
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// expectPausedField expects the type of spec.paused in the definition of Hold; "": no such field.
+func expectPausedField(t *testing.T, c *cluster.Cluster, want string) {
+	t.Helper()
+	const path = "jsonpath={.spec.versions[0].schema.openAPIV3Schema.properties.spec.properties.paused.type}"
+	if got := kubectl(t, c, "get", "crd", "holds.scaler.tachometer.dev", "-o", path); got != want {
+		t.Errorf("the type of spec.paused is %q, want %q", got, want)
+	}
+}
+
+// helmRelease is a release on the control plane.
+type helmRelease struct {
+	config *action.Configuration
+	name   string
+}
+
+func (r helmRelease) install(t *testing.T, chart *v4chart.Chart, values map[string]any) {
+	t.Helper()
+	install := action.NewInstall(r.config)
+	install.ReleaseName, install.Namespace, install.CreateNamespace, install.WaitStrategy = r.name, namespace, true, kube.HookOnlyStrategy
+	if _, err := install.Run(chart, values); err != nil {
+		t.Fatalf("install: %v", err)
+	}
+}
+
+func (r helmRelease) upgrade(t *testing.T, chart *v4chart.Chart, values map[string]any) {
+	t.Helper()
+	upgrade := action.NewUpgrade(r.config)
 	upgrade.Namespace, upgrade.WaitStrategy = namespace, kube.HookOnlyStrategy
-	runRelease(t, "upgrade", func() error {
-		_, err := upgrade.Run("web", loadChart(t), map[string]any{"replicas": 3, "resourceMetrics": map[string]any{"enabled": true}})
-		return err
-	})
-	expectReplicas(t, c, "3")
-	expectWritten(t, c)
+	if _, err := upgrade.Run(r.name, chart, values); err != nil {
+		t.Fatalf("upgrade: %v", err)
+	}
+}
 
-	rollback := action.NewRollback(config)
+func (r helmRelease) rollback(t *testing.T) {
+	t.Helper()
+	rollback := action.NewRollback(r.config)
 	rollback.WaitStrategy = kube.HookOnlyStrategy
-	runRelease(t, "rollback", func() error { return rollback.Run("web") })
-	expectReplicas(t, c, "2")
-	expectWritten(t, c)
+	if err := rollback.Run(r.name); err != nil {
+		t.Fatalf("rollback: %v", err)
+	}
+}
 
-	uninstall := action.NewUninstall(config)
+func (r helmRelease) uninstall(t *testing.T) {
+	t.Helper()
+	uninstall := action.NewUninstall(r.config)
 	uninstall.WaitStrategy = kube.HookOnlyStrategy
-	runRelease(t, "uninstall", func() error { _, err := uninstall.Run("web"); return err })
+	if _, err := uninstall.Run(r.name); err != nil {
+		t.Fatalf("uninstall: %v", err)
+	}
+}
+
+// expectNothingLeft expects the cluster's objects from before the install, and nothing in the release's namespace.
+func expectNothingLeft(t *testing.T, c *cluster.Cluster, before []string) {
+	t.Helper()
 	if diff := cmp.Diff(before, listClusterObjects(t, c)); diff != "" {
 		t.Errorf("objects before the install and after the uninstall (-before +after):\n%s", diff)
 	}
@@ -91,20 +203,13 @@ func newHelmConfiguration(t *testing.T, c *cluster.Cluster) *action.Configuratio
 	return config
 }
 
-func loadChart(t *testing.T) any {
+func loadChart(t *testing.T, name string) *v4chart.Chart {
 	t.Helper()
-	c, err := v4loader.Load(chartFolder("tachometer-adapter"))
+	c, err := v4loader.Load(chartFolder(name))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return c
-}
-
-func runRelease(t *testing.T, step string, run func() error) {
-	t.Helper()
-	if err := run(); err != nil {
-		t.Fatalf("%s: %v", step, err)
-	}
 }
 
 func kubectl(t *testing.T, c *cluster.Cluster, args ...string) string {
@@ -116,10 +221,10 @@ func kubectl(t *testing.T, c *cluster.Cluster, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-func expectReplicas(t *testing.T, c *cluster.Cluster, want string) {
+func expectReplicas(t *testing.T, c *cluster.Cluster, deployment, want string) {
 	t.Helper()
-	if got := kubectl(t, c, "-n", namespace, "get", "deployment", "web-tachometer-adapter", "-o", "jsonpath={.spec.replicas}"); got != want {
-		t.Errorf("%s replicas, want %s", got, want)
+	if got := kubectl(t, c, "-n", namespace, "get", "deployment", deployment, "-o", "jsonpath={.spec.replicas}"); got != want {
+		t.Errorf("%s has %s replicas, want %s", deployment, got, want)
 	}
 }
 
@@ -134,11 +239,11 @@ func expectWritten(t *testing.T, c *cluster.Cluster) {
 	}
 }
 
-// listClusterObjects returns the names of the cluster's objects of the kinds that the chart has.
+// listClusterObjects returns the names of the cluster's objects of the kinds that the charts have.
 func listClusterObjects(t *testing.T, c *cluster.Cluster) []string {
 	t.Helper()
 	names := map[string]bool{}
-	for _, args := range [][]string{{"get", "clusterrole,clusterrolebinding,apiservice", "-o", "name"}, {"-n", "kube-system", "get", "rolebinding", "-o", "name"}} {
+	for _, args := range [][]string{{"get", "clusterrole,clusterrolebinding,apiservice,crd", "-o", "name"}, {"-n", "kube-system", "get", "rolebinding", "-o", "name"}} {
 		for _, name := range strings.Fields(kubectl(t, c, args...)) {
 			names[name] = true
 		}

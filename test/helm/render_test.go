@@ -30,7 +30,7 @@ import (
 
 const root = "../.."
 
-var charts = []string{"tachometer-adapter"}
+var charts = []string{"tachometer-adapter", "tachometer-scaler"}
 
 func chartFolder(chart string) string { return filepath.Join(root, "manifests", "helm", chart) }
 
@@ -81,7 +81,7 @@ func renderBoth(t *testing.T, r release, values map[string]any) map[string]strin
 	return four
 }
 
-// renderObjects returns the objects of a release, by kind and name.
+// renderObjects returns the objects of a release, by kind, namespace and name.
 func renderObjects(t *testing.T, r release, values map[string]any) map[string]*unstructured.Unstructured {
 	t.Helper()
 	objects := map[string]*unstructured.Unstructured{}
@@ -94,7 +94,7 @@ func renderObjects(t *testing.T, r release, values map[string]any) map[string]*u
 	return objects
 }
 
-// buildKustomization returns the objects of a kustomize folder of manifests, by kind and name.
+// buildKustomization returns the objects of a kustomize folder of manifests, by kind, namespace and name.
 func buildKustomization(t *testing.T, folder string) map[string]*unstructured.Unstructured {
 	t.Helper()
 	built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), filepath.Join(root, "manifests", folder))
@@ -110,7 +110,7 @@ func buildKustomization(t *testing.T, folder string) map[string]*unstructured.Un
 	return objects
 }
 
-// addObjects adds the objects of a YAML text. Two of one kind and name are an error, and so is a key that stands twice.
+// addObjects adds the objects of a YAML text. Two of one kind, namespace and name are an error, and so is a key that stands twice.
 func addObjects(t *testing.T, objects map[string]*unstructured.Unstructured, from string, text []byte) {
 	t.Helper()
 	for docs := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(text))); ; {
@@ -129,7 +129,7 @@ func addObjects(t *testing.T, objects map[string]*unstructured.Unstructured, fro
 			continue
 		}
 		u := &unstructured.Unstructured{Object: object}
-		key := u.GetKind() + " " + u.GetName()
+		key := u.GetKind() + " " + u.GetNamespace() + "/" + u.GetName()
 		if objects[key] != nil {
 			t.Errorf("%s: %s is there twice", from, key)
 		}

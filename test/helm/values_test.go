@@ -17,13 +17,17 @@ var freeForm = map[string]bool{
 	"startupProbe": true, "livenessProbe": true, "readinessProbe": true, "psp": true, "rules.resource": true, "dashboards.labels": true,
 }
 
-// furtherKeys are keys of prometheus-adapter's chart without an effect here, and types besides the default's.
-var furtherKeys = map[string]map[string]any{
-	"certManager": {"caCertRevisionHistoryLimit": schemaOf("integer", "null"), "certRevisionHistoryLimit": schemaOf("integer", "null")},
-	"service":     {"ipDualStack": schemaOf("object")},
-	"":            {"global": schemaOf("object")},
+// furtherKeys are keys without an effect here, by the path in which they stand: Helm's own "global", and keys of prometheus-adapter's chart.
+var furtherKeys = map[string]map[string]map[string]any{
+	"tachometer-adapter": {
+		"certManager": {"caCertRevisionHistoryLimit": schemaOf("integer", "null"), "certRevisionHistoryLimit": schemaOf("integer", "null")},
+		"service":     {"ipDualStack": schemaOf("object")},
+		"":            {"global": schemaOf("object")},
+	},
+	"tachometer-scaler": {"": {"global": schemaOf("object")}},
 }
 
+// typesBesides are types besides the default's.
 var typesBesides = map[string][]string{
 	"podDisruptionBudget.minAvailable": {"string", "null"}, "podDisruptionBudget.maxUnavailable": {"string", "integer"},
 	"rules.existing": {"string"}, "revisionHistoryLimit": {"integer"}, "prometheus.port": {"string"}, "logLevel": {"string"},
@@ -44,7 +48,7 @@ func TestSchema(t *testing.T) {
 	t.Parallel()
 	for _, chart := range charts {
 		node := readValuesNode(t, chart)
-		schema := objectSchema(node, "")
+		schema := objectSchema(node, "", furtherKeys[chart])
 		schema["$schema"] = "http://json-schema.org/draft-07/schema#"
 		text, err := json.MarshalIndent(schema, "", "  ")
 		if err != nil {
@@ -57,12 +61,16 @@ func TestSchema(t *testing.T) {
 // TestUnknownValue gives values that the charts do not have: Helm refuses them by name.
 func TestUnknownValue(t *testing.T) {
 	t.Parallel()
-	for name, values := range map[string]map[string]any{
-		"replicaz": {"replicaz": 3},
-		"urll":     {"prometheus": map[string]any{"urll": "http://prometheus"}},
+	for name, test := range map[string]struct {
+		chart  string
+		values map[string]any
+	}{
+		"replicaz":   {"tachometer-adapter", map[string]any{"replicaz": 3}},
+		"urll":       {"tachometer-adapter", map[string]any{"prometheus": map[string]any{"urll": "http://prometheus"}}},
+		"namespacez": {"tachometer-scaler", map[string]any{"workloads": map[string]any{"namespacez": []any{"shop"}}}},
 	} {
 		for major, render := range map[int]func(release, map[string]any) (map[string]string, error){3: renderByHelm3, 4: renderByHelm4} {
-			if _, err := render(release{"tachometer-adapter", "web", "monitoring"}, values); err == nil || !strings.Contains(err.Error(), name) {
+			if _, err := render(release{test.chart, "web", "monitoring"}, test.values); err == nil || !strings.Contains(err.Error(), name) {
 				t.Errorf("Helm %d takes the value %s: %v", major, name, err)
 			}
 		}
@@ -98,26 +106,26 @@ func readValuesNode(t *testing.T, chart string) *yaml.Node {
 	return document.Content[0]
 }
 
-func objectSchema(node *yaml.Node, path string) map[string]any {
+func objectSchema(node *yaml.Node, path string, further map[string]map[string]any) map[string]any {
 	properties := map[string]any{}
 	for i := 0; i < len(node.Content); i += 2 {
 		key := node.Content[i].Value
-		properties[key] = valueSchema(node.Content[i+1], strings.TrimPrefix(path+"."+key, "."))
+		properties[key] = valueSchema(node.Content[i+1], strings.TrimPrefix(path+"."+key, "."), further)
 	}
-	for key, schema := range furtherKeys[path] {
+	for key, schema := range further[path] {
 		properties[key] = schema
 	}
 	return map[string]any{"type": "object", "additionalProperties": false, "properties": properties}
 }
 
-func valueSchema(node *yaml.Node, path string) map[string]any {
+func valueSchema(node *yaml.Node, path string, further map[string]map[string]any) map[string]any {
 	switch {
 	case node.Kind == yaml.SequenceNode:
 		return schemaOf("array", "null")
 	case node.Kind == yaml.MappingNode && (freeForm[path] || len(node.Content) == 0):
 		return schemaOf("object", "null")
 	case node.Kind == yaml.MappingNode:
-		return objectSchema(node, path)
+		return objectSchema(node, path, further)
 	}
 	types := append([]string{map[string]string{"!!str": "string", "!!int": "integer", "!!bool": "boolean", "!!null": "null"}[node.Tag]}, typesBesides[path]...)
 	return schemaOf(types...)

@@ -18,14 +18,14 @@ import (
 
 const (
 	folder   = "../../manifests/monitoring"
-	metrics  = "../../docs/metrics.md"
+	docs     = "../../docs"
 	runbooks = "../../docs/runbooks"
 )
 
 var update = flag.Bool("update", false, "rewrite the dashboards")
 
+// TestDashboards is not parallel: with -update it writes what TestChartFiles copies.
 func TestDashboards(t *testing.T) {
-	t.Parallel()
 	for name, b := range boards {
 		got, err := buildDashboard(b)
 		if err != nil {
@@ -69,10 +69,7 @@ func expressions(t *testing.T) map[string]string {
 // TestExpressions parses every expression, and expects of each metric that the adapter, the scaler or kube-state-metrics has it.
 func TestExpressions(t *testing.T) {
 	t.Parallel()
-	documented, err := os.ReadFile(metrics)
-	if err != nil {
-		t.Fatal(err)
-	}
+	documented := readDocument(t, "metrics.md") + readDocument(t, "scaler.md")
 	values := strings.NewReplacer("$__rate_interval", "1m", "$namespace", "shop", "$hpa", "web", "$job", ".*")
 	for place, text := range expressions(t) {
 		expr, err := parser.NewParser(parser.Options{}).ParseExpr(values.Replace(text))
@@ -81,12 +78,21 @@ func TestExpressions(t *testing.T) {
 			continue
 		}
 		parser.Inspect(expr, func(node parser.Node, _ []parser.Node) error {
-			if selector, ok := node.(*parser.VectorSelector); ok && !knownMetric(string(documented), selector.Name) {
+			if selector, ok := node.(*parser.VectorSelector); ok && !knownMetric(documented, selector.Name) {
 				t.Errorf("%s: nobody has the metric %s", place, selector.Name)
 			}
 			return nil
 		})
 	}
+}
+
+func readDocument(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(docs, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 // foreign are the metrics of others: Prometheus's Go client, and kube-state-metrics.
@@ -109,32 +115,38 @@ type alert struct {
 	Annotations map[string]string
 }
 
+// alertFiles are the files of alerts. The Helm charts ship one each, and testdata has its tests.
+var alertFiles = []string{"alerts", "scaler-alerts"}
+
 func readAlerts(t *testing.T) []alert {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(folder, "alerts.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var file struct {
-		Groups []struct {
-			Name  string
-			Rules []alert
-		}
-	}
-	if err := yaml.Unmarshal(text, &file); err != nil {
-		t.Fatal(err)
-	}
 	var alerts []alert
-	for _, group := range file.Groups {
-		alerts = append(alerts, group.Rules...)
+	for _, name := range alertFiles {
+		text, err := os.ReadFile(filepath.Join(folder, name+".yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var file struct {
+			Groups []struct {
+				Name  string
+				Rules []alert
+			}
+		}
+		if err := yaml.Unmarshal(text, &file); err != nil {
+			t.Fatal(err)
+		}
+		for _, group := range file.Groups {
+			alerts = append(alerts, group.Rules...)
+		}
 	}
 	return alerts
 }
 
-// TestAlerts holds the alerts to the conventions of monitoring mixins, and each to its runbook.
+// TestAlerts holds the alerts to the conventions of monitoring mixins, and each to its runbook and its row in docs/operations.md.
 func TestAlerts(t *testing.T) {
 	t.Parallel()
 	var want []string
+	operations := readDocument(t, "operations.md")
 	for _, a := range readAlerts(t) {
 		if !strings.HasPrefix(a.Alert, "Tachometer") {
 			t.Errorf("%s: the names of alerts begin with Tachometer", a.Alert)
@@ -147,6 +159,16 @@ func TestAlerts(t *testing.T) {
 		}
 		if a.Annotations["description"] == "" || !strings.HasSuffix(a.Annotations["runbook_url"], "/docs/runbooks/"+a.Alert+".md") {
 			t.Errorf("%s: description %q, runbook_url %q", a.Alert, a.Annotations["description"], a.Annotations["runbook_url"])
+		}
+		page := filepath.Join("runbooks", a.Alert+".md")
+		if row := "| [" + a.Alert + "](" + page + ") | " + a.Labels["severity"] + " |"; !strings.Contains(operations, row) {
+			t.Errorf("%s: docs/operations.md has no row %q", a.Alert, row)
+		}
+		text := readDocument(t, page)
+		for _, part := range []string{a.Annotations["summary"] + " Severity: " + a.Labels["severity"], "```promql\n" + a.Expr + "\n```"} {
+			if !strings.Contains(text, part) {
+				t.Errorf("%s: the runbook does not say %q", a.Alert, part)
+			}
 		}
 		want = append(want, a.Alert+".md")
 	}
@@ -171,31 +193,40 @@ func TestPromtool(t *testing.T) {
 	if err != nil {
 		t.Skipf("SKIPPED: %v: it comes with Debian's package prometheus", err)
 	}
-	for _, args := range [][]string{{"check", "rules", filepath.Join(folder, "alerts.yaml")}, {"test", "rules", "testdata/alerts_test.yaml"}} {
-		if out, err := exec.Command(promtool, args...).CombinedOutput(); err != nil {
-			t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
+	var tested []byte
+	for _, name := range alertFiles {
+		tests := "testdata/" + name + "_test.yaml"
+		for _, args := range [][]string{{"check", "rules", filepath.Join(folder, name+".yaml")}, {"test", "rules", tests}} {
+			if out, err := exec.Command(promtool, args...).CombinedOutput(); err != nil {
+				t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
+			}
 		}
-	}
-	tested, err := os.ReadFile("testdata/alerts_test.yaml")
-	if err != nil {
-		t.Fatal(err)
+		text, err := os.ReadFile(tests)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tested = append(tested, text...)
 	}
 	for _, a := range readAlerts(t) {
 		if strings.Count(string(tested), "ALERTS{alertname=\""+a.Alert+"\"") < 2 {
-			t.Errorf("%s: testdata/alerts_test.yaml tests that it fires, and that it does not", a.Alert)
+			t.Errorf("%s: testdata has no test that it fires, or none that it does not", a.Alert)
 		}
 	}
 }
 
-// TestChartFiles compares the copies in the Helm chart, which can read no file outside of itself.
+// TestChartFiles compares the copies in the Helm charts, which can read no file outside of themselves.
 func TestChartFiles(t *testing.T) {
 	t.Parallel()
-	for source, target := range map[string]string{"alerts.yaml": "alerts.yaml", "dashboards/adapter.json": "adapter.json", "dashboards/hpa.json": "hpa.json"} {
+	for source, target := range map[string]string{
+		"alerts.yaml": "tachometer-adapter/files/alerts.yaml", "scaler-alerts.yaml": "tachometer-scaler/files/alerts.yaml",
+		"dashboards/adapter.json": "tachometer-adapter/files/adapter.json", "dashboards/hpa.json": "tachometer-adapter/files/hpa.json",
+		"../scaler/crd/crd.yaml": "tachometer-scaler/files/crd.yaml",
+	} {
 		want, err := os.ReadFile(filepath.Join(folder, source))
 		if err != nil {
 			t.Fatal(err)
 		}
-		file := filepath.Join("../../manifests/helm/tachometer-adapter/files", target)
+		file := filepath.Join("../../manifests/helm", target)
 		if *update {
 			if err := os.WriteFile(file, want, 0o644); err != nil {
 				t.Fatal(err)

@@ -55,8 +55,8 @@ func (r *release) pack(name string, files []packed) error {
 	return os.WriteFile(filepath.Join(r.out, name), archive.Bytes(), 0o644)
 }
 
-// writeSBOM writes the modules of a binary, as the go command recorded them, in SPDX 2.3.
-func (r *release) writeSBOM(name, program, binary string) error {
+// writeSBOM writes the modules of a binary, as the go command recorded them, and their licences in SPDX 2.3.
+func (r *release) writeSBOM(name, program, binary string, licenses []moduleLicense) error {
 	info, err := buildinfo.ReadFile(binary)
 	if err != nil {
 		return err
@@ -67,19 +67,23 @@ func (r *release) writeSBOM(name, program, binary string) error {
 		CreationInfo: &v2_3.CreationInfo{
 			Creators: []common.Creator{{CreatorType: "Organization", Creator: "Tachometer"}}, Created: r.commit.Format(time.RFC3339),
 		},
-		Packages: []*v2_3.Package{newSPDXPackage("program", program, r.version, "pkg:golang/github.com/tachometer-metrics/tachometer@"+r.version)},
+		Packages: []*v2_3.Package{newSPDXPackage("program", program, r.version, "Apache-2.0", "pkg:golang/github.com/tachometer-metrics/tachometer@"+r.version)},
 	}
 	document.Relationships = append(document.Relationships, relate("DOCUMENT", "DESCRIBES", "program"))
-	modules := slices.Clone(info.Deps)
-	for i, m := range modules {
+	ids := map[string]string{}
+	for _, l := range licenses {
+		ids[l.path] = l.id
+	}
+	for i, m := range info.Deps {
 		if m.Replace != nil {
 			m = m.Replace
 		}
 		id := common.ElementID(fmt.Sprintf("module-%d", i))
-		document.Packages = append(document.Packages, newSPDXPackage(id, m.Path, m.Version, "pkg:golang/"+m.Path+"@"+m.Version))
+		document.Packages = append(document.Packages, newSPDXPackage(id, m.Path, m.Version, ids[m.Path], "pkg:golang/"+m.Path+"@"+m.Version))
 		document.Relationships = append(document.Relationships, relate("program", "DEPENDS_ON", id))
 	}
-	document.Packages = append(document.Packages, newSPDXPackage("toolchain", "go", strings.TrimPrefix(info.GoVersion, "go"), "pkg:golang/stdlib@"+strings.TrimPrefix(info.GoVersion, "go")))
+	number := strings.TrimPrefix(info.GoVersion, "go")
+	document.Packages = append(document.Packages, newSPDXPackage("toolchain", "go", number, ids["go"], "pkg:golang/stdlib@"+number))
 	document.Relationships = append(document.Relationships, relate("program", "DEPENDS_ON", "toolchain"))
 	text, err := json.MarshalIndent(document, "", " ")
 	if err != nil {
@@ -88,10 +92,13 @@ func (r *release) writeSBOM(name, program, binary string) error {
 	return os.WriteFile(filepath.Join(r.out, name), append(text, '\n'), 0o644)
 }
 
-func newSPDXPackage(id common.ElementID, name, version, url string) *v2_3.Package {
+func newSPDXPackage(id common.ElementID, name, version, license, url string) *v2_3.Package {
+	if license == "" { // a module without a package in the program, such as one that only go.mod names
+		license = "NOASSERTION"
+	}
 	return &v2_3.Package{
 		PackageSPDXIdentifier: id, PackageName: name, PackageVersion: version, PackageDownloadLocation: "NOASSERTION",
-		PackageLicenseConcluded: "NOASSERTION", PackageLicenseDeclared: "NOASSERTION", PackageCopyrightText: "NOASSERTION",
+		PackageLicenseConcluded: license, PackageLicenseDeclared: license, PackageCopyrightText: "NOASSERTION",
 		PackageExternalReferences: []*v2_3.PackageExternalReference{{Category: "PACKAGE-MANAGER", RefType: "purl", Locator: url}},
 	}
 }

@@ -7,6 +7,7 @@ go 1.26.4
 replace github.com/tachometer-metrics/tachometer/test/harness/cluster => ../harness/cluster
 
 require (
+	github.com/google/licenseclassifier/v2 v2.0.0
 	github.com/spdx/tools-golang v0.5.7
 	github.com/tachometer-metrics/tachometer/test/harness/cluster v0.0.0-00010101000000-000000000000
 	sigs.k8s.io/kustomize/api v0.21.1
@@ -17,6 +18,7 @@ require (
 require (
 	github.com/anchore/go-struct-converter v0.1.0 // indirect
 	github.com/blang/semver/v4 v4.0.0 // indirect
+	github.com/davecgh/go-spew v1.1.1 // indirect
 	github.com/go-errors/errors v1.5.1 // indirect
 	github.com/go-openapi/jsonpointer v1.0.0 // indirect
 	github.com/go-openapi/jsonreference v1.0.0 // indirect
@@ -34,6 +36,7 @@ require (
 	github.com/go-openapi/swag/yamlutils v0.27.1 // indirect
 	github.com/google/gnostic-models v0.7.1 // indirect
 	github.com/monochromegane/go-gitignore v0.0.0-20200626010858-205db1a8cc00 // indirect
+	github.com/sergi/go-diff v1.4.0 // indirect
 	github.com/xlab/treeprint v1.2.0 // indirect
 	go.yaml.in/yaml/v2 v2.4.4 // indirect
 	go.yaml.in/yaml/v3 v3.0.5 // indirect

@@ -36,6 +36,8 @@ type release struct {
 	version string // v1.2.3
 	commit  time.Time
 	systems []system
+
+	licenses map[string][]moduleLicense // by program, of all systems
 }
 
 func main() {
@@ -71,7 +73,7 @@ func run(ctx context.Context, args []string) error {
 	if err := r.prepare(ctx); err != nil {
 		return err
 	}
-	steps := []func(context.Context) error{r.buildBinaries, r.renderManifests, r.packCharts, r.writeNotes}
+	steps := []func(context.Context) error{r.buildBinaries, r.writeLicenses, r.renderManifests, r.packCharts, r.writeNotes}
 	if *withImages {
 		steps = append(steps, r.buildImages)
 	}
@@ -124,12 +126,13 @@ func (r *release) existingPrograms() (found []string) {
 	return found
 }
 
-// buildBinaries builds each program for each system, packs it with the licence, and writes its SBOM from the build's own record.
+// buildBinaries builds each program for each system, packs it with all licences, and writes its SBOM from the build's own record.
 func (r *release) buildBinaries(ctx context.Context) error {
 	license, err := os.ReadFile(filepath.Join(r.root, "LICENSE"))
 	if err != nil {
 		return err
 	}
+	r.licenses = map[string][]moduleLicense{}
 	work, err := os.MkdirTemp("", "tachometer-release-")
 	if err != nil {
 		return err
@@ -148,9 +151,14 @@ func (r *release) buildBinaries(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
+			modules, err := r.listLicenses(ctx, program, s)
+			if err != nil {
+				return err
+			}
+			r.licenses[program] = append(r.licenses[program], modules...)
 			name := fmt.Sprintf("%s_%s_%s_%s", program, r.version, s.os, s.arch)
-			files := []packed{{"LICENSE", license, 0o644}, {program, text, 0o755}}
-			err = errors.Join(r.pack(name+".tar.gz", files), r.writeSBOM(name+".spdx.json", program, binary))
+			files := []packed{{"LICENSE", license, 0o644}, {"THIRD_PARTY_LICENSES", joinLicenseTexts(modules), 0o644}, {program, text, 0o755}}
+			err = errors.Join(r.pack(name+".tar.gz", files), r.writeSBOM(name+".spdx.json", program, binary, modules))
 			if err != nil {
 				return err
 			}

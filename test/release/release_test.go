@@ -35,19 +35,29 @@ func TestReproducible(t *testing.T) {
 	}
 	system := "_v1.2.3_" + runtime.GOOS + "_" + runtime.GOARCH
 	for _, want := range []string{
-		"adapter.yaml", "adapter-resource-metrics.yaml", "scaler.yaml", "notes.md", "tachometer-adapter-1.2.3.tgz",
+		"adapter.yaml", "adapter-resource-metrics.yaml", "scaler.yaml", "notes.md", "licenses.md", "tachometer-adapter-1.2.3.tgz", "tachometer-scaler-1.2.3.tgz",
 		"tachometer-adapter" + system + ".tar.gz", "tachometer-adapter" + system + ".spdx.json", "tachometer-scaler" + system + ".tar.gz",
 	} {
 		if !strings.Contains(sums[0], "  "+want+"\n") {
 			t.Errorf("no %s in\n%s", want, sums[0])
 		}
 	}
-	checkChart(t, filepath.Join(folder, "tachometer-adapter-1.2.3.tgz"))
+	for _, chart := range []string{"tachometer-adapter", "tachometer-scaler"} {
+		file := filepath.Join(folder, chart+"-1.2.3.tgz")
+		text := readPacked(t, file, chart+"/Chart.yaml")
+		if !strings.Contains(text, "\nversion: 1.2.3\n") || !strings.Contains(text, "appVersion: v1.2.3\n") {
+			t.Errorf("%s has other versions:\n%s", file, text)
+		}
+	}
+	licenses := readPacked(t, filepath.Join(folder, "tachometer-scaler"+system+".tar.gz"), "THIRD_PARTY_LICENSES")
+	if !strings.Contains(licenses, "==== github.com/twmb/franz-go v") || !strings.Contains(licenses, "Redistributions in binary form must reproduce") {
+		t.Errorf("the scaler's archive lacks the licences of its modules: %d bytes", len(licenses))
+	}
 	checkSBOM(t, filepath.Join(folder, "tachometer-adapter"+system+".spdx.json"))
 }
 
-// checkChart expects the release's version in the chart.
-func checkChart(t *testing.T, file string) {
+// readPacked returns a file of a tar.gz.
+func readPacked(t *testing.T, file, name string) string {
 	t.Helper()
 	archive, err := os.Open(file)
 	if err != nil {
@@ -61,40 +71,43 @@ func checkChart(t *testing.T, file string) {
 	for in := tar.NewReader(expanded); ; {
 		header, err := in.Next()
 		if errors.Is(err, io.EOF) {
-			t.Fatalf("%s has no Chart.yaml", file)
+			t.Fatalf("%s has no %s", file, name)
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		if header.Name != "tachometer-adapter/Chart.yaml" {
-			continue
+		if header.Name == name {
+			text, err := io.ReadAll(in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return string(text)
 		}
-		text, err := io.ReadAll(in)
-		if err != nil || !strings.Contains(string(text), "\nversion: 1.2.3\n") || !strings.Contains(string(text), "appVersion: v1.2.3\n") {
-			t.Errorf("%v:\n%s", err, text)
-		}
-		return
 	}
 }
 
-// checkSBOM expects the program's direct dependencies in its SBOM.
+// checkSBOM expects the program and some dependencies, with their licences, in the SBOM.
 func checkSBOM(t *testing.T, file string) {
 	t.Helper()
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var document struct{ Packages []struct{ Name string } }
+	var document struct {
+		Packages []struct{ Name, LicenseDeclared string }
+	}
 	if err := json.Unmarshal(text, &document); err != nil {
 		t.Fatal(err)
 	}
-	names := map[string]bool{}
+	licenses := map[string]string{}
 	for _, p := range document.Packages {
-		names[p.Name] = true
+		licenses[p.Name] = p.LicenseDeclared
 	}
-	for _, want := range []string{"tachometer-adapter", "k8s.io/client-go", "github.com/prometheus/prometheus", "go"} {
-		if !names[want] {
-			t.Errorf("%s does not name %s", filepath.Base(file), want)
+	for name, want := range map[string]string{
+		"tachometer-adapter": "Apache-2.0", "github.com/prometheus/prometheus": "Apache-2.0", "go": "BSD-3-Clause", "github.com/beorn7/perks": "MIT",
+	} {
+		if licenses[name] != want {
+			t.Errorf("%s: licence of %s is %q, want %q", filepath.Base(file), name, licenses[name], want)
 		}
 	}
 }

@@ -48,9 +48,9 @@ func TestReport(t *testing.T) {
 
 func writeReport(w io.Writer) {
 	fmt.Fprintf(w, `
-Simulated: Poisson traffic, spread evenly over pods that are scraped every %g s at phases of their own, each scrape up to %g s late;
-longest window %s. The same on every machine (seeds 0 to %d, `+"`math/rand/v2`"+` PCG, %s). Regenerate:
-`+"`go test ./pkg/window -run TestReport -report`"+`.
+Simulated Poisson traffic, spread evenly over pods that are scraped every %g s, each at its own phase and up to %g s late; longest window
+%s. The same on every machine (seeds 0 to %d, `+"`math/rand/v2`"+` PCG, %s). Regenerate:
+`+"`go test ./pkg/adapter/window -run TestReport -report`"+`.
 
 `, interval, jitter, longest, reportSeeds-1, runtime.Version())
 	reportSteps(w)
@@ -60,11 +60,11 @@ longest window %s. The same on every machine (seeds 0 to %d, `+"`math/rand/v2`"+
 }
 
 func reportSteps(w io.Writer) {
-	fmt.Fprint(w, `**After a step**: seconds until the served total is within 10 % of the truth (of no load: 1 % of what it was), looked at every 0.1 s;
-median and 95th percentile. *In time* is the least share of the runs that met what is *promised*: 95 of 100. *Best* is the
-95th percentile on 4 pods of a window that knows when the step was, and begins there: what the number of events allows (where they are
-few, a total that varies more is right by chance sooner). *Then*
-is the share of the runs on 4 pods whose total is within 10 % when the promised time is over, beside that of the best.
+	fmt.Fprint(w, `**After a step**: seconds until the served total is within 10 % of the truth (for no load: 1 % of the load before), checked every 0.1 s;
+median and 95th percentile. *In time*: the lowest share of runs within the *promised* time; 95 % is promised. *Best*: the 95th
+percentile on 4 pods of a window that knows the moment of the step and begins there, the limit that the number of events sets. (With few events,
+a total that varies more can be right sooner by chance.) *Then*: the share of runs on 4 pods within 10 % at the end of the promised time, beside
+the share of the best window.
 
 | requests/s | 4 pods | 20 pods | 100 pods | promised | in time | best | then |
 | --- | --- | --- | --- | --- | --- | --- | --- |
@@ -86,9 +86,9 @@ is the share of the runs on 4 pods whose total is within 10 % when the promised 
 
 func reportSteady(w io.Writer) {
 	fmt.Fprint(w, `
-**At a steady rate**, ten hours on 4 pods and on 20, an hour on 100, read every 0.5 s: the standard deviation of the served total as a
-multiple of that over the longest window (promised: at most 1.15), the share of reads that got a shorter window, and the
-greatest total served, as a multiple of the truth, beside that over the longest window.
+**At a steady rate**, ten hours on 4 and on 20 pods, an hour on 100, read every 0.5 s: the standard deviation of the served total as a multiple
+of the longest window's (promised: at most 1.15), the share of reads with a shorter window, and the greatest served total as a multiple of the
+truth, beside the longest window's.
 
 | requests/s | in batches of | pods | standard deviation | shorter windows | greatest | greatest, longest window |
 | --- | --- | --- | --- | --- | --- | --- |
@@ -110,8 +110,8 @@ greatest total served, as a multiple of the truth, beside that over the longest 
 
 func reportReplicas(w io.Writer) {
 	fmt.Fprintf(w, `
-**What an HPA asks for** in %d hours of steady traffic for four replicas (tolerance 10 %%, a look every 15 s, down to the most of the
-last 300 s): hours in which it asks for more than with the longest window, and replicas on average and at most.
+**What an HPA asks for** in %d hours of steady traffic for four replicas (tolerance 10 %%, a look every 15 s, down to the greatest number of
+the last 300 s): hours in which it asks for more than with the longest window, and its average and greatest number of replicas.
 
 | requests/s | hours with more | average | average, longest window | most | most, longest window |
 | --- | --- | --- | --- | --- | --- |
@@ -152,7 +152,7 @@ const shapeSeconds = 190.0
 
 func reportShapes(w io.Writer) {
 	fmt.Fprint(w, `
-**Ramps and bursts**, on 4 pods: by how many requests/s the served total is off, on average over two minutes.
+**Ramps and bursts** on 4 pods: average error of the served total over two minutes, in requests/s.
 
 | requests/s | off by | off by, longest window |
 | --- | --- | --- |

@@ -35,6 +35,10 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "tachometer_scaler_yields_total", Help: "Numbers that holds left to another client, which had set them.",
 		}),
 	}
+	// Alerts look at the increase, and Prometheus sees none in a counter that begins at 1.
+	for _, state := range []hold.State{hold.Received, hold.Raised, hold.Scaled, hold.Ready, hold.Verified, hold.Open, hold.RolledBack, hold.Released} {
+		m.transitions.WithLabelValues(string(state))
+	}
 	if reg != nil {
 		reg.MustRegister(m.transitions, m.stepSeconds, m.conflicts, m.yields)
 	}

@@ -10,12 +10,11 @@ func (s *setting) formatAutoscalers(seen *sight) string {
 	a := seen.audit
 	fmt.Fprintf(&w, `Regenerate: `+"`go -C test run ./bench/cluster -parts autoscalers -hpas %d -measure %v -interval %v -controller-qps %d -report \"$PWD/docs/benchmarks.md\"`"+`.
 
-The real API server and the real HPA controller with its defaults: a period of %v, five at a time
-(`+"`--concurrent-horizontal-pod-autoscaler-syncs`"+`); but `+"`--kube-api-qps=%d`"+` instead of 20, as 20 requests a second are 20 autoscalers a
-second, whatever adapter answers. %d autoscalers on %d Deployments of %d pods each in namespaces of %d; pods are objects that no node
-runs, with addresses of loopback, where one process serves the pages of all of them, each of one family with one series. The adapter is a
-process with `+"`GOMEMLIMIT=%s`"+` as shipped, and scrapes each pod every %v. All of this shares the processors of this machine, of
-which %.2f were busy. Watched for %.0f s, by the API server's audit log.
+The real API server and HPA controller with defaults: a period of %v, five at a time (`+"`--concurrent-horizontal-pod-autoscaler-syncs`"+`), but
+`+"`--kube-api-qps=%d`"+` instead of 20, which would permit 20 autoscalers a second with any adapter. %d autoscalers on %d Deployments of %d pods each, in
+namespaces of %d. Pods are objects without a node, with loopback addresses; one process serves their pages of one family with one series. The
+adapter is a process with `+"`GOMEMLIMIT=%s`"+` as shipped, and scrapes each pod every %v. Everything shares this machine's processors, of which %.2f
+were busy. Watched for %.0f s, by the API server's audit log.
 
 | | |
 | --- | --- |

@@ -10,12 +10,11 @@ import (
 func (c *chain) formatChain(set settings) string {
 	var w strings.Builder
 	fmt.Fprintf(&w, "%s\n\n", set.regenerateCommand(fmt.Sprintf(`-parts chain -runs %d -svg "$PWD/docs/%s"`, set.runs, filepath.Base(set.picture))))
-	fmt.Fprintf(&w, `The sample service on a real node under %d requests/s, for which its autoscaler keeps %d pods (%d requests/s a pod); then the load
-steps to %d, for which %d are wanted. The HPA controller is Kubernetes' own at its real period of %v; the step comes at any phase of
-it. *Right* is the time from the step until the metric of all pods together is within 10 %% of the load, *desired* until the autoscaler
-asks for %d pods, *ready* until so many are ready, looked at every %v. The sample waits up to 4 s at its start and is first probed after
-5 s, as shipped; its pods request 20m of a processor instead of 100m, as the node has two. Load follows the pods that are ready. The
-*shipped behavior* is that of `+"`manifests/sample/overlays/hpa-requests`"+`; *default* is no behavior in the manifest.
+	fmt.Fprintf(&w, `The sample service on a real node under %d requests/s, for which its autoscaler keeps %d pods (%d requests/s a pod). The load steps to %d,
+which needs %d pods, at any phase of the HPA controller's real period of %v. *Right*: from the step until the metric of all pods together is within
+10 %% of the load. *Desired*: until the autoscaler asks for %d pods. *Ready*: until as many are ready, checked every %v. Load goes to ready
+pods. As shipped, the sample waits up to 4 s at its start and is first probed after 5 s; its pods request 20m of a processor instead of 100m, because
+the node has two. *Shipped behavior* is `+"`manifests/sample/overlays/hpa-requests`"+`; *default* is a manifest without behavior.
 
 | behavior | run | right, s | ≥ %d desired, s | ≥ %d ready, s | requests failed |
 | --- | --- | --- | --- | --- | --- |

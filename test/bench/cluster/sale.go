@@ -212,9 +212,9 @@ func watchPodCount(seen *saleSeen) func(watch.Event) {
 
 func formatSales(all []saleTimes) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, `The sample with two pods, its autoscaler, and the scaler as shipped (two replicas in the cluster, events from a Kafka broker in this
-process) on a real node, whose images are present; the pods' CPU request is lowered so that %d fit. An event asks for %d pods. Seconds from when
-it is published until a watch shows each part; %d runs.
+	fmt.Fprintf(&b, `The sample with two pods and its autoscaler, and the scaler as shipped (two replicas, events from a Kafka broker outside of the cluster) on a
+real node that has the images; the pods' CPU request is lowered so that %d fit. An event asks for %d pods. Seconds from its publication until a
+watch shows each part; %d runs.
 
 | until | median | p95 | greatest | each run |
 | --- | --- | --- | --- | --- |

@@ -146,10 +146,9 @@ func (n *node) awaitSampleMetric(ctx context.Context, s *steps, right func(sum f
 func (s *steps) formatSteps(set settings) string {
 	var w strings.Builder
 	fmt.Fprintf(&w, "%s\n\n", set.regenerateCommand(fmt.Sprintf("-parts step -steps %d", len(s.up))))
-	fmt.Fprintf(&w, `Pods of the sample service on a real node, %d of them, and the adapter with its manifests as shipped. The load
-steps from %d to %d requests/s, evenly spread, and back; after each step the pods' metric is read every %v as `+"`kubectl get --raw`"+`
-does, through kube-apiserver. *Up* is the time from the step until the sum over all pods shows 90 %% of the new load, *down* until
-it has come nine tenths of the way back; the low load holds for %v to %v in between.
+	fmt.Fprintf(&w, `The sample service with %d pods on a real node, and the adapter as shipped. The load steps from %d to %d requests/s, evenly spread, and back;
+the pods' metric is read every %v through kube-apiserver, as by `+"`kubectl get --raw`"+`. *Up*: from the step until the sum over all pods
+shows 90 %% of the new load. *Down*: until nine tenths of the way back. The low load holds for %v to %v in between.
 
 | step | steps | median, s | p95, s | greatest, s |
 | --- | --- | --- | --- | --- |
