@@ -38,7 +38,9 @@ func newPluginDashboardCommand(p *pluginProgram) *cobra.Command {
 		Example: `  kubectl tachometer dashboard -n shop
   kubectl tachometer dashboard -A --port 8088 --no-open`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return p.runPluginDashboard(cmd.Context(), cmd.Flags(), flags) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return p.runPluginDashboard(cmd.Context(), cmd.Flags(), flags)
+		},
 	}
 	bindPluginNamespaceFlag(p, cmd.Flags())
 	cmd.Flags().StringVar(&flags.address, "address", "127.0.0.1", "IP `address` to listen on; beyond loopback, everybody with the page's URL reads what you may read")

@@ -42,7 +42,9 @@ func quoteShellWords(words []string) string {
 	return strings.Join(quoted, " ")
 }
 
-func (w commandWriter) topCommand() string { return w.writeShellCommand("kubectl", "tachometer", "top") }
+func (w commandWriter) topCommand() string {
+	return w.writeShellCommand("kubectl", "tachometer", "top")
+}
 
 func (w commandWriter) holdsCommand() string {
 	return w.writeShellCommand("kubectl", "get", "holds", "-o", "wide")

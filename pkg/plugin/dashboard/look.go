@@ -40,7 +40,7 @@ func (s *Server) Look(ctx context.Context) {
 		return
 	}
 	looks := s.readAutoscalerLooks(ctx, objects, metrics, now)
-	s.records.recordLooks(looks)
+	s.records.recordLooks(ctx, looks)
 	next.Time, next.Failed, next.Unread = now, nil, objects.Unread
 	next.Autoscalers, next.Faults = make([]autoscalerView, len(looks)), []faultView{}
 	for i, look := range looks {
@@ -67,9 +67,8 @@ func (s *Server) readAutoscalerLooks(ctx context.Context, objects *inventory.Inv
 	for i, row := range rows {
 		hpa := &objects.HPAs[i]
 		e := explain.Live(ctx, hpa, explain.Options{Objects: objects, Metrics: metrics, Now: now})
-		look := autoscalerLook{time: now, uid: hpa.UID, explanation: e, view: autoscalerView{Row: row, Sentence: e.Sentence}}
-		if hpa.Status.LastScaleTime != nil {
-			look.scaledAt = hpa.Status.LastScaleTime.Time
+		look := autoscalerLook{
+			time: now, scaler: hpa, objects: objects, metrics: metrics, explanation: e, view: autoscalerView{Row: row, Sentence: e.Sentence},
 		}
 		selector := ""
 		if w := objects.WorkloadOf(hpa); w != nil {

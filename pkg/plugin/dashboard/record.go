@@ -9,10 +9,12 @@ import (
 	"sync"
 	"time"
 
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/explain"
-	"github.com/tachometer-metrics/tachometer/pkg/plugin/top"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
 )
 
 const (
@@ -38,22 +40,30 @@ func newRecordBook(started time.Time) *recordBook {
 
 // autoscalerRecord is all that the looks showed of one autoscaler.
 type autoscalerRecord struct {
-	uid       types.UID
 	since     time.Time // of the first look
 	last      autoscalerLook
 	points    []recordedPoint
 	decisions []Decision // oldest first
 }
 
-// autoscalerLook is an autoscaler as one look showed it.
+// autoscalerLook is an autoscaler as one look showed it, with the answers of that look.
 type autoscalerLook struct {
 	time        time.Time
-	uid         types.UID
-	scaledAt    time.Time
+	scaler      *autoscalingv2.HorizontalPodAutoscaler
+	objects     *inventory.Inventory
+	metrics     reading.MetricReader
 	view        autoscalerView
 	explanation *explain.Explanation
 	series      []metricSeries // without columns
 	amounts     []metricAmount
+}
+
+// scaledAt returns the time of the last scale; zero without one.
+func (l autoscalerLook) scaledAt() time.Time {
+	if l.scaler.Status.LastScaleTime == nil {
+		return time.Time{}
+	}
+	return l.scaler.Status.LastScaleTime.Time
 }
 
 // recordedPoint has the numbers of one look.
@@ -64,53 +74,61 @@ type recordedPoint struct {
 	amounts      []metricAmount
 }
 
-// recordLooks adds a look at all autoscalers. Autoscalers that it lacks are gone, with their records.
-func (b *recordBook) recordLooks(looks []autoscalerLook) {
+// recordLooks adds a look at all autoscalers. Autoscalers that it lacks are gone, with their records. While a scale is under way, the
+// reason of the decision replaces the one that the pods of the moment give. Calls come one after the other.
+func (b *recordBook) recordLooks(ctx context.Context, looks []autoscalerLook) {
+	decisions := make([]*Decision, len(looks))
+	for i := range looks {
+		if record := b.findRecord(looks[i]); record != nil {
+			decisions[i] = findDecision(ctx, record.last, looks[i])
+		}
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	kept := map[types.NamespacedName]*autoscalerRecord{}
-	for _, look := range looks {
-		key := types.NamespacedName{Namespace: look.view.Namespace, Name: look.view.Name}
-		record := b.records[key]
-		if record == nil || record.uid != look.uid {
-			record = &autoscalerRecord{uid: look.uid, since: look.time, last: look}
+	for i := range looks {
+		record := b.findRecord(looks[i])
+		if record == nil {
+			record = &autoscalerRecord{since: looks[i].time}
 		}
-		record.addRecordedLook(look)
-		kept[key] = record
+		record.addRecordedLook(&looks[i], decisions[i])
+		kept[looks[i].key()] = record
 	}
 	b.records = kept
 }
 
-// addRecordedLook adds the numbers of a look, and a decision where they differ from those of the last one.
-func (r *autoscalerRecord) addRecordedLook(look autoscalerLook) {
-	before, row := r.last.view.Row, look.view.Row
-	decision := Decision{
-		Time: look.time, From: before.Wanted, To: row.Wanted,
-		Sentence: look.explanation.Sentence, Metrics: look.explanation.Metrics, Changes: look.explanation.Changes,
+func (l autoscalerLook) key() types.NamespacedName {
+	return types.NamespacedName{Namespace: l.view.Namespace, Name: l.view.Name}
+}
+
+// findRecord returns the record of an autoscaler, or nil for one that is new or was made anew.
+func (b *recordBook) findRecord(look autoscalerLook) *autoscalerRecord {
+	record := b.records[look.key()]
+	if record == nil || record.last.scaler.UID != look.scaler.UID {
+		return nil
 	}
-	if !look.scaledAt.Equal(r.last.scaledAt) {
-		decision.ScaledAt = look.scaledAt
-	}
-	switch lost := isFaultyState(row.State); {
-	case before.Wanted != row.Wanted, !decision.ScaledAt.IsZero():
-		r.decisions = append(r.decisions, decision)
-	case lost != isFaultyState(before.State):
-		decision.Fault = "back"
-		if lost {
-			decision.Fault = "lost"
-		}
-		r.decisions = append(r.decisions, decision)
+	return record
+}
+
+// addRecordedLook adds the numbers of a look, and its decision.
+func (r *autoscalerRecord) addRecordedLook(look *autoscalerLook, decision *Decision) {
+	if decision != nil {
+		r.decisions = append(r.decisions, *decision)
 	}
 	if n := len(r.decisions) - maxDecisions; n > 0 {
 		r.decisions = slices.Delete(r.decisions, 0, n)
 	}
+	row := look.view.Row
+	if n := len(r.decisions); n > 0 && row.Wanted != row.Replicas && r.decisions[n-1].To == row.Wanted && r.decisions[n-1].From == row.Replicas {
+		under := r.decisions[n-1]
+		look.view.Sentence = under.Sentence
+		look.explanation.Sentence, look.explanation.Metrics, look.explanation.Changes = under.Sentence, under.Metrics, under.Changes
+	}
 	r.points = append(r.points, recordedPoint{look.time, row.Wanted, row.Replicas, row.Ready, look.amounts})
 	old := slices.IndexFunc(r.points, func(p recordedPoint) bool { return look.time.Sub(p.time) <= keptTime })
 	r.points = slices.Delete(r.points, 0, old)
-	r.last = look
+	r.last = *look
 }
-
-func isFaultyState(s top.State) bool { return s == top.StateBroken || s == top.StatePartial }
 
 // ListDecisions implements DecisionSource.
 func (b *recordBook) ListDecisions(_ context.Context, namespace, name string) ([]Decision, time.Time, error) {

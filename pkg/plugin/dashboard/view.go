@@ -92,17 +92,3 @@ type metricSeries struct {
 	Share  bool       `json:"share"`   // Value is for each pod
 	Usage  bool       `json:"percent"` // Value and Target are in percent
 }
-
-// Decision is a change of an autoscaler's wish, or of its ability to decide, with what was read then.
-type Decision struct {
-	Time time.Time `json:"time"`
-	// ScaledAt is the time at which the controller wrote the number, where the status has it.
-	ScaledAt time.Time `json:"scaledAt,omitzero"`
-	From     int32     `json:"from"`
-	To       int32     `json:"to"`
-	// Fault is "lost" where the metrics' values were lost with this look, "back" where they came back; empty for a change of the wish.
-	Fault    string           `json:"fault,omitempty"`
-	Sentence string           `json:"sentence"`
-	Metrics  []explain.Metric `json:"metrics"`
-	Changes  []string         `json:"changes,omitempty"`
-}

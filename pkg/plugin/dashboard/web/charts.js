@@ -46,7 +46,7 @@ function listCharts(d, m) {
     charts.push(value);
   }
   charts.push({ id: "pods", title: "Pods", unit: "", lines: [
-    { name: "wanted", look: "", data: s.wanted, step: true }, { name: "ready", look: "second", data: s.ready, step: true },
+    { name: "ready", look: "second", data: s.ready, step: true, fill: true }, { name: "wanted", look: "", data: s.wanted, step: true },
     { name: "maximum", look: "limit", data: flat(d.max) }] });
   return charts;
 }
@@ -119,7 +119,7 @@ function newPlot(element, spec, data) {
   const font = '11px system-ui, "DejaVu Sans", sans-serif';
   const axis = { stroke: () => colour("--muted"), grid: { stroke: () => colour("--line"), width: 1 }, ticks: { show: false }, font };
   const plot = new uPlot({
-    width: element.clientWidth, height: element.clientHeight, padding: [8, 4, 0, 0],
+    width: element.clientWidth, height: element.clientHeight, padding: [8, 18, 0, 0],
     legend: { show: false }, cursor: { sync: { key: "dashboard" }, y: false, drag: { x: false, y: false }, points: { size: 6 } },
     scales: { y: { range: (_, low, high) => [Math.min(0, low ?? 0), (high || 1) * 1.12] } },
     axes: [
@@ -129,7 +129,7 @@ function newPlot(element, spec, data) {
     series: [{}, ...spec.lines.map((line) => ({
       label: line.name, points: { show: false }, spanGaps: false, width: line.look === "limit" ? 1 : 1.75,
       stroke: () => colour(line.look ? "--muted" : "--accent"), dash: line.look === "limit" ? [5, 4] : undefined,
-      fill: line.fill ? () => colour("--accent-soft") : undefined,
+      fill: line.fill ? () => colour(line.look ? "--raised" : "--accent-soft") : undefined,
       paths: line.step ? uPlot.paths.stepped({ align: 1 }) : uPlot.paths.linear(),
     }))],
     hooks: { setCursor: [(u) => { const chart = drawn.get(element); if (chart) showValues(chart.spec, u.data, u.cursor.idx); }] },

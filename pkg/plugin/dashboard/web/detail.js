@@ -24,7 +24,7 @@ export function drawAutoscaler(view, route) {
 function drawFigures(view, d) {
   const figure = (name, value, command, extra) => h("div", {}, h("dt", {}, name, copyButton(command, name.toLowerCase())), h("dd", {}, value, extra && h("small", {}, extra)));
   return h("dl", { class: "figures" },
-    figure("Now", d.replicas, d.commands.numbers, ` of ${d.min} to ${d.max}`),
+    figure("Now", d.replicas, d.commands.numbers, ` in ${d.min}–${d.max}`),
     figure("Wanted", h("span", { class: d.wanted !== d.replicas && "differs" }, d.wanted), d.commands.numbers),
     figure("Ready", d.ready < 0 ? "?" : d.ready, d.commands.pods),
     d.metrics.map((m, i) => figure(metricName(m.name), h("span", { class: m.error && "fault-text" }, quantity(m.value)), d.commands.values?.[i], ` / ${quantity(m.target)}`)),
@@ -39,6 +39,7 @@ function drawPods(view, d) {
   const pods = d.explanation.pods ?? [];
   const metrics = [...new Set(pods.flatMap((p) => p.values.map((v) => v.metric)))];
   const scale = Object.fromEntries(metrics.map((m) => [m, podScale(d, pods, m)]));
+  const only = metrics.length === 1;
   const columns = [{ name: "Pod" }, { name: "Ready", class: "nowrap" }, { name: "Metric" }, { name: "Value", class: "number" }, { name: "", class: "bar-cell" }, { name: "Age", class: "number" }, { name: "Window", class: "number" }];
   const rows = pods.flatMap((p) => (p.values.length ? p.values : [{}]).map((v, i) => ({
     key: `${p.name}/${v.metric ?? ""}`,
@@ -46,9 +47,11 @@ function drawPods(view, d) {
       i === 0 ? p.name : h("span", { class: "hidden" }, p.name), h("span", { class: p.ready ? "" : "differs" }, p.ready ? "ready" : "not ready"),
       metricName(v.metric ?? "–"), v.value ? quantity(v.value) : h("span", { class: p.ready ? "fault-text" : "muted" }, v.note ? "none" : "–"),
       v.note ? h("span", { class: "muted" }, v.note) : drawShare(scale[v.metric], v.value), time(v.time, view.age(v.time)), span(v.window) || "–",
-    ],
+    ].filter((_, n) => !only || n !== 2),
   })));
-  return panel("Pods", rows.length ? h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Values of pods" }, table("Pods with their values", columns, rows, { class: "plain" }))
+  const title = only ? `Pods, ${metricName(metrics[0])}` : "Pods";
+  return panel(title, rows.length ? h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Values of pods" },
+    table("Pods with their values", columns.filter((_, n) => !only || n !== 2), rows, { class: "plain pods" }))
     : h("p", { class: "empty" }, "The autoscaler has no pods, or they cannot be read."), copyButton(d.commands.pods, "the pods"));
 }
 
@@ -85,10 +88,10 @@ function drawDecisions(view, d, route) {
         h("span", { class: "muted since" }, time(c.scaledAt || c.time, view.age(c.scaledAt || c.time)), " ago"),
         h("button", { type: "button", class: "expand", "data-set": `open=${open === c.time ? "" : c.time}`, "aria-expanded": String(open === c.time), "aria-controls": open === c.time && id },
           "Arithmetic", h("span", { class: "hidden" }, ` of the decision at ${clock(c.time)}`)),
-        h("p", {}, c.sentence)),
+        h("p", {}, c.unexplained && "Read before the decision, and different when it was taken: ", c.sentence)),
       open === c.time && h("div", { id }, drawSteps(c.metrics, c.changes)));
   });
-  const known = h("p", { class: "empty" }, items.length ? "Known since " : "No decision since ", clock(d.knownSince), ". Values are as read just after each decision.");
+  const known = h("p", { class: "empty" }, items.length ? "Known since " : "No decision since ", clock(d.knownSince), ". Each sentence is of the values read last before the decision.");
   return panel("Decisions", [
     d.decisionsError && h("p", { class: "empty fault-text" }, d.decisionsError),
     h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "List of decisions" }, items.length > 0 && h("ol", { class: "decisions" }, items), known),

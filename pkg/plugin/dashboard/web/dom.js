@@ -69,7 +69,8 @@ export function table(caption, columns, rows, options = {}) {
 // copyButton returns a button that copies a command, or nothing where there is none.
 export function copyButton(command, subject) {
   if (!command) return null;
-  return h("button", { type: "button", class: "copy", "data-copy": command, title: command, "aria-label": `Copy the command for ${subject}` }, "$");
+  return h("button", { type: "button", class: "copy", "data-copy": command, title: command, "aria-label": `Copy the command for ${subject}` },
+    h("svg", { viewBox: "0 0 16 16", "aria-hidden": "true" }, h("rect", { x: 5.5, y: 5.5, width: 8, height: 8, rx: 1.5 }), h("path", { d: "M10.5 3.5v-1h-8v8h1" })));
 }
 
 // time returns an element whose text is the age of a time. It grows every second.

@@ -52,7 +52,7 @@ export function drawAutoscalers(view, route) {
   const columns = [
     { name: "Autoscaler", by: "name" }, { name: "State", by: "state", class: "state-cell" },
     { name: "Now", by: "replicas", class: "number" }, { name: "Wanted", by: "wanted", class: "number" }, { name: "Ready", by: "ready", class: "number" },
-    { name: "Min to max", class: "nowrap wide" }, { name: "Value / target", class: "wide" }, { name: "Age", class: "number" }, { name: "Why", class: "why" },
+    { name: "Limits", class: "nowrap" }, { name: "Value / target", class: "values" }, { name: "Age", class: "number" }, { name: "Why", class: "why" },
   ];
   for (const c of columns) {
     if (!c.by) continue;
@@ -90,7 +90,7 @@ function drawRow(view, route, a) {
       [h("a", { class: "name", href: route.link(`/hpa/${a.namespace}/${a.name}`, { q: "", sort: "", open: "" }) }, a.name), h("div", { class: "muted" }, a.namespace)],
       stateWord(a.state), h("span", {}, a.replicas), h("span", { class: differs }, a.wanted),
       h("span", { class: a.ready >= 0 && a.ready < a.replicas && "differs" }, a.ready < 0 ? "?" : a.ready),
-      [h("span", { class: "muted" }, `${a.min} to ${a.max}`), drawRange(a)],
+      [drawRange(a), h("span", { class: "muted limits" }, `${a.min}–${a.max}`)],
       a.metrics.map((m) => h("div", { class: "metric" }, h("span", { class: "muted" }, metricName(m.name)),
         h("span", { class: m.error && "fault-text" }, `${quantity(m.value)} / ${quantity(m.target)}`))),
       time(a.oldestValue, view.age(a.oldestValue)), a.sentence,
