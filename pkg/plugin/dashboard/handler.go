@@ -46,7 +46,7 @@ func (s *Server) Handler() http.Handler {
 			http.Error(w, "only GET: the dashboard changes nothing", http.StatusMethodNotAllowed)
 		case equalDashboardTokens(token, s.once) && rest == "" && s.used.CompareAndSwap(false, true):
 			http.Redirect(w, r, s.Path(), http.StatusSeeOther)
-		case !equalDashboardTokens(token, s.token):
+		case !equalDashboardTokens(token, s.token), strings.Contains(rest, ".."):
 			http.Error(w, "not found: open the address that the command printed", http.StatusNotFound)
 		case r.URL.Path == "/"+token: // as a person may type it
 			http.Redirect(w, r, s.Path(), http.StatusSeeOther)

@@ -40,7 +40,7 @@ function listCharts(d, m) {
   if (m) {
     const unit = m.rate ? "/s" : "";
     const name = metricName(m.name);
-    charts.push({ id: "load", title: `Load: ${name} of all`, unit, lines: [{ name: "load", look: "", data: m.load, fill: true }] });
+    charts.push({ id: "load", title: `Load: ${name} of all`, unit: name === "cpu" ? " cores" : unit, lines: [{ name: "load", look: "", data: m.load, fill: true }] });
     const value = { id: "value", title: m.percent ? `${name}, percent of the requests` : m.share ? `${name} for each pod` : name, unit: m.percent ? "%" : unit, lines: [{ name: "value", look: "", data: m.value }] };
     if (m.target !== null) value.lines.push({ name: "target", look: "limit", data: flat(m.target) });
     charts.push(value);

@@ -22,12 +22,12 @@ export function drawAutoscaler(view, route) {
 }
 
 function drawFigures(view, d) {
-  const figure = (name, value, command, extra) => h("div", {}, h("dt", {}, name, copyButton(command, name.toLowerCase())), h("dd", {}, value, extra && h("small", {}, extra)));
+  const figure = (name, value, command, extra, look) => h("div", { class: look }, h("dt", {}, h("span", {}, name), copyButton(command, name.toLowerCase())), h("dd", {}, value, extra && h("small", {}, extra)));
   return h("dl", { class: "figures" },
     figure("Now", d.replicas, d.commands.numbers, ` in ${d.min}–${d.max}`),
     figure("Wanted", h("span", { class: d.wanted !== d.replicas && "differs" }, d.wanted), d.commands.numbers),
     figure("Ready", d.ready < 0 ? "?" : d.ready, d.commands.pods),
-    d.metrics.map((m, i) => figure(metricName(m.name), h("span", { class: m.error && "fault-text" }, quantity(m.value)), d.commands.values?.[i], ` / ${quantity(m.target)}`)),
+    d.metrics.map((m, i) => figure(metricName(m.name), h("span", { class: m.error && "fault-text" }, quantity(m.value)), d.commands.values?.[i], ` / ${quantity(m.target)}`, "of-metric")),
     figure("Oldest value", time(d.oldestValue, view.age(d.oldestValue)), d.commands.values?.find(Boolean)));
 }
 
@@ -40,7 +40,7 @@ function drawPods(view, d) {
   const metrics = [...new Set(pods.flatMap((p) => p.values.map((v) => v.metric)))];
   const scale = Object.fromEntries(metrics.map((m) => [m, podScale(d, pods, m)]));
   const only = metrics.length === 1;
-  const columns = [{ name: "Pod" }, { name: "Ready", class: "nowrap" }, { name: "Metric" }, { name: "Value", class: "number" }, { name: "", class: "bar-cell" }, { name: "Age", class: "number" }, { name: "Window", class: "number" }];
+  const columns = [{ name: "Pod" }, { name: "Ready", class: "nowrap" }, { name: "Metric" }, { name: "Value", class: "number" }, { name: "Beside the target", class: "bar-cell" }, { name: "Age", class: "number" }, { name: "Window", class: "number" }];
   const rows = pods.flatMap((p) => (p.values.length ? p.values : [{}]).map((v, i) => ({
     key: `${p.name}/${v.metric ?? ""}`,
     cells: [
@@ -51,7 +51,7 @@ function drawPods(view, d) {
   })));
   const title = only ? `Pods, ${metricName(metrics[0])}` : "Pods";
   return panel(title, rows.length ? h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Values of pods" },
-    table("Pods with their values", columns.filter((_, n) => !only || n !== 2), rows, { class: "plain pods" }))
+    table("Pods with their values", columns.filter((_, n) => !only || n !== 2), rows, { class: only ? "plain pods" : "plain pods many" }))
     : h("p", { class: "empty" }, "The autoscaler has no pods, or they cannot be read."), copyButton(d.commands.pods, "the pods"));
 }
 
@@ -91,7 +91,7 @@ function drawDecisions(view, d, route) {
         h("p", {}, c.unexplained && "Read before the decision, and different when it was taken: ", c.sentence)),
       open === c.time && h("div", { id }, drawSteps(c.metrics, c.changes)));
   });
-  const known = h("p", { class: "empty" }, items.length ? "Known since " : "No decision since ", clock(d.knownSince), ". Each sentence is of the values read last before the decision.");
+  const known = h("p", { class: "empty" }, items.length ? "Known since " : "No decision since ", clock(d.knownSince), items.length ? ". Each sentence is of the values read last before the decision." : ".");
   return panel("Decisions", [
     d.decisionsError && h("p", { class: "empty fault-text" }, d.decisionsError),
     h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "List of decisions" }, items.length > 0 && h("ol", { class: "decisions" }, items), known),

@@ -150,7 +150,7 @@ export function drawHolds(view) {
         stateWord(d.paused ? "paused" : d.state), d.replicas, time(d.since, view.age(d.since)),
         d.until ? new Date(d.until).toLocaleString("en-GB") : "it is released", d.by || "–", [d.reason, d.message && h("div", { class: "muted" }, d.message)],
       ],
-    })));
+    })), { class: "holds" });
   } else if (holds.installed) body = h("p", { class: "empty" }, "No hold is in force.");
   return [
     h("div", { class: "title" }, h("h2", { tabindex: "-1" }, "Holds"), holds.installed && copyButton(holds.command, "the holds")),
