@@ -27,7 +27,7 @@ import (
 )
 
 // patience bounds every wait: a browser on a busy machine is slow.
-const patience = 2 * time.Minute
+const patience = 10 * time.Minute
 
 // worldEnd is the time at which the world stands still; it began twenty minutes earlier.
 var worldEnd = time.Date(2026, 11, 27, 12, 5, 3, 0, time.UTC)

@@ -12,6 +12,9 @@ import (
 
 var updateScreenshots = flag.String("screenshots", "", "write the pictures of docs/dashboard.md into this `folder`")
 
+// maxPictureHeight cuts long pages.
+const maxPictureHeight = 1300
+
 // screenshot is a picture of the documentation.
 type screenshot struct {
 	name, state, shows string
@@ -31,24 +34,26 @@ func listScreenshots() []screenshot {
 	return all
 }
 
-// TestScreenshots: docs/dashboard.md shows every picture, and every picture can be taken.
+// TestScreenshots: docs/dashboard.md shows every picture. With -screenshots it takes them.
 func TestScreenshots(t *testing.T) {
 	document, err := os.ReadFile(filepath.Join("..", "..", "docs", "dashboard.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	served := servePage(t)
 	for _, s := range listScreenshots() {
 		if !strings.Contains(string(document), s.name) {
 			t.Errorf("docs/dashboard.md does not show %s", s.name)
 		}
-		if *updateScreenshots == "" {
-			continue
-		}
-		b := openTab(t, s.width)
+	}
+	if *updateScreenshots == "" {
+		return
+	}
+	served, b := servePage(t), openTab(t, wide)
+	for _, s := range listScreenshots() {
+		b.resize(t, s.width, 900)
+		b.run(t, chromedp.Navigate("about:blank"))
 		b.open(t, served.url(s.state), s.shows)
-		height := evaluate[int64](t, b, "document.documentElement.scrollHeight")
-		b.resize(t, s.width, min(height, 2400))
+		b.resize(t, s.width, min(evaluate[int64](t, b, "document.documentElement.scrollHeight"), maxPictureHeight))
 		picture, err := chromedp.Run(b, chromedp.CaptureScreenshot())
 		if err != nil {
 			t.Fatal(err)
