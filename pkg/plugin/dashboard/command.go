@@ -42,23 +42,23 @@ func quoteShellWords(words []string) string {
 	return strings.Join(quoted, " ")
 }
 
-func (w commandWriter) topCommand() string {
+func (w commandWriter) writeTopCommand() string {
 	return w.writeShellCommand("kubectl", "tachometer", "top")
 }
 
-func (w commandWriter) holdsCommand() string {
+func (w commandWriter) writeHoldsCommand() string {
 	return w.writeShellCommand("kubectl", "get", "holds", "-o", "wide")
 }
 
-// rawCommand reads a path as the HPA controller does; the path has the namespace.
-func (w commandWriter) rawCommand(path string) string {
+// writeRawCommand reads a path as the HPA controller does; the path has the namespace.
+func (w commandWriter) writeRawCommand(path string) string {
 	if path == "" {
 		return ""
 	}
 	return quoteShellWords(append([]string{"kubectl", "get", "--raw", path}, w.flags...))
 }
 
-func (w commandWriter) autoscalerCommands(name, selector string) autoscalerCommands {
+func (w commandWriter) writeAutoscalerCommands(name, selector string) autoscalerCommands {
 	c := autoscalerCommands{
 		Explain: w.writeShellCommand("kubectl", "tachometer", "explain", "hpa/"+name),
 		Doctor:  w.writeShellCommand("kubectl", "tachometer", "doctor", "hpa/"+name),

@@ -121,7 +121,7 @@ func (s *Server) serveDashboardState(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) serveDashboardAutoscaler(w http.ResponseWriter, r *http.Request) {
 	namespace, name := r.PathValue("namespace"), r.PathValue("name")
-	view := s.records.viewRecord(namespace, name)
+	view := s.records.viewAutoscalerRecord(namespace, name)
 	if view == nil {
 		http.Error(w, "there is no hpa/"+output.Clean(name)+" in namespace "+output.Clean(namespace), http.StatusNotFound)
 		return

@@ -63,7 +63,7 @@ type readHold struct {
 
 // readDashboardHolds reads the holds. A cluster without the scaler has no such resource.
 func (s *Server) readDashboardHolds(ctx context.Context, reader reading.Reader) holdList {
-	list := holdList{Items: []holdView{}, Command: s.newDashboardCommands("").holdsCommand()}
+	list := holdList{Items: []holdView{}, Command: s.newDashboardCommands("").writeHoldsCommand()}
 	path := "/apis/" + domain.ScalerGroup + "/v1alpha1/holds"
 	if s.opts.Namespace != "" {
 		path = "/apis/" + domain.ScalerGroup + "/v1alpha1/namespaces/" + s.opts.Namespace + "/holds"

@@ -26,7 +26,7 @@ func (s *Server) Look(ctx context.Context) {
 	defer cancel()
 	now, last := s.opts.Now(), s.last.Load()
 	next := *last
-	next.Sequence, next.Command = last.Sequence+1, s.newDashboardCommands("").topCommand()
+	next.Sequence, next.Command = last.Sequence+1, s.newDashboardCommands("").writeTopCommand()
 	metrics := s.opts.Metrics
 	metrics.Reader = newOnceReader(metrics.Reader)
 	objects := inventory.ReadScaled(ctx, s.opts.Client, s.opts.Namespace)
@@ -74,7 +74,7 @@ func (s *Server) readAutoscalerLooks(ctx context.Context, objects *inventory.Inv
 		if w := objects.WorkloadOf(hpa); w != nil {
 			selector = w.PodSelector().String()
 		}
-		look.view.Commands = s.newDashboardCommands(hpa.Namespace).autoscalerCommands(hpa.Name, selector)
+		look.view.Commands = s.newDashboardCommands(hpa.Namespace).writeAutoscalerCommands(hpa.Name, selector)
 		for n, spec := range hpa.Spec.Metrics {
 			answer := reading.Answer{}
 			if selector != "" || spec.Object != nil || spec.External != nil {
@@ -82,7 +82,7 @@ func (s *Server) readAutoscalerLooks(ctx context.Context, objects *inventory.Inv
 			}
 			look.series = append(look.series, newMetricSeries(row.Metrics[n], spec))
 			look.amounts = append(look.amounts, newMetricAmount(row.Metrics[n], answer))
-			look.view.Commands.Values = append(look.view.Commands.Values, s.newDashboardCommands(hpa.Namespace).rawCommand(answer.Path))
+			look.view.Commands.Values = append(look.view.Commands.Values, s.newDashboardCommands(hpa.Namespace).writeRawCommand(answer.Path))
 		}
 		looks[i] = look
 	}
@@ -137,7 +137,7 @@ func newMetricSeries(m top.Metric, spec autoscalingv2.MetricSpec) metricSeries {
 	target := reading.TargetOf(spec)
 	name, _, _ := strings.Cut(m.Name, " ")
 	return metricSeries{
-		Name: m.Name, Target: chartNumber(parseMetricNumber(m.Target)), Usage: target.AverageUtilization != nil, Share: target.Value == nil,
+		Name: m.Name, Target: newChartNumber(parseMetricNumber(m.Target)), Usage: target.AverageUtilization != nil, Share: target.Value == nil,
 		Rate: strings.HasSuffix(strings.TrimSuffix(name, ","), "_per_second"),
 	}
 }

@@ -79,7 +79,7 @@ type recordedPoint struct {
 func (b *recordBook) recordLooks(ctx context.Context, looks []autoscalerLook) {
 	decisions := make([]*Decision, len(looks))
 	for i := range looks {
-		if record := b.findRecord(looks[i]); record != nil {
+		if record := b.findAutoscalerRecord(looks[i]); record != nil {
 			decisions[i] = findDecision(ctx, record.last, looks[i])
 		}
 	}
@@ -87,7 +87,7 @@ func (b *recordBook) recordLooks(ctx context.Context, looks []autoscalerLook) {
 	defer b.mu.Unlock()
 	kept := map[types.NamespacedName]*autoscalerRecord{}
 	for i := range looks {
-		record := b.findRecord(looks[i])
+		record := b.findAutoscalerRecord(looks[i])
 		if record == nil {
 			record = &autoscalerRecord{since: looks[i].time}
 		}
@@ -101,8 +101,8 @@ func (l autoscalerLook) key() types.NamespacedName {
 	return types.NamespacedName{Namespace: l.view.Namespace, Name: l.view.Name}
 }
 
-// findRecord returns the record of an autoscaler, or nil for one that is new or was made anew.
-func (b *recordBook) findRecord(look autoscalerLook) *autoscalerRecord {
+// findAutoscalerRecord returns the record of an autoscaler, or nil for one that is new or was made anew.
+func (b *recordBook) findAutoscalerRecord(look autoscalerLook) *autoscalerRecord {
 	record := b.records[look.key()]
 	if record == nil || record.last.scaler.UID != look.scaler.UID {
 		return nil
@@ -143,8 +143,8 @@ func (b *recordBook) ListDecisions(_ context.Context, namespace, name string) ([
 	return decisions, record.since, nil
 }
 
-// viewRecord returns the page of an autoscaler without its decisions, or nil where it does not exist.
-func (b *recordBook) viewRecord(namespace, name string) *autoscalerDetail {
+// viewAutoscalerRecord returns the page of an autoscaler without its decisions, or nil where it does not exist.
+func (b *recordBook) viewAutoscalerRecord(namespace, name string) *autoscalerDetail {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	record := b.records[types.NamespacedName{Namespace: namespace, Name: name}]
@@ -179,14 +179,14 @@ func (r *autoscalerRecord) listRecordedSeries() autoscalerSeries {
 func (p recordedPoint) findRecordedAmount(name string) (load, value *float64) {
 	for _, a := range p.amounts {
 		if a.name == name {
-			return chartNumber(a.load), chartNumber(a.value)
+			return newChartNumber(a.load), newChartNumber(a.value)
 		}
 	}
 	return nil, nil
 }
 
-// chartNumber returns nil for a number that could not be read: JSON has no NaN.
-func chartNumber(n float64) *float64 {
+// newChartNumber returns nil for a number that could not be read: JSON has no NaN.
+func newChartNumber(n float64) *float64 {
 	if math.IsNaN(n) {
 		return nil
 	}

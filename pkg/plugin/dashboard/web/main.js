@@ -61,8 +61,9 @@ async function load() {
     if (news) view.state = await answer.json();
     const changed = view.lost;
     view.lost = false;
-    if (place.startsWith("/hpa/") && (news || view.detailPath !== place)) await loadDetail(place);
-    if (news || changed || view.detailPath === place) draw();
+    const stale = place.startsWith("/hpa/") && (news || view.detailPath !== place);
+    if (stale) await loadDetail(place);
+    if (news || changed || stale) draw();
   } catch {
     view.lost = true;
     draw();
