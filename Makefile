@@ -10,7 +10,7 @@ SUITES := ./integration/... ./e2e/...
 TEST_UNITS = $(filter-out $(MODULE)/test/integration% $(MODULE)/test/e2e% $(MODULE)/test/attack%,$(shell go -C test list ./...))
 
 .DEFAULT_GOAL := help
-.PHONY: help build check fmt lint unit verify update test e2e cluster-test charts kubernetes truth bench bench-cluster demo demo-sale demo-down images release deps clean chaos fuzz hpa attack walks vuln
+.PHONY: help build check fmt lint unit verify update test e2e cluster-test charts kubernetes truth bench bench-cluster demo demo-sale demo-down images release deps clean chaos fuzz hpa attack walks vuln browser update-screenshots
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,7 @@ lint: ## golangci-lint, pinned in test/tools/go.mod
 	cd test/monitoring && $(GOLANGCI) run --config ../../.golangci.yml ./...
 	cd test/hpa && $(GOLANGCI) run --config ../../.golangci.yml ./...
 	cd test/release && $(GOLANGCI) run --config ../../.golangci.yml ./...
+	cd test/dashboard && $(GOLANGCI) run --config ../../.golangci.yml ./...
 
 unit: ## tests that need nothing but Go, with the race detector
 	go test -race -timeout 30m ./...
@@ -49,10 +50,16 @@ update: ## rewrite what is generated: golden files, help text, metric list, the 
 	go -C test/monitoring test . -update
 	go -C test/helm test -short . -update
 
-test: deps unit cluster-test charts e2e ## everything, on a real Kubernetes: unit, integration, end-to-end. First installs what is missing (make deps)
+test: deps unit browser cluster-test charts e2e ## everything, on a real Kubernetes: unit, integration, end-to-end. First installs what is missing (make deps)
 
 e2e: kubernetes ## images, integration and end-to-end tests on a real Kubernetes
 	go -C test test -race -p 1 -timeout 40m -v $(SUITES)
+
+browser: ## the dashboard in a real Chromium: clicks, keys, accessibility, themes, hostile texts
+	go -C test/dashboard test -timeout 40m ./...
+
+update-screenshots: ## take the pictures of docs/dashboard.md again
+	go -C test/dashboard test -count 1 -timeout 40m -run TestScreenshots . -screenshots $(CURDIR)/docs
 
 cluster-test: kubernetes ## tests of the local Kubernetes itself
 	go -C test/harness/cluster test -race -timeout 30m ./...

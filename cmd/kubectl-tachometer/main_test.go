@@ -138,6 +138,7 @@ func TestExitCodes(t *testing.T) {
 		"lint of a warning":          {[]string{"lint", "-f", file("warning.yaml", hpa+"2}")}, exitFine, "no-room"},
 		"lint of an error":           {[]string{"lint", "-f", file("error.yaml", hpa+"1}")}, exitBroken, "min-above-max"},
 		"lint of a cluster":          {[]string{"lint", "--all", "-n", "shop"}, exitFine, "no-readiness-probe"},
+		"dashboard on a name":        {[]string{"dashboard", "--address", "localhost"}, exitUsage, `--address "localhost" is no IP address`},
 		"metrics of what is not":     {[]string{"metrics", "deploy/wep", "-n", "shop"}, exitBroken, "there is no deploy/wep in namespace shop"},
 		"metrics of another kind":    {[]string{"metrics", "job/web", "-n", "shop"}, exitUsage, "names no pod and no workload"},
 		"metrics of a workload":      {[]string{"metrics", "deploy/web", "-n", "shop"}, exitFine, "request_per_second"},

@@ -1,0 +1,72 @@
+package dashboard
+
+// This file writes the commands that show in a terminal what the page shows.
+
+import (
+	"strings"
+
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
+)
+
+// commandWriter writes commands for one namespace; empty: all.
+type commandWriter struct {
+	namespace string
+	flags     []string
+}
+
+func (s *Server) newDashboardCommands(namespace string) commandWriter {
+	if namespace == "" {
+		namespace = s.opts.Namespace
+	}
+	return commandWriter{namespace, s.opts.Flags}
+}
+
+// writeShellCommand joins words into a command line, with the namespace and the user's flags behind them.
+func (w commandWriter) writeShellCommand(words ...string) string {
+	if w.namespace == "" {
+		words = append(words, "-A")
+	} else {
+		words = append(words, "-n", w.namespace)
+	}
+	return quoteShellWords(append(words, w.flags...))
+}
+
+// quoteShellWords joins words so that a shell takes each as one, whatever it holds.
+func quoteShellWords(words []string) string {
+	quoted := make([]string, len(words))
+	for i, word := range words {
+		if quoted[i] = word; !output.IsShellWord(strings.TrimLeft(word, "-")) {
+			quoted[i] = "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+		}
+	}
+	return strings.Join(quoted, " ")
+}
+
+func (w commandWriter) writeTopCommand() string {
+	return w.writeShellCommand("kubectl", "tachometer", "top")
+}
+
+func (w commandWriter) writeHoldsCommand() string {
+	return w.writeShellCommand("kubectl", "get", "holds", "-o", "wide")
+}
+
+// writeRawCommand reads a path as the HPA controller does; the path has the namespace.
+func (w commandWriter) writeRawCommand(path string) string {
+	if path == "" {
+		return ""
+	}
+	return quoteShellWords(append([]string{"kubectl", "get", "--raw", path}, w.flags...))
+}
+
+func (w commandWriter) writeAutoscalerCommands(name, selector string) autoscalerCommands {
+	c := autoscalerCommands{
+		Explain: w.writeShellCommand("kubectl", "tachometer", "explain", "hpa/"+name),
+		Doctor:  w.writeShellCommand("kubectl", "tachometer", "doctor", "hpa/"+name),
+		Numbers: w.writeShellCommand("kubectl", "get", "hpa", name),
+		Events:  w.writeShellCommand("kubectl", "describe", "hpa", name),
+	}
+	if selector != "" {
+		c.Pods = w.writeShellCommand("kubectl", "get", "pods", "-l", selector)
+	}
+	return c
+}

@@ -1,0 +1,124 @@
+// Package dashboard serves one page about autoscalers on the user's own machine: values, decisions and faults, as `top` and `explain`
+// read them.
+package dashboard
+
+// This file holds the server: a loop that reads the cluster, and an HTTP server that shows the last look.
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
+	"github.com/tachometer-metrics/tachometer/pkg/retry"
+)
+
+const (
+	// DefaultInterval is the pause between two looks: the HPA controller decides every 15 s, so that no decision hides another.
+	DefaultInterval = 5 * time.Second
+	// lookTimeout bounds a look. A slow API costs its own values and no more.
+	lookTimeout = 20 * time.Second
+	// The limits of a request. The page sends a path and little more.
+	headerTimeout  = 5 * time.Second
+	answerTimeout  = 30 * time.Second
+	maxHeaderBytes = 16 << 10
+	// drainTimeout is the time for requests in flight when the server ends.
+	drainTimeout = 2 * time.Second
+)
+
+// Options are the inputs of a Server. Client, Metrics and Now are required.
+type Options struct {
+	Client  kubernetes.Interface
+	Metrics reading.MetricReader
+	Now     func() time.Time
+	// Namespace is the namespace to read; empty: all.
+	Namespace string
+	// Context is the name of the kubeconfig's context, for the page's head.
+	Context string
+	// Flags are the connection flags that the user gave. They become part of the commands that the page shows.
+	Flags []string
+	// Interval is the pause between two looks; zero: DefaultInterval.
+	Interval time.Duration
+	// Decisions has the decisions of autoscalers; nil: those that the server's own looks show.
+	Decisions DecisionSource
+}
+
+// DecisionSource has the decisions of autoscalers. It may be used concurrently.
+type DecisionSource interface {
+	// ListDecisions returns the decisions about an autoscaler, newest first, and the time since which it knows all of them.
+	ListDecisions(ctx context.Context, namespace, name string) (decisions []Decision, knownSince time.Time, err error)
+}
+
+// Server reads the cluster and serves the page.
+type Server struct {
+	opts  Options
+	token string // the first element of every path
+	once  string // the element of the path that a browser is started with
+	used  atomic.Bool
+
+	looks   sync.Mutex // held during a look
+	last    atomic.Pointer[snapshot]
+	records *recordBook
+}
+
+// New returns a server with a random path. It starts nothing.
+func New(opts Options) *Server {
+	if opts.Interval == 0 {
+		opts.Interval = DefaultInterval
+	}
+	s := &Server{opts: opts, token: rand.Text(), once: rand.Text(), records: newRecordBook(opts.Now())}
+	if s.opts.Decisions == nil {
+		s.opts.Decisions = s.records
+	}
+	s.last.Store(&snapshot{
+		Started: opts.Now(), Context: opts.Context, Namespace: opts.Namespace, Interval: opts.Interval.Seconds(),
+		Autoscalers: []autoscalerView{}, Faults: []faultView{}, Holds: holdList{Items: []holdView{}},
+	})
+	return s
+}
+
+// Path returns the path of the page.
+func (s *Server) Path() string { return "/" + s.token + "/" }
+
+// LaunchPath returns a path that leads to the page once. A browser's command line shows it to other users of the machine.
+func (s *Server) LaunchPath() string { return "/" + s.once + "/" }
+
+// Run reads and serves until ctx ends, and closes the listener.
+func (s *Server) Run(ctx context.Context, listener net.Listener) error {
+	server := &http.Server{
+		Handler: s.Handler(), ReadHeaderTimeout: headerTimeout, ReadTimeout: headerTimeout, WriteTimeout: answerTimeout,
+		MaxHeaderBytes: maxHeaderBytes,
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		for s.Look(ctx); retry.Sleep(ctx, s.opts.Interval); {
+			s.Look(ctx)
+		}
+		return nil
+	})
+	group.Go(func() error {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve the dashboard on %s: %w", listener.Addr(), err)
+		}
+		return nil
+	})
+	group.Go(func() error {
+		<-ctx.Done()
+		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+		defer cancel()
+		if server.Shutdown(drain) != nil {
+			return server.Close()
+		}
+		return nil
+	})
+	return group.Wait()
+}

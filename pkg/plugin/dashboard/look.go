@@ -1,0 +1,178 @@
+package dashboard
+
+// This file reads the cluster once: the same reads as `top` and `explain`, each path once.
+
+import (
+	"context"
+	"math"
+	"strings"
+	"sync"
+	"time"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/explain"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/top"
+)
+
+// Look reads the cluster once, and keeps what it shows. Where autoscalers cannot be listed, the last look stays, with the cause.
+func (s *Server) Look(ctx context.Context) {
+	s.looks.Lock()
+	defer s.looks.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	now, last := s.opts.Now(), s.last.Load()
+	next := *last
+	next.Sequence, next.Command = last.Sequence+1, s.newDashboardCommands("").writeTopCommand()
+	metrics := s.opts.Metrics
+	metrics.Reader = newOnceReader(metrics.Reader)
+	objects := inventory.ReadScaled(ctx, s.opts.Client, s.opts.Namespace)
+	objects.AddScaleTargets(ctx, metrics)
+	if reason := findAutoscalerFailure(objects.Unread); reason != "" {
+		next.Failed = &failedLook{Since: now, Reason: reason}
+		if last.Failed != nil {
+			next.Failed.Since = last.Failed.Since
+		}
+		s.last.Store(&next)
+		return
+	}
+	looks := s.readAutoscalerLooks(ctx, objects, metrics, now)
+	s.records.recordLooks(ctx, looks)
+	next.Time, next.Failed, next.Unread = now, nil, objects.Unread
+	next.Autoscalers, next.Faults = make([]autoscalerView, len(looks)), []faultView{}
+	for i, look := range looks {
+		next.Autoscalers[i] = look.view
+		next.Faults = append(next.Faults, listLookFaults(look)...)
+	}
+	next.Holds = s.readDashboardHolds(ctx, metrics.Reader)
+	s.last.Store(&next)
+}
+
+// findAutoscalerFailure returns the cause for which autoscalers could not be listed, or nothing.
+func findAutoscalerFailure(unread []inventory.Unread) string {
+	for _, u := range unread {
+		if u.Resource == "horizontalpodautoscalers" {
+			return u.Reason
+		}
+	}
+	return ""
+}
+
+func (s *Server) readAutoscalerLooks(ctx context.Context, objects *inventory.Inventory, metrics reading.MetricReader, now time.Time) []autoscalerLook {
+	rows := top.Read(ctx, objects, metrics).Items
+	looks := make([]autoscalerLook, len(rows))
+	for i, row := range rows {
+		hpa := &objects.HPAs[i]
+		e := explain.Live(ctx, hpa, explain.Options{Objects: objects, Metrics: metrics, Now: now})
+		look := autoscalerLook{
+			time: now, scaler: hpa, objects: objects, metrics: metrics, explanation: e, view: autoscalerView{Row: row, Sentence: e.Sentence},
+		}
+		selector := ""
+		if w := objects.WorkloadOf(hpa); w != nil {
+			selector = w.PodSelector().String()
+		}
+		look.view.Commands = s.newDashboardCommands(hpa.Namespace).writeAutoscalerCommands(hpa.Name, selector)
+		for n, spec := range hpa.Spec.Metrics {
+			answer := reading.Answer{}
+			if selector != "" || spec.Object != nil || spec.External != nil {
+				answer = metrics.ReadMetric(ctx, hpa.Namespace, selector, spec, row.Metrics[n].Name)
+			}
+			look.series = append(look.series, newMetricSeries(row.Metrics[n], spec))
+			look.amounts = append(look.amounts, newMetricAmount(row.Metrics[n], answer))
+			look.view.Commands.Values = append(look.view.Commands.Values, s.newDashboardCommands(hpa.Namespace).writeRawCommand(answer.Path))
+		}
+		looks[i] = look
+	}
+	return looks
+}
+
+// listLookFaults returns the metrics of an autoscaler without a value, and the ready pods that a value lacks.
+func listLookFaults(look autoscalerLook) []faultView {
+	var faults []faultView
+	fault := faultView{Namespace: look.view.Namespace, Name: look.view.Name, Command: look.view.Commands.Doctor}
+	broken := map[string]bool{}
+	for _, m := range look.explanation.Metrics {
+		if m.Error != "" {
+			broken[m.Name] = true
+			fault.Metric, fault.Reason = m.Name, m.Error
+			faults = append(faults, fault)
+		}
+	}
+	for _, p := range look.explanation.Pods {
+		for _, v := range p.Values {
+			if p.Ready && v.Note != "" && !broken[v.Metric] {
+				fault.Metric, fault.Pod, fault.Reason = v.Metric, p.Name, v.Note
+				faults = append(faults, fault)
+			}
+		}
+	}
+	return faults
+}
+
+// metricAmount has the numbers of a metric at one look, for the charts. NaN is a number that could not be read.
+type metricAmount struct {
+	name  string
+	load  float64 // the sum of all values
+	value float64 // beside the target
+}
+
+func newMetricAmount(m top.Metric, answer reading.Answer) metricAmount {
+	a := metricAmount{m.Name, math.NaN(), math.NaN()}
+	if m.Error != "" || answer.Err != nil || len(answer.Values) == 0 {
+		return a
+	}
+	var sum resource.Quantity
+	for _, v := range answer.Values {
+		sum.Add(v.Value)
+	}
+	a.load, a.value = sum.AsApproximateFloat64(), parseMetricNumber(m.Value)
+	return a
+}
+
+// newMetricSeries returns the series of a metric without its columns.
+func newMetricSeries(m top.Metric, spec autoscalingv2.MetricSpec) metricSeries {
+	target := reading.TargetOf(spec)
+	name, _, _ := strings.Cut(m.Name, " ")
+	return metricSeries{
+		Name: m.Name, Target: newChartNumber(parseMetricNumber(m.Target)), Usage: target.AverageUtilization != nil, Share: target.Value == nil,
+		Rate: strings.HasSuffix(strings.TrimSuffix(name, ","), "_per_second"),
+	}
+}
+
+// parseMetricNumber returns the number of a quantity or a percentage; NaN for "?".
+func parseMetricNumber(text string) float64 {
+	q, err := resource.ParseQuantity(strings.TrimSuffix(text, "%"))
+	if err != nil {
+		return math.NaN()
+	}
+	return q.AsApproximateFloat64()
+}
+
+// onceReader reads each path once: the table, the explanation and the charts show the same answer.
+type onceReader struct {
+	reader reading.Reader
+
+	mu    sync.Mutex // guards reads
+	reads map[string]func() ([]byte, error)
+}
+
+var _ reading.Reader = (*onceReader)(nil)
+
+func newOnceReader(r reading.Reader) *onceReader {
+	return &onceReader{reader: r, reads: map[string]func() ([]byte, error){}}
+}
+
+// Read implements reading.Reader. All callers of a path share the first one's context.
+func (o *onceReader) Read(ctx context.Context, path string) ([]byte, error) {
+	o.mu.Lock()
+	read, ok := o.reads[path]
+	if !ok {
+		read = sync.OnceValues(func() ([]byte, error) { return o.reader.Read(ctx, path) })
+		o.reads[path] = read
+	}
+	o.mu.Unlock()
+	return read()
+}

@@ -1,0 +1,311 @@
+package dashboard
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+)
+
+// TestLook: a look has the row of top and the sentence of explain, and reads each path once.
+func TestLook(t *testing.T) {
+	t.Parallel()
+	c := newCluster("60", "62", "")
+	s := c.serve(Options{Namespace: "shop", Context: "test", Flags: []string{"--context", "test"}})
+	if got := getJSON[snapshot](t, s, "api/state"); got.Sequence != 0 || !got.Time.IsZero() || got.Autoscalers == nil {
+		t.Errorf("before the first look: %+v", got)
+	}
+	c.look(t, s)
+	got := getJSON[snapshot](t, s, "api/state")
+	row := got.Autoscalers[0]
+	if row.State != "steady" || row.Ready != 3 || row.Metrics[0].Value != "61" || !row.Oldest.Equal(noon.Add(3*time.Second)) {
+		t.Errorf("row = %+v", row)
+	}
+	if !strings.HasPrefix(row.Sentence, "3 pods: request_per_second is 122/s over 2 pods, target 50 → 2.4, 1 pod without a value") {
+		t.Errorf("sentence = %q", row.Sentence)
+	}
+	wantFaults := []faultView{{
+		Namespace: "shop", Name: "web", Metric: "request_per_second of pods", Pod: "web-3", Reason: "left out of the answer",
+		Command: "kubectl tachometer doctor hpa/web -n shop --context test",
+	}}
+	if diff := cmp.Diff(wantFaults, got.Faults); diff != "" {
+		t.Errorf("faults (-want +got):\n%s", diff)
+	}
+	for path, n := range c.reads {
+		if n != 1 {
+			t.Errorf("%s was read %d times", path, n)
+		}
+	}
+	if w := get(t, s, fmt.Sprintf("api/state?after=%d", got.Sequence)); w.Code != http.StatusNoContent {
+		t.Errorf("an unchanged state has status %d", w.Code)
+	}
+}
+
+// TestSeries: the numbers of each look are columns; a number that could not be read is null.
+func TestSeries(t *testing.T) {
+	t.Parallel()
+	c := newCluster("40", "42")
+	s := c.serve(Options{})
+	c.look(t, s)
+	c.failure = "2 pods: 2 stale"
+	c.look(t, s)
+	d := getJSON[map[string]any](t, s, "api/autoscalers/shop/web")
+	data, _ := json.Marshal(d["series"])
+	want := fmt.Sprintf(`{"metrics":[{"load":[82,null],"name":"request_per_second of pods","percent":false,"rate":true,"share":true,"target":50,"value":[41,null]}],`+
+		`"pods":[2,2],"ready":[2,2],"time":[%d,%d],"wanted":[2,2]}`, noon.Unix()+5, noon.Unix()+10)
+	if string(data) != want {
+		t.Errorf("series\n%s\nwant\n%s", data, want)
+	}
+}
+
+// TestDecisions: a decision has the values that the controller saw, not those of the pods that it made or deleted.
+func TestDecisions(t *testing.T) {
+	t.Parallel()
+	limited := []autoscalingv2.HorizontalPodAutoscalerCondition{{Type: autoscalingv2.ScalingLimited, Status: corev1.ConditionTrue, Reason: "ScaleUpLimit"}}
+	held := []autoscalingv2.HorizontalPodAutoscalerCondition{{Type: autoscalingv2.AbleToScale, Status: corev1.ConditionTrue, Reason: "ScaleDownStabilized"}}
+	for name, tc := range map[string]struct {
+		before   []string // rates
+		held     bool
+		change   func(c *cluster)
+		sentence string
+		unsure   bool
+	}{
+		"up, with new pods": {
+			before: []string{"85", "90"},
+			change: func(c *cluster) { c.scale(2, 4); c.setPods("85", "90", "", "") },
+			// 175/50 = 3.5
+			sentence: "2 pods: request_per_second is 175/s over 2 pods, target 50 → 3.5; it goes to 4.",
+		},
+		"up, after a step between two looks": {
+			before: []string{"60", "60"},
+			change: func(c *cluster) { c.scale(2, 5); c.setPods("120", "110", "", "", "") },
+			// the look before gives 3; the look after, without the new pods, gives 4.6
+			sentence: "2 pods: request_per_second is 230/s over 2 pods, target 50 → 4.6; it goes to 5.",
+		},
+		"up, as far as a policy permits": {
+			before: []string{"300", "300"},
+			change: func(c *cluster) {
+				c.scale(2, 6)
+				c.setPods("300", "300", "", "", "", "")
+				c.status.Conditions = limited
+			},
+			sentence: "2 pods: request_per_second is 600/s over 2 pods, target 50 → 12.0; a scaleUp policy permits 6 for now.",
+		},
+		"down, after a window": {
+			before: []string{"30", "30", "30", "30"}, held: true,
+			change:   func(c *cluster) { c.scale(4, 3); c.setPods("40", "40", "40"); c.status.Conditions = nil },
+			sentence: "4 pods: request_per_second is 120/s over 4 pods, target 50 → 2.4; it goes to 3.",
+		},
+		"values of no look": {
+			before:   []string{"60", "60"},
+			change:   func(c *cluster) { c.scale(2, 9); c.setPods("60", "60", "", "", "", "", "", "", "") },
+			sentence: "2 pods: request_per_second is 120/s over 2 pods, target 50 → 2.4; it goes to 3.", unsure: true,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newCluster(tc.before...)
+			if tc.held {
+				c.status.Conditions = held
+			}
+			s := c.serve(Options{})
+			c.look(t, s)
+			c.now = c.now.Add(2 * time.Second)
+			scaledAt := c.now
+			tc.change(c)
+			c.look(t, s)
+			c.look(t, s) // the same status again is no decision
+			d := getJSON[autoscalerDetail](t, s, "api/autoscalers/shop/web")
+			if len(d.Decisions) != 1 || !d.KnownSince.Equal(noon.Add(5*time.Second)) {
+				t.Fatalf("%d decisions since %s, want 1", len(d.Decisions), d.KnownSince)
+			}
+			got := d.Decisions[0]
+			if got.Sentence != tc.sentence || got.Unexplained != tc.unsure {
+				t.Errorf("unexplained %t: %q\nwant %t: %q", got.Unexplained, got.Sentence, tc.unsure, tc.sentence)
+			}
+			if !got.ScaledAt.Equal(scaledAt) || got.From != int32(len(tc.before)) || got.To != c.status.DesiredReplicas || len(got.Metrics) != 1 {
+				t.Errorf("decision = %+v", got)
+			}
+			if d.Sentence != got.Sentence || d.Explanation.Sentence != got.Sentence {
+				t.Errorf("while the scale is under way the page says %q", d.Sentence)
+			}
+		})
+	}
+}
+
+// TestFaultsAreRecorded: the loss of a value and its return are events of the log.
+func TestFaultsAreRecorded(t *testing.T) {
+	t.Parallel()
+	c := newCluster("40", "40")
+	s := c.serve(Options{})
+	for _, failure := range []string{"", "2 pods: 2 stale", "2 pods: 2 stale", ""} {
+		c.failure = failure
+		c.look(t, s)
+	}
+	d := getJSON[autoscalerDetail](t, s, "api/autoscalers/shop/web")
+	if len(d.Decisions) != 2 || d.Decisions[0].Fault != "back" || d.Decisions[1].Fault != "lost" || !strings.Contains(d.Decisions[1].Sentence, "2 pods: 2 stale") {
+		t.Errorf("decisions = %+v", d.Decisions)
+	}
+}
+
+// TestRecordsEnd: a record is as old as its autoscaler, and bounded.
+func TestRecordsEnd(t *testing.T) {
+	t.Parallel()
+	c := newCluster("40", "40")
+	s := c.serve(Options{})
+	c.look(t, s)
+	c.scale(2, 3)
+	c.look(t, s)
+	c.uid = "another"
+	c.look(t, s)
+	if d := getJSON[autoscalerDetail](t, s, "api/autoscalers/shop/web"); len(d.Decisions) != 0 || !d.KnownSince.Equal(c.now) || len(d.Series.Time) != 1 {
+		t.Errorf("a new autoscaler of the same name has %d decisions and %d points since %s", len(d.Decisions), len(d.Series.Time), d.KnownSince)
+	}
+	const pause = 30 * time.Second
+	for i := range maxDecisions + 20 {
+		c.now = c.now.Add(pause - DefaultInterval)
+		c.scale(2+i%2, 3-i%2)
+		c.look(t, s)
+	}
+	d := getJSON[autoscalerDetail](t, s, "api/autoscalers/shop/web")
+	if len(d.Decisions) != maxDecisions || len(d.Series.Time) != int(keptTime/pause)+1 {
+		t.Errorf("%d decisions and %d points are kept", len(d.Decisions), len(d.Series.Time))
+	}
+	c.gone = true
+	c.look(t, s)
+	if w := get(t, s, "api/autoscalers/shop/web"); w.Code != http.StatusNotFound {
+		t.Errorf("a deleted autoscaler has status %d", w.Code)
+	}
+}
+
+// TestLostAutoscalers: while autoscalers cannot be listed, the last look stays, with the cause and its begin.
+func TestLostAutoscalers(t *testing.T) {
+	t.Parallel()
+	c := newCluster("40", "40")
+	s := c.serve(Options{})
+	c.look(t, s)
+	good := c.now
+	c.lost = "connection refused"
+	c.look(t, s)
+	since := c.now
+	c.look(t, s)
+	got := getJSON[snapshot](t, s, "api/state")
+	if len(got.Autoscalers) != 1 || !got.Time.Equal(good) || got.Failed == nil || got.Failed.Reason != "connection refused" || !got.Failed.Since.Equal(since) {
+		t.Errorf("state = %+v", got)
+	}
+	c.lost = ""
+	c.look(t, s)
+	if got := getJSON[snapshot](t, s, "api/state"); got.Failed != nil || !got.Time.Equal(c.now) {
+		t.Errorf("after the failure: %+v", got)
+	}
+}
+
+// TestHolds: a cluster without the scaler, a user without the right, and holds in order.
+func TestHolds(t *testing.T) {
+	t.Parallel()
+	c := newCluster("40")
+	s := c.serve(Options{Namespace: "shop"})
+	c.look(t, s)
+	if got := getJSON[snapshot](t, s, "api/state").Holds; got.Installed || got.Error != "" {
+		t.Errorf("without the resource: %+v", got)
+	}
+	c.holds = func() ([]byte, error) { return nil, errors.New("forbidden") }
+	c.look(t, s)
+	if got := getJSON[snapshot](t, s, "api/state").Holds; !got.Installed || got.Error != "read holds: forbidden" {
+		t.Errorf("without the right: %+v", got)
+	}
+	c.holds = func() ([]byte, error) {
+		return []byte(`{"items":[
+			{"metadata":{"namespace":"shop","name":"sale"},"spec":{"workload":{"kind":"Deployment","name":"web"},"replicas":9,"until":"2026-11-28T13:00:00Z","by":"ops"},"status":{"state":"Open","message":"verified","entered":"2026-11-28T11:59:00.000000Z"}},
+			{"metadata":{"namespace":"shop","name":"new","creationTimestamp":"2026-11-28T11:58:00Z"},"spec":{"workload":{"kind":"Deployment","name":"api"},"replicas":3}}]}`), nil
+	}
+	c.look(t, s)
+	got := getJSON[snapshot](t, s, "api/state").Holds
+	want := []holdView{
+		{Namespace: "shop", Name: "new", Workload: "deployment/api", Replicas: 3, State: "new", Since: noon.Add(-2 * time.Minute)},
+		{Namespace: "shop", Name: "sale", Workload: "deployment/web", Replicas: 9, State: "Open", Since: noon.Add(-time.Minute), Until: noon.Add(time.Hour), By: "ops", Message: "verified"},
+	}
+	if diff := cmp.Diff(want, got.Items); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if got.Command != "kubectl get holds -o wide -n shop" {
+		t.Errorf("command = %s", got.Command)
+	}
+}
+
+// TestCommands: a command is one command in a shell, whatever a name holds.
+func TestCommands(t *testing.T) {
+	t.Parallel()
+	w := commandWriter{"shop", []string{"--kubeconfig", "/home/me/my config"}}
+	c := w.writeAutoscalerCommands("web", "app=web,tier in (a,b)")
+	for got, want := range map[string]string{
+		c.Explain:                           `kubectl tachometer explain hpa/web -n shop --kubeconfig '/home/me/my config'`,
+		c.Pods:                              `kubectl get pods -l 'app=web,tier in (a,b)' -n shop --kubeconfig '/home/me/my config'`,
+		w.writeRawCommand("/apis/x?a=b';c"): `kubectl get --raw '/apis/x?a=b'\'';c' --kubeconfig '/home/me/my config'`,
+		commandWriter{}.writeTopCommand():   `kubectl tachometer top -A`,
+		w.writeRawCommand(""):               "",
+	} {
+		if got != want {
+			t.Errorf("%s\nwant %s", got, want)
+		}
+	}
+}
+
+// TestRun: the server reads, serves and ends with its context.
+func TestRun(t *testing.T) {
+	t.Parallel()
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newCluster("40", "40").serve(Options{})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx, listener) }()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+listener.Addr().String()+s.Path(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(response.Body)
+	response.Body.Close()
+	if err != nil || !strings.Contains(string(body), "<title>Tachometer</title>") {
+		t.Errorf("%v: %s", err, body)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// decisionLog is a source of decisions outside of the server.
+type decisionLog struct{ err error }
+
+func (l decisionLog) ListDecisions(context.Context, string, string) ([]Decision, time.Time, error) {
+	return []Decision{{Time: noon, From: 2, To: 3, Sentence: "recorded elsewhere"}}, noon.Add(-time.Hour), l.err
+}
+
+// TestOtherDecisionSource: the page shows the decisions of another source, and its error.
+func TestOtherDecisionSource(t *testing.T) {
+	t.Parallel()
+	c := newCluster("40", "40")
+	s := c.serve(Options{Decisions: decisionLog{errors.New("of one replica only")}})
+	c.look(t, s)
+	d := getJSON[autoscalerDetail](t, s, "api/autoscalers/shop/web")
+	if len(d.Decisions) != 1 || d.Decisions[0].Sentence != "recorded elsewhere" || d.DecisionsError != "of one replica only" || !d.KnownSince.Equal(noon.Add(-time.Hour)) {
+		t.Errorf("%+v", d)
+	}
+}

@@ -1,0 +1,194 @@
+package dashboard
+
+// This file keeps what the looks showed: the numbers over an hour, and the decisions.
+
+import (
+	"context"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/explain"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
+)
+
+const (
+	// keptTime is the age up to which numbers are kept.
+	keptTime = time.Hour
+	// maxDecisions bounds the decisions that are kept of an autoscaler: at one every 15 s, the last 50 minutes.
+	maxDecisions = 200
+)
+
+// recordBook has a record for each autoscaler that exists.
+type recordBook struct {
+	started time.Time
+
+	mu      sync.RWMutex // guards records
+	records map[types.NamespacedName]*autoscalerRecord
+}
+
+var _ DecisionSource = (*recordBook)(nil)
+
+func newRecordBook(started time.Time) *recordBook {
+	return &recordBook{started: started, records: map[types.NamespacedName]*autoscalerRecord{}}
+}
+
+// autoscalerRecord is all that the looks showed of one autoscaler.
+type autoscalerRecord struct {
+	since     time.Time // of the first look
+	last      autoscalerLook
+	points    []recordedPoint
+	decisions []Decision // oldest first
+}
+
+// autoscalerLook is an autoscaler as one look showed it, with the answers of that look.
+type autoscalerLook struct {
+	time        time.Time
+	scaler      *autoscalingv2.HorizontalPodAutoscaler
+	objects     *inventory.Inventory
+	metrics     reading.MetricReader
+	view        autoscalerView
+	explanation *explain.Explanation
+	series      []metricSeries // without columns
+	amounts     []metricAmount
+}
+
+// scaledAt returns the time of the last scale; zero without one.
+func (l autoscalerLook) scaledAt() time.Time {
+	if l.scaler.Status.LastScaleTime == nil {
+		return time.Time{}
+	}
+	return l.scaler.Status.LastScaleTime.Time
+}
+
+// recordedPoint has the numbers of one look.
+type recordedPoint struct {
+	time         time.Time
+	wanted, pods int32
+	ready        int // -1: unknown
+	amounts      []metricAmount
+}
+
+// recordLooks adds a look at all autoscalers. Autoscalers that it lacks are gone, with their records. While a scale is under way, the
+// reason of the decision replaces the one that the pods of the moment give. Calls come one after the other.
+func (b *recordBook) recordLooks(ctx context.Context, looks []autoscalerLook) {
+	decisions := make([]*Decision, len(looks))
+	for i := range looks {
+		if record := b.findAutoscalerRecord(looks[i]); record != nil {
+			decisions[i] = findDecision(ctx, record.last, looks[i])
+		}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	kept := map[types.NamespacedName]*autoscalerRecord{}
+	for i := range looks {
+		record := b.findAutoscalerRecord(looks[i])
+		if record == nil {
+			record = &autoscalerRecord{since: looks[i].time}
+		}
+		record.addRecordedLook(&looks[i], decisions[i])
+		kept[looks[i].key()] = record
+	}
+	b.records = kept
+}
+
+func (l autoscalerLook) key() types.NamespacedName {
+	return types.NamespacedName{Namespace: l.view.Namespace, Name: l.view.Name}
+}
+
+// findAutoscalerRecord returns the record of an autoscaler, or nil for one that is new or was made anew.
+func (b *recordBook) findAutoscalerRecord(look autoscalerLook) *autoscalerRecord {
+	record := b.records[look.key()]
+	if record == nil || record.last.scaler.UID != look.scaler.UID {
+		return nil
+	}
+	return record
+}
+
+// addRecordedLook adds the numbers of a look, and its decision.
+func (r *autoscalerRecord) addRecordedLook(look *autoscalerLook, decision *Decision) {
+	if decision != nil {
+		r.decisions = append(r.decisions, *decision)
+	}
+	if n := len(r.decisions) - maxDecisions; n > 0 {
+		r.decisions = slices.Delete(r.decisions, 0, n)
+	}
+	row := look.view.Row
+	if n := len(r.decisions); n > 0 && row.Wanted != row.Replicas && r.decisions[n-1].To == row.Wanted && r.decisions[n-1].From == row.Replicas {
+		under := r.decisions[n-1]
+		look.view.Sentence = under.Sentence
+		look.explanation.Sentence, look.explanation.Metrics, look.explanation.Changes = under.Sentence, under.Metrics, under.Changes
+	}
+	r.points = append(r.points, recordedPoint{look.time, row.Wanted, row.Replicas, row.Ready, look.amounts})
+	old := slices.IndexFunc(r.points, func(p recordedPoint) bool { return look.time.Sub(p.time) <= keptTime })
+	r.points = slices.Delete(r.points, 0, old)
+	r.last = *look
+}
+
+// ListDecisions implements DecisionSource.
+func (b *recordBook) ListDecisions(_ context.Context, namespace, name string) ([]Decision, time.Time, error) {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	record := b.records[types.NamespacedName{Namespace: namespace, Name: name}]
+	if record == nil {
+		return nil, b.started, nil
+	}
+	decisions := slices.Clone(record.decisions)
+	slices.Reverse(decisions)
+	return decisions, record.since, nil
+}
+
+// viewAutoscalerRecord returns the page of an autoscaler without its decisions, or nil where it does not exist.
+func (b *recordBook) viewAutoscalerRecord(namespace, name string) *autoscalerDetail {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	record := b.records[types.NamespacedName{Namespace: namespace, Name: name}]
+	if record == nil {
+		return nil
+	}
+	return &autoscalerDetail{
+		autoscalerView: record.last.view, Time: record.last.time, Explanation: record.last.explanation, Series: record.listRecordedSeries(),
+	}
+}
+
+// listRecordedSeries returns the points by column, for the metrics that the autoscaler has now.
+func (r *autoscalerRecord) listRecordedSeries() autoscalerSeries {
+	s := autoscalerSeries{Metrics: slices.Clone(r.last.series)}
+	for _, p := range r.points {
+		s.Time = append(s.Time, p.time.Unix())
+		s.Wanted, s.Pods = append(s.Wanted, p.wanted), append(s.Pods, p.pods)
+		var ready *int
+		if p.ready >= 0 {
+			ready = &p.ready
+		}
+		s.Ready = append(s.Ready, ready)
+		for i := range s.Metrics {
+			m := &s.Metrics[i]
+			load, value := p.findRecordedAmount(m.Name)
+			m.Load, m.Value = append(m.Load, load), append(m.Value, value)
+		}
+	}
+	return s
+}
+
+func (p recordedPoint) findRecordedAmount(name string) (load, value *float64) {
+	for _, a := range p.amounts {
+		if a.name == name {
+			return newChartNumber(a.load), newChartNumber(a.value)
+		}
+	}
+	return nil, nil
+}
+
+// newChartNumber returns nil for a number that could not be read: JSON has no NaN.
+func newChartNumber(n float64) *float64 {
+	if math.IsNaN(n) {
+		return nil
+	}
+	return &n
+}

@@ -1,0 +1,159 @@
+// Reads the program's data, keeps the state of the page in its URL, and draws.
+
+import { h, morph } from "./dom.js";
+import { age } from "./format.js";
+import { drawHead, drawAutoscalers, drawFaults, drawHolds } from "./pages.js";
+import { drawAutoscaler } from "./detail.js";
+import { updateCharts, resizeCharts, moveCursor } from "./charts.js";
+
+const pollPause = 2000; // milliseconds; the program reads the cluster every few seconds
+const toastTime = 4000;
+
+const view = {
+  state: null, detail: null, detailError: "", lost: false,
+  age: (text) => (text ? age((Date.now() - new Date(text)) / 1000) : ""),
+};
+
+// readRoute returns the state of the page: #/PATH?PARAMETERS.
+function readRoute() {
+  const [path, query] = location.hash.replace(/^#/, "").split("?");
+  const params = new URLSearchParams(query ?? "");
+  const link = (to, changes) => {
+    const next = new URLSearchParams(params);
+    for (const [name, value] of Object.entries(changes)) {
+      if (value === "") next.delete(name);
+      else next.set(name, value);
+    }
+    return `#${to}${next.size ? `?${next}` : ""}`;
+  };
+  return { path: path.startsWith("/") ? path : "/", params, link };
+}
+
+let route = readRoute();
+
+function draw() {
+  const theme = route.params.get("theme") || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+  document.documentElement.dataset.theme = theme;
+  morph(document.getElementById("head"), drawHead(view, route));
+  if (!view.state) return;
+  morph(document.getElementById("main"), h("div", {}, drawPage()));
+  updateCharts(route.path.startsWith("/hpa/") ? view.detail : null, route);
+  resizeCharts();
+  const filter = document.getElementById("filter");
+  if (filter && document.activeElement !== filter) filter.value = route.params.get("q") ?? "";
+  document.title = [route.path.startsWith("/hpa/") && view.detail ? `${view.detail.namespace}/${view.detail.name}, ${view.detail.state}` : "", "Tachometer"].filter(Boolean).join(" · ");
+}
+
+function drawPage() {
+  if (route.path.startsWith("/hpa/")) return drawAutoscaler(view, route);
+  if (route.path === "/faults") return drawFaults(view, route);
+  if (route.path === "/holds") return drawHolds(view);
+  return drawAutoscalers(view, route);
+}
+
+// load reads what the page shows. Without a change it draws nothing.
+async function load() {
+  const place = route.path;
+  try {
+    const answer = await fetch(`api/state?after=${view.state?.sequence ?? ""}`);
+    if (!answer.ok) throw new Error(await answer.text());
+    const news = answer.status === 200;
+    if (news) view.state = await answer.json();
+    const changed = view.lost;
+    view.lost = false;
+    const stale = place.startsWith("/hpa/") && (news || view.detailPath !== place);
+    if (stale) await loadDetail(place);
+    if (news || changed || stale) draw();
+  } catch {
+    view.lost = true;
+    draw();
+  }
+}
+
+async function loadDetail(place) {
+  const answer = await fetch(`api/autoscalers/${place.slice("/hpa/".length)}`);
+  if (route.path !== place) return;
+  view.detailPath = place;
+  view.detail = answer.ok ? await answer.json() : null;
+  view.detailError = answer.ok ? "" : await answer.text();
+}
+
+async function poll() {
+  if (!route.params.get("stop") && !document.hidden) await load();
+  setTimeout(poll, pollPause);
+}
+
+function navigate(hash) {
+  if (hash === location.hash) return;
+  history.pushState(null, "", hash);
+  follow();
+}
+
+// follow draws the state that the URL has. Another page takes the focus to its title; another state of a page leaves it.
+function follow() {
+  const before = route.path;
+  route = readRoute();
+  if (route.path !== before) {
+    view.detail = null;
+    view.detailError = "";
+    view.detailPath = "";
+    scrollTo(0, 0);
+  }
+  draw();
+  if (route.path === before) return;
+  load().then(() => document.querySelector("main h2")?.focus());
+}
+
+addEventListener("popstate", follow);
+addEventListener("hashchange", follow);
+addEventListener("resize", resizeCharts);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+
+document.addEventListener("click", (event) => {
+  const copy = event.target.closest("[data-copy]");
+  const set = event.target.closest("[data-set]");
+  if (copy) copyCommand(copy.dataset.copy);
+  else if (set) {
+    const [name, value] = set.dataset.set.split(/=(.*)/s);
+    navigate(route.link(route.path, { [name]: value }));
+  }
+});
+
+document.addEventListener("input", (event) => {
+  if (event.target.id !== "filter") return;
+  history.replaceState(null, "", route.link(route.path, { q: event.target.value }));
+  follow();
+});
+
+document.addEventListener("keydown", (event) => {
+  const chart = event.target.closest?.("[data-chart]");
+  if (chart && ["ArrowLeft", "ArrowRight"].includes(event.key)) {
+    moveCursor(chart, event.key === "ArrowLeft" ? -1 : 1);
+    event.preventDefault();
+  } else if (event.key === "/" && event.target === document.body) {
+    document.getElementById("filter")?.focus();
+    event.preventDefault();
+  }
+});
+
+// copyCommand copies a command and shows it. Where the browser refuses, the command can be read.
+async function copyCommand(command) {
+  let words = `Copied: ${command}`;
+  try {
+    await navigator.clipboard.writeText(command);
+  } catch {
+    words = command;
+  }
+  const toast = document.getElementById("toast");
+  toast.textContent = words;
+  toast.classList.add("shown");
+  clearTimeout(copyCommand.timer);
+  copyCommand.timer = setTimeout(() => toast.classList.remove("shown"), toastTime);
+}
+
+setInterval(() => {
+  for (const element of document.querySelectorAll("[data-age]")) element.textContent = view.age(element.getAttribute("datetime"));
+}, 1000);
+
+draw();
+poll();
