@@ -4,13 +4,13 @@ package main
 
 import (
 	"context"
-	"errors"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/klog/v2"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/command"
 	scalerconfig "github.com/tachometer-metrics/tachometer/pkg/scaler/config"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/controller"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/event"
@@ -18,43 +18,9 @@ import (
 	httpevent "github.com/tachometer-metrics/tachometer/pkg/scaler/event/http"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/event/kafka"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
-	"github.com/tachometer-metrics/tachometer/pkg/scaler/notify"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 )
-
-// newScalerCommandEngine returns an engine for a command. It knows no gates and no notifiers: the controller has them.
-func newScalerCommandEngine(c *clusterConnection) *rollout.Engine {
-	return rollout.New(rollout.Options{Cluster: c.liveCluster(), Checker: verify.New(verify.Options{}), Identity: identifyScalerCommandCaller()})
-}
-
-// withScalerCommandNotifier runs do with a queue for the named senders, and waits until they have their messages.
-func withScalerCommandNotifier(ctx context.Context, names []string, do func(context.Context, *notify.Queue) error) error {
-	senders := map[string]notify.Sender{}
-	for _, name := range names {
-		sender, err := notify.ParseSender(name, notify.SenderOptions{})
-		if err != nil {
-			return exitError{err, exitUsage}
-		}
-		senders[name] = sender
-	}
-	queue := notify.NewQueue(senders, notify.QueueOptions{})
-	sending, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	sent := make(chan error, 1)
-	go func() { sent <- queue.Run(sending) }()
-	err := do(ctx, queue)
-	cancel()
-	return joinUndeliveredScalerCommand(errors.Join(err, <-sent), queue.Undelivered())
-}
-
-// joinUndeliveredScalerCommand adds the messages that no receiver took to the error of a command. After a success the exit code says that
-// the change stays.
-func joinUndeliveredScalerCommand(err, undelivered error) error {
-	if err == nil && undelivered != nil {
-		return exitError{undelivered, exitUnfinished}
-	}
-	return errors.Join(err, undelivered)
-}
 
 // runScalerProgramComponents runs the components of one configuration until ctx ends. Every replica accepts events over HTTP and writes their holds to
 // the workloads; the leader runs all other components too.
@@ -62,18 +28,18 @@ func (s *componentReloader) runScalerProgramComponents(ctx context.Context, cfg 
 	registry := prometheus.NewRegistry()
 	s.health.setScalerProgramMetrics(registry)
 	s.queue.SetSenders(cfg.NewSenders())
-	live := s.liveCluster()
+	live := &rollout.LiveCluster{Client: s.Client, Dynamic: s.Dynamic, Mapper: s.Mapper, Holds: s.Holds}
 	caches := rollout.NewCaches(live)
 	engine := rollout.New(rollout.Options{
 		Cluster: live, Reader: caches, Checker: verify.New(verify.Options{}), Notifier: s.queue, Metrics: rollout.NewMetrics(registry),
-		Gates:    action.New(s.dynamic, s.mapper, action.Options{Webhooks: cfg.WebhookURLs(), Client: cfg.WebhookClient(), Gates: cfg.Gates()}),
-		Identity: identifyScalerCommandCaller(), Owner: hold.OwnerOfLease(s.leaseNamespace, s.runCommand.leaseName),
+		Gates:    action.New(s.Dynamic, s.Mapper, action.Options{Webhooks: cfg.WebhookURLs(), Client: cfg.WebhookClient(), Gates: cfg.Gates()}),
+		Identity: command.IdentifyCaller(), Owner: hold.OwnerOfLease(s.leaseNamespace, s.runCommand.leaseName),
 	})
 	control := controller.New(controller.Options{
 		Engine: engine, Caches: caches, Namespaces: cfg.Namespaces, Schedules: cfg.Schedules, Verifications: cfg.Verifications,
 		HoldsBy: "scaler " + s.lead.leaseName, Metrics: controller.NewMetrics(registry),
 	})
-	ids := dedup.New(s.client.CoreV1().ConfigMaps(s.leaseNamespace), s.leaseName+"-events", dedup.Options{Registerer: registry})
+	ids := dedup.New(s.Client.CoreV1().ConfigMaps(s.leaseNamespace), s.leaseName+"-events", dedup.Options{Registerer: registry})
 	events := event.NewHandler(cfg.Events.Rules, control, ids, event.Options{
 		VerifySpecs: cfg.Verifications, Registerer: registry, Format: cfg.Events.Format, Times: ids,
 	})
