@@ -42,6 +42,9 @@ func ParseDuration(text string) (time.Duration, error) {
 
 // String implements pflag.Value.
 func (d *durationValue) String() string {
+	if *d == 0 {
+		return "0"
+	}
 	text := time.Duration(*d).String()
 	for _, zero := range []string{"m0s", "h0m"} { // 5m0s is 5m
 		if strings.HasSuffix(text, zero) {

@@ -158,7 +158,9 @@ func (s *setCommand) printScalerCommandHoldPlan(ctx context.Context, e *rollout.
 			out.printScalerCommandEvent("step", h.ID, step, nil)
 		}
 	}
-	return out.printScalerCommandObjects(*hold.NewObject(t, h, ""))
+	o := hold.NewObject(t, h, "")
+	o.Labels, o.Finalizers = nil, nil // who applies it from Git owns it
+	return out.printScalerCommandObjects(*o)
 }
 
 // applyScalerCommandHold stores the hold, and reconciles until it is Scaled or, with --wait, Open. It posts the outcome to --notify.
