@@ -11,7 +11,6 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/command"
-	scalerconfig "github.com/tachometer-metrics/tachometer/pkg/scaler/config"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/controller"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/event"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/event/dedup"
@@ -24,7 +23,7 @@ import (
 
 // runScalerProgramComponents runs the components of one configuration until ctx ends. Every replica accepts events over HTTP and writes their holds to
 // the workloads; the leader runs all other components too.
-func (s *componentReloader) runScalerProgramComponents(ctx context.Context, cfg *scalerconfig.Config) error {
+func (s *componentReloader) runScalerProgramComponents(ctx context.Context, cfg *preparedConfig) error {
 	registry := prometheus.NewRegistry()
 	s.health.setScalerProgramMetrics(registry)
 	s.queue.SetSenders(cfg.NewSenders())
@@ -46,13 +45,14 @@ func (s *componentReloader) runScalerProgramComponents(ctx context.Context, cfg 
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.lead.runWhileScalerProgramLeads(ctx, control.Run) })
 	if len(cfg.Events.Rules) > 0 {
-		s.runScalerProgramEventSources(ctx, group, cfg.Events, events, ids, registry)
+		s.runScalerProgramEventSources(ctx, group, cfg, events, ids, registry)
 	}
 	return group.Wait()
 }
 
 // runScalerProgramEventSources starts the handler and its sources.
-func (s *componentReloader) runScalerProgramEventSources(ctx context.Context, group *errgroup.Group, cfg event.Config, events *event.Handler, ids *dedup.Set, reg prometheus.Registerer) {
+func (s *componentReloader) runScalerProgramEventSources(ctx context.Context, group *errgroup.Group, prepared *preparedConfig, events *event.Handler, ids *dedup.Set, reg prometheus.Registerer) {
+	cfg := prepared.Events
 	adding, added := context.WithCancel(context.WithoutCancel(ctx)) // the set outlives the handler, which adds to it
 	group.Go(func() error { return ids.Run(adding) })
 	group.Go(func() error {
@@ -60,7 +60,7 @@ func (s *componentReloader) runScalerProgramEventSources(ctx context.Context, gr
 		return events.Run(ctx)
 	})
 	if cfg.HTTP != nil {
-		over := httpevent.New(*cfg.HTTP, events.HandleMessage, httpevent.Options{Registerer: reg})
+		over := httpevent.New(*cfg.HTTP, events.HandleMessage, httpevent.Options{Registerer: reg, Listener: prepared.events.lendEventListener()})
 		group.Go(func() error { return over.Run(ctx) })
 	}
 	if cfg.Kafka != nil {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -136,72 +135,4 @@ func readScalerProgramNamespace(fallback string) string {
 		return strings.TrimSpace(string(data))
 	}
 	return fallback
-}
-
-// componentReloader restarts the components at each change of the configuration.
-type componentReloader struct {
-	*runCommand
-	*command.Connection
-	lead   *leadership
-	health *healthServer
-	queue  *notify.Queue // of the process: messages wait across changes of the configuration
-}
-
-// runScalerProgramReloader watches the configuration, and restarts the components for each valid one.
-func (s *componentReloader) runScalerProgramReloader(ctx context.Context, cfg *config.Config) error {
-	changes := make(chan *config.Config)
-	group, ctx := errgroup.WithContext(ctx)
-	data, err := filewatch.Read(s.runCommand.configFile)
-	if err != nil {
-		return fmt.Errorf("read the configuration: %w", err)
-	}
-	s.health.recordScalerProgramConfigLoad(nil, time.Now())
-	group.Go(func() error {
-		return filewatch.Watch(ctx, s.runCommand.configFile, data, func(data []byte, err error) {
-			if next := s.loadChangedScalerProgramConfig(ctx, data, err); next != nil {
-				select {
-				case changes <- next:
-				case <-ctx.Done():
-				}
-			}
-		})
-	})
-	group.Go(func() error { return s.restartScalerProgramComponents(ctx, cfg, changes) })
-	return group.Wait()
-}
-
-// loadChangedScalerProgramConfig loads a changed configuration, or returns nil for an invalid file: the previous configuration stays.
-func (s *componentReloader) loadChangedScalerProgramConfig(ctx context.Context, data []byte, err error) *config.Config {
-	var next *config.Config
-	if err == nil {
-		next, err = config.Load(data)
-	}
-	s.health.recordScalerProgramConfigLoad(err, time.Now())
-	if err != nil {
-		klog.FromContext(ctx).Error(err, "Configuration rejected, keeping the previous one", "file", s.runCommand.configFile)
-		return nil
-	}
-	klog.FromContext(ctx).Info("Configuration applied", "file", s.runCommand.configFile)
-	return next
-}
-
-// restartScalerProgramComponents runs the components, and restarts them with each configuration from changes.
-func (s *componentReloader) restartScalerProgramComponents(ctx context.Context, cfg *config.Config, changes <-chan *config.Config) error {
-	for {
-		running, stop := context.WithCancel(ctx)
-		done := make(chan error, 1)
-		go func() { done <- s.runScalerProgramComponents(running, cfg) }()
-		select {
-		case next := <-changes:
-			next.InheritFrom(cfg)
-			cfg = next
-			stop()
-			if err := <-done; err != nil {
-				klog.FromContext(ctx).Error(err, "Previous components stopped with errors")
-			}
-		case err := <-done:
-			stop()
-			return err
-		}
-	}
 }
