@@ -48,7 +48,7 @@ func newScalerRootCommand(g *globalFlags) *cobra.Command {
 	g.AddOutputFlag(flags)
 	cmd.AddCommand(g.NewHoldCommands()...)
 	cmd.AddCommand(g.NewOtherCommands()...)
-	cmd.AddCommand(newScalerScheduleCommand(g), newScalerRunCommand(g))
+	cmd.AddCommand(newScalerScheduleCommand(g), newScalerCheckCommand(g), newScalerRunCommand(g))
 	cmd.SetVersionTemplate("{{.Version}}\n")
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return command.WithExitCode(err, command.ExitUsage) })
 	cmd.SetOut(g.Out)

@@ -44,6 +44,8 @@ func TestWrongUse(t *testing.T) {
 		"no schedule command": {[]string{"schedule"}, "preview"},
 		"preview, no file":    {[]string{"schedule", "preview"}, "config"},
 		"preview, how long":   {[]string{"schedule", "preview", "--config", missing, "--next", "soon"}, "14d"},
+		"check, no file":      {[]string{"check"}, "config"},
+		"check, no format":    {[]string{"check", "--config", missing, "-o", "name"}, "--output"},
 		"arguments of run":    {[]string{"run", "--config", missing, "now"}, "unexpected argument"},
 	} {
 		if out, code := runScaler(c.args...); code != command.ExitUsage || !strings.Contains(out, c.want) {
