@@ -23,6 +23,7 @@ type fakeAPI struct {
 	mu       sync.Mutex // guards all below
 	objects  map[string]map[string]any
 	requests []string // METHOD PATH?QUERY
+	forbids  string   // METHOD PATH that the user has no right to; empty: none
 }
 
 // newFakeAPI returns a cluster with the Deployments shop and cart of 2 replicas in namespace sale, and the kind Rollout, short ro.
@@ -99,6 +100,11 @@ func (a *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = json.NewEncoder(w).Encode(found)
 		return
 	}
+	if r.Method+" "+r.URL.Path == a.forbids {
+		w.WriteHeader(http.StatusForbidden)
+		_ = json.NewEncoder(w).Encode(map[string]any{"apiVersion": "v1", "kind": "Status", "status": "Failure", "reason": "Forbidden", "code": 403})
+		return
+	}
 	a.requests = append(a.requests, r.Method+" "+r.URL.RequestURI())
 	answer := a.answer(r)
 	if answer == nil {
@@ -153,7 +159,7 @@ func (a *fakeAPI) change(object, body map[string]any, status, put, dry bool) map
 	case status:
 		object["status"] = body["status"]
 		return object
-	case put && len(body["metadata"].(map[string]any)["finalizers"].([]any)) == 0:
+	case put && body["metadata"].(map[string]any)["finalizers"] == nil:
 		delete(a.objects, holdsPath+"/"+metadata["name"].(string))
 		return object
 	case put:
