@@ -47,12 +47,6 @@ func (c *Client) markHoldWrite(r *rest.Request) *rest.Request {
 	return r.Param("fieldManager", Manager)
 }
 
-// GetHold reads a Hold.
-func (c *Client) GetHold(ctx context.Context, namespace, name string) (*Object, error) {
-	o := &Object{}
-	return o, c.rest.Get().Namespace(namespace).Resource(Resource).Name(name).Do(ctx).Into(o)
-}
-
 // ListHolds lists the Holds of a namespace with a label selector; an empty namespace means all namespaces.
 func (c *Client) ListHolds(ctx context.Context, namespace, selector string) ([]Object, error) {
 	list := &ObjectList{}

@@ -246,7 +246,7 @@ func TestRightsAreShipped(t *testing.T) {
 	w.Config.Namespaces = append(w.Config.Namespaces, "other")
 	rules := readShippedRules(t)
 	rights := ListRights(w.Config, w.Mapper, w.LeaseNamespace, w.LeaseName)
-	if len(rights) < 40 {
+	if len(rights) < 30 {
 		t.Fatalf("only %d rights", len(rights))
 	}
 	for _, r := range rights {

@@ -77,7 +77,10 @@ func ListRights(cfg *config.Config, mapper meta.RESTMapper, leaseNamespace, leas
 		object := newPreflightRight(key.namespace, mapping.Resource)
 		all = append(all, listPreflightVerbs(object, "get", "list", "watch")...)
 		object.Subresource = "scale"
-		all = append(all, listPreflightVerbs(object, "get", "patch")...)
+		all = append(all, listPreflightVerbs(object, "patch")...)
+		if object.Group != "apps" { // the objects of apps have their replicas and selector themselves
+			all = append(all, listPreflightVerbs(object, "get")...)
+		}
 	}
 	return append(all, listPreflightGateRights(cfg, mapper)...)
 }
@@ -92,7 +95,7 @@ func listPreflightNamespaceRights(namespace string) []Right {
 	status := holds
 	status.Subresource = "status"
 	return slices.Concat(
-		listPreflightVerbs(holds, "get", "list", "watch", "create", "update", "delete"),
+		listPreflightVerbs(holds, "list", "watch", "create", "update", "delete"),
 		listPreflightVerbs(status, "update"),
 		listPreflightVerbs(Right{Namespace: namespace, Group: "autoscaling", Resource: "horizontalpodautoscalers"}, "list", "watch", "patch"),
 		listPreflightVerbs(Right{Namespace: namespace, Resource: "pods"}, "list", "watch"),
