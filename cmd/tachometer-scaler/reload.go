@@ -71,7 +71,7 @@ type preparedConfig struct {
 	events *eventListener // nil: no events over HTTP
 }
 
-// prepareNextConfig opens what the components of a configuration need and may not get. What the running configuration has already is shared.
+// prepareNextConfig opens the ports that the components of a configuration need. It shares the ports of the running configuration.
 func prepareNextConfig(ctx context.Context, next *config.Config, running *preparedConfig) (*preparedConfig, error) {
 	p := &preparedConfig{Config: next}
 	if cfg := next.Events.Kafka; cfg != nil {

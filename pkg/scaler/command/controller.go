@@ -18,8 +18,8 @@ const (
 	staleLeaseAge       = time.Minute
 )
 
-// warnScalerCommandController says that nothing ends the hold, or verifies its pods, if no controller runs. A user who may not read the Lease
-// gets no warning.
+// warnScalerCommandController says that nothing ends the hold, or verifies its pods, if no controller runs. Without the right to read
+// the Lease there is no warning.
 func (s *setCommand) warnScalerCommandController(ctx context.Context, c *Connection, out *outputPrinter) {
 	if s.holdFor == 0 && s.wait {
 		return

@@ -1,3 +1,5 @@
+// Durations of flags.
+
 package command
 
 import (

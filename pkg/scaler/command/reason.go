@@ -1,3 +1,5 @@
+// The names of holds.
+
 package command
 
 import (

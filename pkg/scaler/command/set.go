@@ -159,7 +159,7 @@ func (s *setCommand) printScalerCommandHoldPlan(ctx context.Context, e *rollout.
 		}
 	}
 	o := hold.NewObject(t, h, "")
-	o.Labels, o.Finalizers = nil, nil // who applies it from Git owns it
+	o.Labels, o.Finalizers = nil, nil // of the client that applies it from Git
 	return out.printScalerCommandObjects(*o)
 }
 
@@ -187,7 +187,7 @@ func (s *setCommand) applyScalerCommandHold(ctx context.Context, c *Connection, 
 	return errors.Join(err, s.postScalerCommandOutcome(queue, t, h, f, fmt.Sprintf("asked for %d replicas, from %d", h.Replicas, plan.Replicas), r, err))
 }
 
-// replaceScalerCommandHold stores the hold, and says what it replaces.
+// replaceScalerCommandHold stores the hold, and names a hold that it replaces.
 func (s *setCommand) replaceScalerCommandHold(ctx context.Context, c *Connection, e *rollout.Engine, t hold.Workload, h hold.Hold, out *outputPrinter) error {
 	there, err := e.Cluster.ListHolds(ctx, t.Namespace)
 	if err != nil {
@@ -218,7 +218,7 @@ func (s *setCommand) replaceScalerCommandHold(ctx context.Context, c *Connection
 	return nil
 }
 
-// postScalerCommandOutcome posts what became of the hold.
+// postScalerCommandOutcome posts the outcome of the hold.
 func (s *setCommand) postScalerCommandOutcome(queue *notify.Queue, t hold.Workload, h hold.Hold, f *holdProgress, asked string, r rollout.Result, failure error) error {
 	if len(s.notify) == 0 {
 		return nil

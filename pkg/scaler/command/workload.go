@@ -180,7 +180,7 @@ func (c *Connection) describeScalableTypes() string {
 // maxNamesInError is how many names of workloads an error lists.
 const maxNamesInError = 10
 
-// requireScalerWorkload returns an error if the workload does not exist. It names those that do.
+// requireScalerWorkload returns an error if the workload does not exist. The error names the workloads that do.
 func (c *Connection) requireScalerWorkload(ctx context.Context, e *rollout.Engine, t hold.Workload) error {
 	scale, err := e.Cluster.GetScale(ctx, t)
 	if err == nil && scale == nil {

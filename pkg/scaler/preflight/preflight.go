@@ -1,4 +1,4 @@
-// Package preflight checks whether the cluster and the receivers have what a configuration of the scaler needs, before a sale finds out.
+// Package preflight checks the cluster and the receivers against the needs of a configuration, before a sale does.
 package preflight
 
 import (
@@ -30,11 +30,11 @@ const (
 
 // Result is the outcome of one check.
 type Result struct {
-	Check   string `json:"check"`   // what kind of thing: crd, kind, rights, workload, gate, notifier, kafka or http
+	Check   string `json:"check"`   // crd, kind, rights, workload, gate, notifier, kafka or http
 	Subject string `json:"subject"` // which one
 	Status  Status `json:"status"`
 	Detail  string `json:"detail"`
-	Fix     string `json:"fix,omitempty"` // what mends it; empty if nothing is missing
+	Fix     string `json:"fix,omitempty"` // for people; empty if nothing is missing
 }
 
 // Planner returns the effect of a hold. It only reads.
@@ -49,7 +49,7 @@ type Options struct {
 	Dynamic dynamic.Interface
 	Mapper  meta.RESTMapper
 	Planner Planner
-	// LeaseNamespace and LeaseName are those of the controller's Lease.
+	// LeaseNamespace and LeaseName name the controller's Lease.
 	LeaseNamespace, LeaseName string
 	// Send has a test message sent to every notifier. Without it, each receiver is only connected to.
 	Send bool
@@ -81,7 +81,7 @@ func CountMissing(all []Result) (n int) {
 	return n
 }
 
-// newPreflightResult returns a result: ok with a detail, or missing with an error and what mends it.
+// newPreflightResult returns a result: ok with a detail, or missing with an error and its fix.
 func newPreflightResult(check, subject, detail string, err error, fix string) Result {
 	if err != nil {
 		return Result{check, subject, Missing, err.Error(), fix}

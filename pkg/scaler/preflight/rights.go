@@ -89,7 +89,7 @@ func newPreflightRight(namespace string, resource schema.GroupVersionResource) R
 	return Right{Namespace: namespace, Group: resource.Group, Resource: resource.Resource}
 }
 
-// listPreflightNamespaceRights lists the rights in a namespace with workloads, besides those on the workloads.
+// listPreflightNamespaceRights lists the rights in a namespace with workloads, besides the rights on the workloads.
 func listPreflightNamespaceRights(namespace string) []Right {
 	holds := Right{Namespace: namespace, Group: hold.GroupVersion.Group, Resource: hold.Resource}
 	status := holds
@@ -170,7 +170,7 @@ func (o *Options) checkPreflightRight(ctx context.Context, r Right) Result {
 	return result
 }
 
-// describePreflightGrant returns what grants a right, with the shipped roles where they have it.
+// describePreflightGrant names the role that grants a right: a shipped one where there is one.
 func describePreflightGrant(r Right, leaseNamespace string) string {
 	switch {
 	case r.Namespace == leaseNamespace && (r.Resource == "leases" || strings.HasSuffix(r.Name, "-events")):
