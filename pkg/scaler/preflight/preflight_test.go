@@ -29,6 +29,7 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 	"sigs.k8s.io/yaml"
 
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/config"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
@@ -286,6 +287,19 @@ func readShippedRules(t *testing.T) (all []rbacv1.PolicyRule) {
 		}
 		if strings.HasPrefix(role.Name, "tachometer-scaler") && strings.HasSuffix(role.Kind, "Role") {
 			all = append(all, role.Rules...)
+		}
+	}
+}
+
+// TestPlaceholders: the values of a patch with placeholders are unknown before the gate opens.
+func TestPlaceholders(t *testing.T) {
+	t.Parallel()
+	for merge, want := range map[string]string{
+		`{"data":{"open":"true"}}`: `{"data":{"open":"true"}}`, `{"spec":{"weight":"<<.Percent>>"}}`: "{}", `{"spec":{"weight":"\u003c\u003c.Percent>>"}}`: "{}",
+	} {
+		p := newPreflightPatch("sale", "shop", &action.Patch{APIVersion: "v1", Kind: "ConfigMap", Name: "gate", Merge: []byte(merge)})
+		if string(p.merge) != want || p.namespace != "shop" {
+			t.Errorf("%s: %+v", merge, p)
 		}
 	}
 }

@@ -3,10 +3,12 @@
 package preflight
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -85,24 +87,21 @@ func (o *Options) checkPreflightWorkloads(ctx context.Context) (all []Result) {
 
 // gatePatch is a patch of a gate, in the namespace of its object.
 type gatePatch struct {
-	rule, namespace, name string
+	gate, namespace, name string
 	kind                  schema.GroupVersionKind
 	merge                 json.RawMessage
 }
 
-// listPreflightPatches lists the patches of all gates, for each namespace of a rule's workloads.
+// listPreflightPatches lists the patches of all gates, for each namespace whose holds may use them.
 func listPreflightPatches(cfg *config.Config) (all []gatePatch) {
-	for i := range cfg.Events.Rules {
-		r := &cfg.Events.Rules[i]
-		var namespaces []string
-		for _, w := range r.Workloads {
-			namespaces = append(namespaces, w.Workload.Namespace)
-		}
-		slices.Sort(namespaces)
+	gates := cfg.Gates()
+	for _, name := range slices.Sorted(maps.Keys(gates)) {
+		g := gates[name]
+		namespaces := slices.Sorted(slices.Values(g.Namespaces))
 		for _, namespace := range slices.Compact(namespaces) {
-			for _, a := range slices.Concat(r.OnSuccess, r.OnRelease) {
+			for _, a := range slices.Concat(g.Open, g.Shut) {
 				if a.Patch != nil {
-					all = append(all, newPreflightPatch(r.Name, namespace, a.Patch))
+					all = append(all, newPreflightPatch(name, namespace, a.Patch))
 				}
 			}
 		}
@@ -110,18 +109,24 @@ func listPreflightPatches(cfg *config.Config) (all []gatePatch) {
 	return all
 }
 
-func newPreflightPatch(rule, namespace string, p *action.Patch) gatePatch {
+// newPreflightPatch returns the patch of a gate. A patch with placeholders has its values only when the gate opens: it becomes an empty patch,
+// which asks for the object and the right.
+func newPreflightPatch(gate, namespace string, p *action.Patch) gatePatch {
 	if p.Namespace != "" {
 		namespace = p.Namespace
 	}
-	return gatePatch{rule, namespace, p.Name, schema.FromAPIVersionAndKind(p.APIVersion, p.Kind), p.Merge}
+	merge := p.Merge
+	if bytes.Contains(merge, []byte("<<")) || bytes.Contains(merge, []byte(`\u003c\u003c`)) {
+		merge = json.RawMessage("{}")
+	}
+	return gatePatch{gate, namespace, p.Name, schema.FromAPIVersionAndKind(p.APIVersion, p.Kind), merge}
 }
 
 // checkPreflightGates has the API server check each patch of a gate, without storing it: the object exists, the right is there, and the patch
 // is valid.
 func (o *Options) checkPreflightGates(ctx context.Context) (all []Result) {
 	for _, p := range listPreflightPatches(o.Config) {
-		r := Result{Check: "gate", Subject: fmt.Sprintf("rule %s: %s %s in namespace %s", p.rule, p.kind.Kind, p.name, p.namespace), Status: OK, Detail: "the API server takes the patch"}
+		r := Result{Check: "gate", Subject: fmt.Sprintf("%s: %s %s in namespace %s", p.gate, p.kind.Kind, p.name, p.namespace), Status: OK, Detail: "the API server takes the patch"}
 		err := o.tryPreflightPatch(ctx, p)
 		switch {
 		case meta.IsNoMatchError(err):
