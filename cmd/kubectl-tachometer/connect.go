@@ -11,7 +11,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	_ "k8s.io/client-go/plugin/pkg/client/auth" // logins that a kubeconfig may ask for
-	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/tachometer-metrics/tachometer/pkg/kube"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/doctor"
@@ -43,9 +42,7 @@ func (c *pluginConnection) metricReader() reading.MetricReader {
 
 // connectPluginCluster makes the clients, without a request to the cluster.
 func (p *pluginProgram) connectPluginCluster() (*pluginConnection, error) {
-	rules := clientcmd.NewDefaultClientConfigLoadingRules()
-	rules.ExplicitPath = p.kubeconfig
-	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &p.overrides)
+	loader := p.loadPluginKubeconfig()
 	config, err := loader.ClientConfig()
 	if err != nil {
 		return nil, usageError{fmt.Errorf("read the kubeconfig: %w", err)}

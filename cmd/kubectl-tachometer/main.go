@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/command"
 )
 
 func main() { os.Exit(runPluginProgram(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
@@ -50,6 +51,9 @@ func runPluginProgram(args []string, in io.Reader, out, errs io.Writer) int {
 	fmt.Fprintln(errs, "error: "+cleanPluginError(err))
 	if u := (usageError{}); errors.As(err, &u) || !p.started {
 		return exitUsage // an unknown command, or a wrong flag
+	}
+	if code, known := command.ExitCode(err); known {
+		return code // of hold
 	}
 	return exitBroken
 }

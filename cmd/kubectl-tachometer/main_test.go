@@ -95,6 +95,9 @@ func newShop(t *testing.T) *apiServer {
 	a.answers["/apis/custom.metrics.k8s.io/v1beta2/namespaces/shop/pods/*/request_per_second"] = map[string]any{"items": []any{
 		map[string]any{"describedObject": map[string]string{"name": "web-1"}, "timestamp": time.Now().UTC().Format(time.RFC3339), "value": "61500m"},
 	}}
+	a.answers["/apis/scaler.tachometer.dev/v1alpha1/namespaces/shop/holds"] = map[string]any{
+		"apiVersion": "scaler.tachometer.dev/v1alpha1", "kind": "HoldList", "metadata": map[string]any{}, "items": []any{},
+	}
 	a.answers["/api/v1/namespaces/shop/pods/web-1:8080/proxy/metrics"] = "# TYPE http_requests_total counter\nhttp_requests_total 9\n"
 	return a
 }
@@ -131,6 +134,12 @@ func TestExitCodes(t *testing.T) {
 		"not an autoscaler":          {[]string{"doctor", "deploy/web"}, exitUsage, `"deploy/web" names no autoscaler; write hpa/NAME`},
 		"version of the client":      {[]string{"version", "--client"}, exitFine, "Client Version: "},
 		"version without rights":     {[]string{"version"}, exitFine, "Adapter Image: unknown: forbidden"},
+		"no holds":                   {[]string{"hold", "status", "-n", "shop"}, exitFine, "no holds"},
+		"holds in JSON":              {[]string{"hold", "status", "-n", "shop", "-o", "json"}, exitFine, `"kind": "List"`},
+		"a hold without replicas":    {[]string{"hold", "set", "deploy/web", "-n", "shop"}, exitUsage, "--replicas is required"},
+		"a hold of nothing":          {[]string{"hold", "pause", "web", "-n", "shop"}, exitUsage, "such as deploy/web"},
+		"a hold that is forbidden":   {[]string{"hold", "release", "deploy/web", "-n", "secret"}, exitBroken, "forbidden"},
+		"an unknown hold command":    {[]string{"hold", "sett", "deploy/web", "-n", "shop"}, exitUsage, "sett"},
 		"doctor with few rights":     {[]string{"doctor", "-n", "shop"}, exitFine, "Nothing is broken as far as could be read; 9 checks could not. First warning: condition"},
 		"doctor of what is not":      {[]string{"doctor", "hpa/wep", "-n", "shop"}, exitBroken, "First broken: autoscaler hpa/wep"},
 		"lint without files":         {[]string{"lint"}, exitUsage, "give either -f FILE or --all"},

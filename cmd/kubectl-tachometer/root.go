@@ -20,8 +20,8 @@ import (
 
 const rootHelp = `Explain what HorizontalPodAutoscalers do, and find what is broken on the way of their metrics.
 
-It reads with your own rights, through kube-apiserver, and changes nothing. Where a right is missing it says what it could not
-read, and goes on.
+It acts with your own rights, through kube-apiserver. Only hold changes anything. Where a right is missing it says what it could not read,
+and goes on.
 
 ` + exitCodesHelp
 
@@ -59,6 +59,7 @@ func newPluginRootCommand(p *pluginProgram) *cobra.Command {
 	}
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	bindPluginConnectionFlags(p, cmd.PersistentFlags())
+	cmd.AddCommand(newPluginDoctorCommand(p), newPluginExplainCommand(p), newPluginTopCommand(p), newPluginMetricsCommand(p), newPluginLintCommand(p), newPluginHoldCommand(p), newPluginVersionCommand(p))
 	cmd.AddCommand(newPluginDoctorCommand(p), newPluginExplainCommand(p), newPluginTopCommand(p), newPluginMetricsCommand(p), newPluginLintCommand(p), newPluginDashboardCommand(p), newPluginVersionCommand(p))
 	return cmd
 }

@@ -5,10 +5,11 @@ package main
 import (
 	"io"
 
-	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
-	"k8s.io/klog/v2"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/command"
 	"github.com/tachometer-metrics/tachometer/pkg/version"
 )
 
@@ -16,33 +17,26 @@ const longHelp = `The scaler raises a workload before the load comes: for a pers
 for traffic after every new pod has passed its verification, and restores the original numbers at the end.
 It works with the HorizontalPodAutoscaler, since it raises the autoscaler's own minReplicas.
 
-` + exitCodesHelp
-
-// exitCodesHelp ends the help of every command that changes a cluster.
-const exitCodesHelp = `Exit codes:
-  0  success
-  1  failed, and no change is left: rejected, or rolled back
-  2  wrong command line or verification file; the cluster is unchanged
-  3  failed or interrupted, and NOT rolled back`
-
-// readExitCodesHelp ends the help of every command that only reads.
-const readExitCodesHelp = `Exit codes:
-  0  success
-  1  failed, or faults in the configuration file
-  2  wrong command line, or a file that cannot be read`
+` + command.ExitCodesHelp
 
 // globalFlags holds the flags of every command.
 type globalFlags struct {
-	kubeconfig, context, namespace string
-	output                         string
-	out                            io.Writer
-	commandStarted                 bool // cobra accepted command and flags
+	command.Program
+	kubeconfig, context, namespace, as string
+	commandStarted                     bool // cobra accepted command and flags
+}
+
+// newScalerProgramFlags returns the flags, for a program with these outputs.
+func newScalerProgramFlags(out, errs io.Writer) *globalFlags {
+	g := &globalFlags{}
+	g.Program = command.Program{Name: "tachometer-scaler", Out: out, Errs: errs, LoadConfig: g.loadScalerProgramKubeconfig}
+	return g
 }
 
 // newScalerRootCommand returns the root command of the scaler.
 func newScalerRootCommand(g *globalFlags) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "tachometer-scaler", Long: longHelp, Version: version.String(),
+		Use: g.Name, Long: longHelp, Version: version.String(),
 		SilenceUsage:  true, // an error is easier to see without two screens of flags below it
 		SilenceErrors: true, // main prints it
 	}
@@ -50,47 +44,45 @@ func newScalerRootCommand(g *globalFlags) *cobra.Command {
 	flags.StringVar(&g.kubeconfig, "kubeconfig", "", "kubeconfig `file`; empty: $KUBECONFIG, then ~/.kube/config, then the pod's service account")
 	flags.StringVar(&g.context, "context", "", "`name` of the kubeconfig context")
 	flags.StringVarP(&g.namespace, "namespace", "n", "", "`namespace` of the workload; empty: the namespace of the context")
-	flags.StringVarP(&g.output, "output", "o", "auto", "output `format`: text, json (JSON lines with timestamps) or auto (text on a terminal, else json)")
-	cmd.AddCommand(newScalerSetCommand(g), newScalerReleaseCommand(g), newScalerStatusCommand(g), newScalerVerifyCommand(g), newScalerScheduleCommand(g), newScalerRunCommand(g))
-	cmd.CompletionOptions.DisableDefaultCmd = true
+	flags.StringVar(&g.as, "as", "", "`user` to act as, such as system:serviceaccount:tachometer:tachometer-scaler")
+	g.AddOutputFlag(flags)
+	cmd.AddCommand(g.NewHoldCommands()...)
+	cmd.AddCommand(g.NewOtherCommands()...)
+	cmd.AddCommand(newScalerScheduleCommand(g), newScalerCheckCommand(g), newScalerRunCommand(g))
 	cmd.SetVersionTemplate("{{.Version}}\n")
-	cmd.SetOut(g.out)
-	for _, sub := range cmd.Commands() {
-		g.wrapScalerCommands(sub)
-	}
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return command.WithExitCode(err, command.ExitUsage) })
+	cmd.SetOut(g.Out)
+	cmd.SetErr(g.Errs)
+	g.recordScalerProgramStart(cmd)
 	return cmd
 }
 
-// wrapScalerCommands makes each command record its start and discard the logs of packages, since a command prints its own progress. Only the
-// controller logs.
-func (g *globalFlags) wrapScalerCommands(cmd *cobra.Command) {
+// recordScalerProgramStart makes each command record that cobra accepted it and its flags.
+func (g *globalFlags) recordScalerProgramStart(cmd *cobra.Command) {
 	for _, sub := range cmd.Commands() {
-		g.wrapScalerCommands(sub)
+		g.recordScalerProgramStart(sub)
 	}
-	do := cmd.RunE
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		g.commandStarted = true
-		if cmd.Name() != "run" {
-			cmd.SetContext(klog.NewContext(cmd.Context(), logr.Discard()))
+	if run := cmd.RunE; run != nil {
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			g.commandStarted = true
+			return run(cmd, args)
 		}
-		return do(cmd, args)
 	}
 }
 
-// requireScalerCommandArg returns a check for exactly one argument.
-func requireScalerCommandArg(name string) cobra.PositionalArgs {
-	return func(_ *cobra.Command, args []string) error {
-		if len(args) != 1 {
-			return newScalerCommandUsageError("want one argument, %s; got %d", name, len(args))
-		}
-		return nil
+// loadScalerProgramKubeconfig returns the configuration of the cluster, and the namespace.
+func (g *globalFlags) loadScalerProgramKubeconfig() (*rest.Config, string, error) {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = g.kubeconfig
+	overrides := &clientcmd.ConfigOverrides{CurrentContext: g.context}
+	overrides.Context.Namespace = g.namespace
+	overrides.AuthInfo.Impersonate = g.as
+	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides)
+	config, err := loader.ClientConfig()
+	if err != nil {
+		return nil, "", err
 	}
-}
-
-// rejectScalerCommandArgs rejects all arguments.
-func rejectScalerCommandArgs(_ *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return newScalerCommandUsageError("unexpected argument %q", args[0])
-	}
-	return nil
+	namespace, _, err := loader.Namespace()
+	config.UserAgent = "tachometer-scaler/" + version.String()
+	return config, namespace, err
 }

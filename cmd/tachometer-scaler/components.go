@@ -4,89 +4,55 @@ package main
 
 import (
 	"context"
-	"errors"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/klog/v2"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
-	scalerconfig "github.com/tachometer-metrics/tachometer/pkg/scaler/config"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/command"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/controller"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/event"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/event/dedup"
 	httpevent "github.com/tachometer-metrics/tachometer/pkg/scaler/event/http"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/event/kafka"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
-	"github.com/tachometer-metrics/tachometer/pkg/scaler/notify"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 )
 
-// newScalerCommandEngine returns an engine for a command. It knows no gates and no notifiers: the controller has them.
-func newScalerCommandEngine(c *clusterConnection) *rollout.Engine {
-	return rollout.New(rollout.Options{Cluster: c.liveCluster(), Checker: verify.New(verify.Options{}), Identity: identifyScalerCommandCaller()})
-}
-
-// withScalerCommandNotifier runs do with a queue for the named senders, and waits until they have their messages.
-func withScalerCommandNotifier(ctx context.Context, names []string, do func(context.Context, *notify.Queue) error) error {
-	senders := map[string]notify.Sender{}
-	for _, name := range names {
-		sender, err := notify.ParseSender(name, notify.SenderOptions{})
-		if err != nil {
-			return exitError{err, exitUsage}
-		}
-		senders[name] = sender
-	}
-	queue := notify.NewQueue(senders, notify.QueueOptions{})
-	sending, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	sent := make(chan error, 1)
-	go func() { sent <- queue.Run(sending) }()
-	err := do(ctx, queue)
-	cancel()
-	return joinUndeliveredScalerCommand(errors.Join(err, <-sent), queue.Undelivered())
-}
-
-// joinUndeliveredScalerCommand adds the messages that no receiver took to the error of a command. After a success the exit code says that
-// the change stays.
-func joinUndeliveredScalerCommand(err, undelivered error) error {
-	if err == nil && undelivered != nil {
-		return exitError{undelivered, exitUnfinished}
-	}
-	return errors.Join(err, undelivered)
-}
-
 // runScalerProgramComponents runs the components of one configuration until ctx ends. Every replica accepts events over HTTP and writes their holds to
 // the workloads; the leader runs all other components too.
-func (s *componentReloader) runScalerProgramComponents(ctx context.Context, cfg *scalerconfig.Config) error {
+func (s *componentReloader) runScalerProgramComponents(ctx context.Context, cfg *preparedConfig) error {
 	registry := prometheus.NewRegistry()
 	s.health.setScalerProgramMetrics(registry)
 	s.queue.SetSenders(cfg.NewSenders())
-	live := s.liveCluster()
+	live := &rollout.LiveCluster{Client: s.Client, Dynamic: s.Dynamic, Mapper: s.Mapper, Holds: s.Holds}
 	caches := rollout.NewCaches(live)
 	engine := rollout.New(rollout.Options{
 		Cluster: live, Reader: caches, Checker: verify.New(verify.Options{}), Notifier: s.queue, Metrics: rollout.NewMetrics(registry),
-		Gates:    action.New(s.dynamic, s.mapper, action.Options{Webhooks: cfg.WebhookURLs(), Client: cfg.WebhookClient(), Gates: cfg.Gates()}),
-		Identity: identifyScalerCommandCaller(), Owner: hold.OwnerOfLease(s.leaseNamespace, s.runCommand.leaseName),
+		Gates:    action.New(s.Dynamic, s.Mapper, action.Options{Webhooks: cfg.WebhookURLs(), Client: cfg.WebhookClient(), Gates: cfg.Gates()}),
+		Identity: command.IdentifyCaller(), Owner: hold.OwnerOfLease(s.leaseNamespace, s.runCommand.leaseName),
 	})
 	control := controller.New(controller.Options{
 		Engine: engine, Caches: caches, Namespaces: cfg.Namespaces, Schedules: cfg.Schedules, Verifications: cfg.Verifications,
 		HoldsBy: "scaler " + s.lead.leaseName, Metrics: controller.NewMetrics(registry),
 	})
-	ids := dedup.New(s.client.CoreV1().ConfigMaps(s.leaseNamespace), s.leaseName+"-events", dedup.Options{Registerer: registry})
+	ids := dedup.New(s.Client.CoreV1().ConfigMaps(s.leaseNamespace), s.leaseName+"-events", dedup.Options{Registerer: registry})
 	events := event.NewHandler(cfg.Events.Rules, control, ids, event.Options{
 		VerifySpecs: cfg.Verifications, Registerer: registry, Format: cfg.Events.Format, Times: ids,
 	})
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.lead.runWhileScalerProgramLeads(ctx, control.Run) })
 	if len(cfg.Events.Rules) > 0 {
-		s.runScalerProgramEventSources(ctx, group, cfg.Events, events, ids, registry)
+		s.runScalerProgramEventSources(ctx, group, cfg, events, ids, registry)
 	}
 	return group.Wait()
 }
 
 // runScalerProgramEventSources starts the handler and its sources.
-func (s *componentReloader) runScalerProgramEventSources(ctx context.Context, group *errgroup.Group, cfg event.Config, events *event.Handler, ids *dedup.Set, reg prometheus.Registerer) {
+func (s *componentReloader) runScalerProgramEventSources(ctx context.Context, group *errgroup.Group, prepared *preparedConfig, events *event.Handler, ids *dedup.Set, reg prometheus.Registerer) {
+	cfg := prepared.Events
 	adding, added := context.WithCancel(context.WithoutCancel(ctx)) // the set outlives the handler, which adds to it
 	group.Go(func() error { return ids.Run(adding) })
 	group.Go(func() error {
@@ -94,7 +60,7 @@ func (s *componentReloader) runScalerProgramEventSources(ctx context.Context, gr
 		return events.Run(ctx)
 	})
 	if cfg.HTTP != nil {
-		over := httpevent.New(*cfg.HTTP, events.HandleMessage, httpevent.Options{Registerer: reg})
+		over := httpevent.New(*cfg.HTTP, events.HandleMessage, httpevent.Options{Registerer: reg, Listener: prepared.events.lendEventListener()})
 		group.Go(func() error { return over.Run(ctx) })
 	}
 	if cfg.Kafka != nil {

@@ -13,6 +13,8 @@ import (
 	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"k8s.io/klog/v2"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/command"
 )
 
 // The lease is short: an event that comes when the leader dies must not wait for a quarter of a minute. A leader that cannot renew stops
@@ -38,11 +40,11 @@ func newScalerProgramLeadership(name string) *leadership {
 }
 
 // runScalerProgramElection runs the election until ctx ends.
-func (l *leadership) runScalerProgramElection(ctx context.Context, c *clusterConnection, namespace, name string) error {
+func (l *leadership) runScalerProgramElection(ctx context.Context, c *command.Connection, namespace, name string) error {
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
 		Lock: &resourcelock.LeaseLock{
-			LeaseMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Client: c.client.CoordinationV1(),
-			LockConfig: resourcelock.ResourceLockConfig{Identity: identifyScalerCommandCaller() + "_" + rand.Text()[:8]}, // distinct for two processes on one machine,
+			LeaseMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Client: c.Client.CoordinationV1(),
+			LockConfig: resourcelock.ResourceLockConfig{Identity: command.IdentifyCaller() + "_" + rand.Text()[:8]}, // distinct for two processes on one machine,
 		},
 		LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod, ReleaseOnCancel: true, Name: name,
 		Callbacks: leaderelection.LeaderCallbacks{

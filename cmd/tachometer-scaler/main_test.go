@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/command"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/controller"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/event"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/event/dedup"
@@ -36,16 +37,18 @@ func TestWrongUse(t *testing.T) {
 	}{
 		"unknown command":     {[]string{"sett"}, "unknown command"},
 		"unknown flag":        {[]string{"set", "deploy/a", "--replica", "1"}, "unknown flag"},
-		"no workload":         {[]string{"set", "--replicas", "1"}, "KIND/NAME"},
+		"no workload":         {[]string{"set", "--replicas", "1"}, "TYPE/NAME"},
 		"no replicas":         {[]string{"set", "deploy/a"}, "replicas"},
 		"no kubeconfig":       {[]string{"status", "--kubeconfig", missing}, "kubeconfig"},
 		"no configuration":    {[]string{"run", "--config", missing}, missing},
 		"no schedule command": {[]string{"schedule"}, "preview"},
 		"preview, no file":    {[]string{"schedule", "preview"}, "config"},
 		"preview, how long":   {[]string{"schedule", "preview", "--config", missing, "--next", "soon"}, "14d"},
+		"check, no file":      {[]string{"check"}, "config"},
+		"check, no format":    {[]string{"check", "--config", missing, "-o", "name"}, "--output"},
 		"arguments of run":    {[]string{"run", "--config", missing, "now"}, "unexpected argument"},
 	} {
-		if out, code := runScaler(c.args...); code != exitUsage || !strings.Contains(out, c.want) {
+		if out, code := runScaler(c.args...); code != command.ExitUsage || !strings.Contains(out, c.want) {
 			t.Errorf("%s: exit code %d, %s; want 2 and %q", name, code, out, c.want)
 		}
 	}
@@ -56,28 +59,28 @@ func TestPreview(t *testing.T) {
 	t.Parallel()
 	args := []string{"schedule", "preview", "--config", "../../manifests/scaler/config.yaml", "--next", "1d", "--from", "2026-11-23T00:00:00+01:00"}
 	text, code := runScaler(append(args, "-o", "text")...)
-	if code != exitDone || !strings.Contains(text, "2026-11-23 08:00 +01:00") || !strings.Contains(text, "office-hours") {
+	if code != command.ExitDone || !strings.Contains(text, "2026-11-23 08:00 +01:00") || !strings.Contains(text, "office-hours") {
 		t.Errorf("exit code %d\n%s", code, text)
 	}
-	if lines, code := runScaler(append(args, "-o", "json")...); code != exitDone || strings.Count(lines, `"minReplicas":8`) != 1 {
+	if lines, code := runScaler(append(args, "-o", "json")...); code != command.ExitDone || strings.Count(lines, `"minReplicas":8`) != 1 {
 		t.Errorf("exit code %d\n%s", code, lines)
 	}
 }
 
 func TestCheckConfig(t *testing.T) {
 	t.Parallel()
-	if out, code := runScaler("run", "--check-config", "--config", "../../manifests/scaler/config.yaml"); code != exitDone || !strings.Contains(out, "no faults") {
+	if out, code := runScaler("run", "--check-config", "--config", "../../manifests/scaler/config.yaml"); code != command.ExitDone || !strings.Contains(out, "no faults") {
 		t.Errorf("exit code %d: %s", code, out)
 	}
 	bad := filepath.Join(t.TempDir(), "bad.yaml")
 	if err := os.WriteFile(bad, []byte("kind: ScalerConfig\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, code := runScaler("run", "--check-config", "--config", bad); code != exitFailed || !strings.Contains(out, "apiVersion") {
-		t.Errorf("faults in the file: exit code %d, want %d: %s", code, exitFailed, out)
+	if out, code := runScaler("run", "--check-config", "--config", bad); code != command.ExitFailed || !strings.Contains(out, "apiVersion") {
+		t.Errorf("faults in the file: exit code %d, want %d: %s", code, command.ExitFailed, out)
 	}
-	if out, code := runScaler("run", "--check-config"); code != exitUsage {
-		t.Errorf("no file named: exit code %d, want %d: %s", code, exitUsage, out)
+	if out, code := runScaler("run", "--check-config"); code != command.ExitUsage {
+		t.Errorf("no file named: exit code %d, want %d: %s", code, command.ExitUsage, out)
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -16,7 +15,9 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/tachometer-metrics/tachometer/pkg/filewatch"
+	"github.com/tachometer-metrics/tachometer/pkg/kube"
 	"github.com/tachometer-metrics/tachometer/pkg/logging"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/command"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/config"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/notify"
 	"github.com/tachometer-metrics/tachometer/pkg/version"
@@ -42,8 +43,8 @@ interrupted steps, verifies new pods, opens gates, and restores the original num
 
 It serves /livez, /readyz and /metrics, and reloads its configuration when the file changes.
 
-` + readExitCodesHelp,
-		Args: rejectScalerCommandArgs,
+` + command.ReadExitCodesHelp,
+		Args: command.RejectArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return r.runScalerRunCommand(cmd.Context()) },
 	}
 	r.addScalerRunFlags(cmd.Flags())
@@ -62,15 +63,15 @@ func (r *runCommand) addScalerRunFlags(f *pflag.FlagSet) {
 	logsapi.AddFlags(r.logging, f)
 }
 
-// loadScalerProgramConfig reads and validates a configuration file. Faults in the file end the program with exitFailed.
+// loadScalerProgramConfig reads and validates a configuration file. Faults in the file end the program with command.ExitFailed.
 func loadScalerProgramConfig(file string) (*config.Config, error) {
 	data, err := filewatch.Read(file)
 	if err != nil {
-		return nil, newScalerCommandUsageError("%w", err)
+		return nil, command.UsageErrorf("%w", err)
 	}
 	c, err := config.Load(data)
 	if err != nil {
-		return nil, exitError{fmt.Errorf("%s:\n%w", file, err), exitFailed}
+		return nil, command.WithExitCode(fmt.Errorf("%s:\n%w", file, err), command.ExitFailed)
 	}
 	return c, nil
 }
@@ -82,21 +83,22 @@ func (r *runCommand) runScalerRunCommand(ctx context.Context) error {
 		return err
 	}
 	if r.checkOnly {
-		fmt.Fprintf(r.out, "%s: no faults\n", r.configFile)
+		fmt.Fprintf(r.Out, "%s: no faults\n", r.configFile)
 		for _, note := range cfg.Notes() {
-			fmt.Fprintf(r.out, "note: %s\n", note)
+			fmt.Fprintf(r.Out, "note: %s\n", note)
 		}
 		return nil
 	}
 	if err := logsapi.ValidateAndApply(r.logging, nil); err != nil {
-		return exitError{err, exitUsage}
+		return command.WithExitCode(err, command.ExitUsage)
 	}
-	c, err := r.connectScalerCommandCluster()
+	c, err := r.Connect()
 	if err != nil {
 		return err
 	}
+	c.Mapper = kube.NewLazyRESTMapper(c.Client.Discovery()) // finds the kinds that are installed later
 	if r.leaseNamespace == "" {
-		r.leaseNamespace = readScalerProgramNamespace(c.namespace)
+		r.leaseNamespace = readScalerProgramNamespace(c.Namespace)
 	}
 	klog.FromContext(ctx).Info("Scaler started", "version", version.String())
 	if err := r.serveScalerProgram(ctx, c, cfg); err != nil {
@@ -107,11 +109,11 @@ func (r *runCommand) runScalerRunCommand(ctx context.Context) error {
 }
 
 // serveScalerProgram runs health server, election and components until ctx ends or a part fails.
-func (r *runCommand) serveScalerProgram(ctx context.Context, c *clusterConnection, cfg *config.Config) error {
+func (r *runCommand) serveScalerProgram(ctx context.Context, c *command.Connection, cfg *config.Config) error {
 	lead := newScalerProgramLeadership(r.leaseNamespace + "/" + r.leaseName)
 	health := newScalerProgramHealthServer(lead)
 	queue := notify.NewQueue(nil, notify.QueueOptions{Registerer: health.registry})
-	reloader := &componentReloader{runCommand: r, clusterConnection: c, lead: lead, health: health, queue: queue}
+	reloader := &componentReloader{runCommand: r, Connection: c, lead: lead, health: health, queue: queue}
 	group, ctx := errgroup.WithContext(ctx)
 	posting, posted := context.WithCancel(context.WithoutCancel(ctx)) // the queue outlives the components, which post to it
 	group.Go(func() error { return queue.Run(posting) })
@@ -133,72 +135,4 @@ func readScalerProgramNamespace(fallback string) string {
 		return strings.TrimSpace(string(data))
 	}
 	return fallback
-}
-
-// componentReloader restarts the components at each change of the configuration.
-type componentReloader struct {
-	*runCommand
-	*clusterConnection
-	lead   *leadership
-	health *healthServer
-	queue  *notify.Queue // of the process: messages wait across changes of the configuration
-}
-
-// runScalerProgramReloader watches the configuration, and restarts the components for each valid one.
-func (s *componentReloader) runScalerProgramReloader(ctx context.Context, cfg *config.Config) error {
-	changes := make(chan *config.Config)
-	group, ctx := errgroup.WithContext(ctx)
-	data, err := filewatch.Read(s.runCommand.configFile)
-	if err != nil {
-		return fmt.Errorf("read the configuration: %w", err)
-	}
-	s.health.recordScalerProgramConfigLoad(nil, time.Now())
-	group.Go(func() error {
-		return filewatch.Watch(ctx, s.runCommand.configFile, data, func(data []byte, err error) {
-			if next := s.loadChangedScalerProgramConfig(ctx, data, err); next != nil {
-				select {
-				case changes <- next:
-				case <-ctx.Done():
-				}
-			}
-		})
-	})
-	group.Go(func() error { return s.restartScalerProgramComponents(ctx, cfg, changes) })
-	return group.Wait()
-}
-
-// loadChangedScalerProgramConfig loads a changed configuration, or returns nil for an invalid file: the previous configuration stays.
-func (s *componentReloader) loadChangedScalerProgramConfig(ctx context.Context, data []byte, err error) *config.Config {
-	var next *config.Config
-	if err == nil {
-		next, err = config.Load(data)
-	}
-	s.health.recordScalerProgramConfigLoad(err, time.Now())
-	if err != nil {
-		klog.FromContext(ctx).Error(err, "Configuration rejected, keeping the previous one", "file", s.runCommand.configFile)
-		return nil
-	}
-	klog.FromContext(ctx).Info("Configuration applied", "file", s.runCommand.configFile)
-	return next
-}
-
-// restartScalerProgramComponents runs the components, and restarts them with each configuration from changes.
-func (s *componentReloader) restartScalerProgramComponents(ctx context.Context, cfg *config.Config, changes <-chan *config.Config) error {
-	for {
-		running, stop := context.WithCancel(ctx)
-		done := make(chan error, 1)
-		go func() { done <- s.runScalerProgramComponents(running, cfg) }()
-		select {
-		case next := <-changes:
-			next.InheritFrom(cfg)
-			cfg = next
-			stop()
-			if err := <-done; err != nil {
-				klog.FromContext(ctx).Error(err, "Previous components stopped with errors")
-			}
-		case err := <-done:
-			stop()
-			return err
-		}
-	}
 }

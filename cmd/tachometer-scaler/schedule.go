@@ -9,7 +9,7 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/spf13/cobra"
 
-	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/command"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/schedule"
 )
 
@@ -19,7 +19,7 @@ const maxPreviewSpan = 400 * 24 * time.Hour
 // newScalerScheduleCommand returns tachometer-scaler schedule, with its subcommand preview.
 func newScalerScheduleCommand(g *globalFlags) *cobra.Command {
 	cmd := &cobra.Command{Use: "schedule", Short: "preview schedules", RunE: func(cmd *cobra.Command, _ []string) error {
-		return newScalerCommandUsageError("subcommand required: %s preview", cmd.CommandPath())
+		return command.UsageErrorf("subcommand required: %s preview", cmd.CommandPath())
 	}}
 	var file, next, from string
 	preview := &cobra.Command{
@@ -27,13 +27,13 @@ func newScalerScheduleCommand(g *globalFlags) *cobra.Command {
 		Long: `Preview shows minReplicas and maxReplicas of each workload over time, with the window of the schedule that sets them. It notes
 clock changes, windows below another window, and numbers that contradict each other. It needs no cluster.
 
-` + readExitCodesHelp,
-		Args: rejectScalerCommandArgs,
+` + command.ReadExitCodesHelp,
+		Args: command.RejectArgs,
 		RunE: func(*cobra.Command, []string) error { return g.runScalerPreviewCommand(file, next, from) },
 	}
 	preview.Flags().StringVar(&file, "config", "", "configuration `file` of the scaler")
 	preview.Flags().StringVar(&next, "next", "14d", "`duration` of the preview, such as 14d")
-	preview.Flags().StringVar(&from, "from", "", "start `time`, such as 2026-10-24T00:00:00Z; empty: now")
+	preview.Flags().StringVar(&from, "from", "", "start `time`, such as 2026-10-24 or 2026-10-24T00:00:00Z; empty: now")
 	if err := preview.MarkFlagRequired("config"); err != nil {
 		panic(err) // the flag is not there: a bug here
 	}
@@ -43,15 +43,13 @@ clock changes, windows below another window, and numbers that contradict each ot
 
 // runScalerPreviewCommand runs tachometer-scaler schedule preview.
 func (g *globalFlags) runScalerPreviewCommand(file, next, from string) error {
-	span, err := model.ParseDuration(next)
-	if err != nil || span <= 0 || time.Duration(span) > maxPreviewSpan {
-		return newScalerCommandUsageError("--next must be a duration such as 14d, up to %s, not %q", model.Duration(maxPreviewSpan), next)
+	span, err := command.ParseDuration(next)
+	if err != nil || span <= 0 || span > maxPreviewSpan {
+		return command.UsageErrorf("--next must be a duration such as 14d, up to %s, not %q", model.Duration(maxPreviewSpan), next)
 	}
-	begin := time.Now()
-	if from != "" {
-		if begin, err = time.Parse(time.RFC3339, from); err != nil {
-			return newScalerCommandUsageError("--from: %w", err)
-		}
+	begin, err := parseScalerPreviewStart(from, time.Now())
+	if err != nil {
+		return err
 	}
 	c, err := loadScalerProgramConfig(file)
 	if err != nil {
@@ -60,13 +58,26 @@ func (g *globalFlags) runScalerPreviewCommand(file, next, from string) error {
 	if len(c.Schedules) == 0 {
 		return fmt.Errorf("%s has no schedules", file)
 	}
-	out, err := g.newScalerCommandPrinter(hold.Workload{})
+	format, err := g.OutputFormat("auto", "text", "json")
 	if err != nil {
 		return err
 	}
-	rows := schedule.Preview(c.Schedules, begin, time.Duration(span))
-	if out.json {
-		return schedule.WriteJSON(g.out, rows)
+	rows := schedule.Preview(c.Schedules, begin, span)
+	if format == "json" || format == "auto" && !command.IsTerminal(g.Out) {
+		return schedule.WriteJSON(g.Out, rows)
 	}
-	return schedule.WriteTable(g.out, rows)
+	return schedule.WriteTable(g.Out, rows)
+}
+
+// parseScalerPreviewStart parses --from: a time, or a day on the clocks of this machine. Empty means now.
+func parseScalerPreviewStart(text string, now time.Time) (time.Time, error) {
+	if text == "" {
+		return now, nil
+	}
+	for _, format := range []string{time.RFC3339, "2006-01-02 15:04", time.DateOnly} {
+		if t, err := time.ParseInLocation(format, text, time.Local); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, command.UsageErrorf("--from must be a day such as 2026-12-24 or a time such as 2026-12-24T08:00:00Z, not %q", text)
 }

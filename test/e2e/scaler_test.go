@@ -293,7 +293,7 @@ func TestScalerCommands(t *testing.T) {
 	}{
 		{[]string{"status", "-o", "text"}, 0, []string{"no holds"}},
 		{[]string{"set", "deploy/sample"}, 2, []string{"replicas"}},
-		{[]string{"set", "deploy/sample", "--replicas", "6", "--dry-run", "-o", "text"}, 0, []string{"would set 6 replicas (now 2)", "6..10 (now 2..10)"}},
+		{[]string{"set", "deployment.apps", "sample", "--replicas", "6", "--dry-run=server", "-o", "text"}, 0, []string{"would set 6 replicas (now 2)", "6..10 (now 2..10)"}},
 		{[]string{"set", "deploy/nobody", "--replicas", "6"}, 1, []string{"does not exist"}},
 		{[]string{"set", "deploy/sample", "--replicas", "12"}, 1, []string{"at most 10 replicas"}},
 		{[]string{"verify", "deploy/sample", "--url", "/work?ms=1", "--p99", "2s", "-o", "text"}, 0, []string{"passed"}},
@@ -301,7 +301,7 @@ func TestScalerCommands(t *testing.T) {
 		{[]string{"set", "deploy/sample", "--replicas", "5", "--for", "1h", "--wait", "--url", "/work?ms=1", "--p99", "2s", "-o", "text"}, 0, []string{"Open", "5 replicas are up"}},
 		{[]string{"set", "deploy/sample", "--replicas", "5", "--wait"}, 0, nil},
 		{[]string{"status", "-o", "text"}, 0, []string{"deployment/sample", "set", "Open", "sample 2..10"}},
-		{[]string{"status"}, 0, []string{`"event":"status"`}},
+		{[]string{"status", "-o", "json"}, 0, []string{`"kind": "Hold"`}},
 		{[]string{"set", "deploy/sample", "--replicas", "7", "--reason", "bad", "--wait", "--url", "/work?ms=50", "--p50", "10ms", "-o", "text"}, 1, []string{"rolled back", "p50"}},
 		{[]string{"set", "deploy/sample", "--replicas", "4", "--reason", "low", "-o", "json"}, 0, []string{`"event":"Open"`}},
 		{[]string{"release", "deploy/sample", "--reason", "low", "-o", "text"}, 0, []string{"still held by 1 other hold"}},

@@ -67,7 +67,7 @@ func run(m *testing.M) int {
 	} else if code = m.Run(); code != 0 {
 		dump()
 	} else if err := compareRights(dir); err != nil {
-		fmt.Fprintf(os.Stderr, "FAIL: rights of the adapter: %v\n", err)
+		fmt.Fprintf(os.Stderr, "FAIL: %v\n", err)
 		code = 1
 	}
 	if err := down(ctx); err != nil {

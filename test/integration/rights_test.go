@@ -27,13 +27,16 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
-// adapterUser is the adapter's ServiceAccount, as kube-apiserver names it.
-const adapterUser = "system:serviceaccount:tachometer:tachometer-adapter"
+// The programs' ServiceAccounts, as kube-apiserver names them.
+const (
+	adapterUser = "system:serviceaccount:tachometer:tachometer-adapter"
+	scalerUser  = "system:serviceaccount:tachometer:tachometer-scaler"
+)
 
-// auditRights returns kube-apiserver's flags for a log of every request of the adapter.
+// auditRights returns kube-apiserver's flags for a log of every request of the adapter and of the scaler.
 func auditRights(dir string) ([]string, error) {
 	policy := filepath.Join(dir, "audit-policy.yaml")
-	text := "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules:\n- {level: Metadata, users: [" + adapterUser + "]}\n- {level: None}\n"
+	text := "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules:\n- {level: Metadata, users: [" + adapterUser + ", " + scalerUser + "]}\n- {level: None}\n"
 	return []string{"--audit-policy-file=" + policy, "--audit-log-path=" + auditLog(dir)}, os.WriteFile(policy, []byte(text), 0o600)
 }
 
@@ -53,6 +56,22 @@ func (r right) covers(asked right) bool {
 		(r.resource == asked.resource || wildcard && strings.HasSuffix(asked.resource, "/"+sub))
 }
 
+// auditedProgram is a program whose requests are compared with the shipped roles.
+type auditedProgram struct {
+	name, user string
+	manifest   string   // below manifests
+	roles      []string // names of its roles
+	tolerated  []right  // other rights, which are not compared
+}
+
+var auditedPrograms = []auditedProgram{
+	{"adapter", adapterUser, "adapter/rbac.yaml", []string{"tachometer-adapter"}, builtInRights},
+	{"scaler", scalerUser, "scaler/base/rbac.yaml", []string{"tachometer-scaler", "tachometer-scaler-workloads", "tachometer-scaler-holds"}, scalerOptionalRights},
+}
+
+// scalerOptionalRights are asked for and not granted: with them the scaler gives up the ownership of a field after a hold.
+var scalerOptionalRights = []right{{"apps", "deployments", "patch", ""}, {"apps", "statefulsets", "patch", ""}}
+
 // builtInRights are those of the roles of Kubernetes that the adapter is bound to: system:auth-delegator and
 // extension-apiserver-authentication-reader. They need not be used.
 var builtInRights = []right{
@@ -63,23 +82,34 @@ var builtInRights = []right{
 	{"", "configmaps", "watch", "extension-apiserver-authentication"},
 }
 
-// compareRights compares the adapter's requests in all tests with the shipped roles: nothing is granted and unused, or asked for
+// compareRights compares the requests of both programs in all tests with the shipped roles: nothing is granted and unused, or asked for
 // and not granted. A run of some tests alone says nothing about what is unused.
 func compareRights(dir string) error {
 	if f := flag.Lookup("test.run"); f != nil && f.Value.String() != "" && os.Getenv("TACHOMETER_RIGHTS") == "" {
 		return nil
 	}
-	granted, err := readGrantedRights()
+	var errs []error
+	for _, p := range auditedPrograms {
+		if err := p.compare(dir); err != nil {
+			errs = append(errs, fmt.Errorf("rights of the %s: %w", p.name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// compare compares the requests of one program with its roles.
+func (p auditedProgram) compare(dir string) error {
+	granted, err := p.readGrantedRights()
 	if err != nil {
 		return err
 	}
-	asked, err := readAskedRights(auditLog(dir))
+	asked, err := readAskedRights(auditLog(dir), p.user)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(os.Stderr, "rights: %d granted, %d kinds of requests\n", len(granted), len(asked))
-	if len(asked) == 0 {
-		return errors.New("the audit log has no request of the adapter")
+	fmt.Fprintf(os.Stderr, "rights of the %s: %d granted, %d kinds of requests\n", p.name, len(granted), len(asked))
+	if len(asked) == 0 || len(granted) == 0 {
+		return fmt.Errorf("%d rights granted, and %d kinds of requests in the audit log", len(granted), len(asked))
 	}
 	var errs []error
 	for _, g := range granted {
@@ -95,20 +125,20 @@ func compareRights(dir string) error {
 	}
 	for _, a := range asked {
 		covers := func(g right) bool { return g.covers(a) }
-		if !slices.ContainsFunc(granted, covers) && !slices.ContainsFunc(builtInRights, covers) {
+		if !slices.ContainsFunc(granted, covers) && !slices.ContainsFunc(p.tolerated, covers) {
 			errs = append(errs, fmt.Errorf("used and not granted: %s", a))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// readGrantedRights reads the adapter's own roles from the shipped manifest.
-func readGrantedRights() ([]right, error) {
+// readGrantedRights reads the program's own roles from the shipped manifest.
+func (p auditedProgram) readGrantedRights() ([]right, error) {
 	root, err := stack.Root(context.Background())
 	if err != nil {
 		return nil, err
 	}
-	data, err := os.ReadFile(filepath.Join(root, "manifests", "adapter", "rbac.yaml"))
+	data, err := os.ReadFile(filepath.Join(root, "manifests", filepath.FromSlash(p.manifest)))
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +155,7 @@ func readGrantedRights() ([]right, error) {
 		if err := yaml.Unmarshal(doc, &role); err != nil {
 			return nil, err
 		}
-		if role.Name != "tachometer-adapter" || role.Kind != "ClusterRole" && role.Kind != "Role" {
+		if !slices.Contains(p.roles, role.Name) || role.Kind != "ClusterRole" && role.Kind != "Role" {
 			continue
 		}
 		for _, rule := range role.Rules {
@@ -152,9 +182,9 @@ func spreadRule(rule rbacv1.PolicyRule) []right {
 	return all
 }
 
-// readAskedRights reads the kinds of requests for resources from an audit log. Paths that are no resources, such as discovery,
+// readAskedRights reads the kinds of a user's requests for resources from an audit log. Paths that are no resources, such as discovery,
 // are open to every authenticated user.
-func readAskedRights(file string) ([]right, error) {
+func readAskedRights(file, user string) ([]right, error) {
 	data, err := os.Open(file)
 	if err != nil {
 		return nil, err
@@ -164,6 +194,7 @@ func readAskedRights(file string) ([]right, error) {
 	for decoder := json.NewDecoder(data); ; {
 		var event struct {
 			Verb      string
+			User      struct{ Username string }
 			ObjectRef *struct{ Resource, Subresource, APIGroup, Name string }
 		}
 		err := decoder.Decode(&event)
@@ -173,14 +204,14 @@ func readAskedRights(file string) ([]right, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read %s: %w", file, err)
 		}
-		if event.ObjectRef == nil {
+		if event.ObjectRef == nil || event.User.Username != user {
 			continue
 		}
 		r := right{event.ObjectRef.APIGroup, event.ObjectRef.Resource, event.Verb, event.ObjectRef.Name}
 		if event.ObjectRef.Subresource != "" {
 			r.resource += "/" + event.ObjectRef.Subresource
 		}
-		if !slices.Contains([]string{"apiservices", "secrets", "configmaps"}, r.resource) {
+		if !slices.Contains([]string{"apiservices", "secrets", "configmaps", "leases"}, r.resource) {
 			r.name = "" // roles name no single object of other resources
 		}
 		seen[r] = true

@@ -86,6 +86,12 @@ func startScaler(t *testing.T, program, namespace string) *scaler {
 // startScalerWith starts a scaler with a configuration.
 func startScalerWith(t *testing.T, program, namespace, config string) *scaler {
 	t.Helper()
+	return startScalerAs(t, program, namespace, namespace, config, shared.Kubeconfig())
+}
+
+// startScalerAs starts a scaler whose Lease is in a namespace, with the rights of a kubeconfig.
+func startScalerAs(t *testing.T, program, leaseNamespace, namespace, config, kubeconfig string) *scaler {
+	t.Helper()
 	dir := t.TempDir()
 	s := &scaler{health: loopback(t), events: loopback(t), config: filepath.Join(dir, "config.yaml"), log: filepath.Join(dir, "log")}
 	secret := filepath.Join(dir, "secret")
@@ -98,7 +104,7 @@ func startScalerWith(t *testing.T, program, namespace, config string) *scaler {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	s.process = exec.Command(program, "run", "--config="+s.config, "--kubeconfig="+shared.Kubeconfig(), "--lease-namespace="+namespace,
+	s.process = exec.Command(program, "run", "--config="+s.config, "--kubeconfig="+kubeconfig, "--lease-namespace="+leaseNamespace,
 		"--health-address="+s.health)
 	s.process.Env = append(os.Environ(), "HOSTNAME="+filepath.Base(dir))
 	s.process.Stdout, s.process.Stderr = log, log

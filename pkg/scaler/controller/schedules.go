@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -67,7 +68,7 @@ func (c *Controller) applyControllerSchedules(ctx context.Context, at time.Time)
 			}
 		}
 	}
-	return c.endStaleControllerHolds(ctx, applied) && done
+	return c.endStaleControllerHolds(ctx, at, applied) && done
 }
 
 // newControllerScheduleHold returns the hold of a schedule's active window. It may lower the workload, for nights, except in the small first steps
@@ -83,12 +84,14 @@ func (c *Controller) newControllerScheduleHold(s *schedule.Schedule, w schedule.
 	return h
 }
 
-// endStaleControllerHolds ends this controller's schedule holds whose schedule or window is no longer in the configuration.
-func (c *Controller) endStaleControllerHolds(ctx context.Context, applied map[hold.Workload]map[string]bool) bool {
+// endStaleControllerHolds ends this controller's schedule holds whose schedule or window is no longer in the configuration. Between two
+// windows a paused hold stays, so that the next window is paused too.
+func (c *Controller) endStaleControllerHolds(ctx context.Context, at time.Time, applied map[hold.Workload]map[string]bool) bool {
 	done := true
 	for _, h := range c.Caches.ListAllHolds() {
 		t, id := h.HeldWorkload(), h.HoldID()
-		if h.Labels[hold.OwnerLabel] != c.Engine.Owner || !strings.HasPrefix(id, schedulePrefix) || h.DeletionTimestamp != nil || applied[t][id] {
+		if h.Labels[hold.OwnerLabel] != c.Engine.Owner || !strings.HasPrefix(id, schedulePrefix) || h.DeletionTimestamp != nil || applied[t][id] ||
+			h.IsPaused(at) && c.hasControllerSchedule(strings.TrimPrefix(id, schedulePrefix)) {
 			continue
 		}
 		if err := c.Release(ctx, t, id, "no active schedule has this hold"); err != nil && ctx.Err() == nil {
@@ -97,4 +100,9 @@ func (c *Controller) endStaleControllerHolds(ctx context.Context, applied map[ho
 		}
 	}
 	return done
+}
+
+// hasControllerSchedule reports whether the configuration has the schedule.
+func (c *Controller) hasControllerSchedule(name string) bool {
+	return slices.ContainsFunc(c.Schedules, func(s schedule.Schedule) bool { return s.Name == name })
 }

@@ -8,12 +8,16 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 )
 
 // Client reads and writes Holds. Its methods may be called concurrently. They return the API server's errors.
-type Client struct{ rest rest.Interface }
+type Client struct {
+	rest   rest.Interface
+	dryRun bool
+}
 
 // NewClient returns a client. It does not change cfg.
 func NewClient(cfg *rest.Config) (*Client, error) {
@@ -29,13 +33,18 @@ func NewClient(cfg *rest.Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a client of holds: %w", err)
 	}
-	return &Client{client}, nil
+	return &Client{rest: client}, nil
 }
 
-// GetHold reads a Hold.
-func (c *Client) GetHold(ctx context.Context, namespace, name string) (*Object, error) {
-	o := &Object{}
-	return o, c.rest.Get().Namespace(namespace).Resource(Resource).Name(name).Do(ctx).Into(o)
+// DryRun returns a client for which the API server checks every write, and stores none.
+func (c *Client) DryRun() *Client { return &Client{rest: c.rest, dryRun: true} }
+
+// markHoldWrite adds the parameters of every write.
+func (c *Client) markHoldWrite(r *rest.Request) *rest.Request {
+	if c.dryRun {
+		r = r.Param("dryRun", metav1.DryRunAll)
+	}
+	return r.Param("fieldManager", Manager)
 }
 
 // ListHolds lists the Holds of a namespace with a label selector; an empty namespace means all namespaces.
@@ -52,24 +61,35 @@ func (c *Client) ListHolds(ctx context.Context, namespace, selector string) ([]O
 // CreateHold creates a Hold.
 func (c *Client) CreateHold(ctx context.Context, o *Object) (*Object, error) {
 	made := &Object{}
-	return made, c.rest.Post().Namespace(o.Namespace).Resource(Resource).Param("fieldManager", Manager).Body(o).Do(ctx).Into(made)
+	return made, c.markHoldWrite(c.rest.Post().Namespace(o.Namespace).Resource(Resource)).Body(o).Do(ctx).Into(made)
 }
 
 // UpdateHold writes metadata and spec of a Hold, if it is still the version that was read.
 func (c *Client) UpdateHold(ctx context.Context, o *Object) (*Object, error) {
 	made := &Object{}
-	return made, c.rest.Put().Namespace(o.Namespace).Resource(Resource).Name(o.Name).Param("fieldManager", Manager).Body(o).Do(ctx).Into(made)
+	return made, c.markHoldWrite(c.rest.Put().Namespace(o.Namespace).Resource(Resource).Name(o.Name)).Body(o).Do(ctx).Into(made)
 }
 
 // UpdateHoldStatus writes the status of a Hold, if it is still the version that was read.
 func (c *Client) UpdateHoldStatus(ctx context.Context, o *Object) (*Object, error) {
 	made := &Object{}
-	return made, c.rest.Put().Namespace(o.Namespace).Resource(Resource).Name(o.Name).SubResource("status").Param("fieldManager", Manager).Body(o).Do(ctx).Into(made)
+	return made, c.markHoldWrite(c.rest.Put().Namespace(o.Namespace).Resource(Resource).Name(o.Name).SubResource("status")).Body(o).Do(ctx).Into(made)
+}
+
+// PatchHold applies a JSON merge patch to a Hold. The API server rejects a field that it does not know.
+func (c *Client) PatchHold(ctx context.Context, namespace, name string, patch []byte) (*Object, error) {
+	made := &Object{}
+	r := c.rest.Patch(types.MergePatchType).Namespace(namespace).Resource(Resource).Name(name).Param("fieldValidation", metav1.FieldValidationStrict)
+	return made, c.markHoldWrite(r).Body(patch).Do(ctx).Into(made)
 }
 
 // DeleteHold deletes a Hold. The object stays until the scaler removes its finalizer.
 func (c *Client) DeleteHold(ctx context.Context, namespace, name string) error {
-	return c.rest.Delete().Namespace(namespace).Resource(Resource).Name(name).Do(ctx).Error()
+	r := c.rest.Delete().Namespace(namespace).Resource(Resource).Name(name)
+	if c.dryRun {
+		r = r.Param("dryRun", metav1.DryRunAll)
+	}
+	return r.Do(ctx).Error()
 }
 
 // NewInformer returns an informer of the Holds of a namespace, with an index by workload.

@@ -100,11 +100,34 @@ func TestOwnerOfLease(t *testing.T) {
 	}
 }
 
+// TestIsPaused: a pause with an end ends by itself.
+func TestIsPaused(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1000, 0)
+	later, earlier := metav1.NewTime(now.Add(time.Second)), metav1.NewTime(now)
+	for name, c := range map[string]struct {
+		spec Spec
+		want bool
+	}{
+		"not paused":        {Spec{}, false},
+		"an end alone":      {Spec{PausedUntil: &later}, false},
+		"paused":            {Spec{Paused: true}, true},
+		"paused, not over":  {Spec{Paused: true, PausedUntil: &later}, true},
+		"its pause is over": {Spec{Paused: true, PausedUntil: &earlier}, false},
+	} {
+		o := &Object{Spec: c.spec}
+		if o.IsPaused(now) != c.want || o.IsOver(now) != c.want {
+			t.Errorf("%s: paused %v, over %v; want %v", name, o.IsPaused(now), o.IsOver(now), c.want)
+		}
+	}
+}
+
 // TestDeepCopy: a copy shares no memory.
 func TestDeepCopy(t *testing.T) {
 	t.Parallel()
 	from := int32(2)
 	o := NewObject(shop, Hold{ID: "a", Replicas: 3, Gates: []string{"g"}, Notify: []string{"n"}, Verify: &verify.Spec{}, Until: time.Unix(1, 0)}, "")
+	o.Spec.PausedUntil = &metav1.Time{Time: time.Unix(1, 0)}
 	o.Status = Status{Told: []string{"Open"}, Yielded: []string{"replicas"}, Numbers: &Numbers{Replicas: Change{From: &from}}, Conditions: []metav1.Condition{{Type: "a"}}}
 	c := o.DeepCopy()
 	if diff := cmp.Diff(o, c); diff != "" {
@@ -112,9 +135,9 @@ func TestDeepCopy(t *testing.T) {
 	}
 	c.Spec.Gates[0], c.Spec.Notify[0], c.Spec.Verify.URL, c.Status.Told[0], c.Status.Yielded[0] = "x", "x", "x", "x", "x"
 	*c.Status.Numbers.Replicas.From, c.Status.Conditions[0].Type, c.Labels[ManagedLabel] = 9, "x", "x"
-	*c.Spec.Until = metav1.NewTime(time.Unix(2, 0))
+	*c.Spec.Until, *c.Spec.PausedUntil = metav1.NewTime(time.Unix(2, 0)), metav1.NewTime(time.Unix(2, 0))
 	if o.Spec.Gates[0] != "g" || o.Spec.Notify[0] != "n" || o.Spec.Verify.URL != "" || o.Status.Told[0] != "Open" || o.Status.Yielded[0] != "replicas" ||
-		from != 2 || o.Status.Conditions[0].Type != "a" || !o.IsManaged() || o.Spec.Until.Unix() != 1 {
+		from != 2 || o.Status.Conditions[0].Type != "a" || !o.IsManaged() || o.Spec.Until.Unix() != 1 || o.Spec.PausedUntil.Unix() != 1 {
 		t.Errorf("%+v", o)
 	}
 }
@@ -147,7 +170,7 @@ func TestSchema(t *testing.T) {
 	full := Object{
 		Spec: Spec{
 			Workload: WorkloadReference{"a", "b", "c"}, ID: "a", Reason: "a", By: "a", Replicas: 1, MinReplicas: 1, MaxReplicas: 1, Lower: true, Until: &metav1.Time{Time: time.Unix(1, 0)},
-			Within: metav1.Duration{Duration: 1}, Gates: []string{"a"}, Group: &GroupReference{"a", 1}, Notify: []string{"a"}, Paused: true,
+			Within: metav1.Duration{Duration: 1}, Gates: []string{"a"}, Group: &GroupReference{"a", 1}, Notify: []string{"a"}, Paused: true, PausedUntil: &metav1.Time{Time: time.Unix(1, 0)},
 			Verify: &verify.Spec{
 				URL: "a", Requests: 1, Concurrency: 1, Timeout: metav1.Duration{Duration: 1}, Success: 1, P50: metav1.Duration{Duration: 1},
 				P95: metav1.Duration{Duration: 1}, P99: metav1.Duration{Duration: 1}, Slower: 1,

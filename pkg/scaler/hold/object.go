@@ -59,6 +59,8 @@ type Spec struct {
 	Group       *GroupReference   `json:"group,omitempty"`
 	Notify      []string          `json:"notify,omitempty"`
 	Paused      bool              `json:"paused,omitempty"` // the hold counts for nothing until it is resumed
+	// PausedUntil ends a pause by itself; nil: it lasts until Paused is cleared.
+	PausedUntil *metav1.Time `json:"pausedUntil,omitempty"`
 }
 
 // WorkloadReference names a workload in the namespace of the Hold.
@@ -171,7 +173,12 @@ func (o *Object) HeldWorkload() Workload {
 
 // IsOver reports whether the hold has ended: deleted, paused, or after its end.
 func (o *Object) IsOver(now time.Time) bool {
-	return o.DeletionTimestamp != nil || o.Spec.Paused || o.Spec.Until != nil && !now.Before(o.Spec.Until.Time)
+	return o.DeletionTimestamp != nil || o.IsPaused(now) || o.Spec.Until != nil && !now.Before(o.Spec.Until.Time)
+}
+
+// IsPaused reports whether the hold is paused: until PausedUntil, or without it until it is resumed.
+func (o *Object) IsPaused(now time.Time) bool {
+	return o.Spec.Paused && (o.Spec.PausedUntil == nil || now.Before(o.Spec.PausedUntil.Time))
 }
 
 // IsManaged reports whether this program made the object.
@@ -200,6 +207,9 @@ func (o *Object) DeepCopy() *Object {
 	o.ObjectMeta.DeepCopyInto(&c.ObjectMeta)
 	if o.Spec.Until != nil {
 		c.Spec.Until = o.Spec.Until.DeepCopy()
+	}
+	if o.Spec.PausedUntil != nil {
+		c.Spec.PausedUntil = o.Spec.PausedUntil.DeepCopy()
 	}
 	if o.Spec.Verify != nil {
 		spec := *o.Spec.Verify

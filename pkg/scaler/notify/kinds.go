@@ -34,6 +34,9 @@ type senderKind struct {
 	fields func(d *strict.Decoder, c *Config) map[string]strict.FieldDecoder
 }
 
+// Kinds lists the kinds of notifiers, as ParseSender takes them.
+func Kinds() []string { return slices.Sorted(maps.Keys(senderKinds)) }
+
 // listNotifierKinds formats the name of each kind, and joins the texts with separator.
 func listNotifierKinds(format, separator string) string {
 	names := slices.Sorted(maps.Keys(senderKinds))

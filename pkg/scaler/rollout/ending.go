@@ -135,7 +135,7 @@ func (o *Observed) removeHold(now time.Time) (Step, bool) {
 		switch {
 		case h.DeletionTimestamp != nil && slices.Contains(h.Finalizers, hold.Finalizer):
 			return Step{Kind: RemoveFinalizer, Hold: i}, true
-		case h.DeletionTimestamp != nil || !h.IsManaged() || h.Spec.Paused:
+		case h.DeletionTimestamp != nil || !h.IsManaged() || h.IsPaused(now):
 		case h.IsOver(now), s == hold.RolledBack && h.Spec.Until == nil && h.Status.RetryAt.IsZero():
 			return Step{Kind: DeleteHold, Hold: i}, true
 		}
@@ -156,6 +156,9 @@ func (o *Observed) nextLook(now time.Time) time.Time {
 	}
 	for i := range o.Holds {
 		h := &o.Holds[i]
+		if h.Spec.PausedUntil != nil && h.IsPaused(now) {
+			at(h.Spec.PausedUntil.Time)
+		}
 		if h.Spec.Until != nil && !h.IsOver(now) {
 			at(h.Spec.Until.Time)
 		}

@@ -61,6 +61,7 @@ func (e *Engine) storeHold(ctx context.Context, reader Reader, want *hold.Object
 		return err == nil, err
 	}
 	there := all[i].DeepCopy()
+	want.Spec.Paused, want.Spec.PausedUntil = there.Spec.Paused, there.Spec.PausedUntil // the next hold of a paused schedule is paused too
 	switch {
 	case there.DeletionTimestamp != nil:
 		return false, errBeingReleased
@@ -72,9 +73,7 @@ func (e *Engine) storeHold(ctx context.Context, reader Reader, want *hold.Object
 		}
 		return false, errBeingReleased
 	}
-	paused := there.Spec.Paused
 	there.Spec = want.Spec
-	there.Spec.Paused = paused
 	_, err = e.Cluster.UpdateHold(ctx, there)
 	return err == nil, err
 }

@@ -79,11 +79,11 @@ func (o *Observed) adoptHold(now time.Time) (Step, bool) {
 	return Step{}, false
 }
 
-// beginHold starts a new hold, and a changed one over. An open hold that now asks for no more stays open.
+// beginHold starts a new hold, a changed one over, and one whose pause has ended. An open hold that now asks for no more stays open.
 func (o *Observed) beginHold(now time.Time) (Step, bool) {
 	for i := range o.Holds {
 		h := &o.Holds[i]
-		if h.IsOver(now) || h.Status.State != "" && h.Status.ObservedGeneration == h.Generation {
+		if h.IsOver(now) || h.Status.State != "" && h.Status.State != hold.Released && h.Status.ObservedGeneration == h.Generation {
 			continue
 		}
 		before := h.Status

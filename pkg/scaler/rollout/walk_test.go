@@ -74,29 +74,40 @@ func (w *walker) checkSet(work *memoryWorkload, field string, to int32) {
 // holdKey tells a hold in one window from all others.
 func holdKey(h *hold.Object) string { return fmt.Sprint(h.UID, " ", h.Generation) }
 
-// checkOpen is called when a gate opens: all pods of the group must be there.
+// checkOpen is called when a gate opens: a hold that asks for it must have all its pods, in all workloads of its group. Another hold with the
+// same gate may have lost its own.
 func (w *walker) checkOpen(gate string) {
 	w.note("gate %s opens", gate)
+	lack := "no hold asks for it"
 	for _, h := range w.holds {
 		if !slices.Contains(h.Spec.Gates, gate) || !h.Status.GateOpen {
 			continue
 		}
-		work := w.workloads[h.HeldWorkload().Name]
-		if h.Status.State == hold.Verified && work.ready < h.Spec.Replicas {
-			w.fail("gate %s opens with %d of %d pods of %s", gate, work.ready, h.Spec.Replicas, work.name)
-		}
-		if g := h.Spec.Group; g != nil {
-			members := 0
-			for _, m := range w.holds {
-				if m.Spec.Group != nil && m.Spec.Group.Name == g.Name && (m.Status.State == hold.Verified || m.Status.State == hold.Open) {
-					members++
-				}
-			}
-			if members < g.Size {
-				w.fail("gate %s opens with %d of %d workloads", gate, members, g.Size)
-			}
+		if lack = w.describeLack(h); lack == "" {
+			return
 		}
 	}
+	w.fail("gate %s opens: %s", gate, lack)
+}
+
+// describeLack returns what a hold lacks before its gates may open; empty: nothing.
+func (w *walker) describeLack(h *hold.Object) string {
+	work := w.workloads[h.HeldWorkload().Name]
+	if h.Status.State == hold.Verified && work.ready < h.Spec.Replicas {
+		return fmt.Sprintf("%d of %d pods of %s", work.ready, h.Spec.Replicas, work.name)
+	}
+	if g := h.Spec.Group; g != nil {
+		members := 0
+		for _, m := range w.holds {
+			if m.Spec.Group != nil && m.Spec.Group.Name == g.Name && (m.Status.State == hold.Verified || m.Status.State == hold.Open) {
+				members++
+			}
+		}
+		if members < g.Size {
+			return fmt.Sprintf("%d of %d workloads", members, g.Size)
+		}
+	}
+	return ""
 }
 
 // checkGates is called after a whole pass: an open gate has a hold that keeps it, neither failed nor over.

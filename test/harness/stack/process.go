@@ -34,7 +34,12 @@ func InstallProcess(ctx context.Context, c *cluster.Cluster, root string, port i
 
 // WriteAdapterKubeconfig writes a kubeconfig with the rights of the adapter's shipped ServiceAccount, valid for an hour.
 func WriteAdapterKubeconfig(ctx context.Context, c *cluster.Cluster, path string) error {
-	token, err := c.Kubectl(ctx, "-n", AdapterNamespace, "create", "token", "tachometer-adapter", "--duration=1h")
+	return WriteKubeconfig(ctx, c, "tachometer-adapter", path)
+}
+
+// WriteKubeconfig writes a kubeconfig with the rights of a ServiceAccount beside the adapter, valid for an hour.
+func WriteKubeconfig(ctx context.Context, c *cluster.Cluster, account, path string) error {
+	token, err := c.Kubectl(ctx, "-n", AdapterNamespace, "create", "token", account, "--duration=1h")
 	if err != nil {
 		return err
 	}

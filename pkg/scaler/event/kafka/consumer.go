@@ -75,6 +75,27 @@ func New(cfg event.KafkaConfig, handle MessageHandler, opts Options) *Consumer {
 	return &Consumer{cfg: cfg, handleMessage: handle, opts: opts, metrics: newMetrics(opts.Registerer)}
 }
 
+// Validate returns an error for a configuration that the Kafka client rejects: Run would return it.
+func (c *Consumer) Validate() error {
+	if err := kgo.ValidateOpts(c.kafkaClientOptions(time.Now())...); err != nil {
+		return fmt.Errorf("make Kafka client: %w", err)
+	}
+	return nil
+}
+
+// CheckTopic asks the brokers for the topic. It returns an error if none answers, or if they do not know the topic.
+func (c *Consumer) CheckTopic(ctx context.Context) error {
+	client, err := kgo.NewClient(c.kafkaClientOptions(time.Now())...)
+	if err != nil {
+		return fmt.Errorf("make Kafka client: %w", err)
+	}
+	defer client.Close()
+	if err := client.Ping(ctx); err != nil {
+		return fmt.Errorf("reach a broker: %w", err)
+	}
+	return c.checkKafkaTopicExists(ctx, client)
+}
+
 // Run reads until ctx ends, and then returns nil. It retries while brokers are down, reject the connection, or do not know the topic. It
 // returns an error only for a configuration that the Kafka client rejects.
 func (c *Consumer) Run(ctx context.Context) error {

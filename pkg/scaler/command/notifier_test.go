@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"context"
@@ -32,7 +32,7 @@ func TestUndelivered(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "up: 2 replicas") || !errors.Is(err, outcome) && outcome != nil {
 			t.Fatalf("after %v: %v", outcome, err)
 		}
-		if coded := (exitError{}); errors.As(err, &coded) != (outcome == nil) || outcome == nil && coded.code != exitUnfinished {
+		if coded := (exitError{}); errors.As(err, &coded) != (outcome == nil) || outcome == nil && coded.code != ExitUnfinished {
 			t.Errorf("after %v: exit code %d", outcome, coded.code)
 		}
 	}

@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"context"
@@ -48,17 +48,17 @@ func TestUnrecordedError(t *testing.T) {
 		err  error
 		code int
 	}{
-		"connection refused": {fmt.Errorf("get workload: %w", refused), exitFailed},
-		"workload gone":      {fmt.Errorf("hold it: %w", rollout.ErrGone), exitFailed},
-		"connection reset":   {fmt.Errorf("write the holds: %w", &net.OpError{Op: "read", Err: errors.New("connection reset by peer")}), exitUnfinished},
-		"a timeout":          {fmt.Errorf("write the holds: %w", apierrors.NewTimeoutError("the server was slow", 1)), exitUnfinished},
+		"connection refused": {fmt.Errorf("get workload: %w", refused), ExitFailed},
+		"workload gone":      {fmt.Errorf("hold it: %w", rollout.ErrGone), ExitFailed},
+		"connection reset":   {fmt.Errorf("write the holds: %w", &net.OpError{Op: "read", Err: errors.New("connection reset by peer")}), ExitUnfinished},
+		"a timeout":          {fmt.Errorf("write the holds: %w", apierrors.NewTimeoutError("the server was slow", 1)), ExitUnfinished},
 	} {
-		code := exitFailed
-		if coded := (exitError{}); errors.As(unrecordedScalerCommandError(c.err), &coded) {
+		code := ExitFailed
+		if coded := (exitError{}); errors.As(unrecordedScalerCommandError("x", c.err), &coded) {
 			code = coded.code
 		}
-		if code != c.code || !strings.Contains(unrecordedScalerCommandError(c.err).Error(), c.err.Error()) {
-			t.Errorf("%s: exit code %d, %v; want %d", name, code, unrecordedScalerCommandError(c.err), c.code)
+		if code != c.code || !strings.Contains(unrecordedScalerCommandError("x", c.err).Error(), c.err.Error()) {
+			t.Errorf("%s: exit code %d, %v; want %d", name, code, unrecordedScalerCommandError("x", c.err), c.code)
 		}
 	}
 }

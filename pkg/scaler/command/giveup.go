@@ -1,6 +1,6 @@
 // Errors that end a waiting command.
 
-package main
+package command
 
 import (
 	"context"
@@ -42,11 +42,11 @@ func withScalerCommandGiveUp(ctx context.Context, limit time.Duration, f rollout
 
 // unrecordedScalerCommandError adds the exit code to the error of a failed write of a hold. Without a response, the API server may have accepted the
 // write: only an error that excludes this leaves exit code 1.
-func unrecordedScalerCommandError(err error) error {
+func unrecordedScalerCommandError(program string, err error) error {
 	var op *net.OpError
 	unsent := errors.As(err, &op) && op.Op == "dial"
 	if unsent || rollout.IsPermanentError(err) || apierrors.IsConflict(err) {
 		return err
 	}
-	return exitError{fmt.Errorf("%w; the hold may exist nevertheless: check with `tachometer-scaler status`, undo with `tachometer-scaler release`", err), exitUnfinished}
+	return WithExitCode(fmt.Errorf("%w; the hold may exist nevertheless: check with `%s status`, undo with `%s release`", err, program, program), ExitUnfinished)
 }

@@ -1,6 +1,6 @@
-// The progress of a hold, for tachometer-scaler set.
+// The progress of a hold, for set.
 
-package main
+package command
 
 import (
 	"context"
@@ -15,7 +15,7 @@ import (
 // holdProgress prints the progress of a hold.
 type holdProgress struct {
 	*outputPrinter
-	holdID, verb string
+	holdID       string
 	lastHold     hold.Object // the last observed hold; without name: not observed yet
 	lastReport   *verify.Report
 	workloadGone bool
@@ -115,9 +115,9 @@ func (f *holdProgress) finalScalerCommandError(ctx context.Context, err error) e
 		if state == "" {
 			state = hold.Received
 		}
-		return exitError{fmt.Errorf("interrupted in state %s; NOT rolled back: run `tachometer-scaler release` to undo it", state), exitUnfinished}
+		return WithExitCode(fmt.Errorf("interrupted in state %s; NOT rolled back: run `%s release` to undo it", state, f.program), ExitUnfinished)
 	case err != nil:
-		return exitError{fmt.Errorf("%w; NOT rolled back: fix the cause, then run `tachometer-scaler release`", err), exitUnfinished}
+		return WithExitCode(fmt.Errorf("%w; NOT rolled back: fix the cause, then run `%s release`", err, f.program), ExitUnfinished)
 	case f.workloadGone:
 		return errors.New("the workload is gone")
 	case f.lastHold.Status.State == hold.RolledBack:

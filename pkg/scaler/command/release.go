@@ -1,6 +1,6 @@
-// tachometer-scaler release.
+// The command release.
 
-package main
+package command
 
 import (
 	"context"
@@ -16,85 +16,115 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
 )
 
-// releaseCommand holds the flags of tachometer-scaler release.
+// releaseCommand holds the flags of release.
 type releaseCommand struct {
-	*globalFlags
+	*Program
 	reasons      []string
 	all, expired bool
+	dryRun       dryRunValue
 }
 
-func newScalerReleaseCommand(g *globalFlags) *cobra.Command {
-	r := &releaseCommand{globalFlags: g}
+func newScalerReleaseCommand(p *Program) *cobra.Command {
+	r := &releaseCommand{Program: p}
 	cmd := &cobra.Command{
-		Use: "release WORKLOAD | --expired", Short: "end holds and restore the original numbers",
-		Long: `Release ends the holds of a workload that people made with tachometer-scaler set, and waits until the original numbers are
-restored: the bounds of the autoscaler or, without an autoscaler, the replicas. A number that a user changed during the hold stays.
---reason names the holds to end; --all ends the holds of schedules and events too. A schedule makes its hold again within a minute.
+		Use: "release (" + workloadUse + "... | --expired)", Short: "end holds and restore the original numbers",
+		Long: `Release ends the holds of a workload that people made with set, and waits until the original numbers are restored: the bounds of the
+autoscaler or, without an autoscaler, the replicas. A number that a user changed during the hold stays. --reason names the holds to end;
+--all ends the holds of schedules and events too. A schedule makes its hold again within a minute: pause it instead.
 
 --expired releases the expired holds of all workloads in the namespace. A CronJob can use it if no controller runs.
 
-` + exitCodesHelp,
-		RunE: func(cmd *cobra.Command, args []string) error { return r.runScalerReleaseCommand(cmd.Context(), args) },
+` + workloadHelp + "\n\n" + ExitCodesHelp,
+		Example:           p.exampleScalerCommand("release deploy/shop", "release deploy/shop --reason launch", "release --expired"),
+		RunE:              func(cmd *cobra.Command, args []string) error { return r.runScalerReleaseCommand(cmd.Context(), args) },
+		ValidArgsFunction: p.completeScalerHeldWorkloads,
 	}
-	cmd.Flags().StringArrayVar(&r.reasons, "reason", nil, "`name` of a hold to end; can be repeated; all other holds stay")
+	addScalerReasonFlag(p, cmd, &r.reasons, "`name` of a hold to end; can be repeated; all other holds stay")
 	cmd.Flags().BoolVar(&r.all, "all", false, "end all holds of the workload, also of schedules and events")
 	cmd.Flags().BoolVar(&r.expired, "expired", false, "end the expired holds of all workloads in the namespace")
+	addScalerDryRunFlag(cmd.Flags(), &r.dryRun)
 	return cmd
 }
 
-// runScalerReleaseCommand runs tachometer-scaler release.
+// runScalerReleaseCommand runs release.
 func (r *releaseCommand) runScalerReleaseCommand(ctx context.Context, args []string) error {
-	c, err := r.connectScalerCommandCluster()
+	c, err := r.Connect()
 	if err != nil {
 		return err
 	}
+	e := c.NewEngine(c.holdsForScalerCommand(r.dryRun))
 	if r.expired {
 		if len(args) > 0 || len(r.reasons) > 0 || r.all {
-			return newScalerCommandUsageError("--expired takes no workload, no --reason and no --all")
+			return UsageErrorf("--expired takes no workload, no --reason and no --all")
 		}
-		return r.releaseExpiredScalerCommandHolds(ctx, newScalerCommandEngine(c), c.namespace)
+		return r.releaseExpiredScalerCommandHolds(ctx, e, c.Namespace)
 	}
-	if err := requireScalerCommandArg("KIND/NAME")(nil, args); err != nil {
-		return err
-	}
-	workload, err := c.parseScalerCommandWorkload(args[0])
+	workloads, err := c.parseScalerWorkloads(args)
 	if err != nil {
 		return err
 	}
-	out, err := r.newScalerCommandPrinter(workload)
-	if err != nil {
-		return err
+	var failed []error
+	for _, t := range workloads {
+		out, err := r.newScalerCommandPrinter(t)
+		if err != nil {
+			return err
+		}
+		failed = append(failed, r.releaseScalerCommandHolds(ctx, c, e, t, out))
 	}
-	return r.releaseScalerCommandHolds(ctx, newScalerCommandEngine(c), workload, out)
+	return errors.Join(failed...)
 }
-
-// setHoldPrefix begins the IDs of the holds that people make with tachometer-scaler set.
-const setHoldPrefix = "set/"
 
 // endsScalerCommandHold reports whether the flags name the hold.
 func (r *releaseCommand) endsScalerCommandHold(h *hold.Object) bool {
 	switch {
 	case len(r.reasons) > 0:
-		return slices.Contains(r.reasons, h.HoldID()) || slices.Contains(r.reasons, strings.TrimPrefix(h.HoldID(), setHoldPrefix))
+		return isScalerHoldNamed(h, r.reasons)
 	case r.all:
 		return true
 	}
 	return strings.HasPrefix(h.HoldID(), setHoldPrefix)
 }
 
-// releaseScalerCommandHolds ends holds of a workload, and waits for their release.
-func (r *releaseCommand) releaseScalerCommandHolds(ctx context.Context, e *rollout.Engine, t hold.Workload, out *outputPrinter) error {
-	ids, err := e.EndHolds(ctx, t, r.endsScalerCommandHold)
+// endScalerCommandHolds deletes the holds that the flags name, and returns their IDs. A dry run of the client only lists them.
+func (r *releaseCommand) endScalerCommandHolds(ctx context.Context, e *rollout.Engine, t hold.Workload, out *outputPrinter) (ids []string, err error) {
+	all, err := e.Cluster.ListHolds(ctx, t.Namespace)
 	if err != nil {
-		return exitError{err, exitUnfinished}
+		return nil, err
 	}
-	if len(ids) > 0 {
+	all = slices.DeleteFunc(all, func(h hold.Object) bool { return h.HeldWorkload() != t || !r.endsScalerCommandHold(&h) })
+	for i := range all {
+		ids = append(ids, all[i].HoldID())
+	}
+	if r.dryRun != dryRunClient {
+		if ids, err = e.EndHolds(ctx, t, r.endsScalerCommandHold); err != nil {
+			return ids, err
+		}
+	}
+	if r.dryRun.isDry() {
+		for _, id := range ids {
+			out.printScalerCommandEvent("released", id, r.dryRun.markScalerDryRun(id), nil)
+		}
+	}
+	return ids, out.printScalerCommandObjects(all...)
+}
+
+// releaseScalerCommandHolds ends of a workload, and waits for their release.
+func (r *releaseCommand) releaseScalerCommandHolds(ctx context.Context, c *Connection, e *rollout.Engine, t hold.Workload, out *outputPrinter) error {
+	ids, err := r.endScalerCommandHolds(ctx, e, t, out)
+	switch {
+	case err != nil && (r.dryRun.isDry() || len(ids) == 0 && rollout.IsPermanentError(err)):
+		return err
+	case err != nil:
+		return WithExitCode(err, ExitUnfinished)
+	case len(ids) > 0 && r.dryRun.isDry():
+		return nil
+	case len(ids) > 0:
 		return waitForScalerCommandRelease(ctx, e, t, ids, out)
 	}
 	if len(r.reasons) > 0 {
 		return fmt.Errorf("no hold %s on %s", strings.Join(r.reasons, ", "), t)
 	}
-	if err := requireScalerCommandWorkload(ctx, e, t); err != nil {
+	if err := c.requireScalerWorkload(ctx, e, t); err != nil {
 		return err
 	}
 	others, err := listScalerCommandHolds(ctx, e, t)
@@ -105,18 +135,6 @@ func (r *releaseCommand) releaseScalerCommandHolds(ctx context.Context, e *rollo
 		return fmt.Errorf("no hold by set on %s; held by %s: end them with --reason or --all", t, strings.Join(others, ", "))
 	}
 	out.printScalerCommandEvent("unheld", "", "the workload has no holds", nil)
-	return nil
-}
-
-// requireScalerCommandWorkload returns an error if the workload does not exist.
-func requireScalerCommandWorkload(ctx context.Context, e *rollout.Engine, t hold.Workload) error {
-	scale, err := e.Cluster.GetScale(ctx, t)
-	if err == nil && scale == nil {
-		err = rollout.ErrGone
-	}
-	if err != nil {
-		return fmt.Errorf("find %s: %w", t, err)
-	}
 	return nil
 }
 
@@ -158,7 +176,7 @@ func waitForScalerCommandRelease(ctx context.Context, e *rollout.Engine, t hold.
 	ctx, observer = withScalerCommandGiveUp(ctx, hold.DefaultWithin, observer)
 	r, err := e.Reconcile(ctx, t, done, observer)
 	if err != nil {
-		return exitError{fmt.Errorf("original numbers are not restored yet: %w", err), exitUnfinished}
+		return WithExitCode(fmt.Errorf("original numbers are not restored yet: %w", err), ExitUnfinished)
 	}
 	if len(r.Holds) > 0 {
 		out.printScalerCommandEvent("held", "", "still held by "+formatScalerCommandCount(len(r.Holds), "other hold"), nil)
@@ -170,11 +188,11 @@ func waitForScalerCommandRelease(ctx context.Context, e *rollout.Engine, t hold.
 func (r *releaseCommand) releaseExpiredScalerCommandHolds(ctx context.Context, e *rollout.Engine, namespace string) error {
 	all, err := e.Cluster.ListHolds(ctx, namespace)
 	if err != nil {
-		return exitError{err, exitUnfinished}
+		return WithExitCode(err, ExitUnfinished)
 	}
 	expired := map[hold.Workload][]string{}
 	for i := range all {
-		if h := &all[i]; h.IsOver(time.Now()) && !h.Spec.Paused {
+		if h := &all[i]; h.IsOver(time.Now()) && !h.IsPaused(time.Now()) {
 			expired[h.HeldWorkload()] = append(expired[h.HeldWorkload()], h.HoldID())
 		}
 	}
@@ -183,6 +201,10 @@ func (r *releaseCommand) releaseExpiredScalerCommandHolds(ctx context.Context, e
 		out, err := r.newScalerCommandPrinter(t)
 		if err != nil {
 			return err
+		}
+		if r.dryRun.isDry() {
+			out.printScalerCommandEvent("released", "", r.dryRun.markScalerDryRun(strings.Join(ids, ", ")), nil)
+			continue
 		}
 		failed = append(failed, waitForScalerCommandRelease(ctx, e, t, ids, out))
 	}

@@ -1,6 +1,6 @@
-// tachometer-scaler verify, and the flags of a verification.
+// The command verify, and the flags of a verification.
 
-package main
+package command
 
 import (
 	"context"
@@ -57,7 +57,7 @@ func (c *verifyFlags) hasScalerVerifyRequestFlags() bool {
 func (c *verifyFlags) buildSpecFromScalerVerifyFlags() (*verify.Spec, error) {
 	switch {
 	case c.file != "" && c.hasScalerVerifyRequestFlags():
-		return nil, newScalerCommandUsageError("--verify excludes the other flags of a verification; put them into the file")
+		return nil, UsageErrorf("--verify excludes the other flags of a verification; put them into the file")
 	case c.file != "":
 		return readScalerCommandVerifySpec(c.file)
 	case !c.hasScalerVerifyRequestFlags():
@@ -68,7 +68,7 @@ func (c *verifyFlags) buildSpecFromScalerVerifyFlags() (*verify.Spec, error) {
 		P50: toScalerCommandDuration(c.p50), P95: toScalerCommandDuration(c.p95), P99: toScalerCommandDuration(c.p99), Slower: c.slower,
 	}.WithDefaults()
 	if err := spec.Validate(); err != nil {
-		return nil, exitError{err, exitUsage}
+		return nil, WithExitCode(err, ExitUsage)
 	}
 	return &spec, nil
 }
@@ -79,51 +79,51 @@ func toScalerCommandDuration(d time.Duration) metav1.Duration { return metav1.Du
 func readScalerCommandVerifySpec(file string) (*verify.Spec, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return nil, newScalerCommandUsageError("read --verify: %w", err)
+		return nil, UsageErrorf("read --verify: %w", err)
 	}
 	d := strict.NewDecoder()
 	node := d.ParseDocument(data)
 	if node == nil {
-		return nil, newScalerCommandUsageError("%s: %w", file, d.Faults.Err())
+		return nil, UsageErrorf("%s: %w", file, d.Faults.Err())
 	}
 	spec := verify.Decode(d, "", node)
 	if err := d.Faults.Err(); err != nil {
-		return nil, newScalerCommandUsageError("%s: %w", file, err)
+		return nil, UsageErrorf("%s: %w", file, err)
 	}
 	return &spec, nil
 }
 
-// newScalerVerifyCommand returns tachometer-scaler verify.
-func newScalerVerifyCommand(g *globalFlags) *cobra.Command {
+// newScalerVerifyCommand returns verify.
+func newScalerVerifyCommand(p *Program) *cobra.Command {
 	c := &verifyFlags{}
 	cmd := &cobra.Command{
-		Use: "verify WORKLOAD", Short: "send test requests to every ready pod of a workload",
-		Long: `Verify sends the requests of tachometer-scaler set --verify to all ready pods of a workload, and compares the responses with the thresholds.
+		Use: "verify " + workloadUse, Short: "send test requests to every ready pod of a workload",
+		Long: `Verify sends the requests of set --verify to all ready pods of a workload, and compares the responses with the thresholds.
 It only reads from the cluster.
 
-  tachometer-scaler verify deploy/shop --url /work --requests 50 --p99 200ms
-
-` + readExitCodesHelp,
-		Args: requireScalerCommandArg("KIND/NAME"),
+` + workloadHelp + "\n\n" + ReadExitCodesHelp,
+		Example: p.exampleScalerCommand("verify deploy/shop --url /work --requests 50 --p99 200ms"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return g.runScalerVerifyCommand(cmd.Context(), args[0], c)
+			return p.runScalerVerifyCommand(cmd.Context(), args, c)
 		},
+		Args:              requireScalerWorkloadArgs,
+		ValidArgsFunction: p.completeScalerWorkloads,
 	}
 	c.addScalerVerifyFlags(cmd.Flags())
 	return cmd
 }
 
-// runScalerVerifyCommand runs tachometer-scaler verify.
-func (g *globalFlags) runScalerVerifyCommand(ctx context.Context, text string, flags *verifyFlags) error {
-	c, err := g.connectScalerCommandCluster()
+// runScalerVerifyCommand runs verify.
+func (p *Program) runScalerVerifyCommand(ctx context.Context, args []string, flags *verifyFlags) error {
+	c, err := p.Connect()
 	if err != nil {
 		return err
 	}
-	workload, err := c.parseScalerCommandWorkload(text)
+	workload, err := c.parseScalerWorkloadArg(args)
 	if err != nil {
 		return err
 	}
-	out, err := g.newScalerCommandPrinter(workload)
+	out, err := p.newScalerCommandPrinter(workload)
 	if err != nil {
 		return err
 	}
@@ -135,7 +135,7 @@ func (g *globalFlags) runScalerVerifyCommand(ctx context.Context, text string, f
 		plain := verify.Spec{}.WithDefaults()
 		spec = &plain
 	}
-	report, err := newScalerCommandEngine(c).VerifyPods(ctx, workload, *spec)
+	report, err := c.NewEngine(c.Holds).VerifyPods(ctx, workload, *spec)
 	if err != nil {
 		return err
 	}

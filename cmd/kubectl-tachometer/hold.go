@@ -1,0 +1,55 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/command"
+	"github.com/tachometer-metrics/tachometer/pkg/version"
+)
+
+// newPluginHoldCommand returns hold: the commands of tachometer-scaler on holds, with the rights of the user.
+func newPluginHoldCommand(p *pluginProgram) *cobra.Command {
+	program := &command.Program{Name: "kubectl tachometer hold", Out: p.out, Errs: p.errs, LoadConfig: p.loadPluginHoldConfig}
+	cmd := &cobra.Command{
+		Use:   "hold",
+		Short: "Show and change the holds of workloads: set, release, status, pause, resume, approve",
+		Long: `Show and change holds: requests to keep a workload at a number of replicas. These are the commands of tachometer-scaler.
+
+` + command.ExitCodesHelp,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return command.UsageErrorf("unknown command %q; see %s --help", args[0], program.Name)
+			}
+			return cmd.Help()
+		},
+	}
+	program.AddOutputFlag(cmd.PersistentFlags())
+	cmd.AddCommand(program.NewHoldCommands()...)
+	return cmd
+}
+
+// loadPluginHoldConfig returns the configuration of the cluster, and the namespace.
+func (p *pluginProgram) loadPluginHoldConfig() (*rest.Config, string, error) {
+	loader := p.loadPluginKubeconfig()
+	config, err := loader.ClientConfig()
+	if err != nil {
+		return nil, "", err
+	}
+	namespace, _, err := loader.Namespace()
+	if err != nil {
+		return nil, "", fmt.Errorf("find the namespace: %w", err)
+	}
+	config.UserAgent = "kubectl-tachometer/" + version.String()
+	return config, namespace, nil
+}
+
+// loadPluginKubeconfig returns the kubeconfig with the flags of the command line.
+func (p *pluginProgram) loadPluginKubeconfig() clientcmd.ClientConfig {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = p.kubeconfig
+	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &p.overrides)
+}

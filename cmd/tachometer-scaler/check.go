@@ -1,0 +1,92 @@
+// tachometer-scaler check.
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/command"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/preflight"
+)
+
+// checkCommand holds the flags of tachometer-scaler check.
+type checkCommand struct {
+	*globalFlags
+	configFile, leaseName, leaseNamespace string
+	send                                  bool
+}
+
+func newScalerCheckCommand(g *globalFlags) *cobra.Command {
+	c := &checkCommand{globalFlags: g}
+	cmd := &cobra.Command{
+		Use: "check --config FILE", Short: "check that the cluster and the receivers have what a configuration needs",
+		Long: `Check asks the API server whether the custom resource of holds is installed, each kind and each workload exists, the autoscalers allow the
+numbers, each right is granted, and each patch of a gate would be accepted. It connects to every notifier and to Kafka. It changes nothing in
+the cluster.
+
+Check has the rights of its user. To check the controller, run it in the controller's pod, or with --as as its service account:
+
+  kubectl -n tachometer exec deploy/tachometer-scaler -- /tachometer-scaler check --config /etc/tachometer/config.yaml
+  tachometer-scaler check --config config.yaml --as system:serviceaccount:tachometer:tachometer-scaler
+
+` + command.ReadExitCodesHelp,
+		Args: command.RejectArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.runScalerCheckCommand(cmd.Context()) },
+	}
+	cmd.Flags().StringVar(&c.configFile, "config", "", "configuration `file` of the scaler")
+	cmd.Flags().BoolVar(&c.send, "send", false, "send a test message to every notifier")
+	cmd.Flags().StringVar(&c.leaseName, "lease", "tachometer-scaler", "`name` of the leader's Lease")
+	cmd.Flags().StringVar(&c.leaseNamespace, "lease-namespace", "", "`namespace` of the Lease; empty: the pod's namespace, else tachometer")
+	if err := cmd.MarkFlagRequired("config"); err != nil {
+		panic(err) // the flag is not there: a bug here
+	}
+	return cmd
+}
+
+// runScalerCheckCommand runs tachometer-scaler check.
+func (c *checkCommand) runScalerCheckCommand(ctx context.Context) error {
+	format, err := c.OutputFormat("auto", "text", "wide", "json", "yaml")
+	if err != nil {
+		return err
+	}
+	cfg, err := loadScalerProgramConfig(c.configFile)
+	if err != nil {
+		return err
+	}
+	conn, err := c.Connect()
+	if err != nil {
+		return err
+	}
+	if c.leaseNamespace == "" {
+		c.leaseNamespace = readScalerProgramNamespace("tachometer")
+	}
+	all := preflight.Run(ctx, preflight.Options{
+		Config: cfg, Client: conn.Client, Dynamic: conn.Dynamic, Mapper: conn.Mapper, Planner: conn.NewEngine(conn.Holds),
+		LeaseNamespace: c.leaseNamespace, LeaseName: c.leaseName, Send: c.send, Now: time.Now(),
+	})
+	if format == "json" || format == "yaml" {
+		err = command.WriteObject(c.Out, format, map[string]any{"checks": all})
+	} else {
+		err = c.writeScalerCheckTable(all)
+	}
+	if n := preflight.CountMissing(all); err == nil && n > 0 {
+		err = fmt.Errorf("%d of %d checks found something missing", n, len(all))
+	}
+	return err
+}
+
+// writeScalerCheckTable writes a line for each check.
+func (c *checkCommand) writeScalerCheckTable(all []preflight.Result) error {
+	t := tabwriter.NewWriter(c.Out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "CHECK\tSUBJECT\tSTATUS\tDETAIL\tFIX")
+	for _, r := range all {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", r.Check, r.Subject, r.Status, strings.ReplaceAll(r.Detail, "\n", "; "), r.Fix)
+	}
+	return t.Flush()
+}

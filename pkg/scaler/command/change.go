@@ -1,0 +1,207 @@
+// tachometer-scaler pause, resume and approve: changes of one field of the holds of a workload.
+
+package command
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
+)
+
+// changeCommand is a command that changes fields of holds.
+type changeCommand struct {
+	*Program
+	verb    string // past participle, the event of the output
+	reasons []string
+	dryRun  dryRunValue
+	// matches selects the holds without --reason, and none is the error if no hold matches.
+	matches func(*hold.Object) bool
+	none    string
+	// fields returns the new values of fields of the spec; a nil value removes the field. It also describes the change.
+	fields func(now time.Time) (fields map[string]any, message string, err error)
+	// isDone reports whether the scaler has acted on the change; nil: the controller alone acts.
+	isDone func(*hold.Object) bool
+}
+
+// newScalerChangeCommand returns a command with the flags of all changes.
+func newScalerChangeCommand(c *changeCommand, name, short, long string, examples ...string) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: name + " " + workloadUse + "...", Short: short, Long: long + "\n\n" + workloadHelp + "\n\n" + ExitCodesHelp,
+		Example:           c.exampleScalerCommand(examples...),
+		RunE:              func(cmd *cobra.Command, args []string) error { return c.runScalerChangeCommand(cmd.Context(), args) },
+		Args:              requireScalerWorkloadArgs,
+		ValidArgsFunction: c.completeScalerHeldWorkloads,
+	}
+	addScalerReasonFlag(c.Program, cmd, &c.reasons, "`name` of a hold to change; can be repeated; all other holds stay as they are")
+	addScalerDryRunFlag(cmd.Flags(), &c.dryRun)
+	return cmd
+}
+
+func newScalerPauseCommand(p *Program) *cobra.Command {
+	var pauseFor time.Duration
+	c := &changeCommand{
+		Program: p, verb: "paused", matches: func(h *hold.Object) bool { return h.DeletionTimestamp == nil }, none: "no holds on %s: nothing to pause",
+		isDone: func(h *hold.Object) bool {
+			return h.Status.GateOpen || h.Status.State == "" || h.Status.State == hold.Released || h.Status.State == hold.RolledBack && h.Status.Numbers == nil
+		},
+		fields: func(now time.Time) (map[string]any, string, error) {
+			switch {
+			case pauseFor < 0:
+				return nil, "", UsageErrorf("--for must not be negative")
+			case pauseFor == 0:
+				return map[string]any{"paused": true, "pausedUntil": nil}, "until it is resumed", nil
+			}
+			until := now.Add(pauseFor).Round(time.Second)
+			return map[string]any{"paused": true, "pausedUntil": until.UTC()}, "until " + until.Local().Format("2006-01-02 15:04:05 -07:00"), nil
+		},
+	}
+	cmd := newScalerChangeCommand(c, "pause", "suspend holds, and restore the original numbers meanwhile",
+		`Pause suspends the holds of a workload: their gates are shut, and the original numbers are restored. The holds stay, and a controller
+resumes them after --for, or another command with resume. The coming windows of a paused schedule are paused too.`,
+		"pause deploy/shop --for 12h", "pause deploy/shop --reason schedule/office-hours")
+	addScalerDurationFlag(cmd.Flags(), &pauseFor, "for", 0, "`duration` of the pause, such as 2h or 1d; 0: until resume")
+	return cmd
+}
+
+func newScalerResumeCommand(p *Program) *cobra.Command {
+	c := &changeCommand{
+		Program: p, verb: "resumed", matches: func(h *hold.Object) bool { return h.Spec.Paused }, none: "no paused hold on %s",
+		isDone: func(h *hold.Object) bool {
+			s := h.Status.State
+			return h.Status.ObservedGeneration == h.Generation && s != "" && s != hold.Received && s != hold.Raised
+		},
+		fields: func(time.Time) (map[string]any, string, error) {
+			return map[string]any{"paused": nil, "pausedUntil": nil}, "", nil
+		},
+	}
+	return newScalerChangeCommand(c, "resume", "let paused holds count again",
+		"Resume ends the pause of holds. Their replicas are asked for again, and verified, before their gates open.", "resume deploy/shop")
+}
+
+func newScalerApproveCommand(p *Program) *cobra.Command {
+	c := &changeCommand{
+		Program: p, verb: "approved", matches: func(h *hold.Object) bool { return len(h.Spec.Gates) > 0 && h.DeletionTimestamp == nil },
+		none: "no hold with a gate on %s: nothing to approve",
+		fields: func(time.Time) (map[string]any, string, error) {
+			return map[string]any{"approved": true}, "the controller opens the gate when the pods are verified", nil
+		},
+	}
+	return newScalerChangeCommand(c, "approve", "let the gates of holds open that wait for a person",
+		"Approve lets the gates open that wait for an approval, after the new pods are verified.", "approve deploy/shop")
+}
+
+// runScalerChangeCommand changes the holds of each workload.
+func (c *changeCommand) runScalerChangeCommand(ctx context.Context, args []string) error {
+	conn, err := c.Connect()
+	if err != nil {
+		return err
+	}
+	workloads, err := conn.parseScalerWorkloads(args)
+	if err != nil {
+		return err
+	}
+	fields, message, err := c.fields(time.Now())
+	if err != nil {
+		return err
+	}
+	patch, err := json.Marshal(map[string]any{"spec": fields})
+	if err != nil {
+		return fmt.Errorf("write the patch: %w", err)
+	}
+	var failed []error
+	for _, t := range workloads {
+		out, err := c.newScalerCommandPrinter(t)
+		if err != nil {
+			return err
+		}
+		failed = append(failed, c.changeScalerHolds(ctx, conn, t, patch, message, out))
+	}
+	return errors.Join(failed...)
+}
+
+// changeScalerHolds patches the holds of a workload, and helps the scaler to act on the change.
+func (c *changeCommand) changeScalerHolds(ctx context.Context, conn *Connection, t hold.Workload, patch []byte, message string, out *outputPrinter) error {
+	e := conn.NewEngine(conn.holdsForScalerCommand(c.dryRun))
+	chosen, err := c.chooseScalerHolds(ctx, conn, e, t)
+	if err != nil {
+		return err
+	}
+	var changed []hold.Object
+	for i := range chosen {
+		after := &chosen[i]
+		if c.dryRun != dryRunClient {
+			if after, err = conn.holdsForScalerCommand(c.dryRun).PatchHold(ctx, after.Namespace, after.Name, patch); err != nil {
+				return unrecordedScalerCommandError(c.Name, fmt.Errorf("change hold %s: %w", chosen[i].HoldID(), err))
+			}
+		}
+		out.printScalerCommandEvent(c.verb, after.HoldID(), c.dryRun.markScalerDryRun(strings.TrimSpace(after.HoldID()+" "+message)), nil)
+		changed = append(changed, *after)
+	}
+	if err := out.printScalerCommandObjects(changed...); err != nil || c.dryRun.isDry() || c.isDone == nil {
+		return err
+	}
+	return c.waitForScalerChange(ctx, e, t, changed, out)
+}
+
+// chooseScalerHolds returns the holds of a workload that the command changes.
+func (c *changeCommand) chooseScalerHolds(ctx context.Context, conn *Connection, e *rollout.Engine, t hold.Workload) (chosen []hold.Object, err error) {
+	all, err := e.Cluster.ListHolds(ctx, t.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	for i := range all {
+		if h := &all[i]; h.HeldWorkload() == t && (c.matches(h) && len(c.reasons) == 0 || isScalerHoldNamed(h, c.reasons)) {
+			chosen = append(chosen, *h)
+		}
+	}
+	switch {
+	case len(chosen) > 0:
+		return chosen, nil
+	case len(c.reasons) > 0:
+		return nil, fmt.Errorf("no hold %s on %s", strings.Join(c.reasons, ", "), t)
+	}
+	if err := conn.requireScalerWorkload(ctx, e, t); err != nil {
+		return nil, err
+	}
+	return nil, fmt.Errorf(c.none, t)
+}
+
+// waitForScalerChange reconciles until the scaler has acted on the change of each hold. Without the right to scale the workload, the
+// controller acts alone.
+func (c *changeCommand) waitForScalerChange(ctx context.Context, e *rollout.Engine, t hold.Workload, changed []hold.Object, out *outputPrinter) error {
+	done := func(r rollout.Result) bool {
+		return r.Gone || !slices.ContainsFunc(changed, func(h hold.Object) bool {
+			now := r.FindHold(h.HoldID())
+			return now != nil && !c.isDone(now)
+		})
+	}
+	states := map[string]hold.State{}
+	observer := rollout.Observer{OnReconciled: func(r rollout.Result) {
+		for i := range r.Holds {
+			if h := &r.Holds[i]; states[h.Name] != h.Status.State {
+				states[h.Name] = h.Status.State
+				out.printScalerCommandEvent(string(h.Status.State), h.HoldID(), describeScalerCommandHold(h, r), nil)
+			}
+		}
+	}}
+	waiting, observer := withScalerCommandGiveUp(ctx, hold.DefaultWithin, observer)
+	_, err := e.Reconcile(waiting, t, done, observer)
+	switch {
+	case apierrors.IsForbidden(err):
+		out.printScalerCommandEvent("waiting", "", "you may not scale the workload: the controller does", nil)
+		return nil
+	case err != nil:
+		return WithExitCode(fmt.Errorf("the holds are %s, but the workload is not scaled yet: %w", c.verb, err), ExitUnfinished)
+	}
+	return nil
+}

@@ -1,0 +1,81 @@
+package command
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// addHeldShop adds a hold of a schedule, and one of a person with a gate, both given back.
+func addHeldShop(a *fakeAPI) {
+	a.addHold("hours", map[string]any{"id": "schedule/hours", "replicas": 8, "by": "scaler"}, map[string]any{"state": "Released", "observedGeneration": 1})
+	a.addHold("launch", map[string]any{"id": "set/launch", "replicas": 6, "by": "alice", "gates": []any{"sale"}}, map[string]any{"state": "Released", "observedGeneration": 1})
+}
+
+// TestPauseAndResume: pause and resume change the holds that they name, and pause --for leaves its end in the object.
+func TestPauseAndResume(t *testing.T) {
+	t.Parallel()
+	a := newFakeAPI(t)
+	addHeldShop(a)
+	spec := func(name string) map[string]any { return a.hold(name)["spec"].(map[string]any) }
+	before := time.Now()
+	out, errs, code := a.run(t, "pause", "deploy", "shop", "--reason", "launch", "--for", "1d", "-o", "name")
+	if code != ExitDone || out != "hold.scaler.tachometer.dev/launch\n" {
+		t.Fatalf("exit code %d: %s%s", code, out, errs)
+	}
+	end, _ := spec("launch")["pausedUntil"].(string)
+	until, err := time.Parse(time.RFC3339, end)
+	if err != nil || until.Sub(before).Round(time.Hour) != 24*time.Hour || spec("launch")["paused"] != true || spec("hours")["paused"] != nil {
+		t.Errorf("%v: %v and %v", err, spec("launch"), spec("hours"))
+	}
+	if out, errs, code = a.run(t, "pause", "deploy/shop", "-o", "text"); code != ExitDone || strings.Count(out, "paused") != 2 {
+		t.Errorf("exit code %d: %s%s", code, out, errs)
+	}
+	if spec("launch")["pausedUntil"] != nil || spec("hours")["paused"] != true {
+		t.Errorf("%v and %v", spec("launch"), spec("hours"))
+	}
+	if out, _, _ = a.run(t, "status", "deploy/shop"); strings.Count(out, "Paused (Released)") != 2 || !strings.Contains(out, "resume") {
+		t.Errorf("status:\n%s", out)
+	}
+	for _, name := range []string{"resumed", "resumed by a dry run"} {
+		args := []string{"resume", "deploy/shop", "--reason", "launch", "-o", "text"}
+		if name != "resumed" {
+			args = []string{"resume", "deploy/shop", "--dry-run=server", "-o", "text"}
+		}
+		if out, errs, code = a.run(t, args...); code != ExitDone || !strings.Contains(out, "resumed") {
+			t.Errorf("%s: exit code %d: %s%s", name, code, out, errs)
+		}
+	}
+	if spec("launch")["paused"] != nil || spec("hours")["paused"] != true {
+		t.Errorf("%v and %v", spec("launch"), spec("hours"))
+	}
+	if _, errs, code = a.run(t, "resume", "deploy/cart"); code != ExitFailed || !strings.Contains(errs, "no paused hold on") {
+		t.Errorf("exit code %d: %s", code, errs)
+	}
+	if _, errs, code = a.run(t, "pause", "deploy/shop", "--reason", "none"); code != ExitFailed || !strings.Contains(errs, "no hold none on") {
+		t.Errorf("exit code %d: %s", code, errs)
+	}
+	if _, errs, code = a.run(t, "pause", "deploy/shop", "--for", "-5m"); code != ExitUsage {
+		t.Errorf("exit code %d: %s", code, errs)
+	}
+}
+
+// TestApprove: an approval is for the holds with a gate, and the API server must know the field.
+func TestApprove(t *testing.T) {
+	t.Parallel()
+	a := newFakeAPI(t)
+	addHeldShop(a)
+	out, errs, code := a.run(t, "approve", "deploy/shop", "-o", "text")
+	if code != ExitDone || !strings.Contains(out, "set/launch") || strings.Contains(out, "schedule/hours") {
+		t.Errorf("exit code %d: %s%s", code, out, errs)
+	}
+	if a.hold("launch")["spec"].(map[string]any)["approved"] != true {
+		t.Errorf("%v", a.hold("launch"))
+	}
+	if wrote := a.wrote(); len(wrote) != 1 || !strings.Contains(wrote[0], "fieldValidation=Strict") {
+		t.Errorf("wrote %q", wrote)
+	}
+	if _, errs, code := a.run(t, "approve", "deploy/cart"); code != ExitFailed || !strings.Contains(errs, "nothing to approve") {
+		t.Errorf("exit code %d: %s", code, errs)
+	}
+}

@@ -1,0 +1,63 @@
+// Durations of flags.
+
+package command
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/util/duration"
+)
+
+// durationValue is the value of a flag: 90s, 1h30m or 1.5h as in Go, and 1d, 2w or 1d12h as in Prometheus.
+type durationValue time.Duration
+
+var _ pflag.Value = (*durationValue)(nil)
+
+// addScalerDurationFlag adds a flag whose durations may have days and weeks.
+func addScalerDurationFlag(flags *pflag.FlagSet, to *time.Duration, name string, value time.Duration, usage string) {
+	*to = value
+	flags.Var((*durationValue)(to), name, usage)
+}
+
+// Set implements pflag.Value.
+func (d *durationValue) Set(text string) error {
+	parsed, err := ParseDuration(text)
+	*d = durationValue(parsed)
+	return err
+}
+
+// ParseDuration parses a duration such as 90s, 1h30m, 1d or 2w.
+func ParseDuration(text string) (time.Duration, error) {
+	if parsed, err := time.ParseDuration(text); err == nil {
+		return parsed, nil
+	}
+	parsed, err := model.ParseDuration(text)
+	if err != nil {
+		return 0, fmt.Errorf("%q is not a duration such as 90s, 1h30m, 1d or 2w", text)
+	}
+	return time.Duration(parsed), nil
+}
+
+// String implements pflag.Value.
+func (d *durationValue) String() string {
+	if *d == 0 {
+		return "0"
+	}
+	text := time.Duration(*d).String()
+	for _, zero := range []string{"m0s", "h0m"} { // 5m0s is 5m
+		if strings.HasSuffix(text, zero) {
+			text = strings.TrimSuffix(text, zero[1:])
+		}
+	}
+	return text
+}
+
+// Type implements pflag.Value.
+func (d *durationValue) Type() string { return "duration" }
+
+// describeScalerCommandSpan returns a time span for people: 3d4h, 12m.
+func describeScalerCommandSpan(d time.Duration) string { return duration.HumanDuration(d) }

@@ -1,0 +1,53 @@
+// Exit codes, and errors that carry one.
+
+package command
+
+import (
+	"errors"
+	"fmt"
+)
+
+// The exit codes. They are part of the interface: jobs and scripts branch on them.
+const (
+	ExitDone       = 0 // success
+	ExitFailed     = 1 // failed, and no change is left: rejected, rolled back, or faults in the configuration file
+	ExitUsage      = 2 // wrong command line; the cluster is unchanged
+	ExitUnfinished = 3 // failed or interrupted, and NOT rolled back
+)
+
+// ExitCodesHelp ends the help of every command that changes a cluster.
+const ExitCodesHelp = `Exit codes:
+  0  success
+  1  failed, and no change is left: rejected, or rolled back
+  2  wrong command line or verification file; the cluster is unchanged
+  3  failed or interrupted, and NOT rolled back`
+
+// ReadExitCodesHelp ends the help of every command that only reads.
+const ReadExitCodesHelp = `Exit codes:
+  0  success
+  1  failed, or faults in the configuration file
+  2  wrong command line, or a file that cannot be read`
+
+// exitError is an error with an exit code.
+type exitError struct {
+	error
+	code int
+}
+
+func (e exitError) Unwrap() error { return e.error }
+
+// WithExitCode returns an error with an exit code.
+func WithExitCode(err error, code int) error { return exitError{err, code} }
+
+// UsageErrorf returns an error with ExitUsage.
+func UsageErrorf(format string, args ...any) error {
+	return exitError{fmt.Errorf(format, args...), ExitUsage}
+}
+
+// ExitCode returns the exit code that an error carries; known is false for any other error.
+func ExitCode(err error) (code int, known bool) {
+	if e := (exitError{}); errors.As(err, &e) {
+		return e.code, true
+	}
+	return ExitFailed, false
+}

@@ -1,0 +1,189 @@
+package command
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+)
+
+// TestD29StatusFormats: each format shows the same holds; JSON and YAML show the objects.
+func TestD29StatusFormats(t *testing.T) {
+	t.Parallel()
+	a := newFakeAPI(t)
+	addHeldShop(a)
+	a.addHold("odd", map[string]any{"replicas": 3, "by": "\x1b[31mmallory"}, map[string]any{"state": "Open", "message": "up"})
+	for format, want := range map[string][]string{
+		"auto": {"WORKLOAD", "deployment/shop", "schedule/hours", "?[31mmallory"}, "text": {"set/launch"}, "wide": {"GATES", "sale"},
+		"name": {"hold.scaler.tachometer.dev/hours\nhold.scaler.tachometer.dev/launch\nhold.scaler.tachometer.dev/odd\n"},
+	} {
+		out, errs, code := a.run(t, "status", "deployment.apps/shop", "-o", format)
+		for _, part := range want {
+			if code != ExitDone || !strings.Contains(out, part) {
+				t.Errorf("-o %s: exit code %d, no %q in\n%s%s", format, code, part, out, errs)
+			}
+		}
+	}
+	for _, format := range []string{"json", "yaml"} {
+		out, _, _ := a.run(t, "status", "-o", format)
+		var list struct {
+			Kind  string
+			Items []hold.Object
+		}
+		if err := yaml.Unmarshal([]byte(out), &list); err != nil || list.Kind != "List" || len(list.Items) != 3 || list.Items[0].Kind != hold.Kind || list.Items[2].Status.State != hold.Open {
+			t.Errorf("-o %s: %v\n%s", format, err, out)
+		}
+		if json.Valid([]byte(out)) != (format == "json") {
+			t.Errorf("-o %s is\n%s", format, out)
+		}
+	}
+	if _, errs, code := a.run(t, "status", "-o", "xml"); code != ExitUsage || !strings.Contains(errs, "yaml") {
+		t.Errorf("exit code %d: %s", code, errs)
+	}
+}
+
+// TestDryRun: a dry run stores nothing. That of the server asks it; the Hold is fit for Git.
+func TestDryRun(t *testing.T) {
+	t.Parallel()
+	for mode, writes := range map[string]int{"client": 0, "server": 1} {
+		a := newFakeAPI(t)
+		addHeldShop(a)
+		out, errs, code := a.run(t, "set", "deploy/shop", "--replicas", "9", "--for", "2w", "--reason", "x", "--dry-run="+mode, "-o", "yaml")
+		var object hold.Object
+		if err := yaml.Unmarshal([]byte(out), &object); code != ExitDone || err != nil || len(object.Finalizers) > 0 || object.Spec.Replicas != 9 || object.Kind != hold.Kind || !strings.Contains(errs, "would set 9 replicas (now 2)") {
+			t.Errorf("%s: exit code %d, %v: %s%s", mode, code, err, out, errs)
+		}
+		if left := time.Until(object.Spec.Until.Time); left.Round(time.Hour) != 14*24*time.Hour {
+			t.Errorf("%s: %s until the end", mode, left)
+		}
+		if _, errs, code := a.run(t, "release", "deploy/shop", "--dry-run="+mode); code != ExitDone {
+			t.Errorf("%s: exit code %d: %s", mode, code, errs)
+		}
+		wrote := a.wrote()
+		if len(wrote) != 2*writes {
+			t.Errorf("%s: wrote %q", mode, wrote)
+		}
+		for _, r := range wrote {
+			if !strings.Contains(r, "dryRun=All") {
+				t.Errorf("%s: %s", mode, r)
+			}
+		}
+	}
+}
+
+// TestD26NothingWritten: what the scaler cannot do is exit code 1, and leaves no hold.
+func TestD26NothingWritten(t *testing.T) {
+	t.Parallel()
+	autoscaler := func(name string) map[string]any {
+		return map[string]any{
+			"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": map[string]any{"name": name, "namespace": "sale", "uid": name},
+			"spec": map[string]any{"minReplicas": 2, "maxReplicas": 10, "scaleTargetRef": map[string]any{"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop"}},
+		}
+	}
+	for name, tc := range map[string]struct {
+		autoscalers []string
+		want        string
+	}{"two autoscalers": {[]string{"a", "b"}, "2 autoscalers"}, "above the maximum": {[]string{"a"}, "at most 10 replicas"}} {
+		a := newFakeAPI(t)
+		for _, n := range tc.autoscalers {
+			a.objects["/apis/autoscaling/v2/namespaces/sale/horizontalpodautoscalers/"+n] = autoscaler(n)
+		}
+		if _, errs, code := a.run(t, "set", "deploy/shop", "--replicas", "12"); code != ExitFailed || !strings.Contains(errs, tc.want) {
+			t.Errorf("%s: exit code %d: %s", name, code, errs)
+		}
+		if wrote := a.wrote(); len(wrote) > 0 {
+			t.Errorf("%s: wrote %q", name, wrote)
+		}
+	}
+}
+
+// TestD27NoController: a hold with an end, without a controller that ends it, comes with a warning.
+func TestD27NoController(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		lease map[string]any
+		warns bool
+	}{
+		"no lease":    {nil, true},
+		"stale lease": {map[string]any{"renewTime": "2020-01-01T00:00:00.000000Z"}, true},
+		"fresh lease": {map[string]any{"renewTime": time.Now().UTC().Format("2006-01-02T15:04:05.000000Z")}, false},
+	} {
+		a := newFakeAPI(t)
+		path := "/apis/coordination.k8s.io/v1/namespaces/tachometer/leases/tachometer-scaler"
+		a.objects[path] = map[string]any{"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": map[string]any{"name": "tachometer-scaler"}, "spec": tc.lease}
+		if tc.lease == nil {
+			delete(a.objects, path)
+		}
+		out, errs, code := a.run(t, "set", "deploy/shop", "--replicas", "2", "--for", "1h", "-o", "text")
+		if code != ExitDone || strings.Contains(out, "no controller holds the Lease tachometer/tachometer-scaler") != tc.warns {
+			t.Errorf("%s: exit code %d: %s%s", name, code, out, errs)
+		}
+	}
+}
+
+// TestD22SecondPerson: two people without --reason have two holds, and a replaced hold is named.
+func TestD22SecondPerson(t *testing.T) {
+	t.Parallel()
+	a := newFakeAPI(t)
+	a.addHold("other", map[string]any{"id": "set/somebody", "replicas": 6, "by": "somebody"}, nil)
+	if out, errs, code := a.run(t, "set", "deploy/shop", "--replicas", "3", "-o", "text"); code != ExitDone || strings.Contains(out, "replaced") {
+		t.Errorf("exit code %d: %s%s", code, out, errs)
+	}
+	out, errs, code := a.run(t, "set", "deploy/shop", "--replicas", "4", "-o", "text")
+	if code != ExitDone || !strings.Contains(out, "replaced") || !strings.Contains(out, "for 3 replicas") {
+		t.Errorf("exit code %d: %s%s", code, out, errs)
+	}
+	if a.hold("other") == nil {
+		t.Error("the other person's hold is gone")
+	}
+}
+
+// TestCompletion completes workloads, names after a type, reasons and notifiers.
+func TestCompletion(t *testing.T) {
+	t.Parallel()
+	a := newFakeAPI(t)
+	addHeldShop(a)
+	for _, tc := range []struct {
+		args []string
+		want []string
+	}{
+		{[]string{"set", ""}, []string{"deployment/cart", "deployment/shop"}},
+		{[]string{"set", "deploy", ""}, []string{"cart", "shop"}},
+		{[]string{"set", "deploy/"}, []string{"deploy/cart"}},
+		{[]string{"release", ""}, []string{"deployment/shop"}},
+		{[]string{"pause", "deploy/shop", "--reason", ""}, []string{"schedule/hours", "set/launch"}},
+		{[]string{"set", "deploy/shop", "--notify", ""}, []string{"slack:", "teams:", "pagerduty:"}},
+	} {
+		out, errs, code := a.run(t, append([]string{"__complete"}, tc.args...)...)
+		for _, want := range tc.want {
+			if code != ExitDone || !strings.Contains("\n"+out, "\n"+want+"\n") {
+				t.Errorf("%v: exit code %d, no %q in\n%s%s", tc.args, code, want, out, errs)
+			}
+		}
+	}
+	if out, _, code := a.run(t, "version", "-o", "json"); code != ExitDone || !strings.Contains(out, `"version"`) {
+		t.Errorf("exit code %d: %s", code, out)
+	}
+}
+
+// TestParseDuration: Go's durations, and days and weeks.
+func TestParseDuration(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]time.Duration{
+		"90s": 90 * time.Second, "1.5h": 90 * time.Minute, "1d": 24 * time.Hour, "2w": 14 * 24 * time.Hour, "1d12h": 36 * time.Hour, "0": 0, "soon": -1, "1 day": -1,
+	} {
+		got, err := ParseDuration(text)
+		if (err != nil) != (want < 0) || err == nil && got != want {
+			t.Errorf("%q is %s, %v", text, got, err)
+		}
+	}
+	for d, want := range map[time.Duration]string{0: "0", time.Minute: "1m", time.Hour: "1h", 90 * time.Minute: "1h30m", 90 * time.Second: "1m30s"} {
+		if got := (*durationValue)(&d).String(); got != want {
+			t.Errorf("%s is printed as %q", d, got)
+		}
+	}
+}

@@ -1,0 +1,186 @@
+// The output of commands: the progress of a command as text or JSON lines, and Holds as kubectl prints objects.
+
+package command
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+	"sigs.k8s.io/yaml"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+)
+
+// The values of --output.
+const (
+	outputAuto = "auto"
+	outputText = "text"
+	outputWide = "wide"
+	outputJSON = "json"
+	outputYAML = "yaml"
+	outputName = "name"
+)
+
+var outputFormats = []string{outputAuto, outputText, outputWide, outputJSON, outputYAML, outputName}
+
+// OutputFormat returns the value of --output, or an error if the command has no such format.
+func (p *Program) OutputFormat(formats ...string) (string, error) {
+	if !slices.Contains(formats, p.output) {
+		return "", UsageErrorf("--output must be %s, not %q", strings.Join(formats, ", "), p.output)
+	}
+	return p.output, nil
+}
+
+// outputPrinter prints the progress of a command: lines for people, or JSON lines. With -o yaml and -o name the lines are on standard error,
+// and Holds on standard output. It ignores write errors, since it cannot report them.
+type outputPrinter struct {
+	out, objects  io.Writer
+	program       string // Program.Name
+	format        string
+	json          bool
+	terminal      bool
+	progressShown bool // the last line is a progress line, without line feed
+	workload      string
+}
+
+// newScalerCommandPrinter returns a printer for the format of --output; its JSON lines name the workload.
+func (p *Program) newScalerCommandPrinter(t hold.Workload) (*outputPrinter, error) {
+	format, err := p.OutputFormat(outputFormats...)
+	if err != nil {
+		return nil, err
+	}
+	printer := &outputPrinter{out: p.Out, objects: p.Out, program: p.Name, format: format, workload: t.String()}
+	if format == outputYAML || format == outputName {
+		printer.out = p.Errs
+	}
+	printer.terminal = IsTerminal(printer.out)
+	printer.json = format == outputJSON || format == outputAuto && !printer.terminal
+	return printer, nil
+}
+
+// IsTerminal reports whether a writer is a terminal.
+func IsTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// outputLine is a JSON line.
+type outputLine struct {
+	Time    time.Time `json:"ts"`
+	Event   string    `json:"event"`
+	Target  string    `json:"workload,omitempty"`
+	Hold    string    `json:"hold,omitempty"`
+	Message string    `json:"message"`
+	Data    any       `json:"data,omitempty"`
+}
+
+// printScalerCommandEvent prints an event: its name, a message and, as JSON only, its data. The entry of a state has the name of the state.
+func (p *outputPrinter) printScalerCommandEvent(event, id, message string, data any) {
+	if p.json {
+		text, err := json.Marshal(outputLine{time.Now().UTC().Round(time.Millisecond), event, p.workload, id, message, data})
+		if err != nil {
+			text = []byte(fmt.Sprintf(`{"event":%q,"message":%q}`, event, err))
+		}
+		fmt.Fprintf(p.out, "%s\n", text)
+		return
+	}
+	p.clearScalerCommandProgress()
+	fmt.Fprintf(p.out, "%s  %-10s %s\n", time.Now().Format("2006-01-02 15:04:05.000"), event, message)
+}
+
+// showScalerCommandProgress shows a progress line on a terminal, which the next line replaces. It prints only on a terminal.
+func (p *outputPrinter) showScalerCommandProgress(format string, args ...any) {
+	if p.json || !p.terminal {
+		return
+	}
+	fmt.Fprintf(p.out, "\r\x1b[K%s  %-10s %s", time.Now().Format("2006-01-02 15:04:05.000"), "waiting", fmt.Sprintf(format, args...))
+	p.progressShown = true
+}
+
+// clearScalerCommandProgress clears the progress line.
+func (p *outputPrinter) clearScalerCommandProgress() {
+	if p.progressShown {
+		fmt.Fprint(p.out, "\r\x1b[K")
+		p.progressShown = false
+	}
+}
+
+// printScalerCommandObjects prints the Holds that a command changed, with -o yaml and -o name.
+func (p *outputPrinter) printScalerCommandObjects(all ...hold.Object) error {
+	p.clearScalerCommandProgress()
+	switch p.format {
+	case outputName:
+		return writeScalerHoldNames(p.objects, all)
+	case outputYAML:
+		for i := range all {
+			text, err := yaml.Marshal(cleanScalerHoldObject(&all[i]))
+			if err != nil {
+				return fmt.Errorf("print hold %s: %w", all[i].Name, err)
+			}
+			if len(all) > 1 {
+				text = append([]byte("---\n"), text...)
+			}
+			if _, err := p.objects.Write(text); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// cleanScalerHoldObject returns the object with its kind, and without its field managers, as kubectl prints objects.
+func cleanScalerHoldObject(h *hold.Object) *hold.Object {
+	h = h.DeepCopy()
+	h.APIVersion, h.Kind, h.ManagedFields = hold.GroupVersion.String(), hold.Kind, nil
+	return h
+}
+
+// writeScalerHoldNames writes the names of Holds, as kubectl takes them.
+func writeScalerHoldNames(w io.Writer, all []hold.Object) error {
+	for i := range all {
+		if _, err := fmt.Fprintf(w, "%s.%s/%s\n", strings.ToLower(hold.Kind), hold.GroupVersion.Group, all[i].Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeScalerHoldList writes Holds as a list of JSON or YAML.
+func writeScalerHoldList(w io.Writer, format string, all []hold.Object) error {
+	list := struct {
+		APIVersion string         `json:"apiVersion"`
+		Kind       string         `json:"kind"`
+		Items      []*hold.Object `json:"items"`
+	}{"v1", "List", []*hold.Object{}}
+	for i := range all {
+		list.Items = append(list.Items, cleanScalerHoldObject(&all[i]))
+	}
+	return WriteObject(w, format, list)
+}
+
+// WriteObject writes an object as JSON or YAML.
+func WriteObject(w io.Writer, format string, object any) error {
+	text, err := json.MarshalIndent(object, "", "  ")
+	if err == nil && format == outputYAML {
+		text, err = yaml.JSONToYAML(text)
+	}
+	if err != nil {
+		return fmt.Errorf("print as %s: %w", format, err)
+	}
+	_, err = fmt.Fprintln(w, strings.TrimRight(string(text), "\n"))
+	return err
+}
+
+// formatScalerCommandCount returns a number with its noun: 1 hold, 2 holds.
+func formatScalerCommandCount(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}

@@ -1,0 +1,239 @@
+// The command set.
+
+package command
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/notify"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
+)
+
+// setCommand holds the flags of set.
+type setCommand struct {
+	*Program
+	replicas, minReplicas, maxReplicas int32
+	holdFor, within                    time.Duration
+	reason                             string
+	wait                               bool
+	dryRun                             dryRunValue
+	notify                             []string
+	verification                       verifyFlags
+}
+
+func newScalerSetCommand(p *Program) *cobra.Command {
+	s := &setCommand{Program: p}
+	cmd := &cobra.Command{
+		Use: "set " + workloadUse + " --replicas N", Short: "hold a workload at a number of replicas",
+		Long: `Set makes a Hold of the workload, raises minReplicas of its autoscaler, if it has one, and sets the scale at once. With --wait it waits
+until every new pod is ready and verified, and rolls back on a failure. Without --wait, a running controller (tachometer-scaler run) does
+both. --dry-run -o yaml prints the Hold, for Git.
+
+` + workloadHelp + "\n\n" + ExitCodesHelp,
+		Example: p.exampleScalerCommand("set deploy/shop --replicas 20 --for 30m --wait --url /work --p99 200ms",
+			"set rollouts.argoproj.io shop --replicas 20 --for 1d --dry-run -o yaml"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if !cmd.Flags().Changed("replicas") {
+				return UsageErrorf("the flag --replicas is required")
+			}
+			return s.runScalerSetCommand(cmd.Context(), args)
+		},
+		Args:              requireScalerWorkloadArgs,
+		ValidArgsFunction: p.completeScalerWorkloads,
+	}
+	s.addScalerSetFlags(cmd.Flags())
+	registerScalerCompletion(cmd, "notify", completeScalerNotifiers)
+	registerScalerCompletion(cmd, "reason", p.completeScalerReasons)
+	return cmd
+}
+
+func (s *setCommand) addScalerSetFlags(f *pflag.FlagSet) {
+	f.Int32Var(&s.replicas, "replicas", 0, "`number` of replicas, set at once")
+	f.Int32Var(&s.minReplicas, "min-replicas", 0, "minReplicas of the autoscaler, a `number`; 0: the number of --replicas")
+	f.Int32Var(&s.maxReplicas, "max-replicas", 0, "least maxReplicas of the autoscaler, a `number`; 0: unchanged, and a hold above it is rejected")
+	addScalerDurationFlag(f, &s.holdFor, "for", 0, "`duration` of the hold, such as 30m, 1d or 2w; needs a controller or release --expired; 0: until release")
+	addScalerDurationFlag(f, &s.within, "within", hold.DefaultWithin, "`duration` in which all new pods must become ready")
+	f.StringVar(&s.reason, "reason", "", "`name` of the hold; a second hold of this name replaces it, all other holds stay; empty: your user name")
+	f.BoolVar(&s.wait, "wait", false, "wait until all new pods are ready and verified, and roll back on a failure")
+	addScalerDryRunFlag(f, &s.dryRun)
+	f.StringArrayVar(&s.notify, "notify", nil, "`notifier` of the outcome: slack:FILE, teams:FILE, alertmanager:FILE or webhook:FILE with the URL in the file, or pagerduty:FILE with the routing key; can be repeated")
+	s.verification.addScalerVerifyFlags(f)
+}
+
+// runScalerSetCommand runs set.
+func (s *setCommand) runScalerSetCommand(ctx context.Context, args []string) error {
+	c, err := s.Connect()
+	if err != nil {
+		return err
+	}
+	workload, err := c.parseScalerWorkloadArg(args)
+	if err != nil {
+		return err
+	}
+	out, err := s.newScalerCommandPrinter(workload)
+	if err != nil {
+		return err
+	}
+	h, err := s.newHoldFromScalerSetFlags(time.Now())
+	if err != nil {
+		return err
+	}
+	e := c.NewEngine(c.holdsForScalerCommand(s.dryRun))
+	plan, err := s.planScalerCommandHold(ctx, c, e, workload, h)
+	if s.dryRun.isDry() {
+		if err == nil {
+			err = s.printScalerCommandHoldPlan(ctx, e, workload, h, plan, out)
+		}
+		return err
+	}
+	return withScalerCommandNotifier(ctx, s.notify, func(ctx context.Context, queue *notify.Queue) error {
+		f := &holdProgress{outputPrinter: out, holdID: h.ID}
+		if err != nil { // nothing was written
+			return errors.Join(err, s.postScalerCommandOutcome(queue, workload, h, f, "", rollout.Result{Replicas: plan.Replicas}, err))
+		}
+		return s.applyScalerCommandHold(ctx, c, e, queue, workload, h, plan, f)
+	})
+}
+
+// newHoldFromScalerSetFlags returns the hold that the flags describe.
+func (s *setCommand) newHoldFromScalerSetFlags(now time.Time) (hold.Hold, error) {
+	spec, err := s.verification.buildSpecFromScalerVerifyFlags()
+	if err != nil {
+		return hold.Hold{}, err
+	}
+	h := hold.Hold{
+		ID: setHoldPrefix + cmp.Or(s.reason, scalerCommandUser()), Reason: s.reason, By: IdentifyCaller(), Replicas: s.replicas, MinReplicas: s.minReplicas, MaxReplicas: s.maxReplicas, Lower: true,
+		Within: s.within, Verify: spec,
+	}
+	if s.holdFor < 0 || s.within <= 0 {
+		return h, UsageErrorf("--for must not be negative, and --within must be positive")
+	}
+	if s.holdFor > 0 {
+		h.Until = now.Add(s.holdFor).Round(time.Second)
+	}
+	if err := h.Validate(); err != nil {
+		return h, WithExitCode(err, ExitUsage)
+	}
+	return h, nil
+}
+
+// planScalerCommandHold returns the changes that the hold would make. A hold that would be rejected is an error, before anything is
+// written.
+func (s *setCommand) planScalerCommandHold(ctx context.Context, c *Connection, e *rollout.Engine, t hold.Workload, h hold.Hold) (rollout.Plan, error) {
+	plan, err := e.PlanHold(ctx, t, h, time.Now())
+	switch {
+	case errors.Is(err, rollout.ErrGone):
+		return plan, fmt.Errorf("%w%s", err, c.describeScalerWorkloadNames(ctx, t))
+	case err != nil:
+		return plan, err
+	case plan.RejectReason != "":
+		return plan, fmt.Errorf("%w: %s", hold.ErrRejected, plan.RejectReason)
+	}
+	return plan, nil
+}
+
+// printScalerCommandHoldPlan prints the changes that the hold would make. A dry run of the server also has it check the Hold.
+func (s *setCommand) printScalerCommandHoldPlan(ctx context.Context, e *rollout.Engine, t hold.Workload, h hold.Hold, plan rollout.Plan, out *outputPrinter) error {
+	if s.dryRun == dryRunServer {
+		if _, err := e.ApplyHold(ctx, t, h); err != nil {
+			return err
+		}
+	}
+	text := fmt.Sprintf("would set %d replicas (now %d)", plan.ToReplicas, plan.Replicas)
+	if plan.Autoscaler != "" {
+		text += fmt.Sprintf(", and autoscaler %s to %d..%d (now %d..%d)",
+			plan.Autoscaler, plan.ToBounds.MinReplicas, plan.ToBounds.MaxReplicas, plan.Bounds.MinReplicas, plan.Bounds.MaxReplicas)
+	}
+	out.printScalerCommandEvent("dry-run", h.ID, text, plan)
+	if !out.json {
+		for _, step := range plan.Steps {
+			out.printScalerCommandEvent("step", h.ID, step, nil)
+		}
+	}
+	o := hold.NewObject(t, h, "")
+	o.Labels, o.Finalizers = nil, nil // of the client that applies it from Git
+	return out.printScalerCommandObjects(*o)
+}
+
+// applyScalerCommandHold stores the hold, and reconciles until it is Scaled or, with --wait, Open. It posts the outcome to --notify.
+func (s *setCommand) applyScalerCommandHold(ctx context.Context, c *Connection, e *rollout.Engine, queue *notify.Queue, t hold.Workload, h hold.Hold, plan rollout.Plan, f *holdProgress) error {
+	if err := s.replaceScalerCommandHold(ctx, c, e, t, h, f.outputPrinter); err != nil {
+		return err
+	}
+	enough := func(at hold.State) bool {
+		return at == hold.Open || !s.wait && at != "" && at != hold.Received && at != hold.Raised
+	}
+	waiting, observer := withScalerCommandGiveUp(ctx, s.within, f.newScalerCommandObserver())
+	r, err := e.Reconcile(waiting, t, func(r rollout.Result) bool { return f.isScalerCommandFinished(r, enough) }, observer)
+	if err == nil && f.lastHold.Status.State == hold.RolledBack { // a command does not try again: its exit code is final
+		_, err = e.EndHolds(ctx, t, func(o *hold.Object) bool { return o.Name == f.lastHold.Name })
+		if _, passErr := e.ReconcileOnce(ctx, t, time.Now()); err == nil {
+			err = passErr
+		}
+	}
+	err = f.finalScalerCommandError(ctx, err)
+	if err == nil {
+		s.warnScalerCommandController(ctx, c, f.outputPrinter)
+		err = f.printScalerCommandObjects(f.lastHold)
+	}
+	return errors.Join(err, s.postScalerCommandOutcome(queue, t, h, f, fmt.Sprintf("asked for %d replicas, from %d", h.Replicas, plan.Replicas), r, err))
+}
+
+// replaceScalerCommandHold stores the hold, and names a hold that it replaces.
+func (s *setCommand) replaceScalerCommandHold(ctx context.Context, c *Connection, e *rollout.Engine, t hold.Workload, h hold.Hold, out *outputPrinter) error {
+	there, err := e.Cluster.ListHolds(ctx, t.Namespace)
+	if err != nil {
+		return fmt.Errorf("hold %s: %w", t, err)
+	}
+	changed, err := e.ApplyHold(ctx, t, h)
+	if err != nil {
+		return unrecordedScalerCommandError(s.Name, err)
+	}
+	for i := range there {
+		o := &there[i]
+		if o.Name != hold.ObjectName(t, h.ID) {
+			continue
+		}
+		if o.Spec.Paused { // set asks for the replicas now
+			if _, err := c.Holds.PatchHold(ctx, o.Namespace, o.Name, []byte(`{"spec":{"paused":null,"pausedUntil":null}}`)); err != nil {
+				return unrecordedScalerCommandError(s.Name, fmt.Errorf("resume hold %s: %w", h.ID, err))
+			}
+			out.printScalerCommandEvent("resumed", h.ID, "the hold was paused", nil)
+		}
+		if changed {
+			out.printScalerCommandEvent("replaced", h.ID, fmt.Sprintf("a hold by %s for %d replicas, until %s", o.Spec.By, o.Spec.Replicas, describeScalerHoldEnd(o, time.Now())), nil)
+		}
+	}
+	if !changed {
+		out.printScalerCommandEvent("unchanged", h.ID, "the workload has an identical hold", nil)
+	}
+	return nil
+}
+
+// postScalerCommandOutcome posts the outcome of the hold.
+func (s *setCommand) postScalerCommandOutcome(queue *notify.Queue, t hold.Workload, h hold.Hold, f *holdProgress, asked string, r rollout.Result, failure error) error {
+	if len(s.notify) == 0 {
+		return nil
+	}
+	m := notify.Message{Kind: notify.KindStarted, Time: time.Now(), Outcome: asked, Workload: t, Hold: h.ID, Reason: h.Reason, By: h.By, Why: f.lastHold.Status.Message, Report: f.lastReport}
+	switch {
+	case failure != nil:
+		m.Why = failure.Error()
+		if unfinished := (exitError{}); !errors.As(failure, &unfinished) || unfinished.code != ExitUnfinished {
+			m.Kind = notify.KindRolledBack // else the hold may go on
+		}
+		m.Outcome = fmt.Sprintf("failed: %d replicas", r.Replicas)
+	case s.wait:
+		m.Kind = notify.KindUp
+		m.Outcome = fmt.Sprintf("up: %d replicas", r.Replicas)
+	}
+	return queue.Post(s.notify, m)
+}

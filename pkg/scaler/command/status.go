@@ -1,0 +1,198 @@
+// The command status.
+
+package command
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+)
+
+// newScalerStatusCommand returns status.
+func newScalerStatusCommand(p *Program) *cobra.Command {
+	var everywhere bool
+	cmd := &cobra.Command{
+		Use: "status [" + workloadUse + "...]", Short: "show holds with owner, end and original numbers",
+		Long: `Status shows the holds of workloads, or of all workloads in the namespace: state and owner of each hold, and the original numbers
+that the last hold restores. With -o wide it also shows minReplicas, maxReplicas, gates and notifiers; with -o json and -o yaml, the Holds.
+
+` + workloadHelp + "\n\n" + ReadExitCodesHelp,
+		Example: p.exampleScalerCommand("status", "status deploy/shop -o wide", "status -A -o yaml"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return p.runScalerStatusCommand(cmd.Context(), args, everywhere)
+		},
+		ValidArgsFunction: p.completeScalerHeldWorkloads,
+	}
+	cmd.Flags().BoolVarP(&everywhere, "all-namespaces", "A", false, "show the holds of all namespaces")
+	return cmd
+}
+
+// runScalerStatusCommand runs status.
+func (p *Program) runScalerStatusCommand(ctx context.Context, args []string, everywhere bool) error {
+	format, err := p.OutputFormat(outputFormats...)
+	if err != nil {
+		return err
+	}
+	c, err := p.Connect()
+	if err != nil {
+		return err
+	}
+	namespace := c.Namespace
+	if everywhere {
+		if len(args) > 0 {
+			return UsageErrorf("--all-namespaces excludes workloads")
+		}
+		namespace = ""
+	}
+	all, err := c.Holds.ListHolds(ctx, namespace, "")
+	if err != nil {
+		return fmt.Errorf("list holds: %w", err)
+	}
+	if len(args) > 0 {
+		if all, err = c.keepScalerWorkloadHolds(ctx, all, args); err != nil {
+			return err
+		}
+	}
+	slices.SortFunc(all, func(a, b hold.Object) int {
+		return cmp.Or(cmp.Compare(a.HeldWorkload().String(), b.HeldWorkload().String()), cmp.Compare(a.Name, b.Name))
+	})
+	return p.printScalerHolds(format, all, time.Now())
+}
+
+// keepScalerWorkloadHolds returns the holds of the workloads. A workload without holds must exist.
+func (c *Connection) keepScalerWorkloadHolds(ctx context.Context, all []hold.Object, args []string) (kept []hold.Object, err error) {
+	only, err := c.parseScalerWorkloads(args)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range only {
+		before := len(kept)
+		for i := range all {
+			if all[i].HeldWorkload() == t {
+				kept = append(kept, all[i])
+			}
+		}
+		if len(kept) == before {
+			if err := c.requireScalerWorkload(ctx, c.NewEngine(c.Holds), t); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return kept, nil
+}
+
+// printScalerHolds prints holds in the format.
+func (p *Program) printScalerHolds(format string, all []hold.Object, now time.Time) error {
+	switch {
+	case format == outputJSON || format == outputYAML:
+		return writeScalerHoldList(p.Out, format, all)
+	case format == outputName:
+		return writeScalerHoldNames(p.Out, all)
+	case len(all) == 0:
+		fmt.Fprintln(p.Out, "no holds")
+		return nil
+	}
+	return writeScalerHoldTable(p.Out, all, format == outputWide, now)
+}
+
+// writeScalerHoldTable writes a table with a line for each hold.
+func writeScalerHoldTable(w io.Writer, all []hold.Object, wide bool, now time.Time) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	header := []string{"NAMESPACE", "WORKLOAD", "HOLD", "STATE", "REPLICAS", "UNTIL", "BY", "BEFORE"}
+	if wide {
+		header = append(header, "MIN", "MAX", "GATES", "NOTIFY", "NAME")
+	}
+	fmt.Fprintln(t, strings.Join(append(header, "MESSAGE"), "\t"))
+	for i := range all {
+		h := &all[i]
+		row := []string{
+			h.Namespace, strings.ToLower(h.Spec.Workload.Kind) + "/" + h.Spec.Workload.Name, h.HoldID(), describeScalerHoldState(h, now), fmt.Sprint(h.Spec.Replicas),
+			describeScalerHoldEnd(h, now), cmp.Or(h.Spec.By, "-"), describeScalerHoldOriginal(h),
+		}
+		if wide {
+			row = append(row, describeScalerHoldNumber(h.Spec.MinReplicas), describeScalerHoldNumber(h.Spec.MaxReplicas),
+				cmp.Or(strings.Join(h.Spec.Gates, ","), "-"), cmp.Or(strings.Join(h.Spec.Notify, ","), "-"), h.Name)
+		}
+		row = append(row, describeScalerHoldTrouble(h))
+		for i := range row {
+			row[i] = cleanScalerTableCell(row[i])
+		}
+		fmt.Fprintln(t, strings.Join(row, "\t"))
+	}
+	return t.Flush()
+}
+
+// cleanScalerTableCell replaces control characters, which a terminal would obey: others write holds too.
+func cleanScalerTableCell(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) {
+			return '?'
+		}
+		return r
+	}, text)
+}
+
+// describeScalerHoldNumber returns a number of a hold; 0 is not set.
+func describeScalerHoldNumber(n int32) string {
+	if n == 0 {
+		return "-"
+	}
+	return fmt.Sprint(n)
+}
+
+// describeScalerHoldState returns the state of a hold, and whether it is paused.
+func describeScalerHoldState(h *hold.Object, now time.Time) string {
+	state := cmp.Or(string(h.Status.State), "-")
+	if h.IsPaused(now) {
+		return "Paused (" + state + ")"
+	}
+	return state
+}
+
+// describeScalerHoldTrouble returns the message of a hold, with its conditions that a person should know.
+func describeScalerHoldTrouble(h *hold.Object) string {
+	parts := []string{h.Status.Message}
+	for _, c := range h.Status.Conditions {
+		if c.Type == "Yielded" && c.Status == "True" || c.Type == "WorkloadReachable" && c.Status == "False" {
+			parts = append(parts, c.Message)
+		}
+	}
+	return strings.Join(slices.DeleteFunc(parts, func(p string) bool { return p == "" }), "; ")
+}
+
+// describeScalerHoldEnd returns the end of a hold, or of its pause, and the time until then.
+func describeScalerHoldEnd(h *hold.Object, now time.Time) string {
+	end, word := h.Spec.Until, "release"
+	switch {
+	case h.IsPaused(now):
+		end, word = h.Spec.PausedUntil, "resume"
+	case h.IsOver(now):
+		return "ended"
+	}
+	if end == nil {
+		return word
+	}
+	return fmt.Sprintf("%s (%s)", end.Local().Format("2006-01-02 15:04:05"), describeScalerCommandSpan(end.Sub(now)))
+}
+
+// describeScalerHoldOriginal returns the original numbers, if the hold carries them.
+func describeScalerHoldOriginal(h *hold.Object) string {
+	n := h.Status.Numbers
+	switch {
+	case n == nil:
+		return "-"
+	case n.Autoscaler == "":
+		return fmt.Sprintf("%d replicas", n.Replicas.Was)
+	}
+	return fmt.Sprintf("%d replicas, %s %d..%d", n.Replicas.Was, n.Autoscaler, n.MinReplicas.Was, n.MaxReplicas.Was)
+}

@@ -1,0 +1,218 @@
+// The workload arguments of a command, as kubectl takes them.
+
+package command
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
+)
+
+// workloadUse is the workload in the usage of commands, and workloadHelp its explanation.
+const (
+	workloadUse  = "(TYPE NAME | TYPE/NAME)"
+	workloadHelp = `A workload is TYPE NAME or TYPE/NAME, as in kubectl. A type is a singular, plural or short name of a resource with replicas, such as
+deploy, with its group and version where the name alone is not enough: rollouts.argoproj.io, deployments.v1.apps.`
+)
+
+// splitScalerWorkloadArgs returns the arguments as TYPE/NAME. With TYPE first, each further argument is a name.
+func splitScalerWorkloadArgs(args []string) ([]string, error) {
+	slash := func(arg string) bool { return strings.Contains(arg, "/") }
+	switch {
+	case len(args) == 0:
+		return nil, UsageErrorf("want a workload: TYPE NAME or TYPE/NAME, such as deploy/shop")
+	case slash(args[0]):
+		if i := slices.IndexFunc(args, func(arg string) bool { return !slash(arg) }); i > 0 {
+			return nil, UsageErrorf("workload %q: after TYPE/NAME, every workload is TYPE/NAME", args[i])
+		}
+		return args, nil
+	case len(args) == 1:
+		return nil, UsageErrorf("workload %q: want TYPE NAME or TYPE/NAME, such as deploy/%s", args[0], args[0])
+	}
+	var all []string
+	for _, name := range args[1:] {
+		if slash(name) {
+			return nil, UsageErrorf("workload %q: after a TYPE alone, every argument is a NAME", name)
+		}
+		all = append(all, args[0]+"/"+name)
+	}
+	return all, nil
+}
+
+// requireScalerWorkloadArgs rejects arguments that are no workloads, without a request to the cluster.
+func requireScalerWorkloadArgs(_ *cobra.Command, args []string) error {
+	_, err := splitScalerWorkloadArgs(args)
+	return err
+}
+
+// parseScalerWorkloads parses the workload arguments of a command, each workload once.
+func (c *Connection) parseScalerWorkloads(args []string) (all []hold.Workload, err error) {
+	texts, err := splitScalerWorkloadArgs(args)
+	if err != nil {
+		return nil, err
+	}
+	for _, text := range texts {
+		t, err := c.parseScalerWorkload(text)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(all, t) {
+			all = append(all, t)
+		}
+	}
+	return all, nil
+}
+
+// parseScalerWorkloadArg parses the arguments of a command that takes one workload.
+func (c *Connection) parseScalerWorkloadArg(args []string) (hold.Workload, error) {
+	all, err := c.parseScalerWorkloads(args)
+	if err != nil {
+		return hold.Workload{}, err
+	}
+	if len(all) > 1 {
+		return hold.Workload{}, UsageErrorf("want one workload; got %d", len(all))
+	}
+	return all[0], nil
+}
+
+// parseScalerWorkload parses TYPE/NAME, or APIVERSION/KIND/NAME as configurations have it. The types of apps/v1 need no request to the
+// cluster.
+func (c *Connection) parseScalerWorkload(text string) (hold.Workload, error) {
+	kind, name, _ := strings.Cut(text, "/")
+	if t, err := hold.ParseWorkload(text, c.Namespace); err == nil || kind == "" || name == "" || strings.Contains(name, "/") {
+		if err != nil {
+			err = WithExitCode(err, ExitUsage)
+		}
+		return t, err
+	}
+	found, err := c.resolveScalerWorkloadKind(kind)
+	if err != nil {
+		return hold.Workload{}, err
+	}
+	t := hold.Workload{Namespace: c.Namespace, Name: name}
+	t.APIVersion, t.Kind = found.ToAPIVersionAndKind()
+	return t, nil
+}
+
+// resolveScalerWorkloadKind finds the kind of a type: TYPE, TYPE.GROUP or TYPE.VERSION.GROUP. The kind must have a scale.
+func (c *Connection) resolveScalerWorkloadKind(text string) (schema.GroupVersionKind, error) {
+	versioned, plain := schema.ParseResourceArg(strings.ToLower(text))
+	var kind schema.GroupVersionKind
+	err := error(&meta.NoResourceMatchError{})
+	if versioned != nil {
+		kind, err = c.Mapper.KindFor(*versioned)
+	}
+	if meta.IsNoMatchError(err) {
+		kind, err = c.Mapper.KindFor(plain.WithVersion(""))
+	}
+	switch {
+	case meta.IsNoMatchError(err):
+		return kind, UsageErrorf("the cluster has no type %q%s", text, c.describeScalableTypes())
+	case err != nil:
+		return kind, fmt.Errorf("find the type %s: %w", text, err)
+	}
+	types, err := c.listScalableTypes()
+	if err != nil {
+		return kind, fmt.Errorf("find the type %s: %w", text, err)
+	}
+	if !slices.ContainsFunc(types, func(t scalableType) bool { return t.kind == kind }) {
+		return kind, UsageErrorf("%s has no replicas to hold: its resource has no scale%s", text, c.describeScalableTypes())
+	}
+	return kind, nil
+}
+
+// scalableType is a type of the cluster with a scale subresource.
+type scalableType struct {
+	kind     schema.GroupVersionKind
+	resource string // plural
+}
+
+// listScalableTypes lists the types of the cluster with a scale subresource. Groups that do not answer are left out.
+func (c *Connection) listScalableTypes() (all []scalableType, err error) {
+	_, lists, err := c.Discovery.ServerGroupsAndResources()
+	if err != nil && len(lists) == 0 {
+		return nil, err
+	}
+	for _, list := range lists {
+		group, err := schema.ParseGroupVersion(list.GroupVersion)
+		if err != nil {
+			continue
+		}
+		for i := range list.APIResources {
+			plural, isScale := strings.CutSuffix(list.APIResources[i].Name, "/scale")
+			for j := range list.APIResources {
+				if r := &list.APIResources[j]; isScale && r.Name == plural {
+					all = append(all, scalableType{kind: group.WithKind(r.Kind), resource: plural})
+				}
+			}
+		}
+	}
+	return all, nil
+}
+
+// describeScalableTypes returns the types that a workload may have, as the end of an error; empty if they cannot be read.
+func (c *Connection) describeScalableTypes() string {
+	types, err := c.listScalableTypes()
+	if err != nil || len(types) == 0 {
+		return ""
+	}
+	var names []string
+	for _, t := range types {
+		name := t.resource
+		if t.kind.Group != "" {
+			name += "." + t.kind.Group
+		}
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return "; types with replicas: " + strings.Join(slices.Compact(names), ", ")
+}
+
+// maxNamesInError is how many names of workloads an error lists.
+const maxNamesInError = 10
+
+// requireScalerWorkload returns an error if the workload does not exist. The error names the workloads that do.
+func (c *Connection) requireScalerWorkload(ctx context.Context, e *rollout.Engine, t hold.Workload) error {
+	scale, err := e.Cluster.GetScale(ctx, t)
+	if err == nil && scale == nil {
+		err = fmt.Errorf("%w%s", rollout.ErrGone, c.describeScalerWorkloadNames(ctx, t))
+	}
+	if err != nil {
+		return fmt.Errorf("find %s: %w", t, err)
+	}
+	return nil
+}
+
+// describeScalerWorkloadNames returns the names of the workloads of a kind in a namespace, as the end of an error; empty if they cannot be
+// read.
+func (c *Connection) describeScalerWorkloadNames(ctx context.Context, t hold.Workload) string {
+	kind := t.GroupVersionKind()
+	mapping, err := c.Mapper.RESTMapping(kind.GroupKind(), kind.Version)
+	if err != nil {
+		return ""
+	}
+	list, err := c.Dynamic.Resource(mapping.Resource).Namespace(t.Namespace).List(ctx, metav1.ListOptions{Limit: maxNamesInError + 1})
+	if err != nil {
+		return ""
+	}
+	if len(list.Items) == 0 {
+		return fmt.Sprintf("; the namespace has no %s", mapping.Resource.Resource)
+	}
+	var names []string
+	for i := range list.Items {
+		names = append(names, list.Items[i].GetName())
+	}
+	if len(names) > maxNamesInError {
+		names = append(names[:maxNamesInError], "…")
+	}
+	return fmt.Sprintf("; the namespace has the %s %s", mapping.Resource.Resource, strings.Join(names, ", "))
+}

@@ -1,0 +1,156 @@
+// Package preflight checks the cluster and the receivers against the needs of a configuration, before a sale does.
+package preflight
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/config"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
+)
+
+// Status is the outcome of a check.
+type Status string
+
+// The outcomes.
+const (
+	OK      Status = "ok"
+	Missing Status = "MISSING" // the configuration does not work without it
+	Unknown Status = "unknown" // it could not be checked
+)
+
+// Result is the outcome of one check.
+type Result struct {
+	Check   string `json:"check"`   // crd, kind, rights, workload, gate, notifier, kafka or http
+	Subject string `json:"subject"` // which one
+	Status  Status `json:"status"`
+	Detail  string `json:"detail"`
+	Fix     string `json:"fix,omitempty"` // for people; empty if nothing is missing
+}
+
+// Planner returns the effect of a hold. It only reads.
+type Planner interface {
+	PlanHold(ctx context.Context, t hold.Workload, h hold.Hold, now time.Time) (rollout.Plan, error)
+}
+
+// Options are the configuration, and the cluster as the controller's user sees it. All fields but Send are required.
+type Options struct {
+	Config  *config.Config
+	Client  kubernetes.Interface
+	Dynamic dynamic.Interface
+	Mapper  meta.RESTMapper
+	Planner Planner
+	// LeaseNamespace and LeaseName name the controller's Lease.
+	LeaseNamespace, LeaseName string
+	// Send has a test message sent to every notifier. Without it, each receiver is only connected to.
+	Send bool
+	Now  time.Time
+}
+
+// checkTimeout bounds a check of a receiver or of a broker.
+const checkTimeout = 10 * time.Second
+
+// Run makes all checks, one after the other. It changes nothing in the cluster.
+func Run(ctx context.Context, opts Options) []Result {
+	var all []Result
+	for _, check := range []func(context.Context) []Result{
+		opts.checkHoldKind, opts.checkPreflightKinds, opts.checkPreflightRights, opts.checkPreflightWorkloads, opts.checkPreflightGates,
+		opts.checkPreflightNotifiers, opts.checkPreflightSources,
+	} {
+		all = append(all, check(ctx)...)
+	}
+	return all
+}
+
+// CountMissing counts the results of things that are missing.
+func CountMissing(all []Result) (n int) {
+	for _, r := range all {
+		if r.Status == Missing {
+			n++
+		}
+	}
+	return n
+}
+
+// newPreflightResult returns a result: ok with a detail, or missing with an error and its fix.
+func newPreflightResult(check, subject, detail string, err error, fix string) Result {
+	if err != nil {
+		return Result{check, subject, Missing, err.Error(), fix}
+	}
+	return Result{check, subject, OK, detail, ""}
+}
+
+// checkHoldKind checks that the cluster has the custom resource of holds.
+func (o *Options) checkHoldKind(context.Context) []Result {
+	kind := hold.GroupVersion.WithKind(hold.Kind)
+	_, err := o.Mapper.RESTMapping(kind.GroupKind(), kind.Version)
+	return []Result{newPreflightResult("crd", hold.Resource+"."+hold.GroupVersion.Group, "installed", err, "kubectl apply -k manifests/scaler/crd")}
+}
+
+// workloadKey names the kind of a workload in a namespace.
+type workloadKey struct {
+	namespace string
+	kind      schema.GroupVersionKind
+}
+
+// listPreflightKinds lists the kinds of the workloads of a configuration by namespace. A namespace without workloads has the kinds of apps/v1.
+func listPreflightKinds(cfg *config.Config) (all []workloadKey) {
+	seen := map[string]bool{}
+	add := func(namespace string, kind schema.GroupVersionKind) {
+		seen[namespace] = true
+		if key := (workloadKey{namespace, kind}); !slices.Contains(all, key) {
+			all = append(all, key)
+		}
+	}
+	for _, t := range listPreflightWorkloads(cfg) {
+		add(t.Namespace, t.GroupVersionKind())
+	}
+	for _, namespace := range cfg.Namespaces {
+		if !seen[namespace] {
+			for _, kind := range []string{"Deployment", "StatefulSet"} {
+				add(namespace, schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: kind})
+			}
+		}
+	}
+	return all
+}
+
+// listPreflightWorkloads lists the workloads of schedules and rules, each once.
+func listPreflightWorkloads(cfg *config.Config) (all []hold.Workload) {
+	for i := range cfg.Schedules {
+		all = append(all, cfg.Schedules[i].Workloads...)
+	}
+	for i := range cfg.Events.Rules {
+		for _, w := range cfg.Events.Rules[i].Workloads {
+			all = append(all, w.Workload)
+		}
+	}
+	slices.SortFunc(all, func(a, b hold.Workload) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.APIVersion, b.APIVersion), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
+	})
+	return slices.Compact(all)
+}
+
+// checkPreflightKinds checks that the cluster has every kind of workload.
+func (o *Options) checkPreflightKinds(context.Context) (all []Result) {
+	var checked []schema.GroupVersionKind
+	for _, key := range listPreflightKinds(o.Config) {
+		if slices.Contains(checked, key.kind) {
+			continue
+		}
+		checked = append(checked, key.kind)
+		_, err := o.Mapper.RESTMapping(key.kind.GroupKind(), key.kind.Version)
+		fix := fmt.Sprintf("install the custom resource %s, or take its workloads out of the configuration", key.kind.Kind)
+		all = append(all, newPreflightResult("kind", key.kind.GroupVersion().String()+" "+key.kind.Kind, "served", err, fix))
+	}
+	return all
+}

@@ -1,0 +1,184 @@
+// The rights of the controller.
+
+package preflight
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	authorizationv1 "k8s.io/api/authorization/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/config"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+)
+
+// Right is a verb on a resource in a namespace, with the name of a single object or without. An empty namespace means all namespaces.
+type Right struct {
+	Namespace                    string
+	Group, Resource, Subresource string
+	Verb, Name                   string
+	// Optional marks a right without which the controller works, except for holds of namespaces that the configuration no longer names.
+	Optional bool
+}
+
+// String returns the right as kubectl auth can-i takes it: patch deployments.apps/scale in namespace shop.
+func (r Right) String() string {
+	text := r.Verb + " " + r.Resource
+	if r.Group != "" {
+		text += "." + r.Group
+	}
+	if r.Subresource != "" {
+		text += "/" + r.Subresource
+	}
+	if r.Name != "" {
+		text += " " + r.Name
+	}
+	if r.Namespace == "" {
+		return text + " in all namespaces"
+	}
+	return text + " in namespace " + r.Namespace
+}
+
+// listPreflightVerbs returns a right for each verb.
+func listPreflightVerbs(of Right, verbs ...string) (all []Right) {
+	for _, verb := range verbs {
+		of.Verb = verb
+		all = append(all, of)
+	}
+	return all
+}
+
+// ListRights lists the rights that the controller needs for a configuration. A kind that the mapper does not know is left out.
+func ListRights(cfg *config.Config, mapper meta.RESTMapper, leaseNamespace, leaseName string) []Right {
+	lease := Right{Namespace: leaseNamespace, Group: "coordination.k8s.io", Resource: "leases"}
+	named := lease
+	named.Name = leaseName
+	all := slices.Concat(listPreflightVerbs(lease, "create"), listPreflightVerbs(named, "get", "update"))
+	if len(cfg.Events.Rules) > 0 {
+		ids := Right{Namespace: leaseNamespace, Resource: "configmaps"}
+		all = append(all, listPreflightVerbs(ids, "create")...)
+		ids.Name = leaseName + "-events"
+		all = append(all, listPreflightVerbs(ids, "get", "update")...)
+	}
+	all = append(all, Right{Group: hold.GroupVersion.Group, Resource: hold.Resource, Verb: "list", Optional: true})
+	for _, namespace := range cfg.Namespaces {
+		all = append(all, listPreflightNamespaceRights(namespace)...)
+	}
+	for _, key := range listPreflightKinds(cfg) {
+		mapping, err := mapper.RESTMapping(key.kind.GroupKind(), key.kind.Version)
+		if err != nil {
+			continue // checkPreflightKinds reports it
+		}
+		object := newPreflightRight(key.namespace, mapping.Resource)
+		all = append(all, listPreflightVerbs(object, "get", "list", "watch")...)
+		object.Subresource = "scale"
+		all = append(all, listPreflightVerbs(object, "patch")...)
+		if object.Group != "apps" { // the objects of apps have their replicas and selector themselves
+			all = append(all, listPreflightVerbs(object, "get")...)
+		}
+	}
+	return append(all, listPreflightGateRights(cfg, mapper)...)
+}
+
+func newPreflightRight(namespace string, resource schema.GroupVersionResource) Right {
+	return Right{Namespace: namespace, Group: resource.Group, Resource: resource.Resource}
+}
+
+// listPreflightNamespaceRights lists the rights in a namespace with workloads, besides the rights on the workloads.
+func listPreflightNamespaceRights(namespace string) []Right {
+	holds := Right{Namespace: namespace, Group: hold.GroupVersion.Group, Resource: hold.Resource}
+	status := holds
+	status.Subresource = "status"
+	return slices.Concat(
+		listPreflightVerbs(holds, "list", "watch", "create", "update", "delete"),
+		listPreflightVerbs(status, "update"),
+		listPreflightVerbs(Right{Namespace: namespace, Group: "autoscaling", Resource: "horizontalpodautoscalers"}, "list", "watch", "patch"),
+		listPreflightVerbs(Right{Namespace: namespace, Resource: "pods"}, "list", "watch"),
+		listPreflightVerbs(Right{Namespace: namespace, Resource: "events"}, "create"),
+	)
+}
+
+// listPreflightGateRights lists the rights to patch the objects of gates.
+func listPreflightGateRights(cfg *config.Config, mapper meta.RESTMapper) (all []Right) {
+	for _, p := range listPreflightPatches(cfg) {
+		mapping, err := mapper.RESTMapping(p.kind.GroupKind(), p.kind.Version)
+		if err != nil {
+			continue // checkPreflightGates reports it
+		}
+		right := newPreflightRight(p.namespace, mapping.Resource)
+		if mapping.Scope.Name() != meta.RESTScopeNameNamespace {
+			right.Namespace = ""
+		}
+		right.Verb, right.Name = "patch", p.name
+		if !slices.Contains(all, right) {
+			all = append(all, right)
+		}
+	}
+	return all
+}
+
+// checkPreflightRights asks the API server for each right. It reports the missing ones, and for the rest their number by namespace.
+func (o *Options) checkPreflightRights(ctx context.Context) (all []Result) {
+	granted := map[string]int{}
+	var namespaces []string
+	for _, r := range ListRights(o.Config, o.Mapper, o.LeaseNamespace, o.LeaseName) {
+		if _, known := granted[r.Namespace]; !known {
+			namespaces = append(namespaces, r.Namespace)
+			granted[r.Namespace] = 0
+		}
+		result := o.checkPreflightRight(ctx, r)
+		if result.Status == OK {
+			granted[r.Namespace]++
+			continue
+		}
+		all = append(all, result)
+	}
+	for _, namespace := range namespaces {
+		if n := granted[namespace]; n > 0 {
+			subject := "namespace " + namespace
+			if namespace == "" {
+				subject = "all namespaces"
+			}
+			all = append(all, Result{Check: "rights", Subject: subject, Status: OK, Detail: fmt.Sprintf("%d rights granted", n)})
+		}
+	}
+	return all
+}
+
+// checkPreflightRight asks the API server for one right.
+func (o *Options) checkPreflightRight(ctx context.Context, r Right) Result {
+	review, err := o.Client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, &authorizationv1.SelfSubjectAccessReview{
+		Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{
+			Namespace: r.Namespace, Group: r.Group, Resource: r.Resource, Subresource: r.Subresource, Verb: r.Verb, Name: r.Name,
+		}},
+	}, metav1.CreateOptions{})
+	result := Result{Check: "rights", Subject: r.String(), Status: OK}
+	switch {
+	case err != nil:
+		result.Status, result.Detail = Unknown, fmt.Sprintf("the API server does not answer: %v", err)
+	case !review.Status.Allowed && r.Optional:
+		result.Status, result.Detail = Unknown, "not granted; holds of namespaces that the configuration no longer names stay"
+	case !review.Status.Allowed:
+		result.Status, result.Detail = Missing, strings.TrimSuffix("not granted: "+review.Status.Reason, ": ")
+		result.Fix = describePreflightGrant(r, o.LeaseNamespace)
+	}
+	return result
+}
+
+// describePreflightGrant names the role that grants a right: a shipped one where there is one.
+func describePreflightGrant(r Right, leaseNamespace string) string {
+	switch {
+	case r.Namespace == leaseNamespace && (r.Resource == "leases" || strings.HasSuffix(r.Name, "-events")):
+		return "bind the Role tachometer-scaler of manifests/scaler/base"
+	case r.Verb == "patch" && r.Name != "":
+		return "bind a role like the ClusterRole tachometer-scaler-gates in the namespace, narrowed to this object"
+	case r.Group == "apps" || r.Group == "autoscaling" || r.Group == hold.GroupVersion.Group || r.Group == "":
+		return "bind the ClusterRole tachometer-scaler-workloads in the namespace, as manifests/scaler/workloads does"
+	}
+	return "bind a role with this right in the namespace"
+}

@@ -1,0 +1,162 @@
+// The workloads and the gates of a configuration.
+
+package preflight
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/config"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/event"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/schedule"
+)
+
+// plannedHold is the largest hold of a schedule or of a rule on a workload.
+type plannedHold struct {
+	source   string // schedule office-hours
+	workload hold.Workload
+	hold     hold.Hold
+}
+
+// listPreflightHolds lists the largest hold of each schedule and rule on each of its workloads.
+func listPreflightHolds(cfg *config.Config) (all []plannedHold) {
+	for i := range cfg.Schedules {
+		s := &cfg.Schedules[i]
+		largest := slices.MaxFunc(s.Windows, func(a, b schedule.Window) int { return int(a.MinReplicas - b.MinReplicas) })
+		h := hold.Hold{ID: "schedule/" + s.Name, Replicas: largest.MinReplicas, MinReplicas: largest.MinReplicas, MaxReplicas: largest.MaxReplicas, Lower: true}
+		for _, t := range s.Workloads {
+			all = append(all, plannedHold{"schedule " + s.Name, t, h})
+		}
+	}
+	for i := range cfg.Events.Rules {
+		r := &cfg.Events.Rules[i]
+		for _, w := range r.Workloads {
+			h := hold.Hold{ID: "event/" + r.Name, Replicas: largestPreflightCount(w.Replicas), MinReplicas: largestPreflightCount(w.MinReplicas), MaxReplicas: largestPreflightCount(w.MaxReplicas)}
+			all = append(all, plannedHold{"rule " + r.Name, w.Workload, h})
+		}
+	}
+	return all
+}
+
+// largestPreflightCount returns the largest number that a rule may ask for.
+func largestPreflightCount(n event.ReplicaCount) int32 {
+	if n.Field != "" {
+		return n.MaxValue
+	}
+	return n.Value
+}
+
+// checkPreflightWorkloads plans the largest holds: each workload exists, and its autoscaler lets the hold have its number.
+func (o *Options) checkPreflightWorkloads(ctx context.Context) (all []Result) {
+	for _, p := range listPreflightHolds(o.Config) {
+		r := Result{Check: "workload", Subject: fmt.Sprintf("%s: %s", p.source, p.workload), Status: OK}
+		plan, err := o.Planner.PlanHold(ctx, p.workload, p.hold, o.Now)
+		switch {
+		case errors.Is(err, rollout.ErrGone):
+			r.Status, r.Detail, r.Fix = Missing, "does not exist", "create it, or take it out of the configuration"
+		case meta.IsNoMatchError(err):
+			r.Status, r.Detail = Unknown, "the cluster does not have its kind"
+		case apierrors.IsForbidden(err):
+			r.Status, r.Detail = Unknown, "a right is missing: "+err.Error()
+		case err != nil:
+			r.Status, r.Detail, r.Fix = Missing, err.Error(), "let one autoscaler scale it, or take it out of the configuration"
+		case plan.RejectReason != "":
+			r.Status, r.Detail, r.Fix = Missing, plan.RejectReason, fmt.Sprintf("set maxReplicas in the %s, or raise it in the autoscaler", p.source)
+		default:
+			r.Detail = fmt.Sprintf("up to %d replicas (now %d)", p.hold.Replicas, plan.Replicas)
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
+// gatePatch is a patch of a gate, in the namespace of its object.
+type gatePatch struct {
+	gate, namespace, name string
+	kind                  schema.GroupVersionKind
+	merge                 json.RawMessage
+}
+
+// listPreflightPatches lists the patches of all gates, for each namespace whose holds may use them.
+func listPreflightPatches(cfg *config.Config) (all []gatePatch) {
+	gates := cfg.Gates()
+	for _, name := range slices.Sorted(maps.Keys(gates)) {
+		g := gates[name]
+		namespaces := slices.Sorted(slices.Values(g.Namespaces))
+		for _, namespace := range slices.Compact(namespaces) {
+			for _, a := range slices.Concat(g.Open, g.Shut) {
+				if a.Patch != nil {
+					all = append(all, newPreflightPatch(name, namespace, a.Patch))
+				}
+			}
+		}
+	}
+	return all
+}
+
+// newPreflightPatch returns the patch of a gate. A patch with placeholders has its values only when the gate opens: it becomes an empty patch,
+// which asks for the object and the right.
+func newPreflightPatch(gate, namespace string, p *action.Patch) gatePatch {
+	if p.Namespace != "" {
+		namespace = p.Namespace
+	}
+	merge := p.Merge
+	if bytes.Contains(merge, []byte("<<")) || bytes.Contains(merge, []byte(`\u003c\u003c`)) {
+		merge = json.RawMessage("{}")
+	}
+	return gatePatch{gate, namespace, p.Name, schema.FromAPIVersionAndKind(p.APIVersion, p.Kind), merge}
+}
+
+// checkPreflightGates has the API server check each patch of a gate, without storing it: the object exists, the right is there, and the patch
+// is valid.
+func (o *Options) checkPreflightGates(ctx context.Context) (all []Result) {
+	for _, p := range listPreflightPatches(o.Config) {
+		r := Result{Check: "gate", Subject: fmt.Sprintf("%s: %s %s in namespace %s", p.gate, p.kind.Kind, p.name, p.namespace), Status: OK, Detail: "the API server takes the patch"}
+		err := o.tryPreflightPatch(ctx, p)
+		switch {
+		case meta.IsNoMatchError(err):
+			r.Status, r.Detail, r.Fix = Missing, err.Error(), "install the kind "+p.kind.Kind+", or change the action"
+		case apierrors.IsNotFound(err):
+			r.Status, r.Detail, r.Fix = Missing, "does not exist", "create it: an action patches an object that is there"
+		case apierrors.IsForbidden(err):
+			r.Status, r.Detail, r.Fix = Missing, err.Error(), "bind a role like the ClusterRole tachometer-scaler-gates in the namespace, narrowed to this object"
+		case apierrors.IsInvalid(err), apierrors.IsBadRequest(err):
+			r.Status, r.Detail, r.Fix = Missing, err.Error(), "mend the patch of the action"
+		case err != nil:
+			r.Status, r.Detail = Unknown, err.Error()
+		}
+		if !slices.Contains(all, r) { // the gate's two actions patch one object
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
+// tryPreflightPatch sends a patch as a dry run.
+func (o *Options) tryPreflightPatch(ctx context.Context, p gatePatch) error {
+	mapping, err := o.Mapper.RESTMapping(p.kind.GroupKind(), p.kind.Version)
+	if err != nil {
+		return err
+	}
+	var objects dynamic.ResourceInterface = o.Dynamic.Resource(mapping.Resource)
+	if mapping.Scope.Name() == meta.RESTScopeNameNamespace {
+		objects = o.Dynamic.Resource(mapping.Resource).Namespace(p.namespace)
+	}
+	_, err = objects.Patch(ctx, p.name, types.MergePatchType, p.merge, metav1.PatchOptions{FieldManager: action.FieldManager, DryRun: []string{metav1.DryRunAll}})
+	return err
+}

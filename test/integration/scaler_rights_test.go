@@ -1,0 +1,145 @@
+package integration
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tachometer-metrics/tachometer/test/harness/stack"
+)
+
+// installScalerRights applies the shipped roles, binds them in the namespace, and returns a kubeconfig with them.
+func installScalerRights(t *testing.T, namespace string) (kubeconfig string) {
+	t.Helper()
+	root, err := stack.Root(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	roles, err := os.ReadFile(filepath.Join(root, "manifests", "scaler", "base", "rbac.yaml"))
+	if err == nil {
+		err = shared.Apply(t.Context(), string(roles))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = client.RbacV1().RoleBindings(namespace).Create(t.Context(), &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "scaler"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "tachometer-scaler-workloads"},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: stack.AdapterNamespace, Name: "tachometer-scaler"}},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kubeconfig = filepath.Join(t.TempDir(), "kubeconfig")
+	if err := stack.WriteKubeconfig(t.Context(), shared, "tachometer-scaler", kubeconfig); err != nil {
+		t.Fatal(err)
+	}
+	return kubeconfig
+}
+
+// newStatefulSet creates the StatefulSet db of one pod.
+func newStatefulSet(t *testing.T, namespace string) {
+	t.Helper()
+	labels := map[string]string{"app": "db"}
+	_, err := client.AppsV1().StatefulSets(namespace).Create(t.Context(), &appsv1.StatefulSet{
+		ObjectMeta: metav1.ObjectMeta{Name: "db"},
+		Spec: appsv1.StatefulSetSpec{
+			Replicas: new(int32(1)), Selector: &metav1.LabelSelector{MatchLabels: labels},
+			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: podSpec()},
+		},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// holdsAreGone waits until the namespace has no Hold.
+func holdsAreGone(t *testing.T, namespace string) {
+	t.Helper()
+	eventually(t, time.Minute, func(ctx context.Context) error {
+		out, err := shared.Kubectl(ctx, "-n", namespace, "get", "holds", "-o", "name")
+		if err == nil && len(out) > 0 {
+			err = errors.New(string(out))
+		}
+		return err
+	})
+}
+
+// TestScalerRights: with its shipped roles the scaler holds both kinds of workloads for a schedule and an event, and gives back what was
+// there. check finds nothing missing, and TestMain compares the requests with the roles.
+func TestScalerRights(t *testing.T) {
+	need(t)
+	t.Parallel()
+	namespace := newNamespace(t)
+	newWorkload(t, namespace, true)
+	newStatefulSet(t, namespace)
+	before := mustLook(t, namespace)
+	kubeconfig, program := installScalerRights(t, namespace), buildScaler(t)
+	config := strings.Replace(saleConfig, "workloads: [deploy/shop]", "workloads: [deploy/shop, sts/db]", 1)
+	s := startScalerAs(t, program, stack.AdapterNamespace, namespace, config, kubeconfig)
+	stands(t, namespace, 4)
+	eventually(t, time.Minute, func(ctx context.Context) error {
+		set, err := client.AppsV1().StatefulSets(namespace).Get(ctx, "db", metav1.GetOptions{})
+		if err == nil && *set.Spec.Replicas != 4 {
+			err = fmt.Errorf("the StatefulSet has %d replicas, want 4", *set.Spec.Replicas)
+		}
+		return err
+	})
+	check := exec.CommandContext(t.Context(), program, "check", "--config="+s.config, "--kubeconfig="+shared.Kubeconfig(), "--as="+scalerUser, "--lease-namespace="+stack.AdapterNamespace)
+	if out, err := check.CombinedOutput(); err != nil || strings.Contains(string(out), "MISSING") {
+		t.Errorf("%v: %s", err, out)
+	}
+	if err := s.post(t.Context(), "one", "START"); err != nil {
+		t.Fatal(err)
+	}
+	stands(t, namespace, 9)
+	if err := s.post(t.Context(), "one-end", "END"); err != nil {
+		t.Fatal(err)
+	}
+	stands(t, namespace, 4)
+	s.configure(t, "apiVersion: config.tachometer.dev/v1alpha1\nkind: ScalerConfig\n")
+	holdsAreGone(t, namespace)
+	eventually(t, 30*time.Second, func(ctx context.Context) error {
+		now, err := look(ctx, namespace)
+		if diff := cmp.Diff(before, now); err == nil && diff != "" {
+			err = errors.New("not what was there (-want +got):\n" + diff)
+		}
+		return err
+	})
+}
+
+// TestScalerPause: pause gives back what was there, resume asks for it again, and both survive the program.
+func TestScalerPause(t *testing.T) {
+	need(t)
+	t.Parallel()
+	namespace := newNamespace(t)
+	newWorkload(t, namespace, true)
+	program := buildScaler(t)
+	startScaler(t, program, namespace)
+	stands(t, namespace, 4)
+	for _, step := range []struct {
+		args        []string
+		minReplicas int32
+	}{
+		{[]string{"pause", "deployments.apps", "shop", "--for", "1d"}, 2},
+		{[]string{"resume", "deployment.apps/shop"}, 4},
+	} {
+		cmd := exec.CommandContext(t.Context(), program, append(step.args, "--kubeconfig", shared.Kubeconfig(), "-n", namespace)...)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %v: %s", step.args, err, out)
+		}
+		stands(t, namespace, step.minReplicas)
+	}
+}
