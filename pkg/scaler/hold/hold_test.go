@@ -170,7 +170,7 @@ func TestSchema(t *testing.T) {
 	full := Object{
 		Spec: Spec{
 			Workload: WorkloadReference{"a", "b", "c"}, ID: "a", Reason: "a", By: "a", Replicas: 1, MinReplicas: 1, MaxReplicas: 1, Lower: true, Until: &metav1.Time{Time: time.Unix(1, 0)},
-			Within: metav1.Duration{Duration: 1}, Gates: []string{"a"}, Group: &GroupReference{"a", 1}, Notify: []string{"a"}, Paused: true, PausedUntil: &metav1.Time{Time: time.Unix(1, 0)},
+			Within: metav1.Duration{Duration: 1}, Gates: []string{"a"}, Group: &GroupReference{"a", 1}, Notify: []string{"a"}, Paused: true, PausedUntil: &metav1.Time{Time: time.Unix(1, 0)}, Approved: true,
 			Verify: &verify.Spec{
 				URL: "a", Requests: 1, Concurrency: 1, Timeout: metav1.Duration{Duration: 1}, Success: 1, P50: metav1.Duration{Duration: 1},
 				P95: metav1.Duration{Duration: 1}, P99: metav1.Duration{Duration: 1}, Slower: 1,

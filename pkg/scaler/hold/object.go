@@ -61,6 +61,8 @@ type Spec struct {
 	Paused      bool              `json:"paused,omitempty"` // the hold counts for nothing until it is resumed
 	// PausedUntil ends a pause by itself; nil: it lasts until Paused is cleared.
 	PausedUntil *metav1.Time `json:"pausedUntil,omitempty"`
+	// Approved lets gates open that wait for a person. A change of the request takes it back.
+	Approved bool `json:"approved,omitempty"`
 }
 
 // WorkloadReference names a workload in the namespace of the Hold.

@@ -62,6 +62,9 @@ func (e *Engine) storeHold(ctx context.Context, reader Reader, want *hold.Object
 	}
 	there := all[i].DeepCopy()
 	want.Spec.Paused, want.Spec.PausedUntil = there.Spec.Paused, there.Spec.PausedUntil // the next hold of a paused schedule is paused too
+	if want.Spec.Approved = there.Spec.Approved; !hold.EqualSpecs(there.Spec, want.Spec) {
+		want.Spec.Approved = false // the approval was for another request
+	}
 	switch {
 	case there.DeletionTimestamp != nil:
 		return false, errBeingReleased
