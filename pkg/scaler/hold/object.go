@@ -94,14 +94,28 @@ type Status struct {
 	GateOpen bool `json:"gateOpen,omitempty"`
 	// Yielded are the numbers that another client has set during this hold: minReplicas, maxReplicas or replicas. The hold leaves them.
 	Yielded []string `json:"yielded,omitempty"`
-	// Told are the outcomes that the notifiers have.
-	Told []string `json:"told,omitempty"`
+	// Told are the outcomes that were put into Outbox. Outbox are the messages that a notifier has not confirmed yet.
+	Told   []string        `json:"told,omitempty"`
+	Outbox []OutboxMessage `json:"outbox,omitempty"`
 	// Failures counts the rollbacks of this hold; RetryAt is the next try.
 	Failures int32            `json:"failures,omitempty"`
 	RetryAt  metav1.MicroTime `json:"retryAt,omitzero"`
 	// Numbers are the original numbers of the workload. One of its holds carries them.
 	Numbers    *Numbers           `json:"numbers,omitempty"`
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// OutboxMessage is a message about a hold, stored until all its notifiers are done with it.
+type OutboxMessage struct {
+	// Key identifies the message, also for a receiver and for the next process.
+	Key string `json:"key"`
+	// Outcome is its name in Told, and Text the outcome for people. Why is the reason.
+	Outcome string           `json:"outcome"`
+	Text    string           `json:"text"`
+	Why     string           `json:"why,omitempty"`
+	Time    metav1.MicroTime `json:"time,omitzero"`
+	// Notifiers are the notifiers that are not done with it.
+	Notifiers []string `json:"notifiers"`
 }
 
 // Numbers are the numbers of a workload and its autoscaler: what was there, and what the scaler set. They are written before a change
@@ -183,6 +197,12 @@ func (o *Object) IsPaused(now time.Time) bool {
 	return o.Spec.Paused && (o.Spec.PausedUntil == nil || now.Before(o.Spec.PausedUntil.Time))
 }
 
+// IsGivenBack reports whether nothing of the hold is left in the cluster: its gates are shut, and the original numbers are back. It may still owe
+// messages.
+func (o *Object) IsGivenBack() bool {
+	return !o.Status.GateOpen && o.Status.Numbers == nil && !o.Status.State.IsActive()
+}
+
 // IsManaged reports whether this program made the object.
 func (o *Object) IsManaged() bool { return o.Labels[ManagedLabel] == Manager }
 
@@ -229,6 +249,10 @@ func (o *Object) DeepCopy() *Object {
 // DeepCopy returns a copy that shares no memory.
 func (s Status) DeepCopy() Status {
 	s.Yielded, s.Told = append([]string(nil), s.Yielded...), append([]string(nil), s.Told...)
+	s.Outbox = append([]OutboxMessage(nil), s.Outbox...)
+	for i := range s.Outbox {
+		s.Outbox[i].Notifiers = append([]string(nil), s.Outbox[i].Notifiers...)
+	}
 	if s.Numbers != nil {
 		n := *s.Numbers
 		for _, c := range []*Change{&n.MinReplicas, &n.MaxReplicas, &n.Replicas} {

@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
-	"github.com/tachometer-metrics/tachometer/pkg/scaler/notify"
 )
 
 // applyStep makes a step, and puts the result into the observation.
@@ -37,9 +36,8 @@ func (p *pass) applyStep(ctx context.Context, s Step) (err error) {
 		o.Scale, err = keepOnError(o.Scale)(p.Cluster.DropScaleOwner(ctx, p.workload, o.Scale))
 	case OpenGate, ShutGate:
 		return p.moveHoldGate(ctx, s)
-	case Tell:
-		p.postOutcome(ctx, s)
-		return p.writeHoldStatus(ctx, s)
+	case PostMessage:
+		p.postHoldMessage(ctx, s)
 	case Rest, VerifyPods:
 	}
 	return err
@@ -115,31 +113,6 @@ func (p *pass) moveHoldGate(ctx context.Context, s Step) error {
 		}
 	}
 	return p.writeHoldStatus(ctx, s)
-}
-
-// notificationKinds are the kinds of messages about the outcomes, by their names in Status.Told.
-var notificationKinds = map[string]notify.Kind{
-	string(hold.Open): notify.KindUp, reasonYielded: notify.KindYielded, string(hold.RolledBack): notify.KindRolledBack,
-	string(hold.Released): notify.KindEnded,
-}
-
-// postOutcome posts the outcome of a hold to its notifiers.
-func (p *pass) postOutcome(ctx context.Context, s Step) {
-	h := &p.observed.Holds[s.Hold]
-	kind := notificationKinds[s.Status.Told[len(s.Status.Told)-1]]
-	m := notify.Message{
-		Key: fmt.Sprintf("%s/%s/%d", h.UID, kind, h.Status.Entered.Unix()), Kind: kind,
-		Time: p.now, Outcome: s.Outcome, Workload: p.workload, Hold: h.HoldID(), Reason: h.Spec.Reason, By: h.Spec.By, Why: h.Status.Message,
-	}
-	if v, ok := p.observed.Verdicts[h.UID]; ok && v.Since.Equal(h.Status.Since.Time) {
-		m.Report = v.Report
-	}
-	if p.Notifier == nil {
-		return
-	}
-	if err := p.Notifier.Post(h.Spec.Notify, m); err != nil {
-		p.passLogger(ctx).Error(err, "Notification cannot be posted", "hold", h.HoldID(), "outcome", s.Outcome)
-	}
 }
 
 // recordStep counts a step that was made, and keeps its Event.

@@ -87,49 +87,15 @@ func (o *Observed) describeReplicas() string {
 	return fmt.Sprintf("%d replicas", o.Scale.Replicas)
 }
 
-// owedOutcome returns what the notifiers of a hold have not been told, and its name in Status.Told; empty: nothing.
-func (o *Observed) owedOutcome(h *hold.Object) (name, outcome string) {
-	told := func(name string) bool { return slices.Contains(h.Status.Told, name) }
-	switch s := h.Status.State; {
-	case len(h.Spec.Notify) == 0:
-		return "", ""
-	case s == hold.RolledBack && !h.Status.GateOpen && !told(string(s)):
-		return string(s), "failed and rolled back to " + o.describeReplicas()
-	case s == hold.Open && len(h.Status.Yielded) > 0 && !told(reasonYielded):
-		return reasonYielded, "another client set the numbers, and the hold leaves them: " + o.describeReplicas()
-	case s == hold.Open && !told(string(s)):
-		return string(s), "up: " + o.describeReplicas()
-	case s == hold.Released && told(string(hold.Open)) && !told(string(s)):
-		return string(s), "ended: " + o.describeReplicas()
-	}
-	return "", ""
-}
-
-// tellOutcome has the notifiers of a hold told its outcome.
-func (o *Observed) tellOutcome(time.Time) (Step, bool) {
-	for i := range o.Holds {
-		name, outcome := o.owedOutcome(&o.Holds[i])
-		if name == "" || !o.Gated {
-			continue // a command does not know the notifiers
-		}
-		status := o.Holds[i].Status.DeepCopy()
-		status.Told = append(status.Told, name)
-		s := o.writeStatusStep(i, status)
-		s.Kind, s.Outcome, s.Confirm = Tell, outcome, true
-		return s.withStepEvent(string(o.Holds[i].Status.State), "hold %s: %s", o.Holds[i].HoldID(), outcome), true
-	}
-	return Step{}, false
-}
-
 // removeHold deletes an ended hold that the scaler made, and lets a deleted one go.
 func (o *Observed) removeHold(now time.Time) (Step, bool) {
 	for i := range o.Holds {
 		h := &o.Holds[i]
 		s := h.Status.State
-		if h.Status.GateOpen || h.Status.Numbers != nil || s.IsActive() {
+		if !h.IsGivenBack() || len(h.Status.Outbox) > 0 {
 			continue
 		}
-		if name, _ := o.owedOutcome(h); name != "" { // the controller tells it first
+		if name, _ := o.owedOutcome(h, now); name != "" { // the controller tells it first
 			continue
 		}
 		switch {
@@ -164,6 +130,9 @@ func (o *Observed) nextLook(now time.Time) time.Time {
 		}
 		if h.Status.State == hold.RolledBack && !h.IsOver(now) {
 			at(h.Status.RetryAt.Time)
+		}
+		if o.Gated && len(h.Status.Outbox) > 0 {
+			at(now.Add(o.outboxInterval(h, now)))
 		}
 		switch {
 		case o.GateErrors[h.UID] != "":

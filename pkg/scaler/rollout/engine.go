@@ -40,9 +40,14 @@ type Gates interface {
 	Shut(ctx context.Context, namespace, gate string) error
 }
 
-// Notifier sends messages to people. Post does not block, and may be called concurrently.
+// Notifier sends messages to people. Its methods may be called concurrently.
 type Notifier interface {
+	// Post queues a message, once for each notifier and key. It does not block.
 	Post(names []string, m notify.Message) error
+	// Delivery returns the state of the message with a key at a notifier.
+	Delivery(name, key string) notify.Delivery
+	// Withdraw takes the messages back that no receiver is getting, and waits for the others until ctx ends.
+	Withdraw(ctx context.Context)
 }
 
 // Options are the parts of an Engine. Cluster and Checker are required.
@@ -238,6 +243,7 @@ func (p *pass) observeWorkload(ctx context.Context) error {
 		return nil
 	}
 	p.addGateFaults()
+	p.observeDeliveries()
 	p.mu.Lock()
 	p.observed.Verdicts = maps.Clone(p.verdicts)
 	p.mu.Unlock()

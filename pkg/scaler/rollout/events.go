@@ -19,6 +19,7 @@ const (
 	reasonBoundsChanged   = "BoundsChanged"   // the scaler changed the autoscaler's bounds
 	reasonReplicasChanged = "ReplicasChanged" // the scaler changed the scale
 	reasonTrouble         = "Trouble"         // the workload cannot be scaled
+	reasonUntold          = "Untold"          // nobody got a message
 	reasonYielded         = "Yielded"         // another client changed a number, and the scaler leaves it
 )
 

@@ -12,6 +12,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/klog/v2"
 
 	"github.com/tachometer-metrics/tachometer/pkg/retry"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
@@ -66,6 +67,8 @@ func (e *Engine) storeHold(ctx context.Context, reader Reader, want *hold.Object
 		want.Spec.Approved = false // the approval was for another request
 	}
 	switch {
+	case there.DeletionTimestamp != nil && there.IsGivenBack():
+		return true, e.replaceGivenBackHold(ctx, there, want)
 	case there.DeletionTimestamp != nil:
 		return false, errBeingReleased
 	case hold.EqualSpecs(there.Spec, want.Spec):
@@ -79,6 +82,23 @@ func (e *Engine) storeHold(ctx context.Context, reader Reader, want *hold.Object
 	there.Spec = want.Spec
 	_, err = e.Cluster.UpdateHold(ctx, there)
 	return err == nil, err
+}
+
+// replaceGivenBackHold replaces a deleted hold that only owes messages. A receiver that is down so delays no hold: the new one owes them.
+func (e *Engine) replaceGivenBackHold(ctx context.Context, there, want *hold.Object) error {
+	there.Finalizers = slices.DeleteFunc(there.Finalizers, func(f string) bool { return f == hold.Finalizer })
+	if _, err := e.Cluster.UpdateHold(ctx, there); err != nil {
+		return err
+	}
+	made, err := e.Cluster.CreateHold(ctx, want)
+	if err != nil || len(there.Status.Outbox) == 0 {
+		return err
+	}
+	made.Status.Outbox = there.DeepCopy().Status.Outbox
+	if _, err := e.Cluster.UpdateHoldStatus(ctx, made); err != nil { // the notifier has them in memory
+		klog.FromContext(ctx).Error(err, "Messages of the hold before cannot be stored", "hold", want.HoldID(), "messages", len(made.Status.Outbox))
+	}
+	return nil
 }
 
 // EndHolds deletes the holds of a workload that match, and returns their IDs; the next passes give back what was there.
@@ -159,7 +179,7 @@ func (o *Observed) addPlannedHold(h *hold.Object, now time.Time) {
 func (plan *Plan) simulateSteps(o Observed, now time.Time) Observed {
 	for range maxPassSteps {
 		s := nextStep(o, now)
-		if s.Kind == Rest || s.Kind == Tell || s.Kind == OpenGate || s.Kind == DeleteHold {
+		if s.Kind == Rest || s.Kind == PostMessage || s.Kind == OpenGate || s.Kind == DeleteHold {
 			return o
 		}
 		if s.Kind == WriteStatus && s.Status.State == hold.RolledBack && strings.HasPrefix(s.Reason, string(hold.RolledBack)) {

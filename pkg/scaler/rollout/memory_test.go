@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -307,12 +308,49 @@ func (g *memoryGates) Shut(_ context.Context, _, gate string) error {
 	return nil
 }
 
-// memoryNotifier remembers kinds and outcomes by hold.
-type memoryNotifier struct{ told map[string][]string }
+// memoryNotifier is the queue of a process and, across processes, a receiver that takes each key once.
+type memoryNotifier struct {
+	told  map[string][]string // kinds and outcomes by hold
+	taken map[string]bool     // by notifier and key
+	posts int                 // that arrived at the receiver, repeated ones included
+	queue map[string]notify.Delivery
+	down  bool  // the receiver is away
+	err   error // the queue gives up with it
+	// onTaken is called after a message arrived; optional.
+	onTaken func()
+}
 
-func (n *memoryNotifier) Post(_ []string, m notify.Message) error {
-	n.told[m.Workload.Name+" "+m.Hold] = append(n.told[m.Workload.Name+" "+m.Hold], string(m.Kind)+": "+m.Outcome)
+func (n *memoryNotifier) Post(names []string, m notify.Message) error {
+	for _, name := range names {
+		address := name + " " + m.Key
+		switch {
+		case n.queue[address].Posted:
+			continue
+		case n.err != nil:
+			n.queue[address] = notify.Delivery{Posted: true, Done: true, Err: n.err}
+			continue
+		case n.down:
+			n.queue[address] = notify.Delivery{Posted: true}
+			continue
+		}
+		n.queue[address] = notify.Delivery{Posted: true, Done: true}
+		n.posts++
+		if n.onTaken != nil {
+			n.onTaken()
+		}
+		if !n.taken[address] {
+			n.taken[address] = true
+			n.told[m.Workload.Name+" "+m.Hold] = append(n.told[m.Workload.Name+" "+m.Hold], string(m.Kind)+": "+m.Outcome)
+		}
+	}
 	return nil
+}
+
+func (n *memoryNotifier) Delivery(name, key string) notify.Delivery { return n.queue[name+" "+key] }
+
+// Withdraw forgets what waits.
+func (n *memoryNotifier) Withdraw(context.Context) {
+	maps.DeleteFunc(n.queue, func(_ string, d notify.Delivery) bool { return !d.Done })
 }
 
 // memoryChecker passes or fails every verification.
@@ -336,7 +374,7 @@ var benchStart = time.Date(2026, 11, 23, 7, 0, 0, 0, time.UTC)
 func newBench() *bench {
 	b := &bench{
 		memoryCluster: newMemoryCluster(benchStart), gates: &memoryGates{open: map[string]bool{}},
-		notifier: &memoryNotifier{told: map[string][]string{}}, checker: &memoryChecker{passed: true},
+		notifier: &memoryNotifier{told: map[string][]string{}, taken: map[string]bool{}}, checker: &memoryChecker{passed: true},
 	}
 	b.restart()
 	return b
@@ -344,7 +382,7 @@ func newBench() *bench {
 
 // restart replaces the scaler by a new process.
 func (b *bench) restart() {
-	b.writesLeft = -1
+	b.writesLeft, b.notifier.queue = -1, map[string]notify.Delivery{}
 	b.engine = New(Options{Cluster: b.memoryCluster, Checker: b.checker, Gates: b.gates, Notifier: b.notifier, Owner: "bench"})
 }
 

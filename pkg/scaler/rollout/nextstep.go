@@ -54,7 +54,9 @@ var decisions = []decision{
 	(*Observed).dropOwnership,
 	(*Observed).handOverNumbers,
 	(*Observed).releaseHold,
-	(*Observed).tellOutcome,
+	(*Observed).storeOutcome,
+	(*Observed).confirmDelivery,
+	(*Observed).postMessage,
 	(*Observed).retryHold,
 	(*Observed).removeHold,
 }
@@ -88,7 +90,7 @@ func (o *Observed) beginHold(now time.Time) (Step, bool) {
 		}
 		before := h.Status
 		status := hold.Status{
-			ObservedGeneration: h.Generation, ReplicasAsked: h.Spec.Replicas, Numbers: before.DeepCopy().Numbers, GateOpen: before.GateOpen,
+			ObservedGeneration: h.Generation, ReplicasAsked: h.Spec.Replicas, Numbers: before.DeepCopy().Numbers, GateOpen: before.GateOpen, Outbox: before.DeepCopy().Outbox,
 			State: hold.Received, Since: metav1.NewMicroTime(now), Entered: metav1.NewMicroTime(now),
 		}
 		if o.Scale != nil {

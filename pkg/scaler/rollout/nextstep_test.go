@@ -14,6 +14,7 @@ import (
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/notify"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 )
 
@@ -115,7 +116,18 @@ func TestNextStep(t *testing.T) {
 		}, WriteStatus, hold.RolledBack},
 		"a command opens no gate": {func(o *Observed, h *hold.Object) { h.Status.State, o.Gated = hold.Verified, false }, Rest, ""},
 		"no gate":                 {func(o *Observed, h *hold.Object) { h.Status.State, h.Spec.Gates = hold.Verified, nil }, WriteStatus, hold.Open},
-		"open":                    {func(o *Observed, h *hold.Object) { h.Status.State, h.Status.GateOpen = hold.Open, true }, Tell, ""},
+		"open":                    {func(o *Observed, h *hold.Object) { h.Status.State, h.Status.GateOpen = hold.Open, true }, WriteStatus, hold.Open},
+		"open, and owed": {func(o *Observed, h *hold.Object) {
+			h.Status.State, h.Status.GateOpen, h.Status.Told, h.Status.Outbox = hold.Open, true, []string{"Open"}, []hold.OutboxMessage{{Key: "k", Notifiers: []string{"oncall"}}}
+		}, PostMessage, ""},
+		"open, and posted": {func(o *Observed, h *hold.Object) {
+			h.Status.State, h.Status.GateOpen, h.Status.Told, h.Status.Outbox = hold.Open, true, []string{"Open"}, []hold.OutboxMessage{{Key: "k", Notifiers: []string{"oncall"}}}
+			o.Deliveries = map[messageAddress]notify.Delivery{{"k", "oncall"}: {Posted: true}}
+		}, Rest, ""},
+		"open, and delivered": {func(o *Observed, h *hold.Object) {
+			h.Status.State, h.Status.GateOpen, h.Status.Told, h.Status.Outbox = hold.Open, true, []string{"Open"}, []hold.OutboxMessage{{Key: "k", Notifiers: []string{"oncall"}}}
+			o.Deliveries = map[messageAddress]notify.Delivery{{"k", "oncall"}: {Posted: true, Done: true}}
+		}, WriteStatus, hold.Open},
 		"open and told": {func(o *Observed, h *hold.Object) {
 			h.Status.State, h.Status.GateOpen, h.Status.Told = hold.Open, true, []string{"Open"}
 		}, Rest, ""},
@@ -137,7 +149,12 @@ func TestNextStep(t *testing.T) {
 			h.Status.State, h.Status.Told = hold.Released, []string{"Open"}
 			back(o, h)
 			h.Status.Numbers = nil
-		}, Tell, ""},
+		}, WriteStatus, hold.Released},
+		"released, and owed": {func(o *Observed, h *hold.Object) {
+			h.Status.State, h.Status.Outbox = hold.Released, []hold.OutboxMessage{{Key: "k", Notifiers: []string{"oncall"}}}
+			back(o, h)
+			h.Status.Numbers, o.Deliveries = nil, map[messageAddress]notify.Delivery{{"k", "oncall"}: {Posted: true}}
+		}, Rest, ""},
 		"released": {func(o *Observed, h *hold.Object) { h.Status.State = hold.Released; back(o, h); h.Status.Numbers = nil }, DeleteHold, ""},
 		"deleted": {func(o *Observed, h *hold.Object) {
 			h.Status.State = hold.Released
@@ -155,7 +172,7 @@ func TestNextStep(t *testing.T) {
 			back(o, h)
 			h.Spec.Until = nil
 			h.Status.Numbers = nil
-		}, Tell, ""},
+		}, WriteStatus, hold.RolledBack},
 		"rolled back, to be tried": {func(o *Observed, h *hold.Object) {
 			h.Status.State, h.Status.RetryAt, h.Status.Told = hold.RolledBack, metav1.NewMicroTime(benchStart), []string{"RolledBack"}
 			h.Status.Numbers = nil

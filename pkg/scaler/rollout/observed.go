@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/notify"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 )
 
@@ -65,6 +66,8 @@ type Observed struct {
 	GateErrors map[types.UID]string
 	// MissingMembers are what the other workloads of a verified hold's group lack, by the hold's UID.
 	MissingMembers map[types.UID]string
+	// Deliveries are the states of the holds' messages at their notifiers.
+	Deliveries map[messageAddress]notify.Delivery
 	// WaitInterval is the pause before the next pass while a hold waits for pods.
 	WaitInterval time.Duration
 }
