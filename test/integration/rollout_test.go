@@ -69,6 +69,17 @@ func (h *heard) Post(_ []string, m notify.Message) error {
 }
 
 // count returns the number of calls for an action.
+// Delivery implements rollout.Notifier: what was posted is delivered.
+func (h *heard) Delivery(_, key string) notify.Delivery {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	told := slices.ContainsFunc(h.told, func(m notify.Message) bool { return m.Key == key })
+	return notify.Delivery{Posted: told, Done: told}
+}
+
+// Withdraw implements rollout.Notifier.
+func (h *heard) Withdraw(context.Context) {}
+
 func (h *heard) count(action string) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
