@@ -62,7 +62,7 @@ func (c *Controller) applyControllerSchedules(ctx context.Context, at time.Time)
 				applied[t] = map[string]bool{}
 			}
 			applied[t][schedulePrefix+s.Name] = true
-			if err := c.Raise(ctx, t, c.newControllerScheduleHold(s, want)); err != nil && ctx.Err() == nil {
+			if err := c.Raise(ctx, t, c.newControllerScheduleHold(s, c.startRampAtOriginal(ctx, t, want, at))); err != nil && ctx.Err() == nil {
 				klog.FromContext(ctx).Error(err, "Schedule cannot be applied", "schedule", s.Name, "workload", t.String(), "retryIn", reapplyRetryInterval)
 				done = false
 			}
@@ -71,8 +71,23 @@ func (c *Controller) applyControllerSchedules(ctx context.Context, at time.Time)
 	return c.endStaleControllerHolds(ctx, at, applied) && done
 }
 
-// newControllerScheduleHold returns the hold of a schedule's active window. It may lower the workload, for nights, except in the small first steps
-// of a ramp.
+// startRampAtOriginal returns the window for one workload: a ramp that no window precedes begins at the workload's own number.
+func (c *Controller) startRampAtOriginal(ctx context.Context, t hold.Workload, w schedule.ActiveWindow, at time.Time) schedule.ActiveWindow {
+	if !w.Ramping {
+		return w
+	}
+	was, known, err := c.Engine.GetOriginalReplicas(ctx, t, at)
+	if err != nil || !known {
+		klog.FromContext(ctx).V(1).Info("Workload cannot be read, its ramp does not lower it", "workload", t.String(), "err", err)
+		return w
+	}
+	w = w.From(was)
+	w.Ramping = false
+	return w
+}
+
+// newControllerScheduleHold returns the hold of a schedule's active window. It may lower the workload, for nights, except in a ramp that counts
+// from 0.
 func (c *Controller) newControllerScheduleHold(s *schedule.Schedule, w schedule.ActiveWindow) hold.Hold {
 	h := hold.Hold{
 		ID: schedulePrefix + s.Name, Reason: w.Window, By: c.HoldsBy,

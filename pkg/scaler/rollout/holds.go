@@ -120,6 +120,33 @@ func (e *Engine) EndHolds(ctx context.Context, t hold.Workload, matches func(*ho
 	return ended, nil
 }
 
+// GetOriginalReplicas returns the number of a workload without its holds: its autoscaler's minReplicas, or its own replicas. It reports false for
+// a workload that is missing or cannot be scaled.
+func (e *Engine) GetOriginalReplicas(ctx context.Context, t hold.Workload, now time.Time) (int32, bool, error) {
+	p := &pass{Engine: e, workload: t, now: now, reader: e.Reader}
+	if err := p.observeWorkload(ctx); err != nil {
+		return 0, false, err
+	}
+	o := &p.observed
+	if len(o.Holds) == 0 {
+		if err := p.observeScale(ctx); err != nil {
+			return 0, false, err
+		}
+	}
+	n, keeper := o.findNumbers()
+	switch {
+	case o.Scale == nil || o.Trouble != "":
+		return 0, false, nil
+	case keeper == nil && o.Autoscaler != nil:
+		return o.Autoscaler.Bounds.MinReplicas, true, nil
+	case keeper == nil:
+		return o.Scale.Replicas, true, nil
+	case o.Autoscaler != nil:
+		return n.MinReplicas.Was, true, nil
+	}
+	return n.Replicas.Was, true, nil
+}
+
 // Plan describes the effect of a hold on a workload.
 type Plan struct {
 	Autoscaler   string             `json:"autoscaler,omitempty"`   // empty: no autoscaler scales the workload
