@@ -131,6 +131,15 @@ func (c *Config) listScalerConfigWorkloads() (all []hold.Workload) {
 	return all
 }
 
+// PausedRules returns whether each rule of events is paused, by name.
+func (c *Config) PausedRules() map[string]bool {
+	all := map[string]bool{}
+	for i := range c.Events.Rules {
+		all[c.Events.Rules[i].Name] = c.Events.Rules[i].Paused
+	}
+	return all
+}
+
 // NewSenders returns a sender for each notifier, by name.
 func (c *Config) NewSenders() map[string]notify.Sender {
 	senders := map[string]notify.Sender{}

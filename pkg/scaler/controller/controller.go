@@ -25,6 +25,7 @@ type Options struct {
 	Namespaces    []string
 	Schedules     []schedule.Schedule
 	Verifications map[string]verify.Spec // of schedules, by name
+	Rules         map[string]bool        // whether each rule of events is paused, by name: for the metrics
 	HoldsBy       string                 // owner of the schedules' holds, for people
 	Metrics       *Metrics               // nil: not registered
 }
@@ -49,6 +50,12 @@ type workloadWorker struct {
 func New(opts Options) *Controller {
 	if opts.Metrics == nil {
 		opts.Metrics = NewMetrics(nil)
+	}
+	for i := range opts.Schedules {
+		opts.Metrics.setPaused("schedule", opts.Schedules[i].Name, opts.Schedules[i].Paused)
+	}
+	for name, paused := range opts.Rules {
+		opts.Metrics.setPaused("rule", name, paused)
 	}
 	return &Controller{Options: opts, workers: map[hold.Workload]*workloadWorker{}}
 }

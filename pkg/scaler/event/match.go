@@ -102,7 +102,7 @@ func (r *Rule) buildEventCommands(e *Event, specs map[string]verify.Spec) ([]hol
 func (r *Rule) buildEventHold(e *Event, w *WorkloadSpec, id string, specs map[string]verify.Spec) (h hold.Hold, err error) {
 	h = hold.Hold{
 		ID: id, Reason: e.Type, By: "event " + e.ID, Until: e.At.Add(r.eventHoldDuration(e)), Within: r.Within,
-		Notify: r.Notify,
+		Notify: r.Notify, Paused: r.Paused,
 	}
 	if len(r.OnSuccess) > 0 {
 		h.Gates = []string{r.Name}

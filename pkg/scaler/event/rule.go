@@ -33,6 +33,8 @@ type Rule struct {
 	For, MaxFor time.Duration
 	// Within is the time limit for new pods to become ready; 0: hold.DefaultWithin.
 	Within time.Duration
+	// Paused makes the holds of its events count for nothing.
+	Paused bool
 	// Verify is the name of a verification; optional.
 	Verify string
 	// OnSuccess, OnRelease and Notify are as in hold.Hold.

@@ -20,6 +20,8 @@ const (
 	Finalizer = domain.ScalerPrefix + "give-back"
 	// OwnerLabel names the controller that made an object: NAMESPACE.LEASE.
 	OwnerLabel = domain.ScalerPrefix + "owner"
+	// pausedByOwnerAnnotation is on an object that the owner of the hold paused: its schedule or rule is paused.
+	pausedByOwnerAnnotation = domain.ScalerPrefix + "paused-by-owner"
 )
 
 // GroupVersion is the group and version of the resource.
@@ -201,6 +203,26 @@ func (o *Object) IsPaused(now time.Time) bool {
 // messages.
 func (o *Object) IsGivenBack() bool {
 	return !o.Status.GateOpen && o.Status.Numbers == nil && !o.Status.State.IsActive()
+}
+
+// IsPausedByOwner reports whether the owner of the hold paused it, and no person.
+func (o *Object) IsPausedByOwner() bool {
+	return o.Spec.Paused && o.Annotations[pausedByOwnerAnnotation] != ""
+}
+
+// SetPausedByOwner pauses the hold for its owner, or ends that pause. A pause by a person stays.
+func (o *Object) SetPausedByOwner(paused bool) {
+	switch {
+	case paused:
+		o.Spec.Paused, o.Spec.PausedUntil = true, nil
+		if o.Annotations == nil {
+			o.Annotations = map[string]string{}
+		}
+		o.Annotations[pausedByOwnerAnnotation] = "true"
+	case o.Annotations[pausedByOwnerAnnotation] != "":
+		o.Spec.Paused = false
+		delete(o.Annotations, pausedByOwnerAnnotation)
+	}
 }
 
 // IsManaged reports whether this program made the object.

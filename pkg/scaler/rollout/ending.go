@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
@@ -74,7 +75,11 @@ func (o *Observed) releaseHold(now time.Time) (Step, bool) {
 		if !h.IsOver(now) || h.Status.GateOpen || h.Status.Numbers != nil || s == "" || s == hold.Released || s == hold.RolledBack {
 			continue
 		}
-		return o.enterStateStep(i, hold.Released, h.Status.Message, now).withStepEvent(string(hold.Released), "hold %s ended; %s", h.HoldID(), o.describeReplicas()), true
+		ended := "ended"
+		if h.DeletionTimestamp == nil && h.IsPaused(now) {
+			ended = "is paused"
+		}
+		return o.enterStateStep(i, hold.Released, h.Status.Message, now).withStepEvent(string(hold.Released), "hold %s %s; %s", h.HoldID(), ended, o.describeReplicas()), true
 	}
 	return Step{}, false
 }
@@ -101,12 +106,17 @@ func (o *Observed) removeHold(now time.Time) (Step, bool) {
 		switch {
 		case h.DeletionTimestamp != nil && slices.Contains(h.Finalizers, hold.Finalizer):
 			return Step{Kind: RemoveFinalizer, Hold: i}, true
-		case h.DeletionTimestamp != nil || !h.IsManaged() || h.IsPaused(now):
+		case h.DeletionTimestamp != nil || !h.IsManaged() || h.IsPaused(now) && o.outlastsEnd(h, now):
 		case h.IsOver(now), s == hold.RolledBack && h.Spec.Until == nil && h.Status.RetryAt.IsZero():
 			return Step{Kind: DeleteHold, Hold: i}, true
 		}
 	}
 	return Step{}, false
+}
+
+// outlastsEnd reports whether a paused hold stays: until its end or, for a schedule's, for the pause of the windows to come.
+func (o *Observed) outlastsEnd(h *hold.Object, now time.Time) bool {
+	return h.Spec.Until == nil || now.Before(h.Spec.Until.Time) || strings.HasPrefix(h.HoldID(), hold.SchedulePrefix)
 }
 
 // nextLook returns the latest time of the next pass; zero: after the next change.

@@ -17,6 +17,8 @@ import (
 // The reasons of Events are the states of holds and these words. All but Trouble are past participles in CamelCase.
 const (
 	reasonBoundsChanged   = "BoundsChanged"   // the scaler changed the autoscaler's bounds
+	reasonPaused          = "Paused"          // the hold counts for nothing
+	reasonResumed         = "Resumed"         // the hold counts again
 	reasonReplicasChanged = "ReplicasChanged" // the scaler changed the scale
 	reasonTrouble         = "Trouble"         // the workload cannot be scaled
 	reasonUntold          = "Untold"          // nobody got a message

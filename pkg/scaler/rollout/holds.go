@@ -62,7 +62,9 @@ func (e *Engine) storeHold(ctx context.Context, reader Reader, want *hold.Object
 		return err == nil, err
 	}
 	there := all[i].DeepCopy()
-	want.Spec.Paused, want.Spec.PausedUntil = there.Spec.Paused, there.Spec.PausedUntil // the next hold of a paused schedule is paused too
+	next := there.DeepCopy()
+	next.SetPausedByOwner(want.IsPausedByOwner())
+	want.Spec.Paused, want.Spec.PausedUntil = next.Spec.Paused, next.Spec.PausedUntil // the next hold of a paused schedule is paused too
 	if want.Spec.Approved = there.Spec.Approved; !hold.EqualSpecs(there.Spec, want.Spec) {
 		want.Spec.Approved = false // the approval was for another request
 	}
@@ -79,8 +81,8 @@ func (e *Engine) storeHold(ctx context.Context, reader Reader, want *hold.Object
 		}
 		return false, errBeingReleased
 	}
-	there.Spec = want.Spec
-	_, err = e.Cluster.UpdateHold(ctx, there)
+	next.Spec = want.Spec
+	_, err = e.Cluster.UpdateHold(ctx, next)
 	return err == nil, err
 }
 

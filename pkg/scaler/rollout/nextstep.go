@@ -37,6 +37,7 @@ type decision func(o *Observed, now time.Time) (Step, bool)
 var decisions = []decision{
 	(*Observed).adoptHold,
 	(*Observed).beginHold,
+	(*Observed).pauseHold,
 	(*Observed).shutHoldGate,
 	(*Observed).reportTrouble,
 	(*Observed).restartLostHold,
@@ -102,6 +103,9 @@ func (o *Observed) beginHold(now time.Time) (Step, bool) {
 			status.ReplicasBefore, status.Told = before.ReplicasBefore, before.Told
 		case before.State.IsActive() && before.State != hold.Open: // it never opened: its pods are new pods of the changed hold too
 			status.Since, status.ReplicasBefore = before.Since, before.ReplicasBefore
+		}
+		if c := findHoldCondition(h, conditionPaused); c != nil && c.Status == metav1.ConditionTrue {
+			return o.resumeHoldStep(i, status, now), true
 		}
 		s := o.writeStatusStep(i, status)
 		if status.State == hold.Received {

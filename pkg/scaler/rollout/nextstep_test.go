@@ -135,6 +135,10 @@ func TestNextStep(t *testing.T) {
 		"failed, gate open": {func(o *Observed, h *hold.Object) { h.Status.State, h.Status.GateOpen = hold.RolledBack, true }, ShutGate, ""},
 		"paused, gate open": {func(o *Observed, h *hold.Object) {
 			h.Status.State, h.Status.GateOpen, h.Spec.Paused = hold.Open, true, true
+		}, WriteStatus, hold.Open},
+		"paused and noted, gate open": {func(o *Observed, h *hold.Object) {
+			h.Status.State, h.Status.GateOpen, h.Spec.Paused = hold.Open, true, true
+			h.Status.Conditions = []metav1.Condition{{Type: conditionPaused, Status: metav1.ConditionTrue}}
 		}, ShutGate, ""},
 		"over":                    {func(o *Observed, h *hold.Object) { h.Status.State = hold.Open; over(h) }, WriteStatus, hold.Open},
 		"given back":              {func(o *Observed, h *hold.Object) { h.Status.State = hold.Open; back(o, h) }, DropBoundsOwner, ""},

@@ -28,11 +28,14 @@ type messageAddress struct{ key, notifier string }
 // notificationKinds are the kinds of messages about the outcomes, by their names in Status.Told.
 var notificationKinds = map[string]notify.Kind{
 	string(hold.Open): notify.KindUp, reasonYielded: notify.KindYielded, string(hold.RolledBack): notify.KindRolledBack,
-	string(hold.Released): notify.KindEnded,
+	string(hold.Released): notify.KindEnded, reasonPaused: notify.KindPaused, reasonResumed: notify.KindResumed,
 }
 
 // owedOutcome returns what the notifiers of a hold have not been told, and its name in Status.Told; empty: nothing.
-func (o *Observed) owedOutcome(h *hold.Object, _ time.Time) (name, outcome string) {
+func (o *Observed) owedOutcome(h *hold.Object, now time.Time) (name, outcome string) {
+	if name, outcome = o.owedPause(h, now); name != "" && len(h.Spec.Notify) > 0 {
+		return name, outcome
+	}
 	told := func(name string) bool { return slices.Contains(h.Status.Told, name) }
 	switch s := h.Status.State; {
 	case len(h.Spec.Notify) == 0:
@@ -43,7 +46,7 @@ func (o *Observed) owedOutcome(h *hold.Object, _ time.Time) (name, outcome strin
 		return reasonYielded, "another client set the numbers, and the hold leaves them: " + o.describeReplicas()
 	case s == hold.Open && !told(string(s)):
 		return string(s), "up: " + o.describeReplicas()
-	case s == hold.Released && told(string(hold.Open)) && !told(string(s)):
+	case s == hold.Released && told(string(hold.Open)) && !told(string(s)) && told(reasonPaused) == told(reasonResumed):
 		return string(s), "ended: " + o.describeReplicas()
 	}
 	return "", ""
@@ -60,7 +63,7 @@ func (o *Observed) storeOutcome(now time.Time) (Step, bool) {
 		status := h.Status.DeepCopy()
 		status.Told = append(status.Told, name)
 		status.Outbox = append(status.Outbox, hold.OutboxMessage{
-			Key: fmt.Sprintf("%s/%s/%d", h.UID, notificationKinds[name], now.UnixMicro()), Outcome: name, Text: outcome, Why: h.Status.Message,
+			Key: fmt.Sprintf("%s/%s/%s", h.UID, notificationKinds[name], h.ResourceVersion), Outcome: name, Text: outcome, Why: h.Status.Message,
 			Time: metav1.NewMicroTime(now), Notifiers: slices.Compact(slices.Sorted(slices.Values(h.Spec.Notify))),
 		})
 		return o.writeStatusStep(i, status).withStepEvent(string(h.Status.State), "hold %s: %s", h.HoldID(), outcome), true
