@@ -72,6 +72,7 @@ func (d *configDecoder) eventRuleFromYAML(path string, n *yaml.Node) Rule {
 		"verify":    d.Text(&r.Verify),
 		"onSuccess": func(path string, n *yaml.Node) { r.OnSuccess = action.Decode(d.Decoder, path, n) },
 		"onRelease": func(path string, n *yaml.Node) { r.OnRelease = action.Decode(d.Decoder, path, n) },
+		"gates":     func(path string, n *yaml.Node) { r.Gates = d.DecodeTexts(path, n) },
 		"notify":    func(path string, n *yaml.Node) { r.Notify = d.DecodeTexts(path, n) },
 	})
 	if d.HasFault(path) {

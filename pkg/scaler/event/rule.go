@@ -39,7 +39,9 @@ type Rule struct {
 	Verify string
 	// OnSuccess, OnRelease and Notify are as in hold.Hold.
 	OnSuccess, OnRelease []action.Action
-	Notify               []string
+	// Gates are gates of the configuration, besides the one of OnSuccess.
+	Gates  []string
+	Notify []string
 }
 
 // WorkloadSpec is the hold of a rule on a workload.

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tachometer-metrics/tachometer/pkg/domain"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 )
 
@@ -94,6 +95,12 @@ type Status struct {
 	ReplicasAsked  int32 `json:"replicasAsked,omitempty"`
 	// GateOpen is set before the first action that opens a gate, and cleared after the last action that closes it.
 	GateOpen bool `json:"gateOpen,omitempty"`
+	// GateSteps counts the steps in which the gates opened so far, and GateStepAt is the time of the last, or of the approval. Approved is set
+	// after the approval was seen. GateChanges are what the gates changed, stored before they did.
+	GateSteps   int              `json:"gateSteps,omitempty"`
+	GateStepAt  metav1.MicroTime `json:"gateStepAt,omitzero"`
+	Approved    bool             `json:"approved,omitempty"`
+	GateChanges []action.Change  `json:"gateChanges,omitempty"`
 	// Yielded are the numbers that another client has set during this hold: minReplicas, maxReplicas or replicas. The hold leaves them.
 	Yielded []string `json:"yielded,omitempty"`
 	// Told are the outcomes that were put into Outbox. Outbox are the messages that a notifier has not confirmed yet.
@@ -271,6 +278,10 @@ func (o *Object) DeepCopy() *Object {
 // DeepCopy returns a copy that shares no memory.
 func (s Status) DeepCopy() Status {
 	s.Yielded, s.Told = append([]string(nil), s.Yielded...), append([]string(nil), s.Told...)
+	s.GateChanges = append([]action.Change(nil), s.GateChanges...)
+	for i := range s.GateChanges {
+		s.GateChanges[i].Set = append([]string(nil), s.GateChanges[i].Set...)
+	}
 	s.Outbox = append([]OutboxMessage(nil), s.Outbox...)
 	for i := range s.Outbox {
 		s.Outbox[i].Notifiers = append([]string(nil), s.Outbox[i].Notifiers...)
