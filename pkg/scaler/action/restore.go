@@ -84,6 +84,9 @@ func (r *Runner) recordActionPatch(ctx context.Context, namespace string, g Gate
 	}
 	var all []Change
 	for _, path := range slices.Sorted(maps.Keys(places)) {
+		if !p.isActionPatchOf(*places[path], namespace) {
+			return nil, fmt.Errorf("the patch makes an object of the value at %s, which cannot be restored: give the gate actions to shut it", path)
+		}
 		all = append(all, *places[path])
 	}
 	return all, nil
@@ -210,7 +213,7 @@ func (p *Patch) isActionPatchOf(c Change, namespace string) bool {
 			return found
 		}
 	}
-	return true
+	return false
 }
 
 // restoreActionPatch gives back what a patch changed in its object. Each value is tested in the same request.

@@ -144,7 +144,10 @@ func (o *Observed) nextLook(now time.Time) time.Time {
 		if o.Gated && len(h.Status.Outbox) > 0 {
 			at(now.Add(o.outboxInterval(h, now)))
 		}
+		waits, until := o.gateWait(h, now)
 		switch {
+		case h.Status.State == hold.Verified && waits != "": // a change of a pod or of the hold wakes it too
+			at(until)
 		case o.GateErrors[h.UID] != "":
 			at(now.Add(retryInterval))
 		case h.Status.GateOpen && o.mustShutGate(h, now), h.Status.State == hold.Scaled, h.Status.State == hold.Verified:

@@ -21,6 +21,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/tachometer-metrics/tachometer/pkg/retry"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/notify"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
@@ -36,8 +37,12 @@ type Checker interface {
 type Gates interface {
 	// Fault returns why no hold of the namespace may use the gate; empty: holds may use it.
 	Fault(namespace, gate string) string
-	Open(ctx context.Context, namespace, gate string) error
-	Shut(ctx context.Context, namespace, gate string) error
+	// Plan returns how the gate opens.
+	Plan(gate string) action.Plan
+	// Record returns what the gate will change, to be stored before it opens, and given to Shut.
+	Record(ctx context.Context, namespace, gate string) ([]action.Change, error)
+	Open(ctx context.Context, namespace, gate string, percent int) error
+	Shut(ctx context.Context, namespace, gate string, changes []action.Change) error
 }
 
 // Notifier sends messages to people. Its methods may be called concurrently.
@@ -226,7 +231,7 @@ func conflictBackoff(i int) time.Duration {
 
 // observeWorkload reads all that nextStep needs.
 func (p *pass) observeWorkload(ctx context.Context) error {
-	o := Observed{Workload: p.workload, Gated: p.Gates != nil, GateErrors: p.observed.GateErrors, GateFaults: map[string]string{}, WaitInterval: waitInterval}
+	o := Observed{Workload: p.workload, Gated: p.Gates != nil, GateErrors: p.observed.GateErrors, GateFaults: map[string]string{}, GatePlans: map[string]action.Plan{}, WaitInterval: waitInterval}
 	if o.GateErrors == nil {
 		o.GateErrors = map[types.UID]string{}
 	}
@@ -306,13 +311,14 @@ func (o *Observed) addHolds(all []hold.Object) {
 	})
 }
 
-// addGateFaults asks for the faults of all gates that the holds name.
+// addGateFaults asks for the faults and plans of all gates that the holds name.
 func (p *pass) addGateFaults() {
 	if p.Gates == nil {
 		return
 	}
 	for i := range p.observed.Holds {
 		for _, g := range p.observed.Holds[i].Spec.Gates {
+			p.observed.GatePlans[g] = p.Gates.Plan(g)
 			p.observed.GateFaults[g] = p.Gates.Fault(p.workload.Namespace, g)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 
 // The reasons of Events are the states of holds and these words. All but Trouble are past participles in CamelCase.
 const (
+	reasonApproved        = "Approved"        // a person approved the hold's gates
 	reasonBoundsChanged   = "BoundsChanged"   // the scaler changed the autoscaler's bounds
 	reasonPaused          = "Paused"          // the hold counts for nothing
 	reasonResumed         = "Resumed"         // the hold counts again

@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
 
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/notify"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
@@ -275,11 +276,14 @@ func (w *memoryWorkload) setBounds(c *memoryCluster, to hold.ReplicaBounds) {
 	w.hpa.bounds, w.hpa.owned, w.hpa.version = to, false, c.nextVersion()
 }
 
-// memoryGates are gates that remember whether they are open.
+// memoryGates are gates that remember whether they are open, and how far. Each changes the place /NAME.
 type memoryGates struct {
-	open   map[string]bool
-	onOpen func(gate string)
-	fail   error
+	open     map[string]bool
+	percents []int
+	plans    map[string]action.Plan
+	places   map[string]string // what is there, by gate
+	onOpen   func(gate string)
+	fail     error
 }
 
 func (g *memoryGates) Fault(_, gate string) string {
@@ -289,22 +293,33 @@ func (g *memoryGates) Fault(_, gate string) string {
 	return ""
 }
 
-func (g *memoryGates) Open(_ context.Context, _, gate string) error {
+func (g *memoryGates) Plan(gate string) action.Plan { return g.plans[gate] }
+
+func (g *memoryGates) Record(_ context.Context, _, gate string) ([]action.Change, error) {
+	return []action.Change{{Gate: gate, Path: "/" + gate, Was: g.places[gate]}}, g.fail
+}
+
+func (g *memoryGates) Open(_ context.Context, _, gate string, percent int) error {
 	if g.fail != nil {
 		return g.fail
 	}
 	if g.onOpen != nil {
 		g.onOpen(gate)
 	}
-	g.open[gate] = true
+	g.open[gate], g.percents, g.places[gate] = true, append(g.percents, percent), fmt.Sprint(percent)
 	return nil
 }
 
-func (g *memoryGates) Shut(_ context.Context, _, gate string) error {
+func (g *memoryGates) Shut(_ context.Context, _, gate string, changes []action.Change) error {
 	if g.fail != nil {
 		return g.fail
 	}
 	g.open[gate] = false
+	for _, c := range changes {
+		if c.Gate == gate {
+			g.places[gate] = c.Was
+		}
+	}
 	return nil
 }
 
@@ -373,7 +388,7 @@ var benchStart = time.Date(2026, 11, 23, 7, 0, 0, 0, time.UTC)
 
 func newBench() *bench {
 	b := &bench{
-		memoryCluster: newMemoryCluster(benchStart), gates: &memoryGates{open: map[string]bool{}},
+		memoryCluster: newMemoryCluster(benchStart), gates: &memoryGates{open: map[string]bool{}, places: map[string]string{}},
 		notifier: &memoryNotifier{told: map[string][]string{}, taken: map[string]bool{}}, checker: &memoryChecker{passed: true},
 	}
 	b.restart()

@@ -36,6 +36,7 @@ type decision func(o *Observed, now time.Time) (Step, bool)
 // noted as open before its first action, and nothing is lowered while a gate is open.
 var decisions = []decision{
 	(*Observed).adoptHold,
+	(*Observed).approveHold,
 	(*Observed).beginHold,
 	(*Observed).pauseHold,
 	(*Observed).shutHoldGate,
@@ -91,7 +92,8 @@ func (o *Observed) beginHold(now time.Time) (Step, bool) {
 		}
 		before := h.Status
 		status := hold.Status{
-			ObservedGeneration: h.Generation, ReplicasAsked: h.Spec.Replicas, Numbers: before.DeepCopy().Numbers, GateOpen: before.GateOpen, Outbox: before.DeepCopy().Outbox,
+			ObservedGeneration: h.Generation, ReplicasAsked: h.Spec.Replicas, Numbers: before.DeepCopy().Numbers, GateOpen: before.GateOpen,
+			GateSteps: before.GateSteps, GateStepAt: before.GateStepAt, GateChanges: before.DeepCopy().GateChanges, Outbox: before.DeepCopy().Outbox,
 			State: hold.Received, Since: metav1.NewMicroTime(now), Entered: metav1.NewMicroTime(now),
 		}
 		if o.Scale != nil {
@@ -147,7 +149,7 @@ func (o *Observed) shutHoldGate(now time.Time) (Step, bool) {
 			continue
 		}
 		status := h.Status.DeepCopy()
-		status.GateOpen = false
+		status.GateOpen, status.GateSteps, status.GateStepAt, status.GateChanges = false, 0, metav1.MicroTime{}, nil
 		if o.isGateShared(h, now) {
 			return o.writeStatusStep(i, status), true
 		}

@@ -13,6 +13,7 @@ import (
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/notify"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
@@ -102,8 +103,23 @@ func TestNextStep(t *testing.T) {
 			h.Status.State = hold.Ready
 			o.Verdicts = map[types.UID]Verdict{"uid": {Message: "slow", Since: benchStart}}
 		}, WriteStatus, hold.RolledBack},
-		"no verification":         {func(o *Observed, h *hold.Object) { h.Status.State, h.Spec.Verify = hold.Ready, nil }, WriteStatus, hold.Verified},
-		"verified":                {func(o *Observed, h *hold.Object) { h.Status.State = hold.Verified }, WriteStatus, hold.Verified},
+		"no verification": {func(o *Observed, h *hold.Object) { h.Status.State, h.Spec.Verify = hold.Ready, nil }, WriteStatus, hold.Verified},
+		"verified":        {func(o *Observed, h *hold.Object) { h.Status.State = hold.Verified }, RecordGate, ""},
+		"waits for approval": {func(o *Observed, h *hold.Object) {
+			h.Status.State, o.GatePlans = hold.Verified, map[string]action.Plan{"sale": {Approval: true}}
+		}, WriteStatus, hold.Verified},
+		"approved": {func(o *Observed, h *hold.Object) {
+			h.Status.State, h.Spec.Approved, h.Generation, o.GatePlans = hold.Verified, true, 2, map[string]action.Plan{"sale": {Approval: true}}
+		}, WriteStatus, hold.Verified},
+		"the pause of a step": {func(o *Observed, h *hold.Object) {
+			h.Status.State, h.Status.GateOpen, h.Status.GateSteps, h.Status.GateStepAt = hold.Verified, true, 1, metav1.NewMicroTime(benchStart)
+			h.Status.Message = "the gate is open at 10 %; 100 % follow at 07:01:00"
+			o.GatePlans = map[string]action.Plan{"sale": {Steps: []int{10, 100}, Pause: time.Minute}}
+		}, Rest, ""},
+		"the second step": {func(o *Observed, h *hold.Object) {
+			h.Status.State, h.Status.GateOpen, h.Status.GateSteps, h.Status.GateStepAt = hold.Verified, true, 1, metav1.NewMicroTime(benchStart.Add(-time.Minute))
+			o.GatePlans = map[string]action.Plan{"sale": {Steps: []int{10, 100}, Pause: time.Minute}}
+		}, OpenGate, ""},
 		"gate noted as open":      {func(o *Observed, h *hold.Object) { h.Status.State, h.Status.GateOpen = hold.Verified, true }, OpenGate, ""},
 		"verified, and pods gone": {func(o *Observed, h *hold.Object) { h.Status.State = hold.Verified; pendingPods(o.Pods, 1) }, Rest, ""},
 		"gate fails": {func(o *Observed, h *hold.Object) {

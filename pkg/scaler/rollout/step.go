@@ -27,7 +27,8 @@ const (
 	DropBoundsOwner StepKind = "DropBoundsOwner" // the scaler stops to own the autoscaler's bounds
 	DropScaleOwner  StepKind = "DropScaleOwner"  // the scaler stops to own the workload's replicas
 	VerifyPods      StepKind = "VerifyPods"      // of the hold, in the background
-	OpenGate        StepKind = "OpenGate"        // of the hold; its status says so before
+	RecordGate      StepKind = "RecordGate"      // what the gates of the hold will change, with a write of its status
+	OpenGate        StepKind = "OpenGate"        // of the hold, by a step; its status says so before
 	ShutGate        StepKind = "ShutGate"        // of the hold
 	PostMessage     StepKind = "PostMessage"     // of the hold's outbox
 	DeleteHold      StepKind = "DeleteHold"      // an ended hold that the scaler made
@@ -38,11 +39,13 @@ const (
 type Step struct {
 	Kind   StepKind
 	Hold   int                // index of the hold; -1: none
-	Status hold.Status        // of the hold after the step, for WriteStatus, OpenGate and ShutGate
+	Status hold.Status        // of the hold after the step, for WriteStatus and the gates
 	Bounds hold.ReplicaBounds // for SetBounds
-	To     int32              // replicas, for SetReplicas
-	At     time.Time          // for Rest; zero: only a change
-	Post   hold.OutboxMessage // for PostMessage, with the notifiers that do not have it
+	// GateStep is the step of OpenGate, counted from 0, of GateSteps.
+	GateStep, GateSteps int
+	To                  int32              // replicas, for SetReplicas
+	At                  time.Time          // for Rest; zero: only a change
+	Post                hold.OutboxMessage // for PostMessage, with the notifiers that do not have it
 	// Confirm makes apply read everything again from the API server before the step: it follows from another client's number, or has
 	// an effect outside of the cluster's objects.
 	Confirm bool
@@ -62,6 +65,8 @@ func (s Step) String() string {
 		return fmt.Sprintf("write state %s", s.Status.State)
 	case VerifyPods:
 		return "verify the new pods"
+	case RecordGate:
+		return "record what the gates change"
 	case OpenGate:
 		return "open the gates"
 	case ShutGate:
@@ -106,7 +111,7 @@ func (o *Observed) enterStateStep(i int, to hold.State, message string, now time
 func (o Observed) Simulate(s Step) Observed {
 	o.Holds = slices.Clone(o.Holds)
 	switch s.Kind {
-	case WriteStatus, OpenGate, ShutGate:
+	case WriteStatus, RecordGate, OpenGate, ShutGate:
 		o.Holds[s.Hold].Status = s.Status.DeepCopy()
 	case AddFinalizer:
 		o.Holds[s.Hold].Finalizers = append(slices.Clone(o.Holds[s.Hold].Finalizers), hold.Finalizer)
