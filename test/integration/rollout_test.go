@@ -21,6 +21,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/tachometer-metrics/tachometer/pkg/kube"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/notify"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
@@ -48,11 +49,17 @@ type heard struct {
 // Fault implements rollout.Gates.
 func (h *heard) Fault(string, string) string { return "" }
 
+// Plan implements rollout.Gates.
+func (h *heard) Plan(string) action.Plan { return action.Plan{} }
+
+// Record implements rollout.Gates.
+func (h *heard) Record(context.Context, string, string) ([]action.Change, error) { return nil, nil }
+
 // Open implements rollout.Gates.
-func (h *heard) Open(context.Context, string, string) error { return h.hear("open") }
+func (h *heard) Open(context.Context, string, string, int) error { return h.hear("open") }
 
 // Shut implements rollout.Gates.
-func (h *heard) Shut(context.Context, string, string) error { return h.hear("shut") }
+func (h *heard) Shut(context.Context, string, string, []action.Change) error { return h.hear("shut") }
 
 func (h *heard) hear(action string) error {
 	h.mu.Lock()
@@ -69,6 +76,17 @@ func (h *heard) Post(_ []string, m notify.Message) error {
 }
 
 // count returns the number of calls for an action.
+// Delivery implements rollout.Notifier: what was posted is delivered.
+func (h *heard) Delivery(_, key string) notify.Delivery {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	told := slices.ContainsFunc(h.told, func(m notify.Message) bool { return m.Key == key })
+	return notify.Delivery{Posted: told, Done: told}
+}
+
+// Withdraw implements rollout.Notifier.
+func (h *heard) Withdraw(context.Context) {}
+
 func (h *heard) count(action string) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()

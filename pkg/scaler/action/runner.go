@@ -61,47 +61,57 @@ func (r *Runner) Fault(namespace, gate string) string {
 	return ""
 }
 
-// Open runs the actions that open a gate.
-func (r *Runner) Open(ctx context.Context, namespace, gate string) error {
-	return r.moveGate(ctx, namespace, gate, func(g Gate) []Action { return g.Open })
-}
+// Plan returns how a gate opens.
+func (r *Runner) Plan(gate string) Plan { return r.gates[gate].Plan }
 
-// Shut runs the actions that shut a gate.
-func (r *Runner) Shut(ctx context.Context, namespace, gate string) error {
-	return r.moveGate(ctx, namespace, gate, func(g Gate) []Action { return g.Shut })
-}
-
-func (r *Runner) moveGate(ctx context.Context, namespace, gate string, actions func(Gate) []Action) error {
+// Open runs the actions that open a gate, for a percentage of the traffic.
+func (r *Runner) Open(ctx context.Context, namespace, gate string, percent int) error {
 	if fault := r.Fault(namespace, gate); fault != "" {
 		return errors.New(fault)
 	}
-	return r.Do(ctx, namespace, actions(r.gates[gate]))
+	return r.doAtPercent(ctx, namespace, r.gates[gate].Open, percent)
+}
+
+// Shut runs the actions that shut a gate. A gate without any restores the changes of its Record.
+func (r *Runner) Shut(ctx context.Context, namespace, gate string, changes []Change) error {
+	if fault := r.Fault(namespace, gate); fault != "" {
+		return errors.New(fault)
+	}
+	if shut := r.gates[gate].Shut; len(shut) > 0 {
+		return r.doAtPercent(ctx, namespace, shut, 0)
+	}
+	return r.restore(ctx, namespace, gate, changes)
 }
 
 // Do runs the actions in their order, and stops at the first failure; the error names it. The given namespace applies to patches without
 // a namespace. A repeated call is harmless.
 func (r *Runner) Do(ctx context.Context, namespace string, actions []Action) error {
+	return r.doAtPercent(ctx, namespace, actions, 100)
+}
+
+// doAtPercent runs the actions for a percentage.
+func (r *Runner) doAtPercent(ctx context.Context, namespace string, actions []Action, percent int) error {
 	for _, a := range actions {
-		if err := r.runActionPatchOrWebhook(ctx, namespace, a); err != nil {
+		if err := r.runActionPatchOrWebhook(ctx, namespace, a, percent); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (r *Runner) runActionPatchOrWebhook(ctx context.Context, namespace string, a Action) error {
+func (r *Runner) runActionPatchOrWebhook(ctx context.Context, namespace string, a Action, percent int) error {
 	ctx, cancel := context.WithTimeout(ctx, actionTimeout)
 	defer cancel()
 	switch {
 	case (a.Patch == nil) == (a.Webhook == ""):
 		return errors.New("run action: give either patch or webhook")
 	case a.Patch != nil:
-		return r.runPatchAction(ctx, namespace, a.Patch)
+		return r.runPatchAction(ctx, namespace, a.Patch, percent)
 	}
 	if isWebhookActionURL(a.Webhook) {
 		return errors.New("call webhook: " + secretURLMessage)
 	}
-	if err := r.runWebhookAction(ctx, namespace, a.Webhook); err != nil {
+	if err := r.runWebhookAction(ctx, namespace, a.Webhook, percent); err != nil {
 		return fmt.Errorf("call webhook %s: %w", a.Webhook, err)
 	}
 	return nil
@@ -111,7 +121,7 @@ const secretURLMessage = "a webhook is a name in the configuration; the URL itse
 
 func isWebhookActionURL(webhook string) bool { return strings.Contains(webhook, "://") }
 
-func (r *Runner) runPatchAction(ctx context.Context, namespace string, p *Patch) error {
+func (r *Runner) runPatchAction(ctx context.Context, namespace string, p *Patch, percent int) error {
 	if p.Namespace != "" {
 		namespace = p.Namespace
 	}
@@ -119,8 +129,12 @@ func (r *Runner) runPatchAction(ctx context.Context, namespace string, p *Patch)
 	if err == nil {
 		err = validateActionMergePatch(p.Merge)
 	}
+	merge := p.Merge
 	if err == nil {
-		_, err = objects.Patch(ctx, p.Name, types.MergePatchType, p.Merge, metav1.PatchOptions{FieldManager: FieldManager})
+		merge, err = renderActionMerge(p.Merge, percent)
+	}
+	if err == nil {
+		_, err = objects.Patch(ctx, p.Name, types.MergePatchType, merge, metav1.PatchOptions{FieldManager: FieldManager})
 	}
 	if err != nil {
 		return fmt.Errorf("patch %s %s in namespace %s: %w", p.Kind, p.Name, namespace, err)
@@ -157,13 +171,13 @@ func validateActionMergePatch(merge json.RawMessage) error {
 	return nil
 }
 
-// runWebhookAction posts the namespace and the webhook's name, so that a receiver can serve several webhooks.
-func (r *Runner) runWebhookAction(ctx context.Context, namespace, name string) error {
+// runWebhookAction posts the namespace, the webhook's name and the percentage, so that a receiver can serve several webhooks.
+func (r *Runner) runWebhookAction(ctx context.Context, namespace, name string, percent int) error {
 	address, ok := r.webhooks[name]
 	if !ok {
 		return errors.New("the configuration has no webhook of this name")
 	}
-	body, err := json.Marshal(map[string]string{"namespace": namespace, "webhook": name})
+	body, err := json.Marshal(map[string]any{"namespace": namespace, "webhook": name, "percent": percent})
 	if err != nil {
 		return fmt.Errorf("write the body: %w", err)
 	}

@@ -168,7 +168,7 @@ func TestWebhook(t *testing.T) {
 	if err := g.Do(t.Context(), "sale", []Action{{Webhook: "open"}}); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{`POST /hush {"namespace":"sale","webhook":"open"}`}
+	want := []string{`POST /hush {"namespace":"sale","percent":100,"webhook":"open"}`}
 	if diff := cmp.Diff(want, *got); diff != "" {
 		t.Error(diff)
 	}
@@ -239,10 +239,10 @@ func TestGateOfNamespace(t *testing.T) {
 		Shut: []Action{{Patch: newShopPatch(`{"spec":{"selector":{"track":"old"}}}`)}},
 	}
 	g := New(client, mapper, Options{Gates: map[string]Gate{"flash-sale": gate}})
-	if err := g.Open(t.Context(), "sale", "flash-sale"); err != nil {
+	if err := g.Open(t.Context(), "sale", "flash-sale", 100); err != nil {
 		t.Fatal(err)
 	}
-	if err := g.Shut(t.Context(), "sale", "flash-sale"); err != nil {
+	if err := g.Shut(t.Context(), "sale", "flash-sale", nil); err != nil {
 		t.Fatal(err)
 	}
 	for name, c := range map[string]struct{ namespace, gate, want string }{
@@ -250,7 +250,7 @@ func TestGateOfNamespace(t *testing.T) {
 		"an unknown gate":   {"sale", "mine", "is not in the scaler's configuration"},
 		"a path":            {"sale", "/etc/tachometer-secrets/hush", "is not in the scaler's configuration"},
 	} {
-		if err := g.Open(t.Context(), c.namespace, c.gate); err == nil || !strings.Contains(err.Error(), c.want) {
+		if err := g.Open(t.Context(), c.namespace, c.gate, 100); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v; want %q", name, err, c.want)
 		}
 	}

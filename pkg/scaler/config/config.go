@@ -28,8 +28,10 @@ type Config struct {
 	Notify map[string]notify.Config
 	// Verifications holds the verifications of new pods, by name.
 	Verifications map[string]verify.Spec
-	Schedules     []schedule.Schedule
-	Events        event.Config
+	// NamedGates holds the gates of the section gates, by name; Gates has those of rules too.
+	NamedGates map[string]action.Gate
+	Schedules  []schedule.Schedule
+	Events     event.Config
 }
 
 // Load reads a configuration. Its error is strict.Faults, with every fault.
@@ -44,10 +46,12 @@ func Load(data []byte) (*Config, error) {
 		"verifications": func(path string, n *yaml.Node) {
 			d.decodeScalerConfigEntries(path, n, func(name, path string, n *yaml.Node) { c.Verifications[name] = verify.Decode(d.Decoder, path, n) })
 		},
+		"gates":     func(path string, n *yaml.Node) { c.NamedGates = d.decodeScalerConfigGates(path, n) },
 		"schedules": func(path string, n *yaml.Node) { c.Schedules = schedule.DecodeAll(d.Decoder, path, n) },
 		"events":    func(path string, n *yaml.Node) { c.Events = event.Decode(d.Decoder, path, n) },
 	})
 	d.validateScalerConfigReferences(c)
+	d.validateScalerConfigGates(c)
 	if err := d.Faults.Err(); err != nil {
 		return nil, err
 	}
@@ -127,6 +131,15 @@ func (c *Config) listScalerConfigWorkloads() (all []hold.Workload) {
 		for _, w := range c.Events.Rules[i].Workloads {
 			all = append(all, w.Workload)
 		}
+	}
+	return all
+}
+
+// PausedRules returns whether each rule of events is paused, by name.
+func (c *Config) PausedRules() map[string]bool {
+	all := map[string]bool{}
+	for i := range c.Events.Rules {
+		all[c.Events.Rules[i].Name] = c.Events.Rules[i].Paused
 	}
 	return all
 }

@@ -1,12 +1,60 @@
 package config
 
 import (
+	"maps"
+	"slices"
+
+	"go.yaml.in/yaml/v3"
+
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-// Gates returns the gates by name. A rule with onSuccess is the gate of its own name, for the holds of its own namespace.
+// decodeScalerConfigGates decodes the section gates.
+func (d *sectionDecoder) decodeScalerConfigGates(path string, n *yaml.Node) map[string]action.Gate {
+	all := map[string]action.Gate{}
+	d.DecodeSequence(path, n, func(path string, n *yaml.Node) {
+		name, g := action.DecodeGate(d.Decoder, path, n)
+		if _, again := all[name]; again {
+			d.AddFault(path+".name", "%s is the name of another gate", name)
+		}
+		all[name] = g
+	})
+	return all
+}
+
+// validateScalerConfigGates checks the names in gates, and the gates of rules.
+func (d *sectionDecoder) validateScalerConfigGates(c *Config) {
+	for _, name := range slices.Sorted(maps.Keys(c.NamedGates)) {
+		g := c.NamedGates[name]
+		d.validateScalerConfigNames("gates."+name, c, "", nil, slices.Concat(g.Open, g.Shut))
+	}
+	for i := range c.Events.Rules {
+		r, path := &c.Events.Rules[i], strict.IndexPath("events.rules", i)
+		if _, taken := c.NamedGates[r.Name]; taken && len(r.OnSuccess) > 0 {
+			d.AddFault(path+".onSuccess", "makes a gate of the rule's name, and gates has another of that name")
+		}
+		for _, name := range r.Gates {
+			g, ok := c.NamedGates[name]
+			if !ok {
+				d.AddFault(path+".gates", "unknown gate %q; the file has %v", name, slices.Sorted(maps.Keys(c.NamedGates)))
+				continue
+			}
+			for _, w := range r.Workloads {
+				if !slices.Contains(g.Namespaces, w.Workload.Namespace) {
+					d.AddFault(path+".gates", "gate %s is not for namespace %s", name, w.Workload.Namespace)
+				}
+			}
+		}
+	}
+}
+
+// Gates returns the gates by name: those of the section gates, and each rule with onSuccess for the Holds of its own namespace.
 func (c *Config) Gates() map[string]action.Gate {
-	gates := map[string]action.Gate{}
+	gates := maps.Clone(c.NamedGates)
+	if gates == nil {
+		gates = map[string]action.Gate{}
+	}
 	for i := range c.Events.Rules {
 		r := &c.Events.Rules[i]
 		if len(r.OnSuccess) == 0 {

@@ -4,6 +4,7 @@ package controller
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,6 +25,7 @@ type Options struct {
 	Namespaces    []string
 	Schedules     []schedule.Schedule
 	Verifications map[string]verify.Spec // of schedules, by name
+	Rules         map[string]bool        // whether each rule of events is paused, by name: for the metrics
 	HoldsBy       string                 // owner of the schedules' holds, for people
 	Metrics       *Metrics               // nil: not registered
 }
@@ -49,6 +51,12 @@ func New(opts Options) *Controller {
 	if opts.Metrics == nil {
 		opts.Metrics = NewMetrics(nil)
 	}
+	for i := range opts.Schedules {
+		opts.Metrics.setPaused("schedule", opts.Schedules[i].Name, opts.Schedules[i].Paused)
+	}
+	for name, paused := range opts.Rules {
+		opts.Metrics.setPaused("rule", name, paused)
+	}
 	return &Controller{Options: opts, workers: map[hold.Workload]*workloadWorker{}}
 }
 
@@ -60,6 +68,8 @@ func (c *Controller) Run(ctx context.Context) error {
 	c.mu.Lock()
 	c.runContext = ctx
 	c.mu.Unlock()
+	var owing []string
+	defer func() { c.settleControllerMessages(ctx, owing) }()
 	defer c.runningWorkers.Wait()
 	defer func() { // from here on no worker starts
 		c.mu.Lock()
@@ -70,6 +80,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	c.addOwnedNamespaces(ctx)
 	stop := c.Caches.Start(ctx, c.Namespaces, c.wakeControllerWorker)
 	defer stop()
+	defer func() { owing = c.listOwingNamespaces() }()
 	if !c.Caches.WaitForHolds(ctx) {
 		return nil
 	}
@@ -90,6 +101,28 @@ func (c *Controller) addOwnedNamespaces(ctx context.Context) {
 		return
 	}
 	c.Namespaces = append(c.Namespaces, namespaces...)
+}
+
+// settleTimeout bounds the wait for receivers at the end of Run: a change of the configuration waits for it too.
+const settleTimeout = time.Second
+
+// settleControllerMessages leaves the messages to the next leader, after the messages that receivers are getting.
+func (c *Controller) settleControllerMessages(ctx context.Context, namespaces []string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	defer cancel()
+	if err := c.Engine.SettleMessages(ctx, namespaces); err != nil {
+		klog.FromContext(ctx).Error(err, "Messages cannot be confirmed, the next leader may send them again")
+	}
+}
+
+// listOwingNamespaces lists the namespaces with holds that owe messages.
+func (c *Controller) listOwingNamespaces() (all []string) {
+	for _, h := range c.Caches.ListAllHolds() {
+		if len(h.Status.Outbox) > 0 && !slices.Contains(all, h.Namespace) {
+			all = append(all, h.Namespace)
+		}
+	}
+	return all
 }
 
 // Raise stores a hold and, if this controller runs, wakes the workload's worker.

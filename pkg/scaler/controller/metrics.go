@@ -3,15 +3,32 @@ package controller
 import "github.com/prometheus/client_golang/prometheus"
 
 // Metrics are the metrics of a controller.
-type Metrics struct{ heldWorkloads prometheus.Gauge }
+type Metrics struct {
+	heldWorkloads prometheus.Gauge
+	paused        *prometheus.GaugeVec // by kind and name
+}
 
 // NewMetrics returns metrics, registered with reg unless reg is nil.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
-	m := &Metrics{heldWorkloads: prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "tachometer_scaler_workloads_held", Help: "Workloads with a hold.",
-	})}
+	m := &Metrics{
+		heldWorkloads: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "tachometer_scaler_workloads_held", Help: "Workloads with a hold.",
+		}),
+		paused: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "tachometer_scaler_paused", Help: "1 for a schedule or rule that the configuration pauses, else 0.",
+		}, []string{"kind", "name"}),
+	}
 	if reg != nil {
-		reg.MustRegister(m.heldWorkloads)
+		reg.MustRegister(m.heldWorkloads, m.paused)
 	}
 	return m
+}
+
+// setPaused sets whether the configuration pauses a schedule or rule.
+func (m *Metrics) setPaused(kind, name string, paused bool) {
+	value := 0.0
+	if paused {
+		value = 1
+	}
+	m.paused.WithLabelValues(kind, name).Set(value)
 }

@@ -13,8 +13,6 @@ import (
 )
 
 const (
-	// schedulePrefix is the prefix of the IDs of schedules' holds.
-	schedulePrefix = "schedule/"
 	// reapplyInterval is the interval at which schedules are applied again, for workloads created or released by hand since.
 	reapplyInterval = time.Minute
 	// holdOverlap is the time by which a hold outlasts its window, unless the controller replaces or ends it at the end of the window.
@@ -61,8 +59,8 @@ func (c *Controller) applyControllerSchedules(ctx context.Context, at time.Time)
 			if applied[t] == nil {
 				applied[t] = map[string]bool{}
 			}
-			applied[t][schedulePrefix+s.Name] = true
-			if err := c.Raise(ctx, t, c.newControllerScheduleHold(s, want)); err != nil && ctx.Err() == nil {
+			applied[t][hold.SchedulePrefix+s.Name] = true
+			if err := c.Raise(ctx, t, c.newControllerScheduleHold(s, c.startRampAtOriginal(ctx, t, want, at))); err != nil && ctx.Err() == nil {
 				klog.FromContext(ctx).Error(err, "Schedule cannot be applied", "schedule", s.Name, "workload", t.String(), "retryIn", reapplyRetryInterval)
 				done = false
 			}
@@ -71,12 +69,28 @@ func (c *Controller) applyControllerSchedules(ctx context.Context, at time.Time)
 	return c.endStaleControllerHolds(ctx, at, applied) && done
 }
 
-// newControllerScheduleHold returns the hold of a schedule's active window. It may lower the workload, for nights, except in the small first steps
-// of a ramp.
+// startRampAtOriginal returns the window for one workload: a ramp that no window precedes begins at the workload's own number.
+func (c *Controller) startRampAtOriginal(ctx context.Context, t hold.Workload, w schedule.ActiveWindow, at time.Time) schedule.ActiveWindow {
+	if !w.Ramping {
+		return w
+	}
+	was, known, err := c.Engine.GetOriginalReplicas(ctx, t, at)
+	if err != nil || !known {
+		klog.FromContext(ctx).V(1).Info("Workload cannot be read, its ramp does not lower it", "workload", t.String(), "err", err)
+		return w
+	}
+	w = w.From(was)
+	w.Ramping = false
+	return w
+}
+
+// newControllerScheduleHold returns the hold of a schedule's active window. It may lower the workload, for nights, except in a ramp that counts
+// from 0.
 func (c *Controller) newControllerScheduleHold(s *schedule.Schedule, w schedule.ActiveWindow) hold.Hold {
 	h := hold.Hold{
-		ID: schedulePrefix + s.Name, Reason: w.Window, By: c.HoldsBy,
+		ID: hold.SchedulePrefix + s.Name, Reason: w.Window, By: c.HoldsBy,
 		Replicas: w.Replicas, MinReplicas: w.MinReplicas, MaxReplicas: w.MaxReplicas, Lower: !w.Ramping, Until: w.Until.Add(holdOverlap), Notify: s.Notify,
+		Paused: s.Paused,
 	}
 	if spec, ok := c.Verifications[s.Verify]; ok {
 		h.Verify = &spec
@@ -90,8 +104,8 @@ func (c *Controller) endStaleControllerHolds(ctx context.Context, at time.Time, 
 	done := true
 	for _, h := range c.Caches.ListAllHolds() {
 		t, id := h.HeldWorkload(), h.HoldID()
-		if h.Labels[hold.OwnerLabel] != c.Engine.Owner || !strings.HasPrefix(id, schedulePrefix) || h.DeletionTimestamp != nil || applied[t][id] ||
-			h.IsPaused(at) && c.hasControllerSchedule(strings.TrimPrefix(id, schedulePrefix)) {
+		if h.Labels[hold.OwnerLabel] != c.Engine.Owner || !strings.HasPrefix(id, hold.SchedulePrefix) || h.DeletionTimestamp != nil || applied[t][id] ||
+			h.IsPaused(at) && c.hasControllerSchedule(strings.TrimPrefix(id, hold.SchedulePrefix)) {
 			continue
 		}
 		if err := c.Release(ctx, t, id, "no active schedule has this hold"); err != nil && ctx.Err() == nil {

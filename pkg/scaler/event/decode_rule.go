@@ -68,9 +68,11 @@ func (d *configDecoder) eventRuleFromYAML(path string, n *yaml.Node) Rule {
 		"for":       d.Duration(&r.For, minFor, maxFor),
 		"maxFor":    d.Duration(&r.MaxFor, minFor, maxFor),
 		"within":    d.Duration(&r.Within, time.Second, maxWithin),
+		"paused":    d.Bool(&r.Paused),
 		"verify":    d.Text(&r.Verify),
 		"onSuccess": func(path string, n *yaml.Node) { r.OnSuccess = action.Decode(d.Decoder, path, n) },
 		"onRelease": func(path string, n *yaml.Node) { r.OnRelease = action.Decode(d.Decoder, path, n) },
+		"gates":     func(path string, n *yaml.Node) { r.Gates = d.DecodeTexts(path, n) },
 		"notify":    func(path string, n *yaml.Node) { r.Notify = d.DecodeTexts(path, n) },
 	})
 	if d.HasFault(path) {

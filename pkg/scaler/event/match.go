@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"time"
 
@@ -102,10 +103,11 @@ func (r *Rule) buildEventCommands(e *Event, specs map[string]verify.Spec) ([]hol
 func (r *Rule) buildEventHold(e *Event, w *WorkloadSpec, id string, specs map[string]verify.Spec) (h hold.Hold, err error) {
 	h = hold.Hold{
 		ID: id, Reason: e.Type, By: "event " + e.ID, Until: e.At.Add(r.eventHoldDuration(e)), Within: r.Within,
-		Notify: r.Notify,
+		Notify: r.Notify, Paused: r.Paused,
 	}
+	h.Gates = slices.Clone(r.Gates)
 	if len(r.OnSuccess) > 0 {
-		h.Gates = []string{r.Name}
+		h.Gates = append(h.Gates, r.Name)
 	}
 	if len(r.Workloads) > 1 {
 		h.Group, h.GroupSize = id, len(r.Workloads)

@@ -33,11 +33,15 @@ type Rule struct {
 	For, MaxFor time.Duration
 	// Within is the time limit for new pods to become ready; 0: hold.DefaultWithin.
 	Within time.Duration
+	// Paused makes the holds of its events count for nothing.
+	Paused bool
 	// Verify is the name of a verification; optional.
 	Verify string
 	// OnSuccess, OnRelease and Notify are as in hold.Hold.
 	OnSuccess, OnRelease []action.Action
-	Notify               []string
+	// Gates are gates of the configuration, besides the one of OnSuccess.
+	Gates  []string
+	Notify []string
 }
 
 // WorkloadSpec is the hold of a rule on a workload.

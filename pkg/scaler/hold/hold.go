@@ -42,7 +42,12 @@ type Hold struct {
 	GroupSize int
 	// Notify names the notifiers of success and failure.
 	Notify []string
+	// Paused stores the hold as paused by its owner: it counts for nothing.
+	Paused bool
 }
+
+// SchedulePrefix is the prefix of the IDs of schedules' holds.
+const SchedulePrefix = "schedule/"
 
 // DefaultWithin is the default time in which new pods must become ready: long enough for a slow image and a start-up probe, short
 // enough for a person who waits.
@@ -95,6 +100,7 @@ func NewObject(t Workload, h Hold, owner string) *Object {
 	if owner != "" {
 		o.Labels[OwnerLabel] = owner
 	}
+	o.SetPausedByOwner(h.Paused)
 	return o
 }
 

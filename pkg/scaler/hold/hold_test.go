@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 )
 
@@ -128,15 +129,16 @@ func TestDeepCopy(t *testing.T) {
 	from := int32(2)
 	o := NewObject(shop, Hold{ID: "a", Replicas: 3, Gates: []string{"g"}, Notify: []string{"n"}, Verify: &verify.Spec{}, Until: time.Unix(1, 0)}, "")
 	o.Spec.PausedUntil = &metav1.Time{Time: time.Unix(1, 0)}
-	o.Status = Status{Told: []string{"Open"}, Yielded: []string{"replicas"}, Numbers: &Numbers{Replicas: Change{From: &from}}, Conditions: []metav1.Condition{{Type: "a"}}}
+	o.Status = Status{Told: []string{"Open"}, Outbox: []OutboxMessage{{Notifiers: []string{"n"}}}, Yielded: []string{"replicas"}, Numbers: &Numbers{Replicas: Change{From: &from}}, Conditions: []metav1.Condition{{Type: "a"}}}
 	c := o.DeepCopy()
 	if diff := cmp.Diff(o, c); diff != "" {
 		t.Fatal(diff)
 	}
 	c.Spec.Gates[0], c.Spec.Notify[0], c.Spec.Verify.URL, c.Status.Told[0], c.Status.Yielded[0] = "x", "x", "x", "x", "x"
 	*c.Status.Numbers.Replicas.From, c.Status.Conditions[0].Type, c.Labels[ManagedLabel] = 9, "x", "x"
+	c.Status.Outbox[0].Notifiers[0] = "x"
 	*c.Spec.Until, *c.Spec.PausedUntil = metav1.NewTime(time.Unix(2, 0)), metav1.NewTime(time.Unix(2, 0))
-	if o.Spec.Gates[0] != "g" || o.Spec.Notify[0] != "n" || o.Spec.Verify.URL != "" || o.Status.Told[0] != "Open" || o.Status.Yielded[0] != "replicas" ||
+	if o.Spec.Gates[0] != "g" || o.Spec.Notify[0] != "n" || o.Spec.Verify.URL != "" || o.Status.Told[0] != "Open" || o.Status.Outbox[0].Notifiers[0] != "n" || o.Status.Yielded[0] != "replicas" ||
 		from != 2 || o.Status.Conditions[0].Type != "a" || !o.IsManaged() || o.Spec.Until.Unix() != 1 || o.Spec.PausedUntil.Unix() != 1 {
 		t.Errorf("%+v", o)
 	}
@@ -170,7 +172,7 @@ func TestSchema(t *testing.T) {
 	full := Object{
 		Spec: Spec{
 			Workload: WorkloadReference{"a", "b", "c"}, ID: "a", Reason: "a", By: "a", Replicas: 1, MinReplicas: 1, MaxReplicas: 1, Lower: true, Until: &metav1.Time{Time: time.Unix(1, 0)},
-			Within: metav1.Duration{Duration: 1}, Gates: []string{"a"}, Group: &GroupReference{"a", 1}, Notify: []string{"a"}, Paused: true, PausedUntil: &metav1.Time{Time: time.Unix(1, 0)},
+			Within: metav1.Duration{Duration: 1}, Gates: []string{"a"}, Group: &GroupReference{"a", 1}, Notify: []string{"a"}, Paused: true, PausedUntil: &metav1.Time{Time: time.Unix(1, 0)}, Approved: true,
 			Verify: &verify.Spec{
 				URL: "a", Requests: 1, Concurrency: 1, Timeout: metav1.Duration{Duration: 1}, Success: 1, P50: metav1.Duration{Duration: 1},
 				P95: metav1.Duration{Duration: 1}, P99: metav1.Duration{Duration: 1}, Slower: 1,
@@ -178,7 +180,8 @@ func TestSchema(t *testing.T) {
 		},
 		Status: Status{
 			ObservedGeneration: 1, State: Open, Message: "a", Since: metav1.NewMicroTime(time.Unix(1, 0)), Entered: metav1.NewMicroTime(time.Unix(1, 0)), ReplicasBefore: 1,
-			ReplicasAsked: 1, GateOpen: true, Yielded: []string{"a"}, Told: []string{"a"}, Failures: 1, RetryAt: metav1.NewMicroTime(time.Unix(1, 0)),
+			ReplicasAsked: 1, GateOpen: true, GateSteps: 1, GateStepAt: metav1.NewMicroTime(time.Unix(1, 0)), Approved: true,
+			GateChanges: []action.Change{{Gate: "a", APIVersion: "a", Kind: "a", Namespace: "a", Name: "a", Path: "a", Was: "a", Set: []string{"a"}}}, Yielded: []string{"a"}, Told: []string{"a"}, Outbox: []OutboxMessage{{Key: "a", Outcome: "a", Text: "a", Why: "a", Time: metav1.NewMicroTime(time.Unix(1, 0)), Notifiers: []string{"a"}}}, Failures: 1, RetryAt: metav1.NewMicroTime(time.Unix(1, 0)),
 			Numbers:    &Numbers{Sequence: 1, Autoscaler: "a", AutoscalerUID: "a", MinReplicas: change, MaxReplicas: change, Replicas: change},
 			Conditions: []metav1.Condition{{Type: "a", Status: "True", Reason: "a", Message: "a", ObservedGeneration: 1, LastTransitionTime: metav1.Now()}},
 		},

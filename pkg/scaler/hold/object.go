@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tachometer-metrics/tachometer/pkg/domain"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 )
 
@@ -20,6 +21,8 @@ const (
 	Finalizer = domain.ScalerPrefix + "give-back"
 	// OwnerLabel names the controller that made an object: NAMESPACE.LEASE.
 	OwnerLabel = domain.ScalerPrefix + "owner"
+	// pausedByOwnerAnnotation is on an object that the owner of the hold paused: its schedule or rule is paused.
+	pausedByOwnerAnnotation = domain.ScalerPrefix + "paused-by-owner"
 )
 
 // GroupVersion is the group and version of the resource.
@@ -61,6 +64,8 @@ type Spec struct {
 	Paused      bool              `json:"paused,omitempty"` // the hold counts for nothing until it is resumed
 	// PausedUntil ends a pause by itself; nil: it lasts until Paused is cleared.
 	PausedUntil *metav1.Time `json:"pausedUntil,omitempty"`
+	// Approved lets gates open that wait for a person. A change of the request takes it back.
+	Approved bool `json:"approved,omitempty"`
 }
 
 // WorkloadReference names a workload in the namespace of the Hold.
@@ -90,16 +95,36 @@ type Status struct {
 	ReplicasAsked  int32 `json:"replicasAsked,omitempty"`
 	// GateOpen is set before the first action that opens a gate, and cleared after the last action that closes it.
 	GateOpen bool `json:"gateOpen,omitempty"`
+	// GateSteps counts the steps in which the gates opened so far, and GateStepAt is the time of the last, or of the approval. Approved is set
+	// after the approval was seen. GateChanges are what the gates changed, stored before they did.
+	GateSteps   int              `json:"gateSteps,omitempty"`
+	GateStepAt  metav1.MicroTime `json:"gateStepAt,omitzero"`
+	Approved    bool             `json:"approved,omitempty"`
+	GateChanges []action.Change  `json:"gateChanges,omitempty"`
 	// Yielded are the numbers that another client has set during this hold: minReplicas, maxReplicas or replicas. The hold leaves them.
 	Yielded []string `json:"yielded,omitempty"`
-	// Told are the outcomes that the notifiers have.
-	Told []string `json:"told,omitempty"`
+	// Told are the outcomes that were put into Outbox. Outbox are the messages that a notifier has not confirmed yet.
+	Told   []string        `json:"told,omitempty"`
+	Outbox []OutboxMessage `json:"outbox,omitempty"`
 	// Failures counts the rollbacks of this hold; RetryAt is the next try.
 	Failures int32            `json:"failures,omitempty"`
 	RetryAt  metav1.MicroTime `json:"retryAt,omitzero"`
 	// Numbers are the original numbers of the workload. One of its holds carries them.
 	Numbers    *Numbers           `json:"numbers,omitempty"`
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// OutboxMessage is a message about a hold, stored until all its notifiers are done with it.
+type OutboxMessage struct {
+	// Key identifies the message, also for a receiver and for the next process.
+	Key string `json:"key"`
+	// Outcome is its name in Told, and Text the outcome for people. Why is the reason.
+	Outcome string           `json:"outcome"`
+	Text    string           `json:"text"`
+	Why     string           `json:"why,omitempty"`
+	Time    metav1.MicroTime `json:"time,omitzero"`
+	// Notifiers are the notifiers that are not done with it.
+	Notifiers []string `json:"notifiers"`
 }
 
 // Numbers are the numbers of a workload and its autoscaler: what was there, and what the scaler set. They are written before a change
@@ -181,6 +206,32 @@ func (o *Object) IsPaused(now time.Time) bool {
 	return o.Spec.Paused && (o.Spec.PausedUntil == nil || now.Before(o.Spec.PausedUntil.Time))
 }
 
+// IsGivenBack reports whether nothing of the hold is left in the cluster: its gates are shut, and the original numbers are back. It may still owe
+// messages.
+func (o *Object) IsGivenBack() bool {
+	return !o.Status.GateOpen && o.Status.Numbers == nil && !o.Status.State.IsActive()
+}
+
+// IsPausedByOwner reports whether the owner of the hold paused it, and no person.
+func (o *Object) IsPausedByOwner() bool {
+	return o.Spec.Paused && o.Annotations[pausedByOwnerAnnotation] != ""
+}
+
+// SetPausedByOwner pauses the hold for its owner, or ends that pause. A pause by a person stays.
+func (o *Object) SetPausedByOwner(paused bool) {
+	switch {
+	case paused:
+		o.Spec.Paused, o.Spec.PausedUntil = true, nil
+		if o.Annotations == nil {
+			o.Annotations = map[string]string{}
+		}
+		o.Annotations[pausedByOwnerAnnotation] = "true"
+	case o.Annotations[pausedByOwnerAnnotation] != "":
+		o.Spec.Paused = false
+		delete(o.Annotations, pausedByOwnerAnnotation)
+	}
+}
+
 // IsManaged reports whether this program made the object.
 func (o *Object) IsManaged() bool { return o.Labels[ManagedLabel] == Manager }
 
@@ -227,6 +278,14 @@ func (o *Object) DeepCopy() *Object {
 // DeepCopy returns a copy that shares no memory.
 func (s Status) DeepCopy() Status {
 	s.Yielded, s.Told = append([]string(nil), s.Yielded...), append([]string(nil), s.Told...)
+	s.GateChanges = append([]action.Change(nil), s.GateChanges...)
+	for i := range s.GateChanges {
+		s.GateChanges[i].Set = append([]string(nil), s.GateChanges[i].Set...)
+	}
+	s.Outbox = append([]OutboxMessage(nil), s.Outbox...)
+	for i := range s.Outbox {
+		s.Outbox[i].Notifiers = append([]string(nil), s.Outbox[i].Notifiers...)
+	}
 	if s.Numbers != nil {
 		n := *s.Numbers
 		for _, c := range []*Change{&n.MinReplicas, &n.MaxReplicas, &n.Replicas} {

@@ -37,6 +37,8 @@ const (
 	KindUp         Kind = "Up"         // all replicas are up and verified, and the gate is open
 	KindYielded    Kind = "Yielded"    // another client changed a number, and the hold leaves it
 	KindRolledBack Kind = "RolledBack" // the hold failed
+	KindPaused     Kind = "Paused"     // the original numbers are back until the hold is resumed
+	KindResumed    Kind = "Resumed"    // the hold asks for its replicas again
 	KindEnded      Kind = "Ended"      // the original numbers are back
 )
 
@@ -56,7 +58,7 @@ var severityRanks = map[Severity]int{SeverityInfo: 1, SeverityWarning: 2, Severi
 // Severity returns the severity of messages of the kind; empty for an unknown kind.
 func (k Kind) Severity() Severity {
 	switch k {
-	case KindStarted, KindUp, KindEnded:
+	case KindStarted, KindUp, KindPaused, KindResumed, KindEnded:
 		return SeverityInfo
 	case KindYielded:
 		return SeverityWarning
@@ -76,7 +78,7 @@ func (m Message) withNotificationSeverity() Message {
 
 // endsNotifiedTrouble reports whether the message ends the trouble that earlier messages about the hold reported.
 func (m *Message) endsNotifiedTrouble() bool {
-	return m.Kind == KindUp || m.Kind == KindEnded
+	return m.Kind == KindUp || m.Kind == KindPaused || m.Kind == KindEnded
 }
 
 // notificationTitle returns the workload and the outcome.

@@ -1,105 +1,149 @@
 package notify
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
 
-	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/retry"
 )
 
-// This file is the queue's side of an outbox that survives the process. The owner of a message stores that it is owed, posts it with a Key as
-// often as it likes, and stores each Receipt. A process that dies in between leaves the message owed, and the next process posts it.
+// This file is the queue's side of an outbox that survives the process. The owner of a message stores it, posts it with a Key as often as it
+// likes, and removes it after its Delivery is done. A process that dies in between leaves the message stored, and the next process posts it.
 
-// Receipt is the end of a message for one notifier. A message that waits when the queue stops has no receipt: it is still owed.
-type Receipt struct {
-	Key      string
-	Kind     Kind
-	Workload hold.Workload
-	Hold     string
-	Notifier string
-	// Err is nil if the receiver took the message, or the notifier is not for it. Otherwise the queue has given up.
-	Err error
-	At  time.Time
+// Delivery is the state of a message at a notifier. The zero Delivery is of a message that was not posted to this queue.
+type Delivery struct {
+	Posted bool
+	// Done is set when the queue will not send the message again: the receiver took it, the notifier is not for it, or Err says why nobody
+	// will get it.
+	Done bool
+	Err  error
 }
 
 const (
-	// toldTTL is how long a queue remembers the receipt of a key: longer than any owner needs to store it.
-	toldTTL = time.Hour
-	// maxTold bounds the remembered receipts of a notifier.
-	maxTold = 1000
+	// maxSettled bounds the remembered deliveries of a notifier: far above the messages that owners store at a time.
+	maxSettled = 1000
 	// maxUndelivered bounds the errors that Undelivered returns.
 	maxUndelivered = 100
+	// withdrawInterval is the interval at which Withdraw looks for calls that have not returned.
+	withdrawInterval = 10 * time.Millisecond
 )
 
-// errRemoved is the error of messages for a notifier that a new configuration lacks.
-var errRemoved = errors.New("the configuration no longer has the notifier")
+// errRemoved is the error of messages for a notifier that the configuration lacks.
+var errRemoved = errors.New("the configuration has no such notifier")
 
 // errNotMeant is the error of a sender that is not for messages of this kind or severity.
 var errNotMeant = errors.New("the notifier is not for this message")
 
-// postedKey is the state of a key at a notifier: on its way, or told.
-type postedKey struct {
-	told    bool
-	receipt Receipt
+// errWithdrawn is the error of a message that was withdrawn: another process sends it.
+var errWithdrawn = errors.New("withdrawn")
+
+// settledDelivery is the state of a key, and when it was done.
+type settledDelivery struct {
+	Delivery
+	doneAt time.Time
 }
 
-// registerNotificationKey reports whether a message is new to the notifier. For a key that was told, the receipt is queued again: its owner
-// may have lost it. The caller holds mu.
-func (s *senderQueue) registerNotificationKey(m *Message, now time.Time) bool {
+// Delivery returns the state of the message with a key at a notifier. A notifier that the configuration lacks delivers nothing.
+func (q *Queue) Delivery(name, key string) Delivery {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	s := q.senders[name]
+	if s == nil {
+		return Delivery{Done: true, Err: errRemoved}
+	}
+	return s.keys[key].Delivery
+}
+
+// registerNotificationKey reports whether a message is new to the notifier. The caller holds mu.
+func (s *senderQueue) registerNotificationKey(m *Message) bool {
 	if m.Key == "" {
 		return true
 	}
-	known, ok := s.keys[m.Key]
-	switch {
-	case ok && !known.told:
-		return false
-	case ok && now.Sub(known.receipt.At) < toldTTL:
-		s.receipts = append(s.receipts, known.receipt)
-		s.signalSenderQueueChange()
+	if s.keys[m.Key].Posted {
 		return false
 	}
-	s.keys[m.Key] = postedKey{}
+	s.keys[m.Key] = settledDelivery{Delivery: Delivery{Posted: true}}
 	return true
 }
 
-// settleNotification remembers the end of a message, and tells its owner.
+// settleNotification remembers the end of a message. err is nil if the receiver took it, or the notifier is not for it.
 func (q *Queue) settleNotification(s *senderQueue, m *Message, err error) {
-	r := Receipt{Key: m.Key, Kind: m.Kind, Workload: m.Workload, Hold: m.Hold, Notifier: s.name, Err: err, At: time.Now()}
 	q.mu.Lock()
+	defer q.mu.Unlock()
 	if m.Key != "" {
-		s.keys[m.Key] = postedKey{told: true, receipt: r}
-		s.forgetNotificationKeys(r.At)
+		s.keys[m.Key] = settledDelivery{Delivery{Posted: true, Done: true, Err: err}, time.Now()}
+		s.forgetNotificationKeys()
 	}
+	q.addUndeliveredNotification(s, m, err)
+}
+
+// addUndeliveredNotification keeps the error of a message that nobody gets. The caller holds mu.
+func (q *Queue) addUndeliveredNotification(s *senderQueue, m *Message, err error) {
 	if err != nil && len(q.undelivered) < maxUndelivered {
 		q.undelivered = append(q.undelivered, fmt.Errorf("notify %s: %s: %w", s.name, m.notificationTitle(), err))
 	}
-	q.mu.Unlock()
-	if q.opts.Told != nil {
-		q.opts.Told(r)
-	}
 }
 
-// abandonNotification forgets the key of a message that waits when the queue stops.
+// abandonNotification forgets the key of a message that waits when the queue stops, or was withdrawn.
 func (q *Queue) abandonNotification(s *senderQueue, m *Message, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	delete(s.keys, m.Key)
-	if len(q.undelivered) < maxUndelivered {
-		q.undelivered = append(q.undelivered, fmt.Errorf("notify %s: %s: %w", s.name, m.notificationTitle(), err))
+	if !errors.Is(err, errWithdrawn) {
+		q.addUndeliveredNotification(s, m, err)
 	}
 }
 
-// forgetNotificationKeys forgets old receipts once there are many. The caller holds mu.
-func (s *senderQueue) forgetNotificationKeys(now time.Time) {
-	if len(s.keys) <= maxTold {
+// forgetNotificationKeys forgets the oldest delivery once there are many. The caller holds mu.
+func (s *senderQueue) forgetNotificationKeys() {
+	if len(s.keys) <= maxSettled {
 		return
 	}
+	oldest, at := "", time.Now()
 	for key, k := range s.keys {
-		if k.told && (now.Sub(k.receipt.At) >= toldTTL || len(s.keys) > maxTold) {
-			delete(s.keys, key)
+		if k.Done && !k.doneAt.After(at) {
+			oldest, at = key, k.doneAt
 		}
 	}
+	delete(s.keys, oldest)
+}
+
+// Withdraw takes back the messages with a key that no sender is called for, and waits until the called senders return or ctx ends. Their owner
+// can then store which messages are done, and another process can send the others.
+func (q *Queue) Withdraw(ctx context.Context) {
+	q.mu.Lock()
+	for _, s := range q.senders {
+		s.withdrawals++
+		kept := s.waiting[:0]
+		for _, m := range s.waiting {
+			if m.Key == "" {
+				kept = append(kept, m)
+				continue
+			}
+			delete(s.keys, m.Key)
+		}
+		s.waiting = kept
+		s.signalSenderQueueChange()
+	}
+	q.mu.Unlock()
+	for q.isSendingNotification() && retry.Sleep(ctx, withdrawInterval) {
+	}
+}
+
+// isSendingNotification reports whether a message with a key is on its way.
+func (q *Queue) isSendingNotification() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, s := range q.senders {
+		for _, k := range s.keys {
+			if !k.Done {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // Undelivered returns an error for the messages that the queue gave up or did not send before it stopped; nil if it sent all messages.

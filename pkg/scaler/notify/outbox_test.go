@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,26 +16,22 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/webhook"
 )
 
-// toldStore is the owner's side of an outbox: it stores receipts.
-type toldStore struct {
-	mu       sync.Mutex // guards receipts
-	receipts []string
-}
-
-func (s *toldStore) storeReceipt(r Receipt) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	text := r.Notifier + " " + r.Key
-	if r.Err != nil {
-		text += " failed"
+// listDeliveries returns the deliveries that are done, as an owner stores them.
+func (q *Queue) listDeliveries() (all []string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for name, s := range q.senders {
+		for key, k := range s.keys {
+			switch {
+			case k.Done && k.Err != nil:
+				all = append(all, name+" "+key+" failed")
+			case k.Done:
+				all = append(all, name+" "+key)
+			}
+		}
 	}
-	s.receipts = append(s.receipts, text)
-}
-
-func (s *toldStore) list() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.receipts)
+	slices.Sort(all)
+	return all
 }
 
 func postKey(t *testing.T, q *Queue, key string, names ...string) {
@@ -46,85 +41,124 @@ func postKey(t *testing.T, q *Queue, key string, names ...string) {
 	}
 }
 
-// TestD12AlertIsToldOnce: a key that is posted again and again is sent once, and each later post gets the receipt again.
+// TestD12AlertIsToldOnce: a key that is posted again and again is sent once, and its delivery is known from then on.
 func TestD12AlertIsToldOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		r, store := &recordingSender{errs: []error{errors.New("down")}}, &toldStore{}
-		q := NewQueue(map[string]Sender{"slack": r}, QueueOptions{Told: store.storeReceipt})
+		r := &recordingSender{errs: []error{errors.New("down")}}
+		q := NewQueue(map[string]Sender{"slack": r}, QueueOptions{})
 		stop := startQueue(t, q)
+		if d := q.Delivery("slack", "a"); d.Posted || d.Done {
+			t.Errorf("before the post: %+v", d)
+		}
 		for range 5 {
 			postKey(t, q, "a", "slack")
 			synctest.Wait()
 		}
-		if got := store.list(); len(got) != 0 {
-			t.Errorf("told %v before the receiver took it", got)
+		if d := q.Delivery("slack", "a"); !d.Posted || d.Done {
+			t.Errorf("before the receiver took it: %+v", d)
 		}
 		time.Sleep(time.Minute) //nolint:forbidigo // in a bubble, where it takes no time
-		postKey(t, q, "a", "slack")
-		synctest.Wait()
-		if diff := cmp.Diff([]string{"slack a", "slack a"}, store.list()); diff != "" {
-			t.Errorf("receipts (-want +got):\n%s", diff)
+		for range 5 {
+			postKey(t, q, "a", "slack")
+			synctest.Wait()
+		}
+		if d := q.Delivery("slack", "a"); !d.Done || d.Err != nil {
+			t.Errorf("after the receiver took it: %+v", d)
 		}
 		if _, holds := r.listSends(); len(holds) != 1 {
 			t.Errorf("sent %v", holds)
 		}
-		time.Sleep(2 * toldTTL) //nolint:forbidigo // in a bubble, where it takes no time
-		postKey(t, q, "a", "slack")
-		synctest.Wait()
-		if _, holds := r.listSends(); len(holds) != 2 {
-			t.Errorf("long after: sent %v", holds)
+		if d := q.Delivery("gone", "a"); !d.Done || d.Err == nil {
+			t.Errorf("no notifier: %+v", d)
 		}
 		stop()
 	})
 }
 
-// TestD12KilledWhileItWaits: a message that waits when the process stops has no receipt, so that the next process sends it.
+// TestD12KilledWhileItWaits: a message that waits when the process stops is not delivered, so that the next process sends it.
 func TestD12KilledWhileItWaits(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		store := &toldStore{}
 		down := &recordingSender{always: &webhook.Error{Status: http.StatusTooManyRequests, RetryAfter: 30 * time.Second}}
-		first := NewQueue(map[string]Sender{"slack": down}, QueueOptions{Told: store.storeReceipt})
+		first := NewQueue(map[string]Sender{"slack": down}, QueueOptions{})
 		stop := startQueue(t, first)
 		postKey(t, first, "a", "slack")
 		postKey(t, first, "b", "slack")
 		synctest.Wait()
 		stop()
-		if got := store.list(); len(got) != 0 {
-			t.Fatalf("told %v, though nobody was", got)
+		if got := first.listDeliveries(); len(got) != 0 {
+			t.Fatalf("delivered %v, though nobody was told", got)
 		}
 		if err := first.Undelivered(); err == nil || strings.Count(err.Error(), "\n") != 1 {
 			t.Errorf("undelivered: %v; want two messages", err)
 		}
-		up := &recordingSender{}
-		second := NewQueue(map[string]Sender{"slack": up}, QueueOptions{Told: store.storeReceipt})
+		second := NewQueue(map[string]Sender{"slack": &recordingSender{}}, QueueOptions{})
 		stop = startQueue(t, second)
 		postKey(t, second, "a", "slack")
 		postKey(t, second, "b", "slack")
 		stop()
-		if diff := cmp.Diff([]string{"slack a", "slack b"}, store.list()); diff != "" {
-			t.Errorf("receipts (-want +got):\n%s", diff)
+		if diff := cmp.Diff([]string{"slack a", "slack b"}, second.listDeliveries()); diff != "" {
+			t.Errorf("deliveries (-want +got):\n%s", diff)
 		}
 	})
 }
 
-// TestD11GivingUpIsNotSilent: a message that the receiver rejects has a receipt with the error, and stands in Undelivered.
+// slowSender returns after a while, whatever its context says.
+type slowSender struct{ recordingSender }
+
+func (s *slowSender) Send(ctx context.Context, m Message) error {
+	time.Sleep(time.Second) //nolint:forbidigo // in a bubble, where it takes no time
+	return s.recordingSender.Send(ctx, m)
+}
+
+// TestD12Withdraw: a process that stops to lead takes its messages back, but for the one that a receiver is getting: its owner learns the end.
+func TestD12Withdraw(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		slow := &slowSender{}
+		down := &recordingSender{always: &webhook.Error{Status: http.StatusTooManyRequests, RetryAfter: 30 * time.Second}}
+		q := NewQueue(map[string]Sender{"slow": slow, "down": down}, QueueOptions{})
+		stop := startQueue(t, q)
+		for _, key := range []string{"a", "b"} {
+			postKey(t, q, key, "slow", "down")
+		}
+		synctest.Wait()
+		q.Withdraw(t.Context())
+		if diff := cmp.Diff([]string{"slow a"}, q.listDeliveries()); diff != "" {
+			t.Errorf("deliveries (-want +got):\n%s", diff)
+		}
+		for _, name := range []string{"slow", "down"} {
+			if d := q.Delivery(name, "b"); d.Posted {
+				t.Errorf("%s still has the message: %+v", name, d)
+			}
+		}
+		time.Sleep(time.Hour) //nolint:forbidigo // in a bubble, where it takes no time
+		if _, holds := slow.listSends(); len(holds) != 1 || down.countAttempts() != 1 || q.Undelivered() != nil {
+			t.Errorf("sent %v; %d attempts; %v", holds, down.countAttempts(), q.Undelivered())
+		}
+		postKey(t, q, "b", "slow") // it leads again
+		time.Sleep(time.Hour)      //nolint:forbidigo // in a bubble, where it takes no time
+		if d := q.Delivery("slow", "b"); !d.Done {
+			t.Errorf("after another post: %+v", d)
+		}
+		stop()
+	})
+}
+
+// TestD11GivingUpIsNotSilent: the delivery of a message that the receiver rejects has the error, and stands in Undelivered.
 func TestD11GivingUpIsNotSilent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		store := &toldStore{}
-		q := NewQueue(map[string]Sender{"slack": &recordingSender{always: &webhook.Error{Status: http.StatusBadRequest}}, "ok": &recordingSender{}}, QueueOptions{Told: store.storeReceipt})
+		q := NewQueue(map[string]Sender{"slack": &recordingSender{always: &webhook.Error{Status: http.StatusBadRequest}}, "ok": &recordingSender{}}, QueueOptions{})
 		stop := startQueue(t, q)
 		if q.Undelivered() != nil {
 			t.Error("undelivered before the first message")
 		}
 		postKey(t, q, "a", "slack", "ok")
 		synctest.Wait()
-		got := store.list()
-		slices.Sort(got)
-		if diff := cmp.Diff([]string{"ok a", "slack a failed"}, got); diff != "" {
-			t.Errorf("receipts (-want +got):\n%s", diff)
+		if diff := cmp.Diff([]string{"ok a", "slack a failed"}, q.listDeliveries()); diff != "" {
+			t.Errorf("deliveries (-want +got):\n%s", diff)
 		}
 		if err := q.Undelivered(); err == nil || !strings.Contains(err.Error(), "notify slack") {
 			t.Errorf("undelivered: %v", err)
@@ -137,9 +171,8 @@ func TestD11GivingUpIsNotSilent(t *testing.T) {
 func TestD34QueueOutlivesAReload(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		store := &toldStore{}
 		down := &recordingSender{always: &webhook.Error{Status: http.StatusTooManyRequests, RetryAfter: 10 * time.Minute}}
-		q := NewQueue(map[string]Sender{"slack": down, "gone": hangingSender{}}, QueueOptions{Told: store.storeReceipt})
+		q := NewQueue(map[string]Sender{"slack": down, "gone": hangingSender{}}, QueueOptions{})
 		stop := startQueue(t, q)
 		postKey(t, q, "a", "slack", "gone")
 		postKey(t, q, "b", "slack", "gone")
@@ -155,10 +188,8 @@ func TestD34QueueOutlivesAReload(t *testing.T) {
 			t.Error("a removed notifier takes a message")
 		}
 		time.Sleep(time.Minute) //nolint:forbidigo // in a bubble, where it takes no time
-		got := store.list()
-		slices.Sort(got)
-		if diff := cmp.Diff([]string{"gone a failed", "gone b failed", "new c", "slack a", "slack b"}, got); diff != "" {
-			t.Errorf("receipts (-want +got):\n%s", diff)
+		if diff := cmp.Diff([]string{"new c", "slack a", "slack b"}, q.listDeliveries()); diff != "" {
+			t.Errorf("deliveries (-want +got):\n%s", diff)
 		}
 		stop()
 	})
@@ -194,8 +225,8 @@ func TestDeafSenderHoldsUpNobody(t *testing.T) {
 func TestSeverities(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		r, store := &recordingSender{}, &toldStore{}
-		q := NewQueue(map[string]Sender{"pager": &severitySender{Sender: r, lowest: SeverityWarning}}, QueueOptions{Told: store.storeReceipt})
+		r := &recordingSender{}
+		q := NewQueue(map[string]Sender{"pager": &severitySender{Sender: r, lowest: SeverityWarning}}, QueueOptions{})
 		stop := startQueue(t, q)
 		for _, k := range []Kind{KindStarted, KindUp, KindYielded, KindRolledBack, KindEnded, ""} {
 			if err := q.Post([]string{"pager"}, Message{Kind: k, Key: "key " + string(k), Hold: string(k)}); err != nil {
@@ -206,24 +237,24 @@ func TestSeverities(t *testing.T) {
 		if _, holds := r.listSends(); !slices.Equal(holds, []string{"Yielded", "RolledBack", ""}) {
 			t.Errorf("sent %q", holds)
 		}
-		if got := store.list(); len(got) != 6 || q.countNotifications("pager", outcomeSkipped) != 3 {
-			t.Errorf("receipts %q, %v skipped", got, q.countNotifications("pager", outcomeSkipped))
+		if got := q.listDeliveries(); len(got) != 6 || q.countNotifications("pager", outcomeSkipped) != 3 {
+			t.Errorf("deliveries %q, %v skipped", got, q.countNotifications("pager", outcomeSkipped))
 		}
 		stop()
 	})
 }
 
-// TestKeysAreBounded: receipts are forgotten.
+// TestKeysAreBounded: old deliveries are forgotten.
 func TestKeysAreBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		q := NewQueue(map[string]Sender{"slack": &recordingSender{}}, QueueOptions{})
 		stop := startQueue(t, q)
-		for i := range maxTold + 500 {
+		for i := range maxSettled + 500 {
 			postKey(t, q, fmt.Sprint(i), "slack")
 			synctest.Wait()
 		}
-		if n := len(q.senders["slack"].keys); n > maxTold {
+		if n := len(q.senders["slack"].keys); n > maxSettled {
 			t.Errorf("%d keys", n)
 		}
 		stop()

@@ -14,7 +14,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/webhook"
 )
 
-// This file queues messages, and sends them with retries; outbox.go has the receipts.
+// This file queues messages, and sends them with retries; outbox.go has the deliveries.
 
 // QueueOptions are the optional settings of a Queue.
 type QueueOptions struct {
@@ -28,8 +28,6 @@ type QueueOptions struct {
 	SendTimeout time.Duration
 	// DrainTimeout is how long Run continues to send after its context has ended; 0: DefaultDrainTimeout.
 	DrainTimeout time.Duration
-	// Told gets the receipt of each message and notifier; optional. The queue calls it concurrently for several notifiers, and waits for it.
-	Told func(Receipt)
 }
 
 const (
@@ -87,17 +85,18 @@ type senderQueue struct {
 	inFlight chan struct{} // has an element while the sender is called
 
 	// The queue's mu guards all below.
-	sender   Sender
-	version  int // of sender
-	removed  bool
-	waiting  []queuedMessage
-	receipts []Receipt // to be told again
-	keys     map[string]postedKey
+	sender      Sender
+	version     int // of sender
+	withdrawals int // calls of Withdraw
+	removed     bool
+	waiting     []queuedMessage
+	keys        map[string]settledDelivery
 }
 
 type queuedMessage struct {
 	Message
-	postedAt time.Time
+	postedAt    time.Time
+	withdrawals int // of its notifier when it was taken
 }
 
 // NewQueue returns a queue for senders by name. It sends no message before Run.
@@ -126,7 +125,7 @@ func (q *Queue) SetSenders(senders map[string]Sender) {
 			s.signalSenderQueueChange()
 			continue
 		}
-		s := &senderQueue{name: name, sender: sender, changed: make(chan struct{}, 1), inFlight: make(chan struct{}, 1), keys: map[string]postedKey{}}
+		s := &senderQueue{name: name, sender: sender, changed: make(chan struct{}, 1), inFlight: make(chan struct{}, 1), keys: map[string]settledDelivery{}}
 		q.senders[name] = s
 		q.metrics.initNotificationCounters(name)
 		if q.startWorker != nil && !q.closed {
@@ -143,7 +142,7 @@ func (s *senderQueue) signalSenderQueueChange() {
 	}
 }
 
-// Post queues a message for each named sender, and does not block. A key that waits or was told is not queued again. The error lists the
+// Post queues a message for each named sender, and does not block. A key that was posted is not queued again. The error lists the
 // senders that will not get the message: unknown names, senders with a full queue, and all senders once Run's context has ended.
 func (q *Queue) Post(names []string, m Message) error {
 	m = m.withNotificationSeverity()
@@ -167,11 +166,12 @@ func (q *Queue) enqueueNotification(name string, m Message) error {
 	case q.closed:
 		q.metrics.countNotificationOutcome(name, outcomeDropped)
 		return errors.New("not queued, the scaler is stopping")
+	case s.keys[m.Key].Posted: // a full queue has it too
 	case len(s.waiting) >= q.opts.Length:
 		q.metrics.countNotificationOutcome(name, outcomeDropped)
 		return fmt.Errorf("%d messages are waiting already", q.opts.Length)
-	case s.registerNotificationKey(&m, time.Now()):
-		s.waiting = append(s.waiting, queuedMessage{m, time.Now()})
+	case s.registerNotificationKey(&m):
+		s.waiting = append(s.waiting, queuedMessage{Message: m, postedAt: time.Now()})
 		s.signalSenderQueueChange()
 	}
 	return nil
@@ -205,23 +205,18 @@ func (q *Queue) Run(ctx context.Context) error {
 func (q *Queue) sendQueuedNotifications(ctx, drainCtx context.Context, s *senderQueue) {
 	log := klog.FromContext(ctx).WithValues("sender", s.name)
 	for {
-		m, receipts, ok := q.takeQueuedNotification(ctx, s)
-		for _, r := range receipts {
-			if q.opts.Told != nil {
-				q.opts.Told(r)
-			}
-		}
-		if !ok {
-			return
-		}
+		m := q.takeQueuedNotification(ctx, s)
 		if m == nil {
-			continue
+			return
 		}
 		err := q.deliverNotification(ctx, drainCtx, s, m)
 		outcome := outcomeSuccess
 		switch {
 		case errors.Is(err, errNotMeant):
 			err, outcome = nil, outcomeSkipped
+		case errors.Is(err, errWithdrawn):
+			q.abandonNotification(s, &m.Message, err)
+			continue
 		case err != nil:
 			outcome = outcomeError
 			log.Error(err, "Notification not sent, giving up", "workload", m.Workload.String(), "hold", m.Hold, "outcome", m.Outcome)
@@ -235,22 +230,21 @@ func (q *Queue) sendQueuedNotifications(ctx, drainCtx context.Context, s *sender
 	}
 }
 
-// takeQueuedNotification waits for a message or receipts, and removes them. It returns false if none will follow.
-func (q *Queue) takeQueuedNotification(ctx context.Context, s *senderQueue) (*queuedMessage, []Receipt, bool) {
+// takeQueuedNotification waits for a message, and removes it. It returns nil if none will follow.
+func (q *Queue) takeQueuedNotification(ctx context.Context, s *senderQueue) *queuedMessage {
 	for {
 		q.mu.Lock()
-		receipts := s.receipts
-		s.receipts = nil
 		if len(s.waiting) > 0 {
 			m := s.waiting[0]
 			s.waiting = s.waiting[1:]
+			m.withdrawals = s.withdrawals
 			q.mu.Unlock()
-			return &m, receipts, true
+			return &m
 		}
 		ended := s.removed || q.closed || ctx.Err() != nil
 		q.mu.Unlock()
-		if len(receipts) > 0 || ended {
-			return nil, receipts, !ended
+		if ended {
+			return nil
 		}
 		select {
 		case <-ctx.Done():
@@ -263,8 +257,11 @@ func (q *Queue) takeQueuedNotification(ctx context.Context, s *senderQueue) (*qu
 // removed.
 func (q *Queue) deliverNotification(ctx, drainCtx context.Context, s *senderQueue, m *queuedMessage) error {
 	for i := 1; ; i++ {
-		sender, version := q.currentNotificationSender(s)
-		if sender == nil {
+		sender, version, withdrawn := q.currentNotificationSender(s, m)
+		switch {
+		case withdrawn:
+			return errWithdrawn
+		case sender == nil:
 			return errRemoved
 		}
 		err := s.sendNotificationOnce(drainCtx, sender, m.Message)
@@ -284,21 +281,22 @@ func (q *Queue) deliverNotification(ctx, drainCtx context.Context, s *senderQueu
 			return fmt.Errorf("send message, attempt %d, no time for the next in %s: %w", i, pause.Round(time.Second), err)
 		}
 		klog.FromContext(ctx).Info("Notification not sent, retrying", "sender", s.name, "err", err, "retryIn", pause.Round(time.Millisecond))
-		if !q.waitForNotificationRetry(ctx, drainCtx, s, version, pause) {
+		if !q.waitForNotificationRetry(ctx, drainCtx, s, m, version, pause) {
 			return fmt.Errorf("send message, attempt %d, stopped before the next: %w", i, err)
 		}
 		q.metrics.countNotificationOutcome(s.name, outcomeRetried)
 	}
 }
 
-// currentNotificationSender returns the sender with its version, or nil if it is removed.
-func (q *Queue) currentNotificationSender(s *senderQueue) (sender Sender, version int) {
+// currentNotificationSender returns the sender with its version, or nil if it is removed, and whether the message was withdrawn.
+func (q *Queue) currentNotificationSender(s *senderQueue, m *queuedMessage) (sender Sender, version int, withdrawn bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	withdrawn = m.Key != "" && m.withdrawals != s.withdrawals
 	if s.removed {
-		return nil, -1
+		return nil, -1, withdrawn
 	}
-	return s.sender, s.version
+	return s.sender, s.version, withdrawn
 }
 
 // sendNotificationOnce calls the sender. It does not wait for a sender that ignores its context, and does not call it again before it returns.
@@ -323,9 +321,9 @@ func (s *senderQueue) sendNotificationOnce(ctx context.Context, sender Sender, m
 	}
 }
 
-// waitForNotificationRetry waits for the pause, or until the sender is replaced, and reports whether time for another attempt is left. After
-// the end of ctx it continues to wait only if the pause ends within DrainTimeout.
-func (q *Queue) waitForNotificationRetry(ctx, drainCtx context.Context, s *senderQueue, version int, pause time.Duration) bool {
+// waitForNotificationRetry waits for the pause, or until the sender is replaced or the message withdrawn, and reports whether time for another
+// attempt is left. After the end of ctx it continues to wait only if the pause ends within DrainTimeout.
+func (q *Queue) waitForNotificationRetry(ctx, drainCtx context.Context, s *senderQueue, m *queuedMessage, version int, pause time.Duration) bool {
 	due := time.Now().Add(pause)
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
@@ -334,7 +332,7 @@ func (q *Queue) waitForNotificationRetry(ctx, drainCtx context.Context, s *sende
 		case <-timer.C:
 			return true
 		case <-s.changed:
-			if _, current := q.currentNotificationSender(s); current != version {
+			if _, current, withdrawn := q.currentNotificationSender(s, m); withdrawn || current != version {
 				return true
 			}
 			continue

@@ -64,16 +64,23 @@ func NewWebhook(url func() (string, error), opts SenderOptions) *Webhook {
 	return &Webhook{readURL: url, client: webhook.NewClient(opts.Client), header: header}
 }
 
+// idempotencyHeader has the message's Key, by which a receiver tells a repeated message from a new one.
+const idempotencyHeader = "Idempotency-Key"
+
 // Send posts a message.
 func (w *Webhook) Send(ctx context.Context, m Message) error {
+	header := w.header.Clone()
+	if m.Key != "" && header.Get(idempotencyHeader) == "" {
+		header.Set(idempotencyHeader, m.Key)
+	}
 	if w.body != nil {
 		body, err := renderNotificationTemplate(w.body, m)
 		if err != nil {
 			return err
 		}
-		return webhook.Post(ctx, w.client, w.readURL, w.header, body)
+		return webhook.Post(ctx, w.client, w.readURL, header, body)
 	}
-	return postNotificationJSON(ctx, w.client, w.readURL, w.header, m)
+	return postNotificationJSON(ctx, w.client, w.readURL, header, m)
 }
 
 // postNotificationJSON posts a body as JSON to the URL of a notifier.

@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
-	"github.com/tachometer-metrics/tachometer/pkg/scaler/notify"
 )
 
 // applyStep makes a step, and puts the result into the observation.
@@ -35,11 +34,12 @@ func (p *pass) applyStep(ctx context.Context, s Step) (err error) {
 		o.PodsOutdated = true
 	case DropScaleOwner:
 		o.Scale, err = keepOnError(o.Scale)(p.Cluster.DropScaleOwner(ctx, p.workload, o.Scale))
+	case RecordGate:
+		return p.recordHoldGates(ctx, s)
 	case OpenGate, ShutGate:
 		return p.moveHoldGate(ctx, s)
-	case Tell:
-		p.postOutcome(ctx, s)
-		return p.writeHoldStatus(ctx, s)
+	case PostMessage:
+		p.postHoldMessage(ctx, s)
 	case Rest, VerifyPods:
 	}
 	return err
@@ -96,57 +96,11 @@ func (p *pass) letHoldGo(ctx context.Context, i int) error {
 	return nil
 }
 
-// moveHoldGate opens or shuts the gates of a hold, and writes its status. A failure is no error of the pass: the next pass tries again.
-func (p *pass) moveHoldGate(ctx context.Context, s Step) error {
-	h := &p.observed.Holds[s.Hold]
-	move := p.Gates.Shut
-	if s.Kind == OpenGate {
-		move = p.Gates.Open
-	}
-	for _, g := range h.Spec.Gates {
-		if fault := p.Gates.Fault(p.workload.Namespace, g); fault != "" && s.Kind == ShutGate {
-			p.passLogger(ctx).Info("Gate cannot be shut, since the configuration no longer has it", "hold", h.HoldID(), "gate", g, "reason", fault)
-			continue // it would keep the pods for ever
-		}
-		if err := move(ctx, p.workload.Namespace, g); err != nil {
-			p.passLogger(ctx).Error(err, "Gate cannot be moved yet, retrying", "hold", h.HoldID(), "gate", g, "step", s.Kind)
-			p.observed.GateErrors[h.UID] = err.Error()
-			return nil
-		}
-	}
-	return p.writeHoldStatus(ctx, s)
-}
-
-// notificationKinds are the kinds of messages about the outcomes, by their names in Status.Told.
-var notificationKinds = map[string]notify.Kind{
-	string(hold.Open): notify.KindUp, reasonYielded: notify.KindYielded, string(hold.RolledBack): notify.KindRolledBack,
-	string(hold.Released): notify.KindEnded,
-}
-
-// postOutcome posts the outcome of a hold to its notifiers.
-func (p *pass) postOutcome(ctx context.Context, s Step) {
-	h := &p.observed.Holds[s.Hold]
-	kind := notificationKinds[s.Status.Told[len(s.Status.Told)-1]]
-	m := notify.Message{
-		Key: fmt.Sprintf("%s/%s/%d", h.UID, kind, h.Status.Entered.Unix()), Kind: kind,
-		Time: p.now, Outcome: s.Outcome, Workload: p.workload, Hold: h.HoldID(), Reason: h.Spec.Reason, By: h.Spec.By, Why: h.Status.Message,
-	}
-	if v, ok := p.observed.Verdicts[h.UID]; ok && v.Since.Equal(h.Status.Since.Time) {
-		m.Report = v.Report
-	}
-	if p.Notifier == nil {
-		return
-	}
-	if err := p.Notifier.Post(h.Spec.Notify, m); err != nil {
-		p.passLogger(ctx).Error(err, "Notification cannot be posted", "hold", h.HoldID(), "outcome", s.Outcome)
-	}
-}
-
 // recordStep counts a step that was made, and keeps its Event.
 func (p *pass) recordStep(s Step, before hold.State) {
 	if s.Hold >= 0 && s.Hold < len(p.observed.Holds) {
 		h := &p.observed.Holds[s.Hold]
-		if p.observed.GateErrors[h.UID] != "" && (s.Kind == OpenGate || s.Kind == ShutGate) {
+		if p.observed.GateErrors[h.UID] != "" && (s.Kind == RecordGate || s.Kind == OpenGate || s.Kind == ShutGate) {
 			return
 		}
 		if to := h.Status.State; to != before {

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
@@ -74,7 +75,11 @@ func (o *Observed) releaseHold(now time.Time) (Step, bool) {
 		if !h.IsOver(now) || h.Status.GateOpen || h.Status.Numbers != nil || s == "" || s == hold.Released || s == hold.RolledBack {
 			continue
 		}
-		return o.enterStateStep(i, hold.Released, h.Status.Message, now).withStepEvent(string(hold.Released), "hold %s ended; %s", h.HoldID(), o.describeReplicas()), true
+		ended := "ended"
+		if h.DeletionTimestamp == nil && h.IsPaused(now) {
+			ended = "is paused"
+		}
+		return o.enterStateStep(i, hold.Released, h.Status.Message, now).withStepEvent(string(hold.Released), "hold %s %s; %s", h.HoldID(), ended, o.describeReplicas()), true
 	}
 	return Step{}, false
 }
@@ -87,60 +92,31 @@ func (o *Observed) describeReplicas() string {
 	return fmt.Sprintf("%d replicas", o.Scale.Replicas)
 }
 
-// owedOutcome returns what the notifiers of a hold have not been told, and its name in Status.Told; empty: nothing.
-func (o *Observed) owedOutcome(h *hold.Object) (name, outcome string) {
-	told := func(name string) bool { return slices.Contains(h.Status.Told, name) }
-	switch s := h.Status.State; {
-	case len(h.Spec.Notify) == 0:
-		return "", ""
-	case s == hold.RolledBack && !h.Status.GateOpen && !told(string(s)):
-		return string(s), "failed and rolled back to " + o.describeReplicas()
-	case s == hold.Open && len(h.Status.Yielded) > 0 && !told(reasonYielded):
-		return reasonYielded, "another client set the numbers, and the hold leaves them: " + o.describeReplicas()
-	case s == hold.Open && !told(string(s)):
-		return string(s), "up: " + o.describeReplicas()
-	case s == hold.Released && told(string(hold.Open)) && !told(string(s)):
-		return string(s), "ended: " + o.describeReplicas()
-	}
-	return "", ""
-}
-
-// tellOutcome has the notifiers of a hold told its outcome.
-func (o *Observed) tellOutcome(time.Time) (Step, bool) {
-	for i := range o.Holds {
-		name, outcome := o.owedOutcome(&o.Holds[i])
-		if name == "" || !o.Gated {
-			continue // a command does not know the notifiers
-		}
-		status := o.Holds[i].Status.DeepCopy()
-		status.Told = append(status.Told, name)
-		s := o.writeStatusStep(i, status)
-		s.Kind, s.Outcome, s.Confirm = Tell, outcome, true
-		return s.withStepEvent(string(o.Holds[i].Status.State), "hold %s: %s", o.Holds[i].HoldID(), outcome), true
-	}
-	return Step{}, false
-}
-
 // removeHold deletes an ended hold that the scaler made, and lets a deleted one go.
 func (o *Observed) removeHold(now time.Time) (Step, bool) {
 	for i := range o.Holds {
 		h := &o.Holds[i]
 		s := h.Status.State
-		if h.Status.GateOpen || h.Status.Numbers != nil || s.IsActive() {
+		if !h.IsGivenBack() || len(h.Status.Outbox) > 0 {
 			continue
 		}
-		if name, _ := o.owedOutcome(h); name != "" { // the controller tells it first
+		if name, _ := o.owedOutcome(h, now); name != "" { // the controller tells it first
 			continue
 		}
 		switch {
 		case h.DeletionTimestamp != nil && slices.Contains(h.Finalizers, hold.Finalizer):
 			return Step{Kind: RemoveFinalizer, Hold: i}, true
-		case h.DeletionTimestamp != nil || !h.IsManaged() || h.IsPaused(now):
+		case h.DeletionTimestamp != nil || !h.IsManaged() || h.IsPaused(now) && o.outlastsEnd(h, now):
 		case h.IsOver(now), s == hold.RolledBack && h.Spec.Until == nil && h.Status.RetryAt.IsZero():
 			return Step{Kind: DeleteHold, Hold: i}, true
 		}
 	}
 	return Step{}, false
+}
+
+// outlastsEnd reports whether a paused hold stays: until its end or, for a schedule's, for the pause of the windows to come.
+func (o *Observed) outlastsEnd(h *hold.Object, now time.Time) bool {
+	return h.Spec.Until == nil || now.Before(h.Spec.Until.Time) || strings.HasPrefix(h.HoldID(), hold.SchedulePrefix)
 }
 
 // nextLook returns the latest time of the next pass; zero: after the next change.
@@ -165,7 +141,13 @@ func (o *Observed) nextLook(now time.Time) time.Time {
 		if h.Status.State == hold.RolledBack && !h.IsOver(now) {
 			at(h.Status.RetryAt.Time)
 		}
+		if o.Gated && len(h.Status.Outbox) > 0 {
+			at(now.Add(o.outboxInterval(h, now)))
+		}
+		waits, until := o.gateWait(h, now)
 		switch {
+		case h.Status.State == hold.Verified && waits != "": // a change of a pod or of the hold wakes it too
+			at(until)
 		case o.GateErrors[h.UID] != "":
 			at(now.Add(retryInterval))
 		case h.Status.GateOpen && o.mustShutGate(h, now), h.Status.State == hold.Scaled, h.Status.State == hold.Verified:

@@ -21,6 +21,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/tachometer-metrics/tachometer/pkg/retry"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/notify"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
@@ -36,13 +37,22 @@ type Checker interface {
 type Gates interface {
 	// Fault returns why no hold of the namespace may use the gate; empty: holds may use it.
 	Fault(namespace, gate string) string
-	Open(ctx context.Context, namespace, gate string) error
-	Shut(ctx context.Context, namespace, gate string) error
+	// Plan returns how the gate opens.
+	Plan(gate string) action.Plan
+	// Record returns what the gate will change, to be stored before it opens, and given to Shut.
+	Record(ctx context.Context, namespace, gate string) ([]action.Change, error)
+	Open(ctx context.Context, namespace, gate string, percent int) error
+	Shut(ctx context.Context, namespace, gate string, changes []action.Change) error
 }
 
-// Notifier sends messages to people. Post does not block, and may be called concurrently.
+// Notifier sends messages to people. Its methods may be called concurrently.
 type Notifier interface {
+	// Post queues a message, once for each notifier and key. It does not block.
 	Post(names []string, m notify.Message) error
+	// Delivery returns the state of the message with a key at a notifier.
+	Delivery(name, key string) notify.Delivery
+	// Withdraw takes the messages back that no receiver is getting, and waits for the others until ctx ends.
+	Withdraw(ctx context.Context)
 }
 
 // Options are the parts of an Engine. Cluster and Checker are required.
@@ -221,7 +231,7 @@ func conflictBackoff(i int) time.Duration {
 
 // observeWorkload reads all that nextStep needs.
 func (p *pass) observeWorkload(ctx context.Context) error {
-	o := Observed{Workload: p.workload, Gated: p.Gates != nil, GateErrors: p.observed.GateErrors, GateFaults: map[string]string{}, WaitInterval: waitInterval}
+	o := Observed{Workload: p.workload, Gated: p.Gates != nil, GateErrors: p.observed.GateErrors, GateFaults: map[string]string{}, GatePlans: map[string]action.Plan{}, WaitInterval: waitInterval}
 	if o.GateErrors == nil {
 		o.GateErrors = map[types.UID]string{}
 	}
@@ -238,6 +248,7 @@ func (p *pass) observeWorkload(ctx context.Context) error {
 		return nil
 	}
 	p.addGateFaults()
+	p.observeDeliveries()
 	p.mu.Lock()
 	p.observed.Verdicts = maps.Clone(p.verdicts)
 	p.mu.Unlock()
@@ -300,13 +311,14 @@ func (o *Observed) addHolds(all []hold.Object) {
 	})
 }
 
-// addGateFaults asks for the faults of all gates that the holds name.
+// addGateFaults asks for the faults and plans of all gates that the holds name.
 func (p *pass) addGateFaults() {
 	if p.Gates == nil {
 		return
 	}
 	for i := range p.observed.Holds {
 		for _, g := range p.observed.Holds[i].Spec.Gates {
+			p.observed.GatePlans[g] = p.Gates.Plan(g)
 			p.observed.GateFaults[g] = p.Gates.Fault(p.workload.Namespace, g)
 		}
 	}

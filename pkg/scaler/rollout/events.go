@@ -16,9 +16,13 @@ import (
 
 // The reasons of Events are the states of holds and these words. All but Trouble are past participles in CamelCase.
 const (
+	reasonApproved        = "Approved"        // a person approved the hold's gates
 	reasonBoundsChanged   = "BoundsChanged"   // the scaler changed the autoscaler's bounds
+	reasonPaused          = "Paused"          // the hold counts for nothing
+	reasonResumed         = "Resumed"         // the hold counts again
 	reasonReplicasChanged = "ReplicasChanged" // the scaler changed the scale
 	reasonTrouble         = "Trouble"         // the workload cannot be scaled
+	reasonUntold          = "Untold"          // nobody got a message
 	reasonYielded         = "Yielded"         // another client changed a number, and the scaler leaves it
 )
 

@@ -12,6 +12,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/klog/v2"
 
 	"github.com/tachometer-metrics/tachometer/pkg/retry"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
@@ -61,8 +62,15 @@ func (e *Engine) storeHold(ctx context.Context, reader Reader, want *hold.Object
 		return err == nil, err
 	}
 	there := all[i].DeepCopy()
-	want.Spec.Paused, want.Spec.PausedUntil = there.Spec.Paused, there.Spec.PausedUntil // the next hold of a paused schedule is paused too
+	next := there.DeepCopy()
+	next.SetPausedByOwner(want.IsPausedByOwner())
+	want.Spec.Paused, want.Spec.PausedUntil = next.Spec.Paused, next.Spec.PausedUntil // the next hold of a paused schedule is paused too
+	if want.Spec.Approved = there.Spec.Approved; !hold.EqualSpecs(there.Spec, want.Spec) {
+		want.Spec.Approved = false // the approval was for another request
+	}
 	switch {
+	case there.DeletionTimestamp != nil && there.IsGivenBack():
+		return true, e.replaceGivenBackHold(ctx, there, want)
 	case there.DeletionTimestamp != nil:
 		return false, errBeingReleased
 	case hold.EqualSpecs(there.Spec, want.Spec):
@@ -73,9 +81,26 @@ func (e *Engine) storeHold(ctx context.Context, reader Reader, want *hold.Object
 		}
 		return false, errBeingReleased
 	}
-	there.Spec = want.Spec
-	_, err = e.Cluster.UpdateHold(ctx, there)
+	next.Spec = want.Spec
+	_, err = e.Cluster.UpdateHold(ctx, next)
 	return err == nil, err
+}
+
+// replaceGivenBackHold replaces a deleted hold that only owes messages. A receiver that is down so delays no hold: the new one owes them.
+func (e *Engine) replaceGivenBackHold(ctx context.Context, there, want *hold.Object) error {
+	there.Finalizers = slices.DeleteFunc(there.Finalizers, func(f string) bool { return f == hold.Finalizer })
+	if _, err := e.Cluster.UpdateHold(ctx, there); err != nil {
+		return err
+	}
+	made, err := e.Cluster.CreateHold(ctx, want)
+	if err != nil || len(there.Status.Outbox) == 0 {
+		return err
+	}
+	made.Status.Outbox = there.DeepCopy().Status.Outbox
+	if _, err := e.Cluster.UpdateHoldStatus(ctx, made); err != nil { // the notifier has them in memory
+		klog.FromContext(ctx).Error(err, "Messages of the hold before cannot be stored", "hold", want.HoldID(), "messages", len(made.Status.Outbox))
+	}
+	return nil
 }
 
 // EndHolds deletes the holds of a workload that match, and returns their IDs; the next passes give back what was there.
@@ -95,6 +120,33 @@ func (e *Engine) EndHolds(ctx context.Context, t hold.Workload, matches func(*ho
 		ended = append(ended, h.HoldID())
 	}
 	return ended, nil
+}
+
+// GetOriginalReplicas returns the number of a workload without its holds: its autoscaler's minReplicas, or its own replicas. It reports false for
+// a workload that is missing or cannot be scaled.
+func (e *Engine) GetOriginalReplicas(ctx context.Context, t hold.Workload, now time.Time) (int32, bool, error) {
+	p := &pass{Engine: e, workload: t, now: now, reader: e.Reader}
+	if err := p.observeWorkload(ctx); err != nil {
+		return 0, false, err
+	}
+	o := &p.observed
+	if len(o.Holds) == 0 {
+		if err := p.observeScale(ctx); err != nil {
+			return 0, false, err
+		}
+	}
+	n, keeper := o.findNumbers()
+	switch {
+	case o.Scale == nil || o.Trouble != "":
+		return 0, false, nil
+	case keeper == nil && o.Autoscaler != nil:
+		return o.Autoscaler.Bounds.MinReplicas, true, nil
+	case keeper == nil:
+		return o.Scale.Replicas, true, nil
+	case o.Autoscaler != nil:
+		return n.MinReplicas.Was, true, nil
+	}
+	return n.Replicas.Was, true, nil
 }
 
 // Plan describes the effect of a hold on a workload.
@@ -156,7 +208,7 @@ func (o *Observed) addPlannedHold(h *hold.Object, now time.Time) {
 func (plan *Plan) simulateSteps(o Observed, now time.Time) Observed {
 	for range maxPassSteps {
 		s := nextStep(o, now)
-		if s.Kind == Rest || s.Kind == Tell || s.Kind == OpenGate || s.Kind == DeleteHold {
+		if s.Kind == Rest || s.Kind == PostMessage || s.Kind == OpenGate || s.Kind == DeleteHold {
 			return o
 		}
 		if s.Kind == WriteStatus && s.Status.State == hold.RolledBack && strings.HasPrefix(s.Reason, string(hold.RolledBack)) {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
 
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/notify"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
@@ -274,11 +276,14 @@ func (w *memoryWorkload) setBounds(c *memoryCluster, to hold.ReplicaBounds) {
 	w.hpa.bounds, w.hpa.owned, w.hpa.version = to, false, c.nextVersion()
 }
 
-// memoryGates are gates that remember whether they are open.
+// memoryGates are gates that remember whether they are open, and how far. Each changes the place /NAME.
 type memoryGates struct {
-	open   map[string]bool
-	onOpen func(gate string)
-	fail   error
+	open     map[string]bool
+	percents []int
+	plans    map[string]action.Plan
+	places   map[string]string // what is there, by gate
+	onOpen   func(gate string)
+	fail     error
 }
 
 func (g *memoryGates) Fault(_, gate string) string {
@@ -288,31 +293,79 @@ func (g *memoryGates) Fault(_, gate string) string {
 	return ""
 }
 
-func (g *memoryGates) Open(_ context.Context, _, gate string) error {
+func (g *memoryGates) Plan(gate string) action.Plan { return g.plans[gate] }
+
+func (g *memoryGates) Record(_ context.Context, _, gate string) ([]action.Change, error) {
+	return []action.Change{{Gate: gate, Path: "/" + gate, Was: g.places[gate]}}, g.fail
+}
+
+func (g *memoryGates) Open(_ context.Context, _, gate string, percent int) error {
 	if g.fail != nil {
 		return g.fail
 	}
 	if g.onOpen != nil {
 		g.onOpen(gate)
 	}
-	g.open[gate] = true
+	g.open[gate], g.percents, g.places[gate] = true, append(g.percents, percent), fmt.Sprint(percent)
 	return nil
 }
 
-func (g *memoryGates) Shut(_ context.Context, _, gate string) error {
+func (g *memoryGates) Shut(_ context.Context, _, gate string, changes []action.Change) error {
 	if g.fail != nil {
 		return g.fail
 	}
 	g.open[gate] = false
+	for _, c := range changes {
+		if c.Gate == gate {
+			g.places[gate] = c.Was
+		}
+	}
 	return nil
 }
 
-// memoryNotifier remembers kinds and outcomes by hold.
-type memoryNotifier struct{ told map[string][]string }
+// memoryNotifier is the queue of a process and, across processes, a receiver that takes each key once.
+type memoryNotifier struct {
+	told  map[string][]string // kinds and outcomes by hold
+	taken map[string]bool     // by notifier and key
+	posts int                 // that arrived at the receiver, repeated ones included
+	queue map[string]notify.Delivery
+	down  bool  // the receiver is away
+	err   error // the queue gives up with it
+	// onTaken is called after a message arrived; optional.
+	onTaken func()
+}
 
-func (n *memoryNotifier) Post(_ []string, m notify.Message) error {
-	n.told[m.Workload.Name+" "+m.Hold] = append(n.told[m.Workload.Name+" "+m.Hold], string(m.Kind)+": "+m.Outcome)
+func (n *memoryNotifier) Post(names []string, m notify.Message) error {
+	for _, name := range names {
+		address := name + " " + m.Key
+		switch {
+		case n.queue[address].Posted:
+			continue
+		case n.err != nil:
+			n.queue[address] = notify.Delivery{Posted: true, Done: true, Err: n.err}
+			continue
+		case n.down:
+			n.queue[address] = notify.Delivery{Posted: true}
+			continue
+		}
+		n.queue[address] = notify.Delivery{Posted: true, Done: true}
+		n.posts++
+		if n.onTaken != nil {
+			n.onTaken()
+		}
+		if !n.taken[address] {
+			n.taken[address] = true
+			n.told[m.Workload.Name+" "+m.Hold] = append(n.told[m.Workload.Name+" "+m.Hold], string(m.Kind)+": "+m.Outcome)
+		}
+	}
 	return nil
+}
+
+func (n *memoryNotifier) Delivery(name, key string) notify.Delivery { return n.queue[name+" "+key] }
+
+// Withdraw forgets what waits.
+func (n *memoryNotifier) Withdraw(context.Context) {
+	maps.DeleteFunc(n.queue, func(_ string, d notify.Delivery) bool { return !d.Done })
 }
 
 // memoryChecker passes or fails every verification.
@@ -335,8 +388,8 @@ var benchStart = time.Date(2026, 11, 23, 7, 0, 0, 0, time.UTC)
 
 func newBench() *bench {
 	b := &bench{
-		memoryCluster: newMemoryCluster(benchStart), gates: &memoryGates{open: map[string]bool{}},
-		notifier: &memoryNotifier{told: map[string][]string{}}, checker: &memoryChecker{passed: true},
+		memoryCluster: newMemoryCluster(benchStart), gates: &memoryGates{open: map[string]bool{}, places: map[string]string{}},
+		notifier: &memoryNotifier{told: map[string][]string{}, taken: map[string]bool{}}, checker: &memoryChecker{passed: true},
 	}
 	b.restart()
 	return b
@@ -344,7 +397,7 @@ func newBench() *bench {
 
 // restart replaces the scaler by a new process.
 func (b *bench) restart() {
-	b.writesLeft = -1
+	b.writesLeft, b.notifier.queue = -1, map[string]notify.Delivery{}
 	b.engine = New(Options{Cluster: b.memoryCluster, Checker: b.checker, Gates: b.gates, Notifier: b.notifier, Owner: "bench"})
 }
 

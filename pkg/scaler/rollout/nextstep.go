@@ -36,7 +36,9 @@ type decision func(o *Observed, now time.Time) (Step, bool)
 // noted as open before its first action, and nothing is lowered while a gate is open.
 var decisions = []decision{
 	(*Observed).adoptHold,
+	(*Observed).approveHold,
 	(*Observed).beginHold,
+	(*Observed).pauseHold,
 	(*Observed).shutHoldGate,
 	(*Observed).reportTrouble,
 	(*Observed).restartLostHold,
@@ -54,7 +56,9 @@ var decisions = []decision{
 	(*Observed).dropOwnership,
 	(*Observed).handOverNumbers,
 	(*Observed).releaseHold,
-	(*Observed).tellOutcome,
+	(*Observed).storeOutcome,
+	(*Observed).confirmDelivery,
+	(*Observed).postMessage,
 	(*Observed).retryHold,
 	(*Observed).removeHold,
 }
@@ -89,6 +93,7 @@ func (o *Observed) beginHold(now time.Time) (Step, bool) {
 		before := h.Status
 		status := hold.Status{
 			ObservedGeneration: h.Generation, ReplicasAsked: h.Spec.Replicas, Numbers: before.DeepCopy().Numbers, GateOpen: before.GateOpen,
+			GateSteps: before.GateSteps, GateStepAt: before.GateStepAt, GateChanges: before.DeepCopy().GateChanges, Outbox: before.DeepCopy().Outbox,
 			State: hold.Received, Since: metav1.NewMicroTime(now), Entered: metav1.NewMicroTime(now),
 		}
 		if o.Scale != nil {
@@ -100,6 +105,9 @@ func (o *Observed) beginHold(now time.Time) (Step, bool) {
 			status.ReplicasBefore, status.Told = before.ReplicasBefore, before.Told
 		case before.State.IsActive() && before.State != hold.Open: // it never opened: its pods are new pods of the changed hold too
 			status.Since, status.ReplicasBefore = before.Since, before.ReplicasBefore
+		}
+		if c := findHoldCondition(h, conditionPaused); c != nil && c.Status == metav1.ConditionTrue {
+			return o.resumeHoldStep(i, status, now), true
 		}
 		s := o.writeStatusStep(i, status)
 		if status.State == hold.Received {
@@ -141,7 +149,7 @@ func (o *Observed) shutHoldGate(now time.Time) (Step, bool) {
 			continue
 		}
 		status := h.Status.DeepCopy()
-		status.GateOpen = false
+		status.GateOpen, status.GateSteps, status.GateStepAt, status.GateChanges = false, 0, metav1.MicroTime{}, nil
 		if o.isGateShared(h, now) {
 			return o.writeStatusStep(i, status), true
 		}

@@ -13,7 +13,9 @@ import (
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/notify"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 )
 
@@ -101,8 +103,23 @@ func TestNextStep(t *testing.T) {
 			h.Status.State = hold.Ready
 			o.Verdicts = map[types.UID]Verdict{"uid": {Message: "slow", Since: benchStart}}
 		}, WriteStatus, hold.RolledBack},
-		"no verification":         {func(o *Observed, h *hold.Object) { h.Status.State, h.Spec.Verify = hold.Ready, nil }, WriteStatus, hold.Verified},
-		"verified":                {func(o *Observed, h *hold.Object) { h.Status.State = hold.Verified }, WriteStatus, hold.Verified},
+		"no verification": {func(o *Observed, h *hold.Object) { h.Status.State, h.Spec.Verify = hold.Ready, nil }, WriteStatus, hold.Verified},
+		"verified":        {func(o *Observed, h *hold.Object) { h.Status.State = hold.Verified }, RecordGate, ""},
+		"waits for approval": {func(o *Observed, h *hold.Object) {
+			h.Status.State, o.GatePlans = hold.Verified, map[string]action.Plan{"sale": {Approval: true}}
+		}, WriteStatus, hold.Verified},
+		"approved": {func(o *Observed, h *hold.Object) {
+			h.Status.State, h.Spec.Approved, h.Generation, o.GatePlans = hold.Verified, true, 2, map[string]action.Plan{"sale": {Approval: true}}
+		}, WriteStatus, hold.Verified},
+		"the pause of a step": {func(o *Observed, h *hold.Object) {
+			h.Status.State, h.Status.GateOpen, h.Status.GateSteps, h.Status.GateStepAt = hold.Verified, true, 1, metav1.NewMicroTime(benchStart)
+			h.Status.Message = "the gate is open at 10 %; 100 % follow at 07:01:00"
+			o.GatePlans = map[string]action.Plan{"sale": {Steps: []int{10, 100}, Pause: time.Minute}}
+		}, Rest, ""},
+		"the second step": {func(o *Observed, h *hold.Object) {
+			h.Status.State, h.Status.GateOpen, h.Status.GateSteps, h.Status.GateStepAt = hold.Verified, true, 1, metav1.NewMicroTime(benchStart.Add(-time.Minute))
+			o.GatePlans = map[string]action.Plan{"sale": {Steps: []int{10, 100}, Pause: time.Minute}}
+		}, OpenGate, ""},
 		"gate noted as open":      {func(o *Observed, h *hold.Object) { h.Status.State, h.Status.GateOpen = hold.Verified, true }, OpenGate, ""},
 		"verified, and pods gone": {func(o *Observed, h *hold.Object) { h.Status.State = hold.Verified; pendingPods(o.Pods, 1) }, Rest, ""},
 		"gate fails": {func(o *Observed, h *hold.Object) {
@@ -115,7 +132,18 @@ func TestNextStep(t *testing.T) {
 		}, WriteStatus, hold.RolledBack},
 		"a command opens no gate": {func(o *Observed, h *hold.Object) { h.Status.State, o.Gated = hold.Verified, false }, Rest, ""},
 		"no gate":                 {func(o *Observed, h *hold.Object) { h.Status.State, h.Spec.Gates = hold.Verified, nil }, WriteStatus, hold.Open},
-		"open":                    {func(o *Observed, h *hold.Object) { h.Status.State, h.Status.GateOpen = hold.Open, true }, Tell, ""},
+		"open":                    {func(o *Observed, h *hold.Object) { h.Status.State, h.Status.GateOpen = hold.Open, true }, WriteStatus, hold.Open},
+		"open, and owed": {func(o *Observed, h *hold.Object) {
+			h.Status.State, h.Status.GateOpen, h.Status.Told, h.Status.Outbox = hold.Open, true, []string{"Open"}, []hold.OutboxMessage{{Key: "k", Notifiers: []string{"oncall"}}}
+		}, PostMessage, ""},
+		"open, and posted": {func(o *Observed, h *hold.Object) {
+			h.Status.State, h.Status.GateOpen, h.Status.Told, h.Status.Outbox = hold.Open, true, []string{"Open"}, []hold.OutboxMessage{{Key: "k", Notifiers: []string{"oncall"}}}
+			o.Deliveries = map[messageAddress]notify.Delivery{{"k", "oncall"}: {Posted: true}}
+		}, Rest, ""},
+		"open, and delivered": {func(o *Observed, h *hold.Object) {
+			h.Status.State, h.Status.GateOpen, h.Status.Told, h.Status.Outbox = hold.Open, true, []string{"Open"}, []hold.OutboxMessage{{Key: "k", Notifiers: []string{"oncall"}}}
+			o.Deliveries = map[messageAddress]notify.Delivery{{"k", "oncall"}: {Posted: true, Done: true}}
+		}, WriteStatus, hold.Open},
 		"open and told": {func(o *Observed, h *hold.Object) {
 			h.Status.State, h.Status.GateOpen, h.Status.Told = hold.Open, true, []string{"Open"}
 		}, Rest, ""},
@@ -123,6 +151,10 @@ func TestNextStep(t *testing.T) {
 		"failed, gate open": {func(o *Observed, h *hold.Object) { h.Status.State, h.Status.GateOpen = hold.RolledBack, true }, ShutGate, ""},
 		"paused, gate open": {func(o *Observed, h *hold.Object) {
 			h.Status.State, h.Status.GateOpen, h.Spec.Paused = hold.Open, true, true
+		}, WriteStatus, hold.Open},
+		"paused and noted, gate open": {func(o *Observed, h *hold.Object) {
+			h.Status.State, h.Status.GateOpen, h.Spec.Paused = hold.Open, true, true
+			h.Status.Conditions = []metav1.Condition{{Type: conditionPaused, Status: metav1.ConditionTrue}}
 		}, ShutGate, ""},
 		"over":                    {func(o *Observed, h *hold.Object) { h.Status.State = hold.Open; over(h) }, WriteStatus, hold.Open},
 		"given back":              {func(o *Observed, h *hold.Object) { h.Status.State = hold.Open; back(o, h) }, DropBoundsOwner, ""},
@@ -137,7 +169,12 @@ func TestNextStep(t *testing.T) {
 			h.Status.State, h.Status.Told = hold.Released, []string{"Open"}
 			back(o, h)
 			h.Status.Numbers = nil
-		}, Tell, ""},
+		}, WriteStatus, hold.Released},
+		"released, and owed": {func(o *Observed, h *hold.Object) {
+			h.Status.State, h.Status.Outbox = hold.Released, []hold.OutboxMessage{{Key: "k", Notifiers: []string{"oncall"}}}
+			back(o, h)
+			h.Status.Numbers, o.Deliveries = nil, map[messageAddress]notify.Delivery{{"k", "oncall"}: {Posted: true}}
+		}, Rest, ""},
 		"released": {func(o *Observed, h *hold.Object) { h.Status.State = hold.Released; back(o, h); h.Status.Numbers = nil }, DeleteHold, ""},
 		"deleted": {func(o *Observed, h *hold.Object) {
 			h.Status.State = hold.Released
@@ -155,7 +192,7 @@ func TestNextStep(t *testing.T) {
 			back(o, h)
 			h.Spec.Until = nil
 			h.Status.Numbers = nil
-		}, Tell, ""},
+		}, WriteStatus, hold.RolledBack},
 		"rolled back, to be tried": {func(o *Observed, h *hold.Object) {
 			h.Status.State, h.Status.RetryAt, h.Status.Told = hold.RolledBack, metav1.NewMicroTime(benchStart), []string{"RolledBack"}
 			h.Status.Numbers = nil

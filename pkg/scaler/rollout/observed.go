@@ -10,7 +10,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/notify"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 )
 
@@ -60,11 +62,15 @@ type Observed struct {
 	Verdicts     map[types.UID]Verdict
 	// Gated is set if this process has the gates of the configuration; a command has none. GateFaults describe gates that no hold of the
 	// namespace may use, by name. GateErrors are the failed attempts of this pass, by the hold's UID.
-	Gated      bool
+	Gated bool
+	// GatePlans are how the gates open, by name.
 	GateFaults map[string]string
+	GatePlans  map[string]action.Plan
 	GateErrors map[types.UID]string
 	// MissingMembers are what the other workloads of a verified hold's group lack, by the hold's UID.
 	MissingMembers map[types.UID]string
+	// Deliveries are the states of the holds' messages at their notifiers.
+	Deliveries map[messageAddress]notify.Delivery
 	// WaitInterval is the pause before the next pass while a hold waits for pods.
 	WaitInterval time.Duration
 }

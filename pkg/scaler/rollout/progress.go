@@ -131,18 +131,7 @@ func (o *Observed) progressFailure(h *hold.Object, now time.Time) string {
 			return v.Message
 		}
 	case hold.Verified:
-		if now.Before(entered.Add(gateOpenTimeout)) {
-			return ""
-		}
-		if err := o.GateErrors[h.UID]; err != "" {
-			return "open the gate: " + err
-		}
-		if missing := o.describeMissingPods(h, now); missing != "" {
-			return missing
-		}
-		if !o.isGroupVerified(h) && !now.Before(entered.Add(h.WithinOrDefault()+gateOpenTimeout)) {
-			return fmt.Sprintf("group %s: not all of its %d workloads are up", h.Spec.Group.Name, h.Spec.Group.Size)
-		}
+		return o.gateFailure(h, now)
 	case hold.Received, hold.Raised, hold.Open, hold.RolledBack, hold.Released:
 	}
 	return ""
@@ -221,30 +210,6 @@ func (o *Observed) isGroupVerified(h *hold.Object) bool {
 		}
 	}
 	return len(members)+1 >= h.Spec.Group.Size
-}
-
-// openHoldGate opens the gates of a verified hold, while its pods are still there. The status says so before the first action.
-func (o *Observed) openHoldGate(now time.Time) (Step, bool) {
-	for _, i := range o.listHoldsInState(hold.Verified, now) {
-		h := &o.Holds[i]
-		if o.describeMissingPods(h, now) != "" || !o.isGroupVerified(h) || o.mustShutGate(h, now) || o.GateErrors[h.UID] != "" {
-			continue
-		}
-		s := o.enterStateStep(i, hold.Open, h.Status.Message, now)
-		switch {
-		case len(h.Spec.Gates) == 0:
-			return s, true
-		case !o.Gated: // the controller opens it
-			continue
-		case !h.Status.GateOpen:
-			status := h.Status.DeepCopy()
-			status.GateOpen = true
-			return o.writeStatusStep(i, status), true
-		}
-		s.Kind, s.Confirm = OpenGate, true
-		return s, true
-	}
-	return Step{}, false
 }
 
 // retryHold tries a failed hold again.

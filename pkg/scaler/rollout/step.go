@@ -4,12 +4,14 @@ package rollout
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/notify"
 )
 
 // StepKind is the kind of a Step.
@@ -25,22 +27,25 @@ const (
 	DropBoundsOwner StepKind = "DropBoundsOwner" // the scaler stops to own the autoscaler's bounds
 	DropScaleOwner  StepKind = "DropScaleOwner"  // the scaler stops to own the workload's replicas
 	VerifyPods      StepKind = "VerifyPods"      // of the hold, in the background
-	OpenGate        StepKind = "OpenGate"        // of the hold; its status says so before
+	RecordGate      StepKind = "RecordGate"      // what the gates of the hold will change, with a write of its status
+	OpenGate        StepKind = "OpenGate"        // of the hold, by a step; its status says so before
 	ShutGate        StepKind = "ShutGate"        // of the hold
-	Tell            StepKind = "Tell"            // the hold's notifiers its outcome
+	PostMessage     StepKind = "PostMessage"     // of the hold's outbox
 	DeleteHold      StepKind = "DeleteHold"      // an ended hold that the scaler made
 	RemoveFinalizer StepKind = "RemoveFinalizer" // from a deleted hold, after everything is given back
 )
 
 // Step is the next step of a pass.
 type Step struct {
-	Kind    StepKind
-	Hold    int                // index of the hold; -1: none
-	Status  hold.Status        // of the hold after the step, for WriteStatus, OpenGate, ShutGate and Tell
-	Bounds  hold.ReplicaBounds // for SetBounds
-	To      int32              // replicas, for SetReplicas
-	At      time.Time          // for Rest; zero: only a change
-	Outcome string             // for Tell
+	Kind   StepKind
+	Hold   int                // index of the hold; -1: none
+	Status hold.Status        // of the hold after the step, for WriteStatus and the gates
+	Bounds hold.ReplicaBounds // for SetBounds
+	// GateStep is the step of OpenGate, counted from 0, of GateSteps.
+	GateStep, GateSteps int
+	To                  int32              // replicas, for SetReplicas
+	At                  time.Time          // for Rest; zero: only a change
+	Post                hold.OutboxMessage // for PostMessage, with the notifiers that do not have it
 	// Confirm makes apply read everything again from the API server before the step: it follows from another client's number, or has
 	// an effect outside of the cluster's objects.
 	Confirm bool
@@ -60,12 +65,14 @@ func (s Step) String() string {
 		return fmt.Sprintf("write state %s", s.Status.State)
 	case VerifyPods:
 		return "verify the new pods"
+	case RecordGate:
+		return "record what the gates change"
 	case OpenGate:
 		return "open the gates"
 	case ShutGate:
 		return "shut the gates"
-	case Tell:
-		return "tell: " + s.Outcome
+	case PostMessage:
+		return "post: " + s.Post.Text
 	case Rest, AddFinalizer, DropBoundsOwner, DropScaleOwner, DeleteHold, RemoveFinalizer:
 	}
 	return string(s.Kind)
@@ -104,7 +111,7 @@ func (o *Observed) enterStateStep(i int, to hold.State, message string, now time
 func (o Observed) Simulate(s Step) Observed {
 	o.Holds = slices.Clone(o.Holds)
 	switch s.Kind {
-	case WriteStatus, OpenGate, ShutGate, Tell:
+	case WriteStatus, RecordGate, OpenGate, ShutGate:
 		o.Holds[s.Hold].Status = s.Status.DeepCopy()
 	case AddFinalizer:
 		o.Holds[s.Hold].Finalizers = append(slices.Clone(o.Holds[s.Hold].Finalizers), hold.Finalizer)
@@ -129,6 +136,14 @@ func (o Observed) Simulate(s Step) Observed {
 		o.Holds[s.Hold].DeletionTimestamp = &at
 	case RemoveFinalizer:
 		o.Holds = slices.Delete(o.Holds, s.Hold, s.Hold+1)
+	case PostMessage:
+		o.Deliveries = maps.Clone(o.Deliveries)
+		if o.Deliveries == nil {
+			o.Deliveries = map[messageAddress]notify.Delivery{}
+		}
+		for _, name := range s.Post.Notifiers {
+			o.Deliveries[messageAddress{s.Post.Key, name}] = notify.Delivery{Posted: true, Done: true}
+		}
 	case Rest, VerifyPods:
 	}
 	return o

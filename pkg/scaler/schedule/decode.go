@@ -57,6 +57,7 @@ func Decode(strictly *strict.Decoder, path string, n *yaml.Node) Schedule {
 		"zone":      func(path string, n *yaml.Node) { s.Zone = d.scheduleZoneFromYAML(path, n) },
 		"windows":   windows.keepScheduleYAMLNode,
 		"except":    except.keepScheduleYAMLNode,
+		"paused":    d.Bool(&s.Paused),
 		"verify":    d.Text(&s.Verify),
 		"notify":    func(path string, n *yaml.Node) { s.Notify = d.DecodeTexts(path, n) },
 	})

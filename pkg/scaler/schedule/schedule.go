@@ -20,6 +20,8 @@ type Schedule struct {
 	Windows []Window
 	// Except are days on which windows do not start.
 	Except []Exception
+	// Paused makes its holds count for nothing.
+	Paused bool
 	// Verify is the name of a verification, and Notify are the names of notifiers; both are optional.
 	Verify string
 	Notify []string

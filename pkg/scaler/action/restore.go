@@ -1,0 +1,286 @@
+package action
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// This file records what patches change, and restores it.
+
+// maxRecordBytes bounds the record of a gate: it is a part of a Hold's status.
+const maxRecordBytes = 32 << 10
+
+// Record returns what the gate's patches will change, to be stored before they do. A gate with actions to shut it has no record.
+func (r *Runner) Record(ctx context.Context, namespace, gate string) ([]Change, error) {
+	if fault := r.Fault(namespace, gate); fault != "" {
+		return nil, errors.New(fault)
+	}
+	g := r.gates[gate]
+	if len(g.Shut) > 0 {
+		return nil, nil
+	}
+	var all []Change
+	for _, a := range g.Open {
+		if a.Patch == nil {
+			continue
+		}
+		changes, err := r.recordActionPatch(ctx, namespace, g, a.Patch)
+		if err != nil {
+			return nil, fmt.Errorf("read %s %s: %w", a.Patch.Kind, a.Patch.Name, err)
+		}
+		for i := range changes {
+			changes[i].Gate = gate
+		}
+		all = append(all, changes...)
+	}
+	if text, err := json.Marshal(all); err != nil || len(text) > maxRecordBytes {
+		return nil, fmt.Errorf("gate %s changes %d bytes of objects; the maximum is %d: give it actions to shut it", gate, len(text), maxRecordBytes)
+	}
+	return all, nil
+}
+
+// recordActionPatch returns what a patch will change in its object.
+func (r *Runner) recordActionPatch(ctx context.Context, namespace string, g Gate, p *Patch) ([]Change, error) {
+	if p.Namespace != "" {
+		namespace = p.Namespace
+	}
+	objects, err := r.resolvePatchActionClient(p, namespace)
+	if err != nil {
+		return nil, err
+	}
+	object, err := objects.Get(ctx, p.Name, metav1.GetOptions{})
+	if err != nil {
+		return nil, err
+	}
+	places := map[string]*Change{}
+	for _, percent := range g.Percentages() {
+		text, err := renderActionMerge(p.Merge, percent)
+		if err != nil {
+			return nil, err
+		}
+		var merge any
+		if err := json.Unmarshal(text, &merge); err != nil {
+			return nil, fmt.Errorf("read the merge patch: %w", err)
+		}
+		listActionChanges("", object.Object, true, merge, func(path, was, set string) {
+			if places[path] == nil {
+				places[path] = &Change{APIVersion: p.APIVersion, Kind: p.Kind, Namespace: object.GetNamespace(), Name: p.Name, Path: path, Was: was}
+			}
+			if c := places[path]; !slices.Contains(c.Set, set) {
+				c.Set = append(c.Set, set)
+			}
+		})
+	}
+	var all []Change
+	for _, path := range slices.Sorted(maps.Keys(places)) {
+		if !p.isActionPatchOf(*places[path], namespace) {
+			return nil, fmt.Errorf("the patch makes an object of the value at %s, which cannot be restored: give the gate actions to shut it", path)
+		}
+		all = append(all, *places[path])
+	}
+	return all, nil
+}
+
+// listActionChanges calls each for the places that a merge patch sets. A list of the same length is changed element by element, so that
+// restoring it keeps other changes of the list.
+func listActionChanges(path string, was any, exists bool, merge any, each func(path, was, set string)) {
+	switch merge := merge.(type) {
+	case map[string]any:
+		before, isObject := was.(map[string]any)
+		if exists && !isObject {
+			break
+		}
+		for key, value := range merge {
+			old, found := before[key]
+			listActionChanges(path+"/"+escapeActionPointer(key), old, found, value, each)
+		}
+		return
+	case []any:
+		before, isList := was.([]any)
+		if !isList || len(before) != len(merge) {
+			break
+		}
+		for i := range merge {
+			if !isActionObject(before[i]) || !isActionObject(merge[i]) {
+				each(path+"/"+strconv.Itoa(i), marshalActionValue(before[i], true), marshalActionValue(merge[i], true))
+				continue
+			}
+			listActionElement(path+"/"+strconv.Itoa(i), before[i].(map[string]any), merge[i].(map[string]any), each)
+		}
+		return
+	}
+	each(path, marshalActionValue(was, exists), marshalActionValue(merge, merge != nil))
+}
+
+// listActionElement calls each for the places of a list's element that a merge patch replaces: keys that the patch lacks go.
+func listActionElement(path string, was, set map[string]any, each func(path, was, set string)) {
+	for key, value := range set {
+		old, found := was[key]
+		listActionChanges(path+"/"+escapeActionPointer(key), old, found, value, each)
+	}
+	for key, old := range was {
+		if _, kept := set[key]; !kept {
+			each(path+"/"+escapeActionPointer(key), marshalActionValue(old, true), "")
+		}
+	}
+}
+
+func isActionObject(v any) bool { _, ok := v.(map[string]any); return ok }
+
+// marshalActionValue returns a value as JSON; empty if it does not exist.
+func marshalActionValue(v any, exists bool) string {
+	text, err := json.Marshal(v)
+	if err != nil || !exists {
+		return ""
+	}
+	return string(text)
+}
+
+var actionPointerEscapes = strings.NewReplacer("~", "~0", "/", "~1")
+
+func escapeActionPointer(key string) string { return actionPointerEscapes.Replace(key) }
+
+// lookUpActionPointer returns the value at a JSON pointer, and whether it exists.
+func lookUpActionPointer(v any, path string) (any, bool) {
+	for _, token := range strings.Split(path, "/")[1:] {
+		token = strings.NewReplacer("~1", "/", "~0", "~").Replace(token)
+		switch at := v.(type) {
+		case map[string]any:
+			next, found := at[token]
+			if !found {
+				return nil, false
+			}
+			v = next
+		case []any:
+			i, err := strconv.Atoi(token)
+			if err != nil || i < 0 || i >= len(at) {
+				return nil, false
+			}
+			v = at[i]
+		default:
+			return nil, false
+		}
+	}
+	return v, true
+}
+
+// restore gives back what a gate changed, where no other client has changed it since.
+func (r *Runner) restore(ctx context.Context, namespace, gate string, changes []Change) error {
+	for _, a := range slices.Backward(r.gates[gate].Open) {
+		if a.Patch == nil {
+			continue
+		}
+		var own []Change
+		for _, c := range changes {
+			if c.Gate == gate && a.Patch.isActionPatchOf(c, namespace) {
+				own = append(own, c)
+			}
+		}
+		if err := r.restoreActionPatch(ctx, namespace, a.Patch, own); err != nil {
+			return fmt.Errorf("restore %s %s: %w", a.Patch.Kind, a.Patch.Name, err)
+		}
+	}
+	return nil
+}
+
+// isActionPatchOf reports whether the patch itself can make the change: a record is no order to patch anything else.
+func (p *Patch) isActionPatchOf(c Change, namespace string) bool {
+	if p.Namespace != "" {
+		namespace = p.Namespace
+	}
+	if c.APIVersion != p.APIVersion || c.Kind != p.Kind || c.Name != p.Name || c.Namespace != "" && c.Namespace != namespace || !strings.HasPrefix(c.Path, "/") {
+		return false
+	}
+	var merge any
+	if json.Unmarshal(p.Merge, &merge) != nil {
+		return false
+	}
+	tokens := strings.Split(c.Path, "/")
+	for i := 2; i <= len(tokens); i++ {
+		v, found := lookUpActionPointer(merge, strings.Join(tokens[:i], "/"))
+		if !found || !isActionObject(v) { // a value or a list: the patch replaces it, and all below
+			return found
+		}
+	}
+	return false
+}
+
+// restoreActionPatch gives back what a patch changed in its object. Each value is tested in the same request.
+func (r *Runner) restoreActionPatch(ctx context.Context, namespace string, p *Patch, changes []Change) error {
+	if len(changes) == 0 {
+		return nil
+	}
+	if p.Namespace != "" {
+		namespace = p.Namespace
+	}
+	objects, err := r.resolvePatchActionClient(p, namespace)
+	if err != nil {
+		return err
+	}
+	object, err := objects.Get(ctx, p.Name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil // with all that was changed
+	}
+	if err != nil {
+		return err
+	}
+	operations := newActionRestoreOperations(object.Object, changes)
+	if len(operations) == 0 {
+		return nil
+	}
+	text, err := json.Marshal(operations)
+	if err != nil {
+		return fmt.Errorf("write the patch: %w", err)
+	}
+	_, err = objects.Patch(ctx, p.Name, types.JSONPatchType, text, metav1.PatchOptions{FieldManager: FieldManager})
+	return err
+}
+
+// actionOperation is an operation of a JSON patch (RFC 6902).
+type actionOperation struct {
+	Op    string          `json:"op"`
+	Path  string          `json:"path"`
+	Value json.RawMessage `json:"value,omitempty"`
+}
+
+// newActionRestoreOperations returns the operations that give back the changes. A value that the gate did not set is another client's, and stays.
+func newActionRestoreOperations(object map[string]any, changes []Change) (all []actionOperation) {
+	for _, c := range changes {
+		found, exists := lookUpActionPointer(object, c.Path)
+		if !slices.ContainsFunc(c.Set, func(set string) bool { return equalActionValue(found, exists, set) }) || equalActionValue(found, exists, c.Was) {
+			continue
+		}
+		if exists {
+			all = append(all, actionOperation{"test", c.Path, json.RawMessage(marshalActionValue(found, true))})
+		}
+		switch {
+		case c.Was == "":
+			all = append(all, actionOperation{Op: "remove", Path: c.Path})
+		case exists:
+			all = append(all, actionOperation{"replace", c.Path, json.RawMessage(c.Was)})
+		default:
+			all = append(all, actionOperation{"add", c.Path, json.RawMessage(c.Was)})
+		}
+	}
+	return all
+}
+
+// equalActionValue reports whether a value of an object is the recorded one.
+func equalActionValue(found any, exists bool, recorded string) bool {
+	if !exists || recorded == "" {
+		return !exists && recorded == ""
+	}
+	var want, got any
+	return json.Unmarshal([]byte(recorded), &want) == nil && json.Unmarshal([]byte(marshalActionValue(found, true)), &got) == nil && reflect.DeepEqual(want, got)
+}

@@ -1,0 +1,78 @@
+package controller
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/schedule"
+)
+
+// oneWorkload is a cluster with a Deployment and its holds.
+type oneWorkload struct {
+	rollout.Cluster
+
+	replicas int32
+	holds    []hold.Object
+}
+
+func (c *oneWorkload) ListHolds(context.Context, string) ([]hold.Object, error) { return c.holds, nil }
+
+func (c *oneWorkload) GetScale(context.Context, hold.Workload) (*rollout.Scale, error) {
+	return &rollout.Scale{UID: types.UID("shop"), Replicas: c.replicas}, nil
+}
+
+func (c *oneWorkload) ListAutoscalers(context.Context, string) ([]*autoscalingv2.HorizontalPodAutoscaler, error) {
+	return nil, nil
+}
+
+// TestD9RampStartsAtTheWorkload: a ramp from nothing goes from the workload's own number to the window's, and never past either.
+func TestD9RampStartsAtTheWorkload(t *testing.T) {
+	t.Parallel()
+	start := time.Date(2027, 6, 1, 22, 0, 0, 0, time.UTC)
+	shop := hold.Workload{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "sale", Name: "shop"}
+	for name, c := range map[string]struct {
+		was, minReplicas int32
+		want             []int32
+	}{
+		"down":        {10, 2, []int32{8, 5, 2}},
+		"up":          {2, 8, []int32{4, 6, 8}},
+		"not at all":  {2, 2, []int32{2, 2, 2}},
+		"from 0 to 3": {0, 3, []int32{1, 2, 3}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := schedule.Schedule{
+				Name: "hours", Zone: time.UTC, Workloads: []hold.Workload{shop},
+				Windows: []schedule.Window{{From: start, To: start.Add(10 * time.Hour), MinReplicas: c.minReplicas, Ramp: schedule.Ramp{Over: 30 * time.Minute, Steps: 3}}},
+			}
+			cluster := &oneWorkload{replicas: c.was}
+			control := New(Options{Engine: rollout.New(rollout.Options{Cluster: cluster})})
+			var got []int32
+			for step := 1; step <= 3; step++ {
+				at := start.Add(time.Duration(step) * 10 * time.Minute)
+				w, ok := s.ActiveAt(at)
+				if !ok {
+					t.Fatalf("step %d: no window", step)
+				}
+				h := control.newControllerScheduleHold(&s, control.startRampAtOriginal(t.Context(), shop, w, at))
+				if !h.Lower {
+					t.Errorf("step %d may not lower", step)
+				}
+				got = append(got, h.Replicas)
+				object := hold.NewObject(shop, h, "") // the next step sees the workload with this hold
+				object.Status.State, object.Status.Numbers = hold.Open, &hold.Numbers{Sequence: 1, Replicas: hold.Change{Was: c.was, Set: h.Replicas}}
+				cluster.replicas, cluster.holds = h.Replicas, []hold.Object{*object}
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("steps (-want +got):\n%s", diff)
+			}
+		})
+	}
+}

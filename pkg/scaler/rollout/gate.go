@@ -1,0 +1,230 @@
+// The gates of a hold: they open in steps, after a person's approval where the configuration asks for it.
+
+package rollout
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+)
+
+// planHoldGates returns how the gates of a hold open together: in the most steps and with the longest pause of any, and after an approval if
+// one needs it.
+func (o *Observed) planHoldGates(h *hold.Object) (all action.Plan) {
+	for _, g := range h.Spec.Gates {
+		p := o.GatePlans[g]
+		if len(p.Steps) > len(all.Steps) {
+			all.Steps = p.Steps
+		}
+		if len(p.Steps) > 0 {
+			all.Pause = max(all.Pause, p.Pause)
+		}
+		all.Approval = all.Approval || p.Approval
+	}
+	return all
+}
+
+// percentOfStep returns the percentage of a gate in a step of its hold, counted from 0, of so many; false: its first step comes later. The last
+// steps of all gates come together.
+func percentOfStep(p action.Plan, step, steps int) (int, bool) {
+	own := p.Percentages()
+	if i := step - (steps - len(own)); i >= 0 {
+		return own[i], true
+	}
+	return 0, false
+}
+
+// isHoldApproved reports whether a person approved the hold, or another hold of its group: a group is one request.
+func (o *Observed) isHoldApproved(h *hold.Object) bool {
+	return h.Spec.Approved || slices.ContainsFunc(o.listGroupMembers(h), func(m *hold.Object) bool { return m.Spec.Approved })
+}
+
+// gateWait returns what the next step of a hold's gates waits for, and until when at most; empty: for nothing, zero: for a person.
+func (o *Observed) gateWait(h *hold.Object, now time.Time) (reason string, until time.Time) {
+	plan := o.planHoldGates(h)
+	if plan.Approval && !o.isHoldApproved(h) {
+		return fmt.Sprintf("verified; the gate waits for approval: tachometer-scaler approve -n %s %s/%s", h.Namespace, h.Spec.Workload.Kind, h.Spec.Workload.Name), time.Time{}
+	}
+	step, percents := h.Status.GateSteps, plan.Percentages()
+	if next := h.Status.GateStepAt.Add(plan.Pause); step > 0 && step < len(percents) && now.Before(next) {
+		return fmt.Sprintf("the gate is open at %d %%; %d %% follow at %s", percents[step-1], percents[step], next.UTC().Format(time.TimeOnly)), next
+	}
+	return "", time.Time{}
+}
+
+// approveHold notes the approval of a hold. It changes nothing else of the request.
+func (o *Observed) approveHold(now time.Time) (Step, bool) {
+	for i := range o.Holds {
+		h := &o.Holds[i]
+		s := h.Status
+		if !h.Spec.Approved || s.Approved || !s.State.IsActive() || s.State == hold.Open || h.IsOver(now) || h.Spec.Replicas != s.ReplicasAsked {
+			continue
+		}
+		status := h.Status.DeepCopy()
+		status.Approved, status.ObservedGeneration, status.GateStepAt = true, h.Generation, metav1.NewMicroTime(now)
+		return o.writeStatusStep(i, status).withStepEvent(reasonApproved, "hold %s: its gate may open", h.HoldID()), true
+	}
+	return Step{}, false
+}
+
+// gateFailure returns why a verified hold fails; empty: its gate waits, or may still open.
+func (o *Observed) gateFailure(h *hold.Object, now time.Time) string {
+	if waits, _ := o.gateWait(h, now); waits != "" {
+		return ""
+	}
+	began := h.Status.Entered.Time
+	switch last := h.Status.GateStepAt.Time; {
+	case h.Status.GateSteps > 0:
+		began = last.Add(o.planHoldGates(h).Pause)
+	case last.After(began):
+		began = last
+	}
+	if now.Before(began.Add(gateOpenTimeout)) {
+		return ""
+	}
+	if err := o.GateErrors[h.UID]; err != "" {
+		return "open the gate: " + err
+	}
+	if missing := o.describeMissingPods(h, now); missing != "" {
+		return missing
+	}
+	if !o.isGroupVerified(h) && !now.Before(began.Add(h.WithinOrDefault()+gateOpenTimeout)) {
+		return fmt.Sprintf("group %s: not all of its %d workloads are up", h.Spec.Group.Name, h.Spec.Group.Size)
+	}
+	return ""
+}
+
+// openHoldGate opens the gates of a verified hold, step by step, while its pods are there. The status says so before the first action, with what
+// the gates will change.
+func (o *Observed) openHoldGate(now time.Time) (Step, bool) {
+	for _, i := range o.listHoldsInState(hold.Verified, now) {
+		h := &o.Holds[i]
+		if o.describeMissingPods(h, now) != "" || !o.isGroupVerified(h) || o.mustShutGate(h, now) || o.GateErrors[h.UID] != "" {
+			continue
+		}
+		waits, _ := o.gateWait(h, now)
+		switch {
+		case len(h.Spec.Gates) == 0:
+			return o.enterStateStep(i, hold.Open, h.Status.Message, now), true
+		case !o.Gated: // the controller opens it
+			continue
+		case waits != "" && waits != h.Status.Message:
+			return o.waitGateStep(i, waits), true
+		case waits != "":
+			continue
+		case !h.Status.GateOpen:
+			status := h.Status.DeepCopy()
+			status.GateOpen = true
+			s := o.writeStatusStep(i, status)
+			s.Kind = RecordGate
+			return s, true
+		}
+		return o.openGateStep(i, now), true
+	}
+	return Step{}, false
+}
+
+// waitGateStep returns the step that writes what a gate waits for.
+func (o *Observed) waitGateStep(i int, waits string) Step {
+	status := o.Holds[i].Status.DeepCopy()
+	status.Message = waits
+	return o.writeStatusStep(i, status).withStepEvent(string(hold.Verified), "hold %s: %s", o.Holds[i].HoldID(), waits)
+}
+
+// openGateStep returns the next step of a hold's gates: never one before that of another hold of its group, which opens the same gates.
+func (o *Observed) openGateStep(i int, now time.Time) Step {
+	h := &o.Holds[i]
+	plan := o.planHoldGates(h)
+	steps, at := plan.Percentages(), h.Status.GateSteps
+	for _, m := range o.listGroupMembers(h) {
+		at = max(at, m.Status.GateSteps-1)
+	}
+	at = min(at, len(steps)-1)
+	s := o.enterStateStep(i, hold.Open, h.Status.Message, now)
+	s.Kind, s.Confirm, s.GateStep, s.GateSteps = OpenGate, true, at, len(steps)
+	s.Status.GateSteps, s.Status.GateStepAt = at+1, metav1.NewMicroTime(now)
+	if at+1 < len(steps) {
+		s.Status.State, s.Status.Entered = hold.Verified, h.Status.Entered
+		return s.withStepEvent(string(hold.Verified), "hold %s: the gate is open at %d %%", h.HoldID(), steps[at])
+	}
+	if plan.Approval || len(steps) > 1 { // the message is what the gate waited for
+		s.Status.Message = "the gate is open"
+	}
+	return s
+}
+
+// recordHoldGates adds to the status of a step what the hold's gates will change, and writes it. Where another hold has a gate open, what was
+// there before is in its record.
+func (p *pass) recordHoldGates(ctx context.Context, s Step) error {
+	h := &p.observed.Holds[s.Hold]
+	s.Status.GateChanges = nil
+	for _, g := range h.Spec.Gates {
+		changes, err := p.Gates.Record(ctx, p.workload.Namespace, g)
+		if err != nil {
+			p.passLogger(ctx).Error(err, "Gate cannot be read yet, retrying", "hold", h.HoldID(), "gate", g)
+			p.observed.GateErrors[h.UID] = err.Error()
+			return nil
+		}
+		for _, c := range changes {
+			if earlier := p.observed.findGateChange(h, c); earlier != nil {
+				c.Was = earlier.Was
+			}
+			s.Status.GateChanges = append(s.Status.GateChanges, c)
+		}
+	}
+	return p.writeHoldStatus(ctx, s)
+}
+
+// findGateChange returns the record of a place by another hold with an open gate, or nil.
+func (o *Observed) findGateChange(h *hold.Object, c action.Change) *action.Change {
+	for _, list := range [][]hold.Object{o.Holds, o.Others} {
+		for i := range list {
+			m := &list[i]
+			if m.UID == h.UID || !m.Status.GateOpen {
+				continue
+			}
+			for j := range m.Status.GateChanges {
+				if e := &m.Status.GateChanges[j]; e.Gate == c.Gate && e.APIVersion == c.APIVersion && e.Kind == c.Kind && e.Namespace == c.Namespace && e.Name == c.Name && e.Path == c.Path {
+					return e
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// moveHoldGate opens or shuts the gates of a hold, and writes its status. A failure is no error of the pass: the next pass tries again.
+func (p *pass) moveHoldGate(ctx context.Context, s Step) error {
+	h := &p.observed.Holds[s.Hold]
+	for _, g := range h.Spec.Gates {
+		if fault := p.Gates.Fault(p.workload.Namespace, g); fault != "" && s.Kind == ShutGate {
+			p.passLogger(ctx).Info("Gate cannot be shut, since the configuration no longer has it", "hold", h.HoldID(), "gate", g, "reason", fault)
+			continue // it would keep the pods for ever
+		}
+		if err := p.moveOneGate(ctx, s, h, g); err != nil {
+			p.passLogger(ctx).Error(err, "Gate cannot be moved yet, retrying", "hold", h.HoldID(), "gate", g, "step", s.Kind)
+			p.observed.GateErrors[h.UID] = err.Error()
+			return nil
+		}
+	}
+	return p.writeHoldStatus(ctx, s)
+}
+
+// moveOneGate opens one gate of a hold by a step, or shuts it.
+func (p *pass) moveOneGate(ctx context.Context, s Step, h *hold.Object, gate string) error {
+	if s.Kind == ShutGate {
+		return p.Gates.Shut(ctx, p.workload.Namespace, gate, h.Status.GateChanges)
+	}
+	percent, now := percentOfStep(p.Gates.Plan(gate), s.GateStep, cmp.Or(s.GateSteps, 1))
+	if !now {
+		return nil
+	}
+	return p.Gates.Open(ctx, p.workload.Namespace, gate, percent)
+}

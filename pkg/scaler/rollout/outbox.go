@@ -1,0 +1,211 @@
+// The outbox of a hold: each outcome is stored in the hold's status before it is posted, and removed after every notifier is done with it. The
+// next process posts what is left. A receiver learns the same key in every attempt.
+
+package rollout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/notify"
+)
+
+// maxOutboxMessages bounds the outbox of a hold: more outcomes wait for room.
+const maxOutboxMessages = 16
+
+// conditionNotified tells whether the notifiers took the last message.
+const conditionNotified = "Notified"
+
+// messageAddress is a message at a notifier.
+type messageAddress struct{ key, notifier string }
+
+// notificationKinds are the kinds of messages about the outcomes, by their names in Status.Told.
+var notificationKinds = map[string]notify.Kind{
+	string(hold.Open): notify.KindUp, reasonYielded: notify.KindYielded, string(hold.RolledBack): notify.KindRolledBack,
+	string(hold.Released): notify.KindEnded, reasonPaused: notify.KindPaused, reasonResumed: notify.KindResumed,
+}
+
+// owedOutcome returns what the notifiers of a hold have not been told, and its name in Status.Told; empty: nothing.
+func (o *Observed) owedOutcome(h *hold.Object, now time.Time) (name, outcome string) {
+	if name, outcome = o.owedPause(h, now); name != "" && len(h.Spec.Notify) > 0 {
+		return name, outcome
+	}
+	told := func(name string) bool { return slices.Contains(h.Status.Told, name) }
+	switch s := h.Status.State; {
+	case len(h.Spec.Notify) == 0:
+		return "", ""
+	case s == hold.RolledBack && !h.Status.GateOpen && !told(string(s)):
+		return string(s), "failed and rolled back to " + o.describeReplicas()
+	case s == hold.Open && len(h.Status.Yielded) > 0 && !told(reasonYielded):
+		return reasonYielded, "another client set the numbers, and the hold leaves them: " + o.describeReplicas()
+	case s == hold.Open && !told(string(s)):
+		return string(s), "up: " + o.describeReplicas()
+	case s == hold.Released && told(string(hold.Open)) && !told(string(s)) && told(reasonPaused) == told(reasonResumed):
+		return string(s), "ended: " + o.describeReplicas()
+	}
+	return "", ""
+}
+
+// storeOutcome stores an outcome in the hold's outbox, before it is posted.
+func (o *Observed) storeOutcome(now time.Time) (Step, bool) {
+	for i := range o.Holds {
+		h := &o.Holds[i]
+		name, outcome := o.owedOutcome(h, now)
+		if name == "" || !o.Gated || len(h.Status.Outbox) >= maxOutboxMessages {
+			continue // a command does not know the notifiers
+		}
+		status := h.Status.DeepCopy()
+		status.Told = append(status.Told, name)
+		status.Outbox = append(status.Outbox, hold.OutboxMessage{
+			Key: fmt.Sprintf("%s/%s/%s", h.UID, notificationKinds[name], h.ResourceVersion), Outcome: name, Text: outcome, Why: h.Status.Message,
+			Time: metav1.NewMicroTime(now), Notifiers: slices.Compact(slices.Sorted(slices.Values(h.Spec.Notify))),
+		})
+		return o.writeStatusStep(i, status).withStepEvent(string(h.Status.State), "hold %s: %s", h.HoldID(), outcome), true
+	}
+	return Step{}, false
+}
+
+// confirmDelivery removes the notifiers that are done with a message from it, and the message after the last.
+func (o *Observed) confirmDelivery(now time.Time) (Step, bool) {
+	for i := range o.Holds {
+		h := &o.Holds[i]
+		status, err := o.confirmDeliveries(h.Status)
+		if len(h.Status.Outbox) == 0 || equalOutboxes(status.Outbox, h.Status.Outbox) {
+			continue
+		}
+		c := findHoldCondition(h, conditionNotified)
+		switch {
+		case err != nil:
+			status.Conditions = setHoldCondition(status.Conditions, conditionNotified, metav1.ConditionFalse, "GivenUp", err.Error(), now)
+			return o.writeStatusStep(i, status).withStepWarning(reasonUntold, "hold %s: %v", h.HoldID(), err), true
+		case c != nil && c.Status == metav1.ConditionFalse:
+			status.Conditions = setHoldCondition(status.Conditions, conditionNotified, metav1.ConditionTrue, "Delivered", "the notifiers took the last message", now)
+		}
+		return o.writeStatusStep(i, status), true
+	}
+	return Step{}, false
+}
+
+// confirmDeliveries returns the status without the deliveries that are done, and an error for those that reached nobody.
+func (o *Observed) confirmDeliveries(status hold.Status) (hold.Status, error) {
+	status = status.DeepCopy()
+	var errs []error
+	for i := range status.Outbox {
+		m := &status.Outbox[i]
+		m.Notifiers = slices.DeleteFunc(m.Notifiers, func(name string) bool {
+			d := o.Deliveries[messageAddress{m.Key, name}]
+			if d.Done && d.Err != nil {
+				errs = append(errs, fmt.Errorf("notifier %s did not get %q: %w", name, m.Text, d.Err))
+			}
+			return d.Done
+		})
+	}
+	status.Outbox = slices.DeleteFunc(status.Outbox, func(m hold.OutboxMessage) bool { return len(m.Notifiers) == 0 })
+	return status, errors.Join(errs...)
+}
+
+// equalOutboxes reports whether two outboxes of one hold owe the same.
+func equalOutboxes(a, b []hold.OutboxMessage) bool {
+	return slices.EqualFunc(a, b, func(x, y hold.OutboxMessage) bool { return x.Key == y.Key && slices.Equal(x.Notifiers, y.Notifiers) })
+}
+
+// postMessage posts a message to the notifiers that this process has not posted it to.
+func (o *Observed) postMessage(time.Time) (Step, bool) {
+	if !o.Gated {
+		return Step{}, false
+	}
+	for i := range o.Holds {
+		for _, m := range o.Holds[i].Status.Outbox {
+			m.Notifiers = slices.DeleteFunc(slices.Clone(m.Notifiers), func(name string) bool { return o.Deliveries[messageAddress{m.Key, name}].Posted })
+			if len(m.Notifiers) > 0 {
+				return Step{Kind: PostMessage, Hold: i, Post: m, Confirm: true}, true
+			}
+		}
+	}
+	return Step{}, false
+}
+
+// outboxInterval returns the pause before the next look at a hold's messages: a quarter of the youngest one's age, since a receiver that did not
+// answer at once is down for longer.
+func (o *Observed) outboxInterval(h *hold.Object, now time.Time) time.Duration {
+	age := now.Sub(h.Status.Outbox[len(h.Status.Outbox)-1].Time.Time)
+	return min(max(age/4, waitInterval), restInterval)
+}
+
+// observeDeliveries reads the states of the holds' messages from the notifier. Without one, all are done.
+func (p *pass) observeDeliveries() {
+	p.observed.Deliveries = map[messageAddress]notify.Delivery{}
+	for i := range p.observed.Holds {
+		for _, m := range p.observed.Holds[i].Status.Outbox {
+			for _, name := range m.Notifiers {
+				d := notify.Delivery{Posted: true, Done: true}
+				if p.Notifier != nil {
+					d = p.Notifier.Delivery(name, m.Key)
+				}
+				p.observed.Deliveries[messageAddress{m.Key, name}] = d
+			}
+		}
+	}
+}
+
+// postHoldMessage posts a message of a hold. A failure is no error of the pass: the next pass posts it again.
+func (p *pass) postHoldMessage(ctx context.Context, s Step) {
+	h := &p.observed.Holds[s.Hold]
+	m := notify.Message{
+		Key: s.Post.Key, Kind: notificationKinds[s.Post.Outcome], Time: s.Post.Time.Time, Outcome: s.Post.Text, Why: s.Post.Why,
+		Workload: p.workload, Hold: h.HoldID(), Reason: h.Spec.Reason, By: h.Spec.By,
+	}
+	if v, ok := p.observed.Verdicts[h.UID]; ok && v.Since.Equal(h.Status.Since.Time) {
+		m.Report = v.Report
+	}
+	if p.Notifier != nil {
+		if err := p.Notifier.Post(s.Post.Notifiers, m); err != nil {
+			p.passLogger(ctx).Error(err, "Notification cannot be posted yet", "hold", h.HoldID(), "outcome", s.Post.Text)
+		}
+	}
+	p.observeDeliveries()
+	for _, name := range s.Post.Notifiers { // whatever became of it, this pass posts it once
+		address := messageAddress{s.Post.Key, name}
+		d := p.observed.Deliveries[address]
+		d.Posted = true
+		p.observed.Deliveries[address] = d
+	}
+}
+
+// SettleMessages takes the messages back that wait in this process, so that the next leader sends them, and stores which messages of the
+// namespaces' holds are done. It ends with ctx.
+func (e *Engine) SettleMessages(ctx context.Context, namespaces []string) error {
+	if e.Notifier == nil {
+		return nil
+	}
+	e.Notifier.Withdraw(ctx)
+	var errs []error
+	for _, namespace := range namespaces {
+		holds, err := e.Cluster.ListHolds(ctx, namespace)
+		errs = append(errs, err)
+		for i := range holds {
+			errs = append(errs, e.settleHoldMessages(ctx, &holds[i]))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// settleHoldMessages stores which messages of a hold are done.
+func (e *Engine) settleHoldMessages(ctx context.Context, h *hold.Object) error {
+	p := &pass{Engine: e, observed: Observed{Holds: []hold.Object{*h}}}
+	p.observeDeliveries()
+	after := h.DeepCopy()
+	if after.Status, _ = p.observed.confirmDeliveries(h.Status); equalOutboxes(after.Status.Outbox, h.Status.Outbox) {
+		return nil
+	}
+	if _, err := e.Cluster.UpdateHoldStatus(ctx, after); err != nil {
+		return fmt.Errorf("confirm messages of hold %s: %w", h.Name, err)
+	}
+	return nil
+}

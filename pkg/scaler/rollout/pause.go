@@ -1,0 +1,68 @@
+// The pause of a hold: like its end, but that it comes back.
+
+package rollout
+
+import (
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+)
+
+// conditionPaused tells that the hold counts for nothing, until it is resumed.
+const conditionPaused = "Paused"
+
+// isPauseNoted reports whether the status says that the hold is paused.
+func isPauseNoted(h *hold.Object) bool {
+	c := findHoldCondition(h, conditionPaused)
+	return c != nil && c.Status == metav1.ConditionTrue
+}
+
+// pauseHold writes that a hold is paused, before its gates are shut and its numbers are given back. Resuming it is its beginning.
+func (o *Observed) pauseHold(now time.Time) (Step, bool) {
+	for i := range o.Holds {
+		h := &o.Holds[i]
+		if h.DeletionTimestamp != nil || !h.IsPaused(now) || isPauseNoted(h) {
+			continue
+		}
+		reason, by := "ByPerson", "a person"
+		if h.IsPausedByOwner() {
+			reason, by = "ByOwner", "the configuration"
+		}
+		message := "paused by " + by
+		if h.Spec.PausedUntil != nil {
+			message += " until " + h.Spec.PausedUntil.UTC().Format(time.RFC3339)
+		}
+		status := h.Status.DeepCopy()
+		status.ObservedGeneration = h.Generation
+		status.Conditions = setHoldCondition(status.Conditions, conditionPaused, metav1.ConditionTrue, reason, message, now)
+		status.Told = slices.DeleteFunc(status.Told, func(t string) bool { return t == reasonPaused || t == reasonResumed })
+		return o.writeStatusStep(i, status).withStepEvent(reasonPaused, "hold %s: %s", h.HoldID(), message), true
+	}
+	return Step{}, false
+}
+
+// resumeHoldStep returns the step that starts a paused hold again with a status. Its notifiers are told so if they know of the pause.
+func (o *Observed) resumeHoldStep(i int, status hold.Status, now time.Time) Step {
+	h := &o.Holds[i]
+	if slices.Contains(h.Status.Told, reasonPaused) {
+		status.Told = append(status.Told, reasonPaused)
+	}
+	status.Conditions = setHoldCondition(h.Status.Conditions, conditionPaused, metav1.ConditionFalse, "Resumed", "the hold counts again", now)
+	return o.writeStatusStep(i, status).withStepEvent(reasonResumed, "hold %s is resumed: %d replicas%s", h.HoldID(), h.Spec.Replicas, formatHoldUntil(h))
+}
+
+// owedPause returns the outcome about a pause that the notifiers of a hold have not been told, and its name; empty: nothing. A hold that
+// never began is paused in silence.
+func (o *Observed) owedPause(h *hold.Object, now time.Time) (name, outcome string) {
+	told := func(name string) bool { return slices.Contains(h.Status.Told, name) }
+	switch s := h.Status.State; {
+	case s == hold.Released && h.IsPaused(now) && h.DeletionTimestamp == nil && isPauseNoted(h) && !told(reasonPaused):
+		return reasonPaused, "paused: " + o.describeReplicas()
+	case s.IsActive() && !h.IsOver(now) && told(reasonPaused) && !told(reasonResumed):
+		return reasonResumed, "resumed: " + o.describeReplicas()
+	}
+	return "", ""
+}
