@@ -1,0 +1,144 @@
+package surge
+
+import (
+	"flag"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	lane "github.com/tachometer-metrics/tachometer/pkg/scaler/surge"
+)
+
+var (
+	hours = flag.Float64("hours", 0.25, "simulated `hours` of each kind of traffic, each hour on its own; docs/surge.md has 50")
+	steps = flag.Int("steps", 40, "simulated steps")
+)
+
+const simPods = 4
+
+// splitHours returns the number of simulations for some hours, and the end of each, in milliseconds.
+func splitHours(hours float64) (simulations int, end int64) {
+	return int(math.Ceil(hours)), settleMillis + int64(3_600_000*min(hours, 1))
+}
+
+// steadyKinds are the kinds of steady traffic of docs/benchmarks.md.
+func steadyKinds() []trafficKind {
+	rare := batchKind("4 requests/s in batches of 20, spread", 4, 20, true)
+	rare.leastHours = 3 // in these the shortened window alone would raise
+	return []trafficKind{
+		poissonKind("1 request/s", 1), poissonKind("5 requests/s", 5), poissonKind("40 requests/s", 40), poissonKind("400 requests/s", 400),
+		batchKind("40 requests/s in batches of 5, each on one pod", 40, 5, false),
+		batchKind("40 requests/s in batches of 10, each on one pod", 40, 10, false),
+		batchKind("400 requests/s in batches of 10, each on one pod", 400, 10, false),
+		rare,
+		batchKind("40 requests/s in batches of 10, spread", 40, 10, true),
+		batchKind("400 requests/s in batches of 10, spread", 400, 10, true),
+		cronKind("a job of 100 requests on each pod every 10 s", 100, 10, simPods),
+		cronKind("a job of 50 requests on each pod every 30 s", 50, 30, simPods),
+	}
+}
+
+// TestSteadyTraffic: steady traffic, for which an autoscaler keeps four pods, raises nothing.
+func TestSteadyTraffic(t *testing.T) {
+	t.Parallel()
+	for _, k := range steadyKinds() {
+		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
+			played := max(*hours, k.leastHours)
+			raises, most := playHours(k, played)
+			t.Logf("%d raises in %g h; at most %d replicas", raises, played, most)
+			if raises > 0 {
+				t.Errorf("%d raises in %g h, want none", raises, played)
+			}
+		})
+	}
+}
+
+// playHours plays hours of a kind, each on its own, and returns the raises and the most replicas.
+func playHours(k trafficKind, hours float64) (raises int, most int32) {
+	simulations, end := splitHours(hours)
+	for hour := range simulations {
+		p := newLanePlayer(playTraffic(k, uint64(hour)+1, simPods, float64(end)/1000), k.rate/simPods, simPods, lane.ModeAct)
+		turn := rand.New(rand.NewPCG(uint64(hour), 5)).Int64N(periodMillis) / lookMillis
+		for now := int64(70_000); now < end; now += lookMillis {
+			p.lookAt(now, now/lookMillis%(periodMillis/lookMillis) == turn)
+			most = max(most, p.replicas)
+		}
+		raises += p.raises
+	}
+	return raises, most
+}
+
+// TestStep: after a step from 40 to 400 requests/s the lane wants 18 of 20 pods, 95 times in 100 within 5 s.
+func TestStep(t *testing.T) {
+	t.Parallel()
+	var lags []float64
+	for seed := range uint64(*steps) {
+		r := rand.New(rand.NewPCG(seed, 23))
+		stepAt := float64(settleMillis)/1000 + scrapeInterval*r.Float64()
+		p := newLanePlayer(playTrafficStep(poissonKind("before", 40), poissonKind("after", 400), seed, 2, stepAt+70, stepAt), 20, 2, lane.ModeAct)
+		phase := int64(r.IntN(lookMillis))
+		p.goal = 18
+		for now := 70_000 + phase; float64(now) < 1000*stepAt+60_000 && p.reachedAt == 0; now += lookMillis {
+			p.lookAt(now, false)
+		}
+		if p.reachedAt == 0 {
+			t.Fatalf("seed %d: %d replicas 60 s after the step", seed, p.replicas)
+		}
+		lags = append(lags, float64(p.reachedAt)/1000-stepAt)
+	}
+	slices.Sort(lags)
+	p50, p95 := lags[len(lags)/2], lags[len(lags)*95/100]
+	t.Logf("18 pods wanted after %.1f s (median), %.1f s (95th percentile), %.1f s (greatest) of %d steps", p50, p95, lags[len(lags)-1], len(lags))
+	if p95 > 5 {
+		t.Errorf("the 95th percentile is %.1f s, want 5", p95)
+	}
+}
+
+// TestRestartedAdapter: an adapter that begins anew serves steady traffic over short windows, and this raises nothing.
+func TestRestartedAdapter(t *testing.T) {
+	t.Parallel()
+	for _, rate := range []float64{5, 40, 400} {
+		for seed := range uint64(30) {
+			traffic := playTraffic(poissonKind("steady", rate), seed, simPods, 280)
+			p := newLanePlayer(traffic, rate/simPods, simPods, lane.ModeAct)
+			for now := int64(70_000); now < 280_000; now += lookMillis {
+				if now == 200_000 {
+					traffic.restartedAt = now - 5000 // it serves after two scrapes of each pod
+				}
+				p.lookAt(now, now%periodMillis < lookMillis)
+			}
+			if p.raises > 0 {
+				t.Errorf("%g requests/s, seed %d: %d raises", rate, seed, p.raises)
+			}
+		}
+	}
+}
+
+// TestSelfSimilarTraffic: bursts without a typical length cost few raises, and hardly any pods more than the autoscaler alone.
+func TestSelfSimilarTraffic(t *testing.T) {
+	t.Parallel()
+	const rate, replicas = 200, 10
+	var podMillis [2]int64
+	raises := 0
+	simulations, end := splitHours(*hours)
+	for hour := range simulations {
+		for i, mode := range []lane.Mode{lane.ModeObserve, lane.ModeAct} {
+			traffic := playTraffic(selfSimilarKind("self-similar", rate), uint64(hour), simPods, float64(end)/1000)
+			p := newLanePlayer(traffic, rate/replicas, replicas, mode)
+			for now := int64(70_000); now < end; now += lookMillis {
+				p.lookAt(now, now%periodMillis < lookMillis)
+			}
+			podMillis[i] += p.podMillis
+			if mode == lane.ModeAct {
+				raises += p.raises
+			}
+		}
+	}
+	more := float64(podMillis[1])/float64(podMillis[0]) - 1
+	t.Logf("%d raises in %g h; %.1f pod-hours, %.2f %% more than the autoscaler alone", raises, *hours, float64(podMillis[1])/3.6e6, 100*more)
+	if more > 0.02 {
+		t.Errorf("%.2f %% more pod-hours, want at most 2 %%", 100*more)
+	}
+}
