@@ -49,6 +49,7 @@ type storedAutoscaler struct {
 	metrics         []namedMetric
 	uid             types.UID
 	rejected        rejectedMetrics
+	whole           *autoscalingv2.HorizontalPodAutoscaler // for the observer; nil in the table
 }
 
 // GetObjectMeta returns the autoscaler's key for client-go's temporary stores.
@@ -81,7 +82,7 @@ func stripDiscoveredAutoscaler(obj any) (*storedAutoscaler, error) {
 
 // newDiscoveredAutoscaler returns the stored part of an autoscaler, with its first maxAutoscalerMetrics metrics.
 func newDiscoveredAutoscaler(o *autoscalingv2.HorizontalPodAutoscaler) *storedAutoscaler {
-	a := &storedAutoscaler{namespace: o.Namespace, name: o.Name, uid: o.UID, scaleTarget: newDiscoveredObjectReference(o.Spec.ScaleTargetRef)}
+	a := &storedAutoscaler{namespace: o.Namespace, name: o.Name, uid: o.UID, whole: o, scaleTarget: newDiscoveredObjectReference(o.Spec.ScaleTargetRef)}
 	size := 0
 	for i := range o.Spec.Metrics {
 		spec := &o.Spec.Metrics[i]

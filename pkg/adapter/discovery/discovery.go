@@ -39,6 +39,8 @@ type Options struct {
 	AllowHostNetwork bool
 	// Retention is how long Pods and PodsOf return a deleted pod; 0 means 80 s. It should be the store's.
 	Retention time.Duration
+	// Observer follows the autoscalers; nil: none does.
+	Observer AutoscalerObserver
 	// Registerer registers the self-metrics; nil registers no metrics.
 	Registerer prometheus.Registerer
 }
@@ -84,7 +86,7 @@ func New(clients Clients, opts Options) *Discovery {
 		onError: d.metrics.watchErrors.WithLabelValues("pods").Inc,
 	}
 	d.hpaReflector = &reflectorStore[*storedAutoscaler]{
-		resource: "horizontalpodautoscalers.autoscaling", strip: stripDiscoveredAutoscaler, sink: d.hpas, onChange: d.requestDiscoveryReplan,
+		resource: "horizontalpodautoscalers.autoscaling", strip: stripDiscoveredAutoscaler, sink: observedAutoscalers{d.hpas, opts.Observer}, onChange: d.requestDiscoveryReplan,
 		onError: d.metrics.watchErrors.WithLabelValues("horizontalpodautoscalers").Inc,
 	}
 	d.hpaReflector.synced, d.withoutAutoscalers = opts.WithoutAutoscalers, opts.WithoutAutoscalers
