@@ -3,6 +3,8 @@ package explainapi
 
 import (
 	"encoding/json"
+	"reflect"
+	"slices"
 	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -114,7 +116,7 @@ type Decision struct {
 	// Reads are the answers to the reads, by the order in which they came.
 	Reads []Read `json:"reads,omitempty"`
 	// Pods are the pods of the scale target at the read. In a log they are left out where they equal those before; see Complete.
-	Pods []Pod `json:"pods,omitempty"`
+	Pods []Pod `json:"pods,omitzero"`
 	// Status is the status that was written after the reads. In a log it is left out where it equals the status before; see Complete.
 	Status *Status `json:"status,omitempty"`
 	// WrittenAfter is the time from the first read to the status; nil where the status did not change.
@@ -216,6 +218,19 @@ func (l *DecisionLog) Complete() {
 			d.Status = status
 		}
 		pods, status = d.Pods, d.Status
+	}
+}
+
+// Shorten leaves out the pods and the status where they equal those before; Complete fills them in again.
+func (l *DecisionLog) Shorten() {
+	for i := len(l.Decisions) - 1; i > 0; i-- {
+		d, before := &l.Decisions[i], &l.Decisions[i-1]
+		if slices.Equal(d.Pods, before.Pods) {
+			d.Pods = nil
+		}
+		if d.WrittenAfter == nil && reflect.DeepEqual(d.Status, before.Status) {
+			d.Status = nil
+		}
 	}
 }
 

@@ -13,6 +13,25 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/hpa"
 )
 
+// Memory returns how far back the controller's memory of an autoscaler reaches: its longest window or policy period, and the default.
+func Memory(spec *autoscalingv2.HorizontalPodAutoscalerSpec) time.Duration {
+	longest := Settings().DownscaleStabilization
+	if b := spec.Behavior; b != nil {
+		for _, rules := range []*autoscalingv2.HPAScalingRules{b.ScaleUp, b.ScaleDown} {
+			if rules == nil {
+				continue
+			}
+			if rules.StabilizationWindowSeconds != nil {
+				longest = max(longest, time.Duration(*rules.StabilizationWindowSeconds)*time.Second)
+			}
+			for _, p := range rules.Policies {
+				longest = max(longest, time.Duration(p.PeriodSeconds)*time.Second)
+			}
+		}
+	}
+	return longest + time.Minute
+}
+
 // Look is a recorded decision with a computed one.
 type Look struct {
 	Time time.Time

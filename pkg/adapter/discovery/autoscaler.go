@@ -82,7 +82,7 @@ func stripDiscoveredAutoscaler(obj any) (*storedAutoscaler, error) {
 
 // newDiscoveredAutoscaler returns the stored part of an autoscaler, with its first maxAutoscalerMetrics metrics.
 func newDiscoveredAutoscaler(o *autoscalingv2.HorizontalPodAutoscaler) *storedAutoscaler {
-	a := &storedAutoscaler{namespace: o.Namespace, name: o.Name, uid: o.UID, whole: o, scaleTarget: newDiscoveredObjectReference(o.Spec.ScaleTargetRef)}
+	a := &storedAutoscaler{namespace: o.Namespace, name: o.Name, uid: o.UID, scaleTarget: newDiscoveredObjectReference(o.Spec.ScaleTargetRef)}
 	size := 0
 	for i := range o.Spec.Metrics {
 		spec := &o.Spec.Metrics[i]

@@ -85,8 +85,9 @@ func New(clients Clients, opts Options) *Discovery {
 		resource: "pods", strip: endpointPolicy{allowHostNetwork: opts.AllowHostNetwork}.stripDiscoveredPod, sink: d.pods, onChange: d.requestDiscoveryTargetUpdate,
 		onError: d.metrics.watchErrors.WithLabelValues("pods").Inc,
 	}
+	observed := observedAutoscalers{d.hpas, opts.Observer}
 	d.hpaReflector = &reflectorStore[*storedAutoscaler]{
-		resource: "horizontalpodautoscalers.autoscaling", strip: stripDiscoveredAutoscaler, sink: observedAutoscalers{d.hpas, opts.Observer}, onChange: d.requestDiscoveryReplan,
+		resource: "horizontalpodautoscalers.autoscaling", strip: observed.stripObservedAutoscaler, sink: observed, onChange: d.requestDiscoveryReplan,
 		onError: d.metrics.watchErrors.WithLabelValues("horizontalpodautoscalers").Inc,
 	}
 	d.hpaReflector.synced, d.withoutAutoscalers = opts.WithoutAutoscalers, opts.WithoutAutoscalers

@@ -26,10 +26,19 @@ type observedAutoscalers struct {
 	observer AutoscalerObserver // nil: none
 }
 
+// stripObservedAutoscaler reduces an API object, and keeps it for the observer until it is stored.
+func (o observedAutoscalers) stripObservedAutoscaler(obj any) (*storedAutoscaler, error) {
+	a, err := stripDiscoveredAutoscaler(obj)
+	if whole, ok := obj.(*autoscalingv2.HorizontalPodAutoscaler); ok && err == nil && o.observer != nil {
+		a.whole = whole
+	}
+	return a, err
+}
+
 // observeDiscoveredAutoscaler hands over the whole object, which the table does not keep.
 func (o observedAutoscalers) observeDiscoveredAutoscaler(a *storedAutoscaler) {
 	whole := a.whole
-	if a.whole = nil; whole != nil && o.observer != nil {
+	if a.whole = nil; whole != nil {
 		o.observer.ObserveAutoscaler(whole)
 	}
 }
