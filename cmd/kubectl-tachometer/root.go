@@ -60,6 +60,7 @@ func newPluginRootCommand(p *pluginProgram) *cobra.Command {
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	bindPluginConnectionFlags(p, cmd.PersistentFlags())
 	cmd.AddCommand(newPluginDoctorCommand(p), newPluginExplainCommand(p), newPluginTopCommand(p), newPluginMetricsCommand(p), newPluginLintCommand(p), newPluginVersionCommand(p))
+	cmd.AddCommand(newPluginReplayCommand(p), newPluginBudgetCommand(p))
 	return cmd
 }
 

@@ -39,13 +39,13 @@ func (b *inputBuilder) findMissingInput(replicas int32) string {
 		at := b.findRecordedMetric(m)
 		switch {
 		case at < 0:
-			return fmt.Sprintf("metric %s is not in the recorded spec", replayedMetricName(m))
+			return fmt.Sprintf("metric %s is not in the recorded spec", MetricName(m))
 		case m.Resource != nil || m.ContainerResource != nil:
 			if at >= len(b.decision.Status.Current) {
-				return fmt.Sprintf("metric %s is not in the status", replayedMetricName(m))
+				return fmt.Sprintf("metric %s is not in the status", MetricName(m))
 			}
 		case b.findRead(at) == nil:
-			return fmt.Sprintf("no read of %s reached this replica", replayedMetricName(m))
+			return fmt.Sprintf("no read of %s reached this replica", MetricName(m))
 		}
 	}
 	return ""
@@ -254,8 +254,8 @@ func countPresentPods(pods []*corev1.Pod) int32 {
 	return n
 }
 
-// replayedMetricName returns the name of a metric.
-func replayedMetricName(m *autoscalingv2.MetricSpec) string {
+// MetricName returns the name of a metric.
+func MetricName(m *autoscalingv2.MetricSpec) string {
 	switch {
 	case m.Pods != nil:
 		return m.Pods.Metric.Name

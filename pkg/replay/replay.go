@@ -135,7 +135,7 @@ var loadedByPods = regexp.MustCompile(`_p\d+$|latency|duration|_seconds$|utili[s
 // checkLoadIndependence returns an error if a metric's value with another number of pods cannot be told.
 func (b *inputBuilder) checkLoadIndependence() error {
 	for i := range b.spec.Metrics {
-		if name := replayedMetricName(&b.spec.Metrics[i]); loadedByPods.MatchString(name) {
+		if name := MetricName(&b.spec.Metrics[i]); loadedByPods.MatchString(name) {
 			return fmt.Errorf("metric %s depends on the number of pods, so that its values with another number are not in the record: "+
 				"replay can compare specs that decide alike, or metrics that are a share of a load, such as a rate", name)
 		}
@@ -166,14 +166,28 @@ func newComputedDecision(l Look) *explainapi.Computed {
 		c.Metrics = append(c.Metrics, step)
 	}
 	if st := d.Stabilization; st != nil && st.Holding != nil {
-		window := l.Time.Sub(st.DownFrom)
-		if st.Replicas < d.Wanted {
-			window = l.Time.Sub(st.UpFrom)
-		}
-		c.Holding = &explainapi.HeldWish{Replicas: st.Holding.Replicas, Time: st.Holding.Time, Until: st.Holding.Time.Add(window)}
+		c.Holding = NewHeldWish(l)
 	}
 	if d.Limit != nil {
 		c.Limit = d.Limit.Reason
 	}
 	return c
+}
+
+// NewHeldWish returns the earlier wish that a window of a look holds: the newest one as far from the present wish as the one that
+// decides, since the window keeps the number until that one is too old. The look must have one.
+func NewHeldWish(l Look) *explainapi.HeldWish {
+	st := l.Decision.Stabilization
+	from, isUp := st.DownFrom, st.Replicas < l.Decision.Wanted
+	if isUp {
+		from = st.UpFrom
+	}
+	held := *st.Holding
+	for _, rec := range l.Decision.History.Recommendations {
+		holds := !isUp && rec.Replicas >= held.Replicas || isUp && rec.Replicas <= held.Replicas
+		if holds && rec.Time.After(held.Time) && rec.Time.Before(l.Time) {
+			held = rec
+		}
+	}
+	return &explainapi.HeldWish{Replicas: st.Holding.Replicas, Time: held.Time.UTC(), Until: held.Time.Add(l.Time.Sub(from)).UTC()}
 }
