@@ -2,28 +2,40 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/explain"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/records"
 )
 
 const explainHelp = `Say in one sentence why an autoscaler has its number of pods, then show the values, the arithmetic, the policies, the windows
 and the conditions behind it, and the value at which it changes.
 
--o sentence prints the sentence alone.`
+-o sentence prints the sentence alone. --since prints the decisions of that time instead, each with its cause, as the adapter recorded
+them.`
 
 func newPluginExplainCommand(p *pluginProgram) *cobra.Command {
+	since := time.Duration(0)
 	cmd := &cobra.Command{
 		Use: "explain hpa/NAME", Short: "Say why an autoscaler has its number of pods", Long: explainHelp,
-		Example: `  kubectl tachometer explain hpa/web -n shop`,
-		Args:    cobra.ExactArgs(1), ValidArgsFunction: p.completePluginHPAs,
-		RunE: func(cmd *cobra.Command, args []string) error { return p.runPluginExplain(cmd.Context(), args[0]) },
+		Example: `  kubectl tachometer explain hpa/web -n shop
+  kubectl tachometer explain hpa/web -n shop --since 1h`,
+		Args: cobra.ExactArgs(1), ValidArgsFunction: p.completePluginHPAs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("since") {
+				return p.runPluginDecisions(cmd.Context(), args[0], since)
+			}
+			return p.runPluginExplain(cmd.Context(), args[0])
+		},
 	}
+	bindPluginSinceFlag(&since, cmd)
 	bindPluginOutputFlags(p, cmd.Flags(), "json", "yaml", "sentence")
 	return cmd
 }
@@ -46,7 +58,7 @@ func (p *pluginProgram) runPluginExplain(ctx context.Context, arg string) error 
 		if objects.HPAs[i].Name != name {
 			continue
 		}
-		e := explain.Live(ctx, &objects.HPAs[i], explain.Options{Objects: objects, Metrics: c.metricReader(), Now: c.now()})
+		e := explain.Live(ctx, &objects.HPAs[i], explain.Options{Objects: objects, Metrics: c.metricReader(), Now: c.now(), Recorded: c.readPluginRecord(ctx, name)})
 		if printed, err := p.printPluginObject("Explanation", e); printed || err != nil {
 			return err
 		}
@@ -62,4 +74,37 @@ func (p *pluginProgram) runPluginExplain(ctx context.Context, arg string) error 
 		}
 	}
 	return fmt.Errorf("there is no hpa/%s in namespace %s", name, c.namespace)
+}
+
+// readPluginRecord returns what the adapter recorded of an autoscaler, or why it is not known.
+func (c *pluginConnection) readPluginRecord(ctx context.Context, name string) explain.Recorded {
+	e, err := records.ReadExplanation(ctx, c.reader, c.namespace, name)
+	if err != nil {
+		return explain.Recorded{Missing: err.Error()}
+	}
+	return explain.Recorded{Explanation: e}
+}
+
+// runPluginDecisions prints the recorded decisions of an autoscaler.
+func (p *pluginProgram) runPluginDecisions(ctx context.Context, arg string, since time.Duration) error {
+	if err := errors.Join(p.checkPluginOutput("json", "yaml"), checkPluginSince(since)); err != nil {
+		return err
+	}
+	name, err := parsePluginHPA(arg)
+	if err != nil {
+		return err
+	}
+	c, err := p.connectPluginCluster()
+	if err != nil {
+		return err
+	}
+	log, err := records.ReadLog(ctx, c.reader, c.namespace, name, since)
+	if err != nil {
+		return err
+	}
+	decisions := explain.NewLog(log)
+	if printed, err := p.printPluginObject("DecisionLog", decisions); printed || err != nil {
+		return err
+	}
+	return decisions.Print(p.out, p.noHeaders)
 }

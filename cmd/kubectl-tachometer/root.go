@@ -59,8 +59,10 @@ func newPluginRootCommand(p *pluginProgram) *cobra.Command {
 	}
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	bindPluginConnectionFlags(p, cmd.PersistentFlags())
-	cmd.AddCommand(newPluginDoctorCommand(p), newPluginExplainCommand(p), newPluginTopCommand(p), newPluginMetricsCommand(p), newPluginLintCommand(p), newPluginHoldCommand(p), newPluginVersionCommand(p))
-	cmd.AddCommand(newPluginDoctorCommand(p), newPluginExplainCommand(p), newPluginTopCommand(p), newPluginMetricsCommand(p), newPluginLintCommand(p), newPluginDashboardCommand(p), newPluginVersionCommand(p))
+	cmd.AddCommand(
+		newPluginDoctorCommand(p), newPluginExplainCommand(p), newPluginTopCommand(p), newPluginMetricsCommand(p), newPluginLintCommand(p),
+		newPluginReplayCommand(p), newPluginBudgetCommand(p), newPluginDashboardCommand(p), newPluginHoldCommand(p), newPluginVersionCommand(p),
+	)
 	return cmd
 }
 

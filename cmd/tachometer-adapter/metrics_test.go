@@ -124,7 +124,7 @@ bind the ClusterRole ` + "`tachometer-self-metrics-reader`" + ` to the ServiceAc
 	compareGolden(t, "../../docs/metrics.md", b.String())
 }
 
-var wellNamed = regexp.MustCompile(`^tachometer_(apiserver|backend|certificate|config|discovery|promadapter|resource|scrape|store|query|provider)_[a-z0-9_]+$`)
+var wellNamed = regexp.MustCompile(`^tachometer_(apiserver|backend|certificate|config|discovery|hpa|promadapter|resource|scrape|store|query|provider|reaction)_[a-z0-9_]+$`)
 
 func TestMetricsAreWellNamed(t *testing.T) {
 	t.Parallel()

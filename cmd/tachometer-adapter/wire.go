@@ -23,15 +23,18 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/promadapter"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/provider"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/query"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/recorder"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/remote"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/resourcemetrics"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/scrape"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/store"
+	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 	"github.com/tachometer-metrics/tachometer/pkg/kube"
 )
 
-// apiServices are the APIServices that the adapter always serves.
-var apiServices = []string{"v1beta1.custom.metrics.k8s.io", "v1beta2.custom.metrics.k8s.io", "v1beta1.external.metrics.k8s.io"}
+// apiServices are the APIServices that the adapter always serves, but for the last: with prometheus-adapter's rules it does not see
+// autoscalers.
+var apiServices = []string{"v1beta1.custom.metrics.k8s.io", "v1beta2.custom.metrics.k8s.io", "v1beta1.external.metrics.k8s.io", explainapi.APIService}
 
 // metricsRegistry registers the self-metrics and reads them for /metrics.
 type metricsRegistry interface {
@@ -53,6 +56,7 @@ type adapter struct {
 	backends  *backendSet
 	usage     *resourceMetrics // nil: metrics.k8s.io is not served
 	provider  *provider.Provider
+	recorder  *recorder.Recorder // nil: autoscalers are not watched
 	server    *apiserver.Server
 
 	opts           *adapterOptions
@@ -89,6 +93,9 @@ func newAdapterProgram(opts *adapterOptions, start *parsedConfig, cluster *rest.
 		Now:     a.clock.Now,
 	}, provider.Options{Registerer: metrics, ScrapeInterval: start.config.Scrape.Interval})
 	deps := apiserver.Dependencies{Provider: a.provider, Metrics: metrics, Registerer: metrics, Health: a.buildAdapterProgramHealth(), Groups: a.usage.adapterProgramResourceAPIGroups()}
+	if err := a.addAdapterProgramExplanations(&deps); err != nil {
+		return nil, err
+	}
 	if a.keeper != nil {
 		deps.Certificate = a.keeper
 	}
@@ -108,7 +115,9 @@ func (a *adapter) buildAdapterProgramClients(start *parsedConfig, cluster *rest.
 	if err != nil {
 		return err
 	}
+	a.buildAdapterProgramRecorder(start, metrics)
 	a.discovery = podDiscovery.New(clients, podDiscovery.Options{
+		Observer:         a.observeAdapterProgramAutoscalers(),
 		Retention:        newAdapterProgramStoreOptions(start.config).Retention,
 		Registerer:       metrics,
 		AllowHostNetwork: a.opts.allowHostNetwork,
@@ -116,6 +125,9 @@ func (a *adapter) buildAdapterProgramClients(start *parsedConfig, cluster *rest.
 		WithoutAutoscalers: start.legacy != nil,
 	})
 	services := apiServices
+	if start.legacy != nil {
+		services = services[:len(services)-1]
+	}
 	if a.opts.adapterProgramServesResources(start) {
 		services = append(slices.Clone(services), resourcemetrics.APIServices...)
 	}

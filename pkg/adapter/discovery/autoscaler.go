@@ -49,6 +49,7 @@ type storedAutoscaler struct {
 	metrics         []namedMetric
 	uid             types.UID
 	rejected        rejectedMetrics
+	whole           *autoscalingv2.HorizontalPodAutoscaler // for the observer; nil in the table
 }
 
 // GetObjectMeta returns the autoscaler's key for client-go's temporary stores.

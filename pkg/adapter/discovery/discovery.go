@@ -39,6 +39,8 @@ type Options struct {
 	AllowHostNetwork bool
 	// Retention is how long Pods and PodsOf return a deleted pod; 0 means 80 s. It should be the store's.
 	Retention time.Duration
+	// Observer follows the autoscalers; nil: none does.
+	Observer AutoscalerObserver
 	// Registerer registers the self-metrics; nil registers no metrics.
 	Registerer prometheus.Registerer
 }
@@ -83,8 +85,9 @@ func New(clients Clients, opts Options) *Discovery {
 		resource: "pods", strip: endpointPolicy{allowHostNetwork: opts.AllowHostNetwork}.stripDiscoveredPod, sink: d.pods, onChange: d.requestDiscoveryTargetUpdate,
 		onError: d.metrics.watchErrors.WithLabelValues("pods").Inc,
 	}
+	observed := observedAutoscalers{d.hpas, opts.Observer}
 	d.hpaReflector = &reflectorStore[*storedAutoscaler]{
-		resource: "horizontalpodautoscalers.autoscaling", strip: stripDiscoveredAutoscaler, sink: d.hpas, onChange: d.requestDiscoveryReplan,
+		resource: "horizontalpodautoscalers.autoscaling", strip: observed.stripObservedAutoscaler, sink: observed, onChange: d.requestDiscoveryReplan,
 		onError: d.metrics.watchErrors.WithLabelValues("horizontalpodautoscalers").Inc,
 	}
 	d.hpaReflector.synced, d.withoutAutoscalers = opts.WithoutAutoscalers, opts.WithoutAutoscalers

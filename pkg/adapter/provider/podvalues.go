@@ -51,7 +51,9 @@ func (p *Provider) evaluateProvidedPods(ctx context.Context, req request, pods [
 			return podValues{}, err
 		}
 	}
-	return p.collectProvidedPodValues(req, results)
+	values, err := p.collectProvidedPodValues(req, results)
+	fillProvidedEvidence(ctx, pods, values)
+	return values, err
 }
 
 // collectProvidedPodValues sorts the results of pods into values and omissions.

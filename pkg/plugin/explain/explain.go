@@ -9,6 +9,7 @@ import (
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 
+	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 	"github.com/tachometer-metrics/tachometer/pkg/hpa"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
@@ -37,6 +38,8 @@ type Explanation struct {
 	Changes []string `json:"changes,omitempty"`
 	// Unknown are the parts that live reads cannot show, with the reason.
 	Unknown []string `json:"unknown,omitempty"`
+	// Holding is the earlier wish that a window holds, from the adapter's record; nil without one.
+	Holding *explainapi.HeldWish `json:"holding,omitempty"`
 }
 
 // Metric is a metric with the steps from its values to a wish.
@@ -99,6 +102,14 @@ type Options struct {
 	Objects *inventory.Inventory
 	Metrics reading.MetricReader
 	Now     time.Time
+	// Recorded is what the adapter recorded: the controller's memory, as far as reads and statuses show it.
+	Recorded Recorded
+}
+
+// Recorded is the adapter's record of the autoscaler, or why there is none.
+type Recorded struct {
+	Explanation *explainapi.Explanation
+	Missing     string
 }
 
 // Live explains an autoscaler from what can be read now: its status, its pods and the answers of the metrics APIs.
@@ -140,12 +151,29 @@ func Live(ctx context.Context, scaler *autoscalingv2.HorizontalPodAutoscaler, op
 	e.addExplainedBehavior(scaler)
 	e.addExplainedConditions(scaler)
 	e.addExplainedChanges(in)
-	e.Unknown = append(e.Unknown, "earlier wishes, and the changes that used up policies: they are in the HPA controller's memory, which no API shows")
+	e.addExplainedRecord(opts.Recorded)
 	for _, u := range opts.Objects.Unread {
 		e.Unknown = append(e.Unknown, u.Resource+": "+u.Reason)
 	}
 	e.Sentence = composeExplainedSentence(e, scaler)
 	return e
+}
+
+// addExplainedRecord adds what the adapter's record shows of the controller's memory.
+func (e *Explanation) addExplainedRecord(r Recorded) {
+	switch {
+	case r.Explanation == nil:
+		reason := "they are in the HPA controller's memory"
+		if r.Missing != "" {
+			reason += ", and the record cannot be read: " + r.Missing
+		}
+		e.Unknown = append(e.Unknown, "earlier wishes, and the changes that used up policies: "+reason)
+	case r.Explanation.Computed == nil:
+		e.Unknown = append(e.Unknown, fmt.Sprintf("earlier wishes: %s saw no whole look of the controller within the last minutes", r.Explanation.Source.Replica))
+	default:
+		e.Holding = r.Explanation.Computed.Holding
+		e.Unknown = append(e.Unknown, fmt.Sprintf("wishes before %s UTC: %s began its record then", r.Explanation.Source.UnknownBefore.UTC().Format("2006-01-02 "+logTime), r.Explanation.Source.Replica))
+	}
 }
 
 // addExplainedPodValues adds the values of a metric of pods to the pods, and a note to pods without one.

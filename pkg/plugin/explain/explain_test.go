@@ -37,6 +37,7 @@ type load struct {
 	external string // the total of an external metric in place of the rates
 	cpu      string // the usage of each pod, which requests 100m
 	change   func(hpa *autoscalingv2.HorizontalPodAutoscaler)
+	recorded Recorded
 }
 
 // Read implements reading.Reader.
@@ -106,7 +107,7 @@ func (l load) explain(t *testing.T) *Explanation {
 	if l.change != nil {
 		l.change(hpa)
 	}
-	return Live(t.Context(), hpa, Options{Objects: objects, Metrics: reading.MetricReader{Reader: l}, Now: explainTime})
+	return Live(t.Context(), hpa, Options{Objects: objects, Metrics: reading.MetricReader{Reader: l}, Now: explainTime, Recorded: l.recorded})
 }
 
 // times returns n equal rates.

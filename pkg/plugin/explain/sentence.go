@@ -62,6 +62,8 @@ func (e *Explanation) describeExplainedHold(scaler *autoscalingv2.HorizontalPodA
 		return fmt.Sprintf("it wants %d, and maxReplicas is %d", wish, e.Max)
 	case wish < e.Min && e.Wanted <= e.Min:
 		return fmt.Sprintf("it wants %d, and minReplicas is %d", wish, e.Min)
+	case wish < e.Replicas && hasExplainedReason(scaler, "ScaleDownStabilized") && e.Holding != nil:
+		return fmt.Sprintf("scale-down waits until %s UTC for the %d wanted at %s", e.Holding.Until.UTC().Format(logTime), e.Holding.Replicas, e.Holding.Time.UTC().Format(logTime))
 	case wish < e.Replicas && hasExplainedReason(scaler, "ScaleDownStabilized"):
 		return fmt.Sprintf("scale-down waits: a higher wish of the last %s holds %d", output.Duration(window), e.Wanted)
 	case wish > e.Replicas && hasExplainedReason(scaler, "ScaleUpStabilized"):

@@ -69,6 +69,11 @@ annotations:
 {{- end -}}
 {{- end -}}
 
+{{/* "true" where the adapter serves explain.tachometer.dev: with prometheus-adapter's rules it does not watch autoscalers. */}}
+{{- define "adapter.explain" -}}
+{{- if and .Values.apiServices.explain (not (include "adapter.legacy" .)) -}}true{{- end -}}
+{{- end -}}
+
 {{/* "true" where the adapter serves metrics.k8s.io. */}}
 {{- define "adapter.resourceMetrics" -}}
 {{- if or .Values.resourceMetrics.enabled .Values.rules.resource -}}true{{- end -}}

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/budget"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/records"
+)
+
+const budgetHelp = `Show how long autoscalers take from a change of load to a pod that serves, stage by stage, and name the longest stage: the one
+that is worth shortening. The times are from the adapter's records.`
+
+func newPluginBudgetCommand(p *pluginProgram) *cobra.Command {
+	since := time.Hour
+	cmd := &cobra.Command{
+		Use: "budget [hpa/NAME]", Short: "Show the reaction time of autoscalers, stage by stage", Long: budgetHelp,
+		Example: `  kubectl tachometer budget -n shop --since 30m`,
+		Args:    cobra.MaximumNArgs(1), ValidArgsFunction: p.completePluginHPAs,
+		RunE: func(cmd *cobra.Command, args []string) error { return p.runPluginBudget(cmd.Context(), args, since) },
+	}
+	bindPluginSinceFlag(&since, cmd)
+	bindPluginNamespaceFlag(p, cmd.Flags())
+	bindPluginOutputFlags(p, cmd.Flags(), "json", "yaml")
+	return cmd
+}
+
+func (p *pluginProgram) runPluginBudget(ctx context.Context, args []string, since time.Duration) error {
+	if err := errors.Join(p.checkPluginOutput("json", "yaml"), checkPluginSince(since)); err != nil {
+		return err
+	}
+	var names []string
+	for _, arg := range args {
+		name, err := parsePluginHPA(arg)
+		if err != nil {
+			return err
+		}
+		names = append(names, name)
+	}
+	c, err := p.connectPluginCluster()
+	if err != nil {
+		return err
+	}
+	budgets, err := c.measurePluginBudgets(ctx, names, since)
+	if err != nil {
+		return err
+	}
+	if printed, err := p.printPluginObject("Budgets", map[string]any{"items": budgets}); printed || err != nil {
+		return err
+	}
+	return budget.Print(p.out, budgets, p.allSpaces, p.noHeaders)
+}
+
+// measurePluginBudgets returns the budgets of the named autoscalers of the namespace, or of all that the adapter knows there.
+func (c *pluginConnection) measurePluginBudgets(ctx context.Context, names []string, since time.Duration) ([]budget.Budget, error) {
+	type key struct{ namespace, name string }
+	var keys []key
+	for _, name := range names {
+		keys = append(keys, key{c.namespace, name})
+	}
+	if len(names) == 0 {
+		list, err := records.ListExplanations(ctx, c.reader, c.namespace)
+		if err != nil {
+			return nil, err
+		}
+		for i := range list.Items {
+			keys = append(keys, key{list.Items[i].Namespace, list.Items[i].Name})
+		}
+	}
+	budgets := []budget.Budget{}
+	for _, k := range keys {
+		log, err := records.ReadLog(ctx, c.reader, k.namespace, k.name, since)
+		if err != nil {
+			return nil, err
+		}
+		budgets = append(budgets, budget.Measure(log))
+	}
+	return budgets, nil
+}

@@ -1,0 +1,89 @@
+// This file hands the autoscalers, whole, to a component that follows them.
+
+package discovery
+
+import (
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+)
+
+// AutoscalerObserver follows the autoscalers of the cluster. Its methods are called one after the other, must return soon, and may keep
+// parts of the objects.
+type AutoscalerObserver interface {
+	// ObserveAutoscaler is called for a new autoscaler, and for each change of one.
+	ObserveAutoscaler(*autoscalingv2.HorizontalPodAutoscaler)
+	// ForgetAutoscaler is called for a deleted autoscaler.
+	ForgetAutoscaler(namespace, name string)
+	// RetainAutoscalers is called with a new list: all others are deleted.
+	RetainAutoscalers(exists func(namespace, name string) bool)
+}
+
+// observedAutoscalers is the table of autoscalers with its observer.
+type observedAutoscalers struct {
+	*autoscalerTable
+	observer AutoscalerObserver // nil: none
+}
+
+// stripObservedAutoscaler reduces an API object, and keeps it for the observer until it is stored.
+func (o observedAutoscalers) stripObservedAutoscaler(obj any) (*storedAutoscaler, error) {
+	a, err := stripDiscoveredAutoscaler(obj)
+	if whole, ok := obj.(*autoscalingv2.HorizontalPodAutoscaler); ok && err == nil && o.observer != nil {
+		a.whole = whole
+	}
+	return a, err
+}
+
+// observeDiscoveredAutoscaler hands over the whole object, which the table does not keep.
+func (o observedAutoscalers) observeDiscoveredAutoscaler(a *storedAutoscaler) {
+	whole := a.whole
+	if a.whole = nil; whole != nil {
+		o.observer.ObserveAutoscaler(whole)
+	}
+}
+
+func (o observedAutoscalers) upsertDiscoveredObject(a *storedAutoscaler) bool {
+	o.observeDiscoveredAutoscaler(a)
+	return o.autoscalerTable.upsertDiscoveredObject(a)
+}
+
+func (o observedAutoscalers) removeDiscoveredObject(a *storedAutoscaler) bool {
+	a.whole = nil
+	if o.observer != nil {
+		o.observer.ForgetAutoscaler(a.namespace, a.name)
+	}
+	return o.autoscalerTable.removeDiscoveredObject(a)
+}
+
+func (o observedAutoscalers) replaceDiscoveredObjects(list []*storedAutoscaler) bool {
+	exist := make(map[metric.Object]bool, len(list))
+	for _, a := range list {
+		exist[a.discoveredAutoscalerKey()] = true
+		o.observeDiscoveredAutoscaler(a)
+	}
+	if o.observer != nil {
+		o.observer.RetainAutoscalers(func(namespace, name string) bool { return exist[metric.Object{Namespace: namespace, Name: name}] })
+	}
+	return o.autoscalerTable.replaceDiscoveredObjects(list)
+}
+
+// ScaleTargetSelector returns the pod selector of an autoscaler's scale target; nil while it is unknown.
+func (d *Discovery) ScaleTargetSelector(namespace, name string) labels.Selector {
+	a := d.hpas.getDiscoveredAutoscaler(metric.Object{Namespace: namespace, Name: name})
+	if a == nil {
+		return nil
+	}
+	resource, err := d.resolver.mapDiscoveryDemandedKind(a.scaleTarget.kind)
+	if err != nil {
+		return nil
+	}
+	return d.selectors.peekDiscoverySelector(objectKey{resource, namespace, a.scaleTarget.name}).selector
+}
+
+// getDiscoveredAutoscaler returns the autoscaler of a key, or nil.
+func (s *autoscalerTable) getDiscoveredAutoscaler(key metric.Object) *storedAutoscaler {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.all[key]
+}

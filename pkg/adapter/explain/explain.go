@@ -1,0 +1,181 @@
+// Package explain serves the API explain.tachometer.dev: what the adapter knows of autoscalers, of the targets that it scrapes, and of
+// the metrics that are asked for.
+package explain
+
+import (
+	"context"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apiserver/pkg/registry/rest"
+	genericapiserver "k8s.io/apiserver/pkg/server"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/discovery"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
+	"github.com/tachometer-metrics/tachometer/pkg/replay"
+)
+
+// Records are the records of autoscalers. It is safe for concurrent use.
+type Records interface {
+	// List returns the autoscalers of a namespace, or of all for an empty one, sorted.
+	List(namespace string) []types.NamespacedName
+	// Log returns the complete decisions from a time on; nil if the autoscaler is not known. The caller owns the log.
+	Log(autoscaler types.NamespacedName, since time.Time) (*explainapi.DecisionLog, error)
+}
+
+// Discovery knows the targets and the demands. It is safe for concurrent use, and the slices are shared.
+type Discovery interface {
+	Targets() []metric.Target
+	Demanded() []discovery.Demand
+}
+
+// Scrapes tells why a target gives no samples.
+type Scrapes interface {
+	Diagnose(namespace, pod string, families []string) metric.Omission
+}
+
+// Deps are the dependencies of an API. All are required.
+type Deps struct {
+	Records   Records
+	Discovery Discovery
+	Scrapes   Scrapes
+	// Families returns the families that the rule of a metric reads from pods.
+	Families func(resource, metric string, external bool) []string
+	// Replica is the name of this replica.
+	Replica string
+	Now     func() time.Time
+}
+
+// API is explain.tachometer.dev.
+type API struct{ deps Deps }
+
+// New returns an API.
+func New(deps Deps) *API { return &API{deps} }
+
+// Group returns the API group, for a generic API server to install.
+func (a *API) Group() *genericapiserver.APIGroupInfo {
+	scheme := runtime.NewScheme()
+	explainapi.AddToScheme(scheme, explainapi.GroupVersion)
+	explainapi.AddToScheme(scheme, schema.GroupVersion{Group: explainapi.GroupVersion.Group, Version: runtime.APIVersionInternal})
+	metav1.AddToGroupVersion(scheme, explainapi.GroupVersion)
+	metav1.AddToGroupVersion(scheme, schema.GroupVersion{Version: "v1"})
+	info := genericapiserver.NewDefaultAPIGroupInfo(explainapi.GroupVersion.Group, scheme, metav1.ParameterCodec, serializer.NewCodecFactory(scheme))
+	info.PrioritizedVersions = []schema.GroupVersion{explainapi.GroupVersion}
+	info.VersionedResourcesStorageMap[explainapi.GroupVersion.Version] = map[string]rest.Storage{
+		explainapi.HPAs: a.newHPAStorage(),
+		explainapi.HPAs + "/" + explainapi.Decisions: &decisionStorage{a},
+		explainapi.Targets:                           a.newTargetStorage(),
+		explainapi.Metrics:                           a.newMetricStorage(),
+	}
+	return &info
+}
+
+// newExplainSource returns this replica as the source of an answer.
+func (a *API) newExplainSource() explainapi.Source {
+	return explainapi.Source{Replica: a.deps.Replica, Time: a.deps.Now().UTC()}
+}
+
+// getExplainedHPA returns an autoscaler with its newest decision, recorded and computed.
+func (a *API) getExplainedHPA(_ context.Context, key types.NamespacedName) (*explainapi.Explanation, error) {
+	now := a.deps.Now()
+	log, err := a.deps.Records.Log(key, now.Add(-time.Minute))
+	if err != nil || log == nil {
+		return nil, orExplainNotFound(err, "autoscaler", key)
+	}
+	e := &explainapi.Explanation{Source: a.newExplainSource()}
+	e.Name, e.Namespace, e.Source.UnknownBefore = key.Name, key.Namespace, log.Source.UnknownBefore
+	if len(log.Specs) == 0 {
+		return e, nil
+	}
+	e.Spec = log.Specs[len(log.Specs)-1].Spec
+	if log, err = a.deps.Records.Log(key, now.Add(-replay.Memory(&e.Spec))); err != nil || log == nil {
+		return nil, orExplainNotFound(err, "autoscaler", key)
+	}
+	if n := len(log.Decisions); n > 0 {
+		e.Latest = &log.Decisions[n-1]
+	}
+	e.Computed = replay.Compute(log, replay.Settings())
+	return e, nil
+}
+
+// listExplainedHPAs returns the autoscalers of a namespace with their newest decision, without its arithmetic.
+func (a *API) listExplainedHPAs(_ context.Context, namespace string) (runtime.Object, error) {
+	list := &explainapi.ExplanationList{Items: []explainapi.Explanation{}}
+	now := a.deps.Now()
+	for _, key := range a.deps.Records.List(namespace) {
+		log, err := a.deps.Records.Log(key, now.Add(-time.Minute))
+		if err != nil {
+			return nil, err
+		}
+		if log == nil || len(log.Specs) == 0 {
+			continue
+		}
+		e := explainapi.Explanation{Source: a.newExplainSource(), Spec: log.Specs[len(log.Specs)-1].Spec}
+		e.Name, e.Namespace, e.Source.UnknownBefore = key.Name, key.Namespace, log.Source.UnknownBefore
+		if n := len(log.Decisions); n > 0 {
+			e.Latest = &log.Decisions[n-1]
+		}
+		list.Items = append(list.Items, e)
+	}
+	return list, nil
+}
+
+// listExplainedTargets returns the targets of a namespace with their state.
+func (a *API) listExplainedTargets(_ context.Context, namespace string) (runtime.Object, error) {
+	list := &explainapi.TargetList{Source: a.newExplainSource(), Items: []explainapi.Target{}}
+	for _, t := range a.deps.Discovery.Targets() {
+		if namespace == "" || t.Namespace == namespace {
+			list.Items = append(list.Items, a.newExplainedTarget(t))
+		}
+	}
+	return list, nil
+}
+
+func (a *API) getExplainedTarget(_ context.Context, key types.NamespacedName) (*explainapi.Target, error) {
+	for _, t := range a.deps.Discovery.Targets() {
+		if t.Namespace == key.Namespace && t.Pod == key.Name {
+			return new(a.newExplainedTarget(t)), nil
+		}
+	}
+	return nil, orExplainNotFound(nil, "target", key)
+}
+
+func (a *API) newExplainedTarget(t metric.Target) explainapi.Target {
+	out := explainapi.Target{URL: t.URL, State: "up", Families: t.Families}
+	out.Name, out.Namespace = t.Pod, t.Namespace
+	switch o := a.deps.Scrapes.Diagnose(t.Namespace, t.Pod, t.Families); o.Reason {
+	case metric.ReasonScrapeFailed, metric.ReasonStale, metric.ReasonNotScraped, metric.ReasonTerminating:
+		out.State, out.Error = string(o.Reason), o.Detail
+	case metric.ReasonAbsent, metric.ReasonWarmingUp: // the last scrape succeeded, or none was due yet
+		if out.Error = o.Detail; o.Reason == metric.ReasonWarmingUp {
+			out.State = string(o.Reason)
+		}
+	case metric.ReasonNotANumber, metric.ReasonOutOfRange, metric.ReasonNegative, metric.ReasonDecreasing:
+	}
+	return out
+}
+
+// listExplainedMetrics returns the metrics that are asked for in a namespace.
+func (a *API) listExplainedMetrics(_ context.Context, namespace string) (runtime.Object, error) {
+	list := &explainapi.MetricList{Source: a.newExplainSource(), Items: []explainapi.Metric{}}
+	for _, d := range a.deps.Discovery.Demanded() {
+		if namespace != "" && d.Namespace != namespace {
+			continue
+		}
+		m := explainapi.Metric{
+			Resource: d.Resource, External: d.External, Object: d.Object, Autoscaled: d.Standing,
+			Families: a.deps.Families(d.Resource, d.Metric, d.External),
+		}
+		if d.Selector != nil {
+			m.Selector = d.Selector.String()
+		}
+		m.Name, m.Namespace = d.Metric, d.Namespace
+		list.Items = append(list.Items, m)
+	}
+	return list, nil
+}

@@ -1,0 +1,242 @@
+package explain
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/types"
+	genericapifilters "k8s.io/apiserver/pkg/endpoints/filters"
+	openapinamer "k8s.io/apiserver/pkg/endpoints/openapi"
+	genericapiserver "k8s.io/apiserver/pkg/server"
+	"k8s.io/apiserver/pkg/util/compatibility"
+	"k8s.io/client-go/rest"
+	openapi "k8s.io/kube-openapi/pkg/common"
+	"sigs.k8s.io/custom-metrics-apiserver/pkg/generated/openapi/core"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/discovery"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
+)
+
+var noon = time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+
+// knownShop knows an autoscaler with three looks, a target that fails and a metric.
+type knownShop struct{}
+
+func (knownShop) List(namespace string) []types.NamespacedName {
+	if namespace != "" && namespace != "shop" {
+		return nil
+	}
+	return []types.NamespacedName{{Namespace: "shop", Name: "web"}}
+}
+
+func (k knownShop) Log(key types.NamespacedName, since time.Time) (*explainapi.DecisionLog, error) {
+	if key != k.List("shop")[0] {
+		return nil, nil
+	}
+	log := &explainapi.DecisionLog{Source: explainapi.Source{UnknownBefore: noon.Add(-time.Hour)}}
+	log.Name, log.Namespace = key.Name, key.Namespace
+	log.Specs = []explainapi.SpecVersion{{From: noon.Add(-time.Hour), Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
+		MinReplicas: new(int32(1)), MaxReplicas: 10,
+		Metrics: []autoscalingv2.MetricSpec{{Type: autoscalingv2.PodsMetricSourceType, Pods: &autoscalingv2.PodsMetricSource{
+			Metric: autoscalingv2.MetricIdentifier{Name: "request_per_second"},
+			Target: autoscalingv2.MetricTarget{Type: autoscalingv2.AverageValueMetricType, AverageValue: new(resource.MustParse("50"))},
+		}}},
+	}}}
+	for i := range 3 {
+		at := noon.Add(time.Duration(i-3) * 15 * time.Second)
+		if at.Before(since) {
+			continue
+		}
+		log.Decisions = append(log.Decisions, explainapi.Decision{
+			Time: at, Pods: []explainapi.Pod{{Name: "web-1", State: explainapi.PodReady}}, Status: &explainapi.Status{CurrentReplicas: 1, DesiredReplicas: 2},
+			Reads: []explainapi.Read{{Time: at, Values: []explainapi.Value{{Pod: "web-1", Milli: 80_000, AgeMillis: 900, WindowSeconds: 10}}}},
+		})
+	}
+	return log, nil
+}
+
+func (knownShop) Targets() []metric.Target {
+	return []metric.Target{{Namespace: "shop", Pod: "web-1", URL: "http://10.0.0.1:8080/metrics", Families: []string{"http_requests_total"}}}
+}
+
+func (knownShop) Demanded() []discovery.Demand {
+	return []discovery.Demand{{Resource: "pods", Metric: "request_per_second", Namespace: "shop", Standing: true}}
+}
+
+func (knownShop) Diagnose(namespace, pod string, _ []string) metric.Omission {
+	return metric.Omission{Object: metric.Object{Namespace: namespace, Name: pod}, Reason: metric.ReasonScrapeFailed, Detail: "connection refused"}
+}
+
+// serveShop serves the API as a generic API server does, without authentication.
+func serveShop(t *testing.T) string {
+	t.Helper()
+	a := New(Deps{
+		Records: knownShop{}, Discovery: knownShop{}, Scrapes: knownShop{}, Replica: "adapter-1", Now: func() time.Time { return noon },
+		Families: func(string, string, bool) []string { return []string{"http_requests_total"} },
+	})
+	group := a.Group()
+	config := genericapiserver.NewConfig(serializer.NewCodecFactory(group.Scheme))
+	config.EffectiveVersion = compatibility.DefaultBuildEffectiveVersion()
+	config.ExternalAddress = "127.0.0.1:443"
+	config.LoopbackClientConfig = &rest.Config{}
+	namer := openapinamer.NewDefinitionNamer(group.Scheme)
+	definitions := func(ref openapi.ReferenceCallback) map[string]openapi.OpenAPIDefinition {
+		all := core.GetOpenAPIDefinitions(ref)
+		maps.Copy(all, a.Definitions(ref))
+		return all
+	}
+	config.OpenAPIConfig = genericapiserver.DefaultOpenAPIConfig(definitions, namer)
+	config.OpenAPIV3Config = genericapiserver.DefaultOpenAPIV3Config(definitions, namer)
+	config.BuildHandlerChainFunc = func(h http.Handler, c *genericapiserver.Config) http.Handler {
+		return genericapifilters.WithRequestInfo(h, c.RequestInfoResolver)
+	}
+	server, err := config.Complete(nil).New("test", genericapiserver.NewEmptyDelegate())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := server.InstallAPIGroup(group); err != nil {
+		t.Fatal(err)
+	}
+	server.PrepareRun()
+	h := httptest.NewServer(server.Handler)
+	t.Cleanup(h.Close)
+	t.Cleanup(server.Destroy)
+	return h.URL + "/apis/explain.tachometer.dev/v1alpha1"
+}
+
+// getExplained reads a URL, and decodes the answer into out unless it is nil.
+func getExplained(t *testing.T, url, accept string, out any) (code int, body string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Accept", accept)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out != nil {
+		if err := json.Unmarshal(data, out); err != nil {
+			t.Fatalf("%v: %s", err, data)
+		}
+	}
+	return resp.StatusCode, string(data)
+}
+
+// TestAPI: each resource is served with the replica that answered, and discovery names all of them.
+func TestAPI(t *testing.T) {
+	t.Parallel()
+	url := serveShop(t)
+	shop := url + "/namespaces/shop/"
+	var resources metav1.APIResourceList
+	getExplained(t, url, "application/json", &resources)
+	var names []string
+	for _, r := range resources.APIResources {
+		names = append(names, r.Name+" "+r.Verbs.String())
+	}
+	if got, want := strings.Join(names, ", "), "horizontalpodautoscalers [get list], horizontalpodautoscalers/decisions [get], metrics [list], targets [get list]"; got != want {
+		t.Errorf("resources %s, want %s", got, want)
+	}
+
+	var e explainapi.Explanation
+	getExplained(t, shop+"horizontalpodautoscalers/web", "application/json", &e)
+	if e.Kind != "Explanation" || e.APIVersion != explainapi.GroupVersion.String() || e.Source.Replica != "adapter-1" || e.Latest == nil || !e.Source.UnknownBefore.Equal(noon.Add(-time.Hour)) {
+		t.Errorf("explanation %+v", e)
+	}
+	if c := e.Computed; c == nil || c.Replicas != 2 || len(c.Metrics) != 1 || c.Metrics[0].Usage != 80_000 || c.Metrics[0].Stage != "scaled" {
+		t.Errorf("computed %+v", c)
+	}
+
+	var log explainapi.DecisionLog
+	getExplained(t, shop+"horizontalpodautoscalers/web/decisions?since=40s", "application/json", &log)
+	if len(log.Decisions) != 2 || log.Source.Replica != "adapter-1" || log.Kind != "DecisionLog" {
+		t.Fatalf("log %+v", log)
+	}
+	if log.Decisions[1].Pods != nil || log.Decisions[1].Status != nil {
+		t.Errorf("repeated parts are not left out: %+v", log.Decisions[1])
+	}
+	log.Complete()
+	if len(log.Decisions[1].Pods) != 1 || log.Decisions[1].Status == nil {
+		t.Errorf("left-out parts are not filled in: %+v", log.Decisions[1])
+	}
+
+	var list explainapi.ExplanationList
+	getExplained(t, url+"/horizontalpodautoscalers", "application/json", &list)
+	if len(list.Items) != 1 || list.Items[0].Latest == nil {
+		t.Errorf("list %+v", list)
+	}
+	var targets explainapi.TargetList
+	getExplained(t, shop+"targets", "application/json", &targets)
+	if len(targets.Items) != 1 || targets.Items[0].State != "scrape_failed" || targets.Items[0].Error != "connection refused" || targets.Source.Replica != "adapter-1" {
+		t.Errorf("targets %+v", targets)
+	}
+	var metrics explainapi.MetricList
+	getExplained(t, shop+"metrics", "application/json", &metrics)
+	if len(metrics.Items) != 1 || !metrics.Items[0].Autoscaled || metrics.Items[0].Families[0] != "http_requests_total" {
+		t.Errorf("metrics %+v", metrics)
+	}
+	var other explainapi.TargetList
+	if getExplained(t, url+"/namespaces/other/targets", "application/json", &other); len(other.Items) != 0 {
+		t.Errorf("targets of another namespace: %+v", other)
+	}
+}
+
+// TestAPIErrors: what is not known and what is wrong is said with its name.
+func TestAPIErrors(t *testing.T) {
+	t.Parallel()
+	shop := serveShop(t) + "/namespaces/shop/"
+	for path, want := range map[string]string{
+		"horizontalpodautoscalers/wep":                      "404 this replica knows no autoscaler shop/wep",
+		"horizontalpodautoscalers/wep/decisions":            "404 this replica knows no autoscaler shop/wep",
+		"horizontalpodautoscalers/web/decisions?since=soon": `400 since="soon": want a time span above 0, such as 30m or 1h`,
+		"targets/web-2":               "404 this replica knows no target shop/web-2",
+		"targets?labelSelector=a%3Db": "400 objects of this API have no labels and no fields to select by: read all, or one by name",
+	} {
+		var status metav1.Status
+		code, _ := getExplained(t, shop+path, "application/json", &status)
+		if got := fmt.Sprintf("%d %s", code, status.Message); got != want {
+			t.Errorf("%s: %s, want %s", path, got, want)
+		}
+	}
+}
+
+// TestKubectlTable: kubectl get shows columns.
+func TestKubectlTable(t *testing.T) {
+	t.Parallel()
+	shop := serveShop(t) + "/namespaces/shop/"
+	for resource, want := range map[string][]any{
+		"horizontalpodautoscalers": {"web", "1", "2", "adapter-1", "2026-11-28T11:00:00Z"},
+		"targets":                  {"web-1", "scrape_failed", "http://10.0.0.1:8080/metrics", "connection refused"},
+		"metrics":                  {"request_per_second", "pods", "", "", true},
+	} {
+		var table metav1.Table
+		getExplained(t, shop+resource, "application/json;as=Table;v=v1;g=meta.k8s.io", &table)
+		if len(table.Rows) != 1 || len(table.ColumnDefinitions) != len(want) {
+			t.Errorf("%s: table %+v", resource, table)
+			continue
+		}
+		for i, cell := range table.Rows[0].Cells {
+			if cell != want[i] {
+				t.Errorf("%s: cell %d is %v, want %v", resource, i, cell, want[i])
+			}
+		}
+	}
+}

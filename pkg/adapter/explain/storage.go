@@ -1,0 +1,224 @@
+package explain
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/internalversion"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apiserver/pkg/endpoints/request"
+	"k8s.io/apiserver/pkg/registry/rest"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/apistatus"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
+)
+
+// explainStorage serves one resource, read-only.
+type explainStorage struct {
+	singular string
+	empty    runtime.Object
+	list     func(ctx context.Context, namespace string) (runtime.Object, error)
+	columns  []string
+	row      func(runtime.Object) []any // the cells of an object; nil for an object of another kind
+}
+
+// namedStorage is a resource whose objects are read by name too.
+type namedStorage struct {
+	explainStorage
+	get func(ctx context.Context, key types.NamespacedName) (runtime.Object, error)
+}
+
+var (
+	_ rest.Lister    = (*explainStorage)(nil)
+	_ rest.Getter    = (*namedStorage)(nil)
+	_ rest.Connecter = (*decisionStorage)(nil)
+)
+
+func (a *API) newHPAStorage() *namedStorage {
+	return &namedStorage{
+		explainStorage{
+			"", &explainapi.Explanation{}, a.listExplainedHPAs, []string{"Name", "Replicas", "Wanted", "Replica", "Known since"},
+			func(o runtime.Object) []any {
+				e, ok := o.(*explainapi.Explanation)
+				if !ok {
+					return nil
+				}
+				replicas, wanted := "<unknown>", "<unknown>"
+				if e.Latest != nil && e.Latest.Status != nil {
+					replicas, wanted = fmt.Sprint(e.Latest.Status.CurrentReplicas), fmt.Sprint(e.Latest.Status.DesiredReplicas)
+				}
+				return []any{e.Name, replicas, wanted, e.Source.Replica, e.Source.UnknownBefore.Format(time.RFC3339)}
+			},
+		},
+		func(ctx context.Context, key types.NamespacedName) (runtime.Object, error) {
+			e, err := a.getExplainedHPA(ctx, key)
+			return e, err
+		},
+	}
+}
+
+func (a *API) newTargetStorage() *namedStorage {
+	return &namedStorage{
+		explainStorage{
+			"target", &explainapi.Target{}, a.listExplainedTargets, []string{"Name", "State", "URL", "Error"},
+			func(o runtime.Object) []any {
+				t, ok := o.(*explainapi.Target)
+				if !ok {
+					return nil
+				}
+				return []any{t.Name, t.State, t.URL, t.Error}
+			},
+		},
+		func(ctx context.Context, key types.NamespacedName) (runtime.Object, error) {
+			t, err := a.getExplainedTarget(ctx, key)
+			return t, err
+		},
+	}
+}
+
+func (a *API) newMetricStorage() *explainStorage {
+	return &explainStorage{
+		"metric", &explainapi.Metric{}, a.listExplainedMetrics, []string{"Name", "Resource", "Object", "Selector", "Autoscaled"},
+		func(o runtime.Object) []any {
+			m, ok := o.(*explainapi.Metric)
+			if !ok {
+				return nil
+			}
+			return []any{m.Name, m.Resource, m.Object, m.Selector, m.Autoscaled}
+		},
+	}
+}
+
+// New returns an empty object of the resource.
+func (s *explainStorage) New() runtime.Object { return s.empty.DeepCopyObject() }
+
+// NewList returns an empty list of the resource.
+func (s *explainStorage) NewList() runtime.Object {
+	switch s.empty.(type) {
+	case *explainapi.Target:
+		return &explainapi.TargetList{}
+	case *explainapi.Metric:
+		return &explainapi.MetricList{}
+	}
+	return &explainapi.ExplanationList{}
+}
+
+// Destroy does nothing: a storage owns no resources.
+func (*explainStorage) Destroy() {}
+
+// NamespaceScoped reports that the resource is namespaced.
+func (*explainStorage) NamespaceScoped() bool { return true }
+
+// GetSingularName returns the singular name. Autoscalers have none, lest `kubectl get horizontalpodautoscaler` mean an explanation.
+func (s *explainStorage) GetSingularName() string { return s.singular }
+
+// List returns the objects of the request's namespace. It does not select by labels or fields: the objects have none.
+func (s *explainStorage) List(ctx context.Context, opts *internalversion.ListOptions) (runtime.Object, error) {
+	if opts != nil && (opts.LabelSelector != nil && !opts.LabelSelector.Empty() || opts.FieldSelector != nil && !opts.FieldSelector.Empty()) {
+		return nil, toExplainStatus(ctx, s.singular, metric.Errorf(metric.KindInvalid, "objects of this API have no labels and no fields to select by: read all, or one by name"))
+	}
+	list, err := s.list(ctx, request.NamespaceValue(ctx))
+	return list, toExplainStatus(ctx, s.singular, err)
+}
+
+// ConvertToTable returns the table that kubectl get shows.
+func (s *explainStorage) ConvertToTable(_ context.Context, object, opts runtime.Object) (*metav1.Table, error) {
+	t := &metav1.Table{}
+	if o, ok := opts.(*metav1.TableOptions); !ok || !o.NoHeaders {
+		for i, name := range s.columns {
+			c := metav1.TableColumnDefinition{Name: name, Type: "string"}
+			if i == 0 {
+				c.Format = "name"
+			}
+			t.ColumnDefinitions = append(t.ColumnDefinitions, c)
+		}
+	}
+	add := func(o runtime.Object) error {
+		if cells := s.row(o); cells != nil {
+			t.Rows = append(t.Rows, metav1.TableRow{Cells: cells, Object: runtime.RawExtension{Object: o}})
+		}
+		return nil
+	}
+	if !meta.IsListType(object) {
+		return t, add(object)
+	}
+	return t, meta.EachListItem(object, add)
+}
+
+// Get returns an object by its name.
+func (s *namedStorage) Get(ctx context.Context, name string, _ *metav1.GetOptions) (runtime.Object, error) {
+	o, err := s.get(ctx, types.NamespacedName{Namespace: request.NamespaceValue(ctx), Name: name})
+	if err != nil {
+		return nil, toExplainStatus(ctx, name, err)
+	}
+	return o, nil
+}
+
+// decisionStorage serves the decisions of an autoscaler, as a subresource with a parameter.
+type decisionStorage struct{ api *API }
+
+// New returns an empty log.
+func (*decisionStorage) New() runtime.Object { return &explainapi.DecisionLog{} }
+
+// Destroy does nothing: a storage owns no resources.
+func (*decisionStorage) Destroy() {}
+
+// NewConnectOptions returns no options: Connect reads the parameter itself.
+func (*decisionStorage) NewConnectOptions() (options runtime.Object, takesPath bool, pathName string) {
+	return nil, false, ""
+}
+
+// ConnectMethods returns the methods of the subresource.
+func (*decisionStorage) ConnectMethods() []string { return []string{http.MethodGet} }
+
+// Connect returns a handler that answers with the log of an autoscaler.
+func (s *decisionStorage) Connect(ctx context.Context, name string, _ runtime.Object, responder rest.Responder) (http.Handler, error) {
+	key := types.NamespacedName{Namespace: request.NamespaceValue(ctx), Name: name}
+	return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		log, err := s.readDecisionLog(key, r.URL.Query().Get(explainapi.SinceParameter))
+		if err != nil {
+			responder.Error(toExplainStatus(r.Context(), name, err))
+			return
+		}
+		responder.Object(http.StatusOK, log)
+	}), nil
+}
+
+// readDecisionLog returns the log of an autoscaler; without a time span the whole one. Parts that repeat are left out of it.
+func (s *decisionStorage) readDecisionLog(key types.NamespacedName, span string) (*explainapi.DecisionLog, error) {
+	var since time.Time
+	if span != "" {
+		d, err := time.ParseDuration(span)
+		if err != nil || d <= 0 {
+			return nil, metric.Errorf(metric.KindInvalid, "%s=%q: want a time span above 0, such as 30m or 1h", explainapi.SinceParameter, span)
+		}
+		since = s.api.deps.Now().Add(-d)
+	}
+	log, err := s.api.deps.Records.Log(key, since)
+	if err != nil || log == nil {
+		return nil, orExplainNotFound(err, "autoscaler", key)
+	}
+	source := s.api.newExplainSource()
+	source.UnknownBefore = log.Source.UnknownBefore
+	log.Source = source
+	log.Shorten()
+	return log, nil
+}
+
+// orExplainNotFound returns err, or else that an object is not known to this replica.
+func orExplainNotFound(err error, noun string, key types.NamespacedName) error {
+	if err != nil {
+		return err
+	}
+	return metric.Errorf(metric.KindNotFound, "this replica knows no %s %s", noun, key)
+}
+
+func toExplainStatus(ctx context.Context, subject string, err error) error {
+	return apistatus.ToStatus(ctx, subject, err, nil)
+}

@@ -1,0 +1,39 @@
+// What a read found besides its values, for a caller that records answers.
+
+package provider
+
+import (
+	"context"
+	"slices"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/discovery"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+)
+
+// Evidence is what a read of a metric of pods found besides its values.
+type Evidence struct {
+	// Pods are the selected pods, sorted. They must not be changed.
+	Pods []discovery.Pod
+	// Omitted are the live pods without a value.
+	Omitted []metric.Omission
+}
+
+type evidenceKey struct{}
+
+// WithEvidence returns a context whose read of a metric of pods fills in e.
+func WithEvidence(ctx context.Context, e *Evidence) context.Context {
+	return context.WithValue(ctx, evidenceKey{}, e)
+}
+
+// EvidenceOf returns the evidence that the context of a read asks for; nil if it asks for none.
+func EvidenceOf(ctx context.Context) *Evidence {
+	e, _ := ctx.Value(evidenceKey{}).(*Evidence)
+	return e
+}
+
+// fillProvidedEvidence fills in the evidence that the context asks for, if any.
+func fillProvidedEvidence(ctx context.Context, pods []discovery.Pod, v podValues) {
+	if e := EvidenceOf(ctx); e != nil {
+		e.Pods, e.Omitted = pods, slices.Concat(v.omitted, v.unready)
+	}
+}

@@ -1,0 +1,77 @@
+// This file turns records into the objects of the API.
+
+package recorder
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
+)
+
+// List returns the autoscalers of a namespace, or of all for an empty one, sorted.
+func (r *Recorder) List(namespace string) []types.NamespacedName {
+	var keys []types.NamespacedName
+	r.mu.RLock()
+	for key := range r.records {
+		if namespace == "" || key.Namespace == namespace {
+			keys = append(keys, key)
+		}
+	}
+	r.mu.RUnlock()
+	slices.SortFunc(keys, func(a, b types.NamespacedName) int { return strings.Compare(a.String(), b.String()) })
+	return keys
+}
+
+// Log returns the decisions of an autoscaler from a time on, each with its pods and its status. It returns nil if the autoscaler is
+// not known. The error says that the record is damaged, which is a bug.
+func (r *Recorder) Log(key types.NamespacedName, since time.Time) (*explainapi.DecisionLog, error) {
+	r.mu.RLock()
+	rec := r.records[key]
+	r.mu.RUnlock()
+	if rec == nil {
+		return nil, nil
+	}
+	rec.mu.Lock()
+	blocks, begin, spec := rec.snapshotBlocks(since), rec.since, rec.spec
+	rec.mu.Unlock()
+	log := &explainapi.DecisionLog{Source: explainapi.Source{UnknownBefore: begin.UTC()}, Decisions: []explainapi.Decision{}}
+	log.Name, log.Namespace = key.Name, key.Namespace
+	if err := addBlocksToLog(log, blocks); err != nil {
+		return nil, err
+	}
+	if len(log.Specs) == 0 && spec != nil {
+		log.Specs = []explainapi.SpecVersion{{From: spec.from.UTC(), Spec: *spec.spec}}
+	}
+	log.Complete()
+	first := 0
+	for first < len(log.Decisions) && log.Decisions[first].Time.Before(since) {
+		first++
+	}
+	log.Decisions = log.Decisions[first:]
+	return log, nil
+}
+
+// addBlocksToLog decodes blocks into the log.
+func addBlocksToLog(log *explainapi.DecisionLog, blocks []*block) error {
+	var b decisionBuilder
+	var newest *specVersion
+	for _, block := range blocks {
+		if block.spec != newest {
+			newest = block.spec
+			log.Specs = append(log.Specs, explainapi.SpecVersion{From: newest.from.UTC(), Spec: *newest.spec})
+		}
+		entries, err := block.decodeBlock()
+		if err != nil {
+			return err
+		}
+		for i := range entries {
+			b.addEntry(&entries[i], len(log.Specs)-1, i == 0)
+		}
+	}
+	log.Decisions = append(log.Decisions, b.decisions...)
+	return nil
+}

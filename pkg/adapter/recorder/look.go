@@ -1,0 +1,89 @@
+// This file groups the entries of a record into the looks of the HPA controller.
+
+package recorder
+
+import (
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
+)
+
+// maxLook bounds the time from the first read of a look to its last entry. kube-controller-manager reads at most every few seconds.
+const maxLook = 5 * time.Second
+
+// lookTracker tells which entries belong to one look: the reads of different metrics, then a status.
+type lookTracker struct {
+	begin   int64 // Unix time in milliseconds; 0: no look yet
+	metrics map[int]bool
+	closed  bool // its status came
+	status  *explainapi.Status
+}
+
+// trackRead notes a read, and reports whether it begins a look.
+func (l *lookTracker) trackRead(at int64, metric int) (begins bool) {
+	begins = l.begin == 0 || l.closed || l.metrics[metric] || at-l.begin > maxLook.Milliseconds()
+	if begins {
+		l.begin, l.closed, l.metrics = at, false, map[int]bool{}
+	}
+	l.metrics[metric] = true
+	return begins
+}
+
+// trackStatus notes a status, and reports whether it belongs to the look that is open.
+func (l *lookTracker) trackStatus(at int64, s *explainapi.Status) (belongs bool) {
+	belongs = l.begin != 0 && !l.closed && at-l.begin <= maxLook.Milliseconds()
+	l.closed, l.status = true, s
+	return belongs
+}
+
+// decisionBuilder turns entries into decisions.
+type decisionBuilder struct {
+	looks     lookTracker
+	decisions []explainapi.Decision
+	pods      []podEntry // of the newest decision that has pods
+}
+
+// addEntry adds an entry under the spec of the index. first marks the entry that opens a block: it may repeat the status in force.
+func (b *decisionBuilder) addEntry(e *entry, spec int, first bool) {
+	at := time.UnixMilli(e.at).UTC()
+	if e.status != nil {
+		b.addStatus(e, at, spec, first)
+		return
+	}
+	if b.looks.trackRead(e.at, e.read.Metric) {
+		b.decisions = append(b.decisions, explainapi.Decision{Time: at, Spec: spec})
+	}
+	d := &b.decisions[len(b.decisions)-1]
+	e.read.Time = at
+	d.Reads = append(d.Reads, *e.read)
+	if e.pods != nil && !equalRecordedSlices(e.pods, b.pods) {
+		d.Pods, b.pods = convertRecordedPods(e.pods), e.pods
+	}
+}
+
+func (b *decisionBuilder) addStatus(e *entry, at time.Time, spec int, first bool) {
+	before := b.looks.status
+	if first && equalRecordedStatus(before, e.status) {
+		return
+	}
+	if b.looks.trackStatus(e.at, e.status) {
+		d := &b.decisions[len(b.decisions)-1]
+		d.Status = e.status
+		d.WrittenAfter = &metav1.Duration{Duration: at.Sub(d.Time)}
+		return
+	}
+	b.decisions = append(b.decisions, explainapi.Decision{Time: at, Spec: spec, Status: e.status})
+}
+
+func convertRecordedPods(pods []podEntry) []explainapi.Pod {
+	all := make([]explainapi.Pod, len(pods))
+	for i, p := range pods {
+		all[i] = explainapi.Pod{Name: p.name, Created: timeOfRecordedUnix(p.created), Readied: timeOfRecordedUnix(p.readied)}
+		if p.state >= 0 && p.state < int64(len(podStates)) {
+			all[i].State = podStates[p.state]
+		}
+	}
+	return all
+}

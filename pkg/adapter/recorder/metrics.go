@@ -1,0 +1,94 @@
+// This file has the self-metrics of the package.
+
+package recorder
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
+)
+
+// The stages of a reaction, from the sample to the pod that serves.
+const (
+	stageSample   = "sample"
+	stagePeriod   = "period"
+	stageDecision = "decision"
+	stageStart    = "start"
+)
+
+// metrics are the self-metrics of the package.
+type metrics struct {
+	decisions *prometheus.CounterVec
+	reaction  *prometheus.HistogramVec
+}
+
+func newMetrics(reg prometheus.Registerer, r *Recorder) *metrics {
+	f := promauto.With(reg)
+	f.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "tachometer_hpa_record_bytes",
+		Help: "Memory of the records of HorizontalPodAutoscalers, without the blocks that are still written.",
+	}, func() float64 {
+		r.usageMu.Lock()
+		defer r.usageMu.Unlock()
+		return float64(r.used)
+	})
+	return &metrics{
+		decisions: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "tachometer_hpa_decisions_total",
+			Help: "Changed statuses of HorizontalPodAutoscalers by reason: scaled_up, scaled_down, failed, stabilized, limited or kept.",
+		}, []string{"reason"}),
+		reaction: f.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "tachometer_reaction_seconds",
+			Help: "Stages of the reaction to load: age of the oldest sample of a read (sample), time between two looks of an HPA (period), first read to scaled status (decision), creation of a pod to its readiness (start).",
+			// A sample is 0 to 2 s old, a look comes every 15 s, and a pod starts in seconds to minutes.
+			Buckets: []float64{.05, .1, .25, .5, 1, 2, 3, 5, 10, 15, 20, 30, 45, 60, 120, 300},
+		}, []string{"stage"}),
+	}
+}
+
+func (m *metrics) observeReaction(stage string, took time.Duration) {
+	m.reaction.WithLabelValues(stage).Observe(took.Seconds())
+}
+
+// observeSampleAge observes the age of the oldest value of a read.
+func (m *metrics) observeSampleAge(values []explainapi.Value) {
+	if len(values) == 0 {
+		return
+	}
+	oldest := values[0].AgeMillis
+	for _, v := range values {
+		oldest = max(oldest, v.AgeMillis)
+	}
+	m.observeReaction(stageSample, time.Duration(oldest)*time.Millisecond)
+}
+
+// countDecision counts a changed status by its reason.
+func (m *metrics) countDecision(before, after *explainapi.Status) {
+	m.decisions.WithLabelValues(classifyDecision(before, after)).Inc()
+}
+
+// classifyDecision returns the reason of a status as a label value.
+func classifyDecision(before, after *explainapi.Status) string {
+	limited, failed := false, false
+	for _, c := range after.Conditions {
+		limited = limited || c.Type == "ScalingLimited" && c.Status == "True"
+		failed = failed || c.Type == "ScalingActive" && c.Status == "False" || c.Type == "AbleToScale" && c.Status == "False"
+	}
+	isScaled := !before.LastScaleTime.Equal(after.LastScaleTime)
+	switch {
+	case isScaled && after.DesiredReplicas > after.CurrentReplicas:
+		return "scaled_up"
+	case isScaled:
+		return "scaled_down"
+	case failed:
+		return "failed"
+	case after.HasReason("ScaleDownStabilized") || after.HasReason("ScaleUpStabilized"):
+		return "stabilized"
+	case limited:
+		return "limited"
+	}
+	return "kept"
+}

@@ -1,0 +1,204 @@
+// This file records the answers of a metrics provider.
+
+package recorder
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	apirequest "k8s.io/apiserver/pkg/endpoints/request"
+	"k8s.io/metrics/pkg/apis/custom_metrics"
+	"k8s.io/metrics/pkg/apis/external_metrics"
+	metricsprovider "sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/discovery"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/provider"
+	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
+)
+
+// maxRecordedValues bounds the values of a recorded read.
+const maxRecordedValues = 2000
+
+// recordedProvider answers as another provider does, and records the answers to autoscalers.
+type recordedProvider struct {
+	metricsprovider.MetricsProvider
+	recorder *Recorder
+}
+
+// Record returns a provider that answers as next does, and records the answers to autoscalers.
+func (r *Recorder) Record(next metricsprovider.MetricsProvider) metricsprovider.MetricsProvider {
+	return recordedProvider{next, r}
+}
+
+// GetMetricByName returns the value of one object.
+func (p recordedProvider) GetMetricByName(ctx context.Context, name types.NamespacedName, info metricsprovider.CustomMetricInfo, selector labels.Selector,
+) (*custom_metrics.MetricValue, error) {
+	value, err := p.MetricsProvider.GetMetricByName(ctx, name, info, selector)
+	if !p.recorder.isAutoscaler(ctx) {
+		return value, err
+	}
+	key := readKey{kind: objectRead, namespace: name.Namespace, metric: info.Metric, object: name.Name, selector: formatReadSelector(selector)}
+	if info.GroupResource.Resource == "namespaces" {
+		key.namespace = name.Name
+	}
+	p.recorder.recordRead(key, nil, nil, err, func(now time.Time) ([]explainapi.Value, bool) {
+		v := newRecordedValue("", value.Value.MilliValue(), value.Timestamp.Time, value.WindowSeconds, now)
+		return []explainapi.Value{v}, false
+	})
+	return value, err
+}
+
+// GetMetricBySelector returns the values of the pods that a selector matches.
+func (p recordedProvider) GetMetricBySelector(ctx context.Context, namespace string, objects labels.Selector, info metricsprovider.CustomMetricInfo, selector labels.Selector,
+) (*custom_metrics.MetricValueList, error) {
+	if !p.recorder.isAutoscaler(ctx) {
+		return p.MetricsProvider.GetMetricBySelector(ctx, namespace, objects, info, selector)
+	}
+	evidence := &provider.Evidence{}
+	list, err := p.MetricsProvider.GetMetricBySelector(provider.WithEvidence(ctx, evidence), namespace, objects, info, selector)
+	key := readKey{kind: podsRead, namespace: namespace, metric: info.Metric, selector: formatReadSelector(selector)}
+	p.recorder.recordRead(key, objects, evidence, err, func(now time.Time) ([]explainapi.Value, bool) {
+		items := list.Items[:min(len(list.Items), maxRecordedValues)]
+		values := make([]explainapi.Value, len(items))
+		for i := range items {
+			v := &items[i]
+			values[i] = newRecordedValue(v.DescribedObject.Name, v.Value.MilliValue(), v.Timestamp.Time, v.WindowSeconds, now)
+		}
+		return values, len(items) < len(list.Items)
+	})
+	return list, err
+}
+
+// GetExternalMetric returns the values of the series that a selector matches.
+func (p recordedProvider) GetExternalMetric(ctx context.Context, namespace string, selector labels.Selector, info metricsprovider.ExternalMetricInfo,
+) (*external_metrics.ExternalMetricValueList, error) {
+	list, err := p.MetricsProvider.GetExternalMetric(ctx, namespace, selector, info)
+	if !p.recorder.isAutoscaler(ctx) {
+		return list, err
+	}
+	key := readKey{kind: externalRead, namespace: namespace, metric: info.Metric, selector: formatReadSelector(selector)}
+	p.recorder.recordRead(key, nil, nil, err, func(now time.Time) ([]explainapi.Value, bool) {
+		items := list.Items[:min(len(list.Items), maxRecordedValues)]
+		values := make([]explainapi.Value, len(items))
+		for i := range items {
+			v := &items[i]
+			values[i] = newRecordedValue("", v.Value.MilliValue(), v.Timestamp.Time, v.WindowSeconds, now)
+		}
+		return values, len(items) < len(list.Items)
+	})
+	return list, err
+}
+
+// isAutoscaler reports whether a request comes from an HPA controller.
+func (r *Recorder) isAutoscaler(ctx context.Context) bool {
+	u, ok := apirequest.UserFrom(ctx)
+	return ok && slices.Contains(r.opts.Autoscalers, u.GetName())
+}
+
+func newRecordedValue(pod string, milli int64, at time.Time, window *int64, now time.Time) explainapi.Value {
+	v := explainapi.Value{Pod: pod, Milli: milli, AgeMillis: now.Sub(at).Milliseconds()}
+	if window != nil {
+		v.WindowSeconds = *window
+	}
+	return v
+}
+
+// recordRead records an answer for the autoscalers that it belongs to. It calls convert for the values if there was no error.
+func (r *Recorder) recordRead(key readKey, pods labels.Selector, evidence *provider.Evidence, err error, convert func(now time.Time) ([]explainapi.Value, bool)) {
+	found := r.findReaders(key, pods)
+	if len(found) == 0 {
+		return
+	}
+	now := r.opts.Now()
+	read := explainapi.Read{Shared: len(found) > 1}
+	if err != nil {
+		read.Error = clipRecordedText(err.Error())
+	} else {
+		read.Values, read.Truncated = convert(now)
+		r.metrics.observeSampleAge(read.Values)
+	}
+	if evidence != nil {
+		read.Omitted = convertRecordedOmissions(evidence.Omitted)
+	}
+	for _, x := range found {
+		own := read
+		own.Metric = x.metric
+		selected := r.selectRecordedPods(x.record, evidence)
+		r.appendRead(x.record, &own, selected, now)
+	}
+	r.boundRecords()
+}
+
+// selectRecordedPods returns the pods of the scale target: those that were read, else those that discovery knows.
+func (r *Recorder) selectRecordedPods(rec *record, evidence *provider.Evidence) []discovery.Pod {
+	if evidence != nil {
+		return evidence.Pods
+	}
+	selector := r.targets.ScaleTargetSelector(rec.key.Namespace, rec.key.Name)
+	if selector == nil {
+		return nil
+	}
+	return r.targets.Pods(rec.key.Namespace, selector)
+}
+
+func (r *Recorder) appendRead(rec *record, read *explainapi.Read, pods []discovery.Pod, now time.Time) {
+	at := now.UnixMilli()
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	if rec.isForgotten || rec.spec == nil {
+		return
+	}
+	before := rec.looks.begin
+	if rec.looks.trackRead(at, read.Metric) && before != 0 {
+		r.metrics.observeReaction(stagePeriod, time.Duration(at-before)*time.Millisecond)
+	}
+	r.addUsage(rec, rec.appendEntry(&entry{at: at, read: read, pods: rec.updatePods(pods, r.metrics)}))
+}
+
+// updatePods returns the entries of the pods, the same slice for the same pods. It observes how long new pods took to become ready.
+func (rec *record) updatePods(pods []discovery.Pod, m *metrics) []podEntry {
+	if slices.EqualFunc(pods, rec.pods, func(p discovery.Pod, e podEntry) bool { return newPodEntry(p) == e }) {
+		return rec.pods
+	}
+	entries := make([]podEntry, len(pods))
+	started := make(map[string]bool, len(pods))
+	for i, p := range pods {
+		entries[i] = newPodEntry(p)
+		began := rec.started[p.Name]
+		if !began && p.Live && p.Ready {
+			began = true
+			if p.Created.After(rec.since) && !p.Readied.Before(p.Created) {
+				m.observeReaction(stageStart, p.Readied.Sub(p.Created))
+			}
+		}
+		started[p.Name] = began
+	}
+	rec.pods, rec.started = entries, started
+	return entries
+}
+
+func newPodEntry(p discovery.Pod) podEntry {
+	e := podEntry{name: p.Name, state: stateUnready, created: unixOfRecordedTime(p.Created), readied: unixOfRecordedTime(p.Readied)}
+	switch {
+	case p.Live && p.Ready:
+		e.state = stateReady
+	case p.Live:
+	case p.Omission.Reason == metric.ReasonTerminating:
+		e.state = stateDeparted
+	default:
+		e.state = statePending
+	}
+	return e
+}
+
+func convertRecordedOmissions(omissions []metric.Omission) []explainapi.Omission {
+	var all []explainapi.Omission
+	for _, o := range omissions {
+		all = append(all, explainapi.Omission{Pod: o.Object.Name, Reason: string(o.Reason), Detail: clipRecordedText(o.Detail)})
+	}
+	return all
+}

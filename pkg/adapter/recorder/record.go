@@ -1,0 +1,239 @@
+// This file keeps the entries of one autoscaler in blocks of bytes.
+
+package recorder
+
+import (
+	"sync"
+	"time"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
+)
+
+const (
+	// maxBlockBytes is the size at which a block is closed: it holds about 20 looks at 20 pods. The bounds drop whole blocks.
+	maxBlockBytes = 4 << 10
+	// blockOverhead is what a block costs besides its data and its texts.
+	blockOverhead = 160
+	// textOverhead is what a text costs besides its letters.
+	textOverhead = 16
+)
+
+// block is a stretch of consecutive entries under one spec. It can be read without any other block.
+type block struct {
+	spec    *specVersion
+	begin   int64 // Unix time of the first entry in milliseconds
+	data    []byte
+	texts   []string
+	entries int
+	bytes   int
+}
+
+// specVersion is a spec of an autoscaler, shared by the blocks under it.
+type specVersion struct {
+	from time.Time
+	spec *autoscalingv2.HorizontalPodAutoscalerSpec
+}
+
+// record is what is known of one autoscaler. mu guards all fields but the key.
+type record struct {
+	key types.NamespacedName
+	// keys and keyMetrics are the reads of its metrics; guarded by Recorder.mu.
+	keys       []readKey
+	keyMetrics []int
+
+	mu       sync.Mutex
+	uid      types.UID
+	spec     *specVersion
+	blocks   []*block // closed, the oldest first
+	writer   coder    // of the open block
+	base     deltaBase
+	begin    int64 // of the open block; 0: it has no entry
+	entries  int   // in the open block
+	openSpec *specVersion
+	bytes    int       // of the closed blocks
+	since    time.Time // when the record began, or the end of what was dropped
+	looks    lookTracker
+	pods     []podEntry      // at the last read
+	started  map[string]bool // the pods that were seen ready, of those at the last read
+
+	isForgotten bool
+}
+
+// appendEntry adds an entry and returns the bytes of the blocks that it closed.
+func (r *record) appendEntry(e *entry) (closed int) {
+	if r.begin != 0 && (r.openSpec != r.spec || len(r.writer.data)+r.writer.size >= maxBlockBytes) {
+		closed = r.closeBlock()
+	}
+	if r.begin == 0 {
+		r.begin, r.openSpec = e.at, r.spec
+		r.base.at = e.at
+		if s := r.looks.status; s != nil && e.status == nil { // the status in force opens each block
+			r.codeOpenEntry(&entry{at: e.at, status: s})
+		}
+	}
+	r.codeOpenEntry(e)
+	return closed
+}
+
+func (r *record) codeOpenEntry(e *entry) {
+	r.writer.codeEntry(e, &r.base)
+	r.entries++
+}
+
+// closeBlock moves the open block to the closed ones and returns its bytes.
+func (r *record) closeBlock() int {
+	b := r.copyOpenBlock()
+	r.blocks = append(r.blocks, b)
+	r.bytes += b.bytes
+	r.writer = coder{data: r.writer.data[:0]}
+	r.base, r.begin, r.entries = deltaBase{}, 0, 0
+	return b.bytes
+}
+
+// copyOpenBlock returns a copy of the open block.
+func (r *record) copyOpenBlock() *block {
+	b := &block{
+		spec: r.openSpec, begin: r.begin, entries: r.entries,
+		data: append([]byte(nil), r.writer.data...), texts: append([]string(nil), r.writer.texts...),
+	}
+	b.bytes = blockOverhead + len(b.data) + r.writer.size + textOverhead*len(b.texts)
+	return b
+}
+
+// dropOldestBlock drops the oldest closed block and returns its bytes.
+func (r *record) dropOldestBlock() int {
+	if len(r.blocks) == 0 {
+		return 0
+	}
+	b := r.blocks[0]
+	r.blocks[0] = nil
+	r.blocks = r.blocks[1:]
+	r.bytes -= b.bytes
+	end := r.begin
+	if len(r.blocks) > 0 {
+		end = r.blocks[0].begin
+	}
+	if end != 0 {
+		r.since = time.UnixMilli(end)
+	}
+	return b.bytes
+}
+
+// snapshotBlocks returns the blocks that may have entries from a time on.
+func (r *record) snapshotBlocks(since time.Time) []*block {
+	var all []*block
+	for i, b := range r.blocks {
+		end := r.begin
+		if i+1 < len(r.blocks) {
+			end = r.blocks[i+1].begin
+		}
+		if end == 0 || end >= since.UnixMilli() {
+			all = append(all, b)
+		}
+	}
+	if r.begin != 0 {
+		all = append(all, r.copyOpenBlock())
+	}
+	return all
+}
+
+// decodeBlock returns the entries of a block, the oldest first.
+func (b *block) decodeBlock() ([]entry, error) {
+	c, base := coder{data: b.data, reading: true, texts: b.texts}, deltaBase{at: b.begin}
+	entries := make([]entry, b.entries)
+	for i := range entries {
+		c.codeEntry(&entries[i], &base)
+	}
+	if c.failed {
+		return nil, errDamagedBlock
+	}
+	return entries, nil
+}
+
+// unixOfRecordedTime returns the seconds of a time; 0 for the zero time.
+func unixOfRecordedTime(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.Unix()
+}
+
+// timeOfRecordedUnix returns the time of seconds; the zero time for 0.
+func timeOfRecordedUnix(s int64) time.Time {
+	if s == 0 {
+		return time.Time{}
+	}
+	return time.Unix(s, 0).UTC()
+}
+
+// newRecordedStatus returns the recorded part of a status.
+func newRecordedStatus(h *autoscalingv2.HorizontalPodAutoscaler) *explainapi.Status {
+	s := &explainapi.Status{CurrentReplicas: h.Status.CurrentReplicas, DesiredReplicas: h.Status.DesiredReplicas}
+	if h.Status.LastScaleTime != nil {
+		s.LastScaleTime = h.Status.LastScaleTime.UTC()
+	}
+	for _, c := range h.Status.Conditions {
+		s.Conditions = append(s.Conditions, explainapi.Condition{Type: string(c.Type), Status: string(c.Status), Reason: c.Reason, Message: clipRecordedText(c.Message)})
+	}
+	for i := range h.Status.CurrentMetrics {
+		s.Current = append(s.Current, recordedMetricStatus(&h.Status.CurrentMetrics[i]))
+	}
+	return s
+}
+
+func clipRecordedText(text string) string {
+	if len(text) > maxTextBytes {
+		return text[:maxTextBytes-3] + "..."
+	}
+	return text
+}
+
+// recordedMetricStatus returns the value of a metric in a status: a utilization in percent, else thousandths; 0 for a failed metric.
+func recordedMetricStatus(m *autoscalingv2.MetricStatus) int64 {
+	var v autoscalingv2.MetricValueStatus
+	switch {
+	case m.Pods != nil:
+		v = m.Pods.Current
+	case m.Object != nil:
+		v = m.Object.Current
+	case m.External != nil:
+		v = m.External.Current
+	case m.Resource != nil:
+		v = m.Resource.Current
+	case m.ContainerResource != nil:
+		v = m.ContainerResource.Current
+	}
+	switch {
+	case v.AverageUtilization != nil:
+		return int64(*v.AverageUtilization)
+	case v.AverageValue != nil:
+		return v.AverageValue.MilliValue()
+	case v.Value != nil:
+		return v.Value.MilliValue()
+	}
+	return 0
+}
+
+// equalRecordedStatus reports whether two statuses are the same.
+func equalRecordedStatus(a, b *explainapi.Status) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.CurrentReplicas == b.CurrentReplicas && a.DesiredReplicas == b.DesiredReplicas && a.LastScaleTime.Equal(b.LastScaleTime) &&
+		equalRecordedSlices(a.Conditions, b.Conditions) && equalRecordedSlices(a.Current, b.Current)
+}
+
+func equalRecordedSlices[T comparable](a, b []T) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,218 @@
+// Package recorder keeps a record of what each HorizontalPodAutoscaler was answered and decided: the values of each pod, the
+// omissions with their reasons, and the status as it changed.
+//
+// A record is a list of blocks of delta-coded entries. The newest hours of it are kept, within bounds for each autoscaler and for
+// all. It lives in the memory of a replica and ends with the autoscaler.
+package recorder
+
+// This file has the exported type Recorder, and follows the autoscalers.
+
+import (
+	"cmp"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/discovery"
+)
+
+const (
+	// defaultRecordBytes bounds the closed blocks of an autoscaler: about three hours at 20 pods and a look every 15 s.
+	defaultRecordBytes = 192 << 10
+	// defaultBytes bounds the closed blocks of all autoscalers: an hour of about 1,300 autoscalers of 20 pods.
+	defaultBytes = 64 << 20
+)
+
+// ScaleTargets tells the pods of scale targets. It answers from memory and is safe for concurrent use.
+type ScaleTargets interface {
+	// ScaleTargetSelector returns the pod selector of an autoscaler's scale target; nil while it is unknown.
+	ScaleTargetSelector(namespace, name string) labels.Selector
+	// Pods returns the pods that a selector matches, sorted by name. The caller owns the slice.
+	Pods(namespace string, selector labels.Selector) []discovery.Pod
+}
+
+// Options tune a Recorder. Now and Autoscalers are required.
+type Options struct {
+	// Now is the clock of the values' times.
+	Now func() time.Time
+	// Autoscalers are the user names of HPA controllers. Only their reads are recorded.
+	Autoscalers []string
+	// MaxRecordBytes and MaxBytes bound the memory of one autoscaler's record and of all; 0 means 192 KiB and 64 MiB.
+	MaxRecordBytes, MaxBytes int
+	// Registerer takes the self-metrics; nil registers none.
+	Registerer prometheus.Registerer
+}
+
+// Recorder keeps the records of all autoscalers. It is safe for concurrent use.
+type Recorder struct {
+	opts    Options
+	metrics *metrics
+	targets ScaleTargets // set once, before the first read
+
+	mu      sync.RWMutex
+	records map[types.NamespacedName]*record // guarded by mu
+	readers map[readKey][]reader             // guarded by mu
+
+	usageMu sync.Mutex
+	usage   map[string]int // bytes of closed blocks by namespace; guarded by usageMu
+	used    int            // their sum; guarded by usageMu
+}
+
+// New returns a Recorder without records.
+func New(opts Options) *Recorder {
+	opts.MaxRecordBytes = cmp.Or(opts.MaxRecordBytes, defaultRecordBytes)
+	opts.MaxBytes = cmp.Or(opts.MaxBytes, defaultBytes)
+	r := &Recorder{opts: opts, records: map[types.NamespacedName]*record{}, readers: map[readKey][]reader{}, usage: map[string]int{}}
+	r.metrics = newMetrics(opts.Registerer, r)
+	return r
+}
+
+// SetScaleTargets sets the source of pods. Call it before the first read.
+func (r *Recorder) SetScaleTargets(t ScaleTargets) { r.targets = t }
+
+// ObserveAutoscaler notes the state of a new or changed autoscaler. It keeps parts of the object.
+func (r *Recorder) ObserveAutoscaler(h *autoscalingv2.HorizontalPodAutoscaler) {
+	now := r.opts.Now()
+	rec := r.openRecord(h, now)
+	status := newRecordedStatus(h)
+	rec.mu.Lock()
+	defer r.boundRecords() // after the unlock
+	defer rec.mu.Unlock()
+	if rec.spec == nil || !equality.Semantic.DeepEqual(rec.spec.spec, &h.Spec) {
+		rec.spec = &specVersion{now, &h.Spec}
+	}
+	before := rec.looks.status
+	if equalRecordedStatus(before, status) {
+		return
+	}
+	begin := rec.looks.begin
+	belongs := rec.looks.trackStatus(now.UnixMilli(), status)
+	r.addUsage(rec, rec.appendEntry(&entry{at: now.UnixMilli(), status: status}))
+	if before != nil {
+		r.metrics.countDecision(before, status)
+		if belongs && !before.LastScaleTime.Equal(status.LastScaleTime) {
+			r.metrics.observeReaction(stageDecision, now.Sub(time.UnixMilli(begin)))
+		}
+	}
+}
+
+// openRecord returns the record of an autoscaler, and makes it if it is new or has another UID than before.
+func (r *Recorder) openRecord(h *autoscalingv2.HorizontalPodAutoscaler, now time.Time) *record {
+	key := types.NamespacedName{Namespace: h.Namespace, Name: h.Name}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	rec := r.records[key]
+	if rec != nil && rec.uid != h.UID {
+		r.forgetRecord(rec)
+		rec = nil
+	}
+	if rec == nil {
+		rec = &record{key: key, uid: h.UID, since: now}
+		r.records[key] = rec
+	}
+	r.indexReads(rec, h)
+	return rec
+}
+
+// ForgetAutoscaler drops the record of a deleted autoscaler.
+func (r *Recorder) ForgetAutoscaler(namespace, name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if rec := r.records[types.NamespacedName{Namespace: namespace, Name: name}]; rec != nil {
+		r.forgetRecord(rec)
+	}
+}
+
+// RetainAutoscalers drops the records of all autoscalers but the given ones, after a new list of all.
+func (r *Recorder) RetainAutoscalers(exists func(namespace, name string) bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for key, rec := range r.records {
+		if !exists(key.Namespace, key.Name) {
+			r.forgetRecord(rec)
+		}
+	}
+}
+
+// forgetRecord drops a record. The caller holds mu.
+func (r *Recorder) forgetRecord(rec *record) {
+	delete(r.records, rec.key)
+	r.unindexReads(rec)
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	r.addUsage(rec, -rec.bytes)
+	rec.blocks, rec.bytes, rec.isForgotten = nil, 0, true
+}
+
+// addUsage counts the bytes of closed blocks, and drops the oldest blocks of the record beyond its bound. The caller holds rec.mu.
+func (r *Recorder) addUsage(rec *record, bytes int) {
+	if rec.isForgotten || bytes == 0 {
+		return
+	}
+	for bytes > 0 && rec.bytes > r.opts.MaxRecordBytes {
+		bytes -= rec.dropOldestBlock()
+	}
+	r.usageMu.Lock()
+	defer r.usageMu.Unlock()
+	r.used += bytes
+	if r.usage[rec.key.Namespace] += bytes; r.usage[rec.key.Namespace] == 0 {
+		delete(r.usage, rec.key.Namespace)
+	}
+}
+
+// boundRecords drops blocks while all records together are over their bound: the oldest of the largest record of the namespace with
+// the most. So no namespace pushes out the records of others. The caller holds no lock.
+func (r *Recorder) boundRecords() {
+	for {
+		largest, over := r.findLargestNamespace()
+		if !over || !r.dropLargestBlock(largest) {
+			return
+		}
+	}
+}
+
+func (r *Recorder) findLargestNamespace() (namespace string, over bool) {
+	r.usageMu.Lock()
+	defer r.usageMu.Unlock()
+	if r.used <= r.opts.MaxBytes {
+		return "", false
+	}
+	most := -1
+	for n, bytes := range r.usage {
+		if bytes > most || bytes == most && n < namespace {
+			namespace, most = n, bytes
+		}
+	}
+	return namespace, true
+}
+
+// dropLargestBlock drops the oldest block of the largest record in a namespace, and reports whether there was one.
+func (r *Recorder) dropLargestBlock(namespace string) bool {
+	var largest *record
+	most := 0
+	r.mu.RLock()
+	for key, rec := range r.records {
+		if key.Namespace != namespace {
+			continue
+		}
+		rec.mu.Lock()
+		if rec.bytes > most {
+			largest, most = rec, rec.bytes
+		}
+		rec.mu.Unlock()
+	}
+	r.mu.RUnlock()
+	if largest == nil {
+		return false
+	}
+	largest.mu.Lock()
+	defer largest.mu.Unlock()
+	dropped := largest.dropOldestBlock()
+	r.addUsage(largest, -dropped)
+	return dropped > 0
+}

@@ -1,0 +1,317 @@
+// Package explainapi holds the types of the API explain.tachometer.dev/v1alpha1, which the adapter serves and the kubectl plugin reads.
+package explainapi
+
+import (
+	"encoding/json"
+	"reflect"
+	"slices"
+	"time"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/tachometer-metrics/tachometer/pkg/domain"
+)
+
+// GroupVersion is the group and version of the API, and APIService the name of its APIService.
+var (
+	GroupVersion = schema.GroupVersion{Group: "explain." + domain.Name, Version: "v1alpha1"}
+	APIService   = GroupVersion.Version + "." + GroupVersion.Group
+)
+
+// The resources of the API. Decisions is a subresource of HPAs.
+const (
+	HPAs      = "horizontalpodautoscalers"
+	Decisions = "decisions"
+	Targets   = "targets"
+	Metrics   = "metrics"
+)
+
+// SinceParameter is the query parameter of Decisions: the time span back from now, as Go writes durations.
+const SinceParameter = "since"
+
+// Source says which replica answered, and from when on it knows the autoscaler.
+type Source struct {
+	// Replica is the name of the adapter's pod. Each replica records the reads that reach it.
+	Replica string `json:"replica"`
+	// Time is the replica's time of the answer.
+	Time time.Time `json:"time"`
+	// UnknownBefore is the begin of the record: the replica's start, the autoscaler's creation, or the oldest entry that is kept.
+	UnknownBefore time.Time `json:"unknownBefore,omitzero"`
+}
+
+// Explanation is an autoscaler as the adapter knows it now.
+type Explanation struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata"`
+	Source            Source                                    `json:"source"`
+	Spec              autoscalingv2.HorizontalPodAutoscalerSpec `json:"spec"`
+	// Latest is the newest recorded decision; nil before the first.
+	Latest *Decision `json:"latest,omitempty"`
+	// Computed is the latest decision by the HPA's arithmetic, from the whole record; nil if its inputs are not complete.
+	Computed *Computed `json:"computed,omitempty"`
+}
+
+// ExplanationList is a list of autoscalers.
+type ExplanationList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata"`
+	Items           []Explanation `json:"items"`
+}
+
+// Computed is a decision by the HPA's arithmetic.
+type Computed struct {
+	// Replicas is the number after all limits, Wanted the largest wish of a metric before windows and policies.
+	Replicas int32 `json:"replicas"`
+	Wanted   int32 `json:"wanted"`
+	// Metrics are the steps of each metric of the spec.
+	Metrics []ComputedMetric `json:"metrics,omitempty"`
+	// Holding is the earlier wish that a stabilization window holds; nil without one.
+	Holding *HeldWish `json:"holding,omitempty"`
+	// Limit is the reason of ScalingLimited.
+	Limit string `json:"limit,omitempty"`
+}
+
+// ComputedMetric is the arithmetic of one metric. Amounts are in thousandths, or in percent for a utilization.
+type ComputedMetric struct {
+	Name   string  `json:"name"`
+	Stage  string  `json:"stage"`
+	Wish   int32   `json:"wish"`
+	Usage  int64   `json:"usage"`
+	Target int64   `json:"target"`
+	Ratio  float64 `json:"ratio"`
+	Error  string  `json:"error,omitempty"`
+}
+
+// HeldWish is an earlier wish that decides, and the time when its window lets it go.
+type HeldWish struct {
+	Replicas int32     `json:"replicas"`
+	Time     time.Time `json:"time"`
+	Until    time.Time `json:"until"`
+}
+
+// DecisionLog is the recorded decisions of an autoscaler, the oldest first.
+type DecisionLog struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata"`
+	Source            Source `json:"source"`
+	// Specs are the specs in force; a Decision names one by its index.
+	Specs     []SpecVersion `json:"specs"`
+	Decisions []Decision    `json:"decisions"`
+}
+
+// SpecVersion is a spec of the autoscaler and the time when the replica first saw it.
+type SpecVersion struct {
+	From time.Time                                 `json:"from"`
+	Spec autoscalingv2.HorizontalPodAutoscalerSpec `json:"spec"`
+}
+
+// Decision is one look of the HPA controller: the metrics that it read, and the status that it wrote.
+type Decision struct {
+	// Time is the time of the first read, or of the status where no read reached this replica.
+	Time time.Time `json:"time"`
+	Spec int       `json:"spec"`
+	// Reads are the answers to the reads, by the order in which they came.
+	Reads []Read `json:"reads,omitempty"`
+	// Pods are the pods of the scale target at the read. In a log they are left out where they equal those before; see Complete.
+	Pods []Pod `json:"pods,omitzero"`
+	// Status is the status that was written after the reads. In a log it is left out where it equals the status before; see Complete.
+	Status *Status `json:"status,omitempty"`
+	// WrittenAfter is the time from the first read to the status; nil where the status did not change.
+	WrittenAfter *metav1.Duration `json:"writtenAfter,omitempty"`
+}
+
+// Read is the answer to the read of one metric of the spec.
+type Read struct {
+	// Metric is the index in spec.metrics.
+	Metric int       `json:"metric"`
+	Time   time.Time `json:"time"`
+	// Shared reports that other autoscalers read the same: the read may be theirs.
+	Shared bool `json:"shared,omitempty"`
+	// Error is the error that was answered; without it there are values.
+	Error   string     `json:"error,omitempty"`
+	Values  []Value    `json:"values,omitempty"`
+	Omitted []Omission `json:"omitted,omitempty"`
+	// Truncated reports that more values were answered than are recorded.
+	Truncated bool `json:"truncated,omitempty"`
+}
+
+// Value is one answered value. Pod is empty for a value of another object and for an external metric.
+type Value struct {
+	Pod string `json:"pod,omitempty"`
+	// Milli is the value in thousandths.
+	Milli int64 `json:"milli"`
+	// AgeMillis is the age of the newest sample behind the value, in milliseconds, at the read.
+	AgeMillis int64 `json:"ageMillis"`
+	// WindowSeconds is the window of the value; 0 for an instantaneous one.
+	WindowSeconds int64 `json:"windowSeconds,omitempty"`
+}
+
+// Omission is a pod that was left out of an answer.
+type Omission struct {
+	Pod    string `json:"pod"`
+	Reason string `json:"reason"`
+	Detail string `json:"detail,omitempty"`
+}
+
+// The states of a Pod.
+const (
+	PodReady    = "ready"
+	PodUnready  = "unready"
+	PodPending  = "pending"
+	PodDeparted = "departed"
+)
+
+// Pod is a pod of the scale target.
+type Pod struct {
+	Name  string `json:"name"`
+	State string `json:"state"`
+	// Created is when the pod was created, and Readied when it became ready for the last time; both in whole seconds.
+	Created time.Time `json:"created,omitzero"`
+	Readied time.Time `json:"readied,omitzero"`
+}
+
+// Status is the part of an autoscaler's status that its controller decides.
+type Status struct {
+	CurrentReplicas int32       `json:"currentReplicas"`
+	DesiredReplicas int32       `json:"desiredReplicas"`
+	LastScaleTime   time.Time   `json:"lastScaleTime,omitzero"`
+	Conditions      []Condition `json:"conditions,omitempty"`
+	// Current are the values of spec.metrics that the controller computed: a utilization in percent, else in thousandths. 0 stands for
+	// a metric that failed.
+	Current []int64 `json:"current,omitempty"`
+}
+
+// Condition is a condition of an autoscaler.
+type Condition struct {
+	Type    string `json:"type"`
+	Status  string `json:"status"`
+	Reason  string `json:"reason"`
+	Message string `json:"message,omitempty"`
+}
+
+// HasReason reports whether a condition has the reason.
+func (s *Status) HasReason(reason string) bool {
+	if s == nil {
+		return false
+	}
+	for _, c := range s.Conditions {
+		if c.Reason == reason {
+			return true
+		}
+	}
+	return false
+}
+
+// Complete fills in the pods and the status where a log leaves them out, since they did not change.
+func (l *DecisionLog) Complete() {
+	var pods []Pod
+	var status *Status
+	for i := range l.Decisions {
+		d := &l.Decisions[i]
+		if d.Pods == nil {
+			d.Pods = pods
+		}
+		if d.Status == nil {
+			d.Status = status
+		}
+		pods, status = d.Pods, d.Status
+	}
+}
+
+// Shorten leaves out the pods and the status where they equal those before; Complete fills them in again.
+func (l *DecisionLog) Shorten() {
+	for i := len(l.Decisions) - 1; i > 0; i-- {
+		d, before := &l.Decisions[i], &l.Decisions[i-1]
+		if slices.Equal(d.Pods, before.Pods) {
+			d.Pods = nil
+		}
+		if d.WrittenAfter == nil && reflect.DeepEqual(d.Status, before.Status) {
+			d.Status = nil
+		}
+	}
+}
+
+// Target is a pod's metrics endpoint as the replica scrapes it.
+type Target struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata"` // the pod's namespace and name
+	URL               string            `json:"url"`
+	// State is up, or the reason why the target gives no samples; Error says it in words.
+	State string `json:"state"`
+	Error string `json:"error,omitempty"`
+	// Families are the metric families that are read from it.
+	Families []string `json:"families,omitempty"`
+}
+
+// TargetList is a list of targets, and the replica that scrapes them.
+type TargetList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata"`
+	Source          Source   `json:"source"`
+	Items           []Target `json:"items"`
+}
+
+// Metric is a metric that autoscalers or readers ask for now.
+type Metric struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata"`
+	// Resource is the resource that the metric describes; empty for an external metric.
+	Resource string `json:"resource,omitempty"`
+	External bool   `json:"external,omitempty"`
+	Object   string `json:"object,omitempty"`
+	Selector string `json:"selector,omitempty"`
+	// Autoscaled reports that an autoscaler asks for it.
+	Autoscaled bool `json:"autoscaled,omitempty"`
+	// Families are the metric families that its rule reads from pods.
+	Families []string `json:"families,omitempty"`
+}
+
+// MetricList is a list of metrics.
+type MetricList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata"`
+	Source          Source   `json:"source"`
+	Items           []Metric `json:"items"`
+}
+
+// AddToScheme registers the types under a version: the API's own, and the internal one of a server.
+func AddToScheme(scheme *runtime.Scheme, version schema.GroupVersion) {
+	scheme.AddKnownTypes(version, &Explanation{}, &ExplanationList{}, &DecisionLog{}, &Target{}, &TargetList{}, &Metric{}, &MetricList{})
+}
+
+// copyExplainObject returns a deep copy by way of JSON, which holds all fields of these types.
+func copyExplainObject[T any](in *T) *T {
+	out := new(T)
+	data, err := json.Marshal(in)
+	if err == nil {
+		err = json.Unmarshal(data, out)
+	}
+	if err != nil {
+		panic("explainapi: copy an object: " + err.Error()) // every field has a JSON form
+	}
+	return out
+}
+
+// DeepCopyObject implements runtime.Object.
+func (e *Explanation) DeepCopyObject() runtime.Object { return copyExplainObject(e) }
+
+// DeepCopyObject implements runtime.Object.
+func (l *ExplanationList) DeepCopyObject() runtime.Object { return copyExplainObject(l) }
+
+// DeepCopyObject implements runtime.Object.
+func (l *DecisionLog) DeepCopyObject() runtime.Object { return copyExplainObject(l) }
+
+// DeepCopyObject implements runtime.Object.
+func (t *Target) DeepCopyObject() runtime.Object { return copyExplainObject(t) }
+
+// DeepCopyObject implements runtime.Object.
+func (l *TargetList) DeepCopyObject() runtime.Object { return copyExplainObject(l) }
+
+// DeepCopyObject implements runtime.Object.
+func (m *Metric) DeepCopyObject() runtime.Object { return copyExplainObject(m) }
+
+// DeepCopyObject implements runtime.Object.
+func (l *MetricList) DeepCopyObject() runtime.Object { return copyExplainObject(l) }

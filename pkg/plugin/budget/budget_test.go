@@ -1,0 +1,58 @@
+package budget
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tachometer-metrics/tachometer/pkg/replay/replaytest"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// TestMeasure: each stage is measured from the record, and the longest is named.
+func TestMeasure(t *testing.T) {
+	t.Parallel()
+	log := replaytest.Log(replaytest.Spec("request_per_second"), slices.Concat(replaytest.Repeat(90, 4), replaytest.Repeat(200, 4))...)
+	b := Measure(log)
+	want := []Stage{
+		{Sample, 8, 400 * time.Millisecond, 600 * time.Millisecond},
+		{Period, 7, 15 * time.Second, 15 * time.Second},
+		{Decision, 1, 40 * time.Millisecond, 40 * time.Millisecond},
+		{Start, 2, 6 * time.Second, 6 * time.Second},
+	}
+	if diff := cmp.Diff(want, b.Stages); diff != "" || b.Longest != Period {
+		t.Errorf("longest %s, stages (-want +got):\n%s", b.Longest, diff)
+	}
+	var out bytes.Buffer
+	if err := Print(&out, []Budget{b, {Name: "idle", Stages: Measure(replaytest.Log(replaytest.Spec("x"))).Stages}}, false, false); err != nil {
+		t.Fatal(err)
+	}
+	if *update {
+		if err := os.WriteFile("testdata/budget.golden", out.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	golden, err := os.ReadFile("testdata/budget.golden")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(golden), out.String()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestGapsAreNoPeriods: a gap of the record is not the controller's period.
+func TestGapsAreNoPeriods(t *testing.T) {
+	t.Parallel()
+	log := replaytest.Log(replaytest.Spec("request_per_second"), replaytest.Repeat(90, 20)...)
+	log.Decisions = slices.Delete(log.Decisions, 5, 15)
+	if s := Measure(log).Stages[1]; s.Count != 8 || s.P95 != 15*time.Second {
+		t.Errorf("period %+v", s)
+	}
+}

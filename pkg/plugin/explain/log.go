@@ -1,0 +1,181 @@
+package explain
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+
+	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
+	"github.com/tachometer-metrics/tachometer/pkg/hpa"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
+	"github.com/tachometer-metrics/tachometer/pkg/replay"
+)
+
+// logTime is the form of a time in a log: the log is of one day as a rule, and its head has the date.
+const logTime = "15:04:05"
+
+// Log is the recorded decisions of an autoscaler with their causes.
+type Log struct {
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	// Source is the replica that recorded them, and from when on it knows them.
+	Source    explainapi.Source `json:"source"`
+	Decisions []LoggedDecision  `json:"decisions"`
+}
+
+// LoggedDecision is a decision, or several in a row with the same number and the same cause.
+type LoggedDecision struct {
+	Time time.Time `json:"time"`
+	// Looks is the number of looks of the controller that decided the same.
+	Looks    int    `json:"looks"`
+	Replicas int32  `json:"replicas"`
+	Wanted   int32  `json:"wanted"`
+	Cause    string `json:"cause"`
+
+	kind string // of the cause: what makes looks the same, whatever the values
+}
+
+// NewLog returns the decisions of a complete record with their causes. Looks in a row that decide the same for the same reason are one
+// entry, with the cause of the first.
+func NewLog(log *explainapi.DecisionLog) *Log {
+	out := &Log{Namespace: log.Namespace, Name: log.Name, Source: log.Source, Decisions: []LoggedDecision{}}
+	for i, look := range replay.Reproduce(log, replay.Settings()) {
+		d := newLoggedDecision(&log.Decisions[i], look, &log.Specs[log.Decisions[i].Spec].Spec)
+		if n := len(out.Decisions); n > 0 {
+			if last := &out.Decisions[n-1]; last.kind == d.kind && last.Replicas == d.Replicas && last.Wanted == d.Wanted {
+				last.Looks++
+				continue
+			}
+		}
+		out.Decisions = append(out.Decisions, d)
+	}
+	return out
+}
+
+func newLoggedDecision(d *explainapi.Decision, look replay.Look, spec *autoscalingv2.HorizontalPodAutoscalerSpec) LoggedDecision {
+	out := LoggedDecision{Time: d.Time, Looks: 1, Replicas: look.Replicas, Wanted: look.Recorded}
+	switch {
+	case look.Missing != "":
+		out.kind, out.Cause = "missing", "not computed: "+look.Missing
+	case len(look.Decision.Metrics) == 0:
+		out.kind, out.Cause = "limits", describeLoggedLimits(look, spec)
+	case look.Decision.Winner < 0 && look.Decision.Err != nil:
+		out.kind, out.Cause = "failed", "no value, so it keeps the number: "+shortenLoggedError(d)
+	case look.Decision.Winner < 0:
+		out.kind, out.Cause = "failed", "no metric gives a wish"
+	default:
+		out.kind, out.Cause = describeLoggedSteps(look, spec)
+	}
+	if look.Differs() {
+		out.kind += " differs"
+		out.Cause += fmt.Sprintf("; by its inputs it would be %d: an earlier wish or change that is not in the record", look.Computed)
+	}
+	return out
+}
+
+// shortenLoggedError returns the first error that was answered.
+func shortenLoggedError(d *explainapi.Decision) string {
+	for _, r := range d.Reads {
+		if r.Error != "" {
+			return r.Error
+		}
+	}
+	return "a metric of another API failed"
+}
+
+func describeLoggedLimits(look replay.Look, spec *autoscalingv2.HorizontalPodAutoscalerSpec) string {
+	switch {
+	case look.Replicas == 0:
+		return "scaled to 0, which switches the autoscaler off"
+	case look.Replicas > spec.MaxReplicas:
+		return fmt.Sprintf("above maxReplicas %d", spec.MaxReplicas)
+	}
+	return "below minReplicas"
+}
+
+// describeLoggedSteps returns the way from the winning metric to the number, and the kind of the cause.
+func describeLoggedSteps(look replay.Look, spec *autoscalingv2.HorizontalPodAutoscalerSpec) (kind, cause string) {
+	d := look.Decision
+	m := d.Metrics[d.Winner]
+	kind = string(m.Stage)
+	cause = fmt.Sprintf("%s %s, target %s → %d", loggedMetricName(&spec.Metrics[d.Winner]), formatLoggedUsage(m, &spec.Metrics[d.Winner]),
+		reading.FormatTarget(reading.TargetOf(spec.Metrics[d.Winner])), m.Replicas)
+	if m.Stage == hpa.StageTolerated {
+		cause += ", within the tolerance"
+	}
+	if n := len(m.Pods.Missing); n > 0 {
+		cause += fmt.Sprintf(", %s without a value", output.Count(n, "pod"))
+	}
+	if d.Err != nil {
+		cause += "; another metric has no value"
+	}
+	if st := d.Stabilization; st != nil && st.Holding != nil {
+		kind += " held"
+		held := replay.NewHeldWish(look)
+		cause += fmt.Sprintf("; held by the %d wanted at %s, until %s", held.Replicas, held.Time.Format(logTime), held.Until.Format(logTime))
+	}
+	if d.Limit != nil && d.Limit.Replicas != d.Stabilization.Replicas {
+		kind += " " + d.Limit.Reason
+		cause += "; " + describeLoggedLimit(d.Limit)
+	}
+	return kind, cause
+}
+
+func describeLoggedLimit(l *hpa.Limit) string {
+	switch l.Reason {
+	case "TooManyReplicas":
+		return fmt.Sprintf("maxReplicas is %d", l.Replicas)
+	case "TooFewReplicas":
+		return fmt.Sprintf("minReplicas is %d", l.Replicas)
+	case "ScaleUpLimit":
+		return fmt.Sprintf("the rate of scale-up permits %d", l.Replicas)
+	case "ScaleDownLimit":
+		return fmt.Sprintf("the rate of scale-down permits %d", l.Replicas)
+	}
+	return l.Reason
+}
+
+// formatLoggedUsage returns the usage that the target is compared with: a mean per pod, a total or a utilization.
+func formatLoggedUsage(m hpa.MetricDecision, spec *autoscalingv2.MetricSpec) string {
+	target := reading.TargetOf(*spec)
+	if target.AverageUtilization != nil {
+		return strconv.FormatInt(m.Usage, 10) + "%"
+	}
+	text := formatExplainedAmount(loggedMetricName(spec), m.Usage)
+	if target.Value == nil {
+		text += " per pod"
+	}
+	return text
+}
+
+func loggedMetricName(m *autoscalingv2.MetricSpec) string { return replay.MetricName(m) }
+
+// Print writes the log as a table, and the replica that recorded it.
+func (l *Log) Print(out io.Writer, noHeaders bool) error {
+	table := output.Table{Header: []string{"TIME", "LOOKS", "PODS", "WANTED", "CAUSE"}}
+	for _, d := range l.Decisions {
+		table.Add(d.Time.UTC().Format(logTime), strconv.Itoa(d.Looks), fmt.Sprint(d.Replicas), fmt.Sprint(d.Wanted), d.Cause)
+	}
+	if len(table.Rows) > 0 {
+		if err := table.Print(out, noHeaders); err != nil {
+			return err
+		}
+		fmt.Fprintln(out)
+	}
+	_, err := fmt.Fprintln(out, output.Clean(strings.Join(l.listLogNotes(), " ")))
+	return err
+}
+
+// listLogNotes returns the sentences below the table.
+func (l *Log) listLogNotes() []string {
+	notes := []string{fmt.Sprintf("Recorded by %s; unknown before %s UTC.", l.Source.Replica, l.Source.UnknownBefore.UTC().Format("2006-01-02 "+logTime))}
+	if len(l.Decisions) == 0 {
+		notes = append(notes, "It saw no decision in this time.")
+	}
+	return notes
+}

@@ -1,0 +1,65 @@
+package explain
+
+import (
+	"bytes"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
+	"github.com/tachometer-metrics/tachometer/pkg/replay/replaytest"
+)
+
+// TestLog: each decision has its cause, and looks that decide the same are one line.
+func TestLog(t *testing.T) {
+	t.Parallel()
+	log := replaytest.Log(replaytest.Spec("request_per_second"), slices.Concat(
+		replaytest.Repeat(90, 4), replaytest.Repeat(400, 4), []float64{-1}, replaytest.Repeat(120, 24), replaytest.Repeat(900, 3))...)
+	var out bytes.Buffer
+	if err := NewLog(log).Print(&out, false); err != nil {
+		t.Fatal(err)
+	}
+	if *update {
+		if err := os.WriteFile("testdata/log.golden", out.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile("testdata/log.golden")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), out.String()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestLogTellsDifferences: a decision that its inputs do not give says so.
+func TestLogTellsDifferences(t *testing.T) {
+	t.Parallel()
+	log := replaytest.Log(replaytest.Spec("request_per_second"), replaytest.Repeat(90, 2)...)
+	log.Decisions[1].Status.DesiredReplicas = 5
+	d := NewLog(log).Decisions
+	if len(d) != 2 || !strings.Contains(d[1].Cause, "by its inputs it would be 2") {
+		t.Errorf("decisions %+v", d)
+	}
+}
+
+// TestRecordedWish: with the adapter's record, the sentence names the wish that holds and its end. Without it, the reason is told.
+func TestRecordedWish(t *testing.T) {
+	t.Parallel()
+	e := &Explanation{}
+	e.addExplainedRecord(Recorded{Missing: "the adapter is older"})
+	if !strings.Contains(e.Unknown[0], "the record cannot be read: the adapter is older") {
+		t.Errorf("unknown %q", e.Unknown)
+	}
+	held := &explainapi.HeldWish{Replicas: 9, Time: replaytest.Begin, Until: replaytest.Begin.Add(replaytest.Period * 20)}
+	l := load{rates: []string{"38", "38", "38", "38", "38", "38", "38", "38", "38"}, wanted: 9, reasons: []string{"ScaleDownStabilized", "ValidMetricFound"}, recorded: Recorded{
+		Explanation: &explainapi.Explanation{Source: explainapi.Source{Replica: "tachometer-adapter-1", UnknownBefore: replaytest.Begin}, Computed: &explainapi.Computed{Holding: held}},
+	}}
+	if got, want := l.explain(t).Sentence, "scale-down waits until 12:05:00 UTC for the 9 wanted at 12:00:00."; !strings.HasSuffix(got, want) {
+		t.Errorf("sentence %q, want its end %q", got, want)
+	}
+}

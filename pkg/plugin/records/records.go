@@ -1,0 +1,71 @@
+// Package records reads the adapter's records of autoscalers over the API explain.tachometer.dev.
+package records
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
+)
+
+// ErrNotServed means that the cluster does not serve the API.
+var ErrNotServed = errors.New("the adapter does not serve " + explainapi.GroupVersion.Group + ": it is older than this plugin, follows prometheus-adapter's rules, or lacks the APIService " + explainapi.APIService)
+
+// ReadExplanation reads an autoscaler as a replica of the adapter knows it now.
+func ReadExplanation(ctx context.Context, r reading.Reader, namespace, name string) (*explainapi.Explanation, error) {
+	e := &explainapi.Explanation{}
+	return e, readRecords(ctx, r, recordsPath(namespace)+explainapi.HPAs+"/"+url.PathEscape(name), e)
+}
+
+// ListExplanations reads the autoscalers of a namespace, or of all for an empty one.
+func ListExplanations(ctx context.Context, r reading.Reader, namespace string) (*explainapi.ExplanationList, error) {
+	l := &explainapi.ExplanationList{}
+	return l, readRecords(ctx, r, recordsPath(namespace)+explainapi.HPAs, l)
+}
+
+// ReadLog reads the decisions of an autoscaler back to a time span before now, complete.
+func ReadLog(ctx context.Context, r reading.Reader, namespace, name string, since time.Duration) (*explainapi.DecisionLog, error) {
+	l := &explainapi.DecisionLog{}
+	path := recordsPath(namespace) + explainapi.HPAs + "/" + url.PathEscape(name) + "/" + explainapi.Decisions
+	if err := readRecords(ctx, r, path+"?"+explainapi.SinceParameter+"="+url.QueryEscape(since.String()), l); err != nil {
+		return nil, err
+	}
+	for _, d := range l.Decisions {
+		if d.Spec < 0 || d.Spec >= len(l.Specs) {
+			return nil, fmt.Errorf("the log of %s/%s is damaged: it lacks spec %d of its decisions", namespace, name, d.Spec)
+		}
+	}
+	l.Complete()
+	return l, nil
+}
+
+func recordsPath(namespace string) string {
+	root := "/apis/" + explainapi.GroupVersion.String() + "/"
+	if namespace == "" {
+		return root
+	}
+	return root + "namespaces/" + url.PathEscape(namespace) + "/"
+}
+
+// readRecords reads a path into out. The error is ErrNotServed where the API does not exist.
+func readRecords(ctx context.Context, r reading.Reader, path string, out any) error {
+	data, err := r.Read(ctx, path)
+	switch {
+	case apierrors.IsNotFound(err) && !strings.Contains(err.Error(), "this replica"):
+		return ErrNotServed
+	case err != nil:
+		return fmt.Errorf("read %s: %w", explainapi.GroupVersion.Group, err)
+	}
+	if err := json.Unmarshal(data, out); err != nil {
+		return fmt.Errorf("parse the answer of %s: %w", explainapi.GroupVersion.Group, err)
+	}
+	return nil
+}

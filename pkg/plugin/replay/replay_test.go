@@ -1,0 +1,58 @@
+package replay
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+
+	"github.com/tachometer-metrics/tachometer/pkg/replay/replaytest"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// TestPrint: the recorded spec gives its decisions again, and another spec has other numbers.
+func TestPrint(t *testing.T) {
+	t.Parallel()
+	loads := slices.Concat(replaytest.Repeat(90, 4), replaytest.Repeat(400, 20), replaytest.Repeat(120, 60), replaytest.Repeat(300, 10))
+	log := replaytest.Log(replaytest.Spec("request_per_second"), loads...)
+	other := replaytest.Spec("request_per_second")
+	other.MaxReplicas = 6
+	other.Behavior = &autoscalingv2.HorizontalPodAutoscalerBehavior{ScaleDown: &autoscalingv2.HPAScalingRules{StabilizationWindowSeconds: new(int32(60))}}
+	c, err := Compare(log, &other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Reproduced != len(loads) || len(c.NotReproduced) > 0 {
+		t.Errorf("%d of %d decisions are given again", c.Reproduced, len(loads))
+	}
+	var out bytes.Buffer
+	if err := c.Print(&out, false); err != nil {
+		t.Fatal(err)
+	}
+	if *update {
+		if err := os.WriteFile("testdata/other.golden", out.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile("testdata/other.golden")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), out.String()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestEmptyRecord: without a decision there is nothing to compare, and the error says from when on the record knows.
+func TestEmptyRecord(t *testing.T) {
+	t.Parallel()
+	_, err := Compare(replaytest.Log(replaytest.Spec("request_per_second")), nil)
+	if want := "there is no recorded decision of hpa/web in this time; the record is unknown before 2026-11-28T12:00:00Z"; err == nil || err.Error() != want {
+		t.Errorf("error %v, want %s", err, want)
+	}
+}

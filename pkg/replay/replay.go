@@ -1,0 +1,193 @@
+// Package replay runs the record of an autoscaler through the HPA's arithmetic: with its own spec, which must give the recorded
+// decisions, or with another spec.
+package replay
+
+import (
+	"fmt"
+	"regexp"
+	"time"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+
+	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
+	"github.com/tachometer-metrics/tachometer/pkg/hpa"
+)
+
+// Memory returns how far back the controller's memory of an autoscaler reaches: its longest window or policy period, and the default.
+func Memory(spec *autoscalingv2.HorizontalPodAutoscalerSpec) time.Duration {
+	longest := Settings().DownscaleStabilization
+	if b := spec.Behavior; b != nil {
+		for _, rules := range []*autoscalingv2.HPAScalingRules{b.ScaleUp, b.ScaleDown} {
+			if rules == nil {
+				continue
+			}
+			if rules.StabilizationWindowSeconds != nil {
+				longest = max(longest, time.Duration(*rules.StabilizationWindowSeconds)*time.Second)
+			}
+			for _, p := range rules.Policies {
+				longest = max(longest, time.Duration(p.PeriodSeconds)*time.Second)
+			}
+		}
+	}
+	return longest + time.Minute
+}
+
+// Look is a recorded decision with a computed one.
+type Look struct {
+	Time time.Time
+	// Replicas is the number of pods before the decision, Recorded the recorded wish after all limits, and Computed the computed one.
+	Replicas, Recorded, Computed int32
+	// Decision has the steps of the arithmetic.
+	Decision hpa.Decision
+	// Missing says which input was not recorded. Nothing is computed then.
+	Missing string
+}
+
+// Differs reports whether the computed decision is another than the recorded one.
+func (l Look) Differs() bool { return l.Missing == "" && l.Recorded != l.Computed }
+
+// Settings are the settings of kube-controller-manager that a replay supposes: its defaults.
+func Settings() hpa.Settings { return hpa.DefaultSettings(36) }
+
+// Reproduce computes each decision of a complete log from its own inputs, with the spec and the number of pods of its time. The
+// controller's memory is empty at the begin of the log, so that an earlier wish may hold a number that is not computed.
+func Reproduce(log *explainapi.DecisionLog, s hpa.Settings) []Look {
+	var looks []Look
+	var history hpa.History
+	var before *explainapi.Decision
+	for i := range log.Decisions {
+		d := &log.Decisions[i]
+		spec := &log.Specs[d.Spec].Spec
+		look := newReplayedLook(d, before)
+		in := inputBuilder{spec: spec, recorded: spec, decision: d}
+		if look.Missing = in.findMissingInput(look.Replicas); look.Missing == "" {
+			decideReplayedLook(&look, in.buildReplayInput(look.Replicas, look.Replicas, statusBeforeReplay(before), history), s)
+			history = look.Decision.History
+		}
+		looks, before = append(looks, look), d
+	}
+	return looks
+}
+
+// Simulate computes what another spec would have decided from the first look on. Where the number of pods is not the recorded one,
+// the recorded total is spread evenly over the pods. The error says why a metric forbids that.
+func Simulate(log *explainapi.DecisionLog, spec *autoscalingv2.HorizontalPodAutoscalerSpec, s hpa.Settings) ([]Look, error) {
+	var looks []Look
+	var history hpa.History
+	var before *explainapi.Decision
+	status := &explainapi.Status{}
+	replicas := int32(-1)
+	for i := range log.Decisions {
+		d := &log.Decisions[i]
+		look := newReplayedLook(d, before)
+		recorded := look.Replicas
+		if replicas < 0 {
+			replicas, status = recorded, statusBeforeReplay(before)
+		}
+		look.Replicas, look.Computed = replicas, replicas
+		in := inputBuilder{spec: spec, recorded: &log.Specs[d.Spec].Spec, decision: d}
+		if look.Missing = in.findMissingInput(look.Replicas); look.Missing == "" {
+			if replicas != recorded {
+				if err := in.checkLoadIndependence(); err != nil {
+					return nil, err
+				}
+			}
+			decideReplayedLook(&look, in.buildReplayInput(replicas, recorded, status, history), s)
+			history = look.Decision.History
+			status = &explainapi.Status{DesiredReplicas: look.Computed}
+			replicas = look.Decision.Replicas
+		}
+		looks, before = append(looks, look), d
+	}
+	return looks, nil
+}
+
+// newReplayedLook returns the recorded part of a look. The status after the look has the number of pods before it. Without a new
+// status the number is what the status before wanted.
+func newReplayedLook(d, before *explainapi.Decision) Look {
+	look := Look{Time: d.Time}
+	if d.Status == nil {
+		look.Missing = "the status is not known"
+		return look
+	}
+	look.Replicas, look.Recorded = d.Status.CurrentReplicas, d.Status.DesiredReplicas
+	if d.WrittenAfter == nil && len(d.Reads) > 0 && before != nil && before.Status != nil && before.WrittenAfter != nil {
+		look.Replicas = before.Status.DesiredReplicas
+	}
+	return look
+}
+
+func statusBeforeReplay(before *explainapi.Decision) *explainapi.Status {
+	if before == nil || before.Status == nil {
+		return &explainapi.Status{}
+	}
+	return before.Status
+}
+
+func decideReplayedLook(look *Look, in hpa.Input, s hpa.Settings) {
+	look.Decision = hpa.Decide(in, s)
+	look.Computed = look.Decision.Status.DesiredReplicas
+}
+
+// loadedByPods matches the metrics whose value depends on the number of pods in another way than as a share of a total.
+var loadedByPods = regexp.MustCompile(`_p\d+$|latency|duration|_seconds$|utili[sz]ation|saturation`)
+
+// checkLoadIndependence returns an error if a metric's value with another number of pods cannot be told.
+func (b *inputBuilder) checkLoadIndependence() error {
+	for i := range b.spec.Metrics {
+		if name := MetricName(&b.spec.Metrics[i]); loadedByPods.MatchString(name) {
+			return fmt.Errorf("metric %s depends on the number of pods, so that its values with another number are not in the record: "+
+				"replay can compare specs that decide alike, or metrics that are a share of a load, such as a rate", name)
+		}
+	}
+	return nil
+}
+
+// Compute returns the newest decision of a complete log by the arithmetic; nil if its inputs are not complete.
+func Compute(log *explainapi.DecisionLog, s hpa.Settings) *explainapi.Computed {
+	looks := Reproduce(log, s)
+	for i := len(looks) - 1; i >= 0; i-- {
+		if looks[i].Missing != "" {
+			continue
+		}
+		return newComputedDecision(looks[i])
+	}
+	return nil
+}
+
+func newComputedDecision(l Look) *explainapi.Computed {
+	d := l.Decision
+	c := &explainapi.Computed{Replicas: d.Replicas, Wanted: d.Wanted}
+	for _, m := range d.Metrics {
+		step := explainapi.ComputedMetric{Name: m.Name, Stage: string(m.Stage), Wish: m.Replicas, Usage: m.Usage, Target: m.Target, Ratio: m.UsageRatio}
+		if m.Err != nil {
+			step.Error = m.Err.Error()
+		}
+		c.Metrics = append(c.Metrics, step)
+	}
+	if st := d.Stabilization; st != nil && st.Holding != nil {
+		c.Holding = NewHeldWish(l)
+	}
+	if d.Limit != nil {
+		c.Limit = d.Limit.Reason
+	}
+	return c
+}
+
+// NewHeldWish returns the earlier wish that a window of a look holds: the newest one as far from the present wish as the one that
+// decides, since the window keeps the number until that one is too old. The look must have one.
+func NewHeldWish(l Look) *explainapi.HeldWish {
+	st := l.Decision.Stabilization
+	from, isUp := st.DownFrom, st.Replicas < l.Decision.Wanted
+	if isUp {
+		from = st.UpFrom
+	}
+	held := *st.Holding
+	for _, rec := range l.Decision.History.Recommendations {
+		holds := !isUp && rec.Replicas >= held.Replicas || isUp && rec.Replicas <= held.Replicas
+		if holds && rec.Time.After(held.Time) && rec.Time.Before(l.Time) {
+			held = rec
+		}
+	}
+	return &explainapi.HeldWish{Replicas: st.Holding.Replicas, Time: held.Time.UTC(), Until: held.Time.Add(l.Time.Sub(from)).UTC()}
+}

@@ -1,0 +1,134 @@
+package replay_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+
+	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
+	"github.com/tachometer-metrics/tachometer/pkg/replay"
+	"github.com/tachometer-metrics/tachometer/pkg/replay/replaytest"
+)
+
+// wave is a load that rises, falls for longer than the window, and fails in between.
+func wave() []float64 {
+	return slices.Concat(replaytest.Repeat(90, 4), replaytest.Repeat(400, 8), []float64{-1}, replaytest.Repeat(120, 40))
+}
+
+// TestReproduce: the recorded spec gives every recorded decision again.
+func TestReproduce(t *testing.T) {
+	t.Parallel()
+	log := replaytest.Log(replaytest.Spec("request_per_second"), wave()...)
+	highest := int32(0)
+	for _, l := range replay.Reproduce(log, replay.Settings()) {
+		if l.Missing != "" || l.Differs() {
+			t.Errorf("look at %s: recorded %d, computed %d, missing %q", l.Time, l.Recorded, l.Computed, l.Missing)
+		}
+		highest = max(highest, l.Recorded)
+	}
+	if highest != 8 {
+		t.Errorf("at most %d pods, want 8: the load moved nothing", highest)
+	}
+}
+
+// TestReproduceTellsDifferences: a decision that the inputs do not give is told.
+func TestReproduceTellsDifferences(t *testing.T) {
+	t.Parallel()
+	log := replaytest.Log(replaytest.Spec("request_per_second"), wave()...)
+	log.Decisions[3].Status.DesiredReplicas = 9
+	looks := replay.Reproduce(log, replay.Settings())
+	if !looks[3].Differs() || looks[3].Computed != 2 {
+		t.Errorf("look %+v does not differ", looks[3])
+	}
+	log.Decisions[5].Reads = nil
+	if looks = replay.Reproduce(log, replay.Settings()); looks[5].Missing != "no read of request_per_second reached this replica" {
+		t.Errorf("look without a read: %q", looks[5].Missing)
+	}
+}
+
+// TestSimulate: another spec runs freely on the recorded load. The same spec gives the record.
+func TestSimulate(t *testing.T) {
+	t.Parallel()
+	spec := replaytest.Spec("request_per_second")
+	log := replaytest.Log(spec, wave()...)
+	same, err := replay.Simulate(log, &spec, replay.Settings())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range same {
+		if l.Recorded != l.Computed {
+			t.Errorf("look at %s: recorded %d, computed %d", l.Time, l.Recorded, l.Computed)
+		}
+	}
+	fast := replaytest.Spec("request_per_second")
+	fast.MaxReplicas = 6
+	fast.Behavior = &autoscalingv2.HorizontalPodAutoscalerBehavior{ScaleDown: &autoscalingv2.HPAScalingRules{StabilizationWindowSeconds: new(int32(0))}}
+	other, err := replay.Simulate(log, &fast, replay.Settings())
+	if err != nil {
+		t.Fatal(err)
+	}
+	recorded := replay.Summarize(other, func(l replay.Look) int32 { return l.Recorded })
+	computed := replay.Summarize(other, func(l replay.Look) int32 { return l.Computed })
+	if recorded.Highest != 8 || computed.Highest != 6 || computed.PodMinutes >= recorded.PodMinutes || computed.Lowest != 2 {
+		t.Errorf("recorded %+v, other %+v", recorded, computed)
+	}
+}
+
+// TestSimulateRefusesLatency: what a latency would be with other pods is not in the record.
+func TestSimulateRefusesLatency(t *testing.T) {
+	t.Parallel()
+	spec := replaytest.Spec("http_request_duration_p95")
+	log := replaytest.Log(spec, wave()...)
+	if _, err := replay.Simulate(log, &spec, replay.Settings()); err != nil {
+		t.Errorf("the recorded spec is refused: %v", err)
+	}
+	other := replaytest.Spec("http_request_duration_p95")
+	other.MaxReplicas = 3
+	if _, err := replay.Simulate(log, &other, replay.Settings()); err == nil || !strings.Contains(err.Error(), "http_request_duration_p95 depends on the number of pods") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// TestCompute: the newest decision has the wish that a window holds, and its end.
+func TestCompute(t *testing.T) {
+	t.Parallel()
+	log := replaytest.Log(replaytest.Spec("request_per_second"), slices.Concat(replaytest.Repeat(400, 4), replaytest.Repeat(120, 4))...)
+	c := replay.Compute(log, replay.Settings())
+	if c == nil || c.Holding == nil || c.Holding.Replicas != 8 || c.Wanted != 3 || !c.Holding.Time.Equal(replaytest.Begin.Add(3*replaytest.Period)) || c.Holding.Until.Sub(c.Holding.Time) != replay.Settings().DownscaleStabilization {
+		t.Errorf("computed %+v, holding %+v", c, c.Holding)
+	}
+}
+
+// TestUtilization: a CPU metric, which another API serves, is taken from the status.
+func TestUtilization(t *testing.T) {
+	t.Parallel()
+	spec := replaytest.Spec("request_per_second")
+	log := replaytest.Log(spec, replaytest.Repeat(90, 2)...)
+	log.Specs[0].Spec.Metrics = append(log.Specs[0].Spec.Metrics, autoscalingv2.MetricSpec{Type: autoscalingv2.ResourceMetricSourceType, Resource: &autoscalingv2.ResourceMetricSource{
+		Name: "cpu", Target: autoscalingv2.MetricTarget{Type: autoscalingv2.UtilizationMetricType, AverageUtilization: new(int32(60))},
+	}})
+	for i := range log.Decisions {
+		log.Decisions[i].Status = &explainapi.Status{CurrentReplicas: 2, DesiredReplicas: 4, Current: []int64{45_000, 120}}
+	}
+	looks := replay.Reproduce(log, replay.Settings())
+	if m := looks[1].Decision.Metrics; looks[1].Missing != "" || len(m) != 2 || m[1].Usage != 120 || m[1].Replicas != 4 || looks[1].Differs() {
+		t.Errorf("look %+v", looks[1])
+	}
+}
+
+// TestSummarize: flaps are changes that are taken back within five minutes.
+func TestSummarize(t *testing.T) {
+	t.Parallel()
+	var looks []replay.Look
+	for i, n := range []int32{2, 4, 3, 3, 5} {
+		looks = append(looks, replay.Look{Time: replaytest.Begin.Add(time.Duration(i) * time.Minute), Computed: n})
+	}
+	looks[4].Time = looks[3].Time.Add(time.Hour) // a gap: nothing is known of it
+	got := replay.Summarize(looks, func(l replay.Look) int32 { return l.Computed })
+	if want := (replay.Summary{Lowest: 2, Highest: 5, PodMinutes: 9, Changes: 3, Flaps: 1}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}

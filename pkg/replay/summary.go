@@ -1,0 +1,52 @@
+package replay
+
+import "time"
+
+const (
+	// maxCountedGap bounds the time that a look counts for: after a longer gap nothing is known.
+	maxCountedGap = 2 * time.Minute
+	// flapTime is the time within which a change in the other direction makes two changes a flap.
+	flapTime = 5 * time.Minute
+)
+
+// Summary is what a run of looks cost.
+type Summary struct {
+	Lowest     int32   `json:"lowest"`
+	Highest    int32   `json:"highest"`
+	PodMinutes float64 `json:"podMinutes"`
+	// Changes are the changes of the number, Flaps those that took an earlier one back within five minutes.
+	Changes int `json:"changes"`
+	Flaps   int `json:"flaps"`
+}
+
+// Summarize sums up the number of pods that looks wanted: the recorded or the computed one.
+func Summarize(looks []Look, wanted func(Look) int32) Summary {
+	var s Summary
+	var changed time.Time
+	direction := 0
+	for i, l := range looks {
+		n := wanted(l)
+		if i == 0 {
+			s.Lowest, s.Highest = n, n
+		}
+		s.Lowest, s.Highest = min(s.Lowest, n), max(s.Highest, n)
+		if i+1 < len(looks) {
+			if gap := looks[i+1].Time.Sub(l.Time); gap <= maxCountedGap {
+				s.PodMinutes += float64(n) * gap.Minutes()
+			}
+		}
+		if i == 0 || n == wanted(looks[i-1]) {
+			continue
+		}
+		s.Changes++
+		now := 1
+		if n < wanted(looks[i-1]) {
+			now = -1
+		}
+		if direction == -now && l.Time.Sub(changed) <= flapTime {
+			s.Flaps++
+		}
+		direction, changed = now, l.Time
+	}
+	return s
+}
