@@ -81,6 +81,11 @@ alwaysup: kubernetes ## what an HPA's reads feel of a rolling update, a drain, s
 	@mkdir -p out
 	go -C test test ./e2e -count 1 -timeout 40m -v -run TestAlwaysUp -alwaysup -alwaysup.table "$(CURDIR)/out/alwaysup.md"
 
+DURATION ?= 30m
+soak: ## the adapter for half an hour at ten times the reads of 1,000 autoscalers, with churn; what grows, and an overload (DURATION=)
+	@mkdir -p out
+	go -C test test ./soak -count 1 -timeout 24h -v -run TestSoak -soak.duration $(DURATION) -soak.table "$(CURDIR)/out/soak.md"
+
 CASES ?= 1000000
 hpa: ## pkg/hpa beside the HPA controllers of Kubernetes 1.36 and 1.37: every random decision must be equal (CASES=, SEED=)
 	go -C test/hpa test -count 1 -timeout 120m -v -hpa.cases $(CASES) -hpa.seed $(SEED)
