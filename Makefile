@@ -77,7 +77,7 @@ chaos: kubernetes ## random faults on a real Kubernetes for half an hour, every 
 	@mkdir -p out
 	go -C test test ./e2e -count 1 -timeout 3h -v -run TestChaos -chaos.duration $(CHAOS) -chaos.seed $(SEED) -chaos.table "$(CURDIR)/out/chaos.md"
 
-alwaysup: kubernetes ## what an HPA's reads feel of a rolling update, a drain, signals, an OOM kill, a lost network, and the table (ten minutes)
+alwaysup: kubernetes ## what an HPA's reads feel of a rolling update, a drain, signals, an OOM kill, a lost network, and the table
 	@mkdir -p out
 	go -C test test ./e2e -count 1 -timeout 40m -v -run TestAlwaysUp -alwaysup -alwaysup.table "$(CURDIR)/out/alwaysup.md"
 

@@ -37,6 +37,9 @@ func TestMain(m *testing.M) {
 }
 
 func runAttacks(m *testing.M) int {
+	if os.Getenv(doorFlooderVariable) != "" { // the process of a flood needs no adapter of its own
+		return m.Run()
+	}
 	dir, err := os.MkdirTemp("", "attack-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -26,7 +26,7 @@ import (
 )
 
 var (
-	alwaysUp      = flag.Bool("alwaysup", false, "run TestAlwaysUp, which takes ten minutes")
+	alwaysUp      = flag.Bool("alwaysup", false, "run TestAlwaysUp, which takes minutes")
 	alwaysUpTable = flag.String("alwaysup.table", "", "file for TestAlwaysUp's table, in Markdown")
 )
 

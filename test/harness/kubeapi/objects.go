@@ -15,7 +15,7 @@ import (
 )
 
 // keptWatchEvents bounds the events for clients that watch from an older version. A client that is further behind lists again.
-const keptWatchEvents = 10_000
+const keptWatchEvents = 1_000
 
 // apiObject is an object of Kubernetes.
 type apiObject interface {
