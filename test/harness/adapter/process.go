@@ -17,7 +17,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/tachometer-metrics/tachometer/pkg/retry"
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
@@ -57,8 +56,8 @@ func Build(ctx context.Context, dir string) (string, error) {
 	return program, nil
 }
 
-// Start runs an adapter with the memory of the shipped Deployment, and returns when it has a certificate. The caller ends it with Stop.
-func Start(ctx context.Context, opts Options) (_ *Process, err error) {
+// Start runs an adapter with the memory of the shipped Deployment. The caller waits until it serves, and ends it with Stop.
+func Start(ctx context.Context, opts Options) (*Process, error) {
 	limits, err := readShippedAdapterLimits(ctx)
 	if err != nil {
 		return nil, err
@@ -71,14 +70,18 @@ func Start(ctx context.Context, opts Options) (_ *Process, err error) {
 	if err != nil {
 		return nil, err
 	}
+	certificate, key, err := issueAdapterCertificate(dir)
+	if err != nil {
+		return nil, err
+	}
 	p := &Process{
-		URL: "https://127.0.0.1:" + port, log: filepath.Join(dir, "log"), certificate: filepath.Join(dir, "certificates", "adapter.crt"),
+		URL: "https://127.0.0.1:" + port, log: filepath.Join(dir, "log"), certificate: certificate,
 		cgroup: makeAdapterMemoryGroup(limits.memory),
 	}
 	p.Limited = p.cgroup != ""
 	command := append([]string{
 		opts.Program, "--allow-host-network", "--kubeconfig", opts.Kubeconfig, "--bind-address", "127.0.0.1", "--secure-port", port,
-		"--cert-dir", filepath.Dir(p.certificate), "--shutdown-delay-duration", "0s",
+		"--tls-cert-file", certificate, "--tls-private-key-file", key, "--shutdown-delay-duration", "0s",
 	}, opts.Arguments...)
 	if p.Limited { // it joins the cgroup before it has any memory
 		command = append([]string{"sh", "-c", `echo $$ > "$0"/cgroup.procs && exec "$@"`, p.cgroup}, command...)
@@ -87,9 +90,6 @@ func Start(ctx context.Context, opts Options) (_ *Process, err error) {
 	p.command.Env = append(os.Environ(), "GOMEMLIMIT="+limits.goMemory)
 	if err := p.launchAdapterProcess(); err != nil {
 		return nil, errors.Join(err, p.removeAdapterFiles())
-	}
-	if err := p.awaitAdapterCertificate(ctx); err != nil {
-		return nil, errors.Join(err, p.Stop())
 	}
 	return p, nil
 }
@@ -111,35 +111,6 @@ func (p *Process) launchAdapterProcess() error {
 	return nil
 }
 
-func (p *Process) awaitAdapterCertificate(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
-	defer cancel()
-	for {
-		if _, err := p.trustAdapterCertificate(); err == nil {
-			return nil
-		}
-		select {
-		case <-p.Ended:
-			return p.EndError()
-		default:
-		}
-		if !retry.Sleep(ctx, 50*time.Millisecond) {
-			return fmt.Errorf("the adapter has no certificate: %w: %s", ctx.Err(), p.Log())
-		}
-	}
-}
-
-func (p *Process) trustAdapterCertificate() (*x509.CertPool, error) {
-	text, err := os.ReadFile(p.certificate)
-	if err != nil {
-		return nil, err
-	}
-	if !x509.NewCertPool().AppendCertsFromPEM(text) {
-		return nil, errors.New("the adapter has no certificate yet")
-	}
-	return NewTrust(text), nil
-}
-
 // NewTrust returns a pool of the certificates in PEM.
 func NewTrust(text []byte) *x509.CertPool {
 	pool := x509.NewCertPool()
@@ -152,8 +123,8 @@ func (p *Process) Certificate() string { return p.certificate }
 
 // NewTLSConfig returns a configuration that trusts the adapter alone, with the certificates of the client.
 func (p *Process) NewTLSConfig(client ...tls.Certificate) (*tls.Config, error) {
-	pool, err := p.trustAdapterCertificate()
-	return &tls.Config{RootCAs: pool, ServerName: "localhost", Certificates: client, MinVersion: tls.VersionTLS12}, err
+	text, err := os.ReadFile(p.certificate)
+	return &tls.Config{RootCAs: NewTrust(text), ServerName: "localhost", Certificates: client, MinVersion: tls.VersionTLS12}, err
 }
 
 // NewClient returns a client whose connections come from 127.0.0.host.
