@@ -10,7 +10,7 @@ SUITES := ./integration/... ./e2e/...
 TEST_UNITS = $(filter-out $(MODULE)/test/integration% $(MODULE)/test/e2e% $(MODULE)/test/attack%,$(shell go -C test list ./...))
 
 .DEFAULT_GOAL := help
-.PHONY: help build check fmt lint unit verify update test e2e cluster-test charts kubernetes truth bench bench-cluster demo demo-sale demo-down images release deps clean chaos fuzz hpa attack walks vuln browser update-screenshots
+.PHONY: help build check fmt lint unit verify update test e2e cluster-test charts kubernetes truth bench bench-cluster demo demo-sale demo-down images release deps clean chaos fuzz hpa attack walks vuln browser update-screenshots attack-short alwaysup soak
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,7 +50,7 @@ update: ## rewrite what is generated: golden files, help text, metric list, the 
 	go -C test/monitoring test . -update
 	go -C test/helm test -short . -update
 
-test: deps unit browser cluster-test charts e2e ## everything, on a real Kubernetes: unit, integration, end-to-end. First installs what is missing (make deps)
+test: deps unit attack-short browser cluster-test charts e2e ## everything, on a real Kubernetes: unit, integration, end-to-end. First installs what is missing (make deps)
 
 e2e: kubernetes ## images, integration and end-to-end tests on a real Kubernetes
 	go -C test test -race -p 1 -timeout 40m -v $(SUITES)
@@ -84,13 +84,25 @@ chaos: kubernetes ## random faults on a real Kubernetes for half an hour, every 
 	@mkdir -p out
 	go -C test test ./e2e -count 1 -timeout 3h -v -run TestChaos -chaos.duration $(CHAOS) -chaos.seed $(SEED) -chaos.table "$(CURDIR)/out/chaos.md"
 
+alwaysup: kubernetes ## what an HPA's reads feel of a rolling update, a drain, signals, an OOM kill, a lost network, and the table
+	@mkdir -p out
+	go -C test test ./e2e -count 1 -timeout 40m -v -run TestAlwaysUp -alwaysup -alwaysup.table "$(CURDIR)/out/alwaysup.md"
+
+DURATION ?= 30m
+soak: ## the adapter for half an hour at ten times the reads of 1,000 autoscalers, with churn; what grows, and an overload (DURATION=)
+	@mkdir -p out
+	go -C test test ./soak -count 1 -timeout 24h -v -run TestSoak -soak.duration $(DURATION) -soak.table "$(CURDIR)/out/soak.md"
+
 CASES ?= 1000000
 hpa: ## pkg/hpa beside the HPA controllers of Kubernetes 1.36 and 1.37: every random decision must be equal (CASES=, SEED=)
 	go -C test/hpa test -count 1 -timeout 120m -v -hpa.cases $(CASES) -hpa.seed $(SEED)
 	go -C test/hpa test -modfile=kubernetes-1.37.mod -count 1 -timeout 120m -v -hpa.cases $(CASES) -hpa.seed $(SEED)
 
-attack: ## the adapter attacked as a tenant, a reader, a stranger, each attack with its bound (CGROUP=folder for a memory cgroup of the shipped limit)
-	go -C test test ./attack -count 1 -timeout 10m -v $(if $(CGROUP),-attack.cgroup $(abspath $(CGROUP)))
+attack: ## the adapter attacked as a tenant, a reader, a stranger, each attack with its bound; as root in a memory cgroup of the shipped limit
+	go -C test test ./attack -count 1 -timeout 20m -v
+
+attack-short: ## a share of `make attack` for continuous integration: memory and refusals are judged, time is not
+	go -C test test ./attack -short -count 1 -timeout 20m -v
 
 WALKS ?= 100000
 walks: ## random walks over the scaler's holds (WALKS=, SEED=)

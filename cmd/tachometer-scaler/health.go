@@ -96,7 +96,13 @@ func (h *healthServer) combineScalerProgramMetrics() prometheus.Gatherer {
 // newScalerProgramHealthHandler returns the handler of /livez, /readyz and /metrics.
 func (h *healthServer) newScalerProgramHealthHandler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
+		if err := h.lead.checkScalerProgramLiveness(time.Now()); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		if err := h.checkScalerProgramReadiness(); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)

@@ -33,10 +33,36 @@ type leadership struct {
 	leadingContext context.Context //nolint:containedctx // ends with the leadership; nil: another process leads
 	changed        chan struct{}   // closed at each change of leadingContext
 	leaderName     string
+	stoppingSince  time.Time // when the work of a leadership was told to end; zero: none ends now
+
+	watchdog *leaderelection.HealthzAdaptor // sees a lease that runs out while the elector still counts it as held
 }
 
+// maxScalerProgramStop is far beyond the time that the work of a leader takes to end: a request to the API server has at most 30 s.
+const maxScalerProgramStop = 2 * time.Minute
+
 func newScalerProgramLeadership(name string) *leadership {
-	return &leadership{leaseName: name, changed: make(chan struct{})}
+	return &leadership{leaseName: name, changed: make(chan struct{}), watchdog: leaderelection.NewLeaderHealthzAdaptor(maxScalerProgramStop)}
+}
+
+// checkScalerProgramLiveness returns an error if only a restart helps: the election hangs, or the work of a lost leadership does not end,
+// which keeps a new leadership from starting its own.
+func (l *leadership) checkScalerProgramLiveness(now time.Time) error {
+	if err := l.watchdog.Check(nil); err != nil {
+		return fmt.Errorf("leader election: %w", err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if since := now.Sub(l.stoppingSince); !l.stoppingSince.IsZero() && since > maxScalerProgramStop {
+		return fmt.Errorf("the work of the last leadership has not ended for %s", since.Round(time.Second))
+	}
+	return nil
+}
+
+func (l *leadership) setScalerProgramStopping(since time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stoppingSince = since
 }
 
 // runScalerProgramElection runs the election until ctx ends.
@@ -46,7 +72,7 @@ func (l *leadership) runScalerProgramElection(ctx context.Context, c *command.Co
 			LeaseMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Client: c.Client.CoordinationV1(),
 			LockConfig: resourcelock.ResourceLockConfig{Identity: command.IdentifyCaller() + "_" + rand.Text()[:8]}, // distinct for two processes on one machine,
 		},
-		LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod, ReleaseOnCancel: true, Name: name,
+		LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod, ReleaseOnCancel: true, Name: name, WatchDog: l.watchdog,
 		Callbacks: leaderelection.LeaderCallbacks{
 			OnStartedLeading: func(leading context.Context) { l.setScalerProgramLeading(leading) },
 			OnStoppedLeading: func() { l.setScalerProgramLeading(nil) }, //nolint:staticcheck,contextcheck // no context: no leadership
@@ -108,5 +134,12 @@ func (l *leadership) runUntilScalerProgramStopsLeading(ctx, leading context.Cont
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(leading, cancel)()
-	return do(ctx)
+	ending := make(chan struct{})
+	stopped := context.AfterFunc(ctx, func() { defer close(ending); l.setScalerProgramStopping(time.Now()) })
+	err := do(ctx)
+	if !stopped() { // it runs, or it has run
+		<-ending
+		l.setScalerProgramStopping(time.Time{})
+	}
+	return err
 }

@@ -4,163 +4,161 @@ package attack
 
 import (
 	"context"
-	"crypto/tls"
-	"flag"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
-	"github.com/tachometer-metrics/tachometer/test/harness/stack"
+	"github.com/tachometer-metrics/tachometer/pkg/retry"
+	"github.com/tachometer-metrics/tachometer/test/harness/adapter"
+	"github.com/tachometer-metrics/tachometer/test/harness/kubeapi"
 )
 
 const (
-	containerLimit = 512 << 20 // of the shipped manifest
-	goMemoryLimit  = "460MiB"
-	// maxResident is half the container's limit.
-	maxResident = 256 << 20
-
 	hpaController = "system:serviceaccount:kube-system:horizontal-pod-autoscaler"
 	evilReader    = "system:serviceaccount:evil:reader"
 )
 
 var (
 	adapterProgram string
-	cgroupFolder   = flag.String("attack.cgroup", "", "cgroup folder with the memory controller, in which the tests may make folders")
+	maxResident    int64 // bytes: half the container's limit
 )
-
-// pause waits for a time of a real process, or until ctx ends.
-func pause(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
-	}
-}
 
 func TestMain(m *testing.M) {
 	os.Exit(runAttacks(m)) //nolint:forbidigo // TestMain has no other way to return the code
 }
 
 func runAttacks(m *testing.M) int {
+	if os.Getenv(doorFlooderVariable) != "" { // the process of a flood needs no adapter of its own
+		return m.Run()
+	}
 	dir, err := os.MkdirTemp("", "attack-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	root, err := stack.Root(context.Background())
+	limit, err := adapter.ReadShippedMemoryLimit(context.Background())
 	if err == nil {
-		adapterProgram = filepath.Join(dir, "adapter")
-		build := exec.Command("go", "build", "-o", adapterProgram, "./cmd/tachometer-adapter")
-		build.Dir, build.Stderr = root, os.Stderr
-		err = build.Run()
+		adapterProgram, err = adapter.Build(context.Background(), dir)
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "build the adapter:", err)
+		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	maxResident = limit / 2
 	return m.Run()
 }
 
-// attackedAdapter is an adapter as a process, in a memory cgroup of the shipped limit where cgroups can be written.
+// attackTime returns the time of an attack: with -short, the share for continuous integration, a fifth of the usual time.
+func attackTime(usual time.Duration) time.Duration {
+	if testing.Short() {
+		return usual / 5
+	}
+	return usual
+}
+
+// isBusyMachine reports whether an answer may be the fault of a busy machine. Continuous integration may be that busy that scrapes are
+// late, and old values are an error then. A refusal never is.
+func isBusyMachine(code int) bool { return testing.Short() && code == http.StatusServiceUnavailable }
+
+// attackedAdapter is an adapter as a process, in a memory cgroup of the shipped limit where one can be made.
 type attackedAdapter struct {
 	*testing.T
-	cluster *fakeCluster
-	process *exec.Cmd
-	ended   chan struct{}
-	base    string
-	client  *http.Client
-	goods   atomic.Int64 // good reads that were answered
-	fault   atomic.Value // the first good read that was not: its error's text
+	*adapter.Process
+	kube   *kubeapi.Server
+	client *http.Client
+	goods  atomic.Int64 // good reads that were answered
+	fault  atomic.Value // the first good read that was not: its error's text
+}
+
+// startAttackedAdapter runs an adapter until the test ends.
+func startAttackedAdapter(t *testing.T, kube *kubeapi.Server) *attackedAdapter {
+	t.Helper()
+	kubeconfig, err := kube.WriteKubeconfig(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := adapter.Start(t.Context(), adapter.Options{Program: adapterProgram, Kubeconfig: kubeconfig})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the adapter's log ends:\n%s", p.Log())
+		}
+		if err := p.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	if !p.Limited {
+		t.Log("NO MEMORY CGROUP of the shipped limit can be made here (root is needed): the resident memory alone is judged, by half of the limit")
+	}
+	trust, err := p.NewTLSConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &attackedAdapter{T: t, Process: p, kube: kube, client: adapter.NewClient(trust, 1)}
 }
 
 // startAdapter runs an adapter until the test ends, and reads the good HPA's metric four times a second from its first answer on.
-func startAdapter(t *testing.T, c *fakeCluster) *attackedAdapter {
+func startAdapter(t *testing.T, kube *kubeapi.Server) *attackedAdapter {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := listener.Addr().String()
-	listener.Close()
-	_, port, _ := net.SplitHostPort(address)
-	dir := t.TempDir()
-	log, err := os.Create(filepath.Join(dir, "log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := &attackedAdapter{T: t, cluster: c, ended: make(chan struct{}), base: "https://" + address}
-	a.client = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
-		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, MaxIdleConnsPerHost: 64, //nolint:gosec // a certificate of the adapter's own
-	}}
-	a.process = exec.Command(adapterProgram, "--allow-host-network", "--kubeconfig", c.startCluster(t), "--bind-address", "127.0.0.1", "--secure-port", port,
-		"--cert-dir", filepath.Join(dir, "certificates"), "--shutdown-delay-duration", "0s")
-	a.process.Stdout, a.process.Stderr = log, log
-	a.process.Env = append(os.Environ(), "GOMEMLIMIT="+goMemoryLimit, "GOMAXPROCS=2")
-	a.process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := a.process.Start(); err != nil {
-		t.Fatal(err)
-	}
-	limitMemory(t, a.process.Process.Pid) // before the cleanup that ends the process: the last cleanup runs first
-	go func() { defer close(a.ended); _ = a.process.Wait() }()
-	t.Cleanup(func() {
-		_ = a.process.Process.Kill()
-		<-a.ended
-		log.Close()
-		if t.Failed() {
-			a.showLog(filepath.Join(dir, "log"))
-		}
-	})
+	a := startAttackedAdapter(t, kube)
 	a.awaitGoodReads()
 	return a
 }
 
-// showLog shows the end of the adapter's log.
-func (a *attackedAdapter) showLog(path string) {
-	text, err := os.ReadFile(path)
+// startKube serves a fake kube-apiserver until the test ends.
+func startKube(t *testing.T, opts kubeapi.Options) *kubeapi.Server {
+	t.Helper()
+	kube, err := kubeapi.Start(opts)
 	if err != nil {
-		a.Log(err)
-		return
+		t.Fatal(err)
 	}
-	a.Logf("the adapter's log ends:\n%s", text[max(0, len(text)-4000):])
+	t.Cleanup(kube.Close)
+	return kube
 }
 
-// limitMemory moves a process into a memory cgroup of the container's limit, below the folder that the flag names.
-func limitMemory(t *testing.T, pid int) {
+// startPages serves the pages of pods at all addresses of this machine until the test ends, and returns their port.
+func startPages(t *testing.T, page http.Handler) (port string) {
 	t.Helper()
-	if *cgroupFolder == "" {
-		t.Logf("NO MEMORY CGROUP of %d MiB: -attack.cgroup names none. The resident memory alone is judged, by half of it", containerLimit>>20)
-		return
+	listener, err := net.Listen("tcp4", "0.0.0.0:0")
+	if err != nil {
+		t.Fatal(err)
 	}
-	dir := filepath.Join(*cgroupFolder, "tachometer-attack-"+strconv.Itoa(pid))
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		t.Fatalf("make a cgroup: %v", err)
+	pages := &httptest.Server{Listener: listener, Config: &http.Server{Handler: page, ReadHeaderTimeout: time.Minute}}
+	pages.Start()
+	t.Cleanup(pages.Close)
+	_, port, _ = net.SplitHostPort(listener.Addr().String())
+	return port
+}
+
+// startShop has a good pod and its autoscaler in namespace shop, and an annotated pod in namespace evil.
+func startShop(t *testing.T, page http.Handler) *kubeapi.Server {
+	t.Helper()
+	kube, port := startKube(t, kubeapi.Options{}), startPages(t, page)
+	for app, place := range map[string]struct{ namespace, ip string }{"web": {"shop", "127.0.0.2"}, "evil": {"evil", "127.0.0.3"}} {
+		pod := kubeapi.NewPod(place.namespace, app+"-0", app, net.JoinHostPort(place.ip, port))
+		pod.Annotations["prometheus.io/scrape"] = "true"
+		kube.SetPod(pod)
+		kube.AddDeployment(place.namespace, app, 1)
 	}
-	t.Cleanup(func() { _ = os.Remove(dir) }) // after the process has ended: cleanups run last first
-	limitFile := filepath.Join(dir, "memory.max")
-	if _, err := os.Stat(limitFile); err != nil {
-		limitFile = filepath.Join(dir, "memory.limit_in_bytes") // version 1
-	}
-	for file, text := range map[string]int{limitFile: containerLimit, filepath.Join(dir, "cgroup.procs"): pid} {
-		if err := os.WriteFile(file, []byte(strconv.Itoa(text)), 0o644); err != nil {
-			t.Fatalf("limit the adapter's memory: %v", err)
-		}
-	}
+	kube.SetAutoscaler(kubeapi.NewAutoscaler("shop", "web", goodMetric))
+	return kube
 }
 
 // get reads a path as a user and returns the status; 0 if there is no answer.
 func (a *attackedAdapter) get(ctx context.Context, user, path string) (int, string, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, a.base+path, http.NoBody)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, a.URL+path, http.NoBody)
 	if err != nil {
 		return 0, "", err
 	}
@@ -179,86 +177,98 @@ func podsPath(namespace, metric, selector string) string {
 	return "/apis/custom.metrics.k8s.io/v1beta2/namespaces/" + namespace + "/pods/*/" + url.PathEscape(metric) + "?labelSelector=" + url.QueryEscape(selector)
 }
 
+// errBusyMachine is the result of a read that isBusyMachine excuses.
+var errBusyMachine = errors.New("the machine is busy")
+
+// readGood reads the good HPA's metric.
+func (a *attackedAdapter) readGood(ctx context.Context) error {
+	code, body, err := a.get(ctx, hpaController, podsPath("shop", goodMetric, "app=web"))
+	switch {
+	case err != nil || code == http.StatusOK:
+		return err
+	case isBusyMachine(code):
+		return errBusyMachine
+	}
+	return fmt.Errorf("%d: %s", code, body)
+}
+
 // awaitGoodReads waits for the first answer to the good HPA, and then goes on reading.
 func (a *attackedAdapter) awaitGoodReads() {
 	a.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	read := func() error {
-		code, body, err := a.get(ctx, hpaController, podsPath("shop", goodMetric, "app=web"))
-		if err == nil && code != http.StatusOK {
-			err = fmt.Errorf("%d: %s", code, body)
-		}
-		return err
-	}
-	for end := time.Now().Add(time.Minute); ; pause(ctx, 200*time.Millisecond) {
-		err := read()
+	for end := time.Now().Add(3 * time.Minute); ; retry.Sleep(ctx, 200*time.Millisecond) {
+		err := a.readGood(ctx)
 		if err == nil {
 			break
 		}
-		ended := false
-		select {
-		case <-a.ended:
-			ended, err = true, fmt.Errorf("the adapter ended: %s", a.process.ProcessState)
-		default:
-		}
-		if ended || time.Now().After(end) {
+		if ended := a.EndError(); ended != nil || time.Now().After(end) {
 			cancel()
-			a.Fatalf("no answer to the good HPA: %v", err)
+			a.Fatalf("no answer to the good HPA: %v, %v", err, ended)
 		}
 	}
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
-		for ctx.Err() == nil {
-			err := read()
-			if ctx.Err() != nil {
+		for {
+			err := a.readGood(ctx)
+			switch {
+			case ctx.Err() != nil:
 				return
-			}
-			if err != nil {
-				a.fault.CompareAndSwap(nil, err.Error())
-			} else {
+			case err == nil:
 				a.goods.Add(1)
+			case !errors.Is(err, errBusyMachine):
+				a.fault.CompareAndSwap(nil, err.Error())
 			}
-			pause(ctx, 250*time.Millisecond)
+			retry.Sleep(ctx, 250*time.Millisecond)
 		}
 	}()
 	a.Cleanup(func() { cancel(); <-stopped })
 }
 
-// peakResident returns the largest resident memory of the adapter so far.
-func (a *attackedAdapter) peakResident() int64 {
-	a.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", a.process.Process.Pid))
-	if err != nil {
-		a.Fatalf("the adapter ended: %v", err)
-	}
-	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			kib, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 10, 64)
-			if err != nil {
-				a.Fatal(err)
-			}
-			return kib << 10
-		}
-	}
-	a.Fatal("/proc has no VmHWM: this test needs Linux")
-	return 0
-}
-
 // judge holds the adapter to its bounds after an attack: memory, and the good HPA's reads.
 func (a *attackedAdapter) judge() {
 	a.Helper()
-	select {
-	case <-a.ended:
-		a.Fatalf("the adapter ended: %s", a.process.ProcessState)
-	default:
+	peak, err := a.ReadPeakMemory()
+	if err != nil {
+		a.Fatal(err)
 	}
-	peak, goods := a.peakResident(), a.goods.Load()
 	if peak > maxResident {
 		a.Errorf("resident memory rose to %d MiB, want at most %d MiB", peak>>20, maxResident>>20)
 	}
-	if fault := a.fault.Load(); fault != nil || goods == 0 {
-		a.Errorf("a read of the good HPA failed: %v (%d were answered)", fault, goods)
+	if fault := a.fault.Load(); fault != nil {
+		a.Errorf("a read of the good HPA failed: %v (%d were answered)", fault, a.goods.Load())
 	}
-	a.Logf("resident memory at most %d MiB; %d reads of the good HPA answered", peak>>20, goods)
+	a.Logf("resident memory at most %d MiB; in a cgroup: %t; %d reads of the good HPA answered", peak>>20, a.Limited, a.goods.Load())
+}
+
+// goodPage is the page of an honest pod: a counter that rises by 100 a second.
+func goodPage(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; version=0.0.4")
+	fmt.Fprintf(w, "# TYPE %[1]s counter\n%[1]s %[2]d\n", goodFamily, time.Now().UnixMilli()/10%1_000_000_000)
+}
+
+const (
+	goodFamily = "http_requests_total"
+	goodMetric = "http_requests_per_second"
+)
+
+// numberedNames returns names of metrics that a rule serves.
+func numberedNames(count int) []string {
+	names := make([]string, count)
+	for i := range names {
+		names[i] = fmt.Sprintf("some_metric_of_mine_%06d", i)
+	}
+	return names
+}
+
+// evilPage is the good page, and for each name that is asked for a series.
+func evilPage(w http.ResponseWriter, r *http.Request) {
+	goodPage(w, r)
+	var b strings.Builder
+	for _, name := range r.URL.Query()["name[]"] {
+		if len(name) < 300 && name != goodFamily {
+			fmt.Fprintf(&b, "%s 1\n", name)
+		}
+	}
+	_, _ = fmt.Fprint(w, b.String())
 }

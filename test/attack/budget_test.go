@@ -34,7 +34,7 @@ type budgetWorld struct {
 func startBudgetWorld(t *testing.T) *budgetWorld {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("SKIPPED: attacks take a minute; run without -short")
+		t.Skip("SKIPPED: a share of the attacks runs with -short, and this is not of it: `make attack` runs all")
 	}
 	w := &budgetWorld{store: store.New(store.Options{})}
 	w.scraper = scrape.New(w.store, scrape.Options{Interval: time.Second})

@@ -9,6 +9,9 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/tachometer-metrics/tachometer/pkg/retry"
+	"github.com/tachometer-metrics/tachometer/test/harness/kubeapi"
 )
 
 // impatience ends a read of an attacker: the first read of a metric waits for its first scrapes otherwise.
@@ -39,25 +42,25 @@ func flood(t *testing.T, count int, limit time.Duration, read func(ctx context.C
 
 // TestHPABomb: an HPA with 7,000 metrics, 735 KB, is served up to its bound.
 func TestHPABomb(t *testing.T) {
-	c := newFakeCluster(t, http.HandlerFunc(evilPage))
-	c.addAutoscaler("evil", "evil", numberedNames(7000)...)
+	c := startShop(t, http.HandlerFunc(evilPage))
+	c.SetAutoscaler(kubeapi.NewAutoscaler("evil", "evil", numberedNames(7000)...))
 	a := startAdapter(t, c)
-	pause(t.Context(), 5*time.Second)
+	retry.Sleep(t.Context(), 5*time.Second)
 	code, body, err := a.get(t.Context(), hpaController, podsPath("evil", "some_metric_of_mine_006999", "app=evil"))
 	if err != nil || code == http.StatusOK || !strings.Contains(body, "6950 metrics of HorizontalPodAutoscaler evil/evil are not served") {
 		t.Errorf("read of a rejected metric: %d %.300s %v", code, body, err)
 	}
-	if c.events.Load() != 1 {
-		t.Errorf("%d Events, want 1", c.events.Load())
+	if n := c.CountEvents(); n != 1 {
+		t.Errorf("%d Events, want 1", n)
 	}
 	a.judge()
 }
 
 // TestLongNames: a reader of ever new names, each as long as a request may be.
 func TestLongNames(t *testing.T) {
-	a := startAdapter(t, newFakeCluster(t, http.HandlerFunc(evilPage)))
+	a := startAdapter(t, startShop(t, http.HandlerFunc(evilPage)))
 	name := strings.Repeat("x", 50_000)
-	done := flood(t, 500, 15*time.Second, func(ctx context.Context, i int) {
+	done := flood(t, 500, attackTime(15*time.Second), func(ctx context.Context, i int) {
 		_, _, _ = a.get(ctx, evilReader, podsPath("evil", fmt.Sprintf("%s_%06d", name, i), "app=evil"))
 	})
 	t.Logf("%d reads", done)
@@ -66,9 +69,9 @@ func TestLongNames(t *testing.T) {
 
 // TestManyNames: a reader of ever new names.
 func TestManyNames(t *testing.T) {
-	a := startAdapter(t, newFakeCluster(t, http.HandlerFunc(evilPage)))
+	a := startAdapter(t, startShop(t, http.HandlerFunc(evilPage)))
 	names := numberedNames(6000)
-	done := flood(t, len(names), 20*time.Second, func(ctx context.Context, i int) {
+	done := flood(t, len(names), attackTime(20*time.Second), func(ctx context.Context, i int) {
 		_, _, _ = a.get(ctx, evilReader, podsPath("evil", names[i], "app=evil"))
 	})
 	t.Logf("%d reads", done)
@@ -81,8 +84,8 @@ func TestManyNames(t *testing.T) {
 
 // TestSelectors: a reader of ever new selectors, each as long as a request may be.
 func TestSelectors(t *testing.T) {
-	a := startAdapter(t, newFakeCluster(t, http.HandlerFunc(evilPage)))
-	done := flood(t, 1000, 15*time.Second, func(ctx context.Context, i int) {
+	a := startAdapter(t, startShop(t, http.HandlerFunc(evilPage)))
+	done := flood(t, 1000, attackTime(15*time.Second), func(ctx context.Context, i int) {
 		values := make([]string, 3000)
 		for v := range values {
 			values[v] = fmt.Sprintf("v%04d%05d", i, v)
@@ -95,21 +98,21 @@ func TestSelectors(t *testing.T) {
 
 // TestObjects: 10,000 reads of Deployments that do not exist cost some lookups a second, and none afterwards.
 func TestObjects(t *testing.T) {
-	c := newFakeCluster(t, http.HandlerFunc(evilPage))
+	c := startShop(t, http.HandlerFunc(evilPage))
 	a := startAdapter(t, c)
-	before, began := c.scales.Load(), time.Now()
-	done := flood(t, 10_000, 20*time.Second, func(ctx context.Context, i int) {
+	before, began := c.CountLookups(), time.Now()
+	done := flood(t, 10_000, attackTime(20*time.Second), func(ctx context.Context, i int) {
 		_, _, _ = a.get(ctx, evilReader, fmt.Sprintf("/apis/custom.metrics.k8s.io/v1beta2/namespaces/evil/deployments.apps/none-%d/%s", i, goodMetric))
 	})
-	took, lookups := time.Since(began), c.scales.Load()-before
+	took, lookups := time.Since(began), c.CountLookups()-before
 	if bound := 50 + 5*int64(took/time.Second+1) + 5; lookups > bound {
 		t.Errorf("%d lookups for %d reads in %v, want at most %d", lookups, done, took, bound)
 	}
 	t.Logf("%d reads, %d lookups in %v", done, lookups, took)
-	pause(t.Context(), 6*time.Second) // lookups that were under way
-	before = c.scales.Load()
-	pause(t.Context(), 8*time.Second)
-	if after := c.scales.Load() - before; after != 0 {
+	retry.Sleep(t.Context(), 6*time.Second) // lookups that were under way
+	before = c.CountLookups()
+	retry.Sleep(t.Context(), 8*time.Second)
+	if after := c.CountLookups() - before; after != 0 {
 		t.Errorf("%d lookups in 8 s after the reads, want none", after)
 	}
 	code, body, err := a.get(t.Context(), hpaController, "/apis/custom.metrics.k8s.io/v1beta2/namespaces/shop/deployments.apps/web/"+goodMetric)

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/tachometer-metrics/tachometer/test/harness/kubeapi"
 )
 
 // answering is the part that measures reads of the adapter, which runs beside a minimal kube-apiserver.
@@ -24,7 +26,7 @@ type answering struct {
 	profiles string
 	log      io.Writer
 
-	kube    *kubeAPIServer
+	kube    *kubeapi.Server
 	adapter *process
 	pages   *process
 	base    string
@@ -88,13 +90,11 @@ func (a *answering) measureAnswering(ctx context.Context) (_ []*answer, err erro
 		return nil, err
 	}
 	defer a.pages.endBenchChild()
-	proxy, err := newFrontProxy(time.Now())
-	if err != nil {
+	if a.kube, err = startBenchKube(a.groups, a.pages.line); err != nil {
 		return nil, err
 	}
-	a.kube = newKubeAPIServer(a.groups, a.pages.line, proxy)
-	defer a.kube.closeWatches()
-	if err := a.startAdapter(ctx, proxy); err != nil {
+	defer a.kube.Close()
+	if err := a.startAdapter(ctx); err != nil {
 		return nil, err
 	}
 	defer a.adapter.endBenchChild()
@@ -135,7 +135,7 @@ func (a *answering) measureAPIReads(ctx context.Context, one *answer) error {
 	if _, err := r.readAPIAtRate(ctx, q, one.rate, a.steady/5); err != nil { // warms up connections and caches
 		return err
 	}
-	reviews, others := a.kube.countRequests()
+	reviews, others := a.kube.CountRequests()
 	m := meter{measured: a.adapter, serving: a.pages}
 	var err error
 	one.usage, err = m.measureBenchWork(ctx, a.steady, func(ctx context.Context) (err error) {
@@ -145,7 +145,7 @@ func (a *answering) measureAPIReads(ctx context.Context, one *answer) error {
 	if err != nil {
 		return err
 	}
-	one.reviews, one.others = a.kube.countRequests()
+	one.reviews, one.others = a.kube.CountRequests()
 	one.reviews, one.others = one.reviews-reviews, one.others-others
 	if a.profiles == "" || one.rate > 0 {
 		return nil
@@ -174,8 +174,8 @@ func (a *answering) profileAPIReads(ctx context.Context, one *answer, r *reader,
 }
 
 // startAdapter runs the adapter with its defaults.
-func (a *answering) startAdapter(ctx context.Context, proxy frontProxy) error {
-	kubeconfig, err := a.kube.writeKubeconfig(a.dir)
+func (a *answering) startAdapter(ctx context.Context) error {
+	kubeconfig, err := a.kube.WriteKubeconfig(a.dir)
 	if err != nil {
 		return err
 	}
@@ -191,12 +191,12 @@ func (a *answering) startAdapter(ctx context.Context, proxy frontProxy) error {
 		return err
 	}
 	a.base = "https://" + listen
-	return a.trustCertificate(ctx, filepath.Join(certificates, "adapter.crt"), proxy)
+	return a.trustCertificate(ctx, filepath.Join(certificates, "adapter.crt"))
 }
 
 // trustCertificate waits for the adapter's certificate, and trusts no other.
-func (a *answering) trustCertificate(ctx context.Context, file string, proxy frontProxy) error {
-	a.trust = &tls.Config{RootCAs: x509.NewCertPool(), ServerName: "localhost", Certificates: []tls.Certificate{proxy.client}}
+func (a *answering) trustCertificate(ctx context.Context, file string) error {
+	a.trust = &tls.Config{RootCAs: x509.NewCertPool(), ServerName: "localhost", Certificates: []tls.Certificate{a.kube.Proxy.Client}}
 	return pollBenchUntil(ctx, func() error {
 		text, err := os.ReadFile(file)
 		if err == nil && !a.trust.RootCAs.AppendCertsFromPEM(text) {

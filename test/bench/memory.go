@@ -74,15 +74,13 @@ func (m *memory) measurePopulation(ctx context.Context, h *holding) (err error) 
 		return err
 	}
 	defer pages.endBenchChild()
-	proxy, err := newFrontProxy(time.Now())
-	if err != nil {
-		return err
-	}
 	// The adapter may use all processors: on a single processor it would hold pages in flight for longer.
 	a := &answering{cpus: processors{measured: m.cpus.allProcessors(), others: m.cpus.others}, dir: m.dir, program: m.program, groups: h.groups, log: m.log}
-	a.kube = newKubeAPIServer(h.groups, pages.line, proxy)
-	defer a.kube.closeWatches()
-	if err := a.startAdapter(ctx, proxy); err != nil {
+	if a.kube, err = startBenchKube(h.groups, pages.line); err != nil {
+		return err
+	}
+	defer a.kube.Close()
+	if err := a.startAdapter(ctx); err != nil {
 		return err
 	}
 	defer a.adapter.endBenchChild()

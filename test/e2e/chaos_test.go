@@ -21,6 +21,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tachometer-metrics/tachometer/pkg/retry"
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
@@ -104,11 +105,11 @@ func runChaosRound(t *testing.T, w *witness, f chaosFault, random *rand.Rand, ro
 	began := time.Now()
 	end := f.inject(t, w, random)
 	if f.longest > 0 {
-		pause(t, time.Duration(float64(f.longest)*(0.3+0.7*random.Float64())))
+		retry.Sleep(t.Context(), time.Duration(float64(f.longest)*(0.3+0.7*random.Float64())))
 	}
 	end()
 	// What follows a fault counts too: the last windows that contain it end within 15 s.
-	pause(t, 15*time.Second)
+	retry.Sleep(t.Context(), 15*time.Second)
 	row := rows[f.name]
 	if row == nil {
 		row = &chaosRow{}
@@ -129,15 +130,6 @@ func runChaosRound(t *testing.T, w *witness, f chaosFault, random *rand.Rand, ro
 	w.report(t, replicas)
 	if err := stack.Wait(t.Context(), 2*time.Minute, func(ctx context.Context) error { return steady(ctx, replicas) }); err != nil {
 		t.Fatalf("the service is not as before after the fault: %v", err)
-	}
-}
-
-// pause waits for a time of real processes, or until the test ends.
-func pause(t *testing.T, d time.Duration) {
-	t.Helper()
-	select {
-	case <-t.Context().Done():
-	case <-time.After(d):
 	}
 }
 
@@ -314,7 +306,7 @@ func flapConfiguration(t *testing.T) {
 	more := good + "\n- metric: flapping_requests\n  resource: pods\n  query: sum by (namespace, pod) (rate(http_requests_total[$window]))\n  window: 10s\n"
 	for _, text := range []string{more, good + "\n- metrik: typo\n", more, good} {
 		configure(t.Context(), t, text)
-		pause(t, time.Second)
+		retry.Sleep(t.Context(), time.Second)
 	}
 	configure(t.Context(), t, good)
 }

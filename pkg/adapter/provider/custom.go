@@ -44,7 +44,7 @@ func (p *Provider) GetMetricByName(ctx context.Context, name types.NamespacedNam
 ) (*custom_metrics.MetricValue, error) {
 	var began time.Time
 	subject := requestSubject{info.GroupResource, name.Namespace, name.Name, info.Metric}
-	v, err := waitForFirstProviderRead(ctx, p, func() (*custom_metrics.MetricValue, error) {
+	v, err := waitForFirstProviderRead(ctx, p, subject, func() (*custom_metrics.MetricValue, error) {
 		began = p.Now()
 		if err := validateProviderRequestBounds(subject, selector); err != nil {
 			return nil, err
@@ -62,7 +62,7 @@ func (p *Provider) GetMetricBySelector(ctx context.Context, namespace string, ob
 ) (*custom_metrics.MetricValueList, error) {
 	var began time.Time
 	subject := requestSubject{info.GroupResource, namespace, "", info.Metric}
-	list, err := waitForFirstProviderRead(ctx, p, func() (*custom_metrics.MetricValueList, error) {
+	list, err := waitForFirstProviderRead(ctx, p, subject, func() (*custom_metrics.MetricValueList, error) {
 		began = p.Now()
 		if err := validateProviderRequestBounds(subject, objects, selector); err != nil {
 			return nil, err

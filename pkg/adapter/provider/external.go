@@ -29,7 +29,7 @@ func (p *Provider) GetExternalMetric(ctx context.Context, namespace string, sele
 	subject := requestSubject{
 		resource: schema.GroupResource{Group: external_metrics.GroupName, Resource: info.Metric}, namespace: namespace, metric: info.Metric,
 	}
-	list, err := waitForFirstProviderRead(ctx, p, func() (*external_metrics.ExternalMetricValueList, error) {
+	list, err := waitForFirstProviderRead(ctx, p, subject, func() (*external_metrics.ExternalMetricValueList, error) {
 		began = p.Now()
 		if err := validateProviderRequestBounds(subject, selector); err != nil {
 			return nil, err

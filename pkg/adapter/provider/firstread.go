@@ -30,9 +30,13 @@ type firstReadError struct{ error }
 // Unwrap returns the error of the request.
 func (e firstReadError) Unwrap() error { return e.error }
 
-// waitForFirstProviderRead returns the result of read. If the read is the first of its demand and a person's, it tries again until
+// waitForFirstProviderRead returns the result of readOnce. If the read is the first of its demand and a person's, it tries again until
 // there is a value, or two scrapes are over, or ctx ends. An autoscaler's read never waits: its workers are few.
-func waitForFirstProviderRead[T any](ctx context.Context, p *Provider, read func() (T, error)) (T, error) {
+func waitForFirstProviderRead[T any](ctx context.Context, p *Provider, s requestSubject, readOnce func() (T, error)) (T, error) {
+	read := func() (v T, err error) {
+		defer p.panics.Catch(ctx, &err, s.logKeys()...)
+		return readOnce()
+	}
 	v, err := read()
 	if !errors.As(err, new(firstReadError)) || !isPersonsProviderRequest(ctx) {
 		return v, err

@@ -26,6 +26,7 @@ type metrics struct {
 	omissions   *prometheus.CounterVec
 	substituted prometheus.Counter
 	fallbacks   prometheus.Counter
+	panics      prometheus.Counter
 }
 
 // newMetrics registers the self-metrics; active returns the number of metrics served with their fallback now.
@@ -63,6 +64,10 @@ func newMetrics(reg prometheus.Registerer, active func() float64) *metrics {
 		fallbacks: f.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_provider_fallbacks_total",
 			Help: "Requests for external metrics answered with the rule's fallback.",
+		}),
+		panics: f.NewCounter(prometheus.CounterOpts{
+			Name: "tachometer_provider_panics_total",
+			Help: "Requests, and evaluations ahead of requests, that panicked: each a bug in this program. The panic ends that one alone.",
 		}),
 	}
 }

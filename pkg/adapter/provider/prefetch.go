@@ -59,10 +59,11 @@ func (p *Provider) prefetchProviderDemands(ctx context.Context) {
 }
 
 // prefetchProvidedMetric evaluates a demand as a request for it would.
-func (p *Provider) prefetchProvidedMetric(ctx context.Context, d discovery.Demand) error {
+func (p *Provider) prefetchProvidedMetric(ctx context.Context, d discovery.Demand) (err error) {
 	req := request{demand: d, now: p.Now()}
 	subject := requestSubject{schema.ParseGroupResource(d.Resource), d.Namespace, d.Object, d.Metric}
-	err := validateProviderRequestBounds(subject, d.Selector, d.MetricSelector)
+	defer p.panics.Catch(ctx, &err, subject.logKeys()...)
+	err = validateProviderRequestBounds(subject, d.Selector, d.MetricSelector)
 	if err != nil {
 		return err
 	}

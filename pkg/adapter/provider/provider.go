@@ -18,6 +18,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/discovery"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
+	"github.com/tachometer-metrics/tachometer/pkg/panics"
 )
 
 // Backend evaluates rules. It is safe for concurrent use and returns soon after ctx is done. The values are in any
@@ -107,6 +108,7 @@ type Provider struct {
 	scrapeInterval  atomic.Int64  // a time.Duration
 	waitingReads    chan struct{} // holds an element for each read that waits
 	metrics         *metrics
+	panics          *panics.Guard
 	fallbacks       fallbacks
 	customMetrics   discoveryDocument[metricsprovider.CustomMetricInfo]
 	externalMetrics discoveryDocument[metricsprovider.ExternalMetricInfo]
@@ -119,6 +121,7 @@ func New(deps Deps, opts Options) *Provider {
 	p := &Provider{Deps: deps, waitingReads: make(chan struct{}, maxWaitingReads)}
 	p.Reconfigure(cmp.Or(opts.ScrapeInterval, 2*time.Second))
 	p.metrics = newMetrics(opts.Registerer, func() float64 { return p.fallbacks.countProviderFallbacks(p.Now()) })
+	p.panics = panics.NewGuard("read of a metric", p.metrics.panics)
 	return p
 }
 

@@ -21,6 +21,11 @@ type requestSubject struct {
 	namespace, name, metric string
 }
 
+// logKeys returns the subject as keys and values of a log line.
+func (s requestSubject) logKeys() []any {
+	return []any{"resource", strict.Shorten(s.resource.String()), "namespace", strict.Shorten(s.namespace), "name", strict.Shorten(s.name), "metric", strict.Shorten(s.metric)}
+}
+
 // missingError says that the objects exist but have no value, with the reason of each.
 type missingError struct {
 	prefix    string // "3 pods"

@@ -23,6 +23,7 @@ type metrics struct {
 	evaluations map[string]prometheus.Counter
 	duration    prometheus.Histogram
 	window      prometheus.Histogram
+	panics      prometheus.Counter
 }
 
 // newMetrics makes the self-metrics and registers them with r, unless r is nil.
@@ -44,11 +45,15 @@ func newMetrics(r prometheus.Registerer) metrics {
 			Buckets: []float64{2, 4, 6, 10, 15, 20, 30, 45, 60, 120, 300},
 		}),
 	}
+	m.panics = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "tachometer_query_panics_total",
+		Help: "Evaluations that panicked: each a bug in this program that an expression has found. The panic ends that evaluation alone.",
+	})
 	for _, outcome := range []string{outcomeSuccess, outcomeNoValue, outcomeTimeout, outcomeError} {
 		m.evaluations[outcome] = evaluations.WithLabelValues(outcome)
 	}
 	if r != nil {
-		r.MustRegister(evaluations, m.duration, m.window)
+		r.MustRegister(evaluations, m.duration, m.window, m.panics)
 	}
 	return m
 }

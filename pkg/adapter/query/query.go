@@ -22,6 +22,7 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
+	"github.com/tachometer-metrics/tachometer/pkg/panics"
 )
 
 const (
@@ -105,6 +106,7 @@ type Engine struct {
 	buffers         sync.Pool // of *evalBuffers
 	disableFastPath bool      // for tests: only Prometheus's engine computes
 	metrics         metrics
+	panics          *panics.Guard
 }
 
 // New returns an engine over data. Retention says how long data must keep samples.
@@ -116,6 +118,7 @@ func New(data SampleSource, opts Options) *Engine {
 		semaphore: make(chan struct{}, opts.MaxConcurrent),
 		metrics:   newMetrics(opts.Registerer),
 	}
+	e.panics = panics.NewGuard("evaluation of a rule", e.metrics.panics)
 	e.promqlEngine = newPromQLEngine(data, opts.MaxSamples, opts.Timeout, func() time.Duration { return e.settings.Load().Interval })
 	e.buffers.New = func() any { return &evalBuffers{} }
 	e.Reconfigure(opts.Settings)
@@ -144,7 +147,7 @@ func (e *Engine) Evaluate(ctx context.Context, q rule.Query, now time.Time) ([]m
 func (e *Engine) evaluatePromQLQuery(ctx context.Context, q rule.Query, now time.Time) (values []metric.Value, err error) {
 	defer func() {
 		if fault := recover(); fault != nil { // of an expression that no test of Prometheus's engine has
-			values, err = nil, metric.Errorf(metric.KindInternal, "evaluate rule %q: panic: %v", q.Rule.Name, fault)
+			values, err = nil, metric.Errorf(metric.KindInternal, "evaluate rule %q: %w", q.Rule.Name, e.panics.Report(ctx, fault, "rule", q.Rule.Name))
 		}
 	}()
 	ctx, cancel := context.WithTimeout(ctx, e.opts.Timeout)

@@ -18,6 +18,7 @@ type Metrics struct {
 	lastSuccess      *prometheus.GaugeVec
 	partialResponses *prometheus.CounterVec
 	infos            *prometheus.CounterVec
+	panics           *prometheus.CounterVec
 
 	mu      sync.Mutex     // guards running
 	running map[string]int // number of running backends, by name
@@ -58,6 +59,10 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "tachometer_backend_infos_total",
 			Help: "Responses with informational notices about the query.",
 		}, by),
+		panics: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "tachometer_backend_panics_total",
+			Help: "Queries that panicked: each a bug in this program that a response has found. The panic ends that query alone.",
+		}, by),
 	}
 }
 
@@ -73,6 +78,7 @@ func (m *Metrics) addRemoteBackendSeries(name string) {
 	m.refreshedQueries.WithLabelValues(name)
 	m.partialResponses.WithLabelValues(name)
 	m.infos.WithLabelValues(name)
+	m.panics.WithLabelValues(name)
 }
 
 // removeRemoteBackendSeries removes the series with the last running backend of the name: a backend without configuration is not down.
@@ -91,6 +97,7 @@ func (m *Metrics) removeRemoteBackendSeries(name string) {
 	}
 	m.partialResponses.DeletePartialMatch(own)
 	m.infos.DeletePartialMatch(own)
+	m.panics.DeletePartialMatch(own)
 }
 
 // observeRemoteRequest counts a finished request. It skips a cancelled request, whose outcome is not the server's.

@@ -21,6 +21,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/config"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
+	"github.com/tachometer-metrics/tachometer/pkg/panics"
 )
 
 // Options are the settings of a Backend beside its configuration. A zero field means the default.
@@ -43,6 +44,7 @@ type Backend struct {
 	config           config.Backend
 	client           *backendClient
 	metrics          *Metrics
+	panics           *panics.Guard
 	idleTimeout      time.Duration
 	seed             uint64
 	health           backendHealth
@@ -85,6 +87,7 @@ func New(b config.Backend, opts Options) (*Backend, error) {
 	}
 	return &Backend{
 		name: b.Name, config: b, client: c, metrics: opts.Metrics, idleTimeout: opts.IdleTimeout, seed: opts.Seed,
+		panics:  panics.NewGuard("query of a backend", opts.Metrics.panics.WithLabelValues(b.Name)),
 		wakeups: make(chan struct{}, 1), requestSlots: make(chan struct{}, maxRefreshes), queries: map[string]*standingQuery{},
 	}, nil
 }

@@ -193,11 +193,22 @@ func (b *Backend) fetchRemoteForRequest(ctx context.Context, sq *standingQuery, 
 
 // runRemoteFetch queries the servers and keeps the result.
 func (b *Backend) runRemoteFetch(ctx context.Context, sq *standingQuery, f *queryFetch, now time.Time) {
-	result, failure := b.fetchRemoteQueryResult(ctx, sq, f.scope, now)
+	result, failure := b.fetchRemoteResultSafely(ctx, sq, f, now)
+	b.finishRemoteFetch(ctx, sq, f, result, failure)
+}
+
+// fetchRemoteResultSafely queries the servers. A panic, as over an unforeseen response, is the failure of this fetch alone.
+func (b *Backend) fetchRemoteResultSafely(ctx context.Context, sq *standingQuery, f *queryFetch, now time.Time) (result *queryResult, failure *requestFailure) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			result, failure = nil, newRemoteFailuref(outcomeOther, "%v", b.panics.Report(ctx, fault, "backend", b.name, "rule", sq.query.Rule.Name))
+		}
+	}()
+	result, failure = b.fetchRemoteQueryResult(ctx, sq, f.scope, now)
 	if failure == nil && f.extends != nil {
 		result = f.extends.mergeRemoteResult(result)
 	}
-	b.finishRemoteFetch(ctx, sq, f, result, failure)
+	return result, failure
 }
 
 // finishRemoteFetch ends a fetch with a result or a failure.

@@ -18,6 +18,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/exposition"
+	"github.com/tachometer-metrics/tachometer/pkg/panics"
 	"github.com/tachometer-metrics/tachometer/pkg/retry"
 )
 
@@ -66,6 +67,7 @@ type KubeletSource struct {
 	limits    windowLimits
 	families  *exposition.Families
 	metrics   *kubeletMetrics
+	panics    *panics.Guard
 
 	mu       sync.Mutex // guards all below, and the fields of kubeletState from address on
 	random   *rand.Rand
@@ -81,11 +83,13 @@ var _ UsageSource = (*KubeletSource)(nil)
 // must be safe for concurrent use.
 func NewKubeletSource(nodes func() []Node, transport http.RoundTripper, opts KubeletOptions) *KubeletSource {
 	opts = opts.withDefaults()
+	metrics := newKubeletUsageMetrics(opts.Registerer)
 	return &KubeletSource{
 		listNodes: nodes, transport: transport, opts: opts,
 		limits:   windowLimits{minWindow: minUsageWindow, maxGap: max(opts.MaxAge, 4*opts.Interval)},
 		families: kubeletUsageFamilies(),
-		metrics:  newKubeletUsageMetrics(opts.Registerer),
+		metrics:  metrics,
+		panics:   panics.NewGuard("read of a kubelet", metrics.panics),
 		random:   rand.New(rand.NewPCG(opts.Seed, 0)),
 		kubelets: map[string]*kubeletState{},
 		latest:   newLatestResourceUsage(),
@@ -210,7 +214,7 @@ func (k *KubeletSource) runKubeletUsageRead(ctx context.Context, j kubeletRead) 
 	p, err := kubeletPage{}, errNoAddress
 	if j.address != "" {
 		bounded, cancel := context.WithTimeout(ctx, k.opts.Timeout)
-		p, err = j.kubelet.reader.readKubeletUsagePage(bounded, j.address, start)
+		p, err = k.readKubeletUsageSafely(bounded, j, start)
 		cancel()
 	}
 	end := time.Now()
@@ -222,6 +226,12 @@ func (k *KubeletSource) runKubeletUsageRead(ctx context.Context, j kubeletRead) 
 		k.recordKubeletUsagePage(j.kubelet, p)
 	}
 	k.finishKubeletUsageRead(ctx, j.kubelet, err, start)
+}
+
+// readKubeletUsageSafely reads a kubelet's page. A panic is the failure of this read alone.
+func (k *KubeletSource) readKubeletUsageSafely(ctx context.Context, j kubeletRead, start time.Time) (p kubeletPage, err error) {
+	defer k.panics.Catch(ctx, &err, "node", j.kubelet.node)
+	return j.kubelet.reader.readKubeletUsagePage(ctx, j.address, start)
 }
 
 // recordKubeletUsagePage adds a page to the histories, and replaces the usage that the source returns.

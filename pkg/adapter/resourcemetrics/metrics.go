@@ -15,6 +15,7 @@ type kubeletMetrics struct {
 	duration prometheus.Histogram
 	nodes    prometheus.Gauge
 	failing  prometheus.Gauge
+	panics   prometheus.Counter
 }
 
 func newKubeletUsageMetrics(r prometheus.Registerer) *kubeletMetrics {
@@ -36,6 +37,10 @@ func newKubeletUsageMetrics(r prometheus.Registerer) *kubeletMetrics {
 		failing: f.NewGauge(prometheus.GaugeOpts{
 			Name: "tachometer_resource_nodes_failing",
 			Help: "Number of nodes with a failure of the last read of their kubelet.",
+		}),
+		panics: f.NewCounter(prometheus.CounterOpts{
+			Name: "tachometer_resource_node_read_panics_total",
+			Help: "Reads of kubelets that panicked: each a bug in this program that a page has found. The panic ends that read alone.",
 		}),
 	}
 	for _, o := range kubeletUsageReadOutcomes() {

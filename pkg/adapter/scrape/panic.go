@@ -5,11 +5,7 @@ package scrape
 import (
 	"context"
 	"errors"
-	"fmt"
-	"runtime/debug"
 	"time"
-
-	"k8s.io/klog/v2"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/exposition"
 )
@@ -17,36 +13,16 @@ import (
 // errScrapePanic is the outcome of a scrape that panicked: a bug of this program, which the page has found.
 var errScrapePanic = errors.New("panic while reading the page, see the adapter's log")
 
-// panicLogInterval is the shortest time between two stacks in the log: the same page panics on every scrape.
-const panicLogInterval = 10 * time.Minute
-
 // scrapeTargetSafely is scrapeTarget, with a panic as the outcome of the scrape.
 func (m *Manager) scrapeTargetSafely(ctx context.Context, j *scrapeJob) (o scrapeOutcome) {
 	start := time.Now()
 	defer func() {
 		if fault := recover(); fault != nil {
+			_ = m.panics.Report(ctx, fault, "namespace", j.loop.key.Namespace, "pod", j.loop.key.Name, "target", j.endpoint.loggedURL)
 			o = scrapeOutcome{start: start, end: time.Now(), err: errScrapePanic, panicked: true}
-			m.logScrapePanic(ctx, j, fault)
 		}
 	}()
 	return m.scrapeTarget(ctx, j)
-}
-
-// logScrapePanic counts a panic, and logs its stack unless another stack was logged just before.
-func (m *Manager) logScrapePanic(ctx context.Context, j *scrapeJob, fault any) {
-	m.metrics.panics.Inc()
-	stack := debug.Stack()
-	now := time.Now()
-	m.mu.Lock()
-	silent := !m.panicLogged.IsZero() && now.Sub(m.panicLogged) < panicLogInterval
-	if !silent {
-		m.panicLogged = now
-	}
-	m.mu.Unlock()
-	if !silent {
-		klog.FromContext(ctx).Error(fmt.Errorf("panic: %v", fault), "Scrape panicked",
-			"namespace", j.loop.key.Namespace, "pod", j.loop.key.Name, "target", j.endpoint.loggedURL, "stack", string(stack))
-	}
 }
 
 // renewPanickedScrapeLoop ends the series of a loop after a panic and gives it a new parser and a new connection: the panic may have

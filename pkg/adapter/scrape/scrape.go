@@ -22,6 +22,7 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/exposition"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+	"github.com/tachometer-metrics/tachometer/pkg/panics"
 )
 
 // Appender takes samples. Several goroutines call it at once, but never for the same target.
@@ -111,6 +112,7 @@ type Manager struct {
 	appender Appender
 	fetcher  *pageFetcher
 	metrics  *metrics
+	panics   *panics.Guard
 	clock    *Clock
 	seed     uint64         // of the scrape offsets
 	wake     chan struct{}  // wakes the scheduler
@@ -133,16 +135,17 @@ type Manager struct {
 	firstRoundLeft int                         // targets of the first SetTargets without a scrape so far
 	targetsSet     bool                        // SetTargets was called
 	lastTick       time.Time                   // when the scheduler last ran
-	panicLogged    time.Time                   // when the stack of a panic was last logged
 }
 
 // New returns a manager without targets. It starts no goroutine: see Run.
 func New(appender Appender, opts Options) *Manager {
 	opts = opts.withDefaults()
+	m := newMetrics(opts.Registerer)
 	return &Manager{
 		appender: appender,
 		fetcher:  newScrapePageFetcher(opts),
-		metrics:  newMetrics(opts.Registerer),
+		metrics:  m,
+		panics:   panics.NewGuard("scrape", m.panics),
 		clock:    opts.Clock,
 		seed:     opts.Seed,
 		wake:     make(chan struct{}, 1),

@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tachometer-metrics/tachometer/pkg/panics"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
@@ -16,6 +17,9 @@ type Metrics struct {
 	stepSeconds *prometheus.HistogramVec
 	conflicts   prometheus.Counter
 	yields      prometheus.Counter
+
+	// Panics ends a panic in the work on a workload, so that other workloads go on.
+	Panics *panics.Guard
 }
 
 // NewMetrics returns metrics, registered with reg unless reg is nil.
@@ -39,8 +43,13 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	for _, state := range []hold.State{hold.Received, hold.Raised, hold.Scaled, hold.Ready, hold.Verified, hold.Open, hold.RolledBack, hold.Released} {
 		m.transitions.WithLabelValues(string(state))
 	}
+	caught := prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "tachometer_scaler_hold_panics_total",
+		Help: "Passes over a workload's holds, and verifications, that panicked: each a bug in this program. The panic ends that one alone.",
+	})
+	m.Panics = panics.NewGuard("work on a hold", caught)
 	if reg != nil {
-		reg.MustRegister(m.transitions, m.stepSeconds, m.conflicts, m.yields)
+		reg.MustRegister(m.transitions, m.stepSeconds, m.conflicts, m.yields, caught)
 	}
 	return m
 }

@@ -158,7 +158,7 @@ func (p *pass) verifyNewPods(ctx context.Context, h *hold.Object) Verdict {
 	limit := h.WithinOrDefault()
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no verdict after %s", limit))
 	defer cancel()
-	report, err := p.Checker.Run(ctx, *h.Spec.Verify, pods, old)
+	report, err := p.runCheckerSafely(ctx, h, pods, old)
 	v.Report, v.Passed, v.Message = &report, report.Passed, ""
 	if err != nil {
 		v.Passed, v.Message = false, "verify the new pods: "+err.Error()
@@ -166,6 +166,12 @@ func (p *pass) verifyNewPods(ctx context.Context, h *hold.Object) Verdict {
 		v.Message = report.SummaryLine()
 	}
 	return v
+}
+
+// runCheckerSafely tests pods for a hold. A panic fails this verification alone.
+func (p *pass) runCheckerSafely(ctx context.Context, h *hold.Object, pods, old []corev1.Pod) (report verify.Report, err error) {
+	defer p.Metrics.Panics.Catch(ctx, &err, "workload", p.workload.String(), "hold", h.HoldID())
+	return p.Checker.Run(ctx, *h.Spec.Verify, pods, old)
 }
 
 // VerifyPods tests all ready pods of a workload. It only reads from the cluster.

@@ -1,4 +1,4 @@
-package main
+package kubeapi
 
 import (
 	"bytes"
@@ -15,15 +15,15 @@ import (
 	"time"
 )
 
-// frontProxy has a kube-apiserver's credentials for the adapter: a certificate. With each request, the server also names the user on
+// FrontProxy has a kube-apiserver's credentials for the adapter: a certificate. With each request, the server also names the user on
 // whose behalf it asks.
-type frontProxy struct {
-	authority []byte // PEM
-	client    tls.Certificate
+type FrontProxy struct {
+	Authority []byte // PEM
+	Client    tls.Certificate
 }
 
-// newFrontProxy signs with RSA, as kubeadm does: the adapter verifies the certificate with every request.
-func newFrontProxy(now time.Time) (frontProxy, error) {
+// newKubeAPIFrontProxy signs with RSA, as kubeadm does: the adapter verifies the certificate with every request.
+func newKubeAPIFrontProxy(now time.Time) (FrontProxy, error) {
 	authority := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "front-proxy-ca"}, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(24 * time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
@@ -34,21 +34,21 @@ func newFrontProxy(now time.Time) (frontProxy, error) {
 	}
 	signer, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
-		return frontProxy{}, fmt.Errorf("make front proxy: %w", err)
+		return FrontProxy{}, fmt.Errorf("make front proxy: %w", err)
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return frontProxy{}, fmt.Errorf("make front proxy: %w", err)
+		return FrontProxy{}, fmt.Errorf("make front proxy: %w", err)
 	}
 	signed, err := x509.CreateCertificate(rand.Reader, authority, authority, signer.Public(), signer)
 	if err != nil {
-		return frontProxy{}, fmt.Errorf("make front proxy: %w", err)
+		return FrontProxy{}, fmt.Errorf("make front proxy: %w", err)
 	}
 	presented, err := x509.CreateCertificate(rand.Reader, client, authority, key.Public(), signer)
 	if err != nil {
-		return frontProxy{}, fmt.Errorf("make front proxy: %w", err)
+		return FrontProxy{}, fmt.Errorf("make front proxy: %w", err)
 	}
 	var text bytes.Buffer
 	err = pem.Encode(&text, &pem.Block{Type: "CERTIFICATE", Bytes: signed})
-	return frontProxy{text.Bytes(), tls.Certificate{Certificate: [][]byte{presented}, PrivateKey: key}}, err
+	return FrontProxy{text.Bytes(), tls.Certificate{Certificate: [][]byte{presented}, PrivateKey: key}}, err
 }

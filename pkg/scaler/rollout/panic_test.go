@@ -1,0 +1,41 @@
+package rollout
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
+)
+
+// panickingChecker panics over the response of a pod.
+type panickingChecker struct{}
+
+func (panickingChecker) Run(context.Context, verify.Spec, []corev1.Pod, []corev1.Pod) (verify.Report, error) {
+	panic("text of a response")
+}
+
+// TestPanicFailsOneVerification: a verification that panics fails its hold, which gives back what was there, and is counted.
+func TestPanicFailsOneVerification(t *testing.T) {
+	t.Parallel()
+	b := newBench()
+	b.engine.Checker = panickingChecker{}
+	w := b.addWorkload("shop", 2, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 30})
+	b.apply(t, "shop", saleHold())
+	b.mustPass(t)
+	w.scale(b.memoryCluster, 25)
+	w.ready = 25
+	b.mustPass(t)
+	h := b.find("shop", "event/sale")
+	wantState(t, h, hold.RolledBack, "ended in a panic")
+	if strings.Contains(h.Status.Message, "text of a response") || b.gates.open["sale"] || w.hpa.bounds.MinReplicas != 2 {
+		t.Errorf("message %q, %+v", h.Status.Message, w.hpa.bounds)
+	}
+	if got := testutil.ToFloat64(b.engine.Metrics.Panics.Counter()); got != 1 {
+		t.Errorf("%v panics counted, want 1", got)
+	}
+}

@@ -1,0 +1,213 @@
+// Package adapter runs the real adapter as a process, in a memory cgroup of the shipped limit where one can be made.
+package adapter
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/tachometer-metrics/tachometer/test/harness/stack"
+)
+
+// Options say what to run.
+type Options struct {
+	Program    string // of Build
+	Kubeconfig string
+	Arguments  []string // beside those that the process needs
+}
+
+// Process is a running adapter.
+type Process struct {
+	// URL is the address of its port.
+	URL string
+	// Limited is set if it runs in a memory cgroup of the shipped limit.
+	Limited bool
+	// Ended is closed after the process has ended.
+	Ended <-chan struct{}
+
+	command          *exec.Cmd
+	log, certificate string // files
+	cgroup           string // folder; empty: none
+}
+
+// Build compiles the adapter into dir and returns the program's path.
+func Build(ctx context.Context, dir string) (string, error) {
+	root, err := stack.Root(ctx)
+	if err != nil {
+		return "", err
+	}
+	program := filepath.Join(dir, "tachometer-adapter")
+	build := exec.CommandContext(ctx, "go", "build", "-o", program, "./cmd/tachometer-adapter")
+	build.Dir = root
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the adapter: %w: %s", err, out)
+	}
+	return program, nil
+}
+
+// Start runs an adapter with the memory of the shipped Deployment. The caller waits until it serves, and ends it with Stop.
+func Start(ctx context.Context, opts Options) (*Process, error) {
+	limits, err := readShippedAdapterLimits(ctx)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "adapter-")
+	if err != nil {
+		return nil, err
+	}
+	port, err := chooseAdapterPort()
+	if err != nil {
+		return nil, err
+	}
+	certificate, key, err := issueAdapterCertificate(dir)
+	if err != nil {
+		return nil, err
+	}
+	p := &Process{
+		URL: "https://127.0.0.1:" + port, log: filepath.Join(dir, "log"), certificate: certificate,
+		cgroup: makeAdapterMemoryGroup(limits.memory),
+	}
+	p.Limited = p.cgroup != ""
+	command := append([]string{
+		opts.Program, "--allow-host-network", "--kubeconfig", opts.Kubeconfig, "--bind-address", "127.0.0.1", "--secure-port", port,
+		"--tls-cert-file", certificate, "--tls-private-key-file", key, "--shutdown-delay-duration", "0s",
+	}, opts.Arguments...)
+	if p.Limited { // it joins the cgroup before it has any memory
+		command = append([]string{"sh", "-c", `echo $$ > "$0"/cgroup.procs && exec "$@"`, p.cgroup}, command...)
+	}
+	p.command = exec.Command(command[0], command[1:]...)
+	p.command.Env = append(os.Environ(), "GOMEMLIMIT="+limits.goMemory)
+	if err := p.launchAdapterProcess(); err != nil {
+		return nil, errors.Join(err, p.removeAdapterFiles())
+	}
+	return p, nil
+}
+
+func (p *Process) launchAdapterProcess() error {
+	log, err := os.Create(p.log)
+	if err != nil {
+		return err
+	}
+	defer log.Close() // the process has its own
+	p.command.Stdout, p.command.Stderr = log, log
+	p.command.SysProcAttr = newAdapterProcessAttributes()
+	if err := p.command.Start(); err != nil {
+		return fmt.Errorf("start the adapter: %w", err)
+	}
+	ended := make(chan struct{})
+	p.Ended = ended
+	go func() { defer close(ended); _ = p.command.Wait() }()
+	return nil
+}
+
+// NewTrust returns a pool of the certificates in PEM.
+func NewTrust(text []byte) *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(text)
+	return pool
+}
+
+// Certificate returns the path of the certificate that clients trust.
+func (p *Process) Certificate() string { return p.certificate }
+
+// NewTLSConfig returns a configuration that trusts the adapter alone, with the certificates of the client.
+func (p *Process) NewTLSConfig(client ...tls.Certificate) (*tls.Config, error) {
+	text, err := os.ReadFile(p.certificate)
+	return &tls.Config{RootCAs: NewTrust(text), ServerName: "localhost", Certificates: client, MinVersion: tls.VersionTLS12}, err
+}
+
+// NewClient returns a client whose connections come from 127.0.0.host.
+func NewClient(config *tls.Config, host byte) *http.Client {
+	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, host)}, Timeout: 10 * time.Second}
+	return &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
+		DialContext: dialer.DialContext, TLSClientConfig: config, ForceAttemptHTTP2: true, MaxConnsPerHost: 20,
+		ReadBufferSize: 4 << 10, WriteBufferSize: 4 << 10,
+	}}
+}
+
+// PID returns the number of the process.
+func (p *Process) PID() int { return p.command.Process.Pid }
+
+// EndError returns why the process ended; nil while it runs.
+func (p *Process) EndError() error {
+	select {
+	case <-p.Ended:
+		return fmt.Errorf("the adapter ended: %s: %s", p.command.ProcessState, p.Log())
+	default:
+		return nil
+	}
+}
+
+// Log returns the end of the adapter's log.
+func (p *Process) Log() string {
+	text, _ := os.ReadFile(p.log)
+	return string(text[max(0, len(text)-4000):])
+}
+
+// ReadPeakMemory returns the greatest resident memory since the start or the last call, in bytes.
+func (p *Process) ReadPeakMemory() (int64, error) {
+	peak, err := p.readAdapterProcessStatus("VmHWM:")
+	_ = os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", p.PID()), []byte("5"), 0o600)
+	return peak << 10, err
+}
+
+// ReadMemory returns the resident memory in bytes.
+func (p *Process) ReadMemory() (int64, error) {
+	kib, err := p.readAdapterProcessStatus("VmRSS:")
+	return kib << 10, err
+}
+
+func (p *Process) readAdapterProcessStatus(key string) (int64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
+	if err != nil {
+		return 0, errors.Join(err, p.EndError())
+	}
+	_, after, found := strings.Cut(string(status), key)
+	if !found {
+		return 0, fmt.Errorf("/proc has no %s: this test needs Linux, and a living process", key)
+	}
+	return strconv.ParseInt(strings.Fields(after)[0], 10, 64)
+}
+
+// CountFiles returns the number of the process's open file descriptors.
+func (p *Process) CountFiles() (int, error) {
+	files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.PID()))
+	return len(files), err
+}
+
+// Stop ends the process, waits for its end, and removes its files and its cgroup.
+func (p *Process) Stop() error {
+	_ = p.command.Process.Signal(syscall.SIGTERM)
+	kill := time.AfterFunc(20*time.Second, func() { _ = p.command.Process.Kill() })
+	defer kill.Stop()
+	<-p.Ended
+	return p.removeAdapterFiles()
+}
+
+func (p *Process) removeAdapterFiles() error {
+	err := os.RemoveAll(filepath.Dir(p.log))
+	if p.cgroup != "" {
+		err = errors.Join(err, os.Remove(p.cgroup))
+	}
+	return err
+}
+
+func chooseAdapterPort() (string, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	return port, errors.Join(err, listener.Close())
+}

@@ -1,0 +1,157 @@
+package kubeapi
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
+)
+
+// keptWatchEvents bounds the events for clients that watch from an older version. A client that is further behind lists again.
+const keptWatchEvents = 1_000
+
+// apiObject is an object of Kubernetes.
+type apiObject interface {
+	metav1.Object
+	runtime.Object
+}
+
+// objectList has the objects of a resource. It answers lists and watches.
+type objectList struct {
+	apiVersion, kind string
+
+	mu      sync.Mutex // guards the rest
+	version int
+	objects map[string]json.RawMessage // by namespace/name
+	events  []objectEvent              // the newest, each with its own version
+	changed chan struct{}              // closed by the next event
+}
+
+// objectEvent is an event of a watch.
+type objectEvent struct {
+	version int
+	text    json.RawMessage
+}
+
+func newKubeAPIObjectList(apiVersion, kind string) *objectList {
+	return &objectList{apiVersion: apiVersion, kind: kind, version: 1, objects: map[string]json.RawMessage{}, changed: make(chan struct{})}
+}
+
+// setKubeAPIObject adds or replaces an object.
+func (l *objectList) setKubeAPIObject(o apiObject) {
+	o.GetObjectKind().SetGroupVersionKind(schema.FromAPIVersionAndKind(l.apiVersion, l.kind))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	key := o.GetNamespace() + "/" + o.GetName()
+	kind := watch.Added
+	if _, known := l.objects[key]; known {
+		kind = watch.Modified
+	}
+	o.SetResourceVersion(strconv.Itoa(l.version + 1))
+	text, err := json.Marshal(o)
+	if err != nil {
+		panic(err) // types of Kubernetes marshal
+	}
+	l.objects[key] = text
+	l.sendKubeAPIEvent(kind, text)
+}
+
+// removeKubeAPIObject removes an object, if there is one.
+func (l *objectList) removeKubeAPIObject(namespace, name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	key := namespace + "/" + name
+	if text, known := l.objects[key]; known {
+		delete(l.objects, key)
+		l.sendKubeAPIEvent(watch.Deleted, text)
+	}
+}
+
+// sendKubeAPIEvent adds an event. The caller holds l.mu.
+func (l *objectList) sendKubeAPIEvent(kind watch.EventType, object json.RawMessage) {
+	l.version++
+	l.events = append(l.events, objectEvent{l.version, marshalKubeAPIEvent(kind, object)})
+	if len(l.events) > keptWatchEvents {
+		l.events = slices.Clone(l.events[len(l.events)-keptWatchEvents/2:])
+	}
+	close(l.changed)
+	l.changed = make(chan struct{})
+}
+
+func marshalKubeAPIEvent(kind watch.EventType, object any) json.RawMessage {
+	text, err := json.Marshal(map[string]any{"type": kind, "object": object})
+	if err != nil {
+		panic(err) // types of Kubernetes marshal
+	}
+	return text
+}
+
+// ServeHTTP answers a list, or a watch until the client ends it.
+func (l *objectList) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	switch {
+	case q.Get("sendInitialEvents") != "": // clients then list
+		respondKubeAPIFailure(w, http.StatusUnprocessableEntity, metav1.StatusReasonInvalid)
+	case q.Get("watch") != "":
+		l.serveKubeAPIWatch(w, r)
+	default:
+		respondKubeAPIJSON(w, http.StatusOK, l.listKubeAPIObjects())
+	}
+}
+
+func (l *objectList) listKubeAPIObjects() any {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	items := make([]json.RawMessage, 0, len(l.objects))
+	for _, o := range l.objects {
+		items = append(items, o)
+	}
+	slices.SortFunc(items, func(a, b json.RawMessage) int { return strings.Compare(string(a), string(b)) })
+	return map[string]any{
+		"apiVersion": l.apiVersion, "kind": l.kind + "List", "items": items, "metadata": metav1.ListMeta{ResourceVersion: strconv.Itoa(l.version)},
+	}
+}
+
+func (l *objectList) serveKubeAPIWatch(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusOK)
+	flush := http.NewResponseController(w).Flush
+	from, _ := strconv.Atoi(r.URL.Query().Get("resourceVersion"))
+	for {
+		events, changed, known := l.listKubeAPIEvents(from)
+		if !known {
+			events = []objectEvent{{text: marshalKubeAPIEvent(watch.Error, newKubeAPIFailure(http.StatusGone, metav1.StatusReasonExpired))}}
+		}
+		for _, e := range events {
+			from = e.version
+			if _, err := w.Write(append(e.text, '\n')); err != nil {
+				return
+			}
+		}
+		if flush() != nil || !known {
+			return
+		}
+		select {
+		case <-changed:
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
+
+// listKubeAPIEvents returns the events after a version, and a channel that the next event closes. Known is false if some of the events
+// are kept no longer.
+func (l *objectList) listKubeAPIEvents(from int) (events []objectEvent, changed <-chan struct{}, known bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	i, _ := slices.BinarySearchFunc(l.events, from+1, func(e objectEvent, version int) int { return e.version - version })
+	known = from >= l.version || len(l.events) > i && l.events[i].version == from+1
+	return slices.Clone(l.events[i:]), l.changed, known
+}

@@ -1,0 +1,144 @@
+package soak
+
+import (
+	"fmt"
+	"math"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
+	"github.com/tachometer-metrics/tachometer/pkg/retry"
+)
+
+// adapterSample is the state of the adapter at a time.
+type adapterSample struct {
+	at                                time.Duration // since the first sample
+	resident, heap, goroutines, files float64
+	targets, series, scrapes          float64
+}
+
+// sampledColumn is a quantity that must not grow: from the median of the second quarter of a run to that of its last, by at most a share.
+type sampledColumn struct {
+	name, unit string
+	most       float64
+	of         func(adapterSample) float64
+}
+
+var sampledColumns = []sampledColumn{
+	{"resident memory", "MiB", 0.10, func(s adapterSample) float64 { return s.resident / (1 << 20) }},
+	{"heap in use", "MiB", 0.10, func(s adapterSample) float64 { return s.heap / (1 << 20) }},
+	{"goroutines", "", 0.10, func(s adapterSample) float64 { return s.goroutines }},
+	{"file descriptors", "", 0.10, func(s adapterSample) float64 { return s.files }},
+}
+
+// watchAdapter samples the adapter at a hundred times within d, at least.
+func (w *soakWorld) watchAdapter(t *testing.T, d time.Duration) []adapterSample {
+	t.Helper()
+	var samples []adapterSample
+	began := time.Now()
+	for time.Since(began) < d {
+		s, err := w.sampleAdapter(t)
+		if err != nil {
+			t.Fatalf("after %s: %v", time.Since(began).Round(time.Second), err)
+		}
+		s.at = time.Since(began)
+		samples = append(samples, s)
+		retry.Sleep(t.Context(), min(10*time.Second, d/100))
+	}
+	return samples
+}
+
+func (w *soakWorld) sampleAdapter(t *testing.T) (s adapterSample, err error) {
+	t.Helper()
+	resident, err := w.ReadMemory()
+	if err != nil {
+		return s, err
+	}
+	files, err := w.CountFiles()
+	if err != nil {
+		return s, err
+	}
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.URL+"/metrics", http.NoBody)
+	if err != nil {
+		return s, err
+	}
+	request.Header = http.Header{"X-Remote-User": {"monitoring"}, "X-Remote-Group": {"system:authenticated"}}
+	client := newSoakClient(w)
+	defer client.CloseIdleConnections()
+	response, err := client.Do(request)
+	if err != nil {
+		return s, err
+	}
+	defer response.Body.Close()
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(response.Body)
+	if err != nil {
+		return s, err
+	}
+	return adapterSample{
+		resident: float64(resident), files: float64(files), heap: sumOfFamily(families["go_memstats_heap_inuse_bytes"]),
+		goroutines: sumOfFamily(families["go_goroutines"]), targets: sumOfFamily(families["tachometer_scrape_targets"]),
+		series: sumOfFamily(families["tachometer_store_series"]), scrapes: sumOfFamily(families["tachometer_scrape_requests_total"]),
+	}, nil
+}
+
+// sumOfFamily adds up the series of a counter or gauge.
+func sumOfFamily(f *dto.MetricFamily) (sum float64) {
+	for _, m := range f.GetMetric() {
+		sum += m.GetGauge().GetValue() + m.GetCounter().GetValue()
+	}
+	return sum
+}
+
+// growthOf returns the growth of a column as a share of its size.
+func growthOf(samples []adapterSample, c sampledColumn) float64 {
+	n := len(samples)
+	early, late := medianOf(samples[n/4:n/2], c), medianOf(samples[3*n/4:], c)
+	return (late - early) / math.Max(early, 1)
+}
+
+func medianOf(samples []adapterSample, c sampledColumn) float64 {
+	if len(samples) == 0 {
+		return 0
+	}
+	values := make([]float64, len(samples))
+	for i, s := range samples {
+		values[i] = c.of(s)
+	}
+	slices.Sort(values)
+	return values[len(values)/2]
+}
+
+// slopeOf returns the slope of a column by least squares, in its unit an hour.
+func slopeOf(samples []adapterSample, c sampledColumn) float64 {
+	var n, sumX, sumY, sumXX, sumXY float64
+	for _, s := range samples {
+		x, y := s.at.Hours(), c.of(s)
+		n, sumX, sumY, sumXX, sumXY = n+1, sumX+x, sumY+y, sumXX+x*x, sumXY+x*y
+	}
+	if width := n*sumXX - sumX*sumX; width > 0 {
+		return (n*sumXY - sumX*sumY) / width
+	}
+	return 0
+}
+
+// describeSoak describes the world and the samples in Markdown.
+func describeSoak(w *soakWorld, rate float64, samples []adapterSample) string {
+	var b strings.Builder
+	first, last := samples[0], samples[len(samples)-1]
+	fmt.Fprintf(&b, "%d autoscalers, %.0f targets, %.0f series; %.0f reads a second; a pod replaced each %s; %.0f scrapes a second; measured for %s; in a memory cgroup: %t\n\n",
+		*soakAutoscalers, last.targets, last.series, rate, churnInterval, (last.scrapes-first.scrapes)/(last.at-first.at).Seconds(), last.at.Round(time.Second), w.Limited)
+	b.WriteString("| quantity | median of the second quarter | median of the last quarter | growth | slope |\n| --- | --- | --- | --- | --- |\n")
+	n := len(samples)
+	for _, c := range sampledColumns {
+		fmt.Fprintf(&b, "| %s | %.1f %s | %.1f %s | %+.1f %% | %+.1f %s an hour |\n", c.name, medianOf(samples[n/4:n/2], c), c.unit,
+			medianOf(samples[3*n/4:], c), c.unit, 100*growthOf(samples, c), slopeOf(samples, c), c.unit)
+	}
+	return b.String()
+}
