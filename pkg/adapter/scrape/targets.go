@@ -33,8 +33,11 @@ func (m *Manager) SetTargets(targets []metric.Target) {
 			begins := t.Ending && !l.ending
 			l.updateScrapeTarget(t, families)
 			delete(m.loops, key)
-			if begins {
+			switch {
+			case begins:
 				m.beginScrapeTargetEnd(l, now)
+			case l.status.cause != "" && !l.status.seriesEnded && !l.scraping:
+				m.endFailedScrapeSeries(l, m.clock.scrapeClockTimeAt(now))
 			}
 		} else {
 			l = newScrapeLoop(t, families, computeScrapeOffset(key, m.seed))
@@ -174,13 +177,27 @@ func (m *Manager) endTerminatedScrapeLoop(l *scrapeLoop, at int64) {
 	m.endScrapeLoopSeries(l, at)
 }
 
-// endRefusedScrapeTarget ends the series of a target that refuses connections: nothing listens there, so that it serves nothing, and
-// counts begin anew if its process comes back with less. A scrape that fails otherwise says nothing about the process.
-func (m *Manager) endRefusedScrapeTarget(l *scrapeLoop, at time.Time) {
-	if l.parser == nil {
+// maxReadinessLag is how much later than its process's end a pod is known not to be ready, in scrape intervals.
+const maxReadinessLag = 2
+
+// endFailedScrapeSeries ends the series of a target whose last scrape failed, if its process is away: the pod is not ready, and the
+// target refuses connections, or another process takes the place of its own. Counts begin anew if the process comes back with
+// less. A ready pod may serve requests beside its failing page, and a scrape that fails otherwise says nothing about a process
+// that runs: their series go on. The series end at a refusal shortly before the pod is known not to be ready, else at: until then it may have
+// counted.
+func (m *Manager) endFailedScrapeSeries(l *scrapeLoop, at time.Time) {
+	s := &l.status
+	replaced := l.replaced
+	l.replaced = false
+	if l.parser == nil || s.cause == "" || !replaced && (l.ready || s.refusedAt.IsZero()) {
 		return
 	}
+	if refused := s.refusedAt; !s.seriesEnded && !refused.IsZero() && at.Sub(refused) <= maxReadinessLag*m.opts.Interval {
+		at = refused
+	}
+	s.seriesEnded = true
 	t := max(at.UnixMilli(), l.newestSample+1)
+	m.endScrapeLoopPredecessor(l, t)
 	for _, s := range l.parser.EndSeries(t) {
 		m.appendScrapeStaleMarker(s, t)
 	}
