@@ -132,7 +132,7 @@ func (p *Provider) evaluateProviderRuleForPods(ctx context.Context, req request,
 		case r.pod.Departed, providedValuePredatesPod(*computed, r.pod), computed.Ended && !r.pod.Ready:
 			departed += departedProvidedShare(*computed)
 			computed = nil
-		case computed.Ended && p.refusesScrapes(r.pod): // and may serve requests all the same
+		case computed.Ended && p.awaitsProvidedSeries(req.rule, r.pod): // and may serve requests all the same
 			computed = nil
 		}
 		if r.done {
@@ -208,22 +208,26 @@ func (p *Provider) recordProvidedPodResult(req request, r *podResult, computed *
 	return nil
 }
 
-// laterProvidedMove returns the later of a time and the time when load last moved to or from a pod: when it became ready, or now
-// if it is not ready, left, or is about to.
+// laterProvidedMove returns the later of a time and the time when load last moved to or from a pod: when it became ready or stopped being
+// ready, or now if that is unknown, if it left, or is about to.
 func laterProvidedMove(last time.Time, pod discovery.Pod, now time.Time) time.Time {
 	switch {
-	case pod.Departed || pod.Live && !pod.Ready:
+	case pod.Departed || pod.Live && !pod.Ready && pod.ReadyChanged.IsZero():
 		return now
-	case pod.Live && pod.Readied.After(last):
-		return pod.Readied
+	case pod.Live && pod.ReadyChanged.After(last):
+		if latest := now.Add(-time.Millisecond); pod.ReadyChanged.After(latest) { // now is an unknown time, and the kubelet's clock may be ahead
+			return latest
+		}
+		return pod.ReadyChanged
 	}
 	return last
 }
 
-// refusesScrapes reports whether the series of a pod ended because it refuses connections.
-func (p *Provider) refusesScrapes(pod discovery.Pod) bool {
+// awaitsProvidedSeries reports whether a ready pod whose series ended has others to come: it refuses connections, or its page holds them
+// back so far.
+func (p *Provider) awaitsProvidedSeries(r *rule.Rule, pod discovery.Pod) bool {
 	_, ended := p.Scrapes.SilentSince(pod.Namespace, pod.Name)
-	return ended
+	return ended || p.Scrapes.Diagnose(pod.Namespace, pod.Name, r.ReadFamilies()).Reason == metric.ReasonWarmingUp
 }
 
 // providedValuePredatesPod reports whether a value comes from samples of an earlier pod with the same name, still in the backend.

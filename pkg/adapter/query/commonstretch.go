@@ -46,6 +46,23 @@ func (p *scannedPod) missesQueriedPodScrape(now, interval int64) bool {
 	return false
 }
 
+// pausesAroundQueriedTime reports whether the pod has a pause between two samples around a time, or up to a missed scrape before it: its
+// counts in the pause came at an unknown time.
+func (p *scannedPod) pausesAroundQueriedTime(at, interval int64) bool {
+	for _, t := range p.sampleTimes {
+		if last := len(t.times) - 1; float64(t.times[last]-t.times[0]) < (float64(last)+1)*float64(interval) {
+			continue // no scrape is missing
+		}
+		from := at - int64(maxLateIntervals*float64(interval))
+		for i := max(1, t.times.queriedSampleIndexAfter(from)); i < len(t.times) && t.times[i-1] < at; i++ {
+			if isPauseInQuery(t.times[i]-t.times[i-1], interval) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // youngMargin is how much longer than the window a pod's samples must reach back, in scrape intervals, for a window of
 // its own: its newest sample may be late, or a scrape may be missing at the begin.
 const youngMargin = 3
@@ -56,16 +73,22 @@ const beginningSamples = 3
 // moveIntervals is how long load moves after a pod began or ended, in scrape intervals: until it is ready, and clients know it.
 const moveIntervals = 5
 
-// queryGroupMoved reports whether a pod began or ended within the span before now, or is about to, or fell silent.
+// queryGroupMoved reports whether a pod began or ended within the span before now, or is about to, or fell silent, or paused where the
+// span begins.
 func (ev *evaluation) queryGroupMoved() bool {
 	recently := ev.now.Add(-ev.span - moveIntervals*ev.interval)
 	if ev.scan.hasEnded || ev.Moved.After(recently) {
 		return true
 	}
 	now, span, interval := ev.now.UnixMilli(), ev.span.Milliseconds(), ev.interval.Milliseconds()
+	late, pauses := false, false
 	for _, p := range ev.scan.orderedPods {
 		if p.silent || ev.querySumsPods() && p.newest > 0 && p.missesQueriedPodScrape(now, interval) {
 			return true // the pods of a sum have no evalPoints of their own
+		}
+		if p.newest > 0 {
+			late = late || isPauseInQuery(now-p.newest, interval)
+			pauses = pauses || p.pausesAroundQueriedTime(now-span, interval)
 		}
 		for _, t := range p.sampleTimes {
 			if t.times[0] > now-span-youngMargin*interval {
@@ -73,7 +96,7 @@ func (ev *evaluation) queryGroupMoved() bool {
 			}
 		}
 	}
-	return false
+	return pauses && !late // over a common stretch, a pod has no value until it is back
 }
 
 // commonStretch is the common time of a group's evaluation, in milliseconds.
@@ -232,6 +255,9 @@ func (ev *evaluation) planMovedQuery(s *seriesScanner, auto bool) error {
 	if !ev.fixedWindow && ev.Rule.Span(ev.window) == ev.window {
 		ev.window = queryMillisToDuration(c.trimQueryRange(ev.window.Milliseconds()))
 		ev.window = ev.queryWindowBesideGaps(c)
+	}
+	if few := ev.describeFewQueryEvents(c); few != "" && !auto && !ev.fixedWindow && ev.window < ev.Rule.Window.Duration*3/4 { // a trimmed window is longer
+		ev.refuseQueriedPods(metric.ReasonWarmingUp, few+" in "+ev.window.Round(time.Second).String())
 	}
 	ev.span = ev.Rule.Span(ev.window)
 	ev.refuseLateQueriedPods(c)

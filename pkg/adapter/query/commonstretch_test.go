@@ -297,3 +297,33 @@ func TestSubqueryWithoutStep(t *testing.T) {
 		t.Errorf("%v, %v, want 40", values, err)
 	}
 }
+
+// TestFixedWindowBesideAPause evaluates a window that begins in a pause of a pod's pages: it reaches back to the last page before, and
+// not over the few pages behind the pause, in which batches are too many or missing.
+func TestFixedWindowBesideAPause(t *testing.T) {
+	t.Parallel()
+	r := compileRule(t, 2*time.Second, perPodQuery, "window: 15s")
+	for back := range int64(6) {
+		data := store.New(store.Options{Retention: 80 * time.Second})
+		e := New(data, Options{})
+		series := labels.FromStrings(model.MetricNameLabel, "http_requests_total", namespaceLabel, "shop", podLabel, "web-0", "node", "n")
+		var ref uint64
+		newest := 70_000 + 2000*back
+		for at := int64(0); at <= newest; at += 2000 {
+			if at > 46_000 && at < 68_000 {
+				continue // the pages fail
+			}
+			var err error
+			if ref, err = data.Append(ref, series, epoch+at, float64(50*(at/5000))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		values, err := e.Evaluate(t.Context(), rule.Query{Rule: r, Namespace: "shop", Objects: []string{"web-0"}}, time.UnixMilli(epoch+newest+500))
+		if err != nil || len(values) != 1 || values[0].Reason != "" {
+			t.Fatalf("%d pages behind the pause: %v, %v", back+2, values, err)
+		}
+		if v := values[0]; math.Abs(v.Value-10) > 50/v.Window.Seconds() || v.Window < 15*time.Second {
+			t.Errorf("%d pages behind the pause: %.1f over %v, want 10/s within a batch", back+2, v.Value, v.Window)
+		}
+	}
+}

@@ -81,7 +81,7 @@ func (ev *evaluation) preparePromQLQuery(ctx context.Context, e *Engine) error {
 }
 
 // scanQueryGroup scans the series, and reports whether load moved between their pods. Then it scans all that the store has: behind a
-// pause of a pod, its last sample before tells what it counted.
+// pause of a pod, its last sample before tells what it counted, and a window may become so short that it has too few events.
 func (ev *evaluation) scanQueryGroup(ctx context.Context, e *Engine, s *seriesScanner) (moved bool, err error) {
 	reach := ev.queryScanReach()
 	if err := s.scanQuerySeries(ctx, e.data, ev.now, reach); err != nil {
@@ -90,8 +90,8 @@ func (ev *evaluation) scanQueryGroup(ctx context.Context, e *Engine, s *seriesSc
 	ev.scan = &s.seriesScan
 	ev.markSilentQueriedPods()
 	moved = ev.span > 0 && ev.queryGroupMoved()
-	if all := Retention(ev.maxWindow, ev.interval); moved && reach.ranged < all {
-		reach.ranged = all
+	if all := Retention(ev.maxWindow, ev.interval); moved && (reach.ranged < all || !s.countEvents) {
+		reach.ranged, s.countEvents = max(reach.ranged, all), true
 		if err := s.scanQuerySeries(ctx, e.data, ev.now, reach); err != nil {
 			return false, err
 		}
