@@ -81,22 +81,26 @@ func (ev *evaluation) queryGroupMoved() bool {
 		return true
 	}
 	now, span, interval := ev.now.UnixMilli(), ev.span.Milliseconds(), ev.interval.Milliseconds()
-	late, pauses := false, false
+	pauses := false
 	for _, p := range ev.scan.orderedPods {
 		if p.silent || ev.querySumsPods() && p.newest > 0 && p.missesQueriedPodScrape(now, interval) {
 			return true // the pods of a sum have no evalPoints of their own
 		}
-		if p.newest > 0 {
-			late = late || isPauseInQuery(now-p.newest, interval)
-			pauses = pauses || p.pausesAroundQueriedTime(now-span, interval)
-		}
+		pauses = pauses || p.newest > 0 && p.pausesAroundQueriedTime(now-span, interval)
 		for _, t := range p.sampleTimes {
 			if t.times[0] > now-span-youngMargin*interval {
 				return true
 			}
 		}
 	}
-	return pauses && !late // over a common stretch, a pod has no value until it is back
+	return pauses && !ev.isQueriedPodLate()
+}
+
+// isQueriedPodLate reports whether a pod's newest sample is late. Over a common stretch such a pod may have no value until it is back.
+func (ev *evaluation) isQueriedPodLate() bool {
+	return slices.ContainsFunc(ev.scan.orderedPods, func(p *scannedPod) bool {
+		return p.newest > 0 && isPauseInQuery(ev.now.UnixMilli()-p.newest, ev.interval.Milliseconds())
+	})
 }
 
 // commonStretch is the common time of a group's evaluation, in milliseconds.

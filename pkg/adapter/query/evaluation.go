@@ -63,7 +63,8 @@ func (ev *evaluation) preparePromQLQuery(ctx context.Context, e *Engine) error {
 		ev.fastPath = parsed.fastPath
 	}
 	auto := ev.Rule.Window.Auto && !ev.fixedWindow
-	s := seriesScanner{rule: ev.Rule, selectors: parsed.selectors, countEvents: auto, objectNames: ev.sortedQueryObjects(), evalBuffers: ev.buffers}
+	short := !ev.fixedWindow && ev.window < shortWindowIntervals*ev.interval
+	s := seriesScanner{rule: ev.Rule, selectors: parsed.selectors, countEvents: auto || short, objectNames: ev.sortedQueryObjects(), evalBuffers: ev.buffers}
 	s.keepSamples, s.samplesLeft, s.maxSamples = ev.fastPath != nil || ev.span > 0, e.opts.MaxSamples, e.opts.MaxSamples
 	s.interval = ev.interval.Milliseconds()
 	moved, err := ev.scanQueryGroup(ctx, e, &s)
@@ -100,14 +101,28 @@ func (ev *evaluation) scanQueryGroup(ctx context.Context, e *Engine, s *seriesSc
 	return moved, nil
 }
 
+// shortWindowIntervals is the length of a fixed window, in scrape intervals, below which the edges of the pods' own windows matter: load
+// that moves from pod to pod is counted twice, or not at all, for up to an interval.
+const shortWindowIntervals = 5
+
 // planQueryGroups chooses the window and groups the objects.
 func (ev *evaluation) planQueryGroups(s *seriesScanner, auto, moved bool) error {
 	if moved {
 		return ev.planMovedQuery(s, auto)
 	}
-	if auto {
-		ev.window = chooseQueryWindow(ev.now.UnixMilli(), ev.maxWindow, append(ev.scan.queriedSelectorHistories(), ev.scan.queriedQuantileHistories(s.selectors)...))
-		ev.span = ev.Rule.Span(ev.window)
+	if s.countEvents {
+		counters, longest := ev.scan.queriedSelectorHistories(), ev.span+slackIntervals*ev.interval
+		if auto {
+			counters, longest = append(counters, ev.scan.queriedQuantileHistories(s.selectors)...), ev.maxWindow
+		}
+		chosen, shared := chooseQueryWindow(ev.now.UnixMilli(), longest, counters)
+		if !shared && s.keepSamples && !ev.isQueriedPodLate() {
+			return ev.planMovedQuery(s, auto)
+		}
+		if auto {
+			ev.window = chosen
+			ev.span = ev.Rule.Span(ev.window)
+		}
 	}
 	ev.groupQueryObjects()
 	return nil
