@@ -5,6 +5,7 @@ package window
 import (
 	"fmt"
 	"testing"
+	"time"
 )
 
 // TestDispersion: the estimate is near the truth, divided by sharedShare, for batches, and mostly 1 for Poisson traffic.
@@ -28,5 +29,28 @@ func TestDispersion(t *testing.T) {
 				t.Errorf("φ is %.2f on average, want %g to %g", mean, tc.low, tc.high)
 			}
 		})
+	}
+}
+
+// TestBatchesBesideDepartedPods counts a pod in batches beside pods that left, whose last pages came sooner than an interval: the cells of
+// the total are an interval of the pod that stays.
+func TestBatchesBesideDepartedPods(t *testing.T) {
+	t.Parallel()
+	var batches, departed History
+	for at, n := int64(40_000), int64(0); at < 120_000; at, n = at+2000, n+1 {
+		count := 100.0
+		if n%5 == 0 {
+			count = 0
+		}
+		batches = append(batches, Increment{From: at, To: at + 2000, Count: count})
+	}
+	for at := int64(60_000); at < 64_000; at += 1000 {
+		departed = append(departed, Increment{From: at, To: at + 1000})
+	}
+	for end := range 10 {
+		c := Counter{Pods: []History{batches[:len(batches)-end], departed, departed, departed}}
+		if got := ChooseTotal(c, batches[len(batches)-end-1].To, time.Minute); got != time.Minute {
+			t.Errorf("%d increments ago: window %v, want the longest", end, got)
+		}
 	}
 }
