@@ -36,18 +36,16 @@ func TestDispersion(t *testing.T) {
 // the total are an interval of the pod that stays.
 func TestBatchesBesideDepartedPods(t *testing.T) {
 	t.Parallel()
-	var batches, departed History
-	for at, n := int64(40_000), int64(0); at < 120_000; at, n = at+2000, n+1 {
+	var batches History
+	for at, n := int64(18_067), 3; at < 92_067; at, n = at+2000, n+1 {
 		count := 100.0
 		if n%5 == 0 {
 			count = 0
 		}
 		batches = append(batches, Increment{From: at, To: at + 2000, Count: count})
 	}
-	for at := int64(60_000); at < 64_000; at += 1000 {
-		departed = append(departed, Increment{From: at, To: at + 1000})
-	}
-	for end := range 10 {
+	departed := History{{From: 18_317, To: 20_317}, {From: 20_317, To: 21_285}, {From: 21_285, To: 22_254}, {From: 22_254, To: 23_223}}
+	for end := range 5 {
 		c := Counter{Pods: []History{batches[:len(batches)-end], departed, departed, departed}}
 		if got := ChooseTotal(c, batches[len(batches)-end-1].To, time.Minute); got != time.Minute {
 			t.Errorf("%d increments ago: window %v, want the longest", end, got)
