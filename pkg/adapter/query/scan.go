@@ -182,6 +182,12 @@ func (s *seriesScanner) addQueriedSeries(selector int, l labels.Labels, times []
 	p := s.findOrAddQueriedPod(l)
 	times = append(s.times.allocQueryArenaSlice(len(times)), times...)
 	track := findQueriedTrack(sel, times, values, s.interval)
+	if sel.isCounter && track.afterMarker {
+		samples := len(times)
+		if times, values = joinResumedQuerySeries(times, values); len(times) < samples {
+			track = findQueriedTrack(sel, times, values, s.interval)
+		}
+	}
 	countsAll := !sel.lastBucketOnly || l.Get(labels.BucketLabel) == lastBucketBound // not a part of the events
 	if s.samplesLeft -= len(times); s.samplesLeft < 0 {
 		s.keepSamples = false

@@ -33,6 +33,7 @@ type scrapeLoop struct {
 	endpoint   *targetEndpoint
 	started    time.Time // when the container behind the endpoint started; zero: unknown
 	ready      bool      // the pod is ready: it may serve requests while its page fails
+	unreadyAt  time.Time // the pod stopped being ready, by the manager's clock; zero: it is ready, or was not before
 	replaced   bool      // the container has ended or started again, and no scrape has shown since whether its page goes on
 	ending     bool      // the pod is being deleted
 	ended      bool      // and its first scrape has failed since: no scrape follows
@@ -75,8 +76,14 @@ func (l *scrapeLoop) scrapesTarget(t metric.Target) bool {
 // isScrapeLoopOver reports whether no scrape follows.
 func (l *scrapeLoop) isScrapeLoopOver() bool { return l.retired || l.ended }
 
-// updateScrapeTarget applies the changes of a target; a scrape under way keeps the previous families.
-func (l *scrapeLoop) updateScrapeTarget(t metric.Target, families rankedFamilies) {
+// updateScrapeTarget applies the changes of a target at now; a scrape under way keeps the previous families.
+func (l *scrapeLoop) updateScrapeTarget(t metric.Target, families rankedFamilies, now time.Time) {
+	switch {
+	case t.Ready:
+		l.unreadyAt = time.Time{}
+	case l.ready:
+		l.unreadyAt = now
+	}
 	l.replaced = l.replaced || !l.started.IsZero() && !l.started.Equal(t.Started)
 	l.started, l.ready, l.ending = t.Started, t.Ready, t.Ending
 	if l.endpoint.families != families.families {
