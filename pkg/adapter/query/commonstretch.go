@@ -240,6 +240,7 @@ func (ev *evaluation) planMovedQuery(s *seriesScanner, auto bool) error {
 		return fmt.Errorf("too many samples: more than %d are within the window", s.maxSamples)
 	}
 	s.addEndedQueriedPods()
+	counters := ev.scan.queriedSelectorHistories()
 	c, ok := ev.scan.planQueryStretch(ev.now.UnixMilli(), ev.interval.Milliseconds())
 	if !ok {
 		return nil
@@ -250,17 +251,17 @@ func (ev *evaluation) planMovedQuery(s *seriesScanner, auto bool) error {
 	ev.refuseQueryHoles(c)
 	ev.refuseUnknownQueriedPods(c)
 	if auto {
-		if few := ev.describeFewQueryEvents(c); few != "" {
+		if few := ev.describeFewQueryEvents(c, counters); few != "" {
 			ev.refuseQueriedPods(metric.ReasonWarmingUp, few+" in "+ev.window.Round(time.Second).String())
 		}
-		ev.scan.extendQueriedHistories(c, c.end-ev.window.Milliseconds())
-		ev.window = chooseQueryTotalWindow(c.end, ev.window, append(ev.scan.queriedSelectorHistories(), ev.scan.queriedQuantileHistories(s.selectors)...))
+		extended := ev.scan.extendQueriedHistories(counters, c, c.end-ev.window.Milliseconds())
+		ev.window = chooseQueryTotalWindow(c.end, ev.window, append(extended, ev.scan.queriedQuantileHistories(s.selectors)...))
 	}
 	if !ev.fixedWindow && ev.Rule.Span(ev.window) == ev.window {
 		ev.window = queryMillisToDuration(c.trimQueryRange(ev.window.Milliseconds()))
 		ev.window = ev.queryWindowBesideGaps(c)
 	}
-	if few := ev.describeFewQueryEvents(c); few != "" && !auto && !ev.fixedWindow && ev.window < ev.Rule.Window.Duration*3/4 { // a trimmed window is longer
+	if few := ev.describeFewQueryEvents(c, counters); few != "" && !auto && !ev.fixedWindow && ev.window < ev.Rule.Window.Duration*3/4 { // a trimmed window is longer
 		ev.refuseQueriedPods(metric.ReasonWarmingUp, few+" in "+ev.window.Round(time.Second).String())
 	}
 	ev.span = ev.Rule.Span(ev.window)
@@ -361,32 +362,39 @@ func (ev *evaluation) refuseLateQueriedPods(c commonStretch) {
 	}
 }
 
-// extendQueriedHistories gives pods that are watched only since a later time than begin, or whose newest increments are late,
-// what they may have counted in the missing time: the same rate. What is not known is then no step of the total.
-func (s *seriesScan) extendQueriedHistories(c commonStretch, begin int64) {
+// extendQueriedHistories returns the counters, where pods that are watched only since a later time than begin, or whose newest increments
+// are late, have what they may have counted in the missing time: the same rate. What is not known is then no step of the total.
+func (s *seriesScan) extendQueriedHistories(counters []window.Counter, c commonStretch, begin int64) []window.Counter {
+	extended := make([]window.Counter, len(counters))
 	for _, p := range s.orderedPods {
-		if p.newest == 0 || p.silent {
-			continue
-		}
 		since := p.queriedPodKnownSince()
 		for i, h := range p.histories {
-			if len(h) == 0 {
+			if h == nil {
 				continue
 			}
-			count, span := 0.0, int64(0)
-			for _, n := range h {
-				count, span = count+n.Count, span+n.To-n.From
+			if p.newest > 0 && !p.silent && len(h) > 0 {
+				h = extendQueriedHistory(h, since, begin, c.end)
 			}
-			rate := count / float64(span)
-			if since > begin {
-				earlier := window.Increment{From: begin, To: since, Count: rate * float64(since-begin)}
-				p.histories[i] = append(window.History{earlier}, h...)
-			}
-			if last := h[len(h)-1].To; last < c.end {
-				p.histories[i] = append(p.histories[i], window.Increment{From: last, To: c.end, Count: rate * float64(c.end-last)})
-			}
+			extended[i].Pods = append(extended[i].Pods, h)
 		}
 	}
+	return extended
+}
+
+// extendQueriedHistory gives a history that is known since a time increments of its mean rate from begin, if that is earlier, and until end.
+func extendQueriedHistory(h window.History, since, begin, end int64) window.History {
+	count, span := 0.0, int64(0)
+	for _, n := range h {
+		count, span = count+n.Count, span+n.To-n.From
+	}
+	rate := count / float64(span)
+	if since > begin {
+		h = append(window.History{{From: begin, To: since, Count: rate * float64(since-begin)}}, h...)
+	}
+	if last := h[len(h)-1].To; last < end {
+		h = append(slices.Clip(h), window.Increment{From: last, To: end, Count: rate * float64(end-last)})
+	}
+	return h
 }
 
 // longestQueryWindow returns the longest window whose span is covered, at most ev.window.
@@ -423,11 +431,11 @@ const (
 
 // describeFewQueryEvents returns what a counter of whole events lacks within less than the longest window; "" if none lacks
 // anything.
-func (ev *evaluation) describeFewQueryEvents(c commonStretch) string {
+func (ev *evaluation) describeFewQueryEvents(c commonStretch, counters []window.Counter) string {
 	if ev.window >= ev.maxWindow {
 		return ""
 	}
-	for _, counter := range ev.scan.queriedSelectorHistories() {
+	for _, counter := range counters {
 		events, batches, pauses := countQueriedEvents(counter, c.end-ev.window.Milliseconds(), c.end)
 		switch {
 		case events != math.Trunc(events) || math.IsNaN(events):

@@ -341,7 +341,7 @@ func (s *seriesScanner) addQueriedIncrements(p *scannedPod, selector int, times 
 	h.Add(times, values)
 }
 
-// queriedSelectorHistories returns the histories of all pods, for each selector with histories.
+// queriedSelectorHistories returns the histories of all pods, by selector; empty for a selector without histories.
 func (s *seriesScan) queriedSelectorHistories() (counters []window.Counter) {
 	for _, p := range s.orderedPods {
 		for i, h := range p.histories {
@@ -353,7 +353,7 @@ func (s *seriesScan) queriedSelectorHistories() (counters []window.Counter) {
 			}
 		}
 	}
-	return slices.DeleteFunc(counters, func(c window.Counter) bool { return len(c.Pods) == 0 })
+	return counters
 }
 
 // shortestQueriedTimes returns the shortest of the pod's sample times. A range must not reach beyond it, or a family
