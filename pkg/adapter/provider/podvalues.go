@@ -118,7 +118,9 @@ func (p *Provider) evaluateProviderRuleForPods(ctx context.Context, req request,
 	for _, r := range results {
 		req.moved = laterProvidedMove(req.moved, r.pod, req.now)
 	}
-	found, err := p.evaluateProviderRuleByNamespace(ctx, req, p.providedPodsToEvaluate(req, results))
+	pods := p.providedPodsToEvaluate(req, results)
+	req.began = youngestProvidedStart(pods)
+	found, err := p.evaluateProviderRuleByNamespace(ctx, req, pods)
 	if err != nil {
 		return err
 	}
@@ -223,6 +225,19 @@ func laterProvidedMove(last time.Time, pod discovery.Pod, now time.Time) time.Ti
 	return last
 }
 
+// youngestProvidedStart returns the latest start of the pods' processes, or zero if one is unknown.
+func youngestProvidedStart(pods []discovery.Pod) (latest time.Time) {
+	for _, pod := range pods {
+		switch {
+		case pod.Started.IsZero():
+			return time.Time{}
+		case pod.Started.After(latest):
+			latest = pod.Started
+		}
+	}
+	return latest
+}
+
 // awaitsProvidedSeries reports whether a ready pod whose series ended has others to come: it refuses connections, or its page holds them
 // back so far.
 func (p *Provider) awaitsProvidedSeries(r *rule.Rule, pod discovery.Pod) bool {
@@ -277,7 +292,7 @@ func (p *Provider) evaluateProviderRuleOnBackend(ctx context.Context, req reques
 	if !req.rule.Namespaced {
 		namespace = ""
 	}
-	values, err := b.Evaluate(ctx, rule.Query{Rule: req.rule, Namespace: namespace, Objects: objects, Selector: req.matchers, Moved: req.moved}, req.now)
+	values, err := b.Evaluate(ctx, rule.Query{Rule: req.rule, Namespace: namespace, Objects: objects, Selector: req.matchers, Moved: req.moved, Began: req.began}, req.now)
 	return values, p.explainMissingProvidedValue(req, err)
 }
 

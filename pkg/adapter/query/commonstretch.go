@@ -10,6 +10,8 @@ import (
 	"sort"
 	"time"
 
+	"github.com/prometheus/prometheus/model/value"
+
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/window"
 )
@@ -432,7 +434,7 @@ const (
 // describeFewQueryEvents returns what a counter of whole events lacks within less than the longest window; "" if none lacks
 // anything.
 func (ev *evaluation) describeFewQueryEvents(c commonStretch, counters []window.Counter) string {
-	if ev.window >= ev.maxWindow {
+	if ev.window >= ev.maxWindow || ev.neverCountedSinceQueryWindow() {
 		return ""
 	}
 	for _, counter := range counters {
@@ -446,6 +448,22 @@ func (ev *evaluation) describeFewQueryEvents(c commonStretch, counters []window.
 		}
 	}
 	return ""
+}
+
+// neverCountedSinceQueryWindow reports whether all counters are at 0, in processes that are older than the longest window: there were no
+// events within it, however short the time that they are watched.
+func (ev *evaluation) neverCountedSinceQueryWindow() bool {
+	if ev.Began.IsZero() || ev.now.Sub(ev.Began) < ev.maxWindow {
+		return false
+	}
+	for _, series := range ev.scan.seriesBySelector {
+		for _, s := range series {
+			if s.isCounter && slices.ContainsFunc(s.values, func(v float64) bool { return v != 0 && !value.IsStaleNaN(v) }) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // countQueriedEvents returns the events of a counter from begin to end, and its increments with events and without; NaN without an

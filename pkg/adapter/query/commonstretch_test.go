@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -324,6 +325,48 @@ func TestFixedWindowBesideAPause(t *testing.T) {
 		}
 		if v := values[0]; math.Abs(v.Value-10) > 50/v.Window.Seconds() || v.Window < 15*time.Second {
 			t.Errorf("%d pages behind the pause: %.1f over %v, want 10/s within a batch", back+2, v.Value, v.Window)
+		}
+	}
+}
+
+// TestNeverUsedService: a counter at 0 has counted nothing since its process started, which is known for less than the longest window, too.
+func TestNeverUsedService(t *testing.T) {
+	t.Parallel()
+	r := compileRule(t, 2*time.Second, perPodQuery)
+	now := epoch + 8500
+	for name, tc := range map[string]struct {
+		counts [5]float64
+		began  time.Duration // ago; 0: unknown
+		want   string
+	}{
+		"at 0, of an old process":      {[5]float64{}, time.Hour, "0"},
+		"at 0, of a young process":     {[5]float64{}, 30 * time.Second, "fewer than 10 events in"},
+		"at 0, of an unknown process":  {[5]float64{}, 0, "fewer than 10 events in"},
+		"idle for all that is known":   {[5]float64{7, 7, 7, 7, 7}, time.Hour, "fewer than 10 events in"},
+		"with its first event":         {[5]float64{0, 0, 0, 0, 1}, time.Hour, "fewer than 10 events in"},
+		"restarted since, at 0 before": {[5]float64{3, 0, 0, 0, 0}, time.Hour, "fewer than 10 events in"},
+	} {
+		data := store.New(store.Options{Retention: 80 * time.Second})
+		series := labels.FromStrings(model.MetricNameLabel, "http_requests_total", namespaceLabel, "shop", podLabel, "web-0", "node", "n")
+		for i, n := range tc.counts {
+			if _, err := data.Append(0, series, epoch+2000*int64(i), n); err != nil {
+				t.Fatal(err)
+			}
+		}
+		q := rule.Query{Rule: r, Namespace: "shop", Objects: []string{"web-0"}}
+		if tc.began > 0 {
+			q.Began = time.UnixMilli(now).Add(-tc.began)
+		}
+		values, err := New(data, Options{}).Evaluate(t.Context(), q, time.UnixMilli(now))
+		if err != nil || len(values) != 1 {
+			t.Fatalf("%s: %v, %v", name, values, err)
+		}
+		got := values[0].Detail
+		if values[0].Reason == "" {
+			got = fmt.Sprint(values[0].Value)
+		}
+		if !strings.HasPrefix(got, tc.want) {
+			t.Errorf("%s: %s, want %s", name, got, tc.want)
 		}
 	}
 }
