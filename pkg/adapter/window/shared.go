@@ -8,9 +8,9 @@ import (
 )
 
 const (
-	// minSharedLoad is the least part of the older load whose pods must change for a change of the group's load. More than two of three
-	// pods, so that a group which a change reaches pod by pod waits for most of them.
-	minSharedLoad = 0.7
+	// minSharedLoad is the least part of the older load whose pods must change for a change of the group's load: all of up to 20 equal
+	// pods. Where load moves to one pod, all others show it before that pod is scraped.
+	minSharedLoad = 0.95
 	// minSharedChange is the least change of such a pod, as a part of the change that its part of the load would have.
 	minSharedChange = 0.3
 )

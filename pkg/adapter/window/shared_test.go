@@ -1,6 +1,7 @@
 package window
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
@@ -21,8 +22,8 @@ func TestChangeIsShared(t *testing.T) {
 	}{
 		"a step of all":                    {pods(200, 200, 200, 200), true},
 		"a step down, unevenly":            {pods(20, 50, 60, 30), true},
-		"a step of three in four":          {pods(200, 200, 200, 100), true},
-		"a step that two in four show yet": {pods(200, 200, 100, 100), false},
+		"a step of all, but for one in 30": {pods(append(slices.Repeat([]float64{200}, 29), 100)...), true},
+		"load moves to one not seen yet":   {pods(67, 67, 67, 100), false},
 		"load moves to one":                {pods(160, 80, 80, 80), false},
 		"load moves between two":           {pods(150, 50), false},
 		"one of two alone":                 {pods(145, 100), false},
