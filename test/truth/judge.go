@@ -175,7 +175,10 @@ func (p *player) trueRange(histories []truthHistory, out *answer, slack time.Dur
 func (p *player) changingRange(histories []truthHistory, out *answer) (low, high float64) {
 	low, high = math.Inf(1), 0
 	step := p.settings.interval / 4
-	for end := out.oldest.Add(-out.window[1] - p.settings.interval); !end.After(out.at); end = end.Add(step) {
+	for end := out.oldest.Add(-out.window[1] - p.settings.interval); end.Before(out.at.Add(step)); end = end.Add(step) {
+		if end.After(out.at) { // the last interval may hold a change that the newest page shows
+			end = out.at
+		}
 		rate := 0.0
 		for _, h := range histories {
 			rate += h.rateOver(end, p.settings.interval)
@@ -398,9 +401,9 @@ func (p *player) judgeBatches(out *answer, c rateCase, steady bool, seen time.Du
 	if c.offered > 0 && !c.fixed && complete {
 		p.report.Promises.addSample(promiseBatches, (out.sum-c.offered)/jump)
 	}
-	low, high := c.offered, c.offered
-	if c.noisy { // random batches, on pages that are cached: what happened is the truth, not what was offered
-		low, high = p.trueRange(c.totalHistories(), out, p.settings.interval)
+	// What happened is the truth, and not what was offered: nobody serves it while no pod is ready.
+	low, high := p.trueRange(c.totalHistories(), out, p.settings.interval)
+	if c.noisy { // random batches, on pages that are cached
 		jump += 3 * math.Sqrt(max(1, c.families[0].batch)*c.offered*p.settings.interval.Seconds()) / max(1, out.window[0].Seconds())
 	}
 	// At each edge of the window a pod shows up to one jump too much or too little, half a jump in the root mean square. The sum

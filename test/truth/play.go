@@ -331,6 +331,10 @@ func (p *player) applyServiceStatement(st Statement) {
 		f.changes = append(f.changes, valueChange{time.Now(), f.latency})
 	case "move": // all further events go to other series
 		f.series = strings.Split(st.Args[2], ",")
+		if first := f.batch / max(1, f.rate) * float64(len(s.pods)); f.batch > 1 && !f.poisson {
+			// Nothing else grows beside the first batch of a new counter, so that a sum waits for the proof that it began at zero.
+			p.noteTrouble(s.name, "counters begin with a batch", time.Now().Add(time.Duration(first*float64(time.Second))))
+		}
 	}
 }
 

@@ -71,7 +71,7 @@ type podProcess struct {
 	name, uid, ip             string
 	port                      int
 	created, started, stopped time.Time
-	readied                   time.Time // the pod became ready
+	readyChanged              time.Time // the pod became ready, or stopped being ready
 	running, ready, deleting  bool
 	serving                   bool
 	weight                    float64
@@ -199,7 +199,7 @@ func (w *world) addPod(s *service, old bool) {
 func (w *world) createPod(s *service, name string, old bool) {
 	w.ips++
 	p := &podProcess{
-		service: s, name: name, uid: fmt.Sprintf("uid-%d", w.ips), port: 9102, weight: 1, workers: 1,
+		service: s, name: name, uid: fmt.Sprintf("uid-%d", w.ips), readyChanged: time.Now(), port: 9102, weight: 1, workers: 1,
 		ip: fmt.Sprintf("10.0.%d.%d", w.ips/250, 1+w.ips%250), created: time.Now(), counts: map[*metricFamily]*podCounts{},
 	}
 	w.hosts[p.ip] = p
@@ -234,15 +234,27 @@ func (w *world) startProcess(p *podProcess, started time.Time) {
 	w.publishPod(p)
 }
 
+// lacksSeries reports whether the page of a running pod has no counter so far for the events to come.
+func (p *podProcess) lacksSeries() bool {
+	return slices.ContainsFunc(p.service.families, func(f *metricFamily) bool {
+		return p.counts[f] != nil && slices.ContainsFunc(f.series, func(s string) bool { _, ok := p.counts[f].bySeries[s]; return !ok })
+	})
+}
+
 // setServing makes a pod ready or not ready; load moves at once.
 func (w *world) setServing(p *podProcess, serving bool) {
 	if serving && (p.deleting || !p.running) {
 		return
 	}
 	w.advanceCounts(time.Now())
-	if p.ready, p.serving = serving, serving; serving {
-		p.readied = time.Now()
+	if p.ready != serving {
+		p.readyChanged = time.Now()
 	}
+	if serving && p.lacksSeries() {
+		// A sum waits for the proof that they began at zero: nothing else grows on the pod's page.
+		w.noteTrouble(p.service.name, "counters begin in pod "+p.name, time.Now())
+	}
+	p.ready, p.serving = serving, serving
 	p.service.lastMove = time.Now()
 	w.publishPod(p)
 }
@@ -252,6 +264,9 @@ func (w *world) stopProcess(p *podProcess) {
 	w.advanceCounts(time.Now())
 	if n := len(p.service.servingPods()); p.serving && n > 0 {
 		p.service.lost = append(p.service.lost, lostShare{time.Now(), 1 / float64(n)})
+	}
+	if p.ready {
+		p.readyChanged = time.Now()
 	}
 	p.running, p.ready, p.serving, p.stopped = false, false, false, time.Now()
 	p.service.lastMove = time.Now()
@@ -313,11 +328,14 @@ func (w *world) publishPod(p *podProcess) {
 	object := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: namespace, Name: p.name, UID: types.UID(p.uid), Labels: map[string]string{"app": p.service.name},
+			OwnerReferences: []metav1.OwnerReference{{
+				APIVersion: "apps/v1", Kind: "ReplicaSet", Name: p.service.name, UID: types.UID(p.service.name), Controller: new(true),
+			}},
 			CreationTimestamp: truncateAPITime(p.created), Annotations: map[string]string{"prometheus.io/port": fmt.Sprint(p.port)},
 		},
 		Spec: corev1.PodSpec{NodeName: "node-1", Containers: []corev1.Container{{Name: "app"}}},
 		Status: corev1.PodStatus{Phase: corev1.PodPending, Conditions: []corev1.PodCondition{{
-			Type: corev1.PodReady, Status: corev1.ConditionFalse,
+			Type: corev1.PodReady, Status: corev1.ConditionFalse, LastTransitionTime: truncateAPITime(p.readyChanged),
 		}}},
 	}
 	if p.service.ports == "two" {
@@ -337,7 +355,6 @@ func (w *world) publishPod(p *podProcess) {
 	}
 	if p.ready {
 		object.Status.Conditions[0].Status = corev1.ConditionTrue
-		object.Status.Conditions[0].LastTransitionTime = truncateAPITime(p.readied)
 	}
 	if p.deleting {
 		at := truncateAPITime(time.Now())

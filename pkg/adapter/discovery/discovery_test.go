@@ -210,7 +210,7 @@ func TestChangesOfMomentAreOne(t *testing.T) {
 }
 
 func TestUnchangedTargetsAreNotHandedOn(t *testing.T) {
-	objects := []runtime.Object{newHPA("shop", "web", "web", podsMetric("rps")), apiPod("shop", "web-1")}
+	objects := []runtime.Object{newHPA("shop", "web", "web", podsMetric("rps")), apiPod("shop", "web-1", markUnready)}
 	runInWorld(t, objects, map[string]any{"shop/web": "app=web"}, nil, func(w *clusterWorld) {
 		sleepAndSettle(time.Second)
 		before, _ := w.publishedTargets()

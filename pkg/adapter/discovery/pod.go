@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -28,8 +30,10 @@ type Pod struct {
 	Started time.Time
 	// Ready is the pod's Ready condition: Services send traffic to ready pods only.
 	Ready bool
-	// Readied is the time at which a ready pod became ready, truncated to the second; zero if unknown.
-	Readied time.Time
+	// ReadyChanged is the time at which Ready became what it is, truncated to the second; zero if unknown.
+	ReadyChanged time.Time
+	// Owner is the kind and the name of the pod's workload: its pods have pages with the same families. It is empty without one.
+	Owner string
 	// Live is true while the pod runs, has an address and is not being deleted: only a live pod's values count.
 	Live bool
 	// Departed is true if the pod is being deleted, has ended or is deleted, and its counts may still be within a window.
@@ -103,9 +107,12 @@ func (e endpointPolicy) newDiscoveredPod(o *corev1.Pod) *storedPod {
 	p := &storedPod{
 		Pod: Pod{
 			Namespace: o.Namespace, Name: o.Name, UID: string(o.UID), Node: o.Spec.NodeName,
-			Created: truncateDiscoveredPodTime(o.CreationTimestamp), Ready: isDiscoveredPodReady(o), Readied: findDiscoveredPodReadyTime(o), Departed: o.DeletionTimestamp != nil,
+			Created: truncateDiscoveredPodTime(o.CreationTimestamp), Departed: o.DeletionTimestamp != nil, Owner: findDiscoveredPodOwner(o),
 		},
 		labels: o.Labels, hostNetwork: o.Spec.HostNetwork,
+	}
+	if c := discoveredPodReadyCondition(o); c != nil {
+		p.Ready, p.ReadyChanged = c.Status == corev1.ConditionTrue, truncateDiscoveredPodTime(c.LastTransitionTime)
 	}
 	if reason, detail := findDiscoveredPodInactiveReason(o); reason != "" {
 		p.Omission = metric.Omission{Object: p.Object(), Reason: reason, Detail: detail}
@@ -153,25 +160,23 @@ func findDiscoveredPodStartTime(o *corev1.Pod, container string) time.Time {
 	return truncateDiscoveredPodTime(*o.Status.StartTime)
 }
 
-func isDiscoveredPodReady(o *corev1.Pod) bool { return discoveredPodReadyCondition(o) != nil }
-
-// findDiscoveredPodReadyTime returns the time at which a ready pod became ready.
-func findDiscoveredPodReadyTime(o *corev1.Pod) time.Time {
-	if c := discoveredPodReadyCondition(o); c != nil {
-		return truncateDiscoveredPodTime(c.LastTransitionTime)
-	}
-	return time.Time{}
-}
-
-// discoveredPodReadyCondition returns the Ready condition of a ready pod, or nil.
+// discoveredPodReadyCondition returns the Ready condition of a pod, or nil.
 func discoveredPodReadyCondition(o *corev1.Pod) *corev1.PodCondition {
-	i := slices.IndexFunc(o.Status.Conditions, func(c corev1.PodCondition) bool {
-		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
-	})
+	i := slices.IndexFunc(o.Status.Conditions, func(c corev1.PodCondition) bool { return c.Type == corev1.PodReady })
 	if i < 0 {
 		return nil
 	}
 	return &o.Status.Conditions[i]
+}
+
+// findDiscoveredPodOwner returns the pod's controller. Of the ReplicaSets of a Deployment it returns what their names share, because
+// they follow each other in a rollout.
+func findDiscoveredPodOwner(o *corev1.Pod) string {
+	owner := metav1.GetControllerOfNoCopy(o)
+	if owner == nil {
+		return ""
+	}
+	return owner.Kind + "/" + strings.TrimSuffix(owner.Name, "-"+o.Labels[appsv1.DefaultDeploymentUniqueLabelKey])
 }
 
 // truncateDiscoveredPodTime returns an API server's time without its location, so that pods are equal by ==.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -144,6 +145,32 @@ func TestPodStarted(t *testing.T) {
 		p := endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-1", tc.change))
 		if want := truncateDiscoveredPodTime(metav1.Unix(tc.want, 0)); tc.want == 0 && !p.Started.IsZero() || tc.want != 0 && p.Started != want {
 			t.Errorf("%s: Started = %v, want %v", name, p.Started, tc.want)
+		}
+	}
+}
+
+// TestPodOwnerAndReadyChange: pods of a Deployment have one owner, whatever their ReplicaSet.
+func TestPodOwnerAndReadyChange(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		owners []metav1.OwnerReference
+		hash   string
+		want   string
+	}{
+		"of a Deployment":        {[]metav1.OwnerReference{{Kind: "ReplicaSet", Name: "web-5d8f", Controller: new(true)}}, "5d8f", "ReplicaSet/web"},
+		"of a StatefulSet":       {[]metav1.OwnerReference{{Kind: "StatefulSet", Name: "web", Controller: new(true)}}, "", "StatefulSet/web"},
+		"owned, not controlled":  {[]metav1.OwnerReference{{Kind: "Thing", Name: "web"}}, "", ""},
+		"of nobody, with a hash": {nil, "5d8f", ""},
+	} {
+		got := endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-1", markUnready, func(p *corev1.Pod) {
+			p.OwnerReferences = tc.owners
+			if tc.hash != "" {
+				p.Labels[appsv1.DefaultDeploymentUniqueLabelKey] = tc.hash
+			}
+			p.Status.Conditions[1].LastTransitionTime = metav1.NewTime(time.Unix(77, 5))
+		}))
+		if got.Owner != tc.want || got.Ready || !got.ReadyChanged.Equal(time.Unix(77, 0)) {
+			t.Errorf("%s: owner %q, ready %v since %v", name, got.Owner, got.Ready, got.ReadyChanged)
 		}
 	}
 }

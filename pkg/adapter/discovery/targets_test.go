@@ -226,7 +226,7 @@ func TestChooseWholeTarget(t *testing.T) {
 	got := chooseDiscoveredTargets(p.planDiscoveryDemands([]*storedAutoscaler{newDiscoveredAutoscaler(newHPA("shop", "web", "web", podsMetric("rps")))}, nil), pods).targets
 	want := []metric.Target{{
 		Namespace: "shop", Pod: "web-1", Node: "node-1", UID: "uid-1",
-		URL: "http://10.0.0.7:8080/metrics", Started: time.Unix(100, 0), Families: []string{"pods_rps"}, Standing: []string{"pods_rps"},
+		URL: "http://10.0.0.7:8080/metrics", Started: time.Unix(100, 0), Ready: true, Families: []string{"pods_rps"}, Standing: []string{"pods_rps"},
 	}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("targets (-want +got):\n%s", diff)

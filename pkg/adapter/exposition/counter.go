@@ -124,6 +124,14 @@ func (h *counterHistory) beginsExpositionCounterNow(p *Parser, sample *Sample) b
 		(!s.seenAlive || sample.Value < s.lastValue || p.options.Started.UnixMilli() > h.growths[sample.family].acceptedAt)
 }
 
+// resumesExpositionCounter reports whether a counter that ended without a page goes on: no other process has started since the page before.
+// It then has its last value again right behind its staleness marker.
+func (h *counterHistory) resumesExpositionCounter(p *Parser, sample *Sample) bool {
+	s, before := sample.Series, h.growths[sample.family].acceptedAt
+	return s.seenAlive && s.markedAt > before && s.markedAt+1 < sample.Time && sample.Value >= s.lastValue &&
+		!p.options.Started.IsZero() && p.options.Started.UnixMilli() <= before
+}
+
 // findExpositionCounterBeginning returns the time at which a new counter was 0, in milliseconds, and whether that is certain; 0 if it is
 // unknown.
 func (h *counterHistory) findExpositionCounterBeginning(p *Parser, sample *Sample) (since int64, certain bool) {
@@ -151,7 +159,14 @@ func (h *counterHistory) lacksExpositionFamilyPages(f *Families) bool {
 // placeExpositionCounterBeginning adds the zero of a new counter, or holds its sample until the next page.
 func (h *counterHistory) placeExpositionCounterBeginning(p *Parser, sample *Sample) {
 	s, g := sample.Series, &h.growths[sample.family]
-	if s.alive || !s.isCounter || !h.beginsExpositionCounterNow(p, sample) {
+	if s.alive || !s.isCounter {
+		return
+	}
+	if h.resumesExpositionCounter(p, sample) {
+		h.earlier = append(h.earlier, Sample{Series: s, Time: s.markedAt + 1, Value: s.lastValue, family: sample.family})
+		return
+	}
+	if !h.beginsExpositionCounterNow(p, sample) {
 		return
 	}
 	since, certain := h.findExpositionCounterBeginning(p, sample)

@@ -115,7 +115,8 @@ type Series struct {
 
 	lastValue float64 // on the last accepted page with the series
 	seenAlive bool    // an accepted page had the series
-	endedAt   int64   // time of the page that ended the series; 0: no page did
+	endedAt   int64   // time of the page that ended the series, or the newest time at which it was known to be away; 0: none
+	markedAt  int64   // time of its last staleness marker by EndSeries; 0: none
 
 	familyType model.MetricType // the type for which isCounter was computed
 	isCounter  bool             // its value counts up from 0

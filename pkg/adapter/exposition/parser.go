@@ -185,6 +185,9 @@ func (p *Parser) Release() {
 func (p *Parser) EndSeries(at int64) []*Series {
 	for _, s := range p.cache.byHash {
 		for ; s != nil; s = s.nextSameHash {
+			if s.alive {
+				s.markedAt = at
+			}
 			if s.seenAlive {
 				s.alive, s.endedAt = false, at
 			}

@@ -90,6 +90,7 @@ func (p *Provider) evaluateProvidedSumOverPods(ctx context.Context, req request,
 	for _, pod := range pods {
 		req.moved = laterProvidedMove(req.moved, pod, req.now)
 	}
+	req.began = youngestProvidedStart(pods)
 	values, err := p.evaluateProviderRuleOnBackend(ctx, req, namespace, nil)
 	if err != nil {
 		return nil, err

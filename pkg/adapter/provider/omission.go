@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/config"
@@ -117,17 +118,20 @@ func (p *Provider) isProviderRequestDemanded(d discovery.Demand) bool {
 // checkProviderRequestComplete returns an error while the embedded backend may soon have more series of these pods. An expression over a
 // namespace shows no gap for a coming series, only a smaller sum. After a start of the adapter, or after a first demand,
 // such a sum is a wrong number. A pod whose series go on without a fresh sample is the backend's error, and a pod
-// whose last page had the family is missing. Another pod whose scrapes fail may be any other service of the namespace.
+// whose last page had the family is missing, or which never answered and belongs to a workload with the family. Another pod whose
+// scrapes fail may be any other service of the namespace.
 func (p *Provider) checkProviderRequestComplete(req request, pods []discovery.Pod) error {
 	if req.first() {
 		return metric.Errorf(metric.KindUnavailable, "%s: %s", metric.ReasonWarmingUp.Text(), firstAsked)
 	}
 	var missing []metric.Omission
+	exposes := sync.OnceValue(func() map[string]bool { return p.providedOwnersOfFamilies(req.rule, pods) })
 	for _, pod := range pods {
 		if !pod.Live || p.Targets.Explain(pod.Namespace, pod.Name).Reason != "" {
 			continue
 		}
-		if p.isProvidedPodWarmingUp(req.rule, pod, req.now) || p.isProvidedPodSilent(req, pod) {
+		if p.isProvidedPodWarmingUp(req.rule, pod, req.now) || p.isProvidedPodSilent(req, pod) ||
+			p.hasProvidedPodNeverAnswered(req.rule, pod) && exposes()[pod.Namespace+"/"+pod.Owner] {
 			missing = append(missing, p.Scrapes.Diagnose(pod.Namespace, pod.Name, req.rule.ReadFamilies()))
 		}
 	}
@@ -145,7 +149,31 @@ func (p *Provider) isProvidedPodSilent(req request, pod discovery.Pod) bool {
 	if page.IsZero() || !pod.Ready && req.rule.Conserves() || !ended && req.now.Sub(page) <= req.rule.MaxAge {
 		return false
 	}
-	return slices.ContainsFunc(req.rule.ReadFamilies(), func(family string) bool {
+	return p.exposesProvidedFamily(req.rule, pod)
+}
+
+// hasProvidedPodNeverAnswered reports whether all scrapes of a ready pod have failed.
+func (p *Provider) hasProvidedPodNeverAnswered(r *rule.Rule, pod discovery.Pod) bool {
+	if page, _ := p.Scrapes.SilentSince(pod.Namespace, pod.Name); !page.IsZero() || !pod.Ready || pod.Owner == "" {
+		return false
+	}
+	return p.Scrapes.Diagnose(pod.Namespace, pod.Name, r.ReadFamilies()).Reason == metric.ReasonScrapeFailed && !p.exposesProvidedFamily(r, pod)
+}
+
+// providedOwnersOfFamilies returns the workloads with a pod whose page has a family of the rule, each behind its namespace.
+func (p *Provider) providedOwnersOfFamilies(r *rule.Rule, pods []discovery.Pod) map[string]bool {
+	owners := map[string]bool{}
+	for _, pod := range pods {
+		if key := pod.Namespace + "/" + pod.Owner; !owners[key] && p.exposesProvidedFamily(r, pod) {
+			owners[key] = true
+		}
+	}
+	return owners
+}
+
+// exposesProvidedFamily reports whether the last accepted page of a pod has a family of the rule.
+func (p *Provider) exposesProvidedFamily(r *rule.Rule, pod discovery.Pod) bool {
+	return slices.ContainsFunc(r.ReadFamilies(), func(family string) bool {
 		_, known := p.Scrapes.FamilyType(pod.Namespace, pod.Name, family)
 		return known
 	})

@@ -120,7 +120,9 @@ func (p *Provider) evaluateProviderRuleForPods(ctx context.Context, req request,
 	for _, r := range results {
 		req.moved = laterProvidedMove(req.moved, r.pod, req.now)
 	}
-	found, err := p.evaluateProviderRuleByNamespace(ctx, req, p.providedPodsToEvaluate(req, results))
+	pods := p.providedPodsToEvaluate(req, results)
+	req.began = youngestProvidedStart(pods)
+	found, err := p.evaluateProviderRuleByNamespace(ctx, req, pods)
 	if err != nil {
 		return err
 	}
@@ -134,7 +136,7 @@ func (p *Provider) evaluateProviderRuleForPods(ctx context.Context, req request,
 		case r.pod.Departed, providedValuePredatesPod(*computed, r.pod), computed.Ended && !r.pod.Ready:
 			departed += departedProvidedShare(*computed)
 			computed = nil
-		case computed.Ended && p.refusesScrapes(r.pod): // and may serve requests all the same
+		case computed.Ended && p.awaitsProvidedSeries(req.rule, r.pod): // and may serve requests all the same
 			computed = nil
 		}
 		if r.done {
@@ -210,22 +212,39 @@ func (p *Provider) recordProvidedPodResult(req request, r *podResult, computed *
 	return nil
 }
 
-// laterProvidedMove returns the later of a time and the time when load last moved to or from a pod: when it became ready, or now
-// if it is not ready, left, or is about to.
+// laterProvidedMove returns the later of a time and the time when load last moved to or from a pod: when it became ready or stopped being
+// ready, or now if that is unknown, if it left, or is about to.
 func laterProvidedMove(last time.Time, pod discovery.Pod, now time.Time) time.Time {
 	switch {
-	case pod.Departed || pod.Live && !pod.Ready:
+	case pod.Departed || pod.Live && !pod.Ready && pod.ReadyChanged.IsZero():
 		return now
-	case pod.Live && pod.Readied.After(last):
-		return pod.Readied
+	case pod.Live && pod.ReadyChanged.After(last):
+		if latest := now.Add(-time.Millisecond); pod.ReadyChanged.After(latest) { // now is an unknown time, and the kubelet's clock may be ahead
+			return latest
+		}
+		return pod.ReadyChanged
 	}
 	return last
 }
 
-// refusesScrapes reports whether the series of a pod ended because it refuses connections.
-func (p *Provider) refusesScrapes(pod discovery.Pod) bool {
+// youngestProvidedStart returns the latest start of the pods' processes, or zero if one is unknown.
+func youngestProvidedStart(pods []discovery.Pod) (latest time.Time) {
+	for _, pod := range pods {
+		switch {
+		case pod.Started.IsZero():
+			return time.Time{}
+		case pod.Started.After(latest):
+			latest = pod.Started
+		}
+	}
+	return latest
+}
+
+// awaitsProvidedSeries reports whether a ready pod whose series ended has others to come: it refuses connections, or its page holds them
+// back so far.
+func (p *Provider) awaitsProvidedSeries(r *rule.Rule, pod discovery.Pod) bool {
 	_, ended := p.Scrapes.SilentSince(pod.Namespace, pod.Name)
-	return ended
+	return ended || p.Scrapes.Diagnose(pod.Namespace, pod.Name, r.ReadFamilies()).Reason == metric.ReasonWarmingUp
 }
 
 // providedValuePredatesPod reports whether a value comes from samples of an earlier pod with the same name, still in the backend.
@@ -275,7 +294,7 @@ func (p *Provider) evaluateProviderRuleOnBackend(ctx context.Context, req reques
 	if !req.rule.Namespaced {
 		namespace = ""
 	}
-	values, err := b.Evaluate(ctx, rule.Query{Rule: req.rule, Namespace: namespace, Objects: objects, Selector: req.matchers, Moved: req.moved}, req.now)
+	values, err := b.Evaluate(ctx, rule.Query{Rule: req.rule, Namespace: namespace, Objects: objects, Selector: req.matchers, Moved: req.moved, Began: req.began}, req.now)
 	return values, p.explainMissingProvidedValue(req, err)
 }
 

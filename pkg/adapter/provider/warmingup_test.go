@@ -55,3 +55,50 @@ func TestSumsWaitForSeriesToCome(t *testing.T) {
 		})
 	}
 }
+
+// TestSumsWaitForSilentPodsOfAWorkload: a pod that never answered may be any service, but not if the other pods of its workload have
+// the family.
+func TestSumsWaitForSilentPodsOfAWorkload(t *testing.T) {
+	t.Parallel()
+	const waits, served = "2 pods: 1 scrape failed (timeout after 2s)", ""
+	for name, tc := range map[string]struct {
+		owners [2]string
+		change func(*labelledPod)
+		page   bool // the silent pod had a page with the family
+		want   string
+	}{
+		"of the same workload":            {owners: [2]string{"ReplicaSet/web", "ReplicaSet/web"}, want: waits},
+		"of another workload":             {owners: [2]string{"ReplicaSet/web", "ReplicaSet/db"}, want: served},
+		"of no workload":                  {want: served},
+		"not ready":                       {owners: [2]string{"ReplicaSet/web", "ReplicaSet/web"}, change: func(p *labelledPod) { p.Ready = false }, want: served},
+		"known to the backend for itself": {owners: [2]string{"ReplicaSet/web", "ReplicaSet/web"}, page: true, want: served},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a, b := livePod("a"), livePod("b")
+			a.Owner, b.Owner = tc.owners[0], tc.owners[1]
+			if tc.change != nil {
+				tc.change(&b)
+			}
+			w := newWorld(t, a, b)
+			w.embedded.values = []metric.Value{queue("a", 1)}
+			w.causes["b"] = metric.Omission{Reason: metric.ReasonScrapeFailed, Detail: "timeout after 2s"}
+			pages := []string{"a"}
+			if tc.page {
+				pages = append(pages, "b")
+			}
+			for _, pod := range pages {
+				w.types[pod+"/orders_total"] = model.MetricTypeCounter
+			}
+			w.demands.hpas = []discovery.Demand{{Metric: "order_rate", Namespace: "shop", External: true}}
+			_, err := w.GetExternalMetric(t.Context(), "shop", nil, metricsprovider.ExternalMetricInfo{Metric: "order_rate"})
+			if tc.want == served {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			checkStatus(t, err, 503, tc.want)
+		})
+	}
+}

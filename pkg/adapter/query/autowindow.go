@@ -17,12 +17,15 @@ import (
 // chooseQueryWindow returns the window of `auto` for a group of pods as of now, in milliseconds: the choice of pkg/window
 // for its counters. Of several counters, as in a ratio, the shortest window wins. A longer window would read one
 // counter from before a change and after it, and show neither.
-func chooseQueryWindow(now int64, longest time.Duration, counters []window.Counter) time.Duration {
-	chosen := longest
+// shared is not set if the change is one of some pods only.
+func chooseQueryWindow(now int64, longest time.Duration, counters []window.Counter) (chosen time.Duration, shared bool) {
+	chosen, shared = longest, true
 	for _, c := range counters {
-		chosen = min(chosen, window.Choose(c, now, longest))
+		if w := window.Choose(c, now, longest); w < chosen {
+			chosen, shared = w, window.ChangeIsShared(c, now, w, longest)
+		}
 	}
-	return chosen
+	return chosen, shared
 }
 
 // chooseQueryTotalWindow is chooseQueryWindow for a group whose pods came and went: only its total shows a change of the load. It

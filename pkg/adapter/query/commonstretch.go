@@ -10,6 +10,8 @@ import (
 	"sort"
 	"time"
 
+	"github.com/prometheus/prometheus/model/value"
+
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/window"
 )
@@ -46,6 +48,23 @@ func (p *scannedPod) missesQueriedPodScrape(now, interval int64) bool {
 	return false
 }
 
+// pausesAroundQueriedTime reports whether the pod has a pause between two samples around a time, or up to a missed scrape before it: its
+// counts in the pause came at an unknown time.
+func (p *scannedPod) pausesAroundQueriedTime(at, interval int64) bool {
+	for _, t := range p.sampleTimes {
+		if last := len(t.times) - 1; float64(t.times[last]-t.times[0]) < (float64(last)+1)*float64(interval) {
+			continue // no scrape is missing
+		}
+		from := at - int64(maxLateIntervals*float64(interval))
+		for i := max(1, t.times.queriedSampleIndexAfter(from)); i < len(t.times) && t.times[i-1] < at; i++ {
+			if isPauseInQuery(t.times[i]-t.times[i-1], interval) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // youngMargin is how much longer than the window a pod's samples must reach back, in scrape intervals, for a window of
 // its own: its newest sample may be late, or a scrape may be missing at the begin.
 const youngMargin = 3
@@ -56,24 +75,34 @@ const beginningSamples = 3
 // moveIntervals is how long load moves after a pod began or ended, in scrape intervals: until it is ready, and clients know it.
 const moveIntervals = 5
 
-// queryGroupMoved reports whether a pod began or ended within the span before now, or is about to, or fell silent.
+// queryGroupMoved reports whether a pod began or ended within the span before now, or is about to, or fell silent, or paused where the
+// span begins.
 func (ev *evaluation) queryGroupMoved() bool {
 	recently := ev.now.Add(-ev.span - moveIntervals*ev.interval)
 	if ev.scan.hasEnded || ev.Moved.After(recently) {
 		return true
 	}
 	now, span, interval := ev.now.UnixMilli(), ev.span.Milliseconds(), ev.interval.Milliseconds()
+	pauses := false
 	for _, p := range ev.scan.orderedPods {
 		if p.silent || ev.querySumsPods() && p.newest > 0 && p.missesQueriedPodScrape(now, interval) {
 			return true // the pods of a sum have no evalPoints of their own
 		}
+		pauses = pauses || p.newest > 0 && p.pausesAroundQueriedTime(now-span, interval)
 		for _, t := range p.sampleTimes {
 			if t.times[0] > now-span-youngMargin*interval {
 				return true
 			}
 		}
 	}
-	return false
+	return pauses && !ev.isQueriedPodLate()
+}
+
+// isQueriedPodLate reports whether a pod's newest sample is late. Over a common stretch such a pod may have no value until it is back.
+func (ev *evaluation) isQueriedPodLate() bool {
+	return slices.ContainsFunc(ev.scan.orderedPods, func(p *scannedPod) bool {
+		return p.newest > 0 && isPauseInQuery(ev.now.UnixMilli()-p.newest, ev.interval.Milliseconds())
+	})
 }
 
 // commonStretch is the common time of a group's evaluation, in milliseconds.
@@ -213,6 +242,7 @@ func (ev *evaluation) planMovedQuery(s *seriesScanner, auto bool) error {
 		return fmt.Errorf("too many samples: more than %d are within the window", s.maxSamples)
 	}
 	s.addEndedQueriedPods()
+	counters := ev.scan.queriedSelectorHistories()
 	c, ok := ev.scan.planQueryStretch(ev.now.UnixMilli(), ev.interval.Milliseconds())
 	if !ok {
 		return nil
@@ -223,15 +253,18 @@ func (ev *evaluation) planMovedQuery(s *seriesScanner, auto bool) error {
 	ev.refuseQueryHoles(c)
 	ev.refuseUnknownQueriedPods(c)
 	if auto {
-		if few := ev.describeFewQueryEvents(c); few != "" {
+		if few := ev.describeFewQueryEvents(c, counters); few != "" {
 			ev.refuseQueriedPods(metric.ReasonWarmingUp, few+" in "+ev.window.Round(time.Second).String())
 		}
-		ev.scan.extendQueriedHistories(c, c.end-ev.window.Milliseconds())
-		ev.window = chooseQueryTotalWindow(c.end, ev.window, append(ev.scan.queriedSelectorHistories(), ev.scan.queriedQuantileHistories(s.selectors)...))
+		extended := ev.scan.extendQueriedHistories(counters, c, c.end-ev.window.Milliseconds())
+		ev.window = chooseQueryTotalWindow(c.end, ev.window, append(extended, ev.scan.queriedQuantileHistories(s.selectors)...))
 	}
 	if !ev.fixedWindow && ev.Rule.Span(ev.window) == ev.window {
 		ev.window = queryMillisToDuration(c.trimQueryRange(ev.window.Milliseconds()))
 		ev.window = ev.queryWindowBesideGaps(c)
+	}
+	if few := ev.describeFewQueryEvents(c, counters); few != "" && !auto && !ev.fixedWindow && ev.window < ev.Rule.Window.Duration*3/4 { // a trimmed window is longer
+		ev.refuseQueriedPods(metric.ReasonWarmingUp, few+" in "+ev.window.Round(time.Second).String())
 	}
 	ev.span = ev.Rule.Span(ev.window)
 	ev.refuseLateQueriedPods(c)
@@ -331,32 +364,39 @@ func (ev *evaluation) refuseLateQueriedPods(c commonStretch) {
 	}
 }
 
-// extendQueriedHistories gives pods that are watched only since a later time than begin, or whose newest increments are late,
-// what they may have counted in the missing time: the same rate. What is not known is then no step of the total.
-func (s *seriesScan) extendQueriedHistories(c commonStretch, begin int64) {
+// extendQueriedHistories returns the counters, where pods that are watched only since a later time than begin, or whose newest increments
+// are late, have what they may have counted in the missing time: the same rate. What is not known is then no step of the total.
+func (s *seriesScan) extendQueriedHistories(counters []window.Counter, c commonStretch, begin int64) []window.Counter {
+	extended := make([]window.Counter, len(counters))
 	for _, p := range s.orderedPods {
-		if p.newest == 0 || p.silent {
-			continue
-		}
 		since := p.queriedPodKnownSince()
 		for i, h := range p.histories {
-			if len(h) == 0 {
+			if h == nil {
 				continue
 			}
-			count, span := 0.0, int64(0)
-			for _, n := range h {
-				count, span = count+n.Count, span+n.To-n.From
+			if p.newest > 0 && !p.silent && len(h) > 0 {
+				h = extendQueriedHistory(h, since, begin, c.end)
 			}
-			rate := count / float64(span)
-			if since > begin {
-				earlier := window.Increment{From: begin, To: since, Count: rate * float64(since-begin)}
-				p.histories[i] = append(window.History{earlier}, h...)
-			}
-			if last := h[len(h)-1].To; last < c.end {
-				p.histories[i] = append(p.histories[i], window.Increment{From: last, To: c.end, Count: rate * float64(c.end-last)})
-			}
+			extended[i].Pods = append(extended[i].Pods, h)
 		}
 	}
+	return extended
+}
+
+// extendQueriedHistory gives a history that is known since a time increments of its mean rate from begin, if that is earlier, and until end.
+func extendQueriedHistory(h window.History, since, begin, end int64) window.History {
+	count, span := 0.0, int64(0)
+	for _, n := range h {
+		count, span = count+n.Count, span+n.To-n.From
+	}
+	rate := count / float64(span)
+	if since > begin {
+		h = append(window.History{{From: begin, To: since, Count: rate * float64(since-begin)}}, h...)
+	}
+	if last := h[len(h)-1].To; last < end {
+		h = append(slices.Clip(h), window.Increment{From: last, To: end, Count: rate * float64(end-last)})
+	}
+	return h
 }
 
 // longestQueryWindow returns the longest window whose span is covered, at most ev.window.
@@ -393,11 +433,11 @@ const (
 
 // describeFewQueryEvents returns what a counter of whole events lacks within less than the longest window; "" if none lacks
 // anything.
-func (ev *evaluation) describeFewQueryEvents(c commonStretch) string {
-	if ev.window >= ev.maxWindow {
+func (ev *evaluation) describeFewQueryEvents(c commonStretch, counters []window.Counter) string {
+	if ev.window >= ev.maxWindow || ev.neverCountedSinceQueryWindow() {
 		return ""
 	}
-	for _, counter := range ev.scan.queriedSelectorHistories() {
+	for _, counter := range counters {
 		events, batches, pauses := countQueriedEvents(counter, c.end-ev.window.Milliseconds(), c.end)
 		switch {
 		case events != math.Trunc(events) || math.IsNaN(events):
@@ -408,6 +448,22 @@ func (ev *evaluation) describeFewQueryEvents(c commonStretch) string {
 		}
 	}
 	return ""
+}
+
+// neverCountedSinceQueryWindow reports whether all counters are at 0, in processes that are older than the longest window: there were no
+// events within it, however short the time that they are watched.
+func (ev *evaluation) neverCountedSinceQueryWindow() bool {
+	if ev.Began.IsZero() || ev.now.Sub(ev.Began) < ev.maxWindow {
+		return false
+	}
+	for _, series := range ev.scan.seriesBySelector {
+		for _, s := range series {
+			if s.isCounter && slices.ContainsFunc(s.values, func(v float64) bool { return v != 0 && !value.IsStaleNaN(v) }) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // countQueriedEvents returns the events of a counter from begin to end, and its increments with events and without; NaN without an

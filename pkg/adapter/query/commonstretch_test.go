@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -295,5 +296,77 @@ func TestSubqueryWithoutStep(t *testing.T) {
 	values, err := New(s, Options{}).Evaluate(t.Context(), rule.Query{Rule: r, Namespace: "shop"}, time.UnixMilli(epoch))
 	if err != nil || len(values) != 1 || math.Abs(values[0].Value-40) > 1 {
 		t.Errorf("%v, %v, want 40", values, err)
+	}
+}
+
+// TestFixedWindowBesideAPause evaluates a window that begins in a pause of a pod's pages: it reaches back to the last page before, and
+// not over the few pages behind the pause, in which batches are too many or missing.
+func TestFixedWindowBesideAPause(t *testing.T) {
+	t.Parallel()
+	r := compileRule(t, 2*time.Second, perPodQuery, "window: 15s")
+	for back := range int64(6) {
+		data := store.New(store.Options{Retention: 80 * time.Second})
+		e := New(data, Options{})
+		series := labels.FromStrings(model.MetricNameLabel, "http_requests_total", namespaceLabel, "shop", podLabel, "web-0", "node", "n")
+		var ref uint64
+		newest := 70_000 + 2000*back
+		for at := int64(0); at <= newest; at += 2000 {
+			if at > 46_000 && at < 68_000 {
+				continue // the pages fail
+			}
+			var err error
+			if ref, err = data.Append(ref, series, epoch+at, float64(50*(at/5000))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		values, err := e.Evaluate(t.Context(), rule.Query{Rule: r, Namespace: "shop", Objects: []string{"web-0"}}, time.UnixMilli(epoch+newest+500))
+		if err != nil || len(values) != 1 || values[0].Reason != "" {
+			t.Fatalf("%d pages behind the pause: %v, %v", back+2, values, err)
+		}
+		if v := values[0]; math.Abs(v.Value-10) > 50/v.Window.Seconds() || v.Window < 15*time.Second {
+			t.Errorf("%d pages behind the pause: %.1f over %v, want 10/s within a batch", back+2, v.Value, v.Window)
+		}
+	}
+}
+
+// TestNeverUsedService: a counter at 0 has counted nothing since its process started, which is known for less than the longest window, too.
+func TestNeverUsedService(t *testing.T) {
+	t.Parallel()
+	r := compileRule(t, 2*time.Second, perPodQuery)
+	now := epoch + 8500
+	for name, tc := range map[string]struct {
+		counts [5]float64
+		began  time.Duration // ago; 0: unknown
+		want   string
+	}{
+		"at 0, of an old process":      {[5]float64{}, time.Hour, "0"},
+		"at 0, of a young process":     {[5]float64{}, 30 * time.Second, "fewer than 10 events in"},
+		"at 0, of an unknown process":  {[5]float64{}, 0, "fewer than 10 events in"},
+		"idle for all that is known":   {[5]float64{7, 7, 7, 7, 7}, time.Hour, "fewer than 10 events in"},
+		"with its first event":         {[5]float64{0, 0, 0, 0, 1}, time.Hour, "fewer than 10 events in"},
+		"restarted since, at 0 before": {[5]float64{3, 0, 0, 0, 0}, time.Hour, "fewer than 10 events in"},
+	} {
+		data := store.New(store.Options{Retention: 80 * time.Second})
+		series := labels.FromStrings(model.MetricNameLabel, "http_requests_total", namespaceLabel, "shop", podLabel, "web-0", "node", "n")
+		for i, n := range tc.counts {
+			if _, err := data.Append(0, series, epoch+2000*int64(i), n); err != nil {
+				t.Fatal(err)
+			}
+		}
+		q := rule.Query{Rule: r, Namespace: "shop", Objects: []string{"web-0"}}
+		if tc.began > 0 {
+			q.Began = time.UnixMilli(now).Add(-tc.began)
+		}
+		values, err := New(data, Options{}).Evaluate(t.Context(), q, time.UnixMilli(now))
+		if err != nil || len(values) != 1 {
+			t.Fatalf("%s: %v, %v", name, values, err)
+		}
+		got := values[0].Detail
+		if values[0].Reason == "" {
+			got = fmt.Sprint(values[0].Value)
+		}
+		if !strings.HasPrefix(got, tc.want) {
+			t.Errorf("%s: %s, want %s", name, got, tc.want)
+		}
 	}
 }

@@ -104,7 +104,8 @@ func (p pointPlanner) reachesQueryEvalEnd(t sampleTimes, at, span int64) bool {
 	return float64(at-t.lastQueriedSampleTime()) < maxEdgeSteps*t[min(t.queriedSampleIndexAfter(at-span), len(t)-1):].meanQueriedSampleStep()
 }
 
-// planYoungQueryEvalPoint returns the evalPoint of an object whose samples begin at first, within the span of the expression.
+// planYoungQueryEvalPoint returns the evalPoint of an object whose samples begin at first, within the span of the expression. Only the span of
+// an object that is late reaches so far: a group with a young pod is read over a common stretch.
 func (p pointPlanner) planYoungQueryEvalPoint(at, first int64, podTimes []sampleTimes) (evalPoint, bool) {
 	if p.fixedWindow || !p.queryEvalPointHasPair(podTimes, first-1) {
 		return evalPoint{}, false

@@ -63,7 +63,8 @@ func (ev *evaluation) preparePromQLQuery(ctx context.Context, e *Engine) error {
 		ev.fastPath = parsed.fastPath
 	}
 	auto := ev.Rule.Window.Auto && !ev.fixedWindow
-	s := seriesScanner{rule: ev.Rule, selectors: parsed.selectors, countEvents: auto, objectNames: ev.sortedQueryObjects(), evalBuffers: ev.buffers}
+	short := !ev.fixedWindow && ev.window < shortWindowIntervals*ev.interval
+	s := seriesScanner{rule: ev.Rule, selectors: parsed.selectors, countEvents: auto || short, objectNames: ev.sortedQueryObjects(), evalBuffers: ev.buffers}
 	s.keepSamples, s.samplesLeft, s.maxSamples = ev.fastPath != nil || ev.span > 0, e.opts.MaxSamples, e.opts.MaxSamples
 	s.interval = ev.interval.Milliseconds()
 	moved, err := ev.scanQueryGroup(ctx, e, &s)
@@ -81,7 +82,7 @@ func (ev *evaluation) preparePromQLQuery(ctx context.Context, e *Engine) error {
 }
 
 // scanQueryGroup scans the series, and reports whether load moved between their pods. Then it scans all that the store has: behind a
-// pause of a pod, its last sample before tells what it counted.
+// pause of a pod, its last sample before tells what it counted, and a window may become so short that it has too few events.
 func (ev *evaluation) scanQueryGroup(ctx context.Context, e *Engine, s *seriesScanner) (moved bool, err error) {
 	reach := ev.queryScanReach()
 	if err := s.scanQuerySeries(ctx, e.data, ev.now, reach); err != nil {
@@ -90,8 +91,8 @@ func (ev *evaluation) scanQueryGroup(ctx context.Context, e *Engine, s *seriesSc
 	ev.scan = &s.seriesScan
 	ev.markSilentQueriedPods()
 	moved = ev.span > 0 && ev.queryGroupMoved()
-	if all := Retention(ev.maxWindow, ev.interval); moved && reach.ranged < all {
-		reach.ranged = all
+	if all := Retention(ev.maxWindow, ev.interval); moved && (reach.ranged < all || !s.countEvents) {
+		reach.ranged, s.countEvents = max(reach.ranged, all), true
 		if err := s.scanQuerySeries(ctx, e.data, ev.now, reach); err != nil {
 			return false, err
 		}
@@ -100,14 +101,28 @@ func (ev *evaluation) scanQueryGroup(ctx context.Context, e *Engine, s *seriesSc
 	return moved, nil
 }
 
+// shortWindowIntervals is the length of a fixed window, in scrape intervals, below which the edges of the pods' own windows matter: load
+// that moves from pod to pod is counted twice, or not at all, for up to an interval.
+const shortWindowIntervals = 5
+
 // planQueryGroups chooses the window and groups the objects.
 func (ev *evaluation) planQueryGroups(s *seriesScanner, auto, moved bool) error {
 	if moved {
 		return ev.planMovedQuery(s, auto)
 	}
-	if auto {
-		ev.window = chooseQueryWindow(ev.now.UnixMilli(), ev.maxWindow, append(ev.scan.queriedSelectorHistories(), ev.scan.queriedQuantileHistories(s.selectors)...))
-		ev.span = ev.Rule.Span(ev.window)
+	if s.countEvents {
+		counters, longest := ev.scan.queriedSelectorHistories(), ev.span+slackIntervals*ev.interval
+		if auto {
+			counters, longest = append(counters, ev.scan.queriedQuantileHistories(s.selectors)...), ev.maxWindow
+		}
+		chosen, shared := chooseQueryWindow(ev.now.UnixMilli(), longest, counters)
+		if !shared && s.keepSamples && !ev.isQueriedPodLate() {
+			return ev.planMovedQuery(s, auto)
+		}
+		if auto {
+			ev.window = chosen
+			ev.span = ev.Rule.Span(ev.window)
+		}
 	}
 	ev.groupQueryObjects()
 	return nil

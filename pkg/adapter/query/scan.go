@@ -182,6 +182,12 @@ func (s *seriesScanner) addQueriedSeries(selector int, l labels.Labels, times []
 	p := s.findOrAddQueriedPod(l)
 	times = append(s.times.allocQueryArenaSlice(len(times)), times...)
 	track := findQueriedTrack(sel, times, values, s.interval)
+	if sel.isCounter && track.afterMarker {
+		samples := len(times)
+		if times, values = joinResumedQuerySeries(times, values); len(times) < samples {
+			track = findQueriedTrack(sel, times, values, s.interval)
+		}
+	}
 	countsAll := !sel.lastBucketOnly || l.Get(labels.BucketLabel) == lastBucketBound // not a part of the events
 	if s.samplesLeft -= len(times); s.samplesLeft < 0 {
 		s.keepSamples = false
@@ -335,7 +341,7 @@ func (s *seriesScanner) addQueriedIncrements(p *scannedPod, selector int, times 
 	h.Add(times, values)
 }
 
-// queriedSelectorHistories returns the histories of all pods, for each selector with histories.
+// queriedSelectorHistories returns the histories of all pods, by selector; empty for a selector without histories.
 func (s *seriesScan) queriedSelectorHistories() (counters []window.Counter) {
 	for _, p := range s.orderedPods {
 		for i, h := range p.histories {
@@ -347,7 +353,7 @@ func (s *seriesScan) queriedSelectorHistories() (counters []window.Counter) {
 			}
 		}
 	}
-	return slices.DeleteFunc(counters, func(c window.Counter) bool { return len(c.Pods) == 0 })
+	return counters
 }
 
 // shortestQueriedTimes returns the shortest of the pod's sample times. A range must not reach beyond it, or a family

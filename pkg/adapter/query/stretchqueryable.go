@@ -77,6 +77,7 @@ func (s *stretchSeriesSet) At() storage.Series {
 	if err := it.Err(); err != nil {
 		s.err = err
 	}
+	s.times, s.values = joinResumedQuerySeries(s.times, s.values)
 	r := s.countedRange
 	if p := s.pod(series.Labels()); p != nil {
 		name := series.Labels().Get(model.MetricNameLabel)

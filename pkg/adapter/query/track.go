@@ -45,6 +45,23 @@ func findQueriedTrack(sel exprSelector, times []int64, values []float64, interva
 	return t
 }
 
+// joinResumedQuerySeries removes the staleness markers behind which a counter has its last value again: the scraper ended it for want of
+// pages, and the same process goes on. It changes the slices in place, unless nothing is to be removed.
+func joinResumedQuerySeries(times []int64, values []float64) ([]int64, []float64) {
+	n := 0
+	for i := 0; i < len(values); i++ {
+		if n > 0 && i+2 < len(values) && value.IsStaleNaN(values[i]) && times[i+1] == times[i]+1 && values[i+1] == values[n-1] && values[n-1] > 0 {
+			i++ // the marker, and the last value again
+			continue
+		}
+		if n < i {
+			times[n], values[n] = times[i], values[i]
+		}
+		n++
+	}
+	return times[:n], values[:n]
+}
+
 // maxScrapeIntervals is the longest time between two samples without a missed scrape, in scrape intervals: PromQL's rate
 // extrapolates over no more; see maxEdgeSteps.
 const maxScrapeIntervals = maxEdgeSteps

@@ -148,9 +148,11 @@ type Query struct {
 	Objects []string
 	// Selector holds the matchers of the request's metric selector, without __name__.
 	Selector []*labels.Matcher
-	// Moved is when a pod of the group last became ready, or now while one is not ready, leaves or has just left: load moves
-	// between pods then. It is zero if none is known to.
+	// Moved is when a pod of the group last became ready or stopped being ready: load moves between pods then. It is now if that time
+	// is unknown, or while a pod leaves or has just left, and zero if no pod is known to have changed.
 	Moved time.Time
+	// Began is when the youngest process of the group started; zero if unknown. Its counters began at 0 then.
+	Began time.Time
 }
 
 // Expr returns the expression for objects (nil: any; they may be fewer than q.Objects), with window for $window. It

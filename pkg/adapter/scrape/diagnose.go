@@ -19,7 +19,10 @@ type targetStatus struct {
 	failure string // the same, or the first refused family and its reason: for the log
 	pageAt  time.Time
 	broken  bool // a scrape has failed since the newest accepted page
-	refused bool // and one because the target refuses connections
+	// refusedAt is the time of the first scrape since the newest accepted page at which the target refused connections; zero: none.
+	refusedAt time.Time
+	// seriesEnded is set if the series have ended since the newest accepted page, because the process is away.
+	seriesEnded bool
 	// families are the sorted families of the newest accepted page, and pages their states.
 	families []string
 	pages    []familyStatus
@@ -44,7 +47,9 @@ func (s *targetStatus) recordScrape(j *scrapeJob, o scrapeOutcome, now time.Time
 	s.tried, s.cause = true, o.classifyScrapeOutcome(j.opts.Timeout).text
 	s.failure = s.cause
 	if o.err != nil {
-		s.broken, s.refused = true, s.refused || isScrapeConnectionRefused(o.err)
+		if s.broken = true; s.refusedAt.IsZero() && isScrapeConnectionRefused(o.err) {
+			s.refusedAt = now
+		}
 		return
 	}
 	steady := !s.broken && now.Sub(s.pageAt) <= maxScrapeGap(j.opts.Interval)
@@ -66,7 +71,7 @@ func (s *targetStatus) recordScrape(j *scrapeJob, o scrapeOutcome, now time.Time
 			p.steadyAt = now
 		}
 	}
-	s.pageAt, s.broken, s.refused = now, false, false
+	s.pageAt, s.broken, s.refusedAt, s.seriesEnded = now, false, time.Time{}, false
 }
 
 // copyTargetStatus returns the status for another URL of the same pod.
@@ -114,7 +119,7 @@ func (m *Manager) FamilyType(namespace, pod, family string) (model.MetricType, b
 }
 
 // SilentSince returns the time of the newest accepted page of a pod whose last scrape failed, and whether its series ended since,
-// because nothing listens any more. The time is zero if the last scrape succeeded, or if no page was accepted.
+// because its process is away. The time is zero if the last scrape succeeded, or if no page was accepted.
 func (m *Manager) SilentSince(namespace, pod string) (page time.Time, ended bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -122,7 +127,7 @@ func (m *Manager) SilentSince(namespace, pod string) (page time.Time, ended bool
 	if l == nil || l.ended || l.status.cause == "" {
 		return time.Time{}, false
 	}
-	return l.status.pageAt, l.status.refused
+	return l.status.pageAt, l.status.seriesEnded
 }
 
 // minPagesInRow is the number of pages in a row that rules out too few samples as the reason of a missing value: two for a

@@ -158,6 +158,127 @@ func TestRefusedTarget(t *testing.T) {
 	}
 }
 
+// TestFailedTargetEndsWithItsProcess fails the scrapes of a ready pod, which may serve requests all the same: its series go on until
+// the pod is not ready or its process ends, so that the marker tells until when its counts are unknown.
+func TestFailedTargetEndsWithItsProcess(t *testing.T) {
+	t.Parallel()
+	unready := func(tg *metric.Target) { tg.Ready = false }
+	restart := func(tg *metric.Target) { unready(tg); tg.Started = time.Time{} }
+	for name, tc := range map[string]struct {
+		refuses bool
+		change  func(*metric.Target)
+		ends    bool
+	}{
+		"refuses, then is not ready":        {true, unready, true},
+		"refuses, then restarts":            {true, restart, true},
+		"answers badly, then is not ready":  {false, unready, true},
+		"answers badly, then restarts":      {false, restart, true},
+		"refuses, and becomes another's":    {true, func(tg *metric.Target) { tg.Started = tg.Started.Add(time.Minute) }, true},
+		"refuses, and goes on to be ready":  {true, func(*metric.Target) {}, false},
+		"answers badly, and is still ready": {false, func(*metric.Target) {}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			runInFakeTime(t, Options{Interval: 2 * time.Second}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {
+				p := &fakePage{body: "a 1\n"}
+				n.addServer("cart-1:8080", p)
+				tg := newTestTarget("cart-1", "a")
+				tg.Ready, tg.Started = true, time.Now().Add(-time.Hour)
+				m.SetTargets([]metric.Target{tg})
+				passFakeTime(5 * time.Second)
+				if p.setBody("<html>"); tc.refuses {
+					n.removeServer("cart-1:8080")
+					n.closeServers()
+				}
+				passFakeTime(7 * time.Second)
+				if ps := r.pointsOfSeries(t, `"a"`); endsWithMarker(ps) {
+					t.Fatalf("samples %q: the series must go on while the pod is ready", formatPoints(ps))
+				}
+				tc.change(&tg)
+				m.SetTargets([]metric.Target{tg})
+				passFakeTime(5 * time.Second)
+				ps := r.pointsOfSeries(t, `"a"`)
+				if endsWithMarker(ps) != tc.ends {
+					t.Fatalf("samples %q, want an end: %v", formatPoints(ps), tc.ends)
+				}
+				if silent := ps[len(ps)-1].t - ps[len(ps)-2].t; tc.ends && silent < 6000 {
+					t.Errorf("the series ends %d ms after its last sample, want the time at which the process was known to be away", silent)
+				}
+			})
+		})
+	}
+}
+
+// TestSilentCounterGoesOn fails the pages of a pod that is not ready, and shows them again: the counter of the same process goes on from its
+// last value, also while nothing listened, and that of another process begins anew.
+func TestSilentCounterGoesOn(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		refuses, restarts bool
+		want              string
+	}{
+		"answers badly":               {false, false, "500 500 500 | 500 600 600"},
+		"refuses":                     {true, false, "500 500 500 | 500 600 600"},
+		"answers badly, and restarts": {false, true, "500 500 500 | 600 600"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			runInFakeTime(t, Options{Interval: 2 * time.Second}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {
+				p := &fakePage{body: "a_total 500\n"}
+				n.addServer("cart-1:8080", p)
+				tg := newTestTarget("cart-1", "a_total")
+				tg.Ready, tg.Started = true, time.Now().Add(-time.Hour)
+				m.SetTargets([]metric.Target{tg})
+				passFakeTime(5 * time.Second)
+				if p.setBody("<html>"); tc.refuses {
+					n.removeServer("cart-1:8080")
+					n.closeServers()
+				}
+				passFakeTime(2 * time.Second)
+				if tg.Ready = false; tc.restarts {
+					tg.Started = time.Now()
+				}
+				m.SetTargets([]metric.Target{tg})
+				passFakeTime(4 * time.Second)
+				if p.setBody("a_total 600\n"); tc.refuses {
+					n.addServer("cart-1:8080", p)
+				}
+				passFakeTime(4 * time.Second)
+				ps := r.pointsOfSeries(t, "a_total")
+				if got := formatPoints(ps); got != tc.want {
+					t.Fatalf("samples %q, want %q", got, tc.want)
+				}
+				if !tc.restarts && ps[4].t != ps[3].t+1 {
+					t.Errorf("the counter goes on %d ms behind its marker, want 1", ps[4].t-ps[3].t)
+				}
+			})
+		})
+	}
+}
+
+// TestRefusalShortlyBeforeTheEnd refuses the scrapes of a pod that crashed: the series end with the refusal, and not when the pod is
+// known not to be ready.
+func TestRefusalShortlyBeforeTheEnd(t *testing.T) {
+	t.Parallel()
+	runInFakeTime(t, Options{Interval: 2 * time.Second}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {
+		n.addServer("cart-1:8080", &fakePage{body: "a 1\n"})
+		tg := newTestTarget("cart-1", "a")
+		tg.Ready = true
+		m.SetTargets([]metric.Target{tg})
+		passFakeTime(5 * time.Second)
+		n.removeServer("cart-1:8080")
+		n.closeServers()
+		passFakeTime(3 * time.Second)
+		tg.Ready = false
+		m.SetTargets([]metric.Target{tg})
+		passFakeTime(time.Millisecond)
+		ps := r.pointsOfSeries(t, `"a"`)
+		if !endsWithMarker(ps) || ps[len(ps)-1].t-ps[len(ps)-2].t > 2200 {
+			t.Errorf("samples %q: the series must end with the refused scrape", formatPoints(ps))
+		}
+	})
+}
+
 // TestSamplesKeepTheirDistance scrapes after the wall clock was set back by 59 minutes: the samples have the time of the manager's
 // clock, which goes on.
 func TestSamplesKeepTheirDistance(t *testing.T) {

@@ -32,6 +32,9 @@ type scrapeLoop struct {
 	places     *namespacePlaces // of its namespace; never changes
 	endpoint   *targetEndpoint
 	started    time.Time // when the container behind the endpoint started; zero: unknown
+	ready      bool      // the pod is ready: it may serve requests while its page fails
+	unreadyAt  time.Time // the pod stopped being ready, by the manager's clock; zero: it is ready, or was not before
+	replaced   bool      // the container has ended or started again, and no scrape has shown since whether its page goes on
 	ending     bool      // the pod is being deleted
 	ended      bool      // and its first scrape has failed since: no scrape follows
 	due        time.Time
@@ -59,7 +62,7 @@ func newScrapeLoop(t metric.Target, families rankedFamilies, p scrapeOffset) *sc
 	return &scrapeLoop{
 		key: t.Key(), uid: t.UID, node: t.Node, offset: p,
 		endpoint: endpoint,
-		started:  t.Started, ending: t.Ending,
+		started:  t.Started, ready: t.Ready, ending: t.Ending,
 		parser: exposition.NewParser(own.Labels()),
 	}
 }
@@ -73,9 +76,16 @@ func (l *scrapeLoop) scrapesTarget(t metric.Target) bool {
 // isScrapeLoopOver reports whether no scrape follows.
 func (l *scrapeLoop) isScrapeLoopOver() bool { return l.retired || l.ended }
 
-// updateScrapeTarget applies the changes of a target; a scrape under way keeps the previous families.
-func (l *scrapeLoop) updateScrapeTarget(t metric.Target, families rankedFamilies) {
-	l.started, l.ending = t.Started, t.Ending
+// updateScrapeTarget applies the changes of a target at now; a scrape under way keeps the previous families.
+func (l *scrapeLoop) updateScrapeTarget(t metric.Target, families rankedFamilies, now time.Time) {
+	switch {
+	case t.Ready:
+		l.unreadyAt = time.Time{}
+	case l.ready:
+		l.unreadyAt = now
+	}
+	l.replaced = l.replaced || !l.started.IsZero() && !l.started.Equal(t.Started)
+	l.started, l.ready, l.ending = t.Started, t.Ready, t.Ending
 	if l.endpoint.families != families.families {
 		l.endpoint = l.endpoint.cloneScrapeEndpointForFamilies(families.families)
 	}
@@ -88,6 +98,7 @@ type scrapeJob struct {
 	endpoint     *targetEndpoint
 	ranks        []int     // of the endpoint's families
 	processStart time.Time // when the target's container started; zero: unknown
+	ready        bool      // the pod is ready
 	due, started time.Time
 	opts         *Options
 
@@ -112,7 +123,7 @@ func (m *Manager) startScrape(l *scrapeLoop, now time.Time) *scrapeJob {
 	l.scraping = true
 	l.inflight.SetDeadline(now.Add(m.opts.Timeout))
 	j := &scrapeJob{
-		loop: l, endpoint: l.endpoint, ranks: l.endpoint.ranks, processStart: l.started, due: l.due, started: now, opts: m.opts, lane: l.lane,
+		loop: l, endpoint: l.endpoint, ranks: l.endpoint.ranks, processStart: l.started, ready: l.ready, due: l.due, started: now, opts: m.opts, lane: l.lane,
 	}
 	l.places.running[j.lane]++
 	if m.running[j.lane]++; j.lane == fastLane {
@@ -141,7 +152,9 @@ func (m *Manager) scrapeTarget(ctx context.Context, j *scrapeJob) scrapeOutcome 
 	}
 	var r exposition.ParsedPage
 	r, o.bytes, o.err = m.fetcher.fetchScrapePage(ctx, j.loop, j.endpoint, page)
-	m.endScrapeLoopPredecessor(j.loop, m.clock.scrapeClockTimeAt(o.start).UnixMilli()-1)
+	if o.err == nil || !j.ready { // else the pod may serve requests that no page shows: see endFailedScrapeSeries
+		m.endScrapeLoopPredecessor(j.loop, m.clock.scrapeClockTimeAt(o.start).UnixMilli()-1)
+	}
 	if o.err == nil {
 		o.families = r.Families
 		o.refused, o.noRoom = m.appendScrapedPage(j, r)
@@ -204,10 +217,8 @@ func (m *Manager) recordScrapeOutcome(j *scrapeJob, o scrapeOutcome) (before, af
 			m.endTerminatedScrapeLoop(l, at)
 			return before, before, true
 		}
-		if isScrapeConnectionRefused(o.err) {
-			m.endRefusedScrapeTarget(l, m.clock.scrapeClockTimeAt(o.end))
-		}
 		l.status.recordScrape(j, o, m.clock.scrapeClockTimeAt(o.end))
+		m.endFailedScrapeSeries(l, m.clock.scrapeClockTimeAt(o.end))
 		l.lane = o.nextScrapeLane(j.opts.Timeout)
 	}
 	interval := m.opts.Interval

@@ -31,10 +31,13 @@ func (m *Manager) SetTargets(targets []metric.Target) {
 		l := m.loops[key]
 		if l != nil && l.scrapesTarget(t) {
 			begins := t.Ending && !l.ending
-			l.updateScrapeTarget(t, families)
+			l.updateScrapeTarget(t, families, m.clock.scrapeClockTimeAt(now))
 			delete(m.loops, key)
-			if begins {
+			switch {
+			case begins:
 				m.beginScrapeTargetEnd(l, now)
+			case l.status.cause != "" && !l.status.seriesEnded && !l.scraping:
+				m.endFailedScrapeSeries(l, m.clock.scrapeClockTimeAt(now))
 			}
 		} else {
 			l = newScrapeLoop(t, families, computeScrapeOffset(key, m.seed))
@@ -174,17 +177,47 @@ func (m *Manager) endTerminatedScrapeLoop(l *scrapeLoop, at int64) {
 	m.endScrapeLoopSeries(l, at)
 }
 
-// endRefusedScrapeTarget ends the series of a target that refuses connections: nothing listens there, so that it serves nothing, and
-// counts begin anew if its process comes back with less. A scrape that fails otherwise says nothing about the process.
-func (m *Manager) endRefusedScrapeTarget(l *scrapeLoop, at time.Time) {
-	if l.parser == nil {
+// maxReadinessLag is how much later than its process's end a pod is known not to be ready, in scrape intervals.
+const maxReadinessLag = 2
+
+// endFailedScrapeSeries ends the series of a target whose last scrape failed, if it serves nothing: the pod is not ready, or another process
+// takes the place of its own. Counts go on with the next page of the same process, and begin anew if a process comes back with
+// less. A ready pod may serve requests beside its failing page: its series go on. If it is not known whether the process is
+// the same, only a refused scrape shows that nothing is served.
+func (m *Manager) endFailedScrapeSeries(l *scrapeLoop, now time.Time) {
+	s, replaced := &l.status, l.replaced
+	l.replaced = false
+	idle := !l.ready && (!s.refusedAt.IsZero() || !l.started.IsZero())
+	if l.parser == nil || s.cause == "" || !replaced && (!idle || s.seriesEnded && s.refusedAt.IsZero()) {
 		return
 	}
-	t := max(at.UnixMilli(), l.newestSample+1)
+	t := max(l.scrapeSeriesEnd(now, m.opts.Interval).UnixMilli(), l.newestSample+1)
+	s.seriesEnded = true
+	m.endScrapeLoopPredecessor(l, t)
 	for _, s := range l.parser.EndSeries(t) {
 		m.appendScrapeStaleMarker(s, t)
 	}
 	l.newestSample = t
+}
+
+// scrapeSeriesEnd returns the time at which the series of a target ended that serves nothing: when it stopped being ready, or shortly
+// before at a refused scrape. Until then it may have counted.
+func (l *scrapeLoop) scrapeSeriesEnd(now time.Time, interval time.Duration) time.Time {
+	s := &l.status
+	if s.seriesEnded { // a counter that comes back smaller began later
+		return now
+	}
+	end := now
+	switch {
+	case !l.unreadyAt.IsZero():
+		end = l.unreadyAt
+	case s.refusedAt.IsZero(): // it has served nothing since its last page
+		end = s.pageAt
+	}
+	if refused := s.refusedAt; !refused.IsZero() && end.Sub(refused) <= maxReadinessLag*interval && refused.Before(end) {
+		end = refused
+	}
+	return end
 }
 
 // markTargetScraped counts a loop off the first round.

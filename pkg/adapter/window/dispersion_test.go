@@ -5,6 +5,7 @@ package window
 import (
 	"fmt"
 	"testing"
+	"time"
 )
 
 // TestDispersion: the estimate is near the truth, divided by sharedShare, for batches, and mostly 1 for Poisson traffic.
@@ -28,5 +29,26 @@ func TestDispersion(t *testing.T) {
 				t.Errorf("φ is %.2f on average, want %g to %g", mean, tc.low, tc.high)
 			}
 		})
+	}
+}
+
+// TestBatchesBesideDepartedPods counts a pod in batches beside pods that left, whose last pages came sooner than an interval: the cells of
+// the total are an interval of the pod that stays.
+func TestBatchesBesideDepartedPods(t *testing.T) {
+	t.Parallel()
+	var batches History
+	for at, n := int64(18_067), 3; at < 92_067; at, n = at+2000, n+1 {
+		count := 100.0
+		if n%5 == 0 {
+			count = 0
+		}
+		batches = append(batches, Increment{From: at, To: at + 2000, Count: count})
+	}
+	departed := History{{From: 18_317, To: 20_317}, {From: 20_317, To: 21_285}, {From: 21_285, To: 22_254}, {From: 22_254, To: 23_223}}
+	for end := range 5 {
+		c := Counter{Pods: []History{batches[:len(batches)-end], departed, departed, departed}}
+		if got := ChooseTotal(c, batches[len(batches)-end-1].To, time.Minute); got != time.Minute {
+			t.Errorf("%d increments ago: window %v, want the longest", end, got)
+		}
 	}
 }

@@ -1,0 +1,60 @@
+// Changes that a group's pods share, and changes of some of them.
+
+package window
+
+import (
+	"math"
+	"time"
+)
+
+const (
+	// minSharedLoad is the least part of the older load whose pods must change for a change of the group's load: all of up to 20 equal
+	// pods. Where load moves to one pod, all others show it before that pod is scraped.
+	minSharedLoad = 0.95
+	// minSharedChange is the least change of such a pod, as a part of the change that its part of the load would have.
+	minSharedChange = 0.3
+)
+
+// ChangeIsShared reports whether the change at which Choose ended the window is one of most pods, by their load. Load that moves from
+// pod to pod, or an increment that is dated wrong, changes some pods only: their rates over windows of their own then do not add up to
+// the total. A pod without samples from before the window takes no part.
+func ChangeIsShared(c Counter, now int64, window, longest time.Duration) bool {
+	older, newer := make([]float64, 0, len(c.Pods)), make([]float64, 0, len(c.Pods))
+	before, change := 0.0, 0.0
+	for _, h := range c.Pods {
+		a, b, ok := h.ratesAroundWindowBegin(now-window.Milliseconds(), now-longest.Milliseconds())
+		if ok {
+			older, newer = append(older, a), append(newer, b)
+			before, change = before+a, change+b-a
+		}
+	}
+	if before == 0 || len(older) == 1 {
+		return true // the first events of all, or of a single pod
+	}
+	shared := 0.0
+	for i, a := range older {
+		if own := (newer[i] - a) * math.Copysign(1, change); own >= minSharedChange*math.Abs(change)*a/before {
+			shared += a
+		}
+	}
+	return shared >= minSharedLoad*before
+}
+
+// ratesAroundWindowBegin returns the rates of the increments that began before a time and since oldest, and of those that began later;
+// false without the former or the latter.
+func (h History) ratesAroundWindowBegin(begin, oldest int64) (older, newer float64, ok bool) {
+	var n [2]float64
+	var span [2]int64
+	for i := len(h) - 1; i >= 0 && h[i].From >= oldest; i-- {
+		part := 0
+		if h[i].From >= begin {
+			part = 1
+		}
+		n[part] += h[i].Count
+		span[part] += h[i].To - h[i].From
+	}
+	if span[0] == 0 || span[1] == 0 {
+		return 0, 0, false
+	}
+	return n[0] / float64(span[0]), n[1] / float64(span[1]), true
+}

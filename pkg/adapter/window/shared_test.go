@@ -1,0 +1,41 @@
+package window
+
+import (
+	"slices"
+	"testing"
+	"time"
+)
+
+// TestChangeIsShared: a step of all pods is one of the group, and load that moves from pod to pod is not.
+func TestChangeIsShared(t *testing.T) {
+	t.Parallel()
+	const step, longest = int64(116), time.Minute
+	pods := func(after ...float64) (c Counter) {
+		for i, rate := range after { // two phases
+			c.Pods = append(c.Pods, regularHistory(int64(i), steppedRate(step, 100, rate)))
+		}
+		return c
+	}
+	for name, tc := range map[string]struct {
+		counter Counter
+		want    bool
+	}{
+		"a step of all":                    {pods(200, 200, 200, 200), true},
+		"a step down, unevenly":            {pods(20, 50, 60, 30), true},
+		"a step of all, but for one in 30": {pods(append(slices.Repeat([]float64{200}, 29), 100)...), true},
+		"load moves to one not seen yet":   {pods(67, 67, 67, 100), false},
+		"load moves to one":                {pods(160, 80, 80, 80), false},
+		"load moves between two":           {pods(150, 50), false},
+		"one of two alone":                 {pods(145, 100), false},
+		"a single pod":                     {pods(145), true},
+		"no pod":                           {Counter{}, true},
+		"the first events":                 {Counter{Pods: []History{regularHistory(0, steppedRate(step, 0, 9)), regularHistory(1, steppedRate(step, 0, 0))}}, true},
+		"a young pod takes no part": {Counter{Pods: append(pods(50, 50).Pods, History{
+			{From: 116_000, To: 118_000, Count: 200}, {From: 118_000, To: 120_000, Count: 200},
+		})}, true},
+	} {
+		if got := ChangeIsShared(tc.counter, now, time.Duration(now-1000*step)*time.Millisecond, longest); got != tc.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
