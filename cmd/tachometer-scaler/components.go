@@ -45,8 +45,8 @@ func (s *componentReloader) runScalerProgramComponents(ctx context.Context, cfg 
 	})
 	group, ctx := errgroup.WithContext(ctx)
 	lane := surge.New(surge.Options{
-		Config: cfg.Surge, Namespaces: cfg.Namespaces, Reader: caches, Raiser: control, Events: live, Identity: identifyScalerCommandCaller(),
-		Readings: &surge.APIReader{Client: s.client.CoreV1().RESTClient(), Mapper: s.mapper}, Metrics: surge.NewMetrics(registry),
+		Config: cfg.Surge, Namespaces: cfg.Namespaces, Reader: caches, Raiser: control, Events: live, Identity: command.IdentifyCaller(),
+		Readings: &surge.APIReader{Client: s.Client.CoreV1().RESTClient(), Mapper: s.Mapper}, Metrics: surge.NewMetrics(registry),
 	})
 	group.Go(func() error { return s.lead.runWhileScalerProgramLeads(ctx, control.Run) })
 	group.Go(func() error { return s.lead.runWhileScalerProgramLeads(ctx, lane.Run) })

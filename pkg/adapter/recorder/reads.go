@@ -171,8 +171,8 @@ func (rec *record) updatePods(pods []discovery.Pod, m *metrics) []podEntry {
 		began := rec.started[p.Name]
 		if !began && p.Live && p.Ready {
 			began = true
-			if p.Created.After(rec.since) && !p.Readied.Before(p.Created) {
-				m.observeReaction(stageStart, p.Readied.Sub(p.Created))
+			if p.Created.After(rec.since) && !p.ReadyChanged.Before(p.Created) {
+				m.observeReaction(stageStart, p.ReadyChanged.Sub(p.Created))
 			}
 		}
 		started[p.Name] = began
@@ -182,7 +182,10 @@ func (rec *record) updatePods(pods []discovery.Pod, m *metrics) []podEntry {
 }
 
 func newPodEntry(p discovery.Pod) podEntry {
-	e := podEntry{name: p.Name, state: stateUnready, created: unixOfRecordedTime(p.Created), readied: unixOfRecordedTime(p.Readied)}
+	e := podEntry{name: p.Name, state: stateUnready, created: unixOfRecordedTime(p.Created)}
+	if p.Ready {
+		e.readied = unixOfRecordedTime(p.ReadyChanged)
+	}
 	switch {
 	case p.Live && p.Ready:
 		e.state = stateReady
