@@ -74,7 +74,7 @@ func (c *cluster) scale(from, to int) {
 }
 
 func (c *cluster) client() kubernetes.Interface {
-	client := fake.NewClientset()
+	client := &fake.Clientset{} // a whole one parses the schema of every API first
 	for name, list := range map[string]func() (runtime.Object, error){"horizontalpodautoscalers": c.listScalers, "pods": c.listPods, "deployments": c.listDeployments} {
 		client.PrependReactor("list", name, func(clienttesting.Action) (bool, runtime.Object, error) {
 			object, err := list()

@@ -40,7 +40,7 @@ function drawPods(view, d) {
   const metrics = [...new Set(pods.flatMap((p) => p.values.map((v) => v.metric)))];
   const scale = Object.fromEntries(metrics.map((m) => [m, podScale(d, pods, m)]));
   const only = metrics.length === 1;
-  const columns = [{ name: "Pod" }, { name: "Ready", class: "nowrap" }, { name: "Metric" }, { name: "Value", class: "number" }, { name: "Beside the target", class: "bar-cell" }, { name: "Age", class: "number" }, { name: "Window", class: "number" }];
+  const columns = [{ name: "Pod" }, { name: "Ready", class: "nowrap" }, { name: "Metric" }, { name: "Value", class: "number" }, { name: "Target", class: "bar-cell" }, { name: "Age", class: "number" }, { name: "Window", class: "number" }];
   const rows = pods.flatMap((p) => (p.values.length ? p.values : [{}]).map((v, i) => ({
     key: `${p.name}/${v.metric ?? ""}`,
     cells: [
