@@ -6,7 +6,6 @@ import (
 	"context"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -14,9 +13,6 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/notify"
 )
-
-// completionTimeout bounds the requests of a completion: a person waits at the prompt.
-const completionTimeout = 3 * time.Second
 
 // maxCompletions bounds the names of a completion.
 const maxCompletions = 500
@@ -31,8 +27,7 @@ func registerScalerCompletion(cmd *cobra.Command, flag string, complete cobra.Co
 // completeScalerWorkloads completes TYPE/NAME, and the names after a TYPE, with the Deployments and StatefulSets of the namespace, and with
 // the objects of the type that is begun.
 func (p *Program) completeScalerWorkloads(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
-	ctx, cancel := context.WithTimeout(cmd.Context(), completionTimeout)
-	defer cancel()
+	ctx := cmd.Context()
 	c, err := p.Connect()
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
@@ -91,8 +86,6 @@ func (p *Program) completeScalerReasons(cmd *cobra.Command, _ []string, _ string
 
 // completeFromScalerHolds completes a text of each hold in the namespace.
 func (p *Program) completeFromScalerHolds(ctx context.Context, text func(*hold.Object) string) ([]string, cobra.ShellCompDirective) {
-	ctx, cancel := context.WithTimeout(ctx, completionTimeout)
-	defer cancel()
 	c, err := p.Connect()
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError

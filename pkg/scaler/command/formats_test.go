@@ -110,7 +110,7 @@ func TestD27NoController(t *testing.T) {
 	}{
 		"no lease":    {nil, true},
 		"stale lease": {map[string]any{"renewTime": "2020-01-01T00:00:00.000000Z"}, true},
-		"fresh lease": {map[string]any{"renewTime": time.Now().UTC().Format("2006-01-02T15:04:05.000000Z")}, false},
+		"fresh lease": {map[string]any{"renewTime": time.Now().Add(time.Hour).UTC().Format("2006-01-02T15:04:05.000000Z")}, false},
 	} {
 		a := newFakeAPI(t)
 		path := "/apis/coordination.k8s.io/v1/namespaces/tachometer/leases/tachometer-scaler"
