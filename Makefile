@@ -10,7 +10,7 @@ SUITES := ./integration/... ./e2e/...
 TEST_UNITS = $(filter-out $(MODULE)/test/integration% $(MODULE)/test/e2e% $(MODULE)/test/attack%,$(shell go -C test list ./...))
 
 .DEFAULT_GOAL := help
-.PHONY: help build check fmt lint unit verify update test e2e cluster-test charts kubernetes truth bench bench-cluster demo demo-sale demo-down images release deps clean chaos fuzz hpa attack walks vuln browser update-screenshots attack-short alwaysup soak
+.PHONY: help build check fmt lint unit verify update test e2e cluster-test charts kubernetes truth bench bench-cluster demo demo-sale demo-down images release deps clean chaos fuzz hpa attack walks vuln browser update-screenshots attack-short alwaysup soak soak-scaler
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -107,6 +107,10 @@ attack-short: ## a share of `make attack` for continuous integration: memory and
 WALKS ?= 100000
 walks: ## random walks over the scaler's holds (WALKS=, SEED=)
 	go test ./pkg/scaler/rollout -count 1 -timeout 6h -run TestWalks -walks $(WALKS) -walk-seed $(SEED)
+
+SOAK_DAYS ?= 366
+soak-scaler: ## a year of the scaler in virtual time (SOAK_DAYS=, SEED=)
+	go test ./pkg/scaler/rollout -count 1 -timeout 2h -run TestYear -soak-days $(SOAK_DAYS) -soak-seed $(SEED)
 
 bench: ## benchmarks of the hot paths, each beside its peer (PROMETHEUS=path to a newer one)
 	go test -run "^$$$$" -bench . -benchmem ./pkg/...

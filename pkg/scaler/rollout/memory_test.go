@@ -34,6 +34,8 @@ type memoryCluster struct {
 	workloads  map[string]*memoryWorkload
 	writesLeft int                                             // before the process dies; negative: it lives
 	afterWrite bool                                            // the last write of a dying process still arrives
+	away       bool                                            // no request succeeds
+	onStatus   func(before, after *hold.Object)                // after each write of a status
 	onSet      func(w *memoryWorkload, field string, to int32) // before each write of a number by the scaler
 }
 
@@ -79,7 +81,7 @@ func memoryRef(name string) hold.Workload {
 
 // write makes a write, unless the process is dead or the version is old.
 func (c *memoryCluster) write(have, want string, do func()) error {
-	if c.writesLeft == 0 {
+	if c.writesLeft == 0 || c.away {
 		return errDead
 	}
 	if c.writesLeft > 0 {
@@ -98,6 +100,9 @@ func (c *memoryCluster) write(have, want string, do func()) error {
 }
 
 func (c *memoryCluster) ListHolds(context.Context, string) (all []hold.Object, err error) {
+	if c.away {
+		return nil, errDead
+	}
 	for _, h := range c.holds {
 		all = append(all, *h.DeepCopy())
 	}
@@ -201,6 +206,9 @@ func (c *memoryCluster) UpdateHoldStatus(_ context.Context, o *hold.Object) (*ho
 	made := there.DeepCopy()
 	err := c.write(o.ResourceVersion, there.ResourceVersion, func() {
 		made.Status = o.DeepCopy().Status
+		if c.onStatus != nil {
+			c.onStatus(there, made)
+		}
 		made.ResourceVersion = fmt.Sprint(c.nextVersion())
 		c.holds[o.Name] = made
 	})

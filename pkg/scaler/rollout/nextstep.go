@@ -93,7 +93,7 @@ func (o *Observed) beginHold(now time.Time) (Step, bool) {
 		before := h.Status
 		status := hold.Status{
 			ObservedGeneration: h.Generation, ReplicasAsked: h.Spec.Replicas, Numbers: before.DeepCopy().Numbers, GateOpen: before.GateOpen,
-			GateSteps: before.GateSteps, GateStepAt: before.GateStepAt, GateChanges: before.DeepCopy().GateChanges, Outbox: before.DeepCopy().Outbox,
+			GateSteps: before.GateSteps, GateStepAt: before.GateStepAt, GateChanges: before.DeepCopy().GateChanges, Outbox: keepFailure(h, now),
 			State: hold.Received, Since: metav1.NewMicroTime(now), Entered: metav1.NewMicroTime(now),
 		}
 		if o.Scale != nil {

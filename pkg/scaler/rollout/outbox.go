@@ -62,13 +62,28 @@ func (o *Observed) storeOutcome(now time.Time) (Step, bool) {
 		}
 		status := h.Status.DeepCopy()
 		status.Told = append(status.Told, name)
-		status.Outbox = append(status.Outbox, hold.OutboxMessage{
-			Key: fmt.Sprintf("%s/%s/%s", h.UID, notificationKinds[name], h.ResourceVersion), Outcome: name, Text: outcome, Why: h.Status.Message,
-			Time: metav1.NewMicroTime(now), Notifiers: slices.Compact(slices.Sorted(slices.Values(h.Spec.Notify))),
-		})
+		status.Outbox = append(status.Outbox, newOutboxMessage(h, name, outcome, now))
 		return o.writeStatusStep(i, status).withStepEvent(string(h.Status.State), "hold %s: %s", h.HoldID(), outcome), true
 	}
 	return Step{}, false
+}
+
+// newOutboxMessage returns the message about an outcome of a hold. No other version of the hold has its key.
+func newOutboxMessage(h *hold.Object, name, outcome string, now time.Time) hold.OutboxMessage {
+	return hold.OutboxMessage{
+		Key: fmt.Sprintf("%s/%s/%s", h.UID, notificationKinds[name], h.ResourceVersion), Outcome: name, Text: outcome, Why: h.Status.Message,
+		Time: metav1.NewMicroTime(now), Notifiers: slices.Compact(slices.Sorted(slices.Values(h.Spec.Notify))),
+	}
+}
+
+// keepFailure returns the outbox of a hold that begins again, with its failure if nobody was told of it yet.
+func keepFailure(h *hold.Object, now time.Time) []hold.OutboxMessage {
+	outbox := h.Status.DeepCopy().Outbox
+	name := string(hold.RolledBack)
+	if h.Status.State == hold.RolledBack && len(h.Spec.Notify) > 0 && !slices.Contains(h.Status.Told, name) {
+		outbox = append(outbox, newOutboxMessage(h, name, "failed and rolled back", now))
+	}
+	return outbox
 }
 
 // confirmDelivery removes the notifiers that are done with a message from it, and the message after the last.
