@@ -9,23 +9,39 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "rewrite the examples of docs/kubectl.md")
+var update = flag.Bool("update", false, "rewrite the examples of the pages")
 
-// pageExample is an example of docs/kubectl.md: a golden file, or its part below the table.
+// pageExample is an example of a page: a golden file, or its part below the table.
 var pageExample = regexp.MustCompile("(?s)<!-- (\\S+\\.golden)( tail)? -->\n```\n(.*?)```\n")
 
-// TestPage: docs/kubectl.md names every command, and its examples are the commands' own output.
-func TestPage(t *testing.T) {
+// TestPages: docs/kubectl.md names every command, and the examples of the pages are the commands' own output.
+func TestPages(t *testing.T) {
 	t.Parallel()
 	root := filepath.Join("..", "..")
-	path := filepath.Join(root, "docs", "kubectl.md")
+	for name, examples := range map[string]int{"kubectl.md": 3, "explain.md": 3} {
+		checkPage(t, root, filepath.Join(root, "docs", name), examples)
+	}
+	page, err := os.ReadFile(filepath.Join(root, "docs", "kubectl.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range newPluginRootCommand(&pluginProgram{}).Commands() {
+		if !strings.Contains(string(page), "\n| `"+c.Name()) {
+			t.Errorf("docs/kubectl.md does not name the command %s", c.Name())
+		}
+	}
+}
+
+// checkPage compares the examples of a page with the golden files, or rewrites them.
+func checkPage(t *testing.T, root, path string, examples int) {
+	t.Helper()
 	page, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	examples := 0
+	found := 0
 	want := pageExample.ReplaceAllStringFunc(string(page), func(example string) string {
-		examples++
+		found++
 		parts := pageExample.FindStringSubmatch(example)
 		golden, err := os.ReadFile(filepath.Join(root, parts[1]))
 		if err != nil {
@@ -37,13 +53,8 @@ func TestPage(t *testing.T) {
 		}
 		return "<!-- " + parts[1] + parts[2] + " -->\n```\n" + text + "```\n"
 	})
-	if examples != 3 {
-		t.Errorf("%d examples found, want 3: the pattern does not recognise them", examples)
-	}
-	for _, c := range newPluginRootCommand(&pluginProgram{}).Commands() {
-		if !strings.Contains(want, "\n| `"+c.Name()) {
-			t.Errorf("%s does not name the command %s", path, c.Name())
-		}
+	if found != examples {
+		t.Errorf("%s: %d examples found, want %d: the pattern does not recognise them", path, found, examples)
 	}
 	if want == string(page) {
 		return

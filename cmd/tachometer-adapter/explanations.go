@@ -1,4 +1,4 @@
-// explain.tachometer.dev: the recorder of autoscalers, and the API over it.
+// The recorder of autoscalers, and the API group explain over it.
 
 package main
 

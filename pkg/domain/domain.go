@@ -16,6 +16,9 @@ const (
 	ScalerConfigKind = "ScalerConfig"
 )
 
+// ExplainGroup is the API group over the adapter's records.
+const ExplainGroup = "explain." + Name
+
 // The names of the scaler in a cluster.
 const (
 	// ScalerGroup is the API group of its resources.

@@ -1,4 +1,4 @@
-// Package explainapi holds the types of the API explain.tachometer.dev/v1alpha1, which the adapter serves and the kubectl plugin reads.
+// Package explainapi holds the types of the API group explain, which the adapter serves and the kubectl plugin reads.
 package explainapi
 
 import (
@@ -17,7 +17,7 @@ import (
 
 // GroupVersion is the group and version of the API, and APIService the name of its APIService.
 var (
-	GroupVersion = schema.GroupVersion{Group: "explain." + domain.Name, Version: "v1alpha1"}
+	GroupVersion = schema.GroupVersion{Group: domain.ExplainGroup, Version: "v1alpha1"}
 	APIService   = GroupVersion.Version + "." + GroupVersion.Group
 )
 

@@ -1,4 +1,4 @@
-// Package explain serves the API explain.tachometer.dev: what the adapter knows of autoscalers, of the targets that it scrapes, and of
+// Package explain serves the API group explain: what the adapter knows of autoscalers, of the targets that it scrapes, and of
 // the metrics that are asked for.
 package explain
 
@@ -51,7 +51,7 @@ type Deps struct {
 	Now     func() time.Time
 }
 
-// API is explain.tachometer.dev.
+// API is the API group explain.
 type API struct{ deps Deps }
 
 // New returns an API.

@@ -111,7 +111,7 @@ func (c *coder) codeValues(r *explainapi.Read, base *deltaBase) {
 
 // codePods codes the pods, or that they are the same as before.
 func (c *coder) codePods(pods *[]podEntry, base *deltaBase) {
-	same := !c.reading && slices.Equal(*pods, base.pods)
+	same := !c.reading && equalPodEntries(*pods, base.pods)
 	if c.codeFlag(&same); same {
 		*pods = base.pods
 		return
@@ -133,6 +133,11 @@ func (c *coder) codePods(pods *[]podEntry, base *deltaBase) {
 		c.codeDelta(&p.readied, p.created)
 	}
 	base.pods = *pods
+}
+
+// equalPodEntries reports whether two slices are equal. Most often they are one.
+func equalPodEntries(a, b []podEntry) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0] || slices.Equal(a, b))
 }
 
 func (c *coder) codeStatus(s *explainapi.Status, base *deltaBase) {

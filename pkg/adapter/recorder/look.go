@@ -15,19 +15,20 @@ const maxLook = 5 * time.Second
 
 // lookTracker tells which entries belong to one look: the reads of different metrics, then a status.
 type lookTracker struct {
-	begin   int64 // Unix time in milliseconds; 0: no look yet
-	metrics map[int]bool
-	closed  bool // its status came
+	begin   int64  // Unix time in milliseconds; 0: no look yet
+	metrics uint64 // the metrics that were read, by the rest of their index
+	closed  bool   // its status came
 	status  *explainapi.Status
 }
 
 // trackRead notes a read, and reports whether it begins a look.
 func (l *lookTracker) trackRead(at int64, metric int) (begins bool) {
-	begins = l.begin == 0 || l.closed || l.metrics[metric] || at-l.begin > maxLook.Milliseconds()
+	bit := uint64(1) << (metric % 64)
+	begins = l.begin == 0 || l.closed || l.metrics&bit != 0 || at-l.begin > maxLook.Milliseconds()
 	if begins {
-		l.begin, l.closed, l.metrics = at, false, map[int]bool{}
+		l.begin, l.closed, l.metrics = at, false, 0
 	}
-	l.metrics[metric] = true
+	l.metrics |= bit
 	return begins
 }
 

@@ -22,7 +22,7 @@ const (
 // metrics are the self-metrics of the package.
 type metrics struct {
 	decisions *prometheus.CounterVec
-	reaction  *prometheus.HistogramVec
+	reaction  map[string]prometheus.Observer // by stage
 }
 
 func newMetrics(reg prometheus.Registerer, r *Recorder) *metrics {
@@ -35,22 +35,27 @@ func newMetrics(reg prometheus.Registerer, r *Recorder) *metrics {
 		defer r.usageMu.Unlock()
 		return float64(r.used)
 	})
-	return &metrics{
+	reaction := f.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "tachometer_reaction_seconds",
+		Help: "Stages of the reaction to load: age of the oldest sample of a read (sample), time between two looks of an HPA (period), first read to scaled status (decision), creation of a pod to its readiness (start).",
+		// A sample is 0 to 2 s old, a look comes every 15 s, and a pod starts in seconds to minutes.
+		Buckets: []float64{.05, .1, .25, .5, 1, 2, 3, 5, 10, 15, 20, 30, 45, 60, 120, 300},
+	}, []string{"stage"})
+	m := &metrics{
+		reaction: map[string]prometheus.Observer{},
 		decisions: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_hpa_decisions_total",
 			Help: "Changed statuses of HorizontalPodAutoscalers by reason: scaled_up, scaled_down, failed, stabilized, limited or kept.",
 		}, []string{"reason"}),
-		reaction: f.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "tachometer_reaction_seconds",
-			Help: "Stages of the reaction to load: age of the oldest sample of a read (sample), time between two looks of an HPA (period), first read to scaled status (decision), creation of a pod to its readiness (start).",
-			// A sample is 0 to 2 s old, a look comes every 15 s, and a pod starts in seconds to minutes.
-			Buckets: []float64{.05, .1, .25, .5, 1, 2, 3, 5, 10, 15, 20, 30, 45, 60, 120, 300},
-		}, []string{"stage"}),
 	}
+	for _, stage := range []string{stageSample, stagePeriod, stageDecision, stageStart} {
+		m.reaction[stage] = reaction.WithLabelValues(stage)
+	}
+	return m
 }
 
 func (m *metrics) observeReaction(stage string, took time.Duration) {
-	m.reaction.WithLabelValues(stage).Observe(took.Seconds())
+	m.reaction[stage].Observe(took.Seconds())
 }
 
 // observeSampleAge observes the age of the oldest value of a read.

@@ -161,7 +161,7 @@ func (r *Recorder) appendRead(rec *record, read *explainapi.Read, pods []discove
 
 // updatePods returns the entries of the pods, the same slice for the same pods. It observes how long new pods took to become ready.
 func (rec *record) updatePods(pods []discovery.Pod, m *metrics) []podEntry {
-	if slices.EqualFunc(pods, rec.pods, func(p discovery.Pod, e podEntry) bool { return newPodEntry(p) == e }) {
+	if equalRecordedPods(pods, rec.selected) {
 		return rec.pods
 	}
 	entries := make([]podEntry, len(pods))
@@ -177,8 +177,22 @@ func (rec *record) updatePods(pods []discovery.Pod, m *metrics) []podEntry {
 		}
 		started[p.Name] = began
 	}
-	rec.pods, rec.started = entries, started
+	rec.selected, rec.pods, rec.started = pods, entries, started
 	return entries
+}
+
+// equalRecordedPods reports whether two slices give the same entries. It copies no pod: this runs on each read.
+func equalRecordedPods(a, b []discovery.Pod) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		p, q := &a[i], &b[i]
+		if p.Name != q.Name || p.Live != q.Live || p.Ready != q.Ready || p.Created != q.Created || p.Readied != q.Readied || p.Omission.Reason != q.Omission.Reason {
+			return false
+		}
+	}
+	return true
 }
 
 func newPodEntry(p discovery.Pod) podEntry {

@@ -54,13 +54,16 @@ type loadedService struct {
 
 func newLoadedService(t testing.TB, name string, opts Options) *loadedService {
 	t.Helper()
-	s := &loadedService{t: t, now: noon, random: rand.New(rand.NewPCG(1, 2)), user: controller}
+	s := &loadedService{t: t, now: noon, random: newRandom(1), user: controller}
 	opts.Now, opts.Autoscalers = func() time.Time { return s.now }, []string{controller}
 	s.recorder = New(opts)
 	s.join(name, s.recorder)
 	s.recorder.SetScaleTargets(s)
 	return s
 }
+
+// newRandom returns the same numbers for the same seed.
+func newRandom(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 2)) }
 
 // join makes the service one of those that a recorder records.
 func (s *loadedService) join(name string, r *Recorder) {

@@ -1,4 +1,4 @@
-// Package records reads the adapter's records of autoscalers over the API explain.tachometer.dev.
+// Package records reads the adapter's records of autoscalers over its API group explain.
 package records
 
 import (
