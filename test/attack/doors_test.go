@@ -173,14 +173,18 @@ func (w *doorWorld) startDoorFlood(t *testing.T, kind string, rate int) *doorFlo
 	if err := f.command.Start(); err != nil {
 		t.Fatal(err)
 	}
+	kill := time.AfterFunc(3*time.Minute, func() { _ = f.command.Process.Kill() })
+	defer kill.Stop()
 	if _, found := f.awaitDoorFloodLine(doorFloodBegins); !found {
-		_ = f.command.Process.Kill()
 		t.Fatalf("the flood of %s did not begin: %v", kind, f.command.Wait())
 	}
 	return f
 }
 
-// The lines of a flood's process: it has sent its first requests, and what it was answered.
+// doorFloodStart is the number of answers after which a flood counts as begun.
+const doorFloodStart = 20
+
+// The lines of a flood's process: it is under way, and what it was answered.
 const (
 	doorFloodBegins  = "BEGINS"
 	doorFloodAnswers = "ANSWERS "
@@ -233,10 +237,16 @@ type doorFlooder struct {
 	sent  atomic.Int64
 	codes [600]atomic.Int64
 	fault atomic.Pointer[string] // the text of a 5xx
+
+	answered atomic.Int64
 }
 
 func (f *doorFlooder) countDoorAnswer(code int, err error) {
 	f.codes[code].Add(1)
+	// Streams that are reset have no answers.
+	if (code > 0 || f.order.Kind == "resets") && f.answered.Add(1) == doorFloodStart {
+		fmt.Printf("\n%s\n", doorFloodBegins)
+	}
 	if code >= http.StatusInternalServerError {
 		text := strings.Join(strings.Fields(err.Error()), " ")
 		f.fault.CompareAndSwap(nil, &text)
@@ -288,11 +298,7 @@ func (f *doorFlooder) work(ctx context.Context, client *http.Client, host int) {
 		if wait := time.Until(due); wait > 0 {
 			retry.Sleep(ctx, wait)
 		}
-		n := f.sent.Add(1)
-		if n == 100 {
-			fmt.Printf("\n%s\n", doorFloodBegins)
-		}
-		f.send(ctx, client, host, n)
+		f.send(ctx, client, host, f.sent.Add(1))
 	}
 }
 

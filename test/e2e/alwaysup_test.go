@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -194,6 +195,7 @@ func evictAdapters(t *testing.T) {
 func chooseAdapterProcess(t *testing.T, random *rand.Rand) (pod corev1.Pod, pid int) {
 	t.Helper()
 	pods, err := adapters(t.Context())
+	pods = slices.DeleteFunc(pods, func(pod corev1.Pod) bool { return pod.DeletionTimestamp != nil })
 	if err != nil || len(pods) == 0 {
 		t.Fatalf("%d adapter pods: %v", len(pods), err)
 	}
