@@ -63,7 +63,7 @@ func (ev *evaluation) preparePromQLQuery(ctx context.Context, e *Engine) error {
 		ev.fastPath = parsed.fastPath
 	}
 	auto := ev.Rule.Window.Auto && !ev.fixedWindow
-	short := !ev.fixedWindow && ev.window < shortWindowIntervals*ev.interval
+	short := !ev.fixedWindow && ev.window <= shortWindowIntervals*ev.interval
 	s := seriesScanner{rule: ev.Rule, selectors: parsed.selectors, countEvents: auto || short, objectNames: ev.sortedQueryObjects(), evalBuffers: ev.buffers}
 	s.keepSamples, s.samplesLeft, s.maxSamples = ev.fastPath != nil || ev.span > 0, e.opts.MaxSamples, e.opts.MaxSamples
 	s.interval = ev.interval.Milliseconds()
@@ -101,7 +101,7 @@ func (ev *evaluation) scanQueryGroup(ctx context.Context, e *Engine, s *seriesSc
 	return moved, nil
 }
 
-// shortWindowIntervals is the length of a fixed window, in scrape intervals, below which the edges of the pods' own windows matter: load
+// shortWindowIntervals is the length of a fixed window, in scrape intervals, up to which the edges of the pods' own windows matter: load
 // that moves from pod to pod is counted twice, or not at all, for up to an interval.
 const shortWindowIntervals = 5
 
@@ -116,7 +116,10 @@ func (ev *evaluation) planQueryGroups(s *seriesScanner, auto, moved bool) error 
 			counters, longest = append(counters, ev.scan.queriedQuantileHistories(s.selectors)...), ev.maxWindow
 		}
 		chosen, shared := chooseQueryWindow(ev.now.UnixMilli(), longest, counters)
-		if !shared && s.keepSamples && !ev.isQueriedPodLate() {
+		if !shared && s.keepSamples {
+			if began := ev.now.Add(-chosen); began.After(ev.Moved) { // a pod that is late may have lost its load, or have got more
+				ev.Moved = began
+			}
 			return ev.planMovedQuery(s, auto)
 		}
 		if auto {

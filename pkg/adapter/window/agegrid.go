@@ -53,26 +53,41 @@ func newWindowAgeGrid(pods []History, now, longest int64) (g *ageGrid, ok bool) 
 	return g, true
 }
 
-// meanWindowIncrementInterval returns the mean length of the newest increments of the punctual pods; 0 without any. A pod that leaves is
-// scraped sooner, and its last increments would make cells that divide those of the others, as if these were even.
+// meanWindowIncrementInterval returns the mean length of the pods' newest increments; 0 without any.
 func meanWindowIncrementInterval(pods []History) int64 {
+	var sum, scraped int64
+	for _, h := range pods {
+		if len(h) > 0 {
+			sum += h[len(h)-1].To - h[len(h)-1].From
+			scraped++
+		}
+	}
+	return sum / max(1, scraped)
+}
+
+// meanWindowTotalInterval returns the mean length of all increments of the punctual pods; 0 without any. A pod that leaves is scraped sooner:
+// cells of the length of its last increments would divide those of the others, as if these were even.
+func meanWindowTotalInterval(pods []History) int64 {
 	newest := int64(0)
 	for _, h := range pods {
 		if len(h) > 0 {
 			newest = max(newest, h[len(h)-1].To)
 		}
 	}
-	var sum, scraped int64
+	var sum, increments int64
 	for _, h := range pods {
 		if len(h) == 0 {
 			continue
 		}
-		if i := h[len(h)-1]; float64(newest-i.To) < maxLateIntervals*float64(i.To-i.From) {
-			sum += i.To - i.From
-			scraped++
+		if last := h[len(h)-1]; float64(newest-last.To) >= maxLateIntervals*float64(last.To-last.From) {
+			continue
 		}
+		for _, i := range h {
+			sum += i.To - i.From
+		}
+		increments += int64(len(h))
 	}
-	return sum / max(1, scraped)
+	return sum / max(1, increments)
 }
 
 // windowCellIndex returns the cell of an increment that began at from, less than maxWindow ago.

@@ -17,7 +17,7 @@ const (
 
 // ChangeIsShared reports whether the change at which Choose ended the window is one of most pods, by their load. Load that moves from
 // pod to pod, or an increment that is dated wrong, changes some pods only: their rates over windows of their own then do not add up to
-// the total. A pod without samples from before the window takes no part.
+// the total. A pod without samples from before the window takes no part, and one without samples since has not changed.
 func ChangeIsShared(c Counter, now int64, window, longest time.Duration) bool {
 	older, newer := make([]float64, 0, len(c.Pods)), make([]float64, 0, len(c.Pods))
 	before, change := 0.0, 0.0
@@ -40,8 +40,8 @@ func ChangeIsShared(c Counter, now int64, window, longest time.Duration) bool {
 	return shared >= minSharedLoad*before
 }
 
-// ratesAroundWindowBegin returns the rates of the increments that began before a time and since oldest, and of those that began later;
-// false without the former or the latter.
+// ratesAroundWindowBegin returns the rates of the increments that began before a time and since oldest, and of those that began later,
+// or the former again without the latter; false without the former.
 func (h History) ratesAroundWindowBegin(begin, oldest int64) (older, newer float64, ok bool) {
 	var n [2]float64
 	var span [2]int64
@@ -53,8 +53,11 @@ func (h History) ratesAroundWindowBegin(begin, oldest int64) (older, newer float
 		n[part] += h[i].Count
 		span[part] += h[i].To - h[i].From
 	}
-	if span[0] == 0 || span[1] == 0 {
+	if span[0] == 0 {
 		return 0, 0, false
 	}
-	return n[0] / float64(span[0]), n[1] / float64(span[1]), true
+	if older = n[0] / float64(span[0]); span[1] == 0 {
+		return older, older, true
+	}
+	return older, n[1] / float64(span[1]), true
 }

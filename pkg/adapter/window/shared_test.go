@@ -30,6 +30,7 @@ func TestChangeIsShared(t *testing.T) {
 		"a single pod":                     {pods(145), true},
 		"no pod":                           {Counter{}, true},
 		"the first events":                 {Counter{Pods: []History{regularHistory(0, steppedRate(step, 0, 9)), regularHistory(1, steppedRate(step, 0, 0))}}, true},
+		"load moves to a late one":         {Counter{Pods: []History{regularHistory(0, steppedRate(step, 100, 50)), regularHistory(1, steppedRate(step, 100, 150))[:57]}}, false},
 		"a young pod takes no part": {Counter{Pods: append(pods(50, 50).Pods, History{
 			{From: 116_000, To: 118_000, Count: 200}, {From: 118_000, To: 120_000, Count: 200},
 		})}, true},

@@ -123,7 +123,7 @@ func (c Counter) singleWindowPods() []History {
 // middle of an increment seems to have lost it earlier and later, by up to half of the load for half an interval each.
 // Two parts must differ by more than that.
 func ChooseTotal(c Counter, end int64, longest time.Duration) time.Duration {
-	interval := meanWindowIncrementInterval(c.Pods)
+	interval := meanWindowTotalInterval(c.Pods)
 	if interval <= 0 {
 		return longest
 	}
