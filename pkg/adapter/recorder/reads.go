@@ -188,7 +188,7 @@ func equalRecordedPods(a, b []discovery.Pod) bool {
 	}
 	for i := range a {
 		p, q := &a[i], &b[i]
-		if p.Name != q.Name || p.Live != q.Live || p.Ready != q.Ready || p.Created != q.Created || p.Readied != q.Readied || p.Omission.Reason != q.Omission.Reason {
+		if p.Name != q.Name || p.Live != q.Live || p.Ready != q.Ready || p.Created != q.Created || p.ReadyChanged != q.ReadyChanged || p.Omission.Reason != q.Omission.Reason {
 			return false
 		}
 	}
