@@ -30,8 +30,9 @@ type Pod struct {
 	Started time.Time
 	// Ready is the pod's Ready condition: Services send traffic to ready pods only.
 	Ready bool
-	// ReadyChanged is the time at which Ready became what it is, truncated to the second; zero if unknown.
-	ReadyChanged time.Time
+	// Readied is the time at which a ready pod became ready, Unreadied the time at which another stopped being ready, or was created; truncated
+	// to the second, zero if unknown.
+	Readied, Unreadied time.Time
 	// Owner is the kind and the name of the pod's workload: its pods have pages with the same families. It is empty without one.
 	Owner string
 	// Live is true while the pod runs, has an address and is not being deleted: only a live pod's values count.
@@ -112,7 +113,11 @@ func (e endpointPolicy) newDiscoveredPod(o *corev1.Pod) *storedPod {
 		labels: o.Labels, hostNetwork: o.Spec.HostNetwork,
 	}
 	if c := discoveredPodReadyCondition(o); c != nil {
-		p.Ready, p.ReadyChanged = c.Status == corev1.ConditionTrue, truncateDiscoveredPodTime(c.LastTransitionTime)
+		if changed := truncateDiscoveredPodTime(c.LastTransitionTime); c.Status == corev1.ConditionTrue {
+			p.Ready, p.Readied = true, changed
+		} else {
+			p.Unreadied = changed
+		}
 	}
 	if reason, detail := findDiscoveredPodInactiveReason(o); reason != "" {
 		p.Omission = metric.Omission{Object: p.Object(), Reason: reason, Detail: detail}

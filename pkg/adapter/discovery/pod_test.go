@@ -169,8 +169,8 @@ func TestPodOwnerAndReadyChange(t *testing.T) {
 			}
 			p.Status.Conditions[1].LastTransitionTime = metav1.NewTime(time.Unix(77, 5))
 		}))
-		if got.Owner != tc.want || got.Ready || !got.ReadyChanged.Equal(time.Unix(77, 0)) {
-			t.Errorf("%s: owner %q, ready %v since %v", name, got.Owner, got.Ready, got.ReadyChanged)
+		if got.Owner != tc.want || got.Ready || !got.Unreadied.Equal(time.Unix(77, 0)) || !got.Readied.IsZero() {
+			t.Errorf("%s: owner %q, ready %v, since %v or %v", name, got.Owner, got.Ready, got.Readied, got.Unreadied)
 		}
 	}
 }

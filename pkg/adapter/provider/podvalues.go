@@ -215,16 +215,19 @@ func (p *Provider) recordProvidedPodResult(req request, r *podResult, computed *
 // laterProvidedMove returns the later of a time and the time when load last moved to or from a pod: when it became ready or stopped being
 // ready, or now if that is unknown, if it left, or is about to.
 func laterProvidedMove(last time.Time, pod discovery.Pod, now time.Time) time.Time {
-	switch {
-	case pod.Departed || pod.Live && !pod.Ready && pod.ReadyChanged.IsZero():
-		return now
-	case pod.Live && pod.ReadyChanged.After(last):
-		if latest := now.Add(-time.Millisecond); pod.ReadyChanged.After(latest) { // now is an unknown time, and the kubelet's clock may be ahead
-			return latest
-		}
-		return pod.ReadyChanged
+	changed := pod.Readied
+	if !pod.Ready {
+		changed = pod.Unreadied
 	}
-	return last
+	switch latest := now.Add(-time.Millisecond); { // now is an unknown time
+	case pod.Departed || pod.Live && !pod.Ready && changed.IsZero():
+		return now
+	case !pod.Live || !changed.After(last):
+		return last
+	case changed.After(latest): // the kubelet's clock may be ahead
+		return latest
+	}
+	return changed
 }
 
 // youngestProvidedStart returns the latest start of the pods' processes, or zero if one is unknown.

@@ -358,7 +358,8 @@ func (ev *evaluation) refuseUnknownQueriedPods(c commonStretch) {
 func (ev *evaluation) refuseLateQueriedPods(c commonStretch) {
 	interval, begin := ev.interval.Milliseconds(), c.end-ev.window.Milliseconds()
 	for _, p := range ev.scan.orderedPods {
-		if p.newest > 0 && !p.silent && isPauseInQuery(c.end-p.newest, interval) && p.newest < begin+interval {
+		late := isPauseInQuery(c.end-p.newest, interval) && p.newest < begin+interval
+		if p.newest > 0 && !p.silent && (late || p.newest <= begin) {
 			ev.refuseQueriedPod(p, metric.ReasonStale, "no sample within the window")
 		}
 	}
