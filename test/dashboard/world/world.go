@@ -2,6 +2,7 @@
 package world
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"sync"
@@ -120,7 +121,7 @@ func (a *app) decide(now time.Time, t time.Duration) {
 
 func (a *app) answer(m metricModel, now time.Time, t time.Duration) hpa.Answer {
 	if cause := m.failure(t); cause != "" {
-		return hpa.Answer{Err: fmt.Errorf("%s", cause)}
+		return hpa.Answer{Err: errors.New(cause)}
 	}
 	if m.spec.External != nil {
 		return hpa.Answer{External: []int64{int64(1000 * m.load(t))}}
@@ -173,7 +174,7 @@ func (a *app) scalePods(replicas int32, now time.Time) {
 func podSuffix(name string, n int) string {
 	const letters = "bcdfghjklmnpqrstvwxz2456789"
 	seed := uint32(2166136261)
-	for _, b := range []byte(fmt.Sprintf("%s/%d", name, n)) {
+	for _, b := range fmt.Appendf(nil, "%s/%d", name, n) {
 		seed = (seed ^ uint32(b)) * 16777619
 	}
 	suffix := make([]byte, 5)
