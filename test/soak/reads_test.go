@@ -57,14 +57,21 @@ func (r *readResults) row(name string, took time.Duration) string {
 	if r.count() == 0 {
 		return fmt.Sprintf("| %s | 0 | | | | |\n", name)
 	}
-	slices.Sort(r.latencies)
-	quantile := func(q float64) float64 { return 1e3 * r.latencies[int(q*float64(r.count()-1))].Seconds() }
 	var codes []string
 	for _, code := range slices.Sorted(maps.Keys(r.codes)) {
 		codes = append(codes, fmt.Sprintf("%d: %d", code, r.codes[code]))
 	}
 	return fmt.Sprintf("| %s | %.0f | %s | %.1f ms | %.1f ms | %.1f ms |\n", name, float64(r.count())/took.Seconds(),
-		strings.Join(codes, ", "), quantile(0.5), quantile(0.99), quantile(1))
+		strings.Join(codes, ", "), 1e3*r.quantile(0.5).Seconds(), 1e3*r.quantile(0.99).Seconds(), 1e3*r.quantile(1).Seconds())
+}
+
+// quantile returns a quantile of the latencies; 0 without reads.
+func (r *readResults) quantile(q float64) time.Duration {
+	if r.count() == 0 {
+		return 0
+	}
+	slices.Sort(r.latencies)
+	return r.latencies[int(q*float64(r.count()-1))]
 }
 
 // soakReads are reads that go on at a rate.

@@ -68,13 +68,17 @@ func TestSoak(t *testing.T) {
 	judgeSoak(t, samples, map[string]*readResults{"steady": steady, "during the overload": during, "after the overload": after}, shed)
 }
 
-// judgeSoak holds the run to its promises. Latency is shown, and not judged: it is the machine's too.
+// judgeSoak holds the run to its promises. Latency is judged only against that of the same run: it is the machine's too.
 func judgeSoak(t *testing.T, samples []adapterSample, autoscalers map[string]*readResults, shed *readResults) {
 	t.Helper()
 	for phase, r := range autoscalers {
 		if n := r.count(); n == 0 || r.codes[200] != n {
 			t.Errorf("%s: of %d reads of autoscalers %v were answered, such as: %v", phase, n, r.codes, r.failure)
 		}
+	}
+	usual, after := autoscalers["steady"].quantile(0.5), autoscalers["after the overload"].quantile(0.5)
+	if bound := 5*usual + 100*time.Millisecond; after > bound {
+		t.Errorf("%s after the overload half of the reads of autoscalers take %s, before it %s, bound %s", recoveryTime, after, usual, bound)
 	}
 	for code := range shed.codes {
 		if code != 200 && code != 429 && code != 503 {
