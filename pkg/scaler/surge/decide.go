@@ -1,0 +1,348 @@
+// Decide: the decision of a look. It reads and writes nothing.
+
+package surge
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/tachometer-metrics/tachometer/pkg/hpa"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+)
+
+// Skip is the reason for which a look decides nothing.
+type Skip string
+
+// The reasons of Skip.
+const (
+	SkipFailed   Skip = "failed"   // a metric has no answer
+	SkipSettling Skip = "settling" // the answers are not good for long enough yet
+	SkipUnread   Skip = "unread"   // the lane reads none of the metrics
+	SkipZero     Skip = "zero"     // the workload has 0 replicas: a pause, or the autoscaler's own zero
+	SkipHeld     Skip = "held"     // a person's hold or number is in force
+	SkipOff      Skip = "off"      // another client undid a raise
+	SkipOwned    Skip = "owned"    // a ScaledObject owns the autoscaler
+	SkipDisabled Skip = "disabled" // the autoscaler's behavior forbids to scale up
+	SkipBudget   Skip = "budget"   // the budget is used up
+)
+
+// Notice is a message to people: an Event on the autoscaler and a line of the log.
+type Notice struct {
+	Reason, Message string
+	IsWarning       bool
+}
+
+// The reasons of notices. They are past participles in CamelCase.
+const (
+	ReasonRaised    = "SurgeRaised"
+	ReasonObserved  = "SurgeObserved"
+	ReasonFollowed  = "SurgeFollowed"
+	ReasonUnmatched = "SurgeUnmatched"
+	ReasonStopped   = "SurgeStopped"
+	ReasonExhausted = "SurgeBudgetExhausted"
+	ReasonMisread   = "SurgeMisread"
+)
+
+// Decision is the decision of a look.
+type Decision struct {
+	// Place reports whether a hold is placed or changed, to Memory.Raise. IsNew is set for the first hold of a raise.
+	Place, IsNew bool
+	// Skip is the reason for which nothing was decided; empty: the look was complete.
+	Skip Skip
+	// Lead is the time by which the autoscaler came later than an observed raise; nil: none ended at this look.
+	Lead *time.Duration
+	// IsUnmatched is set at the end of an observed raise that the autoscaler did not make.
+	IsUnmatched bool
+	Notices     []Notice
+	// Memory is the memory for the next look. After a hold that could not be placed, the memory before counts.
+	Memory Memory
+}
+
+// The rules of significance.
+const (
+	// minSurplus is the least part by which the demand exceeds the replicas. Less is no surge: the autoscaler has time for it.
+	minSurplus = 0.25
+	// shortenedLooks is the number of looks in a row if the adapter shortened its window: it tells a step from chance itself, and two
+	// looks may come from two replicas of it.
+	shortenedLooks = 2
+	// plainSamples is the number of samples in a row otherwise.
+	plainSamples = 3
+	// shortenedShare is the share of the longest window that makes a window a shortened one. A step of longer ago is no surge.
+	shortenedShare = 0.5
+)
+
+// Decide returns the decision about an autoscaler, from an observation and the memory of the look before.
+func Decide(o Observed, before Memory) Decision {
+	d := Decision{Memory: cloneSurgeMemory(before)}
+	d.noteSurgeAnswers(&o)
+	d.noteSurgeHold(&o)
+	d.noteSurgeFollowing(&o)
+	if d.Skip = d.findSurgeObstacle(&o); d.Skip != "" {
+		d.Memory.Agreement = Agreement{}
+		return d
+	}
+	w, isKnown := o.computeSurgeWish()
+	if !isKnown { // between the two writes of a raise
+		return d
+	}
+	d.noteSurgeAgreement(&o, w)
+	switch raise := d.Memory.Raise; {
+	case d.isSurgeCertain(&o, w) && (raise == nil || d.Memory.Agreement.Low > raise.Replicas):
+		d.raiseForSurge(&o, w)
+	case raise != nil && d.needsSurgeExtension(&o, w):
+		raise.Until = o.Now.Add(holdFor)
+		d.Place = true
+	}
+	return d
+}
+
+// noteSurgeAnswers notes whether the answers are good, and the longest windows. After an outage the good answers begin anew.
+func (d *Decision) noteSurgeAnswers(o *Observed) {
+	m := &d.Memory
+	if o.hasFailedReading() {
+		if m.FailedSince.IsZero() {
+			m.FailedSince = o.Now
+		}
+		return
+	}
+	if m.GoodSince.IsZero() || !m.FailedSince.IsZero() && o.Now.Sub(m.FailedSince) >= outageAfter {
+		m.GoodSince = o.Now
+	}
+	m.FailedSince = time.Time{}
+	if len(m.Windows) != len(o.Readings) {
+		m.Windows = make([]LongestWindow, len(o.Readings))
+	}
+	for i, r := range o.Readings {
+		l, metric := &m.Windows[i], o.Autoscaler.Spec.Metrics[i].String()
+		if l.Metric != metric || r.Window >= l.Length || o.Now.Sub(l.SeenAt) > longestFor {
+			*l = LongestWindow{Metric: metric, Length: r.Window, SeenAt: o.Now}
+		}
+	}
+}
+
+// hasFailedReading reports whether a metric that the lane reads has no answer.
+func (o *Observed) hasFailedReading() bool {
+	return len(o.Readings) != len(o.Autoscaler.Spec.Metrics) || slices.ContainsFunc(o.Readings, func(r Reading) bool { return r.Err != nil && !r.IsUnread })
+}
+
+// noteSurgeHold adopts the hold of an earlier leader, and ends what is over. A hold that another client undid stops the lane for a while.
+func (d *Decision) noteSurgeHold(o *Observed) {
+	m := &d.Memory
+	m.Raises = slices.DeleteFunc(m.Raises, func(at time.Time) bool { return o.Now.Sub(at) >= budgetPeriod })
+	if m.Raise != nil && !o.Now.Before(m.Raise.Until) {
+		m.Raise = nil
+	}
+	h := o.findSurgeHold()
+	if h == nil {
+		return
+	}
+	isUndone := len(h.Status.Yielded) > 0 || h.Status.State == hold.RolledBack || h.Spec.Paused
+	switch {
+	case isUndone:
+		m.Raise = nil
+		if !o.Now.Before(m.OffUntil) {
+			text := fmt.Sprintf("no raise for %s: the hold was undone (%s)", offFor, describeUndoneHold(h))
+			d.Notices = append(d.Notices, Notice{Reason: ReasonStopped, Message: text, IsWarning: true})
+		}
+		m.OffUntil = o.Now.Add(offFor)
+	case m.Raise == nil && !h.IsOver(o.Now) && h.Spec.Until != nil:
+		began := h.CreationTimestamp.Time
+		m.Raise = &Raise{Replicas: h.Spec.Replicas, Began: began, Until: h.Spec.Until.Time, Cause: h.Spec.Reason}
+		if !slices.ContainsFunc(m.Raises, func(at time.Time) bool { return !at.Before(began.Add(-lookInterval)) }) {
+			m.Raises = append(m.Raises, began)
+		}
+	}
+}
+
+// describeUndoneHold returns why a hold does not count.
+func describeUndoneHold(h *hold.Object) string {
+	switch {
+	case h.Spec.Paused:
+		return "it is paused"
+	case h.Status.Message != "":
+		return h.Status.Message
+	}
+	return fmt.Sprintf("another client set %v", h.Status.Yielded)
+}
+
+// noteSurgeFollowing notes that the autoscaler came to an observed raise, or did not in time.
+func (d *Decision) noteSurgeFollowing(o *Observed) {
+	expected := d.Memory.Expected
+	if expected == nil {
+		return
+	}
+	after := o.Now.Sub(expected.Began)
+	switch {
+	case o.Replicas >= expected.Replicas:
+		d.Lead = &after
+		d.Notices = append(d.Notices, Notice{Reason: ReasonFollowed, Message: fmt.Sprintf("%d replicas %.1f s after the lane would have raised to %d",
+			o.Replicas, after.Seconds(), expected.Replicas)})
+	case after >= maxHoldFor:
+		d.IsUnmatched = true
+		d.Notices = append(d.Notices, Notice{Reason: ReasonUnmatched, IsWarning: true, Message: fmt.Sprintf(
+			"the autoscaler did not come to %d replicas within %s; it has %d", expected.Replicas, maxHoldFor, o.Replicas)})
+	default:
+		return
+	}
+	d.Memory.Expected = nil
+}
+
+// findSurgeObstacle returns why the lane may not raise now; empty: it may.
+func (d *Decision) findSurgeObstacle(o *Observed) Skip {
+	m := &d.Memory
+	isRead := slices.ContainsFunc(o.Readings, func(r Reading) bool { return !r.IsUnread })
+	switch {
+	case o.isOwnedByScaledObject():
+		return SkipOwned
+	case o.isUpDisabled():
+		return SkipDisabled
+	case o.Replicas == 0:
+		return SkipZero
+	case o.Now.Before(m.OffUntil):
+		return SkipOff
+	case o.isHeldByPerson():
+		return SkipHeld
+	case o.hasFailedReading():
+		return SkipFailed
+	case !isRead:
+		return SkipUnread
+	case o.Now.Sub(m.GoodSince) < settleFor:
+		return SkipSettling
+	}
+	return ""
+}
+
+// surgeWish is what the autoscaler would want.
+type surgeWish struct {
+	replicas int32   // within the maximum of a raise
+	surplus  float64 // part by which the demand exceeds the replicas that are there
+	least    float64 // surplus that counts
+	metric   int     // index of the metric with the largest wish
+	reading  Reading // of this metric
+	cause    string
+}
+
+// computeSurgeWish returns the wish of the autoscaler, or false if it computes none.
+func (o *Observed) computeSurgeWish() (surgeWish, bool) {
+	in := hpa.Input{HPA: o.Autoscaler, SpecReplicas: o.Replicas, StatusReplicas: o.Replicas, Pods: o.Pods, Now: o.Now}
+	for _, r := range o.Readings {
+		in.Answers = append(in.Answers, r.Answer)
+	}
+	decided := hpa.Decide(in, hpa.DefaultSettings(hpaMinor))
+	if decided.Winner < 0 {
+		return surgeWish{}, false
+	}
+	metric := decided.Metrics[decided.Winner]
+	w := surgeWish{
+		replicas: min(decided.Wanted, o.maxRaise()), metric: decided.Winner, reading: o.Readings[decided.Winner],
+		least:   max(minSurplus, metric.Tolerance.Up),
+		surplus: measureSurgeDemand(metric, o.Replicas)/float64(o.Replicas) - 1,
+		cause:   fmt.Sprintf("%s wants %d replicas, %d are there", metric.Name, decided.Wanted, o.Replicas),
+	}
+	return w, true
+}
+
+// hpaMinor is the version of the arithmetic. The wish is the same in all versions that pkg/hpa has.
+const hpaMinor = 37
+
+// measureSurgeDemand returns a metric's wish before it is rounded up.
+func measureSurgeDemand(m hpa.MetricDecision, replicas int32) float64 {
+	ratio := m.UsageRatio
+	if m.NewUsageRatio != nil {
+		ratio = *m.NewUsageRatio
+	}
+	switch {
+	case m.Stage != hpa.StageScaled:
+		return float64(m.Replicas)
+	case m.Counted > 0:
+		return ratio * float64(m.Counted)
+	}
+	return ratio * float64(replicas)
+}
+
+// noteSurgeAgreement adds a look to the row of looks that find a surge, or ends the row.
+func (d *Decision) noteSurgeAgreement(o *Observed, w surgeWish) {
+	a := d.Memory.Agreement
+	if w.replicas <= o.Replicas || w.surplus <= w.least {
+		d.Memory.Agreement = Agreement{}
+		return
+	}
+	if a.Since.IsZero() {
+		a = Agreement{Since: o.Now, Last: w.replicas}
+	}
+	if w.reading.Newest.IsZero() || w.reading.Newest.After(a.Newest) {
+		a.Samples++
+		a.Newest = w.reading.Newest
+	}
+	if d.isSurgeWindowShortened(w) {
+		a.Shortened++
+	} else {
+		a.Shortened = 0
+	}
+	a.Low, a.Last = min(a.Last, w.replicas), w.replicas
+	d.Memory.Agreement = a
+}
+
+// isSurgeWindowShortened reports whether the adapter shortened the window of the wish: it found a step that chance does not explain.
+func (d *Decision) isSurgeWindowShortened(w surgeWish) bool {
+	return w.reading.Window > 0 && float64(w.reading.Window) <= shortenedShare*float64(d.Memory.Windows[w.metric].Length)
+}
+
+// isSurgeCertain reports whether the row of looks is no chance: two looks over a shortened window, or three samples in a row whose
+// windows do not overlap. Values over overlapping windows are one observation.
+func (d *Decision) isSurgeCertain(o *Observed, w surgeWish) bool {
+	a := d.Memory.Agreement
+	lasting := o.Now.Sub(a.Since)
+	if a.Since.IsZero() || lasting < o.upStabilization() {
+		return false
+	}
+	return a.Shortened >= shortenedLooks || a.Samples >= plainSamples && lasting >= (plainSamples-1)*w.reading.Window
+}
+
+// raiseForSurge begins a raise, or makes the present one higher. In its first period a raise follows the metric while that still
+// rises, as part of the same raise.
+func (d *Decision) raiseForSurge(o *Observed, w surgeWish) {
+	m := &d.Memory
+	to := Raise{Replicas: m.Agreement.Low, Began: o.Now, Until: o.Now.Add(holdFor), Cause: w.cause}
+	if m.Raise != nil && o.Now.Sub(m.Raise.Began) < hpaPeriod {
+		to.Began = m.Raise.Began
+	} else if len(m.Raises) >= o.Terms.Budget {
+		d.skipForBudget(o, to)
+		return
+	} else {
+		m.Raises = append(m.Raises, o.Now)
+		d.IsNew = true
+	}
+	d.Place, m.Raise = true, &to
+	if o.Mode != ModeAct {
+		expected := to
+		m.Expected = &expected
+	}
+	if d.IsNew {
+		notice := Notice{Reason: ReasonRaised, Message: fmt.Sprintf("raise to %d replicas: %s", to.Replicas, to.Cause)}
+		if o.Mode != ModeAct {
+			notice = Notice{Reason: ReasonObserved, Message: fmt.Sprintf("would raise to %d replicas now: %s", to.Replicas, to.Cause)}
+		}
+		d.Notices = append(d.Notices, notice)
+	}
+}
+
+// skipForBudget leaves a raise to the autoscaler, and tells it once in a period.
+func (d *Decision) skipForBudget(o *Observed, to Raise) {
+	m := &d.Memory
+	d.Skip = SkipBudget
+	if m.BudgetToldAt.IsZero() || o.Now.Sub(m.BudgetToldAt) >= budgetPeriod {
+		m.BudgetToldAt = o.Now
+		d.Notices = append(d.Notices, Notice{Reason: ReasonExhausted, IsWarning: true, Message: fmt.Sprintf(
+			"%d raises within an hour, no further one to %d replicas: raise the budget, or look at the metric", len(m.Raises), to.Replicas)})
+	}
+}
+
+// needsSurgeExtension reports whether a hold ends before the autoscaler looked, and the wish still stands.
+func (d *Decision) needsSurgeExtension(o *Observed, w surgeWish) bool {
+	r, status := d.Memory.Raise, o.Autoscaler.Status
+	hasAgreed := status.CurrentReplicas >= r.Replicas && status.DesiredReplicas >= r.Replicas
+	isEnding := r.Until.Sub(o.Now) <= hpaPeriod && o.Now.Add(holdFor).Sub(r.Began) <= maxHoldFor
+	return isEnding && !hasAgreed && w.replicas >= r.Replicas
+}

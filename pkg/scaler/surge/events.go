@@ -1,0 +1,43 @@
+// The Events of the lane.
+
+package surge
+
+import (
+	"context"
+	"time"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/klog/v2"
+
+	"github.com/tachometer-metrics/tachometer/pkg/domain"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+)
+
+// maxEventText bounds the text of an Event: the API allows 1,024 bytes.
+const maxEventText = 1000
+
+// tellSurgeNotice writes a notice to the log, and as an Event on the autoscaler.
+func (l *Lane) tellSurgeNotice(ctx context.Context, a *autoscalingv2.HorizontalPodAutoscaler, n Notice) {
+	log := klog.FromContext(ctx).WithValues("namespace", a.Namespace, "hpa", a.Name)
+	log.Info("Surge lane decided", "reason", n.Reason, "message", n.Message)
+	at, kind, text := metav1.NewTime(time.Now()), corev1.EventTypeNormal, []rune(n.Message)
+	if n.IsWarning {
+		kind = corev1.EventTypeWarning
+	}
+	for len(string(text)) > maxEventText {
+		text = text[:len(text)-1]
+	}
+	err := l.Events.WriteEvent(ctx, &corev1.Event{
+		ObjectMeta: metav1.ObjectMeta{GenerateName: a.Name + ".", Namespace: a.Namespace},
+		InvolvedObject: corev1.ObjectReference{
+			APIVersion: autoscalingv2.SchemeGroupVersion.String(), Kind: "HorizontalPodAutoscaler", Namespace: a.Namespace, Name: a.Name, UID: a.UID,
+		},
+		Reason: n.Reason, Message: string(text), Type: kind, Count: 1, FirstTimestamp: at, LastTimestamp: at,
+		Source: corev1.EventSource{Component: hold.Manager}, ReportingController: domain.ScalerController, ReportingInstance: l.Identity,
+	})
+	if err != nil && ctx.Err() == nil {
+		log.Error(err, "Event cannot be written", "reason", n.Reason)
+	}
+}

@@ -1,0 +1,235 @@
+// The loop of the lane.
+
+package surge
+
+import (
+	"context"
+	"time"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/klog/v2"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
+)
+
+// MetricsReader reads the metrics of an autoscaler. Its methods may be called concurrently.
+type MetricsReader interface {
+	// ReadMetrics returns a reading for each of the autoscaler's metrics, in their order. selector selects the pods of the target.
+	ReadMetrics(ctx context.Context, a *autoscalingv2.HorizontalPodAutoscaler, selector string) []Reading
+}
+
+// Raiser stores a hold, and replaces a hold with the same ID. It may be called concurrently.
+type Raiser interface {
+	Raise(ctx context.Context, t hold.Workload, h hold.Hold) error
+}
+
+// EventWriter writes an Event. It may be called concurrently.
+type EventWriter interface {
+	WriteEvent(ctx context.Context, e *corev1.Event) error
+}
+
+// Options are the parts of a Lane. All but Notify of Config, Metrics and Identity are required.
+type Options struct {
+	Config     Config
+	Namespaces []string // searched for autoscalers
+	Reader     rollout.Reader
+	Readings   MetricsReader
+	Raiser     Raiser
+	Events     EventWriter
+	Metrics    *Metrics // nil: not registered
+	Identity   string   // reporting instance of Events
+}
+
+// Lane is the loop of the leader. It starts with Run.
+type Lane struct {
+	Options
+
+	next     int // the autoscaler that the next round begins with
+	memories map[types.UID]*Memory
+	// misread has the faulty annotations that were told, by autoscaler.
+	misread map[types.UID]string
+}
+
+// The bounds of a round.
+const (
+	// maxRoundLooks bounds the autoscalers of a round; of more, each gets its look in a later round.
+	maxRoundLooks = 64
+	// maxConcurrentLooks bounds the looks at a time.
+	maxConcurrentLooks = 8
+	// lookTimeout bounds a look with all its reads.
+	lookTimeout = 900 * time.Millisecond
+)
+
+// New returns a lane.
+func New(opts Options) *Lane {
+	if opts.Metrics == nil {
+		opts.Metrics = NewMetrics(nil)
+	}
+	return &Lane{Options: opts}
+}
+
+// Run looks at the autoscalers each second until ctx ends. A new leader begins without a memory: it raises nothing before its
+// readings have settled.
+func (l *Lane) Run(ctx context.Context) error {
+	if l.Config.ModeOrDefault() == ModeOff {
+		<-ctx.Done()
+		return nil
+	}
+	l.memories, l.misread = map[types.UID]*Memory{}, map[types.UID]string{}
+	tick := time.NewTicker(lookInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			l.runSurgeRound(ctx)
+		}
+	}
+}
+
+// laneMember is an autoscaler in the lane.
+type laneMember struct {
+	autoscaler *autoscalingv2.HorizontalPodAutoscaler
+	terms      Terms
+	memory     *Memory
+}
+
+// runSurgeRound looks at the autoscalers in the lane once, at most at maxRoundLooks of them.
+func (l *Lane) runSurgeRound(ctx context.Context) {
+	members := l.listLaneMembers(ctx)
+	l.Metrics.autoscalers.Set(float64(len(members)))
+	looks := min(len(members), maxRoundLooks)
+	var group errgroup.Group
+	group.SetLimit(maxConcurrentLooks)
+	for i := range looks {
+		m := members[(l.next+i)%len(members)]
+		group.Go(func() error {
+			l.lookAtAutoscaler(ctx, m)
+			return nil
+		})
+	}
+	_ = group.Wait() // looks tell their errors themselves
+	if len(members) > maxRoundLooks {
+		l.next = (l.next + looks) % len(members)
+	}
+}
+
+// listLaneMembers lists the autoscalers that opt in, and forgets all others. A namespace that cannot be listed keeps its memories.
+func (l *Lane) listLaneMembers(ctx context.Context) (members []laneMember) {
+	seen, isComplete := map[types.UID]bool{}, true
+	for _, namespace := range l.Namespaces {
+		all, err := l.Reader.ListAutoscalers(ctx, namespace)
+		if err != nil {
+			isComplete = false
+			if ctx.Err() == nil {
+				klog.FromContext(ctx).V(1).Info("Autoscalers cannot be listed", "namespace", namespace, "err", err)
+			}
+			continue
+		}
+		for _, a := range all {
+			terms, isIn, err := l.Config.FindTerms(a)
+			l.tellMisreadTerms(ctx, a, err)
+			if !isIn || a.DeletionTimestamp != nil {
+				continue
+			}
+			seen[a.UID] = true
+			if l.memories[a.UID] == nil {
+				l.memories[a.UID] = &Memory{}
+			}
+			members = append(members, laneMember{a, terms, l.memories[a.UID]})
+		}
+	}
+	for uid := range l.memories {
+		if isComplete && !seen[uid] {
+			delete(l.memories, uid)
+			delete(l.misread, uid)
+		}
+	}
+	return members
+}
+
+// tellMisreadTerms tells a fault of an annotation once.
+func (l *Lane) tellMisreadTerms(ctx context.Context, a *autoscalingv2.HorizontalPodAutoscaler, fault error) {
+	switch {
+	case fault == nil:
+		delete(l.misread, a.UID)
+	case l.misread[a.UID] != fault.Error():
+		l.misread[a.UID] = fault.Error()
+		l.tellSurgeNotice(ctx, a, Notice{Reason: ReasonMisread, Message: fault.Error(), IsWarning: true})
+	}
+}
+
+// lookAtAutoscaler makes one look: it observes, decides, and places the hold.
+func (l *Lane) lookAtAutoscaler(ctx context.Context, m laneMember) {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	o, err := l.observeAutoscaler(ctx, m)
+	if err != nil {
+		l.Metrics.looks.WithLabelValues("error").Inc()
+		klog.FromContext(ctx).V(1).Info("Autoscaler cannot be observed", "namespace", m.autoscaler.Namespace, "hpa", m.autoscaler.Name, "err", err)
+		return
+	}
+	d := Decide(o, *m.memory)
+	if d.Place && o.Mode == ModeAct {
+		if err := l.Raiser.Raise(ctx, workloadOfAutoscaler(m.autoscaler), l.newSurgeHold(m.autoscaler, *d.Memory.Raise)); err != nil {
+			l.Metrics.looks.WithLabelValues("error").Inc()
+			klog.FromContext(ctx).Error(err, "Hold of a surge cannot be placed", "namespace", m.autoscaler.Namespace, "hpa", m.autoscaler.Name)
+			return // the memory of before: the next look tries again
+		}
+	}
+	*m.memory = d.Memory
+	l.Metrics.countDecision(o.Mode, d)
+	for _, n := range d.Notices {
+		l.tellSurgeNotice(ctx, m.autoscaler, n)
+	}
+}
+
+// observeAutoscaler reads what a decision needs.
+func (l *Lane) observeAutoscaler(ctx context.Context, m laneMember) (o Observed, err error) {
+	a, t := m.autoscaler, workloadOfAutoscaler(m.autoscaler)
+	o = Observed{Autoscaler: a, Terms: m.terms, Mode: l.Config.ModeOrDefault(), Now: time.Now()}
+	scale, err := l.Reader.GetScale(ctx, t)
+	if err != nil || scale == nil {
+		return o, err // without a workload there are 0 replicas
+	}
+	o.Replicas = scale.Replicas
+	pods, err := l.Reader.ListPods(ctx, a.Namespace, scale.Selector)
+	if err != nil {
+		return o, err
+	}
+	for i := range pods {
+		o.Pods = append(o.Pods, &pods[i])
+	}
+	holds, err := l.Reader.ListHolds(ctx, a.Namespace)
+	if err != nil {
+		return o, err
+	}
+	for i := range holds {
+		if holds[i].HeldWorkload() == t {
+			o.Holds = append(o.Holds, holds[i])
+		}
+	}
+	o.Readings = l.Readings.ReadMetrics(ctx, a, scale.Selector)
+	o.Now = time.Now()
+	return o, nil
+}
+
+// workloadOfAutoscaler returns the target of an autoscaler.
+func workloadOfAutoscaler(a *autoscalingv2.HorizontalPodAutoscaler) hold.Workload {
+	ref := a.Spec.ScaleTargetRef
+	return hold.Workload{APIVersion: ref.APIVersion, Kind: ref.Kind, Namespace: a.Namespace, Name: ref.Name}
+}
+
+// newSurgeHold returns the hold of a raise.
+func (l *Lane) newSurgeHold(a *autoscalingv2.HorizontalPodAutoscaler, r Raise) hold.Hold {
+	return hold.Hold{
+		ID: HoldID, Reason: r.Cause, By: "surge lane of autoscaler " + a.Name,
+		Replicas: r.Replicas, MinReplicas: r.Replicas, Until: r.Until, Notify: l.Config.Notify,
+	}
+}

@@ -1,0 +1,58 @@
+// The self-metrics of the lane.
+
+package surge
+
+import (
+	"cmp"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Metrics are the metrics of the lane.
+type Metrics struct {
+	autoscalers prometheus.Gauge
+	looks       *prometheus.CounterVec
+	raises      *prometheus.CounterVec
+	unmatched   prometheus.Counter
+	lead        prometheus.Histogram
+}
+
+// NewMetrics returns metrics, registered with reg unless reg is nil.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
+	m := &Metrics{
+		autoscalers: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "tachometer_scaler_surge_autoscalers", Help: "Autoscalers in the surge lane.",
+		}),
+		looks: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tachometer_scaler_surge_looks_total", Help: "Looks of the surge lane at an autoscaler, by outcome.",
+		}, []string{"outcome"}),
+		raises: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tachometer_scaler_surge_raises_total", Help: "Raises of the surge lane, by mode.",
+		}, []string{"mode"}),
+		unmatched: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "tachometer_scaler_surge_unmatched_total", Help: "Raises of the mode observe that the autoscaler did not make within five minutes.",
+		}),
+		lead: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "tachometer_scaler_surge_lead_seconds", Help: "Time from a raise of the mode observe until the autoscaler had as many replicas.",
+			Buckets: []float64{1, 2, 5, 10, 15, 20, 30, 45, 60, 120, 300},
+		}),
+	}
+	if reg != nil {
+		reg.MustRegister(m.autoscalers, m.looks, m.raises, m.unmatched, m.lead)
+	}
+	return m
+}
+
+// countDecision counts a look and its decision.
+func (m *Metrics) countDecision(mode Mode, d Decision) {
+	m.looks.WithLabelValues(cmp.Or(string(d.Skip), "success")).Inc()
+	if d.IsNew {
+		m.raises.WithLabelValues(string(mode)).Inc()
+	}
+	if d.IsUnmatched {
+		m.unmatched.Inc()
+	}
+	if d.Lead != nil {
+		m.lead.Observe(d.Lead.Seconds())
+	}
+}

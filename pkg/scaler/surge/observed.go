@@ -1,0 +1,143 @@
+// The inputs of a decision: the observation of a look, and the memory of the looks before.
+
+package surge
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tachometer-metrics/tachometer/pkg/hpa"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+)
+
+// Observed is all that the lane knows about an autoscaler at a look. Decide changes nothing of it.
+type Observed struct {
+	Autoscaler *autoscalingv2.HorizontalPodAutoscaler
+	Replicas   int32         // of the target's scale
+	Pods       []*corev1.Pod // of the target
+	Readings   []Reading     // belong to the autoscaler's metrics, in their order
+	Holds      []hold.Object // of the workload
+	Terms      Terms
+	Mode       Mode
+	Now        time.Time
+}
+
+// Reading is the answer of a metrics API for one metric.
+type Reading struct {
+	hpa.Answer
+	// IsUnread marks a metric that the lane does not read; Answer.Err says so.
+	IsUnread bool
+	// Window is the longest window of the values; 0: they have none.
+	Window time.Duration
+	// Newest is the time of the newest sample.
+	Newest time.Time
+}
+
+// Memory is the lane's memory of an autoscaler. The zero value is its start.
+type Memory struct {
+	// GoodSince is the begin of the good answers; zero: there was none yet. FailedSince is the first failure since the last good
+	// answer; zero: the last answer was good.
+	GoodSince, FailedSince time.Time
+	Windows                []LongestWindow // by metric
+	Agreement              Agreement
+	Raise                  *Raise // in force, or in the mode observe supposed to be; nil: none
+	// Raises are the times of the raises within the budget's period.
+	Raises []time.Time
+	// OffUntil is the end of a time without raises.
+	OffUntil time.Time
+	// BudgetToldAt is the time of the last notice about an exhausted budget.
+	BudgetToldAt time.Time
+	// Expected is a raise of the mode observe that the autoscaler has not made yet.
+	Expected *Raise
+}
+
+// LongestWindow is the longest window of a metric's answers.
+type LongestWindow struct {
+	Metric string
+	Length time.Duration
+	SeenAt time.Time
+}
+
+// Agreement is a row of looks that all find a surge.
+type Agreement struct {
+	Since     time.Time // zero: no row
+	Samples   int       // looks with a newer sample than the look before
+	Shortened int       // latest looks in a row whose window is shortened
+	Newest    time.Time
+	Last, Low int32 // wish of the latest look, and the lower wish of the latest two
+}
+
+// Raise is a raise to a number of replicas.
+type Raise struct {
+	Replicas     int32
+	Began, Until time.Time
+	Cause        string // for people
+}
+
+// cloneSurgeMemory returns a copy that can be changed.
+func cloneSurgeMemory(m Memory) Memory {
+	m.Windows, m.Raises = slices.Clone(m.Windows), slices.Clone(m.Raises)
+	if m.Raise != nil {
+		raise := *m.Raise
+		m.Raise = &raise
+	}
+	if m.Expected != nil {
+		expected := *m.Expected
+		m.Expected = &expected
+	}
+	return m
+}
+
+// findSurgeHold returns the lane's hold on the workload, or nil.
+func (o *Observed) findSurgeHold() *hold.Object {
+	i := slices.IndexFunc(o.Holds, func(h hold.Object) bool { return h.HoldID() == HoldID })
+	if i < 0 {
+		return nil
+	}
+	return &o.Holds[i]
+}
+
+// isHeldByPerson reports whether a hold that no program made is on the workload, or a hold that left its number to another client.
+func (o *Observed) isHeldByPerson() bool {
+	return slices.ContainsFunc(o.Holds, func(h hold.Object) bool {
+		id := h.HoldID()
+		isProgram := id == HoldID || strings.HasPrefix(id, "schedule/") || strings.HasPrefix(id, "event/")
+		return !h.IsOver(o.Now) && (!isProgram || len(h.Status.Yielded) > 0)
+	})
+}
+
+// isOwnedByScaledObject reports whether KEDA owns the autoscaler, which reverts every change.
+func (o *Observed) isOwnedByScaledObject() bool {
+	return slices.ContainsFunc(o.Autoscaler.OwnerReferences, func(r metav1.OwnerReference) bool {
+		return r.Kind == "ScaledObject" && strings.HasPrefix(r.APIVersion, "keda.sh/")
+	})
+}
+
+// isUpDisabled reports whether the autoscaler's behavior forbids to scale up.
+func (o *Observed) isUpDisabled() bool {
+	b := o.Autoscaler.Spec.Behavior
+	return b != nil && b.ScaleUp != nil && b.ScaleUp.SelectPolicy != nil && *b.ScaleUp.SelectPolicy == autoscalingv2.DisabledPolicySelect
+}
+
+// upStabilization returns the time for which the autoscaler's behavior wants a wish to last.
+func (o *Observed) upStabilization() time.Duration {
+	b := o.Autoscaler.Spec.Behavior
+	if b == nil || b.ScaleUp == nil || b.ScaleUp.StabilizationWindowSeconds == nil {
+		return 0
+	}
+	return time.Duration(*b.ScaleUp.StabilizationWindowSeconds) * time.Second
+}
+
+// maxRaise returns the highest number of a raise.
+func (o *Observed) maxRaise() int32 {
+	highest := min(o.Autoscaler.Spec.MaxReplicas, maxHoldReplicas)
+	if o.Terms.MaxReplicas > 0 {
+		highest = min(highest, o.Terms.MaxReplicas)
+	}
+	return highest
+}
