@@ -414,7 +414,7 @@ func TestOffIsTold(t *testing.T) {
 	if got := fmt.Sprint(s.notices); got != "[SurgeStopped]" {
 		t.Errorf("notices %s", got)
 	}
-	s.settle(40, time.Minute, 5)
+	s.settle(40, time.Minute, steadyLooks)
 	s.look(s.readTotal(400, 4*time.Second))
 	if d := s.look(s.readTotal(400, 5*time.Second)); !d.IsNew {
 		t.Errorf("no raise after the pause: %+v", d)

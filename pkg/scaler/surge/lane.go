@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tachometer-metrics/tachometer/pkg/retry"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
 )
@@ -165,22 +166,29 @@ func (l *Lane) tellMisreadTerms(ctx context.Context, a *autoscalingv2.Horizontal
 	}
 }
 
-// lookAtAutoscaler makes one look: it observes, decides, and places the hold.
+// lookAtAutoscaler makes a look, and a second one half a look later if the first finds a surge that is not certain yet.
 func (l *Lane) lookAtAutoscaler(ctx context.Context, m laneMember) {
+	if l.lookOnce(ctx, m) && retry.Sleep(ctx, FollowUp) {
+		l.lookOnce(ctx, m)
+	}
+}
+
+// lookOnce observes, decides, and places the hold. It reports whether a surge may have begun.
+func (l *Lane) lookOnce(ctx context.Context, m laneMember) bool {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	o, err := l.observeAutoscaler(ctx, m)
 	if err != nil {
 		l.Metrics.looks.WithLabelValues("error").Inc()
 		klog.FromContext(ctx).V(1).Info("Autoscaler cannot be observed", "namespace", m.autoscaler.Namespace, "hpa", m.autoscaler.Name, "err", err)
-		return
+		return false
 	}
 	d := Decide(o, *m.memory)
 	if d.Place && o.Mode == ModeAct {
 		if err := l.Raiser.Raise(ctx, workloadOfAutoscaler(m.autoscaler), l.newSurgeHold(m.autoscaler, *d.Memory.Raise)); err != nil {
 			l.Metrics.looks.WithLabelValues("error").Inc()
 			klog.FromContext(ctx).Error(err, "Hold of a surge cannot be placed", "namespace", m.autoscaler.Namespace, "hpa", m.autoscaler.Name)
-			return // the memory of before: the next look tries again
+			return false // the memory of before: the next look tries again
 		}
 	}
 	*m.memory = d.Memory
@@ -188,6 +196,7 @@ func (l *Lane) lookAtAutoscaler(ctx context.Context, m laneMember) {
 	for _, n := range d.Notices {
 		l.tellSurgeNotice(ctx, m.autoscaler, n)
 	}
+	return !d.Memory.Agreement.Since.IsZero()
 }
 
 // observeAutoscaler reads what a decision needs.

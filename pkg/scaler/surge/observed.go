@@ -43,7 +43,7 @@ type Memory struct {
 	// GoodSince is the begin of the good answers; zero: there was none yet. FailedSince is the first failure since the last good
 	// answer; zero: the last answer was good.
 	GoodSince, FailedSince time.Time
-	Windows                []LongestWindow // by metric
+	Metrics                []MetricMemory // of the autoscaler, in their order
 	Agreement              Agreement
 	Raise                  *Raise // in force, or in the mode observe supposed to be; nil: none
 	// Raises are the times of the raises within the budget's period.
@@ -54,13 +54,6 @@ type Memory struct {
 	BudgetToldAt time.Time
 	// Expected is a raise of the mode observe that the autoscaler has not made yet.
 	Expected *Raise
-}
-
-// LongestWindow is the longest window of a metric's answers.
-type LongestWindow struct {
-	Metric string
-	Length time.Duration
-	SeenAt time.Time
 }
 
 // Agreement is a row of looks that all find a surge.
@@ -81,7 +74,7 @@ type Raise struct {
 
 // cloneSurgeMemory returns a copy that can be changed.
 func cloneSurgeMemory(m Memory) Memory {
-	m.Windows, m.Raises = slices.Clone(m.Windows), slices.Clone(m.Raises)
+	m.Metrics, m.Raises = slices.Clone(m.Metrics), slices.Clone(m.Raises)
 	if m.Raise != nil {
 		raise := *m.Raise
 		m.Raise = &raise

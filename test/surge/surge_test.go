@@ -1,0 +1,88 @@
+package surge
+
+import (
+	"flag"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	lane "github.com/tachometer-metrics/tachometer/pkg/scaler/surge"
+)
+
+var (
+	hours = flag.Int("hours", 1, "simulated hours of each kind of steady traffic; docs/surge.md has 50")
+	steps = flag.Int("steps", 40, "simulated steps")
+)
+
+const simPods = 4
+
+// steadyKinds are the kinds of steady traffic of docs/benchmarks.md.
+func steadyKinds() []trafficKind {
+	return []trafficKind{
+		poissonKind("1 request/s", 1), poissonKind("5 requests/s", 5), poissonKind("40 requests/s", 40), poissonKind("400 requests/s", 400),
+		batchKind("40 requests/s in batches of 5, each on one pod", 40, 5, false),
+		batchKind("40 requests/s in batches of 10, each on one pod", 40, 10, false),
+		batchKind("400 requests/s in batches of 10, each on one pod", 400, 10, false),
+		batchKind("4 requests/s in batches of 20, spread", 4, 20, true),
+		batchKind("40 requests/s in batches of 10, spread", 40, 10, true),
+		batchKind("400 requests/s in batches of 10, spread", 400, 10, true),
+		cronKind("a job of 100 requests on each pod every 10 s", 100, 10, simPods),
+		cronKind("a job of 50 requests on each pod every 30 s", 50, 30, simPods),
+	}
+}
+
+// TestSteadyTraffic: steady traffic, for which an autoscaler keeps four pods, raises nothing.
+func TestSteadyTraffic(t *testing.T) {
+	t.Parallel()
+	for _, k := range steadyKinds() {
+		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
+			raises, most := playHours(k, *hours)
+			t.Logf("%d raises in %d h; at most %d replicas", raises, *hours, most)
+			if raises > 0 {
+				t.Errorf("%d raises in %d h, want none", raises, *hours)
+			}
+		})
+	}
+}
+
+// playHours plays hours of a kind, each on its own, and returns the raises and the most replicas.
+func playHours(k trafficKind, hours int) (raises int, most int32) {
+	for hour := range hours {
+		end := int64(settleMillis + 3_600_000)
+		p := newLanePlayer(playTraffic(k, uint64(hour), simPods, float64(end)/1000), k.rate/simPods, simPods, lane.ModeAct)
+		turn := rand.New(rand.NewPCG(uint64(hour), 5)).Int64N(periodMillis) / lookMillis
+		for now := int64(70_000); now < end; now += lookMillis {
+			p.lookAt(now, now/lookMillis%(periodMillis/lookMillis) == turn)
+			most = max(most, p.replicas)
+		}
+		raises += p.raises
+	}
+	return raises, most
+}
+
+// TestStep: after a step from 40 to 400 requests/s the lane wants 18 of 20 pods, 95 times in 100 within 5 s.
+func TestStep(t *testing.T) {
+	t.Parallel()
+	var lags []float64
+	for seed := range uint64(*steps) {
+		r := rand.New(rand.NewPCG(seed, 23))
+		stepAt := float64(settleMillis)/1000 + scrapeInterval*r.Float64()
+		p := newLanePlayer(playTrafficStep(poissonKind("before", 40), poissonKind("after", 400), seed, 2, stepAt+70, stepAt), 20, 2, lane.ModeAct)
+		phase := int64(r.IntN(lookMillis))
+		p.goal = 18
+		for now := 70_000 + phase; float64(now) < 1000*stepAt+60_000 && p.reachedAt == 0; now += lookMillis {
+			p.lookAt(now, false)
+		}
+		if p.reachedAt == 0 {
+			t.Fatalf("seed %d: %d replicas 60 s after the step", seed, p.replicas)
+		}
+		lags = append(lags, float64(p.reachedAt)/1000-stepAt)
+	}
+	slices.Sort(lags)
+	p50, p95 := lags[len(lags)/2], lags[len(lags)*95/100]
+	t.Logf("18 pods wanted after %.1f s (median), %.1f s (95th percentile), %.1f s (greatest) of %d steps", p50, p95, lags[len(lags)-1], len(lags))
+	if p95 > 5 {
+		t.Errorf("the 95th percentile is %.1f s, want 5", p95)
+	}
+}

@@ -1,0 +1,167 @@
+// Package surge plays the surge lane over simulated traffic: hours of steady load, in which it must raise nothing, and steps, which it
+// must see at once. The window is the adapter's, the arithmetic the HPA's, and time is virtual.
+package surge
+
+import (
+	"math"
+	"math/rand/v2"
+	"sort"
+	"time"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/window"
+)
+
+const (
+	scrapeInterval = 2.0 // seconds
+	scrapeJitter   = 0.1 // greatest delay of a scrape, in seconds
+	longestWindow  = time.Minute
+	// keptIncrements of a pod are a little more than the longest window.
+	keptIncrements = 40
+)
+
+// arrival is a number of requests at a time, in seconds. pod is the only pod that gets them; -1: each goes to any pod.
+type arrival struct {
+	at    float64
+	count int
+	pod   int
+}
+
+// trafficKind is a kind of load at one mean rate, in requests per second.
+type trafficKind struct {
+	name string
+	rate float64
+	// next returns the arrival after a time.
+	next func(r *rand.Rand, pods int, after float64) arrival
+}
+
+// poissonKind returns requests that arrive alone.
+func poissonKind(name string, rate float64) trafficKind { return batchKind(name, rate, 1, true) }
+
+// batchKind returns requests in batches. A batch is spread over the pods, or stays on one.
+func batchKind(name string, rate, size float64, isSpread bool) trafficKind {
+	return trafficKind{name: name, rate: rate, next: func(r *rand.Rand, pods int, after float64) arrival {
+		a := arrival{at: after + r.ExpFloat64()*size/rate, count: int(size), pod: -1}
+		if !isSpread {
+			a.pod = r.IntN(pods)
+		}
+		return a
+	}}
+}
+
+// cronKind returns a job on each pod that sends size requests at once every period seconds, a tenth sooner or later.
+func cronKind(name string, size int, period float64, pods int) trafficKind {
+	return trafficKind{name: name, rate: float64(size*pods) / period, next: func(r *rand.Rand, _ int, after float64) arrival {
+		slot := period / float64(pods) // the pods' jobs are apart
+		i := math.Floor(after/slot) + 1
+		return arrival{at: i*slot + 0.2*slot*(r.Float64()-0.5), count: size, pod: int(i) % pods}
+	}}
+}
+
+// selfSimilarKind returns requests of many sources that are on and off for times without a typical length (Pareto, exponent 1.4).
+func selfSimilarKind(name string, rate float64) trafficKind {
+	const sources, shape, shortest = 200, 1.4, 1.0
+	type source struct {
+		until float64
+		isOn  bool
+	}
+	all, on := make([]source, sources), 0
+	return trafficKind{name: name, rate: rate, next: func(r *rand.Rand, _ int, after float64) arrival {
+		for i := range all {
+			for s := &all[i]; s.until <= after; {
+				if s.isOn {
+					on--
+				}
+				s.isOn = !s.isOn
+				if s.isOn {
+					on++
+				}
+				s.until += shortest * math.Pow(1-r.Float64(), -1/shape)
+			}
+		}
+		perSource := 2 * rate / sources // half of the sources are on
+		return arrival{at: after + r.ExpFloat64()/(perSource*math.Max(1, float64(on))), count: 1, pod: -1}
+	}}
+}
+
+// podTraffic is the traffic of some pods, as an adapter scrapes it.
+type podTraffic struct {
+	pods []window.History // all increments
+	seen []int            // increments of each pod that are scraped
+	view []window.History // what the adapter keeps
+}
+
+// playTraffic plays a kind of load for some seconds on pods that are scraped at phases of their own.
+func playTraffic(k trafficKind, seed uint64, pods int, seconds float64) *podTraffic {
+	return playTrafficStep(k, k, seed, pods, seconds, seconds)
+}
+
+// playTrafficStep is playTraffic with another kind of load from a time on.
+func playTrafficStep(before, after trafficKind, seed uint64, pods int, seconds, stepAt float64) *podTraffic {
+	r := rand.New(rand.NewPCG(seed, 17))
+	t := scheduleScrapes(r, pods, seconds)
+	for a := before.next(r, pods, 0); a.at < stepAt; a = before.next(r, pods, a.at) {
+		t.countArrival(r, a)
+	}
+	for a := after.next(r, pods, stepAt); a.at < seconds; a = after.next(r, pods, a.at) {
+		t.countArrival(r, a)
+	}
+	return t
+}
+
+// scheduleScrapes returns pods with their scrapes, and no requests.
+func scheduleScrapes(r *rand.Rand, pods int, seconds float64) *podTraffic {
+	t := &podTraffic{pods: make([]window.History, pods), seen: make([]int, pods), view: make([]window.History, pods)}
+	for p := range t.pods {
+		last := -1.0
+		for due := scrapeInterval * r.Float64(); due < seconds+scrapeInterval; due += scrapeInterval {
+			at := due + scrapeJitter*r.Float64()
+			if last >= 0 {
+				t.pods[p] = append(t.pods[p], window.Increment{From: int64(1000 * last), To: int64(1000 * at)})
+			}
+			last = at
+		}
+	}
+	return t
+}
+
+// countArrival counts an arrival on its pods.
+func (t *podTraffic) countArrival(r *rand.Rand, a arrival) {
+	if a.pod >= 0 {
+		t.countOnPod(a.pod, a.at, float64(a.count))
+		return
+	}
+	for range a.count {
+		t.countOnPod(r.IntN(len(t.pods)), a.at, 1)
+	}
+}
+
+func (t *podTraffic) countOnPod(pod int, at, count float64) {
+	h, millis := t.pods[pod], int64(1000*at)
+	i := sort.Search(len(h), func(i int) bool { return h[i].To > millis })
+	if i < len(h) && h[i].From <= millis {
+		h[i].Count += count
+	}
+}
+
+// readTotal returns the total rate that the adapter serves at a time in milliseconds, its window, and the time of the newest sample.
+func (t *podTraffic) readTotal(now int64) (total float64, over time.Duration, newest int64) {
+	for p, h := range t.pods {
+		for t.seen[p] < len(h) && h[t.seen[p]].To <= now {
+			t.seen[p]++
+		}
+		t.view[p] = h[max(0, t.seen[p]-keptIncrements):t.seen[p]]
+	}
+	over = window.Choose(window.Counter{Pods: t.view}, now, longestWindow)
+	for _, h := range t.view {
+		n, span := 0.0, int64(0)
+		for i := len(h) - 1; i >= 0 && (span == 0 || h[i].From > now-over.Milliseconds()); i-- {
+			n += h[i].Count
+			span += h[i].To - h[i].From
+		}
+		if span > 0 {
+			total += 1000 * n / float64(span)
+			newest = max(newest, h[len(h)-1].To)
+		}
+	}
+	return total, over, newest
+}
