@@ -20,6 +20,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/notify"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/surge"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 )
 
@@ -78,7 +79,12 @@ func (s *componentReloader) runScalerProgramComponents(ctx context.Context, cfg 
 		VerifySpecs: cfg.Verifications, Registerer: registry, Format: cfg.Events.Format, Times: ids,
 	})
 	group, ctx := errgroup.WithContext(ctx)
+	lane := surge.New(surge.Options{
+		Config: cfg.Surge, Namespaces: cfg.Namespaces, Reader: caches, Raiser: control, Events: live, Identity: identifyScalerCommandCaller(),
+		Readings: &surge.APIReader{Client: s.client.CoreV1().RESTClient(), Mapper: s.mapper}, Metrics: surge.NewMetrics(registry),
+	})
 	group.Go(func() error { return s.lead.runWhileScalerProgramLeads(ctx, control.Run) })
+	group.Go(func() error { return s.lead.runWhileScalerProgramLeads(ctx, lane.Run) })
 	if len(cfg.Events.Rules) > 0 {
 		s.runScalerProgramEventSources(ctx, group, cfg.Events, events, ids, registry)
 	}

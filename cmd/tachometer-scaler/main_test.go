@@ -17,6 +17,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/event/kafka"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/notify"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/surge"
 )
 
 // runScaler runs the program, and returns its output and exit code.
@@ -90,6 +91,7 @@ func TestMetricsDocumented(t *testing.T) {
 	h := newScalerProgramHealthServer(newScalerProgramLeadership("a/b"))
 	rollout.NewMetrics(reg)
 	controller.NewMetrics(reg)
+	surge.NewMetrics(reg)
 	notify.NewQueue(nil, notify.QueueOptions{Registerer: reg})
 	ids := dedup.New(nil, "ids", dedup.Options{Registerer: reg})
 	event.NewHandler(nil, controller.New(controller.Options{}), ids, event.Options{Registerer: reg})

@@ -15,6 +15,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/notify"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/schedule"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/surge"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/webhook"
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
@@ -30,6 +31,7 @@ type Config struct {
 	Verifications map[string]verify.Spec
 	Schedules     []schedule.Schedule
 	Events        event.Config
+	Surge         surge.Config
 }
 
 // Load reads a configuration. Its error is strict.Faults, with every fault.
@@ -46,6 +48,7 @@ func Load(data []byte) (*Config, error) {
 		},
 		"schedules": func(path string, n *yaml.Node) { c.Schedules = schedule.DecodeAll(d.Decoder, path, n) },
 		"events":    func(path string, n *yaml.Node) { c.Events = event.Decode(d.Decoder, path, n) },
+		"surge":     func(path string, n *yaml.Node) { c.Surge = surge.Decode(d.Decoder, path, n) },
 	})
 	d.validateScalerConfigReferences(c)
 	if err := d.Faults.Err(); err != nil {
@@ -83,6 +86,7 @@ func (d *sectionDecoder) validateScalerConfigReferences(c *Config) {
 		}
 		d.validateScalerConfigNames(strict.IndexPath("events.rules", i), c, r.Verify, r.Notify, slices.Concat(r.OnSuccess, r.OnRelease))
 	}
+	d.validateScalerConfigNames("surge", c, "", c.Surge.Notify, nil)
 }
 
 // validateScalerConfigNames checks the names in a schedule or rule.
@@ -106,6 +110,9 @@ func (d *sectionDecoder) validateScalerConfigNames(path string, c *Config, verif
 func (c *Config) addScalerConfigNamespaces() {
 	for _, t := range c.listScalerConfigWorkloads() {
 		c.Namespaces = append(c.Namespaces, t.Namespace)
+	}
+	for _, r := range c.Surge.Autoscalers {
+		c.Namespaces = append(c.Namespaces, r.Namespace)
 	}
 	slices.Sort(c.Namespaces)
 	c.Namespaces = slices.Compact(c.Namespaces)

@@ -64,7 +64,7 @@ const (
 	// minSurplus is the least part by which the demand exceeds the replicas. Less is no surge: the autoscaler has time for it.
 	minSurplus = 0.25
 	// minScore is the least number of standard deviations between a surge and the steady demand. A step from 40 to 80 requests/s has 11
-	// after four seconds, and requests in rare batches reach 7 once in a day (test/surge).
+	// after four seconds. test/surge plays hours of steady traffic that must stay below it.
 	minScore = 8
 	// shortenedLooks is the number of looks in a row if the adapter shortened its window: it tells a step from chance itself, and two
 	// looks may come from two replicas of it.

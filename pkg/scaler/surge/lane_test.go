@@ -1,0 +1,268 @@
+package surge
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/tachometer-metrics/tachometer/pkg/hpa"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
+)
+
+// fakeWorld is a namespace with an autoscaler and its workload. Holds take effect at once, as the rollout makes them.
+type fakeWorld struct {
+	mu      sync.Mutex // guards all below
+	sim     *laneSim
+	stepAt  time.Time // from 40 to 400 requests/s
+	broken  bool      // the metrics API fails
+	revert  bool      // another client undoes each hold
+	raises  []hold.Hold
+	raiseAt []time.Time
+	events  []string
+	reads   int
+}
+
+func (w *fakeWorld) ListAutoscalers(context.Context, string) ([]*autoscalingv2.HorizontalPodAutoscaler, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return []*autoscalingv2.HorizontalPodAutoscaler{w.sim.observed.Autoscaler.DeepCopy()}, nil
+}
+
+func (w *fakeWorld) GetScale(context.Context, hold.Workload) (*rollout.Scale, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return &rollout.Scale{Replicas: w.sim.observed.Replicas, Selector: "app=web"}, nil
+}
+
+func (w *fakeWorld) ListPods(context.Context, string, string) (all []corev1.Pod, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, p := range w.sim.observed.Pods {
+		all = append(all, *p)
+	}
+	return all, nil
+}
+
+func (w *fakeWorld) ListHolds(context.Context, string) ([]hold.Object, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(w.sim.observed.Holds), func(h hold.Object) bool { return h.IsOver(time.Now()) }), nil
+}
+
+func (w *fakeWorld) ReadMetrics(context.Context, *autoscalingv2.HorizontalPodAutoscaler, string) []Reading {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.reads++
+	w.sim.observed.Now = time.Now()
+	switch since := time.Since(w.stepAt); {
+	case w.broken:
+		return []Reading{{Answer: hpa.Answer{Err: errors.New("503: every value is stale")}}}
+	case since < 0:
+		return []Reading{w.sim.readTotal(40, time.Minute)}
+	default:
+		return []Reading{w.sim.readTotal(400, min(time.Minute, max(4*time.Second, since.Truncate(time.Second))))}
+	}
+}
+
+func (w *fakeWorld) Raise(_ context.Context, t hold.Workload, h hold.Hold) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := h.Validate(); err != nil {
+		return err
+	}
+	w.raises, w.raiseAt = append(w.raises, h), append(w.raiseAt, time.Now())
+	o := hold.NewObject(t, h, "")
+	o.CreationTimestamp, o.Status.State = metav1.Now(), hold.Open
+	if w.revert {
+		o.Status.State, o.Status.Yielded = hold.RolledBack, []string{"minReplicas"}
+	} else {
+		w.sim.setPods(int(h.Replicas))
+	}
+	w.sim.observed.Holds = []hold.Object{*o}
+	return nil
+}
+
+func (w *fakeWorld) WriteEvent(_ context.Context, e *corev1.Event) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.events = append(w.events, e.Reason)
+	return nil
+}
+
+// playLane runs the lane on a world for a time, in virtual time. The step comes after two minutes.
+func playLane(t *testing.T, mode Mode, length time.Duration, during func(w *fakeWorld, stop context.CancelFunc)) *fakeWorld {
+	t.Helper()
+	w := &fakeWorld{sim: newLaneSim()}
+	synctest.Test(t, func(t *testing.T) {
+		w.stepAt = time.Now().Add(2*time.Minute + 300*time.Millisecond)
+		w.sim.observed.Autoscaler.Annotations = map[string]string{Annotation: "maxReplicas=30"}
+		lane := New(Options{Config: Config{Mode: mode}, Namespaces: []string{"shop"}, Reader: w, Readings: w, Raiser: w, Events: w})
+		ctx, cancel := context.WithTimeout(t.Context(), length)
+		defer cancel()
+		if during != nil {
+			go during(w, cancel)
+		}
+		if err := lane.Run(ctx); err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+	})
+	return w
+}
+
+// TestLaneActs: the lane raises within two seconds of the step, once, and never above the annotation.
+func TestLaneActs(t *testing.T) {
+	t.Parallel()
+	w := playLane(t, ModeAct, 4*time.Minute, nil)
+	if len(w.raises) == 0 {
+		t.Fatalf("no raise; events %v", w.events)
+	}
+	first := w.raises[0]
+	if after := w.raiseAt[0].Sub(w.stepAt); first.Replicas != 20 || first.MinReplicas != 20 || first.ID != HoldID || after < 0 || after > 2*time.Second {
+		t.Errorf("%+v after %s", first, after)
+	}
+	if got := first.Until.Sub(w.raiseAt[0]); got != holdFor {
+		t.Errorf("the hold lasts %s, want %s", got, holdFor)
+	}
+	if !slices.Equal(w.events, []string{ReasonRaised}) {
+		t.Errorf("events %v", w.events)
+	}
+	if w.reads > 245 {
+		t.Errorf("%d reads in four minutes, want one a second and a few more", w.reads)
+	}
+}
+
+// TestLaneObserves: without act there is no hold, and the raise is told.
+func TestLaneObserves(t *testing.T) {
+	t.Parallel()
+	w := playLane(t, "", 3*time.Minute, func(w *fakeWorld, _ context.CancelFunc) {
+		time.Sleep(2*time.Minute + 20*time.Second)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.sim.setPods(20) // the autoscaler's own step
+	})
+	if len(w.raises) > 0 || !slices.Equal(w.events, []string{ReasonObserved, ReasonFollowed}) {
+		t.Errorf("%d holds, events %v", len(w.raises), w.events)
+	}
+}
+
+// TestLaneOff: a lane that is off reads nothing.
+func TestLaneOff(t *testing.T) {
+	t.Parallel()
+	if w := playLane(t, ModeOff, 3*time.Minute, nil); w.reads > 0 || len(w.raises) > 0 {
+		t.Errorf("%d reads, %d raises", w.reads, len(w.raises))
+	}
+}
+
+// TestLaneUnderOutage: without answers there is no raise, and none for a minute after them.
+func TestLaneUnderOutage(t *testing.T) {
+	t.Parallel()
+	back := 2*time.Minute + 30*time.Second
+	w := playLane(t, ModeAct, back+50*time.Second, func(w *fakeWorld, _ context.CancelFunc) {
+		time.Sleep(100 * time.Second)
+		w.mu.Lock()
+		w.broken = true
+		w.mu.Unlock()
+		time.Sleep(back - 100*time.Second)
+		w.mu.Lock()
+		w.broken = false
+		w.mu.Unlock()
+	})
+	if len(w.raises) > 0 {
+		t.Errorf("raises at %v", w.raiseAt)
+	}
+}
+
+// TestLaneIsReverted: a client that undoes the hold wins, and the lane stays off.
+func TestLaneIsReverted(t *testing.T) {
+	t.Parallel()
+	w := playLane(t, ModeAct, 10*time.Minute, func(w *fakeWorld, _ context.CancelFunc) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.revert = true
+	})
+	if len(w.raises) != 1 || !slices.Equal(w.events, []string{ReasonRaised, ReasonStopped}) {
+		t.Errorf("%d holds, events %v", len(w.raises), w.events)
+	}
+}
+
+// TestMisreadAnnotation: a faulty annotation is told once, and the autoscaler is out.
+func TestMisreadAnnotation(t *testing.T) {
+	t.Parallel()
+	w := playLane(t, ModeAct, 3*time.Minute, func(w *fakeWorld, _ context.CancelFunc) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.sim.observed.Autoscaler.Annotations[Annotation] = "maxreplicas=3"
+	})
+	if len(w.raises) > 0 || !slices.Equal(w.events, []string{ReasonMisread}) {
+		t.Errorf("%d holds, events %v", len(w.raises), w.events)
+	}
+}
+
+// TestAPIReader: paths and answers of the metrics APIs.
+func TestAPIReader(t *testing.T) {
+	t.Parallel()
+	const items = `"timestamp":"2026-11-28T12:00:00Z","windowSeconds":4,"value":"1500m"`
+	answers := map[string]string{
+		"/apis/custom.metrics.k8s.io/v1beta2/namespaces/shop/pods/*/request_per_second?labelSelector=app%3Dweb": `{"items":[{"describedObject":{"name":"web-0"},` + items + `}]}`,
+		"/apis/custom.metrics.k8s.io/v1beta2/namespaces/shop/deployments.apps/web/queue?":                       `{"items":[{"describedObject":{"name":"web"},` + items + `}]}`,
+		"/apis/external.metrics.k8s.io/v1beta1/namespaces/shop/orders?labelSelector=queue%3Da":                  `{"items":[{` + items + `},{` + items + `}]}`,
+		"/apis/external.metrics.k8s.io/v1beta1/namespaces/shop/none?":                                           `{"items":[]}`,
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		text, found := answers[r.URL.Path+"?"+r.URL.RawQuery]
+		if !found || !strings.Contains(r.Header.Get("Accept"), "application/json") {
+			http.Error(rw, "no such metric "+r.URL.String(), http.StatusNotFound)
+			return
+		}
+		_, _ = rw.Write([]byte(text))
+	}))
+	defer server.Close()
+	client, err := kubernetes.NewForConfig(&rest.Config{Host: server.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mapper := meta.NewDefaultRESTMapper(nil)
+	mapper.Add(schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "Deployment"}, meta.RESTScopeNamespace)
+	a := newLaneSim().observed.Autoscaler
+	external := func(name string, s *metav1.LabelSelector) autoscalingv2.MetricSpec {
+		return autoscalingv2.MetricSpec{External: &autoscalingv2.ExternalMetricSource{Metric: autoscalingv2.MetricIdentifier{Name: name, Selector: s}}}
+	}
+	a.Spec.Metrics = append(a.Spec.Metrics,
+		autoscalingv2.MetricSpec{Object: &autoscalingv2.ObjectMetricSource{
+			DescribedObject: autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: "web"},
+			Metric:          autoscalingv2.MetricIdentifier{Name: "queue"},
+		}},
+		external("orders", &metav1.LabelSelector{MatchLabels: map[string]string{"queue": "a"}}), external("none", nil), external("unknown", nil),
+		autoscalingv2.MetricSpec{Resource: &autoscalingv2.ResourceMetricSource{Name: "cpu"}},
+	)
+	r := (&APIReader{Client: client.CoreV1().RESTClient(), Mapper: mapper}).ReadMetrics(t.Context(), a, "app=web")
+	if r[0].Err != nil || r[0].Pods["web-0"].Value != 1500 || r[0].Window != 4*time.Second || r[0].Newest.IsZero() {
+		t.Errorf("pods: %+v", r[0])
+	}
+	if r[1].Err != nil || r[1].Object != 1500 || r[1].Window != 4*time.Second {
+		t.Errorf("object: %+v", r[1])
+	}
+	if r[2].Err != nil || !slices.Equal(r[2].External, []int64{1500, 1500}) {
+		t.Errorf("external: %+v", r[2])
+	}
+	if r[3].Err == nil || r[4].Err == nil || r[3].IsUnread || !r[5].IsUnread || r[5].Err == nil {
+		t.Errorf("none %v, unknown %v, cpu %v", r[3].Err, r[4].Err, r[5].Err)
+	}
+}
