@@ -1,0 +1,244 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/retry"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/surge"
+	"github.com/tachometer-metrics/tachometer/test/harness/stack"
+)
+
+// The load of a surge, in requests per second: at 20 a pod, 2 and 20 pods.
+const (
+	surgePerPod = 20
+	beforeSurge = 40
+	duringSurge = 400
+	surgePods   = 20
+	surgeEnough = 18 // of 20: the HPA tolerates a tenth
+	surgeWait   = 4 * time.Minute
+)
+
+// surgeTimes are the seconds from a step until enough pods are wanted, and ready.
+type surgeTimes struct{ wanted, ready float64 }
+
+// TestSurge steps the load from 40 to 400 requests/s, in turns without and with the surge lane. The lane raises ahead of the HPA, which
+// keeps the pods after the lane's hold is over; nothing of the hold stays. SURGE_STEPS sets the number of steps of each.
+func TestSurge(t *testing.T) {
+	needNode(t)
+	light(t)
+	ctx := t.Context()
+	reshapeForSurge(t)
+	installSurgeLane(t)
+	load := send(t, beforeSurge)
+	steps := 1
+	if n, err := strconv.Atoi(os.Getenv("SURGE_STEPS")); err == nil {
+		steps = n
+	}
+	times := map[bool][]surgeTimes{}
+	for range steps {
+		for _, withLane := range []bool{false, true} {
+			annotateForSurge(t, withLane)
+			settleBeforeSurge(t, load)
+			before := load.Result().Total()
+			raisedBefore := countSurgeEvents(ctx, t, surge.ReasonRaised)
+			load.rate.Store(duringSurge)
+			measured := watchSurge(t)
+			after := load.Result().Total()
+			times[withLane] = append(times[withLane], measured)
+			t.Logf("lane %t: %d pods wanted after %.1f s, ready after %.1f s; %d of %d requests failed", withLane, surgeEnough,
+				measured.wanted, measured.ready, after.Failed-before.Failed, after.Sent-before.Sent)
+			if raised := countSurgeEvents(ctx, t, surge.ReasonRaised) > raisedBefore; raised != withLane {
+				t.Errorf("lane %t: it raised: %t", withLane, raised)
+			}
+			surgeIsKept(t)
+		}
+	}
+	for _, withLane := range []bool{false, true} {
+		t.Logf("lane %t, medians of %d: %d wanted after %.1f s, ready after %.1f s", withLane, steps, surgeEnough,
+			medianOf(times[withLane], func(m surgeTimes) float64 { return m.wanted }), medianOf(times[withLane], func(m surgeTimes) float64 { return m.ready }))
+	}
+}
+
+// medianOf returns the median of a number of the runs; of an even number the upper one.
+func medianOf(all []surgeTimes, number func(surgeTimes) float64) float64 {
+	var numbers []float64
+	for _, m := range all {
+		numbers = append(numbers, number(m))
+	}
+	slices.Sort(numbers)
+	return numbers[len(numbers)/2]
+}
+
+// reshapeForSurge gives the sample's HPA room for 20 pods, and a quick way down. The test's end restores it.
+func reshapeForSurge(t *testing.T) {
+	t.Helper()
+	original, err := hpa(t.Context(), "sample")
+	if err != nil {
+		t.Fatal(err)
+	}
+	updateSampleHPA(t, func(h *autoscalingv2.HorizontalPodAutoscaler) {
+		h.Spec.MaxReplicas = surgePods
+		h.Spec.Metrics[0].Pods.Target.AverageValue = resource.NewQuantity(surgePerPod, resource.DecimalSI)
+		h.Spec.Behavior.ScaleDown = &autoscalingv2.HPAScalingRules{
+			StabilizationWindowSeconds: new(int32(15)),
+			Policies:                   []autoscalingv2.HPAScalingPolicy{{Type: autoscalingv2.PercentScalingPolicy, Value: 100, PeriodSeconds: 15}},
+		}
+	})
+	t.Cleanup(func() {
+		updateSampleHPA(t, func(h *autoscalingv2.HorizontalPodAutoscaler) {
+			h.Spec, h.Annotations = original.Spec, original.Annotations
+		})
+	})
+}
+
+// updateSampleHPA changes the sample's HPA.
+func updateSampleHPA(t *testing.T, change func(*autoscalingv2.HorizontalPodAutoscaler)) {
+	t.Helper()
+	ctx := context.WithoutCancel(t.Context())
+	err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
+		h, err := hpa(ctx, "sample")
+		if err != nil {
+			return err
+		}
+		change(h)
+		_, err = s.Client.AutoscalingV2().HorizontalPodAutoscalers(stack.SampleNamespace).Update(ctx, h, metav1.UpdateOptions{})
+		return err
+	})
+	if err != nil {
+		t.Errorf("update the HPA: %v", err)
+	}
+}
+
+// annotateForSurge puts the sample's HPA into the lane, or takes it out.
+func annotateForSurge(t *testing.T, isIn bool) {
+	t.Helper()
+	updateSampleHPA(t, func(h *autoscalingv2.HorizontalPodAutoscaler) {
+		delete(h.Annotations, surge.Annotation)
+		if isIn {
+			metav1.SetMetaDataAnnotation(&h.ObjectMeta, surge.Annotation, "")
+		}
+	})
+}
+
+// installSurgeLane installs the scaler with the lane. The test's end removes it before the HPA is restored.
+func installSurgeLane(t *testing.T) {
+	t.Helper()
+	t.Cleanup(func() {
+		if t.Failed() {
+			dumpScaler()
+		}
+		for _, args := range [][]string{
+			{"-n", stack.SampleNamespace, "delete", "holds", "--all", "--timeout=60s"},
+			{"delete", "--ignore-not-found", "-n", stack.AdapterNamespace, "deploy/tachometer-scaler", "configmap/tachometer-scaler-config", "lease/tachometer-scaler"},
+			{"wait", "--for=delete", "--timeout=60s", "-n", stack.AdapterNamespace, "pod", "-l", "app.kubernetes.io/name=tachometer-scaler"},
+		} {
+			if _, err := s.Kubectl(context.Background(), args...); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	if err := s.Apply(t.Context(), "test/e2e/manifests/surge"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Kubectl(t.Context(), "-n", stack.AdapterNamespace, "rollout", "status", "deploy/tachometer-scaler", "--timeout=120s"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// settleBeforeSurge waits for two pods under the low load, and then until the longest window is steady and the lane has settled.
+func settleBeforeSurge(t *testing.T, load *sending) {
+	t.Helper()
+	load.rate.Store(beforeSurge)
+	if err := stack.Wait(t.Context(), surgeWait, func(ctx context.Context) error { return steady(ctx, 2) }); err != nil {
+		t.Fatal(err)
+	}
+	const settle = 100 * time.Second // the longest window, and a minute of it
+	select {
+	case <-t.Context().Done():
+	case <-time.After(settle):
+	}
+}
+
+// watchSurge returns the times from now until enough pods are wanted, and ready.
+func watchSurge(t *testing.T) surgeTimes {
+	t.Helper()
+	var m surgeTimes
+	stepped := time.Now()
+	err := stack.Wait(t.Context(), surgeWait, func(ctx context.Context) error {
+		d, err := s.Client.AppsV1().Deployments(stack.SampleNamespace).Get(ctx, "sample", metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		pods, err := s.ReadyPods(ctx)
+		if err != nil {
+			return err
+		}
+		if m.wanted == 0 && *d.Spec.Replicas >= surgeEnough {
+			m.wanted = time.Since(stepped).Seconds()
+		}
+		if len(pods) < surgeEnough {
+			return fmt.Errorf("%d pods are wanted and %d ready, want %d", *d.Spec.Replicas, len(pods), surgeEnough)
+		}
+		m.ready = time.Since(stepped).Seconds()
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// surgeIsKept waits until no hold is left and the HPA has its own bounds, and expects that the HPA keeps the pods by itself.
+func surgeIsKept(t *testing.T) {
+	t.Helper()
+	err := stack.Wait(t.Context(), surgeWait, func(ctx context.Context) error {
+		all, err := sampleHolds(ctx)
+		if err != nil {
+			return err
+		}
+		h, err := hpa(ctx, "sample")
+		if err == nil && (len(all) > 0 || *h.Spec.MinReplicas != 2) {
+			err = fmt.Errorf("%d holds are left, and minReplicas is %d", len(all), *h.Spec.MinReplicas)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(32 * time.Second); time.Now().Before(end); <-time.After(time.Second) { // two periods of the HPA controller
+		d, err := s.Client.AppsV1().Deployments(stack.SampleNamespace).Get(t.Context(), "sample", metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if *d.Spec.Replicas < surgeEnough {
+			t.Fatalf("after the surge %d pods are wanted, want at least %d", *d.Spec.Replicas, surgeEnough)
+		}
+	}
+}
+
+// countSurgeEvents counts the Events of the lane with a reason.
+func countSurgeEvents(ctx context.Context, t *testing.T, reason string) int {
+	t.Helper()
+	list, err := s.Client.CoreV1().Events(stack.SampleNamespace).List(ctx, metav1.ListOptions{FieldSelector: "reason=" + reason})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for i := range list.Items {
+		if list.Items[i].Source.Component == hold.Manager {
+			n++
+		}
+	}
+	return n
+}
