@@ -86,3 +86,30 @@ func TestStep(t *testing.T) {
 		t.Errorf("the 95th percentile is %.1f s, want 5", p95)
 	}
 }
+
+// TestSelfSimilarTraffic: bursts without a typical length cost few raises, and hardly any pods more than the autoscaler alone.
+func TestSelfSimilarTraffic(t *testing.T) {
+	t.Parallel()
+	const rate, replicas = 200, 10
+	var podMillis [2]int64
+	raises := 0
+	for hour := range *hours {
+		for i, mode := range []lane.Mode{lane.ModeObserve, lane.ModeAct} {
+			end := int64(settleMillis + 3_600_000)
+			traffic := playTraffic(selfSimilarKind("self-similar", rate), uint64(hour), simPods, float64(end)/1000)
+			p := newLanePlayer(traffic, rate/replicas, replicas, mode)
+			for now := int64(70_000); now < end; now += lookMillis {
+				p.lookAt(now, now%periodMillis < lookMillis)
+			}
+			podMillis[i] += p.podMillis
+			if mode == lane.ModeAct {
+				raises += p.raises
+			}
+		}
+	}
+	more := float64(podMillis[1])/float64(podMillis[0]) - 1
+	t.Logf("%d raises in %d h; %.1f pod-hours, %.2f %% more than the autoscaler alone", raises, *hours, float64(podMillis[1])/3.6e6, 100*more)
+	if more > 0.02 {
+		t.Errorf("%.2f %% more pod-hours, want at most 2 %%", 100*more)
+	}
+}

@@ -59,7 +59,7 @@ func cronKind(name string, size int, period float64, pods int) trafficKind {
 
 // selfSimilarKind returns requests of many sources that are on and off for times without a typical length (Pareto, exponent 1.4).
 func selfSimilarKind(name string, rate float64) trafficKind {
-	const sources, shape, shortest = 200, 1.4, 1.0
+	const sources, shape, shortest = 20, 1.4, 1.0
 	type source struct {
 		until float64
 		isOn  bool
