@@ -2,6 +2,7 @@ package surge
 
 import (
 	"flag"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -10,11 +11,16 @@ import (
 )
 
 var (
-	hours = flag.Int("hours", 1, "simulated hours of each kind of steady traffic; docs/surge.md has 50")
+	hours = flag.Float64("hours", 0.25, "simulated `hours` of each kind of traffic, each hour on its own; docs/surge.md has 50")
 	steps = flag.Int("steps", 40, "simulated steps")
 )
 
 const simPods = 4
+
+// splitHours returns the number of simulations and the end of each, in milliseconds.
+func splitHours() (simulations int, end int64) {
+	return int(math.Ceil(*hours)), settleMillis + int64(3_600_000*min(*hours, 1))
+}
 
 // steadyKinds are the kinds of steady traffic of docs/benchmarks.md.
 func steadyKinds() []trafficKind {
@@ -37,20 +43,20 @@ func TestSteadyTraffic(t *testing.T) {
 	for _, k := range steadyKinds() {
 		t.Run(k.name, func(t *testing.T) {
 			t.Parallel()
-			raises, most := playHours(k, *hours)
-			t.Logf("%d raises in %d h; at most %d replicas", raises, *hours, most)
+			raises, most := playHours(k)
+			t.Logf("%d raises in %g h; at most %d replicas", raises, *hours, most)
 			if raises > 0 {
-				t.Errorf("%d raises in %d h, want none", raises, *hours)
+				t.Errorf("%d raises in %g h, want none", raises, *hours)
 			}
 		})
 	}
 }
 
 // playHours plays hours of a kind, each on its own, and returns the raises and the most replicas.
-func playHours(k trafficKind, hours int) (raises int, most int32) {
-	for hour := range hours {
-		end := int64(settleMillis + 3_600_000)
-		p := newLanePlayer(playTraffic(k, uint64(hour), simPods, float64(end)/1000), k.rate/simPods, simPods, lane.ModeAct)
+func playHours(k trafficKind) (raises int, most int32) {
+	simulations, end := splitHours()
+	for hour := range simulations {
+		p := newLanePlayer(playTraffic(k, uint64(hour)+1, simPods, float64(end)/1000), k.rate/simPods, simPods, lane.ModeAct)
 		turn := rand.New(rand.NewPCG(uint64(hour), 5)).Int64N(periodMillis) / lookMillis
 		for now := int64(70_000); now < end; now += lookMillis {
 			p.lookAt(now, now/lookMillis%(periodMillis/lookMillis) == turn)
@@ -93,9 +99,9 @@ func TestSelfSimilarTraffic(t *testing.T) {
 	const rate, replicas = 200, 10
 	var podMillis [2]int64
 	raises := 0
-	for hour := range *hours {
+	simulations, end := splitHours()
+	for hour := range simulations {
 		for i, mode := range []lane.Mode{lane.ModeObserve, lane.ModeAct} {
-			end := int64(settleMillis + 3_600_000)
 			traffic := playTraffic(selfSimilarKind("self-similar", rate), uint64(hour), simPods, float64(end)/1000)
 			p := newLanePlayer(traffic, rate/replicas, replicas, mode)
 			for now := int64(70_000); now < end; now += lookMillis {
@@ -108,7 +114,7 @@ func TestSelfSimilarTraffic(t *testing.T) {
 		}
 	}
 	more := float64(podMillis[1])/float64(podMillis[0]) - 1
-	t.Logf("%d raises in %d h; %.1f pod-hours, %.2f %% more than the autoscaler alone", raises, *hours, float64(podMillis[1])/3.6e6, 100*more)
+	t.Logf("%d raises in %g h; %.1f pod-hours, %.2f %% more than the autoscaler alone", raises, *hours, float64(podMillis[1])/3.6e6, 100*more)
 	if more > 0.02 {
 		t.Errorf("%.2f %% more pod-hours, want at most 2 %%", 100*more)
 	}
