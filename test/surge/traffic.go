@@ -30,6 +30,8 @@ type arrival struct {
 type trafficKind struct {
 	name string
 	rate float64
+	// leastHours are played in any case.
+	leastHours float64
 	// next returns the arrival after a time.
 	next func(r *rand.Rand, pods int, after float64) arrival
 }
