@@ -96,6 +96,26 @@ func TestStep(t *testing.T) {
 	}
 }
 
+// TestRestartedAdapter: an adapter that begins anew serves steady traffic over short windows, and this raises nothing.
+func TestRestartedAdapter(t *testing.T) {
+	t.Parallel()
+	for _, rate := range []float64{5, 40, 400} {
+		for seed := range uint64(30) {
+			traffic := playTraffic(poissonKind("steady", rate), seed, simPods, 280)
+			p := newLanePlayer(traffic, rate/simPods, simPods, lane.ModeAct)
+			for now := int64(70_000); now < 280_000; now += lookMillis {
+				if now == 200_000 {
+					traffic.restartedAt = now - 5000 // it serves after two scrapes of each pod
+				}
+				p.lookAt(now, now%periodMillis < lookMillis)
+			}
+			if p.raises > 0 {
+				t.Errorf("%g requests/s, seed %d: %d raises", rate, seed, p.raises)
+			}
+		}
+	}
+}
+
 // TestSelfSimilarTraffic: bursts without a typical length cost few raises, and hardly any pods more than the autoscaler alone.
 func TestSelfSimilarTraffic(t *testing.T) {
 	t.Parallel()

@@ -90,6 +90,8 @@ type podTraffic struct {
 	pods []window.History // all increments
 	seen []int            // increments of each pod that are scraped
 	view []window.History // what the adapter keeps
+	// restartedAt is the time, in milliseconds, at which the adapter began anew, without a history.
+	restartedAt int64
 }
 
 // playTraffic plays a kind of load for some seconds on pods that are scraped at phases of their own.
@@ -152,8 +154,11 @@ func (t *podTraffic) readTotal(now int64) (total float64, over time.Duration, ne
 			t.seen[p]++
 		}
 		t.view[p] = h[max(0, t.seen[p]-keptIncrements):t.seen[p]]
+		for len(t.view[p]) > 0 && t.view[p][0].From < t.restartedAt {
+			t.view[p] = t.view[p][1:]
+		}
 	}
-	over = window.Choose(window.Counter{Pods: t.view}, now, longestWindow)
+	over = min(window.Choose(window.Counter{Pods: t.view}, now, longestWindow), time.Duration(now-t.restartedAt)*time.Millisecond)
 	for _, h := range t.view {
 		n, span := 0.0, int64(0)
 		for i := len(h) - 1; i >= 0 && (span == 0 || h[i].From > now-over.Milliseconds()); i-- {
