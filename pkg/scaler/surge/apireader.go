@@ -57,7 +57,7 @@ func (r *APIReader) readPodsMetric(ctx context.Context, namespace, selector stri
 		"namespaces", namespace, "pods", "*", metric.Name)
 	reading := Reading{Answer: hpa.Answer{Pods: map[string]hpa.PodValue{}}}
 	for _, v := range values {
-		reading.addSampleTime(v.Timestamp, v.WindowSeconds)
+		reading.addReadingSample(v.Timestamp, v.WindowSeconds)
 		reading.Pods[v.DescribedObject.Name] = hpa.PodValue{Value: v.Value.MilliValue(), Time: v.Timestamp.Time, Window: reading.Window}
 	}
 	return reading, err
@@ -86,7 +86,7 @@ func (r *APIReader) readObjectMetric(ctx context.Context, namespace string, m *a
 		return Reading{}, err
 	}
 	reading := Reading{Answer: hpa.Answer{Object: values[0].Value.MilliValue()}}
-	reading.addSampleTime(values[0].Timestamp, values[0].WindowSeconds)
+	reading.addReadingSample(values[0].Timestamp, values[0].WindowSeconds)
 	return reading, nil
 }
 
@@ -97,7 +97,7 @@ func (r *APIReader) readExternalMetric(ctx context.Context, namespace string, me
 		return Reading{}, err
 	}
 	var list externalmetrics.ExternalMetricValueList
-	path := append(apiPath(externalmetrics.SchemeGroupVersion), "namespaces", namespace, metric.Name)
+	path := append(metricsAPIPath(externalmetrics.SchemeGroupVersion), "namespaces", namespace, metric.Name)
 	if err := r.getMetricList(ctx, path, map[string]string{"labelSelector": selector}, &list); err != nil {
 		return Reading{}, err
 	}
@@ -106,7 +106,7 @@ func (r *APIReader) readExternalMetric(ctx context.Context, namespace string, me
 	}
 	var reading Reading
 	for _, v := range list.Items {
-		reading.addSampleTime(v.Timestamp, v.WindowSeconds)
+		reading.addReadingSample(v.Timestamp, v.WindowSeconds)
 		reading.External = append(reading.External, v.Value.MilliValue())
 	}
 	return reading, nil
@@ -123,15 +123,15 @@ func (r *APIReader) listCustomMetric(ctx context.Context, selector *metav1.Label
 		all[key] = value
 	}
 	var list custommetrics.MetricValueList
-	err = r.getMetricList(ctx, append(apiPath(custommetrics.SchemeGroupVersion), path...), all, &list)
+	err = r.getMetricList(ctx, append(metricsAPIPath(custommetrics.SchemeGroupVersion), path...), all, &list)
 	if err == nil && len(list.Items) == 0 {
 		err = fmt.Errorf("metric %s has no value", path[len(path)-1])
 	}
 	return list.Items, err
 }
 
-// apiPath returns the path of an API group's version.
-func apiPath(v schema.GroupVersion) []string { return []string{"/apis", v.Group, v.Version} }
+// metricsAPIPath returns the path of an API group's version.
+func metricsAPIPath(v schema.GroupVersion) []string { return []string{"/apis", v.Group, v.Version} }
 
 // getMetricList reads a list of values.
 func (r *APIReader) getMetricList(ctx context.Context, path []string, params map[string]string, list any) error {
@@ -163,9 +163,9 @@ func formatMetricSelector(s *metav1.LabelSelector) (string, error) {
 	return parsed.String(), nil
 }
 
-// addSampleTime adds the time and the window of a value to a reading. Of several windows the longest counts: an adapter that found a
+// addReadingSample adds the time and the window of a value to a reading. Of several windows the longest counts: an adapter that found a
 // step shortens all of them.
-func (r *Reading) addSampleTime(at metav1.Time, windowSeconds *int64) {
+func (r *Reading) addReadingSample(at metav1.Time, windowSeconds *int64) {
 	if at.After(r.Newest) {
 		r.Newest = at.Time
 	}

@@ -117,7 +117,7 @@ func (d *Decision) noteSurgeAnswers(o *Observed) {
 		m.Metrics = make([]MetricMemory, len(o.Readings))
 	}
 	for i, r := range o.Readings {
-		m.Metrics[i].noteWindow(o.Autoscaler.Spec.Metrics[i].String(), r.Window, o.Now)
+		m.Metrics[i].noteMetricWindow(o.Autoscaler.Spec.Metrics[i].String(), r.Window, o.Now)
 	}
 }
 
@@ -126,7 +126,7 @@ func (o *Observed) hasFailedReading() bool {
 	return len(o.Readings) != len(o.Autoscaler.Spec.Metrics) || slices.ContainsFunc(o.Readings, func(r Reading) bool { return r.Err != nil && !r.IsUnread })
 }
 
-// noteSurgeHold adopts the hold of an earlier leader, and ends what is over. A hold that another client undid stops the lane for a while.
+// noteSurgeHold adopts the hold of an earlier leader, and ends an expired raise. A hold that another client undid stops the lane for a while.
 func (d *Decision) noteSurgeHold(o *Observed) {
 	m := &d.Memory
 	m.Raises = slices.DeleteFunc(m.Raises, func(at time.Time) bool { return o.Now.Sub(at) >= budgetPeriod })
@@ -195,7 +195,7 @@ func (d *Decision) findSurgeObstacle(o *Observed) Skip {
 	switch {
 	case o.isOwnedByScaledObject():
 		return SkipOwned
-	case o.isUpDisabled():
+	case o.isScaleUpDisabled():
 		return SkipDisabled
 	case o.Replicas == 0:
 		return SkipZero
@@ -213,7 +213,7 @@ func (d *Decision) findSurgeObstacle(o *Observed) Skip {
 	return ""
 }
 
-// surgeWish is what the autoscaler would want.
+// surgeWish is the autoscaler's wish, and its weight.
 type surgeWish struct {
 	replicas int32   // within the maximum of a raise
 	isSurge  bool    // the demand exceeds the replicas that are there by enough
@@ -239,7 +239,7 @@ func (d *Decision) computeSurgeWish(o *Observed) (surgeWish, bool) {
 	i := decided.Winner
 	m, demand := decided.Metrics[i], measureSurgeDemand(decided.Metrics[i], o.Replicas)
 	w := surgeWish{
-		replicas: min(decided.Wanted, o.maxRaise()), metric: i, reading: o.Readings[i],
+		replicas: min(decided.Wanted, o.maxSurgeReplicas()), metric: i, reading: o.Readings[i],
 		score: d.Memory.Metrics[i].scoreDemand(demand, o.Readings[i].Window),
 		cause: fmt.Sprintf("%s wants %d replicas, %d are there", m.Name, decided.Wanted, o.Replicas),
 	}
@@ -306,12 +306,12 @@ func (d *Decision) isSurgeWindowShortened(w surgeWish) bool {
 	return w.reading.Window > 0 && float64(w.reading.Window) <= shortenedShare*float64(d.Memory.Metrics[w.metric].Longest)
 }
 
-// isSurgeCertain reports whether the row of looks is no chance: far above what the steady demand varies by, in two looks over a
+// isSurgeCertain reports whether the row of looks is no chance: far outside the variation of the steady demand, in two looks over a
 // shortened window, or in three samples in a row whose windows do not overlap. Values over overlapping windows are one observation.
 func (d *Decision) isSurgeCertain(o *Observed, w surgeWish) bool {
 	a := d.Memory.Agreement
 	lasting := o.Now.Sub(a.Since)
-	if a.Since.IsZero() || lasting < o.upStabilization() || w.score < minScore {
+	if a.Since.IsZero() || lasting < o.scaleUpStabilization() || w.score < minScore {
 		return false
 	}
 	return a.Shortened >= shortenedLooks || a.Samples >= plainSamples && lasting >= (plainSamples-1)*w.reading.Window

@@ -157,16 +157,18 @@ func TestSameSampleIsOneLook(t *testing.T) {
 	}
 }
 
+// heldBy returns a change that puts a hold on the workload.
+func heldBy(id string, status hold.Status) func(*laneSim) {
+	return func(s *laneSim) {
+		h := hold.NewObject(workloadOfAutoscaler(s.observed.Autoscaler), hold.Hold{ID: id, Replicas: 3}, "")
+		h.Status = status
+		s.observed.Holds = []hold.Object{*h}
+	}
+}
+
 // TestSurgeObstacles: no raise, with its reason.
 func TestSurgeObstacles(t *testing.T) {
 	t.Parallel()
-	heldBy := func(id string, status hold.Status) func(*laneSim) {
-		return func(s *laneSim) {
-			h := hold.NewObject(workloadOfAutoscaler(s.observed.Autoscaler), hold.Hold{ID: id, Replicas: 3}, "")
-			h.Status = status
-			s.observed.Holds = []hold.Object{*h}
-		}
-	}
 	for _, tc := range []struct {
 		name   string
 		want   Skip

@@ -168,13 +168,13 @@ func (l *Lane) tellMisreadTerms(ctx context.Context, a *autoscalingv2.Horizontal
 
 // lookAtAutoscaler makes a look, and a second one half a look later if the first finds a surge that is not certain yet.
 func (l *Lane) lookAtAutoscaler(ctx context.Context, m laneMember) {
-	if l.lookOnce(ctx, m) && retry.Sleep(ctx, FollowUp) {
-		l.lookOnce(ctx, m)
+	if l.lookAtAutoscalerOnce(ctx, m) && retry.Sleep(ctx, FollowUp) {
+		l.lookAtAutoscalerOnce(ctx, m)
 	}
 }
 
-// lookOnce observes, decides, and places the hold. It reports whether a surge may have begun.
-func (l *Lane) lookOnce(ctx context.Context, m laneMember) bool {
+// lookAtAutoscalerOnce observes, decides, and places the hold. It reports whether a surge may have begun.
+func (l *Lane) lookAtAutoscalerOnce(ctx context.Context, m laneMember) bool {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	o, err := l.observeAutoscaler(ctx, m)
@@ -192,14 +192,14 @@ func (l *Lane) lookOnce(ctx context.Context, m laneMember) bool {
 		}
 	}
 	*m.memory = d.Memory
-	l.Metrics.countDecision(o.Mode, d)
+	l.Metrics.countSurgeDecision(o.Mode, d)
 	for _, n := range d.Notices {
 		l.tellSurgeNotice(ctx, m.autoscaler, n)
 	}
 	return !d.Memory.Agreement.Since.IsZero()
 }
 
-// observeAutoscaler reads what a decision needs.
+// observeAutoscaler reads the inputs of a decision.
 func (l *Lane) observeAutoscaler(ctx context.Context, m laneMember) (o Observed, err error) {
 	a, t := m.autoscaler, workloadOfAutoscaler(m.autoscaler)
 	o = Observed{Autoscaler: a, Terms: m.terms, Mode: l.Config.ModeOrDefault(), Now: time.Now()}

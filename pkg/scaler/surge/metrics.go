@@ -43,8 +43,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	return m
 }
 
-// countDecision counts a look and its decision.
-func (m *Metrics) countDecision(mode Mode, d Decision) {
+// countSurgeDecision counts a look and its decision.
+func (m *Metrics) countSurgeDecision(mode Mode, d Decision) {
 	m.looks.WithLabelValues(cmp.Or(string(d.Skip), "success")).Inc()
 	if d.IsNew {
 		m.raises.WithLabelValues(string(mode)).Inc()

@@ -34,8 +34,8 @@ const (
 	maxNoiseGap = 5 * time.Second
 )
 
-// noteWindow notes the window of an answer. Another metric, or a longest window that did not come again, begins a new memory.
-func (m *MetricMemory) noteWindow(metric string, window time.Duration, now time.Time) {
+// noteMetricWindow notes the window of an answer. Another metric, or a longest window that did not come again, begins a new memory.
+func (m *MetricMemory) noteMetricWindow(metric string, window time.Duration, now time.Time) {
 	if m.Metric != metric || now.Sub(m.LongestSeenAt) > longestFor {
 		*m = MetricMemory{Metric: metric}
 	}

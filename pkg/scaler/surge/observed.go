@@ -111,14 +111,14 @@ func (o *Observed) isOwnedByScaledObject() bool {
 	})
 }
 
-// isUpDisabled reports whether the autoscaler's behavior forbids to scale up.
-func (o *Observed) isUpDisabled() bool {
+// isScaleUpDisabled reports whether the autoscaler's behavior forbids to scale up.
+func (o *Observed) isScaleUpDisabled() bool {
 	b := o.Autoscaler.Spec.Behavior
 	return b != nil && b.ScaleUp != nil && b.ScaleUp.SelectPolicy != nil && *b.ScaleUp.SelectPolicy == autoscalingv2.DisabledPolicySelect
 }
 
-// upStabilization returns the time for which the autoscaler's behavior wants a wish to last.
-func (o *Observed) upStabilization() time.Duration {
+// scaleUpStabilization returns the time for which the autoscaler's behavior wants a wish to last.
+func (o *Observed) scaleUpStabilization() time.Duration {
 	b := o.Autoscaler.Spec.Behavior
 	if b == nil || b.ScaleUp == nil || b.ScaleUp.StabilizationWindowSeconds == nil {
 		return 0
@@ -126,8 +126,8 @@ func (o *Observed) upStabilization() time.Duration {
 	return time.Duration(*b.ScaleUp.StabilizationWindowSeconds) * time.Second
 }
 
-// maxRaise returns the highest number of a raise.
-func (o *Observed) maxRaise() int32 {
+// maxSurgeReplicas returns the highest number of a raise.
+func (o *Observed) maxSurgeReplicas() int32 {
 	highest := min(o.Autoscaler.Spec.MaxReplicas, maxHoldReplicas)
 	if o.Terms.MaxReplicas > 0 {
 		highest = min(highest, o.Terms.MaxReplicas)

@@ -1,11 +1,11 @@
 // The configuration and the terms of the lane.
 
 // Package surge is a fast lane up for autoscalers that opt in. The leader reads the metrics that an autoscaler names each second,
-// computes with pkg/hpa what the autoscaler would want, and places a hold as soon as a surge is certain. The autoscaler, which
-// looks every 15 seconds and then obeys its policies, finds the pods already there, keeps them, and owns the way down.
+// computes the autoscaler's wish with pkg/hpa, and places a hold as soon as a surge is certain. The autoscaler, which looks every 15
+// seconds and then obeys its policies, finds the pods already there, keeps them, and owns the way down.
 //
-// Decide is the whole decision, as a pure function. In the mode observe the lane places no hold: Events, metrics and the log say
-// what it would have done, and how many seconds ahead of the autoscaler.
+// Decide is the whole decision, as a pure function. In the mode observe the lane places no hold: Events, metrics and the log show each
+// raise that it would have made, and the seconds until the autoscaler made it.
 package surge
 
 import (
@@ -29,7 +29,7 @@ const (
 	HoldID = "surge"
 )
 
-// Mode is what the lane does with a raise.
+// Mode is the lane's way with a raise.
 type Mode string
 
 // The modes of the lane.
