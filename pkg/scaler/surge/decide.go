@@ -327,12 +327,13 @@ func (d *Decision) hasYoungRaise(o *Observed) bool {
 func (d *Decision) raiseForSurge(o *Observed, w surgeWish) {
 	m := &d.Memory
 	to := Raise{Replicas: m.Agreement.Low, Began: o.Now, Until: o.Now.Add(holdFor), Cause: w.cause}
-	if d.hasYoungRaise(o) {
+	switch {
+	case d.hasYoungRaise(o):
 		to.Began = m.Raise.Began
-	} else if len(m.Raises) >= o.Terms.Budget {
+	case len(m.Raises) >= o.Terms.Budget:
 		d.skipForBudget(o, to)
 		return
-	} else {
+	default:
 		m.Raises = append(m.Raises, o.Now)
 		d.IsNew = true
 	}

@@ -20,7 +20,7 @@ type MetricMemory struct {
 	Metric        string        // the specification that the memory belongs to
 	Longest       time.Duration // longest window
 	LongestSeenAt time.Time
-	// SteadyDemand is the latest demand over the longest window.
+	// SteadyDemand is the latest demand over a window close to the longest.
 	SteadyDemand float64
 	SteadyAt     time.Time
 	// Squares and Seconds are the sums behind the variance. They decay with noiseMemory.
@@ -30,6 +30,9 @@ type MetricMemory struct {
 const (
 	// noiseMemory is the time constant of the variance. It spans several of the jobs that run every minute.
 	noiseMemory = 10 * time.Minute
+	// steadyShare is the least share of the longest window that a steady demand is taken over: an adapter aligns its windows to samples,
+	// so that they differ by a few seconds.
+	steadyShare = 0.75
 	// maxNoiseGap is the longest time between two demands that are compared.
 	maxNoiseGap = 5 * time.Second
 )
@@ -39,24 +42,24 @@ func (m *MetricMemory) noteMetricWindow(metric string, window time.Duration, now
 	if m.Metric != metric || now.Sub(m.LongestSeenAt) > longestFor {
 		*m = MetricMemory{Metric: metric}
 	}
-	if window >= m.Longest {
-		if window > m.Longest { // the increments of before were over another window
-			m.SteadyAt = time.Time{}
-		}
-		m.Longest, m.LongestSeenAt = window, now
+	if window > m.Longest { // a young adapter: the increments of before are not lost yet
+		m.SteadyAt = time.Time{}
+	}
+	if float64(window) >= steadyShare*float64(m.Longest) {
+		m.Longest, m.LongestSeenAt = max(window, m.Longest), now
 	}
 }
 
-// noteSteadyDemand learns from a demand over the longest window.
+// noteSteadyDemand learns from a demand over a window close to the longest.
 func (m *MetricMemory) noteSteadyDemand(r Reading, demand float64, now time.Time) {
-	if r.Window != m.Longest {
+	if float64(r.Window) < steadyShare*float64(m.Longest) {
 		m.SteadyAt = time.Time{}
 		return
 	}
 	if gap := now.Sub(m.SteadyAt); !m.SteadyAt.IsZero() && gap <= maxNoiseGap {
 		kept, change := math.Exp(-gap.Seconds()/noiseMemory.Seconds()), demand-m.SteadyDemand
-		if m.Longest > 0 {
-			change *= m.Longest.Seconds()
+		if r.Window > 0 {
+			change *= r.Window.Seconds()
 		}
 		m.Squares = kept*m.Squares + change*change/2
 		m.Seconds = kept*m.Seconds + gap.Seconds()
