@@ -10,7 +10,7 @@ SUITES := ./integration/... ./e2e/...
 TEST_UNITS = $(filter-out $(MODULE)/test/integration% $(MODULE)/test/e2e% $(MODULE)/test/attack%,$(shell go -C test list ./...))
 
 .DEFAULT_GOAL := help
-.PHONY: help build check fmt lint unit verify update test e2e cluster-test charts kubernetes truth bench bench-cluster demo demo-sale demo-down images release deps clean chaos fuzz hpa attack walks vuln browser update-screenshots attack-short alwaysup soak soak-scaler
+.PHONY: help build check fmt lint unit verify update test e2e cluster-test charts kubernetes truth bench bench-cluster demo demo-sale demo-down images release deps clean chaos fuzz hpa attack walks vuln browser update-screenshots attack-short alwaysup soak soak-scaler surge
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,7 +50,7 @@ update: ## rewrite what is generated: golden files, help text, metric list, the 
 	go -C test/monitoring test . -update
 	go -C test/helm test -short . -update
 
-test: deps unit attack-short browser cluster-test charts e2e ## everything, on a real Kubernetes: unit, integration, end-to-end. First installs what is missing (make deps)
+test: deps unit browser cluster-test charts e2e ## everything, on a real Kubernetes: unit, integration, end-to-end. First installs what is missing (make deps)
 
 e2e: kubernetes ## images, integration and end-to-end tests on a real Kubernetes
 	go -C test test -race -p 1 -timeout 40m -v $(SUITES)
@@ -101,8 +101,12 @@ hpa: ## pkg/hpa beside the HPA controllers of Kubernetes 1.36 and 1.37: every ra
 attack: ## the adapter attacked as a tenant, a reader, a stranger, each attack with its bound; as root in a memory cgroup of the shipped limit
 	go -C test test ./attack -count 1 -timeout 20m -v
 
-attack-short: ## a share of `make attack` for continuous integration: memory and refusals are judged, time is not
+attack-short: ## a share of `make attack` that judges memory and refusals, and no time
 	go -C test test ./attack -short -count 1 -timeout 20m -v
+
+STEPS ?= 10
+surge: kubernetes ## steps of the load on a real Kubernetes, without and with the surge lane (STEPS=)
+	go -C test test ./e2e -count 1 -timeout 3h -v -run TestSurge -surge.steps $(STEPS)
 
 WALKS ?= 100000
 walks: ## random walks over the scaler's holds (WALKS=, SEED=)

@@ -2,10 +2,9 @@ package e2e
 
 import (
 	"context"
+	"flag"
 	"fmt"
-	"os"
 	"slices"
-	"strconv"
 	"testing"
 	"time"
 
@@ -18,6 +17,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/surge"
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
+
+var surgeSteps = flag.Int("surge.steps", 0, "steps of TestSurge without and with the lane, of some four minutes each")
 
 // The load of a surge, in requests per second: at 20 a pod, 2 and 20 pods.
 const (
@@ -33,20 +34,19 @@ const (
 type surgeTimes struct{ wanted, ready float64 }
 
 // TestSurge steps the load from 40 to 400 requests/s, in turns without and with the surge lane. The lane raises ahead of the HPA, which
-// keeps the pods after the lane's hold is over; nothing of the hold stays. SURGE_STEPS sets the number of steps of each.
+// keeps the pods after the lane's hold is over; nothing of the hold stays.
 func TestSurge(t *testing.T) {
 	needNode(t)
 	light(t)
+	if *surgeSteps == 0 {
+		t.Skip("SKIPPED: -surge.steps is not set: run `make surge`")
+	}
 	ctx := t.Context()
 	reshapeForSurge(t)
 	installSurgeLane(t)
 	load := send(t, beforeSurge)
-	steps := 1
-	if n, err := strconv.Atoi(os.Getenv("SURGE_STEPS")); err == nil {
-		steps = n
-	}
 	times := map[bool][]surgeTimes{}
-	for range steps {
+	for range *surgeSteps {
 		for _, withLane := range []bool{false, true} {
 			annotateForSurge(t, withLane)
 			settleBeforeSurge(t, load)
@@ -65,7 +65,7 @@ func TestSurge(t *testing.T) {
 		}
 	}
 	for _, withLane := range []bool{false, true} {
-		t.Logf("lane %t, medians of %d: %d wanted after %.1f s, ready after %.1f s", withLane, steps, surgeEnough,
+		t.Logf("lane %t, medians of %d: %d wanted after %.1f s, ready after %.1f s", withLane, *surgeSteps, surgeEnough,
 			medianOf(times[withLane], func(m surgeTimes) float64 { return m.wanted }), medianOf(times[withLane], func(m surgeTimes) float64 { return m.ready }))
 	}
 }

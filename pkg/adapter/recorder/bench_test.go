@@ -84,7 +84,7 @@ func BenchmarkRead(b *testing.B) {
 	s := newLoadedService(b, "web", Options{})
 	s.scaleTo(20)
 	for i := range s.pods {
-		s.pods[i].Created, s.pods[i].ReadyChanged = noon.Add(-time.Hour), noon.Add(-time.Hour)
+		s.pods[i].Created, s.pods[i].Readied = noon.Add(-time.Hour), noon.Add(-time.Hour)
 	}
 	s.recorder.opts.Now = func() time.Time { return s.now }
 	plain := newScrapedProvider(b, s.pods)

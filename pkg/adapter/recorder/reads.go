@@ -171,8 +171,8 @@ func (rec *record) updatePods(pods []discovery.Pod, m *metrics) []podEntry {
 		began := rec.started[p.Name]
 		if !began && p.Live && p.Ready {
 			began = true
-			if p.Created.After(rec.since) && !p.ReadyChanged.Before(p.Created) {
-				m.observeReaction(stageStart, p.ReadyChanged.Sub(p.Created))
+			if p.Created.After(rec.since) && !p.Readied.Before(p.Created) {
+				m.observeReaction(stageStart, p.Readied.Sub(p.Created))
 			}
 		}
 		started[p.Name] = began
@@ -188,7 +188,7 @@ func equalRecordedPods(a, b []discovery.Pod) bool {
 	}
 	for i := range a {
 		p, q := &a[i], &b[i]
-		if p.Name != q.Name || p.Live != q.Live || p.Ready != q.Ready || p.Created != q.Created || p.ReadyChanged != q.ReadyChanged || p.Omission.Reason != q.Omission.Reason {
+		if p.Name != q.Name || p.Live != q.Live || p.Ready != q.Ready || p.Created != q.Created || p.Readied != q.Readied || p.Omission.Reason != q.Omission.Reason {
 			return false
 		}
 	}
@@ -196,10 +196,7 @@ func equalRecordedPods(a, b []discovery.Pod) bool {
 }
 
 func newPodEntry(p discovery.Pod) podEntry {
-	e := podEntry{name: p.Name, state: stateUnready, created: unixOfRecordedTime(p.Created)}
-	if p.Ready {
-		e.readied = unixOfRecordedTime(p.ReadyChanged)
-	}
+	e := podEntry{name: p.Name, state: stateUnready, created: unixOfRecordedTime(p.Created), readied: unixOfRecordedTime(p.Readied)}
 	switch {
 	case p.Live && p.Ready:
 		e.state = stateReady

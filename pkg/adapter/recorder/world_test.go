@@ -98,7 +98,7 @@ func (s *loadedService) scaleTo(replicas int) {
 		s.made++
 		at := s.now.Truncate(time.Second)
 		s.pods = append(s.pods, discovery.Pod{
-			Namespace: "shop", Name: fmt.Sprintf("%s-7d4b9c-%05d", s.hpa.Name, s.made), Live: true, Ready: true, Created: at, ReadyChanged: at.Add(5 * time.Second),
+			Namespace: "shop", Name: fmt.Sprintf("%s-7d4b9c-%05d", s.hpa.Name, s.made), Live: true, Ready: true, Created: at, Readied: at.Add(5 * time.Second),
 		})
 	}
 }
