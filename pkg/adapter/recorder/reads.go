@@ -160,24 +160,24 @@ func (r *Recorder) appendRead(rec *record, read *explainapi.Read, pods []discove
 }
 
 // updatePods returns the entries of the pods, the same slice for the same pods. It observes how long new pods took to become ready.
-func (rec *record) updatePods(pods []discovery.Pod, m *metrics) []podEntry {
-	if equalRecordedPods(pods, rec.selected) {
-		return rec.pods
+func (r *record) updatePods(pods []discovery.Pod, m *metrics) []podEntry {
+	if equalRecordedPods(pods, r.selected) {
+		return r.pods
 	}
 	entries := make([]podEntry, len(pods))
 	started := make(map[string]bool, len(pods))
 	for i, p := range pods {
 		entries[i] = newPodEntry(p)
-		began := rec.started[p.Name]
+		began := r.started[p.Name]
 		if !began && p.Live && p.Ready {
 			began = true
-			if p.Created.After(rec.since) && !p.Readied.Before(p.Created) {
+			if p.Created.After(r.since) && !p.Readied.Before(p.Created) {
 				m.observeReaction(stageStart, p.Readied.Sub(p.Created))
 			}
 		}
 		started[p.Name] = began
 	}
-	rec.selected, rec.pods, rec.started = pods, entries, started
+	r.selected, r.pods, r.started = pods, entries, started
 	return entries
 }
 

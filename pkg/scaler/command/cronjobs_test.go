@@ -119,7 +119,7 @@ func runCronJob(t *testing.T, args []string, rules []rbacv1.PolicyRule) {
 		t.Errorf("%v replicas, want 2", n)
 	}
 	for _, request := range a.requests {
-		if r := parseRequest(request); !slices.ContainsFunc(rules, func(rule rbacv1.PolicyRule) bool { return r.isGranted(rule) }) {
+		if r := parseRequest(request); !slices.ContainsFunc(rules, r.isGranted) {
 			t.Errorf("the Role does not grant %q: %+v", request, r)
 		}
 	}

@@ -74,12 +74,12 @@ var fakeResources = map[string][]metav1.APIResource{
 
 // serveDiscovery answers a path of discovery, and reports whether it was one.
 func serveDiscovery(path string) (any, bool) {
-	switch {
-	case path == "/api":
+	switch path {
+	case "/api":
 		return metav1.APIVersions{Versions: []string{"v1"}}, true
-	case path == "/api/v1":
+	case "/api/v1":
 		return metav1.APIResourceList{GroupVersion: "v1"}, true
-	case path == "/apis":
+	case "/apis":
 		var groups metav1.APIGroupList
 		for version := range fakeResources {
 			name, _, _ := strings.Cut(version, "/")
