@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
@@ -113,11 +115,19 @@ func TestScalerRights(t *testing.T) {
 	holdsAreGone(t, namespace)
 	eventually(t, 30*time.Second, func(ctx context.Context) error {
 		now, err := look(ctx, namespace)
+		now.Owned = false // of the replicas: their field manager stays without the right to patch the workload
 		if diff := cmp.Diff(before, now); err == nil && diff != "" {
 			err = errors.New("not what was there (-want +got):\n" + diff)
 		}
 		return err
 	})
+	h, err := client.AutoscalingV2().HorizontalPodAutoscalers(namespace).Get(t.Context(), "shop", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if slices.ContainsFunc(h.ManagedFields, func(m metav1.ManagedFieldsEntry) bool { return m.Manager == hold.Manager }) {
+		t.Errorf("the scaler stays a field manager of the autoscaler: %v", h.ManagedFields)
+	}
 }
 
 // TestScalerPause: pause gives back what was there, resume asks for it again, and both survive the program.
