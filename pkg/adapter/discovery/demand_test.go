@@ -71,8 +71,8 @@ func TestReadersAreBounded(t *testing.T) {
 	}
 }
 
-// TestReadersAreBoundedInBytes has readers with large selectors and names. It is not parallel, because it measures the heap of the process.
-func TestReadersAreBoundedInBytes(t *testing.T) {
+// TestReadersAreBoundedInBytes has readers with large selectors and names.
+func TestReadersAreBoundedInBytes(t *testing.T) { //nolint:paralleltest // measures the heap
 	r, now := newDiscoveryDemandMemory(), time.Unix(1000, 0)
 	before := measureHeap()
 	for i := range 2000 {
