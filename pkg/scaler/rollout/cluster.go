@@ -113,6 +113,9 @@ func convertAutoscaler(hpa *autoscalingv2.HorizontalPodAutoscaler) *Autoscaler {
 	for _, m := range hpa.ManagedFields {
 		if m.Manager == hold.Manager && m.Subresource == "" {
 			a.Owned = true
+			if m.Time != nil {
+				a.BoundsSet = m.Time.Time
+			}
 			continue
 		}
 		a.CoOwners = append(a.CoOwners, m)

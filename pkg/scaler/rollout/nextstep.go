@@ -19,6 +19,8 @@ const (
 	waitInterval = 250 * time.Millisecond
 	// restInterval applies while holds only wait for their end.
 	restInterval = 15 * time.Second
+	// boundsLag is the time after which the autoscaler's controller has seen new bounds.
+	boundsLag = 2 * time.Second
 	// retryInterval applies after a failure of a gate.
 	retryInterval = 2 * time.Second
 	// gateOpenTimeout is the time in which the gates of a verified hold must open. A restarted API server or receiver of a webhook is
@@ -297,11 +299,15 @@ func (o *Observed) setRecordedBounds(time.Time) (Step, bool) {
 		a.Name, a.Bounds.MinReplicas, a.Bounds.MaxReplicas, to.MinReplicas, to.MaxReplicas), true
 }
 
-// setRecordedReplicas sets the workload's scale.
-func (o *Observed) setRecordedReplicas(time.Time) (Step, bool) {
+// setRecordedReplicas sets the workload's scale. It lowers it some time after the bounds: the autoscaler's controller, which may still have
+// the bounds of before, would raise the scale to them, and without metrics leave it there.
+func (o *Observed) setRecordedReplicas(now time.Time) (Step, bool) {
 	n, keeper := o.findNumbers()
 	if keeper == nil || o.Scale == nil || o.Trouble != "" || n.Replicas.From == nil || o.Scale.Replicas == n.Replicas.Set {
 		return Step{}, false
+	}
+	if a := o.Autoscaler; a != nil && n.Replicas.Set < o.Scale.Replicas && now.Before(a.BoundsSet.Add(boundsLag)) {
+		return Step{Kind: Rest, Hold: -1, At: a.BoundsSet.Add(boundsLag)}, true
 	}
 	return Step{Kind: SetReplicas, Hold: -1, To: n.Replicas.Set}.withStepEvent(reasonReplicasChanged, "from %d to %d replicas", o.Scale.Replicas, n.Replicas.Set), true
 }

@@ -79,6 +79,16 @@ func TestNextStep(t *testing.T) {
 		"replicas not set": {func(o *Observed, h *hold.Object) {
 			h.Status.State, h.Status.Numbers.Replicas.From, o.Scale.Replicas = hold.Raised, &two, 2
 		}, SetReplicas, ""},
+		"replicas lowered right after the bounds": {func(o *Observed, h *hold.Object) {
+			back(o, h)
+			five := int32(5)
+			h.Status.Numbers.Replicas.From, o.Scale.Replicas, o.Autoscaler.BoundsSet = &five, 5, benchStart.Add(-time.Second)
+		}, Rest, ""},
+		"replicas lowered later": {func(o *Observed, h *hold.Object) {
+			back(o, h)
+			five := int32(5)
+			h.Status.Numbers.Replicas.From, o.Scale.Replicas, o.Autoscaler.BoundsSet = &five, 5, benchStart.Add(-boundsLag)
+		}, SetReplicas, ""},
 		"replicas set":   {func(o *Observed, h *hold.Object) { h.Status.State = hold.Raised }, WriteStatus, hold.Scaled},
 		"pods ready":     {func(o *Observed, h *hold.Object) { h.Status.State = hold.Scaled }, WriteStatus, hold.Ready},
 		"pods not ready": {func(o *Observed, h *hold.Object) { h.Status.State = hold.Scaled; pendingPods(o.Pods, 1) }, Rest, ""},

@@ -34,6 +34,8 @@ type Autoscaler struct {
 	Bounds       hold.ReplicaBounds
 	Active       bool   // it computes replicas: it has metrics
 	ScaledObject string // the KEDA object that owns it; empty: none
+	// BoundsSet is the time at which the scaler last set the bounds, truncated to the second; zero: never, or it gave them up.
+	BoundsSet time.Time
 	// Owned is set if the scaler is a field manager of the bounds. CoOwners are all other entries of its managed fields.
 	Owned    bool
 	CoOwners []metav1.ManagedFieldsEntry
