@@ -26,12 +26,28 @@ import (
 // memoryLimit is the GOMEMLIMIT that the manifests set.
 const memoryLimit = "460MiB"
 
-// config has no rules: the built-in rules apply. The interval is shorter than the default, to save time. The maximum age is the
+// config has the built-in rules, and a rule for a queue. The interval is shorter than the default, to save time. The maximum age is the
 // default, so that a busy machine does not affect the tests.
 const config = `apiVersion: config.tachometer.dev/v1alpha1
 kind: AdapterConfig
 scrape: {interval: 500ms}
 maxAge: 10s
+rules:
+- metric: queue_messages
+  external: true
+  query: sum(queue_messages)
+  fallback: {after: 3s, value: 8}
+- metric: request_per_second
+  query: sum by (namespace, pod) (rate(http_requests_total[$window]))
+- match: ^(.+)_per_second$
+  query: sum by (namespace, pod) (rate({__name__="${1}_total"}[$window]))
+- match: ^(?P<counter>.+)_per_second$
+  query: sum by (namespace, pod) (rate({__name__="${counter}"}[$window]))
+- match: ^(.+)_p(50|90|95|99)$
+  query: histogram_quantile(${2} / 100, sum by (namespace, pod, le) (rate({__name__="${1}_bucket"}[$window])))
+  aggregate: max
+- match: ^(.+)$
+  query: sum by (namespace, pod) ({__name__="${1}"})
 `
 
 // adapter is cmd/adapter as a process, with the rights of its shipped ServiceAccount.

@@ -36,6 +36,9 @@ var (
 // hpaPeriod is the HPA controller's period: these tests measure no time, so it is shorter than the real 15 s.
 const hpaPeriod = time.Second
 
+// scaleToZero lets HPAs go to zero: the default of Kubernetes 1.37, and off before.
+const scaleToZero = "--feature-gates=HPAScaleToZero=true"
+
 func TestMain(m *testing.M) {
 	flag.Parse()
 	// The tests wait for the cluster and compute little: many run at once, even on few processors.
@@ -137,7 +140,10 @@ func startCluster(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	if shared, err = cluster.Start(ctx, cluster.Options{HPASyncPeriod: hpaPeriod, APIServerArgs: args, Log: os.Stderr}); err != nil {
+	shared, err = cluster.Start(ctx, cluster.Options{
+		HPASyncPeriod: hpaPeriod, APIServerArgs: append(args, scaleToZero), ControllerManagerArgs: []string{scaleToZero}, Log: os.Stderr,
+	})
+	if err != nil {
 		return err
 	}
 	config, err := clientcmd.BuildConfigFromFlags("", shared.Kubeconfig())

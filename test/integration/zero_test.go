@@ -1,0 +1,126 @@
+package integration
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv1 "k8s.io/api/autoscaling/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// TestZero: a plain HPA on a queue's length scales its workers to zero, wakes them for messages, and wakes them when the queue can no
+// longer be asked. Workers that a person has stopped, under an HPA that may not go to zero, stay stopped.
+func TestZero(t *testing.T) {
+	need(t)
+	t.Parallel()
+	namespace := newNamespace(t)
+	queue := newQueue(t, namespace)
+	newWorkers(t, namespace, "workers", 0)
+	newWorkers(t, namespace, "stopped", 1)
+
+	awaitWorkers(t, namespace, "workers", 0)
+	scale := &autoscalingv1.Scale{ObjectMeta: metav1.ObjectMeta{Name: "stopped", Namespace: namespace}}
+	if _, err := client.AppsV1().Deployments(namespace).UpdateScale(t.Context(), "stopped", scale, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	queue.messages.Store(12) // 5 a worker
+	awaitWorkers(t, namespace, "workers", 3)
+	queue.messages.Store(0)
+	awaitWorkers(t, namespace, "workers", 0)
+	queue.page.close()
+	awaitWorkers(t, namespace, "workers", 2) // for the 8 messages of the rule's fallback
+	awaitWorkers(t, namespace, "stopped", 0)
+}
+
+// queue is the page of a queue.
+type queue struct {
+	messages atomic.Int64
+	page     *page
+}
+
+func newQueue(t *testing.T, namespace string) *queue {
+	t.Helper()
+	q := &queue{}
+	began := time.Now()
+	var err error
+	q.page, err = serve(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, "# TYPE queue_messages gauge\nqueue_messages %d\n", q.messages.Load())
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(q.page.close)
+	pod, err := client.CoreV1().Pods(namespace).Create(t.Context(), &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: "queue", Annotations: map[string]string{"prometheus.io/scrape": "true"}},
+		Spec:       podSpec(),
+	}, metav1.CreateOptions{})
+	if err == nil {
+		err = markRunning(t.Context(), pod, q.page.ip, began)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return q
+}
+
+// newWorkers creates a Deployment with a replica, and an HPA on the queue's length.
+func newWorkers(t *testing.T, namespace, name string, minReplicas int32) {
+	t.Helper()
+	labels := map[string]string{"app": name}
+	meta := metav1.ObjectMeta{Name: name, Namespace: namespace}
+	_, err := client.AppsV1().Deployments(namespace).Create(t.Context(), &appsv1.Deployment{
+		ObjectMeta: meta,
+		Spec: appsv1.DeploymentSpec{
+			Replicas: new(int32(1)), Selector: &metav1.LabelSelector{MatchLabels: labels},
+			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: corev1.PodSpec{
+				Containers: []corev1.Container{{Name: "worker", Image: "none"}},
+			}},
+		},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = client.AutoscalingV2().HorizontalPodAutoscalers(namespace).Create(t.Context(), &autoscalingv2.HorizontalPodAutoscaler{
+		ObjectMeta: meta,
+		Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
+			ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: name},
+			MinReplicas:    &minReplicas, MaxReplicas: 10,
+			Behavior: &autoscalingv2.HorizontalPodAutoscalerBehavior{
+				ScaleDown: &autoscalingv2.HPAScalingRules{StabilizationWindowSeconds: new(int32(0))},
+			},
+			Metrics: []autoscalingv2.MetricSpec{{
+				Type: autoscalingv2.ExternalMetricSourceType,
+				External: &autoscalingv2.ExternalMetricSource{
+					Metric: autoscalingv2.MetricIdentifier{Name: "queue_messages"},
+					Target: autoscalingv2.MetricTarget{Type: autoscalingv2.AverageValueMetricType, AverageValue: resource.NewQuantity(5, resource.DecimalSI)},
+				},
+			}},
+		},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// awaitWorkers waits until a Deployment is asked for that many replicas.
+func awaitWorkers(t *testing.T, namespace, name string, want int32) {
+	t.Helper()
+	eventually(t, 40*time.Second, func(ctx context.Context) error {
+		d, err := client.AppsV1().Deployments(namespace).Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		if *d.Spec.Replicas != want {
+			return fmt.Errorf("%s has %d replicas, want %d", name, *d.Spec.Replicas, want)
+		}
+		return nil
+	})
+}
