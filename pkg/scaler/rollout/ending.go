@@ -130,6 +130,9 @@ func (o *Observed) nextLook(now time.Time) time.Time {
 			next = t
 		}
 	}
+	if seen := o.boundsSeen(); now.Before(seen) {
+		at(seen)
+	}
 	for i := range o.Holds {
 		h := &o.Holds[i]
 		if h.Spec.PausedUntil != nil && h.IsPaused(now) {

@@ -299,6 +299,14 @@ func (o *Observed) setRecordedBounds(time.Time) (Step, bool) {
 		a.Name, a.Bounds.MinReplicas, a.Bounds.MaxReplicas, to.MinReplicas, to.MaxReplicas), true
 }
 
+// boundsSeen returns the time at which the autoscaler's controller has seen the bounds that the scaler set last; zero: long ago.
+func (o *Observed) boundsSeen() time.Time {
+	if o.Autoscaler == nil || o.Autoscaler.BoundsSet.IsZero() {
+		return time.Time{}
+	}
+	return o.Autoscaler.BoundsSet.Add(boundsLag)
+}
+
 // setRecordedReplicas sets the workload's scale. It lowers it some time after the bounds: the autoscaler's controller, which may still have
 // the bounds of before, would raise the scale to them, and without metrics leave it there.
 func (o *Observed) setRecordedReplicas(now time.Time) (Step, bool) {
@@ -306,8 +314,8 @@ func (o *Observed) setRecordedReplicas(now time.Time) (Step, bool) {
 	if keeper == nil || o.Scale == nil || o.Trouble != "" || n.Replicas.From == nil || o.Scale.Replicas == n.Replicas.Set {
 		return Step{}, false
 	}
-	if a := o.Autoscaler; a != nil && n.Replicas.Set < o.Scale.Replicas && now.Before(a.BoundsSet.Add(boundsLag)) {
-		return Step{Kind: Rest, Hold: -1, At: a.BoundsSet.Add(boundsLag)}, true
+	if n.Replicas.Set < o.Scale.Replicas && now.Before(o.boundsSeen()) {
+		return Step{Kind: Rest, Hold: -1, At: o.nextLook(now)}, true
 	}
 	return Step{Kind: SetReplicas, Hold: -1, To: n.Replicas.Set}.withStepEvent(reasonReplicasChanged, "from %d to %d replicas", o.Scale.Replicas, n.Replicas.Set), true
 }

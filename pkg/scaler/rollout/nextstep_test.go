@@ -84,6 +84,16 @@ func TestNextStep(t *testing.T) {
 			five := int32(5)
 			h.Status.Numbers.Replicas.From, o.Scale.Replicas, o.Autoscaler.BoundsSet = &five, 5, benchStart.Add(-time.Second)
 		}, Rest, ""},
+		"replicas cut to the bounds before they are lowered": {func(o *Observed, h *hold.Object) {
+			back(o, h)
+			twelve := int32(12)
+			h.Status.State, h.Status.Numbers.Replicas.From, o.Scale.Replicas, o.Autoscaler.Active = hold.Open, &twelve, 10, false
+		}, WriteStatus, hold.Open},
+		"replicas cut to the bounds, and recorded": {func(o *Observed, h *hold.Object) {
+			back(o, h)
+			ten := int32(10)
+			h.Status.State, h.Status.Numbers.Replicas.From, o.Scale.Replicas, o.Autoscaler.Active = hold.Open, &ten, 10, false
+		}, SetReplicas, ""},
 		"replicas lowered later": {func(o *Observed, h *hold.Object) {
 			back(o, h)
 			five := int32(5)

@@ -76,11 +76,13 @@ func (o *Observed) desiredReplicas(n hold.Numbers, bounds hold.ReplicaBounds, no
 
 // areReplicasOurs reports whether the scaler set the replicas, or the autoscaler only cut them to its bounds since.
 func (o *Observed) areReplicasOurs(n hold.Numbers) bool {
-	found := o.Scale.Replicas
-	if a := o.Autoscaler; a != nil && !a.Active && (found == a.Bounds.MaxReplicas && found < n.Replicas.Set || found == a.Bounds.MinReplicas && found > n.Replicas.Set) {
-		return true
-	}
-	return !n.Replicas.IsForeign(found)
+	return o.areReplicasCut(n.Replicas.Set) || !n.Replicas.IsForeign(o.Scale.Replicas)
+}
+
+// areReplicasCut reports whether an autoscaler without metrics cut the replicas from a number to its bounds.
+func (o *Observed) areReplicasCut(from int32) bool {
+	a, found := o.Autoscaler, o.Scale.Replicas
+	return a != nil && !a.Active && (found == a.Bounds.MaxReplicas && found < from || found == a.Bounds.MinReplicas && found > from)
 }
 
 // planNumbers returns the record with the numbers that everything should have now.
@@ -105,8 +107,11 @@ func (o *Observed) planNumbers(n hold.Numbers, now time.Time) hold.Numbers {
 	if found == nil {
 		return n
 	}
-	if n.Replicas.From != nil && n.Replicas.IsForeign(found.Replicas) { // the autoscaler was faster
+	if from := n.Replicas.From; from != nil && n.Replicas.IsForeign(found.Replicas) { // the autoscaler was faster
 		n.Replicas.From = nil
+		if cut := found.Replicas; o.areReplicasCut(*from) {
+			n.Replicas.From = &cut
+		}
 	}
 	if replicas, decided := o.desiredReplicas(n, to, now); decided {
 		if !o.areReplicasOurs(n) && n.Replicas.Was != 0 { // the autoscaler's own number is what was there
