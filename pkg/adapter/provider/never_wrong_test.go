@@ -21,6 +21,12 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
+// endedValue returns a value whose series have ended.
+func endedValue(v metric.Value) metric.Value {
+	v.Ended = true
+	return v
+}
+
 // TestNeverAWrongNumber holds the rows of the design's table of that name, for what an HPA's Pods metric reads: all pods
 // of app web in namespace shop.
 func TestNeverAWrongNumber(t *testing.T) {
@@ -58,9 +64,13 @@ func TestNeverAWrongNumber(t *testing.T) {
 			omitted: map[metric.Reason]int{metric.ReasonStale: 1},
 		},
 		"pod's samples are of an earlier pod of its name: a departed pod's": {
-			pods: []labelledPod{a, again}, values: []metric.Value{fresh("a", 1), aged("b", 2, 1500*time.Millisecond)},
+			pods: []labelledPod{a, again}, values: []metric.Value{fresh("a", 1), endedValue(aged("b", 2, 1500*time.Millisecond))},
 			want:    "a=3",
 			omitted: map[metric.Reason]int{metric.ReasonAbsent: 1},
+		},
+		"pod's samples are of the second in which it was created, and go on: its own": {
+			pods: []labelledPod{a, again}, values: []metric.Value{fresh("a", 1), aged("b", 2, 1500*time.Millisecond)},
+			want: "a=1 b=2",
 		},
 		"pod's sample is from the future: left out": {
 			pods: []labelledPod{a, b}, values: []metric.Value{fresh("a", 1), aged("b", 2, -11*time.Second)},

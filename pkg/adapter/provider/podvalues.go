@@ -133,7 +133,7 @@ func (p *Provider) evaluateProviderRuleForPods(ctx context.Context, req request,
 		computed := found[r.pod.Object()]
 		switch {
 		case computed == nil:
-		case r.pod.Departed, providedValuePredatesPod(*computed, r.pod), computed.Ended && !r.pod.Ready:
+		case r.pod.Departed, providedValuePredatesPod(req.rule, *computed, r.pod), computed.Ended && !r.pod.Ready:
 			departed += departedProvidedShare(*computed)
 			computed = nil
 		case computed.Ended && p.awaitsProvidedSeries(req.rule, r.pod): // and may serve requests all the same
@@ -251,9 +251,14 @@ func (p *Provider) awaitsProvidedSeries(r *rule.Rule, pod discovery.Pod) bool {
 }
 
 // providedValuePredatesPod reports whether a value comes from samples of an earlier pod with the same name, still in the backend.
-// Created is truncated to a second, and no pod answers a scrape within its first second.
-func providedValuePredatesPod(v metric.Value, pod discovery.Pod) bool {
-	return !v.Time.IsZero() && v.Time.Before(pod.Created.Add(time.Second))
+// Created is truncated to a second: samples of that second are an earlier pod's if their series have ended, and else the pod's own. Of
+// another backend's series it is not known whether they have ended; no usual pod answers within its first second.
+func providedValuePredatesPod(r *rule.Rule, v metric.Value, pod discovery.Pod) bool {
+	end := pod.Created
+	if v.Ended || !isProviderRuleEmbedded(r) {
+		end = end.Add(time.Second)
+	}
+	return !v.Time.IsZero() && v.Time.Before(end)
 }
 
 // evaluateProviderRuleByNamespace evaluates the rule for the pods, one namespace at a time. Otherwise a rule that sums by pod alone
