@@ -79,6 +79,22 @@ func holdsAreGone(t *testing.T, namespace string) {
 	})
 }
 
+// eventIDsVersion waits until the ids of events are stored in another version than before, and returns that version.
+func eventIDsVersion(t *testing.T, before string) (version string) {
+	t.Helper()
+	eventually(t, 30*time.Second, func(ctx context.Context) error {
+		m, err := client.CoreV1().ConfigMaps(stack.AdapterNamespace).Get(ctx, "tachometer-scaler-events", metav1.GetOptions{})
+		if err == nil && m.ResourceVersion == before {
+			err = errors.New("the ids of events are those of before")
+		}
+		if err == nil {
+			version = m.ResourceVersion
+		}
+		return err
+	})
+	return version
+}
+
 // TestScalerRights: with its shipped roles the scaler holds both kinds of workloads for a schedule and an event, and gives back what was
 // there. check finds nothing missing, and TestMain compares the requests with the roles.
 func TestScalerRights(t *testing.T) {
@@ -107,10 +123,12 @@ func TestScalerRights(t *testing.T) {
 		t.Fatal(err)
 	}
 	stands(t, namespace, 9)
+	first := eventIDsVersion(t, "")
 	if err := s.post(t.Context(), "one-end", "END"); err != nil {
 		t.Fatal(err)
 	}
 	stands(t, namespace, 4)
+	eventIDsVersion(t, first)
 	s.configure(t, "apiVersion: config.tachometer.dev/v1alpha1\nkind: ScalerConfig\n")
 	holdsAreGone(t, namespace)
 	eventually(t, 30*time.Second, func(ctx context.Context) error {
