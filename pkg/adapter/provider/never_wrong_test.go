@@ -68,9 +68,10 @@ func TestNeverAWrongNumber(t *testing.T) {
 			want:    "a=3",
 			omitted: map[metric.Reason]int{metric.ReasonAbsent: 1},
 		},
-		"pod's samples are of the second in which it was created, and go on: its own": {
+		"pod's samples are of the second in which it was created, and go on: left out": {
 			pods: []labelledPod{a, again}, values: []metric.Value{fresh("a", 1), aged("b", 2, 1500*time.Millisecond)},
-			want: "a=1 b=2",
+			want:    "a=1",
+			omitted: map[metric.Reason]int{metric.ReasonWarmingUp: 1},
 		},
 		"pod's sample is from the future: left out": {
 			pods: []labelledPod{a, b}, values: []metric.Value{fresh("a", 1), aged("b", 2, -11*time.Second)},

@@ -136,6 +136,10 @@ func (p *Provider) evaluateProviderRuleForPods(ctx context.Context, req request,
 		case r.pod.Departed, providedValuePredatesPod(req.rule, *computed, r.pod), computed.Ended && !r.pod.Ready:
 			departed += departedProvidedShare(*computed)
 			computed = nil
+		case computed.Time.Before(r.pod.Created.Add(time.Second)) && !computed.Time.IsZero():
+			unclear := *computed
+			unclear.Reason, unclear.Detail = metric.ReasonWarmingUp, "created less than a second before its sample"
+			computed = &unclear
 		case computed.Ended && p.awaitsProvidedSeries(req.rule, r.pod): // and may serve requests all the same
 			computed = nil
 		}
@@ -251,7 +255,7 @@ func (p *Provider) awaitsProvidedSeries(r *rule.Rule, pod discovery.Pod) bool {
 }
 
 // providedValuePredatesPod reports whether a value comes from samples of an earlier pod with the same name, still in the backend.
-// Created is truncated to a second: samples of that second are an earlier pod's if their series have ended, and else the pod's own. Of
+// Created is truncated to a second: samples of that second are an earlier pod's if their series have ended, and else of either pod. Of
 // another backend's series it is not known whether they have ended; no usual pod answers within its first second.
 func providedValuePredatesPod(r *rule.Rule, v metric.Value, pod discovery.Pod) bool {
 	end := pod.Created
