@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/explain"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
@@ -85,6 +86,15 @@ func (c *pluginConnection) readPluginRecord(ctx context.Context, name string) ex
 	return explain.Recorded{Explanation: e}
 }
 
+// readPluginLog returns the recorded decisions of an autoscaler.
+func (p *pluginProgram) readPluginLog(ctx context.Context, name string, since time.Duration) (*explainapi.DecisionLog, error) {
+	c, err := p.connectPluginCluster()
+	if err != nil {
+		return nil, err
+	}
+	return records.ReadLog(ctx, c.reader, c.namespace, name, since)
+}
+
 // runPluginDecisions prints the recorded decisions of an autoscaler.
 func (p *pluginProgram) runPluginDecisions(ctx context.Context, arg string, since time.Duration) error {
 	if err := errors.Join(p.checkPluginOutput("json", "yaml"), checkPluginSince(since)); err != nil {
@@ -94,11 +104,7 @@ func (p *pluginProgram) runPluginDecisions(ctx context.Context, arg string, sinc
 	if err != nil {
 		return err
 	}
-	c, err := p.connectPluginCluster()
-	if err != nil {
-		return err
-	}
-	log, err := records.ReadLog(ctx, c.reader, c.namespace, name, since)
+	log, err := p.readPluginLog(ctx, name, since)
 	if err != nil {
 		return err
 	}

@@ -10,7 +10,6 @@ import (
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
-	"github.com/tachometer-metrics/tachometer/pkg/plugin/records"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/replay"
 )
 
@@ -62,11 +61,7 @@ func (p *pluginProgram) runPluginReplay(ctx context.Context, arg, file string, s
 	if err != nil {
 		return err
 	}
-	c, err := p.connectPluginCluster()
-	if err != nil {
-		return err
-	}
-	log, err := records.ReadLog(ctx, c.reader, c.namespace, name, since)
+	log, err := p.readPluginLog(ctx, name, since)
 	if err != nil {
 		return err
 	}

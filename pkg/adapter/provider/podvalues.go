@@ -133,13 +133,11 @@ func (p *Provider) evaluateProviderRuleForPods(ctx context.Context, req request,
 		computed := found[r.pod.Object()]
 		switch {
 		case computed == nil:
-		case r.pod.Departed, providedValuePredatesPod(req.rule, *computed, r.pod), computed.Ended && !r.pod.Ready:
+		case r.pod.Departed, computed.Ended && !r.pod.Ready, findProvidedValueOwner(req.rule, *computed, r.pod) == earlierPod:
 			departed += departedProvidedShare(*computed)
 			computed = nil
-		case computed.Time.Before(r.pod.Created.Add(time.Second)) && !computed.Time.IsZero():
-			unclear := *computed
-			unclear.Reason, unclear.Detail = metric.ReasonWarmingUp, "created less than a second before its sample"
-			computed = &unclear
+		case findProvidedValueOwner(req.rule, *computed, r.pod) == unclearPod:
+			computed.Reason, computed.Detail = metric.ReasonWarmingUp, "created less than a second before its sample"
 		case computed.Ended && p.awaitsProvidedSeries(req.rule, r.pod): // and may serve requests all the same
 			computed = nil
 		}
@@ -254,15 +252,26 @@ func (p *Provider) awaitsProvidedSeries(r *rule.Rule, pod discovery.Pod) bool {
 	return ended || p.Scrapes.Diagnose(pod.Namespace, pod.Name, r.ReadFamilies()).Reason == metric.ReasonWarmingUp
 }
 
-// providedValuePredatesPod reports whether a value comes from samples of an earlier pod with the same name, still in the backend.
-// Created is truncated to a second: samples of that second are an earlier pod's if their series have ended, and else of either pod. Of
-// another backend's series it is not known whether they have ended; no usual pod answers within its first second.
-func providedValuePredatesPod(r *rule.Rule, v metric.Value, pod discovery.Pod) bool {
-	end := pod.Created
-	if v.Ended || !isProviderRuleEmbedded(r) {
-		end = end.Add(time.Second)
+// valueOwner says to which pod of a name a value belongs.
+type valueOwner int
+
+const (
+	thisPod    valueOwner = iota
+	earlierPod            // a pod that had the same name: its samples are still in the backend
+	unclearPod            // either
+)
+
+// findProvidedValueOwner compares the time of a value with the creation of the pod, which is truncated to a second. Samples of that second
+// are an earlier pod's if their series have ended, and else of either. Of another backend's series it is not known whether they have
+// ended; no usual pod answers within its first second.
+func findProvidedValueOwner(r *rule.Rule, v metric.Value, pod discovery.Pod) valueOwner {
+	switch {
+	case v.Time.IsZero() || !v.Time.Before(pod.Created.Add(time.Second)):
+		return thisPod
+	case v.Time.Before(pod.Created) || v.Ended || !isProviderRuleEmbedded(r):
+		return earlierPod
 	}
-	return !v.Time.IsZero() && v.Time.Before(end)
+	return unclearPod
 }
 
 // evaluateProviderRuleByNamespace evaluates the rule for the pods, one namespace at a time. Otherwise a rule that sums by pod alone

@@ -181,15 +181,7 @@ func TestFailedTargetEndsWithItsProcess(t *testing.T) {
 			t.Parallel()
 			runInFakeTime(t, Options{Interval: 2 * time.Second}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {
 				p := &fakePage{body: "a 1\n"}
-				n.addServer("cart-1:8080", p)
-				tg := newTestTarget("cart-1", "a")
-				tg.Ready, tg.Started = true, time.Now().Add(-time.Hour)
-				m.SetTargets([]metric.Target{tg})
-				passFakeTime(5 * time.Second)
-				if p.setBody("<html>"); tc.refuses {
-					n.removeServer("cart-1:8080")
-					n.closeServers()
-				}
+				tg := failReadyTarget(m, n, p, "a", tc.refuses)
 				passFakeTime(7 * time.Second)
 				if ps := r.pointsOfSeries(t, `"a"`); endsWithMarker(ps) {
 					t.Fatalf("samples %q: the series must go on while the pod is ready", formatPoints(ps))
@@ -209,6 +201,20 @@ func TestFailedTargetEndsWithItsProcess(t *testing.T) {
 	}
 }
 
+// failReadyTarget scrapes the page of a ready pod for 5 s, and has the page then refuse connections or answer badly.
+func failReadyTarget(m *Manager, n *fakeNetwork, p *fakePage, family string, refuses bool) metric.Target {
+	n.addServer("cart-1:8080", p)
+	tg := newTestTarget("cart-1", family)
+	tg.Ready, tg.Started = true, time.Now().Add(-time.Hour)
+	m.SetTargets([]metric.Target{tg})
+	passFakeTime(5 * time.Second)
+	if p.setBody("<html>"); refuses {
+		n.removeServer("cart-1:8080")
+		n.closeServers()
+	}
+	return tg
+}
+
 // TestSilentCounterGoesOn fails the pages of a pod that is not ready, and shows them again: the counter of the same process goes on from its
 // last value, also while nothing listened, and that of another process begins anew.
 func TestSilentCounterGoesOn(t *testing.T) {
@@ -225,15 +231,7 @@ func TestSilentCounterGoesOn(t *testing.T) {
 			t.Parallel()
 			runInFakeTime(t, Options{Interval: 2 * time.Second}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {
 				p := &fakePage{body: "a_total 500\n"}
-				n.addServer("cart-1:8080", p)
-				tg := newTestTarget("cart-1", "a_total")
-				tg.Ready, tg.Started = true, time.Now().Add(-time.Hour)
-				m.SetTargets([]metric.Target{tg})
-				passFakeTime(5 * time.Second)
-				if p.setBody("<html>"); tc.refuses {
-					n.removeServer("cart-1:8080")
-					n.closeServers()
-				}
+				tg := failReadyTarget(m, n, p, "a_total", tc.refuses)
 				passFakeTime(2 * time.Second)
 				if tg.Ready = false; tc.restarts {
 					tg.Started = time.Now()

@@ -237,14 +237,7 @@ func TestD8ForbiddenGate(t *testing.T) {
 func TestD12ToldByTheNext(t *testing.T) {
 	t.Parallel()
 	for writes := 1; writes < 14; writes++ {
-		b := newBench()
-		b.checker.passed = false
-		w := b.addWorkload("shop", 2, hold.ReplicaBounds{})
-		h := saleHold()
-		h.Until = benchStart.Add(20 * time.Minute)
-		b.apply(t, "shop", h)
-		b.mustPass(t)
-		w.ready = 20
+		b := newFailedSale(t)
 		b.writesLeft = writes
 		_ = b.pass(t.Context())
 		b.restart()
