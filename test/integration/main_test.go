@@ -39,6 +39,10 @@ const hpaPeriod = time.Second
 // scaleToZero lets HPAs go to zero: the default of Kubernetes 1.37, and off before.
 const scaleToZero = "--feature-gates=HPAScaleToZero=true"
 
+// keepTerminating turns off the garbage collector of pods: every 20 s it marks as failed what terminates without a node, and no pod of
+// this suite has one.
+const keepTerminating = "--controllers=*,-pod-garbage-collector-controller"
+
 func TestMain(m *testing.M) {
 	flag.Parse()
 	// The tests wait for the cluster and compute little: many run at once, even on few processors.
@@ -141,7 +145,7 @@ func startCluster(ctx context.Context, dir string) error {
 		return err
 	}
 	shared, err = cluster.Start(ctx, cluster.Options{
-		HPASyncPeriod: hpaPeriod, APIServerArgs: append(args, scaleToZero), ControllerManagerArgs: []string{scaleToZero}, Log: os.Stderr,
+		HPASyncPeriod: hpaPeriod, APIServerArgs: append(args, scaleToZero), ControllerManagerArgs: []string{scaleToZero, keepTerminating}, Log: os.Stderr,
 	})
 	if err != nil {
 		return err
