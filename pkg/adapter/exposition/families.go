@@ -70,6 +70,9 @@ func (f *Families) findWantedExpositionFamily(name []byte) int {
 
 // expositionSampleSuffix returns the suffix of a sample's name that its family's name lacks, or an empty string.
 func expositionSampleSuffix(name []byte) string {
+	if len(name) == 0 || name[len(name)-1] != 't' && name[len(name)-1] != 'm' {
+		return ""
+	}
 	for _, suffix := range [...]string{"_bucket", "_sum", "_count"} {
 		if len(name) > len(suffix) && string(name[len(name)-len(suffix):]) == suffix {
 			return suffix

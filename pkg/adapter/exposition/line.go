@@ -17,7 +17,10 @@ func (p *Parser) parseExpositionLine(line []byte) {
 		return
 	}
 	p.lineCount++
-	if p.options.Format == Text {
+	if p.isUnwantedExpositionLine(line) {
+		return
+	}
+	if p.options.Format == Text && len(line) > 0 && (line[0] == ' ' || line[0] == '\t') {
 		line = bytes.TrimLeft(line, " \t")
 	}
 	if len(line) == 0 {
@@ -32,12 +35,21 @@ func (p *Parser) parseExpositionLine(line []byte) {
 	default:
 		name := parseExpositionSampleName(line)
 		switch family := p.options.Families.findWantedExpositionFamily(name); {
-		case family < 0:
+		case family < 0 && bytes.HasSuffix(name, []byte(createdSuffix)):
 			p.parseExpositionCreatedLine(line, name)
-		case p.families[family].Err == nil:
+		case family < 0 && line[0] != '{': // a name in quotes may contain what ends another
+			p.unwantedName = append(p.unwantedName[:0], name...)
+		case family >= 0 && p.families[family].Err == nil:
 			p.parseWantedExpositionLine(line, name, family)
 		}
 	}
+}
+
+// isUnwantedExpositionLine reports whether the line has the same metric name as the last line of an unwanted family. Most lines are such:
+// a page of families whose first bytes are those of wanted ones takes half the time.
+func (p *Parser) isUnwantedExpositionLine(line []byte) bool {
+	n := len(p.unwantedName)
+	return n > 0 && len(line) > n && (line[n] == '{' || line[n] == ' ') && string(line[:n]) == string(p.unwantedName)
 }
 
 // parseWantedExpositionLine reads a line of a wanted family.

@@ -33,6 +33,7 @@ type Parser struct {
 	canSkipLines bool // sawLine and not sawEOF: the first byte of a line may decide
 	sawEOF       bool // OpenMetrics: "# EOF" was seen
 
+	unwantedName    []byte           // the metric name of the last line of an unwanted family, without quotes
 	partialLine     []byte           // the last line of the last Write, without its end
 	inLongLine      bool             // the last line of the last Write is overlong and was read so far
 	typeLine        []byte           // the last TYPE line, if it may belong to a wanted family; else empty
@@ -80,7 +81,7 @@ func (p *Parser) BeginPage(page PageOptions) {
 	}
 	p.err, p.byteCount, p.lineCount, p.sawLine, p.canSkipLines, p.sawEOF = nil, 0, 0, false, false, false
 	p.partialLine, p.inLongLine, p.typeLine, p.typeLinePending = p.partialLine[:0], false, p.typeLine[:0], false
-	p.created = nil
+	p.created, p.unwantedName = nil, p.unwantedName[:0]
 	p.clearPendingExpositionLines()
 	p.pendingUsed = [2]bool{false, p.pendingUsed[0]}
 	p.samples, p.acceptedCount, p.refusedCount = p.samples[:0], 0, 0
