@@ -128,7 +128,7 @@ bench-cluster: kubernetes ## benchmarks on a real Kubernetes (ADAPTER=folder of 
 	go -C test run ./bench/cluster $(if $(ADAPTER),-parts $(PEER_PARTS) -adapter $(abspath $(ADAPTER)),-report "$(CURDIR)/docs/benchmarks.md" -svg "$(CURDIR)/docs/chain.svg") \
 		$(if $(METRIC),-metric $(METRIC)) $(if $(IMAGES),-images $(IMAGES))
 
-demo: deps ## the main job in one command: a real cluster, load up, pods up, load down, pods down. First installs what is missing
+demo: deps ## the main job in one command: a real cluster, load up, pods up, load down, pods down (SURGE=1: with the surge lane, KEEP=1). First installs what is missing
 	go -C test run ./demo -svg "$(CURDIR)/out/demo.svg"
 
 demo-sale: deps ## a flash sale: an event, twenty pods, verified, the gate opened, all undone; then a bad release, rolled back

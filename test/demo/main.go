@@ -31,11 +31,16 @@ func main() {
 func runDemo() error {
 	down := flag.Bool("down", false, "remove the cluster of an earlier run with KEEP=1")
 	picture := flag.String("svg", "out/demo.svg", "`file` for the picture of the run")
-	steps := flag.String("load", "60:20s,500:75s,60:85s", "offered load as RATE:DURATION,…; rates in requests per second")
+	withSurge := os.Getenv("SURGE") == "1"
+	defaultLoad := "60:20s,500:75s,60:85s"
+	if withSurge {
+		defaultLoad = surgeLoad
+	}
+	steps := flag.String("load", defaultLoad, "offered load as RATE:DURATION,…; rates in requests per second")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	d := demo{picture: *picture, keep: os.Getenv("KEEP") == "1", out: os.Stdout}
+	d := demo{picture: *picture, keep: os.Getenv("KEEP") == "1", withSurge: withSurge, out: os.Stdout}
 	if err := d.parseSteps(*steps); err != nil {
 		return err
 	}
@@ -50,7 +55,9 @@ type demo struct {
 	length  time.Duration
 	picture string
 	keep    bool
-	out     io.Writer
+	// withSurge lets the scaler's surge lane act.
+	withSurge bool
+	out       io.Writer
 }
 
 func (d *demo) parseSteps(steps string) error {
@@ -86,6 +93,9 @@ func (d *demo) playDemo(ctx context.Context) error {
 	if err == nil {
 		err = d.drawDemoRun(points)
 	}
+	if err == nil && d.withSurge {
+		err = d.printSurges(ctx, s)
+	}
 	if d.keep {
 		d.printNextCommands()
 		return err
@@ -111,6 +121,11 @@ func (d *demo) startStack(ctx context.Context) (*stack.Stack, error) {
 	fmt.Fprintln(d.out, "kubectl apply -k manifests/sample/overlays/demo")
 	if err := s.Apply(ctx, "manifests/sample/overlays/demo"); err != nil {
 		return nil, d.abandonStack(ctx, s, err)
+	}
+	if d.withSurge {
+		if err := d.installSurgeLane(ctx, s); err != nil {
+			return nil, d.abandonStack(ctx, s, err)
+		}
 	}
 	return s, nil
 }
