@@ -88,7 +88,7 @@ func (d *demo) watchReaction(ctx context.Context, s *stack.Stack, offer func(tim
 	}
 }
 
-// observeSample reads the metric, the HPA and the pods once.
+// observeSample reads the metric, the Deployment and its pods once.
 func observeSample(ctx context.Context, s *stack.Stack) (timeline.Point, []string, error) {
 	var p timeline.Point
 	pods, err := s.ReadyPods(ctx)
@@ -99,14 +99,11 @@ func observeSample(ctx context.Context, s *stack.Stack) (timeline.Point, []strin
 	for i := range pods {
 		urls[i] = fmt.Sprintf("http://%s:8080/", pods[i].Status.PodIP)
 	}
-	hpas, err := s.Client.AutoscalingV2().HorizontalPodAutoscalers(stack.SampleNamespace).List(ctx, metav1.ListOptions{})
+	deployment, err := s.Client.AppsV1().Deployments(stack.SampleNamespace).Get(ctx, "sample", metav1.GetOptions{})
 	if err != nil {
-		return p, nil, fmt.Errorf("list HPAs: %w", err)
+		return p, nil, fmt.Errorf("get the sample's Deployment: %w", err)
 	}
-	if len(hpas.Items) != 1 {
-		return p, nil, fmt.Errorf("%d HPAs target the sample, want 1", len(hpas.Items))
-	}
-	p.Ready, p.Desired = len(pods), int(hpas.Items[0].Status.DesiredReplicas)
+	p.Ready, p.Desired = len(pods), int(*deployment.Spec.Replicas)
 	values, err := s.Custom(ctx, stack.PodsMetric(metricName))
 	if err != nil {
 		p.Served, p.Reason = math.NaN(), stack.Reason(err)
