@@ -49,8 +49,8 @@ func (p *Provider) provideUnlabelledObject(req request, object metric.Object, po
 		return nil, metric.Errorf(metric.KindNotFound, "%s %q has no pods", req.kind.resource.String(), object)
 	}
 	var omitted []metric.Omission
-	for _, pod := range pods {
-		if pod.Live {
+	for i := range pods {
+		if pod := &pods[i]; pod.Live {
 			omitted = append(omitted, p.diagnoseProvidedPodOmission(req, pod))
 		} else {
 			omitted = append(omitted, pod.Omission)

@@ -24,7 +24,7 @@ const youngIntervals = 3
 
 // explainProvidedPodOmission returns the omission of a live pod for the reason. For an absent or stale value it adds the cause that
 // discovery or the last scrape knows.
-func (p *Provider) explainProvidedPodOmission(req request, pod discovery.Pod, reason metric.Reason) metric.Omission {
+func (p *Provider) explainProvidedPodOmission(req request, pod *discovery.Pod, reason metric.Reason) metric.Omission {
 	o := newProviderOmission(req.rule, pod.Object(), reason)
 	switch {
 	case reason == metric.ReasonStale:
@@ -52,7 +52,7 @@ func newProviderOmission(r *rule.Rule, object metric.Object, reason metric.Reaso
 }
 
 // diagnoseProvidedPodOmission returns why the embedded backend has no value for a live pod.
-func (p *Provider) diagnoseProvidedPodOmission(req request, pod discovery.Pod) metric.Omission {
+func (p *Provider) diagnoseProvidedPodOmission(req request, pod *discovery.Pod) metric.Omission {
 	o := p.Targets.Explain(pod.Namespace, pod.Name)
 	target := o.Reason == ""
 	if target {
@@ -126,7 +126,8 @@ func (p *Provider) checkProviderRequestComplete(req request, pods []discovery.Po
 	}
 	var missing []metric.Omission
 	exposes := sync.OnceValue(func() map[string]bool { return p.providedOwnersOfFamilies(req.rule, pods) })
-	for _, pod := range pods {
+	for i := range pods {
+		pod := &pods[i]
 		if !pod.Live || p.Targets.Explain(pod.Namespace, pod.Name).Reason != "" {
 			continue
 		}
@@ -144,7 +145,7 @@ func (p *Provider) checkProviderRequestComplete(req request, pods []discovery.Po
 
 // isProvidedPodSilent reports whether a pod had a family of the rule and does not answer scrapes any more, for longer than maxAge, or
 // because it refuses connections. The backend does not know of it for ever. A pod that is not ready gets no traffic to count.
-func (p *Provider) isProvidedPodSilent(req request, pod discovery.Pod) bool {
+func (p *Provider) isProvidedPodSilent(req request, pod *discovery.Pod) bool {
 	page, ended := p.Scrapes.SilentSince(pod.Namespace, pod.Name)
 	if page.IsZero() || !pod.Ready && req.rule.Conserves() || !ended && req.now.Sub(page) <= req.rule.MaxAge {
 		return false
@@ -153,7 +154,7 @@ func (p *Provider) isProvidedPodSilent(req request, pod discovery.Pod) bool {
 }
 
 // hasProvidedPodNeverAnswered reports whether all scrapes of a ready pod have failed.
-func (p *Provider) hasProvidedPodNeverAnswered(r *rule.Rule, pod discovery.Pod) bool {
+func (p *Provider) hasProvidedPodNeverAnswered(r *rule.Rule, pod *discovery.Pod) bool {
 	if page, _ := p.Scrapes.SilentSince(pod.Namespace, pod.Name); !page.IsZero() || !pod.Ready || pod.Owner == "" {
 		return false
 	}
@@ -163,7 +164,8 @@ func (p *Provider) hasProvidedPodNeverAnswered(r *rule.Rule, pod discovery.Pod) 
 // providedOwnersOfFamilies returns the workloads with a pod whose page has a family of the rule, each behind its namespace.
 func (p *Provider) providedOwnersOfFamilies(r *rule.Rule, pods []discovery.Pod) map[string]bool {
 	owners := map[string]bool{}
-	for _, pod := range pods {
+	for i := range pods {
+		pod := &pods[i]
 		if key := pod.Namespace + "/" + pod.Owner; !owners[key] && p.exposesProvidedFamily(r, pod) {
 			owners[key] = true
 		}
@@ -172,7 +174,7 @@ func (p *Provider) providedOwnersOfFamilies(r *rule.Rule, pods []discovery.Pod) 
 }
 
 // exposesProvidedFamily reports whether the last accepted page of a pod has a family of the rule.
-func (p *Provider) exposesProvidedFamily(r *rule.Rule, pod discovery.Pod) bool {
+func (p *Provider) exposesProvidedFamily(r *rule.Rule, pod *discovery.Pod) bool {
 	return slices.ContainsFunc(r.ReadFamilies(), func(family string) bool {
 		_, known := p.Scrapes.FamilyType(pod.Namespace, pod.Name, family)
 		return known
@@ -182,7 +184,7 @@ func (p *Provider) exposesProvidedFamily(r *rule.Rule, pod discovery.Pod) bool {
 // isProvidedPodWarmingUp reports whether a pod may soon have series that the backend does not know of: a family was not asked for so
 // far, or the pod is so young that the scraper may hold back the beginning of its counters. A pod that is not ready gets
 // no traffic to count.
-func (p *Provider) isProvidedPodWarmingUp(r *rule.Rule, pod discovery.Pod, now time.Time) bool {
+func (p *Provider) isProvidedPodWarmingUp(r *rule.Rule, pod *discovery.Pod, now time.Time) bool {
 	if !pod.Ready && r.Conserves() || p.Scrapes.Diagnose(pod.Namespace, pod.Name, r.ReadFamilies()).Reason != metric.ReasonWarmingUp {
 		return false
 	}
@@ -190,7 +192,7 @@ func (p *Provider) isProvidedPodWarmingUp(r *rule.Rule, pod discovery.Pod, now t
 }
 
 // mayHideProvidedSeries reports whether the store may lack series that are on the page of a pod, or that no page was asked for.
-func (p *Provider) mayHideProvidedSeries(r *rule.Rule, pod discovery.Pod, now time.Time) bool {
+func (p *Provider) mayHideProvidedSeries(r *rule.Rule, pod *discovery.Pod, now time.Time) bool {
 	if !pod.Started.IsZero() && now.Sub(pod.Started) < youngIntervals*p.providerScrapeInterval() {
 		return true
 	}

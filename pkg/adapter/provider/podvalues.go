@@ -42,12 +42,12 @@ func (p *Provider) evaluateProvidedPods(ctx context.Context, req request, pods [
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
 	results := make([]podResult, len(pods))
-	for i, pod := range pods {
-		results[i] = podResult{pod: pod, done: !pod.Live}
+	for i := range pods {
+		results[i].pod, results[i].done = &pods[i], !pods[i].Live
 	}
 	trial := req
-	for ; trial.rule != nil && slices.ContainsFunc(results, podResult.isProvidedPodOpen); trial.rule = trial.rule.Next() {
-		if err := p.evaluateProviderRuleForPods(ctx, trial, results); err != nil {
+	for ; trial.rule != nil && slices.ContainsFunc(results, isProvidedPodOpen); trial.rule = trial.rule.Next() {
+		if err := p.evaluateProviderRuleForPods(ctx, trial, pods, results); err != nil {
 			return podValues{}, err
 		}
 	}
@@ -59,7 +59,8 @@ func (p *Provider) evaluateProvidedPods(ctx context.Context, req request, pods [
 // collectProvidedPodValues sorts the results of pods into values and omissions.
 func (p *Provider) collectProvidedPodValues(req request, results []podResult) (podValues, error) {
 	out := podValues{values: make([]metric.Value, 0, len(results)), quantities: make([]resource.Quantity, 0, len(results))}
-	for _, r := range results {
+	for i := range results {
+		r := &results[i]
 		v, o := r.value, r.omission
 		n, reason := resource.Quantity{}, o.Reason
 		switch {
@@ -102,7 +103,7 @@ func (v *podValues) recordProvidedValueRule(r *rule.Rule) {
 
 // podResult is the value of a pod, or the reason why it has none.
 type podResult struct {
-	pod discovery.Pod
+	pod *discovery.Pod
 	// done is set if no further rule is to be tried for the pod.
 	done bool
 	// rule computed value; nil without a value.
@@ -113,14 +114,14 @@ type podResult struct {
 	conflict *rule.TypeConflict
 }
 
-func (r podResult) isProvidedPodOpen() bool { return !r.done }
+func isProvidedPodOpen(r podResult) bool { return !r.done }
 
 // evaluateProviderRuleForPods evaluates a single rule for the pods that are open.
-func (p *Provider) evaluateProviderRuleForPods(ctx context.Context, req request, results []podResult) error {
-	for _, r := range results {
-		req.moved = laterProvidedMove(req.moved, r.pod, req.now)
+func (p *Provider) evaluateProviderRuleForPods(ctx context.Context, req request, pods []discovery.Pod, results []podResult) error {
+	for i := range results {
+		req.moved = laterProvidedMove(req.moved, results[i].pod, req.now)
 	}
-	pods := p.providedPodsToEvaluate(req, results)
+	pods = p.providedPodsToEvaluate(req, pods, results)
 	req.began = youngestProvidedStart(pods)
 	found, err := p.evaluateProviderRuleByNamespace(ctx, req, pods)
 	if err != nil {
@@ -131,12 +132,16 @@ func (p *Provider) evaluateProviderRuleForPods(ctx context.Context, req request,
 	for i := range results {
 		r := &results[i]
 		computed := found[r.pod.Object()]
+		owner := thisPod
+		if computed != nil {
+			owner = findProvidedValueOwner(req.rule, computed, r.pod)
+		}
 		switch {
 		case computed == nil:
-		case r.pod.Departed, computed.Ended && !r.pod.Ready, findProvidedValueOwner(req.rule, *computed, r.pod) == earlierPod:
+		case r.pod.Departed, computed.Ended && !r.pod.Ready, owner == earlierPod:
 			departed += departedProvidedShare(*computed)
 			computed = nil
-		case findProvidedValueOwner(req.rule, *computed, r.pod) == unclearPod:
+		case owner == unclearPod:
 			computed.Reason, computed.Detail = metric.ReasonWarmingUp, "created less than a second before its sample"
 		case computed.Ended && p.awaitsProvidedSeries(req.rule, r.pod): // and may serve requests all the same
 			computed = nil
@@ -160,27 +165,32 @@ func (p *Provider) evaluateProviderRuleForPods(ctx context.Context, req request,
 	return nil
 }
 
-// providedPodsToEvaluate returns the open pods whose families are of fit types, and the departed pods that count. It records
-// families of unfit types.
-func (p *Provider) providedPodsToEvaluate(req request, results []podResult) []discovery.Pod {
-	out := make([]discovery.Pod, 0, len(results))
+// providedPodsToEvaluate returns the open pods whose families are of fit types, and the departed pods that count: pods itself if that
+// is all of them. It records families of unfit types.
+func (p *Provider) providedPodsToEvaluate(req request, pods []discovery.Pod, results []podResult) []discovery.Pod {
+	out, complete := pods, true
 	for i := range results {
-		r := &results[i]
-		if r.done {
-			if !r.pod.Live && req.spreadsProvidedDeparted() { // a pod that does not run yet may have the name of a departed pod
-				out = append(out, r.pod)
+		if p.isProvidedPodToEvaluate(req, &results[i]) {
+			if !complete {
+				out = append(out, pods[i])
 			}
-			continue
+		} else if complete {
+			out, complete = slices.Clone(pods[:i]), false
 		}
-		if c, ok := p.findProvidedTypeConflict(req.rule, r.pod); ok {
-			if r.conflict == nil {
-				r.conflict = &c
-			}
-			continue
-		}
-		out = append(out, r.pod)
 	}
 	return out
+}
+
+// isProvidedPodToEvaluate reports whether the backend is to be asked for the pod. It records a family of an unfit type.
+func (p *Provider) isProvidedPodToEvaluate(req request, r *podResult) bool {
+	if r.done { // a pod that does not run yet may have the name of a departed pod
+		return !r.pod.Live && req.spreadsProvidedDeparted()
+	}
+	c, ok := p.findProvidedTypeConflict(req.rule, r.pod)
+	if ok && r.conflict == nil {
+		r.conflict = new(c)
+	}
+	return !ok
 }
 
 // recordProvidedPodResult records the computed value of an open pod (nil: none), or the reason of its omission.
@@ -216,7 +226,7 @@ func (p *Provider) recordProvidedPodResult(req request, r *podResult, computed *
 
 // laterProvidedMove returns the later of a time and the time when load last moved to or from a pod: when it became ready or stopped being
 // ready, or now if that is unknown, if it left, or is about to.
-func laterProvidedMove(last time.Time, pod discovery.Pod, now time.Time) time.Time {
+func laterProvidedMove(last time.Time, pod *discovery.Pod, now time.Time) time.Time {
 	changed := pod.Readied
 	if !pod.Ready {
 		changed = pod.Unreadied
@@ -247,7 +257,7 @@ func youngestProvidedStart(pods []discovery.Pod) (latest time.Time) {
 
 // awaitsProvidedSeries reports whether a ready pod whose series ended has others to come: it refuses connections, or its page holds them
 // back so far.
-func (p *Provider) awaitsProvidedSeries(r *rule.Rule, pod discovery.Pod) bool {
+func (p *Provider) awaitsProvidedSeries(r *rule.Rule, pod *discovery.Pod) bool {
 	_, ended := p.Scrapes.SilentSince(pod.Namespace, pod.Name)
 	return ended || p.Scrapes.Diagnose(pod.Namespace, pod.Name, r.ReadFamilies()).Reason == metric.ReasonWarmingUp
 }
@@ -264,7 +274,7 @@ const (
 // findProvidedValueOwner compares the time of a value with the creation of the pod, which is truncated to a second. Samples of that second
 // are an earlier pod's if their series have ended, and else of either. Of another backend's series it is not known whether they have
 // ended; no usual pod answers within its first second.
-func findProvidedValueOwner(r *rule.Rule, v metric.Value, pod discovery.Pod) valueOwner {
+func findProvidedValueOwner(r *rule.Rule, v *metric.Value, pod *discovery.Pod) valueOwner {
 	switch {
 	case v.Time.IsZero() || !v.Time.Before(pod.Created.Add(time.Second)):
 		return thisPod

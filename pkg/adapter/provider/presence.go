@@ -19,7 +19,7 @@ func (p *Provider) proveProvidedAbsence(ctx context.Context, req request, result
 	var asked []discovery.Pod
 	for _, r := range results {
 		if r.omission.Reason == metric.ReasonWarmingUp && r.omission.Detail != firstAsked && !p.mayHideProvidedSeries(req.rule, r.pod, req.now) {
-			asked = append(asked, r.pod)
+			asked = append(asked, *r.pod)
 		}
 	}
 	probe.now = p.Now() // the pages that gave the reasons may be newer than the request

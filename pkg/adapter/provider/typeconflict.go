@@ -14,7 +14,7 @@ import (
 )
 
 // findProvidedTypeConflict returns a family of the pod whose type does not fit the rule.
-func (p *Provider) findProvidedTypeConflict(r *rule.Rule, pod discovery.Pod) (rule.TypeConflict, bool) {
+func (p *Provider) findProvidedTypeConflict(r *rule.Rule, pod *discovery.Pod) (rule.TypeConflict, bool) {
 	if !isProviderRuleEmbedded(r) {
 		return rule.TypeConflict{}, false
 	}
