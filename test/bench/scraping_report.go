@@ -9,7 +9,7 @@ import (
 // formatScraping returns the section on scraping.
 func (s *scraping) formatScraping(results []*result) string {
 	var w bytes.Buffer
-	service := newService()
+	service := newBenchService()
 	service.advanceBenchSeries()
 	whole, named := service.renderBenchPage(""), service.renderBenchPage("name[]="+family)
 	fmt.Fprintf(&w, `Every %v each target serves a page of promhttp with %d series in %.1f KB; the scraper keeps the family %s: %d series, %.1f KB where
