@@ -194,10 +194,28 @@ func (r *release) writeReleaseNotes(context.Context) error {
 	for _, section := range strings.Split(string(text), "\n## ")[1:] {
 		heading, body, _ := strings.Cut(section, "\n")
 		if strings.HasPrefix(heading, strings.TrimPrefix(r.version, "v")) || heading == "Unreleased" {
-			return os.WriteFile(filepath.Join(r.out, "notes.md"), []byte("# "+r.version+"\n"+body), 0o644)
+			return os.WriteFile(filepath.Join(r.out, "notes.md"), []byte(r.releaseNotesHead()+strings.TrimLeft(body, "\n")), 0o644)
 		}
 	}
 	return fmt.Errorf("CHANGELOG.md has no section for %s", r.version)
+}
+
+// releaseNotesHead returns what a reader types first: the check of the files, and the install.
+func (r *release) releaseNotesHead() string {
+	const head = `# VERSION
+
+~~~sh
+sha256sum -c --ignore-missing checksums.txt
+docker load -i tachometer-adapter_VERSION_linux_amd64.image.tar    # then tag it for your registry, and push it
+helm install tachometer-adapter tachometer-adapter-NUMBER.tgz --namespace tachometer --create-namespace \
+  --set image.repository=REGISTRY/tachometer-adapter
+kubectl krew install --manifest=krew.yaml                          # kubectl tachometer doctor
+~~~
+
+Without Helm: adapter.yaml and scaler.yaml, after their images have your registry's names. Licences of all modules: licenses.md.
+
+`
+	return strings.NewReplacer("VERSION", r.version, "NUMBER", strings.TrimPrefix(r.version, "v"), "~~~", "```").Replace(head)
 }
 
 // writeKrewManifest writes the plugin's manifest for krew's index.
