@@ -3,6 +3,8 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -36,10 +38,12 @@ func newScalerProgramFlags(out, errs io.Writer) *globalFlags {
 // newScalerRootCommand returns the root command of the scaler.
 func newScalerRootCommand(g *globalFlags) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: g.Name, Long: longHelp, Version: version.String(),
+		Use: g.Name, Long: longHelp, Args: cobra.NoArgs, RunE: showScalerProgramVersion,
 		SilenceUsage:  true, // an error is easier to see without two screens of flags below it
 		SilenceErrors: true, // main prints it
 	}
+	// Not cobra's own flag: its template would keep every method of every type in the program, 27 MB.
+	cmd.Flags().BoolP("version", "v", false, "version for "+g.Name)
 	flags := cmd.PersistentFlags()
 	flags.StringVar(&g.kubeconfig, "kubeconfig", "", "kubeconfig `file`; empty: $KUBECONFIG, then ~/.kube/config, then the pod's service account")
 	flags.StringVar(&g.context, "context", "", "`name` of the kubeconfig context")
@@ -49,12 +53,20 @@ func newScalerRootCommand(g *globalFlags) *cobra.Command {
 	cmd.AddCommand(g.NewHoldCommands()...)
 	cmd.AddCommand(g.NewOtherCommands()...)
 	cmd.AddCommand(newScalerScheduleCommand(g), newScalerCheckCommand(g), newScalerRunCommand(g))
-	cmd.SetVersionTemplate("{{.Version}}\n")
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return command.WithExitCode(err, command.ExitUsage) })
 	cmd.SetOut(g.Out)
 	cmd.SetErr(g.Errs)
 	g.recordScalerProgramStart(cmd)
 	return cmd
+}
+
+// showScalerProgramVersion prints the version, or the help where nobody asks for it.
+func showScalerProgramVersion(cmd *cobra.Command, _ []string) error {
+	if asked, err := cmd.Flags().GetBool("version"); err != nil || !asked {
+		return errors.Join(err, cmd.Help())
+	}
+	fmt.Fprintln(cmd.OutOrStdout(), version.String())
+	return nil
 }
 
 // recordScalerProgramStart makes each command record that cobra accepted it and its flags.

@@ -28,6 +28,19 @@ func runScaler(args ...string) (out string, code int) {
 	return b.String(), code
 }
 
+// TestVersion checks that --version prints the version alone, like the adapter's, and that no argument prints the help.
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	for _, flag := range []string{"--version", "-v"} {
+		if out, code := runScaler(flag); out != "dev\n" || code != 0 {
+			t.Errorf("%s: exit code %d, %q", flag, code, out)
+		}
+	}
+	if out, code := runScaler(); code != 0 || !strings.Contains(out, "raises a workload before the load comes") {
+		t.Errorf("without arguments: exit code %d, %q", code, out)
+	}
+}
+
 // TestWrongUse checks exit code 2 and a message that names the fault.
 func TestWrongUse(t *testing.T) {
 	t.Parallel()

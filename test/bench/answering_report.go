@@ -23,22 +23,18 @@ func (s *settings) reportAnswering(ctx context.Context, dir string, load float64
 
 func (a *answering) formatAnswering(answers []*answer) string {
 	var w bytes.Buffer
-	fmt.Fprintf(&w, `Regenerate: `+"`go -C test run ./bench -parts answering -steady %v -report \"$PWD/docs/benchmarks.md\"`"+`.
-
-The adapter with its defaults, beside a stand-in of kube-apiserver with %d pods in groups of %d and an autoscaler on each group, which permits
-everything. The adapter has one processor to itself, on which it also scrapes all pods every 2 s (%.1f %% of the processor without reads;
-resident: %.0f MB). Reads are the HPA controller's as kube-apiserver forwards them: over TLS, with the front proxy's certificate, from %d
-connections, each read for the next group, for %v. A client on another processor measures the latency, at a given rate from the moment when a read
+	fmt.Fprintf(&w, `The adapter with its defaults, beside a fake kube-apiserver with %d pods in groups of %d and an autoscaler on each group. The adapter has one
+processor to itself, on which it also scrapes all pods every 2 s (%.1f %% of the processor without reads; resident: %.0f MB). Reads come as
+kube-apiserver forwards them, over TLS with the front proxy's certificate, from %d connections for %v; the latency counts from the moment when a read
 was due.
 
-* *CPU*: user and kernel time of the adapter for one read, less the time without reads. *× nothing found*: as a multiple of reads without a
-  matching pod (TLS, authentication, authorization and routing alone), over the same protocol at the same rate.
-* *kube-apiserver*: its requests meanwhile: access reviews, and others.
-* *Others*: processors busy with something else, without the reader.
+* *CPU*: time of the adapter for one read, less the time without reads. *× nothing found*: beside reads without a matching pod, which cost TLS,
+  authentication, authorization and routing alone.
+* *kube-apiserver*: its requests meanwhile: access reviews, and others. *Others*: processors busy with something else.
 
 | read | protocol | offered | reads/s | p50, ms | p99, ms | CPU, ms | × nothing found | kube-apiserver | others |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
-`, 2*a.steady, a.groups*podsPerGroup, podsPerGroup, 100*a.idle.cpu.Seconds()/a.idle.elapsed.Seconds(), float64(a.idle.resident)/1e6, connections, a.steady)
+`, a.groups*podsPerGroup, podsPerGroup, 100*a.idle.cpu.Seconds()/a.idle.elapsed.Seconds(), float64(a.idle.resident)/1e6, connections, a.steady)
 	for _, one := range answers {
 		a.writeAnsweringRow(&w, one, answers)
 	}

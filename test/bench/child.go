@@ -89,10 +89,10 @@ func (p *process) endBenchChild() {
 	}
 }
 
-func (p *process) pid() int { return p.cmd.Process.Pid }
+func (p *process) benchChildPID() int { return p.cmd.Process.Pid }
 
 // benchChildResidentBytes returns the resident memory of the process, in bytes.
-func (p *process) benchChildResidentBytes() (int64, error) { return host.Resident(p.pid()) }
+func (p *process) benchChildResidentBytes() (int64, error) { return host.Resident(p.benchChildPID()) }
 
 // awaitBenchChildOK polls a URL until it returns 200.
 func (p *process) awaitBenchChildOK(ctx context.Context, client *http.Client, url string) error {

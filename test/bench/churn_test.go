@@ -100,8 +100,6 @@ func writeChurn(file string, gone int, before, after footprint) error {
 		return err
 	}
 	text := fmt.Sprintf(`%s
-Regenerate: `+"`go -C test test ./bench -run TestChurn -churn-pods %d -churn-report \"$PWD/docs/benchmarks.md\"`"+`.
-
 %d pods come and go, %d at a time, each scraped two or three times: discovery, scraper and store wired as in the adapter, under a clock of their
 own. Before, and after all pods have gone and are forgotten:
 
@@ -109,7 +107,7 @@ own. Before, and after all pods have gone and are forgotten:
 | --- | --- | --- | --- | --- |
 | before | %.0f | %d | %d | %d |
 | after | %.0f | %d | %d | %d |
-`, host.Describe(time.Now(), load), gone, gone, generation,
+`, host.Describe(time.Now(), load), gone, generation,
 		float64(before.heap)/1e3, before.goroutines, before.series, before.labelSets,
 		float64(after.heap)/1e3, after.goroutines, after.series, after.labelSets)
 	return report.Section{Command: "test/bench", Part: "churn", Title: "Pods that come and go"}.Write(file, text)

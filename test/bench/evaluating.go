@@ -171,15 +171,12 @@ func (e *evaluating) measureEvaluator(ctx context.Context, row evaluation, ask f
 
 func (e *evaluating) formatEvaluating(all []*evaluation) string {
 	var w bytes.Buffer
-	fmt.Fprintf(&w, `Regenerate: `+"`go -C test run ./bench -parts evaluating -steady %v -report \"$PWD/docs/benchmarks.md\"`"+`.
-
-CPU of one evaluation of `+"`%s`"+` over %d samples a series, one series a pod, in one process,
-garbage collection included. Tachometer gets all pods by name, checks the age of its samples, and chooses the window where it is `+"`auto`"+`.
-Prometheus's engine, from the release of the built-in module, gets 60s and reads Prometheus's own storage.
+	fmt.Fprintf(&w, `CPU of one evaluation of `+"`%s`"+` over %d samples a series, one series a pod, in one process.
+Tachometer gets all pods by name and checks the age of its samples. Prometheus's engine reads Prometheus's own storage.
 
 | series | evaluated by | CPU, ms | × Prometheus |
 | --- | --- | --- | --- |
-`, 10*e.steady, evaluated, e.samples)
+`, evaluated, e.samples)
 	for _, row := range all {
 		ratio := ""
 		for _, peer := range all {

@@ -20,15 +20,13 @@ func (s *settings) reportMemory(ctx context.Context, dir string, load float64, o
 
 func (m *memory) formatMemory(all []*holding) string {
 	var w bytes.Buffer
-	fmt.Fprintf(&w, `Regenerate: `+"`go -C test run ./bench -parts memory -steady %v -report \"$PWD/docs/benchmarks.md\"`"+`.
-
-The adapter with its defaults (scrapes every 2 s, longest window %v), beside a stand-in of kube-apiserver with these pods in groups of %d and an
-autoscaler on each group that asks for two families. *Resident*: the greatest set while the process was watched for %v, a minute and a half
-after all series were there. *Heap* and *stacks*: the Go runtime's at the end, garbage included. *Left out*: scrapes that were due and not made.
+	fmt.Fprintf(&w, `The adapter with its defaults (scrapes every 2 s, longest window %v), beside a fake kube-apiserver with these pods in groups of %d and an
+autoscaler on each group that asks for two families, a minute and a half after all series were there. *Heap* includes garbage. *Left out*: scrapes
+that were due and not made.
 
 | pods | series | samples | resident, MB | heap, MB | stacks, MB | processors | left out |
 | --- | --- | --- | --- | --- | --- | --- | --- |
-`, m.steady, longestWindow, podsPerGroup, m.steady)
+`, longestWindow, podsPerGroup)
 	by := map[population]*holding{}
 	for _, h := range all {
 		by[h.population] = h

@@ -29,7 +29,7 @@ type usage struct {
 
 // measureBenchWork runs work, or only waits for d if work is nil, and returns the usage.
 func (m *meter) measureBenchWork(ctx context.Context, d time.Duration, work func(context.Context) error) (usage, error) {
-	if err := m.startMeter(); err != nil {
+	if err := m.startBenchMeter(); err != nil {
 		return usage{}, err
 	}
 	done := make(chan error, 1)
@@ -50,10 +50,10 @@ func (m *meter) measureBenchWork(ctx context.Context, d time.Duration, work func
 			if err != nil {
 				return usage{}, err
 			}
-			return m.stopMeter(most)
+			return m.stopBenchMeter(most)
 		case <-time.After(min(time.Second, time.Until(m.begin.Add(d)))):
 			if work == nil && time.Since(m.begin) >= d {
-				return m.stopMeter(most)
+				return m.stopBenchMeter(most)
 			}
 		}
 	}
@@ -61,11 +61,11 @@ func (m *meter) measureBenchWork(ctx context.Context, d time.Duration, work func
 
 // readMeterClocks returns the CPU times of the processes and of the machine.
 func (m *meter) readMeterClocks() (cpu, served, own, machine time.Duration, err error) {
-	if cpu, err = host.CPUTime(m.measured.pid()); err != nil {
+	if cpu, err = host.CPUTime(m.measured.benchChildPID()); err != nil {
 		return
 	}
 	if m.serving != nil {
-		if served, err = host.CPUTime(m.serving.pid()); err != nil {
+		if served, err = host.CPUTime(m.serving.benchChildPID()); err != nil {
 			return
 		}
 	}
@@ -76,13 +76,13 @@ func (m *meter) readMeterClocks() (cpu, served, own, machine time.Duration, err 
 	return
 }
 
-func (m *meter) startMeter() (err error) {
+func (m *meter) startBenchMeter() (err error) {
 	m.begin = time.Now()
 	m.cpu, m.served, m.own, m.machine, err = m.readMeterClocks()
 	return err
 }
 
-func (m *meter) stopMeter(resident int64) (usage, error) {
+func (m *meter) stopBenchMeter(resident int64) (usage, error) {
 	cpu, served, own, machine, err := m.readMeterClocks()
 	u := usage{
 		elapsed: time.Since(m.begin), cpu: cpu - m.cpu, served: served - m.served, own: own - m.own, resident: resident,

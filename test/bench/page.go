@@ -30,7 +30,7 @@ type service struct {
 	steps    int
 }
 
-func newService() *service {
+func newBenchService() *service {
 	s := &service{registry: prometheus.NewRegistry()}
 	s.orders = prometheus.NewCounter(prometheus.CounterOpts{Name: orders, Help: "Orders placed."})
 	requests := prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -111,7 +111,7 @@ type pages struct {
 }
 
 func newBenchPages(mode string) *pages {
-	p := &pages{mode: mode, service: newService(), rendered: map[string][]byte{}}
+	p := &pages{mode: mode, service: newBenchService(), rendered: map[string][]byte{}}
 	p.live = p.service.metricsHandler()
 	p.service.advanceBenchSeries()
 	return p

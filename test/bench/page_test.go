@@ -4,7 +4,7 @@ import "testing"
 
 func TestPageSize(t *testing.T) {
 	t.Parallel()
-	s := newService()
+	s := newBenchService()
 	s.advanceBenchSeries()
 	for query, want := range map[string][4]int{ // minimum and maximum of series and bytes
 		"":                 {580, 640, 45_000, 55_000},

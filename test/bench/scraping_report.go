@@ -4,30 +4,24 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"strings"
 )
 
 // formatScraping returns the section on scraping.
 func (s *scraping) formatScraping(results []*result) string {
 	var w bytes.Buffer
-	service := newService()
+	service := newBenchService()
 	service.advanceBenchSeries()
 	whole, named := service.renderBenchPage(""), service.renderBenchPage("name[]="+family)
-	fmt.Fprintf(&w, `Regenerate: `+"`go -C test run ./bench -parts scraping -sizes %s -steady %v -report \"$PWD/docs/benchmarks.md\"`"+`.
+	fmt.Fprintf(&w, `Every %v each target serves a page of promhttp with %d series in %.1f KB; the scraper keeps the family %s: %d series, %.1f KB where
+a target honours `+"`name[]`"+`. Each scraper has one processor to itself for %v, after a warm-up of %v.
 
-Targets are loopback addresses, served by another process on another processor. Every %v each serves a page of promhttp with %d series
-in %.1f KB, uncompressed, of which the family %s is kept: %d series, %.1f KB where a target honours `+"`name[]`"+`. Each scraper has one
-processor to itself and is measured for %v, one after the other, after a warm-up of %v.
-
-* *CPU*: user and kernel time of the scraper for one scrape. *× Prometheus*: as a multiple of Prometheus's with whole pages and as many targets, at
-  most %d, the limit of its processor.
-* *Memory*: greatest resident set for one target, less the set without targets (%s).
-* *Late*: 99th percentile of `+"`tachometer_scrape_lateness_seconds`"+`. *Scrapes*: made, of due.
-* *Others*: processors busy with something else, the error of these figures.
+* *CPU*: time of the scraper for one scrape. *× Prometheus*: beside Prometheus with whole pages and as many targets, at most %d, its limit.
+* *Memory*: resident for one target, less the set without targets (%s).
+* *Late*: 99th percentile. *Scrapes*: made, of due. *Others*: processors busy with something else, the error of these figures.
 
 | targets | pages | scraper | CPU, ms | × Prometheus | memory, KB | late, ms | scrapes | others |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- |
-`, benchSizesText(s.sizes), s.steady, s.interval, countPageSeries(whole), benchKilobytes(len(whole)), family, countPageSeries(named), benchKilobytes(len(named)), s.steady,
+`, s.interval, countPageSeries(whole), benchKilobytes(len(whole)), family, countPageSeries(named), benchKilobytes(len(named)), s.steady,
 		warmUp*s.interval, s.peerLimit, s.idleMemoryText(results))
 	for _, r := range results {
 		if r.mode != livePages {
@@ -36,10 +30,6 @@ processor to itself and is measured for %v, one after the other, after a warm-up
 	}
 	s.reportTargets(&w, results)
 	return w.String()
-}
-
-func benchSizesText(sizes []int) string {
-	return strings.ReplaceAll(strings.Trim(fmt.Sprint(sizes), "[]"), " ", ",")
 }
 
 func benchKilobytes(bytes int) float64 { return float64(bytes) / 1000 }

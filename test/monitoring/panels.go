@@ -45,13 +45,13 @@ func buildDashboard(b board) ([]byte, error) {
 		Readonly().Refresh("10s").Time("now-30m", "now").Timezone(common.TimeZoneBrowser).Tooltip(dashboard.DashboardCursorSyncCrosshair).
 		WithVariable(dashboard.NewDatasourceVariableBuilder("datasource").Label("Prometheus").Type("prometheus"))
 	for _, v := range b.variables {
-		builder.WithVariable(dashboard.NewQueryVariableBuilder(v.name).Datasource(dataSource()).
+		builder.WithVariable(dashboard.NewQueryVariableBuilder(v.name).Datasource(dashboardDataSource()).
 			Query(dashboard.StringOrMap{String: &v.expr}).Refresh(dashboard.VariableRefreshOnTimeRangeChanged).Sort(dashboard.VariableSortAlphabeticalAsc))
 	}
 	for _, r := range b.rows {
 		builder.WithRow(dashboard.NewRowBuilder(r.title))
 		for _, p := range r.panels {
-			builder.WithPanel(buildPanel(p))
+			builder.WithPanel(buildDashboardPanel(p))
 		}
 	}
 	built, err := builder.Build()
@@ -62,29 +62,29 @@ func buildDashboard(b board) ([]byte, error) {
 	return append(text, '\n'), err
 }
 
-func dataSource() common.DataSourceRef {
+func dashboardDataSource() common.DataSourceRef {
 	kind, uid := "prometheus", "${datasource}"
 	return common.DataSourceRef{Type: &kind, Uid: &uid}
 }
 
-func buildPanel(p panel) cog.Builder[dashboard.Panel] {
+func buildDashboardPanel(p panel) cog.Builder[dashboard.Panel] {
 	if p.stat {
-		built := stat.NewPanelBuilder().Title(p.title).Description(p.description).Unit(p.unit).Datasource(dataSource()).Height(4).Span(4).
+		built := stat.NewPanelBuilder().Title(p.title).Description(p.description).Unit(p.unit).Datasource(dashboardDataSource()).Height(4).Span(4).
 			ReduceOptions(common.NewReduceDataOptionsBuilder().Calcs([]string{"lastNotNull"}))
 		for i, q := range p.queries {
-			built.WithTarget(buildQuery(i, q).Instant())
+			built.WithTarget(buildPanelQuery(i, q).Instant())
 		}
 		return built
 	}
-	built := timeseries.NewPanelBuilder().Title(p.title).Description(p.description).Unit(p.unit).Datasource(dataSource()).Height(8).Span(12).
+	built := timeseries.NewPanelBuilder().Title(p.title).Description(p.description).Unit(p.unit).Datasource(dashboardDataSource()).Height(8).Span(12).
 		Min(0).FillOpacity(8).ShowPoints(common.VisibilityModeNever).
 		Legend(common.NewVizLegendOptionsBuilder().DisplayMode(common.LegendDisplayModeList).Placement(common.LegendPlacementBottom).ShowLegend(true))
 	for i, q := range p.queries {
-		built.WithTarget(buildQuery(i, q).Range())
+		built.WithTarget(buildPanelQuery(i, q).Range())
 	}
 	return built
 }
 
-func buildQuery(i int, q query) *prometheus.DataqueryBuilder {
-	return prometheus.NewDataqueryBuilder().RefId(string(rune('A' + i))).Expr(strings.TrimSpace(q.expr)).LegendFormat(q.legend).Datasource(dataSource())
+func buildPanelQuery(i int, q query) *prometheus.DataqueryBuilder {
+	return prometheus.NewDataqueryBuilder().RefId(string(rune('A' + i))).Expr(strings.TrimSpace(q.expr)).LegendFormat(q.legend).Datasource(dashboardDataSource())
 }

@@ -35,8 +35,8 @@ type packed struct {
 	mode int64
 }
 
-// pack writes a tar.gz whose bytes depend on the files and the commit's time alone.
-func (r *release) pack(name string, files []packed) error {
+// packReleaseArchive writes a tar.gz whose bytes depend on the files and the commit's time alone.
+func (r *release) packReleaseArchive(name string, files []packed) error {
 	var archive bytes.Buffer
 	compressed := gzip.NewWriter(&archive)
 	out := tar.NewWriter(compressed)
@@ -69,7 +69,7 @@ func (r *release) writeSBOM(name, program, binary string, licenses []moduleLicen
 		},
 		Packages: []*v2_3.Package{newSPDXPackage("program", program, r.version, "Apache-2.0", "pkg:golang/github.com/tachometer-metrics/tachometer@"+r.version)},
 	}
-	document.Relationships = append(document.Relationships, relate("DOCUMENT", "DESCRIBES", "program"))
+	document.Relationships = append(document.Relationships, newSPDXRelationship("DOCUMENT", "DESCRIBES", "program"))
 	ids := map[string]string{}
 	for _, l := range licenses {
 		ids[l.path] = l.id
@@ -80,11 +80,11 @@ func (r *release) writeSBOM(name, program, binary string, licenses []moduleLicen
 		}
 		id := common.ElementID(fmt.Sprintf("module-%d", i))
 		document.Packages = append(document.Packages, newSPDXPackage(id, m.Path, m.Version, ids[m.Path], "pkg:golang/"+m.Path+"@"+m.Version))
-		document.Relationships = append(document.Relationships, relate("program", "DEPENDS_ON", id))
+		document.Relationships = append(document.Relationships, newSPDXRelationship("program", "DEPENDS_ON", id))
 	}
 	number := strings.TrimPrefix(info.GoVersion, "go")
 	document.Packages = append(document.Packages, newSPDXPackage("toolchain", "go", number, ids["go"], "pkg:golang/stdlib@"+number))
-	document.Relationships = append(document.Relationships, relate("program", "DEPENDS_ON", "toolchain"))
+	document.Relationships = append(document.Relationships, newSPDXRelationship("program", "DEPENDS_ON", "toolchain"))
 	text, err := json.MarshalIndent(document, "", " ")
 	if err != nil {
 		return err
@@ -103,20 +103,20 @@ func newSPDXPackage(id common.ElementID, name, version, license, url string) *v2
 	}
 }
 
-func relate(from common.ElementID, kind string, to common.ElementID) *v2_3.Relationship {
+func newSPDXRelationship(from common.ElementID, kind string, to common.ElementID) *v2_3.Relationship {
 	return &v2_3.Relationship{RefA: common.DocElementID{ElementRefID: from}, RefB: common.DocElementID{ElementRefID: to}, Relationship: kind}
 }
 
-// buildImage builds an image by the repository's Dockerfile.
-func (r *release) buildImage(ctx context.Context, image, arch, archive string) error {
+// buildReleaseImage builds an image by the repository's Dockerfile.
+func (r *release) buildReleaseImage(ctx context.Context, image, arch, archive string) error {
 	return cluster.BuildImage(ctx, cluster.ImageBuild{
 		Context: r.root, Target: image, Tag: image + ":" + r.version, Archive: archive, Install: true, Log: os.Stderr,
 		Args: map[string]string{"VERSION": r.version, "TARGETARCH": arch}, Architecture: arch, Timestamp: r.commit,
 	})
 }
 
-// renderManifests writes each kustomize folder that people apply as one file, with the images of this version.
-func (r *release) renderManifests(context.Context) error {
+// renderReleaseManifests writes each kustomize folder that people apply as one file, with the images of this version.
+func (r *release) renderReleaseManifests(context.Context) error {
 	for file, folder := range map[string]string{"adapter.yaml": "adapter", "adapter-resource-metrics.yaml": "adapter-resource-metrics", "scaler.yaml": "scaler/base"} {
 		built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), filepath.Join(r.root, "manifests", folder))
 		if err != nil {
@@ -139,8 +139,8 @@ func (r *release) renderManifests(context.Context) error {
 	return nil
 }
 
-// packCharts packs each Helm chart with this version.
-func (r *release) packCharts(context.Context) error {
+// packReleaseCharts packs each Helm chart with this version.
+func (r *release) packReleaseCharts(context.Context) error {
 	folders, err := filepath.Glob(filepath.Join(r.root, "manifests", "helm", "*"))
 	if err != nil {
 		return err
@@ -159,7 +159,7 @@ func (r *release) packCharts(context.Context) error {
 			}
 			text, err := os.ReadFile(path)
 			if inside == "Chart.yaml" && err == nil {
-				text, err = versionChart(text, number, r.version)
+				text, err = versionReleaseChart(text, number, r.version)
 			}
 			files = append(files, packed{name + "/" + filepath.ToSlash(inside), text, 0o644})
 			return err
@@ -168,15 +168,15 @@ func (r *release) packCharts(context.Context) error {
 			return fmt.Errorf("pack chart %s: %w", name, err)
 		}
 		slices.SortFunc(files, func(a, b packed) int { return strings.Compare(a.name, b.name) })
-		if err := r.pack(name+"-"+number+".tgz", files); err != nil {
+		if err := r.packReleaseArchive(name+"-"+number+".tgz", files); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// versionChart returns a Chart.yaml with the versions of the release.
-func versionChart(text []byte, chart, app string) ([]byte, error) {
+// versionReleaseChart returns a Chart.yaml with the versions of the release.
+func versionReleaseChart(text []byte, chart, app string) ([]byte, error) {
 	var meta map[string]any
 	if err := yaml.Unmarshal(text, &meta); err != nil {
 		return nil, err
@@ -185,8 +185,8 @@ func versionChart(text []byte, chart, app string) ([]byte, error) {
 	return yaml.Marshal(meta)
 }
 
-// writeNotes writes the release's section of the changelog; before the section has its heading, that of Unreleased.
-func (r *release) writeNotes(context.Context) error {
+// writeReleaseNotes writes the release's section of the changelog; before the section has its heading, that of Unreleased.
+func (r *release) writeReleaseNotes(context.Context) error {
 	text, err := os.ReadFile(filepath.Join(r.root, "CHANGELOG.md"))
 	if err != nil {
 		return err
@@ -194,22 +194,40 @@ func (r *release) writeNotes(context.Context) error {
 	for _, section := range strings.Split(string(text), "\n## ")[1:] {
 		heading, body, _ := strings.Cut(section, "\n")
 		if strings.HasPrefix(heading, strings.TrimPrefix(r.version, "v")) || heading == "Unreleased" {
-			return os.WriteFile(filepath.Join(r.out, "notes.md"), []byte("# "+r.version+"\n"+body), 0o644)
+			return os.WriteFile(filepath.Join(r.out, "notes.md"), []byte(r.releaseNotesHead()+strings.TrimLeft(body, "\n")), 0o644)
 		}
 	}
 	return fmt.Errorf("CHANGELOG.md has no section for %s", r.version)
 }
 
+// releaseNotesHead returns what a reader types first: the check of the files, and the install.
+func (r *release) releaseNotesHead() string {
+	const head = `# VERSION
+
+~~~sh
+sha256sum -c --ignore-missing checksums.txt
+docker load -i tachometer-adapter_VERSION_linux_amd64.image.tar    # then tag it for your registry, and push it
+helm install tachometer-adapter tachometer-adapter-NUMBER.tgz --namespace tachometer --create-namespace \
+  --set image.repository=REGISTRY/tachometer-adapter
+kubectl krew install --manifest=krew.yaml                          # kubectl tachometer doctor
+~~~
+
+Without Helm: adapter.yaml and scaler.yaml, after their images have your registry's names. Licences of all modules: licenses.md.
+
+`
+	return strings.NewReplacer("VERSION", r.version, "NUMBER", strings.TrimPrefix(r.version, "v"), "~~~", "```").Replace(head)
+}
+
 // writeKrewManifest writes the plugin's manifest for krew's index.
 func (r *release) writeKrewManifest(context.Context) error {
 	const plugin = "kubectl-tachometer"
-	if !slices.Contains(r.existingPrograms(), plugin) {
+	if !slices.Contains(r.existingReleasePrograms(), plugin) {
 		return nil
 	}
 	var platforms []map[string]any
 	for _, s := range r.systems {
 		name := fmt.Sprintf("%s_%s_%s_%s.tar.gz", plugin, r.version, s.os, s.arch)
-		sum, err := sumFile(filepath.Join(r.out, name))
+		sum, err := sumReleaseFile(filepath.Join(r.out, name))
 		if err != nil {
 			return err
 		}
@@ -231,15 +249,15 @@ func (r *release) writeKrewManifest(context.Context) error {
 	return os.WriteFile(filepath.Join(r.out, "krew.yaml"), text, 0o644)
 }
 
-// writeChecksums writes the SHA-256 of each file, as sha256sum does.
-func (r *release) writeChecksums(context.Context) error {
+// writeReleaseChecksums writes the SHA-256 of each file, as sha256sum does.
+func (r *release) writeReleaseChecksums(context.Context) error {
 	entries, err := os.ReadDir(r.out)
 	if err != nil {
 		return err
 	}
 	var lines strings.Builder
 	for _, entry := range entries {
-		sum, err := sumFile(filepath.Join(r.out, entry.Name()))
+		sum, err := sumReleaseFile(filepath.Join(r.out, entry.Name()))
 		if err != nil {
 			return err
 		}
@@ -248,7 +266,7 @@ func (r *release) writeChecksums(context.Context) error {
 	return os.WriteFile(filepath.Join(r.out, "checksums.txt"), []byte(lines.String()), 0o644)
 }
 
-func sumFile(name string) (string, error) {
+func sumReleaseFile(name string) (string, error) {
 	text, err := os.ReadFile(name)
 	if err != nil {
 		return "", err

@@ -56,7 +56,7 @@ type listedModule struct {
 
 // listLicenses returns the licences of the modules in a program, by path, that of Go first.
 func (r *release) listLicenses(ctx context.Context, program string, s system) ([]moduleLicense, error) {
-	list := r.command(ctx, "go", "list", "-deps", "-json=Dir,Standard,Module", "./cmd/"+program)
+	list := r.newReleaseCommand(ctx, "go", "list", "-deps", "-json=Dir,Standard,Module", "./cmd/"+program)
 	list.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+s.os, "GOARCH="+s.arch)
 	out, err := list.Output()
 	if err != nil {
@@ -82,7 +82,7 @@ func (r *release) listLicenses(ctx context.Context, program string, s system) ([
 
 // findGoLicense returns the licence of the standard library, as the first module.
 func (r *release) findGoLicense(ctx context.Context) (map[string]*moduleLicense, error) {
-	out, err := r.command(ctx, "go", "env", "GOROOT", "GOVERSION").Output()
+	out, err := r.newReleaseCommand(ctx, "go", "env", "GOROOT", "GOVERSION").Output()
 	if err != nil {
 		return nil, fmt.Errorf("go env: %w", err)
 	}
@@ -213,7 +213,7 @@ func joinLicenseTexts(modules []moduleLicense) []byte {
 func (r *release) writeLicenses(context.Context) error {
 	type row struct{ path, version, id string }
 	programs := map[row][]string{}
-	for _, program := range r.existingPrograms() {
+	for _, program := range r.existingReleasePrograms() {
 		for _, m := range r.licenses[program] {
 			programs[row{m.path, m.version, m.id}] = append(programs[row{m.path, m.version, m.id}], program)
 		}

@@ -70,14 +70,14 @@ func run(ctx context.Context, args []string) error {
 	if !versionForm.MatchString(r.version) {
 		return fmt.Errorf("-version %q: want vMAJOR.MINOR.PATCH", r.version)
 	}
-	if err := r.prepare(ctx); err != nil {
+	if err := r.prepareReleaseFolder(ctx); err != nil {
 		return err
 	}
-	steps := []func(context.Context) error{r.buildBinaries, r.writeLicenses, r.renderManifests, r.packCharts, r.writeNotes}
+	steps := []func(context.Context) error{r.buildReleaseBinaries, r.writeLicenses, r.renderReleaseManifests, r.packReleaseCharts, r.writeReleaseNotes}
 	if *withImages {
-		steps = append(steps, r.buildImages)
+		steps = append(steps, r.buildReleaseImages)
 	}
-	for _, step := range append(steps, r.writeKrewManifest, r.writeChecksums) {
+	for _, step := range append(steps, r.writeKrewManifest, r.writeReleaseChecksums) {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -85,9 +85,9 @@ func run(ctx context.Context, args []string) error {
 	return nil
 }
 
-// prepare reads the commit's time and empties the folder of the files.
-func (r *release) prepare(ctx context.Context) error {
-	seconds, err := r.git(ctx, "log", "-1", "--format=%ct")
+// prepareReleaseFolder reads the commit's time and empties the folder of the files.
+func (r *release) prepareReleaseFolder(ctx context.Context) error {
+	seconds, err := r.runReleaseGit(ctx, "log", "-1", "--format=%ct")
 	if err != nil {
 		return err
 	}
@@ -102,22 +102,22 @@ func (r *release) prepare(ctx context.Context) error {
 	return os.MkdirAll(r.out, 0o755)
 }
 
-func (r *release) git(ctx context.Context, args ...string) (string, error) {
-	out, err := r.command(ctx, "git", args...).Output()
+func (r *release) runReleaseGit(ctx context.Context, args ...string) (string, error) {
+	out, err := r.newReleaseCommand(ctx, "git", args...).Output()
 	if err != nil {
 		return "", fmt.Errorf("git %s: %w", strings.Join(args, " "), err)
 	}
 	return strings.TrimSpace(string(out)), nil
 }
 
-func (r *release) command(ctx context.Context, name string, args ...string) *exec.Cmd {
+func (r *release) newReleaseCommand(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir, cmd.Stderr = r.root, os.Stderr
 	return cmd
 }
 
-// existingPrograms returns the programs that this commit has.
-func (r *release) existingPrograms() (found []string) {
+// existingReleasePrograms returns the programs that this commit has.
+func (r *release) existingReleasePrograms() (found []string) {
 	for _, program := range programs {
 		if _, err := os.Stat(filepath.Join(r.root, "cmd", program)); err == nil {
 			found = append(found, program)
@@ -126,8 +126,8 @@ func (r *release) existingPrograms() (found []string) {
 	return found
 }
 
-// buildBinaries builds each program for each system, packs it with all licences, and writes its SBOM from the build's own record.
-func (r *release) buildBinaries(ctx context.Context) error {
+// buildReleaseBinaries builds each program for each system, packs it with all licences, and writes its SBOM from the build's own record.
+func (r *release) buildReleaseBinaries(ctx context.Context) error {
 	license, err := os.ReadFile(filepath.Join(r.root, "LICENSE"))
 	if err != nil {
 		return err
@@ -139,10 +139,10 @@ func (r *release) buildBinaries(ctx context.Context) error {
 	}
 	defer func() { _ = os.RemoveAll(work) }() // a temporary folder
 	const flags = "-s -w -X github.com/tachometer-metrics/tachometer/pkg/version.stamped="
-	for _, program := range r.existingPrograms() {
+	for _, program := range r.existingReleasePrograms() {
 		for _, s := range r.systems {
 			binary := filepath.Join(work, program)
-			build := r.command(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", flags+r.version, "-o", binary, "./cmd/"+program)
+			build := r.newReleaseCommand(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", flags+r.version, "-o", binary, "./cmd/"+program)
 			build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+s.os, "GOARCH="+s.arch)
 			if err := build.Run(); err != nil {
 				return fmt.Errorf("build %s for %s/%s: %w", program, s.os, s.arch, err)
@@ -158,7 +158,7 @@ func (r *release) buildBinaries(ctx context.Context) error {
 			r.licenses[program] = append(r.licenses[program], modules...)
 			name := fmt.Sprintf("%s_%s_%s_%s", program, r.version, s.os, s.arch)
 			files := []packed{{"LICENSE", license, 0o644}, {"THIRD_PARTY_LICENSES", joinLicenseTexts(modules), 0o644}, {program, text, 0o755}}
-			err = errors.Join(r.pack(name+".tar.gz", files), r.writeSBOM(name+".spdx.json", program, binary, modules))
+			err = errors.Join(r.packReleaseArchive(name+".tar.gz", files), r.writeSBOM(name+".spdx.json", program, binary, modules))
 			if err != nil {
 				return err
 			}
@@ -167,15 +167,15 @@ func (r *release) buildBinaries(ctx context.Context) error {
 	return nil
 }
 
-// buildImages writes an archive of each image for each Linux architecture.
-func (r *release) buildImages(ctx context.Context) error {
+// buildReleaseImages writes an archive of each image for each Linux architecture.
+func (r *release) buildReleaseImages(ctx context.Context) error {
 	for _, image := range images {
 		for _, s := range r.systems {
 			if s.os != "linux" {
 				continue
 			}
 			archive := filepath.Join(r.out, fmt.Sprintf("%s_%s_%s_%s.image.tar", image, r.version, s.os, s.arch))
-			if err := r.buildImage(ctx, image, s.arch, archive); err != nil {
+			if err := r.buildReleaseImage(ctx, image, s.arch, archive); err != nil {
 				return err
 			}
 		}

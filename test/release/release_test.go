@@ -53,7 +53,22 @@ func TestReproducible(t *testing.T) {
 	if !strings.Contains(licenses, "==== github.com/twmb/franz-go v") || !strings.Contains(licenses, "Redistributions in binary form must reproduce") {
 		t.Errorf("the scaler's archive lacks the licences of its modules: %d bytes", len(licenses))
 	}
+	notes, err := os.ReadFile(filepath.Join(folder, "notes.md"))
+	if err != nil || !strings.HasPrefix(string(notes), "# v1.2.3\n") || !strings.Contains(string(notes), "helm install tachometer-adapter tachometer-adapter-1.2.3.tgz") {
+		t.Errorf("notes.md does not begin with the version and the install (%v):\n%.600s", err, notes)
+	}
 	checkSBOM(t, filepath.Join(folder, "tachometer-adapter"+system+".spdx.json"))
+	checkScalerSize(t, readPacked(t, filepath.Join(folder, "tachometer-scaler"+system+".tar.gz"), "tachometer-scaler"))
+}
+
+// checkScalerSize notices a dependency that calls methods by name, as text/template does: the linker then keeps every method of every type, and the
+// program has 68 MB instead of 40. `go build -ldflags=-dumpdep` shows the function, marked ReflectMethod.
+func checkScalerSize(t *testing.T, program string) {
+	t.Helper()
+	const maxBytes = 45_000_000
+	if len(program) > maxBytes {
+		t.Errorf("tachometer-scaler has %d bytes, want at most %d: does it import text/template, or a function marked ReflectMethod?", len(program), maxBytes)
+	}
 }
 
 // readPacked returns a file of a tar.gz.

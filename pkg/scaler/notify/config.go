@@ -12,8 +12,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"text/template"
 
+	template "github.com/DataDog/datadog-agent/pkg/template/text"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/webhook"

@@ -5,9 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"text/template"
 	"time"
 
+	template "github.com/DataDog/datadog-agent/pkg/template/text"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"

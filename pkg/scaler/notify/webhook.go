@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"text/template"
 
+	template "github.com/DataDog/datadog-agent/pkg/template/text"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/webhook"

@@ -64,8 +64,8 @@ func TestFigures(t *testing.T) {
 			t.Errorf("quantile %v = %v, want %v", q, got, want)
 		}
 	}
-	if got, want := f[18:].formatTenths(), "2.0, 1.0"; got != want {
-		t.Errorf("raw = %q, want %q", got, want)
+	if got, want := f.formatFigureRange(), "10.0 (1.0 to 20.0)"; got != want {
+		t.Errorf("range = %q, want %q", got, want)
 	}
 	if got := figures(nil).nearestFigureRank(0.5); got != 0 {
 		t.Errorf("quantile of nothing = %v", got)

@@ -219,7 +219,7 @@ func (s *setting) measureAdapterUsage(ctx context.Context) (*sight, error) {
 	}
 	most := int64(0)
 	for end := before.at.Add(s.measure); time.Now().Before(end); {
-		resident, err := host.Resident(s.adapter.pid())
+		resident, err := host.Resident(s.adapter.benchChildPID())
 		if err != nil {
 			return nil, errors.Join(err, s.adapter.adapterExitReason())
 		}
@@ -247,7 +247,7 @@ type clocks struct {
 
 func (s *setting) readAdapterClocks(ctx context.Context) (c clocks, err error) {
 	c.at = time.Now()
-	if c.cpu, err = host.CPUTime(s.adapter.pid()); err != nil {
+	if c.cpu, err = host.CPUTime(s.adapter.benchChildPID()); err != nil {
 		return c, err
 	}
 	if c.busy, err = host.Busy(); err != nil {

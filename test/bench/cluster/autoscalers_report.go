@@ -8,13 +8,10 @@ import (
 func (s *setting) formatAutoscalers(seen *sight) string {
 	var w strings.Builder
 	a := seen.audit
-	fmt.Fprintf(&w, `Regenerate: `+"`go -C test run ./bench/cluster -parts autoscalers -hpas %d -measure %v -interval %v -controller-qps %d -report \"$PWD/docs/benchmarks.md\"`"+`.
-
-The real API server and HPA controller with defaults: a period of %v, five at a time (`+"`--concurrent-horizontal-pod-autoscaler-syncs`"+`), but
-`+"`--kube-api-qps=%d`"+` instead of 20, which would permit 20 autoscalers a second with any adapter. %d autoscalers on %d Deployments of %d pods each, in
-namespaces of %d. Pods are objects without a node, with loopback addresses; one process serves their pages of one family with one series. The
-adapter is a process with `+"`GOMEMLIMIT=%s`"+` as shipped, and scrapes each pod every %v. Everything shares this machine's processors, of which %.2f
-were busy. Watched for %.0f s, by the API server's audit log.
+	fmt.Fprintf(&w, `The real API server and HPA controller with defaults, a period of %v and five autoscalers at a time, but `+"`--kube-api-qps=%d`"+`: the default of 20
+permits 20 autoscalers a second with any adapter. %d autoscalers on Deployments of %d pods each, in namespaces of %d. Pods are objects without a node;
+one process serves their pages. The adapter has `+"`GOMEMLIMIT=%s`"+` as shipped, and scrapes each pod every %v. Everything shares this machine's
+processors, of which %.2f were busy. Watched for %.0f s, by the API server's audit log.
 
 | | |
 | --- | --- |
@@ -27,7 +24,7 @@ were busy. Watched for %.0f s, by the API server's audit log.
 | adapter: most memory resident | %.0f MB |
 | adapter: scrapes | %.0f, of which %.0f were due and left out |
 | adapter: requests to the API server | %d, %.2f a second: %s |
-`, s.count, s.measure, s.interval, s.qps, hpaPeriod, s.qps, s.count, s.count, podsEach, groupsEach, memoryLimit, s.interval, seen.busy, seen.elapsed.Seconds(),
+`, hpaPeriod, s.qps, s.count, podsEach, groupsEach, memoryLimit, s.interval, seen.busy, seen.elapsed.Seconds(),
 		a.reads, float64(a.reads)/seen.elapsed.Seconds(), a.refused, len(a.read), s.count,
 		a.periods.nearestFigureRank(0.5).Seconds(), a.periods.nearestFigureRank(0.95).Seconds(), a.periods.nearestFigureRank(1).Seconds(),
 		1000*a.latency.nearestFigureRank(0.5).Seconds(), 1000*a.latency.nearestFigureRank(0.99).Seconds(),

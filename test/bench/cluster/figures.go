@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -26,18 +25,9 @@ func (f figures) summarizeFigures() string {
 	return fmt.Sprintf("%.1f | %.1f | %.1f", f.nearestFigureRank(0.5).Seconds(), f.nearestFigureRank(0.95).Seconds(), f.nearestFigureRank(1).Seconds())
 }
 
-// formatTenths returns all durations, in seconds with one decimal.
-func (f figures) formatTenths() string { return f.formatFigures("%.1f") }
-
-// formatHundredths returns all durations, in seconds with two decimals, for short durations.
-func (f figures) formatHundredths() string { return f.formatFigures("%.2f") }
-
-func (f figures) formatFigures(format string) string {
-	all := make([]string, len(f))
-	for i, d := range f {
-		all[i] = fmt.Sprintf(format, d.Seconds())
-	}
-	return strings.Join(all, ", ")
+// formatFigureRange returns the median, and the smallest and the greatest duration.
+func (f figures) formatFigureRange() string {
+	return fmt.Sprintf("%.1f (%.1f to %.1f)", f.nearestFigureRank(0.5).Seconds(), f.nearestFigureRank(0).Seconds(), f.nearestFigureRank(1).Seconds())
 }
 
 // sleepUntilBenchTime waits until a time, or returns ctx's error.

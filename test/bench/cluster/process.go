@@ -59,7 +59,7 @@ func (p *process) awaitBenchProcessExit() {
 	_ = p.cmd.Wait() // the end was requested, or the log has the reason
 }
 
-func (p *process) pid() int { return p.cmd.Process.Pid }
+func (p *process) benchChildPID() int { return p.cmd.Process.Pid }
 
 // stopBenchProcess stops the process and waits for its end.
 func (p *process) stopBenchProcess() {

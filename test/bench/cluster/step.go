@@ -145,20 +145,16 @@ func (n *node) awaitSampleMetric(ctx context.Context, s *steps, right func(sum f
 
 func (s *steps) formatSteps(set settings) string {
 	var w strings.Builder
-	fmt.Fprintf(&w, "%s\n\n", set.regenerateCommand(fmt.Sprintf("-parts step -steps %d", len(s.up))))
-	fmt.Fprintf(&w, `The sample service with %d pods on a real node, and the adapter as shipped. The load steps from %d to %d requests/s, evenly spread, and back;
-the pods' metric is read every %v through kube-apiserver, as by `+"`kubectl get --raw`"+`. *Up*: from the step until the sum over all pods
-shows 90 %% of the new load. *Down*: until nine tenths of the way back. The low load holds for %v to %v in between.
+	fmt.Fprint(&w, set.describeForeignAdapter())
+	fmt.Fprintf(&w, `The sample service with %d pods, and the adapter as shipped. The load steps from %d to %d requests/s and back, the low one held for %v to %v; the pods'
+metric is read every %v through kube-apiserver. Seconds from the step until the sum over all pods has gone nine tenths of the way.
 
 | step | steps | median, s | p95, s | greatest, s |
 | --- | --- | --- | --- | --- |
 | %d → %d | %d | %s |
 | %d → %d | %d | %s |
-
-Up, in order: %s.
-Down, in order: %s.
-`, fixedPods, low, high, pollEvery, lowFor, lowFor+lowMore,
-		low, high, len(s.up), s.up.summarizeFigures(), high, low, len(s.down), s.down.summarizeFigures(), s.up.formatTenths(), s.down.formatTenths())
+`, fixedPods, low, high, lowFor, lowFor+lowMore, pollEvery,
+		low, high, len(s.up), s.up.summarizeFigures(), high, low, len(s.down), s.down.summarizeFigures())
 	if s.refused > 0 {
 		fmt.Fprintf(&w, "\n%d reads were answered with an error, the last: %v.\n", s.refused, s.reason)
 	}

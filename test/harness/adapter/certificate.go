@@ -14,16 +14,25 @@ import (
 	"time"
 )
 
+// adapterCertificateLife is the life of the certificate at the start.
+const adapterCertificateLife = 48 * time.Hour
+
+// RenewCertificate replaces the files of the serving certificate, as cert-manager does.
+func (p *Process) RenewCertificate(life time.Duration) error {
+	_, _, err := issueAdapterCertificate(filepath.Dir(p.certificate), life)
+	return err
+}
+
 // issueAdapterCertificate writes a serving certificate for localhost into dir, with a key of the kind that the adapter makes for itself: a
 // handshake costs what it costs in a cluster.
-func issueAdapterCertificate(dir string) (certificate, key string, err error) {
+func issueAdapterCertificate(dir string, life time.Duration) (certificate, key string, err error) {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return "", "", err
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "localhost"}, DNSNames: []string{"localhost"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(48 * time.Hour), IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(life), IsCA: true, BasicConstraintsValid: true,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
 	if err != nil {

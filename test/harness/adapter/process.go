@@ -70,7 +70,7 @@ func Start(ctx context.Context, opts Options) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	certificate, key, err := issueAdapterCertificate(dir)
+	certificate, key, err := issueAdapterCertificate(dir, adapterCertificateLife)
 	if err != nil {
 		return nil, err
 	}

@@ -54,7 +54,7 @@ func newAuthority(path pair, name string) (*authority, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create authority %s: %w", name, err)
 	}
-	if err := writePair(path, der, key); err != nil {
+	if err := writeCertificatePair(path, der, key); err != nil {
 		return nil, err
 	}
 	return openAuthority(path)
@@ -109,10 +109,10 @@ func (a *authority) issueCertificate(path pair, who identity) error {
 	if err != nil {
 		return fmt.Errorf("sign certificate of %s: %w", who.name, err)
 	}
-	return writePair(path, der, key)
+	return writeCertificatePair(path, der, key)
 }
 
-func writePair(path pair, certDER []byte, key *ecdsa.PrivateKey) error {
+func writeCertificatePair(path pair, certDER []byte, key *ecdsa.PrivateKey) error {
 	keyDER, err := x509.MarshalECPrivateKey(key)
 	if err != nil {
 		return err

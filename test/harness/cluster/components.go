@@ -18,14 +18,14 @@ const NodeName = "node"
 // specifyProcesses lists the processes of the cluster in the order of their start.
 func (c *Cluster) specifyProcesses(opts Options) supervisor.Spec {
 	ready := c.state.Server + "/readyz"
-	processes := []supervisor.Process{c.etcdProcess(), c.apiServer(opts), c.controllerManager(opts, ready)}
+	processes := []supervisor.Process{c.etcdProcess(), c.apiServerProcess(opts), c.controllerManagerProcess(opts, ready)}
 	spec := supervisor.Spec{
 		Logs: c.clusterFilePath("logs"), Status: c.clusterFilePath("processes.json"), CA: c.pkiPair("ca").cert,
 	}
 	if c.state.Node {
 		spec.Setup = []string{"/bin/sh", c.clusterFilePath("node.sh")}
 		processes = append([]supervisor.Process{c.containerdProcess()}, processes...)
-		processes = append(processes, c.schedulerProcess(ready), c.kubeletProcess(opts), c.kubeProxy())
+		processes = append(processes, c.schedulerProcess(ready), c.kubeletProcess(opts), c.kubeProxyProcess())
 	}
 	spec.Processes = processes
 	return spec
@@ -49,7 +49,7 @@ func (c *Cluster) etcdProcess() supervisor.Process {
 	)
 }
 
-func (c *Cluster) apiServer(opts Options) supervisor.Process {
+func (c *Cluster) apiServerProcess(opts Options) supervisor.Process {
 	n := c.state.Network
 	serving, kubelet, front, etcd := c.pkiPair("apiserver"), c.pkiPair("apiserver-kubelet"), c.pkiPair("front-proxy"), c.pkiPair("etcd")
 	args := []string{
@@ -75,7 +75,7 @@ func (c *Cluster) apiServer(opts Options) supervisor.Process {
 	return p
 }
 
-func (c *Cluster) controllerManager(opts Options, after string) supervisor.Process {
+func (c *Cluster) controllerManagerProcess(opts Options, after string) supervisor.Process {
 	ca := c.pkiPair("ca")
 	args := append(c.controlArgs("kube-controller-manager", c.state.Network.Ports.ControllerManager),
 		"--root-ca-file="+ca.cert, "--service-account-private-key-file="+c.pkiPair("service-account").key,
@@ -131,7 +131,7 @@ func (c *Cluster) kubeletProcess(opts Options) supervisor.Process {
 	return p
 }
 
-func (c *Cluster) kubeProxy() supervisor.Process {
+func (c *Cluster) kubeProxyProcess() supervisor.Process {
 	p := c.kubeProcess("kube-proxy",
 		"--kubeconfig="+c.clusterFilePath("kube-proxy.kubeconfig"), "--hostname-override="+NodeName, "--proxy-mode=nftables",
 		"--cluster-cidr="+c.state.Network.Pods, "--oom-score-adj=0",

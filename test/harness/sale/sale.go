@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -57,7 +58,7 @@ func Up(ctx context.Context, s *stack.Stack) (*Sale, error) {
 
 func (s *Sale) startSale(ctx context.Context) (err error) {
 	host := s.stack.Cluster.HostIP()
-	if s.broker, err = newBroker(ctx, host); err != nil {
+	if s.broker, err = newBroker(ctx, net.JoinHostPort(host, "0")); err != nil {
 		return err
 	}
 	if s.client, err = kgo.NewClient(kgo.SeedBrokers(s.broker.ListenAddrs()...), kgo.DefaultProduceTopic(topic), kgo.ProducerLinger(0)); err != nil {
@@ -111,11 +112,23 @@ func (s *Sale) Down(ctx context.Context) error {
 	return err
 }
 
+// StopBroker ends the broker, and its records with it.
+func (s *Sale) StopBroker() { s.broker.Close() }
+
+// RestartBroker starts an empty broker in the place of the stopped one.
+func (s *Sale) RestartBroker(ctx context.Context) (err error) {
+	s.broker, err = newBroker(ctx, s.broker.ListenAddrs()[0])
+	return err
+}
+
+// RefuseAlerts makes the receiver refuse alerts for good, or take them again.
+func (s *Sale) RefuseAlerts(refuse bool) { s.alerts.refuse.Store(refuse) }
+
 // newBroker returns kfake at an address that pods reach. It speaks Kafka's protocol and keeps records in memory.
-func newBroker(ctx context.Context, host string) (*kfake.Cluster, error) {
+func newBroker(ctx context.Context, address string) (*kfake.Cluster, error) {
 	broker, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, topic), kfake.Ports(0),
 		kfake.ListenFn(func(network, _ string) (net.Listener, error) {
-			return (&net.ListenConfig{}).Listen(ctx, network, net.JoinHostPort(host, "0"))
+			return (&net.ListenConfig{}).Listen(ctx, network, address)
 		}))
 	if err != nil {
 		return nil, fmt.Errorf("start a broker: %w", err)
@@ -194,6 +207,7 @@ func (s *Sale) Alerts() []string { return s.alerts.allAlerts() }
 type alerts struct {
 	server   *http.Server
 	listener net.Listener
+	refuse   atomic.Bool
 
 	mu  sync.Mutex // guards got
 	got []string
@@ -219,7 +233,11 @@ func (a *alerts) allAlerts() []string {
 }
 
 // ServeHTTP stores the body of the request.
-func (a *alerts) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
+func (a *alerts) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if a.refuse.Load() {
+		http.Error(w, "the receiver is gone", http.StatusGone)
+		return
+	}
 	text, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
 	if err != nil {
 		return

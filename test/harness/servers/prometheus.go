@@ -11,7 +11,7 @@ import (
 // Prometheus starts a Prometheus and waits until it is ready. It skips the test if Prometheus is not installed.
 func Prometheus(t testing.TB, opts Options) *Server {
 	t.Helper()
-	config := testServerScrapeConfig(t, opts)
+	config := writePrometheusConfig(t, opts)
 	return startTestServer(t, kind{
 		name: "Prometheus", program: "prometheus", install: "apt-get install prometheus", ready: "/-/ready",
 		args: func(address, dir string) []string {
@@ -23,9 +23,25 @@ func Prometheus(t testing.TB, opts Options) *Server {
 	}, opts)
 }
 
-// testServerScrapeConfig writes the configuration file. It is JSON, which is YAML too.
-func testServerScrapeConfig(t testing.TB, opts Options) string {
+// writePrometheusConfig writes the configuration file.
+func writePrometheusConfig(t testing.TB, opts Options) string {
 	t.Helper()
+	text := opts.Config
+	if text == nil {
+		var err error
+		if text, err = formatPrometheusConfig(opts); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "prometheus.yml")
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// formatPrometheusConfig returns a configuration that scrapes the targets. It is JSON, which is YAML too.
+func formatPrometheusConfig(opts Options) ([]byte, error) {
 	type object map[string]any
 	if opts.Interval == 0 {
 		opts.Interval = time.Second
@@ -34,16 +50,8 @@ func testServerScrapeConfig(t testing.TB, opts Options) string {
 	for _, target := range opts.Targets {
 		groups = append(groups, object{"targets": []string{target.Address}, "labels": target.Labels})
 	}
-	text, err := json.Marshal(object{
+	return json.Marshal(object{
 		"global":         object{"scrape_interval": opts.Interval.String(), "scrape_timeout": opts.Interval.String()},
 		"scrape_configs": []object{{"job_name": "test", "static_configs": groups}},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(t.TempDir(), "prometheus.yml")
-	if err := os.WriteFile(path, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
 }

@@ -51,6 +51,8 @@ type Options struct {
 	Targets []Target
 	// Interval is the time between two scrapes. 0 means 1 s.
 	Interval time.Duration
+	// Config is a whole configuration file of a Prometheus, in place of Targets and Interval.
+	Config []byte
 	// Args are appended to the server's command line.
 	Args []string
 	// Stopped returns a stopped server, which the test starts; Series must be empty.

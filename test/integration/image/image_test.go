@@ -60,6 +60,9 @@ func (i image) check(t *testing.T, program, port string) {
 	if _, ok := i.config.ExposedPorts[port]; !ok {
 		t.Errorf("ports %v, want %s", i.config.ExposedPorts, port)
 	}
+	if got, want := i.config.Labels["org.opencontainers.image.source"], "https://github.com/tachometer-metrics/tachometer"; got != want {
+		t.Errorf("source label %q, want %q", got, want)
+	}
 	if got := i.config.Labels["org.opencontainers.image.version"]; got != version {
 		t.Errorf("version label %q, want %q", got, version)
 	}

@@ -25,7 +25,7 @@ type ID struct {
 
 // Identify returns the identity of the process that has the number pid now. Without such a process, the result is not Alive.
 func Identify(pid int) ID {
-	start, _ := startTime(pid)
+	start, _ := readProcessStartTime(pid)
 	return ID{PID: pid, Start: start}
 }
 
@@ -34,7 +34,7 @@ func (p ID) Alive() bool {
 	if p.PID <= 0 || p.Start == "" {
 		return false
 	}
-	start, ok := startTime(p.PID)
+	start, ok := readProcessStartTime(p.PID)
 	return ok && start == p.Start
 }
 
@@ -60,9 +60,9 @@ func (p ID) Kill(ctx context.Context) error {
 	return nil
 }
 
-// startTime returns the start of a process; ok is false if the process does not exist, or is a zombie that its parent has not waited
+// readProcessStartTime returns the start of a process; ok is false if the process does not exist, or is a zombie that its parent has not waited
 // for.
-func startTime(pid int) (start string, ok bool) {
+func readProcessStartTime(pid int) (start string, ok bool) {
 	if runtime.GOOS != "linux" {
 		out, err := exec.Command("ps", "-o", "lstart=", "-p", strconv.Itoa(pid)).Output()
 		start = strings.TrimSpace(string(out))
@@ -72,11 +72,11 @@ func startTime(pid int) (start string, ok bool) {
 	if err != nil {
 		return "", false
 	}
-	return parseStat(string(data))
+	return parseProcessStat(string(data))
 }
 
-// parseStat reads the start from /proc/PID/stat, in clock ticks since the start of the machine.
-func parseStat(stat string) (start string, ok bool) {
+// parseProcessStat reads the start from /proc/PID/stat, in clock ticks since the start of the machine.
+func parseProcessStat(stat string) (start string, ok bool) {
 	// The second field is the program's name in parentheses, which may contain parentheses; the state is the third field, the start
 	// the 22nd.
 	end := strings.LastIndexByte(stat, ')')

@@ -53,7 +53,7 @@ func TestParseStat(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			if start, ok := parseStat(tt.stat); start != tt.start || ok != tt.ok {
+			if start, ok := parseProcessStat(tt.stat); start != tt.start || ok != tt.ok {
 				t.Errorf("got %q, %t; want %q, %t", start, ok, tt.start, tt.ok)
 			}
 		})
@@ -64,7 +64,7 @@ func FuzzParseStat(f *testing.F) {
 	f.Add("7 (kube) S" + strings.Repeat(" 1", 18) + " 4711 9 9")
 	f.Add(")")
 	f.Fuzz(func(t *testing.T, stat string) {
-		if start, ok := parseStat(stat); ok != (start != "") {
+		if start, ok := parseProcessStat(stat); ok != (start != "") {
 			t.Errorf("%q: got %q, %t", stat, start, ok)
 		}
 	})

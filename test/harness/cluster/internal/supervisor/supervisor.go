@@ -75,7 +75,7 @@ func Run(input io.Reader) error {
 		}
 	}()
 	s := &supervisor{spec: spec, status: map[string]Status{}}
-	defer s.killAll()
+	defer s.killSupervisedProcesses()
 	if err := s.setupNamespaces(ctx); err != nil {
 		return err
 	}
@@ -92,7 +92,7 @@ func (s *supervisor) setupNamespaces(ctx context.Context) error {
 	if len(s.spec.Setup) == 0 {
 		return nil
 	}
-	logFile, err := s.openLog("setup")
+	logFile, err := s.openSupervisedLog("setup")
 	if err != nil {
 		return err
 	}
@@ -143,7 +143,7 @@ func (s *supervisor) superviseAll(ctx context.Context) error {
 }
 
 func (s *supervisor) startProcess(p Process) error {
-	logFile, err := s.openLog(p.Name)
+	logFile, err := s.openSupervisedLog(p.Name)
 	if err != nil {
 		return err
 	}
@@ -195,8 +195,8 @@ func describeExit(how syscall.WaitStatus) string {
 	return fmt.Sprintf("exit status %d", how.ExitStatus())
 }
 
-// killAll kills the process group of every running process with SIGKILL. No data outlives a cluster, so a graceful stop is pointless.
-func (s *supervisor) killAll() {
+// killSupervisedProcesses kills the process group of every running process with SIGKILL. No data outlives a cluster, so a graceful stop is pointless.
+func (s *supervisor) killSupervisedProcesses() {
 	for _, status := range s.status {
 		if status.Process.PID > 0 && status.Exit == "" {
 			_ = syscall.Kill(-status.Process.PID, syscall.SIGKILL)
@@ -204,7 +204,7 @@ func (s *supervisor) killAll() {
 	}
 }
 
-func (s *supervisor) openLog(name string) (*os.File, error) {
+func (s *supervisor) openSupervisedLog(name string) (*os.File, error) {
 	return os.OpenFile(filepath.Join(s.spec.Logs, name+".log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 }
 

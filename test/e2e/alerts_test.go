@@ -1,0 +1,293 @@
+package e2e
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"maps"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tachometer-metrics/tachometer/test/harness/adapter"
+	"github.com/tachometer-metrics/tachometer/test/harness/sale"
+	"github.com/tachometer-metrics/tachometer/test/harness/stack"
+)
+
+// TestAlerts breaks the adapter and the scaler in every way that the shipped alerts watch. A real Prometheus with the shipped rules must show each
+// alert firing, and none after everything is mended.
+func TestAlerts(t *testing.T) {
+	needNode(t)
+	light(t)
+	w := newAlertWorld(t)
+	w.awaitNoAlerts("before anything is broken")
+	w.breakAdapter()
+	w.breakScaler()
+	w.awaitAlerts("TachometerReadsFailing", "TachometerValuesStale", "TachometerScrapesFailing", "TachometerStoreRejects",
+		"TachometerConfigRejected", "TachometerCertificateExpiring", "TachometerBackendDown", "TachometerFallbackActive",
+		"TachometerRequestsRejected", "TachometerHoldRolledBack", "TachometerScalerYielded", "TachometerNotificationsFailing",
+		"TachometerEventsRejected", "TachometerKafkaFailing", "TachometerScalerConfigRejected")
+	w.forbidHolds()
+	w.awaitAlerts("TachometerEventsWaiting")
+	w.mendAlertWorld()
+	w.awaitAlerts("TachometerKafkaRecordsLost")
+	w.awaitNoAlerts("after everything is mended")
+	w.scalePrograms(0)
+	w.awaitAlerts("TachometerDown", "TachometerScalerDown")
+	w.scalePrograms(2)
+	w.awaitNoAlerts("after the programs are back")
+	for _, name := range slices.Sorted(maps.Keys(w.shipped)) {
+		if seen, ok := w.fired[name]; ok {
+			t.Logf("%-32s fired %5.1f s after the first break", name, seen.Sub(w.began).Seconds())
+		} else {
+			t.Errorf("%s never fired", name)
+		}
+	}
+}
+
+// breakAdapter applies a configuration that no service keeps, beside backends that fail, points two pods' annotations at a closed port, sends
+// requests without credentials, and lets a certificate expire soon. Then the configuration gets a fault.
+func (w *alertWorld) breakAdapter() {
+	w.t.Helper()
+	w.began = time.Now()
+	w.site.broken.Store(true)
+	w.fresh = false
+	configure(w.t.Context(), w.t, w.adapterConfig)
+	w.annotateSample("9")
+	if err := w.process.RenewCertificate(time.Hour); err != nil {
+		w.t.Fatal(err)
+	}
+	w.startReaders()
+	w.awaitAlerts("TachometerStoreRejects", "TachometerBackendDown") // both replicas have the configuration
+	configure(w.t.Context(), w.t, w.adapterConfig+"\n- metrik: typo\n")
+}
+
+// breakScaler makes a hold whose verification must fail, with a receiver that refuses the message, and another whose number a person changes, sends
+// an event that is none, and stops the broker. Then the configuration gets a fault.
+func (w *alertWorld) breakScaler() {
+	w.t.Helper()
+	ctx := w.t.Context()
+	w.sale.RefuseAlerts(true)
+	w.postAlertEvent("CONTESTED", time.Minute, http.StatusAccepted)
+	w.awaitMinReplicas(3)
+	w.setMinReplicas(4)
+	w.postAlertEvent("IN_VAIN", time.Minute, http.StatusAccepted)
+	if code, answer, err := w.sale.Post(ctx, []byte("{"), sale.Secret); err != nil || code != http.StatusBadRequest {
+		w.t.Fatalf("half an event: %d %s, %v", code, answer, err)
+	}
+	w.awaitAlerts("TachometerHoldRolledBack", "TachometerScalerYielded")
+	w.sale.StopBroker()
+	w.configureScaler(w.scalerConfig + "\nschedule: typo\n")
+}
+
+// forbidHolds takes the scaler's rights on the sample away before an event comes.
+func (w *alertWorld) forbidHolds() {
+	w.t.Helper()
+	w.kubectl("-n", stack.SampleNamespace, "delete", "rolebinding", "tachometer-scaler")
+	w.postAlertEvent("CONTESTED", time.Minute, 0) // the response comes when the hold is written or the sender gives up
+}
+
+// mendAlertWorld mends everything that the others broke. The broker comes back empty.
+func (w *alertWorld) mendAlertWorld() {
+	w.t.Helper()
+	ctx := w.t.Context()
+	w.stopReaders()
+	w.site.broken.Store(false)
+	w.fresh = true
+	configure(ctx, w.t, configuration(w.t))
+	w.annotateSample("8080")
+	if err := w.process.RenewCertificate(48 * time.Hour); err != nil {
+		w.t.Fatal(err)
+	}
+	w.kubectl("apply", "-k", filepath.Join(s.Root, "manifests/scaler/workloads"))
+	w.sale.RefuseAlerts(false)
+	if err := w.sale.RestartBroker(ctx); err != nil {
+		w.t.Fatal(err)
+	}
+	w.configureScaler(w.scalerConfig)
+}
+
+// scalePrograms sets the replicas of both programs, and waits until there are as many.
+func (w *alertWorld) scalePrograms(replicas int) {
+	w.t.Helper()
+	if w.process != nil { // it has the adapter's self-metrics too
+		if err := w.process.Stop(); err != nil {
+			w.t.Fatal(err)
+		}
+		w.process = nil
+	}
+	for _, name := range []string{"tachometer-adapter", "tachometer-scaler"} {
+		w.kubectl("-n", stack.AdapterNamespace, "scale", "deploy/"+name, fmt.Sprintf("--replicas=%d", replicas))
+	}
+	for _, name := range []string{"tachometer-adapter", "tachometer-scaler"} {
+		w.kubectl("-n", stack.AdapterNamespace, "rollout", "status", "deploy/"+name, "--timeout=120s")
+	}
+}
+
+// annotateSample points the annotations of the sample's first two pods at a port.
+func (w *alertWorld) annotateSample(port string) {
+	w.t.Helper()
+	if w.annotated == nil {
+		pods, err := s.ReadyPods(w.t.Context())
+		if err != nil || len(pods) < 2 {
+			w.t.Fatalf("%d pods of the sample, %v", len(pods), err)
+		}
+		w.annotated = []string{"pod/" + pods[0].Name, "pod/" + pods[1].Name}
+	}
+	// One after the other: a pod may be gone with the hold that made it.
+	for _, pod := range w.annotated {
+		if out, err := s.Kubectl(w.t.Context(), "-n", stack.SampleNamespace, "annotate", "--overwrite", pod, "prometheus.io/port="+port); err != nil {
+			w.t.Logf("%v: %s", err, out)
+		}
+	}
+}
+
+// startReaders starts readers of every metric, and a client without credentials, until stopReaders.
+func (w *alertWorld) startReaders() {
+	w.t.Helper()
+	ctx, cancel := context.WithCancel(w.t.Context())
+	var readers sync.WaitGroup
+	w.stopReaders = sync.OnceFunc(func() { cancel(); readers.Wait() })
+	w.t.Cleanup(w.stopReaders)
+	paths := []string{stack.PodsMetric("request_per_second")}
+	for _, metric := range []string{"orders_old", "orders_unknown", "orders_guessed"} {
+		paths = append(paths, "/apis/external.metrics.k8s.io/v1beta1/namespaces/"+stack.SampleNamespace+"/"+metric)
+	}
+	readers.Go(func() {
+		repeatUntilDone(ctx, 200*time.Millisecond, func() {
+			for _, path := range paths {
+				_, _ = s.Get(ctx, path) // most are errors: Prometheus judges
+			}
+		})
+	})
+	stranger := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // it sends no secret
+	}}
+	readers.Go(func() {
+		repeatUntilDone(ctx, 100*time.Millisecond, func() { w.knockWithoutCredentials(ctx, stranger) })
+		stranger.CloseIdleConnections()
+	})
+}
+
+func (w *alertWorld) knockWithoutCredentials(ctx context.Context, client *http.Client) {
+	pods, err := adapters(ctx)
+	if err != nil || len(pods) == 0 || pods[0].Status.PodIP == "" {
+		return
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+pods[0].Status.PodIP+":6443"+stack.CustomMetrics, nil)
+	if err != nil {
+		return
+	}
+	if response, err := client.Do(request); err == nil {
+		response.Body.Close()
+	}
+}
+
+func repeatUntilDone(ctx context.Context, pause time.Duration, work func()) {
+	tick := time.NewTicker(pause)
+	defer tick.Stop()
+	for {
+		work()
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// postAlertEvent sends an event, and expects the status; 0: any response, or none within five seconds.
+func (w *alertWorld) postAlertEvent(kind string, ttl time.Duration, want int) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
+	if want == 0 {
+		ctx, cancel = context.WithTimeout(w.t.Context(), 5*time.Second)
+	}
+	defer cancel()
+	w.events++
+	code, answer, err := w.sale.Post(ctx, sale.Event(fmt.Sprintf("alert-%d", w.events), kind, ttl), sale.Secret)
+	if want != 0 && (err != nil || code != want) {
+		w.t.Fatalf("event %s: %d %s, %v", kind, code, answer, err)
+	}
+}
+
+func (w *alertWorld) awaitMinReplicas(want int32) {
+	w.t.Helper()
+	err := stack.Wait(w.t.Context(), time.Minute, func(ctx context.Context) error {
+		h, err := hpa(ctx, "sample")
+		if err == nil && *h.Spec.MinReplicas != want {
+			err = fmt.Errorf("minReplicas is %d, want %d", *h.Spec.MinReplicas, want)
+		}
+		return err
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// setMinReplicas does what a person would do.
+func (w *alertWorld) setMinReplicas(n int32) {
+	w.t.Helper()
+	w.kubectl("-n", stack.SampleNamespace, "patch", "hpa", "sample", "--type=merge", "-p", fmt.Sprintf(`{"spec":{"minReplicas":%d}}`, n))
+}
+
+// configureScaler puts text into the scaler's ConfigMap, and makes the kubelet refresh it at once.
+func (w *alertWorld) configureScaler(text string) {
+	w.t.Helper()
+	maps := s.Client.CoreV1().ConfigMaps(stack.AdapterNamespace)
+	m, err := maps.Get(w.t.Context(), "tachometer-scaler-config", metav1.GetOptions{})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	m.Data["config.yaml"] = text
+	if _, err := maps.Update(w.t.Context(), m, metav1.UpdateOptions{}); err != nil {
+		w.t.Fatal(err)
+	}
+	w.kubectl("-n", stack.AdapterNamespace, "annotate", "--overwrite", "pods", "-l", "app.kubernetes.io/name=tachometer-scaler",
+		fmt.Sprintf("test/nudge=%d", time.Now().UnixNano()))
+}
+
+// kubectl runs kubectl also after the test's context has ended.
+func (w *alertWorld) kubectl(args ...string) string {
+	w.t.Helper()
+	out, err := s.Kubectl(context.WithoutCancel(w.t.Context()), args...)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return strings.TrimSpace(out)
+}
+
+// startAlertProcess starts an adapter as a process of this machine: its certificate comes from files.
+func startAlertProcess(t *testing.T) *adapter.Process {
+	t.Helper()
+	dir := t.TempDir()
+	program, err := adapter.Build(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kubeconfig := filepath.Join(dir, "kubeconfig")
+	if err := stack.WriteAdapterKubeconfig(t.Context(), s.Cluster, kubeconfig); err != nil {
+		t.Fatal(err)
+	}
+	p, err := adapter.Start(t.Context(), adapter.Options{Program: program, Kubeconfig: kubeconfig})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func readManifest(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(s.Root, path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
