@@ -155,8 +155,9 @@ func (s *Server) buildAPIServerHandlerChain(config *genericapiserver.Config) err
 	config.Authentication.Authenticator = proven.observeAPIServerCredentials(config.Authentication.Authenticator)
 	verifier := newAPIServerFrontProxyVerifier(config.Authentication.RequestHeaderConfig)
 	explainer := newAPIServerHealthExplainer(s.deps.Health, authorizers.details)
+	gate := newAPIServerProcessorGate(lanes)
 	config.BuildHandlerChainFunc = func(api http.Handler, c *genericapiserver.Config) http.Handler {
-		chain := genericapiserver.DefaultBuildHandlerChain(explainer.explainAPIServerHealthResponse(withPlainAPIServerDiscovery(api)), c)
+		chain := genericapiserver.DefaultBuildHandlerChain(explainer.explainAPIServerHealthResponse(gate.gateAPIServerRequest(withPlainAPIServerDiscovery(api))), c)
 		return newAPIServerAdmission(chain, s.opts.limits, open, proven, verifier, s.metrics)
 	}
 	return nil
