@@ -37,6 +37,9 @@ type serverLimits struct {
 	// probes bounds the health requests without credentials. Each takes microseconds; the bound per address keeps the
 	// kubelet's probes, which come from the node's address, apart from a pod's flood.
 	probes, probesPerAddress int
+	// responseBytes bounds the large responses that wait for their clients, without those of the autoscaling lane. Their objects take some
+	// times the bytes. A list of 5,000 targets has 1.5 MiB.
+	responseBytes, responseBytesPerUser int
 	// autoscaling, readers and strangers are the requests in flight of each lane.
 	autoscaling, readers, strangers int
 }
@@ -50,6 +53,7 @@ func defaultAPIServerLimits() serverLimits {
 		requirements: 100, values: 1000,
 		streams: 20, proxyStreams: 100,
 		unproven: 64, unprovenPerAddress: 16, strangerRequests: 50, strangerBurst: 200,
+		responseBytes: 16 << 20, responseBytesPerUser: 8 << 20,
 		probes: 1024, probesPerAddress: 8,
 		// 400 together, the library's bound for all. An HPA worker sends one request at a time, and a controller manager
 		// has 5 workers by default.

@@ -21,6 +21,7 @@ const (
 	reasonMethod      = "method_too_long"
 	reasonHeader      = "header_too_long"
 	reasonSelector    = "selector_too_large"
+	reasonResponse    = "unread_responses"
 	reasonAnonymous   = "no_credentials"
 	reasonUnproven    = "too_many_unauthenticated"
 	reasonProbes      = "too_many_probes"
@@ -45,7 +46,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		}),
 	}
 	for _, reason := range []string{
-		reasonURI, reasonToken, reasonMethod, reasonHeader, reasonSelector, reasonAnonymous, reasonUnproven, reasonProbes, reasonAutoscaling, reasonReaders, reasonStrangers,
+		reasonURI, reasonToken, reasonMethod, reasonHeader, reasonSelector, reasonResponse, reasonAnonymous, reasonUnproven, reasonProbes, reasonAutoscaling, reasonReaders, reasonStrangers,
 	} {
 		m.rejections.WithLabelValues(reason) // present from the start, so a rate sees the first increase
 	}

@@ -9,24 +9,30 @@ import (
 	"time"
 
 	"k8s.io/apiserver/pkg/endpoints/request"
+	"k8s.io/apiserver/pkg/endpoints/responsewriter"
 )
 
 // processorGate bounds the requests of readers and strangers that compute at the same time. Lanes bound requests in flight, but a hundred
 // requests that are ready to compute would each come before an HPA's read.
 //
-// A request of a metric gives its place back after maxProcessorTime: it computes no longer than that, so it waits for a backend or a scrape.
-// Other requests, which never wait, keep theirs.
+// A request gives its place back with the first byte of its response. A request of a metric does so after maxProcessorTime: it computes no
+// longer than that, so it waits for a backend or a scrape.
 type processorGate struct {
-	places chan struct{}
-	lanes  *requestLanes
+	places    chan struct{}
+	lanes     *requestLanes
+	responses *responseBudget
 }
 
 // maxProcessorTime is some times the computing time of a metric of a thousand pods.
 const maxProcessorTime = 20 * time.Millisecond
 
 // newAPIServerProcessorGate leaves at least half of the processors to HPAs' reads and scrapes.
-func newAPIServerProcessorGate(lanes *requestLanes) *processorGate {
-	return &processorGate{places: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), lanes: lanes}
+func newAPIServerProcessorGate(lanes *requestLanes, limits serverLimits) *processorGate {
+	aborted := lanes.metrics.rejections.WithLabelValues(reasonResponse)
+	return &processorGate{
+		places: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), lanes: lanes,
+		responses: newAPIServerResponseBudget(limits.responseBytes, limits.responseBytesPerUser, aborted.Inc),
+	}
 }
 
 // gateAPIServerRequest returns a handler that runs next in a place, except for HPAs' reads and requests that need no authorization.
@@ -42,7 +48,7 @@ func (g *processorGate) gateAPIServerRequest(next http.Handler) http.Handler {
 			return // the library has answered for the timeout
 		}
 		defer release()
-		next.ServeHTTP(w, r)
+		next.ServeHTTP(responsewriter.WrapForHTTP1Or2(&budgetedWriter{w, g.responses, u.GetName(), release}), r)
 	})
 }
 

@@ -41,7 +41,7 @@ func TestProcessorGate(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				gate := newAPIServerProcessorGate(newTestLanes())
+				gate := newAPIServerProcessorGate(newTestLanes(), defaultAPIServerLimits())
 				gate.places = make(chan struct{}, 1)
 				serving, end := make(chan struct{}, 10), make(chan struct{})
 				handler := gate.gateAPIServerRequest(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { serving <- struct{}{}; <-end }))
@@ -66,7 +66,7 @@ func TestProcessorGate(t *testing.T) {
 // TestProcessorGateEnds: a request that ends before it has a place takes none.
 func TestProcessorGateEnds(t *testing.T) {
 	t.Parallel()
-	gate := newAPIServerProcessorGate(newTestLanes())
+	gate := newAPIServerProcessorGate(newTestLanes(), defaultAPIServerLimits())
 	gate.places = make(chan struct{}) // no place at all
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
