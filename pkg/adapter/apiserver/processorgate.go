@@ -15,8 +15,8 @@ import (
 // processorGate bounds the requests of readers and strangers that compute at the same time. Lanes bound requests in flight, but a hundred
 // requests that are ready to compute would each come before an HPA's read.
 //
-// A request gives its place back with the first byte of its response. A request of a metric does so after maxProcessorTime: it computes no
-// longer than that, so it waits for a backend or a scrape.
+// A request gives its place back with the first byte of its response. A request of a metric, and one that is no GET, does so after
+// maxProcessorTime: it computes no longer than that, so it waits for a backend or a scrape.
 type processorGate struct {
 	places    chan struct{}
 	lanes     *requestLanes
@@ -43,7 +43,7 @@ func (g *processorGate) gateAPIServerRequest(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		release, entered := g.enterAPIServerProcessorGate(r.Context(), isAPIServerMetricsPath(r.URL.Path))
+		release, entered := g.enterAPIServerProcessorGate(r.Context(), r.Method != http.MethodGet || isAPIServerMetricsPath(r.URL.Path))
 		if !entered {
 			return // the library has answered for the timeout
 		}
