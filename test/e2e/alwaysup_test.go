@@ -241,7 +241,7 @@ func awaitAdapterRestart(t *testing.T, before corev1.Pod) {
 }
 
 // exhaustAdapterMemory has a process in a replica's memory cgroup take what the adapter leaves. The kernel then kills the adapter, because
-// that process is exempt.
+// the kubelet gives containers a greater oom_score_adj than that process has.
 func exhaustAdapterMemory(t *testing.T) {
 	t.Helper()
 	pod, pid := chooseAdapterProcess(t, rand.New(rand.NewPCG(2, 2)))
@@ -250,8 +250,10 @@ func exhaustAdapterMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	limit := pod.Spec.Containers[0].Resources.Limits.Memory().Value()
-	hog := exec.Command("sh", "-c", `echo $$ > "$0"/cgroup.procs && echo -999 > /proc/self/oom_score_adj && head -c "$1" /dev/zero | tail -c "$1" | sleep 60`,
+	hog := exec.Command("sh", "-c", `echo $$ > "$0"/cgroup.procs && head -c "$1" /dev/zero | tail -c "$1" | sleep 60`,
 		group, strconv.FormatInt(limit-8<<20, 10))
+	var said bytes.Buffer
+	hog.Stderr = &said
 	hog.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := hog.Start(); err != nil {
 		t.Fatal(err)
@@ -265,7 +267,7 @@ func exhaustAdapterMemory(t *testing.T) {
 	_ = syscall.Kill(-hog.Process.Pid, syscall.SIGKILL)
 	_ = hog.Wait() // by the signal
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v; the process in its cgroup said %q", err, said.String())
 	}
 	awaitAdapterRestart(t, pod)
 }

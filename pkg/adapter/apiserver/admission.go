@@ -3,7 +3,6 @@ package apiserver
 import (
 	"crypto/sha256"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -42,13 +41,11 @@ func newAPIServerAdmission(next http.Handler, limits serverLimits, open pathMatc
 }
 
 func (a *requestAdmission) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if fault := checkAPIServerRequestBounds(r, a.limits); fault != nil {
+		a.rejectAPIServerRequest(w, r, fault)
+		return
+	}
 	switch {
-	case len(r.RequestURI) > a.limits.uriBytes:
-		a.rejectAPIServerRequest(w, reasonURI, http.StatusRequestURITooLong, metav1.StatusReasonInvalid, fmt.Sprintf(
-			"the request URI has %d bytes and may have %d; shorten the names and selectors in it", len(r.RequestURI), a.limits.uriBytes))
-	case len(r.Header.Get("Authorization")) > a.limits.tokenBytes:
-		a.rejectAPIServerRequest(w, reasonToken, http.StatusUnauthorized, metav1.StatusReasonUnauthorized, fmt.Sprintf(
-			"the Authorization header has more than %d bytes; a ServiceAccount's token has about 1,000", a.limits.tokenBytes))
 	case isFromAPIServerFrontProxy(r.Context()):
 		a.next.ServeHTTP(w, r)
 	case a.verifier.isAPIServerFrontProxyPeer(r.TLS):
@@ -68,42 +65,48 @@ func (a *requestAdmission) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // to kube-apiserver.
 func (a *requestAdmission) serveAnonymousAPIServerRequest(w http.ResponseWriter, r *http.Request) {
 	if !a.open(r.URL.Path) {
-		a.rejectAPIServerRequest(w, reasonAnonymous, http.StatusUnauthorized, metav1.StatusReasonUnauthorized,
-			"the request has no credentials; send a bearer token, or ask through kube-apiserver")
+		a.rejectAPIServerRequest(w, r, &requestFault{reasonAnonymous, http.StatusUnauthorized, metav1.StatusReasonUnauthorized,
+			"the request has no credentials; send a bearer token, or ask through kube-apiserver"})
 		return
 	}
 	a.serveAPIServerRequestInPlace(w, r, a.probes, reasonProbes)
+	chargeAPIServerConnection(r.Context())
 }
 
 // serveUnprovenAPIServerRequest serves a request with credentials that may cost a TokenReview.
 func (a *requestAdmission) serveUnprovenAPIServerRequest(w http.ResponseWriter, r *http.Request) {
+	credentials := hashAPIServerCredentials(r) // the library removes an accepted token
 	a.serveAPIServerRequestInPlace(w, r, a.unproven, reasonUnproven)
+	if _, accepted := a.proven.hashes.Get(credentials); !accepted {
+		chargeAPIServerConnection(r.Context())
+	}
 }
 
 func (a *requestAdmission) serveAPIServerRequestInPlace(w http.ResponseWriter, r *http.Request, places *addressPlaces, reason string) {
 	address := apiServerClientHost(r.RemoteAddr)
 	if !places.takeAPIServerAddressPlace(address) {
-		a.rejectAPIServerRequest(w, reason, http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests,
-			"too many requests without proven credentials at a time; try again later")
+		a.rejectAPIServerRequest(w, r, &requestFault{reason, http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests,
+			"too many requests without proven credentials at a time; try again later"})
 		return
 	}
 	defer places.returnAPIServerAddressPlace(address)
 	a.next.ServeHTTP(w, r)
 }
 
-func (a *requestAdmission) rejectAPIServerRequest(w http.ResponseWriter, reason string, code int32, status metav1.StatusReason, message string) {
-	a.metrics.rejections.WithLabelValues(reason).Inc()
+func (a *requestAdmission) rejectAPIServerRequest(w http.ResponseWriter, r *http.Request, fault *requestFault) {
+	a.metrics.rejections.WithLabelValues(fault.label).Inc()
+	chargeAPIServerConnection(r.Context())
 	body := metav1.Status{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"},
-		Status:   metav1.StatusFailure, Code: code, Reason: status, Message: message,
+		Status:   metav1.StatusFailure, Code: fault.code, Reason: fault.status, Message: fault.message,
 	}
-	if code == http.StatusTooManyRequests {
+	if fault.code == http.StatusTooManyRequests {
 		body.Details = &metav1.StatusDetails{RetryAfterSeconds: 1}
 		w.Header().Set("Retry-After", "1")
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-cache, private")
-	w.WriteHeader(int(code))
+	w.WriteHeader(int(fault.code))
 	_ = json.NewEncoder(w).Encode(body) // the client is gone
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/apiserver/pkg/authorization/path"
 	genericapiserver "k8s.io/apiserver/pkg/server"
@@ -48,4 +50,40 @@ func newAPIServerPathMatcher(paths []string) (pathMatcher, error) {
 		decision, _, err := always.Authorize(context.Background(), authorizer.AttributesRecord{Path: p})
 		return err == nil && decision == authorizer.DecisionAllow
 	}, nil
+}
+
+// attributesWithoutSelectors are the attributes of a request for all objects.
+type attributesWithoutSelectors struct{ authorizer.Attributes }
+
+// GetFieldSelector implements authorizer.Attributes.
+func (attributesWithoutSelectors) GetFieldSelector() (fields.Requirements, error) { return nil, nil }
+
+// GetLabelSelector implements authorizer.Attributes.
+func (attributesWithoutSelectors) GetLabelSelector() (labels.Requirements, error) { return nil, nil }
+
+// maxAuthorizedSelectorBytes is the size above which a selector takes no part in a decision.
+const maxAuthorizedSelectorBytes = 512
+
+// dropLongAPIServerSelectors returns the attributes without selectors if they are long. The library remembers a decision by all attributes,
+// and does not count the selectors: readers could fill the memory with them. The decision is then that for all objects, which
+// allows no more.
+func dropLongAPIServerSelectors(a authorizer.Attributes) authorizer.Attributes {
+	size := 0
+	if byField, err := a.GetFieldSelector(); err == nil {
+		for _, r := range byField {
+			size += len(r.Field) + len(r.Value)
+		}
+	}
+	if byLabel, err := a.GetLabelSelector(); err == nil {
+		for i := range byLabel {
+			size += len(byLabel[i].Key())
+			for _, v := range byLabel[i].ValuesUnsorted() {
+				size += len(v)
+			}
+		}
+	}
+	if size > maxAuthorizedSelectorBytes {
+		return attributesWithoutSelectors{a}
+	}
+	return a
 }

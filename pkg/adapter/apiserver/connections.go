@@ -16,14 +16,18 @@ import (
 type connectionTable struct {
 	total, perAddress int
 	onEvict           func() // called for each connection closed at a bound, with mu held
+	strangers         *strangerBudget
 
 	mu    sync.Mutex // guards the rest
 	count int
 	open  map[string][]*limitedConn // unproven connections by address, oldest first; no empty lists
 }
 
-func newAPIServerConnectionTable(total, perAddress int, onEvict func()) *connectionTable {
-	return &connectionTable{total: total, perAddress: perAddress, onEvict: onEvict, open: map[string][]*limitedConn{}}
+func newAPIServerConnectionTable(limits serverLimits, onEvict func()) *connectionTable {
+	return &connectionTable{
+		total: limits.connections, perAddress: limits.connectionsPerAddress, onEvict: onEvict, open: map[string][]*limitedConn{},
+		strangers: newAPIServerStrangerBudget(limits.strangerRequests, limits.strangerBurst),
+	}
 }
 
 // limitedConn is a connection in a connectionTable. It leaves the table when it is closed.
@@ -33,6 +37,8 @@ type limitedConn struct {
 	address string
 	since   time.Time
 	closed  atomic.Bool
+	closing chan struct{} // closed with the connection
+	charged atomic.Bool   // its requests count in the budget of strangers
 }
 
 // connectionGrace is the age below which the bound of an address closes no connection. An HTTP/2 client such as
@@ -41,7 +47,7 @@ const connectionGrace = time.Second
 
 // addAPIServerConnection registers c, and closes another connection if there are too many.
 func (t *connectionTable) addAPIServerConnection(c net.Conn, now time.Time) *limitedConn {
-	added := &limitedConn{Conn: c, table: t, address: apiServerClientHost(c.RemoteAddr().String()), since: now}
+	added := &limitedConn{Conn: c, table: t, address: apiServerClientHost(c.RemoteAddr().String()), since: now, closing: make(chan struct{})}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	same := t.open[added.address]
@@ -109,6 +115,7 @@ func (t *connectionTable) countAPIServerConnections() int {
 
 func (c *limitedConn) Close() error {
 	if !c.closed.Swap(true) {
+		close(c.closing)
 		c.table.exemptAPIServerConnection(c)
 	}
 	return c.Conn.Close()

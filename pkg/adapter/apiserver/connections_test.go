@@ -22,7 +22,7 @@ func TestConnectionBounds(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1900000000, 0)
 	evicted := 0
-	table := newAPIServerConnectionTable(5, 3, func() { evicted++ })
+	table := newAPIServerConnectionTable(serverLimits{connections: 5, connectionsPerAddress: 3}, func() { evicted++ })
 	open := func(from string, after time.Duration) (*addressedConn, *limitedConn) {
 		c := &addressedConn{from: from}
 		return c, table.addAPIServerConnection(c, now.Add(after))

@@ -114,6 +114,7 @@ type laneAuthorizer struct {
 
 // authorizeInAPIServerLane implements authorizer.AuthorizerFunc, and remembers denied callers as strangers.
 func (a *laneAuthorizer) authorizeInAPIServerLane(ctx context.Context, attributes authorizer.Attributes) (authorizer.Decision, string, error) {
+	attributes = dropLongAPIServerSelectors(attributes)
 	if a.lanes.isAPIServerAutoscalingUser(attributes.GetUser()) {
 		return a.autoscaling.Authorize(ctx, attributes)
 	}

@@ -16,6 +16,12 @@ type serverLimits struct {
 	proxyHeaderBytes int
 	// uriBytes bounds a request's URI. The provider takes selectors of up to 16 KiB; as escaped text one of them fits.
 	uriBytes int
+	// methodBytes and pathBytes bound texts that are keys of remembered decisions. The longest path of a metric has about 1 KiB.
+	methodBytes, pathBytes int
+	// fieldBytes bounds each header, such as Accept, except those of the caller's identity. kubectl's longest has 200 bytes.
+	fieldBytes int
+	// requirements and values bound a selector before it is parsed; the provider counts them again.
+	requirements, values int
 	// tokenBytes bounds a bearer token. A ServiceAccount's has about 1 KiB.
 	tokenBytes int
 	// streams bounds the concurrent HTTP/2 streams of a connection. A browser or a Prometheus server uses one or two.
@@ -25,9 +31,15 @@ type serverLimits struct {
 	proxyStreams int
 	// unproven bounds the requests with credentials that are still to be verified, which cost a TokenReview each.
 	unproven, unprovenPerAddress int
+	// strangerRequests bounds the requests a second of one address that are rejected, or need credentials to be verified, and strangerBurst
+	// those at once. Beyond it the connections of those requests are not read.
+	strangerRequests, strangerBurst int
 	// probes bounds the health requests without credentials. Each takes microseconds; the bound per address keeps the
 	// kubelet's probes, which come from the node's address, apart from a pod's flood.
 	probes, probesPerAddress int
+	// responseBytes bounds the large responses that wait for their clients, without those of the autoscaling lane. Their objects take some
+	// times the bytes. A list of 5,000 targets has 1.5 MiB.
+	responseBytes, responseBytesPerUser int
 	// autoscaling, readers and strangers are the requests in flight of each lane.
 	autoscaling, readers, strangers int
 }
@@ -37,9 +49,11 @@ func defaultAPIServerLimits() serverLimits {
 		connections: 2000, connectionsPerAddress: 100,
 		handshake:   10 * time.Second,
 		headerBytes: 64 << 10, proxyHeaderBytes: 1<<20 + 64<<10,
-		uriBytes: 32 << 10, tokenBytes: 16 << 10,
+		uriBytes: 32 << 10, tokenBytes: 16 << 10, methodBytes: 16, pathBytes: 2 << 10, fieldBytes: 8 << 10,
+		requirements: 100, values: 1000,
 		streams: 20, proxyStreams: 100,
-		unproven: 64, unprovenPerAddress: 16,
+		unproven: 64, unprovenPerAddress: 16, strangerRequests: 50, strangerBurst: 200,
+		responseBytes: 16 << 20, responseBytesPerUser: 8 << 20,
 		probes: 1024, probesPerAddress: 8,
 		// 400 together, the library's bound for all. An HPA worker sends one request at a time, and a controller manager
 		// has 5 workers by default.

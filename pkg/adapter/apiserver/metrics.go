@@ -18,6 +18,10 @@ type metrics struct {
 const (
 	reasonURI         = "uri_too_long"
 	reasonToken       = "token_too_long"
+	reasonMethod      = "method_too_long"
+	reasonHeader      = "header_too_long"
+	reasonSelector    = "selector_too_large"
+	reasonResponse    = "unread_responses"
 	reasonAnonymous   = "no_credentials"
 	reasonUnproven    = "too_many_unauthenticated"
 	reasonProbes      = "too_many_probes"
@@ -42,7 +46,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		}),
 	}
 	for _, reason := range []string{
-		reasonURI, reasonToken, reasonAnonymous, reasonUnproven, reasonProbes, reasonAutoscaling, reasonReaders, reasonStrangers,
+		reasonURI, reasonToken, reasonMethod, reasonHeader, reasonSelector, reasonResponse, reasonAnonymous, reasonUnproven, reasonProbes, reasonAutoscaling, reasonReaders, reasonStrangers,
 	} {
 		m.rejections.WithLabelValues(reason) // present from the start, so a rate sees the first increase
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	apimetrics "k8s.io/apiserver/pkg/endpoints/metrics"
+	"k8s.io/apiserver/pkg/endpoints/request"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 	"k8s.io/component-base/metrics/legacyregistry"
@@ -129,7 +130,8 @@ func (s *Server) buildAPIServerConfig() (*genericapiserver.Config, error) {
 		return nil, err
 	}
 	config.OpenAPIConfig, config.OpenAPIV3Config = describeAPIServerOpenAPI(s.deps.Groups)
-	config.EnableMetrics = false // served by serveMetrics, together with the adapter's own
+	config.LongRunningFunc = func(*http.Request, *request.RequestInfo) bool { return false } // no API here has watches: all end in time
+	config.EnableMetrics = false                                                             // served by serveMetrics, together with the adapter's own
 	config.ShutdownDelayDuration = s.opts.ShutdownDelay
 	config.RequestTimeout = s.opts.RequestTimeout
 	config.AddLivezChecks(toAPIServerHealthCheckers(s.deps.Health.Live)...)
@@ -155,8 +157,9 @@ func (s *Server) buildAPIServerHandlerChain(config *genericapiserver.Config) err
 	config.Authentication.Authenticator = proven.observeAPIServerCredentials(config.Authentication.Authenticator)
 	verifier := newAPIServerFrontProxyVerifier(config.Authentication.RequestHeaderConfig)
 	explainer := newAPIServerHealthExplainer(s.deps.Health, authorizers.details)
+	gate := newAPIServerProcessorGate(lanes, s.opts.limits)
 	config.BuildHandlerChainFunc = func(api http.Handler, c *genericapiserver.Config) http.Handler {
-		chain := genericapiserver.DefaultBuildHandlerChain(explainer.explainAPIServerHealthResponse(withPlainAPIServerDiscovery(api)), c)
+		chain := genericapiserver.DefaultBuildHandlerChain(explainer.explainAPIServerHealthResponse(gate.gateAPIServerRequest(withPlainAPIServerDiscovery(api))), c)
 		return newAPIServerAdmission(chain, s.opts.limits, open, proven, verifier, s.metrics)
 	}
 	return nil

@@ -87,7 +87,7 @@ func (s *secureServer) Run(ctx context.Context, handler http.Handler) error {
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // the lifecycle's end is the signal to stop
 	defer cancel()
-	table := newAPIServerConnectionTable(s.limits.connections, s.limits.connectionsPerAddress, s.metrics.evictions.Inc)
+	table := newAPIServerConnectionTable(s.limits, s.metrics.evictions.Inc)
 	s.metrics.observeAPIServerConnections(table.countAPIServerConnections)
 	acceptor := &connectionAcceptor{
 		listener: s.info.Listener, tls: s.startAPIServerCertificates(ctx), table: table, verifier: s.verifier,
@@ -189,6 +189,7 @@ func (s *secureServer) newAPIServerDirectServer(handler http.Handler) *http.Serv
 	// A Prometheus server that scrapes every 30 s keeps its connection; an abandoned connection ends soon.
 	server.IdleTimeout = 35 * time.Second
 	server.ReadTimeout = s.requestTimeout + drainTimeout
+	server.ConnContext = withAPIServerConnection
 	return server
 }
 

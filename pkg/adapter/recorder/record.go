@@ -34,13 +34,16 @@ type block struct {
 
 // specVersion is a spec of an autoscaler, shared by the blocks under it.
 type specVersion struct {
-	from time.Time
-	spec *autoscalingv2.HorizontalPodAutoscalerSpec
+	from  time.Time
+	spec  *autoscalingv2.HorizontalPodAutoscalerSpec
+	bytes int
 }
 
 // record is what is known of one autoscaler. mu guards all fields but the key.
 type record struct {
 	key types.NamespacedName
+	// specBytes are the bytes of its spec; guarded by Recorder.mu.
+	specBytes int
 	// keys and keyMetrics are the reads of its metrics; guarded by Recorder.mu.
 	keys       []readKey
 	keyMetrics []int
@@ -102,6 +105,9 @@ func (r *record) copyOpenBlock() *block {
 		data: append([]byte(nil), r.writer.data...), texts: append([]string(nil), r.writer.texts...),
 	}
 	b.bytes = blockOverhead + len(b.data) + r.writer.size + textOverhead*len(b.texts)
+	if n := len(r.blocks); n > 0 && b.spec != nil && r.blocks[n-1].spec != b.spec {
+		b.bytes += b.spec.bytes
+	}
 	return b
 }
 

@@ -57,6 +57,8 @@ type Recorder struct {
 	mu      sync.RWMutex
 	records map[types.NamespacedName]*record // guarded by mu
 	readers map[readKey][]reader             // guarded by mu
+	// specBytes are the bytes of the specs by namespace; guarded by mu.
+	specBytes map[string]int
 
 	usageMu sync.Mutex
 	usage   map[string]int // bytes of closed blocks by namespace; guarded by usageMu
@@ -67,7 +69,7 @@ type Recorder struct {
 func New(opts Options) *Recorder {
 	opts.MaxRecordBytes = cmp.Or(opts.MaxRecordBytes, defaultRecordBytes)
 	opts.MaxBytes = cmp.Or(opts.MaxBytes, defaultBytes)
-	r := &Recorder{opts: opts, records: map[types.NamespacedName]*record{}, readers: map[readKey][]reader{}, usage: map[string]int{}}
+	r := &Recorder{opts: opts, records: map[types.NamespacedName]*record{}, readers: map[readKey][]reader{}, specBytes: map[string]int{}, usage: map[string]int{}}
 	r.metrics = newMetrics(opts.Registerer, r)
 	return r
 }
@@ -77,6 +79,9 @@ func (r *Recorder) SetScaleTargets(t ScaleTargets) { r.targets = t }
 
 // ObserveAutoscaler notes the state of a new or changed autoscaler. It keeps parts of the object.
 func (r *Recorder) ObserveAutoscaler(h *autoscalingv2.HorizontalPodAutoscaler) {
+	if !r.admitRecordedSpec(h) {
+		return
+	}
 	now := r.opts.Now()
 	rec := r.openRecord(h, now)
 	status := newRecordedStatus(h)
@@ -84,7 +89,7 @@ func (r *Recorder) ObserveAutoscaler(h *autoscalingv2.HorizontalPodAutoscaler) {
 	defer r.boundRecords() // after the unlock
 	defer rec.mu.Unlock()
 	if rec.spec == nil || !equality.Semantic.DeepEqual(rec.spec.spec, &h.Spec) {
-		rec.spec = &specVersion{now, &h.Spec}
+		rec.spec = &specVersion{now, &h.Spec, h.Spec.Size()}
 	}
 	before := rec.looks.status
 	if equalRecordedStatus(before, status) {
@@ -115,6 +120,7 @@ func (r *Recorder) openRecord(h *autoscalingv2.HorizontalPodAutoscaler, now time
 		rec = &record{key: key, uid: h.UID, since: now}
 		r.records[key] = rec
 	}
+	r.countRecordedSpec(rec, h.Spec.Size())
 	r.indexReads(rec, h)
 	return rec
 }
@@ -142,6 +148,7 @@ func (r *Recorder) RetainAutoscalers(exists func(namespace, name string) bool) {
 // forgetRecord drops a record. The caller holds mu.
 func (r *Recorder) forgetRecord(rec *record) {
 	delete(r.records, rec.key)
+	r.countRecordedSpec(rec, 0)
 	r.unindexReads(rec)
 	rec.mu.Lock()
 	defer rec.mu.Unlock()

@@ -1,0 +1,74 @@
+package apiserver
+
+import (
+	"context"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"k8s.io/apiserver/pkg/endpoints/request"
+	"k8s.io/apiserver/pkg/endpoints/responsewriter"
+)
+
+// processorGate bounds the requests of readers and strangers that compute at the same time. Lanes bound requests in flight, but a hundred
+// requests that are ready to compute would each come before an HPA's read.
+//
+// A request gives its place back with the first byte of its response. A request of a metric, and one that is no GET, does so after
+// maxProcessorTime: it computes no longer than that, so it waits for a backend or a scrape.
+type processorGate struct {
+	places    chan struct{}
+	lanes     *requestLanes
+	responses *responseBudget
+}
+
+// maxProcessorTime is some times the computing time of a metric of a thousand pods.
+const maxProcessorTime = 20 * time.Millisecond
+
+// newAPIServerProcessorGate leaves at least half of the processors to HPAs' reads and scrapes.
+func newAPIServerProcessorGate(lanes *requestLanes, limits serverLimits) *processorGate {
+	aborted := lanes.metrics.rejections.WithLabelValues(reasonResponse)
+	return &processorGate{
+		places: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), lanes: lanes,
+		responses: newAPIServerResponseBudget(limits.responseBytes, limits.responseBytesPerUser, aborted.Inc),
+	}
+}
+
+// gateAPIServerRequest returns a handler that runs next in a place, except for HPAs' reads and requests that need no authorization.
+func (g *processorGate) gateAPIServerRequest(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		u, known := request.UserFrom(r.Context())
+		if !known || g.lanes.isAPIServerAutoscalingUser(u) || g.lanes.open(r.URL.Path) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		release, entered := g.enterAPIServerProcessorGate(r.Context(), r.Method != http.MethodGet || isAPIServerMetricsPath(r.URL.Path))
+		if !entered {
+			return // the library has answered for the timeout
+		}
+		defer release()
+		next.ServeHTTP(responsewriter.WrapForHTTP1Or2(&budgetedWriter{w, g.responses, u.GetName(), release}), r)
+	})
+}
+
+// enterAPIServerProcessorGate waits for a place. Release gives it back, and may be called after it was given back for the time.
+func (g *processorGate) enterAPIServerProcessorGate(ctx context.Context, mayWait bool) (release func(), entered bool) {
+	select {
+	case g.places <- struct{}{}:
+	case <-ctx.Done():
+		return nil, false
+	}
+	release = sync.OnceFunc(func() { <-g.places })
+	if mayWait {
+		time.AfterFunc(maxProcessorTime, release)
+	}
+	return release, true
+}
+
+// isAPIServerMetricsPath reports whether a path is of an API whose requests may wait for others.
+func isAPIServerMetricsPath(path string) bool {
+	group, found := strings.CutPrefix(path, "/apis/")
+	group, _, _ = strings.Cut(group, "/")
+	return found && strings.HasSuffix(group, "metrics.k8s.io")
+}

@@ -1,0 +1,74 @@
+package apiserver
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/apiserver/pkg/endpoints/request"
+)
+
+const (
+	gatedMetricPath  = "/apis/custom.metrics.k8s.io/v1beta2/namespaces/shop/pods/*/x"
+	gatedExplainPath = "/apis/explain.tachometer.dev/v1alpha1/namespaces/shop/targets"
+)
+
+// serveGated sends a request of the user through the gate, and returns the number of those that next serves at that moment.
+func serveGated(ctx context.Context, handler http.Handler, name, path string) {
+	r := httptest.NewRequestWithContext(request.WithUser(ctx, &user.DefaultInfo{Name: name}), http.MethodGet, path, http.NoBody)
+	handler.ServeHTTP(httptest.NewRecorder(), r)
+}
+
+// TestProcessorGate: readers compute as many at a time as there are places, one that waits gives its place back, and no HPA waits for one.
+func TestProcessorGate(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		user, path string
+		after      time.Duration
+		want       int // requests of 10 that are being served then
+	}{
+		"readers compute":               {"reader", gatedMetricPath, maxProcessorTime / 2, 1},
+		"readers wait for a scrape":     {"reader", gatedMetricPath, 4*maxProcessorTime + maxProcessorTime/2, 5},
+		"requests that never wait":      {"reader", gatedExplainPath, time.Minute, 1},
+		"reads of the HPA":              {hpaUser, gatedMetricPath, 0, 10},
+		"probes need no place":          {user.Anonymous, "/livez", 0, 10},
+		"strangers take no more places": {"stranger", "/metrics", time.Minute, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				gate := newAPIServerProcessorGate(newTestLanes(), defaultAPIServerLimits())
+				gate.places = make(chan struct{}, 1)
+				serving, end := make(chan struct{}, 10), make(chan struct{})
+				handler := gate.gateAPIServerRequest(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { serving <- struct{}{}; <-end }))
+				for range 10 {
+					go serveGated(t.Context(), handler, tc.user, tc.path)
+				}
+				time.Sleep(tc.after) //nolint:forbidigo // virtual time
+				synctest.Wait()
+				if len(serving) != tc.want {
+					t.Errorf("%d requests are served, want %d", len(serving), tc.want)
+				}
+				close(end)
+				time.Sleep(time.Hour) //nolint:forbidigo // virtual time
+				if synctest.Wait(); len(serving) != 10 || len(gate.places) != 0 {
+					t.Errorf("in the end %d of 10 were served, and %d places are taken", len(serving), len(gate.places))
+				}
+			})
+		})
+	}
+}
+
+// TestProcessorGateEnds: a request that ends before it has a place takes none.
+func TestProcessorGateEnds(t *testing.T) {
+	t.Parallel()
+	gate := newAPIServerProcessorGate(newTestLanes(), defaultAPIServerLimits())
+	gate.places = make(chan struct{}) // no place at all
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	serveGated(ctx, gate.gateAPIServerRequest(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("it was served") })), "reader", gatedMetricPath)
+}

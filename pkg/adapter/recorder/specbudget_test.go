@@ -1,0 +1,62 @@
+package recorder
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// newSpecOfMetrics returns an autoscaler with many metrics.
+func newSpecOfMetrics(namespace, name string, metrics int) *autoscalingv2.HorizontalPodAutoscaler {
+	h := &autoscalingv2.HorizontalPodAutoscaler{}
+	h.Namespace, h.Name, h.UID = namespace, name, types.UID(namespace+name)
+	for i := range metrics {
+		h.Spec.Metrics = append(h.Spec.Metrics, autoscalingv2.MetricSpec{
+			Type: autoscalingv2.PodsMetricSourceType,
+			Pods: &autoscalingv2.PodsMetricSource{Metric: autoscalingv2.MetricIdentifier{Name: fmt.Sprintf("%s_%06d", strings.Repeat("m", 80), i)}},
+		})
+	}
+	return h
+}
+
+// TestSpecsAreBounded: neither one large spec nor many of a namespace, nor one that changes for ever, fills the memory or takes a record from
+// another namespace.
+func TestSpecsAreBounded(t *testing.T) {
+	t.Parallel()
+	now := noon
+	r := New(Options{Now: func() time.Time { return now }})
+	known := func(namespace string) int { return len(r.List(namespace)) }
+	r.ObserveAutoscaler(newSpecOfMetrics("shop", "web", 2))
+	r.ObserveAutoscaler(newSpecOfMetrics("evil", "huge", 7000))
+	if n := known("evil"); n != 0 {
+		t.Errorf("an autoscaler with 7,000 metrics has %d records, want none", n)
+	}
+	const size = 200
+	for i := range 1000 {
+		r.ObserveAutoscaler(newSpecOfMetrics("evil", fmt.Sprint("many-", i), size))
+	}
+	if r.specBytes["evil"] > maxNamespaceSpecBytes || known("evil") < 100 {
+		t.Errorf("%d specs of evil have %d bytes, want at most %d", known("evil"), r.specBytes["evil"], maxNamespaceSpecBytes)
+	}
+	for i := range 1000 {
+		h := newSpecOfMetrics("evil", "many-0", size+i%2)
+		h.Status.CurrentReplicas = int32(i)
+		now = now.Add(time.Minute)
+		r.ObserveAutoscaler(h)
+	}
+	rec := r.records[types.NamespacedName{Namespace: "evil", Name: "many-0"}]
+	if n, most := len(rec.blocks), defaultRecordBytes/newSpecOfMetrics("", "", size).Spec.Size()+1; n > most {
+		t.Errorf("a record keeps %d versions of its spec, want at most %d", n, most)
+	}
+	if known("shop") != 1 {
+		t.Error("the record of another namespace is gone")
+	}
+	r.RetainAutoscalers(func(namespace, _ string) bool { return namespace == "shop" })
+	if len(r.specBytes) != 1 {
+		t.Errorf("without autoscalers specs have %v bytes", r.specBytes)
+	}
+}
