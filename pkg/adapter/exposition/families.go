@@ -87,17 +87,26 @@ func (f *Families) hasExpositionTypeLineName(name []byte) bool {
 	return ok
 }
 
+// isExpositionNameByte are the bytes of names, also of invalid ones that programs of other systems write. Any other byte ends a name:
+// the line queue=5 is a faulty line of queue.
+var isExpositionNameByte = func() (table [256]bool) {
+	for c := range table {
+		table[c] = c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || strings.IndexByte("_:.-/", byte(c)) >= 0
+	}
+	return table
+}()
+
 // parseExpositionSampleName returns the metric name of a line, which is not empty. It returns nil if the line has no name.
 func parseExpositionSampleName(line []byte) []byte {
 	if line[0] == '{' {
 		return parseExpositionQuotedName(line)
 	}
 	for i, c := range line {
-		if c == '{' || c == ' ' || c == '\t' {
+		if !isExpositionNameByte[c] {
 			return line[:i]
 		}
 	}
-	return nil
+	return line
 }
 
 var nameUnescaper = strings.NewReplacer(`\\`, `\`, `\"`, `"`, `\n`, "\n")

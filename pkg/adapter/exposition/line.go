@@ -20,6 +20,9 @@ func (p *Parser) parseExpositionLine(line []byte) {
 	if p.isUnwantedExpositionLine(line) {
 		return
 	}
+	if !p.sawLine {
+		line = bytes.TrimPrefix(line, []byte("\ufeff")) // some editors and shells begin a file with it
+	}
 	if p.options.Format == Text && len(line) > 0 && (line[0] == ' ' || line[0] == '\t') {
 		line = bytes.TrimLeft(line, " \t")
 	}
@@ -70,6 +73,9 @@ func (p *Parser) rejectNonExposition(line []byte) {
 	}
 	if line[0] == 0x1f && len(line) > 1 && line[1] == 0x8b {
 		p.rejectExpositionPage(newExpositionError(KindEncoding, "gzip, though not asked for"))
+	}
+	if p.options.Format == Text {
+		p.firstLineFault = findExpositionLineFault(line)
 	}
 }
 

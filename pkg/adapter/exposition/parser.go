@@ -33,6 +33,8 @@ type Parser struct {
 	canSkipLines bool // sawLine and not sawEOF: the first byte of a line may decide
 	sawEOF       bool // OpenMetrics: "# EOF" was seen
 
+	firstLineFault, lastLineFault *Error // why the first or the last line of a page in the text format is none of a page
+
 	unwantedName    []byte           // the metric name of the last line of an unwanted family, without quotes
 	partialLine     []byte           // the last line of the last Write, without its end
 	inLongLine      bool             // the last line of the last Write is overlong and was read so far
@@ -81,7 +83,7 @@ func (p *Parser) BeginPage(page PageOptions) {
 	}
 	p.err, p.byteCount, p.lineCount, p.sawLine, p.canSkipLines, p.sawEOF = nil, 0, 0, false, false, false
 	p.partialLine, p.inLongLine, p.typeLine, p.typeLinePending = p.partialLine[:0], false, p.typeLine[:0], false
-	p.created, p.unwantedName = nil, p.unwantedName[:0]
+	p.created, p.unwantedName, p.firstLineFault, p.lastLineFault = nil, p.unwantedName[:0], nil, nil
 	p.clearPendingExpositionLines()
 	p.pendingUsed = [2]bool{false, p.pendingUsed[0]}
 	p.samples, p.acceptedCount, p.refusedCount = p.samples[:0], 0, 0
@@ -99,6 +101,7 @@ func (p *Parser) Write(piece []byte) (int, error) {
 	if len(p.partialLine) > 0 || p.inLongLine {
 		piece = p.finishPartialExpositionLine(piece)
 	}
+	var last []byte
 	for p.err == nil && len(piece) > 0 {
 		end := bytes.IndexByte(piece, '\n')
 		if end < 0 {
@@ -110,8 +113,12 @@ func (p *Parser) Write(piece []byte) (int, error) {
 		} else {
 			p.parseExpositionLine(piece[:end])
 		}
+		if end > 0 {
+			last = piece[:end]
+		}
 		piece = piece[end+1:]
 	}
+	p.judgeLastExpositionLine(last)
 	if p.err != nil {
 		return 0, p.err
 	}
@@ -141,6 +148,7 @@ func (p *Parser) finishPartialExpositionLine(piece []byte) []byte {
 	if end >= 0 && p.err == nil {
 		if !p.inLongLine {
 			p.parseExpositionLine(p.partialLine)
+			p.judgeLastExpositionLine(p.partialLine)
 		}
 		p.partialLine, p.inLongLine = p.partialLine[:0], false
 	}
@@ -154,6 +162,7 @@ func (p *Parser) EndPage() (ParsedPage, error) {
 	}
 	if p.err == nil {
 		p.decodePendingExpositionLines()
+		p.refuseUnprovenExpositionFamilies()
 	}
 	p.trimExpositionLineBuffers()
 	if p.err != nil {
@@ -203,7 +212,7 @@ func (p *Parser) EndSeries(at int64) []*Series {
 // ends with a line break, which reveals a number without its last digits. An OpenMetrics page ends with the line # EOF.
 func (p *Parser) checkExpositionEnd() {
 	partial := len(p.partialLine) > 0 || p.inLongLine
-	if len(p.partialLine) > 0 && !p.sawLine {
+	if len(p.partialLine) > 0 && !p.sawLine && (p.options.Format == OpenMetrics || !p.options.Complete) {
 		p.rejectNonExposition(p.partialLine)
 	}
 	switch {
@@ -221,6 +230,7 @@ func (p *Parser) checkExpositionEnd() {
 		p.rejectExpositionPage(newExpositionError(KindTruncated, "truncated page"))
 	case len(p.partialLine) > 0:
 		p.parseExpositionLine(p.partialLine)
+		p.judgeLastExpositionLine(p.partialLine)
 	}
 }
 

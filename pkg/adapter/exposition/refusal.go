@@ -1,6 +1,11 @@
 package exposition
 
-// Refused families: a fault of one family must not cost the others their samples.
+// Refused families: a fault of one family must not cost the others their samples, and a page proves the absence of a family only
+// if it is a page from its first line to its last.
+
+import (
+	"bytes"
+)
 
 // refuseExpositionFamily refuses a family of the page as a whole. Without another wanted family it rejects the page at once: the rest is
 // of no use.
@@ -64,4 +69,74 @@ func (p *Parser) dropRefusedExpositionSamples() {
 		}
 	}
 	p.samples = kept
+}
+
+// judgeLastExpositionLine remembers whether a line, so far the last of the page, is a line of a page. nil changes nothing.
+func (p *Parser) judgeLastExpositionLine(line []byte) {
+	if p.options.Format == Text && len(line) > 0 {
+		p.lastLineFault = findExpositionLineFault(line)
+	}
+}
+
+// refuseUnprovenExpositionFamilies refuses the families without a sample if the first or the last line of the page is neither a sample
+// nor a comment. Services and proxies answer with a sentence in plain text and status 200, and libraries append one to a page that
+// they cannot complete. Such a page does not prove that a family is absent.
+func (p *Parser) refuseUnprovenExpositionFamilies() {
+	fault := p.firstLineFault
+	if fault == nil {
+		fault = p.lastLineFault
+	}
+	if fault == nil {
+		return
+	}
+	for i := range p.families {
+		if p.families[i].Samples == 0 {
+			p.refuseExpositionFamily(i, fault)
+		}
+	}
+}
+
+// findExpositionLineFault returns an error if the line of the text format is neither empty nor a comment, and does not have the form of
+// a sample. It does not look into the braces.
+func findExpositionLineFault(line []byte) *Error {
+	text := bytes.TrimSpace(line)
+	if len(text) == 0 || text[0] == '#' || len(line) > maxLineBytes || hasExpositionSampleForm(text) {
+		return nil
+	}
+	return newExpositionError(KindNotMetrics, "text, not metrics: %s", shortenExpositionDetail(string(text)))
+}
+
+// hasExpositionSampleForm reports whether a line has a name, or braces, and then a number.
+func hasExpositionSampleForm(line []byte) bool {
+	rest := line
+	if line[0] != '{' {
+		name := parseExpositionSampleName(line)
+		if len(name) == 0 || name[0] >= '0' && name[0] <= '9' {
+			return false
+		}
+		rest = bytes.TrimLeft(line[len(name):], " \t")
+	}
+	if len(rest) > 0 && rest[0] == '{' {
+		rest = rest[findExpositionBracesEnd(rest):]
+	}
+	value, _, _ := bytes.Cut(bytes.TrimLeft(rest, " \t"), []byte(" "))
+	value, _, _ = bytes.Cut(value, []byte("\t"))
+	_, ok := parseExpositionSampleValue(value)
+	return ok
+}
+
+// findExpositionBracesEnd returns the position behind the closing brace of b, outside quotes, or the length of b.
+func findExpositionBracesEnd(b []byte) int {
+	quoted := false
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case c == '}' && !quoted:
+			return i + 1
+		}
+	}
+	return len(b)
 }
