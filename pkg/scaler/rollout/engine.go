@@ -73,6 +73,7 @@ type Options struct {
 type Engine struct {
 	Options
 
+	gates    gateLocks
 	mu       sync.Mutex // guards verdicts
 	verdicts map[types.UID]Verdict
 }
@@ -311,14 +312,20 @@ func (o *Observed) addHolds(all []hold.Object) {
 	})
 }
 
-// addGateFaults asks for the faults and plans of all gates that the holds name.
+// addGateFaults asks for the faults of all gates that the holds name, and for the plans of all gates of the namespace's holds.
 func (p *pass) addGateFaults() {
 	if p.Gates == nil {
 		return
 	}
+	for _, list := range [][]hold.Object{p.observed.Holds, p.observed.Others} {
+		for i := range list {
+			for _, g := range list[i].Spec.Gates {
+				p.observed.GatePlans[g] = p.Gates.Plan(g)
+			}
+		}
+	}
 	for i := range p.observed.Holds {
 		for _, g := range p.observed.Holds[i].Spec.Gates {
-			p.observed.GatePlans[g] = p.Gates.Plan(g)
 			p.observed.GateFaults[g] = p.Gates.Fault(p.workload.Namespace, g)
 		}
 	}

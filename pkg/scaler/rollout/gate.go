@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -36,7 +37,7 @@ func (o *Observed) planHoldGates(h *hold.Object) (all action.Plan) {
 func percentOfStep(p action.Plan, step, steps int) (int, bool) {
 	own := p.Percentages()
 	if i := step - (steps - len(own)); i >= 0 {
-		return own[i], true
+		return own[min(i, len(own)-1)], true
 	}
 	return 0, false
 }
@@ -203,12 +204,19 @@ func (o *Observed) findGateChange(h *hold.Object, c action.Change) *action.Chang
 // moveHoldGate opens or shuts the gates of a hold, and writes its status. A failure is no error of the pass: the next pass tries again.
 func (p *pass) moveHoldGate(ctx context.Context, s Step) error {
 	h := &p.observed.Holds[s.Hold]
+	defer p.gates.lockGates(p.workload.Namespace, h.Spec.Gates)()
+	shared, err := p.observeGateHolds(ctx)
+	if err != nil {
+		return err
+	}
 	for _, g := range h.Spec.Gates {
 		if fault := p.Gates.Fault(p.workload.Namespace, g); fault != "" && s.Kind == ShutGate {
 			p.passLogger(ctx).Info("Gate cannot be shut, since the configuration no longer has it", "hold", h.HoldID(), "gate", g, "reason", fault)
+			s.Status.Message = strings.TrimPrefix(s.Status.Message+"; ", "; ") + fmt.Sprintf("gate %s stays open: %s", g, fault)
+			p.events = append(p.events, p.newStepEvent(Step{}.withStepWarning(reasonTrouble, "hold %s: gate %s stays open: %s", h.HoldID(), g, fault)))
 			continue // it would keep the pods for ever
 		}
-		if err := p.moveOneGate(ctx, s, h, g); err != nil {
+		if err := p.moveOneGate(ctx, s, h, g, shared.gatePercentBesides(h, g, p.now)); err != nil {
 			p.passLogger(ctx).Error(err, "Gate cannot be moved yet, retrying", "hold", h.HoldID(), "gate", g, "step", s.Kind)
 			p.observed.GateErrors[h.UID] = err.Error()
 			return nil
@@ -217,14 +225,16 @@ func (p *pass) moveHoldGate(ctx context.Context, s Step) error {
 	return p.writeHoldStatus(ctx, s)
 }
 
-// moveOneGate opens one gate of a hold by a step, or shuts it.
-func (p *pass) moveOneGate(ctx context.Context, s Step, h *hold.Object, gate string) error {
-	if s.Kind == ShutGate {
+// moveOneGate opens one gate of a hold by a step, or shuts it. Other holds keep the gate open to the percentage besides.
+func (p *pass) moveOneGate(ctx context.Context, s Step, h *hold.Object, gate string, besides int) error {
+	switch percent, now := percentOfStep(p.Gates.Plan(gate), s.GateStep, cmp.Or(s.GateSteps, 1)); {
+	case s.Kind == ShutGate && besides == 0:
 		return p.Gates.Shut(ctx, p.workload.Namespace, gate, h.Status.GateChanges)
-	}
-	percent, now := percentOfStep(p.Gates.Plan(gate), s.GateStep, cmp.Or(s.GateSteps, 1))
-	if !now {
+	case s.Kind == ShutGate:
+		return p.Gates.Open(ctx, p.workload.Namespace, gate, besides)
+	case !now:
 		return nil
+	default:
+		return p.Gates.Open(ctx, p.workload.Namespace, gate, max(percent, besides))
 	}
-	return p.Gates.Open(ctx, p.workload.Namespace, gate, percent)
 }

@@ -290,11 +290,15 @@ type memoryGates struct {
 	percents []int
 	plans    map[string]action.Plan
 	places   map[string]string // what is there, by gate
-	onOpen   func(gate string)
+	onOpen   func(gate string, percent int)
 	fail     error
+	lost     string // the gate that the configuration no longer has
 }
 
 func (g *memoryGates) Fault(_, gate string) string {
+	if gate == g.lost {
+		return "gate " + gate + " is not in the scaler's configuration"
+	}
 	if gate == "forbidden" {
 		return "gate forbidden is not allowed for namespace sale"
 	}
@@ -312,7 +316,7 @@ func (g *memoryGates) Open(_ context.Context, _, gate string, percent int) error
 		return g.fail
 	}
 	if g.onOpen != nil {
-		g.onOpen(gate)
+		g.onOpen(gate, percent)
 	}
 	g.open[gate], g.percents, g.places[gate] = true, append(g.percents, percent), fmt.Sprint(percent)
 	return nil
@@ -334,6 +338,7 @@ func (g *memoryGates) Shut(_ context.Context, _, gate string, changes []action.C
 // memoryNotifier is the queue of a process and, across processes, a receiver that takes each key once.
 type memoryNotifier struct {
 	told  map[string][]string // kinds and outcomes by hold
+	whys  []string            // the reasons of all messages
 	taken map[string]bool     // by notifier and key
 	posts int                 // that arrived at the receiver, repeated ones included
 	queue map[string]notify.Delivery
@@ -363,6 +368,7 @@ func (n *memoryNotifier) Post(names []string, m notify.Message) error {
 		}
 		if !n.taken[address] {
 			n.taken[address] = true
+			n.whys = append(n.whys, m.Why)
 			n.told[m.Workload.Name+" "+m.Hold] = append(n.told[m.Workload.Name+" "+m.Hold], string(m.Kind)+": "+m.Outcome)
 		}
 	}

@@ -142,8 +142,8 @@ func (o *Observed) mustShutGate(h *hold.Object, now time.Time) bool {
 	})
 }
 
-// shutHoldGate closes the gates of a hold that is over or failed. While a gate cannot be closed, its pods stay. Of holds that share a
-// gate, the last one closes it.
+// shutHoldGate closes the gates of a hold that is over or failed, as far as no other hold keeps them open. While a gate cannot be closed, its
+// pods stay.
 func (o *Observed) shutHoldGate(now time.Time) (Step, bool) {
 	for i := range o.Holds {
 		h := &o.Holds[i]
@@ -152,7 +152,7 @@ func (o *Observed) shutHoldGate(now time.Time) (Step, bool) {
 		}
 		status := h.Status.DeepCopy()
 		status.GateOpen, status.GateSteps, status.GateStepAt, status.GateChanges = false, 0, metav1.MicroTime{}, nil
-		if o.isGateShared(h, now) {
+		if o.areGatesKept(h, now) {
 			return o.writeStatusStep(i, status), true
 		}
 		if !o.Gated || o.GateErrors[h.UID] != "" {

@@ -176,20 +176,3 @@ func (o *Observed) listGroupMembers(h *hold.Object) (all []*hold.Object) {
 	}
 	return all
 }
-
-// isGateShared reports whether another hold, outside of the group of h, has one of its gates open too.
-func (o *Observed) isGateShared(h *hold.Object, now time.Time) bool {
-	for _, list := range [][]hold.Object{o.Holds, o.Others} {
-		for i := range list {
-			m := &list[i]
-			sameGroup := h.Spec.Group != nil && m.Spec.Group != nil && m.Spec.Group.Name == h.Spec.Group.Name
-			if m.UID == h.UID || sameGroup || !m.Status.GateOpen || m.Status.State != hold.Open || m.IsOver(now) {
-				continue
-			}
-			if slices.ContainsFunc(m.Spec.Gates, func(g string) bool { return slices.Contains(h.Spec.Gates, g) }) {
-				return true
-			}
-		}
-	}
-	return false
-}

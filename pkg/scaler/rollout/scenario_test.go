@@ -137,7 +137,7 @@ func TestD3GateShutAfterKill(t *testing.T) {
 	b.apply(t, "shop", saleHold())
 	b.mustPass(t)
 	w.ready = 20
-	b.gates.onOpen = func(string) { b.writesLeft = 1 } // dies before it writes Open
+	b.gates.onOpen = func(string, int) { b.writesLeft = 1 } // dies before it writes Open
 	if err := b.pass(t.Context()); err == nil || !b.gates.open["sale"] {
 		t.Fatalf("%v, gate %v", err, b.gates.open)
 	}
@@ -368,7 +368,7 @@ func TestPodsOfBefore(t *testing.T) {
 	small := saleHold()
 	small.ID, small.Replicas, small.Verify, small.Gates = "event/small", 5, nil, []string{"small"}
 	b.apply(t, "shop", small)
-	b.gates.onOpen = func(string) {
+	b.gates.onOpen = func(string, int) {
 		if w.ready < 5 {
 			t.Errorf("the gate opens with %d of 5 pods", w.ready)
 		}

@@ -76,8 +76,8 @@ func holdKey(h *hold.Object) string { return fmt.Sprint(h.UID, " ", h.Generation
 
 // checkOpen is called when a gate opens: a hold that asks for it must have all its pods, in all workloads of its group. Another hold with the
 // same gate may have lost its own.
-func (w *walker) checkOpen(gate string) {
-	w.note("gate %s opens", gate)
+func (w *walker) checkOpen(gate string, percent int) {
+	w.note("gate %s opens to %d %%", gate, percent)
 	lack := "no hold asks for it"
 	for _, h := range w.holds {
 		if !slices.Contains(h.Spec.Gates, gate) || !h.Status.GateOpen {

@@ -1,0 +1,83 @@
+// Gates that several holds have open: a gate is open as far as the hold asks that asks for most.
+
+package rollout
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+)
+
+// gateLocks are locks of gates by namespace and name. A hold that shuts a gate looks at the holds that have it open: none may open it meanwhile.
+type gateLocks struct {
+	mu    sync.Mutex // guards locks
+	locks map[string]*sync.Mutex
+}
+
+// lockGates locks gates of a namespace in the order of their names, and returns the function that unlocks them.
+func (l *gateLocks) lockGates(namespace string, gates []string) (unlock func()) {
+	var held []*sync.Mutex
+	for _, g := range slices.Compact(slices.Sorted(slices.Values(gates))) {
+		l.mu.Lock()
+		if l.locks == nil {
+			l.locks = map[string]*sync.Mutex{}
+		}
+		lock := l.locks[namespace+"/"+g]
+		if lock == nil {
+			lock = &sync.Mutex{}
+			l.locks[namespace+"/"+g] = lock
+		}
+		l.mu.Unlock()
+		lock.Lock()
+		held = append(held, lock)
+	}
+	return func() {
+		for _, lock := range held {
+			lock.Unlock()
+		}
+	}
+}
+
+// gatePercentAt returns the percentage of a hold's gate after so many of the hold's steps.
+func (o *Observed) gatePercentAt(h *hold.Object, gate string, made int) int {
+	steps := len(o.planHoldGates(h).Percentages())
+	percent, _ := percentOfStep(o.GatePlans[gate], min(made, steps)-1, steps)
+	return percent
+}
+
+// gatePercentBesides returns the percentage to which holds outside of h's group keep a gate open; 0: none does.
+func (o *Observed) gatePercentBesides(h *hold.Object, gate string, now time.Time) (percent int) {
+	for _, list := range [][]hold.Object{o.Holds, o.Others} {
+		for i := range list {
+			m := &list[i]
+			sameGroup := h.Spec.Group != nil && m.Spec.Group != nil && m.Spec.Group.Name == h.Spec.Group.Name
+			if m.UID == h.UID || sameGroup || !m.Status.GateOpen || !m.Status.State.IsActive() || m.IsOver(now) || !slices.Contains(m.Spec.Gates, gate) {
+				continue
+			}
+			percent = max(percent, o.gatePercentAt(m, gate, m.Status.GateSteps))
+		}
+	}
+	return percent
+}
+
+// areGatesKept reports whether other holds keep all gates of a hold open, at least as far as this hold may have opened them: an interrupted
+// step counts.
+func (o *Observed) areGatesKept(h *hold.Object, now time.Time) bool {
+	return !slices.ContainsFunc(h.Spec.Gates, func(g string) bool {
+		return o.gatePercentBesides(h, g, now) < max(o.gatePercentAt(h, g, h.Status.GateSteps+1), 1)
+	})
+}
+
+// observeGateHolds reads the holds of the namespace from the API server: of a gate that is locked, they say how far it is open.
+func (p *pass) observeGateHolds(ctx context.Context) (*Observed, error) {
+	all, err := p.Cluster.ListHolds(ctx, p.workload.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	o := &Observed{Workload: p.workload, GatePlans: p.observed.GatePlans}
+	o.addHolds(all)
+	return o, nil
+}

@@ -1,0 +1,108 @@
+// Gates that several holds have open, and gates that leave the configuration.
+
+package rollout
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+)
+
+// newGateHold returns a hold without an end on gates.
+func newGateHold(id string, gates ...string) hold.Hold {
+	return hold.Hold{ID: id, By: "a person", Replicas: 4, Gates: gates, Notify: []string{"oncall"}}
+}
+
+// TestD3DifferentGates: of the gates of a hold that ends, those shut that no other hold has open.
+func TestD3DifferentGates(t *testing.T) {
+	t.Parallel()
+	b := newBench()
+	w := b.addWorkload("shop", 2, hold.ReplicaBounds{})
+	for _, h := range []hold.Hold{newGateHold("both", "a", "b"), newGateHold("one", "a")} {
+		b.apply(t, "shop", h)
+		b.mustPass(t)
+		w.ready = 4
+		b.mustPass(t)
+	}
+	b.release(t, "shop", "both")
+	b.mustPass(t)
+	if !b.gates.open["a"] || b.gates.open["b"] {
+		t.Errorf("open: %v; want a alone", b.gates.open)
+	}
+}
+
+// TestD3StepsOfASharedGate: a gate is open as far as the hold asks that asks for most, whichever hold begins and ends.
+func TestD3StepsOfASharedGate(t *testing.T) {
+	t.Parallel()
+	b := newBench()
+	b.gates.places["a"] = "closed"
+	b.gates.plans = map[string]action.Plan{"a": {Steps: []int{10, 50, 100}, Pause: time.Minute}}
+	shop, cart := b.addWorkload("shop", 2, hold.ReplicaBounds{}), b.addWorkload("cart", 2, hold.ReplicaBounds{})
+	raise := func(w *memoryWorkload, id string, passes int) {
+		b.apply(t, w.name, newGateHold(id, "a"))
+		b.mustPass(t)
+		w.ready = 4
+		for range passes {
+			b.mustPass(t)
+			b.now = b.now.Add(time.Minute)
+		}
+	}
+	want := func(what string, percent string) {
+		t.Helper()
+		if b.gates.places["a"] != percent {
+			t.Fatalf("%s: the gate is at %s; want %s", what, b.gates.places["a"], percent)
+		}
+	}
+	raise(shop, "first", 3)
+	want("the first is open", "100")
+	raise(cart, "second", 1)
+	want("the second begins its steps", "100")
+	b.release(t, "shop", "first")
+	b.mustPass(t)
+	want("the first ends while the second is at its second step", "50")
+	b.release(t, "cart", "second")
+	b.mustPass(t)
+	want("both ended", "closed")
+}
+
+// TestD3GateLeavesConfiguration: a gate that the configuration lost while it was open cannot be shut, and the notifiers learn so.
+func TestD3GateLeavesConfiguration(t *testing.T) {
+	t.Parallel()
+	b := newBench()
+	w := b.addWorkload("shop", 2, hold.ReplicaBounds{})
+	b.apply(t, "shop", newGateHold("set/me", "a"))
+	b.mustPass(t)
+	w.ready = 4
+	b.mustPass(t)
+	b.gates.lost = "a"
+	b.release(t, "shop", "set/me")
+	b.mustPass(t)
+	if len(b.holds) > 0 || w.replicas != 2 {
+		t.Fatalf("%d holds, %d replicas", len(b.holds), w.replicas)
+	}
+	if !strings.Contains(strings.Join(b.notifier.whys, "\n"), "gate a stays open") {
+		t.Errorf("told: %q, %q", b.notifier.told, b.notifier.whys)
+	}
+}
+
+// TestD3FewerSteps: a configuration with fewer steps than a gate has already made is no fault of the hold.
+func TestD3FewerSteps(t *testing.T) {
+	t.Parallel()
+	b, w := newSteppedSale(t, action.Plan{Steps: []int{10, 50, 100}, Pause: time.Minute})
+	b.now = b.now.Add(time.Minute)
+	b.mustPass(t)
+	b.wantPercents(t, 10, 50)
+	b.gates.plans["sale"] = action.Plan{}
+	second := saleHold()
+	second.ID = "event/other"
+	b.apply(t, "shop", second)
+	b.mustPass(t)
+	w.ready = 20
+	b.now = b.now.Add(time.Minute)
+	b.mustPass(t)
+	wantState(t, b.find("shop", "event/sale"), hold.Open, "")
+	wantState(t, b.find("shop", "event/other"), hold.Open, "")
+}
