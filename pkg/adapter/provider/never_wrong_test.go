@@ -211,6 +211,10 @@ func TestNeverAWrongNumber(t *testing.T) {
 			code: 500, message: `metric "request_per_second": internal error; the adapter's log has the cause`,
 		},
 
+		"onMissing does not apply to a pod that is not scraped so far: 503": {
+			pods: []labelledPod{a}, causes: causeOf{"a": {Reason: metric.ReasonNotScraped, Detail: "pod has no address yet"}}, metric: "zero_if_missing",
+			code: 503, message: "1 pod: 1 not scraped (pod has no address yet)", omitted: map[metric.Reason]int{metric.ReasonNotScraped: 1},
+		},
 		"onMissing zero: that value for every live pod without a number": {
 			pods: []labelledPod{a, b, w, deadPod("z", metric.ReasonTerminating, "")}, values: []metric.Value{fresh("a", 1), fresh("w", nan)},
 			causes: causeOf{"b": {Reason: metric.ReasonScrapeFailed}}, metric: "zero_if_missing",

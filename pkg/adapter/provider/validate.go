@@ -69,17 +69,16 @@ func (p *Provider) rejectNegativeProvidedValue(r *rule.Rule, v metric.Value) err
 // the meaning of a missing number for the service. It does not apply to:
 //   - a rejected number (out of range, negative, of a counter that decreases), which is wrong rather than missing;
 //   - an error of the backend;
-//   - a pod that warms up or whose samples are old: it has a number, and `onMissing: zero` does not mean a 0 for every pod
-//     after each start of the adapter.
+//   - a pod that warms up, whose samples are old, or that is not scraped so far: it has a number, and `onMissing: zero` does
+//     not mean a 0 for every pod after each start of the adapter.
 func (p *Provider) substituteMissingProvidedValue(req request, o metric.Omission) (metric.Value, resource.Quantity, metric.Reason) {
 	if req.rule.OnMissing == nil {
 		return metric.Value{}, resource.Quantity{}, o.Reason
 	}
 	switch o.Reason {
-	case metric.ReasonWarmingUp, metric.ReasonStale, metric.ReasonOutOfRange, metric.ReasonNegative, metric.ReasonDecreasing:
+	case metric.ReasonWarmingUp, metric.ReasonStale, metric.ReasonNotScraped, metric.ReasonOutOfRange, metric.ReasonNegative, metric.ReasonDecreasing:
 		return metric.Value{}, resource.Quantity{}, o.Reason
-	case metric.ReasonScrapeFailed, metric.ReasonAbsent, metric.ReasonNotScraped,
-		metric.ReasonTerminating, metric.ReasonNotANumber:
+	case metric.ReasonScrapeFailed, metric.ReasonAbsent, metric.ReasonTerminating, metric.ReasonNotANumber:
 	}
 	n, reason := toProvidedQuantity(*req.rule.OnMissing)
 	if reason != "" {

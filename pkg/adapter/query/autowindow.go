@@ -28,6 +28,25 @@ func chooseQueryWindow(now int64, longest time.Duration, counters []window.Count
 	return chosen, shared
 }
 
+// queriedLoadMovedBesideLate looks for a change of single pods while another pod is late, which not all pods share: load moved, and what the
+// late pod counts since then is not known. The total of the others does not tell. It returns the window since the change, and false
+// as shared; or chosen.
+func (ev *evaluation) queriedLoadMovedBesideLate(chosen, longest time.Duration, counters []window.Counter) (since time.Duration, shared bool) {
+	now := ev.now.UnixMilli()
+	for _, c := range counters {
+		if c.Among != nil {
+			continue // a part of the events does not tell how much load there is
+		}
+		for _, h := range c.Pods {
+			w := window.Choose(window.Counter{Pods: []window.History{h}}, now, longest)
+			if w < longest && !window.ChangeIsShared(c, now, w, longest) {
+				return w, false
+			}
+		}
+	}
+	return chosen, true
+}
+
 // chooseQueryTotalWindow is chooseQueryWindow for a group whose pods came and went: only its total shows a change of the load. It
 // counts the total until end.
 func chooseQueryTotalWindow(end int64, longest time.Duration, counters []window.Counter) time.Duration {

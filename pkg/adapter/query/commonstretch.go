@@ -10,8 +10,6 @@ import (
 	"sort"
 	"time"
 
-	"github.com/prometheus/prometheus/model/value"
-
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/window"
 )
@@ -423,67 +421,4 @@ func (ev *evaluation) groupAllQueryObjects(at evalPoint) {
 		}
 	})
 	ev.evalGroups = append(ev.evalGroups, g)
-}
-
-// minEvents is the least number of events for a rate over less than the longest window: with fewer, chance makes a
-// multiple of the rate, or nothing. Of events in batches, it takes minBatches of them.
-const (
-	minEvents  = 10
-	minBatches = 3
-)
-
-// describeFewQueryEvents returns what a counter of whole events lacks within less than the longest window; "" if none lacks
-// anything.
-func (ev *evaluation) describeFewQueryEvents(c commonStretch, counters []window.Counter) string {
-	if ev.window >= ev.maxWindow || ev.neverCountedSinceQueryWindow() {
-		return ""
-	}
-	for _, counter := range counters {
-		events, batches, pauses := countQueriedEvents(counter, c.end-ev.window.Milliseconds(), c.end)
-		switch {
-		case events != math.Trunc(events) || math.IsNaN(events):
-		case events < minEvents:
-			return fmt.Sprintf("fewer than %d events", minEvents)
-		case batches < minBatches && pauses > batches:
-			return fmt.Sprintf("fewer than %d batches of events", minBatches)
-		}
-	}
-	return ""
-}
-
-// neverCountedSinceQueryWindow reports whether all counters are at 0, in processes that are older than the longest window: there were no
-// events within it, however short the time that they are watched.
-func (ev *evaluation) neverCountedSinceQueryWindow() bool {
-	if ev.Began.IsZero() || ev.now.Sub(ev.Began) < ev.maxWindow {
-		return false
-	}
-	for _, series := range ev.scan.seriesBySelector {
-		for _, s := range series {
-			if s.isCounter && slices.ContainsFunc(s.values, func(v float64) bool { return v != 0 && !value.IsStaleNaN(v) }) {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-// countQueriedEvents returns the events of a counter from begin to end, and its increments with events and without; NaN without an
-// increment at any time.
-func countQueriedEvents(c window.Counter, begin, end int64) (events float64, batches, pauses int) {
-	events = math.NaN()
-	for _, h := range c.Pods {
-		if len(h) > 0 && math.IsNaN(events) {
-			events = 0
-		}
-		for _, i := range h {
-			switch {
-			case i.To <= begin || i.From >= end:
-			case i.Count > 0:
-				events, batches = events+i.Count, batches+1
-			default:
-				pauses++
-			}
-		}
-	}
-	return events, batches, pauses
 }

@@ -98,6 +98,13 @@ func (ev *evaluation) scanQueryGroup(ctx context.Context, e *Engine, s *seriesSc
 		}
 		ev.markSilentQueriedPods()
 	}
+	if !moved && !s.countEvents && ev.span > 0 && !ev.fixedWindow && ev.isQueriedPodLate() { // see queriedLoadMovedBesideLate
+		s.countEvents = true
+		if err := s.scanQuerySeries(ctx, e.data, ev.now, reach); err != nil {
+			return false, err
+		}
+		ev.markSilentQueriedPods()
+	}
 	return moved, nil
 }
 
@@ -115,7 +122,13 @@ func (ev *evaluation) planQueryGroups(s *seriesScanner, auto, moved bool) error 
 		if auto {
 			counters, longest = append(counters, ev.scan.queriedQuantileHistories(s.selectors)...), ev.maxWindow
 		}
-		chosen, shared := chooseQueryWindow(ev.now.UnixMilli(), longest, counters)
+		chosen, shared := longest, true
+		if auto || ev.window <= shortWindowIntervals*ev.interval {
+			chosen, shared = chooseQueryWindow(ev.now.UnixMilli(), longest, counters)
+		}
+		if shared && ev.isQueriedPodLate() {
+			chosen, shared = ev.queriedLoadMovedBesideLate(chosen, longest, counters)
+		}
 		if !shared && s.keepSamples {
 			if began := ev.now.Add(-chosen); began.After(ev.Moved) { // a pod that is late may have lost its load, or have got more
 				ev.Moved = began

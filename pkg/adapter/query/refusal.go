@@ -44,10 +44,10 @@ func (ev *evaluation) refuseQueriedPods(reason metric.Reason, detail string) {
 	}
 }
 
-// markSilentQueriedPods marks the pods whose newest sample is older than the rule's maxAge.
+// markSilentQueriedPods marks the pods whose newest sample is as old as the rule's maxAge or older: PromQL does not look back to it.
 func (ev *evaluation) markSilentQueriedPods() {
 	for _, p := range ev.scan.orderedPods {
-		p.silent = p.newest > 0 && ev.Rule.MaxAge > 0 && ev.now.UnixMilli()-p.newest > ev.Rule.MaxAge.Milliseconds()
+		p.silent = p.newest > 0 && ev.Rule.MaxAge > 0 && ev.now.UnixMilli()-p.newest >= ev.Rule.MaxAge.Milliseconds()
 	}
 }
 

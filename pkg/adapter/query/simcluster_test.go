@@ -38,16 +38,20 @@ type simPod struct {
 	refs      map[string]uint64
 }
 
-// counterAt returns the counter at a time, in whole requests.
+// counterAt returns the counter at a time, in whole requests. A pod that started before the test has had one more: round numbers alone
+// look like batches.
 func (p *simPod) counterAt(at int64) float64 {
-	since := p.started
+	since, before := p.started, 0.0
+	if p.started < epoch && (p.restarts == 0 || at < p.restarts) {
+		before = 1
+	}
 	if p.restarts > 0 && at >= p.restarts {
 		since = p.restarts
 	}
 	if p.changes > 0 && at >= p.changes {
-		return math.Floor((p.rate*float64(p.changes-since) + p.then*float64(at-p.changes)) / 1000)
+		return before + math.Floor((p.rate*float64(p.changes-since)+p.then*float64(at-p.changes))/1000)
 	}
-	return math.Floor(p.rate * float64(at-since) / 1000)
+	return before + math.Floor(p.rate*float64(at-since)/1000)
 }
 
 // simCluster is a few pods, a store filled by scraping them, and an engine.

@@ -161,7 +161,14 @@ func promQLIncreaseBetween(times []int64, values []float64, r countedRange) (inc
 	for i, v := range values {
 		if value.IsStaleNaN(v) {
 			if last >= 0 {
-				ended, before = times[last], endedTrack{from: times[first], to: times[last], increase: track}
+				next := endedTrack{from: times[first], to: times[last], increase: track}
+				if !fromZero {
+					track += before.bridgeQueriedTracks(next, all, r)
+				}
+				if ended = next.to; next.from == next.to && before.to > 0 && !fromZero { // it tells no rate
+					next.from, next.increase = before.from, before.increase+track
+				}
+				before = next
 			}
 			increase, track, last = increase+track, 0, -1
 			continue
@@ -213,6 +220,22 @@ func promQLIncreaseBetween(times []int64, values []float64, r countedRange) (inc
 type endedTrack struct {
 	from, to int64
 	increase float64
+}
+
+// bridgeQueriedTracks returns what a counter counted between the end of a track and the first sample of the next, where the same counter goes
+// on elsewhere: at the rate of the next, which has counted all in all, or at the rate before if the next has a single sample.
+func (t endedTrack) bridgeQueriedTracks(next endedTrack, all float64, r countedRange) float64 {
+	overlap := min(next.from, r.to) - max(t.to, r.from)
+	if t.to == 0 || overlap <= 0 || isPauseInQuery(next.from-t.to, r.interval) {
+		return 0
+	}
+	if next.to > next.from {
+		return all * float64(overlap) / float64(next.to-next.from)
+	}
+	if from := max(t.from, r.from); t.to > from {
+		return t.increase * float64(overlap) / float64(t.to-from)
+	}
+	return 0
 }
 
 // continueQueriedTrack returns what a track counts after its end until the end of the range, if its counter goes on elsewhere: the

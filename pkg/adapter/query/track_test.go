@@ -34,3 +34,28 @@ func TestJoinResumedQuerySeries(t *testing.T) {
 		}
 	}
 }
+
+// TestIncreaseOverTracks: a counter that goes on at another URL has counted between the last page there and the first page here, also where
+// it moves several times within the range.
+func TestIncreaseOverTracks(t *testing.T) {
+	t.Parallel()
+	end := math.Float64frombits(value.StaleNaN)
+	for name, tc := range map[string]struct {
+		times  []int64
+		values []float64
+		want   float64
+	}{
+		"one":                       {[]int64{0, 5, 10, 15, 20, 25, 30}, []float64{100, 105, 110, 115, 120, 125, 130}, 30},
+		"two":                       {[]int64{0, 5, 10, 14, 15, 20, 25, 30}, []float64{100, 105, 110, end, 900, 905, 910, 915}, 30},
+		"three":                     {[]int64{0, 5, 9, 10, 15, 19, 20, 25, 30}, []float64{100, 105, end, 900, 905, end, 1900, 1905, 1910}, 30},
+		"three, a page in between":  {[]int64{0, 5, 9, 10, 14, 15, 20, 25, 30}, []float64{100, 105, end, 900, end, 1900, 1905, 1910, 1915}, 30},
+		"four, one page in each":    {[]int64{0, 5, 9, 10, 14, 15, 19, 20, 25, 30}, []float64{100, 105, end, 900, end, 1900, end, 2900, 2905, 2910}, 30},
+		"a new process in between":  {[]int64{0, 5, 9, 10, 15, 19, 20, 25, 30}, []float64{100, 105, end, 0, 5, end, 1900, 1905, 1910}, 25},
+		"a pause, that counts none": {[]int64{0, 5, 9, 20, 21, 22, 25, 30}, []float64{100, 105, end, 900, end, 1900, 1903, 1908}, 15},
+	} {
+		got, ok := promQLIncreaseBetween(tc.times, tc.values, countedRange{from: 0, to: 30, interval: 5})
+		if !ok || math.Abs(got-tc.want) > 0.01 {
+			t.Errorf("%s: %.2f, want %.2f", name, got, tc.want)
+		}
+	}
+}

@@ -86,7 +86,7 @@ func estimateWindowDispersion(pods, each []History, g *ageGrid) float64 {
 	if age := end - oldestWindowIncrement(pods); age < known {
 		known = age
 	}
-	t := newWindowTotalCounts(pods, end, step, int(known/step))
+	t := newWindowTotalCounts(g.punctualWindowPods(pods), end, step, int(known/step))
 	phi := t.steplessWindowDispersion()
 	if t.isDenseWindow() {
 		phi = t.trimmedWindowDispersion()
@@ -196,11 +196,25 @@ func oldestWindowIncrement(pods []History) int64 {
 	return oldest
 }
 
+// isPunctualInWindow reports whether the newest increment of a pod is not late.
+func (g *ageGrid) isPunctualInWindow(h History) bool {
+	return len(h) > 0 && float64(g.now-h[len(h)-1].From) < maxLateIntervals*float64(g.interval)
+}
+
+// punctualWindowPods returns the pods without those that are late, whose missing counts would look like a step; all pods if all are late.
+func (g *ageGrid) punctualWindowPods(pods []History) []History {
+	late := func(h History) bool { return len(h) > 0 && !g.isPunctualInWindow(h) }
+	if !slices.ContainsFunc(pods, late) || !slices.ContainsFunc(pods, g.isPunctualInWindow) {
+		return pods
+	}
+	return slices.DeleteFunc(slices.Clone(pods), late)
+}
+
 // commonWindowCellEnd returns the time until which every punctual pod has counted.
 func (g *ageGrid) commonWindowCellEnd(pods []History) int64 {
 	end := g.now
 	for _, h := range pods {
-		if len(h) > 0 && float64(g.now-h[len(h)-1].From) < maxLateIntervals*float64(g.interval) {
+		if g.isPunctualInWindow(h) {
 			end = min(end, h[len(h)-1].To)
 		}
 	}

@@ -1,0 +1,125 @@
+// Too few events for a rate: a group that is watched for less than the longest window.
+
+package query
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/prometheus/prometheus/model/value"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/window"
+)
+
+// minEvents is the least number of events for a rate over less than the longest window: with fewer, chance makes a
+// multiple of the rate, or nothing. Of events in batches, it takes minBatches of them. Events at minMoments different times
+// need not be batches, and events that may have come at once are not if their numbers say so.
+const (
+	minEvents  = 10
+	minBatches = 3
+	minMoments = 2
+	// idleShare divides the longest window: a service of minEvents in it is without events for that part of it in one case of 150. A
+	// service without any has 0.
+	idleShare = 2
+)
+
+// describeFewQueryEvents returns what a counter of whole events lacks within less than the longest window; "" if none lacks
+// anything.
+func (ev *evaluation) describeFewQueryEvents(c commonStretch, counters []window.Counter) string {
+	if ev.window >= ev.maxWindow || ev.neverCountedSinceQueryWindow() {
+		return ""
+	}
+	for selector, counter := range counters {
+		events, full, pauses := countQueriedEvents(counter, c.end-ev.window.Milliseconds(), c.end)
+		moments := countQueriedMoments(full)
+		switch {
+		case events != math.Trunc(events) || math.IsNaN(events):
+		case events == 0 && ev.window >= ev.maxWindow/idleShare:
+		case events < minEvents:
+			return fmt.Sprintf("fewer than %d events", minEvents)
+		case moments < minMoments && (pauses >= len(full) || ev.scan.mayBeQueriedBatch(selector)), moments < minBatches && pauses > len(full):
+			return fmt.Sprintf("fewer than %d batches of events", minBatches)
+		}
+	}
+	return ""
+}
+
+// neverCountedSinceQueryWindow reports whether all counters are at 0, in processes that are older than the longest window: there were no
+// events within it, however short the time that they are watched.
+func (ev *evaluation) neverCountedSinceQueryWindow() bool {
+	if ev.Began.IsZero() || ev.now.Sub(ev.Began) < ev.maxWindow {
+		return false
+	}
+	for _, series := range ev.scan.seriesBySelector {
+		for _, s := range series {
+			if s.isCounter && slices.ContainsFunc(s.values, func(v float64) bool { return v != 0 && !value.IsStaleNaN(v) }) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// countQueriedEvents returns the events of a counter from begin to end, its increments with events, and the number of those without; NaN
+// without an increment at any time.
+func countQueriedEvents(c window.Counter, begin, end int64) (events float64, full []window.Increment, pauses int) {
+	events = math.NaN()
+	for _, h := range c.Pods {
+		if len(h) > 0 && math.IsNaN(events) {
+			events = 0
+		}
+		for _, i := range h {
+			switch {
+			case i.To <= begin || i.From >= end:
+			case i.Count > 0:
+				events, full = events+i.Count, append(full, i)
+			default:
+				pauses++
+			}
+		}
+	}
+	return events, full, pauses
+}
+
+// countQueriedMoments returns the least number of moments at which all increments can have got their events: one batch may be in
+// increments of several pods. It sorts the increments.
+func countQueriedMoments(full []window.Increment) (moments int) {
+	slices.SortFunc(full, func(a, b window.Increment) int { return cmp.Compare(a.To, b.To) })
+	latest := int64(math.MinInt64)
+	for _, i := range full {
+		if i.From >= latest {
+			moments, latest = moments+1, i.To
+		}
+	}
+	return moments
+}
+
+// mayBeQueriedBatch reports whether fewer than minBatches batches of equal size explain all that each counter of a selector has counted
+// since its first sample: its values are multiples of that size. Values of single events hardly ever are.
+func (s *seriesScan) mayBeQueriedBatch(selector int) bool {
+	for _, c := range s.seriesBySelector[selector] {
+		size, counted := 0.0, 0.0
+		for i, v := range c.values {
+			if value.IsStaleNaN(v) || v != math.Trunc(v) {
+				continue
+			}
+			if size = greatestCommonQueryDivisor(size, v); i > 0 && v > c.values[i-1] {
+				counted += v - c.values[i-1]
+			}
+		}
+		if counted >= minBatches*size && size > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// greatestCommonQueryDivisor returns the greatest common divisor of two whole numbers.
+func greatestCommonQueryDivisor(a, b float64) float64 {
+	for b != 0 {
+		a, b = b, math.Mod(a, b)
+	}
+	return a
+}
