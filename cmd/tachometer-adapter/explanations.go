@@ -41,6 +41,7 @@ func (a *adapter) addAdapterProgramExplanations(deps *apiserver.Dependencies) er
 	deps.Provider = a.recorder.Record(deps.Provider)
 	api := explain.New(explain.Deps{
 		Records: a.recorder, Discovery: a.discovery, Scrapes: a.scraper, Replica: replica, Now: a.clock.Now,
+		Reading: a.newAdapterProgramReadingDeps(), Config: a.running.Load,
 		Families: func(resource, metric string, external bool) []string {
 			return demandRules{a.rules.getAdapterProgramRules()}.Families(resource, metric, external)
 		},

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/config"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/explain"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/promadapter"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/provider"
 )
@@ -59,6 +60,9 @@ type demandRules struct{ rules provider.Rules }
 
 // Families returns the families that the metric's rule reads: none without a rule, or with a rule of another backend.
 func (d demandRules) Families(resource, name string, external bool) []string {
+	if families, ok := explain.ReviewedFamilies(name); ok {
+		return families
+	}
 	r, err := d.rules.Lookup(resource, name)
 	if external {
 		r, err = d.rules.External(name)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/client-go/discovery"
@@ -63,6 +64,7 @@ type adapter struct {
 	catalogMetrics *promadapter.Metrics
 	components     *componentGroup
 	rules          liveRules
+	running        atomic.Pointer[config.Config]
 	reloader       *configReloader
 	warmup         *warmupCheck
 }
@@ -82,16 +84,7 @@ func newAdapterProgram(opts *adapterOptions, start *parsedConfig, cluster *rest.
 		return nil, err
 	}
 	a.applyAdapterProgramRules(start)
-	a.provider = provider.New(provider.Deps{
-		Rules:   a.rules.getAdapterProgramRules,
-		Backend: a.backends.lookupAdapterProgramBackend,
-		Pods:    a.discovery,
-		Targets: a.discovery,
-		Demands: a.discovery,
-		Scrapes: a.scraper,
-		Mapper:  a.mapper,
-		Now:     a.clock.Now,
-	}, provider.Options{Registerer: metrics, ScrapeInterval: start.config.Scrape.Interval})
+	a.provider = provider.New(a.newAdapterProgramReadingDeps(), provider.Options{Registerer: metrics, ScrapeInterval: start.config.Scrape.Interval})
 	deps := apiserver.Dependencies{Provider: a.provider, Metrics: metrics, Registerer: metrics, Health: a.buildAdapterProgramHealth(), Groups: a.usage.adapterProgramResourceAPIGroups()}
 	if err := a.addAdapterProgramExplanations(&deps); err != nil {
 		return nil, err
@@ -102,6 +95,20 @@ func newAdapterProgram(opts *adapterOptions, start *parsedConfig, cluster *rest.
 	opts.server.UseKubeconfig(opts.kubeconfig)
 	a.server = apiserver.New(opts.server, deps)
 	return a, nil
+}
+
+// newAdapterProgramReadingDeps returns what a provider reads: the active rules, their backends, pods and scrapes.
+func (a *adapter) newAdapterProgramReadingDeps() provider.Deps {
+	return provider.Deps{
+		Rules:   a.rules.getAdapterProgramRules,
+		Backend: a.backends.lookupAdapterProgramBackend,
+		Pods:    a.discovery,
+		Targets: a.discovery,
+		Demands: a.discovery,
+		Scrapes: a.scraper,
+		Mapper:  a.mapper,
+		Now:     a.clock.Now,
+	}
 }
 
 // buildAdapterProgramClients builds the components that talk to kube-apiserver.
@@ -183,6 +190,7 @@ func (a *adapter) buildAdapterProgramBackends(cfg *config.Config, metrics metric
 
 // applyAdapterProgramRules makes requests and targets follow the rules of next from now on.
 func (a *adapter) applyAdapterProgramRules(next *parsedConfig) {
+	a.running.Store(next.config)
 	if next.legacy == nil {
 		a.rules.setAdapterProgramStaticRules(next.rules)
 	} else {

@@ -279,7 +279,7 @@ type MetricList struct {
 
 // AddToScheme registers the types under a version: the API's own, and the internal one of a server.
 func AddToScheme(scheme *runtime.Scheme, version schema.GroupVersion) {
-	scheme.AddKnownTypes(version, &Explanation{}, &ExplanationList{}, &DecisionLog{}, &Target{}, &TargetList{}, &Metric{}, &MetricList{})
+	scheme.AddKnownTypes(version, &Explanation{}, &ExplanationList{}, &DecisionLog{}, &Target{}, &TargetList{}, &Metric{}, &MetricList{}, &RuleReview{})
 }
 
 // copyExplainObject returns a deep copy by way of JSON, which holds all fields of these types.

@@ -23,3 +23,6 @@ func (Metric) OpenAPIModelName() string { return modelPrefix + "Metric" }
 
 // OpenAPIModelName returns the OpenAPI name of the type.
 func (MetricList) OpenAPIModelName() string { return modelPrefix + "MetricList" }
+
+// OpenAPIModelName returns the OpenAPI name of the type.
+func (RuleReview) OpenAPIModelName() string { return modelPrefix + "RuleReview" }

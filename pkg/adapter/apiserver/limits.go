@@ -2,6 +2,9 @@ package apiserver
 
 import "time"
 
+// maxRequestBodyBytes bounds the body of a request. Only reviews of rules have one, of 16 KiB of text at most.
+const maxRequestBodyBytes = 64 << 10
+
 // serverLimits bound what callers can take before they are authenticated, and at the same time afterwards.
 type serverLimits struct {
 	// connections bounds all connections, and connectionsPerAddress those of one remote address. An idle TLS connection

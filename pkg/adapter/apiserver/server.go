@@ -134,6 +134,7 @@ func (s *Server) buildAPIServerConfig() (*genericapiserver.Config, error) {
 	config.EnableMetrics = false                                                             // served by serveMetrics, together with the adapter's own
 	config.ShutdownDelayDuration = s.opts.ShutdownDelay
 	config.RequestTimeout = s.opts.RequestTimeout
+	config.MaxRequestBodyBytes = maxRequestBodyBytes
 	config.AddLivezChecks(toAPIServerHealthCheckers(s.deps.Health.Live)...)
 	config.AddReadyzChecks(toAPIServerHealthCheckers(s.deps.Health.Ready)...)
 	return config, s.buildAPIServerHandlerChain(config)

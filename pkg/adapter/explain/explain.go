@@ -14,8 +14,10 @@ import (
 	"k8s.io/apiserver/pkg/registry/rest"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/config"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/discovery"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/provider"
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 	"github.com/tachometer-metrics/tachometer/pkg/replay"
 )
@@ -49,13 +51,20 @@ type Deps struct {
 	// Replica is the name of this replica.
 	Replica string
 	Now     func() time.Time
+	// Reading has the dependencies of reads, over which reviewed rules are evaluated; its Rules are not used.
+	Reading provider.Deps
+	// Config returns the running configuration.
+	Config func() *config.Config
 }
 
 // API is the API group explain.
-type API struct{ deps Deps }
+type API struct {
+	deps    Deps
+	reviews *reviewLimits
+}
 
 // New returns an API.
-func New(deps Deps) *API { return &API{deps} }
+func New(deps Deps) *API { return &API{deps, newReviewLimits()} }
 
 // Group returns the API group, for a generic API server to install.
 func (a *API) Group() *genericapiserver.APIGroupInfo {
@@ -71,6 +80,7 @@ func (a *API) Group() *genericapiserver.APIGroupInfo {
 		explainapi.HPAs + "/" + explainapi.Decisions: &decisionStorage{a},
 		explainapi.Targets:                           a.newTargetStorage(),
 		explainapi.Metrics:                           a.newMetricStorage(),
+		explainapi.RuleReviews:                       reviewStorage{a},
 	}
 	return &info
 }
@@ -164,7 +174,7 @@ func (a *API) newExplainedTarget(t metric.Target) explainapi.Target {
 func (a *API) listExplainedMetrics(_ context.Context, namespace string) (runtime.Object, error) {
 	list := &explainapi.MetricList{Source: a.newExplainSource(), Items: []explainapi.Metric{}}
 	for _, d := range a.deps.Discovery.Demanded() {
-		if namespace != "" && d.Namespace != namespace {
+		if _, reviewed := ReviewedFamilies(d.Metric); reviewed || namespace != "" && d.Namespace != namespace {
 			continue
 		}
 		m := explainapi.Metric{

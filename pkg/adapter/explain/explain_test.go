@@ -82,10 +82,15 @@ func (knownShop) Diagnose(namespace, pod string, _ []string) metric.Omission {
 // serveShop serves the API as a generic API server does, without authentication.
 func serveShop(t *testing.T) string {
 	t.Helper()
-	a := New(Deps{
+	return serveExplained(t, New(Deps{
 		Records: knownShop{}, Discovery: knownShop{}, Scrapes: knownShop{}, Replica: "adapter-1", Now: func() time.Time { return noon },
 		Families: func(string, string, bool) []string { return []string{"http_requests_total"} },
-	})
+	}))
+}
+
+// serveExplained serves an API as a generic API server does, without authentication.
+func serveExplained(t *testing.T, a *API) string {
+	t.Helper()
 	group := a.Group()
 	config := genericapiserver.NewConfig(serializer.NewCodecFactory(group.Scheme))
 	config.EffectiveVersion = compatibility.DefaultBuildEffectiveVersion()
@@ -119,11 +124,24 @@ func serveShop(t *testing.T) string {
 // getExplained reads a URL, and decodes the answer into out unless it is nil.
 func getExplained(t *testing.T, url, accept string, out any) (code int, body string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
+	code, body = sendExplained(t, http.MethodGet, url, accept, "")
+	if out != nil {
+		if err := json.Unmarshal([]byte(body), out); err != nil {
+			t.Fatalf("%v: %s", err, body)
+		}
+	}
+	return code, body
+}
+
+// sendExplained sends a request with a JSON body, which may be empty.
+func sendExplained(t *testing.T, method, url, accept, body string) (code int, answer string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
 	req.Header.Set("Accept", accept)
+	req.Header.Set("Content-Type", "application/json")
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)
@@ -132,11 +150,6 @@ func getExplained(t *testing.T, url, accept string, out any) (code int, body str
 	data, err := io.ReadAll(resp.Body)
 	if err != nil {
 		t.Fatal(err)
-	}
-	if out != nil {
-		if err := json.Unmarshal(data, out); err != nil {
-			t.Fatalf("%v: %s", err, data)
-		}
 	}
 	return resp.StatusCode, string(data)
 }
@@ -152,7 +165,7 @@ func TestAPI(t *testing.T) {
 	for _, r := range resources.APIResources {
 		names = append(names, r.Name+" "+r.Verbs.String())
 	}
-	if got, want := strings.Join(names, ", "), "horizontalpodautoscalers [get list], horizontalpodautoscalers/decisions [get], metrics [list], targets [get list]"; got != want {
+	if got, want := strings.Join(names, ", "), "horizontalpodautoscalers [get list], horizontalpodautoscalers/decisions [get], metrics [list], rulereviews [create], targets [get list]"; got != want {
 		t.Errorf("resources %s, want %s", got, want)
 	}
 

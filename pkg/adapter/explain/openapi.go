@@ -18,6 +18,7 @@ func (*API) Definitions(openapi.ReferenceCallback) map[string]openapi.OpenAPIDef
 		explainapi.TargetList{}.OpenAPIModelName():      "A list of targets.",
 		explainapi.Metric{}.OpenAPIModelName():          "A metric that is asked for.",
 		explainapi.MetricList{}.OpenAPIModelName():      "A list of metrics.",
+		explainapi.RuleReview{}.OpenAPIModelName():      "A rule that is not deployed, and its values on the pods of a namespace.",
 	} {
 		all[model] = newExplainDefinition(about)
 	}

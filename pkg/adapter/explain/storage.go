@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/internalversion"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -209,6 +210,47 @@ func (s *decisionStorage) readDecisionLog(key types.NamespacedName, span string)
 	log.Source = source
 	log.Shorten()
 	return log, nil
+}
+
+// reviewStorage answers reviews as they are created, and keeps none.
+type reviewStorage struct{ api *API }
+
+var _ rest.Creater = reviewStorage{}
+
+// New returns an empty review.
+func (reviewStorage) New() runtime.Object { return &explainapi.RuleReview{} }
+
+// Destroy does nothing: a storage owns no resources.
+func (reviewStorage) Destroy() {}
+
+// NamespaceScoped reports that reviews are namespaced.
+func (reviewStorage) NamespaceScoped() bool { return true }
+
+// GetSingularName returns the singular name.
+func (reviewStorage) GetSingularName() string { return "rulereview" }
+
+// Create answers a review. Dry runs get the same answer.
+func (s reviewStorage) Create(ctx context.Context, object runtime.Object, validate rest.ValidateObjectFunc, _ *metav1.CreateOptions) (runtime.Object, error) {
+	asked, ok := object.(*explainapi.RuleReview)
+	if !ok {
+		return nil, toExplainStatus(ctx, "rulereview", metric.Errorf(metric.KindInvalid, "the object is a %T, not a RuleReview", object))
+	}
+	if validate != nil {
+		if err := validate(ctx, asked.DeepCopyObject()); err != nil {
+			return nil, err
+		}
+	}
+	namespace := request.NamespaceValue(ctx)
+	status, err := s.api.reviewRule(ctx, namespace, asked.Spec)
+	if apierrors.IsTooManyRequests(err) {
+		return nil, err
+	}
+	if err != nil {
+		return nil, toExplainStatus(ctx, "rulereview", err)
+	}
+	answer := &explainapi.RuleReview{Spec: asked.Spec, Status: *status}
+	answer.Namespace, answer.Name = namespace, asked.Name
+	return answer, nil
 }
 
 // orExplainNotFound returns err, or else that an object is not known to this replica.

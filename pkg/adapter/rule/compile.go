@@ -4,6 +4,7 @@ package rule
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"strings"
 	"time"
@@ -28,14 +29,19 @@ type embeddedLimits struct {
 // Compile compiles the rules of a configuration, or the built-in rules if it has none. The error is config.Faults
 // with every fault and its path.
 func Compile(cfg *config.Config) (*Set, error) {
-	s, faults := compileRuleSet(cfg)
+	return CompileContext(context.Background(), cfg)
+}
+
+// CompileContext is Compile with trial evaluations that end with ctx. A trial that is cut short finds no fault.
+func CompileContext(ctx context.Context, cfg *config.Config) (*Set, error) {
+	s, faults := compileRuleSet(ctx, cfg)
 	if err := faults.Err(); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
-func compileRuleSet(cfg *config.Config) (*Set, config.Faults) {
+func compileRuleSet(ctx context.Context, cfg *config.Config) (*Set, config.Faults) {
 	rules := cfg.Rules
 	if !cfg.HasRules {
 		rules = loadBuiltinRules(cfg)
@@ -43,7 +49,7 @@ func compileRuleSet(cfg *config.Config) (*Set, config.Faults) {
 	var faults config.Faults
 	s := &Set{}
 	for i, spec := range rules {
-		c, keyErrors := compileRuleSpec(spec, embeddedLimits{cfg.Scrape.Interval, cfg.MaxWindow}, !cfg.HasRules)
+		c, keyErrors := compileRuleSpec(ctx, spec, embeddedLimits{cfg.Scrape.Interval, cfg.MaxWindow}, !cfg.HasRules)
 		for _, e := range keyErrors {
 			path := config.RulePath(i) + "." + e.key
 			faults = append(faults, config.Fault{Path: path, Line: cfg.Line(path), Message: e.err.Error()})
@@ -65,7 +71,7 @@ func ruleKeyErrorf(key, format string, args ...any) []keyError {
 }
 
 // compileRuleSpec compiles a rule. It skips a rule without query or name, which config reports.
-func compileRuleSpec(spec config.Rule, l embeddedLimits, builtin bool) (*compiledRule, []keyError) {
+func compileRuleSpec(ctx context.Context, spec config.Rule, l embeddedLimits, builtin bool) (*compiledRule, []keyError) {
 	c := &compiledRule{spec: spec, limits: l, builtin: builtin}
 	if spec.Query == "" || spec.Metric == "" && spec.Match == "" {
 		return c, nil
@@ -73,13 +79,13 @@ func compileRuleSpec(spec config.Rule, l embeddedLimits, builtin bool) (*compile
 	if spec.Match == "" {
 		r, faults := c.instantiateRule(spec.Metric, spec.Query)
 		c.rule = r
-		return c, append(faults, c.tryRule(r)...)
+		return c, append(faults, c.tryRule(ctx, r)...)
 	}
-	return c, c.compilePatternRule()
+	return c, c.compilePatternRule(ctx)
 }
 
 // compilePatternRule checks the query with an example name, because a pattern has no name of its own.
-func (c *compiledRule) compilePatternRule() []keyError {
+func (c *compiledRule) compilePatternRule(ctx context.Context) []keyError {
 	var err error
 	if c.match, err = compileRuleNamePattern(c.spec.Match); err != nil {
 		return []keyError{{"match", err}}
@@ -101,7 +107,7 @@ func (c *compiledRule) compilePatternRule() []keyError {
 		return []keyError{{"query", fmt.Errorf("for metric %q: %w", name, err)}}
 	}
 	r, faults := c.instantiateRule(name, query)
-	faults = append(faults, c.tryRule(r)...)
+	faults = append(faults, c.tryRule(ctx, r)...)
 	for i := range faults {
 		if faults[i].key == "query" {
 			faults[i].err = fmt.Errorf("for metric %q: %w", name, faults[i].err)

@@ -3,6 +3,7 @@
 package rule
 
 import (
+	"context"
 	_ "embed"
 	"fmt"
 
@@ -32,7 +33,7 @@ func loadBuiltinRules(cfg *config.Config) []config.Rule {
 // order of the file.
 func Load(data []byte) (*config.Config, *Set, error) {
 	cfg, faults := config.Decode(data)
-	set, more := compileRuleSet(cfg)
+	set, more := compileRuleSet(context.Background(), cfg)
 	if err := mergeCompiledRuleFaults(faults, more).Err(); err != nil {
 		return nil, nil, err
 	}

@@ -36,7 +36,7 @@ var trialTime = time.Unix(1_700_000_000, 0)
 // tryRule returns the faults of an expression for the embedded backend that only an evaluation shows: an error, and a
 // value without any series, such as of absent(…) or `or vector(0)`. The backend gives values of series only, so that such
 // a value is never served.
-func (c *compiledRule) tryRule(r *Rule) []keyError {
+func (c *compiledRule) tryRule(ctx context.Context, r *Rule) []keyError {
 	if r == nil || r.Backend != config.ScrapeBackend {
 		return nil
 	}
@@ -45,10 +45,10 @@ func (c *compiledRule) tryRule(r *Rule) []keyError {
 		window = c.limits.maxWindow
 	}
 	expr := Query{Rule: r}.Expr(window, nil)
-	if _, err := evaluateRuleTrial(expr, trialWorld{made: true, interval: c.limits.interval}); err != nil {
+	if _, err := evaluateRuleTrial(ctx, expr, trialWorld{made: true, interval: c.limits.interval}); err != nil {
 		return ruleKeyErrorf("query", "fails when it is evaluated: %w", err)
 	}
-	values, err := evaluateRuleTrial(expr, trialWorld{interval: c.limits.interval})
+	values, err := evaluateRuleTrial(ctx, expr, trialWorld{interval: c.limits.interval})
 	if err == nil && values > 0 {
 		return ruleKeyErrorf("query", "has a value where there are no series, as absent(…) and `or vector(…)` do; the backend %s "+
 			"serves values of series only; write onMissing: {value: NUMBER}", c.spec.Backend)
@@ -58,7 +58,7 @@ func (c *compiledRule) tryRule(r *Rule) []keyError {
 
 // evaluateRuleTrial evaluates an expression in a world and returns the number of its results. It returns no error for a trial
 // that takes too long.
-func evaluateRuleTrial(expr string, w trialWorld) (values int, err error) {
+func evaluateRuleTrial(ctx context.Context, expr string, w trialWorld) (values int, err error) {
 	defer func() {
 		if fault := recover(); fault != nil {
 			values, err = 0, fmt.Errorf("panic: %v", fault)
@@ -69,12 +69,12 @@ func evaluateRuleTrial(expr string, w trialWorld) (values int, err error) {
 		NoStepSubqueryIntervalFn: func(int64) int64 { return w.interval.Milliseconds() },
 		Parser:                   parser.NewParser(parser.Options{}),
 	})
-	q, err := engine.NewInstantQuery(context.Background(), w, promql.NewPrometheusQueryOpts(false, time.Minute), expr, trialTime)
+	q, err := engine.NewInstantQuery(ctx, w, promql.NewPrometheusQueryOpts(false, time.Minute), expr, trialTime)
 	if err != nil {
 		return 0, err
 	}
 	defer q.Close()
-	result := q.Exec(context.Background())
+	result := q.Exec(ctx)
 	if isRuleTrialTooLong(result.Err) {
 		return 0, nil
 	}
