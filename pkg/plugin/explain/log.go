@@ -13,6 +13,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/hpa"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/records"
 	"github.com/tachometer-metrics/tachometer/pkg/replay"
 )
 
@@ -173,7 +174,8 @@ func (l *Log) Print(out io.Writer, noHeaders bool) error {
 
 // listLogNotes returns the sentences below the table.
 func (l *Log) listLogNotes() []string {
-	notes := []string{fmt.Sprintf("Recorded by %s; unknown before %s UTC.", l.Source.Replica, l.Source.UnknownBefore.UTC().Format("2006-01-02 "+logTime))}
+	notes := []string{fmt.Sprintf("Recorded by %s; unknown before %s UTC.", strings.Join(l.Source.Recorders(), " and "), l.Source.UnknownBefore.UTC().Format("2006-01-02 "+logTime))}
+	notes = append(notes, records.ListSourceNotes(l.Source)...)
 	if len(l.Decisions) == 0 {
 		notes = append(notes, "It saw no decision in this time.")
 	}
