@@ -22,7 +22,8 @@ const dashboardHelp = `Serve one page about autoscalers on this machine, and ope
 pods over time, values of pods, decisions with their arithmetic, faults, and the scaler's holds.
 
 It reads the cluster every 5 s with your own rights and changes nothing. Only this machine reaches it, at an address that nobody can
-guess. It remembers decisions since it was started, and ends with Ctrl-C.`
+guess. Decisions of the last hour come from the adapter's record; with an older adapter it remembers those since it was started. It
+ends with Ctrl-C.`
 
 // pluginDashboardFlags are the flags of the dashboard.
 type pluginDashboardFlags struct {
@@ -60,7 +61,7 @@ func (p *pluginProgram) runPluginDashboard(ctx context.Context, set *pflag.FlagS
 	}
 	server := dashboard.New(dashboard.Options{
 		Client: c.client, Metrics: c.metricReader(), Now: c.now, Namespace: c.namespace,
-		Context: p.findPluginContext(), Flags: listPluginConnectionFlags(set),
+		Decisions: dashboard.NewRecordedDecisions(c.reader, c.now), Context: p.findPluginContext(), Flags: listPluginConnectionFlags(set),
 	})
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", netip.AddrPortFrom(address, flags.port).String())
 	if err != nil {

@@ -4,11 +4,19 @@ package main
 
 import (
 	"fmt"
+	"net"
+	"net/netip"
 	"os"
+	"slices"
+
+	endpoints "k8s.io/client-go/kubernetes/typed/discovery/v1"
+	"k8s.io/client-go/rest"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/apiserver"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/certificate"
 	podDiscovery "github.com/tachometer-metrics/tachometer/pkg/adapter/discovery"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/explain"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/peer"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/recorder"
 )
 
@@ -29,7 +37,7 @@ func (a *adapter) observeAdapterProgramAutoscalers() podDiscovery.AutoscalerObse
 }
 
 // addAdapterProgramExplanations makes the server record what it answers, and serve the records.
-func (a *adapter) addAdapterProgramExplanations(deps *apiserver.Dependencies) error {
+func (a *adapter) addAdapterProgramExplanations(cluster *rest.Config, deps *apiserver.Dependencies) error {
 	if a.recorder == nil {
 		return nil
 	}
@@ -37,10 +45,14 @@ func (a *adapter) addAdapterProgramExplanations(deps *apiserver.Dependencies) er
 	if err != nil {
 		return fmt.Errorf("find the name of this replica: %w", err)
 	}
+	peers, err := a.newAdapterProgramPeers(cluster)
+	if err != nil {
+		return err
+	}
 	a.recorder.SetScaleTargets(a.discovery)
 	deps.Provider = a.recorder.Record(deps.Provider)
 	api := explain.New(explain.Deps{
-		Records: a.recorder, Discovery: a.discovery, Scrapes: a.scraper, Replica: replica, Now: a.clock.Now,
+		Records: a.recorder, Peers: peers, Discovery: a.discovery, Scrapes: a.scraper, Replica: replica, Now: a.clock.Now,
 		Reading: a.newAdapterProgramReadingDeps(), Config: a.running.Load,
 		Families: func(resource, metric string, external bool) []string {
 			return demandRules{a.rules.getAdapterProgramRules()}.Families(resource, metric, external)
@@ -48,4 +60,35 @@ func (a *adapter) addAdapterProgramExplanations(deps *apiserver.Dependencies) er
 	})
 	deps.Groups = append(deps.Groups, apiserver.Group{Info: api.Group(), Definitions: api.Definitions})
 	return nil
+}
+
+// newAdapterProgramPeers returns a reader of the other replicas' records, with the adapter's own credentials.
+func (a *adapter) newAdapterProgramPeers(cluster *rest.Config) (*peer.Reader, error) {
+	client, err := endpoints.NewForConfig(cluster)
+	if err != nil {
+		return nil, fmt.Errorf("make EndpointSlice client: %w", err)
+	}
+	authorities := func() []byte { // the replicas share their file
+		certificates, _ := certificate.File(a.opts.server.Serving.ServerCert.CertKey.CertFile).CurrentCertKeyContent()
+		return certificates
+	}
+	if a.keeper != nil {
+		authorities = a.keeper.AuthorityContent
+	}
+	return peer.New(peer.Options{
+		EndpointSlices: client.EndpointSlices(a.opts.namespace), Service: a.opts.service,
+		ServerName: a.opts.service + "." + a.opts.namespace + ".svc", Authorities: authorities, Cluster: cluster, IsSelf: a.isAdapterProgramAddress,
+	}), nil
+}
+
+// isAdapterProgramAddress reports whether the server listens on an address: the Service's endpoint of this replica has its pod's.
+func (a *adapter) isAdapterProgramAddress(address netip.AddrPort) bool {
+	if int(address.Port()) != a.opts.server.Serving.BindPort {
+		return false
+	}
+	own, err := net.InterfaceAddrs()
+	return err == nil && slices.ContainsFunc(own, func(n net.Addr) bool {
+		prefix, err := netip.ParsePrefix(n.String())
+		return err == nil && prefix.Addr().Unmap() == address.Addr().Unmap()
+	})
 }

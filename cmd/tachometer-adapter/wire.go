@@ -86,7 +86,7 @@ func newAdapterProgram(opts *adapterOptions, start *parsedConfig, cluster *rest.
 	a.applyAdapterProgramRules(start)
 	a.provider = provider.New(a.newAdapterProgramReadingDeps(), provider.Options{Registerer: metrics, ScrapeInterval: start.config.Scrape.Interval})
 	deps := apiserver.Dependencies{Provider: a.provider, Metrics: metrics, Registerer: metrics, Health: a.buildAdapterProgramHealth(), Groups: a.usage.adapterProgramResourceAPIGroups()}
-	if err := a.addAdapterProgramExplanations(&deps); err != nil {
+	if err := a.addAdapterProgramExplanations(cluster, &deps); err != nil {
 		return nil, err
 	}
 	if a.keeper != nil {

@@ -32,14 +32,49 @@ const (
 // SinceParameter is the query parameter of Decisions: the time span back from now, as Go writes durations.
 const SinceParameter = "since"
 
+// ScopeParameter is the query parameter of Decisions that limits the answer: with ScopeReplica to the record of the replica that
+// answers. Without it the records of all replicas are merged.
+const (
+	ScopeParameter = "scope"
+	ScopeReplica   = "replica"
+)
+
 // Source says which replica answered, and from when on it knows the autoscaler.
 type Source struct {
 	// Replica is the name of the adapter's pod. Each replica records the reads that reach it.
 	Replica string `json:"replica"`
 	// Time is the replica's time of the answer.
 	Time time.Time `json:"time"`
-	// UnknownBefore is the begin of the record: the replica's start, the autoscaler's creation, or the oldest entry that is kept.
+	// UnknownBefore is the begin of the record: the replica's start, the autoscaler's creation, or the oldest entry that is kept. In a
+	// merged answer it is the earliest of all replicas.
 	UnknownBefore time.Time `json:"unknownBefore,omitzero"`
+	// Replicas are all replicas, the one that answered first, each with its part of a merged answer or the reason why its part is
+	// missing. Empty for an answer from one replica alone.
+	Replicas []ReplicaRecord `json:"replicas,omitempty"`
+}
+
+// ReplicaRecord is a replica's part of a merged answer.
+type ReplicaRecord struct {
+	// Name is the name of the replica's pod, or else its address.
+	Name string `json:"name"`
+	// UnknownBefore is the begin of its record; zero if it knows nothing of the autoscaler.
+	UnknownBefore time.Time `json:"unknownBefore,omitzero"`
+	// Error is the reason why its part is missing.
+	Error string `json:"error,omitempty"`
+}
+
+// Recorders returns the names of the replicas whose records are in the answer.
+func (s Source) Recorders() []string {
+	if len(s.Replicas) == 0 {
+		return []string{s.Replica}
+	}
+	var names []string
+	for _, r := range s.Replicas {
+		if r.Error == "" && !r.UnknownBefore.IsZero() {
+			names = append(names, r.Name)
+		}
+	}
+	return names
 }
 
 // Explanation is an autoscaler as the adapter knows it now.
@@ -48,7 +83,9 @@ type Explanation struct {
 	metav1.ObjectMeta `json:"metadata"`
 	Source            Source                                    `json:"source"`
 	Spec              autoscalingv2.HorizontalPodAutoscalerSpec `json:"spec"`
-	// Latest is the newest recorded decision; nil before the first.
+	// Status is the newest status that the replica watched; nil before the first.
+	Status *Status `json:"status,omitempty"`
+	// Latest is the newest recorded decision; nil before the first, and in a list.
 	Latest *Decision `json:"latest,omitempty"`
 	// Computed is the latest decision by the HPA's arithmetic, from the whole record; nil if its inputs are not complete.
 	Computed *Computed `json:"computed,omitempty"`

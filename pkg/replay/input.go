@@ -45,7 +45,7 @@ func (b *inputBuilder) findMissingInput(replicas int32) string {
 				return fmt.Sprintf("metric %s is not in the status", MetricName(m))
 			}
 		case b.findRead(at) == nil:
-			return fmt.Sprintf("no read of %s reached this replica", MetricName(m))
+			return fmt.Sprintf("no read of %s is in the record", MetricName(m))
 		}
 	}
 	return ""

@@ -44,7 +44,7 @@ func TestReproduceTellsDifferences(t *testing.T) {
 		t.Errorf("look %+v does not differ", looks[3])
 	}
 	log.Decisions[5].Reads = nil
-	if looks = replay.Reproduce(log, replay.Settings()); looks[5].Missing != "no read of request_per_second reached this replica" {
+	if looks = replay.Reproduce(log, replay.Settings()); looks[5].Missing != "no read of request_per_second is in the record" {
 		t.Errorf("look without a read: %q", looks[5].Missing)
 	}
 }

@@ -46,6 +46,7 @@ func servePage(t *testing.T) *servedPage {
 	p := &servedPage{world: world.New(worldEnd.Add(-past))}
 	p.server = dashboard.New(dashboard.Options{
 		Client: p.world.Client(), Metrics: reading.MetricReader{Reader: p.world}, Now: p.world.Now, Context: "production",
+		Decisions: dashboard.NewRecordedDecisions(p.world, p.world.Now),
 	})
 	for range past / pause {
 		p.world.Advance(pause)

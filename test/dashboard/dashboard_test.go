@@ -3,12 +3,18 @@ package main
 
 import (
 	"fmt"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
+
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/dashboard"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
+	"github.com/tachometer-metrics/tachometer/test/dashboard/world"
 )
 
 const (
@@ -49,6 +55,35 @@ func TestPage(t *testing.T) {
 	b.await(t, "document.querySelector('main').innerText.includes('schedule friday-sale')")
 	b.run(t, chromedp.Evaluate[chromedp.Void]("history.back()"))
 	b.await(t, "location.hash.startsWith('#/faults') && document.querySelector('h2').innerText === 'Faults'")
+	b.checkConsole(t)
+}
+
+// TestRecord: a program that was started just now shows the decisions of before, with their arithmetic; with an older adapter it says that
+// it knows only its own.
+func TestRecord(t *testing.T) {
+	served := &servedPage{world: world.New(worldEnd.Add(-20 * time.Minute))}
+	served.world.Advance(20 * time.Minute)
+	served.server = dashboard.New(dashboard.Options{
+		Client: served.world.Client(), Metrics: reading.MetricReader{Reader: served.world}, Now: served.world.Now,
+		Decisions: dashboard.NewRecordedDecisions(served.world, served.world.Now),
+	})
+	served.server.Look(t.Context())
+	served.http = httptest.NewServer(served.server.Handler())
+	t.Cleanup(served.http.Close)
+	b := openTab(t, wide)
+	b.open(t, served.url("#/hpa/shop/web"), ".decisions")
+	if n := evaluate[int](t, b, "document.querySelectorAll('.decisions > li').length"); n < 5 {
+		t.Errorf("%d decisions, want at least 5", n)
+	}
+	b.await(t, "document.querySelector('[aria-label=Decisions]').innerText.includes('Recorded by the adapter since 11:45:03')")
+	b.click(t, ".decisions .expand")
+	b.await(t, "document.querySelector('.decisions .steps').innerText.includes('divided by the target 50')")
+	b.click(t, "[aria-label=Decisions] header .copy")
+	b.await(t, "document.getElementById('toast').innerText.includes('kubectl tachometer explain hpa/web --since 1h -n shop')")
+
+	served.world.RemoveRecord()
+	served.look(t)
+	b.await(t, "document.querySelector('[aria-label=Decisions]').innerText.includes('it is older than this plugin')")
 	b.checkConsole(t)
 }
 

@@ -28,12 +28,12 @@ func main() {
 func previewDashboard(ctx context.Context) error {
 	const past = 20 * time.Minute
 	w := world.New(time.Now().Add(-past).Truncate(time.Second))
+	now := func() time.Time {
+		w.Advance(time.Since(w.Now()))
+		return w.Now()
+	}
 	server := dashboard.New(dashboard.Options{
-		Client: w.Client(), Metrics: reading.MetricReader{Reader: w}, Context: "example",
-		Now: func() time.Time {
-			w.Advance(time.Since(w.Now()))
-			return w.Now()
-		},
+		Client: w.Client(), Metrics: reading.MetricReader{Reader: w}, Context: "example", Now: now, Decisions: dashboard.NewRecordedDecisions(w, now),
 	})
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {

@@ -65,7 +65,7 @@ type auditedProgram struct {
 }
 
 var auditedPrograms = []auditedProgram{
-	{"adapter", adapterUser, "adapter/rbac.yaml", []string{"tachometer-adapter"}, builtInRights},
+	{"adapter", adapterUser, "adapter/rbac.yaml", []string{"tachometer-adapter"}, append(builtInRights, peerRight)},
 	{"scaler", scalerUser, "scaler/base/rbac.yaml", []string{"tachometer-scaler", "tachometer-scaler-workloads", "tachometer-scaler-holds"}, scalerOptionalRights},
 }
 
@@ -79,6 +79,9 @@ var scalerOptionalRights = []right{
 	{"external.metrics.k8s.io", "*", "get", ""},
 	{"external.metrics.k8s.io", "*", "list", ""},
 }
+
+// peerRight is asked of another replica, and so in no audit log: TestTwoReplicas fails without it.
+var peerRight = right{"explain.tachometer.dev", "horizontalpodautoscalers/decisions", "get", ""}
 
 // builtInRights are those of the roles of Kubernetes that the adapter is bound to: system:auth-delegator and
 // extension-apiserver-authentication-reader. They need not be used.

@@ -246,6 +246,11 @@ func (k *Keeper) CurrentCertKeyContent() (certPEM, keyPEM []byte) {
 	return nil, nil
 }
 
+// AuthorityContent returns the authorities in PEM that verify every certificate that a replica may serve; nil before the first pair.
+func (k *Keeper) AuthorityContent() []byte {
+	return encodeCertificates(k.knownCertificateAuthorities()...)
+}
+
 // AddListener adds l, to be notified of each change of the serving certificate.
 func (k *Keeper) AddListener(l dynamiccertificates.Listener) {
 	k.mu.Lock()

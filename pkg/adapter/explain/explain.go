@@ -4,6 +4,7 @@ package explain
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,7 +18,9 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/config"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/discovery"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/peer"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/provider"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/recorder"
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 	"github.com/tachometer-metrics/tachometer/pkg/replay"
 )
@@ -28,6 +31,15 @@ type Records interface {
 	List(namespace string) []types.NamespacedName
 	// Log returns the complete decisions from a time on; nil if the autoscaler is not known. The caller owns the log.
 	Log(autoscaler types.NamespacedName, since time.Time) (*explainapi.DecisionLog, error)
+	// Current returns the spec and the status of an autoscaler as of now, shared and read-only, and the begin of its record. ok is
+	// false if it is not known.
+	Current(autoscaler types.NamespacedName) (c recorder.Current, ok bool)
+}
+
+// Peers are the other replicas. It is safe for concurrent use.
+type Peers interface {
+	// ReadLogs returns what each of them recorded of an autoscaler over a time span before now; 0 means all. The caller owns the logs.
+	ReadLogs(ctx context.Context, autoscaler types.NamespacedName, span time.Duration) []peer.Answer
 }
 
 // Discovery knows the targets and the demands. It is safe for concurrent use, and the slices are shared.
@@ -44,6 +56,7 @@ type Scrapes interface {
 // Deps are the dependencies of an API. All are required.
 type Deps struct {
 	Records   Records
+	Peers     Peers
 	Discovery Discovery
 	Scrapes   Scrapes
 	// Families returns the families that the rule of a metric reads from pods.
@@ -90,21 +103,19 @@ func (a *API) newExplainSource() explainapi.Source {
 	return explainapi.Source{Replica: a.deps.Replica, Time: a.deps.Now().UTC()}
 }
 
-// getExplainedHPA returns an autoscaler with its newest decision, recorded and computed.
-func (a *API) getExplainedHPA(_ context.Context, key types.NamespacedName) (*explainapi.Explanation, error) {
-	now := a.deps.Now()
-	log, err := a.deps.Records.Log(key, now.Add(-time.Minute))
+// getExplainedHPA returns an autoscaler with its newest decision, recorded and computed, from the records of all replicas.
+func (a *API) getExplainedHPA(ctx context.Context, key types.NamespacedName) (*explainapi.Explanation, error) {
+	current, ok := a.deps.Records.Current(key)
+	if !ok {
+		return nil, orExplainNotFound(nil, "autoscaler", key)
+	}
+	e := a.newExplanation(key, current)
+	log, err := a.readMergedLog(ctx, key, replay.Memory(&e.Spec))
 	if err != nil || log == nil {
 		return nil, orExplainNotFound(err, "autoscaler", key)
 	}
-	e := &explainapi.Explanation{Source: a.newExplainSource()}
-	e.Name, e.Namespace, e.Source.UnknownBefore = key.Name, key.Namespace, log.Source.UnknownBefore
-	if len(log.Specs) == 0 {
+	if e.Source = log.Source; len(log.Specs) == 0 {
 		return e, nil
-	}
-	e.Spec = log.Specs[len(log.Specs)-1].Spec
-	if log, err = a.deps.Records.Log(key, now.Add(-replay.Memory(&e.Spec))); err != nil || log == nil {
-		return nil, orExplainNotFound(err, "autoscaler", key)
 	}
 	if n := len(log.Decisions); n > 0 {
 		e.Latest = &log.Decisions[n-1]
@@ -113,24 +124,76 @@ func (a *API) getExplainedHPA(_ context.Context, key types.NamespacedName) (*exp
 	return e, nil
 }
 
-// listExplainedHPAs returns the autoscalers of a namespace with their newest decision, without its arithmetic.
+func (a *API) newExplanation(key types.NamespacedName, c recorder.Current) *explainapi.Explanation {
+	e := &explainapi.Explanation{Source: a.newExplainSource(), Status: c.Status}
+	e.Name, e.Namespace, e.Source.UnknownBefore = key.Name, key.Namespace, c.Since.UTC()
+	if c.Spec != nil {
+		e.Spec = *c.Spec
+	}
+	return e
+}
+
+// readMergedLog returns the complete log of an autoscaler over a time span from all replicas; 0 means all. It returns nil if no replica
+// knows the autoscaler.
+func (a *API) readMergedLog(ctx context.Context, key types.NamespacedName, span time.Duration) (*explainapi.DecisionLog, error) {
+	since := time.Time{}
+	if span > 0 {
+		since = a.deps.Now().Add(-span)
+		span += mergeReach // of a look at the begin, one replica may have only the status
+	}
+	own, err := a.readOwnLog(key, span)
+	if err != nil {
+		return nil, err
+	}
+	source := a.newExplainSource()
+	answers := slices.Insert(a.deps.Peers.ReadLogs(ctx, key, span), 0, peer.Answer{Replica: source.Replica, Log: own})
+	var logs []*explainapi.DecisionLog
+	for _, answer := range answers {
+		part := explainapi.ReplicaRecord{Name: answer.Replica}
+		switch {
+		case answer.Err != nil:
+			part.Error = answer.Err.Error()
+		case answer.Log != nil:
+			part.UnknownBefore = answer.Log.Source.UnknownBefore
+			logs = append(logs, answer.Log)
+		}
+		if len(answers) > 1 {
+			source.Replicas = append(source.Replicas, part)
+		}
+	}
+	if len(logs) == 0 {
+		return nil, nil
+	}
+	log := mergeDecisionLogs(logs)
+	source.UnknownBefore = log.Source.UnknownBefore
+	log.Source = source
+	log.Decisions = slices.DeleteFunc(log.Decisions, func(d explainapi.Decision) bool { return d.Time.Before(since) })
+	return log, nil
+}
+
+// readOwnLog returns what this replica recorded of an autoscaler over a time span; 0 means all. It returns nil if it knows no such one.
+func (a *API) readOwnLog(key types.NamespacedName, span time.Duration) (*explainapi.DecisionLog, error) {
+	since := time.Time{}
+	if span > 0 {
+		since = a.deps.Now().Add(-span)
+	}
+	log, err := a.deps.Records.Log(key, since)
+	if err != nil || log == nil {
+		return nil, err
+	}
+	begin := log.Source.UnknownBefore
+	log.Source = a.newExplainSource()
+	log.Source.UnknownBefore = begin
+	return log, nil
+}
+
+// listExplainedHPAs returns the autoscalers of a namespace with their newest status, which every replica watches.
 func (a *API) listExplainedHPAs(_ context.Context, namespace string) (runtime.Object, error) {
 	list := &explainapi.ExplanationList{Items: []explainapi.Explanation{}}
-	now := a.deps.Now()
 	for _, key := range a.deps.Records.List(namespace) {
-		log, err := a.deps.Records.Log(key, now.Add(-time.Minute))
-		if err != nil {
-			return nil, err
+		if current, ok := a.deps.Records.Current(key); ok && current.Spec != nil {
+			list.Items = append(list.Items, *a.newExplanation(key, current))
 		}
-		if log == nil || len(log.Specs) == 0 {
-			continue
-		}
-		e := explainapi.Explanation{Source: a.newExplainSource(), Spec: log.Specs[len(log.Specs)-1].Spec}
-		e.Name, e.Namespace, e.Source.UnknownBefore = key.Name, key.Namespace, log.Source.UnknownBefore
-		if n := len(log.Decisions); n > 0 {
-			e.Latest = &log.Decisions[n-1]
-		}
-		list.Items = append(list.Items, e)
 	}
 	return list, nil
 }

@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -26,6 +27,8 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/discovery"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/peer"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/recorder"
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 )
 
@@ -67,6 +70,18 @@ func (k knownShop) Log(key types.NamespacedName, since time.Time) (*explainapi.D
 	return log, nil
 }
 
+func (k knownShop) Current(key types.NamespacedName) (recorder.Current, bool) {
+	if key != k.List("shop")[0] {
+		return recorder.Current{}, false
+	}
+	log, _ := k.Log(key, noon)
+	return recorder.Current{Spec: &log.Specs[0].Spec, Status: &explainapi.Status{CurrentReplicas: 1, DesiredReplicas: 2}, Since: log.Source.UnknownBefore}, true
+}
+
+func (knownShop) ReadLogs(context.Context, types.NamespacedName, time.Duration) []peer.Answer {
+	return nil
+}
+
 func (knownShop) Targets() []metric.Target {
 	return []metric.Target{{Namespace: "shop", Pod: "web-1", URL: "http://10.0.0.1:8080/metrics", Families: []string{"http_requests_total"}}}
 }
@@ -83,13 +98,23 @@ func (knownShop) Diagnose(namespace, pod string, _ []string) metric.Omission {
 func serveShop(t *testing.T) string {
 	t.Helper()
 	return serveExplained(t, New(Deps{
-		Records: knownShop{}, Discovery: knownShop{}, Scrapes: knownShop{}, Replica: "adapter-1", Now: func() time.Time { return noon },
+		Records: knownShop{}, Peers: knownShop{}, Discovery: knownShop{}, Scrapes: knownShop{}, Replica: "adapter-1", Now: func() time.Time { return noon },
 		Families: func(string, string, bool) []string { return []string{"http_requests_total"} },
 	}))
 }
 
-// serveExplained serves an API as a generic API server does, without authentication.
+const apiPath = "/apis/explain.tachometer.dev/v1alpha1"
+
+// serveExplained serves an API over HTTP, and returns its URL.
 func serveExplained(t *testing.T, a *API) string {
+	t.Helper()
+	h := httptest.NewServer(newExplainHandler(t, a))
+	t.Cleanup(h.Close)
+	return h.URL + apiPath
+}
+
+// newExplainHandler returns an API as a generic API server serves it, without authentication.
+func newExplainHandler(t *testing.T, a *API) http.Handler {
 	t.Helper()
 	group := a.Group()
 	config := genericapiserver.NewConfig(serializer.NewCodecFactory(group.Scheme))
@@ -115,10 +140,8 @@ func serveExplained(t *testing.T, a *API) string {
 		t.Fatal(err)
 	}
 	server.PrepareRun()
-	h := httptest.NewServer(server.Handler)
-	t.Cleanup(h.Close)
 	t.Cleanup(server.Destroy)
-	return h.URL + "/apis/explain.tachometer.dev/v1alpha1"
+	return server.Handler
 }
 
 // getExplained reads a URL, and decodes the answer into out unless it is nil.
@@ -193,7 +216,7 @@ func TestAPI(t *testing.T) {
 
 	var list explainapi.ExplanationList
 	getExplained(t, url+"/horizontalpodautoscalers", "application/json", &list)
-	if len(list.Items) != 1 || list.Items[0].Latest == nil {
+	if len(list.Items) != 1 || list.Items[0].Status == nil || list.Items[0].Status.DesiredReplicas != 2 {
 		t.Errorf("list %+v", list)
 	}
 	var targets explainapi.TargetList
@@ -220,6 +243,7 @@ func TestAPIErrors(t *testing.T) {
 		"horizontalpodautoscalers/wep":                      "404 this replica knows no autoscaler shop/wep",
 		"horizontalpodautoscalers/wep/decisions":            "404 this replica knows no autoscaler shop/wep",
 		"horizontalpodautoscalers/web/decisions?since=soon": `400 since="soon": want a time span above 0, such as 30m or 1h`,
+		"horizontalpodautoscalers/web/decisions?scope=all":  `400 scope="all": want replica, or no scope for all replicas`,
 		"targets/web-2":               "404 this replica knows no target shop/web-2",
 		"targets?labelSelector=a%3Db": "400 objects of this API have no labels and no fields to select by: read all, or one by name",
 	} {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -51,8 +52,8 @@ func (a *API) newHPAStorage() *namedStorage {
 					return nil
 				}
 				replicas, wanted := "<unknown>", "<unknown>"
-				if e.Latest != nil && e.Latest.Status != nil {
-					replicas, wanted = fmt.Sprint(e.Latest.Status.CurrentReplicas), fmt.Sprint(e.Latest.Status.DesiredReplicas)
+				if e.Status != nil {
+					replicas, wanted = fmt.Sprint(e.Status.CurrentReplicas), fmt.Sprint(e.Status.DesiredReplicas)
 				}
 				return []any{e.Name, replicas, wanted, e.Source.Replica, e.Source.UnknownBefore.Format(time.RFC3339)}
 			},
@@ -182,7 +183,7 @@ func (*decisionStorage) ConnectMethods() []string { return []string{http.MethodG
 func (s *decisionStorage) Connect(ctx context.Context, name string, _ runtime.Object, responder rest.Responder) (http.Handler, error) {
 	key := types.NamespacedName{Namespace: request.NamespaceValue(ctx), Name: name}
 	return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		log, err := s.readDecisionLog(key, r.URL.Query().Get(explainapi.SinceParameter))
+		log, err := s.readDecisionLog(r.Context(), key, r.URL.Query())
 		if err != nil {
 			responder.Error(toExplainStatus(r.Context(), name, err))
 			return
@@ -191,23 +192,28 @@ func (s *decisionStorage) Connect(ctx context.Context, name string, _ runtime.Ob
 	}), nil
 }
 
-// readDecisionLog returns the log of an autoscaler; without a time span the whole one. Parts that repeat are left out of it.
-func (s *decisionStorage) readDecisionLog(key types.NamespacedName, span string) (*explainapi.DecisionLog, error) {
-	var since time.Time
-	if span != "" {
-		d, err := time.ParseDuration(span)
-		if err != nil || d <= 0 {
-			return nil, metric.Errorf(metric.KindInvalid, "%s=%q: want a time span above 0, such as 30m or 1h", explainapi.SinceParameter, span)
+// readDecisionLog returns the log of an autoscaler, by the parameters of a request. Parts that repeat are left out of it.
+func (s *decisionStorage) readDecisionLog(ctx context.Context, key types.NamespacedName, parameters url.Values) (*explainapi.DecisionLog, error) {
+	span := time.Duration(0)
+	if text := parameters.Get(explainapi.SinceParameter); text != "" {
+		var err error
+		if span, err = time.ParseDuration(text); err != nil || span <= 0 {
+			return nil, metric.Errorf(metric.KindInvalid, "%s=%q: want a time span above 0, such as 30m or 1h", explainapi.SinceParameter, text)
 		}
-		since = s.api.deps.Now().Add(-d)
 	}
-	log, err := s.api.deps.Records.Log(key, since)
+	var log *explainapi.DecisionLog
+	var err error
+	switch scope := parameters.Get(explainapi.ScopeParameter); scope {
+	case explainapi.ScopeReplica:
+		log, err = s.api.readOwnLog(key, span)
+	case "":
+		log, err = s.api.readMergedLog(ctx, key, span)
+	default:
+		return nil, metric.Errorf(metric.KindInvalid, "%s=%q: want %s, or no %s for all replicas", explainapi.ScopeParameter, scope, explainapi.ScopeReplica, explainapi.ScopeParameter)
+	}
 	if err != nil || log == nil {
 		return nil, orExplainNotFound(err, "autoscaler", key)
 	}
-	source := s.api.newExplainSource()
-	source.UnknownBefore = log.Source.UnknownBefore
-	log.Source = source
 	log.Shorten()
 	return log, nil
 }

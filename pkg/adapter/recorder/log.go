@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
@@ -24,6 +25,30 @@ func (r *Recorder) List(namespace string) []types.NamespacedName {
 	r.mu.RUnlock()
 	slices.SortFunc(keys, func(a, b types.NamespacedName) int { return strings.Compare(a.String(), b.String()) })
 	return keys
+}
+
+// Current is an autoscaler as it was last observed, and the begin of its record. Spec and Status are shared and must not be changed.
+type Current struct {
+	Spec   *autoscalingv2.HorizontalPodAutoscalerSpec
+	Status *explainapi.Status
+	Since  time.Time
+}
+
+// Current returns an autoscaler as it was last observed; ok is false if it is not known.
+func (r *Recorder) Current(key types.NamespacedName) (c Current, ok bool) {
+	r.mu.RLock()
+	rec := r.records[key]
+	r.mu.RUnlock()
+	if rec == nil {
+		return Current{}, false
+	}
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	c = Current{Status: rec.looks.status, Since: rec.since}
+	if rec.spec != nil {
+		c.Spec = rec.spec.spec
+	}
+	return c, true
 }
 
 // Log returns the decisions of an autoscaler from a time on, each with its pods and its status. It returns nil if the autoscaler is

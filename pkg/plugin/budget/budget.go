@@ -144,7 +144,7 @@ func Print(out io.Writer, budgets []Budget, withNamespace, noHeaders bool) error
 		if longest == "" {
 			longest = "<unknown>"
 		}
-		table.Add(append(cells, longest, b.Source.Replica)...)
+		table.Add(append(cells, longest, strings.Join(b.Source.Recorders(), ","))...)
 	}
 	if err := table.Print(out, noHeaders); err != nil {
 		return err

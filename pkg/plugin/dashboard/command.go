@@ -60,10 +60,11 @@ func (w commandWriter) writeRawCommand(path string) string {
 
 func (w commandWriter) writeAutoscalerCommands(name, selector string) autoscalerCommands {
 	c := autoscalerCommands{
-		Explain: w.writeShellCommand("kubectl", "tachometer", "explain", "hpa/"+name),
-		Doctor:  w.writeShellCommand("kubectl", "tachometer", "doctor", "hpa/"+name),
-		Numbers: w.writeShellCommand("kubectl", "get", "hpa", name),
-		Events:  w.writeShellCommand("kubectl", "describe", "hpa", name),
+		Explain:   w.writeShellCommand("kubectl", "tachometer", "explain", "hpa/"+name),
+		Decisions: w.writeShellCommand("kubectl", "tachometer", "explain", "hpa/"+name, "--since", "1h"),
+		Doctor:    w.writeShellCommand("kubectl", "tachometer", "doctor", "hpa/"+name),
+		Numbers:   w.writeShellCommand("kubectl", "get", "hpa", name),
+		Events:    w.writeShellCommand("kubectl", "describe", "hpa", name),
 	}
 	if selector != "" {
 		c.Pods = w.writeShellCommand("kubectl", "get", "pods", "-l", selector)

@@ -48,13 +48,14 @@ type Options struct {
 	Flags []string
 	// Interval is the pause between two looks; zero: DefaultInterval.
 	Interval time.Duration
-	// Decisions has the decisions of autoscalers; nil: those that the server's own looks show.
+	// Decisions has the recorded decisions of autoscalers; nil, or where it fails: those that the server's own looks show.
 	Decisions DecisionSource
 }
 
 // DecisionSource has the decisions of autoscalers. It may be used concurrently.
 type DecisionSource interface {
-	// ListDecisions returns the decisions about an autoscaler, newest first, and the time since which it knows all of them.
+	// ListDecisions returns the decisions about an autoscaler, newest first, and the time since which it knows all of them. Nil decisions
+	// are not known, and the error says why; beside others, it says what they lack.
 	ListDecisions(ctx context.Context, namespace, name string) (decisions []Decision, knownSince time.Time, err error)
 }
 
@@ -76,9 +77,6 @@ func New(opts Options) *Server {
 		opts.Interval = DefaultInterval
 	}
 	s := &Server{opts: opts, token: rand.Text(), once: rand.Text(), records: newRecordBook(opts.Now())}
-	if s.opts.Decisions == nil {
-		s.opts.Decisions = s.records
-	}
 	s.last.Store(&snapshot{
 		Started: opts.Now(), Context: opts.Context, Namespace: opts.Namespace, Interval: opts.Interval.Seconds(),
 		Autoscalers: []autoscalerView{}, Faults: []faultView{}, Holds: holdList{Items: []holdView{}},

@@ -126,7 +126,13 @@ func (s *Server) serveDashboardAutoscaler(w http.ResponseWriter, r *http.Request
 		http.Error(w, "there is no hpa/"+output.Clean(name)+" in namespace "+output.Clean(namespace), http.StatusNotFound)
 		return
 	}
-	decisions, since, err := s.opts.Decisions.ListDecisions(r.Context(), namespace, name)
+	decisions, since, err := s.records.ListDecisions(r.Context(), namespace, name)
+	if s.opts.Decisions != nil {
+		recorded, begin, failure := s.opts.Decisions.ListDecisions(r.Context(), namespace, name)
+		if err = failure; recorded != nil {
+			decisions, since, view.Recorded = recorded, begin, true
+		}
+	}
 	if err != nil {
 		view.DecisionsError = err.Error()
 	}

@@ -43,12 +43,13 @@ type autoscalerView struct {
 
 // autoscalerCommands are the commands that show what the page shows about an autoscaler.
 type autoscalerCommands struct {
-	Explain string   `json:"explain"`
-	Doctor  string   `json:"doctor"`
-	Numbers string   `json:"numbers"`
-	Events  string   `json:"events"`
-	Pods    string   `json:"pods,omitempty"`   // empty: the pods are unknown
-	Values  []string `json:"values,omitempty"` // one for each metric; empty: it cannot be read
+	Explain   string   `json:"explain"`
+	Decisions string   `json:"decisions"` // of the adapter's record
+	Doctor    string   `json:"doctor"`
+	Numbers   string   `json:"numbers"`
+	Events    string   `json:"events"`
+	Pods      string   `json:"pods,omitempty"`   // empty: the pods are unknown
+	Values    []string `json:"values,omitempty"` // one for each metric; empty: it cannot be read
 }
 
 // faultView is a metric without a value, or a pod that a value lacks.
@@ -69,8 +70,10 @@ type autoscalerDetail struct {
 	Series      autoscalerSeries     `json:"series"`
 	Decisions   []Decision           `json:"decisions"`
 	// KnownSince is the time since which all decisions are known.
-	KnownSince     time.Time `json:"knownSince"`
-	DecisionsError string    `json:"decisionsError,omitempty"`
+	KnownSince time.Time `json:"knownSince"`
+	// Recorded is set where the decisions are the adapter's record. DecisionsError is the reason why they are the server's own.
+	Recorded       bool   `json:"recorded,omitempty"`
+	DecisionsError string `json:"decisionsError,omitempty"`
 }
 
 // autoscalerSeries are the recorded numbers by column, oldest first. A null is a number that could not be read.

@@ -5,6 +5,7 @@ package explain
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -169,10 +170,10 @@ func (e *Explanation) addExplainedRecord(r Recorded) {
 		}
 		e.Unknown = append(e.Unknown, "earlier wishes, and the changes that used up policies: "+reason)
 	case r.Explanation.Computed == nil:
-		e.Unknown = append(e.Unknown, fmt.Sprintf("earlier wishes: %s saw no whole look of the controller within the last minutes", r.Explanation.Source.Replica))
+		e.Unknown = append(e.Unknown, fmt.Sprintf("earlier wishes: %s saw no whole look of the controller within the last minutes", strings.Join(r.Explanation.Source.Recorders(), " and ")))
 	default:
 		e.Holding = r.Explanation.Computed.Holding
-		e.Unknown = append(e.Unknown, fmt.Sprintf("wishes before %s UTC: %s began its record then", r.Explanation.Source.UnknownBefore.UTC().Format("2006-01-02 "+logTime), r.Explanation.Source.Replica))
+		e.Unknown = append(e.Unknown, fmt.Sprintf("wishes before %s UTC: the record of %s begins then", r.Explanation.Source.UnknownBefore.UTC().Format("2006-01-02 "+logTime), strings.Join(r.Explanation.Source.Recorders(), " and ")))
 	}
 }
 

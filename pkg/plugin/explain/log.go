@@ -3,6 +3,7 @@ package explain
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/hpa"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/records"
 	"github.com/tachometer-metrics/tachometer/pkg/replay"
 )
 
@@ -36,6 +38,11 @@ type LoggedDecision struct {
 	Replicas int32  `json:"replicas"`
 	Wanted   int32  `json:"wanted"`
 	Cause    string `json:"cause"`
+	// Failed is set where a metric had no value.
+	Failed bool `json:"failed,omitempty"`
+	// Metrics are the metrics at the first of the looks, with the steps of the arithmetic; empty where it did not look at metrics, or an
+	// input is not recorded.
+	Metrics []Metric `json:"metrics,omitempty"`
 
 	kind string // of the cause: what makes looks the same, whatever the values
 }
@@ -59,6 +66,9 @@ func NewLog(log *explainapi.DecisionLog) *Log {
 
 func newLoggedDecision(d *explainapi.Decision, look replay.Look, spec *autoscalingv2.HorizontalPodAutoscalerSpec) LoggedDecision {
 	out := LoggedDecision{Time: d.Time, Looks: 1, Replicas: look.Replicas, Wanted: look.Recorded}
+	if look.Missing == "" {
+		out.Failed, out.Metrics = look.Decision.Err != nil, listLoggedMetrics(d, look, spec)
+	}
 	switch {
 	case look.Missing != "":
 		out.kind, out.Cause = "missing", "not computed: "+look.Missing
@@ -112,6 +122,7 @@ func describeLoggedSteps(look replay.Look, spec *autoscalingv2.HorizontalPodAuto
 		cause += fmt.Sprintf(", %s without a value", output.Count(n, "pod"))
 	}
 	if d.Err != nil {
+		kind += " partly"
 		cause += "; another metric has no value"
 	}
 	if st := d.Stabilization; st != nil && st.Holding != nil {
@@ -124,6 +135,50 @@ func describeLoggedSteps(look replay.Look, spec *autoscalingv2.HorizontalPodAuto
 		cause += "; " + describeLoggedLimit(d.Limit)
 	}
 	return kind, cause
+}
+
+// listLoggedMetrics returns the metrics of a look with the steps of its arithmetic.
+func listLoggedMetrics(d *explainapi.Decision, look replay.Look, spec *autoscalingv2.HorizontalPodAutoscalerSpec) []Metric {
+	var metrics []Metric
+	for i, decision := range look.Decision.Metrics {
+		target := reading.TargetOf(spec.Metrics[i])
+		m := Metric{Name: loggedMetricName(&spec.Metrics[i]), Target: reading.FormatTarget(target), decision: decision, shared: target.Value == nil}
+		if decision.Err != nil {
+			m.Error = decision.Err.Error()
+			metrics = append(metrics, m)
+			continue
+		}
+		m.ofPods = spec.Metrics[i].Object == nil && spec.Metrics[i].External == nil
+		if m.pods = int64(look.Replicas); m.ofPods {
+			m.pods = int64(len(decision.Pods.Ready) + len(decision.Pods.Unknown))
+		}
+		m.total = sumLoggedValues(d, i, decision)
+		m.Total = formatExplainedAmount(m.Name, m.total)
+		if target.AverageUtilization != nil {
+			m.Total = strconv.FormatInt(decision.Usage, 10) + "%"
+		}
+		m.Ratio, m.Wish = strconv.FormatFloat(decision.UsageRatio, 'f', 3, 64), new(decision.Replicas)
+		m.Steps = m.listExplainedDecisionSteps()
+		metrics = append(metrics, m)
+	}
+	return metrics
+}
+
+// sumLoggedValues returns the sum of the values that a metric's decision counted.
+func sumLoggedValues(d *explainapi.Decision, metric int, decision hpa.MetricDecision) int64 {
+	total := int64(0)
+	for _, r := range d.Reads {
+		if r.Metric != metric {
+			continue
+		}
+		for _, v := range r.Values {
+			if v.Pod == "" || slices.Contains(decision.Pods.Ready, v.Pod) || slices.Contains(decision.Pods.Unknown, v.Pod) {
+				total += v.Milli
+			}
+		}
+		break
+	}
+	return total
 }
 
 func describeLoggedLimit(l *hpa.Limit) string {
@@ -173,7 +228,8 @@ func (l *Log) Print(out io.Writer, noHeaders bool) error {
 
 // listLogNotes returns the sentences below the table.
 func (l *Log) listLogNotes() []string {
-	notes := []string{fmt.Sprintf("Recorded by %s; unknown before %s UTC.", l.Source.Replica, l.Source.UnknownBefore.UTC().Format("2006-01-02 "+logTime))}
+	notes := []string{fmt.Sprintf("Recorded by %s; unknown before %s UTC.", strings.Join(l.Source.Recorders(), " and "), l.Source.UnknownBefore.UTC().Format("2006-01-02 "+logTime))}
+	notes = append(notes, records.ListSourceNotes(l.Source)...)
 	if len(l.Decisions) == 0 {
 		notes = append(notes, "It saw no decision in this time.")
 	}

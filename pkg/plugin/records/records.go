@@ -47,6 +47,23 @@ func ReadLog(ctx context.Context, r reading.Reader, namespace, name string, sinc
 	return l, nil
 }
 
+// beginSlack is the difference between the begins of two replicas' records that matters to nobody: replicas start together.
+const beginSlack = time.Minute
+
+// ListSourceNotes returns what an answer lacks since a replica's part is missing or begins late.
+func ListSourceNotes(s explainapi.Source) []string {
+	var notes []string
+	for _, r := range s.Replicas {
+		switch {
+		case r.Error != "":
+			notes = append(notes, fmt.Sprintf("%s gave no record (%s): looks whose reads reached it are missing.", r.Name, r.Error))
+		case r.UnknownBefore.Sub(s.UnknownBefore) > beginSlack:
+			notes = append(notes, fmt.Sprintf("%s began at %s UTC.", r.Name, r.UnknownBefore.UTC().Format("15:04:05")))
+		}
+	}
+	return notes
+}
+
 func recordsPath(namespace string) string {
 	root := "/apis/" + explainapi.GroupVersion.String() + "/"
 	if namespace == "" {

@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strings"
 	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/records"
 	"github.com/tachometer-metrics/tachometer/pkg/replay"
 )
 
@@ -102,7 +104,10 @@ func (c *Comparison) addOtherReplay(log *explainapi.DecisionLog, other *autoscal
 // Print writes the comparison as tables.
 func (c *Comparison) Print(out io.Writer, noHeaders bool) error {
 	fmt.Fprintf(out, "hpa/%s from %s to %s UTC, recorded by %s: %s, %d with all inputs.\n", output.Clean(c.Name), c.From.UTC().Format("2006-01-02 15:04:05"),
-		c.Until.UTC().Format("15:04:05"), output.Clean(c.Source.Replica), output.Count(c.Looks, "look"), c.Computed)
+		c.Until.UTC().Format("15:04:05"), output.Clean(strings.Join(c.Source.Recorders(), " and ")), output.Count(c.Looks, "look"), c.Computed)
+	for _, note := range records.ListSourceNotes(c.Source) {
+		fmt.Fprintln(out, output.Clean(note))
+	}
 	if c.Missing != "" {
 		fmt.Fprintln(out, "First look without: "+output.Clean(c.Missing)+".")
 	}

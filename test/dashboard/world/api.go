@@ -75,7 +75,7 @@ func (w *World) listDeployments() (runtime.Object, error) {
 	return list, nil
 }
 
-// Read implements reading.Reader for the metrics APIs and the scaler's holds.
+// Read implements reading.Reader for the metrics APIs, the adapter's record and the scaler's holds.
 func (w *World) Read(_ context.Context, path string) ([]byte, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -85,6 +85,9 @@ func (w *World) Read(_ context.Context, path string) ([]byte, error) {
 	}
 	if strings.HasPrefix(u.Path, "/apis/scaler.") {
 		return w.readHolds()
+	}
+	if strings.HasPrefix(u.Path, "/apis/explain.") {
+		return w.readRecord(u.Path)
 	}
 	selected := strings.TrimPrefix(u.Query().Get("labelSelector"), "app=")
 	for _, a := range w.apps {

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 	"github.com/tachometer-metrics/tachometer/pkg/hpa"
 )
 
@@ -29,6 +30,7 @@ type World struct {
 	now     time.Time
 	apps    []*app
 	lost    string // the cause for which autoscalers cannot be listed
+	older   bool   // the adapter has no record
 }
 
 // app is a workload with its autoscaler.
@@ -92,6 +94,13 @@ func (w *World) LoseAutoscalers(cause string) {
 	w.lost = cause
 }
 
+// RemoveRecord makes the adapter an older one, which records nothing.
+func (w *World) RemoveRecord() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.older = true
+}
+
 // SetFailure makes the metrics of an autoscaler fail with a cause.
 func (w *World) SetFailure(namespace, name, cause string) {
 	w.mu.Lock()
@@ -113,6 +122,7 @@ func (a *app) decide(now time.Time, t time.Duration) {
 		in.Answers = append(in.Answers, a.answer(m, now, t))
 	}
 	d := hpa.Decide(in, hpa.DefaultSettings(36))
+	a.recordDecision(now, in, d)
 	a.scaler.Status, a.history = d.Status, d.History
 	if d.Rescale {
 		a.scalePods(d.Replicas, now)

@@ -91,11 +91,13 @@ function drawDecisions(view, d, route) {
         h("p", {}, c.unexplained && "Read before the decision, and different when it was taken: ", c.sentence)),
       open === c.time && h("div", { id }, drawSteps(c.metrics, c.changes)));
   });
-  const known = h("p", { class: "empty" }, items.length ? "Known since " : "No decision since ", clock(d.knownSince), items.length ? ". Each sentence is of the values read last before the decision." : ".");
+  const known = h("p", { class: "empty" },
+    items.length ? (d.recorded ? "Recorded by the adapter since " : "Known since ") : "No decision since ", clock(d.knownSince), ".",
+    items.length > 0 && (d.recorded ? " Each sentence is of the values that the controller read." : " Each sentence is of the values read last before the decision."));
   return panel("Decisions", [
-    d.decisionsError && h("p", { class: "empty fault-text" }, d.decisionsError),
+    d.decisionsError && h("p", { class: "empty fault-text" }, !d.recorded && "The adapter's record cannot be read, so these are the decisions since this program was started: ", d.decisionsError),
     h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "List of decisions" }, items.length > 0 && h("ol", { class: "decisions" }, items), known),
-  ], copyButton(d.commands.events, "the autoscaler's events"));
+  ], d.recorded ? copyButton(d.commands.decisions, "the decisions") : copyButton(d.commands.events, "the autoscaler's events"));
 }
 
 // drawSteps returns the arithmetic of metrics, step by step.
@@ -127,7 +129,7 @@ function drawArithmetic(view, d, route) {
 
 function drawCommands(d) {
   const c = d.commands;
-  const lines = [["the sentence and the steps", c.explain], ["the first fault", c.doctor], ["now, wanted, limits", c.numbers], ["events", c.events], ["pods", c.pods],
+  const lines = [["the sentence and the steps", c.explain], ["the first fault", c.doctor], ["now, wanted, limits", c.numbers], ["decisions of the last hour", c.decisions], ["events", c.events], ["pods", c.pods],
     ...d.metrics.map((m, i) => [`values of ${metricName(m.name)}`, c.values?.[i]])];
   return panel("The same in a terminal", h("ul", { class: "commands body" },
     lines.filter(([, command]) => command).map(([subject, command]) => h("li", { "data-key": command },

@@ -1,0 +1,144 @@
+package explain
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
+	"github.com/tachometer-metrics/tachometer/pkg/replay"
+	"github.com/tachometer-metrics/tachometer/pkg/replay/replaytest"
+)
+
+// newWholeLog returns the record that one replica would have of all reads: a status only where it changes, as the recorder keeps it.
+func newWholeLog() *explainapi.DecisionLog {
+	log := replaytest.Log(replaytest.Spec("request_per_second"),
+		slices.Concat(replaytest.Repeat(90, 4), replaytest.Repeat(400, 8), []float64{-1}, replaytest.Repeat(120, 40), replaytest.Repeat(600, 6))...)
+	for i := len(log.Decisions) - 1; i > 0; i-- {
+		if equalLoggedStatus(log.Decisions[i].Status, log.Decisions[i-1].Status) {
+			log.Decisions[i].WrittenAfter = nil
+		}
+	}
+	return log
+}
+
+// dealLog splits a record over replicas: each look's reads reach one of them, and the others watch its status some milliseconds apart.
+func dealLog(whole *explainapi.DecisionLog, replicas int, reached func(look int) int) []*explainapi.DecisionLog {
+	logs := make([]*explainapi.DecisionLog, replicas)
+	for r := range logs {
+		logs[r] = &explainapi.DecisionLog{ObjectMeta: whole.ObjectMeta, Specs: whole.Specs, Source: whole.Source}
+	}
+	for i, d := range whole.Decisions {
+		for r, log := range logs {
+			switch {
+			case reached(i) == r:
+				log.Decisions = append(log.Decisions, d)
+			case d.WrittenAfter != nil:
+				at := d.Time.Add(d.WrittenAfter.Duration + time.Duration(r*7-9)*time.Millisecond)
+				log.Decisions = append(log.Decisions, explainapi.Decision{Time: at, Spec: d.Spec, Status: d.Status})
+			}
+		}
+	}
+	for _, log := range logs {
+		log.Complete()
+	}
+	return logs
+}
+
+// TestMergeIsTheWholeRecord: however reads spread over replicas, the merged record is that of one replica that saw them all.
+func TestMergeIsTheWholeRecord(t *testing.T) {
+	t.Parallel()
+	random := rand.New(rand.NewPCG(1, 2))
+	drawn := make([]int, 100)
+	for i := range drawn {
+		drawn[i] = random.IntN(3)
+	}
+	for name, spread := range map[string]func(look int) int{
+		"one after the other": func(look int) int { return look % 2 },
+		"one alone":           func(int) int { return 1 },
+		"another from a time": func(look int) int { return min(1, look/20) },
+		"at random":           func(look int) int { return drawn[look] },
+	} {
+		whole := newWholeLog()
+		logs := dealLog(newWholeLog(), 3, spread)
+		for range logs { // whichever replica answers
+			got := mergeDecisionLogs(slices.Clone(logs))
+			if diff := cmp.Diff(whole.Decisions, got.Decisions); diff != "" {
+				t.Errorf("%s (-whole +merged):\n%s", name, diff)
+				break
+			}
+			for _, l := range replay.Reproduce(got, replay.Settings()) {
+				if l.Missing != "" || l.Differs() {
+					t.Errorf("%s: look at %s: recorded %d, computed %d, missing %q", name, l.Time, l.Recorded, l.Computed, l.Missing)
+				}
+			}
+			logs = append(logs[1:], logs[0])
+		}
+	}
+}
+
+// TestMergeJoinsOneLook: a look whose metrics were read from two replicas is one decision.
+func TestMergeJoinsOneLook(t *testing.T) {
+	t.Parallel()
+	at := replaytest.Begin
+	status := &explainapi.Status{CurrentReplicas: 2, DesiredReplicas: 4}
+	read := func(metric int, after time.Duration) explainapi.Decision {
+		return explainapi.Decision{
+			Time: at.Add(after), Reads: []explainapi.Read{{Metric: metric, Time: at.Add(after)}}, Pods: []explainapi.Pod{{Name: "web-1"}},
+		}
+	}
+	newLog := func(decisions ...explainapi.Decision) *explainapi.DecisionLog {
+		return &explainapi.DecisionLog{Specs: []explainapi.SpecVersion{{From: at}}, Decisions: decisions}
+	}
+	written := func(d explainapi.Decision, after time.Duration) explainapi.Decision {
+		d.Status, d.WrittenAfter = status, &metav1.Duration{Duration: after}
+		return d
+	}
+	first, second := read(0, 0), written(read(1, 10*time.Millisecond), 30*time.Millisecond)
+	alone := explainapi.Decision{Time: at.Add(45 * time.Millisecond), Status: status}
+	next := read(0, 15*time.Second)
+	got := mergeDecisionLogs([]*explainapi.DecisionLog{newLog(first, alone, next), newLog(second)})
+	if len(got.Decisions) != 2 {
+		t.Fatalf("%d decisions, want 2: %+v", len(got.Decisions), got.Decisions)
+	}
+	d := got.Decisions[0]
+	if len(d.Reads) != 2 || d.Status != status || d.WrittenAfter == nil || d.WrittenAfter.Duration != 40*time.Millisecond {
+		t.Errorf("decision %+v", d)
+	}
+	// The next look's read of the other metric comes after the status of this one.
+	late := read(1, 100*time.Millisecond)
+	if got := mergeDecisionLogs([]*explainapi.DecisionLog{newLog(written(first, 20*time.Millisecond)), newLog(late)}); len(got.Decisions) != 2 {
+		t.Errorf("a read after the status belongs to the look before: %+v", got.Decisions)
+	}
+}
+
+// TestMergeKeepsTheNewestSpecLast: replicas see a spec at their own times.
+func TestMergeKeepsTheNewestSpecLast(t *testing.T) {
+	t.Parallel()
+	version := func(seconds int, maxReplicas int32) explainapi.SpecVersion {
+		v := explainapi.SpecVersion{From: replaytest.Begin.Add(time.Duration(seconds) * time.Second)}
+		v.Spec.MaxReplicas = maxReplicas
+		return v
+	}
+	decision := func(seconds, spec int) explainapi.Decision {
+		return explainapi.Decision{Time: replaytest.Begin.Add(time.Duration(seconds) * time.Second), Spec: spec, Reads: []explainapi.Read{{}}}
+	}
+	got := mergeDecisionLogs([]*explainapi.DecisionLog{
+		{Specs: []explainapi.SpecVersion{version(0, 5), version(60, 9), version(120, 5)}, Decisions: []explainapi.Decision{decision(15, 0), decision(75, 1), decision(135, 2)}},
+		{Specs: []explainapi.SpecVersion{version(61, 9), version(121, 5)}, Decisions: []explainapi.Decision{decision(90, 0), decision(150, 1)}},
+	})
+	var specs, used []int32
+	for _, s := range got.Specs {
+		specs = append(specs, s.Spec.MaxReplicas)
+	}
+	for _, d := range got.Decisions {
+		used = append(used, got.Specs[d.Spec].Spec.MaxReplicas)
+	}
+	if !slices.Equal(specs, []int32{5, 9, 5}) || !slices.Equal(used, []int32{5, 9, 9, 5, 5}) {
+		t.Errorf("specs %v, of decisions %v", specs, used)
+	}
+}

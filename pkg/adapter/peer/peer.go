@@ -1,0 +1,244 @@
+// Package peer reads the records of the adapter's other replicas: a request through kube-apiserver reaches one replica, and each records
+// the reads that reach it.
+package peer
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"sync"
+	"time"
+
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+
+	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
+)
+
+const (
+	// maxPeers bounds the replicas that are read for one request. The manifests run two.
+	maxPeers = 8
+	// readTimeout bounds the read of all peers. A log comes from memory, and kube-apiserver's caller waits.
+	readTimeout = 3 * time.Second
+	// maxLogBytes bounds a peer's log: a whole record has 192 KiB in delta code, some thirty times that as JSON.
+	maxLogBytes = 32 << 20
+)
+
+// EndpointSlices lists the endpoints of Services. It is safe for concurrent use.
+type EndpointSlices interface {
+	List(ctx context.Context, opts metav1.ListOptions) (*discoveryv1.EndpointSliceList, error)
+}
+
+// Options are the dependencies of a Reader. All are required.
+type Options struct {
+	// EndpointSlices are those of the adapter's namespace, and Service the name of its Service there.
+	EndpointSlices EndpointSlices
+	Service        string
+	// ServerName is the name in the replicas' certificates.
+	ServerName string
+	// Authorities returns certificates in PEM that verify a replica's own one; empty before there are any.
+	Authorities func() []byte
+	// Cluster has the adapter's credentials for kube-apiserver. A peer lets kube-apiserver verify them, as those of every caller.
+	Cluster *rest.Config
+	// IsSelf reports whether an address is this replica's own.
+	IsSelf func(netip.AddrPort) bool
+}
+
+// Answer is what one replica knows of an autoscaler. Without Log and Err the replica knows no such autoscaler.
+type Answer struct {
+	Replica string // the name of the pod; where the endpoint has none, the address
+	Log     *explainapi.DecisionLog
+	Err     error
+}
+
+// Reader reads the records of the other replicas. It is safe for concurrent use.
+type Reader struct {
+	opts Options
+
+	mu          sync.Mutex   // guards the fields below
+	authorities string       // of client
+	client      *http.Client // nil: not made yet
+}
+
+// New returns a Reader. It sends no request.
+func New(opts Options) *Reader { return &Reader{opts: opts} }
+
+// endpoint is the address of another replica.
+type endpoint struct {
+	name    string
+	address netip.AddrPort
+}
+
+// ReadLogs returns what each other replica recorded of an autoscaler over a time span before now; 0 means all. A replica that cannot be
+// read has an answer with the cause.
+func (r *Reader) ReadLogs(ctx context.Context, key types.NamespacedName, span time.Duration) []Answer {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	peers, err := r.listPeerEndpoints(ctx)
+	if err != nil {
+		return []Answer{{Replica: "the other replicas", Err: err}}
+	}
+	if len(peers) == 0 {
+		return nil
+	}
+	client, err := r.openPeerClient()
+	answers := make([]Answer, len(peers))
+	var reads sync.WaitGroup
+	for i, p := range peers {
+		if answers[i] = (Answer{Replica: p.name, Err: err}); err != nil {
+			continue
+		}
+		reads.Go(func() { answers[i].Log, answers[i].Err = readPeerLog(ctx, client, p, key, span) })
+	}
+	reads.Wait()
+	return answers
+}
+
+// listPeerEndpoints returns the other replicas that serve, sorted by name. A replica that terminates serves still. A pod with addresses
+// of two families is one replica.
+func (r *Reader) listPeerEndpoints(ctx context.Context) ([]endpoint, error) {
+	list, err := r.opts.EndpointSlices.List(ctx, metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=" + r.opts.Service})
+	if err != nil {
+		return nil, fmt.Errorf("list the endpoints of Service %s: %w", r.opts.Service, err)
+	}
+	peers := map[string]endpoint{}
+	for i := range list.Items {
+		slice := &list.Items[i]
+		for _, port := range slice.Ports {
+			for j := range slice.Endpoints {
+				if port.Port != nil {
+					r.addPeerEndpoints(peers, &slice.Endpoints[j], uint16(*port.Port))
+				}
+			}
+		}
+	}
+	if len(peers) > maxPeers {
+		return nil, fmt.Errorf("service %s has %d other replicas, and at most %d are read", r.opts.Service, len(peers), maxPeers)
+	}
+	return slices.SortedFunc(maps.Values(peers), func(a, b endpoint) int { return cmp.Compare(a.name, b.name) }), nil
+}
+
+func (r *Reader) addPeerEndpoints(peers map[string]endpoint, e *discoveryv1.Endpoint, port uint16) {
+	if serving := e.Conditions.Serving; serving != nil && !*serving {
+		return
+	}
+	for _, text := range e.Addresses {
+		ip, err := netip.ParseAddr(text)
+		if err != nil {
+			continue // a DNS name
+		}
+		p := endpoint{address: netip.AddrPortFrom(ip, port)}
+		if p.name = p.address.String(); e.TargetRef != nil {
+			p.name = e.TargetRef.Name
+		}
+		if !r.opts.IsSelf(p.address) {
+			peers[p.name] = p
+		}
+	}
+}
+
+// openPeerClient returns a client that verifies replicas by the authorities of now.
+func (r *Reader) openPeerClient() (*http.Client, error) {
+	authorities := r.opts.Authorities()
+	if len(authorities) == 0 {
+		return nil, errors.New("this replica has no certificate yet to verify others by")
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.client != nil && r.authorities == string(authorities) {
+		return r.client, nil
+	}
+	config := rest.CopyConfig(r.opts.Cluster)
+	config.Insecure, config.CAFile, config.CAData, config.ServerName = false, "", authorities, r.opts.ServerName
+	config.Proxy = func(*http.Request) (*url.URL, error) { return nil, nil } // pods reach pods directly
+	client, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return nil, fmt.Errorf("make a client for other replicas: %w", err)
+	}
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	if r.client != nil {
+		r.client.CloseIdleConnections()
+	}
+	r.client, r.authorities = client, string(authorities)
+	return client, nil
+}
+
+// readPeerLog reads a replica's own record. It returns nil without an error if the replica knows no such autoscaler.
+func readPeerLog(ctx context.Context, client *http.Client, p endpoint, key types.NamespacedName, span time.Duration) (*explainapi.DecisionLog, error) {
+	query := url.Values{explainapi.ScopeParameter: {explainapi.ScopeReplica}}
+	if span > 0 {
+		query.Set(explainapi.SinceParameter, span.String())
+	}
+	at := url.URL{
+		Scheme: "https", Host: p.address.String(), RawQuery: query.Encode(),
+		Path: "/apis/" + explainapi.GroupVersion.String() + "/namespaces/" + key.Namespace + "/" + explainapi.HPAs + "/" + key.Name + "/" + explainapi.Decisions,
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, at.String(), http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Accept", "application/json")
+	response, err := client.Do(request)
+	if err != nil {
+		return nil, unwrapPeerURL(err)
+	}
+	defer response.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(response.Body, maxLogBytes+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("read the log: %w", err)
+	case len(data) > maxLogBytes:
+		return nil, fmt.Errorf("the log has more than %d MiB", maxLogBytes>>20)
+	case response.StatusCode == http.StatusNotFound:
+		return nil, nil
+	case response.StatusCode != http.StatusOK:
+		return nil, describePeerFailure(response, data)
+	}
+	log := &explainapi.DecisionLog{}
+	if err := json.Unmarshal(data, log); err != nil {
+		return nil, fmt.Errorf("parse the log: %w", err)
+	}
+	if err := checkPeerLog(log); err != nil {
+		return nil, err
+	}
+	return log, nil
+}
+
+// checkPeerLog rejects a log whose decisions name specs that it lacks, and completes a good one.
+func checkPeerLog(log *explainapi.DecisionLog) error {
+	for i := range log.Decisions {
+		if spec := log.Decisions[i].Spec; spec < 0 || spec >= len(log.Specs) {
+			return fmt.Errorf("the log is damaged: it lacks spec %d of its decisions", spec)
+		}
+	}
+	log.Complete()
+	return nil
+}
+
+func describePeerFailure(response *http.Response, data []byte) error {
+	status := metav1.Status{}
+	_ = json.Unmarshal(data, &status) // the status line is left without it
+	if message := cmp.Or(status.Message, response.Status); len(message) <= 512 {
+		return errors.New(message)
+	}
+	return errors.New(response.Status)
+}
+
+// unwrapPeerURL returns the cause of a failed request without its long URL.
+func unwrapPeerURL(err error) error {
+	var failed *url.Error
+	if errors.As(err, &failed) {
+		return failed.Err
+	}
+	return err
+}

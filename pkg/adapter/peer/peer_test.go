@@ -1,0 +1,156 @@
+package peer
+
+import (
+	"context"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+)
+
+var web = types.NamespacedName{Namespace: "shop", Name: "web"}
+
+// listedEndpoints are the endpoints of a Service, or the error of a list.
+type listedEndpoints struct {
+	slices []discoveryv1.EndpointSlice
+	err    error
+}
+
+func (l listedEndpoints) List(_ context.Context, opts metav1.ListOptions) (*discoveryv1.EndpointSliceList, error) {
+	if opts.LabelSelector != "kubernetes.io/service-name=tachometer-adapter" {
+		return nil, fmt.Errorf("selector %s", opts.LabelSelector)
+	}
+	return &discoveryv1.EndpointSliceList{Items: l.slices}, l.err
+}
+
+func (l *listedEndpoints) add(address netip.AddrPort, name string, serving bool) {
+	e := discoveryv1.Endpoint{Addresses: []string{address.Addr().String()}, Conditions: discoveryv1.EndpointConditions{Serving: &serving}}
+	if name != "" {
+		e.TargetRef = &corev1.ObjectReference{Name: name}
+	}
+	l.slices = append(l.slices, discoveryv1.EndpointSlice{
+		Ports: []discoveryv1.EndpointPort{{Port: new(int32(address.Port()))}}, Endpoints: []discoveryv1.Endpoint{e},
+	})
+}
+
+// servePeer serves the answer of a replica, and returns its address and its certificate.
+func servePeer(t *testing.T, handler http.HandlerFunc) (address netip.AddrPort, certificate []byte) {
+	t.Helper()
+	server := httptest.NewUnstartedServer(handler)
+	server.Config.ErrorLog = nil
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	return netip.MustParseAddrPort(strings.TrimPrefix(server.URL, "https://")), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+}
+
+func newTestReader(endpoints listedEndpoints, authorities []byte) *Reader {
+	return New(Options{
+		EndpointSlices: endpoints, Service: "tachometer-adapter", ServerName: "example.com", Cluster: &rest.Config{BearerToken: "own"},
+		Authorities: func() []byte { return authorities },
+		IsSelf:      func(a netip.AddrPort) bool { return a.Port() == 6443 },
+	})
+}
+
+// TestReadLogs: each other replica that serves is read once, with the adapter's own token.
+func TestReadLogs(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Value
+	good, certificate := servePeer(t, func(w http.ResponseWriter, r *http.Request) {
+		asked.Store(r.Header.Get("Authorization") + " " + r.URL.String())
+		_, _ = io.WriteString(w, `{"source":{"replica":"b"},"specs":[{"spec":{"maxReplicas":4}}],"decisions":[{"pods":[{"name":"web-1","state":"ready"}]},{}]}`)
+	})
+	unknown, _ := servePeer(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "{}", http.StatusNotFound) })
+	forbidden, _ := servePeer(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = io.WriteString(w, `{"kind":"Status","message":"system:anonymous must not"}`)
+	})
+	damaged, _ := servePeer(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"decisions":[{"spec":3}]}`) })
+	moved, _ := servePeer(t, func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "https://example.com/", http.StatusFound)
+	})
+	endpoints := listedEndpoints{}
+	endpoints.add(good, "b", true)
+	endpoints.add(good, "b", true) // a second family
+	endpoints.add(unknown, "c", true)
+	endpoints.add(forbidden, "d", true)
+	endpoints.add(damaged, "e", true)
+	endpoints.add(moved, "f", true)
+	endpoints.add(netip.MustParseAddrPort("10.0.0.1:6443"), "self", true)
+	endpoints.add(netip.MustParseAddrPort("10.0.0.9:443"), "gone", false)
+	answers := newTestReader(endpoints, certificate).ReadLogs(t.Context(), web, time.Hour)
+	var got []string
+	for _, a := range answers {
+		text := a.Replica
+		if a.Log != nil {
+			text += fmt.Sprintf(" %d", len(a.Log.Decisions))
+		}
+		if a.Err != nil {
+			text += " " + a.Err.Error()
+		}
+		got = append(got, text)
+	}
+	want := []string{"b 2", "c", "d system:anonymous must not", "e the log is damaged: it lacks spec 3 of its decisions", "f 302 Found"}
+	if !slices.Equal(got, want) {
+		t.Errorf("answers %q, want %q", got, want)
+	}
+	if want := "Bearer own /apis/explain.tachometer.dev/v1alpha1/namespaces/shop/horizontalpodautoscalers/web/decisions?scope=replica&since=1h0m0s"; asked.Load() != want {
+		t.Errorf("asked %q, want %q", asked.Load(), want)
+	}
+	if d := answers[0].Log.Decisions; len(d[1].Pods) != 1 {
+		t.Errorf("left-out parts are not filled in: %+v", d)
+	}
+}
+
+// TestTokenOnlyForReplicas: a server with another certificate never sees the token.
+func TestTokenOnlyForReplicas(t *testing.T) {
+	t.Parallel()
+	var reached atomic.Bool
+	address, certificate := servePeer(t, func(http.ResponseWriter, *http.Request) { reached.Store(true) })
+	endpoints := listedEndpoints{}
+	endpoints.add(address, "", true)
+	reader := newTestReader(endpoints, certificate)
+	reader.opts.ServerName = "tachometer-adapter.tachometer.svc" // which the certificate does not have
+	answers := reader.ReadLogs(t.Context(), web, 0)
+	if len(answers) != 1 || answers[0].Err == nil || !strings.Contains(answers[0].Err.Error(), "certificate is valid for") || answers[0].Replica != address.String() || reached.Load() {
+		t.Errorf("answers %+v, reached %t", answers, reached.Load())
+	}
+	if answers := newTestReader(endpoints, nil).ReadLogs(t.Context(), web, 0); len(answers) != 1 || answers[0].Err == nil || reached.Load() {
+		t.Errorf("without a certificate: %+v", answers)
+	}
+}
+
+// TestPeersAreBounded: a Service with too many replicas, or one that cannot be listed, is an error and no silent part.
+func TestPeersAreBounded(t *testing.T) {
+	t.Parallel()
+	endpoints := listedEndpoints{}
+	for i := range maxPeers + 1 {
+		endpoints.add(netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), 443), "", true)
+	}
+	forbidden := listedEndpoints{err: errors.New("forbidden")}
+	for want, e := range map[string]listedEndpoints{
+		"service tachometer-adapter has 9 other replicas, and at most 8 are read": endpoints,
+		"list the endpoints of Service tachometer-adapter: forbidden":             forbidden,
+	} {
+		answers := newTestReader(e, []byte("any")).ReadLogs(t.Context(), web, 0)
+		if len(answers) != 1 || answers[0].Err == nil || answers[0].Err.Error() != want {
+			t.Errorf("answers %+v, want %s", answers, want)
+		}
+	}
+	if answers := newTestReader(listedEndpoints{}, nil).ReadLogs(t.Context(), web, 0); len(answers) != 0 {
+		t.Errorf("a single replica has %+v", answers)
+	}
+}

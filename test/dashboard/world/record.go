@@ -1,0 +1,83 @@
+package world
+
+// This file is the adapter's record of the world's autoscalers.
+
+import (
+	"encoding/json"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
+	"github.com/tachometer-metrics/tachometer/pkg/hpa"
+)
+
+// recordDecision records a decision with what the controller read.
+func (a *app) recordDecision(now time.Time, in hpa.Input, d hpa.Decision) {
+	out := explainapi.Decision{
+		Time: now, WrittenAfter: &metav1.Duration{Duration: 40 * time.Millisecond},
+		Status: &explainapi.Status{CurrentReplicas: d.Status.CurrentReplicas, DesiredReplicas: d.Status.DesiredReplicas},
+	}
+	for _, c := range d.Status.Conditions {
+		out.Status.Conditions = append(out.Status.Conditions, explainapi.Condition{Type: string(c.Type), Status: string(c.Status), Reason: c.Reason})
+	}
+	for i, m := range a.metrics {
+		out.Status.Current = append(out.Status.Current, recordedUsage(d, i))
+		if m.spec.Resource == nil { // another API serves it
+			out.Reads = append(out.Reads, newRecordedRead(now, i, in.Answers[i]))
+		}
+	}
+	for _, p := range a.pods {
+		pod := explainapi.Pod{Name: p.name, State: explainapi.PodUnready, Created: p.created}
+		if p.isReady(now) {
+			pod.State, pod.Readied = explainapi.PodReady, p.created.Add(startTime)
+		}
+		out.Pods = append(out.Pods, pod)
+	}
+	a.record = append(a.record, out)
+}
+
+// recordedUsage returns a metric's value as the status has it.
+func recordedUsage(d hpa.Decision, metric int) int64 {
+	if metric >= len(d.Metrics) {
+		return 0
+	}
+	return d.Metrics[metric].Usage
+}
+
+func newRecordedRead(now time.Time, metric int, answer hpa.Answer) explainapi.Read {
+	read := explainapi.Read{Metric: metric, Time: now}
+	if answer.Err != nil {
+		read.Error = answer.Err.Error()
+		return read
+	}
+	for _, v := range answer.External {
+		read.Values = append(read.Values, explainapi.Value{Milli: v, AgeMillis: sampleAge.Milliseconds()})
+	}
+	for _, name := range slices.Sorted(maps.Keys(answer.Pods)) {
+		read.Values = append(read.Values, explainapi.Value{Pod: name, Milli: answer.Pods[name].Value, AgeMillis: sampleAge.Milliseconds(), WindowSeconds: 10})
+	}
+	return read
+}
+
+// readRecord answers a read of an autoscaler's decisions.
+func (w *World) readRecord(path string) ([]byte, error) {
+	for _, a := range w.apps {
+		if w.older || !strings.HasSuffix(path, "/namespaces/"+a.namespace+"/horizontalpodautoscalers/"+a.name+"/decisions") {
+			continue
+		}
+		log := explainapi.DecisionLog{
+			Source: explainapi.Source{Replica: "tachometer-adapter-1", Time: w.now, UnknownBefore: w.started},
+			Specs:  []explainapi.SpecVersion{{From: w.started, Spec: a.scaler.Spec}}, Decisions: a.record,
+		}
+		log.Namespace, log.Name = a.namespace, a.name
+		return json.Marshal(log)
+	}
+	return nil, apierrors.NewGenericServerResponse(http.StatusNotFound, "get", corev1.Resource("horizontalpodautoscalers"), path, "no such API", 0, false)
+}
