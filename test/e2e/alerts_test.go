@@ -285,7 +285,7 @@ func startAlertProcess(t *testing.T) *adapter.Process {
 
 func readManifest(t *testing.T, path string) string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(s.Root, path))
+	text, err := os.ReadFile(filepath.Join("..", "..", path))
 	if err != nil {
 		t.Fatal(err)
 	}
