@@ -48,11 +48,12 @@ type alertWorld struct {
 	prometheus *servers.Server
 
 	adapterConfig, scalerConfig string
-	fresh                       bool     // orders_waiting gets samples
-	annotated                   []string // pods
-	events                      int      // sent
-	stopReaders                 func()
+	fresh                       bool   // orders_waiting gets samples
+	annotated                   string // a pod of the sample
+	events                      int    // sent
+	stopStranger                func()
 
+	targets int                  // of Prometheus
 	shipped map[string]bool      // names of alerts
 	fired   map[string]time.Time // when an alert was first seen firing
 	began   time.Time            // the first break
@@ -67,7 +68,7 @@ type alertSite struct {
 
 func newAlertWorld(t *testing.T) *alertWorld {
 	t.Helper()
-	w := &alertWorld{t: t, site: newAlertSite(t), fresh: true, fired: map[string]time.Time{}}
+	w := &alertWorld{t: t, site: newAlertSite(t), fresh: true, targets: 5, fired: map[string]time.Time{}}
 	var err error
 	if w.sale, err = sale.Up(t.Context(), s); err != nil {
 		t.Fatal(err)
@@ -362,10 +363,13 @@ func (w *alertWorld) awaitAlerts(names ...string) {
 	}
 }
 
-// awaitNoAlerts waits until no alert fires, and none is about to.
+// awaitNoAlerts waits until Prometheus scrapes both programs, no alert fires, and none is about to.
 func (w *alertWorld) awaitNoAlerts(when string) {
 	w.t.Helper()
 	err := stack.Wait(w.t.Context(), alertPatience, func(context.Context) error {
+		if scraped := string(w.prometheus.Get("/api/v1/query?query=count(up%3D%3D1)")); !strings.Contains(scraped, `,"`+fmt.Sprint(w.targets)+`"]`) {
+			return fmt.Errorf("%s: scraped targets: %s, want %d", when, scraped, w.targets)
+		}
 		if states := w.lookAtAlerts(); len(states) > 0 {
 			return fmt.Errorf("%s: %v", when, states)
 		}
