@@ -52,7 +52,7 @@ func TestAlerts(t *testing.T) {
 	}
 }
 
-// breakAdapter applies a configuration that no service keeps, beside backends that fail, points two pods' annotations at a closed port, sends
+// breakAdapter applies a configuration that no service keeps, beside backends that fail, points a pod's annotation at a closed port, sends
 // requests without credentials, and lets a certificate expire soon. Then the configuration gets a fault.
 func (w *alertWorld) breakAdapter() {
 	w.t.Helper()
@@ -65,6 +65,7 @@ func (w *alertWorld) breakAdapter() {
 		w.t.Fatal(err)
 	}
 	w.startReaders()
+	w.stopStranger = w.startStranger()
 	w.awaitAlerts("TachometerStoreRejects", "TachometerBackendDown") // both replicas have the configuration
 	configure(w.t.Context(), w.t, w.adapterConfig+"\n- metrik: typo\n")
 }
@@ -94,14 +95,14 @@ func (w *alertWorld) forbidHolds() {
 	w.postAlertEvent("CONTESTED", time.Minute, 0) // the response comes when the hold is written or the sender gives up
 }
 
-// mendAlertWorld mends everything that the others broke. The broker comes back empty.
+// mendAlertWorld mends everything that the others broke; readers go on. The broker comes back empty.
 func (w *alertWorld) mendAlertWorld() {
 	w.t.Helper()
 	ctx := w.t.Context()
-	w.stopReaders()
+	w.stopStranger()
 	w.site.broken.Store(false)
 	w.fresh = true
-	configure(ctx, w.t, configuration(w.t))
+	configure(ctx, w.t, strings.Replace(w.adapterConfig, "  maxSeries: 1\n", "", 1))
 	w.annotateSample("8080")
 	if err := w.process.RenewCertificate(48 * time.Hour); err != nil {
 		w.t.Fatal(err)
@@ -121,7 +122,7 @@ func (w *alertWorld) scalePrograms(replicas int) {
 		if err := w.process.Stop(); err != nil {
 			w.t.Fatal(err)
 		}
-		w.process = nil
+		w.process, w.targets = nil, w.targets-1
 	}
 	for _, name := range []string{"tachometer-adapter", "tachometer-scaler"} {
 		w.kubectl("-n", stack.AdapterNamespace, "scale", "deploy/"+name, fmt.Sprintf("--replicas=%d", replicas))
@@ -131,49 +132,44 @@ func (w *alertWorld) scalePrograms(replicas int) {
 	}
 }
 
-// annotateSample points the annotations of the sample's first two pods at a port.
+// annotateSample points the annotation of the sample's first pod at a port.
 func (w *alertWorld) annotateSample(port string) {
 	w.t.Helper()
-	if w.annotated == nil {
+	if w.annotated == "" {
 		pods, err := s.ReadyPods(w.t.Context())
 		if err != nil || len(pods) < 2 {
 			w.t.Fatalf("%d pods of the sample, %v", len(pods), err)
 		}
-		w.annotated = []string{"pod/" + pods[0].Name, "pod/" + pods[1].Name}
+		w.annotated = pods[0].Name
 	}
-	// One after the other: a pod may be gone with the hold that made it.
-	for _, pod := range w.annotated {
-		if out, err := s.Kubectl(w.t.Context(), "-n", stack.SampleNamespace, "annotate", "--overwrite", pod, "prometheus.io/port="+port); err != nil {
-			w.t.Logf("%v: %s", err, out)
-		}
+	// The pod may be gone with the hold that made others.
+	if out, err := s.Kubectl(w.t.Context(), "-n", stack.SampleNamespace, "annotate", "--overwrite", "pod", w.annotated, "prometheus.io/port="+port); err != nil {
+		w.t.Logf("%v: %s", err, out)
 	}
 }
 
-// startReaders starts readers of every metric, and a client without credentials, until stopReaders.
+// startReaders starts readers of every metric until the test ends.
 func (w *alertWorld) startReaders() {
 	w.t.Helper()
-	ctx, cancel := context.WithCancel(w.t.Context())
-	var readers sync.WaitGroup
-	w.stopReaders = sync.OnceFunc(func() { cancel(); readers.Wait() })
-	w.t.Cleanup(w.stopReaders)
 	paths := []string{stack.PodsMetric("request_per_second")}
 	for _, metric := range []string{"orders_old", "orders_unknown", "orders_guessed"} {
 		paths = append(paths, "/apis/external.metrics.k8s.io/v1beta1/namespaces/"+stack.SampleNamespace+"/"+metric)
 	}
-	readers.Go(func() {
-		repeatUntilDone(ctx, 200*time.Millisecond, func() {
-			for _, path := range paths {
-				_, _ = s.Get(ctx, path) // most are errors: Prometheus judges
-			}
-		})
+	w.repeatUntilStop(200*time.Millisecond, func(ctx context.Context) {
+		for _, path := range paths {
+			_, _ = s.Get(ctx, path) // most are errors: Prometheus judges
+		}
 	})
+}
+
+// startStranger starts a client without credentials until stop, at the latest until the test ends.
+func (w *alertWorld) startStranger() (stop func()) {
+	w.t.Helper()
 	stranger := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // it sends no secret
 	}}
-	readers.Go(func() {
-		repeatUntilDone(ctx, 100*time.Millisecond, func() { w.knockWithoutCredentials(ctx, stranger) })
-		stranger.CloseIdleConnections()
-	})
+	w.t.Cleanup(stranger.CloseIdleConnections)
+	return w.repeatUntilStop(100*time.Millisecond, func(ctx context.Context) { w.knockWithoutCredentials(ctx, stranger) })
 }
 
 func (w *alertWorld) knockWithoutCredentials(ctx context.Context, client *http.Client) {
@@ -190,17 +186,25 @@ func (w *alertWorld) knockWithoutCredentials(ctx context.Context, client *http.C
 	}
 }
 
-func repeatUntilDone(ctx context.Context, pause time.Duration, work func()) {
-	tick := time.NewTicker(pause)
-	defer tick.Stop()
-	for {
-		work()
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
+// repeatUntilStop repeats work in the background until stop, at the latest until the test ends.
+func (w *alertWorld) repeatUntilStop(pause time.Duration, work func(context.Context)) (stop func()) {
+	ctx, cancel := context.WithCancel(w.t.Context())
+	var working sync.WaitGroup
+	working.Go(func() {
+		tick := time.NewTicker(pause)
+		defer tick.Stop()
+		for {
+			work(ctx)
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
 		}
-	}
+	})
+	stop = func() { cancel(); working.Wait() }
+	w.t.Cleanup(stop)
+	return stop
 }
 
 // postAlertEvent sends an event, and expects the status; 0: any response, or none within five seconds.
@@ -285,7 +289,7 @@ func startAlertProcess(t *testing.T) *adapter.Process {
 
 func readManifest(t *testing.T, path string) string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(s.Root, path))
+	text, err := os.ReadFile(filepath.Join("..", "..", path))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/prometheus/model/labels"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
@@ -47,11 +48,12 @@ type alertWorld struct {
 	prometheus *servers.Server
 
 	adapterConfig, scalerConfig string
-	fresh                       bool     // orders_waiting gets samples
-	annotated                   []string // pods
-	events                      int      // sent
-	stopReaders                 func()
+	fresh                       bool   // orders_waiting gets samples
+	annotated                   string // a pod of the sample
+	events                      int    // sent
+	stopStranger                func()
 
+	targets int                  // of Prometheus
 	shipped map[string]bool      // names of alerts
 	fired   map[string]time.Time // when an alert was first seen firing
 	began   time.Time            // the first break
@@ -66,7 +68,7 @@ type alertSite struct {
 
 func newAlertWorld(t *testing.T) *alertWorld {
 	t.Helper()
-	w := &alertWorld{t: t, site: newAlertSite(t), fresh: true, fired: map[string]time.Time{}}
+	w := &alertWorld{t: t, site: newAlertSite(t), fresh: true, targets: 5, fired: map[string]time.Time{}}
 	var err error
 	if w.sale, err = sale.Up(t.Context(), s); err != nil {
 		t.Fatal(err)
@@ -145,22 +147,85 @@ func (w *alertWorld) shortenAlerts() (files []string) {
 	dir := w.t.TempDir()
 	for _, name := range []string{"alerts.yaml", "scaler-alerts.yaml"} {
 		shipped := readManifest(w.t, filepath.Join("manifests/monitoring", name))
-		for _, match := range regexp.MustCompile(`(?m)- alert: (\w+)$`).FindAllStringSubmatch(shipped, -1) {
-			w.shipped[match[1]] = true
+		for _, rule := range parseAlerts(w.t, shipped) {
+			w.shipped[rule["alert"].(string)] = true
 		}
-		text := alertDuration.ReplaceAllStringFunc(shipped, func(found string) string {
-			match := alertDuration.FindStringSubmatch(found)
-			length, err := time.ParseDuration(match[2] + match[5])
-			if err != nil {
-				w.t.Fatal(err)
-			}
-			return fmt.Sprintf("%s%s%dms%s%s", match[1], match[4], length.Milliseconds()/alertCompression, match[3], match[6])
-		})
 		file := filepath.Join(dir, name)
-		writeAlertFile(w.t, file, text)
+		if err := os.WriteFile(file, []byte(shortenAlertDurations(w.t, shipped)), 0o600); err != nil {
+			w.t.Fatal(err)
+		}
 		files = append(files, file)
 	}
 	return files
+}
+
+func shortenAlertDurations(t *testing.T, shipped string) string {
+	t.Helper()
+	return alertDuration.ReplaceAllStringFunc(shipped, func(found string) string {
+		match := alertDuration.FindStringSubmatch(found)
+		length, err := time.ParseDuration(match[2] + match[5])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprintf("%s%s%dms%s%s", match[1], match[4], length.Milliseconds()/alertCompression, match[3], match[6])
+	})
+}
+
+// parseAlerts returns the rules of a file of alerts.
+func parseAlerts(t *testing.T, text string) (rules []map[string]any) {
+	t.Helper()
+	var file struct {
+		Groups []struct{ Rules []map[string]any }
+	}
+	if err := yaml.Unmarshal([]byte(text), &file); err != nil {
+		t.Fatal(err)
+	}
+	for _, group := range file.Groups {
+		rules = append(rules, group.Rules...)
+	}
+	if len(rules) == 0 {
+		t.Fatal("a file of alerts without an alert")
+	}
+	return rules
+}
+
+// TestAlertDurations compares the alerts of TestAlerts with the shipped ones: every duration is shorter, and all else is the same.
+func TestAlertDurations(t *testing.T) {
+	t.Parallel()
+	inExpression := regexp.MustCompile(`\[[0-9a-z]+\]`)
+	for _, name := range []string{"alerts.yaml", "scaler-alerts.yaml"} {
+		shipped := readManifest(t, filepath.Join("manifests/monitoring", name))
+		want, got := parseAlerts(t, shipped), parseAlerts(t, shortenAlertDurations(t, shipped))
+		for i, rule := range got {
+			if long, found := want[i]["for"].(string); found {
+				if a, b := parseAlertDuration(t, long), parseAlertDuration(t, rule["for"].(string)); a != b*alertCompression {
+					t.Errorf("%s: for: %v, shipped %v", rule["alert"], b, a)
+				}
+			}
+			short, long := inExpression.FindAllString(rule["expr"].(string), -1), inExpression.FindAllString(want[i]["expr"].(string), -1)
+			for k := range long {
+				if a, b := parseAlertDuration(t, strings.Trim(long[k], "[]")), parseAlertDuration(t, strings.Trim(short[k], "[]")); a != b*alertCompression {
+					t.Errorf("%s: %s, shipped %s", rule["alert"], short[k], long[k])
+				}
+			}
+			for _, r := range []map[string]any{rule, want[i]} {
+				r["expr"] = inExpression.ReplaceAllString(r["expr"].(string), "[]")
+				delete(r, "for")
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-shipped +short):\n%s", name, diff)
+		}
+	}
+}
+
+func parseAlertDuration(t *testing.T, text string) time.Duration {
+	t.Helper()
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
 }
 
 // formatAlertPrometheusConfig returns a configuration that scrapes every replica each second. It is JSON, which is YAML too.
@@ -298,10 +363,13 @@ func (w *alertWorld) awaitAlerts(names ...string) {
 	}
 }
 
-// awaitNoAlerts waits until no alert fires, and none is about to.
+// awaitNoAlerts waits until Prometheus scrapes both programs, no alert fires, and none is about to.
 func (w *alertWorld) awaitNoAlerts(when string) {
 	w.t.Helper()
 	err := stack.Wait(w.t.Context(), alertPatience, func(context.Context) error {
+		if scraped := string(w.prometheus.Get("/api/v1/query?query=count(up%3D%3D1)")); !strings.Contains(scraped, `,"`+fmt.Sprint(w.targets)+`"]`) {
+			return fmt.Errorf("%s: scraped targets: %s, want %d", when, scraped, w.targets)
+		}
 		if states := w.lookAtAlerts(); len(states) > 0 {
 			return fmt.Errorf("%s: %v", when, states)
 		}
@@ -309,12 +377,5 @@ func (w *alertWorld) awaitNoAlerts(when string) {
 	})
 	if err != nil {
 		w.t.Error(err)
-	}
-}
-
-func writeAlertFile(t *testing.T, path, text string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
 	}
 }

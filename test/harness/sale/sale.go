@@ -121,7 +121,7 @@ func (s *Sale) RestartBroker(ctx context.Context) (err error) {
 	return err
 }
 
-// RefuseAlerts makes the receiver refuse alerts for good, or take them again.
+// RefuseAlerts makes the receiver reject alerts, so that no retry helps, or take them again.
 func (s *Sale) RefuseAlerts(refuse bool) { s.alerts.refuse.Store(refuse) }
 
 // newBroker returns kfake at an address that pods reach. It speaks Kafka's protocol and keeps records in memory.
@@ -235,7 +235,7 @@ func (a *alerts) allAlerts() []string {
 // ServeHTTP stores the body of the request.
 func (a *alerts) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if a.refuse.Load() {
-		http.Error(w, "the receiver is gone", http.StatusGone)
+		http.Error(w, "no such message", http.StatusBadRequest)
 		return
 	}
 	text, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
