@@ -80,7 +80,7 @@ func TestCheckRules(t *testing.T) {
 		},
 		"a range": {
 			text:   rules(`seriesQuery: 'a'`, `resources: {overrides: {node: {resource: node}}}`, `metricsQuery: '<<.Series>>{<<.LabelMatchers>>}[5m]'`),
-			faults: `line 4: rules[0].metricsQuery: the result is a range vector; an instant vector is needed`,
+			faults: `line 4: rules[0].metricsQuery: the result is a range vector; an instant vector is needed: put it into a function of ranges, such as rate(…)`,
 		},
 		"a variable of the native format": {
 			text:   rules(`seriesQuery: 'a'`, `resources: {overrides: {node: {resource: node}}}`, `metricsQuery: 'rate(<<.Series>>{<<.LabelMatchers>>}[$window])'`),

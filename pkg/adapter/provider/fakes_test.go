@@ -56,6 +56,7 @@ rules:
   onMissing: zero
 - metric: seven_if_missing
   query: sum by (namespace, pod) (ready_ratio)
+  aggregate: sum
   onMissing: {value: 7}
 - metric: remote
   backend: prometheus

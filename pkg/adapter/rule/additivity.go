@@ -3,8 +3,10 @@
 package rule
 
 import (
+	"slices"
 	"strings"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
@@ -17,7 +19,78 @@ func (r *Rule) Conserves() bool { return r.conserves }
 // pods do not add up.
 func NeedsAggregate(query string) bool {
 	t, err := parseRuleExpr(query)
-	return err == nil && describeNonAdditiveRule(t.root) != ""
+	return err == nil && describeNonAdditiveRuleValues(t.root, true) != ""
+}
+
+// describeNonAdditiveRuleValues returns what the values of pods are if they do not add up, by the operations of the expression, or
+// by the series whose plain values they are; empty if they may add up. A name counts only if byName.
+func describeNonAdditiveRuleValues(expr parser.Expr, byName bool) string {
+	if what := describeNonAdditiveRule(expr); what != "" {
+		return what
+	}
+	if s := findPlainRuleSeries(expr); s != nil {
+		return describeNonAdditiveRuleSeries(s, byName)
+	}
+	return ""
+}
+
+// findPlainRuleSeries returns the selector whose values an expression passes on: as they are, smoothed, in another unit, or summed over
+// other labels. It returns nil for other expressions.
+func findPlainRuleSeries(expr parser.Expr) *parser.VectorSelector {
+	switch e := expr.(type) {
+	case *parser.VectorSelector:
+		return e
+	case *parser.MatrixSelector:
+		return findPlainRuleSeries(e.VectorSelector)
+	case *parser.ParenExpr:
+		return findPlainRuleSeries(e.Expr)
+	case *parser.StepInvariantExpr:
+		return findPlainRuleSeries(e.Expr)
+	case *parser.AggregateExpr:
+		if e.Op == parser.SUM {
+			return findPlainRuleSeries(e.Expr)
+		}
+	case *parser.Call:
+		if slices.Contains([]string{"avg_over_time", "last_over_time", "first_over_time", "clamp", "clamp_min", "clamp_max", "abs", "ceil", "floor", "round"}, e.Func.Name) {
+			return findPlainRuleSeries(e.Args[0])
+		}
+	case *parser.BinaryExpr:
+		switch {
+		case e.Op == parser.MUL && isConstantRuleExpr(e.LHS):
+			return findPlainRuleSeries(e.RHS)
+		case (e.Op == parser.MUL || e.Op == parser.DIV) && isConstantRuleExpr(e.RHS):
+			return findPlainRuleSeries(e.LHS)
+		}
+	}
+	return nil
+}
+
+// describeNonAdditiveRuleSeries describes series by the label of a summary's quantiles, or by a name that leaves no doubt.
+func describeNonAdditiveRuleSeries(s *parser.VectorSelector, byName bool) string {
+	for _, m := range s.LabelMatchers {
+		if m.Name == model.QuantileLabel && !m.Matches("") {
+			return "a quantile"
+		}
+	}
+	name := ruleSelectorMetric(s)
+	for _, gauge := range doubtlessEndings {
+		if byName && hasRuleNameEnding(name, gauge.endings) {
+			return gauge.what + " (" + name + ")"
+		}
+	}
+	return ""
+}
+
+// doubtlessEndings are the endings of gauges whose values never add up. A longer list would reject rules that are meant: seconds, for
+// example, add up where they are a backlog.
+var doubtlessEndings = []struct {
+	what    string
+	endings []string
+}{
+	{"a ratio", []string{"ratio", "percent", "percentage", "utilization"}},
+	{"a temperature", []string{"celsius", "fahrenheit", "kelvin"}},
+	{"a mean", []string{"avg", "mean", "average", "median"}},
+	{"a quantile", []string{"quantile", "p50", "p75", "p90", "p95", "p99", "p999"}},
 }
 
 // ruleConservesCounts implements Rule.Conserves.
@@ -161,7 +234,12 @@ func findNonAdditiveRuleGauge(uses []familyUse) string {
 
 // endsLikeNonAdditiveRuleGauge returns whether a gauge's name says that the values of several pods do not add up.
 func endsLikeNonAdditiveRuleGauge(name string) bool {
-	for _, ending := range nonAdditiveEndings {
+	return hasRuleNameEnding(name, nonAdditiveEndings)
+}
+
+// hasRuleNameEnding returns whether the last word of a name is one of the endings.
+func hasRuleNameEnding(name string, endings []string) bool {
+	for _, ending := range endings {
 		if head, ok := strings.CutSuffix(name, ending); ok && (head == "" || strings.HasSuffix(head, "_") || strings.HasSuffix(head, ".")) {
 			return true
 		}

@@ -133,7 +133,7 @@ func (c *compiledRule) expandRule(name string) (*Rule, error) {
 func (c *compiledRule) instantiateRule(metric, query string) (*Rule, []keyError) {
 	t, err := parseRuleExpr(query)
 	if err != nil {
-		return nil, []keyError{{"query", err}}
+		return nil, ruleKeyErrorf("query", "%s", explainRuleParseError(err.Error(), query))
 	}
 	r := newRuleFromSpec(c.spec, metric)
 	if faults := c.validateRuleExpression(r, t); len(faults) > 0 {
@@ -194,11 +194,11 @@ func (c *compiledRule) validateRuleExpression(r *Rule, t *exprTree) []keyError {
 	var faults []keyError
 	add := func(more []keyError) { faults = append(faults, more...) }
 	if !t.isRuleInstantVector() {
-		add(ruleKeyErrorf("query", "the result is a %s; an instant vector is needed", t.ruleResultKind()))
+		add(ruleKeyErrorf("query", "%s", t.describeRuleResultKind()))
 		return faults
 	}
 	if len(t.selectors) == 0 {
-		add(ruleKeyErrorf("query", "reads no metric"))
+		add(ruleKeyErrorf("query", "reads no metric; name one, such as http_requests_total"))
 		return faults
 	}
 	if err := validateRuleMatchers(t, c.match != nil); err != nil {
@@ -211,6 +211,9 @@ func (c *compiledRule) validateRuleExpression(r *Rule, t *exprTree) []keyError {
 		add(c.validateEmbeddedRuleLimits(t))
 	}
 	if len(faults) == 0 {
+		if err := t.findRuleNeverWorking(r.certainRuleLabels()...); err != nil {
+			add([]keyError{{"query", err}})
+		}
 		add(c.validateRuleAggregate(r, t))
 	}
 	return faults
@@ -229,8 +232,27 @@ func validateRuleResultLabels(r *Rule, t *exprTree) []keyError {
 		if !t.ruleResultMayHaveLabel(label) {
 			return ruleKeyErrorf("query", "the result has no label %s; aggregate by (%s)", label, strings.Join(wanted, ", "))
 		}
+		if err := rejectRuleAlternativeWithout(t, label, wanted); err != nil {
+			return []keyError{{"query", err}}
+		}
 	}
 	return nil
+}
+
+// certainRuleLabels returns the labels that all series have, because the scraper or the adapter's matchers set them.
+func (r *Rule) certainRuleLabels() []string {
+	if r.Backend == config.ScrapeBackend {
+		own := config.DefaultLabels()
+		return []string{own.Namespace, own.Pod}
+	}
+	var certain []string
+	if r.Namespaced && !r.External {
+		certain = append(certain, r.NamespaceLabel)
+	}
+	if r.ObjectLabel != "" {
+		certain = append(certain, r.ObjectLabel)
+	}
+	return certain
 }
 
 // validateRuleAggregate rejects a rule that would add up values of pods that do not add up, unless its author chose so.
@@ -238,7 +260,7 @@ func (c *compiledRule) validateRuleAggregate(r *Rule, t *exprTree) []keyError {
 	if c.spec.HasAggregate || !r.PerPod() {
 		return nil
 	}
-	if what := describeNonAdditiveRule(t.root); what != "" {
+	if what := describeNonAdditiveRuleValues(t.root, c.match == nil); what != "" {
 		return ruleKeyErrorf("aggregate", "required, because the query gives %s for each pod, and those do not add up; "+
 			"write max or avg (or sum, if it is meant)", what)
 	}
@@ -269,15 +291,19 @@ func (c *compiledRule) validateRuleWindow(t *exprTree) []keyError {
 func (c *compiledRule) validateEmbeddedRuleLimits(t *exprTree) []keyError {
 	for _, v := range t.selectors {
 		if ruleSelectorMetric(v) == "" {
-			return ruleKeyErrorf("query", "selector %s has no fixed metric name; the backend %s must know the family to scrape",
+			return ruleKeyErrorf("query", "selector %s has no fixed metric name; the backend %s must know the family to scrape: write a selector for each metric",
 				v, config.ScrapeBackend)
 		}
+	}
+	if text := t.findNativeHistogramRuleCall(); text != "" {
+		return ruleKeyErrorf("query", "%s reads native histograms, which pages do not have; divide the rates of _sum and _count, "+
+			"or use one of backends", text)
 	}
 	if text := t.ruleQuantileWithoutBuckets(); text != "" {
 		return ruleKeyErrorf("query", "%s: its buckets have no label le; aggregate by (le, namespace, pod)", text)
 	}
 	if text := t.shiftedRuleSelector(); text != "" {
-		return ruleKeyErrorf("query", "%s looks at another time than now; the backend %s keeps only the last %s",
+		return ruleKeyErrorf("query", "%s looks at another time than now; the backend %s keeps only the last %s: remove offset and @, or use one of backends",
 			text, config.ScrapeBackend, formatRuleRange(c.limits.maxWindow))
 	}
 	return c.validateRuleRanges(t)
@@ -292,13 +318,13 @@ func (c *compiledRule) validateRuleRanges(t *exprTree) []keyError {
 	}
 	for _, r := range t.ranges {
 		if r < shortest {
-			return ruleKeyErrorf("query", "range %s is shorter than two scrape intervals of %s",
+			return ruleKeyErrorf("query", "range %s is shorter than two scrape intervals of %s: lengthen it",
 				formatRuleRange(r), formatRuleRange(l.interval))
 		}
 	}
 	for _, r := range t.reaches {
 		if span := r.totalRuleSpan(widest); span > l.maxWindow {
-			return ruleKeyErrorf("query", "looks back %s; maxWindow is %s", describeRuleSpan(r, c.spec.Window, span),
+			return ruleKeyErrorf("query", "looks back %s; maxWindow is %s: shorten the range, or raise maxWindow", describeRuleSpan(r, c.spec.Window, span),
 				formatRuleRange(l.maxWindow))
 		}
 	}

@@ -14,8 +14,8 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// Only additivity.go, familytype.go, labels.go, namespaceproof.go, promql.go, shareable.go, templatecheck.go, times.go and
-// trial.go use Prometheus's syntax tree.
+// Only additivity.go, familytype.go, labels.go, namespaceproof.go, neverworks.go, parseremedy.go, promql.go, shareable.go,
+// templatecheck.go, times.go and trial.go use Prometheus's syntax tree.
 
 const (
 	// windowVariable stands for the rule's window in an expression.
@@ -230,8 +230,17 @@ func (t *exprTree) shiftedRuleSelector() (text string) {
 	return strings.ReplaceAll(text, sentinelPrinted, windowVariable)
 }
 
-// ruleResultKind returns the type of the result, in PromQL's words.
-func (t *exprTree) ruleResultKind() string { return parser.DocumentedType(t.root.Type()) }
+// describeRuleResultKind returns the error for a result that is no instant vector.
+func (t *exprTree) describeRuleResultKind() string {
+	remedy := "read a metric"
+	switch t.root.Type() {
+	case parser.ValueTypeMatrix:
+		remedy = "put it into a function of ranges, such as rate(…)"
+	case parser.ValueTypeScalar:
+		remedy = "read a metric, without scalar(…) around it"
+	}
+	return "the result is a " + parser.DocumentedType(t.root.Type()) + "; an instant vector is needed: " + remedy
+}
 
 func (t *exprTree) isRuleInstantVector() bool { return t.root.Type() == parser.ValueTypeVector }
 

@@ -61,11 +61,14 @@ func parseTemplatedRuleQuery(text string) (*exprTree, error) {
 // checkTemplatedRuleResult judges whether the results of a templated query can name their object and its namespace.
 func (q Query) checkTemplatedRuleResult(text string, t *exprTree, objectLabels []string) TemplateCheck {
 	r := q.Rule
+	if err := t.findRuleNeverWorking(); err != nil {
+		return TemplateCheck{Fault: err}
+	}
 	proven := !r.Namespaced || newRuleNamespaceProof(q).provesRuleTextNamespace(text, t)
 	if r.External && q.Objects == nil {
 		switch {
 		case !t.isRuleInstantVector() && t.root.Type() != parser.ValueTypeScalar:
-			return TemplateCheck{Fault: fmt.Errorf("the result is a %s; an instant vector is needed", t.ruleResultKind())}
+			return TemplateCheck{Fault: errors.New(t.describeRuleResultKind())}
 		case !proven:
 			return TemplateCheck{Warning: "reads all namespaces, because a selector has no <<.LabelMatchers>>; " +
 				"if it is meant so, say resources.namespaced: false"}
@@ -77,7 +80,7 @@ func (q Query) checkTemplatedRuleResult(text string, t *exprTree, objectLabels [
 		wanted = append([]string{r.NamespaceLabel}, objectLabels...)
 	}
 	if !t.isRuleInstantVector() {
-		return TemplateCheck{Fault: fmt.Errorf("the result is a %s; an instant vector is needed", t.ruleResultKind())}
+		return TemplateCheck{Fault: errors.New(t.describeRuleResultKind())}
 	}
 	for _, label := range objectLabels {
 		if !t.ruleResultMayHaveLabel(label) {
@@ -87,6 +90,11 @@ func (q Query) checkTemplatedRuleResult(text string, t *exprTree, objectLabels [
 	if !proven && !t.ruleResultMayHaveLabel(r.NamespaceLabel) {
 		return TemplateCheck{Fault: fmt.Errorf("adds up objects of the same name in all namespaces; "+
 			"write <<.LabelMatchers>> in every selector, or aggregate by (%s)", strings.Join(wanted, ", "))}
+	}
+	for _, label := range objectLabels {
+		if side := findRuleAlternativeWithout(t.root, label); side != nil {
+			return TemplateCheck{Warning: fmt.Sprintf("the alternative %s has no label %s, so that it never gives an object a value", side, label)}
+		}
 	}
 	return TemplateCheck{}
 }
