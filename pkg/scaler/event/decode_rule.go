@@ -21,7 +21,6 @@ const (
 	maxReplicaCount = 10_000              // a larger number is a typing error
 	minFor          = time.Second         // a demonstration takes seconds
 	maxFor          = 31 * 24 * time.Hour // a longer hold is a permanent setting
-	maxWithin       = 24 * time.Hour
 	maxRules        = 1000
 )
 
@@ -67,7 +66,7 @@ func (d *configDecoder) eventRuleFromYAML(path string, n *yaml.Node) Rule {
 		},
 		"for":       d.Duration(&r.For, minFor, maxFor),
 		"maxFor":    d.Duration(&r.MaxFor, minFor, maxFor),
-		"within":    d.Duration(&r.Within, time.Second, maxWithin),
+		"within":    d.Duration(&r.Within, time.Second, hold.MaxWithin),
 		"paused":    d.Bool(&r.Paused),
 		"verify":    d.Text(&r.Verify),
 		"onSuccess": func(path string, n *yaml.Node) { r.OnSuccess = action.Decode(d.Decoder, path, n) },

@@ -53,6 +53,9 @@ const SchedulePrefix = "schedule/"
 // enough for a person who waits.
 const DefaultWithin = 5 * time.Minute
 
+// MaxWithin bounds the time in which new pods must become ready: a hold that waits for longer never fails, and nobody is told.
+const MaxWithin = 24 * time.Hour
+
 // ErrRejected marks an invalid hold. The scaler makes no changes for it.
 var ErrRejected = errors.New("rejected")
 

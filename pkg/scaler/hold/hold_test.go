@@ -182,7 +182,7 @@ func TestSchema(t *testing.T) {
 			ObservedGeneration: 1, State: Open, Message: "a", Since: metav1.NewMicroTime(time.Unix(1, 0)), Entered: metav1.NewMicroTime(time.Unix(1, 0)), ReplicasBefore: 1,
 			ReplicasAsked: 1, GateOpen: true, GateSteps: 1, GateStepAt: metav1.NewMicroTime(time.Unix(1, 0)), Approved: true,
 			GateChanges: []action.Change{{Gate: "a", APIVersion: "a", Kind: "a", Namespace: "a", Name: "a", Path: "a", Was: "a", Set: []string{"a"}}}, Yielded: []string{"a"}, Told: []string{"a"}, Outbox: []OutboxMessage{{Key: "a", Outcome: "a", Text: "a", Why: "a", Time: metav1.NewMicroTime(time.Unix(1, 0)), Notifiers: []string{"a"}}}, Failures: 1, RetryAt: metav1.NewMicroTime(time.Unix(1, 0)),
-			Numbers:    &Numbers{Sequence: 1, Autoscaler: "a", AutoscalerUID: "a", MinReplicas: change, MaxReplicas: change, Replicas: change},
+			Numbers:    &Numbers{Sequence: 1, WorkloadUID: "a", Autoscaler: "a", AutoscalerUID: "a", MinReplicas: change, MaxReplicas: change, Replicas: change},
 			Conditions: []metav1.Condition{{Type: "a", Status: "True", Reason: "a", Message: "a", ObservedGeneration: 1, LastTransitionTime: metav1.Now()}},
 		},
 	}
@@ -218,5 +218,28 @@ func TestSchema(t *testing.T) {
 	check("status", at(schema, "properties", "status"), object["status"])
 	if found < 40 {
 		t.Errorf("only %d fields", found)
+	}
+}
+
+// TestD8OneFaultyObject: an object that cannot be read spoils no list. It keeps its workload and what it owes.
+func TestD8OneFaultyObject(t *testing.T) {
+	t.Parallel()
+	for name, spec := range map[string]string{
+		"within": `"within": "soon"`, "until": `"until": "2026-11-28t06:00:00z"`, "latency": `"verify": {"url": "/", "p99": "fast"}`,
+		"requests": `"verify": {"requests": 1e30}`, "group": `"group": "a"`, "lower": `"lower": "yes"`,
+	} {
+		text := `{"items": [{"metadata": {"name": "a", "namespace": "sale", "resourceVersion": "7"}, "spec": {"workload": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop"}, "replicas": 3, ` +
+			spec + `}, "status": {"state": "Open", "gateOpen": true, "numbers": {"sequence": 4}}}, {"metadata": {"name": "b"}, "spec": {"replicas": 5, "within": "5m"}}]}`
+		var list ObjectList
+		if err := json.Unmarshal([]byte(text), &list); err != nil || len(list.Items) != 2 {
+			t.Fatalf("%s: %v, %d objects", name, err, len(list.Items))
+		}
+		a, b := &list.Items[0], &list.Items[1]
+		if a.Fault == "" || a.HeldWorkload() != shop || a.Spec.Replicas != 3 || a.ResourceVersion != "7" || !a.Status.GateOpen || a.Status.Numbers == nil || a.Status.State != Open {
+			t.Errorf("%s: %+v", name, a)
+		}
+		if b.Fault != "" || b.Spec.Replicas != 5 || b.WithinOrDefault() != 5*time.Minute {
+			t.Errorf("%s: the other: %+v", name, b)
+		}
 	}
 }

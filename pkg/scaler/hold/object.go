@@ -35,6 +35,8 @@ type Object struct {
 
 	Spec   Spec   `json:"spec"`
 	Status Status `json:"status,omitzero"`
+	// Fault is why the object cannot be read; empty: it can. A faulty object holds nothing.
+	Fault string `json:"-"`
 }
 
 // ObjectList is a list of Holds.
@@ -131,6 +133,8 @@ type OutboxMessage struct {
 // is made. Of several records the one with the highest Sequence counts.
 type Numbers struct {
 	Sequence int64 `json:"sequence"`
+	// WorkloadUID is the identity of the workload: another workload of the same name has numbers of its own.
+	WorkloadUID types.UID `json:"workloadUID,omitempty"`
 	// Autoscaler is the name, and AutoscalerUID the identity, of the autoscaler with these bounds; empty: there is none.
 	Autoscaler    string    `json:"autoscaler,omitempty"`
 	AutoscalerUID types.UID `json:"autoscalerUID,omitempty"`
@@ -235,10 +239,10 @@ func (o *Object) SetPausedByOwner(paused bool) {
 // IsManaged reports whether this program made the object.
 func (o *Object) IsManaged() bool { return o.Labels[ManagedLabel] == Manager }
 
-// WithinOrDefault returns the time in which new pods must become ready.
+// WithinOrDefault returns the time in which new pods must become ready, at most MaxWithin.
 func (o *Object) WithinOrDefault() time.Duration {
 	if o.Spec.Within.Duration > 0 {
-		return o.Spec.Within.Duration
+		return min(o.Spec.Within.Duration, MaxWithin)
 	}
 	return DefaultWithin
 }

@@ -185,6 +185,8 @@ func (p *pass) makeSteps(ctx context.Context) error {
 		switch {
 		case err == nil:
 			p.recordStep(s, before)
+		case isDeniedStep(s, err) && p.observed.Denied == "":
+			p.observed.Denied = err.Error()
 		case !isStaleError(err):
 			return err
 		default:
@@ -194,6 +196,11 @@ func (p *pass) makeSteps(ctx context.Context) error {
 		}
 	}
 	return fmt.Errorf("%d steps made, and still more to make: this is a bug", maxPassSteps)
+}
+
+// isDeniedStep reports whether the API server denies a number, for want of a right or by an admission policy: no retry of this hold helps.
+func isDeniedStep(s Step, err error) bool {
+	return (s.Kind == SetBounds || s.Kind == SetReplicas) && (apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err))
 }
 
 // stateBefore returns the state of the step's hold.
@@ -232,7 +239,7 @@ func conflictBackoff(i int) time.Duration {
 
 // observeWorkload reads all that nextStep needs.
 func (p *pass) observeWorkload(ctx context.Context) error {
-	o := Observed{Workload: p.workload, Gated: p.Gates != nil, GateErrors: p.observed.GateErrors, GateFaults: map[string]string{}, GatePlans: map[string]action.Plan{}, WaitInterval: waitInterval}
+	o := Observed{Workload: p.workload, Gated: p.Gates != nil, GateErrors: p.observed.GateErrors, Denied: p.observed.Denied, GateFaults: map[string]string{}, GatePlans: map[string]action.Plan{}, WaitInterval: waitInterval}
 	if o.GateErrors == nil {
 		o.GateErrors = map[types.UID]string{}
 	}
@@ -351,7 +358,7 @@ func (p *pass) observeScale(ctx context.Context) error {
 	case err == nil:
 	case meta.IsNoMatchError(err):
 		o.Missing = err.Error()
-	case errors.Is(err, errSeveralAutoscalers), apierrors.IsForbidden(err):
+	case errors.Is(err, errSeveralAutoscalers), errors.Is(err, errNoScale), errors.Is(err, errControlled), apierrors.IsForbidden(err):
 		o.Trouble = err.Error()
 	default:
 		return err

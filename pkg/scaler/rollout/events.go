@@ -5,7 +5,6 @@ package rollout
 import (
 	"context"
 	"os"
-	"unicode/utf8"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -47,11 +46,7 @@ const maxEventMessageBytes = 1024
 // newStepEvent returns an Event about the workload. It cuts a long message at the limit of the API, between two characters.
 func (p *pass) newStepEvent(s Step) *corev1.Event {
 	at := metav1.NewTime(p.now)
-	text, kind := s.Message, corev1.EventTypeNormal
-	for len(text) > maxEventMessageBytes {
-		_, size := utf8.DecodeLastRuneInString(text)
-		text = text[:len(text)-size]
-	}
+	text, kind := cutStatusText(s.Message, maxEventMessageBytes), corev1.EventTypeNormal
 	if s.Warning {
 		kind = corev1.EventTypeWarning
 	}

@@ -5,7 +5,9 @@ package rollout
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
@@ -68,11 +70,24 @@ func (c *LiveCluster) resolveWorkloadClient(t hold.Workload) (dynamic.ResourceIn
 	return c.Dynamic.Resource(mapping.Resource).Namespace(t.Namespace), nil
 }
 
-// scaleOfObject returns the scale of a workload: from the object itself for the kinds of apps/v1, else from the scale subresource.
+// scalableAppsKinds are the kinds of apps that have a scale: a DaemonSet has none.
+var scalableAppsKinds = []string{"Deployment", "StatefulSet", "ReplicaSet"}
+
+// errNoScale and errControlled are trouble that a person must end.
+var (
+	errNoScale    = errors.New("has no scale subresource")
+	errControlled = errors.New("is controlled by")
+)
+
+// scaleOfObject returns the scale of a workload: from the object itself for scalableAppsKinds, else from the scale subresource.
 func (c *LiveCluster) scaleOfObject(ctx context.Context, api dynamic.ResourceInterface, object *unstructured.Unstructured) (*Scale, error) {
 	s := &Scale{UID: object.GetUID(), Version: object.GetResourceVersion(), Failure: findReplicaFailure(object)}
 	s.Owned, _ = splitScaleOwner(object.GetManagedFields())
-	if object.GroupVersionKind().Group == "apps" {
+	kind := object.GroupVersionKind()
+	if owner := metav1.GetControllerOf(object); owner != nil && kind.Group == "apps" && kind.Kind == "ReplicaSet" {
+		return nil, fmt.Errorf("%s/%s %w %s/%s, which sets its replicas: hold that one", kind.Kind, object.GetName(), errControlled, owner.Kind, owner.Name)
+	}
+	if kind.Group == "apps" && slices.Contains(scalableAppsKinds, kind.Kind) {
 		if n, found, _ := unstructured.NestedInt64(object.Object, "spec", "replicas"); found {
 			s.Replicas = int32(n) //nolint:gosec // the API's own field is an int32
 		}
@@ -82,6 +97,9 @@ func (c *LiveCluster) scaleOfObject(ctx context.Context, api dynamic.ResourceInt
 		return s, err
 	}
 	scale, err := api.Get(ctx, object.GetName(), metav1.GetOptions{}, "scale")
+	if apierrors.IsNotFound(err) || apierrors.IsMethodNotSupported(err) {
+		return nil, fmt.Errorf("%s/%s %w: hold a workload that has one", kind.Kind, object.GetName(), errNoScale)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("get scale: %w", err)
 	}

@@ -35,6 +35,7 @@ type memoryCluster struct {
 	writesLeft int                                             // before the process dies; negative: it lives
 	afterWrite bool                                            // the last write of a dying process still arrives
 	away       bool                                            // no request succeeds
+	deny       error                                           // the API server denies each number with it
 	onStatus   func(before, after *hold.Object)                // after each write of a status
 	onSet      func(w *memoryWorkload, field string, to int32) // before each write of a number by the scaler
 }
@@ -46,6 +47,8 @@ type memoryWorkload struct {
 	replicas int32
 	owned    bool
 	ready    int32 // pods that are ready, of replicas
+	gone     bool  // deleted; its autoscaler stays
+	life     int   // of how many workloads of this name it is the last
 	hpa      *memoryAutoscaler
 }
 
@@ -55,6 +58,7 @@ type memoryAutoscaler struct {
 	active       bool
 	owned        bool
 	scaledObject string
+	life         int
 }
 
 var errDead = errors.New("the process is dead")
@@ -112,10 +116,10 @@ func (c *memoryCluster) ListHolds(context.Context, string) (all []hold.Object, e
 
 func (c *memoryCluster) GetScale(_ context.Context, t hold.Workload) (*Scale, error) {
 	w := c.workloads[t.Name]
-	if w == nil {
+	if w == nil || w.gone {
 		return nil, nil //nolint:nilnil // as the API server
 	}
-	return &Scale{UID: types.UID(w.name), Version: fmt.Sprint(w.version), Replicas: w.replicas, Selector: "app=" + w.name, Owned: w.owned}, nil
+	return &Scale{UID: types.UID(fmt.Sprint(w.name, "-", w.life)), Version: fmt.Sprint(w.version), Replicas: w.replicas, Selector: "app=" + w.name, Owned: w.owned}, nil
 }
 
 func (c *memoryCluster) ListAutoscalers(context.Context, string) (all []*autoscalingv2.HorizontalPodAutoscaler, err error) {
@@ -134,7 +138,7 @@ func (w *memoryWorkload) object() *autoscalingv2.HorizontalPodAutoscaler {
 		status = corev1.ConditionFalse
 	}
 	o := &autoscalingv2.HorizontalPodAutoscaler{
-		ObjectMeta: metav1.ObjectMeta{Name: w.name, Namespace: "sale", UID: types.UID("hpa-" + w.name), ResourceVersion: fmt.Sprint(a.version)},
+		ObjectMeta: metav1.ObjectMeta{Name: w.name, Namespace: "sale", UID: types.UID(fmt.Sprint("hpa-", w.name, a.life)), ResourceVersion: fmt.Sprint(a.version)},
 		Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
 			ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: w.name},
 			MinReplicas:    &a.bounds.MinReplicas, MaxReplicas: a.bounds.MaxReplicas,
@@ -234,6 +238,12 @@ func (c *memoryCluster) DeleteHold(_ context.Context, _, name string) error {
 
 func (c *memoryCluster) SetBounds(_ context.Context, _ string, a *Autoscaler, to hold.ReplicaBounds) (*Autoscaler, error) {
 	w := c.workloads[a.Name]
+	if c.deny != nil {
+		return nil, c.deny
+	}
+	if w.hpa == nil {
+		return nil, apierrors.NewNotFound(schema.GroupResource{Resource: "horizontalpodautoscalers"}, a.Name)
+	}
 	err := c.write(a.Version, fmt.Sprint(w.hpa.version), func() {
 		if c.onSet != nil && to.MinReplicas != w.hpa.bounds.MinReplicas {
 			c.onSet(w, fieldMinReplicas, to.MinReplicas)
@@ -254,6 +264,9 @@ func (c *memoryCluster) DropBoundsOwner(_ context.Context, _ string, a *Autoscal
 
 func (c *memoryCluster) SetReplicas(ctx context.Context, t hold.Workload, s *Scale, n int32) (*Scale, error) {
 	w := c.workloads[t.Name]
+	if c.deny != nil {
+		return nil, c.deny
+	}
 	err := c.write(s.Version, fmt.Sprint(w.version), func() {
 		if c.onSet != nil {
 			c.onSet(w, fieldReplicas, n)
@@ -277,6 +290,13 @@ func (c *memoryCluster) WriteEvent(context.Context, *corev1.Event) error { retur
 // scale sets the replicas, as another client: that client owns them.
 func (w *memoryWorkload) scale(c *memoryCluster, n int32) {
 	w.replicas, w.ready, w.owned, w.version = n, min(w.ready, n), false, c.nextVersion()
+}
+
+// replace deletes the workload and makes another of its name.
+func (w *memoryWorkload) replace(c *memoryCluster, replicas int32) {
+	w.gone, w.life = false, w.life+1
+	w.scale(c, replicas)
+	w.ready = 0
 }
 
 // setBounds sets the autoscaler's bounds, as another client.

@@ -37,6 +37,7 @@ type decision func(o *Observed, now time.Time) (Step, bool)
 // decisions are asked in this order. The order makes an interruption safe: a record has a change before the change is made, a gate is
 // noted as open before its first action, and nothing is lowered while a gate is open.
 var decisions = []decision{
+	(*Observed).rejectFaultyHold,
 	(*Observed).adoptHold,
 	(*Observed).approveHold,
 	(*Observed).beginHold,
@@ -78,9 +79,24 @@ func nextStep(o Observed, now time.Time) Step {
 // adoptHold adds the finalizer to a hold of another client.
 func (o *Observed) adoptHold(now time.Time) (Step, bool) {
 	for i := range o.Holds {
-		if h := &o.Holds[i]; h.DeletionTimestamp == nil && !slices.Contains(h.Finalizers, hold.Finalizer) {
+		if h := &o.Holds[i]; h.DeletionTimestamp == nil && h.Fault == "" && !slices.Contains(h.Finalizers, hold.Finalizer) {
 			return Step{Kind: AddFinalizer, Hold: i}, true
 		}
+	}
+	return Step{}, false
+}
+
+// rejectFaultyHold fails a hold that cannot be read. What it did before a person broke it is undone.
+func (o *Observed) rejectFaultyHold(now time.Time) (Step, bool) {
+	for i := range o.Holds {
+		h := &o.Holds[i]
+		reason := shortenStatusText("the Hold cannot be read: " + h.Fault)
+		if h.Fault == "" || h.DeletionTimestamp != nil || h.Status.State == hold.RolledBack && h.Status.Message == reason {
+			continue
+		}
+		s := o.enterStateStep(i, hold.RolledBack, reason, now)
+		s.Status.ObservedGeneration, s.Status.RetryAt = h.Generation, metav1.MicroTime{}
+		return s.withStepWarning(string(hold.RolledBack), "hold %s: %s", h.HoldID(), reason), true
 	}
 	return Step{}, false
 }
@@ -89,7 +105,7 @@ func (o *Observed) adoptHold(now time.Time) (Step, bool) {
 func (o *Observed) beginHold(now time.Time) (Step, bool) {
 	for i := range o.Holds {
 		h := &o.Holds[i]
-		if h.IsOver(now) || h.Status.State != "" && h.Status.State != hold.Released && h.Status.ObservedGeneration == h.Generation {
+		if h.Fault != "" || h.IsOver(now) || h.Status.State != "" && h.Status.State != hold.Released && h.Status.ObservedGeneration == h.Generation {
 			continue
 		}
 		before := h.Status
@@ -130,7 +146,7 @@ func formatHoldUntil(h *hold.Object) string {
 
 // mustShutGate reports whether a hold's gate must not be open: the hold is over or failed, or a hold of its group is.
 func (o *Observed) mustShutGate(h *hold.Object, now time.Time) bool {
-	if h.IsOver(now) || h.Status.State == hold.RolledBack || h.Status.State == hold.Released || o.Scale == nil && o.Trouble == "" {
+	if h.IsOver(now) || h.Status.State == hold.RolledBack || h.Status.State == hold.Released || o.isWorkloadLost() {
 		return true
 	}
 	members := o.listGroupMembers(h)
@@ -168,7 +184,7 @@ const conditionReachable = "WorkloadReachable"
 
 // reportTrouble writes why a workload cannot be scaled to its holds, and that it can again.
 func (o *Observed) reportTrouble(now time.Time) (Step, bool) {
-	trouble := o.Trouble
+	trouble := shortenStatusText(o.Trouble)
 	if trouble == "" && o.Scale == nil {
 		trouble = cmp.Or(o.Missing, "the workload does not exist")
 	}
@@ -189,9 +205,14 @@ func (o *Observed) reportTrouble(now time.Time) (Step, bool) {
 	return Step{}, false
 }
 
+// isWorkloadLost reports whether the workload was deleted, also if another of its name came since.
+func (o *Observed) isWorkloadLost() bool {
+	return o.Trouble == "" && (o.Scale == nil || o.isWorkloadReplaced())
+}
+
 // restartLostHold puts the holds of a workload that was deleted back to Received: they begin when it comes back.
 func (o *Observed) restartLostHold(now time.Time) (Step, bool) {
-	if o.Scale != nil || o.Trouble != "" {
+	if !o.isWorkloadLost() {
 		return Step{}, false
 	}
 	for i := range o.Holds {
@@ -202,6 +223,9 @@ func (o *Observed) restartLostHold(now time.Time) (Step, bool) {
 		status := h.Status.DeepCopy()
 		status.State, status.Message, status.Since, status.Entered = hold.Received, "the workload does not exist", metav1.NewMicroTime(now), metav1.NewMicroTime(now)
 		status.ReplicasBefore, status.Told = 0, nil
+		if o.Scale != nil {
+			status.Message, status.ReplicasBefore = "the workload was replaced", o.Scale.Replicas
+		}
 		return o.writeStatusStep(i, status), true
 	}
 	return Step{}, false

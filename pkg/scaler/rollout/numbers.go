@@ -88,8 +88,11 @@ func (o *Observed) areReplicasCut(from int32) bool {
 // planNumbers returns the record with the numbers that everything should have now.
 func (o *Observed) planNumbers(n hold.Numbers, now time.Time) hold.Numbers {
 	found := o.Scale
-	if n.Sequence == 0 && found != nil {
+	if found != nil && (n.Sequence == 0 || n.WorkloadUID != "" && n.WorkloadUID != found.UID) {
 		n.Replicas = hold.Change{Was: found.Replicas, Set: found.Replicas}
+	}
+	if found != nil {
+		n.WorkloadUID = found.UID
 	}
 	var to hold.ReplicaBounds
 	if a := o.Autoscaler; a == nil {
@@ -113,7 +116,11 @@ func (o *Observed) planNumbers(n hold.Numbers, now time.Time) hold.Numbers {
 			n.Replicas.From = &cut
 		}
 	}
-	if replicas, decided := o.desiredReplicas(n, to, now); decided {
+	replicas, decided := o.desiredReplicas(n, to, now)
+	if from := n.Replicas.From; !decided && from != nil && *from == found.Replicas && n.Replicas.Set != n.Replicas.Was { // no hold needs the push that was recorded
+		n.Replicas.Set, n.Replicas.From = found.Replicas, nil
+	}
+	if decided {
 		if !o.areReplicasOurs(n) && n.Replicas.Was != 0 { // the autoscaler's own number is what was there
 			n.Replicas.Was = found.Replicas
 		}
@@ -124,7 +131,7 @@ func (o *Observed) planNumbers(n hold.Numbers, now time.Time) hold.Numbers {
 
 // equalNumbers reports whether two records are the same.
 func equalNumbers(a, b hold.Numbers) bool {
-	return a.Autoscaler == b.Autoscaler && a.AutoscalerUID == b.AutoscalerUID && a.MinReplicas.Equal(b.MinReplicas) &&
+	return a.WorkloadUID == b.WorkloadUID && a.Autoscaler == b.Autoscaler && a.AutoscalerUID == b.AutoscalerUID && a.MinReplicas.Equal(b.MinReplicas) &&
 		a.MaxReplicas.Equal(b.MaxReplicas) && a.Replicas.Equal(b.Replicas)
 }
 
@@ -133,7 +140,7 @@ func (o *Observed) confirmNumbers(n hold.Numbers) hold.Numbers {
 	if a := o.Autoscaler; a != nil && a.UID == n.AutoscalerUID {
 		n.MinReplicas, n.MaxReplicas = n.MinReplicas.Confirm(a.Bounds.MinReplicas), n.MaxReplicas.Confirm(a.Bounds.MaxReplicas)
 	}
-	if o.Scale != nil {
+	if o.Scale != nil && (n.WorkloadUID == "" || n.WorkloadUID == o.Scale.UID) {
 		n.Replicas = n.Replicas.Confirm(o.Scale.Replicas)
 	}
 	return n
@@ -152,7 +159,7 @@ func (o *Observed) foreignNumbers(n hold.Numbers) (hold.Numbers, []string) {
 		check(fieldMinReplicas, &n.MinReplicas, a.Bounds.MinReplicas)
 		check(fieldMaxReplicas, &n.MaxReplicas, a.Bounds.MaxReplicas)
 	}
-	if o.Autoscaler == nil && o.Scale != nil && n.Autoscaler == "" {
+	if o.Autoscaler == nil && o.Scale != nil && n.Autoscaler == "" && !o.isWorkloadReplaced() {
 		check(fieldReplicas, &n.Replicas, o.Scale.Replicas)
 	}
 	return n, fields

@@ -61,7 +61,9 @@ type Observed struct {
 	PodsOutdated bool
 	Missing      string // why the workload does not exist, if its kind does not; empty: it was not found
 	Trouble      string // why the workload cannot be scaled, such as two autoscalers; empty: it can
-	Verdicts     map[types.UID]Verdict
+	// Denied is why the API server denied this pass a number; empty: it did not.
+	Denied   string
+	Verdicts map[types.UID]Verdict
 	// Gated is set if this process has the gates of the configuration; a command has none. GateFaults describe gates that no hold of the
 	// namespace may use, by name. GateErrors are the failed attempts of this pass, by the hold's UID.
 	Gated bool
@@ -93,6 +95,12 @@ func hasYieldedField(h *hold.Object, field string) bool {
 // it.
 func (o *Observed) isFieldYielded(field string, now time.Time) bool {
 	return slices.ContainsFunc(o.Holds, func(h hold.Object) bool { return hasYieldedField(&h, field) && !h.IsOver(now) })
+}
+
+// isWorkloadReplaced reports whether the record is of another workload with the same name, which was deleted.
+func (o *Observed) isWorkloadReplaced() bool {
+	n, keeper := o.findNumbers()
+	return keeper != nil && o.Scale != nil && n.WorkloadUID != "" && n.WorkloadUID != o.Scale.UID
 }
 
 // isHoldCounted reports whether a hold counts towards the numbers. While its gate is open, its pods stay.

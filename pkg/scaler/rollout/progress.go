@@ -39,6 +39,9 @@ func (o *Observed) failHold(now time.Time) (Step, bool) {
 			if reason == "" {
 				reason, retry = o.progressFailure(h, now), true
 			}
+			if reason == "" && (s == hold.Received || s == hold.Raised) {
+				reason, retry = o.Denied, true
+			}
 			if reason != "" {
 				return o.rollBackStep(i, reason, retry, now), true
 			}

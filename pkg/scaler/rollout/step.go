@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -103,8 +104,23 @@ func (o *Observed) writeStatusStep(i int, status hold.Status) Step {
 // enterStateStep returns the step that moves a hold to a state.
 func (o *Observed) enterStateStep(i int, to hold.State, message string, now time.Time) Step {
 	status := o.Holds[i].Status.DeepCopy()
-	status.State, status.Message, status.Entered = to, message, metav1.NewMicroTime(now)
+	status.State, status.Message, status.Entered = to, shortenStatusText(message), metav1.NewMicroTime(now)
 	return o.writeStatusStep(i, status)
+}
+
+// maxStatusMessageBytes bounds the message in a status: reasons quote other programs, at any length.
+const maxStatusMessageBytes = 2048
+
+// shortenStatusText cuts a text for a status at its limit.
+func shortenStatusText(text string) string { return cutStatusText(text, maxStatusMessageBytes) }
+
+// cutStatusText cuts a text at a number of bytes, between two characters.
+func cutStatusText(text string, limit int) string {
+	for len(text) > limit {
+		_, size := utf8.DecodeLastRuneInString(text)
+		text = text[:len(text)-size]
+	}
+	return text
 }
 
 // Simulate returns the observation after a step without a cluster: for a dry run and for tests.

@@ -1,0 +1,54 @@
+package hold
+
+import (
+	"encoding/json"
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// UnmarshalJSON decodes an object. A spec or a status of another form, such as a duration of 5x, is the Fault of this object alone: a list has
+// all others. A faulty object keeps its metadata, its workload and its status as far as they can be read.
+func (o *Object) UnmarshalJSON(data []byte) error {
+	type plainObject Object
+	var all plainObject
+	fault := json.Unmarshal(data, &all)
+	if fault == nil {
+		*o = Object(all)
+		return nil
+	}
+	var parts struct {
+		metav1.TypeMeta `json:",inline"`
+
+		Metadata metav1.ObjectMeta `json:"metadata"`
+		Spec     json.RawMessage   `json:"spec"`
+		Status   json.RawMessage   `json:"status"`
+	}
+	if err := json.Unmarshal(data, &parts); err != nil {
+		return fmt.Errorf("read a Hold: %w", err)
+	}
+	*o = Object{TypeMeta: parts.TypeMeta, ObjectMeta: parts.Metadata, Fault: fault.Error()}
+	decodeKnownFields(parts.Spec, map[string]any{
+		"workload": &o.Spec.Workload, "id": &o.Spec.ID, "by": &o.Spec.By, "replicas": &o.Spec.Replicas, "gates": &o.Spec.Gates,
+		"group": &o.Spec.Group, "notify": &o.Spec.Notify,
+	})
+	decodeKnownFields(parts.Status, map[string]any{
+		"observedGeneration": &o.Status.ObservedGeneration, "state": &o.Status.State, "message": &o.Status.Message, "gateOpen": &o.Status.GateOpen,
+		"gateSteps": &o.Status.GateSteps, "gateChanges": &o.Status.GateChanges, "told": &o.Status.Told, "outbox": &o.Status.Outbox,
+		"numbers": &o.Status.Numbers, "conditions": &o.Status.Conditions,
+	})
+	return nil
+}
+
+// decodeKnownFields decodes the fields of an object that have their form, and leaves the others.
+func decodeKnownFields(data json.RawMessage, fields map[string]any) {
+	var given map[string]json.RawMessage
+	if json.Unmarshal(data, &given) != nil {
+		return
+	}
+	for name, to := range fields {
+		if text, ok := given[name]; ok {
+			_ = json.Unmarshal(text, to) // the object is faulty already, and says so
+		}
+	}
+}

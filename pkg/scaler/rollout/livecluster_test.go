@@ -1,0 +1,57 @@
+package rollout
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic/fake"
+	clienttesting "k8s.io/client-go/testing"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+)
+
+// TestD7WorkloadsWithoutScale: an object without a scale, or that another controller scales, is trouble with its reason, and no missing object.
+func TestD7WorkloadsWithoutScale(t *testing.T) {
+	t.Parallel()
+	object := func(apiVersion, kind string, owner map[string]any) *unstructured.Unstructured {
+		o := &unstructured.Unstructured{Object: map[string]any{"apiVersion": apiVersion, "kind": kind, "metadata": map[string]any{"name": "web", "namespace": "sale"}}}
+		if owner != nil {
+			_ = unstructured.SetNestedSlice(o.Object, []any{owner}, "metadata", "ownerReferences")
+		}
+		return o
+	}
+	kinds := meta.NewDefaultRESTMapper(nil)
+	lists := map[schema.GroupVersionResource]string{}
+	for _, k := range []schema.GroupVersionKind{{Group: "apps", Version: "v1", Kind: "DaemonSet"}, {Group: "apps", Version: "v1", Kind: "ReplicaSet"}, {Group: "example.org", Version: "v1", Kind: "Plain"}} {
+		kinds.Add(k, meta.RESTScopeNamespace)
+		plural, _ := meta.UnsafeGuessKindToResource(k)
+		lists[plural] = k.Kind + "List"
+	}
+	client := fake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), lists, object("apps/v1", "DaemonSet", nil), object("example.org/v1", "Plain", nil),
+		object("apps/v1", "ReplicaSet", map[string]any{"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "uid": "1", "controller": true}))
+	client.PrependReactor("get", "*", failScaleRequests)
+	live := &LiveCluster{Dynamic: client, Mapper: kinds}
+	for kind, want := range map[string]error{"apps/v1 DaemonSet": errNoScale, "example.org/v1 Plain": errNoScale, "apps/v1 ReplicaSet": errControlled} {
+		version, kind, _ := cutKind(kind)
+		if _, err := live.GetScale(t.Context(), hold.Workload{APIVersion: version, Kind: kind, Namespace: "sale", Name: "web"}); !errors.Is(err, want) {
+			t.Errorf("%s: %v; want %v", kind, err, want)
+		}
+	}
+}
+
+// failScaleRequests answers requests for a scale as the API server does for objects without one.
+func failScaleRequests(a clienttesting.Action) (bool, runtime.Object, error) {
+	if a.GetSubresource() != "scale" {
+		return false, nil, nil
+	}
+	return true, nil, apierrors.NewNotFound(a.GetResource().GroupResource(), "web")
+}
+
+// cutKind splits APIVERSION KIND.
+func cutKind(text string) (apiVersion, kind string, found bool) { return strings.Cut(text, " ") }

@@ -1,0 +1,207 @@
+// Random walks in a world that does more than people: autoscalers and workloads come and go, gates fail, and holds share gates.
+
+package rollout
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
+)
+
+// wildWalker makes one walk in the wild.
+type wildWalker struct{ *walker }
+
+// applyWild stores a hold on any gates, with or without a maximum.
+func (w *wildWalker) applyWild() {
+	name := []string{"shop", "cart"}[w.IntN(2)]
+	h := hold.Hold{ID: fmt.Sprintf("wild-%d", w.IntN(4)), By: "walk", Replicas: int32(w.IntN(9) + 1), Lower: w.IntN(2) == 0, Notify: []string{"oncall"}}
+	for _, g := range []string{"a", "b", "c"} {
+		if w.IntN(2) == 0 {
+			h.Gates = append(h.Gates, g)
+		}
+	}
+	if w.IntN(3) == 0 {
+		h.MaxReplicas = int32(w.IntN(8) + 13)
+	}
+	if w.IntN(3) > 0 {
+		h.Until = w.now.Add(time.Duration(w.IntN(7200)) * time.Second)
+	}
+	if w.IntN(2) == 0 {
+		h.Verify = &verify.Spec{URL: "/"}
+	}
+	_, err := w.engine.ApplyHold(w.t.Context(), memoryRef(name), h)
+	w.note("apply %s on %s: %d replicas of %d, gates %v, until %s: %v", h.ID, name, h.Replicas, h.MaxReplicas, h.Gates, h.Until.Format("15:04:05"), err)
+}
+
+// changeAutoscaler deletes the autoscaler of cart, or makes one.
+func (w *wildWalker) changeAutoscaler() {
+	cart := w.workloads["cart"]
+	delete(w.edits, "cart replicas")
+	delete(w.edits, "cart minReplicas")
+	if cart.hpa != nil {
+		w.note("the autoscaler of cart goes")
+		cart.hpa = nil
+		return
+	}
+	bounds := hold.ReplicaBounds{MinReplicas: int32(w.IntN(3) + 1), MaxReplicas: 12}
+	w.note("cart gets an autoscaler %v", bounds)
+	cart.hpa = &memoryAutoscaler{version: w.nextVersion(), bounds: bounds, active: w.IntN(3) > 0, life: w.nextVersion()}
+	w.was["cart minReplicas"] = bounds.MinReplicas
+}
+
+// changeWorkload deletes shop, brings it back, or replaces it at once: its holds begin anew, and state their numbers anew.
+func (w *wildWalker) changeWorkload() {
+	shop := w.workloads["shop"]
+	for _, field := range []string{fieldReplicas, fieldMinReplicas, fieldMaxReplicas} {
+		delete(w.edits, "shop "+field)
+	}
+	if !shop.gone && w.IntN(2) == 0 {
+		w.note("shop goes")
+		shop.gone = true
+		return
+	}
+	w.note("shop is another workload")
+	shop.replace(w.memoryCluster, int32(w.IntN(5)+1))
+}
+
+// editMaximum makes a person's change of shop's maximum.
+func (w *wildWalker) editMaximum() {
+	shop := w.workloads["shop"]
+	value := int32(w.IntN(3) + 10)
+	e := &edit{value: value, holds: map[string]string{}}
+	recorded := false
+	for name, h := range w.holds {
+		if h.HeldWorkload().Name != "shop" {
+			continue
+		}
+		if h.Status.State.IsActive() || !h.Status.RetryAt.IsZero() {
+			e.holds[name] = holdKey(h)
+		}
+		if n := h.Status.Numbers; n != nil {
+			recorded = true
+			if c := n.MaxReplicas; value == c.Set || c.From != nil && value == *c.From {
+				return // it cannot be told from the scaler's own
+			}
+		}
+		if h.Status.ObservedGeneration != h.Generation || h.Status.State == "" {
+			return // set before the hold began: the hold states its number anew
+		}
+	}
+	if value == shop.hpa.bounds.MaxReplicas || value < shop.hpa.bounds.MinReplicas {
+		return
+	}
+	if !recorded {
+		e = nil
+	}
+	w.note("person sets shop maxReplicas to %d", value)
+	shop.setBounds(w.memoryCluster, hold.ReplicaBounds{MinReplicas: shop.hpa.bounds.MinReplicas, MaxReplicas: value})
+	w.edits["shop maxReplicas"], w.was["shop maxReplicas"] = e, value
+}
+
+// editHold makes a person's change of a hold.
+func (w *wildWalker) editHold() {
+	names := slices.Sorted(maps.Keys(w.holds))
+	if len(names) == 0 {
+		return
+	}
+	h := w.holds[names[w.IntN(len(names))]].DeepCopy()
+	if h.DeletionTimestamp != nil {
+		return
+	}
+	h.Spec.Replicas, h.Spec.MaxReplicas = int32(w.IntN(9)+1), 0
+	_, err := w.UpdateHold(w.t.Context(), h)
+	w.note("person sets %s to %d replicas: %v", h.Name, h.Spec.Replicas, err)
+}
+
+// disturb makes one random event.
+func (w *wildWalker) disturb() {
+	switch w.IntN(12) {
+	case 0, 1:
+		w.applyWild()
+	case 2:
+		w.changeAutoscaler()
+	case 3:
+		w.changeWorkload()
+	case 4:
+		w.editMaximum()
+	case 5:
+		w.editHold()
+	case 6:
+		w.gates.fail = nil
+		if w.IntN(2) == 0 {
+			w.gates.fail = errors.New("away")
+		}
+		w.note("gates fail with %v", w.gates.fail)
+	case 7:
+		w.away = true
+		_ = w.pass(w.t.Context())
+		w.away = false
+	default:
+		w.step()
+		return
+	}
+	for _, work := range w.workloads {
+		work.follow(w.memoryCluster)
+	}
+	if err := w.pass(w.t.Context()); err != nil {
+		w.fail("pass: %v", err)
+	}
+	w.checkGates()
+	w.checkOpenHolds()
+}
+
+// checkOpenHolds is called after a whole pass: the gates of an open hold are open to the full.
+func (w *wildWalker) checkOpenHolds() {
+	if w.gates.fail != nil {
+		return
+	}
+	for _, h := range w.holds {
+		if h.Status.State != hold.Open || !h.Status.GateOpen || h.IsOver(w.now) || h.Spec.Group != nil {
+			continue
+		}
+		for _, g := range h.Spec.Gates {
+			if !w.gates.open[g] || w.gates.places[g] != "100" {
+				w.fail("hold %s is open, and its gate %s is open %v at %s", h.Name, g, w.gates.open[g], w.gates.places[g])
+			}
+		}
+	}
+}
+
+// TestWildWalks asserts the invariants of TestWalks in the wild, and that a gate is open to the full for as long as one open hold has it.
+func TestWildWalks(t *testing.T) {
+	t.Parallel()
+	for i := range *walks / 4 {
+		seed := *walkSeed + uint64(i)
+		w := &wildWalker{&walker{bench: newBench(), Rand: rand.New(rand.NewPCG(seed, 2)), t: t, edits: map[string]*edit{}, was: map[string]int32{}}}
+		w.note("seed %d", seed)
+		w.gates.plans = map[string]action.Plan{"c": {Steps: []int{10, 50, 100}, Pause: time.Minute}}
+		w.addWorkload("cart", 2, hold.ReplicaBounds{})
+		w.addWorkload("shop", 3, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 12})
+		w.was["shop minReplicas"], w.was["shop maxReplicas"] = 2, 12
+		w.onSet = w.checkSet
+		for range 60 {
+			w.disturb()
+		}
+		w.gates.fail = nil
+		if shop := w.workloads["shop"]; shop.gone {
+			shop.replace(w.memoryCluster, 3)
+		}
+		cart := w.workloads["cart"]
+		if cart.hpa == nil { // its replicas were an autoscaler's in between
+			delete(w.edits, "cart replicas")
+		}
+		w.skipReplicas = true
+		w.end()
+		if got, want := w.workloads["shop"].hpa.bounds.MaxReplicas, w.was["shop maxReplicas"]; got != want {
+			w.fail("shop maxReplicas is %d; want %d back", got, want)
+		}
+	}
+}
