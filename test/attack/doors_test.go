@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -138,7 +139,7 @@ func (w *doorWorld) readDoors(t *testing.T, d time.Duration) doorReads {
 }
 
 // doorFlood is a process that attacks, so that its own load is not in the latencies. Attackers have machines of their own: here they get
-// what the adapter leaves.
+// what the adapter leaves of one processor.
 type doorFlood struct {
 	kind    string
 	command *exec.Cmd
@@ -163,7 +164,11 @@ func (w *doorWorld) startDoorFlood(t *testing.T, kind string, rate int) *doorFlo
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &doorFlood{kind: kind, command: exec.Command("nice", "-n", "10", self, "-test.run=^TestDoorFlooder$", "-test.v")}
+	command := []string{"nice", "-n", "10", self, "-test.run=^TestDoorFlooder$", "-test.v"}
+	if pin, err := exec.LookPath("taskset"); err == nil && runtime.NumCPU() > 1 {
+		command = append([]string{pin, "-c", "0"}, command...)
+	}
+	f := &doorFlood{kind: kind, command: exec.Command(command[0], command[1:]...)}
 	f.command.Env = append(os.Environ(), doorFlooderVariable+"="+string(order), "GOMAXPROCS=1")
 	out, err := f.command.StdoutPipe()
 	if err != nil {
