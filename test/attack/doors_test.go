@@ -38,6 +38,7 @@ var doorAttacks = []struct {
 	{"unknown tokens", map[string]int{"tokens": 10_000}},
 	{"long tokens and headers", map[string]int{"headers": 0}},
 	{"streams opened and reset", map[string]int{"resets": 0}},
+	{"frames of HTTP/2", map[string]int{"frames": 0}},
 	{"idle connections", map[string]int{"connections": 0}},
 	{"names and selectors that are too long", map[string]int{"long": 0}},
 	{"strangers and readers", map[string]int{"anonymous": 10_000, "readers": 1_000}},
@@ -248,8 +249,8 @@ type doorFlooder struct {
 
 func (f *doorFlooder) countDoorAnswer(code int, err error) {
 	f.codes[code].Add(1)
-	// Streams that are reset have no answers.
-	if (code > 0 || f.order.Kind == "resets") && f.answered.Add(1) == doorFloodStart {
+	// Streams that are reset have no answers, and frames never.
+	if (code > 0 || f.order.Kind == "resets" || f.order.Kind == "frames") && f.answered.Add(1) == doorFloodStart {
 		fmt.Printf("\n%s\n", doorFloodBegins)
 	}
 	if code >= http.StatusInternalServerError {
@@ -323,6 +324,9 @@ func (f *doorFlooder) send(ctx context.Context, client *http.Client, host int, n
 		ctx = short
 	case "connections":
 		f.holdConnections(ctx, host)
+		return
+	case "frames":
+		f.holdFrames(ctx, host)
 		return
 	case "long":
 		url, header = f.order.Base+newDoorLongPath(n), bearer(fmt.Sprintf("reader-%d", host))
