@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -37,6 +38,7 @@ var doorAttacks = []struct {
 	{"unknown tokens", map[string]int{"tokens": 10_000}},
 	{"long tokens and headers", map[string]int{"headers": 0}},
 	{"streams opened and reset", map[string]int{"resets": 0}},
+	{"frames of HTTP/2", map[string]int{"frames": 0}},
 	{"idle connections", map[string]int{"connections": 0}},
 	{"names and selectors that are too long", map[string]int{"long": 0}},
 	{"strangers and readers", map[string]int{"anonymous": 10_000, "readers": 1_000}},
@@ -138,7 +140,7 @@ func (w *doorWorld) readDoors(t *testing.T, d time.Duration) doorReads {
 }
 
 // doorFlood is a process that attacks, so that its own load is not in the latencies. Attackers have machines of their own: here they get
-// what the adapter leaves.
+// what the adapter leaves of one processor.
 type doorFlood struct {
 	kind    string
 	command *exec.Cmd
@@ -163,7 +165,11 @@ func (w *doorWorld) startDoorFlood(t *testing.T, kind string, rate int) *doorFlo
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &doorFlood{kind: kind, command: exec.Command("nice", "-n", "10", self, "-test.run=^TestDoorFlooder$", "-test.v")}
+	command := []string{"nice", "-n", "10", self, "-test.run=^TestDoorFlooder$", "-test.v"}
+	if pin, err := exec.LookPath("taskset"); err == nil && runtime.NumCPU() > 1 {
+		command = append([]string{pin, "-c", "0"}, command...)
+	}
+	f := &doorFlood{kind: kind, command: exec.Command(command[0], command[1:]...)}
 	f.command.Env = append(os.Environ(), doorFlooderVariable+"="+string(order), "GOMAXPROCS=1")
 	out, err := f.command.StdoutPipe()
 	if err != nil {
@@ -243,8 +249,8 @@ type doorFlooder struct {
 
 func (f *doorFlooder) countDoorAnswer(code int, err error) {
 	f.codes[code].Add(1)
-	// Streams that are reset have no answers.
-	if (code > 0 || f.order.Kind == "resets") && f.answered.Add(1) == doorFloodStart {
+	// Streams that are reset have no answers, and frames never.
+	if (code > 0 || f.order.Kind == "resets" || f.order.Kind == "frames") && f.answered.Add(1) == doorFloodStart {
 		fmt.Printf("\n%s\n", doorFloodBegins)
 	}
 	if code >= http.StatusInternalServerError {
@@ -318,6 +324,9 @@ func (f *doorFlooder) send(ctx context.Context, client *http.Client, host int, n
 		ctx = short
 	case "connections":
 		f.holdConnections(ctx, host)
+		return
+	case "frames":
+		f.holdFrames(ctx, host)
 		return
 	case "long":
 		url, header = f.order.Base+newDoorLongPath(n), bearer(fmt.Sprintf("reader-%d", host))

@@ -94,8 +94,13 @@ func (a *requestAdmission) serveAPIServerRequestInPlace(w http.ResponseWriter, r
 }
 
 func (a *requestAdmission) rejectAPIServerRequest(w http.ResponseWriter, r *http.Request, fault *requestFault) {
-	a.metrics.rejections.WithLabelValues(fault.label).Inc()
 	chargeAPIServerConnection(r.Context())
+	rejectAPIServerRequest(w, a.metrics, fault)
+}
+
+// rejectAPIServerRequest responds with a fault, and counts it.
+func rejectAPIServerRequest(w http.ResponseWriter, m *metrics, fault *requestFault) {
+	m.rejections.WithLabelValues(fault.label).Inc()
 	body := metav1.Status{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"},
 		Status:   metav1.StatusFailure, Code: fault.code, Reason: fault.status, Message: fault.message,

@@ -39,6 +39,7 @@ type limitedConn struct {
 	closed  atomic.Bool
 	closing chan struct{} // closed with the connection
 	charged atomic.Bool   // its requests count in the budget of strangers
+	writing chan struct{} // has an item during a Write
 }
 
 // connectionGrace is the age below which the bound of an address closes no connection. An HTTP/2 client such as
@@ -47,7 +48,7 @@ const connectionGrace = time.Second
 
 // addAPIServerConnection registers c, and closes another connection if there are too many.
 func (t *connectionTable) addAPIServerConnection(c net.Conn, now time.Time) *limitedConn {
-	added := &limitedConn{Conn: c, table: t, address: apiServerClientHost(c.RemoteAddr().String()), since: now, closing: make(chan struct{})}
+	added := &limitedConn{Conn: c, table: t, address: apiServerClientHost(c.RemoteAddr().String()), since: now, closing: make(chan struct{}), writing: make(chan struct{}, 1)}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	same := t.open[added.address]
@@ -119,6 +120,24 @@ func (c *limitedConn) Close() error {
 		c.table.exemptAPIServerConnection(c)
 	}
 	return c.Conn.Close()
+}
+
+// Write implements net.Conn.
+func (c *limitedConn) Write(b []byte) (int, error) {
+	c.writing <- struct{}{} // the close of the connection ends any write before
+	defer func() { <-c.writing }()
+	return c.Conn.Write(b)
+}
+
+// Read implements net.Conn. It waits while the connection's client is over its budget, or does not read what the server writes: each
+// HTTP/2 frame may cost an answer in a queue.
+func (c *limitedConn) Read(b []byte) (int, error) {
+	if c.charged.Load() {
+		c.awaitAPIServerStrangerBudget()
+	}
+	c.writing <- struct{}{}
+	<-c.writing
+	return c.Conn.Read(b)
 }
 
 // apiServerClientHost returns the host of an address with a port, or the whole address if it has none.

@@ -1,8 +1,10 @@
 package apiserver
 
 import (
+	"errors"
 	"net"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -70,4 +72,31 @@ func TestAddressPlaces(t *testing.T) {
 	if !p.takeAPIServerAddressPlace("c") || p.takeAPIServerAddressPlace("a") {
 		t.Error("a place that was given back went to the wrong address")
 	}
+}
+
+// TestUnreadAnswersStopReads: a connection is not read while its client does not take what was written.
+func TestUnreadAnswersStopReads(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		c := newAPIServerConnectionTable(defaultAPIServerLimits(), func() {}).addAPIServerConnection(ours, time.Now())
+		go func() { _, _ = c.Write([]byte("answer")) }()
+		synctest.Wait()
+		read := make(chan struct{})
+		go func() { defer close(read); _, _ = c.Read(make([]byte, 1)) }()
+		sent := make(chan struct{})
+		go func() { defer close(sent); _, _ = theirs.Write([]byte("x")) }()
+		synctest.Wait()
+		if isOver(sent) {
+			t.Error("a request was read before the answer to the last one was taken")
+		}
+		_, _ = theirs.Read(make([]byte, 16))
+		synctest.Wait()
+		if !isOver(sent) || !isOver(read) {
+			t.Error("the next request was not read")
+		}
+		if err := errors.Join(c.Close(), theirs.Close()); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -8,7 +8,8 @@ const maxRequestBodyBytes = 64 << 10
 // serverLimits bound what callers can take before they are authenticated, and at the same time afterwards.
 type serverLimits struct {
 	// connections bounds all connections, and connectionsPerAddress those of one remote address. An idle TLS connection
-	// costs 40 KiB, so 2,000 cost 80 MiB of the container's 512 MiB. Connections of the front proxy have no such bound.
+	// costs 40 KiB, one whose client reads no answers 200 KiB: 200 MiB of the container's 512 MiB. Monitoring and probes need some
+	// dozens. Connections of the front proxy have no such bound.
 	connections, connectionsPerAddress int
 	// handshake bounds the time to a complete TLS handshake.
 	handshake time.Duration
@@ -49,7 +50,7 @@ type serverLimits struct {
 
 func defaultAPIServerLimits() serverLimits {
 	return serverLimits{
-		connections: 2000, connectionsPerAddress: 100,
+		connections: 1000, connectionsPerAddress: 100,
 		handshake:   10 * time.Second,
 		headerBytes: 64 << 10, proxyHeaderBytes: 1<<20 + 64<<10,
 		uriBytes: 32 << 10, tokenBytes: 16 << 10, methodBytes: 16, pathBytes: 2 << 10, fieldBytes: 8 << 10,

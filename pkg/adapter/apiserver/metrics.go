@@ -25,6 +25,7 @@ const (
 	reasonAnonymous   = "no_credentials"
 	reasonUnproven    = "too_many_unauthenticated"
 	reasonProbes      = "too_many_probes"
+	reasonProcessors  = "processors_busy"
 	reasonAutoscaling = "autoscaling_lane_full"
 	reasonReaders     = "readers_lane_full"
 	reasonStrangers   = "strangers_lane_full"
@@ -34,7 +35,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	m := &metrics{
 		rejections: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_apiserver_rejected_requests_total",
-			Help: "Requests rejected for a limit of the server, by reason. The reasons that end in lane_full come after authentication, all others before.",
+			Help: "Requests rejected for a limit of the server, by reason. The reasons that end in lane_full, processors_busy and unread_responses come after authentication, all others before.",
 		}, []string{"reason"}),
 		evictions: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_apiserver_evicted_connections_total",
@@ -46,7 +47,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		}),
 	}
 	for _, reason := range []string{
-		reasonURI, reasonToken, reasonMethod, reasonHeader, reasonSelector, reasonResponse, reasonAnonymous, reasonUnproven, reasonProbes, reasonAutoscaling, reasonReaders, reasonStrangers,
+		reasonURI, reasonToken, reasonMethod, reasonHeader, reasonSelector, reasonResponse, reasonAnonymous, reasonUnproven, reasonProbes, reasonProcessors, reasonAutoscaling, reasonReaders, reasonStrangers,
 	} {
 		m.rejections.WithLabelValues(reason) // present from the start, so a rate sees the first increase
 	}

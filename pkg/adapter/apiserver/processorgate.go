@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/apiserver/pkg/endpoints/responsewriter"
 )
@@ -23,8 +24,12 @@ type processorGate struct {
 	responses *responseBudget
 }
 
-// maxProcessorTime is some times the computing time of a metric of a thousand pods.
-const maxProcessorTime = 20 * time.Millisecond
+const (
+	// maxProcessorTime is some times the computing time of a metric of a thousand pods.
+	maxProcessorTime = 20 * time.Millisecond
+	// maxProcessorWait is much less than the timeout of a request: an overload is shed, and does not time out.
+	maxProcessorWait = 2 * time.Second
+)
 
 // newAPIServerProcessorGate leaves at least half of the processors to HPAs' reads and scrapes.
 func newAPIServerProcessorGate(lanes *requestLanes, limits serverLimits) *processorGate {
@@ -45,17 +50,23 @@ func (g *processorGate) gateAPIServerRequest(next http.Handler) http.Handler {
 		}
 		release, entered := g.enterAPIServerProcessorGate(r.Context(), r.Method != http.MethodGet || isAPIServerMetricsPath(r.URL.Path))
 		if !entered {
-			return // the library has answered for the timeout
+			rejectAPIServerRequest(w, g.lanes.metrics, &requestFault{reasonProcessors, http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests,
+				"too many requests compute at a time; try again later"})
+			return
 		}
 		defer release()
 		next.ServeHTTP(responsewriter.WrapForHTTP1Or2(&budgetedWriter{w, g.responses, u.GetName(), release}), r)
 	})
 }
 
-// enterAPIServerProcessorGate waits for a place. Release gives it back, and may be called after it was given back for the time.
+// enterAPIServerProcessorGate waits for a place, for maxProcessorWait. Release gives it back, and may be called after it was given back for the time.
 func (g *processorGate) enterAPIServerProcessorGate(ctx context.Context, mayWait bool) (release func(), entered bool) {
+	wait := time.NewTimer(maxProcessorWait)
+	defer wait.Stop()
 	select {
 	case g.places <- struct{}{}:
+	case <-wait.C:
+		return nil, false
 	case <-ctx.Done():
 		return nil, false
 	}

@@ -33,10 +33,10 @@ func TestProcessorGate(t *testing.T) {
 	}{
 		"readers compute":               {"reader", gatedMetricPath, maxProcessorTime / 2, 1},
 		"readers wait for a scrape":     {"reader", gatedMetricPath, 4*maxProcessorTime + maxProcessorTime/2, 5},
-		"requests that never wait":      {"reader", gatedExplainPath, time.Minute, 1},
+		"requests that never wait":      {"reader", gatedExplainPath, maxProcessorWait / 2, 1},
 		"reads of the HPA":              {hpaUser, gatedMetricPath, 0, 10},
 		"probes need no place":          {user.Anonymous, "/livez", 0, 10},
-		"strangers take no more places": {"stranger", "/metrics", time.Minute, 1},
+		"strangers take no more places": {"stranger", "/metrics", maxProcessorWait / 2, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -61,6 +61,21 @@ func TestProcessorGate(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestProcessorGateSheds: an overload gets 429 long before its requests time out.
+func TestProcessorGateSheds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		gate := newAPIServerProcessorGate(newTestLanes(), defaultAPIServerLimits())
+		gate.places = make(chan struct{}) // all are taken
+		w, began := httptest.NewRecorder(), time.Now()
+		r := httptest.NewRequestWithContext(request.WithUser(t.Context(), &user.DefaultInfo{Name: "reader"}), http.MethodGet, gatedMetricPath, http.NoBody)
+		gate.gateAPIServerRequest(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("it was served") })).ServeHTTP(w, r)
+		if waited := time.Since(began); w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") == "" || waited != maxProcessorWait {
+			t.Errorf("%d after %s", w.Code, waited)
+		}
+	})
 }
 
 // TestProcessorGateEnds: a request that ends before it has a place takes none.

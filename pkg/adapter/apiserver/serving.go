@@ -210,6 +210,7 @@ func (s *secureServer) newAPIServerHTTPServer(handler http.Handler, headerBytes,
 			MaxReceiveBufferPerStream:     bufferBytes,
 			MaxReceiveBufferPerConnection: max(bufferBytes, 65535+1),
 			SendPingTimeout:               30 * time.Second, // finds dead peers
+			WriteByteTimeout:              drainTimeout,     // finds clients that do not read
 		},
 	}
 }

@@ -66,14 +66,7 @@ func (b *strangerBudget) delayOfAPIServerStranger(limiter *rate.Limiter, now tim
 	return max(0, time.Duration(debt/float64(b.perSecond)*float64(time.Second)))
 }
 
-// Read implements net.Conn. It waits while the connection's client is over its budget.
-func (c *limitedConn) Read(b []byte) (int, error) {
-	if c.charged.Load() {
-		c.awaitAPIServerStrangerBudget()
-	}
-	return c.Conn.Read(b)
-}
-
+// awaitAPIServerStrangerBudget waits while the connection's client is over its budget, and the connection is open.
 func (c *limitedConn) awaitAPIServerStrangerBudget() {
 	delay := c.table.strangers.delayAPIServerStranger(c.address, time.Now())
 	if delay == 0 {
