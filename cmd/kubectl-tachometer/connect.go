@@ -16,6 +16,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/doctor"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/podtls"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/try"
 	"github.com/tachometer-metrics/tachometer/pkg/version"
 )
 
@@ -29,6 +30,7 @@ const (
 type pluginConnection struct {
 	client       kubernetes.Interface
 	reader       reading.Reader
+	creator      try.Creator
 	mapper       meta.RESTMapper
 	certificates doctor.CertificateReader
 	namespace    string // empty: all
@@ -65,7 +67,7 @@ func (p *pluginProgram) connectPluginCluster() (*pluginConnection, error) {
 		return nil, err
 	}
 	return &pluginConnection{
-		client: client, reader: reader,
+		client: client, reader: reader, creator: reader,
 		mapper:       kube.NewLazyRESTMapper(client.Discovery()),
 		certificates: podtls.Reader{Config: config, Client: client},
 		namespace:    namespace, now: time.Now,

@@ -60,7 +60,7 @@ func newPluginRootCommand(p *pluginProgram) *cobra.Command {
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	bindPluginConnectionFlags(p, cmd.PersistentFlags())
 	cmd.AddCommand(
-		newPluginDoctorCommand(p), newPluginExplainCommand(p), newPluginTopCommand(p), newPluginMetricsCommand(p), newPluginLintCommand(p),
+		newPluginDoctorCommand(p), newPluginExplainCommand(p), newPluginTopCommand(p), newPluginMetricsCommand(p), newPluginTryCommand(p), newPluginLintCommand(p),
 		newPluginReplayCommand(p), newPluginBudgetCommand(p), newPluginDashboardCommand(p), newPluginHoldCommand(p), newPluginVersionCommand(p),
 	)
 	return cmd

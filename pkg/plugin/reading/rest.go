@@ -36,3 +36,12 @@ func (r RESTReader) Read(ctx context.Context, path string) ([]byte, error) {
 	}
 	return result.Raw()
 }
+
+// Create creates a JSON object at a path, and returns the answer.
+func (r RESTReader) Create(ctx context.Context, path string, object []byte) ([]byte, error) {
+	result := r.client.Post().RequestURI(path).SetHeader("Content-Type", runtime.ContentTypeJSON).Body(object).Do(ctx)
+	if err := result.Error(); err != nil {
+		return nil, err
+	}
+	return result.Raw()
+}

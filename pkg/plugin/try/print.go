@@ -1,0 +1,80 @@
+package try
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
+)
+
+// Print writes the faults, or the values of each metric, or what the autoscaler would ask for.
+func (t *Trial) Print(out io.Writer, noHeaders bool) error {
+	for _, f := range t.Faults {
+		fmt.Fprintln(out, output.Clean(t.File+": "+strict.Fault{Path: f.Path, Line: f.Line, Message: f.Message}.String()))
+	}
+	if len(t.Faults) > 0 {
+		return nil
+	}
+	if t.Explanation != nil {
+		return t.Explanation.Print(out, noHeaders)
+	}
+	for i := range t.Reviews {
+		if err := t.printTriedReview(out, &t.Reviews[i], noHeaders); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *Trial) printTriedReview(out io.Writer, r *explainapi.RuleReviewStatus, noHeaders bool) error {
+	kind := r.Resource
+	if r.External {
+		kind = "external"
+	}
+	fmt.Fprintf(out, "%s (%s) of namespace %s, from %s, computed by %s:\n", output.Clean(r.Metric), output.Clean(kind), t.Namespace,
+		output.Clean(strings.Join(r.Families, ", ")), r.Source.Replica)
+	table := output.Table{Header: []string{"OBJECT", "VALUE", "AGE", "WINDOW", "NOTE"}}
+	for _, v := range r.Values {
+		value := resource.NewMilliQuantity(v.Milli, resource.DecimalSI).String()
+		table.Add(cmp.Or(v.Object, formatTriedLabels(v.Labels)), value, output.Age(v.Time, r.Source.Time), output.Duration(time.Duration(v.WindowSeconds)*time.Second), "")
+	}
+	for _, o := range r.Omitted {
+		table.Add(o.Pod, "<none>", "", "", describeTriedOmission(o))
+	}
+	if len(table.Rows) > 0 {
+		if err := table.Print(out, noHeaders); err != nil {
+			return err
+		}
+	}
+	if r.Error != "" {
+		fmt.Fprintln(out, "An autoscaler would get the error: "+output.Clean(r.Error))
+	}
+	return nil
+}
+
+// formatTriedLabels returns the labels of a series as PromQL writes them.
+func formatTriedLabels(labels map[string]string) string {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(labels)) {
+		parts = append(parts, fmt.Sprintf("%s=%q", name, labels[name]))
+	}
+	return "{" + strings.Join(parts, ", ") + "}"
+}
+
+// describeTriedOmission returns the reason of an omission in words: scrape failed (connection refused).
+func describeTriedOmission(o explainapi.Omission) string {
+	text := strings.ReplaceAll(o.Reason, "_", " ")
+	if o.Detail != "" {
+		text += " (" + o.Detail + ")"
+	}
+	return text
+}

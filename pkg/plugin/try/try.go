@@ -1,0 +1,133 @@
+// Package try evaluates a rule that is not deployed: the adapter computes it on live pods, and the HPA's arithmetic says what an
+// autoscaler would ask for.
+package try
+
+import (
+	"context"
+	"time"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+
+	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/explain"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
+)
+
+// Reviewer sends a review of a rule to the adapter. Implementations may be used concurrently.
+type Reviewer interface {
+	Review(ctx context.Context, namespace string, spec explainapi.RuleReviewSpec) (*explainapi.RuleReviewStatus, error)
+}
+
+// Trial is what a rule gives now.
+type Trial struct {
+	Namespace string    `json:"namespace"`
+	File      string    `json:"file"`
+	Time      time.Time `json:"time"`
+	// Faults are those of the file; with any, nothing is computed.
+	Faults []explainapi.RuleFault `json:"faults,omitempty"`
+	// Reviews are the adapter's answers, one for each metric that the file's rules serve.
+	Reviews []explainapi.RuleReviewStatus `json:"reviews,omitempty"`
+	// Explanation is what the autoscaler would ask for; nil without one.
+	Explanation *explain.Explanation `json:"explanation,omitempty"`
+}
+
+// Broken reports whether the file is faulty, or some metric has no value.
+func (t *Trial) Broken() bool {
+	if len(t.Faults) > 0 {
+		return true
+	}
+	for _, r := range t.Reviews {
+		if r.Error != "" {
+			return true
+		}
+	}
+	if t.Explanation != nil {
+		for _, m := range t.Explanation.Metrics {
+			if m.Error != "" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Options are the inputs of a trial.
+type Options struct {
+	Reviewer  Reviewer
+	Namespace string
+	// File is the name of the rule's file, and Config its text.
+	File, Config string
+	Now          func() time.Time
+}
+
+// Review computes a metric of the file. The spec may leave the metric open if the file has a single rule with a name.
+func Review(ctx context.Context, spec explainapi.RuleReviewSpec, opts Options) (*Trial, error) {
+	spec.Config = opts.Config
+	status, err := opts.Reviewer.Review(ctx, opts.Namespace, spec)
+	if err != nil {
+		return nil, err
+	}
+	t := &Trial{Namespace: opts.Namespace, File: opts.File, Time: opts.Now(), Faults: status.Faults}
+	if len(t.Faults) == 0 {
+		t.Reviews = append(t.Reviews, *status)
+	}
+	return t, nil
+}
+
+// ReviewFor computes what an autoscaler would ask for with the rules of the file. Metrics that these rules do not serve are read from the
+// metrics APIs, as those in force.
+func ReviewFor(ctx context.Context, scaler *autoscalingv2.HorizontalPodAutoscaler, objects *inventory.Inventory, metrics reading.MetricReader, opts Options) (*Trial, error) {
+	reviewed := &reviewReader{next: metrics.Reader, opts: opts}
+	metrics.Reader = reviewed
+	e := explain.Live(ctx, newTriedAutoscaler(scaler, objects), explain.Options{Objects: objects, Metrics: metrics, Now: opts.Now()})
+	if reviewed.err != nil {
+		return nil, reviewed.err
+	}
+	t := &Trial{Namespace: opts.Namespace, File: opts.File, Time: opts.Now(), Faults: reviewed.faults, Reviews: reviewed.reviews}
+	if len(t.Faults) == 0 {
+		t.Explanation = e
+		t.noteTriedOmissions()
+		e.Time = t.Time // after the wait for scrapes
+	}
+	return t, nil
+}
+
+// newTriedAutoscaler returns the autoscaler with the present number of pods: a manifest has no status. The conditions of a deployed
+// autoscaler belong to its own metrics, and are left out.
+func newTriedAutoscaler(scaler *autoscalingv2.HorizontalPodAutoscaler, objects *inventory.Inventory) *autoscalingv2.HorizontalPodAutoscaler {
+	tried := scaler.DeepCopy()
+	replicas := int32(len(objects.PodsOf(objects.WorkloadOf(scaler)))) //nolint:gosec // pods of one workload
+	for i := range objects.HPAs {
+		if live := &objects.HPAs[i]; live.Name == scaler.Name && live.Namespace == scaler.Namespace && live.Status.CurrentReplicas > 0 {
+			replicas = live.Status.CurrentReplicas
+		}
+	}
+	tried.Status = autoscalingv2.HorizontalPodAutoscalerStatus{CurrentReplicas: replicas, DesiredReplicas: replicas}
+	return tried
+}
+
+// noteTriedOmissions replaces the notes of pods without a value by the reasons of the review.
+func (t *Trial) noteTriedOmissions() {
+	notes := map[[2]string]string{}
+	for _, r := range t.Reviews {
+		for _, o := range r.Omitted {
+			notes[[2]string{inventory.DescribeMetric(newTriedPodsMetric(r.Metric)), o.Pod}] = describeTriedOmission(o)
+		}
+	}
+	for i := range t.Explanation.Pods {
+		pod := &t.Explanation.Pods[i]
+		for n := range pod.Values {
+			if note := notes[[2]string{pod.Values[n].Metric, pod.Name}]; note != "" && pod.Values[n].Value == "" {
+				pod.Values[n].Note = note
+			}
+		}
+	}
+}
+
+func newTriedPodsMetric(name string) autoscalingv2.MetricSpec {
+	return autoscalingv2.MetricSpec{
+		Type: autoscalingv2.PodsMetricSourceType,
+		Pods: &autoscalingv2.PodsMetricSource{Metric: autoscalingv2.MetricIdentifier{Name: name}},
+	}
+}
