@@ -151,15 +151,15 @@ func (d *demo) useOwnCluster(ctx context.Context) (*stack.Stack, error) {
 // printNextCommands prints commands to explore the kept cluster.
 func (d *demo) printNextCommands() {
 	fmt.Fprintf(d.out, `
-The cluster stays. To explore it:
+The cluster stays. To use it:
   eval "$(go -C test/harness/cluster run ./cmd/cluster env --name %s)"
-  kubectl get apiservices | grep metrics.k8s.io
-  kubectl get --raw "%s"
-  kubectl -n %s describe hpa
-  kubectl -n %s logs deploy/tachometer-adapter
+Three commands to try:
+  go run ./cmd/kubectl-tachometer explain hpa/%s -n %s --since 1h
+  go run ./cmd/kubectl-tachometer doctor hpa/%[2]s -n %[3]s
+  go run ./cmd/kubectl-tachometer dashboard -n %[3]s
 To remove it:
   make demo-down
-`, name, stack.PodsMetric("request_per_second"), stack.SampleNamespace, stack.AdapterNamespace)
+`, name, sampleScaler, stack.SampleNamespace)
 }
 
 func createDemoFile(path string) (*os.File, error) {

@@ -65,6 +65,7 @@ func checkReadySamplePods(ctx context.Context, s *stack.Stack, n int) error {
 func (d *demo) watchReaction(ctx context.Context, s *stack.Stack, offer func(time.Time, []string) float64) []timeline.Point {
 	var points []timeline.Point
 	start := time.Now()
+	teller := &decisionTeller{told: start}
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
@@ -79,6 +80,7 @@ func (d *demo) watchReaction(ctx context.Context, s *stack.Stack, offer func(tim
 			p.At, p.Offered = now.Sub(start), offer(now, urls)
 			points = append(points, p)
 			fmt.Fprintln(d.out, p.Row())
+			d.tellDecisions(ctx, s, teller)
 		}
 		select {
 		case <-ctx.Done():

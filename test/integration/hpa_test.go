@@ -27,6 +27,7 @@ func TestHPA(t *testing.T) {
 	k := newKubelet(t, namespace)
 	k.load.Store(3000)
 	newScaled(t, namespace)
+	history := watchWishes(t, namespace)
 	for _, load := range []int64{3000, 9500, 5500} {
 		k.load.Store(load)
 		if err := followed(t, k, load); err != nil {
@@ -48,6 +49,7 @@ func TestHPA(t *testing.T) {
 	if *scaled.Spec.Replicas != 3 || k.running() != 3 {
 		t.Errorf("without the metric the HPA went from 3 to %d replicas", *scaled.Spec.Replicas)
 	}
+	checkDecisions(t, namespace, history)
 }
 
 // followed waits until the HPA has as many pods as the formula says, ceil(load / perPod), and has read each pod's share. On the way,

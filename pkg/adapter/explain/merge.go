@@ -43,13 +43,15 @@ func mergeDecisionLogs(logs []*explainapi.DecisionLog) *explainapi.DecisionLog {
 			looks = append(looks, partialLook{d, []int{replica}})
 		}
 	}
-	out.Decisions = joinPartialLooks(looks)
+	whole := joinPartialLooks(looks)
 	sortLoggedDecisions(statuses)
-	for _, s := range statuses {
-		if !slices.ContainsFunc(out.Decisions, func(d explainapi.Decision) bool { return isSameLoggedStatus(&d, &s) }) {
-			out.Decisions = append(out.Decisions, s)
+	var alone []explainapi.Decision
+	for i := range statuses {
+		if s := &statuses[i]; !hasLoggedStatus(whole, s) && !hasLoggedStatus(alone, s) {
+			alone = append(alone, *s)
 		}
 	}
+	out.Decisions = append(whole, alone...)
 	sortLoggedDecisions(out.Decisions)
 	out.Complete()
 	return out
@@ -120,6 +122,18 @@ func (l *partialLook) joinPartialLook(later partialLook) {
 	if len(l.Pods) == 0 {
 		l.Pods = later.Pods
 	}
+}
+
+// hasLoggedStatus reports whether sorted decisions have the status that a replica without a read watched.
+func hasLoggedStatus(decisions []explainapi.Decision, alone *explainapi.Decision) bool {
+	earliest := alone.Time.Add(-3 * mergeReach) // of a look: its reads, its status, and the difference of times
+	first, _ := slices.BinarySearchFunc(decisions, earliest, func(d explainapi.Decision, at time.Time) int { return d.Time.Compare(at) })
+	for i := first; i < len(decisions) && decisions[i].Time.Sub(alone.Time) <= mergeReach; i++ {
+		if isSameLoggedStatus(&decisions[i], alone) {
+			return true
+		}
+	}
+	return false
 }
 
 // isSameLoggedStatus reports whether a decision has the status that a replica without a read watched.

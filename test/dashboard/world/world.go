@@ -43,6 +43,7 @@ type app struct {
 	history         hpa.History
 	pods            []appPod
 	created         int
+	record          []explainapi.Decision
 }
 
 type appPod struct {

@@ -1,0 +1,235 @@
+package integration
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/tachometer-metrics/tachometer/pkg/kube"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/doctor"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/podtls"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
+)
+
+// breakage is a way in which a newcomer's autoscaler does not work, and the words of doctor for it.
+type breakage struct {
+	spoil              func(t *testing.T, namespace string, k *kubelet)
+	check              string
+	status             doctor.Status
+	says, mendedByWhat string
+}
+
+// breakages are those that need the real API server, HPA controller and adapter, but no node and no network. Rights have a test of their
+// own. An expired certificate, which only an adapter's pod can serve, and the second between two scrapes are in pkg/plugin/doctor.
+var breakages = map[string]breakage{
+	"typo": {
+		func(t *testing.T, namespace string, _ *kubelet) {
+			patchScaled(t, namespace, "hpa", `{"spec":{"metrics":[{"type":"Pods","pods":{"metric":{"name":"http_requests_per_secnd"},"target":{"type":"AverageValue","averageValue":"50"}}}]}}`)
+		},
+		"metric", doctor.StatusFail, "no http_requests_per_secnd on its page", "metrics deployment/web",
+	},
+	"wrong port": {
+		func(t *testing.T, namespace string, _ *kubelet) { annotatePort(t, namespace) },
+		"metric", doctor.StatusFail, "scrape failed (connection refused)", `"prometheus.io/port":"9102"`,
+	},
+	"network policy": {
+		func(t *testing.T, namespace string, _ *kubelet) {
+			annotatePort(t, namespace) // nothing enforces the policy here
+			_, err := client.NetworkingV1().NetworkPolicies(namespace).Create(t.Context(), &networkingv1.NetworkPolicy{
+				ObjectMeta: metav1.ObjectMeta{Name: "deny-all"}, Spec: networkingv1.NetworkPolicySpec{PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress}},
+			}, metav1.CreateOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+		},
+		"network", doctor.StatusFail, "networkpolicy/deny-all does not admit the adapter", "patch networkpolicy deny-all",
+	},
+	"stale": {
+		func(t *testing.T, namespace string, k *kubelet) {
+			eventually(t, 20*time.Second, func(ctx context.Context) error {
+				found, err := admin.values(ctx, podsPath(namespace, requests, "app=web", ""))
+				if err == nil && len(found) != 2 {
+					err = fmt.Errorf("values %v", found)
+				}
+				return err
+			})
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			for _, p := range k.pages {
+				p.close()
+			}
+		},
+		"metric", doctor.StatusFail, "2 pods: 2 ", "/proxy/metrics",
+	},
+	"disruption budget": {
+		func(t *testing.T, namespace string, _ *kubelet) {
+			_, err := client.PolicyV1().PodDisruptionBudgets(namespace).Create(t.Context(), &policyv1.PodDisruptionBudget{
+				ObjectMeta: metav1.ObjectMeta{Name: "web"},
+				Spec: policyv1.PodDisruptionBudgetSpec{
+					MinAvailable: new(intstr.FromInt32(2)), Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}},
+				},
+			}, metav1.CreateOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+		},
+		"budget", doctor.StatusWarning, "at the minimum no node can be drained", "patch pdb web",
+	},
+	"two autoscalers": {
+		func(t *testing.T, namespace string, _ *kubelet) {
+			first, err := client.AutoscalingV2().HorizontalPodAutoscalers(namespace).Get(t.Context(), "web", metav1.GetOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			first.ObjectMeta = metav1.ObjectMeta{Name: "web-too", Namespace: namespace}
+			if _, err := client.AutoscalingV2().HorizontalPodAutoscalers(namespace).Create(t.Context(), first, metav1.CreateOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"rival", doctor.StatusFail, "hpa/web-too scales Deployment web too", "delete hpa ",
+	},
+	"limit reached": {
+		func(_ *testing.T, _ string, k *kubelet) { k.load.Store(60 * perPod) },
+		"condition", doctor.StatusWarning, "it wants more than maxReplicas", `"maxReplicas":20`,
+	},
+}
+
+// patchScaled merges a patch into the workload or its autoscaler.
+func patchScaled(t *testing.T, namespace, kind, patch string) {
+	t.Helper()
+	var err error
+	if kind == "hpa" {
+		_, err = client.AutoscalingV2().HorizontalPodAutoscalers(namespace).Patch(t.Context(), "web", types.MergePatchType, []byte(patch), metav1.PatchOptions{})
+	} else {
+		_, err = client.AppsV1().Deployments(namespace).Patch(t.Context(), "web", types.MergePatchType, []byte(patch), metav1.PatchOptions{})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// annotatePort names a port on which no pod listens.
+func annotatePort(t *testing.T, namespace string) {
+	t.Helper()
+	patchScaled(t, namespace, "deployment", `{"spec":{"template":{"metadata":{"annotations":{"prometheus.io/port":"9999"}}}}}`)
+}
+
+// newDoctorOptions returns what `kubectl tachometer doctor hpa/web` runs with.
+func newDoctorOptions(t *testing.T, namespace string) doctor.Options {
+	t.Helper()
+	config, err := clientcmd.BuildConfigFromFlags("", shared.Kubeconfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader, err := reading.NewRESTReader(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return doctor.Options{
+		Client: client, Metrics: reading.MetricReader{Reader: reader, Mapper: kube.NewLazyRESTMapper(client.Discovery())},
+		Certificates: podtls.Reader{Config: config, Client: client}, Namespace: namespace, HPA: "web", Now: time.Now(),
+	}
+}
+
+// findAutoscalerFault returns the first fault of the autoscaler. The adapter is no pod here, so that hops before it fail.
+func findAutoscalerFault(report *doctor.Report, namespace string) *doctor.Check {
+	own := &doctor.Report{}
+	for _, c := range report.Checks {
+		if c.Subject == namespace+"/web" {
+			own.Checks = append(own.Checks, c)
+		}
+	}
+	return own.First()
+}
+
+// TestBreakages: doctor names each breakage first, with the command that mends it; without one it finds nothing.
+func TestBreakages(t *testing.T) {
+	need(t)
+	t.Parallel()
+	for name, b := range breakages {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			namespace := newNamespace(t)
+			k := newKubelet(t, namespace)
+			k.load.Store(3000)
+			newScaled(t, namespace)
+			b.spoil(t, namespace, k)
+			eventually(t, 60*time.Second, func(ctx context.Context) error {
+				found := findAutoscalerFault(doctor.Run(ctx, newDoctorOptions(t, namespace)), namespace)
+				if found == nil || found.Name != b.check || found.Status != b.status || !strings.Contains(found.Message, b.says) || !strings.Contains(found.Fix, b.mendedByWhat) {
+					return fmt.Errorf("the first fault is %+v", found)
+				}
+				return nil
+			})
+		})
+	}
+	t.Run("none", func(t *testing.T) {
+		t.Parallel()
+		namespace := newNamespace(t)
+		k := newKubelet(t, namespace)
+		k.load.Store(3000)
+		newScaled(t, namespace)
+		eventually(t, 60*time.Second, func(ctx context.Context) error {
+			if found := findAutoscalerFault(doctor.Run(ctx, newDoctorOptions(t, namespace)), namespace); found != nil {
+				return fmt.Errorf("a fault without a breakage: %+v", found)
+			}
+			return nil
+		})
+	})
+}
+
+// TestMissingRights: doctor names the right that the HPA controller lacks. It is not parallel: the controller reads no metric meanwhile.
+func TestMissingRights(t *testing.T) {
+	need(t)
+	namespace := newNamespace(t)
+	newScaled(t, namespace)
+	roles := client.RbacV1().ClusterRoles()
+	whole, err := roles.Get(t.Context(), "system:controller:horizontal-pod-autoscaler", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	restore := func(rules []rbacv1.PolicyRule) error {
+		role, err := roles.Get(context.Background(), whole.Name, metav1.GetOptions{})
+		if err == nil {
+			role.Rules = rules
+			_, err = roles.Update(context.Background(), role, metav1.UpdateOptions{})
+		}
+		return err
+	}
+	var narrow []rbacv1.PolicyRule
+	for _, rule := range whole.Rules {
+		if len(rule.APIGroups) == 0 || !strings.HasSuffix(rule.APIGroups[0], "metrics.k8s.io") {
+			narrow = append(narrow, rule)
+		}
+	}
+	if len(narrow) == len(whole.Rules) {
+		t.Fatalf("no rule for metrics in %+v", whole.Rules)
+	}
+	t.Cleanup(func() {
+		if err := restore(whole.Rules); err != nil {
+			t.Errorf("give the rights back: %v", err)
+		}
+	})
+	if err := restore(narrow); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 20*time.Second, func(ctx context.Context) error {
+		for _, c := range doctor.Run(ctx, newDoctorOptions(t, namespace)).Checks {
+			if c.Name == "rights" && c.Status == doctor.StatusFail && strings.Contains(c.Message, "may not get custom.metrics.k8s.io in "+namespace) &&
+				strings.HasPrefix(c.Fix, "kubectl create clusterrolebinding hpa-metrics") {
+				return nil
+			}
+		}
+		return fmt.Errorf("no missing right among the checks")
+	})
+}

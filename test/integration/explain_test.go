@@ -1,0 +1,327 @@
+package integration
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
+	"github.com/tachometer-metrics/tachometer/pkg/replay"
+	"github.com/tachometer-metrics/tachometer/test/harness/stack"
+)
+
+// decisionsPath returns the path of an autoscaler's record, of all replicas or of the one that answers.
+func decisionsPath(namespace, scope string) string {
+	path := "/apis/" + explainapi.GroupVersion.String() + "/namespaces/" + namespace + "/horizontalpodautoscalers/web/decisions?since=10m"
+	if scope != "" {
+		path += "&scope=" + scope
+	}
+	return path
+}
+
+func parseDecisions(data []byte, err error) (*explainapi.DecisionLog, error) {
+	if err != nil {
+		return nil, err
+	}
+	log := &explainapi.DecisionLog{}
+	if err := json.Unmarshal(data, log); err != nil {
+		return nil, err
+	}
+	log.Complete()
+	return log, nil
+}
+
+// statusHistory is what a watch showed of an autoscaler's wishes.
+type statusHistory struct {
+	mu     sync.Mutex // guards wanted
+	wanted []int32    // each change
+}
+
+// watchWishes watches an autoscaler until the test ends.
+func watchWishes(t *testing.T, namespace string) *statusHistory {
+	t.Helper()
+	watch, err := client.AutoscalingV2().HorizontalPodAutoscalers(namespace).Watch(t.Context(), metav1.ListOptions{
+		FieldSelector: fields.OneTermEqualSelector("metadata.name", "web").String(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(watch.Stop)
+	h := &statusHistory{}
+	go func() {
+		for event := range watch.ResultChan() {
+			if scaler, ok := event.Object.(*autoscalingv2.HorizontalPodAutoscaler); ok {
+				h.add(scaler.Status.DesiredReplicas)
+			}
+		}
+	}()
+	return h
+}
+
+func (h *statusHistory) add(wanted int32) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if n := len(h.wanted); n == 0 || h.wanted[n-1] != wanted {
+		h.wanted = append(h.wanted, wanted)
+	}
+}
+
+// check compares the history with the record: the same wishes in the same order. The record may begin later, with the first look.
+func (h *statusHistory) check(log *explainapi.DecisionLog) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var recorded []int32
+	for _, d := range log.Decisions {
+		if n := len(recorded); d.Status != nil && (n == 0 || recorded[n-1] != d.Status.DesiredReplicas) {
+			recorded = append(recorded, d.Status.DesiredReplicas)
+		}
+	}
+	if len(recorded) < 3 || len(recorded) > len(h.wanted) || len(recorded)+1 < len(h.wanted) ||
+		!slices.Equal(recorded, h.wanted[len(h.wanted)-len(recorded):]) {
+		return fmt.Errorf("the controller wrote the wishes %v, and recorded are %v", h.wanted, recorded)
+	}
+	return nil
+}
+
+// checkDecisions fails the test unless the arithmetic gives each decision of the real controller from the recorded inputs. A look is
+// excused where an input changed within it: its wish is that of the look beside it, since a window ended or pods changed between the read
+// and the decision.
+func checkDecisions(t *testing.T, namespace string, history *statusHistory) {
+	t.Helper()
+	var log *explainapi.DecisionLog
+	eventually(t, 10*time.Second, func(ctx context.Context) (err error) { // the watch of the status may be behind
+		if log, err = parseDecisions(admin.raw(ctx, decisionsPath(namespace, ""))); err != nil {
+			return err
+		}
+		return history.check(log)
+	})
+	looks := replay.Reproduce(log, replay.Settings())
+	agreed, excused := 0, 0
+	for i, l := range looks {
+		switch {
+		case l.Missing != "" && len(log.Decisions[i].Reads) > 0:
+			t.Errorf("look at %s has a read, and: %s", l.Time.Format(time.StampMilli), l.Missing)
+		case l.Missing != "":
+		case !l.Differs():
+			agreed++
+		case isBetweenLooks(log, looks, i):
+			excused++
+		default:
+			t.Errorf("look at %s: the controller decided %d, by the record it would be %d: %+v", l.Time.Format(time.StampMilli), l.Recorded, l.Computed, log.Decisions[i])
+		}
+	}
+	t.Logf("%d decisions of the controller agree with the record, %d changed within the look", agreed, excused)
+	if agreed < 5 || excused > agreed/5 {
+		t.Errorf("%d decisions agree and %d are excused, of %d looks", agreed, excused, len(looks))
+	}
+}
+
+// isBetweenLooks reports whether a look's recorded wish is what the inputs of the look before or after it give.
+func isBetweenLooks(log *explainapi.DecisionLog, looks []replay.Look, i int) bool {
+	for _, j := range []int{i - 1, i + 1} {
+		if j < 0 || j >= len(looks) {
+			continue
+		}
+		if looks[j].Missing == "" && looks[j].Computed == looks[i].Recorded || !slices.Equal(log.Decisions[j].Pods, log.Decisions[i].Pods) {
+			return true
+		}
+	}
+	return false
+}
+
+// TestDecisionsAgree: the record gives each decision of the real controller again, for an autoscaler without windows.
+func TestDecisionsAgree(t *testing.T) {
+	need(t)
+	t.Parallel()
+	namespace := newNamespace(t)
+	k := newKubelet(t, namespace)
+	k.load.Store(3000)
+	newScaled(t, namespace)
+	history := watchWishes(t, namespace)
+	hpas := client.AutoscalingV2().HorizontalPodAutoscalers(namespace)
+	patch := `[{"op":"replace","path":"/spec/behavior/scaleUp/stabilizationWindowSeconds","value":0},{"op":"replace","path":"/spec/behavior/scaleDown/stabilizationWindowSeconds","value":0},` +
+		`{"op":"add","path":"/spec/behavior/scaleUp/policies","value":[{"type":"Pods","value":100,"periodSeconds":1}]}]`
+	if _, err := hpas.Patch(t.Context(), "web", types.JSONPatchType, []byte(patch), metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, load := range []int64{3000, 13_000, 5000, 19_000, 9000} {
+		k.load.Store(load)
+		want := int32((load + perPod - 1) / perPod)
+		eventually(t, 40*time.Second, func(ctx context.Context) error {
+			h, err := hpas.Get(ctx, "web", metav1.GetOptions{})
+			if err == nil && (h.Status.DesiredReplicas != want || k.running() != int(want)) {
+				err = fmt.Errorf("%d requests/s: %d pods wanted, %d running, want %d", load, h.Status.DesiredReplicas, k.running(), want)
+			}
+			return err
+		})
+	}
+	checkDecisions(t, namespace, history)
+}
+
+// TestTwoReplicas: reads that reached different replicas are one record, whichever replica is asked. It is not parallel: a second adapter
+// scrapes every pod too.
+func TestTwoReplicas(t *testing.T) {
+	need(t)
+	namespace := newNamespace(t)
+	k := newKubelet(t, namespace)
+	k.load.Store(3000)
+	newScaled(t, namespace)
+	second := startSecondReplica(t)
+	controller := newControllerToken(t)
+	path := podsPath(namespace, requests, "app=web", metav1.FormatLabelSelector(counted()))
+	own := func(a *adapter, scope string) (*explainapi.DecisionLog, error) {
+		return parseDecisions(a.get(t.Context(), decisionsPath(namespace, scope)))
+	}
+	eventually(t, 40*time.Second, func(ctx context.Context) error {
+		if err := second.readAs(ctx, controller, path); err != nil {
+			return err
+		}
+		for _, a := range []*adapter{tacho, second} {
+			if log, err := own(a, explainapi.ScopeReplica); err != nil || len(listReadTimes(log)) < 3 {
+				return fmt.Errorf("the replica at port %d has no three reads yet: %w", a.port, err)
+			}
+		}
+		return nil
+	})
+	var want []time.Time
+	for _, a := range []*adapter{tacho, second} {
+		log, err := own(a, explainapi.ScopeReplica)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, listReadTimes(log)...)
+	}
+	for _, a := range []*adapter{tacho, second} {
+		log, err := own(a, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		merged := listReadTimes(log)
+		for _, at := range want {
+			if !slices.ContainsFunc(merged, at.Equal) {
+				t.Errorf("the replica at port %d lacks the read at %s", a.port, at.Format(time.StampMilli))
+			}
+		}
+		if len(log.Source.Recorders()) != 2 {
+			t.Errorf("the replica at port %d has the records of %+v", a.port, log.Source)
+		}
+	}
+	if err := second.stop(); err != nil {
+		t.Fatal(err)
+	}
+	log, err := own(tacho, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := log.Source.Replicas; len(r) != 2 || !strings.Contains(r[1].Error, "refused") {
+		t.Errorf("a replica that is gone is told as %+v", r)
+	}
+}
+
+func listReadTimes(log *explainapi.DecisionLog) []time.Time {
+	var times []time.Time
+	for _, d := range log.Decisions {
+		for _, r := range d.Reads {
+			times = append(times, r.Time)
+		}
+	}
+	return times
+}
+
+// startSecondReplica starts another adapter beside the one that all tests share, until the test ends. kube-apiserver does not send it any
+// request: its endpoint is not ready.
+func startSecondReplica(t *testing.T) *adapter {
+	t.Helper()
+	second := *tacho
+	second.process, second.log = nil, filepath.Join(t.TempDir(), "adapter.log")
+	var err error
+	if second.port, err = freePort(shared.HostIP()); err != nil {
+		t.Fatal(err)
+	}
+	for _, port := range []int{tacho.port, second.port} {
+		const slice = `apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: replica-%[1]d, namespace: %[2]s, labels: {kubernetes.io/service-name: tachometer-adapter}}
+addressType: IPv4
+ports: [{name: https, port: %[1]d, protocol: TCP}]
+endpoints: [{addresses: [%[3]q], conditions: {ready: false, serving: true}}]
+`
+		if err := shared.Apply(t.Context(), fmt.Sprintf(slice, port, stack.AdapterNamespace, shared.HostIP())); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			_ = client.DiscoveryV1().EndpointSlices(stack.AdapterNamespace).Delete(context.Background(), fmt.Sprintf("replica-%d", port), metav1.DeleteOptions{})
+		})
+	}
+	if err := second.start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := second.stop(); err != nil {
+			t.Error(err)
+		}
+		if log, err := os.ReadFile(second.log); t.Failed() {
+			t.Logf("the second replica (%v):\n%.4000s", err, log)
+		}
+	})
+	eventually(t, time.Minute, second.ready)
+	return &second
+}
+
+// newControllerToken returns a token of the HPA controller's ServiceAccount.
+func newControllerToken(t *testing.T) string {
+	t.Helper()
+	const account = "horizontal-pod-autoscaler"
+	if _, err := client.CoreV1().ServiceAccounts("kube-system").Get(t.Context(), account, metav1.GetOptions{}); err != nil {
+		t.Fatalf("the harness runs controllers with their own accounts: %v", err)
+	}
+	token, err := shared.Kubectl(t.Context(), "-n", "kube-system", "create", "token", account)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(token))
+}
+
+// readAs reads a path from the adapter itself, as the user of a token and not as the viewer.
+func (a *adapter) readAs(ctx context.Context, token, path string) error {
+	url := "https://" + net.JoinHostPort(shared.HostIP(), strconv.Itoa(a.port)) + path
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Authorization", "Bearer "+token)
+	transport, ok := a.reader.Transport.(*http.Transport)
+	if !ok {
+		return errors.New("the viewer's client has another transport")
+	}
+	transport = transport.Clone()
+	transport.TLSClientConfig.Certificates = nil
+	defer transport.CloseIdleConnections()
+	response, err := (&http.Client{Transport: transport, Timeout: 10 * time.Second}).Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %.300s", response.Status, body)
+	}
+	return err
+}
