@@ -5,6 +5,7 @@ package rule
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,6 +24,8 @@ type compiledRule struct {
 // embeddedLimits are the settings of the configuration that bound expressions on the embedded backend.
 type embeddedLimits struct {
 	interval, maxWindow time.Duration
+	// hasTargets reports whether rules have targets of their own, whose series other rules must not read.
+	hasTargets bool
 }
 
 // Compile compiles the rules of a configuration, or the built-in rules if it has none. The error is config.Faults
@@ -42,8 +45,10 @@ func compileRuleSet(cfg *config.Config) (*Set, config.Faults) {
 	}
 	var faults config.Faults
 	s := &Set{}
+	hasTargets := slices.ContainsFunc(rules, func(r config.Rule) bool { return r.Targets != nil })
+	limits := embeddedLimits{interval: cfg.Scrape.Interval, maxWindow: cfg.MaxWindow, hasTargets: hasTargets}
 	for i, spec := range rules {
-		c, keyErrors := compileRuleSpec(spec, embeddedLimits{cfg.Scrape.Interval, cfg.MaxWindow}, !cfg.HasRules)
+		c, keyErrors := compileRuleSpec(spec, limits, !cfg.HasRules)
 		for _, e := range keyErrors {
 			path := config.RulePath(i) + "." + e.key
 			faults = append(faults, config.Fault{Path: path, Line: cfg.Line(path), Message: e.err.Error()})
@@ -130,6 +135,7 @@ func (c *compiledRule) instantiateRule(metric, query string) (*Rule, []keyError)
 		return nil, []keyError{{"query", err}}
 	}
 	r := newRuleFromSpec(c.spec, metric)
+	r.skipsTargets = c.limits.hasTargets && !r.HasTargets && !r.Namespaced && r.Backend == config.ScrapeBackend
 	if faults := c.validateRuleExpression(r, t); len(faults) > 0 {
 		return nil, faults
 	}
@@ -164,7 +170,8 @@ func newRuleFromSpec(spec config.Rule, metric string) *Rule {
 		Metric: metric, Resource: spec.Resource, Name: spec.Name(), External: spec.External,
 		Backend: spec.Backend, Window: spec.Window, Aggregate: spec.Aggregate, OnMissing: spec.OnMissing,
 		AllowNegative: spec.AllowNegative, MaxAge: spec.MaxAge, Fallback: spec.Fallback,
-		Namespaces: spec.From, NamespaceLabel: spec.Labels.Namespace, Namespaced: true,
+		WhenNoPods: spec.WhenNoPods, HasTargets: spec.Targets != nil,
+		Namespaces: spec.SourceNamespaces(), NamespaceLabel: spec.Labels.Namespace, Namespaced: true,
 	}
 	switch {
 	case spec.External:
