@@ -90,6 +90,9 @@ func (o *Observed) planNumbers(n hold.Numbers, now time.Time) hold.Numbers {
 	found := o.Scale
 	if n.Sequence == 0 && found != nil {
 		n.Replicas = hold.Change{Was: found.Replicas, Set: found.Replicas}
+		if a := o.Autoscaler; a != nil && a.ScaledToZero && a.Bounds.MinReplicas == 0 && found.Replicas == 0 {
+			n.Replicas.Was = 1 // the autoscaler's own zero is nothing to give back: it decides again
+		}
 	}
 	var to hold.ReplicaBounds
 	if a := o.Autoscaler; a == nil {
