@@ -190,10 +190,7 @@ func settleBeforeSurge(t *testing.T, load *sending) {
 	}
 	// The way down took some of the longest window, of a minute. The rest of it, and half a minute of steady demand, come now.
 	const settle = 70 * time.Second
-	select {
-	case <-t.Context().Done():
-	case <-time.After(settle):
-	}
+	waitForSurge(t, settle)
 }
 
 // watchSurge returns the times from now until enough pods are wanted, and ready.
