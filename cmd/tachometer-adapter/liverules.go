@@ -6,7 +6,9 @@ import (
 	"sync"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/config"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/discovery"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/explain"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/promadapter"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/provider"
 )
@@ -80,4 +82,26 @@ func (d demandRules) Namespaces(name, asked string) []string {
 		return []string{asked}
 	}
 	return r.SourceNamespaces(asked)
+}
+
+// listAdapterProgramRuleTargets returns the targets that the rules of a configuration name, each source once.
+func listAdapterProgramRuleTargets(cfg *config.Config) []discovery.RuleTarget {
+	var targets []discovery.RuleTarget
+	known := map[string]bool{}
+	for i := range cfg.Rules {
+		t := cfg.Rules[i].Targets
+		if t == nil {
+			continue
+		}
+		for _, source := range t.ListSources() {
+			if !known[source.Namespace] {
+				known[source.Namespace] = true
+				targets = append(targets, discovery.RuleTarget{
+					Source: source.Namespace, Service: metric.Object{Namespace: t.ServiceNamespace, Name: t.ServiceName},
+					Port: t.Port, Path: t.Path, Address: source.Address,
+				})
+			}
+		}
+	}
+	return targets
 }

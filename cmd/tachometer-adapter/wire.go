@@ -201,6 +201,7 @@ func (a *adapter) applyAdapterProgramRules(next *parsedConfig) {
 		}))
 	}
 	a.discovery.SetRules(demandRules{a.rules.getAdapterProgramRules()})
+	a.discovery.SetRuleTargets(listAdapterProgramRuleTargets(next.config))
 }
 
 // newAdapterProgramCatalog returns the catalog of a prometheus-adapter configuration.

@@ -73,6 +73,12 @@ func (c *decider) isWakeable() bool {
 	return c.wasZero && (c.limits.low != 0 || c.hasPodlessMetric())
 }
 
+// IsOwnZero reports whether the controller itself has scaled the target of an autoscaler to zero, and reads metrics that can wake it.
+func IsOwnZero(a *autoscalingv2.HorizontalPodAutoscaler, s Settings) bool {
+	c := newDecider(Input{HPA: a}, s)
+	return c.limits.low == 0 && c.isWakeable()
+}
+
 // hasPodlessMetric reports whether a metric exists without pods.
 func (c *decider) hasPodlessMetric() bool {
 	return slices.ContainsFunc(c.HPA.Spec.Metrics, func(m autoscalingv2.MetricSpec) bool {

@@ -18,7 +18,10 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
-var surgeSteps = flag.Int("surge.steps", 0, "steps of TestSurge without and with the lane, of some four minutes each")
+var (
+	surgeSteps  = flag.Int("surge.steps", 0, "steps of TestSurge with the lane, of some three minutes each")
+	surgeBeside = flag.Int("surge.beside", 3, "steps of TestSurge without the lane, spread over the others")
+)
 
 // The load of a surge, in requests per second: at 20 a pod, 2 and 20 pods.
 const (
@@ -28,10 +31,14 @@ const (
 	surgePods   = 20
 	surgeEnough = 18 // of 20: the HPA tolerates a tenth
 	surgeWait   = 4 * time.Minute
+	keptSurges  = 3 // the first steps whose pods are watched for two periods of the HPA controller after the hold
 )
 
-// surgeTimes are the seconds from a step until enough pods are wanted, and ready.
-type surgeTimes struct{ wanted, ready float64 }
+// surgeTimes are the seconds from a step until enough pods are wanted, and ready, and the requests that failed meanwhile.
+type surgeTimes struct {
+	wanted, ready float64
+	failed        int
+}
 
 // TestSurge steps the load from 40 to 400 requests/s, in turns without and with the surge lane. The lane raises ahead of the HPA, which
 // keeps the pods after the lane's hold is over; nothing of the hold stays.
@@ -41,43 +48,61 @@ func TestSurge(t *testing.T) {
 	if *surgeSteps == 0 {
 		t.Skip("SKIPPED: -surge.steps is not set: run `make surge`")
 	}
-	ctx := t.Context()
 	reshapeForSurge(t)
 	installSurgeLane(t)
 	load := send(t, beforeSurge)
 	times := map[bool][]surgeTimes{}
-	for range *surgeSteps {
-		for _, withLane := range []bool{false, true} {
-			annotateForSurge(t, withLane)
-			settleBeforeSurge(t, load)
-			before := load.Result().Total()
-			raisedBefore := countSurgeEvents(ctx, t, surge.ReasonRaised)
-			load.rate.Store(duringSurge)
-			measured := watchSurge(t)
-			after := load.Result().Total()
-			times[withLane] = append(times[withLane], measured)
-			t.Logf("lane %t: %d pods wanted after %.1f s, ready after %.1f s; %d of %d requests failed", withLane, surgeEnough,
-				measured.wanted, measured.ready, after.Failed-before.Failed, after.Sent-before.Sent)
-			if raised := countSurgeEvents(ctx, t, surge.ReasonRaised) > raisedBefore; raised != withLane {
-				t.Errorf("lane %t: it raised: %t", withLane, raised)
-			}
+	for i := range *surgeSteps {
+		if i%max(*surgeSteps/max(*surgeBeside, 1), 1) == 0 && len(times[false]) < *surgeBeside {
+			times[false] = append(times[false], stepSurge(t, load, false))
+		}
+		times[true] = append(times[true], stepSurge(t, load, true))
+		if i < keptSurges {
 			surgeIsKept(t)
 		}
 	}
 	for _, withLane := range []bool{false, true} {
-		t.Logf("lane %t, medians of %d: %d wanted after %.1f s, ready after %.1f s", withLane, *surgeSteps, surgeEnough,
-			medianOf(times[withLane], func(m surgeTimes) float64 { return m.wanted }), medianOf(times[withLane], func(m surgeTimes) float64 { return m.ready }))
+		t.Log(describeSurges(withLane, times[withLane]))
+	}
+	for _, m := range times[true] {
+		if m.failed > 0 && !slices.ContainsFunc(times[false], func(m surgeTimes) bool { return m.failed > 0 }) {
+			t.Errorf("with the lane %d requests of a step failed, and none without it", m.failed)
+		}
 	}
 }
 
-// medianOf returns the median of a number of the runs; of an even number the upper one.
-func medianOf(all []surgeTimes, number func(surgeTimes) float64) float64 {
-	var numbers []float64
-	for _, m := range all {
-		numbers = append(numbers, number(m))
+// stepSurge steps the load and returns the times. It expects a raise of the lane if the autoscaler is in it, and none otherwise.
+func stepSurge(t *testing.T, load *sending, withLane bool) surgeTimes {
+	t.Helper()
+	annotateForSurge(t, withLane)
+	settleBeforeSurge(t, load)
+	before, raisedBefore := load.Result().Total(), countSurgeEvents(t.Context(), t, surge.ReasonRaised)
+	load.rate.Store(duringSurge)
+	m := watchSurge(t)
+	after := load.Result().Total()
+	m.failed = after.Failed - before.Failed
+	t.Logf("lane %t: %d pods wanted after %.1f s, ready after %.1f s; %d of %d requests failed", withLane, surgeEnough,
+		m.wanted, m.ready, m.failed, after.Sent-before.Sent)
+	if raised := countSurgeEvents(t.Context(), t, surge.ReasonRaised) > raisedBefore; raised != withLane {
+		t.Errorf("lane %t: it raised: %t", withLane, raised)
 	}
-	slices.Sort(numbers)
-	return numbers[len(numbers)/2]
+	return m
+}
+
+// describeSurges returns the quantiles of steps: nearest ranks, the median of an even number the upper one.
+func describeSurges(withLane bool, all []surgeTimes) string {
+	if len(all) == 0 {
+		return fmt.Sprintf("lane %t: no step", withLane)
+	}
+	var wanted, ready []float64
+	for _, m := range all {
+		wanted, ready = append(wanted, m.wanted), append(ready, m.ready)
+	}
+	slices.Sort(wanted)
+	slices.Sort(ready)
+	half, high := len(all)/2, (len(all)*95+99)/100-1
+	return fmt.Sprintf("lane %t, %d steps: %d pods wanted after %.1f s (median), %.1f s (95th percentile), ready after %.1f s, %.1f s", withLane,
+		len(all), surgeEnough, wanted[half], wanted[high], ready[half], ready[high])
 }
 
 // reshapeForSurge gives the sample's HPA room for 20 pods, and a quick way down. The test's end restores it.
@@ -163,11 +188,9 @@ func settleBeforeSurge(t *testing.T, load *sending) {
 	if err := stack.Wait(t.Context(), surgeWait, func(ctx context.Context) error { return steady(ctx, 2) }); err != nil {
 		t.Fatal(err)
 	}
-	const settle = 100 * time.Second // the longest window, and a minute of it
-	select {
-	case <-t.Context().Done():
-	case <-time.After(settle):
-	}
+	// The way down took some of the longest window, of a minute. The rest of it, and half a minute of steady demand, come now.
+	const settle = 70 * time.Second
+	waitForSurge(t, settle)
 }
 
 // watchSurge returns the times from now until enough pods are wanted, and ready.

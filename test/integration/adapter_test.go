@@ -37,6 +37,11 @@ rules:
   external: true
   query: sum(queue_messages)
   fallback: {after: 3s, value: 8}
+- metric: queue_messages_by_service
+  external: true
+  targets: {service: ` + queueNamespace + `/queue}
+  query: sum(queue_messages)
+  fallback: {after: 3s, value: 8}
 - metric: request_per_second
   query: sum by (namespace, pod) (rate(http_requests_total[$window]))
 - match: ^(.+)_per_second$

@@ -22,9 +22,9 @@ func TestZero(t *testing.T) {
 	need(t)
 	t.Parallel()
 	namespace := newNamespace(t)
-	queue := newQueue(t, namespace)
-	newWorkers(t, namespace, "workers", 0)
-	newWorkers(t, namespace, "stopped", 1)
+	queue := newQueue(t, namespace, map[string]string{"prometheus.io/scrape": "true"})
+	newWorkers(t, namespace, "workers", "queue_messages", 0)
+	newWorkers(t, namespace, "stopped", "queue_messages", 1)
 
 	awaitWorkers(t, namespace, "workers", 0)
 	scale := &autoscalingv1.Scale{ObjectMeta: metav1.ObjectMeta{Name: "stopped", Namespace: namespace}}
@@ -40,13 +40,46 @@ func TestZero(t *testing.T) {
 	awaitWorkers(t, namespace, "stopped", 0)
 }
 
+// queueNamespace is the namespace of the queue that the adapter's configuration names as a Service.
+const queueNamespace = "queues"
+
+// TestZeroByService: the same with a queue in another namespace that the rule names as a Service, and whose pod has no annotation. While the
+// Service is not there, the metric is an error and then its fallback; the queue's death wakes the workers.
+func TestZeroByService(t *testing.T) {
+	need(t)
+	t.Parallel()
+	namespace := newNamespace(t)
+	newWorkers(t, namespace, "workers", "queue_messages_by_service", 0)
+	awaitWorkers(t, namespace, "workers", 2) // for the 8 messages of the rule's fallback
+
+	_, err := client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: queueNamespace}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	queue := newQueue(t, queueNamespace, nil)
+	_, err = client.CoreV1().Services(queueNamespace).Create(t.Context(), &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Name: "queue"},
+		Spec:       corev1.ServiceSpec{Selector: map[string]string{"app": "queue"}, Ports: []corev1.ServicePort{{Port: 80}}},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	awaitWorkers(t, namespace, "workers", 0)
+	queue.messages.Store(12) // 5 a worker
+	awaitWorkers(t, namespace, "workers", 3)
+	queue.messages.Store(0)
+	awaitWorkers(t, namespace, "workers", 0)
+	queue.page.close()
+	awaitWorkers(t, namespace, "workers", 2)
+}
+
 // queue is the page of a queue.
 type queue struct {
 	messages atomic.Int64
 	page     *page
 }
 
-func newQueue(t *testing.T, namespace string) *queue {
+func newQueue(t *testing.T, namespace string, annotations map[string]string) *queue {
 	t.Helper()
 	q := &queue{}
 	began := time.Now()
@@ -59,7 +92,7 @@ func newQueue(t *testing.T, namespace string) *queue {
 	}
 	t.Cleanup(q.page.close)
 	pod, err := client.CoreV1().Pods(namespace).Create(t.Context(), &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: "queue", Annotations: map[string]string{"prometheus.io/scrape": "true"}},
+		ObjectMeta: metav1.ObjectMeta{Name: "queue", Annotations: annotations, Labels: map[string]string{"app": "queue"}},
 		Spec:       podSpec(),
 	}, metav1.CreateOptions{})
 	if err == nil {
@@ -71,8 +104,8 @@ func newQueue(t *testing.T, namespace string) *queue {
 	return q
 }
 
-// newWorkers creates a Deployment with a replica, and an HPA on the queue's length.
-func newWorkers(t *testing.T, namespace, name string, minReplicas int32) {
+// newWorkers creates a Deployment with a replica, and an HPA on a queue's length.
+func newWorkers(t *testing.T, namespace, name, metric string, minReplicas int32) {
 	t.Helper()
 	labels := map[string]string{"app": name}
 	meta := metav1.ObjectMeta{Name: name, Namespace: namespace}
@@ -99,7 +132,7 @@ func newWorkers(t *testing.T, namespace, name string, minReplicas int32) {
 			Metrics: []autoscalingv2.MetricSpec{{
 				Type: autoscalingv2.ExternalMetricSourceType,
 				External: &autoscalingv2.ExternalMetricSource{
-					Metric: autoscalingv2.MetricIdentifier{Name: "queue_messages"},
+					Metric: autoscalingv2.MetricIdentifier{Name: metric},
 					Target: autoscalingv2.MetricTarget{Type: autoscalingv2.AverageValueMetricType, AverageValue: resource.NewQuantity(5, resource.DecimalSI)},
 				},
 			}},

@@ -136,6 +136,8 @@ type Rule struct {
 	From []string
 	// FromAll reports that the file says from: all, so that pods of every namespace may feed the rule.
 	FromAll bool
+	// Targets feed the rule in place of pods that From or the request's namespace choose; nil: the rule has none.
+	Targets *Targets
 	// Labels has the names of the labels for objects, with the backend's names as defaults.
 	Labels Labels
 	// Window is the value of $window.
@@ -150,6 +152,8 @@ type Rule struct {
 	HasAggregate bool
 	// OnMissing is the value to serve in place of a missing value; nil means an error.
 	OnMissing *float64
+	// WhenNoPods is the value of an object that has no pods; nil means an error.
+	WhenNoPods *float64
 	// AllowNegative permits negative values.
 	AllowNegative bool
 	// Fallback is the value to serve after a time without a value; nil means an error.
@@ -175,7 +179,15 @@ func (r *Rule) Name() string {
 }
 
 // HasFrom reports whether the file says whose pods may feed the rule.
-func (r *Rule) HasFrom() bool { return r.FromAll || len(r.From) > 0 }
+func (r *Rule) HasFrom() bool { return r.FromAll || len(r.From) > 0 || r.Targets != nil }
+
+// SourceNamespaces returns the namespaces whose series the rule reads, whatever the namespace of the request. It may be empty.
+func (r *Rule) SourceNamespaces() []string {
+	if r.Targets != nil {
+		return r.Targets.listSourceNamespaces()
+	}
+	return r.From
+}
 
 // Window is the time span that $window stands for.
 type Window struct {

@@ -127,6 +127,7 @@ func (d *adapterConfigDecoder) decodeAdapterConfigRule(path string, n *yaml.Node
 		"external":   d.Bool(&r.External),
 		"namespaced": func(path string, n *yaml.Node) { r.Namespaced = d.decodeAdapterConfigNamespaced(path, n) },
 		"from":       func(path string, n *yaml.Node) { r.From, r.FromAll = d.decodeAdapterConfigFrom(path, n) },
+		"targets":    func(path string, n *yaml.Node) { r.Targets = d.decodeAdapterConfigTargets(path, n) },
 		"labels":     func(path string, n *yaml.Node) { r.Labels = d.decodeAdapterConfigLabelNames(path, n, true) },
 		"fallback":   func(path string, n *yaml.Node) { r.Fallback = d.decodeAdapterConfigFallback(path, n) },
 		"window": func(path string, n *yaml.Node) {
@@ -139,6 +140,7 @@ func (d *adapterConfigDecoder) decodeAdapterConfigRule(path string, n *yaml.Node
 			d.Text((*string)(&r.Aggregate))(path, n)
 		},
 		"onMissing":     func(path string, n *yaml.Node) { r.OnMissing = d.decodeAdapterConfigOnMissing(path, n) },
+		"whenNoPods":    func(path string, n *yaml.Node) { r.WhenNoPods = d.decodeAdapterConfigWhenNoPods(path, n) },
 		"allowNegative": d.Bool(&r.AllowNegative),
 		"maxAge":        d.Duration(&r.MaxAge, minScrapeInterval, maxAgeOrWindow),
 	})
@@ -232,4 +234,16 @@ func (d *adapterConfigDecoder) decodeAdapterConfigOnMissing(path string, n *yaml
 	}
 	d.AddFaultAtLine(path, n.Line, "must be error, zero or {value: NUMBER}, not %s", strict.DescribeNode(n))
 	return nil
+}
+
+// decodeAdapterConfigWhenNoPods decodes the value of an object without pods: error or {value: NUMBER}.
+func (d *adapterConfigDecoder) decodeAdapterConfigWhenNoPods(path string, n *yaml.Node) *float64 {
+	if n.Kind == yaml.ScalarNode && n.Value == "error" {
+		return nil
+	}
+	if n.Kind != yaml.MappingNode || len(n.Content) == 0 {
+		d.AddFaultAtLine(path, n.Line, "must be error or {value: NUMBER}, not %s", strict.DescribeNode(n))
+		return nil
+	}
+	return d.decodeAdapterConfigOnMissing(path, n)
 }

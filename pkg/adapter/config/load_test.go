@@ -157,6 +157,20 @@ func TestLoadFull(t *testing.T) {
 				Window: Window{Duration: 2 * time.Minute}, HasWindow: true,
 				Labels: Labels{Namespace: "namespace", Pod: "pod", Node: "node", Object: "service"},
 			},
+			{
+				Metric: "queue_messages", External: true, Namespaced: &no, Query: "sum by (queue) (rabbitmq_queue_messages_ready)", Window: Window{Auto: true},
+				Targets: &Targets{ServiceNamespace: "mail", ServiceName: "rabbitmq", Port: 15692, Path: "/metrics/per-object"},
+				Backend: "scrape", Aggregate: AggregateSum, MaxAge: 20 * time.Second, Labels: usual,
+			},
+			{
+				Metric: "sessions", External: true, Namespaced: &no, Query: "sum(sessions)", Window: Window{Auto: true},
+				Targets: &Targets{Addresses: []string{"http://10.0.0.5:9419/metrics", "https://[fd00::5]:9419/metrics?all=1"}},
+				Backend: "scrape", Aggregate: AggregateSum, MaxAge: 20 * time.Second, Labels: usual,
+			},
+			{
+				Metric: "replicas_needed", Resource: "pods", Query: "sum by (namespace, pod) (replicas_needed)", Window: Window{Auto: true},
+				WhenNoPods: new(1.0), Backend: "scrape", Aggregate: AggregateSum, MaxAge: 20 * time.Second, Labels: usual,
+			},
 		},
 	}
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Config{}, promconfig.ProxyConfig{})); diff != "" {

@@ -119,6 +119,13 @@ func (v *configValidator) validateAdapterConfigSubstitutes(r *Rule, path string)
 	if r.OnMissing != nil && *r.OnMissing < 0 && !r.AllowNegative {
 		v.AddFault(path+".onMissing", "a negative value needs allowNegative: true")
 	}
+	switch at := path + ".whenNoPods"; {
+	case r.WhenNoPods == nil:
+	case r.External || r.Labels.Object != "" || r.Backend != ScrapeBackend:
+		v.AddFault(at, "has no effect; it is for objects whose values come from their pods, on the backend %s", ScrapeBackend)
+	case *r.WhenNoPods < 0 && !r.AllowNegative:
+		v.AddFault(at, "a negative value needs allowNegative: true")
+	}
 	if r.Fallback == nil {
 		return
 	}
@@ -217,6 +224,7 @@ var resourceCorrections = map[string]string{
 func (v *configValidator) validateAdapterConfigRuleResource(r *Rule, path string) {
 	at := path + ".resource"
 	v.validateAdapterConfigFrom(r, path)
+	v.validateAdapterConfigTargets(r, path)
 	if r.External {
 		if v.HasKey(at) {
 			v.AddFault(at, "an external metric has no resource; remove the key")
@@ -247,7 +255,7 @@ func (v *configValidator) validateAdapterConfigRuleResource(r *Rule, path string
 func (v *configValidator) validateAdapterConfigFrom(r *Rule, path string) {
 	at := path + ".from"
 	switch {
-	case !r.HasFrom():
+	case !r.HasFrom(), r.Targets != nil:
 	case !r.External && (r.Labels.Object == "" || r.Resource == "namespaces" || r.Resource == "nodes"):
 		v.AddFault(at, "only external: true, or labels.object, makes a rule that reads other pods than its object's; remove from")
 	case r.Namespaced != nil && *r.Namespaced:

@@ -59,10 +59,12 @@ type Discovery struct {
 	podReflector       *reflectorStore[*storedPod]
 	hpaReflector       *reflectorStore[*storedAutoscaler]
 	withoutAutoscalers bool // do not watch autoscalers
+	endpoints          endpointPolicy
 
 	updateRequested chan struct{}                  // holds one token when the targets may have changed
 	replanRequested atomic.Bool                    // set when the plan may have changed too, not only the pods
 	rules           atomic.Pointer[Rules]          // nil before SetRules
+	ruleTargets     atomic.Pointer[[]RuleTarget]   // nil before SetRuleTargets
 	state           atomic.Pointer[targetSnapshot] // never nil
 	ready           atomic.Bool                    // set after the first targets were published
 
@@ -81,8 +83,9 @@ func New(clients Clients, opts Options) *Discovery {
 	d.selectors = newDiscoverySelectorCache(d.resolver.fetchDiscoveryPodSelector)
 	d.selectors.onChange = d.requestDiscoveryReplan
 	d.selectors.onLookup = func(err error) { d.metrics.selectorLookups.WithLabelValues(classifyDiscoverySelectorLookup(err)).Inc() }
+	d.endpoints = endpointPolicy{allowHostNetwork: opts.AllowHostNetwork}
 	d.podReflector = &reflectorStore[*storedPod]{
-		resource: "pods", strip: endpointPolicy{allowHostNetwork: opts.AllowHostNetwork}.stripDiscoveredPod, sink: d.pods, onChange: d.requestDiscoveryTargetUpdate,
+		resource: "pods", strip: d.endpoints.stripDiscoveredPod, sink: d.pods, onChange: d.requestDiscoveryTargetUpdate,
 		onError: d.metrics.watchErrors.WithLabelValues("pods").Inc,
 	}
 	observed := observedAutoscalers{d.hpas, opts.Observer}

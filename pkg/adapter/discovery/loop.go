@@ -62,6 +62,7 @@ type targetLoop struct {
 	lastComputed     time.Time
 	lastTook         time.Duration
 	knownAutoscalers map[*storedAutoscaler]struct{}
+	hasRuleTargets   bool // at the last computation
 }
 
 // isDiscoveryTargetUpdateOverdue reports whether a computation is needed without a reported change.
@@ -100,6 +101,7 @@ func (c *targetLoop) computeDiscoveredTargets(ctx context.Context, now time.Time
 		c.rebuildDiscoveryDemandPlan(ctx, now)
 	}
 	c.refreshNewPodDiscoverySelectors(now)
+	c.updateRuleTargets(now)
 	next := chooseDiscoveredTargets(c.plan, c.pods)
 	if previous != nil && previous != c.plan {
 		c.reportOptedOutDiscoveredPods(ctx, previous, next)
@@ -112,6 +114,11 @@ func (c *targetLoop) rebuildDiscoveryDemandPlan(ctx context.Context, now time.Ti
 	hpas := c.hpas.listDiscoveredAutoscalers()
 	c.plan = c.newDiscoveryDemandPlanner().planDiscoveryDemands(hpas, c.readers.listDiscoveryReaderDemands())
 	c.readers.forgetStandingDemands(c.plan.standing)
+	for _, t := range c.listRuleTargets() {
+		if key, isService := t.ruleTargetService(); isService {
+			c.plan.needed[key] = struct{}{}
+		}
+	}
 	c.selectors.setNeededDiscoverySelectors(c.plan.needed, now)
 	c.refreshDiscoveryHPASelectors(hpas, now)
 	c.metrics.autoscalers.Set(float64(len(hpas)))

@@ -54,6 +54,10 @@ type storedPod struct {
 	// url is the metrics endpoint of a running pod. It is empty while the pod has no address, and if skipReason is set.
 	url        string
 	skipReason string
+	// ip is the address of a running pod.
+	ip string
+	// ofRule is true for a pod of a rule's own targets.
+	ofRule bool
 	// hostNetwork is true if the pod shares the address of its node.
 	hostNetwork bool
 	// annotated is true if the pod has prometheus.io/scrape: "true".
@@ -78,6 +82,8 @@ func (p *storedPod) discoveredPodKey() metric.Object { return p.Object() }
 // its pod has ended, which may be known later: the newer pod has it. Pods of one node's network are not told apart.
 func (p *storedPod) ownsDiscoveredEndpointOf(q *storedPod) bool {
 	switch {
+	case p.ofRule != q.ofRule, p.ofRule && p.Namespace != q.Namespace: // a page may feed several sources
+		return true
 	case p.Live != q.Live:
 		return p.Live
 	case p.hostNetwork || q.hostNetwork:
@@ -88,7 +94,7 @@ func (p *storedPod) ownsDiscoveredEndpointOf(q *storedPod) bool {
 }
 
 func (p *storedPod) equalDiscoveredPod(o *storedPod) bool {
-	return p.Pod == o.Pod && p.url == o.url && p.hostNetwork == o.hostNetwork && p.skipReason == o.skipReason && p.annotated == o.annotated &&
+	return p.Pod == o.Pod && p.url == o.url && p.ip == o.ip && p.hostNetwork == o.hostNetwork && p.skipReason == o.skipReason && p.annotated == o.annotated &&
 		maps.Equal(p.labels, o.labels)
 }
 
@@ -132,7 +138,10 @@ func (e endpointPolicy) newDiscoveredPod(o *corev1.Pod) *storedPod {
 func (p *storedPod) setDiscoveredEndpoint(o *corev1.Pod, policy endpointPolicy) {
 	wanted, err := parseDiscoveryScrapeAnnotation(o.Annotations)
 	p.annotated = wanted
-	if err == nil && o.Status.Phase == corev1.PodRunning && o.Status.PodIP != "" {
+	if o.Status.Phase == corev1.PodRunning {
+		p.ip = o.Status.PodIP
+	}
+	if err == nil && p.ip != "" {
 		containers, port := listDiscoveredPodContainers(&o.Spec), 0
 		p.url, port, err = buildDiscoveredEndpoint(o.Status.PodIP, o.Annotations, containers)
 		if err = cmp.Or(err, policy.validateDiscoveredAddress(o.Status.PodIP), policy.validateDiscoveredHostPort(o, containers, port)); err != nil {

@@ -221,7 +221,11 @@ func TestNewPod(t *testing.T) {
 				labels: map[string]string{"app": "web"}, url: tc.url, skipReason: tc.refused, annotated: tc.annotated,
 				hostNetwork: name == "on host network",
 			}
-			got, err := endpointPolicy{}.stripDiscoveredPod(apiPod("shop", "web-1", tc.change))
+			o := apiPod("shop", "web-1", tc.change)
+			if o.Status.Phase == corev1.PodRunning {
+				want.ip = o.Status.PodIP
+			}
+			got, err := endpointPolicy{}.stripDiscoveredPod(o)
 			if diff := cmp.Diff(want, got, cmp.AllowUnexported(storedPod{})); err != nil || diff != "" {
 				t.Errorf("stripPod: %v (-want +got):\n%s", err, diff)
 			}

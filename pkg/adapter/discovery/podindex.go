@@ -122,7 +122,7 @@ func (t *podIndex) visitIndexedDiscoveredPods(s podScope, f func(*storedPod)) {
 	}
 	if s.namespace == "" && s.node == "" {
 		for _, p := range t.pods {
-			if s.matchesDiscoveredPod(p) {
+			if s.matchesDiscoveredPod(p) && !p.ofRule { // it is a pod of the cluster already, or none
 				f(p)
 			}
 		}

@@ -20,10 +20,15 @@ type podTable struct {
 	changes  uint64 // number of insertions since the start
 	// newLabels holds the namespaces with a pod whose labels no other pod has, since the last takeNewPodLabels.
 	newLabels map[string]struct{}
+	// ruleTargets are the keys of the pods of rules' own targets among the current pods.
+	ruleTargets map[metric.Object]struct{}
 }
 
 func newDiscoveredPodTable() *podTable {
-	return &podTable{current: newDiscoveredPodIndex(), byURL: map[string][]*storedPod{}, departed: newDepartedDiscoveredPods(), newLabels: map[string]struct{}{}}
+	return &podTable{
+		current: newDiscoveredPodIndex(), byURL: map[string][]*storedPod{}, departed: newDepartedDiscoveredPods(), newLabels: map[string]struct{}{},
+		ruleTargets: map[metric.Object]struct{}{},
+	}
 }
 
 // countDiscoveredPods returns the number of pods, and the number of insertions since the start.
@@ -67,7 +72,8 @@ func (t *podTable) replaceDiscoveredObjects(pods []*storedPod) bool {
 		changed = t.insertDiscoveredPod(p, now) || changed
 	}
 	for key := range t.current.pods {
-		if _, ok := keep[key]; !ok {
+		_, ok := keep[key]
+		if _, isRuleTarget := t.ruleTargets[key]; !ok && !isRuleTarget {
 			changed = t.removeDiscoveredPod(key, now) || changed
 		}
 	}

@@ -27,6 +27,9 @@ func (p *Provider) aggregateProvidedPods(ctx context.Context, req request, objec
 	if err != nil {
 		return nil, err
 	}
+	if req.rule.WhenNoPods != nil && hasNoProvidedPods(pods) {
+		return p.provideWhenNoPods(req, object)
+	}
 	if len(pods) == 0 {
 		return nil, metric.Errorf(metric.KindNotFound, "%s %q has no pods", req.kind.resource.String(), object)
 	}

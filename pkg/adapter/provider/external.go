@@ -95,7 +95,10 @@ func (p *Provider) evaluateProvidedSumOverPods(ctx context.Context, req request,
 	if err != nil {
 		return nil, err
 	}
-	return values, p.checkProviderRequestComplete(req, pods)
+	if err := p.checkProviderRequestComplete(req, pods); err != nil {
+		return nil, err
+	}
+	return values, p.checkProvidedRuleTargets(req, pods)
 }
 
 func (p *Provider) newProviderExternalRequest(namespace string, selector k8slabels.Selector, name string) (request, error) {

@@ -93,6 +93,23 @@ rules:
   external: true
   from: [shop, bank]
   query: sum by (queue) (orders_waiting)
+- metric: queue_messages
+  external: true
+  targets: {service: mail/rabbitmq}
+  query: sum by (queue) (rabbitmq_queue_messages)
+- metric: queue_messages_or_zero
+  external: true
+  targets: {service: mail/rabbitmq}
+  query: sum by (queue) (rabbitmq_queue_messages)
+  onMissing: zero
+- metric: queue_messages_or_fallback
+  external: true
+  targets: {service: mail/rabbitmq}
+  query: sum by (queue) (rabbitmq_queue_messages)
+  fallback: {after: 1s, value: 3}
+- metric: needed
+  query: sum by (namespace, pod) (needed)
+  whenNoPods: {value: 2}
 - metric: orders_or_fallback
   external: true
   backend: prometheus

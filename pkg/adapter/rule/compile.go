@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,6 +25,8 @@ type compiledRule struct {
 // embeddedLimits are the settings of the configuration that bound expressions on the embedded backend.
 type embeddedLimits struct {
 	interval, maxWindow time.Duration
+	// hasTargets reports whether rules have targets of their own, whose series other rules must not read.
+	hasTargets bool
 }
 
 // Compile compiles the rules of a configuration, or the built-in rules if it has none. The error is config.Faults
@@ -48,8 +51,10 @@ func compileRuleSet(ctx context.Context, cfg *config.Config) (*Set, config.Fault
 	}
 	var faults config.Faults
 	s := &Set{}
+	hasTargets := slices.ContainsFunc(rules, func(r config.Rule) bool { return r.Targets != nil })
+	limits := embeddedLimits{interval: cfg.Scrape.Interval, maxWindow: cfg.MaxWindow, hasTargets: hasTargets}
 	for i, spec := range rules {
-		c, keyErrors := compileRuleSpec(ctx, spec, embeddedLimits{cfg.Scrape.Interval, cfg.MaxWindow}, !cfg.HasRules)
+		c, keyErrors := compileRuleSpec(ctx, spec, limits, !cfg.HasRules)
 		for _, e := range keyErrors {
 			path := config.RulePath(i) + "." + e.key
 			faults = append(faults, config.Fault{Path: path, Line: cfg.Line(path), Message: e.err.Error()})
@@ -136,6 +141,7 @@ func (c *compiledRule) instantiateRule(metric, query string) (*Rule, []keyError)
 		return nil, ruleKeyErrorf("query", "%s", explainRuleParseError(err.Error(), query))
 	}
 	r := newRuleFromSpec(c.spec, metric)
+	r.skipsTargets = c.limits.hasTargets && !r.HasTargets && !r.Namespaced && r.Backend == config.ScrapeBackend
 	if faults := c.validateRuleExpression(r, t); len(faults) > 0 {
 		return nil, faults
 	}
@@ -170,7 +176,8 @@ func newRuleFromSpec(spec config.Rule, metric string) *Rule {
 		Metric: metric, Resource: spec.Resource, Name: spec.Name(), External: spec.External,
 		Backend: spec.Backend, Window: spec.Window, Aggregate: spec.Aggregate, OnMissing: spec.OnMissing,
 		AllowNegative: spec.AllowNegative, MaxAge: spec.MaxAge, Fallback: spec.Fallback,
-		Namespaces: spec.From, NamespaceLabel: spec.Labels.Namespace, Namespaced: true,
+		WhenNoPods: spec.WhenNoPods, HasTargets: spec.Targets != nil,
+		Namespaces: spec.SourceNamespaces(), NamespaceLabel: spec.Labels.Namespace, Namespaced: true,
 	}
 	switch {
 	case spec.External:

@@ -137,6 +137,9 @@ func formatRuleRange(d time.Duration) string {
 	return model.Duration(ms * time.Millisecond).String()
 }
 
+// targetSources is a pattern of the namespaces of rules' own targets, see config.Source.
+const targetSources = "(service|address):.+"
+
 // ruleObjectMatchers returns the matchers of the query for objects, as text within braces; empty without any matcher.
 func (q Query) ruleObjectMatchers(objects []string) string {
 	size := 64 + len(q.Namespace) + 64*len(q.Selector) // enough for nearly all queries
@@ -150,6 +153,8 @@ func (q Query) ruleObjectMatchers(objects []string) string {
 		b = appendRuleObjectsMatcher(b, q.Rule.NamespaceLabel, q.Rule.Namespaces)
 	case q.Namespace != "":
 		b = appendRuleLabelMatcher(b, q.Rule.NamespaceLabel, "=", q.Namespace)
+	case q.Rule.skipsTargets:
+		b = appendRuleLabelMatcher(b, q.Rule.NamespaceLabel, "!~", targetSources)
 	}
 	if label := q.Rule.ObjectLabel; label != "" && objects != nil {
 		b = appendRuleObjectsMatcher(b, label, objects)

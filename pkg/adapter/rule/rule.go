@@ -33,6 +33,8 @@ type Rule struct {
 	// Namespaces are the namespaces whose series the rule reads, whatever the request's; empty if the rule does not fix
 	// them: it then reads the request's namespace if Namespaced, and all otherwise.
 	Namespaces []string
+	// HasTargets marks a rule with targets of its own: Namespaces are then their sources, whose every target must answer.
+	HasTargets bool
 	// Backend evaluates the expression: config.ScrapeBackend, or the name of a configured backend.
 	Backend string
 	// Window is the value of $window.
@@ -44,6 +46,8 @@ type Rule struct {
 	NonAdditive string
 	// OnMissing substitutes a missing value; nil means an error.
 	OnMissing *float64
+	// WhenNoPods is the value of an object that has no pods; nil means an error.
+	WhenNoPods *float64
 	// AllowNegative permits negative values.
 	AllowNegative bool
 	// MaxAge is the greatest age of a served value.
@@ -58,6 +62,7 @@ type Rule struct {
 	expr          ruleExpression
 	timesExpr     ruleExpression // see RemoteQuery.Times; without text if the times are unknown
 	ownNamespaces bool           // expr itself has matchers for Namespaces
+	skipsTargets  bool           // reads no series of other rules' own targets
 	shared        bool
 	conserves     bool
 	familyUses    []familyUse // of a rule that chooses families by their names

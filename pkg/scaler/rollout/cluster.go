@@ -101,8 +101,12 @@ func convertAutoscaler(hpa *autoscalingv2.HorizontalPodAutoscaler) *Autoscaler {
 		a.Bounds.MinReplicas = *hpa.Spec.MinReplicas
 	}
 	for _, c := range hpa.Status.Conditions {
-		if c.Type == autoscalingv2.ScalingActive {
+		switch c.Type {
+		case autoscalingv2.ScalingActive:
 			a.Active = c.Status != corev1.ConditionFalse // without the condition it may begin to
+		case autoscalingv2.ScaledToZero:
+			a.ScaledToZero = c.Status == corev1.ConditionTrue
+		case autoscalingv2.AbleToScale, autoscalingv2.ScalingLimited:
 		}
 	}
 	for _, owner := range hpa.OwnerReferences {

@@ -90,6 +90,9 @@ func (o *Observed) planNumbers(n hold.Numbers, now time.Time) hold.Numbers {
 	found := o.Scale
 	if found != nil && (n.Sequence == 0 || n.WorkloadUID != "" && n.WorkloadUID != found.UID) {
 		n.Replicas = hold.Change{Was: found.Replicas, Set: found.Replicas}
+		if a := o.Autoscaler; a != nil && a.ScaledToZero && a.Bounds.MinReplicas == 0 && found.Replicas == 0 {
+			n.Replicas.Was = 1 // the autoscaler's own zero is nothing to give back: it decides again
+		}
 	}
 	if found != nil {
 		n.WorkloadUID = found.UID

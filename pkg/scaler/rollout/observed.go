@@ -33,6 +33,7 @@ type Autoscaler struct {
 	Version      string // resource version
 	Bounds       hold.ReplicaBounds
 	Active       bool   // it computes replicas: it has metrics
+	ScaledToZero bool   // it took the last replica itself
 	ScaledObject string // the KEDA object that owns it; empty: none
 	// BoundsSet is the time at which the scaler last set the bounds, truncated to the second; zero: never, or it gave them up.
 	BoundsSet time.Time

@@ -19,7 +19,7 @@ const (
 	SkipFailed   Skip = "failed"   // a metric has no answer
 	SkipSettling Skip = "settling" // the answers are not good for long enough yet
 	SkipUnread   Skip = "unread"   // the lane reads none of the metrics
-	SkipZero     Skip = "zero"     // the workload has 0 replicas: a pause, or the autoscaler's own zero
+	SkipZero     Skip = "zero"     // the workload has 0 replicas, and not by its autoscaler
 	SkipHeld     Skip = "held"     // a person's hold or number is in force
 	SkipOff      Skip = "off"      // another client undid a raise
 	SkipOwned    Skip = "owned"    // a ScaledObject owns the autoscaler
@@ -197,7 +197,7 @@ func (d *Decision) findSurgeObstacle(o *Observed) Skip {
 		return SkipOwned
 	case o.isScaleUpDisabled():
 		return SkipDisabled
-	case o.Replicas == 0:
+	case o.Replicas == 0 && !o.isOwnZero():
 		return SkipZero
 	case o.Now.Before(m.OffUntil):
 		return SkipOff
@@ -217,6 +217,7 @@ func (d *Decision) findSurgeObstacle(o *Observed) Skip {
 type surgeWish struct {
 	replicas int32   // within the maximum of a raise
 	isSurge  bool    // the demand exceeds the replicas that are there by enough
+	isWake   bool    // it is the first pod of a workload that its autoscaler scaled to zero
 	score    float64 // standard deviations of the demand above the steady one
 	metric   int     // index of the metric with the largest wish
 	reading  Reading // of this metric
@@ -225,7 +226,7 @@ type surgeWish struct {
 
 // computeSurgeWish returns the wish of the autoscaler, or false if it computes none. A look without a surge teaches the steady demands.
 func (d *Decision) computeSurgeWish(o *Observed) (surgeWish, bool) {
-	if o.Replicas == 0 || o.hasFailedReading() {
+	if o.hasFailedReading() {
 		return surgeWish{}, false
 	}
 	in := hpa.Input{HPA: o.Autoscaler, SpecReplicas: o.Replicas, StatusReplicas: o.Replicas, Pods: o.Pods, Now: o.Now}
@@ -248,6 +249,9 @@ func (d *Decision) computeSurgeWish(o *Observed) (surgeWish, bool) {
 		least = m.Tolerance.Up
 	}
 	w.isSurge = w.replicas > o.Replicas && demand > (1+least)*float64(o.Replicas)
+	if o.Replicas == 0 && w.isSurge {
+		w.replicas, w.isWake = 1, true
+	}
 	if !w.isSurge {
 		d.learnSteadyDemands(o, decided.Metrics)
 	}
@@ -266,8 +270,11 @@ func (d *Decision) learnSteadyDemands(o *Observed, metrics []hpa.MetricDecision)
 // hpaMinor is the version of the arithmetic. The wish is the same in all versions that pkg/hpa has.
 const hpaMinor = 37
 
-// measureSurgeDemand returns a metric's wish before tolerance and rounding.
+// measureSurgeDemand returns a metric's wish before tolerance and rounding. Without replicas it is the wish: there is no ratio to them.
 func measureSurgeDemand(m hpa.MetricDecision, replicas int32) float64 {
+	if replicas == 0 {
+		return float64(m.Replicas)
+	}
 	ratio, pods := m.UsageRatio, float64(replicas)
 	if m.NewUsageRatio != nil {
 		ratio = *m.NewUsageRatio
@@ -311,6 +318,9 @@ func (d *Decision) isSurgeWindowShortened(w surgeWish) bool {
 func (d *Decision) isSurgeCertain(o *Observed, w surgeWish) bool {
 	a := d.Memory.Agreement
 	lasting := o.Now.Sub(a.Since)
+	if w.isWake { // the autoscaler asks for as much at its next look, whatever the load was before
+		return !a.Since.IsZero() && lasting >= o.scaleUpStabilization()
+	}
 	if a.Since.IsZero() || lasting < o.scaleUpStabilization() || w.score < minScore {
 		return false
 	}
@@ -328,7 +338,9 @@ func (d *Decision) raiseForSurge(o *Observed, w surgeWish) {
 	m := &d.Memory
 	to := Raise{Replicas: m.Agreement.Low, Began: o.Now, Until: o.Now.Add(holdFor), Cause: w.cause}
 	switch {
-	case d.hasYoungRaise(o):
+	case w.isWake: // one pod that the autoscaler asks for anyway: no raise of the budget
+		d.IsNew, to.IsWake = true, true
+	case d.hasYoungRaise(o) && !m.Raise.IsWake:
 		to.Began = m.Raise.Began
 	case len(m.Raises) >= o.Terms.Budget:
 		d.skipForBudget(o, to)

@@ -166,11 +166,14 @@ func (l *Lane) tellMisreadTerms(ctx context.Context, a *autoscalingv2.Horizontal
 	}
 }
 
-// lookAtAutoscaler makes a look, and a second one half a look later if the first finds a surge that is not certain yet.
+// lookAtAutoscaler makes a look, and further ones within the same round while a surge may have begun.
 func (l *Lane) lookAtAutoscaler(ctx context.Context, m laneMember) {
-	if l.lookAtAutoscalerOnce(ctx, m) && retry.Sleep(ctx, FollowUp) {
-		l.lookAtAutoscalerOnce(ctx, m)
+	for range FollowUps {
+		if !l.lookAtAutoscalerOnce(ctx, m) || !retry.Sleep(ctx, FollowUp) {
+			return
+		}
 	}
+	l.lookAtAutoscalerOnce(ctx, m)
 }
 
 // lookAtAutoscalerOnce observes, decides, and places the hold. It reports whether a surge may have begun.

@@ -70,6 +70,7 @@ type Raise struct {
 	Replicas     int32
 	Began, Until time.Time
 	Cause        string // for people
+	IsWake       bool   // it is the first pod
 }
 
 // cloneSurgeMemory returns a copy that can be changed.
@@ -102,6 +103,11 @@ func (o *Observed) isHeldByPerson() bool {
 		isProgram := id == HoldID || strings.HasPrefix(id, "schedule/") || strings.HasPrefix(id, "event/")
 		return !h.IsOver(o.Now) && (!isProgram || len(h.Status.Yielded) > 0)
 	})
+}
+
+// isOwnZero reports whether the autoscaler itself has scaled the workload to zero, and can wake it. Any other zero is a person's.
+func (o *Observed) isOwnZero() bool {
+	return hpa.IsOwnZero(o.Autoscaler, hpa.DefaultSettings(hpaMinor))
 }
 
 // isOwnedByScaledObject reports whether KEDA owns the autoscaler, which reverts every change.

@@ -1,0 +1,69 @@
+// Rules with targets of their own, and objects without pods.
+
+package provider
+
+import (
+	"slices"
+	"strings"
+
+	"k8s.io/metrics/pkg/apis/custom_metrics"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/discovery"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+)
+
+// checkProvidedRuleTargets returns an error unless every target that the rule itself names answers. The author of the rule has said that
+// they feed it, so that a missing page is a missing number, and never a zero.
+func (p *Provider) checkProvidedRuleTargets(req request, pods []discovery.Pod) error {
+	if !req.rule.HasTargets {
+		return nil
+	}
+	var missing []metric.Omission
+	live := 0
+	for _, pod := range pods {
+		if !pod.Live {
+			continue
+		}
+		live++
+		if o := p.findProvidedRuleTargetFault(req, pod); o.Reason != "" {
+			o.Object = pod.Object()
+			missing = append(missing, o)
+		}
+	}
+	switch {
+	case live == 0:
+		return metric.Errorf(metric.KindUnavailable, "rule %q: no pod runs behind %s", req.rule.Name, strings.Join(req.rule.Namespaces, ", "))
+	case len(missing) > 0:
+		p.metrics.countProviderOmissions(missing)
+		return newProviderMissingError(countProvidedObjects(live, "target"), missing)
+	}
+	return nil
+}
+
+// findProvidedRuleTargetFault returns why a target gives no number; the zero Omission means that its page is young enough.
+func (p *Provider) findProvidedRuleTargetFault(req request, pod discovery.Pod) metric.Omission {
+	if o := p.Targets.Explain(pod.Namespace, pod.Name); o.Reason != "" {
+		return o
+	}
+	o := p.Scrapes.Diagnose(pod.Namespace, pod.Name, req.rule.ReadFamilies())
+	page, ended := p.Scrapes.SilentSince(pod.Namespace, pod.Name)
+	switch {
+	case o.Reason == metric.ReasonNotScraped:
+		return o
+	case o.Reason == metric.ReasonScrapeFailed && (page.IsZero() || ended || req.now.Sub(page) > req.rule.MaxAge):
+		return o
+	}
+	return metric.Omission{}
+}
+
+// hasNoProvidedPods reports whether all pods of an object are gone or going. A pod that has not started yet is a pod.
+func hasNoProvidedPods(pods []discovery.Pod) bool {
+	return !slices.ContainsFunc(pods, func(pod discovery.Pod) bool { return !pod.Departed })
+}
+
+// provideWhenNoPods returns the rule's value of an object that has no pods.
+func (p *Provider) provideWhenNoPods(req request, object metric.Object) (*custom_metrics.MetricValue, error) {
+	v := metric.Value{Object: object, Value: *req.rule.WhenNoPods, Time: req.now}
+	p.metrics.substituted.Inc()
+	return p.provideSingleValue(req, v)
+}

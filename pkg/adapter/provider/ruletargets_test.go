@@ -1,0 +1,128 @@
+package provider
+
+import (
+	"testing"
+	"time"
+
+	k8slabels "k8s.io/apimachinery/pkg/labels"
+	metricsprovider "sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/discovery"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+)
+
+const rabbitmqSource = "service:mail/rabbitmq"
+
+// rabbitmqPod returns a pod of the source.
+func rabbitmqPod(name string, change func(*discovery.Pod)) labelledPod {
+	p := labelledPod{Pod: discovery.Pod{Namespace: rabbitmqSource, Name: name, Live: true, Ready: true}}
+	if change != nil {
+		change(&p.Pod)
+	}
+	return p
+}
+
+// TestRuleTargets: every target of a rule must answer. Without that the metric is an error, also with onMissing: never a zero.
+func TestRuleTargets(t *testing.T) {
+	t.Parallel()
+	gone := func(p *discovery.Pod) { p.Live, p.Departed = false, true }
+	for name, tc := range map[string]struct {
+		pods   []labelledPod
+		values []metric.Value
+		causes causeOf
+		metric string
+		want   string // empty: the sum
+		sum    string
+	}{
+		"all answer":              {pods: []labelledPod{rabbitmqPod("a", nil), rabbitmqPod("b", nil)}, values: []metric.Value{queue("a", 1), queue("b", 2)}, sum: "3"},
+		"an empty queue":          {pods: []labelledPod{rabbitmqPod("a", nil)}, values: []metric.Value{queue("a", 0)}, sum: "0"},
+		"proved absent, zero":     {pods: []labelledPod{rabbitmqPod("a", nil)}, metric: "queue_messages_or_zero", sum: "0"},
+		"no pod":                  {want: `rule "queue_messages": no pod runs behind service:mail/rabbitmq`},
+		"no pod, zero":            {metric: "queue_messages_or_zero", want: `no pod runs behind service:mail/rabbitmq`},
+		"only pods that end":      {pods: []labelledPod{rabbitmqPod("a", gone)}, metric: "queue_messages_or_zero", want: "no pod runs behind"},
+		"a pod is no target":      {pods: []labelledPod{rabbitmqPod("unknown", nil)}, metric: "queue_messages_or_zero", causes: causeOf{"unknown": {Reason: metric.ReasonNotScraped, Detail: "not found"}}, want: "1 target: 1 not scraped (not found)"},
+		"one of two fails":        {pods: []labelledPod{rabbitmqPod("a", nil), rabbitmqPod("b", nil)}, values: []metric.Value{queue("a", 1)}, causes: causeOf{"b": {Reason: metric.ReasonScrapeFailed, Detail: "timeout"}}, want: "2 targets: 1 scrape failed (timeout)"},
+		"all fail, zero":          {pods: []labelledPod{rabbitmqPod("a", nil)}, metric: "queue_messages_or_zero", causes: causeOf{"a": {Reason: metric.ReasonScrapeFailed, Detail: "timeout"}}, want: "1 target: 1 scrape failed (timeout)"},
+		"other pods do not count": {pods: []labelledPod{livePod("a")}, metric: "queue_messages_or_zero", want: "no pod runs behind"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, tc.pods...)
+			w.embedded.values = tc.values
+			for k, v := range tc.causes {
+				w.causes[k] = v
+			}
+			name := orElse(tc.metric, "queue_messages")
+			w.demands.hpas = []discovery.Demand{{Metric: name, Namespace: rabbitmqSource, External: true}}
+			got, err := w.GetExternalMetric(t.Context(), "shop", k8slabels.Everything(), metricsprovider.ExternalMetricInfo{Metric: name})
+			if tc.want != "" {
+				checkStatus(t, err, 503, tc.want)
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			sum := got.Items[0].Value.DeepCopy()
+			for _, v := range got.Items[1:] {
+				sum.Add(v.Value)
+			}
+			if sum.String() != tc.sum {
+				t.Errorf("sum %s, want %s", sum.String(), tc.sum)
+			}
+		})
+	}
+}
+
+// TestFallbackWakes: a Service without pods is an error at first, and the fallback after its time.
+func TestFallbackWakes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	now := noon
+	w.Now = func() time.Time { return now }
+	read := func() (string, error) {
+		got, err := w.GetExternalMetric(t.Context(), "shop", k8slabels.Everything(), metricsprovider.ExternalMetricInfo{Metric: "queue_messages_or_fallback"})
+		if err != nil {
+			return "", err
+		}
+		return got.Items[0].Value.String(), nil
+	}
+	_, err := read()
+	checkStatus(t, err, 503, "warming up")
+	w.demands.hpas = []discovery.Demand{{Metric: "queue_messages_or_fallback", Namespace: rabbitmqSource, External: true}}
+	now = now.Add(2 * time.Second)
+	if got, err := read(); got != "3" || err != nil {
+		t.Errorf("after the time of the fallback: %s, %v; want 3", got, err)
+	}
+}
+
+// TestWhenNoPods: an object that has no pods, or whose pods are all ending, has the rule's value. A pod without a value is no proof of
+// that, and no more is a pod that has not started.
+func TestWhenNoPods(t *testing.T) {
+	t.Parallel()
+	ending := deadPod("a", metric.ReasonTerminating, "")
+	ending.Departed = true
+	for name, tc := range map[string]struct {
+		pods []labelledPod
+		want string // a status; empty: the rule's value
+	}{
+		"none":        {},
+		"ending":      {pods: []labelledPod{ending}},
+		"without one": {pods: []labelledPod{livePod("a")}, want: "1 pod: 1 absent (no series of it matches)"},
+		"pending":     {pods: []labelledPod{deadPod("a", metric.ReasonNotScraped, "pod is pending")}, want: "1 pod: 1 not scraped (pod is pending)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, tc.pods...)
+			w.demands.hpas = []discovery.Demand{{Resource: "services", Metric: "needed", Namespace: "shop", Object: "web"}}
+			got, err := w.GetMetricByName(t.Context(), named("shop", "web"), infoOf("services", "needed"), nil)
+			if tc.want != "" {
+				checkStatus(t, err, 503, tc.want)
+			} else if err != nil || got.Value.String() != "2" {
+				t.Errorf("%v, %v; want the rule's 2", got, err)
+			}
+		})
+	}
+	w := newWorld(t)
+	_, err := w.GetMetricByName(t.Context(), named("shop", "none"), infoOf("services", "needed"), nil)
+	checkStatus(t, err, 404, "does not exist")
+}

@@ -1,0 +1,157 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv1 "k8s.io/api/autoscaling/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/surge"
+	"github.com/tachometer-metrics/tachometer/test/harness/stack"
+)
+
+// TestSurgeFromZero: workers at zero under a plain HPA on a queue, with the lane, have their first pod asked for as soon as the page shows
+// an item. The HPA takes them back to zero; a person's zero stays.
+func TestSurgeFromZero(t *testing.T) {
+	needNode(t)
+	if *surgeSteps == 0 {
+		t.Skip("SKIPPED: -surge.steps is not set: run `make surge`")
+	}
+	if v, err := s.Client.Discovery().ServerVersion(); err != nil {
+		t.Fatal(err)
+	} else if minor, err := strconv.Atoi(v.Minor); err != nil || minor < 37 {
+		t.Skipf("SKIPPED: needs Kubernetes 1.37, where HPAs go to zero; this is %s", v.GitVersion)
+	}
+	light(t)
+	installSurgeLane(t)
+	messages := serveQueue(t)
+	newQueueWorkers(t)
+	for range min(*surgeSteps, keptSurges) {
+		awaitQueueWorkers(t, 0)
+		waitForSurge(t, 70*time.Second) // good answers for a minute, at any time of the HPA's period
+		messages.Store(40)
+		began := time.Now()
+		awaitQueueWorkers(t, 1)
+		first := time.Since(began)
+		awaitQueueWorkers(t, 8)
+		t.Logf("the first pod was asked for %.1f s after the first item, the eighth after %.1f s", first.Seconds(), time.Since(began).Seconds())
+		messages.Store(0)
+	}
+	awaitQueueWorkers(t, 0)
+	messages.Store(40)
+	awaitQueueWorkers(t, 8)
+	stopQueueWorkers(t)
+	waitForSurge(t, 40*time.Second) // two periods of the HPA controller
+	if n, err := countQueueWorkers(t.Context()); err != nil || n != 0 {
+		t.Errorf("a person's zero: %d workers, %v; want 0", n, err)
+	}
+}
+
+// serveQueue serves the page of a queue, and gives the adapter a rule for it, until the test ends.
+func serveQueue(t *testing.T) *atomic.Int64 {
+	t.Helper()
+	var messages atomic.Int64
+	listener, err := net.Listen("tcp", net.JoinHostPort(s.Cluster.HostIP(), "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, "# TYPE queue_messages gauge\nqueue_messages %d\n", messages.Load())
+	})}
+	go func() { _ = server.Serve(listener) }()
+	t.Cleanup(func() { _ = server.Close() })
+	original := configuration(t)
+	t.Cleanup(func() { configure(context.Background(), t, original) })
+	configure(t.Context(), t, fmt.Sprintf("%s- metric: queue_messages\n  external: true\n  targets: {addresses: [\"http://%s/metrics\"]}\n  query: sum(queue_messages)\n",
+		original, listener.Addr()))
+	return &messages
+}
+
+// newQueueWorkers creates the Deployment workers, and an HPA with 5 messages a worker that may go to zero and is in the lane.
+func newQueueWorkers(t *testing.T) {
+	t.Helper()
+	ctx, labels := t.Context(), map[string]string{"app": "workers"}
+	meta := metav1.ObjectMeta{Name: "workers", Namespace: stack.SampleNamespace, Annotations: map[string]string{surge.Annotation: ""}}
+	_, err := s.Client.AppsV1().Deployments(meta.Namespace).Create(ctx, &appsv1.Deployment{ObjectMeta: meta, Spec: appsv1.DeploymentSpec{
+		Replicas: new(int32(1)), Selector: &metav1.LabelSelector{MatchLabels: labels},
+		Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: corev1.PodSpec{
+			Containers: []corev1.Container{{Name: "worker", Image: stack.SampleImage, ImagePullPolicy: corev1.PullNever}},
+		}},
+	}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if _, err := s.Kubectl(context.Background(), "-n", meta.Namespace, "delete", "hpa/workers", "deploy/workers"); err != nil {
+			t.Error(err)
+		}
+	})
+	_, err = s.Client.AutoscalingV2().HorizontalPodAutoscalers(meta.Namespace).Create(ctx, &autoscalingv2.HorizontalPodAutoscaler{
+		ObjectMeta: meta,
+		Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
+			ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: meta.Name},
+			MinReplicas:    new(int32(0)), MaxReplicas: 10,
+			Behavior: &autoscalingv2.HorizontalPodAutoscalerBehavior{ScaleDown: &autoscalingv2.HPAScalingRules{StabilizationWindowSeconds: new(int32(0))}},
+			Metrics: []autoscalingv2.MetricSpec{{Type: autoscalingv2.ExternalMetricSourceType, External: &autoscalingv2.ExternalMetricSource{
+				Metric: autoscalingv2.MetricIdentifier{Name: "queue_messages"},
+				Target: autoscalingv2.MetricTarget{Type: autoscalingv2.AverageValueMetricType, AverageValue: resource.NewQuantity(5, resource.DecimalSI)},
+			}}},
+		},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// countQueueWorkers returns the workers that are asked for.
+func countQueueWorkers(ctx context.Context) (int32, error) {
+	d, err := s.Client.AppsV1().Deployments(stack.SampleNamespace).Get(ctx, "workers", metav1.GetOptions{})
+	if err != nil {
+		return 0, err
+	}
+	return *d.Spec.Replicas, nil
+}
+
+// awaitQueueWorkers waits until that many workers are asked for, or more if there shall be any.
+func awaitQueueWorkers(t *testing.T, want int32) {
+	t.Helper()
+	err := stack.Wait(t.Context(), surgeWait, func(ctx context.Context) error {
+		n, err := countQueueWorkers(ctx)
+		if err == nil && (n < want || want == 0 && n > 0) {
+			err = fmt.Errorf("%d workers are asked for, want %d", n, want)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// stopQueueWorkers sets the replicas to 0, as a person does.
+func stopQueueWorkers(t *testing.T) {
+	t.Helper()
+	scale := &autoscalingv1.Scale{ObjectMeta: metav1.ObjectMeta{Name: "workers", Namespace: stack.SampleNamespace}}
+	if _, err := s.Client.AppsV1().Deployments(stack.SampleNamespace).UpdateScale(t.Context(), "workers", scale, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// waitForSurge waits for a time, unless the test ends.
+func waitForSurge(t *testing.T, d time.Duration) {
+	t.Helper()
+	select {
+	case <-t.Context().Done():
+	case <-time.After(d):
+	}
+}
