@@ -28,11 +28,22 @@ func chooseQueryWindow(now int64, longest time.Duration, counters []window.Count
 	return chosen, shared
 }
 
+// minLateShare divides the pods of a group: if fewer are late, their changes are within the tolerance of the total.
+const minLateShare = 20
+
 // queriedLoadMovedBesideLate looks for a change of single pods while another pod is late, which not all pods share: load moved, and what the
 // late pod counts since then is not known. The total of the others does not tell. It returns the window since the change, and false
-// as shared; or chosen.
+// as shared; or chosen. A look at each pod takes time in a large group, where few late pods hardly matter.
 func (ev *evaluation) queriedLoadMovedBesideLate(chosen, longest time.Duration, counters []window.Counter) (since time.Duration, shared bool) {
-	now := ev.now.UnixMilli()
+	now, late := ev.now.UnixMilli(), 0
+	for _, p := range ev.scan.orderedPods {
+		if ev.isLateQueriedPod(p) {
+			late++
+		}
+	}
+	if minLateShare*late < len(ev.scan.orderedPods) {
+		return chosen, true
+	}
 	for _, c := range counters {
 		if c.Among != nil {
 			continue // a part of the events does not tell how much load there is

@@ -93,14 +93,16 @@ func (ev *evaluation) queryGroupMoved() bool {
 			}
 		}
 	}
-	return pauses && !ev.isQueriedPodLate()
+	return pauses && !ev.hasLateQueriedPod()
 }
 
-// isQueriedPodLate reports whether a pod's newest sample is late. Over a common stretch such a pod may have no value until it is back.
-func (ev *evaluation) isQueriedPodLate() bool {
-	return slices.ContainsFunc(ev.scan.orderedPods, func(p *scannedPod) bool {
-		return p.newest > 0 && isPauseInQuery(ev.now.UnixMilli()-p.newest, ev.interval.Milliseconds())
-	})
+// hasLateQueriedPod reports whether the newest sample of some pod is late. Over a common stretch such a pod may have no value until it is back.
+func (ev *evaluation) hasLateQueriedPod() bool {
+	return slices.ContainsFunc(ev.scan.orderedPods, ev.isLateQueriedPod)
+}
+
+func (ev *evaluation) isLateQueriedPod(p *scannedPod) bool {
+	return p.newest > 0 && isPauseInQuery(ev.now.UnixMilli()-p.newest, ev.interval.Milliseconds())
 }
 
 // commonStretch is the common time of a group's evaluation, in milliseconds.

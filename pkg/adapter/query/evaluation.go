@@ -98,7 +98,7 @@ func (ev *evaluation) scanQueryGroup(ctx context.Context, e *Engine, s *seriesSc
 		}
 		ev.markSilentQueriedPods()
 	}
-	if !moved && !s.countEvents && ev.span > 0 && !ev.fixedWindow && ev.isQueriedPodLate() { // see queriedLoadMovedBesideLate
+	if !moved && !s.countEvents && ev.span > 0 && !ev.fixedWindow && ev.hasLateQueriedPod() { // see queriedLoadMovedBesideLate
 		s.countEvents = true
 		if err := s.scanQuerySeries(ctx, e.data, ev.now, reach); err != nil {
 			return false, err
@@ -126,7 +126,7 @@ func (ev *evaluation) planQueryGroups(s *seriesScanner, auto, moved bool) error 
 		if auto || ev.window <= shortWindowIntervals*ev.interval {
 			chosen, shared = chooseQueryWindow(ev.now.UnixMilli(), longest, counters)
 		}
-		if shared && ev.isQueriedPodLate() {
+		if shared && ev.hasLateQueriedPod() {
 			chosen, shared = ev.queriedLoadMovedBesideLate(chosen, longest, counters)
 		}
 		if !shared && s.keepSamples {
