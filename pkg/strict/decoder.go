@@ -74,6 +74,10 @@ func (d *Decoder) DecodeFile(data []byte, kind string, fields map[string]FieldDe
 		return
 	}
 	d.Lines[""] = root.Line
+	if line := findConfigMapKind(root); line > 0 {
+		d.AddFaultAtLine("kind", line, "is the manifest of a ConfigMap, not the file in it; take the text under its key data")
+		return
+	}
 	var gotVersion, gotKind string
 	all := maps.Clone(fields)
 	all["apiVersion"] = d.Text(&gotVersion)
@@ -81,6 +85,16 @@ func (d *Decoder) DecodeFile(data []byte, kind string, fields map[string]FieldDe
 	d.DecodeMapping("", root, all)
 	d.validateStrictFixedKey("apiVersion", gotVersion, domain.ConfigAPIVersion)
 	d.validateStrictFixedKey("kind", gotKind, kind)
+}
+
+// findConfigMapKind returns the line of kind: ConfigMap; 0 without it.
+func findConfigMapKind(root *yaml.Node) int {
+	for i := 0; root.Kind == yaml.MappingNode && i+1 < len(root.Content); i += 2 {
+		if value := root.Content[i+1]; root.Content[i].Value == "kind" && value.Value == "ConfigMap" {
+			return value.Line
+		}
+	}
+	return 0
 }
 
 // validateStrictFixedKey checks a key that has a single valid value.
@@ -141,6 +155,9 @@ func ParseYAMLError(err error) (line int, message string) {
 	if m := yamlErrorRegexp.FindStringSubmatch(message); m != nil {
 		line, _ = strconv.Atoi(m[1])
 		message = m[2]
+	}
+	if message == "found character that cannot start any token" {
+		message += "; indent with spaces, not with tabs, and quote values that begin with @, ` or %"
 	}
 	return line, message
 }
@@ -250,8 +267,17 @@ func (d *Decoder) ValidateScalar(path string, n *yaml.Node, want string, tags ..
 			}
 		}
 	}
-	d.AddFaultAtLine(path, n.Line, "must be %s, not %s", want, DescribeNode(n))
+	d.AddFaultAtLine(path, n.Line, "must be %s, not %s%s", want, DescribeNode(n), DescribeQuotes(n, tags...))
 	return false
+}
+
+// DescribeQuotes returns what to do about a value that would have one of the types without its quotes; empty for other values.
+func DescribeQuotes(n *yaml.Node, tags ...string) string {
+	plain := yaml.Node{Kind: yaml.ScalarNode, Value: n.Value}
+	if n.Kind == yaml.ScalarNode && n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0 && slices.Contains(tags, plain.ShortTag()) {
+		return "; remove the quotes"
+	}
+	return ""
 }
 
 // Text returns the decoder of text, which must not be empty.

@@ -93,8 +93,11 @@ var badFiles = map[string][]string{
 		`line 1: apiVersion: required: config.tachometer.dev/v1alpha1`,
 		`line 1: kind: required: AdapterConfig`,
 	},
+	"manifest": {
+		`line 2: kind: is the manifest of a ConfigMap, not the file in it; take the text under its key data`,
+	},
 	"not_yaml": {
-		`line 4: not valid YAML: found character that cannot start any token`,
+		"line 4: not valid YAML: found character that cannot start any token; indent with spaces, not with tabs, and quote values that begin with @, ` or %",
 	},
 	"not_yaml_at_all": {
 		`line 1: must be a mapping of keys to values, not "<html><body>502 Bad Gateway</body></html>"`,
@@ -119,7 +122,7 @@ var badFiles = map[string][]string{
 		`line 18: rules[4].onMissing.value: must be a finite number, not .nan`,
 		`line 21: rules[5].onMissing.then: unknown key; known: value`,
 		`line 21: rules[5].onMissing.value: must be a number, not "one"`,
-		`line 24: rules[6].allowNegative: must be true or false, not "true"`,
+		`line 24: rules[6].allowNegative: must be true or false, not "true"; remove the quotes`,
 		`line 27: rules[7].namespaced: must be request (or true) or none (or false), not "The_Shop"; from: [NAMESPACE] names a namespace`,
 		`line 30: rules[8].onMissing: must be error, zero or {value: NUMBER}, not a list`,
 		`line 33: rules[9].from: only external: true, or labels.object, makes a rule that reads other pods than its object's; remove from`,
@@ -146,7 +149,7 @@ var badFiles = map[string][]string{
 		`line 4: scrape.maxPageBytes: must be a number of bytes such as 16Mi, not "16MB"`,
 		`line 5: scrape.maxSamples: must be a whole number, not "1e3"`,
 		`line 6: scrape.maxLabels: must be a whole number, not "many"`,
-		`line 7: scrape.maxSeries: must be a whole number, not "100"`,
+		`line 7: scrape.maxSeries: must be a whole number, not "100"; remove the quotes`,
 	},
 	"sources": {
 		`line 6: rules[0].from: must be all or a list of namespaces such as [shop], not "shop"`,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 	"text/template"
 
 	"github.com/prometheus/common/model"
@@ -172,6 +173,9 @@ func (d *lenientDecoder) compilePromAdapterLabelTemplate(path string, m Resource
 			d.addPromAdapterFault(path+".overrides", "has a label with an empty name")
 		case o.Resource == "" && !d.failedWithin[at]:
 			d.addPromAdapterFault(at+".resource", "required: the resource of the label's objects")
+		case strings.Contains(o.Group, "/") && !d.failedWithin[at]:
+			group, _, _ := strings.Cut(o.Group, "/")
+			d.addPromAdapterFault(at+".group", "%s is a group with a version, which no resource has; write %s", strict.Quote(o.Group), group)
 		}
 	}
 	if m.Template == "" || d.failedWithin[path+".template"] {

@@ -189,7 +189,7 @@ func (d *lenientDecoder) promAdapterBoolField(to **bool) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		v, ok := boolWords[strings.ToLower(n.Value)]
 		if !ok || n.Kind != yaml.ScalarNode || n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0 {
-			d.addPromAdapterFaultAtLine(path, n.Line, "must be true or false, not %s", strict.DescribeNode(n))
+			d.addPromAdapterFaultAtLine(path, n.Line, "must be true or false, not %s%s", strict.DescribeNode(n), strict.DescribeQuotes(n, "!!bool"))
 			return
 		}
 		*to = &v

@@ -161,7 +161,7 @@ resourceRules:
 line 4: rules[0].resources.overrides: has a label with an empty name
 line 4: rules[0].resources.overrides.pod.resource: required: the resource of the label's objects
 line 4: rules[0].resources.template: must use <<.Resource>>
-line 6: rules[1].resources.template: 1:2: executing "template" at <.Kind>: can't evaluate field Kind in type promadapter.labelTemplateArguments
+line 6: rules[1].resources.template: 1:2: .Kind does not exist; known: .Resource, .Group
 line 8: rules[2].resources.template: does not give a regular expression for labels: missing closing ): ` + "`^((?P<resource>.+?)$`" + `
 line 10: resourceRules.cpu.containerQuery: is not a template: 1: unexpected {{end}}
 line 11: resourceRules.window: must be a duration such as 5m, not "5"`,
@@ -180,7 +180,7 @@ resourceRules: []
 line 3: rules[1].seriesQuery: must be text, not a list
 line 4: rules[1].name: must be a mapping of keys to values, not "up"
 line 5: rules[1].seriesFilters: must be a list, not a mapping
-line 6: rules[1].resources.namespaced: must be true or false, not "false"
+line 6: rules[1].resources.namespaced: must be true or false, not "false"; remove the quotes
 line 7: resourceRules: must be a mapping of keys to values, not a list`,
 		},
 		"values of the chart": {

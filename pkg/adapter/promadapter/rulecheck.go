@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"text/template"
@@ -156,7 +157,19 @@ func (c ruleChecker) checkPromAdapterMetricName(r *Rule) {
 		}
 		c.addPromAdapterRuleWarning(path, "name.matches has no group %s, which expands to empty text; write ${1} for the first group", ref[0])
 	}
+	for _, ref := range groupReferenceRegexp.FindAllString(rest, -1) {
+		rest = strings.ReplaceAll(rest, ref, "")
+	}
+	if i := strings.IndexAny(rest, "/%"); i >= 0 {
+		c.addPromAdapterRuleFault(path, "gives names with %q, which no HPA can ask for; write another character", rest[i])
+	}
+	if ref := backslashReferenceRegexp.FindString(rest); ref != "" {
+		c.addPromAdapterRuleWarning(path, "%s is text here, and no group of name.matches; write ${%s}", ref, ref[1:])
+	}
 }
+
+// backslashReferenceRegexp matches a reference to a group as other programs write it.
+var backslashReferenceRegexp = regexp.MustCompile(`\\\d`)
 
 // checkPromAdapterRuleResources returns the resources for which the rule never works, namespaces last, and adds warnings about others.
 func (c ruleChecker) checkPromAdapterRuleResources(r *Rule, resources []mappedResource) []failingResource {
@@ -207,7 +220,11 @@ func (r *Rule) checkPromAdapterTemplateFor(res mappedResource, objects ...string
 	q.Rule = checked.WithTemplate(rule.Template{Render: func(q rule.Query) (string, error) {
 		return r.renderPromAdapterQuery(r.newPromAdapterQueryRequest(q, cmp.Or(r.compiled.selector.onlyName, sampleSeriesName), groupBy))
 	}})
-	return q.CheckTemplate(groupBy...)
+	check := q.CheckTemplate(groupBy...)
+	if delimiters := regexp.MustCompile(`\{\{|&lt;`).FindString(r.MetricsQuery); check.Fault != nil && delimiters != "" {
+		check.Fault = fmt.Errorf("%w; a template begins with <<, not with %s", check.Fault, delimiters)
+	}
+	return check
 }
 
 // listCheckedPromAdapterResources returns the resources to try: all resources of the overrides, and with a template the resources of every

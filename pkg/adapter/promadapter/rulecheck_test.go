@@ -21,7 +21,7 @@ func TestCheckRules(t *testing.T) {
 		"usual": {text: rules(`seriesQuery: 'a_total{pod!=""}'`, pods, usual)},
 		"a field that does not exist": {
 			text:   rules(`seriesQuery: 'a_total{pod!=""}'`, pods, `metricsQuery: 'sum(<<.Serie>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)'`),
-			faults: `line 4: rules[0].metricsQuery: 1:6: executing "metricsQuery" at <.Serie>: can't evaluate field Serie in type promadapter.queryArguments`,
+			faults: `line 4: rules[0].metricsQuery: 1:6: .Serie does not exist; known: .Series, .LabelMatchers, .GroupBy, .LabelValuesByName, .GroupBySlice`,
 		},
 		"a bracket too many": {
 			text:   rules(`seriesQuery: 'a_total{pod!=""}'`, pods, `metricsQuery: 'sum(rate(<<.Series>>{<<.LabelMatchers>>}}[2m])) by (<<.GroupBy>>)'`),
@@ -105,6 +105,65 @@ func TestCheckRules(t *testing.T) {
 			warnings: `line 4: rules[0].metricsQuery: is MetricsQL and not PromQL (column 50: unexpected identifier "limit"): of all servers only VictoriaMetrics evaluates it, and the age of its values is unknown`,
 		},
 		"experimental PromQL": {text: rules(`seriesQuery: 'a{node!=""}'`, `resources: {overrides: {node: {resource: node}}}`, `metricsQuery: 'mad_over_time(a{<<.LabelMatchers>>}[5m])'`)},
+		"or a number": {
+			text:     rules(`seriesQuery: 'a{pod!=""}'`, pods, `metricsQuery: 'sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>) or vector(0)'`),
+			warnings: `line 4: rules[0].metricsQuery: the alternative vector(0) names no object, and gives none a value`,
+		},
+		"a percentage as a quantile": {
+			text:   rules(`seriesQuery: 'd_bucket{pod!=""}'`, pods, `metricsQuery: 'histogram_quantile(95, sum(rate(<<.Series>>{<<.LabelMatchers>>}[5m])) by (le, <<.GroupBy>>))'`),
+			faults: `line 4: rules[0].metricsQuery: the quantile 95 is greater than 1, so that every result is infinite; write 0.95`,
+		},
+		"a quantile without le": {
+			text:   rules(`seriesQuery: 'd_bucket{pod!=""}'`, pods, `metricsQuery: 'histogram_quantile(0.9, sum(rate(d_bucket{<<.LabelMatchers>>}[5m])) by (<<.GroupBy>>))'`),
+			faults: `line 4: rules[0].metricsQuery: histogram_quantile: its buckets have no label le; aggregate by (le, …)`,
+		},
+		"a ratio whose sides never match": {
+			text:   rules(`seriesQuery: 'a{pod!=""}'`, pods, `metricsQuery: 'sum(a{<<.LabelMatchers>>}) by (<<.GroupBy>>) / sum(b{<<.LabelMatchers>>})'`),
+			faults: `line 4: rules[0].metricsQuery: the sides of / never match, because the right side has no label pod; write on (…) with the labels that both have, and group_left () or group_right ()`,
+		},
+		"a share of a namespace": {
+			text: rules(`seriesQuery: 'a{pod!=""}'`, pods, `metricsQuery: 'sum(a{<<.LabelMatchers>>}) by (<<.GroupBy>>) / scalar(sum(b{<<.LabelMatchers>>}))'`),
+		},
+		"a namespace in the query": {
+			text:     rules(`seriesQuery: 'a'`, pods, `metricsQuery: 'sum(a{namespace="shop"}) by (pod)'`),
+			warnings: `line 4: rules[0].metricsQuery: serves objects of the namespace shop only, because the query names it; write <<.LabelMatchers>> to serve all`,
+		},
+		"any namespace by a pattern": {
+			text:   rules(`seriesQuery: 'a'`, pods, `metricsQuery: 'sum(a{namespace=~".*"}) by (pod)'`),
+			faults: `line 4: rules[0].metricsQuery: adds up objects of the same name in all namespaces; write <<.LabelMatchers>> in every selector, or aggregate by (namespace, pod)`,
+		},
+		"labels of OpenTelemetry": {
+			text: rules(`seriesQuery: '{__name__="a"}'`, `resources: {overrides: {k8s.namespace.name: {resource: namespace}, k8s.pod.name: {resource: pod}}}`, usual),
+		},
+		"templates of Helm": {
+			text:   rules(`seriesQuery: 'a_total{pod!=""}'`, pods, `metricsQuery: 'sum(rate({{.Series}}{ {{.LabelMatchers}} }[2m])) by ({{.GroupBy}})'`),
+			faults: `line 4: rules[0].metricsQuery: does not give PromQL: column 11: unexpected left brace '{', in sum(rate({{.Series}}{ {{.LabelMatchers}} }[2m])) by ({{.GroupBy}}); a template begins with <<, not with {{`,
+		},
+		"templates of HTML": {
+			text:   rules(`seriesQuery: 'a_total{pod!=""}'`, pods, `metricsQuery: 'sum(&lt;&lt;.Series&gt;&gt;) by (pod)'`),
+			faults: `line 4: rules[0].metricsQuery: does not give PromQL: column 5: unexpected character: '&', in sum(&lt;&lt;.Series&gt;&gt;) by (pod); a template begins with <<, not with &lt;`,
+		},
+		"a slash in a name": {
+			text:   rules(`seriesQuery: 'a_total{pod!=""}'`, pods, `name: {matches: "^(.*)_total$", as: "web/${1}"}`, usual),
+			faults: `line 4: rules[0].name.as: gives names with '/', which no HPA can ask for; write another character`,
+		},
+		"a group as other programs write it": {
+			text:     rules(`seriesQuery: '{__name__=~".*_total",pod!=""}'`, pods, `name: {matches: "^(.*)_total$", as: '\1_per_second'}`, usual),
+			warnings: `line 4: rules[0].name.as: \1 is text here, and no group of name.matches; write ${1}`,
+		},
+		"groups by number and by name": {
+			text: rules(`seriesQuery: '{__name__=~"^app_.+",pod!=""}'`, pods, `name: {matches: "^app_(?P<what>.*)_(total|count)$", as: "${what}_per_${2}"}`, usual),
+		},
+		"several lines and a comma": {
+			text: rules(`seriesQuery: 'a_total{pod!=""}'`, `seriesFilters: []`, pods, `metricsQuery: |`, `  sum(`, `    rate(<<.Series>>{<<.LabelMatchers>>,code=~"5.."}[2m])`, `  ) by (<<.GroupBy>>)`),
+		},
+		"a subquery, an offset and an old function": {
+			text: rules(`seriesQuery: 'a{pod!=""}'`, pods, `metricsQuery: 'max_over_time(deriv(a{<<.LabelMatchers>>}[5m] offset 1m)[10m:])'`),
+		},
+		"a template of labels with its group": {
+			text: rules(`seriesQuery: '{__name__=~"^container_.*",container!="POD",namespace!="",pod!=""}'`, `seriesFilters: [{isNot: '^container_.*_total$'}]`,
+				`resources: {template: 'kube_<<.Group>>_<<.Resource>>'}`, `name: {matches: '^container_(.*)$', as: ''}`, usual),
+		},
 		"external without resources": {
 			text:   external(`seriesQuery: 'depth{job="worker"}'`, `metricsQuery: 'avg(depth)'`),
 			faults: `line 2: externalRules[0].resources: no label names the namespace; set overrides or template, or resources.namespaced: false`,

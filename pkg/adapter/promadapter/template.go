@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 	"text/template"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
@@ -27,8 +29,23 @@ func parsePromAdapterTemplate(name, text string) (*template.Template, error) {
 	return t, nil
 }
 
+var (
+	// unknownFieldRegexp matches the error of a field that the arguments of a template do not have.
+	unknownFieldRegexp    = regexp.MustCompile(`executing "[^"]*" at <(.*)>: can't evaluate field (\w+) in type promadapter\.(\w+)$`)
+	unknownFunctionRegexp = regexp.MustCompile(`function "(\w+)" not defined$`)
+)
+
+// formatPromAdapterTemplateError returns an error of Go's templates in the words of the file.
 func formatPromAdapterTemplateError(name string, err error) string {
-	return strings.TrimPrefix(err.Error(), "template: "+name+":")
+	text := strings.TrimPrefix(err.Error(), "template: "+name+":")
+	known := ".Series, .LabelMatchers, .GroupBy, .LabelValuesByName, .GroupBySlice"
+	if name == "template" {
+		known = ".Resource, .Group"
+	}
+	if m := unknownFunctionRegexp.FindStringSubmatch(text); m != nil && strings.Contains(known, "."+m[1]) {
+		return text + "; write <<." + m[1] + ">>"
+	}
+	return unknownFieldRegexp.ReplaceAllString(text, "$1 does not exist; known: "+known)
 }
 
 // renderPromAdapterTemplate returns the text of the template. Empty text is an error.
@@ -98,9 +115,20 @@ func (q queryRequest) buildPromAdapterQueryArguments() (queryArguments, error) {
 		Series:            q.series,
 		LabelMatchers:     joinPromAdapterMatchers(matchers),
 		LabelValuesByName: values,
-		GroupBy:           strings.Join(q.groupBy, ","),
+		GroupBy:           joinPromAdapterLabels(q.groupBy),
 		GroupBySlice:      q.groupBy,
 	}, nil
+}
+
+// joinPromAdapterLabels returns labels for a by (…), in quotes where they are no classic names: k8s.pod.name.
+func joinPromAdapterLabels(names []string) string {
+	quoted := make([]string, len(names))
+	for i, name := range names {
+		if quoted[i] = name; !model.LegacyValidation.IsValidLabelName(name) {
+			quoted[i] = strconv.Quote(name)
+		}
+	}
+	return strings.Join(quoted, ",")
 }
 
 // newPromAdapterObjectMatcher returns a matcher for any of the values. No values are an error.

@@ -46,6 +46,79 @@ func TestLyingServer(t *testing.T) {
 			`error: rule "requests": backend prometheus: two results for pod shop/a: {namespace="shop", pod="a", x="1"} and ` +
 				`{namespace="shop", pod="a", x="2"}; aggregate by (pod)`,
 		},
+		"a result without labels beside others": {
+			newVectorResponse(fakeSeries{"namespace=shop,pod=a", 1, now}, fakeSeries{"", 0, now}), 0, "shop/a=1",
+		},
+		"labels with quotes and line breaks": {
+			fakeResponse{body: `{"status":"success","data":{"resultType":"vector","result":[` +
+				`{"metric":{"namespace":"shop","pod":"a","q":"\"},pod=\"b\n\u00fc\\"},"value":[1,"5"]}]}}`},
+			0, "shop/a=5",
+		},
+		"a number of JSON": {
+			fakeResponse{body: `{"status":"success","data":{"resultType":"vector","result":[{"metric":{"namespace":"shop","pod":"a"},"value":[1,5]}]}}`},
+			metric.KindUnavailable, `error: backend prometheus: the answer is not JSON of the Prometheus API: '5' at byte 112 of 118, since`,
+		},
+		"a number of Go": {
+			fakeResponse{body: `{"status":"success","data":{"resultType":"vector","result":[{"metric":{"namespace":"shop","pod":"a"},"value":[1,"0x1p4"]}]}}`},
+			metric.KindUnavailable, `error: backend prometheus: the answer is not JSON of the Prometheus API: a sample without a number at byte`,
+		},
+		"a number too large": {
+			fakeResponse{body: `{"status":"success","data":{"resultType":"vector","result":[{"metric":{"namespace":"shop","pod":"a"},"value":[1,"1e309"]}]}}`},
+			0, "shop/a=+Inf",
+		},
+		"an empty number": {
+			fakeResponse{body: `{"status":"success","data":{"resultType":"vector","result":[{"metric":{"namespace":"shop","pod":"a"},"value":[1,""]}]}}`},
+			metric.KindUnavailable, `error: backend prometheus: the answer is not JSON of the Prometheus API: a sample without a number at byte 114 of 119, since`,
+		},
+		"two answers": {
+			fakeResponse{body: newVectorResponse(fakeSeries{"namespace=shop,pod=a", 1, now}).body + newVectorResponse().body},
+			metric.KindUnavailable, `error: backend prometheus: the answer is not JSON of the Prometheus API: more than one value at byte`,
+		},
+		"HTML behind the answer": {
+			fakeResponse{body: newVectorResponse(fakeSeries{"namespace=shop,pod=a", 1, now}).body + "<html>"},
+			metric.KindUnavailable, `error: backend prometheus: the answer is not JSON of the Prometheus API: more than one value at byte`,
+		},
+		"success and then an error": {
+			fakeResponse{body: `{"status":"success","data":{"resultType":"vector","result":[]},"status":"error","errorType":"timeout","error":"slow store"}`},
+			metric.KindUnavailable, `error: backend prometheus: the answer is not JSON of the Prometheus API: a key twice at byte`,
+		},
+		"success with an error": {
+			fakeResponse{body: `{"status":"success","data":{"resultType":"vector","result":[]},"errorType":"execution","error":"store 2 is away"}`},
+			metric.KindUnavailable, `error: backend prometheus: the answer is a success with an error: store 2 is away, since`,
+		},
+		"a result of null": {
+			fakeResponse{body: `{"status":"success","data":{"resultType":"vector","result":null}}`}, 0, "",
+		},
+		"nothing at all": {fakeResponse{body: ""}, metric.KindUnavailable, `error: backend prometheus: the answer is truncated JSON of 0 bytes, since`},
+		"no content":     {fakeResponse{code: 204}, metric.KindUnavailable, `error: backend prometheus: HTTP 204, since`},
+		"series of a range": {
+			fakeResponse{body: `{"status":"success","data":{"resultType":"vector","result":[{"metric":{"namespace":"shop","pod":"a"},"values":[[1,"5"]]}]}}`},
+			metric.KindUnavailable, `error: backend prometheus: the result {namespace="shop", pod="a"} has no value, since`,
+		},
+		"a metric of null": {
+			fakeResponse{body: `{"status":"success","data":{"resultType":"vector","result":[{"metric":null,"value":[1,"5"]}]}}`},
+			metric.KindUnavailable, `error: backend prometheus: the answer is not JSON of the Prometheus API: 'n' at byte 70 of 94, since`,
+		},
+		"a label twice": {
+			fakeResponse{body: `{"status":"success","data":{"resultType":"vector","result":[{"metric":{"namespace":"shop","pod":"b","pod":"a"},"value":[1,"5"]}]}}`},
+			metric.KindUnavailable, `error: backend prometheus: the answer is not JSON of the Prometheus API: a label twice at byte`,
+		},
+		"a value twice": {
+			fakeResponse{body: `{"status":"success","data":{"resultType":"vector","result":[{"metric":{"namespace":"shop","pod":"a"},"value":[1,"5"],"value":[1,"6"]}]}}`},
+			metric.KindUnavailable, `error: backend prometheus: the answer is not JSON of the Prometheus API: the value of a result twice at byte`,
+		},
+		"warnings of another form": {
+			fakeResponse{body: `{"status":"success","data":{"resultType":"vector","result":[]},"warnings":"store 2 is away"}`},
+			metric.KindUnavailable, `error: backend prometheus: the answer is not JSON of the Prometheus API: '"' at byte 74 of 92, since`,
+		},
+		"a hint of a limit": {
+			fakeResponse{body: `{"status":"success","data":{"resultType":"vector","result":[]},"warnings":["results truncated due to limit"]}`},
+			metric.KindUnavailable, "error: backend prometheus: partial response: results truncated due to limit, since",
+		},
+		"isPartial and text": {
+			fakeResponse{body: `{"status":"success","isPartial":"true","data":{"resultType":"vector","result":[]}}`},
+			metric.KindUnavailable, `error: backend prometheus: the answer is not JSON of the Prometheus API: neither true nor false at byte`,
+		},
 		"no label of the object": {
 			newVectorResponse(fakeSeries{"namespace=shop,job=a", 1, now}), metric.KindInternal,
 			`error: rule "requests": backend prometheus: the result {job="a", namespace="shop"} has no label pod to name its object`,

@@ -56,8 +56,10 @@ type responseEnvelope struct {
 // checkRemoteAPIStatus returns the failure that the envelope states; nil for success.
 func (e responseEnvelope) checkRemoteAPIStatus() *requestFailure {
 	switch {
-	case e.Status == "success":
+	case e.Status == "success" && e.Error == "":
 		return nil
+	case e.Status == "success":
+		return newRemoteFailuref(outcomeBadResponse, "the answer is a success with an error: %s", clipRemoteText(e.Error))
 	case e.Status != "error":
 		return newRemoteFailuref(outcomeBadResponse, "the answer is JSON, but not of the Prometheus API: its status is %q", clipRemoteText(e.Status))
 	}
@@ -165,7 +167,9 @@ func (b *limitedBody) Read(p []byte) (int, error) {
 func decodeRemoteQueryResponse(data []byte) (*queryResponse, *requestFailure) {
 	d := &responseDecoder{data: data, internedStrings: map[string]string{}}
 	var e responseEnvelope
+	seen := map[string]bool{}
 	d.decodeRemoteJSONObject(func(key string) {
+		d.rejectRemoteKeyTwice(seen, key)
 		switch key {
 		case "data":
 			d.decodeRemoteResponseData()
@@ -180,7 +184,7 @@ func decodeRemoteQueryResponse(data []byte) (*queryResponse, *requestFailure) {
 		case "infos":
 			e.Infos = d.decodeRemoteJSONStrings()
 		case "isPartial":
-			e.IsPartial = string(d.skipRemoteJSONValue()) == "true"
+			e.IsPartial = d.decodeRemoteJSONBool()
 		default:
 			d.skipRemoteJSONValue()
 		}
@@ -208,7 +212,9 @@ func decodeRemoteQueryResponse(data []byte) (*queryResponse, *requestFailure) {
 // decodeRemoteResponseData decodes the field data.
 func (d *responseDecoder) decodeRemoteResponseData() {
 	at := -1 // offset of the result, which may come before its type
+	seen := map[string]bool{}
 	d.decodeRemoteJSONObject(func(key string) {
+		d.rejectRemoteKeyTwice(seen, key)
 		switch key {
 		case "resultType":
 			d.resultType = d.decodeRemoteJSONString()
@@ -251,8 +257,14 @@ func (d *responseDecoder) decodeRemoteSample() resultSample {
 	d.decodeRemoteJSONObject(func(key string) {
 		switch key {
 		case "metric":
+			if s.Metric != nil {
+				d.failRemoteDecoding("the labels of a result twice")
+			}
 			s.Metric = d.decodeRemoteResultLabels()
 		case "value":
+			if valued {
+				d.failRemoteDecoding("the value of a result twice")
+			}
 			s.Value, valued = d.decodeRemoteTimedValue(), true
 		case "histogram":
 			d.skipRemoteJSONValue()
@@ -273,7 +285,13 @@ func (d *responseDecoder) decodeRemoteSample() resultSample {
 // decodeRemoteResultLabels decodes the labels of a result. Their names, and most values, repeat earlier results.
 func (d *responseDecoder) decodeRemoteResultLabels() map[string]string {
 	l := make(map[string]string, 4)
-	d.decodeRemoteJSONObject(func(name string) { l[name] = d.decodeRemoteJSONString() })
+	n := 0
+	d.decodeRemoteJSONObject(func(name string) {
+		l[name] = d.decodeRemoteJSONString()
+		if n++; len(l) < n {
+			d.failRemoteDecoding("a label twice")
+		}
+	})
 	return l
 }
 
@@ -290,9 +308,11 @@ func (d *responseDecoder) decodeRemoteTimedValue() timedValue {
 				d.failRemoteDecoding("a sample without a time")
 			}
 		case 1:
+			text := d.decodeRemoteJSONString()
 			var err error
-			// Every reader of the API takes a number beyond the range of a float for an infinity.
-			if p.value, err = strconv.ParseFloat(d.decodeRemoteJSONString(), 64); err != nil && !errors.Is(err, strconv.ErrRange) {
+			// Every reader of the API takes a number beyond the range of a float for an infinity. Go's own notations, such as 0x1p4,
+			// are no numbers of the API.
+			if p.value, err = strconv.ParseFloat(text, 64); err != nil && !errors.Is(err, strconv.ErrRange) || strings.ContainsAny(text, "xXpP_") {
 				d.failRemoteDecoding("a sample without a number")
 			}
 		default:

@@ -169,6 +169,26 @@ func (d *responseDecoder) readQuotedRemoteText() []byte {
 	return nil
 }
 
+// rejectRemoteKeyTwice fails at a key that an object has already had: two readers would take different values.
+func (d *responseDecoder) rejectRemoteKeyTwice(seen map[string]bool, key string) {
+	if seen[key] {
+		d.failRemoteDecoding("a key twice")
+	}
+	seen[key] = true
+}
+
+// decodeRemoteJSONBool decodes true or false, or null for false.
+func (d *responseDecoder) decodeRemoteJSONBool() bool {
+	switch text := string(d.skipRemoteJSONValue()); text {
+	case "true":
+		return true
+	case "false", "null":
+	default:
+		d.failRemoteDecoding("neither true nor false")
+	}
+	return false
+}
+
 // decodeRemoteJSONStrings decodes a list of strings, or null.
 func (d *responseDecoder) decodeRemoteJSONStrings() []string {
 	var all []string

@@ -113,9 +113,14 @@ type namespacedValue struct {
 func (j resultJoin) joinRemoteSamples(samples []resultSample) (*queryResult, *requestFailure) {
 	results, times := j.splitRemoteSampleTimes(samples)
 	rows := make([]namespacedValue, 0, len(results))
+	var unlabelled *requestFailure
 	for _, s := range results {
 		delete(s.Metric, metricNameLabel)
 		r, ok, f := j.joinRemoteResultObject(s)
+		if f != nil && len(s.Metric) == 0 && len(results) > 1 {
+			unlabelled = f // of a template with `or vector(0)`: the result is of no object
+			continue
+		}
 		if f != nil {
 			return nil, f
 		}
@@ -125,6 +130,9 @@ func (j resultJoin) joinRemoteSamples(samples []resultSample) (*queryResult, *re
 		r.value.Value, r.value.Window = s.Value.value, j.text.Window
 		r.value.Time = j.remoteSampleTime(s, times)
 		rows = append(rows, r)
+	}
+	if len(rows) == 0 && unlabelled != nil {
+		return nil, unlabelled
 	}
 	slices.SortStableFunc(rows, func(a, b namespacedValue) int {
 		return cmp.Or(strings.Compare(a.namespace, b.namespace), strings.Compare(a.value.Object.Name, b.value.Object.Name))

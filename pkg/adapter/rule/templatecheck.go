@@ -88,13 +88,33 @@ func (q Query) checkTemplatedRuleResult(text string, t *exprTree, objectLabels [
 		}
 	}
 	if !proven && !t.ruleResultMayHaveLabel(r.NamespaceLabel) {
+		if namespace := q.namespaceOfRuleText(text, t); namespace != "" {
+			return TemplateCheck{Warning: fmt.Sprintf("serves objects of the namespace %s only, because the query names it; "+
+				"write <<.LabelMatchers>> to serve all", namespace)}
+		}
 		return TemplateCheck{Fault: fmt.Errorf("adds up objects of the same name in all namespaces; "+
 			"write <<.LabelMatchers>> in every selector, or aggregate by (%s)", strings.Join(wanted, ", "))}
 	}
 	for _, label := range objectLabels {
 		if side := findRuleAlternativeWithout(t.root, label); side != nil {
-			return TemplateCheck{Warning: fmt.Sprintf("the alternative %s has no label %s, so that it never gives an object a value", side, label)}
+			return TemplateCheck{Warning: fmt.Sprintf("the alternative %s names no object, and gives none a value", side)}
 		}
 	}
 	return TemplateCheck{}
+}
+
+// namespaceOfRuleText returns the namespace that the query itself selects, whatever the request; empty if there is none.
+func (q Query) namespaceOfRuleText(text string, t *exprTree) string {
+	for _, v := range t.selectors {
+		for _, m := range v.LabelMatchers {
+			if m.Name != q.Rule.NamespaceLabel || m.Value == q.Namespace {
+				continue
+			}
+			q.Namespace = m.Value
+			if newRuleNamespaceProof(q).provesRuleTextNamespace(text, t) {
+				return m.Value
+			}
+		}
+	}
+	return ""
 }
