@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -30,7 +29,8 @@ type breakage struct {
 }
 
 // breakages are those that need the real API server, HPA controller and adapter, but no node and no network. Rights have a test of their
-// own. An expired certificate, which only an adapter's pod can serve, and the second between two scrapes are in pkg/plugin/doctor.
+// own. An expired certificate and a NetworkPolicy, which need an adapter's pod, and the second between two scrapes are in
+// pkg/plugin/doctor.
 var breakages = map[string]breakage{
 	"typo": {
 		func(t *testing.T, namespace string, _ *kubelet) {
@@ -41,18 +41,6 @@ var breakages = map[string]breakage{
 	"wrong port": {
 		func(t *testing.T, namespace string, _ *kubelet) { annotatePort(t, namespace) },
 		"metric", doctor.StatusFail, "scrape failed (connection refused)", `"prometheus.io/port":"9102"`,
-	},
-	"network policy": {
-		func(t *testing.T, namespace string, _ *kubelet) {
-			annotatePort(t, namespace) // nothing enforces the policy here
-			_, err := client.NetworkingV1().NetworkPolicies(namespace).Create(t.Context(), &networkingv1.NetworkPolicy{
-				ObjectMeta: metav1.ObjectMeta{Name: "deny-all"}, Spec: networkingv1.NetworkPolicySpec{PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress}},
-			}, metav1.CreateOptions{})
-			if err != nil {
-				t.Fatal(err)
-			}
-		},
-		"network", doctor.StatusFail, "networkpolicy/deny-all does not admit the adapter", "patch networkpolicy deny-all",
 	},
 	"stale": {
 		func(t *testing.T, namespace string, k *kubelet) {

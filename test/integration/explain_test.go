@@ -83,7 +83,8 @@ func (h *statusHistory) add(wanted int32) {
 	}
 }
 
-// check compares the history with the record: the same wishes in the same order. The record may begin later, with the first look.
+// check compares the history with the record: the same wishes in the same order. One of them may begin a wish later: the watch, or the
+// record.
 func (h *statusHistory) check(log *explainapi.DecisionLog) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -93,8 +94,9 @@ func (h *statusHistory) check(log *explainapi.DecisionLog) error {
 			recorded = append(recorded, d.Status.DesiredReplicas)
 		}
 	}
-	if len(recorded) < 3 || len(recorded) > len(h.wanted) || len(recorded)+1 < len(h.wanted) ||
-		!slices.Equal(recorded, h.wanted[len(h.wanted)-len(recorded):]) {
+	r, w := len(recorded), len(h.wanted)
+	both := min(r, w)
+	if both < 3 || max(r, w) > both+1 || !slices.Equal(recorded[r-both:], h.wanted[w-both:]) {
 		return fmt.Errorf("the controller wrote the wishes %v, and recorded are %v", h.wanted, recorded)
 	}
 	return nil

@@ -1,0 +1,31 @@
+package records
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
+)
+
+// TestListSourceNotes: an answer says what it lacks: a replica that does not answer, and one that began later.
+func TestListSourceNotes(t *testing.T) {
+	t.Parallel()
+	begin := time.Date(2026, 11, 28, 11, 0, 0, 0, time.UTC)
+	source := explainapi.Source{Replica: "a", UnknownBefore: begin, Replicas: []explainapi.ReplicaRecord{
+		{Name: "a", UnknownBefore: begin.Add(20 * time.Second)},
+		{Name: "b", UnknownBefore: begin.Add(50 * time.Minute)},
+		{Name: "c", Error: "connection refused"},
+		{Name: "d"},
+	}}
+	want := []string{"b began at 11:50:00 UTC.", "c gave no record (connection refused): looks whose reads reached it are missing."}
+	if got := ListSourceNotes(source); !slices.Equal(got, want) {
+		t.Errorf("notes %q, want %q", got, want)
+	}
+	if got := source.Recorders(); !slices.Equal(got, []string{"a", "b"}) {
+		t.Errorf("recorders %q", got)
+	}
+	if got := (explainapi.Source{Replica: "a", UnknownBefore: begin}); len(ListSourceNotes(got)) != 0 || !slices.Equal(got.Recorders(), []string{"a"}) {
+		t.Errorf("a single replica has the notes %q", ListSourceNotes(got))
+	}
+}
