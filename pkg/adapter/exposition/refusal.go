@@ -5,7 +5,13 @@ package exposition
 
 import (
 	"bytes"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/netcause"
 )
+
+// maxForeignBytes bounds what an error quotes of a page that is none: enough to recognise a sentence, and little of what an endpoint
+// says that was never meant for readers of metrics.
+const maxForeignBytes = 60
 
 // refuseExpositionFamily refuses a family of the page as a whole. Without another wanted family it rejects the page at once: the rest is
 // of no use.
@@ -103,7 +109,7 @@ func findExpositionLineFault(line []byte) *Error {
 	if len(text) == 0 || text[0] == '#' || len(line) > maxLineBytes || hasExpositionSampleForm(text) {
 		return nil
 	}
-	return newExpositionError(KindNotMetrics, "text, not metrics: %s", shortenExpositionDetail(string(text)))
+	return newExpositionError(KindNotMetrics, "text, not metrics: %s", netcause.Clip(string(text), maxForeignBytes))
 }
 
 // hasExpositionSampleForm reports whether a line has a name, or braces, and then a number.

@@ -124,7 +124,11 @@ func (d *lenientDecoder) compilePromAdapterSeriesFilter(path string, f SeriesFil
 func (d *lenientDecoder) compilePromAdapterRegexp(path, expr string) *regexp.Regexp {
 	re, err := regexp.Compile(expr)
 	if err != nil {
-		d.addPromAdapterFault(path, "is not a regular expression: %s", formatPromAdapterRegexpError(err))
+		remedy := ""
+		if strings.Contains(expr, "(?!") || strings.Contains(expr, "(?<!") {
+			remedy = "; exclude series by seriesFilters with isNot"
+		}
+		d.addPromAdapterFault(path, "is not a regular expression: %s%s", formatPromAdapterRegexpError(err), remedy)
 		return nil
 	}
 	return re
@@ -196,7 +200,11 @@ func (d *lenientDecoder) compilePromAdapterQueryTemplate(path, text string) *tem
 	}
 	t, err := parsePromAdapterTemplate("metricsQuery", text)
 	if err != nil {
-		d.addPromAdapterFault(path, "is not a template: %v", err)
+		remedy := ""
+		if strings.Count(text, "<<") > strings.Count(text, ">>") {
+			remedy = "; close each << with >>"
+		}
+		d.addPromAdapterFault(path, "is not a template: %v%s", err, remedy)
 		return nil
 	}
 	return t

@@ -157,7 +157,7 @@ resourceRules:
   cpu: {containerQuery: "<<end>>"}
   window: 5
 `,
-			`line 3: rules[0].metricsQuery: is not a template: 1: unexpected right paren
+			`line 3: rules[0].metricsQuery: is not a template: 1: unexpected right paren; close each << with >>
 line 4: rules[0].resources.overrides: has a label with an empty name
 line 4: rules[0].resources.overrides.pod.resource: required: the resource of the label's objects
 line 4: rules[0].resources.template: must use <<.Resource>>
@@ -182,6 +182,18 @@ line 4: rules[1].name: must be a mapping of keys to values, not "up"
 line 5: rules[1].seriesFilters: must be a list, not a mapping
 line 6: rules[1].resources.namespaced: must be true or false, not "false"; remove the quotes
 line 7: resourceRules: must be a mapping of keys to values, not a list`,
+		},
+		"slips": {
+			`
+rules:
+- seriesQuery: up
+  name: {matches: "^(?!go_).*$"}
+  resources: {overrides: {deployment: {group: apps/v1, resource: deployment}}}
+  metricsQuery: sum(<<Series>>)
+`,
+			"line 3: rules[0].name.matches: is not a regular expression: invalid or unsupported Perl syntax: `(?!`; exclude series by seriesFilters with isNot\n" +
+				`line 4: rules[0].resources.overrides.deployment.group: "apps/v1" is a group with a version, which no resource has; write apps
+line 5: rules[0].metricsQuery: is not a template: 1: function "Series" not defined; write <<.Series>>`,
 		},
 		"values of the chart": {
 			"prometheus: {url: http://p}\nrules:\n  default: false\n  custom: [{seriesQuery: up}]\n",

@@ -34,6 +34,11 @@ func describeNonAdditiveRuleValues(expr parser.Expr, byName bool) string {
 	return ""
 }
 
+// passingFunctions are the functions whose results are values of their series, smoothed or bounded.
+var passingFunctions = []string{
+	"avg_over_time", "last_over_time", "first_over_time", "clamp", "clamp_min", "clamp_max", "abs", "ceil", "floor", "round",
+}
+
 // findPlainRuleSeries returns the selector whose values an expression passes on: as they are, smoothed, in another unit, or summed over
 // other labels. It returns nil for other expressions.
 func findPlainRuleSeries(expr parser.Expr) *parser.VectorSelector {
@@ -51,7 +56,7 @@ func findPlainRuleSeries(expr parser.Expr) *parser.VectorSelector {
 			return findPlainRuleSeries(e.Expr)
 		}
 	case *parser.Call:
-		if slices.Contains([]string{"avg_over_time", "last_over_time", "first_over_time", "clamp", "clamp_min", "clamp_max", "abs", "ceil", "floor", "round"}, e.Func.Name) {
+		if slices.Contains(passingFunctions, e.Func.Name) {
 			return findPlainRuleSeries(e.Args[0])
 		}
 	case *parser.BinaryExpr:
