@@ -54,6 +54,8 @@ func TestValidate(t *testing.T) {
 		"maximum below":        {Hold{ID: "a", Replicas: 3, MaxReplicas: 2}, "maxReplicas 2 is below"},
 		"one beside a zero":    {Hold{ID: "a", MinReplicas: 1}, ""},
 		"nothing but a name":   {Hold{ID: "a"}, ""},
+		"within for days":      {Hold{ID: "a", Within: 48 * time.Hour}, "within must be from 0 to 24h0m0s"},
+		"negative within":      {Hold{ID: "a", Within: -1}, "within must be"},
 		"negative maxReplicas": {Hold{ID: "a", MaxReplicas: -1}, "negative"},
 	} {
 		err := c.hold.Validate()

@@ -165,7 +165,7 @@ func (o *Observed) mustShutGate(h *hold.Object, now time.Time) bool {
 func (o *Observed) shutHoldGate(now time.Time) (Step, bool) {
 	for i := range o.Holds {
 		h := &o.Holds[i]
-		if !h.Status.GateOpen || !o.mustShutGate(h, now) {
+		if !h.Status.GateOpen || !o.mustShutGate(h, now) || !o.Gated || o.GateErrors[h.UID] != "" {
 			continue
 		}
 		status := h.Status.DeepCopy()
@@ -173,9 +173,6 @@ func (o *Observed) shutHoldGate(now time.Time) (Step, bool) {
 		status.WatchUntil, status.BreachedSince = metav1.MicroTime{}, metav1.MicroTime{}
 		if o.areGatesKept(h, now) {
 			return o.writeStatusStep(i, status), true
-		}
-		if !o.Gated || o.GateErrors[h.UID] != "" {
-			continue
 		}
 		return Step{Kind: ShutGate, Hold: i, Status: status, Confirm: true}, true
 	}
