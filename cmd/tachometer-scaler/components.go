@@ -20,6 +20,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/surge"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/watch"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/webhook"
 )
 
 // runScalerProgramComponents runs the components of one configuration until ctx ends. Every replica accepts events over HTTP and writes their holds to
@@ -33,6 +35,7 @@ func (s *componentReloader) runScalerProgramComponents(ctx context.Context, cfg 
 	engine := rollout.New(rollout.Options{
 		Cluster: live, Reader: caches, Checker: verify.New(verify.Options{}), Notifier: s.queue, Metrics: rollout.NewMetrics(registry),
 		Gates:    action.New(s.Dynamic, s.Mapper, action.Options{Webhooks: cfg.WebhookURLs(), Client: cfg.WebhookClient(), Gates: cfg.Gates()}),
+		Watcher:  &watch.Reader{Client: s.Client.CoreV1().RESTClient(), HTTP: webhook.NewClient(nil)},
 		Identity: command.IdentifyCaller(), Owner: hold.OwnerOfLease(s.leaseNamespace, s.runCommand.leaseName),
 	})
 	control := controller.New(controller.Options{

@@ -22,6 +22,8 @@ type Plan struct {
 	Pause time.Duration
 	// Approval makes the gate wait for a person.
 	Approval bool
+	// After watches a number after the last step; nil: nothing is watched.
+	After *Watch
 }
 
 // Percentages returns the steps, of which there is at least one.

@@ -29,6 +29,7 @@ func DecodeGate(d *strict.Decoder, path string, n *yaml.Node) (name string, g Ga
 		"steps":      func(path string, n *yaml.Node) { g.Steps = gateStepsFromYAML(d, path, n) },
 		"pause":      d.Duration(&g.Pause, time.Second, maxGatePause),
 		"approval":   d.Bool(&g.Approval),
+		"after":      func(path string, n *yaml.Node) { g.After = DecodeWatch(d, path, n) },
 	})
 	if d.HasFault(path) {
 		return name, g

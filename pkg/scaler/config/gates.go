@@ -60,7 +60,7 @@ func (c *Config) Gates() map[string]action.Gate {
 		if len(r.OnSuccess) == 0 {
 			continue
 		}
-		g := action.Gate{Open: r.OnSuccess, Shut: r.OnRelease}
+		g := action.Gate{Open: r.OnSuccess, Shut: r.OnRelease, Plan: action.Plan{After: r.After}}
 		for _, w := range r.Workloads {
 			g.Namespaces = append(g.Namespaces, w.Workload.Namespace)
 		}

@@ -11,8 +11,6 @@ const (
 	specVersionAttribute = "specversion"
 	timeAttribute        = "time"
 	dataAttribute        = "data"
-	contentTypeHeader    = "content-type"
-	cloudEventMediaType  = "application/cloudevents+json"
 )
 
 // cloudEventHeaderAttributes returns the attributes of a CloudEvent in binary mode, or nil for any other message.
@@ -49,11 +47,9 @@ func cloudEventDataFields(data []byte) map[string]any {
 	return fields
 }
 
-// isStructuredCloudEvent reports whether an object is a CloudEvent in structured mode.
-func isStructuredCloudEvent(headers map[string]string, object map[string]any) bool {
-	if strings.HasPrefix(strings.ToLower(headers[contentTypeHeader]), cloudEventMediaType) {
-		return true
-	}
+// isStructuredCloudEvent reports whether an object is a CloudEvent in structured mode. Every CloudEvent has a specversion; the content type
+// does not count, since no signature covers it: it would let anybody give a signed event another id.
+func isStructuredCloudEvent(object map[string]any) bool {
 	version, ok := object[specVersionAttribute].(string)
 	return ok && version != ""
 }

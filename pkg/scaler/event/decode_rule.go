@@ -71,6 +71,7 @@ func (d *configDecoder) eventRuleFromYAML(path string, n *yaml.Node) Rule {
 		"verify":    d.Text(&r.Verify),
 		"onSuccess": func(path string, n *yaml.Node) { r.OnSuccess = action.Decode(d.Decoder, path, n) },
 		"onRelease": func(path string, n *yaml.Node) { r.OnRelease = action.Decode(d.Decoder, path, n) },
+		"after":     func(path string, n *yaml.Node) { r.After = action.DecodeWatch(d.Decoder, path, n) },
 		"gates":     func(path string, n *yaml.Node) { r.Gates = d.DecodeTexts(path, n) },
 		"notify":    func(path string, n *yaml.Node) { r.Notify = d.DecodeTexts(path, n) },
 	})
@@ -89,6 +90,9 @@ func (d *configDecoder) eventRuleFromYAML(path string, n *yaml.Node) Rule {
 func (d *configDecoder) validateEventRule(path string, r *Rule) {
 	if r.Type != "" && r.ReleaseOn == r.Type {
 		d.AddFault(path+".releaseOn", "equals type, which raises")
+	}
+	if r.After != nil && len(r.OnSuccess) == 0 {
+		d.AddFault(path+".after", "watches the gate of onSuccess, which is missing; a gate of the section gates has its own")
 	}
 	if r.For > r.MaxFor {
 		if !d.HasKey(path + ".maxFor") {

@@ -144,7 +144,7 @@ func (f *messageFields) decodeEventMessage() (err error) {
 	if f.body, err = eventFieldsFromJSON(data); err != nil {
 		return fmt.Errorf("not one JSON object: %w", err)
 	}
-	if isStructuredCloudEvent(f.message.Headers, f.body) {
+	if isStructuredCloudEvent(f.body) {
 		f.attributes, f.body = splitStructuredCloudEvent(f.body)
 	}
 	return nil

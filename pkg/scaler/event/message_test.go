@@ -153,3 +153,19 @@ func TestD23BareMessagesAreDelivered(t *testing.T) {
 		}
 	})
 }
+
+// TestD23ContentTypeIsNotSigned: a replay of a signed request under another content type is the same event.
+func TestD23ContentTypeIsNotSigned(t *testing.T) {
+	t.Parallel()
+	const body = `{"id":"7","source":"/shop","type":"START","at":"2026-11-27T09:00:00Z","ttl":"30m"}`
+	want, err := Format{}.ParseMessage(newRecordMessage(body, map[string]string{"content-type": "application/json"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, contentType := range []string{"application/cloudevents+json", "application/cloudevents-batch+json", ""} {
+		got, err := Format{}.ParseMessage(newRecordMessage(body, map[string]string{"content-type": contentType}))
+		if err != nil || got.identity() != want.identity() {
+			t.Errorf("%s: %s, %v; want %s", contentType, got.identity(), err, want.identity())
+		}
+	}
+}

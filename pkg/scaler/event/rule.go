@@ -39,6 +39,8 @@ type Rule struct {
 	Verify string
 	// OnSuccess, OnRelease and Notify are as in hold.Hold.
 	OnSuccess, OnRelease []action.Action
+	// After watches the gate that OnSuccess makes; nil: nothing is watched.
+	After *action.Watch
 	// Gates are gates of the configuration, besides the one of OnSuccess.
 	Gates  []string
 	Notify []string

@@ -66,6 +66,8 @@ func (h *Hold) Validate() error {
 		return fmt.Errorf("hold has no id: %w", ErrRejected)
 	case h.Replicas < 0 || h.MinReplicas < 0 || h.MaxReplicas < 0:
 		return fmt.Errorf("hold %s: replicas, minReplicas and maxReplicas must not be negative: %w", h.ID, ErrRejected)
+	case h.Within < 0 || h.Within > MaxWithin:
+		return fmt.Errorf("hold %s: within must be from 0 to %s, not %s: %w", h.ID, MaxWithin, h.Within, ErrRejected)
 	case h.MinReplicas > max(h.Replicas, 1):
 		return fmt.Errorf("hold %s: minReplicas %d is above replicas %d: %w", h.ID, h.MinReplicas, h.Replicas, ErrRejected)
 	case h.MaxReplicas != 0 && h.MaxReplicas < h.Replicas:

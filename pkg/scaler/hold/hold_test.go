@@ -54,6 +54,8 @@ func TestValidate(t *testing.T) {
 		"maximum below":        {Hold{ID: "a", Replicas: 3, MaxReplicas: 2}, "maxReplicas 2 is below"},
 		"one beside a zero":    {Hold{ID: "a", MinReplicas: 1}, ""},
 		"nothing but a name":   {Hold{ID: "a"}, ""},
+		"within for days":      {Hold{ID: "a", Within: 48 * time.Hour}, "within must be from 0 to 24h0m0s"},
+		"negative within":      {Hold{ID: "a", Within: -1}, "within must be"},
 		"negative maxReplicas": {Hold{ID: "a", MaxReplicas: -1}, "negative"},
 	} {
 		err := c.hold.Validate()
@@ -180,7 +182,7 @@ func TestSchema(t *testing.T) {
 		},
 		Status: Status{
 			ObservedGeneration: 1, State: Open, Message: "a", Since: metav1.NewMicroTime(time.Unix(1, 0)), Entered: metav1.NewMicroTime(time.Unix(1, 0)), ReplicasBefore: 1,
-			ReplicasAsked: 1, GateOpen: true, GateSteps: 1, GateStepAt: metav1.NewMicroTime(time.Unix(1, 0)), Approved: true,
+			ReplicasAsked: 1, GateOpen: true, GateSteps: 1, WatchUntil: metav1.NewMicroTime(time.Unix(1, 0)), BreachedSince: metav1.NewMicroTime(time.Unix(1, 0)), GateStepAt: metav1.NewMicroTime(time.Unix(1, 0)), Approved: true,
 			GateChanges: []action.Change{{Gate: "a", APIVersion: "a", Kind: "a", Namespace: "a", Name: "a", Path: "a", Was: "a", Set: []string{"a"}}}, Yielded: []string{"a"}, Told: []string{"a"}, Outbox: []OutboxMessage{{Key: "a", Outcome: "a", Text: "a", Why: "a", Time: metav1.NewMicroTime(time.Unix(1, 0)), Notifiers: []string{"a"}}}, Failures: 1, RetryAt: metav1.NewMicroTime(time.Unix(1, 0)),
 			Numbers:    &Numbers{Sequence: 1, WorkloadUID: "a", Autoscaler: "a", AutoscalerUID: "a", MinReplicas: change, MaxReplicas: change, Replicas: change},
 			Conditions: []metav1.Condition{{Type: "a", Status: "True", Reason: "a", Message: "a", ObservedGeneration: 1, LastTransitionTime: metav1.Now()}},

@@ -103,6 +103,10 @@ type Status struct {
 	GateStepAt  metav1.MicroTime `json:"gateStepAt,omitzero"`
 	Approved    bool             `json:"approved,omitempty"`
 	GateChanges []action.Change  `json:"gateChanges,omitempty"`
+	// WatchUntil is the end of the watch over the open gates; zero: they are not watched. BreachedSince is the time of the first of the last
+	// numbers that were above their bound, without a break.
+	WatchUntil    metav1.MicroTime `json:"watchUntil,omitzero"`
+	BreachedSince metav1.MicroTime `json:"breachedSince,omitzero"`
 	// Yielded are the numbers that another client has set during this hold: minReplicas, maxReplicas or replicas. The hold leaves them.
 	Yielded []string `json:"yielded,omitempty"`
 	// Told are the outcomes that were put into Outbox. Outbox are the messages that a notifier has not confirmed yet.

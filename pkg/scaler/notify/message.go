@@ -36,6 +36,7 @@ const (
 	KindStarted    Kind = "Started"    // the hold asks for its replicas
 	KindUp         Kind = "Up"         // all replicas are up and verified, and the gate is open
 	KindYielded    Kind = "Yielded"    // another client changed a number, and the hold leaves it
+	KindUnwatched  Kind = "Unwatched"  // the number that watches an open gate cannot be read
 	KindRolledBack Kind = "RolledBack" // the hold failed
 	KindPaused     Kind = "Paused"     // the original numbers are back until the hold is resumed
 	KindResumed    Kind = "Resumed"    // the hold asks for its replicas again
@@ -60,7 +61,7 @@ func (k Kind) Severity() Severity {
 	switch k {
 	case KindStarted, KindUp, KindPaused, KindResumed, KindEnded:
 		return SeverityInfo
-	case KindYielded:
+	case KindYielded, KindUnwatched:
 		return SeverityWarning
 	case KindRolledBack:
 		return SeverityCritical

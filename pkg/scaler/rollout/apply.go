@@ -93,6 +93,7 @@ func (p *pass) letHoldGo(ctx context.Context, i int) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.verdicts, h.UID)
+	delete(p.readings, h.UID)
 	return nil
 }
 

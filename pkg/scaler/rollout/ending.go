@@ -147,6 +147,10 @@ func (o *Observed) nextLook(now time.Time) time.Time {
 		if o.Gated && len(h.Status.Outbox) > 0 {
 			at(now.Add(o.outboxInterval(h, now)))
 		}
+		if o.isHoldWatched(h, now) {
+			at(now.Add(watchInterval))
+			at(h.Status.WatchUntil.Time)
+		}
 		waits, until := o.gateWait(h, now)
 		switch {
 		case h.Status.State == hold.Verified && waits != "": // a change of a pod or of the hold wakes it too

@@ -45,6 +45,12 @@ type Gates interface {
 	Shut(ctx context.Context, namespace, gate string, changes []action.Change) error
 }
 
+// Watcher reads the numbers that gates are watched by. Its methods may be called concurrently.
+type Watcher interface {
+	// ReadWatch returns the number now; the selector is of the workload's pods.
+	ReadWatch(ctx context.Context, namespace, selector string, w action.Watch) (float64, error)
+}
+
 // Notifier sends messages to people. Its methods may be called concurrently.
 type Notifier interface {
 	// Post queues a message, once for each notifier and key. It does not block.
@@ -63,6 +69,7 @@ type Options struct {
 	// Gates and Notifier are those of the configuration. Without Gates, another process opens and shuts gates, and tells the outcomes.
 	Gates    Gates
 	Notifier Notifier
+	Watcher  Watcher  // nil: no gate is watched
 	Metrics  *Metrics // nil: not registered
 	Identity string   // reporting instance of Events: the name of a pod or a user
 	Owner    string   // of the holds that ApplyHold makes: the value of hold.OwnerLabel; empty: none
@@ -74,8 +81,9 @@ type Engine struct {
 	Options
 
 	gates    gateLocks
-	mu       sync.Mutex // guards verdicts
+	mu       sync.Mutex // guards all below
 	verdicts map[types.UID]Verdict
+	readings map[types.UID]WatchReading
 }
 
 // New returns an engine.
@@ -86,7 +94,7 @@ func New(opts Options) *Engine {
 	if opts.Reader == nil {
 		opts.Reader = opts.Cluster
 	}
-	return &Engine{Options: opts, verdicts: map[types.UID]Verdict{}}
+	return &Engine{Options: opts, verdicts: map[types.UID]Verdict{}, readings: map[types.UID]WatchReading{}}
 }
 
 // cachedWaitInterval replaces waitInterval where a change of a pod wakes the next pass.
@@ -102,6 +110,8 @@ type Result struct {
 	NextPass time.Time
 	// HoldToVerify is the UID of the hold that needs Engine.VerifyHold; empty: no hold does.
 	HoldToVerify types.UID
+	// HoldToWatch is the UID of the hold whose gates need Engine.ReadHoldWatch; empty: no hold's do.
+	HoldToWatch types.UID
 	// Autoscaler is the name of the workload's autoscaler; empty: it has no autoscaler.
 	Autoscaler string
 	Bounds     hold.ReplicaBounds
@@ -258,7 +268,7 @@ func (p *pass) observeWorkload(ctx context.Context) error {
 	p.addGateFaults()
 	p.observeDeliveries()
 	p.mu.Lock()
-	p.observed.Verdicts = maps.Clone(p.verdicts)
+	p.observed.Verdicts, p.observed.Readings = maps.Clone(p.verdicts), maps.Clone(p.readings)
 	p.mu.Unlock()
 	if err := p.observeScale(ctx); err != nil {
 		return err
@@ -380,6 +390,9 @@ func (p *pass) buildResult() Result {
 	}
 	if i := o.holdToVerify(p.now); i >= 0 {
 		r.HoldToVerify = o.Holds[i].UID
+	}
+	if i := o.holdToWatch(p.now); i >= 0 && p.Watcher != nil {
+		r.HoldToWatch = o.Holds[i].UID
 	}
 	return r
 }

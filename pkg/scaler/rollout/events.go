@@ -22,6 +22,9 @@ const (
 	reasonReplicasChanged = "ReplicasChanged" // the scaler changed the scale
 	reasonTrouble         = "Trouble"         // the workload cannot be scaled
 	reasonUntold          = "Untold"          // nobody got a message
+	reasonUnwatched       = "Unwatched"       // the number that watches an open gate cannot be read
+	reasonWatched         = "Watched"         // the number that watches an open gate is within its bound again, or was to the end
+	reasonBreached        = "Breached"        // the number that watches an open gate is above its bound
 	reasonYielded         = "Yielded"         // another client changed a number, and the scaler leaves it
 )
 

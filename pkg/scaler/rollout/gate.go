@@ -16,8 +16,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
-// planHoldGates returns how the gates of a hold open together: in the most steps and with the longest pause of any, and after an approval if
-// one needs it.
+// planHoldGates returns how the gates of a hold open together: in the most steps, with the longest pause and the longest watch of any, and after
+// an approval if one needs it.
 func (o *Observed) planHoldGates(h *hold.Object) (all action.Plan) {
 	for _, g := range h.Spec.Gates {
 		p := o.GatePlans[g]
@@ -28,6 +28,9 @@ func (o *Observed) planHoldGates(h *hold.Object) (all action.Plan) {
 			all.Pause = max(all.Pause, p.Pause)
 		}
 		all.Approval = all.Approval || p.Approval
+		if p.After != nil && (all.After == nil || p.After.For > all.After.For) {
+			all.After = p.After
+		}
 	}
 	return all
 }
@@ -157,6 +160,9 @@ func (o *Observed) openGateStep(i int, now time.Time) Step {
 	}
 	if plan.Approval || len(steps) > 1 { // the message is what the gate waited for
 		s.Status.Message = "the gate is open"
+	}
+	if plan.After != nil {
+		s.Status.WatchUntil, s.Status.BreachedSince = metav1.NewMicroTime(now.Add(plan.After.For)), metav1.MicroTime{}
 	}
 	return s
 }

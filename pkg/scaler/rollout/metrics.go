@@ -17,6 +17,7 @@ type Metrics struct {
 	stepSeconds *prometheus.HistogramVec
 	conflicts   prometheus.Counter
 	yields      prometheus.Counter
+	watchReads  *prometheus.CounterVec
 
 	// Panics ends a panic in the work on a workload, so that other workloads go on.
 	Panics *panics.Guard
@@ -39,6 +40,12 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "tachometer_scaler_yields_total", Help: "Numbers that holds left to another client, which had set them.",
 		}),
 	}
+	m.watchReads = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "tachometer_scaler_watch_reads_total", Help: "Reads of numbers that watch open gates, by outcome: success, above or error.",
+	}, []string{"outcome"})
+	for _, outcome := range []string{"success", "above", "error"} {
+		m.watchReads.WithLabelValues(outcome)
+	}
 	// Alerts look at the increase, and Prometheus sees none in a counter that begins at 1.
 	for _, state := range []hold.State{hold.Received, hold.Raised, hold.Scaled, hold.Ready, hold.Verified, hold.Open, hold.RolledBack, hold.Released} {
 		m.transitions.WithLabelValues(string(state))
@@ -49,7 +56,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	})
 	m.Panics = panics.NewGuard("work on a hold", caught)
 	if reg != nil {
-		reg.MustRegister(m.transitions, m.stepSeconds, m.conflicts, m.yields, caught)
+		reg.MustRegister(m.transitions, m.stepSeconds, m.conflicts, m.yields, m.watchReads, caught)
 	}
 	return m
 }
@@ -61,4 +68,16 @@ func (m *Metrics) countTransition(to hold.State, after time.Duration) {
 	if to != hold.Released {
 		m.stepSeconds.WithLabelValues(string(to)).Observe(after.Seconds())
 	}
+}
+
+// countWatchReading counts a reading of the numbers that watch the gates of a hold.
+func (m *Metrics) countWatchReading(r WatchReading) {
+	outcome := "success"
+	switch {
+	case r.Over:
+		outcome = "above"
+	case r.Err != "":
+		outcome = "error"
+	}
+	m.watchReads.WithLabelValues(outcome).Inc()
 }

@@ -47,6 +47,7 @@ var decisions = []decision{
 	(*Observed).restartLostHold,
 	(*Observed).yieldNumbers,
 	(*Observed).failHold,
+	(*Observed).failOpenGroup,
 	(*Observed).recordNumbers,
 	(*Observed).setRecordedBounds,
 	(*Observed).markHoldRaised,
@@ -55,6 +56,7 @@ var decisions = []decision{
 	(*Observed).markHoldReady,
 	(*Observed).verifyHoldPods,
 	(*Observed).openHoldGate,
+	(*Observed).watchOpenGate,
 	(*Observed).confirmRecord,
 	(*Observed).dropOwnership,
 	(*Observed).handOverNumbers,
@@ -111,7 +113,7 @@ func (o *Observed) beginHold(now time.Time) (Step, bool) {
 		before := h.Status
 		status := hold.Status{
 			ObservedGeneration: h.Generation, ReplicasAsked: h.Spec.Replicas, Numbers: before.DeepCopy().Numbers, GateOpen: before.GateOpen,
-			GateSteps: before.GateSteps, GateStepAt: before.GateStepAt, GateChanges: before.DeepCopy().GateChanges, Outbox: keepFailure(h, now),
+			GateSteps: before.GateSteps, GateStepAt: before.GateStepAt, WatchUntil: before.WatchUntil, BreachedSince: before.BreachedSince, GateChanges: before.DeepCopy().GateChanges, Outbox: keepFailure(h, now),
 			State: hold.Received, Since: metav1.NewMicroTime(now), Entered: metav1.NewMicroTime(now),
 		}
 		if o.Scale != nil {
@@ -163,16 +165,14 @@ func (o *Observed) mustShutGate(h *hold.Object, now time.Time) bool {
 func (o *Observed) shutHoldGate(now time.Time) (Step, bool) {
 	for i := range o.Holds {
 		h := &o.Holds[i]
-		if !h.Status.GateOpen || !o.mustShutGate(h, now) {
+		if !h.Status.GateOpen || !o.mustShutGate(h, now) || !o.Gated || o.GateErrors[h.UID] != "" {
 			continue
 		}
 		status := h.Status.DeepCopy()
 		status.GateOpen, status.GateSteps, status.GateStepAt, status.GateChanges = false, 0, metav1.MicroTime{}, nil
+		status.WatchUntil, status.BreachedSince = metav1.MicroTime{}, metav1.MicroTime{}
 		if o.areGatesKept(h, now) {
 			return o.writeStatusStep(i, status), true
-		}
-		if !o.Gated || o.GateErrors[h.UID] != "" {
-			continue
 		}
 		return Step{Kind: ShutGate, Hold: i, Status: status, Confirm: true}, true
 	}

@@ -65,6 +65,7 @@ type Observed struct {
 	// Denied is why the API server denied this pass a number; empty: it did not.
 	Denied   string
 	Verdicts map[types.UID]Verdict
+	Readings map[types.UID]WatchReading // the last of each hold whose gates are watched
 	// Gated is set if this process has the gates of the configuration; a command has none. GateFaults describe gates that no hold of the
 	// namespace may use, by name. GateErrors are the failed attempts of this pass, by the hold's UID.
 	Gated bool

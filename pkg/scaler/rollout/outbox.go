@@ -28,7 +28,7 @@ type messageAddress struct{ key, notifier string }
 // notificationKinds are the kinds of messages about the outcomes, by their names in Status.Told.
 var notificationKinds = map[string]notify.Kind{
 	string(hold.Open): notify.KindUp, reasonYielded: notify.KindYielded, string(hold.RolledBack): notify.KindRolledBack,
-	string(hold.Released): notify.KindEnded, reasonPaused: notify.KindPaused, reasonResumed: notify.KindResumed,
+	string(hold.Released): notify.KindEnded, reasonUnwatched: notify.KindUnwatched, reasonPaused: notify.KindPaused, reasonResumed: notify.KindResumed,
 }
 
 // owedOutcome returns what the notifiers of a hold have not been told, and its name in Status.Told; empty: nothing.
@@ -44,6 +44,8 @@ func (o *Observed) owedOutcome(h *hold.Object, now time.Time) (name, outcome str
 		return string(s), "failed and rolled back to " + o.describeReplicas()
 	case s == hold.Open && len(h.Status.Yielded) > 0 && !told(reasonYielded):
 		return reasonYielded, "another client set the numbers, and the hold leaves them: " + o.describeReplicas()
+	case s == hold.Open && isWatchUnread(h) && !told(reasonUnwatched):
+		return reasonUnwatched, "the gate is open, and nothing watches it: " + findHoldCondition(h, conditionWatched).Message
 	case s == hold.Open && !told(string(s)):
 		return string(s), "up: " + o.describeReplicas()
 	case s == hold.Released && told(string(hold.Open)) && !told(string(s)) && told(reasonPaused) == told(reasonResumed):

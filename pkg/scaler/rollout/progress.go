@@ -50,6 +50,16 @@ func (o *Observed) failHold(now time.Time) (Step, bool) {
 	return Step{}, false
 }
 
+// failOpenGroup rolls an open hold back whose group failed: its gates are shut already.
+func (o *Observed) failOpenGroup(now time.Time) (Step, bool) {
+	for _, i := range o.listHoldsInState(hold.Open, now) {
+		if reason := o.groupFailure(&o.Holds[i]); reason != "" {
+			return o.rollBackStep(i, reason, false, now), true
+		}
+	}
+	return Step{}, false
+}
+
 // rollBackStep returns the step that rolls a hold back, with a later try if its window has time for one.
 func (o *Observed) rollBackStep(i int, reason string, retry bool, now time.Time) Step {
 	h := &o.Holds[i]

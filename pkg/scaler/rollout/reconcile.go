@@ -29,8 +29,9 @@ type Observer struct {
 // Reconcile makes passes over a workload, and verifies holds, until done returns true. It returns early if ctx ends, or with a
 // permanent error. All its goroutines have ended when it returns.
 func (e *Engine) Reconcile(ctx context.Context, t hold.Workload, done func(Result) bool, f Observer) (Result, error) {
-	d := workloadReconciler{Engine: e, workload: t, Observer: f, verified: make(chan Verdict, 1)}
+	d := workloadReconciler{Engine: e, workload: t, Observer: f, verified: make(chan Verdict, 1), watched: make(chan struct{}, 1)}
 	defer d.stopVerification()
+	defer d.stopWatch()
 	for {
 		r, err := e.ReconcileOnce(ctx, t, time.Now())
 		switch {
@@ -61,6 +62,8 @@ type workloadReconciler struct {
 	verifying          types.UID // the hold in verification, in a goroutine; empty: no verification runs
 	cancelVerification context.CancelFunc
 	verified           chan Verdict
+	cancelWatch        context.CancelFunc // of a read of a watch, in a goroutine; nil: none runs
+	watched            chan struct{}
 }
 
 // handlePassResult starts the verification of the hold to verify, and stops any other.
@@ -74,8 +77,24 @@ func (d *workloadReconciler) handlePassResult(ctx context.Context, r Result) {
 		ctx, d.cancelVerification = context.WithCancel(ctx)
 		go func(id types.UID) { d.verified <- d.VerifyHold(ctx, d.workload, id, time.Now()) }(r.HoldToVerify)
 	}
+	if r.HoldToWatch != "" && d.cancelWatch == nil {
+		ctx, d.cancelWatch = context.WithCancel(ctx) //nolint:gosec,fatcontext // stopWatch and waitForNextPass cancel it
+		go func(id types.UID) {
+			d.ReadHoldWatch(ctx, d.workload, id, time.Now())
+			d.watched <- struct{}{}
+		}(r.HoldToWatch)
+	}
 	if d.Observer.OnReconciled != nil {
 		d.Observer.OnReconciled(r)
+	}
+}
+
+// stopWatch cancels the read of a watch, if any, and waits for its end.
+func (d *workloadReconciler) stopWatch() {
+	if d.cancelWatch != nil {
+		d.cancelWatch()
+		<-d.watched
+		d.cancelWatch = nil
 	}
 }
 
@@ -114,6 +133,9 @@ func (d *workloadReconciler) waitForNextPass(ctx context.Context, at time.Time) 
 		if d.OnReport != nil && v.Report != nil && len(v.Report.Pods) > 0 {
 			d.OnReport(*v.Report)
 		}
+	case <-d.watched:
+		d.cancelWatch()
+		d.cancelWatch = nil
 	case <-d.Wake:
 	case <-due:
 	}

@@ -61,7 +61,7 @@ func (w *walker) checkSet(work *memoryWorkload, field string, to int32) {
 	}
 	another, lasts := false, false
 	for name, h := range w.holds {
-		if h.HeldWorkload().Name != work.name || h.IsOver(w.now) {
+		if h.HeldWorkload().Name != work.name || h.IsOver(w.now) && !h.Status.GateOpen { // the pods of an open gate stay
 			continue
 		}
 		another = another || e.holds[name] != holdKey(h) // another hold, or the next window: it states its number anew

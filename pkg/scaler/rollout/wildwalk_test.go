@@ -178,7 +178,7 @@ func (w *wildWalker) checkOpenHolds() {
 // TestWildWalks asserts the invariants of TestWalks in the wild, and that a gate is open to the full for as long as one open hold has it.
 func TestWildWalks(t *testing.T) {
 	t.Parallel()
-	for i := range *walks / 4 {
+	for i := range max(*walks/20, 1) {
 		seed := *walkSeed + uint64(i)
 		w := &wildWalker{&walker{bench: newBench(), Rand: rand.New(rand.NewPCG(seed, 2)), t: t, edits: map[string]*edit{}, was: map[string]int32{}}}
 		w.note("seed %d", seed)

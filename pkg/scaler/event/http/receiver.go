@@ -238,7 +238,6 @@ func newHTTPEventMessage(sent string, header http.Header, body, mac []byte) even
 	if seconds, err := strconv.ParseInt(sent, 10, 64); err == nil {
 		m.Time = time.Unix(seconds, 0)
 	}
-	m.Headers["content-type"] = header.Get("Content-Type")
 	for name, value := range cloudEventHTTPHeaders(header) {
 		if plain, err := url.PathUnescape(value); err == nil { // the HTTP binding of CloudEvents escapes values
 			value = plain

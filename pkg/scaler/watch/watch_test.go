@@ -1,0 +1,98 @@
+package watch
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/webhook"
+)
+
+// newReader returns a reader of a server that answers every request.
+func newReader(t *testing.T, answer http.HandlerFunc) (*Reader, string) {
+	t.Helper()
+	server := httptest.NewServer(answer)
+	t.Cleanup(server.Close)
+	client, err := kubernetes.NewForConfig(&rest.Config{Host: server.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Reader{Client: client.CoreV1().RESTClient(), HTTP: webhook.NewClient(nil)}, server.URL
+}
+
+// TestQuery: the highest value of an instant query counts. All that is no number is an error with its reason.
+func TestQuery(t *testing.T) {
+	t.Parallel()
+	vector := func(values ...string) string {
+		var all []string
+		for _, v := range values {
+			all = append(all, `{"metric":{},"value":[1,"`+v+`"]}`)
+		}
+		return `{"status":"success","data":{"resultType":"vector","result":[` + strings.Join(all, ",") + `]}}`
+	}
+	for name, c := range map[string]struct {
+		body string
+		code int
+		want float64
+		err  string
+	}{
+		"one value":        {vector("0.02"), 200, 0.02, ""},
+		"several values":   {vector("0.02", "NaN", "0.5"), 200, 0.5, ""},
+		"a scalar":         {`{"status":"success","data":{"resultType":"scalar","result":[1,"3"]}}`, 200, 3, ""},
+		"nothing":          {vector(), 200, 0, "has no value"},
+		"no traffic":       {vector("NaN"), 200, 0, "not a number"},
+		"a matrix":         {`{"status":"success","data":{"resultType":"matrix","result":[]}}`, 200, 0, "gives a matrix"},
+		"a wrong query":    {`{"status":"error","errorType":"bad_data","error":"parse error"}`, 400, 0, "status 400: parse error"},
+		"a partial answer": {`{"status":"success","warnings":["store away"],"data":{"resultType":"vector","result":[]}}`, 200, 0, "partial response: store away"},
+		"another server":   {`<html>`, 503, 0, "status 503"},
+		"a redirect":       {"", 302, 0, "status 302"},
+	} {
+		r, address := newReader(t, func(w http.ResponseWriter, req *http.Request) {
+			if req.URL.Path != "/api/v1/query" || req.FormValue("query") != "sum(errors)" {
+				t.Errorf("%s: asked for %s", name, req.URL)
+			}
+			w.Header().Set("Location", "http://192.0.2.1/")
+			w.WriteHeader(c.code)
+			_, _ = w.Write([]byte(c.body))
+		})
+		got, err := r.ReadWatch(t.Context(), "shop", "", action.Watch{Query: "sum(errors)", Prometheus: address + "/"})
+		if (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) || got != c.want {
+			t.Errorf("%s: %v, %v; want %v, %q", name, got, err, c.want, c.err)
+		}
+	}
+}
+
+// TestMetrics: a metric is read as the HPA reads it, with the selector of the pods where it is theirs.
+func TestMetrics(t *testing.T) {
+	t.Parallel()
+	r, _ := newReader(t, func(w http.ResponseWriter, req *http.Request) {
+		switch {
+		case req.URL.Path == "/apis/external.metrics.k8s.io/v1beta1/namespaces/shop/error_ratio" && req.FormValue("labelSelector") == "code=500":
+			_, _ = w.Write([]byte(`{"items":[{"value":"10m"},{"value":"20m"}]}`))
+		case req.URL.Path == "/apis/custom.metrics.k8s.io/v1beta2/namespaces/shop/pods/*/latency_p99" && req.FormValue("labelSelector") == "app=web":
+			_, _ = w.Write([]byte(`{"items":[{"value":"250m"},{"value":"1"}]}`))
+		default:
+			w.WriteHeader(http.StatusNotFound)
+			_, _ = w.Write([]byte(`no rule for the metric`))
+		}
+	})
+	for _, c := range []struct {
+		w    action.Watch
+		want float64
+		fail bool
+	}{
+		{action.Watch{Metric: "error_ratio", Selector: "code=500", Of: action.WatchExternal}, 0.02, false},
+		{action.Watch{Metric: "latency_p99", Of: action.WatchPods}, 1, false},
+		{action.Watch{Metric: "unknown", Of: action.WatchExternal}, 0, true},
+	} {
+		got, err := r.ReadWatch(t.Context(), "shop", "app=web", c.w)
+		if (err != nil) != c.fail || got != c.want {
+			t.Errorf("%+v: %v, %v; want %v", c.w, got, err, c.want)
+		}
+	}
+}
