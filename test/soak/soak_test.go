@@ -26,8 +26,8 @@ const (
 	hpaPeriod = 15 * time.Second
 	// churnInterval is the time between two replaced pods: 5,000 pods are all replaced in a bit over an hour.
 	churnInterval = time.Second
-	// soakWarmUp is the time until a store is full: samples are kept for 76 s, series for as long again.
-	soakWarmUp = 3 * time.Minute
+	// soakWarmUp is the time until the records of autoscalers are full, at ten times the usual reads; the store is full earlier.
+	soakWarmUp = 10 * time.Minute
 	// recoveryTime is the bound of the time to usual reads after an overload.
 	recoveryTime = 5 * time.Second
 )

@@ -55,6 +55,10 @@ func (g *processorGate) gateAPIServerRequest(next http.Handler) http.Handler {
 			return
 		}
 		defer release()
+		if strings.HasPrefix(r.URL.Path, "/apis/") {
+			// The library writes a compressed response in small pieces, and holds the whole of it meanwhile: its size must show.
+			r.Header.Del("Accept-Encoding")
+		}
 		next.ServeHTTP(responsewriter.WrapForHTTP1Or2(&budgetedWriter{w, g.responses, u.GetName(), release}), r)
 	})
 }

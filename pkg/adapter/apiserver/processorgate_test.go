@@ -78,6 +78,21 @@ func TestProcessorGateSheds(t *testing.T) {
 	})
 }
 
+// TestResponsesShowTheirSize: readers' responses of the APIs are not compressed, so that the budget counts all of their bytes.
+func TestResponsesShowTheirSize(t *testing.T) {
+	t.Parallel()
+	for path, want := range map[string]string{gatedExplainPath: "", gatedMetricPath: "", "/metrics": "gzip"} {
+		gate := newAPIServerProcessorGate(newTestLanes(), defaultAPIServerLimits())
+		r := httptest.NewRequestWithContext(request.WithUser(t.Context(), &user.DefaultInfo{Name: "reader"}), http.MethodGet, path, http.NoBody)
+		r.Header.Set("Accept-Encoding", "gzip")
+		gate.gateAPIServerRequest(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			if got := r.Header.Get("Accept-Encoding"); got != want {
+				t.Errorf("%s accepts %q, want %q", path, got, want)
+			}
+		})).ServeHTTP(httptest.NewRecorder(), r)
+	}
+}
+
 // TestProcessorGateEnds: a request that ends before it has a place takes none.
 func TestProcessorGateEnds(t *testing.T) {
 	t.Parallel()
