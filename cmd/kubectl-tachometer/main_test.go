@@ -17,6 +17,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 )
 
 // apiServer is a kube-apiserver that permits only what it has an answer for.
@@ -98,6 +100,9 @@ func newShop(t *testing.T) *apiServer {
 	a.answers["/apis/scaler.tachometer.dev/v1alpha1/namespaces/shop/holds"] = map[string]any{
 		"apiVersion": "scaler.tachometer.dev/v1alpha1", "kind": "HoldList", "metadata": map[string]any{}, "items": []any{},
 	}
+	a.answers["/apis/explain.tachometer.dev/v1alpha1/namespaces/shop/rulereviews"] = explainapi.RuleReview{Status: explainapi.RuleReviewStatus{
+		Metric: "request_per_second", Resource: "pods", Values: []explainapi.ReviewedValue{{Object: "web-1", Milli: 120_000, Time: time.Now()}},
+	}}
 	a.answers["/api/v1/namespaces/shop/pods/web-1:8080/proxy/metrics"] = "# TYPE http_requests_total counter\nhttp_requests_total 9\n"
 	return a
 }
@@ -147,6 +152,12 @@ func TestExitCodes(t *testing.T) {
 		"lint of a warning":          {[]string{"lint", "-f", file("warning.yaml", hpa+"2}")}, exitFine, "no-room"},
 		"lint of an error":           {[]string{"lint", "-f", file("error.yaml", hpa+"1}")}, exitBroken, "min-above-max"},
 		"lint of a cluster":          {[]string{"lint", "--all", "-n", "shop"}, exitFine, "no-readiness-probe"},
+		"try without a file":         {[]string{"try"}, exitUsage, "give the file of the rule: -f FILE"},
+		"try of pods and an HPA":     {[]string{"try", "-f", "rule.yaml", "--hpa", "hpa.yaml", "-l", "app=web"}, exitUsage, "give either --hpa"},
+		"try of a rule":              {[]string{"try", "-f", file("rule.yaml", "rules: []"), "-n", "shop"}, exitFine, "web-1    120 "},
+		"try for an autoscaler":      {[]string{"try", "-f", file("rule2.yaml", "rules: []"), "-n", "shop", "--hpa", file("rps.yaml", hpa+"9, metrics: [{type: Pods, pods: {metric: {name: request_per_second}, target: {type: AverageValue, averageValue: 50}}}]}")}, exitFine, "request_per_second is 120/s over 1 pod, target 50 → 2.4"},
+		"try without rights":         {[]string{"try", "-f", file("rule3.yaml", "rules: []"), "-n", "bank"}, exitBroken, "grant it: kubectl -n bank create rolebinding"},
+		"try for two autoscalers":    {[]string{"try", "-f", file("rule4.yaml", "rules: []"), "-n", "shop", "--hpa", file("none.yaml", "kind: List")}, exitBroken, "has 0 HorizontalPodAutoscalers; give a file with one"},
 		"dashboard on a name":        {[]string{"dashboard", "--address", "localhost"}, exitUsage, `--address "localhost" is no IP address`},
 		"metrics of what is not":     {[]string{"metrics", "deploy/wep", "-n", "shop"}, exitBroken, "there is no deploy/wep in namespace shop"},
 		"metrics of another kind":    {[]string{"metrics", "job/web", "-n", "shop"}, exitUsage, "names no pod and no workload"},

@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -132,11 +133,7 @@ func (m *Metric) listExplainedDecisionSteps() []string {
 	}
 	steps = append(steps, fmt.Sprintf("divided by the target %s: ratio %.3f", m.Target, d.UsageRatio))
 	if d.NewUsageRatio != nil {
-		as := d.Missing
-		if as == "" {
-			as = d.Unready
-		}
-		steps = append(steps, fmt.Sprintf("%s without a value counted as %s: ratio %.3f", output.Count(m.countWithoutValue(), "pod"), as, *d.NewUsageRatio))
+		steps = append(steps, fmt.Sprintf("%s without a value counted as %s: ratio %.3f", output.Count(m.countWithoutValue(), "pod"), m.describeSubstitute(), *d.NewUsageRatio))
 	}
 	switch d.Stage {
 	case hpa.StageTolerated:
@@ -146,6 +143,19 @@ func (m *Metric) listExplainedDecisionSteps() []string {
 	case hpa.StageFailed, hpa.StageScaled, hpa.StageFromZero:
 	}
 	return append(steps, fmt.Sprintf("rounded up: %d", d.Replicas))
+}
+
+// describeSubstitute says at which value pods without a value were counted. On the way down a pod without a utilization counts as if it
+// used its whole request, or the target where that is higher.
+func (m *Metric) describeSubstitute() string {
+	as := cmp.Or(m.decision.Missing, m.decision.Unready)
+	switch {
+	case as != hpa.AssumedTarget:
+		return string(as)
+	case strings.HasSuffix(m.Total, "%"):
+		return fmt.Sprintf("%d%% of their request", max(100, m.decision.Target))
+	}
+	return "the target"
 }
 
 // formatExplainedAmount returns thousandths as a number, with /s for a rate: 343/s.

@@ -45,7 +45,11 @@ func (t *Trial) printTriedReview(out io.Writer, r *explainapi.RuleReviewStatus, 
 	table := output.Table{Header: []string{"OBJECT", "VALUE", "AGE", "WINDOW", "NOTE"}}
 	for _, v := range r.Values {
 		value := resource.NewMilliQuantity(v.Milli, resource.DecimalSI).String()
-		table.Add(cmp.Or(v.Object, formatTriedLabels(v.Labels)), value, output.Age(v.Time, r.Source.Time), output.Duration(time.Duration(v.WindowSeconds)*time.Second), "")
+		window := ""
+		if v.WindowSeconds > 0 {
+			window = output.Duration(time.Duration(v.WindowSeconds) * time.Second)
+		}
+		table.Add(cmp.Or(v.Object, formatTriedLabels(v.Labels)), value, output.Age(v.Time, r.Source.Time), window, "")
 	}
 	for _, o := range r.Omitted {
 		table.Add(o.Pod, "<none>", "", "", describeTriedOmission(o))

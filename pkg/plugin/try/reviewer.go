@@ -64,7 +64,8 @@ type reviewReader struct {
 	opts    Options
 	faults  []explainapi.RuleFault
 	reviews []explainapi.RuleReviewStatus
-	err     error // of the first review that the adapter rejected
+	others  []string // metrics that no rule of the file serves
+	err     error    // of the first review that the adapter rejected
 }
 
 // errFaultyRule is the answer to a read while the file is faulty.
@@ -82,7 +83,8 @@ func (r *reviewReader) Read(ctx context.Context, path string) ([]byte, error) {
 	spec.Config = r.opts.Config
 	status, err := r.opts.Reviewer.Review(ctx, r.opts.Namespace, spec)
 	switch {
-	case apierrors.IsNotFound(err): // a metric of another rule
+	case apierrors.IsNotFound(err):
+		r.others = append(r.others, spec.Metric)
 		return r.next.Read(ctx, path)
 	case err != nil:
 		r.err = err

@@ -4,6 +4,8 @@ package try
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -81,8 +83,11 @@ func ReviewFor(ctx context.Context, scaler *autoscalingv2.HorizontalPodAutoscale
 	reviewed := &reviewReader{next: metrics.Reader, opts: opts}
 	metrics.Reader = reviewed
 	e := explain.Live(ctx, newTriedAutoscaler(scaler, objects), explain.Options{Objects: objects, Metrics: metrics, Now: opts.Now()})
-	if reviewed.err != nil {
+	switch {
+	case reviewed.err != nil:
 		return nil, reviewed.err
+	case len(reviewed.others) > 0 && len(reviewed.reviews) == 0 && len(reviewed.faults) == 0:
+		return nil, fmt.Errorf("no rule of %s serves a metric of hpa/%s, which names %s", opts.File, scaler.Name, strings.Join(reviewed.others, ", "))
 	}
 	t := &Trial{Namespace: opts.Namespace, File: opts.File, Time: opts.Now(), Faults: reviewed.faults, Reviews: reviewed.reviews}
 	if len(t.Faults) == 0 {
