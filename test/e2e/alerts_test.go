@@ -58,7 +58,7 @@ func TestAlerts(t *testing.T) {
 	}
 }
 
-// breakAdapter applies a configuration that no service keeps, beside backends that fail, points a pod's annotation at a closed port, sends
+// breakAdapter applies a configuration whose limit no new pod keeps, with backends that fail, points a pod's annotation at a closed port, sends
 // requests without credentials, and lets a certificate expire soon. Then the configuration gets a fault.
 func (w *alertWorld) breakAdapter() {
 	w.t.Helper()
@@ -72,7 +72,8 @@ func (w *alertWorld) breakAdapter() {
 	}
 	w.startReaders()
 	w.stopStranger = w.startStranger()
-	w.awaitAlerts("TachometerStoreRejects", "TachometerBackendDown") // both replicas have the configuration
+	// Both replicas have the configuration. The series that they hold stay: its limit hits the pods of the next hold.
+	w.awaitAlerts("TachometerBackendDown", "TachometerFallbackActive")
 	configure(w.t.Context(), w.t, w.adapterConfig+"\n- metrik: typo\n")
 }
 
@@ -89,7 +90,7 @@ func (w *alertWorld) breakScaler() {
 	if code, answer, err := w.sale.Post(ctx, []byte("{"), sale.Secret); err != nil || code != http.StatusBadRequest {
 		w.t.Fatalf("half an event: %d %s, %v", code, answer, err)
 	}
-	w.awaitAlerts("TachometerHoldRolledBack", "TachometerScalerYielded")
+	w.awaitAlerts("TachometerHoldRolledBack", "TachometerScalerYielded", "TachometerStoreRejects")
 	if err := w.sale.InterruptBroker(); err != nil {
 		w.t.Fatal(err)
 	}
