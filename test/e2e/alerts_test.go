@@ -21,7 +21,12 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
-// TestAlerts breaks the adapter and the scaler in every way that the shipped alerts watch. A real Prometheus with the shipped rules must show each
+// onlyPromtoolAlerts are the alerts that TestAlerts does not fire, with the reason. test/monitoring fires them on made-up series.
+var onlyPromtoolAlerts = map[string]string{
+	"TachometerKafkaRecordsLost": "the test's broker keeps all records, and with another broker's records the client would stall",
+}
+
+// TestAlerts breaks the adapter and the scaler in the ways that the shipped alerts watch. A real Prometheus with the shipped rules must show each
 // alert firing, and none after everything is mended.
 func TestAlerts(t *testing.T) {
 	needNode(t)
@@ -37,14 +42,15 @@ func TestAlerts(t *testing.T) {
 	w.forbidHolds()
 	w.awaitAlerts("TachometerEventsWaiting")
 	w.mendAlertWorld()
-	w.awaitAlerts("TachometerKafkaRecordsLost")
 	w.awaitNoAlerts("after everything is mended")
 	w.scalePrograms(0)
 	w.awaitAlerts("TachometerDown", "TachometerScalerDown")
 	w.scalePrograms(2)
 	w.awaitNoAlerts("after the programs are back")
 	for _, name := range slices.Sorted(maps.Keys(w.shipped)) {
-		if seen, ok := w.fired[name]; ok {
+		if reason, ok := onlyPromtoolAlerts[name]; ok {
+			t.Logf("%-32s only by promtool: %s", name, reason)
+		} else if seen, ok := w.fired[name]; ok {
 			t.Logf("%-32s fired %5.1f s after the first break", name, seen.Sub(w.began).Seconds())
 		} else {
 			t.Errorf("%s never fired", name)
@@ -52,7 +58,7 @@ func TestAlerts(t *testing.T) {
 	}
 }
 
-// breakAdapter applies a configuration that no service keeps, beside backends that fail, points a pod's annotation at a closed port, sends
+// breakAdapter applies a configuration whose limit no new pod keeps, with backends that fail, points a pod's annotation at a closed port, sends
 // requests without credentials, and lets a certificate expire soon. Then the configuration gets a fault.
 func (w *alertWorld) breakAdapter() {
 	w.t.Helper()
@@ -66,12 +72,13 @@ func (w *alertWorld) breakAdapter() {
 	}
 	w.startReaders()
 	w.stopStranger = w.startStranger()
-	w.awaitAlerts("TachometerStoreRejects", "TachometerBackendDown") // both replicas have the configuration
+	// Both replicas have the configuration. The series that they hold stay: its limit hits the pods of the next hold.
+	w.awaitAlerts("TachometerBackendDown", "TachometerFallbackActive")
 	configure(w.t.Context(), w.t, w.adapterConfig+"\n- metrik: typo\n")
 }
 
 // breakScaler makes a hold whose verification must fail, with a receiver that refuses the message, and another whose number a person changes, sends
-// an event that is none, and stops the broker. Then the configuration gets a fault.
+// an event that is none, and takes the broker away. Then the configuration gets a fault.
 func (w *alertWorld) breakScaler() {
 	w.t.Helper()
 	ctx := w.t.Context()
@@ -83,8 +90,10 @@ func (w *alertWorld) breakScaler() {
 	if code, answer, err := w.sale.Post(ctx, []byte("{"), sale.Secret); err != nil || code != http.StatusBadRequest {
 		w.t.Fatalf("half an event: %d %s, %v", code, answer, err)
 	}
-	w.awaitAlerts("TachometerHoldRolledBack", "TachometerScalerYielded")
-	w.sale.StopBroker()
+	w.awaitAlerts("TachometerHoldRolledBack", "TachometerScalerYielded", "TachometerStoreRejects")
+	if err := w.sale.InterruptBroker(); err != nil {
+		w.t.Fatal(err)
+	}
 	w.configureScaler(w.scalerConfig + "\nschedule: typo\n")
 }
 
@@ -95,7 +104,7 @@ func (w *alertWorld) forbidHolds() {
 	w.postAlertEvent("CONTESTED", time.Minute, 0) // the response comes when the hold is written or the sender gives up
 }
 
-// mendAlertWorld mends everything that the others broke; readers go on. The broker comes back empty.
+// mendAlertWorld mends everything that the others broke; readers go on.
 func (w *alertWorld) mendAlertWorld() {
 	w.t.Helper()
 	ctx := w.t.Context()
@@ -109,7 +118,7 @@ func (w *alertWorld) mendAlertWorld() {
 	}
 	w.kubectl("apply", "-k", filepath.Join(s.Root, "manifests/scaler/workloads"))
 	w.sale.RefuseAlerts(false)
-	if err := w.sale.RestartBroker(ctx); err != nil {
+	if err := w.sale.ResumeBroker(ctx); err != nil {
 		w.t.Fatal(err)
 	}
 	w.configureScaler(w.scalerConfig)

@@ -43,6 +43,7 @@ var config string
 type Sale struct {
 	stack  *stack.Stack
 	broker *kfake.Cluster
+	port   *brokerListener // of the broker
 	client *kgo.Client
 	alerts *alerts
 }
@@ -58,7 +59,7 @@ func Up(ctx context.Context, s *stack.Stack) (*Sale, error) {
 
 func (s *Sale) startSale(ctx context.Context) (err error) {
 	host := s.stack.Cluster.HostIP()
-	if s.broker, err = newBroker(ctx, net.JoinHostPort(host, "0")); err != nil {
+	if err := s.startBroker(ctx, host); err != nil {
 		return err
 	}
 	if s.client, err = kgo.NewClient(kgo.SeedBrokers(s.broker.ListenAddrs()...), kgo.DefaultProduceTopic(topic), kgo.ProducerLinger(0)); err != nil {
@@ -112,28 +113,27 @@ func (s *Sale) Down(ctx context.Context) error {
 	return err
 }
 
-// StopBroker ends the broker, and its records with it.
-func (s *Sale) StopBroker() { s.broker.Close() }
+// InterruptBroker makes the broker refuse connections until ResumeBroker.
+func (s *Sale) InterruptBroker() error { return s.port.interruptBrokerListener() }
 
-// RestartBroker starts an empty broker in the place of the stopped one.
-func (s *Sale) RestartBroker(ctx context.Context) (err error) {
-	s.broker, err = newBroker(ctx, s.broker.ListenAddrs()[0])
-	return err
-}
+// ResumeBroker makes the broker accept connections again, with the records of before.
+func (s *Sale) ResumeBroker(ctx context.Context) error { return s.port.resumeBrokerListener(ctx) }
 
 // RefuseAlerts makes the receiver reject alerts, so that no retry helps, or take them again.
 func (s *Sale) RefuseAlerts(refuse bool) { s.alerts.refuse.Store(refuse) }
 
-// newBroker returns kfake at an address that pods reach. It speaks Kafka's protocol and keeps records in memory.
-func newBroker(ctx context.Context, address string) (*kfake.Cluster, error) {
-	broker, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, topic), kfake.Ports(0),
+// startBroker starts kfake at an address that pods reach. It speaks Kafka's protocol and keeps records in memory.
+func (s *Sale) startBroker(ctx context.Context, host string) (err error) {
+	s.broker, err = kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, topic), kfake.Ports(0),
 		kfake.ListenFn(func(network, _ string) (net.Listener, error) {
-			return (&net.ListenConfig{}).Listen(ctx, network, address)
+			port, err := listenForBroker(ctx, network, net.JoinHostPort(host, "0"))
+			s.port = port
+			return port, err
 		}))
 	if err != nil {
-		return nil, fmt.Errorf("start a broker: %w", err)
+		return fmt.Errorf("start a broker: %w", err)
 	}
-	return broker, nil
+	return nil
 }
 
 // Event returns a sale's event that is valid for ttl from now.
