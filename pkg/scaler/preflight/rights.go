@@ -5,6 +5,7 @@ package preflight
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -13,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/config"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
@@ -82,7 +84,7 @@ func ListRights(cfg *config.Config, mapper meta.RESTMapper, leaseNamespace, leas
 			all = append(all, listPreflightVerbs(object, "get")...)
 		}
 	}
-	return append(all, listPreflightGateRights(cfg, mapper)...)
+	return slices.Concat(all, listPreflightGateRights(cfg, mapper), listPreflightWatchRights(cfg))
 }
 
 func newPreflightRight(namespace string, resource schema.GroupVersionResource) Right {
@@ -117,6 +119,33 @@ func listPreflightGateRights(cfg *config.Config, mapper meta.RESTMapper) (all []
 		right.Verb, right.Name = "patch", p.name
 		if !slices.Contains(all, right) {
 			all = append(all, right)
+		}
+	}
+	return all
+}
+
+// The API groups of metrics.
+const (
+	customMetricsGroup   = "custom.metrics.k8s.io"
+	externalMetricsGroup = "external.metrics.k8s.io"
+)
+
+// listPreflightWatchRights lists the rights to read the metrics that watch gates.
+func listPreflightWatchRights(cfg *config.Config) (all []Right) {
+	gates := cfg.Gates()
+	for _, name := range slices.Sorted(maps.Keys(gates)) {
+		g := gates[name]
+		if g.After == nil || g.After.Metric == "" {
+			continue
+		}
+		right := Right{Group: externalMetricsGroup, Resource: g.After.Metric, Verb: "list"}
+		if g.After.Of == action.WatchPods {
+			right = Right{Group: customMetricsGroup, Resource: "pods", Subresource: g.After.Metric, Verb: "get"}
+		}
+		for _, right.Namespace = range g.Namespaces {
+			if !slices.Contains(all, right) {
+				all = append(all, right)
+			}
 		}
 	}
 	return all
@@ -177,7 +206,7 @@ func describePreflightGrant(r Right, leaseNamespace string) string {
 		return "bind the Role tachometer-scaler of manifests/scaler/base"
 	case r.Verb == "patch" && r.Name != "":
 		return "bind a role like the ClusterRole tachometer-scaler-gates in the namespace, narrowed to this object"
-	case r.Group == "apps" || r.Group == "autoscaling" || r.Group == hold.GroupVersion.Group || r.Group == "":
+	case r.Group == customMetricsGroup || r.Group == externalMetricsGroup || r.Group == "apps" || r.Group == "autoscaling" || r.Group == hold.GroupVersion.Group || r.Group == "":
 		return "bind the ClusterRole tachometer-scaler-workloads in the namespace, as manifests/scaler/workloads does"
 	}
 	return "bind a role with this right in the namespace"

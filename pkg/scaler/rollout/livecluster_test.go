@@ -1,3 +1,5 @@
+// Workloads as the API server has them.
+
 package rollout
 
 import (

@@ -195,7 +195,7 @@ func TestD23CloudEventsAreSigned(t *testing.T) {
 		}
 	}
 	m := <-got
-	want := map[string]string{"ce-specversion": "1.0", "ce-id": "1 2", "ce-type": "START", "content-type": "application/json"}
+	want := map[string]string{"ce-specversion": "1.0", "ce-id": "1 2", "ce-type": "START"} // no signature covers the content type
 	if diff := cmp.Diff(want, m.Headers); diff != "" || m.Time.Unix() != now.Unix() || !strings.HasPrefix(m.Position, "http/") || m.Source != event.SourceHTTP {
 		t.Errorf("%+v, headers (-want +got):\n%s", m, diff)
 	}
