@@ -66,6 +66,14 @@ func attackTime(usual time.Duration) time.Duration {
 	return usual
 }
 
+// skipShare skips a test that is not in the share for continuous integration.
+func skipShare(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("SKIPPED: a share of the attacks runs with -short, and this is not of it: `make attack` runs all")
+	}
+}
+
 // isBusyMachine reports whether an answer may be the fault of a busy machine. Continuous integration may be that busy that scrapes are
 // late, and old values are an error then. A refusal never is.
 func isBusyMachine(code int) bool { return testing.Short() && code == http.StatusServiceUnavailable }

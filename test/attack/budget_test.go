@@ -33,9 +33,7 @@ type budgetWorld struct {
 // startBudgetWorld runs the scraper until the test ends, and watches the heap.
 func startBudgetWorld(t *testing.T) *budgetWorld {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("SKIPPED: a share of the attacks runs with -short, and this is not of it: `make attack` runs all")
-	}
+	skipShare(t)
 	w := &budgetWorld{store: store.New(store.Options{})}
 	w.scraper = scrape.New(w.store, scrape.Options{Interval: time.Second})
 	ctx, cancel := context.WithCancel(klog.NewContext(t.Context(), klog.Logger{})) // logs nothing

@@ -69,6 +69,7 @@ func TestLongNames(t *testing.T) {
 
 // TestManyNames: a reader of ever new names.
 func TestManyNames(t *testing.T) {
+	skipShare(t)
 	a := startAdapter(t, startShop(t, http.HandlerFunc(evilPage)))
 	names := numberedNames(6000)
 	done := flood(t, len(names), attackTime(20*time.Second), func(ctx context.Context, i int) {
@@ -98,6 +99,7 @@ func TestSelectors(t *testing.T) {
 
 // TestObjects: 10,000 reads of Deployments that do not exist cost some lookups a second, and none afterwards.
 func TestObjects(t *testing.T) {
+	skipShare(t)
 	c := startShop(t, http.HandlerFunc(evilPage))
 	a := startAdapter(t, c)
 	before, began := c.CountLookups(), time.Now()

@@ -21,7 +21,7 @@ const podsPath = "/apis/custom.metrics.k8s.io/v1beta2/namespaces/default/pods/*/
 func (r *instance) dialFrom(host int, proxy bool) *http.Client {
 	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(host))}}
 	transport := &http.Transport{DialContext: dialer.DialContext, TLSClientConfig: r.trust(proxy), ForceAttemptHTTP2: true, MaxConnsPerHost: 6}
-	return &http.Client{Transport: transport, Timeout: 30 * time.Second}
+	return &http.Client{Transport: transport, Timeout: 3 * time.Minute}
 }
 
 func (r *instance) trust(proxy bool) *tls.Config {
