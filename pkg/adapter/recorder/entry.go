@@ -38,6 +38,7 @@ const (
 type deltaBase struct {
 	at     int64
 	values map[int][]explainapi.Value // by metric
+	spare  []explainapi.Value         // memory for the values of the next read, while writing
 	pods   []podEntry
 	status explainapi.Status
 }
@@ -106,6 +107,9 @@ func (c *coder) codeValues(r *explainapi.Read, base *deltaBase) {
 			base.values = map[int][]explainapi.Value{}
 		}
 		base.values[r.Metric] = r.Values
+		if !c.reading {
+			base.spare = before[:0]
+		}
 	}
 }
 

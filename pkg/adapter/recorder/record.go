@@ -90,9 +90,18 @@ func (r *record) closeBlock() int {
 	b := r.copyOpenBlock()
 	r.blocks = append(r.blocks, b)
 	r.bytes += b.bytes
-	r.writer = coder{data: r.writer.data[:0]}
-	r.base, r.begin, r.entries = deltaBase{}, 0, 0
+	r.writer.reset()
+	r.base.reset()
+	r.begin, r.entries = 0, 0
 	return b.bytes
+}
+
+// reset forgets all entries, and keeps the memory for the next.
+func (b *deltaBase) reset() {
+	for metric, values := range b.values {
+		b.values[metric] = values[:0]
+	}
+	*b = deltaBase{values: b.values, spare: b.spare}
 }
 
 // copyOpenBlock returns a copy of the open block.
