@@ -158,22 +158,23 @@ func (r *Recorder) appendRead(rec *record, read explainapi.Read, convert valueCo
 		read.Values, read.Truncated = convert(now, rec.base.spare)
 		r.metrics.observeSampleAge(read.Values)
 	}
+	rec.read = read
 	before := rec.looks.begin
 	if rec.looks.trackRead(at, read.Metric) && before != 0 {
 		r.metrics.observeReaction(stagePeriod, time.Duration(at-before)*time.Millisecond)
 	}
-	r.addUsage(rec, rec.appendEntry(&entry{at: at, read: &read, pods: rec.updatePods(pods, r.metrics)}))
+	r.addUsage(rec, rec.appendEntry(&entry{at: at, read: &rec.read, pods: rec.updatePods(pods, r.metrics)}))
 }
 
 // updatePods returns the entries of the pods, the same slice for the same pods. It observes how long new pods took to become ready.
 func (r *record) updatePods(pods []discovery.Pod, m *metrics) []podEntry {
-	if equalRecordedPods(pods, r.selected) {
+	if r.pods != nil && describesPods(r.pods, pods) {
 		return r.pods
 	}
 	entries := make([]podEntry, len(pods))
 	started := make(map[string]bool, len(pods))
 	for i, p := range pods {
-		entries[i] = newPodEntry(p)
+		entries[i] = newPodEntry(&pods[i])
 		began := r.started[p.Name]
 		if !began && p.Live && p.Ready {
 			began = true
@@ -183,36 +184,38 @@ func (r *record) updatePods(pods []discovery.Pod, m *metrics) []podEntry {
 		}
 		started[p.Name] = began
 	}
-	r.selected, r.pods, r.started = pods, entries, started
+	r.pods, r.started = entries, started
 	return entries
 }
 
-// equalRecordedPods reports whether two slices give the same entries. It copies no pod: this runs on each read.
-func equalRecordedPods(a, b []discovery.Pod) bool {
-	if len(a) != len(b) {
+// describesPods reports whether the entries are those of the pods. It copies no pod: this runs on each read.
+func describesPods(entries []podEntry, pods []discovery.Pod) bool {
+	if len(entries) != len(pods) {
 		return false
 	}
-	for i := range a {
-		p, q := &a[i], &b[i]
-		if p.Name != q.Name || p.Live != q.Live || p.Ready != q.Ready || p.Created != q.Created || p.Readied != q.Readied || p.Omission.Reason != q.Omission.Reason {
+	for i := range entries {
+		e, p := &entries[i], &pods[i]
+		if e.name != p.Name || e.state != stateOfRecordedPod(p) || e.created != unixOfRecordedTime(p.Created) || e.readied != unixOfRecordedTime(p.Readied) {
 			return false
 		}
 	}
 	return true
 }
 
-func newPodEntry(p discovery.Pod) podEntry {
-	e := podEntry{name: p.Name, state: stateUnready, created: unixOfRecordedTime(p.Created), readied: unixOfRecordedTime(p.Readied)}
+func newPodEntry(p *discovery.Pod) podEntry {
+	return podEntry{name: p.Name, state: stateOfRecordedPod(p), created: unixOfRecordedTime(p.Created), readied: unixOfRecordedTime(p.Readied)}
+}
+
+func stateOfRecordedPod(p *discovery.Pod) int64 {
 	switch {
 	case p.Live && p.Ready:
-		e.state = stateReady
+		return stateReady
 	case p.Live:
+		return stateUnready
 	case p.Omission.Reason == metric.ReasonTerminating:
-		e.state = stateDeparted
-	default:
-		e.state = statePending
+		return stateDeparted
 	}
-	return e
+	return statePending
 }
 
 func convertRecordedOmissions(omissions []metric.Omission) []explainapi.Omission {

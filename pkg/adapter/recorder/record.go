@@ -9,7 +9,6 @@ import (
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/tachometer-metrics/tachometer/pkg/adapter/discovery"
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 )
 
@@ -57,8 +56,8 @@ type record struct {
 	bytes    int       // of the closed blocks
 	since    time.Time // when the record began, or the end of what was dropped
 	looks    lookTracker
-	selected []discovery.Pod // at the last read
-	pods     []podEntry      // the same
+	read     explainapi.Read // the newest, while it is coded
+	pods     []podEntry      // at the last read
 	started  map[string]bool // the pods that were seen ready, of those at the last read
 
 	isForgotten bool
