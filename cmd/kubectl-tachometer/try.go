@@ -15,13 +15,13 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/try"
 )
 
-const tryHelp = `Evaluate a rule that is not deployed. The adapter checks the file as --check-config does, and computes the metric on the pods of the
-namespace. Families that no one asked for so far are scraped for it; the first answer may take two scrapes.
+var tryHelp = `Evaluate a rule that is not deployed. The adapter checks the file as --check-config does, and computes the metric on the pods of the
+namespace. Families without a demand so far are scraped for it; the first answer may take two scrapes.
 
 The file is an adapter configuration with the rule. Of it only the rules count; intervals are those of the running adapter.
 With --hpa it shows what that autoscaler would ask for. Nothing is deployed, and nothing is kept.
 
-It needs the right to create rulereviews.explain.tachometer.dev, which the ClusterRole tachometer-rule-reviewer has.
+It needs the right to create ` + explainapi.RuleReviews + "." + explainapi.GroupVersion.Group + `, which the ClusterRole tachometer-rule-reviewer has.
 
 ` + exitCodesHelp
 

@@ -17,6 +17,7 @@ import (
 	custom "k8s.io/metrics/pkg/apis/custom_metrics/v1beta2"
 	external "k8s.io/metrics/pkg/apis/external_metrics/v1beta1"
 
+	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
@@ -193,6 +194,60 @@ func TestRefusals(t *testing.T) {
 			}
 		})
 	}
+}
+
+// reviewedConfig has a rule that is not deployed, on a family that the sample exposes.
+const reviewedConfig = `apiVersion: config.tachometer.dev/v1alpha1
+kind: AdapterConfig
+rules:
+- metric: reviewed_requests
+  query: sum by (namespace, pod) (rate(http_requests_total[$window]))
+`
+
+// TestRuleReview: kube-apiserver passes a review on, and the adapter answers with a value of each pod, or with the fault and its line.
+func TestRuleReview(t *testing.T) {
+	needNode(t)
+	pods, err := s.ReadyPods(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = stack.Wait(t.Context(), 60*time.Second, func(ctx context.Context) error {
+		status, err := reviewRule(ctx, reviewedConfig)
+		if err == nil && (status.Error != "" || len(status.Values) != len(pods) || status.Metric != "reviewed_requests") {
+			err = fmt.Errorf("status %+v, want a value of each of %d pods", status, len(pods))
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	err = stack.Wait(t.Context(), 60*time.Second, func(ctx context.Context) error { // while the rate of reviews is used up
+		status, err := reviewRule(ctx, reviewedConfig+"  windw: 5s\n")
+		if err == nil && (len(status.Faults) != 1 || status.Faults[0].Line != 6 || len(status.Values) > 0) {
+			err = fmt.Errorf("status %+v, want a fault in line 6", status)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// reviewRule creates a review of the sample's pods, and returns its status.
+func reviewRule(ctx context.Context, text string) (status explainapi.RuleReviewStatus, err error) {
+	review := explainapi.RuleReview{Spec: explainapi.RuleReviewSpec{Config: text, Selector: "app.kubernetes.io/name=sample"}}
+	review.APIVersion, review.Kind = explainapi.GroupVersion.String(), "RuleReview"
+	body, err := json.Marshal(review)
+	if err != nil {
+		return status, err
+	}
+	path := "/apis/" + explainapi.GroupVersion.String() + "/namespaces/" + stack.SampleNamespace + "/" + explainapi.RuleReviews
+	data, err := s.Client.Discovery().RESTClient().Post().AbsPath(path).SetHeader("Content-Type", "application/json").Body(body).DoRaw(ctx)
+	if err != nil {
+		return status, err
+	}
+	err = json.Unmarshal(data, &review)
+	return review.Status, err
 }
 
 // TestForbidden reads as a user without the right.

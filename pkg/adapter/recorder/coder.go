@@ -23,6 +23,13 @@ type coder struct {
 	failed  bool           // the data ended within an entry
 }
 
+// reset forgets what was written, and keeps the memory. The texts of a closed block are copies.
+func (c *coder) reset() {
+	clear(c.ids)
+	clear(c.texts) // which may be long
+	*c = coder{data: c.data[:0], texts: c.texts[:0], ids: c.ids}
+}
+
 // codeNumber codes a signed number.
 func (c *coder) codeNumber(v *int64) {
 	if !c.reading {

@@ -3,6 +3,7 @@
 package recorder
 
 import (
+	"encoding/binary"
 	"slices"
 
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
@@ -38,6 +39,7 @@ const (
 type deltaBase struct {
 	at     int64
 	values map[int][]explainapi.Value // by metric
+	spare  []explainapi.Value         // memory for the values of the next read, while writing
 	pods   []podEntry
 	status explainapi.Status
 }
@@ -86,7 +88,14 @@ func (c *coder) codeRead(r *explainapi.Read, base *deltaBase) {
 func (c *coder) codeValues(r *explainapi.Read, base *deltaBase) {
 	before := base.values[r.Metric]
 	n := c.codeCount(len(r.Values))
-	if c.reading && n > 0 {
+	if !c.reading {
+		c.writeValues(r.Values, before)
+		if n > 0 {
+			base.keepValues(r.Metric, r.Values)
+		}
+		return
+	}
+	if n > 0 {
 		r.Values = make([]explainapi.Value, n)
 	}
 	window := int64(0)
@@ -101,12 +110,39 @@ func (c *coder) codeValues(r *explainapi.Read, base *deltaBase) {
 		c.codeDelta(&v.WindowSeconds, window)
 		window = v.WindowSeconds
 	}
-	if len(r.Values) > 0 {
-		if base.values == nil {
-			base.values = map[int][]explainapi.Value{}
-		}
-		base.values[r.Metric] = r.Values
+	if n > 0 {
+		base.keepValues(r.Metric, r.Values)
 	}
+}
+
+// writeValues writes what codeValues reads, in a loop of its own: it runs for each pod of each read.
+func (c *coder) writeValues(values, before []explainapi.Value) {
+	data, window := c.data, int64(0)
+	for i := range values {
+		v, milli, pod := &values[i], int64(0), ""
+		if i < len(before) {
+			milli, pod = before[i].Milli, before[i].Pod
+		}
+		id := int64(-1)
+		if v.Pod != pod {
+			id = c.indexRecordedText(v.Pod)
+		}
+		data = binary.AppendVarint(data, id)
+		data = binary.AppendVarint(data, v.Milli-milli)
+		data = binary.AppendVarint(data, v.AgeMillis)
+		data = binary.AppendVarint(data, v.WindowSeconds-window)
+		window = v.WindowSeconds
+	}
+	c.data = data
+}
+
+// keepValues makes values the base of the metric's next read.
+func (b *deltaBase) keepValues(metric int, values []explainapi.Value) {
+	if b.values == nil {
+		b.values = map[int][]explainapi.Value{}
+	}
+	b.spare = b.values[metric][:0]
+	b.values[metric] = values
 }
 
 // codePods codes the pods, or that they are the same as before.

@@ -64,8 +64,8 @@ func (m *metrics) observeSampleAge(values []explainapi.Value) {
 		return
 	}
 	oldest := values[0].AgeMillis
-	for _, v := range values {
-		oldest = max(oldest, v.AgeMillis)
+	for i := range values {
+		oldest = max(oldest, values[i].AgeMillis)
 	}
 	m.observeReaction(stageSample, time.Duration(oldest)*time.Millisecond)
 }

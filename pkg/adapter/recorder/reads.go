@@ -45,9 +45,9 @@ func (p recordedProvider) GetMetricByName(ctx context.Context, name types.Namesp
 	if info.GroupResource.Resource == "namespaces" {
 		key.namespace = name.Name
 	}
-	p.recorder.recordRead(key, nil, nil, err, func(now time.Time) ([]explainapi.Value, bool) {
+	p.recorder.recordRead(key, nil, nil, err, func(now time.Time, into []explainapi.Value) ([]explainapi.Value, bool) {
 		v := newRecordedValue("", value.Value.MilliValue(), value.Timestamp.Time, value.WindowSeconds, now)
-		return []explainapi.Value{v}, false
+		return append(into, v), false
 	})
 	return value, err
 }
@@ -61,12 +61,12 @@ func (p recordedProvider) GetMetricBySelector(ctx context.Context, namespace str
 	evidence := &provider.Evidence{}
 	list, err := p.MetricsProvider.GetMetricBySelector(provider.WithEvidence(ctx, evidence), namespace, objects, info, selector)
 	key := readKey{kind: podsRead, namespace: namespace, metric: info.Metric, selector: formatReadSelector(selector)}
-	p.recorder.recordRead(key, objects, evidence, err, func(now time.Time) ([]explainapi.Value, bool) {
+	p.recorder.recordRead(key, objects, evidence, err, func(now time.Time, into []explainapi.Value) ([]explainapi.Value, bool) {
 		items := list.Items[:min(len(list.Items), maxRecordedValues)]
-		values := make([]explainapi.Value, len(items))
+		values := slices.Grow(into, len(items))
 		for i := range items {
 			v := &items[i]
-			values[i] = newRecordedValue(v.DescribedObject.Name, v.Value.MilliValue(), v.Timestamp.Time, v.WindowSeconds, now)
+			values = append(values, newRecordedValue(v.DescribedObject.Name, v.Value.MilliValue(), v.Timestamp.Time, v.WindowSeconds, now))
 		}
 		return values, len(items) < len(list.Items)
 	})
@@ -81,12 +81,12 @@ func (p recordedProvider) GetExternalMetric(ctx context.Context, namespace strin
 		return list, err
 	}
 	key := readKey{kind: externalRead, namespace: namespace, metric: info.Metric, selector: formatReadSelector(selector)}
-	p.recorder.recordRead(key, nil, nil, err, func(now time.Time) ([]explainapi.Value, bool) {
+	p.recorder.recordRead(key, nil, nil, err, func(now time.Time, into []explainapi.Value) ([]explainapi.Value, bool) {
 		items := list.Items[:min(len(list.Items), maxRecordedValues)]
-		values := make([]explainapi.Value, len(items))
+		values := slices.Grow(into, len(items))
 		for i := range items {
 			v := &items[i]
-			values[i] = newRecordedValue("", v.Value.MilliValue(), v.Timestamp.Time, v.WindowSeconds, now)
+			values = append(values, newRecordedValue("", v.Value.MilliValue(), v.Timestamp.Time, v.WindowSeconds, now))
 		}
 		return values, len(items) < len(list.Items)
 	})
@@ -107,8 +107,11 @@ func newRecordedValue(pod string, milli int64, at time.Time, window *int64, now 
 	return v
 }
 
+// valueConverter appends the values of an answer to a slice, and reports whether it left some out.
+type valueConverter func(now time.Time, into []explainapi.Value) (values []explainapi.Value, truncated bool)
+
 // recordRead records an answer for the autoscalers that it belongs to. It calls convert for the values if there was no error.
-func (r *Recorder) recordRead(key readKey, pods labels.Selector, evidence *provider.Evidence, err error, convert func(now time.Time) ([]explainapi.Value, bool)) {
+func (r *Recorder) recordRead(key readKey, pods labels.Selector, evidence *provider.Evidence, err error, convert valueConverter) {
 	found := r.findReaders(key, pods)
 	if len(found) == 0 {
 		return
@@ -117,18 +120,15 @@ func (r *Recorder) recordRead(key readKey, pods labels.Selector, evidence *provi
 	read := explainapi.Read{Shared: len(found) > 1}
 	if err != nil {
 		read.Error = clipRecordedText(err.Error())
-	} else {
-		read.Values, read.Truncated = convert(now)
-		r.metrics.observeSampleAge(read.Values)
+		convert = nil
 	}
 	if evidence != nil {
 		read.Omitted = convertRecordedOmissions(evidence.Omitted)
 	}
 	for _, x := range found {
-		own := read
-		own.Metric = x.metric
+		read.Metric = x.metric
 		selected := r.selectRecordedPods(x.record, evidence)
-		r.appendRead(x.record, &own, selected, now)
+		r.appendRead(x.record, read, convert, selected, now)
 	}
 	r.boundRecords()
 }
@@ -145,29 +145,36 @@ func (r *Recorder) selectRecordedPods(rec *record, evidence *provider.Evidence) 
 	return r.targets.Pods(rec.key.Namespace, selector)
 }
 
-func (r *Recorder) appendRead(rec *record, read *explainapi.Read, pods []discovery.Pod, now time.Time) {
+// appendRead adds a read to a record, with the values of convert unless it is nil. They are kept until the next read alone, whose
+// values then take their memory.
+func (r *Recorder) appendRead(rec *record, read explainapi.Read, convert valueConverter, pods []discovery.Pod, now time.Time) {
 	at := now.UnixMilli()
 	rec.mu.Lock()
 	defer rec.mu.Unlock()
 	if rec.isForgotten || rec.spec == nil {
 		return
 	}
+	if convert != nil {
+		read.Values, read.Truncated = convert(now, rec.base.spare)
+		r.metrics.observeSampleAge(read.Values)
+	}
+	rec.read = read
 	before := rec.looks.begin
 	if rec.looks.trackRead(at, read.Metric) && before != 0 {
 		r.metrics.observeReaction(stagePeriod, time.Duration(at-before)*time.Millisecond)
 	}
-	r.addUsage(rec, rec.appendEntry(&entry{at: at, read: read, pods: rec.updatePods(pods, r.metrics)}))
+	r.addUsage(rec, rec.appendEntry(&entry{at: at, read: &rec.read, pods: rec.updatePods(pods, r.metrics)}))
 }
 
 // updatePods returns the entries of the pods, the same slice for the same pods. It observes how long new pods took to become ready.
 func (r *record) updatePods(pods []discovery.Pod, m *metrics) []podEntry {
-	if equalRecordedPods(pods, r.selected) {
+	if r.pods != nil && describesPods(r.pods, pods) {
 		return r.pods
 	}
 	entries := make([]podEntry, len(pods))
 	started := make(map[string]bool, len(pods))
 	for i, p := range pods {
-		entries[i] = newPodEntry(p)
+		entries[i] = newPodEntry(&pods[i])
 		began := r.started[p.Name]
 		if !began && p.Live && p.Ready {
 			began = true
@@ -177,36 +184,38 @@ func (r *record) updatePods(pods []discovery.Pod, m *metrics) []podEntry {
 		}
 		started[p.Name] = began
 	}
-	r.selected, r.pods, r.started = pods, entries, started
+	r.pods, r.started = entries, started
 	return entries
 }
 
-// equalRecordedPods reports whether two slices give the same entries. It copies no pod: this runs on each read.
-func equalRecordedPods(a, b []discovery.Pod) bool {
-	if len(a) != len(b) {
+// describesPods reports whether the entries are those of the pods. It copies no pod: this runs on each read.
+func describesPods(entries []podEntry, pods []discovery.Pod) bool {
+	if len(entries) != len(pods) {
 		return false
 	}
-	for i := range a {
-		p, q := &a[i], &b[i]
-		if p.Name != q.Name || p.Live != q.Live || p.Ready != q.Ready || p.Created != q.Created || p.Readied != q.Readied || p.Omission.Reason != q.Omission.Reason {
+	for i := range entries {
+		e, p := &entries[i], &pods[i]
+		if e.name != p.Name || e.state != stateOfRecordedPod(p) || e.created != unixOfRecordedTime(p.Created) || e.readied != unixOfRecordedTime(p.Readied) {
 			return false
 		}
 	}
 	return true
 }
 
-func newPodEntry(p discovery.Pod) podEntry {
-	e := podEntry{name: p.Name, state: stateUnready, created: unixOfRecordedTime(p.Created), readied: unixOfRecordedTime(p.Readied)}
+func newPodEntry(p *discovery.Pod) podEntry {
+	return podEntry{name: p.Name, state: stateOfRecordedPod(p), created: unixOfRecordedTime(p.Created), readied: unixOfRecordedTime(p.Readied)}
+}
+
+func stateOfRecordedPod(p *discovery.Pod) int64 {
 	switch {
 	case p.Live && p.Ready:
-		e.state = stateReady
+		return stateReady
 	case p.Live:
+		return stateUnready
 	case p.Omission.Reason == metric.ReasonTerminating:
-		e.state = stateDeparted
-	default:
-		e.state = statePending
+		return stateDeparted
 	}
-	return e
+	return statePending
 }
 
 func convertRecordedOmissions(omissions []metric.Omission) []explainapi.Omission {

@@ -9,7 +9,6 @@ import (
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/tachometer-metrics/tachometer/pkg/adapter/discovery"
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 )
 
@@ -60,8 +59,8 @@ type record struct {
 	bytes    int       // of the closed blocks
 	since    time.Time // when the record began, or the end of what was dropped
 	looks    lookTracker
-	selected []discovery.Pod // at the last read
-	pods     []podEntry      // the same
+	read     explainapi.Read // the newest, while it is coded
+	pods     []podEntry      // at the last read
 	started  map[string]bool // the pods that were seen ready, of those at the last read
 
 	isForgotten bool
@@ -93,9 +92,18 @@ func (r *record) closeBlock() int {
 	b := r.copyOpenBlock()
 	r.blocks = append(r.blocks, b)
 	r.bytes += b.bytes
-	r.writer = coder{data: r.writer.data[:0]}
-	r.base, r.begin, r.entries = deltaBase{}, 0, 0
+	r.writer.reset()
+	r.base.reset()
+	r.begin, r.entries = 0, 0
 	return b.bytes
+}
+
+// reset forgets all entries, and keeps the memory for the next.
+func (b *deltaBase) reset() {
+	for metric, values := range b.values {
+		b.values[metric] = values[:0]
+	}
+	*b = deltaBase{values: b.values, spare: b.spare}
 }
 
 // copyOpenBlock returns a copy of the open block.

@@ -5,6 +5,7 @@ package explain
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -134,7 +135,7 @@ func Live(ctx context.Context, scaler *autoscalingv2.HorizontalPodAutoscaler, op
 	for i, spec := range scaler.Spec.Metrics {
 		words := inventory.DescribeMetric(spec)
 		if workload == nil && spec.Object == nil && spec.External == nil {
-			answers[i] = reading.Answer{Metric: words, Err: fmt.Errorf("the pods of %s are unknown", e.Target)}
+			answers[i] = reading.Answer{Metric: words, Err: describeMissingScaleTarget(scaler, opts.Objects)}
 		} else {
 			answers[i] = opts.Metrics.ReadMetric(ctx, scaler.Namespace, selector, spec, words)
 		}
@@ -158,6 +159,18 @@ func Live(ctx context.Context, scaler *autoscalingv2.HorizontalPodAutoscaler, op
 	}
 	e.Sentence = composeExplainedSentence(e, scaler)
 	return e
+}
+
+// describeMissingScaleTarget says that the scale target does not exist, or that its pods are not known because it could not be read.
+func describeMissingScaleTarget(scaler *autoscalingv2.HorizontalPodAutoscaler, objects *inventory.Inventory) error {
+	ref := scaler.Spec.ScaleTargetRef
+	resource := strings.ToLower(ref.Kind) + "s"
+	isRead := (resource == "deployments" || resource == "statefulsets") &&
+		!slices.ContainsFunc(objects.Unread, func(u inventory.Unread) bool { return u.Resource == resource })
+	if isRead {
+		return fmt.Errorf("its target %s/%s does not exist in namespace %s", ref.Kind, ref.Name, scaler.Namespace)
+	}
+	return fmt.Errorf("the pods of %s/%s are unknown", ref.Kind, ref.Name)
 }
 
 // addExplainedRecord adds what the adapter's record shows of the controller's memory.
@@ -207,6 +220,7 @@ func (e *Explanation) addExplainedBehavior(scaler *autoscalingv2.HorizontalPodAu
 		rules := explainedScalingRules(scaler, up)
 		if *rules.SelectPolicy == autoscalingv2.DisabledPolicySelect {
 			e.Policies = append(e.Policies, Policy{direction, "disabled"})
+			rules.Policies = nil
 		}
 		for _, p := range rules.Policies {
 			unit := " pods"

@@ -304,3 +304,47 @@ func TestPrint(t *testing.T) {
 		t.Errorf("%s, rewritten by -update (-want +got):\n%s", path, diff)
 	}
 }
+
+// TestDisabledDirection: a disabled direction keeps the number, and shows no policies that are not in force.
+func TestDisabledDirection(t *testing.T) {
+	t.Parallel()
+	disabled := &autoscalingv2.HPAScalingRules{SelectPolicy: new(autoscalingv2.DisabledPolicySelect)}
+	for rate, want := range map[string]string{
+		"10": "7 pods: request_per_second is 70/s over 7 pods, target 50 → 1.4; it wants 2, and scaleDown is disabled, so it keeps 7.",
+		"90": "7 pods: request_per_second is 630/s over 7 pods, target 50 → 12.6; it wants 13, and scaleUp is disabled, so it keeps 7.",
+	} {
+		e := load{rates: times(7, rate), wanted: 7, change: func(hpa *autoscalingv2.HorizontalPodAutoscaler) {
+			hpa.Spec.Behavior = &autoscalingv2.HorizontalPodAutoscalerBehavior{ScaleUp: disabled, ScaleDown: disabled}
+		}}.explain(t)
+		if e.Sentence != want {
+			t.Errorf("got  %s\nwant %s", e.Sentence, want)
+		}
+		if diff := cmp.Diff([]Policy{{"scaleUp", "disabled"}, {"scaleDown", "disabled"}}, e.Policies); diff != "" {
+			t.Errorf("policies (-want +got):\n%s", diff)
+		}
+	}
+}
+
+// TestMissingTarget: a scale target that does not exist is told from one that could not be read.
+func TestMissingTarget(t *testing.T) {
+	t.Parallel()
+	scaler := &autoscalingv2.HorizontalPodAutoscaler{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web"},
+		Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
+			ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: "wep"},
+			Metrics: []autoscalingv2.MetricSpec{{Type: autoscalingv2.PodsMetricSourceType, Pods: &autoscalingv2.PodsMetricSource{
+				Metric: autoscalingv2.MetricIdentifier{Name: "request_per_second"},
+				Target: autoscalingv2.MetricTarget{Type: autoscalingv2.AverageValueMetricType, AverageValue: new(resource.MustParse("50"))},
+			}}},
+		},
+	}
+	for want, unread := range map[string][]inventory.Unread{
+		"0 pods: request_per_second has no value (its target Deployment/wep does not exist in namespace shop), so it keeps the number.": nil,
+		"0 pods: request_per_second has no value (the pods of Deployment/wep are unknown), so it keeps the number.":                     {{Resource: "deployments", Reason: "forbidden"}},
+	} {
+		e := Live(t.Context(), scaler, Options{Objects: &inventory.Inventory{Unread: unread}, Now: explainTime})
+		if e.Sentence != want {
+			t.Errorf("got  %s\nwant %s", e.Sentence, want)
+		}
+	}
+}

@@ -58,6 +58,10 @@ func (e *Explanation) findDecidingMetric() *Metric {
 func (e *Explanation) describeExplainedHold(scaler *autoscalingv2.HorizontalPodAutoscaler, m *Metric) string {
 	wish, window := *m.Wish, e.Stabilization[1].Window
 	switch {
+	case wish > e.Replicas && *explainedScalingRules(scaler, true).SelectPolicy == autoscalingv2.DisabledPolicySelect:
+		return fmt.Sprintf("it wants %d, and scaleUp is disabled, so it keeps %d", wish, e.Replicas)
+	case wish < e.Replicas && *explainedScalingRules(scaler, false).SelectPolicy == autoscalingv2.DisabledPolicySelect:
+		return fmt.Sprintf("it wants %d, and scaleDown is disabled, so it keeps %d", wish, e.Replicas)
 	case wish > e.Max:
 		return fmt.Sprintf("it wants %d, and maxReplicas is %d", wish, e.Max)
 	case wish < e.Min && e.Wanted <= e.Min:
