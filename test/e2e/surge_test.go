@@ -188,8 +188,8 @@ func settleBeforeSurge(t *testing.T, load *sending) {
 	if err := stack.Wait(t.Context(), surgeWait, func(ctx context.Context) error { return steady(ctx, 2) }); err != nil {
 		t.Fatal(err)
 	}
-	// The way down took some of the longest window, of a minute. The rest of it, and half a minute of steady demand, come now.
-	const settle = 70 * time.Second
+	// The longest window, of a minute, and more of steady demand: sooner after a way down the lane is slower.
+	const settle = 100 * time.Second
 	waitForSurge(t, settle)
 }
 
