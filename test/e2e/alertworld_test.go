@@ -104,7 +104,20 @@ func (w *alertWorld) removeAlertWorld() {
 		w.t.Errorf("release: exit code %d", code)
 	}
 	w.setMinReplicas(2)
-	if err := s.InstallAdapter(context.Background(), "test/e2e/manifests/adapter"); err != nil {
+	ctx := context.Background()
+	if err := s.InstallAdapter(ctx, "test/e2e/manifests/adapter"); err != nil {
+		w.t.Error(err)
+	}
+	configure(ctx, w.t, configuration(w.t)) // at once: the next test reads its rules
+	err := stack.Wait(ctx, 2*time.Minute, func(ctx context.Context) error {
+		for range 5 { // five reads reach both replicas with high probability
+			if _, err := answer(ctx, stack.PodsMetric(fixed)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
 		w.t.Error(err)
 	}
 }
