@@ -10,7 +10,7 @@ SUITES := ./integration/... ./e2e/...
 TEST_UNITS = $(filter-out $(MODULE)/test/integration% $(MODULE)/test/e2e% $(MODULE)/test/attack%,$(shell go -C test list ./...))
 
 .DEFAULT_GOAL := help
-.PHONY: help build check fmt lint unit verify update test e2e cluster-test charts kubernetes truth bench bench-cluster demo demo-sale demo-down images release deps clean chaos fuzz hpa attack walks vuln browser update-screenshots attack-short alwaysup soak soak-scaler surge
+.PHONY: help build check fmt lint unit verify update test e2e cluster-test charts kubernetes truth bench bench-cluster demo demo-sale demo-down images release deps clean chaos fuzz hpa attack walks vuln browser update-screenshots attack-short alwaysup soak soak-scaler surge alerts
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +87,9 @@ chaos: kubernetes ## random faults on a real Kubernetes for half an hour, every 
 alwaysup: kubernetes ## what an HPA's reads feel of a rolling update, a drain, signals, an OOM kill, a lost network, and the table
 	@mkdir -p out
 	go -C test test ./e2e -count 1 -timeout 40m -v -run TestAlwaysUp -alwaysup -alwaysup.table "$(CURDIR)/out/alwaysup.md"
+
+alerts: kubernetes ## every shipped alert fired for real: what it watches is broken on a node, and mended
+	go -C test test ./e2e -count 1 -timeout 40m -v -run TestAlerts -alerts
 
 DURATION ?= 30m
 soak: ## the adapter for half an hour at ten times the reads of 1,000 autoscalers, with churn; what grows, and an overload (DURATION=)

@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"crypto/tls"
+	"flag"
 	"fmt"
 	"maps"
 	"net/http"
@@ -26,11 +27,16 @@ var onlyPromtoolAlerts = map[string]string{
 	"TachometerKafkaRecordsLost": "the test's broker keeps all records, and with another broker's records the client would stall",
 }
 
+var runsAlerts = flag.Bool("alerts", false, "run TestAlerts, which takes minutes")
+
 // TestAlerts breaks the adapter and the scaler in the ways that the shipped alerts watch. A real Prometheus with the shipped rules must show each
 // alert firing, and none after everything is mended.
 func TestAlerts(t *testing.T) {
 	needNode(t)
 	light(t)
+	if !*runsAlerts {
+		t.Skip("SKIPPED: -alerts is not set: run `make alerts`")
+	}
 	w := newAlertWorld(t)
 	w.awaitNoAlerts("before anything is broken")
 	w.breakAdapter()
