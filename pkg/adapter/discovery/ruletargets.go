@@ -138,7 +138,7 @@ func (e endpointPolicy) validateNodePort(port int) error {
 // newServiceTarget returns the pod of a source for a pod behind its Service.
 func (e endpointPolicy) newServiceTarget(t RuleTarget, p *storedPod) *storedPod {
 	q := &storedPod{Pod: p.Pod, url: p.url, skipReason: p.skipReason, hostNetwork: p.hostNetwork, annotated: true, ofRule: true}
-	q.Namespace, q.Node, q.UID, q.Owner = t.Source, "", t.Source+"/"+p.UID, p.Owner
+	q.Namespace, q.Node, q.UID = t.Source, "", t.Source+"/"+p.UID
 	if q.Omission.Reason != "" {
 		q.Omission.Object = q.Object()
 	}
@@ -149,7 +149,7 @@ func (e endpointPolicy) newServiceTarget(t RuleTarget, p *storedPod) *storedPod 
 	if p.ip == "" {
 		return q
 	}
-	if err := e.validateServiceTarget(t, p); err != nil {
+	if err := e.validateServiceTarget(p); err != nil {
 		q.skipReason = err.Error()
 		return q
 	}
@@ -160,13 +160,11 @@ func (e endpointPolicy) newServiceTarget(t RuleTarget, p *storedPod) *storedPod 
 }
 
 // validateServiceTarget returns an error for a pod that is not scraped at the port of the target.
-func (e endpointPolicy) validateServiceTarget(t RuleTarget, p *storedPod) error {
-	switch {
-	case p.hostNetwork && !e.allowHostNetwork:
+func (e endpointPolicy) validateServiceTarget(p *storedPod) error {
+	if p.hostNetwork && !e.allowHostNetwork {
 		return fmt.Errorf("it is on the node's network: remove targets.port and annotate %s, or permit it by --allow-host-network", annotationPort)
-	default:
-		return e.validateDiscoveredAddress(p.ip)
 	}
+	return e.validateDiscoveredAddress(p.ip)
 }
 
 // replaceRuleTargetPods makes pods the whole content of the sources.

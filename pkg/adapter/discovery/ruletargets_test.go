@@ -96,21 +96,22 @@ func (w *clusterWorld) createService(s *corev1.Service) {
 
 // TestPodOfTwoSources: a pod of the cluster that is annotated feeds its namespace's metrics and the rule with targets, each once.
 func TestPodOfTwoSources(t *testing.T) {
+	t.Parallel()
 	table := newDiscoveredPodTable()
-	real := stripTestPod(t, endpointPolicy{}, apiPod("mail", "queue-1", withAnnotations(annotationPort, "9419")))
-	table.upsertDiscoveredObject(real)
+	original := stripTestPod(t, endpointPolicy{}, apiPod("mail", "queue-1", withAnnotations(annotationPort, "9419")))
+	table.upsertDiscoveredObject(original)
 	policy := endpointPolicy{}
-	table.replaceRuleTargetPods([]*storedPod{policy.newServiceTarget(queueTarget(), real)}, time.Now())
+	table.replaceRuleTargetPods([]*storedPod{policy.newServiceTarget(queueTarget(), original)}, time.Now())
 	copied := table.getDiscoveredPod(metric.Object{Namespace: queueSource, Name: "queue-1"})
-	if copied == nil || copied.url != real.url {
-		t.Fatalf("the source's pod is %+v, want the URL %s", copied, real.url)
+	if copied == nil || copied.url != original.url {
+		t.Fatalf("the source's pod is %+v, want the URL %s", copied, original.url)
 	}
-	for _, p := range []*storedPod{real, copied} {
+	for _, p := range []*storedPod{original, copied} {
 		if rival := table.findDiscoveredEndpointRival(p); rival != nil {
 			t.Errorf("%s has the rival %s", p.discoveredPodKey(), rival.discoveredPodKey())
 		}
 	}
-	table.replaceDiscoveredObjects([]*storedPod{real}) // a new list of the cluster's pods
+	table.replaceDiscoveredObjects([]*storedPod{original}) // a new list of the cluster's pods
 	if table.getDiscoveredPod(copied.discoveredPodKey()) == nil {
 		t.Error("a new list of the cluster's pods removes the source's")
 	}
