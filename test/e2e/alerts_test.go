@@ -89,10 +89,10 @@ func (w *alertWorld) breakScaler() {
 	w.t.Helper()
 	ctx := w.t.Context()
 	w.sale.RefuseAlerts(true)
-	w.postAlertEvent("CONTESTED", time.Minute, http.StatusAccepted)
-	w.awaitMinReplicas(3)
+	w.postAlertEvent("CONTESTED", http.StatusAccepted)
+	w.awaitHeldMinReplicas()
 	w.setMinReplicas(4)
-	w.postAlertEvent("IN_VAIN", time.Minute, http.StatusAccepted)
+	w.postAlertEvent("IN_VAIN", http.StatusAccepted)
 	if code, answer, err := w.sale.Post(ctx, []byte("{"), sale.Secret); err != nil || code != http.StatusBadRequest {
 		w.t.Fatalf("half an event: %d %s, %v", code, answer, err)
 	}
@@ -107,7 +107,7 @@ func (w *alertWorld) breakScaler() {
 func (w *alertWorld) forbidHolds() {
 	w.t.Helper()
 	w.kubectl("-n", stack.SampleNamespace, "delete", "rolebinding", "tachometer-scaler")
-	w.postAlertEvent("CONTESTED", time.Minute, 0) // the response comes when the hold is written or the sender gives up
+	w.postAlertEvent("CONTESTED", 0) // the response comes when the hold is written or the sender gives up
 }
 
 // mendAlertWorld mends everything that the others broke; readers go on.
@@ -222,8 +222,8 @@ func (w *alertWorld) repeatUntilStop(pause time.Duration, work func(context.Cont
 	return stop
 }
 
-// postAlertEvent sends an event, and expects the status; 0: any response, or none within five seconds.
-func (w *alertWorld) postAlertEvent(kind string, ttl time.Duration, want int) {
+// postAlertEvent sends an event that is valid for a minute, and expects the status; 0: any response, or none within five seconds.
+func (w *alertWorld) postAlertEvent(kind string, want int) {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
 	if want == 0 {
@@ -231,14 +231,16 @@ func (w *alertWorld) postAlertEvent(kind string, ttl time.Duration, want int) {
 	}
 	defer cancel()
 	w.events++
-	code, answer, err := w.sale.Post(ctx, sale.Event(fmt.Sprintf("alert-%d", w.events), kind, ttl), sale.Secret)
+	code, answer, err := w.sale.Post(ctx, sale.Event(fmt.Sprintf("alert-%d", w.events), kind, time.Minute), sale.Secret)
 	if want != 0 && (err != nil || code != want) {
 		w.t.Fatalf("event %s: %d %s, %v", kind, code, answer, err)
 	}
 }
 
-func (w *alertWorld) awaitMinReplicas(want int32) {
+// awaitHeldMinReplicas waits until the autoscaler has the minReplicas of the contested hold.
+func (w *alertWorld) awaitHeldMinReplicas() {
 	w.t.Helper()
+	const want = 3
 	err := stack.Wait(w.t.Context(), time.Minute, func(ctx context.Context) error {
 		h, err := hpa(ctx, "sample")
 		if err == nil && *h.Spec.MinReplicas != want {
