@@ -221,7 +221,7 @@ func (s *decisionStorage) readDecisionLog(ctx context.Context, key types.Namespa
 // reviewStorage answers reviews as they are created, and keeps none.
 type reviewStorage struct{ api *API }
 
-var _ rest.Creater = reviewStorage{}
+var _ rest.Creater = reviewStorage{} //nolint:misspell // the library spells it so
 
 // New returns an empty review.
 func (reviewStorage) New() runtime.Object { return &explainapi.RuleReview{} }
