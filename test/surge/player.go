@@ -53,8 +53,8 @@ func newLanePlayer(t *podTraffic, target float64, replicas int32, mode lane.Mode
 // lookAt makes the looks of a round, as the lane does. The autoscaler takes its turn at each period.
 func (p *lanePlayer) lookAt(now int64, isTurn bool) {
 	p.lookOnce(now, isTurn)
-	for i := int64(1); i <= lane.FollowUps && !p.memory.Agreement.Since.IsZero(); i++ {
-		p.lookOnce(now+i*lane.FollowUp.Milliseconds(), false)
+	if !p.memory.Agreement.Since.IsZero() {
+		p.lookOnce(now+lane.FollowUp.Milliseconds(), false)
 	}
 	p.podMillis += int64(p.replicas) * lookMillis
 }

@@ -166,14 +166,11 @@ func (l *Lane) tellMisreadTerms(ctx context.Context, a *autoscalingv2.Horizontal
 	}
 }
 
-// lookAtAutoscaler makes a look, and further ones within the same round while a surge may have begun.
+// lookAtAutoscaler makes a look, and a second one half a look later if the first finds a surge that is not certain yet.
 func (l *Lane) lookAtAutoscaler(ctx context.Context, m laneMember) {
-	for range FollowUps {
-		if !l.lookAtAutoscalerOnce(ctx, m) || !retry.Sleep(ctx, FollowUp) {
-			return
-		}
+	if l.lookAtAutoscalerOnce(ctx, m) && retry.Sleep(ctx, FollowUp) {
+		l.lookAtAutoscalerOnce(ctx, m)
 	}
-	l.lookAtAutoscalerOnce(ctx, m)
 }
 
 // lookAtAutoscalerOnce observes, decides, and places the hold. It reports whether a surge may have begun.

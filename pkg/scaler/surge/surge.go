@@ -135,9 +135,8 @@ func parseSurgeBudget(text string) (int, error) {
 const (
 	// lookInterval is the pause between two looks at an autoscaler.
 	lookInterval = time.Second
-	// FollowUps is the number of further looks of a round while a surge may have begun, and FollowUp the pause before each.
-	FollowUps = 3
-	FollowUp  = lookInterval / (FollowUps + 1)
+	// FollowUp is the pause before the second look of a round, where the first found a surge.
+	FollowUp = lookInterval / 2
 	// hpaPeriod is the default period of the HPA controller, --horizontal-pod-autoscaler-sync-period.
 	hpaPeriod = 15 * time.Second
 	// holdFor is the length of a hold: within two periods the autoscaler has looked at least once.
