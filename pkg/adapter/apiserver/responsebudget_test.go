@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -67,7 +68,7 @@ func TestUnreadResponses(t *testing.T) {
 					t.Errorf("%d responses were complete, want %d; the budget is %+v", len(ended), tc.waiting, gate.responses)
 				}
 				for range tc.fails {
-					if fault := <-aborted; fault != http.ErrAbortHandler {
+					if fault, ok := (<-aborted).(error); !ok || !errors.Is(fault, http.ErrAbortHandler) {
 						t.Errorf("aborted by %v", fault)
 					}
 				}

@@ -51,7 +51,7 @@ func mergeDecisionLogs(logs []*explainapi.DecisionLog) *explainapi.DecisionLog {
 			alone = append(alone, *s)
 		}
 	}
-	out.Decisions = append(whole, alone...)
+	out.Decisions = slices.Concat(whole, alone)
 	sortLoggedDecisions(out.Decisions)
 	out.Complete()
 	return out
