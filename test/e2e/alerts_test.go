@@ -33,10 +33,10 @@ var runsAlerts = flag.Bool("alerts", false, "run TestAlerts, which takes minutes
 // alert firing, and none after everything is mended.
 func TestAlerts(t *testing.T) {
 	needNode(t)
-	light(t)
 	if !*runsAlerts {
 		t.Skip("SKIPPED: -alerts is not set: run `make alerts`")
 	}
+	light(t)
 	w := newAlertWorld(t)
 	w.awaitNoAlerts("before anything is broken")
 	w.breakAdapter()

@@ -44,10 +44,10 @@ type surgeTimes struct {
 // keeps the pods after the lane's hold is over; nothing of the hold stays.
 func TestSurge(t *testing.T) {
 	needNode(t)
-	light(t)
 	if *surgeSteps == 0 {
 		t.Skip("SKIPPED: -surge.steps is not set: run `make surge`")
 	}
+	light(t)
 	reshapeForSurge(t)
 	installSurgeLane(t)
 	load := send(t, beforeSurge)
