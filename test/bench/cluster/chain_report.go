@@ -23,7 +23,7 @@ func (c *chain) formatChain(set settings) string {
 		failed, sent := 0, 0
 		for _, r := range runs {
 			right, desired, ready = append(right, r.right), append(desired, r.desired), append(ready, r.ready)
-			failed, sent = failed+int(r.failed), sent+int(r.sent)
+			failed, sent = failed+r.failed, sent+r.sent
 		}
 		fmt.Fprintf(&w, "| %s | %d | %s | %s | %s | %d of %d |\n", behavior, len(runs),
 			right.formatFigureRange(), desired.formatFigureRange(), ready.formatFigureRange(), failed, sent)
