@@ -4,7 +4,6 @@ package surge
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -18,6 +17,7 @@ import (
 	externalmetrics "k8s.io/metrics/pkg/apis/external_metrics/v1beta1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/hpa"
+	"github.com/tachometer-metrics/tachometer/pkg/kube"
 )
 
 // APIReader reads custom and external metrics through kube-apiserver. It reads no resource metrics: kubelets measure them every 10 to
@@ -98,7 +98,7 @@ func (r *APIReader) readExternalMetric(ctx context.Context, namespace string, me
 	}
 	var list externalmetrics.ExternalMetricValueList
 	path := append(metricsAPIPath(externalmetrics.SchemeGroupVersion), "namespaces", namespace, metric.Name)
-	if err := r.getMetricList(ctx, path, map[string]string{"labelSelector": selector}, &list); err != nil {
+	if err := kube.GetMetricList(ctx, r.Client, path, map[string]string{"labelSelector": selector}, &list); err != nil {
 		return Reading{}, err
 	}
 	if len(list.Items) == 0 {
@@ -123,7 +123,7 @@ func (r *APIReader) listCustomMetric(ctx context.Context, selector *metav1.Label
 		all[key] = value
 	}
 	var list custommetrics.MetricValueList
-	err = r.getMetricList(ctx, append(metricsAPIPath(custommetrics.SchemeGroupVersion), path...), all, &list)
+	err = kube.GetMetricList(ctx, r.Client, append(metricsAPIPath(custommetrics.SchemeGroupVersion), path...), all, &list)
 	if err == nil && len(list.Items) == 0 {
 		err = fmt.Errorf("metric %s has no value", path[len(path)-1])
 	}
@@ -132,24 +132,6 @@ func (r *APIReader) listCustomMetric(ctx context.Context, selector *metav1.Label
 
 // metricsAPIPath returns the path of an API group's version.
 func metricsAPIPath(v schema.GroupVersion) []string { return []string{"/apis", v.Group, v.Version} }
-
-// getMetricList reads a list of values.
-func (r *APIReader) getMetricList(ctx context.Context, path []string, params map[string]string, list any) error {
-	request := r.Client.Get().AbsPath(path...).SetHeader("Accept", "application/json")
-	for key, value := range params {
-		if value != "" {
-			request = request.Param(key, value)
-		}
-	}
-	data, err := request.DoRaw(ctx)
-	if err != nil {
-		return fmt.Errorf("read metric %s: %w", path[len(path)-1], err)
-	}
-	if err := json.Unmarshal(data, list); err != nil {
-		return fmt.Errorf("read metric %s: not a list of values: %w", path[len(path)-1], err)
-	}
-	return nil
-}
 
 // formatMetricSelector returns the text of a label selector; nil selects everything.
 func formatMetricSelector(s *metav1.LabelSelector) (string, error) {

@@ -18,6 +18,7 @@ import (
 	custommetrics "k8s.io/metrics/pkg/apis/custom_metrics/v1beta2"
 	externalmetrics "k8s.io/metrics/pkg/apis/external_metrics/v1beta1"
 
+	"github.com/tachometer-metrics/tachometer/pkg/kube"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
 )
 
@@ -52,7 +53,7 @@ func (r *Reader) ReadWatch(ctx context.Context, namespace, selector string, w ac
 func (r *Reader) readExternalWatch(ctx context.Context, namespace string, w action.Watch) (float64, error) {
 	var list externalmetrics.ExternalMetricValueList
 	path := []string{"/apis", externalmetrics.GroupName, "v1beta1", "namespaces", namespace, w.Metric}
-	if err := r.getWatchList(ctx, path, map[string]string{"labelSelector": w.Selector}, &list); err != nil {
+	if err := kube.GetMetricList(ctx, r.Client, path, map[string]string{"labelSelector": w.Selector}, &list); err != nil {
 		return 0, err
 	}
 	var values []float64
@@ -66,7 +67,7 @@ func (r *Reader) readExternalWatch(ctx context.Context, namespace string, w acti
 func (r *Reader) readPodsWatch(ctx context.Context, namespace, selector string, w action.Watch) (float64, error) {
 	var list custommetrics.MetricValueList
 	path := []string{"/apis", custommetrics.GroupName, "v1beta2", "namespaces", namespace, "pods", "*", w.Metric}
-	if err := r.getWatchList(ctx, path, map[string]string{"labelSelector": selector, "metricLabelSelector": w.Selector}, &list); err != nil {
+	if err := kube.GetMetricList(ctx, r.Client, path, map[string]string{"labelSelector": selector, "metricLabelSelector": w.Selector}, &list); err != nil {
 		return 0, err
 	}
 	var values []float64
@@ -74,24 +75,6 @@ func (r *Reader) readPodsWatch(ctx context.Context, namespace, selector string, 
 		values = append(values, list.Items[i].Value.AsApproximateFloat64())
 	}
 	return highestWatchValue("metric "+w.Metric, values)
-}
-
-// getWatchList reads a list of values from the metrics APIs.
-func (r *Reader) getWatchList(ctx context.Context, path []string, params map[string]string, list any) error {
-	request := r.Client.Get().AbsPath(path...).SetHeader("Accept", "application/json")
-	for key, value := range params {
-		if value != "" {
-			request = request.Param(key, value)
-		}
-	}
-	data, err := request.DoRaw(ctx)
-	if err != nil {
-		return fmt.Errorf("read metric %s: %w", path[len(path)-1], err)
-	}
-	if err := json.Unmarshal(data, list); err != nil {
-		return fmt.Errorf("read metric %s: not a list of values: %w", path[len(path)-1], err)
-	}
-	return nil
 }
 
 // queryResponse is the response of Prometheus's HTTP API to an instant query.

@@ -1,0 +1,28 @@
+package kube
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"k8s.io/client-go/rest"
+)
+
+// GetMetricList reads a list of values from a metrics API: custom.metrics.k8s.io or external.metrics.k8s.io. The path ends with the name of
+// the metric. Empty parameters are left out.
+func GetMetricList(ctx context.Context, client rest.Interface, path []string, params map[string]string, list any) error {
+	request := client.Get().AbsPath(path...).SetHeader("Accept", "application/json")
+	for key, value := range params {
+		if value != "" {
+			request = request.Param(key, value)
+		}
+	}
+	data, err := request.DoRaw(ctx)
+	if err != nil {
+		return fmt.Errorf("read metric %s: %w", path[len(path)-1], err)
+	}
+	if err := json.Unmarshal(data, list); err != nil {
+		return fmt.Errorf("read metric %s: not a list of values: %w", path[len(path)-1], err)
+	}
+	return nil
+}
