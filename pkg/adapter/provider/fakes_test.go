@@ -243,6 +243,8 @@ func (s scrapeState) FamilyType(_, pod, family string) (model.MetricType, bool) 
 
 func (scrapeState) SilentSince(_, _ string) (time.Time, bool) { return time.Time{}, false }
 
+func (scrapeState) HoldsBack(string, string, []string) bool { return false }
+
 // demandLog remembers every demand, and starts with those of HPAs.
 type demandLog struct {
 	mu   sync.Mutex // guards all

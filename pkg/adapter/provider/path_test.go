@@ -194,6 +194,8 @@ func (c *chain) FamilyType(_, pod, _ string) (model.MetricType, bool) {
 
 func (*chain) SilentSince(string, string) (time.Time, bool) { return time.Time{}, false }
 
+func (*chain) HoldsBack(string, string, []string) bool { return false }
+
 func (c *chain) Explain(string, string) metric.Omission { return metric.Omission{} }
 
 func (c *chain) Diagnose(_, pod string, _ []string) metric.Omission {

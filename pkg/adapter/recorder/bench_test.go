@@ -46,6 +46,8 @@ func (scrapedPods) FamilyType(string, string, string) (model.MetricType, bool) {
 
 func (scrapedPods) SilentSince(string, string) (time.Time, bool) { return time.Time{}, false }
 
+func (scrapedPods) HoldsBack(string, string, []string) bool { return false }
+
 func (scrapedPods) Demand(discovery.Demand) error { return nil }
 
 func (scrapedPods) Demanded() []discovery.Demand { return nil }

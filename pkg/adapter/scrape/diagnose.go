@@ -118,6 +118,18 @@ func (m *Manager) FamilyType(namespace, pod, family string) (model.MetricType, b
 	return f.kind, true
 }
 
+// HoldsBack reports whether samples of these families on the newest accepted page of a pod wait for the next page: what is stored of them
+// is a part.
+func (m *Manager) HoldsBack(namespace, pod string, families []string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l := m.loops[metric.Object{Namespace: namespace, Name: pod}]
+	return l != nil && slices.ContainsFunc(families, func(family string) bool {
+		f, _ := l.status.scrapedFamilyStatus(family)
+		return f.held
+	})
+}
+
 // SilentSince returns the time of the newest accepted page of a pod whose last scrape failed, and whether its series ended since,
 // because its process is away. The time is zero if the last scrape succeeded, or if no page was accepted.
 func (m *Manager) SilentSince(namespace, pod string) (page time.Time, ended bool) {
