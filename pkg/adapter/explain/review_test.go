@@ -115,7 +115,7 @@ func (*reviewedShop) FamilyType(string, string, string) (model.MetricType, bool)
 
 func (*reviewedShop) SilentSince(string, string) (time.Time, bool) { return time.Time{}, false }
 
-func (*reviewedShop) HoldsBack(string, string, []string) bool { return false }
+func (*reviewedShop) HeldCounts(string, string, []string) float64 { return 0 }
 
 // Evaluate has a value of web-1, two seconds old, once its families are scraped.
 func (s *reviewedShop) Evaluate(ctx context.Context, q rule.Query, now time.Time) ([]metric.Value, error) {

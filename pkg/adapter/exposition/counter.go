@@ -172,7 +172,11 @@ func (h *counterHistory) placeExpositionCounterBeginning(p *Parser, sample *Samp
 	since, certain := h.findExpositionCounterBeginning(p, sample)
 	if !certain && !g.provesExpositionCounterBeginning(p.now, since) {
 		sample.held = true
-		p.families[sample.family].Held++
+		f := &p.families[sample.family]
+		f.Held++
+		if name := s.Labels.Get(model.MetricNameLabel); name == h.names.names[sample.family] || strings.HasSuffix(name, "_count") {
+			f.HeldCounts += sample.Value
+		}
 		g.heldAt, g.heldSince = p.now, since
 		h.held = append(h.held, heldSample{*sample, since})
 		return

@@ -157,6 +157,8 @@ func (r ParsedPage) FamilyOf(s Sample) int { return s.family }
 type FamilyResult struct {
 	// Samples is the number of its samples on the page, Held the number of those that wait for the next page.
 	Samples, Held int
+	// HeldCounts is the sum of the held samples that count events: a histogram's count, and not its buckets.
+	HeldCounts float64
 	// Type is the type that the page gives to the family; MetricTypeUnknown without a TYPE line.
 	Type model.MetricType
 	// NewestOwn is the newest timestamp that the page itself gives to a sample, in milliseconds; 0: the page gives none.

@@ -98,6 +98,9 @@ func (p *Provider) evaluateProvidedSumOverPods(ctx context.Context, req request,
 	if err := p.checkProviderRequestComplete(req, pods); err != nil {
 		return nil, err
 	}
+	if err := p.checkProvidedValuesWhole(req, pods, values); err != nil {
+		return nil, err
+	}
 	return values, p.checkProvidedRuleTargets(req, pods)
 }
 

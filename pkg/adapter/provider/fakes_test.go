@@ -243,7 +243,7 @@ func (s scrapeState) FamilyType(_, pod, family string) (model.MetricType, bool) 
 
 func (scrapeState) SilentSince(_, _ string) (time.Time, bool) { return time.Time{}, false }
 
-func (scrapeState) HoldsBack(string, string, []string) bool { return false }
+func (scrapeState) HeldCounts(string, string, []string) float64 { return 0 }
 
 // demandLog remembers every demand, and starts with those of HPAs.
 type demandLog struct {

@@ -31,6 +31,9 @@ func (p *Provider) provideFromObjectLabel(ctx context.Context, req request, obje
 		if err := p.checkProviderRequestComplete(req, pods); err != nil {
 			return nil, err
 		}
+		if err := p.checkProvidedValuesWhole(req, pods, values); err != nil {
+			return nil, err
+		}
 		if len(values) == 0 {
 			return p.provideUnlabelledObject(req, object, pods)
 		}

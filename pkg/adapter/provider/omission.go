@@ -134,8 +134,6 @@ func (p *Provider) checkProviderRequestComplete(req request, pods []discovery.Po
 		if p.isProvidedPodWarmingUp(req.rule, pod, req.now) || p.isProvidedPodSilent(req, pod) ||
 			p.hasProvidedPodNeverAnswered(req.rule, pod) && exposes()[pod.Namespace+"/"+pod.Owner] {
 			missing = append(missing, p.Scrapes.Diagnose(pod.Namespace, pod.Name, req.rule.ReadFamilies()))
-		} else if p.holdsProvidedSeriesBack(req.rule, pod) {
-			missing = append(missing, metric.Omission{Object: pod.Object(), Reason: metric.ReasonWarmingUp, Detail: heldBack})
 		}
 	}
 	if len(missing) == 0 {

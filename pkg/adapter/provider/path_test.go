@@ -194,7 +194,7 @@ func (c *chain) FamilyType(_, pod, _ string) (model.MetricType, bool) {
 
 func (*chain) SilentSince(string, string) (time.Time, bool) { return time.Time{}, false }
 
-func (*chain) HoldsBack(string, string, []string) bool { return false }
+func (*chain) HeldCounts(string, string, []string) float64 { return 0 }
 
 func (c *chain) Explain(string, string) metric.Omission { return metric.Omission{} }
 

@@ -145,7 +145,7 @@ func (p *Provider) evaluateProviderRuleForPods(ctx context.Context, req request,
 			computed.Reason, computed.Detail = metric.ReasonWarmingUp, "created less than a second before its sample"
 		case computed.Ended && p.awaitsProvidedSeries(req.rule, r.pod): // and may serve requests all the same
 			computed = nil
-		case computed.Reason == "" && p.holdsProvidedSeriesBack(req.rule, r.pod):
+		case computed.Reason == "" && isProvidedPart(p.countHeldProvidedEvents(req.rule, r.pod), *computed):
 			computed.Reason, computed.Detail = metric.ReasonWarmingUp, heldBack
 		}
 		if r.done {
@@ -262,15 +262,6 @@ func youngestProvidedStart(pods []discovery.Pod) (latest time.Time) {
 func (p *Provider) awaitsProvidedSeries(r *rule.Rule, pod *discovery.Pod) bool {
 	_, ended := p.Scrapes.SilentSince(pod.Namespace, pod.Name)
 	return ended || p.Scrapes.Diagnose(pod.Namespace, pod.Name, r.ReadFamilies()).Reason == metric.ReasonWarmingUp
-}
-
-// heldBack is the detail of a value without the series that are held back.
-const heldBack = "a new series waits for the next page"
-
-// holdsProvidedSeriesBack reports whether the scraper knows more of the pod than is stored: a new series without a certain beginning. A
-// value without it is a part.
-func (p *Provider) holdsProvidedSeriesBack(r *rule.Rule, pod *discovery.Pod) bool {
-	return isProviderRuleEmbedded(r) && p.Scrapes.HoldsBack(pod.Namespace, pod.Name, r.ReadFamilies())
 }
 
 // valueOwner says to which pod of a name a value belongs.

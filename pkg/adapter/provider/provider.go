@@ -51,8 +51,8 @@ type Scrapes interface {
 	Diagnose(namespace, pod string, families []string) metric.Omission
 	// FamilyType returns the type of a family on the newest accepted page of a pod, and whether the page has the family.
 	FamilyType(namespace, pod, family string) (model.MetricType, bool)
-	// HoldsBack reports whether samples of these families on the newest accepted page of a pod wait for the next page.
-	HoldsBack(namespace, pod string, families []string) bool
+	// HeldCounts returns the sum of the counters of these families on the newest accepted page of a pod that wait for the next page.
+	HeldCounts(namespace, pod string, families []string) float64
 	// SilentSince returns the time of the newest accepted page of a pod whose last scrape failed, and whether its series
 	// ended since. The time is zero if the last scrape succeeded, or if no page was accepted.
 	SilentSince(namespace, pod string) (page time.Time, ended bool)

@@ -46,7 +46,7 @@ func (scrapedPods) FamilyType(string, string, string) (model.MetricType, bool) {
 
 func (scrapedPods) SilentSince(string, string) (time.Time, bool) { return time.Time{}, false }
 
-func (scrapedPods) HoldsBack(string, string, []string) bool { return false }
+func (scrapedPods) HeldCounts(string, string, []string) float64 { return 0 }
 
 func (scrapedPods) Demand(discovery.Demand) error { return nil }
 

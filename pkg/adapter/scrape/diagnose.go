@@ -34,8 +34,9 @@ type familyStatus struct {
 	steadyAt  time.Time // the first page with it since which every scrape was on time and had it
 	refused   string    // why the newest page gave no samples of it; "": not refused
 	kind      model.MetricType
-	held      bool  // samples of the newest page wait for the next page
-	newestOwn int64 // the newest timestamp that the page itself gives, ms; 0: none
+	held      bool    // samples of the newest page wait for the next page
+	heldCount float64 // their sum
+	newestOwn int64   // the newest timestamp that the page itself gives, ms; 0: none
 }
 
 // maxScrapeGap returns the longest time between two pages of a target that is scraped on time, and so the greatest age of a page
@@ -56,7 +57,7 @@ func (s *targetStatus) recordScrape(j *scrapeJob, o scrapeOutcome, now time.Time
 	s.setScrapedFamilies(j.endpoint.families.Names())
 	for i, f := range o.families {
 		p := &s.pages[i]
-		p.refused, p.kind, p.held, p.newestOwn = "", f.Type, f.Held > 0, f.NewestOwn
+		p.refused, p.kind, p.held, p.heldCount, p.newestOwn = "", f.Type, f.Held > 0, f.HeldCounts, f.NewestOwn
 		if o.refused != nil && o.refused[i] != nil {
 			p.refused = describeScrapeRefusal(o.refused[i])
 			if p.inRow, p.steadyAt = 0, now; s.failure == "" {
@@ -118,16 +119,20 @@ func (m *Manager) FamilyType(namespace, pod, family string) (model.MetricType, b
 	return f.kind, true
 }
 
-// HoldsBack reports whether samples of these families on the newest accepted page of a pod wait for the next page: what is stored of them
-// is a part.
-func (m *Manager) HoldsBack(namespace, pod string, families []string) bool {
+// HeldCounts returns the sum of the counters on the newest accepted page of a pod that wait for the next page: new series of these
+// families, without a proof of their beginning.
+func (m *Manager) HeldCounts(namespace, pod string, families []string) (sum float64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	l := m.loops[metric.Object{Namespace: namespace, Name: pod}]
-	return l != nil && slices.ContainsFunc(families, func(family string) bool {
+	if l == nil {
+		return 0
+	}
+	for _, family := range families {
 		f, _ := l.status.scrapedFamilyStatus(family)
-		return f.held
-	})
+		sum += f.heldCount
+	}
+	return sum
 }
 
 // SilentSince returns the time of the newest accepted page of a pod whose last scrape failed, and whether its series ended since,

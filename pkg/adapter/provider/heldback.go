@@ -1,0 +1,54 @@
+// Counts that the scraper knows and holds back: a new series without a proof of its beginning.
+
+package provider
+
+import (
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/discovery"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
+)
+
+const (
+	// heldBack is the detail of a value without the series that are held back.
+	heldBack = "a new series waits for the next page"
+	// heldShare divides the counts of a value: if less is held back, the value is right within its promise.
+	heldShare = 20
+)
+
+// countHeldProvidedEvents returns the events of a pod that are on its newest page and not stored so far. Only a rate that adds up lacks
+// them.
+func (p *Provider) countHeldProvidedEvents(r *rule.Rule, pod *discovery.Pod) float64 {
+	if !isProviderRuleEmbedded(r) || !r.Conserves() {
+		return 0
+	}
+	return p.Scrapes.HeldCounts(pod.Namespace, pod.Name, r.ReadFamilies())
+}
+
+// isProvidedPart reports whether values are a part only, since events within their window are held back.
+func isProvidedPart(held float64, values ...metric.Value) bool {
+	if held == 0 {
+		return false
+	}
+	counted := 0.0
+	for i := range values {
+		counted += values[i].Value * values[i].Window.Seconds()
+	}
+	return heldShare*held > counted
+}
+
+// checkProvidedValuesWhole returns an error if values over all pods lack events that are held back.
+func (p *Provider) checkProvidedValuesWhole(req request, pods []discovery.Pod, values []metric.Value) error {
+	held := 0.0
+	var missing []metric.Omission
+	for i := range pods {
+		if events := p.countHeldProvidedEvents(req.rule, &pods[i]); events > 0 && pods[i].Live {
+			held += events
+			missing = append(missing, metric.Omission{Object: pods[i].Object(), Reason: metric.ReasonWarmingUp, Detail: heldBack})
+		}
+	}
+	if !isProvidedPart(held, values...) {
+		return nil
+	}
+	p.metrics.countProviderOmissions(missing)
+	return newProviderMissingError(countProvidedObjects(len(pods), "pod"), missing)
+}
