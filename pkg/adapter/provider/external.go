@@ -87,9 +87,7 @@ func (p *Provider) evaluateProvidedSumOverPods(ctx context.Context, req request,
 	for _, source := range sources[1:] {
 		pods = append(pods, p.Pods.Pods(source, k8slabels.Everything())...)
 	}
-	for i := range pods {
-		req.moved = laterProvidedMove(req.moved, &pods[i], req.now)
-	}
+	req.moved = latestProvidedMove(pods, req.now)
 	req.began = youngestProvidedStart(pods)
 	values, err := p.evaluateProviderRuleOnBackend(ctx, req, namespace, nil)
 	if err != nil {

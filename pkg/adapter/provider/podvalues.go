@@ -118,9 +118,7 @@ func isProvidedPodOpen(r podResult) bool { return !r.done }
 
 // evaluateProviderRuleForPods evaluates a single rule for the pods that are open.
 func (p *Provider) evaluateProviderRuleForPods(ctx context.Context, req request, pods []discovery.Pod, results []podResult) error {
-	for i := range results {
-		req.moved = laterProvidedMove(req.moved, results[i].pod, req.now)
-	}
+	req.moved = latestProvidedMove(pods, req.now)
 	pods = p.providedPodsToEvaluate(req, pods, results)
 	req.began = youngestProvidedStart(pods)
 	found, err := p.evaluateProviderRuleByNamespace(ctx, req, pods)
@@ -224,6 +222,14 @@ func (p *Provider) recordProvidedPodResult(req request, r *podResult, computed *
 	// Another rule may know a pod without the family, or with one of an unfit type.
 	r.done = o.Reason != metric.ReasonAbsent && r.conflict == nil
 	return nil
+}
+
+// latestProvidedMove returns the time when load last moved to or from one of the pods; zero if it never did.
+func latestProvidedMove(pods []discovery.Pod, now time.Time) (last time.Time) {
+	for i := range pods {
+		last = laterProvidedMove(last, &pods[i], now)
+	}
+	return last
 }
 
 // laterProvidedMove returns the later of a time and the time when load last moved to or from a pod: when it became ready or stopped being

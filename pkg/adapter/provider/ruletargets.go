@@ -20,7 +20,8 @@ func (p *Provider) checkProvidedRuleTargets(req request, pods []discovery.Pod) e
 	}
 	var missing []metric.Omission
 	live := 0
-	for _, pod := range pods {
+	for i := range pods {
+		pod := &pods[i]
 		if !pod.Live {
 			continue
 		}
@@ -41,7 +42,7 @@ func (p *Provider) checkProvidedRuleTargets(req request, pods []discovery.Pod) e
 }
 
 // findProvidedRuleTargetFault returns why a target gives no number; the zero Omission means that its page is young enough.
-func (p *Provider) findProvidedRuleTargetFault(req request, pod discovery.Pod) metric.Omission {
+func (p *Provider) findProvidedRuleTargetFault(req request, pod *discovery.Pod) metric.Omission {
 	if o := p.Targets.Explain(pod.Namespace, pod.Name); o.Reason != "" {
 		return o
 	}
