@@ -5,13 +5,14 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
 )
 
-// GetMetricList reads a list of values from a metrics API: custom.metrics.k8s.io or external.metrics.k8s.io. The path ends with the name of
-// the metric. Empty parameters are left out.
-func GetMetricList(ctx context.Context, client rest.Interface, path []string, params map[string]string, list any) error {
-	request := client.Get().AbsPath(path...).SetHeader("Accept", "application/json")
+// GetMetricList reads a list of values from a metrics API: a version of custom.metrics.k8s.io or external.metrics.k8s.io. The path within it
+// ends with the name of the metric. Empty parameters are left out.
+func GetMetricList(ctx context.Context, client rest.Interface, api schema.GroupVersion, path []string, params map[string]string, list any) error {
+	request := client.Get().AbsPath(append([]string{"/apis", api.Group, api.Version}, path...)...).SetHeader("Accept", "application/json")
 	for key, value := range params {
 		if value != "" {
 			request = request.Param(key, value)

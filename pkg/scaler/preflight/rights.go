@@ -13,6 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	custommetrics "k8s.io/metrics/pkg/apis/custom_metrics/v1beta2"
+	externalmetrics "k8s.io/metrics/pkg/apis/external_metrics/v1beta1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/config"
@@ -124,12 +126,6 @@ func listPreflightGateRights(cfg *config.Config, mapper meta.RESTMapper) (all []
 	return all
 }
 
-// The API groups of metrics.
-const (
-	customMetricsGroup   = "custom.metrics.k8s.io"
-	externalMetricsGroup = "external.metrics.k8s.io"
-)
-
 // listPreflightWatchRights lists the rights to read the metrics that watch gates.
 func listPreflightWatchRights(cfg *config.Config) (all []Right) {
 	gates := cfg.Gates()
@@ -138,9 +134,9 @@ func listPreflightWatchRights(cfg *config.Config) (all []Right) {
 		if g.After == nil || g.After.Metric == "" {
 			continue
 		}
-		right := Right{Group: externalMetricsGroup, Resource: g.After.Metric, Verb: "list"}
+		right := Right{Group: externalmetrics.GroupName, Resource: g.After.Metric, Verb: "list"}
 		if g.After.Of == action.WatchPods {
-			right = Right{Group: customMetricsGroup, Resource: "pods", Subresource: g.After.Metric, Verb: "get"}
+			right = Right{Group: custommetrics.GroupName, Resource: "pods", Subresource: g.After.Metric, Verb: "get"}
 		}
 		for _, right.Namespace = range g.Namespaces {
 			if !slices.Contains(all, right) {
@@ -206,7 +202,7 @@ func describePreflightGrant(r Right, leaseNamespace string) string {
 		return "bind the Role tachometer-scaler of manifests/scaler/base"
 	case r.Verb == "patch" && r.Name != "":
 		return "bind a role like the ClusterRole tachometer-scaler-gates in the namespace, narrowed to this object"
-	case r.Group == customMetricsGroup || r.Group == externalMetricsGroup || r.Group == "apps" || r.Group == "autoscaling" || r.Group == hold.GroupVersion.Group || r.Group == "":
+	case r.Group == custommetrics.GroupName || r.Group == externalmetrics.GroupName || r.Group == "apps" || r.Group == "autoscaling" || r.Group == hold.GroupVersion.Group || r.Group == "":
 		return "bind the ClusterRole tachometer-scaler-workloads in the namespace, as manifests/scaler/workloads does"
 	}
 	return "bind a role with this right in the namespace"

@@ -97,8 +97,8 @@ func (r *APIReader) readExternalMetric(ctx context.Context, namespace string, me
 		return Reading{}, err
 	}
 	var list externalmetrics.ExternalMetricValueList
-	path := append(metricsAPIPath(externalmetrics.SchemeGroupVersion), "namespaces", namespace, metric.Name)
-	if err := kube.GetMetricList(ctx, r.Client, path, map[string]string{"labelSelector": selector}, &list); err != nil {
+	path := []string{"namespaces", namespace, metric.Name}
+	if err := kube.GetMetricList(ctx, r.Client, externalmetrics.SchemeGroupVersion, path, map[string]string{"labelSelector": selector}, &list); err != nil {
 		return Reading{}, err
 	}
 	if len(list.Items) == 0 {
@@ -123,15 +123,12 @@ func (r *APIReader) listCustomMetric(ctx context.Context, selector *metav1.Label
 		all[key] = value
 	}
 	var list custommetrics.MetricValueList
-	err = kube.GetMetricList(ctx, r.Client, append(metricsAPIPath(custommetrics.SchemeGroupVersion), path...), all, &list)
+	err = kube.GetMetricList(ctx, r.Client, custommetrics.SchemeGroupVersion, path, all, &list)
 	if err == nil && len(list.Items) == 0 {
 		err = fmt.Errorf("metric %s has no value", path[len(path)-1])
 	}
 	return list.Items, err
 }
-
-// metricsAPIPath returns the path of an API group's version.
-func metricsAPIPath(v schema.GroupVersion) []string { return []string{"/apis", v.Group, v.Version} }
 
 // formatMetricSelector returns the text of a label selector; nil selects everything.
 func formatMetricSelector(s *metav1.LabelSelector) (string, error) {

@@ -52,8 +52,8 @@ func (r *Reader) ReadWatch(ctx context.Context, namespace, selector string, w ac
 // readExternalWatch reads an external metric of the namespace.
 func (r *Reader) readExternalWatch(ctx context.Context, namespace string, w action.Watch) (float64, error) {
 	var list externalmetrics.ExternalMetricValueList
-	path := []string{"/apis", externalmetrics.GroupName, "v1beta1", "namespaces", namespace, w.Metric}
-	if err := kube.GetMetricList(ctx, r.Client, path, map[string]string{"labelSelector": w.Selector}, &list); err != nil {
+	path := []string{"namespaces", namespace, w.Metric}
+	if err := kube.GetMetricList(ctx, r.Client, externalmetrics.SchemeGroupVersion, path, map[string]string{"labelSelector": w.Selector}, &list); err != nil {
 		return 0, err
 	}
 	var values []float64
@@ -66,8 +66,8 @@ func (r *Reader) readExternalWatch(ctx context.Context, namespace string, w acti
 // readPodsWatch reads a metric of pods.
 func (r *Reader) readPodsWatch(ctx context.Context, namespace, selector string, w action.Watch) (float64, error) {
 	var list custommetrics.MetricValueList
-	path := []string{"/apis", custommetrics.GroupName, "v1beta2", "namespaces", namespace, "pods", "*", w.Metric}
-	if err := kube.GetMetricList(ctx, r.Client, path, map[string]string{"labelSelector": selector, "metricLabelSelector": w.Selector}, &list); err != nil {
+	path := []string{"namespaces", namespace, "pods", "*", w.Metric}
+	if err := kube.GetMetricList(ctx, r.Client, custommetrics.SchemeGroupVersion, path, map[string]string{"labelSelector": selector, "metricLabelSelector": w.Selector}, &list); err != nil {
 		return 0, err
 	}
 	var values []float64
