@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"testing"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -427,6 +428,18 @@ func newBench() *bench {
 	}
 	b.restart()
 	return b
+}
+
+// newOpenSale returns a bench whose only workload, without an autoscaler, is raised for a sale, with its gate open.
+func newOpenSale(t *testing.T) (*bench, *memoryWorkload) {
+	t.Helper()
+	b := newBench()
+	w := b.addWorkload("shop", 2, hold.ReplicaBounds{})
+	b.apply(t, "shop", saleHold())
+	b.mustPass(t)
+	w.ready = 20
+	b.mustPass(t)
+	return b, w
 }
 
 // restart replaces the scaler by a new process.

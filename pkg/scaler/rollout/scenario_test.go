@@ -358,12 +358,7 @@ func TestD25ManyFailedHolds(t *testing.T) {
 // TestPodsOfBefore: a hold that is tried again while another rollback lowers the workload is not judged by the pods of before.
 func TestPodsOfBefore(t *testing.T) {
 	t.Parallel()
-	b := newBench()
-	w := b.addWorkload("shop", 2, hold.ReplicaBounds{})
-	b.apply(t, "shop", saleHold())
-	b.mustPass(t)
-	w.ready = 20
-	b.mustPass(t)
+	b, w := newOpenSale(t)
 	b.release(t, "shop", "event/sale")
 	small := saleHold()
 	small.ID, small.Replicas, small.Verify, small.Gates = "event/small", 5, nil, []string{"small"}

@@ -66,12 +66,7 @@ func TestD16PushThatNobodyNeeds(t *testing.T) {
 // TestD1ReplacedWorkload: a workload that was deleted and made again between two passes gets the hold anew, with the gate shut meanwhile.
 func TestD1ReplacedWorkload(t *testing.T) {
 	t.Parallel()
-	b := newBench()
-	w := b.addWorkload("shop", 2, hold.ReplicaBounds{})
-	b.apply(t, "shop", saleHold())
-	b.mustPass(t)
-	w.ready = 20
-	b.mustPass(t)
+	b, w := newOpenSale(t)
 	wantState(t, b.find("shop", "event/sale"), hold.Open, "")
 	w.replace(b.memoryCluster, 3)
 	b.mustPass(t)
@@ -91,12 +86,7 @@ func TestD1ReplacedWorkload(t *testing.T) {
 // TestD8FaultyHold: a Hold that cannot be read is the trouble of itself. It says so, and undoes what it did before it was broken.
 func TestD8FaultyHold(t *testing.T) {
 	t.Parallel()
-	b := newBench()
-	w := b.addWorkload("shop", 2, hold.ReplicaBounds{})
-	b.apply(t, "shop", saleHold())
-	b.mustPass(t)
-	w.ready = 20
-	b.mustPass(t)
+	b, w := newOpenSale(t)
 	faulty := b.find("shop", "event/sale")
 	faulty.Generation++
 	faulty.Fault = `time: invalid duration "soon"`
