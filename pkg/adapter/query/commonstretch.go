@@ -145,11 +145,10 @@ func (p *scannedPod) queriedPodKnownSince() int64 {
 	return since
 }
 
-// queriedPodHasIncrement reports whether the pod has a counter with two samples, or another series with two, or with a track that
-// it continues.
+// queriedPodHasIncrement reports whether the pod has a series with two samples of a process, also at another URL before.
 func (p *scannedPod) queriedPodHasIncrement() bool {
 	for _, t := range p.sampleTimes {
-		if len(t.times) > 1 || t.since < t.times[0] {
+		if len(t.times) > 1 || t.hasIncrement {
 			return true
 		}
 	}

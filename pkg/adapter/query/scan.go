@@ -86,8 +86,10 @@ type namedSampleTimes struct {
 	times sampleTimes
 	// fromZero is set if the counters are known to have begun at zero with the first sample, or before without a count.
 	fromZero bool
-	// since is the first of times, or the first sample of the tracks that they continue.
-	since int64
+	// since is the first of times, or the first sample of the tracks that they continue. hasIncrement is set if two samples of
+	// a track are between.
+	since        int64
+	hasIncrement bool
 }
 
 // sampleTimes are the times of a series' samples, ascending, in milliseconds, since its first sample or its return.
@@ -222,7 +224,7 @@ func (s *seriesScanner) addQueriedSeries(selector int, l labels.Labels, times []
 		s.externalSeries = append(s.externalSeries, externalSeries{labels: l, newest: newest})
 	}
 	if sel.ranged {
-		p.updateQueriedTimes(namedSampleTimes{name: sel.name, times: times, fromZero: track.fromZero, since: track.since})
+		p.updateQueriedTimes(namedSampleTimes{name: sel.name, times: times, fromZero: track.fromZero, since: track.since, hasIncrement: track.hasIncrement})
 	}
 }
 

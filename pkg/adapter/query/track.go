@@ -15,6 +15,8 @@ type currentTrack struct {
 	afterMarker bool  // a staleness marker is before it
 	fromZero    bool  // a counter that is known to have begun at zero
 	decreases   int   // of a counter, over all tracks
+	// hasIncrement is set if the track, or a track before that it continues, has two samples.
+	hasIncrement bool
 }
 
 // findQueriedTrack returns the track after the last end of a series. A staleness marker ends a track. A counter's track
@@ -37,7 +39,9 @@ func findQueriedTrack(sel exprSelector, times []int64, values []float64, interva
 			continue
 		}
 		if newest == 0 || isPauseInQuery(times[i]-newest, interval) && (restarted || t.start == i) {
-			t.since = times[i]
+			t.since, t.hasIncrement = times[i], false
+		} else if t.start < i || restarted {
+			t.hasIncrement = true
 		}
 		newest = times[i]
 	}
@@ -157,20 +161,24 @@ func promQLIncreaseBetween(times []int64, values []float64, r countedRange) (inc
 	ended := r.podEnded   // the newest sample of the tracks before
 	fromZero := false
 	track, all := 0.0, 0.0 // the track's increase within the range, and in all
+	newestRate := 0.0      // of the track's newest increment, per millisecond
 	var before endedTrack
 	for i, v := range values {
 		if value.IsStaleNaN(v) {
 			if last >= 0 {
-				next := endedTrack{from: times[first], to: times[last], increase: track}
+				next := endedTrack{to: times[last], rate: newestRate}
+				if from := max(times[first], r.from); next.to > from {
+					next.rate = track / float64(next.to-from)
+				}
+				if first == last && !fromZero { // it tells no rate
+					next.rate = before.rate
+				}
 				if !fromZero {
-					track += before.bridgeQueriedTracks(next, all, r)
+					track += before.bridgeQueriedTracks(times[first], times[last], all, r)
 				}
-				if ended = next.to; next.from == next.to && before.to > 0 && !fromZero { // it tells no rate
-					next.from, next.increase = before.from, before.increase+track
-				}
-				before = next
+				ended, before = next.to, next
 			}
-			increase, track, last = increase+track, 0, -1
+			increase, track, last, newestRate = increase+track, 0, -1, 0
 			continue
 		}
 		if last < 0 {
@@ -185,7 +193,7 @@ func promQLIncreaseBetween(times []int64, values []float64, r countedRange) (inc
 				increase, track = increase+track, 0
 			}
 		}
-		last, all = i, all+n
+		last, all, newestRate = i, all+n, n/float64(times[i]-begin)
 		overlap := min(times[i], r.to) - max(begin, r.from)
 		if overlap <= 0 {
 			continue
@@ -216,34 +224,30 @@ func promQLIncreaseBetween(times []int64, values []float64, r countedRange) (inc
 	return increase + track, ok
 }
 
-// endedTrack is a track that ended, with its increase within a range.
+// endedTrack is a track that ended. Its rate, per millisecond, is that within a range, or of its last increment if it ended before the range.
 type endedTrack struct {
-	from, to int64
-	increase float64
+	to   int64
+	rate float64
 }
 
-// bridgeQueriedTracks returns what a counter counted between the end of a track and the first sample of the next, where the same counter goes
-// on elsewhere: at the rate of the next, which has counted all in all, or at the rate before if the next has a single sample.
-func (t endedTrack) bridgeQueriedTracks(next endedTrack, all float64, r countedRange) float64 {
-	overlap := min(next.from, r.to) - max(t.to, r.from)
-	if t.to == 0 || overlap <= 0 || isPauseInQuery(next.from-t.to, r.interval) {
+// bridgeQueriedTracks returns what a counter counted between the end of a track and the first sample of the next, at from, where the same
+// counter goes on elsewhere: at the rate of the next, which has counted all until to, or at the rate before if the next has a single sample.
+func (t endedTrack) bridgeQueriedTracks(from, to int64, all float64, r countedRange) float64 {
+	overlap := min(from, r.to) - max(t.to, r.from)
+	if t.to == 0 || overlap <= 0 || isPauseInQuery(from-t.to, r.interval) {
 		return 0
 	}
-	if next.to > next.from {
-		return all * float64(overlap) / float64(next.to-next.from)
+	if to > from {
+		return all * float64(overlap) / float64(to-from)
 	}
-	if from := max(t.from, r.from); t.to > from {
-		return t.increase * float64(overlap) / float64(t.to-from)
-	}
-	return 0
+	return t.rate * float64(overlap)
 }
 
 // continueQueriedTrack returns what a track counts after its end until the end of the range, if its counter goes on elsewhere: the
 // first sample there is at since.
 func (t endedTrack) continueQueriedTrack(since int64, r countedRange) float64 {
-	from := max(t.from, r.from)
-	if t.to <= from || t.to >= r.to || isPauseInQuery(since-t.to, r.interval) {
+	if t.to == 0 || t.to >= r.to || isPauseInQuery(since-t.to, r.interval) {
 		return 0
 	}
-	return t.increase * float64(r.to-t.to) / float64(t.to-from)
+	return t.rate * float64(r.to-max(t.to, r.from))
 }

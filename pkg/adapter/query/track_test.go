@@ -59,3 +59,49 @@ func TestIncreaseOverTracks(t *testing.T) {
 		}
 	}
 }
+
+// TestIncreaseFromTheEndOfATrack: a range that begins where a track ended knows the rate of the track, too.
+func TestIncreaseFromTheEndOfATrack(t *testing.T) {
+	t.Parallel()
+	end := math.Float64frombits(value.StaleNaN)
+	times, values := []int64{0, 5, 9, 10, 14, 15, 20, 25}, []float64{100, 105, end, 900, end, 1900, 1905, 1910}
+	for _, from := range []int64{0, 4, 5, 6, 9} {
+		got, ok := promQLIncreaseBetween(times, values, countedRange{from: from, to: 25, interval: 5})
+		if want := float64(25 - from); !ok || math.Abs(got-want) > 0.01 {
+			t.Errorf("from %d: %.2f, want %.2f", from, got, want)
+		}
+	}
+	times, values = []int64{0, 5, 9, 10}, []float64{100, 105, end, 900}
+	for _, from := range []int64{0, 4, 5, 6} {
+		got, _ := promQLIncreaseBetween(times, values, countedRange{from: from, to: 10, interval: 5})
+		if want := float64(10 - from); math.Abs(got-want) > 0.01 {
+			t.Errorf("a single page, from %d: %.2f, want %.2f", from, got, want)
+		}
+	}
+}
+
+// TestTrackHasIncrement: single pages of two URLs have no increment.
+func TestTrackHasIncrement(t *testing.T) {
+	t.Parallel()
+	end := math.Float64frombits(value.StaleNaN)
+	for name, tc := range map[string]struct {
+		times  []int64
+		values []float64
+		want   bool
+	}{
+		"a page":                          {[]int64{10}, []float64{1}, false},
+		"two pages":                       {[]int64{10, 20}, []float64{1, 2}, true},
+		"a page at each of two URLs":      {[]int64{10, 19, 20}, []float64{1, end, 900}, false},
+		"a page at each of three URLs":    {[]int64{10, 19, 20, 29, 30}, []float64{1, end, 900, end, 5}, false},
+		"two pages before another URL":    {[]int64{10, 20, 29, 30}, []float64{1, 2, end, 900}, true},
+		"two pages before a pause":        {[]int64{10, 20, 29, 60}, []float64{1, 2, end, 900}, false},
+		"a restart after a pause":         {[]int64{10, 20, 60}, []float64{1, 20, 5}, false},
+		"two pages after such a restart":  {[]int64{10, 20, 60, 70}, []float64{1, 20, 5, 6}, true},
+		"a restart without a pause":       {[]int64{10, 20, 30}, []float64{1, 20, 5}, true},
+		"a page at each, with an end now": {[]int64{10, 19, 20, 29}, []float64{1, end, 900, end}, false},
+	} {
+		if got := findQueriedTrack(exprSelector{isCounter: true}, tc.times, tc.values, 10).hasIncrement; got != tc.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
