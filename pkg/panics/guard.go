@@ -32,10 +32,10 @@ func NewGuard(work string, counter prometheus.Counter) *Guard {
 func (g *Guard) Counter() prometheus.Counter { return g.counter }
 
 // Catch ends a panic of the calling function and makes *err its error. It must be deferred itself. The error shows nothing of the
-// panic, which may carry text of others; the log has the stack, with keysAndValues.
-func (g *Guard) Catch(ctx context.Context, err *error, keysAndValues ...any) {
+// panic, which may carry text of others; the log has the stack, with the keys and values of logKeys, which runs after a panic only.
+func (g *Guard) Catch(ctx context.Context, err *error, logKeys func() []any) {
 	if fault := recover(); fault != nil {
-		*err = g.Report(ctx, fault, keysAndValues...)
+		*err = g.Report(ctx, fault, logKeys()...)
 	}
 }
 

@@ -20,7 +20,7 @@ func TestGuard(t *testing.T) {
 	counter := prometheus.NewCounter(prometheus.CounterOpts{Name: "panics_total"})
 	guard := NewGuard("scrape", counter)
 	work := func(ctx context.Context, fault any) (err error) {
-		defer guard.Catch(ctx, &err, "pod", "web-1")
+		defer guard.Catch(ctx, &err, func() []any { return []any{"pod", "web-1"} })
 		if fault != nil {
 			panic(fault)
 		}

@@ -1,6 +1,7 @@
 package apiserver
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"net/http"
@@ -54,10 +55,8 @@ func (a *requestAdmission) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.next.ServeHTTP(w, r)
 	case apiServerBearerToken(r) == "" && !hasAPIServerClientCertificate(r):
 		a.serveAnonymousAPIServerRequest(w, r)
-	case a.proven.isProvenAPIServerRequest(r):
-		a.next.ServeHTTP(w, r)
 	default:
-		a.serveUnprovenAPIServerRequest(w, r)
+		a.serveAPIServerRequestWithCredentials(w, r)
 	}
 }
 
@@ -73,11 +72,16 @@ func (a *requestAdmission) serveAnonymousAPIServerRequest(w http.ResponseWriter,
 	chargeAPIServerConnection(r.Context())
 }
 
-// serveUnprovenAPIServerRequest serves a request with credentials that may cost a TokenReview.
-func (a *requestAdmission) serveUnprovenAPIServerRequest(w http.ResponseWriter, r *http.Request) {
+// serveAPIServerRequestWithCredentials serves a request whose credentials are proven, or may cost a TokenReview.
+func (a *requestAdmission) serveAPIServerRequestWithCredentials(w http.ResponseWriter, r *http.Request) {
 	credentials := hashAPIServerCredentials(r) // the library removes an accepted token
+	r = r.WithContext(context.WithValue(r.Context(), credentialsKey{}, credentials))
+	if a.proven.isProvenAPIServerHash(credentials) {
+		a.next.ServeHTTP(w, r)
+		return
+	}
 	a.serveAPIServerRequestInPlace(w, r, a.unproven, reasonUnproven)
-	if _, accepted := a.proven.hashes.Get(credentials); !accepted {
+	if !a.proven.isProvenAPIServerHash(credentials) {
 		chargeAPIServerConnection(r.Context())
 	}
 }
@@ -145,31 +149,34 @@ func newProvenAPIServerCredentials() *provenCredentials {
 	return &provenCredentials{hashes: cache.NewLRUExpireCache(maxProvenCredentials)}
 }
 
-// hashAPIServerCredentials returns the hash of the request's token, or else of its client certificate, or nil if it has neither.
-func hashAPIServerCredentials(r *http.Request) any {
+// credentialsHash is a hash of a request's credentials; credentialsKey is its key in the request's context.
+type credentialsHash [sha256.Size]byte
+
+type credentialsKey struct{}
+
+// hashAPIServerCredentials returns the hash of the request's token, or else of its client certificate. It must have one of them.
+func hashAPIServerCredentials(r *http.Request) credentialsHash {
 	if token := apiServerBearerToken(r); token != "" {
 		return sha256.Sum256([]byte("token:" + token))
 	}
-	if hasAPIServerClientCertificate(r) {
-		return sha256.Sum256(r.TLS.PeerCertificates[0].Raw) // a DER sequence never begins like the above
-	}
-	return nil
+	return sha256.Sum256(r.TLS.PeerCertificates[0].Raw) // a DER sequence never begins like the above
 }
 
-func (p *provenCredentials) isProvenAPIServerRequest(r *http.Request) bool {
-	_, ok := p.hashes.Get(hashAPIServerCredentials(r))
+func (p *provenCredentials) isProvenAPIServerHash(credentials credentialsHash) bool {
+	_, ok := p.hashes.Get(credentials)
 	return ok
 }
 
-// observeAPIServerCredentials returns an authenticator that adds the credentials that next accepts.
+// observeAPIServerCredentials returns an authenticator that adds the credentials that next accepts, of requests that admission has
+// hashed. Those of the front proxy need no proof.
 func (p *provenCredentials) observeAPIServerCredentials(next authenticator.Request) authenticator.Request {
 	return authenticator.RequestFunc(func(r *http.Request) (*authenticator.Response, bool, error) {
-		hash := hashAPIServerCredentials(r)
+		credentials, hashed := r.Context().Value(credentialsKey{}).(credentialsHash)
 		response, ok, err := next.AuthenticateRequest(r)
 		accepted := ok && err == nil && response.User.GetName() != user.Anonymous
 		// The library removes an accepted token from the request; one that is still there was not looked at.
-		if accepted && hash != nil && apiServerBearerToken(r) == "" {
-			p.hashes.Add(hash, struct{}{}, provenTime)
+		if accepted && hashed && apiServerBearerToken(r) == "" {
+			p.hashes.Add(credentials, struct{}{}, provenTime)
 		}
 		return response, ok, err
 	})

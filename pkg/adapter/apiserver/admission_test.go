@@ -39,17 +39,20 @@ func TestProvenCredentials(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := newProvenAPIServerCredentials()
+			var reached *http.Request
+			admission := &requestAdmission{proven: p, unproven: newAPIServerAddressPlaces(1, 1), next: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { reached = r })}
+			admission.serveAPIServerRequestWithCredentials(httptest.NewRecorder(), newRequest(tc.token, tc.certificate))
 			auth := p.observeAPIServerCredentials(authenticator.RequestFunc(func(r *http.Request) (*authenticator.Response, bool, error) {
 				name, ok := tc.accept(r)
 				return &authenticator.Response{User: &user.DefaultInfo{Name: name}}, ok, nil
 			}))
-			if _, _, err := auth.AuthenticateRequest(newRequest(tc.token, tc.certificate)); err != nil {
+			if _, _, err := auth.AuthenticateRequest(reached); err != nil {
 				t.Fatal(err)
 			}
-			if got := p.isProvenAPIServerRequest(newRequest(tc.token, tc.certificate)); got != tc.proven {
+			if got := p.isProvenAPIServerHash(hashAPIServerCredentials(newRequest(tc.token, tc.certificate))); got != tc.proven {
 				t.Errorf("proven: %v, want %v", got, tc.proven)
 			}
-			if p.isProvenAPIServerRequest(newRequest("another", "another")) || p.isProvenAPIServerRequest(newRequest("", "")) {
+			if p.isProvenAPIServerHash(hashAPIServerCredentials(newRequest("another", "another"))) {
 				t.Error("other credentials are proven")
 			}
 		})

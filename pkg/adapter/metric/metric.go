@@ -55,6 +55,14 @@ func (o Object) String() string {
 	return o.Namespace + "/" + o.Name
 }
 
+// Compare orders objects by namespace, then name.
+func (o Object) Compare(other Object) int {
+	if c := strings.Compare(o.Namespace, other.Namespace); c != 0 {
+		return c
+	}
+	return strings.Compare(o.Name, other.Name)
+}
+
 // Value is a rule's result for an object, or for a series of an external metric.
 type Value struct {
 	// Object is the object of the value; zero for an external metric.
@@ -78,7 +86,7 @@ type Value struct {
 }
 
 // Age returns the time from the newest sample behind the value to now.
-func (v Value) Age(now time.Time) time.Duration { return now.Sub(v.Time) }
+func (v *Value) Age(now time.Time) time.Duration { return now.Sub(v.Time) }
 
 // Reason is a word for the cause of a missing value. It is a label value of the self-metrics.
 type Reason string

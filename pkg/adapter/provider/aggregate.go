@@ -51,14 +51,14 @@ func (p *Provider) aggregateProvidedPods(ctx context.Context, req request, objec
 	if v.Time.IsZero() { // every pod value is a substitute
 		v.Time = req.now
 	}
-	return p.provideSingleValue(req, v)
+	return p.provideSingleValue(req, &v)
 }
 
 // provideSingleValue validates the value of a single object and returns it as a response.
-func (p *Provider) provideSingleValue(req request, v metric.Value) (*custom_metrics.MetricValue, error) {
+func (p *Provider) provideSingleValue(req request, v *metric.Value) (*custom_metrics.MetricValue, error) {
 	n, reason := validateProvidedValue(req.rule, v, req.now)
 	if reason == "" {
-		return new(p.newProvidedMetricValue(req, v, n)), nil
+		return new(p.newProvidedMetricValue(&req, v, n)), nil
 	}
 	if reason == metric.ReasonNegative {
 		return nil, p.rejectNegativeProvidedValue(req.rule, v)
@@ -69,8 +69,8 @@ func (p *Provider) provideSingleValue(req request, v metric.Value) (*custom_metr
 
 // aggregateProvidedPodValues returns the sum, average or maximum of at least one value. The result has the newest of the times and
 // the longest of the windows. An aggregate without a case is a bug of this repository, so aggregateValues panics.
-func aggregateProvidedPodValues(how config.Aggregate, values []metric.Value) metric.Value {
-	out := values[0]
+func aggregateProvidedPodValues(how config.Aggregate, values []*metric.Value) metric.Value {
+	out := *values[0]
 	for _, v := range values[1:] {
 		if v.Time.After(out.Time) {
 			out.Time = v.Time
@@ -94,7 +94,7 @@ func aggregateProvidedPodValues(how config.Aggregate, values []metric.Value) met
 }
 
 // sumProvidedPodValues adds up at least one value in the given order, from the first: -0 alone stays -0.
-func sumProvidedPodValues(values []metric.Value) float64 {
+func sumProvidedPodValues(values []*metric.Value) float64 {
 	sum := values[0].Value
 	for _, v := range values[1:] {
 		sum += v.Value

@@ -175,7 +175,7 @@ func (p *Provider) provideValueOfPod(ctx context.Context, req request, object me
 	if len(result.values) == 0 {
 		return nil, result.missingProvidedValuesError("pod " + object.Name)
 	}
-	return new(p.newProvidedMetricValue(req, result.values[0], result.quantities[0])), nil
+	return new(p.newProvidedMetricValue(&req, result.values[0], result.quantities[0])), nil
 }
 
 func (p *Provider) provideValuesOfPods(ctx context.Context, req request, selector k8slabels.Selector) (*custom_metrics.MetricValueList, error) {

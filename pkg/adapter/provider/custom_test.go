@@ -465,5 +465,5 @@ func TestAggregateWithoutCase(t *testing.T) {
 			t.Error("aggregate min has a value, want a panic")
 		}
 	}()
-	aggregateProvidedPodValues("min", []metric.Value{{Value: 1}, {Value: 2}})
+	aggregateProvidedPodValues("min", []*metric.Value{{Value: 1}, {Value: 2}})
 }

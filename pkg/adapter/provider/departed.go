@@ -16,7 +16,7 @@ func (req request) spreadsProvidedDeparted() bool {
 }
 
 // departedProvidedShare returns what a departed pod adds to the total: nothing if its value is not a number.
-func departedProvidedShare(v metric.Value) float64 {
+func departedProvidedShare(v *metric.Value) float64 {
 	if v.Reason != "" || math.IsNaN(v.Value) || math.IsInf(v.Value, 0) {
 		return 0
 	}

@@ -168,7 +168,7 @@ func (p *Provider) newProvidedExternalValueList(req request, result podValues) (
 		list.Items[i] = external_metrics.ExternalMetricValue{
 			MetricName:    req.demand.Metric,
 			MetricLabels:  v.Labels,
-			Timestamp:     p.providedValueTimestamp(req, v),
+			Timestamp:     p.providedValueTimestamp(req.now, v),
 			WindowSeconds: providedWindowSeconds(v.Window),
 			Value:         result.quantities[i],
 		}

@@ -124,6 +124,6 @@ func (p *Provider) applyProviderFallback(ctx context.Context, req request, list 
 	}
 	p.metrics.fallbacks.Inc()
 	var result podValues
-	result.values, result.quantities = append(result.values, metric.Value{Value: req.rule.Fallback.Value}), append(result.quantities, n)
+	result.values, result.quantities = append(result.values, &metric.Value{Value: req.rule.Fallback.Value}), append(result.quantities, n)
 	return p.newProvidedExternalValueList(req, result)
 }

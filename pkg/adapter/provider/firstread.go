@@ -34,11 +34,7 @@ func (e firstReadError) Unwrap() error { return e.error }
 // there is a value, or two scrapes are over, or ctx ends. An autoscaler's read never waits: its workers are few.
 func waitForFirstProviderRead[T any](ctx context.Context, p *Provider, s requestSubject, readOnce func() (T, error)) (T, error) {
 	read := func() (v T, err error) {
-		defer func() {
-			if fault := recover(); fault != nil { // the keys are made for a panic only: this runs for each request
-				err = p.panics.Report(ctx, fault, s.logKeys()...)
-			}
-		}()
+		defer p.panics.Catch(ctx, &err, s.logKeys)
 		return readOnce()
 	}
 	v, err := read()

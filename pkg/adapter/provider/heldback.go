@@ -24,17 +24,11 @@ func (p *Provider) countHeldProvidedEvents(r *rule.Rule, pod *discovery.Pod) flo
 	return p.Scrapes.HeldCounts(pod.Namespace, pod.Name, r.ReadFamilies())
 }
 
-// isProvidedPart reports whether values are a part only, since events within their window are held back.
-func isProvidedPart(held float64, values ...metric.Value) bool {
-	if held == 0 {
-		return false
-	}
-	counted := 0.0
-	for i := range values {
-		counted += values[i].Value * values[i].Window.Seconds()
-	}
-	return heldShare*held > counted
-}
+// isProvidedPart reports whether values of so many events are a part only, since events within their window are held back.
+func isProvidedPart(held, counted float64) bool { return held != 0 && heldShare*held > counted }
+
+// countProvidedEvents returns the events behind a rate.
+func countProvidedEvents(v *metric.Value) float64 { return v.Value * v.Window.Seconds() }
 
 // checkProvidedValuesWhole returns an error if values over all pods lack events that are held back.
 func (p *Provider) checkProvidedValuesWhole(req request, pods []discovery.Pod, values []metric.Value) error {
@@ -46,7 +40,11 @@ func (p *Provider) checkProvidedValuesWhole(req request, pods []discovery.Pod, v
 			missing = append(missing, metric.Omission{Object: pods[i].Object(), Reason: metric.ReasonWarmingUp, Detail: heldBack})
 		}
 	}
-	if !isProvidedPart(held, values...) {
+	counted := 0.0
+	for i := range values {
+		counted += countProvidedEvents(&values[i])
+	}
+	if !isProvidedPart(held, counted) {
 		return nil
 	}
 	p.metrics.countProviderOmissions(missing)

@@ -3,7 +3,6 @@
 package provider
 
 import (
-	"cmp"
 	"context"
 	"slices"
 
@@ -43,7 +42,7 @@ func (p *Provider) provideFromObjectLabel(ctx context.Context, req request, obje
 		return p.substituteOrRejectProvidedValue(req, o, req.kind.resource.String()+" "+object.Name, []metric.Omission{o})
 	}
 	values[0].Object = object
-	return p.provideSingleValue(req, values[0])
+	return p.provideSingleValue(req, &values[0])
 }
 
 // provideUnlabelledObject responds for an object without a value in the embedded backend; the reasons come from its pods.
@@ -67,7 +66,7 @@ func (p *Provider) provideUnlabelledObject(req request, object metric.Object, po
 func (p *Provider) substituteOrRejectProvidedValue(req request, o metric.Omission, noun string, reasons []metric.Omission) (*custom_metrics.MetricValue, error) {
 	v, n, reason := p.substituteMissingProvidedValue(req, o)
 	if reason == "" {
-		return new(p.newProvidedMetricValue(req, v, n)), nil
+		return new(p.newProvidedMetricValue(&req, v, n)), nil
 	}
 	p.metrics.countProviderOmissions(reasons)
 	return nil, newProviderMissingError(noun, reasons)
@@ -79,9 +78,7 @@ func (p *Provider) provideValuesFromObjectLabel(ctx context.Context, req request
 	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(found, func(a, b metric.Value) int {
-		return cmp.Or(cmp.Compare(a.Object.Namespace, b.Object.Namespace), cmp.Compare(a.Object.Name, b.Object.Name))
-	})
+	sortProvidedValues(found)
 	result, err := p.validateProvidedValues(req, found)
 	if err != nil {
 		return nil, err

@@ -19,7 +19,7 @@ import (
 // inactive.
 type podValues struct {
 	// values belong to live pods, sorted by pod, each valid; quantities are the same numbers.
-	values     []metric.Value
+	values     []*metric.Value
 	quantities []resource.Quantity
 	// rule computed the first value; nil without any. mixed is set if rules with another aggregate computed others.
 	rule  *rule.Rule
@@ -38,15 +38,13 @@ func (v podValues) missingProvidedValuesError(noun string) error {
 // the backend fails, if the rule rejects a negative value (such a rule is wrong for the other pods too), or if a family
 // is of a type that no rule takes.
 func (p *Provider) evaluateProvidedPods(ctx context.Context, req request, pods []discovery.Pod) (podValues, error) {
-	slices.SortFunc(pods, func(a, b discovery.Pod) int {
-		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
-	})
+	sortProvidedPods(pods)
 	results := make([]podResult, len(pods))
 	for i := range pods {
 		results[i].pod, results[i].done = &pods[i], !pods[i].Live
 	}
 	trial := req
-	for ; trial.rule != nil && slices.ContainsFunc(results, isProvidedPodOpen); trial.rule = trial.rule.Next() {
+	for ; trial.rule != nil && hasOpenProvidedPod(results); trial.rule = trial.rule.Next() {
 		if err := p.evaluateProviderRuleForPods(ctx, trial, pods, results); err != nil {
 			return podValues{}, err
 		}
@@ -56,13 +54,24 @@ func (p *Provider) evaluateProvidedPods(ctx context.Context, req request, pods [
 	return values, err
 }
 
+// sortProvidedPods sorts pods by namespace and name. Those of one list are sorted already.
+func sortProvidedPods(pods []discovery.Pod) {
+	for i := 1; i < len(pods); i++ {
+		if pods[i-1].Object().Compare(pods[i].Object()) > 0 {
+			slices.SortFunc(pods, func(a, b discovery.Pod) int { return a.Object().Compare(b.Object()) })
+			return
+		}
+	}
+}
+
 // collectProvidedPodValues sorts the results of pods into values and omissions.
 func (p *Provider) collectProvidedPodValues(req request, results []podResult) (podValues, error) {
-	out := podValues{values: make([]metric.Value, 0, len(results)), quantities: make([]resource.Quantity, 0, len(results))}
+	out := podValues{values: make([]*metric.Value, 0, len(results)), quantities: make([]resource.Quantity, 0, len(results))}
 	for i := range results {
 		r := &results[i]
 		v, o := r.value, r.omission
-		n, reason := resource.Quantity{}, o.Reason
+		var n resource.Quantity
+		var reason metric.Reason
 		switch {
 		case !r.pod.Live:
 			out.inactive = append(out.inactive, r.pod.Omission)
@@ -71,20 +80,20 @@ func (p *Provider) collectProvidedPodValues(req request, results []podResult) (p
 			return podValues{}, p.newProvidedTypeConflictError(*r.conflict)
 		case r.rule != nil:
 			if n, reason = toProvidedQuantity(v.Value); reason != "" {
-				o = newProviderOmission(r.rule, r.pod.Object(), reason)
+				o = new(newProviderOmission(r.rule, r.pod.Object(), reason))
 			}
 		}
-		if reason != "" {
-			v, n, reason = p.substituteMissingProvidedValue(req, o)
+		if o != nil {
+			v, n, reason = p.substituteMissingProvidedValue(req, *o)
 		}
 		switch {
 		case reason == "":
 			out.values, out.quantities = append(out.values, v), append(out.quantities, n)
 			out.recordProvidedValueRule(cmp.Or(r.rule, req.rule))
 		case o.Reason == metric.ReasonScrapeFailed && !r.pod.Ready:
-			out.unready = append(out.unready, o)
+			out.unready = append(out.unready, *o)
 		default:
-			out.omitted = append(out.omitted, o)
+			out.omitted = append(out.omitted, *o)
 		}
 	}
 	for _, omissions := range [][]metric.Omission{out.omitted, out.unready, out.inactive} {
@@ -106,15 +115,23 @@ type podResult struct {
 	pod *discovery.Pod
 	// done is set if no further rule is to be tried for the pod.
 	done bool
-	// rule computed value; nil without a value.
+	// rule computed value, which is the backend's; both are nil without a value.
 	rule  *rule.Rule
-	value metric.Value
-	// omission is the reason by the first rule, conflict the first family of an unfit type.
-	omission metric.Omission
+	value *metric.Value
+	// omission is the reason by the first rule, conflict the first family of an unfit type; nil without one.
+	omission *metric.Omission
 	conflict *rule.TypeConflict
 }
 
-func isProvidedPodOpen(r podResult) bool { return !r.done }
+// hasOpenProvidedPod reports whether a further rule is to be tried for some pod.
+func hasOpenProvidedPod(results []podResult) bool {
+	for i := range results {
+		if !results[i].done {
+			return true
+		}
+	}
+	return false
+}
 
 // evaluateProviderRuleForPods evaluates a single rule for the pods that are open.
 func (p *Provider) evaluateProviderRuleForPods(ctx context.Context, req request, pods []discovery.Pod, results []podResult) error {
@@ -129,7 +146,8 @@ func (p *Provider) evaluateProviderRuleForPods(ctx context.Context, req request,
 	var silent []*podResult
 	for i := range results {
 		r := &results[i]
-		computed := found[r.pod.Object()]
+		var computed *metric.Value
+		computed, found = nextProvidedPodValue(found, r.pod)
 		owner := thisPod
 		if computed != nil {
 			owner = findProvidedValueOwner(req.rule, computed, r.pod)
@@ -137,19 +155,19 @@ func (p *Provider) evaluateProviderRuleForPods(ctx context.Context, req request,
 		switch {
 		case computed == nil:
 		case r.pod.Departed, computed.Ended && !r.pod.Ready, owner == earlierPod:
-			departed += departedProvidedShare(*computed)
+			departed += departedProvidedShare(computed)
 			computed = nil
 		case owner == unclearPod:
 			computed.Reason, computed.Detail = metric.ReasonWarmingUp, "created less than a second before its sample"
 		case computed.Ended && p.awaitsProvidedSeries(req.rule, r.pod): // and may serve requests all the same
 			computed = nil
-		case computed.Reason == "" && isProvidedPart(p.countHeldProvidedEvents(req.rule, r.pod), *computed):
+		case computed.Reason == "" && isProvidedPart(p.countHeldProvidedEvents(req.rule, r.pod), countProvidedEvents(computed)):
 			computed.Reason, computed.Detail = metric.ReasonWarmingUp, heldBack
 		}
 		if r.done {
 			continue
 		}
-		if err := p.recordProvidedPodResult(req, r, computed); err != nil {
+		if err := p.recordProvidedPodResult(&req, r, computed); err != nil {
 			return err
 		}
 		if computed == nil {
@@ -170,7 +188,7 @@ func (p *Provider) evaluateProviderRuleForPods(ctx context.Context, req request,
 func (p *Provider) providedPodsToEvaluate(req request, pods []discovery.Pod, results []podResult) []discovery.Pod {
 	out, complete := pods, true
 	for i := range results {
-		if p.isProvidedPodToEvaluate(req, &results[i]) {
+		if p.isProvidedPodToEvaluate(&req, &results[i]) {
 			if !complete {
 				out = append(out, pods[i])
 			}
@@ -182,7 +200,7 @@ func (p *Provider) providedPodsToEvaluate(req request, pods []discovery.Pod, res
 }
 
 // isProvidedPodToEvaluate reports whether the backend is to be asked for the pod. It records a family of an unfit type.
-func (p *Provider) isProvidedPodToEvaluate(req request, r *podResult) bool {
+func (p *Provider) isProvidedPodToEvaluate(req *request, r *podResult) bool {
 	if r.done { // a pod that does not run yet may have the name of a departed pod
 		return !r.pod.Live && req.spreadsProvidedDeparted()
 	}
@@ -194,30 +212,28 @@ func (p *Provider) isProvidedPodToEvaluate(req request, r *podResult) bool {
 }
 
 // recordProvidedPodResult records the computed value of an open pod (nil: none), or the reason of its omission.
-func (p *Provider) recordProvidedPodResult(req request, r *podResult, computed *metric.Value) error {
-	reason := metric.ReasonAbsent
-	var o metric.Omission
+func (p *Provider) recordProvidedPodResult(req *request, r *podResult, computed *metric.Value) error {
+	reason, detail := metric.ReasonAbsent, ""
 	switch {
 	case computed == nil:
 	case computed.Reason != "":
-		reason, o.Detail = computed.Reason, computed.Detail
+		reason, detail = computed.Reason, computed.Detail
 	default:
-		_, reason = validateProvidedValue(req.rule, *computed, req.now)
+		_, reason = validateProvidedValue(req.rule, computed, req.now)
 	}
 	switch reason {
 	case "":
-		r.done, r.rule, r.value = true, req.rule, *computed
+		r.done, r.rule, r.value, r.omission = true, req.rule, computed, nil
 		return nil
 	case metric.ReasonNegative:
-		return p.rejectNegativeProvidedValue(req.rule, *computed)
+		return p.rejectNegativeProvidedValue(req.rule, computed)
 	case metric.ReasonScrapeFailed, metric.ReasonAbsent, metric.ReasonWarmingUp, metric.ReasonStale, metric.ReasonNotScraped,
 		metric.ReasonTerminating, metric.ReasonNotANumber, metric.ReasonOutOfRange, metric.ReasonDecreasing:
 	}
-	detail := o.Detail
-	o = p.explainProvidedPodOmission(req, r.pod, reason)
+	o := p.explainProvidedPodOmission(*req, r.pod, reason)
 	o.Detail = cmp.Or(o.Detail, detail)
-	if r.omission.Reason == "" || o.Reason != metric.ReasonAbsent {
-		r.omission = o
+	if r.omission == nil || o.Reason != metric.ReasonAbsent {
+		r.omission = &o
 	}
 	// Another rule may know a pod without the family, or with one of an unfit type.
 	r.done = o.Reason != metric.ReasonAbsent && r.conflict == nil
@@ -293,14 +309,13 @@ func findProvidedValueOwner(r *rule.Rule, v *metric.Value, pod *discovery.Pod) v
 }
 
 // evaluateProviderRuleByNamespace evaluates the rule for the pods, one namespace at a time. Otherwise a rule that sums by pod alone
-// would add up pods with the same name.
-func (p *Provider) evaluateProviderRuleByNamespace(ctx context.Context, req request, pods []discovery.Pod) (map[metric.Object]*metric.Value, error) {
-	found := make(map[metric.Object]*metric.Value, len(pods))
+// would add up pods with the same name. The values are sorted by object, at most one for each.
+func (p *Provider) evaluateProviderRuleByNamespace(ctx context.Context, req request, pods []discovery.Pod) ([]metric.Value, error) {
+	var found []metric.Value
 	for len(pods) > 0 {
-		namespace := pods[0].Namespace
-		n := slices.IndexFunc(pods, func(pod discovery.Pod) bool { return pod.Namespace != namespace })
-		if n < 0 {
-			n = len(pods)
+		namespace, n := pods[0].Namespace, 1
+		for n < len(pods) && pods[n].Namespace == namespace {
+			n++
 		}
 		values, err := p.evaluateProviderRuleOnBackend(ctx, req, namespace, providedPodNames(pods[:n]))
 		if err != nil {
@@ -311,14 +326,44 @@ func (p *Provider) evaluateProviderRuleByNamespace(ctx context.Context, req requ
 			if v.Object.Namespace == "" && !req.rule.Namespaced {
 				v.Object.Namespace = namespace
 			}
-			if _, twice := found[v.Object]; twice {
-				return nil, metric.Errorf(metric.KindInternal, "rule %q: two values for pod %q", req.rule.Name, v.Object)
-			}
-			found[v.Object] = v
 		}
-		pods = pods[n:]
+		if pods = pods[n:]; found == nil {
+			found = values
+		} else {
+			found = append(found, values...)
+		}
+	}
+	sortProvidedValues(found)
+	for i := 1; i < len(found); i++ {
+		if found[i].Object == found[i-1].Object {
+			return nil, metric.Errorf(metric.KindInternal, "rule %q: two values for pod %q", req.rule.Name, found[i].Object)
+		}
 	}
 	return found, nil
+}
+
+// sortProvidedValues sorts values by object. Those of the embedded backend are sorted already.
+func sortProvidedValues(values []metric.Value) {
+	for i := 1; i < len(values); i++ {
+		if values[i-1].Object.Compare(values[i].Object) > 0 {
+			slices.SortFunc(values, func(a, b metric.Value) int { return a.Object.Compare(b.Object) })
+			return
+		}
+	}
+}
+
+// nextProvidedPodValue returns the value of a pod, nil without one, and the values for the pods from it on: both lists are sorted.
+func nextProvidedPodValue(values []metric.Value, pod *discovery.Pod) (*metric.Value, []metric.Value) {
+	for len(values) > 0 {
+		switch c := values[0].Object.Compare(pod.Object()); {
+		case c == 0:
+			return &values[0], values // a departed pod may have the name of the next pod
+		case c > 0:
+			return nil, values
+		}
+		values = values[1:]
+	}
+	return nil, nil
 }
 
 // evaluateProviderRuleOnBackend evaluates the rule on its backend for the objects; nil objects mean all, an empty slice means none.

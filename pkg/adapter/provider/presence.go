@@ -17,9 +17,10 @@ func (p *Provider) proveProvidedAbsence(ctx context.Context, req request, result
 		return nil
 	}
 	var asked []discovery.Pod
+	var unproven []*podResult // of asked
 	for _, r := range results {
 		if r.omission.Reason == metric.ReasonWarmingUp && r.omission.Detail != firstAsked && !p.mayHideProvidedSeries(req.rule, r.pod, req.now) {
-			asked = append(asked, *r.pod)
+			asked, unproven = append(asked, *r.pod), append(unproven, r)
 		}
 	}
 	probe.now = p.Now() // the pages that gave the reasons may be newer than the request
@@ -27,12 +28,9 @@ func (p *Provider) proveProvidedAbsence(ctx context.Context, req request, result
 	if err != nil {
 		return err
 	}
-	proven := make(map[metric.Object]bool, len(asked))
-	for _, pod := range asked {
-		proven[pod.Object()] = present[pod.Object()] == nil
-	}
-	for _, r := range results {
-		if proven[r.pod.Object()] {
+	for _, r := range unproven {
+		var value *metric.Value
+		if value, present = nextProvidedPodValue(present, r.pod); value == nil {
 			r.omission.Reason, r.omission.Detail = metric.ReasonAbsent, "no series of it matches"
 			r.done = false
 		}

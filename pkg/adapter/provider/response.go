@@ -14,34 +14,34 @@ import (
 )
 
 // newProvidedMetricValue returns a value in the type of the custom metrics API.
-func (p *Provider) newProvidedMetricValue(req request, v metric.Value, n resource.Quantity) custom_metrics.MetricValue {
+func (p *Provider) newProvidedMetricValue(req *request, v *metric.Value, n resource.Quantity) custom_metrics.MetricValue {
 	return custom_metrics.MetricValue{
 		DescribedObject: req.kind.providedObjectReference(v.Object),
 		Metric:          req.identifier,
-		Timestamp:       p.providedValueTimestamp(req, v),
+		Timestamp:       p.providedValueTimestamp(req.now, v),
 		WindowSeconds:   providedWindowSeconds(v.Window),
 		Value:           n,
 	}
 }
 
 // newProvidedMetricValueList returns the values of several objects, or an error if their sum is out of range.
-func (p *Provider) newProvidedMetricValueList(req request, values []metric.Value, quantities []resource.Quantity) (*custom_metrics.MetricValueList, error) {
+func (p *Provider) newProvidedMetricValueList(req request, values []*metric.Value, quantities []resource.Quantity) (*custom_metrics.MetricValueList, error) {
 	if err := checkProvidedQuantitySum(quantities); err != nil {
 		return nil, err
 	}
 	list := &custom_metrics.MetricValueList{Items: make([]custom_metrics.MetricValue, len(values))}
 	for i, v := range values {
-		list.Items[i] = p.newProvidedMetricValue(req, v, quantities[i])
+		list.Items[i] = p.newProvidedMetricValue(&req, v, quantities[i])
 	}
 	return list, nil
 }
 
 // providedValueTimestamp returns the time of a served value. For a substitute, which has no samples and hence no age, it returns now.
-func (p *Provider) providedValueTimestamp(req request, v metric.Value) metav1.Time {
+func (p *Provider) providedValueTimestamp(now time.Time, v *metric.Value) metav1.Time {
 	if v.Time.IsZero() {
-		return metav1.NewTime(req.now)
+		return metav1.NewTime(now)
 	}
-	p.metrics.age.Observe(v.Age(req.now).Seconds())
+	p.metrics.age.Observe(v.Age(now).Seconds())
 	return metav1.NewTime(v.Time)
 }
 

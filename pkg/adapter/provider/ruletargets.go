@@ -64,7 +64,7 @@ func hasNoProvidedPods(pods []discovery.Pod) bool {
 
 // provideWhenNoPods returns the rule's value of an object that has no pods.
 func (p *Provider) provideWhenNoPods(req request, object metric.Object) (*custom_metrics.MetricValue, error) {
-	v := metric.Value{Object: object, Value: *req.rule.WhenNoPods, Time: req.now}
+	v := &metric.Value{Object: object, Value: *req.rule.WhenNoPods, Time: req.now}
 	p.metrics.substituted.Inc()
 	return p.provideSingleValue(req, v)
 }

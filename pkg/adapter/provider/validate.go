@@ -13,7 +13,7 @@ import (
 
 // validateProvidedValue returns a computed value as a quantity, or the reason to reject it. The clocks of a backend and of this
 // process may differ a little. A value more than maxAge in the future is as stale as a value that old.
-func validateProvidedValue(r *rule.Rule, v metric.Value, now time.Time) (resource.Quantity, metric.Reason) {
+func validateProvidedValue(r *rule.Rule, v *metric.Value, now time.Time) (resource.Quantity, metric.Reason) {
 	if age := v.Age(now); age.Abs() > r.MaxAge {
 		return resource.Quantity{}, metric.ReasonStale
 	}
@@ -31,7 +31,8 @@ func validateProvidedValue(r *rule.Rule, v metric.Value, now time.Time) (resourc
 // validateProvidedValues validates computed values in their order.
 func (p *Provider) validateProvidedValues(req request, found []metric.Value) (podValues, error) {
 	var result podValues
-	for _, v := range found {
+	for i := range found {
+		v := &found[i]
 		n, reason := validateProvidedValue(req.rule, v, req.now)
 		if reason == metric.ReasonNegative {
 			return podValues{}, p.rejectNegativeProvidedValue(req.rule, v)
@@ -52,7 +53,7 @@ func (p *Provider) validateProvidedValues(req request, found []metric.Value) (po
 }
 
 // rejectNegativeProvidedValue counts a negative value that the rule does not allow, and returns its error.
-func (p *Provider) rejectNegativeProvidedValue(r *rule.Rule, v metric.Value) error {
+func (p *Provider) rejectNegativeProvidedValue(r *rule.Rule, v *metric.Value) error {
 	p.metrics.countProviderOmissions([]metric.Omission{{Object: v.Object, Reason: metric.ReasonNegative}})
 	of := ""
 	if v.Object.Name != "" {
@@ -71,20 +72,20 @@ func (p *Provider) rejectNegativeProvidedValue(r *rule.Rule, v metric.Value) err
 //   - an error of the backend;
 //   - a pod that warms up, whose samples are old, or that is not scraped so far: it has a number, and `onMissing: zero` does
 //     not mean a 0 for every pod after each start of the adapter.
-func (p *Provider) substituteMissingProvidedValue(req request, o metric.Omission) (metric.Value, resource.Quantity, metric.Reason) {
+func (p *Provider) substituteMissingProvidedValue(req request, o metric.Omission) (*metric.Value, resource.Quantity, metric.Reason) {
 	if req.rule.OnMissing == nil {
-		return metric.Value{}, resource.Quantity{}, o.Reason
+		return nil, resource.Quantity{}, o.Reason
 	}
 	switch o.Reason {
 	case metric.ReasonWarmingUp, metric.ReasonStale, metric.ReasonNotScraped, metric.ReasonOutOfRange, metric.ReasonNegative, metric.ReasonDecreasing:
-		return metric.Value{}, resource.Quantity{}, o.Reason
+		return nil, resource.Quantity{}, o.Reason
 	case metric.ReasonScrapeFailed, metric.ReasonAbsent, metric.ReasonTerminating, metric.ReasonNotANumber:
 	}
 	n, reason := toProvidedQuantity(*req.rule.OnMissing)
 	if reason != "" {
-		return metric.Value{}, resource.Quantity{}, o.Reason
+		return nil, resource.Quantity{}, o.Reason
 	}
 	p.metrics.countProviderOmissions([]metric.Omission{o})
 	p.metrics.substituted.Inc()
-	return metric.Value{Object: o.Object, Value: *req.rule.OnMissing}, n, ""
+	return &metric.Value{Object: o.Object, Value: *req.rule.OnMissing}, n, ""
 }

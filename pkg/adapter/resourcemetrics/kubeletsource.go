@@ -230,7 +230,7 @@ func (k *KubeletSource) runKubeletUsageRead(ctx context.Context, j kubeletRead) 
 
 // readKubeletUsageSafely reads a kubelet's page. A panic is the failure of this read alone.
 func (k *KubeletSource) readKubeletUsageSafely(ctx context.Context, j kubeletRead, start time.Time) (p kubeletPage, err error) {
-	defer k.panics.Catch(ctx, &err, "node", j.kubelet.node)
+	defer k.panics.Catch(ctx, &err, func() []any { return []any{"node", j.kubelet.node} })
 	return j.kubelet.reader.readKubeletUsagePage(ctx, j.address, start)
 }
 

@@ -187,7 +187,7 @@ func (c *Controller) runControllerWorkerUntilReleased(ctx context.Context, t hol
 
 // reconcileWithoutPanic reconciles a workload. A panic is the trouble of this workload alone: all others go on.
 func (c *Controller) reconcileWithoutPanic(ctx context.Context, t hold.Workload, f rollout.Observer) (r rollout.Result, err error) {
-	defer c.Engine.Metrics.Panics.Catch(ctx, &err, "workload", t.String())
+	defer c.Engine.Metrics.Panics.Catch(ctx, &err, func() []any { return []any{"workload", t.String()} })
 	return c.Engine.Reconcile(ctx, t, func(r rollout.Result) bool { return !r.IsHeld() }, f)
 }
 

@@ -192,7 +192,7 @@ func (p *pass) verifyNewPods(ctx context.Context, h *hold.Object) Verdict {
 
 // runCheckerSafely tests pods for a hold. A panic fails this verification alone.
 func (p *pass) runCheckerSafely(ctx context.Context, h *hold.Object, pods, old []corev1.Pod) (report verify.Report, err error) {
-	defer p.Metrics.Panics.Catch(ctx, &err, "workload", p.workload.String(), "hold", h.HoldID())
+	defer p.Metrics.Panics.Catch(ctx, &err, func() []any { return []any{"workload", p.workload.String(), "hold", h.HoldID()} })
 	return p.Checker.Run(ctx, *h.Spec.Verify, pods, old)
 }
 
