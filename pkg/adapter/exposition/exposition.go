@@ -84,6 +84,8 @@ type PageOptions struct {
 	Started time.Time
 	// Oldest is the time before which a beginning is of no use; zero: any is.
 	Oldest time.Time
+	// FindFirstName finds ParsedPage.FirstName.
+	FindFirstName bool
 }
 
 // CheckSize returns the *Error of a page of this size, or nil. It is for a length known before the page is read.
@@ -148,6 +150,8 @@ type ParsedPage struct {
 	Vanished []*Series
 	// Families are the families, in the order of Families.Names.
 	Families []FamilyResult
+	// FirstName is the metric name of the first sample on the page, wanted or not; empty without PageOptions.FindFirstName.
+	FirstName string
 }
 
 // FamilyOf returns the index of a sample's family within Families.

@@ -7,12 +7,8 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
-
-	"github.com/prometheus/common/model"
-	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/exposition"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/scrape/http1"
@@ -95,9 +91,10 @@ func (f *pageFetcher) fetchScrapePage(ctx context.Context, l *scrapeLoop, e *tar
 		}
 		r, n, err = f.fetchNamedOrWholeScrapePage(ctx, l, e, page, now)
 	}
-	if err == nil {
-		f.probeEscapedScrapeNames(ctx, l, e, page, r, now)
-	} else if isScrapeErrorStatus(err) {
+	if err == nil && f.revealHiddenScrapeFamilies(ctx, l, e, page, r, now) {
+		return f.fetchRevealedScrapePage(ctx, l, e, page, r)
+	}
+	if isScrapeErrorStatus(err) {
 		e.forgetScrapeRedirect()
 	}
 	return r, n, err
@@ -121,46 +118,6 @@ func (f *pageFetcher) fetchNamedOrWholeScrapePage(ctx context.Context, l *scrape
 		e.namedUntil = now.Add(wholeRetry)
 	}
 	return r, n, err
-}
-
-// probeEscapedScrapeNames looks, once in a while, for the families that a page lacks: without dots if requests ask for names as they are,
-// and the other way round. A Go service with the family http.requests shows http_requests to curl, and so to the author of an
-// HPA. Later scrapes ask so if that page has all that this page has, and more.
-func (f *pageFetcher) probeEscapedScrapeNames(ctx context.Context, l *scrapeLoop, e *targetEndpoint, page exposition.PageOptions, found exposition.ParsedPage, now time.Time) {
-	if now.Before(e.probeAfter) || !lacksEscapableScrapeFamily(e.families.Names(), found, e.escaped) {
-		return
-	}
-	e.probeAfter = now.Add(namesRetry)
-	page.FindBeginnings = false
-	p := exposition.NewParser(labels.EmptyLabels())
-	defer p.Release()
-	probed, _, err := f.requestScrapePage(ctx, l, e, e.newWholePageScrapeRequest(!e.escaped), p, page)
-	if err != nil {
-		return
-	}
-	more := false
-	for i, family := range probed.Families {
-		before := found.Families[i]
-		if family.Samples == 0 && before.Samples > 0 {
-			return
-		}
-		more = more || family.Samples > 0 && before.Samples == 0 && before.Err == nil
-	}
-	if more {
-		e.escaped, e.wholeRequest = !e.escaped, requestTemplate{}
-	}
-}
-
-// lacksEscapableScrapeFamily reports whether a page lacks a family that a page with the other way to write names may have: a name
-// without dots may stand for a name with dots.
-func lacksEscapableScrapeFamily(families []string, found exposition.ParsedPage, escaped bool) bool {
-	for i, name := range families {
-		legacy := model.LegacyValidation.IsValidMetricName(name)
-		if found.Families[i].Samples == 0 && found.Families[i].Err == nil && legacy != escaped && (escaped || strings.Contains(name, "_")) {
-			return true
-		}
-	}
-	return false
 }
 
 // isScrapeErrorStatus reports whether err is a response with a status of 400 or more.
