@@ -3,6 +3,7 @@
 package rule
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -61,7 +62,7 @@ func parseTemplatedRuleQuery(text string) (*exprTree, error) {
 // checkTemplatedRuleResult judges whether the results of a templated query can name their object and its namespace.
 func (q Query) checkTemplatedRuleResult(text string, t *exprTree, objectLabels []string) TemplateCheck {
 	r := q.Rule
-	if err := t.findRuleNeverWorking(); err != nil {
+	if err := cmp.Or(t.findRuleNeverMatching(objectLabels, slices.Concat(q.Objects, []string{q.Namespace})...), t.findRuleNeverWorking()); err != nil {
 		return TemplateCheck{Fault: err}
 	}
 	proven := !r.Namespaced || newRuleNamespaceProof(q).provesRuleTextNamespace(text, t)
