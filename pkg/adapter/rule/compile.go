@@ -93,11 +93,11 @@ func compileRuleSpec(ctx context.Context, spec config.Rule, l embeddedLimits, bu
 func (c *compiledRule) compilePatternRule(ctx context.Context) []keyError {
 	var err error
 	if c.match, err = compileRuleNamePattern(c.spec.Match); err != nil {
-		return []keyError{{"match", err}}
+		return ruleKeyErrorf("match", "is not a regular expression: %w", err)
 	}
 	if c.spec.Except != "" {
 		if c.except, err = compileRuleNamePattern(c.spec.Except); err != nil {
-			return []keyError{{"except", err}}
+			return ruleKeyErrorf("except", "is not a regular expression: %w", err)
 		}
 	}
 	if err := validateRulePatternReferences(c.spec.Query, c.match); err != nil {
