@@ -96,12 +96,28 @@ func (q Query) checkTemplatedRuleResult(text string, t *exprTree, objectLabels [
 		return TemplateCheck{Fault: fmt.Errorf("adds up objects of the same name in all namespaces; "+
 			"write <<.LabelMatchers>> in every selector, or aggregate by (%s)", strings.Join(wanted, ", "))}
 	}
+	if !proven && t.writesRuleLabel(r.NamespaceLabel) {
+		return TemplateCheck{Warning: fmt.Sprintf("writes the label %s on values that series of all namespaces may feed; "+
+			"write <<.LabelMatchers>> in every selector", r.NamespaceLabel)}
+	}
 	for _, label := range objectLabels {
 		if side := findRuleAlternativeWithout(t.root, label); side != nil {
 			return TemplateCheck{Warning: fmt.Sprintf("the alternative %s names no object, and gives none a value", side)}
 		}
 	}
 	return TemplateCheck{}
+}
+
+// writesRuleLabel reports whether a function of the expression writes a label that its argument cannot have.
+func (t *exprTree) writesRuleLabel(label string) (writes bool) {
+	parser.Inspect(t.root, func(node parser.Node, _ []parser.Node) error {
+		if c, ok := node.(*parser.Call); ok && (c.Func.Name == "label_replace" || c.Func.Name == "label_join") {
+			dst, ok := c.Args[1].(*parser.StringLiteral)
+			writes = writes || ok && dst.Val == label && !ruleExprMayHaveLabel(c.Args[0], label)
+		}
+		return nil
+	})
+	return writes
 }
 
 // namespaceOfRuleText returns the namespace that the query itself selects, whatever the request; empty if there is none.
