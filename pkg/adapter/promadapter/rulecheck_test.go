@@ -129,6 +129,17 @@ func TestCheckRules(t *testing.T) {
 			warnings: `line 4: rules[0].metricsQuery: writes the label namespace on values that series of all namespaces may feed; ` +
 				`write <<.LabelMatchers>> in every selector`,
 		},
+		"another namespace written over": {
+			text:     rules(`seriesQuery: 'a'`, pods, `metricsQuery: 'sum by (namespace, pod) (label_replace(a, "namespace", "shop", "", ""))'`),
+			warnings: `line 4: rules[0].metricsQuery: writes the label namespace on values that series of all namespaces may feed; write <<.LabelMatchers>> in every selector`,
+		},
+		"the namespace of an exported label": {
+			text: rules(`seriesQuery: 'a'`, pods, `metricsQuery: 'sum by (namespace, pod) (label_replace(a, "namespace", "$1", "exported_namespace", "(.+)"))'`),
+		},
+		"a fault far behind the beginning": {
+			text:   rules(`seriesQuery: 'a'`, pods, `metricsQuery: 'sum by (<<.GroupBy>>) (rate(some_long_name_of_a_counter_total{<<.LabelMatchers>>,code!="500"}[2m])) by (x)'`),
+			faults: `line 4: rules[0].metricsQuery: does not give PromQL: column 107: unexpected <by>, in …total{namespace="example",pod="example",code!="500"}[2m])) by (x)`,
+		},
 		"only for one object": {
 			text:     rules(`seriesQuery: 'a'`, `resources: {overrides: {node: {resource: node}}}`, `metricsQuery: 'a{node="<<index .LabelValuesByName "node">>"}'`),
 			faults:   ``,
