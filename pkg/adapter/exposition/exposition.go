@@ -39,11 +39,14 @@ const AcceptHeader = "text/plain;version=1.0.0;escaping=allow-utf-8,text/plain;v
 // DetectFormat returns the format of a body from the Content-Type and Content-Encoding of its response. An empty content type
 // means Text. An encoded body, and a body of another content type, is an *Error.
 func DetectFormat(contentType, contentEncoding string) (Format, error) {
-	if contentEncoding != "" && contentEncoding != "identity" {
+	if isExpositionCompressed(contentEncoding) {
 		return Text, newExpositionError(KindEncoding, "%s, though not asked for", shortenExpositionDetail(contentEncoding))
 	}
-	media, _, _ := strings.Cut(contentType, ";")
-	switch media = strings.ToLower(strings.TrimSpace(media)); media {
+	media := strings.ToLower(strings.TrimSpace(contentType))
+	if end := strings.IndexAny(media, ";, \t"); end >= 0 { // some servers forget the semicolon, some proxies write the header twice
+		media = media[:end]
+	}
+	switch media {
 	case "", "text/plain":
 		return Text, nil
 	case "application/openmetrics-text":
@@ -51,6 +54,17 @@ func DetectFormat(contentType, contentEncoding string) (Format, error) {
 	default:
 		return Text, newExpositionError(KindNotMetrics, "Content-Type is %s", shortenExpositionDetail(media))
 	}
+}
+
+// isExpositionCompressed reports whether a Content-Encoding names a compression. Servers also write identity, none or utf-8 there.
+func isExpositionCompressed(contentEncoding string) bool {
+	for coding := range strings.SplitSeq(strings.ToLower(contentEncoding), ",") {
+		switch strings.TrimPrefix(strings.TrimSpace(coding), "x-") {
+		case "gzip", "deflate", "br", "zstd", "compress", "snappy":
+			return true
+		}
+	}
+	return false
 }
 
 // PageOptions are the format of a page, the wanted families, and limits. The zero value of a limit means no limit.

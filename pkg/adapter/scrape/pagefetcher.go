@@ -1,6 +1,7 @@
 package scrape
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -164,8 +165,8 @@ func (f *pageFetcher) fetchScrapeByNetHTTP(ctx context.Context, l *scrapeLoop, t
 // right.
 func (f *pageFetcher) parseScrapeResponsePage(resp *http1.Response, p *exposition.Parser, page exposition.PageOptions) (r exposition.ParsedPage, n int64, err error) {
 	if resp.Status != http.StatusOK {
-		drainScrapeResponse(resp)
-		return r, 0, newScrapeStatusError(resp.Status, resp.Location)
+		wantsTLS := drainScrapeResponse(resp) && resp.Status == http.StatusBadRequest
+		return r, 0, newScrapeStatusError(resp.Status, resp.Location, wantsTLS)
 	}
 	if page.Format, err = exposition.DetectFormat(resp.ContentType, resp.ContentEncoding); err != nil {
 		return r, 0, err
@@ -184,15 +185,18 @@ func (f *pageFetcher) parseScrapeResponsePage(resp *http1.Response, p *expositio
 	return r, n, err
 }
 
-// drainScrapeResponse reads the rest of a body, at most maxDrainedBytes.
-func drainScrapeResponse(resp *http1.Response) {
+// drainScrapeResponse reads the rest of a body, at most maxDrainedBytes. It reports whether the body mentions HTTPS, as servers of TLS do
+// in their answer to plain HTTP.
+func drainScrapeResponse(resp *http1.Response) (mentionsHTTPS bool) {
 	for n := 0; n < maxDrainedBytes; {
 		piece, err := resp.NextPiece()
 		if err != nil {
-			return
+			break
 		}
 		n += len(piece)
+		mentionsHTTPS = mentionsHTTPS || bytes.Contains(piece, []byte("HTTPS"))
 	}
+	return mentionsHTTPS
 }
 
 // copyScrapedBody writes a body into p and returns the number of bytes read.
