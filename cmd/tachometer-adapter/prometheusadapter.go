@@ -111,6 +111,9 @@ func (p *prometheusOptions) newAdapterProgramFlaggedBackend() (config.Backend, e
 	if err != nil {
 		return config.Backend{}, errors.New("--prometheus-url is not a valid URL")
 	}
+	if path := config.FindAPIPath(u); path != "" {
+		return config.Backend{}, fmt.Errorf("--prometheus-url must be the base address; remove %s, which each request adds", path)
+	}
 	b := config.Backend{Name: legacyBackend, Method: p.verb, HTTP: promconfig.DefaultHTTPClientConfig}
 	if u.User != nil {
 		password, _ := u.User.Password()

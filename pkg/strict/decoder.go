@@ -74,8 +74,8 @@ func (d *Decoder) DecodeFile(data []byte, kind string, fields map[string]FieldDe
 		return
 	}
 	d.Lines[""] = root.Line
-	if line := findConfigMapKind(root); line > 0 {
-		d.AddFaultAtLine("kind", line, "is the manifest of a ConfigMap, not the file in it; take the text under its key data")
+	if path, line, message := describeForeignFile(root, kind); line > 0 {
+		d.AddFaultAtLine(path, line, "%s", message)
 		return
 	}
 	var gotVersion, gotKind string
@@ -87,14 +87,27 @@ func (d *Decoder) DecodeFile(data []byte, kind string, fields map[string]FieldDe
 	d.validateStrictFixedKey("kind", gotKind, kind)
 }
 
-// findConfigMapKind returns the line of kind: ConfigMap; 0 without it.
-func findConfigMapKind(root *yaml.Node) int {
+// describeForeignFile returns the place and the words for a file that is no configuration, but something that people have beside theirs: a
+// manifest, or the data of a ConfigMap. The line is 0 for any other file.
+func describeForeignFile(root *yaml.Node, kind string) (path string, line int, message string) {
+	name, value, isManifest := "", (*yaml.Node)(nil), false
 	for i := 0; root.Kind == yaml.MappingNode && i+1 < len(root.Content); i += 2 {
-		if value := root.Content[i+1]; root.Content[i].Value == "kind" && value.Value == "ConfigMap" {
-			return value.Line
+		switch key, v := root.Content[i].Value, root.Content[i+1]; {
+		case key == "kind":
+			name, value = v.Value, v
+		case key == "metadata", key == "spec", key == "data":
+			isManifest = true
+		case strings.HasSuffix(key, ".yaml") && v.Kind == yaml.ScalarNode && strings.Contains(v.Value, "\n"):
+			return key, v.Line, "is a file within a file, as under the key data of a ConfigMap; take its text alone, without indentation"
 		}
 	}
-	return 0
+	switch {
+	case name == "ConfigMap":
+		return "kind", value.Line, "is the manifest of a ConfigMap, not the file in it; take the text under its key data"
+	case isManifest && name != "" && name != kind:
+		return "kind", value.Line, "is the manifest of a " + Shorten(name) + ", not a configuration; a configuration has kind: " + kind
+	}
+	return "", 0, ""
 }
 
 // validateStrictFixedKey checks a key that has a single valid value.
@@ -156,10 +169,21 @@ func ParseYAMLError(err error) (line int, message string) {
 		line, _ = strconv.Atoi(m[1])
 		message = m[2]
 	}
-	if message == "found character that cannot start any token" {
-		message += "; indent with spaces, not with tabs, and quote values that begin with @, ` or %"
+	if remedy := yamlRemedies[message]; remedy != "" {
+		message += "; " + remedy
 	}
 	return line, message
+}
+
+// yamlRemedies says what to do about the YAML parser's messages, by message.
+var yamlRemedies = map[string]string{
+	"found character that cannot start any token":           "indent with spaces, not with tabs, and quote values that begin with @, ` or %",
+	"mapping values are not allowed in this context":        "quote a value with a colon and a space in it, and indent the keys of one mapping alike",
+	"did not find expected key":                             "indent the keys of one mapping alike, and end a quoted value with its quote",
+	"did not find expected alphabetic or numeric character": "quote values that begin with * or &",
+	"found unknown escape character":                        "write regular expressions in single quotes",
+	"found unexpected end of stream":                        "end a quoted value above with its quote",
+	"did not find expected node content":                    "close each [ and {",
 }
 
 // ResolveAlias returns the node that an alias stands for, and any other node itself.
@@ -271,8 +295,12 @@ func (d *Decoder) ValidateScalar(path string, n *yaml.Node, want string, tags ..
 	return false
 }
 
-// DescribeQuotes returns what to do about a value that would have one of the types without its quotes; empty for other values.
+// DescribeQuotes returns what to do about a value that would have one of the types without its quotes, or text with quotes; empty for
+// other values.
 func DescribeQuotes(n *yaml.Node, tags ...string) string {
+	if n.Kind != yaml.ScalarNode && n.Style&yaml.FlowStyle != 0 && slices.Equal(tags, []string{"!!str"}) {
+		return "; put quotes around text that begins with { or ["
+	}
 	plain := yaml.Node{Kind: yaml.ScalarNode, Value: n.Value}
 	if n.Kind == yaml.ScalarNode && n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0 && slices.Contains(tags, plain.ShortTag()) {
 		return "; remove the quotes"

@@ -13,6 +13,7 @@ var badFiles = map[string][]string{
 		`line 13: backends[4].name: required`,
 		`line 13: backends[4].url: must be http://HOST:PORT/PATH or https://HOST:PORT/PATH`,
 		`line 14: backends[5].url: required`,
+		`line 17: backends[6].failover[0]: must be the base address; remove /api/v1/query, which each request adds`,
 		`line 17: backends[6].failover[1]: must be http://HOST:PORT/PATH or https://HOST:PORT/PATH`,
 		`line 19: backends[6].timeout: must be from 100ms to 5m, not 1ms`,
 		`line 20: backends[6].maxAge: 30s is shorter than refresh 1m; values would expire between refreshes`,
@@ -93,6 +94,34 @@ var badFiles = map[string][]string{
 		`line 1: apiVersion: required: config.tachometer.dev/v1alpha1`,
 		`line 1: kind: required: AdapterConfig`,
 	},
+	"other_manifest": {
+		`line 2: kind: is the manifest of a HorizontalPodAutoscaler, not a configuration; a configuration has kind: AdapterConfig`,
+	},
+	"file_in_file": {
+		`line 1: config.yaml: is a file within a file, as under the key data of a ConfigMap; take its text alone, without indentation`,
+	},
+	"unquoted": {
+		`line 5: rules[0].query: must be text (quote numbers and booleans), not a mapping; put quotes around text that begins with { or [`,
+		`line 6: rules[1].metric: must be text (quote numbers and booleans), not a list; put quotes around text that begins with { or [`,
+	},
+	"yaml_colon": {
+		`line 5: not valid YAML: mapping values are not allowed in this context; quote a value with a colon and a space in it, and indent the keys of one mapping alike`,
+	},
+	"yaml_escape": {
+		`line 4: not valid YAML: found unknown escape character; write regular expressions in single quotes`,
+	},
+	"yaml_indent": {
+		`line 5: not valid YAML: mapping values are not allowed in this context; quote a value with a colon and a space in it, and indent the keys of one mapping alike`,
+	},
+	"yaml_key": {
+		`line 3: not valid YAML: did not find expected key; indent the keys of one mapping alike, and end a quoted value with its quote`,
+	},
+	"yaml_quote": {
+		`line 5: not valid YAML: found unexpected end of stream; end a quoted value above with its quote`,
+	},
+	"yaml_star": {
+		`line 4: not valid YAML: did not find expected alphabetic or numeric character; quote values that begin with * or &`,
+	},
 	"manifest": {
 		`line 2: kind: is the manifest of a ConfigMap, not the file in it; take the text under its key data`,
 	},
@@ -107,8 +136,8 @@ var badFiles = map[string][]string{
 		`line 4: maxAge: must be a duration such as 2s, 500ms or 1m30s, not a mapping`,
 		`line 5: backends: must be a list, not "none"`,
 		`line 7: rules[0]: must be a mapping of keys to values, not "up"`,
-		`line 8: rules[1].metric: must be text (quote numbers and booleans), not a list`,
-		`line 9: rules[1].query: must be text (quote numbers and booleans), not a mapping`,
+		`line 8: rules[1].metric: must be text (quote numbers and booleans), not a list; put quotes around text that begins with { or [`,
+		`line 9: rules[1].query: must be text (quote numbers and booleans), not a mapping; put quotes around text that begins with { or [`,
 		`line 10: rules[2]: a key must be text, not a list`,
 		`line 11: rules[3].metric: has no value`,
 		`line 12: rules[3].query: has no value`,

@@ -78,6 +78,12 @@ func (v *configValidator) validateAdapterConfigBackend(i int) {
 	}
 }
 
+var apiPathRegexp = regexp.MustCompile(`/api/v1(/.*)?$`)
+
+// FindAPIPath returns the end of a server's address that belongs to a request of Prometheus's API, such as /api/v1/query; empty if the
+// address is a base address.
+func FindAPIPath(u *url.URL) string { return apiPathRegexp.FindString(u.Path) }
+
 func (v *configValidator) validateAdapterConfigBackendURL(path, address string) {
 	switch u, err := url.Parse(address); {
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
@@ -86,6 +92,8 @@ func (v *configValidator) validateAdapterConfigBackendURL(path, address string) 
 		v.AddFault(path, "must not contain credentials, because logs show it; use http.basic_auth")
 	case u.Fragment != "":
 		v.AddFault(path, "must not have a fragment; remove the part from # on")
+	case FindAPIPath(u) != "":
+		v.AddFault(path, "must be the base address; remove %s, which each request adds", FindAPIPath(u))
 	}
 }
 

@@ -39,11 +39,14 @@ const AcceptHeader = "text/plain;version=1.0.0;escaping=allow-utf-8,text/plain;v
 // DetectFormat returns the format of a body from the Content-Type and Content-Encoding of its response. An empty content type
 // means Text. An encoded body, and a body of another content type, is an *Error.
 func DetectFormat(contentType, contentEncoding string) (Format, error) {
-	if contentEncoding != "" && contentEncoding != "identity" {
+	if isExpositionCompressed(contentEncoding) {
 		return Text, newExpositionError(KindEncoding, "%s, though not asked for", shortenExpositionDetail(contentEncoding))
 	}
-	media, _, _ := strings.Cut(contentType, ";")
-	switch media = strings.ToLower(strings.TrimSpace(media)); media {
+	media := strings.ToLower(strings.TrimSpace(contentType))
+	if end := strings.IndexAny(media, ";, \t"); end >= 0 { // some servers forget the semicolon, some proxies write the header twice
+		media = media[:end]
+	}
+	switch media {
 	case "", "text/plain":
 		return Text, nil
 	case "application/openmetrics-text":
@@ -51,6 +54,17 @@ func DetectFormat(contentType, contentEncoding string) (Format, error) {
 	default:
 		return Text, newExpositionError(KindNotMetrics, "Content-Type is %s", shortenExpositionDetail(media))
 	}
+}
+
+// isExpositionCompressed reports whether a Content-Encoding names a compression. Servers also write identity, none or utf-8 there.
+func isExpositionCompressed(contentEncoding string) bool {
+	for coding := range strings.SplitSeq(strings.ToLower(contentEncoding), ",") {
+		switch strings.TrimPrefix(strings.TrimSpace(coding), "x-") {
+		case "gzip", "deflate", "br", "zstd", "compress", "snappy":
+			return true
+		}
+	}
+	return false
 }
 
 // PageOptions are the format of a page, the wanted families, and limits. The zero value of a limit means no limit.
@@ -84,6 +98,8 @@ type PageOptions struct {
 	Started time.Time
 	// Oldest is the time before which a beginning is of no use; zero: any is.
 	Oldest time.Time
+	// FindFirstName finds ParsedPage.FirstName.
+	FindFirstName bool
 }
 
 // CheckSize returns the *Error of a page of this size, or nil. It is for a length known before the page is read.
@@ -148,6 +164,8 @@ type ParsedPage struct {
 	Vanished []*Series
 	// Families are the families, in the order of Families.Names.
 	Families []FamilyResult
+	// FirstName is the metric name of the first sample on the page, wanted or not; empty without PageOptions.FindFirstName.
+	FirstName string
 }
 
 // FamilyOf returns the index of a sample's family within Families.

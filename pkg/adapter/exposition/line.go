@@ -37,6 +37,9 @@ func (p *Parser) parseExpositionLine(line []byte) {
 		p.parseExpositionComment(line)
 	default:
 		name := parseExpositionSampleName(line)
+		if !p.canSkipLines && p.firstName == "" {
+			p.firstName, p.canSkipLines = string(name), true
+		}
 		switch family := p.options.Families.findWantedExpositionFamily(name); {
 		case family < 0 && bytes.HasSuffix(name, []byte(createdSuffix)):
 			p.parseExpositionCreatedLine(line, name)
@@ -67,7 +70,7 @@ func (p *Parser) parseWantedExpositionLine(line, name []byte, family int) {
 
 // rejectNonExposition rejects HTML and gzip by the first line of a page, for targets that send no content type.
 func (p *Parser) rejectNonExposition(line []byte) {
-	p.sawLine, p.canSkipLines = true, true
+	p.sawLine, p.canSkipLines = true, !p.options.FindFirstName
 	if line[0] == '<' {
 		p.rejectExpositionPage(newExpositionError(KindNotMetrics, "HTML, not metrics"))
 	}

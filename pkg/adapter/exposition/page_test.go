@@ -291,6 +291,13 @@ func TestFormatOf(t *testing.T) {
 		{"text/html; charset=utf-8", "", Text, "Content-Type is text/html"},
 		{"application/json", "", Text, "Content-Type is application/json"},
 		{"text/plain", "gzip", Text, "gzip, though not asked for"},
+		{"text/plain", "X-GZIP", Text, "X-GZIP, though not asked for"},
+		{"text/plain", "utf-8, br", Text, "utf-8, br, though not asked for"},
+		{"text/plain", "Identity", Text, ""},
+		{"text/plain", "none", Text, ""},
+		{"Text/Plain version=0.0.4", "", Text, ""},
+		{"text/plain, text/plain", "", Text, ""},
+		{"text", "", Text, "Content-Type is text"},
 	} {
 		got, err := DetectFormat(tc.contentType, tc.encoding)
 		text := ""

@@ -35,6 +35,7 @@ type Parser struct {
 
 	firstLineFault, lastLineFault *Error // why the first or the last line of a page in the text format is none of a page
 
+	firstName       string           // the metric name of the first sample, if PageOptions.FindFirstName asks for it
 	unwantedName    []byte           // the metric name of the last line of an unwanted family, without quotes
 	partialLine     []byte           // the last line of the last Write, without its end
 	inLongLine      bool             // the last line of the last Write is overlong and was read so far
@@ -83,7 +84,7 @@ func (p *Parser) BeginPage(page PageOptions) {
 	}
 	p.err, p.byteCount, p.lineCount, p.sawLine, p.canSkipLines, p.sawEOF = nil, 0, 0, false, false, false
 	p.partialLine, p.inLongLine, p.typeLine, p.typeLinePending = p.partialLine[:0], false, p.typeLine[:0], false
-	p.created, p.unwantedName, p.firstLineFault, p.lastLineFault = nil, p.unwantedName[:0], nil, nil
+	p.created, p.firstName, p.unwantedName, p.firstLineFault, p.lastLineFault = nil, "", p.unwantedName[:0], nil, nil
 	p.clearPendingExpositionLines()
 	p.pendingUsed = [2]bool{false, p.pendingUsed[0]}
 	p.samples, p.acceptedCount, p.refusedCount = p.samples[:0], 0, 0
@@ -270,7 +271,7 @@ func (p *Parser) acceptExpositionPage() ParsedPage {
 	}
 	p.samples = p.samples[:kept]
 	p.cache.forgetSeriesOffExposition()
-	return ParsedPage{Time: p.now, Earlier: earlier, Samples: p.samples, Vanished: p.vanished, Families: p.families}
+	return ParsedPage{Time: p.now, Earlier: earlier, Samples: p.samples, Vanished: p.vanished, Families: p.families, FirstName: p.firstName}
 }
 
 // isRefusedExpositionSeries reports whether the series belongs to a family that this page asked for and refused.

@@ -38,11 +38,14 @@ func DescribeConnect(err error) (text, host string) {
 func DescribeTLS(err error, peer string) (text, detail string) {
 	var host x509.HostnameError
 	var verification *tls.CertificateVerificationError
+	var invalid x509.CertificateInvalidError
 	var record tls.RecordHeaderError
 	var alert tls.AlertError
 	switch {
 	case errors.As(err, &host):
 		return "TLS: certificate is for another name", " than " + host.Host
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return "TLS: certificate has expired, or is not valid yet", ""
 	case errors.As(err, &verification):
 		return "TLS: certificate not trusted", ""
 	case errors.As(err, &record), strings.Contains(err.Error(), "HTTP response to HTTPS client"):

@@ -31,6 +31,7 @@ func TestDescribe(t *testing.T) {
 		"DNS":         {&net.DNSError{Name: "prometheus", Err: "timeout"}, "no such host prometheus", ""},
 		"other name":  {x509.HostnameError{Host: "prometheus"}, "", "TLS: certificate is for another name than prometheus"},
 		"untrusted":   {&tls.CertificateVerificationError{Err: errors.New("x")}, "", "TLS: certificate not trusted"},
+		"expired":     {&tls.CertificateVerificationError{Err: x509.CertificateInvalidError{Reason: x509.Expired}}, "", "TLS: certificate has expired, or is not valid yet"},
 		"no TLS":      {tls.RecordHeaderError{Msg: "x"}, "", "TLS: the server speaks plain HTTP"},
 		"plain HTTP":  {errors.New("http: server gave HTTP response to HTTPS client"), "", "TLS: the server speaks plain HTTP"},
 		"alert":       {tls.AlertError(42), "", "TLS: handshake refused: tls: bad certificate"},

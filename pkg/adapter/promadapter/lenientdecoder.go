@@ -173,7 +173,7 @@ func (d *lenientDecoder) decodePromAdapterSequence(path string, n *yaml.Node, it
 func (d *lenientDecoder) promAdapterTextField(to *string) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		if n.Kind != yaml.ScalarNode {
-			d.addPromAdapterFaultAtLine(path, n.Line, "must be text, not %s", strict.DescribeNode(n))
+			d.addPromAdapterFaultAtLine(path, n.Line, "must be text, not %s%s", strict.DescribeNode(n), strict.DescribeQuotes(n, "!!str"))
 			return
 		}
 		*to = n.Value

@@ -18,6 +18,9 @@ func IsConfig(data []byte) bool {
 		return false
 	}
 	root := doc.Content[0]
+	if path, _ := findPromAdapterFragment(root); path != "" {
+		return true
+	}
 	if hasAnyPromAdapterKey(root, "externalRules", "resourceRules") || findPromAdapterChartRules(root) != nil {
 		return true
 	}
@@ -66,19 +69,61 @@ func Load(data []byte) (*Config, error) {
 	d := newPromAdapterDecoder()
 	c := &Config{lines: d.lines}
 	root := d.parsePromAdapterDocument(data)
-	if root != nil && findPromAdapterChartRules(root) != nil {
-		d.addPromAdapterFaultAtLine("rules", findPromAdapterChartRules(root).Line, "these are values of prometheus-adapter's Helm chart, not its configuration; "+
-			"take config.yaml of the ConfigMap that the chart makes: helm template, or kubectl get configmap")
-	} else if root != nil && !strict.IsNullNode(root) {
+	if root != nil {
+		d.loadPromAdapterDocument(c, root)
+	}
+	if len(d.faults) > 0 { // all faults at once
+		d.faults = append(d.faults, c.CheckRules().Faults...)
+		return nil, d.faults.Err()
+	}
+	return c, nil
+}
+
+// loadPromAdapterDocument decodes and compiles a document, unless it is no configuration of prometheus-adapter as a whole.
+func (d *lenientDecoder) loadPromAdapterDocument(c *Config, root *yaml.Node) {
+	path, message := findPromAdapterFragment(root)
+	rules := findPromAdapterChartRules(root)
+	switch {
+	case path != "":
+		d.addPromAdapterFaultAtLine(path, root.Line, "%s", message)
+	case rules != nil:
+		d.addPromAdapterFaultAtLine("rules", rules.Line, "these are "+chartValuesMessage)
+	case hasAnyPromAdapterKey(root, "apiVersion", "kind"):
+		d.addPromAdapterFaultAtLine("apiVersion", root.Line, "belongs to Tachometer's own format, but the file also has keys of prometheus-adapter's (seriesQuery, externalRules, resourceRules); "+
+			"a file has one format: remove apiVersion and kind, or translate these rules by tachometer-adapter import")
+	case !strict.IsNullNode(root):
 		d.decodePromAdapterConfig(c, root)
 		if d.pairCount <= maxPairs {
 			d.compilePromAdapterRules(c)
 		}
 	}
-	if err := d.faults.Err(); err != nil {
-		return nil, err
+}
+
+// chartValuesMessage is the fault of Helm values given as the configuration.
+const chartValuesMessage = "values of prometheus-adapter's Helm chart, not its configuration; " +
+	"take config.yaml of the ConfigMap that the chart makes: helm template, or kubectl get configmap"
+
+// findPromAdapterFragment returns the place and the words for a part of the Helm values of prometheus-adapter, or of its configuration,
+// given as the whole; the path is empty for any other file.
+func findPromAdapterFragment(root *yaml.Node) (path, message string) {
+	isRule := func(n *yaml.Node) bool {
+		return hasAnyPromAdapterKey(strict.ResolveAlias(n), "seriesQuery", "metricsQuery")
 	}
-	return c, nil
+	if root.Kind == yaml.SequenceNode && slices.ContainsFunc(root.Content, isRule) {
+		return "[0]", "is a rule of prometheus-adapter without the key above it; write rules: or externalRules: above the list"
+	}
+	for i := 0; root.Kind == yaml.MappingNode && i+1 < len(root.Content); i += 2 {
+		key, value := root.Content[i].Value, strict.ResolveAlias(root.Content[i+1])
+		switch {
+		case key == "apiVersion", key == "kind":
+			return "", ""
+		case value.Kind == yaml.MappingNode && findPromAdapterChartRules(value) != nil:
+			return key, "are " + chartValuesMessage
+		case slices.Contains([]string{"custom", "external"}, key) && slices.ContainsFunc(value.Content, isRule):
+			return key, "is a part of " + chartValuesMessage
+		}
+	}
+	return "", ""
 }
 
 func (d *lenientDecoder) decodePromAdapterConfig(c *Config, root *yaml.Node) {

@@ -157,13 +157,13 @@ resourceRules:
   cpu: {containerQuery: "<<end>>"}
   window: 5
 `,
-			`line 3: rules[0].metricsQuery: is not a template: 1: unexpected right paren; close each << with >>
+			`line 3: rules[0].metricsQuery: is not a template: unexpected right paren; close each << with >>
 line 4: rules[0].resources.overrides: has a label with an empty name
 line 4: rules[0].resources.overrides.pod.resource: required: the resource of the label's objects
 line 4: rules[0].resources.template: must use <<.Resource>>
-line 6: rules[1].resources.template: 1:2: .Kind does not exist; known: .Resource, .Group
+line 6: rules[1].resources.template: .Kind does not exist; known: .Resource, .Group
 line 8: rules[2].resources.template: does not give a regular expression for labels: missing closing ): ` + "`^((?P<resource>.+?)$`" + `
-line 10: resourceRules.cpu.containerQuery: is not a template: 1: unexpected {{end}}
+line 10: resourceRules.cpu.containerQuery: is not a template: unexpected {{end}}
 line 11: resourceRules.window: must be a duration such as 5m, not "5"`,
 		},
 		"kinds of values": {
@@ -177,7 +177,7 @@ rules:
 resourceRules: []
 `,
 			`line 2: rules[0]: must be a mapping of keys to values, not "up"
-line 3: rules[1].seriesQuery: must be text, not a list
+line 3: rules[1].seriesQuery: must be text, not a list; put quotes around text that begins with { or [
 line 4: rules[1].name: must be a mapping of keys to values, not "up"
 line 5: rules[1].seriesFilters: must be a list, not a mapping
 line 6: rules[1].resources.namespaced: must be true or false, not "false"; remove the quotes
@@ -193,14 +193,35 @@ rules:
 `,
 			"line 3: rules[0].name.matches: is not a regular expression: invalid or unsupported Perl syntax: `(?!`; exclude series by seriesFilters with isNot\n" +
 				`line 4: rules[0].resources.overrides.deployment.group: "apps/v1" is a group with a version, which no resource has; write apps
-line 5: rules[0].metricsQuery: is not a template: 1: function "Series" not defined; write <<.Series>>`,
+line 5: rules[0].metricsQuery: is not a template: function "Series" not defined; write <<.Series>>`,
 		},
 		"values of the chart": {
 			"prometheus: {url: http://p}\nrules:\n  default: false\n  custom: [{seriesQuery: up}]\n",
 			`line 3: rules: these are values of prometheus-adapter's Helm chart, not its configuration; take config.yaml of the ConfigMap that the chart makes: helm template, or kubectl get configmap`,
 		},
+		"values of an umbrella chart": {
+			"global: {}\nprometheus-adapter:\n  rules: {custom: [{seriesQuery: up}]}\n",
+			`line 1: prometheus-adapter: are values of prometheus-adapter's Helm chart, not its configuration; take config.yaml of the ConfigMap that the chart makes: helm template, or kubectl get configmap`,
+		},
+		"a part of the values": {
+			"default: false\ncustom: [{seriesQuery: up}]\n",
+			`line 1: custom: is a part of values of prometheus-adapter's Helm chart, not its configuration; take config.yaml of the ConfigMap that the chart makes: helm template, or kubectl get configmap`,
+		},
+		"a list of rules": {
+			"- seriesQuery: up\n", "line 1: [0]: is a rule of prometheus-adapter without the key above it; write rules: or externalRules: above the list",
+		},
+		"two formats": {
+			"apiVersion: config.tachometer.dev/v1alpha1\nkind: AdapterConfig\nrules:\n- {metric: a, query: a}\n- {seriesQuery: up}\n",
+			"line 1: apiVersion: belongs to Tachometer's own format, but the file also has keys of prometheus-adapter's (seriesQuery, externalRules, resourceRules); " +
+				"a file has one format: remove apiVersion and kind, or translate these rules by tachometer-adapter import",
+		},
+		"faults of either kind": {
+			"rules:\n- {seriesQuery: 'up{', metricsQuery: up}\n- {seriesQuery: up, metricsQuery: up}\n",
+			`line 2: rules[0].seriesQuery: is not a series selector: unexpected end of input inside braces
+line 3: rules[1].resources: serves no metric: neither overrides nor template names a label of objects`,
+		},
 		"two documents": {"rules: []\n---\nrules: []\n", `line 3: second YAML document, which prometheus-adapter ignores; write one document per file`},
-		"not YAML":      {"rules: [", `line 1: not valid YAML: did not find expected node content`},
+		"not YAML":      {"rules: [", `line 1: not valid YAML: did not find expected node content; close each [ and {`},
 		"a loop":        {"rules: &a\n- <<: *a\n", `line 1: rules[0]: merge keys are nested more than 8 deep`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -101,12 +101,15 @@ func (d *lenientDecoder) checkPromAdapterSeriesRule(r *Rule) {
 				c.addPromAdapterRuleFault(path, "%v", check.Fault)
 			}
 		}
-	case r.compiled.labelTemplate == nil && !uncertain:
+	case r.compiled.labelTemplate == nil:
 		for _, f := range failing {
 			if f.resource == namespacesResource {
 				continue // its label only names the namespace
 			}
 			f.fault.Message = f.resource + ": " + f.fault.Message
+			if uncertain {
+				f.fault.Message = "with made-up names: " + f.fault.Message
+			}
 			c.Warnings = append(c.Warnings, f.fault)
 		}
 	}
@@ -186,6 +189,10 @@ func (c ruleChecker) checkPromAdapterRuleResources(r *Rule, resources []mappedRe
 				remedy = ", or resources.namespaced: false"
 			}
 			fault = c.newPromAdapterRuleFault(r.path+".resources", "no label names the namespace; set overrides or template%s", remedy)
+		case r.compiled.selector.promAdapterSeriesQueryExcludesLabel(res.objectLabel):
+			fault = c.newPromAdapterRuleFault(r.path+".seriesQuery", "excludes series with the label %s, which names the objects", res.objectLabel)
+		case res.namespaced && r.compiled.selector.promAdapterSeriesQueryExcludesLabel(res.namespaceLabel):
+			fault = c.newPromAdapterRuleFault(r.path+".seriesQuery", "excludes series with the label %s, which names the namespace", res.namespaceLabel)
 		case one.Fault != nil:
 			fault = c.newPromAdapterRuleFault(path, "%v", one.Fault)
 		case several.Fault != nil && !warned:
@@ -290,6 +297,9 @@ func (c ruleChecker) checkPromAdapterUsageQuery(r *ResourceRule, key string, t *
 		return
 	case groupBy[0] == "":
 		c.addPromAdapterRuleFault(r.path+".resources", "no label names the objects of %s; set overrides or template", key)
+		return
+	case key == "containerQuery" && r.ContainerLabel == "":
+		c.addPromAdapterRuleFault(r.path+".containerLabel", "required: the label with the name of the container, such as container")
 		return
 	case key == "containerQuery" && namespaceLabel == "":
 		c.addPromAdapterRuleFault(r.path+".resources", "no label names the namespace; set overrides or template")

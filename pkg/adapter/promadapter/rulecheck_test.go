@@ -21,7 +21,7 @@ func TestCheckRules(t *testing.T) {
 		"usual": {text: rules(`seriesQuery: 'a_total{pod!=""}'`, pods, usual)},
 		"a field that does not exist": {
 			text:   rules(`seriesQuery: 'a_total{pod!=""}'`, pods, `metricsQuery: 'sum(<<.Serie>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)'`),
-			faults: `line 4: rules[0].metricsQuery: 1:6: .Serie does not exist; known: .Series, .LabelMatchers, .GroupBy, .LabelValuesByName, .GroupBySlice`,
+			faults: `line 4: rules[0].metricsQuery: .Serie does not exist; known: .Series, .LabelMatchers, .GroupBy, .LabelValuesByName, .GroupBySlice`,
 		},
 		"a bracket too many": {
 			text:   rules(`seriesQuery: 'a_total{pod!=""}'`, pods, `metricsQuery: 'sum(rate(<<.Series>>{<<.LabelMatchers>>}}[2m])) by (<<.GroupBy>>)'`),
@@ -77,6 +77,8 @@ func TestCheckRules(t *testing.T) {
 		"labels that the query makes": {
 			text: rules(`seriesQuery: 'a{kube_deployment!=""}'`, `resources: {template: "kube_<<.Resource>>"}`,
 				`metricsQuery: 'label_replace(label_replace(sum(a{x="y"}), "kube_deployment", "web", "", ""), "kube_namespace", "shop", "", "")'`),
+			warnings: `line 4: rules[0].metricsQuery: writes the label kube_namespace on values that series of all namespaces may feed; ` +
+				`write <<.LabelMatchers>> in every selector`,
 		},
 		"a range": {
 			text:   rules(`seriesQuery: 'a'`, `resources: {overrides: {node: {resource: node}}}`, `metricsQuery: '<<.Series>>{<<.LabelMatchers>>}[5m]'`),
@@ -88,7 +90,55 @@ func TestCheckRules(t *testing.T) {
 		},
 		"a group index beyond the labels": {
 			text:   rules(`seriesQuery: 'a'`, `resources: {overrides: {node: {resource: node}}}`, `metricsQuery: 'sum(a{<<.LabelMatchers>>}) by (<<index .GroupBySlice 1>>)'`),
-			faults: `line 4: rules[0].metricsQuery: 1:33: executing "metricsQuery" at <index .GroupBySlice 1>: error calling index: reflect: slice index out of range`,
+			faults: `line 4: rules[0].metricsQuery: <<index .GroupBySlice 1>> is behind the last element; a rule groups by one label, <<index .GroupBySlice 0>>`,
+		},
+		"a template function that does not exist": {
+			text:   rules(`seriesQuery: 'a'`, `resources: {overrides: {node: {resource: node}}}`, `metricsQuery: 'a{<<.LabelMatchers>>} <<slice .Series 9>>'`),
+			faults: `line 4: rules[0].metricsQuery: <<slice .Series 9>>: error calling slice: index out of range: 9`,
+		},
+		"spaces for a query": {
+			text:   rules(`seriesQuery: 'a'`, `resources: {overrides: {node: {resource: node}}}`, `metricsQuery: ' '`),
+			faults: `line 4: rules[0].metricsQuery: the template gives empty text`,
+		},
+		"a value that no request has": {
+			text:     rules(`seriesQuery: 'a'`, pods, `metricsQuery: 'sum by (<<.GroupBy>>) (a{pod="<<index .LabelValuesByName "pdo">>"})'`),
+			warnings: `line 4: rules[0].metricsQuery: with made-up names: pods: pod="" matches no series, because all have the label pod; remove it`,
+		},
+		"all namespaces where a value is missing": {
+			text:     rules(`seriesQuery: 'a'`, pods, `metricsQuery: 'sum by (<<.GroupBy>>) (a{<<index .LabelValuesByName "pdo">>})'`),
+			warnings: `line 4: rules[0].metricsQuery: with made-up names: pods: adds up objects of the same name in all namespaces; write <<.LabelMatchers>> in every selector, or aggregate by (namespace, pod)`,
+		},
+		"an object's label excluded": {
+			text:     rules(`seriesQuery: 'a{svc=""}'`, `resources: {overrides: {namespace: {resource: namespace}, svc: {resource: service}}}`, usual),
+			warnings: `line 2: rules[0].seriesQuery: services: excludes series with the label svc, which names the objects`,
+		},
+		"the namespace's label excluded": {
+			text:   rules(`seriesQuery: 'a{namespace=~""}'`, pods, usual),
+			faults: `line 2: rules[0].seriesQuery: excludes series with the label namespace, which names the namespace`,
+		},
+		"one of several labels excluded": {
+			text:     rules(`seriesQuery: 'a{pod=""}'`, `resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}, svc: {resource: service}}}`, usual),
+			warnings: `line 2: rules[0].seriesQuery: pods: excludes series with the label pod, which names the objects`,
+		},
+		"an object's label excluded by the query": {
+			text:     rules(`seriesQuery: 'a'`, pods, `metricsQuery: 'sum(a{<<.LabelMatchers>>,pod=""}) by (<<.GroupBy>>)'`),
+			warnings: `line 4: rules[0].metricsQuery: pods: pod="" matches no series, because all have the label pod; remove it`,
+		},
+		"a namespace written on": {
+			text: rules(`seriesQuery: 'a'`, pods, `metricsQuery: 'label_replace(sum by (pod) (a), "namespace", "<<.LabelValuesByName.namespace>>", "", "")'`),
+			warnings: `line 4: rules[0].metricsQuery: writes the label namespace on values that series of all namespaces may feed; ` +
+				`write <<.LabelMatchers>> in every selector`,
+		},
+		"another namespace written over": {
+			text:     rules(`seriesQuery: 'a'`, pods, `metricsQuery: 'sum by (namespace, pod) (label_replace(a, "namespace", "shop", "", ""))'`),
+			warnings: `line 4: rules[0].metricsQuery: writes the label namespace on values that series of all namespaces may feed; write <<.LabelMatchers>> in every selector`,
+		},
+		"the namespace of an exported label": {
+			text: rules(`seriesQuery: 'a'`, pods, `metricsQuery: 'sum by (namespace, pod) (label_replace(a, "namespace", "$1", "exported_namespace", "(.+)"))'`),
+		},
+		"a fault far behind the beginning": {
+			text:   rules(`seriesQuery: 'a'`, pods, `metricsQuery: 'sum by (<<.GroupBy>>) (rate(some_long_name_of_a_counter_total{<<.LabelMatchers>>,code!="500"}[2m])) by (x)'`),
+			faults: `line 4: rules[0].metricsQuery: does not give PromQL: column 107: unexpected <by>, in …total{namespace="example",pod="example",code!="500"}[2m])) by (x)`,
 		},
 		"only for one object": {
 			text:     rules(`seriesQuery: 'a'`, `resources: {overrides: {node: {resource: node}}}`, `metricsQuery: 'a{node="<<index .LabelValuesByName "node">>"}'`),

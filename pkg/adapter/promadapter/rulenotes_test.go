@@ -105,7 +105,7 @@ rules:
   metricsQuery: sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)
 `), newSeriesList(t), &fakeCluster{}, Options{Metrics: NewMetrics(reg)})
 		c.Relist(t.Context(), time.Now())
-		want := []string{`rules[0] a: metricsQuery: 1:6: .Serie does not exist; known: .Series, .LabelMatchers, .GroupBy, .LabelValuesByName, .GroupBySlice`}
+		want := []string{`rules[0] a: metricsQuery: .Serie does not exist; known: .Series, .LabelMatchers, .GroupBy, .LabelValuesByName, .GroupBySlice`}
 		if diff := cmp.Diff(want, c.Rules().Notes()); diff != "" {
 			t.Errorf("notes (-want +got):\n%s", diff)
 		}

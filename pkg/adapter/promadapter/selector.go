@@ -4,6 +4,7 @@ package promadapter
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/prometheus/common/model"
@@ -78,6 +79,13 @@ func (s seriesSelector) promAdapterSeriesQueryAssertsLabel(label string) bool {
 		}
 	}
 	return false
+}
+
+// promAdapterSeriesQueryExcludesLabel reports whether no selected series has the label.
+func (s seriesSelector) promAdapterSeriesQueryExcludesLabel(label string) bool {
+	return slices.ContainsFunc(s.matchers, func(m *labels.Matcher) bool {
+		return label != "" && m.Name == label && m.Value == "" && (m.Type == labels.MatchEqual || m.Type == labels.MatchRegexp)
+	})
 }
 
 // formatPromAdapterQueryWithLabel returns the selector, as text, restricted to series with the label.

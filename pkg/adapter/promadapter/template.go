@@ -30,6 +30,10 @@ func parsePromAdapterTemplate(name, text string) (*template.Template, error) {
 }
 
 var (
+	// templatePositionRegexp matches the line and the offset at the beginning of an error.
+	templatePositionRegexp = regexp.MustCompile(`^(\d+):(?:(\d+):)? `)
+	indexRegexp            = regexp.MustCompile(`executing "[^"]*" at <(.*)>: error calling index: .*out of range.*`)
+	executingRegexp        = regexp.MustCompile(`executing "[^"]*" at <(.*)>: `)
 	// unknownFieldRegexp matches the error of a field that the arguments of a template do not have.
 	unknownFieldRegexp    = regexp.MustCompile(`executing "[^"]*" at <(.*)>: can't evaluate field (\w+) in type promadapter\.(\w+)$`)
 	unknownFunctionRegexp = regexp.MustCompile(`function "(\w+)" not defined$`)
@@ -42,19 +46,29 @@ func formatPromAdapterTemplateError(name string, err error) string {
 	if name == "template" {
 		known = ".Resource, .Group"
 	}
-	if m := unknownFunctionRegexp.FindStringSubmatch(text); m != nil && strings.Contains(known, "."+m[1]) {
-		return text + "; write <<." + m[1] + ">>"
+	if m := templatePositionRegexp.FindStringSubmatch(text); m != nil { // most templates are one line, whose text says where
+		if text = text[len(m[0]):]; m[1] != "1" {
+			text = "line " + m[1] + ": " + text
+		}
 	}
-	return unknownFieldRegexp.ReplaceAllString(text, "$1 does not exist; known: "+known)
+	if m := unknownFunctionRegexp.FindStringSubmatch(text); m != nil {
+		if strings.Contains(known, "."+m[1]) {
+			return text + "; write <<." + m[1] + ">>"
+		}
+		return text + "; templates have index, slice, len, printf, eq, ne, and, or, not and the like of Go's text/template"
+	}
+	text = unknownFieldRegexp.ReplaceAllString(text, "$1 does not exist; known: "+known)
+	text = indexRegexp.ReplaceAllString(text, "<<$1>> is behind the last element; a rule groups by one label, <<index .GroupBySlice 0>>")
+	return executingRegexp.ReplaceAllString(text, "<<$1>>: ")
 }
 
-// renderPromAdapterTemplate returns the text of the template. Empty text is an error.
+// renderPromAdapterTemplate returns the text of the template. Text of spaces alone is an error.
 func renderPromAdapterTemplate(t *template.Template, data any) (string, error) {
 	var out boundedBuilder
 	if err := t.Execute(&out, data); err != nil {
 		return "", errors.New(formatPromAdapterTemplateError(t.Name(), err))
 	}
-	if out.Len() == 0 {
+	if strings.TrimSpace(out.String()) == "" {
 		return "", errEmptyText
 	}
 	return out.String(), nil

@@ -93,11 +93,11 @@ func compileRuleSpec(ctx context.Context, spec config.Rule, l embeddedLimits, bu
 func (c *compiledRule) compilePatternRule(ctx context.Context) []keyError {
 	var err error
 	if c.match, err = compileRuleNamePattern(c.spec.Match); err != nil {
-		return []keyError{{"match", err}}
+		return ruleKeyErrorf("match", "is not a regular expression: %w", err)
 	}
 	if c.spec.Except != "" {
 		if c.except, err = compileRuleNamePattern(c.spec.Except); err != nil {
-			return []keyError{{"except", err}}
+			return ruleKeyErrorf("except", "is not a regular expression: %w", err)
 		}
 	}
 	if err := validateRulePatternReferences(c.spec.Query, c.match); err != nil {
@@ -211,7 +211,11 @@ func (c *compiledRule) validateRuleExpression(r *Rule, t *exprTree) []keyError {
 	if err := validateRuleMatchers(t, c.match != nil); err != nil {
 		add([]keyError{{"query", err}})
 	}
-	add(validateRuleResultLabels(r, t))
+	if err := t.findRuleNeverMatching(r.certainRuleLabels()); err != nil {
+		add([]keyError{{"query", err}})
+	} else {
+		add(validateRuleResultLabels(r, t))
+	}
 	add(c.validateRuleSources(r, t))
 	add(c.validateRuleWindow(t))
 	if c.spec.Backend == config.ScrapeBackend {
@@ -306,8 +310,8 @@ func (c *compiledRule) validateEmbeddedRuleLimits(t *exprTree) []keyError {
 		return ruleKeyErrorf("query", "%s reads native histograms, which pages do not have; divide the rates of _sum and _count, "+
 			"or use one of backends", text)
 	}
-	if text := t.ruleQuantileWithoutBuckets(); text != "" {
-		return ruleKeyErrorf("query", "%s: its buckets have no label le; aggregate by (le, namespace, pod)", text)
+	if why := t.describeRuleQuantileWithoutBuckets(c.match == nil); why != "" {
+		return ruleKeyErrorf("query", "%s", why)
 	}
 	if text := t.shiftedRuleSelector(); text != "" {
 		return ruleKeyErrorf("query", "%s looks at another time than now; the backend %s keeps only the last %s: remove offset and @, or use one of backends",

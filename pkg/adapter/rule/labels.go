@@ -4,8 +4,10 @@ package rule
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
@@ -31,27 +33,50 @@ func ruleExprMayHaveLabel(expr parser.Expr, label string) bool {
 		return ruleExprMayHaveLabel(e.Expr, label)
 	case *parser.SubqueryExpr:
 		return ruleExprMayHaveLabel(e.Expr, label)
-	case *parser.NumberLiteral, *parser.StringLiteral:
-		return false
+	case *parser.MatrixSelector:
+		return ruleExprMayHaveLabel(e.VectorSelector, label)
+	case *parser.VectorSelector: // a matcher may say that the label is empty
+		return !slices.ContainsFunc(e.LabelMatchers, func(m *labels.Matcher) bool {
+			return m.Name == label && isEmptyRuleMatcher(m)
+		})
 	}
-	return true // selectors
+	return false // numbers and strings
 }
 
-// ruleQuantileWithoutBuckets returns the name of a function of classic histograms whose argument cannot have the label le;
-// empty without any.
-func (t *exprTree) ruleQuantileWithoutBuckets() (name string) {
+// describeRuleQuantileWithoutBuckets returns why a function of classic histograms has no buckets: its argument cannot have the label le,
+// or reads families that are none of buckets by their names. It is empty without such a function.
+func (t *exprTree) describeRuleQuantileWithoutBuckets(namesFixed bool) (why string) {
 	parser.Inspect(t.root, func(node parser.Node, _ []parser.Node) error {
-		if c, ok := node.(*parser.Call); ok {
-			switch c.Func.Name {
-			case "histogram_quantile", "histogram_fraction":
-				if !ruleExprMayHaveLabel(c.Args[len(c.Args)-1], model.BucketLabel) {
-					name = c.Func.Name
-				}
-			}
+		c, ok := node.(*parser.Call)
+		if !ok || c.Func.Name != "histogram_quantile" && c.Func.Name != "histogram_fraction" {
+			return nil
+		}
+		buckets := c.Args[len(c.Args)-1]
+		switch name := findRuleFamilyWithoutBuckets(buckets); {
+		case !ruleExprMayHaveLabel(buckets, model.BucketLabel):
+			why = c.Func.Name + ": its buckets have no label le; aggregate by (le, namespace, pod)"
+		case namesFixed && name != "":
+			why = c.Func.Name + ": " + name + " is no series of buckets, whose names end with _bucket on pages; write " + name + "_bucket"
 		}
 		return nil
 	})
-	return name
+	return why
+}
+
+// findRuleFamilyWithoutBuckets returns the first metric of an expression that reads no buckets; empty if it reads any.
+func findRuleFamilyWithoutBuckets(expr parser.Expr) (first string) {
+	for _, matchers := range parser.ExtractSelectors(expr) {
+		for _, m := range matchers {
+			switch {
+			case m.Name != model.MetricNameLabel || m.Type != labels.MatchEqual:
+			case strings.HasSuffix(m.Value, "_bucket"):
+				return ""
+			case first == "":
+				first = m.Value
+			}
+		}
+	}
+	return first
 }
 
 func ruleAggregateMayHaveLabel(e *parser.AggregateExpr, label string) bool {

@@ -3,7 +3,9 @@
 package rule
 
 import (
+	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,11 +42,62 @@ func (t *exprTree) findRuleNeverWorking(certain ...string) (found error) {
 	return found
 }
 
+// findRuleNeverMatching returns an error for a selector that no series matches: its matchers exclude each other, or demand that a label
+// is empty that all series have. It ignores matchers with made-up names, which may be others.
+func (t *exprTree) findRuleNeverMatching(certain []string, madeUp ...string) error {
+	for _, v := range t.selectors {
+		var fixed []*labels.Matcher
+		for _, m := range v.LabelMatchers {
+			mentions := func(name string) bool { return m.Value == name || slices.Contains(m.SetMatches(), name) }
+			if m.Name == model.MetricNameLabel || m.Name == matcherMarkerLabel || slices.ContainsFunc(madeUp, mentions) {
+				continue
+			}
+			if slices.Contains(certain, m.Name) && isEmptyRuleMatcher(m) {
+				return fmt.Errorf("%s matches no series, because all have the label %s; remove it", m, m.Name)
+			}
+			for _, other := range fixed {
+				if other.Name == m.Name && (excludesRuleMatcher(m, other) || excludesRuleMatcher(other, m)) {
+					return fmt.Errorf("%s and %s exclude each other, so that no series matches; remove one", other, m)
+				}
+			}
+			fixed = append(fixed, m)
+		}
+	}
+	return nil
+}
+
+// isEmptyRuleMatcher reports whether a matcher admits only series without its label.
+func isEmptyRuleMatcher(m *labels.Matcher) bool {
+	return m.Value == "" && (m.Type == labels.MatchEqual || m.Type == labels.MatchRegexp)
+}
+
+// excludesRuleMatcher reports whether no value that m admits, of its few values, matches the other.
+func excludesRuleMatcher(m, other *labels.Matcher) bool {
+	values := []string{m.Value}
+	if m.Type != labels.MatchEqual {
+		if values = m.SetMatches(); m.Type != labels.MatchRegexp || len(values) == 0 {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(values, other.Matches)
+}
+
 func findRuleNeverWorkingCall(e *parser.Call) error {
 	switch e.Func.Name {
 	case "histogram_quantile", "quantile_over_time":
 		if err := rejectRuleQuantile(e.Args[0]); err != nil {
 			return err
+		}
+	case "round":
+		if len(e.Args) == 2 {
+			if to, ok := evaluateConstantRuleExpr(e.Args[1]); ok && to == 0 {
+				return errors.New("round: to a multiple of 0 gives no finite result; write another number, such as 0.001")
+			}
+		}
+	case "clamp":
+		low, lowOK := evaluateConstantRuleExpr(e.Args[1])
+		if high, ok := evaluateConstantRuleExpr(e.Args[2]); ok && lowOK && low > high {
+			return errors.New("clamp: its minimum is greater than its maximum, so that it never has a result; swap the two")
 		}
 	}
 	switch e.Func.Name {
@@ -136,6 +189,15 @@ func combineConstantRuleExprs(op parser.ItemType, left, right float64) (float64,
 func findRuleNeverWorkingOperation(e *parser.BinaryExpr, certain []string) error {
 	if divisor, ok := evaluateConstantRuleExpr(e.RHS); ok && divisor == 0 && (e.Op == parser.DIV || e.Op == parser.MOD) {
 		return fmt.Errorf("%s 0 gives no finite result; write another number", e.Op)
+	}
+	for _, side := range []parser.Expr{e.LHS, e.RHS} {
+		v, ok := evaluateConstantRuleExpr(side)
+		if ok && (math.IsNaN(v) || math.IsInf(v, 0)) && slices.Contains([]parser.ItemType{parser.ADD, parser.SUB, parser.MUL}, e.Op) {
+			return fmt.Errorf("%s %v gives no finite result; write a finite number", e.Op, v)
+		}
+	}
+	if e.Op == parser.LUNLESS && e.LHS.String() == e.RHS.String() {
+		return fmt.Errorf("both sides of unless are %s, so that it never has a result", e.LHS)
 	}
 	m := e.VectorMatching
 	if m == nil || e.Op == parser.LOR || e.Op == parser.LUNLESS {

@@ -3,8 +3,12 @@
 package rule
 
 import (
+	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/prometheus/prometheus/promql/parser"
 )
@@ -13,8 +17,26 @@ var (
 	unknownFunctionRegexp      = regexp.MustCompile(`unknown function with name "(\w+)"$`)
 	experimentalFunctionRegexp = regexp.MustCompile(`(?:function "(\w+)" is not enabled|(\w+)\(\) is experimental and must be enabled .*)$`)
 	// rangeVariableRegexp matches the variables that Grafana and people's own scripts replace, as a range.
-	rangeVariableRegexp = regexp.MustCompile(`\[\s*\$\{?(\w+)`)
+	rangeVariableRegexp = regexp.MustCompile(`\[\s*["']?\$\{?(\w+)`)
 )
+
+// typographicMarks are characters that look like others: quotes, a space that does not break a line, a space without a width, dashes.
+const typographicMarks = "\u201c\u201d\u2018\u2019\u00ab\u00bb\u00a0\u200b\u2013\u2014"
+
+// nearestRuleFunction returns the function that somebody who wrote the name means; empty if there is none.
+func nearestRuleFunction(name string) string {
+	lower := strings.ToLower(name)
+	best, bestDistance := "", 3
+	for _, known := range slices.Sorted(maps.Keys(parser.Functions)) {
+		if f := parser.Functions[known]; f.Experimental {
+			continue
+		}
+		if d := EditDistance(lower, known); d < bestDistance && d <= len(known)/4 {
+			best, bestDistance = known, d
+		}
+	}
+	return best
+}
 
 // explainRuleParseError returns the message of a parse error with what to do about it.
 func explainRuleParseError(msg, query string) string {
@@ -23,18 +45,24 @@ func explainRuleParseError(msg, query string) string {
 			"write it with other functions, or as a recording rule of a server")
 	}
 	if m := unknownFunctionRegexp.FindStringSubmatch(msg); m != nil {
-		if _, ok := parser.Functions[strings.ToLower(m[1])]; ok {
-			return msg + "; write " + strings.ToLower(m[1])
+		if near := nearestRuleFunction(m[1]); near != "" {
+			return msg + "; write " + near
 		}
 	}
 	if strings.HasSuffix(msg, "got instant vector") && strings.Contains(msg, "expected type range vector") {
 		return msg + "; give it a range, such as [1m]"
+	}
+	if i := strings.IndexAny(query, typographicMarks); i >= 0 {
+		r, _ := utf8.DecodeRuneInString(query[i:])
+		return msg + fmt.Sprintf("; the query has the character %q, which a page or a word processor has put there: type it anew", r)
 	}
 	switch m := rangeVariableRegexp.FindStringSubmatch(query); {
 	case strings.Contains(query, "<<"):
 		return msg + "; <<…>> is for rules of prometheus-adapter, with seriesQuery and metricsQuery"
 	case m != nil && m[1] != windowVariable[1:]:
 		return msg + "; $" + m[1] + " is no variable of rules: write [$window], or a duration such as [1m]"
+	case m != nil && strings.Contains(msg, "duration expression"):
+		return msg + "; the range is [$window], without braces, quotes or arithmetic"
 	case strings.Contains(msg, "unexpected character: '.'"):
 		return msg + "; write a name with dots in quotes and braces: {\"http.requests\"}"
 	case mayRuleBeMetricsQL(query) && !strings.Contains(query, windowVariable):

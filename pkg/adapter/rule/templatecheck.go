@@ -3,6 +3,7 @@
 package rule
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -33,9 +34,20 @@ func (q Query) CheckTemplate(objectLabels ...string) TemplateCheck {
 		return TemplateCheck{Warning: fmt.Sprintf("is MetricsQL and not PromQL (%v): of all servers only VictoriaMetrics evaluates it, "+
 			"and the age of its values is unknown", err)}
 	case err != nil:
-		return TemplateCheck{Fault: fmt.Errorf("does not give PromQL: %w, in %s", err, strict.Shorten(strings.Join(strings.Fields(text), " ")))}
+		return TemplateCheck{Fault: fmt.Errorf("does not give PromQL: %w, in %s", err, excerptRuleText(text, err))}
 	}
 	return q.checkTemplatedRuleResult(text, t, objectLabels)
+}
+
+// excerptRuleText returns the text around the column of a parse error, or its beginning.
+func excerptRuleText(text string, err error) string {
+	column := 0
+	_, _ = fmt.Sscanf(err.Error(), "column %d:", &column)
+	const before = 60 // leaves room for some text behind the column
+	if r := []rune(text); column > before && column <= len(r) {
+		return "…" + strict.Shorten(string(r[column-before:]))
+	}
+	return strict.Shorten(strings.Join(strings.Fields(text), " "))
 }
 
 // parseTemplatedRuleQuery parses the query of a templated rule, which may use all that a server may have enabled.
@@ -61,7 +73,7 @@ func parseTemplatedRuleQuery(text string) (*exprTree, error) {
 // checkTemplatedRuleResult judges whether the results of a templated query can name their object and its namespace.
 func (q Query) checkTemplatedRuleResult(text string, t *exprTree, objectLabels []string) TemplateCheck {
 	r := q.Rule
-	if err := t.findRuleNeverWorking(); err != nil {
+	if err := cmp.Or(t.findRuleNeverMatching(objectLabels, slices.Concat(q.Objects, []string{q.Namespace})...), t.findRuleNeverWorking()); err != nil {
 		return TemplateCheck{Fault: err}
 	}
 	proven := !r.Namespaced || newRuleNamespaceProof(q).provesRuleTextNamespace(text, t)
@@ -95,12 +107,32 @@ func (q Query) checkTemplatedRuleResult(text string, t *exprTree, objectLabels [
 		return TemplateCheck{Fault: fmt.Errorf("adds up objects of the same name in all namespaces; "+
 			"write <<.LabelMatchers>> in every selector, or aggregate by (%s)", strings.Join(wanted, ", "))}
 	}
+	if !proven && t.writesRuleLabel(r.NamespaceLabel) {
+		return TemplateCheck{Warning: fmt.Sprintf("writes the label %s on values that series of all namespaces may feed; "+
+			"write <<.LabelMatchers>> in every selector", r.NamespaceLabel)}
+	}
 	for _, label := range objectLabels {
 		if side := findRuleAlternativeWithout(t.root, label); side != nil {
 			return TemplateCheck{Warning: fmt.Sprintf("the alternative %s names no object, and gives none a value", side)}
 		}
 	}
 	return TemplateCheck{}
+}
+
+// writesRuleLabel reports whether a function of the expression writes a label that its argument cannot have, or a constant.
+func (t *exprTree) writesRuleLabel(label string) (writes bool) {
+	parser.Inspect(t.root, func(node parser.Node, _ []parser.Node) error {
+		if c, ok := node.(*parser.Call); ok && (c.Func.Name == "label_replace" || c.Func.Name == "label_join") {
+			dst, ok := c.Args[1].(*parser.StringLiteral)
+			constant := false // the same value for series of all namespaces
+			if value, ok := c.Args[2].(*parser.StringLiteral); ok && c.Func.Name == "label_replace" {
+				constant = !strings.Contains(value.Val, "$")
+			}
+			writes = writes || ok && dst.Val == label && (constant || !ruleExprMayHaveLabel(c.Args[0], label))
+		}
+		return nil
+	})
+	return writes
 }
 
 // namespaceOfRuleText returns the namespace that the query itself selects, whatever the request; empty if there is none.

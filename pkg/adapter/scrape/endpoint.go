@@ -31,7 +31,10 @@ type targetEndpoint struct {
 	namedRequest, wholeRequest requestTemplate // for the families by name; for the whole page, rendered when needed
 	wholeUntil                 time.Time       // until then, requests ask for whole pages
 	namedUntil                 time.Time       // until then, no request asks for a whole page
-	probeAfter                 time.Time       // until then, absent families are not looked for under other names
+	probeAfter                 time.Time       // until then, absent families are not looked for by other requests
+	probeWait                  time.Duration   // between the last two looks
+	namesProven                bool            // the target was seen to find a family by its name
+	namesHidden                bool            // the target was seen to hide a family from a request by name
 }
 
 // requestTemplate is a request to send any number of times: as bytes for plain HTTP, else as a template for net/http.
@@ -70,10 +73,16 @@ func (e *targetEndpoint) useScrapeURL(u *url.URL) {
 	if len(e.families.Names()) > maxNamedFamilies {
 		return
 	}
-	named := *u
-	if named.RawQuery = appendScrapeNameParams(u.RawQuery, e.families.Names()); len(named.RawQuery) <= maxNamesBytes {
-		e.namedRequest = e.newScrapeRequestTemplate(&named, exposition.AcceptHeader)
+	e.namedRequest = e.newNamedScrapeRequest(e.families)
+}
+
+// newNamedScrapeRequest renders a request for families by name; none if it would be too long.
+func (e *targetEndpoint) newNamedScrapeRequest(families *exposition.Families) requestTemplate {
+	named := *e.requestURL
+	if named.RawQuery = appendScrapeNameParams(named.RawQuery, families.Names()); len(named.RawQuery) > maxNamesBytes {
+		return requestTemplate{}
 	}
+	return e.newScrapeRequestTemplate(&named, exposition.AcceptHeader)
 }
 
 // plainHTTPScrapeAddress returns the host and port of a URL with the scheme http. It returns an empty address for https and for
@@ -93,6 +102,7 @@ func plainHTTPScrapeAddress(u *url.URL) string {
 func (e *targetEndpoint) cloneScrapeEndpointForFamilies(families *exposition.Families) *targetEndpoint {
 	n := newScrapeEndpoint(e.url, families)
 	n.wholeUntil, n.namedUntil, n.escaped, n.redirected = e.wholeUntil, e.namedUntil, e.escaped, e.redirected
+	n.namesProven, n.namesHidden = e.namesProven, e.namesHidden
 	if e.redirected {
 		n.useScrapeURL(e.requestURL)
 	}
@@ -166,7 +176,7 @@ func (e *targetEndpoint) newWholePageScrapeRequest(escaped bool) requestTemplate
 
 // asksScrapeOfWholePage reports whether a scrape at now asks for the whole page at once.
 func (e *targetEndpoint) asksScrapeOfWholePage(now time.Time) bool {
-	return e.escaped || !e.namedRequest.isScrapeRequestRendered() || now.Before(e.wholeUntil)
+	return e.escaped || e.namesHidden || !e.namedRequest.isScrapeRequestRendered() || now.Before(e.wholeUntil)
 }
 
 // removeScrapeNameParams removes the family names from a query, for a server that repeats the query in a redirect.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/exposition"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/netcause"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/scrape/http1"
 )
 
 // maxCauseBytes bounds a text from another program.
@@ -29,10 +30,14 @@ type statusError struct {
 	code       int
 	location   string // of a redirect, as the response says
 	redirectTo string // the URL of a redirect without user and query, which may hold secrets
+	wantsTLS   bool   // the response says that the port expects TLS
 }
 
-func newScrapeStatusError(code int, location string) *statusError {
-	e := &statusError{code: code}
+// speaksTLS is the cause of a target whose port expects TLS.
+const speaksTLS = "the target speaks TLS: annotate prometheus.io/scheme: \"https\""
+
+func newScrapeStatusError(code int, location string, wantsTLS bool) *statusError {
+	e := &statusError{code: code, wantsTLS: wantsTLS}
 	if u, err := url.Parse(location); code/100 == 3 && err == nil {
 		e.location = location
 		e.redirectTo = strings.TrimPrefix(u.Scheme+"://"+u.Host+u.EscapedPath(), "://")
@@ -45,7 +50,11 @@ func (e *statusError) Error() string {
 	if e.redirectTo != "" {
 		return "redirected to " + netcause.Clip(e.redirectTo, maxCauseBytes) + ", not followed"
 	}
-	return "HTTP " + strconv.Itoa(e.code)
+	text := "HTTP " + strconv.Itoa(e.code)
+	if e.wantsTLS {
+		text += ": " + speaksTLS
+	}
+	return text
 }
 
 // failureCause is the reason of a failed scrape, for people and for the self-metrics.
@@ -94,6 +103,17 @@ func describeScrapeRefusal(err error) string {
 	return netcause.Clip(err.Error(), maxRefusalBytes)
 }
 
+// classifyScrapeOtherProtocol returns the cause of a target that does not speak HTTP/1.
+func classifyScrapeOtherProtocol(e *http1.OtherProtocolError) failureCause {
+	switch e.Protocol {
+	case "TLS":
+		return failureCause{outcomeTLS, speaksTLS}
+	case "":
+		return failureCause{outcomeOther, "not HTTP: " + netcause.Clip(e.FirstLine, maxCauseBytes)}
+	}
+	return failureCause{outcomeOther, "the target speaks " + e.Protocol + " only, as gRPC ports do: annotate prometheus.io/port"}
+}
+
 // isScrapeConnectionRefused reports whether nothing listens at a target's address.
 func isScrapeConnectionRefused(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }
 
@@ -102,9 +122,12 @@ func isScrapeConnectionRefused(err error) bool { return errors.Is(err, syscall.E
 func classifyScrapeFetchError(err error, timeout time.Duration) failureCause {
 	var status *statusError
 	var page *exposition.Error
+	var other *http1.OtherProtocolError
 	switch {
 	case errors.As(err, &page):
 		return failureCause{outcomePageRejected, page.Detail}
+	case errors.As(err, &other):
+		return classifyScrapeOtherProtocol(other)
 	case errors.Is(err, errScrapePanic):
 		return failureCause{outcomePanic, errScrapePanic.Error()}
 	case errors.As(err, &status):

@@ -19,13 +19,13 @@ func TestCausesAreHarmlessText(t *testing.T) {
 	t.Parallel()
 	const hostile = "a\x1b[2J\x1b[31m\nWARNING\r\u202eb\xff\u2028"
 	causes := map[string]error{
-		"redirect":        newScrapeStatusError(http.StatusFound, "http://a/%1b%5B2J%1b%5B31m%0aWARNING%E2%80%AE"),
-		"redirect's host": newScrapeStatusError(http.StatusFound, "http://a%e2%80%aeb/"),
+		"redirect":        newScrapeStatusError(http.StatusFound, "http://a/%1b%5B2J%1b%5B31m%0aWARNING%E2%80%AE", false),
+		"redirect's host": newScrapeStatusError(http.StatusFound, "http://a%e2%80%aeb/", false),
 		"another error":   fmt.Errorf("read page: %w", errors.New(hostile)),
 		"long error":      errors.New(strings.Repeat(hostile, 100)),
 	}
 	_, causes["content type"] = exposition.DetectFormat("text/x"+hostile, "")
-	_, causes["content encoding"] = exposition.DetectFormat("", hostile)
+	_, causes["content encoding"] = exposition.DetectFormat("", "gzip,"+hostile)
 	for name, body := range map[string]string{
 		"name":      "{\"\u202ea\\nb\"} 1\n{\"\u202ea\\nb\"} 2\n",
 		"label":     "a{b=\"\x1b[2J\u202e\"} 1\na{b=\"\x1b[2J\u202e\"} 2\n",

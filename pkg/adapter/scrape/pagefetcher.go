@@ -1,18 +1,15 @@
 package scrape
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
-
-	"github.com/prometheus/common/model"
-	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/exposition"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/scrape/http1"
@@ -95,9 +92,10 @@ func (f *pageFetcher) fetchScrapePage(ctx context.Context, l *scrapeLoop, e *tar
 		}
 		r, n, err = f.fetchNamedOrWholeScrapePage(ctx, l, e, page, now)
 	}
-	if err == nil {
-		f.probeEscapedScrapeNames(ctx, l, e, page, r, now)
-	} else if isScrapeErrorStatus(err) {
+	if err == nil && f.revealHiddenScrapeFamilies(ctx, l, e, page, r, now) {
+		return f.fetchRevealedScrapePage(ctx, l, e, page, r)
+	}
+	if isScrapeErrorStatus(err) {
 		e.forgetScrapeRedirect()
 	}
 	return r, n, err
@@ -121,46 +119,6 @@ func (f *pageFetcher) fetchNamedOrWholeScrapePage(ctx context.Context, l *scrape
 		e.namedUntil = now.Add(wholeRetry)
 	}
 	return r, n, err
-}
-
-// probeEscapedScrapeNames looks, once in a while, for the families that a page lacks: without dots if requests ask for names as they are,
-// and the other way round. A Go service with the family http.requests shows http_requests to curl, and so to the author of an
-// HPA. Later scrapes ask so if that page has all that this page has, and more.
-func (f *pageFetcher) probeEscapedScrapeNames(ctx context.Context, l *scrapeLoop, e *targetEndpoint, page exposition.PageOptions, found exposition.ParsedPage, now time.Time) {
-	if now.Before(e.probeAfter) || !lacksEscapableScrapeFamily(e.families.Names(), found, e.escaped) {
-		return
-	}
-	e.probeAfter = now.Add(namesRetry)
-	page.FindBeginnings = false
-	p := exposition.NewParser(labels.EmptyLabels())
-	defer p.Release()
-	probed, _, err := f.requestScrapePage(ctx, l, e, e.newWholePageScrapeRequest(!e.escaped), p, page)
-	if err != nil {
-		return
-	}
-	more := false
-	for i, family := range probed.Families {
-		before := found.Families[i]
-		if family.Samples == 0 && before.Samples > 0 {
-			return
-		}
-		more = more || family.Samples > 0 && before.Samples == 0 && before.Err == nil
-	}
-	if more {
-		e.escaped, e.wholeRequest = !e.escaped, requestTemplate{}
-	}
-}
-
-// lacksEscapableScrapeFamily reports whether a page lacks a family that a page with the other way to write names may have: a name
-// without dots may stand for a name with dots.
-func lacksEscapableScrapeFamily(families []string, found exposition.ParsedPage, escaped bool) bool {
-	for i, name := range families {
-		legacy := model.LegacyValidation.IsValidMetricName(name)
-		if found.Families[i].Samples == 0 && found.Families[i].Err == nil && legacy != escaped && (escaped || strings.Contains(name, "_")) {
-			return true
-		}
-	}
-	return false
 }
 
 // isScrapeErrorStatus reports whether err is a response with a status of 400 or more.
@@ -207,8 +165,8 @@ func (f *pageFetcher) fetchScrapeByNetHTTP(ctx context.Context, l *scrapeLoop, t
 // right.
 func (f *pageFetcher) parseScrapeResponsePage(resp *http1.Response, p *exposition.Parser, page exposition.PageOptions) (r exposition.ParsedPage, n int64, err error) {
 	if resp.Status != http.StatusOK {
-		drainScrapeResponse(resp)
-		return r, 0, newScrapeStatusError(resp.Status, resp.Location)
+		wantsTLS := drainScrapeResponse(resp) && resp.Status == http.StatusBadRequest
+		return r, 0, newScrapeStatusError(resp.Status, resp.Location, wantsTLS)
 	}
 	if page.Format, err = exposition.DetectFormat(resp.ContentType, resp.ContentEncoding); err != nil {
 		return r, 0, err
@@ -227,15 +185,18 @@ func (f *pageFetcher) parseScrapeResponsePage(resp *http1.Response, p *expositio
 	return r, n, err
 }
 
-// drainScrapeResponse reads the rest of a body, at most maxDrainedBytes.
-func drainScrapeResponse(resp *http1.Response) {
+// drainScrapeResponse reads the rest of a body, at most maxDrainedBytes. It reports whether the body mentions HTTPS, as servers of TLS do
+// in their answer to plain HTTP.
+func drainScrapeResponse(resp *http1.Response) (mentionsHTTPS bool) {
 	for n := 0; n < maxDrainedBytes; {
 		piece, err := resp.NextPiece()
 		if err != nil {
-			return
+			break
 		}
 		n += len(piece)
+		mentionsHTTPS = mentionsHTTPS || bytes.Contains(piece, []byte("HTTPS"))
 	}
+	return mentionsHTTPS
 }
 
 // copyScrapedBody writes a body into p and returns the number of bytes read.

@@ -25,6 +25,9 @@ const maxInterimResponses = 5
 
 // readHTTP1ResponseByNetHTTP reads the header of a response from its beginning, which is in the buffer.
 func (r *responseReader) readHTTP1ResponseByNetHTTP() error {
+	if err := detectHTTP1OtherProtocol(r.buf[:r.hi]); err != nil {
+		return err
+	}
 	begun := bytes.NewReader(bytes.Clone(r.buf[:r.hi]))
 	limit := r.client.MaxHeaderBytes
 	if limit <= 0 {

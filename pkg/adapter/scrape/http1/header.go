@@ -21,8 +21,13 @@ func (r *responseReader) readHTTP1Header() error {
 			return r.readHTTP1ResponseByNetHTTP()
 		case end < 0:
 			err := r.fillHTTP1Buffer(math.MaxInt64)
-			if errors.Is(err, io.EOF) && r.hi > 0 {
-				return io.ErrUnexpectedEOF
+			if err != nil && r.hi > 0 {
+				if other := detectHTTP1OtherProtocol(r.buf[:r.hi]); other != nil {
+					return other
+				}
+				if errors.Is(err, io.EOF) {
+					return io.ErrUnexpectedEOF
+				}
 			}
 			if err != nil {
 				return err
