@@ -150,28 +150,6 @@ func (a *attackedAdapter) newUnreadClients(n byte) (clients []*http.Client) {
 	return clients
 }
 
-// TestManyAutoscalers: hundreds of autoscalers of one namespace, each with 50 KB of metrics, are served up to its bounds. This kube-apiserver
-// does not stream lists, so the adapter has all of them in its memory at the start.
-func TestManyAutoscalers(t *testing.T) {
-	joinShare(t)
-	kube := startShop(t, http.HandlerFunc(evilPage))
-	names := numberedNames(500)
-	for i := range 400 {
-		kube.SetAutoscaler(kubeapi.NewAutoscaler("evil", fmt.Sprintf("evil-%04d", i), names...))
-	}
-	a := startAdapter(t, kube)
-	a.await("explained autoscalers", func() (bool, string) {
-		code, body, err := a.get(t.Context(), evilReader, "/apis/explain.tachometer.dev/v1alpha1/namespaces/evil/horizontalpodautoscalers")
-		explained := fmt.Sprintf("%d, %d bytes, %v", code, len(body), err)
-		t.Log(explained)
-		if len(body) > 32<<20 {
-			t.Fatal(explained)
-		}
-		return err == nil && code == http.StatusOK, explained
-	})
-	a.judge()
-}
-
 // TestDecisionsOfAccess: a reader of ever new selectors fills no memory with decisions about its access.
 func TestDecisionsOfAccess(t *testing.T) {
 	joinShare(t)
