@@ -39,7 +39,7 @@ func TestPodTextsAreBounded(t *testing.T) {
 		"labels too long":     {withLabels(map[string]string{"app": "web", "x": long}), "pod has 2 labels of 200007 bytes"},
 		"labels of 600 KB":    {combine(withoutAddress, withLabels(numberedLabels(10_000, 50))), "pod has 10000 labels of"},
 		"path too long":       {withAnnotations(annotationPath, long), "make a URL of 200"},
-		"escapes in the path": {withAnnotations(annotationPath, "/a"+strings.Repeat("\n", 1_000)+"b"), "make a URL of 3025 bytes"},
+		"escapes in the path": {withAnnotations(annotationPath, "/a"+strings.Repeat("\n", 1_000)+"b"), "make a URL of 3023 bytes"},
 		"parameter too long":  {withAnnotations("prometheus.io/param_x", long), "make a URL of 200"},
 		"scheme that is long": {withAnnotations(annotationScheme, long), "neither \"http\" nor \"https\""},
 		"port that is long":   {withAnnotations(annotationPort, long), "not a port number"},
