@@ -50,7 +50,7 @@ update: ## rewrite what is generated: golden files, help text, metric list, the 
 	go -C test/monitoring test . -update
 	go -C test/helm test -short . -update
 
-test: deps unit browser cluster-test charts e2e ## everything, on a real Kubernetes: unit, integration, end-to-end. First installs what is missing (make deps)
+test: deps unit attack-short browser cluster-test charts e2e ## everything, on a real Kubernetes: unit, integration, end-to-end. First installs what is missing (make deps)
 
 e2e: kubernetes ## images, integration and end-to-end tests on a real Kubernetes
 	go -C test test -race -p 1 -timeout 40m -v $(SUITES)
@@ -105,7 +105,7 @@ attack: ## the adapter attacked as a tenant, a reader, a stranger, each attack w
 	go -C test test ./attack -count 1 -timeout 20m -v
 
 attack-short: ## a share of `make attack` that judges memory and refusals, and no time
-	go -C test test ./attack -short -count 1 -timeout 20m -v
+	go -C test test ./attack -short -parallel 16 -count 1 -timeout 20m
 
 STEPS ?= 10
 surge: kubernetes ## steps of the load on a real Kubernetes, without and with the surge lane (STEPS=)

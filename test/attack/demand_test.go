@@ -42,14 +42,17 @@ func flood(t *testing.T, count int, limit time.Duration, read func(ctx context.C
 
 // TestHPABomb: an HPA with 7,000 metrics, 735 KB, is served up to its bound.
 func TestHPABomb(t *testing.T) {
+	joinShare(t)
 	c := startShop(t, http.HandlerFunc(evilPage))
 	c.SetAutoscaler(kubeapi.NewAutoscaler("evil", "evil", numberedNames(7000)...))
 	a := startAdapter(t, c)
-	retry.Sleep(t.Context(), 5*time.Second)
-	code, body, err := a.get(t.Context(), hpaController, podsPath("evil", "some_metric_of_mine_006999", "app=evil"))
-	if err != nil || code == http.StatusOK || !strings.Contains(body, "6950 metrics of HorizontalPodAutoscaler evil/evil are not served") {
-		t.Errorf("read of a rejected metric: %d %.300s %v", code, body, err)
-	}
+	retry.Sleep(t.Context(), attackTime(5*time.Second))
+	a.await("the reason in the read of a rejected metric", func() (bool, string) {
+		code, body, err := a.get(t.Context(), hpaController, podsPath("evil", "some_metric_of_mine_006999", "app=evil"))
+		named := strings.Contains(body, "6950 metrics of HorizontalPodAutoscaler evil/evil are not served")
+		return code != http.StatusOK && named, fmt.Sprintf("%d %.300s %v", code, body, err)
+	})
+	a.await("the Event", func() (bool, string) { return c.CountEvents() > 0, "no Event" }) // it is written after the decision
 	if n := c.CountEvents(); n != 1 {
 		t.Errorf("%d Events, want 1", n)
 	}
@@ -58,6 +61,7 @@ func TestHPABomb(t *testing.T) {
 
 // TestLongNames: a reader of ever new names, each as long as a request may be.
 func TestLongNames(t *testing.T) {
+	joinShare(t)
 	a := startAdapter(t, startShop(t, http.HandlerFunc(evilPage)))
 	name := strings.Repeat("x", 50_000)
 	done := flood(t, 500, attackTime(15*time.Second), func(ctx context.Context, i int) {
@@ -85,6 +89,7 @@ func TestManyNames(t *testing.T) {
 
 // TestSelectors: a reader of ever new selectors, each as long as a request may be.
 func TestSelectors(t *testing.T) {
+	joinShare(t)
 	a := startAdapter(t, startShop(t, http.HandlerFunc(evilPage)))
 	done := flood(t, 1000, attackTime(15*time.Second), func(ctx context.Context, i int) {
 		values := make([]string, 3000)

@@ -47,6 +47,7 @@ var doorAttacks = []struct {
 // TestDoors: whatever comes through the port, the HPA's reads are answered and the memory holds. Each attack stands beside quiet reads of
 // the same length just before.
 func TestDoors(t *testing.T) {
+	joinShare(t)
 	w := startDoorWorld(t)
 	attacks := doorAttacks
 	if testing.Short() {
@@ -128,7 +129,7 @@ func (w *doorWorld) readDoors(t *testing.T, d time.Duration) doorReads {
 				code, err := askDoor(t.Context(), w.hpa, w.URL+doorReadPath, doorHPAHeader())
 				mu.Lock()
 				latencies = append(latencies, time.Since(began))
-				if err != nil && !isBusyMachine(code) {
+				if err != nil && !isBusyMachine(code, err) {
 					r.failed, r.failure = r.failed+1, err
 				}
 				mu.Unlock()

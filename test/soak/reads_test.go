@@ -1,6 +1,7 @@
 package soak
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -74,37 +75,86 @@ func (r *readResults) quantile(q float64) time.Duration {
 	return r.latencies[int(q*float64(r.count()-1))]
 }
 
-// soakReads are reads that go on at a rate.
-type soakReads struct {
-	cancel  context.CancelFunc
-	workers sync.WaitGroup
+// timedReads are the results of reads that began in time, and of those for which the generator was late: it wants a processor as the
+// adapter does, so a machine that has none for the one has none for the other.
+type timedReads struct{ punctual, late *readResults }
 
-	mu      sync.Mutex // guards results
-	results *readResults
+func newTimedReads() timedReads { return timedReads{newReadResults(), newReadResults()} }
+
+// share returns the share of the reads that began in time.
+func (r timedReads) share() float64 {
+	return float64(r.punctual.count()) / float64(max(1, r.punctual.count()+r.late.count()))
 }
 
-// soakWorkers is the number of reads in flight of one kind: more than the places of a lane.
-const soakWorkers = 300
+// rows describes the reads of a time as one or two rows of a table.
+func (r timedReads) rows(name string, took time.Duration) string {
+	rows := r.punctual.row(name, took)
+	if r.late.count() > 0 {
+		rows += r.late.row(name+", generator late", took)
+	}
+	return rows
+}
 
-// startSoakReads reads all autoscalers' metrics in turn, at a steady rate as long as workers are free.
-func startSoakReads(t *testing.T, w *soakWorld, user string, rate float64) *soakReads {
+// all returns the results of all reads.
+func (r timedReads) all() *readResults {
+	all := newReadResults()
+	for _, part := range []*readResults{r.punctual, r.late} {
+		for code, n := range part.codes {
+			all.codes[code] += n
+		}
+		all.latencies = append(all.latencies, part.latencies...)
+		all.failure = cmp.Or(all.failure, part.failure)
+	}
+	return all
+}
+
+// lateness marks the reads of a generator that does not get its processor time.
+type lateness struct{ until atomic.Int64 } // in ns of Unix time
+
+const (
+	// generatorDelay is the delay of a read from which on its generator is late. A read takes some milliseconds.
+	generatorDelay = 250 * time.Millisecond
+	// generatorPause is for how long the reads after a late one count as late: an adapter whose scrapes were late has old values for some
+	// intervals.
+	generatorPause = 10 * time.Second
+)
+
+// mark reports whether a read that was due at a time and began at another counts as late.
+func (l *lateness) mark(due, began time.Time) bool {
+	if began.Sub(due) > generatorDelay {
+		l.until.Store(began.Add(generatorPause).UnixNano())
+	}
+	return began.UnixNano() < l.until.Load()
+}
+
+// soakReads are reads that go on at a rate.
+type soakReads struct {
+	cancel   context.CancelFunc
+	workers  sync.WaitGroup
+	lateness lateness
+
+	mu      sync.Mutex // guards results
+	results timedReads
+}
+
+// startSoakReads reads all autoscalers' metrics in turn, at a steady rate as long as workers are free. What is missed is not made up for.
+func startSoakReads(t *testing.T, w *soakWorld, user string, rate float64, workers int) *soakReads {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	s := &soakReads{cancel: cancel, results: newReadResults()}
-	var next atomic.Int64
-	began := time.Now()
+	s := &soakReads{cancel: cancel, results: newTimedReads()}
 	client := newSoakClient(w)
-	for range soakWorkers {
+	pace := soakPace{gap: time.Duration(float64(time.Second) / rate), due: time.Now()}
+	for range workers {
 		s.workers.Go(func() {
 			for {
-				n := next.Add(1)
-				due := began.Add(time.Duration(float64(n) / rate * float64(time.Second)))
+				n, due := pace.next(time.Now())
 				if wait := time.Until(due); wait > 0 && !retry.Sleep(ctx, wait) || ctx.Err() != nil {
 					return
 				}
 				started := time.Now()
-				code, err := w.readSoakMetric(context.WithoutCancel(ctx), client, user, int(n)%*soakAutoscalers)
-				s.addSoakRead(code, err, time.Since(started))
+				code, err := w.readSoakMetric(context.WithoutCancel(ctx), client, user, n%*soakAutoscalers)
+				late := s.lateness.mark(due, started)
+				s.addSoakRead(late, code, err, time.Since(started))
 			}
 		})
 	}
@@ -112,27 +162,54 @@ func startSoakReads(t *testing.T, w *soakWorld, user string, rate float64) *soak
 	return s
 }
 
-func (s *soakReads) addSoakRead(code int, err error, took time.Duration) {
+// soakPace gives reads their times, a gap apart.
+type soakPace struct {
+	gap time.Duration
+
+	mu  sync.Mutex // guards the rest
+	n   int
+	due time.Time
+}
+
+// next returns the number and the time of the next read. A time that is long past is moved to now: a burst of what was missed is no load
+// of an HPA controller.
+func (p *soakPace) next(now time.Time) (n int, due time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	due = p.due
+	p.n++
+	p.due = p.due.Add(p.gap)
+	if p.due.Before(now.Add(-2 * generatorDelay)) {
+		p.due = now
+	}
+	return p.n, due
+}
+
+func (s *soakReads) addSoakRead(late bool, code int, err error, took time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.results.codes[code]++
-	s.results.latencies = append(s.results.latencies, took)
+	results := s.results.punctual
+	if late {
+		results = s.results.late
+	}
+	results.codes[code]++
+	results.latencies = append(results.latencies, took)
 	if err != nil {
-		s.results.failure = err
+		results.failure = err
 	}
 }
 
 // take returns the results since the start or the last call.
-func (s *soakReads) take() *readResults {
+func (s *soakReads) take() timedReads {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	taken := s.results
-	s.results = newReadResults()
+	s.results = newTimedReads()
 	return taken
 }
 
 // stop ends the reads and returns the results since the last take.
-func (s *soakReads) stop() *readResults {
+func (s *soakReads) stop() timedReads {
 	s.cancel()
 	s.workers.Wait()
 	return s.take()

@@ -4,7 +4,6 @@ package soak
 
 import (
 	"flag"
-	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -28,6 +27,14 @@ const (
 	churnInterval = time.Second
 	// soakWarmUp is the time until the records of autoscalers are full, at ten times the usual reads; the store is full earlier.
 	soakWarmUp = 10 * time.Minute
+	// controllerWorkers is soakFactor times the reads in flight of a kube-controller-manager, by its default.
+	controllerWorkers = soakFactor * 5
+	// overloadWorkers is more than the places of a lane.
+	overloadWorkers = 300
+	// overloadTime is that of the overload, and of the reads after it.
+	overloadTime = 10 * time.Second
+	// punctualShare is the share of the reads that must begin in time; below it a run shows nothing about reads.
+	punctualShare = 0.5
 	// recoveryTime is the bound of the time to usual reads after an overload.
 	recoveryTime = 5 * time.Second
 )
@@ -41,49 +48,48 @@ func TestSoak(t *testing.T) {
 	rate := float64(*soakAutoscalers) / hpaPeriod.Seconds() * soakFactor
 	w.awaitSoakValues(t)
 	stopChurn := w.startChurn(t)
-	reads := startSoakReads(t, w, hpaUser, rate)
-	retry.Sleep(t.Context(), min(soakWarmUp, *soakDuration/3))
+	reads := startSoakReads(t, w, hpaUser, rate, controllerWorkers)
+	warmUp := min(soakWarmUp, *soakDuration/3)
+	retry.Sleep(t.Context(), warmUp)
 	samples := w.watchAdapter(t, *soakDuration)
 	stopChurn()
 	steady := reads.take()
 
-	overload := startSoakReads(t, w, "reader", 99*rate)
-	retry.Sleep(t.Context(), 10*time.Second)
-	shed := overload.stop()
+	shed := w.overload(t, 99*rate)
 	during := reads.take()
 	retry.Sleep(t.Context(), recoveryTime)
 	reads.take()
-	retry.Sleep(t.Context(), 10*time.Second)
+	retry.Sleep(t.Context(), overloadTime)
 	after := reads.stop()
 
-	report := describeSoak(w, rate, samples) + fmt.Sprintf("\n| reads | a second | by status | p50 | p99 | slowest |\n| --- | --- | --- | --- | --- | --- |\n"+
-		"%s%s%s%s", steady.row("autoscalers, steady", *soakDuration+min(soakWarmUp, *soakDuration/3)), shed.row("readers, overload", 10*time.Second),
-		during.row("autoscalers, during the overload", 10*time.Second), after.row("autoscalers, from 5 s after it", 10*time.Second))
+	report := describeSoak(w, rate, samples) + "\n| reads | a second | by status | p50 | p99 | slowest |\n| --- | --- | --- | --- | --- | --- |\n" +
+		steady.rows("autoscalers, steady", *soakDuration+warmUp) + shed + during.rows("autoscalers, during the overload", overloadTime) +
+		after.rows("autoscalers, from 5 s after it", overloadTime)
 	t.Logf("\n%s", report)
 	if *soakTable != "" {
 		if err := os.WriteFile(*soakTable, []byte(report), 0o600); err != nil {
 			t.Error(err)
 		}
 	}
-	judgeSoak(t, samples, map[string]*readResults{"steady": steady, "during the overload": during, "after the overload": after}, shed)
+	judgeSoak(t, samples, steady, during, after)
 }
 
 // judgeSoak holds the run to its promises. Latency is judged only against that of the same run: it is the machine's too.
-func judgeSoak(t *testing.T, samples []adapterSample, autoscalers map[string]*readResults, shed *readResults) {
+func judgeSoak(t *testing.T, samples []adapterSample, steady, during, after timedReads) {
 	t.Helper()
-	for phase, r := range autoscalers {
-		if n := r.count(); n == 0 || r.codes[200] != n {
-			t.Errorf("%s: of %d reads of autoscalers %v were answered, such as: %v", phase, n, r.codes, r.failure)
+	for phase, r := range map[string]timedReads{"steady": steady, "during the overload": during, "after the overload": after} {
+		punctual := r.punctual
+		if n := punctual.count(); punctual.codes[200] != n {
+			t.Errorf("%s: of %d reads of autoscalers %v were answered, such as: %v", phase, n, punctual.codes, punctual.failure)
+		}
+		if share := r.share(); share < punctualShare {
+			t.Errorf("%s: generator late: %.0f %% of the reads began in time, want %.0f %%; the machine is too busy to judge the adapter, run it on a quiet one",
+				phase, 100*share, 100*punctualShare)
 		}
 	}
-	usual, after := autoscalers["steady"].quantile(0.5), autoscalers["after the overload"].quantile(0.5)
-	if bound := 5*usual + 100*time.Millisecond; after > bound {
-		t.Errorf("%s after the overload half of the reads of autoscalers take %s, before it %s, bound %s", recoveryTime, after, usual, bound)
-	}
-	for code := range shed.codes {
-		if code != 200 && code != 429 && code != 503 {
-			t.Errorf("readers in the overload got %d, want values, 429 or 503: %v", code, shed.failure)
-		}
+	usual, recovered := steady.punctual.quantile(0.5), after.punctual.quantile(0.5)
+	if bound := 5*usual + 100*time.Millisecond; recovered > bound {
+		t.Errorf("%s after the overload half of the reads of autoscalers take %s, before it %s, bound %s", recoveryTime, recovered, usual, bound)
 	}
 	for _, c := range sampledColumns {
 		if growth := growthOf(samples, c); growth > c.most {

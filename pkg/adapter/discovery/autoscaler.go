@@ -49,7 +49,6 @@ type storedAutoscaler struct {
 	metrics         []namedMetric
 	uid             types.UID
 	rejected        rejectedMetrics
-	whole           *autoscalingv2.HorizontalPodAutoscaler // for the observer; nil in the table
 }
 
 // GetObjectMeta returns the autoscaler's key for client-go's temporary stores.
@@ -106,7 +105,7 @@ func newDiscoveredAutoscaler(o *autoscalingv2.HorizontalPodAutoscaler) *storedAu
 func newDiscoveredObjectReference(r autoscalingv2.CrossVersionObjectReference) objectReference {
 	// An invalid version leaves the group empty; mapping the kind then fails, and discovery reports that.
 	version, _ := schema.ParseGroupVersion(r.APIVersion)
-	return objectReference{kind: schema.GroupKind{Group: version.Group, Kind: r.Kind}, name: r.Name}
+	return boundDiscoveredReference(objectReference{kind: schema.GroupKind{Group: version.Group, Kind: r.Kind}, name: r.Name})
 }
 
 // newDemandedAutoscalerMetric returns false for Resource and ContainerResource metrics, which metrics.k8s.io serves.

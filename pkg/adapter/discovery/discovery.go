@@ -90,7 +90,7 @@ func New(clients Clients, opts Options) *Discovery {
 	}
 	observed := observedAutoscalers{d.hpas, opts.Observer}
 	d.hpaReflector = &reflectorStore[*storedAutoscaler]{
-		resource: "horizontalpodautoscalers.autoscaling", strip: observed.stripObservedAutoscaler, sink: observed, onChange: d.requestDiscoveryReplan,
+		resource: "horizontalpodautoscalers.autoscaling", strip: observed.stripObservedAutoscaler, stripDeleted: stripDiscoveredAutoscaler, sink: observed, onChange: d.requestDiscoveryReplan,
 		onError: d.metrics.watchErrors.WithLabelValues("horizontalpodautoscalers").Inc,
 	}
 	d.hpaReflector.synced, d.withoutAutoscalers = opts.WithoutAutoscalers, opts.WithoutAutoscalers

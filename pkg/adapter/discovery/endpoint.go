@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
 // The pod annotations, which Prometheus setups commonly use. Prometheus's usual relabelling decides what a value means:
@@ -47,7 +49,7 @@ func parseDiscoveryScrapeAnnotation(annotations map[string]string) (wanted bool,
 	case "false":
 		return false, fmt.Errorf("annotation %s is \"false\"", annotationScrape)
 	default:
-		return false, fmt.Errorf("annotation %s is %q, neither \"true\" nor \"false\"", annotationScrape, value)
+		return false, fmt.Errorf("annotation %s is %q, neither \"true\" nor \"false\"", annotationScrape, strict.Shorten(value))
 	}
 }
 
@@ -75,7 +77,7 @@ func parseDiscoveredEndpointScheme(annotations map[string]string) (string, error
 	case "http", "https":
 		return scheme, nil
 	default:
-		return "", fmt.Errorf("annotation %s is %q, neither \"http\" nor \"https\"", annotationScheme, scheme)
+		return "", fmt.Errorf("annotation %s is %q, neither \"http\" nor \"https\"", annotationScheme, strict.Shorten(scheme))
 	}
 }
 
@@ -140,7 +142,7 @@ func chooseDiscoveredEndpointPort(annotations map[string]string, containers []co
 	if text := readDiscoveryAnnotation(annotations, annotationPort); text != "" {
 		port, err := strconv.ParseUint(text, 10, 16)
 		if err != nil || port == 0 {
-			return 0, fmt.Errorf("annotation %s is %q, not a port number", annotationPort, text)
+			return 0, fmt.Errorf("annotation %s is %q, not a port number", annotationPort, strict.Shorten(text))
 		}
 		return int(port), nil
 	}

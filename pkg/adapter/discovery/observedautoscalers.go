@@ -26,30 +26,17 @@ type observedAutoscalers struct {
 	observer AutoscalerObserver // nil: none
 }
 
-// stripObservedAutoscaler reduces an API object, and keeps it for the observer until it is stored.
+// stripObservedAutoscaler reduces an API object, and hands the whole object to the observer at once: a list of whole objects may be larger
+// than the adapter's memory.
 func (o observedAutoscalers) stripObservedAutoscaler(obj any) (*storedAutoscaler, error) {
 	a, err := stripDiscoveredAutoscaler(obj)
 	if whole, ok := obj.(*autoscalingv2.HorizontalPodAutoscaler); ok && err == nil && o.observer != nil {
-		a.whole = whole
+		o.observer.ObserveAutoscaler(whole)
 	}
 	return a, err
 }
 
-// observeDiscoveredAutoscaler hands over the whole object, which the table does not keep.
-func (o observedAutoscalers) observeDiscoveredAutoscaler(a *storedAutoscaler) {
-	whole := a.whole
-	if a.whole = nil; whole != nil {
-		o.observer.ObserveAutoscaler(whole)
-	}
-}
-
-func (o observedAutoscalers) upsertDiscoveredObject(a *storedAutoscaler) bool {
-	o.observeDiscoveredAutoscaler(a)
-	return o.autoscalerTable.upsertDiscoveredObject(a)
-}
-
 func (o observedAutoscalers) removeDiscoveredObject(a *storedAutoscaler) bool {
-	a.whole = nil
 	if o.observer != nil {
 		o.observer.ForgetAutoscaler(a.namespace, a.name)
 	}
@@ -60,7 +47,6 @@ func (o observedAutoscalers) replaceDiscoveredObjects(list []*storedAutoscaler) 
 	exist := make(map[metric.Object]bool, len(list))
 	for _, a := range list {
 		exist[a.discoveredAutoscalerKey()] = true
-		o.observeDiscoveredAutoscaler(a)
 	}
 	if o.observer != nil {
 		o.observer.RetainAutoscalers(func(namespace, name string) bool { return exist[metric.Object{Namespace: namespace, Name: name}] })

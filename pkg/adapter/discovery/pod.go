@@ -116,8 +116,10 @@ func (e endpointPolicy) newDiscoveredPod(o *corev1.Pod) *storedPod {
 			Namespace: o.Namespace, Name: o.Name, UID: string(o.UID), Node: o.Spec.NodeName,
 			Created: truncateDiscoveredPodTime(o.CreationTimestamp), Departed: o.DeletionTimestamp != nil, Owner: findDiscoveredPodOwner(o),
 		},
-		labels: o.Labels, hostNetwork: o.Spec.HostNetwork,
+		hostNetwork: o.Spec.HostNetwork,
 	}
+	labels, err := boundDiscoveredPodLabels(o.Labels)
+	p.labels = labels
 	if c := discoveredPodReadyCondition(o); c != nil {
 		if changed := truncateDiscoveredPodTime(c.LastTransitionTime); c.Status == corev1.ConditionTrue {
 			p.Ready, p.Readied = true, changed
@@ -130,6 +132,9 @@ func (e endpointPolicy) newDiscoveredPod(o *corev1.Pod) *storedPod {
 	}
 	p.Live = p.Omission.Reason == ""
 	p.setDiscoveredEndpoint(o, e)
+	if err != nil {
+		p.url, p.skipReason = "", err.Error()
+	}
 	return p
 }
 
@@ -144,7 +149,7 @@ func (p *storedPod) setDiscoveredEndpoint(o *corev1.Pod, policy endpointPolicy) 
 	if err == nil && p.ip != "" {
 		containers, port := listDiscoveredPodContainers(&o.Spec), 0
 		p.url, port, err = buildDiscoveredEndpoint(o.Status.PodIP, o.Annotations, containers)
-		if err = cmp.Or(err, policy.validateDiscoveredAddress(o.Status.PodIP), policy.validateDiscoveredHostPort(o, containers, port)); err != nil {
+		if err = cmp.Or(err, validateDiscoveredEndpointSize(p.url), policy.validateDiscoveredAddress(o.Status.PodIP), policy.validateDiscoveredHostPort(o, containers, port)); err != nil {
 			p.url = ""
 		}
 		p.Started = findDiscoveredPodStartTime(o, findDiscoveredPortContainer(containers, port))
@@ -187,7 +192,7 @@ func discoveredPodReadyCondition(o *corev1.Pod) *corev1.PodCondition {
 // they follow each other in a rollout.
 func findDiscoveredPodOwner(o *corev1.Pod) string {
 	owner := metav1.GetControllerOfNoCopy(o)
-	if owner == nil {
+	if owner == nil || max(len(owner.Kind), len(owner.Name)) > maxObjectNameBytes {
 		return ""
 	}
 	return owner.Kind + "/" + strings.TrimSuffix(owner.Name, "-"+o.Labels[appsv1.DefaultDeploymentUniqueLabelKey])

@@ -31,9 +31,11 @@ type objectSink[T any] interface {
 type reflectorStore[T any] struct {
 	resource string // in RBAC's notation
 	strip    func(obj any) (T, error)
-	sink     objectSink[T]
-	onChange func() // called after every change, and when the first list is complete
-	onError  func() // called after every failed list or watch
+	// stripDeleted takes the place of strip for a deleted object; nil: strip.
+	stripDeleted func(obj any) (T, error)
+	sink         objectSink[T]
+	onChange     func() // called after every change, and when the first list is complete
+	onError      func() // called after every failed list or watch
 
 	mu     sync.Mutex
 	synced bool  // guarded by mu
@@ -45,7 +47,9 @@ var _ cache.TransformingStore = (*reflectorStore[int])(nil)
 // runDiscoveryReflector lists and watches until ctx ends.
 func (m *reflectorStore[T]) runDiscoveryReflector(ctx context.Context, source cache.ListerWatcher, example runtime.Object) {
 	logger := klog.FromContext(ctx)
-	cache.NewReflectorWithOptions(source, example, m, cache.ReflectorOptions{Name: m.resource, Logger: &logger}).RunWithContext(ctx)
+	reflector := cache.NewReflectorWithOptions(source, example, m, cache.ReflectorOptions{Name: m.resource, Logger: &logger})
+	reflector.WatchListPageSize = discoveryPageSize
+	reflector.RunWithContext(ctx)
 }
 
 // readDiscoverySyncState reports whether the first list is complete, and returns the error of the last attempt.
@@ -74,17 +78,21 @@ func (m *reflectorStore[T]) Transformer() cache.TransformFunc {
 
 // Add stores an object.
 func (m *reflectorStore[T]) Add(obj any) error {
-	return m.applyDiscoveryWatchEvent(obj, m.sink.upsertDiscoveredObject)
+	return m.applyDiscoveryWatchEvent(obj, m.strip, m.sink.upsertDiscoveredObject)
 }
 
 // Update stores an object's new state.
 func (m *reflectorStore[T]) Update(obj any) error {
-	return m.applyDiscoveryWatchEvent(obj, m.sink.upsertDiscoveredObject)
+	return m.applyDiscoveryWatchEvent(obj, m.strip, m.sink.upsertDiscoveredObject)
 }
 
 // Delete removes an object.
 func (m *reflectorStore[T]) Delete(obj any) error {
-	return m.applyDiscoveryWatchEvent(obj, m.sink.removeDiscoveredObject)
+	strip := m.strip
+	if m.stripDeleted != nil {
+		strip = m.stripDeleted
+	}
+	return m.applyDiscoveryWatchEvent(obj, strip, m.sink.removeDiscoveredObject)
 }
 
 // Resync does no work: the sink is the only copy.
@@ -94,6 +102,10 @@ func (m *reflectorStore[T]) Resync() error { return nil }
 func (m *reflectorStore[T]) Replace(list []any, _ string) error {
 	stripped := make([]T, 0, len(list))
 	for _, obj := range list {
+		if page, ok := obj.(*strippedObject[T]); ok {
+			stripped = append(stripped, page.stripped)
+			continue
+		}
 		s, err := m.strip(obj)
 		if err != nil {
 			return err
@@ -111,8 +123,8 @@ func (m *reflectorStore[T]) Replace(list []any, _ string) error {
 	return nil
 }
 
-func (m *reflectorStore[T]) applyDiscoveryWatchEvent(obj any, change func(T) bool) error {
-	stripped, err := m.strip(obj)
+func (m *reflectorStore[T]) applyDiscoveryWatchEvent(obj any, strip func(any) (T, error), change func(T) bool) error {
+	stripped, err := strip(obj)
 	if err != nil {
 		return err
 	}
@@ -150,9 +162,12 @@ func newDiscoveryListerWatcher[T any, L runtime.Object](
 ) cache.ListerWatcher {
 	return cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			result, err := list(ctx, o)
+			result, err := list(ctx, requestDiscoveryPage(o))
 			m.recordDiscoveryWatchError(ctx, "list", err)
-			return result, err
+			if err != nil {
+				return nil, err
+			}
+			return m.stripDiscoveryPage(result)
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 			result, err := watching(ctx, o)

@@ -189,12 +189,7 @@ func (c *Caches) openNamespace(namespace string) *namespaceCaches {
 		workloads: map[schema.GroupVersionResource]cache.SharedIndexInformer{},
 	}
 	c.namespaces[namespace] = n
-	_ = n.pods.SetTransform(func(object any) (any, error) { // managed fields are half of a pod; an informer that has not started takes a transform
-		if pod, ok := object.(*corev1.Pod); ok {
-			pod.ManagedFields = nil
-		}
-		return object, nil
-	})
+	_ = n.pods.SetTransform(stripCachedPod) // an informer that has not started takes a transform
 	c.runInformer(n.pods, func(any) {
 		c.wakeNamespace(namespace, func(h *hold.Object) bool { return !h.Status.State.IsSettled() })
 	})
@@ -204,6 +199,22 @@ func (c *Caches) openNamespace(namespace string) *namespaceCaches {
 		}
 	})
 	return n
+}
+
+// stripCachedPod drops the parts of a pod that no verification reads. A tenant's pod may have as many bytes as etcd takes.
+func stripCachedPod(object any) (any, error) {
+	pod, ok := object.(*corev1.Pod)
+	if !ok {
+		return object, nil
+	}
+	pod.ManagedFields, pod.Annotations, pod.Spec.Volumes = nil, nil, nil
+	for _, containers := range [][]corev1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
+		for i := range containers {
+			c := &containers[i]
+			*c = corev1.Container{Name: c.Name, Ports: c.Ports, ReadinessProbe: c.ReadinessProbe, RestartPolicy: c.RestartPolicy}
+		}
+	}
+	return pod, nil
 }
 
 // ListAutoscalers implements Reader.

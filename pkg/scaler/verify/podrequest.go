@@ -14,6 +14,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
 // This file builds the requests to a pod from its readiness probes and the URL of the spec.
@@ -48,7 +50,7 @@ func resolveVerificationChecks(spec Spec, pod *corev1.Pod) (podChecks, error) {
 		case get == nil:
 			continue
 		case get.Host != "":
-			a.skipReason = "skipped: the readiness probe asks the host " + get.Host + ", not the pod"
+			a.skipReason = fmt.Sprintf("skipped: the readiness probe asks the host %q, not the pod", strict.Shorten(get.Host))
 			continue
 		}
 		readiness, err := buildVerificationProbeRequest(pod, c, spec.Timeout.Duration)
@@ -88,7 +90,7 @@ func buildVerificationProbeRequest(pod *corev1.Pod, c *corev1.Container, timeout
 	}
 	u, err := url.Parse(get.Path)
 	if err != nil {
-		return podRequest{}, fmt.Errorf("pod %s: invalid path of its readiness probe: %q", pod.Name, get.Path)
+		return podRequest{}, fmt.Errorf("pod %s: invalid path of its readiness probe: %q", pod.Name, strict.Shorten(get.Path))
 	}
 	probeURL := url.URL{Scheme: verificationProbeScheme(get), Host: net.JoinHostPort(pod.Status.PodIP, port), Path: u.Path, RawPath: u.RawPath, RawQuery: u.RawQuery}
 	a := podRequest{url: probeURL.String(), header: http.Header{}, timeout: max(timeout, min(maxReadinessTimeout, time.Duration(c.ReadinessProbe.TimeoutSeconds)*time.Second))}
@@ -116,7 +118,7 @@ func resolveVerificationProbePort(pod *corev1.Pod, c *corev1.Container, port int
 		} else if n, err := strconv.ParseInt(port.StrVal, 10, 32); err == nil {
 			number = n
 		} else {
-			return "", fmt.Errorf("pod %s: the readiness probe of container %s names the unknown port %q", pod.Name, c.Name, port.StrVal)
+			return "", fmt.Errorf("pod %s: the readiness probe of container %s names the unknown port %q", pod.Name, c.Name, strict.Shorten(port.StrVal))
 		}
 	}
 	if number < 1 || number > 65535 {

@@ -1,8 +1,11 @@
 package kubeapi
 
 import (
+	"cmp"
 	"encoding/json"
+	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -102,21 +105,43 @@ func (l *objectList) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case q.Get("watch") != "":
 		l.serveKubeAPIWatch(w, r)
 	default:
-		respondKubeAPIJSON(w, http.StatusOK, l.listKubeAPIObjects())
+		respondKubeAPIJSON(w, http.StatusOK, l.listKubeAPIObjects(newListedPage(q)))
 	}
 }
 
-func (l *objectList) listKubeAPIObjects() any {
+// listedPage is a page of a list: objects behind a key, up to a limit. A limit counts only for a list of the newest state, as with a
+// kube-apiserver that has a cache.
+type listedPage struct {
+	limit          int // 0: all
+	version, after string
+}
+
+// newListedPage reads limit and continue, which is the version of the list and the last key of the page before.
+func newListedPage(q url.Values) (page listedPage) {
+	if q.Get("resourceVersion") == "" {
+		page.limit, _ = strconv.Atoi(q.Get("limit"))
+	}
+	page.version, page.after, _ = strings.Cut(q.Get("continue"), " ")
+	return page
+}
+
+func (l *objectList) listKubeAPIObjects(page listedPage) any {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	items := make([]json.RawMessage, 0, len(l.objects))
-	for _, o := range l.objects {
-		items = append(items, o)
+	head := metav1.ListMeta{ResourceVersion: cmp.Or(page.version, strconv.Itoa(l.version))}
+	items := []json.RawMessage{}
+	last := ""
+	for _, key := range slices.Sorted(maps.Keys(l.objects)) {
+		if key <= page.after {
+			continue
+		}
+		if page.limit > 0 && len(items) == page.limit {
+			head.Continue = head.ResourceVersion + " " + last
+			break
+		}
+		items, last = append(items, l.objects[key]), key
 	}
-	slices.SortFunc(items, func(a, b json.RawMessage) int { return strings.Compare(string(a), string(b)) })
-	return map[string]any{
-		"apiVersion": l.apiVersion, "kind": l.kind + "List", "items": items, "metadata": metav1.ListMeta{ResourceVersion: strconv.Itoa(l.version)},
-	}
+	return map[string]any{"apiVersion": l.apiVersion, "kind": l.kind + "List", "items": items, "metadata": head}
 }
 
 func (l *objectList) serveKubeAPIWatch(w http.ResponseWriter, r *http.Request) {

@@ -48,8 +48,9 @@ const (
 	maxWait = 500 * time.Millisecond
 	// maxBytes bounds a fetch, and maxPartitionBytes a partition in it, as the broker has them: tens of the largest events.
 	maxBytes, maxPartitionBytes = 1 << 20, 512 << 10
-	// maxFetches bounds concurrent fetches of up to maxBytes each. maxReadBytes is above any response of a healthy broker.
-	maxFetches, maxReadBytes = 2, 16 << 20
+	// maxFetches bounds concurrent fetches of up to maxBytes each. maxReadBytes bounds a response, which has a whole batch however large: a byte
+	// of records that are not compressed may take twenty in memory. It is some times the largest batch of a topic, by default.
+	maxFetches, maxReadBytes = 2, 3 << 20
 	// metadataMaxAge is the time to find a new partition or a new topic; metadataMinAge, to find a moved leader.
 	metadataMaxAge, metadataMinAge = 5 * time.Second, 250 * time.Millisecond
 	// minBackoff and maxBackoff bound the pause between attempts to reach a broker, which doubles.
@@ -163,12 +164,29 @@ func (c *Consumer) skipLargeKafkaBatch(ctx context.Context, client *kgo.Client, 
 	c.metrics.skippedBatches.Inc()
 	klog.FromContext(ctx).Error(nil, "Batch skipped, because it decompresses to more than the limit; find its producer",
 		"partition", large.Partition, "offset", large.Offset, "records", large.NextOffset-large.Offset, "limitBytes", maxBatchBytes)
-	_ = c.handleMessage(ctx, event.Message{Source: event.SourceKafka, Data: make([]byte, event.MaxBytes+1)})
+	_ = c.handleMessage(ctx, newOversizedKafkaMessage())
 	return true
+}
+
+// newOversizedKafkaMessage returns a message above the limit of an event, which the handler counts as malformed.
+func newOversizedKafkaMessage() event.Message {
+	return event.Message{Source: event.SourceKafka, Data: make([]byte, event.MaxBytes+1)}
+}
+
+// isOversizedKafkaRecord reports whether the key and the headers of a record are above the limit of an event.
+func isOversizedKafkaRecord(r *kgo.Record) bool {
+	size := len(r.Key) + len(r.Headers)*headerBytes
+	for _, h := range r.Headers {
+		size += len(h.Key) + len(h.Value)
+	}
+	return size > event.MaxBytes
 }
 
 // newKafkaMessage returns a record as a message. Its position has the timestamp, because a topic that is created again has its offsets again.
 func newKafkaMessage(r *kgo.Record) event.Message {
+	if isOversizedKafkaRecord(r) {
+		return newOversizedKafkaMessage()
+	}
 	m := event.Message{
 		Source: event.SourceKafka, Data: r.Value, Key: string(r.Key), Time: r.Timestamp,
 		Position: fmt.Sprintf("%s/%d/%d@%d", r.Topic, r.Partition, r.Offset, r.Timestamp.UnixMilli()),

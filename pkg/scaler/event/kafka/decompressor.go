@@ -25,8 +25,10 @@ const (
 	maxBatchRecords = 20_000
 	// maxBufferedBytes bounds the decompressed batches that wait for the handler. The batch that exceeds it is read again later.
 	maxBufferedBytes = 16 << 20
-	// recordBytes is the memory of a record beside its data.
-	recordBytes = 256
+	// recordBytes is the memory of a record beside its data, and headerBytes that of a header: on the wire it takes two bytes.
+	recordBytes, headerBytes = 256, 40
+	// maxBatchHeaders bounds the headers of a compressed batch: ten for each of its records.
+	maxBatchHeaders = 10 * maxBatchRecords
 )
 
 // errBufferFull is the error of a batch that must wait for the handler.
@@ -49,11 +51,11 @@ func (d *boundedDecompressor) Decompress(src []byte, codec kgo.CompressionCodecT
 	if err != nil {
 		return nil, err
 	}
-	records := countKafkaRecords(out)
-	if records > maxBatchRecords {
-		return nil, fmt.Errorf("more than %d records: %w", maxBatchRecords, kgo.ErrMaxDecompress)
+	records, headers := countKafkaRecords(out)
+	if records > maxBatchRecords || headers > maxBatchHeaders {
+		return nil, fmt.Errorf("more than %d records or %d headers: %w", maxBatchRecords, maxBatchHeaders, kgo.ErrMaxDecompress)
 	}
-	d.buffered.Add(int64(len(out) + records*recordBytes))
+	d.buffered.Add(int64(len(out) + records*recordBytes + headers*headerBytes))
 	return out, nil
 }
 
@@ -139,16 +141,44 @@ func appendKafkaSnappyBlock(out, block []byte) ([]byte, error) {
 	return append(out, plain...), nil
 }
 
-// countKafkaRecords counts the records of a batch, each of which begins with its length. Of data in another form it returns a smaller number: the
-// client rejects it later.
-func countKafkaRecords(data []byte) (n int) {
+// countKafkaRecords counts the records of a batch, each of which begins with its length, and the headers that they claim to have. Of data in
+// another form it returns smaller numbers: the client rejects it later.
+func countKafkaRecords(data []byte) (records, headers int) {
 	for len(data) > 0 {
 		length, size := binary.Varint(data)
 		if size <= 0 || length < 0 || length > int64(len(data)-size) {
-			return n
+			return records, headers
 		}
+		record := data[size : int64(size)+length]
 		data = data[int64(size)+length:]
-		n++
+		records, headers = records+1, headers+countKafkaHeaders(record)
 	}
-	return n
+	return records, headers
+}
+
+// countKafkaHeaders returns the number of headers that a record claims to have, at most as many as it has bytes: the client makes room for
+// them before it reads the first. A record is its attributes, two deltas, key, value, and the number of headers.
+func countKafkaHeaders(record []byte) int {
+	if len(record) == 0 {
+		return 0
+	}
+	record = record[1:]
+	for field := range 4 {
+		n, size := binary.Varint(record)
+		if size <= 0 {
+			return 0
+		}
+		record = record[size:]
+		if isText := field >= 2; isText && n > 0 {
+			if n > int64(len(record)) {
+				return 0
+			}
+			record = record[n:]
+		}
+	}
+	claimed, size := binary.Varint(record)
+	if size <= 0 || claimed < 0 {
+		return 0
+	}
+	return int(min(claimed, int64(len(record)-size)))
 }

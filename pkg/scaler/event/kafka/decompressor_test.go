@@ -6,12 +6,15 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"strings"
 	"testing"
 
 	"github.com/klauspost/compress/s2"
 	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/event"
 )
 
 // newRecordBytes returns records as a batch has them.
@@ -94,6 +97,69 @@ func TestS11EachCodecIsBounded(t *testing.T) {
 				t.Errorf("nonsense: %v", err)
 			}
 		})
+	}
+}
+
+// newHeaderRecordBytes returns a record as a batch has it, with empty headers.
+func newHeaderRecordBytes(claimed, headers int) []byte {
+	record := []byte{0, 0, 0, 1, 1} // no key, no value
+	record = binary.AppendVarint(record, int64(claimed))
+	for range headers {
+		record = append(record, 0, 1) // no name, no value
+	}
+	return append(binary.AppendVarint(nil, int64(len(record))), record...)
+}
+
+// TestS11HeadersAreBounded: headers of two bytes, of which a batch has millions, are no way around the bounds, nor are claims of them.
+func TestS11HeadersAreBounded(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		batch []byte
+		want  error
+	}{
+		"usual":             {bytes.Repeat(newHeaderRecordBytes(3, 3), 100), nil},
+		"the most":          {newHeaderRecordBytes(maxBatchHeaders, maxBatchHeaders), nil},
+		"too many":          {newHeaderRecordBytes(maxBatchHeaders+1, maxBatchHeaders+1), kgo.ErrMaxDecompress},
+		"of many records":   {bytes.Repeat(newHeaderRecordBytes(100, 100), maxBatchHeaders/100+1), kgo.ErrMaxDecompress},
+		"claimed":           {newHeaderRecordBytes(1<<30, maxBatchHeaders), kgo.ErrMaxDecompress},
+		"claimed, no bytes": {newHeaderRecordBytes(1<<30, 0), nil},
+		"negative":          {newHeaderRecordBytes(-5, 0), nil},
+	} {
+		d := new(boundedDecompressor)
+		if _, err := d.Decompress(compressTestBatch(t, kgo.CodecZstd, c.batch), kgo.CodecZstd); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", name, err, c.want)
+		}
+	}
+	d := new(boundedDecompressor)
+	batch := compressTestBatch(t, kgo.CodecZstd, newHeaderRecordBytes(maxBatchHeaders, maxBatchHeaders))
+	for range 1000 {
+		if _, err := d.Decompress(batch, kgo.CodecZstd); errors.Is(err, errBufferFull) {
+			return
+		}
+	}
+	t.Errorf("the memory of headers is not counted: %d bytes", d.buffered.Load())
+}
+
+// TestS11LargeRecordsAreNoEvents: a record whose key or headers are larger than an event is one of too many bytes, whatever its value.
+func TestS11LargeRecordsAreNoEvents(t *testing.T) {
+	t.Parallel()
+	value := []byte(`{"id":"1","type":"SALE"}`)
+	many := make([]kgo.RecordHeader, 100_000)
+	for name, c := range map[string]struct {
+		record kgo.Record
+		large  bool
+	}{
+		"usual":        {kgo.Record{Key: []byte("shop"), Headers: []kgo.RecordHeader{{Key: "ce_id", Value: []byte("1")}}}, false},
+		"key":          {kgo.Record{Key: make([]byte, 1<<20)}, true},
+		"header":       {kgo.Record{Headers: []kgo.RecordHeader{{Key: "ce_x", Value: make([]byte, 1<<20)}}}, true},
+		"name":         {kgo.Record{Headers: []kgo.RecordHeader{{Key: strings.Repeat("x", 1<<20)}}}, true},
+		"many headers": {kgo.Record{Headers: many}, true},
+	} {
+		c.record.Value = value
+		m := newKafkaMessage(&c.record)
+		if got := len(m.Data) > event.MaxBytes; got != c.large || c.large && (m.Key != "" || len(m.Headers) > 0) {
+			t.Errorf("%s: %d bytes of data, %d of a key, %d headers; want too large: %t", name, len(m.Data), len(m.Key), len(m.Headers), c.large)
+		}
 	}
 }
 

@@ -1,0 +1,95 @@
+// Tenants whose objects are many, or as large as etcd takes.
+
+package attack
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	core "k8s.io/api/core/v1"
+
+	"github.com/tachometer-metrics/tachometer/pkg/retry"
+	"github.com/tachometer-metrics/tachometer/test/harness/kubeapi"
+)
+
+// TestManyAutoscalers: a thousand autoscalers of one namespace, each with 50 KB of metrics, are served up to its bounds. This kube-apiserver
+// does not stream lists: the adapter lists in pages.
+func TestManyAutoscalers(t *testing.T) {
+	joinShare(t)
+	kube := startShop(t, http.HandlerFunc(evilPage))
+	names := numberedNames(500)
+	for i := range 1000 {
+		kube.SetAutoscaler(kubeapi.NewAutoscaler("evil", fmt.Sprintf("evil-%04d", i), names...))
+	}
+	a := startAdapter(t, kube)
+	a.await("explained autoscalers", func() (bool, string) {
+		code, body, err := a.get(t.Context(), evilReader, "/apis/explain.tachometer.dev/v1alpha1/namespaces/evil/horizontalpodautoscalers")
+		explained := fmt.Sprintf("%d, %d bytes, %v", code, len(body), err)
+		t.Log(explained)
+		if len(body) > 32<<20 {
+			t.Fatal(explained)
+		}
+		return err == nil && code == http.StatusOK, explained
+	})
+	a.judge()
+}
+
+// TestLabelledPods: pods of a tenant that never run, each with 5,000 labels of its own, 300 KB, fill no memory.
+func TestLabelledPods(t *testing.T) {
+	joinShare(t)
+	kube := startShop(t, http.HandlerFunc(evilPage))
+	for i := range 200 {
+		pod := kubeapi.NewPod("evil", fmt.Sprintf("pending-%04d", i), "evil", "127.0.0.9:1")
+		pod.Status = core.PodStatus{Phase: core.PodPending}
+		for l := range 5000 {
+			pod.Labels[fmt.Sprintf("label-%04d-%04d", i, l)] = strings.Repeat("x", 30)
+		}
+		kube.SetPod(pod)
+	}
+	a := startAdapter(t, kube)
+	retry.Sleep(t.Context(), attackTime(5*time.Second))
+	a.judge()
+}
+
+// TestLongAnnotations: pods whose annotations make URLs of 100 KB, autoscalers whose targets have names of 500 KB, fill no memory, and cost
+// no lookup with such a name.
+func TestLongAnnotations(t *testing.T) {
+	joinShare(t)
+	kube := startShop(t, http.HandlerFunc(evilPage))
+	for i := range 300 {
+		pod := kubeapi.NewPod("evil", fmt.Sprintf("evil-%04d", i), "evil", fmt.Sprintf("127.0.2.%d:1", 1+i%250))
+		pod.Annotations["prometheus.io/scrape"] = "true"
+		pod.Annotations["prometheus.io/path"] = "/" + strings.Repeat("\n", 100_000) + fmt.Sprint(i)
+		kube.SetPod(pod)
+	}
+	for i := range 60 {
+		hpa := kubeapi.NewAutoscaler("evil", fmt.Sprintf("evil-%04d", i), goodMetric)
+		hpa.Spec.ScaleTargetRef.Name = strings.Repeat("x", 500_000) + fmt.Sprint(i)
+		kube.SetAutoscaler(hpa)
+	}
+	a := startAdapter(t, kube)
+	before := kube.CountLookups()
+	retry.Sleep(t.Context(), attackTime(10*time.Second))
+	if n := kube.CountLookups() - before; n > 5 { // of the good HPA
+		t.Errorf("%d lookups of targets with names of 500 KB", n)
+	}
+	a.judge()
+}
+
+// TestManyMetrics: 200 autoscalers of one namespace with fifty metrics each, all of which a pod has, cost no other namespace anything.
+func TestManyMetrics(t *testing.T) {
+	joinShare(t)
+	kube := startShop(t, http.HandlerFunc(evilPage))
+	names := numberedNames(10_000)
+	for i := range 200 {
+		hpa := kubeapi.NewAutoscaler("evil", fmt.Sprintf("evil-%04d", i), names[50*i:50*i+50]...)
+		hpa.Spec.ScaleTargetRef.Name = "evil"
+		kube.SetAutoscaler(hpa)
+	}
+	a := startAdapter(t, kube)
+	retry.Sleep(t.Context(), attackTime(10*time.Second))
+	a.judge()
+}
