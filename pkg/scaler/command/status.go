@@ -163,7 +163,7 @@ func describeScalerHoldState(h *hold.Object, now time.Time) string {
 func describeScalerHoldTrouble(h *hold.Object) string {
 	parts := []string{h.Status.Message}
 	for _, c := range h.Status.Conditions {
-		if c.Type == "Yielded" && c.Status == "True" || c.Type == "WorkloadReachable" && c.Status == "False" || c.Type == "Watched" && h.Status.GateOpen {
+		if c.Type == "Yielded" && c.Status == "True" || (c.Type == "WorkloadReachable" || c.Type == "NotifiersAllowed") && c.Status == "False" || c.Type == "Watched" && h.Status.GateOpen {
 			parts = append(parts, c.Message)
 		}
 	}

@@ -69,10 +69,12 @@ type Options struct {
 	// Gates and Notifier are those of the configuration. Without Gates, another process opens and shuts gates, and tells the outcomes.
 	Gates    Gates
 	Notifier Notifier
-	Watcher  Watcher  // nil: no gate is watched
-	Metrics  *Metrics // nil: not registered
-	Identity string   // reporting instance of Events: the name of a pod or a user
-	Owner    string   // of the holds that ApplyHold makes: the value of hold.OwnerLabel; empty: none
+	// NotifierFault returns why no hold of the namespace may use a notifier; empty: holds may use it. nil: holds may use all.
+	NotifierFault func(namespace, notifier string) string
+	Watcher       Watcher  // nil: no gate is watched
+	Metrics       *Metrics // nil: not registered
+	Identity      string   // reporting instance of Events: the name of a pod or a user
+	Owner         string   // of the holds that ApplyHold makes: the value of hold.OwnerLabel; empty: none
 }
 
 // Engine moves workloads through the states of their holds. It keeps no state between passes for another process. Its methods may
@@ -266,6 +268,7 @@ func (p *pass) observeWorkload(ctx context.Context) error {
 		return nil
 	}
 	p.addGateFaults()
+	p.addNotifierFaults()
 	p.observeDeliveries()
 	p.mu.Lock()
 	p.observed.Verdicts, p.observed.Readings = maps.Clone(p.verdicts), maps.Clone(p.readings)

@@ -365,6 +365,8 @@ type memoryNotifier struct {
 	queue map[string]notify.Delivery
 	down  bool  // the receiver is away
 	err   error // the queue gives up with it
+	// refused are the notifiers that no hold may use.
+	refused map[string]bool
 	// onTaken is called after a message arrived; optional.
 	onTaken func()
 }
@@ -397,6 +399,13 @@ func (n *memoryNotifier) Post(names []string, m notify.Message) error {
 }
 
 func (n *memoryNotifier) Delivery(name, key string) notify.Delivery { return n.queue[name+" "+key] }
+
+func (n *memoryNotifier) fault(namespace, name string) string {
+	if n.refused[name] {
+		return "notifier " + name + " is not allowed for namespace " + namespace
+	}
+	return ""
+}
 
 // Withdraw forgets what waits.
 func (n *memoryNotifier) Withdraw(context.Context) {
@@ -445,7 +454,7 @@ func newOpenSale(t *testing.T) (*bench, *memoryWorkload) {
 // restart replaces the scaler by a new process.
 func (b *bench) restart() {
 	b.writesLeft, b.notifier.queue = -1, map[string]notify.Delivery{}
-	b.engine = New(Options{Cluster: b.memoryCluster, Checker: b.checker, Gates: b.gates, Notifier: b.notifier, Owner: "bench"})
+	b.engine = New(Options{Cluster: b.memoryCluster, Checker: b.checker, Gates: b.gates, Notifier: b.notifier, NotifierFault: b.notifier.fault, Owner: "bench"})
 }
 
 // pass makes a pass over each workload, with the verifications that it asks for.

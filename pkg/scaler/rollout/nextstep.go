@@ -41,6 +41,7 @@ var decisions = []decision{
 	(*Observed).adoptHold,
 	(*Observed).approveHold,
 	(*Observed).beginHold,
+	(*Observed).refuseNotifiers,
 	(*Observed).pauseHold,
 	(*Observed).shutHoldGate,
 	(*Observed).reportTrouble,
@@ -113,7 +114,7 @@ func (o *Observed) beginHold(now time.Time) (Step, bool) {
 		before := h.Status
 		status := hold.Status{
 			ObservedGeneration: h.Generation, ReplicasAsked: h.Spec.Replicas, Numbers: before.DeepCopy().Numbers, GateOpen: before.GateOpen,
-			GateSteps: before.GateSteps, GateStepAt: before.GateStepAt, WatchUntil: before.WatchUntil, BreachedSince: before.BreachedSince, GateChanges: before.DeepCopy().GateChanges, Outbox: keepFailure(h, now),
+			GateSteps: before.GateSteps, GateStepAt: before.GateStepAt, WatchUntil: before.WatchUntil, BreachedSince: before.BreachedSince, GateChanges: before.DeepCopy().GateChanges, Outbox: o.keepFailure(h, now),
 			State: hold.Received, Since: metav1.NewMicroTime(now), Entered: metav1.NewMicroTime(now),
 		}
 		if o.Scale != nil {

@@ -73,6 +73,8 @@ type Observed struct {
 	GateFaults map[string]string
 	GatePlans  map[string]action.Plan
 	GateErrors map[types.UID]string
+	// NotifierFaults describe notifiers that no hold of the namespace may use, by name.
+	NotifierFaults map[string]string
 	// MissingMembers are what the other workloads of a verified hold's group lack, by the hold's UID.
 	MissingMembers map[types.UID]string
 	// Deliveries are the states of the holds' messages at their notifiers.

@@ -64,26 +64,31 @@ func (o *Observed) storeOutcome(now time.Time) (Step, bool) {
 		}
 		status := h.Status.DeepCopy()
 		status.Told = append(status.Told, name)
-		status.Outbox = append(status.Outbox, newOutboxMessage(h, name, outcome, now))
+		status.Outbox = o.appendOutboxMessage(status.Outbox, h, name, outcome, now)
 		return o.writeStatusStep(i, status).withStepEvent(string(h.Status.State), "hold %s: %s", h.HoldID(), outcome), true
 	}
 	return Step{}, false
 }
 
-// newOutboxMessage returns the message about an outcome of a hold. No other version of the hold has its key.
-func newOutboxMessage(h *hold.Object, name, outcome string, now time.Time) hold.OutboxMessage {
-	return hold.OutboxMessage{
-		Key: fmt.Sprintf("%s/%s/%s", h.UID, notificationKinds[name], h.ResourceVersion), Outcome: name, Text: outcome, Why: h.Status.Message,
-		Time: metav1.NewMicroTime(now), Notifiers: slices.Compact(slices.Sorted(slices.Values(h.Spec.Notify))),
+// appendOutboxMessage appends the message about an outcome of a hold, for the notifiers that the hold may use. No other version of the hold has
+// its key.
+func (o *Observed) appendOutboxMessage(outbox []hold.OutboxMessage, h *hold.Object, name, outcome string, now time.Time) []hold.OutboxMessage {
+	notifiers := slices.DeleteFunc(slices.Compact(slices.Sorted(slices.Values(h.Spec.Notify))), func(n string) bool { return o.NotifierFaults[n] != "" })
+	if len(notifiers) == 0 {
+		return outbox
 	}
+	return append(outbox, hold.OutboxMessage{
+		Key: fmt.Sprintf("%s/%s/%s", h.UID, notificationKinds[name], h.ResourceVersion), Outcome: name, Text: outcome, Why: h.Status.Message,
+		Time: metav1.NewMicroTime(now), Notifiers: notifiers,
+	})
 }
 
 // keepFailure returns the outbox of a hold that begins again, with its failure if nobody was told of it yet.
-func keepFailure(h *hold.Object, now time.Time) []hold.OutboxMessage {
+func (o *Observed) keepFailure(h *hold.Object, now time.Time) []hold.OutboxMessage {
 	outbox := h.Status.DeepCopy().Outbox
 	name := string(hold.RolledBack)
 	if h.Status.State == hold.RolledBack && len(h.Spec.Notify) > 0 && !slices.Contains(h.Status.Told, name) {
-		outbox = append(outbox, newOutboxMessage(h, name, "failed and rolled back", now))
+		outbox = o.appendOutboxMessage(outbox, h, name, "failed and rolled back", now)
 	}
 	return outbox
 }
@@ -162,7 +167,9 @@ func (p *pass) observeDeliveries() {
 		for _, m := range p.observed.Holds[i].Status.Outbox {
 			for _, name := range m.Notifiers {
 				d := notify.Delivery{Posted: true, Done: true}
-				if p.Notifier != nil {
+				if fault := p.observed.NotifierFaults[name]; fault != "" {
+					d.Err = errors.New(fault)
+				} else if p.Notifier != nil {
 					d = p.Notifier.Delivery(name, m.Key)
 				}
 				p.observed.Deliveries[messageAddress{m.Key, name}] = d
