@@ -27,13 +27,11 @@ func (p *pass) applyStep(ctx context.Context, s Step) (err error) {
 		return p.observeLive(ctx)
 	case SetBounds:
 		o.Autoscaler, err = keepOnError(o.Autoscaler)(p.Cluster.SetBounds(ctx, p.workload.Namespace, o.Autoscaler, s.Bounds))
-	case DropBoundsOwner:
-		o.Autoscaler, err = keepOnError(o.Autoscaler)(p.Cluster.DropBoundsOwner(ctx, p.workload.Namespace, o.Autoscaler))
+	case DropBoundsOwner, DropScaleOwner:
+		return p.dropOwner(ctx, s)
 	case SetReplicas:
 		o.Scale, err = keepOnError(o.Scale)(p.Cluster.SetReplicas(ctx, p.workload, o.Scale, s.To))
 		o.PodsOutdated = true
-	case DropScaleOwner:
-		o.Scale, err = keepOnError(o.Scale)(p.Cluster.DropScaleOwner(ctx, p.workload, o.Scale))
 	case RecordGate:
 		return p.recordHoldGates(ctx, s)
 	case OpenGate, ShutGate:

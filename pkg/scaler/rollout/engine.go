@@ -169,6 +169,9 @@ func (e *Engine) ReconcileOnce(ctx context.Context, t hold.Workload, now time.Ti
 	if err == nil && p.observed.Trouble != "" && len(p.observed.Holds) > 0 {
 		err = fmt.Errorf("%w: %s", errTrouble, p.observed.Trouble)
 	}
+	if err == nil {
+		err = p.observed.pendingError(now)
+	}
 	if err != nil {
 		return r, fmt.Errorf("scale %s: %w", t, err)
 	}
@@ -197,7 +200,7 @@ func (p *pass) makeSteps(ctx context.Context) error {
 		switch {
 		case err == nil:
 			p.recordStep(s, before)
-		case isDeniedStep(s, err) && p.observed.Denied == "":
+		case p.isDeniedStep(s, err):
 			p.observed.Denied = err.Error()
 		case !isStaleError(err):
 			return err
@@ -208,11 +211,6 @@ func (p *pass) makeSteps(ctx context.Context) error {
 		}
 	}
 	return fmt.Errorf("%d steps made, and still more to make: this is a bug", maxPassSteps)
-}
-
-// isDeniedStep reports whether the API server denies a number, for want of a right or by an admission policy: no retry of this hold helps.
-func isDeniedStep(s Step, err error) bool {
-	return (s.Kind == SetBounds || s.Kind == SetReplicas) && (apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err))
 }
 
 // stateBefore returns the state of the step's hold.

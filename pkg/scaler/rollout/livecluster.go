@@ -18,7 +18,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/klog/v2"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
@@ -234,7 +233,6 @@ func (c *LiveCluster) SetReplicas(ctx context.Context, t hold.Workload, s *Scale
 }
 
 // DropScaleOwner implements Writer. The API server ignores managed fields in a scale, so this needs the right to patch the workload.
-// Without it the scaler stays an owner: the next server-side apply of another number needs --force-conflicts, once.
 func (c *LiveCluster) DropScaleOwner(ctx context.Context, t hold.Workload, s *Scale) (*Scale, error) {
 	api, err := c.resolveWorkloadClient(t)
 	if err != nil {
@@ -252,11 +250,7 @@ func (c *LiveCluster) DropScaleOwner(ctx context.Context, t hold.Workload, s *Sc
 	made := *s
 	made.Owned = false
 	after, err := api.Patch(ctx, t.Name, types.MergePatchType, patch, patchOptions)
-	switch {
-	case apierrors.IsForbidden(err):
-		klog.FromContext(ctx).Info("No right to patch the workload, the scaler stays a field manager of its replicas", "workload", t.String())
-		return &made, nil
-	case err != nil:
+	if err != nil {
 		return nil, fmt.Errorf("patch the managed fields: %w", err)
 	}
 	made.Version = after.GetResourceVersion()

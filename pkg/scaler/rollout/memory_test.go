@@ -37,6 +37,8 @@ type memoryCluster struct {
 	afterWrite bool                                            // the last write of a dying process still arrives
 	away       bool                                            // no request succeeds
 	deny       error                                           // the API server denies each number with it
+	denyOwner  error                                           // the API server denies each change of field managers with it
+	events     []string                                        // reasons and messages
 	onStatus   func(before, after *hold.Object)                // after each write of a status
 	onSet      func(w *memoryWorkload, field string, to int32) // before each write of a number by the scaler
 }
@@ -59,6 +61,7 @@ type memoryAutoscaler struct {
 	active       bool
 	owned        bool
 	scaledObject string
+	scales       string // the name of its workload; empty: its own
 	life         int
 }
 
@@ -141,7 +144,7 @@ func (w *memoryWorkload) object() *autoscalingv2.HorizontalPodAutoscaler {
 	o := &autoscalingv2.HorizontalPodAutoscaler{
 		ObjectMeta: metav1.ObjectMeta{Name: w.name, Namespace: "sale", UID: types.UID(fmt.Sprint("hpa-", w.name, a.life)), ResourceVersion: fmt.Sprint(a.version)},
 		Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
-			ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: w.name},
+			ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: cmp.Or(a.scales, w.name)},
 			MinReplicas:    &a.bounds.MinReplicas, MaxReplicas: a.bounds.MaxReplicas,
 		},
 		Status: autoscalingv2.HorizontalPodAutoscalerStatus{Conditions: []autoscalingv2.HorizontalPodAutoscalerCondition{{Type: autoscalingv2.ScalingActive, Status: status}}},
@@ -259,6 +262,9 @@ func (c *memoryCluster) SetBounds(_ context.Context, _ string, a *Autoscaler, to
 
 func (c *memoryCluster) DropBoundsOwner(_ context.Context, _ string, a *Autoscaler) (*Autoscaler, error) {
 	w := c.workloads[a.Name]
+	if c.deny != nil || c.denyOwner != nil {
+		return nil, cmp.Or(c.deny, c.denyOwner)
+	}
 	err := c.write(a.Version, fmt.Sprint(w.hpa.version), func() { w.hpa.owned, w.hpa.version = false, c.nextVersion() })
 	return convertAutoscaler(w.object()), err
 }
@@ -281,12 +287,18 @@ func (c *memoryCluster) SetReplicas(ctx context.Context, t hold.Workload, s *Sca
 
 func (c *memoryCluster) DropScaleOwner(ctx context.Context, t hold.Workload, s *Scale) (*Scale, error) {
 	w := c.workloads[t.Name]
+	if c.denyOwner != nil {
+		return nil, c.denyOwner
+	}
 	err := c.write(s.Version, fmt.Sprint(w.version), func() { w.owned, w.version = false, c.nextVersion() })
 	made, _ := c.GetScale(ctx, t)
 	return made, err
 }
 
-func (c *memoryCluster) WriteEvent(context.Context, *corev1.Event) error { return nil }
+func (c *memoryCluster) WriteEvent(_ context.Context, e *corev1.Event) error {
+	c.events = append(c.events, e.Reason+": "+e.Message)
+	return nil
+}
 
 // scale sets the replicas, as another client: that client owns them.
 func (w *memoryWorkload) scale(c *memoryCluster, n int32) {

@@ -50,6 +50,7 @@ var decisions = []decision{
 	(*Observed).failHold,
 	(*Observed).failOpenGroup,
 	(*Observed).recordNumbers,
+	(*Observed).reportDenial,
 	(*Observed).setRecordedBounds,
 	(*Observed).markHoldRaised,
 	(*Observed).setRecordedReplicas,
@@ -192,12 +193,13 @@ func (o *Observed) reportTrouble(now time.Time) (Step, bool) {
 	for i := range o.Holds {
 		h := &o.Holds[i]
 		c := findHoldCondition(h, conditionReachable)
-		if h.IsOver(now) || trouble == "" && (c == nil || c.Status == metav1.ConditionTrue) || c != nil && trouble != "" && c.Message == trouble && c.Status == metav1.ConditionFalse {
+		if h.IsOver(now) && (o.Trouble == "" || h.Status.Numbers == nil) || trouble == "" && (c == nil || c.Status == metav1.ConditionTrue) || c != nil && trouble != "" && c.Message == trouble && c.Status == metav1.ConditionFalse {
 			continue
 		}
 		status := h.Status.DeepCopy()
 		if trouble == "" {
 			status.Conditions = setHoldCondition(status.Conditions, conditionReachable, metav1.ConditionTrue, "Found", "the workload can be scaled", now)
+			status.Told = forgetOutcome(status.Told, reasonStuck)
 			return o.writeStatusStep(i, status), true
 		}
 		status.Conditions = setHoldCondition(status.Conditions, conditionReachable, metav1.ConditionFalse, "Trouble", trouble, now)
@@ -250,7 +252,7 @@ func (o *Observed) yieldNumbers(now time.Time) (Step, bool) {
 		if status, changed := yieldHold(h, fields); changed {
 			text := fmt.Sprintf("another client set %s; the hold leaves it", o.describeFields(fields))
 			status.Conditions = setHoldCondition(status.Conditions, conditionYielded, metav1.ConditionTrue, "SetByOther", text, now)
-			status.Told = slices.DeleteFunc(status.Told, func(t string) bool { return t == reasonYielded })
+			status.Told = forgetOutcome(status.Told, reasonYielded)
 			s := Step{Kind: WriteStatus, Hold: i, Status: status, Confirm: true}
 			return s.withStepEvent(reasonYielded, "hold %s: %s", h.HoldID(), text), true
 		}
@@ -313,7 +315,7 @@ func (o *Observed) recordNumbers(now time.Time) (Step, bool) {
 func (o *Observed) setRecordedBounds(time.Time) (Step, bool) {
 	n, keeper := o.findNumbers()
 	a := o.Autoscaler
-	if keeper == nil || a == nil || o.Trouble != "" {
+	if keeper == nil || a == nil || o.Trouble != "" || o.Denied != "" {
 		return Step{}, false
 	}
 	to := hold.ReplicaBounds{MinReplicas: n.MinReplicas.Set, MaxReplicas: n.MaxReplicas.Set}
@@ -336,7 +338,7 @@ func (o *Observed) boundsSeen() time.Time {
 // the bounds of before, would raise the scale to them, and without metrics leave it there.
 func (o *Observed) setRecordedReplicas(now time.Time) (Step, bool) {
 	n, keeper := o.findNumbers()
-	if keeper == nil || o.Scale == nil || o.Trouble != "" || n.Replicas.From == nil || o.Scale.Replicas == n.Replicas.Set {
+	if keeper == nil || o.Scale == nil || o.Trouble != "" || o.Denied != "" || n.Replicas.From == nil || o.Scale.Replicas == n.Replicas.Set {
 		return Step{}, false
 	}
 	if n.Replicas.Set < o.Scale.Replicas && now.Before(o.boundsSeen()) {

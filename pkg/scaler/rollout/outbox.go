@@ -28,7 +28,7 @@ type messageAddress struct{ key, notifier string }
 // notificationKinds are the kinds of messages about the outcomes, by their names in Status.Told.
 var notificationKinds = map[string]notify.Kind{
 	string(hold.Open): notify.KindUp, reasonYielded: notify.KindYielded, string(hold.RolledBack): notify.KindRolledBack,
-	string(hold.Released): notify.KindEnded, reasonUnwatched: notify.KindUnwatched, reasonPaused: notify.KindPaused, reasonResumed: notify.KindResumed,
+	string(hold.Released): notify.KindEnded, reasonUnwatched: notify.KindUnwatched, reasonStuck: notify.KindStuck, reasonPaused: notify.KindPaused, reasonResumed: notify.KindResumed,
 }
 
 // owedOutcome returns what the notifiers of a hold have not been told, and its name in Status.Told; empty: nothing.
@@ -40,6 +40,8 @@ func (o *Observed) owedOutcome(h *hold.Object, now time.Time) (name, outcome str
 	switch s := h.Status.State; {
 	case len(h.Spec.Notify) == 0:
 		return "", ""
+	case o.stuckReason(h, now) != "" && !told(reasonStuck):
+		return reasonStuck, "stuck at " + o.describeReplicas() + ": the scaler cannot set its numbers"
 	case s == hold.RolledBack && !h.Status.GateOpen && !told(string(s)):
 		return string(s), "failed and rolled back to " + o.describeReplicas()
 	case s == hold.Open && len(h.Status.Yielded) > 0 && !told(reasonYielded):
@@ -54,6 +56,11 @@ func (o *Observed) owedOutcome(h *hold.Object, now time.Time) (name, outcome str
 	return "", ""
 }
 
+// forgetOutcome returns the told outcomes without one, so that it is told again.
+func forgetOutcome(told []string, name string) []string {
+	return slices.DeleteFunc(told, func(t string) bool { return t == name })
+}
+
 // storeOutcome stores an outcome in the hold's outbox, before it is posted.
 func (o *Observed) storeOutcome(now time.Time) (Step, bool) {
 	for i := range o.Holds {
@@ -64,6 +71,10 @@ func (o *Observed) storeOutcome(now time.Time) (Step, bool) {
 		}
 		status := h.Status.DeepCopy()
 		status.Told = append(status.Told, name)
+		if name == reasonStuck {
+			h = h.DeepCopy()
+			h.Status.Message = o.stuckReason(h, now)
+		}
 		status.Outbox = o.appendOutboxMessage(status.Outbox, h, name, outcome, now)
 		return o.writeStatusStep(i, status).withStepEvent(string(h.Status.State), "hold %s: %s", h.HoldID(), outcome), true
 	}
