@@ -72,6 +72,11 @@ func (o *Observed) releaseHold(now time.Time) (Step, bool) {
 	for i := range o.Holds {
 		h := &o.Holds[i]
 		s := h.Status.State
+		if isOverBeforeItBegan(h, now) {
+			step := o.enterStateStep(i, hold.Released, "its end was past before it began", now)
+			step.Status.ObservedGeneration = h.Generation
+			return step.withStepWarning(string(hold.Released), "hold %s: its end %s was past before it began", h.HoldID(), h.Spec.Until.UTC().Format(time.RFC3339)), true
+		}
 		if !h.IsOver(now) || o.Denied != "" || h.Status.GateOpen || h.Status.Numbers != nil || s == "" || s == hold.Released || s == hold.RolledBack {
 			continue
 		}
@@ -130,7 +135,7 @@ func (o *Observed) nextLook(now time.Time) time.Time {
 			next = t
 		}
 	}
-	if seen := o.boundsSeen(); now.Before(seen) {
+	if seen := o.boundsSeen(now); now.Before(seen) {
 		at(seen)
 	}
 	for i := range o.Holds {

@@ -141,6 +141,7 @@ func (r Result) FindHold(id string) *hold.Object {
 // The bounds of a pass: a workload needs some ten steps for each hold.
 const (
 	maxPassSteps     = 400
+	maxHoldSteps     = 20
 	maxPassConflicts = 12
 )
 
@@ -184,7 +185,7 @@ func (p *pass) makeSteps(ctx context.Context) error {
 	if err := p.observeWorkload(ctx); err != nil {
 		return err
 	}
-	for range maxPassSteps {
+	for range max(maxPassSteps, maxHoldSteps*len(p.observed.Holds)) {
 		s := nextStep(p.observed, p.now)
 		if s.Kind == Rest {
 			return nil
@@ -210,7 +211,7 @@ func (p *pass) makeSteps(ctx context.Context) error {
 			}
 		}
 	}
-	return fmt.Errorf("%d steps made, and still more to make: this is a bug", maxPassSteps)
+	return fmt.Errorf("%d holds have still more steps to make: this is a bug", len(p.observed.Holds))
 }
 
 // stateBefore returns the state of the step's hold.
@@ -249,7 +250,7 @@ func conflictBackoff(i int) time.Duration {
 
 // observeWorkload reads all that nextStep needs.
 func (p *pass) observeWorkload(ctx context.Context) error {
-	o := Observed{Workload: p.workload, Gated: p.Gates != nil, GateErrors: p.observed.GateErrors, Denied: p.observed.Denied, GateFaults: map[string]string{}, GatePlans: map[string]action.Plan{}, WaitInterval: waitInterval}
+	o := Observed{Workload: p.workload, Owner: p.Owner, Gated: p.Gates != nil, GateErrors: p.observed.GateErrors, Denied: p.observed.Denied, GateFaults: map[string]string{}, GatePlans: map[string]action.Plan{}, WaitInterval: waitInterval}
 	if o.GateErrors == nil {
 		o.GateErrors = map[types.UID]string{}
 	}
@@ -313,7 +314,7 @@ func (p *pass) observeMembers(ctx context.Context) error {
 // addHolds sorts the holds of a namespace: of the workload, oldest first, and all others.
 func (o *Observed) addHolds(all []hold.Object) {
 	for i := range all {
-		if all[i].HeldWorkload() == o.Workload {
+		if all[i].HeldWorkload().IsSameObject(o.Workload) {
 			o.Holds = append(o.Holds, all[i])
 		} else {
 			o.Others = append(o.Others, all[i])
@@ -369,7 +370,7 @@ func (p *pass) observeScale(ctx context.Context) error {
 	case err == nil:
 	case meta.IsNoMatchError(err):
 		o.Missing = err.Error()
-	case errors.Is(err, errSeveralAutoscalers), errors.Is(err, errNoScale), errors.Is(err, errControlled), apierrors.IsForbidden(err):
+	case errors.Is(err, errSeveralAutoscalers), errors.Is(err, errNoScale), errors.Is(err, errNoReplicas), errors.Is(err, errControlled), apierrors.IsForbidden(err):
 		o.Trouble = err.Error()
 	default:
 		return err

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -49,9 +50,10 @@ type memoryWorkload struct {
 	version  int
 	replicas int32
 	owned    bool
-	ready    int32 // pods that are ready, of replicas
-	gone     bool  // deleted; its autoscaler stays
-	life     int   // of how many workloads of this name it is the last
+	ready    int32  // pods that are ready, of replicas
+	selector string // of its scale; empty: its own, none: it has none
+	gone     bool   // deleted; its autoscaler stays
+	life     int    // of how many workloads of this name it is the last
 	hpa      *memoryAutoscaler
 }
 
@@ -61,7 +63,9 @@ type memoryAutoscaler struct {
 	active       bool
 	owned        bool
 	scaledObject string
-	scales       string // the name of its workload; empty: its own
+	setAt        time.Time     // at which the scaler last set the bounds
+	clockAhead   time.Duration // of the API server, whose clock says so; 0: the time is unknown
+	scales       string        // the name of its workload; empty: its own
 	life         int
 }
 
@@ -123,7 +127,11 @@ func (c *memoryCluster) GetScale(_ context.Context, t hold.Workload) (*Scale, er
 	if w == nil || w.gone {
 		return nil, nil //nolint:nilnil // as the API server
 	}
-	return &Scale{UID: types.UID(fmt.Sprint(w.name, "-", w.life)), Version: fmt.Sprint(w.version), Replicas: w.replicas, Selector: "app=" + w.name, Owned: w.owned}, nil
+	s := &Scale{UID: types.UID(fmt.Sprint(w.name, "-", w.life)), Version: fmt.Sprint(w.version), Replicas: w.replicas, Selector: "app=" + w.name, Owned: w.owned}
+	if w.selector == "none" {
+		s.Selector = ""
+	}
+	return s, nil
 }
 
 func (c *memoryCluster) ListAutoscalers(context.Context, string) (all []*autoscalingv2.HorizontalPodAutoscaler, err error) {
@@ -151,6 +159,9 @@ func (w *memoryWorkload) object() *autoscalingv2.HorizontalPodAutoscaler {
 	}
 	if a.owned {
 		o.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: hold.Manager}}
+		if a.clockAhead > 0 {
+			o.ManagedFields[0].Time = &metav1.Time{Time: a.setAt.Add(a.clockAhead)}
+		}
 	}
 	if a.scaledObject != "" {
 		o.OwnerReferences = []metav1.OwnerReference{{APIVersion: "keda.sh/v1alpha1", Kind: "ScaledObject", Name: a.scaledObject}}
@@ -159,7 +170,10 @@ func (w *memoryWorkload) object() *autoscalingv2.HorizontalPodAutoscaler {
 }
 
 func (c *memoryCluster) ListPods(_ context.Context, _, selector string) (all []corev1.Pod, err error) {
-	w := c.workloads[selector[len("app="):]]
+	w := c.workloads[strings.TrimPrefix(selector, "app=")]
+	if selector == "" {
+		return nil, nil
+	}
 	for i := range w.replicas {
 		pod := corev1.Pod{
 			ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("%s-%d", w.name, i), CreationTimestamp: metav1.NewTime(c.now)},
@@ -255,7 +269,7 @@ func (c *memoryCluster) SetBounds(_ context.Context, _ string, a *Autoscaler, to
 		if c.onSet != nil && to.MaxReplicas != w.hpa.bounds.MaxReplicas {
 			c.onSet(w, fieldMaxReplicas, to.MaxReplicas)
 		}
-		w.hpa.bounds, w.hpa.owned, w.hpa.version = to, true, c.nextVersion()
+		w.hpa.bounds, w.hpa.owned, w.hpa.setAt, w.hpa.version = to, true, c.now, c.nextVersion()
 	})
 	return convertAutoscaler(w.object()), err
 }

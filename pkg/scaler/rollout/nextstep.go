@@ -37,6 +37,7 @@ type decision func(o *Observed, now time.Time) (Step, bool)
 // decisions are asked in this order. The order makes an interruption safe: a record has a change before the change is made, a gate is
 // noted as open before its first action, and nothing is lowered while a gate is open.
 var decisions = []decision{
+	(*Observed).correctFutureTimes,
 	(*Observed).rejectFaultyHold,
 	(*Observed).adoptHold,
 	(*Observed).approveHold,
@@ -80,10 +81,12 @@ func nextStep(o Observed, now time.Time) Step {
 	return Step{Kind: Rest, Hold: -1, At: o.nextLook(now)}
 }
 
-// adoptHold adds the finalizer to a hold of another client.
+// adoptHold adds the finalizer to a hold of another client, and the label of this controller to a hold without one.
 func (o *Observed) adoptHold(now time.Time) (Step, bool) {
 	for i := range o.Holds {
-		if h := &o.Holds[i]; h.DeletionTimestamp == nil && h.Fault == "" && !slices.Contains(h.Finalizers, hold.Finalizer) {
+		h := &o.Holds[i]
+		adopted := slices.Contains(h.Finalizers, hold.Finalizer) && (o.Owner == "" || h.Labels[hold.ControllerLabel] != "")
+		if h.DeletionTimestamp == nil && h.Fault == "" && !adopted {
 			return Step{Kind: AddFinalizer, Hold: i}, true
 		}
 	}
@@ -326,14 +329,6 @@ func (o *Observed) setRecordedBounds(time.Time) (Step, bool) {
 		a.Name, a.Bounds.MinReplicas, a.Bounds.MaxReplicas, to.MinReplicas, to.MaxReplicas), true
 }
 
-// boundsSeen returns the time at which the autoscaler's controller has seen the bounds that the scaler set last; zero: long ago.
-func (o *Observed) boundsSeen() time.Time {
-	if o.Autoscaler == nil || o.Autoscaler.BoundsSet.IsZero() {
-		return time.Time{}
-	}
-	return o.Autoscaler.BoundsSet.Add(boundsLag)
-}
-
 // setRecordedReplicas sets the workload's scale. It lowers it some time after the bounds: the autoscaler's controller, which may still have
 // the bounds of before, would raise the scale to them, and without metrics leave it there.
 func (o *Observed) setRecordedReplicas(now time.Time) (Step, bool) {
@@ -341,7 +336,7 @@ func (o *Observed) setRecordedReplicas(now time.Time) (Step, bool) {
 	if keeper == nil || o.Scale == nil || o.Trouble != "" || o.Denied != "" || n.Replicas.From == nil || o.Scale.Replicas == n.Replicas.Set {
 		return Step{}, false
 	}
-	if n.Replicas.Set < o.Scale.Replicas && now.Before(o.boundsSeen()) {
+	if n.Replicas.Set < o.Scale.Replicas && now.Before(o.boundsSeen(now)) {
 		return Step{Kind: Rest, Hold: -1, At: o.nextLook(now)}, true
 	}
 	return Step{Kind: SetReplicas, Hold: -1, To: n.Replicas.Set}.withStepEvent(reasonReplicasChanged, "from %d to %d replicas", o.Scale.Replicas, n.Replicas.Set), true
