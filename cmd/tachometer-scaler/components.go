@@ -33,7 +33,7 @@ func (s *componentReloader) runScalerProgramComponents(ctx context.Context, cfg 
 	live := &rollout.LiveCluster{Client: s.Client, Dynamic: s.Dynamic, Mapper: s.Mapper, Holds: s.Holds}
 	caches := rollout.NewCaches(live)
 	engine := rollout.New(rollout.Options{
-		Cluster: live, Reader: caches, Checker: verify.New(verify.Options{}), Notifier: s.queue, Metrics: rollout.NewMetrics(registry),
+		Cluster: live, Reader: caches, Checker: verify.New(verify.Options{}), Notifier: s.queue, NotifierFault: cfg.NotifierFault, Metrics: rollout.NewMetrics(registry),
 		Gates:    action.New(s.Dynamic, s.Mapper, action.Options{Webhooks: cfg.WebhookURLs(), Client: cfg.WebhookClient(), Gates: cfg.Gates()}),
 		Watcher:  &watch.Reader{Client: s.Client.CoreV1().RESTClient(), HTTP: webhook.NewClient(nil)},
 		Identity: command.IdentifyCaller(), Owner: hold.OwnerOfLease(s.leaseNamespace, s.runCommand.leaseName),

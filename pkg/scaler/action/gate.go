@@ -76,6 +76,13 @@ func validateGate(d *strict.Decoder, path string, g *Gate) {
 			d.AddFault(strict.IndexPath(path+".open", i), "has an unknown placeholder; write %s or %s", percentPlaceholder, remainderPlaceholder)
 		}
 	}
+	for key, actions := range map[string][]Action{"open": g.Open, "shut": g.Shut} {
+		for i, a := range actions {
+			if len(g.Namespaces) > 1 && a.Patch != nil && a.Patch.Namespace != "" {
+				d.AddFault(strict.IndexPath(path+"."+key, i)+".patch.namespace", "makes one gate of %d namespaces, whose holds would shut it for each other: write a gate for each", len(g.Namespaces))
+			}
+		}
+	}
 	if !steps {
 		d.AddFault(path+".steps", "have no effect: no patch of open has %s, and there is no webhook", percentPlaceholder)
 	}

@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
@@ -187,7 +186,7 @@ func (r *Runner) restore(ctx context.Context, namespace, gate string, changes []
 				own = append(own, c)
 			}
 		}
-		if err := r.restoreActionPatch(ctx, namespace, a.Patch, own); err != nil {
+		if err := r.restoreActionPatch(ctx, namespace, a.Patch, own); err != nil && !isActionObjectGone(err) { // gone with all that was changed
 			return fmt.Errorf("restore %s %s: %w", a.Patch.Kind, a.Patch.Name, err)
 		}
 	}
@@ -229,9 +228,6 @@ func (r *Runner) restoreActionPatch(ctx context.Context, namespace string, p *Pa
 		return err
 	}
 	object, err := objects.Get(ctx, p.Name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return nil // with all that was changed
-	}
 	if err != nil {
 		return err
 	}

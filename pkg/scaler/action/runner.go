@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -72,13 +73,19 @@ func (r *Runner) Open(ctx context.Context, namespace, gate string, percent int) 
 	return r.doAtPercent(ctx, namespace, r.gates[gate].Open, percent)
 }
 
-// Shut runs the actions that shut a gate. A gate without any restores the changes of its Record.
+// Shut runs the actions that shut a gate. A gate without any restores the changes of its Record. An object that was deleted, or whose kind was, lets
+// no traffic in: it needs no action.
 func (r *Runner) Shut(ctx context.Context, namespace, gate string, changes []Change) error {
 	if fault := r.Fault(namespace, gate); fault != "" {
 		return errors.New(fault)
 	}
-	if shut := r.gates[gate].Shut; len(shut) > 0 {
-		return r.doAtPercent(ctx, namespace, shut, 0)
+	for _, a := range r.gates[gate].Shut {
+		if err := r.runActionPatchOrWebhook(ctx, namespace, a, 0); err != nil && !isActionObjectGone(err) {
+			return err
+		}
+	}
+	if len(r.gates[gate].Shut) > 0 {
+		return nil
 	}
 	return r.restore(ctx, namespace, gate, changes)
 }
@@ -98,6 +105,9 @@ func (r *Runner) doAtPercent(ctx context.Context, namespace string, actions []Ac
 	}
 	return nil
 }
+
+// isActionObjectGone reports whether the object of an action was deleted, or its kind was.
+func isActionObjectGone(err error) bool { return apierrors.IsNotFound(err) || meta.IsNoMatchError(err) }
 
 func (r *Runner) runActionPatchOrWebhook(ctx context.Context, namespace string, a Action, percent int) error {
 	ctx, cancel := context.WithTimeout(ctx, actionTimeout)

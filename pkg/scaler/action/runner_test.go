@@ -255,3 +255,35 @@ func TestGateOfNamespace(t *testing.T) {
 		}
 	}
 }
+
+// TestD3GateObjectGone: an object that was deleted while its gate was open, or whose kind was uninstalled, keeps no gate from being shut: the
+// other actions run, and the pods of its hold need not stay.
+func TestD3GateObjectGone(t *testing.T) {
+	t.Parallel()
+	client, mapper := newFakeCluster()
+	gone := newShopPatch(`{"spec":{"selector":{"track":"old"}}}`)
+	gone.Name = "deleted"
+	uninstalled := &Patch{APIVersion: "gateway.networking.k8s.io/v1", Kind: "HTTPRoute", Name: "shop", Merge: json.RawMessage(`{"spec":{"hostnames":["a"]}}`)}
+	there := newShopPatch(`{"spec":{"selector":{"track":"shut"}}}`)
+	open := []Action{{Patch: gone}, {Patch: uninstalled}}
+	r := New(client, mapper, Options{Gates: map[string]Gate{
+		"actions":  {Namespaces: []string{"sale"}, Open: open, Shut: []Action{{Patch: gone}, {Patch: uninstalled}, {Patch: there}}},
+		"restored": {Namespaces: []string{"sale"}, Open: open},
+	}})
+	if err := r.Shut(t.Context(), "sale", "actions", nil); err != nil {
+		t.Error(err)
+	}
+	if got := readShopSelector(t, client, "sale")["track"]; got != "shut" {
+		t.Errorf("the action after it did not run: track %s", got)
+	}
+	changes := []Change{
+		{Gate: "restored", APIVersion: "v1", Kind: "Service", Name: "deleted", Path: "/spec/selector/track", Was: `"old"`, Set: []string{`"new"`}},
+		{Gate: "restored", APIVersion: uninstalled.APIVersion, Kind: "HTTPRoute", Name: "shop", Path: "/spec/hostnames", Set: []string{`["a"]`}},
+	}
+	if err := r.Shut(t.Context(), "sale", "restored", changes); err != nil {
+		t.Error(err)
+	}
+	if err := r.Open(t.Context(), "sale", "actions", 100); err == nil {
+		t.Error("a gate of objects that are gone opened")
+	}
+}

@@ -160,7 +160,7 @@ func (c *changeCommand) chooseScalerHolds(ctx context.Context, conn *Connection,
 		return nil, err
 	}
 	for i := range all {
-		if h := &all[i]; h.HeldWorkload() == t && (c.matches(h) && len(c.reasons) == 0 || isScalerHoldNamed(h, c.reasons)) {
+		if h := &all[i]; h.HeldWorkload().IsSameObject(t) && (c.matches(h) && len(c.reasons) == 0 || isScalerHoldNamed(h, c.reasons)) {
 			chosen = append(chosen, *h)
 		}
 	}

@@ -187,3 +187,26 @@ func TestParseDuration(t *testing.T) {
 		}
 	}
 }
+
+// TestD32JSONPath: -o jsonpath takes kubectl's templates, for the list of status and for the Hold that a command changed.
+func TestD32JSONPath(t *testing.T) {
+	t.Parallel()
+	a := newFakeAPI(t)
+	addHeldShop(a)
+	for _, tc := range []struct {
+		args       []string
+		want, errs string
+		code       int
+	}{
+		{[]string{"status", "-o", "jsonpath={.items[*].spec.workload.name}"}, "shop shop", "", ExitDone},
+		{[]string{"status", "deployments.v1.apps/shop", "-o", "jsonpath=.items[0].spec.replicas"}, "8", "", ExitDone},
+		{[]string{"status", "-o", "jsonpath={.items[*].nothing}"}, "", "", ExitDone},
+		{[]string{"status", "-o", "jsonpath={.items["}, "", "unterminated array", ExitUsage},
+		{[]string{"status", "-o", "jsonpath="}, "", "needs a template", ExitUsage},
+	} {
+		out, errs, code := a.run(t, tc.args...)
+		if out != tc.want || code != tc.code || !strings.Contains(errs, tc.errs) {
+			t.Errorf("%q: exit code %d: %q, %q; want %d, %q", tc.args, code, out, errs, tc.code, tc.want)
+		}
+	}
+}

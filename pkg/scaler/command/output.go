@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"golang.org/x/term"
+	"k8s.io/client-go/util/jsonpath"
 	"sigs.k8s.io/yaml"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
@@ -25,12 +26,18 @@ const (
 	outputJSON = "json"
 	outputYAML = "yaml"
 	outputName = "name"
+	// outputJSONPath comes before a template, as in kubectl.
+	outputJSONPath = "jsonpath="
 )
 
-var outputFormats = []string{outputAuto, outputText, outputWide, outputJSON, outputYAML, outputName}
+var outputFormats = []string{outputAuto, outputText, outputWide, outputJSON, outputYAML, outputName, outputJSONPath + "TEMPLATE"}
 
 // OutputFormat returns the value of --output, or an error if the command has no such format.
 func (p *Program) OutputFormat(formats ...string) (string, error) {
+	if template, ok := strings.CutPrefix(p.output, outputJSONPath); ok && slices.Contains(formats, outputJSONPath+"TEMPLATE") {
+		_, err := parseScalerJSONPath(template)
+		return p.output, err
+	}
 	if !slices.Contains(formats, p.output) {
 		return "", UsageErrorf("--output must be %s, not %q", strings.Join(formats, ", "), p.output)
 	}
@@ -56,7 +63,7 @@ func (p *Program) newScalerCommandPrinter(t hold.Workload) (*outputPrinter, erro
 		return nil, err
 	}
 	printer := &outputPrinter{out: p.Out, objects: p.Out, program: p.Name, format: format, workload: t.String()}
-	if format == outputYAML || format == outputName {
+	if format == outputYAML || format == outputName || strings.HasPrefix(format, outputJSONPath) {
 		printer.out = p.Errs
 	}
 	printer.terminal = IsTerminal(printer.out)
@@ -114,6 +121,14 @@ func (p *outputPrinter) clearScalerCommandProgress() {
 // printScalerCommandObjects prints the Holds that a command changed, with -o yaml and -o name.
 func (p *outputPrinter) printScalerCommandObjects(all ...hold.Object) error {
 	p.clearScalerCommandProgress()
+	if template, ok := strings.CutPrefix(p.format, outputJSONPath); ok && len(all) > 0 {
+		for i := range all {
+			if err := writeScalerJSONPath(p.objects, template, cleanScalerHoldObject(&all[i])); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	switch p.format {
 	case outputName:
 		return writeScalerHoldNames(p.objects, all)
@@ -151,7 +166,42 @@ func writeScalerHoldNames(w io.Writer, all []hold.Object) error {
 	return nil
 }
 
-// writeScalerHoldList writes Holds as a list of JSON or YAML.
+// parseScalerJSONPath parses a template of -o jsonpath: {.items[*].metadata.name}, or one path without braces.
+func parseScalerJSONPath(template string) (*jsonpath.JSONPath, error) {
+	if template != "" && !strings.Contains(template, "{") {
+		template = "{." + strings.TrimPrefix(template, ".") + "}"
+	}
+	path := jsonpath.New("output").AllowMissingKeys(true)
+	if template == "" {
+		return nil, UsageErrorf("--output jsonpath= needs a template, such as jsonpath='{.items[*].metadata.name}'")
+	}
+	if err := path.Parse(template); err != nil {
+		return nil, UsageErrorf("--output jsonpath=%s: %w", template, err)
+	}
+	return path, nil
+}
+
+// writeScalerJSONPath writes what a template finds in an object.
+func writeScalerJSONPath(w io.Writer, template string, object any) error {
+	path, err := parseScalerJSONPath(template)
+	if err != nil {
+		return err
+	}
+	text, err := json.Marshal(object)
+	if err != nil {
+		return fmt.Errorf("print as jsonpath: %w", err)
+	}
+	var plain any
+	if err := json.Unmarshal(text, &plain); err != nil {
+		return fmt.Errorf("print as jsonpath: %w", err)
+	}
+	if err := path.Execute(w, plain); err != nil {
+		return fmt.Errorf("print as jsonpath: %w", err)
+	}
+	return nil
+}
+
+// writeScalerHoldList writes Holds as a list of JSON or YAML, or what a jsonpath finds in the list.
 func writeScalerHoldList(w io.Writer, format string, all []hold.Object) error {
 	list := struct {
 		APIVersion string         `json:"apiVersion"`
@@ -160,6 +210,9 @@ func writeScalerHoldList(w io.Writer, format string, all []hold.Object) error {
 	}{"v1", "List", []*hold.Object{}}
 	for i := range all {
 		list.Items = append(list.Items, cleanScalerHoldObject(&all[i]))
+	}
+	if template, ok := strings.CutPrefix(format, outputJSONPath); ok {
+		return writeScalerJSONPath(w, template, list)
 	}
 	return WriteObject(w, format, list)
 }

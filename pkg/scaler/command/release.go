@@ -91,7 +91,7 @@ func (r *releaseCommand) endScalerCommandHolds(ctx context.Context, e *rollout.E
 	if err != nil {
 		return nil, err
 	}
-	all = slices.DeleteFunc(all, func(h hold.Object) bool { return h.HeldWorkload() != t || !r.endsScalerCommandHold(&h) })
+	all = slices.DeleteFunc(all, func(h hold.Object) bool { return !h.HeldWorkload().IsSameObject(t) || !r.endsScalerCommandHold(&h) })
 	for i := range all {
 		ids = append(ids, all[i].HoldID())
 	}
@@ -142,7 +142,7 @@ func (r *releaseCommand) releaseScalerCommandHolds(ctx context.Context, c *Conne
 func listScalerCommandHolds(ctx context.Context, e *rollout.Engine, t hold.Workload) (ids []string, err error) {
 	all, err := e.Cluster.ListHolds(ctx, t.Namespace)
 	for i := range all {
-		if all[i].HeldWorkload() == t {
+		if all[i].HeldWorkload().IsSameObject(t) {
 			ids = append(ids, all[i].HoldID())
 		}
 	}

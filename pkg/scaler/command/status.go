@@ -78,7 +78,7 @@ func (c *Connection) keepScalerWorkloadHolds(ctx context.Context, all []hold.Obj
 	for _, t := range only {
 		before := len(kept)
 		for i := range all {
-			if all[i].HeldWorkload() == t {
+			if all[i].HeldWorkload().IsSameObject(t) {
 				kept = append(kept, all[i])
 			}
 		}
@@ -94,7 +94,7 @@ func (c *Connection) keepScalerWorkloadHolds(ctx context.Context, all []hold.Obj
 // printScalerHolds prints holds in the format.
 func (p *Program) printScalerHolds(format string, all []hold.Object, now time.Time) error {
 	switch {
-	case format == outputJSON || format == outputYAML:
+	case format == outputJSON || format == outputYAML || strings.HasPrefix(format, outputJSONPath):
 		return writeScalerHoldList(p.Out, format, all)
 	case format == outputName:
 		return writeScalerHoldNames(p.Out, all)
@@ -163,7 +163,7 @@ func describeScalerHoldState(h *hold.Object, now time.Time) string {
 func describeScalerHoldTrouble(h *hold.Object) string {
 	parts := []string{h.Status.Message}
 	for _, c := range h.Status.Conditions {
-		if c.Type == "Yielded" && c.Status == "True" || c.Type == "WorkloadReachable" && c.Status == "False" || c.Type == "Watched" && h.Status.GateOpen {
+		if c.Type == "Yielded" && c.Status == "True" || (c.Type == "WorkloadReachable" || c.Type == "NotifiersAllowed") && c.Status == "False" || c.Type == "Watched" && h.Status.GateOpen {
 			parts = append(parts, c.Message)
 		}
 	}

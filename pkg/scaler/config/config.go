@@ -34,6 +34,8 @@ type Config struct {
 	Schedules  []schedule.Schedule
 	Events     event.Config
 	Surge      surge.Config
+	// notified are the namespaces in which schedules, rules and the surge lane name a notifier, by notifier.
+	notified map[string][]string
 }
 
 // Load reads a configuration. Its error is strict.Faults, with every fault.
@@ -59,6 +61,7 @@ func Load(data []byte) (*Config, error) {
 		return nil, err
 	}
 	c.addScalerConfigNamespaces()
+	c.notified = c.listNotifiedNamespaces()
 	return c, nil
 }
 
@@ -123,10 +126,13 @@ func (c *Config) addScalerConfigNamespaces() {
 }
 
 // InheritFrom adds the namespaces of the previous configuration to the search for held workloads. The controller so finishes
-// and releases holds on workloads that the new configuration no longer has.
+// and releases holds on workloads that the new configuration no longer has, and tells their notifiers.
 func (c *Config) InheritFrom(before *Config) {
 	c.Namespaces = append(c.Namespaces, before.Namespaces...)
 	c.addScalerConfigNamespaces()
+	for name, namespaces := range before.notified {
+		c.notified[name] = append(c.notified[name], namespaces...)
+	}
 }
 
 // listScalerConfigWorkloads returns the workloads of all schedules and rules.

@@ -89,12 +89,12 @@ func (c *Controller) Run(ctx context.Context) error {
 // ownedListTimeout bounds the search for holds in all namespaces.
 const ownedListTimeout = 10 * time.Second
 
-// addOwnedNamespaces adds the namespaces with holds that an earlier configuration made. Without the right to list the holds of all
+// addOwnedNamespaces adds the namespaces with holds that this controller acted on under an earlier configuration. Without the right to list the holds of all
 // namespaces it adds none.
 func (c *Controller) addOwnedNamespaces(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, ownedListTimeout)
 	defer cancel()
-	namespaces, err := c.Caches.ListNamespacesWithLabel(ctx, hold.OwnerLabel+"="+c.Engine.Owner)
+	namespaces, err := c.Caches.ListNamespacesWithLabel(ctx, hold.ControllerLabel+"="+c.Engine.Owner)
 	if err != nil {
 		klog.FromContext(ctx).Info("Holds of all namespaces cannot be listed, watching the namespaces of the configuration", "err", err)
 		return
@@ -150,10 +150,10 @@ func (c *Controller) wakeControllerWorker(t hold.Workload) {
 	if c.runContext == nil || c.runContext.Err() != nil {
 		return
 	}
-	w := c.workers[t]
+	w := c.workers[t.WithoutVersion()]
 	if w == nil {
 		w = &workloadWorker{wake: make(chan struct{}, 1)}
-		c.workers[t] = w
+		c.workers[t.WithoutVersion()] = w
 		c.Metrics.heldWorkloads.Set(float64(len(c.workers)))
 		c.runningWorkers.Go(func() { c.runControllerWorkerUntilReleased(c.runContext, t, w) })
 		return
@@ -211,7 +211,7 @@ func (c *Controller) removeFinishedControllerWorker(ctx context.Context, t hold.
 		w.wokenAgain = false
 		return false
 	}
-	delete(c.workers, t)
+	delete(c.workers, t.WithoutVersion())
 	c.Metrics.heldWorkloads.Set(float64(len(c.workers)))
 	return true
 }

@@ -166,17 +166,18 @@ type foundField struct {
 	foreign bool
 }
 
-// findEventCommonField looks at the field's place, in the attributes of a CloudEvent, in the body, and in the headers.
+// findEventCommonField looks at the field's place, in the attributes of a CloudEvent, in the body, and in the headers. A field that is empty or null
+// is not given.
 func (f *messageFields) findEventCommonField(name string) (foundField, bool) {
 	if place, mapped := f.format.Fields[name]; mapped {
-		if v, ok := place.findEventField(f.message, f.body); ok {
+		if v, ok := place.findEventField(f.message, f.body); ok && v != "" {
 			return foundField{v, true}, true
 		}
 	}
-	if v, ok := f.attributes[name]; ok {
+	if v := f.attributes[name]; v != nil && v != "" {
 		return foundField{v, true}, true
 	}
-	if v, ok := f.body[name]; ok && (f.attributes == nil || name == "ttl") {
+	if v := f.body[name]; v != nil && v != "" && (f.attributes == nil || name == "ttl") {
 		return foundField{v, f.attributes != nil}, true
 	}
 	header := f.message.Headers[name]
@@ -199,7 +200,7 @@ func (f *messageFields) eventCommonText(name, missing string) (text string, fore
 	if v.foreign && !scalar {
 		text, scalar = eventScalarText(v.value)
 	}
-	if !scalar || text == "" {
+	if !scalar {
 		return "", false, fmt.Errorf("%s: must be text", name)
 	}
 	return text, v.foreign, nil

@@ -37,6 +37,7 @@ func TestD23MessagesAsTheyAre(t *testing.T) {
 		"a word in quotes":          {newRecordMessage(`"FLASH_SALE_START"`, nil), nil, plain},
 		"a type alone":              {newRecordMessage(`{"type":"FLASH_SALE_START"}`, nil), nil, plain},
 		"a type by a header":        {newRecordMessage(`{}`, map[string]string{"type": "FLASH_SALE_START"}), nil, plain},
+		"an empty id and a header":  {newRecordMessage(`{"type":"FLASH_SALE_START","id":"","at":null}`, map[string]string{"id": "a", "time": "2026-11-27T09:00:00Z"}), func(e *Event) { e.ID, e.At = "a", at }, plain},
 		"id and time by headers":    {newRecordMessage("FLASH_SALE_START", map[string]string{"id": "a", "time": "2026-11-27T09:00:00Z"}), func(e *Event) { e.ID, e.At = "a", at }, plain},
 		"seconds and ttl by header": {newRecordMessage("FLASH_SALE_START", map[string]string{"at": "1795770000", "ttl": "600"}), func(e *Event) { e.At, e.TTL = at, 10*time.Minute }, plain},
 		"an id that is too long": {newRecordMessage("FLASH_SALE_START", long), func(e *Event) {

@@ -103,7 +103,7 @@ func NewObject(t Workload, h Hold, owner string) *Object {
 		o.Spec.Group = &GroupReference{Name: h.Group, Size: h.GroupSize}
 	}
 	if owner != "" {
-		o.Labels[OwnerLabel] = owner
+		o.Labels[OwnerLabel], o.Labels[ControllerLabel] = owner, owner
 	}
 	o.SetPausedByOwner(h.Paused)
 	return o

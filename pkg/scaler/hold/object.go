@@ -1,6 +1,7 @@
 package hold
 
 import (
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -21,6 +22,8 @@ const (
 	Finalizer = domain.ScalerPrefix + "give-back"
 	// OwnerLabel names the controller that made an object: NAMESPACE.LEASE.
 	OwnerLabel = domain.ScalerPrefix + "owner"
+	// ControllerLabel names the controller that acts on an object, whoever made it: NAMESPACE.LEASE.
+	ControllerLabel = domain.ScalerPrefix + "controller"
 	// pausedByOwnerAnnotation is on an object that the owner of the hold paused: its schedule or rule is paused.
 	pausedByOwnerAnnotation = domain.ScalerPrefix + "paused-by-owner"
 )
@@ -242,6 +245,20 @@ func (o *Object) SetPausedByOwner(paused bool) {
 
 // IsManaged reports whether this program made the object.
 func (o *Object) IsManaged() bool { return o.Labels[ManagedLabel] == Manager }
+
+// Adopt adds the finalizer, and the label of the controller that acts on the object unless it has one; empty: no controller does.
+func (o *Object) Adopt(controller string) {
+	if !slices.Contains(o.Finalizers, Finalizer) {
+		o.Finalizers = append(o.Finalizers, Finalizer)
+	}
+	if controller == "" || o.Labels[ControllerLabel] != "" {
+		return
+	}
+	if o.Labels == nil {
+		o.Labels = map[string]string{}
+	}
+	o.Labels[ControllerLabel] = controller
+}
 
 // WithinOrDefault returns the time in which new pods must become ready, at most MaxWithin.
 func (o *Object) WithinOrDefault() time.Duration {

@@ -25,6 +25,17 @@ func (t Workload) GroupVersionKind() schema.GroupVersionKind {
 	return schema.FromAPIVersionAndKind(t.APIVersion, t.Kind)
 }
 
+// WithoutVersion returns the identity of the workload's object: the versions of a group serve the same object.
+func (t Workload) WithoutVersion() Workload {
+	t.APIVersion = t.GroupVersionKind().Group
+	return t
+}
+
+// IsSameObject reports whether two workloads are one object.
+func (t Workload) IsSameObject(other Workload) bool {
+	return t.WithoutVersion() == other.WithoutVersion()
+}
+
 // kindShortNames maps each kind that needs no apiVersion to its type.
 var kindShortNames = map[string]Workload{
 	"deploy": {APIVersion: "apps/v1", Kind: "Deployment"}, "deployment": {APIVersion: "apps/v1", Kind: "Deployment"},

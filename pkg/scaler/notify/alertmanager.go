@@ -62,7 +62,7 @@ func newAlertmanagerNotificationBody(m Message) []postedAlert {
 	at := m.Time.UTC()
 	if m.endsNotifiedTrouble() {
 		var all []postedAlert
-		for _, k := range []Kind{KindYielded, KindUnwatched, KindRolledBack} {
+		for _, k := range []Kind{KindYielded, KindUnwatched, KindStuck, KindRolledBack} {
 			all = append(all, postedAlert{Labels: alertmanagerNotificationLabels(&m, k, k.Severity()), EndsAt: at})
 		}
 		return all

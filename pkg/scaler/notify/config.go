@@ -28,9 +28,11 @@ type Config struct {
 	urlFile  string // holds the URL
 	keyFile  string // holds the routing key of PagerDuty
 	severity Severity
-	allow    []netip.Prefix // addresses of the scaler's own machine and links that it may call
-	headers  map[string]string
-	body     *template.Template // of a Webhook; nil: the message as JSON
+	// namespaces are those whose Holds may name the notifier.
+	namespaces []string
+	allow      []netip.Prefix // addresses of the scaler's own machine and links that it may call
+	headers    map[string]string
+	body       *template.Template // of a Webhook; nil: the message as JSON
 }
 
 // NewSender returns the sender of the configuration. The configuration's headers are added to the headers of opts. Without a client in opts,
@@ -48,6 +50,9 @@ func (c Config) NewSender(opts SenderOptions) Sender {
 
 // AllowedAddresses returns the loopback and link-local addresses that the notifier may call.
 func (c Config) AllowedAddresses() []netip.Prefix { return c.allow }
+
+// Namespaces returns the namespaces whose Holds may name the notifier.
+func (c Config) Namespaces() []string { return c.namespaces }
 
 // severitySender sends the messages from a severity on.
 type severitySender struct {
@@ -137,6 +142,7 @@ func (c *Config) notifierFieldsFromYAML(d *strict.Decoder, path string, n *yaml.
 	fields["severity"] = func(path string, n *yaml.Node) {
 		c.severity = Severity(d.DecodeEnum(path, n, string(SeverityInfo), string(SeverityWarning), string(SeverityCritical)))
 	}
+	fields["namespaces"] = func(path string, n *yaml.Node) { c.namespaces = d.DecodeTexts(path, n) }
 	fields["allowAddresses"] = func(path string, n *yaml.Node) { c.allow = notifierAddressesFromYAML(d, path, n) }
 	d.DecodeMapping(path, n, fields)
 	d.Require(path, cmp.Or(kind.secretKey, "urlFile"))

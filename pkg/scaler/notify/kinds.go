@@ -30,7 +30,7 @@ type senderKind struct {
 	secretKey, secret string
 	// newSender returns a sender by the configuration.
 	newSender func(c Config, opts SenderOptions) Sender
-	// fields decode the keys of the kind into c; optional. All kinds have urlFile, severity and allowAddresses.
+	// fields decode the keys of the kind into c; optional. All kinds have urlFile, severity, namespaces and allowAddresses.
 	fields func(d *strict.Decoder, c *Config) map[string]strict.FieldDecoder
 }
 

@@ -37,6 +37,7 @@ const (
 	KindUp         Kind = "Up"         // all replicas are up and verified, and the gate is open
 	KindYielded    Kind = "Yielded"    // another client changed a number, and the hold leaves it
 	KindUnwatched  Kind = "Unwatched"  // the number that watches an open gate cannot be read
+	KindStuck      Kind = "Stuck"      // the scaler cannot set the workload's numbers
 	KindRolledBack Kind = "RolledBack" // the hold failed
 	KindPaused     Kind = "Paused"     // the original numbers are back until the hold is resumed
 	KindResumed    Kind = "Resumed"    // the hold asks for its replicas again
@@ -63,7 +64,7 @@ func (k Kind) Severity() Severity {
 		return SeverityInfo
 	case KindYielded, KindUnwatched:
 		return SeverityWarning
-	case KindRolledBack:
+	case KindStuck, KindRolledBack:
 		return SeverityCritical
 	}
 	return ""

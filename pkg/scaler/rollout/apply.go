@@ -17,7 +17,7 @@ func (p *pass) applyStep(ctx context.Context, s Step) (err error) {
 	case WriteStatus:
 		return p.writeHoldStatus(ctx, s)
 	case AddFinalizer:
-		return p.updateFinalizers(ctx, s.Hold, func(all []string) []string { return append(all, hold.Finalizer) })
+		return p.updateFinalizers(ctx, s.Hold, func(h *hold.Object) { h.Adopt(o.Owner) })
 	case RemoveFinalizer:
 		return p.letHoldGo(ctx, s.Hold)
 	case DeleteHold:
@@ -27,13 +27,11 @@ func (p *pass) applyStep(ctx context.Context, s Step) (err error) {
 		return p.observeLive(ctx)
 	case SetBounds:
 		o.Autoscaler, err = keepOnError(o.Autoscaler)(p.Cluster.SetBounds(ctx, p.workload.Namespace, o.Autoscaler, s.Bounds))
-	case DropBoundsOwner:
-		o.Autoscaler, err = keepOnError(o.Autoscaler)(p.Cluster.DropBoundsOwner(ctx, p.workload.Namespace, o.Autoscaler))
+	case DropBoundsOwner, DropScaleOwner:
+		return p.dropOwner(ctx, s)
 	case SetReplicas:
 		o.Scale, err = keepOnError(o.Scale)(p.Cluster.SetReplicas(ctx, p.workload, o.Scale, s.To))
 		o.PodsOutdated = true
-	case DropScaleOwner:
-		o.Scale, err = keepOnError(o.Scale)(p.Cluster.DropScaleOwner(ctx, p.workload, o.Scale))
 	case RecordGate:
 		return p.recordHoldGates(ctx, s)
 	case OpenGate, ShutGate:
@@ -68,9 +66,9 @@ func (p *pass) writeHoldStatus(ctx context.Context, s Step) error {
 }
 
 // updateFinalizers changes the finalizers of a hold.
-func (p *pass) updateFinalizers(ctx context.Context, i int, change func([]string) []string) error {
+func (p *pass) updateFinalizers(ctx context.Context, i int, change func(*hold.Object)) error {
 	h := p.observed.Holds[i].DeepCopy()
-	h.Finalizers = change(slices.Clone(h.Finalizers))
+	change(h)
 	made, err := p.Cluster.UpdateHold(ctx, h)
 	if err != nil {
 		return fmt.Errorf("write the finalizers of hold %s: %w", h.Name, err)
@@ -81,8 +79,8 @@ func (p *pass) updateFinalizers(ctx context.Context, i int, change func([]string
 
 // letHoldGo removes the finalizer of a deleted hold, with which the object goes.
 func (p *pass) letHoldGo(ctx context.Context, i int) error {
-	err := p.updateFinalizers(ctx, i, func(all []string) []string {
-		return slices.DeleteFunc(all, func(f string) bool { return f == hold.Finalizer })
+	err := p.updateFinalizers(ctx, i, func(h *hold.Object) {
+		h.Finalizers = slices.DeleteFunc(h.Finalizers, func(f string) bool { return f == hold.Finalizer })
 	})
 	if err != nil {
 		return err

@@ -107,7 +107,7 @@ func (c *Caches) wakeForHold(object any) {
 		return
 	}
 	for _, other := range c.listCachedHolds(h.Namespace) {
-		if other.Spec.Group != nil && other.Spec.Group.Name == h.Spec.Group.Name && other.HeldWorkload() != h.HeldWorkload() {
+		if other.Spec.Group != nil && other.Spec.Group.Name == h.Spec.Group.Name && !other.HeldWorkload().IsSameObject(h.HeldWorkload()) {
 			c.onChange(other.HeldWorkload())
 		}
 	}
@@ -117,8 +117,8 @@ func (c *Caches) wakeForHold(object any) {
 func (c *Caches) wakeNamespace(namespace string, matches func(*hold.Object) bool) {
 	woken := map[hold.Workload]bool{}
 	for _, h := range c.listCachedHolds(namespace) {
-		if t := h.HeldWorkload(); !woken[t] && matches(&h) {
-			woken[t] = true
+		if t := h.HeldWorkload(); !woken[t.WithoutVersion()] && matches(&h) {
+			woken[t.WithoutVersion()] = true
 			c.onChange(t)
 		}
 	}
@@ -236,7 +236,7 @@ func (c *Caches) ListAutoscalers(ctx context.Context, namespace string) ([]*auto
 func (c *Caches) ListPods(ctx context.Context, namespace, selector string) ([]corev1.Pod, error) {
 	n := c.openNamespace(namespace) //nolint:contextcheck // informers live as long as the caches, not as the call
 	parsed, err := labels.Parse(selector)
-	if err != nil || n == nil || !n.pods.HasSynced() {
+	if err != nil || selector == "" || n == nil || !n.pods.HasSynced() {
 		return c.live.ListPods(ctx, namespace, selector)
 	}
 	var all []corev1.Pod
@@ -250,8 +250,7 @@ func (c *Caches) ListPods(ctx context.Context, namespace, selector string) ([]co
 
 // GetScale implements Reader.
 func (c *Caches) GetScale(ctx context.Context, t hold.Workload) (*Scale, error) {
-	kind := t.GroupVersionKind()
-	mapping, err := c.live.Mapper.RESTMapping(kind.GroupKind(), kind.Version)
+	mapping, err := c.live.mapWorkload(t)
 	n := c.openNamespace(t.Namespace) //nolint:contextcheck // informers live as long as the caches, not as the call
 	if err != nil || n == nil {
 		return c.live.GetScale(ctx, t)

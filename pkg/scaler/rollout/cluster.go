@@ -23,7 +23,8 @@ type Reader interface {
 	GetScale(ctx context.Context, t hold.Workload) (*Scale, error)
 	// ListAutoscalers lists the autoscalers of a namespace.
 	ListAutoscalers(ctx context.Context, namespace string) ([]*autoscalingv2.HorizontalPodAutoscaler, error)
-	// ListPods lists the pods of a namespace that a label selector matches.
+	// ListPods lists the pods of a namespace that the selector of a scale matches. An empty selector matches none: the scale does not say which
+	// pods are the workload's.
 	ListPods(ctx context.Context, namespace, selector string) ([]corev1.Pod, error)
 }
 

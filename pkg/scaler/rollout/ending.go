@@ -26,7 +26,7 @@ func (o *Observed) confirmRecord(time.Time) (Step, bool) {
 
 // dropOwnership ends the scaler's ownership of numbers that are given back, so that server-side apply finds no other manager.
 func (o *Observed) dropOwnership(now time.Time) (Step, bool) {
-	if _, keeper := o.findNumbers(); keeper == nil || o.Trouble != "" || len(o.listCountedHolds("", now)) > 0 {
+	if _, keeper := o.findNumbers(); keeper == nil || o.Trouble != "" || o.Denied != "" || len(o.listCountedHolds("", now)) > 0 {
 		return Step{}, false
 	}
 	switch {
@@ -41,7 +41,7 @@ func (o *Observed) dropOwnership(now time.Time) (Step, bool) {
 // handOverNumbers keeps the record on a hold that needs it, and drops it after the last one.
 func (o *Observed) handOverNumbers(now time.Time) (Step, bool) {
 	n, keeper := o.findNumbers()
-	if keeper == nil || o.Trouble != "" {
+	if keeper == nil || o.Trouble != "" || o.Denied != "" {
 		return Step{}, false
 	}
 	drop := func(h *hold.Object) (Step, bool) {
@@ -72,7 +72,12 @@ func (o *Observed) releaseHold(now time.Time) (Step, bool) {
 	for i := range o.Holds {
 		h := &o.Holds[i]
 		s := h.Status.State
-		if !h.IsOver(now) || h.Status.GateOpen || h.Status.Numbers != nil || s == "" || s == hold.Released || s == hold.RolledBack {
+		if isOverBeforeItBegan(h, now) {
+			step := o.enterStateStep(i, hold.Released, "its end was past before it began", now)
+			step.Status.ObservedGeneration = h.Generation
+			return step.withStepWarning(string(hold.Released), "hold %s: its end %s was past before it began", h.HoldID(), h.Spec.Until.UTC().Format(time.RFC3339)), true
+		}
+		if !h.IsOver(now) || o.Denied != "" || h.Status.GateOpen || h.Status.Numbers != nil || s == "" || s == hold.Released || s == hold.RolledBack {
 			continue
 		}
 		ended := "ended"
@@ -130,7 +135,7 @@ func (o *Observed) nextLook(now time.Time) time.Time {
 			next = t
 		}
 	}
-	if seen := o.boundsSeen(); now.Before(seen) {
+	if seen := o.boundsSeen(now); now.Before(seen) {
 		at(seen)
 	}
 	for i := range o.Holds {

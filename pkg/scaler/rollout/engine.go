@@ -69,10 +69,12 @@ type Options struct {
 	// Gates and Notifier are those of the configuration. Without Gates, another process opens and shuts gates, and tells the outcomes.
 	Gates    Gates
 	Notifier Notifier
-	Watcher  Watcher  // nil: no gate is watched
-	Metrics  *Metrics // nil: not registered
-	Identity string   // reporting instance of Events: the name of a pod or a user
-	Owner    string   // of the holds that ApplyHold makes: the value of hold.OwnerLabel; empty: none
+	// NotifierFault returns why no hold of the namespace may use a notifier; empty: holds may use it. nil: holds may use all.
+	NotifierFault func(namespace, notifier string) string
+	Watcher       Watcher  // nil: no gate is watched
+	Metrics       *Metrics // nil: not registered
+	Identity      string   // reporting instance of Events: the name of a pod or a user
+	Owner         string   // of the holds that ApplyHold makes: the value of hold.OwnerLabel; empty: none
 }
 
 // Engine moves workloads through the states of their holds. It keeps no state between passes for another process. Its methods may
@@ -139,6 +141,7 @@ func (r Result) FindHold(id string) *hold.Object {
 // The bounds of a pass: a workload needs some ten steps for each hold.
 const (
 	maxPassSteps     = 400
+	maxHoldSteps     = 20
 	maxPassConflicts = 12
 )
 
@@ -167,6 +170,9 @@ func (e *Engine) ReconcileOnce(ctx context.Context, t hold.Workload, now time.Ti
 	if err == nil && p.observed.Trouble != "" && len(p.observed.Holds) > 0 {
 		err = fmt.Errorf("%w: %s", errTrouble, p.observed.Trouble)
 	}
+	if err == nil {
+		err = p.observed.pendingError(now)
+	}
 	if err != nil {
 		return r, fmt.Errorf("scale %s: %w", t, err)
 	}
@@ -179,7 +185,7 @@ func (p *pass) makeSteps(ctx context.Context) error {
 	if err := p.observeWorkload(ctx); err != nil {
 		return err
 	}
-	for range maxPassSteps {
+	for range max(maxPassSteps, maxHoldSteps*len(p.observed.Holds)) {
 		s := nextStep(p.observed, p.now)
 		if s.Kind == Rest {
 			return nil
@@ -195,7 +201,7 @@ func (p *pass) makeSteps(ctx context.Context) error {
 		switch {
 		case err == nil:
 			p.recordStep(s, before)
-		case isDeniedStep(s, err) && p.observed.Denied == "":
+		case p.isDeniedStep(s, err):
 			p.observed.Denied = err.Error()
 		case !isStaleError(err):
 			return err
@@ -205,12 +211,7 @@ func (p *pass) makeSteps(ctx context.Context) error {
 			}
 		}
 	}
-	return fmt.Errorf("%d steps made, and still more to make: this is a bug", maxPassSteps)
-}
-
-// isDeniedStep reports whether the API server denies a number, for want of a right or by an admission policy: no retry of this hold helps.
-func isDeniedStep(s Step, err error) bool {
-	return (s.Kind == SetBounds || s.Kind == SetReplicas) && (apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err))
+	return fmt.Errorf("%d holds have still more steps to make: this is a bug", len(p.observed.Holds))
 }
 
 // stateBefore returns the state of the step's hold.
@@ -249,7 +250,7 @@ func conflictBackoff(i int) time.Duration {
 
 // observeWorkload reads all that nextStep needs.
 func (p *pass) observeWorkload(ctx context.Context) error {
-	o := Observed{Workload: p.workload, Gated: p.Gates != nil, GateErrors: p.observed.GateErrors, Denied: p.observed.Denied, GateFaults: map[string]string{}, GatePlans: map[string]action.Plan{}, WaitInterval: waitInterval}
+	o := Observed{Workload: p.workload, Owner: p.Owner, Gated: p.Gates != nil, GateErrors: p.observed.GateErrors, Denied: p.observed.Denied, GateFaults: map[string]string{}, GatePlans: map[string]action.Plan{}, WaitInterval: waitInterval}
 	if o.GateErrors == nil {
 		o.GateErrors = map[types.UID]string{}
 	}
@@ -266,6 +267,7 @@ func (p *pass) observeWorkload(ctx context.Context) error {
 		return nil
 	}
 	p.addGateFaults()
+	p.addNotifierFaults()
 	p.observeDeliveries()
 	p.mu.Lock()
 	p.observed.Verdicts, p.observed.Readings = maps.Clone(p.verdicts), maps.Clone(p.readings)
@@ -312,7 +314,7 @@ func (p *pass) observeMembers(ctx context.Context) error {
 // addHolds sorts the holds of a namespace: of the workload, oldest first, and all others.
 func (o *Observed) addHolds(all []hold.Object) {
 	for i := range all {
-		if all[i].HeldWorkload() == o.Workload {
+		if all[i].HeldWorkload().IsSameObject(o.Workload) {
 			o.Holds = append(o.Holds, all[i])
 		} else {
 			o.Others = append(o.Others, all[i])
@@ -368,7 +370,7 @@ func (p *pass) observeScale(ctx context.Context) error {
 	case err == nil:
 	case meta.IsNoMatchError(err):
 		o.Missing = err.Error()
-	case errors.Is(err, errSeveralAutoscalers), errors.Is(err, errNoScale), errors.Is(err, errControlled), apierrors.IsForbidden(err):
+	case errors.Is(err, errSeveralAutoscalers), errors.Is(err, errNoScale), errors.Is(err, errNoReplicas), errors.Is(err, errControlled), apierrors.IsForbidden(err):
 		o.Trouble = err.Error()
 	default:
 		return err

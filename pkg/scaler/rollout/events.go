@@ -17,10 +17,12 @@ import (
 const (
 	reasonApproved        = "Approved"        // a person approved the hold's gates
 	reasonBoundsChanged   = "BoundsChanged"   // the scaler changed the autoscaler's bounds
+	reasonOwnershipKept   = "OwnershipKept"   // the scaler stays a field manager of a number that is given back
 	reasonPaused          = "Paused"          // the hold counts for nothing
 	reasonResumed         = "Resumed"         // the hold counts again
 	reasonReplicasChanged = "ReplicasChanged" // the scaler changed the scale
 	reasonTrouble         = "Trouble"         // the workload cannot be scaled
+	reasonStuck           = "Stuck"           // the scaler cannot set the numbers of a hold, and its notifiers are told
 	reasonUntold          = "Untold"          // nobody got a message
 	reasonUnwatched       = "Unwatched"       // the number that watches an open gate cannot be read
 	reasonWatched         = "Watched"         // the number that watches an open gate is within its bound again, or was to the end

@@ -111,7 +111,7 @@ func (e *Engine) EndHolds(ctx context.Context, t hold.Workload, matches func(*ho
 	}
 	for i := range all {
 		h := &all[i]
-		if h.HeldWorkload() != t || !matches(h) {
+		if !h.HeldWorkload().IsSameObject(t) || !matches(h) {
 			continue
 		}
 		if err := e.Cluster.DeleteHold(ctx, h.Namespace, h.Name); err != nil && !apierrors.IsNotFound(err) {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
@@ -18,7 +19,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/klog/v2"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
@@ -62,19 +62,33 @@ func (c *LiveCluster) GetScale(ctx context.Context, t hold.Workload) (*Scale, er
 
 // resolveWorkloadClient returns the client of the workload's kind, in its namespace.
 func (c *LiveCluster) resolveWorkloadClient(t hold.Workload) (dynamic.ResourceInterface, error) {
-	kind := t.GroupVersionKind()
-	mapping, err := c.Mapper.RESTMapping(kind.GroupKind(), kind.Version)
+	mapping, err := c.mapWorkload(t)
 	if err != nil {
 		return nil, fmt.Errorf("find the API of %s %s: %w", t.APIVersion, t.Kind, err)
 	}
 	return c.Dynamic.Resource(mapping.Resource).Namespace(t.Namespace), nil
 }
 
+// mapWorkload returns the resource of the workload's kind: in its version or, if the API server no longer serves that, in any other. A hold of the
+// version of before so ends too.
+func (c *LiveCluster) mapWorkload(t hold.Workload) (*meta.RESTMapping, error) {
+	kind := t.GroupVersionKind()
+	mapping, err := c.Mapper.RESTMapping(kind.GroupKind(), kind.Version)
+	if !meta.IsNoMatchError(err) {
+		return mapping, err
+	}
+	if other, otherErr := c.Mapper.RESTMapping(kind.GroupKind()); otherErr == nil {
+		return other, nil
+	}
+	return nil, err
+}
+
 // scalableAppsKinds are the kinds of apps that have a scale: a DaemonSet has none.
 var scalableAppsKinds = []string{"Deployment", "StatefulSet", "ReplicaSet"}
 
-// errNoScale and errControlled are trouble that a person must end.
+// errNoScale, errNoReplicas and errControlled are trouble that a person must end.
 var (
+	errNoReplicas = errors.New("has no number of replicas")
 	errNoScale    = errors.New("has no scale subresource")
 	errControlled = errors.New("is controlled by")
 )
@@ -99,6 +113,9 @@ func (c *LiveCluster) scaleOfObject(ctx context.Context, api dynamic.ResourceInt
 	scale, err := api.Get(ctx, object.GetName(), metav1.GetOptions{}, "scale")
 	if apierrors.IsNotFound(err) || apierrors.IsMethodNotSupported(err) {
 		return nil, fmt.Errorf("%s/%s %w: hold a workload that has one", kind.Kind, object.GetName(), errNoScale)
+	}
+	if apierrors.IsInternalError(err) && strings.Contains(err.Error(), "does not exist") { // the API server's answer for a custom resource
+		return nil, fmt.Errorf("%s/%s %w: set its replicas, so that a hold can give them back: %w", kind.Kind, object.GetName(), errNoReplicas, err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("get scale: %w", err)
@@ -161,6 +178,9 @@ func (c *LiveCluster) ListAutoscalers(ctx context.Context, namespace string) ([]
 
 // ListPods implements Reader.
 func (c *LiveCluster) ListPods(ctx context.Context, namespace, selector string) ([]corev1.Pod, error) {
+	if selector == "" {
+		return nil, nil
+	}
 	list, err := c.Client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
 	if err != nil {
 		return nil, fmt.Errorf("list pods: %w", err)
@@ -234,7 +254,6 @@ func (c *LiveCluster) SetReplicas(ctx context.Context, t hold.Workload, s *Scale
 }
 
 // DropScaleOwner implements Writer. The API server ignores managed fields in a scale, so this needs the right to patch the workload.
-// Without it the scaler stays an owner: the next server-side apply of another number needs --force-conflicts, once.
 func (c *LiveCluster) DropScaleOwner(ctx context.Context, t hold.Workload, s *Scale) (*Scale, error) {
 	api, err := c.resolveWorkloadClient(t)
 	if err != nil {
@@ -252,11 +271,7 @@ func (c *LiveCluster) DropScaleOwner(ctx context.Context, t hold.Workload, s *Sc
 	made := *s
 	made.Owned = false
 	after, err := api.Patch(ctx, t.Name, types.MergePatchType, patch, patchOptions)
-	switch {
-	case apierrors.IsForbidden(err):
-		klog.FromContext(ctx).Info("No right to patch the workload, the scaler stays a field manager of its replicas", "workload", t.String())
-		return &made, nil
-	case err != nil:
+	if err != nil {
 		return nil, fmt.Errorf("patch the managed fields: %w", err)
 	}
 	made.Version = after.GetResourceVersion()

@@ -47,6 +47,57 @@ func TestD7WorkloadsWithoutScale(t *testing.T) {
 	}
 }
 
+// TestD19NoReplicas: a custom resource that leaves its replicas to its controller is trouble with its reason: 0 is not what was there.
+func TestD19NoReplicas(t *testing.T) {
+	t.Parallel()
+	live, client := newCustomCluster()
+	client.PrependReactor("get", "*", func(a clienttesting.Action) (bool, runtime.Object, error) {
+		if a.GetSubresource() != "scale" {
+			return false, nil, nil
+		}
+		return true, nil, apierrors.NewInternalError(errors.New(`the spec replicas field ".spec.replicas" does not exist`))
+	})
+	if _, err := live.GetScale(t.Context(), customWorkload("v1")); !errors.Is(err, errNoReplicas) {
+		t.Errorf("%v; want %v", err, errNoReplicas)
+	}
+}
+
+// TestD7VersionNoLongerServed: a hold that names a version which a new definition of its kind no longer serves finds the workload in the version
+// that is left.
+func TestD7VersionNoLongerServed(t *testing.T) {
+	t.Parallel()
+	live, client := newCustomCluster()
+	client.PrependReactor("get", "*", func(a clienttesting.Action) (bool, runtime.Object, error) {
+		if a.GetSubresource() != "scale" {
+			return false, nil, nil
+		}
+		return true, &unstructured.Unstructured{Object: map[string]any{"apiVersion": "autoscaling/v1", "kind": "Scale", "spec": map[string]any{"replicas": int64(3)}}}, nil
+	})
+	s, err := live.GetScale(t.Context(), customWorkload("v1alpha1"))
+	if err != nil || s == nil || s.Replicas != 3 {
+		t.Fatalf("%+v, %v", s, err)
+	}
+	if pods, err := live.ListPods(t.Context(), "sale", s.Selector); err != nil || len(pods) > 0 {
+		t.Errorf("a scale without a selector has the pods %v, %v", pods, err)
+	}
+}
+
+// customWorkload returns an object of the kind Fleet in a version.
+func customWorkload(version string) hold.Workload {
+	return hold.Workload{APIVersion: "example.org/" + version, Kind: "Fleet", Namespace: "sale", Name: "web"}
+}
+
+// newCustomCluster returns a cluster with a Fleet, which is served in version v1.
+func newCustomCluster() (*LiveCluster, *fake.FakeDynamicClient) {
+	fleet := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "example.org/v1", "kind": "Fleet", "metadata": map[string]any{"name": "web", "namespace": "sale"}}}
+	kind := schema.GroupVersionKind{Group: "example.org", Version: "v1", Kind: "Fleet"}
+	kinds := meta.NewDefaultRESTMapper([]schema.GroupVersion{kind.GroupVersion()})
+	kinds.Add(kind, meta.RESTScopeNamespace)
+	plural, _ := meta.UnsafeGuessKindToResource(kind)
+	client := fake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), map[schema.GroupVersionResource]string{plural: "FleetList"}, fleet)
+	return &LiveCluster{Dynamic: client, Mapper: kinds}, client
+}
+
 // failScaleRequests answers requests for a scale as the API server does for objects without one.
 func failScaleRequests(a clienttesting.Action) (bool, runtime.Object, error) {
 	if a.GetSubresource() != "scale" {

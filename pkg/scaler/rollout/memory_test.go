@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -37,6 +38,8 @@ type memoryCluster struct {
 	afterWrite bool                                            // the last write of a dying process still arrives
 	away       bool                                            // no request succeeds
 	deny       error                                           // the API server denies each number with it
+	denyOwner  error                                           // the API server denies each change of field managers with it
+	events     []string                                        // reasons and messages
 	onStatus   func(before, after *hold.Object)                // after each write of a status
 	onSet      func(w *memoryWorkload, field string, to int32) // before each write of a number by the scaler
 }
@@ -47,9 +50,10 @@ type memoryWorkload struct {
 	version  int
 	replicas int32
 	owned    bool
-	ready    int32 // pods that are ready, of replicas
-	gone     bool  // deleted; its autoscaler stays
-	life     int   // of how many workloads of this name it is the last
+	ready    int32  // pods that are ready, of replicas
+	selector string // of its scale; empty: its own, none: it has none
+	gone     bool   // deleted; its autoscaler stays
+	life     int    // of how many workloads of this name it is the last
 	hpa      *memoryAutoscaler
 }
 
@@ -59,6 +63,9 @@ type memoryAutoscaler struct {
 	active       bool
 	owned        bool
 	scaledObject string
+	setAt        time.Time     // at which the scaler last set the bounds
+	clockAhead   time.Duration // of the API server, whose clock says so; 0: the time is unknown
+	scales       string        // the name of its workload; empty: its own
 	life         int
 }
 
@@ -120,7 +127,11 @@ func (c *memoryCluster) GetScale(_ context.Context, t hold.Workload) (*Scale, er
 	if w == nil || w.gone {
 		return nil, nil //nolint:nilnil // as the API server
 	}
-	return &Scale{UID: types.UID(fmt.Sprint(w.name, "-", w.life)), Version: fmt.Sprint(w.version), Replicas: w.replicas, Selector: "app=" + w.name, Owned: w.owned}, nil
+	s := &Scale{UID: types.UID(fmt.Sprint(w.name, "-", w.life)), Version: fmt.Sprint(w.version), Replicas: w.replicas, Selector: "app=" + w.name, Owned: w.owned}
+	if w.selector == "none" {
+		s.Selector = ""
+	}
+	return s, nil
 }
 
 func (c *memoryCluster) ListAutoscalers(context.Context, string) (all []*autoscalingv2.HorizontalPodAutoscaler, err error) {
@@ -141,13 +152,16 @@ func (w *memoryWorkload) object() *autoscalingv2.HorizontalPodAutoscaler {
 	o := &autoscalingv2.HorizontalPodAutoscaler{
 		ObjectMeta: metav1.ObjectMeta{Name: w.name, Namespace: "sale", UID: types.UID(fmt.Sprint("hpa-", w.name, a.life)), ResourceVersion: fmt.Sprint(a.version)},
 		Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
-			ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: w.name},
+			ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: cmp.Or(a.scales, w.name)},
 			MinReplicas:    &a.bounds.MinReplicas, MaxReplicas: a.bounds.MaxReplicas,
 		},
 		Status: autoscalingv2.HorizontalPodAutoscalerStatus{Conditions: []autoscalingv2.HorizontalPodAutoscalerCondition{{Type: autoscalingv2.ScalingActive, Status: status}}},
 	}
 	if a.owned {
 		o.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: hold.Manager}}
+		if a.clockAhead > 0 {
+			o.ManagedFields[0].Time = &metav1.Time{Time: a.setAt.Add(a.clockAhead)}
+		}
 	}
 	if a.scaledObject != "" {
 		o.OwnerReferences = []metav1.OwnerReference{{APIVersion: "keda.sh/v1alpha1", Kind: "ScaledObject", Name: a.scaledObject}}
@@ -156,7 +170,10 @@ func (w *memoryWorkload) object() *autoscalingv2.HorizontalPodAutoscaler {
 }
 
 func (c *memoryCluster) ListPods(_ context.Context, _, selector string) (all []corev1.Pod, err error) {
-	w := c.workloads[selector[len("app="):]]
+	w := c.workloads[strings.TrimPrefix(selector, "app=")]
+	if selector == "" {
+		return nil, nil
+	}
 	for i := range w.replicas {
 		pod := corev1.Pod{
 			ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("%s-%d", w.name, i), CreationTimestamp: metav1.NewTime(c.now)},
@@ -252,13 +269,16 @@ func (c *memoryCluster) SetBounds(_ context.Context, _ string, a *Autoscaler, to
 		if c.onSet != nil && to.MaxReplicas != w.hpa.bounds.MaxReplicas {
 			c.onSet(w, fieldMaxReplicas, to.MaxReplicas)
 		}
-		w.hpa.bounds, w.hpa.owned, w.hpa.version = to, true, c.nextVersion()
+		w.hpa.bounds, w.hpa.owned, w.hpa.setAt, w.hpa.version = to, true, c.now, c.nextVersion()
 	})
 	return convertAutoscaler(w.object()), err
 }
 
 func (c *memoryCluster) DropBoundsOwner(_ context.Context, _ string, a *Autoscaler) (*Autoscaler, error) {
 	w := c.workloads[a.Name]
+	if c.deny != nil || c.denyOwner != nil {
+		return nil, cmp.Or(c.deny, c.denyOwner)
+	}
 	err := c.write(a.Version, fmt.Sprint(w.hpa.version), func() { w.hpa.owned, w.hpa.version = false, c.nextVersion() })
 	return convertAutoscaler(w.object()), err
 }
@@ -281,12 +301,18 @@ func (c *memoryCluster) SetReplicas(ctx context.Context, t hold.Workload, s *Sca
 
 func (c *memoryCluster) DropScaleOwner(ctx context.Context, t hold.Workload, s *Scale) (*Scale, error) {
 	w := c.workloads[t.Name]
+	if c.denyOwner != nil {
+		return nil, c.denyOwner
+	}
 	err := c.write(s.Version, fmt.Sprint(w.version), func() { w.owned, w.version = false, c.nextVersion() })
 	made, _ := c.GetScale(ctx, t)
 	return made, err
 }
 
-func (c *memoryCluster) WriteEvent(context.Context, *corev1.Event) error { return nil }
+func (c *memoryCluster) WriteEvent(_ context.Context, e *corev1.Event) error {
+	c.events = append(c.events, e.Reason+": "+e.Message)
+	return nil
+}
 
 // scale sets the replicas, as another client: that client owns them.
 func (w *memoryWorkload) scale(c *memoryCluster, n int32) {
@@ -365,6 +391,8 @@ type memoryNotifier struct {
 	queue map[string]notify.Delivery
 	down  bool  // the receiver is away
 	err   error // the queue gives up with it
+	// refused are the notifiers that no hold may use.
+	refused map[string]bool
 	// onTaken is called after a message arrived; optional.
 	onTaken func()
 }
@@ -397,6 +425,13 @@ func (n *memoryNotifier) Post(names []string, m notify.Message) error {
 }
 
 func (n *memoryNotifier) Delivery(name, key string) notify.Delivery { return n.queue[name+" "+key] }
+
+func (n *memoryNotifier) fault(namespace, name string) string {
+	if n.refused[name] {
+		return "notifier " + name + " is not allowed for namespace " + namespace
+	}
+	return ""
+}
 
 // Withdraw forgets what waits.
 func (n *memoryNotifier) Withdraw(context.Context) {
@@ -445,7 +480,7 @@ func newOpenSale(t *testing.T) (*bench, *memoryWorkload) {
 // restart replaces the scaler by a new process.
 func (b *bench) restart() {
 	b.writesLeft, b.notifier.queue = -1, map[string]notify.Delivery{}
-	b.engine = New(Options{Cluster: b.memoryCluster, Checker: b.checker, Gates: b.gates, Notifier: b.notifier, Owner: "bench"})
+	b.engine = New(Options{Cluster: b.memoryCluster, Checker: b.checker, Gates: b.gates, Notifier: b.notifier, NotifierFault: b.notifier.fault, Owner: "bench"})
 }
 
 // pass makes a pass over each workload, with the verifications that it asks for.

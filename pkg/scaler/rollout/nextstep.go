@@ -37,10 +37,12 @@ type decision func(o *Observed, now time.Time) (Step, bool)
 // decisions are asked in this order. The order makes an interruption safe: a record has a change before the change is made, a gate is
 // noted as open before its first action, and nothing is lowered while a gate is open.
 var decisions = []decision{
+	(*Observed).correctFutureTimes,
 	(*Observed).rejectFaultyHold,
 	(*Observed).adoptHold,
 	(*Observed).approveHold,
 	(*Observed).beginHold,
+	(*Observed).refuseNotifiers,
 	(*Observed).pauseHold,
 	(*Observed).shutHoldGate,
 	(*Observed).reportTrouble,
@@ -49,6 +51,7 @@ var decisions = []decision{
 	(*Observed).failHold,
 	(*Observed).failOpenGroup,
 	(*Observed).recordNumbers,
+	(*Observed).reportDenial,
 	(*Observed).setRecordedBounds,
 	(*Observed).markHoldRaised,
 	(*Observed).setRecordedReplicas,
@@ -78,10 +81,12 @@ func nextStep(o Observed, now time.Time) Step {
 	return Step{Kind: Rest, Hold: -1, At: o.nextLook(now)}
 }
 
-// adoptHold adds the finalizer to a hold of another client.
+// adoptHold adds the finalizer to a hold of another client, and the label of this controller to a hold without one.
 func (o *Observed) adoptHold(now time.Time) (Step, bool) {
 	for i := range o.Holds {
-		if h := &o.Holds[i]; h.DeletionTimestamp == nil && h.Fault == "" && !slices.Contains(h.Finalizers, hold.Finalizer) {
+		h := &o.Holds[i]
+		adopted := slices.Contains(h.Finalizers, hold.Finalizer) && (o.Owner == "" || h.Labels[hold.ControllerLabel] != "")
+		if h.DeletionTimestamp == nil && h.Fault == "" && !adopted {
 			return Step{Kind: AddFinalizer, Hold: i}, true
 		}
 	}
@@ -113,7 +118,7 @@ func (o *Observed) beginHold(now time.Time) (Step, bool) {
 		before := h.Status
 		status := hold.Status{
 			ObservedGeneration: h.Generation, ReplicasAsked: h.Spec.Replicas, Numbers: before.DeepCopy().Numbers, GateOpen: before.GateOpen,
-			GateSteps: before.GateSteps, GateStepAt: before.GateStepAt, WatchUntil: before.WatchUntil, BreachedSince: before.BreachedSince, GateChanges: before.DeepCopy().GateChanges, Outbox: keepFailure(h, now),
+			GateSteps: before.GateSteps, GateStepAt: before.GateStepAt, WatchUntil: before.WatchUntil, BreachedSince: before.BreachedSince, GateChanges: before.DeepCopy().GateChanges, Outbox: o.keepFailure(h, now),
 			State: hold.Received, Since: metav1.NewMicroTime(now), Entered: metav1.NewMicroTime(now),
 		}
 		if o.Scale != nil {
@@ -191,12 +196,13 @@ func (o *Observed) reportTrouble(now time.Time) (Step, bool) {
 	for i := range o.Holds {
 		h := &o.Holds[i]
 		c := findHoldCondition(h, conditionReachable)
-		if h.IsOver(now) || trouble == "" && (c == nil || c.Status == metav1.ConditionTrue) || c != nil && trouble != "" && c.Message == trouble && c.Status == metav1.ConditionFalse {
+		if h.IsOver(now) && (o.Trouble == "" || h.Status.Numbers == nil) || trouble == "" && (c == nil || c.Status == metav1.ConditionTrue) || c != nil && trouble != "" && c.Message == trouble && c.Status == metav1.ConditionFalse {
 			continue
 		}
 		status := h.Status.DeepCopy()
 		if trouble == "" {
 			status.Conditions = setHoldCondition(status.Conditions, conditionReachable, metav1.ConditionTrue, "Found", "the workload can be scaled", now)
+			status.Told = forgetOutcome(status.Told, reasonStuck)
 			return o.writeStatusStep(i, status), true
 		}
 		status.Conditions = setHoldCondition(status.Conditions, conditionReachable, metav1.ConditionFalse, "Trouble", trouble, now)
@@ -249,7 +255,7 @@ func (o *Observed) yieldNumbers(now time.Time) (Step, bool) {
 		if status, changed := yieldHold(h, fields); changed {
 			text := fmt.Sprintf("another client set %s; the hold leaves it", o.describeFields(fields))
 			status.Conditions = setHoldCondition(status.Conditions, conditionYielded, metav1.ConditionTrue, "SetByOther", text, now)
-			status.Told = slices.DeleteFunc(status.Told, func(t string) bool { return t == reasonYielded })
+			status.Told = forgetOutcome(status.Told, reasonYielded)
 			s := Step{Kind: WriteStatus, Hold: i, Status: status, Confirm: true}
 			return s.withStepEvent(reasonYielded, "hold %s: %s", h.HoldID(), text), true
 		}
@@ -312,7 +318,7 @@ func (o *Observed) recordNumbers(now time.Time) (Step, bool) {
 func (o *Observed) setRecordedBounds(time.Time) (Step, bool) {
 	n, keeper := o.findNumbers()
 	a := o.Autoscaler
-	if keeper == nil || a == nil || o.Trouble != "" {
+	if keeper == nil || a == nil || o.Trouble != "" || o.Denied != "" {
 		return Step{}, false
 	}
 	to := hold.ReplicaBounds{MinReplicas: n.MinReplicas.Set, MaxReplicas: n.MaxReplicas.Set}
@@ -323,22 +329,14 @@ func (o *Observed) setRecordedBounds(time.Time) (Step, bool) {
 		a.Name, a.Bounds.MinReplicas, a.Bounds.MaxReplicas, to.MinReplicas, to.MaxReplicas), true
 }
 
-// boundsSeen returns the time at which the autoscaler's controller has seen the bounds that the scaler set last; zero: long ago.
-func (o *Observed) boundsSeen() time.Time {
-	if o.Autoscaler == nil || o.Autoscaler.BoundsSet.IsZero() {
-		return time.Time{}
-	}
-	return o.Autoscaler.BoundsSet.Add(boundsLag)
-}
-
 // setRecordedReplicas sets the workload's scale. It lowers it some time after the bounds: the autoscaler's controller, which may still have
 // the bounds of before, would raise the scale to them, and without metrics leave it there.
 func (o *Observed) setRecordedReplicas(now time.Time) (Step, bool) {
 	n, keeper := o.findNumbers()
-	if keeper == nil || o.Scale == nil || o.Trouble != "" || n.Replicas.From == nil || o.Scale.Replicas == n.Replicas.Set {
+	if keeper == nil || o.Scale == nil || o.Trouble != "" || o.Denied != "" || n.Replicas.From == nil || o.Scale.Replicas == n.Replicas.Set {
 		return Step{}, false
 	}
-	if n.Replicas.Set < o.Scale.Replicas && now.Before(o.boundsSeen()) {
+	if n.Replicas.Set < o.Scale.Replicas && now.Before(o.boundsSeen(now)) {
 		return Step{Kind: Rest, Hold: -1, At: o.nextLook(now)}, true
 	}
 	return Step{Kind: SetReplicas, Hold: -1, To: n.Replicas.Set}.withStepEvent(reasonReplicasChanged, "from %d to %d replicas", o.Scale.Replicas, n.Replicas.Set), true

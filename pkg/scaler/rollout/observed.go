@@ -73,6 +73,9 @@ type Observed struct {
 	GateFaults map[string]string
 	GatePlans  map[string]action.Plan
 	GateErrors map[types.UID]string
+	Owner      string // the value of hold.ControllerLabel for the holds that this process acts on; empty: a command
+	// NotifierFaults describe notifiers that no hold of the namespace may use, by name.
+	NotifierFaults map[string]string
 	// MissingMembers are what the other workloads of a verified hold's group lack, by the hold's UID.
 	MissingMembers map[types.UID]string
 	// Deliveries are the states of the holds' messages at their notifiers.

@@ -28,7 +28,7 @@ type messageAddress struct{ key, notifier string }
 // notificationKinds are the kinds of messages about the outcomes, by their names in Status.Told.
 var notificationKinds = map[string]notify.Kind{
 	string(hold.Open): notify.KindUp, reasonYielded: notify.KindYielded, string(hold.RolledBack): notify.KindRolledBack,
-	string(hold.Released): notify.KindEnded, reasonUnwatched: notify.KindUnwatched, reasonPaused: notify.KindPaused, reasonResumed: notify.KindResumed,
+	string(hold.Released): notify.KindEnded, reasonUnwatched: notify.KindUnwatched, reasonStuck: notify.KindStuck, reasonPaused: notify.KindPaused, reasonResumed: notify.KindResumed,
 }
 
 // owedOutcome returns what the notifiers of a hold have not been told, and its name in Status.Told; empty: nothing.
@@ -40,6 +40,8 @@ func (o *Observed) owedOutcome(h *hold.Object, now time.Time) (name, outcome str
 	switch s := h.Status.State; {
 	case len(h.Spec.Notify) == 0:
 		return "", ""
+	case o.stuckReason(h, now) != "" && !told(reasonStuck):
+		return reasonStuck, "stuck at " + o.describeReplicas() + ": the scaler cannot set its numbers"
 	case s == hold.RolledBack && !h.Status.GateOpen && !told(string(s)):
 		return string(s), "failed and rolled back to " + o.describeReplicas()
 	case s == hold.Open && len(h.Status.Yielded) > 0 && !told(reasonYielded):
@@ -54,6 +56,11 @@ func (o *Observed) owedOutcome(h *hold.Object, now time.Time) (name, outcome str
 	return "", ""
 }
 
+// forgetOutcome returns the told outcomes without one, so that it is told again.
+func forgetOutcome(told []string, name string) []string {
+	return slices.DeleteFunc(told, func(t string) bool { return t == name })
+}
+
 // storeOutcome stores an outcome in the hold's outbox, before it is posted.
 func (o *Observed) storeOutcome(now time.Time) (Step, bool) {
 	for i := range o.Holds {
@@ -64,26 +71,35 @@ func (o *Observed) storeOutcome(now time.Time) (Step, bool) {
 		}
 		status := h.Status.DeepCopy()
 		status.Told = append(status.Told, name)
-		status.Outbox = append(status.Outbox, newOutboxMessage(h, name, outcome, now))
+		if name == reasonStuck {
+			h = h.DeepCopy()
+			h.Status.Message = o.stuckReason(h, now)
+		}
+		status.Outbox = o.appendOutboxMessage(status.Outbox, h, name, outcome, now)
 		return o.writeStatusStep(i, status).withStepEvent(string(h.Status.State), "hold %s: %s", h.HoldID(), outcome), true
 	}
 	return Step{}, false
 }
 
-// newOutboxMessage returns the message about an outcome of a hold. No other version of the hold has its key.
-func newOutboxMessage(h *hold.Object, name, outcome string, now time.Time) hold.OutboxMessage {
-	return hold.OutboxMessage{
-		Key: fmt.Sprintf("%s/%s/%s", h.UID, notificationKinds[name], h.ResourceVersion), Outcome: name, Text: outcome, Why: h.Status.Message,
-		Time: metav1.NewMicroTime(now), Notifiers: slices.Compact(slices.Sorted(slices.Values(h.Spec.Notify))),
+// appendOutboxMessage appends the message about an outcome of a hold, for the notifiers that the hold may use. No other version of the hold has
+// its key.
+func (o *Observed) appendOutboxMessage(outbox []hold.OutboxMessage, h *hold.Object, name, outcome string, now time.Time) []hold.OutboxMessage {
+	notifiers := slices.DeleteFunc(slices.Compact(slices.Sorted(slices.Values(h.Spec.Notify))), func(n string) bool { return o.NotifierFaults[n] != "" })
+	if len(notifiers) == 0 {
+		return outbox
 	}
+	return append(outbox, hold.OutboxMessage{
+		Key: fmt.Sprintf("%s/%s/%s", h.UID, notificationKinds[name], h.ResourceVersion), Outcome: name, Text: outcome, Why: h.Status.Message,
+		Time: metav1.NewMicroTime(now), Notifiers: notifiers,
+	})
 }
 
 // keepFailure returns the outbox of a hold that begins again, with its failure if nobody was told of it yet.
-func keepFailure(h *hold.Object, now time.Time) []hold.OutboxMessage {
+func (o *Observed) keepFailure(h *hold.Object, now time.Time) []hold.OutboxMessage {
 	outbox := h.Status.DeepCopy().Outbox
 	name := string(hold.RolledBack)
 	if h.Status.State == hold.RolledBack && len(h.Spec.Notify) > 0 && !slices.Contains(h.Status.Told, name) {
-		outbox = append(outbox, newOutboxMessage(h, name, "failed and rolled back", now))
+		outbox = o.appendOutboxMessage(outbox, h, name, "failed and rolled back", now)
 	}
 	return outbox
 }
@@ -162,7 +178,9 @@ func (p *pass) observeDeliveries() {
 		for _, m := range p.observed.Holds[i].Status.Outbox {
 			for _, name := range m.Notifiers {
 				d := notify.Delivery{Posted: true, Done: true}
-				if p.Notifier != nil {
+				if fault := p.observed.NotifierFaults[name]; fault != "" {
+					d.Err = errors.New(fault)
+				} else if p.Notifier != nil {
 					d = p.Notifier.Delivery(name, m.Key)
 				}
 				p.observed.Deliveries[messageAddress{m.Key, name}] = d

@@ -130,7 +130,9 @@ func (o Observed) Simulate(s Step) Observed {
 	case WriteStatus, RecordGate, OpenGate, ShutGate:
 		o.Holds[s.Hold].Status = s.Status.DeepCopy()
 	case AddFinalizer:
-		o.Holds[s.Hold].Finalizers = append(slices.Clone(o.Holds[s.Hold].Finalizers), hold.Finalizer)
+		adopted := o.Holds[s.Hold].DeepCopy()
+		adopted.Adopt(o.Owner)
+		o.Holds[s.Hold] = *adopted
 	case SetBounds:
 		a := *o.Autoscaler
 		a.Bounds, a.Owned = s.Bounds, true

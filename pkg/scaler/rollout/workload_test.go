@@ -111,3 +111,53 @@ func TestD35LongReason(t *testing.T) {
 		t.Errorf("a message of %d bytes", n)
 	}
 }
+
+// TestD16TwoVersionsOneWorkload: holds that name the workload in two versions are holds of one workload: neither takes the other's number for a
+// person's, and the last one gives back.
+func TestD16TwoVersionsOneWorkload(t *testing.T) {
+	t.Parallel()
+	for name, bounds := range map[string]hold.ReplicaBounds{"autoscaled": {MinReplicas: 2, MaxReplicas: 30}, "plain": {}} {
+		b := newBench()
+		w := b.addWorkload("shop", 2, bounds)
+		b.apply(t, "shop", nightHold(8))
+		b.mustPass(t)
+		other := memoryRef("shop")
+		other.APIVersion = "apps/v1beta2"
+		if _, err := b.engine.ApplyHold(t.Context(), other, saleHold()); err != nil {
+			t.Fatal(err)
+		}
+		b.mustPass(t)
+		if w.replicas != 20 {
+			t.Fatalf("%s: %d replicas", name, w.replicas)
+		}
+		for _, h := range b.holds {
+			if len(h.Status.Yielded) > 0 || h.Status.State != hold.Scaled {
+				t.Errorf("%s: %s yielded %v in state %s", name, h.Name, h.Status.Yielded, h.Status.State)
+			}
+		}
+		for _, id := range []string{"schedule/hours", "event/sale"} {
+			b.release(t, "shop", id)
+			b.mustPass(t)
+		}
+		if len(b.holds) > 0 || w.hpa == nil && w.replicas != 2 || w.hpa != nil && w.hpa.bounds != bounds {
+			t.Errorf("%s: %d holds, %d replicas, %+v", name, len(b.holds), w.replicas, w.hpa)
+		}
+	}
+}
+
+// TestD1ScaleWithoutSelector: the pods of a custom resource whose scale has no selector are not known: no gate opens over the pods of others.
+func TestD1ScaleWithoutSelector(t *testing.T) {
+	t.Parallel()
+	b := newBench()
+	w := b.addWorkload("shop", 2, hold.ReplicaBounds{})
+	w.selector = "none"
+	b.apply(t, "shop", saleHold())
+	b.mustPass(t)
+	w.ready = 20
+	b.now = b.now.Add(hold.DefaultWithin)
+	b.mustPass(t)
+	wantState(t, b.find("shop", "event/sale"), hold.RolledBack, "the scale of the workload has no selector")
+	if b.gates.open["sale"] {
+		t.Error("the gate opened")
+	}
+}

@@ -220,7 +220,7 @@ func (l *Lane) observeAutoscaler(ctx context.Context, m laneMember) (o Observed,
 		return o, err
 	}
 	for i := range holds {
-		if holds[i].HeldWorkload() == t {
+		if holds[i].HeldWorkload().IsSameObject(t) {
 			o.Holds = append(o.Holds, holds[i])
 		}
 	}
