@@ -83,6 +83,7 @@ func TestLostWishes(t *testing.T) {
 func TestWitness(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(time.Until(replaytest.Begin))
 		log := newRisingLog()
 		h := &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web", UID: "1", CreationTimestamp: metav1.NewTime(replaytest.Begin)}}
 		h.Status.DesiredReplicas = log.Decisions[0].Status.DesiredReplicas
@@ -104,6 +105,7 @@ func TestWitness(t *testing.T) {
 			served.Source.UnknownBefore = served.Decisions[0].Time
 			served.Source.Time = served.Decisions[end-first-1].Time
 			for ; published < end; published++ {
+				time.Sleep(time.Until(log.Decisions[published].Time))
 				h = h.DeepCopy()
 				h.Status.DesiredReplicas = log.Decisions[published].Status.DesiredReplicas
 				if _, err := client.AutoscalingV2().HorizontalPodAutoscalers("shop").UpdateStatus(ctx, h, metav1.UpdateOptions{}); err != nil {
