@@ -1,4 +1,4 @@
-// The recorder of autoscalers, and the API group explain over it.
+// The recorder of autoscalers, the API group explain over it, and the Events about their metrics.
 
 package main
 
@@ -9,6 +9,8 @@ import (
 	"os"
 	"slices"
 
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	"k8s.io/client-go/kubernetes"
 	endpoints "k8s.io/client-go/kubernetes/typed/discovery/v1"
 	"k8s.io/client-go/rest"
 
@@ -16,34 +18,69 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/certificate"
 	podDiscovery "github.com/tachometer-metrics/tachometer/pkg/adapter/discovery"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/explain"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metricevents"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/peer"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/recorder"
 )
 
-// buildAdapterProgramRecorder builds the recorder, where autoscalers are watched.
-func (a *adapter) buildAdapterProgramRecorder(start *parsedConfig, metrics metricsRegistry) {
+// buildAdapterProgramRecorder builds the recorder, and the reporter of Events, where autoscalers are watched.
+func (a *adapter) buildAdapterProgramRecorder(start *parsedConfig, client kubernetes.Interface, metrics metricsRegistry) error {
 	if start.legacy != nil {
-		return
+		return nil
 	}
+	replica, err := os.Hostname() // the name of the pod
+	if err != nil {
+		return fmt.Errorf("find the name of this replica: %w", err)
+	}
+	a.replica = replica
 	a.recorder = recorder.New(recorder.Options{Now: a.clock.Now, Autoscalers: a.opts.server.Autoscalers, Registerer: metrics})
+	if a.opts.autoscalerEvents {
+		a.events = metricevents.New(metricevents.Options{
+			Events: client.CoreV1(), Records: a.recorder, Replica: replica, Now: a.clock.Now, Registerer: metrics,
+		})
+	}
+	return nil
+}
+
+// autoscalerObservers hand autoscalers to several observers, in their order.
+type autoscalerObservers []podDiscovery.AutoscalerObserver
+
+// ObserveAutoscaler hands over a new or changed autoscaler.
+func (all autoscalerObservers) ObserveAutoscaler(h *autoscalingv2.HorizontalPodAutoscaler) {
+	for _, o := range all {
+		o.ObserveAutoscaler(h)
+	}
+}
+
+// ForgetAutoscaler hands over the name of a deleted autoscaler.
+func (all autoscalerObservers) ForgetAutoscaler(namespace, name string) {
+	for _, o := range all {
+		o.ForgetAutoscaler(namespace, name)
+	}
+}
+
+// RetainAutoscalers hands over a new list.
+func (all autoscalerObservers) RetainAutoscalers(exists func(namespace, name string) bool) {
+	for _, o := range all {
+		o.RetainAutoscalers(exists)
+	}
 }
 
 // observeAdapterProgramAutoscalers returns the observer of autoscalers; nil without a recorder.
 func (a *adapter) observeAdapterProgramAutoscalers() podDiscovery.AutoscalerObserver {
-	if a.recorder == nil {
+	switch {
+	case a.recorder == nil:
 		return nil
+	case a.events == nil:
+		return a.recorder
 	}
-	return a.recorder
+	return autoscalerObservers{a.recorder, a.events}
 }
 
 // addAdapterProgramExplanations makes the server record what it answers, and serve the records.
 func (a *adapter) addAdapterProgramExplanations(cluster *rest.Config, deps *apiserver.Dependencies) error {
 	if a.recorder == nil {
 		return nil
-	}
-	replica, err := os.Hostname() // the name of the pod
-	if err != nil {
-		return fmt.Errorf("find the name of this replica: %w", err)
 	}
 	peers, err := a.newAdapterProgramPeers(cluster)
 	if err != nil {
@@ -52,7 +89,7 @@ func (a *adapter) addAdapterProgramExplanations(cluster *rest.Config, deps *apis
 	a.recorder.SetScaleTargets(a.discovery)
 	deps.Provider = a.recorder.Record(deps.Provider)
 	api := explain.New(explain.Deps{
-		Records: a.recorder, Peers: peers, Discovery: a.discovery, Scrapes: a.scraper, Replica: replica, Now: a.clock.Now,
+		Records: a.recorder, Peers: peers, Discovery: a.discovery, Scrapes: a.scraper, Replica: a.replica, Now: a.clock.Now,
 		Reading: a.newAdapterProgramReadingDeps(), Config: a.running.Load,
 		Families: func(resource, metric string, external bool) []string {
 			return demandRules{a.rules.getAdapterProgramRules()}.Families(resource, metric, external)

@@ -26,6 +26,7 @@ type adapterOptions struct {
 	version     bool
 
 	allowHostNetwork bool
+	autoscalerEvents bool
 
 	kubeconfig        string
 	discoveryInterval time.Duration
@@ -45,6 +46,7 @@ func newAdapterProgramOptions() *adapterOptions {
 	return &adapterOptions{
 		// A miss refreshes within seconds, so the interval matters only for resources that are removed.
 		discoveryInterval: 10 * time.Minute,
+		autoscalerEvents:  true,
 		namespace:         "tachometer",
 		service:           "tachometer-adapter",
 		certSecret:        "tachometer-adapter-cert",
@@ -67,6 +69,9 @@ func (o *adapterOptions) newAdapterProgramFlagSets() *cliflag.NamedFlagSets {
 	fs.BoolVar(&o.allowHostNetwork, "allow-host-network", o.allowHostNetwork,
 		"scrape also what belongs to a node: loopback addresses, and any port of pods on the node's network. "+
 			"Otherwise these pods are scraped at ports that they declare, except those of kubelet, etcd and the control plane")
+	fs.BoolVar(&o.autoscalerEvents, "autoscaler-events", o.autoscalerEvents,
+		"write an Event on a HorizontalPodAutoscaler when one of its metrics loses its value, and when it has one again; "+
+			"at most three failures of an autoscaler, then one every ten minutes")
 	fs.BoolVar(&o.version, "version", o.version, "print the version and exit")
 
 	fs = groups.FlagSet("cluster")

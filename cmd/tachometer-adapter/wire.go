@@ -21,6 +21,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/certificate"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/config"
 	podDiscovery "github.com/tachometer-metrics/tachometer/pkg/adapter/discovery"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metricevents"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/promadapter"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/provider"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/query"
@@ -57,7 +58,9 @@ type adapter struct {
 	backends  *backendSet
 	usage     *resourceMetrics // nil: metrics.k8s.io is not served
 	provider  *provider.Provider
-	recorder  *recorder.Recorder // nil: autoscalers are not watched
+	recorder  *recorder.Recorder     // nil: autoscalers are not watched
+	events    *metricevents.Reporter // nil: no recorder, or switched off
+	replica   string                 // the name of this pod
 	server    *apiserver.Server
 
 	opts           *adapterOptions
@@ -122,7 +125,9 @@ func (a *adapter) buildAdapterProgramClients(start *parsedConfig, cluster *rest.
 	if err != nil {
 		return err
 	}
-	a.buildAdapterProgramRecorder(start, metrics)
+	if err := a.buildAdapterProgramRecorder(start, clients.Kube, metrics); err != nil {
+		return err
+	}
 	a.discovery = podDiscovery.New(clients, podDiscovery.Options{
 		Observer:         a.observeAdapterProgramAutoscalers(),
 		Retention:        newAdapterProgramStoreOptions(start.config).Retention,

@@ -273,30 +273,35 @@ func dropAdapterTraffic(rule string) func(*testing.T, *witness, *rand.Rand) func
 	return func(t *testing.T, _ *witness, random *rand.Rand) func() {
 		t.Helper()
 		pods, err := adapters(t.Context())
-		pid := chooseProcesses(t, random, pods, err)[0]
-		enter := func(text string) error {
-			cmd := exec.Command("nsenter", "--target", strconv.Itoa(pid), "--net", "nft", "-f", "-")
-			cmd.Stdin = strings.NewReader(text)
-			out, err := cmd.CombinedOutput()
-			if err != nil {
-				return fmt.Errorf("nft: %w: %s", err, out)
-			}
-			return nil
-		}
-		if err := enter("table inet chaos {\nchain output {\ntype filter hook output priority 0\n" + rule + "\n}\n}\n"); err != nil {
-			t.Fatal(err)
-		}
-		var once sync.Once
-		end := func() {
-			once.Do(func() {
-				if err := enter("delete table inet chaos"); err != nil {
-					t.Logf("the pod is gone with its rule: %v", err)
-				}
-			})
-		}
-		t.Cleanup(end)
-		return end
+		return filterPodTraffic(t, chooseProcesses(t, random, pods, err)[0], rule)
 	}
+}
+
+// filterPodTraffic applies a rule of nftables to what a process sends, until end is called, or the test ends.
+func filterPodTraffic(t *testing.T, pid int, rule string) (end func()) {
+	t.Helper()
+	enter := func(text string) error {
+		cmd := exec.Command("nsenter", "--target", strconv.Itoa(pid), "--net", "nft", "-f", "-")
+		cmd.Stdin = strings.NewReader(text)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("nft: %w: %s", err, out)
+		}
+		return nil
+	}
+	if err := enter("table inet chaos {\nchain output {\ntype filter hook output priority 0\n" + rule + "\n}\n}\n"); err != nil {
+		t.Fatal(err)
+	}
+	var once sync.Once
+	end = func() {
+		once.Do(func() {
+			if err := enter("delete table inet chaos"); err != nil {
+				t.Logf("the pod is gone with its rule: %v", err)
+			}
+		})
+	}
+	t.Cleanup(end)
+	return end
 }
 
 // flapConfiguration changes the configuration five times within some seconds: a rule more, a fault, as before.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tachometer-metrics/tachometer/test/harness/cluster"
+	"github.com/tachometer-metrics/tachometer/test/harness/decisions"
 	"github.com/tachometer-metrics/tachometer/test/harness/load"
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
@@ -49,7 +50,7 @@ func run(m *testing.M) int {
 	if err := install(ctx); err != nil {
 		fmt.Fprintf(os.Stderr, "install: %v\n", err)
 		dump(ctx)
-	} else if code = m.Run(); code != 0 {
+	} else if code = runWitnessed(ctx, m); code != 0 {
 		dump(ctx)
 	}
 	if os.Getenv("KEEP") == "1" {
@@ -57,6 +58,30 @@ func run(m *testing.M) int {
 	}
 	if err := s.Down(ctx); err != nil {
 		fmt.Fprintf(os.Stderr, "remove the cluster: %v\n", err)
+		return 1
+	}
+	return code
+}
+
+// runWitnessed runs the tests, and compares each decision that the HPA controller took meanwhile with the adapter's record.
+func runWitnessed(ctx context.Context, m *testing.M) int {
+	witness := decisions.NewWitness(s.Client, s.Get)
+	watching, stop := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- witness.Run(watching) }()
+	code := m.Run()
+	witness.ReadRecords(ctx)
+	stop()
+	if err := <-ended; err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	verdict, autoscalers := witness.Verdict()
+	fmt.Fprintf(os.Stderr, "%d autoscalers: %v\n", autoscalers, verdict)
+	for _, d := range verdict.Differences {
+		fmt.Fprintln(os.Stderr, d)
+	}
+	if len(verdict.Differences) > 0 || verdict.Agreed == 0 {
 		return 1
 	}
 	return code

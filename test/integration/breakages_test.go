@@ -29,8 +29,7 @@ type breakage struct {
 }
 
 // breakages are those that need the real API server, HPA controller and adapter, but no node and no network. Rights have a test of their
-// own. An expired certificate and a NetworkPolicy, which need an adapter's pod, and the second between two scrapes are in
-// pkg/plugin/doctor.
+// own. An expired certificate and a NetworkPolicy, which need an adapter's pod, are in test/e2e.
 var breakages = map[string]breakage{
 	"typo": {
 		func(t *testing.T, namespace string, _ *kubelet) {
@@ -85,6 +84,10 @@ var breakages = map[string]breakage{
 			}
 		},
 		"rival", doctor.StatusFail, "hpa/web-too scales Deployment web too", "delete hpa ",
+	},
+	"warming up": { // few requests: the window grows until it has enough of them
+		func(_ *testing.T, _ string, k *kubelet) { k.load.Store(1) },
+		"metric", doctor.StatusWarning, "warming up", "kubectl tachometer doctor hpa/web",
 	},
 	"limit reached": {
 		func(_ *testing.T, _ string, k *kubelet) { k.load.Store(60 * perPod) },

@@ -25,6 +25,7 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 	"github.com/tachometer-metrics/tachometer/pkg/replay"
+	"github.com/tachometer-metrics/tachometer/test/harness/decisions"
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
@@ -103,9 +104,7 @@ func (h *statusHistory) check(log *explainapi.DecisionLog) error {
 	return nil
 }
 
-// checkDecisions fails the test unless the arithmetic gives each decision of the real controller from the recorded inputs. A look is
-// excused where an input changed within it: its wish is that of the look beside it, since a window ended or pods changed between the read
-// and the decision.
+// checkDecisions fails the test unless the arithmetic gives each decision of the real controller from the recorded inputs.
 func checkDecisions(t *testing.T, namespace string, history *statusHistory) {
 	t.Helper()
 	var log *explainapi.DecisionLog
@@ -115,38 +114,19 @@ func checkDecisions(t *testing.T, namespace string, history *statusHistory) {
 		}
 		return history.check(log)
 	})
-	looks := replay.Reproduce(log, replay.Settings())
-	agreed, excused := 0, 0
-	for i, l := range looks {
-		switch {
-		case l.Missing != "" && len(log.Decisions[i].Reads) > 0:
+	v := decisions.Judge(log, time.Time{})
+	t.Log(v)
+	for _, d := range v.Differences {
+		t.Error(d)
+	}
+	for i, l := range replay.Reproduce(log, replay.Settings()) {
+		if l.Missing != "" && len(log.Decisions[i].Reads) > 0 {
 			t.Errorf("look at %s has a read, and: %s", l.Time.Format(time.StampMilli), l.Missing)
-		case l.Missing != "":
-		case !l.Differs():
-			agreed++
-		case isBetweenLooks(log, looks, i):
-			excused++
-		default:
-			t.Errorf("look at %s: the controller decided %d, by the record it would be %d: %+v", l.Time.Format(time.StampMilli), l.Recorded, l.Computed, log.Decisions[i])
 		}
 	}
-	t.Logf("%d decisions of the controller agree with the record, %d changed within the look", agreed, excused)
-	if agreed < 5 || excused > agreed/5 {
-		t.Errorf("%d decisions agree and %d are excused, of %d looks", agreed, excused, len(looks))
+	if v.Agreed < 5 || v.Changed > v.Agreed/5 || v.Remembered > v.Agreed/5 {
+		t.Errorf("of %d decisions: %v", len(log.Decisions), v)
 	}
-}
-
-// isBetweenLooks reports whether a look's recorded wish is what the inputs of the look before or after it give.
-func isBetweenLooks(log *explainapi.DecisionLog, looks []replay.Look, i int) bool {
-	for _, j := range []int{i - 1, i + 1} {
-		if j < 0 || j >= len(looks) {
-			continue
-		}
-		if looks[j].Missing == "" && looks[j].Computed == looks[i].Recorded || !slices.Equal(log.Decisions[j].Pods, log.Decisions[i].Pods) {
-			return true
-		}
-	}
-	return false
 }
 
 // TestDecisionsAgree: the record gives each decision of the real controller again, for an autoscaler without windows.

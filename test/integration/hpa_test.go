@@ -49,6 +49,11 @@ func TestHPA(t *testing.T) {
 	if *scaled.Spec.Replicas != 3 || k.running() != 3 {
 		t.Errorf("without the metric the HPA went from 3 to %d replicas", *scaled.Spec.Replicas)
 	}
+	patch = fmt.Sprintf(`[{"op":"replace","path":"/spec/metrics/0/pods/metric/name","value":%q}]`, requests)
+	if _, err := hpas.Patch(t.Context(), "web", types.JSONPatchType, []byte(patch), metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 30*time.Second, func(ctx context.Context) error { return toldMetric(ctx, namespace) })
 	checkDecisions(t, namespace, history)
 }
 
@@ -100,6 +105,29 @@ func failing(ctx context.Context, namespace string) error {
 	}
 	if count < 3 {
 		return fmt.Errorf("%d failed reads so far", count)
+	}
+	return nil
+}
+
+// toldMetric returns an error until the autoscaler has one Event of the adapter about the lost metric, with its cause, and one about its
+// return.
+func toldMetric(ctx context.Context, namespace string) error {
+	want := map[string]string{
+		"MetricFailed":    "never_seen_per_second has no value: 3 pods: 3 absent (no never_seen_total on its page)",
+		"MetricRecovered": " has a value again, after ",
+	}
+	events, err := client.CoreV1().Events(namespace).List(ctx, metav1.ListOptions{FieldSelector: "involvedObject.name=web,source=tachometer-adapter"})
+	if err != nil {
+		return err
+	}
+	told := map[string]int{}
+	for _, e := range events.Items {
+		if text, ok := want[e.Reason]; ok && strings.Contains(e.Message, text) {
+			told[e.Reason]++
+		}
+	}
+	if told["MetricFailed"] != 1 || told["MetricRecovered"] != 1 {
+		return fmt.Errorf("Events %v", events.Items)
 	}
 	return nil
 }

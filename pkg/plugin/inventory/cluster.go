@@ -7,6 +7,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/kubernetes"
 )
 
@@ -102,8 +103,18 @@ func (i *Inventory) noteInventoryRead(resource string, err error) bool {
 func newDeploymentWorkload(d *appsv1.Deployment) Workload {
 	return Workload{
 		Kind: "Deployment", Namespace: d.Namespace, Name: d.Name,
-		Replicas: d.Spec.Replicas, Selector: d.Spec.Selector, Template: d.Spec.Template,
+		Replicas: d.Spec.Replicas, Selector: d.Spec.Selector, Template: d.Spec.Template, Surges: isSurgingDeployment(d),
 	}
+}
+
+// isSurgingDeployment reports whether a rolling update has more pods than the spec for a while. The default is 25 % more.
+func isSurgingDeployment(d *appsv1.Deployment) bool {
+	rolling := d.Spec.Strategy.RollingUpdate
+	if d.Spec.Strategy.Type == appsv1.RecreateDeploymentStrategyType || rolling == nil || rolling.MaxSurge == nil {
+		return d.Spec.Strategy.Type != appsv1.RecreateDeploymentStrategyType
+	}
+	most, err := intstr.GetScaledValueFromIntOrPercent(rolling.MaxSurge, 100, true)
+	return err == nil && most > 0
 }
 
 func newStatefulSetWorkload(s *appsv1.StatefulSet) Workload {

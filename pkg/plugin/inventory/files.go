@@ -24,7 +24,8 @@ import (
 var manifestEndings = []string{".yaml", ".yml", ".json"}
 
 // ReadFiles reads the manifests below the paths, each a file, a folder or "-" for in. Objects without a namespace get the given one.
-// Kinds that no check is about are skipped, and so are kustomize's patches. An error names the file and the document.
+// Kinds that no check is about are skipped, and so are kustomize's patches. The templates of a Helm chart are no manifests: they are
+// unread. An error names the file and the document.
 func ReadFiles(paths []string, in io.Reader, namespace string) (*Inventory, error) {
 	i := &Inventory{Namespaces: map[string]map[string]string{}}
 	var errs []error
@@ -34,8 +35,13 @@ func ReadFiles(paths []string, in io.Reader, namespace string) (*Inventory, erro
 			continue
 		}
 		err := filepath.WalkDir(path, func(name string, entry fs.DirEntry, err error) error {
-			if err != nil || entry.IsDir() || name != path && !slices.Contains(manifestEndings, filepath.Ext(name)) {
+			switch {
+			case err != nil:
 				return err
+			case entry.IsDir():
+				return i.skipChartTemplates(name)
+			case name != path && !slices.Contains(manifestEndings, filepath.Ext(name)):
+				return nil
 			}
 			data, err := os.ReadFile(name)
 			if err != nil {
@@ -48,6 +54,19 @@ func ReadFiles(paths []string, in io.Reader, namespace string) (*Inventory, erro
 	}
 	i.sortInventory()
 	return i, errors.Join(errs...)
+}
+
+// skipChartTemplates skips a folder of templates in a Helm chart.
+func (i *Inventory) skipChartTemplates(folder string) error {
+	chart := filepath.Dir(folder)
+	if filepath.Base(folder) != "templates" {
+		return nil
+	}
+	if _, err := os.Stat(filepath.Join(chart, "Chart.yaml")); err != nil {
+		return nil //nolint:nilerr // another folder of the name
+	}
+	i.Unread = append(i.Unread, Unread{folder, "templates of a Helm chart; read its rendering: helm template " + chart + " | kubectl tachometer lint -f -"})
+	return fs.SkipDir
 }
 
 // addInventoryStream adds the YAML or JSON documents of a file.

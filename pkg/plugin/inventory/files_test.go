@@ -80,3 +80,32 @@ func TestReadFilesErrors(t *testing.T) {
 		t.Error("a folder that does not exist is no error")
 	}
 }
+
+// TestChartsAreUnread: a folder with a Helm chart is read but for its templates, and the words say how to read them.
+func TestChartsAreUnread(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	for name, text := range map[string]string{
+		"web.yaml": manifests, "templates/more.yaml": strings.ReplaceAll(manifests, "name: a,", "name: c,"),
+		"chart/Chart.yaml": "name: web\n", "chart/values.yaml": "replicas: 2\n", "chart/templates/web.yaml": "{{ if .Values.on }}\n",
+	} {
+		path := filepath.Join(folder, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	i, err := ReadFiles([]string{folder}, nil, "default")
+	if err != nil || len(i.HPAs) != 4 {
+		t.Fatalf("%d autoscalers: %v", len(i.HPAs), err)
+	}
+	chart := filepath.Join(folder, "chart")
+	if len(i.Unread) != 1 || i.Unread[0].Resource != filepath.Join(chart, "templates") || !strings.Contains(i.Unread[0].Reason, "helm template "+chart+" | ") {
+		t.Errorf("unread: %+v", i.Unread)
+	}
+	if _, err := ReadFiles([]string{filepath.Join(chart, "templates", "web.yaml")}, nil, ""); err == nil {
+		t.Error("a template by its own name is read")
+	}
+}

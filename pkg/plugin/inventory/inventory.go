@@ -41,6 +41,8 @@ type Workload struct {
 	Replicas *int32
 	Selector *metav1.LabelSelector
 	Template corev1.PodTemplateSpec
+	// Surges: a rolling update has more pods than the spec for a while.
+	Surges bool
 	// Source is the file that the workload comes from; empty for a cluster.
 	Source string
 }

@@ -75,10 +75,13 @@ func Run(objects *inventory.Inventory, files bool) *Report {
 		s := subject{objects: objects, hpa: hpa, workload: objects.WorkloadOf(hpa), files: files}
 		for _, r := range rules {
 			for _, message := range r.check(s) {
-				report.Findings = append(report.Findings, Finding{
+				f := Finding{
 					Rule: r.ID, Severity: r.Severity, Object: hpa.Namespace + "/hpa/" + hpa.Name,
 					Message: message, Reason: r.Reason, Fix: r.Fix, Page: "docs/lint.md#" + r.ID,
-				})
+				}
+				if !slices.Contains(report.Findings, f) { // overlays have variants of one autoscaler
+					report.Findings = append(report.Findings, f)
+				}
 			}
 		}
 	}

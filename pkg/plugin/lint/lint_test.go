@@ -128,6 +128,10 @@ var lintCases = map[string]struct{ bad, good []string }{
 		[]string{soundMetric, cpuMetric, "resources: {requests: {cpu: 100m}, limits: {cpu: \"2\"}}", "resources: {}"},
 		[]string{soundMetric, cpuMetric, "averageUtilization: 60", "averageUtilization: 80", "resources: {requests: {cpu: 100m}, ", "resources: {"},
 	},
+	"surge-counts-as-wish": {
+		[]string{soundMetric, objectMetric("orders_waiting", `type: AverageValue, averageValue: "50"`)},
+		[]string{soundMetric, objectMetric("orders_waiting", `type: AverageValue, averageValue: "50"`), "  selector: {matchLabels: {app: web}}\n  template", "  strategy: {rollingUpdate: {maxSurge: 0, maxUnavailable: 1}}\n  selector: {matchLabels: {app: web}}\n  template"},
+	},
 	"unknown-container": {
 		[]string{soundMetric, `  - type: ContainerResource
     containerResource: {name: cpu, container: wep, target: {type: AverageValue, averageValue: 50m}}
@@ -277,20 +281,38 @@ func TestSoundManifests(t *testing.T) {
 	}
 }
 
-// TestOwnManifests: the sample's manifests have no error.
+// TestOwnManifests: the repository's own manifests have no finding but what their comments say and want.
 func TestOwnManifests(t *testing.T) {
 	t.Parallel()
-	root := filepath.Join("..", "..", "..", "manifests", "sample")
-	objects, err := inventory.ReadFiles([]string{filepath.Join(root, "base"), filepath.Join(root, "overlays", "hpa-requests")}, nil, "default")
+	root := filepath.Join("..", "..", "..")
+	objects, err := inventory.ReadFiles([]string{filepath.Join(root, "manifests"), filepath.Join(root, "test", "e2e", "manifests")}, nil, "tachometer-sample")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range objects.HPAs { // kustomize gives the overlay its namespace
-		objects.HPAs[i].Namespace = objects.Workloads[0].Namespace
+	for i := range objects.HPAs { // kustomize gives overlays their namespace
+		objects.HPAs[i].Namespace = "tachometer-sample"
+	}
+	for i := range objects.Workloads {
+		objects.Workloads[i].Namespace = "tachometer-sample"
+	}
+	for i := range objects.Budgets {
+		objects.Budgets[i].Namespace = "tachometer-sample"
 	}
 	report := Run(objects, true)
-	if report.HPAs != 1 || report.Faulty() {
-		t.Errorf("got %+v", report)
+	if report.HPAs < 4 || len(report.Unread) != 2 {
+		t.Errorf("%d autoscalers, %v unread; want the overlays' autoscalers, and two charts unread", report.HPAs, report.Unread)
+	}
+	var found []string
+	for _, f := range report.Findings {
+		found = append(found, f.Object+" "+f.Rule)
+	}
+	want := []string{
+		"tachometer-sample/hpa/newcomer replicas-in-manifest", // its test makes the Deployment before the autoscaler
+		"tachometer-sample/hpa/newcomer single-pod",
+		"tachometer-sample/hpa/sample budget-equals-minimum", // its comment says for whom
+	}
+	if diff := cmp.Diff(want, found); diff != "" {
+		t.Errorf("findings (-want +got):\n%s", diff)
 	}
 }
 

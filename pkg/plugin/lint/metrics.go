@@ -65,6 +65,11 @@ func listLintMetricRules() []Rule {
 			"Set the request of every container, or use a target of type AverageValue.", lintMissingRequests,
 		},
 		{
+			"surge-counts-as-wish", SeverityWarning,
+			"Within the tolerance of such a target the HPA controller wants the pods that exist, a rolling update's surge included: each deploy adds pods (kubernetes#138505).",
+			"Scale on a metric of pods, use a target of type Value, or set the Deployment's maxSurge to 0.", lintSurgingAverages,
+		},
+		{
 			"unknown-container", SeverityError,
 			"No pod has a container of this name, so that the metric has no value.",
 			"Name a container of the workload.", lintUnknownContainers,
@@ -100,6 +105,18 @@ func lintQuantileAverages(s subject) []string {
 	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
 		if m.Pods == nil && quantileName.MatchString(lintedMetricName(m)) && reading.TargetOf(m).AverageValue != nil {
 			return "a quantile with a target of type AverageValue"
+		}
+		return ""
+	})
+}
+
+func lintSurgingAverages(s subject) []string {
+	if s.workload == nil || !s.workload.Surges {
+		return nil
+	}
+	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
+		if (m.External != nil || m.Object != nil) && reading.TargetOf(m).AverageValue != nil {
+			return "AverageValue, and " + s.workload.Ref() + " surges"
 		}
 		return ""
 	})

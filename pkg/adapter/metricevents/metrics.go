@@ -1,0 +1,23 @@
+package metricevents
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+// metrics are the self-metrics of the package.
+type metrics struct {
+	events *prometheus.CounterVec
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	m := &metrics{events: promauto.With(reg).NewCounterVec(prometheus.CounterOpts{
+		Name: "tachometer_hpa_events_total",
+		Help: "Events on HorizontalPodAutoscalers about metrics that lost their value or have one again, by outcome (success or error) of the write.",
+	}, []string{"outcome"})}
+	m.events.WithLabelValues("success")
+	m.events.WithLabelValues("error")
+	return m
+}
+
+func (m *metrics) countMetricEvent(outcome string) { m.events.WithLabelValues(outcome).Inc() }

@@ -1,0 +1,186 @@
+package metricevents
+
+import (
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/time/rate"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+const (
+	reasonFailed    = "MetricFailed"
+	reasonRecovered = "MetricRecovered"
+	component       = "tachometer-adapter"
+
+	// readBefore is the longest time from a read to the status that shows its outcome.
+	readBefore = 30 * time.Second
+	// maxNameBytes and maxMessageBytes are the API's bounds, the name's without the hash.
+	maxNameBytes    = 253 - 17
+	maxMessageBytes = 1000
+)
+
+// specMetric is a metric of an autoscaler's spec.
+type specMetric struct {
+	index int
+	name  string
+}
+
+// metricChange is a change of an autoscaler's metrics between value and error.
+type metricChange struct {
+	uid       types.UID
+	isFailing bool
+	metrics   []specMetric  // that fail, or failed
+	all       bool          // no metric has a value, CPU and memory included
+	replicas  int32         // at the change
+	lasted    time.Duration // of the failure, for its end
+	at        time.Time
+	version   string // the autoscaler's resourceVersion, the same for all replicas
+}
+
+// metricState is what is known and told of an autoscaler's metrics. The Reporter's mu guards it.
+type metricState struct {
+	uid types.UID
+	// hadValues: all metrics had values once. A new autoscaler whose metrics warm up loses nothing.
+	hadValues bool
+	newest    metricChange
+	failedAt  time.Time
+	told      bool // the failure was told, and its end was not
+	attempts  int  // failed writes of the newest change
+	failures  *rate.Limiter
+}
+
+func newMetricState(uid types.UID) *metricState {
+	return &metricState{uid: uid, failures: rate.NewLimiter(rate.Every(failureInterval), failureBurst)}
+}
+
+// updateMetricState notes the status of an autoscaler.
+func (s *metricState) updateMetricState(h *autoscalingv2.HorizontalPodAutoscaler, now time.Time) {
+	failing, all, ok := listFailingMetrics(h)
+	if !ok {
+		return
+	}
+	s.hadValues = s.hadValues || len(failing) == 0
+	isFailing := s.hadValues && len(failing) > 0
+	if isFailing == s.newest.isFailing {
+		return
+	}
+	metrics := failing
+	if !isFailing {
+		metrics = s.newest.metrics
+	} else {
+		s.failedAt = now
+	}
+	s.attempts = 0
+	s.newest = metricChange{
+		uid: s.uid, isFailing: isFailing, metrics: metrics, all: all,
+		replicas: h.Status.CurrentReplicas, lasted: now.Sub(s.failedAt), at: now, version: h.ResourceVersion,
+	}
+}
+
+// isUntold reports whether the newest change is still to be told.
+func (s *metricState) isUntold() bool { return s.newest.isFailing != s.told }
+
+// mayTellMetricChange reports whether the bound on failures admits the newest change.
+func (s *metricState) mayTellMetricChange(now time.Time) bool {
+	return !s.newest.isFailing || s.failures.TokensAt(now) >= 1
+}
+
+// takeMetricChange returns the newest change, and counts it as told.
+func (s *metricState) takeMetricChange(now time.Time) metricChange {
+	if s.told = s.newest.isFailing; s.told && s.attempts == 0 {
+		s.failures.AllowN(now, 1)
+	}
+	return s.newest
+}
+
+// returnMetricChange makes a change that could not be written untold again, until its attempts are used up.
+func (s *metricState) returnMetricChange(c metricChange) {
+	if s.newest.version != c.version || s.told != c.isFailing {
+		return // it has changed since
+	}
+	if s.attempts++; s.attempts < writeAttempts {
+		s.told = !c.isFailing
+	}
+}
+
+// listFailingMetrics returns the metrics of an autoscaler without a value in its status, but for CPU and memory, which come from another
+// API. all reports whether no metric has a value, and ok whether the status shows it. The HPA controller writes an empty entry for a
+// metric that failed.
+func listFailingMetrics(h *autoscalingv2.HorizontalPodAutoscaler) (failing []specMetric, all, ok bool) {
+	if len(h.Spec.Metrics) == 0 || len(h.Status.CurrentMetrics) != len(h.Spec.Metrics) {
+		return nil, false, false
+	}
+	all = true
+	for i := range h.Spec.Metrics {
+		if h.Status.CurrentMetrics[i].Type != "" {
+			all = false
+		} else if name := nameSpecMetric(&h.Spec.Metrics[i]); name != "" {
+			failing = append(failing, specMetric{i, name})
+		}
+	}
+	return failing, all, true
+}
+
+// nameSpecMetric returns the words for a metric; empty for CPU and memory.
+func nameSpecMetric(m *autoscalingv2.MetricSpec) string {
+	switch {
+	case m.Pods != nil:
+		return m.Pods.Metric.Name
+	case m.Object != nil:
+		return m.Object.Metric.Name + " of " + m.Object.DescribedObject.Kind + "/" + m.Object.DescribedObject.Name
+	case m.External != nil:
+		return "external metric " + m.External.Metric.Name
+	}
+	return ""
+}
+
+func (c metricChange) nameReason() string {
+	if c.isFailing {
+		return reasonFailed
+	}
+	return reasonRecovered
+}
+
+func (c metricChange) hasMetric(index int) bool {
+	return slices.ContainsFunc(c.metrics, func(m specMetric) bool { return m.index == index })
+}
+
+// describeMetricChange returns the message of a change.
+func (c metricChange) describeMetricChange(cause string) string {
+	names := make([]string, len(c.metrics))
+	for i, m := range c.metrics {
+		names[i] = m.name
+	}
+	has, value, end := "has", "a value", "until it has one"
+	if len(names) > 1 {
+		has, value, end = "have", "values", "until all have one"
+	}
+	subject := strings.Join(names, ", ")
+	if !c.isFailing {
+		return fmt.Sprintf("%s %s %s again, after %s", subject, has, value, c.lasted.Round(time.Second))
+	}
+	effect := "does not scale down"
+	if c.all {
+		effect = fmt.Sprintf("keeps its %d replicas", c.replicas)
+	}
+	return fmt.Sprintf("%s %s no %s: %s; the autoscaler %s %s", subject, has, strings.TrimPrefix(value, "a "), cause, effect, end)
+}
+
+// nameMetricEvent returns the name of a change's Event, the same at all replicas.
+func nameMetricEvent(autoscaler string, c metricChange) string {
+	hash := fnv.New64a()
+	_, _ = fmt.Fprint(hash, c.uid, " ", c.version, " ", c.isFailing)
+	return fmt.Sprintf("%s.%016x", autoscaler[:min(len(autoscaler), maxNameBytes)], hash.Sum64())
+}
+
+func clipEventMessage(text string) string {
+	if len(text) > maxMessageBytes {
+		return strings.ToValidUTF8(text[:maxMessageBytes-3], "") + "..."
+	}
+	return text
+}

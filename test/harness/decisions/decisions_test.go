@@ -1,0 +1,135 @@
+package decisions
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/fake"
+
+	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
+	"github.com/tachometer-metrics/tachometer/pkg/replay/replaytest"
+)
+
+// newRisingLog returns the record of an autoscaler that goes from 2 to 8 pods and back to 3.
+func newRisingLog() *explainapi.DecisionLog {
+	loads := append(replaytest.Repeat(90, 4), replaytest.Repeat(400, 8)...)
+	return replaytest.Log(replaytest.Spec("request_per_second"), append(loads, replaytest.Repeat(120, 40)...)...)
+}
+
+func TestJudge(t *testing.T) {
+	t.Parallel()
+	const all = 52
+	if v := Judge(newRisingLog(), time.Time{}); v.Agreed != all || len(v.Differences) != 0 {
+		t.Errorf("an honest record: %v", v)
+	}
+	if v := Judge(newRisingLog(), replaytest.Begin.Add(40*replaytest.Period)); v.Agreed != all-40 {
+		t.Errorf("the end of an honest record: %v", v)
+	}
+	log := newRisingLog()
+	log.Decisions[45].Status.DesiredReplicas = 10
+	if v := Judge(log, time.Time{}); len(v.Differences) != 1 || !strings.Contains(v.Differences[0], "the controller decided 10, by the record it would be 3") {
+		t.Errorf("a decision that no input gives: %v %v", v, v.Differences)
+	}
+	log.Decisions[40].Reads = nil
+	if v := Judge(log, time.Time{}); v.Unrecorded != 1 || v.Remembered != 1 || len(v.Differences) != 0 {
+		t.Errorf("the same after a look that is not recorded: %v %v", v, v.Differences)
+	}
+}
+
+// watched returns the wishes that a watch saw of a record.
+func watched(log *explainapi.DecisionLog) []wish {
+	all := listRecordedWishes(log)
+	for i := range all {
+		all[i].seen = replaytest.Begin
+	}
+	return all
+}
+
+func TestLostWishes(t *testing.T) {
+	t.Parallel()
+	log := newRisingLog()
+	whole := watched(log)
+	if len(whole) < 4 {
+		t.Fatalf("wishes %v", whole)
+	}
+	late := wish{replicas: 9, seen: log.Source.Time}
+	for name, c := range map[string]struct {
+		wishes []wish
+		lost   bool
+	}{
+		"all":                        {whole, false},
+		"the watch began later":      {whole[1:], false},
+		"the watch went on":          {append(whole[:len(whole):len(whole)], late), false},
+		"the record began later":     {append([]wish{{replicas: 7}}, whole...), false},
+		"one is not in the record":   {append([]wish{whole[0], {replicas: 7}}, whole[1:]...), true},
+		"the newest is not recorded": {append(whole[:len(whole):len(whole)], wish{replicas: 7}), true},
+		"one is not in the watch":    {append([]wish{whole[0]}, whole[2:]...), true},
+	} {
+		if got := (&testimony{wishes: c.wishes}).findLostWish(log); (got != "") != c.lost {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+}
+
+// TestWitness: the records of an autoscaler are judged as they were read, also from before the adapter lost them, and after the
+// autoscaler is gone.
+func TestWitness(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(time.Until(replaytest.Begin))
+		log := newRisingLog()
+		h := &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web", UID: "1", CreationTimestamp: metav1.NewTime(replaytest.Begin)}}
+		h.Status.DesiredReplicas = log.Decisions[0].Status.DesiredReplicas
+		client := fake.NewClientset(h)
+		var served *explainapi.DecisionLog
+		w := NewWitness(client, func(_ context.Context, path string) ([]byte, error) {
+			if served == nil || path != "/apis/explain.tachometer.dev/v1alpha1/namespaces/shop/horizontalpodautoscalers/web/decisions?since=3h" {
+				return nil, errors.New("not found")
+			}
+			return json.Marshal(served)
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- w.Run(ctx) }()
+		published := 0
+		read := func(first, end int) {
+			served = newRisingLog()
+			served.Decisions = served.Decisions[first:end]
+			served.Source.UnknownBefore = served.Decisions[0].Time
+			served.Source.Time = served.Decisions[end-first-1].Time
+			for ; published < end; published++ {
+				time.Sleep(time.Until(log.Decisions[published].Time))
+				h = h.DeepCopy()
+				h.Status.DesiredReplicas = log.Decisions[published].Status.DesiredReplicas
+				if _, err := client.AutoscalingV2().HorizontalPodAutoscalers("shop").UpdateStatus(ctx, h, metav1.UpdateOptions{}); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+			}
+			time.Sleep(pollInterval)
+			synctest.Wait()
+		}
+		time.Sleep(time.Millisecond)
+		synctest.Wait()
+		read(0, 20)
+		read(0, 30)
+		read(30, 52) // restarted
+		served = nil // deleted
+		time.Sleep(pollInterval)
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		v, autoscalers := w.Verdict()
+		if autoscalers != 1 || v.Agreed+v.Changed+v.Remembered != 52 || v.Agreed < 30 || len(v.Differences) != 0 {
+			t.Errorf("%d autoscalers: %v %v", autoscalers, v, v.Differences)
+		}
+	})
+}
