@@ -76,8 +76,7 @@ func TestSurge(t *testing.T) {
 // stepSurge steps the load and returns the times. It expects a raise of the lane if the autoscaler is in it, and none otherwise.
 func stepSurge(t *testing.T, load *sending, withLane bool) surgeTimes {
 	t.Helper()
-	annotateForSurge(t, withLane)
-	settleBeforeSurge(t, load)
+	settleBeforeSurge(t, load, annotateForSurge(t, withLane))
 	before, raisedBefore := load.Result().Total(), countSurgeEvents(t.Context(), t, surge.ReasonRaised)
 	load.rate.Store(duringSurge)
 	m := watchSurge(t)
@@ -147,15 +146,18 @@ func updateSampleHPA(t *testing.T, change func(*autoscalingv2.HorizontalPodAutos
 	}
 }
 
-// annotateForSurge puts the sample's HPA into the lane, or takes it out.
-func annotateForSurge(t *testing.T, isIn bool) {
+// annotateForSurge puts the sample's HPA into the lane, or takes it out. It reports whether the HPA enters it.
+func annotateForSurge(t *testing.T, isIn bool) (enters bool) {
 	t.Helper()
 	updateSampleHPA(t, func(h *autoscalingv2.HorizontalPodAutoscaler) {
+		_, wasIn := h.Annotations[surge.Annotation]
+		enters = isIn && !wasIn
 		delete(h.Annotations, surge.Annotation)
 		if isIn {
 			metav1.SetMetaDataAnnotation(&h.ObjectMeta, surge.Annotation, "")
 		}
 	})
+	return enters
 }
 
 // installSurgeLane installs the scaler with the lane. The test's end removes it before the HPA is restored.
@@ -183,16 +185,19 @@ func installSurgeLane(t *testing.T) {
 	}
 }
 
-// settleBeforeSurge waits for two pods under the low load, and then until the lane has settled.
-func settleBeforeSurge(t *testing.T, load *sending) {
+// settleBeforeSurge waits for two pods under the low load, and until the lane has settled if the HPA enters it. The step comes at any
+// time of the HPA's period.
+func settleBeforeSurge(t *testing.T, load *sending, enters bool) {
 	t.Helper()
 	load.rate.Store(beforeSurge)
 	if err := stack.Wait(t.Context(), surgeWait, func(ctx context.Context) error { return steady(ctx, 2) }); err != nil {
 		t.Fatal(err)
 	}
-	// An HPA that has just entered the lane is read for a minute, and half a minute of it over the longest window, which is as long. The
-	// way down took some of it. The step comes at any time of the HPA's period.
-	waitForSurge(t, 80*time.Second+rand.N(15*time.Second))
+	settle := 20 * time.Second
+	if enters { // the lane reads the HPA for a minute, and for half a minute over the longest window, of which the way down took some
+		settle = 80 * time.Second
+	}
+	waitForSurge(t, settle+rand.N(15*time.Second))
 }
 
 // watchSurge returns the times from now until enough pods are wanted, and ready.
