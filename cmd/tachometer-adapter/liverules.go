@@ -84,6 +84,15 @@ func (d demandRules) Namespaces(name, asked string) []string {
 	return r.SourceNamespaces(asked)
 }
 
+// TargetSources returns the sources of a metric of objects whose rule has targets of its own; none otherwise.
+func (d demandRules) TargetSources(resource, name string) []string {
+	r, err := d.rules.Lookup(resource, name)
+	if err != nil || r.Series == nil {
+		return nil
+	}
+	return r.Namespaces
+}
+
 // listAdapterProgramRuleTargets returns the targets that the rules of a configuration name, each source once.
 func listAdapterProgramRuleTargets(cfg *config.Config) []discovery.RuleTarget {
 	var targets []discovery.RuleTarget

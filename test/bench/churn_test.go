@@ -148,6 +148,7 @@ func newChurn(t *testing.T) (c *churn, end func()) {
 type everything struct{}
 
 func (everything) Families(_, metric string, _ bool) []string { return []string{metric} }
+func (everything) TargetSources(string, string) []string      { return nil }
 func (everything) Namespaces(_, asked string) []string        { return []string{asked} }
 
 // dialPage connects to a pod with a page of two series.

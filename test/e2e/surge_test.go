@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
@@ -38,6 +39,7 @@ const (
 type surgeTimes struct {
 	wanted, ready float64
 	failed        int
+	path          string // the numbers of pods that were wanted, each with its second
 }
 
 // TestSurge steps the load from 40 to 400 requests/s, in turns without and with the surge lane. The lane raises ahead of the HPA, which
@@ -74,15 +76,14 @@ func TestSurge(t *testing.T) {
 // stepSurge steps the load and returns the times. It expects a raise of the lane if the autoscaler is in it, and none otherwise.
 func stepSurge(t *testing.T, load *sending, withLane bool) surgeTimes {
 	t.Helper()
-	annotateForSurge(t, withLane)
-	settleBeforeSurge(t, load)
+	settleBeforeSurge(t, load, annotateForSurge(t, withLane))
 	before, raisedBefore := load.Result().Total(), countSurgeEvents(t.Context(), t, surge.ReasonRaised)
 	load.rate.Store(duringSurge)
 	m := watchSurge(t)
 	after := load.Result().Total()
 	m.failed = after.Failed - before.Failed
-	t.Logf("lane %t: %d pods wanted after %.1f s, ready after %.1f s; %d of %d requests failed", withLane, surgeEnough,
-		m.wanted, m.ready, m.failed, after.Sent-before.Sent)
+	t.Logf("lane %t: %d pods wanted after %.1f s, ready after %.1f s; %d of %d requests failed; wanted:%s", withLane, surgeEnough,
+		m.wanted, m.ready, m.failed, after.Sent-before.Sent, m.path)
 	if raised := countSurgeEvents(t.Context(), t, surge.ReasonRaised) > raisedBefore; raised != withLane {
 		t.Errorf("lane %t: it raised: %t", withLane, raised)
 	}
@@ -145,15 +146,18 @@ func updateSampleHPA(t *testing.T, change func(*autoscalingv2.HorizontalPodAutos
 	}
 }
 
-// annotateForSurge puts the sample's HPA into the lane, or takes it out.
-func annotateForSurge(t *testing.T, isIn bool) {
+// annotateForSurge puts the sample's HPA into the lane, or takes it out. It reports whether the HPA enters it.
+func annotateForSurge(t *testing.T, isIn bool) (enters bool) {
 	t.Helper()
 	updateSampleHPA(t, func(h *autoscalingv2.HorizontalPodAutoscaler) {
+		_, wasIn := h.Annotations[surge.Annotation]
+		enters = isIn && !wasIn
 		delete(h.Annotations, surge.Annotation)
 		if isIn {
 			metav1.SetMetaDataAnnotation(&h.ObjectMeta, surge.Annotation, "")
 		}
 	})
+	return enters
 }
 
 // installSurgeLane installs the scaler with the lane. The test's end removes it before the HPA is restored.
@@ -181,23 +185,26 @@ func installSurgeLane(t *testing.T) {
 	}
 }
 
-// settleBeforeSurge waits for two pods under the low load, and then until the longest window is steady and the lane has settled.
-func settleBeforeSurge(t *testing.T, load *sending) {
+// settleBeforeSurge waits for two pods under the low load, and until the lane has settled if the HPA enters it. The step comes at any
+// time of the HPA's period.
+func settleBeforeSurge(t *testing.T, load *sending, enters bool) {
 	t.Helper()
 	load.rate.Store(beforeSurge)
 	if err := stack.Wait(t.Context(), surgeWait, func(ctx context.Context) error { return steady(ctx, 2) }); err != nil {
 		t.Fatal(err)
 	}
-	// The longest window, of a minute, and more of steady demand: sooner after a way down the lane is slower.
-	const settle = 100 * time.Second
-	waitForSurge(t, settle)
+	settle := 20 * time.Second
+	if enters { // the lane reads the HPA for a minute, and for half a minute over the longest window, of which the way down took some
+		settle = 80 * time.Second
+	}
+	waitForSurge(t, settle+rand.N(15*time.Second))
 }
 
 // watchSurge returns the times from now until enough pods are wanted, and ready.
 func watchSurge(t *testing.T) surgeTimes {
 	t.Helper()
 	var m surgeTimes
-	stepped := time.Now()
+	stepped, wanted := time.Now(), int32(0)
 	err := stack.Wait(t.Context(), surgeWait, func(ctx context.Context) error {
 		d, err := s.Client.AppsV1().Deployments(stack.SampleNamespace).Get(ctx, "sample", metav1.GetOptions{})
 		if err != nil {
@@ -207,11 +214,15 @@ func watchSurge(t *testing.T) surgeTimes {
 		if err != nil {
 			return err
 		}
-		if m.wanted == 0 && *d.Spec.Replicas >= surgeEnough {
+		if wanted != *d.Spec.Replicas {
+			wanted = *d.Spec.Replicas
+			m.path += fmt.Sprintf(" %d at %.1f s", wanted, time.Since(stepped).Seconds())
+		}
+		if m.wanted == 0 && wanted >= surgeEnough {
 			m.wanted = time.Since(stepped).Seconds()
 		}
 		if len(pods) < surgeEnough {
-			return fmt.Errorf("%d pods are wanted and %d ready, want %d", *d.Spec.Replicas, len(pods), surgeEnough)
+			return fmt.Errorf("%d pods are wanted and %d ready, want %d", wanted, len(pods), surgeEnough)
 		}
 		m.ready = time.Since(stepped).Seconds()
 		return nil

@@ -42,6 +42,12 @@ rules:
   targets: {service: ` + queueNamespace + `/queue}
   query: sum(queue_messages)
   fallback: {after: 3s, value: 8}
+- metric: messages_of_service
+  resource: services
+  targets: {service: ` + queueNamespace + `/queue}
+  labels: {object: consumer, namespace: exported_namespace}
+  query: sum(queue_messages)
+  fallback: {after: 3s, value: 8}
 - metric: request_per_second
   query: sum by (namespace, pod) (rate(http_requests_total[$window]))
 - match: ^(.+)_per_second$

@@ -23,8 +23,8 @@ func TestZero(t *testing.T) {
 	t.Parallel()
 	namespace := newNamespace(t)
 	queue := newQueue(t, namespace, map[string]string{"prometheus.io/scrape": "true"})
-	newWorkers(t, namespace, "workers", "queue_messages", 0)
-	newWorkers(t, namespace, "stopped", "queue_messages", 1)
+	newWorkers(t, namespace, "workers", externalMessages("queue_messages"), 0)
+	newWorkers(t, namespace, "stopped", externalMessages("queue_messages"), 1)
 
 	awaitWorkers(t, namespace, "workers", 0)
 	scale := &autoscalingv1.Scale{ObjectMeta: metav1.ObjectMeta{Name: "stopped", Namespace: namespace}}
@@ -44,19 +44,27 @@ func TestZero(t *testing.T) {
 const queueNamespace = "queues"
 
 // TestZeroByService: the same with a queue in another namespace that the rule names as a Service, and whose pod has no annotation. While the
-// Service is not there, the metric is an error and then its fallback; the queue's death wakes the workers.
+// Service is not there, the metric is an error and then its fallback; the queue's death wakes the workers. Consumers with a metric of their
+// Service, which has no pods at zero, do the same.
 func TestZeroByService(t *testing.T) {
 	need(t)
 	t.Parallel()
 	namespace := newNamespace(t)
-	newWorkers(t, namespace, "workers", "queue_messages_by_service", 0)
-	awaitWorkers(t, namespace, "workers", 2) // for the 8 messages of the rule's fallback
+	newWorkers(t, namespace, "workers", externalMessages("queue_messages_by_service"), 0)
+	newWorkers(t, namespace, "consumers", messagesOfService("consumers"), 0)
+	await := func(want int32) {
+		t.Helper()
+		awaitWorkers(t, namespace, "workers", want)
+		awaitWorkers(t, namespace, "consumers", want)
+	}
+	await(2) // for the 8 messages of the rules' fallback
 
 	_, err := client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: queueNamespace}}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	queue := newQueue(t, queueNamespace, nil)
+	queue.labels.Store(fmt.Sprintf(`{consumer="consumers",namespace=%q}`, namespace))
 	_, err = client.CoreV1().Services(queueNamespace).Create(t.Context(), &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Name: "queue"},
 		Spec:       corev1.ServiceSpec{Selector: map[string]string{"app": "queue"}, Ports: []corev1.ServicePort{{Port: 80}}},
@@ -64,28 +72,30 @@ func TestZeroByService(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	awaitWorkers(t, namespace, "workers", 0)
+	await(0)
 	queue.messages.Store(12) // 5 a worker
-	awaitWorkers(t, namespace, "workers", 3)
+	await(3)
 	queue.messages.Store(0)
-	awaitWorkers(t, namespace, "workers", 0)
+	await(0)
 	queue.page.close()
-	awaitWorkers(t, namespace, "workers", 2)
+	await(2)
 }
 
 // queue is the page of a queue.
 type queue struct {
 	messages atomic.Int64
+	labels   atomic.Value // text, of the series
 	page     *page
 }
 
 func newQueue(t *testing.T, namespace string, annotations map[string]string) *queue {
 	t.Helper()
 	q := &queue{}
+	q.labels.Store("")
 	began := time.Now()
 	var err error
 	q.page, err = serve(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintf(w, "# TYPE queue_messages gauge\nqueue_messages %d\n", q.messages.Load())
+		fmt.Fprintf(w, "# TYPE queue_messages gauge\nqueue_messages%s %d\n", q.labels.Load(), q.messages.Load())
 	}))
 	if err != nil {
 		t.Fatal(err)
@@ -104,8 +114,28 @@ func newQueue(t *testing.T, namespace string, annotations map[string]string) *qu
 	return q
 }
 
+// messagesTarget is the number of messages a worker.
+func messagesTarget() autoscalingv2.MetricTarget {
+	return autoscalingv2.MetricTarget{Type: autoscalingv2.AverageValueMetricType, AverageValue: resource.NewQuantity(5, resource.DecimalSI)}
+}
+
+// externalMessages is a queue's length as an external metric.
+func externalMessages(metric string) autoscalingv2.MetricSpec {
+	return autoscalingv2.MetricSpec{Type: autoscalingv2.ExternalMetricSourceType, External: &autoscalingv2.ExternalMetricSource{
+		Metric: autoscalingv2.MetricIdentifier{Name: metric}, Target: messagesTarget(),
+	}}
+}
+
+// messagesOfService is a queue's length as a metric of the Service of its consumers.
+func messagesOfService(service string) autoscalingv2.MetricSpec {
+	return autoscalingv2.MetricSpec{Type: autoscalingv2.ObjectMetricSourceType, Object: &autoscalingv2.ObjectMetricSource{
+		DescribedObject: autoscalingv2.CrossVersionObjectReference{APIVersion: "v1", Kind: "Service", Name: service},
+		Metric:          autoscalingv2.MetricIdentifier{Name: "messages_of_service"}, Target: messagesTarget(),
+	}}
+}
+
 // newWorkers creates a Deployment with a replica, and an HPA on a queue's length.
-func newWorkers(t *testing.T, namespace, name, metric string, minReplicas int32) {
+func newWorkers(t *testing.T, namespace, name string, metric autoscalingv2.MetricSpec, minReplicas int32) {
 	t.Helper()
 	labels := map[string]string{"app": name}
 	meta := metav1.ObjectMeta{Name: name, Namespace: namespace}
@@ -129,13 +159,7 @@ func newWorkers(t *testing.T, namespace, name, metric string, minReplicas int32)
 			Behavior: &autoscalingv2.HorizontalPodAutoscalerBehavior{
 				ScaleDown: &autoscalingv2.HPAScalingRules{StabilizationWindowSeconds: new(int32(0))},
 			},
-			Metrics: []autoscalingv2.MetricSpec{{
-				Type: autoscalingv2.ExternalMetricSourceType,
-				External: &autoscalingv2.ExternalMetricSource{
-					Metric: autoscalingv2.MetricIdentifier{Name: metric},
-					Target: autoscalingv2.MetricTarget{Type: autoscalingv2.AverageValueMetricType, AverageValue: resource.NewQuantity(5, resource.DecimalSI)},
-				},
-			}},
+			Metrics: []autoscalingv2.MetricSpec{metric},
 		},
 	}, metav1.CreateOptions{})
 	if err != nil {

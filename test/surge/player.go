@@ -50,6 +50,14 @@ func newLanePlayer(t *podTraffic, target float64, replicas int32, mode lane.Mode
 	}}
 }
 
+// quickenWayDown lets the autoscaler remove pods soon after they are needed no more.
+func (p *lanePlayer) quickenWayDown() {
+	p.autoscaler.Spec.Behavior = &autoscalingv2.HorizontalPodAutoscalerBehavior{ScaleDown: &autoscalingv2.HPAScalingRules{
+		StabilizationWindowSeconds: new(int32(15)),
+		Policies:                   []autoscalingv2.HPAScalingPolicy{{Type: autoscalingv2.PercentScalingPolicy, Value: 100, PeriodSeconds: 15}},
+	}}
+}
+
 // lookAt makes the looks of a round, as the lane does. The autoscaler takes its turn at each period.
 func (p *lanePlayer) lookAt(now int64, isTurn bool) {
 	p.lookOnce(now, isTurn)

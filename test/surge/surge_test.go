@@ -46,20 +46,25 @@ func TestSteadyTraffic(t *testing.T) {
 		t.Run(k.name, func(t *testing.T) {
 			t.Parallel()
 			played := max(*hours, k.leastHours)
-			raises, most := playHours(k, played)
-			t.Logf("%d raises in %g h; at most %d replicas", raises, played, most)
-			if raises > 0 {
-				t.Errorf("%d raises in %g h, want none", raises, played)
+			for _, isQuick := range []bool{false, true} {
+				raises, most := playHours(k, played, isQuick)
+				t.Logf("quick way down %t: %d raises in %g h; at most %d replicas", isQuick, raises, played, most)
+				if raises > 0 {
+					t.Errorf("quick way down %t: %d raises in %g h, want none", isQuick, raises, played)
+				}
 			}
 		})
 	}
 }
 
-// playHours plays hours of a kind, each on its own, and returns the raises and the most replicas.
-func playHours(k trafficKind, hours float64) (raises int, most int32) {
+// playHours plays hours of a kind, each on its own, beside an autoscaler whose way down may be quick, and returns the raises and the most replicas.
+func playHours(k trafficKind, hours float64, isQuick bool) (raises int, most int32) {
 	simulations, end := splitHours(hours)
 	for hour := range simulations {
 		p := newLanePlayer(playTraffic(k, uint64(hour)+1, simPods, float64(end)/1000), k.rate/simPods, simPods, lane.ModeAct)
+		if isQuick {
+			p.quickenWayDown()
+		}
 		turn := rand.New(rand.NewPCG(uint64(hour), 5)).Int64N(periodMillis) / lookMillis
 		for now := int64(70_000); now < end; now += lookMillis {
 			p.lookAt(now, now/lookMillis%(periodMillis/lookMillis) == turn)
@@ -77,7 +82,7 @@ func TestStep(t *testing.T) {
 	for seed := range uint64(*steps) {
 		r := rand.New(rand.NewPCG(seed, 23))
 		stepAt := float64(settleMillis)/1000 + scrapeInterval*r.Float64()
-		p := newLanePlayer(playTrafficStep(poissonKind("before", 40), poissonKind("after", 400), seed, 2, stepAt+70, stepAt), 20, 2, lane.ModeAct)
+		p := newLanePlayer(playTrafficPhases(seed, 2, trafficPhase{poissonKind("before", 40), stepAt}, trafficPhase{poissonKind("after", 400), stepAt + 70}), 20, 2, lane.ModeAct)
 		phase := int64(r.IntN(lookMillis))
 		p.goal = 18
 		for now := 70_000 + phase; float64(now) < 1000*stepAt+60_000 && p.reachedAt == 0; now += lookMillis {
@@ -94,6 +99,53 @@ func TestStep(t *testing.T) {
 	if p95 > 5 {
 		t.Errorf("the 95th percentile is %.1f s, want 5", p95)
 	}
+}
+
+// TestStepAfterStep: a step is seen as soon as the first, however shortly it follows ways up and down.
+func TestStepAfterStep(t *testing.T) {
+	t.Parallel()
+	const rounds = 6
+	var lags []float64
+	for seed := range uint64(max(4, *steps/rounds)) {
+		lags = append(lags, playRounds(t, seed, rounds)...)
+	}
+	slices.Sort(lags)
+	p50, p95 := lags[len(lags)/2], lags[len(lags)*95/100]
+	t.Logf("18 pods wanted after %.1f s (median), %.1f s (95th percentile), %.1f s (greatest) of %d steps", p50, p95, lags[len(lags)-1], len(lags))
+	if p95 > 5 || lags[len(lags)-1] > 10 {
+		t.Errorf("the 95th percentile is %.1f s, want 5; the greatest is %.1f s, want 10", p95, lags[len(lags)-1])
+	}
+}
+
+// playRounds steps the load up and down between 40 and 400 requests/s, beside an autoscaler that removes pods soon. It returns the
+// seconds from each step up until 18 pods are wanted.
+func playRounds(t *testing.T, seed uint64, rounds int) (lags []float64) {
+	t.Helper()
+	const high, leastLow, moreLow = 75.0, 30.0, 100.0 // seconds of the loads
+	r := rand.New(rand.NewPCG(seed, 29))
+	var phases []trafficPhase
+	var stepsAt []float64
+	for at := float64(settleMillis) / 1000; len(stepsAt) < rounds; at += high + leastLow + moreLow*r.Float64() {
+		stepsAt = append(stepsAt, at)
+		phases = append(phases, trafficPhase{poissonKind("low", 40), at}, trafficPhase{poissonKind("high", 400), at + high})
+	}
+	p := newLanePlayer(playTrafficPhases(seed, 2, phases...), 20, 2, lane.ModeAct)
+	p.quickenWayDown()
+	p.goal = 18
+	turn := r.Int64N(periodMillis / lookMillis)
+	for now := 70_000 + r.Int64N(lookMillis); len(lags) < rounds; now += lookMillis {
+		switch since := float64(now)/1000 - stepsAt[len(lags)]; {
+		case since < 0:
+			p.reachedAt = 0
+		case p.reachedAt > 0:
+			lags = append(lags, float64(p.reachedAt)/1000-stepsAt[len(lags)])
+			continue
+		case since > 60:
+			t.Fatalf("seed %d: %d replicas 60 s after step %d", seed, p.replicas, len(lags)+1)
+		}
+		p.lookAt(now, now/lookMillis%(periodMillis/lookMillis) == turn)
+	}
+	return lags
 }
 
 // TestRestartedAdapter: an adapter that begins anew serves steady traffic over short windows, and this raises nothing.

@@ -94,20 +94,26 @@ type podTraffic struct {
 	restartedAt int64
 }
 
-// playTraffic plays a kind of load for some seconds on pods that are scraped at phases of their own.
-func playTraffic(k trafficKind, seed uint64, pods int, seconds float64) *podTraffic {
-	return playTrafficStep(k, k, seed, pods, seconds, seconds)
+// trafficPhase is a kind of load until a time, in seconds.
+type trafficPhase struct {
+	trafficKind
+	until float64
 }
 
-// playTrafficStep is playTraffic with another kind of load from a time on.
-func playTrafficStep(before, after trafficKind, seed uint64, pods int, seconds, stepAt float64) *podTraffic {
+// playTraffic plays a kind of load for some seconds on pods that are scraped at phases of their own.
+func playTraffic(k trafficKind, seed uint64, pods int, seconds float64) *podTraffic {
+	return playTrafficPhases(seed, pods, trafficPhase{k, seconds})
+}
+
+// playTrafficPhases is playTraffic with one kind of load after another.
+func playTrafficPhases(seed uint64, pods int, phases ...trafficPhase) *podTraffic {
 	r := rand.New(rand.NewPCG(seed, 17))
-	t := scheduleScrapes(r, pods, seconds)
-	for a := before.next(r, pods, 0); a.at < stepAt; a = before.next(r, pods, a.at) {
-		t.countArrival(r, a)
-	}
-	for a := after.next(r, pods, stepAt); a.at < seconds; a = after.next(r, pods, a.at) {
-		t.countArrival(r, a)
+	t, began := scheduleScrapes(r, pods, phases[len(phases)-1].until), 0.0
+	for _, phase := range phases {
+		for a := phase.next(r, pods, began); a.at < phase.until; a = phase.next(r, pods, a.at) {
+			t.countArrival(r, a)
+		}
+		began = phase.until
 	}
 	return t
 }

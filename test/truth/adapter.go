@@ -123,6 +123,14 @@ func (r replicaRules) Namespaces(name, asked string) []string {
 	return found.SourceNamespaces(asked)
 }
 
+func (r replicaRules) TargetSources(resource, name string) []string {
+	found, err := r.Lookup(resource, name)
+	if err != nil || found.Series == nil {
+		return nil
+	}
+	return found.Namespaces
+}
+
 // adapterSettings are the statements that make the adapter's configuration.
 type adapterSettings struct {
 	interval, timeout, maxWindow, maxAge time.Duration

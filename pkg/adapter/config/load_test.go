@@ -168,6 +168,12 @@ func TestLoadFull(t *testing.T) {
 				Backend: "scrape", Aggregate: AggregateSum, MaxAge: 20 * time.Second, Labels: usual,
 			},
 			{
+				Metric: "gateway_requests", Resource: "services", Namespaced: &no, Query: "sum(rate(gateway_requests_total[$window]))", Window: Window{Auto: true},
+				Targets: &Targets{ServiceNamespace: "ingress", ServiceName: "gateway", Port: 9113, Path: "/metrics"},
+				Backend: "scrape", Aggregate: AggregateSum, MaxAge: 20 * time.Second, Fallback: &Fallback{After: time.Minute, Value: 20},
+				Labels: Labels{Namespace: "exported_namespace", Pod: "pod", Node: "node", Object: "service"},
+			},
+			{
 				Metric: "replicas_needed", Resource: "pods", Query: "sum by (namespace, pod) (replicas_needed)", Window: Window{Auto: true},
 				WhenNoPods: new(1.0), Backend: "scrape", Aggregate: AggregateSum, MaxAge: 20 * time.Second, Labels: usual,
 			},

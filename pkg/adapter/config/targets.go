@@ -162,11 +162,33 @@ func (v *configValidator) validateAdapterConfigTargets(r *Rule, path string) {
 	case r.Targets == nil:
 	case r.Backend != ScrapeBackend:
 		v.AddFault(at, "has no effect with backend %s, which scrapes by itself; remove targets or backend", strict.Quote(r.Backend))
+	case !r.External && (r.Resource == "pods" || r.Resource == "namespaces" || r.Resource == "nodes"):
+		v.AddFault(at, "needs external: true, or a resource of objects such as services; a metric of %s comes from their own pods", r.Resource)
 	case !r.External:
-		v.AddFault(at, "needs external: true; a metric of pods or objects comes from their own pods")
+		v.validateAdapterConfigTargetObjects(r, path)
+	}
+	switch {
+	case r.Targets == nil:
 	case v.HasKey(path + ".from"):
 		v.AddFault(at, "has its own source, so that from has no effect; remove from or targets")
 	case r.Namespaced != nil && *r.Namespaced:
 		v.AddFault(path+".namespaced", "targets are in no namespace of a request; remove namespaced or targets")
+	}
+}
+
+// validateAdapterConfigTargetObjects checks the labels by which a rule with targets finds the series of an object.
+func (v *configValidator) validateAdapterConfigTargetObjects(r *Rule, path string) {
+	at, scraped := path+".labels", DefaultLabels()
+	if !v.HasKey(at+".object") || !v.HasKey(at+".namespace") {
+		v.AddFault(at, "targets of a metric of %s need {object: LABEL, namespace: LABEL}, the labels of the page's series that name an object and its namespace", r.Resource)
+		return
+	}
+	for key, label := range map[string]string{".object": r.Labels.Object, ".namespace": r.Labels.Namespace} {
+		if label == scraped.Namespace || label == scraped.Pod || label == scraped.Node {
+			v.AddFault(at+key, "%s names the target itself; write exported_%s for the page's own label", label, label)
+		}
+	}
+	if v.HasKey(at+".pod") || v.HasKey(at+".node") {
+		v.AddFault(at, "pod and node have no effect with targets; remove them")
 	}
 }

@@ -139,8 +139,8 @@ func (v *configValidator) validateAdapterConfigSubstitutes(r *Rule, path string)
 	}
 	at := path + ".fallback"
 	switch {
-	case !r.External:
-		v.AddFault(at, "needs external: true; if the values of pods are missing, the HPA keeps the replicas")
+	case !r.External && r.Labels.Object == "":
+		v.AddFault(at, "needs external: true or labels.object; if the values of pods are missing, the HPA keeps the replicas")
 	case r.OnMissing != nil:
 		v.AddFault(at, "has no effect, because onMissing applies at once; remove fallback or onMissing")
 	case r.Fallback.Value < 0 && !r.AllowNegative:
@@ -198,7 +198,7 @@ func (v *configValidator) adapterConfigBackendNames() []string {
 // validateAdapterConfigEmbeddedRule rejects settings without a meaning on the embedded backend.
 func (v *configValidator) validateAdapterConfigEmbeddedRule(r *Rule, path string) {
 	interval := v.config.Scrape.Interval
-	if v.HasKey(path + ".labels") {
+	if v.HasKey(path+".labels") && (r.Targets == nil || r.External) {
 		v.AddFault(path+".labels", "the backend %s always uses the labels namespace, pod and node; remove labels", ScrapeBackend)
 	}
 	if v.HasKey(path+".maxAge") && r.MaxAge < interval {

@@ -27,6 +27,8 @@ type Rules interface {
 	// Namespaces returns the namespaces whose series an external metric reads when a client asks for it in the
 	// namespace asked: at least one, and a single empty name for all namespaces.
 	Namespaces(metric, asked string) []string
+	// TargetSources returns the sources of a metric of objects whose rule has targets of its own; none otherwise.
+	TargetSources(resource, metric string) []string
 }
 
 // Options configures a Discovery. All fields are optional.

@@ -401,6 +401,7 @@ func TestSetRulesComputesAnew(t *testing.T) {
 type allRules struct{}
 
 func (allRules) Families(string, string, bool) []string { return []string{"everything"} }
+func (allRules) TargetSources(string, string) []string  { return nil }
 func (allRules) Namespaces(_, asked string) []string    { return []string{asked} }
 
 func TestMissingPermissionIsSaid(t *testing.T) {

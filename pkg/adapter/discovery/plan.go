@@ -145,6 +145,13 @@ func (b *planBuilder) addDiscoveryObjectDemand(a *storedAutoscaler, n namedMetri
 		Resource: resource.String(), Metric: n.metric, Namespace: a.namespace, Object: n.object.name, MetricSelector: n.parseDemandedMetricSelector(), Standing: true,
 	}
 	families := b.lookupDiscoveryDemandFamilies(d.Resource, n.metric, false)
+	if b.rules != nil {
+		if sources := b.rules.TargetSources(d.Resource, n.metric); len(sources) > 0 {
+			d.Object = ""
+			b.addDiscoveryDemands(d, sources, families)
+			return
+		}
+	}
 	switch d.Resource {
 	case resourceNodes:
 		return
@@ -167,9 +174,14 @@ func (b *planBuilder) addDiscoveryExternalDemand(namespace string, n namedMetric
 	if b.rules != nil {
 		sources = b.rules.Namespaces(n.metric, namespace)
 	}
-	for _, d.Namespace = range sources {
+	b.addDiscoveryDemands(d, sources, b.lookupDiscoveryDemandFamilies("", n.metric, true))
+}
+
+// addDiscoveryDemands demands a metric of the pods of several namespaces.
+func (b *planBuilder) addDiscoveryDemands(d Demand, namespaces, families []string) {
+	for _, d.Namespace = range namespaces {
 		b.addDiscoveryDemand(d)
-		b.demandFromOptedInDiscoveredPods(d, b.lookupDiscoveryDemandFamilies("", n.metric, true))
+		b.demandFromOptedInDiscoveredPods(d, families)
 	}
 }
 

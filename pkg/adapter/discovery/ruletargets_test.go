@@ -87,6 +87,34 @@ func TestServiceTargets(t *testing.T) {
 	})
 }
 
+// gatewayRules serves the metric requests of services from the source.
+type gatewayRules struct{ prefixRules }
+
+func (gatewayRules) TargetSources(resource, metric string) []string {
+	if resource == "services" && metric == "requests" {
+		return []string{queueSource}
+	}
+	return nil
+}
+
+// TestTargetsOfObjects: an autoscaler on a metric of a Service whose rule has targets demands the pages of these, and nothing of the
+// Service's own pods.
+func TestTargetsOfObjects(t *testing.T) {
+	objects := []runtime.Object{
+		newHPA("shop", "web", "web", objectMetric("requests", "v1", "Service", "web"), objectMetric("other", "v1", "Service", "web")),
+		apiPod("shop", "web-1", withLabels(map[string]string{"app": "web"})), apiPod("mail", "queue-1", withLabels(map[string]string{"app": "queue"})), queueService(),
+		&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web"}, Spec: corev1.ServiceSpec{Selector: map[string]string{"app": "web"}}},
+	}
+	prepare := func(w *clusterWorld) {
+		w.SetRules(gatewayRules{})
+		w.SetRuleTargets([]RuleTarget{queueTarget()})
+	}
+	runInWorld(t, objects, map[string]any{"shop/web": "app=web"}, prepare, func(w *clusterWorld) {
+		sleepAndSettle(20 * time.Second)
+		w.expectTargets("with the Service", queueSource+"/queue-1: services_requests, shop/web-1: services_other")
+	})
+}
+
 func (w *clusterWorld) createService(s *corev1.Service) {
 	w.Helper()
 	if _, err := w.kube.CoreV1().Services(s.Namespace).Create(w.ctx, s, metav1.CreateOptions{}); err != nil {

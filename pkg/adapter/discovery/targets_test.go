@@ -33,6 +33,8 @@ func (prefixRules) Families(resource, metric string, external bool) []string {
 	return []string{resource + "_" + metric}
 }
 
+func (prefixRules) TargetSources(string, string) []string { return nil }
+
 func (prefixRules) Namespaces(metric, asked string) []string {
 	if strings.HasPrefix(metric, "global") {
 		return []string{""}

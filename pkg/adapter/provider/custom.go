@@ -5,7 +5,6 @@ package provider
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -90,8 +89,8 @@ func (p *Provider) newProviderCustomRequest(info metricsprovider.CustomMetricInf
 	req := request{
 		kind: k, rule: r, now: p.Now(), demand: d,
 		identifier: custom_metrics.MetricIdentifier{Name: info.Metric},
-		first:      sync.OnceValue(func() bool { return !p.isProviderRequestDemanded(d) }),
 	}
+	req.first = p.newProviderFirstRequest(req)
 	if req.matchers, err = providerSelectorToMatchers(selector); err != nil {
 		return request{}, err
 	}
@@ -115,10 +114,16 @@ func (p *Provider) provideByObjectName(ctx context.Context, name types.Namespace
 		v, err = p.provideValueOfPod(ctx, req, object)
 	case req.rule.PerPod():
 		v, err = p.aggregateProvidedPods(ctx, req, object)
+	case req.rule.Series != nil:
+		v, err = p.provideFromRuleTargets(ctx, req, object)
 	default:
 		v, err = p.provideFromObjectLabel(ctx, req, object)
 	}
-	return v, p.rememberProviderRequestDemand(req, err)
+	err = p.rememberProviderRequestDemand(req, err)
+	if n, isServed := p.findProviderFallback(ctx, req, err); isServed {
+		return new(p.newProvidedMetricValue(&req, &metric.Value{Object: object, Value: req.rule.Fallback.Value, Time: req.now}, n)), nil
+	}
+	return v, err
 }
 
 // rememberProviderRequestDemand records the demand of a request with the error err, and returns err: as a firstReadError if the next
@@ -151,7 +156,7 @@ func (p *Provider) provideBySelector(ctx context.Context, namespace string, obje
 	if err != nil {
 		return nil, err
 	}
-	if req.kind != podKind && (req.rule.PerPod() || !objects.Empty()) {
+	if req.kind != podKind && (req.rule.PerPod() || req.rule.Series != nil || !objects.Empty()) {
 		return nil, metric.Errorf(metric.KindInvalid, "%s cannot be selected here: ask for one by name", req.demand.Resource)
 	}
 	var list *custom_metrics.MetricValueList

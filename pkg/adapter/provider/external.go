@@ -48,10 +48,12 @@ func (p *Provider) provideExternalValues(ctx context.Context, namespace string, 
 	}
 	list, err := p.provideExternalSeries(ctx, req, namespace)
 	err = p.rememberProviderRequestDemand(req, err)
-	if req.rule.Fallback == nil {
-		return list, err
+	if n, isServed := p.findProviderFallback(ctx, req, err); isServed {
+		var result podValues
+		result.values, result.quantities = append(result.values, &metric.Value{Value: req.rule.Fallback.Value}), append(result.quantities, n)
+		return p.newProvidedExternalValueList(req, result)
 	}
-	return p.applyProviderFallback(ctx, req, list, err)
+	return list, err
 }
 
 // provideExternalSeries evaluates an external rule and returns every series or an error, never a part.
@@ -111,20 +113,24 @@ func (p *Provider) newProviderExternalRequest(namespace string, selector k8slabe
 	if sources := r.SourceNamespaces(namespace); len(sources) == 1 {
 		req.demand.Namespace = sources[0]
 	}
-	demands := req.demandsOfProviderRequest()
-	req.first = sync.OnceValue(func() bool {
-		return slices.ContainsFunc(demands, func(d discovery.Demand) bool { return !p.isProviderRequestDemanded(d) })
-	})
+	req.first = p.newProviderFirstRequest(req)
 	req.matchers, err = providerSelectorToMatchers(selector)
 	return req, err
 }
 
 // sourceNamespacesOfProviderRule returns the namespaces of the pods whose series the rule reads; a single empty name: all namespaces.
 func (req request) sourceNamespacesOfProviderRule() []string {
-	if req.demand.External {
+	if req.demand.External || req.rule.HasTargets {
 		return req.rule.SourceNamespaces(req.demand.Namespace)
 	}
 	return []string{req.demand.Namespace}
+}
+
+// newProviderFirstRequest returns a function that reports whether a demand of the request is new.
+func (p *Provider) newProviderFirstRequest(req request) func() bool {
+	return sync.OnceValue(func() bool {
+		return slices.ContainsFunc(req.demandsOfProviderRequest(), func(d discovery.Demand) bool { return !p.isProviderRequestDemanded(d) })
+	})
 }
 
 // demandsOfProviderRequest returns the demands of a request: one for each namespace whose pods feed the rule.
@@ -133,6 +139,9 @@ func (req request) demandsOfProviderRequest() []discovery.Demand {
 	for _, source := range req.sourceNamespacesOfProviderRule() {
 		d := req.demand
 		d.Namespace = source
+		if req.rule.HasTargets { // they feed all objects
+			d.Object = ""
+		}
 		all = append(all, d)
 	}
 	return all

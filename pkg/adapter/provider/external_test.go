@@ -185,10 +185,10 @@ func TestFallback(t *testing.T) {
 		}
 	}
 	const want = `
-# HELP tachometer_provider_active_fallbacks External metrics whose last response, within ten minutes, was the rule's fallback.
+# HELP tachometer_provider_active_fallbacks Metrics whose last response, within ten minutes, was the rule's fallback.
 # TYPE tachometer_provider_active_fallbacks gauge
 tachometer_provider_active_fallbacks 0
-# HELP tachometer_provider_fallbacks_total Requests for external metrics answered with the rule's fallback.
+# HELP tachometer_provider_fallbacks_total Requests answered with the rule's fallback.
 # TYPE tachometer_provider_fallbacks_total counter
 tachometer_provider_fallbacks_total 1
 `

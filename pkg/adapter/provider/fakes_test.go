@@ -107,6 +107,23 @@ rules:
   targets: {service: mail/rabbitmq}
   query: sum by (queue) (rabbitmq_queue_messages)
   fallback: {after: 1s, value: 3}
+- metric: gateway_requests
+  resource: services
+  targets: {service: ingress/gateway}
+  labels: {object: service, namespace: exported_namespace}
+  query: sum(rate(gateway_requests_total[$window]))
+- metric: gateway_requests_or_zero
+  resource: services
+  targets: {service: ingress/gateway}
+  labels: {object: service, namespace: exported_namespace}
+  query: sum(rate(gateway_requests_total[$window]))
+  onMissing: zero
+- metric: gateway_requests_or_fallback
+  resource: services
+  targets: {service: ingress/gateway}
+  labels: {object: service, namespace: exported_namespace}
+  query: sum(rate(gateway_requests_total[$window]))
+  fallback: {after: 1m, value: 20}
 - metric: needed
   query: sum by (namespace, pod) (needed)
   whenNoPods: {value: 2}

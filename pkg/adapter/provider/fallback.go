@@ -1,15 +1,16 @@
-// The fallback of external metrics, served after a longer absence of values.
+// The fallback of external metrics and of metrics of objects, served after a longer absence of values.
 
 package provider
 
 import (
 	"context"
 	"maps"
+	"strings"
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/klog/v2"
-	"k8s.io/metrics/pkg/apis/external_metrics"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/apistatus"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
@@ -22,14 +23,14 @@ const (
 	fallbackMemory = 10 * time.Minute
 )
 
-// fallbacks remembers when external metrics had their last values. Its zero value is empty and ready.
+// fallbacks remembers when metrics had their last values. Its zero value is empty and ready.
 type fallbacks struct {
 	mu      sync.Mutex // guards metrics
 	metrics map[fallbackKey]*fallbackState
 }
 
-// fallbackKey identifies the external metric that an autoscaler requests.
-type fallbackKey struct{ metric, namespace, selector string }
+// fallbackKey identifies the metric that an autoscaler requests. Resource and object of an external metric are empty.
+type fallbackKey struct{ metric, resource, namespace, object, selector string }
 
 // fallbackState is what the requests for a metric found.
 type fallbackState struct {
@@ -96,34 +97,40 @@ func (f *fallbacks) countProviderFallbacks(now time.Time) float64 {
 	return float64(n)
 }
 
-// applyProviderFallback returns list and err, or the rule's fallback once requests have failed for long enough. An invalid request
-// and an unknown metric stay errors.
-func (p *Provider) applyProviderFallback(ctx context.Context, req request, list *external_metrics.ExternalMetricValueList, err error,
-) (*external_metrics.ExternalMetricValueList, error) {
-	key := fallbackKey{req.demand.Metric, req.demand.Namespace, formatProviderRequestSelector(req.demand.Selector)}
-	log := klog.FromContext(ctx).WithValues("metric", key.metric, "namespace", key.namespace, "selector", key.selector)
+// findProviderFallback returns the rule's fallback, if there is one and requests have failed for long enough. An invalid request and an
+// unknown metric stay errors.
+func (p *Provider) findProviderFallback(ctx context.Context, req request, err error) (n resource.Quantity, isServed bool) {
+	if req.rule.Fallback == nil {
+		return n, false
+	}
+	key := newProviderFallbackKey(req)
+	log := klog.FromContext(ctx).WithValues("metric", key.metric, "namespace", key.namespace, "object", key.object, "selector", key.selector)
 	if err == nil {
 		if p.fallbacks.recordProviderFallbackEnd(key, req.now) {
 			log.Info("Fallback ended")
 		}
-		return list, nil
+		return n, false
 	}
 	if kind := apistatus.KindOf(err); kind != metric.KindUnavailable && kind != metric.KindInternal {
-		return nil, err
+		return n, false
 	}
 	since, serve, began := p.fallbacks.recordProviderFallbackAbsence(key, req.rule.Fallback.After, req.now)
-	if !serve {
-		return nil, err
-	}
 	n, reason := toProvidedQuantity(req.rule.Fallback.Value)
-	if reason != "" {
-		return nil, err
+	if !serve || reason != "" {
+		return n, false
 	}
 	if began {
 		log.Error(err, "Serving fallback", "since", since, "value", req.rule.Fallback.Value)
 	}
 	p.metrics.fallbacks.Inc()
-	var result podValues
-	result.values, result.quantities = append(result.values, &metric.Value{Value: req.rule.Fallback.Value}), append(result.quantities, n)
-	return p.newProvidedExternalValueList(req, result)
+	return n, true
+}
+
+// newProviderFallbackKey returns the key of the metric that a request reads.
+func newProviderFallbackKey(req request) fallbackKey {
+	var selector []string
+	for _, m := range req.matchers {
+		selector = append(selector, m.String())
+	}
+	return fallbackKey{req.demand.Metric, req.demand.Resource, req.demand.Namespace, req.demand.Object, strings.Join(selector, ",")}
 }

@@ -34,7 +34,7 @@ func newMetrics(reg prometheus.Registerer, active func() float64) *metrics {
 	f := promauto.With(reg)
 	f.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "tachometer_provider_active_fallbacks",
-		Help: "External metrics whose last response, within ten minutes, was the rule's fallback.",
+		Help: "Metrics whose last response, within ten minutes, was the rule's fallback.",
 	}, active)
 	return &metrics{
 		requests: f.NewCounterVec(prometheus.CounterOpts{
@@ -63,7 +63,7 @@ func newMetrics(reg prometheus.Registerer, active func() float64) *metrics {
 		}),
 		fallbacks: f.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_provider_fallbacks_total",
-			Help: "Requests for external metrics answered with the rule's fallback.",
+			Help: "Requests answered with the rule's fallback.",
 		}),
 		panics: f.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_provider_panics_total",

@@ -3,9 +3,12 @@
 package provider
 
 import (
+	"context"
+	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/prometheus/prometheus/model/labels"
 	"k8s.io/metrics/pkg/apis/custom_metrics"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/discovery"
@@ -55,6 +58,27 @@ func (p *Provider) findProvidedRuleTargetFault(req request, pod *discovery.Pod) 
 		return o
 	}
 	return metric.Omission{}
+}
+
+// provideFromRuleTargets returns the value of an object whose series are on the pages of the rule's targets.
+func (p *Provider) provideFromRuleTargets(ctx context.Context, req request, object metric.Object) (*custom_metrics.MetricValue, error) {
+	series, of := req, req.rule.TargetLabels
+	series.rule = req.rule.Series
+	series.matchers = append(slices.Clone(req.matchers), &labels.Matcher{Type: labels.MatchEqual, Name: of.Namespace, Value: object.Namespace},
+		&labels.Matcher{Type: labels.MatchEqual, Name: of.Object, Value: object.Name})
+	values, err := p.evaluateProvidedSumOverPods(ctx, series, "")
+	if err != nil {
+		return nil, err
+	}
+	switch noun := req.kind.resource.String() + " " + object.String(); {
+	case len(values) > 1:
+		return nil, metric.Errorf(metric.KindInternal, "rule %q: %d values for %s; aggregate them in the query", req.rule.Name, len(values), noun)
+	case len(values) == 0:
+		o := metric.Omission{Object: object, Reason: metric.ReasonAbsent, Detail: fmt.Sprintf("no series has %s=%q and %s=%q", of.Namespace, object.Namespace, of.Object, object.Name)}
+		return p.substituteOrRejectProvidedValue(req, o, noun, []metric.Omission{o})
+	}
+	values[0].Object = object
+	return p.provideSingleValue(req, &values[0])
 }
 
 // hasNoProvidedPods reports whether all pods of an object are gone or going. A pod that has not started yet is a pod.

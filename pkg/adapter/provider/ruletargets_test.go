@@ -126,3 +126,85 @@ func TestWhenNoPods(t *testing.T) {
 	_, err := w.GetMetricByName(t.Context(), named("shop", "none"), infoOf("services", "needed"), nil)
 	checkStatus(t, err, 404, "does not exist")
 }
+
+const gatewaySource = "service:ingress/gateway"
+
+// TestTargetsOfObjects: a Service without pods of its own has a value from the pages of the gateway, over its own series alone. Without
+// every page it is an error.
+func TestTargetsOfObjects(t *testing.T) {
+	t.Parallel()
+	gateway := labelledPod{Pod: discovery.Pod{Namespace: gatewaySource, Name: "a", Live: true, Ready: true}}
+	rate := func(v float64) metric.Value { return metric.Value{Value: v, Time: noon.Add(-time.Second)} }
+	for name, tc := range map[string]struct {
+		pods   []labelledPod
+		values []metric.Value
+		causes causeOf
+		metric string
+		want   string // a value, or the error of a status 503 or 500
+		status int
+	}{
+		"requests":             {pods: []labelledPod{gateway}, values: []metric.Value{rate(7)}, want: "7"},
+		"none now":             {pods: []labelledPod{gateway}, values: []metric.Value{rate(0)}, want: "0"},
+		"no series":            {pods: []labelledPod{gateway}, want: `absent (no series has exported_namespace="shop" and service="web")`, status: 503},
+		"no series, zero":      {pods: []labelledPod{gateway}, metric: "gateway_requests_or_zero", want: "0"},
+		"two values":           {pods: []labelledPod{gateway}, values: []metric.Value{rate(1), rate(2)}, want: "2 values for services shop/web", status: 500},
+		"no gateway, zero":     {metric: "gateway_requests_or_zero", want: "no pod runs behind service:ingress/gateway", status: 503},
+		"a page fails, zero":   {pods: []labelledPod{gateway}, metric: "gateway_requests_or_zero", causes: causeOf{"a": {Reason: metric.ReasonScrapeFailed, Detail: "timeout"}}, want: "1 target: 1 scrape failed (timeout)", status: 503},
+		"a negative number":    {pods: []labelledPod{gateway}, values: []metric.Value{rate(-1)}, want: "negative", status: 500},
+		"its own pods, no use": {pods: []labelledPod{livePod("web")}, values: []metric.Value{rate(7)}, want: "no pod runs behind service:ingress/gateway", status: 503},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, tc.pods...)
+			w.embedded.values = tc.values
+			for k, v := range tc.causes {
+				w.causes[k] = v
+			}
+			metricName := orElse(tc.metric, "gateway_requests")
+			w.demands.hpas = []discovery.Demand{{Resource: "services", Metric: metricName, Namespace: gatewaySource}}
+			got, err := w.GetMetricByName(t.Context(), named("shop", "web"), infoOf("services", metricName), nil)
+			if tc.status != 0 {
+				checkStatus(t, err, tc.status, tc.want)
+				return
+			}
+			if err != nil || got.Value.String() != tc.want || got.DescribedObject.Name != "web" || got.DescribedObject.Namespace != "shop" {
+				t.Fatalf("%+v, %v; want %s", got, err, tc.want)
+			}
+			const filtered = `sum(rate(gateway_requests_total{namespace="service:ingress/gateway",exported_namespace="shop",service="web"}[1m]))`
+			if q := w.embedded.queries[0]; q.Expr(time.Minute, q.Objects) != filtered {
+				t.Errorf("expression %s, want %s", q.Expr(time.Minute, q.Objects), filtered)
+			}
+		})
+	}
+	w := newWorld(t, gateway)
+	_, err := w.GetMetricBySelector(t.Context(), "shop", k8slabels.Everything(), infoOf("services", "gateway_requests"), nil)
+	checkStatus(t, err, 400, "ask for one by name")
+}
+
+// TestObjectFallbackWakes: a gateway that is gone is an error at first, and the fallback after its time, for each object on its own.
+func TestObjectFallbackWakes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	now := noon
+	w.Now = func() time.Time { return now }
+	w.demands.hpas = []discovery.Demand{{Resource: "services", Metric: "gateway_requests_or_fallback", Namespace: gatewaySource}}
+	read := func(name string) string {
+		got, err := w.GetMetricByName(t.Context(), named("shop", name), infoOf("services", "gateway_requests_or_fallback"), nil)
+		if err != nil {
+			return err.Error()
+		}
+		return got.DescribedObject.Name + "=" + got.Value.String()
+	}
+	const gone = `rule "gateway_requests_or_fallback": no pod runs behind service:ingress/gateway`
+	for _, step := range []struct {
+		after        time.Duration
+		object, want string
+	}{
+		{0, "web", gone}, {50 * time.Second, "web", gone}, {60 * time.Second, "web", "web=20"}, {61 * time.Second, "cart", gone}, {121 * time.Second, "cart", "cart=20"},
+	} {
+		now = noon.Add(step.after)
+		if got := read(step.object); got != step.want {
+			t.Errorf("%s after %s: %s, want %s", step.object, step.after, got, step.want)
+		}
+	}
+}

@@ -168,18 +168,31 @@ func (c *compiledRule) instantiateRule(metric, query string) (*Rule, []keyError)
 	if r.expr, r.timesExpr, err = newRuleExpressions(t, r); err != nil {
 		return nil, []keyError{{"query", err}}
 	}
+	if r.External && !c.spec.External {
+		return newRuleOfTargetObjects(c.spec, r), nil
+	}
 	return r, nil
+}
+
+// newRuleOfTargetObjects returns the rule of a metric of objects from the rule over the series of all of them.
+func newRuleOfTargetObjects(spec config.Rule, series *Rule) *Rule {
+	r := *series
+	r.Resource, r.External, r.namesObjects = spec.Resource, false, true
+	r.Series, r.TargetLabels = series, spec.Labels
+	return &r
 }
 
 func newRuleFromSpec(spec config.Rule, metric string) *Rule {
 	r := &Rule{
-		Metric: metric, Resource: spec.Resource, Name: spec.Name(), External: spec.External,
+		Metric: metric, Resource: spec.Resource, Name: spec.Name(), External: spec.External || spec.Targets != nil,
 		Backend: spec.Backend, Window: spec.Window, Aggregate: spec.Aggregate, OnMissing: spec.OnMissing,
 		AllowNegative: spec.AllowNegative, MaxAge: spec.MaxAge, Fallback: spec.Fallback,
 		WhenNoPods: spec.WhenNoPods, HasTargets: spec.Targets != nil,
 		Namespaces: spec.SourceNamespaces(), NamespaceLabel: spec.Labels.Namespace, Namespaced: true,
 	}
 	switch {
+	case spec.Targets != nil:
+		r.Resource, r.NamespaceLabel = "", config.DefaultLabels().Namespace
 	case spec.External:
 	case spec.Resource == "namespaces":
 		r.ObjectLabel, r.namesObjects, r.Namespaced = spec.Labels.Namespace, true, false

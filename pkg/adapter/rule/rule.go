@@ -35,6 +35,10 @@ type Rule struct {
 	Namespaces []string
 	// HasTargets marks a rule with targets of its own: Namespaces are then their sources, whose every target must answer.
 	HasTargets bool
+	// Series is set for a metric of objects that comes from targets: the same rule over the series of all objects, as of an external
+	// metric. The series of an object have its namespace and name in TargetLabels.
+	Series       *Rule
+	TargetLabels config.Labels
 	// Backend evaluates the expression: config.ScrapeBackend, or the name of a configured backend.
 	Backend string
 	// Window is the value of $window.

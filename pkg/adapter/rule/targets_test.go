@@ -18,6 +18,7 @@ rules:
 - {metric: load, resource: nodes, query: sum by (node) (messages)}
 `
 	const withTargets = file + `- {metric: queue, external: true, query: sum(messages), targets: {service: mail/queue, port: 9419}}
+- {metric: gateway, resource: services, query: sum(messages), targets: {service: mail/gateway}, labels: {object: service, namespace: exported_namespace}}
 - {metric: fixed, external: true, query: sum(messages), targets: {addresses: ["http://10.0.0.5:1/m", "http://10.0.0.6:1/m"]}}
 `
 	const without = `namespace!~"(service|address):.+"`
@@ -51,5 +52,41 @@ rules:
 				t.Errorf("expression %s, want %s", got, tc.want)
 			}
 		})
+	}
+}
+
+// TestTargetsOfObjects: the rule of a metric of objects reads the series of its targets, as an external rule does, and the provider adds
+// the object's labels.
+func TestTargetsOfObjects(t *testing.T) {
+	t.Parallel()
+	_, set, err := Load([]byte(`
+apiVersion: config.tachometer.dev/v1alpha1
+kind: AdapterConfig
+rules:
+- metric: gateway
+  resource: services
+  query: sum(rate(requests_total[$window]))
+  targets: {service: mail/gateway}
+  labels: {object: service, namespace: exported_namespace}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := set.Lookup("services", "gateway")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.External || r.PerPod() || r.Resource != "services" || r.TargetLabels.Object != "service" || r.TargetLabels.Namespace != "exported_namespace" {
+		t.Errorf("%+v", r)
+	}
+	got := Query{Rule: r.Series}.Expr(time.Minute, nil)
+	if want := `sum(rate(requests_total{namespace="service:mail/gateway"}[1m]))`; got != want || !r.Series.External {
+		t.Errorf("expression %s, want %s", got, want)
+	}
+	if infos := set.Metrics(); len(infos) != 1 || infos[0].External || infos[0].Resource != "services" {
+		t.Errorf("metrics %+v", infos)
+	}
+	if _, err := set.External("gateway"); err == nil {
+		t.Error("it is an external metric too")
 	}
 }

@@ -148,7 +148,7 @@ func (d *Decision) noteSurgeHold(o *Observed) {
 		m.OffUntil = o.Now.Add(offFor)
 	case m.Raise == nil && !h.IsOver(o.Now) && h.Spec.Until != nil:
 		began := h.CreationTimestamp.Time
-		m.Raise = &Raise{Replicas: h.Spec.Replicas, Began: began, Until: h.Spec.Until.Time, Cause: h.Spec.Reason}
+		m.Raise = &Raise{Replicas: h.Spec.Replicas, From: o.Replicas, Began: began, Until: h.Spec.Until.Time, Cause: h.Spec.Reason}
 		if !slices.ContainsFunc(m.Raises, func(at time.Time) bool { return !at.Before(began.Add(-lookInterval)) }) {
 			m.Raises = append(m.Raises, began)
 		}
@@ -241,7 +241,7 @@ func (d *Decision) computeSurgeWish(o *Observed) (surgeWish, bool) {
 	m, demand := decided.Metrics[i], measureSurgeDemand(decided.Metrics[i], o.Replicas)
 	w := surgeWish{
 		replicas: min(decided.Wanted, o.maxSurgeReplicas()), metric: i, reading: o.Readings[i],
-		score: d.Memory.Metrics[i].scoreDemand(demand, o.Readings[i].Window),
+		score: d.Memory.Metrics[i].scoreDemand(demand, o.Readings[i].Window, d.replicasBeforeRaise(o)),
 		cause: fmt.Sprintf("%s wants %d replicas, %d are there", m.Name, decided.Wanted, o.Replicas),
 	}
 	least := max(minSurplus, m.Tolerance.Up)
@@ -332,16 +332,24 @@ func (d *Decision) hasYoungRaise(o *Observed) bool {
 	return d.Memory.Raise != nil && o.Now.Sub(d.Memory.Raise.Began) < hpaPeriod
 }
 
+// replicasBeforeRaise returns the replicas that the autoscaler itself wanted last, as far as the lane knows.
+func (d *Decision) replicasBeforeRaise(o *Observed) int32 {
+	if d.Memory.Raise != nil {
+		return d.Memory.Raise.From
+	}
+	return o.Replicas
+}
+
 // raiseForSurge begins a raise, or makes the present one higher. In its first period a raise follows the metric while that still
 // rises, as part of the same raise.
 func (d *Decision) raiseForSurge(o *Observed, w surgeWish) {
 	m := &d.Memory
-	to := Raise{Replicas: m.Agreement.Low, Began: o.Now, Until: o.Now.Add(holdFor), Cause: w.cause}
+	to := Raise{Replicas: m.Agreement.Low, From: o.Replicas, Began: o.Now, Until: o.Now.Add(holdFor), Cause: w.cause}
 	switch {
 	case w.isWake: // one pod that the autoscaler asks for anyway: no raise of the budget
 		d.IsNew, to.IsWake = true, true
 	case d.hasYoungRaise(o) && !m.Raise.IsWake:
-		to.Began = m.Raise.Began
+		to.From, to.Began = m.Raise.From, m.Raise.Began
 	case len(m.Raises) >= o.Terms.Budget:
 		d.skipForBudget(o, to)
 		return

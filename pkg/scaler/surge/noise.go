@@ -22,10 +22,16 @@ type MetricMemory struct {
 	LongestSeenAt time.Time
 	// SteadyDemand is the latest demand over a window close to the longest.
 	SteadyDemand float64
-	SteadyAt     time.Time
-	// Squares and Seconds are the sums behind the variance. They decay with noiseMemory.
-	Squares, Seconds float64
+	SteadyAt     time.Time // zero: the windows since then are short
+	// ShortAt is the time of the latest window that is not close to the longest.
+	ShortAt time.Time
+	Noise   noiseSum // decays with noiseMemory
+	// Recent are the latest times, of noiseDelay each, that Noise does not have yet: the older, then the newer.
+	Recent [2]noiseSum
 }
+
+// noiseSum is the sum of the squares behind a variance, and the seconds that it was taken over.
+type noiseSum struct{ Squares, Seconds float64 }
 
 const (
 	// noiseMemory is the time constant of the variance. It spans several of the jobs that run every minute.
@@ -33,6 +39,8 @@ const (
 	// steadyShare is the least share of the longest window that a steady demand is taken over: an adapter aligns its windows to samples,
 	// so that they differ by a few seconds.
 	steadyShare = 0.75
+	// noiseDelay is the least time before a change of the demand counts as noise. Within it an adapter finds that the change is a step.
+	noiseDelay = 15 * time.Second
 	// maxNoiseGap is the longest time between two demands that are compared.
 	maxNoiseGap = 5 * time.Second
 )
@@ -50,42 +58,72 @@ func (m *MetricMemory) noteMetricWindow(metric string, window time.Duration, now
 	}
 }
 
-// noteSteadyDemand learns from a demand over a window close to the longest.
+// noteSteadyDemand learns from a demand over a window close to the longest. A step of the load is no noise: what was learned while the
+// adapter had not found it yet is forgotten.
 func (m *MetricMemory) noteSteadyDemand(r Reading, demand float64, now time.Time) {
 	if float64(r.Window) < steadyShare*float64(m.Longest) {
-		m.SteadyAt = time.Time{}
+		m.SteadyAt, m.ShortAt = time.Time{}, now
 		return
 	}
-	if gap := now.Sub(m.SteadyAt); !m.SteadyAt.IsZero() && gap <= maxNoiseGap {
-		kept, change := math.Exp(-gap.Seconds()/noiseMemory.Seconds()), demand-m.SteadyDemand
+	gap := now.Sub(m.SteadyAt)
+	switch {
+	case m.SteadyAt.IsZero() && m.scoreChange(m.SteadyDemand, demand, r.Window) >= minScore:
+		m.Recent = [2]noiseSum{}
+	case now.Sub(m.ShortAt) < m.Longest/3: // the rest of the step is about to leave the window
+	case !m.SteadyAt.IsZero() && gap <= maxNoiseGap:
+		change := demand - m.SteadyDemand
 		if r.Window > 0 {
 			change *= r.Window.Seconds()
 		}
-		m.Squares = kept*m.Squares + change*change/2
-		m.Seconds = kept*m.Seconds + gap.Seconds()
+		m.addNoise(noiseSum{change * change / 2, gap.Seconds()})
 	}
 	m.SteadyDemand, m.SteadyAt = demand, now
 }
 
-// scoreDemand returns by how many standard deviations a demand over a window exceeds the steady demand. It is 0 while too little is
-// known, and infinite if the demand never varied.
+// addNoise adds the noise of a time.
+func (m *MetricMemory) addNoise(n noiseSum) {
+	m.Recent[1].Squares += n.Squares
+	m.Recent[1].Seconds += n.Seconds
+	if m.Recent[1].Seconds < noiseDelay.Seconds() {
+		return
+	}
+	kept := math.Exp(-m.Recent[0].Seconds / noiseMemory.Seconds())
+	m.Noise = noiseSum{kept*m.Noise.Squares + m.Recent[0].Squares, kept*m.Noise.Seconds + m.Recent[0].Seconds}
+	m.Recent = [2]noiseSum{m.Recent[1], {}}
+}
+
+// scoreDemand returns by how many standard deviations a demand over a window exceeds the steady demand, or the replicas if these are
+// fewer: the autoscaler has seen that the demand fell. It is 0 while too little is known, and infinite if the demand never varied.
+func (m *MetricMemory) scoreDemand(demand float64, window time.Duration, replicas int32) float64 {
+	steady := min(m.SteadyDemand, float64(replicas))
+	if demand <= steady {
+		return 0
+	}
+	return m.scoreChange(steady, demand, window)
+}
+
+// scoreChange returns the standard deviations between two demands, of which the second was taken over a window.
 //
 // Over a window the demand is a count of independent batches, of size v/steady each. A Poisson count has a longer tail than a normal
 // one. The score is the root of its likelihood ratio, √(2 (k ln(k/k₀) - k + k₀)), for k batches where k₀ are expected.
-func (m *MetricMemory) scoreDemand(demand float64, window time.Duration) float64 {
-	if m.Seconds < settleFor.Seconds()/2 || demand <= m.SteadyDemand {
+func (m *MetricMemory) scoreChange(steady, demand float64, window time.Duration) float64 {
+	seconds := m.Noise.Seconds + m.Recent[0].Seconds + m.Recent[1].Seconds
+	if demand == steady || seconds < settleFor.Seconds()/2 {
 		return 0
 	}
-	variance := m.Squares / m.Seconds
+	variance := (m.Noise.Squares + m.Recent[0].Squares + m.Recent[1].Squares) / seconds
 	switch {
 	case variance == 0:
 		return math.Inf(1)
 	case window == 0:
-		return (demand - m.SteadyDemand) / math.Sqrt(variance)
-	case m.SteadyDemand <= 0: // rare requests, and none within the longest window
+		return math.Abs(demand-steady) / math.Sqrt(variance)
+	case steady <= 0: // rare requests, and none within the longest window
 		return demand / math.Sqrt(variance/window.Seconds())
 	}
-	batch := variance / m.SteadyDemand
-	k, expected := demand*window.Seconds()/batch, m.SteadyDemand*window.Seconds()/batch
-	return math.Sqrt(2 * (k*math.Log(k/expected) - k + expected))
+	batch := variance / steady
+	k, expected := demand*window.Seconds()/batch, steady*window.Seconds()/batch
+	if k == 0 {
+		return math.Sqrt(2 * expected)
+	}
+	return math.Sqrt(2 * max(0, k*math.Log(k/expected)-k+expected))
 }

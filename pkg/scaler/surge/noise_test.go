@@ -2,6 +2,7 @@ package surge
 
 import (
 	"math"
+	"slices"
 	"testing"
 	"time"
 )
@@ -44,17 +45,71 @@ func TestSurgeAboveNoise(t *testing.T) {
 func TestScoreOfCount(t *testing.T) {
 	t.Parallel()
 	// 40 requests/s at a target of 20: the demand is 2, and the increments of a second have the variance 40/20².
-	m := MetricMemory{Longest: time.Minute, SteadyDemand: 2, Squares: 40.0 / 400 * 600, Seconds: 600}
-	got := m.scoreDemand(4, 4*time.Second) // 320 requests where 160 are expected
+	m := MetricMemory{Longest: time.Minute, SteadyDemand: 2, Noise: noiseSum{40.0 / 400 * 600, 600}}
+	got := m.scoreDemand(4, 4*time.Second, 2) // 320 requests where 160 are expected
 	if want := math.Sqrt(2 * (320*math.Log(2) - 160)); math.Abs(got-want) > 1e-9 {
 		t.Errorf("score %g, want %g", got, want)
 	}
 	for name, score := range map[string]float64{
-		"no more demand":      m.scoreDemand(2, 4*time.Second),
-		"too little is known": (&MetricMemory{SteadyDemand: 2, Seconds: 10}).scoreDemand(40, 0),
+		"no more demand":      m.scoreDemand(2, 4*time.Second, 2),
+		"too little is known": (&MetricMemory{SteadyDemand: 2, Noise: noiseSum{Seconds: 10}}).scoreDemand(40, 0, 2),
 	} {
 		if score != 0 {
 			t.Errorf("%s: score %g", name, score)
 		}
+	}
+}
+
+// TestStepIsNoNoise: ways up and down leave the learned noise as it was, so that a small surge after large ones still stands out.
+func TestStepIsNoNoise(t *testing.T) {
+	t.Parallel()
+	s := newLaneSim()
+	settle := func(total float64, looks int) {
+		for i := range looks {
+			s.look(s.readTotal(total+0.05*float64(i%2*2-1), time.Minute))
+		}
+	}
+	settle(40, 120)
+	variance := func() float64 {
+		m := s.memory.Metrics[0]
+		return (m.Noise.Squares + m.Recent[0].Squares + m.Recent[1].Squares) / (m.Noise.Seconds + m.Recent[0].Seconds + m.Recent[1].Seconds)
+	}
+	calm := variance()
+	for range 4 {
+		s.look(s.readTotal(46, time.Minute)) // a second of the step, in the longest window: the adapter has not found it
+		s.setPods(20)
+		s.settle(400, 4*time.Second, 40)
+		settle(400, 30)
+		s.look(s.readTotal(394, time.Minute))
+		s.settle(40, 4*time.Second, 20)
+		s.setPods(2)
+		s.settle(40, 30*time.Second, 25)
+		settle(40, 30)
+	}
+	if got := variance(); got > 2*calm {
+		t.Errorf("the variance is %.3g after steps, %.3g before", got, calm)
+	}
+}
+
+// TestSurgeSoonAfterWayDown: the autoscaler has removed the pods of an earlier surge, so that the same load again is a surge, even before
+// the longest window is over. The raise follows the metric up.
+func TestSurgeSoonAfterWayDown(t *testing.T) {
+	t.Parallel()
+	s := newLaneSim()
+	s.setPods(20)
+	for i := range 120 {
+		s.look(s.readTotal(400+float64(i%2), time.Minute))
+	}
+	s.setPods(2)
+	s.settle(40, 20*time.Second, 15)
+	var raised []int32
+	for _, total := range []float64{320, 340, 390, 400} {
+		if d := s.look(s.readTotal(total, 4*time.Second)); d.Place {
+			raised = append(raised, d.Memory.Raise.Replicas)
+			s.setPods(int(d.Memory.Raise.Replicas))
+		}
+	}
+	if want := []int32{16, 17, 20}; !slices.Equal(raised, want) || len(s.memory.Raises) != 1 {
+		t.Errorf("holds of %v replicas in %d raises, want %v in one", raised, len(s.memory.Raises), want)
 	}
 }

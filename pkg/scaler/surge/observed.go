@@ -68,6 +68,7 @@ type Agreement struct {
 // Raise is a raise to a number of replicas.
 type Raise struct {
 	Replicas     int32
+	From         int32 // replicas before it
 	Began, Until time.Time
 	Cause        string // for people
 	IsWake       bool   // it is the first pod
