@@ -108,17 +108,20 @@ func (p *Provider) provideByObjectName(ctx context.Context, name types.Namespace
 	if err != nil {
 		return nil, err
 	}
-	var v *custom_metrics.MetricValue
-	object := metric.Object{Namespace: name.Namespace, Name: name.Name}
+	v, err := p.provideObjectValue(ctx, req, metric.Object{Namespace: name.Namespace, Name: name.Name})
+	return v, p.rememberProviderRequestDemand(req, err)
+}
+
+// provideObjectValue returns the value of an object: a pod's, of its pods, or by a label of the rule's result.
+func (p *Provider) provideObjectValue(ctx context.Context, req request, object metric.Object) (*custom_metrics.MetricValue, error) {
 	switch {
 	case req.kind == podKind:
-		v, err = p.provideValueOfPod(ctx, req, object)
+		return p.provideValueOfPod(ctx, req, object)
 	case req.rule.PerPod():
-		v, err = p.aggregateProvidedPods(ctx, req, object)
+		return p.aggregateProvidedPods(ctx, req, object)
 	default:
-		v, err = p.provideFromObjectLabel(ctx, req, object)
+		return p.provideFromObjectLabel(ctx, req, object)
 	}
-	return v, p.rememberProviderRequestDemand(req, err)
 }
 
 // rememberProviderRequestDemand records the demand of a request with the error err, and returns err: as a firstReadError if the next
