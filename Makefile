@@ -7,7 +7,9 @@ GOLANGCI := go tool -modfile=$(CURDIR)/test/tools/go.mod golangci-lint
 CLUSTER := go -C test run $(MODULE)/test/harness/cluster/cmd/cluster
 # Suites that start a cluster, servers or images: they run after the others, one at a time, so that none disturbs another's timing.
 SUITES := ./integration/... ./e2e/...
-TEST_UNITS = $(filter-out $(MODULE)/test/integration% $(MODULE)/test/e2e% $(MODULE)/test/attack%,$(shell go -C test list ./...))
+TEST_UNITS = $(filter-out $(MODULE)/test/integration% $(MODULE)/test/e2e% $(MODULE)/test/attack% $(MODULE)/test/truth,$(shell go -C test list ./...))
+# Computations on one goroutine: the race detector makes them five times as long and has nothing to find. They run without it.
+SEQUENTIAL := TestPrometheusScripts|TestDirectIsTheEngine
 
 .DEFAULT_GOAL := help
 .PHONY: help build check fmt lint unit verify update test e2e cluster-test charts kubernetes truth bench bench-cluster demo demo-sale demo-down images release deps clean chaos fuzz hpa attack walks vuln browser update-screenshots attack-short alwaysup soak soak-scaler surge alerts
@@ -33,9 +35,13 @@ lint: ## golangci-lint, pinned in test/tools/go.mod
 	cd test/release && $(GOLANGCI) run --config ../../.golangci.yml ./...
 	cd test/dashboard && $(GOLANGCI) run --config ../../.golangci.yml ./...
 
-unit: ## tests that need nothing but Go, with the race detector
-	go test -race -timeout 30m ./...
+unit: ## tests that need nothing but Go, with the race detector wherever goroutines meet
+	go test -race -timeout 30m -skip '$(SEQUENTIAL)' $(filter-out $(MODULE)/pkg/adapter/window,$(shell go list ./...))
+	go test -timeout 30m -run '$(SEQUENTIAL)' ./pkg/adapter/query
+	go test -timeout 30m ./pkg/adapter/window
 	go -C test test -race -timeout 30m $(TEST_UNITS)
+	go -C test test -race -timeout 30m ./truth -run 'TestGenerated|TestDeterministic' -truth.scenarios 20
+	go -C test test -timeout 30m ./truth
 	go -C test/hpa test -timeout 10m ./...
 
 FUZZTIME ?= 20s

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/apiserver"
+	podDiscovery "github.com/tachometer-metrics/tachometer/pkg/adapter/discovery"
 )
 
 // buildAdapterProgramHealth returns the checks of the health endpoints. No check depends on a backend or a target being up: a replica that
@@ -29,21 +31,28 @@ func (a *adapter) buildAdapterProgramHealth() apiserver.Health {
 	}
 }
 
-// warmupCheck reports when a replica has its first values. A rate needs several samples, so a few scrapes must follow the first round.
-// At every rolling update, a replica that is ready too early would take half of the requests from a replica with values.
+// warmupCheck reports when a replica has the values that autoscalers read. At every rolling update, a replica that is ready too early
+// would take half of the requests from a replica with values.
 type warmupCheck struct {
-	synced         func() bool   // reports whether the targets are known; before that, an empty list means nothing
-	firstRoundDone func() bool   // reports whether every target was tried once
-	targets        func() int    // returns their number; without targets there is nothing to wait for
-	interval       time.Duration // between two scrapes of a target
+	synced         func() bool                  // reports whether the targets are known; before that, an empty list means nothing
+	firstRoundDone func() bool                  // reports whether every target was tried once
+	targets        func() int                   // returns their number; without targets there is nothing to wait for
+	demands        func() []podDiscovery.Demand // returns a new slice after each change; autoscalers' are standing
+	// checkDemand returns the reason why a demand has no value, if the next scrapes may bring it.
+	checkDemand func(podDiscovery.Demand) error
+	interval    time.Duration // between two scrapes of a target
 
 	mu    sync.Mutex
 	since time.Time // when the first round was first seen done; zero: not yet
 	done  bool      // once warm, always warm: later, responses carry the state of targets
+	// seen are the demands of the last check, warm the number of those at its beginning with values: each is checked until it has
+	// one, so that a thousand autoscalers cost a thousand evaluations and one more for each probe.
+	seen []podDiscovery.Demand
+	warm int
 }
 
-// warmupIntervals is the number of scrape intervals after the first round: a rate needs one more scrape of each target, one scrape
-// may fail, and another may be late.
+// warmupIntervals bounds the wait after the first round, in scrape intervals: a rate needs one more scrape of each target, one scrape may
+// fail, and another may be late. A service without traffic may have no value for much longer.
 const warmupIntervals = 3
 
 func (w *warmupCheck) checkAdapterProgramWarm(now time.Time) error {
@@ -60,10 +69,37 @@ func (w *warmupCheck) checkAdapterProgramWarm(now time.Time) error {
 		w.since = now
 	}
 	if left := warmupIntervals*w.interval - now.Sub(w.since); left > 0 && w.targets() > 0 {
-		return fmt.Errorf("first values in %s", left.Round(100*time.Millisecond))
+		if d, err := w.findAdapterProgramColdDemand(); err != nil {
+			return fmt.Errorf("waits at most %s more for metric %s in namespace %s: %w", left.Round(100*time.Millisecond), d.Metric, d.Namespace, err)
+		}
 	}
-	w.done = true
+	w.done, w.seen = true, nil
 	return nil
+}
+
+// findAdapterProgramColdDemand returns the first demand of an autoscaler without a value, and the reason. The caller holds w.mu.
+func (w *warmupCheck) findAdapterProgramColdDemand() (podDiscovery.Demand, error) {
+	demands := w.demands()
+	if len(demands) != len(w.seen) || len(demands) > 0 && &demands[0] != &w.seen[0] {
+		w.seen, w.warm = demands, 0
+	}
+	for ; w.warm < len(demands); w.warm++ {
+		if d := demands[w.warm]; d.Standing {
+			if err := w.checkDemand(d); err != nil {
+				return d, err
+			}
+		}
+	}
+	return podDiscovery.Demand{}, nil
+}
+
+// warmupCheckTimeout bounds the check of a demand, which may look up the pods of an object. Probes wait for two seconds.
+const warmupCheckTimeout = time.Second
+
+func (a *adapter) checkAdapterProgramDemand(d podDiscovery.Demand) error {
+	ctx, cancel := context.WithTimeout(context.Background(), warmupCheckTimeout)
+	defer cancel()
+	return a.provider.CheckWarm(ctx, d)
 }
 
 func (a *adapter) checkAdapterProgramCertificate() error {

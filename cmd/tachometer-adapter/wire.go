@@ -179,6 +179,8 @@ func (a *adapter) buildAdapterProgramPipeline(cfg *config.Config, metrics metric
 		synced:         a.discovery.HasSynced,
 		firstRoundDone: a.scraper.FirstRoundDone,
 		targets:        func() int { return len(a.discovery.Targets()) },
+		demands:        a.discovery.Demanded,
+		checkDemand:    a.checkAdapterProgramDemand,
 		interval:       cfg.Scrape.Interval,
 	}
 }

@@ -43,6 +43,7 @@ const alertAccount = "alerts-prometheus"
 type alertWorld struct {
 	t          *testing.T
 	sale       *sale.Sale
+	command    scaler
 	process    *adapter.Process // nil after its end
 	site       *alertSite
 	prometheus *servers.Server
@@ -68,7 +69,7 @@ type alertSite struct {
 
 func newAlertWorld(t *testing.T) *alertWorld {
 	t.Helper()
-	w := &alertWorld{t: t, site: newAlertSite(t), fresh: true, targets: 5, fired: map[string]time.Time{}}
+	w := &alertWorld{t: t, command: newScaler(t), site: newAlertSite(t), fresh: true, targets: 5, fired: map[string]time.Time{}}
 	var err error
 	if w.sale, err = sale.Up(t.Context(), s); err != nil {
 		t.Fatal(err)
@@ -100,7 +101,7 @@ func (w *alertWorld) removeAlertWorld() {
 			w.t.Error(err)
 		}
 	}
-	if _, code := newScaler(w.t).run(w.t, "release", "deploy/sample", "--all"); code != 0 {
+	if _, code := w.command.run(w.t, "release", "deploy/sample", "--all"); code != 0 {
 		w.t.Errorf("release: exit code %d", code)
 	}
 	w.setMinReplicas(2)

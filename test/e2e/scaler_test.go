@@ -262,10 +262,10 @@ func newScaler(t *testing.T) scaler {
 	return scaler{path}
 }
 
-// run returns the command's output and its exit code.
+// run returns the command's output and its exit code. It works in a cleanup, too, when the test's context has ended.
 func (c scaler) run(t *testing.T, args ...string) (string, int) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), c.path, append([]string{"--kubeconfig", s.Cluster.Kubeconfig(), "-n", stack.SampleNamespace}, args...)...)
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), c.path, append([]string{"--kubeconfig", s.Cluster.Kubeconfig(), "-n", stack.SampleNamespace}, args...)...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	err := cmd.Run()

@@ -107,23 +107,27 @@ func (p *Provider) provideByObjectName(ctx context.Context, name types.Namespace
 	if err != nil {
 		return nil, err
 	}
-	var v *custom_metrics.MetricValue
 	object := metric.Object{Namespace: name.Namespace, Name: name.Name}
-	switch {
-	case req.kind == podKind:
-		v, err = p.provideValueOfPod(ctx, req, object)
-	case req.rule.PerPod():
-		v, err = p.aggregateProvidedPods(ctx, req, object)
-	case req.rule.Series != nil:
-		v, err = p.provideFromRuleTargets(ctx, req, object)
-	default:
-		v, err = p.provideFromObjectLabel(ctx, req, object)
-	}
+	v, err := p.provideObjectValue(ctx, req, object)
 	err = p.rememberProviderRequestDemand(req, err)
 	if n, isServed := p.findProviderFallback(ctx, req, err); isServed {
 		return new(p.newProvidedMetricValue(&req, &metric.Value{Object: object, Value: req.rule.Fallback.Value, Time: req.now}, n)), nil
 	}
 	return v, err
+}
+
+// provideObjectValue returns the value of an object: a pod's, of its pods, of the rule's targets, or by a label of the rule's result.
+func (p *Provider) provideObjectValue(ctx context.Context, req request, object metric.Object) (*custom_metrics.MetricValue, error) {
+	switch {
+	case req.kind == podKind:
+		return p.provideValueOfPod(ctx, req, object)
+	case req.rule.PerPod():
+		return p.aggregateProvidedPods(ctx, req, object)
+	case req.rule.Series != nil:
+		return p.provideFromRuleTargets(ctx, req, object)
+	default:
+		return p.provideFromObjectLabel(ctx, req, object)
+	}
 }
 
 // rememberProviderRequestDemand records the demand of a request with the error err, and returns err: as a firstReadError if the next

@@ -1,0 +1,59 @@
+// The warm-up of a new replica: the demands of autoscalers that the next scrapes will serve, or serve more fully.
+
+package provider
+
+import (
+	"context"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	metricsprovider "sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/discovery"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+)
+
+// CheckWarm evaluates a demand as a request for it would. It returns an error if the embedded backend has no value so far, or lacks a live
+// pod's, and the next scrapes may bring it. It returns nil for all other errors, because waiting does not end them, and for rules on
+// other backends.
+func (p *Provider) CheckWarm(ctx context.Context, d discovery.Demand) (err error) {
+	group := schema.ParseGroupResource(d.Resource)
+	subject := requestSubject{group, d.Namespace, d.Object, d.Metric}
+	defer p.panics.Catch(ctx, &err, subject.logKeys()...)
+	var req request
+	if d.External {
+		req, err = p.newProviderExternalRequest(d.Namespace, d.Selector, d.Metric)
+	} else {
+		req, err = p.newProviderCustomRequest(metricsprovider.CustomMetricInfo{GroupResource: group, Metric: d.Metric}, d, d.MetricSelector)
+	}
+	if err != nil || !isProviderRuleEmbedded(req.rule) {
+		return nil //nolint:nilerr // a request gets the error, now as later
+	}
+	if err := p.provideStandingDemand(ctx, req); err != nil && mayProviderErrorEndByWaiting(err) {
+		return err
+	}
+	return nil
+}
+
+// provideStandingDemand evaluates the request of a demand. It returns an error where an autoscaler would get one, or would get the values of
+// a part of the pods.
+func (p *Provider) provideStandingDemand(ctx context.Context, req request) error {
+	d := req.demand
+	if d.External {
+		_, err := p.provideExternalSeries(ctx, req, d.Namespace)
+		return err
+	}
+	if d.Resource != podKind.resource.String() || d.Object != "" {
+		_, err := p.provideObjectValue(ctx, req, metric.Object{Namespace: d.Namespace, Name: d.Object})
+		return err
+	}
+	if d.Selector == nil { // the workload's selector is not known
+		return nil
+	}
+	pods := p.Pods.Pods(d.Namespace, d.Selector)
+	req.group = true
+	result, err := p.evaluateProvidedPods(ctx, req, pods)
+	if err == nil && len(result.omitted) > 0 {
+		err = newProviderMissingError(countProvidedPods(pods), result.omitted)
+	}
+	return err
+}
