@@ -99,6 +99,7 @@ type laneMember struct {
 	autoscaler *autoscalingv2.HorizontalPodAutoscaler
 	terms      Terms
 	memory     *Memory
+	isShared   bool // another autoscaler has the same target
 }
 
 // runSurgeRound looks at the autoscalers in the lane once, at most at maxRoundLooks of them.
@@ -133,6 +134,10 @@ func (l *Lane) listLaneMembers(ctx context.Context) (members []laneMember) {
 			}
 			continue
 		}
+		targets := map[hold.Workload]int{}
+		for _, a := range all {
+			targets[workloadOfAutoscaler(a)]++
+		}
 		for _, a := range all {
 			terms, isIn, err := l.Config.FindTerms(a)
 			l.tellMisreadTerms(ctx, a, err)
@@ -143,7 +148,7 @@ func (l *Lane) listLaneMembers(ctx context.Context) (members []laneMember) {
 			if l.memories[a.UID] == nil {
 				l.memories[a.UID] = &Memory{}
 			}
-			members = append(members, laneMember{a, terms, l.memories[a.UID]})
+			members = append(members, laneMember{a, terms, l.memories[a.UID], targets[workloadOfAutoscaler(a)] > 1})
 		}
 	}
 	for uid := range l.memories {
@@ -202,7 +207,7 @@ func (l *Lane) lookAtAutoscalerOnce(ctx context.Context, m laneMember) bool {
 // observeAutoscaler reads the inputs of a decision.
 func (l *Lane) observeAutoscaler(ctx context.Context, m laneMember) (o Observed, err error) {
 	a, t := m.autoscaler, workloadOfAutoscaler(m.autoscaler)
-	o = Observed{Autoscaler: a, Terms: m.terms, Mode: l.Config.ModeOrDefault(), Now: time.Now()}
+	o = Observed{Autoscaler: a, Terms: m.terms, Mode: l.Config.ModeOrDefault(), Now: time.Now(), IsShared: m.isShared}
 	scale, err := l.Reader.GetScale(ctx, t)
 	if err != nil || scale == nil {
 		return o, err // without a workload there are 0 replicas

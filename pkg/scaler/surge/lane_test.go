@@ -29,9 +29,10 @@ import (
 type fakeWorld struct {
 	mu      sync.Mutex // guards all below
 	sim     *laneSim
-	stepAt  time.Time // from 40 to 400 requests/s
-	broken  bool      // the metrics API fails
-	revert  bool      // another client undoes each hold
+	rival   *autoscalingv2.HorizontalPodAutoscaler // a second autoscaler; nil: none
+	stepAt  time.Time                              // from 40 to 400 requests/s
+	broken  bool                                   // the metrics API fails
+	revert  bool                                   // another client undoes each hold
 	raises  []hold.Hold
 	raiseAt []time.Time
 	events  []string
@@ -41,7 +42,11 @@ type fakeWorld struct {
 func (w *fakeWorld) ListAutoscalers(context.Context, string) ([]*autoscalingv2.HorizontalPodAutoscaler, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return []*autoscalingv2.HorizontalPodAutoscaler{w.sim.observed.Autoscaler.DeepCopy()}, nil
+	all := []*autoscalingv2.HorizontalPodAutoscaler{w.sim.observed.Autoscaler.DeepCopy()}
+	if w.rival != nil {
+		all = append(all, w.rival)
+	}
+	return all, nil
 }
 
 func (w *fakeWorld) GetScale(context.Context, hold.Workload) (*rollout.Scale, error) {
@@ -202,6 +207,20 @@ func TestLaneIsReverted(t *testing.T) {
 	})
 	if len(w.raises) != 1 || !slices.Equal(w.events, []string{ReasonRaised, ReasonStopped}) {
 		t.Errorf("%d holds, events %v", len(w.raises), w.events)
+	}
+}
+
+// TestLaneLeavesSharedWorkload: of two autoscalers on one workload the lane raises for neither, also if only one is in it.
+func TestLaneLeavesSharedWorkload(t *testing.T) {
+	t.Parallel()
+	w := playLane(t, ModeAct, 4*time.Minute, func(w *fakeWorld, _ context.CancelFunc) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.rival = w.sim.observed.Autoscaler.DeepCopy()
+		w.rival.Name, w.rival.UID, w.rival.Annotations = "other", "hpa-2", nil
+	})
+	if len(w.raises) > 0 {
+		t.Errorf("raises at %v", w.raiseAt)
 	}
 }
 
