@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -107,8 +108,9 @@ func serveQueue(t *testing.T, keys string) queuePage {
 	t.Cleanup(func() { _ = server.Close() })
 	original := configuration(t)
 	t.Cleanup(func() { configure(context.Background(), t, original) })
+	often := strings.Replace(original, "interval: 2s", "interval: 1s", 1) // the wake is no sooner than the scrape
 	configure(t.Context(), t, fmt.Sprintf("%s- metric: queue_messages_ready\n  external: true\n  targets: {addresses: [\"http://%s/metrics\"]}\n  query: sum by (queue) (queue_messages_ready)\n%s",
-		original, listener.Addr(), keys))
+		often, listener.Addr(), keys))
 	return queuePage{&messages, server}
 }
 

@@ -210,6 +210,34 @@ func TestLaneIsReverted(t *testing.T) {
 	}
 }
 
+// TestLaneLooksTwiceAtZero: a workload that its autoscaler scaled to zero is looked at twice a second, because each look may wake it.
+func TestLaneLooksTwiceAtZero(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		condition corev1.ConditionStatus
+		atLeast   int
+		atMost    int
+	}{
+		"its autoscaler's zero": {corev1.ConditionTrue, 140, 200}, // after a minute of good answers
+		"a person's zero":       {corev1.ConditionFalse, 100, 121},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := playLane(t, ModeAct, 2*time.Minute, func(w *fakeWorld, _ context.CancelFunc) {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				w.sim.setPods(0)
+				a := w.sim.observed.Autoscaler
+				a.Spec.MinReplicas, a.Spec.Metrics = new(int32(0)), newQueueSim(nil).observed.Autoscaler.Spec.Metrics
+				a.Status.Conditions = []autoscalingv2.HorizontalPodAutoscalerCondition{{Type: autoscalingv2.ScaledToZero, Status: tc.condition}}
+			})
+			if w.reads < tc.atLeast || w.reads > tc.atMost {
+				t.Errorf("%d reads in two minutes, want %d to %d", w.reads, tc.atLeast, tc.atMost)
+			}
+		})
+	}
+}
+
 // TestLaneLeavesSharedWorkload: of two autoscalers on one workload the lane raises for neither, also if only one is in it.
 func TestLaneLeavesSharedWorkload(t *testing.T) {
 	t.Parallel()
