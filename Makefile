@@ -12,7 +12,7 @@ TEST_UNITS = $(filter-out $(MODULE)/test/integration% $(MODULE)/test/e2e% $(MODU
 SEQUENTIAL := TestPrometheusScripts|TestDirectIsTheEngine
 
 .DEFAULT_GOAL := help
-.PHONY: help build check fmt lint unit verify update test e2e cluster-test charts kubernetes truth bench bench-cluster demo demo-sale demo-down images release deps clean chaos fuzz hpa attack walks vuln browser update-screenshots attack-short alwaysup soak soak-scaler surge alerts
+.PHONY: help build check fmt lint unit verify update test e2e cluster-test charts kubernetes truth bench bench-cluster demo demo-sale demo-down images release deps clean chaos fuzz hpa attack walks vuln browser update-screenshots attack-short alwaysup soak soak-scaler surge fast-start alerts
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -116,6 +116,9 @@ attack-short: ## a share of `make attack` that judges memory and refusals, and n
 STEPS ?= 10
 surge: kubernetes ## steps of the load on a real Kubernetes, without and with the surge lane (STEPS=)
 	go -C test test ./e2e -count 1 -timeout 3h -v -run TestSurge -surge.steps $(STEPS)
+
+fast-start: kubernetes ## seconds until twenty pods are ready on a real Kubernetes, with one change of their manifest at a time
+	go -C test test ./e2e -count 1 -timeout 1h -v -run TestFastStart -faststart.runs 3
 
 WALKS ?= 100000
 walks: ## random walks over the scaler's holds (WALKS=, SEED=)

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -28,15 +29,11 @@ func TestSurgeFromZero(t *testing.T) {
 	if *surgeSteps == 0 {
 		t.Skip("SKIPPED: -surge.steps is not set: run `make surge`")
 	}
-	if v, err := s.Client.Discovery().ServerVersion(); err != nil {
-		t.Fatal(err)
-	} else if minor, err := strconv.Atoi(v.Minor); err != nil || minor < 37 {
-		t.Skipf("SKIPPED: needs Kubernetes 1.37, where HPAs go to zero; this is %s", v.GitVersion)
-	}
+	needScaleToZero(t)
 	light(t)
 	installSurgeLane(t)
-	messages := serveQueue(t)
-	newQueueWorkers(t)
+	messages := serveQueue(t, "").messages
+	newQueueWorkers(t, 5, map[string]string{surge.Annotation: ""})
 	for range min(*surgeSteps, keptSurges) {
 		awaitQueueWorkers(t, 0)
 		waitForSurge(t, 70*time.Second) // good answers for a minute, at any time of the HPA's period
@@ -58,8 +55,46 @@ func TestSurgeFromZero(t *testing.T) {
 	}
 }
 
-// serveQueue serves the page of a queue, and gives the adapter a rule for it, until the test ends.
-func serveQueue(t *testing.T) *atomic.Int64 {
+// needScaleToZero skips the test on a Kubernetes whose HPAs do not go to zero.
+func needScaleToZero(t *testing.T) {
+	t.Helper()
+	if v, err := s.Client.Discovery().ServerVersion(); err != nil {
+		t.Fatal(err)
+	} else if minor, err := strconv.Atoi(v.Minor); err != nil || minor < 37 {
+		t.Skipf("SKIPPED: needs Kubernetes 1.37, where HPAs go to zero; this is %s", v.GitVersion)
+	}
+}
+
+// TestScaleToZero: an HPA with the external metric of Kubernetes' own example takes workers to zero and back, and wakes them when the
+// queue's page is gone while they are at zero. No surge lane is there.
+func TestScaleToZero(t *testing.T) {
+	needNode(t)
+	needScaleToZero(t)
+	queue := serveQueue(t, "  fallback: {after: 10s, value: 60}\n")
+	newQueueWorkers(t, 30, nil)
+	awaitQueueWorkers(t, 0)
+	began := time.Now()
+	queue.messages.Store(1)
+	awaitQueueWorkers(t, 1)
+	t.Logf("the first worker is asked for %.1f s after the first message", time.Since(began).Seconds())
+	queue.messages.Store(0)
+	awaitQueueWorkers(t, 0)
+	began = time.Now()
+	if err := queue.server.Close(); err != nil {
+		t.Fatal(err)
+	}
+	awaitQueueWorkers(t, 2)
+	t.Logf("workers are asked for %.1f s after the queue's page was gone", time.Since(began).Seconds())
+}
+
+// queuePage is the page of a queue.
+type queuePage struct {
+	messages *atomic.Int64
+	server   *http.Server
+}
+
+// serveQueue serves the page of a queue, and gives the adapter a rule for it with further keys, until the test ends.
+func serveQueue(t *testing.T, keys string) queuePage {
 	t.Helper()
 	var messages atomic.Int64
 	listener, err := net.Listen("tcp", net.JoinHostPort(s.Cluster.HostIP(), "0"))
@@ -67,22 +102,23 @@ func serveQueue(t *testing.T) *atomic.Int64 {
 		t.Fatal(err)
 	}
 	server := &http.Server{ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintf(w, "# TYPE queue_messages gauge\nqueue_messages %d\n", messages.Load())
+		fmt.Fprintf(w, "# TYPE queue_messages_ready gauge\nqueue_messages_ready{queue=\"worker_tasks\"} %d\n", messages.Load())
 	})}
 	go func() { _ = server.Serve(listener) }()
 	t.Cleanup(func() { _ = server.Close() })
 	original := configuration(t)
 	t.Cleanup(func() { configure(context.Background(), t, original) })
-	configure(t.Context(), t, fmt.Sprintf("%s- metric: queue_messages\n  external: true\n  targets: {addresses: [\"http://%s/metrics\"]}\n  query: sum(queue_messages)\n",
-		original, listener.Addr()))
-	return &messages
+	often := strings.Replace(original, "interval: 2s", "interval: 1s", 1) // the wake is no sooner than the scrape
+	configure(t.Context(), t, fmt.Sprintf("%s- metric: queue_messages_ready\n  external: true\n  targets: {addresses: [\"http://%s/metrics\"]}\n  query: sum by (queue) (queue_messages_ready)\n%s",
+		often, listener.Addr(), keys))
+	return queuePage{&messages, server}
 }
 
-// newQueueWorkers creates the Deployment workers, and an HPA with 5 messages a worker that may go to zero and is in the lane.
-func newQueueWorkers(t *testing.T) {
+// newQueueWorkers creates the Deployment workers, and an HPA with that many messages a worker that may go to zero.
+func newQueueWorkers(t *testing.T, messages int64, annotations map[string]string) {
 	t.Helper()
 	ctx, labels := t.Context(), map[string]string{"app": "workers"}
-	meta := metav1.ObjectMeta{Name: "workers", Namespace: stack.SampleNamespace, Annotations: map[string]string{surge.Annotation: ""}}
+	meta := metav1.ObjectMeta{Name: "workers", Namespace: stack.SampleNamespace, Annotations: annotations}
 	_, err := s.Client.AppsV1().Deployments(meta.Namespace).Create(ctx, &appsv1.Deployment{ObjectMeta: meta, Spec: appsv1.DeploymentSpec{
 		Replicas: new(int32(1)), Selector: &metav1.LabelSelector{MatchLabels: labels},
 		Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: corev1.PodSpec{
@@ -104,8 +140,10 @@ func newQueueWorkers(t *testing.T) {
 			MinReplicas:    new(int32(0)), MaxReplicas: 10,
 			Behavior: &autoscalingv2.HorizontalPodAutoscalerBehavior{ScaleDown: &autoscalingv2.HPAScalingRules{StabilizationWindowSeconds: new(int32(0))}},
 			Metrics: []autoscalingv2.MetricSpec{{Type: autoscalingv2.ExternalMetricSourceType, External: &autoscalingv2.ExternalMetricSource{
-				Metric: autoscalingv2.MetricIdentifier{Name: "queue_messages"},
-				Target: autoscalingv2.MetricTarget{Type: autoscalingv2.AverageValueMetricType, AverageValue: resource.NewQuantity(5, resource.DecimalSI)},
+				Metric: autoscalingv2.MetricIdentifier{
+					Name: "queue_messages_ready", Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"queue": "worker_tasks"}},
+				},
+				Target: autoscalingv2.MetricTarget{Type: autoscalingv2.AverageValueMetricType, AverageValue: resource.NewQuantity(messages, resource.DecimalSI)},
 			}}},
 		},
 	}, metav1.CreateOptions{})

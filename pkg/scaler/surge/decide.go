@@ -23,6 +23,7 @@ const (
 	SkipHeld     Skip = "held"     // a person's hold or number is in force
 	SkipOff      Skip = "off"      // another client undid a raise
 	SkipOwned    Skip = "owned"    // a ScaledObject owns the autoscaler
+	SkipShared   Skip = "shared"   // another autoscaler has the same target
 	SkipDisabled Skip = "disabled" // the autoscaler's behavior forbids to scale up
 	SkipBudget   Skip = "budget"   // the budget is used up
 )
@@ -134,25 +135,44 @@ func (d *Decision) noteSurgeHold(o *Observed) {
 		m.Raise = nil
 	}
 	h := o.findSurgeHold()
+	if m.isSurgeHoldReleased(h, o.Now) {
+		d.stopAfterUndoneHold(o, "it was released")
+		return
+	}
 	if h == nil {
 		return
 	}
 	isUndone := len(h.Status.Yielded) > 0 || h.Status.State == hold.RolledBack || h.Spec.Paused
 	switch {
 	case isUndone:
-		m.Raise = nil
-		if !o.Now.Before(m.OffUntil) {
-			text := fmt.Sprintf("no raise for %s: the hold was undone (%s)", offFor, describeUndoneHold(h))
-			d.Notices = append(d.Notices, Notice{Reason: ReasonStopped, Message: text, IsWarning: true})
-		}
-		m.OffUntil = o.Now.Add(offFor)
-	case m.Raise == nil && !h.IsOver(o.Now) && h.Spec.Until != nil:
+		d.stopAfterUndoneHold(o, describeUndoneHold(h))
+	case m.Raise != nil:
+		m.Raise.IsSeen = m.Raise.IsSeen || h.DeletionTimestamp == nil
+	case !h.IsOver(o.Now) && h.Spec.Until != nil:
 		began := h.CreationTimestamp.Time
-		m.Raise = &Raise{Replicas: h.Spec.Replicas, From: o.Replicas, Began: began, Until: h.Spec.Until.Time, Cause: h.Spec.Reason}
+		m.Raise = &Raise{Replicas: h.Spec.Replicas, From: o.Replicas, Began: began, Until: h.Spec.Until.Time, Cause: h.Spec.Reason, IsSeen: true}
 		if !slices.ContainsFunc(m.Raises, func(at time.Time) bool { return !at.Before(began.Add(-lookInterval)) }) {
 			m.Raises = append(m.Raises, began)
 		}
 	}
+}
+
+// isSurgeHoldReleased reports whether the hold of the raise in force is gone before its time: a person released it. The engine ends holds
+// at a whole second.
+func (m *Memory) isSurgeHoldReleased(h *hold.Object, now time.Time) bool {
+	isGone := h == nil || h.DeletionTimestamp != nil
+	return m.Raise != nil && m.Raise.IsSeen && isGone && m.Raise.Until.Sub(now) > 2*lookInterval
+}
+
+// stopAfterUndoneHold stops the lane for a while, and tells it once.
+func (d *Decision) stopAfterUndoneHold(o *Observed, cause string) {
+	m := &d.Memory
+	m.Raise = nil
+	if !o.Now.Before(m.OffUntil) {
+		text := fmt.Sprintf("no raise for %s: the hold was undone (%s)", offFor, cause)
+		d.Notices = append(d.Notices, Notice{Reason: ReasonStopped, Message: text, IsWarning: true})
+	}
+	m.OffUntil = o.Now.Add(offFor)
 }
 
 // describeUndoneHold returns why a hold does not count.
@@ -195,6 +215,8 @@ func (d *Decision) findSurgeObstacle(o *Observed) Skip {
 	switch {
 	case o.isOwnedByScaledObject():
 		return SkipOwned
+	case o.IsShared:
+		return SkipShared
 	case o.isScaleUpDisabled():
 		return SkipDisabled
 	case o.Replicas == 0 && !o.isOwnZero():
@@ -349,7 +371,7 @@ func (d *Decision) raiseForSurge(o *Observed, w surgeWish) {
 	case w.isWake: // one pod that the autoscaler asks for anyway: no raise of the budget
 		d.IsNew, to.IsWake = true, true
 	case d.hasYoungRaise(o) && !m.Raise.IsWake:
-		to.From, to.Began = m.Raise.From, m.Raise.Began
+		to.From, to.Began, to.IsSeen = m.Raise.From, m.Raise.Began, m.Raise.IsSeen
 	case len(m.Raises) >= o.Terms.Budget:
 		d.skipForBudget(o, to)
 		return

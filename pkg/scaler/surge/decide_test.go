@@ -184,6 +184,11 @@ func TestSurgeObstacles(t *testing.T) {
 			heldBy(HoldID, hold.Status{State: hold.Released})(s)
 			s.observed.Holds[0].Spec.Paused = true
 		}},
+		{"a person's hold of the lane's name", SkipHeld, func(s *laneSim) {
+			heldBy(HoldID, hold.Status{State: hold.Open})(s)
+			s.observed.Holds[0].Name = HoldID
+		}},
+		{"a second autoscaler of the workload", SkipShared, func(s *laneSim) { s.observed.IsShared = true }},
 		{"a pause at 0 replicas", SkipZero, func(s *laneSim) { s.setPods(0) }},
 		{"a ScaledObject", SkipOwned, func(s *laneSim) {
 			s.observed.Autoscaler.OwnerReferences = []metav1.OwnerReference{{APIVersion: "keda.sh/v1alpha1", Kind: "ScaledObject"}}

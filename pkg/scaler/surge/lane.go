@@ -99,6 +99,7 @@ type laneMember struct {
 	autoscaler *autoscalingv2.HorizontalPodAutoscaler
 	terms      Terms
 	memory     *Memory
+	isShared   bool // another autoscaler has the same target
 }
 
 // runSurgeRound looks at the autoscalers in the lane once, at most at maxRoundLooks of them.
@@ -133,6 +134,10 @@ func (l *Lane) listLaneMembers(ctx context.Context) (members []laneMember) {
 			}
 			continue
 		}
+		targets := map[hold.Workload]int{}
+		for _, a := range all {
+			targets[workloadOfAutoscaler(a)]++
+		}
 		for _, a := range all {
 			terms, isIn, err := l.Config.FindTerms(a)
 			l.tellMisreadTerms(ctx, a, err)
@@ -143,7 +148,7 @@ func (l *Lane) listLaneMembers(ctx context.Context) (members []laneMember) {
 			if l.memories[a.UID] == nil {
 				l.memories[a.UID] = &Memory{}
 			}
-			members = append(members, laneMember{a, terms, l.memories[a.UID]})
+			members = append(members, laneMember{a, terms, l.memories[a.UID], targets[workloadOfAutoscaler(a)] > 1})
 		}
 	}
 	for uid := range l.memories {
@@ -166,14 +171,15 @@ func (l *Lane) tellMisreadTerms(ctx context.Context, a *autoscalingv2.Horizontal
 	}
 }
 
-// lookAtAutoscaler makes a look, and a second one half a look later if the first finds a surge that is not certain yet.
+// lookAtAutoscaler makes a look, and a second one half a look later if the first finds a surge that is not certain yet, or a workload that
+// may wake: one look is enough for that.
 func (l *Lane) lookAtAutoscaler(ctx context.Context, m laneMember) {
 	if l.lookAtAutoscalerOnce(ctx, m) && retry.Sleep(ctx, FollowUp) {
 		l.lookAtAutoscalerOnce(ctx, m)
 	}
 }
 
-// lookAtAutoscalerOnce observes, decides, and places the hold. It reports whether a surge may have begun.
+// lookAtAutoscalerOnce observes, decides, and places the hold. It reports whether a surge may have begun, or is about to.
 func (l *Lane) lookAtAutoscalerOnce(ctx context.Context, m laneMember) bool {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
@@ -196,13 +202,13 @@ func (l *Lane) lookAtAutoscalerOnce(ctx context.Context, m laneMember) bool {
 	for _, n := range d.Notices {
 		l.tellSurgeNotice(ctx, m.autoscaler, n)
 	}
-	return !d.Memory.Agreement.Since.IsZero()
+	return !d.Memory.Agreement.Since.IsZero() || o.Replicas == 0 && d.Skip == ""
 }
 
 // observeAutoscaler reads the inputs of a decision.
 func (l *Lane) observeAutoscaler(ctx context.Context, m laneMember) (o Observed, err error) {
 	a, t := m.autoscaler, workloadOfAutoscaler(m.autoscaler)
-	o = Observed{Autoscaler: a, Terms: m.terms, Mode: l.Config.ModeOrDefault(), Now: time.Now()}
+	o = Observed{Autoscaler: a, Terms: m.terms, Mode: l.Config.ModeOrDefault(), Now: time.Now(), IsShared: m.isShared}
 	scale, err := l.Reader.GetScale(ctx, t)
 	if err != nil || scale == nil {
 		return o, err // without a workload there are 0 replicas

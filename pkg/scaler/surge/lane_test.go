@@ -29,9 +29,10 @@ import (
 type fakeWorld struct {
 	mu      sync.Mutex // guards all below
 	sim     *laneSim
-	stepAt  time.Time // from 40 to 400 requests/s
-	broken  bool      // the metrics API fails
-	revert  bool      // another client undoes each hold
+	rival   *autoscalingv2.HorizontalPodAutoscaler // a second autoscaler; nil: none
+	stepAt  time.Time                              // from 40 to 400 requests/s
+	broken  bool                                   // the metrics API fails
+	revert  bool                                   // another client undoes each hold
 	raises  []hold.Hold
 	raiseAt []time.Time
 	events  []string
@@ -41,7 +42,11 @@ type fakeWorld struct {
 func (w *fakeWorld) ListAutoscalers(context.Context, string) ([]*autoscalingv2.HorizontalPodAutoscaler, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return []*autoscalingv2.HorizontalPodAutoscaler{w.sim.observed.Autoscaler.DeepCopy()}, nil
+	all := []*autoscalingv2.HorizontalPodAutoscaler{w.sim.observed.Autoscaler.DeepCopy()}
+	if w.rival != nil {
+		all = append(all, w.rival)
+	}
+	return all, nil
 }
 
 func (w *fakeWorld) GetScale(context.Context, hold.Workload) (*rollout.Scale, error) {
@@ -202,6 +207,48 @@ func TestLaneIsReverted(t *testing.T) {
 	})
 	if len(w.raises) != 1 || !slices.Equal(w.events, []string{ReasonRaised, ReasonStopped}) {
 		t.Errorf("%d holds, events %v", len(w.raises), w.events)
+	}
+}
+
+// TestLaneLooksTwiceAtZero: a workload that its autoscaler scaled to zero is looked at twice a second, because each look may wake it.
+func TestLaneLooksTwiceAtZero(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		condition corev1.ConditionStatus
+		atLeast   int
+		atMost    int
+	}{
+		"its autoscaler's zero": {corev1.ConditionTrue, 140, 200}, // after a minute of good answers
+		"a person's zero":       {corev1.ConditionFalse, 100, 121},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := playLane(t, ModeAct, 2*time.Minute, func(w *fakeWorld, _ context.CancelFunc) {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				w.sim.setPods(0)
+				a := w.sim.observed.Autoscaler
+				a.Spec.MinReplicas, a.Spec.Metrics = new(int32(0)), newQueueSim(nil).observed.Autoscaler.Spec.Metrics
+				a.Status.Conditions = []autoscalingv2.HorizontalPodAutoscalerCondition{{Type: autoscalingv2.ScaledToZero, Status: tc.condition}}
+			})
+			if w.reads < tc.atLeast || w.reads > tc.atMost {
+				t.Errorf("%d reads in two minutes, want %d to %d", w.reads, tc.atLeast, tc.atMost)
+			}
+		})
+	}
+}
+
+// TestLaneLeavesSharedWorkload: of two autoscalers on one workload the lane raises for neither, also if only one is in it.
+func TestLaneLeavesSharedWorkload(t *testing.T) {
+	t.Parallel()
+	w := playLane(t, ModeAct, 4*time.Minute, func(w *fakeWorld, _ context.CancelFunc) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.rival = w.sim.observed.Autoscaler.DeepCopy()
+		w.rival.Name, w.rival.UID, w.rival.Annotations = "other", "hpa-2", nil
+	})
+	if len(w.raises) > 0 {
+		t.Errorf("raises at %v", w.raiseAt)
 	}
 }
 

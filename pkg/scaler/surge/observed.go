@@ -25,6 +25,8 @@ type Observed struct {
 	Terms      Terms
 	Mode       Mode
 	Now        time.Time
+	// IsShared reports whether another autoscaler has the same target: the HPA controller then scales for neither.
+	IsShared bool
 }
 
 // Reading is the answer of a metrics API for one metric.
@@ -72,6 +74,7 @@ type Raise struct {
 	Began, Until time.Time
 	Cause        string // for people
 	IsWake       bool   // it is the first pod
+	IsSeen       bool   // its hold was there at a look
 }
 
 // cloneSurgeMemory returns a copy that can be changed.
@@ -88,20 +91,25 @@ func cloneSurgeMemory(m Memory) Memory {
 	return m
 }
 
-// findSurgeHold returns the lane's hold on the workload, or nil.
+// findSurgeHold returns the lane's hold on the workload, or nil. A person may have given another object the same ID.
 func (o *Observed) findSurgeHold() *hold.Object {
-	i := slices.IndexFunc(o.Holds, func(h hold.Object) bool { return h.HoldID() == HoldID })
+	i := slices.IndexFunc(o.Holds, o.isSurgeHold)
 	if i < 0 {
 		return nil
 	}
 	return &o.Holds[i]
 }
 
+// isSurgeHold reports whether a hold is the lane's.
+func (o *Observed) isSurgeHold(h hold.Object) bool {
+	return h.HoldID() == HoldID && h.Name == hold.ObjectName(workloadOfAutoscaler(o.Autoscaler), HoldID)
+}
+
 // isHeldByPerson reports whether a hold that no program made is on the workload, or a hold that left its number to another client.
 func (o *Observed) isHeldByPerson() bool {
 	return slices.ContainsFunc(o.Holds, func(h hold.Object) bool {
 		id := h.HoldID()
-		isProgram := id == HoldID || strings.HasPrefix(id, "schedule/") || strings.HasPrefix(id, "event/")
+		isProgram := o.isSurgeHold(h) || strings.HasPrefix(id, "schedule/") || strings.HasPrefix(id, "event/")
 		return !h.IsOver(o.Now) && (!isProgram || len(h.Status.Yielded) > 0)
 	})
 }

@@ -45,6 +45,7 @@ const (
 const (
 	shippedBehavior = "shipped behavior"
 	defaultBehavior = "Kubernetes' default behavior"
+	laneBehavior    = "shipped behavior, with the surge lane"
 )
 
 // chainRun has the results of a run; times count from the step.
@@ -59,7 +60,7 @@ type chainRun struct {
 // reportChain measures the time from a step of the load to the pods for it.
 func (b *bench) reportChain(ctx context.Context, load float64) (string, error) {
 	head := host.Describe(time.Now(), load, b.node.version)
-	c := &chain{node: b.node}
+	c := &chain{node: b.node, behaviors: b.chainBehaviors()}
 	if err := c.measureChain(ctx, b.runs); err != nil {
 		b.node.dumpNode(ctx)
 		return "", err
@@ -72,17 +73,24 @@ func (b *bench) reportChain(ctx context.Context, load float64) (string, error) {
 
 type chain struct {
 	*node
-	traffic *traffic
-	runs    []*chainRun
+	behaviors []string
+	traffic   *traffic
+	runs      []*chainRun
 }
 
 // measureChain makes the given number of runs with each behavior, in turns.
-func (c *chain) measureChain(ctx context.Context, runs int) error {
+func (c *chain) measureChain(ctx context.Context, runs int) (err error) {
 	if err := c.makeRoomOnNode(ctx); err != nil {
 		return err
 	}
 	if err := c.scaleSampleService(ctx, fewPods); err != nil {
 		return err
+	}
+	if slices.Contains(c.behaviors, laneBehavior) {
+		if err := c.installSurgeLane(ctx); err != nil {
+			return fmt.Errorf("install the surge lane: %w", err)
+		}
+		defer func() { err = errors.Join(err, c.removeSurgeLane(context.WithoutCancel(ctx))) }()
 	}
 	urls, err := c.readySampleURLs(ctx)
 	if err != nil {
@@ -93,7 +101,7 @@ func (c *chain) measureChain(ctx context.Context, runs int) error {
 	defer c.traffic.awaitTraffic()
 	defer stop()
 	for i := range runs {
-		for _, behavior := range []string{shippedBehavior, defaultBehavior} {
+		for _, behavior := range c.behaviors {
 			r := &chainRun{behavior: behavior}
 			if err := c.measureChainRun(ctx, r, fmt.Sprintf("chain-%d-%d", i, len(c.runs))); err != nil {
 				return fmt.Errorf("run %d with %s: %w", i+1, behavior, err)
@@ -132,7 +140,7 @@ func isDeploymentRolledOut(d *apps.Deployment) bool {
 }
 
 // measureChainRun measures a run: a calm time at the low load, then the step.
-func (c *chain) measureChainRun(ctx context.Context, r *chainRun, name string) error {
+func (c *chain) measureChainRun(ctx context.Context, r *chainRun, name string) (err error) {
 	if err := c.settleChainLoad(ctx, r.behavior, name); err != nil {
 		return fmt.Errorf("calm down: %w", err)
 	}
@@ -147,6 +155,13 @@ func (c *chain) measureChainRun(ctx context.Context, r *chainRun, name string) e
 		return err
 	}
 	var last time.Time // time when all three were reached
+	if r.behavior == laneBehavior {
+		defer func() {
+			if err == nil {
+				err = errors.Join(c.checkSurgeLaneRaised(ctx, name), c.awaitEndOfHolds(ctx))
+			}
+		}()
+	}
 	err = c.observeChain(ctx, r, began, high, func() bool {
 		r.recordFirstChainChanges(time.Since(stepped), r.points[len(r.points)-1])
 		if last.IsZero() && r.right > 0 && r.desired > 0 && r.ready > 0 {
@@ -174,11 +189,14 @@ func (c *chain) settleChainLoad(ctx context.Context, behavior, name string) erro
 	if err != nil {
 		return err
 	}
-	err = c.addAutoscaler(ctx, name, func(spec *autoscaling.HorizontalPodAutoscalerSpec) {
-		spec.MinReplicas, spec.MaxReplicas = new(int32(fewPods)), manyPods
-		spec.Metrics[0].Pods.Target.AverageValue = resource.NewQuantity(perPod, resource.DecimalSI)
-		if behavior == defaultBehavior {
-			spec.Behavior = nil
+	err = c.addAutoscaler(ctx, name, func(hpa *autoscaling.HorizontalPodAutoscaler) {
+		hpa.Spec.MinReplicas, hpa.Spec.MaxReplicas = new(int32(fewPods)), manyPods
+		hpa.Spec.Metrics[0].Pods.Target.AverageValue = resource.NewQuantity(perPod, resource.DecimalSI)
+		switch behavior {
+		case defaultBehavior:
+			hpa.Spec.Behavior = nil
+		case laneBehavior:
+			enterSurgeLane(hpa)
 		}
 	})
 	if err != nil {
@@ -194,7 +212,11 @@ func (c *chain) settleChainLoad(ctx context.Context, behavior, name string) erro
 	if err != nil {
 		return err
 	}
-	return sleepUntilBenchTime(ctx, time.Now().Add(rand.N(hpaPeriod)))
+	settles := time.Now().Add(rand.N(hpaPeriod))
+	if behavior == laneBehavior {
+		settles = settles.Add(laneSettles)
+	}
+	return sleepUntilBenchTime(ctx, settles)
 }
 
 // isNearOfferedLoad reports whether a total is within a tenth of the truth.
@@ -257,7 +279,11 @@ func (c *chain) readChain(ctx context.Context) (timeline.Point, []string, error)
 	if len(hpas.Items) != 1 {
 		return p, nil, fmt.Errorf("%d autoscalers target the sample, want 1", len(hpas.Items))
 	}
-	p.Ready, p.Desired = len(urls), int(hpas.Items[0].Status.DesiredReplicas)
+	d, err := c.stack.Client.AppsV1().Deployments(stack.SampleNamespace).Get(ctx, sample, metav1.GetOptions{})
+	if err != nil {
+		return p, nil, fmt.Errorf("read the sample's Deployment: %w", err)
+	}
+	p.Ready, p.Desired = len(urls), int(*d.Spec.Replicas)
 	if p.Served, _, err = c.sumSampleMetric(ctx); err != nil {
 		p.Served, p.Reason = math.NaN(), stack.Reason(err)
 	}
@@ -292,7 +318,7 @@ func (c *chain) chainRunsWith(behavior string) []*chainRun {
 // drawMedianRuns draws the run with the median time, for each behavior.
 func (c *chain) drawMedianRuns(path string) error {
 	var runs []timeline.Run
-	for _, behavior := range []string{shippedBehavior, defaultBehavior} {
+	for _, behavior := range c.behaviors {
 		of := c.chainRunsWith(behavior)
 		slices.SortFunc(of, func(a, b *chainRun) int { return int(a.ready - b.ready) })
 		runs = append(runs, timeline.Run{Name: behavior, Points: of[(len(of)-1)/2].points})

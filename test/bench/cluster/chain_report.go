@@ -10,14 +10,14 @@ func (c *chain) formatChain(set settings) string {
 	var w strings.Builder
 	fmt.Fprint(&w, set.describeForeignAdapter())
 	fmt.Fprintf(&w, `The sample's autoscaler keeps %d pods for %d requests/s. The load steps to %d, which needs %d pods, at any phase of the HPA controller's period of
-%v. *Right*: from the step until the metric of all pods together is within 10 %% of the load. *Desired*: until the autoscaler asks for %d pods.
+%v. *Right*: from the step until the metric of all pods together is within 10 %% of the load. *Desired*: until %d pods are asked for.
 *Ready*: until as many are ready. The sample waits up to 4 s at its start and is first probed after 5 s. *Shipped behavior* is
-`+"`manifests/sample/overlays/hpa-requests`"+`. Median, and the range of all runs.
+`+"`manifests/sample/overlays/hpa-requests`"+`, the [surge lane](surge.md) acts with its defaults. Median, and the range of all runs.
 
 | behavior | runs | right, s | ≥ %d desired, s | ≥ %d ready, s | requests failed |
 | --- | --- | --- | --- | --- | --- |
 `, fewPods, low, high, manyPods, hpaPeriod, enough, enough, enough)
-	for _, behavior := range []string{shippedBehavior, defaultBehavior} {
+	for _, behavior := range c.behaviors {
 		runs := c.chainRunsWith(behavior)
 		var right, desired, ready figures
 		failed, sent := 0, 0

@@ -93,9 +93,9 @@ func (n *node) removeAutoscalers(ctx context.Context) error {
 
 // addAutoscaler adds a copy of the shipped autoscaler. Its name must be new, because the controller remembers its recommendations by
 // name.
-func (n *node) addAutoscaler(ctx context.Context, name string, change func(*autoscaling.HorizontalPodAutoscalerSpec)) error {
+func (n *node) addAutoscaler(ctx context.Context, name string, change func(*autoscaling.HorizontalPodAutoscaler)) error {
 	hpa := &autoscaling.HorizontalPodAutoscaler{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: *n.shipped.Spec.DeepCopy()}
-	change(&hpa.Spec)
+	change(hpa)
 	_, err := n.stack.Client.AutoscalingV2().HorizontalPodAutoscalers(stack.SampleNamespace).Create(ctx, hpa, metav1.CreateOptions{})
 	if err != nil {
 		return fmt.Errorf("create autoscaler %s: %w", name, err)

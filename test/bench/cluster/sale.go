@@ -40,8 +40,8 @@ func (n *node) measureSales(ctx context.Context, runs int) (all []saleTimes, err
 	if err := n.makeRoomOnNode(ctx); err != nil {
 		return nil, err
 	}
-	err = n.addAutoscaler(ctx, "sales", func(spec *autoscaling.HorizontalPodAutoscalerSpec) {
-		spec.Behavior = &autoscaling.HorizontalPodAutoscalerBehavior{ScaleDown: &autoscaling.HPAScalingRules{StabilizationWindowSeconds: new(int32(0))}}
+	err = n.addAutoscaler(ctx, "sales", func(hpa *autoscaling.HorizontalPodAutoscaler) {
+		hpa.Spec.Behavior = &autoscaling.HorizontalPodAutoscalerBehavior{ScaleDown: &autoscaling.HPAScalingRules{StabilizationWindowSeconds: new(int32(0))}}
 	})
 	if err != nil {
 		return nil, err

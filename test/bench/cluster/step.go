@@ -52,8 +52,8 @@ func (b *bench) reportStep(ctx context.Context, load float64) (string, error) {
 }
 
 func (n *node) measureSteps(ctx context.Context, count int) (*steps, error) {
-	err := n.addAutoscaler(ctx, "fixed", func(spec *autoscaling.HorizontalPodAutoscalerSpec) {
-		spec.MinReplicas, spec.MaxReplicas = new(int32(fixedPods)), fixedPods
+	err := n.addAutoscaler(ctx, "fixed", func(hpa *autoscaling.HorizontalPodAutoscaler) {
+		hpa.Spec.MinReplicas, hpa.Spec.MaxReplicas = new(int32(fixedPods)), fixedPods
 	})
 	if err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ package cluster
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -88,15 +89,16 @@ func kubeSourceDir() (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
-// MinorVariable is the environment variable that selects the minor version of Kubernetes: empty is the version in kube/go.mod, and 1.37
-// the version in kube/kubernetes-1.37.mod.
+// MinorVariable is the environment variable that selects the minor version of Kubernetes; empty: defaultMinor. kube has a module file for
+// each version.
 const MinorVariable = "TACHOMETER_KUBERNETES"
+
+// defaultMinor is the version that clusters run.
+const defaultMinor = "1.37"
 
 // kubeModFile returns the module file in the folder module that requires Kubernetes minor.
 func kubeModFile(module, minor string) (string, error) {
-	if minor == "" {
-		return "go.mod", nil
-	}
+	minor = cmp.Or(minor, defaultMinor)
 	files, err := filepath.Glob(filepath.Join(module, "*.mod"))
 	if err != nil {
 		return "", err

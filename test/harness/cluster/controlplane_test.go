@@ -27,7 +27,7 @@ func TestControlPlane(t *testing.T) {
 	dir := t.TempDir()
 	c := startCluster(t, Options{Dir: dir, HPASyncPeriod: time.Second})
 	t.Run("version", func(t *testing.T) {
-		if got, wanted := kubectl(t, c, "version"), "Server Version: v1.36.3"; !strings.Contains(got, wanted) {
+		if got, wanted := kubectl(t, c, "version"), "Server Version: "+selectedVersion(t); !strings.Contains(got, wanted) {
 			t.Errorf("got %q, want %q in it", got, wanted)
 		}
 	})

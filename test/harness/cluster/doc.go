@@ -26,6 +26,7 @@
 // # Programs
 //
 // Kubernetes is compiled from its Go modules (the nested module kube, which pins its version) on first use, for minutes, and kept
-// in the user's cache folder, tachometer/kubernetes. The environment variable TACHOMETER_KUBERNETES=1.37 selects that minor version. A node also takes Debian's containerd, runc, containernetworking-plugins
-// and nftables; Options.Install installs the missing packages.
+// in the user's cache folder, tachometer/kubernetes. It is 1.37; the environment variable TACHOMETER_KUBERNETES=1.36 selects the version
+// before. A node also takes Debian's containerd, runc, containernetworking-plugins and nftables; Options.Install installs the missing
+// packages.
 package cluster

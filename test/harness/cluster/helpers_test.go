@@ -133,3 +133,17 @@ func processesNaming(text string) []string {
 	}
 	return found
 }
+
+// selectedVersion returns the version of Kubernetes that the environment selects.
+func selectedVersion(t *testing.T) string {
+	t.Helper()
+	file, err := kubeModFile("kube", os.Getenv(MinorVariable))
+	if err != nil {
+		t.Fatal(err)
+	}
+	version, err := kubernetesVersion(filepath.Join("kube", file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return version
+}

@@ -146,7 +146,7 @@ func TestKubernetesVersion(t *testing.T) {
 
 func TestKubeModFile(t *testing.T) {
 	t.Parallel()
-	for minor, want := range map[string]string{"": "go.mod", "1.36": "go.mod", "1.37": "kubernetes-1.37.mod"} {
+	for minor, want := range map[string]string{"": "kubernetes-1.37.mod", "1.36": "go.mod", "1.37": "kubernetes-1.37.mod"} {
 		if file, err := kubeModFile("kube", minor); err != nil || file != want {
 			t.Errorf("%q: got %q, %v, want %s", minor, file, err, want)
 		}
