@@ -33,7 +33,7 @@ var badFiles = map[string][]string{
 		`line 6: schedules[0].workloads[1]: "Shop" is not a valid object name`,
 		`line 6: schedules[0].workloads[2]: workload "cat/shop": unknown kind cat; write APIVERSION/KIND/NAME, such as argop…`,
 		`line 6: schedules[0].workloads[4]: "deployment/shop" is in the list already`,
-		"line 6: schedules[0].workloads[5]: must be text (quote numbers and booleans), not a list",
+		"line 6: schedules[0].workloads[5]: must be text (quote numbers and booleans), not a list; put quotes around text that begins with { or [",
 		`line 6: schedules[0].workloads[6]: "\x1b[2J" is not a valid object name`,
 		`line 6: schedules[0].workloads[7]: workload "c\x1b/shop": unknown kind c?; write APIVERSION/KIND/NAME, such as argo…`,
 		`line 7: schedules[0].zone: "Berlin" is not a time zone; write a name such as Europe/Berlin or UTC`,
