@@ -129,6 +129,10 @@ func newQueueWorkers(t *testing.T, messages int64, annotations map[string]string
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		if t.Failed() {
+			out, err := s.Kubectl(context.Background(), "-n", meta.Namespace, "get", "hpa/workers", "deploy/workers", "-o", "yaml", "--show-managed-fields")
+			t.Logf("%s (%v)", out, err)
+		}
 		if _, err := s.Kubectl(context.Background(), "-n", meta.Namespace, "delete", "hpa/workers", "deploy/workers"); err != nil {
 			t.Error(err)
 		}

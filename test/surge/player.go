@@ -60,15 +60,14 @@ func (p *lanePlayer) quickenWayDown() {
 
 // lookAt makes the looks of a round, as the lane does. The autoscaler takes its turn at each period.
 func (p *lanePlayer) lookAt(now int64, isTurn bool) {
-	p.lookOnce(now, isTurn)
-	if !p.memory.Agreement.Since.IsZero() {
+	if p.lookOnce(now, isTurn) {
 		p.lookOnce(now+lane.FollowUp.Milliseconds(), false)
 	}
 	p.podMillis += int64(p.replicas) * lookMillis
 }
 
-// lookOnce makes one look.
-func (p *lanePlayer) lookOnce(now int64, isTurn bool) {
+// lookOnce makes one look, and reports whether the lane asks for another.
+func (p *lanePlayer) lookOnce(now int64, isTurn bool) (again bool) {
 	total, over, newest := p.traffic.readTotal(now)
 	pods := make([]*corev1.Pod, p.replicas)
 	answer := hpa.Answer{Pods: map[string]hpa.PodValue{}}
@@ -97,6 +96,7 @@ func (p *lanePlayer) lookOnce(now int64, isTurn bool) {
 	if p.reachedAt == 0 && p.replicas >= p.goal {
 		p.reachedAt = now
 	}
+	return d.LooksAgain
 }
 
 // takeTurn lets the autoscaler decide.

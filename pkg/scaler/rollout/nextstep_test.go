@@ -176,8 +176,20 @@ func TestNextStep(t *testing.T) {
 			h.Status.State, h.Status.GateOpen, h.Spec.Paused = hold.Open, true, true
 			h.Status.Conditions = []metav1.Condition{{Type: conditionPaused, Status: metav1.ConditionTrue}}
 		}, ShutGate, ""},
-		"over":                    {func(o *Observed, h *hold.Object) { h.Status.State = hold.Open; over(h) }, WriteStatus, hold.Open},
-		"given back":              {func(o *Observed, h *hold.Object) { h.Status.State = hold.Open; back(o, h) }, DropBoundsOwner, ""},
+		"over":       {func(o *Observed, h *hold.Object) { h.Status.State = hold.Open; over(h) }, WriteStatus, hold.Open},
+		"given back": {func(o *Observed, h *hold.Object) { h.Status.State = hold.Open; back(o, h) }, DropBoundsOwner, ""},
+		"given back, just now, and may go to zero": {func(o *Observed, h *hold.Object) {
+			h.Status.State = hold.Open
+			back(o, h)
+			h.Status.Numbers.MinReplicas, o.Autoscaler.Bounds.MinReplicas = hold.Change{}, 0
+			o.Autoscaler.BoundsSet = benchStart.Add(-time.Second)
+		}, Rest, ""},
+		"given back, and may go to zero": {func(o *Observed, h *hold.Object) {
+			h.Status.State = hold.Open
+			back(o, h)
+			h.Status.Numbers.MinReplicas, o.Autoscaler.Bounds.MinReplicas = hold.Change{}, 0
+			o.Autoscaler.BoundsSet = benchStart.Add(-boundsLag)
+		}, DropBoundsOwner, ""},
 		"given back, scale owned": {func(o *Observed, h *hold.Object) { h.Status.State = hold.Open; back(o, h); o.Autoscaler.Owned = false }, DropScaleOwner, ""},
 		"given back, owner of nothing": {func(o *Observed, h *hold.Object) {
 			h.Status.State = hold.Open

@@ -49,6 +49,8 @@ const (
 type Decision struct {
 	// Place reports whether a hold is placed or changed, to Memory.Raise. IsNew is set for the first hold of a raise.
 	Place, IsNew bool
+	// LooksAgain asks for a second look within the second: a surge may have begun, a raise follows the metric, or the workload may wake.
+	LooksAgain bool
 	// Skip is the reason for which nothing was decided; empty: the look was complete.
 	Skip Skip
 	// Lead is the time by which the autoscaler came later than an observed raise; nil: none ended at this look.
@@ -98,6 +100,7 @@ func Decide(o Observed, before Memory) Decision {
 		raise.Until = o.Now.Add(holdFor)
 		d.Place = true
 	}
+	d.LooksAgain = o.Replicas == 0 || !d.Memory.Agreement.Since.IsZero() || d.hasYoungRaise(&o)
 	return d
 }
 

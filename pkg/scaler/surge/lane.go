@@ -171,15 +171,14 @@ func (l *Lane) tellMisreadTerms(ctx context.Context, a *autoscalingv2.Horizontal
 	}
 }
 
-// lookAtAutoscaler makes a look, and a second one half a look later if the first finds a surge that is not certain yet, or a workload that
-// may wake: one look is enough for that.
+// lookAtAutoscaler makes a look, and a second one half a look later if the first asks for it.
 func (l *Lane) lookAtAutoscaler(ctx context.Context, m laneMember) {
 	if l.lookAtAutoscalerOnce(ctx, m) && retry.Sleep(ctx, FollowUp) {
 		l.lookAtAutoscalerOnce(ctx, m)
 	}
 }
 
-// lookAtAutoscalerOnce observes, decides, and places the hold. It reports whether a surge may have begun, or is about to.
+// lookAtAutoscalerOnce observes, decides, and places the hold. It reports whether it asks for another look.
 func (l *Lane) lookAtAutoscalerOnce(ctx context.Context, m laneMember) bool {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
@@ -202,7 +201,7 @@ func (l *Lane) lookAtAutoscalerOnce(ctx context.Context, m laneMember) bool {
 	for _, n := range d.Notices {
 		l.tellSurgeNotice(ctx, m.autoscaler, n)
 	}
-	return !d.Memory.Agreement.Since.IsZero() || o.Replicas == 0 && d.Skip == ""
+	return d.LooksAgain
 }
 
 // observeAutoscaler reads the inputs of a decision.

@@ -151,8 +151,8 @@ func TestLaneActs(t *testing.T) {
 	if !slices.Equal(w.events, []string{ReasonRaised}) {
 		t.Errorf("events %v", w.events)
 	}
-	if w.reads > 245 {
-		t.Errorf("%d reads in four minutes, want one a second and a few more", w.reads)
+	if w.reads > 260 {
+		t.Errorf("%d reads in four minutes, want one a second and two in the first period of the raise", w.reads)
 	}
 }
 
