@@ -30,7 +30,7 @@ func (o *Observed) dropOwnership(now time.Time) (Step, bool) {
 		return Step{}, false
 	}
 	switch {
-	case o.Autoscaler != nil && o.Autoscaler.Owned && o.Autoscaler.Bounds.MinReplicas == 0 && now.Before(o.boundsSeen()):
+	case o.Autoscaler != nil && o.Autoscaler.Owned && o.Autoscaler.Bounds.MinReplicas == 0 && now.Before(o.boundsSeen(now)):
 		// Its controller looks at the new bounds at once. If it goes to zero, a write in between takes its mark ScaledToZero away, and
 		// nothing would wake the workload again.
 		return Step{Kind: Rest, Hold: -1, At: o.nextLook(now)}, true
