@@ -75,12 +75,12 @@ func (a *requestAdmission) serveAnonymousAPIServerRequest(w http.ResponseWriter,
 // serveAPIServerRequestWithCredentials serves a request whose credentials are proven, or may cost a TokenReview.
 func (a *requestAdmission) serveAPIServerRequestWithCredentials(w http.ResponseWriter, r *http.Request) {
 	credentials := hashAPIServerCredentials(r) // the library removes an accepted token
-	r = r.WithContext(context.WithValue(r.Context(), credentialsKey{}, credentials))
+	hashed := r.WithContext(context.WithValue(r.Context(), credentialsKey{}, credentials))
 	if a.proven.isProvenAPIServerHash(credentials) {
-		a.next.ServeHTTP(w, r)
+		a.next.ServeHTTP(w, hashed)
 		return
 	}
-	a.serveAPIServerRequestInPlace(w, r, a.unproven, reasonUnproven)
+	a.serveAPIServerRequestInPlace(w, hashed, a.unproven, reasonUnproven)
 	if !a.proven.isProvenAPIServerHash(credentials) {
 		chargeAPIServerConnection(r.Context())
 	}

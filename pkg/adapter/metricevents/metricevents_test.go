@@ -75,11 +75,16 @@ func newControlledCluster(t *testing.T, replicas int) *controlledCluster {
 	return c
 }
 
+func passFakeTime(d time.Duration) {
+	time.Sleep(d) //nolint:forbidigo // fake time
+	synctest.Wait()
+}
+
 // look is a look of the HPA controller 15 s after the one before: each metric has the given error, or a value for an empty one. The
 // replica answers.
 func (c *controlledCluster) look(replica int, name string, causes ...string) {
 	c.t.Helper()
-	time.Sleep(15 * time.Second)
+	passFakeTime(15 * time.Second)
 	c.lookNow(replica, name, causes...)
 	synctest.Wait()
 }
@@ -236,8 +241,7 @@ func TestFlapping(t *testing.T) {
 		if n := len(c.listEvents()); n < 10 || n > 2*(failureBurst+6) {
 			t.Errorf("%d Events in an hour, want a failure and a recovery each ten minutes and %d at first", n, failureBurst)
 		}
-		time.Sleep(failureInterval + retryInterval)
-		synctest.Wait()
+		passFakeTime(failureInterval + retryInterval)
 		events := c.listEvents()
 		if last := events[len(events)-1]; last.Reason != "MetricFailed" {
 			t.Errorf("the metric fails, and the last Event is %s", last.Reason)
@@ -261,13 +265,11 @@ func TestMassFailure(t *testing.T) {
 				c.lookNow(0, fmt.Sprint("web-", i), cause)
 			}
 		}
-		time.Sleep(10 * time.Second)
-		synctest.Wait()
+		passFakeTime(10 * time.Second)
 		if n := len(c.created); n > writeBurst+10*writesPerSecond+1 {
 			t.Errorf("%d Events in 10 s", n)
 		}
-		time.Sleep(autoscalers/writesPerSecond*time.Second + retryInterval)
-		synctest.Wait()
+		passFakeTime(autoscalers/writesPerSecond*time.Second + retryInterval)
 		if n := len(c.created); n != autoscalers {
 			t.Errorf("%d Events for %d autoscalers", n, autoscalers)
 		}
@@ -287,16 +289,14 @@ func TestFailedWrite(t *testing.T) {
 		})
 		c.look(0, "web", "")
 		c.look(0, "web", refused)
-		time.Sleep(5 * retryInterval)
-		synctest.Wait()
+		passFakeTime(5 * retryInterval)
 		c.checkEvents(failed)
 		if len(c.created) != 3 {
 			t.Errorf("%d writes, want 3", len(c.created))
 		}
 		failures = 1000
 		c.look(0, "web", "")
-		time.Sleep(5 * retryInterval)
-		synctest.Wait()
+		passFakeTime(5 * retryInterval)
 		if len(c.created) != 3+writeAttempts {
 			t.Errorf("%d writes of a recovery, want %d", len(c.created)-3, writeAttempts)
 		}
