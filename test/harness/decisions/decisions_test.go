@@ -78,12 +78,17 @@ func TestLostWishes(t *testing.T) {
 	}
 }
 
+func passFakeTime(d time.Duration) {
+	time.Sleep(d) //nolint:forbidigo // fake time
+	synctest.Wait()
+}
+
 // TestWitness: the records of an autoscaler are judged as they were read, also from before the adapter lost them, and after the
 // autoscaler is gone.
 func TestWitness(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		time.Sleep(time.Until(replaytest.Begin))
+		passFakeTime(time.Until(replaytest.Begin))
 		log := newRisingLog()
 		h := &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web", UID: "1", CreationTimestamp: metav1.NewTime(replaytest.Begin)}}
 		h.Status.DesiredReplicas = log.Decisions[0].Status.DesiredReplicas
@@ -105,7 +110,7 @@ func TestWitness(t *testing.T) {
 			served.Source.UnknownBefore = served.Decisions[0].Time
 			served.Source.Time = served.Decisions[end-first-1].Time
 			for ; published < end; published++ {
-				time.Sleep(time.Until(log.Decisions[published].Time))
+				passFakeTime(time.Until(log.Decisions[published].Time))
 				h = h.DeepCopy()
 				h.Status.DesiredReplicas = log.Decisions[published].Status.DesiredReplicas
 				if _, err := client.AutoscalingV2().HorizontalPodAutoscalers("shop").UpdateStatus(ctx, h, metav1.UpdateOptions{}); err != nil {
@@ -113,16 +118,14 @@ func TestWitness(t *testing.T) {
 				}
 				synctest.Wait()
 			}
-			time.Sleep(pollInterval)
-			synctest.Wait()
+			passFakeTime(pollInterval)
 		}
-		time.Sleep(time.Millisecond)
-		synctest.Wait()
+		passFakeTime(time.Millisecond)
 		read(0, 20)
 		read(0, 30)
 		read(30, 52) // restarted
 		served = nil // deleted
-		time.Sleep(pollInterval)
+		passFakeTime(pollInterval)
 		cancel()
 		if err := <-ended; err != nil {
 			t.Error(err)
