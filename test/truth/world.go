@@ -314,7 +314,7 @@ func (w *world) restartProcess(p *podProcess, down time.Duration) {
 	w.publishPod(p)
 	stopped := p.stopped
 	w.runAfter(down, func() {
-		if !p.deleting && p.stopped.Equal(stopped) { // another restart has its own start
+		if !p.deleting && w.hosts[p.ip] == p && p.stopped.Equal(stopped) { // another restart has its own start, a pod that is gone none
 			w.startProcess(p, time.Now())
 			w.setServing(p, true)
 		}
