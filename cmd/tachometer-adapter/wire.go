@@ -103,14 +103,15 @@ func newAdapterProgram(opts *adapterOptions, start *parsedConfig, cluster *rest.
 // newAdapterProgramReadingDeps returns what a provider reads: the active rules, their backends, pods and scrapes.
 func (a *adapter) newAdapterProgramReadingDeps() provider.Deps {
 	return provider.Deps{
-		Rules:   a.rules.getAdapterProgramRules,
-		Backend: a.backends.lookupAdapterProgramBackend,
-		Pods:    a.discovery,
-		Targets: a.discovery,
-		Demands: a.discovery,
-		Scrapes: a.scraper,
-		Mapper:  a.mapper,
-		Now:     a.clock.Now,
+		Rules:     a.rules.getAdapterProgramRules,
+		Backend:   a.backends.lookupAdapterProgramBackend,
+		Pods:      a.discovery,
+		Targets:   a.discovery,
+		Demands:   a.discovery,
+		Scrapes:   a.scraper,
+		Mapper:    a.mapper,
+		SyncError: a.discovery.SyncError,
+		Now:       a.clock.Now,
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 type pageMode struct {
 	name  string
 	value time.Duration
+	text  string // of a literal page
 }
 
 // pageModes are the names of modes.
@@ -27,7 +28,7 @@ var pageModes = map[string]string{
 	"timeout": "never answers", "refuse": "refuses the connection", "503": "answers 503", "truncate": "ends in the middle",
 	"slow": "answers late", "cached": "is rendered anew only so often", "no-newline": "has no last line break",
 	"html-type": "has the type text/html", "duplicate": "repeats a line", "redirect": "redirects to a slash",
-	"old": "has timestamps of its own, so old", "empty": "has none of its families",
+	"old": "has timestamps of its own, so old", "empty": "has none of its families", "literal": "says something else",
 }
 
 // dialPod connects to the process behind an address.
@@ -117,9 +118,12 @@ func (p *podProcess) renderPage(w *world, mode pageMode, request *http.Request) 
 	p.turn = (p.turn + 1) % p.workers
 	var b strings.Builder
 	for _, f := range p.service.families {
-		if mode.name != "empty" && p.counts[f] != nil {
+		if mode.name != "empty" && p.counts[f] != nil && !mode.replacesFamily(f.name) {
 			p.writeFamily(&b, f, w, mode, request)
 		}
+	}
+	if mode.name == "literal" {
+		b.WriteString(mode.renderLiteral(now, p.counts))
 	}
 	b.WriteString("# TYPE process_things gauge\nprocess_things 1\n")
 	page := b.String()
@@ -130,6 +134,27 @@ func (p *podProcess) renderPage(w *world, mode pageMode, request *http.Request) 
 		p.cached, p.cachedAt = page, now
 	}
 	return page
+}
+
+// replacesFamily reports whether a literal page has lines of a family.
+func (m pageMode) replacesFamily(name string) bool {
+	return m.name == "literal" && strings.Contains(m.text, name)
+}
+
+// renderLiteral returns the lines of a literal page, which " | " separates. COUNT stands for a counter's events so far, HIGHCOUNT for
+// 7,000 more, MILLIS±SECONDS for a timestamp.
+func (m pageMode) renderLiteral(now time.Time, counts map[*metricFamily]*podCounts) string {
+	text := strings.ReplaceAll(m.text, " | ", "\n") + "\n"
+	for f, c := range counts {
+		if f.kind == "counter" {
+			text = strings.ReplaceAll(text, "HIGHCOUNT", fmt.Sprintf("%.0f", 7000+math.Floor(c.total)))
+			text = strings.ReplaceAll(text, "COUNT", fmt.Sprintf("%.0f", math.Floor(c.total)))
+		}
+	}
+	for _, seconds := range []int{-30, 30, -3600, 3600} {
+		text = strings.ReplaceAll(text, fmt.Sprintf("MILLIS%+d", seconds), fmt.Sprint(now.Add(time.Duration(seconds)*time.Second).UnixMilli()))
+	}
+	return text
 }
 
 func (p *podProcess) writeFamily(b *strings.Builder, f *metricFamily, w *world, mode pageMode, request *http.Request) {

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing/synctest"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
 )
 
 // player plays one scenario.
@@ -371,8 +373,14 @@ func (p *player) applyPodStatement(st Statement) {
 		}
 		p.noteTrouble(pod.service.name, "the URL changes", time.Now())
 		p.publishPod(pod)
+	case "fail", "succeed": // the object stays
+		p.stopProcess(pod)
+		pod.phase = map[string]corev1.PodPhase{"fail": corev1.PodFailed, "succeed": corev1.PodSucceeded}[what]
+		p.noteTrouble(pod.service.name, "pod "+pod.name+" ends", time.Now())
+		p.publishPod(pod)
 	case "workers":
 		pod.workers = int(st.parseNumber("value", 3))
+		p.noteTrouble(pod.service.name, "several processes answer for "+pod.name, p.start.Add(p.length))
 	case "weight":
 		pod.weight = st.parseNumber("value", 1)
 		pod.service.lastMove = time.Now()
@@ -386,7 +394,7 @@ func (p *player) applyPodStatement(st Statement) {
 
 // breakPage gives a pod's page a mode, for a time or for good.
 func (p *player) breakPage(pod *podProcess, mode string, st Statement) {
-	pod.page = pageMode{name: mode}
+	pod.page = pageMode{name: mode, text: st.Text}
 	if text := st.option("value", ""); text != "" {
 		pod.page.value = st.parseInterval(text)
 	}

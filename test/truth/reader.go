@@ -20,6 +20,7 @@ import (
 // reader asks for one metric at regular times.
 type reader struct {
 	id, kind, subject, metric string
+	selector                  k8slabels.Selector // of series; nil for pods and objects without one
 	every, until              time.Duration
 	next                      time.Time
 	truth                     []string // "rate", family; "gauge", family; "quantile", family, q; "none"
@@ -47,6 +48,12 @@ func (p *player) addReader(st Statement) {
 	}
 	r.next = p.start.Add(st.parseDuration("from", 10*time.Second))
 	r.truth = strings.Split(st.option("truth", deriveTruth(r.metric)), "/")
+	if text := st.option("selector", ""); text != "" {
+		var err error
+		if r.selector, err = k8slabels.Parse(strings.ReplaceAll(text, "~", " ")); err != nil {
+			panic(scenarioFault{st, err})
+		}
+	}
 	p.readers = append(p.readers, r)
 	if st.option("demand", "yes") == "yes" {
 		p.storeDemand(r)
@@ -70,7 +77,7 @@ func deriveTruth(name string) string {
 // storeDemand stores an autoscaler that names the reader's metric.
 func (p *player) storeDemand(r *reader) {
 	target := autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: r.subject}
-	name := autoscalingv2.MetricIdentifier{Name: r.metric}
+	name := autoscalingv2.MetricIdentifier{Name: r.metric, Selector: r.labelSelector()}
 	var m autoscalingv2.MetricSpec
 	switch r.kind {
 	case "pods":
@@ -111,20 +118,24 @@ func (p *player) readAnswer(a *adapterReplica, r *reader, replica int) (out answ
 	switch r.kind {
 	case "pods":
 		selector := k8slabels.SelectorFromSet(k8slabels.Set{"app": r.subject})
-		list, err := a.provider.GetMetricBySelector(p.ctx, namespace, selector, newMetricInfo("", "pods", r.metric), nil)
+		list, err := a.provider.GetMetricBySelector(p.ctx, namespace, selector, newMetricInfo("", "pods", r.metric), r.selector)
 		if out.err = err; err == nil {
 			for i := range list.Items {
 				out.addValue(list.Items[i].DescribedObject.Name, list.Items[i])
 			}
 		}
 	case "deployment":
-		p.readObject(a, &out, types.NamespacedName{Namespace: namespace, Name: r.subject}, newMetricInfo("apps", "deployments", r.metric))
+		p.readObject(a, r, &out, types.NamespacedName{Namespace: namespace, Name: r.subject}, newMetricInfo("apps", "deployments", r.metric))
 	case "service":
-		p.readObject(a, &out, types.NamespacedName{Namespace: namespace, Name: r.subject}, newMetricInfo("", "services", r.metric))
+		p.readObject(a, r, &out, types.NamespacedName{Namespace: namespace, Name: r.subject}, newMetricInfo("", "services", r.metric))
 	case "namespace":
-		p.readObject(a, &out, types.NamespacedName{Name: namespace}, newMetricInfo("", "namespaces", r.metric))
+		p.readObject(a, r, &out, types.NamespacedName{Name: namespace}, newMetricInfo("", "namespaces", r.metric))
 	case "external":
-		list, err := a.provider.GetExternalMetric(p.ctx, namespace, k8slabels.Everything(), metricsprovider.ExternalMetricInfo{Metric: r.metric})
+		selector := r.selector
+		if selector == nil {
+			selector = k8slabels.Everything()
+		}
+		list, err := a.provider.GetExternalMetric(p.ctx, namespace, selector, metricsprovider.ExternalMetricInfo{Metric: r.metric})
 		if out.err = err; err == nil {
 			for i, v := range list.Items {
 				out.addSample(fmt.Sprint(i), v.Value.AsApproximateFloat64(), v.Timestamp.Time, v.WindowSeconds)
@@ -136,8 +147,20 @@ func (p *player) readAnswer(a *adapterReplica, r *reader, replica int) (out answ
 	return out
 }
 
-func (p *player) readObject(a *adapterReplica, out *answer, name types.NamespacedName, info metricsprovider.CustomMetricInfo) {
-	v, err := a.provider.GetMetricByName(p.ctx, name, info, nil)
+// labelSelector returns the selector of series as an autoscaler writes it; nil without one.
+func (r *reader) labelSelector() *metav1.LabelSelector {
+	if r.selector == nil {
+		return nil
+	}
+	out, err := metav1.ParseToLabelSelector(r.selector.String())
+	if err != nil {
+		panic(scenarioFault{Statement{Verb: "read", Args: []string{r.id}}, err})
+	}
+	return out
+}
+
+func (p *player) readObject(a *adapterReplica, r *reader, out *answer, name types.NamespacedName, info metricsprovider.CustomMetricInfo) {
+	v, err := a.provider.GetMetricByName(p.ctx, name, info, r.selector)
 	if out.err = err; err == nil {
 		out.addValue("", *v)
 	}

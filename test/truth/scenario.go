@@ -50,7 +50,7 @@ var grammar = map[string]struct {
 	"histogram":  {2, []string{"rate", "latency"}},
 	"summary":    {2, []string{"rate", "latency"}},
 	"hpa":        {2, []string{"target", "min", "max", "every"}},
-	"read":       {4, []string{"every", "from", "to", "truth", "demand"}},
+	"read":       {4, []string{"every", "from", "to", "truth", "demand", "selector"}},
 	"expect":     {2, []string{"from", "to", "within", "low", "high", "most", "than"}},
 	"scale":      {2, nil},
 	"rollout":    {1, nil},

@@ -116,6 +116,7 @@ type podCounts struct {
 	buckets  []float64 // of latencyBounds, not cumulated
 	sum      float64
 	phase    float64            // of batches, in events
+	carried  map[string]float64 // into a new series: the batch that is under way, in events
 	shifts   map[string]float64 // added to series on the page, by an URL change
 	history  truthHistory
 	total    float64
@@ -128,6 +129,7 @@ var latencyBounds = []float64{0.05, 0.1, 0.25, 0.5, 1, 2.5}
 func (c *podCounts) countEvents(f *metricFamily, n float64) {
 	for _, s := range f.series {
 		if _, ok := c.bySeries[s]; !ok {
+			c.carryBatch(f, s)
 			c.order = append(c.order, s)
 		}
 		c.bySeries[s] += n / float64(len(f.series))
@@ -139,9 +141,17 @@ func (c *podCounts) countEvents(f *metricFamily, n float64) {
 	}
 }
 
+// carryBatch makes the batch that is under way in the first series end in a new one.
+func (c *podCounts) carryBatch(f *metricFamily, series string) {
+	if f.batch > 1 && !f.poisson && len(c.order) > 0 {
+		n := c.bySeries[c.order[0]] + c.phase + c.carried[c.order[0]]
+		c.carried[series] = math.Mod(n, f.batch) - c.phase
+	}
+}
+
 // newPodCounts returns the counts of a process that begins now.
 func newPodCounts(f *metricFamily, rng *rand.Rand) *podCounts {
-	c := &podCounts{bySeries: map[string]float64{}, shifts: map[string]float64{}, buckets: make([]float64, len(latencyBounds)+1)}
+	c := &podCounts{bySeries: map[string]float64{}, carried: map[string]float64{}, shifts: map[string]float64{}, buckets: make([]float64, len(latencyBounds)+1)}
 	for _, s := range f.series {
 		c.bySeries[s] = 0
 		c.order = append(c.order, s)
@@ -156,7 +166,7 @@ func newPodCounts(f *metricFamily, rng *rand.Rand) *podCounts {
 func (c *podCounts) shownCount(f *metricFamily, series string) float64 {
 	n := c.bySeries[series]
 	if f.batch > 1 && !f.poisson {
-		return math.Floor((n+c.phase)/f.batch) * f.batch
+		return math.Floor((n+c.phase+c.carried[series])/f.batch) * f.batch
 	}
 	return math.Floor(n)
 }

@@ -73,6 +73,7 @@ type podProcess struct {
 	created, started, stopped time.Time
 	readyChanged              time.Time // the pod became ready, or stopped being ready
 	running, ready, deleting  bool
+	phase                     corev1.PodPhase // of a pod that has ended
 	serving                   bool
 	weight                    float64
 	counts                    map[*metricFamily]*podCounts
@@ -313,7 +314,7 @@ func (w *world) restartProcess(p *podProcess, down time.Duration) {
 	w.publishPod(p)
 	stopped := p.stopped
 	w.runAfter(down, func() {
-		if !p.deleting && p.stopped.Equal(stopped) { // another restart has its own start
+		if !p.deleting && w.hosts[p.ip] == p && p.stopped.Equal(stopped) { // another restart has its own start, a pod that is gone none
 			w.startProcess(p, time.Now())
 			w.setServing(p, true)
 		}
@@ -355,6 +356,10 @@ func (w *world) publishPod(p *podProcess) {
 	}
 	if p.ready {
 		object.Status.Conditions[0].Status = corev1.ConditionTrue
+	}
+	if p.phase != "" {
+		object.Status.Phase = p.phase
+		object.Status.ContainerStatuses[0].State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{}}
 	}
 	if p.deleting {
 		at := truncateAPITime(time.Now())

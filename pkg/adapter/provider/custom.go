@@ -86,6 +86,9 @@ func (p *Provider) newProviderCustomRequest(info metricsprovider.CustomMetricInf
 	if err != nil {
 		return request{}, err
 	}
+	if err := p.checkProviderPodsKnown(); err != nil {
+		return request{}, err
+	}
 	req := request{
 		kind: k, rule: r, now: p.Now(), demand: d,
 		identifier: custom_metrics.MetricIdentifier{Name: info.Metric},

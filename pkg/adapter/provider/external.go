@@ -84,6 +84,9 @@ func (p *Provider) evaluateProvidedSumOverPods(ctx context.Context, req request,
 	if !isProviderRuleEmbedded(req.rule) {
 		return p.evaluateProviderRuleOnBackend(ctx, req, namespace, nil)
 	}
+	if err := p.checkProviderPodsKnown(); err != nil {
+		return nil, err
+	}
 	sources := req.sourceNamespacesOfProviderRule()
 	pods := p.Pods.Pods(sources[0], k8slabels.Everything())
 	for _, source := range sources[1:] {

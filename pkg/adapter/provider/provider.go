@@ -78,7 +78,7 @@ type Rules interface {
 	Metrics() []rule.MetricInfo
 }
 
-// Deps are the dependencies of a Provider. All are required.
+// Deps are the dependencies of a Provider. All but SyncError are required.
 type Deps struct {
 	// Rules returns the active rules.
 	Rules func() Rules
@@ -89,6 +89,8 @@ type Deps struct {
 	Targets Targets
 	Demands Demands
 	Scrapes Scrapes
+	// SyncError returns the reason why Pods has not listed the cluster's pods so far; nil once it has. Without it they are known.
+	SyncError func() error
 	// Mapper tells a resource's kind and scope.
 	Mapper apimeta.RESTMapper
 	// Now is the clock for the age of values.
@@ -135,6 +137,17 @@ func (p *Provider) Reconfigure(scrapeInterval time.Duration) {
 // providerScrapeInterval returns the scrape interval.
 func (p *Provider) providerScrapeInterval() time.Duration {
 	return time.Duration(p.scrapeInterval.Load())
+}
+
+// checkProviderPodsKnown returns an error until the pods of the cluster are listed: no pod is then no proof of absence.
+func (p *Provider) checkProviderPodsKnown() error {
+	if p.SyncError == nil {
+		return nil
+	}
+	if err := p.SyncError(); err != nil {
+		return metric.Errorf(metric.KindUnavailable, "%s: the adapter has just started: %w", metric.ReasonWarmingUp.Text(), err)
+	}
+	return nil
 }
 
 // selectProviderBackend returns the backend of a rule.

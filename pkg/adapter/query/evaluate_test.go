@@ -185,7 +185,19 @@ func TestEvaluate(t *testing.T) {
 		"a gauge older than maxAge": {
 			series: map[string][]float64{`g{namespace="shop",pod="a"}`: {1, 2, 3}},
 			rule:   []string{"query: max by (namespace, pod) (g)", "maxAge: 30s"},
+			after:  30*time.Second + time.Millisecond,
+		},
+		"a gauge as old as maxAge": {
+			series: map[string][]float64{`g{namespace="shop",pod="a"}`: {1, 2, 3}},
+			rule:   []string{"query: max by (namespace, pod) (g)", "maxAge: 30s"},
 			after:  30 * time.Second,
+			want:   []string{"shop/a = 3, 30s old, over 0s"},
+		},
+		"a rate as old as maxAge": {
+			series: map[string][]float64{`x_total{namespace="shop",pod="a"}`: old},
+			rule:   []string{"query: sum by (namespace, pod) (rate(x_total[$window]))", "window: 10s", "maxAge: 10s"},
+			after:  10 * time.Second,
+			want:   []string{"shop/a = 40, 10s old, over 10s"},
 		},
 		"a rate whose newest sample is late is that of its time": {
 			series: map[string][]float64{`x_total{namespace="shop",pod="a"}`: old},

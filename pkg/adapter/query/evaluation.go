@@ -177,9 +177,9 @@ func (ev *evaluation) sortedQueryObjects() []string {
 }
 
 // promQLSelectorLookback returns the greatest age of a sample for a selector without range: the rule's maxAge, so that an older
-// sample is refused for its age and never taken for none.
+// sample is refused for its age and never taken for none. PromQL leaves out a sample as old as the look-back.
 func (ev *evaluation) promQLSelectorLookback() time.Duration {
-	return min(max(lookbackIntervals*ev.interval, ev.Rule.MaxAge), Retention(ev.maxWindow, ev.interval))
+	return min(max(lookbackIntervals*ev.interval, ev.Rule.MaxAge)+time.Millisecond, Retention(ev.maxWindow, ev.interval))
 }
 
 // groupQueryObjects groups the objects by their evalPoints. Objects without an evalPoint are in no group.

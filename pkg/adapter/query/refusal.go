@@ -44,10 +44,10 @@ func (ev *evaluation) refuseQueriedPods(reason metric.Reason, detail string) {
 	}
 }
 
-// markSilentQueriedPods marks the pods whose newest sample is as old as the rule's maxAge or older: PromQL does not look back to it.
+// markSilentQueriedPods marks the pods whose newest sample is older than the rule's maxAge: PromQL does not look back to it.
 func (ev *evaluation) markSilentQueriedPods() {
 	for _, p := range ev.scan.orderedPods {
-		p.silent = p.newest > 0 && ev.Rule.MaxAge > 0 && ev.now.UnixMilli()-p.newest >= ev.Rule.MaxAge.Milliseconds()
+		p.silent = p.newest > 0 && ev.Rule.MaxAge > 0 && ev.now.UnixMilli()-p.newest > ev.Rule.MaxAge.Milliseconds()
 	}
 }
 
@@ -58,8 +58,11 @@ func (ev *evaluation) refuseWrongQueriedPods() {
 		if p.newest == 0 {
 			continue
 		}
-		if p.decreases >= minDecreases && float64(p.decreases) >= minDecreasesPerSample*float64(p.samples) {
+		switch {
+		case p.strangers >= minStrangers, p.decreases >= minDecreases && float64(p.decreases) >= minDecreasesPerSample*float64(p.samples):
 			ev.refuseQueriedPod(p, metric.ReasonDecreasing, "a counter decreases again and again: several processes behind one port?")
+		case p.strangers > 0 && p.strangerSamples < strangerSamples:
+			ev.refuseQueriedPod(p, metric.ReasonWarmingUp, "a counter went back to a value that no restart explains")
 		}
 		if p.silent && ev.querySumsPods() {
 			ev.refuseQueriedPod(p, metric.ReasonStale, "over maxAge "+ev.Rule.MaxAge.String())

@@ -69,6 +69,8 @@ type scannedPod struct {
 	ended int64
 	// samples and decreases are those of the counter that decreased most often.
 	samples, decreases int
+	// strangers are the values to which no restart explains a decrease, strangerSamples the samples since the last; see separateQueriedProcesses.
+	strangers, strangerSamples int
 	// sampleTimes has an entry per metric name of the expression's ranged selectors.
 	sampleTimes []namedSampleTimes
 	// histories has an entry per selector of the expression, empty if the selector counts no events.
@@ -190,6 +192,14 @@ func (s *seriesScanner) addQueriedSeries(selector int, l labels.Labels, times []
 			track = findQueriedTrack(sel, times, values, s.interval)
 		}
 	}
+	decreases := track.decreases
+	if sel.isCounter && decreases > 0 {
+		strangers := 0
+		if times, values, strangers = separateQueriedProcesses(times, values); strangers > 0 {
+			track = findQueriedTrack(sel, times, values, s.interval)
+			p.noteQueriedStrangers(strangers, len(times)-track.start)
+		}
+	}
 	countsAll := !sel.lastBucketOnly || l.Get(labels.BucketLabel) == lastBucketBound // not a part of the events
 	if s.samplesLeft -= len(times); s.samplesLeft < 0 {
 		s.keepSamples = false
@@ -199,7 +209,7 @@ func (s *seriesScanner) addQueriedSeries(selector int, l labels.Labels, times []
 		s.seriesBySelector[selector] = append(s.seriesBySelector[selector], scannedSeries{labels: l, pod: p, times: times, values: kept, hasMarkers: track.afterMarker, isCounter: sel.isCounter})
 	}
 	if sel.isCounter {
-		p.countQueriedDecreases(len(values), track.decreases)
+		p.countQueriedDecreases(len(values), decreases)
 		s.hasBegun = s.hasBegun || track.fromZero && times[track.start] > s.since+s.interval
 		if track.start > 0 {
 			s.hasEnded = true

@@ -77,13 +77,14 @@ func (s *stretchSeriesSet) At() storage.Series {
 	if err := it.Err(); err != nil {
 		s.err = err
 	}
-	s.times, s.values = joinResumedQuerySeries(s.times, s.values)
+	times, values := joinResumedQuerySeries(s.times, s.values)
+	times, values, _ = separateQueriedProcesses(times, values)
 	r := s.countedRange
 	if p := s.pod(series.Labels()); p != nil {
 		name := series.Labels().Get(model.MetricNameLabel)
 		r.podEnded, r.podSince, r.silent = p.ended, p.queriedFamilySince(name), p.silent
 	}
-	n, ok := promQLIncreaseBetween(s.times, s.values, r)
+	n, ok := promQLIncreaseBetween(times, values, r)
 	if !ok {
 		return storage.NewListSeries(series.Labels(), nil)
 	}
