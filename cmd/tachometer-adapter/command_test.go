@@ -113,6 +113,10 @@ func TestFlagFaults(t *testing.T) {
 			[]string{"--prometheus-url=x", "--prometheus-verb=PUT", "--prometheus-header=a", "--metrics-relist-interval=1m", "--metrics-max-age=1s"},
 			[]string{"--prometheus-url must", `--prometheus-verb is "PUT"`, "is not NAME=VALUE", "shorter than --metrics-relist-interval"},
 		},
+		"a path of the API": {
+			[]string{"--prometheus-url=http://x/select/0/prometheus/api/v1/query", "--config=x"},
+			[]string{"--prometheus-url must be the base address; remove /api/v1/query, which each request adds"},
+		},
 		"check of nothing": {[]string{"--check-config"}, []string{"--check-config needs --config"}},
 		"several at once": {
 			[]string{"--discovery-interval=0s", "--namespace=A_b", "--request-timeout=-1s"},

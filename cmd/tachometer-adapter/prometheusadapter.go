@@ -79,6 +79,8 @@ func (p *prometheusOptions) validateAdapterPrometheusFlags() error {
 	}
 	if u, err := url.Parse(p.url); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		errs = append(errs, errors.New("--prometheus-url must be http://HOST:PORT/PATH or https://HOST:PORT/PATH"))
+	} else if path := config.FindAPIPath(u); path != "" {
+		errs = append(errs, fmt.Errorf("--prometheus-url must be the base address; remove %s, which each request adds", path))
 	}
 	for _, h := range p.headers {
 		if name, _, ok := strings.Cut(h, "="); !ok || name == "" {
@@ -110,9 +112,6 @@ func (p *prometheusOptions) newAdapterProgramFlaggedBackend() (config.Backend, e
 	u, err := url.Parse(p.url)
 	if err != nil {
 		return config.Backend{}, errors.New("--prometheus-url is not a valid URL")
-	}
-	if path := config.FindAPIPath(u); path != "" {
-		return config.Backend{}, fmt.Errorf("--prometheus-url must be the base address; remove %s, which each request adds", path)
 	}
 	b := config.Backend{Name: legacyBackend, Method: p.verb, HTTP: promconfig.DefaultHTTPClientConfig}
 	if u.User != nil {

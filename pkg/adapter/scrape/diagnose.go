@@ -212,11 +212,20 @@ func (l *scrapeLoop) scrapeFamilyOmission(family string, opts *Options, now time
 	case f.inRow == 0:
 		return metric.ReasonAbsent, "no " + family + " on its page"
 	case f.newestOwn > 0 && (f.inRow >= minPagesInRow || now.Sub(newest) > maxScrapeGap(opts.Interval)):
-		return metric.ReasonStale, fmt.Sprintf("newest sample %v old (the page's own timestamp)", now.Sub(newest).Round(time.Second))
+		return metric.ReasonStale, describeScrapedTimestamp(f.newestOwn, now)
 	case f.inRow < minPagesInRow:
 		return metric.ReasonWarmingUp, "scraped for a moment only"
 	case now.Sub(f.steadyAt) < opts.Retention:
 		return metric.ReasonWarmingUp, fmt.Sprintf("scraped for %v only", now.Sub(f.steadyAt).Round(time.Second))
 	}
 	return metric.ReasonAbsent, ""
+}
+
+// describeScrapedTimestamp words the age of a page's own timestamp, in milliseconds. Some exporters write seconds, which OpenMetrics has.
+func describeScrapedTimestamp(own int64, now time.Time) string {
+	text := fmt.Sprintf("newest sample %v old (the page's own timestamp", now.Sub(time.UnixMilli(own)).Round(time.Second))
+	if now.Sub(time.Unix(own, 0)).Abs() < 24*time.Hour {
+		text += ", which is in seconds; the text format has milliseconds"
+	}
+	return text + ")"
 }

@@ -100,6 +100,11 @@ func TestOldTimestampIsTheReason(t *testing.T) {
 		p.setBody(fmt.Sprintf("a 1 %d\n", time.Now().UnixMilli()))
 		passFakeTime(9 * time.Second)
 		checkDiagnosis(t, m, "cart-1", metric.ReasonStale, "newest sample 9s old (the page's own timestamp)", "a")
+		own := time.Now().Unix()
+		p.setBody(fmt.Sprintf("a 1 %d\n", own))
+		passFakeTime(2 * time.Second)
+		age := time.Since(time.UnixMilli(own)).Round(time.Second)
+		checkDiagnosis(t, m, "cart-1", metric.ReasonStale, fmt.Sprintf("newest sample %v old (the page's own timestamp, which is in seconds; the text format has milliseconds)", age), "a")
 	})
 }
 
