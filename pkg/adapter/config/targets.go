@@ -9,6 +9,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/tachometer-metrics/tachometer/pkg/reserved"
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
@@ -146,11 +147,11 @@ func findTargetAddressFault(address string) string {
 		return "must not contain credentials, because logs show it"
 	}
 	at, err := netip.ParseAddrPort(u.Host)
-	switch ip := at.Addr().Unmap(); {
-	case err != nil:
+	if err != nil {
 		return "must have an IP address and a port: http://IP:PORT/PATH; for a name write service: NAMESPACE/NAME"
-	case ip.IsLoopback(), ip.IsUnspecified(), ip.IsMulticast(), ip.IsLinkLocalUnicast(), ip == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
-		return fmt.Sprintf("%s is a loopback, link-local, multicast or unspecified address; such an address is never scraped", ip)
+	}
+	if kind := reserved.Classify(at.Addr()); kind != "" {
+		return fmt.Sprintf("%s is a %s address; such an address is never scraped", at.Addr(), kind)
 	}
 	return ""
 }

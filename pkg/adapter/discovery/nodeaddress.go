@@ -8,6 +8,8 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/tachometer-metrics/tachometer/pkg/reserved"
 )
 
 // endpointPolicy says which endpoints of pods the adapter scrapes.
@@ -26,21 +28,16 @@ func (e endpointPolicy) validateDiscoveredAddress(ip string) error {
 	if err != nil {
 		return fmt.Errorf("pod's address %q is not an IP address", ip)
 	}
-	address = address.Unmap()
-	kind := ""
-	switch {
-	case address.IsUnspecified():
-		kind = "unspecified"
-	case address.IsMulticast(), address == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
-		kind = "multicast"
-	case address.IsLinkLocalUnicast():
-		kind = "link-local"
-	case address.IsLoopback() && !e.allowHostNetwork:
+	switch kind := reserved.Classify(address); {
+	case kind == "", kind == reserved.Metadata: // one cloud's metadata has an address that another cloud's pods may have
+		return nil
+	case kind == reserved.Loopback && e.allowHostNetwork:
+		return nil
+	case kind == reserved.Loopback:
 		return fmt.Errorf("pod's address %s is a loopback address: --allow-host-network permits it", ip)
 	default:
-		return nil
+		return fmt.Errorf("pod's address %s is a %s address: such an address is never scraped", ip, kind)
 	}
-	return fmt.Errorf("pod's address %s is %s: such an address is never scraped", ip, kind)
 }
 
 // validateDiscoveredHostPort returns an error for a port of a pod on the node's network that the pod does not declare, or that belongs to

@@ -15,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/tachometer-metrics/tachometer/pkg/reserved"
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
@@ -41,7 +42,7 @@ func resolveVerificationChecks(spec Spec, pod *corev1.Pod) (podChecks, error) {
 	a := podChecks{podName: pod.Name, skipReason: "skipped: no httpGet readiness probe"}
 	if ip, err := netip.ParseAddr(pod.Status.PodIP); err != nil {
 		return a, fmt.Errorf("pod %s has no IP address", pod.Name)
-	} else if ip = ip.Unmap(); ip.IsUnspecified() || ip.IsMulticast() || ip.IsLinkLocalUnicast() {
+	} else if kind := reserved.Classify(ip); kind != "" && kind != reserved.Loopback && kind != reserved.Metadata {
 		return a, fmt.Errorf("pod %s has the address %s, which no pod has", pod.Name, ip)
 	}
 	for _, c := range verificationProbeContainers(pod) {

@@ -5,27 +5,32 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
+
+	"github.com/tachometer-metrics/tachometer/pkg/reserved"
 )
 
 // This file keeps webhooks away from addresses that only the scaler's own machine and links have: a URL there is a mistake or an attack.
 
 // errForbiddenAddress is the error of a connection to an address that is not allowed.
-var errForbiddenAddress = errors.New("the host is a loopback or link-local address that allowAddresses does not list")
+var errForbiddenAddress = errors.New("the host is a loopback, link-local or metadata address that allowAddresses does not list")
 
 // dialTimeout is a part of DefaultTimeout.
 const dialTimeout = 3 * time.Second
 
-// NewGuardedClient returns a client like NewClient(nil) that connects to no loopback, link-local, multicast or unspecified address outside of
-// the allowed networks. It checks addresses and not names, because a name may resolve to anything.
+// NewGuardedClient returns a client like NewClient(nil) that connects to no reserved address outside of the allowed networks. It checks
+// addresses and not names, because a name may resolve to anything.
 func NewGuardedClient(allowed []netip.Prefix) *http.Client {
 	dialer := &net.Dialer{Timeout: dialTimeout, Control: func(_, address string, _ syscall.RawConn) error {
 		return checkWebhookAddress(address, allowed)
 	}}
 	transport := http.DefaultTransport.(*http.Transport).Clone() // the standard library's default is a Transport
 	transport.DialContext = dialer.DialContext
+	transport.Proxy = guardWebhookProxy(allowed, http.ProxyFromEnvironment)
 	transport.DisableKeepAlives = true // messages are rare, and a replaced client leaves no connection behind
 	return NewClient(&http.Client{Timeout: DefaultTimeout, Transport: transport})
 }
@@ -36,10 +41,33 @@ func checkWebhookAddress(address string, allowed []netip.Prefix) error {
 	if err != nil {
 		return errForbiddenAddress
 	}
-	ip := peer.Addr().Unmap().WithZone("")
-	special := ip.IsLoopback() || ip.IsLinkLocalUnicast() || ip.IsMulticast() || ip.IsUnspecified()
-	if special && !slices.ContainsFunc(allowed, func(n netip.Prefix) bool { return n.Contains(ip) }) {
+	return checkWebhookIP(peer.Addr(), allowed)
+}
+
+func checkWebhookIP(ip netip.Addr, allowed []netip.Prefix) error {
+	ip = ip.Unmap().WithZone("")
+	if reserved.Classify(ip) != "" && !slices.ContainsFunc(allowed, func(n netip.Prefix) bool { return n.Contains(ip) }) {
 		return errForbiddenAddress
 	}
 	return nil
+}
+
+// guardWebhookProxy returns the proxy of the environment. Behind a proxy the client connects to the proxy alone, so the host in the URL is
+// checked here: the proxy may reach what is forbidden.
+func guardWebhookProxy(allowed []netip.Prefix, choose func(*http.Request) (*url.URL, error)) func(*http.Request) (*url.URL, error) {
+	return func(r *http.Request) (*url.URL, error) {
+		proxy, err := choose(r)
+		if err != nil || proxy == nil {
+			return proxy, err
+		}
+		host := r.URL.Hostname()
+		name := strings.ToLower(strings.TrimSuffix(host, "."))
+		if reserved.IsAmbiguousHost(host) || name == "localhost" || strings.HasSuffix(name, ".localhost") {
+			return nil, errForbiddenAddress
+		}
+		if ip, err := netip.ParseAddr(host); err == nil {
+			return proxy, checkWebhookIP(ip, allowed)
+		}
+		return proxy, nil
+	}
 }

@@ -1,0 +1,87 @@
+// Package reserved knows the addresses that no pod and no other server has: they belong to a machine itself, to its links, or to its cloud.
+package reserved
+
+import (
+	"net/netip"
+	"strings"
+)
+
+// Kind is the use of a reserved address.
+type Kind string
+
+// The kinds of reserved addresses. Any other address has an empty Kind.
+const (
+	Loopback    Kind = "loopback"
+	LinkLocal   Kind = "link-local"
+	Multicast   Kind = "multicast"
+	Unspecified Kind = "unspecified"
+	Metadata    Kind = "metadata" // of a cloud, whose answers may have credentials
+)
+
+// metadataAddresses are addresses at which clouds serve metadata to their machines, beside link-local ones: AWS, Google Cloud, Alibaba
+// Cloud, Oracle Cloud, and Azure's WireServer.
+var metadataAddresses = map[netip.Addr]struct{}{
+	netip.MustParseAddr("fd00:ec2::254"): {}, netip.MustParseAddr("fd20:ce::254"): {}, netip.MustParseAddr("100.100.100.200"): {},
+	netip.MustParseAddr("192.0.0.192"): {}, netip.MustParseAddr("168.63.129.16"): {},
+}
+
+// Classify returns the kind of an address. An IPv6 address that stands for an IPv4 address has the kind of that one.
+func Classify(address netip.Addr) Kind {
+	address = address.WithZone("").Unmap()
+	_, metadata := metadataAddresses[address]
+	switch {
+	case metadata:
+		return Metadata
+	case address.IsLoopback():
+		return Loopback
+	case address.IsLinkLocalUnicast():
+		return LinkLocal
+	case address.IsMulticast(), address == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		return Multicast
+	case address.IsUnspecified(), address.Is4() && address.As4()[0] == 0:
+		return Unspecified
+	}
+	if embedded, found := embeddedIPv4(address); found {
+		return Classify(embedded)
+	}
+	return ""
+}
+
+// translatedPrefixes are the IPv6 prefixes that stand for IPv4 addresses, with the place of these: compatible addresses (RFC 4291), NAT64
+// (RFC 6052, RFC 8215), and 6to4 (RFC 3056).
+var translatedPrefixes = []struct {
+	prefix netip.Prefix
+	begin  int // in bytes
+}{
+	{netip.MustParsePrefix("::/96"), 12}, {netip.MustParsePrefix("64:ff9b::/96"), 12}, {netip.MustParsePrefix("64:ff9b:1::/48"), 12},
+	{netip.MustParsePrefix("2002::/16"), 2},
+}
+
+// embeddedIPv4 returns the IPv4 address that a router or a host may send to in place of an IPv6 address.
+func embeddedIPv4(address netip.Addr) (embedded netip.Addr, found bool) {
+	for _, t := range translatedPrefixes {
+		if t.prefix.Contains(address) {
+			bytes := address.As16()
+			return netip.AddrFrom4([4]byte(bytes[t.begin : t.begin+4])), true
+		}
+	}
+	return netip.Addr{}, false
+}
+
+// IsAmbiguousHost reports whether some resolvers read a host as an IPv4 address, and others as a name: 2130706433, 0x7f.1 and 127.1 may all
+// be 127.0.0.1.
+func IsAmbiguousHost(host string) bool {
+	if _, err := netip.ParseAddr(host); err == nil {
+		return false
+	}
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	last := host[strings.LastIndexByte(host, '.')+1:]
+	digits := "0123456789"
+	if hex, isHex := strings.CutPrefix(last, "0x"); isHex {
+		last, digits = hex, "0123456789abcdef"
+		if last == "" {
+			return true
+		}
+	}
+	return last != "" && strings.Trim(last, digits) == ""
+}
