@@ -224,6 +224,64 @@ func TestServerSideApply(t *testing.T) {
 	}
 }
 
+// applyAutoscaler applies a field of the autoscaler's spec with server-side apply, as a field manager.
+func applyAutoscaler(t *testing.T, namespace, manager, spec string, force bool) error {
+	t.Helper()
+	text := `{"apiVersion":"autoscaling/v2","kind":"HorizontalPodAutoscaler","metadata":{"name":"shop"},"spec":` + spec + `}`
+	_, err := client.AutoscalingV2().HorizontalPodAutoscalers(namespace).Patch(t.Context(), "shop", types.ApplyPatchType, []byte(text), metav1.PatchOptions{FieldManager: manager, Force: &force})
+	return err
+}
+
+// TestServerSideApplyInHold: the recipes of docs/scaler.md while a hold lasts. A manifest without the number (Flux), or from which Argo CD took it,
+// leaves the hold alone, and the whole manifest fits again after it. Helm is told of the conflict; forced, it is a person's number.
+func TestServerSideApplyInHold(t *testing.T) {
+	need(t)
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		manager, spec string
+		conflict      bool
+		minReplicas   int32 // after the hold
+	}{
+		"Argo CD": {"argocd-controller", `{"maxReplicas":MAX}`, false, 0},
+		"Flux":    {"kustomize-controller", `{"maxReplicas":MAX}`, false, 0},
+		"Helm":    {"helm", `{"minReplicas":5}`, true, 5},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			namespace := newNamespace(t)
+			workload := newWorkload(t, namespace, true)
+			before := mustLook(t, namespace)
+			whole := fmt.Sprintf(`{"minReplicas":%d,"maxReplicas":%d}`, before.MinReplicas, before.MaxReplicas)
+			if err := applyAutoscaler(t, namespace, tc.manager, whole, true); err != nil {
+				t.Fatal(err)
+			}
+			e := newEngine(t, &heard{}, true, nil)
+			put(t, e, workload, sale())
+			drive(t.Context(), t, e, workload, settled)
+			held := mustLook(t, namespace)
+			spec := strings.Replace(tc.spec, "MAX", fmt.Sprint(before.MaxReplicas), 1)
+			err := applyAutoscaler(t, namespace, tc.manager, spec, false)
+			if (err != nil) != tc.conflict || err != nil && !strings.Contains(err.Error(), hold.Manager) {
+				t.Fatalf("apply of %s in a hold: %v", spec, err)
+			}
+			if err := applyAutoscaler(t, namespace, tc.manager, spec, true); err != nil {
+				t.Fatal(err)
+			}
+			if now := mustLook(t, namespace); !tc.conflict && now.MinReplicas != held.MinReplicas {
+				t.Fatalf("minReplicas %d; the hold has %d", now.MinReplicas, held.MinReplicas)
+			}
+			end(t, e, workload, "event/sale")
+			drive(t.Context(), t, e, workload, unheld)
+			if now := mustLook(t, namespace); now.MinReplicas != max(tc.minReplicas, before.MinReplicas) {
+				t.Errorf("minReplicas %d after the hold", now.MinReplicas)
+			}
+			if err := applyAutoscaler(t, namespace, tc.manager, whole, false); err != nil {
+				t.Errorf("the whole manifest after the hold: %v", err)
+			}
+		})
+	}
+}
+
 // TestUnknownKind: a hold on a kind that is not installed says so, harms no other hold, and can be released.
 func TestUnknownKind(t *testing.T) {
 	need(t)

@@ -139,6 +139,10 @@ func TestScalerRights(t *testing.T) {
 		}
 		return err
 	})
+	events, err := client.CoreV1().Events(namespace).List(t.Context(), metav1.ListOptions{FieldSelector: "reason=OwnershipKept"})
+	if err != nil || len(events.Items) == 0 {
+		t.Errorf("no Event says that the scaler stays a field manager of the replicas: %v", err)
+	}
 	h, err := client.AutoscalingV2().HorizontalPodAutoscalers(namespace).Get(t.Context(), "shop", metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)

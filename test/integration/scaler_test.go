@@ -261,7 +261,8 @@ func TestReload(t *testing.T) {
 	})
 }
 
-// TestForgottenNamespace: a restart together with a configuration that no longer names a namespace releases the holds there.
+// TestForgottenNamespace: a restart together with a configuration that no longer names a namespace releases the schedules' holds there, and a
+// person can still end theirs.
 func TestForgottenNamespace(t *testing.T) {
 	need(t)
 	t.Parallel()
@@ -271,8 +272,15 @@ func TestForgottenNamespace(t *testing.T) {
 	program := buildScaler(t)
 	s := startScaler(t, program, namespace)
 	stands(t, namespace, 4)
+	if err := shared.Apply(t.Context(), strings.ReplaceAll(launchHold, "NAMESPACE", namespace)); err != nil {
+		t.Fatal(err)
+	}
+	stands(t, namespace, 7)
 	s.kill()
 	startScalerWith(t, program, namespace, "apiVersion: config.tachometer.dev/v1alpha1\nkind: ScalerConfig\n")
+	if _, err := shared.Kubectl(t.Context(), "-n", namespace, "delete", "hold", "launch", "--timeout=60s"); err != nil {
+		t.Fatal(err)
+	}
 	eventually(t, time.Minute, func(ctx context.Context) error {
 		now, err := look(ctx, namespace)
 		if diff := cmp.Diff(before, now); err == nil && diff != "" {
@@ -282,6 +290,13 @@ func TestForgottenNamespace(t *testing.T) {
 	})
 }
 
+// launchHold is a Hold as a team keeps it in Git.
+const launchHold = `apiVersion: scaler.tachometer.dev/v1alpha1
+kind: Hold
+metadata: {name: launch, namespace: NAMESPACE}
+spec: {workload: {apiVersion: apps/v1, kind: Deployment, name: shop}, replicas: 7, by: team}
+`
+
 // TestHoldFromGit: a hold that a team applies is raised, opened and, when the team deletes it, given back.
 func TestHoldFromGit(t *testing.T) {
 	need(t)
@@ -290,9 +305,7 @@ func TestHoldFromGit(t *testing.T) {
 	newWorkload(t, namespace, true)
 	before := mustLook(t, namespace)
 	startScalerWith(t, buildScaler(t), namespace, "apiVersion: config.tachometer.dev/v1alpha1\nkind: ScalerConfig\nnamespaces: [NAMESPACE]\n")
-	const text = "apiVersion: scaler.tachometer.dev/v1alpha1\nkind: Hold\nmetadata: {name: launch, namespace: NAMESPACE}\n" +
-		"spec: {workload: {apiVersion: apps/v1, kind: Deployment, name: shop}, replicas: 7, by: team}\n"
-	if err := shared.Apply(t.Context(), strings.ReplaceAll(text, "NAMESPACE", namespace)); err != nil {
+	if err := shared.Apply(t.Context(), strings.ReplaceAll(launchHold, "NAMESPACE", namespace)); err != nil {
 		t.Fatal(err)
 	}
 	stands(t, namespace, 7)

@@ -58,3 +58,39 @@ func TestPauseEnds(t *testing.T) {
 		})
 	}
 }
+
+// TestPauseAtEveryStep: a hold that is paused after any write on its way up, also by the next process, shuts its gate and gives the numbers back;
+// resumed, it comes up.
+func TestPauseAtEveryStep(t *testing.T) {
+	t.Parallel()
+	for name, bounds := range map[string]hold.ReplicaBounds{"autoscaled": {MinReplicas: 2, MaxReplicas: 30}, "plain": {}} {
+		states := map[hold.State]bool{}
+		for writes := 1; writes < 20; writes++ {
+			b := newBench()
+			w := b.addWorkload("shop", 2, bounds)
+			b.apply(t, "shop", saleHold())
+			b.writesLeft = writes
+			for range 3 {
+				_ = b.pass(t.Context())
+				w.ready = w.replicas
+			}
+			states[b.find("shop", "event/sale").Status.State] = true
+			b.restart()
+			b.pauseHold(t, "shop", "event/sale", true, nil)
+			b.mustPass(t)
+			if w.hpa != nil && w.hpa.bounds != bounds || w.hpa == nil && w.replicas != 2 || b.gates.open["sale"] {
+				t.Fatalf("%s, paused after %d writes: %d replicas, %+v, gate %v", name, writes, w.replicas, w.hpa, b.gates.open["sale"])
+			}
+			b.pauseHold(t, "shop", "event/sale", false, nil)
+			b.mustPass(t)
+			w.ready = w.replicas
+			b.mustPass(t)
+			if wantState(t, b.find("shop", "event/sale"), hold.Open, ""); !b.gates.open["sale"] {
+				t.Fatalf("%s, resumed after %d writes: the gate is shut", name, writes)
+			}
+		}
+		if len(states) < 5 {
+			t.Errorf("%s: paused in the states %v only", name, states)
+		}
+	}
+}

@@ -144,6 +144,7 @@ func (c *Consumer) runKafkaSession(ctx context.Context, client *kgo.Client, unzi
 			unzip.forgetHandledKafkaRecords()
 		}
 		if topicReplaced {
+			klog.FromContext(ctx).Info("Topic was deleted and made anew, reading the new one", "topic", c.cfg.Topic, "from", last.Add(-c.cfg.Rewind))
 			break
 		}
 	}
