@@ -26,12 +26,9 @@ type inputBuilder struct {
 	decision       *explainapi.Decision
 }
 
-// findMissingInput returns what was not recorded and is needed at a number of replicas; empty if nothing is missing.
-func (b *inputBuilder) findMissingInput(replicas int32) string {
-	if b.decision.Status == nil {
-		return "the status is not known"
-	}
-	if b.isOutsideLimits(replicas) {
+// findMissingInput returns what was not recorded and is needed at a number of replicas, after a status; empty if nothing is missing.
+func (b *inputBuilder) findMissingInput(replicas int32, before *explainapi.Status) string {
+	if b.decidesWithoutMetrics(replicas, before) {
 		return ""
 	}
 	for i := range b.spec.Metrics {
@@ -51,13 +48,21 @@ func (b *inputBuilder) findMissingInput(replicas int32) string {
 	return ""
 }
 
-// isOutsideLimits reports whether the controller decides without a look at metrics.
-func (b *inputBuilder) isOutsideLimits(current int32) bool {
+// decidesWithoutMetrics reports whether the controller decides without a look at metrics: outside of the limits, and at a zero that it did
+// not make itself or that no metric can end.
+func (b *inputBuilder) decidesWithoutMetrics(current int32, before *explainapi.Status) bool {
 	low := int32(1)
 	if b.spec.MinReplicas != nil {
 		low = *b.spec.MinReplicas
 	}
-	return current == 0 || current > b.spec.MaxReplicas || current < low
+	if current != 0 {
+		return current > b.spec.MaxReplicas || current < low
+	}
+	isOwnZero := slices.ContainsFunc(before.Conditions, func(c explainapi.Condition) bool {
+		return c.Type == string(autoscalingv2.ScaledToZero) && c.Status == string(corev1.ConditionTrue)
+	})
+	outlivesPods := slices.ContainsFunc(b.spec.Metrics, func(m autoscalingv2.MetricSpec) bool { return m.Object != nil || m.External != nil })
+	return !isOwnZero || low == 0 && !outlivesPods
 }
 
 // findRecordedMetric returns the index of a metric in the recorded spec, whatever its target; -1 without one.
@@ -180,7 +185,7 @@ func (b *inputBuilder) buildUsageAnswer(m *autoscalingv2.MetricSpec, at int, pod
 // spreadEvenly gives each pod its share of a total; the first pods have the rest of the division.
 func spreadEvenly(pods []*corev1.Pod, total int64) map[string]hpa.PodValue {
 	values := make(map[string]hpa.PodValue, len(pods))
-	n := int64(len(pods))
+	n := int64(len(pods)) // 0 after a scale to zero
 	for i, p := range pods {
 		v := total / n
 		if int64(i) < total%n {

@@ -46,8 +46,13 @@ type Look struct {
 // Differs reports whether the computed decision is another than the recorded one.
 func (l Look) Differs() bool { return l.Missing == "" && l.Recorded != l.Computed }
 
-// Settings are the settings of kube-controller-manager that a replay supposes: its defaults.
-func Settings() hpa.Settings { return hpa.DefaultSettings(36) }
+// Settings are the settings of kube-controller-manager that a replay supposes: its defaults. HPAScaleToZero counts as on, because the
+// recorded status tells: only a controller with the gate writes the condition ScaledToZero, and without it a 0 is a person's.
+func Settings() hpa.Settings {
+	s := hpa.DefaultSettings(36)
+	s.ScaleToZero = true
+	return s
+}
 
 // Reproduce computes each decision of a complete log from its own inputs, with the spec and the number of pods of its time. The
 // controller's memory is empty at the begin of the log, so that an earlier wish may hold a number that is not computed.
@@ -60,8 +65,12 @@ func Reproduce(log *explainapi.DecisionLog, s hpa.Settings) []Look {
 		spec := &log.Specs[d.Spec].Spec
 		look := newReplayedLook(d, before)
 		in := inputBuilder{spec: spec, recorded: spec, decision: d}
-		if look.Missing = in.findMissingInput(look.Replicas); look.Missing == "" {
-			decideReplayedLook(&look, in.buildReplayInput(look.Replicas, look.Replicas, statusBeforeReplay(before), history), s)
+		status := statusBeforeReplay(before)
+		if look.Missing == "" {
+			look.Missing = in.findMissingInput(look.Replicas, status)
+		}
+		if look.Missing == "" {
+			decideReplayedLook(&look, in.buildReplayInput(look.Replicas, look.Replicas, status, history), s)
 			history = look.Decision.History
 		}
 		looks, before = append(looks, look), d
@@ -75,18 +84,24 @@ func Simulate(log *explainapi.DecisionLog, spec *autoscalingv2.HorizontalPodAuto
 	var looks []Look
 	var history hpa.History
 	var before *explainapi.Decision
-	status := &explainapi.Status{}
-	replicas := int32(-1)
+	var status *explainapi.Status // nil before the first look
+	replicas := int32(0)
 	for i := range log.Decisions {
 		d := &log.Decisions[i]
 		look := newReplayedLook(d, before)
 		recorded := look.Replicas
-		if replicas < 0 {
-			replicas, status = recorded, statusBeforeReplay(before)
+		if status == nil {
+			replicas = recorded
+			if look.Missing == "" {
+				status = statusBeforeReplay(before)
+			}
 		}
 		look.Replicas, look.Computed = replicas, replicas
 		in := inputBuilder{spec: spec, recorded: &log.Specs[d.Spec].Spec, decision: d}
-		if look.Missing = in.findMissingInput(look.Replicas); look.Missing == "" {
+		if look.Missing == "" {
+			look.Missing = in.findMissingInput(replicas, status)
+		}
+		if look.Missing == "" {
 			if replicas != recorded {
 				if err := in.checkLoadIndependence(); err != nil {
 					return nil, err
@@ -94,7 +109,7 @@ func Simulate(log *explainapi.DecisionLog, spec *autoscalingv2.HorizontalPodAuto
 			}
 			decideReplayedLook(&look, in.buildReplayInput(replicas, recorded, status, history), s)
 			history = look.Decision.History
-			status = &explainapi.Status{DesiredReplicas: look.Computed}
+			status = newSimulatedStatus(&look.Decision.Status)
 			replicas = look.Decision.Replicas
 		}
 		looks, before = append(looks, look), d
@@ -102,12 +117,25 @@ func Simulate(log *explainapi.DecisionLog, spec *autoscalingv2.HorizontalPodAuto
 	return looks, nil
 }
 
+// newSimulatedStatus returns the part of a status that the next look depends on.
+func newSimulatedStatus(s *autoscalingv2.HorizontalPodAutoscalerStatus) *explainapi.Status {
+	out := &explainapi.Status{DesiredReplicas: s.DesiredReplicas}
+	for _, c := range s.Conditions {
+		out.Conditions = append(out.Conditions, explainapi.Condition{Type: string(c.Type), Status: string(c.Status), Reason: c.Reason})
+	}
+	return out
+}
+
 // newReplayedLook returns the recorded part of a look. The status after the look has the number of pods before it. Without a new
 // status the number is what the status before wanted.
 func newReplayedLook(d, before *explainapi.Decision) Look {
 	look := Look{Time: d.Time}
-	if d.Status == nil {
+	switch {
+	case d.Status == nil:
 		look.Missing = "the status is not known"
+		return look
+	case len(d.Status.Conditions) == 0:
+		look.Missing = "the controller has not looked yet"
 		return look
 	}
 	look.Replicas, look.Recorded = d.Status.CurrentReplicas, d.Status.DesiredReplicas

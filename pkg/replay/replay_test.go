@@ -111,11 +111,58 @@ func TestUtilization(t *testing.T) {
 		Name: "cpu", Target: autoscalingv2.MetricTarget{Type: autoscalingv2.UtilizationMetricType, AverageUtilization: new(int32(60))},
 	}})
 	for i := range log.Decisions {
-		log.Decisions[i].Status = &explainapi.Status{CurrentReplicas: 2, DesiredReplicas: 4, Current: []int64{45_000, 120}}
+		log.Decisions[i].Status = &explainapi.Status{CurrentReplicas: 2, DesiredReplicas: 4, Current: []int64{45_000, 120}, Conditions: log.Decisions[i].Status.Conditions}
 	}
 	looks := replay.Reproduce(log, replay.Settings())
 	if m := looks[1].Decision.Metrics; looks[1].Missing != "" || len(m) != 2 || m[1].Usage != 120 || m[1].Replicas != 4 || looks[1].Differs() {
 		t.Errorf("look %+v", looks[1])
+	}
+}
+
+// TestNewAutoscaler: a record that begins before the controller's first look holds no decision of it, which the looks after it would
+// remember.
+func TestNewAutoscaler(t *testing.T) {
+	t.Parallel()
+	spec := replaytest.Spec("request_per_second")
+	log := replaytest.Log(spec, slices.Concat(replaytest.Repeat(400, 2), replaytest.Repeat(90, 30))...)
+	log.Decisions = slices.Insert(log.Decisions, 0, explainapi.Decision{Time: replaytest.Begin.Add(-time.Second), Status: &explainapi.Status{}})
+	looks := replay.Reproduce(log, replay.Settings())
+	if looks[0].Missing != "the controller has not looked yet" {
+		t.Errorf("before the first look: %+v", looks[0])
+	}
+	same, err := replay.Simulate(log, &spec, replay.Settings())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, l := range looks[1:] {
+		if l.Missing != "" || l.Differs() || same[i+1].Computed != l.Recorded {
+			t.Errorf("look at %s: recorded %d, computed %d, simulated %d; missing %q", l.Time, l.Recorded, l.Computed, same[i+1].Computed, l.Missing)
+		}
+	}
+}
+
+// TestSimulateToZero: a spec that goes to zero wakes by the metric that outlives the pods.
+func TestSimulateToZero(t *testing.T) {
+	t.Parallel()
+	recorded := replaytest.Spec("request_per_second")
+	loads := slices.Concat(replaytest.Repeat(90, 4), replaytest.Repeat(0, 30), replaytest.Repeat(90, 4))
+	log := replaytest.Log(recorded, loads...)
+	target := autoscalingv2.MetricTarget{Type: autoscalingv2.AverageValueMetricType, AverageValue: recorded.Metrics[0].Pods.Target.AverageValue}
+	recorded.Metrics = append(recorded.Metrics, autoscalingv2.MetricSpec{Type: autoscalingv2.ExternalMetricSourceType, External: &autoscalingv2.ExternalMetricSource{
+		Metric: autoscalingv2.MetricIdentifier{Name: "queue"}, Target: target,
+	}})
+	log.Specs[0].Spec = recorded
+	for i := range log.Decisions {
+		log.Decisions[i].Reads = append(log.Decisions[i].Reads, explainapi.Read{Metric: 1, Values: []explainapi.Value{{Milli: int64(loads[i] * 1000)}}})
+	}
+	other := *recorded.DeepCopy()
+	other.MinReplicas = new(int32(0))
+	looks, err := replay.Simulate(log, &other, replay.Settings())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if slept, woken := looks[33], looks[35]; slept.Computed != 0 || woken.Computed != 2 {
+		t.Errorf("without a load %d pods, want 0; after it %d, want 2", slept.Computed, woken.Computed)
 	}
 }
 

@@ -48,8 +48,10 @@ type loadedService struct {
 	made    int
 	load    float64 // in thousandths a second
 	missing int     // pods without a value
-	err     error
-	user    string
+	// scaleToZero is the controller's gate.
+	scaleToZero bool
+	err         error
+	user        string
 }
 
 func newLoadedService(t testing.TB, name string, opts Options) *loadedService {
@@ -143,8 +145,26 @@ func (s *loadedService) context() context.Context {
 	return apirequest.WithUser(context.Background(), &user.DefaultInfo{Name: s.user})
 }
 
+// GetMetricByName answers with the load as the value of an object.
+func (s *loadedService) GetMetricByName(context.Context, types.NamespacedName, metricsprovider.CustomMetricInfo, labels.Selector) (*custom_metrics.MetricValue, error) {
+	if s.err != nil {
+		return nil, s.err
+	}
+	return &custom_metrics.MetricValue{Timestamp: metav1.NewTime(s.now), Value: *resource.NewMilliQuantity(int64(s.load), resource.DecimalSI)}, nil
+}
+
 // read reads a metric as the HPA controller does.
 func (s *loadedService) read(m autoscalingv2.MetricSpec) (answer hpa.Answer) {
+	if m.Object != nil {
+		name := types.NamespacedName{Namespace: "shop", Name: m.Object.DescribedObject.Name}
+		value, err := s.recorded.GetMetricByName(s.context(), name, metricsprovider.CustomMetricInfo{
+			GroupResource: schema.GroupResource{Resource: "services"}, Namespaced: true, Metric: m.Object.Metric.Name,
+		}, labels.Everything())
+		if answer.Err = err; err == nil {
+			answer.Object = value.Value.MilliValue()
+		}
+		return answer
+	}
 	if m.External != nil {
 		list, err := s.recorded.GetExternalMetric(s.context(), "shop", labels.Everything(), metricsprovider.ExternalMetricInfo{Metric: m.External.Metric.Name})
 		if answer.Err = err; err == nil {
@@ -175,7 +195,9 @@ func (s *loadedService) look() hpa.Decision {
 	for _, m := range s.hpa.Spec.Metrics {
 		in.Answers = append(in.Answers, s.read(m))
 	}
-	d := hpa.Decide(in, hpa.DefaultSettings(36))
+	settings := hpa.DefaultSettings(36)
+	settings.ScaleToZero = s.scaleToZero
+	d := hpa.Decide(in, settings)
 	s.history = d.History
 	s.hpa.Status = d.Status
 	s.now = s.now.Add(20 * time.Millisecond)

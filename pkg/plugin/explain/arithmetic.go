@@ -16,10 +16,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/hpa"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
+	"github.com/tachometer-metrics/tachometer/pkg/replay"
 )
-
-// explainedMinor is the Kubernetes minor whose settings hold: the arithmetic of its neighbours is the same.
-const explainedMinor = 36
 
 // newExplainedInput returns the input of the HPA's arithmetic from live reads. Its memory is empty, so that windows and policies are
 // not decided here.
@@ -54,7 +52,7 @@ func newExplainedAnswer(spec autoscalingv2.MetricSpec, a reading.Answer) hpa.Ans
 
 // explainMetricDecision completes the i-th metric with the steps of the HPA's arithmetic.
 func (e *Explanation) explainMetricDecision(i int, in hpa.Input) {
-	decision, m := hpa.Decide(in, hpa.DefaultSettings(explainedMinor)), &e.Metrics[i]
+	decision, m := hpa.Decide(in, replay.Settings()), &e.Metrics[i]
 	if m.Error != "" {
 		return
 	}
@@ -222,7 +220,7 @@ func decideExplainedTotal(m *Metric, i int, in hpa.Input, total int64) int32 {
 		}
 	}
 	in.Answers[i] = answer
-	return hpa.Decide(in, hpa.DefaultSettings(explainedMinor)).Metrics[i].Replicas
+	return hpa.Decide(in, replay.Settings()).Metrics[i].Replicas
 }
 
 // nextUp returns the next higher wish, and the total above which it begins.
