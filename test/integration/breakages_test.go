@@ -85,8 +85,11 @@ var breakages = map[string]breakage{
 		},
 		"rival", doctor.StatusFail, "hpa/web-too scales Deployment web too", "delete hpa ",
 	},
-	"warming up": { // few requests: the window grows until it has enough of them
-		func(_ *testing.T, _ string, k *kubelet) { k.load.Store(1) },
+	"warming up": { // few requests: the window of each pod grows for a minute, until it has enough of them
+		func(t *testing.T, namespace string, k *kubelet) {
+			k.load.Store(1)
+			patchScaled(t, namespace, "deployment", `{"spec":{"replicas":10}}`)
+		},
 		"metric", doctor.StatusWarning, "warming up", "kubectl tachometer doctor hpa/web",
 	},
 	"limit reached": {

@@ -229,6 +229,35 @@ func TestOneOfTwoMetrics(t *testing.T) {
 	})
 }
 
+// TestMetricIsReplaced: a metric that failed and was taken out of the spec has no value again.
+func TestMetricIsReplaced(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		before, after []string
+		want          string
+	}{
+		"the only one":  {[]string{"typo_per_second"}, []string{"request_per_second"}, "MetricRecovered: all metrics have values, after 15s; no longer in the spec: typo_per_second"},
+		"one of two":    {[]string{"typo_per_second", "jobs"}, []string{"jobs"}, "MetricRecovered: jobs has a value again, after 15s; no longer in the spec: typo_per_second"},
+		"another order": {[]string{"jobs", "request_per_second"}, []string{"request_per_second", "jobs"}, "MetricRecovered: jobs, request_per_second have values again, after 15s"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				c := newControlledCluster(t, 1)
+				c.names = tc.before
+				c.look(0, "web", make([]string, len(tc.before))...)
+				c.look(0, "web", slices.Repeat([]string{refused}, len(tc.before))...)
+				c.names = tc.after
+				c.look(0, "web", make([]string, len(tc.after))...)
+				events := c.listEvents()
+				if len(events) != 2 || events[1].Reason+": "+events[1].Message != tc.want {
+					t.Errorf("Events %v, want a failure and %q", events, tc.want)
+				}
+			})
+		})
+	}
+}
+
 // TestFlapping: a metric that fails at every other look is told a few times, and the last Event says how it ended.
 func TestFlapping(t *testing.T) {
 	t.Parallel()

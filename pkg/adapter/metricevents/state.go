@@ -34,7 +34,8 @@ type specMetric struct {
 type metricChange struct {
 	uid       types.UID
 	isFailing bool
-	metrics   []specMetric  // that fail, or failed
+	metrics   []specMetric  // that fail, or failed and are still in the spec
+	removed   []string      // names of metrics that failed and are no longer in the spec
 	all       bool          // no metric has a value, CPU and memory included
 	replicas  int32         // at the change
 	lasted    time.Duration // of the failure, for its end
@@ -69,15 +70,15 @@ func (s *metricState) updateMetricState(h *autoscalingv2.HorizontalPodAutoscaler
 	if isFailing == s.newest.isFailing {
 		return
 	}
-	metrics := failing
+	metrics, removed := failing, []string(nil)
 	if !isFailing {
-		metrics = s.newest.metrics
+		metrics, removed = findSpecMetrics(h, s.newest.metrics)
 	} else {
 		s.failedAt = now
 	}
 	s.attempts = 0
 	s.newest = metricChange{
-		uid: s.uid, isFailing: isFailing, metrics: metrics, all: all,
+		uid: s.uid, isFailing: isFailing, metrics: metrics, removed: removed, all: all,
 		replicas: h.Status.CurrentReplicas, lasted: now.Sub(s.failedAt), at: now, version: h.ResourceVersion,
 	}
 }
@@ -126,6 +127,19 @@ func listFailingMetrics(h *autoscalingv2.HorizontalPodAutoscaler) (failing []spe
 	return failing, all, true
 }
 
+// findSpecMetrics returns the metrics that are still in the spec, with their present index, and the names of the others.
+func findSpecMetrics(h *autoscalingv2.HorizontalPodAutoscaler, metrics []specMetric) (found []specMetric, removed []string) {
+	for _, m := range metrics {
+		i := slices.IndexFunc(h.Spec.Metrics, func(spec autoscalingv2.MetricSpec) bool { return nameSpecMetric(&spec) == m.name })
+		if i < 0 {
+			removed = append(removed, m.name)
+		} else {
+			found = append(found, specMetric{i, m.name})
+		}
+	}
+	return found, removed
+}
+
 // nameSpecMetric returns the words for a metric; empty for CPU and memory.
 func nameSpecMetric(m *autoscalingv2.MetricSpec) string {
 	switch {
@@ -146,8 +160,9 @@ func (c metricChange) nameReason() string {
 	return reasonRecovered
 }
 
+// hasMetric reports whether a read of a metric shows the change. Where all metrics that failed were taken out of the spec, any does.
 func (c metricChange) hasMetric(index int) bool {
-	return slices.ContainsFunc(c.metrics, func(m specMetric) bool { return m.index == index })
+	return len(c.metrics) == 0 || slices.ContainsFunc(c.metrics, func(m specMetric) bool { return m.index == index })
 }
 
 // describeMetricChange returns the message of a change.
@@ -162,13 +177,24 @@ func (c metricChange) describeMetricChange(cause string) string {
 	}
 	subject := strings.Join(names, ", ")
 	if !c.isFailing {
-		return fmt.Sprintf("%s %s %s again, after %s", subject, has, value, c.lasted.Round(time.Second))
+		return c.describeMetricRecovery(subject, has, value)
 	}
 	effect := "does not scale down"
 	if c.all {
 		effect = fmt.Sprintf("keeps its %d replicas", c.replicas)
 	}
 	return fmt.Sprintf("%s %s no %s: %s; the autoscaler %s %s", subject, has, strings.TrimPrefix(value, "a "), cause, effect, end)
+}
+
+func (c metricChange) describeMetricRecovery(subject, has, value string) string {
+	lasted, removed := c.lasted.Round(time.Second), strings.Join(c.removed, ", ")
+	switch {
+	case len(c.removed) == 0:
+		return fmt.Sprintf("%s %s %s again, after %s", subject, has, value, lasted)
+	case len(c.metrics) == 0:
+		return fmt.Sprintf("all metrics have values, after %s; no longer in the spec: %s", lasted, removed)
+	}
+	return fmt.Sprintf("%s %s %s again, after %s; no longer in the spec: %s", subject, has, value, lasted, removed)
 }
 
 // nameMetricEvent returns the name of a change's Event, the same at all replicas.
