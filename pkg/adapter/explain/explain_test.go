@@ -63,7 +63,7 @@ func (k knownShop) Log(key types.NamespacedName, since time.Time) (*explainapi.D
 			continue
 		}
 		log.Decisions = append(log.Decisions, explainapi.Decision{
-			Time: at, Pods: []explainapi.Pod{{Name: "web-1", State: explainapi.PodReady}}, Status: &explainapi.Status{CurrentReplicas: 1, DesiredReplicas: 2},
+			Time: at, Pods: []explainapi.Pod{{Name: "web-1", State: explainapi.PodReady}}, Status: lookedStatus(),
 			Reads: []explainapi.Read{{Time: at, Values: []explainapi.Value{{Pod: "web-1", Milli: 80_000, AgeMillis: 900, WindowSeconds: 10}}}},
 		})
 	}
@@ -75,7 +75,7 @@ func (k knownShop) Current(key types.NamespacedName) (recorder.Current, bool) {
 		return recorder.Current{}, false
 	}
 	log, _ := k.Log(key, noon)
-	return recorder.Current{Spec: &log.Specs[0].Spec, Status: &explainapi.Status{CurrentReplicas: 1, DesiredReplicas: 2}, Since: log.Source.UnknownBefore}, true
+	return recorder.Current{Spec: &log.Specs[0].Spec, Status: lookedStatus(), Since: log.Source.UnknownBefore}, true
 }
 
 func (knownShop) ReadLogs(context.Context, types.NamespacedName, time.Duration) []peer.Answer {
@@ -92,6 +92,11 @@ func (knownShop) Demanded() []discovery.Demand {
 
 func (knownShop) Diagnose(namespace, pod string, _ []string) metric.Omission {
 	return metric.Omission{Object: metric.Object{Namespace: namespace, Name: pod}, Reason: metric.ReasonScrapeFailed, Detail: "connection refused"}
+}
+
+// lookedStatus is the status of an autoscaler after the controller's first look.
+func lookedStatus() *explainapi.Status {
+	return &explainapi.Status{CurrentReplicas: 1, DesiredReplicas: 2, Conditions: []explainapi.Condition{{Type: "AbleToScale", Status: "True"}}}
 }
 
 // serveShop serves the API as a generic API server does, without authentication.

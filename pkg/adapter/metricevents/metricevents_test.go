@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,11 +31,22 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const refused = "3 pods: 3 scrape failed (connection refused)"
 
 // recordedReads are the reads that a replica answered, by autoscaler.
-type recordedReads map[types.NamespacedName][]explainapi.Read
+type recordedReads struct {
+	mu    sync.Mutex
+	reads map[types.NamespacedName][]explainapi.Read
+}
 
-func (r recordedReads) Log(key types.NamespacedName, since time.Time) (*explainapi.DecisionLog, error) {
+func (r *recordedReads) add(key types.NamespacedName, read explainapi.Read) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.reads[key] = append(r.reads[key], read)
+}
+
+func (r *recordedReads) Log(key types.NamespacedName, since time.Time) (*explainapi.DecisionLog, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	log := &explainapi.DecisionLog{}
-	for _, read := range r[key] {
+	for _, read := range r.reads[key] {
 		if !read.Time.Before(since) {
 			log.Decisions = append(log.Decisions, explainapi.Decision{Time: read.Time, Reads: []explainapi.Read{read}})
 		}
@@ -47,9 +60,8 @@ type controlledCluster struct {
 	client    *fake.Clientset
 	version   int
 	reporters []*Reporter
-	records   []recordedReads
+	records   []*recordedReads
 	names     []string // of the autoscaler's metrics
-	created   []string
 }
 
 // newControlledCluster returns a cluster with running replicas, in a synctest bubble.
@@ -59,7 +71,7 @@ func newControlledCluster(t *testing.T, replicas int) *controlledCluster {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, replicas)
 	for i := range replicas {
-		records := recordedReads{}
+		records := &recordedReads{reads: map[types.NamespacedName][]explainapi.Read{}}
 		r := New(Options{Events: c.client.CoreV1(), Records: records, Replica: "adapter-" + strconv.Itoa(i), Now: time.Now})
 		c.reporters, c.records = append(c.reporters, r), append(c.records, records)
 		go func() { ended <- r.Run(ctx) }()
@@ -109,7 +121,7 @@ func (c *controlledCluster) lookNow(replica int, name string, causes ...string) 
 		}
 		h.Status.CurrentMetrics = append(h.Status.CurrentMetrics, status)
 		if replica >= 0 {
-			c.records[replica][key] = append(c.records[replica][key], explainapi.Read{Metric: i, Time: time.Now(), Error: causes[i]})
+			c.records[replica].add(key, explainapi.Read{Metric: i, Time: time.Now(), Error: causes[i]})
 		}
 	}
 	for _, r := range c.reporters {
@@ -183,7 +195,7 @@ func TestReplicas(t *testing.T) {
 		c := newControlledCluster(t, 2)
 		c.look(0, "web", "")
 		key := types.NamespacedName{Namespace: "shop", Name: "web"}
-		c.records[0][key] = append(c.records[0][key], explainapi.Read{Time: time.Now(), Error: refused}) // so both write
+		c.records[0].add(key, explainapi.Read{Time: time.Now(), Error: refused}) // so both write
 		c.lookNow(1, "web", refused)
 		c.look(0, "web", refused)
 		c.look(1, "web", "")
@@ -285,8 +297,9 @@ func TestMassFailure(t *testing.T) {
 		const autoscalers = 1000
 		c := newControlledCluster(t, 1)
 		// The fake cluster is slow for many objects: it only counts.
+		var writes atomic.Int64
 		c.client.PrependReactor("create", "events", func(kubetesting.Action) (bool, runtime.Object, error) {
-			c.created = append(c.created, "")
+			writes.Add(1)
 			return true, &corev1.Event{}, nil
 		})
 		for _, cause := range []string{"", refused} {
@@ -295,11 +308,11 @@ func TestMassFailure(t *testing.T) {
 			}
 		}
 		passFakeTime(10 * time.Second)
-		if n := len(c.created); n > writeBurst+10*writesPerSecond+1 {
+		if n := writes.Load(); n > writeBurst+10*writesPerSecond+1 {
 			t.Errorf("%d Events in 10 s", n)
 		}
 		passFakeTime(autoscalers/writesPerSecond*time.Second + retryInterval)
-		if n := len(c.created); n != autoscalers {
+		if n := writes.Load(); n != autoscalers {
 			t.Errorf("%d Events for %d autoscalers", n, autoscalers)
 		}
 	})
@@ -310,26 +323,26 @@ func TestFailedWrite(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c := newControlledCluster(t, 1)
-		failures := 2
+		var writes, failures atomic.Int64
+		failures.Store(2)
 		c.client.PrependReactor("create", "events", func(kubetesting.Action) (bool, runtime.Object, error) {
-			c.created = append(c.created, "")
-			failures--
-			return failures >= 0, nil, errors.New("no leader")
+			writes.Add(1)
+			return failures.Add(-1) >= 0, nil, errors.New("no leader")
 		})
 		c.look(0, "web", "")
 		c.look(0, "web", refused)
 		passFakeTime(5 * retryInterval)
 		c.checkEvents(failed)
-		if len(c.created) != 3 {
-			t.Errorf("%d writes, want 3", len(c.created))
+		if n := writes.Load(); n != 3 {
+			t.Errorf("%d writes, want 3", n)
 		}
-		failures = 1000
+		failures.Store(1000)
 		c.look(0, "web", "")
 		passFakeTime(5 * retryInterval)
-		if len(c.created) != 3+writeAttempts {
-			t.Errorf("%d writes of a recovery, want %d", len(c.created)-3, writeAttempts)
+		if n := writes.Load(); n != 3+writeAttempts {
+			t.Errorf("%d writes of a recovery, want %d", n-3, writeAttempts)
 		}
-		failures = 0
+		failures.Store(0)
 		c.look(0, "web", refused)
 		if n := len(c.listEvents()); n != 2 {
 			t.Errorf("%d Events after a recovery that could not be told and a failure, want 2", n)

@@ -28,10 +28,9 @@ func NewGuardedClient(allowed []netip.Prefix) *http.Client {
 	dialer := &net.Dialer{Timeout: dialTimeout, Control: func(_, address string, _ syscall.RawConn) error {
 		return checkWebhookAddress(address, allowed)
 	}}
-	transport := http.DefaultTransport.(*http.Transport).Clone() // the standard library's default is a Transport
+	transport := newWebhookTransport()
 	transport.DialContext = dialer.DialContext
 	transport.Proxy = guardWebhookProxy(allowed, http.ProxyFromEnvironment)
-	transport.DisableKeepAlives = true // messages are rare, and a replaced client leaves no connection behind
 	return NewClient(&http.Client{Timeout: DefaultTimeout, Transport: transport})
 }
 

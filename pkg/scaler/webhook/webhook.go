@@ -42,14 +42,21 @@ func URLFromFile(path string) func() (string, error) {
 }
 
 // NewClient returns a copy of c that follows no redirect: a redirect would send the message, and with it the secret, to another server. A
-// nil c is a client with DefaultTimeout.
+// nil c is a client with DefaultTimeout and connections of its own.
 func NewClient(c *http.Client) *http.Client {
 	if c == nil {
-		c = &http.Client{Timeout: DefaultTimeout}
+		c = &http.Client{Timeout: DefaultTimeout, Transport: newWebhookTransport()}
 	}
 	own := *c
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &own
+}
+
+// newWebhookTransport returns a transport that keeps no connection: messages are rare, and a replaced client leaves none behind.
+func newWebhookTransport() *http.Transport {
+	transport := http.DefaultTransport.(*http.Transport).Clone() // the standard library's default is a Transport
+	transport.DisableKeepAlives = true
+	return transport
 }
 
 // Post sends a JSON body with a client from NewClient, and returns nil for a status of 2xx. Errors of readURL are returned as they are;
