@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -93,22 +94,24 @@ func TestWitness(t *testing.T) {
 		h := &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web", UID: "1", CreationTimestamp: metav1.NewTime(replaytest.Begin)}}
 		h.Status.DesiredReplicas = log.Decisions[0].Status.DesiredReplicas
 		client := fake.NewClientset(h)
-		var served *explainapi.DecisionLog
+		var served atomic.Pointer[explainapi.DecisionLog]
 		w := NewWitness(client, func(_ context.Context, path string) ([]byte, error) {
-			if served == nil || path != "/apis/explain.tachometer.dev/v1alpha1/namespaces/shop/horizontalpodautoscalers/web/decisions?since=3h" {
+			log := served.Load()
+			if log == nil || path != "/apis/explain.tachometer.dev/v1alpha1/namespaces/shop/horizontalpodautoscalers/web/decisions?since=3h" {
 				return nil, errors.New("not found")
 			}
-			return json.Marshal(served)
+			return json.Marshal(log)
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- w.Run(ctx) }()
 		published := 0
 		read := func(first, end int) {
-			served = newRisingLog()
-			served.Decisions = served.Decisions[first:end]
-			served.Source.UnknownBefore = served.Decisions[0].Time
-			served.Source.Time = served.Decisions[end-first-1].Time
+			part := newRisingLog()
+			part.Decisions = part.Decisions[first:end]
+			part.Source.UnknownBefore = part.Decisions[0].Time
+			part.Source.Time = part.Decisions[end-first-1].Time
+			served.Store(part)
 			for ; published < end; published++ {
 				passFakeTime(time.Until(log.Decisions[published].Time))
 				h = h.DeepCopy()
@@ -124,7 +127,7 @@ func TestWitness(t *testing.T) {
 		read(0, 20)
 		read(0, 30)
 		read(30, 52) // restarted
-		served = nil // deleted
+		served.Store(nil) // deleted
 		passFakeTime(pollInterval)
 		cancel()
 		if err := <-ended; err != nil {
