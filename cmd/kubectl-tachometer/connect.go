@@ -3,7 +3,6 @@
 package main
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -44,14 +43,9 @@ func (c *pluginConnection) metricReader() reading.MetricReader {
 
 // connectPluginCluster makes the clients, without a request to the cluster.
 func (p *pluginProgram) connectPluginCluster() (*pluginConnection, error) {
-	loader := p.loadPluginKubeconfig()
-	config, err := loader.ClientConfig()
+	config, namespace, err := kube.ReadKubeconfig(p.loadPluginKubeconfig())
 	if err != nil {
-		return nil, usageError{fmt.Errorf("read the kubeconfig: %w", err)}
-	}
-	namespace, _, err := loader.Namespace()
-	if err != nil {
-		return nil, usageError{fmt.Errorf("read the kubeconfig: %w", err)}
+		return nil, usageError{err}
 	}
 	if p.allSpaces {
 		namespace = metav1.NamespaceAll

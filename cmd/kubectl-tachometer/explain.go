@@ -28,7 +28,7 @@ func newPluginExplainCommand(p *pluginProgram) *cobra.Command {
 		Use: "explain hpa/NAME", Short: "Say why an autoscaler has its number of pods", Long: explainHelp,
 		Example: `  kubectl tachometer explain hpa/web -n shop
   kubectl tachometer explain hpa/web -n shop --since 1h`,
-		Args: cobra.ExactArgs(1), ValidArgsFunction: p.completePluginHPAs,
+		Args: requirePluginHPA, ValidArgsFunction: p.completePluginHPAs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if cmd.Flags().Changed("since") {
 				return p.runPluginDecisions(cmd.Context(), args[0], since)

@@ -1,12 +1,11 @@
 package main
 
 import (
-	"fmt"
-
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/tachometer-metrics/tachometer/pkg/kube"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/command"
 	"github.com/tachometer-metrics/tachometer/pkg/version"
 )
@@ -34,14 +33,9 @@ func newPluginHoldCommand(p *pluginProgram) *cobra.Command {
 
 // loadPluginHoldConfig returns the configuration of the cluster, and the namespace.
 func (p *pluginProgram) loadPluginHoldConfig() (*rest.Config, string, error) {
-	loader := p.loadPluginKubeconfig()
-	config, err := loader.ClientConfig()
+	config, namespace, err := kube.ReadKubeconfig(p.loadPluginKubeconfig())
 	if err != nil {
 		return nil, "", err
-	}
-	namespace, _, err := loader.Namespace()
-	if err != nil {
-		return nil, "", fmt.Errorf("find the namespace: %w", err)
 	}
 	config.UserAgent = "kubectl-tachometer/" + version.String()
 	return config, namespace, nil

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -44,26 +47,15 @@ func (p *pluginProgram) runPluginLint(ctx context.Context, files []string) error
 	if err := p.checkPluginOutput("wide", "json", "yaml"); err != nil {
 		return err
 	}
-	var objects *inventory.Inventory
-	if len(files) > 0 {
-		space := p.overrides.Context.Namespace
-		if space == "" {
-			space = metav1.NamespaceDefault
-		}
-		var err error
-		if objects, err = inventory.ReadFiles(files, p.in, space); err != nil {
-			return err
-		}
-	} else {
-		p.allSpaces = p.overrides.Context.Namespace == ""
-		c, err := p.connectPluginCluster()
-		if err != nil {
-			return err
-		}
-		objects = inventory.ReadCluster(ctx, c.client, c.namespace)
+	objects, err := p.readLintedObjects(ctx, files)
+	if err != nil {
+		return err
 	}
 	report := lint.Run(objects, len(files) > 0)
 	p.warnPluginUnread(report.Unread)
+	if report.HPAs == 0 && len(files) > 0 {
+		return fmt.Errorf("no HorizontalPodAutoscaler in %s", strings.Join(files, ", "))
+	}
 	printed, err := p.printPluginObject("LintReport", report)
 	if err == nil && !printed {
 		err = report.Print(p.out, p.output == "wide", p.noHeaders)
@@ -72,4 +64,18 @@ func (p *pluginProgram) runPluginLint(ctx context.Context, files []string) error
 		err = errFound
 	}
 	return err
+}
+
+// readLintedObjects reads the files, or the cluster if there are none.
+func (p *pluginProgram) readLintedObjects(ctx context.Context, files []string) (*inventory.Inventory, error) {
+	space := p.overrides.Context.Namespace
+	if len(files) > 0 {
+		return inventory.ReadFiles(files, p.in, cmp.Or(space, metav1.NamespaceDefault))
+	}
+	p.allSpaces = space == ""
+	c, err := p.connectPluginCluster()
+	if err != nil {
+		return nil, err
+	}
+	return inventory.ReadCluster(ctx, c.client, c.namespace), nil
 }

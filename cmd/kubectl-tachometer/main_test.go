@@ -149,6 +149,9 @@ func TestExitCodes(t *testing.T) {
 		"doctor of what is not":      {[]string{"doctor", "hpa/wep", "-n", "shop"}, exitBroken, "First broken: autoscaler hpa/wep"},
 		"lint without files":         {[]string{"lint"}, exitUsage, "give either -f FILE or --all"},
 		"lint of a missing file":     {[]string{"lint", "-f", "/does/not/exist"}, exitBroken, "no such file"},
+		"lint of nothing":            {[]string{"lint", "-f", os.DevNull}, exitBroken, "no HorizontalPodAutoscaler in " + os.DevNull},
+		"lint of a configuration":    {[]string{"lint", "-f", file("config.yaml", "apiVersion: config.tachometer.dev/v1alpha1\nkind: AdapterConfig")}, exitBroken, "tachometer-adapter --check-config --config "},
+		"explain nothing":            {[]string{"explain"}, exitUsage, "name one autoscaler, hpa/NAME"},
 		"lint of a warning":          {[]string{"lint", "-f", file("warning.yaml", hpa+"2}")}, exitFine, "no-room"},
 		"lint of an error":           {[]string{"lint", "-f", file("error.yaml", hpa+"1}")}, exitBroken, "min-above-max"},
 		"lint of a cluster":          {[]string{"lint", "--all", "-n", "shop"}, exitFine, "no-readiness-probe"},
@@ -180,6 +183,20 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
+// TestNoKubeconfig: the error says where a kubeconfig was looked for, in both groups of commands.
+func TestNoKubeconfig(t *testing.T) {
+	t.Setenv("KUBERNETES_SERVICE_HOST", "") // else a pod's own configuration is taken
+	missing := filepath.Join(t.TempDir(), "config")
+	t.Setenv("KUBECONFIG", missing)
+	for _, args := range [][]string{{"top"}, {"hold", "status"}} {
+		var out, errs bytes.Buffer
+		code := runPluginProgram(args, nil, &out, &errs)
+		if want := "error: no cluster in " + missing + "; set KUBECONFIG or give --kubeconfig\n"; code != exitUsage || errs.String() != want {
+			t.Errorf("%v: exit code %d, standard error %q, want %q", args, code, errs.String(), want)
+		}
+	}
+}
+
 // TestCompletion: kubectl_complete-tachometer runs this hidden command.
 func TestCompletion(t *testing.T) {
 	t.Parallel()
@@ -205,7 +222,7 @@ func TestTop(t *testing.T) {
 	if diff := cmp.Diff(want, fields); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if want := "could not read statefulsets: forbidden: /apis/apps/v1/namespaces/shop/statefulsets\n"; errs != want {
+	if want := "did not read statefulsets: forbidden: /apis/apps/v1/namespaces/shop/statefulsets\n"; errs != want {
 		t.Errorf("standard error %q, want %q", errs, want)
 	}
 }

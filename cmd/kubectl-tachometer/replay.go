@@ -25,7 +25,7 @@ func newPluginReplayCommand(p *pluginProgram) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "replay hpa/NAME [-f FILE]", Short: "Compare the recorded decisions with those of another spec", Long: replayHelp,
 		Example: `  kubectl tachometer replay hpa/web -n shop --since 30m -f new-hpa.yaml`,
-		Args:    cobra.ExactArgs(1), ValidArgsFunction: p.completePluginHPAs,
+		Args:    requirePluginHPA, ValidArgsFunction: p.completePluginHPAs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return p.runPluginReplay(cmd.Context(), args[0], file, since)
 		},

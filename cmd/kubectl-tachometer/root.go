@@ -109,8 +109,16 @@ func (p *pluginProgram) printPluginObject(kind string, object any) (bool, error)
 // warnPluginUnread says on standard error which resources could not be read.
 func (p *pluginProgram) warnPluginUnread(unread []inventory.Unread) {
 	for _, u := range unread {
-		fmt.Fprintf(p.errs, "could not read %s: %s\n", u.Resource, output.Clean(u.Reason))
+		fmt.Fprintf(p.errs, "did not read %s: %s\n", u.Resource, output.Clean(u.Reason))
 	}
+}
+
+// requirePluginHPA rejects a command line without one autoscaler.
+func requirePluginHPA(_ *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return usageError{fmt.Errorf("name one autoscaler, hpa/NAME; kubectl tachometer top -A lists them")}
+	}
+	return nil
 }
 
 // parsePluginHPA parses hpa/NAME or NAME.

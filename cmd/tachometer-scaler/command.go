@@ -11,6 +11,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/tachometer-metrics/tachometer/pkg/kube"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/command"
 	"github.com/tachometer-metrics/tachometer/pkg/version"
 )
@@ -89,12 +90,10 @@ func (g *globalFlags) loadScalerProgramKubeconfig() (*rest.Config, string, error
 	overrides := &clientcmd.ConfigOverrides{CurrentContext: g.context}
 	overrides.Context.Namespace = g.namespace
 	overrides.AuthInfo.Impersonate = g.as
-	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides)
-	config, err := loader.ClientConfig()
+	config, namespace, err := kube.ReadKubeconfig(clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides))
 	if err != nil {
 		return nil, "", err
 	}
-	namespace, _, err := loader.Namespace()
 	config.UserAgent = "tachometer-scaler/" + version.String()
-	return config, namespace, err
+	return config, namespace, nil
 }

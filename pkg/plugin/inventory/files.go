@@ -18,14 +18,22 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/yaml"
+
+	"github.com/tachometer-metrics/tachometer/pkg/domain"
 )
 
 // manifestEndings are the endings of files with manifests.
 var manifestEndings = []string{".yaml", ".yml", ".json"}
 
+// configurationChecks are the commands that check the configurations of both programs, by version and kind.
+var configurationChecks = map[string]string{
+	domain.ConfigAPIVersion + "/" + domain.AdapterConfigKind: "tachometer-adapter --check-config --config ",
+	domain.ConfigAPIVersion + "/" + domain.ScalerConfigKind:  "tachometer-scaler run --check-config --config ",
+}
+
 // ReadFiles reads the manifests below the paths, each a file, a folder or "-" for in. Objects without a namespace get the given one.
-// Kinds that no check is about are skipped, and so are kustomize's patches. The templates of a Helm chart are no manifests: they are
-// unread. An error names the file and the document.
+// Kinds that no check is about are skipped, and so are kustomize's patches. The templates of a Helm chart and the programs'
+// configurations are unread. An error names the file and the document.
 func ReadFiles(paths []string, in io.Reader, namespace string) (*Inventory, error) {
 	i := &Inventory{Namespaces: map[string]map[string]string{}}
 	var errs []error
@@ -108,6 +116,9 @@ func (i *Inventory) addInventoryDocument(name string, document map[string]any, n
 		return err
 	}
 	group, _, _ := strings.Cut(version, "/")
+	if check := configurationChecks[version+"/"+kind]; check != "" {
+		i.Unread = append(i.Unread, Unread{name, "a configuration; check it: " + check + name})
+	}
 	return i.addInventoryObject(name, group+"/"+kind, data, namespace)
 }
 

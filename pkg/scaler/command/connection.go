@@ -43,7 +43,7 @@ type Connection struct {
 func (p *Program) Connect() (*Connection, error) {
 	config, namespace, err := p.LoadConfig()
 	if err != nil {
-		return nil, UsageErrorf("read the kubeconfig: %w", err)
+		return nil, UsageErrorf("%w", err)
 	}
 	return NewConnection(config, namespace)
 }

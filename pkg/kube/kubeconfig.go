@@ -1,0 +1,25 @@
+package kube
+
+import (
+	"fmt"
+	"strings"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+// ReadKubeconfig returns the configuration of the cluster and the namespace of a command. Its error says where it looked for a
+// kubeconfig, if there is none.
+func ReadKubeconfig(loader clientcmd.ClientConfig) (config *rest.Config, namespace string, err error) {
+	config, err = loader.ClientConfig()
+	if clientcmd.IsEmptyConfig(err) {
+		return nil, "", fmt.Errorf("no cluster in %s; set KUBECONFIG or give --kubeconfig", strings.Join(loader.ConfigAccess().GetLoadingPrecedence(), ", "))
+	}
+	if err != nil {
+		return nil, "", fmt.Errorf("read the kubeconfig: %w", err)
+	}
+	if namespace, _, err = loader.Namespace(); err != nil {
+		return nil, "", fmt.Errorf("read the kubeconfig: %w", err)
+	}
+	return config, namespace, nil
+}
