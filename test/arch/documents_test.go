@@ -34,3 +34,90 @@ func TestDocumentedPaths(t *testing.T) {
 		t.Errorf("%d paths found in documents: the pattern does not recognise them", found)
 	}
 }
+
+var (
+	// documentLink is a Markdown link, or picture, to a file of this repository or to a heading.
+	documentLink = regexp.MustCompile(`\]\(([^()\s:]+)\)`)
+	// documentCode is a block or span of code, in which nothing is a link.
+	documentCode = regexp.MustCompile("(?s)```.*?\n *```|`[^`\n]*`")
+	heading      = regexp.MustCompile(`(?m)^#{1,6} (.+)$`)
+	// notInAnchors is what GitHub leaves out of the anchor of a heading.
+	notInAnchors = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
+)
+
+// TestDocumentLinks: every link of a document leads to a file of this repository, and its anchor to a heading there.
+func TestDocumentLinks(t *testing.T) {
+	t.Parallel()
+	files := map[string]bool{}
+	for _, file := range listFiles(t) {
+		for ; file != "."; file = filepath.Dir(file) {
+			files[file] = true
+		}
+	}
+	found := 0
+	for file := range files {
+		if !strings.HasSuffix(file, ".md") || strings.Contains(file, "/testdata/") { // parts of documents of other folders
+			continue
+		}
+		for _, link := range documentLink.FindAllStringSubmatch(documentCode.ReplaceAllString(readDocument(t, file), ""), -1) {
+			found++
+			path, anchor, _ := strings.Cut(link[1], "#")
+			to := file
+			if path != "" {
+				to = filepath.Join(filepath.Dir(file), path)
+			}
+			switch {
+			case !files[to]:
+				t.Errorf("%s: link to %s, which does not exist", file, link[1])
+			case anchor != "" && !documentAnchors(readDocument(t, to))[anchor]:
+				t.Errorf("%s: link to %s, and %s has no such heading", file, link[1], to)
+			}
+		}
+	}
+	if found < 100 {
+		t.Errorf("%d links found in documents: the pattern does not recognise them", found)
+	}
+}
+
+// documentAnchors returns the anchors that GitHub gives the headings of a document.
+func documentAnchors(document string) map[string]bool {
+	anchors := map[string]bool{}
+	fences := regexp.MustCompile("(?s)```.*?\n *```").ReplaceAllString(document, "")
+	for _, h := range heading.FindAllStringSubmatch(fences, -1) {
+		anchors[strings.ReplaceAll(notInAnchors.ReplaceAllString(strings.ToLower(strings.TrimSpace(h[1])), ""), " ", "-")] = true
+	}
+	return anchors
+}
+
+// readDocument returns a file of the repository; empty if it is deleted, and that is not committed yet.
+func readDocument(t *testing.T, file string) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(root, file))
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// selectedLogs is a command that reads the logs of pods by their labels.
+var selectedLogs = regexp.MustCompile(`kubectl [^|\n#]*\blogs [^|\n#]*(-l|--selector)[ =][^|\n#]*`)
+
+// TestDocumentedLogCommands: kubectl reads ten lines of each pod where a selector names the pods, and --tail does not say otherwise.
+func TestDocumentedLogCommands(t *testing.T) {
+	t.Parallel()
+	found := 0
+	for _, file := range listFiles(t) {
+		if ext := filepath.Ext(file); ext != ".md" && ext != ".txt" && ext != ".tpl" {
+			continue
+		}
+		for _, command := range selectedLogs.FindAllString(readDocument(t, file), -1) {
+			found++
+			if !strings.Contains(command, "--tail") {
+				t.Errorf("%s: %q reads ten lines: add --tail=-1", file, strings.TrimSpace(command))
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("no command found: the pattern does not recognise them")
+	}
+}
