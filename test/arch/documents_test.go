@@ -121,3 +121,37 @@ func TestDocumentedLogCommands(t *testing.T) {
 		t.Error("no command found: the pattern does not recognise them")
 	}
 }
+
+var (
+	documentedTest = regexp.MustCompile("`((?:Test|Fuzz|Benchmark)[A-Z]\\w*)`")
+	testFunction   = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)[A-Z]\w*)\(`)
+)
+
+// TestDocumentedTests: every test that a document names exists.
+func TestDocumentedTests(t *testing.T) {
+	t.Parallel()
+	exists := map[string]bool{}
+	files := listFiles(t)
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			for _, f := range testFunction.FindAllStringSubmatch(readDocument(t, file), -1) {
+				exists[f[1]] = true
+			}
+		}
+	}
+	found := 0
+	for _, file := range files {
+		if !strings.HasSuffix(file, ".md") || file == "CHANGELOG.md" {
+			continue
+		}
+		for _, name := range documentedTest.FindAllStringSubmatch(readDocument(t, file), -1) {
+			found++
+			if !exists[name[1]] {
+				t.Errorf("%s names the test %s, which does not exist", file, name[1])
+			}
+		}
+	}
+	if found < 50 {
+		t.Errorf("%d tests found in documents: the pattern does not recognise them", found)
+	}
+}
