@@ -199,7 +199,7 @@ func kubernetesSchema(of reflect.Type) map[string]any {
 	case reflect.TypeFor[metav1.Time]():
 		return schemaOf("string", "null")
 	}
-	switch of.Kind() {
+	switch of.Kind() { //nolint:exhaustive // no type of Kubernetes has another kind than these and text
 	case reflect.Pointer:
 		return kubernetesSchema(of.Elem())
 	case reflect.Struct:
