@@ -155,3 +155,32 @@ func TestDocumentedTests(t *testing.T) {
 		t.Errorf("%d tests found in documents: the pattern does not recognise them", found)
 	}
 }
+
+var (
+	documentedTarget = regexp.MustCompile("(?m)(?:^|`)(?:[A-Z]+=\\S+ )*make ([a-z][a-z0-9-]*)[^\n`]*`|^(?:[A-Z]+=\\S+ )*make ([a-z][a-z0-9-]*)(?: +#.*| [A-Z]+=.*)?$")
+	makeTarget       = regexp.MustCompile(`(?m)^([a-z0-9-]+):`)
+)
+
+// TestDocumentedTargets: every target of make that a document names exists.
+func TestDocumentedTargets(t *testing.T) {
+	t.Parallel()
+	exists := map[string]bool{}
+	for _, target := range makeTarget.FindAllStringSubmatch(readDocument(t, "Makefile"), -1) {
+		exists[target[1]] = true
+	}
+	found := 0
+	for _, file := range listFiles(t) {
+		if !strings.HasSuffix(file, ".md") || file == "CHANGELOG.md" {
+			continue
+		}
+		for _, target := range documentedTarget.FindAllStringSubmatch(readDocument(t, file), -1) {
+			found++
+			if name := target[1] + target[2]; !exists[name] {
+				t.Errorf("%s names the target %s, which the Makefile does not have", file, name)
+			}
+		}
+	}
+	if found < 30 {
+		t.Errorf("%d targets found in documents: the pattern does not recognise them", found)
+	}
+}
