@@ -132,6 +132,44 @@ func configurationSchema(t *testing.T, chart string) map[string]any {
 	return map[string]any{"type": []string{"object", "null"}, "additionalProperties": false, "properties": properties}
 }
 
+// setValue is a value that a command sets, or that a text names as such a flag.
+var setValue = regexp.MustCompile(`--set '?([a-zA-Z.]+)=`)
+
+// TestDocumentedValues: each value that a command in a document or in the notes sets is one of a chart.
+func TestDocumentedValues(t *testing.T) {
+	t.Parallel()
+	known := map[string]bool{}
+	for _, chart := range charts {
+		for _, v := range listValues(t, readValuesNode(t, chart), "") {
+			known[v.path] = true
+		}
+	}
+	var files []string
+	for _, pattern := range []string{"*.md", "docs/*.md", "docs/runbooks/*.md", "manifests/helm/*/README.md", "manifests/helm/*/templates/NOTES.txt"} {
+		matches, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil || len(matches) == 0 {
+			t.Fatalf("%s: %d files, %v", pattern, len(matches), err)
+		}
+		files = append(files, matches...)
+	}
+	found := 0
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, match := range setValue.FindAllStringSubmatch(string(text), -1) {
+			found++
+			if !known[match[1]] {
+				t.Errorf("%s sets %s, which no chart has", file, match[1])
+			}
+		}
+	}
+	if found < 10 {
+		t.Errorf("%d values found: the pattern does not recognise them", found)
+	}
+}
+
 // TestReadme compares each chart's README with its values.
 func TestReadme(t *testing.T) {
 	t.Parallel()
