@@ -184,3 +184,18 @@ func TestDocumentedTargets(t *testing.T) {
 		t.Errorf("%d targets found in documents: the pattern does not recognise them", found)
 	}
 }
+
+// TestScalerGuide: docs/scaler.md is read by a person on call. It opens with five commands, and stays a guide; the reference is another page.
+func TestScalerGuide(t *testing.T) {
+	t.Parallel()
+	const maxWords = 1800
+	guide := readDocument(t, "docs/scaler.md")
+	if n := len(strings.Fields(guide)); n > maxWords {
+		t.Errorf("docs/scaler.md has %d words, above %d: move what is looked up to docs/scaler-reference.md", n, maxWords)
+	}
+	before, rest, _ := strings.Cut(guide, "```sh\n")
+	commands, _, _ := strings.Cut(rest, "```")
+	if strings.Contains(before, "\n## ") || strings.Count(commands, "\n") != 5 {
+		t.Errorf("docs/scaler.md does not open with five commands:\n%s", commands)
+	}
+}
