@@ -33,6 +33,16 @@ var kubernetesTypes = map[string]reflect.Type{
 	"topologySpreadConstraints": reflect.TypeFor[[]corev1.TopologySpreadConstraint](),
 }
 
+// elementSchemas are the schemas of the elements of lists of the charts' own.
+var elementSchemas = map[string]map[string]any{
+	"workloads.namespaces": {"type": "string", "pattern": `^(\*|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$`},
+	"gates.namespaces":     {"type": "string", "pattern": `^(\*|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$`},
+	"selfMetrics.readers": {
+		"type": "object", "additionalProperties": false, "required": []string{"name", "namespace"},
+		"properties": map[string]any{"name": schemaOf("string"), "namespace": schemaOf("string")},
+	},
+}
+
 // furtherKeys are keys without an effect here, by the path in which they stand: Helm's own "global", and keys of prometheus-adapter's chart.
 var furtherKeys = map[string]map[string]map[string]any{
 	"tachometer-adapter": {
@@ -88,6 +98,8 @@ func TestUnknownValue(t *testing.T) {
 		"maxSurgee":  {"tachometer-adapter", map[string]any{"strategy": map[string]any{"rollingUpdate": map[string]any{"maxSurgee": 2}}}},
 		"podAnti":    {"tachometer-scaler", map[string]any{"affinity": map[string]any{"podAnti": map[string]any{}}}},
 		"effects":    {"tachometer-adapter", map[string]any{"tolerations": []any{map[string]any{"effects": "NoSchedule"}}}},
+		"namespase":  {"tachometer-adapter", map[string]any{"selfMetrics": map[string]any{"readers": []any{map[string]any{"name": "p", "namespase": "m"}}}}},
+		"Shop":       {"tachometer-scaler", map[string]any{"workloads": map[string]any{"namespaces": []any{"Shop"}}}},
 		"scrap":      {"tachometer-adapter", map[string]any{"config": map[string]any{"scrap": map[string]any{"interval": "1s"}}}},
 		"schedulez":  {"tachometer-scaler", map[string]any{"config": map[string]any{"schedulez": []any{}}}},
 		"urll":       {"tachometer-adapter", map[string]any{"prometheus": map[string]any{"urll": "http://prometheus"}}},
@@ -214,6 +226,9 @@ func objectSchema(node *yaml.Node, path string, further map[string]map[string]an
 func valueSchema(node *yaml.Node, path string, further map[string]map[string]any) map[string]any {
 	if kubernetes, ok := kubernetesTypes[path]; ok {
 		return kubernetesSchema(kubernetes)
+	}
+	if element, ok := elementSchemas[path]; ok {
+		return map[string]any{"type": []string{"array", "null"}, "items": element}
 	}
 	switch {
 	case node.Kind == yaml.SequenceNode:
