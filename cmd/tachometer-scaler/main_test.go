@@ -100,7 +100,7 @@ func TestCheckConfig(t *testing.T) {
 
 var metricName = regexp.MustCompile(`fqName: "(tachometer_[a-z_]+)"`)
 
-// TestMetricsDocumented checks that every metric of the controller has a row in docs/scaler.md.
+// TestMetricsDocumented checks that every metric of the controller has a row in docs/scaler-reference.md.
 func TestMetricsDocumented(t *testing.T) {
 	t.Parallel()
 	reg := prometheus.NewRegistry()
@@ -113,7 +113,7 @@ func TestMetricsDocumented(t *testing.T) {
 	event.NewHandler(nil, controller.New(controller.Options{}), ids, event.Options{Registerer: reg})
 	kafka.New(event.KafkaConfig{}, nil, kafka.Options{Registerer: reg})
 	httpevent.New(event.HTTPConfig{}, nil, httpevent.Options{Registerer: reg})
-	document, err := os.ReadFile("../../docs/scaler.md")
+	document, err := os.ReadFile("../../docs/scaler-reference.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +131,7 @@ func TestMetricsDocumented(t *testing.T) {
 		}
 		found++
 		if !strings.Contains(string(document), "| `"+m[1]+"` |") {
-			t.Errorf("docs/scaler.md has no row for %s", d)
+			t.Errorf("docs/scaler-reference.md has no row for %s", d)
 		}
 	}
 	if found < 15 {

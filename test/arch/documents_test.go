@@ -34,3 +34,168 @@ func TestDocumentedPaths(t *testing.T) {
 		t.Errorf("%d paths found in documents: the pattern does not recognise them", found)
 	}
 }
+
+var (
+	// documentLink is a Markdown link, or picture, to a file of this repository or to a heading.
+	documentLink = regexp.MustCompile(`\]\(([^()\s:]+)\)`)
+	// documentCode is a block or span of code, in which nothing is a link.
+	documentCode = regexp.MustCompile("(?s)```.*?\n *```|`[^`\n]*`")
+	heading      = regexp.MustCompile(`(?m)^#{1,6} (.+)$`)
+	// notInAnchors is what GitHub leaves out of the anchor of a heading.
+	notInAnchors = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
+)
+
+// TestDocumentLinks: every link of a document leads to a file of this repository, and its anchor to a heading there.
+func TestDocumentLinks(t *testing.T) {
+	t.Parallel()
+	files := map[string]bool{}
+	for _, file := range listFiles(t) {
+		for ; file != "."; file = filepath.Dir(file) {
+			files[file] = true
+		}
+	}
+	found := 0
+	for file := range files {
+		if !strings.HasSuffix(file, ".md") || strings.Contains(file, "/testdata/") { // parts of documents of other folders
+			continue
+		}
+		for _, link := range documentLink.FindAllStringSubmatch(documentCode.ReplaceAllString(readDocument(t, file), ""), -1) {
+			found++
+			path, anchor, _ := strings.Cut(link[1], "#")
+			to := file
+			if path != "" {
+				to = filepath.Join(filepath.Dir(file), path)
+			}
+			switch {
+			case !files[to]:
+				t.Errorf("%s: link to %s, which does not exist", file, link[1])
+			case anchor != "" && !documentAnchors(readDocument(t, to))[anchor]:
+				t.Errorf("%s: link to %s, and %s has no such heading", file, link[1], to)
+			}
+		}
+	}
+	if found < 100 {
+		t.Errorf("%d links found in documents: the pattern does not recognise them", found)
+	}
+}
+
+// documentAnchors returns the anchors that GitHub gives the headings of a document.
+func documentAnchors(document string) map[string]bool {
+	anchors := map[string]bool{}
+	fences := regexp.MustCompile("(?s)```.*?\n *```").ReplaceAllString(document, "")
+	for _, h := range heading.FindAllStringSubmatch(fences, -1) {
+		anchors[strings.ReplaceAll(notInAnchors.ReplaceAllString(strings.ToLower(strings.TrimSpace(h[1])), ""), " ", "-")] = true
+	}
+	return anchors
+}
+
+// readDocument returns a file of the repository; empty if it is deleted, and that is not committed yet.
+func readDocument(t *testing.T, file string) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(root, file))
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// selectedLogs is a command that reads the logs of pods by their labels.
+var selectedLogs = regexp.MustCompile(`kubectl [^|\n#]*\blogs [^|\n#]*(-l|--selector)[ =][^|\n#]*`)
+
+// TestDocumentedLogCommands: kubectl reads ten lines of each pod where a selector names the pods, and --tail does not say otherwise.
+func TestDocumentedLogCommands(t *testing.T) {
+	t.Parallel()
+	found := 0
+	for _, file := range listFiles(t) {
+		if ext := filepath.Ext(file); ext != ".md" && ext != ".txt" && ext != ".tpl" {
+			continue
+		}
+		for _, command := range selectedLogs.FindAllString(readDocument(t, file), -1) {
+			found++
+			if !strings.Contains(command, "--tail") {
+				t.Errorf("%s: %q reads ten lines: add --tail=-1", file, strings.TrimSpace(command))
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("no command found: the pattern does not recognise them")
+	}
+}
+
+var (
+	documentedTest = regexp.MustCompile("`((?:Test|Fuzz|Benchmark)[A-Z]\\w*)`")
+	testFunction   = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)[A-Z]\w*)\(`)
+)
+
+// TestDocumentedTests: every test that a document names exists.
+func TestDocumentedTests(t *testing.T) {
+	t.Parallel()
+	exists := map[string]bool{}
+	files := listFiles(t)
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			for _, f := range testFunction.FindAllStringSubmatch(readDocument(t, file), -1) {
+				exists[f[1]] = true
+			}
+		}
+	}
+	found := 0
+	for _, file := range files {
+		if !strings.HasSuffix(file, ".md") || file == "CHANGELOG.md" {
+			continue
+		}
+		for _, name := range documentedTest.FindAllStringSubmatch(readDocument(t, file), -1) {
+			found++
+			if !exists[name[1]] {
+				t.Errorf("%s names the test %s, which does not exist", file, name[1])
+			}
+		}
+	}
+	if found < 50 {
+		t.Errorf("%d tests found in documents: the pattern does not recognise them", found)
+	}
+}
+
+var (
+	documentedTarget = regexp.MustCompile("(?m)(?:^|`)(?:[A-Z]+=\\S+ )*make ([a-z][a-z0-9-]*)[^\n`]*`|^(?:[A-Z]+=\\S+ )*make ([a-z][a-z0-9-]*)(?: +#.*| [A-Z]+=.*)?$")
+	makeTarget       = regexp.MustCompile(`(?m)^([a-z0-9-]+):`)
+)
+
+// TestDocumentedTargets: every target of make that a document names exists.
+func TestDocumentedTargets(t *testing.T) {
+	t.Parallel()
+	exists := map[string]bool{}
+	for _, target := range makeTarget.FindAllStringSubmatch(readDocument(t, "Makefile"), -1) {
+		exists[target[1]] = true
+	}
+	found := 0
+	for _, file := range listFiles(t) {
+		if !strings.HasSuffix(file, ".md") || file == "CHANGELOG.md" {
+			continue
+		}
+		for _, target := range documentedTarget.FindAllStringSubmatch(readDocument(t, file), -1) {
+			found++
+			if name := target[1] + target[2]; !exists[name] {
+				t.Errorf("%s names the target %s, which the Makefile does not have", file, name)
+			}
+		}
+	}
+	if found < 30 {
+		t.Errorf("%d targets found in documents: the pattern does not recognise them", found)
+	}
+}
+
+// TestScalerGuide: docs/scaler.md is read by a person on call. It opens with five commands, and stays a guide; the reference is another page.
+func TestScalerGuide(t *testing.T) {
+	t.Parallel()
+	const maxWords = 1800
+	guide := readDocument(t, "docs/scaler.md")
+	if n := len(strings.Fields(guide)); n > maxWords {
+		t.Errorf("docs/scaler.md has %d words, above %d: move what is looked up to docs/scaler-reference.md", n, maxWords)
+	}
+	before, rest, _ := strings.Cut(guide, "```sh\n")
+	commands, _, _ := strings.Cut(rest, "```")
+	if strings.Contains(before, "\n## ") || strings.Count(commands, "\n") != 5 {
+		t.Errorf("docs/scaler.md does not open with five commands:\n%s", commands)
+	}
+}

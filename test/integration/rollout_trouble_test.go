@@ -232,7 +232,7 @@ func applyAutoscaler(t *testing.T, namespace, manager, spec string, force bool) 
 	return err
 }
 
-// TestServerSideApplyInHold: the recipes of docs/scaler.md while a hold lasts. A manifest without the number (Flux), or from which Argo CD took it,
+// TestServerSideApplyInHold: the recipes of docs/scaler-reference.md while a hold lasts. A manifest without the number (Flux), or from which Argo CD took it,
 // leaves the hold alone, and the whole manifest fits again after it. Helm is told of the conflict; forced, it is a person's number.
 func TestServerSideApplyInHold(t *testing.T) {
 	need(t)

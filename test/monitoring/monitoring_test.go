@@ -69,7 +69,7 @@ func expressions(t *testing.T) map[string]string {
 // TestExpressions parses every expression, and expects of each metric that the adapter, the scaler or kube-state-metrics has it.
 func TestExpressions(t *testing.T) {
 	t.Parallel()
-	documented := readDocument(t, "metrics.md") + readDocument(t, "scaler.md")
+	documented := readDocument(t, "metrics.md") + readDocument(t, "scaler-reference.md")
 	values := strings.NewReplacer("$__rate_interval", "1m", "$namespace", "shop", "$hpa", "web", "$job", ".*")
 	for place, text := range expressions(t) {
 		expr, err := parser.NewParser(parser.Options{}).ParseExpr(values.Replace(text))

@@ -90,23 +90,47 @@ func TestSucceed(t *testing.T) {
 	}
 }
 
-var yamlFencePattern = regexp.MustCompile("(?s)```yaml\n(.*?)```")
+var (
+	yamlFencePattern = regexp.MustCompile("(?s)```yaml\n(.*?)```")
+	// aloneFencePattern matches an example that is a configuration of its own, beside the others of its document.
+	aloneFencePattern = regexp.MustCompile("(?s)```yaml alone\n(.*?)```")
+)
 
-// TestDocumented checks that the examples of the document together are a valid configuration, and that the shipped configuration is still
-// valid with its commented events.
+// TestDocumented checks that the examples of each document together are a valid configuration.
 func TestDocumented(t *testing.T) {
 	t.Parallel()
-	text := configHeader
-	for _, m := range yamlFencePattern.FindAllStringSubmatch(readConfigFile(t, "../../../docs/scaler.md"), -1) {
-		text += m[1]
+	for name, want := range map[string]struct{ rules, schedules, gates, notifiers, alone int }{
+		"scaler.md":           {rules: 1, schedules: 1, notifiers: 1},
+		"scaler-reference.md": {rules: 1, schedules: 1, gates: 1, notifiers: 3, alone: 1},
+	} {
+		document, text := readConfigFile(t, "../../../docs/"+name), configHeader
+		for _, m := range yamlFencePattern.FindAllStringSubmatch(document, -1) {
+			text += m[1]
+		}
+		c, err := Load([]byte(text))
+		if err != nil {
+			t.Errorf("docs/%s: %v", name, err)
+			continue
+		}
+		if len(c.Events.Rules) != want.rules || len(c.Schedules) != want.schedules || len(c.NamedGates) != want.gates ||
+			len(c.Notify) != want.notifiers || len(c.NewSenders()) != want.notifiers || len(c.WebhookURLs()) != want.notifiers {
+			t.Errorf("docs/%s: %+v; want %+v", name, c, want)
+		}
+		alone := aloneFencePattern.FindAllStringSubmatch(document, -1)
+		if len(alone) != want.alone {
+			t.Errorf("docs/%s has %d examples that stand alone; want %d", name, len(alone), want.alone)
+		}
+		for _, m := range alone {
+			if _, err := Load([]byte(configHeader + m[1])); err != nil {
+				t.Errorf("docs/%s: %v in\n%s", name, err, m[1])
+			}
+		}
 	}
-	c, err := Load([]byte(text))
-	if err != nil {
-		t.Fatalf("docs/scaler.md: %v", err)
-	}
-	if len(c.Events.Rules) != 1 || len(c.Schedules) != 1 || len(c.Notify) != 2 || len(c.NewSenders()) != 2 || len(c.WebhookURLs()) != 2 {
-		t.Errorf("docs/scaler.md: %+v", c)
-	}
+}
+
+// TestShippedWithEvents checks that the shipped configuration is still valid with its commented events.
+func TestShippedWithEvents(t *testing.T) {
+	t.Parallel()
 	shipped := readConfigFile(t, "../../../manifests/scaler/config.yaml")
 	at := strings.Index(shipped, "# events:")
 	if at < 0 {

@@ -1,0 +1,197 @@
+package helm
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
+)
+
+var (
+	// notedObject is an object of the release in a command of the notes, with the namespace of the command.
+	notedObject = regexp.MustCompile(`kubectl -n (\S+) .*\b(deployment|networkpolicy)/(\S+)`)
+	// notedManifest is an object that a command of the notes makes.
+	notedManifest = regexp.MustCompile(`(?s)<<EOF\n(.*?)\n *EOF`)
+	namespaceName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)
+	lineIndent    = regexp.MustCompile(`(?m)^  `)
+)
+
+// TestNotes: after an install Helm prints commands that work, with these values, name and namespace.
+func TestNotes(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		release
+		values       map[string]any
+		have, lackOf []string
+	}{
+		"adapter": {
+			release{"tachometer-adapter", "web", "monitoring"}, nil,
+			[]string{"deployment/web-tachometer-adapter", "/apis/custom.metrics.k8s.io/v1beta2/namespaces/"}, []string{"kubectl top", "external.metrics"},
+		},
+		"adapter by another name": {
+			release{"tachometer-adapter", "web", "monitoring"}, map[string]any{"fullnameOverride": "metrics"}, []string{"deployment/metrics\n"}, nil,
+		},
+		"adapter without custom metrics": {
+			release{"tachometer-adapter", "web", "monitoring"}, map[string]any{"apiServices": map[string]any{"custom": false}},
+			[]string{"/apis/external.metrics.k8s.io/v1beta1"}, []string{"custom.metrics.k8s.io"},
+		},
+		"adapter of resource metrics alone": {
+			release{"tachometer-adapter", "web", "monitoring"},
+			map[string]any{"apiServices": map[string]any{"custom": false, "external": false}, "resourceMetrics": map[string]any{"enabled": true}},
+			[]string{"kubectl top pods"}, []string{"custom.metrics.k8s.io", "external.metrics.k8s.io"},
+		},
+		"adapter with prometheus-adapter's rules": {
+			release{"tachometer-adapter", "web", "monitoring"}, map[string]any{"prometheus": map[string]any{"url": "http://prometheus"}},
+			[]string{"http://prometheus:9090", "/apis/custom.metrics.k8s.io/v1beta2\n"}, []string{"prometheus.io/scrape"},
+		},
+		"adapter with prometheus-adapter's rules, without custom metrics": {
+			release{"tachometer-adapter", "web", "monitoring"},
+			map[string]any{"prometheus": map[string]any{"url": "http://prometheus"}, "apiServices": map[string]any{"custom": false}},
+			[]string{"/apis/external.metrics.k8s.io/v1beta1\n"}, []string{"custom.metrics.k8s.io"},
+		},
+		"scaler": {
+			release{"tachometer-scaler", "web", "monitoring"}, nil,
+			[]string{"deployment/web-tachometer-scaler", "get lease web-tachometer-scaler", "helm upgrade web "}, nil,
+		},
+		"scaler in every namespace": {
+			release{"tachometer-scaler", "web", "monitoring"}, map[string]any{"workloads": map[string]any{"namespaces": []any{"*"}}},
+			[]string{"every namespace"}, []string{"in: *", "namespace: *"},
+		},
+		"scaler by another name": {
+			release{"tachometer-scaler", "web", "monitoring"},
+			map[string]any{"fullnameOverride": "hold", "workloads": map[string]any{"namespaces": []any{"shop", "bank"}}},
+			[]string{"deployment/hold\n", "get lease hold\n", "in: shop, bank", "namespace: shop}"}, nil,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			notes := renderBoth(t, test.release, test.values)[test.chart+"/templates/NOTES.txt"]
+			for _, part := range test.have {
+				if !strings.Contains(notes, part) {
+					t.Errorf("the notes lack %q:\n%s", part, notes)
+				}
+			}
+			for _, part := range test.lackOf {
+				if strings.Contains(notes, part) {
+					t.Errorf("the notes have %q:\n%s", part, notes)
+				}
+			}
+			checkNotedObjects(t, notes, renderObjects(t, test.release, test.values))
+			checkNotedManifests(t, notes)
+		})
+	}
+}
+
+// checkNotedObjects checks that the objects in the commands of the notes are those of the release.
+func checkNotedObjects(t *testing.T, notes string, objects map[string]*unstructured.Unstructured) {
+	t.Helper()
+	found := notedObject.FindAllStringSubmatch(notes, -1)
+	if len(found) == 0 {
+		t.Errorf("the notes have no command about an object of the release:\n%s", notes)
+	}
+	for _, match := range found {
+		kind := map[string]string{"deployment": "Deployment", "networkpolicy": "NetworkPolicy"}[match[2]]
+		if objects[kind+" "+match[1]+"/"+match[3]] == nil {
+			t.Errorf("%q is about an object that the release does not have", match[0])
+		}
+	}
+}
+
+// checkNotedManifests checks that the objects that the notes make are YAML, in a namespace that can exist.
+func checkNotedManifests(t *testing.T, notes string) {
+	t.Helper()
+	for _, match := range notedManifest.FindAllStringSubmatch(notes, -1) {
+		var object map[string]any
+		if err := yaml.UnmarshalStrict([]byte(lineIndent.ReplaceAllString(match[1], "")), &object); err != nil {
+			t.Errorf("%v in\n%s", err, match[1])
+			continue
+		}
+		if u := (&unstructured.Unstructured{Object: object}); u.GetKind() == "" || !namespaceName.MatchString(u.GetNamespace()) {
+			t.Errorf("kind %q in namespace %q:\n%s", u.GetKind(), u.GetNamespace(), match[1])
+		}
+	}
+}
+
+// TestSelectors: an upgrade cannot change a Deployment's selector, so selectors have nothing that a version or a value of a label changes. All
+// select the pods of the release, also under another name.
+func TestSelectors(t *testing.T) {
+	t.Parallel()
+	labels := map[string]any{"team": "web"}
+	for _, chart := range charts {
+		objects := renderObjects(t, release{chart, "web", "monitoring"}, map[string]any{
+			"nameOverride": "speed", "podLabels": labels, "customLabels": labels, "image": map[string]any{"tag": "v9"},
+			"podDisruptionBudget": map[string]any{"enabled": true}, "networkPolicy": map[string]any{"enabled": true},
+		})
+		want, selectors := map[string]string{"app.kubernetes.io/name": "speed", "app.kubernetes.io/instance": "web"}, 0
+		for _, key := range slices.Sorted(maps.Keys(objects)) {
+			for _, path := range [][]string{{"spec", "selector", "matchLabels"}, {"spec", "podSelector", "matchLabels"}, {"spec", "selector"}} {
+				got, found, err := unstructured.NestedStringMap(objects[key].Object, path...)
+				if !found || err != nil {
+					continue // no selector, or the form of another kind
+				}
+				selectors++
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("%s: %s (-want +got):\n%s", chart, key, diff)
+				}
+			}
+		}
+		if selectors < 4 {
+			t.Errorf("%s: %d selectors; want those of Deployment, Service, NetworkPolicy and PodDisruptionBudget", chart, selectors)
+		}
+		checkAffinity(t, objects["Deployment monitoring/web-speed"])
+	}
+}
+
+// checkAffinity checks that the pods of a Deployment keep away from each other, and not from pods that have other labels.
+func checkAffinity(t *testing.T, deployment *unstructured.Unstructured) {
+	t.Helper()
+	labels, _, _ := unstructured.NestedStringMap(deployment.Object, "spec", "template", "metadata", "labels")
+	terms, _, _ := unstructured.NestedSlice(deployment.Object,
+		"spec", "template", "spec", "affinity", "podAntiAffinity", "preferredDuringSchedulingIgnoredDuringExecution")
+	if len(terms) == 0 {
+		t.Fatalf("%s: no affinity", deployment.GetName())
+	}
+	for _, term := range terms {
+		selected, _, _ := unstructured.NestedStringMap(term.(map[string]any), "podAffinityTerm", "labelSelector", "matchLabels")
+		for key, value := range selected {
+			if labels[key] != value {
+				t.Errorf("%s: the affinity selects %s=%s, and the pods have %q", deployment.GetName(), key, value, labels[key])
+			}
+		}
+	}
+}
+
+// TestResourceMetricsAreServed: wherever the chart registers metrics.k8s.io, the adapter serves it: from the kubelets, or by rules.
+func TestResourceMetricsAreServed(t *testing.T) {
+	t.Parallel()
+	enabled := map[string]any{"enabled": true}
+	url := map[string]any{"url": "http://prometheus"}
+	rules := map[string]any{"resource": map[string]any{"window": "1m"}}
+	for name, test := range map[string]struct {
+		values          map[string]any
+		kubelets, rules bool
+	}{
+		"no":                  {nil, false, false},
+		"kubelets":            {map[string]any{"resourceMetrics": enabled}, true, false},
+		"beside a Prometheus": {map[string]any{"resourceMetrics": enabled, "prometheus": url}, true, false},
+		"beside own rules":    {map[string]any{"resourceMetrics": enabled, "rules": map[string]any{"existing": "mine"}}, true, false},
+		"rules":               {map[string]any{"rules": rules, "prometheus": url}, false, true},
+		"rules before":        {map[string]any{"resourceMetrics": enabled, "rules": rules, "prometheus": url}, false, true},
+	} {
+		objects := renderObjects(t, release{"tachometer-adapter", "web", "monitoring"}, test.values)
+		text := fmt.Sprint(objects["Deployment monitoring/web-tachometer-adapter"].Object)
+		if kubelets := strings.Contains(text, "--resource-metrics"); kubelets != test.kubelets {
+			t.Errorf("%s: from the kubelets %t, want %t", name, kubelets, test.kubelets)
+		}
+		registered := objects["APIService /v1beta1.metrics.k8s.io"] != nil
+		if registered != (test.kubelets || test.rules) {
+			t.Errorf("%s: metrics.k8s.io registered %t", name, registered)
+		}
+	}
+}
