@@ -109,6 +109,19 @@ func (v *autoscalerVisit) hasVisitedValues() bool {
 	return true
 }
 
+// hasBrokenAnswer reports whether a metric has no value for another reason than that its pods are warming up.
+func (v *autoscalerVisit) hasBrokenAnswer() bool {
+	for i, a := range v.answers {
+		if a.Err == nil {
+			continue
+		}
+		if status, _ := v.judgeVisitedError(i); status == StatusFail {
+			return true
+		}
+	}
+	return false
+}
+
 // checkVisitedBudgets checks that each budget of the workload lets a node drain while the autoscaler is at its minimum.
 func (v *autoscalerVisit) checkVisitedBudgets() {
 	for _, b := range v.objects.BudgetsOf(v.workload) {

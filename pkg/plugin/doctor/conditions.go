@@ -37,8 +37,8 @@ func (v *autoscalerVisit) judgeVisitedCondition(c autoscalingv2.HorizontalPodAut
 		return StatusOK, ""
 	case c.Reason == "ScalingDisabled":
 		return StatusWarning, v.formatVisitCommand("scale %s --replicas=%d", v.formatVisitedTarget(), inventory.MinReplicasOf(v.hpa))
-	case v.hasVisitedValues() && c.Type == autoscalingv2.ScalingActive:
-		return StatusWarning, v.formatVisitCommand("describe hpa %s", v.hpa.Name) // it reads again within 15 s
+	case c.Type == autoscalingv2.ScalingActive && !v.hasBrokenAnswer():
+		return StatusWarning, v.formatVisitCommand("describe hpa %s", v.hpa.Name) // it reads again within 15 s; what warms up has a check of its own
 	}
 	return StatusFail, v.formatVisitCommand("describe hpa %s", v.hpa.Name)
 }

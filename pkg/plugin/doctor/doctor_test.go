@@ -98,6 +98,8 @@ var breakages = map[string]struct {
 		func(w *world) {
 			w.answers[podsMetricPath] = newAdapterStatus(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable,
 				"2 pods: 2 warming up", causeWarmingUp)
+			active := &w.hpa.Status.Conditions[1] // the controller read as much
+			active.Status, active.Reason, active.Message = corev1.ConditionFalse, "FailedGetPodsMetric", "2 pods: 2 warming up"
 		},
 		Check{
 			"metric", "shop/web", StatusWarning, "request_per_second of pods: 2 pods: 2 warming up",
