@@ -39,13 +39,13 @@ func separateQueriedProcesses(times []int64, values []float64) (_ []int64, _ []f
 }
 
 // restartExplainsQueriedValue reports whether a process that restarted after the sample before may have counted to the value with an index: at
-// the rate of the next increment, or of the second fastest increment before, since the fastest may be an error.
+// the rate of the next increment, or of the second fastest of all others, since the fastest may be an error.
 func restartExplainsQueriedValue(times []int64, values []float64, i int) bool {
 	if values[i] <= maxRestartEvents {
 		return values[i] >= 0
 	}
 	fastest, second := 0.0, 0.0
-	for j := 1; j < i; j++ {
+	for j := 1; j < len(values); j++ {
 		switch rate := incrementRateInQuery(times, values, j); {
 		case rate > fastest:
 			fastest, second = rate, fastest

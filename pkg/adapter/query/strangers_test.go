@@ -22,6 +22,7 @@ func TestSeparateQueriedProcesses(t *testing.T) {
 		"a restart under twice the load":  {[]float64{100, 120, 140, 39, 60}, "[100 120 140 39 60]"},
 		"a restart before more load":      {[]float64{100, 101, 102, 90, 180}, "[100 101 102 90 180]"},
 		"a restart of batches":            {[]float64{0, 100, 100, 200, 200, 100}, "[0 100 100 200 200 100]"},
+		"a restart before uneven load":    {[]float64{500, 200, 210, 400, 600}, "[500 200 210 400 600]"},
 		"another process":                 {[]float64{100, 120, 140, 130, 150}, "[100 120 140 NaN 130 150]"},
 		"another process, in turn":        {[]float64{5000, 5900, 5020, 5920}, "[5000 5900 NaN 5020 5920]"},
 		"a single page before":            {[]float64{500, 300, 320}, "[500 NaN 300 320]"},
