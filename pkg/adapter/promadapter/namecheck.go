@@ -101,7 +101,7 @@ var shortResourceNames = map[string]string{
 func (c ruleChecker) checkPromAdapterOverrides(path string, overrides []LabelOverride) {
 	for _, o := range overrides {
 		at, name := path+".overrides."+o.Label, strings.ToLower(o.Resource)
-		known, err := commonResources{}.LookupResource(name)
+		known, err := commonResources{}.LookupResource(o.Resource)
 		isCommon := err == nil
 		remedy := "write the resource's own group"
 		switch {

@@ -232,6 +232,10 @@ func TestCheckRules(t *testing.T) {
 			text:     rules(`seriesQuery: 'a_total{pod!=""}'`, pods, `name: {as: "<<.Series>>_rate"}`, usual),
 			warnings: `line 4: rules[0].name.as: <<…>> is text here; templates are for metricsQuery and resources.template`,
 		},
+		"resources in capitals, over all namespaces": {
+			text:   rules(`seriesQuery: 'a'`, `resources: {overrides: {namespace: {resource: Namespace}, pod: {resource: Pod}}}`, `metricsQuery: 'sum(rate(a[1m])) by (pod)'`),
+			faults: `line 4: rules[0].metricsQuery: adds up objects of the same name in all namespaces; write <<.LabelMatchers>> in every selector, or aggregate by (namespace, pod)`,
+		},
 		"the core group by a name": {
 			text:   rules(`seriesQuery: 'a_total{pod!=""}'`, `resources: {overrides: {namespace: {resource: namespace}, pod: {group: core, resource: pod}}}`, usual),
 			faults: `line 3: rules[0].resources.overrides.pod.group: no cluster has the group core; remove it, because the group of pods has no name`,
