@@ -79,6 +79,11 @@ var badFiles = map[string][]string{
 		`line 33: rules[27].aggregate: required, because the query gives a ratio for each pod, and those do not add up; write max or avg (or sum, if it is meant)`,
 		`line 33: rules[27].query: for metric "x_failing_share": the sides of / never match, because the left has code="500" and the right code="200"; aggregate both without code, or write ignoring (code)`,
 	},
+	"sources": {
+		`line 4: rules[0].query: namespace="bank" matches no series, because the rule reads only those of mail, shop; remove it`,
+		`line 5: rules[1].query: namespace!~"mail|shop" matches no series, because the rule reads only those of mail, shop; remove it`,
+		`line 7: rules[2].query: namespace="mail" matches no series, because the rule reads only those of service:mail/rabbitmq:15692/metrics; remove it`,
+	},
 	"never": {
 		`line 6: rules[0].query: the quantile 95 is greater than 1, so that every result is infinite; write 0.95`,
 		`line 7: rules[1].query: the quantile 99 is greater than 1, so that every result is infinite; write 0.99`,
@@ -114,9 +119,9 @@ var badFiles = map[string][]string{
 		`line 13: rules[4].query: for metric "x_rate": $1 in a matcher is not a reference; write ${1}`,
 		`line 17: rules[6].query: ${1} in a matcher refers to no group: the rule has no match`,
 		`line 19: rules[7].query: for metric "x_quantile": column 61: unclosed left parenthesis`,
-		`line 20: rules[8].match: found no metric name that it serves, to check the query with; write a simpler pattern`,
+		`line 20: rules[8].match: serves no name of a metric; correct match or except`,
 		"line 23: rules[9].except: is not a regular expression: missing closing ]: `[$`",
-		`line 25: rules[10].match: found no metric name that it serves, to check the query with; write a simpler pattern`,
+		`line 25: rules[10].match: serves no name of a metric; correct match or except`,
 		`line 29: rules[11].query: for metric "x_z": the result has no label pod; aggregate by (namespace, pod)`,
 		`line 31: rules[12].query: for metric "-_dash": ${1} is "-"; a rule takes letters, digits, _ : and . from a name`,
 	},

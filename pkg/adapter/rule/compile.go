@@ -104,6 +104,9 @@ func (c *compiledRule) compilePatternRule(ctx context.Context) []keyError {
 		return []keyError{{"query", err}}
 	}
 	name := c.exampleNameOfRulePattern(c.spec.Match)
+	if _, none := c.searchNameOfRulePattern(metricNameExpr); name == "" && none {
+		return ruleKeyErrorf("match", "serves no name of a metric; correct match or except")
+	}
 	if name == "" {
 		return ruleKeyErrorf("match", "found no metric name that it serves, to check the query with; write a simpler pattern")
 	}
