@@ -221,11 +221,15 @@ func hasNegativeExpositionTimestamp(line []byte) bool {
 	return true
 }
 
-// addParsedExpositionSample adds a sample. It refuses the family if the series appears twice with different samples.
+// addParsedExpositionSample adds a sample. It refuses the family if the series appears twice with different values at one time. Of several
+// times, the newest counts.
 func (p *Parser) addParsedExpositionSample(sample Sample) {
 	s, f := sample.Series, &p.families[sample.family]
 	if !p.cache.markOnExpositionPage(s) {
-		if first := p.samples[s.sampleIndex]; !first.repeatsExpositionSample(sample) {
+		switch first := &p.samples[s.sampleIndex]; {
+		case sample.Time > first.Time:
+			*first = sample
+		case sample.Time == first.Time && !first.repeatsExpositionSample(sample):
 			p.refuseExpositionFamily(sample.family, newExpositionError(KindDuplicate, "duplicate series %s with different values", formatExpositionSeries(s.Labels)))
 		}
 		return

@@ -1,6 +1,7 @@
 package exposition
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -151,6 +152,58 @@ func TestRepeatedLines(t *testing.T) {
 	p := NewParser(testOwn)
 	for range 2 {
 		mustParse(t, p, newTestPage(Text, "a", "b"), []byte("a 1\na 1\na 1\nb NaN\nb NaN\nb{x=\"\"} NaN\n"), 2)
+	}
+}
+
+// TestRepeatedSeries reads a page that repeats a series with timestamps of its own: the newest sample is its value, in any order of the lines.
+// Values that differ at one time refuse the family.
+func TestRepeatedSeries(t *testing.T) {
+	t.Parallel()
+	now := testNow.UnixMilli()
+	for name, tc := range map[string]struct {
+		body        string // %d: five seconds ago, one second ago
+		value       float64
+		age         time.Duration
+		isDuplicate bool
+	}{
+		"the newest last":              {"a 1 %[1]d\na 2 %[2]d\n", 2, time.Second, false},
+		"the newest first":             {"a 2 %[2]d\na 1 %[1]d\n", 2, time.Second, false},
+		"one value":                    {"a 2 %[2]d\na 2 %[1]d\na 2 %[2]d\n", 2, time.Second, false},
+		"with and without a timestamp": {"a 3\na 1 %[1]d\n", 3, 0, false},
+		"without and with a timestamp": {"a 1 %[1]d\na 3\n", 3, 0, false},
+		"two values at one time":       {"a 1 %[1]d\na 2 %[2]d\na 3 %[2]d\n", 0, 0, true},
+		"both zeros":                   {"a 0\na -0\na 0.0\n", 0, 0, false},
+		"labels in another order":      {"a{x=\"1\",y=\"2\"} 5\na{ y = \"2\" , x = \"1\", } 5e0\n", 5, 0, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := NewParser(testOwn)
+			for range 3 { // the second and third time on the fast path
+				r, err := p.Parse(newTestPage(Text, "a"), fmt.Appendf(nil, tc.body+"# %[1]d %[2]d\n", now-5000, now-1000))
+				if tc.isDuplicate {
+					var refused *Error
+					if !errors.As(err, &refused) || refused.Kind != KindDuplicate {
+						t.Errorf("error %v, want a duplicate", err)
+					}
+					continue
+				}
+				if err != nil || len(r.Samples) != 1 {
+					t.Fatalf("samples %v, error %v", r.Samples, err)
+				}
+				if got := time.Duration(now-r.Samples[0].Time) * time.Millisecond; r.Samples[0].Value != tc.value || got != tc.age {
+					t.Errorf("%v, %s old; want %v, %s old", r.Samples[0].Value, got, tc.value, tc.age)
+				}
+			}
+		})
+	}
+}
+
+// TestAbsenceOnAPageOfOneLine reads a page of a single line that begins with a byte order mark: it proves that other families are absent.
+func TestAbsenceOnAPageOfOneLine(t *testing.T) {
+	t.Parallel()
+	r := mustParse(t, NewParser(testOwn), newTestPage(Text, "a", "b"), []byte("\ufeffa 1\n"), 1)
+	if err := r.Families[1].Err; err != nil {
+		t.Errorf("b is refused: %v", err)
 	}
 }
 
