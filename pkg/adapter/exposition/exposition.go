@@ -181,6 +181,9 @@ type FamilyResult struct {
 	Type model.MetricType
 	// NewestOwn is the newest timestamp that the page itself gives to a sample, in milliseconds; 0: the page gives none.
 	NewestOwn int64
+	// Decreasing reports that counters of the family went back on several of the last pages, while their process ran on: several
+	// processes answer behind one port. It needs PageOptions.FindBeginnings and Started.
+	Decreasing bool
 	// Err is the reason why the page has no sample of the family, and the previous samples stay; nil: the family is accepted.
 	Err *Error
 }
