@@ -134,6 +134,7 @@ type Series struct {
 	endedAt   int64   // time of the page that ended the series, or the newest time at which it was known to be away; 0: none
 	markedAt  int64   // time of its last staleness marker by EndSeries; 0: none
 
+	isQuantile bool             // it has the label of a summary's quantiles
 	familyType model.MetricType // the type for which isCounter was computed
 	isCounter  bool             // its value counts up from 0
 }

@@ -121,10 +121,14 @@ func TestFamilyTypes(t *testing.T) {
 		"# TYPE threads_count gauge\nthreads_count 5\n" +
 		"# TYPE wait summary\nwait{quantile=\"0.5\"} 1\nwait_count 3\n" +
 		"# TYPE took histogram\ntook_bucket{le=\"+Inf\"} 1\ntook_count 1\n" +
+		"# TYPE tokens_bucket gauge\ntokens_bucket{user=\"a\"} 3\n" +
+		"# TYPE odd_bucket counter\nodd_bucket{le=\"+Inf\"} 3\n# TYPE odd_count gauge\nodd_count 3\n" +
+		"untyped{quantile=\"0.5\"} 1\n# TYPE level gauge\nlevel{quantile=\"0.5\"} 1\n" +
 		"# TYPE other gauge\nbare_total 7\n# TYPE \"with.dots\" gauge\n{\"with.dots\"} 1\n"
 	want := map[string]model.MetricType{
 		"gateway_requests": "counter", "jobs_per_second": "gauge", "threads_count": "gauge", "wait": "summary", "took": "histogram",
 		"took_count": "histogram", "bare_total": "unknown", "with.dots": "gauge", "absent": "",
+		"tokens": "gauge", "odd": "unknown", "untyped": "summary", "level": "summary",
 	}
 	var names []string
 	for name := range want {
@@ -133,7 +137,7 @@ func TestFamilyTypes(t *testing.T) {
 	page := newTestPage(Text, names...)
 	p := NewParser(testOwn)
 	for range 2 {
-		r := mustParse(t, p, page, []byte(body), 9)
+		r := mustParse(t, p, page, []byte(body), 14)
 		for i, name := range page.Families.Names() {
 			if got := r.Families[i].Type; got != want[name] {
 				t.Errorf("%s is a %q, want %q", name, got, want[name])
