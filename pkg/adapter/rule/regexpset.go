@@ -72,7 +72,7 @@ func searchTextOfRegexps(must, mustNot []string) (text string, found, complete b
 			return "", false, false
 		}
 		s.programs = append(s.programs, program)
-		first.counters = append(first.counters, []uint32{uint32(program.Start)}) //nolint:gosec // an index of a slice
+		first.counters = append(first.counters, []uint32{uint32(program.Start)})
 	}
 	s.runes = representativeRunesOfRegexps(s.programs)
 	seen, queue := map[string]bool{}, []regexpSearchState{first}
@@ -146,7 +146,7 @@ func (s *regexpSearch) closeRegexpCounters(program *syntax.Prog, from []uint32, 
 		case syntax.InstCapture, syntax.InstNop:
 			stack = append(stack, inst.Out)
 		case syntax.InstEmptyWidth:
-			if syntax.EmptyOp(inst.Arg)&^conditions == 0 { //nolint:gosec // the parser made it of an EmptyOp
+			if syntax.EmptyOp(inst.Arg)&^conditions == 0 {
 				stack = append(stack, inst.Out)
 			}
 		case syntax.InstFail:
