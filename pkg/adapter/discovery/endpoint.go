@@ -140,11 +140,7 @@ func joinDiscoveredEndpointQuery(query string, params url.Values) string {
 // counts more than the container: the port named metrics of an exporter beside the service is where the metrics are.
 func chooseDiscoveredEndpointPort(annotations map[string]string, containers []corev1.Container) (int, error) {
 	if text := readDiscoveryAnnotation(annotations, annotationPort); text != "" {
-		port, err := strconv.ParseUint(text, 10, 16)
-		if err != nil || port == 0 {
-			return 0, fmt.Errorf("annotation %s is %q, not a port number", annotationPort, strict.Shorten(text))
-		}
-		return int(port), nil
+		return parseDiscoveryPortAnnotation(text, containers)
 	}
 	for _, name := range metricsPortNames {
 		switch ports := listDiscoveredPodTCPPorts(containers, name); len(ports) {
@@ -156,6 +152,23 @@ func chooseDiscoveredEndpointPort(annotations map[string]string, containers []co
 		}
 	}
 	return chooseOnlyDiscoveredPort(listDiscoveredPodTCPPorts(containers, ""))
+}
+
+// parseDiscoveryPortAnnotation returns the port with the number, or with the name: Prometheus's usual relabelling ignores a name and scrapes
+// all declared ports, so that such annotations exist.
+func parseDiscoveryPortAnnotation(text string, containers []corev1.Container) (int, error) {
+	if port, err := strconv.ParseUint(text, 10, 16); err == nil && port > 0 {
+		return int(port), nil
+	}
+	switch ports := listDiscoveredPodTCPPorts(containers, text); len(ports) {
+	case 0:
+		return 0, fmt.Errorf("annotation %s is %q, not a port number, and no port has this name", annotationPort, strict.Shorten(text))
+	case 1:
+		return ports[0], nil
+	default:
+		return 0, fmt.Errorf("annotation %s is %q, and several ports have this name (%s): write a number",
+			annotationPort, strict.Shorten(text), joinDiscoveredPorts(ports))
+	}
 }
 
 // listDiscoveredPodTCPPorts returns the different TCP ports of a pod's containers with the name, or all if the name is empty. Two

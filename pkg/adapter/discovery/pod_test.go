@@ -195,7 +195,7 @@ func TestNewPod(t *testing.T) {
 		"not ready":                  {change: markUnready, live: true, url: url, unready: true},
 		"annotated":                  {change: withAnnotations(annotationScrape, "true"), live: true, url: url, annotated: true},
 		"barred":                     {change: withAnnotations(annotationScrape, "false"), live: true, refused: `annotation prometheus.io/scrape is "false"`},
-		"bad annotation":             {change: withAnnotations(annotationPort, "x"), live: true, refused: `annotation prometheus.io/port is "x", not a port number`},
+		"bad annotation":             {change: withAnnotations(annotationPort, "x"), live: true, refused: `annotation prometheus.io/port is "x", not a port number, and no port has this name`},
 		"terminating":                {change: markTerminating, why: why(metric.ReasonTerminating, ""), url: url, departed: true},
 		"ended while terminating":    {change: combine(markTerminating, inPhase(corev1.PodSucceeded)), why: why(metric.ReasonTerminating, ""), departed: true},
 		"barred, terminating":        {change: combine(markTerminating, withAnnotations(annotationScrape, "false")), why: why(metric.ReasonTerminating, ""), refused: `annotation prometheus.io/scrape is "false"`, departed: true},

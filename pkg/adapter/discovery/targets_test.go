@@ -346,7 +346,7 @@ func TestExplain(t *testing.T) {
 	for name, want := range map[string]metric.Omission{
 		"shop/web-1":         {},
 		"shop/web-barred":    {Reason: metric.ReasonNotScraped, Detail: `annotation prometheus.io/scrape is "false"`},
-		"shop/web-manyports": {Reason: metric.ReasonNotScraped, Detail: `annotation prometheus.io/port is "x", not a port number`},
+		"shop/web-manyports": {Reason: metric.ReasonNotScraped, Detail: `annotation prometheus.io/port is "x", not a port number, and no port has this name`},
 		"shop/web-ending":    {Reason: metric.ReasonTerminating},
 		"shop/api-1":         {Reason: metric.ReasonNotScraped, Detail: "not demanded yet"},
 		"shop/api-2":         {Reason: metric.ReasonNotScraped, Detail: hint},

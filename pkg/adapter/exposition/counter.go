@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/prometheus/common/model"
 )
@@ -21,6 +22,11 @@ const (
 	// maxRoundingError is the relative decrease of a counter up to which it is a rounding error of its service, which adds up
 	// floats in changing order. PromQL would take it for a restart, and count the whole value once more.
 	maxRoundingError = 1e-12
+	// decreasingPages is the number of pages within which the counters of a family may decrease on one page less than
+	// maxDecreasingPages, although their process has not started anew: three times in two minutes, at an interval of 2 s. Up to 21
+	// processes that answer in turn behind one port, in the order of their counts, decrease that often.
+	decreasingPages    = 64
+	maxDecreasingPages = 3
 )
 
 // counterHistory is a parser's memory of the counters on its last pages.
@@ -40,6 +46,21 @@ type familyGrowth struct {
 	born, largest float64 // sum and maximum of the counters that are new on this page, without a certain beginning
 	heldAt        int64   // time of the held samples; 0: none
 	heldSince     int64   // their presumed beginning
+
+	pages     int                     // accepted so far
+	decreases bool                    // a counter decreases on this page, and its process has not started since the page before
+	decreased [maxDecreasingPages]int // the last pages with decreases, the newest first; 0: none
+}
+
+// countExpositionDecreases ends a page, and returns whether the counters of the family decrease again and again.
+func (g *familyGrowth) countExpositionDecreases() bool {
+	if g.pages++; g.decreases {
+		copy(g.decreased[1:], g.decreased[:])
+		g.decreased[0] = g.pages
+	}
+	g.decreases = false
+	first := g.decreased[maxDecreasingPages-1]
+	return first > 0 && g.pages-first <= decreasingPages
 }
 
 // heldSample is a new counter that waits for the growth of its family to prove its beginning.
@@ -63,6 +84,7 @@ func (h *counterHistory) recordExpositionCounterPage(p *Parser) []Sample {
 	for i := range h.growths {
 		g := &h.growths[i]
 		if p.families[i].Err == nil {
+			p.families[i].Decreasing = g.countExpositionDecreases()
 			if g.acceptedAt > 0 {
 				g.rate = g.grown / float64(max(1, p.now-g.acceptedAt))
 			}
@@ -109,6 +131,9 @@ func (h *counterHistory) measureExpositionCounterGrowth(p *Parser, sample *Sampl
 	}
 	if sample.Value < s.lastValue && sample.Value >= s.lastValue*(1-maxRoundingError) {
 		sample.Value = s.lastValue
+	}
+	if sample.Value < s.lastValue && !p.options.Started.IsZero() && p.options.Started.Add(time.Second).UnixMilli() <= g.acceptedAt {
+		g.decreases = true // Started is truncated to the second
 	}
 	if grown := sample.Value - s.lastValue; grown > 0 && !math.IsInf(grown, 0) {
 		g.grown += grown

@@ -150,6 +150,63 @@ func TestCounterBeginnings(t *testing.T) {
 	}
 }
 
+// TestDecreasingCounters reads pages of counters that go back: several processes behind one port do so while no process starts anew.
+func TestDecreasingCounters(t *testing.T) {
+	t.Parallel()
+	inTurn := func(processes int) func(page int) float64 {
+		return func(page int) float64 { return float64(1000*(page%processes) + page) }
+	}
+	for name, tc := range map[string]struct {
+		value   func(page int) float64
+		started func(page int) int // seconds since the first page; pages come every 2 s
+		want    int                // the first page that says so; 0: none of 200
+	}{
+		"eight processes":             {inTurn(8), nil, 24},
+		"twenty processes":            {inTurn(20), nil, 60},
+		"two processes":               {inTurn(2), nil, 6},
+		"too many to be noticed":      {inTurn(40), nil, 0},
+		"a counter":                   {func(page int) float64 { return float64(page) }, nil, 0},
+		"two restarts of a process":   {func(page int) float64 { return float64(page % 70) }, nil, 0},
+		"a container that crashes":    {inTurn(8), func(page int) int { return page/8*16 - 1 }, 0},
+		"an unknown container":        {inTurn(8), func(int) int { return 0 }, 0},
+		"rounding errors":             {func(page int) float64 { return 1e6 - 1e-7*float64(page%2) }, nil, 0},
+		"decreases that are over":     {func(page int) float64 { return float64(page + 1000*(min(page, 24)%8)) }, nil, 24},
+		"a restart within every hour": {func(page int) float64 { return float64(page % 100) }, nil, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := NewParser(testOwn)
+			page := newTestPage(Text, "a_total")
+			page.FindBeginnings = true
+			first, decreasing := 0, false
+			for i := range 200 {
+				page.Now = testNow.Add(time.Duration(i) * 2 * time.Second)
+				page.Started = testNow.Add(-time.Hour)
+				switch {
+				case tc.started == nil:
+				case tc.started(i) == 0:
+					page.Started = time.Time{}
+				default:
+					page.Started = testNow.Add(time.Duration(tc.started(i)) * time.Second).Truncate(time.Second)
+				}
+				r, err := p.Parse(page, fmt.Appendf(nil, "a_total %.9f\n", tc.value(i)))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if decreasing = r.Families[0].Decreasing; decreasing && first == 0 {
+					first = i
+				}
+			}
+			if first != tc.want {
+				t.Errorf("decreasing from page %d on, want %d", first, tc.want)
+			}
+			if over := name == "decreases that are over"; decreasing && over {
+				t.Error("decreasing for ever")
+			}
+		})
+	}
+}
+
 func formatEarlier(samples []Sample) string {
 	var parts []string
 	for _, s := range samples {

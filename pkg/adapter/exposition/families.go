@@ -31,6 +31,7 @@ func NewFamilies(names []string) *Families {
 		f.indexes[name] = i
 		f.skippable[name[0]] = false
 		f.typeNames[name] = struct{}{}
+		f.typeNames[name+"_bucket"] = struct{}{} // of a gauge: see expositionFamilyType
 		// In OpenMetrics the TYPE line of the counter NAME_total has the name NAME.
 		for _, suffix := range [...]string{"_total", "_bucket", "_sum", "_count"} {
 			if base, ok := strings.CutSuffix(name, suffix); ok {

@@ -61,7 +61,7 @@ func (p *Parser) isUnwantedExpositionLine(line []byte) bool {
 // parseWantedExpositionLine reads a line of a wanted family.
 func (p *Parser) parseWantedExpositionLine(line, name []byte, family int) {
 	if f := &p.families[family]; f.Type == "" {
-		f.Type = p.governingExpositionTypeLine(name)
+		f.Type = p.expositionFamilyType(name, family)
 	}
 	if !p.parseKnownExpositionLine(line, family) {
 		p.deferExpositionLine(line, family)
@@ -221,21 +221,38 @@ func hasNegativeExpositionTimestamp(line []byte) bool {
 	return true
 }
 
-// addParsedExpositionSample adds a sample. It refuses the family if the series appears twice with different samples.
+// addParsedExpositionSample adds a sample. It refuses the family if the series appears twice with different values at one time. Of several
+// times, the newest counts.
 func (p *Parser) addParsedExpositionSample(sample Sample) {
 	s, f := sample.Series, &p.families[sample.family]
 	if !p.cache.markOnExpositionPage(s) {
-		if first := p.samples[s.sampleIndex]; !first.repeatsExpositionSample(sample) {
+		switch first := &p.samples[s.sampleIndex]; {
+		case sample.Time > first.Time:
+			*first = sample
+		case sample.Time == first.Time && !first.repeatsExpositionSample(sample):
 			p.refuseExpositionFamily(sample.family, newExpositionError(KindDuplicate, "duplicate series %s with different values", formatExpositionSeries(s.Labels)))
 		}
 		return
 	}
 	s.sampleIndex = len(p.samples)
 	p.samples = append(p.samples, sample)
+	if s.isQuantile && (f.Type == model.MetricTypeUnknown || f.Type == model.MetricTypeGauge) {
+		f.Type = model.MetricTypeSummary // whatever the page says: quantiles do not add up
+	}
 	f.Samples++
 	if p.acceptedCount++; p.options.MaxSamples > 0 && p.acceptedCount > p.options.MaxSamples {
 		p.refuseExpositionFamily(p.overflowingExpositionFamily(), newExpositionError(KindTooManySamples, "more than %d samples", p.options.MaxSamples))
 	}
+}
+
+// expositionFamilyType returns the type that the first sample of a family gives to it, by the TYPE line before. A line for the sample's own
+// name NAME_bucket is about the family NAME only if it says gauge: some programs write a line for each part of a histogram.
+func (p *Parser) expositionFamilyType(name []byte, family int) model.MetricType {
+	t := p.governingExpositionTypeLine(name)
+	if string(p.typeName) == string(name) && string(name) != p.options.Families.names[family] && t != model.MetricTypeGauge {
+		return model.MetricTypeUnknown
+	}
+	return t
 }
 
 // governingExpositionTypeLine returns the type of the last TYPE line if the line covers the sample with this name, else unknown.

@@ -324,7 +324,7 @@ func (p *Parser) correctExpositionTimestamps() {
 
 // repeatsExpositionSample reports whether two samples of a series are one: the page repeats a line.
 func (s Sample) repeatsExpositionSample(o Sample) bool {
-	return s.Time == o.Time && math.Float64bits(s.Value) == math.Float64bits(o.Value)
+	return s.Time == o.Time && (s.Value == o.Value || math.IsNaN(s.Value) && math.IsNaN(o.Value))
 }
 
 // trimExpositionLineBuffers frees large buffers, which only a first or a bad page needs: 2.5 of 22 KB for a target with 24 series.

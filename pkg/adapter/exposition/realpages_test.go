@@ -77,7 +77,7 @@ var realTextPages = []realPage{
 	{"an exemplar", "x_bucket{le=\"1\"} 5 # {trace_id=\"a\"} 0.5\ny 1\n", "x y", `x!syntax; y 1 unknown`},
 	{"a series twice", "x{a=\"1\",b=\"2\"} 5\nx{b=\"2\",a=\"1\"} 5\ny 1\n", "x y", `x{a="1",b="2"} 5 unknown; y 1 unknown`},
 	{"a series twice, other values", "x 5\nx 6\ny 1\n", "x y", `x!duplicate; y 1 unknown`},
-	{"a series twice, other times", "x 5 1700000009000\nx 5 1700000008000\ny 1\n", "x y", `x!duplicate; y 1 unknown`},
+	{"a series twice, other times", "x 5 1700000009000\nx 5 1700000008000\ny 1\n", "x y", `x 5 unknown -1s; y 1 unknown`},
 	{"line ends of Windows", "# TYPE x gauge\r\nx 5\r\ny 1\n", "x y", `x!syntax; y 1 unknown`},
 
 	// Pages that are none.

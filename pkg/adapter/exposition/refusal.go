@@ -105,7 +105,7 @@ func (p *Parser) refuseUnprovenExpositionFamilies() {
 // findExpositionLineFault returns an error if the line of the text format is neither empty nor a comment, and does not have the form of
 // a sample. It does not look into the braces.
 func findExpositionLineFault(line []byte) *Error {
-	text := bytes.TrimSpace(line)
+	text := bytes.TrimSpace(bytes.TrimPrefix(line, []byte("\ufeff")))
 	if len(text) == 0 || text[0] == '#' || len(line) > maxLineBytes || hasExpositionSampleForm(text) {
 		return nil
 	}

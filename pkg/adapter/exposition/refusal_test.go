@@ -1,6 +1,7 @@
 package exposition
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -120,10 +121,14 @@ func TestFamilyTypes(t *testing.T) {
 		"# TYPE threads_count gauge\nthreads_count 5\n" +
 		"# TYPE wait summary\nwait{quantile=\"0.5\"} 1\nwait_count 3\n" +
 		"# TYPE took histogram\ntook_bucket{le=\"+Inf\"} 1\ntook_count 1\n" +
+		"# TYPE tokens_bucket gauge\ntokens_bucket{user=\"a\"} 3\n" +
+		"# TYPE odd_bucket counter\nodd_bucket{le=\"+Inf\"} 3\n# TYPE odd_count gauge\nodd_count 3\n" +
+		"untyped{quantile=\"0.5\"} 1\n# TYPE level gauge\nlevel{quantile=\"0.5\"} 1\n" +
 		"# TYPE other gauge\nbare_total 7\n# TYPE \"with.dots\" gauge\n{\"with.dots\"} 1\n"
 	want := map[string]model.MetricType{
 		"gateway_requests": "counter", "jobs_per_second": "gauge", "threads_count": "gauge", "wait": "summary", "took": "histogram",
 		"took_count": "histogram", "bare_total": "unknown", "with.dots": "gauge", "absent": "",
+		"tokens": "gauge", "odd": "unknown", "untyped": "summary", "level": "summary",
 	}
 	var names []string
 	for name := range want {
@@ -132,7 +137,7 @@ func TestFamilyTypes(t *testing.T) {
 	page := newTestPage(Text, names...)
 	p := NewParser(testOwn)
 	for range 2 {
-		r := mustParse(t, p, page, []byte(body), 9)
+		r := mustParse(t, p, page, []byte(body), 14)
 		for i, name := range page.Families.Names() {
 			if got := r.Families[i].Type; got != want[name] {
 				t.Errorf("%s is a %q, want %q", name, got, want[name])
@@ -151,6 +156,58 @@ func TestRepeatedLines(t *testing.T) {
 	p := NewParser(testOwn)
 	for range 2 {
 		mustParse(t, p, newTestPage(Text, "a", "b"), []byte("a 1\na 1\na 1\nb NaN\nb NaN\nb{x=\"\"} NaN\n"), 2)
+	}
+}
+
+// TestRepeatedSeries reads a page that repeats a series with timestamps of its own: the newest sample is its value, in any order of the lines.
+// Values that differ at one time refuse the family.
+func TestRepeatedSeries(t *testing.T) {
+	t.Parallel()
+	now := testNow.UnixMilli()
+	for name, tc := range map[string]struct {
+		body        string // %d: five seconds ago, one second ago
+		value       float64
+		age         time.Duration
+		isDuplicate bool
+	}{
+		"the newest last":              {"a 1 %[1]d\na 2 %[2]d\n", 2, time.Second, false},
+		"the newest first":             {"a 2 %[2]d\na 1 %[1]d\n", 2, time.Second, false},
+		"one value":                    {"a 2 %[2]d\na 2 %[1]d\na 2 %[2]d\n", 2, time.Second, false},
+		"with and without a timestamp": {"a 3\na 1 %[1]d\n", 3, 0, false},
+		"without and with a timestamp": {"a 1 %[1]d\na 3\n", 3, 0, false},
+		"two values at one time":       {"a 1 %[1]d\na 2 %[2]d\na 3 %[2]d\n", 0, 0, true},
+		"both zeros":                   {"a 0\na -0\na 0.0\n", 0, 0, false},
+		"labels in another order":      {"a{x=\"1\",y=\"2\"} 5\na{ y = \"2\" , x = \"1\", } 5e0\n", 5, 0, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := NewParser(testOwn)
+			for range 3 { // the second and third time on the fast path
+				r, err := p.Parse(newTestPage(Text, "a"), fmt.Appendf(nil, tc.body+"# %[1]d %[2]d\n", now-5000, now-1000))
+				if tc.isDuplicate {
+					var refused *Error
+					if !errors.As(err, &refused) || refused.Kind != KindDuplicate {
+						t.Errorf("error %v, want a duplicate", err)
+					}
+					continue
+				}
+				if err != nil || len(r.Samples) != 1 {
+					t.Fatalf("samples %v, error %v", r.Samples, err)
+				}
+				if got := time.Duration(now-r.Samples[0].Time) * time.Millisecond; r.Samples[0].Value != tc.value || got != tc.age {
+					t.Errorf("%v, %s old; want %v, %s old", r.Samples[0].Value, got, tc.value, tc.age)
+				}
+			}
+		})
+	}
+}
+
+// TestAbsenceOnAPageOfOneLine reads a page of a single line that begins with a byte order mark: it proves that other families are absent.
+func TestAbsenceOnAPageOfOneLine(t *testing.T) {
+	t.Parallel()
+	r := mustParse(t, NewParser(testOwn), newTestPage(Text, "a", "b"), []byte("\ufeffa 1\n"), 1)
+	if err := r.Families[1].Err; err != nil {
+		t.Errorf("b is refused: %v", err)
 	}
 }
 

@@ -88,7 +88,7 @@ func (c *seriesCache) addExpositionSeries(d decodedSample) (*Series, error) {
 		if err := c.reserveExpositionSeries(l); err != nil {
 			return nil, err
 		}
-		s = &Series{Labels: l, nextSameHash: c.byHash[hash]}
+		s = &Series{Labels: l, nextSameHash: c.byHash[hash], isQuantile: l.Has(model.QuantileLabel)}
 		c.byHash[hash] = s
 		c.seriesCount++
 	}

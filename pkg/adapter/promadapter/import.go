@@ -318,7 +318,7 @@ var _ ResourceLookup = commonResources{}
 
 // LookupResource implements ResourceLookup.
 func (commonResources) LookupResource(name string) (Resource, error) {
-	resource, group, _ := strings.Cut(name, ".")
+	resource, group, _ := strings.Cut(strings.ToLower(name), ".") // as the lookup of a cluster
 	for _, r := range wellKnownResources {
 		plural, _, _ := strings.Cut(r.Name, ".")
 		if (resource == plural || resource == r.Singular) && (group == "" || group == r.Group) {

@@ -12,8 +12,6 @@ import (
 	"text/template"
 	"text/template/parse"
 
-	"github.com/prometheus/common/model"
-
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/config"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
@@ -73,6 +71,7 @@ func (d *lenientDecoder) checkPromAdapterSeriesRule(r *Rule) {
 	c := ruleChecker{&r.compiled.report, d.lines}
 	c.checkPromAdapterServedNames(r)
 	c.checkPromAdapterMetricName(r)
+	c.checkPromAdapterOverrides(r.path+".resources", r.Resources.Overrides)
 	path := r.path + ".metricsQuery"
 	if r.compiled.metricsQuery == nil {
 		c.addPromAdapterRuleFault(path, "missing: no query computes the metric")
@@ -126,35 +125,15 @@ type failingResource struct {
 	fault    config.Fault
 }
 
-// checkPromAdapterServedNames judges whether the filters leave any name, if the seriesQuery names its series.
-func (c ruleChecker) checkPromAdapterServedNames(r *Rule) {
-	var names []string
-	for _, m := range r.compiled.selector.matchers {
-		if m.Name == model.MetricNameLabel && !m.Matches("") {
-			names = append(names, m.SetMatches()...)
-		}
-	}
-	if own := r.compiled.selector.onlyName; own != "" {
-		names = []string{own}
-	}
-	if len(names) == 0 || slices.ContainsFunc(names, r.compiled.promAdapterRuleServesSeries) {
-		return
-	}
-	path := r.path + ".name.matches"
-	if slices.ContainsFunc(names, r.compiled.matches.MatchString) {
-		path = r.path + ".seriesFilters"
-	}
-	c.addPromAdapterRuleFault(path, "serves no metric: excludes %s, the only series of seriesQuery", strings.Join(names, ", "))
-}
-
 // checkPromAdapterMetricName judges the references of name.as to groups of name.matches.
 func (c ruleChecker) checkPromAdapterMetricName(r *Rule) {
-	path, rest := r.path+".name.as", r.compiled.metricAs
+	path, rest, empty := r.path+".name.as", r.compiled.metricAs, false
 	for _, ref := range groupReferenceRegexp.FindAllStringSubmatch(r.compiled.metricAs, -1) {
 		if name := ref[1] + ref[2]; ref[0] == "$$" || hasPromAdapterCaptureGroup(r.compiled.matches, name) {
 			continue
 		}
 		if rest = strings.ReplaceAll(rest, ref[0], ""); rest == "" {
+			empty = true
 			c.addPromAdapterRuleFault(path, "gives every metric an empty name: name.matches has no group %s; write ${1} for the first group", ref[0])
 			continue
 		}
@@ -165,6 +144,12 @@ func (c ruleChecker) checkPromAdapterMetricName(r *Rule) {
 	}
 	if i := strings.IndexAny(rest, "/%"); i >= 0 {
 		c.addPromAdapterRuleFault(path, "gives names with %q, which no HPA can ask for; write another character", rest[i])
+	}
+	if !empty {
+		c.checkPromAdapterExpandedNames(path, r)
+	}
+	if strings.Contains(rest, "<<") {
+		c.addPromAdapterRuleWarning(path, "<<…>> is text here; templates are for metricsQuery and resources.template")
 	}
 	if ref := backslashReferenceRegexp.FindString(rest); ref != "" {
 		c.addPromAdapterRuleWarning(path, "%s is text here, and no group of name.matches; write ${%s}", ref, ref[1:])
@@ -275,6 +260,7 @@ func (anyResources) LookupResource(name string) (Resource, error) {
 // checkPromAdapterUsageRule judges the queries of a resource rule.
 func (d *lenientDecoder) checkPromAdapterUsageRule(r *ResourceRule) {
 	c := ruleChecker{&r.report, d.lines}
+	c.checkPromAdapterOverrides(r.path+".resources", r.Resources.Overrides)
 	known := resolvedMapping{template: r.labelTemplate, cluster: anyResources{}}
 	for _, o := range r.Resources.Overrides {
 		res, _ := known.cluster.LookupResource(o.promAdapterOverrideResource())

@@ -193,6 +193,82 @@ func TestCheckRules(t *testing.T) {
 			text:   rules(`seriesQuery: 'a_total{pod!=""}'`, pods, `metricsQuery: 'sum(&lt;&lt;.Series&gt;&gt;) by (pod)'`),
 			faults: `line 4: rules[0].metricsQuery: does not give PromQL: column 5: unexpected character: '&', in sum(&lt;&lt;.Series&gt;&gt;) by (pod); a template begins with <<, not with &lt;`,
 		},
+		"a seriesQuery that excludes itself": {
+			text:   rules(`seriesQuery: 'a_total{zone=~"a.*",zone!~"a.*"}'`, pods, usual),
+			faults: `line 2: rules[0].seriesQuery: zone=~"a.*" and zone!~"a.*" exclude each other, so that no series matches; remove one`,
+		},
+		"a seriesQuery of two names": {
+			text:   rules(`seriesQuery: '{__name__=~"^a_.*",__name__="b"}'`, pods, usual),
+			faults: `line 2: rules[0].seriesQuery: __name__=~"^a_.*" and __name__="b" exclude each other, so that no series matches; remove one`,
+		},
+		"a seriesQuery of series without the label, as a pattern": {
+			text:     rules(`seriesQuery: 'a_total{pod!~".+"}'`, `resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}, svc: {resource: service}}}`, usual),
+			warnings: `line 2: rules[0].seriesQuery: pods: excludes series with the label pod, which names the objects`,
+		},
+		"a filter that excludes all names of a pattern": {
+			text:   rules(`seriesQuery: '{__name__=~"^container_.*",pod!=""}'`, pods, `seriesFilters: [{isNot: "^container_"}]`, usual),
+			faults: `line 4: rules[0].seriesFilters: serves no metric: excludes every name that seriesQuery selects`,
+		},
+		"filters that exclude each other": {
+			text:   rules(`seriesQuery: '{pod!=""}'`, pods, `seriesFilters: [{is: "_total$"}, {isNot: "total"}]`, usual),
+			faults: `line 4: rules[0].seriesFilters: serves no metric: excludes every name that seriesQuery selects`,
+		},
+		"filters that leave some names": {
+			text: rules(`seriesQuery: '{__name__=~"^container_.*",pod!=""}'`, pods, `seriesFilters: [{isNot: "_total$"}, {is: "^container_memory"}]`, `name: {matches: "^container_(.*)_bytes"}`, usual),
+		},
+		"names that the filters and name.matches exclude together": {
+			text:   rules(`seriesQuery: '{__name__=~"^container_.*",pod!=""}'`, pods, `seriesFilters: [{isNot: "_total$"}]`, `name: {matches: "^(.*)_total$"}`, usual),
+			faults: `line 5: rules[0].name.matches: serves no metric: excludes every name that seriesQuery selects`,
+		},
+		"a group that is always empty": {
+			text:   rules(`seriesQuery: 'a_total{pod!=""}'`, pods, `name: {matches: "^()a_total$"}`, usual),
+			faults: `line 4: rules[0].name.as: gives the metric of a_total an empty name; write another name`,
+		},
+		"a name that no path can have": {
+			text:   rules(`seriesQuery: 'a_total{pod!=""}'`, pods, `name: {as: ".."}`, usual),
+			faults: `line 4: rules[0].name.as: gives the metric of a_total the name .., which no HPA can ask for; write another name`,
+		},
+		"a template in name.as": {
+			text:     rules(`seriesQuery: 'a_total{pod!=""}'`, pods, `name: {as: "<<.Series>>_rate"}`, usual),
+			warnings: `line 4: rules[0].name.as: <<…>> is text here; templates are for metricsQuery and resources.template`,
+		},
+		"resources in capitals, over all namespaces": {
+			text:   rules(`seriesQuery: 'a'`, `resources: {overrides: {namespace: {resource: Namespace}, pod: {resource: Pod}}}`, `metricsQuery: 'sum(rate(a[1m])) by (pod)'`),
+			faults: `line 4: rules[0].metricsQuery: adds up objects of the same name in all namespaces; write <<.LabelMatchers>> in every selector, or aggregate by (namespace, pod)`,
+		},
+		"the core group by a name": {
+			text:   rules(`seriesQuery: 'a_total{pod!=""}'`, `resources: {overrides: {namespace: {resource: namespace}, pod: {group: core, resource: pod}}}`, usual),
+			faults: `line 3: rules[0].resources.overrides.pod.group: no cluster has the group core; remove it, because the group of pods has no name`,
+		},
+		"a resource in another's group": {
+			text: rules(`seriesQuery: 'a_total{pod!=""}'`, `resources: {overrides: {namespace: {group: apps, resource: namespace}, job: {group: apps, resource: jobs}}}`, usual),
+			faults: `line 3: rules[0].resources.overrides.namespace.group: the group apps has no namespace; remove it, because the group of namespaces has no name
+line 3: rules[0].resources.overrides.job.group: the group apps has no jobs; write batch`,
+		},
+		"a group that is gone": {
+			text:     rules(`seriesQuery: 'a_total{pod!=""}'`, `resources: {overrides: {namespace: {resource: namespace}, ing: {group: extensions, resource: ingress}}}`, usual),
+			warnings: `line 3: rules[0].resources.overrides.ing.group: extensions has no resources since Kubernetes 1.22; write networking.k8s.io`,
+		},
+		"a short name of kubectl": {
+			text:     rules(`seriesQuery: 'a_total{pod!=""}'`, `resources: {overrides: {namespace: {resource: namespace}, web: {resource: deploy}}}`, usual),
+			warnings: `line 3: rules[0].resources.overrides.web.resource: deploy is a short name, which only kubectl knows; write deployments`,
+		},
+		"sides with different values": {
+			text:   rules(`seriesQuery: 'a_total{pod!=""}'`, pods, `metricsQuery: '<<.Series>>{<<.LabelMatchers>>,code="500"} / <<.Series>>{<<.LabelMatchers>>,code="200"}'`),
+			faults: `line 4: rules[0].metricsQuery: the sides of / never match, because the left has code="500" and the right code="200"; aggregate both without code, or write ignoring (code)`,
+		},
+		"a variable that nothing replaces": {
+			text:     rules(`seriesQuery: 'a_total{pod!=""}'`, pods, `metricsQuery: 'sum(a_total{<<.LabelMatchers>>,pod="$pod"}) by (<<.GroupBy>>)'`),
+			warnings: `line 4: rules[0].metricsQuery: pods: pod="$pod" matches no series, because $pod is no name of an object; remove it`,
+		},
+		"a label that is always removed": {
+			text:   rules(`seriesQuery: 'a{node!=""}'`, `resources: {overrides: {node: {resource: node}}}`, `metricsQuery: 'label_replace(sum(a{<<.LabelMatchers>>}) by (<<.GroupBy>>), "node", "$1_x", "node", "(.*)")'`),
+			faults: `line 4: rules[0].metricsQuery: label_replace: the replacement "$1_x" is always empty, which removes the label node from the result; refer to a group of "(.*)", such as ${1} for the first`,
+		},
+		"an expression of label_replace that is none": {
+			text:   rules(`seriesQuery: 'a_total{pod!=""}'`, pods, `metricsQuery: 'label_replace(sum(a_total{<<.LabelMatchers>>}) by (<<.GroupBy>>), "zone", "$1", "pod", "web-[")'`),
+			faults: `line 4: rules[0].metricsQuery: label_replace: "web-[" is not a regular expression: missing closing ]: ` + "`[`",
+		},
 		"a slash in a name": {
 			text:   rules(`seriesQuery: 'a_total{pod!=""}'`, pods, `name: {matches: "^(.*)_total$", as: "web/${1}"}`, usual),
 			faults: `line 4: rules[0].name.as: gives names with '/', which no HPA can ask for; write another character`,
@@ -234,6 +310,25 @@ line 2: externalRules[0].metricsQuery: does not give PromQL: column 1: unexpecte
 		"external of no namespace": {
 			text:  external(`seriesQuery: 'depth'`, `resources: {namespaced: false}`, `metricsQuery: 'scalar(sum(depth))'`),
 			notes: allNamespacesNote,
+		},
+		"external, sides with different values": {
+			text: external(`seriesQuery: 'depth'`, `resources: {overrides: {namespace: {resource: namespace}}}`,
+				`metricsQuery: 'depth{<<.LabelMatchers>>,queue="a"} - depth{<<.LabelMatchers>>,queue="b"}'`),
+			faults: `line 4: externalRules[0].metricsQuery: the sides of - never match, because the left has queue="a" and the right queue="b"; aggregate both without queue, or write ignoring (queue)`,
+		},
+		"usage in a group of no cluster": {
+			text: `
+resourceRules:
+  cpu:
+    containerLabel: container
+    containerQuery: sum by (<<.GroupBy>>) (rate(cpu{<<.LabelMatchers>>}[3m]))
+    nodeQuery: sum by (<<.GroupBy>>) (rate(cpu{<<.LabelMatchers>>, id='/'}[3m]))
+    resources: {overrides: {node: {group: v1, resource: node}, namespace: {resource: namespace}, pod: {resource: pod}}}
+`,
+			faults: `line 6: resourceRules.cpu.resources.overrides.node.group: no cluster has the group v1; remove it, because the group of nodes has no name
+line 6: resourceRules.cpu.resources: no label names the objects of nodeQuery; set overrides or template`,
+			warnings: `line 1: resourceRules.memory.containerQuery: missing: its part of metrics.k8s.io is not served
+line 1: resourceRules.memory.nodeQuery: missing: its part of metrics.k8s.io is not served`,
 		},
 		"usage": {
 			text: `

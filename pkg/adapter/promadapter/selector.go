@@ -10,6 +10,8 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
 // seriesSelector is a parsed seriesQuery.
@@ -84,7 +86,7 @@ func (s seriesSelector) promAdapterSeriesQueryAssertsLabel(label string) bool {
 // promAdapterSeriesQueryExcludesLabel reports whether no selected series has the label.
 func (s seriesSelector) promAdapterSeriesQueryExcludesLabel(label string) bool {
 	return slices.ContainsFunc(s.matchers, func(m *labels.Matcher) bool {
-		return label != "" && m.Name == label && m.Value == "" && (m.Type == labels.MatchEqual || m.Type == labels.MatchRegexp)
+		return label != "" && m.Name == label && m.Matches("") && rule.ExcludeEachOther([]*labels.Matcher{m}, "(?s:.+)")
 	})
 }
 

@@ -118,8 +118,8 @@ func (p *Provider) isProviderRequestDemanded(d discovery.Demand) bool {
 // checkProviderRequestComplete returns an error while the embedded backend may soon have more series of these pods. An expression over a
 // namespace shows no gap for a coming series, only a smaller sum. After a start of the adapter, or after a first demand,
 // such a sum is a wrong number. A pod whose series go on without a fresh sample is the backend's error, and a pod
-// whose last page had the family is missing, or which never answered and belongs to a workload with the family. Another pod whose
-// scrapes fail may be any other service of the namespace.
+// whose last page had the family is missing, or which never answered and belongs to a workload with the family, or whose counters are
+// those of several processes. Another pod whose scrapes fail may be any other service of the namespace.
 func (p *Provider) checkProviderRequestComplete(req request, pods []discovery.Pod) error {
 	if req.first() {
 		return metric.Errorf(metric.KindUnavailable, "%s: %s", metric.ReasonWarmingUp.Text(), firstAsked)
@@ -131,7 +131,7 @@ func (p *Provider) checkProviderRequestComplete(req request, pods []discovery.Po
 		if !pod.Live || p.Targets.Explain(pod.Namespace, pod.Name).Reason != "" {
 			continue
 		}
-		if p.isProvidedPodWarmingUp(req.rule, pod, req.now) || p.isProvidedPodSilent(req, pod) ||
+		if p.isProvidedPodWarmingUp(req.rule, pod, req.now) || p.isProvidedPodSilent(req, pod) || p.decreasesOnProvidedPages(req.rule, pod) ||
 			p.hasProvidedPodNeverAnswered(req.rule, pod) && exposes()[pod.Namespace+"/"+pod.Owner] {
 			missing = append(missing, p.Scrapes.Diagnose(pod.Namespace, pod.Name, req.rule.ReadFamilies()))
 		}
@@ -159,6 +159,11 @@ func (p *Provider) hasProvidedPodNeverAnswered(r *rule.Rule, pod *discovery.Pod)
 		return false
 	}
 	return p.Scrapes.Diagnose(pod.Namespace, pod.Name, r.ReadFamilies()).Reason == metric.ReasonScrapeFailed && !p.exposesProvidedFamily(r, pod)
+}
+
+// decreasesOnProvidedPages reports whether counters that a rule reads are those of several processes behind the pod's port.
+func (p *Provider) decreasesOnProvidedPages(r *rule.Rule, pod *discovery.Pod) bool {
+	return isProviderRuleEmbedded(r) && p.Scrapes.Decreases(pod.Namespace, pod.Name, r.ReadFamilies())
 }
 
 // providedOwnersOfFamilies returns the workloads with a pod whose page has a family of the rule, each behind its namespace.

@@ -196,6 +196,8 @@ func (*chain) SilentSince(string, string) (time.Time, bool) { return time.Time{}
 
 func (*chain) HeldCounts(string, string, []string) float64 { return 0 }
 
+func (*chain) Decreases(string, string, []string) bool { return false }
+
 func (c *chain) Explain(string, string) metric.Omission { return metric.Omission{} }
 
 func (c *chain) Diagnose(_, pod string, _ []string) metric.Omission {

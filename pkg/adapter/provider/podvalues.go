@@ -161,6 +161,8 @@ func (p *Provider) evaluateProviderRuleForPods(ctx context.Context, req request,
 			computed.Reason, computed.Detail = metric.ReasonWarmingUp, "created less than a second before its sample"
 		case computed.Ended && p.awaitsProvidedSeries(req.rule, r.pod): // and may serve requests all the same
 			computed = nil
+		case computed.Reason == "" && p.decreasesOnProvidedPages(req.rule, r.pod):
+			computed.Reason, computed.Detail = metric.ReasonDecreasing, "a counter decreases again and again: several processes behind one port?"
 		case computed.Reason == "" && isProvidedPart(p.countHeldProvidedEvents(req.rule, r.pod), countProvidedEvents(computed)):
 			computed.Reason, computed.Detail = metric.ReasonWarmingUp, heldBack
 		}

@@ -53,6 +53,8 @@ type Scrapes interface {
 	FamilyType(namespace, pod, family string) (model.MetricType, bool)
 	// HeldCounts returns the sum of the counters of these families on the newest accepted page of a pod that wait for the next page.
 	HeldCounts(namespace, pod string, families []string) float64
+	// Decreases returns whether counters of one of these families go back again and again on the pages of a pod: no rate is right.
+	Decreases(namespace, pod string, families []string) bool
 	// SilentSince returns the time of the newest accepted page of a pod whose last scrape failed, and whether its series
 	// ended since. The time is zero if the last scrape succeeded, or if no page was accepted.
 	SilentSince(namespace, pod string) (page time.Time, ended bool)

@@ -25,8 +25,11 @@ func (p *Provider) findProvidedTypeConflict(r *rule.Rule, pod *discovery.Pod) (r
 
 // newProvidedTypeConflictError returns the error for a family of an unfit type, with the metric to ask for instead.
 func (p *Provider) newProvidedTypeConflictError(c rule.TypeConflict) error {
-	base := strings.TrimSuffix(c.Name, "_total")
-	for _, name := range []string{base + "_per_second", c.Family + "_p95", c.Name} {
+	names := []string{strings.TrimSuffix(c.Name, "_total") + "_per_second", c.Family, c.Name}
+	if c.Type == model.MetricTypeHistogram {
+		names = []string{c.Family + "_p95", names[0]}
+	}
+	for _, name := range names {
 		if p.isFamilyProvidedAsItIs(name, c) {
 			return metric.Errorf(metric.KindInvalid, "%s: ask for %s", c, name)
 		}

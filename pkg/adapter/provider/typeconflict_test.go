@@ -51,6 +51,18 @@ func TestBuiltinRulesFollowTheType(t *testing.T) {
 		"histogram by its own name": {
 			"latency", "latency histogram 5", []string{"latency is a histogram: ask for latency_p95", "latency is a histogram: ask for latency_p95"},
 		},
+		"rate of a histogram's count": {"latency_count_per_second", "latency histogram 5,latency_count histogram 5", []string{"a=5 b=5", "10"}},
+		"count of a histogram by its own name": {
+			"latency_count", "latency histogram 5,latency_count histogram 5",
+			[]string{"latency_count is a counter: ask for latency_count_per_second", "latency_count is a counter: ask for latency_count_per_second"},
+		},
+		"rate of a family without a type": {
+			"things_per_second", "things unknown 5",
+			[]string{"things has no type on its page, so it may be no counter: ask for things", "things has no type on its page, so it may be no counter: ask for things"},
+		},
+		"quantile of a gauge": {
+			"level_p95", "level gauge 5", []string{"level is a gauge: ask for level", "level is a gauge: ask for level"},
+		},
 		"summary by its own name": {
 			"rpc_duration", "rpc_duration summary 5", []string{"rpc_duration is a summary: write a rule for it", "rpc_duration is a summary: write a rule for it"},
 		},

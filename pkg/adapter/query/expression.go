@@ -75,6 +75,7 @@ const lastBucketBound = "+Inf"
 
 func newPromQLSelector(v *parser.VectorSelector, path []parser.Node) exprSelector {
 	s := exprSelector{matchers: v.LabelMatchers, scanMatchers: v.LabelMatchers, name: fixedPromQLLabel(v, model.MetricNameLabel)}
+	readsBuckets := false
 	for _, node := range path {
 		switch n := node.(type) {
 		case *parser.MatrixSelector, *parser.SubqueryExpr:
@@ -85,13 +86,16 @@ func newPromQLSelector(v *parser.VectorSelector, path []parser.Node) exprSelecto
 				s.isCounter = true
 			case "histogram_quantile":
 				s.quantile, _ = promQLNumber(n.Args[0])
+				readsBuckets = true
+			case "histogram_fraction":
+				readsBuckets = true
 			}
 		}
 	}
 	// A sum of seconds or bytes grows with each event, but not by one.
 	s.countsEvents = s.isCounter && !strings.HasSuffix(s.name, "_sum")
-	if strings.HasSuffix(s.name, "_bucket") && fixedPromQLLabel(v, labels.BucketLabel) == "" {
-		// Each event is in every bucket above it; the last bucket has all events.
+	if strings.HasSuffix(s.name, "_bucket") && (s.isCounter || readsBuckets) && fixedPromQLLabel(v, labels.BucketLabel) == "" {
+		// Each event is in every bucket above it; the last bucket has all events. Plain values may be those of a gauge with such a name.
 		inf := labels.MustNewMatcher(labels.MatchEqual, labels.BucketLabel, lastBucketBound)
 		s.scanMatchers, s.lastBucketOnly = append(slices.Clone(s.matchers), inf), true
 	}

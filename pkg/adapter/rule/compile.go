@@ -104,6 +104,9 @@ func (c *compiledRule) compilePatternRule(ctx context.Context) []keyError {
 		return []keyError{{"query", err}}
 	}
 	name := c.exampleNameOfRulePattern(c.spec.Match)
+	if _, none := c.searchNameOfRulePattern(metricNameExpr); name == "" && none {
+		return ruleKeyErrorf("match", "serves no name of a metric; correct match or except")
+	}
 	if name == "" {
 		return ruleKeyErrorf("match", "found no metric name that it serves, to check the query with; write a simpler pattern")
 	}
@@ -235,7 +238,8 @@ func (c *compiledRule) validateRuleExpression(r *Rule, t *exprTree) []keyError {
 		add(c.validateEmbeddedRuleLimits(t))
 	}
 	if len(faults) == 0 {
-		if err := t.findRuleNeverWorking(r.certainRuleLabels()...); err != nil {
+		err := cmp.Or(t.findRuleNeverWorking(r.certainRuleLabels()...), t.findRuleLosingLabel(r.wantedRuleLabels()))
+		if err != nil {
 			add([]keyError{{"query", err}})
 		}
 		add(c.validateRuleAggregate(r, t))
@@ -245,13 +249,7 @@ func (c *compiledRule) validateRuleExpression(r *Rule, t *exprTree) []keyError {
 
 // validateRuleResultLabels rejects an expression whose result cannot name its object.
 func validateRuleResultLabels(r *Rule, t *exprTree) []keyError {
-	var wanted []string
-	if !r.External && r.Namespaced {
-		wanted = append(wanted, r.NamespaceLabel)
-	}
-	if r.ObjectLabel != "" {
-		wanted = append(wanted, r.ObjectLabel)
-	}
+	wanted := r.wantedRuleLabels()
 	for _, label := range wanted {
 		if !t.ruleResultMayHaveLabel(label) {
 			return ruleKeyErrorf("query", "the result has no label %s; aggregate by (%s)", label, strings.Join(wanted, ", "))
@@ -261,6 +259,18 @@ func validateRuleResultLabels(r *Rule, t *exprTree) []keyError {
 		}
 	}
 	return nil
+}
+
+// wantedRuleLabels returns the labels that a result needs to name its object.
+func (r *Rule) wantedRuleLabels() []string {
+	var wanted []string
+	if !r.External && r.Namespaced {
+		wanted = append(wanted, r.NamespaceLabel)
+	}
+	if r.ObjectLabel != "" {
+		wanted = append(wanted, r.ObjectLabel)
+	}
+	return wanted
 }
 
 // certainRuleLabels returns the labels that all series have, because the scraper or the adapter's matchers set them.
@@ -329,6 +339,9 @@ func (c *compiledRule) validateEmbeddedRuleLimits(t *exprTree) []keyError {
 	if text := t.shiftedRuleSelector(); text != "" {
 		return ruleKeyErrorf("query", "%s looks at another time than now; the backend %s keeps only the last %s: remove offset and @, or use one of backends",
 			text, config.ScrapeBackend, formatRuleRange(c.limits.maxWindow))
+	}
+	if text := t.findRateOfSingleSubqueryValue(); text != "" {
+		return ruleKeyErrorf("query", "%s", text)
 	}
 	return c.validateRuleRanges(t)
 }

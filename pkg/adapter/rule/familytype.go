@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
@@ -42,7 +43,7 @@ func (r *Rule) FindTypeConflict(typeOf func(family string) (model.MetricType, bo
 			if !ok {
 				continue
 			}
-			c := TypeConflict{Name: u.name, Family: family, Type: guessRuleFamilyType(kind, u.name)}
+			c := TypeConflict{Name: u.name, Family: family, Type: guessRuleFamilyType(kind, u.name, family)}
 			if u.ruleFamilyConflictsWith(c.Type, family) {
 				return c, true
 			}
@@ -64,15 +65,19 @@ type familyUse struct {
 var histogramEndings = []string{"_bucket", "_sum", "_count"}
 
 // guessRuleFamilyType returns the type of a family: a name that ends like a counter is a counter, unless its page says
-// otherwise.
-func guessRuleFamilyType(kind model.MetricType, name string) model.MetricType {
-	if kind != model.MetricTypeUnknown && kind != "" {
+// otherwise. The count, the sum and the buckets of a histogram or summary are counters by themselves.
+func guessRuleFamilyType(kind model.MetricType, name, family string) model.MetricType {
+	isWhole := kind == model.MetricTypeHistogram || kind == model.MetricTypeSummary
+	if kind != model.MetricTypeUnknown && kind != "" && (!isWhole || name != family) {
 		return kind
 	}
 	for _, ending := range append([]string{"_total"}, histogramEndings...) {
 		if strings.HasSuffix(name, ending) {
 			return model.MetricTypeCounter
 		}
+	}
+	if isWhole {
+		return kind
 	}
 	return model.MetricTypeUnknown
 }
@@ -99,6 +104,7 @@ func (t *exprTree) findRuleFamilyUses() []familyUse {
 			return nil
 		}
 		counter, any := classifyRuleFamilyUse(path)
+		any = any || !counter && choosesRuleQuantile(v)
 		u := newRuleFamilyUse(ruleSelectorMetric(v), counter)
 		if !any && !slices.ContainsFunc(uses, func(o familyUse) bool { return o.name == u.name && o.asCounter == u.asCounter }) {
 			uses = append(uses, u)
@@ -106,6 +112,11 @@ func (t *exprTree) findRuleFamilyUses() []familyUse {
 		return nil
 	})
 	return uses
+}
+
+// choosesRuleQuantile reports whether a selector chooses quantiles of a summary: their plain values are meant.
+func choosesRuleQuantile(v *parser.VectorSelector) bool {
+	return slices.ContainsFunc(v.LabelMatchers, func(m *labels.Matcher) bool { return m.Name == model.QuantileLabel && !m.Matches("") })
 }
 
 func newRuleFamilyUse(name string, asCounter bool) familyUse {

@@ -83,6 +83,13 @@ func TestFindTypeConflict(t *testing.T) {
 		"plain gauge named like a counter":       {"connections_total", "connections_total gauge", []string{""}},
 		"plain gauge named like a count":         {"threadpool_timer_count", "threadpool_timer_count gauge", []string{""}},
 		"count of a histogram":                   {"latency_count", "latency histogram", []string{"latency is a histogram"}},
+		"count of a histogram, both demanded":    {"latency_count", "latency histogram,latency_count histogram", []string{"latency_count is a counter"}},
+		"rate of a histogram's count":            {"latency_count_per_second", "latency histogram,latency_count histogram", []string{"", "", ""}},
+		"rate of a histogram's sum":              {"latency_sum_per_second", "latency histogram,latency_sum histogram", []string{"", "", ""}},
+		"rate of a summary's count":              {"latency_count_per_second", "latency summary,latency_count summary", []string{"", "", ""}},
+		"rate of a gauge named like a count":     {"timer_count_per_second", "timer_count gauge", []string{"", "timer_count is a gauge", ""}},
+		"rate of a gauge named like a bucket":    {"token_bucket_per_second", "token gauge", []string{"", "token is a gauge", ""}},
+		"plain gauge named like a bucket":        {"token_bucket", "token gauge", []string{""}},
 		"plain histogram":                        {"latency", "latency histogram", []string{"latency is a histogram"}},
 		"plain summary":                          {"rpc_duration_seconds", "rpc_duration_seconds summary", []string{"rpc_duration_seconds is a summary"}},
 		"quantile of a histogram":                {"latency_p95", "latency histogram", []string{"", ""}},
@@ -136,6 +143,17 @@ rules:
 		if r.NonAdditive != want {
 			t.Errorf("%s: NonAdditive = %q, want %q", name, r.NonAdditive, want)
 		}
+	}
+	quantiles := loadTestSet(t, `
+rules:
+- {match: ^(.+)_p99$, aggregate: max, query: 'max by (namespace, pod) ({__name__="${1}",quantile="0.99"})'}
+`)
+	chosen, err := quantiles.Lookup("pods", "rpc_p99")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, ok := chosen.FindTypeConflict(func(string) (model.MetricType, bool) { return model.MetricTypeSummary, true }); ok {
+		t.Errorf("a chosen quantile: %s", c)
 	}
 	r, err := s.Lookup("pods", "total")
 	if err != nil {

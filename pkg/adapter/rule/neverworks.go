@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,9 +32,7 @@ func (t *exprTree) findRuleNeverWorking(certain ...string) (found error) {
 		case *parser.Call:
 			found = findRuleNeverWorkingCall(n)
 		case *parser.AggregateExpr:
-			if n.Op == parser.QUANTILE {
-				found = rejectRuleQuantile(n.Param)
-			}
+			found = findRuleNeverWorkingAggregation(n)
 		case *parser.BinaryExpr:
 			found = findRuleNeverWorkingOperation(n, certain)
 		}
@@ -42,25 +41,42 @@ func (t *exprTree) findRuleNeverWorking(certain ...string) (found error) {
 	return found
 }
 
-// findRuleNeverMatching returns an error for a selector that no series matches: its matchers exclude each other, or demand that a label
-// is empty that all series have. It ignores matchers with made-up names, which may be others.
+// findRuleNeverMatching returns an error for a selector that no series matches: its matchers exclude each other, or admit no name of an
+// object for a label that all series have. It ignores matchers with made-up names, which may be others.
 func (t *exprTree) findRuleNeverMatching(certain []string, madeUp ...string) error {
 	for _, v := range t.selectors {
-		var fixed []*labels.Matcher
-		for _, m := range v.LabelMatchers {
+		fixed := slices.DeleteFunc(slices.Clone(v.LabelMatchers), func(m *labels.Matcher) bool {
 			mentions := func(name string) bool { return m.Value == name || slices.Contains(m.SetMatches(), name) }
-			if m.Name == model.MetricNameLabel || m.Name == matcherMarkerLabel || slices.ContainsFunc(madeUp, mentions) {
-				continue
+			return m.Name == matcherMarkerLabel || slices.ContainsFunc(madeUp, mentions)
+		})
+		if err := FindExcludingMatchers(fixed, certain); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// objectNameCharacters matches every name of an object, and the namespaces of rules' own targets. It does not match a variable that nothing
+// has replaced, such as $pod or {{pod}}.
+const objectNameCharacters = `[^${}<>\s]+`
+
+// FindExcludingMatchers returns an error for matchers of one selector that no series satisfies. The labels in objects are names of
+// objects, and all series have them.
+func FindExcludingMatchers(matchers []*labels.Matcher, objects []string) error {
+	for i, m := range matchers {
+		isObject := slices.Contains(objects, m.Name)
+		switch {
+		case isObject && isEmptyRuleMatcher(m):
+			return fmt.Errorf("%s matches no series, because all have the label %s; remove it", m, m.Name)
+		case ExcludeEachOther([]*labels.Matcher{m}):
+			return fmt.Errorf("%s matches no series, because it excludes every value; remove it", m)
+		case isObject && ExcludeEachOther([]*labels.Matcher{m}, objectNameCharacters):
+			return fmt.Errorf("%s matches no series, because %s is no name of an object; remove it", m, m.Value)
+		}
+		for _, other := range matchers[:i] {
+			if other.Name == m.Name && ExcludeEachOther([]*labels.Matcher{other, m}) {
+				return fmt.Errorf("%s and %s exclude each other, so that no series matches; remove one", other, m)
 			}
-			if slices.Contains(certain, m.Name) && isEmptyRuleMatcher(m) {
-				return fmt.Errorf("%s matches no series, because all have the label %s; remove it", m, m.Name)
-			}
-			for _, other := range fixed {
-				if other.Name == m.Name && (excludesRuleMatcher(m, other) || excludesRuleMatcher(other, m)) {
-					return fmt.Errorf("%s and %s exclude each other, so that no series matches; remove one", other, m)
-				}
-			}
-			fixed = append(fixed, m)
 		}
 	}
 	return nil
@@ -68,18 +84,7 @@ func (t *exprTree) findRuleNeverMatching(certain []string, madeUp ...string) err
 
 // isEmptyRuleMatcher reports whether a matcher admits only series without its label.
 func isEmptyRuleMatcher(m *labels.Matcher) bool {
-	return m.Value == "" && (m.Type == labels.MatchEqual || m.Type == labels.MatchRegexp)
-}
-
-// excludesRuleMatcher reports whether no value that m admits, of its few values, matches the other.
-func excludesRuleMatcher(m, other *labels.Matcher) bool {
-	values := []string{m.Value}
-	if m.Type != labels.MatchEqual {
-		if values = m.SetMatches(); m.Type != labels.MatchRegexp || len(values) == 0 {
-			return false
-		}
-	}
-	return !slices.ContainsFunc(values, other.Matches)
+	return m.Matches("") && m.Type != labels.MatchNotEqual && ExcludeEachOther([]*labels.Matcher{m}, "(?s:.+)")
 }
 
 func findRuleNeverWorkingCall(e *parser.Call) error {
@@ -99,15 +104,132 @@ func findRuleNeverWorkingCall(e *parser.Call) error {
 		if high, ok := evaluateConstantRuleExpr(e.Args[2]); ok && lowOK && low > high {
 			return errors.New("clamp: its minimum is greater than its maximum, so that it never has a result; swap the two")
 		}
+	case "label_replace", "label_join":
+		if err := rejectRuleLabelFunction(e); err != nil {
+			return err
+		}
 	}
 	switch e.Func.Name {
+	case "clamp", "clamp_min", "clamp_max":
+		return rejectRuleClampBound(e)
 	case "histogram_quantile", "histogram_fraction":
-		buckets := e.Args[len(e.Args)-1]
-		if readsClassicRuleBuckets(buckets) && !ruleExprMayHaveLabel(buckets, model.BucketLabel) {
-			return fmt.Errorf("%s: its buckets have no label le; aggregate by (le, …)", e.Func.Name)
+		return rejectRuleBuckets(e)
+	}
+	return nil
+}
+
+// rejectRuleClampBound returns an error for a bound that makes every result infinite, or no number.
+func rejectRuleClampBound(e *parser.Call) error {
+	for i, arg := range e.Args[1:] {
+		v, ok := evaluateConstantRuleExpr(arg)
+		isMinimum := e.Func.Name == "clamp_min" || e.Func.Name == "clamp" && i == 0
+		if ok && (math.IsNaN(v) || isMinimum && math.IsInf(v, 1) || !isMinimum && math.IsInf(v, -1)) {
+			return fmt.Errorf("%s: the bound %v gives no finite result; write a finite number", e.Func.Name, v)
 		}
 	}
 	return nil
+}
+
+// rejectRuleBuckets returns an error for the argument of a quantile that holds no classic buckets by the names and labels.
+func rejectRuleBuckets(e *parser.Call) error {
+	buckets := e.Args[len(e.Args)-1]
+	if readsClassicRuleBuckets(buckets) && !ruleExprMayHaveLabel(buckets, model.BucketLabel) {
+		return fmt.Errorf("%s: its buckets have no label le; aggregate by (le, …)", e.Func.Name)
+	}
+	if name := findRuleFamilyWithoutBuckets(buckets); hasRuleNameEnding(name, []string{"sum", "count", "total"}) {
+		return fmt.Errorf("%s: %s is no series of buckets, whose names end with _bucket", e.Func.Name, name)
+	}
+	return nil
+}
+
+// rejectRuleLabelFunction returns an error for a label that cannot exist, and for a regular expression that is none.
+func rejectRuleLabelFunction(e *parser.Call) error {
+	if dst, ok := e.Args[1].(*parser.StringLiteral); ok && !model.UTF8Validation.IsValidLabelName(dst.Val) {
+		return fmt.Errorf("%s: %q is no name of a label", e.Func.Name, dst.Val)
+	}
+	if e.Func.Name == "label_replace" {
+		if expr, ok := e.Args[4].(*parser.StringLiteral); ok {
+			if _, err := regexp.Compile(expr.Val); err != nil {
+				return fmt.Errorf("label_replace: %q is not a regular expression: %s", expr.Val, strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+			}
+		}
+	}
+	return nil
+}
+
+// findRuleNeverWorkingAggregation returns an error for a constant parameter that leaves no series, or no finite value.
+func findRuleNeverWorkingAggregation(e *parser.AggregateExpr) error {
+	switch e.Op {
+	case parser.QUANTILE:
+		return rejectRuleQuantile(e.Param)
+	case parser.TOPK, parser.BOTTOMK, parser.LIMITK:
+		if v, ok := evaluateConstantRuleExpr(e.Param); ok && !(v >= 1) { // also NaN
+			return fmt.Errorf("%s(%v, …) chooses no series; write 1 or more", e.Op, v)
+		}
+	case parser.LIMIT_RATIO:
+		if v, ok := evaluateConstantRuleExpr(e.Param); ok && v == 0 {
+			return fmt.Errorf("%s(0, …) chooses no series; write another ratio", e.Op)
+		}
+	}
+	return nil
+}
+
+// findRuleLosingLabel returns an error if a label_replace around the result removes one of the labels from every series: its expression
+// matches any text, and its replacement is empty, or refers to groups that the expression does not have.
+func (t *exprTree) findRuleLosingLabel(wanted []string) error {
+	expr := t.root
+	for {
+		switch e := expr.(type) {
+		case *parser.ParenExpr:
+			expr = e.Expr
+		case *parser.StepInvariantExpr:
+			expr = e.Expr
+		case *parser.AggregateExpr:
+			expr = e.Expr
+		case *parser.Call:
+			if err := rejectRuleLabelRemoval(e, wanted); err != nil {
+				return err
+			}
+			i := slices.IndexFunc(e.Args, func(arg parser.Expr) bool { return arg.Type() == parser.ValueTypeVector })
+			if i < 0 {
+				return nil
+			}
+			expr = e.Args[i]
+		default:
+			return nil
+		}
+	}
+}
+
+func rejectRuleLabelRemoval(e *parser.Call, wanted []string) error {
+	label := labelMadeByRuleCall(e)
+	if e.Func.Name != "label_replace" || !slices.Contains(wanted, label) {
+		return nil
+	}
+	replacement, isText := e.Args[2].(*parser.StringLiteral)
+	expr, ok := e.Args[4].(*parser.StringLiteral)
+	if !isText || !ok || !NeverMatchTogether(nil, []string{"(?s:" + expr.Val + ")"}) {
+		return nil
+	}
+	re, err := regexp.Compile("(?s:" + expr.Val + ")")
+	if err != nil || !expandsRuleReplacementToNothing(replacement.Val, re) {
+		return nil
+	}
+	return fmt.Errorf("label_replace: the replacement %q is always empty, which removes the label %s from the result; "+
+		"refer to a group of %q, such as ${1} for the first", replacement.Val, label, expr.Val)
+}
+
+// replacementReferenceRegexp matches a reference in a replacement. A $name extends over all letters, digits and underscores that follow.
+var replacementReferenceRegexp = regexp.MustCompile(`\$(?:\$|(\w+)|\{(\w+)\})`)
+
+// expandsRuleReplacementToNothing reports whether a replacement is empty, but for references to groups that the expression does not have.
+func expandsRuleReplacementToNothing(replacement string, re *regexp.Regexp) bool {
+	for _, ref := range replacementReferenceRegexp.FindAllStringSubmatch(replacement, -1) {
+		if ref[0] == "$$" || rulePatternGroupIndex(re, ref[1]+ref[2]) >= 0 {
+			return false
+		}
+	}
+	return replacementReferenceRegexp.ReplaceAllString(replacement, "") == ""
 }
 
 // findNativeHistogramRuleCall returns the name of a function of native histograms; empty without any.
@@ -184,130 +306,6 @@ func combineConstantRuleExprs(op parser.ItemType, left, right float64) (float64,
 	return 0, false
 }
 
-// findRuleNeverWorkingOperation returns an error for a division by the number 0, and for two sides without a common label set: one has
-// a label for certain that the other cannot have, and both must be equal in it.
-func findRuleNeverWorkingOperation(e *parser.BinaryExpr, certain []string) error {
-	if divisor, ok := evaluateConstantRuleExpr(e.RHS); ok && divisor == 0 && (e.Op == parser.DIV || e.Op == parser.MOD) {
-		return fmt.Errorf("%s 0 gives no finite result; write another number", e.Op)
-	}
-	for _, side := range []parser.Expr{e.LHS, e.RHS} {
-		v, ok := evaluateConstantRuleExpr(side)
-		if ok && (math.IsNaN(v) || math.IsInf(v, 0)) && slices.Contains([]parser.ItemType{parser.ADD, parser.SUB, parser.MUL}, e.Op) {
-			return fmt.Errorf("%s %v gives no finite result; write a finite number", e.Op, v)
-		}
-	}
-	if e.Op == parser.LUNLESS && e.LHS.String() == e.RHS.String() {
-		return fmt.Errorf("both sides of unless are %s, so that it never has a result", e.LHS)
-	}
-	m := e.VectorMatching
-	if m == nil || e.Op == parser.LOR || e.Op == parser.LUNLESS {
-		return nil
-	}
-	for _, label := range append(certainLabelsOfRuleExpr(e), certain...) {
-		if slices.Contains(m.MatchingLabels, label) != m.On {
-			continue // the sides may differ in it
-		}
-		side := ""
-		switch {
-		case ruleExprHasLabel(e.LHS, label, certain) && !ruleExprMayHaveLabel(e.RHS, label):
-			side = "right"
-		case ruleExprHasLabel(e.RHS, label, certain) && !ruleExprMayHaveLabel(e.LHS, label):
-			side = "left"
-		default:
-			continue
-		}
-		remedy := "write on (…) with the labels that both have"
-		if !e.Op.IsSetOperator() {
-			remedy += ", and group_left () or group_right ()"
-		}
-		return fmt.Errorf("the sides of %s never match, because the %s side has no label %s; %s", e.Op, side, label, remedy)
-	}
-	return nil
-}
-
-// certainLabelsOfRuleExpr returns the labels that the matchers of the selectors demand, except the name.
-func certainLabelsOfRuleExpr(expr parser.Expr) []string {
-	var names []string
-	for _, matchers := range parser.ExtractSelectors(expr) {
-		for _, m := range matchers {
-			if m.Name != model.MetricNameLabel && !m.Matches("") {
-				names = append(names, m.Name)
-			}
-		}
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
-}
-
-// ruleExprHasLabel returns true only if every result has the label. certain are labels that all series have.
-func ruleExprHasLabel(expr parser.Expr, label string, certain []string) bool {
-	switch e := expr.(type) {
-	case *parser.VectorSelector:
-		return slices.Contains(certain, label) || slices.ContainsFunc(e.LabelMatchers, func(m *labels.Matcher) bool {
-			return m.Name == label && !m.Matches("")
-		})
-	case *parser.MatrixSelector:
-		return ruleExprHasLabel(e.VectorSelector, label, certain)
-	case *parser.SubqueryExpr:
-		return ruleExprHasLabel(e.Expr, label, certain)
-	case *parser.ParenExpr:
-		return ruleExprHasLabel(e.Expr, label, certain)
-	case *parser.UnaryExpr:
-		return ruleExprHasLabel(e.Expr, label, certain)
-	case *parser.StepInvariantExpr:
-		return ruleExprHasLabel(e.Expr, label, certain)
-	case *parser.AggregateExpr:
-		chooses := slices.Contains([]parser.ItemType{parser.TOPK, parser.BOTTOMK, parser.LIMITK, parser.LIMIT_RATIO}, e.Op)
-		return (chooses || slices.Contains(e.Grouping, label) != e.Without) && ruleExprHasLabel(e.Expr, label, certain)
-	case *parser.Call:
-		return ruleCallHasLabel(e, label, certain)
-	case *parser.BinaryExpr:
-		return ruleBinaryHasLabel(e, label, certain)
-	}
-	return false // numbers and strings
-}
-
-func ruleCallHasLabel(e *parser.Call, label string, certain []string) bool {
-	switch e.Func.Name {
-	case "absent", "absent_over_time", "vector", "scalar":
-		return false
-	case "label_replace", "label_join":
-		if dst, ok := e.Args[1].(*parser.StringLiteral); !ok || dst.Val == label {
-			return false
-		}
-	case "histogram_quantile", "histogram_fraction":
-		if label == model.BucketLabel {
-			return false
-		}
-	}
-	for _, arg := range e.Args {
-		if kind := arg.Type(); kind == parser.ValueTypeVector || kind == parser.ValueTypeMatrix {
-			return ruleExprHasLabel(arg, label, certain)
-		}
-	}
-	return false
-}
-
-func ruleBinaryHasLabel(e *parser.BinaryExpr, label string, certain []string) bool {
-	left, right := ruleExprHasLabel(e.LHS, label, certain), ruleExprHasLabel(e.RHS, label, certain)
-	m := e.VectorMatching
-	switch {
-	case m == nil:
-		return left || right
-	case e.Op == parser.LOR:
-		return left && right
-	case e.Op.IsSetOperator():
-		return left
-	case slices.Contains(m.Include, label):
-		return false
-	case m.Card == parser.CardManyToOne:
-		return left
-	case m.Card == parser.CardOneToMany:
-		return right
-	}
-	return left && slices.Contains(m.MatchingLabels, label) == m.On
-}
-
 // findRuleAlternativeWithout returns the alternative of an outermost `or` that cannot have the label; nil without any.
 func findRuleAlternativeWithout(expr parser.Expr, label string) parser.Expr {
 	switch e := expr.(type) {
@@ -340,4 +338,24 @@ func rejectRuleAlternativeWithout(t *exprTree, label string, wanted []string) er
 		remedy = "write onMissing: {value: NUMBER} in place of it"
 	}
 	return fmt.Errorf("the alternative %s has no label %s to name an object; %s", side, label, remedy)
+}
+
+// pairFunctions are the functions that need two values of each series.
+var pairFunctions = []string{"rate", "increase", "irate", "delta", "idelta", "deriv", "predict_linear"}
+
+// findRateOfSingleSubqueryValue returns what is wrong with a function of pairs around a subquery whose step leaves one value in its range; empty
+// without any.
+func (t *exprTree) findRateOfSingleSubqueryValue() (text string) {
+	parser.Inspect(t.root, func(node parser.Node, _ []parser.Node) error {
+		c, ok := node.(*parser.Call)
+		if !ok || !slices.Contains(pairFunctions, c.Func.Name) {
+			return nil
+		}
+		if s, ok := c.Args[0].(*parser.SubqueryExpr); ok && s.Range != sentinelRange && s.Step >= s.Range {
+			text = fmt.Sprintf("%s: a range of %s in steps of %s has one value, and two are needed; write a shorter step",
+				c.Func.Name, formatRuleRange(s.Range), formatRuleRange(s.Step))
+		}
+		return nil
+	})
+	return text
 }

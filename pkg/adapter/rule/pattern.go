@@ -121,7 +121,21 @@ func (p *namePattern) exampleNameOfRulePattern(expr string) string {
 			return name
 		}
 	}
-	return ""
+	found, _ := p.searchNameOfRulePattern(metricNameExpr)
+	return found
+}
+
+// metricNameExpr matches the names of metrics.
+const metricNameExpr = "[a-zA-Z_:][a-zA-Z0-9_:.-]*"
+
+// searchNameOfRulePattern returns a shortest name that the pattern serves, of those that match names. It reports whether there is none.
+func (p *namePattern) searchNameOfRulePattern(names string) (name string, none bool) {
+	var except []string
+	if p.except != nil {
+		except = []string{p.except.String()}
+	}
+	name, found, complete := searchTextOfRegexps([]string{names, p.match.String()}, except)
+	return name, complete && !found
 }
 
 // exampleOfRuleRegexp returns a text that matches an expression, unless it has assertions; empty if it does not parse.

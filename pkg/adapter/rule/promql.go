@@ -14,7 +14,7 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// Only additivity.go, familytype.go, labels.go, namespaceproof.go, neverworks.go, parseremedy.go, promql.go, shareable.go,
+// Only additivity.go, familytype.go, labels.go, namespaceproof.go, neversides.go, neverworks.go, parseremedy.go, promql.go, shareable.go,
 // templatecheck.go, times.go and trial.go use Prometheus's syntax tree.
 
 const (

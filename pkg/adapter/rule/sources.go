@@ -4,6 +4,7 @@ package rule
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/prometheus/prometheus/model/labels"
 )
@@ -11,6 +12,9 @@ import (
 // validateRuleSources rejects a rule that pods of every namespace can feed although its author has not said so. Whoever may
 // run a pod in any namespace could otherwise move the metric, and take it away.
 func (c *compiledRule) validateRuleSources(r *Rule, t *exprTree) []keyError {
+	if m := t.findMatcherOutsideRuleSources(r); m != nil {
+		return ruleKeyErrorf("query", "%s matches no series, because the rule reads only those of %s; remove it", m, strings.Join(r.Namespaces, ", "))
+	}
 	if r.Namespaced || c.spec.HasFrom() || !r.External && c.spec.Labels.Object == "" || r.ObjectLabel == r.NamespaceLabel || r.Resource == "nodes" {
 		return nil
 	}
@@ -19,6 +23,21 @@ func (c *compiledRule) validateRuleSources(r *Rule, t *exprTree) []keyError {
 	}
 	return ruleKeyErrorf("from", "required with namespaced: none, because a pod of any namespace could feed the rule; "+
 		"write from: [NAMESPACE], or from: all if that is meant")
+}
+
+// findMatcherOutsideRuleSources returns a matcher that admits none of the namespaces that the rule reads; nil without any.
+func (t *exprTree) findMatcherOutsideRuleSources(r *Rule) *labels.Matcher {
+	if len(r.Namespaces) == 0 {
+		return nil
+	}
+	for _, v := range t.selectors {
+		for _, m := range v.LabelMatchers {
+			if m.Name == r.NamespaceLabel && !slices.ContainsFunc(r.Namespaces, m.Matches) {
+				return m
+			}
+		}
+	}
+	return nil
 }
 
 // namespacesOfRuleSelectors returns the namespaces that the matchers of all selectors name. It reports whether every selector

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/promql/parser"
@@ -60,8 +61,22 @@ type timesPath struct {
 	without bool
 }
 
+// newRuleSampleTimesPath returns the path of a selector. A selector that looks at another time than now is as old as its sample was at that
+// time: a comparison with yesterday is not a day old.
 func newRuleSampleTimesPath(v *parser.VectorSelector) *timesPath {
-	return &timesPath{expr: "timestamp(" + v.String() + ")", without: true}
+	expr := "timestamp(" + v.String() + ")"
+	if v.Timestamp != nil {
+		expr += " + (time() - " + formatRuleSeconds(time.Duration(*v.Timestamp)*time.Millisecond) + ")"
+	}
+	if v.OriginalOffset != 0 {
+		expr += " + " + formatRuleSeconds(v.OriginalOffset)
+	}
+	return &timesPath{expr: expr, without: true}
+}
+
+// formatRuleSeconds returns a duration as a number of seconds in PromQL.
+func formatRuleSeconds(d time.Duration) string {
+	return strconv.FormatFloat(d.Seconds(), 'f', -1, 64)
 }
 
 // printRuleSampleTimesPath returns the expression for the newest time of each set of labels.

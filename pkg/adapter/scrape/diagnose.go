@@ -30,13 +30,15 @@ type targetStatus struct {
 
 // familyStatus is the state of a family after the newest accepted page.
 type familyStatus struct {
-	inRow     int32     // the newest pages in a row with samples of it
-	steadyAt  time.Time // the first page with it since which every scrape was on time and had it
-	refused   string    // why the newest page gave no samples of it; "": not refused
-	kind      model.MetricType
-	held      bool    // samples of the newest page wait for the next page
-	heldCount float64 // their sum
-	newestOwn int64   // the newest timestamp that the page itself gives, ms; 0: none
+	inRow    int32     // the newest pages in a row with samples of it
+	steadyAt time.Time // the first page with it since which every scrape was on time and had it
+	refused  string    // why the newest page gave no samples of it; "": not refused
+	// decreasing is set if counters of it go back again and again, see exposition.FamilyResult.
+	decreasing bool
+	kind       model.MetricType
+	held       bool    // samples of the newest page wait for the next page
+	heldCount  float64 // their sum
+	newestOwn  int64   // the newest timestamp that the page itself gives, ms; 0: none
 }
 
 // maxScrapeGap returns the longest time between two pages of a target that is scraped on time, and so the greatest age of a page
@@ -57,6 +59,7 @@ func (s *targetStatus) recordScrape(j *scrapeJob, o scrapeOutcome, now time.Time
 	s.setScrapedFamilies(j.endpoint.families.Names())
 	for i, f := range o.families {
 		p := &s.pages[i]
+		p.decreasing = f.Decreasing
 		p.refused, p.kind, p.held, p.heldCount, p.newestOwn = "", f.Type, f.Held > 0, f.HeldCounts, f.NewestOwn
 		if o.refused != nil && o.refused[i] != nil {
 			p.refused = describeScrapeRefusal(o.refused[i])
@@ -135,6 +138,18 @@ func (m *Manager) HeldCounts(namespace, pod string, families []string) (sum floa
 	return sum
 }
 
+// Decreases returns whether counters of one of these families go back again and again on the pages of a pod, although its process runs
+// on: several processes answer behind one port, and no rate of theirs is right.
+func (m *Manager) Decreases(namespace, pod string, families []string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l := m.loops[metric.Object{Namespace: namespace, Name: pod}]
+	return l != nil && slices.ContainsFunc(families, func(family string) bool {
+		f, _ := l.status.scrapedFamilyStatus(family)
+		return f.decreasing
+	})
+}
+
 // SilentSince returns the time of the newest accepted page of a pod whose last scrape failed, and whether its series ended since,
 // because its process is away. The time is zero if the last scrape succeeded, or if no page was accepted.
 func (m *Manager) SilentSince(namespace, pod string) (page time.Time, ended bool) {
@@ -207,6 +222,8 @@ func (l *scrapeLoop) scrapeFamilyOmission(family string, opts *Options, now time
 	switch {
 	case f.refused != "":
 		return metric.ReasonScrapeFailed, f.refused
+	case f.decreasing:
+		return metric.ReasonDecreasing, "a counter decreases again and again: several processes behind one port?"
 	case age > maxScrapeGap(opts.Interval):
 		return metric.ReasonStale, fmt.Sprintf("newest page %v old", age.Round(time.Second))
 	case f.inRow == 0:

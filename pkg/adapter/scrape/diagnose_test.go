@@ -108,6 +108,31 @@ func TestOldTimestampIsTheReason(t *testing.T) {
 	})
 }
 
+// TestDecreases scrapes a pod whose counter goes back on every fourth page.
+func TestDecreases(t *testing.T) {
+	t.Parallel()
+	runInFakeTime(t, Options{Interval: 2 * time.Second}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {
+		p := &fakePage{}
+		n.addServer("cart-1:8080", p)
+		target := newTestTarget("cart-1", "a_total", "b_total")
+		target.Started = time.Now().Add(-time.Hour)
+		m.SetTargets([]metric.Target{target})
+		for page := range 13 {
+			p.setBody(fmt.Sprintf("a_total %d\nb_total %d\n", 1000*(page%4), page))
+			passFakeTime(2 * time.Second)
+		}
+		checkDiagnosis(t, m, "cart-1", metric.ReasonDecreasing, "a counter decreases again and again: several processes behind one port?", "a_total")
+		for family, want := range map[string]bool{"a_total": true, "b_total": false, "c_total": false} {
+			if got := m.Decreases("shop", "cart-1", []string{"x", family}); got != want {
+				t.Errorf("Decreases(%s) = %v, want %v", family, got, want)
+			}
+		}
+		if m.Decreases("shop", "nobody", []string{"a_total"}) {
+			t.Error("a pod that is no target decreases")
+		}
+	})
+}
+
 func TestFamilyType(t *testing.T) {
 	t.Parallel()
 	runInFakeTime(t, Options{Interval: 2 * time.Second}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {

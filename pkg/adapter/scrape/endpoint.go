@@ -120,13 +120,22 @@ func (e *targetEndpoint) followScrapeRedirect(err error) bool {
 		return false
 	}
 	to, err := e.requestURL.Parse(status.location)
-	if err != nil || to.Scheme != e.requestURL.Scheme || !strings.EqualFold(to.Host, e.requestURL.Host) || to.User != nil {
+	if err != nil || to.Scheme != e.requestURL.Scheme || formatScrapeHostPort(to) != formatScrapeHostPort(e.requestURL) || to.User != nil {
 		return false
 	}
 	to.RawQuery, to.Fragment = removeScrapeNameParams(to.RawQuery), ""
 	e.redirected = true
 	e.useScrapeURL(to)
 	return true
+}
+
+// formatScrapeHostPort returns the host of a URL in lower case with its port, which servers leave out of a redirect if it is the scheme's own.
+func formatScrapeHostPort(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	return net.JoinHostPort(strings.ToLower(u.Hostname()), port)
 }
 
 // forgetScrapeRedirect makes requests ask for the target's own URL again, after an error at the page that it redirected to.

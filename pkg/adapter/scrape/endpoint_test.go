@@ -1,6 +1,7 @@
 package scrape
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net/http"
@@ -47,15 +48,18 @@ func TestRedirect(t *testing.T) {
 		location     string // of /metrics; %s: the query
 		first, later string // the requests of the first scrape, and of the second
 		cause        string
+		port         string // of the target; empty: 8080
 	}{
-		"with a slash":   {"/metrics/%s", "/metrics" + query + " /metrics/" + query, "/metrics/" + query, ""},
-		"without query":  {"/metrics/", "/metrics" + query + " /metrics/" + query, "/metrics/" + query, ""},
-		"relative":       {"metrics/?x=y", "/metrics" + query + " /metrics/?x=y&" + query[1:], "/metrics/?x=y&" + query[1:], ""},
-		"the whole URL":  {"http://cart-1:8080/metrics/%s", "/metrics" + query + " /metrics/" + query, "/metrics/" + query, ""},
-		"another host":   {"http://evil:8080/metrics/", "/metrics" + query, "/metrics" + query, "redirected to http://evil:8080/metrics/, not followed"},
-		"another port":   {"http://cart-1:9090/metrics/", "/metrics" + query, "/metrics" + query, "redirected to http://cart-1:9090/metrics/, not followed"},
-		"another scheme": {"https://cart-1:8080/metrics/", "/metrics" + query, "/metrics" + query, "redirected to https://cart-1:8080/metrics/, not followed"},
-		"to itself":      {"/metrics", strings.TrimSpace(strings.Repeat("/metrics"+query+" ", 4)), strings.TrimSpace(strings.Repeat("/metrics"+query+" ", 4)), "redirected to /metrics, not followed"},
+		"the scheme's own port left out": {location: "http://CART-1/metrics/", first: "/metrics" + query + " /metrics/" + query, later: "/metrics/" + query, port: "80"},
+		"the port left out":              {location: "http://cart-1/metrics/", first: "/metrics" + query, later: "/metrics" + query, cause: "redirected to http://cart-1/metrics/, not followed"},
+		"with a slash":                   {"/metrics/%s", "/metrics" + query + " /metrics/" + query, "/metrics/" + query, "", ""},
+		"without query":                  {"/metrics/", "/metrics" + query + " /metrics/" + query, "/metrics/" + query, "", ""},
+		"relative":                       {"metrics/?x=y", "/metrics" + query + " /metrics/?x=y&" + query[1:], "/metrics/?x=y&" + query[1:], "", ""},
+		"the whole URL":                  {"http://cart-1:8080/metrics/%s", "/metrics" + query + " /metrics/" + query, "/metrics/" + query, "", ""},
+		"another host":                   {"http://evil:8080/metrics/", "/metrics" + query, "/metrics" + query, "redirected to http://evil:8080/metrics/, not followed", ""},
+		"another port":                   {"http://cart-1:9090/metrics/", "/metrics" + query, "/metrics" + query, "redirected to http://cart-1:9090/metrics/, not followed", ""},
+		"another scheme":                 {"https://cart-1:8080/metrics/", "/metrics" + query, "/metrics" + query, "redirected to https://cart-1:8080/metrics/, not followed", ""},
+		"to itself":                      {"/metrics", strings.TrimSpace(strings.Repeat("/metrics"+query+" ", 4)), strings.TrimSpace(strings.Repeat("/metrics"+query+" ", 4)), "redirected to /metrics, not followed", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -68,8 +72,10 @@ func TestRedirect(t *testing.T) {
 					}
 					_, _ = fmt.Fprintln(w, "a_total 1")
 				})}
-				n.addServer("cart-1:8080", log)
-				m.SetTargets([]metric.Target{newTestTarget("cart-1", "a_total")})
+				port, target := cmp.Or(tc.port, "8080"), newTestTarget("cart-1", "a_total")
+				target.URL = strings.Replace(target.URL, ":8080", ":"+port, 1)
+				n.addServer("cart-1:"+port, log)
+				m.SetTargets([]metric.Target{target})
 				passFakeTime(time.Second)
 				if got := log.takeURLs(); got != tc.first {
 					t.Errorf("first scrape requests %q, want %q", got, tc.first)

@@ -19,10 +19,17 @@ const (
 // metricsPortNames are the names of a container port for metrics, as the adapter prefers them.
 var metricsPortNames = []string{"metrics", "http-metrics"}
 
-// DeclaredPorts returns the TCP ports of a pod's containers, different by number, with the name, or all if the name is empty.
+// DeclaredPorts returns the TCP ports of a pod's containers and native sidecars, different by number, with the name, or all if the name is
+// empty.
 func DeclaredPorts(spec corev1.PodSpec, name string) []corev1.ContainerPort {
+	containers := slices.Clip(spec.Containers)
+	for _, c := range spec.InitContainers {
+		if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
+			containers = append(containers, c)
+		}
+	}
 	var ports []corev1.ContainerPort
-	for _, c := range spec.Containers {
+	for _, c := range containers {
 		for _, p := range c.Ports {
 			known := slices.ContainsFunc(ports, func(o corev1.ContainerPort) bool { return o.ContainerPort == p.ContainerPort })
 			if (p.Protocol == "" || p.Protocol == corev1.ProtocolTCP) && (name == "" || p.Name == name) && !known {
@@ -38,9 +45,12 @@ func DeclaredPorts(spec corev1.PodSpec, name string) []corev1.ContainerPort {
 func ScrapedPort(annotations map[string]string, spec corev1.PodSpec) (corev1.ContainerPort, error) {
 	all := DeclaredPorts(spec, "")
 	if text := strings.TrimSpace(annotations[AnnotationPort]); text != "" {
+		if named := DeclaredPorts(spec, text); len(named) == 1 {
+			return named[0], nil
+		}
 		number, err := strconv.ParseUint(text, 10, 16)
 		if err != nil || number == 0 {
-			return corev1.ContainerPort{}, fmt.Errorf("annotation %s is %q, not a port number", AnnotationPort, text)
+			return corev1.ContainerPort{}, fmt.Errorf("annotation %s is %q, neither a port number nor the name of one declared port", AnnotationPort, text)
 		}
 		for _, p := range all {
 			if uint64(p.ContainerPort) == number {

@@ -149,7 +149,7 @@ func isLintedOnPods(s subject) bool {
 
 func lintAmbiguousPort(s subject) []string {
 	t := lintedTemplate(s)
-	if t == nil || !isLintedOnPods(s) || t.Annotations[inventory.AnnotationPort] != "" {
+	if t == nil || !isLintedOnPods(s) || strings.TrimSpace(t.Annotations[inventory.AnnotationPort]) != "" {
 		return nil
 	}
 	if _, err := inventory.ScrapedPort(t.Annotations, t.Spec); err != nil {
@@ -168,6 +168,8 @@ func lintUndeclaredPort(s subject) []string {
 	if text == "" || len(declared) == 0 {
 		return nil
 	}
-	found := slices.ContainsFunc(declared, func(p corev1.ContainerPort) bool { return strconv.Itoa(int(p.ContainerPort)) == text })
+	found := slices.ContainsFunc(declared, func(p corev1.ContainerPort) bool {
+		return strconv.Itoa(int(p.ContainerPort)) == text || p.Name == text
+	})
 	return newLintMessage(!found, "prometheus.io/port is %q, which no container declares", text)
 }
