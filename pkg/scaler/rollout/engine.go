@@ -361,6 +361,7 @@ func (p *pass) observeScale(ctx context.Context) error {
 	n, _ := o.findNumbers()
 	hpas, err := p.reader.ListAutoscalers(ctx, p.workload.Namespace)
 	if err == nil {
+		o.Former = findFormerAutoscaler(hpas, p.workload, n)
 		o.Autoscaler, err = pickAutoscaler(hpas, p.workload, n)
 	}
 	if err == nil {

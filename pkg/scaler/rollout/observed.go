@@ -57,6 +57,7 @@ type Observed struct {
 	Others     []hold.Object // of other workloads in the namespace
 	Scale      *Scale        // nil: the workload does not exist
 	Autoscaler *Autoscaler   // nil: no autoscaler scales the workload
+	Former     *Autoscaler   // the recorded autoscaler, which scales another workload by now; nil: it does not
 	Pods       []corev1.Pod  // of the workload, without terminating and finished pods
 	// PodsOutdated is set after the pass itself changed the scale: no hold is judged by the pods of before.
 	PodsOutdated bool

@@ -145,13 +145,18 @@ func (o *Observed) progressFailure(h *hold.Object, now time.Time) string {
 		}
 	case hold.Verified:
 		return o.gateFailure(h, now)
-	case hold.Received, hold.Raised, hold.Open, hold.RolledBack, hold.Released:
+	case hold.Received:
+		return o.awaitFailure(h, now)
+	case hold.Raised, hold.Open, hold.RolledBack, hold.Released:
 	}
 	return ""
 }
 
 // markHoldRaised moves a hold on after the autoscaler has its bounds.
 func (o *Observed) markHoldRaised(now time.Time) (Step, bool) {
+	if o.awaitedWorkload() != nil {
+		return Step{}, false
+	}
 	for _, i := range o.listHoldsInState(hold.Received, now) {
 		return o.enterStateStep(i, hold.Raised, "", now), true
 	}
