@@ -39,6 +39,8 @@ type Gates interface {
 	Fault(namespace, gate string) string
 	// Plan returns how the gate opens.
 	Plan(gate string) action.Plan
+	// Key identifies what the gate does for holds of the namespace: gates with the same key are one gate. Empty: the gate does not exist.
+	Key(namespace, gate string) string
 	// Record returns what the gate will change, to be stored before it opens, and given to Shut.
 	Record(ctx context.Context, namespace, gate string) ([]action.Change, error)
 	Open(ctx context.Context, namespace, gate string, percent int) error
@@ -250,7 +252,7 @@ func conflictBackoff(i int) time.Duration {
 
 // observeWorkload reads all that nextStep needs.
 func (p *pass) observeWorkload(ctx context.Context) error {
-	o := Observed{Workload: p.workload, Owner: p.Owner, Gated: p.Gates != nil, GateErrors: p.observed.GateErrors, Denied: p.observed.Denied, GateFaults: map[string]string{}, GatePlans: map[string]action.Plan{}, WaitInterval: waitInterval}
+	o := Observed{Workload: p.workload, Owner: p.Owner, Gated: p.Gates != nil, GateErrors: p.observed.GateErrors, Denied: p.observed.Denied, GateFaults: map[string]string{}, GatePlans: map[string]action.Plan{}, GateKeys: map[string]string{}, WaitInterval: waitInterval}
 	if o.GateErrors == nil {
 		o.GateErrors = map[types.UID]string{}
 	}
@@ -331,18 +333,25 @@ func (o *Observed) addHolds(all []hold.Object) {
 	})
 }
 
+// addGatePlans asks for the plans and keys of all gates of the namespace's holds.
+func (p *pass) addGatePlans(o *Observed) {
+	for _, list := range [][]hold.Object{o.Holds, o.Others} {
+		for i := range list {
+			for _, g := range list[i].Spec.Gates {
+				if _, known := o.GateKeys[g]; !known {
+					o.GatePlans[g], o.GateKeys[g] = p.Gates.Plan(g), p.Gates.Key(p.workload.Namespace, g)
+				}
+			}
+		}
+	}
+}
+
 // addGateFaults asks for the faults of all gates that the holds name, and for the plans of all gates of the namespace's holds.
 func (p *pass) addGateFaults() {
 	if p.Gates == nil {
 		return
 	}
-	for _, list := range [][]hold.Object{p.observed.Holds, p.observed.Others} {
-		for i := range list {
-			for _, g := range list[i].Spec.Gates {
-				p.observed.GatePlans[g] = p.Gates.Plan(g)
-			}
-		}
-	}
+	p.addGatePlans(&p.observed)
 	for i := range p.observed.Holds {
 		for _, g := range p.observed.Holds[i].Spec.Gates {
 			p.observed.GateFaults[g] = p.Gates.Fault(p.workload.Namespace, g)
