@@ -35,13 +35,13 @@ type queuedCommand struct {
 }
 
 // supersedesEventCommand reports whether c makes an earlier command for the same hold needless. A raise that expires before the earlier
-// command does not: if c expired undelivered, the earlier command would be lost too. Of a start and an end, only the later by its event's
-// time counts.
+// command does not: if c expired undelivered, the earlier command would be lost too. Of two starts, or of a start and an end, only the later by its
+// event's time counts.
 func (c *queuedCommand) supersedesEventCommand(earlier *queuedCommand) bool {
-	if c.command.release != earlier.command.release && c.command.at.Before(earlier.command.at) {
+	if !(c.command.release && earlier.command.release) && c.command.at.Before(earlier.command.at) {
 		return false
 	}
-	return c.command.release || !c.command.expiresAt.Before(earlier.command.expiresAt)
+	return c.command.release || !c.command.fresh.Before(earlier.command.fresh)
 }
 
 func newEventCommandQueue(maxWaiting int) *commandQueue {

@@ -31,7 +31,8 @@ type Delivery struct {
 	event        Event
 	source       string
 	readAt       time.Time
-	remaining    int // commands without an outcome
+	expiresAt    time.Time // of the event, and of its last command
+	remaining    int       // commands without an outcome
 	worstOutcome Outcome
 	reason       string
 	done         chan struct{} // closed when remaining is 0 and the other fields are final
@@ -108,7 +109,7 @@ func (h *Handler) finishEventCommand(ctx context.Context, d *Delivery, o Outcome
 	last := d.remaining == 0
 	if last {
 		if d.worstOutcome != Undelivered { // a second reading may still deliver it before it expires
-			h.deliveredIDs.Add(d.event.identity(), d.event.Expiry().Add(clockSlack))
+			h.deliveredIDs.Add(d.event.identity(), d.expiresAt.Add(clockSlack))
 		}
 		delete(h.pending, d.event.identity())
 	}
