@@ -131,3 +131,19 @@ func TestD30PreviewSaysWhatDoesNotHappen(t *testing.T) {
 		t.Errorf("%d windows do not happen:\n%s", n, table.String())
 	}
 }
+
+// TestD30OnceInTheGap: a window without repetition whose times the clocks skip is rejected with that reason; any other empty window with its own.
+func TestD30OnceInTheGap(t *testing.T) {
+	t.Parallel()
+	for window, want := range map[string]string{
+		"{from: 2027-03-28 02:00, to: 2027-03-28 03:00, minReplicas: 3}": "the clocks of Europe/Berlin jump over both, to 2027-03-28 03:00",
+		"{from: 2027-03-28 02:10, to: 2027-03-28 02:50, minReplicas: 3}": "the clocks of Europe/Berlin jump over both, to 2027-03-28 03:00",
+		"{from: 2027-03-27 02:10, to: 2027-03-27 02:10, minReplicas: 3}": "is not after from",
+		"{from: 2027-10-31 03:00, to: 2027-10-31 02:50, minReplicas: 3}": "is not after from",
+	} {
+		_, err := loadSchedules([]byte(scheduleHeader + "- {name: one, namespace: shop, workloads: [deploy/web], zone: Europe/Berlin, windows: [" + window + "]}\n"))
+		if err == nil || !strings.Contains(err.Error(), "windows[0].to: ") || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v; want %s", window, err, want)
+		}
+	}
+}
