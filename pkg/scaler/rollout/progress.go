@@ -60,17 +60,26 @@ func (o *Observed) failOpenGroup(now time.Time) (Step, bool) {
 	return Step{}, false
 }
 
-// rollBackStep returns the step that rolls a hold back, with a later try if its window has time for one.
+// rollBackStep returns the step that rolls a hold back, with a later try if its window has time for one. A command's hold without an end gets none: its
+// exit code is final.
 func (o *Observed) rollBackStep(i int, reason string, retry bool, now time.Time) Step {
 	h := &o.Holds[i]
 	s := o.enterStateStep(i, hold.RolledBack, reason, now)
 	s.Status.Failures++
 	s.Status.RetryAt = metav1.MicroTime{}
 	pause := min(firstRetryPause<<min(s.Status.Failures-1, 10), maxRetryPause)
-	if at := now.Add(pause); retry && h.Spec.Until != nil && at.Add(h.WithinOrDefault()).Before(h.Spec.Until.Time) {
+	if at := now.Add(pause); retry && hasTimeForTry(h, at) {
 		s.Status.RetryAt = metav1.NewMicroTime(at)
 	}
 	return s.withStepWarning(string(hold.RolledBack), "hold %s: %s", h.HoldID(), reason)
+}
+
+// hasTimeForTry reports whether a hold that begins again at a time can be up before its end.
+func hasTimeForTry(h *hold.Object, at time.Time) bool {
+	if h.Spec.Until == nil {
+		return !h.IsManaged()
+	}
+	return at.Add(h.WithinOrDefault()).Before(h.Spec.Until.Time)
 }
 
 // rejectionReason returns why a hold cannot begin; empty: it can.

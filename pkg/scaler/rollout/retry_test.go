@@ -136,3 +136,44 @@ func TestD14GroupGivesUpTogether(t *testing.T) {
 		t.Errorf("gate %v, %d and %d replicas", b.gates.open["sale"], shop.replicas, cart.replicas)
 	}
 }
+
+// TestD14HoldWithoutEnd: a hold from Git without an end is tried again until it is up or deleted. The hold of a command is not: nobody waits for it.
+func TestD14HoldWithoutEnd(t *testing.T) {
+	t.Parallel()
+	b := newBench()
+	b.checker.passed = false
+	w := b.addWorkload("shop", 2, hold.ReplicaBounds{})
+	h := newGateHold("launch", "a")
+	h.Verify = &verify.Spec{URL: "/"}
+	o := hold.NewObject(memoryRef("shop"), h, "")
+	o.Labels, o.Finalizers = nil, nil
+	if _, err := b.CreateHold(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	for try := 1; try <= 3; try++ {
+		b.mustPass(t)
+		w.ready = 4
+		b.mustPass(t)
+		wantState(t, b.find("shop", "launch"), hold.RolledBack, "")
+		if s := b.find("shop", "launch").Status; s.Failures != int32(try) || w.replicas != 2 {
+			t.Fatalf("try %d: %d failures, %d replicas", try, s.Failures, w.replicas)
+		}
+		b.now = b.now.Add(firstRetryPause << (try - 1))
+	}
+	b.wantTold(t, "launch", "RolledBack")
+	b.checker.passed = true
+	b.mustPass(t)
+	w.ready = 4
+	b.mustPass(t)
+	wantState(t, b.find("shop", "launch"), hold.Open, "")
+	b.checker.passed = false
+	command := newGateHold("set/me")
+	command.Replicas, command.Verify = 6, &verify.Spec{URL: "/"}
+	b.apply(t, "shop", command)
+	b.mustPass(t)
+	w.ready = 6
+	b.mustPass(t)
+	if b.find("shop", "set/me") != nil || w.replicas != 4 {
+		t.Errorf("the command's hold: %+v, %d replicas", b.find("shop", "set/me"), w.replicas)
+	}
+}
