@@ -51,8 +51,8 @@ func (c *Controller) applyControllerSchedules(ctx context.Context, at time.Time)
 	applied := map[hold.Workload]map[string]bool{}
 	for i := range c.Schedules {
 		s := &c.Schedules[i]
-		want, on := s.ActiveAt(at)
 		for _, t := range s.Workloads {
+			want, on := s.ActiveBeside(c.listControllerSchedules(t), at)
 			if !on {
 				continue
 			}
@@ -114,6 +114,16 @@ func (c *Controller) endStaleControllerHolds(ctx context.Context, at time.Time, 
 		}
 	}
 	return done
+}
+
+// listControllerSchedules lists the schedules of a workload.
+func (c *Controller) listControllerSchedules(t hold.Workload) (all []*schedule.Schedule) {
+	for i := range c.Schedules {
+		if slices.ContainsFunc(c.Schedules[i].Workloads, t.IsSameObject) {
+			all = append(all, &c.Schedules[i])
+		}
+	}
+	return all
 }
 
 // hasControllerSchedule reports whether the configuration has the schedule.

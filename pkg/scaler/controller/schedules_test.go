@@ -76,3 +76,21 @@ func TestD9RampStartsAtTheWorkload(t *testing.T) {
 		})
 	}
 }
+
+// TestD9SchedulesOfAWorkload: the schedules of a workload are those that name it in any version of its kind.
+func TestD9SchedulesOfAWorkload(t *testing.T) {
+	t.Parallel()
+	shop := hold.Workload{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "sale", Name: "shop"}
+	beta, cart := shop, shop
+	beta.APIVersion, cart.Name = "apps/v1beta2", "cart"
+	control := New(Options{Schedules: []schedule.Schedule{
+		{Name: "day", Workloads: []hold.Workload{cart, shop}}, {Name: "cart", Workloads: []hold.Workload{cart}}, {Name: "night", Workloads: []hold.Workload{beta}},
+	}})
+	var names []string
+	for _, s := range control.listControllerSchedules(shop) {
+		names = append(names, s.Name)
+	}
+	if diff := cmp.Diff([]string{"day", "night"}, names); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

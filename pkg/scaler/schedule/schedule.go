@@ -61,10 +61,14 @@ func (w ActiveWindow) From(replicas int32) ActiveWindow {
 
 // ActiveAt returns the window in effect at now, or false if no window is active. Of several windows the highest minReplicas wins, and the
 // first window among equals.
-func (s *Schedule) ActiveAt(now time.Time) (ActiveWindow, bool) {
+func (s *Schedule) ActiveAt(now time.Time) (ActiveWindow, bool) { return s.ActiveBeside(nil, now) }
+
+// ActiveBeside returns the window in effect at now for a workload that other schedules have too: a ramp begins at the highest minReplicas that any of
+// them set just before.
+func (s *Schedule) ActiveBeside(others []*Schedule, now time.Time) (ActiveWindow, bool) {
 	want, found := ActiveWindow{}, false
 	for _, o := range s.runningScheduleOccurrences(now) {
-		if w, ok := s.evaluateScheduleOccurrence(o, now); ok && (!found || w.MinReplicas > want.MinReplicas) {
+		if w, ok := s.evaluateScheduleOccurrence(o, others, now); ok && (!found || w.MinReplicas > want.MinReplicas) {
 			want, found = w, true
 		}
 	}
@@ -107,12 +111,17 @@ func (s *Schedule) nextScheduleBoundary(now time.Time) (first time.Time, found b
 
 // evaluateScheduleOccurrence returns the state that a running occurrence sets at now. It returns false before the first step of a ramp that
 // no window precedes.
-func (s *Schedule) evaluateScheduleOccurrence(o windowOccurrence, now time.Time) (ActiveWindow, bool) {
+func (s *Schedule) evaluateScheduleOccurrence(o windowOccurrence, others []*Schedule, now time.Time) (ActiveWindow, bool) {
 	w := o.window
 	want := ActiveWindow{MinReplicas: w.MinReplicas, MaxReplicas: w.MaxReplicas, Window: w.String(), Since: o.since, Until: o.until}
 	into := now.Sub(o.since)
 	if w.Ramp.Steps > 0 && into < w.Ramp.Over && o.exception == nil {
 		base, any := s.scheduleMinReplicasBefore(o.since)
+		for _, other := range others {
+			if n, ok := other.scheduleMinReplicasBefore(o.since); ok && other != s && !other.Paused {
+				base, any = max(base, n), true
+			}
+		}
 		done := w.Ramp.completedScheduleRampSteps(into)
 		if !any && done == 0 {
 			return ActiveWindow{}, false
