@@ -39,13 +39,22 @@ type Gates interface {
 	Fault(namespace, gate string) string
 	// Plan returns how the gate opens.
 	Plan(gate string) action.Plan
-	// Key identifies what the gate does for holds of the namespace: gates with the same key are one gate. Empty: the gate does not exist.
-	Key(namespace, gate string) string
 	// Record returns what the gate will change, to be stored before it opens, and given to Shut.
 	Record(ctx context.Context, namespace, gate string) ([]action.Change, error)
 	Open(ctx context.Context, namespace, gate string, percent int) error
 	Shut(ctx context.Context, namespace, gate string, changes []action.Change) error
 }
+
+// GateKeys tells which gates of Gates do the same. It is optional: without it, each name is a gate of its own.
+type GateKeys interface {
+	// Key identifies what the gate does for holds of the namespace: gates with the same key are one gate. Empty: the gate does not exist.
+	Key(namespace, gate string) string
+}
+
+var (
+	_ Gates    = (*action.Runner)(nil)
+	_ GateKeys = (*action.Runner)(nil)
+)
 
 // Watcher reads the numbers that gates are watched by. Its methods may be called concurrently.
 type Watcher interface {
@@ -335,11 +344,15 @@ func (o *Observed) addHolds(all []hold.Object) {
 
 // addGatePlans asks for the plans and keys of all gates of the namespace's holds.
 func (p *pass) addGatePlans(o *Observed) {
+	keys, _ := p.Gates.(GateKeys)
 	for _, list := range [][]hold.Object{o.Holds, o.Others} {
 		for i := range list {
 			for _, g := range list[i].Spec.Gates {
 				if _, known := o.GateKeys[g]; !known {
-					o.GatePlans[g], o.GateKeys[g] = p.Gates.Plan(g), p.Gates.Key(p.workload.Namespace, g)
+					o.GatePlans[g], o.GateKeys[g] = p.Gates.Plan(g), g
+					if keys != nil {
+						o.GateKeys[g] = keys.Key(p.workload.Namespace, g)
+					}
 				}
 			}
 		}
