@@ -67,7 +67,7 @@ func (s *Schedule) ActiveAt(now time.Time) (ActiveWindow, bool) { return s.Activ
 // them set just before.
 func (s *Schedule) ActiveBeside(others []*Schedule, now time.Time) (ActiveWindow, bool) {
 	want, found := ActiveWindow{}, false
-	for _, o := range s.runningScheduleOccurrences(now) {
+	for _, o := range s.runningScheduleOccurrences(now, others) {
 		if w, ok := s.evaluateScheduleOccurrence(o, others, now); ok && (!found || w.MinReplicas > want.MinReplicas) {
 			want, found = w, true
 		}
@@ -93,7 +93,7 @@ func (s *Schedule) nextScheduleBoundary(now time.Time) (first time.Time, found b
 			first, found = t, true
 		}
 	}
-	for _, o := range s.runningScheduleOccurrences(now) {
+	for _, o := range s.plannedScheduleOccurrences(now) { // of an exception too: the window of another schedule may stand in
 		offer(o.until)
 		for k := 1; k <= o.window.Ramp.Steps && o.exception == nil; k++ {
 			if step := o.since.Add(o.window.Ramp.scheduleRampStepOffset(k)); step.Before(o.until) {
@@ -116,9 +116,9 @@ func (s *Schedule) evaluateScheduleOccurrence(o windowOccurrence, others []*Sche
 	want := ActiveWindow{MinReplicas: w.MinReplicas, MaxReplicas: w.MaxReplicas, Window: w.String(), Since: o.since, Until: o.until}
 	into := now.Sub(o.since)
 	if w.Ramp.Steps > 0 && into < w.Ramp.Over && o.exception == nil {
-		base, any := s.scheduleMinReplicasBefore(o.since)
+		base, any := s.scheduleMinReplicasBefore(o.since, others)
 		for _, other := range others {
-			if n, ok := other.scheduleMinReplicasBefore(o.since); ok && other != s && !other.Paused {
+			if n, ok := other.scheduleMinReplicasBefore(o.since, others); ok && other != s && !other.Paused {
 				base, any = max(base, n), true
 			}
 		}
@@ -140,8 +140,8 @@ func (s *Schedule) evaluateScheduleOccurrence(o windowOccurrence, others []*Sche
 
 // scheduleMinReplicasBefore returns the highest minimum of the windows that ran just before t, or false if no window did. An unfinished ramp
 // counts with its final value; otherwise each ramp would depend on all earlier windows.
-func (s *Schedule) scheduleMinReplicasBefore(t time.Time) (minReplicas int32, any bool) {
-	for _, o := range s.runningScheduleOccurrences(t.Add(-1)) {
+func (s *Schedule) scheduleMinReplicasBefore(t time.Time, others []*Schedule) (minReplicas int32, any bool) {
+	for _, o := range s.runningScheduleOccurrences(t.Add(-1), others) {
 		minReplicas, any = max(minReplicas, o.window.MinReplicas), true
 	}
 	return minReplicas, any
