@@ -124,6 +124,24 @@ func (q *commandQueue) tryTakeEventCommand() (*queuedCommand, <-chan struct{}) {
 	return c, nil
 }
 
+// requeueLateEventCommand puts a command back behind the others, if it is no longer fresh and a fresh one waits. It reports whether it did.
+func (q *commandQueue) requeueLateEventCommand(c *queuedCommand) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now, fresh := time.Now(), false
+	for at := q.waiting.Front(); at != nil && !fresh; at = at.Next() {
+		fresh = now.Before(at.Value.(*queuedCommand).command.fresh)
+	}
+	if now.Before(c.command.fresh) || !fresh {
+		return false
+	}
+	at := q.waiting.PushBack(c)
+	if id := c.command.hold.ID; q.latestByHold[id] == nil {
+		q.latestByHold[id] = at
+	}
+	return true
+}
+
 // isEventCommandSuperseded reports whether a waiting command supersedes c, which was taken before.
 func (q *commandQueue) isEventCommandSuperseded(c *queuedCommand) bool {
 	q.mu.Lock()

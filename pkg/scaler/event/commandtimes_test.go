@@ -3,6 +3,7 @@ package event
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -143,6 +144,40 @@ func TestD20EndAfterAnAbsence(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestD20LateEndDelaysNobody: an end that the sink does not take is retried for as long as its hold may last, and after its ttl behind the other events
+// of the workload.
+func TestD20LateEndDelaysNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSaleRule()
+		r.Key, r.MaxFor, r.Workloads = "sale", 4*time.Hour, newWorkloadSpecs(20, "shop")
+		b := newHandlerBench(t, nil, Options{}, r)
+		b.sink.setFailure(func(_ hold.Workload, id string) error {
+			if id == "event/sale/first" || id == "event/sale/other" {
+				return errors.New("forbidden")
+			}
+			return nil
+		})
+		end := b.acceptEvent(t, newEventJSON("1", "END", "10m", `,"sale":"first"`))
+		other := b.acceptEvent(t, newEventJSON("2", "END", "10m", `,"sale":"other"`)) // the two do not drive each other in circles
+		time.Sleep(time.Hour)                                                         //nolint:forbidigo // the clock of the bubble
+		for _, sale := range []string{"second", "third"} {
+			if err := b.Handle(t.Context(), newEventJSON(sale, "START", "30m", fmt.Sprintf(`,"sale":%q`, sale)), SourceKafka); err != nil {
+				t.Error(err)
+			}
+		}
+		b.sink.setFailure(nil)
+		if err := errors.Join(b.WaitDelivered(t.Context(), end), b.WaitDelivered(t.Context(), other)); err != nil {
+			t.Error(err)
+		}
+		want := []string{"raise shop event/sale/second 20", "raise shop event/sale/third 20", "release shop event/sale/first", "release shop event/sale/other"}
+		got := b.sink.listCalls()
+		slices.Sort(got[min(2, len(got)):])
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("calls (-want +got):\n%s", diff)
+		}
+	})
 }
 
 // TestD24NumbersAreCut: fields that conflict at the sale ask for as many replicas as are permitted, and not for none.

@@ -135,10 +135,16 @@ func (h *Handler) deliverEventCommandQueue(ctx context.Context, w hold.Workload,
 		if !ok {
 			return
 		}
+		if o == outcomeRequeued {
+			continue
+		}
 		h.metrics.waiting.Dec()
 		h.finishEventCommand(ctx, c.delivery, o, reason)
 	}
 }
+
+// outcomeRequeued is no outcome of an event: its command waits behind the others of the workload again.
+const outcomeRequeued Outcome = "requeued"
 
 // deliverEventCommand calls the sink until the sink takes or rejects the command, or the command expires or is superseded. It returns false
 // if ctx ends first.
@@ -164,6 +170,9 @@ func (h *Handler) deliverEventCommand(ctx context.Context, w hold.Workload, q *c
 		}
 		reason = err.Error()
 		h.metrics.retries.Inc()
+		if q.requeueLateEventCommand(c) {
+			return outcomeRequeued, "", true
+		}
 		pause := min(retryBackoff.Delay(failures), left)
 		if failures == 1 {
 			h.logFirstEventRetry(ctx, w, c, err, pause)
