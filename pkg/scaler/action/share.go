@@ -3,7 +3,7 @@ package action
 import (
 	"encoding/json"
 	"fmt"
-	"reflect"
+	"maps"
 	"slices"
 	"strings"
 
@@ -46,54 +46,81 @@ func (r *Runner) Key(namespace, gate string) string {
 	if !ok {
 		return ""
 	}
+	return g.actionsKey(namespace)
+}
+
+// actionsKey returns a text of all that the gate's actions do for the holds of a namespace.
+func (g Gate) actionsKey(namespace string) string {
 	text, err := json.Marshal([][]resolvedAction{resolveGateActions(namespace, g.Open), resolveGateActions(namespace, g.Shut)})
 	if err != nil {
-		return gate
+		return fmt.Sprintf("%p", g.Open) // no other gate: JSON that was decoded can be encoded
 	}
 	return string(text)
 }
 
-// DescribeConflict returns the place that two gates change in different ways, or for holds of different namespaces, which do not know of each other;
-// empty: the gates may be open at the same time.
-func DescribeConflict(a, b Gate) string {
-	for _, ns := range a.Namespaces {
-		for _, other := range b.Namespaces {
-			openA, openB := resolveGateActions(ns, a.Open), resolveGateActions(other, b.Open)
-			shutA, shutB := resolveGateActions(ns, a.Shut), resolveGateActions(other, b.Shut)
-			if ns == other && reflect.DeepEqual(openA, openB) && reflect.DeepEqual(shutA, shutB) {
-				continue
-			}
-			if place := findCommonPlace(slices.Concat(openA, shutA), slices.Concat(openB, shutB)); place != "" {
-				return place
-			}
-		}
-	}
-	return ""
+// Conflict is a place that two gates change in different ways, or for holds of different namespaces, which do not know of each other.
+type Conflict struct {
+	Gate, Earlier string // in the order of their names
+	Place         string
 }
 
-// findCommonPlace returns the first place that actions of both lists patch; empty: there is none.
-func findCommonPlace(a, b []resolvedAction) string {
-	for _, x := range a {
-		for _, y := range b {
-			if x.Webhook != "" || y.Webhook != "" || !x.isSameObject(y) {
-				continue
-			}
-			for _, p := range listMergePlaces("", x.Merge) {
-				for _, q := range listMergePlaces("", y.Merge) {
-					if p == q || strings.HasPrefix(p, q+"/") || strings.HasPrefix(q, p+"/") {
-						return fmt.Sprintf("%s %s/%s at %s", x.Kind, x.Namespace, x.Name, max(p, q))
-					}
+// patchedPlaces are the places of one object that a gate changes for the holds of a namespace.
+type patchedPlaces struct {
+	gate, namespace, key string // key of the gate's actions
+	object               string // for people
+	places               []string
+}
+
+// FindConflicts returns a conflict of each gate that would shut a place of an earlier one.
+func FindConflicts(gates map[string]Gate) (all []Conflict) {
+	byObject := map[string][]patchedPlaces{}
+	for _, name := range slices.Sorted(maps.Keys(gates)) {
+		g := gates[name]
+		for _, namespace := range g.Namespaces {
+			key := g.actionsKey(namespace)
+			for _, a := range resolveGateActions(namespace, slices.Concat(g.Open, g.Shut)) {
+				if a.Webhook == "" {
+					id := a.objectID()
+					byObject[id] = append(byObject[id], patchedPlaces{name, namespace, key, fmt.Sprintf("%s %s/%s", a.Kind, a.Namespace, a.Name), listMergePlaces("", a.Merge)})
 				}
 			}
 		}
 	}
+	found := map[string]bool{}
+	for _, id := range slices.Sorted(maps.Keys(byObject)) {
+		for i, later := range byObject[id] {
+			for _, earlier := range byObject[id][:i] {
+				if found[later.gate] {
+					break
+				}
+				if place := later.findCommonPlace(earlier); place != "" {
+					found[later.gate] = true
+					all = append(all, Conflict{later.gate, earlier.gate, place})
+				}
+			}
+		}
+	}
+	return all
+}
+
+// findCommonPlace returns the first place that both gates change, if they conflict; empty: they do not.
+func (p patchedPlaces) findCommonPlace(other patchedPlaces) string {
+	if p.gate == other.gate || p.namespace == other.namespace && p.key == other.key {
+		return ""
+	}
+	for _, x := range p.places {
+		for _, y := range other.places {
+			if x == y || strings.HasPrefix(x, y+"/") || strings.HasPrefix(y, x+"/") {
+				return p.object + " at " + max(x, y)
+			}
+		}
+	}
 	return ""
 }
 
-// isSameObject reports whether two patches are of one object; versions of one group are the same object.
-func (a resolvedAction) isSameObject(b resolvedAction) bool {
-	group := func(apiVersion string) string { return schema.FromAPIVersionAndKind(apiVersion, "").Group }
-	return a.Kind == b.Kind && a.Namespace == b.Namespace && a.Name == b.Name && group(a.APIVersion) == group(b.APIVersion)
+// objectID identifies the object of a patch; versions of one group are the same object.
+func (a resolvedAction) objectID() string {
+	return strings.Join([]string{schema.FromAPIVersionAndKind(a.APIVersion, "").Group, a.Kind, a.Namespace, a.Name}, "|")
 }
 
 // listMergePlaces lists the places that a merge patch replaces, as JSON pointers.

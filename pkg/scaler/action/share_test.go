@@ -2,7 +2,10 @@ package action
 
 import (
 	"encoding/json"
+	"fmt"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // patchGate returns a gate for namespaces that merges open into an object, and shut at its end; an empty shut: the gate restores.
@@ -54,13 +57,31 @@ func TestD3GatesWithOnePlace(t *testing.T) {
 		if same := r.Key("shop", "a") == r.Key("shop", "b"); same != row.sameKey {
 			t.Errorf("%s: the same key: %v", name, same)
 		}
-		for _, pair := range [][2]Gate{{row.a, row.b}, {row.b, row.a}} {
-			if got := DescribeConflict(pair[0], pair[1]); got != row.conflict {
-				t.Errorf("%s: conflict %q; want %q", name, got, row.conflict)
+		for _, gates := range []map[string]Gate{{"a": row.a, "b": row.b}, {"a": row.b, "b": row.a}} {
+			var want []Conflict
+			if row.conflict != "" {
+				want = []Conflict{{Gate: "b", Earlier: "a", Place: row.conflict}}
+			}
+			if diff := cmp.Diff(want, FindConflicts(gates)); diff != "" {
+				t.Errorf("%s: conflicts (-want +got):\n%s", name, diff)
 			}
 		}
 	}
 	if key := New(nil, nil, Options{}).Key("shop", "none"); key != "" {
 		t.Errorf("the key of no gate is %q", key)
+	}
+}
+
+// TestD3ManyGates: a thousand gates of one object are compared in no time, and each place that conflicts is told once.
+func TestD3ManyGates(t *testing.T) {
+	t.Parallel()
+	gates := map[string]Gate{}
+	for i := range 1000 {
+		gates[fmt.Sprintf("own-%04d", i)] = patchGate(configMapPatch("cdn", fmt.Sprintf(`{"data":{"open-%d":"true"}}`, i)), Patch{}, "shop")
+		gates[fmt.Sprintf("same-%04d", i)] = patchGate(configMapPatch("dns", `{"data":{"open":"true"}}`), Patch{}, "shop")
+	}
+	gates["zz"] = patchGate(configMapPatch("cdn", `{"data":{"open-7":"false"}}`), Patch{}, "shop")
+	if diff := cmp.Diff([]Conflict{{Gate: "zz", Earlier: "own-0007", Place: "ConfigMap shop/cdn at /data/open-7"}}, FindConflicts(gates)); diff != "" {
+		t.Errorf("conflicts (-want +got):\n%s", diff)
 	}
 }

@@ -51,7 +51,6 @@ func (d *sectionDecoder) validateScalerConfigGates(c *Config) {
 
 // validateScalerConfigSharedPlaces checks that no two gates change one place in different ways: each would shut it for the other.
 func (d *sectionDecoder) validateScalerConfigSharedPlaces(c *Config) {
-	gates := c.Gates()
 	paths := map[string]string{}
 	for name := range c.NamedGates {
 		paths[name] = "gates." + name
@@ -61,14 +60,9 @@ func (d *sectionDecoder) validateScalerConfigSharedPlaces(c *Config) {
 			paths[r.Name] = strict.IndexPath("events.rules", i) + ".onSuccess"
 		}
 	}
-	names := slices.Sorted(maps.Keys(gates))
-	for i, name := range names {
-		for _, earlier := range names[:i] {
-			if place := action.DescribeConflict(gates[earlier], gates[name]); place != "" {
-				d.AddFault(paths[name], "changes %s, as %s does in another way or for another namespace: each would shut it for the other; "+
-					"give both the same actions, or write one gate in the section gates and name it in both", place, paths[earlier])
-			}
-		}
+	for _, x := range action.FindConflicts(c.Gates()) {
+		d.AddFault(paths[x.Gate], "changes %s, as %s does in another way or for another namespace: each would shut it for the other; "+
+			"give both the same actions, or write one gate in the section gates and name it in both", x.Place, paths[x.Earlier])
 	}
 }
 
