@@ -97,8 +97,8 @@ func (c scheduledWindow) String() string { return c.schedule.Name + " (" + c.Win
 func listActiveScheduleWindows(schedules []*Schedule, now time.Time) []scheduledWindow {
 	var all []scheduledWindow
 	for _, s := range schedules {
-		for _, o := range s.runningScheduleOccurrences(now, schedules) {
-			if w, ok := s.evaluateScheduleOccurrence(o, schedules, now); ok {
+		for _, w := range s.listActiveOccurrences(schedules, now) {
+			if !w.isUnbegunRamp() {
 				all = append(all, scheduledWindow{s, w})
 			}
 		}

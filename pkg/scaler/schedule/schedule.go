@@ -2,6 +2,7 @@
 package schedule
 
 import (
+	"slices"
 	"time"
 
 	_ "time/tzdata" // an image from scratch has no zones of its own
@@ -67,13 +68,43 @@ func (s *Schedule) ActiveAt(now time.Time) (ActiveWindow, bool) { return s.Activ
 // them set just before.
 func (s *Schedule) ActiveBeside(others []*Schedule, now time.Time) (ActiveWindow, bool) {
 	want, found := ActiveWindow{}, false
-	for _, o := range s.runningScheduleOccurrences(now, others) {
-		if w, ok := s.evaluateScheduleOccurrence(o, others, now); ok && (!found || w.MinReplicas > want.MinReplicas) {
+	for _, w := range s.listActiveOccurrences(others, now) {
+		if !w.isUnbegunRamp() && (!found || w.MinReplicas > want.MinReplicas) {
 			want, found = w, true
 		}
 	}
 	return want, found
 }
+
+// ActiveFrom is ActiveBeside for a workload that had this many replicas before its schedules. It differs where RampsBesideWindow says so.
+func (s *Schedule) ActiveFrom(others []*Schedule, now time.Time, replicas int32) (ActiveWindow, bool) {
+	want, found := s.ActiveBeside(others, now)
+	want = want.From(replicas)
+	for _, w := range s.listActiveOccurrences(others, now) {
+		if w = w.From(replicas); found && w.MinReplicas > want.MinReplicas {
+			want = w
+		}
+	}
+	return want, found
+}
+
+// RampsBesideWindow reports whether a ramp that no window precedes runs beside another window: which of them is higher depends on the workload's own
+// replicas.
+func (s *Schedule) RampsBesideWindow(others []*Schedule, now time.Time) bool {
+	all := s.listActiveOccurrences(others, now)
+	return len(all) > 1 && slices.ContainsFunc(all, func(w ActiveWindow) bool { return w.Ramping })
+}
+
+// listActiveOccurrences lists what the running windows set at now.
+func (s *Schedule) listActiveOccurrences(others []*Schedule, now time.Time) (all []ActiveWindow) {
+	for _, o := range s.runningScheduleOccurrences(now, others) {
+		all = append(all, s.evaluateScheduleOccurrence(o, others, now))
+	}
+	return all
+}
+
+// isUnbegunRamp reports whether the window is before the first step of a ramp that no window precedes: alone it sets nothing.
+func (w ActiveWindow) isUnbegunRamp() bool { return w.Ramping && w.Step == 0 }
 
 // NextChange returns the next time after now at which the result of ActiveAt changes, or false if it never does.
 func (s *Schedule) NextChange(now time.Time) (time.Time, bool) {
@@ -109,9 +140,8 @@ func (s *Schedule) nextScheduleBoundary(now time.Time) (first time.Time, found b
 	return first, found
 }
 
-// evaluateScheduleOccurrence returns the state that a running occurrence sets at now. It returns false before the first step of a ramp that
-// no window precedes.
-func (s *Schedule) evaluateScheduleOccurrence(o windowOccurrence, others []*Schedule, now time.Time) (ActiveWindow, bool) {
+// evaluateScheduleOccurrence returns the state that a running occurrence sets at now.
+func (s *Schedule) evaluateScheduleOccurrence(o windowOccurrence, others []*Schedule, now time.Time) ActiveWindow {
 	w := o.window
 	want := ActiveWindow{MinReplicas: w.MinReplicas, MaxReplicas: w.MaxReplicas, Window: w.String(), Since: o.since, Until: o.until}
 	into := now.Sub(o.since)
@@ -123,9 +153,6 @@ func (s *Schedule) evaluateScheduleOccurrence(o windowOccurrence, others []*Sche
 			}
 		}
 		done := w.Ramp.completedScheduleRampSteps(into)
-		if !any && done == 0 {
-			return ActiveWindow{}, false
-		}
 		want.MinReplicas = w.Ramp.scheduleRampReplicas(base, w.MinReplicas, done)
 		if want.Ramping = !any; !any || base != w.MinReplicas {
 			want.Step, want.Steps, want.Target = done, w.Ramp.Steps, w.MinReplicas
@@ -135,7 +162,7 @@ func (s *Schedule) evaluateScheduleOccurrence(o windowOccurrence, others []*Sche
 		want.MaxReplicas = max(want.MaxReplicas, want.MinReplicas)
 	}
 	want.Replicas = want.MinReplicas
-	return want, true
+	return want
 }
 
 // scheduleMinReplicasBefore returns the highest minimum of the windows that ran just before t, or false if no window did. An unfinished ramp
