@@ -80,7 +80,7 @@ func (c *Connection) NewEngine(holds *hold.Client) *rollout.Engine {
 
 // scalerCommandUser returns the name of the user; in a pod, the name of the pod's owner cannot be known: the word pod.
 func scalerCommandUser() string {
-	if os.Getenv("KUBERNETES_SERVICE_HOST") != "" {
+	if isScalerCommandInPod() {
 		return "pod"
 	}
 	if u, err := user.Current(); err == nil {
@@ -89,13 +89,16 @@ func scalerCommandUser() string {
 	return "unknown"
 }
 
+// isScalerCommandInPod reports whether the program runs in a pod.
+func isScalerCommandInPod() bool { return os.Getenv("KUBERNETES_SERVICE_HOST") != "" }
+
 // IdentifyCaller returns the name of the program's pod, else USER@HOST.
 func IdentifyCaller() string {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
 	}
-	if os.Getenv("KUBERNETES_SERVICE_HOST") != "" {
+	if isScalerCommandInPod() {
 		return host // the pod's name
 	}
 	if u, err := user.Current(); err == nil {

@@ -3,6 +3,8 @@
 package command
 
 import (
+	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -18,6 +20,44 @@ const setHoldPrefix = "set/"
 func addScalerReasonFlag(p *Program, cmd *cobra.Command, to *[]string, usage string) {
 	cmd.Flags().StringArrayVar(to, "reason", nil, usage)
 	registerScalerCompletion(cmd, "reason", p.completeScalerReasons)
+}
+
+// nameUnnamedScalerHold gives a hold without --reason a name of its own if the user's name is that of a hold from another host: two people may log
+// in as root. The two hold side by side.
+func nameUnnamedScalerHold(ctx context.Context, c *Connection, t hold.Workload, h *hold.Hold, out *outputPrinter) error {
+	if isScalerCommandInPod() { // each run of a CronJob has a host of its own, and replaces the hold of the one before
+		return nil
+	}
+	all, err := c.Holds.ListHolds(ctx, t.Namespace, "")
+	if err != nil {
+		return fmt.Errorf("hold %s: %w", t, err)
+	}
+	id, other := pickUnnamedScalerHoldID(all, t, h)
+	if h.ID = id; other != nil {
+		out.printScalerCommandEvent("named", id, fmt.Sprintf("this hold is %s: %s is a hold by %s for %d replicas, and stays; --reason %s replaces it",
+			id, other.HoldID(), other.Spec.By, other.Spec.Replicas, strings.TrimPrefix(other.HoldID(), setHoldPrefix)), nil)
+	}
+	return nil
+}
+
+// pickUnnamedScalerHoldID returns the ID for a hold without --reason, whose ID is the user's name, and the hold of another host that has that ID;
+// nil: none has. A hold that this host already named after itself keeps its name.
+func pickUnnamedScalerHoldID(all []hold.Object, t hold.Workload, h *hold.Hold) (id string, other *hold.Object) {
+	own := setHoldPrefix + h.By
+	for i := range all {
+		o := &all[i]
+		switch {
+		case !o.HeldWorkload().IsSameObject(t) || o.DeletionTimestamp != nil:
+		case o.HoldID() == own:
+			return own, nil
+		case o.HoldID() == h.ID && o.Spec.By != h.By:
+			other = o
+		}
+	}
+	if other != nil {
+		return own, other
+	}
+	return h.ID, nil
 }
 
 // isScalerHoldNamed reports whether --reason names the hold: by its ID, without the prefix set/, or by the name of the object.

@@ -61,7 +61,7 @@ func (s *setCommand) addScalerSetFlags(f *pflag.FlagSet) {
 	f.Int32Var(&s.maxReplicas, "max-replicas", 0, "least maxReplicas of the autoscaler, a `number`; 0: unchanged, and a hold above it is rejected")
 	addScalerDurationFlag(f, &s.holdFor, "for", 0, "`duration` of the hold, such as 30m, 1d or 2w; needs a controller or release --expired; 0: until release")
 	addScalerDurationFlag(f, &s.within, "within", hold.DefaultWithin, "`duration` in which all new pods must become ready")
-	f.StringVar(&s.reason, "reason", "", "`name` of the hold; a second hold of this name replaces it, all other holds stay; empty: your user name")
+	f.StringVar(&s.reason, "reason", "", "`name` of the hold; a second hold of this name replaces it, all other holds stay; empty: your user name, or USER@HOST if another host has a hold of it")
 	f.BoolVar(&s.wait, "wait", false, "wait until all new pods are ready and verified, and roll back on a failure")
 	addScalerDryRunFlag(f, &s.dryRun)
 	f.StringArrayVar(&s.notify, "notify", nil, "`notifier` of the outcome: slack:FILE, teams:FILE, alertmanager:FILE or webhook:FILE with the URL in the file, or pagerduty:FILE with the routing key; can be repeated")
@@ -85,6 +85,11 @@ func (s *setCommand) runScalerSetCommand(ctx context.Context, args []string) err
 	h, err := s.newHoldFromScalerSetFlags(time.Now())
 	if err != nil {
 		return err
+	}
+	if s.reason == "" {
+		if err := nameUnnamedScalerHold(ctx, c, workload, &h, out); err != nil {
+			return err
+		}
 	}
 	e := c.NewEngine(c.holdsForScalerCommand(s.dryRun))
 	plan, err := s.planScalerCommandHold(ctx, c, e, workload, h)

@@ -57,6 +57,9 @@ func Load(data []byte) (*Config, error) {
 	})
 	d.validateScalerConfigReferences(c)
 	d.validateScalerConfigGates(c)
+	if d.Faults.Err() == nil {
+		d.validateScalerConfigSharedPlaces(c)
+	}
 	if err := d.Faults.Err(); err != nil {
 		return nil, err
 	}

@@ -49,6 +49,23 @@ func (d *sectionDecoder) validateScalerConfigGates(c *Config) {
 	}
 }
 
+// validateScalerConfigSharedPlaces checks that no two gates change one place in different ways: each would shut it for the other.
+func (d *sectionDecoder) validateScalerConfigSharedPlaces(c *Config) {
+	paths := map[string]string{}
+	for name := range c.NamedGates {
+		paths[name] = "gates." + name
+	}
+	for i := range c.Events.Rules {
+		if r := &c.Events.Rules[i]; len(r.OnSuccess) > 0 {
+			paths[r.Name] = strict.IndexPath("events.rules", i) + ".onSuccess"
+		}
+	}
+	for _, x := range action.FindConflicts(c.Gates()) {
+		d.AddFault(paths[x.Gate], "changes %s, as %s does in another way or for another namespace: each would shut it for the other; "+
+			"give both the same actions, or write one gate in the section gates and name it in both", x.Place, paths[x.Earlier])
+	}
+}
+
 // Gates returns the gates by name: those of the section gates, and each rule with onSuccess for the Holds of its own namespace.
 func (c *Config) Gates() map[string]action.Gate {
 	gates := maps.Clone(c.NamedGates)

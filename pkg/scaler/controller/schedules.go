@@ -51,8 +51,8 @@ func (c *Controller) applyControllerSchedules(ctx context.Context, at time.Time)
 	applied := map[hold.Workload]map[string]bool{}
 	for i := range c.Schedules {
 		s := &c.Schedules[i]
-		want, on := s.ActiveAt(at)
 		for _, t := range s.Workloads {
+			want, on := c.activeControllerWindow(ctx, s, t, at)
 			if !on {
 				continue
 			}
@@ -60,13 +60,26 @@ func (c *Controller) applyControllerSchedules(ctx context.Context, at time.Time)
 				applied[t] = map[string]bool{}
 			}
 			applied[t][hold.SchedulePrefix+s.Name] = true
-			if err := c.Raise(ctx, t, c.newControllerScheduleHold(s, c.startRampAtOriginal(ctx, t, want, at))); err != nil && ctx.Err() == nil {
+			if err := c.Raise(ctx, t, c.newControllerScheduleHold(s, want)); err != nil && ctx.Err() == nil {
 				klog.FromContext(ctx).Error(err, "Schedule cannot be applied", "schedule", s.Name, "workload", t.String(), "retryIn", reapplyRetryInterval)
 				done = false
 			}
 		}
 	}
 	return c.endStaleControllerHolds(ctx, at, applied) && done
+}
+
+// activeControllerWindow returns the window of a schedule for one of its workloads.
+func (c *Controller) activeControllerWindow(ctx context.Context, s *schedule.Schedule, t hold.Workload, at time.Time) (schedule.ActiveWindow, bool) {
+	others := c.listControllerSchedules(t)
+	w, on := s.ActiveBeside(others, at)
+	if on && s.RampsBesideWindow(others, at) {
+		if was, known, err := c.Engine.GetOriginalReplicas(ctx, t, at); err == nil && known {
+			w, on = s.ActiveFrom(others, at, was)
+			w.Ramping = false
+		}
+	}
+	return c.startRampAtOriginal(ctx, t, w, at), on
 }
 
 // startRampAtOriginal returns the window for one workload: a ramp that no window precedes begins at the workload's own number.
@@ -114,6 +127,16 @@ func (c *Controller) endStaleControllerHolds(ctx context.Context, at time.Time, 
 		}
 	}
 	return done
+}
+
+// listControllerSchedules lists the schedules of a workload.
+func (c *Controller) listControllerSchedules(t hold.Workload) (all []*schedule.Schedule) {
+	for i := range c.Schedules {
+		if slices.ContainsFunc(c.Schedules[i].Workloads, t.IsSameObject) {
+			all = append(all, &c.Schedules[i])
+		}
+	}
+	return all
 }
 
 // hasControllerSchedule reports whether the configuration has the schedule.

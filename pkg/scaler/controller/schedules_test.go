@@ -76,3 +76,55 @@ func TestD9RampStartsAtTheWorkload(t *testing.T) {
 		})
 	}
 }
+
+// TestD9SchedulesOfAWorkload: the schedules of a workload are those that name it in any version of its kind.
+func TestD9SchedulesOfAWorkload(t *testing.T) {
+	t.Parallel()
+	shop := hold.Workload{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "sale", Name: "shop"}
+	beta, cart := shop, shop
+	beta.APIVersion, cart.Name = "apps/v1beta2", "cart"
+	control := New(Options{Schedules: []schedule.Schedule{
+		{Name: "day", Workloads: []hold.Workload{cart, shop}}, {Name: "cart", Workloads: []hold.Workload{cart}}, {Name: "night", Workloads: []hold.Workload{beta}},
+	}})
+	var names []string
+	for _, s := range control.listControllerSchedules(shop) {
+		names = append(names, s.Name)
+	}
+	if diff := cmp.Diff([]string{"day", "night"}, names); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestD9RampBesideAWindow: a ramp from the workload's own number is compared with another window of its schedule by the numbers that it sets, not by
+// those from 0.
+func TestD9RampBesideAWindow(t *testing.T) {
+	t.Parallel()
+	start := time.Date(2027, 6, 1, 22, 0, 0, 0, time.UTC)
+	shop := hold.Workload{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "sale", Name: "shop"}
+	for name, c := range map[string]struct {
+		was  int32
+		want []int32
+	}{
+		"down past the other": {12, []int32{12, 9, 6, 5}}, "below the other": {3, []int32{5, 5, 5, 5}},
+	} {
+		s := schedule.Schedule{
+			Name: "hours", Zone: time.UTC, Workloads: []hold.Workload{shop},
+			Windows: []schedule.Window{
+				{From: start, To: start.Add(10 * time.Hour), MinReplicas: 2, Ramp: schedule.Ramp{Over: 30 * time.Minute, Steps: 3}},
+				{From: start, To: start.Add(10 * time.Hour), MinReplicas: 5},
+			},
+		}
+		control := New(Options{Engine: rollout.New(rollout.Options{Cluster: &oneWorkload{replicas: c.was}}), Schedules: []schedule.Schedule{s}})
+		var got []int32
+		for step := range 4 {
+			w, on := control.activeControllerWindow(t.Context(), &s, shop, start.Add(time.Duration(step)*10*time.Minute))
+			if h := control.newControllerScheduleHold(&s, w); !on || !h.Lower {
+				t.Errorf("%s, step %d: on %v, may lower %v", name, step, on, h.Lower)
+			}
+			got = append(got, w.Replicas)
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%s: steps (-want +got):\n%s", name, diff)
+		}
+	}
+}

@@ -35,13 +35,13 @@ type queuedCommand struct {
 }
 
 // supersedesEventCommand reports whether c makes an earlier command for the same hold needless. A raise that expires before the earlier
-// command does not: if c expired undelivered, the earlier command would be lost too. Of a start and an end, only the later by its event's
-// time counts.
+// command does not: if c expired undelivered, the earlier command would be lost too. Of two starts, or of a start and an end, only the later by its
+// event's time counts.
 func (c *queuedCommand) supersedesEventCommand(earlier *queuedCommand) bool {
-	if c.command.release != earlier.command.release && c.command.at.Before(earlier.command.at) {
+	if !(c.command.release && earlier.command.release) && c.command.at.Before(earlier.command.at) {
 		return false
 	}
-	return c.command.release || !c.command.expiresAt.Before(earlier.command.expiresAt)
+	return c.command.release || !c.command.fresh.Before(earlier.command.fresh)
 }
 
 func newEventCommandQueue(maxWaiting int) *commandQueue {
@@ -122,6 +122,24 @@ func (q *commandQueue) tryTakeEventCommand() (*queuedCommand, <-chan struct{}) {
 	}
 	q.signalEventQueueChange()
 	return c, nil
+}
+
+// requeueLateEventCommand puts a command back behind the others, if it is no longer fresh and a fresh one waits. It reports whether it did.
+func (q *commandQueue) requeueLateEventCommand(c *queuedCommand) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now, fresh := time.Now(), false
+	for at := q.waiting.Front(); at != nil && !fresh; at = at.Next() {
+		fresh = now.Before(at.Value.(*queuedCommand).command.fresh)
+	}
+	if now.Before(c.command.fresh) || !fresh {
+		return false
+	}
+	at := q.waiting.PushBack(c)
+	if id := c.command.hold.ID; q.latestByHold[id] == nil {
+		q.latestByHold[id] = at
+	}
+	return true
 }
 
 // isEventCommandSuperseded reports whether a waiting command supersedes c, which was taken before.

@@ -85,7 +85,11 @@ func (h *Handler) noteEventRaise(c *holdCommand) {
 	}
 }
 
-// isEventCommandOutdated reports whether the opposite command of a later event is known.
+// isEventCommandOutdated reports whether a later start or end of the hold is known. An end after a later end is harmless.
 func (h *Handler) isEventCommandOutdated(c *holdCommand) bool {
-	return h.opts.Times.LatestAt(eventTimesKey(!c.release, c.workload, c.hold.ID)).After(c.at)
+	latest := h.opts.Times.LatestAt(eventTimesKey(!c.release, c.workload, c.hold.ID))
+	if at := h.opts.Times.LatestAt(eventTimesKey(false, c.workload, c.hold.ID)); !c.release && at.After(latest) {
+		latest = at
+	}
+	return latest.After(c.at)
 }

@@ -3,6 +3,7 @@ package event
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -37,6 +38,11 @@ func TestD21EndBeatsEarlierStart(t *testing.T) {
 		"a late end does not end the next":      {[]sent{{"1", "START", 4}, {"2", "END", 3}}, false, []string{"raise shop event/sale 20"}},
 		"a late end after a restart":            {[]sent{{"1", "START", 4}, {"2", "END", 3}}, true, []string{"raise shop event/sale 20"}},
 		"of one moment, the order counts":       {[]sent{{"1", "END", 3}, {"2", "START", 3}}, false, []string{"release shop event/sale", "raise shop event/sale 20"}},
+		"an earlier start comes late":           {[]sent{{"1", "START", 4}, {"2", "START", 3}}, false, []string{"raise shop event/sale 20"}},
+		"an earlier start after a restart":      {[]sent{{"1", "START", 4}, {"2", "START", 3}}, true, []string{"raise shop event/sale 20"}},
+		"a later start replaces the first":      {[]sent{{"1", "START", 3}, {"2", "START", 4}}, false, []string{"raise shop event/sale 20", "raise shop event/sale 20"}},
+		"start, end, and the start again":       {[]sent{{"1", "START", 0}, {"2", "END", 3}, {"3", "START", 0}}, false, []string{"raise shop event/sale 20", "release shop event/sale"}},
+		"three in the wrong order":              {[]sent{{"3", "START", 5}, {"2", "END", 3}, {"1", "START", 0}}, true, []string{"raise shop event/sale 20"}},
 		"start and end with the id of the sale": {[]sent{{"1", "START", 0}, {"1", "END", 3}}, false, []string{"raise shop event/sale 20", "release shop event/sale"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -77,6 +83,7 @@ func TestD21WhileTheyWait(t *testing.T) {
 		"a start, then an earlier end":   {"START", "END", [2]int{3, 0}, []string{"raise shop event/sale 20"}},
 		"a start, then its end":          {"START", "END", [2]int{0, 3}, []string{"release shop event/sale"}},
 		"an end, then the start of more": {"END", "START", [2]int{0, 3}, []string{"raise shop event/sale 20"}},
+		"a start, then an earlier one":   {"START", "START", [2]int{3, 0}, []string{"raise shop event/sale 20"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -99,6 +106,78 @@ func TestD21WhileTheyWait(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestD20EndAfterAnAbsence: an end whose ttl is over still ends its hold, for as long as the hold may last: nothing else would. A start does not count
+// after its ttl.
+func TestD20EndAfterAnAbsence(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		kind string
+		away time.Duration
+		want []string
+	}{
+		"an end within its ttl":         {"END", 20 * time.Minute, []string{"release shop event/sale"}},
+		"an end after its ttl":          {"END", 2 * time.Hour, []string{"release shop event/sale"}},
+		"an end after the longest hold": {"END", 5 * time.Hour, nil},
+		"a start within its ttl":        {"START", 20 * time.Minute, []string{"raise shop event/sale 20"}},
+		"a start after its ttl":         {"START", 2 * time.Hour, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := newSaleRule()
+				r.MaxFor, r.Workloads = 4*time.Hour, newWorkloadSpecs(20, "shop")
+				b := newHandlerBench(t, nil, Options{}, r)
+				data := newEventJSON("1", c.kind, "30m", "")
+				time.Sleep(c.away) //nolint:forbidigo // the clock of the bubble
+				for range 2 {      // it is read once more after a restart: its id is known
+					if err := b.Handle(t.Context(), data, SourceKafka); err != nil {
+						if o := errorOutcome(t, err); o != Expired && o != Duplicate {
+							t.Fatal(err)
+						}
+					}
+				}
+				if diff := cmp.Diff(c.want, b.sink.listCalls()); diff != "" {
+					t.Errorf("calls (-want +got):\n%s", diff)
+				}
+			})
+		})
+	}
+}
+
+// TestD20LateEndDelaysNobody: an end that the sink does not take is retried for as long as its hold may last, and after its ttl behind the other events
+// of the workload.
+func TestD20LateEndDelaysNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSaleRule()
+		r.Key, r.MaxFor, r.Workloads = "sale", 4*time.Hour, newWorkloadSpecs(20, "shop")
+		b := newHandlerBench(t, nil, Options{}, r)
+		b.sink.setFailure(func(_ hold.Workload, id string) error {
+			if id == "event/sale/first" || id == "event/sale/other" {
+				return errors.New("forbidden")
+			}
+			return nil
+		})
+		end := b.acceptEvent(t, newEventJSON("1", "END", "10m", `,"sale":"first"`))
+		other := b.acceptEvent(t, newEventJSON("2", "END", "10m", `,"sale":"other"`)) // the two do not drive each other in circles
+		time.Sleep(time.Hour)                                                         //nolint:forbidigo // the clock of the bubble
+		for _, sale := range []string{"second", "third"} {
+			if err := b.Handle(t.Context(), newEventJSON(sale, "START", "30m", fmt.Sprintf(`,"sale":%q`, sale)), SourceKafka); err != nil {
+				t.Error(err)
+			}
+		}
+		b.sink.setFailure(nil)
+		if err := errors.Join(b.WaitDelivered(t.Context(), end), b.WaitDelivered(t.Context(), other)); err != nil {
+			t.Error(err)
+		}
+		want := []string{"raise shop event/sale/second 20", "raise shop event/sale/third 20", "release shop event/sale/first", "release shop event/sale/other"}
+		got := b.sink.listCalls()
+		slices.Sort(got[min(2, len(got)):])
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("calls (-want +got):\n%s", diff)
+		}
+	})
 }
 
 // TestD24NumbersAreCut: fields that conflict at the sale ask for as many replicas as are permitted, and not for none.

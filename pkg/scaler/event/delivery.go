@@ -31,7 +31,8 @@ type Delivery struct {
 	event        Event
 	source       string
 	readAt       time.Time
-	remaining    int // commands without an outcome
+	expiresAt    time.Time // of the event, and of its last command
+	remaining    int       // commands without an outcome
 	worstOutcome Outcome
 	reason       string
 	done         chan struct{} // closed when remaining is 0 and the other fields are final
@@ -108,7 +109,7 @@ func (h *Handler) finishEventCommand(ctx context.Context, d *Delivery, o Outcome
 	last := d.remaining == 0
 	if last {
 		if d.worstOutcome != Undelivered { // a second reading may still deliver it before it expires
-			h.deliveredIDs.Add(d.event.identity(), d.event.Expiry().Add(clockSlack))
+			h.deliveredIDs.Add(d.event.identity(), d.expiresAt.Add(clockSlack))
 		}
 		delete(h.pending, d.event.identity())
 	}
@@ -134,10 +135,16 @@ func (h *Handler) deliverEventCommandQueue(ctx context.Context, w hold.Workload,
 		if !ok {
 			return
 		}
+		if o == outcomeRequeued {
+			continue
+		}
 		h.metrics.waiting.Dec()
 		h.finishEventCommand(ctx, c.delivery, o, reason)
 	}
 }
+
+// outcomeRequeued is no outcome of an event: its command waits behind the others of the workload again.
+const outcomeRequeued Outcome = "requeued"
 
 // deliverEventCommand calls the sink until the sink takes or rejects the command, or the command expires or is superseded. It returns false
 // if ctx ends first.
@@ -163,6 +170,9 @@ func (h *Handler) deliverEventCommand(ctx context.Context, w hold.Workload, q *c
 		}
 		reason = err.Error()
 		h.metrics.retries.Inc()
+		if q.requeueLateEventCommand(c) {
+			return outcomeRequeued, "", true
+		}
 		pause := min(retryBackoff.Delay(failures), left)
 		if failures == 1 {
 			h.logFirstEventRetry(ctx, w, c, err, pause)

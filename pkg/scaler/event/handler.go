@@ -165,7 +165,12 @@ func (h *Handler) AcceptMessage(ctx context.Context, m Message) (*Delivery, erro
 		return nil, h.rejectEvent(ctx, &e, m.Source, rejection)
 	}
 	h.noteEventReleases(commands)
-	d := &Delivery{event: e, source: m.Source, readAt: now, remaining: len(commands), worstOutcome: Superseded, done: make(chan struct{})}
+	d := &Delivery{event: e, source: m.Source, readAt: now, expiresAt: e.Expiry(), remaining: len(commands), worstOutcome: Superseded, done: make(chan struct{})}
+	for i := range commands {
+		if at := commands[i].expiresAt; at.After(d.expiresAt) {
+			d.expiresAt = at
+		}
+	}
 	if earlier := h.claimEventForDelivery(d); earlier != nil {
 		h.recordEventOutcome(ctx, &e, m.Source, Duplicate, "an event with this id is being delivered")
 		return earlier, nil

@@ -22,7 +22,8 @@ type holdCommand struct {
 	release   bool
 	reason    string    // of a release
 	at        time.Time // of the event
-	expiresAt time.Time // no attempt begins from this moment on
+	fresh     time.Time // until this moment the event is fresh: its ttl, or the end of its hold
+	expiresAt time.Time // no attempt begins from this moment on; of an end, not before the end of its longest hold
 	until     time.Time // from this moment on, no earlier event of the hold can hold anything
 }
 
@@ -92,6 +93,9 @@ func (r *Rule) buildEventCommands(e *Event, specs map[string]verify.Spec) ([]hol
 			return nil, err
 		} else if c.hold.Until.Before(c.expiresAt) {
 			c.expiresAt = c.hold.Until
+		}
+		if c.fresh = c.expiresAt; c.release && c.until.After(c.expiresAt) { // an end is owed for as long as its hold may last
+			c.expiresAt = c.until
 		}
 		commands = append(commands, c)
 	}

@@ -26,7 +26,8 @@ func (p *pass) applyStep(ctx context.Context, s Step) (err error) {
 		}
 		return p.observeLive(ctx)
 	case SetBounds:
-		o.Autoscaler, err = keepOnError(o.Autoscaler)(p.Cluster.SetBounds(ctx, p.workload.Namespace, o.Autoscaler, s.Bounds))
+		a := o.autoscalerOfStep(s)
+		*a, err = keepOnError(*a)(p.Cluster.SetBounds(ctx, p.workload.Namespace, *a, s.Bounds))
 	case DropBoundsOwner, DropScaleOwner:
 		return p.dropOwner(ctx, s)
 	case SetReplicas:

@@ -195,7 +195,10 @@ func (c *Caches) openNamespace(namespace string) *namespaceCaches {
 	})
 	c.runInformer(n.autoscalers, func(object any) {
 		if hpa, ok := object.(*autoscalingv2.HorizontalPodAutoscaler); ok {
-			c.wakeNamespace(namespace, func(h *hold.Object) bool { return scalesWorkload(hpa, h.HeldWorkload()) })
+			c.wakeNamespace(namespace, func(h *hold.Object) bool {
+				n := h.Status.Numbers // an autoscaler that is pointed at another workload wakes the one of before
+				return scalesWorkload(hpa, h.HeldWorkload()) || n != nil && n.AutoscalerUID == hpa.UID
+			})
 		}
 	})
 	return n

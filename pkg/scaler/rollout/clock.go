@@ -39,11 +39,11 @@ func (o *Observed) correctFutureTimes(now time.Time) (Step, bool) {
 
 // boundsSeen returns the time at which the autoscaler's controller has seen the bounds that the scaler set last; zero: long ago. The API server's
 // clock says when that was: where it is ahead of this one, nothing waits for it.
-func (o *Observed) boundsSeen(now time.Time) time.Time {
-	if o.Autoscaler == nil || o.Autoscaler.BoundsSet.IsZero() || o.Autoscaler.BoundsSet.After(now.Add(boundsLag)) {
+func (a *Autoscaler) boundsSeen(now time.Time) time.Time {
+	if a == nil || a.BoundsSet.IsZero() || a.BoundsSet.After(now.Add(boundsLag)) {
 		return time.Time{}
 	}
-	return o.Autoscaler.BoundsSet.Add(boundsLag)
+	return a.BoundsSet.Add(boundsLag)
 }
 
 // isOverBeforeItBegan reports whether the end of a hold of another client was past when it came.

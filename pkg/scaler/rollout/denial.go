@@ -58,7 +58,8 @@ func (o *Observed) isNumberPending(now time.Time) bool {
 	attempt.Denied = ""
 	_, bounds := attempt.setRecordedBounds(now)
 	_, replicas := attempt.setRecordedReplicas(now)
-	return bounds || replicas
+	_, former := attempt.returnFormerBounds(now)
+	return bounds || replicas || former
 }
 
 // reportDenial writes to the hold with the record that the API server denies its numbers, and that it takes them again.
@@ -110,10 +111,11 @@ func (o *Observed) pendingError(now time.Time) error {
 // Event says what the next server-side apply of another number needs.
 func (p *pass) dropOwner(ctx context.Context, s Step) (err error) {
 	o := &p.observed
+	a := o.autoscalerOfStep(s)
 	object, right := "the workload's replicas", "patch on the workload"
 	if s.Kind == DropBoundsOwner {
-		object, right = "autoscaler "+o.Autoscaler.Name, "patch on the autoscaler"
-		o.Autoscaler, err = keepOnError(o.Autoscaler)(p.Cluster.DropBoundsOwner(ctx, p.workload.Namespace, o.Autoscaler))
+		object, right = "autoscaler "+(*a).Name, "patch on the autoscaler"
+		*a, err = keepOnError(*a)(p.Cluster.DropBoundsOwner(ctx, p.workload.Namespace, *a))
 	} else {
 		o.Scale, err = keepOnError(o.Scale)(p.Cluster.DropScaleOwner(ctx, p.workload, o.Scale))
 	}
@@ -121,9 +123,9 @@ func (p *pass) dropOwner(ctx context.Context, s Step) (err error) {
 		return err
 	}
 	if s.Kind == DropBoundsOwner {
-		kept := *o.Autoscaler
+		kept := **a
 		kept.Owned = false
-		o.Autoscaler = &kept
+		*a = &kept
 	} else {
 		kept := *o.Scale
 		kept.Owned = false

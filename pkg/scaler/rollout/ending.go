@@ -26,11 +26,11 @@ func (o *Observed) confirmRecord(time.Time) (Step, bool) {
 
 // dropOwnership ends the scaler's ownership of numbers that are given back, so that server-side apply finds no other manager.
 func (o *Observed) dropOwnership(now time.Time) (Step, bool) {
-	if _, keeper := o.findNumbers(); keeper == nil || o.Trouble != "" || o.Denied != "" || len(o.listCountedHolds("", now)) > 0 {
+	if _, keeper := o.findNumbers(); keeper == nil || o.Trouble != "" || o.Denied != "" || o.awaitedWorkload() != nil || len(o.listCountedHolds("", now)) > 0 {
 		return Step{}, false
 	}
 	switch {
-	case o.Autoscaler != nil && o.Autoscaler.Owned && o.Autoscaler.Bounds.MinReplicas == 0 && now.Before(o.boundsSeen(now)):
+	case o.Autoscaler != nil && o.Autoscaler.Owned && o.Autoscaler.Bounds.MinReplicas == 0 && now.Before(o.Autoscaler.boundsSeen(now)):
 		// Its controller looks at the new bounds at once. If it goes to zero, a write in between takes its mark ScaledToZero away, and
 		// nothing would wake the workload again.
 		return Step{Kind: Rest, Hold: -1, At: o.nextLook(now)}, true
@@ -45,7 +45,7 @@ func (o *Observed) dropOwnership(now time.Time) (Step, bool) {
 // handOverNumbers keeps the record on a hold that needs it, and drops it after the last one.
 func (o *Observed) handOverNumbers(now time.Time) (Step, bool) {
 	n, keeper := o.findNumbers()
-	if keeper == nil || o.Trouble != "" || o.Denied != "" {
+	if keeper == nil || o.Trouble != "" || o.Denied != "" || o.awaitedWorkload() != nil {
 		return Step{}, false
 	}
 	drop := func(h *hold.Object) (Step, bool) {
@@ -139,8 +139,13 @@ func (o *Observed) nextLook(now time.Time) time.Time {
 			next = t
 		}
 	}
-	if seen := o.boundsSeen(now); now.Before(seen) {
-		at(seen)
+	for _, a := range []*Autoscaler{o.Autoscaler, o.Former} {
+		if seen := a.boundsSeen(now); now.Before(seen) {
+			at(seen)
+		}
+	}
+	if o.awaitedWorkload() != nil {
+		at(now.Add(cmp.Or(o.WaitInterval, waitInterval)))
 	}
 	for i := range o.Holds {
 		h := &o.Holds[i]

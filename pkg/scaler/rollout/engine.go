@@ -45,6 +45,17 @@ type Gates interface {
 	Shut(ctx context.Context, namespace, gate string, changes []action.Change) error
 }
 
+// GateKeys tells which gates of Gates do the same. It is optional: without it, each name is a gate of its own.
+type GateKeys interface {
+	// Key identifies what the gate does for holds of the namespace: gates with the same key are one gate. Empty: the gate does not exist.
+	Key(namespace, gate string) string
+}
+
+var (
+	_ Gates    = (*action.Runner)(nil)
+	_ GateKeys = (*action.Runner)(nil)
+)
+
 // Watcher reads the numbers that gates are watched by. Its methods may be called concurrently.
 type Watcher interface {
 	// ReadWatch returns the number now; the selector is of the workload's pods.
@@ -250,7 +261,7 @@ func conflictBackoff(i int) time.Duration {
 
 // observeWorkload reads all that nextStep needs.
 func (p *pass) observeWorkload(ctx context.Context) error {
-	o := Observed{Workload: p.workload, Owner: p.Owner, Gated: p.Gates != nil, GateErrors: p.observed.GateErrors, Denied: p.observed.Denied, GateFaults: map[string]string{}, GatePlans: map[string]action.Plan{}, WaitInterval: waitInterval}
+	o := Observed{Workload: p.workload, Owner: p.Owner, Gated: p.Gates != nil, GateErrors: p.observed.GateErrors, Denied: p.observed.Denied, GateFaults: map[string]string{}, GatePlans: map[string]action.Plan{}, GateKeys: map[string]string{}, WaitInterval: waitInterval}
 	if o.GateErrors == nil {
 		o.GateErrors = map[types.UID]string{}
 	}
@@ -331,18 +342,29 @@ func (o *Observed) addHolds(all []hold.Object) {
 	})
 }
 
+// addGatePlans asks for the plans and keys of all gates of the namespace's holds.
+func (p *pass) addGatePlans(o *Observed) {
+	keys, _ := p.Gates.(GateKeys)
+	for _, list := range [][]hold.Object{o.Holds, o.Others} {
+		for i := range list {
+			for _, g := range list[i].Spec.Gates {
+				if _, known := o.GateKeys[g]; !known {
+					o.GatePlans[g], o.GateKeys[g] = p.Gates.Plan(g), g
+					if keys != nil {
+						o.GateKeys[g] = keys.Key(p.workload.Namespace, g)
+					}
+				}
+			}
+		}
+	}
+}
+
 // addGateFaults asks for the faults of all gates that the holds name, and for the plans of all gates of the namespace's holds.
 func (p *pass) addGateFaults() {
 	if p.Gates == nil {
 		return
 	}
-	for _, list := range [][]hold.Object{p.observed.Holds, p.observed.Others} {
-		for i := range list {
-			for _, g := range list[i].Spec.Gates {
-				p.observed.GatePlans[g] = p.Gates.Plan(g)
-			}
-		}
-	}
+	p.addGatePlans(&p.observed)
 	for i := range p.observed.Holds {
 		for _, g := range p.observed.Holds[i].Spec.Gates {
 			p.observed.GateFaults[g] = p.Gates.Fault(p.workload.Namespace, g)
@@ -361,6 +383,7 @@ func (p *pass) observeScale(ctx context.Context) error {
 	n, _ := o.findNumbers()
 	hpas, err := p.reader.ListAutoscalers(ctx, p.workload.Namespace)
 	if err == nil {
+		o.Former = findFormerAutoscaler(hpas, p.workload, n)
 		o.Autoscaler, err = pickAutoscaler(hpas, p.workload, n)
 	}
 	if err == nil {

@@ -198,7 +198,7 @@ func (o *Observed) findGateChange(h *hold.Object, c action.Change) *action.Chang
 				continue
 			}
 			for j := range m.Status.GateChanges {
-				if e := &m.Status.GateChanges[j]; e.Gate == c.Gate && e.APIVersion == c.APIVersion && e.Kind == c.Kind && e.Namespace == c.Namespace && e.Name == c.Name && e.Path == c.Path {
+				if e := &m.Status.GateChanges[j]; e.APIVersion == c.APIVersion && e.Kind == c.Kind && e.Namespace == c.Namespace && e.Name == c.Name && e.Path == c.Path {
 					return e
 				}
 			}
@@ -210,7 +210,7 @@ func (o *Observed) findGateChange(h *hold.Object, c action.Change) *action.Chang
 // moveHoldGate opens or shuts the gates of a hold, and writes its status. A failure is no error of the pass: the next pass tries again.
 func (p *pass) moveHoldGate(ctx context.Context, s Step) error {
 	h := &p.observed.Holds[s.Hold]
-	defer p.gates.lockGates(p.workload.Namespace, h.Spec.Gates)()
+	defer p.gates.lockGates(p.workload.Namespace, p.observed.listGateKeys(h))()
 	shared, err := p.observeGateHolds(ctx)
 	if err != nil {
 		return err

@@ -3,11 +3,13 @@
 package rollout
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
@@ -17,7 +19,7 @@ type gateLocks struct {
 	locks map[string]*sync.Mutex
 }
 
-// lockGates locks gates of a namespace in the order of their names, and returns the function that unlocks them.
+// lockGates locks gates of a namespace in the order of their keys, and returns the function that unlocks them.
 func (l *gateLocks) lockGates(namespace string, gates []string) (unlock func()) {
 	var held []*sync.Mutex
 	for _, g := range slices.Compact(slices.Sorted(slices.Values(gates))) {
@@ -41,6 +43,19 @@ func (l *gateLocks) lockGates(namespace string, gates []string) (unlock func()) 
 	}
 }
 
+// isSameGate reports whether two names are of one gate: two rules may have the same actions.
+func (o *Observed) isSameGate(a, b string) bool {
+	return a == b || o.GateKeys[a] != "" && o.GateKeys[a] == o.GateKeys[b]
+}
+
+// listGateKeys lists what identifies the gates of a hold.
+func (o *Observed) listGateKeys(h *hold.Object) (all []string) {
+	for _, g := range h.Spec.Gates {
+		all = append(all, cmp.Or(o.GateKeys[g], g))
+	}
+	return all
+}
+
 // gatePercentAt returns the percentage of a hold's gate after so many of the hold's steps.
 func (o *Observed) gatePercentAt(h *hold.Object, gate string, made int) int {
 	steps := len(o.planHoldGates(h).Percentages())
@@ -54,10 +69,14 @@ func (o *Observed) gatePercentBesides(h *hold.Object, gate string, now time.Time
 		for i := range list {
 			m := &list[i]
 			sameGroup := h.Spec.Group != nil && m.Spec.Group != nil && m.Spec.Group.Name == h.Spec.Group.Name
-			if m.UID == h.UID || sameGroup || !m.Status.GateOpen || !m.Status.State.IsActive() || m.IsOver(now) || !slices.Contains(m.Spec.Gates, gate) {
+			if m.UID == h.UID || sameGroup || !m.Status.GateOpen || !m.Status.State.IsActive() || m.IsOver(now) {
 				continue
 			}
-			percent = max(percent, o.gatePercentAt(m, gate, m.Status.GateSteps))
+			for _, g := range m.Spec.Gates {
+				if o.isSameGate(g, gate) {
+					percent = max(percent, o.gatePercentAt(m, g, m.Status.GateSteps))
+				}
+			}
 		}
 	}
 	return percent
@@ -77,7 +96,8 @@ func (p *pass) observeGateHolds(ctx context.Context) (*Observed, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &Observed{Workload: p.workload, GatePlans: p.observed.GatePlans}
+	o := &Observed{Workload: p.workload, GatePlans: map[string]action.Plan{}, GateKeys: map[string]string{}}
 	o.addHolds(all)
+	p.addGatePlans(o)
 	return o, nil
 }

@@ -106,3 +106,45 @@ func TestD3FewerSteps(t *testing.T) {
 	wantState(t, b.find("shop", "event/sale"), hold.Open, "")
 	wantState(t, b.find("shop", "event/other"), hold.Open, "")
 }
+
+// TestD3GatesWithTheSameActions: two rules whose gates have the same actions have one gate: it is open for as long as one hold with its pods has it
+// open, whichever ends first and however it ends, and then has what was there before the first.
+func TestD3GatesWithTheSameActions(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(t *testing.T, b *bench, id string){
+		"released": func(t *testing.T, b *bench, id string) { b.release(t, "shop", id) },
+		"over":     func(_ *testing.T, b *bench, _ string) { b.now = b.now.Add(time.Hour) },
+		"paused":   func(_ *testing.T, b *bench, id string) { b.find("shop", id).Spec.Paused = true },
+		"workload gone": func(_ *testing.T, b *bench, _ string) {
+			b.workloads["shop"].gone = true
+		},
+	} {
+		for _, first := range []string{"sale", "vip"} {
+			b := newBench()
+			b.gates.same, b.gates.places["vip"] = map[string]string{"sale": "vip"}, "closed"
+			shop, cart := b.addWorkload("shop", 2, hold.ReplicaBounds{}), b.addWorkload("cart", 2, hold.ReplicaBounds{})
+			second := map[string]string{"sale": "vip", "vip": "sale"}[first]
+			ending, staying := newGateHold("set/first", first), newGateHold("set/second", second)
+			ending.Until = benchStart.Add(time.Hour)
+			b.apply(t, "shop", ending)
+			b.mustPass(t)
+			shop.ready = 4
+			b.mustPass(t)
+			b.apply(t, "cart", staying)
+			b.mustPass(t)
+			cart.ready = 4
+			b.mustPass(t)
+			wantState(t, b.find("cart", "set/second"), hold.Open, "")
+			end(t, b, "set/first")
+			b.mustPass(t)
+			if !b.gates.open["vip"] || b.gates.places["vip"] != "100" {
+				t.Errorf("%s, %s first: the gate is at %q while the second hold is open", name, first, b.gates.places["vip"])
+			}
+			b.release(t, "cart", "set/second")
+			b.mustPass(t)
+			if b.gates.open["vip"] || b.gates.places["vip"] != "closed" {
+				t.Errorf("%s, %s first: the gate is at %q after both", name, first, b.gates.places["vip"])
+			}
+		}
+	}
+}

@@ -139,7 +139,7 @@ func (e *Engine) GetOriginalReplicas(ctx context.Context, t hold.Workload, now t
 	switch {
 	case o.Scale == nil || o.Trouble != "":
 		return 0, false, nil
-	case keeper == nil && o.Autoscaler != nil:
+	case o.Autoscaler != nil && n.AutoscalerUID != o.Autoscaler.UID:
 		return o.Autoscaler.Bounds.MinReplicas, true, nil
 	case keeper == nil:
 		return o.Scale.Replicas, true, nil

@@ -331,8 +331,9 @@ func (w *memoryWorkload) setBounds(c *memoryCluster, to hold.ReplicaBounds) {
 	w.hpa.bounds, w.hpa.owned, w.hpa.version = to, false, c.nextVersion()
 }
 
-// memoryGates are gates that remember whether they are open, and how far. Each changes the place /NAME.
+// memoryGates are gates that remember whether they are open, and how far. Each changes the place /NAME, or that of another gate with the same actions.
 type memoryGates struct {
+	same     map[string]string // the gate with the same actions, by gate
 	open     map[string]bool
 	percents []int
 	plans    map[string]action.Plan
@@ -354,8 +355,11 @@ func (g *memoryGates) Fault(_, gate string) string {
 
 func (g *memoryGates) Plan(gate string) action.Plan { return g.plans[gate] }
 
+func (g *memoryGates) Key(_, gate string) string { return cmp.Or(g.same[gate], gate) }
+
 func (g *memoryGates) Record(_ context.Context, _, gate string) ([]action.Change, error) {
-	return []action.Change{{Gate: gate, Path: "/" + gate, Was: g.places[gate]}}, g.fail
+	place := g.Key("", gate)
+	return []action.Change{{Gate: gate, Path: "/" + place, Was: g.places[place]}}, g.fail
 }
 
 func (g *memoryGates) Open(_ context.Context, _, gate string, percent int) error {
@@ -365,7 +369,8 @@ func (g *memoryGates) Open(_ context.Context, _, gate string, percent int) error
 	if g.onOpen != nil {
 		g.onOpen(gate, percent)
 	}
-	g.open[gate], g.percents, g.places[gate] = true, append(g.percents, percent), fmt.Sprint(percent)
+	place := g.Key("", gate)
+	g.open[place], g.percents, g.places[place] = true, append(g.percents, percent), fmt.Sprint(percent)
 	return nil
 }
 
@@ -373,10 +378,11 @@ func (g *memoryGates) Shut(_ context.Context, _, gate string, changes []action.C
 	if g.fail != nil {
 		return g.fail
 	}
-	g.open[gate] = false
+	place := g.Key("", gate)
+	g.open[place] = false
 	for _, c := range changes {
 		if c.Gate == gate {
-			g.places[gate] = c.Was
+			g.places[place] = c.Was
 		}
 	}
 	return nil

@@ -50,6 +50,7 @@ var decisions = []decision{
 	(*Observed).yieldNumbers,
 	(*Observed).failHold,
 	(*Observed).failOpenGroup,
+	(*Observed).returnFormerBounds,
 	(*Observed).recordNumbers,
 	(*Observed).reportDenial,
 	(*Observed).setRecordedBounds,
@@ -298,7 +299,7 @@ func (o *Observed) indexOfHold(h *hold.Object) int {
 // recordNumbers writes the numbers that everything should have, with the original ones, before any is set.
 func (o *Observed) recordNumbers(now time.Time) (Step, bool) {
 	n, keeper := o.findNumbers()
-	if o.Trouble != "" || keeper == nil && len(o.listCountedHolds("", now)) == 0 {
+	if o.Trouble != "" || keeper == nil && len(o.listCountedHolds("", now)) == 0 || o.awaitedWorkload() != nil || o.isFormerRaised(n) {
 		return Step{}, false
 	}
 	plan := o.planNumbers(n, now)
@@ -311,14 +312,16 @@ func (o *Observed) recordNumbers(now time.Time) (Step, bool) {
 	status := keeper.Status.DeepCopy()
 	plan.Sequence = n.Sequence + 1
 	status.Numbers = &plan
-	return o.writeStatusStep(o.indexOfHold(keeper), status), true
+	s := o.writeStatusStep(o.indexOfHold(keeper), status)
+	s.Confirm = o.Autoscaler != nil && o.Autoscaler.Owned && o.Autoscaler.UID != n.AutoscalerUID // a hold of another workload may have given it back just now
+	return s, true
 }
 
 // setRecordedBounds sets the autoscaler's bounds: it raises them before the scale, so that the autoscaler does not undo the change.
 func (o *Observed) setRecordedBounds(time.Time) (Step, bool) {
 	n, keeper := o.findNumbers()
 	a := o.Autoscaler
-	if keeper == nil || a == nil || o.Trouble != "" || o.Denied != "" {
+	if keeper == nil || a == nil || o.Trouble != "" || o.Denied != "" || o.awaitedWorkload() != nil {
 		return Step{}, false
 	}
 	to := hold.ReplicaBounds{MinReplicas: n.MinReplicas.Set, MaxReplicas: n.MaxReplicas.Set}
@@ -336,7 +339,7 @@ func (o *Observed) setRecordedReplicas(now time.Time) (Step, bool) {
 	if keeper == nil || o.Scale == nil || o.Trouble != "" || o.Denied != "" || n.Replicas.From == nil || o.Scale.Replicas == n.Replicas.Set {
 		return Step{}, false
 	}
-	if n.Replicas.Set < o.Scale.Replicas && now.Before(o.boundsSeen(now)) {
+	if n.Replicas.Set < o.Scale.Replicas && now.Before(o.Autoscaler.boundsSeen(now)) {
 		return Step{Kind: Rest, Hold: -1, At: o.nextLook(now)}, true
 	}
 	return Step{Kind: SetReplicas, Hold: -1, To: n.Replicas.Set}.withStepEvent(reasonReplicasChanged, "from %d to %d replicas", o.Scale.Replicas, n.Replicas.Set), true

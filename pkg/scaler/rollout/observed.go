@@ -57,6 +57,7 @@ type Observed struct {
 	Others     []hold.Object // of other workloads in the namespace
 	Scale      *Scale        // nil: the workload does not exist
 	Autoscaler *Autoscaler   // nil: no autoscaler scales the workload
+	Former     *Autoscaler   // the recorded autoscaler, which scales another workload by now; nil: it does not
 	Pods       []corev1.Pod  // of the workload, without terminating and finished pods
 	// PodsOutdated is set after the pass itself changed the scale: no hold is judged by the pods of before.
 	PodsOutdated bool
@@ -69,9 +70,10 @@ type Observed struct {
 	// Gated is set if this process has the gates of the configuration; a command has none. GateFaults describe gates that no hold of the
 	// namespace may use, by name. GateErrors are the failed attempts of this pass, by the hold's UID.
 	Gated bool
-	// GatePlans are how the gates open, by name.
+	// GatePlans are how the gates open, by name, and GateKeys what they do: gates with the same key are one gate.
 	GateFaults map[string]string
 	GatePlans  map[string]action.Plan
+	GateKeys   map[string]string
 	GateErrors map[types.UID]string
 	Owner      string // the value of hold.ControllerLabel for the holds that this process acts on; empty: a command
 	// NotifierFaults describe notifiers that no hold of the namespace may use, by name.

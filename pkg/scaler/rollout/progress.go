@@ -29,12 +29,12 @@ func (o *Observed) failHold(now time.Time) (Step, bool) {
 	for _, s := range []hold.State{hold.Received, hold.Raised, hold.Scaled, hold.Ready, hold.Verified} {
 		for _, i := range o.listHoldsInState(s, now) {
 			h := &o.Holds[i]
-			reason, retry := o.rejectionReason(h, now), false
+			reason, retry := o.rejectionReason(h, now), true
 			if reason == "" {
-				reason = o.yieldFailure(h)
+				reason, retry = o.yieldFailure(h), false
 			}
 			if reason == "" {
-				reason = o.groupFailure(h)
+				reason, retry = o.groupFailure(h)
 			}
 			if reason == "" {
 				reason, retry = o.progressFailure(h, now), true
@@ -53,24 +53,33 @@ func (o *Observed) failHold(now time.Time) (Step, bool) {
 // failOpenGroup rolls an open hold back whose group failed: its gates are shut already.
 func (o *Observed) failOpenGroup(now time.Time) (Step, bool) {
 	for _, i := range o.listHoldsInState(hold.Open, now) {
-		if reason := o.groupFailure(&o.Holds[i]); reason != "" {
+		if reason, _ := o.groupFailure(&o.Holds[i]); reason != "" {
 			return o.rollBackStep(i, reason, false, now), true
 		}
 	}
 	return Step{}, false
 }
 
-// rollBackStep returns the step that rolls a hold back, with a later try if its window has time for one.
+// rollBackStep returns the step that rolls a hold back, with a later try if its window has time for one. A command's hold without an end gets none: its
+// exit code is final.
 func (o *Observed) rollBackStep(i int, reason string, retry bool, now time.Time) Step {
 	h := &o.Holds[i]
 	s := o.enterStateStep(i, hold.RolledBack, reason, now)
 	s.Status.Failures++
 	s.Status.RetryAt = metav1.MicroTime{}
 	pause := min(firstRetryPause<<min(s.Status.Failures-1, 10), maxRetryPause)
-	if at := now.Add(pause); retry && h.Spec.Group == nil && h.Spec.Until != nil && at.Add(h.WithinOrDefault()).Before(h.Spec.Until.Time) {
+	if at := now.Add(pause); retry && hasTimeForTry(h, at) {
 		s.Status.RetryAt = metav1.NewMicroTime(at)
 	}
 	return s.withStepWarning(string(hold.RolledBack), "hold %s: %s", h.HoldID(), reason)
+}
+
+// hasTimeForTry reports whether a hold that begins again at a time can be up before its end.
+func hasTimeForTry(h *hold.Object, at time.Time) bool {
+	if h.Spec.Until == nil {
+		return !h.IsManaged()
+	}
+	return at.Add(h.WithinOrDefault()).Before(h.Spec.Until.Time)
 }
 
 // rejectionReason returns why a hold cannot begin; empty: it can.
@@ -118,14 +127,20 @@ func (o *Observed) yieldFailure(h *hold.Object) string {
 	return ""
 }
 
-// groupFailure returns why the group of a hold failed; empty: it did not.
-func (o *Observed) groupFailure(h *hold.Object) string {
+// groupFailure returns why the group of a hold failed, and whether the group will be tried again; empty: it did not fail. A member that failed no more
+// often than a hold that is not open yet waits for the same try.
+func (o *Observed) groupFailure(h *hold.Object) (reason string, retry bool) {
 	for _, m := range o.listGroupMembers(h) {
-		if m.Status.State == hold.RolledBack {
-			return fmt.Sprintf("group %s: %s failed: %s", h.Spec.Group.Name, m.HeldWorkload(), m.Status.Message)
+		again := !m.Status.RetryAt.IsZero()
+		if m.Status.State != hold.RolledBack || again && m.Status.Failures <= h.Status.Failures && h.Status.State != hold.Open {
+			continue
+		}
+		reason, retry = fmt.Sprintf("group %s: %s failed: %s", h.Spec.Group.Name, m.HeldWorkload(), m.Status.Message), again
+		if !again {
+			return reason, false
 		}
 	}
-	return ""
+	return reason, retry
 }
 
 // progressFailure returns why a hold takes too long, or why its pods failed; empty: it makes progress.
@@ -145,13 +160,18 @@ func (o *Observed) progressFailure(h *hold.Object, now time.Time) string {
 		}
 	case hold.Verified:
 		return o.gateFailure(h, now)
-	case hold.Received, hold.Raised, hold.Open, hold.RolledBack, hold.Released:
+	case hold.Received:
+		return o.awaitFailure(h, now)
+	case hold.Raised, hold.Open, hold.RolledBack, hold.Released:
 	}
 	return ""
 }
 
 // markHoldRaised moves a hold on after the autoscaler has its bounds.
 func (o *Observed) markHoldRaised(now time.Time) (Step, bool) {
+	if o.awaitedWorkload() != nil {
+		return Step{}, false
+	}
 	for _, i := range o.listHoldsInState(hold.Received, now) {
 		return o.enterStateStep(i, hold.Raised, "", now), true
 	}

@@ -42,6 +42,7 @@ type Step struct {
 	Hold   int                // index of the hold; -1: none
 	Status hold.Status        // of the hold after the step, for WriteStatus and the gates
 	Bounds hold.ReplicaBounds // for SetBounds
+	Former bool               // the step is about the autoscaler of before, for SetBounds and DropBoundsOwner
 	// GateStep is the step of OpenGate, counted from 0, of GateSteps.
 	GateStep, GateSteps int
 	To                  int32              // replicas, for SetReplicas
@@ -59,6 +60,9 @@ type Step struct {
 func (s Step) String() string {
 	switch s.Kind {
 	case SetBounds:
+		if s.Former {
+			return fmt.Sprintf("set the autoscaler of before to %d..%d", s.Bounds.MinReplicas, s.Bounds.MaxReplicas)
+		}
 		return fmt.Sprintf("set the autoscaler to %d..%d", s.Bounds.MinReplicas, s.Bounds.MaxReplicas)
 	case SetReplicas:
 		return fmt.Sprintf("set %d replicas", s.To)
@@ -134,17 +138,17 @@ func (o Observed) Simulate(s Step) Observed {
 		adopted.Adopt(o.Owner)
 		o.Holds[s.Hold] = *adopted
 	case SetBounds:
-		a := *o.Autoscaler
+		a := **o.autoscalerOfStep(s)
 		a.Bounds, a.Owned = s.Bounds, true
-		o.Autoscaler = &a
+		*o.autoscalerOfStep(s) = &a
 	case SetReplicas:
 		scale := *o.Scale
 		scale.Replicas, scale.Owned = s.To, true
 		o.Scale = &scale
 	case DropBoundsOwner:
-		a := *o.Autoscaler
+		a := **o.autoscalerOfStep(s)
 		a.Owned = false
-		o.Autoscaler = &a
+		*o.autoscalerOfStep(s) = &a
 	case DropScaleOwner:
 		scale := *o.Scale
 		scale.Owned = false

@@ -131,6 +131,9 @@ func (w *walker) checkGates() {
 // edit makes a person's change of a number, other than the scaler's own numbers.
 func (w *walker) edit(work *memoryWorkload) {
 	value := int32(w.IntN(8) + 1)
+	if work.hpa != nil && work.hpa.scales != "" {
+		return
+	}
 	field, now := fieldReplicas, work.replicas
 	if work.hpa != nil {
 		field, now = fieldMinReplicas, work.hpa.bounds.MinReplicas
@@ -174,10 +177,25 @@ func (w *walker) edit(work *memoryWorkload) {
 
 // follow moves the replicas into the bounds, as an autoscaler does.
 func (w *memoryWorkload) follow(c *memoryCluster) {
+	if w.hpa != nil && w.hpa.scales != "" {
+		w.hpa.follow(c)
+		return
+	}
 	if w.hpa != nil && w.hpa.active && w.replicas > 0 {
 		if to := min(max(w.replicas, w.hpa.bounds.MinReplicas), w.hpa.bounds.MaxReplicas); to != w.replicas {
 			w.scale(c, to)
 		}
+	}
+}
+
+// follow moves the replicas of the workload that the autoscaler was pointed at into its bounds.
+func (a *memoryAutoscaler) follow(c *memoryCluster) {
+	w := c.workloads[a.scales]
+	if w == nil || w.gone || !a.active || w.replicas == 0 {
+		return
+	}
+	if to := min(max(w.replicas, a.bounds.MinReplicas), a.bounds.MaxReplicas); to != w.replicas {
+		w.scale(c, to)
 	}
 }
 

@@ -53,8 +53,26 @@ func (w *wildWalker) changeAutoscaler() {
 	}
 	bounds := hold.ReplicaBounds{MinReplicas: int32(w.IntN(3) + 1), MaxReplicas: 12}
 	w.note("cart gets an autoscaler %v", bounds)
+	if shop := w.workloads["shop"]; shop.hpa.scales == "cart" { // two would undo each other
+		clear(w.edits)
+		shop.retarget(w.memoryCluster, "")
+	}
 	cart.hpa = &memoryAutoscaler{version: w.nextVersion(), bounds: bounds, active: w.IntN(3) > 0, life: w.nextVersion()}
 	w.was["cart minReplicas"] = bounds.MinReplicas
+}
+
+// retargetAutoscaler points the autoscaler of shop at another workload, or at shop again.
+func (w *wildWalker) retargetAutoscaler() {
+	shop, to := w.workloads["shop"], ""
+	if shop.hpa.scales == "" {
+		to = []string{"elsewhere", "cart"}[w.IntN(2)]
+	}
+	if to == "cart" && w.workloads["cart"].hpa != nil {
+		to = "elsewhere"
+	}
+	clear(w.edits) // its holds state their numbers anew, and those of its new workload do
+	w.note("the autoscaler of shop scales %q", to)
+	shop.retarget(w.memoryCluster, to)
 }
 
 // changeWorkload deletes shop, brings it back, or replaces it at once: its holds begin anew, and state their numbers anew.
@@ -75,6 +93,9 @@ func (w *wildWalker) changeWorkload() {
 // editMaximum makes a person's change of shop's maximum.
 func (w *wildWalker) editMaximum() {
 	shop := w.workloads["shop"]
+	if shop.hpa.scales != "" {
+		return
+	}
 	value := int32(w.IntN(3) + 10)
 	e := &edit{value: value, holds: map[string]string{}}
 	recorded := false
@@ -123,9 +144,11 @@ func (w *wildWalker) editHold() {
 
 // disturb makes one random event.
 func (w *wildWalker) disturb() {
-	switch w.IntN(12) {
+	switch w.IntN(13) {
 	case 0, 1:
 		w.applyWild()
+	case 12:
+		w.retargetAutoscaler()
 	case 2:
 		w.changeAutoscaler()
 	case 3:

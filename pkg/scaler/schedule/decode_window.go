@@ -115,8 +115,16 @@ func (w *Window) scheduleWallDuration() time.Duration {
 	return time.Duration(minutes) * time.Minute
 }
 
+// skipsScheduleWindow reports whether a window without repetition begins at a moment at which the clocks jump ahead.
+func (d *scheduleDecoder) skipsScheduleWindow(w *Window) bool {
+	since, _ := w.From.ZoneBounds()
+	return since.Equal(w.From) && scheduleWallTime(since, w.From.Location()).After(scheduleWallTime(since.Add(-1), w.From.Location()).Add(1))
+}
+
 func (d *scheduleDecoder) validateScheduleOnceWindow(path string, w *Window, s *Schedule) {
 	switch length := w.To.Sub(w.From); {
+	case length == 0 && d.skipsScheduleWindow(w):
+		d.AddFault(path+".to", "is the time of from: the clocks of %s jump over both, to %s", s.Zone, w.From.In(s.Zone).Format(minuteFormat))
 	case length <= 0:
 		d.AddFault(path+".to", "is not after from")
 	case length > maxOnce:
@@ -133,8 +141,8 @@ const searchYears = 41
 func (d *scheduleDecoder) parseScheduleCronStarts(path string, w *Window) {
 	at := path + ".cron"
 	w.Cron = strings.ToLower(strings.Join(strings.Fields(w.Cron), " ")) // the library reads the H of THU as its own H syntax
-	if strings.Count(w.Cron, " ") != 4 || strings.ContainsAny(w.Cron, "=@") {
-		d.AddFault(at, "must be minute, hour, day of month, month and day of week, such as 0 8 * * mon-fri")
+	if fault := describeCronFault(w.Cron); fault != "" {
+		d.AddFault(at, "%s", fault)
 		return
 	}
 	starts, err := parseScheduleCronPattern(w.Cron)

@@ -11,7 +11,8 @@ import (
 )
 
 // This file holds exceptions: days on which windows do not start. On a holiday the night goes on: for the time of each window that would
-// start, the window that ran before it stands in. An exception may name another window, or none.
+// start, the window that ran before it stands in, of the schedule or else of another one of the workload. An exception may name another window, or
+// none.
 
 // Exception is a day on which windows do not start.
 type Exception struct {
@@ -40,26 +41,48 @@ func (s *Schedule) scheduleExceptionOn(t time.Time) *Exception {
 const maxSubstituteSteps = 200
 
 // substituteScheduleWindow returns the window that stands in for an occurrence on the day of an exception, or nil. If the occurrences before
-// it have exceptions too, the search goes on before them.
-func (s *Schedule) substituteScheduleWindow(o windowOccurrence) *Window {
+// it have exceptions too, the search goes on before them. If no window of the schedule ran before, one of the others may have.
+func (s *Schedule) substituteScheduleWindow(o windowOccurrence, others []*Schedule, budget *int) *Window {
 	if o.exception.Use != "" {
 		return o.exception.window
 	}
 	t := o.since
 	for range maxSubstituteSteps {
-		w, before := s.findScheduleWindowBefore(t)
-		if before.IsZero() {
+		w, before, decided := s.findScheduleWindowBefore(t)
+		switch {
+		case decided:
 			return w
+		case before.IsZero():
+			return s.findOtherScheduleWindow(t, others, budget)
 		}
 		t = before
 	}
 	return nil
 }
 
-// findScheduleWindowBefore returns the window with the highest minimum that ran just before t, or nil. If all occurrences then gave way to the
-// window before them, it returns the first start of these.
-func (s *Schedule) findScheduleWindowBefore(t time.Time) (found *Window, before time.Time) {
-	decided := false
+// maxSubstituteSchedules bounds the search across schedules: a month of exceptions in both a day's and a night's, and few looks if many schedules have
+// them.
+const maxSubstituteSchedules = 64
+
+// findOtherScheduleWindow returns the window with the highest minimum of the other schedules that ran just before t, or nil.
+func (s *Schedule) findOtherScheduleWindow(t time.Time, others []*Schedule, budget *int) (found *Window) {
+	for _, other := range others {
+		if other == s || other.Paused || *budget == 0 {
+			continue
+		}
+		*budget--
+		for _, o := range other.substituteScheduleOccurrences(t.Add(-1), others, budget) {
+			if found == nil || o.window.MinReplicas > found.MinReplicas {
+				found = o.window
+			}
+		}
+	}
+	return found
+}
+
+// findScheduleWindowBefore returns the window with the highest minimum that ran just before t, or nil, and whether one ran or an exception decided for
+// none. If all occurrences then gave way to the window before them, it returns the first start of these.
+func (s *Schedule) findScheduleWindowBefore(t time.Time) (found *Window, before time.Time, decided bool) {
 	for _, o := range s.plannedScheduleOccurrences(t.Add(-1)) {
 		w := o.window
 		if o.exception != nil && o.exception.Use == "" {
@@ -75,10 +98,7 @@ func (s *Schedule) findScheduleWindowBefore(t time.Time) (found *Window, before 
 			found = w
 		}
 	}
-	if decided {
-		return found, time.Time{}
-	}
-	return nil, before
+	return found, before, decided
 }
 
 // listMissingScheduleStarts returns a note for each window and day on which the window would start from a time on, but does not happen.

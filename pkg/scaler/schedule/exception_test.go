@@ -2,6 +2,7 @@ package schedule
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -112,6 +113,29 @@ func TestD31ManyExceptions(t *testing.T) {
 	}
 }
 
+// TestD31ManySchedules: a year of exceptions in twelve schedules of one workload takes no time.
+func TestD31ManySchedules(t *testing.T) {
+	t.Parallel()
+	var dates []string
+	for d := time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC); d.Year() == 2027; d = d.AddDate(0, 0, 1) {
+		dates = append(dates, d.Format(time.DateOnly))
+	}
+	var all []*Schedule
+	for i := range 12 {
+		window := fmt.Sprintf(`{start: "%02d:00", end: "%02d:30", minReplicas: 8}`, 2*i, (2*i+2)%24)
+		all = append(all, newOneSchedule(t, "UTC", ", except: ["+strings.Join(dates, ", ")+"]", window))
+	}
+	at := parseTestTime(t, "2027-12-31T12:10:00Z")
+	for _, s := range all {
+		for range 20 {
+			s.ActiveBeside(all, at)
+		}
+	}
+	if w, ok := all[0].ActiveBeside(all, parseTestTime(t, "2027-01-01T01:00:00Z")); !ok || w.MinReplicas != 8 {
+		t.Errorf("%+v, %t", w, ok)
+	}
+}
+
 // TestD30PreviewSaysWhatDoesNotHappen: a window in the hour that is skipped, and the windows of an exception, stand in the notes.
 func TestD30PreviewSaysWhatDoesNotHappen(t *testing.T) {
 	t.Parallel()
@@ -129,5 +153,75 @@ func TestD30PreviewSaysWhatDoesNotHappen(t *testing.T) {
 	}
 	if n := strings.Count(table.String(), "does not happen"); n != 3 {
 		t.Errorf("%d windows do not happen:\n%s", n, table.String())
+	}
+}
+
+// TestD30OnceInTheGap: a window without repetition whose times the clocks skip is rejected with that reason; any other empty window with its own.
+func TestD30OnceInTheGap(t *testing.T) {
+	t.Parallel()
+	for window, want := range map[string]string{
+		"{from: 2027-03-28 02:00, to: 2027-03-28 03:00, minReplicas: 3}": "the clocks of Europe/Berlin jump over both, to 2027-03-28 03:00",
+		"{from: 2027-03-28 02:10, to: 2027-03-28 02:50, minReplicas: 3}": "the clocks of Europe/Berlin jump over both, to 2027-03-28 03:00",
+		"{from: 2027-03-27 02:10, to: 2027-03-27 02:10, minReplicas: 3}": "is not after from",
+		"{from: 2027-10-31 03:00, to: 2027-10-31 02:50, minReplicas: 3}": "is not after from",
+	} {
+		_, err := loadSchedules([]byte(scheduleHeader + "- {name: one, namespace: shop, workloads: [deploy/web], zone: Europe/Berlin, windows: [" + window + "]}\n"))
+		if err == nil || !strings.Contains(err.Error(), "windows[0].to: ") || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v; want %s", window, err, want)
+		}
+	}
+}
+
+// TestD31DayAndNightInTwoSchedules: on a holiday, the night goes on also where another schedule of the workload has it.
+func TestD31DayAndNightInTwoSchedules(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		day, night string // exceptions
+		want       []string
+	}{
+		"of the day": {", except: [2026-12-25]", "", []string{"2026-12-24T22:00 2", "2026-12-26T08:00 8", "2026-12-26T22:00 2"}},
+		"of both":    {", except: [2026-12-25]", ", except: [2026-12-25]", []string{"2026-12-24T22:00 2", "2026-12-26T08:00 8", "2026-12-26T22:00 2"}},
+		"of two days of both": {
+			", except: [2026-12-25, 2026-12-26]", ", except: [2026-12-26, 2026-12-25]", []string{"2026-12-24T22:00 2", "2026-12-27T08:00 8"},
+		},
+		"of the night": {"", ", except: [2026-12-25]", []string{"2026-12-24T22:00 2", "2026-12-25T08:00 8", "2026-12-26T22:00 2"}},
+		"none stands in": {
+			", except: [{date: 2026-12-25, use: none}]", "", []string{"2026-12-24T22:00 2", "2026-12-25T08:00 -", "2026-12-25T22:00 2", "2026-12-26T08:00 8", "2026-12-26T22:00 2"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			both := []*Schedule{newOneSchedule(t, "UTC", c.day, dayWindow), newOneSchedule(t, "UTC", c.night, nightWindow)}
+			both[1].Name = "two"
+			var got, shown []string
+			last := "8"
+			from, to := parseTestTime(t, "2026-12-24T12:00:00Z"), parseTestTime(t, "2026-12-27T12:00:00Z")
+			for at := from; at.Before(to); at = at.Add(time.Minute) {
+				highest := "-"
+				for _, s := range both {
+					if w, ok := s.ActiveBeside(both, at); ok && (highest == "-" || fmt.Sprint(w.MinReplicas) > highest) {
+						highest = fmt.Sprint(w.MinReplicas)
+					}
+				}
+				if highest != last {
+					got, last = append(got, at.Format("2006-01-02T15:04 ")+highest), highest
+				}
+			}
+			if c.want[len(c.want)-1] == "2026-12-26T22:00 2" { // the day after is an ordinary one
+				c.want = append(c.want, "2026-12-27T08:00 8")
+			}
+			reportDiff(t, c.want, got)
+			last = "8"
+			for _, r := range Preview([]Schedule{*both[0], *both[1]}, from, to.Sub(from)) {
+				highest := "-"
+				if r.MinReplicas != nil {
+					highest = fmt.Sprint(*r.MinReplicas)
+				}
+				if highest != last {
+					shown, last = append(shown, r.From.Format("2006-01-02T15:04 ")+highest), highest
+				}
+			}
+			reportDiff(t, c.want, shown)
+		})
 	}
 }

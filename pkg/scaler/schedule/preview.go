@@ -97,8 +97,8 @@ func (c scheduledWindow) String() string { return c.schedule.Name + " (" + c.Win
 func listActiveScheduleWindows(schedules []*Schedule, now time.Time) []scheduledWindow {
 	var all []scheduledWindow
 	for _, s := range schedules {
-		for _, o := range s.runningScheduleOccurrences(now) {
-			if w, ok := s.evaluateScheduleOccurrence(o, now); ok {
+		for _, w := range s.listActiveOccurrences(schedules, now) {
+			if !w.isUnbegunRamp() {
 				all = append(all, scheduledWindow{s, w})
 			}
 		}
@@ -119,7 +119,7 @@ func schedulePreviewRowAt(schedules []*Schedule, now time.Time) (PreviewRow, tim
 		row.Notes = append(row.Notes, "from the workload's own replicas, here 0")
 	}
 	for _, s := range schedules { // one window of each schedule counts; of several schedules, the highest number wins
-		if w, ok := s.ActiveAt(now); ok {
+		if w, ok := s.ActiveBeside(schedules, now); ok {
 			row.MaxReplicas = max(row.MaxReplicas, w.MaxReplicas)
 		}
 	}

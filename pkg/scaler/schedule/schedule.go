@@ -2,6 +2,7 @@
 package schedule
 
 import (
+	"slices"
 	"time"
 
 	_ "time/tzdata" // an image from scratch has no zones of its own
@@ -61,15 +62,49 @@ func (w ActiveWindow) From(replicas int32) ActiveWindow {
 
 // ActiveAt returns the window in effect at now, or false if no window is active. Of several windows the highest minReplicas wins, and the
 // first window among equals.
-func (s *Schedule) ActiveAt(now time.Time) (ActiveWindow, bool) {
+func (s *Schedule) ActiveAt(now time.Time) (ActiveWindow, bool) { return s.ActiveBeside(nil, now) }
+
+// ActiveBeside returns the window in effect at now for a workload that other schedules have too: a ramp begins at the highest minReplicas that any of
+// them set just before.
+func (s *Schedule) ActiveBeside(others []*Schedule, now time.Time) (ActiveWindow, bool) {
 	want, found := ActiveWindow{}, false
-	for _, o := range s.runningScheduleOccurrences(now) {
-		if w, ok := s.evaluateScheduleOccurrence(o, now); ok && (!found || w.MinReplicas > want.MinReplicas) {
+	for _, w := range s.listActiveOccurrences(others, now) {
+		if !w.isUnbegunRamp() && (!found || w.MinReplicas > want.MinReplicas) {
 			want, found = w, true
 		}
 	}
 	return want, found
 }
+
+// ActiveFrom is ActiveBeside for a workload that had this many replicas before its schedules. It differs where RampsBesideWindow says so.
+func (s *Schedule) ActiveFrom(others []*Schedule, now time.Time, replicas int32) (ActiveWindow, bool) {
+	want, found := s.ActiveBeside(others, now)
+	want = want.From(replicas)
+	for _, w := range s.listActiveOccurrences(others, now) {
+		if w = w.From(replicas); found && w.MinReplicas > want.MinReplicas {
+			want = w
+		}
+	}
+	return want, found
+}
+
+// RampsBesideWindow reports whether a ramp that no window precedes runs beside another window: which of them is higher depends on the workload's own
+// replicas.
+func (s *Schedule) RampsBesideWindow(others []*Schedule, now time.Time) bool {
+	all := s.listActiveOccurrences(others, now)
+	return len(all) > 1 && slices.ContainsFunc(all, func(w ActiveWindow) bool { return w.Ramping })
+}
+
+// listActiveOccurrences lists what the running windows set at now.
+func (s *Schedule) listActiveOccurrences(others []*Schedule, now time.Time) (all []ActiveWindow) {
+	for _, o := range s.runningScheduleOccurrences(now, others) {
+		all = append(all, s.evaluateScheduleOccurrence(o, others, now))
+	}
+	return all
+}
+
+// isUnbegunRamp reports whether the window is before the first step of a ramp that no window precedes: alone it sets nothing.
+func (w ActiveWindow) isUnbegunRamp() bool { return w.Ramping && w.Step == 0 }
 
 // NextChange returns the next time after now at which the result of ActiveAt changes, or false if it never does.
 func (s *Schedule) NextChange(now time.Time) (time.Time, bool) {
@@ -89,7 +124,7 @@ func (s *Schedule) nextScheduleBoundary(now time.Time) (first time.Time, found b
 			first, found = t, true
 		}
 	}
-	for _, o := range s.runningScheduleOccurrences(now) {
+	for _, o := range s.plannedScheduleOccurrences(now) { // of an exception too: the window of another schedule may stand in
 		offer(o.until)
 		for k := 1; k <= o.window.Ramp.Steps && o.exception == nil; k++ {
 			if step := o.since.Add(o.window.Ramp.scheduleRampStepOffset(k)); step.Before(o.until) {
@@ -105,18 +140,19 @@ func (s *Schedule) nextScheduleBoundary(now time.Time) (first time.Time, found b
 	return first, found
 }
 
-// evaluateScheduleOccurrence returns the state that a running occurrence sets at now. It returns false before the first step of a ramp that
-// no window precedes.
-func (s *Schedule) evaluateScheduleOccurrence(o windowOccurrence, now time.Time) (ActiveWindow, bool) {
+// evaluateScheduleOccurrence returns the state that a running occurrence sets at now.
+func (s *Schedule) evaluateScheduleOccurrence(o windowOccurrence, others []*Schedule, now time.Time) ActiveWindow {
 	w := o.window
 	want := ActiveWindow{MinReplicas: w.MinReplicas, MaxReplicas: w.MaxReplicas, Window: w.String(), Since: o.since, Until: o.until}
 	into := now.Sub(o.since)
 	if w.Ramp.Steps > 0 && into < w.Ramp.Over && o.exception == nil {
-		base, any := s.scheduleMinReplicasBefore(o.since)
-		done := w.Ramp.completedScheduleRampSteps(into)
-		if !any && done == 0 {
-			return ActiveWindow{}, false
+		base, any := s.scheduleMinReplicasBefore(o.since, others)
+		for _, other := range others {
+			if n, ok := other.scheduleMinReplicasBefore(o.since, others); ok && other != s && !other.Paused {
+				base, any = max(base, n), true
+			}
 		}
+		done := w.Ramp.completedScheduleRampSteps(into)
 		want.MinReplicas = w.Ramp.scheduleRampReplicas(base, w.MinReplicas, done)
 		if want.Ramping = !any; !any || base != w.MinReplicas {
 			want.Step, want.Steps, want.Target = done, w.Ramp.Steps, w.MinReplicas
@@ -126,13 +162,13 @@ func (s *Schedule) evaluateScheduleOccurrence(o windowOccurrence, now time.Time)
 		want.MaxReplicas = max(want.MaxReplicas, want.MinReplicas)
 	}
 	want.Replicas = want.MinReplicas
-	return want, true
+	return want
 }
 
 // scheduleMinReplicasBefore returns the highest minimum of the windows that ran just before t, or false if no window did. An unfinished ramp
 // counts with its final value; otherwise each ramp would depend on all earlier windows.
-func (s *Schedule) scheduleMinReplicasBefore(t time.Time) (minReplicas int32, any bool) {
-	for _, o := range s.runningScheduleOccurrences(t.Add(-1)) {
+func (s *Schedule) scheduleMinReplicasBefore(t time.Time, others []*Schedule) (minReplicas int32, any bool) {
+	for _, o := range s.runningScheduleOccurrences(t.Add(-1), others) {
 		minReplicas, any = max(minReplicas, o.window.MinReplicas), true
 	}
 	return minReplicas, any

@@ -173,6 +173,82 @@ func TestClocksChange(t *testing.T) {
 			"midnight is in the gap", "Africa/Cairo", `{start: "00:00", end: "24:00", days: [fri], minReplicas: 3}`, "2027-04-29T12:00:00Z", "2027-05-01T12:00:00Z",
 			[]string{"2027-04-30T01:00:00+03:00 3", "2027-05-01T00:00:00+03:00 -"},
 		},
+		{
+			"over midnight, and midnight is in the gap", "America/Santiago", `{start: "22:00", end: "06:00", minReplicas: 3}`, "2027-09-04T12:00:00Z", "2027-09-05T12:00:00Z",
+			[]string{"2027-09-04T22:00:00-04:00 3", "2027-09-05T06:00:00-03:00 -"},
+		},
+		{
+			"ends in the gap at midnight", "America/Santiago", `{start: "23:30", end: "00:30", minReplicas: 3}`, "2027-09-04T12:00:00Z", "2027-09-05T12:00:00Z",
+			[]string{"2027-09-04T23:30:00-04:00 3", "2027-09-05T01:00:00-03:00 -"},
+		},
+		{
+			"is the hour lost at midnight", "America/Santiago", `{start: "00:00", end: "01:00", minReplicas: 3}`, "2027-09-04T12:00:00Z", "2027-09-06T12:00:00Z",
+			[]string{"2027-09-06T00:00:00-03:00 3", "2027-09-06T01:00:00-03:00 -"},
+		},
+		{
+			"over midnight from an hour that comes twice", "America/Santiago", `{start: "23:30", end: "00:30", minReplicas: 3}`, "2027-04-03T12:00:00Z", "2027-04-04T12:00:00Z",
+			[]string{"2027-04-03T23:30:00-03:00 3", "2027-04-04T00:30:00-04:00 -"},
+		},
+		{
+			"until the midnight after an hour that comes twice", "America/Santiago", `{start: "22:00", end: "24:00", days: [sat], minReplicas: 3}`, "2027-04-03T12:00:00Z", "2027-04-04T12:00:00Z",
+			[]string{"2027-04-03T22:00:00-03:00 3", "2027-04-04T00:00:00-04:00 -"},
+		},
+		{
+			"a day whose midnight comes twice", "America/Havana", `{start: "00:00", end: "24:00", days: [sun], minReplicas: 3}`, "2027-11-06T12:00:00Z", "2027-11-08T12:00:00Z",
+			[]string{"2027-11-07T00:00:00-04:00 3", "2027-11-08T00:00:00-05:00 -"},
+		},
+		{
+			"over a midnight that comes twice", "America/Havana", `{cron: 30 23 * * sat, for: 1h, minReplicas: 3}`, "2027-11-06T12:00:00Z", "2027-11-08T12:00:00Z",
+			[]string{"2027-11-06T23:30:00-04:00 3", "2027-11-07T00:30:00-04:00 -"},
+		},
+		{
+			"begins in a gap of two hours", "Antarctica/Troll", `{cron: 0 2 * * *, for: 1h, minReplicas: 3}`, "2027-03-27T12:00:00Z", "2027-03-28T12:00:00Z",
+			[]string{"2027-03-28T03:00:00+02:00 3", "2027-03-28T04:00:00+02:00 -"},
+		},
+		{
+			"lies in a gap of two hours", "Antarctica/Troll", `{start: "01:30", end: "02:30", minReplicas: 3}`, "2027-03-27T12:00:00Z", "2027-03-29T00:00:00Z",
+			[]string{"2027-03-29T01:30:00+02:00 3"},
+		},
+		{
+			"two hours come twice", "Antarctica/Troll", `{start: "01:30", end: "02:30", minReplicas: 3}`, "2027-10-30T12:00:00Z", "2027-10-31T12:00:00Z",
+			[]string{"2027-10-31T01:30:00+02:00 3", "2027-10-31T02:30:00+02:00 -"},
+		},
+		{
+			"summer time is the standard", "Europe/Dublin", `{cron: 30 1 * * *, for: 1h, minReplicas: 3}`, "2027-03-27T12:00:00Z", "2027-03-28T12:00:00Z",
+			[]string{"2027-03-28T02:00:00+01:00 3", "2027-03-28T03:00:00+01:00 -"},
+		},
+		{
+			"over midnight into the gap", "Australia/Lord_Howe", `{start: "22:00", end: "02:15", minReplicas: 3}`, "2027-10-02T00:00:00Z", "2027-10-03T00:00:00Z",
+			[]string{"2027-10-02T22:00:00+10:30 3", "2027-10-03T02:30:00+11:00 -"},
+		},
+		{
+			"is the half hour lost", "Australia/Lord_Howe", `{start: "02:00", end: "02:30", minReplicas: 3}`, "2027-10-02T00:00:00Z", "2027-10-03T18:00:00Z",
+			[]string{"2027-10-04T02:00:00+11:00 3", "2027-10-04T02:30:00+11:00 -"},
+		},
+		{
+			"begins in the half hour that comes twice, ends after it", "Australia/Lord_Howe", `{start: "01:45", end: "02:15", minReplicas: 3}`, "2027-04-03T00:00:00Z", "2027-04-04T00:00:00Z",
+			[]string{"2027-04-04T01:45:00+11:00 3", "2027-04-04T02:15:00+10:30 -"},
+		},
+		{
+			"once, from the gap", "Europe/Berlin", `{from: 2027-03-28 02:30, to: 2027-03-28 04:00, minReplicas: 3}`, "2027-03-27T12:00:00Z", "2027-03-29T12:00:00Z",
+			[]string{"2027-03-28T03:00:00+02:00 3", "2027-03-28T04:00:00+02:00 -"},
+		},
+		{
+			"once, from and to an hour that comes twice", "Europe/Berlin", `{from: 2027-10-31 02:10, to: 2027-10-31 02:50, minReplicas: 3}`, "2027-10-30T12:00:00Z", "2027-11-01T12:00:00Z",
+			[]string{"2027-10-31T02:10:00+02:00 3", "2027-10-31T02:50:00+02:00 -"},
+		},
+		{
+			"once, the second time, with an offset", "Europe/Berlin", `{from: "2027-10-31T02:10:00+01:00", to: "2027-10-31T02:50:00+01:00", minReplicas: 3}`, "2027-10-30T12:00:00Z", "2027-11-01T12:00:00Z",
+			[]string{"2027-10-31T02:10:00+01:00 3", "2027-10-31T02:50:00+01:00 -"},
+		},
+		{
+			"a day that does not exist", "Pacific/Apia", `{start: "08:00", end: "22:00", minReplicas: 3}`, "2011-12-29T12:00:00Z", "2011-12-31T10:00:00Z",
+			[]string{"2011-12-29T08:00:00-10:00 3", "2011-12-29T22:00:00-10:00 -", "2011-12-31T08:00:00+14:00 3", "2011-12-31T22:00:00+14:00 -"},
+		},
+		{
+			"over a day that does not exist", "Pacific/Apia", `{start: "22:00", end: "08:00", days: [thu], minReplicas: 3}`, "2011-12-29T12:00:00Z", "2011-12-31T10:00:00Z",
+			[]string{"2011-12-29T22:00:00-10:00 3", "2011-12-31T00:00:00+14:00 -"},
+		},
 	} {
 		t.Run(tc.zone+"/"+tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -242,6 +318,61 @@ func TestWindows(t *testing.T) {
 		{
 			"a rare day", "", []string{`{cron: 0 0 29 2 *, for: 1d, minReplicas: 1}`}, "2093-01-01T00:00:00Z", "2107-01-01T00:00:00Z",
 			[]string{"2096-02-29T00:00:00Z 1", "2096-03-01T00:00:00Z -", "2104-02-29T00:00:00Z 1", "2104-03-01T00:00:00Z -"},
+		},
+		{
+			"over the end of the year", "", []string{`{start: "22:00", end: "02:00", days: [fri], minReplicas: 4}`},
+			"2027-12-31T00:00:00Z", "2028-01-02T00:00:00Z",
+			[]string{"2027-12-31T22:00:00Z 4", "2028-01-01T02:00:00Z -"},
+		},
+		{
+			"days over the end of the year", "", []string{`{cron: 0 22 31 12 *, for: 1d, minReplicas: 4}`, `{cron: 0 0 1 jan *, for: 12h, minReplicas: 6}`},
+			"2027-12-30T00:00:00Z", "2028-12-30T00:00:00Z",
+			[]string{"2027-12-31T22:00:00Z 4", "2028-01-01T00:00:00Z 6", "2028-01-01T12:00:00Z 4", "2028-01-01T22:00:00Z -"},
+		},
+		{
+			"an exception at the end of the year", ", except: [2027-12-31]", []string{dayWindow, nightWindow},
+			"2027-12-30T12:00:00Z", "2028-01-01T12:00:00Z",
+			[]string{"2027-12-30T22:00:00Z 2", "2027-12-31T08:00:00Z 2", "2027-12-31T22:00:00Z 2", "2028-01-01T08:00:00Z 8"},
+		},
+		{
+			"exceptions on both sides of the year", ", except: [2027-12-31, {date: 2028-01-01, use: none}]", []string{dayWindow, nightWindow},
+			"2027-12-31T09:00:00Z", "2028-01-02T12:00:00Z",
+			[]string{"2027-12-31T22:00:00Z 2", "2028-01-01T08:00:00Z -", "2028-01-02T08:00:00Z 8"},
+		},
+		{
+			"over midnight on both sides of a leap day", "", []string{`{start: "22:00", end: "02:00", minReplicas: 4}`},
+			"2028-02-28T12:00:00Z", "2028-03-01T12:00:00Z",
+			[]string{"2028-02-28T22:00:00Z 4", "2028-02-29T02:00:00Z -", "2028-02-29T22:00:00Z 4", "2028-03-01T02:00:00Z -"},
+		},
+		{
+			"over midnight without a leap day", "", []string{`{start: "22:00", end: "02:00", days: [sun], minReplicas: 4}`},
+			"2027-02-28T12:00:00Z", "2027-03-01T12:00:00Z",
+			[]string{"2027-02-28T22:00:00Z 4", "2027-03-01T02:00:00Z -"},
+		},
+		{
+			"a leap day is an exception", ", except: [2028-02-29]", []string{dayWindow, nightWindow},
+			"2028-02-28T12:00:00Z", "2028-03-01T12:00:00Z",
+			[]string{"2028-02-28T22:00:00Z 2", "2028-02-29T08:00:00Z 2", "2028-02-29T22:00:00Z 2", "2028-03-01T08:00:00Z 8"},
+		},
+		{
+			"once, a leap day", "", []string{`{from: 2028-02-29 00:00, to: 2028-03-01 00:00, minReplicas: 4}`},
+			"2027-01-01T00:00:00Z", "2030-01-01T00:00:00Z",
+			[]string{"2028-02-29T00:00:00Z 4", "2028-03-01T00:00:00Z -"},
+		},
+		{
+			"the end of each month", "", []string{`{cron: 0 12 31 * *, for: 1h, minReplicas: 4}`},
+			"2027-01-31T12:30:00Z", "2027-05-31T12:30:00Z",
+			[]string{"2027-01-31T13:00:00Z -", "2027-03-31T12:00:00Z 4", "2027-03-31T13:00:00Z -", "2027-05-31T12:00:00Z 4"},
+		},
+		{
+			"a step in a month counts from its first day", "", []string{`{cron: 0 12 */15 * *, for: 1h, minReplicas: 4}`},
+			"2028-02-16T00:00:00Z", "2028-03-02T00:00:00Z",
+			[]string{"2028-02-16T12:00:00Z 4", "2028-02-16T13:00:00Z -", "2028-03-01T12:00:00Z 4", "2028-03-01T13:00:00Z -"},
+		},
+		{
+			"a range of days over the end of the month", "", []string{`{cron: 0 12 28-1 2-3 *, for: 1h, minReplicas: 4}`},
+			"2027-02-27T00:00:00Z", "2027-03-02T00:00:00Z",
+			[]string{"2027-02-28T12:00:00Z 4", "2027-02-28T13:00:00Z -", "2027-03-01T12:00:00Z 4", "2027-03-01T13:00:00Z -"},
 		},
 		{
 			"by month or by week, as crontab has it", "", []string{`{cron: 0 0 1 * THU, for: 1d, minReplicas: 1}`}, "2027-05-30T00:00:00Z", "2027-06-05T00:00:00Z",

@@ -113,12 +113,18 @@ func (o windowOccurrence) coversScheduleTime(now time.Time) bool {
 }
 
 // runningScheduleOccurrences returns the occurrences that cover now, in the order of the windows, and the latest of each window first. An
-// occurrence that starts on the day of an exception has the window that stands in for its own.
-func (s *Schedule) runningScheduleOccurrences(now time.Time) []windowOccurrence {
+// occurrence that starts on the day of an exception has the window that stands in for its own; it may be of another schedule of the workload.
+func (s *Schedule) runningScheduleOccurrences(now time.Time, others []*Schedule) []windowOccurrence {
+	budget := maxSubstituteSchedules
+	return s.substituteScheduleOccurrences(now, others, &budget)
+}
+
+// substituteScheduleOccurrences is runningScheduleOccurrences with the number of looks at other schedules that are left.
+func (s *Schedule) substituteScheduleOccurrences(now time.Time, others []*Schedule, budget *int) []windowOccurrence {
 	all := s.plannedScheduleOccurrences(now)
 	for i := range all {
 		if all[i].exception != nil {
-			all[i].window = s.substituteScheduleWindow(all[i])
+			all[i].window = s.substituteScheduleWindow(all[i], others, budget)
 		}
 	}
 	return slices.DeleteFunc(all, func(o windowOccurrence) bool { return o.window == nil })

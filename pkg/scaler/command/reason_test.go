@@ -1,0 +1,61 @@
+package command
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+)
+
+// TestD22UnnamedHolds: a hold without a name replaces a hold of the same user and host, and no other: two people may log in as root.
+func TestD22UnnamedHolds(t *testing.T) {
+	t.Parallel()
+	shop := hold.Workload{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "sale", Name: "shop"}
+	cart := shop
+	cart.Name = "cart"
+	made := func(w hold.Workload, id, by string) hold.Object {
+		return *hold.NewObject(w, hold.Hold{ID: id, By: by, Replicas: 20}, "")
+	}
+	ending := made(shop, "set/root", "root@bastion-1")
+	ending.DeletionTimestamp = &metav1.Time{Time: time.Unix(0, 0)}
+	beta := shop
+	beta.APIVersion = "apps/v1beta2"
+	for name, c := range map[string]struct {
+		there []hold.Object
+		want  string
+		other string
+	}{
+		"nothing is held":                   {nil, "set/root", ""},
+		"one's own":                         {[]hold.Object{made(shop, "set/root", "root@bastion-2")}, "set/root", ""},
+		"root's on another host":            {[]hold.Object{made(shop, "set/root", "root@bastion-1")}, "set/root@bastion-2", "set/root"},
+		"... of another version":            {[]hold.Object{made(beta, "set/root", "root@bastion-1")}, "set/root@bastion-2", "set/root"},
+		"... that ends":                     {[]hold.Object{ending}, "set/root", ""},
+		"... of another workload":           {[]hold.Object{made(cart, "set/root", "root@bastion-1")}, "set/root", ""},
+		"both":                              {[]hold.Object{made(shop, "set/root", "root@bastion-1"), made(shop, "set/root@bastion-2", "root@bastion-2")}, "set/root@bastion-2", ""},
+		"one's own beside, the other ended": {[]hold.Object{made(shop, "set/root@bastion-2", "root@bastion-2")}, "set/root@bastion-2", ""},
+		"a schedule's":                      {[]hold.Object{made(shop, "schedule/root", "scaler")}, "set/root", ""},
+	} {
+		id, other := pickUnnamedScalerHoldID(c.there, shop, &hold.Hold{ID: "set/root", By: "root@bastion-2"})
+		if id != c.want || (other == nil) != (c.other == "") || other != nil && other.HoldID() != c.other {
+			t.Errorf("%s: %q beside %v; want %q beside %q", name, id, other, c.want, c.other)
+		}
+	}
+}
+
+// TestD22SetBesideAnotherHost: set keeps the hold of another host, and says so.
+func TestD22SetBesideAnotherHost(t *testing.T) {
+	t.Parallel()
+	if isScalerCommandInPod() {
+		t.Skip("in a pod every run has its own host; run it outside of a cluster")
+	}
+	a := newFakeAPI(t)
+	id := setHoldPrefix + scalerCommandUser()
+	a.addHold("other", map[string]any{"id": id, "replicas": 20, "by": scalerCommandUser() + "@elsewhere"}, nil)
+	out, errs, code := a.run(t, "set", "deploy/shop", "--replicas", "3", "--dry-run", "-o", "text")
+	if want := id + " is a hold by " + scalerCommandUser() + "@elsewhere for 20 replicas, and stays"; code != ExitDone || !strings.Contains(out, want) || !strings.Contains(out, setHoldPrefix+IdentifyCaller()) {
+		t.Errorf("exit code %d: %s%s; want %s", code, out, errs, want)
+	}
+}

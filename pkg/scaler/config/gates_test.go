@@ -1,0 +1,50 @@
+package config
+
+import (
+	"strings"
+	"testing"
+)
+
+// twoRulesConfig returns a configuration with two rules that open gates, the second in a namespace.
+func twoRulesConfig(namespace, open, shut string) string {
+	return configHeader + `events:
+  http: {address: ":8443", secretFiles: [/hmac]}
+  rules:
+  - name: sale
+    namespace: shop
+    type: SALE
+    maxFor: 1h
+    workloads: [{workload: deploy/web, replicas: 20}]
+    onSuccess: [{patch: {apiVersion: v1, kind: ConfigMap, namespace: edge, name: cdn, merge: {data: {open: "true"}}}}]
+    onRelease: [{patch: {apiVersion: v1, kind: ConfigMap, namespace: edge, name: cdn, merge: {data: {open: "false"}}}}]
+  - name: vip
+    namespace: ` + namespace + `
+    type: VIP
+    maxFor: 1h
+    workloads: [{workload: deploy/cart, replicas: 20}]
+    onSuccess: [{patch: {apiVersion: v1, kind: ConfigMap, namespace: edge, name: cdn, merge: ` + open + `}}]
+    onRelease: [{patch: {apiVersion: v1, kind: ConfigMap, namespace: edge, name: cdn, merge: ` + shut + `}}]
+`
+}
+
+// TestD3RulesWithOnePlace: two rules may have the same gate, or different places. A configuration in which one gate would shut the other's place is
+// rejected.
+func TestD3RulesWithOnePlace(t *testing.T) {
+	t.Parallel()
+	const want = "events.rules[1].onSuccess: changes ConfigMap edge/cdn at /data/open, as events.rules[0].onSuccess does in another way or for another namespace"
+	for text, fault := range map[string]string{
+		twoRulesConfig("shop", `{data: {open: "true"}}`, `{data: {open: "false"}}`): "",
+		twoRulesConfig("shop", `{data: {vip: "true"}}`, `{data: {vip: "false"}}`):   "",
+		twoRulesConfig("bank", `{data: {vip: "true"}}`, `{data: {vip: "false"}}`):   "",
+		twoRulesConfig("shop", `{data: {open: "vip"}}`, `{data: {open: "false"}}`):  want,
+		twoRulesConfig("shop", `{data: {vip: "true"}}`, `{data: {open: "false"}}`):  want,
+		twoRulesConfig("bank", `{data: {open: "true"}}`, `{data: {open: "false"}}`): want,
+		twoRulesConfig("shop", `{data: {a: b}}`, `{data: {a: c}}`) + // a gate of the section gates counts too
+			"gates: [{name: cdn, namespaces: [shop], open: [{patch: {apiVersion: v1, kind: ConfigMap, namespace: edge, name: cdn, merge: {data: {open: x}}}}]}]\n": "events.rules[0].onSuccess: changes ConfigMap edge/cdn at /data/open, as gates.cdn does",
+	} {
+		_, err := Load([]byte(text))
+		if fault == "" && err != nil || fault != "" && (err == nil || !strings.Contains(err.Error(), fault)) {
+			t.Errorf("%v; want %q of\n%s", err, fault, text)
+		}
+	}
+}
