@@ -161,7 +161,7 @@ func (c *compiledRule) instantiateRule(metric, query string) (*Rule, []keyError)
 	if r.External && !r.Namespaced && !c.spec.HasFrom() {
 		r.Namespaces, r.ownNamespaces = t.namespacesOfRuleSelectors(r.NamespaceLabel)
 	}
-	r.shared, r.conserves = isShareableRuleExpr(t.root, distinguishing), ruleConservesCounts(t.root)
+	r.shared, r.conserves, r.cost = isShareableRuleExpr(t.root, distinguishing), ruleConservesCounts(t.root), measureRuleEvaluation(t.root)
 	if r.presence, err = newPresenceRule(r, t); err != nil {
 		return nil, []keyError{{"query", err}}
 	}
@@ -329,6 +329,9 @@ func (c *compiledRule) validateEmbeddedRuleLimits(t *exprTree) []keyError {
 	if text := t.shiftedRuleSelector(); text != "" {
 		return ruleKeyErrorf("query", "%s looks at another time than now; the backend %s keeps only the last %s: remove offset and @, or use one of backends",
 			text, config.ScrapeBackend, formatRuleRange(c.limits.maxWindow))
+	}
+	if faults := validateMadeRuleLabels(t); len(faults) > 0 {
+		return faults
 	}
 	return c.validateRuleRanges(t)
 }
