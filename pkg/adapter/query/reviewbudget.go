@@ -11,10 +11,10 @@ import (
 )
 
 const (
-	// maxReviewedSamples bounds the samples that a review reads, and those that its evaluation holds: 30 of 30,000 series, in 16 MB.
-	maxReviewedSamples = 1_000_000
-	// maxReviewedLabelBytes bounds the labels that its operations hold at a time: three operations on 40,000 buckets.
-	maxReviewedLabelBytes = 64 << 20
+	// maxReviewedSamples bounds the samples that a review reads, and those that its evaluation holds: 30 of 16,000 series, in 8 MB.
+	maxReviewedSamples = 500_000
+	// maxReviewedLabelBytes bounds the labels that its operations hold at a time: three operations on 30,000 buckets.
+	maxReviewedLabelBytes = 32 << 20
 )
 
 // reviewBudget counts what a scan reads. A nil budget has no bound.
