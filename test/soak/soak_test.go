@@ -105,12 +105,12 @@ func judgeGrowth(samples []adapterSample) (faults []string) {
 			faults = append(faults, fmt.Sprintf("%s grew by %.1f %% from the second quarter of the run to the last, bound %.0f %%", c.name, 100*growth, 100*c.most))
 		}
 	}
+	if last := samples[len(samples)-1]; last.records == 0 || last.goal == 0 {
+		faults = append(faults, "the adapter shows no bytes of records, or no size at which its collector begins: memory cannot be judged")
+	}
 	for _, s := range samples {
-		switch {
-		case s.records > 1.1*maxRecordBytes:
+		if s.records > 1.1*maxRecordBytes {
 			return append(faults, fmt.Sprintf("the records of autoscalers have %.1f MiB, bound %d MiB", s.records/(1<<20), maxRecordBytes>>20))
-		case s.records == 0 || s.goal == 0:
-			return append(faults, "the adapter shows no bytes of records, or no size at which its collector begins: memory cannot be judged")
 		}
 	}
 	return faults
