@@ -75,26 +75,38 @@ func measureAPIServerIdentity(u user.Info) int {
 func (o *Options) newAPIServerWideAuthorizer() *wideAuthorizer {
 	options := *o.Authorization
 	limiter := rate.NewLimiter(wideReviews, wideReviewBurst) // of all clients together
-	outer := options.CustomRoundTripperFn
+	turn, outer := make(chan struct{}, 1), options.CustomRoundTripperFn
 	options.CustomRoundTripperFn = func(inner http.RoundTripper) http.RoundTripper {
 		if outer != nil {
 			inner = outer(inner)
 		}
-		return limitedRoundTripper{limiter, inner}
+		return limitedRoundTripper{limiter, turn, inner}
 	}
 	return &wideAuthorizer{build: func() (authorizer.Authorizer, error) { return buildAPIServerAuthorizer(&options) }}
 }
 
-// limitedRoundTripper sends requests at a limited rate.
+// limitedRoundTripper sends requests at a limited rate. Requests take turns, so that one that is given up while it waits takes nothing from
+// the rate: a limiter would count it.
 type limitedRoundTripper struct {
 	limiter *rate.Limiter
+	turn    chan struct{} // holds an item while a request waits for the limiter
 	inner   http.RoundTripper
 }
 
 // RoundTrip implements http.RoundTripper.
 func (l limitedRoundTripper) RoundTrip(r *http.Request) (*http.Response, error) {
-	if err := l.limiter.Wait(r.Context()); err != nil {
-		return nil, err
+	if err := l.awaitWideReviewTurn(r.Context()); err != nil {
+		return nil, fmt.Errorf("too many requests of callers with large identities: %w", err)
 	}
 	return l.inner.RoundTrip(r)
+}
+
+func (l limitedRoundTripper) awaitWideReviewTurn(ctx context.Context) error {
+	select {
+	case l.turn <- struct{}{}:
+		defer func() { <-l.turn }()
+		return l.limiter.Wait(ctx)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }

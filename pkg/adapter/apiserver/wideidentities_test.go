@@ -3,9 +3,14 @@ package apiserver
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"golang.org/x/time/rate"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 )
@@ -61,3 +66,43 @@ func TestWideIdentityWithoutAuthorizer(t *testing.T) {
 		t.Errorf("decision %d, %v", d, err)
 	}
 }
+
+// TestWideReviewsTakeTurns: requests that are given up while they wait leave the rate to the others.
+func TestWideReviewsTakeTurns(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		sent := 0
+		l := limitedRoundTripper{rate.NewLimiter(10, 1), make(chan struct{}, 1), roundTripperFunc(func(*http.Request) (*http.Response, error) {
+			sent++
+			return &http.Response{StatusCode: http.StatusCreated, Body: http.NoBody}, nil
+		})}
+		send := func(patience time.Duration) error {
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://kube-apiserver", http.NoBody)
+			if err != nil {
+				return err
+			}
+			response, err := l.RoundTrip(r)
+			if err == nil {
+				_ = response.Body.Close()
+			}
+			return err
+		}
+		if err := send(time.Second); err != nil {
+			t.Fatal(err)
+		}
+		var impatient sync.WaitGroup
+		for range 500 { // 50 s at the rate
+			impatient.Go(func() { _ = send(50 * time.Millisecond) })
+		}
+		impatient.Wait()
+		if err := send(time.Second); err != nil || sent != 2 {
+			t.Errorf("after requests that were given up: %v; %d sent, want 2", err, sent)
+		}
+	})
+}
+
+type roundTripperFunc func(*http.Request) (*http.Response, error)
+
+func (f roundTripperFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
