@@ -167,8 +167,8 @@ func (c *reviewCodes) describe() string {
 	return strings.Join(texts, ", ")
 }
 
-// TestMetricSelectors: a reader of ever new metric selectors, each as large as allowed, fills no memory with what was parsed.
-func TestMetricSelectors(t *testing.T) {
+// TestEverNewMetricSelectors: a reader of ever new metric selectors, each as large as allowed, fills no memory with what was parsed.
+func TestEverNewMetricSelectors(t *testing.T) {
 	joinShare(t)
 	a := startAdapter(t, startShop(t, http.HandlerFunc(evilPage)))
 	done := flood(t, 3000, attackTime(20*time.Second), func(ctx context.Context, i int) {
