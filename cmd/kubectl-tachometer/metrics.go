@@ -131,7 +131,7 @@ func (p *pluginProgram) printPluginNamedMetrics(ctx context.Context, c *pluginCo
 			err = json.Unmarshal(data, &list)
 		}
 		if err != nil {
-			fmt.Fprintf(p.errs, "could not read %s: %v\n", path, err)
+			fmt.Fprintf(p.errs, "could not read %s: %s\n", path, output.Clean(err.Error()))
 			continue
 		}
 		for _, r := range list.APIResources {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -136,5 +137,14 @@ func TestMetricsDocumented(t *testing.T) {
 	}
 	if found < 15 {
 		t.Errorf("only %d metrics", found)
+	}
+}
+
+// TestErrorsAreHarmlessText: the lines of an error stay, and nothing in them moves the cursor.
+func TestErrorsAreHarmlessText(t *testing.T) {
+	t.Parallel()
+	got := cleanScalerProgramError(errors.New("line 3: a\x1b[2J\nline 4: b\u202e\r"))
+	if want := "line 3: a?[2J\nline 4: b? "; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

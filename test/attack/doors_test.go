@@ -41,6 +41,8 @@ var doorAttacks = []struct {
 	{"long tokens and headers", map[string]int{"headers": 0}},
 	{"streams opened and reset", map[string]int{"resets": 0}},
 	{"idle connections", map[string]int{"connections": 0}},
+	{"connections that dribble", map[string]int{"dribbles": 0}},
+	{"callers without a right", map[string]int{"known": 10_000}},
 	{"strangers and readers", map[string]int{"anonymous": 10_000, "readers": 1_000}},
 }
 
@@ -254,8 +256,8 @@ type doorFlooder struct {
 
 func (f *doorFlooder) countDoorAnswer(code int, err error) {
 	f.codes[code].Add(1)
-	// Streams that are reset have no answers, and frames never.
-	if (code > 0 || f.order.Kind == "resets" || f.order.Kind == "frames") && f.answered.Add(1) == doorFloodStart {
+	// Streams that are reset have no answers, and frames and bytes never.
+	if (code > 0 || slices.Contains([]string{"resets", "frames", "dribbles"}, f.order.Kind)) && f.answered.Add(1) == doorFloodStart {
 		fmt.Printf("\n%s\n", doorFloodBegins)
 	}
 	if code >= http.StatusInternalServerError {
@@ -333,6 +335,11 @@ func (f *doorFlooder) send(ctx context.Context, client *http.Client, host int, n
 	case "frames":
 		f.holdFrames(ctx, host)
 		return
+	case "dribbles":
+		f.holdDribbles(ctx, host)
+		return
+	case "known": // each request of another caller, for another path
+		url, header = fmt.Sprintf("%s/apis/custom.metrics.k8s.io/v1beta2/namespaces/shop/pods/*/m%d", f.order.Base, n), bearer(fmt.Sprintf("known-%d", n))
 	case "long":
 		url, header = f.order.Base+newDoorLongPath(n), bearer(fmt.Sprintf("reader-%d", host))
 	case "readers":

@@ -25,7 +25,7 @@ const (
 )
 
 // doorWorld is an adapter with a Deployment of 20 pods and its autoscaler. A review takes 5 ms. Tokens that begin with "reader" are of
-// users who may view everything; no other token is anybody's.
+// users who may view everything, those that begin with "known" of users who may nothing; no other token is anybody's.
 type doorWorld struct {
 	*attackedAdapter
 	hpa *http.Client // with kube-apiserver's certificate
@@ -35,7 +35,7 @@ func startDoorWorld(t *testing.T) *doorWorld {
 	t.Helper()
 	isReader := func(name string) bool { return strings.HasPrefix(name, "reader") }
 	kube := startKube(t, kubeapi.Options{
-		Authenticate: func(token string) (string, bool) { return token, isReader(token) },
+		Authenticate: func(token string) (string, bool) { return token, isReader(token) || strings.HasPrefix(token, "known") },
 		Authorize:    func(user string) bool { return user == hpaController || isReader(user) },
 		ReviewTime:   5 * time.Millisecond,
 	})

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	core "k8s.io/api/core/v1"
+	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/retry"
 	"github.com/tachometer-metrics/tachometer/test/harness/kubeapi"
@@ -87,6 +88,27 @@ func TestManyMetrics(t *testing.T) {
 	for i := range 200 {
 		hpa := kubeapi.NewAutoscaler("evil", fmt.Sprintf("evil-%04d", i), names[50*i:50*i+50]...)
 		hpa.Spec.ScaleTargetRef.Name = "evil"
+		kube.SetAutoscaler(hpa)
+	}
+	a := startAdapter(t, kube)
+	retry.Sleep(t.Context(), attackTime(10*time.Second))
+	a.judge()
+}
+
+// TestSelectorsOfAutoscalers: autoscalers whose metrics have selectors of 1,000 requirements each, each other ones, fill no memory.
+func TestSelectorsOfAutoscalers(t *testing.T) {
+	joinShare(t)
+	kube := startShop(t, http.HandlerFunc(evilPage))
+	for i := range 300 {
+		hpa := kubeapi.NewAutoscaler("evil", fmt.Sprintf("evil-%04d", i), goodMetric)
+		hpa.Spec.ScaleTargetRef.Name = "evil"
+		selector := &meta.LabelSelector{MatchLabels: map[string]string{}}
+		for r := range 1000 {
+			selector.MatchLabels[fmt.Sprintf("k%d-%d", i, r)] = strings.Repeat("v", 60)
+		}
+		for m := range hpa.Spec.Metrics {
+			hpa.Spec.Metrics[m].Pods.Metric.Selector = selector
+		}
 		kube.SetAutoscaler(hpa)
 	}
 	a := startAdapter(t, kube)

@@ -36,6 +36,10 @@ var oddRequests = map[string]struct {
 	"an escaped slash":               {http.MethodGet, "/apis/custom.metrics.k8s.io/v1beta2/namespaces/shop/pods/*/a%2F..%2Fb", nil, nil, []int{400, 404}},
 	"a metric with a null and codes": {http.MethodGet, "/apis/custom.metrics.k8s.io/v1beta2/namespaces/shop/pods/*/" + url.PathEscape("a\x00\x1b[2J"), nil, nil, []int{400, 404, 503}},
 	"sets within sets":               {http.MethodGet, podsPath("shop", goodMetric, "a in "+strings.Repeat("(", 500)), nil, nil, []int{400}},
+	"pods by 1,000 requirements":     {http.MethodGet, podsPath("shop", goodMetric, newManyRequirements(1000)), nil, nil, []int{400}},
+	"series by 1,000 requirements":   {http.MethodGet, podsPath("shop", goodMetric, "app=web") + "&metricLabelSelector=" + url.QueryEscape(newManyRequirements(1000)), nil, nil, []int{400}},
+	"external, 1,000 requirements":   {http.MethodGet, "/apis/external.metrics.k8s.io/v1beta1/namespaces/shop/none?labelSelector=" + url.QueryEscape(newManyRequirements(1000)), nil, nil, []int{400}},
+	"a parameter in other letters":   {http.MethodGet, podsPath("shop", goodMetric, "app=web") + "&metric%4CabelSelector=" + url.QueryEscape(newManyRequirements(1000)), nil, nil, []int{400}},
 	"a resource of 2 KB":             {http.MethodGet, "/apis/custom.metrics.k8s.io/v1beta2/namespaces/shop/" + strings.Repeat("r", 3000) + "/x/y", nil, nil, []int{414}},
 	"thousands of accepted types":    {http.MethodGet, "/apis", map[string]string{"Accept": strings.Repeat("a/b;q=0.1,", 5000)}, nil, []int{431}},
 	"a WebSocket":                    {http.MethodGet, "/apis", map[string]string{"Sec-Websocket-Key": "x", "Sec-Websocket-Version": "13"}, nil, []int{200}},
@@ -44,6 +48,15 @@ var oddRequests = map[string]struct {
 	"CONNECT":                        {http.MethodConnect, "/apis", nil, nil, []int{400, 404, 405}},
 	"a large body":                   {http.MethodPost, "/apis/explain.tachometer.dev/v1alpha1/namespaces/shop/targets", nil, strings.NewReader(strings.Repeat("x", 4<<20)), []int{404, 405, 413}},
 	"a body that never ends":         {http.MethodPost, "/apis/explain.tachometer.dev/v1alpha1/namespaces/shop/metrics", nil, slowBody{}, []int{404, 405, 408, 413, 504}},
+}
+
+// newManyRequirements returns a selector.
+func newManyRequirements(count int) string {
+	requirements := make([]string, count)
+	for i := range requirements {
+		requirements[i] = fmt.Sprintf("k%d!=v", i)
+	}
+	return strings.Join(requirements, ",")
 }
 
 // slowBody gives a byte every 100 ms, for ever.

@@ -2,8 +2,11 @@ package soak
 
 import (
 	"math"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // TestGeneratorLate: a read that begins late, and those for some seconds after it, count as late; what was missed is not made up for.
@@ -65,5 +68,44 @@ func TestGrowth(t *testing.T) {
 				t.Errorf("slope %v an hour, want %v", got, tc.slope)
 			}
 		})
+	}
+}
+
+// TestJudgeGrowth: records that fill up to their bound are no growth, and whatever grows beside them is.
+func TestJudgeGrowth(t *testing.T) {
+	t.Parallel()
+	const mib = 1 << 20
+	for name, tc := range map[string]struct {
+		leak, records float64 // MiB at the end, beside the 100 and 1 of the begin
+		want          []string
+	}{
+		"steady":       {0, 0, nil},
+		"records fill": {0, 63, nil},
+		"a leak": {40, 0, []string{
+			"living heap without records grew by 17.6 % from the second quarter of the run to the last, bound 10 %",
+			"resident memory without records grew by 15.5 % from the second quarter of the run to the last, bound 10 %",
+		}},
+		"a leak beside records": {40, 63, []string{
+			"living heap without records grew by 17.6 % from the second quarter of the run to the last, bound 10 %",
+			"resident memory without records grew by 15.5 % from the second quarter of the run to the last, bound 10 %",
+		}},
+		"records without end": {0, 90, []string{"the records of autoscalers have 71.0 MiB, bound 64 MiB"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			samples := make([]adapterSample, 100)
+			for i := range samples {
+				share := float64(i) / 99
+				records := (1 + share*tc.records) * mib
+				living := (100+share*tc.leak)*mib + records
+				samples[i] = adapterSample{records: records, goal: 2 * living, resident: 2*living + 30*mib, heap: 1.5 * living, goroutines: 100, files: 100}
+			}
+			if diff := cmp.Diff(tc.want, judgeGrowth(samples)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+	if got := judgeGrowth(make([]adapterSample, 8)); len(got) != 1 || !strings.HasPrefix(got[0], "the adapter shows no bytes of records") {
+		t.Errorf("without the metrics: %q", got)
 	}
 }

@@ -4,6 +4,7 @@ package soak
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -25,7 +26,8 @@ const (
 	hpaPeriod = 15 * time.Second
 	// churnInterval is the time between two replaced pods: 5,000 pods are all replaced in a bit over an hour.
 	churnInterval = time.Second
-	// soakWarmUp is the time until the records of autoscalers are full, at ten times the usual reads; the store is full earlier.
+	// soakWarmUp is the time until the store and the caches are full. The records of autoscalers fill for half an hour, at ten times the
+	// usual reads, and are judged apart.
 	soakWarmUp = 10 * time.Minute
 	// controllerWorkers is soakFactor times the reads in flight of a kube-controller-manager, by its default.
 	controllerWorkers = soakFactor * 5
@@ -91,9 +93,25 @@ func judgeSoak(t *testing.T, samples []adapterSample, steady, during, after time
 	if bound := 5*usual + 100*time.Millisecond; recovered > bound {
 		t.Errorf("%s after the overload half of the reads of autoscalers take %s, before it %s, bound %s", recoveryTime, recovered, usual, bound)
 	}
+	for _, fault := range judgeGrowth(samples) {
+		t.Error(fault)
+	}
+}
+
+// judgeGrowth returns what grew, and records beyond their bound.
+func judgeGrowth(samples []adapterSample) (faults []string) {
 	for _, c := range sampledColumns {
-		if growth := growthOf(samples, c); growth > c.most {
-			t.Errorf("%s grew by %.1f %% from the second quarter of the run to the last, bound %.0f %%", c.name, 100*growth, 100*c.most)
+		if growth := growthOf(samples, c); c.most > 0 && growth > c.most {
+			faults = append(faults, fmt.Sprintf("%s grew by %.1f %% from the second quarter of the run to the last, bound %.0f %%", c.name, 100*growth, 100*c.most))
 		}
 	}
+	if last := samples[len(samples)-1]; last.records == 0 || last.goal == 0 {
+		faults = append(faults, "the adapter shows no bytes of records, or no size at which its collector begins: memory cannot be judged")
+	}
+	for _, s := range samples {
+		if s.records > 1.1*maxRecordBytes {
+			return append(faults, fmt.Sprintf("the records of autoscalers have %.1f MiB, bound %d MiB", s.records/(1<<20), maxRecordBytes>>20))
+		}
+	}
+	return faults
 }

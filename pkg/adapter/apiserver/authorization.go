@@ -14,6 +14,8 @@ import (
 // delegatedAuthorizers ask kube-apiserver, each with a client and a cache of its own.
 type delegatedAuthorizers struct {
 	autoscaling, others authorizer.Authorizer
+	// wide is for others with wide identities.
+	wide authorizer.Authorizer
 	// details grants nothing by path: it decides who reads the reasons on the health endpoints, which are open to all.
 	details authorizer.Authorizer
 }
@@ -22,22 +24,31 @@ func (o *Options) buildAPIServerAuthorizers() (built delegatedAuthorizers, err e
 	withoutPaths := *o.Authorization
 	withoutPaths.AlwaysAllowPaths = nil
 	for _, b := range []struct {
-		options interface {
-			ApplyTo(*genericapiserver.AuthorizationInfo) error
-		}
-		to *authorizer.Authorizer
+		options authorizerBuilder
+		to      *authorizer.Authorizer
 	}{
 		{o.Authorization, &built.autoscaling},
 		{o.Authorization, &built.others},
 		{&withoutPaths, &built.details},
 	} {
-		var info genericapiserver.AuthorizationInfo
-		if err := b.options.ApplyTo(&info); err != nil {
+		if *b.to, err = buildAPIServerAuthorizer(b.options); err != nil {
 			return built, err
 		}
-		*b.to = info.Authorizer
 	}
+	built.wide = authorizer.AuthorizerFunc(o.newAPIServerWideAuthorizer().authorizeWideIdentity)
 	return built, nil
+}
+
+// authorizerBuilder are the library's options of an authorizer.
+type authorizerBuilder interface {
+	ApplyTo(info *genericapiserver.AuthorizationInfo) error
+}
+
+// buildAPIServerAuthorizer returns an authorizer with a client and a cache of its own.
+func buildAPIServerAuthorizer(options authorizerBuilder) (authorizer.Authorizer, error) {
+	var info genericapiserver.AuthorizationInfo
+	err := options.ApplyTo(&info)
+	return info.Authorizer, err
 }
 
 // newAPIServerPathMatcher returns a matcher of the paths that need no authorization, with the library's rules for them.

@@ -108,8 +108,8 @@ func (l *requestLanes) isAPIServerAutoscalingUser(u user.Info) bool {
 // laneAuthorizer authorizes the autoscaling lane apart from all others: each authorizer has its own cache of decisions and
 // its own client with a limited rate, so SubjectAccessReviews for others never delay an HPA's.
 type laneAuthorizer struct {
-	lanes               *requestLanes
-	autoscaling, others authorizer.Authorizer
+	lanes                     *requestLanes
+	autoscaling, others, wide authorizer.Authorizer
 }
 
 // authorizeInAPIServerLane implements authorizer.AuthorizerFunc, and remembers denied callers as strangers.
@@ -118,7 +118,11 @@ func (a *laneAuthorizer) authorizeInAPIServerLane(ctx context.Context, attribute
 	if a.lanes.isAPIServerAutoscalingUser(attributes.GetUser()) {
 		return a.autoscaling.Authorize(ctx, attributes)
 	}
-	decision, reason, err := a.others.Authorize(ctx, attributes)
+	chosen := a.others
+	if measureAPIServerIdentity(attributes.GetUser()) > wideIdentityBytes {
+		chosen = a.wide
+	}
+	decision, reason, err := chosen.Authorize(ctx, attributes)
 	if err == nil && decision != authorizer.DecisionAllow {
 		a.lanes.denied.Add(attributes.GetUser().GetName(), struct{}{}, strangerTime)
 	}

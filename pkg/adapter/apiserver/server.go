@@ -151,7 +151,7 @@ func (s *Server) buildAPIServerHandlerChain(config *genericapiserver.Config) err
 	if err != nil {
 		return err
 	}
-	byLane := &laneAuthorizer{lanes: lanes, autoscaling: authorizers.autoscaling, others: authorizers.others}
+	byLane := &laneAuthorizer{lanes: lanes, autoscaling: authorizers.autoscaling, others: authorizers.others, wide: authorizers.wide}
 	config.Authorization.Authorizer = authorizer.AuthorizerFunc(byLane.authorizeInAPIServerLane)
 	config.FlowControl = lanes
 	proven := newProvenAPIServerCredentials()

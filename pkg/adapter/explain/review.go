@@ -25,6 +25,9 @@ import (
 const (
 	// maxReviewedConfigBytes bounds the text of a review: a hundred rules.
 	maxReviewedConfigBytes = 16 << 10
+	// maxReviewedNameBytes bounds the names of a review, as those of a read, and maxReviewedSelectorBytes its selectors.
+	maxReviewedNameBytes     = 253
+	maxReviewedSelectorBytes = 4 << 10
 	// maxReviewedFaults bounds the faults of an answer.
 	maxReviewedFaults = 50
 	// reviewStepTimeout bounds the check of the configuration, and each evaluation. Usual ones take microseconds.
@@ -99,6 +102,9 @@ func newRuleReview(namespace string, spec explainapi.RuleReviewSpec) (*ruleRevie
 	case spec.External && (spec.Resource != "" || spec.Object != "" || spec.Selector != ""):
 		return nil, metric.Errorf(metric.KindInvalid, "spec.external: an external metric describes no object; remove resource, object and selector")
 	}
+	if err := checkReviewedTexts(spec); err != nil {
+		return nil, err
+	}
 	var err error
 	if r.selector, err = labels.Parse(spec.Selector); err != nil {
 		return nil, metric.Errorf(metric.KindInvalid, "spec.selector: %w", err)
@@ -109,23 +115,52 @@ func newRuleReview(namespace string, spec explainapi.RuleReviewSpec) (*ruleRevie
 	return r, nil
 }
 
+// checkReviewedTexts bounds the names and selectors of a request before they are looked up, parsed or repeated.
+func checkReviewedTexts(spec explainapi.RuleReviewSpec) error {
+	for _, text := range []struct {
+		name, text string
+		limit      int
+	}{
+		{"metric", spec.Metric, maxReviewedNameBytes}, {"resource", spec.Resource, maxReviewedNameBytes}, {"object", spec.Object, maxReviewedNameBytes},
+		{"selector", spec.Selector, maxReviewedSelectorBytes}, {"metricSelector", spec.MetricSelector, maxReviewedSelectorBytes},
+	} {
+		if len(text.text) > text.limit {
+			return metric.Errorf(metric.KindInvalid, "spec.%s: has %d bytes; the limit is %d", text.name, len(text.text), text.limit)
+		}
+	}
+	return nil
+}
+
 // compileReviewedRules compiles the text with the intervals of the running configuration. The error is config.Faults for a faulty text.
 func (a *API) compileReviewedRules(ctx context.Context, r *ruleReview) error {
-	running := a.deps.Config()
-	cfg, faults := config.Decode([]byte(completeReviewedConfig(r.spec.Config, running)))
-	if !cfg.HasRules && len(faults) == 0 {
-		return config.Faults{{Path: "rules", Line: 1, Message: "required: the rule to review"}}
-	}
-	cfg.Scrape, cfg.MaxWindow = running.Scrape, running.MaxWindow
+	var faults config.Faults
 	err := a.reviews.runReviewStep(ctx, "check", func(ctx context.Context) (err error) {
-		r.rules, err = rule.CompileContext(ctx, cfg)
+		r.rules, faults, err = compileReviewedText(ctx, r.spec.Config, a.deps.Config())
 		return err
 	})
-	var more config.Faults
-	if err != nil && !errors.As(err, &more) {
+	if err != nil {
 		return err
 	}
-	return append(faults, more...).Err()
+	return faults.Err()
+}
+
+// compileReviewedText compiles a text of at most maxReviewedConfigBytes within the bounds of a review. The error is other than that of a
+// faulty text.
+func compileReviewedText(ctx context.Context, text string, running *config.Config) (*rule.Set, config.Faults, error) {
+	cfg, faults := config.Decode([]byte(completeReviewedConfig(text, running)))
+	if !cfg.HasRules && len(faults) == 0 {
+		return nil, config.Faults{{Path: "rules", Line: 1, Message: "required: the rule to review"}}, nil
+	}
+	if costly := rule.ValidateReviewedRules(cfg); len(costly) > 0 {
+		return nil, append(faults, costly...), nil
+	}
+	cfg.Scrape, cfg.MaxWindow = running.Scrape, running.MaxWindow
+	rules, err := rule.CompileContext(ctx, cfg)
+	var more config.Faults
+	if err != nil && !errors.As(err, &more) {
+		return nil, nil, err
+	}
+	return rules, append(faults, more...), nil
 }
 
 // topLevelKey matches the keys of a configuration that a review completes.

@@ -243,6 +243,11 @@ func TestReviewRejections(t *testing.T) {
 		"too long":            {explainapi.RuleReviewSpec{Config: strings.Repeat("#", maxReviewedConfigBytes+1)}, "400 spec.config: has 16385 bytes, and a review takes 16384; leave out the rules that are not reviewed"},
 		"selector":            {explainapi.RuleReviewSpec{Config: reviewedQueueRule, Selector: "app==="}, "400 spec.selector: "},
 		"metric selector":     {explainapi.RuleReviewSpec{Config: reviewedQueueRule, MetricSelector: "("}, "400 spec.metricSelector: "},
+		"a long metric":       {explainapi.RuleReviewSpec{Config: reviewedQueueRule, Metric: strings.Repeat("x", 254)}, "400 spec.metric: has 254 bytes; the limit is 253"},
+		"a long resource":     {explainapi.RuleReviewSpec{Config: reviewedQueueRule, Resource: strings.Repeat("x", 254)}, "400 spec.resource: has 254 bytes; the limit is 253"},
+		"a long object":       {explainapi.RuleReviewSpec{Config: reviewedQueueRule, Object: strings.Repeat("x", 254)}, "400 spec.object: has 254 bytes; the limit is 253"},
+		"a long selector":     {explainapi.RuleReviewSpec{Config: reviewedQueueRule, Selector: strings.Repeat("x", 4097)}, "400 spec.selector: has 4097 bytes; the limit is 4096"},
+		"a long set":          {explainapi.RuleReviewSpec{Config: reviewedQueueRule, MetricSelector: "a in (" + strings.Repeat("x,", 2100) + "x)"}, "400 spec.metricSelector: has 4208 bytes; the limit is 4096"},
 		"another metric":      {explainapi.RuleReviewSpec{Config: reviewedQueueRule, Metric: "jobs_waitin"}, `404 no rule for metric "jobs_waitin" on pods; nearest: jobs_waiting`},
 		"two metrics":         {explainapi.RuleReviewSpec{Config: reviewedQueueRule + "- metric: other\n  query: sum by (namespace, pod) (other)\n"}, "400 spec.metric: required: the configuration has the metrics jobs_waiting, other"},
 		"a pattern":           {explainapi.RuleReviewSpec{Config: reviewedHead + "- match: ^(.+)_now$\n  query: sum by (namespace, pod) ({__name__=\"${1}\"})\n"}, "400 spec.metric: required: the configuration has no rule with a name"},
@@ -381,6 +386,29 @@ func TestReviewPlaces(t *testing.T) {
 	}
 	if l.total != 0 || len(l.running) != 0 || !take("one-more") {
 		t.Errorf("after all are free: %d, %v", l.total, l.running)
+	}
+}
+
+// TestCostlyReviews: a text that would cost much to check has its fault at once, and takes its turn, as its values do. An evaluation is
+// marked as that of a review.
+func TestCostlyReviews(t *testing.T) {
+	t.Parallel()
+	shop := &reviewedShop{now: func() time.Time { return noon }}
+	shop.demands = []discovery.Demand{{Metric: reviewedDemandPrefix + "jobs_waiting_total_now"}}
+	api := newReviewAPI(shop)
+	costly := reviewedHead + "- metric: jobs\n  query: sum by (namespace, pod) (a{x=~\"" + strings.Repeat("a{1000}", 30) + "\"})\n"
+	status, err := api.reviewRule(t.Context(), "shop", explainapi.RuleReviewSpec{Config: costly})
+	if err != nil || len(status.Faults) != 1 || !strings.HasPrefix(status.Faults[0].Message, "the regular expressions up to this rule are too large") || status.Faults[0].Line != 5 {
+		t.Errorf("%v: %+v", err, status)
+	}
+	if _, err := api.reviewRule(t.Context(), "shop", explainapi.RuleReviewSpec{Config: reviewedQueueRule}); err != nil || len(shop.queries) != 1 || !shop.queries[0].Reviewed {
+		t.Errorf("%v: evaluates %+v", err, shop.queries)
+	}
+	api.reviews.step <- struct{}{} // another review computes
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := api.reviewRule(ended, "shop", explainapi.RuleReviewSpec{Config: "{"}); metric.KindOf(err) != metric.KindUnavailable {
+		t.Errorf("a text is decoded beside another review: %v", err)
 	}
 }
 

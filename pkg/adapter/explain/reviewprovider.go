@@ -69,6 +69,7 @@ type reviewBackend struct {
 
 // Evaluate implements provider.Backend.
 func (b reviewBackend) Evaluate(ctx context.Context, q rule.Query, now time.Time) (values []metric.Value, err error) {
+	q.Reviewed = true
 	err = b.limits.runReviewStep(ctx, "evaluate", func(ctx context.Context) (err error) {
 		values, err = b.Backend.Evaluate(ctx, q, now)
 		return err

@@ -4,7 +4,7 @@ package provider
 
 import (
 	"context"
-	"maps"
+	"hash/maphash"
 	"strings"
 	"sync"
 	"time"
@@ -17,20 +17,32 @@ import (
 )
 
 const (
-	// maxFallbacks bounds the metrics in memory, because their selectors come from requests.
-	maxFallbacks = 10_000
+	// maxFallbacks bounds the metrics in memory, because their selectors come from requests, and maxNamespaceFallbacks those of a namespace.
+	maxFallbacks          = 10_000
+	maxNamespaceFallbacks = 1000
 	// fallbackMemory is how long a metric stays in memory after its last request.
 	fallbackMemory = 10 * time.Minute
+	// fallbackSample is how many metrics of a namespace are compared to find one that gives way.
+	fallbackSample = 16
 )
 
-// fallbacks remembers when metrics had their last values. Its zero value is empty and ready.
+// fallbacks remembers when metrics had their last values. At a bound a metric gives way that was not read for long: one of the same
+// namespace, or of the namespace with the most. Its zero value is empty and ready.
 type fallbacks struct {
-	mu      sync.Mutex // guards metrics
-	metrics map[fallbackKey]*fallbackState
+	mu          sync.Mutex // guards the rest
+	byNamespace map[string]map[fallbackKey]*fallbackState
+	count       int // of all metrics
 }
 
-// fallbackKey identifies the metric that an autoscaler requests. Resource and object of an external metric are empty.
-type fallbackKey struct{ metric, resource, namespace, object, selector string }
+// fallbackKey identifies the metric that an autoscaler requests. Resource and object of an external metric are empty. The selector is a
+// hash of its text, which may have 16 KiB.
+type fallbackKey struct {
+	metric, resource, namespace, object string
+	selector                            uint64
+}
+
+// fallbackSeed is a constant of the process.
+var fallbackSeed = maphash.MakeSeed()
 
 // fallbackState is what the requests for a metric found.
 type fallbackState struct {
@@ -44,7 +56,7 @@ type fallbackState struct {
 func (f *fallbacks) recordProviderFallbackAbsence(key fallbackKey, after time.Duration, now time.Time) (since time.Time, serve, began bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	s := f.keepProviderFallbackState(key, now)
+	s := f.ensureProviderFallback(key, now)
 	if s.since.IsZero() {
 		s.since = s.last
 	}
@@ -59,29 +71,66 @@ func (f *fallbacks) recordProviderFallbackAbsence(key fallbackKey, after time.Du
 func (f *fallbacks) recordProviderFallbackEnd(key fallbackKey, now time.Time) (ended bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	s := f.keepProviderFallbackState(key, now)
+	s := f.ensureProviderFallback(key, now)
 	ended = s.served
 	*s = fallbackState{last: now}
 	return ended
 }
 
-// keepProviderFallbackState returns the state of a metric, a new one if it is unknown or forgotten. It stores a new state unless
-// maxFallbacks is reached; the caller holds f.mu.
-func (f *fallbacks) keepProviderFallbackState(key fallbackKey, now time.Time) *fallbackState {
-	if s := f.metrics[key]; s != nil && now.Sub(s.last) <= fallbackMemory {
+// ensureProviderFallback returns the state of a metric, a new one if it is unknown or too old. A new one takes the place of another at a
+// bound. The caller holds f.mu.
+func (f *fallbacks) ensureProviderFallback(key fallbackKey, now time.Time) *fallbackState {
+	if s := f.byNamespace[key.namespace][key]; s != nil && now.Sub(s.last) <= fallbackMemory {
 		return s
 	}
-	if f.metrics == nil {
-		f.metrics = map[fallbackKey]*fallbackState{}
+	f.removeProviderFallback(key)
+	if own := f.byNamespace[key.namespace]; len(own) >= maxNamespaceFallbacks {
+		f.removeProviderFallback(findUnreadProviderFallback(own))
+	} else if f.count >= maxFallbacks {
+		greediest := own
+		for _, other := range f.byNamespace {
+			if len(other) > len(greediest) {
+				greediest = other
+			}
+		}
+		f.removeProviderFallback(findUnreadProviderFallback(greediest))
 	}
-	if len(f.metrics) >= maxFallbacks {
-		maps.DeleteFunc(f.metrics, func(_ fallbackKey, s *fallbackState) bool { return now.Sub(s.last) > fallbackMemory })
+	if f.byNamespace == nil {
+		f.byNamespace = map[string]map[fallbackKey]*fallbackState{}
+	}
+	if f.byNamespace[key.namespace] == nil {
+		f.byNamespace[key.namespace] = map[fallbackKey]*fallbackState{}
 	}
 	s := &fallbackState{last: now}
-	if len(f.metrics) < maxFallbacks {
-		f.metrics[key] = s
-	}
+	f.byNamespace[key.namespace][key] = s
+	f.count++
 	return s
+}
+
+// removeProviderFallback forgets a metric, if it is known. The caller holds f.mu.
+func (f *fallbacks) removeProviderFallback(key fallbackKey) {
+	own := f.byNamespace[key.namespace]
+	if own[key] == nil {
+		return
+	}
+	delete(own, key)
+	if f.count--; len(own) == 0 {
+		delete(f.byNamespace, key.namespace)
+	}
+}
+
+// findUnreadProviderFallback returns the metric that was read least lately, of a random few. There is at least one.
+func findUnreadProviderFallback(metrics map[fallbackKey]*fallbackState) (oldest fallbackKey) {
+	seen := 0
+	for key, s := range metrics {
+		if seen == 0 || s.last.Before(metrics[oldest].last) {
+			oldest = key
+		}
+		if seen++; seen == fallbackSample {
+			break
+		}
+	}
+	return oldest
 }
 
 // countProviderFallbacks returns the number of metrics served with their fallback at now.
@@ -89,9 +138,11 @@ func (f *fallbacks) countProviderFallbacks(now time.Time) float64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	n := 0
-	for _, s := range f.metrics {
-		if s.served && now.Sub(s.last) <= fallbackMemory {
-			n++
+	for _, own := range f.byNamespace {
+		for _, s := range own {
+			if s.served && now.Sub(s.last) <= fallbackMemory {
+				n++
+			}
 		}
 	}
 	return float64(n)
@@ -103,8 +154,9 @@ func (p *Provider) findProviderFallback(ctx context.Context, req request, err er
 	if req.rule.Fallback == nil {
 		return n, false
 	}
-	key := newProviderFallbackKey(req)
-	log := klog.FromContext(ctx).WithValues("metric", key.metric, "namespace", key.namespace, "object", key.object, "selector", key.selector)
+	selector := formatProviderFallbackSelector(req)
+	key := newProviderFallbackKey(req, selector)
+	log := klog.FromContext(ctx).WithValues("metric", key.metric, "namespace", key.namespace, "object", key.object, "selector", selector)
 	if err == nil {
 		if p.fallbacks.recordProviderFallbackEnd(key, req.now) {
 			log.Info("Fallback ended")
@@ -127,10 +179,14 @@ func (p *Provider) findProviderFallback(ctx context.Context, req request, err er
 }
 
 // newProviderFallbackKey returns the key of the metric that a request reads.
-func newProviderFallbackKey(req request) fallbackKey {
+func newProviderFallbackKey(req request, selector string) fallbackKey {
+	return fallbackKey{req.demand.Metric, req.demand.Resource, req.demand.Namespace, req.demand.Object, maphash.String(fallbackSeed, selector)}
+}
+
+func formatProviderFallbackSelector(req request) string {
 	var selector []string
 	for _, m := range req.matchers {
 		selector = append(selector, m.String())
 	}
-	return fallbackKey{req.demand.Metric, req.demand.Resource, req.demand.Namespace, req.demand.Object, strings.Join(selector, ",")}
+	return strings.Join(selector, ",")
 }

@@ -434,18 +434,39 @@ func TestParsedIsBounded(t *testing.T) {
 	var p expressionCache
 	for i := range 3 * maxCachedExpressions / 2 {
 		text := fmt.Sprintf("g{pod=\"%d\"}", i)
-		first, err := p.getOrParsePromQLExpression(text)
+		first, err := p.getOrParsePromQLExpression(text, true)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if again, _ := p.getOrParsePromQLExpression(text); again != first {
+		if again, _ := p.getOrParsePromQLExpression(text, true); again != first {
 			t.Fatalf("%s was parsed twice", text)
 		}
 	}
 	if len(p.byText) > maxCachedExpressions {
 		t.Errorf("%d expressions remembered", len(p.byText))
 	}
-	if _, err := p.getOrParsePromQLExpression("g{"); err == nil {
+	if _, err := p.getOrParsePromQLExpression("g{", true); err == nil {
 		t.Error("parsed an unfinished expression")
+	}
+}
+
+// The cache is bounded in bytes too: it keeps neither long expressions nor those of reviews.
+func TestParsedBytesAreBounded(t *testing.T) {
+	t.Parallel()
+	var p expressionCache
+	for i := range 1000 {
+		text := fmt.Sprintf("g{pod=~%q}", strings.Repeat(fmt.Sprintf("pod-%d|", i), 2000)[:maxCachedText-20])
+		if _, err := p.getOrParsePromQLExpression(text, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if sum := len(p.byText) * (maxCachedText - 20); len(p.byText) < 100 || sum > maxCachedTextBytes {
+		t.Errorf("%d expressions remembered, of %d bytes", len(p.byText), sum)
+	}
+	before := len(p.byText)
+	for text, remember := range map[string]bool{"g{pod=\"" + strings.Repeat("x", maxCachedText) + "\"}": true, "reviewed": false} {
+		if _, err := p.getOrParsePromQLExpression(text, remember); err != nil || len(p.byText) != before {
+			t.Errorf("%.20s: %v, remembered: %t", text, err, len(p.byText) != before)
+		}
 	}
 }

@@ -54,7 +54,7 @@ func (ev *evaluation) preparePromQLQuery(ctx context.Context, e *Engine) error {
 	if ev.span > ev.maxWindow {
 		return fmt.Errorf("looks back %s, and samples are kept for windows up to %s", ev.span, ev.maxWindow)
 	}
-	parsed, err := e.expressions.getOrParsePromQLExpression(ev.Expr(placeholderMillis*time.Millisecond, nil))
+	parsed, err := e.expressions.getOrParsePromQLExpression(ev.Expr(placeholderMillis*time.Millisecond, nil), !ev.Reviewed)
 	if err != nil {
 		return wrapPromQLError(ev.Expr(ev.window, nil), err)
 	}
@@ -67,6 +67,9 @@ func (ev *evaluation) preparePromQLQuery(ctx context.Context, e *Engine) error {
 	s := seriesScanner{rule: ev.Rule, selectors: parsed.selectors, countEvents: auto || short, objectNames: ev.sortedQueryObjects(), evalBuffers: ev.buffers}
 	s.keepSamples, s.samplesLeft, s.maxSamples = ev.fastPath != nil || ev.span > 0, e.opts.MaxSamples, e.opts.MaxSamples
 	s.interval = ev.interval.Milliseconds()
+	if ev.Reviewed {
+		s.budget = &reviewBudget{cost: ev.Rule.EvaluationCost()}
+	}
 	moved, err := ev.scanQueryGroup(ctx, e, &s)
 	if err != nil {
 		return err
@@ -252,7 +255,7 @@ func (ev *evaluation) computeQueryResults(ctx context.Context, e *Engine, i int)
 		}
 	}
 	text := ev.Expr(queryMillisToDuration(g.window), ev.queryGroupObjectNames(i))
-	engine := e.promqlEngine
+	engine := e.choosePromQLEngine(ev.Query)
 	if ev.interpolates() {
 		engine = engine.promQLOverCommonStretch(ev.scan, ev.now.UnixMilli(), ev.interval.Milliseconds())
 	}

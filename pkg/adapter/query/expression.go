@@ -122,17 +122,26 @@ func fixedPromQLLabel(v *parser.VectorSelector, label string) string {
 	return ""
 }
 
-// maxCachedExpressions bounds the cache, at a few kilobytes each: an expression per metric, namespace and metric
-// selector in use.
-const maxCachedExpressions = 1000
+const (
+	// maxCachedExpressions bounds the cache, at a few kilobytes each: an expression per metric, namespace and metric
+	// selector in use.
+	maxCachedExpressions = 1000
+	// maxCachedTextBytes bounds the texts of the cache. An expression takes up to a hundred times its text: a selector of a reader becomes
+	// regular expressions.
+	maxCachedTextBytes = 512 << 10
+	// maxCachedText bounds a text of the cache. Those of rules without a metric selector have some hundreds of bytes.
+	maxCachedText = 4 << 10
+)
 
 // expressionCache caches parsed expressions by text: parsing takes as long as reading the samples of 50 pods.
 type expressionCache struct {
-	mu     sync.Mutex // guards byText
-	byText map[string]*parsedExpression
+	mu        sync.Mutex // guards the rest
+	byText    map[string]*parsedExpression
+	textBytes int // of the keys of byText
 }
 
-func (p *expressionCache) getOrParsePromQLExpression(text string) (*parsedExpression, error) {
+// getOrParsePromQLExpression returns an expression from the cache, or parses it. It then enters the cache if remember is set.
+func (p *expressionCache) getOrParsePromQLExpression(text string, remember bool) (*parsedExpression, error) {
 	p.mu.Lock()
 	e := p.byText[text]
 	p.mu.Unlock()
@@ -140,13 +149,16 @@ func (p *expressionCache) getOrParsePromQLExpression(text string) (*parsedExpres
 		return e, nil
 	}
 	e, err := parsePromQLExpression(text)
-	if err != nil {
-		return nil, err
+	if err != nil || !remember || len(text) > maxCachedText {
+		return e, err
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.byText == nil || len(p.byText) >= maxCachedExpressions {
-		p.byText = map[string]*parsedExpression{} // expressions in use come back with their next evaluation
+	if p.byText == nil || len(p.byText) >= maxCachedExpressions || p.textBytes+len(text) > maxCachedTextBytes {
+		p.byText, p.textBytes = map[string]*parsedExpression{}, 0 // expressions in use come back with their next evaluation
+	}
+	if p.byText[text] == nil {
+		p.textBytes += len(text)
 	}
 	p.byText[text] = e
 	return e, nil

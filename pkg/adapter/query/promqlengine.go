@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/prometheus/storage"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
 // promqlEngine evaluates expressions with Prometheus's engine.
@@ -28,6 +29,14 @@ type evalResult struct {
 	// pod is set if the pod, and not the labels, names the object of the result. The labels are then the labels of a
 	// series behind the result.
 	pod *scannedPod
+}
+
+// choosePromQLEngine returns the engine for a query.
+func (e *Engine) choosePromQLEngine(q rule.Query) *promqlEngine {
+	if q.Reviewed {
+		return e.reviewEngine
+	}
+	return e.promqlEngine
 }
 
 // promQLOverCommonStretch returns the engine with rates and increases between the ends of their ranges, from the samples of

@@ -99,6 +99,7 @@ type SampleSource interface {
 type Engine struct {
 	data            SampleSource
 	promqlEngine    *promqlEngine
+	reviewEngine    *promqlEngine // for reviewed queries
 	opts            Options
 	settings        atomic.Pointer[Settings]
 	semaphore       chan struct{} // holds an element for each evaluation under way
@@ -119,7 +120,9 @@ func New(data SampleSource, opts Options) *Engine {
 		metrics:   newMetrics(opts.Registerer),
 	}
 	e.panics = panics.NewGuard("evaluation of a rule", e.metrics.panics)
-	e.promqlEngine = newPromQLEngine(data, opts.MaxSamples, opts.Timeout, func() time.Duration { return e.settings.Load().Interval })
+	step := func() time.Duration { return e.settings.Load().Interval }
+	e.promqlEngine = newPromQLEngine(data, opts.MaxSamples, opts.Timeout, step)
+	e.reviewEngine = newPromQLEngine(data, min(opts.MaxSamples, maxReviewedSamples), opts.Timeout, step)
 	e.buffers.New = func() any { return &evalBuffers{} }
 	e.Reconfigure(opts.Settings)
 	return e

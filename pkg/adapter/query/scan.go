@@ -126,6 +126,7 @@ type seriesScanner struct {
 	// samplesLeft is the room for further samples, of maxSamples. If it is exceeded, the scan keeps no samples.
 	samplesLeft, maxSamples int
 	selectors               []exprSelector
+	budget                  *reviewBudget // nil for a rule of the configuration
 
 	seriesScan
 	latestKey podKey      // of latestPod
@@ -141,6 +142,7 @@ type scanReach struct {
 // scanQuerySeries scans the series of the selectors as of now.
 func (s *seriesScanner) scanQuerySeries(ctx context.Context, data SampleSource, now time.Time, reach scanReach) error {
 	s.latestKey, s.latestPod, s.samplesLeft = podKey{}, nil, s.maxSamples
+	s.budget.resetReviewBudget()
 	s.seriesScan = seriesScan{seriesBySelector: s.resetQueriedSeries(len(s.selectors)), since: now.Add(-reach.ranged).UnixMilli() + 1}
 	if !s.scansQueryPodByPod() {
 		s.seriesScan.objects, s.seriesScan.pods = make(map[metric.Object]*scannedObject, len(s.objectNames)), make(map[podKey]*scannedPod, len(s.objectNames))
@@ -161,10 +163,13 @@ func (s *seriesScanner) scanQuerySeries(ctx context.Context, data SampleSource, 
 			matchers = sel.scanMatchers
 		}
 		data.Visit(since, now.UnixMilli(), matchers, label, s.objectNames, func(l labels.Labels, times []int64, values []float64) {
-			if len(times) > 0 {
+			if len(times) > 0 && s.budget.spendReviewBudget(l, len(times)) {
 				s.addQueriedSeries(i, l, times, values)
 			}
 		})
+	}
+	if err := s.budget.reviewBudgetError(); err != nil {
+		return err
 	}
 	for _, p := range s.orderedPods {
 		if p.scannedObject == nil {

@@ -14,6 +14,7 @@ type Metrics struct {
 	requests         *prometheus.CounterVec
 	requestDuration  *prometheus.HistogramVec
 	refreshedQueries *prometheus.GaugeVec
+	droppedQueries   *prometheus.CounterVec
 	up               *prometheus.GaugeVec
 	lastSuccess      *prometheus.GaugeVec
 	partialResponses *prometheus.CounterVec
@@ -42,6 +43,10 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		refreshedQueries: f.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "tachometer_backend_refreshed_queries",
 			Help: "Queries that the adapter repeats every refresh interval, because HPAs or other clients read them.",
+		}, by),
+		droppedQueries: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "tachometer_backend_dropped_queries_total",
+			Help: "Repeated queries that gave way to newer ones, because a namespace or all together have too many.",
 		}, by),
 		up: f.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "tachometer_backend_up",
@@ -76,6 +81,7 @@ func (m *Metrics) addRemoteBackendSeries(name string) {
 	}
 	m.requestDuration.WithLabelValues(name)
 	m.refreshedQueries.WithLabelValues(name)
+	m.droppedQueries.WithLabelValues(name)
 	m.partialResponses.WithLabelValues(name)
 	m.infos.WithLabelValues(name)
 	m.panics.WithLabelValues(name)
@@ -95,6 +101,7 @@ func (m *Metrics) removeRemoteBackendSeries(name string) {
 	for _, v := range []*prometheus.GaugeVec{m.refreshedQueries, m.up, m.lastSuccess} {
 		v.DeletePartialMatch(own)
 	}
+	m.droppedQueries.DeletePartialMatch(own)
 	m.partialResponses.DeletePartialMatch(own)
 	m.infos.DeletePartialMatch(own)
 	m.panics.DeletePartialMatch(own)

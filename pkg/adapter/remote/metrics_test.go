@@ -52,14 +52,3 @@ tachometer_backend_up{backend="prometheus"} `
 		}
 	})
 }
-
-func TestTooManyQueries(t *testing.T) {
-	t.Parallel()
-	w := newTestBackend(t, "", sharedRules, Options{})
-	for i := range maxStandingQueries {
-		w.queries[string(rune(i))] = nil
-	}
-	if got := formatValues(w.evaluateRequests("shop")); !strings.Contains(got, "the limit of 10000 different queries is reached") {
-		t.Error(got)
-	}
-}

@@ -57,6 +57,7 @@ func (b *Backend) discardRemoteStandingQueries() {
 // removeRemoteQuery removes a standing query. The caller holds b.mu.
 func (b *Backend) removeRemoteQuery(sq *standingQuery) {
 	delete(b.queries, sq.key)
+	b.shares.removeRemoteQueryShare(sq)
 	if sq.queueIndex >= 0 {
 		heap.Remove(&b.refreshQueue, sq.queueIndex)
 	}

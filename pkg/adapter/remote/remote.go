@@ -54,14 +54,13 @@ type Backend struct {
 
 	mu              sync.Mutex // guards all below, and all standing queries
 	queries         map[string]*standingQuery
+	shares          queryShares
 	refreshQueue    refreshQueue
 	activeRefreshes int  // queries under way that Run started
 	running         bool // Run is running
 }
 
 const (
-	// maxStandingQueries bounds the memory and the load of the server: each is a query every refresh interval.
-	maxStandingQueries = 10_000
 	// maxQueryNamespaces bounds the namespaces that a query names: as many as a cluster can have.
 	maxQueryNamespaces = 10_000
 	// maxRefreshes bounds the queries under way that Run started, and separately the queries that reads started. Prometheus
@@ -166,18 +165,19 @@ func (b *Backend) newRemoteBackendError(q rule.Query, r cachedResult, now time.T
 		b.name, f.text, formatRemoteTime(f.began), max(0, now.Sub(f.began)).Round(time.Second), last)
 }
 
-// getOrAddRemoteQuery returns the standing query of key, after counting a read of it at now. It adds a new query within the limits. The
-// caller holds b.mu.
+// getOrAddRemoteQuery returns the standing query of key, after counting a read of it at now. A new query may take the place of one that was
+// not read for longer. The caller holds b.mu.
 func (b *Backend) getOrAddRemoteQuery(key string, q rule.Query, now time.Time) (*standingQuery, error) {
 	sq := b.queries[key]
 	if sq == nil {
-		if len(b.queries) >= maxStandingQueries {
-			return nil, metric.Errorf(metric.KindUnavailable,
-				"backend %s: the limit of %d different queries is reached", b.name, maxStandingQueries)
-		}
 		sq = newRemoteStandingQuery(key, q, b.seed)
 		b.queries[key] = sq
+		b.shares.addRemoteQueryShare(sq)
 		b.countRefreshedRemoteQueries(1)
+		for old := b.shares.findRemoteQueryToDrop(sq.owner); old != nil; old = b.shares.findRemoteQueryToDrop(sq.owner) {
+			b.metrics.droppedQueries.WithLabelValues(b.name).Inc()
+			b.removeRemoteQuery(old)
+		}
 		b.scheduleRemoteQuery(sq, nextRemoteRefreshTime(now, now, b.config.Refresh, sq.offset))
 	}
 	if _, known := sq.lastRequested[q.Namespace]; !known && len(sq.lastRequested) >= maxQueryNamespaces {
@@ -185,6 +185,7 @@ func (b *Backend) getOrAddRemoteQuery(key string, q rule.Query, now time.Time) (
 			"backend %s: rule %q: the limit of %d namespaces is reached", b.name, q.Rule.Name, maxQueryNamespaces)
 	}
 	sq.lastRequested[q.Namespace] = now
+	b.shares.markRemoteQueryRead(sq)
 	return sq, nil
 }
 

@@ -3,6 +3,7 @@
 package remote
 
 import (
+	"container/list"
 	"context"
 	"hash/fnv"
 	"math"
@@ -18,6 +19,10 @@ type standingQuery struct {
 	key    string // constant, as are query and offset
 	query  rule.Query
 	offset refreshOffset
+
+	owner         string        // the namespace that read it first; empty for a query of no namespace
+	element       *list.Element // in the owner's queryShare
+	selectorBytes int
 
 	lastRequested   map[string]time.Time // time of the last read, by namespace
 	result          *queryResult         // of the last success; nil before it
@@ -68,11 +73,12 @@ func buildRemoteStandingQueryKey(q rule.Query) (string, error) {
 
 // newRemoteStandingQuery returns a standing query for q. It copies the slices that belong to the caller.
 func newRemoteStandingQuery(key string, q rule.Query, seed uint64) *standingQuery {
+	owner := q.Namespace
 	q.Objects = slices.Clone(q.Objects)
 	if q.Rule.Shared() {
 		q.Namespace, q.Objects = "", nil
 	}
-	return &standingQuery{key: key, query: q, offset: computeRemoteRefreshOffset(key, seed), lastRequested: map[string]time.Time{}, queueIndex: -1}
+	return &standingQuery{key: key, query: q, owner: owner, offset: computeRemoteRefreshOffset(key, seed), lastRequested: map[string]time.Time{}, queueIndex: -1}
 }
 
 // remoteStandingQueryScope returns the namespaces that were read lately.

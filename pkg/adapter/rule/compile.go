@@ -164,7 +164,7 @@ func (c *compiledRule) instantiateRule(metric, query string) (*Rule, []keyError)
 	if r.External && !r.Namespaced && !c.spec.HasFrom() {
 		r.Namespaces, r.ownNamespaces = t.namespacesOfRuleSelectors(r.NamespaceLabel)
 	}
-	r.shared, r.conserves = isShareableRuleExpr(t.root, distinguishing), ruleConservesCounts(t.root)
+	r.shared, r.conserves, r.cost = isShareableRuleExpr(t.root, distinguishing), ruleConservesCounts(t.root), measureRuleEvaluation(t.root)
 	if r.presence, err = newPresenceRule(r, t); err != nil {
 		return nil, []keyError{{"query", err}}
 	}
@@ -342,6 +342,9 @@ func (c *compiledRule) validateEmbeddedRuleLimits(t *exprTree) []keyError {
 	}
 	if text := t.findRateOfSingleSubqueryValue(); text != "" {
 		return ruleKeyErrorf("query", "%s", text)
+	}
+	if faults := validateMadeRuleLabels(t); len(faults) > 0 {
+		return faults
 	}
 	return c.validateRuleRanges(t)
 }

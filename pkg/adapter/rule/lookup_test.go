@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/config"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
@@ -157,7 +158,8 @@ func TestLookupFields(t *testing.T) {
 			got := *r
 			got.expr, got.timesExpr, got.shared = ruleExpression{}, ruleExpression{}, false // other tests cover these
 			got.conserves, got.familyUses, got.families, got.presence = false, nil, nil, nil
-			if diff := cmp.Diff(tc.want, got, cmp.AllowUnexported(Rule{}, ruleExpression{})); diff != "" {
+			got.cost = EvaluationCost{}
+			if diff := cmp.Diff(tc.want, got, cmp.AllowUnexported(Rule{}, ruleExpression{}), cmpopts.EquateComparable(EvaluationCost{})); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})

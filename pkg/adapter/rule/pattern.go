@@ -112,12 +112,15 @@ func (p *namePattern) expandRulePatternQuery(query, name string) (string, error)
 	return text, err
 }
 
+// maxExampleNameBytes is the bound of a name in a request: no longer one is served.
+const maxExampleNameBytes = 253
+
 // exampleNameOfRulePattern returns a short name that the pattern serves, to check a rule's query with; empty if it finds no
 // name.
 func (p *namePattern) exampleNameOfRulePattern(expr string) string {
 	name := exampleOfRuleRegexp(expr)
 	for _, name := range []string{name, "x" + name, name + "x"} {
-		if p.rulePatternServes(name) {
+		if len(name) <= maxExampleNameBytes && p.rulePatternServes(name) {
 			return name
 		}
 	}

@@ -14,8 +14,8 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// Only additivity.go, familytype.go, labels.go, namespaceproof.go, neversides.go, neverworks.go, parseremedy.go, promql.go, shareable.go,
-// templatecheck.go, times.go and trial.go use Prometheus's syntax tree.
+// Only additivity.go, familytype.go, labels.go, madelabels.go, namespaceproof.go, neversides.go, neverworks.go, parseremedy.go, promql.go,
+// reviewbounds.go, shareable.go, templatecheck.go, times.go and trial.go use Prometheus's parser.
 
 const (
 	// windowVariable stands for the rule's window in an expression.

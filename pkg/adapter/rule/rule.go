@@ -75,6 +75,7 @@ type Rule struct {
 	presence      *Rule       // see Presence
 	template      Template    // replaces expr in a templated rule
 	namesObjects  bool        // results name the objects of Resource, which is not pods
+	cost          EvaluationCost
 }
 
 // PerPod returns whether results are per pod. Objects of other resources are then aggregated from their pods.
@@ -162,6 +163,8 @@ type Query struct {
 	Moved time.Time
 	// Began is when the youngest process of the group started; zero if unknown. Its counters began at 0 then.
 	Began time.Time
+	// Reviewed is set for a rule of a request: its evaluation has small bounds, and nothing of it is remembered.
+	Reviewed bool
 }
 
 // Expr returns the expression for objects (nil: any; they may be fewer than q.Objects), with window for $window. It

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"golang.org/x/term"
 	"k8s.io/client-go/util/jsonpath"
@@ -77,6 +78,20 @@ func IsTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
+// CleanText makes a text fit for one line of a terminal: others write holds too, and a terminal would obey their control characters. Line
+// breaks become spaces, so that a text cannot look like another line.
+func CleanText(text string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || r == '\t' || r == '\r':
+			return ' '
+		case unicode.IsControl(r), unicode.Is(unicode.Cf, r), r == unicode.ReplacementChar:
+			return '?'
+		}
+		return r
+	}, text)
+}
+
 // outputLine is a JSON line.
 type outputLine struct {
 	Time    time.Time `json:"ts"`
@@ -98,7 +113,7 @@ func (p *outputPrinter) printScalerCommandEvent(event, id, message string, data 
 		return
 	}
 	p.clearScalerCommandProgress()
-	fmt.Fprintf(p.out, "%s  %-10s %s\n", time.Now().Format("2006-01-02 15:04:05.000"), event, message)
+	fmt.Fprintf(p.out, "%s  %-10s %s\n", time.Now().Format("2006-01-02 15:04:05.000"), CleanText(event), CleanText(message))
 }
 
 // showScalerCommandProgress shows a progress line on a terminal, which the next line replaces. It prints only on a terminal.
@@ -106,7 +121,7 @@ func (p *outputPrinter) showScalerCommandProgress(format string, args ...any) {
 	if p.json || !p.terminal {
 		return
 	}
-	fmt.Fprintf(p.out, "\r\x1b[K%s  %-10s %s", time.Now().Format("2006-01-02 15:04:05.000"), "waiting", fmt.Sprintf(format, args...))
+	fmt.Fprintf(p.out, "\r\x1b[K%s  %-10s %s", time.Now().Format("2006-01-02 15:04:05.000"), "waiting", CleanText(fmt.Sprintf(format, args...)))
 	p.progressShown = true
 }
 

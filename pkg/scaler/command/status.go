@@ -11,7 +11,6 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -125,21 +124,11 @@ func writeScalerHoldTable(w io.Writer, all []hold.Object, wide bool, now time.Ti
 		}
 		row = append(row, describeScalerHoldTrouble(h))
 		for i := range row {
-			row[i] = cleanScalerTableCell(row[i])
+			row[i] = CleanText(row[i])
 		}
 		fmt.Fprintln(t, strings.Join(row, "\t"))
 	}
 	return t.Flush()
-}
-
-// cleanScalerTableCell replaces control characters, which a terminal would obey: others write holds too.
-func cleanScalerTableCell(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) {
-			return '?'
-		}
-		return r
-	}, text)
 }
 
 // describeScalerHoldNumber returns a number of a hold; 0 is not set.

@@ -126,7 +126,7 @@ func TestWitness(t *testing.T) {
 		passFakeTime(time.Millisecond)
 		read(0, 20)
 		read(0, 30)
-		read(30, 52) // restarted
+		read(30, 52)      // restarted
 		served.Store(nil) // deleted
 		passFakeTime(pollInterval)
 		cancel()

@@ -80,6 +80,11 @@ func computeHTTPEventSignature(secret, text []byte) []byte {
 
 // parseHTTPEventSignature parses and validates the headers. It comes before the body is read.
 func parseHTTPEventSignature(h http.Header, now time.Time) (timestamp string, mac []byte, err error) {
+	for _, name := range []string{TimestampHeader, SignatureHeader} {
+		if len(h.Values(name)) > 1 { // a proxy on the way may check another one
+			return "", nil, errors.New(name + ": must come once")
+		}
+	}
 	timestamp = h.Get(TimestampHeader)
 	seconds, err := strconv.ParseInt(timestamp, 10, 64)
 	if err != nil || len(timestamp) > 12 {
@@ -139,8 +144,9 @@ func readHTTPEventSecretFile(path string) ([]byte, error) {
 		return nil, fmt.Errorf("read secret: %w", err)
 	}
 	data = bytes.TrimRight(data, "\r\n")
-	if len(data) < minSecretBytes || len(data) > maxSecretBytes {
-		return nil, fmt.Errorf("read secret: %s has %d bytes; it must have %d to %d", path, len(data), minSecretBytes, maxSecretBytes)
+	// A key of zeros is that of an empty secret to HMAC, and a file of blanks is one that nobody has filled.
+	if size := len(bytes.Trim(data, "\x00 \t\r\n")); size < minSecretBytes || len(data) > maxSecretBytes {
+		return nil, fmt.Errorf("read secret: %s has %d bytes without blanks and zeros around them; it must have %d to %d", path, size, minSecretBytes, maxSecretBytes)
 	}
 	return data, nil
 }

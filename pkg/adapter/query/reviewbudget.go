@@ -1,0 +1,58 @@
+// The budget of an evaluation for a review: its expression is anybody's who may review.
+
+package query
+
+import (
+	"fmt"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
+)
+
+const (
+	// maxReviewedSamples bounds the samples that a review reads, and those that its evaluation holds: 30 of 16,000 series, in 8 MB.
+	maxReviewedSamples = 500_000
+	// maxReviewedLabelBytes bounds the labels that its operations hold at a time: three operations on 30,000 buckets.
+	maxReviewedLabelBytes = 32 << 20
+)
+
+// reviewBudget counts what a scan reads. A nil budget has no bound.
+type reviewBudget struct {
+	cost rule.EvaluationCost
+
+	series, samples          int
+	labelBytes, longestBytes int
+}
+
+func (b *reviewBudget) resetReviewBudget() {
+	if b != nil {
+		*b = reviewBudget{cost: b.cost}
+	}
+}
+
+// spendReviewBudget counts a series, and returns false beyond the budget.
+func (b *reviewBudget) spendReviewBudget(l labels.Labels, samples int) bool {
+	if b == nil {
+		return true
+	}
+	size := int(l.ByteSize())
+	b.series, b.samples = b.series+1, b.samples+samples
+	b.labelBytes, b.longestBytes = b.labelBytes+size, max(b.longestBytes, size)
+	return b.reviewBudgetError() == nil
+}
+
+// reviewBudgetError returns the bound that is exceeded, or nil.
+func (b *reviewBudget) reviewBudgetError() error {
+	if b == nil {
+		return nil
+	}
+	if b.samples > maxReviewedSamples {
+		return fmt.Errorf("reads more than %d samples, the limit of a review; select fewer series, or a shorter range", maxReviewedSamples)
+	}
+	if b.cost.LabelBytes(b.series, b.labelBytes, b.longestBytes) > maxReviewedLabelBytes {
+		return fmt.Errorf("would hold more than %d MiB of labels, the limit of a review; select fewer series, or write fewer operations and calls of label_replace",
+			maxReviewedLabelBytes>>20)
+	}
+	return nil
+}

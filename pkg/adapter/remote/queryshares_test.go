@@ -1,0 +1,104 @@
+package remote
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
+)
+
+// readSelected reads a metric of the namespace with a selector of its own, as of a request, and returns the standing query.
+func (w *testBackend) readSelected(namespace, value string) *standingQuery {
+	w.t.Helper()
+	q := rule.Query{Rule: &rule.Rule{Metric: "m", Name: "m", Namespaced: namespace != "", Backend: "prometheus"}, Namespace: namespace}
+	q.Selector = []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, "a", value)}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	sq, err := w.getOrAddRemoteQuery(namespace+"\x00"+value, q, time.Now())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return sq
+}
+
+func (w *testBackend) stands(sq *standingQuery) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.queries[sq.key] == sq
+}
+
+// TestReaderKeepsItsShare: a reader of ever new selectors pushes out its own namespace's queries, the longest unread first, and none of
+// others.
+func TestReaderKeepsItsShare(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		value  string // repeated in each selector
+		reads  int
+		stands int
+	}{
+		"many":  {"", 3000, 1000},
+		"large": {strings.Repeat("x", 8000), 100, 17}, // 16 in 128 KiB, and the short one
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := NewMetrics(nil)
+			w := newTestBackend(t, "", sharedRules, Options{Metrics: m})
+			shop, own := w.readSelected("shop", "autoscaler"), w.readSelected("evil", "autoscaler")
+			for i := range tc.reads {
+				w.readSelected("evil", fmt.Sprint(i)+tc.value)
+				if i%10 == 0 {
+					w.readSelected("evil", "autoscaler") // read again and again
+				}
+			}
+			if got := len(w.queries); got != tc.stands+1 {
+				t.Errorf("%d queries stand, want %d", got, tc.stands+1)
+			}
+			if !w.stands(shop) || !w.stands(own) {
+				t.Errorf("the queries of autoscalers stand: in shop %t, beside the reader %t", w.stands(shop), w.stands(own))
+			}
+			if got, want := testutil.ToFloat64(m.droppedQueries.WithLabelValues("prometheus")), tc.reads+1-tc.stands; int(got) != want {
+				t.Errorf("%v dropped queries are counted, want %d", got, want)
+			}
+			if w.shares.all.queries != len(w.queries) || len(w.refreshQueue) != len(w.queries) {
+				t.Errorf("%d queries, %d counted, %d queued", len(w.queries), w.shares.all.queries, len(w.refreshQueue))
+			}
+		})
+	}
+}
+
+// TestGreediestNamespaceGivesWay: at the bound of all namespaces, those with the most lose queries, and one with few never does.
+func TestGreediestNamespaceGivesWay(t *testing.T) {
+	t.Parallel()
+	w := newTestBackend(t, "", sharedRules, Options{})
+	shop := w.readSelected("shop", "autoscaler")
+	for namespace := range 12 {
+		for i := range 1000 {
+			w.readSelected(fmt.Sprintf("evil-%d", namespace), fmt.Sprint(i))
+		}
+	}
+	late := w.readSelected("bank", "autoscaler")
+	if got := len(w.queries); got != maxAllQueries.queries {
+		t.Errorf("%d queries stand, want %d", got, maxAllQueries.queries)
+	}
+	if !w.stands(shop) || !w.stands(late) {
+		t.Errorf("the queries of autoscalers stand: the first %t, the last %t", w.stands(shop), w.stands(late))
+	}
+}
+
+// TestCommonQueriesKeepTheirShare: queries that belong to no namespace leave room to those that do.
+func TestCommonQueriesKeepTheirShare(t *testing.T) {
+	t.Parallel()
+	w := newTestBackend(t, "", sharedRules, Options{})
+	shop := w.readSelected("shop", "autoscaler")
+	for i := range 7000 {
+		w.readSelected("", fmt.Sprint(i))
+	}
+	if got := len(w.queries); got != maxCommonQueries.queries+1 || !w.stands(shop) {
+		t.Errorf("%d queries stand, want %d; the autoscaler's: %t", got, maxCommonQueries.queries+1, w.stands(shop))
+	}
+}

@@ -1,0 +1,138 @@
+// The labels that an expression makes: how long they may become, from the expression alone.
+
+package rule
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/prometheus/prometheus/promql/parser"
+)
+
+const (
+	// maxMadeLabelBytes bounds a label that label_replace or label_join makes, from labels of readLabelBytes. Nested calls can double a
+	// label each, and the engine copies it for every series.
+	maxMadeLabelBytes = 64 << 10
+	// readLabelBytes is the length of a long label of a page.
+	readLabelBytes = 1 << 10
+	// maxLabelMeasure ends the growth of measures before they overflow.
+	maxLabelMeasure = 1 << 30
+)
+
+// labelMeasure bounds the bytes of a label: fixed, and times factor the longest label that the expression reads.
+type labelMeasure struct{ fixed, factor int }
+
+// addMeasuredLabel returns the bound of a text that has count times other in it.
+func (m labelMeasure) addMeasuredLabel(other labelMeasure, count int) labelMeasure {
+	return labelMeasure{min(m.fixed+count*other.fixed, maxLabelMeasure), min(m.factor+count*other.factor, maxLabelMeasure)}
+}
+
+func (m labelMeasure) mergeMeasuredLabel(other labelMeasure) labelMeasure {
+	return labelMeasure{max(m.fixed, other.fixed), max(m.factor, other.factor)}
+}
+
+// boundLabelBytes returns the bound for labels of the given length.
+func (m labelMeasure) boundLabelBytes(read int) int {
+	return min(m.fixed, maxLabelMeasure) + min(m.factor, maxLabelMeasure)*read
+}
+
+// measureMadeRuleLabels returns a bound of each label that the expression makes, by its name.
+func measureMadeRuleLabels(node parser.Node) map[string]labelMeasure {
+	made := map[string]labelMeasure{}
+	for child := range parser.ChildrenIter(node) {
+		for name, m := range measureMadeRuleLabels(child) {
+			made[name] = made[name].mergeMeasuredLabel(m)
+		}
+	}
+	call, ok := node.(*parser.Call)
+	if !ok || call.Func.Name != "label_replace" && call.Func.Name != "label_join" {
+		return made
+	}
+	measure := func(label string) labelMeasure {
+		if m, found := made[label]; found {
+			return m.mergeMeasuredLabel(labelMeasure{factor: 1})
+		}
+		return labelMeasure{factor: 1}
+	}
+	text := make([]string, len(call.Args)) // empty for the vector
+	for i := range call.Args {
+		text[i] = textOfRuleArgument(call.Args[i])
+	}
+	var own labelMeasure
+	if call.Func.Name == "label_replace" {
+		references := strings.Count(text[2], "$")
+		own = labelMeasure{fixed: len(text[2])}.addMeasuredLabel(measure(text[3]), references)
+	} else {
+		for i, source := range text[3:] {
+			own = own.addMeasuredLabel(measure(source), 1)
+			if i > 0 {
+				own.fixed += len(text[2])
+			}
+		}
+	}
+	made[text[1]] = made[text[1]].mergeMeasuredLabel(own)
+	return made
+}
+
+// textOfRuleArgument returns the text of a string argument; empty for others.
+func textOfRuleArgument(expr parser.Expr) string {
+	switch e := expr.(type) {
+	case *parser.StringLiteral:
+		return e.Val
+	case *parser.ParenExpr:
+		return textOfRuleArgument(e.Expr)
+	case *parser.StepInvariantExpr:
+		return textOfRuleArgument(e.Expr)
+	}
+	return ""
+}
+
+// validateMadeRuleLabels rejects an expression that may make a label which is too long.
+func validateMadeRuleLabels(t *exprTree) []keyError {
+	made := measureMadeRuleLabels(t.root)
+	for _, name := range slices.Sorted(maps.Keys(made)) {
+		if size := made[name].boundLabelBytes(readLabelBytes); size > maxMadeLabelBytes {
+			return ruleKeyErrorf("query", "may make a label %q of %d bytes from one of %d, and the limit is %d; "+
+				"write fewer references such as $1 into label_replace, or fewer labels into label_join", name, size, readLabelBytes, maxMadeLabelBytes)
+		}
+	}
+	return nil
+}
+
+// EvaluationCost bounds the memory of the labels that an evaluation of a rule makes.
+type EvaluationCost struct {
+	results int // operations whose results the engine may hold at a time
+	made    labelMeasure
+}
+
+// LabelBytes returns a bound of the bytes, if the evaluation reads so many series with so many bytes of labels together, and with no more
+// than longest each.
+func (c EvaluationCost) LabelBytes(series, together, longest int) int {
+	const sampleBytes = 100 // of a result beside its labels
+	return c.results * (together + series*(sampleBytes+c.made.boundLabelBytes(longest)))
+}
+
+// measureRuleEvaluation returns the cost of an expression.
+func measureRuleEvaluation(root parser.Expr) EvaluationCost {
+	c := EvaluationCost{results: 1}
+	for _, m := range measureMadeRuleLabels(root) {
+		c.made = c.made.addMeasuredLabel(m, 1)
+	}
+	parser.Inspect(root, func(node parser.Node, _ []parser.Node) error {
+		switch n := node.(type) {
+		case *parser.BinaryExpr:
+			c.results++
+			if n.VectorMatching != nil {
+				c.made = c.made.addMeasuredLabel(labelMeasure{factor: 1}, len(n.VectorMatching.Include))
+			}
+		case *parser.Call, *parser.AggregateExpr, *parser.UnaryExpr, *parser.SubqueryExpr:
+			c.results++
+		}
+		return nil
+	})
+	return c
+}
+
+// EvaluationCost returns the bound of the memory of the labels that an evaluation makes.
+func (r *Rule) EvaluationCost() EvaluationCost { return r.cost }

@@ -1,0 +1,106 @@
+// Clients that are slow on purpose, and callers who may do nothing.
+
+package attack
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
+	"github.com/tachometer-metrics/tachometer/pkg/retry"
+	"github.com/tachometer-metrics/tachometer/test/harness/adapter"
+)
+
+// dribbles are the beginnings of what is sent byte by byte and never ends, after a TLS handshake if secure.
+var dribbles = []struct {
+	secure      bool
+	first, rest string
+}{
+	{false, "", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + strings.Repeat("\x00", 500)}, // a TLS hello
+	{true, "GET /readyz HTTP/1.1\r\nHost: localhost\r\n", strings.Repeat("X-Header: slow\r\n", 1000)},
+	{true, "GET " + doorReadPath + " HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer unknown", strings.Repeat("x", 10_000)},
+	{
+		true, "POST /apis/" + explainapi.GroupVersion.String() + "/namespaces/shop/rulereviews HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" +
+			"Content-Length: 60000\r\nAuthorization: Bearer reader-slow\r\n\r\n{", strings.Repeat(" ", 60_000),
+	},
+	{true, "", strings.Repeat("\r\n", 5000)}, // blank lines before a request
+}
+
+// holdDribbles opens connections from an address and sends a byte on each every 100 ms.
+func (f *doorFlooder) holdDribbles(ctx context.Context, host int) {
+	var held sync.WaitGroup
+	defer held.Wait()
+	for range 15 { // 20 addresses, 10 workers: 3,000
+		held.Go(func() { f.countDoorAnswer(0, f.dribble(ctx, host, f.sent.Add(1))) })
+	}
+}
+
+// dribble sends one of dribbles until the server ends the connection, and returns the reason.
+func (f *doorFlooder) dribble(ctx context.Context, host int, n int64) error {
+	kind := dribbles[n%int64(len(dribbles))]
+	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(host))}, Timeout: 10 * time.Second}
+	c, err := dialer.DialContext(ctx, "tcp", strings.TrimPrefix(f.order.Base, "https://"))
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if kind.secure {
+		text, err := os.ReadFile(f.order.Certificate)
+		if err != nil {
+			return err
+		}
+		secure := tls.Client(c, &tls.Config{RootCAs: adapter.NewTrust(text), ServerName: "localhost", MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}})
+		if err := secure.HandshakeContext(ctx); err != nil {
+			return err
+		}
+		c = secure
+	}
+	f.countDoorAnswer(0, nil) // it is under way
+	if _, err := c.Write([]byte(kind.first)); err != nil {
+		return err
+	}
+	for i := range len(kind.rest) {
+		if _, err := c.Write([]byte{kind.rest[i]}); err != nil || !retry.Sleep(ctx, 100*time.Millisecond) {
+			return err
+		}
+	}
+	return nil
+}
+
+// TestWideIdentities: a user with 60 KB of groups, who reads ever new names through kube-apiserver, fills no memory with decisions about
+// its access.
+func TestWideIdentities(t *testing.T) {
+	skipShare(t)
+	kube := startShop(t, http.HandlerFunc(evilPage))
+	a := startAdapter(t, kube)
+	trust, err := a.NewTLSConfig(kube.Proxy.Client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := adapter.NewClient(trust, 1)
+	groups := make([]string, 600)
+	for i := range groups {
+		groups[i] = fmt.Sprintf("group-%03d-%s", i, strings.Repeat("x", 90))
+	}
+	answered, fault := reviewCodes{}, atomic.Value{}
+	flood(t, 20_000, attackTime(40*time.Second), func(ctx context.Context, i int) {
+		header := http.Header{"X-Remote-User": {"jane"}, "X-Remote-Group": groups}
+		path := fmt.Sprintf("/apis/external.metrics.k8s.io/v1beta1/namespaces/evil/none-%d", i)
+		code, err := askDoor(ctx, proxy, a.URL+path, header)
+		answered.count(code)
+		if code == http.StatusInternalServerError {
+			fault.CompareAndSwap(nil, err.Error())
+		}
+	})
+	t.Logf("reads by status: %s; %v", answered.describe(), fault.Load())
+	a.judge()
+}
