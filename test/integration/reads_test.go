@@ -89,6 +89,26 @@ func (c *caller) values(ctx context.Context, path string) (map[string]float64, e
 	return parse(data)
 }
 
+// valuesSince reads a path of custom.metrics.k8s.io and returns the values by object, and the earliest time at which an object's window may
+// have begun: the API rounds it to seconds.
+func (c *caller) valuesSince(ctx context.Context, path, object string) (found map[string]float64, begin time.Time, err error) {
+	data, err := c.raw(ctx, path)
+	if err != nil {
+		return nil, begin, err
+	}
+	var list custom.MetricValueList
+	if err := json.Unmarshal(data, &list); err != nil {
+		return nil, begin, fmt.Errorf("parse an answer: %w", err)
+	}
+	for _, item := range list.Items {
+		if item.DescribedObject.Name == object && item.WindowSeconds != nil {
+			begin = item.Timestamp.Add(-time.Duration(*item.WindowSeconds+1) * time.Second)
+		}
+	}
+	found, err = parse(data)
+	return found, begin, err
+}
+
 func parse(data []byte) (map[string]float64, error) {
 	var list custom.MetricValueList
 	if err := json.Unmarshal(data, &list); err != nil {
