@@ -54,7 +54,7 @@ func (o Outcome) eventOutcomeRank() int {
 		return 2
 	case Delivered:
 		return 1
-	case Superseded, Duplicate, Malformed, Unknown, Unmatched, Expired, Future:
+	case Superseded, Duplicate, Malformed, Unknown, Unmatched, Expired, Future, outcomeRequeued:
 		return 0
 	}
 	return 0
