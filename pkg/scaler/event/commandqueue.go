@@ -38,11 +38,7 @@ type queuedCommand struct {
 // command does not: if c expired undelivered, the earlier command would be lost too. Of two starts, or of a start and an end, only the later by its
 // event's time counts.
 func (c *queuedCommand) supersedesEventCommand(earlier *queuedCommand) bool {
-<<<<<<< HEAD
-	if (!c.command.release || !earlier.command.release) && c.command.at.Before(earlier.command.at) {
-=======
 	if bothEnd := c.command.release && earlier.command.release; !bothEnd && c.command.at.Before(earlier.command.at) {
->>>>>>> scaler
 		return false
 	}
 	return c.command.release || !c.command.fresh.Before(earlier.command.fresh)
