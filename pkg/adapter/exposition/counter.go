@@ -22,11 +22,11 @@ const (
 	// maxRoundingError is the relative decrease of a counter up to which it is a rounding error of its service, which adds up
 	// floats in changing order. PromQL would take it for a restart, and count the whole value once more.
 	maxRoundingError = 1e-12
-	// decreasingPages is the number of pages within which the counters of a family may decrease on one page less than
-	// maxDecreasingPages, although their process has not started anew: three times in two minutes, at an interval of 2 s. Up to 21
-	// processes that answer in turn behind one port, in the order of their counts, decrease that often.
-	decreasingPages    = 64
-	maxDecreasingPages = 3
+	// decreasingPages is the number of pages within which a counter may decrease fewer than maxDecreases times, although its process has
+	// not started anew: three times in two minutes, at an interval of 2 s. Up to 21 processes that answer in turn behind one port, in the
+	// order of their counts, decrease that often.
+	decreasingPages = 64
+	maxDecreases    = 3
 )
 
 // counterHistory is a parser's memory of the counters on its last pages.
@@ -47,20 +47,8 @@ type familyGrowth struct {
 	heldAt        int64   // time of the held samples; 0: none
 	heldSince     int64   // their presumed beginning
 
-	pages     int                     // accepted so far
-	decreases bool                    // a counter decreases on this page, and its process has not started since the page before
-	decreased [maxDecreasingPages]int // the last pages with decreases, the newest first; 0: none
-}
-
-// countExpositionDecreases ends a page, and returns whether the counters of the family decrease again and again.
-func (g *familyGrowth) countExpositionDecreases() bool {
-	if g.pages++; g.decreases {
-		copy(g.decreased[1:], g.decreased[:])
-		g.decreased[0] = g.pages
-	}
-	g.decreases = false
-	first := g.decreased[maxDecreasingPages-1]
-	return first > 0 && g.pages-first <= decreasingPages
+	pages      int32 // accepted so far
+	decreasing bool  // a counter on this page decreases again and again
 }
 
 // heldSample is a new counter that waits for the growth of its family to prove its beginning.
@@ -84,13 +72,14 @@ func (h *counterHistory) recordExpositionCounterPage(p *Parser) []Sample {
 	for i := range h.growths {
 		g := &h.growths[i]
 		if p.families[i].Err == nil {
-			p.families[i].Decreasing = g.countExpositionDecreases()
+			p.families[i].Decreasing = g.decreasing
+			g.pages++
 			if g.acceptedAt > 0 {
 				g.rate = g.grown / float64(max(1, p.now-g.acceptedAt))
 			}
 			g.acceptedAt = p.now
 		}
-		g.grown, g.born, g.largest = 0, 0, 0
+		g.grown, g.born, g.largest, g.decreasing = 0, 0, 0, false
 	}
 	return h.earlier
 }
@@ -133,11 +122,20 @@ func (h *counterHistory) measureExpositionCounterGrowth(p *Parser, sample *Sampl
 		sample.Value = s.lastValue
 	}
 	if sample.Value < s.lastValue && !p.options.Started.IsZero() && p.options.Started.Add(time.Second).UnixMilli() <= g.acceptedAt {
-		g.decreases = true // Started is truncated to the second
+		copy(s.decreased[1:], s.decreased[:]) // Started is truncated to the second
+		s.decreased[0] = g.pages + 1
 	}
+	g.decreasing = g.decreasing || s.decreasesAgainAndAgain(g.pages+1)
 	if grown := sample.Value - s.lastValue; grown > 0 && !math.IsInf(grown, 0) {
 		g.grown += grown
 	}
+}
+
+// decreasesAgainAndAgain reports whether the counter decreased on maxDecreases of the last pages. The sum of a histogram is not judged: it
+// decreases with each negative observation.
+func (s *Series) decreasesAgainAndAgain(page int32) bool {
+	first := s.decreased[maxDecreases-1]
+	return first > 0 && first <= page && page-first <= decreasingPages && !strings.HasSuffix(s.Labels.Get(model.MetricNameLabel), "_sum")
 }
 
 // beginsExpositionCounterNow reports whether a counter that the page before did not have may have begun since then. A counter that was gone for

@@ -207,6 +207,32 @@ func TestDecreasingCounters(t *testing.T) {
 	}
 }
 
+// TestDecreasingSeries reads a page of an exporter: counters of several backends restart one after the other, and a histogram of
+// temperatures has negative observations. No counter decreases again and again.
+func TestDecreasingSeries(t *testing.T) {
+	t.Parallel()
+	p := NewParser(testOwn)
+	page := newTestPage(Text, "a_total", "temperature")
+	page.FindBeginnings, page.Started = true, testNow.Add(-time.Hour)
+	for i := range 200 {
+		page.Now = testNow.Add(time.Duration(i) * 2 * time.Second)
+		var body strings.Builder
+		for backend := range 30 {
+			fmt.Fprintf(&body, "a_total{backend=\"%d\"} %d\n", backend, (i+10*backend)%300)
+		}
+		fmt.Fprintf(&body, "# TYPE temperature histogram\ntemperature_bucket{le=\"+Inf\"} %d\ntemperature_sum %d\ntemperature_count %d\n", i, i%2, i)
+		r, err := p.Parse(page, []byte(body.String()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for f, name := range page.Families.Names() {
+			if r.Families[f].Decreasing {
+				t.Fatalf("page %d: %s decreases", i, name)
+			}
+		}
+	}
+}
+
 func formatEarlier(samples []Sample) string {
 	var parts []string
 	for _, s := range samples {
