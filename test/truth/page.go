@@ -216,6 +216,9 @@ func (p *podProcess) writeCounter(b *strings.Builder, f *metricFamily, mode page
 		}
 		if p.workers > 1 {
 			n = math.Floor(n/float64(p.workers)) + float64(1000*p.turn)
+			if p.labelled {
+				s = fmt.Sprint(p.turn)
+			}
 		}
 		name := f.name
 		if s != "" {

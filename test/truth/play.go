@@ -378,8 +378,8 @@ func (p *player) applyPodStatement(st Statement) {
 		pod.phase = map[string]corev1.PodPhase{"fail": corev1.PodFailed, "succeed": corev1.PodSucceeded}[what]
 		p.noteTrouble(pod.service.name, "pod "+pod.name+" ends", time.Now())
 		p.publishPod(pod)
-	case "workers":
-		pod.workers = int(st.parseNumber("value", 3))
+	case "workers", "labelled-workers":
+		pod.workers, pod.labelled = int(st.parseNumber("value", 3)), what == "labelled-workers"
 		p.noteTrouble(pod.service.name, "several processes answer for "+pod.name, p.start.Add(p.length))
 	case "weight":
 		pod.weight = st.parseNumber("value", 1)

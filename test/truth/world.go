@@ -80,6 +80,7 @@ type podProcess struct {
 	page                      pageMode
 	pageUntil                 time.Time
 	workers, turn             int
+	labelled                  bool // each of the workers writes its number as a label
 	cached                    string
 	cachedAt                  time.Time
 	conns                     []net.Conn

@@ -129,7 +129,7 @@ func (v *configValidator) validateAdapterConfigSubstitutes(r *Rule, path string)
 	}
 	switch at := path + ".whenNoPods"; {
 	case r.WhenNoPods == nil:
-	case r.External || r.Labels.Object != "" || r.Backend != ScrapeBackend:
+	case r.External || r.Labels.Object != "" || r.Backend != ScrapeBackend || r.Resource == "nodes" || r.Resource == "namespaces":
 		v.AddFault(at, "has no effect; it is for objects whose values come from their pods, on the backend %s", ScrapeBackend)
 	case *r.WhenNoPods < 0 && !r.AllowNegative:
 		v.AddFault(at, "a negative value needs allowNegative: true")
@@ -218,15 +218,38 @@ func (v *configValidator) validateAdapterConfigEmbeddedRule(r *Rule, path string
 
 var resourceNameRegexp = regexp.MustCompile(`^[a-z]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
 
-// resourceCorrections maps common mistakes to resources: singulars, and plurals without their group.
-var resourceCorrections = map[string]string{
-	"pod": "pods", "namespace": "namespaces", "node": "nodes", "service": "services",
-	"deployment": "deployments.apps", "deployments": "deployments.apps",
-	"statefulset": "statefulsets.apps", "statefulsets": "statefulsets.apps",
-	"daemonset": "daemonsets.apps", "daemonsets": "daemonsets.apps",
-	"replicaset": "replicasets.apps", "replicasets": "replicasets.apps",
-	"job": "jobs.batch", "jobs": "jobs.batch",
-	"ingress": "ingresses.networking.k8s.io", "ingresses": "ingresses.networking.k8s.io",
+// knownResources maps the plurals, singulars and short names of resources that every cluster has to the resource.
+var knownResources = func() map[string]string {
+	out := map[string]string{}
+	for _, names := range [][]string{
+		{"pods", "pod", "po"}, {"namespaces", "namespace", "ns"}, {"nodes", "node", "no"}, {"services", "service", "svc"},
+		{"persistentvolumeclaims", "persistentvolumeclaim", "pvc"}, {"persistentvolumes", "persistentvolume", "pv"},
+		{"replicationcontrollers", "replicationcontroller", "rc"},
+		{"deployments.apps", "deployments", "deployment", "deploy"}, {"statefulsets.apps", "statefulsets", "statefulset", "sts"},
+		{"daemonsets.apps", "daemonsets", "daemonset", "ds"}, {"replicasets.apps", "replicasets", "replicaset", "rs"},
+		{"jobs.batch", "jobs", "job"}, {"cronjobs.batch", "cronjobs", "cronjob", "cj"},
+		{"ingresses.networking.k8s.io", "ingresses", "ingress", "ing"},
+	} {
+		for _, name := range names {
+			out[name] = names[0]
+		}
+	}
+	return out
+}()
+
+// wrongGroupRegexp matches groups that no custom resource has: without a dot, or with a version.
+var wrongGroupRegexp = regexp.MustCompile(`^([-a-z0-9]*|v[0-9]+((alpha|beta)[0-9]+)?\..*)$`)
+
+// correctAdapterConfigResource returns the resource that a name means which is none: a singular, a short name, or a resource of every cluster in
+// a group that does not have it. It is empty for any other name.
+func correctAdapterConfigResource(name string) string {
+	lower := strings.ToLower(name)
+	plural, group, _ := strings.Cut(lower, ".")
+	known := knownResources[plural]
+	if known == name || !wrongGroupRegexp.MatchString(group) {
+		return ""
+	}
+	return known
 }
 
 func (v *configValidator) validateAdapterConfigRuleResource(r *Rule, path string) {
@@ -246,12 +269,16 @@ func (v *configValidator) validateAdapterConfigRuleResource(r *Rule, path string
 		return
 	}
 	v.validateAdapterConfigObjectLabel(r, path)
-	if correction := resourceCorrections[strings.ToLower(r.Resource)]; correction != "" {
+	if correction := correctAdapterConfigResource(r.Resource); correction != "" {
 		v.AddFault(at, "%q is not a resource; write %s", r.Resource, correction)
 	} else if !resourceNameRegexp.MatchString(r.Resource) {
 		v.AddFault(at, "%q is not a resource; write the plural and the group, such as pods or deployments.apps", strict.Shorten(r.Resource))
 	}
-	if cluster := r.Resource == "namespaces" || r.Resource == "nodes"; cluster && r.Namespaced != nil && *r.Namespaced {
+	cluster := r.Resource == "namespaces" || r.Resource == "nodes"
+	if cluster && v.HasKey(path+".aggregate") {
+		v.AddFault(path+".aggregate", "has no effect for %s, because the query gives the value of the object itself; remove aggregate", r.Resource)
+	}
+	if cluster && r.Namespaced != nil && *r.Namespaced {
 		v.AddFault(path+".namespaced", "%s have no namespace; write none or remove the key", r.Resource)
 	} else if !cluster && !r.HasFrom() && r.Namespaced != nil && !*r.Namespaced && r.Labels.Object == "" {
 		v.AddFault(path+".namespaced", "none would mix pods with the same name in several namespaces; write request or remove the key "+

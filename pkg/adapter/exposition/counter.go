@@ -22,11 +22,11 @@ const (
 	// maxRoundingError is the relative decrease of a counter up to which it is a rounding error of its service, which adds up
 	// floats in changing order. PromQL would take it for a restart, and count the whole value once more.
 	maxRoundingError = 1e-12
-	// decreasingPages is the number of pages within which the counters of a family may decrease on one page less than
-	// maxDecreasingPages, although their process has not started anew: three times in two minutes, at an interval of 2 s. Up to 21
-	// processes that answer in turn behind one port, in the order of their counts, decrease that often.
-	decreasingPages    = 64
-	maxDecreasingPages = 3
+	// decreasingPages is the number of pages within which a counter may decrease fewer than maxUnusualPages times, although its process has
+	// not started anew: three times in two minutes, at an interval of 2 s. Up to 21 processes that answer in turn behind one port, in the
+	// order of their counts, decrease that often.
+	decreasingPages = 64
+	maxUnusualPages = 3
 )
 
 // counterHistory is a parser's memory of the counters on its last pages.
@@ -47,20 +47,41 @@ type familyGrowth struct {
 	heldAt        int64   // time of the held samples; 0: none
 	heldSince     int64   // their presumed beginning
 
-	pages     int                     // accepted so far
-	decreases bool                    // a counter decreases on this page, and its process has not started since the page before
-	decreased [maxDecreasingPages]int // the last pages with decreases, the newest first; 0: none
+	pages      int32        // accepted so far
+	decreasing bool         // a counter on this page decreases again and again
+	kept       int          // counters of the page before that are on this page
+	returned   int          // counters that are on this page, and on earlier ones, but were not on the page before
+	swapped    unusualPages // pages without any counter of the page before, but with earlier ones
 }
 
-// countExpositionDecreases ends a page, and returns whether the counters of the family decrease again and again.
-func (g *familyGrowth) countExpositionDecreases() bool {
-	if g.pages++; g.decreases {
-		copy(g.decreased[1:], g.decreased[:])
-		g.decreased[0] = g.pages
+// unusualPages are the last pages of a family on which something unusual happened while its process ran on, the newest first; 0: none.
+type unusualPages [maxUnusualPages]int32
+
+func (u *unusualPages) addUnusualPage(page int32) {
+	copy(u[1:], u[:])
+	u[0] = page
+}
+
+// happenedAgainAndAgain reports whether it happened maxUnusualPages times within the last pages.
+func (u *unusualPages) happenedAgainAndAgain(page int32) bool {
+	first := u[maxUnusualPages-1]
+	return first > 0 && first <= page && page-first <= decreasingPages
+}
+
+// isExpositionProcessTheSame reports whether the process behind the page has not started anew since the last accepted page. Started is
+// truncated to the second.
+func (g *familyGrowth) isExpositionProcessTheSame(page *PageOptions) bool {
+	return !page.Started.IsZero() && page.Started.Add(time.Second).UnixMilli() <= g.acceptedAt
+}
+
+// judgeExpositionProcesses ends a page, and returns whether several processes answer behind the port: a counter decreases again and again, or the
+// page has the counters of another process again and again, which have labels of their own.
+func (g *familyGrowth) judgeExpositionProcesses(page *PageOptions) bool {
+	g.pages++
+	if g.kept == 0 && g.returned > 0 && g.isExpositionProcessTheSame(page) {
+		g.swapped.addUnusualPage(g.pages)
 	}
-	g.decreases = false
-	first := g.decreased[maxDecreasingPages-1]
-	return first > 0 && g.pages-first <= decreasingPages
+	return g.decreasing || g.swapped.happenedAgainAndAgain(g.pages)
 }
 
 // heldSample is a new counter that waits for the growth of its family to prove its beginning.
@@ -84,13 +105,13 @@ func (h *counterHistory) recordExpositionCounterPage(p *Parser) []Sample {
 	for i := range h.growths {
 		g := &h.growths[i]
 		if p.families[i].Err == nil {
-			p.families[i].Decreasing = g.countExpositionDecreases()
+			p.families[i].Decreasing = g.judgeExpositionProcesses(&p.options)
 			if g.acceptedAt > 0 {
 				g.rate = g.grown / float64(max(1, p.now-g.acceptedAt))
 			}
 			g.acceptedAt = p.now
 		}
-		g.grown, g.born, g.largest = 0, 0, 0
+		g.grown, g.born, g.largest, g.decreasing, g.kept, g.returned = 0, 0, 0, false, 0, 0
 	}
 	return h.earlier
 }
@@ -123,6 +144,9 @@ func (h *counterHistory) measureExpositionCounterGrowth(p *Parser, sample *Sampl
 		return
 	}
 	if !s.alive {
+		if s.endedAt > 0 && s.endedAt != s.markedAt && s.endedAt <= g.acceptedAt { // by a page
+			g.returned++
+		}
 		if _, certain := h.findExpositionCounterBeginning(p, sample); !certain && h.beginsExpositionCounterNow(p, sample) {
 			g.born += sample.Value
 			g.largest = max(g.largest, sample.Value)
@@ -132,12 +156,20 @@ func (h *counterHistory) measureExpositionCounterGrowth(p *Parser, sample *Sampl
 	if sample.Value < s.lastValue && sample.Value >= s.lastValue*(1-maxRoundingError) {
 		sample.Value = s.lastValue
 	}
-	if sample.Value < s.lastValue && !p.options.Started.IsZero() && p.options.Started.Add(time.Second).UnixMilli() <= g.acceptedAt {
-		g.decreases = true // Started is truncated to the second
+	g.kept++
+	if sample.Value < s.lastValue && g.isExpositionProcessTheSame(&p.options) {
+		s.decreased.addUnusualPage(g.pages + 1)
 	}
+	g.decreasing = g.decreasing || s.decreasesAgainAndAgain(g.pages+1)
 	if grown := sample.Value - s.lastValue; grown > 0 && !math.IsInf(grown, 0) {
 		g.grown += grown
 	}
+}
+
+// decreasesAgainAndAgain reports whether the counter decreased on several of the last pages. The sum of a histogram is not judged: it
+// decreases with each negative observation.
+func (s *Series) decreasesAgainAndAgain(page int32) bool {
+	return s.decreased.happenedAgainAndAgain(page) && !strings.HasSuffix(s.Labels.Get(model.MetricNameLabel), "_sum")
 }
 
 // beginsExpositionCounterNow reports whether a counter that the page before did not have may have begun since then. A counter that was gone for

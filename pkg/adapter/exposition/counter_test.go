@@ -207,6 +207,74 @@ func TestDecreasingCounters(t *testing.T) {
 	}
 }
 
+// TestProcessesWithLabelsOfTheirOwn reads the pages of several processes that write their number as a label: their counters never decrease.
+// Counters that come and go beside others, and after scrapes that failed, are those of one process.
+func TestProcessesWithLabelsOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		body   func(page int) string
+		failed func(page int) bool
+		want   bool
+	}{
+		"two processes":   {func(page int) string { return fmt.Sprintf("a_total{pid=\"%d\"} %d\n", page%2, page) }, nil, true},
+		"eight processes": {func(page int) string { return fmt.Sprintf("a_total{pid=\"%d\"} %d\n", page%8, page) }, nil, true},
+		"a counter that comes and goes": {func(page int) string {
+			return fmt.Sprintf("a_total{pid=\"0\"} %d\na_total{pid=\"%d\"} %d\n", page, 1+page%2, page)
+		}, nil, false},
+		"new labels with each deployment": {func(page int) string { return fmt.Sprintf("a_total{version=\"%d\"} %d\n", page/4, page) }, nil, false},
+		"after failed scrapes":            {func(page int) string { return fmt.Sprintf("a_total %d\n", page) }, func(page int) bool { return page%5 == 4 }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := NewParser(testOwn)
+			page := newTestPage(Text, "a_total")
+			page.FindBeginnings, page.Started = true, testNow.Add(-time.Hour)
+			got := false
+			for i := range 100 {
+				page.Now = testNow.Add(time.Duration(i) * 2 * time.Second)
+				if tc.failed != nil && tc.failed(i) {
+					p.EndSeries(page.Now.UnixMilli())
+					continue
+				}
+				r, err := p.Parse(page, []byte(tc.body(i)))
+				if err != nil {
+					t.Fatal(err)
+				}
+				got = got || r.Families[0].Decreasing
+			}
+			if got != tc.want {
+				t.Errorf("several processes: %v, want %v", got, tc.want)
+			}
+		})
+	}
+}
+
+// TestDecreasingSeries reads a page of an exporter: counters of several backends restart one after the other, and a histogram of
+// temperatures has negative observations. No counter decreases again and again.
+func TestDecreasingSeries(t *testing.T) {
+	t.Parallel()
+	p := NewParser(testOwn)
+	page := newTestPage(Text, "a_total", "temperature")
+	page.FindBeginnings, page.Started = true, testNow.Add(-time.Hour)
+	for i := range 200 {
+		page.Now = testNow.Add(time.Duration(i) * 2 * time.Second)
+		var body strings.Builder
+		for backend := range 30 {
+			fmt.Fprintf(&body, "a_total{backend=\"%d\"} %d\n", backend, (i+10*backend)%300)
+		}
+		fmt.Fprintf(&body, "# TYPE temperature histogram\ntemperature_bucket{le=\"+Inf\"} %d\ntemperature_sum %d\ntemperature_count %d\n", i, i%2, i)
+		r, err := p.Parse(page, []byte(body.String()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for f, name := range page.Families.Names() {
+			if r.Families[f].Decreasing {
+				t.Fatalf("page %d: %s decreases", i, name)
+			}
+		}
+	}
+}
+
 func formatEarlier(samples []Sample) string {
 	var parts []string
 	for _, s := range samples {

@@ -134,7 +134,9 @@ type Series struct {
 	endedAt   int64   // time of the page that ended the series, or the newest time at which it was known to be away; 0: none
 	markedAt  int64   // time of its last staleness marker by EndSeries; 0: none
 
-	isQuantile bool             // it has the label of a summary's quantiles
+	isQuantile bool         // it has the label of a summary's quantiles
+	decreased  unusualPages // on which it decreased
+
 	familyType model.MetricType // the type for which isCounter was computed
 	isCounter  bool             // its value counts up from 0
 }
@@ -182,8 +184,8 @@ type FamilyResult struct {
 	Type model.MetricType
 	// NewestOwn is the newest timestamp that the page itself gives to a sample, in milliseconds; 0: the page gives none.
 	NewestOwn int64
-	// Decreasing reports that counters of the family went back on several of the last pages, while their process ran on: several
-	// processes answer behind one port. It needs PageOptions.FindBeginnings and Started.
+	// Decreasing reports that several processes answer behind one port: a counter of the family went back on several of the last pages, while
+	// its process ran on, or all counters gave way to earlier ones. It needs PageOptions.FindBeginnings and Started.
 	Decreasing bool
 	// Err is the reason why the page has no sample of the family, and the previous samples stay; nil: the family is accepted.
 	Err *Error

@@ -17,7 +17,7 @@ const forgetAfterPages = 16
 
 // seriesOverheadBytes is the memory that the parser needs for a series besides its labels: the Series itself, its two map entries,
 // and its sample.
-const seriesOverheadBytes = 300
+const seriesOverheadBytes = 320
 
 // seriesCache holds the series of a target by a hash of their bytes on the page: the bytes themselves would take as much memory as the
 // labels once more. Pages of a program write a series the same way every time. Several ways to write a series all lead to the same

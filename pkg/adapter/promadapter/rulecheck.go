@@ -12,6 +12,8 @@ import (
 	"text/template"
 	"text/template/parse"
 
+	"github.com/prometheus/prometheus/model/labels"
+
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/config"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
@@ -213,6 +215,12 @@ func (r *Rule) checkPromAdapterTemplateFor(res mappedResource, objects ...string
 		return r.renderPromAdapterQuery(r.newPromAdapterQueryRequest(q, cmp.Or(r.compiled.selector.onlyName, sampleSeriesName), groupBy))
 	}})
 	check := q.CheckTemplate(groupBy...)
+	if check.Fault != nil && r.external && !res.namespaced { // no matcher at all
+		q.Selector = []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, "example", "example")}
+		if selected := q.CheckTemplate(groupBy...); selected.Fault == nil {
+			return rule.TemplateCheck{Warning: fmt.Sprintf("fails for requests without a metric selector: %v", check.Fault)}
+		}
+	}
 	if delimiters := regexp.MustCompile(`\{\{|&lt;`).FindString(r.MetricsQuery); check.Fault != nil && delimiters != "" {
 		check.Fault = fmt.Errorf("%w; a template begins with <<, not with %s", check.Fault, delimiters)
 	}

@@ -307,6 +307,11 @@ line 2: externalRules[0].metricsQuery: does not give PromQL: column 1: unexpecte
 			text:     external(`seriesQuery: 'depth'`, `resources: {overrides: {namespace: {resource: namespace}}}`, `metricsQuery: 'sum(depth)'`),
 			warnings: `line 4: externalRules[0].metricsQuery: reads all namespaces, because a selector has no <<.LabelMatchers>>; if it is meant so, say resources.namespaced: false`,
 		},
+		"external, a comma behind the matchers": {
+			text:     external(`seriesQuery: 'depth'`, `resources: {namespaced: false}`, `metricsQuery: 'sum(depth{<<.LabelMatchers>>,queue="a"})'`),
+			warnings: `line 4: externalRules[0].metricsQuery: fails for requests without a metric selector: does not give PromQL: column 11: unexpected "," in label matching, expected identifier or "}", in sum(depth{,queue="a"})`,
+			notes:    allNamespacesNote,
+		},
 		"external of no namespace": {
 			text:  external(`seriesQuery: 'depth'`, `resources: {namespaced: false}`, `metricsQuery: 'scalar(sum(depth))'`),
 			notes: allNamespacesNote,

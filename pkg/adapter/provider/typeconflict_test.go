@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -149,4 +150,27 @@ func TestPodsByDifferentRules(t *testing.T) {
 	if diff := cmp.Diff("b=5", values(list)); diff != "" {
 		t.Errorf("a pod whose scrape fails (-want +got):\n%s", diff)
 	}
+}
+
+// severalProcesses is a scraper that sees several processes behind the port of the pod b.
+type severalProcesses struct{ Scrapes }
+
+func (severalProcesses) Decreases(_, pod string, families []string) bool {
+	return pod == "b" && slices.Contains(families, "jobs_total")
+}
+
+// TestSeveralProcessesHaveNoRate: the counters of several processes behind one port give no rate, neither of the pod nor of a sum.
+func TestSeveralProcessesHaveNoRate(t *testing.T) {
+	t.Parallel()
+	w := newBuiltinWorld(t, "jobs_total counter 5", "jobs_per_second")
+	w.Scrapes = severalProcesses{w.Scrapes}
+	list, err := w.provideBySelector(t.Context(), "shop", mustParse(t, "app=web"), pods("jobs_per_second"), k8slabels.Everything())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff("a=5", values(list)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	_, err = w.GetMetricByName(t.Context(), named("shop", "web"), infoOf("deployments.apps", "jobs_per_second"), nil)
+	checkStatus(t, err, 503, "1 decreasing (a counter decreases again and again: several processes behind one port?)")
 }

@@ -83,6 +83,8 @@ var badFiles = map[string][]string{
 		`line 4: rules[0].query: namespace="bank" matches no series, because the rule reads only those of mail, shop; remove it`,
 		`line 5: rules[1].query: namespace!~"mail|shop" matches no series, because the rule reads only those of mail, shop; remove it`,
 		`line 7: rules[2].query: namespace="mail" matches no series, because the rule reads only those of service:mail/rabbitmq:15692/metrics; remove it`,
+		`line 12: rules[7].query: service="" matches no series, because all have the label service; remove it`,
+		`line 13: rules[8].query: ns="$ns" matches no series, because $ns is no name of an object; remove it`,
 	},
 	"never": {
 		`line 6: rules[0].query: the quantile 95 is greater than 1, so that every result is infinite; write 0.95`,

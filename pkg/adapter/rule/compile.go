@@ -227,7 +227,11 @@ func (c *compiledRule) validateRuleExpression(r *Rule, t *exprTree) []keyError {
 	if err := validateRuleMatchers(t, c.match != nil); err != nil {
 		add([]keyError{{"query", err}})
 	}
-	if err := t.findRuleNeverMatching(r.certainRuleLabels()); err != nil {
+	var objectLabels []string
+	if c.spec.Targets != nil && !c.spec.External {
+		objectLabels = []string{c.spec.Labels.Namespace, c.spec.Labels.Object}
+	}
+	if err := t.findRuleNeverMatching(r.certainRuleLabels(objectLabels...)); err != nil {
 		add([]keyError{{"query", err}})
 	} else {
 		add(validateRuleResultLabels(r, t))
@@ -273,11 +277,12 @@ func (r *Rule) wantedRuleLabels() []string {
 	return wanted
 }
 
-// certainRuleLabels returns the labels that all series have, because the scraper or the adapter's matchers set them.
-func (r *Rule) certainRuleLabels() []string {
+// certainRuleLabels returns the labels that all series have, because the scraper or the adapter's matchers set them. objectLabels are those of
+// a rule with targets of its own.
+func (r *Rule) certainRuleLabels(objectLabels ...string) []string {
 	if r.Backend == config.ScrapeBackend {
 		own := config.DefaultLabels()
-		return []string{own.Namespace, own.Pod}
+		return append([]string{own.Namespace, own.Pod}, objectLabels...)
 	}
 	var certain []string
 	if r.Namespaced && !r.External {
