@@ -104,3 +104,33 @@ func TestWideIdentities(t *testing.T) {
 	t.Logf("reads by status: %s; %v", answered.describe(), fault.Load())
 	a.judge()
 }
+
+// TestImpatientCallers: callers without a right, who give each request up within milliseconds, keep no reader from a decision about its
+// access.
+func TestImpatientCallers(t *testing.T) {
+	joinShare(t)
+	w := startDoorWorld(t)
+	ctx, stop := context.WithCancel(t.Context())
+	var callers sync.WaitGroup
+	defer func() { stop(); callers.Wait() }()
+	for range 64 {
+		callers.Go(func() {
+			for n := 0; ctx.Err() == nil; n++ {
+				short, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
+				_, _, _ = w.get(short, fmt.Sprintf("known-%d", n%500), fmt.Sprintf("/apis/external.metrics.k8s.io/v1beta1/namespaces/evil/none-%d", n))
+				cancel()
+			}
+		})
+	}
+	retry.Sleep(ctx, attackTime(10*time.Second))
+	var answered reviewCodes
+	for i := range 50 {
+		code, err := askDoor(ctx, w.client, fmt.Sprintf("%s/apis/external.metrics.k8s.io/v1beta1/namespaces/shop/none-%d", w.URL, i), http.Header{"Authorization": {"Bearer reader-1"}})
+		if answered.count(code); code == http.StatusInternalServerError {
+			t.Errorf("a reader gets %v", err)
+			break
+		}
+	}
+	t.Logf("a reader's requests by status: %s", answered.describe())
+	w.judge()
+}
