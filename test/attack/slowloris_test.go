@@ -92,7 +92,9 @@ func TestWideIdentities(t *testing.T) {
 		groups[i] = fmt.Sprintf("group-%03d-%s", i, strings.Repeat("x", 90))
 	}
 	answered, fault := reviewCodes{}, atomic.Value{}
-	flood(t, 20_000, attackTime(40*time.Second), func(ctx context.Context, i int) {
+	flood(t, 20_000, attackTime(40*time.Second), func(_ context.Context, i int) {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second) // patient: a decision of each is remembered
+		defer cancel()
 		header := http.Header{"X-Remote-User": {"jane"}, "X-Remote-Group": groups}
 		path := fmt.Sprintf("/apis/external.metrics.k8s.io/v1beta1/namespaces/evil/none-%d", i)
 		code, err := askDoor(ctx, proxy, a.URL+path, header)
