@@ -115,3 +115,21 @@ func TestSelectorsOfAutoscalers(t *testing.T) {
 	retry.Sleep(t.Context(), attackTime(10*time.Second))
 	a.judge()
 }
+
+// TestSelectorsOfDeployments: autoscalers of Deployments whose selectors have 5,000 requirements each, 300 KB, fill no memory.
+func TestSelectorsOfDeployments(t *testing.T) {
+	joinShare(t)
+	kube := startShop(t, http.HandlerFunc(evilPage))
+	for i := range 300 {
+		name := fmt.Sprintf("evil-%04d", i)
+		requirements := make([]string, 5000)
+		for r := range requirements {
+			requirements[r] = fmt.Sprintf("k%d-%d=%s", i, r, strings.Repeat("v", 50))
+		}
+		kube.AddSelectingDeployment("evil", name, strings.Join(requirements, ","), 1)
+		kube.SetAutoscaler(kubeapi.NewAutoscaler("evil", name, goodMetric))
+	}
+	a := startAdapter(t, kube)
+	retry.Sleep(t.Context(), attackTime(15*time.Second))
+	a.judge()
+}

@@ -92,7 +92,9 @@ func TestWideIdentities(t *testing.T) {
 		groups[i] = fmt.Sprintf("group-%03d-%s", i, strings.Repeat("x", 90))
 	}
 	answered, fault := reviewCodes{}, atomic.Value{}
-	flood(t, 20_000, attackTime(40*time.Second), func(ctx context.Context, i int) {
+	flood(t, 20_000, attackTime(40*time.Second), func(_ context.Context, i int) {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second) // patient: a decision of each is remembered
+		defer cancel()
 		header := http.Header{"X-Remote-User": {"jane"}, "X-Remote-Group": groups}
 		path := fmt.Sprintf("/apis/external.metrics.k8s.io/v1beta1/namespaces/evil/none-%d", i)
 		code, err := askDoor(ctx, proxy, a.URL+path, header)
@@ -103,4 +105,34 @@ func TestWideIdentities(t *testing.T) {
 	})
 	t.Logf("reads by status: %s; %v", answered.describe(), fault.Load())
 	a.judge()
+}
+
+// TestImpatientCallers: callers without a right, who give each request up within milliseconds, keep no reader from a decision about its
+// access.
+func TestImpatientCallers(t *testing.T) {
+	joinShare(t)
+	w := startDoorWorld(t)
+	ctx, stop := context.WithCancel(t.Context())
+	var callers sync.WaitGroup
+	defer func() { stop(); callers.Wait() }()
+	for range 64 {
+		callers.Go(func() {
+			for n := 0; ctx.Err() == nil; n++ {
+				short, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
+				_, _, _ = w.get(short, fmt.Sprintf("known-%d", n%500), fmt.Sprintf("/apis/external.metrics.k8s.io/v1beta1/namespaces/evil/none-%d", n))
+				cancel()
+			}
+		})
+	}
+	retry.Sleep(ctx, attackTime(10*time.Second))
+	var answered reviewCodes
+	for i := range 50 {
+		code, err := askDoor(ctx, w.client, fmt.Sprintf("%s/apis/external.metrics.k8s.io/v1beta1/namespaces/shop/none-%d", w.URL, i), http.Header{"Authorization": {"Bearer reader-1"}})
+		if answered.count(code); code == http.StatusInternalServerError {
+			t.Errorf("a reader gets %v", err)
+			break
+		}
+	}
+	t.Logf("a reader's requests by status: %s", answered.describe())
+	w.judge()
 }

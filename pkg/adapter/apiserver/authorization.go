@@ -35,7 +35,8 @@ func (o *Options) buildAPIServerAuthorizers() (built delegatedAuthorizers, err e
 			return built, err
 		}
 	}
-	built.wide = authorizer.AuthorizerFunc(o.newAPIServerWideAuthorizer().authorizeWideIdentity)
+	built.others = newAPIServerDetachedAuthorizer(built.others, decisionPlaces)
+	built.wide = newAPIServerDetachedAuthorizer(authorizer.AuthorizerFunc(o.newAPIServerWideAuthorizer().authorizeWideIdentity), widePlaces)
 	return built, nil
 }
 

@@ -18,7 +18,7 @@ const (
 	// this size take 16 MiB.
 	wideIdentityBytes = 2 << 10
 	// maxWideIdentityBytes bounds the identities in remembered decisions about wide ones.
-	maxWideIdentityBytes = 8 << 20
+	maxWideIdentityBytes = 4 << 20
 	// wideReviews and wideReviewBurst bound the SubjectAccessReviews a second about wide identities, whatever is remembered.
 	wideReviews, wideReviewBurst = 50, 100
 )

@@ -6,11 +6,17 @@ import (
 	"fmt"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
 const (
 	// maxPodLabels and maxPodLabelBytes bound the labels of a pod, which are in an index each. Pods of large platforms have about thirty.
 	maxPodLabels, maxPodLabelBytes = 100, 8 << 10
+	// maxObjectSelectorBytes and maxObjectRequirements bound the pod selector of an object, which is remembered as long as it is used, parsed
+	// and as text. Those of large platforms have some hundred bytes.
+	maxObjectSelectorBytes = 4 << 10
+	maxObjectRequirements  = 100
 	// maxEndpointBytes bounds the URL of a pod's metrics.
 	maxEndpointBytes = 2 << 10
 	// maxObjectNameBytes is the bound for the names of API objects. References to objects may be longer.
@@ -19,14 +25,28 @@ const (
 
 // boundDiscoveredPodLabels returns the labels of a pod, or an error if they are many: then no selector finds the pod.
 func boundDiscoveredPodLabels(labels map[string]string) (map[string]string, error) {
-	size := 0
-	for key, value := range labels {
-		size += len(key) + len(value)
-	}
+	size := measureDiscoveredLabels(labels)
 	if len(labels) > maxPodLabels || size > maxPodLabelBytes {
 		return nil, fmt.Errorf("pod has %d labels of %d bytes; %d labels of %d bytes are supported: remove some", len(labels), size, maxPodLabels, maxPodLabelBytes)
 	}
 	return labels, nil
+}
+
+// validateDiscoveredSelectorSize returns an error for an object whose pod selector is too large to be parsed and remembered.
+func validateDiscoveredSelectorSize(key objectKey, size, requirements int) error {
+	if size > maxObjectSelectorBytes || requirements > maxObjectRequirements {
+		return metric.Errorf(metric.KindInvalid, "find the pods of %s: its selector has %d requirements of %d bytes; %d requirements of %d bytes are supported: shorten it",
+			key, requirements, size, maxObjectRequirements, maxObjectSelectorBytes)
+	}
+	return nil
+}
+
+// measureDiscoveredLabels returns the bytes of labels.
+func measureDiscoveredLabels(labels map[string]string) (size int) {
+	for key, value := range labels {
+		size += len(key) + len(value)
+	}
+	return size
 }
 
 // validateDiscoveredEndpointSize returns an error for a URL that is too long.

@@ -5,6 +5,7 @@ package discovery
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -92,7 +93,11 @@ func (r *selectorResolver) getDiscoveryScaleSelector(ctx context.Context, key ob
 	if err != nil {
 		return nil, wrapDiscoverySelectorError(key, err)
 	}
-	selector, err := labels.Parse(scale.Status.Selector)
+	text := scale.Status.Selector
+	if err := validateDiscoveredSelectorSize(key, len(text), strings.Count(text, ",")+1); err != nil { // a set counts as its values
+		return nil, err
+	}
+	selector, err := labels.Parse(text)
 	if err != nil {
 		return nil, metric.Errorf(metric.KindInvalid, "find the pods of %s: parse the selector of its scale subresource: %w", key, err)
 	}
@@ -117,6 +122,16 @@ func parseDiscoverySpecSelector(key objectKey, object *unstructured.Unstructured
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(fields, &spec); err != nil {
 		return nil, metric.Errorf(metric.KindInvalid, "find the pods of %s: read its spec.selector: %w", key, err)
 	}
+	size, requirements := measureDiscoveredLabels(spec.MatchLabels), len(spec.MatchLabels)+len(spec.MatchExpressions)
+	for _, e := range spec.MatchExpressions {
+		size += len(e.Key)
+		for _, value := range e.Values {
+			size += len(value)
+		}
+	}
+	if err := validateDiscoveredSelectorSize(key, size, requirements); err != nil {
+		return nil, err
+	}
 	selector, err := metav1.LabelSelectorAsSelector(&spec)
 	if err != nil {
 		return nil, metric.Errorf(metric.KindInvalid, "find the pods of %s: read its spec.selector: %w", key, err)
@@ -125,6 +140,9 @@ func parseDiscoverySpecSelector(key objectKey, object *unstructured.Unstructured
 }
 
 func convertDiscoverySelector(key objectKey, set map[string]string) (labels.Selector, error) {
+	if err := validateDiscoveredSelectorSize(key, measureDiscoveredLabels(set), len(set)); err != nil {
+		return nil, err
+	}
 	selector, err := labels.ValidatedSelectorFromSet(set)
 	if err != nil {
 		return nil, metric.Errorf(metric.KindInvalid, "find the pods of %s: read its spec.selector: %w", key, err)

@@ -2,6 +2,8 @@ package discovery
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
@@ -64,6 +66,21 @@ func newSelectorObject(kind, name string, selector any) *unstructured.Unstructur
 	return u
 }
 
+func manyLabels(n int) map[string]any {
+	all := map[string]any{}
+	for i := range n {
+		all[fmt.Sprintf("k%d", i)] = "v"
+	}
+	return all
+}
+
+func manyValues(n int) (all []any) {
+	for i := range n {
+		all = append(all, fmt.Sprintf("v%d", i))
+	}
+	return all
+}
+
 func newService(name string, selector map[string]string) *corev1.Service {
 	return &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name}, Spec: corev1.ServiceSpec{Selector: selector}}
 }
@@ -80,6 +97,8 @@ func TestFetch(t *testing.T) {
 		}}),
 		daemonSet("plain", map[string]any{"app": "plain"}),
 		daemonSet("none", nil),
+		daemonSet("wide", map[string]any{"matchLabels": manyLabels(101)}),
+		daemonSet("many values", map[string]any{"matchExpressions": []any{map[string]any{"key": "tier", "operator": "In", "values": manyValues(3000)}}}),
 		daemonSet("empty", map[string]any{"matchLabels": map[string]any{}}),
 		daemonSet("text", "app=web"),
 		daemonSet("near", map[string]any{"matchExpressions": []any{map[string]any{"key": "tier", "operator": "Near"}}}),
@@ -98,11 +117,13 @@ func TestFetch(t *testing.T) {
 		return true, nil, forbidden
 	})
 	r := newDiscoverySelectorResolver(Clients{
-		Kube: fake.NewClientset(newService("front", map[string]string{"app": "web"}), newService("headless", nil)),
+		Kube: fake.NewClientset(newService("front", map[string]string{"app": "web"}), newService("headless", nil), newService("long", map[string]string{"app": strings.Repeat("x", 5000)})),
 		Scale: newFakeScales(func(name string) any {
 			return map[string]any{
 				"shop/web": "app=web", "shop/unselective": "", "shop/malformed": "a b c",
-				"shop/secret": forbidden, "shop/slow": apierrors.NewTimeoutError("slow", 1),
+				"shop/long": "app in (" + strings.Repeat("x,", 2500) + "x)", "shop/wide": strings.Repeat("a!=b,", 100) + "a=b",
+				"shop/long and malformed": strings.Repeat("(", 900_000),
+				"shop/secret":             forbidden, "shop/slow": apierrors.NewTimeoutError("slow", 1),
 			}[name]
 		}),
 		Dynamic: objects, Mapper: testMapper(),
@@ -123,6 +144,12 @@ func TestFetch(t *testing.T) {
 		"scale":                         {deployments, "web", "app=web", 0, "success"},
 		"scale without selector":        {deployments, "unselective", "", metric.KindInvalid, "no_selector"},
 		"scale with malformed selector": {deployments, "malformed", "", metric.KindInvalid, "no_selector"},
+		"scale with long selector":      {deployments, "long", "", metric.KindInvalid, "no_selector"},
+		"scale with 101 requirements":   {deployments, "wide", "", metric.KindInvalid, "no_selector"},
+		"scale with long malformed one": {deployments, "long and malformed", "", metric.KindInvalid, "no_selector"},
+		"service with long selector":    {services, "long", "", metric.KindInvalid, "no_selector"},
+		"label selector of 101 labels":  {daemonSets, "wide", "", metric.KindInvalid, "no_selector"},
+		"label selector of many values": {daemonSets, "many values", "", metric.KindInvalid, "no_selector"},
 		"scale forbidden":               {deployments, "secret", "", metric.KindUnavailable, "forbidden"},
 		"scale slow":                    {deployments, "slow", "", metric.KindUnavailable, "error"},
 		"no such deployment":            {deployments, "gone", "", metric.KindNotFound, "not_found"},
@@ -147,6 +174,9 @@ func TestFetch(t *testing.T) {
 			}
 			if err != nil && metric.KindOf(err) != tc.wantKind {
 				t.Errorf("kind = %v (%v), want %v", metric.KindOf(err), err, tc.wantKind)
+			}
+			if err != nil && len(err.Error()) > 500 {
+				t.Errorf("the error has %d bytes", len(err.Error()))
 			}
 			if canonicalDiscoveryDemandSelector(got) != tc.want {
 				t.Errorf("selector = %v, want %q", got, tc.want)

@@ -9,7 +9,7 @@ import (
 )
 
 // TestRecordBytesAreThoseOfTheHeap: the bytes that the records are counted and bounded by are those that they take of the heap.
-func TestRecordBytesAreThoseOfTheHeap(t *testing.T) { //nolint:paralleltest // it measures the heap
+func TestRecordBytesAreThoseOfTheHeap(t *testing.T) { // not parallel: it measures the heap
 	r := New(Options{Now: func() time.Time { return noon }, Autoscalers: []string{controller}, MaxBytes: 1 << 30})
 	services := make([]*loadedService, 50)
 	for i := range services {

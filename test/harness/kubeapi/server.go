@@ -85,7 +85,12 @@ func (s *Server) WriteKubeconfig(dir string) (string, error) {
 
 // AddDeployment adds a Deployment whose pods have the label app with its name.
 func (s *Server) AddDeployment(namespace, name string, replicas int32) {
-	s.deployments.Store(namespace+"/"+name, scaling.ScaleStatus{Replicas: replicas, Selector: "app=" + name})
+	s.AddSelectingDeployment(namespace, name, "app="+name, replicas)
+}
+
+// AddSelectingDeployment adds a Deployment with a selector.
+func (s *Server) AddSelectingDeployment(namespace, name, selector string, replicas int32) {
+	s.deployments.Store(namespace+"/"+name, scaling.ScaleStatus{Replicas: replicas, Selector: selector})
 }
 
 // SetPod adds or replaces a pod.
