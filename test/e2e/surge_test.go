@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -50,6 +51,7 @@ func TestSurge(t *testing.T) {
 		t.Skip("SKIPPED: -surge.steps is not set: run `make surge`")
 	}
 	light(t)
+	scrapeEachSecond(t)
 	reshapeForSurge(t)
 	installSurgeLane(t)
 	load := send(t, beforeSurge)
@@ -71,6 +73,18 @@ func TestSurge(t *testing.T) {
 			t.Errorf("with the lane %d requests of a step failed, and none without it", m.failed)
 		}
 	}
+}
+
+// scrapeEachSecond halves the adapter's scrape interval until the test ends, as docs/surge.md recommends: a raise waits for two scrapes.
+func scrapeEachSecond(t *testing.T) {
+	t.Helper()
+	original := configuration(t)
+	t.Cleanup(func() { configure(context.Background(), t, original) })
+	often := strings.Replace(original, "interval: 2s", "interval: 1s", 1)
+	if often == original {
+		t.Fatal("the configuration has no interval of 2s")
+	}
+	configure(t.Context(), t, often)
 }
 
 // stepSurge steps the load and returns the times. It expects a raise of the lane if the autoscaler is in it, and none otherwise.
