@@ -95,6 +95,9 @@ type Status struct {
 	// State.
 	Since   metav1.MicroTime `json:"since,omitzero"`
 	Entered metav1.MicroTime `json:"entered,omitzero"`
+	// YoungestVerified is the creation of the youngest pod at the verification; zero: there was none. Younger pods are not verified. It is of the
+	// API server's clock, as all creations.
+	YoungestVerified metav1.Time `json:"youngestVerified,omitzero"`
 	// ReplicasBefore is the workload's scale at Since, and ReplicasAsked the spec's replicas of ObservedGeneration.
 	ReplicasBefore int32 `json:"replicasBefore,omitempty"`
 	ReplicasAsked  int32 `json:"replicasAsked,omitempty"`
