@@ -83,14 +83,8 @@ func (o *Observed) gateFailure(h *hold.Object, now time.Time) string {
 	if waits, _ := o.gateWait(h, now); waits != "" {
 		return ""
 	}
-	began := h.Status.Entered.Time
-	switch last := h.Status.GateStepAt.Time; {
-	case h.Status.GateSteps > 0:
-		began = last.Add(o.planHoldGates(h).Pause)
-	case last.After(began):
-		began = last
-	}
-	if now.Before(began.Add(gateOpenTimeout)) {
+	began, noted := o.gateWaitEnd(h)
+	if !noted || now.Before(began.Add(gateOpenTimeout)) {
 		return ""
 	}
 	if err := o.GateErrors[h.UID]; err != "" {
@@ -103,6 +97,25 @@ func (o *Observed) gateFailure(h *hold.Object, now time.Time) string {
 		return fmt.Sprintf("group %s: not all of its %d workloads are up", h.Spec.Group.Name, h.Spec.Group.Size)
 	}
 	return ""
+}
+
+// gateWaitEnd returns the time since which the gates of a verified hold may open, and false while the approval of its group is not noted yet. A member's
+// approval or step is one of the whole group.
+func (o *Observed) gateWaitEnd(h *hold.Object) (began time.Time, noted bool) {
+	plan := o.planHoldGates(h)
+	if h.Status.GateSteps > 0 {
+		return h.Status.GateStepAt.Add(plan.Pause), true
+	}
+	began = h.Status.Entered.Time
+	for _, m := range append(o.listGroupMembers(h), h) {
+		if plan.Approval && m.Spec.Approved && !m.Status.Approved && m.Status.State.IsActive() && m.Status.State != hold.Open {
+			return began, false
+		}
+		if at := m.Status.GateStepAt.Time; at.After(began) {
+			began = at
+		}
+	}
+	return began, true
 }
 
 // openHoldGate opens the gates of a verified hold, step by step, while its pods are there. The status says so before the first action, with what

@@ -2,7 +2,9 @@ package rollout
 
 import (
 	"testing"
+	"time"
 
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
@@ -77,6 +79,88 @@ func TestD2GateOpensAgain(t *testing.T) {
 				}
 				if !b.gates.open["sale"] {
 					t.Error("the gate stays shut, and both holds are open")
+				}
+			})
+		}
+	}
+}
+
+// TestD2ReplacedPodsOfAGroup: pods of one workload that were replaced since their verification keep the gate of the group shut until they pass.
+func TestD2ReplacedPodsOfAGroup(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		passed bool
+		want   hold.State
+	}{"good": {true, hold.Open}, "bad": {false, hold.RolledBack}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench()
+			b.gates.plans = map[string]action.Plan{"sale": {Approval: true}}
+			for _, name := range []string{"shop", "cart"} {
+				b.addWorkload(name, 2, hold.ReplicaBounds{})
+				h := saleHold()
+				h.Group, h.GroupSize = "sale", 2
+				b.apply(t, name, h)
+			}
+			b.mustPass(t)
+			b.setGroupReady()
+			b.mustPass(t)
+			b.now = b.now.Add(time.Hour)
+			b.workloads["cart"].drain(b.memoryCluster, 3)
+			b.checker.passed = c.passed
+			b.gates.onOpen = func(string, int) {
+				if h := b.find("cart", "event/sale"); h.Status.YoungestVerified.Time.Before(b.now) {
+					t.Errorf("the gate opens over pods of cart that were never verified")
+				}
+			}
+			h := b.find("shop", "event/sale").DeepCopy()
+			h.Spec.Approved = true
+			if _, err := b.UpdateHold(t.Context(), h); err != nil {
+				t.Fatal(err)
+			}
+			b.mustPass(t)
+			for _, name := range []string{"shop", "cart"} {
+				wantState(t, b.find(name, "event/sale"), c.want, "")
+			}
+		})
+	}
+}
+
+// TestD2ApprovalOfAGroupLeavesTime: after a long wait for a person, the approval of one hold gives the pods of all workloads of the group the same time
+// to be ready, in whatever order the workloads are looked at.
+func TestD2ApprovalOfAGroupLeavesTime(t *testing.T) {
+	t.Parallel()
+	for _, approved := range []string{"shop", "cart"} {
+		for _, away := range []string{"shop", "cart"} {
+			t.Run(approved+" approved, "+away+" lacks a pod", func(t *testing.T) {
+				t.Parallel()
+				b := newBench()
+				b.gates.plans = map[string]action.Plan{"sale": {Approval: true}}
+				for _, name := range []string{"shop", "cart"} {
+					b.addWorkload(name, 2, hold.ReplicaBounds{})
+					h := saleHold()
+					h.Group, h.GroupSize = "sale", 2
+					b.apply(t, name, h)
+				}
+				b.mustPass(t)
+				b.setGroupReady()
+				b.mustPass(t)
+				b.now = b.now.Add(time.Hour)
+				b.workloads[away].ready--
+				h := b.find(approved, "event/sale").DeepCopy()
+				h.Spec.Approved = true
+				if _, err := b.UpdateHold(t.Context(), h); err != nil {
+					t.Fatal(err)
+				}
+				b.mustPass(t)
+				for _, name := range []string{"shop", "cart"} {
+					wantState(t, b.find(name, "event/sale"), hold.Verified, "")
+				}
+				b.now = b.now.Add(gateOpenTimeout - time.Second)
+				b.setGroupReady()
+				b.mustPass(t)
+				for _, name := range []string{"shop", "cart"} {
+					wantState(t, b.find(name, "event/sale"), hold.Open, "")
 				}
 			})
 		}
