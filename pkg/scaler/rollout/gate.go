@@ -90,17 +90,17 @@ func (o *Observed) gateFailure(h *hold.Object, now time.Time) string {
 	if err := o.GateErrors[h.UID]; err != "" {
 		return "open the gate: " + err
 	}
-	if missing := o.describeMissingPods(h, now); missing != "" {
-		return missing
+	switch {
+	case o.isGroupVerified(h):
+		return o.describeMissingPods(h, now)
+	case now.Before(began.Add(h.WithinOrDefault() + gateOpenTimeout)): // pods that are away meanwhile have as long to come back
+		return ""
 	}
-	if !o.isGroupVerified(h) && !now.Before(began.Add(h.WithinOrDefault()+gateOpenTimeout)) {
-		return fmt.Sprintf("group %s: not all of its %d workloads are up", h.Spec.Group.Name, h.Spec.Group.Size)
-	}
-	return ""
+	return fmt.Sprintf("group %s: not all of its %d workloads are up", h.Spec.Group.Name, h.Spec.Group.Size)
 }
 
-// gateWaitEnd returns the time since which the gates of a verified hold may open, and false while the approval of its group is not noted yet. A member's
-// approval or step is one of the whole group.
+// gateWaitEnd returns the time since which the gates of a verified hold may open, and false while the approval of its group is not noted yet. What a
+// member waits for, the whole group waits for: its pods, its approval, its steps.
 func (o *Observed) gateWaitEnd(h *hold.Object) (began time.Time, noted bool) {
 	plan := o.planHoldGates(h)
 	if h.Status.GateSteps > 0 {
@@ -111,8 +111,10 @@ func (o *Observed) gateWaitEnd(h *hold.Object) (began time.Time, noted bool) {
 		if plan.Approval && m.Spec.Approved && !m.Status.Approved && m.Status.State.IsActive() && m.Status.State != hold.Open {
 			return began, false
 		}
-		if at := m.Status.GateStepAt.Time; at.After(began) {
-			began = at
+		for _, at := range []time.Time{m.Status.Entered.Time, m.Status.GateStepAt.Time} {
+			if at.After(began) {
+				began = at
+			}
 		}
 	}
 	return began, true

@@ -166,3 +166,42 @@ func TestD2ApprovalOfAGroupLeavesTime(t *testing.T) {
 		}
 	}
 }
+
+// TestD6PodAwayWhileTheGroupWaits: a pod of a verified workload that is away for a moment, while the gate still waits for another workload of the group or
+// has just stopped to, is no failure of the group. A pod that stays away is.
+func TestD6PodAwayWhileTheGroupWaits(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		ready [][2]int32 // pods of shop and cart, every half a minute
+		want  hold.State
+	}{
+		"back before the other": {[][2]int32{{20, 2}, {20, 20}}, hold.Open},
+		"back after the other":  {[][2]int32{{19, 20}, {20, 20}}, hold.Open},
+		"stays away":            {[][2]int32{{19, 20}, {19, 20}, {19, 20}}, hold.RolledBack},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench()
+			for _, name := range []string{"shop", "cart"} {
+				b.addWorkload(name, 2, hold.ReplicaBounds{})
+				h := saleHold()
+				h.Group, h.GroupSize = "sale", 2
+				b.apply(t, name, h)
+			}
+			b.mustPass(t)
+			shop, cart := b.workloads["shop"], b.workloads["cart"]
+			shop.ready = 20
+			b.mustPass(t)
+			b.now = b.now.Add(3 * time.Minute)
+			shop.ready = 19
+			b.mustPass(t)
+			wantState(t, b.find("shop", "event/sale"), hold.Verified, "")
+			for _, ready := range c.ready {
+				shop.ready, cart.ready = ready[0], ready[1]
+				b.mustPass(t)
+				b.now = b.now.Add(gateOpenTimeout / 2)
+			}
+			wantState(t, b.find("shop", "event/sale"), c.want, "")
+		})
+	}
+}
