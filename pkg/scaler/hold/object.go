@@ -145,7 +145,8 @@ type Numbers struct {
 	Sequence int64 `json:"sequence"`
 	// WorkloadUID is the identity of the workload: another workload of the same name has numbers of its own.
 	WorkloadUID types.UID `json:"workloadUID,omitempty"`
-	// Autoscaler is the name, and AutoscalerUID the identity, of the autoscaler with these bounds; empty: there is none.
+	// Autoscaler is the name, and AutoscalerUID the identity, of the autoscaler with these bounds. An empty identity: there is none now, and the bounds
+	// are of the last one.
 	Autoscaler    string    `json:"autoscaler,omitempty"`
 	AutoscalerUID types.UID `json:"autoscalerUID,omitempty"`
 	MinReplicas   Change    `json:"minReplicas,omitzero"`

@@ -52,6 +52,11 @@ func (w *wildWalker) changeAutoscaler() {
 		return
 	}
 	bounds := hold.ReplicaBounds{MinReplicas: int32(w.IntN(3) + 1), MaxReplicas: 12}
+	for _, h := range w.holds {
+		if n := h.Status.Numbers; n != nil && n.Autoscaler == "cart" && n.MinReplicas.Set == bounds.MinReplicas {
+			return // it cannot be told from a copy of the one before
+		}
+	}
 	w.note("cart gets an autoscaler %v", bounds)
 	if shop := w.workloads["shop"]; shop.hpa.scales == "cart" { // two would undo each other
 		clear(w.edits)
