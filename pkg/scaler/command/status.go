@@ -180,7 +180,7 @@ func describeScalerHoldOriginal(h *hold.Object) string {
 	switch {
 	case n == nil:
 		return "-"
-	case n.Autoscaler == "":
+	case n.AutoscalerUID == "":
 		return fmt.Sprintf("%d replicas", n.Replicas.Was)
 	}
 	return fmt.Sprintf("%d replicas, %s %d..%d", n.Replicas.Was, n.Autoscaler, n.MinReplicas.Was, n.MaxReplicas.Was)

@@ -2,8 +2,11 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/klog/v2"
@@ -18,6 +21,10 @@ const (
 	// holdOverlap is the time by which a hold outlasts its window, unless the controller replaces or ends it at the end of the window.
 	// Without it, a workload between two windows would be restored and raised again.
 	holdOverlap = 2 * time.Minute
+	// applyTimeout bounds the time for one workload, and maxParallelApplies how many workloads have it at once: an API server that does not respond
+	// for one namespace, such as for a webhook on Holds there, must not delay the windows of all others.
+	applyTimeout       = 10 * time.Second
+	maxParallelApplies = 16
 	// reapplyRetryInterval is the interval after a failure.
 	reapplyRetryInterval = 5 * time.Second
 )
@@ -47,26 +54,62 @@ func (c *Controller) runControllerSchedules(ctx context.Context) error {
 
 // applyControllerSchedules sets the holds of all schedules for a time. It reports whether all succeeded.
 func (c *Controller) applyControllerSchedules(ctx context.Context, at time.Time) bool {
-	done := true
+	var mu sync.Mutex // guards applied
 	applied := map[hold.Workload]map[string]bool{}
+	var applies []func(context.Context) error
 	for i := range c.Schedules {
 		s := &c.Schedules[i]
 		for _, t := range s.Workloads {
-			want, on := c.activeControllerWindow(ctx, s, t, at)
-			if !on {
-				continue
-			}
-			if applied[t] == nil {
-				applied[t] = map[string]bool{}
-			}
-			applied[t][hold.SchedulePrefix+s.Name] = true
-			if err := c.Raise(ctx, t, c.newControllerScheduleHold(s, want)); err != nil && ctx.Err() == nil {
-				klog.FromContext(ctx).Error(err, "Schedule cannot be applied", "schedule", s.Name, "workload", t.String(), "retryIn", reapplyRetryInterval)
-				done = false
-			}
+			applies = append(applies, func(ctx context.Context) error {
+				on, err := c.applyControllerSchedule(ctx, s, t, at)
+				mu.Lock()
+				defer mu.Unlock()
+				if on && applied[t] == nil {
+					applied[t] = map[string]bool{}
+				}
+				if on {
+					applied[t][hold.SchedulePrefix+s.Name] = true
+				}
+				return err
+			})
 		}
 	}
+	done := runControllerApplies(ctx, applies)
 	return c.endStaleControllerHolds(ctx, at, applied) && done
+}
+
+// runControllerApplies calls functions at the same time, up to maxParallelApplies, each with a context of applyTimeout. It returns after all of them, and
+// reports whether all succeeded.
+func runControllerApplies(ctx context.Context, applies []func(context.Context) error) bool {
+	var failures atomic.Int64
+	var running sync.WaitGroup
+	room := make(chan struct{}, maxParallelApplies)
+	for _, apply := range applies {
+		room <- struct{}{} // a place is free again within applyTimeout, and with the end of ctx
+		running.Go(func() {
+			defer func() { <-room }()
+			limited, cancel := context.WithTimeout(ctx, applyTimeout)
+			defer cancel()
+			if apply(limited) != nil {
+				failures.Add(1)
+			}
+		})
+	}
+	running.Wait()
+	return failures.Load() == 0
+}
+
+// applyControllerSchedule sets the hold of a schedule on one of its workloads. It reports whether a window of the schedule is active.
+func (c *Controller) applyControllerSchedule(ctx context.Context, s *schedule.Schedule, t hold.Workload, at time.Time) (on bool, err error) {
+	want, on := c.activeControllerWindow(ctx, s, t, at)
+	if !on {
+		return false, nil
+	}
+	err = c.Raise(ctx, t, c.newControllerScheduleHold(s, want))
+	if err != nil && !errors.Is(context.Cause(ctx), context.Canceled) {
+		klog.FromContext(ctx).Error(err, "Schedule cannot be applied", "schedule", s.Name, "workload", t.String(), "retryIn", reapplyRetryInterval)
+	}
+	return true, err
 }
 
 // activeControllerWindow returns the window of a schedule for one of its workloads.
@@ -114,19 +157,22 @@ func (c *Controller) newControllerScheduleHold(s *schedule.Schedule, w schedule.
 // endStaleControllerHolds ends this controller's schedule holds whose schedule or window is no longer in the configuration. Between two
 // windows a paused hold stays, so that the next window is paused too.
 func (c *Controller) endStaleControllerHolds(ctx context.Context, at time.Time, applied map[hold.Workload]map[string]bool) bool {
-	done := true
+	var releases []func(context.Context) error
 	for _, h := range c.Caches.ListAllHolds() {
 		t, id := h.HeldWorkload(), h.HoldID()
 		if h.Labels[hold.OwnerLabel] != c.Engine.Owner || !strings.HasPrefix(id, hold.SchedulePrefix) || h.DeletionTimestamp != nil || applied[t][id] ||
 			h.IsPaused(at) && c.hasControllerSchedule(strings.TrimPrefix(id, hold.SchedulePrefix)) {
 			continue
 		}
-		if err := c.Release(ctx, t, id, "no active schedule has this hold"); err != nil && ctx.Err() == nil {
-			klog.FromContext(ctx).Error(err, "Hold cannot be ended", "hold", id, "workload", t.String())
-			done = false
-		}
+		releases = append(releases, func(ctx context.Context) error {
+			err := c.Release(ctx, t, id, "no active schedule has this hold")
+			if err != nil && !errors.Is(context.Cause(ctx), context.Canceled) {
+				klog.FromContext(ctx).Error(err, "Hold cannot be ended", "hold", id, "workload", t.String())
+			}
+			return err
+		})
 	}
-	return done
+	return runControllerApplies(ctx, releases)
 }
 
 // listControllerSchedules lists the schedules of a workload.

@@ -95,6 +95,9 @@ type Status struct {
 	// State.
 	Since   metav1.MicroTime `json:"since,omitzero"`
 	Entered metav1.MicroTime `json:"entered,omitzero"`
+	// YoungestVerified is the creation of the youngest pod at the verification; zero: there was none. Younger pods are not verified. It is of the
+	// API server's clock, as all creations.
+	YoungestVerified metav1.Time `json:"youngestVerified,omitzero"`
 	// ReplicasBefore is the workload's scale at Since, and ReplicasAsked the spec's replicas of ObservedGeneration.
 	ReplicasBefore int32 `json:"replicasBefore,omitempty"`
 	ReplicasAsked  int32 `json:"replicasAsked,omitempty"`
@@ -142,7 +145,8 @@ type Numbers struct {
 	Sequence int64 `json:"sequence"`
 	// WorkloadUID is the identity of the workload: another workload of the same name has numbers of its own.
 	WorkloadUID types.UID `json:"workloadUID,omitempty"`
-	// Autoscaler is the name, and AutoscalerUID the identity, of the autoscaler with these bounds; empty: there is none.
+	// Autoscaler is the name, and AutoscalerUID the identity, of the autoscaler with these bounds. An empty identity: there is none now, and the bounds
+	// are of the last one.
 	Autoscaler    string    `json:"autoscaler,omitempty"`
 	AutoscalerUID types.UID `json:"autoscalerUID,omitempty"`
 	MinReplicas   Change    `json:"minReplicas,omitzero"`

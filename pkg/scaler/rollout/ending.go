@@ -171,7 +171,8 @@ func (o *Observed) nextLook(now time.Time) time.Time {
 			at(until)
 		case o.GateErrors[h.UID] != "":
 			at(now.Add(retryInterval))
-		case h.Status.GateOpen && o.mustShutGate(h, now), h.Status.State == hold.Scaled, h.Status.State == hold.Verified:
+		case h.Status.GateOpen && o.mustShutGate(h, now), h.Status.State == hold.Scaled, h.Status.State == hold.Verified,
+			h.Status.State == hold.Ready && o.describeMissingPods(h, now) != "":
 			at(now.Add(cmp.Or(o.WaitInterval, waitInterval)))
 		}
 	}

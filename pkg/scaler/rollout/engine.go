@@ -123,6 +123,8 @@ type Result struct {
 	NextPass time.Time
 	// HoldToVerify is the UID of the hold that needs Engine.VerifyHold; empty: no hold does.
 	HoldToVerify types.UID
+	// PodsMissing is set while too few pods are ready to verify that hold.
+	PodsMissing bool
 	// HoldToWatch is the UID of the hold whose gates need Engine.ReadHoldWatch; empty: no hold's do.
 	HoldToWatch types.UID
 	// Autoscaler is the name of the workload's autoscaler; empty: it has no autoscaler.
@@ -414,7 +416,7 @@ func (p *pass) buildResult() Result {
 		r.Autoscaler, r.Bounds = o.Autoscaler.Name, o.Autoscaler.Bounds
 	}
 	if i := o.holdToVerify(p.now); i >= 0 {
-		r.HoldToVerify = o.Holds[i].UID
+		r.HoldToVerify, r.PodsMissing = o.Holds[i].UID, o.describeMissingPods(&o.Holds[i], p.now) != ""
 	}
 	if i := o.holdToWatch(p.now); i >= 0 && p.Watcher != nil {
 		r.HoldToWatch = o.Holds[i].UID

@@ -83,26 +83,41 @@ func (o *Observed) gateFailure(h *hold.Object, now time.Time) string {
 	if waits, _ := o.gateWait(h, now); waits != "" {
 		return ""
 	}
-	began := h.Status.Entered.Time
-	switch last := h.Status.GateStepAt.Time; {
-	case h.Status.GateSteps > 0:
-		began = last.Add(o.planHoldGates(h).Pause)
-	case last.After(began):
-		began = last
-	}
-	if now.Before(began.Add(gateOpenTimeout)) {
+	began, noted := o.gateWaitEnd(h)
+	if !noted || now.Before(began.Add(gateOpenTimeout)) {
 		return ""
 	}
 	if err := o.GateErrors[h.UID]; err != "" {
 		return "open the gate: " + err
 	}
-	if missing := o.describeMissingPods(h, now); missing != "" {
-		return missing
+	switch {
+	case o.isGroupVerified(h):
+		return o.describeMissingPods(h, now)
+	case now.Before(began.Add(h.WithinOrDefault() + gateOpenTimeout)): // pods that are away meanwhile have as long to come back
+		return ""
 	}
-	if !o.isGroupVerified(h) && !now.Before(began.Add(h.WithinOrDefault()+gateOpenTimeout)) {
-		return fmt.Sprintf("group %s: not all of its %d workloads are up", h.Spec.Group.Name, h.Spec.Group.Size)
+	return fmt.Sprintf("group %s: not all of its %d workloads are up", h.Spec.Group.Name, h.Spec.Group.Size)
+}
+
+// gateWaitEnd returns the time since which the gates of a verified hold may open, and false while the approval of its group is not noted yet. What a
+// member waits for, the whole group waits for: its pods, its approval, its steps.
+func (o *Observed) gateWaitEnd(h *hold.Object) (began time.Time, noted bool) {
+	plan := o.planHoldGates(h)
+	if h.Status.GateSteps > 0 {
+		return h.Status.GateStepAt.Add(plan.Pause), true
 	}
-	return ""
+	began = h.Status.Entered.Time
+	for _, m := range append(o.listGroupMembers(h), h) {
+		if plan.Approval && m.Spec.Approved && !m.Status.Approved && m.Status.State.IsActive() && m.Status.State != hold.Open {
+			return began, false
+		}
+		for _, at := range []time.Time{m.Status.Entered.Time, m.Status.GateStepAt.Time} {
+			if at.After(began) {
+				began = at
+			}
+		}
+	}
+	return began, true
 }
 
 // openHoldGate opens the gates of a verified hold, step by step, while its pods are there. The status says so before the first action, with what

@@ -50,10 +50,12 @@ type memoryWorkload struct {
 	version  int
 	replicas int32
 	owned    bool
-	ready    int32  // pods that are ready, of replicas
-	selector string // of its scale; empty: its own, none: it has none
-	gone     bool   // deleted; its autoscaler stays
-	life     int    // of how many workloads of this name it is the last
+	ready    int32       // pods that are ready, of replicas
+	drained  int         // how many times its first pod was replaced
+	births   []time.Time // of its pods that were seen
+	selector string      // of its scale; empty: its own, none: it has none
+	gone     bool        // deleted; its autoscaler stays
+	life     int         // of how many workloads of this name it is the last
 	hpa      *memoryAutoscaler
 }
 
@@ -175,9 +177,15 @@ func (c *memoryCluster) ListPods(_ context.Context, _, selector string) (all []c
 		return nil, nil
 	}
 	for i := range w.replicas {
+		if int(i) == len(w.births) {
+			w.births = append(w.births, c.now)
+		}
 		pod := corev1.Pod{
-			ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("%s-%d", w.name, i), CreationTimestamp: metav1.NewTime(c.now)},
+			ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("%s-%d", w.name, i), CreationTimestamp: metav1.NewTime(w.births[i])},
 			Status:     corev1.PodStatus{Phase: corev1.PodPending, PodIP: "10.0.0.1"},
+		}
+		if i == 0 {
+			pod.UID = types.UID(fmt.Sprint(pod.Name, " ", w.drained))
 		}
 		if i < w.ready {
 			pod.Status.Phase, pod.Status.Conditions = corev1.PodRunning, []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
@@ -317,11 +325,20 @@ func (c *memoryCluster) WriteEvent(_ context.Context, e *corev1.Event) error {
 // scale sets the replicas, as another client: that client owns them.
 func (w *memoryWorkload) scale(c *memoryCluster, n int32) {
 	w.replicas, w.ready, w.owned, w.version = n, min(w.ready, n), false, c.nextVersion()
+	w.births = w.births[:min(len(w.births), int(n))]
+}
+
+// drain replaces the first pods.
+func (w *memoryWorkload) drain(c *memoryCluster, pods int) {
+	w.drained++
+	for i := range min(pods, len(w.births)) {
+		w.births[i] = c.now
+	}
 }
 
 // replace deletes the workload and makes another of its name.
 func (w *memoryWorkload) replace(c *memoryCluster, replicas int32) {
-	w.gone, w.life = false, w.life+1
+	w.gone, w.life, w.births = false, w.life+1, nil
 	w.scale(c, replicas)
 	w.ready = 0
 }
@@ -445,9 +462,15 @@ func (n *memoryNotifier) Withdraw(context.Context) {
 }
 
 // memoryChecker passes or fails every verification.
-type memoryChecker struct{ passed bool }
+type memoryChecker struct {
+	passed bool
+	onRun  func() // is called during each verification; optional
+}
 
 func (v *memoryChecker) Run(context.Context, verify.Spec, []corev1.Pod, []corev1.Pod) (verify.Report, error) {
+	if v.onRun != nil {
+		v.onRun()
+	}
 	return verify.Report{Passed: v.passed}, nil
 }
 

@@ -106,6 +106,13 @@ func TestNextStep(t *testing.T) {
 			h.Status.State, h.Status.Entered = hold.Scaled, metav1.NewMicroTime(benchStart.Add(-hold.DefaultWithin))
 			pendingPods(o.Pods, 1)
 		}, WriteStatus, hold.RolledBack},
+		"verified pods replaced": {func(o *Observed, h *hold.Object) {
+			h.Status.State, h.Status.YoungestVerified = hold.Verified, metav1.NewTime(o.Pods[0].CreationTimestamp.Add(-time.Second))
+		}, WriteStatus, hold.Ready},
+		"pods gone before they are verified": {func(o *Observed, h *hold.Object) {
+			h.Status.State, h.Status.Entered, h.Spec.Verify = hold.Ready, metav1.NewMicroTime(benchStart.Add(-hold.DefaultWithin)), &verify.Spec{URL: "/"}
+			pendingPods(o.Pods, 1)
+		}, WriteStatus, hold.RolledBack},
 		"somebody lowered it": {func(o *Observed, h *hold.Object) { h.Status.State, o.Autoscaler.Bounds.MinReplicas = hold.Scaled, 3 }, WriteStatus, hold.Scaled},
 		"yielded": {func(o *Observed, h *hold.Object) {
 			h.Status.State, o.Autoscaler.Bounds.MinReplicas, h.Status.Yielded, h.Status.Numbers.MinReplicas = hold.Scaled, 3, []string{fieldMinReplicas}, hold.Change{Was: 3, Set: 3}

@@ -99,8 +99,11 @@ func (o *Observed) planNumbers(n hold.Numbers, now time.Time) hold.Numbers {
 	}
 	var to hold.ReplicaBounds
 	if a := o.Autoscaler; a == nil {
-		n.Autoscaler, n.AutoscalerUID, n.MinReplicas, n.MaxReplicas = "", "", hold.Change{}, hold.Change{}
+		n.AutoscalerUID = "" // the rest stays for a copy of it
 	} else {
+		if n.AutoscalerUID != a.UID && isAutoscalerCopied(n, a) {
+			n.AutoscalerUID = a.UID
+		}
 		if n.AutoscalerUID != a.UID {
 			n.Autoscaler, n.AutoscalerUID = a.Name, a.UID
 			n.MinReplicas = hold.Change{Was: a.Bounds.MinReplicas, Set: a.Bounds.MinReplicas}
@@ -130,6 +133,13 @@ func (o *Observed) planNumbers(n hold.Numbers, now time.Time) hold.Numbers {
 		n.Replicas = n.Replicas.Intend(replicas, found.Replicas)
 	}
 	return n
+}
+
+// isAutoscalerCopied reports whether an autoscaler took the place of the recorded one with the bounds that the scaler set there, as kubectl replace --force
+// and a restored backup do: these bounds are not what was there.
+func isAutoscalerCopied(n hold.Numbers, a *Autoscaler) bool {
+	set := hold.ReplicaBounds{MinReplicas: n.MinReplicas.Set, MaxReplicas: n.MaxReplicas.Set}
+	return n.Autoscaler == a.Name && a.Bounds == set
 }
 
 // equalNumbers reports whether two records are the same.
@@ -162,7 +172,7 @@ func (o *Observed) foreignNumbers(n hold.Numbers) (hold.Numbers, []string) {
 		check(fieldMinReplicas, &n.MinReplicas, a.Bounds.MinReplicas)
 		check(fieldMaxReplicas, &n.MaxReplicas, a.Bounds.MaxReplicas)
 	}
-	if o.Autoscaler == nil && o.Scale != nil && n.Autoscaler == "" && !o.isWorkloadReplaced() {
+	if o.Autoscaler == nil && o.Scale != nil && n.AutoscalerUID == "" && !o.isWorkloadReplaced() {
 		check(fieldReplicas, &n.Replicas, o.Scale.Replicas)
 	}
 	return n, fields

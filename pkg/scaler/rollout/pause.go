@@ -44,6 +44,20 @@ func (o *Observed) pauseHold(now time.Time) (Step, bool) {
 	return Step{}, false
 }
 
+// endFailedPause writes that the pause of a hold has ended that failed before it. Any other hold begins again with the end of its pause.
+func (o *Observed) endFailedPause(now time.Time) (Step, bool) {
+	for i := range o.Holds {
+		h := &o.Holds[i]
+		if h.Status.State != hold.RolledBack || h.IsOver(now) || !isPauseNoted(h) {
+			continue
+		}
+		status := h.Status.DeepCopy()
+		status.Conditions = setHoldCondition(status.Conditions, conditionPaused, metav1.ConditionFalse, "Resumed", "the pause has ended", now)
+		return o.writeStatusStep(i, status).withStepEvent(reasonResumed, "hold %s: the pause has ended", h.HoldID()), true
+	}
+	return Step{}, false
+}
+
 // resumeHoldStep returns the step that starts a paused hold again with a status. Its notifiers are told so if they know of the pause.
 func (o *Observed) resumeHoldStep(i int, status hold.Status, now time.Time) Step {
 	h := &o.Holds[i]

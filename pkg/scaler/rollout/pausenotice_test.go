@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
@@ -73,4 +75,46 @@ func TestPausedByOwner(t *testing.T) {
 	want(2, true)
 	b.pauseHold(t, "shop", "schedule/hours", false, nil)
 	want(9, false)
+}
+
+// TestPauseOfAFailedHoldEnds: a hold that failed before its pause says after it that it is no longer paused, whether it is tried again or not, and is
+// paused again like any other.
+func TestPauseOfAFailedHoldEnds(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		gate string
+		want hold.State
+	}{
+		"tried again": {"sale", hold.Scaled},
+		"waits":       {"forbidden", hold.RolledBack},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench()
+			b.checker.passed = false
+			w := b.addWorkload("shop", 2, hold.ReplicaBounds{})
+			h := saleHold()
+			h.Gates = []string{c.gate}
+			b.apply(t, "shop", h)
+			b.mustPass(t)
+			w.ready = w.replicas
+			b.mustPass(t)
+			wantState(t, b.find("shop", "event/sale"), hold.RolledBack, "")
+			for range 2 {
+				end := metav1.NewTime(b.now.Add(time.Hour))
+				b.pauseHold(t, "shop", "event/sale", true, &end)
+				b.mustPass(t)
+				if !isPauseNoted(b.find("shop", "event/sale")) || w.replicas != 2 {
+					t.Fatalf("not paused: %d replicas", w.replicas)
+				}
+				b.now = end.Time
+				b.mustPass(t)
+				got := b.find("shop", "event/sale")
+				wantState(t, got, c.want, "")
+				if isPauseNoted(got) {
+					t.Fatalf("still paused: %+v", findHoldCondition(got, conditionPaused))
+				}
+			}
+		})
+	}
 }

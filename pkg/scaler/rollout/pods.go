@@ -41,10 +41,26 @@ func splitRolloutPods(pods []corev1.Pod, h *hold.Object) (now, old []corev1.Pod)
 	return youngest[:n], youngest[n:]
 }
 
+// isPodProven reports whether a hold may count a ready pod: a pod that is younger than those of its verification did not take part in it.
+func isPodProven(pod *corev1.Pod, h *hold.Object) bool {
+	youngest := h.Status.YoungestVerified
+	return h.Status.State != hold.Verified || youngest.IsZero() || !pod.CreationTimestamp.After(youngest.Time)
+}
+
+// countProvenPods counts the ready pods that a hold may count.
+func (o *Observed) countProvenPods(h *hold.Object) (n int32) {
+	for i := range o.Pods {
+		if pod := &o.Pods[i]; isRolloutPodReady(pod) && isPodProven(pod, h) {
+			n++
+		}
+	}
+	return n
+}
+
 // describeMissingPods counts the pods that a hold still needs, by cause; empty if enough are ready. More pods of the autoscaler's own do
 // not matter.
 func (o *Observed) describeMissingPods(h *hold.Object, now time.Time) string {
-	need, ready := o.neededPods(h), o.countReadyPods()
+	need, ready := o.neededPods(h), o.countProvenPods(h)
 	if o.PodsOutdated && need > 0 {
 		return "the scale has just changed"
 	}
@@ -56,8 +72,11 @@ func (o *Observed) describeMissingPods(h *hold.Object, now time.Time) string {
 	}
 	causes := map[string]int{}
 	for i := range o.Pods {
-		if !isRolloutPodReady(&o.Pods[i]) {
-			causes[describeUnreadyRolloutPod(&o.Pods[i])]++
+		switch pod := &o.Pods[i]; {
+		case !isRolloutPodReady(pod):
+			causes[describeUnreadyRolloutPod(pod)]++
+		case !isPodProven(pod, h):
+			causes["not verified"]++
 		}
 	}
 	if absent := int(need) - len(o.Pods); absent > 0 {

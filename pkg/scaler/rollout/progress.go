@@ -60,6 +60,20 @@ func (o *Observed) failOpenGroup(now time.Time) (Step, bool) {
 	return Step{}, false
 }
 
+// resumeGroupGate moves an open hold whose gates were shut, since its group was not complete, back to the wait for pods: its gates open again with
+// the group.
+func (o *Observed) resumeGroupGate(now time.Time) (Step, bool) {
+	for _, i := range o.listHoldsInState(hold.Open, now) {
+		h := &o.Holds[i]
+		if h.Spec.Group == nil || len(h.Spec.Gates) == 0 || h.Status.GateOpen || !o.Gated || o.mustShutGate(h, now) {
+			continue
+		}
+		text := fmt.Sprintf("group %s is complete again; the gate waits for its pods", h.Spec.Group.Name)
+		return o.enterStateStep(i, hold.Scaled, text, now).withStepEvent(string(hold.Scaled), "hold %s: %s", h.HoldID(), text), true
+	}
+	return Step{}, false
+}
+
 // rollBackStep returns the step that rolls a hold back, with a later try if its window has time for one. A command's hold without an end gets none: its
 // exit code is final.
 func (o *Observed) rollBackStep(i int, reason string, retry bool, now time.Time) Step {
@@ -155,8 +169,14 @@ func (o *Observed) progressFailure(h *hold.Object, now time.Time) string {
 			return missing + o.Scale.Failure
 		}
 	case hold.Ready:
-		if v, ok := o.Verdicts[h.UID]; ok && v.Since.Equal(h.Status.Since.Time) && !v.Passed {
+		if v, ok := o.Verdicts[h.UID]; ok && v.Since.Equal(h.Status.Since.Time) {
+			if v.Passed {
+				return ""
+			}
 			return v.Message
+		}
+		if missing := o.describeMissingPods(h, now); missing != "" && !now.Before(entered.Add(h.WithinOrDefault())) {
+			return "while the pods were verified: " + missing
 		}
 	case hold.Verified:
 		return o.gateFailure(h, now)
@@ -203,29 +223,57 @@ func (o *Observed) markHoldReady(now time.Time) (Step, bool) {
 func (o *Observed) verifyHoldPods(now time.Time) (Step, bool) {
 	for _, i := range o.listHoldsInState(hold.Ready, now) {
 		h := &o.Holds[i]
-		message := "no verification"
+		v := Verdict{Message: "no verification"}
 		if h.Spec.Verify != nil {
-			v, ok := o.Verdicts[h.UID]
-			if !ok || !v.Since.Equal(h.Status.Since.Time) {
+			verdict, ok := o.Verdicts[h.UID]
+			if !ok || !verdict.Since.Equal(h.Status.Since.Time) {
 				continue
 			}
-			message = v.Message
+			v = verdict
 		}
-		return o.enterStateStep(i, hold.Verified, message, now).withStepEvent(string(hold.Verified), "hold %s: %s", h.HoldID(), message), true
+		s := o.enterStateStep(i, hold.Verified, v.Message, now)
+		s.Status.YoungestVerified = v.Youngest
+		return s.withStepEvent(string(hold.Verified), "hold %s: %s", h.HoldID(), v.Message), true
 	}
 	return Step{}, false
 }
 
-// holdToVerify returns the index of a hold that waits for a verification; -1: none.
+// verifyReplacedPods moves a verified hold back to Ready if other pods took the place of verified ones, such as for a rolling update while the gate
+// waits. A step of the gate that is open stays open.
+func (o *Observed) verifyReplacedPods(now time.Time) (Step, bool) {
+	for _, i := range o.listHoldsInState(hold.Verified, now) {
+		h := &o.Holds[i]
+		need, proven := o.neededPods(h), o.countProvenPods(h)
+		if o.PodsOutdated || proven >= need || o.countReadyPods() < need {
+			continue
+		}
+		text := fmt.Sprintf("%d of %d pods are younger than the verified ones; verifying again", need-proven, need)
+		s := o.enterStateStep(i, hold.Ready, text, now)
+		s.Status.Since = metav1.NewMicroTime(now)
+		if last := h.Status.Since.Time; !now.After(last) { // the verdict of before does not count
+			s.Status.Since = metav1.NewMicroTime(last.Add(time.Microsecond))
+		}
+		return s.withStepEvent(string(hold.Ready), "hold %s: %s", h.HoldID(), text), true
+	}
+	return Step{}, false
+}
+
+// holdToVerify returns the index of a hold that waits for a verification, one whose pods are all ready if there is such a hold; -1: none.
 func (o *Observed) holdToVerify(now time.Time) int {
+	first := -1
 	for _, i := range o.listHoldsInState(hold.Ready, now) {
-		if h := &o.Holds[i]; h.Spec.Verify != nil {
-			if v, ok := o.Verdicts[h.UID]; !ok || !v.Since.Equal(h.Status.Since.Time) {
-				return i
-			}
+		h := &o.Holds[i]
+		if v, ok := o.Verdicts[h.UID]; h.Spec.Verify == nil || ok && v.Since.Equal(h.Status.Since.Time) {
+			continue
+		}
+		if o.describeMissingPods(h, now) == "" {
+			return i
+		}
+		if first < 0 {
+			first = i
 		}
 	}
-	return -1
+	return first
 }
 
 // isGroupVerified reports whether all other holds of a hold's group are verified.

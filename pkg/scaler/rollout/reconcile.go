@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -72,7 +73,7 @@ func (d *workloadReconciler) handlePassResult(ctx context.Context, r Result) {
 	if d.verifying != "" && r.HoldToVerify != d.verifying {
 		d.stopVerification()
 	}
-	if r.HoldToVerify != "" && d.verifying == "" {
+	if r.HoldToVerify != "" && !r.PodsMissing && d.verifying == "" {
 		d.verifying = r.HoldToVerify
 		ctx, d.cancelVerification = context.WithCancel(ctx)
 		go func(id types.UID) { d.verified <- d.VerifyHold(ctx, d.workload, id, time.Now()) }(r.HoldToVerify)
@@ -143,7 +144,8 @@ func (d *workloadReconciler) waitForNextPass(ctx context.Context, at time.Time) 
 }
 
 // VerifyHold verifies the new pods of a hold in state Ready, and keeps the verdict for the next pass. It blocks during the test
-// requests, for at most the hold's within. Pods that cannot be tested fail the verification.
+// requests, for at most the hold's within. Pods that cannot be tested fail the verification. The verdict is empty if the pods are to be
+// verified later: not enough are ready, or one went away meanwhile.
 func (e *Engine) VerifyHold(ctx context.Context, t hold.Workload, id types.UID, now time.Time) Verdict {
 	p := &pass{Engine: e, workload: t, now: now, reader: e.Cluster}
 	if err := p.observeWorkload(ctx); err != nil {
@@ -154,7 +156,11 @@ func (e *Engine) VerifyHold(ctx context.Context, t hold.Workload, id types.UID, 
 	if i < 0 || p.observed.Holds[i].UID != id {
 		return Verdict{} // released, replaced or verified by another process meanwhile
 	}
-	v := p.verifyNewPods(ctx, &p.observed.Holds[i])
+	h := &p.observed.Holds[i]
+	if p.observed.describeMissingPods(h, p.now) != "" {
+		return Verdict{} // the ready pods alone say nothing about those that were ready a moment ago
+	}
+	v := p.verifyNewPods(ctx, h)
 	if ctx.Err() != nil {
 		return v
 	}
@@ -171,6 +177,9 @@ func (p *pass) verifyNewPods(ctx context.Context, h *hold.Object) Verdict {
 	for _, pod := range p.observed.Pods {
 		if isRolloutPodReady(&pod) && pod.Status.PodIP != "" {
 			ready = append(ready, pod)
+			if v.Youngest.Before(&pod.CreationTimestamp) {
+				v.Youngest = pod.CreationTimestamp
+			}
 		}
 	}
 	pods, old := splitRolloutPods(ready, h)
@@ -181,6 +190,9 @@ func (p *pass) verifyNewPods(ctx context.Context, h *hold.Object) Verdict {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no verdict after %s", limit))
 	defer cancel()
 	report, err := p.runCheckerSafely(ctx, h, pods, old)
+	if p.havePodsGone(ctx, h, pods) {
+		return Verdict{}
+	}
 	v.Report, v.Passed, v.Message = &report, report.Passed, ""
 	if err != nil {
 		v.Passed, v.Message = false, "verify the new pods: "+err.Error()
@@ -188,6 +200,27 @@ func (p *pass) verifyNewPods(ctx context.Context, h *hold.Object) Verdict {
 		v.Message = report.SummaryLine()
 	}
 	return v
+}
+
+// havePodsGone reports whether a pod went away during its verification: a drained node, a rolling update or the autoscaler took it. Its requests fail
+// for that, and another pod takes its place. The verdict stands after the time for new pods to become ready.
+func (p *pass) havePodsGone(ctx context.Context, h *hold.Object, pods []corev1.Pod) bool {
+	if !p.now.Before(h.Status.Entered.Add(h.WithinOrDefault())) {
+		return false
+	}
+	all, err := p.Cluster.ListPods(ctx, p.workload.Namespace, p.observed.Scale.Selector)
+	if err != nil {
+		return false
+	}
+	there := map[types.UID]bool{}
+	for _, pod := range keepPods(all) {
+		there[pod.UID] = true
+	}
+	i := slices.IndexFunc(pods, func(pod corev1.Pod) bool { return !there[pod.UID] })
+	if i >= 0 {
+		p.passLogger(ctx).Info("Pod went away during its verification, verifying again", "hold", h.HoldID(), "pod", pods[i].Name)
+	}
+	return i >= 0
 }
 
 // runCheckerSafely tests pods for a hold. A panic fails this verification alone.

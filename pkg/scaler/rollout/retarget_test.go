@@ -4,6 +4,7 @@ package rollout
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -185,5 +186,51 @@ func TestD16RetargetDenied(t *testing.T) {
 	b.wantReturned(t, shop.hpa, bounds)
 	if b.find("shop", "event/sale") != nil || !slices.ContainsFunc(b.events, func(e string) bool { return strings.Contains(e, "no longer scales") }) {
 		t.Errorf("holds %v, events %q", b.holds, b.events)
+	}
+}
+
+// TestD16AutoscalerIsReplaced: an autoscaler that is deleted and made again during a hold gets its own bounds back, also if it is a copy with the bounds of
+// the hold. Bounds of its own, which a person or Git gave it, are those that come back.
+func TestD16AutoscalerIsReplaced(t *testing.T) {
+	t.Parallel()
+	raised := hold.ReplicaBounds{MinReplicas: 20, MaxReplicas: 40}
+	for name, c := range map[string]struct {
+		bounds, want hold.ReplicaBounds
+	}{
+		"a copy":                 {raised, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 10}},
+		"from Git":               {hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 10}, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 10}},
+		"a person's":             {hold.ReplicaBounds{MinReplicas: 3, MaxReplicas: 50}, hold.ReplicaBounds{MinReplicas: 3, MaxReplicas: 50}},
+		"a person's own minimum": {hold.ReplicaBounds{MinReplicas: 5, MaxReplicas: 40}, hold.ReplicaBounds{MinReplicas: 5, MaxReplicas: 40}},
+	} {
+		for _, seen := range []bool{true, false} {
+			t.Run(fmt.Sprint(name, ", seen without: ", seen), func(t *testing.T) {
+				t.Parallel()
+				b := newBench()
+				w := b.addWorkload("shop", 2, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 10})
+				h := saleHold()
+				h.MaxReplicas = 40
+				b.apply(t, "shop", h)
+				b.mustPass(t)
+				w.ready = 20
+				b.mustPass(t)
+				if w.hpa.bounds != raised {
+					t.Fatalf("%+v", w.hpa.bounds)
+				}
+				w.hpa = nil
+				if seen {
+					b.mustPass(t)
+				}
+				w.hpa = &memoryAutoscaler{version: b.nextVersion(), bounds: c.bounds, active: true, life: 1}
+				b.mustPass(t)
+				if w.hpa.bounds.MinReplicas != 20 || w.hpa.bounds.MaxReplicas < 40 {
+					t.Fatalf("during the hold: %+v", w.hpa.bounds)
+				}
+				b.release(t, "shop", "event/sale")
+				b.mustPass(t)
+				if w.hpa.bounds != c.want || w.hpa.owned || len(b.holds) > 0 {
+					t.Errorf("%+v, owned %v, %d holds; want %+v", w.hpa.bounds, w.hpa.owned, len(b.holds), c.want)
+				}
+			})
+		}
 	}
 }

@@ -52,6 +52,11 @@ func (w *wildWalker) changeAutoscaler() {
 		return
 	}
 	bounds := hold.ReplicaBounds{MinReplicas: int32(w.IntN(3) + 1), MaxReplicas: 12}
+	for _, h := range w.holds {
+		if n := h.Status.Numbers; n != nil && n.Autoscaler == "cart" && n.MinReplicas.Set == bounds.MinReplicas {
+			return // it cannot be told from a copy of the one before
+		}
+	}
 	w.note("cart gets an autoscaler %v", bounds)
 	if shop := w.workloads["shop"]; shop.hpa.scales == "cart" { // two would undo each other
 		clear(w.edits)
@@ -187,8 +192,17 @@ func (w *wildWalker) checkOpenHolds() {
 		return
 	}
 	for _, h := range w.holds {
-		if h.Status.State != hold.Open || !h.Status.GateOpen || h.IsOver(w.now) || h.Spec.Group != nil {
+		if h.Status.State != hold.Open || h.IsOver(w.now) || len(h.Spec.Gates) == 0 {
 			continue
+		}
+		if h.Spec.Group != nil {
+			if !h.Status.GateOpen && w.isGroupOpen(h.Spec.Group) {
+				w.fail("all holds of group %s are open, and the gates of %s are shut", h.Spec.Group.Name, h.Name)
+			}
+			continue
+		}
+		if !h.Status.GateOpen {
+			w.fail("hold %s is open, and its gates are shut", h.Name)
 		}
 		for _, g := range h.Spec.Gates {
 			if !w.gates.open[g] || w.gates.places[g] != "100" {
@@ -196,6 +210,20 @@ func (w *wildWalker) checkOpenHolds() {
 			}
 		}
 	}
+}
+
+// isGroupOpen reports whether all holds of a group are there, open, and last.
+func (w *wildWalker) isGroupOpen(g *hold.GroupReference) bool {
+	members := 0
+	for _, m := range w.holds {
+		if m.Spec.Group == nil || m.Spec.Group.Name != g.Name {
+			continue
+		}
+		if members++; m.Status.State != hold.Open || m.IsOver(w.now) {
+			return false
+		}
+	}
+	return members >= g.Size
 }
 
 // TestWildWalks asserts the invariants of TestWalks in the wild, and that a gate is open to the full for as long as one open hold has it.
