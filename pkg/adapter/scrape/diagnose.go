@@ -33,6 +33,10 @@ type familyStatus struct {
 	inRow    int32     // the newest pages in a row with samples of it
 	steadyAt time.Time // the first page with it since which every scrape was on time and had it
 	refused  string    // why the newest page gave no samples of it; "": not refused
+	// refusedAt is the first of the newest pages in a row that were refused. noRoom is set if the appender refused the newest, so that the
+	// series have ended.
+	refusedAt time.Time
+	noRoom    bool
 	// decreasing is set if counters of it go back again and again, see exposition.FamilyResult.
 	decreasing bool
 	kind       model.MetricType
@@ -60,14 +64,18 @@ func (s *targetStatus) recordScrape(j *scrapeJob, o scrapeOutcome, now time.Time
 	for i, f := range o.families {
 		p := &s.pages[i]
 		p.decreasing = f.Decreasing
-		p.refused, p.kind, p.held, p.heldCount, p.newestOwn = "", f.Type, f.Held > 0, f.HeldCounts, f.NewestOwn
+		p.refused, p.noRoom, p.kind, p.held, p.heldCount, p.newestOwn = "", false, f.Type, f.Held > 0, f.HeldCounts, f.NewestOwn
 		if o.refused != nil && o.refused[i] != nil {
-			p.refused = describeScrapeRefusal(o.refused[i])
+			p.refused, p.noRoom = describeScrapeRefusal(o.refused[i]), f.Err == nil
+			if p.refusedAt.IsZero() {
+				p.refusedAt = now
+			}
 			if p.inRow, p.steadyAt = 0, now; s.failure == "" {
 				s.failure = s.families[i] + ": " + p.refused
 			}
 			continue
 		}
+		p.refusedAt = time.Time{}
 		if p.inRow++; f.Samples == 0 {
 			p.inRow = 0
 		}
@@ -150,6 +158,25 @@ func (m *Manager) Decreases(namespace, pod string, families []string) bool {
 	})
 }
 
+// RefusedSince returns the time since which one of these families is refused on the accepted pages of a pod, and whether its series
+// have ended, because the appender has no room: what a window still has of them is a part. The time is zero if none is refused.
+func (m *Manager) RefusedSince(namespace, pod string, families []string) (since time.Time, ended bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l := m.loops[metric.Object{Namespace: namespace, Name: pod}]
+	if l == nil {
+		return time.Time{}, false
+	}
+	for _, family := range families {
+		f, _ := l.status.scrapedFamilyStatus(family)
+		if since.IsZero() || !f.refusedAt.IsZero() && f.refusedAt.Before(since) {
+			since = f.refusedAt
+		}
+		ended = ended || f.noRoom
+	}
+	return since, ended
+}
+
 // SilentSince returns the time of the newest accepted page of a pod whose last scrape failed, and whether its series ended since,
 // because its process is away. The time is zero if the last scrape succeeded, or if no page was accepted.
 func (m *Manager) SilentSince(namespace, pod string) (page time.Time, ended bool) {
@@ -186,8 +213,8 @@ func (m *Manager) Diagnose(namespace, pod string, families []string) metric.Omis
 	return metric.Omission{Object: key, Reason: reason, Detail: detail}
 }
 
-// scrapeOmissionReason returns the reason and its detail, for the families of a metric. A family that may have a value soon comes before
-// an absent family.
+// scrapeOmissionReason returns the reason and its detail, for the families of a metric. A family that is refused comes first: the others
+// may have a value soon. Those come before an absent family.
 func (l *scrapeLoop) scrapeOmissionReason(families []string, opts *Options, now time.Time) (metric.Reason, string) {
 	s := &l.status
 	switch {
@@ -196,15 +223,19 @@ func (l *scrapeLoop) scrapeOmissionReason(families []string, opts *Options, now 
 	case s.cause != "":
 		return metric.ReasonScrapeFailed, s.cause
 	}
-	absent := "no series of it matches"
+	absent, soon, later := "no series of it matches", metric.Reason(""), ""
 	for _, f := range families {
-		reason, detail := l.scrapeFamilyOmission(f, opts, now)
-		if reason != metric.ReasonAbsent {
+		switch reason, detail := l.scrapeFamilyOmission(f, opts, now); {
+		case reason == metric.ReasonScrapeFailed, reason == metric.ReasonDecreasing:
 			return reason, detail
-		}
-		if detail != "" {
+		case reason != metric.ReasonAbsent && soon == "":
+			soon, later = reason, detail
+		case detail != "" && reason == metric.ReasonAbsent:
 			absent = detail
 		}
+	}
+	if soon != "" {
+		return soon, later
 	}
 	return metric.ReasonAbsent, absent
 }
