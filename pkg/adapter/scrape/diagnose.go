@@ -22,7 +22,8 @@ type targetStatus struct {
 	// refusedAt is the time of the first scrape since the newest accepted page at which the target refused connections; zero: none.
 	refusedAt time.Time
 	// seriesEnded is set if the series have ended since the newest accepted page, because the process is away.
-	seriesEnded bool
+	seriesEnded  bool
+	processStart time.Time // of the newest accepted page; zero: unknown
 	// families are the sorted families of the newest accepted page, and pages their states.
 	families []string
 	pages    []familyStatus
@@ -31,6 +32,8 @@ type targetStatus struct {
 // familyStatus is the state of a family after the newest accepted page.
 type familyStatus struct {
 	inRow    int32     // the newest pages in a row with samples of it
+	had      bool      // a page of the same process had samples of it
+	lacking  int32     // since then, the newest pages in a row without samples
 	steadyAt time.Time // the first page with it since which every scrape was on time and had it
 	refused  string    // why the newest page gave no samples of it; "": not refused
 	// refusedAt is the first of the newest pages in a row that were refused. noRoom is set if the appender refused the newest, so that the
@@ -64,6 +67,7 @@ func (s *targetStatus) recordScrape(j *scrapeJob, o scrapeOutcome, now time.Time
 	for i, f := range o.families {
 		p := &s.pages[i]
 		p.decreasing = f.Decreasing
+		p.had = p.had && j.processStart.Equal(s.processStart)
 		p.refused, p.noRoom, p.kind, p.held, p.heldCount, p.newestOwn = "", false, f.Type, f.Held > 0, f.HeldCounts, f.NewestOwn
 		if o.refused != nil && o.refused[i] != nil {
 			p.refused, p.noRoom = describeScrapeRefusal(o.refused[i]), f.Err == nil
@@ -76,13 +80,17 @@ func (s *targetStatus) recordScrape(j *scrapeJob, o scrapeOutcome, now time.Time
 			continue
 		}
 		p.refusedAt = time.Time{}
+		p.lacking++
 		if p.inRow++; f.Samples == 0 {
 			p.inRow = 0
+		} else {
+			p.had, p.lacking = true, 0
 		}
 		if p.inRow <= 1 || !steady {
 			p.steadyAt = now
 		}
 	}
+	s.processStart = j.processStart
 	s.pageAt, s.broken, s.refusedAt, s.seriesEnded = now, false, time.Time{}, false
 }
 
@@ -195,7 +203,8 @@ const minPagesInRow = 3
 
 // Diagnose returns the reason why a pod has no value of a metric computed from families. The reason is ReasonAbsent only on
 // proof: the newest page is young and has no sample of a family, or the page had the family without a break for as long as
-// samples are kept, so that a series that the metric selects would have a value. A family without that proof is stale, or
+// samples are kept, so that a series that the metric selects would have a value. Of a family that an earlier page of the same process
+// had, the newest minPagesInRow pages must lack it: a page may have it every other time. A family without that proof is stale, or
 // warming up.
 func (m *Manager) Diagnose(namespace, pod string, families []string) metric.Omission {
 	key := metric.Object{Namespace: namespace, Name: pod}
@@ -257,6 +266,8 @@ func (l *scrapeLoop) scrapeFamilyOmission(family string, opts *Options, now time
 		return metric.ReasonDecreasing, "a counter decreases again and again: several processes behind one port?"
 	case age > maxScrapeGap(opts.Interval):
 		return metric.ReasonStale, fmt.Sprintf("newest page %v old", age.Round(time.Second))
+	case f.inRow == 0 && f.had && f.lacking < minPagesInRow:
+		return metric.ReasonWarmingUp, family + " was on its page just now, and may come back"
 	case f.inRow == 0:
 		return metric.ReasonAbsent, "no " + family + " on its page"
 	case f.newestOwn > 0 && (f.inRow >= minPagesInRow || now.Sub(newest) > maxScrapeGap(opts.Interval)):

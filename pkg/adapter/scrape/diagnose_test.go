@@ -87,6 +87,40 @@ func TestRefusedSince(t *testing.T) {
 	})
 }
 
+// TestFamilyThatLeaves: a family that was on the page of the process is absent from the third page without it on. A page that has it
+// every other time gives no proof.
+func TestFamilyThatLeaves(t *testing.T) {
+	t.Parallel()
+	const with, without, left = "a 1\nb 1\n", "b 1\n", "a was on its page just now, and may come back"
+	runInFakeTime(t, Options{Interval: 2 * time.Second}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {
+		p := &fakePage{body: without}
+		n.addServer("cart-1:8080", p)
+		target := newTestTarget("cart-1", "a", "b")
+		target.Started = time.Now().Add(-time.Hour)
+		m.SetTargets([]metric.Target{target})
+		passFakeTime(time.Second)
+		checkDiagnosis(t, m, "cart-1", metric.ReasonAbsent, "no a on its page", "a")
+		for range 3 {
+			p.setBody(with)
+			passFakeTime(2 * time.Second)
+			p.setBody(without)
+			passFakeTime(2 * time.Second)
+			checkDiagnosis(t, m, "cart-1", metric.ReasonWarmingUp, left, "a")
+		}
+		passFakeTime(2 * time.Second)
+		checkDiagnosis(t, m, "cart-1", metric.ReasonWarmingUp, left, "a")
+		passFakeTime(2 * time.Second)
+		checkDiagnosis(t, m, "cart-1", metric.ReasonAbsent, "no a on its page", "a")
+		p.setBody(with)
+		passFakeTime(2 * time.Second)
+		p.setBody(without)
+		target.Started = time.Now()
+		m.SetTargets([]metric.Target{target})
+		passFakeTime(2 * time.Second)
+		checkDiagnosis(t, m, "cart-1", metric.ReasonAbsent, "no a on its page", "a")
+	})
+}
+
 // TestAbsentNeedsProof checks when a selector that matches no series of a family on the page is the reason of a missing value:
 // once the page had the family, without a break, for as long as samples are kept.
 func TestAbsentNeedsProof(t *testing.T) {
