@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/common/model"
 
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/exposition"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
@@ -66,32 +67,42 @@ func (s *targetStatus) recordScrape(j *scrapeJob, o scrapeOutcome, now time.Time
 	s.setScrapedFamilies(j.endpoint.families.Names())
 	for i, f := range o.families {
 		p := &s.pages[i]
-		p.decreasing = f.Decreasing
 		p.had = p.had && j.processStart.Equal(s.processStart)
-		p.refused, p.noRoom, p.kind, p.held, p.heldCount, p.newestOwn = "", false, f.Type, f.Held > 0, f.HeldCounts, f.NewestOwn
-		if o.refused != nil && o.refused[i] != nil {
-			p.refused, p.noRoom = describeScrapeRefusal(o.refused[i]), f.Err == nil
-			if p.refusedAt.IsZero() {
-				p.refusedAt = now
-			}
-			if p.inRow, p.steadyAt = 0, now; s.failure == "" {
-				s.failure = s.families[i] + ": " + p.refused
-			}
-			continue
+		var refused error
+		if o.refused != nil {
+			refused = o.refused[i]
 		}
-		p.refusedAt = time.Time{}
-		p.lacking++
-		if p.inRow++; f.Samples == 0 {
-			p.inRow = 0
-		} else {
-			p.had, p.lacking = true, 0
-		}
-		if p.inRow <= 1 || !steady {
-			p.steadyAt = now
+		if p.recordScrapedFamily(f, refused, steady, now); refused != nil && s.failure == "" {
+			s.failure = s.families[i] + ": " + p.refused
 		}
 	}
 	s.processStart = j.processStart
 	s.pageAt, s.broken, s.refusedAt, s.seriesEnded = now, false, time.Time{}, false
+}
+
+// recordScrapedFamily records what a page that ended at now has of a family. steady is set if all scrapes before it were on time.
+func (p *familyStatus) recordScrapedFamily(f exposition.FamilyResult, refused error, steady bool, now time.Time) {
+	p.decreasing, p.refused, p.noRoom = f.Decreasing, "", false
+	p.kind, p.held, p.heldCount, p.newestOwn = f.Type, f.Held > 0, f.HeldCounts, f.NewestOwn
+	if refused != nil {
+		p.refused, p.noRoom = describeScrapeRefusal(refused), f.Err == nil
+		p.inRow, p.steadyAt = 0, now
+		if p.refusedAt.IsZero() {
+			p.refusedAt = now
+		}
+		return
+	}
+	p.refusedAt = time.Time{}
+	p.inRow++
+	p.lacking++
+	if f.Samples == 0 {
+		p.inRow = 0
+	} else {
+		p.had, p.lacking = true, 0
+	}
+	if p.inRow <= 1 || !steady {
+		p.steadyAt = now
+	}
 }
 
 // copyTargetStatus returns the status for another URL of the same pod.
