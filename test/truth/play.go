@@ -403,6 +403,9 @@ func (p *player) breakPage(pod *podProcess, mode string, st Statement) {
 		until = time.Now().Add(d)
 		pod.pageUntil = until
 	}
+	if mode == "refuse" { // the process no longer listens, and serves no connection that it has
+		pod.closeConnections()
+	}
 	switch mode {
 	case "slow", "cached", "no-newline", "duplicate", "redirect": // good pages to a good scraper
 	default:

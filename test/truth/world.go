@@ -272,6 +272,11 @@ func (w *world) stopProcess(p *podProcess) {
 	}
 	p.running, p.ready, p.serving, p.stopped = false, false, false, time.Now()
 	p.service.lastMove = time.Now()
+	p.closeConnections()
+}
+
+// closeConnections closes the connections that the process has accepted.
+func (p *podProcess) closeConnections() {
 	for _, c := range p.conns {
 		_ = c.Close()
 	}

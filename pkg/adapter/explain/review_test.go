@@ -118,6 +118,9 @@ func (*reviewedShop) SilentSince(string, string) (time.Time, bool) { return time
 func (*reviewedShop) HeldCounts(string, string, []string) float64 { return 0 }
 
 func (*reviewedShop) Decreases(string, string, []string) bool { return false }
+func (*reviewedShop) RefusedSince(string, string, []string) (time.Time, bool) {
+	return time.Time{}, false
+}
 
 // Evaluate has a value of web-1, two seconds old, once its families are scraped.
 func (s *reviewedShop) Evaluate(ctx context.Context, q rule.Query, now time.Time) ([]metric.Value, error) {

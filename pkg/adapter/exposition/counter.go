@@ -44,6 +44,7 @@ type familyGrowth struct {
 
 	grown         float64 // since acceptedAt, by the counters of the page before
 	born, largest float64 // sum and maximum of the counters that are new on this page, without a certain beginning
+	begun         float64 // sum of the counters that are new on this page, and counted from 0
 	heldAt        int64   // time of the held samples; 0: none
 	heldSince     int64   // their presumed beginning
 
@@ -107,13 +108,19 @@ func (h *counterHistory) recordExpositionCounterPage(p *Parser) []Sample {
 		if p.families[i].Err == nil {
 			p.families[i].Decreasing = g.judgeExpositionProcesses(&p.options)
 			if g.acceptedAt > 0 {
-				g.rate = g.grown / float64(max(1, p.now-g.acceptedAt))
+				g.rate = g.measureExpositionFamilyRate(float64(max(1, p.now-g.acceptedAt)))
 			}
 			g.acceptedAt = p.now
 		}
-		g.grown, g.born, g.largest, g.decreasing, g.kept, g.returned = 0, 0, 0, false, 0, 0
+		g.grown, g.born, g.begun, g.largest, g.decreasing, g.kept, g.returned = 0, 0, 0, 0, false, 0, 0
 	}
 	return h.earlier
+}
+
+// measureExpositionFamilyRate returns the rate since the last page, which was passed milliseconds ago. Where traffic moves to new counters
+// on each page, those of the page before do not grow: new counters keep up the rate, but do not raise it, as no other growth proves it.
+func (g *familyGrowth) measureExpositionFamilyRate(passed float64) float64 {
+	return max(g.grown/passed, min(g.rate, (g.grown+g.begun)/passed))
 }
 
 // moveExpositionCounterHistory moves the history to another set of families.
@@ -238,6 +245,7 @@ func (h *counterHistory) placeExpositionCounterBeginning(p *Parser, sample *Samp
 		h.held = append(h.held, heldSample{*sample, since})
 		return
 	}
+	g.begun += sample.Value
 	h.earlier = append(h.earlier, Sample{Series: s, Time: since, family: sample.family})
 }
 

@@ -35,6 +35,21 @@ var appearingCounters = map[string]counterScript{
 		{14, counterType + "a{code=\"200\"} 52010\na{code=\"500\"} 1990\n", "500=0@12"},
 		{16, counterType + "a{code=\"200\"} 52010\na{code=\"500\"} 3990\n", ""},
 	}},
+	"traffic moves to another series on each page": {0, "a", []countedPage{
+		{10, counterType + "a{code=\"0\"} 50000\n", ""},
+		{12, counterType + "a{code=\"0\"} 52000\n", ""},
+		{14, counterType + "a{code=\"0\"} 52000\na{code=\"1\"} 2000\n", "1=0@12"},
+		{16, counterType + "a{code=\"1\"} 2000\na{code=\"2\"} 1990\n", "2=0@14"},
+		{18, counterType + "a{code=\"2\"} 1990\na{code=\"3\"} 2010\n", "3=0@16"},
+		{20, counterType + "a{code=\"3\"} 2010\na{code=\"4\"} 2000\n", "4=0@18"},
+	}},
+	"new counters do not prove the next ones": {0, "a", []countedPage{
+		{10, counterType + "a{code=\"0\"} 1000\n", ""},
+		{12, counterType + "a{code=\"0\"} 1020\n", ""},
+		{14, counterType + "a{code=\"0\"} 1020\na{code=\"1\"} 200\n", "1=0@12"},
+		{16, counterType + "a{code=\"0\"} 1020\na{code=\"1\"} 200\na{code=\"2\"} 2000\n", ""},
+		{18, counterType + "a{code=\"0\"} 1020\na{code=\"1\"} 200\na{code=\"2\"} 2000\n", "2=2000@16"},
+	}},
 	"a page between was rejected": {0, "a", []countedPage{
 		{10, counterType + "a{code=\"200\"} 50000\n", ""},
 		{12, counterType + "a{code=\"200\"} 52000\n", ""},

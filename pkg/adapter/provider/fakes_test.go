@@ -263,6 +263,9 @@ func (scrapeState) SilentSince(_, _ string) (time.Time, bool) { return time.Time
 func (scrapeState) HeldCounts(string, string, []string) float64 { return 0 }
 
 func (scrapeState) Decreases(string, string, []string) bool { return false }
+func (scrapeState) RefusedSince(string, string, []string) (time.Time, bool) {
+	return time.Time{}, false
+}
 
 // demandLog remembers every demand, and starts with those of HPAs.
 type demandLog struct {

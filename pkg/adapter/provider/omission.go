@@ -118,7 +118,7 @@ func (p *Provider) isProviderRequestDemanded(d discovery.Demand) bool {
 // checkProviderRequestComplete returns an error while the embedded backend may soon have more series of these pods. An expression over a
 // namespace shows no gap for a coming series, only a smaller sum. After a start of the adapter, or after a first demand,
 // such a sum is a wrong number. A pod whose series go on without a fresh sample is the backend's error, and a pod
-// whose last page had the family is missing, or which never answered and belongs to a workload with the family, or whose counters are
+// whose last page had the family, or has it and is refused, is missing, or which never answered and belongs to a workload with the family, or whose counters are
 // those of several processes. Another pod whose scrapes fail may be any other service of the namespace.
 func (p *Provider) checkProviderRequestComplete(req request, pods []discovery.Pod) error {
 	if req.first() {
@@ -132,6 +132,7 @@ func (p *Provider) checkProviderRequestComplete(req request, pods []discovery.Po
 			continue
 		}
 		if p.isProvidedPodWarmingUp(req.rule, pod, req.now) || p.isProvidedPodSilent(req, pod) || p.decreasesOnProvidedPages(req.rule, pod) ||
+			p.isProvidedFamilyRefused(req, pod) ||
 			p.hasProvidedPodNeverAnswered(req.rule, pod) && exposes()[pod.Namespace+"/"+pod.Owner] {
 			missing = append(missing, p.Scrapes.Diagnose(pod.Namespace, pod.Name, req.rule.ReadFamilies()))
 		}
@@ -164,6 +165,22 @@ func (p *Provider) hasProvidedPodNeverAnswered(r *rule.Rule, pod *discovery.Pod)
 // decreasesOnProvidedPages reports whether counters that a rule reads are those of several processes behind the pod's port.
 func (p *Provider) decreasesOnProvidedPages(r *rule.Rule, pod *discovery.Pod) bool {
 	return isProviderRuleEmbedded(r) && p.Scrapes.Decreases(pod.Namespace, pod.Name, r.ReadFamilies())
+}
+
+// hasProvidedPodEndedFamily reports whether the store has no room for a family that a rule reads, so that the pod's series of it have ended.
+func (p *Provider) hasProvidedPodEndedFamily(r *rule.Rule, pod *discovery.Pod) bool {
+	if !isProviderRuleEmbedded(r) {
+		return false
+	}
+	_, ended := p.Scrapes.RefusedSince(pod.Namespace, pod.Name, r.ReadFamilies())
+	return ended
+}
+
+// isProvidedFamilyRefused reports whether the pages of a pod have a family of the rule that is refused, for longer than maxAge or because
+// the store has no room. The backend does not know of it for ever.
+func (p *Provider) isProvidedFamilyRefused(req request, pod *discovery.Pod) bool {
+	since, ended := p.Scrapes.RefusedSince(pod.Namespace, pod.Name, req.rule.ReadFamilies())
+	return ended || !since.IsZero() && req.now.Sub(since) > req.rule.MaxAge
 }
 
 // providedOwnersOfFamilies returns the workloads with a pod whose page has a family of the rule, each behind its namespace.

@@ -196,7 +196,8 @@ func (*chain) SilentSince(string, string) (time.Time, bool) { return time.Time{}
 
 func (*chain) HeldCounts(string, string, []string) float64 { return 0 }
 
-func (*chain) Decreases(string, string, []string) bool { return false }
+func (*chain) Decreases(string, string, []string) bool                 { return false }
+func (*chain) RefusedSince(string, string, []string) (time.Time, bool) { return time.Time{}, false }
 
 func (c *chain) Explain(string, string) metric.Omission { return metric.Omission{} }
 

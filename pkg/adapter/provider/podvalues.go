@@ -159,6 +159,8 @@ func (p *Provider) evaluateProviderRuleForPods(ctx context.Context, req request,
 			computed = nil
 		case owner == unclearPod:
 			computed.Reason, computed.Detail = metric.ReasonWarmingUp, "created less than a second before its sample"
+		case p.hasProvidedPodEndedFamily(req.rule, r.pod):
+			computed = nil
 		case computed.Ended && p.awaitsProvidedSeries(req.rule, r.pod): // and may serve requests all the same
 			computed = nil
 		case computed.Reason == "" && p.decreasesOnProvidedPages(req.rule, r.pod):

@@ -165,7 +165,52 @@ func describeNonAdditiveRuleAggregation(e *parser.AggregateExpr) string {
 	case parser.TOPK, parser.BOTTOMK, parser.LIMITK, parser.LIMIT_RATIO:
 		return describeNonAdditiveRule(e.Expr) // chooses series
 	}
-	return "" // the author of an inner sum or count wants an outer sum too
+	if e.Op == parser.SUM {
+		return describeNonAdditiveRuleSummands(e.Expr)
+	}
+	return "" // the author of an inner count wants an outer sum
+}
+
+// describeNonAdditiveRuleSummands describes the summands of an inner sum if no sum of them has a meaning: quantiles, and ratios of series,
+// which are shares or means of events. Their author wants other labels. The author of any other inner sum wants an outer sum too.
+func describeNonAdditiveRuleSummands(expr parser.Expr) string {
+	switch e := expr.(type) {
+	case *parser.ParenExpr:
+		return describeNonAdditiveRuleSummands(e.Expr)
+	case *parser.StepInvariantExpr:
+		return describeNonAdditiveRuleSummands(e.Expr)
+	case *parser.AggregateExpr:
+		if e.Op == parser.SUM {
+			return describeNonAdditiveRuleSummands(e.Expr)
+		}
+	case *parser.BinaryExpr:
+		switch {
+		case e.Op == parser.MUL && isConstantRuleExpr(e.LHS):
+			return describeNonAdditiveRuleSummands(e.RHS)
+		case (e.Op == parser.MUL || e.Op == parser.DIV) && isConstantRuleExpr(e.RHS):
+			return describeNonAdditiveRuleSummands(e.LHS)
+		case e.Op == parser.DIV && ruleReadsCounters(e.LHS) && ruleReadsCounters(e.RHS):
+			return "a ratio"
+		}
+	case *parser.Call:
+		if what := nonAdditiveFunctions[e.Func.Name]; what == "a quantile" {
+			return what
+		}
+	}
+	return ""
+}
+
+// ruleReadsCounters reports whether the values of an expression are those of rates or increases, or sums of them.
+func ruleReadsCounters(expr parser.Expr) bool {
+	switch e := expr.(type) {
+	case *parser.ParenExpr:
+		return ruleReadsCounters(e.Expr)
+	case *parser.AggregateExpr:
+		return e.Op == parser.SUM && ruleReadsCounters(e.Expr)
+	case *parser.Call:
+		return slices.Contains([]string{"rate", "irate", "increase"}, e.Func.Name)
+	}
+	return false
 }
 
 func describeNonAdditiveRuleOperation(e *parser.BinaryExpr) string {

@@ -42,9 +42,32 @@ func TestAdditiveRulesNeedNoAggregate(t *testing.T) {
 		`sum_over_time(a[30s])`,
 		`avg_over_time(a[30s])`,
 		`sum by (namespace, pod) (max_over_time(a[30s]))`,
+		`sum by (namespace, pod) (queue / on (namespace, queue) group_left () consumers)`,
+		`sum by (namespace, pod) (rate(a_total[$window]) / 60)`,
 		`label_replace(queue, "pod", "$1-0", "owner", "(.*)")`,
 	} {
 		loadTestSet(t, "rules:\n- metric: m\n  query: '"+query+"'\n")
+	}
+}
+
+// TestSumsOfQuantilesNeedAnAggregate: an inner sum that only removes labels leaves what it sums up.
+func TestSumsOfQuantilesNeedAnAggregate(t *testing.T) {
+	t.Parallel()
+	for query, want := range map[string]bool{
+		`sum by (namespace, pod) (histogram_quantile(0.95, rate(a_bucket[$window])))`:                           true,
+		`1000 * sum by (namespace, pod) (1 * (histogram_quantile(0.95, sum without (x) (rate(a_bucket[1m])))))`: true,
+		`sum by (namespace, pod) (sum by (namespace, pod, x) (quantile_over_time(0.9, a[30s])))`:                true,
+		`sum by (namespace, pod) (rate(a_sum[$window]) / rate(a_count[$window]))`:                               true,
+		`sum by (namespace, pod) (100 * (sum without (code) (rate(a_total[30s])) / (increase(b_total[30s]))))`:  true,
+		`sum by (namespace, pod) (irate(a_seconds_total[30s]))`:                                                 false,
+		`sum by (namespace, pod) (a / b)`:                                                                       false,
+		`sum by (namespace, pod) (rate(a_total[30s]) / on (namespace, pod) group_left () share)`:                false,
+		`sum by (namespace, pod) (rate(a_sum[30s])) / scalar(b)`:                                                true,
+		`count by (namespace, pod) (histogram_quantile(0.95, rate(a_bucket[$window])) > 1)`:                     false,
+	} {
+		if got := NeedsAggregate(query); got != want {
+			t.Errorf("%s: needs an aggregate = %v, want %v", query, got, want)
+		}
 	}
 }
 

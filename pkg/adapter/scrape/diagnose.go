@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/common/model"
 
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/exposition"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
@@ -22,7 +23,8 @@ type targetStatus struct {
 	// refusedAt is the time of the first scrape since the newest accepted page at which the target refused connections; zero: none.
 	refusedAt time.Time
 	// seriesEnded is set if the series have ended since the newest accepted page, because the process is away.
-	seriesEnded bool
+	seriesEnded  bool
+	processStart time.Time // of the newest accepted page; zero: unknown
 	// families are the sorted families of the newest accepted page, and pages their states.
 	families []string
 	pages    []familyStatus
@@ -31,8 +33,14 @@ type targetStatus struct {
 // familyStatus is the state of a family after the newest accepted page.
 type familyStatus struct {
 	inRow    int32     // the newest pages in a row with samples of it
+	had      bool      // a page of the same process had samples of it
+	lacking  int32     // since then, the newest pages in a row without samples
 	steadyAt time.Time // the first page with it since which every scrape was on time and had it
 	refused  string    // why the newest page gave no samples of it; "": not refused
+	// refusedAt is the first of the newest pages in a row that were refused. noRoom is set if the appender refused the newest, so that the
+	// series have ended.
+	refusedAt time.Time
+	noRoom    bool
 	// decreasing is set if counters of it go back again and again, see exposition.FamilyResult.
 	decreasing bool
 	kind       model.MetricType
@@ -59,23 +67,42 @@ func (s *targetStatus) recordScrape(j *scrapeJob, o scrapeOutcome, now time.Time
 	s.setScrapedFamilies(j.endpoint.families.Names())
 	for i, f := range o.families {
 		p := &s.pages[i]
-		p.decreasing = f.Decreasing
-		p.refused, p.kind, p.held, p.heldCount, p.newestOwn = "", f.Type, f.Held > 0, f.HeldCounts, f.NewestOwn
-		if o.refused != nil && o.refused[i] != nil {
-			p.refused = describeScrapeRefusal(o.refused[i])
-			if p.inRow, p.steadyAt = 0, now; s.failure == "" {
-				s.failure = s.families[i] + ": " + p.refused
-			}
-			continue
+		p.had = p.had && j.processStart.Equal(s.processStart)
+		var refused error
+		if o.refused != nil {
+			refused = o.refused[i]
 		}
-		if p.inRow++; f.Samples == 0 {
-			p.inRow = 0
-		}
-		if p.inRow <= 1 || !steady {
-			p.steadyAt = now
+		if p.recordScrapedFamily(f, refused, steady, now); refused != nil && s.failure == "" {
+			s.failure = s.families[i] + ": " + p.refused
 		}
 	}
+	s.processStart = j.processStart
 	s.pageAt, s.broken, s.refusedAt, s.seriesEnded = now, false, time.Time{}, false
+}
+
+// recordScrapedFamily records what a page that ended at now has of a family. steady is set if all scrapes before it were on time.
+func (p *familyStatus) recordScrapedFamily(f exposition.FamilyResult, refused error, steady bool, now time.Time) {
+	p.decreasing, p.refused, p.noRoom = f.Decreasing, "", false
+	p.kind, p.held, p.heldCount, p.newestOwn = f.Type, f.Held > 0, f.HeldCounts, f.NewestOwn
+	if refused != nil {
+		p.refused, p.noRoom = describeScrapeRefusal(refused), f.Err == nil
+		p.inRow, p.steadyAt = 0, now
+		if p.refusedAt.IsZero() {
+			p.refusedAt = now
+		}
+		return
+	}
+	p.refusedAt = time.Time{}
+	p.inRow++
+	p.lacking++
+	if f.Samples == 0 {
+		p.inRow = 0
+	} else {
+		p.had, p.lacking = true, 0
+	}
+	if p.inRow <= 1 || !steady {
+		p.steadyAt = now
+	}
 }
 
 // copyTargetStatus returns the status for another URL of the same pod.
@@ -150,6 +177,25 @@ func (m *Manager) Decreases(namespace, pod string, families []string) bool {
 	})
 }
 
+// RefusedSince returns the time since which one of these families is refused on the accepted pages of a pod, and whether its series
+// have ended, because the appender has no room: what a window still has of them is a part. The time is zero if none is refused.
+func (m *Manager) RefusedSince(namespace, pod string, families []string) (since time.Time, ended bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l := m.loops[metric.Object{Namespace: namespace, Name: pod}]
+	if l == nil {
+		return time.Time{}, false
+	}
+	for _, family := range families {
+		f, _ := l.status.scrapedFamilyStatus(family)
+		if since.IsZero() || !f.refusedAt.IsZero() && f.refusedAt.Before(since) {
+			since = f.refusedAt
+		}
+		ended = ended || f.noRoom
+	}
+	return since, ended
+}
+
 // SilentSince returns the time of the newest accepted page of a pod whose last scrape failed, and whether its series ended since,
 // because its process is away. The time is zero if the last scrape succeeded, or if no page was accepted.
 func (m *Manager) SilentSince(namespace, pod string) (page time.Time, ended bool) {
@@ -168,7 +214,8 @@ const minPagesInRow = 3
 
 // Diagnose returns the reason why a pod has no value of a metric computed from families. The reason is ReasonAbsent only on
 // proof: the newest page is young and has no sample of a family, or the page had the family without a break for as long as
-// samples are kept, so that a series that the metric selects would have a value. A family without that proof is stale, or
+// samples are kept, so that a series that the metric selects would have a value. Of a family that an earlier page of the same process
+// had, the newest minPagesInRow pages must lack it: a page may have it every other time. A family without that proof is stale, or
 // warming up.
 func (m *Manager) Diagnose(namespace, pod string, families []string) metric.Omission {
 	key := metric.Object{Namespace: namespace, Name: pod}
@@ -186,8 +233,8 @@ func (m *Manager) Diagnose(namespace, pod string, families []string) metric.Omis
 	return metric.Omission{Object: key, Reason: reason, Detail: detail}
 }
 
-// scrapeOmissionReason returns the reason and its detail, for the families of a metric. A family that may have a value soon comes before
-// an absent family.
+// scrapeOmissionReason returns the reason and its detail, for the families of a metric. A family that is refused comes first: the others
+// may have a value soon. Those come before an absent family.
 func (l *scrapeLoop) scrapeOmissionReason(families []string, opts *Options, now time.Time) (metric.Reason, string) {
 	s := &l.status
 	switch {
@@ -196,15 +243,19 @@ func (l *scrapeLoop) scrapeOmissionReason(families []string, opts *Options, now 
 	case s.cause != "":
 		return metric.ReasonScrapeFailed, s.cause
 	}
-	absent := "no series of it matches"
+	absent, soon, later := "no series of it matches", metric.Reason(""), ""
 	for _, f := range families {
-		reason, detail := l.scrapeFamilyOmission(f, opts, now)
-		if reason != metric.ReasonAbsent {
+		switch reason, detail := l.scrapeFamilyOmission(f, opts, now); {
+		case reason == metric.ReasonScrapeFailed, reason == metric.ReasonDecreasing:
 			return reason, detail
-		}
-		if detail != "" {
+		case reason != metric.ReasonAbsent && soon == "":
+			soon, later = reason, detail
+		case detail != "" && reason == metric.ReasonAbsent:
 			absent = detail
 		}
+	}
+	if soon != "" {
+		return soon, later
 	}
 	return metric.ReasonAbsent, absent
 }
@@ -226,6 +277,8 @@ func (l *scrapeLoop) scrapeFamilyOmission(family string, opts *Options, now time
 		return metric.ReasonDecreasing, "a counter decreases again and again: several processes behind one port?"
 	case age > maxScrapeGap(opts.Interval):
 		return metric.ReasonStale, fmt.Sprintf("newest page %v old", age.Round(time.Second))
+	case f.inRow == 0 && f.had && f.lacking < minPagesInRow:
+		return metric.ReasonWarmingUp, family + " was on its page just now, and may come back"
 	case f.inRow == 0:
 		return metric.ReasonAbsent, "no " + family + " on its page"
 	case f.newestOwn > 0 && (f.inRow >= minPagesInRow || now.Sub(newest) > maxScrapeGap(opts.Interval)):

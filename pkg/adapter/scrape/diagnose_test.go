@@ -49,6 +49,78 @@ func TestDiagnose(t *testing.T) {
 	})
 }
 
+// TestRefusedSince: a family that the appender has no room for has ended, one that the page refuses has not. Its reason comes before
+// that of a family that may have a value soon.
+func TestRefusedSince(t *testing.T) {
+	t.Parallel()
+	runInFakeTime(t, Options{Interval: 2 * time.Second}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {
+		p := &fakePage{body: "a 1\nb 1\n"}
+		n.addServer("cart-1:8080", p)
+		m.SetTargets([]metric.Target{newTestTarget("cart-1", "a", "b")})
+		check := func(family string, refused, wantEnded bool) {
+			t.Helper()
+			if since, ended := m.RefusedSince("shop", "cart-1", []string{family, "c"}); !since.IsZero() != refused || ended != wantEnded {
+				t.Errorf("%s: refused since %v, ended %v; want %v, %v", family, since, ended, refused, wantEnded)
+			}
+		}
+		passFakeTime(3 * time.Second)
+		check("a", false, false)
+		r.mu.Lock()
+		r.limit = 2
+		r.mu.Unlock()
+		p.setBody("a 1\nb 1\nb{x=\"1\"} 1\nb{x=\"2\"} 1\n")
+		passFakeTime(2 * time.Second)
+		check("a", false, false)
+		check("b", true, true)
+		first, _ := m.RefusedSince("shop", "cart-1", []string{"b"})
+		passFakeTime(4 * time.Second)
+		if since, _ := m.RefusedSince("shop", "cart-1", []string{"b"}); !since.Equal(first) {
+			t.Errorf("refused since %v, and since %v two pages before", since, first)
+		}
+		checkDiagnosis(t, m, "cart-1", metric.ReasonScrapeFailed, "too many series", "a", "b")
+		p.setBody("a 1\nb 1\n")
+		passFakeTime(2 * time.Second)
+		check("b", false, false)
+		if since, ended := m.RefusedSince("shop", "nobody", []string{"b"}); !since.IsZero() || ended {
+			t.Error("a pod that is no target has a refused family")
+		}
+	})
+}
+
+// TestFamilyThatLeaves: a family that was on the page of the process is absent from the third page without it on. A page that has it
+// every other time gives no proof.
+func TestFamilyThatLeaves(t *testing.T) {
+	t.Parallel()
+	const with, without, left = "a 1\nb 1\n", "b 1\n", "a was on its page just now, and may come back"
+	runInFakeTime(t, Options{Interval: 2 * time.Second}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {
+		p := &fakePage{body: without}
+		n.addServer("cart-1:8080", p)
+		target := newTestTarget("cart-1", "a", "b")
+		target.Started = time.Now().Add(-time.Hour)
+		m.SetTargets([]metric.Target{target})
+		passFakeTime(time.Second)
+		checkDiagnosis(t, m, "cart-1", metric.ReasonAbsent, "no a on its page", "a")
+		for range 3 {
+			p.setBody(with)
+			passFakeTime(2 * time.Second)
+			p.setBody(without)
+			passFakeTime(2 * time.Second)
+			checkDiagnosis(t, m, "cart-1", metric.ReasonWarmingUp, left, "a")
+		}
+		passFakeTime(2 * time.Second)
+		checkDiagnosis(t, m, "cart-1", metric.ReasonWarmingUp, left, "a")
+		passFakeTime(2 * time.Second)
+		checkDiagnosis(t, m, "cart-1", metric.ReasonAbsent, "no a on its page", "a")
+		p.setBody(with)
+		passFakeTime(2 * time.Second)
+		p.setBody(without)
+		target.Started = time.Now()
+		m.SetTargets([]metric.Target{target})
+		passFakeTime(2 * time.Second)
+		checkDiagnosis(t, m, "cart-1", metric.ReasonAbsent, "no a on its page", "a")
+	})
+}
+
 // TestAbsentNeedsProof checks when a selector that matches no series of a family on the page is the reason of a missing value:
 // once the page had the family, without a break, for as long as samples are kept.
 func TestAbsentNeedsProof(t *testing.T) {
