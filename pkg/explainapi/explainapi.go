@@ -111,7 +111,8 @@ type Computed struct {
 	Limit string `json:"limit,omitempty"`
 }
 
-// ComputedMetric is the arithmetic of one metric. Amounts are in thousandths, or in percent for a utilization.
+// ComputedMetric is the arithmetic of one metric. Amounts are in thousandths, or in percent for a utilization. Where no pods share a total,
+// Usage is the total and Ratio 0.
 type ComputedMetric struct {
 	Name   string  `json:"name"`
 	Stage  string  `json:"stage"`

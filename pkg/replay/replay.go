@@ -188,6 +188,9 @@ func newComputedDecision(l Look) *explainapi.Computed {
 	c := &explainapi.Computed{Replicas: d.Replicas, Wanted: d.Wanted}
 	for _, m := range d.Metrics {
 		step := explainapi.ComputedMetric{Name: m.Name, Stage: string(m.Stage), Wish: m.Replicas, Usage: m.Usage, Target: m.Target, Ratio: m.UsageRatio}
+		if m.IsShareOfNone() { // JSON has no infinite numbers
+			step.Usage, step.Ratio = m.Total, 0
+		}
 		if m.Err != nil {
 			step.Error = m.Err.Error()
 		}

@@ -1,6 +1,7 @@
 package replay_test
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
@@ -163,6 +164,21 @@ func TestSimulateToZero(t *testing.T) {
 	}
 	if slept, woken := looks[33], looks[35]; slept.Computed != 0 || woken.Computed != 2 {
 		t.Errorf("without a load %d pods, want 0; after it %d, want 2", slept.Computed, woken.Computed)
+	}
+}
+
+// TestComputedFromZero: with no pods a share of the total has no ratio. The computed decision is JSON all the same.
+func TestComputedFromZero(t *testing.T) {
+	t.Parallel()
+	for total, want := range map[int64]int32{330_000: 7, 0: 0} {
+		log := replaytest.ZeroLog(total)
+		c := replay.Compute(log, replay.Settings())
+		if _, err := json.Marshal(c); err != nil {
+			t.Fatal(err)
+		}
+		if len(c.Metrics) != 1 || c.Metrics[0].Wish != want || c.Metrics[0].Usage != total {
+			t.Errorf("%+v, want a wish of %d for %d", c, want, total)
+		}
 	}
 }
 

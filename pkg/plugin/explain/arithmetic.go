@@ -84,7 +84,7 @@ func (e *Explanation) explainMetricDecision(i int, in hpa.Input) {
 	if target.AverageUtilization != nil {
 		m.Total = fmt.Sprintf("%d%%", d.Usage)
 	}
-	m.Ratio, m.Wish = strconv.FormatFloat(d.UsageRatio, 'f', 3, 64), new(d.Replicas)
+	m.Ratio, m.Wish = formatExplainedRatio(d), new(d.Replicas)
 	m.Steps = m.listExplainedDecisionSteps()
 }
 
@@ -101,6 +101,9 @@ func sumExplainedValues(d hpa.MetricDecision, answer hpa.Answer) (pods, total in
 
 // wanted returns the number of pods before rounding, without regard to pods without a value: 6.9.
 func (m *Metric) wanted() float64 {
+	if m.decision.Stage == hpa.StageFromZero {
+		return m.decision.UsageRatio
+	}
 	if m.shared && !m.ofPods {
 		return float64(m.total) / float64(m.decision.Target)
 	}
@@ -129,6 +132,9 @@ func (m *Metric) listExplainedDecisionSteps() []string {
 	if m.shared && m.pods > 0 && !strings.HasSuffix(m.Total, "%") {
 		steps = append(steps, fmt.Sprintf("%s over %s is %s per pod", m.Total, output.Count(int(m.pods), "pod"), formatExplainedAmount(m.Name, m.total/m.pods)))
 	}
+	if d.IsShareOfNone() {
+		return append(steps, fmt.Sprintf("%s divided by the target %s, rounded up: %d", m.Total, m.Target, d.Replicas))
+	}
 	steps = append(steps, fmt.Sprintf("divided by the target %s: ratio %.3f", m.Target, d.UsageRatio))
 	if d.NewUsageRatio != nil {
 		steps = append(steps, fmt.Sprintf("%s without a value counted as %s: ratio %.3f", output.Count(m.countWithoutValue(), "pod"), m.describeSubstitute(), *d.NewUsageRatio))
@@ -141,6 +147,14 @@ func (m *Metric) listExplainedDecisionSteps() []string {
 	case hpa.StageFailed, hpa.StageScaled, hpa.StageFromZero:
 	}
 	return append(steps, fmt.Sprintf("rounded up: %d", d.Replicas))
+}
+
+// formatExplainedRatio returns the ratio of a usage to its target; nothing where no pods share a total.
+func formatExplainedRatio(d hpa.MetricDecision) string {
+	if d.IsShareOfNone() {
+		return ""
+	}
+	return strconv.FormatFloat(d.UsageRatio, 'f', 3, 64)
 }
 
 // describeSubstitute says at which value pods without a value were counted. On the way down a pod without a utilization counts as if it

@@ -157,7 +157,7 @@ func listLoggedMetrics(d *explainapi.Decision, look replay.Look, spec *autoscali
 		if target.AverageUtilization != nil {
 			m.Total = strconv.FormatInt(decision.Usage, 10) + "%"
 		}
-		m.Ratio, m.Wish = strconv.FormatFloat(decision.UsageRatio, 'f', 3, 64), new(decision.Replicas)
+		m.Ratio, m.Wish = formatExplainedRatio(decision), new(decision.Replicas)
 		m.Steps = m.listExplainedDecisionSteps()
 		metrics = append(metrics, m)
 	}
@@ -200,6 +200,9 @@ func formatLoggedUsage(m hpa.MetricDecision, spec *autoscalingv2.MetricSpec) str
 	target := reading.TargetOf(*spec)
 	if target.AverageUtilization != nil {
 		return strconv.FormatInt(m.Usage, 10) + "%"
+	}
+	if m.IsShareOfNone() {
+		return formatExplainedAmount(loggedMetricName(spec), m.Total) + " over 0 pods"
 	}
 	text := formatExplainedAmount(loggedMetricName(spec), m.Usage)
 	if target.Value == nil {
