@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/tachometer-metrics/tachometer/pkg/hpa"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
 	"github.com/tachometer-metrics/tachometer/pkg/replay"
@@ -213,13 +214,27 @@ func newExplainedSearch(m *Metric, i int, in hpa.Input) wishSearch {
 	if m.shared {
 		unit *= float64(m.pods)
 	}
-	perPod, wish, tolerance := unit/float64(m.pods), float64(*m.Wish), m.decision.Tolerance
+	perPod, wish, tolerance := unit/float64(m.countMultipliedPods(in.Pods)), float64(*m.Wish), m.decision.Tolerance
 	s := wishSearch{total: m.total, step: m.pods, wishAt: func(total int64) int32 { return decideExplainedTotal(m, i, in, total) }}
 	for _, at := range []float64{unit * (1 - tolerance.Down), unit * (1 + tolerance.Up), perPod * wish, perPod * (wish - 1)} {
-		s.edges = append(s.edges, int64(math.Round(at)))
+		s.edges = append(s.edges, int64(math.Floor(at+1e-3))) // the last total before the change, whatever the last bit of the product
 	}
 	slices.Sort(s.edges)
 	return s
+}
+
+// countMultipliedPods returns the pods that the ratio is multiplied with: for a target of the total the ready ones, at least one.
+func (m *Metric) countMultipliedPods(pods []*corev1.Pod) int64 {
+	if m.shared || m.ofPods {
+		return m.pods
+	}
+	ready := int64(0)
+	for _, p := range pods {
+		if p.Status.Phase == corev1.PodRunning && inventory.IsReady(p) {
+			ready++
+		}
+	}
+	return max(1, ready)
 }
 
 // decideExplainedTotal returns the wish of the i-th metric for another total.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 	"github.com/tachometer-metrics/tachometer/pkg/hpa"
@@ -123,6 +124,11 @@ func Live(ctx context.Context, scaler *autoscalingv2.HorizontalPodAutoscaler, op
 		Target:   scaler.Spec.ScaleTargetRef.Kind + "/" + scaler.Spec.ScaleTargetRef.Name,
 		Replicas: scaler.Status.CurrentReplicas, Wanted: scaler.Status.DesiredReplicas,
 		Min: inventory.MinReplicasOf(scaler), Max: scaler.Spec.MaxReplicas,
+		Metrics: []Metric{}, Conditions: []Condition{},
+	}
+	if isUnseenAutoscaler(scaler) {
+		e.Replicas = countUnseenReplicas(workload, pods)
+		e.Unknown = append(e.Unknown, "the controller's view: it has not looked at this autoscaler yet")
 	}
 	for _, p := range pods {
 		e.Pods = append(e.Pods, Pod{Name: p.Name, Ready: inventory.IsReady(p), Values: []PodValue{}})
@@ -147,6 +153,7 @@ func Live(ctx context.Context, scaler *autoscalingv2.HorizontalPodAutoscaler, op
 		e.addExplainedPodValues(spec, answers[i])
 	}
 	in := newExplainedInput(scaler, answers, pods, opts.Now)
+	in.SpecReplicas, in.StatusReplicas = e.Replicas, e.Replicas
 	for i := range e.Metrics {
 		e.explainMetricDecision(i, in)
 	}
@@ -159,6 +166,14 @@ func Live(ctx context.Context, scaler *autoscalingv2.HorizontalPodAutoscaler, op
 	}
 	e.Sentence = composeExplainedSentence(e, scaler)
 	return e
+}
+
+// countUnseenReplicas returns the number that the scale target's spec asks for, or the number of its pods.
+func countUnseenReplicas(workload *inventory.Workload, pods []*corev1.Pod) int32 {
+	if workload != nil && workload.Replicas != nil {
+		return *workload.Replicas
+	}
+	return int32(len(pods))
 }
 
 // describeMissingScaleTarget says that the scale target does not exist, or that its pods are not known because it could not be read.
