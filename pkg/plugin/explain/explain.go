@@ -180,7 +180,7 @@ func countUnseenReplicas(workload *inventory.Workload, pods []*corev1.Pod) int32
 func describeMissingScaleTarget(scaler *autoscalingv2.HorizontalPodAutoscaler, objects *inventory.Inventory) error {
 	ref := scaler.Spec.ScaleTargetRef
 	resource := strings.ToLower(ref.Kind) + "s"
-	isRead := (resource == "deployments" || resource == "statefulsets") &&
+	isRead := inventory.IsAppsTarget(ref) &&
 		!slices.ContainsFunc(objects.Unread, func(u inventory.Unread) bool { return u.Resource == resource })
 	if isRead {
 		return fmt.Errorf("its target %s/%s does not exist in namespace %s", ref.Kind, ref.Name, scaler.Namespace)
