@@ -38,6 +38,9 @@ func newAPIServer(t *testing.T) *apiServer {
 			_, _ = w.Write([]byte(text))
 			return
 		}
+		if fault, isFault := answer.(metav1.Status); isFault {
+			w.WriteHeader(int(fault.Code))
+		}
 		if !ok {
 			w.WriteHeader(http.StatusForbidden)
 			answer = metav1.Status{

@@ -44,7 +44,7 @@ type Source struct {
 	// Replica is the name of the adapter's pod. Each replica records the reads that reach it.
 	Replica string `json:"replica"`
 	// Time is the replica's time of the answer.
-	Time time.Time `json:"time"`
+	Time time.Time `json:"time,omitzero"`
 	// UnknownBefore is the begin of the record: the replica's start, the autoscaler's creation, or the oldest entry that is kept. In a
 	// merged answer it is the earliest of all replicas.
 	UnknownBefore time.Time `json:"unknownBefore,omitzero"`

@@ -2,6 +2,7 @@
 package budget
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -67,7 +68,7 @@ func Measure(log *explainapi.DecisionLog) Budget {
 				observed[Sample] = append(observed[Sample], oldest)
 			}
 		}
-		if d.WrittenAfter != nil && d.Status.DesiredReplicas != d.Status.CurrentReplicas {
+		if d.WrittenAfter != nil && d.Status != nil && d.Status.DesiredReplicas != d.Status.CurrentReplicas {
 			observed[Decision] = append(observed[Decision], d.WrittenAfter.Duration)
 		}
 	}
@@ -144,7 +145,7 @@ func Print(out io.Writer, budgets []Budget, withNamespace, noHeaders bool) error
 		if longest == "" {
 			longest = "<unknown>"
 		}
-		table.Add(append(cells, longest, strings.Join(b.Source.Recorders(), ","))...)
+		table.Add(append(cells, longest, cmp.Or(strings.Join(b.Source.Recorders(), ","), "<none>"))...)
 	}
 	if err := table.Print(out, noHeaders); err != nil {
 		return err

@@ -17,6 +17,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/records"
 )
 
 // Explanation is the state of an autoscaler with its reasons.
@@ -197,11 +198,13 @@ func (e *Explanation) addExplainedRecord(r Recorded) {
 			reason += ", and the record cannot be read: " + r.Missing
 		}
 		e.Unknown = append(e.Unknown, "earlier wishes, and the changes that used up policies: "+reason)
+	case r.Explanation.Source.UnknownBefore.IsZero():
+		e.Unknown = append(e.Unknown, "earlier wishes: no replica of the adapter has a record of this autoscaler")
 	case r.Explanation.Computed == nil:
-		e.Unknown = append(e.Unknown, fmt.Sprintf("earlier wishes: %s saw no whole look of the controller within the last minutes", strings.Join(r.Explanation.Source.Recorders(), " and ")))
+		e.Unknown = append(e.Unknown, fmt.Sprintf("earlier wishes: %s saw no whole look of the controller within the last minutes", records.NameRecorders(r.Explanation.Source)))
 	default:
 		e.Holding = r.Explanation.Computed.Holding
-		e.Unknown = append(e.Unknown, fmt.Sprintf("wishes before %s UTC: the record of %s begins then", r.Explanation.Source.UnknownBefore.UTC().Format("2006-01-02 "+logTime), strings.Join(r.Explanation.Source.Recorders(), " and ")))
+		e.Unknown = append(e.Unknown, fmt.Sprintf("wishes before %s UTC: the record of %s begins then", r.Explanation.Source.UnknownBefore.UTC().Format("2006-01-02 "+logTime), records.NameRecorders(r.Explanation.Source)))
 	}
 }
 

@@ -231,7 +231,7 @@ func (l *Log) Print(out io.Writer, noHeaders bool) error {
 
 // listLogNotes returns the sentences below the table.
 func (l *Log) listLogNotes() []string {
-	notes := []string{fmt.Sprintf("Recorded by %s; unknown before %s UTC.", strings.Join(l.Source.Recorders(), " and "), l.Source.UnknownBefore.UTC().Format("2006-01-02 "+logTime))}
+	notes := []string{fmt.Sprintf("Recorded by %s; %s.", records.NameRecorders(l.Source), records.DescribeBegin(l.Source))}
 	notes = append(notes, records.ListSourceNotes(l.Source)...)
 	if len(l.Decisions) == 0 {
 		notes = append(notes, "It saw no decision in this time.")
