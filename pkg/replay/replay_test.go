@@ -195,3 +195,18 @@ func TestSummarize(t *testing.T) {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 }
+
+// TestSummarizeKnown: looks whose numbers are not known are no 0 pods, and a clock that is set back takes no time away.
+func TestSummarizeKnown(t *testing.T) {
+	t.Parallel()
+	log := replaytest.Log(replaytest.Spec("request_per_second"), replaytest.Repeat(90, 9)...)
+	for i := range 3 {
+		log.Decisions[i].Status = nil
+	}
+	looks := replay.Reproduce(log, replay.Settings())
+	looks[5].Time = looks[5].Time.Add(-time.Hour)
+	got := replay.Summarize(looks, func(l replay.Look) int32 { return l.Recorded })
+	if want := (replay.Summary{Lowest: 2, Highest: 2, PodMinutes: 1.5}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}

@@ -59,7 +59,7 @@ func Measure(log *explainapi.DecisionLog) Budget {
 		if len(d.Reads) == 0 {
 			continue
 		}
-		if gap := d.Time.Sub(before); !before.IsZero() && gap <= maxPeriod {
+		if gap := d.Time.Sub(before); !before.IsZero() && gap > 0 && gap <= maxPeriod {
 			observed[Period] = append(observed[Period], gap)
 		}
 		before = d.Time
@@ -68,7 +68,7 @@ func Measure(log *explainapi.DecisionLog) Budget {
 				observed[Sample] = append(observed[Sample], oldest)
 			}
 		}
-		if d.WrittenAfter != nil && d.Status != nil && d.Status.DesiredReplicas != d.Status.CurrentReplicas {
+		if d.WrittenAfter != nil && d.WrittenAfter.Duration >= 0 && d.Status != nil && d.Status.DesiredReplicas != d.Status.CurrentReplicas {
 			observed[Decision] = append(observed[Decision], d.WrittenAfter.Duration)
 		}
 	}

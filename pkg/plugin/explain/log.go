@@ -38,6 +38,8 @@ type LoggedDecision struct {
 	Replicas int32  `json:"replicas"`
 	Wanted   int32  `json:"wanted"`
 	Cause    string `json:"cause"`
+	// Unknown is set where the two numbers are not known.
+	Unknown bool `json:"unknown,omitempty"`
 	// Failed is set where a metric had no value.
 	Failed bool `json:"failed,omitempty"`
 	// Metrics are the metrics at the first of the looks, with the steps of the arithmetic; empty where it did not look at metrics, or an
@@ -65,7 +67,7 @@ func NewLog(log *explainapi.DecisionLog) *Log {
 }
 
 func newLoggedDecision(d *explainapi.Decision, look replay.Look, spec *autoscalingv2.HorizontalPodAutoscalerSpec) LoggedDecision {
-	out := LoggedDecision{Time: d.Time, Looks: 1, Replicas: look.Replicas, Wanted: look.Recorded}
+	out := LoggedDecision{Time: d.Time, Looks: 1, Replicas: look.Replicas, Wanted: look.Recorded, Unknown: look.Unknown}
 	if look.Missing == "" {
 		out.Failed, out.Metrics = look.Decision.Err != nil, listLoggedMetrics(d, look, spec)
 	}
@@ -104,6 +106,8 @@ func describeLoggedLimits(look replay.Look, spec *autoscalingv2.HorizontalPodAut
 		return "scaled to 0, which switches the autoscaler off"
 	case look.Replicas > spec.MaxReplicas:
 		return fmt.Sprintf("above maxReplicas %d", spec.MaxReplicas)
+	case len(spec.Metrics) == 0:
+		return "the autoscaler has no metric"
 	}
 	return "below minReplicas"
 }
@@ -217,7 +221,11 @@ func loggedMetricName(m *autoscalingv2.MetricSpec) string { return replay.Metric
 func (l *Log) Print(out io.Writer, noHeaders bool) error {
 	table := output.Table{Header: []string{"TIME", "LOOKS", "PODS", "WANTED", "CAUSE"}}
 	for _, d := range l.Decisions {
-		table.Add(d.Time.UTC().Format(logTime), strconv.Itoa(d.Looks), fmt.Sprint(d.Replicas), fmt.Sprint(d.Wanted), d.Cause)
+		pods, wanted := fmt.Sprint(d.Replicas), fmt.Sprint(d.Wanted)
+		if d.Unknown {
+			pods, wanted = "?", "?"
+		}
+		table.Add(d.Time.UTC().Format(logTime), strconv.Itoa(d.Looks), pods, wanted, d.Cause)
 	}
 	if len(table.Rows) > 0 {
 		if err := table.Print(out, noHeaders); err != nil {

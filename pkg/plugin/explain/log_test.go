@@ -65,6 +65,20 @@ func TestLogFromZero(t *testing.T) {
 	}
 }
 
+// TestLogFromTheMiddle: numbers before the first known status are unknown, and not 0.
+func TestLogFromTheMiddle(t *testing.T) {
+	t.Parallel()
+	log := replaytest.Log(replaytest.Spec("request_per_second"), replaytest.Repeat(90, 4)...)
+	log.Decisions[0].Status, log.Decisions[1].Status = nil, nil
+	var out bytes.Buffer
+	if err := NewLog(log).Print(&out, true); err != nil {
+		t.Fatal(err)
+	}
+	if want := "12:00:00   2   ?   ?   not computed: the status is not known\n"; !strings.HasPrefix(out.String(), want) {
+		t.Errorf("got\n%s\nwant first %s", out.String(), want)
+	}
+}
+
 // TestRecordedWish: with the adapter's record, the sentence names the wish that holds and its end. Without it, the reason is told.
 func TestRecordedWish(t *testing.T) {
 	t.Parallel()

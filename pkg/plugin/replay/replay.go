@@ -88,7 +88,7 @@ func (c *Comparison) addOtherReplay(log *explainapi.DecisionLog, other *autoscal
 		} else if c.Missing == "" {
 			c.Missing = l.Missing
 		}
-		if l.Recorded != l.Computed {
+		if l.Recorded != l.Computed && !l.Unknown {
 			c.Differences = append(c.Differences, Difference{l.Time, l.Recorded, l.Computed})
 		}
 	}
