@@ -18,8 +18,10 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tachometer-metrics/tachometer/pkg/hpa"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
+	"github.com/tachometer-metrics/tachometer/pkg/replay"
 )
 
 var (
@@ -39,6 +41,18 @@ type load struct {
 	cpu      string // the usage of each pod, which requests 100m
 	change   func(hpa *autoscalingv2.HorizontalPodAutoscaler)
 	recorded Recorded
+	past     []hpa.Recommendation // with decided: the controller's memory
+	decided  *hpa.Decision        // set to the controller's decision, whose status the autoscaler gets
+}
+
+// decide gives the autoscaler the status of the controller's decision from the same inputs.
+func (l load) decide(t *testing.T, scaler *autoscalingv2.HorizontalPodAutoscaler, objects *inventory.Inventory) {
+	t.Helper()
+	answer := reading.MetricReader{Reader: l}.ReadMetric(t.Context(), "shop", "app=web", scaler.Spec.Metrics[0], "")
+	in := newExplainedInput(scaler, []reading.Answer{answer}, objects.PodsOf(&objects.Workloads[0]), explainTime)
+	in.History.Recommendations = l.past
+	*l.decided = hpa.Decide(in, replay.Settings())
+	scaler.Status = l.decided.Status
 }
 
 // Read implements reading.Reader.
@@ -113,6 +127,9 @@ func (l load) explain(t *testing.T) *Explanation {
 	}
 	if l.change != nil {
 		l.change(hpa)
+	}
+	if l.decided != nil {
+		l.decide(t, hpa, objects)
 	}
 	return Live(t.Context(), hpa, Options{Objects: objects, Metrics: reading.MetricReader{Reader: l}, Now: explainTime, Recorded: l.recorded})
 }

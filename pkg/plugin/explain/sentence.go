@@ -3,6 +3,7 @@ package explain
 import (
 	"fmt"
 	"strconv"
+	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 
@@ -102,14 +103,16 @@ func (e *Explanation) describeExplainedHold(scaler *autoscalingv2.HorizontalPodA
 		return fmt.Sprintf("scale-down waits until %s UTC for the %d wanted at %s", e.Holding.Until.UTC().Format(logTime), e.Holding.Replicas, e.Holding.Time.UTC().Format(logTime))
 	case wish < e.Replicas && hasExplainedReason(scaler, "ScaleDownStabilized"):
 		return fmt.Sprintf("scale-down waits: a higher wish of the last %s holds %d", output.Duration(window), e.Wanted)
-	case wish < e.Wanted && e.Wanted > e.Replicas && hasExplainedReason(scaler, "ScaleDownStabilized"):
-		return fmt.Sprintf("a higher wish of the last %s counts, so it goes to %d", output.Duration(window), e.Wanted)
 	case wish > e.Replicas && hasExplainedReason(scaler, "ScaleUpStabilized"):
 		return fmt.Sprintf("scale-up waits: a lower wish of the last %s holds %d", output.Duration(e.Stabilization[0].Window), e.Wanted)
 	case wish > e.Wanted && hasExplainedReason(scaler, "ScaleUpLimit"):
 		return fmt.Sprintf("a scaleUp policy permits %d for now", e.Wanted)
 	case wish < e.Wanted && hasExplainedReason(scaler, "ScaleDownLimit"):
 		return fmt.Sprintf("a scaleDown policy permits %d for now", e.Wanted)
+	case e.Wanted != e.Replicas && wish < e.Wanted:
+		return e.describeExplainedEarlierWish("higher", wish, window)
+	case e.Wanted > e.Replicas && wish > e.Wanted:
+		return e.describeExplainedEarlierWish("lower", wish, e.Stabilization[0].Window)
 	case m.decision.Stage == hpa.StageTolerated && m.countWithoutValue() == 0:
 		return fmt.Sprintf("within the tolerance, so it keeps %d", wish)
 	case m.decision.Stage == hpa.StageTolerated:
@@ -126,9 +129,18 @@ func (e *Explanation) describeExplainedHold(scaler *autoscalingv2.HorizontalPodA
 	return fmt.Sprintf("it goes to %d", wish)
 }
 
+// describeExplainedEarlierWish says that the controller, which has just scaled, took an earlier wish of a window in place of the present
+// one. The condition that names the stabilization is gone then. Without a window the value has changed since.
+func (e *Explanation) describeExplainedEarlierWish(direction string, wish int32, window time.Duration) string {
+	if window == 0 {
+		return fmt.Sprintf("it wants %d, from its next look on", wish)
+	}
+	return fmt.Sprintf("a %s wish of the last %s counts, so it goes to %d", direction, output.Duration(window), e.Wanted)
+}
+
 // isHeldBelowMaximum reports whether a window or a policy holds the number below maxReplicas on the way up.
 func (e *Explanation) isHeldBelowMaximum(scaler *autoscalingv2.HorizontalPodAutoscaler) bool {
-	return e.Wanted < e.Max && (hasExplainedReason(scaler, "ScaleUpStabilized") || hasExplainedReason(scaler, "ScaleUpLimit"))
+	return e.Wanted < e.Max && (e.Wanted > e.Replicas || hasExplainedReason(scaler, "ScaleUpStabilized") || hasExplainedReason(scaler, "ScaleUpLimit"))
 }
 
 // isUnseenAutoscaler reports whether the controller has not looked at an autoscaler yet.
