@@ -38,6 +38,9 @@ func newAPIServer(t *testing.T) *apiServer {
 			_, _ = w.Write([]byte(text))
 			return
 		}
+		if fault, isFault := answer.(metav1.Status); isFault {
+			w.WriteHeader(int(fault.Code))
+		}
 		if !ok {
 			w.WriteHeader(http.StatusForbidden)
 			answer = metav1.Status{
@@ -124,7 +127,7 @@ func TestExitCodes(t *testing.T) {
 		}
 		return path
 	}
-	hpa := "apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: {name: web}\nspec: {scaleTargetRef: {kind: Deployment, name: web}, minReplicas: 2, maxReplicas: "
+	hpa := "apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: {name: web}\nspec: {scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}, minReplicas: 2, maxReplicas: "
 	shop := newShop(t)
 	for name, tc := range map[string]struct {
 		args []string

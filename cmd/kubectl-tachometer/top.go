@@ -22,7 +22,7 @@ const watchInterval = 2 * time.Second
 const clearScreen = "\x1b[H\x1b[J"
 
 const topHelp = `Show autoscalers: each metric's value beside its target, replicas, wanted and ready pods, the age of the oldest value, and the
-state in a word: broken, partial, off, limited, rising, falling, held, minimum or steady.
+state in a word: broken, partial, off, limited, rising, falling, held, minimum, new or steady.
 
 Values are read now, from the API that the HPA controller reads; a utilization is the controller's own last one.`
 

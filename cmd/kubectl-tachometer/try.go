@@ -125,5 +125,13 @@ func findTriedHPA(found []autoscalingv2.HorizontalPodAutoscaler, file, namespace
 	case found[0].Namespace != namespace:
 		return nil, fmt.Errorf("the HorizontalPodAutoscaler of %s is of namespace %s; add -n %s", file, found[0].Namespace, found[0].Namespace)
 	}
-	return &found[0], nil
+	return &found[0], checkPluginHPAFile(file, &found[0])
+}
+
+// checkPluginHPAFile returns an error for an autoscaler of a file that kube-apiserver would reject.
+func checkPluginHPAFile(file string, scaler *autoscalingv2.HorizontalPodAutoscaler) error {
+	if err := inventory.CheckMetrics(scaler); err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	return nil
 }

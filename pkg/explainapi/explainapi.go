@@ -44,7 +44,7 @@ type Source struct {
 	// Replica is the name of the adapter's pod. Each replica records the reads that reach it.
 	Replica string `json:"replica"`
 	// Time is the replica's time of the answer.
-	Time time.Time `json:"time"`
+	Time time.Time `json:"time,omitzero"`
 	// UnknownBefore is the begin of the record: the replica's start, the autoscaler's creation, or the oldest entry that is kept. In a
 	// merged answer it is the earliest of all replicas.
 	UnknownBefore time.Time `json:"unknownBefore,omitzero"`
@@ -111,7 +111,8 @@ type Computed struct {
 	Limit string `json:"limit,omitempty"`
 }
 
-// ComputedMetric is the arithmetic of one metric. Amounts are in thousandths, or in percent for a utilization.
+// ComputedMetric is the arithmetic of one metric. Amounts are in thousandths, or in percent for a utilization. Where no pods share a total,
+// Usage is the total and Ratio 0.
 type ComputedMetric struct {
 	Name   string  `json:"name"`
 	Stage  string  `json:"stage"`

@@ -129,3 +129,23 @@ func TestScaledToZero(t *testing.T) {
 		t.Errorf("1.36 wakes a target to %d", d.Replicas)
 	}
 }
+
+// TestIncompleteMetrics: a metric that kube-apiserver rejects, such as one of a file, is an error and no panic.
+func TestIncompleteMetrics(t *testing.T) {
+	t.Parallel()
+	specs := []autoscalingv2.MetricSpec{{}, {Type: "Load"}, {Type: autoscalingv2.PodsMetricSourceType, Pods: &autoscalingv2.PodsMetricSource{}}}
+	for _, kind := range []autoscalingv2.MetricSourceType{
+		autoscalingv2.ObjectMetricSourceType, autoscalingv2.PodsMetricSourceType, autoscalingv2.ResourceMetricSourceType,
+		autoscalingv2.ContainerResourceMetricSourceType, autoscalingv2.ExternalMetricSourceType,
+	} {
+		specs = append(specs, autoscalingv2.MetricSpec{Type: kind})
+	}
+	for _, spec := range specs {
+		in := newPodsInput(newPodsHPA(), 60, 60)
+		in.HPA.Spec.Metrics[0] = spec
+		d := Decide(in, DefaultSettings(36))
+		if d.Err == nil || d.Replicas != 2 || d.Rescale {
+			t.Errorf("type %q: %d replicas, error %v", spec.Type, d.Replicas, d.Err)
+		}
+	}
+}

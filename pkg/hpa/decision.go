@@ -3,6 +3,7 @@ package hpa
 // This file holds the result of a decision: every step, in the order in which the controller takes them.
 
 import (
+	"math"
 	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -73,9 +74,11 @@ type MetricDecision struct {
 	Target int64
 	// Usage is the mean over pods or the total, in thousandths; for a utilization it is the mean in percent of the requests.
 	Usage int64
+	// Total is the sum of an object's or external metric, in thousandths.
+	Total int64
 	// RawUsage is a utilization's mean per pod in thousandths.
 	RawUsage int64
-	// UsageRatio is the usage divided by the target.
+	// UsageRatio is the usage divided by the target. Where no pods share a total it is infinite, or no number, and Usage says nothing.
 	UsageRatio float64
 	// NewUsageRatio is the ratio after pods without a usable value were counted; nil where none was.
 	NewUsageRatio *float64
@@ -94,6 +97,11 @@ type MetricDecision struct {
 	status autoscalingv2.MetricStatus
 	reason string // of the condition ScalingActive, with cause, for an error
 	cause  error
+}
+
+// IsShareOfNone reports whether a total is to be shared by pods, and there are none.
+func (m *MetricDecision) IsShareOfNone() bool {
+	return math.IsInf(m.UsageRatio, 0) || math.IsNaN(m.UsageRatio)
 }
 
 // Tolerance is the range from 1-Down to 1+Up.

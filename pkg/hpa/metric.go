@@ -22,24 +22,43 @@ func decideMetric(in Input, s Settings, index int) MetricDecision {
 	}
 	m := MetricDecision{Tolerance: chooseTolerance(in.HPA, s)}
 	var err error
-	switch spec.Type {
-	case autoscalingv2.ObjectMetricSourceType:
+	switch kind := spec.Type; {
+	case !hasMetricSource(spec):
+		err = m.fail("InvalidMetricSourceType", fmt.Errorf("metric source of type %q is missing", string(kind)))
+	case kind == autoscalingv2.ObjectMetricSourceType:
 		err = decideObjectMetric(&m, *spec.Object, in, s, answer)
-	case autoscalingv2.PodsMetricSourceType:
+	case kind == autoscalingv2.PodsMetricSourceType:
 		err = decidePodsMetric(&m, *spec.Pods, in, s, answer)
-	case autoscalingv2.ResourceMetricSourceType:
+	case kind == autoscalingv2.ResourceMetricSourceType:
 		err = decideResourceMetric(&m, *spec.Resource, in, s, answer)
-	case autoscalingv2.ContainerResourceMetricSourceType:
+	case kind == autoscalingv2.ContainerResourceMetricSourceType:
 		err = decideContainerMetric(&m, *spec.ContainerResource, in, s, answer)
-	case autoscalingv2.ExternalMetricSourceType:
+	case kind == autoscalingv2.ExternalMetricSourceType:
 		err = decideExternalMetric(&m, *spec.External, in, answer)
 	default:
-		err = m.fail("InvalidMetricSourceType", fmt.Errorf("unknown metric source type %q", string(spec.Type)))
+		err = m.fail("InvalidMetricSourceType", fmt.Errorf("unknown metric source type %q", string(kind)))
 	}
 	if err != nil {
 		m.Stage, m.Replicas, m.Err, m.status = StageFailed, 0, err, autoscalingv2.MetricStatus{}
 	}
 	return m
+}
+
+// hasMetricSource reports whether a metric has the source that its type names. kube-apiserver rejects others, and files may have them.
+func hasMetricSource(m autoscalingv2.MetricSpec) bool {
+	switch m.Type {
+	case autoscalingv2.ObjectMetricSourceType:
+		return m.Object != nil
+	case autoscalingv2.PodsMetricSourceType:
+		return m.Pods != nil
+	case autoscalingv2.ResourceMetricSourceType:
+		return m.Resource != nil
+	case autoscalingv2.ContainerResourceMetricSourceType:
+		return m.ContainerResource != nil
+	case autoscalingv2.ExternalMetricSourceType:
+		return m.External != nil
+	}
+	return true // unknown
 }
 
 // chooseTolerance returns the controller's tolerance, or for each direction the one of spec.behavior.
@@ -69,7 +88,11 @@ func decidePodsMetric(m *MetricDecision, spec autoscalingv2.PodsMetricSource, in
 	if err == nil && answer.Err != nil {
 		err = fmt.Errorf("unable to get metric %s: %w", spec.Metric.Name, answer.Err)
 	}
-	if err == nil {
+	switch {
+	case err != nil:
+	case spec.Target.AverageValue == nil:
+		err = errors.New("invalid pods metric source: no average value target was set") // kube-apiserver rejects it
+	default:
 		err = decidePodMetric(m, podMetric{amount: spec.Target.AverageValue.MilliValue()}, in, s, answer)
 	}
 	if err != nil {

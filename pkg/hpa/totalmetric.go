@@ -7,7 +7,7 @@ import "math"
 // decideTotalValue computes the wish for a target of the total: the ratio multiplied with the ready pods. At 0 replicas the ratio
 // itself is the wish, without a tolerance.
 func decideTotalValue(m *MetricDecision, total, target int64, in Input) error {
-	m.Usage, m.Target, m.UsageRatio = total, target, float64(total)/float64(target)
+	m.Total, m.Usage, m.Target, m.UsageRatio = total, total, target, float64(total)/float64(target)
 	if in.SpecReplicas == 0 {
 		m.Stage, m.Replicas = StageFromZero, int32(math.Ceil(m.UsageRatio))
 		return nil
@@ -31,7 +31,7 @@ func decideTotalValue(m *MetricDecision, total, target int64, in Input) error {
 // decideTotalShare computes the wish for a target of a share per pod: the total divided by the target. The tolerance looks at the share
 // of the pods that the scale's status counts.
 func decideTotalShare(m *MetricDecision, total, target int64, statusReplicas int32) {
-	m.Target, m.Stage, m.Replicas = target, StageTolerated, statusReplicas
+	m.Total, m.Target, m.Stage, m.Replicas = total, target, StageTolerated, statusReplicas
 	m.UsageRatio = float64(total) / (float64(target) * float64(statusReplicas))
 	if !m.Tolerance.Holds(m.UsageRatio) {
 		m.Stage, m.Replicas = StageScaled, int32(math.Ceil(float64(total)/float64(target)))

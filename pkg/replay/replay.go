@@ -39,6 +39,8 @@ type Look struct {
 	Replicas, Recorded, Computed int32
 	// Decision has the steps of the arithmetic.
 	Decision hpa.Decision
+	// Unknown: the recorded numbers are not known, so that all three are 0.
+	Unknown bool
 	// Missing says which input was not recorded. Nothing is computed then.
 	Missing string
 }
@@ -132,10 +134,10 @@ func newReplayedLook(d, before *explainapi.Decision) Look {
 	look := Look{Time: d.Time}
 	switch {
 	case d.Status == nil:
-		look.Missing = "the status is not known"
+		look.Unknown, look.Missing = true, "the status is not known"
 		return look
 	case len(d.Status.Conditions) == 0:
-		look.Missing = "the controller has not looked yet"
+		look.Unknown, look.Missing = true, "the controller has not looked yet"
 		return look
 	}
 	look.Replicas, look.Recorded = d.Status.CurrentReplicas, d.Status.DesiredReplicas
@@ -188,6 +190,9 @@ func newComputedDecision(l Look) *explainapi.Computed {
 	c := &explainapi.Computed{Replicas: d.Replicas, Wanted: d.Wanted}
 	for _, m := range d.Metrics {
 		step := explainapi.ComputedMetric{Name: m.Name, Stage: string(m.Stage), Wish: m.Replicas, Usage: m.Usage, Target: m.Target, Ratio: m.UsageRatio}
+		if m.IsShareOfNone() { // JSON has no infinite numbers
+			step.Usage, step.Ratio = m.Total, 0
+		}
 		if m.Err != nil {
 			step.Error = m.Err.Error()
 		}

@@ -1,6 +1,7 @@
 package replay_test
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
@@ -166,6 +167,21 @@ func TestSimulateToZero(t *testing.T) {
 	}
 }
 
+// TestComputedFromZero: with no pods a share of the total has no ratio. The computed decision is JSON all the same.
+func TestComputedFromZero(t *testing.T) {
+	t.Parallel()
+	for total, want := range map[int64]int32{330_000: 7, 0: 0} {
+		log := replaytest.ZeroLog(total)
+		c := replay.Compute(log, replay.Settings())
+		if _, err := json.Marshal(c); err != nil {
+			t.Fatal(err)
+		}
+		if len(c.Metrics) != 1 || c.Metrics[0].Wish != want || c.Metrics[0].Usage != total {
+			t.Errorf("%+v, want a wish of %d for %d", c, want, total)
+		}
+	}
+}
+
 // TestSummarize: flaps are changes that are taken back within five minutes.
 func TestSummarize(t *testing.T) {
 	t.Parallel()
@@ -176,6 +192,21 @@ func TestSummarize(t *testing.T) {
 	looks[4].Time = looks[3].Time.Add(time.Hour) // a gap: nothing is known of it
 	got := replay.Summarize(looks, func(l replay.Look) int32 { return l.Computed })
 	if want := (replay.Summary{Lowest: 2, Highest: 5, PodMinutes: 9, Changes: 3, Flaps: 1}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
+// TestSummarizeKnown: looks whose numbers are not known are no 0 pods, and a clock that is set back takes no time away.
+func TestSummarizeKnown(t *testing.T) {
+	t.Parallel()
+	log := replaytest.Log(replaytest.Spec("request_per_second"), replaytest.Repeat(90, 9)...)
+	for i := range 3 {
+		log.Decisions[i].Status = nil
+	}
+	looks := replay.Reproduce(log, replay.Settings())
+	looks[5].Time = looks[5].Time.Add(-time.Hour)
+	got := replay.Summarize(looks, func(l replay.Look) int32 { return l.Recorded })
+	if want := (replay.Summary{Lowest: 2, Highest: 2, PodMinutes: 1.5}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 }

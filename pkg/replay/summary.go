@@ -1,6 +1,9 @@
 package replay
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 const (
 	// maxCountedGap bounds the time that a look counts for: after a longer gap nothing is known.
@@ -19,8 +22,10 @@ type Summary struct {
 	Flaps   int `json:"flaps"`
 }
 
-// Summarize sums up the number of pods that looks wanted: the recorded or the computed one.
+// Summarize sums up the number of pods that looks wanted: the recorded or the computed one. It leaves out looks whose numbers are not
+// known, and spans of time that are negative, since a clock was set back.
 func Summarize(looks []Look, wanted func(Look) int32) Summary {
+	looks = slices.DeleteFunc(slices.Clone(looks), func(l Look) bool { return l.Unknown })
 	var s Summary
 	var changed time.Time
 	direction := 0
@@ -31,7 +36,7 @@ func Summarize(looks []Look, wanted func(Look) int32) Summary {
 		}
 		s.Lowest, s.Highest = min(s.Lowest, n), max(s.Highest, n)
 		if i+1 < len(looks) {
-			if gap := looks[i+1].Time.Sub(l.Time); gap <= maxCountedGap {
+			if gap := looks[i+1].Time.Sub(l.Time); gap > 0 && gap <= maxCountedGap {
 				s.PodMinutes += float64(n) * gap.Minutes()
 			}
 		}

@@ -2,6 +2,7 @@
 package budget
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -58,7 +59,7 @@ func Measure(log *explainapi.DecisionLog) Budget {
 		if len(d.Reads) == 0 {
 			continue
 		}
-		if gap := d.Time.Sub(before); !before.IsZero() && gap <= maxPeriod {
+		if gap := d.Time.Sub(before); !before.IsZero() && gap > 0 && gap <= maxPeriod {
 			observed[Period] = append(observed[Period], gap)
 		}
 		before = d.Time
@@ -67,7 +68,7 @@ func Measure(log *explainapi.DecisionLog) Budget {
 				observed[Sample] = append(observed[Sample], oldest)
 			}
 		}
-		if d.WrittenAfter != nil && d.Status.DesiredReplicas != d.Status.CurrentReplicas {
+		if d.WrittenAfter != nil && d.WrittenAfter.Duration >= 0 && d.Status != nil && d.Status.DesiredReplicas != d.Status.CurrentReplicas {
 			observed[Decision] = append(observed[Decision], d.WrittenAfter.Duration)
 		}
 	}
@@ -144,7 +145,7 @@ func Print(out io.Writer, budgets []Budget, withNamespace, noHeaders bool) error
 		if longest == "" {
 			longest = "<unknown>"
 		}
-		table.Add(append(cells, longest, strings.Join(b.Source.Recorders(), ","))...)
+		table.Add(append(cells, longest, cmp.Or(strings.Join(b.Source.Recorders(), ","), "<none>"))...)
 	}
 	if err := table.Print(out, noHeaders); err != nil {
 		return err

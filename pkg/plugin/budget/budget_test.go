@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/replay/replaytest"
 )
@@ -54,5 +55,19 @@ func TestGapsAreNoPeriods(t *testing.T) {
 	log.Decisions = slices.Delete(log.Decisions, 5, 15)
 	if s := Measure(log).Stages[1]; s.Count != 8 || s.P95 != 15*time.Second {
 		t.Errorf("period %+v", s)
+	}
+}
+
+// TestClocksApart: times that run backwards are no reaction times.
+func TestClocksApart(t *testing.T) {
+	t.Parallel()
+	log := replaytest.Log(replaytest.Spec("request_per_second"), 90, 400, 400)
+	log.Decisions[1].Time = log.Decisions[0].Time.Add(-time.Second)
+	log.Decisions[1].WrittenAfter = &metav1.Duration{Duration: -time.Minute}
+	log.Decisions[2].Status = nil
+	for _, s := range Measure(log).Stages {
+		if s.P50 < 0 || s.Name == Decision && s.Count != 0 {
+			t.Errorf("stage %+v", s)
+		}
 	}
 }

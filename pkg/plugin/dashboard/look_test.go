@@ -109,7 +109,7 @@ func TestDecisions(t *testing.T) {
 		"values of no look": {
 			before:   []string{"60", "60"},
 			change:   func(c *cluster) { c.scale(2, 9); c.setPods("60", "60", "", "", "", "", "", "", "") },
-			sentence: "2 pods: request_per_second is 120/s over 2 pods, target 50 → 2.4; it goes to 3.", unsure: true,
+			sentence: "2 pods: request_per_second is 120/s over 2 pods, target 50 → 2.4; a higher wish of the last 5m counts, so it goes to 9.", unsure: true,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -49,6 +49,8 @@ func (v *autoscalerVisit) checkVisitedAnswer(i int) {
 	switch {
 	case errors.Is(a.Err, errNoTarget), apierrors.IsForbidden(a.Err):
 		v.addVisitCheck("metric", StatusUnread, words+a.Err.Error(), "")
+	case errors.Is(a.Err, reading.ErrNoValues):
+		v.addVisitCheck("metric", StatusFail, words+"the API answers without any value", v.formatRawReadCommand(a.Path))
 	case a.Err != nil:
 		status, fix := v.judgeVisitedError(i)
 		v.addVisitCheck("metric", status, words+a.Err.Error(), fix)

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/tachometer-metrics/tachometer/pkg/hpa"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
 	"github.com/tachometer-metrics/tachometer/pkg/replay"
@@ -84,7 +85,7 @@ func (e *Explanation) explainMetricDecision(i int, in hpa.Input) {
 	if target.AverageUtilization != nil {
 		m.Total = fmt.Sprintf("%d%%", d.Usage)
 	}
-	m.Ratio, m.Wish = strconv.FormatFloat(d.UsageRatio, 'f', 3, 64), new(d.Replicas)
+	m.Ratio, m.Wish = formatExplainedRatio(d), new(d.Replicas)
 	m.Steps = m.listExplainedDecisionSteps()
 }
 
@@ -101,6 +102,9 @@ func sumExplainedValues(d hpa.MetricDecision, answer hpa.Answer) (pods, total in
 
 // wanted returns the number of pods before rounding, without regard to pods without a value: 6.9.
 func (m *Metric) wanted() float64 {
+	if m.decision.Stage == hpa.StageFromZero {
+		return m.decision.UsageRatio
+	}
 	if m.shared && !m.ofPods {
 		return float64(m.total) / float64(m.decision.Target)
 	}
@@ -129,6 +133,9 @@ func (m *Metric) listExplainedDecisionSteps() []string {
 	if m.shared && m.pods > 0 && !strings.HasSuffix(m.Total, "%") {
 		steps = append(steps, fmt.Sprintf("%s over %s is %s per pod", m.Total, output.Count(int(m.pods), "pod"), formatExplainedAmount(m.Name, m.total/m.pods)))
 	}
+	if d.IsShareOfNone() {
+		return append(steps, fmt.Sprintf("%s divided by the target %s, rounded up: %d", m.Total, m.Target, d.Replicas))
+	}
 	steps = append(steps, fmt.Sprintf("divided by the target %s: ratio %.3f", m.Target, d.UsageRatio))
 	if d.NewUsageRatio != nil {
 		steps = append(steps, fmt.Sprintf("%s without a value counted as %s: ratio %.3f", output.Count(m.countWithoutValue(), "pod"), m.describeSubstitute(), *d.NewUsageRatio))
@@ -141,6 +148,14 @@ func (m *Metric) listExplainedDecisionSteps() []string {
 	case hpa.StageFailed, hpa.StageScaled, hpa.StageFromZero:
 	}
 	return append(steps, fmt.Sprintf("rounded up: %d", d.Replicas))
+}
+
+// formatExplainedRatio returns the ratio of a usage to its target; nothing where no pods share a total.
+func formatExplainedRatio(d hpa.MetricDecision) string {
+	if d.IsShareOfNone() {
+		return ""
+	}
+	return strconv.FormatFloat(d.UsageRatio, 'f', 3, 64)
 }
 
 // describeSubstitute says at which value pods without a value were counted. On the way down a pod without a utilization counts as if it
@@ -199,13 +214,27 @@ func newExplainedSearch(m *Metric, i int, in hpa.Input) wishSearch {
 	if m.shared {
 		unit *= float64(m.pods)
 	}
-	perPod, wish, tolerance := unit/float64(m.pods), float64(*m.Wish), m.decision.Tolerance
+	perPod, wish, tolerance := unit/float64(m.countMultipliedPods(in.Pods)), float64(*m.Wish), m.decision.Tolerance
 	s := wishSearch{total: m.total, step: m.pods, wishAt: func(total int64) int32 { return decideExplainedTotal(m, i, in, total) }}
 	for _, at := range []float64{unit * (1 - tolerance.Down), unit * (1 + tolerance.Up), perPod * wish, perPod * (wish - 1)} {
-		s.edges = append(s.edges, int64(math.Round(at)))
+		s.edges = append(s.edges, int64(math.Floor(at+1e-3))) // the last total before the change, whatever the last bit of the product
 	}
 	slices.Sort(s.edges)
 	return s
+}
+
+// countMultipliedPods returns the pods that the ratio is multiplied with: for a target of the total the ready ones, at least one.
+func (m *Metric) countMultipliedPods(pods []*corev1.Pod) int64 {
+	if m.shared || m.ofPods {
+		return m.pods
+	}
+	ready := int64(0)
+	for _, p := range pods {
+		if p.Status.Phase == corev1.PodRunning && inventory.IsReady(p) {
+			ready++
+		}
+	}
+	return max(1, ready)
 }
 
 // decideExplainedTotal returns the wish of the i-th metric for another total.

@@ -10,12 +10,14 @@ import (
 	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 	"github.com/tachometer-metrics/tachometer/pkg/hpa"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/records"
 )
 
 // Explanation is the state of an autoscaler with its reasons.
@@ -123,6 +125,11 @@ func Live(ctx context.Context, scaler *autoscalingv2.HorizontalPodAutoscaler, op
 		Target:   scaler.Spec.ScaleTargetRef.Kind + "/" + scaler.Spec.ScaleTargetRef.Name,
 		Replicas: scaler.Status.CurrentReplicas, Wanted: scaler.Status.DesiredReplicas,
 		Min: inventory.MinReplicasOf(scaler), Max: scaler.Spec.MaxReplicas,
+		Metrics: []Metric{}, Conditions: []Condition{},
+	}
+	if isUnseenAutoscaler(scaler) {
+		e.Replicas = countUnseenReplicas(workload, pods)
+		e.Unknown = append(e.Unknown, "the controller's view: it has not looked at this autoscaler yet")
 	}
 	for _, p := range pods {
 		e.Pods = append(e.Pods, Pod{Name: p.Name, Ready: inventory.IsReady(p), Values: []PodValue{}})
@@ -147,6 +154,7 @@ func Live(ctx context.Context, scaler *autoscalingv2.HorizontalPodAutoscaler, op
 		e.addExplainedPodValues(spec, answers[i])
 	}
 	in := newExplainedInput(scaler, answers, pods, opts.Now)
+	in.SpecReplicas, in.StatusReplicas = e.Replicas, e.Replicas
 	for i := range e.Metrics {
 		e.explainMetricDecision(i, in)
 	}
@@ -161,11 +169,19 @@ func Live(ctx context.Context, scaler *autoscalingv2.HorizontalPodAutoscaler, op
 	return e
 }
 
+// countUnseenReplicas returns the number that the scale target's spec asks for, or the number of its pods.
+func countUnseenReplicas(workload *inventory.Workload, pods []*corev1.Pod) int32 {
+	if workload != nil && workload.Replicas != nil {
+		return *workload.Replicas
+	}
+	return int32(len(pods))
+}
+
 // describeMissingScaleTarget says that the scale target does not exist, or that its pods are not known because it could not be read.
 func describeMissingScaleTarget(scaler *autoscalingv2.HorizontalPodAutoscaler, objects *inventory.Inventory) error {
 	ref := scaler.Spec.ScaleTargetRef
 	resource := strings.ToLower(ref.Kind) + "s"
-	isRead := (resource == "deployments" || resource == "statefulsets") &&
+	isRead := inventory.IsAppsTarget(ref) &&
 		!slices.ContainsFunc(objects.Unread, func(u inventory.Unread) bool { return u.Resource == resource })
 	if isRead {
 		return fmt.Errorf("its target %s/%s does not exist in namespace %s", ref.Kind, ref.Name, scaler.Namespace)
@@ -182,11 +198,13 @@ func (e *Explanation) addExplainedRecord(r Recorded) {
 			reason += ", and the record cannot be read: " + r.Missing
 		}
 		e.Unknown = append(e.Unknown, "earlier wishes, and the changes that used up policies: "+reason)
+	case r.Explanation.Source.UnknownBefore.IsZero():
+		e.Unknown = append(e.Unknown, "earlier wishes: no replica of the adapter has a record of this autoscaler")
 	case r.Explanation.Computed == nil:
-		e.Unknown = append(e.Unknown, fmt.Sprintf("earlier wishes: %s saw no whole look of the controller within the last minutes", strings.Join(r.Explanation.Source.Recorders(), " and ")))
+		e.Unknown = append(e.Unknown, fmt.Sprintf("earlier wishes: %s saw no whole look of the controller within the last minutes", records.NameRecorders(r.Explanation.Source)))
 	default:
 		e.Holding = r.Explanation.Computed.Holding
-		e.Unknown = append(e.Unknown, fmt.Sprintf("wishes before %s UTC: the record of %s begins then", r.Explanation.Source.UnknownBefore.UTC().Format("2006-01-02 "+logTime), strings.Join(r.Explanation.Source.Recorders(), " and ")))
+		e.Unknown = append(e.Unknown, fmt.Sprintf("wishes before %s UTC: the record of %s begins then", r.Explanation.Source.UnknownBefore.UTC().Format("2006-01-02 "+logTime), records.NameRecorders(r.Explanation.Source)))
 	}
 }
 

@@ -18,8 +18,10 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tachometer-metrics/tachometer/pkg/hpa"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
+	"github.com/tachometer-metrics/tachometer/pkg/replay"
 )
 
 var (
@@ -34,16 +36,35 @@ type load struct {
 	failure  string   // of the read
 	wanted   int32
 	reasons  []string
-	external string // the total of an external metric in place of the rates
+	external string // the total of an external metric in place of the rates; "none" for an answer without a value
+	broken   string // the API group whose reads fail
 	cpu      string // the usage of each pod, which requests 100m
 	change   func(hpa *autoscalingv2.HorizontalPodAutoscaler)
 	recorded Recorded
+	past     []hpa.Recommendation // with decided: the controller's memory
+	decided  *hpa.Decision        // set to the controller's decision, whose status the autoscaler gets
+}
+
+// decide gives the autoscaler the status of the controller's decision from the same inputs.
+func (l load) decide(t *testing.T, scaler *autoscalingv2.HorizontalPodAutoscaler, objects *inventory.Inventory) {
+	t.Helper()
+	answer := reading.MetricReader{Reader: l}.ReadMetric(t.Context(), "shop", "app=web", scaler.Spec.Metrics[0], "")
+	in := newExplainedInput(scaler, []reading.Answer{answer}, objects.PodsOf(&objects.Workloads[0]), explainTime)
+	in.History.Recommendations = l.past
+	*l.decided = hpa.Decide(in, replay.Settings())
+	scaler.Status = l.decided.Status
 }
 
 // Read implements reading.Reader.
-func (l load) Read(context.Context, string) ([]byte, error) {
+func (l load) Read(_ context.Context, path string) ([]byte, error) {
 	if l.failure != "" {
 		return nil, errors.New(l.failure)
+	}
+	if l.broken != "" && strings.Contains(path, l.broken) {
+		return nil, errors.New("the server is currently unable to handle the request")
+	}
+	if l.external == "none" {
+		return []byte(`{"items":[]}`), nil
 	}
 	if l.external != "" {
 		return fmt.Appendf(nil, `{"items":[{"timestamp":"2026-11-28T12:03:58Z","value":%q}]}`, l.external), nil
@@ -107,6 +128,9 @@ func (l load) explain(t *testing.T) *Explanation {
 	if l.change != nil {
 		l.change(hpa)
 	}
+	if l.decided != nil {
+		l.decide(t, hpa, objects)
+	}
 	return Live(t.Context(), hpa, Options{Objects: objects, Metrics: reading.MetricReader{Reader: l}, Now: explainTime, Recorded: l.recorded})
 }
 
@@ -117,6 +141,19 @@ func times(n int, rate string) []string {
 		rates[i] = rate
 	}
 	return rates
+}
+
+// sleepAtZero makes an autoscaler one that has scaled itself to 0.
+func sleepAtZero(hpa *autoscalingv2.HorizontalPodAutoscaler) {
+	hpa.Spec.MinReplicas = new(int32(0))
+	hpa.Status.Conditions = []autoscalingv2.HorizontalPodAutoscalerCondition{{Type: autoscalingv2.ScaledToZero, Status: corev1.ConditionTrue, Reason: "ScaledToZero"}}
+}
+
+// addExternalMetric adds a second metric to an autoscaler.
+func addExternalMetric(hpa *autoscalingv2.HorizontalPodAutoscaler) {
+	hpa.Spec.Metrics = append(hpa.Spec.Metrics, autoscalingv2.MetricSpec{Type: autoscalingv2.ExternalMetricSourceType, External: &autoscalingv2.ExternalMetricSource{
+		Metric: autoscalingv2.MetricIdentifier{Name: "orders_waiting"}, Target: hpa.Spec.Metrics[0].Pods.Target,
+	}})
 }
 
 // TestSentences: the sentence names the pods, the value, the target, the quotient and the rule that holds.
@@ -172,7 +209,7 @@ func TestSentences(t *testing.T) {
 		},
 		"a pending pod, on the way up": {
 			load{rates: []string{"", "70", "70"}, pending: 1, wanted: 3},
-			"3 pods: request_per_second is 140/s over 2 pods, target 50 → 2.8, 1 pod without a value; with them the direction is not sure, so it keeps 3.",
+			"3 pods: request_per_second is 140/s over 2 pods, target 50 → 2.8, 1 pod without a value; with them within the tolerance, so it keeps 3.",
 		},
 		"a pending pod, on the way down": {
 			load{rates: []string{"", "20", "20"}, pending: 1, wanted: 2},
@@ -184,11 +221,74 @@ func TestSentences(t *testing.T) {
 		},
 		"a utilization, while a pod starts": {
 			load{rates: times(4, ""), cpu: "72m", pending: 1, wanted: 4},
-			"4 pods: cpu is 72% over 3 pods, target 60% → 3.6, 1 pod without a value; with them the direction is not sure, so it keeps 4.",
+			"4 pods: cpu is 72% over 3 pods, target 60% → 3.6, 1 pod without a value; with them within the tolerance, so it keeps 4.",
 		},
 		"switched off": {
 			load{reasons: []string{"ScalingDisabled"}},
 			"0 pods: Deployment/web is scaled to 0, which switches the autoscaler off.",
+		},
+		"exactly on target":  {load{rates: times(7, "50"), wanted: 7}, "7 pods: request_per_second is 350/s over 7 pods, target 50 → 7.0; within the tolerance, so it keeps 7."},
+		"at the tolerance":   {load{rates: times(10, "55"), wanted: 10}, "10 pods: request_per_second is 550/s over 10 pods, target 50 → 11.0; within the tolerance, so it keeps 10."},
+		"over the tolerance": {load{rates: times(9, "55001m"), wanted: 9}, "9 pods: request_per_second is 495.009/s over 9 pods, target 50 → 9.9; it wants 10, from its next look on."},
+		"a pod without value, within the tolerance": {
+			load{rates: []string{"80", "80", ""}, wanted: 3},
+			"3 pods: request_per_second is 160/s over 2 pods, target 50 → 3.2, 1 pod without a value; with them within the tolerance, so it keeps 3.",
+		},
+		"a policy, on the way beyond the maximum": {
+			load{rates: times(2, "400"), wanted: 6, reasons: []string{"ScaleUpLimit"}},
+			"2 pods: request_per_second is 800/s over 2 pods, target 50 → 16.0; a scaleUp policy permits 6 for now.",
+		},
+		"a window, on the way beyond the maximum": {
+			load{rates: times(4, "400"), wanted: 4, reasons: []string{"ScaleUpStabilized"}},
+			"4 pods: request_per_second is 1600/s over 4 pods, target 50 → 32.0; scale-up waits: a lower wish of the last 0s holds 4.",
+		},
+		"an earlier wish, on the way up": {
+			load{rates: times(2, "70"), wanted: 4, reasons: []string{"ScaleDownStabilized", "ScaleUpLimit"}},
+			"2 pods: request_per_second is 140/s over 2 pods, target 50 → 2.8; a higher wish of the last 5m counts, so it goes to 4.",
+		},
+		"more pods than the maximum": {load{rates: times(12, "10"), wanted: 10}, "12 pods: maxReplicas is 10, so it goes to 10 whatever the metrics say."},
+		"too many pods, and an error": {
+			load{rates: times(12, ""), failure: "12 pods: 12 stale", wanted: 10},
+			"12 pods: maxReplicas is 10, so it goes to 10 whatever the metrics say.",
+		},
+		"fewer pods than the minimum": {load{rates: times(1, "10"), wanted: 2}, "1 pod: minReplicas is 2, so it goes to 2 whatever the metrics say."},
+		"created a second ago": {
+			load{rates: times(2, "120"), change: func(hpa *autoscalingv2.HorizontalPodAutoscaler) {
+				hpa.Status = autoscalingv2.HorizontalPodAutoscalerStatus{}
+			}},
+			"2 pods: request_per_second is 240/s over 2 pods, target 50 → 4.8; it wants 5, from its first look on.",
+		},
+		"a scale that cannot be read": {
+			load{rates: times(4, ""), external: "330", wanted: 4, reasons: []string{"FailedGetScale"}},
+			"4 pods: the scale of Deployment/web cannot be read, so it keeps the number.",
+		},
+		"a scale that cannot be written": {
+			load{rates: times(2, "120"), wanted: 2, reasons: []string{"FailedUpdateScale"}},
+			"2 pods: request_per_second is 240/s over 2 pods, target 50 → 4.8; it wants 5, and the scale of Deployment/web cannot be written.",
+		},
+		"pods of two autoscalers": {
+			load{rates: times(2, "120"), wanted: 2, reasons: []string{"AmbiguousSelector"}},
+			"2 pods: the pods belong to more than one autoscaler, so it keeps the number.",
+		},
+		"an external metric without a value": {
+			load{rates: times(4, ""), external: "none", wanted: 4},
+			"4 pods: orders_waiting has no value (no metrics returned from external metrics API), so it keeps the number.",
+		},
+		"from zero, a share": {load{external: "330", change: sleepAtZero}, "0 pods: orders_waiting is 330 over 0 pods, target 50 → 6.6; it wants 7, from its next look on."},
+		"from zero, a total": {
+			load{external: "330", change: func(hpa *autoscalingv2.HorizontalPodAutoscaler) {
+				sleepAtZero(hpa)
+				hpa.Spec.Metrics[0].External.Target = autoscalingv2.MetricTarget{Type: autoscalingv2.ValueMetricType, Value: new(resource.MustParse("50"))}
+			}},
+			"0 pods: orders_waiting is 330, target 50 → 6.6; it wants 7, from its next look on.",
+		},
+		"one of two fails, and the other wants less": {
+			load{rates: times(7, "10"), wanted: 7, broken: "external.metrics", change: addExternalMetric},
+			"7 pods: orders_waiting has no value (the server is currently unable to handle the request), so it keeps the number.",
+		},
+		"one of two fails, and the other wants more": {
+			load{rates: times(7, "60"), wanted: 9, broken: "external.metrics", change: addExternalMetric},
+			"7 pods: request_per_second is 420/s over 7 pods, target 50 → 8.4; it goes to 9.",
 		},
 		"external, shared by the pods": {
 			load{rates: times(4, ""), external: "330", wanted: 7},
@@ -222,6 +322,12 @@ func TestChanges(t *testing.T) {
 		"at the maximum": {
 			load{rates: times(10, "50")},
 			[]string{"at 450/s or less request_per_second asks for 9"},
+		},
+		"a total, multiplied with the ready pods": {
+			load{rates: times(4, ""), pending: 1, external: "200", change: func(hpa *autoscalingv2.HorizontalPodAutoscaler) {
+				hpa.Spec.Metrics[0].External.Target = autoscalingv2.MetricTarget{Type: autoscalingv2.ValueMetricType, Value: new(resource.MustParse("100"))}
+			}},
+			[]string{"above 200 orders_waiting asks for 7", "at 166.666 or less orders_waiting asks for 5"},
 		},
 		"narrow tolerance": {
 			load{rates: times(7, "49"), change: func(hpa *autoscalingv2.HorizontalPodAutoscaler) {

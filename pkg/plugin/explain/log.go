@@ -38,6 +38,8 @@ type LoggedDecision struct {
 	Replicas int32  `json:"replicas"`
 	Wanted   int32  `json:"wanted"`
 	Cause    string `json:"cause"`
+	// Unknown is set where the two numbers are not known.
+	Unknown bool `json:"unknown,omitempty"`
 	// Failed is set where a metric had no value.
 	Failed bool `json:"failed,omitempty"`
 	// Metrics are the metrics at the first of the looks, with the steps of the arithmetic; empty where it did not look at metrics, or an
@@ -65,7 +67,7 @@ func NewLog(log *explainapi.DecisionLog) *Log {
 }
 
 func newLoggedDecision(d *explainapi.Decision, look replay.Look, spec *autoscalingv2.HorizontalPodAutoscalerSpec) LoggedDecision {
-	out := LoggedDecision{Time: d.Time, Looks: 1, Replicas: look.Replicas, Wanted: look.Recorded}
+	out := LoggedDecision{Time: d.Time, Looks: 1, Replicas: look.Replicas, Wanted: look.Recorded, Unknown: look.Unknown}
 	if look.Missing == "" {
 		out.Failed, out.Metrics = look.Decision.Err != nil, listLoggedMetrics(d, look, spec)
 	}
@@ -104,6 +106,8 @@ func describeLoggedLimits(look replay.Look, spec *autoscalingv2.HorizontalPodAut
 		return "scaled to 0, which switches the autoscaler off"
 	case look.Replicas > spec.MaxReplicas:
 		return fmt.Sprintf("above maxReplicas %d", spec.MaxReplicas)
+	case len(spec.Metrics) == 0:
+		return "the autoscaler has no metric"
 	}
 	return "below minReplicas"
 }
@@ -157,7 +161,7 @@ func listLoggedMetrics(d *explainapi.Decision, look replay.Look, spec *autoscali
 		if target.AverageUtilization != nil {
 			m.Total = strconv.FormatInt(decision.Usage, 10) + "%"
 		}
-		m.Ratio, m.Wish = strconv.FormatFloat(decision.UsageRatio, 'f', 3, 64), new(decision.Replicas)
+		m.Ratio, m.Wish = formatExplainedRatio(decision), new(decision.Replicas)
 		m.Steps = m.listExplainedDecisionSteps()
 		metrics = append(metrics, m)
 	}
@@ -201,6 +205,9 @@ func formatLoggedUsage(m hpa.MetricDecision, spec *autoscalingv2.MetricSpec) str
 	if target.AverageUtilization != nil {
 		return strconv.FormatInt(m.Usage, 10) + "%"
 	}
+	if m.IsShareOfNone() {
+		return formatExplainedAmount(loggedMetricName(spec), m.Total) + " over 0 pods"
+	}
 	text := formatExplainedAmount(loggedMetricName(spec), m.Usage)
 	if target.Value == nil {
 		text += " per pod"
@@ -214,7 +221,11 @@ func loggedMetricName(m *autoscalingv2.MetricSpec) string { return replay.Metric
 func (l *Log) Print(out io.Writer, noHeaders bool) error {
 	table := output.Table{Header: []string{"TIME", "LOOKS", "PODS", "WANTED", "CAUSE"}}
 	for _, d := range l.Decisions {
-		table.Add(d.Time.UTC().Format(logTime), strconv.Itoa(d.Looks), fmt.Sprint(d.Replicas), fmt.Sprint(d.Wanted), d.Cause)
+		pods, wanted := fmt.Sprint(d.Replicas), fmt.Sprint(d.Wanted)
+		if d.Unknown {
+			pods, wanted = "?", "?"
+		}
+		table.Add(d.Time.UTC().Format(logTime), strconv.Itoa(d.Looks), pods, wanted, d.Cause)
 	}
 	if len(table.Rows) > 0 {
 		if err := table.Print(out, noHeaders); err != nil {
@@ -228,7 +239,7 @@ func (l *Log) Print(out io.Writer, noHeaders bool) error {
 
 // listLogNotes returns the sentences below the table.
 func (l *Log) listLogNotes() []string {
-	notes := []string{fmt.Sprintf("Recorded by %s; unknown before %s UTC.", strings.Join(l.Source.Recorders(), " and "), l.Source.UnknownBefore.UTC().Format("2006-01-02 "+logTime))}
+	notes := []string{fmt.Sprintf("Recorded by %s; %s.", records.NameRecorders(l.Source), records.DescribeBegin(l.Source))}
 	notes = append(notes, records.ListSourceNotes(l.Source)...)
 	if len(l.Decisions) == 0 {
 		notes = append(notes, "It saw no decision in this time.")

@@ -2,6 +2,7 @@ package explain
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -44,6 +45,37 @@ func TestLogTellsDifferences(t *testing.T) {
 	d := NewLog(log).Decisions
 	if len(d) != 2 || !strings.Contains(d[1].Cause, "by its inputs it would be 2") {
 		t.Errorf("decisions %+v", d)
+	}
+}
+
+// TestLogFromZero: with no pods the log shows the total, and no infinite share.
+func TestLogFromZero(t *testing.T) {
+	t.Parallel()
+	for total, want := range map[int64]string{
+		330_000: "orders_waiting 330 over 0 pods, target 50 → 7; the rate of scale-up permits 4",
+		0:       "orders_waiting 0 over 0 pods, target 50 → 0",
+	} {
+		d := NewLog(replaytest.ZeroLog(total)).Decisions[1]
+		if d.Cause != want {
+			t.Errorf("cause %q, want %q", d.Cause, want)
+		}
+		if text := fmt.Sprint(d.Metrics[0].Ratio, d.Metrics[0].Steps); strings.Contains(text, "Inf") || strings.Contains(text, "NaN") {
+			t.Errorf("metric %s", text)
+		}
+	}
+}
+
+// TestLogFromTheMiddle: numbers before the first known status are unknown, and not 0.
+func TestLogFromTheMiddle(t *testing.T) {
+	t.Parallel()
+	log := replaytest.Log(replaytest.Spec("request_per_second"), replaytest.Repeat(90, 4)...)
+	log.Decisions[0].Status, log.Decisions[1].Status = nil, nil
+	var out bytes.Buffer
+	if err := NewLog(log).Print(&out, true); err != nil {
+		t.Fatal(err)
+	}
+	if want := "12:00:00   2   ?   ?   not computed: the status is not known\n"; !strings.HasPrefix(out.String(), want) {
+		t.Errorf("got\n%s\nwant first %s", out.String(), want)
 	}
 }
 

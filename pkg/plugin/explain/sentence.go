@@ -3,27 +3,29 @@ package explain
 import (
 	"fmt"
 	"strconv"
-	"strings"
+	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 
 	"github.com/tachometer-metrics/tachometer/pkg/hpa"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 )
 
 // composeExplainedSentence returns the explanation in one sentence: the pods, the metric that decides, and the rule that holds.
 func composeExplainedSentence(e *Explanation, scaler *autoscalingv2.HorizontalPodAutoscaler) string {
 	head := e.countExplainedPods() + ": "
+	if text := e.describeExplainedBypass(scaler); text != "" {
+		return head + text + "."
+	}
 	m := e.findDecidingMetric()
 	switch {
-	case hasExplainedReason(scaler, "ScalingDisabled"):
-		return head + e.Target + " is scaled to 0, which switches the autoscaler off."
 	case m == nil:
 		return head + "the autoscaler has no metric."
 	case m.Error != "":
 		return head + explainedMetricName(m.Name) + " has no value (" + m.Error + "), so it keeps the number."
 	case m.Wish == nil:
-		return head + explainedMetricName(m.Name) + ": " + strings.Join(m.Steps, "; ") + "."
+		return head + e.Target + " is scaled to 0, which switches the autoscaler off."
 	}
 	text := head + explainedMetricName(m.Name) + " is " + m.Total
 	if m.shared {
@@ -34,6 +36,35 @@ func composeExplainedSentence(e *Explanation, scaler *autoscalingv2.HorizontalPo
 		text += fmt.Sprintf(", %s without a value", output.Count(n, "pod"))
 	}
 	return text + "; " + e.describeExplainedHold(scaler, m) + "."
+}
+
+// describeExplainedBypass says why the controller decides without a look at metrics; it returns nothing where it looks.
+func (e *Explanation) describeExplainedBypass(scaler *autoscalingv2.HorizontalPodAutoscaler) string {
+	for _, c := range scaler.Status.Conditions {
+		switch c.Reason {
+		case "ScalingDisabled":
+			return e.Target + " is scaled to 0, which switches the autoscaler off"
+		case "FailedGetScale":
+			return "the scale of " + e.Target + " cannot be read" + quoteExplainedMessage(c.Message) + ", so it keeps the number"
+		case "InvalidSelector", "AmbiguousSelector":
+			return inventory.DescribeCondition(c.Reason) + quoteExplainedMessage(c.Message) + ", so it keeps the number"
+		}
+	}
+	switch {
+	case e.Replicas > e.Max:
+		return fmt.Sprintf("maxReplicas is %d, so it goes to %d whatever the metrics say", e.Max, e.Max)
+	case e.Replicas > 0 && e.Replicas < e.Min:
+		return fmt.Sprintf("minReplicas is %d, so it goes to %d whatever the metrics say", e.Min, e.Min)
+	}
+	return ""
+}
+
+// quoteExplainedMessage returns a condition's message in brackets, or nothing.
+func quoteExplainedMessage(message string) string {
+	if message == "" {
+		return ""
+	}
+	return " (" + message + ")"
 }
 
 // findDecidingMetric returns the metric with the highest wish. A metric without a wish comes before others: with it, the HPA scales up
@@ -62,7 +93,9 @@ func (e *Explanation) describeExplainedHold(scaler *autoscalingv2.HorizontalPodA
 		return fmt.Sprintf("it wants %d, and scaleUp is disabled, so it keeps %d", wish, e.Replicas)
 	case wish < e.Replicas && *explainedScalingRules(scaler, false).SelectPolicy == autoscalingv2.DisabledPolicySelect:
 		return fmt.Sprintf("it wants %d, and scaleDown is disabled, so it keeps %d", wish, e.Replicas)
-	case wish > e.Max:
+	case wish != e.Replicas && (hasExplainedReason(scaler, "FailedUpdateScale") || hasExplainedReason(scaler, "FailedRescale")):
+		return fmt.Sprintf("it wants %d, and the scale of %s cannot be written", wish, e.Target)
+	case wish > e.Max && !e.isHeldBelowMaximum(scaler):
 		return fmt.Sprintf("it wants %d, and maxReplicas is %d", wish, e.Max)
 	case wish < e.Min && e.Wanted <= e.Min:
 		return fmt.Sprintf("it wants %d, and minReplicas is %d", wish, e.Min)
@@ -76,14 +109,41 @@ func (e *Explanation) describeExplainedHold(scaler *autoscalingv2.HorizontalPodA
 		return fmt.Sprintf("a scaleUp policy permits %d for now", e.Wanted)
 	case wish < e.Wanted && hasExplainedReason(scaler, "ScaleDownLimit"):
 		return fmt.Sprintf("a scaleDown policy permits %d for now", e.Wanted)
+	case e.Wanted != e.Replicas && wish < e.Wanted:
+		return e.describeExplainedEarlierWish("higher", wish, window)
+	case e.Wanted > e.Replicas && wish > e.Wanted:
+		return e.describeExplainedEarlierWish("lower", wish, e.Stabilization[0].Window)
 	case m.decision.Stage == hpa.StageTolerated && m.countWithoutValue() == 0:
 		return fmt.Sprintf("within the tolerance, so it keeps %d", wish)
+	case m.decision.Stage == hpa.StageTolerated:
+		return fmt.Sprintf("with them within the tolerance, so it keeps %d", wish)
 	case m.countWithoutValue() > 0 && wish == e.Replicas:
 		return fmt.Sprintf("with them the direction is not sure, so it keeps %d", wish)
 	case wish == e.Replicas:
 		return fmt.Sprintf("rounded up, so it keeps %d", wish)
+	case isUnseenAutoscaler(scaler):
+		return fmt.Sprintf("it wants %d, from its first look on", wish)
 	case e.Wanted == e.Replicas:
 		return fmt.Sprintf("it wants %d, from its next look on", wish)
 	}
 	return fmt.Sprintf("it goes to %d", wish)
+}
+
+// describeExplainedEarlierWish says that the controller, which has just scaled, took an earlier wish of a window in place of the present
+// one. The condition that names the stabilization is gone then. Without a window the value has changed since.
+func (e *Explanation) describeExplainedEarlierWish(direction string, wish int32, window time.Duration) string {
+	if window == 0 {
+		return fmt.Sprintf("it wants %d, from its next look on", wish)
+	}
+	return fmt.Sprintf("a %s wish of the last %s counts, so it goes to %d", direction, output.Duration(window), e.Wanted)
+}
+
+// isHeldBelowMaximum reports whether a window or a policy holds the number below maxReplicas on the way up.
+func (e *Explanation) isHeldBelowMaximum(scaler *autoscalingv2.HorizontalPodAutoscaler) bool {
+	return e.Wanted < e.Max && (e.Wanted > e.Replicas || hasExplainedReason(scaler, "ScaleUpStabilized") || hasExplainedReason(scaler, "ScaleUpLimit"))
+}
+
+// isUnseenAutoscaler reports whether the controller has not looked at an autoscaler yet.
+func isUnseenAutoscaler(scaler *autoscalingv2.HorizontalPodAutoscaler) bool {
+	return len(scaler.Status.Conditions) == 0 && scaler.Status.CurrentReplicas == 0 && scaler.Status.DesiredReplicas == 0
 }

@@ -71,7 +71,7 @@ func (i *Inventory) AddScaleTargets(ctx context.Context, reader SelectorReader) 
 	for n := range i.HPAs {
 		hpa := &i.HPAs[n]
 		ref := hpa.Spec.ScaleTargetRef
-		if ref.Kind == "Deployment" || ref.Kind == "StatefulSet" || i.WorkloadOf(hpa) != nil {
+		if IsAppsTarget(ref) || i.WorkloadOf(hpa) != nil {
 			continue
 		}
 		text, err := reader.ReadScaleSelector(ctx, hpa.Namespace, ref)
@@ -83,7 +83,7 @@ func (i *Inventory) AddScaleTargets(ctx context.Context, reader SelectorReader) 
 		if !i.noteInventoryRead(fmt.Sprintf("selector of %s %s", ref.Kind, ref.Name), err) {
 			continue
 		}
-		w := Workload{Kind: ref.Kind, Namespace: hpa.Namespace, Name: ref.Name, Selector: selector}
+		w := Workload{Group: targetGroup(ref), Kind: ref.Kind, Namespace: hpa.Namespace, Name: ref.Name, Selector: selector}
 		if pods := i.PodsOf(&w); len(pods) > 0 {
 			w.Template.ObjectMeta.Labels, w.Template.ObjectMeta.Annotations, w.Template.Spec = pods[0].Labels, pods[0].Annotations, pods[0].Spec
 		}

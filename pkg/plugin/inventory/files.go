@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -129,7 +130,8 @@ func (i *Inventory) addInventoryObject(file, kind string, data []byte, namespace
 		var list []autoscalingv2.HorizontalPodAutoscaler
 		err := decodeInventoryObject(data, &list, func(o *autoscalingv2.HorizontalPodAutoscaler) *string { return &o.Namespace }, namespace)
 		if err == nil && list[0].Spec.ScaleTargetRef.Name != "" { // else a patch, which is no whole object
-			i.HPAs = append(i.HPAs, list...)
+			i.HPAs = append(i.HPAs, list[0])
+			completeFileMetrics(&i.HPAs[len(i.HPAs)-1], data)
 		}
 		return err
 	case "apps/Deployment":
@@ -157,6 +159,21 @@ func (i *Inventory) addInventoryObject(file, kind string, data []byte, namespace
 		return err
 	}
 	return nil
+}
+
+// completeFileMetrics gives an autoscaler without metrics what kube-apiserver gives it: the CPU target of autoscaling/v1, or 80 %.
+func completeFileMetrics(hpa *autoscalingv2.HorizontalPodAutoscaler, data []byte) {
+	if len(hpa.Spec.Metrics) > 0 {
+		return
+	}
+	var old autoscalingv1.HorizontalPodAutoscaler
+	target := autoscalingv2.MetricTarget{Type: autoscalingv2.UtilizationMetricType, AverageUtilization: new(int32(80))}
+	if err := yaml.Unmarshal(data, &old); err == nil && old.Spec.TargetCPUUtilizationPercentage != nil {
+		target.AverageUtilization = old.Spec.TargetCPUUtilizationPercentage
+	}
+	hpa.Spec.Metrics = []autoscalingv2.MetricSpec{{
+		Type: autoscalingv2.ResourceMetricSourceType, Resource: &autoscalingv2.ResourceMetricSource{Name: corev1.ResourceCPU, Target: target},
+	}}
 }
 
 func (i *Inventory) addInventoryWorkload(w Workload, file string) {

@@ -13,7 +13,6 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
 // Inventory is a set of objects. Its slices are sorted by namespace and name.
@@ -37,6 +36,8 @@ type Unread struct {
 // Workload is an object with pods: a Deployment, StatefulSet or ReplicaSet.
 type Workload struct {
 	Kind, Namespace, Name string
+	// Group is the API group; empty for apps.
+	Group string
 	// Replicas are nil where the manifest leaves the number to the autoscaler.
 	Replicas *int32
 	Selector *metav1.LabelSelector
@@ -64,7 +65,7 @@ func (i *Inventory) WorkloadOf(hpa *autoscalingv2.HorizontalPodAutoscaler) *Work
 	ref := hpa.Spec.ScaleTargetRef
 	for n := range i.Workloads {
 		w := &i.Workloads[n]
-		if w.Namespace == hpa.Namespace && w.Kind == ref.Kind && w.Name == ref.Name {
+		if w.Namespace == hpa.Namespace && w.isTarget(ref) {
 			return w
 		}
 	}
@@ -126,9 +127,7 @@ func (i *Inventory) RivalsOf(hpa *autoscalingv2.HorizontalPodAutoscaler) []*auto
 // isSameScaleTarget compares group, kind and name: two versions of an API name one object.
 func isSameScaleTarget(a, b *autoscalingv2.HorizontalPodAutoscaler) bool {
 	x, y := a.Spec.ScaleTargetRef, b.Spec.ScaleTargetRef
-	xv, _ := schema.ParseGroupVersion(x.APIVersion)
-	yv, _ := schema.ParseGroupVersion(y.APIVersion)
-	return xv.Group == yv.Group && x.Kind == y.Kind && x.Name == y.Name
+	return targetGroup(x) == targetGroup(y) && x.Kind == y.Kind && x.Name == y.Name
 }
 
 // KEDAOwner returns the name of the ScaledObject that owns the autoscaler, or nothing.

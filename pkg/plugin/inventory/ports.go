@@ -19,17 +19,22 @@ const (
 // metricsPortNames are the names of a container port for metrics, as the adapter prefers them.
 var metricsPortNames = []string{"metrics", "http-metrics"}
 
-// DeclaredPorts returns the TCP ports of a pod's containers and native sidecars, different by number, with the name, or all if the name is
-// empty.
-func DeclaredPorts(spec corev1.PodSpec, name string) []corev1.ContainerPort {
+// RunningContainers returns the containers of a pod that run all the time: those of its spec, and native sidecars.
+func RunningContainers(spec corev1.PodSpec) []corev1.Container {
 	containers := slices.Clip(spec.Containers)
 	for _, c := range spec.InitContainers {
 		if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
 			containers = append(containers, c)
 		}
 	}
+	return containers
+}
+
+// DeclaredPorts returns the TCP ports of a pod's containers and native sidecars, different by number, with the name, or all if the name is
+// empty.
+func DeclaredPorts(spec corev1.PodSpec, name string) []corev1.ContainerPort {
 	var ports []corev1.ContainerPort
-	for _, c := range containers {
+	for _, c := range RunningContainers(spec) {
 		for _, p := range c.Ports {
 			known := slices.ContainsFunc(ports, func(o corev1.ContainerPort) bool { return o.ContainerPort == p.ContainerPort })
 			if (p.Protocol == "" || p.Protocol == corev1.ProtocolTCP) && (name == "" || p.Name == name) && !known {

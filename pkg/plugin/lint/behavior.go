@@ -101,6 +101,12 @@ func lintedScalingRules(hpa *autoscalingv2.HorizontalPodAutoscaler, up bool) *au
 	return hpa.Spec.Behavior.ScaleDown
 }
 
+// isLintedDisabled reports whether a direction is switched off.
+func isLintedDisabled(hpa *autoscalingv2.HorizontalPodAutoscaler, up bool) bool {
+	r := lintedScalingRules(hpa, up)
+	return r != nil && r.SelectPolicy != nil && *r.SelectPolicy == autoscalingv2.DisabledPolicySelect
+}
+
 // lintedWindow returns the window of a direction in seconds.
 func lintedWindow(hpa *autoscalingv2.HorizontalPodAutoscaler, up bool) int32 {
 	if r := lintedScalingRules(hpa, up); r != nil && r.StabilizationWindowSeconds != nil {
@@ -122,16 +128,16 @@ func lintedTolerance(hpa *autoscalingv2.HorizontalPodAutoscaler) float64 {
 
 func lintDownFasterThanUp(s subject) []string {
 	up, down := lintedWindow(s.hpa, true), lintedWindow(s.hpa, false)
-	return newLintMessage(up > down, "the scaleUp window is %d s, the scaleDown window %d s", up, down)
+	return newLintMessage(up > down && !isLintedDisabled(s.hpa, true) && !isLintedDisabled(s.hpa, false), "the scaleUp window is %d s, the scaleDown window %d s", up, down)
 }
 
 func lintUpWindow(s subject) []string {
 	up := lintedWindow(s.hpa, true)
-	return newLintMessage(up > 0, "the scaleUp window is %d s", up)
+	return newLintMessage(up > 0 && !isLintedDisabled(s.hpa, true), "the scaleUp window is %d s", up)
 }
 
 func lintNoDownWindow(s subject) []string {
-	return newLintMessage(lintedWindow(s.hpa, false) == 0, "the scaleDown window is 0")
+	return newLintMessage(lintedWindow(s.hpa, false) == 0 && !isLintedDisabled(s.hpa, false), "the scaleDown window is 0")
 }
 
 func lintMinAboveMax(s subject) []string {
@@ -151,7 +157,7 @@ func lintShortPeriods(s subject) []string {
 	var messages []string
 	for _, up := range []bool{true, false} {
 		r := lintedScalingRules(s.hpa, up)
-		if r == nil {
+		if r == nil || isLintedDisabled(s.hpa, up) {
 			continue
 		}
 		for _, p := range r.Policies {
@@ -173,7 +179,7 @@ func lintedDirection(up bool) string {
 func lintDisabledDirections(s subject) []string {
 	var messages []string
 	for _, up := range []bool{true, false} {
-		if r := lintedScalingRules(s.hpa, up); r != nil && r.SelectPolicy != nil && *r.SelectPolicy == autoscalingv2.DisabledPolicySelect {
+		if isLintedDisabled(s.hpa, up) {
 			messages = append(messages, lintedDirection(up)+" is disabled")
 		}
 	}
@@ -183,7 +189,7 @@ func lintDisabledDirections(s subject) []string {
 func lintWideTolerance(s subject) []string {
 	tolerance := lintedTolerance(s.hpa)
 	hidden := int(tolerance * float64(s.hpa.Spec.MaxReplicas))
-	wide := tolerance >= wideTolerance || s.hpa.Spec.MaxReplicas >= tolerablePods && hidden > 1
+	wide := tolerance >= wideTolerance && hidden > 0 || s.hpa.Spec.MaxReplicas >= tolerablePods && hidden > 1
 	return newLintMessage(wide, "at %d pods, a tolerance of %g hides the need for %d", s.hpa.Spec.MaxReplicas, tolerance, hidden)
 }
 
@@ -197,7 +203,7 @@ func lintZeroTolerance(s subject) []string {
 }
 
 func lintSlowBurst(s subject) []string {
-	if r := lintedScalingRules(s.hpa, true); r != nil && r.SelectPolicy != nil && *r.SelectPolicy == autoscalingv2.DisabledPolicySelect {
+	if isLintedDisabled(s.hpa, true) {
 		return nil // another rule's
 	}
 	seconds := measureLintedBurst(s.hpa)
@@ -229,21 +235,21 @@ func growLintedPods(hpa *autoscalingv2.HorizontalPodAutoscaler, pods, now int32,
 		}
 		least = r.SelectPolicy != nil && *r.SelectPolicy == autoscalingv2.MinChangePolicySelect
 	}
-	grown := int32(0)
+	grown := int64(0) // a percentage may be so high that it would overflow
 	for i, p := range policies {
-		start := pods
+		start := int64(pods)
 		for at, n := range added {
 			if now-at < p.PeriodSeconds {
-				start -= n
+				start -= int64(n)
 			}
 		}
-		to := start + p.Value
+		to := start + int64(p.Value)
 		if p.Type == autoscalingv2.PercentScalingPolicy {
-			to = start + (start*p.Value+99)/100
+			to = start + (start*int64(p.Value)+99)/100
 		}
 		if i == 0 || least && to < grown || !least && to > grown {
 			grown = to
 		}
 	}
-	return grown
+	return int32(min(grown, int64(hpa.Spec.MaxReplicas)))
 }

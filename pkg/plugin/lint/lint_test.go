@@ -102,6 +102,10 @@ var lintCases = map[string]struct{ bad, good []string }{
 		[]string{soundMetric, objectMetric("request_seconds_p99", `type: AverageValue, averageValue: "1"`)},
 		[]string{soundMetric, objectMetric("request_per_second", `type: AverageValue, averageValue: "50"`)},
 	},
+	"invalid-metric": {
+		[]string{`type: AverageValue, averageValue: "50"`, `type: AverageValue, value: "50"`},
+		[]string{soundMetric, cpuMetric},
+	},
 	"latency-target": {
 		[]string{soundMetric, objectMetric("request_seconds_p99", `type: Value, value: "1"`)},
 		[]string{soundMetric, objectMetric("seats_p9", `type: Value, value: "1"`)},
@@ -211,6 +215,10 @@ var lintCases = map[string]struct{ bad, good []string }{
 		[]string{"\n---\napiVersion: policy", "\n" + strings.ReplaceAll(secondDeployment, "NAME", "other") + "---\napiVersion: policy"},
 	},
 	"target-missing": {[]string{"kind: Deployment, name: web}", "kind: Deployment, name: wep}"}, []string{"kind: Deployment, name: web}", "kind: Rollout, name: web}"}},
+	"target-without-group": {
+		[]string{"apiVersion: apps/v1, kind: Deployment", "apiVersion: extensions/v1beta1, kind: Deployment"},
+		[]string{"apiVersion: apps/v1, kind: Deployment", "apiVersion: apps/v1beta2, kind: Deployment"},
+	},
 	"two-autoscalers": {
 		[]string{"\n---\napiVersion: policy", "\n" + strings.ReplaceAll(secondHPA, "NAME", "web") + "---\napiVersion: policy"},
 		[]string{
@@ -218,6 +226,91 @@ var lintCases = map[string]struct{ bad, good []string }{
 			"\n" + strings.ReplaceAll(secondHPA, "NAME", "other") + strings.ReplaceAll(secondDeployment, "NAME", "other") + "---\napiVersion: policy",
 		},
 	},
+}
+
+// selectedMetric is a metric with a selector and a target.
+func selectedMetric(code, target string) string {
+	return fmt.Sprintf(`  - type: Pods
+    pods: {metric: {name: request_per_second, selector: {matchLabels: {code: "%s"}}}, target: {type: AverageValue, averageValue: "%s"}}
+`, code, target)
+}
+
+const (
+	sidecarMetric = `  - type: ContainerResource
+    containerResource: {name: cpu, container: proxy, target: {type: Utilization, averageUtilization: 60}}
+`
+	containers = "      containers:\n"
+	sidecar    = "      initContainers: [{name: proxy, restartPolicy: Always, image: proxy, resources: {RESOURCES}}]\n"
+	requests   = `        resources: {requests: {cpu: 100m}, limits: {cpu: "2"}}`
+)
+
+// lintJudgements are realistic manifests, each with the number of findings of a rule.
+var lintJudgements = map[string]struct {
+	rule         string
+	want         int
+	replacements []string
+}{
+	"one metric twice, with one selector":    {"duplicate-metric", 1, []string{soundMetric, selectedMetric("200", "50") + selectedMetric("200", "60")}},
+	"one metric, with two selectors":         {"duplicate-metric", 0, []string{soundMetric, selectedMetric("200", "50") + selectedMetric("500", "5")}},
+	"memory beside load":                     {"cpu-beside-load", 0, []string{soundMetric, soundMetric + strings.Replace(cpuMetric, "cpu", "memory", 1)}},
+	"CPU of a sidecar beside load":           {"cpu-beside-load", 1, []string{soundMetric, soundMetric + sidecarMetric}},
+	"metric of a native sidecar":             {"unknown-container", 0, []string{soundMetric, sidecarMetric, containers, sidecar + containers}},
+	"native sidecar without a request":       {"missing-request", 1, []string{soundMetric, cpuMetric, containers, sidecar + containers, "RESOURCES", ""}},
+	"native sidecar with a request":          {"missing-request", 0, []string{soundMetric, cpuMetric, containers, sidecar + containers, "RESOURCES", "requests: {cpu: 10m}"}},
+	"requests of the pod as a whole":         {"missing-request", 0, []string{soundMetric, cpuMetric, requests, "", containers, "      resources: {requests: {cpu: 100m}}\n" + containers}},
+	"requests of the pod without CPU":        {"missing-request", 1, []string{soundMetric, cpuMetric, containers, "      resources: {requests: {memory: 1Gi}}\n" + containers}},
+	"no metric: CPU by default":              {"missing-request", 1, []string{"  metrics:\n" + soundMetric, "", requests, ""}},
+	"autoscaling/v1":                         {"cpu-target-out-of-reach", 1, []string{"autoscaling/v2", "autoscaling/v1", "  metrics:\n" + soundMetric, "  targetCPUUtilizationPercentage: 95\n", `{cpu: "2"}`, "{cpu: 100m}"}},
+	"a sidecar without a limit":              {"cpu-target-out-of-reach", 0, []string{soundMetric, strings.Replace(cpuMetric, "60", "95", 1), `{cpu: "2"}`, "{cpu: 100m}", containers, sidecar + containers, "RESOURCES", "requests: {cpu: 10m}"}},
+	"no way down, and no window":             {"no-scale-down-window", 0, []string{"behavior: {}", "behavior: {scaleDown: {selectPolicy: Disabled, stabilizationWindowSeconds: 0}}"}},
+	"no way down, and a window up":           {"down-faster-than-up", 0, []string{"behavior: {}", "behavior: {scaleUp: {stabilizationWindowSeconds: 400}, scaleDown: {selectPolicy: Disabled}}"}},
+	"no way up, and a window":                {"waits-to-scale-up", 0, []string{"behavior: {}", "behavior: {scaleUp: {selectPolicy: Disabled, stabilizationWindowSeconds: 60}}"}},
+	"a short period of a disabled direction": {"period-below-sync", 0, []string{"behavior: {}", "behavior: {scaleDown: {selectPolicy: Disabled, policies: [{type: Pods, value: 1, periodSeconds: 5}]}}"}},
+	"a wide tolerance of few pods":           {"tolerance-hides-pods", 0, []string{"maxReplicas: 10", "maxReplicas: 4", "behavior: {}", "behavior: {scaleUp: {tolerance: 200m}}"}},
+	"a wide tolerance of ten pods":           {"tolerance-hides-pods", 1, []string{"behavior: {}", "behavior: {scaleUp: {tolerance: 200m}}"}},
+	"a percentage without bounds":            {"slow-burst", 0, []string{"maxReplicas: 10", "maxReplicas: 20000", "behavior: {}", "behavior: {scaleUp: {policies: [{type: Percent, value: 2000000000, periodSeconds: 15}]}}"}},
+	"a budget above the maximum":             {"budget-blocks-all", 1, []string{"maxUnavailable: 1", "minAvailable: 10"}},
+	"a budget below the maximum":             {"budget-blocks-all", 0, []string{"maxUnavailable: 1", "minAvailable: 9"}},
+	"CPU of another container":               {"ready-while-starting", 0, []string{soundMetric, sidecarMetric, "initialDelaySeconds: 5, ", ""}},
+	"one port by number and by name":         {"liveness-is-readiness", 1, []string{"path: /healthz, port: http}", "path: /readyz, port: 8080}, failureThreshold: 1"}},
+	"a StatefulSet of OpenKruise":            {"target-missing", 0, []string{"apiVersion: apps/v1, kind: Deployment", "apiVersion: apps.kruise.io/v1beta1, kind: StatefulSet"}},
+	"a Rollout":                              {"target-without-group", 0, []string{"apiVersion: apps/v1, kind: Deployment", "apiVersion: argoproj.io/v1alpha1, kind: Rollout"}},
+	"two autoscalers, one without a group":   {"two-autoscalers", 2, []string{"\n---\napiVersion: policy", "\n" + strings.ReplaceAll(strings.Replace(secondHPA, "apiVersion: apps/v1, ", "", 1), "NAME", "web") + "---\napiVersion: policy"}},
+	"a metric without its source":            {"invalid-metric", 1, []string{soundMetric, "  - {type: Pods}\n"}},
+	"a target of 0":                          {"invalid-metric", 1, []string{`averageValue: "50"`, `averageValue: "0"`}},
+	"a target without a type":                {"invalid-metric", 1, []string{"type: AverageValue, ", ""}},
+	"a metric that is null":                  {"invalid-metric", 1, []string{soundMetric, "  - null\n"}},
+}
+
+// TestJudgements: a rule judges realistic manifests rightly.
+func TestJudgements(t *testing.T) {
+	t.Parallel()
+	for name, tc := range lintJudgements {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if report := lintManifests(t, tc.replacements); countFindings(report, tc.rule) != tc.want {
+				t.Errorf("%s: want %d findings of it, got %+v", tc.rule, tc.want, report.Findings)
+			}
+		})
+	}
+}
+
+// TestHelmList: a List, as Helm and kubectl write it, is judged as its documents are.
+func TestHelmList(t *testing.T) {
+	t.Parallel()
+	var items strings.Builder
+	for document := range strings.SplitSeq(strings.Replace(sound, "minReplicas: 2", "minReplicas: 1", 1), "\n---\n") {
+		items.WriteString("- " + strings.ReplaceAll(strings.TrimSpace(document), "\n", "\n  ") + "\n")
+	}
+	text := "apiVersion: v1\nkind: List\nitems:\n" + items.String()
+	objects, err := inventory.ReadFiles([]string{"-"}, strings.NewReader(text), "default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	report := Run(objects, true)
+	if len(report.Findings) != 1 || report.Findings[0].Rule != "single-pod" {
+		t.Errorf("findings %+v, want single-pod alone", report.Findings)
+	}
 }
 
 // lintManifests applies the rules to the sound manifests with replacements. Every replacement must find its text.

@@ -45,6 +45,11 @@ func listLintMetricRules() []Rule {
 			"Keep one of them.", lintDuplicateMetrics,
 		},
 		{
+			"invalid-metric", SeverityError,
+			"kube-apiserver rejects such a metric, or the HPA controller cannot compute it.",
+			"Give the metric a type, the field of that type, and one target above 0 of the target's type.", lintInvalidMetrics,
+		},
+		{
 			"latency-target", SeverityWarning,
 			"Latency does not fall in proportion to pods, and a slow dependency raises it whatever the number of pods: the autoscaler runs to maxReplicas.",
 			"Scale on a rate or on concurrency, and alert on latency.", lintLatencyTargets,
@@ -140,12 +145,23 @@ func lintRawCounters(s subject) []string {
 	})
 }
 
+func lintInvalidMetrics(s subject) []string {
+	var messages []string
+	for i, m := range s.hpa.Spec.Metrics {
+		if err := inventory.CheckMetric(m); err != nil {
+			messages = append(messages, fmt.Sprintf("spec.metrics[%d]: %v", i, err))
+		}
+	}
+	return messages
+}
+
 func lintCPUBesideLoad(s subject) []string {
 	usage, load := "", ""
 	for _, m := range s.hpa.Spec.Metrics {
-		if name := lintedMetricName(m); name != "" {
-			load = name
-		} else {
+		name, _, _ := lintedResource(m)
+		if custom := lintedMetricName(m); custom != "" {
+			load = custom
+		} else if name == corev1.ResourceCPU {
 			usage = inventory.DescribeMetric(m)
 		}
 	}
@@ -212,7 +228,13 @@ func lintMissingRequests(s subject) []string {
 		if utilization == nil || s.workload == nil {
 			return ""
 		}
-		for _, c := range s.workload.Template.Spec.Containers {
+		if pod := s.workload.Template.Spec.Resources; container == "" && pod != nil && len(pod.Requests) > 0 { // of the pod as a whole
+			if _, ok := pod.Requests[name]; ok {
+				return ""
+			}
+			return fmt.Sprintf("the pod's own requests lack %s", name)
+		}
+		for _, c := range inventory.RunningContainers(s.workload.Template.Spec) {
 			if _, ok := c.Resources.Requests[name]; !ok && (container == "" || c.Name == container) {
 				if _, limited := c.Resources.Limits[name]; !limited { // a limit is the request where none is written
 					return fmt.Sprintf("container %s has no request of %s", c.Name, name)
@@ -228,7 +250,7 @@ func lintUnknownContainers(s subject) []string {
 		if m.ContainerResource == nil || s.workload == nil {
 			return ""
 		}
-		for _, c := range s.workload.Template.Spec.Containers {
+		for _, c := range inventory.RunningContainers(s.workload.Template.Spec) {
 			if c.Name == m.ContainerResource.Container {
 				return ""
 			}
@@ -244,8 +266,11 @@ func lintUnreachableTarget(s subject) []string {
 		if utilization == nil || s.workload == nil || name != corev1.ResourceCPU {
 			return ""
 		}
+		if s.workload.Template.Spec.Resources != nil {
+			return "" // the pod as a whole has bounds
+		}
 		var request, limit resource.Quantity
-		for _, c := range s.workload.Template.Spec.Containers {
+		for _, c := range inventory.RunningContainers(s.workload.Template.Spec) {
 			if container != "" && c.Name != container {
 				continue
 			}

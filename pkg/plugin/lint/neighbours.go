@@ -38,6 +38,11 @@ func listLintNeighbourRules() []Rule {
 			"Correct scaleTargetRef, or read the file with the workload too.", lintMissingTarget,
 		},
 		{
+			"target-without-group", SeverityError,
+			"The HPA controller looks for the kind in the API group of scaleTargetRef.apiVersion and finds none: it never scales.",
+			"Write apiVersion: apps/v1 in scaleTargetRef.", lintTargetGroup,
+		},
+		{
 			"two-autoscalers", SeverityError,
 			"Two autoscalers of one workload undo each other's work at every look.",
 			"Put the metrics of both into one autoscaler: the highest wish wins.", lintTwoAutoscalers,
@@ -55,11 +60,16 @@ func lintTwoAutoscalers(s subject) []string {
 
 func lintMissingTarget(s subject) []string {
 	ref := s.hpa.Spec.ScaleTargetRef
-	known := ref.Kind == "Deployment" || ref.Kind == "StatefulSet"
+	known := inventory.IsAppsTarget(ref)
 	for _, u := range s.objects.Unread {
 		known = known && u.Resource != "deployments" && u.Resource != "statefulsets"
 	}
 	return newLintMessage(s.workload == nil && known, "%s %s is not there", ref.Kind, ref.Name)
+}
+
+func lintTargetGroup(s subject) []string {
+	ref := s.hpa.Spec.ScaleTargetRef
+	return newLintMessage(inventory.LacksAppsGroup(ref), "%s %s with apiVersion %q", ref.Kind, ref.Name, ref.APIVersion)
 }
 
 func lintKEDAOwner(s subject) []string {
@@ -105,6 +115,9 @@ func lintBlockingBudgets(s subject) []string {
 		least, most := b.Spec.MinAvailable, b.Spec.MaxUnavailable
 		if least != nil && *least == intstr.FromString("100%") {
 			messages = append(messages, fmt.Sprintf("pdb/%s has minAvailable: 100%%", b.Name))
+		}
+		if least != nil && least.Type == intstr.Int && least.IntVal >= s.hpa.Spec.MaxReplicas {
+			messages = append(messages, fmt.Sprintf("pdb/%s has minAvailable: %d, and maxReplicas is %d", b.Name, least.IntVal, s.hpa.Spec.MaxReplicas))
 		}
 		if most != nil && (*most == intstr.FromInt32(0) || *most == intstr.FromString("0%")) {
 			messages = append(messages, fmt.Sprintf("pdb/%s has maxUnavailable: %s", b.Name, most.String()))

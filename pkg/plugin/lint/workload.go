@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 )
@@ -82,20 +83,21 @@ func lintReadinessProbe(s subject) []string {
 // lintReadyWhileStarting looks at autoscalers on CPU: the CPU of a start is no load.
 func lintReadyWhileStarting(s subject) []string {
 	t := lintedTemplate(s)
-	if t == nil || !isLintedOnCPU(s) {
+	if t == nil {
 		return nil
 	}
 	for _, c := range t.Spec.Containers {
-		if c.ReadinessProbe != nil && c.StartupProbe == nil && c.ReadinessProbe.InitialDelaySeconds == 0 {
+		if isLintedOnCPU(s, c.Name) && c.ReadinessProbe != nil && c.StartupProbe == nil && c.ReadinessProbe.InitialDelaySeconds == 0 {
 			return newLintMessage(true, "container %s is ready without a delay, and the autoscaler looks at CPU", c.Name)
 		}
 	}
 	return nil
 }
 
-func isLintedOnCPU(s subject) bool {
+// isLintedOnCPU reports whether a metric is the CPU of the pods or of a container.
+func isLintedOnCPU(s subject, container string) bool {
 	for _, m := range s.hpa.Spec.Metrics {
-		if name, _, _ := lintedResource(m); name == corev1.ResourceCPU {
+		if name, of, _ := lintedResource(m); name == corev1.ResourceCPU && (of == "" || of == container) {
 			return true
 		}
 	}
@@ -112,12 +114,22 @@ func lintLivenessIsReadiness(s subject) []string {
 		if live == nil || ready == nil || live.HTTPGet == nil || ready.HTTPGet == nil {
 			continue
 		}
-		same := live.HTTPGet.Path == ready.HTTPGet.Path && live.HTTPGet.Port == ready.HTTPGet.Port
+		same := live.HTTPGet.Path == ready.HTTPGet.Path && lintedPortNumber(c, live.HTTPGet.Port) == lintedPortNumber(c, ready.HTTPGet.Port)
 		if same && lintedProbeSeconds(live) <= lintedProbeSeconds(ready) {
 			return newLintMessage(true, "container %s: both ask %s, and liveness gives up after %d s", c.Name, live.HTTPGet.Path, lintedProbeSeconds(live))
 		}
 	}
 	return nil
+}
+
+// lintedPortNumber returns the number of a container's port, or the text of one that it does not declare.
+func lintedPortNumber(c corev1.Container, port intstr.IntOrString) string {
+	for _, p := range c.Ports {
+		if port.Type == intstr.String && p.Name == port.StrVal {
+			return strconv.Itoa(int(p.ContainerPort))
+		}
+	}
+	return port.String()
 }
 
 // lintedProbeSeconds returns the time until a probe gives up, with Kubernetes' defaults: every 10 s, three times.

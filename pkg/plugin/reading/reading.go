@@ -5,6 +5,7 @@ package reading
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"time"
@@ -61,6 +62,9 @@ func (a Answer) Oldest() time.Time {
 	}
 	return oldest
 }
+
+// ErrNoValues means that an API answers without any value. The HPA controller takes that for an error, and not for 0.
+var ErrNoValues = errors.New("no metrics returned")
 
 // MetricReader reads the metrics of autoscalers.
 type MetricReader struct {
@@ -194,11 +198,19 @@ func parseCustomReading(data []byte) ([]Value, error) {
 	if err := json.Unmarshal(data, &list); err != nil {
 		return nil, fmt.Errorf("parse the answer of %s: %w", CustomGroup, err)
 	}
+	if len(list.Items) == 0 {
+		return nil, newEmptyAnswerError("custom")
+	}
 	values := make([]Value, len(list.Items))
 	for i, m := range list.Items {
 		values[i] = Value{m.DescribedObject.Name, m.Value, m.Timestamp.Time, time.Duration(m.WindowSeconds) * time.Second}
 	}
 	return values, nil
+}
+
+// newEmptyAnswerError returns the error of the HPA controller for an answer without a value, in its words.
+func newEmptyAnswerError(api string) error {
+	return fmt.Errorf("%w from %s metrics API", ErrNoValues, api)
 }
 
 func parseExternalReading(data []byte) ([]Value, error) {
@@ -212,6 +224,9 @@ func parseExternalReading(data []byte) ([]Value, error) {
 	if err := json.Unmarshal(data, &list); err != nil {
 		return nil, fmt.Errorf("parse the answer of %s: %w", ExternalGroup, err)
 	}
+	if len(list.Items) == 0 {
+		return nil, newEmptyAnswerError("external")
+	}
 	values := make([]Value, len(list.Items))
 	for i, m := range list.Items {
 		values[i] = Value{"", m.Value, m.Timestamp.Time, time.Duration(m.WindowSeconds) * time.Second}
@@ -219,33 +234,48 @@ func parseExternalReading(data []byte) ([]Value, error) {
 	return values, nil
 }
 
+// podUsage is the usage of a pod's containers.
+type podUsage struct {
+	Metadata   metav1.ObjectMeta `json:"metadata"`
+	Timestamp  metav1.Time       `json:"timestamp"`
+	Window     metav1.Duration   `json:"window"`
+	Containers []struct {
+		Name  string              `json:"name"`
+		Usage corev1.ResourceList `json:"usage"`
+	} `json:"containers"`
+}
+
+// sumUsage returns the usage of a named container, or of all. As the HPA controller does, it rounds each container up to thousandths, and
+// gives none where one container lacks the resource.
+func (u podUsage) sumUsage(name corev1.ResourceName, container string) (sum resource.Quantity, found bool) {
+	for _, c := range u.Containers {
+		if container != "" && c.Name != container {
+			continue
+		}
+		usage, ok := c.Usage[name]
+		if !ok {
+			return sum, false
+		}
+		sum.Add(*resource.NewMilliQuantity(usage.MilliValue(), usage.Format))
+		found = true
+	}
+	return sum, found
+}
+
 // parsePodUsageReading reads a PodMetricsList. The usage of a pod is the sum over its containers, or of the named container.
 func parsePodUsageReading(data []byte, name corev1.ResourceName, container string) ([]Value, error) {
 	var list struct {
-		Items []struct {
-			Metadata   metav1.ObjectMeta `json:"metadata"`
-			Timestamp  metav1.Time       `json:"timestamp"`
-			Window     metav1.Duration   `json:"window"`
-			Containers []struct {
-				Name  string              `json:"name"`
-				Usage corev1.ResourceList `json:"usage"`
-			} `json:"containers"`
-		} `json:"items"`
+		Items []podUsage `json:"items"`
 	}
 	if err := json.Unmarshal(data, &list); err != nil {
 		return nil, fmt.Errorf("parse the answer of %s: %w", ResourceGroup, err)
 	}
+	if len(list.Items) == 0 {
+		return nil, newEmptyAnswerError("resource")
+	}
 	var values []Value
 	for _, m := range list.Items {
-		var sum resource.Quantity
-		found := false
-		for _, c := range m.Containers {
-			if usage, ok := c.Usage[name]; ok && (container == "" || c.Name == container) {
-				sum.Add(usage)
-				found = true
-			}
-		}
-		if found {
+		if sum, found := m.sumUsage(name, container); found {
 			values = append(values, Value{m.Metadata.Name, sum, m.Timestamp.Time, m.Window.Duration})
 		}
 	}

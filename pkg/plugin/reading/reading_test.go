@@ -2,6 +2,7 @@ package reading
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -102,6 +103,37 @@ func TestReadMetric(t *testing.T) {
 				t.Error("half an answer is no error")
 			}
 		})
+	}
+}
+
+// TestEmptyAnswers: an answer without a value is an error, as for the HPA controller. Else no value of a queue were an empty queue.
+func TestEmptyAnswers(t *testing.T) {
+	t.Parallel()
+	for want, spec := range map[string]autoscalingv2.MetricSpec{
+		"no metrics returned from custom metrics API":   {Pods: &autoscalingv2.PodsMetricSource{}},
+		"no metrics returned from external metrics API": {External: &autoscalingv2.ExternalMetricSource{}},
+		"no metrics returned from resource metrics API": {Resource: &autoscalingv2.ResourceMetricSource{Name: "cpu"}},
+	} {
+		a := MetricReader{Reader: anyAnswer(`{"items":[]}`)}.ReadMetric(t.Context(), "shop", "app=web", spec, "")
+		if !errors.Is(a.Err, ErrNoValues) || a.Err.Error() != want {
+			t.Errorf("error %v, want %s", a.Err, want)
+		}
+	}
+}
+
+// anyAnswer is the answer to every read.
+type anyAnswer string
+
+func (a anyAnswer) Read(context.Context, string) ([]byte, error) { return []byte(a), nil }
+
+// TestUsageOfContainers: a pod of which one container lacks the resource has no usage, and each container is rounded up to thousandths.
+func TestUsageOfContainers(t *testing.T) {
+	t.Parallel()
+	page := anyAnswer(`{"items":[{"metadata":{"name":"web-1"},"containers":[{"name":"web","usage":{"cpu":"100200u"}},{"name":"proxy","usage":{"cpu":"100200u"}}]},
+		{"metadata":{"name":"web-2"},"containers":[{"name":"web","usage":{"cpu":"1"}},{"name":"proxy","usage":{"memory":"1Mi"}}]}]}`)
+	a := MetricReader{Reader: page}.ReadMetric(t.Context(), "shop", "app=web", autoscalingv2.MetricSpec{Resource: &autoscalingv2.ResourceMetricSource{Name: "cpu"}}, "")
+	if len(a.Values) != 1 || a.Values[0].Object != "web-1" || a.Values[0].Value.MilliValue() != 202 {
+		t.Errorf("values %+v, error %v", a.Values, a.Err)
 	}
 }
 

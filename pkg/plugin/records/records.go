@@ -2,11 +2,13 @@
 package records
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,6 +49,23 @@ func ReadLog(ctx context.Context, r reading.Reader, namespace, name string, sinc
 	return l, nil
 }
 
+// NameRecorders names the replicas whose records are in an answer.
+func NameRecorders(s explainapi.Source) string {
+	names := slices.DeleteFunc(s.Recorders(), func(name string) bool { return name == "" })
+	if len(names) == 0 {
+		return "no replica of the adapter"
+	}
+	return strings.Join(names, " and ")
+}
+
+// DescribeBegin says from when on the record of an answer knows the autoscaler: "unknown before 2026-11-28 12:00:00 UTC".
+func DescribeBegin(s explainapi.Source) string {
+	if s.UnknownBefore.IsZero() {
+		return "unknown until now"
+	}
+	return "unknown before " + s.UnknownBefore.UTC().Format("2006-01-02 15:04:05") + " UTC"
+}
+
 // beginSlack is the difference between the begins of two replicas' records that matters to nobody: replicas start together.
 const beginSlack = time.Minute
 
@@ -80,6 +99,9 @@ func readRecords(ctx context.Context, r reading.Reader, path string, out any) er
 		return ErrNotServed
 	case err != nil:
 		return fmt.Errorf("read %s: %w", explainapi.GroupVersion.Group, err)
+	}
+	if string(bytes.TrimSpace(data)) == "null" {
+		return fmt.Errorf("the answer of %s is empty", explainapi.GroupVersion.Group)
 	}
 	if err := json.Unmarshal(data, out); err != nil {
 		return fmt.Errorf("parse the answer of %s: %w", explainapi.GroupVersion.Group, err)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"strings"
 	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -53,7 +52,7 @@ func Compare(log *explainapi.DecisionLog, other *autoscalingv2.HorizontalPodAuto
 	c := &Comparison{Namespace: log.Namespace, Name: log.Name, Source: log.Source}
 	looks := replay.Reproduce(log, replay.Settings())
 	if len(looks) == 0 {
-		return nil, fmt.Errorf("there is no recorded decision of hpa/%s in this time; the record is unknown before %s", log.Name, log.Source.UnknownBefore.UTC().Format(time.RFC3339))
+		return nil, fmt.Errorf("there is no recorded decision of hpa/%s in this time; the record is %s", log.Name, records.DescribeBegin(log.Source))
 	}
 	c.From, c.Until, c.Looks = looks[0].Time, looks[len(looks)-1].Time, len(looks)
 	for _, l := range looks {
@@ -89,7 +88,7 @@ func (c *Comparison) addOtherReplay(log *explainapi.DecisionLog, other *autoscal
 		} else if c.Missing == "" {
 			c.Missing = l.Missing
 		}
-		if l.Recorded != l.Computed {
+		if l.Recorded != l.Computed && !l.Unknown {
 			c.Differences = append(c.Differences, Difference{l.Time, l.Recorded, l.Computed})
 		}
 	}
@@ -104,7 +103,7 @@ func (c *Comparison) addOtherReplay(log *explainapi.DecisionLog, other *autoscal
 // Print writes the comparison as tables.
 func (c *Comparison) Print(out io.Writer, noHeaders bool) error {
 	fmt.Fprintf(out, "hpa/%s from %s to %s UTC, recorded by %s: %s, %d with all inputs.\n", output.Clean(c.Name), c.From.UTC().Format("2006-01-02 15:04:05"),
-		c.Until.UTC().Format("15:04:05"), output.Clean(strings.Join(c.Source.Recorders(), " and ")), output.Count(c.Looks, "look"), c.Computed)
+		c.Until.UTC().Format("15:04:05"), output.Clean(records.NameRecorders(c.Source)), output.Count(c.Looks, "look"), c.Computed)
 	for _, note := range records.ListSourceNotes(c.Source) {
 		fmt.Fprintln(out, output.Clean(note))
 	}

@@ -52,7 +52,7 @@ func TestPrint(t *testing.T) {
 func TestEmptyRecord(t *testing.T) {
 	t.Parallel()
 	_, err := Compare(replaytest.Log(replaytest.Spec("request_per_second")), nil)
-	if want := "there is no recorded decision of hpa/web in this time; the record is unknown before 2026-11-28T12:00:00Z"; err == nil || err.Error() != want {
+	if want := "there is no recorded decision of hpa/web in this time; the record is unknown before 2026-11-28 12:00:00 UTC"; err == nil || err.Error() != want {
 		t.Errorf("error %v, want %s", err, want)
 	}
 }

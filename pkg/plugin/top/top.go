@@ -51,7 +51,7 @@ type State string
 
 // The states, from the worst to the best.
 const (
-	StateBroken  State = "broken"  // no metric gives a wish
+	StateBroken  State = "broken"  // no metric gives a wish, or the controller cannot scale
 	StatePartial State = "partial" // some metric gives none
 	StateOff     State = "off"     // switched off by 0 replicas
 	StateLimited State = "limited" // wants more than maxReplicas
@@ -59,6 +59,7 @@ const (
 	StateFalling State = "falling"
 	StateHeld    State = "held"    // an earlier, higher wish holds the number up
 	StateMinimum State = "minimum" // wants less than minReplicas
+	StateNew     State = "new"     // the controller has not looked yet
 	StateSteady  State = "steady"
 )
 
@@ -174,23 +175,28 @@ func formatTopStatusValue(hpa *autoscalingv2.HorizontalPodAutoscaler, i int) str
 // judgeTopState returns the state of an autoscaler of which so many metrics could not be read.
 func judgeTopState(hpa *autoscalingv2.HorizontalPodAutoscaler, failed int) State {
 	reasons := map[string]bool{}
-	active := corev1.ConditionUnknown
+	active, able := corev1.ConditionUnknown, corev1.ConditionUnknown
 	for _, c := range hpa.Status.Conditions {
 		reasons[c.Reason] = true
 		if c.Type == autoscalingv2.ScalingActive {
 			active = c.Status
+		}
+		if c.Type == autoscalingv2.AbleToScale {
+			able = c.Status
 		}
 	}
 	wanted, now := hpa.Status.DesiredReplicas, hpa.Status.CurrentReplicas
 	switch {
 	case reasons["ScalingDisabled"]:
 		return StateOff
-	case active == corev1.ConditionFalse, failed > 0 && failed == len(hpa.Spec.Metrics):
+	case active == corev1.ConditionFalse, able == corev1.ConditionFalse, failed > 0 && failed == len(hpa.Spec.Metrics):
 		return StateBroken
 	case failed > 0:
 		return StatePartial
 	case reasons["TooManyReplicas"]:
 		return StateLimited
+	case len(hpa.Status.Conditions) == 0 && wanted == 0 && now == 0:
+		return StateNew
 	case wanted > now:
 		return StateRising
 	case wanted < now:

@@ -93,6 +93,8 @@ func TestRows(t *testing.T) {
 		"limited, though equal": {newScaled(status(2, 2, reason("TooManyReplicas")), podsMetric("rps")), "web|rps: 45/50|2|2|1|10s|limited"},
 		"held":                  {newScaled(status(2, 2, reason("ScaleDownStabilized")), podsMetric("rps")), "web|rps: 45/50|2|2|1|10s|held"},
 		"minimum":               {newScaled(status(2, 2, reason("TooFewReplicas")), podsMetric("rps")), "web|rps: 45/50|2|2|1|10s|minimum"},
+		"new":                   {newScaled(status(0, 0), podsMetric("rps")), "web|rps: 45/50|0|0|1|10s|new"},
+		"deleted workload":      {newScaled(status(2, 2, autoscalingv2.HorizontalPodAutoscalerCondition{Type: autoscalingv2.AbleToScale, Status: corev1.ConditionFalse, Reason: "FailedGetScale"}), podsMetric("rps")), "web|rps: 45/50|2|2|1|10s|broken"},
 		"off":                   {newScaled(status(0, 0, reason("ScalingDisabled")), podsMetric("broken")), "web|broken: ?/50|0|0|1|<unknown>|off"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -111,3 +111,27 @@ func Repeat(load float64, looks int) []float64 {
 	}
 	return loads
 }
+
+// ZeroLog returns the complete record of one look at an autoscaler that has scaled itself to 0, and reads the total of an external metric,
+// in thousandths, with a target of 50 for each pod.
+func ZeroLog(total int64) *explainapi.DecisionLog {
+	spec := Spec("")
+	spec.MinReplicas = new(int32(0))
+	spec.Metrics[0] = autoscalingv2.MetricSpec{Type: autoscalingv2.ExternalMetricSourceType, External: &autoscalingv2.ExternalMetricSource{
+		Metric: autoscalingv2.MetricIdentifier{Name: "orders_waiting"}, Target: spec.Metrics[0].Pods.Target,
+	}}
+	slept := []explainapi.Condition{{Type: string(autoscalingv2.ScaledToZero), Status: string(corev1.ConditionTrue), Reason: "ScaledToZero"}}
+	wanted := min(4, int32((total+49_999)/50_000)) // the controller takes at most 4 pods at a time from 0
+	return &explainapi.DecisionLog{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web"},
+		Source:     explainapi.Source{Replica: "tachometer-adapter-1", Time: Begin.Add(Period), UnknownBefore: Begin},
+		Specs:      []explainapi.SpecVersion{{From: Begin, Spec: spec}},
+		Decisions: []explainapi.Decision{
+			{Time: Begin, Status: &explainapi.Status{Conditions: slept}},
+			{
+				Time: Begin.Add(Period), Reads: []explainapi.Read{{Time: Begin.Add(Period), Values: []explainapi.Value{{Milli: total}}}},
+				WrittenAfter: &metav1.Duration{Duration: time.Millisecond}, Status: &explainapi.Status{DesiredReplicas: wanted, Conditions: slept},
+			},
+		},
+	}
+}

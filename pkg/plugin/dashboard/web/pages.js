@@ -4,7 +4,7 @@ import { h, table, copyButton, time } from "./dom.js";
 import { quantity, metricName } from "./format.js";
 
 // The states from the worst to the best, with the look that repeats the word.
-const states = ["broken", "partial", "limited", "off", "rising", "falling", "held", "minimum", "steady"];
+const states = ["broken", "partial", "limited", "off", "rising", "falling", "held", "minimum", "new", "steady"];
 const looks = { broken: "fault", partial: "fault", limited: "fault", rising: "moving", falling: "moving" };
 
 export function stateWord(state) {

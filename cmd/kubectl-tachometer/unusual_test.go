@@ -1,0 +1,245 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
+	"github.com/tachometer-metrics/tachometer/pkg/replay/replaytest"
+)
+
+// programmersText matches what only a programmer understands: formatting faults, zero times, numbers that are none, addresses in memory.
+var programmersText = regexp.MustCompile(`<nil>|%!|invalid memory|runtime error|goroutine|0001-01-01|\bNaN\b|[+-]Inf\b|-9223372036854775|292y|\b0x[cC]0|map\[`)
+
+// changeShopHPA changes the autoscaler of a shop.
+func changeShopHPA(t *testing.T, shop *apiServer, change func(*autoscalingv2.HorizontalPodAutoscaler)) {
+	t.Helper()
+	const path = "/apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers"
+	list, ok := shop.answers[path].(autoscalingv2.HorizontalPodAutoscalerList)
+	if !ok {
+		t.Fatal("the shop has no autoscalers")
+	}
+	list.Items = []autoscalingv2.HorizontalPodAutoscaler{*list.Items[0].DeepCopy()}
+	change(&list.Items[0])
+	shop.answers[path] = list
+}
+
+func newMetricTarget(kind autoscalingv2.MetricTargetType, amount string) autoscalingv2.MetricTarget {
+	if kind == autoscalingv2.ValueMetricType {
+		return autoscalingv2.MetricTarget{Type: kind, Value: new(resource.MustParse(amount))}
+	}
+	return autoscalingv2.MetricTarget{Type: kind, AverageValue: new(resource.MustParse(amount))}
+}
+
+func newExternalSpec(target autoscalingv2.MetricTarget) autoscalingv2.MetricSpec {
+	return autoscalingv2.MetricSpec{Type: autoscalingv2.ExternalMetricSourceType, External: &autoscalingv2.ExternalMetricSource{
+		Metric: autoscalingv2.MetricIdentifier{Name: "orders_waiting", Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"queue": "mail"}}}, Target: target,
+	}}
+}
+
+// unusualAutoscalers are autoscalers as users have them in trouble.
+var unusualAutoscalers = map[string]func(*autoscalingv2.HorizontalPodAutoscaler){
+	"as it is":  func(*autoscalingv2.HorizontalPodAutoscaler) {},
+	"no metric": func(h *autoscalingv2.HorizontalPodAutoscaler) { h.Spec.Metrics = nil },
+	"an unknown type": func(h *autoscalingv2.HorizontalPodAutoscaler) {
+		h.Spec.Metrics[0] = autoscalingv2.MetricSpec{Type: "Load"}
+	},
+	"no source":  func(h *autoscalingv2.HorizontalPodAutoscaler) { h.Spec.Metrics[0].Pods = nil },
+	"no minimum": func(h *autoscalingv2.HorizontalPodAutoscaler) { h.Spec.MinReplicas = nil },
+	"minimum 0":  func(h *autoscalingv2.HorizontalPodAutoscaler) { h.Spec.MinReplicas = new(int32(0)) },
+	"created just now": func(h *autoscalingv2.HorizontalPodAutoscaler) {
+		h.Status = autoscalingv2.HorizontalPodAutoscalerStatus{}
+	},
+	"a deleted workload": func(h *autoscalingv2.HorizontalPodAutoscaler) { h.Spec.ScaleTargetRef.Name = "gone" },
+	"a target of an unknown kind": func(h *autoscalingv2.HorizontalPodAutoscaler) {
+		h.Spec.ScaleTargetRef = autoscalingv2.CrossVersionObjectReference{APIVersion: "argoproj.io/v1alpha1", Kind: "Rollout", Name: "web"}
+	},
+	"a hostile apiVersion": func(h *autoscalingv2.HorizontalPodAutoscaler) { h.Spec.ScaleTargetRef.APIVersion = "a/b/c" },
+	"fifty metrics": func(h *autoscalingv2.HorizontalPodAutoscaler) {
+		for i := range 49 {
+			m := *h.Spec.Metrics[0].DeepCopy()
+			m.Pods.Metric.Name = fmt.Sprintf("metric_%d", i)
+			h.Spec.Metrics = append(h.Spec.Metrics, m)
+		}
+	},
+	"a container's CPU": func(h *autoscalingv2.HorizontalPodAutoscaler) {
+		h.Spec.Metrics[0] = autoscalingv2.MetricSpec{Type: autoscalingv2.ContainerResourceMetricSourceType, ContainerResource: &autoscalingv2.ContainerResourceMetricSource{
+			Name: "cpu", Container: "web", Target: autoscalingv2.MetricTarget{Type: autoscalingv2.UtilizationMetricType, AverageUtilization: new(int32(60))},
+		}}
+	},
+	"an external total": func(h *autoscalingv2.HorizontalPodAutoscaler) {
+		h.Spec.Metrics[0] = newExternalSpec(newMetricTarget(autoscalingv2.ValueMetricType, "5"))
+	},
+	"an external share": func(h *autoscalingv2.HorizontalPodAutoscaler) {
+		h.Spec.Metrics[0] = newExternalSpec(newMetricTarget(autoscalingv2.AverageValueMetricType, "5"))
+	},
+	"asleep at 0": func(h *autoscalingv2.HorizontalPodAutoscaler) {
+		h.Spec.Metrics[0] = newExternalSpec(newMetricTarget(autoscalingv2.AverageValueMetricType, "5"))
+		h.Spec.MinReplicas = new(int32(0))
+		h.Status = autoscalingv2.HorizontalPodAutoscalerStatus{Conditions: []autoscalingv2.HorizontalPodAutoscalerCondition{{
+			Type: autoscalingv2.ScaledToZero, Status: corev1.ConditionTrue, Reason: "ScaledToZero",
+		}}}
+	},
+	"an object of another kind": func(h *autoscalingv2.HorizontalPodAutoscaler) {
+		h.Spec.Metrics[0] = autoscalingv2.MetricSpec{Type: autoscalingv2.ObjectMetricSourceType, Object: &autoscalingv2.ObjectMetricSource{
+			DescribedObject: autoscalingv2.CrossVersionObjectReference{APIVersion: "networking.k8s.io/v1", Kind: "Ingress", Name: "front.example.com"},
+			Metric:          autoscalingv2.MetricIdentifier{Name: "requests.per.second"}, Target: newMetricTarget(autoscalingv2.ValueMetricType, "100"),
+		}}
+	},
+	"disabled directions, and no tolerance": func(h *autoscalingv2.HorizontalPodAutoscaler) {
+		rules := &autoscalingv2.HPAScalingRules{
+			SelectPolicy: new(autoscalingv2.DisabledPolicySelect), StabilizationWindowSeconds: new(int32(0)), Tolerance: new(resource.MustParse("0")),
+		}
+		h.Spec.Behavior = &autoscalingv2.HorizontalPodAutoscalerBehavior{ScaleUp: rules, ScaleDown: rules}
+	},
+	"hostile texts": func(h *autoscalingv2.HorizontalPodAutoscaler) {
+		h.Spec.Metrics[0].Pods.Metric.Name = "rps\x1b[2J\u202e%d%s"
+		h.Status.Conditions = []autoscalingv2.HorizontalPodAutoscalerCondition{{Type: "AbleToScale", Status: "False", Reason: "Failed%!Get", Message: "\x1b[31m%v"}}
+	},
+	"numbers at their ends": func(h *autoscalingv2.HorizontalPodAutoscaler) {
+		h.Spec.MaxReplicas = math.MaxInt32
+		h.Spec.Metrics[0].Pods.Target.AverageValue = new(resource.MustParse("1m"))
+		h.Status.CurrentReplicas, h.Status.DesiredReplicas = math.MaxInt32, math.MaxInt32
+	},
+}
+
+// newFault is an answer of kube-apiserver with an error.
+func newFault(code int32, reason metav1.StatusReason, message string) metav1.Status {
+	return metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusFailure, Reason: reason, Code: code, Message: message}
+}
+
+// unusualLogs are answers to the read of a log.
+func unusualLogs() map[string]any {
+	plain := func(change func(l *explainapi.DecisionLog)) any {
+		l := replaytest.Log(replaytest.Spec("request_per_second"), 90, 90, 400, 400, -1, 90)
+		change(l)
+		return l
+	}
+	return map[string]any{
+		"no API":           newFault(http.StatusNotFound, metav1.StatusReasonNotFound, "the server could not find the requested resource"),
+		"no adapter":       newFault(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, "the server is currently unable to handle the request"),
+		"text":             "<html>not JSON</html>",
+		"null":             json.RawMessage("null"),
+		"no decision":      plain(func(l *explainapi.DecisionLog) { l.Decisions = nil }),
+		"a whole log":      plain(func(*explainapi.DecisionLog) {}),
+		"asleep at 0":      replaytest.ZeroLog(330_000),
+		"no begin":         plain(func(l *explainapi.DecisionLog) { l.Source = explainapi.Source{} }),
+		"no begin and end": plain(func(l *explainapi.DecisionLog) { l.Source, l.Decisions = explainapi.Source{}, nil }),
+		"from the middle": plain(func(l *explainapi.DecisionLog) {
+			for i := range l.Decisions[:3] {
+				l.Decisions[i].Status = nil
+			}
+			l.Decisions[3].Pods = nil
+		}),
+		"a replica is away": plain(func(l *explainapi.DecisionLog) {
+			l.Source.Replicas = []explainapi.ReplicaRecord{{Name: "a", UnknownBefore: replaytest.Begin}, {Name: "b", Error: "connection refused"}}
+		}),
+		"every replica is away": plain(func(l *explainapi.DecisionLog) {
+			l.Source = explainapi.Source{Replica: "a", Replicas: []explainapi.ReplicaRecord{{Name: "a"}, {Name: "b", Error: "connection refused"}}}
+			l.Decisions = nil
+		}),
+		"clocks apart": plain(func(l *explainapi.DecisionLog) {
+			l.Decisions[2].Time = l.Decisions[1].Time.Add(-time.Hour)
+			l.Decisions[3].WrittenAfter = &metav1.Duration{Duration: -time.Minute}
+		}),
+		"wrong indices": plain(func(l *explainapi.DecisionLog) {
+			l.Decisions[1].Reads[0].Metric = 7
+			l.Decisions[2].Reads[0].Metric = -1
+		}),
+		"a spec that is not there": plain(func(l *explainapi.DecisionLog) { l.Decisions[1].Spec = 4 }),
+		"a spec without metrics":   plain(func(l *explainapi.DecisionLog) { l.Specs[0].Spec.Metrics = nil }),
+		"a metric without a source": plain(func(l *explainapi.DecisionLog) {
+			l.Specs[0].Spec.Metrics = []autoscalingv2.MetricSpec{{Type: autoscalingv2.PodsMetricSourceType}}
+		}),
+		"looks without reads": plain(func(l *explainapi.DecisionLog) {
+			for i := range l.Decisions {
+				l.Decisions[i].Reads = nil
+			}
+		}),
+		"reads without a status": plain(func(l *explainapi.DecisionLog) {
+			for i := range l.Decisions {
+				l.Decisions[i].Status = nil
+			}
+		}),
+	}
+}
+
+// checkUnusualOutput runs a command, and judges what it prints.
+func checkUnusualOutput(t *testing.T, shop *apiServer, args ...string) {
+	t.Helper()
+	code, out, errs := shop.run(args...)
+	if code != exitFine && code != exitBroken || out+errs == "" {
+		t.Errorf("%v: exit code %d, and %d bytes", args, code, len(out+errs))
+	}
+	if found := programmersText.FindAllString(strings.ReplaceAll(out+errs, "Failed%!Get", ""), 3); found != nil {
+		t.Errorf("%v: %q in\n%s%s", args, found, out, errs)
+	}
+	if strings.Contains(out+errs, "\x1b") && args[len(args)-1] != "json" {
+		t.Errorf("%v: a control character in\n%q", args, out+errs)
+	}
+	if args[len(args)-1] == "json" && out != "" && !json.Valid([]byte(out)) {
+		t.Errorf("%v: no JSON:\n%s", args, out)
+	}
+}
+
+// TestUnusualAutoscalers: every command that reads autoscalers says in words what it knows, whatever the autoscaler.
+func TestUnusualAutoscalers(t *testing.T) {
+	t.Parallel()
+	for name, change := range unusualAutoscalers {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			shop := newShop(t)
+			shop.answers["/apis/external.metrics.k8s.io/v1beta1/namespaces/shop/orders_waiting"] = map[string]any{"items": []any{map[string]any{"value": "330"}}}
+			changeShopHPA(t, shop, change)
+			for _, command := range [][]string{{"explain", "hpa/web"}, {"top"}, {"doctor"}, {"doctor", "hpa/web"}, {"lint", "--all"}, {"budget"}} {
+				args := append(command, "-n", "shop")
+				checkUnusualOutput(t, shop, args...)
+				checkUnusualOutput(t, shop, append(args, "-o", "json")...)
+			}
+			checkUnusualOutput(t, shop, "explain", "hpa/web", "-n", "shop", "-o", "sentence")
+			checkUnusualOutput(t, shop, "top", "-n", "shop", "-o", "wide")
+		})
+	}
+}
+
+// TestUnusualLogs: every command that reads records says in words what it knows, whatever the record.
+func TestUnusualLogs(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "hpa.yaml")
+	hpa := "apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: {name: web}\nspec:\n  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}\n" +
+		"  maxReplicas: 9\n  metrics: [{type: Pods, pods: {metric: {name: request_per_second}, target: {type: AverageValue, averageValue: 30}}}]\n"
+	if err := os.WriteFile(file, []byte(hpa), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, log := range unusualLogs() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			shop := newShop(t)
+			const root = "/apis/explain.tachometer.dev/v1alpha1/namespaces/shop/horizontalpodautoscalers"
+			shop.answers[root+"/web/decisions"] = log
+			shop.answers[root], shop.answers[root+"/web"] = log, log
+			if l, isLog := log.(*explainapi.DecisionLog); isLog {
+				e := explainapi.Explanation{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web"}, Source: l.Source, Computed: &explainapi.Computed{}}
+				shop.answers[root], shop.answers[root+"/web"] = explainapi.ExplanationList{Items: []explainapi.Explanation{e}}, e
+			}
+			for _, command := range [][]string{{"explain", "hpa/web", "--since", "1h"}, {"explain", "hpa/web"}, {"replay", "hpa/web"}, {"replay", "hpa/web", "-f", file}, {"budget"}, {"budget", "hpa/web"}} {
+				args := append(command, "-n", "shop")
+				checkUnusualOutput(t, shop, args...)
+				checkUnusualOutput(t, shop, append(args, "-o", "json")...)
+			}
+		})
+	}
+}

@@ -1,0 +1,85 @@
+package explain
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/tachometer-metrics/tachometer/pkg/hpa"
+)
+
+// TestSentencesAgree: after a look of the controller with the same inputs, the sentence names the number that it decided.
+func TestSentencesAgree(t *testing.T) {
+	t.Parallel()
+	random := rand.New(rand.NewPCG(14, 9))
+	for range 3000 {
+		decided := &hpa.Decision{}
+		l := load{rates: newRandomRates(random), change: newRandomSpec(random), past: newRandomPast(random), decided: decided}
+		l.pending = min(random.IntN(3)*random.IntN(2), len(l.rates))
+		sentence := strings.TrimSuffix(l.explain(t).Sentence, ".")
+		if want := fmt.Sprint(decided.Replicas); !namesNumber(sentence, want) && !strings.HasSuffix(sentence, "keeps the number") {
+			t.Fatalf("%v, %d pending: the controller decided %s (%v), and the sentence is %s", l.rates, l.pending, want, decided.Status.Conditions, sentence)
+		}
+		if strings.HasSuffix(sentence, "keeps the number") && decided.Rescale {
+			t.Fatalf("%v: the controller decided %d, and the sentence is %s", l.rates, decided.Replicas, sentence)
+		}
+	}
+}
+
+// namesNumber reports whether the last clause of a sentence has a number as a word.
+func namesNumber(sentence, number string) bool {
+	clause := sentence[strings.LastIndexAny(sentence, ";:")+1:]
+	for word := range strings.FieldsSeq(strings.ReplaceAll(clause, ",", " ")) {
+		if word == number {
+			return true
+		}
+	}
+	return false
+}
+
+func newRandomRates(random *rand.Rand) []string {
+	rates := make([]string, 1+random.IntN(12))
+	mean := random.IntN(110)
+	for i := range rates {
+		if random.IntN(8) > 0 {
+			rates[i] = fmt.Sprintf("%dm", mean*1000+random.IntN(3000))
+		}
+	}
+	return rates
+}
+
+// newRandomSpec returns a change of an autoscaler's limits and behavior.
+func newRandomSpec(random *rand.Rand) func(*autoscalingv2.HorizontalPodAutoscaler) {
+	var behavior *autoscalingv2.HorizontalPodAutoscalerBehavior
+	if random.IntN(2) == 0 {
+		rules := func() *autoscalingv2.HPAScalingRules {
+			r := &autoscalingv2.HPAScalingRules{StabilizationWindowSeconds: new(int32(random.IntN(3) * 100))}
+			r.Policies = []autoscalingv2.HPAScalingPolicy{{Type: autoscalingv2.PodsScalingPolicy, Value: int32(1 + random.IntN(4)), PeriodSeconds: 60}}
+			if random.IntN(6) == 0 {
+				r.SelectPolicy = new(autoscalingv2.DisabledPolicySelect)
+			}
+			if random.IntN(4) == 0 {
+				r.Tolerance = new(resource.MustParse("20m"))
+			}
+			return r
+		}
+		behavior = &autoscalingv2.HorizontalPodAutoscalerBehavior{ScaleUp: rules(), ScaleDown: rules()}
+	}
+	low := int32(1 + random.IntN(3))
+	return func(h *autoscalingv2.HorizontalPodAutoscaler) {
+		h.Spec.MinReplicas, h.Spec.MaxReplicas, h.Spec.Behavior = &low, 10, behavior
+	}
+}
+
+func newRandomPast(random *rand.Rand) []hpa.Recommendation {
+	var past []hpa.Recommendation
+	for i := range random.IntN(3) {
+		past = append(past, hpa.Recommendation{Replicas: int32(1 + random.IntN(12)), Time: explainTime.Add(-time.Minute * time.Duration(i+1))})
+	}
+	return past
+}

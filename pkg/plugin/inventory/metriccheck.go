@@ -1,0 +1,100 @@
+package inventory
+
+import (
+	"errors"
+	"fmt"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	"k8s.io/apimachinery/pkg/api/resource"
+)
+
+// metricField is the field of a metric that holds its source, with its target and the fields that the target may set.
+type metricField struct {
+	name    string
+	target  autoscalingv2.MetricTarget
+	allowed []string
+}
+
+// findMetricField returns the field that a metric's type names. The error says that the type is unknown, or its source missing.
+func findMetricField(m autoscalingv2.MetricSpec) (metricField, error) {
+	f, isSet := metricField{}, false
+	switch m.Type {
+	case autoscalingv2.PodsMetricSourceType:
+		f.name, f.allowed = "pods", []string{"averageValue"}
+		if isSet = m.Pods != nil; isSet {
+			f.target = m.Pods.Target
+		}
+	case autoscalingv2.ObjectMetricSourceType:
+		f.name, f.allowed = "object", []string{"value", "averageValue"}
+		if isSet = m.Object != nil; isSet {
+			f.target = m.Object.Target
+		}
+	case autoscalingv2.ExternalMetricSourceType:
+		f.name, f.allowed = "external", []string{"value", "averageValue"}
+		if isSet = m.External != nil; isSet {
+			f.target = m.External.Target
+		}
+	case autoscalingv2.ResourceMetricSourceType:
+		f.name, f.allowed = "resource", []string{"averageUtilization", "averageValue"}
+		if isSet = m.Resource != nil; isSet {
+			f.target = m.Resource.Target
+		}
+	case autoscalingv2.ContainerResourceMetricSourceType:
+		f.name, f.allowed = "containerResource", []string{"averageUtilization", "averageValue"}
+		if isSet = m.ContainerResource != nil; isSet {
+			f.target = m.ContainerResource.Target
+		}
+	case "":
+		return f, errors.New("type is missing")
+	default:
+		return f, fmt.Errorf("type %q is unknown; use Pods, Object, External, Resource or ContainerResource", string(m.Type))
+	}
+	if !isSet {
+		return f, fmt.Errorf("%s is missing, which type %s needs", f.name, m.Type)
+	}
+	return f, nil
+}
+
+// CheckMetric returns an error for a metric that kube-apiserver rejects, or that the HPA controller cannot compute.
+func CheckMetric(m autoscalingv2.MetricSpec) error {
+	f, err := findMetricField(m)
+	if err != nil {
+		return err
+	}
+	amounts := map[string]*resource.Quantity{"value": f.target.Value, "averageValue": f.target.AverageValue}
+	if f.target.AverageUtilization != nil {
+		amounts["averageUtilization"] = resource.NewQuantity(int64(*f.target.AverageUtilization), resource.DecimalSI)
+	}
+	wanted := map[autoscalingv2.MetricTargetType]string{
+		autoscalingv2.ValueMetricType: "value", autoscalingv2.AverageValueMetricType: "averageValue", autoscalingv2.UtilizationMetricType: "averageUtilization",
+	}[f.target.Type]
+	set := 0
+	for _, name := range f.allowed {
+		if amount := amounts[name]; amount != nil {
+			set++
+			if amount.Sign() <= 0 {
+				return fmt.Errorf("%s.target.%s is %s; set it above 0", f.name, name, amount.String())
+			}
+		}
+	}
+	switch {
+	case wanted == "":
+		return fmt.Errorf("%s.target.type is %q; use Value, AverageValue or Utilization", f.name, string(f.target.Type))
+	case set != 1:
+		return fmt.Errorf("%s.target sets %d of %v; set one", f.name, set, f.allowed)
+	case amounts[wanted] == nil:
+		return fmt.Errorf("%s.target.%s is missing, which type %s needs", f.name, wanted, f.target.Type)
+	}
+	return nil
+}
+
+// CheckMetrics returns an error for each metric of an autoscaler that CheckMetric rejects.
+func CheckMetrics(hpa *autoscalingv2.HorizontalPodAutoscaler) error {
+	var errs []error
+	for i, m := range hpa.Spec.Metrics {
+		if err := CheckMetric(m); err != nil {
+			errs = append(errs, fmt.Errorf("hpa/%s: spec.metrics[%d]: %w", hpa.Name, i, err))
+		}
+	}
+	return errors.Join(errs...)
+}
