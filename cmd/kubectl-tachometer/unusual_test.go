@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -205,7 +206,7 @@ func TestUnusualAutoscalers(t *testing.T) {
 			shop.answers["/apis/external.metrics.k8s.io/v1beta1/namespaces/shop/orders_waiting"] = map[string]any{"items": []any{map[string]any{"value": "330"}}}
 			changeShopHPA(t, shop, change)
 			for _, command := range [][]string{{"explain", "hpa/web"}, {"top"}, {"doctor"}, {"doctor", "hpa/web"}, {"lint", "--all"}, {"budget"}} {
-				args := append(command, "-n", "shop")
+				args := slices.Concat(command, []string{"-n", "shop"})
 				checkUnusualOutput(t, shop, args...)
 				checkUnusualOutput(t, shop, append(args, "-o", "json")...)
 			}
@@ -236,7 +237,7 @@ func TestUnusualLogs(t *testing.T) {
 				shop.answers[root], shop.answers[root+"/web"] = explainapi.ExplanationList{Items: []explainapi.Explanation{e}}, e
 			}
 			for _, command := range [][]string{{"explain", "hpa/web", "--since", "1h"}, {"explain", "hpa/web"}, {"replay", "hpa/web"}, {"replay", "hpa/web", "-f", file}, {"budget"}, {"budget", "hpa/web"}} {
-				args := append(command, "-n", "shop")
+				args := slices.Concat(command, []string{"-n", "shop"})
 				checkUnusualOutput(t, shop, args...)
 				checkUnusualOutput(t, shop, append(args, "-o", "json")...)
 			}
