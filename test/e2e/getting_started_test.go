@@ -122,7 +122,8 @@ func runCommands(t *testing.T, commands, helm string) string {
 	shell.Env = append(shell.Env, "HELM_CACHE_HOME="+helm, "HELM_CONFIG_HOME="+helm, "HELM_DATA_HOME="+helm)
 	out, err := shell.CombinedOutput()
 	if err != nil {
-		t.Fatalf("%v\n%s\n%s", err, commands, out)
+		why, _ := s.Kubectl(context.WithoutCancel(t.Context()), "describe", "hpa", "--all-namespaces")
+		t.Fatalf("%v\n%s\n%s\n%s", err, commands, out, why)
 	}
 	return string(out)
 }
