@@ -36,7 +36,7 @@ func TestOutage(t *testing.T) {
 			t.Errorf("during the outage: %v", err)
 			return nil
 		}
-		found, err := parse(body)
+		found, _, err := parse(body, "")
 		if err := errors.Join(err, agree(found, want, never)); err != nil {
 			t.Errorf("during the outage: %v", err)
 		}

@@ -82,11 +82,8 @@ func (c *caller) raw(ctx context.Context, path string) ([]byte, error) {
 
 // values reads a path of custom.metrics.k8s.io and returns the values by object.
 func (c *caller) values(ctx context.Context, path string) (map[string]float64, error) {
-	data, err := c.raw(ctx, path)
-	if err != nil {
-		return nil, err
-	}
-	return parse(data)
+	found, _, err := c.valuesSince(ctx, path, "")
+	return found, err
 }
 
 // valuesSince reads a path of custom.metrics.k8s.io and returns the values by object, and the earliest time at which an object's window may
@@ -96,29 +93,23 @@ func (c *caller) valuesSince(ctx context.Context, path, object string) (found ma
 	if err != nil {
 		return nil, begin, err
 	}
+	return parse(data, object)
+}
+
+// parse returns the values of an answer as valuesSince does.
+func parse(data []byte, object string) (found map[string]float64, begin time.Time, err error) {
 	var list custom.MetricValueList
 	if err := json.Unmarshal(data, &list); err != nil {
 		return nil, begin, fmt.Errorf("parse an answer: %w", err)
 	}
+	found = map[string]float64{}
 	for _, item := range list.Items {
+		found[item.DescribedObject.Name] = item.Value.AsApproximateFloat64()
 		if item.DescribedObject.Name == object && item.WindowSeconds != nil {
 			begin = item.Timestamp.Add(-time.Duration(*item.WindowSeconds+1) * time.Second)
 		}
 	}
-	found, err = parse(data)
-	return found, begin, err
-}
-
-func parse(data []byte) (map[string]float64, error) {
-	var list custom.MetricValueList
-	if err := json.Unmarshal(data, &list); err != nil {
-		return nil, fmt.Errorf("parse an answer: %w", err)
-	}
-	found := map[string]float64{}
-	for _, item := range list.Items {
-		found[item.DescribedObject.Name] = item.Value.AsApproximateFloat64()
-	}
-	return found, nil
+	return found, begin, nil
 }
 
 // Tolerances for a rate. A counter's rate is exact except for the time between a sample's timestamp and the computation of the page:

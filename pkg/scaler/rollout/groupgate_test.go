@@ -85,6 +85,18 @@ func TestD2GateOpensAgain(t *testing.T) {
 	}
 }
 
+// addSaleGroup adds the workloads shop and cart with a hold each, which are a group, and raises them.
+func (b *bench) addSaleGroup(t *testing.T) {
+	t.Helper()
+	for _, name := range []string{"shop", "cart"} {
+		b.addWorkload(name, 2, hold.ReplicaBounds{})
+		h := saleHold()
+		h.Group, h.GroupSize = "sale", 2
+		b.apply(t, name, h)
+	}
+	b.mustPass(t)
+}
+
 // TestD2ReplacedPodsOfAGroup: pods of one workload that were replaced since their verification keep the gate of the group shut until they pass.
 func TestD2ReplacedPodsOfAGroup(t *testing.T) {
 	t.Parallel()
@@ -96,13 +108,7 @@ func TestD2ReplacedPodsOfAGroup(t *testing.T) {
 			t.Parallel()
 			b := newBench()
 			b.gates.plans = map[string]action.Plan{"sale": {Approval: true}}
-			for _, name := range []string{"shop", "cart"} {
-				b.addWorkload(name, 2, hold.ReplicaBounds{})
-				h := saleHold()
-				h.Group, h.GroupSize = "sale", 2
-				b.apply(t, name, h)
-			}
-			b.mustPass(t)
+			b.addSaleGroup(t)
 			b.setGroupReady()
 			b.mustPass(t)
 			b.now = b.now.Add(time.Hour)
@@ -136,13 +142,7 @@ func TestD2ApprovalOfAGroupLeavesTime(t *testing.T) {
 				t.Parallel()
 				b := newBench()
 				b.gates.plans = map[string]action.Plan{"sale": {Approval: true}}
-				for _, name := range []string{"shop", "cart"} {
-					b.addWorkload(name, 2, hold.ReplicaBounds{})
-					h := saleHold()
-					h.Group, h.GroupSize = "sale", 2
-					b.apply(t, name, h)
-				}
-				b.mustPass(t)
+				b.addSaleGroup(t)
 				b.setGroupReady()
 				b.mustPass(t)
 				b.now = b.now.Add(time.Hour)
@@ -182,13 +182,7 @@ func TestD6PodAwayWhileTheGroupWaits(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := newBench()
-			for _, name := range []string{"shop", "cart"} {
-				b.addWorkload(name, 2, hold.ReplicaBounds{})
-				h := saleHold()
-				h.Group, h.GroupSize = "sale", 2
-				b.apply(t, name, h)
-			}
-			b.mustPass(t)
+			b.addSaleGroup(t)
 			shop, cart := b.workloads["shop"], b.workloads["cart"]
 			shop.ready = 20
 			b.mustPass(t)
