@@ -187,10 +187,11 @@ func runRemote(t *testing.T, table map[string]remoteCase) {
 			defer server.Close()
 			transport := &http.Transport{}
 			defer transport.CloseIdleConnections()
+			url := server.URL
 			if tc.down {
-				server.Close()
+				url = "http://127.0.0.1:1" // not a port that another server of a test may get
 			}
-			w := newRemoteWorld(t, server.URL, transport, tc.pods...)
+			w := newRemoteWorld(t, url, transport, tc.pods...)
 			if diff := cmp.Diff(tc.want, w.read(orElse(tc.read, "pods/*/requests"), tc.selector)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}

@@ -105,11 +105,9 @@ func TestWhatCannotBeSentIsCounted(t *testing.T) {
 
 func TestRefusedConnectionIsAFailureWithItsCause(t *testing.T) {
 	t.Parallel()
-	server := httptest.NewServer(nil)
-	server.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	got := Run(ctx, Options{Targets: fixed(server.URL), Rate: constant(100)}).Total()
+	got := Run(ctx, Options{Targets: fixed("http://127.0.0.1:1"), Rate: constant(100)}).Total()
 	if got.Failed == 0 || got.Causes["connection refused"] != got.Failed {
 		t.Errorf("got %+v", got)
 	}
