@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -41,6 +42,31 @@ func TestJudge(t *testing.T) {
 	log.Decisions[40].Reads = nil
 	if v := Judge(log, time.Time{}); v.Unrecorded != 1 || v.Remembered != 1 || len(v.Differences) != 0 {
 		t.Errorf("the same after a look that is not recorded: %v %v", v, v.Differences)
+	}
+}
+
+// TestJudgeSpecChange: a floor that is raised between the controller's read and its decision explains the number below it, and no other.
+func TestJudgeSpecChange(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		decided              int32
+		changed, differences int
+	}{
+		"by the spec before":    {3, 1, 0},
+		"by the spec after":     {7, 0, 0},
+		"by none of both specs": {5, 0, 1},
+	} {
+		log := newRisingLog()
+		raised := log.Specs[0]
+		raised.Spec.MinReplicas = new(int32(7))
+		log.Specs = append(log.Specs, raised)
+		last := len(log.Decisions) - 1
+		log.Decisions = slices.Clone(log.Decisions)
+		log.Decisions[last].Spec = 1
+		log.Decisions[last].Status.DesiredReplicas = c.decided
+		if v := Judge(log, log.Decisions[last].Time); v.Changed != c.changed || len(v.Differences) != c.differences {
+			t.Errorf("%s: %v %v", name, v, v.Differences)
+		}
 	}
 }
 

@@ -17,8 +17,8 @@ import (
 type Verdict struct {
 	// Agreed are decisions that their recorded inputs give.
 	Agreed int
-	// Changed are looks within which an input changed: their wish is that of the look beside it, or pods changed between the read and the
-	// decision.
+	// Changed are looks within which an input changed: their wish is that of the look beside it or follows from the spec of that look, or
+	// pods changed between the read and the decision.
 	Changed int
 	// Unrecorded are looks with an input that is not in the record: a replica that had it is gone, or a status changed without a read.
 	Unrecorded int
@@ -60,7 +60,7 @@ func Judge(log *explainapi.DecisionLog, from time.Time) Verdict {
 			v.Unrecorded++
 		case !l.Differs():
 			v.Agreed++
-		case isBetweenLooks(log, looks, i):
+		case isBetweenLooks(log, looks, i), followsFromNeighbourSpec(log, i):
 			v.Changed++
 		case l.Time.Sub(unknown) < memoryOf(spec):
 			v.Remembered++
@@ -81,6 +81,24 @@ func isBetweenLooks(log *explainapi.DecisionLog, looks []replay.Look, i int) boo
 			continue
 		}
 		if looks[j].Missing == "" && looks[j].Computed == looks[i].Recorded || !slices.Equal(log.Decisions[j].Pods, log.Decisions[i].Pods) {
+			return true
+		}
+	}
+	return false
+}
+
+// followsFromNeighbourSpec reports whether a look's recorded wish is what its inputs give with the spec of the look before or after it:
+// the spec changed between the controller's read and its decision, as by a hold that raises minReplicas.
+func followsFromNeighbourSpec(log *explainapi.DecisionLog, i int) bool {
+	for _, j := range []int{i - 1, i + 1} {
+		if j < 0 || j >= len(log.Decisions) || log.Decisions[j].Spec == log.Decisions[i].Spec {
+			continue
+		}
+		other := *log
+		other.Decisions = slices.Clone(log.Decisions[:i+1])
+		other.Decisions[i].Spec = log.Decisions[j].Spec
+		look := replay.Reproduce(&other, replay.Settings())[i]
+		if look.Missing == "" && !look.Differs() {
 			return true
 		}
 	}
