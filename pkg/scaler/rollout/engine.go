@@ -6,6 +6,7 @@
 package rollout
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -51,9 +52,16 @@ type GateKeys interface {
 	Key(namespace, gate string) string
 }
 
+// GateConflicts tells which gates of Gates would shut each other. It is optional.
+type GateConflicts interface {
+	// Conflict returns why no hold may begin to use the gate, as far as only a cluster tells; empty: holds may.
+	Conflict(gate string) string
+}
+
 var (
-	_ Gates    = (*action.Runner)(nil)
-	_ GateKeys = (*action.Runner)(nil)
+	_ Gates         = (*action.Runner)(nil)
+	_ GateKeys      = (*action.Runner)(nil)
+	_ GateConflicts = (*action.Runner)(nil)
 )
 
 // Watcher reads the numbers that gates are watched by. Its methods may be called concurrently.
@@ -367,9 +375,15 @@ func (p *pass) addGateFaults() {
 		return
 	}
 	p.addGatePlans(&p.observed)
+	conflicts, _ := p.Gates.(GateConflicts)
 	for i := range p.observed.Holds {
-		for _, g := range p.observed.Holds[i].Spec.Gates {
-			p.observed.GateFaults[g] = p.Gates.Fault(p.workload.Namespace, g)
+		h := &p.observed.Holds[i]
+		for _, g := range h.Spec.Gates {
+			fault := p.Gates.Fault(p.workload.Namespace, g)
+			if conflicts != nil && fault == "" && (!h.Status.State.IsActive() || h.Status.State == hold.Received) { // it begins
+				fault = conflicts.Conflict(g)
+			}
+			p.observed.GateFaults[g] = cmp.Or(fault, p.observed.GateFaults[g])
 		}
 	}
 }
