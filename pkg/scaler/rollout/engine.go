@@ -298,7 +298,7 @@ func (p *pass) observeWorkload(ctx context.Context) error {
 	}
 	if p.observed.Scale != nil && p.observed.Scale.Selector != "" && p.observed.waitsForPods(p.now) {
 		pods, err := p.reader.ListPods(ctx, p.workload.Namespace, p.observed.Scale.Selector)
-		p.observed.Pods = keepPods(pods)
+		p.observed.Pods = keepOwnPods(pods, p.workload, p.observed.Scale.UID)
 		if err != nil {
 			return err
 		}
@@ -325,7 +325,7 @@ func (p *pass) observeMembers(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			other.observed.Pods = keepPods(pods)
+			other.observed.Pods = keepOwnPods(pods, other.workload, other.observed.Scale.UID)
 			o.MissingMembers[m.UID] = other.observed.describeMissingPods(m, p.now)
 		}
 	}

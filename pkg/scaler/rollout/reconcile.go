@@ -213,7 +213,7 @@ func (p *pass) havePodsGone(ctx context.Context, h *hold.Object, pods []corev1.P
 		return false
 	}
 	there := map[types.UID]bool{}
-	for _, pod := range keepPods(all) {
+	for _, pod := range keepOwnPods(all, p.workload, p.observed.Scale.UID) {
 		there[pod.UID] = true
 	}
 	i := slices.IndexFunc(pods, func(pod corev1.Pod) bool { return !there[pod.UID] })
@@ -243,7 +243,7 @@ func (e *Engine) VerifyPods(ctx context.Context, t hold.Workload, spec verify.Sp
 		return verify.Report{}, fmt.Errorf("verify %s: %w", t, err)
 	}
 	var ready []corev1.Pod
-	for _, pod := range keepPods(pods) {
+	for _, pod := range keepOwnPods(pods, t, scale.UID) {
 		if isRolloutPodReady(&pod) {
 			ready = append(ready, pod)
 		}
