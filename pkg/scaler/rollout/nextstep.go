@@ -134,6 +134,8 @@ func (o *Observed) beginHold(now time.Time) (Step, bool) {
 			status.ReplicasBefore, status.Told = before.ReplicasBefore, before.Told
 		case before.State.IsActive() && before.State != hold.Open: // it never opened: its pods are new pods of the changed hold too
 			status.Since, status.ReplicasBefore = before.Since, before.ReplicasBefore
+		case before.State == hold.RolledBack: // pods that an autoscaler kept are not verified
+			status.ReplicasBefore = min(status.ReplicasBefore, before.ReplicasBefore)
 		}
 		if c := findHoldCondition(h, conditionPaused); c != nil && c.Status == metav1.ConditionTrue {
 			return o.resumeHoldStep(i, status, now), true

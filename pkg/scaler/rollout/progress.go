@@ -301,7 +301,8 @@ func (o *Observed) retryHold(now time.Time) (Step, bool) {
 			continue
 		}
 		s := o.enterStateStep(i, hold.Received, fmt.Sprintf("another try after %d: %s", h.Status.Failures, h.Status.Message), now)
-		s.Status.Since, s.Status.RetryAt, s.Status.ReplicasBefore = metav1.NewMicroTime(now), metav1.MicroTime{}, o.Scale.Replicas
+		s.Status.Since, s.Status.RetryAt = metav1.NewMicroTime(now), metav1.MicroTime{}
+		s.Status.ReplicasBefore = min(h.Status.ReplicasBefore, o.Scale.Replicas) // pods that an autoscaler kept are not verified
 		return s.withStepEvent(string(hold.Received), "hold %s: another try after %d", h.HoldID(), h.Status.Failures), true
 	}
 	return Step{}, false

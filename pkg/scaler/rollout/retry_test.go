@@ -177,3 +177,29 @@ func TestD14HoldWithoutEnd(t *testing.T) {
 		t.Errorf("the command's hold: %+v, %d replicas", b.find("shop", "set/me"), w.replicas)
 	}
 }
+
+// TestD14RetryVerifiesKeptPods: pods that failed their verification, and that the autoscaler keeps until the next try, are verified again.
+func TestD14RetryVerifiesKeptPods(t *testing.T) {
+	t.Parallel()
+	for _, changed := range []bool{false, true} {
+		b := newBench()
+		w := b.addWorkload("shop", 2, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 30})
+		b.checker.passed = false
+		b.apply(t, "shop", saleHold())
+		b.mustPass(t)
+		w.ready = 20
+		b.now = b.now.Add(time.Minute)
+		b.mustPass(t)
+		wantState(t, b.find("shop", "event/sale"), hold.RolledBack, "")
+		if b.now = b.now.Add(firstRetryPause); changed {
+			again := saleHold()
+			again.Until = again.Until.Add(time.Hour)
+			b.apply(t, "shop", again)
+		}
+		b.mustPass(t)
+		if w.replicas != 20 || b.gates.open["sale"] {
+			t.Fatalf("changed %v: %d replicas, gate %v: %s", changed, w.replicas, b.gates.open["sale"], b.find("shop", "event/sale").Status.Message)
+		}
+		wantState(t, b.find("shop", "event/sale"), hold.RolledBack, "")
+	}
+}
