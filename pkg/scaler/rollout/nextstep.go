@@ -236,7 +236,7 @@ func (o *Observed) restartLostHold(now time.Time) (Step, bool) {
 		status.State, status.Message, status.Since, status.Entered = hold.Received, "the workload does not exist", metav1.NewMicroTime(now), metav1.NewMicroTime(now)
 		status.ReplicasBefore, status.Told = 0, nil
 		if o.Scale != nil {
-			status.Message, status.ReplicasBefore = "the workload was replaced", o.Scale.Replicas
+			status.Message = "the workload was replaced" // all its pods are new
 		}
 		return o.writeStatusStep(i, status), true
 	}
