@@ -203,3 +203,33 @@ func TestD14RetryVerifiesKeptPods(t *testing.T) {
 		wantState(t, b.find("shop", "event/sale"), hold.RolledBack, "")
 	}
 }
+
+// TestD14ResumeVerifiesKeptPods: a hold that was paused before its pods were verified verifies them after the pause, if the autoscaler kept them.
+func TestD14ResumeVerifiesKeptPods(t *testing.T) {
+	t.Parallel()
+	b := newBench()
+	w := b.addWorkload("shop", 2, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 30})
+	b.apply(t, "shop", saleHold())
+	b.mustPass(t)
+	b.setPaused(t, true)
+	b.mustPass(t)
+	w.ready = 20
+	b.checker.passed = false
+	b.now = b.now.Add(time.Minute)
+	b.setPaused(t, false)
+	b.mustPass(t)
+	if b.gates.open["sale"] || w.replicas != 20 {
+		t.Errorf("gate %v, %d replicas", b.gates.open["sale"], w.replicas)
+	}
+	wantState(t, b.find("shop", "event/sale"), hold.RolledBack, "")
+}
+
+// setPaused pauses or resumes the sale.
+func (b *bench) setPaused(t *testing.T, paused bool) {
+	t.Helper()
+	h := b.find("shop", "event/sale").DeepCopy()
+	h.Spec.Paused = paused
+	if _, err := b.UpdateHold(t.Context(), h); err != nil {
+		t.Fatal(err)
+	}
+}
