@@ -146,7 +146,7 @@ func (o *Observed) planNumbers(n hold.Numbers, now time.Time) hold.Numbers {
 func (o *Observed) replicasOfWorkload(n hold.Numbers, now time.Time) hold.Change {
 	found := o.Scale.Replicas
 	isKnown := n.Sequence > 0 && (n.WorkloadUID == "" || n.WorkloadUID == o.Scale.UID)
-	isCopied := n.Sequence > 0 && (found == n.Replicas.Set || slices.ContainsFunc(o.Holds, func(h hold.Object) bool { return !h.IsOver(now) && h.Spec.Replicas == found }))
+	isCopied := n.Sequence > 0 && (!n.Replicas.IsForeign(found) || slices.ContainsFunc(o.Holds, func(h hold.Object) bool { return !h.IsOver(now) && h.Spec.Replicas == found }))
 	switch a := o.Autoscaler; {
 	case isKnown:
 		return n.Replicas
