@@ -183,6 +183,9 @@ func (p *pass) verifyNewPods(ctx context.Context, h *hold.Object) Verdict {
 		}
 	}
 	pods, old := splitRolloutPods(ready, h)
+	if len(pods) == 0 && len(h.Spec.Gates) > 0 { // an autoscaler may have kept the pods of a hold that failed, and ended, a moment ago
+		pods, old = ready, nil
+	}
 	if len(pods) == 0 {
 		return v
 	}

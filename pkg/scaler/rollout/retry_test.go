@@ -224,6 +224,28 @@ func TestD14ResumeVerifiesKeptPods(t *testing.T) {
 	wantState(t, b.find("shop", "event/sale"), hold.RolledBack, "")
 }
 
+// TestD14NextHoldVerifiesKeptPods: the next hold of an ended one that failed verifies the pods that the autoscaler kept, before its gate opens.
+func TestD14NextHoldVerifiesKeptPods(t *testing.T) {
+	t.Parallel()
+	b := newBench()
+	w := b.addWorkload("shop", 2, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 30})
+	b.checker.passed = false
+	b.apply(t, "shop", saleHold())
+	b.mustPass(t)
+	w.ready = 20
+	for _, passed := range []bool{false, true} {
+		b.checker.passed = passed
+		b.release(t, "shop", "event/sale")
+		b.mustPass(t)
+		b.now = b.now.Add(time.Minute)
+		b.apply(t, "shop", saleHold())
+		b.mustPass(t)
+		if b.gates.open["sale"] != passed || w.replicas != 20 {
+			t.Fatalf("passed %v: gate %v, %d replicas: %s", passed, b.gates.open["sale"], w.replicas, b.find("shop", "event/sale").Status.Message)
+		}
+	}
+}
+
 // setPaused pauses or resumes the sale.
 func (b *bench) setPaused(t *testing.T, paused bool) {
 	t.Helper()
