@@ -1,12 +1,14 @@
 package action
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
@@ -17,6 +19,36 @@ import (
 type resolvedAction struct {
 	Webhook, APIVersion, Kind, Namespace, Name string
 	Merge                                      any
+}
+
+// scopeOf reports whether the objects of a kind are cluster-scoped: the holds of all namespaces share each of them.
+type scopeOf func(schema.GroupKind) bool
+
+// clusterScopedKinds are the cluster-scoped kinds of Kubernetes and of the Gateway API, which need no cluster to be known.
+var clusterScopedKinds = map[string][]string{
+	"":                             {"Namespace", "Node", "PersistentVolume"},
+	"admissionregistration.k8s.io": {"MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding", "MutatingWebhookConfiguration", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding", "ValidatingWebhookConfiguration"},
+	"apiextensions.k8s.io":         {"CustomResourceDefinition"},
+	"apiregistration.k8s.io":       {"APIService"},
+	"certificates.k8s.io":          {"CertificateSigningRequest", "ClusterTrustBundle"},
+	"flowcontrol.apiserver.k8s.io": {"FlowSchema", "PriorityLevelConfiguration"},
+	"gateway.networking.k8s.io":    {"GatewayClass"},
+	"networking.k8s.io":            {"IngressClass", "IPAddress", "ServiceCIDR"},
+	"node.k8s.io":                  {"RuntimeClass"},
+	"rbac.authorization.k8s.io":    {"ClusterRole", "ClusterRoleBinding"},
+	"resource.k8s.io":              {"DeviceClass", "ResourceSlice"},
+	"scheduling.k8s.io":            {"PriorityClass"},
+	"storage.k8s.io":               {"CSIDriver", "CSINode", "StorageClass", "VolumeAttachment", "VolumeAttributesClass"},
+}
+
+// isKnownClusterScoped is the scopeOf without a cluster.
+func isKnownClusterScoped(kind schema.GroupKind) bool {
+	return slices.Contains(clusterScopedKinds[kind.Group], kind.Kind)
+}
+
+// groupKind returns the group and kind of the patch's object.
+func (p *Patch) groupKind() schema.GroupKind {
+	return schema.FromAPIVersionAndKind(p.APIVersion, p.Kind).GroupKind()
 }
 
 // resolveGateActions returns the actions for the holds of a namespace.
@@ -58,7 +90,8 @@ func (g Gate) actionsKey(namespace string) string {
 	return string(text)
 }
 
-// Conflict is a place that two gates change in different ways, or for holds of different namespaces, which do not know of each other.
+// Conflict is a place that two gates change in different ways, or for holds of different namespaces, which do not know of each other. It may be one
+// gate of several namespaces.
 type Conflict struct {
 	Gate, Earlier string // in the order of their names
 	Place         string
@@ -73,19 +106,12 @@ type patchedPlaces struct {
 
 // FindConflicts returns a conflict of each gate that would shut a place of an earlier one.
 func FindConflicts(gates map[string]Gate) (all []Conflict) {
-	byObject := map[string][]patchedPlaces{}
-	for _, name := range slices.Sorted(maps.Keys(gates)) {
-		g := gates[name]
-		for _, namespace := range g.Namespaces {
-			key := g.actionsKey(namespace)
-			for _, a := range resolveGateActions(namespace, slices.Concat(g.Open, g.Shut)) {
-				if a.Webhook == "" {
-					id := a.objectID()
-					byObject[id] = append(byObject[id], patchedPlaces{name, namespace, key, fmt.Sprintf("%s %s/%s", a.Kind, a.Namespace, a.Name), listMergePlaces("", a.Merge)})
-				}
-			}
-		}
-	}
+	return findGateConflicts(gates, isKnownClusterScoped)
+}
+
+// findGateConflicts is FindConflicts with the scopes of kinds.
+func findGateConflicts(gates map[string]Gate, isClusterScoped scopeOf) (all []Conflict) {
+	byObject := groupPatchedPlaces(gates, isClusterScoped)
 	found := map[string]bool{}
 	for _, id := range slices.Sorted(maps.Keys(byObject)) {
 		for i, later := range byObject[id] {
@@ -103,9 +129,32 @@ func FindConflicts(gates map[string]Gate) (all []Conflict) {
 	return all
 }
 
+// groupPatchedPlaces returns the places that gates change, by object, in the order of the gates' names.
+func groupPatchedPlaces(gates map[string]Gate, isClusterScoped scopeOf) map[string][]patchedPlaces {
+	byObject := map[string][]patchedPlaces{}
+	for _, name := range slices.Sorted(maps.Keys(gates)) {
+		g := gates[name]
+		for _, namespace := range g.Namespaces {
+			key := g.actionsKey(namespace)
+			for _, a := range resolveGateActions(namespace, slices.Concat(g.Open, g.Shut)) {
+				if a.Webhook != "" {
+					continue
+				}
+				object := fmt.Sprintf("%s %s/%s", a.Kind, a.Namespace, a.Name)
+				if isClusterScoped(schema.FromAPIVersionAndKind(a.APIVersion, a.Kind).GroupKind()) {
+					a.Namespace, object = "", a.Kind+" "+a.Name
+				}
+				id := a.objectID()
+				byObject[id] = append(byObject[id], patchedPlaces{name, namespace, key, object, listMergePlaces("", a.Merge)})
+			}
+		}
+	}
+	return byObject
+}
+
 // findCommonPlace returns the first place that both gates change, if they conflict; empty: they do not.
 func (p patchedPlaces) findCommonPlace(other patchedPlaces) string {
-	if p.gate == other.gate || p.namespace == other.namespace && p.key == other.key {
+	if p.namespace == other.namespace && (p.gate == other.gate || p.key == other.key) {
 		return ""
 	}
 	for _, x := range p.places {
@@ -116,6 +165,59 @@ func (p patchedPlaces) findCommonPlace(other patchedPlaces) string {
 		}
 	}
 	return ""
+}
+
+// FindWebhookConflicts returns a conflict of each gate that calls a webhook of an earlier one. A receiver need not tell gates or namespaces apart:
+// a webhook is for gates with the same actions, in one namespace. addresses tells by the webhook's name what it calls.
+func FindWebhookConflicts(gates map[string]Gate, addresses map[string]string) (all []Conflict) {
+	type caller struct{ gate, namespace, key string }
+	callers := map[string]caller{}
+	for _, name := range slices.Sorted(maps.Keys(gates)) {
+		g, isFound := gates[name], false
+		for _, namespace := range g.Namespaces {
+			this := caller{name, namespace, g.actionsKey(namespace)}
+			for _, a := range slices.Concat(g.Open, g.Shut) {
+				if a.Webhook == "" || isFound {
+					continue
+				}
+				address := cmp.Or(addresses[a.Webhook], a.Webhook)
+				first, isCalled := callers[address]
+				switch {
+				case !isCalled:
+					callers[address] = this
+				case first.namespace != namespace || first.gate != name && first.key != this.key:
+					isFound = true
+					all = append(all, Conflict{name, first.gate, "webhook " + a.Webhook})
+				}
+			}
+		}
+	}
+	return all
+}
+
+// Conflict returns why no hold may use a gate, as far as the cluster tells: it changes a cluster-scoped object that an earlier gate changes in another
+// way, or for another namespace. Empty: holds may use it.
+func (r *Runner) Conflict(gate string) string {
+	g := r.gates[gate]
+	isShared := slices.ContainsFunc(slices.Concat(g.Open, g.Shut), func(a Action) bool { return a.Patch != nil && r.isClusterScoped(a.Patch.groupKind()) })
+	if !isShared {
+		return ""
+	}
+	for _, x := range findGateConflicts(r.gates, r.isClusterScoped) {
+		if x.Gate == gate {
+			return fmt.Sprintf("gate %s changes %s, as gate %s does in another way or for another namespace: each would shut it for the other", gate, x.Place, x.Earlier)
+		}
+	}
+	return ""
+}
+
+// isClusterScoped is the scopeOf of the cluster. An unknown kind is none: its gate cannot open.
+func (r *Runner) isClusterScoped(kind schema.GroupKind) bool {
+	if isKnownClusterScoped(kind) || r.mapper == nil {
+		return isKnownClusterScoped(kind)
+	}
+	mapping, err := r.mapper.RESTMapping(kind)
+	return err == nil && mapping.Scope.Name() == meta.RESTScopeNameRoot
 }
 
 // objectID identifies the object of a patch; versions of one group are the same object.

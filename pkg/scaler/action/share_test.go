@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
 // patchGate returns a gate for namespaces that merges open into an object, and shut at its end; an empty shut: the gate restores.
@@ -69,6 +71,71 @@ func TestD3GatesWithOnePlace(t *testing.T) {
 	}
 	if key := New(nil, nil, Options{}).Key("shop", "none"); key != "" {
 		t.Errorf("the key of no gate is %q", key)
+	}
+}
+
+// TestD3ClusterScopedObjects: an object outside of namespaces is one place for the holds of all: without a cluster for the kinds that are known, in it for any.
+func TestD3ClusterScopedObjects(t *testing.T) {
+	t.Parallel()
+	kinds := meta.NewDefaultRESTMapper([]schema.GroupVersion{{Group: "example.org", Version: "v1"}})
+	for kind, scope := range map[string]meta.RESTScope{"ClusterEdge": meta.RESTScopeRoot, "Edge": meta.RESTScopeNamespace} {
+		kinds.Add(schema.GroupVersionKind{Group: "example.org", Version: "v1", Kind: kind}, scope)
+	}
+	class := Patch{APIVersion: "gateway.networking.k8s.io/v1", Kind: "GatewayClass", Name: "cdn", Merge: json.RawMessage(`{"spec":{"description":"sale"}}`)}
+	custom := Patch{APIVersion: "example.org/v1", Kind: "ClusterEdge", Name: "cdn", Merge: json.RawMessage(`{"spec":{"open":true}}`)}
+	beta, own := custom, custom
+	beta.APIVersion, own.Kind = "example.org/v1beta1", "Edge"
+	for name, row := range map[string]struct {
+		a, b            Gate
+		atLoad, inPlace bool
+	}{
+		"two namespaces":                      {patchGate(class, Patch{}, "shop"), patchGate(class, Patch{}, "cart"), true, true},
+		"one namespace":                       {patchGate(class, Patch{}, "shop"), patchGate(class, Patch{}, "shop"), false, false},
+		"one gate of two":                     {patchGate(configMapPatch("x", `{"data":{"a":"b"}}`), Patch{}, "shop"), patchGate(class, Patch{}, "shop", "cart"), true, true},
+		"a custom kind":                       {patchGate(custom, Patch{}, "shop"), patchGate(custom, Patch{}, "cart"), false, true},
+		"a custom kind in another version":    {patchGate(custom, Patch{}, "shop"), patchGate(beta, Patch{}, "cart"), false, true},
+		"one gate of two with a custom kind":  {patchGate(own, Patch{}, "shop"), patchGate(custom, Patch{}, "shop", "cart"), false, true},
+		"a custom kind within its namespaces": {patchGate(own, Patch{}, "shop"), patchGate(own, Patch{}, "cart"), false, false},
+		"a custom kind that is not installed": {patchGate(Patch{APIVersion: "none.org/v1", Kind: "X", Name: "x", Merge: json.RawMessage("{}")}, Patch{}, "shop"), patchGate(own, Patch{}, "cart"), false, false},
+	} {
+		gates := map[string]Gate{"a": row.a, "b": row.b}
+		if got := FindConflicts(gates); len(got) > 0 != row.atLoad {
+			t.Errorf("%s: conflicts %v", name, got)
+		}
+		r := New(nil, kinds, Options{Gates: gates})
+		if a, b := r.Conflict("a"), r.Conflict("b"); a != "" || b != "" != row.inPlace {
+			t.Errorf("%s: conflicts %q of a, %q of b", name, a, b)
+		}
+	}
+}
+
+// TestD3GatesWithOneWebhook: a webhook is for gates with the same actions, in one namespace.
+func TestD3GatesWithOneWebhook(t *testing.T) {
+	t.Parallel()
+	gate := func(open, shut string, namespaces ...string) Gate {
+		return Gate{Namespaces: namespaces, Open: []Action{{Webhook: open}}, Shut: []Action{{Webhook: shut}}}
+	}
+	addresses := map[string]string{"cdn": "/secrets/cdn", "edge": "/secrets/cdn", "stop": "/secrets/stop", "other": "/secrets/other"}
+	for name, row := range map[string]struct {
+		a, b Gate
+		want *Conflict
+	}{
+		"the same actions":             {gate("cdn", "stop", "shop"), gate("cdn", "stop", "shop", "shop"), nil},
+		"another way to shut":          {gate("cdn", "stop", "shop"), gate("cdn", "cdn", "shop"), &Conflict{"b", "a", "webhook cdn"}},
+		"only the ends meet":           {gate("cdn", "stop", "shop"), gate("other", "stop", "shop"), &Conflict{"b", "a", "webhook stop"}},
+		"another namespace":            {gate("cdn", "stop", "shop"), gate("cdn", "stop", "cart"), &Conflict{"b", "a", "webhook cdn"}},
+		"another name of the address":  {gate("cdn", "cdn", "shop"), gate("edge", "edge", "shop"), &Conflict{"b", "a", "webhook edge"}},
+		"one gate of two namespaces":   {gate("other", "other", "shop"), gate("cdn", "stop", "shop", "cart"), &Conflict{"b", "b", "webhook cdn"}},
+		"one gate with two names":      {gate("other", "other", "shop"), gate("cdn", "edge", "shop"), nil},
+		"webhooks that have no notify": {gate("x", "y", "shop"), gate("z", "y", "cart"), &Conflict{"b", "a", "webhook y"}},
+	} {
+		var want []Conflict
+		if row.want != nil {
+			want = []Conflict{*row.want}
+		}
+		if diff := cmp.Diff(want, FindWebhookConflicts(map[string]Gate{"a": row.a, "b": row.b}, addresses)); diff != "" {
+			t.Errorf("%s: conflicts (-want +got):\n%s", name, diff)
+		}
 	}
 }
 

@@ -61,8 +61,25 @@ func (d *sectionDecoder) validateScalerConfigSharedPlaces(c *Config) {
 		}
 	}
 	for _, x := range action.FindConflicts(c.Gates()) {
+		if x.Gate == x.Earlier {
+			d.AddFault(paths[x.Gate], "changes %s for the holds of several namespaces, which would shut it for each other: write a gate for each", x.Place)
+			continue
+		}
 		d.AddFault(paths[x.Gate], "changes %s, as %s does in another way or for another namespace: each would shut it for the other; "+
 			"give both the same actions, or write one gate in the section gates and name it in both", x.Place, paths[x.Earlier])
+	}
+	addresses := map[string]string{}
+	for name, n := range c.Notify {
+		addresses[name] = n.URLFile()
+	}
+	for _, x := range action.FindWebhookConflicts(c.Gates(), addresses) {
+		if x.Gate == x.Earlier {
+			d.AddFault(paths[x.Gate], "calls %s for the holds of several namespaces, which would shut it for each other: "+
+				"write a gate for each, with a notifier and a urlFile of its own", x.Place)
+			continue
+		}
+		d.AddFault(paths[x.Gate], "calls %s, as %s does in another way or for another namespace: each would shut it for the other; "+
+			"give both the same actions, or each a notifier and a urlFile of its own", x.Place, paths[x.Earlier])
 	}
 }
 

@@ -48,3 +48,25 @@ func TestD3RulesWithOnePlace(t *testing.T) {
 		}
 	}
 }
+
+// TestD3GatesWithOneWebhook: a configuration is rejected in which one gate would call the webhook of another, or change its cluster-scoped object.
+func TestD3GatesWithOneWebhook(t *testing.T) {
+	t.Parallel()
+	const notifiers = "notify:\n  cdn: {webhook: {urlFile: /secrets/cdn}}\n  edge: {webhook: {urlFile: /secrets/cdn}}\n  own: {webhook: {urlFile: /secrets/own}}\ngates:\n"
+	const class = "open: [{patch: {apiVersion: gateway.networking.k8s.io/v1, kind: GatewayClass, name: cdn, merge: {spec: {description: sale}}}}]}\n"
+	for text, fault := range map[string]string{
+		"- {name: a, namespaces: [shop], open: [{webhook: cdn}], shut: [{webhook: cdn}]}\n- {name: b, namespaces: [shop], open: [{webhook: cdn}], shut: [{webhook: cdn}]}\n":  "",
+		"- {name: a, namespaces: [shop], open: [{webhook: cdn}], shut: [{webhook: cdn}]}\n- {name: b, namespaces: [cart], open: [{webhook: own}], shut: [{webhook: own}]}\n":  "",
+		"- {name: a, namespaces: [shop], open: [{webhook: cdn}], shut: [{webhook: cdn}]}\n- {name: b, namespaces: [cart], open: [{webhook: cdn}], shut: [{webhook: cdn}]}\n":  "gates.b: calls webhook cdn, as gates.a does in another way or for another namespace",
+		"- {name: a, namespaces: [shop], open: [{webhook: cdn}], shut: [{webhook: own}]}\n- {name: b, namespaces: [shop], open: [{webhook: edge}], shut: [{webhook: cdn}]}\n": "gates.b: calls webhook edge, as gates.a does in another way or for another namespace",
+		"- {name: a, namespaces: [shop, cart], open: [{webhook: cdn}], shut: [{webhook: cdn}]}\n":                                                                             "gates.a: calls webhook cdn for the holds of several namespaces",
+		"- {name: a, namespaces: [shop], " + class + "- {name: b, namespaces: [shop], " + class:                                                                               "",
+		"- {name: a, namespaces: [shop], " + class + "- {name: b, namespaces: [cart], " + class:                                                                               "gates.b: changes GatewayClass cdn at /spec/description, as gates.a does",
+		"- {name: a, namespaces: [shop, cart], " + class: "gates.a: changes GatewayClass cdn at /spec/description for the holds of several namespaces",
+	} {
+		_, err := Load([]byte(configHeader + notifiers + text))
+		if fault == "" && err != nil || fault != "" && (err == nil || !strings.Contains(err.Error(), fault)) {
+			t.Errorf("%v; want %q of\n%s", err, fault, text)
+		}
+	}
+}

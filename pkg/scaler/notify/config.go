@@ -76,6 +76,9 @@ func (c Config) ReadURL() (string, error) {
 	return webhook.URLFromFile(c.urlFile)()
 }
 
+// URLFile returns the file that holds the URL; empty: the notifier has no URL.
+func (c Config) URLFile() string { return c.urlFile }
+
 // ParseSender parses KIND:FILE, such as slack:FILE, and returns the sender. The file holds the URL, or PagerDuty's routing key, and must
 // exist. The sender may call any address: its user is on the machine that calls.
 func ParseSender(text string, opts SenderOptions) (Sender, error) {

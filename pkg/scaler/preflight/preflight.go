@@ -64,7 +64,7 @@ func Run(ctx context.Context, opts Options) []Result {
 	var all []Result
 	for _, check := range []func(context.Context) []Result{
 		opts.checkHoldKind, opts.checkPreflightKinds, opts.checkPreflightRights, opts.checkPreflightWorkloads, opts.checkPreflightGates,
-		opts.checkPreflightNotifiers, opts.checkPreflightSources,
+		opts.checkPreflightConflicts, opts.checkPreflightNotifiers, opts.checkPreflightSources,
 	} {
 		all = append(all, check(ctx)...)
 	}

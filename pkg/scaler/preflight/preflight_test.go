@@ -303,3 +303,21 @@ func TestPlaceholders(t *testing.T) {
 		}
 	}
 }
+
+// TestConflictingGates: gates of two namespaces that change one cluster-scoped object are found, also if only the cluster knows its scope.
+func TestConflictingGates(t *testing.T) {
+	t.Parallel()
+	const edge = "open: [{patch: {apiVersion: example.org/v1, kind: Edge, name: cdn, merge: {spec: {open: true}}}}]}\n"
+	cfg, err := config.Load([]byte("apiVersion: config.tachometer.dev/v1alpha1\nkind: ScalerConfig\ngates:\n- {name: a, namespaces: [shop], " + edge + "- {name: b, namespaces: [cart], " + edge))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, scope := range []meta.RESTScope{meta.RESTScopeRoot, meta.RESTScopeNamespace} {
+		kinds := meta.NewDefaultRESTMapper([]schema.GroupVersion{{Group: "example.org", Version: "v1"}})
+		kinds.Add(schema.GroupVersionKind{Group: "example.org", Version: "v1", Kind: "Edge"}, scope)
+		all := (&Options{Config: cfg, Mapper: kinds}).checkPreflightConflicts(t.Context())
+		if found := len(all) == 1 && all[0].Status == Missing && strings.Contains(all[0].Detail, "gate b changes Edge cdn at /spec/open, as gate a does"); found != (scope == meta.RESTScopeRoot) {
+			t.Errorf("scope %s: %+v", scope.Name(), all)
+		}
+	}
+}

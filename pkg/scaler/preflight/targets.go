@@ -147,6 +147,18 @@ func (o *Options) checkPreflightGates(ctx context.Context) (all []Result) {
 	return all
 }
 
+// checkPreflightConflicts finds gates that would shut a cluster-scoped object for each other. The configuration alone does not tell the scope of every kind.
+func (o *Options) checkPreflightConflicts(context.Context) (all []Result) {
+	gates := o.Config.Gates()
+	runner := action.New(o.Dynamic, o.Mapper, action.Options{Gates: gates})
+	for _, name := range slices.Sorted(maps.Keys(gates)) {
+		if conflict := runner.Conflict(name); conflict != "" {
+			all = append(all, Result{Check: "gate", Subject: name, Status: Missing, Detail: conflict, Fix: "change the object from the gates of one namespace"})
+		}
+	}
+	return all
+}
+
 // tryPreflightPatch sends a patch as a dry run.
 func (o *Options) tryPreflightPatch(ctx context.Context, p gatePatch) error {
 	mapping, err := o.Mapper.RESTMapping(p.kind.GroupKind(), p.kind.Version)

@@ -6,11 +6,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
@@ -58,6 +61,34 @@ func keepPods(all []corev1.Pod) (kept []corev1.Pod) {
 		}
 	}
 	return kept
+}
+
+// templateHashLabels are the labels of the pods of workloads that own them through ReplicaSets, which are called WORKLOAD-HASH.
+var templateHashLabels = map[schema.GroupKind]string{
+	{Group: "apps", Kind: "Deployment"}:     "pod-template-hash",
+	{Group: "argoproj.io", Kind: "Rollout"}: "rollouts-pod-template-hash",
+}
+
+// keepOwnPods returns the pods of keepPods without those of other workloads: selectors may overlap, as those of a Deployment and its canary do.
+func keepOwnPods(all []corev1.Pod, t hold.Workload, uid types.UID) []corev1.Pod {
+	return slices.DeleteFunc(keepPods(all), func(pod corev1.Pod) bool { return isForeignPod(&pod, t, uid) })
+}
+
+// isForeignPod reports whether the controller of a pod is another workload than the one with the UID. A pod without a controller, or with a
+// controller of an unknown kind, is the workload's.
+func isForeignPod(pod *corev1.Pod, t hold.Workload, uid types.UID) bool {
+	owner := metav1.GetControllerOfNoCopy(pod)
+	if owner == nil {
+		return false
+	}
+	own, kind := t.GroupVersionKind().GroupKind(), schema.FromAPIVersionAndKind(owner.APIVersion, owner.Kind).GroupKind()
+	switch label := templateHashLabels[own]; {
+	case label != "":
+		return kind != schema.GroupKind{Group: "apps", Kind: "ReplicaSet"} || owner.Name != t.Name+"-"+pod.Labels[label]
+	case own.Group == "apps" || own == kind:
+		return owner.UID != uid
+	}
+	return false
 }
 
 // scalesWorkload reports whether the autoscaler scales the workload; versions of one group are the same object.

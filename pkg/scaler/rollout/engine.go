@@ -6,6 +6,7 @@
 package rollout
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -51,9 +52,16 @@ type GateKeys interface {
 	Key(namespace, gate string) string
 }
 
+// GateConflicts tells which gates of Gates would shut each other. It is optional.
+type GateConflicts interface {
+	// Conflict returns why no hold may begin to use the gate, as far as only a cluster tells; empty: holds may.
+	Conflict(gate string) string
+}
+
 var (
-	_ Gates    = (*action.Runner)(nil)
-	_ GateKeys = (*action.Runner)(nil)
+	_ Gates         = (*action.Runner)(nil)
+	_ GateKeys      = (*action.Runner)(nil)
+	_ GateConflicts = (*action.Runner)(nil)
 )
 
 // Watcher reads the numbers that gates are watched by. Its methods may be called concurrently.
@@ -290,7 +298,7 @@ func (p *pass) observeWorkload(ctx context.Context) error {
 	}
 	if p.observed.Scale != nil && p.observed.Scale.Selector != "" && p.observed.waitsForPods(p.now) {
 		pods, err := p.reader.ListPods(ctx, p.workload.Namespace, p.observed.Scale.Selector)
-		p.observed.Pods = keepPods(pods)
+		p.observed.Pods = keepOwnPods(pods, p.workload, p.observed.Scale.UID)
 		if err != nil {
 			return err
 		}
@@ -317,7 +325,7 @@ func (p *pass) observeMembers(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			other.observed.Pods = keepPods(pods)
+			other.observed.Pods = keepOwnPods(pods, other.workload, other.observed.Scale.UID)
 			o.MissingMembers[m.UID] = other.observed.describeMissingPods(m, p.now)
 		}
 	}
@@ -367,9 +375,15 @@ func (p *pass) addGateFaults() {
 		return
 	}
 	p.addGatePlans(&p.observed)
+	conflicts, _ := p.Gates.(GateConflicts)
 	for i := range p.observed.Holds {
-		for _, g := range p.observed.Holds[i].Spec.Gates {
-			p.observed.GateFaults[g] = p.Gates.Fault(p.workload.Namespace, g)
+		h := &p.observed.Holds[i]
+		for _, g := range h.Spec.Gates {
+			fault := p.Gates.Fault(p.workload.Namespace, g)
+			if conflicts != nil && fault == "" && (!h.Status.State.IsActive() || h.Status.State == hold.Received) { // it begins
+				fault = conflicts.Conflict(g)
+			}
+			p.observed.GateFaults[g] = cmp.Or(fault, p.observed.GateFaults[g])
 		}
 	}
 }
@@ -395,7 +409,7 @@ func (p *pass) observeScale(ctx context.Context) error {
 	case err == nil:
 	case meta.IsNoMatchError(err):
 		o.Missing = err.Error()
-	case errors.Is(err, errSeveralAutoscalers), errors.Is(err, errNoScale), errors.Is(err, errNoReplicas), errors.Is(err, errControlled), apierrors.IsForbidden(err):
+	case errors.Is(err, errSeveralAutoscalers), errors.Is(err, errNoScale), errors.Is(err, errNoReplicas), errors.Is(err, errControlled), errors.Is(err, errClusterScoped), apierrors.IsForbidden(err):
 		o.Trouble = err.Error()
 	default:
 		return err

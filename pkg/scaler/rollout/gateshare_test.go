@@ -148,3 +148,37 @@ func TestD3GatesWithTheSameActions(t *testing.T) {
 		}
 	}
 }
+
+// conflictingGates are gates of which one would shut another.
+type conflictingGates struct {
+	*memoryGates
+	conflict string // of the gate sale
+}
+
+func (g *conflictingGates) Conflict(gate string) string {
+	if gate == "sale" {
+		return g.conflict
+	}
+	return ""
+}
+
+// TestD3ConflictingGate: a hold does not begin to use a gate that would shut another, as only the cluster tells. One that has it open already shuts it at its end.
+func TestD3ConflictingGate(t *testing.T) {
+	t.Parallel()
+	b, w := newOpenSale(t)
+	gates := &conflictingGates{b.gates, "gate sale changes ClusterEdge cdn, as gate a does for another namespace"}
+	b.engine = New(Options{Cluster: b.memoryCluster, Checker: b.checker, Gates: gates, Notifier: b.notifier, Owner: "bench"})
+	b.mustPass(t)
+	wantState(t, b.find("shop", "event/sale"), hold.Open, "")
+	b.release(t, "shop", "event/sale")
+	b.mustPass(t)
+	if b.gates.open["sale"] || w.replicas != 2 {
+		t.Fatalf("gate %v, %d replicas", b.gates.open["sale"], w.replicas)
+	}
+	b.apply(t, "shop", saleHold())
+	b.mustPass(t)
+	wantState(t, b.find("shop", "event/sale"), hold.RolledBack, gates.conflict)
+	if w.replicas != 2 {
+		t.Errorf("%d replicas", w.replicas)
+	}
+}

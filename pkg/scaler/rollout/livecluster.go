@@ -74,23 +74,26 @@ func (c *LiveCluster) resolveWorkloadClient(t hold.Workload) (dynamic.ResourceIn
 func (c *LiveCluster) mapWorkload(t hold.Workload) (*meta.RESTMapping, error) {
 	kind := t.GroupVersionKind()
 	mapping, err := c.Mapper.RESTMapping(kind.GroupKind(), kind.Version)
-	if !meta.IsNoMatchError(err) {
-		return mapping, err
+	if meta.IsNoMatchError(err) {
+		if other, otherErr := c.Mapper.RESTMapping(kind.GroupKind()); otherErr == nil {
+			mapping, err = other, nil
+		}
 	}
-	if other, otherErr := c.Mapper.RESTMapping(kind.GroupKind()); otherErr == nil {
-		return other, nil
+	if err == nil && mapping.Scope.Name() != meta.RESTScopeNameNamespace {
+		return nil, fmt.Errorf("%s/%s %w: a Hold is for a workload in its namespace", t.Kind, t.Name, errClusterScoped)
 	}
-	return nil, err
+	return mapping, err
 }
 
 // scalableAppsKinds are the kinds of apps that have a scale: a DaemonSet has none.
 var scalableAppsKinds = []string{"Deployment", "StatefulSet", "ReplicaSet"}
 
-// errNoScale, errNoReplicas and errControlled are trouble that a person must end.
+// These are trouble that a person must end.
 var (
-	errNoReplicas = errors.New("has no number of replicas")
-	errNoScale    = errors.New("has no scale subresource")
-	errControlled = errors.New("is controlled by")
+	errClusterScoped = errors.New("is cluster-scoped")
+	errNoReplicas    = errors.New("has no number of replicas")
+	errNoScale       = errors.New("has no scale subresource")
+	errControlled    = errors.New("is controlled by")
 )
 
 // scaleOfObject returns the scale of a workload: from the object itself for scalableAppsKinds, else from the scale subresource.

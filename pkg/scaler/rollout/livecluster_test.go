@@ -47,6 +47,20 @@ func TestD7WorkloadsWithoutScale(t *testing.T) {
 	}
 }
 
+// TestD7ClusterScopedWorkload: an object outside of namespaces is trouble with its reason, and no missing object.
+func TestD7ClusterScopedWorkload(t *testing.T) {
+	t.Parallel()
+	live, _ := newCustomCluster()
+	kinds := meta.NewDefaultRESTMapper([]schema.GroupVersion{{Group: "example.org", Version: "v1"}})
+	kinds.Add(schema.GroupVersionKind{Group: "example.org", Version: "v1", Kind: "Fleet"}, meta.RESTScopeRoot)
+	live.Mapper = kinds
+	for _, version := range []string{"v1", "v1alpha1"} {
+		if s, err := live.GetScale(t.Context(), customWorkload(version)); !errors.Is(err, errClusterScoped) {
+			t.Errorf("%s: %+v, %v", version, s, err)
+		}
+	}
+}
+
 // TestD19NoReplicas: a custom resource that leaves its replicas to its controller is trouble with its reason: 0 is not what was there.
 func TestD19NoReplicas(t *testing.T) {
 	t.Parallel()

@@ -134,6 +134,8 @@ func (o *Observed) beginHold(now time.Time) (Step, bool) {
 			status.ReplicasBefore, status.Told = before.ReplicasBefore, before.Told
 		case before.State.IsActive() && before.State != hold.Open: // it never opened: its pods are new pods of the changed hold too
 			status.Since, status.ReplicasBefore = before.Since, before.ReplicasBefore
+		case before.State == hold.RolledBack || before.State == hold.Released: // pods that an autoscaler kept may not be verified
+			status.ReplicasBefore = min(status.ReplicasBefore, before.ReplicasBefore)
 		}
 		if c := findHoldCondition(h, conditionPaused); c != nil && c.Status == metav1.ConditionTrue {
 			return o.resumeHoldStep(i, status, now), true
@@ -234,7 +236,7 @@ func (o *Observed) restartLostHold(now time.Time) (Step, bool) {
 		status.State, status.Message, status.Since, status.Entered = hold.Received, "the workload does not exist", metav1.NewMicroTime(now), metav1.NewMicroTime(now)
 		status.ReplicasBefore, status.Told = 0, nil
 		if o.Scale != nil {
-			status.Message, status.ReplicasBefore = "the workload was replaced", o.Scale.Replicas
+			status.Message = "the workload was replaced" // all its pods are new
 		}
 		return o.writeStatusStep(i, status), true
 	}

@@ -12,6 +12,9 @@ import (
 // desiredBounds returns the bounds that the autoscaler should have; a number without a hold is the original one.
 func (o *Observed) desiredBounds(n hold.Numbers, now time.Time) hold.ReplicaBounds {
 	to := hold.ReplicaBounds{MinReplicas: n.MinReplicas.Was, MaxReplicas: n.MaxReplicas.Was}
+	if o.scaledObject() != "" {
+		return to
+	}
 	for _, h := range o.listCountedHolds(fieldMaxReplicas, now) {
 		to.MaxReplicas = max(to.MaxReplicas, h.Spec.MaxReplicas)
 	}
@@ -28,15 +31,18 @@ func (o *Observed) desiredBounds(n hold.Numbers, now time.Time) hold.ReplicaBoun
 // combineHolds returns the highest number of the holds. It is below the original number only if a hold may lower it.
 func combineHolds(held []*hold.Object, was int32, number func(*hold.Object) int32) int32 {
 	var highest int32
-	lower := false
 	for _, h := range held {
 		highest = max(highest, number(h))
-		lower = lower || h.Spec.Lower
 	}
-	if lower {
+	if isLowered(held) {
 		return highest
 	}
 	return max(highest, was)
+}
+
+// isLowered reports whether one of the holds may lower the workload.
+func isLowered(held []*hold.Object) bool {
+	return slices.ContainsFunc(held, func(h *hold.Object) bool { return h.Spec.Lower })
 }
 
 // desiredReplicas returns the scale that the workload should have, or false if the autoscaler decides.
@@ -54,6 +60,9 @@ func (o *Observed) desiredReplicas(n hold.Numbers, bounds hold.ReplicaBounds, no
 		}
 	}
 	if o.Autoscaler == nil {
+		if n.Autoscaler != "" && len(held) > 0 && !isLowered(held) { // the autoscaler that went had asked for as many
+			to = max(to, n.Replicas.Set)
+		}
 		return to, true
 	}
 	var push int32
@@ -88,26 +97,23 @@ func (o *Observed) areReplicasCut(from int32) bool {
 // planNumbers returns the record with the numbers that everything should have now.
 func (o *Observed) planNumbers(n hold.Numbers, now time.Time) hold.Numbers {
 	found := o.Scale
-	if found != nil && (n.Sequence == 0 || n.WorkloadUID != "" && n.WorkloadUID != found.UID) {
-		n.Replicas = hold.Change{Was: found.Replicas, Set: found.Replicas}
-		if a := o.Autoscaler; a != nil && a.ScaledToZero && a.Bounds.MinReplicas == 0 && found.Replicas == 0 {
-			n.Replicas.Was = 1 // the autoscaler's own zero is nothing to give back: it decides again
-		}
-	}
 	if found != nil {
+		n.Replicas = o.replicasOfWorkload(n, now)
 		n.WorkloadUID = found.UID
 	}
-	var to hold.ReplicaBounds
-	if a := o.Autoscaler; a == nil {
+	a, to := o.Autoscaler, hold.ReplicaBounds{}
+	if n.Autoscaler != "" && (a == nil || a.UID != n.AutoscalerUID) {
+		n = o.expectAutoscalerCopy(n, now)
+	}
+	if a == nil {
+		if n.AutoscalerUID != "" && found != nil { // what it decided last stays while a hold lasts
+			n.Replicas.Set, n.Replicas.From = found.Replicas, nil
+		}
 		n.AutoscalerUID = "" // the rest stays for a copy of it
 	} else {
-		if n.AutoscalerUID != a.UID && isAutoscalerCopied(n, a) {
-			n.AutoscalerUID = a.UID
-		}
 		if n.AutoscalerUID != a.UID {
+			n.MinReplicas, n.MaxReplicas = boundsOfAutoscaler(n, a)
 			n.Autoscaler, n.AutoscalerUID = a.Name, a.UID
-			n.MinReplicas = hold.Change{Was: a.Bounds.MinReplicas, Set: a.Bounds.MinReplicas}
-			n.MaxReplicas = hold.Change{Was: a.Bounds.MaxReplicas, Set: a.Bounds.MaxReplicas}
 		}
 		to = o.desiredBounds(n, now)
 		n.MinReplicas = n.MinReplicas.Intend(to.MinReplicas, a.Bounds.MinReplicas)
@@ -127,7 +133,7 @@ func (o *Observed) planNumbers(n hold.Numbers, now time.Time) hold.Numbers {
 		n.Replicas.Set, n.Replicas.From = found.Replicas, nil
 	}
 	if decided {
-		if !o.areReplicasOurs(n) && n.Replicas.Was != 0 { // the autoscaler's own number is what was there
+		if o.Autoscaler != nil && !o.areReplicasOurs(n) && n.Replicas.Was != 0 { // the autoscaler's own number is what was there
 			n.Replicas.Was = found.Replicas
 		}
 		n.Replicas = n.Replicas.Intend(replicas, found.Replicas)
@@ -135,11 +141,49 @@ func (o *Observed) planNumbers(n hold.Numbers, now time.Time) hold.Numbers {
 	return n
 }
 
-// isAutoscalerCopied reports whether an autoscaler took the place of the recorded one with the bounds that the scaler set there, as kubectl replace --force
-// and a restored backup do: these bounds are not what was there.
-func isAutoscalerCopied(n hold.Numbers, a *Autoscaler) bool {
-	set := hold.ReplicaBounds{MinReplicas: n.MinReplicas.Set, MaxReplicas: n.MaxReplicas.Set}
-	return n.Autoscaler == a.Name && a.Bounds == set
+// replicasOfWorkload returns the recorded replicas or, for a workload that the record does not know, its own. A workload that was deleted and made
+// again with a number of the holds is a copy of the one before: that number is not what was there.
+func (o *Observed) replicasOfWorkload(n hold.Numbers, now time.Time) hold.Change {
+	found := o.Scale.Replicas
+	isKnown := n.Sequence > 0 && (n.WorkloadUID == "" || n.WorkloadUID == o.Scale.UID)
+	isCopied := n.Sequence > 0 && (!n.Replicas.IsForeign(found) || slices.ContainsFunc(o.Holds, func(h hold.Object) bool { return !h.IsOver(now) && h.Spec.Replicas == found }))
+	switch a := o.Autoscaler; {
+	case isKnown:
+		return n.Replicas
+	case isCopied:
+		return hold.Change{Was: n.Replicas.Was, Set: found}
+	case a != nil && a.ScaledToZero && a.Bounds.MinReplicas == 0 && found == 0:
+		return hold.Change{Was: 1, Set: found} // the autoscaler's own zero is nothing to give back: it decides again
+	}
+	return hold.Change{Was: found, Set: found}
+}
+
+// expectAutoscalerCopy returns the record with the bounds that a copy of the recorded autoscaler has. They were given back if its workload was deleted
+// first.
+func (o *Observed) expectAutoscalerCopy(n hold.Numbers, now time.Time) hold.Numbers {
+	to := o.desiredBounds(n, now)
+	if n.MinReplicas.Set == n.MinReplicas.Was {
+		n.MinReplicas.Set = to.MinReplicas
+	}
+	if n.MaxReplicas.Set == n.MaxReplicas.Was {
+		n.MaxReplicas.Set = to.MaxReplicas
+	}
+	return n
+}
+
+// boundsOfAutoscaler returns the bounds of an autoscaler that the record does not know: its own or, for a copy of the recorded one, as kubectl replace
+// --force and a restored backup make it, those of the record. A copy has the minimum that the scaler set there; its maximum may be edited.
+func boundsOfAutoscaler(n hold.Numbers, a *Autoscaler) (low, high hold.Change) {
+	low = hold.Change{Was: a.Bounds.MinReplicas, Set: a.Bounds.MinReplicas}
+	high = hold.Change{Was: a.Bounds.MaxReplicas, Set: a.Bounds.MaxReplicas}
+	if n.Autoscaler != a.Name || low.Set != n.MinReplicas.Set {
+		return low, high
+	}
+	low.Was = n.MinReplicas.Was
+	if high.Set == n.MaxReplicas.Set {
+		high.Was = n.MaxReplicas.Was
+	}
+	return low, high
 }
 
 // equalNumbers reports whether two records are the same.

@@ -125,10 +125,16 @@ func (o *Observed) isHoldPending(h *hold.Object, now time.Time) bool {
 	return o.Scale != nil && h.Status.State == hold.RolledBack && !h.Status.RetryAt.IsZero() && !h.IsOver(now)
 }
 
-// listRecordHolds lists the holds that need the record of the numbers: those that count, and those that will be tried again.
+// isHoldWaiting reports whether a hold waits for its workload to come back, which was deleted. An active autoscaler decides on the replicas then.
+func (o *Observed) isHoldWaiting(h *hold.Object, now time.Time) bool {
+	return o.isWorkloadLost() && (o.Autoscaler == nil || !o.Autoscaler.Active) && !h.IsOver(now) && (h.Status.State.IsActive() || h.Status.State == hold.RolledBack && !h.Status.RetryAt.IsZero())
+}
+
+// listRecordHolds lists the holds that need the record of the numbers: those that count, those that will be tried again, and those that wait for
+// a workload. It may come back as a copy, with their numbers.
 func (o *Observed) listRecordHolds(now time.Time) (all []*hold.Object) {
 	for i := range o.Holds {
-		if h := &o.Holds[i]; o.isHoldCounted(h, now) || o.isHoldPending(h, now) {
+		if h := &o.Holds[i]; o.isHoldCounted(h, now) || o.isHoldPending(h, now) || o.isHoldWaiting(h, now) {
 			all = append(all, h)
 		}
 	}
@@ -168,6 +174,14 @@ func (o *Observed) countReadyPods() (n int32) {
 		}
 	}
 	return n
+}
+
+// scaledObject returns the KEDA object that owns the autoscaler, and reverts every change of it; empty: none does.
+func (o *Observed) scaledObject() string {
+	if o.Autoscaler == nil {
+		return ""
+	}
+	return o.Autoscaler.ScaledObject
 }
 
 // neededPods returns how many pods must be ready for a hold: as many as it asks for or, where the autoscaler may go below, as many as

@@ -96,8 +96,11 @@ func hasTimeForTry(h *hold.Object, at time.Time) bool {
 	return at.Add(h.WithinOrDefault()).Before(h.Spec.Until.Time)
 }
 
-// rejectionReason returns why a hold cannot begin; empty: it can.
+// rejectionReason returns why a hold cannot begin, or go on before it is open; empty: it can.
 func (o *Observed) rejectionReason(h *hold.Object, now time.Time) string {
+	if owner := o.scaledObject(); owner != "" { // also if it came, or took the autoscaler over, while the hold waits
+		return fmt.Sprintf("autoscaler %s belongs to ScaledObject %s, which reverts every change: set its minReplicaCount instead", o.Autoscaler.Name, owner)
+	}
 	if h.Status.State != hold.Received {
 		return ""
 	}
@@ -110,8 +113,6 @@ func (o *Observed) rejectionReason(h *hold.Object, now time.Time) string {
 	switch {
 	case a == nil:
 		return ""
-	case a.ScaledObject != "":
-		return fmt.Sprintf("autoscaler %s belongs to ScaledObject %s, which reverts every change: set its minReplicaCount instead", a.Name, a.ScaledObject)
 	case h.Spec.Replicas == 0:
 		return fmt.Sprintf("autoscaler %s keeps at least one replica: delete it, or set 1", a.Name)
 	}
@@ -301,7 +302,8 @@ func (o *Observed) retryHold(now time.Time) (Step, bool) {
 			continue
 		}
 		s := o.enterStateStep(i, hold.Received, fmt.Sprintf("another try after %d: %s", h.Status.Failures, h.Status.Message), now)
-		s.Status.Since, s.Status.RetryAt, s.Status.ReplicasBefore = metav1.NewMicroTime(now), metav1.MicroTime{}, o.Scale.Replicas
+		s.Status.Since, s.Status.RetryAt = metav1.NewMicroTime(now), metav1.MicroTime{}
+		s.Status.ReplicasBefore = min(h.Status.ReplicasBefore, o.Scale.Replicas) // pods that an autoscaler kept are not verified
 		return s.withStepEvent(string(hold.Received), "hold %s: another try after %d", h.HoldID(), h.Status.Failures), true
 	}
 	return Step{}, false

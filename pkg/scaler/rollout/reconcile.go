@@ -183,6 +183,9 @@ func (p *pass) verifyNewPods(ctx context.Context, h *hold.Object) Verdict {
 		}
 	}
 	pods, old := splitRolloutPods(ready, h)
+	if len(pods) == 0 && len(h.Spec.Gates) > 0 { // an autoscaler may have kept the pods of a hold that failed, and ended, a moment ago
+		pods, old = ready, nil
+	}
 	if len(pods) == 0 {
 		return v
 	}
@@ -213,7 +216,7 @@ func (p *pass) havePodsGone(ctx context.Context, h *hold.Object, pods []corev1.P
 		return false
 	}
 	there := map[types.UID]bool{}
-	for _, pod := range keepPods(all) {
+	for _, pod := range keepOwnPods(all, p.workload, p.observed.Scale.UID) {
 		there[pod.UID] = true
 	}
 	i := slices.IndexFunc(pods, func(pod corev1.Pod) bool { return !there[pod.UID] })
@@ -243,7 +246,7 @@ func (e *Engine) VerifyPods(ctx context.Context, t hold.Workload, spec verify.Sp
 		return verify.Report{}, fmt.Errorf("verify %s: %w", t, err)
 	}
 	var ready []corev1.Pod
-	for _, pod := range keepPods(pods) {
+	for _, pod := range keepOwnPods(pods, t, scale.UID) {
 		if isRolloutPodReady(&pod) {
 			ready = append(ready, pod)
 		}

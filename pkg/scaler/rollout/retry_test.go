@@ -177,3 +177,81 @@ func TestD14HoldWithoutEnd(t *testing.T) {
 		t.Errorf("the command's hold: %+v, %d replicas", b.find("shop", "set/me"), w.replicas)
 	}
 }
+
+// TestD14RetryVerifiesKeptPods: pods that failed their verification, and that the autoscaler keeps until the next try, are verified again.
+func TestD14RetryVerifiesKeptPods(t *testing.T) {
+	t.Parallel()
+	for _, changed := range []bool{false, true} {
+		b := newBench()
+		w := b.addWorkload("shop", 2, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 30})
+		b.checker.passed = false
+		b.apply(t, "shop", saleHold())
+		b.mustPass(t)
+		w.ready = 20
+		b.now = b.now.Add(time.Minute)
+		b.mustPass(t)
+		wantState(t, b.find("shop", "event/sale"), hold.RolledBack, "")
+		if b.now = b.now.Add(firstRetryPause); changed {
+			again := saleHold()
+			again.Until = again.Until.Add(time.Hour)
+			b.apply(t, "shop", again)
+		}
+		b.mustPass(t)
+		if w.replicas != 20 || b.gates.open["sale"] {
+			t.Fatalf("changed %v: %d replicas, gate %v: %s", changed, w.replicas, b.gates.open["sale"], b.find("shop", "event/sale").Status.Message)
+		}
+		wantState(t, b.find("shop", "event/sale"), hold.RolledBack, "")
+	}
+}
+
+// TestD14ResumeVerifiesKeptPods: a hold that was paused before its pods were verified verifies them after the pause, if the autoscaler kept them.
+func TestD14ResumeVerifiesKeptPods(t *testing.T) {
+	t.Parallel()
+	b := newBench()
+	w := b.addWorkload("shop", 2, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 30})
+	b.apply(t, "shop", saleHold())
+	b.mustPass(t)
+	b.setPaused(t, true)
+	b.mustPass(t)
+	w.ready = 20
+	b.checker.passed = false
+	b.now = b.now.Add(time.Minute)
+	b.setPaused(t, false)
+	b.mustPass(t)
+	if b.gates.open["sale"] || w.replicas != 20 {
+		t.Errorf("gate %v, %d replicas", b.gates.open["sale"], w.replicas)
+	}
+	wantState(t, b.find("shop", "event/sale"), hold.RolledBack, "")
+}
+
+// TestD14NextHoldVerifiesKeptPods: the next hold of an ended one that failed verifies the pods that the autoscaler kept, before its gate opens.
+func TestD14NextHoldVerifiesKeptPods(t *testing.T) {
+	t.Parallel()
+	b := newBench()
+	w := b.addWorkload("shop", 2, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 30})
+	b.checker.passed = false
+	b.apply(t, "shop", saleHold())
+	b.mustPass(t)
+	w.ready = 20
+	for _, passed := range []bool{false, true} {
+		b.checker.passed = passed
+		b.release(t, "shop", "event/sale")
+		b.mustPass(t)
+		b.now = b.now.Add(time.Minute)
+		b.apply(t, "shop", saleHold())
+		b.mustPass(t)
+		if b.gates.open["sale"] != passed || w.replicas != 20 {
+			t.Fatalf("passed %v: gate %v, %d replicas: %s", passed, b.gates.open["sale"], w.replicas, b.find("shop", "event/sale").Status.Message)
+		}
+	}
+}
+
+// setPaused pauses or resumes the sale.
+func (b *bench) setPaused(t *testing.T, paused bool) {
+	t.Helper()
+	h := b.find("shop", "event/sale").DeepCopy()
+	h.Spec.Paused = paused
+	if _, err := b.UpdateHold(t.Context(), h); err != nil {
+		t.Fatal(err)
+	}
+}

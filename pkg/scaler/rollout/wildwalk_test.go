@@ -256,3 +256,41 @@ func TestWildWalks(t *testing.T) {
 		}
 	}
 }
+
+// copyWorkload deletes cart, which has no autoscaler, and makes it again from its copy, with or without a pass in between.
+func (w *walker) copyWorkload() {
+	cart := w.workloads["cart"]
+	if err := w.pass(w.t.Context()); err != nil { // what ended before is given back
+		w.fail("pass: %v", err)
+	}
+	delete(w.edits, "cart replicas") // its holds begin anew
+	if cart.gone = w.IntN(2) == 0; cart.gone {
+		_ = w.pass(w.t.Context())
+	}
+	w.note("cart is made again from its copy with %d replicas, after a pass: %v", cart.replicas, cart.gone)
+	cart.replace(w.memoryCluster, cart.replicas)
+	if err := w.pass(w.t.Context()); err != nil {
+		w.fail("pass: %v", err)
+	}
+	w.checkGates()
+}
+
+// TestCopyWalks asserts the invariants of TestWalks, with a workload that is made again from its copy at any time: what was there before its holds comes back.
+func TestCopyWalks(t *testing.T) {
+	t.Parallel()
+	for i := range max(*walks/20, 1) {
+		seed := *walkSeed + uint64(i)
+		w := &walker{bench: newBench(), Rand: rand.New(rand.NewPCG(seed, 3)), t: t, edits: map[string]*edit{}, was: map[string]int32{}}
+		w.note("seed %d", seed)
+		w.addWorkload("cart", 2, hold.ReplicaBounds{})
+		w.addWorkload("shop", 3, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 12})
+		w.was["cart replicas"], w.was["shop minReplicas"] = 2, 2
+		w.onSet, w.gates.onOpen = w.checkSet, w.checkOpen
+		for range 40 {
+			if w.step(); w.IntN(6) == 0 {
+				w.copyWorkload()
+			}
+		}
+		w.end()
+	}
+}
