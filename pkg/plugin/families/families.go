@@ -46,15 +46,14 @@ type Report struct {
 
 // ReadPod reads the metrics page of a pod over kube-apiserver's proxy, which needs the right to get pods/proxy.
 func ReadPod(ctx context.Context, reader reading.Reader, pod *corev1.Pod) (*Report, error) {
-	port, err := inventory.ScrapedPort(pod.Annotations, pod.Spec)
-	if err != nil {
+	if _, err := inventory.ScrapedPort(pod.Annotations, pod.Spec); err != nil {
 		return nil, fmt.Errorf("find the metrics port of pod %s: %w; annotate %s", pod.Name, err, inventory.AnnotationPort)
 	}
-	path := cmp.Or(strings.TrimSpace(pod.Annotations[inventory.AnnotationPath]), "/metrics")
-	report := &Report{
-		Namespace: pod.Namespace, Pod: pod.Name,
-		Page: fmt.Sprintf("/api/v1/namespaces/%s/pods/%s:%d/proxy/%s", pod.Namespace, pod.Name, port.ContainerPort, strings.TrimPrefix(path, "/")),
+	path, err := inventory.ScrapedPage(pod)
+	if err != nil {
+		return nil, fmt.Errorf("find the metrics page of pod %s: %w", pod.Name, err)
 	}
+	report := &Report{Namespace: pod.Namespace, Pod: pod.Name, Page: path}
 	page, err := reader.Read(ctx, report.Page)
 	if err != nil {
 		return nil, fmt.Errorf("read the metrics page of pod %s: %w", pod.Name, err)
