@@ -47,14 +47,14 @@ func (p *pluginProgram) runPluginLint(ctx context.Context, files []string) error
 	if err := p.checkPluginOutput("wide", "json", "yaml"); err != nil {
 		return err
 	}
-	objects, err := p.readLintedObjects(ctx, files)
-	if err != nil {
-		return err
+	objects, readErr := p.readLintedObjects(ctx, files)
+	if objects == nil {
+		return readErr
 	}
 	report := lint.Run(objects, len(files) > 0)
 	p.warnPluginUnread(report.Unread)
 	if report.HPAs == 0 && len(files) > 0 {
-		return fmt.Errorf("no HorizontalPodAutoscaler in %s", strings.Join(files, ", "))
+		return cmp.Or(readErr, fmt.Errorf("no HorizontalPodAutoscaler in %s", strings.Join(files, ", ")))
 	}
 	printed, err := p.printPluginObject("LintReport", report)
 	if err == nil && !printed {
@@ -63,10 +63,10 @@ func (p *pluginProgram) runPluginLint(ctx context.Context, files []string) error
 	if err == nil && report.Faulty() {
 		err = errFound
 	}
-	return err
+	return cmp.Or(readErr, err) // what could be read is judged nevertheless
 }
 
-// readLintedObjects reads the files, or the cluster if there are none.
+// readLintedObjects reads the files, or the cluster if there are none. Files that cannot be read are an error beside the objects of the others.
 func (p *pluginProgram) readLintedObjects(ctx context.Context, files []string) (*inventory.Inventory, error) {
 	space := p.overrides.Context.Namespace
 	if len(files) > 0 {

@@ -88,8 +88,9 @@ func (p *pluginProgram) printPluginSuggestion(report *families.Report, workload 
 // findPluginPod returns the pod of an argument, or a ready pod of the workload that it names.
 func (c *pluginConnection) findPluginPod(ctx context.Context, arg string) (*inventory.Workload, *corev1.Pod, error) {
 	kind, name, isWorkload := strings.Cut(arg, "/")
-	if !isWorkload || strings.HasPrefix(kind, "po") {
-		name = strings.TrimPrefix(arg, kind+"/")
+	kind, _, _ = strings.Cut(strings.ToLower(kind), ".") // as kubectl get -o name writes it: deployment.apps
+	if !isWorkload || kind == "po" || kind == "pod" || kind == "pods" {
+		name = arg[strings.Index(arg, "/")+1:]
 		pod, err := c.client.CoreV1().Pods(c.namespace).Get(ctx, name, metav1.GetOptions{})
 		return nil, pod, err
 	}
@@ -97,13 +98,13 @@ func (c *pluginConnection) findPluginPod(ctx context.Context, arg string) (*inve
 		"deploy": "Deployment", "deployment": "Deployment", "deployments": "Deployment",
 		"sts": "StatefulSet", "statefulset": "StatefulSet", "statefulsets": "StatefulSet",
 	}
-	if kinds[strings.ToLower(kind)] == "" {
+	if kinds[kind] == "" {
 		return nil, nil, usageError{fmt.Errorf("%q names no pod and no workload; write POD, deployment/NAME or statefulset/NAME", arg)}
 	}
 	objects := inventory.ReadScaled(ctx, c.client, c.namespace)
 	for i := range objects.Workloads {
 		w := &objects.Workloads[i]
-		if w.Kind != kinds[strings.ToLower(kind)] || w.Name != name {
+		if w.Kind != kinds[kind] || w.Name != name {
 			continue
 		}
 		for _, pod := range objects.PodsOf(w) {
@@ -114,7 +115,7 @@ func (c *pluginConnection) findPluginPod(ctx context.Context, arg string) (*inve
 		return nil, nil, fmt.Errorf("%s has no ready pod to read a page of", w.Ref())
 	}
 	for _, u := range objects.Unread {
-		if strings.HasPrefix(u.Resource, strings.ToLower(kinds[strings.ToLower(kind)])) {
+		if strings.HasPrefix(u.Resource, strings.ToLower(kinds[kind])) {
 			return nil, nil, fmt.Errorf("read %s: %s", u.Resource, u.Reason)
 		}
 	}

@@ -244,3 +244,76 @@ func TestUnusualLogs(t *testing.T) {
 		})
 	}
 }
+
+// unusualPages are pages and answers to their reads.
+var unusualPages = map[string]any{
+	"no right":            newFault(http.StatusForbidden, metav1.StatusReasonForbidden, "pods/proxy is forbidden\x1b[2J"),
+	"a pod that is gone":  newFault(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, "dial tcp 10.0.0.1:8080: connect: connection refused"),
+	"an empty page":       "",
+	"HTML":                "<html><body>%s\x1b[31m</body></html>",
+	"JSON":                `{"a": 1}`,
+	"a torn line":         "# TYPE a counter\na_total 1\nb_to",
+	"not a number":        "# TYPE a gauge\na NaN\n# TYPE b gauge\nb +Inf\n# TYPE c counter\nc_total -Inf\n",
+	"numbers at the ends": "# TYPE a gauge\na 1.7976931348623157e308\na{x=\"1\"} 1.7976931348623157e308\n# TYPE b gauge\nb 5e-324\n",
+	"a hostile help":      "# HELP a \x1b[2J\u202e%d%s\n# TYPE a gauge\na 1\n",
+	"a type without line": "# TYPE a histogram\n# TYPE b summary\n",
+	"a type twice":        "# TYPE a counter\na 1\n# TYPE a gauge\na 2\n",
+	"a histogram's parts": "# TYPE a histogram\na_bucket{le=\"+Inf\"} 3\na_count 3\na_sum NaN\n",
+	"OpenMetrics":         "# TYPE a counter\na_total 1 # {trace=\"x\"} 1\n# EOF\n",
+	"names in UTF-8":      "# TYPE \"a.b c\" gauge\n{\"a.b c\"} 1\n",
+}
+
+// TestUnusualPages: metrics says in words what it knows of a pod's page, in every format.
+func TestUnusualPages(t *testing.T) {
+	t.Parallel()
+	for name, page := range unusualPages {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			shop := newShop(t)
+			shop.answers["/api/v1/namespaces/shop/pods/web-1:8080/proxy/metrics"] = page
+			for _, format := range []string{"", "wide", "json"} {
+				for _, subject := range []string{"deploy/web", "deployment.apps/web", "pod/web-1", "web-1", "pod/", "deploy/", "", "pod/../x", "deploy/web\x1b[2J"} {
+					args := []string{"metrics", subject, "-n", "shop"}
+					if format != "" {
+						args = append(args, "-o", format)
+					}
+					checkUnusualOutput(t, shop, args...)
+				}
+			}
+		})
+	}
+}
+
+// TestUnusualVersions: version and hold say in words what they could not read.
+func TestUnusualVersions(t *testing.T) {
+	t.Parallel()
+	hostile := newFault(http.StatusInternalServerError, metav1.StatusReasonInternalError, "\x1b[2J\u202e%d <html>")
+	hold := func(spec, status map[string]any) any {
+		return map[string]any{"apiVersion": "scaler.tachometer.dev/v1alpha1", "kind": "HoldList", "items": []any{map[string]any{
+			"apiVersion": "scaler.tachometer.dev/v1alpha1", "kind": "Hold", "metadata": map[string]any{"name": "sale", "namespace": "shop"}, "spec": spec, "status": status,
+		}}}
+	}
+	for name, answer := range map[string]any{
+		"text": "<html>", "null": json.RawMessage("null"), "a list": json.RawMessage("[]"), "a fault": hostile,
+		"a hostile version": map[string]any{"gitVersion": "v1\x1b[2J\u202e", "items": []any{map[string]any{"spec": map[string]any{"template": map[string]any{"spec": map[string]any{"containers": []any{map[string]any{"image": "x\x1b[2J"}}}}}}}},
+		"an empty hold":     hold(map[string]any{}, map[string]any{}),
+		"a hostile hold": hold(map[string]any{"owner": "\x1b[2J\u202e%d", "replicas": math.MaxInt32, "target": map[string]any{"kind": "Deployment\x1b[2J", "name": "web"}},
+			map[string]any{"phase": "\x1b[31m%v", "message": "\x1b[2J"}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			shop := newShop(t)
+			shop.answers["/version"], shop.answers["/apis/apps/v1/deployments"] = answer, answer
+			shop.answers["/apis/scaler.tachometer.dev/v1alpha1/namespaces/shop/holds"] = answer
+			shop.answers["/apis/scaler.tachometer.dev/v1alpha1/holds"] = answer
+			for _, command := range [][]string{
+				{"version"}, {"hold", "status"}, {"hold", "status", "deploy/web"}, {"hold", "status", "-A"}, {"hold", "pause", "deploy/web"}, {"hold", "resume", "deploy/web"},
+				{"hold", "approve", "deploy/web"}, {"hold", "set", "deploy/\x1b[2J", "--replicas", "3"},
+			} {
+				for _, format := range [][]string{nil, {"-o", "json"}, {"-o", "yaml"}} {
+					checkUnusualOutput(t, shop, slices.Concat(command, []string{"-n", "shop"}, format)...)
+				}
+			}
+		})
+	}
+}

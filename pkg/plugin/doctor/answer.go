@@ -160,9 +160,12 @@ func (v *autoscalerVisit) formatPageCommand(path string) string {
 	if len(v.pods) == 0 {
 		return v.formatRawReadCommand(path)
 	}
-	port, err := inventory.ScrapedPort(v.pods[0].Annotations, v.pods[0].Spec)
-	if err != nil {
+	page, err := inventory.ScrapedPage(v.pods[0])
+	if err != nil || strings.ContainsRune(page, '\'') {
 		return v.formatVisitCommand("describe pod %s", v.pods[0].Name)
 	}
-	return fmt.Sprintf("kubectl get --raw /api/v1/namespaces/%s/pods/%s:%d/proxy/metrics", v.hpa.Namespace, v.pods[0].Name, port.ContainerPort)
+	if output.IsShellWord(strings.NewReplacer("/", "", ":", "").Replace(page)) {
+		return "kubectl get --raw " + page
+	}
+	return v.formatRawReadCommand(page)
 }

@@ -10,6 +10,7 @@ import (
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
@@ -72,14 +73,26 @@ func (v *autoscalerVisit) checkVisitedTarget() {
 // checkVisitedRivals checks that no other autoscaler has the same target: the two would undo each other's work.
 func (v *autoscalerVisit) checkVisitedRivals() {
 	for _, rival := range v.objects.RivalsOf(v.hpa) {
-		younger := rival.Name
-		if rival.CreationTimestamp.Before(&v.hpa.CreationTimestamp) {
-			younger = v.hpa.Name
-		}
 		ref := v.hpa.Spec.ScaleTargetRef
 		v.addVisitCheck("rival", StatusFail, fmt.Sprintf("hpa/%s scales %s %s too: put the metrics of both into one autoscaler",
-			rival.Name, ref.Kind, ref.Name), v.formatVisitCommand("delete hpa %s", younger))
+			rival.Name, ref.Kind, ref.Name), v.formatVisitCommand("delete hpa %s", chooseSuperfluousAutoscaler(v.hpa, rival).Name))
 	}
+}
+
+// chooseSuperfluousAutoscaler returns the one of two autoscalers that is better deleted, whichever is first: KEDA would make its own anew, and
+// the older is probably the one that was there.
+func chooseSuperfluousAutoscaler(a, b *autoscalingv2.HorizontalPodAutoscaler) *autoscalingv2.HorizontalPodAutoscaler {
+	byKEDA, age := inventory.KEDAOwner(a) != "", a.CreationTimestamp.Compare(b.CreationTimestamp.Time)
+	switch {
+	case byKEDA != (inventory.KEDAOwner(b) != ""):
+		if byKEDA {
+			return b
+		}
+		return a
+	case age > 0, age == 0 && a.Name > b.Name:
+		return a
+	}
+	return b
 }
 
 // readVisitedMetrics reads each metric as the HPA controller does.
@@ -99,14 +112,18 @@ func (v *autoscalerVisit) readVisitedMetrics(ctx context.Context) {
 	}
 }
 
-// hasVisitedValues reports whether the adapter's APIs answered every metric with values.
-func (v *autoscalerVisit) hasVisitedValues() bool {
-	for _, a := range v.answers {
-		if a.Err != nil {
-			return false
+// isVisitedScrapeBroken reports whether a metric lacks values because its pods are not scraped, or for a reason that may be that.
+func (v *autoscalerVisit) isVisitedScrapeBroken() bool {
+	for i, a := range v.answers {
+		m := v.hpa.Spec.Metrics[i]
+		if a.Err == nil || m.Resource != nil || m.ContainerResource != nil || apierrors.IsNotFound(a.Err) {
+			continue // the kubelet measures CPU and memory, and a metric that is unknown needs no scrape
+		}
+		if m.Pods != nil || mainStatusCause(a.Err) != "" {
+			return true
 		}
 	}
-	return true
+	return false
 }
 
 // hasBrokenAnswer reports whether a metric has no value for another reason than that its pods are warming up.
@@ -124,19 +141,36 @@ func (v *autoscalerVisit) hasBrokenAnswer() bool {
 
 // checkVisitedBudgets checks that each budget of the workload lets a node drain while the autoscaler is at its minimum.
 func (v *autoscalerVisit) checkVisitedBudgets() {
-	for _, b := range v.objects.BudgetsOf(v.workload) {
-		least := inventory.MinReplicasOf(v.hpa)
-		if b.Spec.MinAvailable != nil {
-			kept, err := intstr.GetScaledValueFromIntOrPercent(b.Spec.MinAvailable, int(least), true)
-			if err == nil && kept >= int(least) {
-				v.addVisitCheck("budget", StatusWarning, fmt.Sprintf("pdb/%s keeps %s pods and the autoscaler's minReplicas is %d: at the minimum no node can be drained",
-					b.Name, b.Spec.MinAvailable.String(), least),
-					v.formatVisitCommand(`patch pdb %s --type=merge -p '{"spec":{"minAvailable":null,"maxUnavailable":1}}'`, b.Name))
-				continue
-			}
+	budgets := v.objects.BudgetsOf(v.workload)
+	for _, b := range budgets {
+		if words := describeBlockingBudget(b, int(inventory.MinReplicasOf(v.hpa))); words != "" {
+			v.addVisitCheck("budget", StatusWarning, words,
+				v.formatVisitCommand(`patch pdb %s --type=merge -p '{"spec":{"minAvailable":null,"maxUnavailable":1}}'`, b.Name))
+			continue
 		}
 		v.checkVisitedDisruptions(b)
 	}
+	if len(budgets) > 1 {
+		v.addVisitCheck("budget", StatusWarning, fmt.Sprintf("pdb/%s and pdb/%s select the same pods, and the eviction API evicts no pod of two budgets",
+			budgets[0].Name, budgets[1].Name), v.formatVisitCommand("delete pdb %s", budgets[1].Name))
+	}
+}
+
+// describeBlockingBudget says why a budget never permits a disruption while the autoscaler is at its minimum, or nothing.
+func describeBlockingBudget(b *policyv1.PodDisruptionBudget, least int) string {
+	if most := b.Spec.MaxUnavailable; most != nil {
+		if n, err := intstr.GetScaledValueFromIntOrPercent(most, 100, true); err == nil && n == 0 {
+			return fmt.Sprintf("pdb/%s has maxUnavailable: %s: no node can be drained", b.Name, most.String())
+		}
+	}
+	if b.Spec.MinAvailable == nil || least == 0 { // without pods there is nothing to drain
+		return ""
+	}
+	kept, err := intstr.GetScaledValueFromIntOrPercent(b.Spec.MinAvailable, least, true)
+	if err != nil || kept < least {
+		return ""
+	}
+	return fmt.Sprintf("pdb/%s keeps %s pods and the autoscaler's minReplicas is %d: at the minimum no node can be drained", b.Name, b.Spec.MinAvailable.String(), least)
 }
 
 // checkVisitedDisruptions checks that a budget permits a disruption now.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -16,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	apiregistration "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 
+	"github.com/tachometer-metrics/tachometer/pkg/domain"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
 )
@@ -36,32 +38,53 @@ var checkedAPIServices = []string{
 // applyAdapterCommand installs the adapter from a checkout.
 const applyAdapterCommand = "kubectl apply -k manifests/adapter"
 
-// checkDoctorAPIServices checks that each APIService is registered, and learns from the first where the adapter runs.
+// explainAPIService is the APIService of the API that no other adapter serves.
+const explainAPIService = "v1alpha1." + domain.ExplainGroup
+
+// checkDoctorAPIServices checks that each APIService is registered. It learns where the adapter runs from the APIService that is the adapter's
+// alone, or else from the first.
 func (d *doctor) checkDoctorAPIServices(ctx context.Context) {
 	d.adapter = adapterPlace{namespace: defaultAdapterNamespace, service: defaultAdapterService, port: 443}
+	own, err := d.readDoctorAPIService(ctx, explainAPIService)
+	isLocated := err == nil && d.locateDoctorAdapter(own)
 	for _, name := range checkedAPIServices {
-		data, err := d.Metrics.Reader.Read(ctx, "/apis/apiregistration.k8s.io/v1/apiservices/"+name)
+		service, err := d.readDoctorAPIService(ctx, name)
 		if apierrors.IsNotFound(err) {
 			d.addMissingAPIServiceCheck(name)
 			continue
-		}
-		service := &apiregistration.APIService{}
-		if err == nil {
-			err = json.Unmarshal(data, service)
 		}
 		if err != nil {
 			d.addDoctorCheck("apiservice", name, StatusUnread, err.Error(), "")
 			continue
 		}
-		if s := service.Spec.Service; s != nil && len(d.services) == 0 {
-			d.adapter.namespace, d.adapter.service = s.Namespace, s.Name
-			if s.Port != nil {
-				d.adapter.port = *s.Port
-			}
+		if !isLocated && len(d.services) == 0 {
+			d.locateDoctorAdapter(service)
 		}
 		d.services = append(d.services, service)
 		d.checkDoctorRegistration(service)
 	}
+}
+
+func (d *doctor) readDoctorAPIService(ctx context.Context, name string) (*apiregistration.APIService, error) {
+	data, err := d.Metrics.Reader.Read(ctx, "/apis/apiregistration.k8s.io/v1/apiservices/"+name)
+	if err != nil {
+		return nil, err
+	}
+	service := &apiregistration.APIService{}
+	return service, json.Unmarshal(data, service)
+}
+
+// locateDoctorAdapter learns from an APIService where the adapter runs. It reports whether the APIService says so.
+func (d *doctor) locateDoctorAdapter(service *apiregistration.APIService) bool {
+	s := service.Spec.Service
+	if s == nil {
+		return false
+	}
+	d.adapter.namespace, d.adapter.service = s.Namespace, s.Name
+	if s.Port != nil {
+		d.adapter.port = *s.Port
+	}
+	return true
 }
 
 // addMissingAPIServiceCheck judges a missing APIService. v1beta1 of custom metrics is for old clients: the HPA takes v1beta2.
@@ -93,6 +116,8 @@ func (d *doctor) checkDoctorRegistration(service *apiregistration.APIService) {
 	switch {
 	case at == nil:
 		d.addDoctorCheck("apiservice", name, StatusFail, "names no Service: kube-apiserver would serve this API itself", applyAdapterCommand)
+	case !d.isDoctorAdapterService(service) && name == checkedAPIServices[0]:
+		d.addDoctorCheck("apiservice", name, StatusFail, fmt.Sprintf("served by another adapter, %s/%s: the HPA controller asks that one", at.Namespace, at.Name), applyAdapterCommand)
 	case !d.isDoctorAdapterService(service):
 		d.addDoctorCheck("apiservice", name, StatusWarning, fmt.Sprintf("served by another adapter, %s/%s", at.Namespace, at.Name), "")
 	default:
@@ -158,12 +183,12 @@ func (d *doctor) checkDoctorService(ctx context.Context) {
 	list, err := d.Client.CoreV1().Pods(a.namespace).List(ctx, metav1.ListOptions{LabelSelector: labels.FormatLabels(service.Spec.Selector)})
 	if err != nil {
 		d.addDoctorCheck("pods", subject, StatusUnread, err.Error(), "")
-	} else if a.pods = list.Items; len(a.pods) > 0 {
+	} else if a.pods = slices.DeleteFunc(list.Items, isDoctorPodOver); len(a.pods) > 0 {
 		a.podPort = findDoctorPodPort(&a.pods[0], port.TargetPort)
 		d.checkDoctorCertificate(ctx)
 	}
 	if err == nil {
-		d.checkDoctorAdapterPods(service, *port)
+		d.checkDoctorAdapterPods(ctx, service, *port)
 	}
 	d.checkDoctorEndpoints(ctx, service)
 }
@@ -178,12 +203,11 @@ func findDoctorServicePort(service *corev1.Service, number int32) *corev1.Servic
 }
 
 // checkDoctorAdapterPods checks that the Service selects pods, that they have its port and that they are ready.
-func (d *doctor) checkDoctorAdapterPods(service *corev1.Service, port corev1.ServicePort) {
+func (d *doctor) checkDoctorAdapterPods(ctx context.Context, service *corev1.Service, port corev1.ServicePort) {
 	a := &d.adapter
 	subject := a.namespace + "/" + a.service
 	if len(a.pods) == 0 {
-		d.addDoctorCheck("pods", subject, StatusFail, "no pod has the labels "+labels.FormatLabels(service.Spec.Selector),
-			fmt.Sprintf("kubectl -n %s scale deployment/%s --replicas=2", a.namespace, a.service))
+		d.addDoctorCheck("pods", subject, StatusFail, "no pod has the labels "+labels.FormatLabels(service.Spec.Selector), d.chooseDoctorPodsCommand(ctx, service))
 		return
 	}
 	if a.podPort == 0 {
@@ -199,6 +223,25 @@ func (d *doctor) checkDoctorAdapterPods(service *corev1.Service, port corev1.Ser
 		}
 		d.addDoctorCheck("pods", a.namespace+"/"+a.pods[i].Name, StatusOK, "ready", "")
 	}
+}
+
+// isDoctorPodOver reports whether a pod has ended, such as one that was evicted: no Service goes to it.
+func isDoctorPodOver(pod corev1.Pod) bool {
+	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
+}
+
+// chooseDoctorPodsCommand returns the command that gives a Service its pods: it depends on what the adapter's Deployment has.
+func (d *doctor) chooseDoctorPodsCommand(ctx context.Context, service *corev1.Service) string {
+	deployment, err := d.Client.AppsV1().Deployments(service.Namespace).Get(ctx, service.Name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return applyAdapterCommand
+	case err != nil, deployment.Spec.Replicas != nil && *deployment.Spec.Replicas == 0:
+		return fmt.Sprintf("kubectl -n %s scale deployment/%s --replicas=2", service.Namespace, service.Name)
+	case !labels.SelectorFromSet(service.Spec.Selector).Matches(labels.Set(deployment.Spec.Template.Labels)):
+		return applyAdapterCommand // one of the two has other labels
+	}
+	return fmt.Sprintf("kubectl -n %s describe replicasets", service.Namespace)
 }
 
 // podTroubleStatus is a warning while another pod of the adapter is ready.

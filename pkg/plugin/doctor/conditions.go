@@ -4,6 +4,7 @@ package doctor
 
 import (
 	"fmt"
+	"math"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
@@ -30,7 +31,7 @@ func (v *autoscalerVisit) checkVisitedConditions() {
 func (v *autoscalerVisit) judgeVisitedCondition(c autoscalingv2.HorizontalPodAutoscalerCondition) (status Status, fix string) {
 	switch {
 	case c.Reason == "TooManyReplicas":
-		return StatusWarning, v.formatVisitCommand(`patch hpa %s --type=merge -p '{"spec":{"maxReplicas":%d}}'`, v.hpa.Name, 2*v.hpa.Spec.MaxReplicas)
+		return StatusWarning, v.formatVisitCommand(`patch hpa %s --type=merge -p '{"spec":{"maxReplicas":%d}}'`, v.hpa.Name, min(2*int64(v.hpa.Spec.MaxReplicas), math.MaxInt32))
 	case c.Type == autoscalingv2.ScalingLimited, c.Type == autoscalingv2.ScaledToZero:
 		return StatusOK, ""
 	case c.Status == corev1.ConditionTrue:

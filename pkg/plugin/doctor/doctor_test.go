@@ -3,6 +3,7 @@ package doctor
 import (
 	"bytes"
 	"flag"
+	"math"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	apiregistration "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 )
@@ -160,6 +162,142 @@ func TestBreakages(t *testing.T) {
 				t.Fatal(err)
 			}
 			compareGolden(t, name, out.Bytes())
+		})
+	}
+}
+
+// newScrapeFailure is the adapter's answer where no scrape gets through.
+func newScrapeFailure() *metav1.Status {
+	return newAdapterStatus(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, "2 pods: 2 scrape failed (no response within 1s)", causeScrapeFailed)
+}
+
+// variants are the breakages in other forms: the first broken check by its name, and a part of the command that mends it.
+var variants = map[string]struct {
+	spoil     func(w *world)
+	name      string
+	status    Status
+	text, fix string
+}{
+	"the API belongs to another adapter": {func(w *world) {
+		own := w.apiService(0).DeepCopy()
+		w.answers["/apis/apiregistration.k8s.io/v1/apiservices/"+explainAPIService] = own
+		w.apiService(0).Spec.Service = &apiregistration.ServiceReference{Namespace: "monitoring", Name: "prometheus-adapter", Port: new(int32(443))}
+	}, "apiservice", StatusFail, "served by another adapter, monitoring/prometheus-adapter", "kubectl apply -k manifests/adapter"},
+	"the APIService names another namespace": {func(w *world) {
+		w.apiService(0).Spec.Service.Namespace = "tachometr"
+	}, "service", StatusFail, "does not exist", "kubectl apply -k manifests/adapter"},
+	"the Service's selector is mistyped": {func(w *world) {
+		w.service.Spec.Selector = map[string]string{"app.kubernetes.io/name": "tachometer-adaptr"}
+		w.more = append(w.more, w.newAdapterDeployment(2))
+	}, "pods", StatusFail, "no pod has the labels", "kubectl apply -k manifests/adapter"},
+	"the adapter is scaled to 0": {func(w *world) {
+		w.adapterPods = nil
+		w.more = append(w.more, w.newAdapterDeployment(0))
+	}, "pods", StatusFail, "no pod has the labels", "scale deployment/tachometer-adapter --replicas=2"},
+	"the adapter's pods cannot be created": {func(w *world) {
+		w.adapterPods = nil
+		w.more = append(w.more, w.newAdapterDeployment(2))
+	}, "pods", StatusFail, "no pod has the labels", "describe replicasets"},
+	"the certificate is not valid yet": {func(w *world) {
+		w.begin = worldTime.Add(time.Hour)
+	}, "certificate", StatusFail, "is not yet valid", "rollout restart"},
+	"values of the future": {func(w *world) {
+		w.answers[podsMetricPath] = newPodsAnswer(worldTime.Add(time.Minute), "web-1", "web-2")
+	}, "metric", StatusWarning, "1m0s in the future", "date -u"},
+	"the limit cannot be doubled": {func(w *world) {
+		w.hpa.Spec.MaxReplicas = math.MaxInt32
+		w.hpa.Status.Conditions[2] = autoscalingv2.HorizontalPodAutoscalerCondition{Type: autoscalingv2.ScalingLimited, Status: corev1.ConditionTrue, Reason: "TooManyReplicas"}
+	}, "condition", StatusWarning, "more than maxReplicas", `"maxReplicas":2147483647`},
+	"no pod may be away": {func(w *world) {
+		w.budget.Spec.MinAvailable, w.budget.Spec.MaxUnavailable = nil, new(intstr.FromString("0%"))
+	}, "budget", StatusWarning, "pdb/web has maxUnavailable: 0%", `"maxUnavailable":1`},
+	"two budgets": {func(w *world) {
+		second := w.budget.DeepCopy()
+		second.Name = "web-2"
+		w.more = append(w.more, second)
+	}, "budget", StatusWarning, "pdb/web and pdb/web-2 select the same pods", "delete pdb web-2"},
+	"two autoscalers of one second": {func(w *world) {
+		second := w.hpa.DeepCopy()
+		second.Name = "a-web"
+		w.more = append(w.more, second)
+	}, "rival", StatusFail, "hpa/a-web scales Deployment web too", "delete hpa web"},
+	"two autoscalers, the younger by KEDA": {func(w *world) {
+		second := w.hpa.DeepCopy()
+		second.Name, second.CreationTimestamp = "keda-hpa-web", metav1.NewTime(worldTime)
+		second.OwnerReferences = []metav1.OwnerReference{{APIVersion: "keda.sh/v1alpha1", Kind: "ScaledObject", Name: "web"}}
+		w.more = append(w.more, second)
+	}, "rival", StatusFail, "hpa/keda-hpa-web scales Deployment web too", "delete hpa web"},
+	"a policy for one of the pods": {func(w *world) {
+		w.answers[podsMetricPath] = newScrapeFailure()
+		policy := denyIngress()
+		policy.Spec.PodSelector = metav1.LabelSelector{MatchLabels: map[string]string{"canary": "true"}}
+		canary := newReadyPod("shop", "web-3", map[string]string{"app": "web", "canary": "true"})
+		canary.Spec = w.deployment.Spec.Template.Spec
+		w.more = append(w.more, policy, canary)
+	}, "network", StatusFail, "networkpolicy/deny-all does not admit", "patch networkpolicy deny-all"},
+	"a policy that stops what pods send": {func(w *world) {
+		w.answers[podsMetricPath] = newScrapeFailure()
+		policy := denyIngress()
+		policy.Spec.PolicyTypes = []networkingv1.PolicyType{networkingv1.PolicyTypeEgress}
+		w.more = append(w.more, policy)
+	}, "metric", StatusFail, "2 scrape failed", "proxy/metrics"},
+	"a mistyped name behind a policy": {func(w *world) {
+		w.more = append(w.more, denyIngress())
+		breakages["typo_in_the_metric_name"].spoil(w)
+	}, "metric", StatusFail, "no rule for metric", "patch hpa web"},
+	"no CPU behind a policy": {func(w *world) {
+		w.more = append(w.more, denyIngress())
+		w.hpa.Spec.Metrics = []autoscalingv2.MetricSpec{{Type: autoscalingv2.ResourceMetricSourceType, Resource: &autoscalingv2.ResourceMetricSource{
+			Name: corev1.ResourceCPU, Target: autoscalingv2.MetricTarget{Type: autoscalingv2.UtilizationMetricType, AverageUtilization: new(int32(60))},
+		}}}
+	}, "metric", StatusFail, "the server could not find the requested resource", "kubectl"},
+	"stale behind another path": {func(w *world) {
+		w.deployment.Spec.Template.Annotations = map[string]string{inventory.AnnotationPath: "/stats/prometheus?all=1", inventory.AnnotationScheme: "https"}
+		breakages["stale"].spoil(w)
+	}, "metric", StatusFail, "2 stale", "kubectl get --raw '/api/v1/namespaces/shop/pods/https:web-1:8080/proxy/stats/prometheus?all=1'"},
+	"stale behind a hostile path": {func(w *world) {
+		w.deployment.Spec.Template.Annotations = map[string]string{inventory.AnnotationPath: "/x';reboot;'"}
+		breakages["stale"].spoil(w)
+	}, "metric", StatusFail, "2 stale", "kubectl -n shop describe pod web-1"},
+}
+
+// TestVariants: other forms of the ten breakages are named first too, with the command that mends them.
+func TestVariants(t *testing.T) {
+	t.Parallel()
+	for name, tc := range variants {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			tc.spoil(w)
+			first := w.run("web").First()
+			if first == nil || first.Name != tc.name || first.Status != tc.status || !strings.Contains(first.Message, tc.text) || !strings.Contains(first.Fix, tc.fix) {
+				t.Errorf("first broken = %+v, want %s %s %q %q", first, tc.name, tc.status, tc.text, tc.fix)
+			}
+		})
+	}
+}
+
+// TestSoundVariants: what looks like a breakage and is none.
+func TestSoundVariants(t *testing.T) {
+	t.Parallel()
+	for name, spoil := range map[string]func(w *world){
+		"an evicted pod of the adapter": func(w *world) {
+			evicted := newReadyPod("tachometer", "tachometer-adapter-0", w.adapterPods[0].Labels)
+			evicted.Status = corev1.PodStatus{Phase: corev1.PodFailed, Reason: "Evicted"}
+			w.more = append(w.more, evicted)
+		},
+		"a budget of a workload that sleeps": func(w *world) { w.hpa.Spec.MinReplicas = new(int32(0)) },
+		"it wants less than its minimum": func(w *world) {
+			w.hpa.Status.Conditions[2] = autoscalingv2.HorizontalPodAutoscalerCondition{Type: autoscalingv2.ScalingLimited, Status: corev1.ConditionTrue, Reason: "TooFewReplicas"}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			spoil(w)
+			if first := w.run("web").First(); first != nil {
+				t.Errorf("first broken = %+v", *first)
+			}
 		})
 	}
 }

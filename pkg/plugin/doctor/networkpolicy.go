@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
 )
 
 // checkVisitedNetwork looks for policies that keep the adapter from the workload's pods, on either side. Where the values arrive
@@ -23,30 +24,38 @@ func (v *autoscalerVisit) checkVisitedNetwork() {
 	if len(v.adapter.pods) == 0 || len(v.pods) == 0 || v.isDoctorResourceUnread("networkpolicies") {
 		return
 	}
-	scraper, pod := &v.adapter.pods[0], v.pods[0]
-	port, err := inventory.ScrapedPort(pod.Annotations, pod.Spec)
-	if err != nil {
-		return // the adapter scrapes nothing; its answer says so
-	}
-	into := v.findBlockingPolicy(v.objects.NetworkPolicies, networkingv1.PolicyTypeIngress, pod, scraper, port)
-	outOf := v.findBlockingPolicy(v.adapter.policies, networkingv1.PolicyTypeEgress, scraper, pod, port)
-	message, fix := "", ""
-	switch {
-	case into != "":
-		message = fmt.Sprintf("networkpolicy/%s does not admit the adapter's pods to port %d", into, port.ContainerPort)
-		fix = v.formatAdmittingCommand(into, port)
-	case outOf != "":
-		message = fmt.Sprintf("networkpolicy/%s in namespace %s does not let the adapter out to port %d", outOf, v.adapter.namespace, port.ContainerPort)
-		fix = fmt.Sprintf("kubectl -n %s edit networkpolicy %s", v.adapter.namespace, outOf)
-	}
+	message, fix := v.findVisitedBarrier()
 	switch {
 	case message == "":
 		v.addVisitCheck("network", StatusOK, "no NetworkPolicy keeps the adapter from the pods", "")
-	case v.hasVisitedValues():
-		v.addVisitCheck("network", StatusOK, message+", and the values arrive nevertheless", "")
-	default:
+	case v.isVisitedScrapeBroken():
 		v.addVisitCheck("network", StatusFail, message, fix)
+	case slices.ContainsFunc(v.answers, func(a reading.Answer) bool { return a.Err != nil }):
+		v.addVisitCheck("network", StatusWarning, message, fix)
+	default:
+		v.addVisitCheck("network", StatusOK, message+", and the values arrive nevertheless", "")
 	}
+}
+
+// findVisitedBarrier returns the first policy between a pod of the adapter and a pod of the workload in words, and the command that opens it.
+func (v *autoscalerVisit) findVisitedBarrier() (message, fix string) {
+	for _, pod := range v.pods {
+		port, err := inventory.ScrapedPort(pod.Annotations, pod.Spec)
+		if err != nil || pod.Spec.HostNetwork {
+			continue // the adapter scrapes nothing, which its answer says, or no policy holds for the pod
+		}
+		for i := range v.adapter.pods {
+			scraper := &v.adapter.pods[i]
+			if into := v.findBlockingPolicy(v.objects.NetworkPolicies, networkingv1.PolicyTypeIngress, pod, scraper, port); into != "" {
+				return fmt.Sprintf("networkpolicy/%s does not admit the adapter's pods to port %d", into, port.ContainerPort), v.formatAdmittingCommand(into, port)
+			}
+			if outOf := v.findBlockingPolicy(v.adapter.policies, networkingv1.PolicyTypeEgress, scraper, pod, port); outOf != "" {
+				return fmt.Sprintf("networkpolicy/%s in namespace %s does not let the adapter out to port %d", outOf, v.adapter.namespace, port.ContainerPort),
+					fmt.Sprintf("kubectl -n %s edit networkpolicy %s", v.adapter.namespace, outOf)
+			}
+		}
+	}
+	return "", ""
 }
 
 // checkDoctorAdapterNetwork looks for a policy that admits only pods to the adapter: kube-apiserver is none in most clusters.

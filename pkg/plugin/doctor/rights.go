@@ -5,6 +5,8 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
@@ -48,22 +50,21 @@ func (d *doctor) checkDoctorRights(ctx context.Context) {
 	}
 }
 
-// listHPAControllerRights returns a right for each metrics API that the chosen autoscalers use.
+// listHPAControllerRights returns a right for each metrics API that the chosen autoscalers of each namespace use.
 func (d *doctor) listHPAControllerRights() []neededRight {
 	rights := map[string]neededRight{}
 	for _, hpa := range d.hpas {
 		for _, m := range hpa.Spec.Metrics {
 			r := d.newHPAControllerRight(hpa.Namespace, m)
-			if _, known := rights[r.attributes.Group]; !known && r.attributes.Group != "" {
-				rights[r.attributes.Group] = r
+			key := hpa.Namespace + "/" + r.attributes.Group
+			if _, known := rights[key]; !known && r.attributes.Group != "" {
+				rights[key] = r
 			}
 		}
 	}
 	var list []neededRight
-	for _, group := range []string{reading.CustomGroup, reading.ExternalGroup, reading.ResourceGroup} {
-		if r, ok := rights[group]; ok {
-			list = append(list, r)
-		}
+	for _, key := range slices.Sorted(maps.Keys(rights)) {
+		list = append(list, rights[key])
 	}
 	return list
 }

@@ -54,7 +54,7 @@ type world struct {
 	more              []runtime.Object
 	answers           map[string]any // an object, or a *metav1.Status, by path
 	denied            func(authorizationv1.ResourceAttributes) bool
-	expiry            time.Time
+	begin, expiry     time.Time
 	certificateFailed error
 	chain             []*x509.Certificate
 	caBundle          []byte
@@ -62,7 +62,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, answers: map[string]any{}, expiry: worldTime.Add(60 * 24 * time.Hour)}
+	w := &world{t: t, answers: map[string]any{}, begin: worldTime.Add(-90 * 24 * time.Hour), expiry: worldTime.Add(60 * 24 * time.Hour)}
 	labels := map[string]string{"app": "web"}
 	w.deployment = &appsv1.Deployment{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web"},
@@ -135,6 +135,15 @@ func (w *world) addAdapter() {
 			}},
 		}
 		w.answers["/apis/"+group+"/"+version] = &metav1.APIResourceList{GroupVersion: group + "/" + version}
+	}
+}
+
+func (w *world) newAdapterDeployment(replicas int32) *appsv1.Deployment {
+	return &appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "tachometer", Name: "tachometer-adapter"},
+		Spec: appsv1.DeploymentSpec{Replicas: &replicas, Template: corev1.PodTemplateSpec{
+			ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app.kubernetes.io/name": "tachometer-adapter"}},
+		}},
 	}
 }
 
@@ -253,7 +262,7 @@ func (w *world) issueCertificate() {
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "adapter"}, DNSNames: []string{"tachometer-adapter.tachometer.svc"},
-		NotBefore: worldTime.Add(-90 * 24 * time.Hour), NotAfter: w.expiry, IsCA: true, BasicConstraintsValid: true,
+		NotBefore: w.begin, NotAfter: w.expiry, IsCA: true, BasicConstraintsValid: true,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {

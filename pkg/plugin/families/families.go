@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,8 +31,8 @@ type Family struct {
 	Type   string `json:"type"`
 	Help   string `json:"help,omitempty"`
 	Series int    `json:"series"`
-	// Value is the sum over the series; for a histogram the number of observations.
-	Value float64 `json:"value"`
+	// Value is the sum over the series; for a histogram the number of observations. It is nil where the sum is infinite or not a number.
+	Value *float64 `json:"value,omitempty"`
 	// Metrics are the API metrics that the adapter's built-in rules make of it; none if they make none.
 	Metrics []string `json:"metrics"`
 }
@@ -46,15 +47,14 @@ type Report struct {
 
 // ReadPod reads the metrics page of a pod over kube-apiserver's proxy, which needs the right to get pods/proxy.
 func ReadPod(ctx context.Context, reader reading.Reader, pod *corev1.Pod) (*Report, error) {
-	port, err := inventory.ScrapedPort(pod.Annotations, pod.Spec)
-	if err != nil {
+	if _, err := inventory.ScrapedPort(pod.Annotations, pod.Spec); err != nil {
 		return nil, fmt.Errorf("find the metrics port of pod %s: %w; annotate %s", pod.Name, err, inventory.AnnotationPort)
 	}
-	path := cmp.Or(strings.TrimSpace(pod.Annotations[inventory.AnnotationPath]), "/metrics")
-	report := &Report{
-		Namespace: pod.Namespace, Pod: pod.Name,
-		Page: fmt.Sprintf("/api/v1/namespaces/%s/pods/%s:%d/proxy/%s", pod.Namespace, pod.Name, port.ContainerPort, strings.TrimPrefix(path, "/")),
+	path, err := inventory.ScrapedPage(pod)
+	if err != nil {
+		return nil, fmt.Errorf("find the metrics page of pod %s: %w", pod.Name, err)
 	}
+	report := &Report{Namespace: pod.Namespace, Pod: pod.Name, Page: path}
 	page, err := reader.Read(ctx, report.Page)
 	if err != nil {
 		return nil, fmt.Errorf("read the metrics page of pod %s: %w", pod.Name, err)
@@ -83,14 +83,26 @@ func parseFamilies(page []byte) ([]Family, error) {
 	return families, nil
 }
 
-// sumFamily returns the sum over the series of a family; of histograms and summaries the observations.
-func sumFamily(f *dto.MetricFamily) float64 {
+// sumFamily returns the sum over the series of a family; of histograms and summaries the observations. JSON has no word for a sum that is
+// infinite or not a number: it is nil.
+func sumFamily(f *dto.MetricFamily) *float64 {
 	var sum float64
 	for _, m := range f.GetMetric() {
 		sum += m.GetCounter().GetValue() + m.GetGauge().GetValue() + m.GetUntyped().GetValue() +
 			float64(m.GetHistogram().GetSampleCount()) + float64(m.GetSummary().GetSampleCount())
 	}
-	return sum
+	if math.IsNaN(sum) || math.IsInf(sum, 0) {
+		return nil
+	}
+	return &sum
+}
+
+// formatFamilyValue returns the value of a family for a person.
+func formatFamilyValue(value *float64) string {
+	if value == nil {
+		return "<none>"
+	}
+	return strconv.FormatFloat(*value, 'g', 6, 64)
 }
 
 // nameFamilyMetrics returns the API metrics that the built-in rules make of a family.
@@ -121,7 +133,7 @@ func (r *Report) Print(out io.Writer, wide, noHeaders bool) error {
 	}
 	for _, f := range r.Families {
 		cells := []string{
-			cmp.Or(strings.Join(f.Metrics, ","), "<none>"), f.Type, f.Name, strconv.Itoa(f.Series), strconv.FormatFloat(f.Value, 'g', 6, 64),
+			cmp.Or(strings.Join(f.Metrics, ","), "<none>"), f.Type, f.Name, strconv.Itoa(f.Series), formatFamilyValue(f.Value),
 		}
 		if wide {
 			cells = append(cells, f.Help)

@@ -1,7 +1,8 @@
 package inventory
 
 import (
-	"bytes"
+	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,13 +13,10 @@ import (
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
-	autoscalingv1 "k8s.io/api/autoscaling/v1"
-	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
-	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
-	"sigs.k8s.io/yaml"
+	apijson "k8s.io/apimachinery/pkg/util/json"
 
 	"github.com/tachometer-metrics/tachometer/pkg/domain"
 )
@@ -34,35 +32,50 @@ var configurationChecks = map[string]string{
 
 // ReadFiles reads the manifests below the paths, each a file, a folder or "-" for in. Objects without a namespace get the given one.
 // Kinds that no check is about are skipped, and so are kustomize's patches. The templates of a Helm chart and the programs'
-// configurations are unread. An error names the file and the document.
+// configurations are unread. An error names the file and the document; the inventory has what could be read.
 func ReadFiles(paths []string, in io.Reader, namespace string) (*Inventory, error) {
-	i := &Inventory{Namespaces: map[string]map[string]string{}}
+	i := &Inventory{Namespaces: map[string]map[string]string{}, UnknownFields: map[string][]string{}}
 	var errs []error
 	for _, path := range paths {
 		if path == "-" {
 			errs = append(errs, i.addInventoryStream("standard input", in, namespace))
 			continue
 		}
-		err := filepath.WalkDir(path, func(name string, entry fs.DirEntry, err error) error {
+		root := path
+		if info, err := os.Stat(path); err == nil && info.IsDir() {
+			root += string(filepath.Separator) // follows a link to a folder
+		}
+		_ = filepath.WalkDir(root, func(name string, entry fs.DirEntry, err error) error {
 			switch {
 			case err != nil:
-				return err
+				errs = append(errs, err)
+				return nil
 			case entry.IsDir():
 				return i.skipChartTemplates(name)
-			case name != path && !slices.Contains(manifestEndings, filepath.Ext(name)):
+			case name != root && !isManifestFile(name):
 				return nil
 			}
-			data, err := os.ReadFile(name)
-			if err != nil {
-				return err
-			}
-			errs = append(errs, i.addInventoryStream(name, bytes.NewReader(data), namespace))
+			errs = append(errs, i.addInventoryFile(name, namespace))
 			return nil
 		})
-		errs = append(errs, err)
 	}
 	i.sortInventory()
 	return i, errors.Join(errs...)
+}
+
+// isManifestFile reports whether a file of a folder has the ending of a manifest, and is no pipe, device or link to a folder.
+func isManifestFile(name string) bool {
+	info, err := os.Stat(name)
+	return slices.Contains(manifestEndings, strings.ToLower(filepath.Ext(name))) && (err != nil || info.Mode().IsRegular())
+}
+
+func (i *Inventory) addInventoryFile(name, namespace string) error {
+	file, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = file.Close() }()
+	return i.addInventoryStream(name, file, namespace)
 }
 
 // skipChartTemplates skips a folder of templates in a Helm chart.
@@ -80,39 +93,49 @@ func (i *Inventory) skipChartTemplates(folder string) error {
 
 // addInventoryStream adds the YAML or JSON documents of a file.
 func (i *Inventory) addInventoryStream(name string, in io.Reader, namespace string) error {
-	decoder := utilyaml.NewYAMLOrJSONDecoder(in, 4096)
-	for n := 1; ; n++ {
-		var document map[string]any
-		err := decoder.Decode(&document)
-		if errors.Is(err, io.EOF) {
-			return nil
+	data, err := io.ReadAll(in)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", name, err)
+	}
+	var errs []error
+	for n, document := range splitManifestDocuments(data) {
+		values, err := parseManifestDocument(document)
+		for _, value := range values {
+			if object, ok := value.(map[string]any); ok { // else no object, such as a JSON patch
+				err = errors.Join(err, i.addInventoryDocument(name, object, namespace))
+			}
 		}
 		if err != nil {
-			return fmt.Errorf("%s: document %d: %w", name, n, err)
-		}
-		if err := i.addInventoryDocument(name, document, namespace); err != nil {
-			return fmt.Errorf("%s: document %d: %w", name, n, err)
+			errs = append(errs, fmt.Errorf("%s: document %d: %w", name, n+1, err))
 		}
 	}
+	return errors.Join(errs...)
 }
 
-// addInventoryDocument adds an object, or the items of a List.
+// addInventoryDocument adds an object, or the items of a list. The items of a typed list need no version and kind of their own.
 func (i *Inventory) addInventoryDocument(name string, document map[string]any, namespace string) error {
-	if items, ok := document["items"].([]any); ok {
+	version, _ := document["apiVersion"].(string)
+	kind, _ := document["kind"].(string)
+	items, isList := document["items"].([]any)
+	itemKind, isListKind := strings.CutSuffix(kind, "List")
+	if isList && isListKind {
+		var errs []error
 		for n, item := range items {
 			object, ok := item.(map[string]any)
 			if !ok {
-				return fmt.Errorf("items[%d] is no object", n)
+				errs = append(errs, fmt.Errorf("items[%d] is no object", n))
+				continue
+			}
+			if object["kind"] == nil && itemKind != "" {
+				object["apiVersion"], object["kind"] = version, itemKind
 			}
 			if err := i.addInventoryDocument(name, object, namespace); err != nil {
-				return fmt.Errorf("items[%d]: %w", n, err)
+				errs = append(errs, fmt.Errorf("items[%d]: %w", n, err))
 			}
 		}
-		return nil
+		return errors.Join(errs...)
 	}
-	version, _ := document["apiVersion"].(string)
-	kind, _ := document["kind"].(string)
-	data, err := yaml.Marshal(document)
+	data, err := json.Marshal(document)
 	if err != nil {
 		return err
 	}
@@ -127,13 +150,9 @@ func (i *Inventory) addInventoryDocument(name string, document map[string]any, n
 func (i *Inventory) addInventoryObject(file, kind string, data []byte, namespace string) error {
 	switch kind {
 	case "autoscaling/HorizontalPodAutoscaler":
-		var list []autoscalingv2.HorizontalPodAutoscaler
-		err := decodeInventoryObject(data, &list, func(o *autoscalingv2.HorizontalPodAutoscaler) *string { return &o.Namespace }, namespace)
-		if err == nil && list[0].Spec.ScaleTargetRef.Name != "" { // else a patch, which is no whole object
-			i.HPAs = append(i.HPAs, list[0])
-			completeFileMetrics(&i.HPAs[len(i.HPAs)-1], data)
-		}
-		return err
+		return i.addFileAutoscaler(data, namespace)
+	case "keda.sh/ScaledObject":
+		return decodeInventoryObject(data, &i.ScaledObjects, func(o *ScaledObject) *string { return &o.Namespace }, namespace)
 	case "apps/Deployment":
 		var list []appsv1.Deployment
 		err := decodeInventoryObject(data, &list, func(o *appsv1.Deployment) *string { return &o.Namespace }, namespace)
@@ -154,26 +173,26 @@ func (i *Inventory) addInventoryObject(file, kind string, data []byte, namespace
 		return decodeInventoryObject(data, &i.NetworkPolicies, func(o *networkingv1.NetworkPolicy) *string { return &o.Namespace }, namespace)
 	case "v1/Namespace":
 		var n corev1.Namespace
-		err := yaml.Unmarshal(data, &n)
+		err := apijson.Unmarshal(data, &n)
 		i.Namespaces[n.Name] = n.Labels
 		return err
 	}
 	return nil
 }
 
-// completeFileMetrics gives an autoscaler without metrics what kube-apiserver gives it: the CPU target of autoscaling/v1, or 80 %.
-func completeFileMetrics(hpa *autoscalingv2.HorizontalPodAutoscaler, data []byte) {
-	if len(hpa.Spec.Metrics) > 0 {
-		return
+// addFileAutoscaler adds an autoscaler, unless it is a patch, which is no whole object.
+func (i *Inventory) addFileAutoscaler(data []byte, namespace string) error {
+	hpa, err := decodeFileAutoscaler(data)
+	if err != nil || hpa.Spec.ScaleTargetRef.Name == "" {
+		return err
 	}
-	var old autoscalingv1.HorizontalPodAutoscaler
-	target := autoscalingv2.MetricTarget{Type: autoscalingv2.UtilizationMetricType, AverageUtilization: new(int32(80))}
-	if err := yaml.Unmarshal(data, &old); err == nil && old.Spec.TargetCPUUtilizationPercentage != nil {
-		target.AverageUtilization = old.Spec.TargetCPUUtilizationPercentage
+	hpa.Namespace = cmp.Or(hpa.Namespace, namespace)
+	i.HPAs = append(i.HPAs, *hpa)
+	if unknown := findUnknownField(hpa.APIVersion, data); unknown != "" {
+		key := hpa.Namespace + "/" + hpa.Name
+		i.UnknownFields[key] = append(i.UnknownFields[key], unknown)
 	}
-	hpa.Spec.Metrics = []autoscalingv2.MetricSpec{{
-		Type: autoscalingv2.ResourceMetricSourceType, Resource: &autoscalingv2.ResourceMetricSource{Name: corev1.ResourceCPU, Target: target},
-	}}
+	return nil
 }
 
 func (i *Inventory) addInventoryWorkload(w Workload, file string) {
@@ -186,7 +205,7 @@ func (i *Inventory) addInventoryWorkload(w Workload, file string) {
 // decodeInventoryObject appends the object to list, with the given namespace if it has none.
 func decodeInventoryObject[T any](data []byte, list *[]T, space func(*T) *string, namespace string) error {
 	var object T
-	if err := yaml.Unmarshal(data, &object); err != nil {
+	if err := apijson.Unmarshal(data, &object); err != nil {
 		return err
 	}
 	if field := space(&object); *field == "" {

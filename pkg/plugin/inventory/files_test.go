@@ -68,8 +68,8 @@ func TestReadFilesErrors(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
 		"apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nspec: {maxReplicas: many}": "standard input: document 1: ",
-		"a: 1\n---\nb: [": "standard input: document 2: ",
-		"items: [1]":      "standard input: document 1: items[0] is no object",
+		"a: 1\n---\nb: [":        "standard input: document 2: ",
+		"kind: List\nitems: [1]": "standard input: document 1: items[0] is no object",
 	} {
 		_, err := ReadFiles([]string{"-"}, strings.NewReader(text), "")
 		if err == nil || !strings.HasPrefix(err.Error(), want) {
@@ -107,5 +107,85 @@ func TestChartsAreUnread(t *testing.T) {
 	}
 	if _, err := ReadFiles([]string{filepath.Join(chart, "templates", "web.yaml")}, nil, ""); err == nil {
 		t.Error("a template by its own name is read")
+	}
+}
+
+// writeTestFiles writes files into a new folder.
+func writeTestFiles(t *testing.T, files map[string]string) string {
+	t.Helper()
+	folder := t.TempDir()
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return folder
+}
+
+// TestDocuments: every document of a file is read, however the documents are separated and written.
+func TestDocuments(t *testing.T) {
+	t.Parallel()
+	const spec = "{scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: w}, maxReplicas: 3}"
+	a := "apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: {name: a}\nspec: " + spec + "\n"
+	b := strings.Replace(a, "name: a", "name: b", 1)
+	j := `{"apiVersion":"autoscaling/v2","kind":"HorizontalPodAutoscaler","metadata":{"name":"a"},"spec":{"scaleTargetRef":{"kind":"Deployment","name":"w"},"maxReplicas":3}}`
+	for name, text := range map[string]string{
+		"as usual":                     a + "---\n" + b,
+		"line ends of Windows":         strings.ReplaceAll(a+"---\n"+b, "\n", "\r\n"),
+		"line ends of old Macs":        strings.ReplaceAll(a+"---\n"+b, "\n", "\r"),
+		"a comment at the mark":        a + "--- # Source: b.yaml\n" + b,
+		"a tab at the mark":            a + "---\t\n" + b,
+		"a document at the mark":       a + "--- {apiVersion: autoscaling/v2, kind: HorizontalPodAutoscaler, metadata: {name: b}, spec: " + spec + "}\n",
+		"the other mark":               a + "...\n" + b,
+		"both marks":                   a + "...\n---\n" + b + "...\n",
+		"byte order marks":             "\ufeff" + a + "---\n\ufeff" + b,
+		"a directive":                  "%YAML 1.2\n---\n" + a + "---\n" + b,
+		"empty documents":              "---\n---\n# empty\n---\nnull\n---\n" + a + "---\n" + b + "---\n",
+		"a JSON patch":                 a + "---\n- {op: remove, path: /spec/replicas}\n---\n" + b,
+		"texts and numbers":            a + "---\nhello\n---\n5\n---\n" + b,
+		"values of a chart":            "items: [a, b]\n---\n" + a + "---\n" + b,
+		"JSON and JSON":                j + "\n" + strings.Replace(j, `"a"`, `"b"`, 1),
+		"JSON with a byte order mark":  "\ufeff" + j + strings.Replace(j, `"a"`, `"b"`, 1),
+		"JSON and YAML":                j + "\n---\n" + b,
+		"YAML like JSON":               "{apiVersion: autoscaling/v2, kind: HorizontalPodAutoscaler, metadata: {name: a}, spec: " + spec + "}\n---\n" + b,
+		"a typed list":                 "apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscalerList\nitems:\n- {metadata: {name: a}, spec: " + spec + "}\n- {metadata: {name: b}, spec: " + spec + "}\n",
+		"a list in a list":             "kind: List\nitems:\n- kind: List\n  items:\n  - {apiVersion: autoscaling/v2, kind: HorizontalPodAutoscaler, metadata: {name: a}, spec: " + spec + "}\n---\n" + b,
+		"an empty list":                "kind: List\nitems: null\n---\n" + a + "---\n" + b,
+		"anchors":                      "x: &x " + spec + "\napiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: {name: a}\nspec: {<<: *x, minReplicas: 2}\n---\n" + b,
+		"a mark in a block of text":    "kind: ConfigMap\ndata:\n  x: |\n    ---\n    ...\n---\n" + a + "---\n" + b,
+		"a percent sign in a document": "kind: ConfigMap\ndata: {x: 'a\n%b'}\n---\n" + a + "---\n" + b,
+		"no last line end":             strings.TrimSpace(a + "---\n" + b),
+		"a line of megabytes":          "# " + strings.Repeat("x", 6<<20) + "\n" + a + "---\n" + b,
+	} {
+		i, err := ReadFiles([]string{"-"}, strings.NewReader(text), "default")
+		if err != nil || len(i.HPAs) != 2 || i.HPAs[0].Name != "a" || i.HPAs[1].Name != "b" || i.HPAs[1].Spec.MaxReplicas != 3 {
+			t.Errorf("%s: %+v, %v", name, i.HPAs, err)
+		}
+	}
+}
+
+// TestFolders: links, capital endings, pipes and files that cannot be read hide no other file.
+func TestFolders(t *testing.T) {
+	t.Parallel()
+	one := "apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: {name: NAME}\nspec: {scaleTargetRef: {name: w}, maxReplicas: 3}\n"
+	folder := writeTestFiles(t, map[string]string{
+		"a.yaml": strings.Replace(one, "NAME", "a", 1), "b.YML": strings.Replace(one, "NAME", "b", 1),
+		"0.yaml": "{{ if .Values.on }}\n---\n" + strings.Replace(one, "NAME", "c", 1),
+	})
+	link := filepath.Join(t.TempDir(), "link")
+	for name, target := range map[string]string{link: folder, filepath.Join(folder, "1.yaml"): "/does/not/exist", filepath.Join(folder, "2.yaml"): folder} {
+		if err := os.Symlink(target, name); err != nil {
+			t.Skip("this system has no symbolic links: ", err)
+		}
+	}
+	for _, path := range []string{folder, link} {
+		i, err := ReadFiles([]string{path}, nil, "default")
+		if len(i.HPAs) != 3 || len(i.Unread) != 0 {
+			t.Errorf("autoscalers: %+v, unread %v", i.HPAs, i.Unread)
+		}
+		if err == nil || strings.Count(err.Error(), "\n") != 1 || !strings.Contains(err.Error(), "0.yaml: document 1: ") ||
+			!strings.Contains(err.Error(), "it looks like a template") || !strings.Contains(err.Error(), "1.yaml: no such file") {
+			t.Errorf("error %v, want one for the template and one for the broken link", err)
+		}
 	}
 }

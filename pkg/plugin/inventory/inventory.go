@@ -23,6 +23,9 @@ type Inventory struct {
 	Budgets         []policyv1.PodDisruptionBudget
 	NetworkPolicies []networkingv1.NetworkPolicy
 	Namespaces      map[string]map[string]string // labels, by name
+	ScaledObjects   []ScaledObject               // only from files
+	// UnknownFields are errors for fields of autoscalers in files that their API version does not have, by namespace/name.
+	UnknownFields map[string][]string
 	// Unread are the resources that could not be read. An absent object of such a resource proves nothing.
 	Unread []Unread
 }

@@ -80,10 +80,51 @@ func CheckMetric(m autoscalingv2.MetricSpec) error {
 	switch {
 	case wanted == "":
 		return fmt.Errorf("%s.target.type is %q; use Value, AverageValue or Utilization", f.name, string(f.target.Type))
-	case set != 1:
-		return fmt.Errorf("%s.target sets %d of %v; set one", f.name, set, f.allowed)
-	case amounts[wanted] == nil:
+	case m.Object != nil && amounts[wanted] == nil: // the HPA controller looks at the type of objects alone
 		return fmt.Errorf("%s.target.%s is missing, which type %s needs", f.name, wanted, f.target.Type)
+	case m.Object == nil && set != 1:
+		return fmt.Errorf("%s.target sets %d of %v; set one", f.name, set, f.allowed)
+	}
+	return checkMetricNames(m)
+}
+
+// checkMetricNames returns an error for a source that names no metric or no object, and for a second source.
+func checkMetricNames(m autoscalingv2.MetricSpec) error {
+	sources := 0
+	var missing []string
+	check := func(field, name string) {
+		if name == "" {
+			missing = append(missing, field)
+		}
+	}
+	if m.Pods != nil {
+		sources++
+		check("pods.metric.name", m.Pods.Metric.Name)
+	}
+	if m.Object != nil {
+		sources++
+		check("object.metric.name", m.Object.Metric.Name)
+		check("object.describedObject.kind", m.Object.DescribedObject.Kind)
+		check("object.describedObject.name", m.Object.DescribedObject.Name)
+	}
+	if m.External != nil {
+		sources++
+		check("external.metric.name", m.External.Metric.Name)
+	}
+	if m.Resource != nil {
+		sources++
+		check("resource.name", string(m.Resource.Name))
+	}
+	if m.ContainerResource != nil {
+		sources++
+		check("containerResource.name", string(m.ContainerResource.Name))
+		check("containerResource.container", m.ContainerResource.Container)
+	}
+	switch {
+	case len(missing) > 0:
+		return fmt.Errorf("%s is missing", missing[0])
+	case sources > 1:
+		return fmt.Errorf("it sets %d sources; set the one of type %s", sources, m.Type)
 	}
 	return nil
 }

@@ -1,7 +1,9 @@
 package inventory
 
 import (
+	"cmp"
 	"fmt"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +16,7 @@ const (
 	AnnotationScrape = "prometheus.io/scrape"
 	AnnotationPort   = "prometheus.io/port"
 	AnnotationPath   = "prometheus.io/path"
+	AnnotationScheme = "prometheus.io/scheme"
 )
 
 // metricsPortNames are the names of a container port for metrics, as the adapter prefers them.
@@ -80,4 +83,30 @@ func ScrapedPort(annotations map[string]string, spec corev1.PodSpec) (corev1.Con
 		return all[0], nil
 	}
 	return corev1.ContainerPort{}, fmt.Errorf("%d ports are declared, and none is named metrics", len(all))
+}
+
+// ScrapedPage returns the path of a pod's metrics page below kube-apiserver's root. An error says why the pod has none.
+func ScrapedPage(pod *corev1.Pod) (string, error) {
+	port, err := ScrapedPort(pod.Annotations, pod.Spec)
+	if err != nil {
+		return "", err
+	}
+	scheme := strings.ToLower(strings.TrimSpace(pod.Annotations[AnnotationScheme]))
+	switch scheme {
+	case "", "http":
+		scheme = ""
+	case "https":
+		scheme = "https:"
+	default:
+		return "", fmt.Errorf("annotation %s is %q, neither \"http\" nor \"https\"", AnnotationScheme, scheme)
+	}
+	path, query, _ := strings.Cut(cmp.Or(strings.TrimSpace(pod.Annotations[AnnotationPath]), "/metrics"), "?")
+	page := url.URL{Path: "/" + strings.TrimPrefix(path, "/"), RawQuery: strings.ReplaceAll(query, " ", "%20")}
+	if unescaped, err := url.PathUnescape(page.Path); err == nil {
+		page.Path, page.RawPath = unescaped, page.Path
+	}
+	if slices.Contains(strings.Split(page.Path, "/"), "..") {
+		return "", fmt.Errorf("annotation %s is %q, which leaves the pod", AnnotationPath, path)
+	}
+	return fmt.Sprintf("/api/v1/namespaces/%s/pods/%s%s:%d/proxy%s", pod.Namespace, scheme, pod.Name, port.ContainerPort, page.RequestURI()), nil
 }

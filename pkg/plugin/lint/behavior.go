@@ -41,6 +41,16 @@ func listLintLimitRules() []Rule {
 			"With one pod, each eviction and each crash is an outage.",
 			"Set minReplicas to 2.", lintSinglePod,
 		},
+		{
+			"unknown-field", SeverityError,
+			"kubectl rejects a field that the API version does not have, and kube-apiserver ignores it: what it says has no effect.",
+			"Correct its name or its place.", lintUnknownFields,
+		},
+		{
+			"unserved-version", SeverityError,
+			"kube-apiserver serves autoscaling/v1 and autoscaling/v2; it rejects a manifest of a removed version such as v2beta1 and v2beta2.",
+			"Write apiVersion: autoscaling/v2 and the fields of that version.", lintUnservedVersion,
+		},
 	}
 }
 
@@ -151,6 +161,16 @@ func lintNoRoom(s subject) []string {
 
 func lintSinglePod(s subject) []string {
 	return newLintMessage(inventory.MinReplicasOf(s.hpa) == 1, "minReplicas is 1")
+}
+
+// lintUnknownFields reports fields of manifests: kube-apiserver returns none that it does not know.
+func lintUnknownFields(s subject) []string {
+	return s.objects.UnknownFields[s.hpa.Namespace+"/"+s.hpa.Name]
+}
+
+func lintUnservedVersion(s subject) []string {
+	version := s.hpa.APIVersion // empty from a cluster
+	return newLintMessage(version != "" && version != "autoscaling/v1" && version != "autoscaling/v2", "apiVersion is %s", version)
 }
 
 func lintShortPeriods(s subject) []string {

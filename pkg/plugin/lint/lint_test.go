@@ -167,7 +167,12 @@ var lintCases = map[string]struct{ bad, good []string }{
 		[]string{"behavior: {}", "behavior: {scaleDown: {selectPolicy: Disabled}}"},
 		[]string{"behavior: {}", "behavior: {scaleDown: {selectPolicy: Min}}"},
 	},
-	"single-pod": {[]string{"minReplicas: 2", "minReplicas: 1"}, nil},
+	"unknown-field": {
+		[]string{"behavior: {}", "behaviour: {}"},
+		[]string{"behavior: {}", "behavior: {scaleUp: {tolerance: 50m}}"},
+	},
+	"unserved-version": {[]string{"autoscaling/v2", "autoscaling/v2beta2"}, []string{"autoscaling/v2", "autoscaling/v1"}},
+	"single-pod":       {[]string{"minReplicas: 2", "minReplicas: 1"}, nil},
 	"slow-burst": {
 		[]string{"behavior: {}", "behavior: {scaleUp: {policies: [{type: Pods, value: 1, periodSeconds: 15}]}}"},
 		[]string{"behavior: {}", "behavior: {scaleUp: {policies: [{type: Pods, value: 2, periodSeconds: 15}]}}"},
@@ -244,6 +249,20 @@ const (
 	requests   = `        resources: {requests: {cpu: 100m}, limits: {cpu: "2"}}`
 )
 
+func cpuAverage(amount string) string {
+	return "  - type: Resource\n    resource: {name: cpu, target: {type: AverageValue, averageValue: " + amount + "}}\n"
+}
+
+// secondBudget is a budget with a selector.
+func secondBudget(selector string) string {
+	return "---\napiVersion: policy/v1\nkind: PodDisruptionBudget\nmetadata: {name: web-2, namespace: shop}\nspec: {maxUnavailable: 1, selector: {" + selector + "}}\n"
+}
+
+// scaledObject is an object of KEDA with a spec.
+func scaledObject(spec string) string {
+	return "---\napiVersion: keda.sh/v1alpha1\nkind: ScaledObject\nmetadata: {name: orders, namespace: shop}\nspec: {" + spec + "}\n"
+}
+
 // lintJudgements are realistic manifests, each with the number of findings of a rule.
 var lintJudgements = map[string]struct {
 	rule         string
@@ -279,7 +298,56 @@ var lintJudgements = map[string]struct {
 	"a metric without its source":            {"invalid-metric", 1, []string{soundMetric, "  - {type: Pods}\n"}},
 	"a target of 0":                          {"invalid-metric", 1, []string{`averageValue: "50"`, `averageValue: "0"`}},
 	"a target without a type":                {"invalid-metric", 1, []string{"type: AverageValue, ", ""}},
-	"a metric that is null":                  {"invalid-metric", 1, []string{soundMetric, "  - null\n"}},
+	"a metric without a name":                {"invalid-metric", 1, []string{"metric: {name: request_per_second}", "metric: {}"}},
+	"a metric with two sources":              {"invalid-metric", 1, []string{soundMetric, soundMetric + "    resource: {name: cpu, target: {type: Utilization, averageUtilization: 60}}\n"}},
+	"an object without a name":               {"invalid-metric", 1, []string{soundMetric, strings.Replace(objectMetric("seats", `type: Value, value: "1"`), ", name: web", "", 1)}},
+	"an object with two amounts":             {"invalid-metric", 0, []string{soundMetric, objectMetric("seats", `type: Value, value: "1", averageValue: "1"`)}},
+	"a type that the controller ignores":     {"invalid-metric", 0, []string{"type: AverageValue, ", "type: Value, "}},
+	"autoscaling/v1 with metrics":            {"unknown-field", 1, []string{"autoscaling/v2", "autoscaling/v1"}},
+	"autoscaling/v1, CPU by default":         {"counter-without-rate", 0, []string{"autoscaling/v2", "autoscaling/v1", "request_per_second", "http_requests_total"}},
+	"autoscaling/v2 with the CPU of v1":      {"cpu-target-out-of-reach", 0, []string{"  metrics:\n" + soundMetric, "  targetCPUUtilizationPercentage: 95\n", `{cpu: "2"}`, "{cpu: 100m}"}},
+	"autoscaling/v1 with an annotation": {"counter-without-rate", 1, []string{"autoscaling/v2", "autoscaling/v1", "  metrics:\n" + soundMetric, "", "  behavior: {}\n", "", "metadata: {name: web,",
+		`metadata: {annotations: {autoscaling.alpha.kubernetes.io/metrics: '[{"type":"Pods","pods":{"metricName":"http_requests_total","targetAverageValue":"50"}}]'}, name: web,`}},
+	"autoscaling/v1 with an annotated behavior": {"no-scale-down-window", 1, []string{"autoscaling/v2", "autoscaling/v1", "  metrics:\n" + soundMetric, "", "  behavior: {}\n", "", "metadata: {name: web,",
+		`metadata: {annotations: {autoscaling.alpha.kubernetes.io/behavior: '{"ScaleDown":{"StabilizationWindowSeconds":0}}'}, name: web,`}},
+	"autoscaling/v2beta1": {"counter-without-rate", 1, []string{"autoscaling/v2", "autoscaling/v2beta1", soundMetric, `  - {type: Pods, pods: {metricName: http_requests_total, targetAverageValue: "50"}}
+`}},
+	"an object of autoscaling/v2beta1": {"invalid-metric", 0, []string{"autoscaling/v2", "autoscaling/v2beta1", soundMetric, `  - {type: Object, object: {metricName: seats, targetValue: "50", target: {apiVersion: apps/v1, kind: Deployment, name: web}}}
+`}},
+	"CPU of autoscaling/v2beta1": {"cpu-target-out-of-reach", 1, []string{"autoscaling/v2", "autoscaling/v2beta1", soundMetric, `  - {type: Resource, resource: {name: cpu, targetAverageUtilization: 95}}
+`, `{cpu: "2"}`, "{cpu: 100m}"}},
+	"a field in other letters":             {"min-above-max", 1, []string{"maxReplicas: 10", "maxreplicas: 10"}},
+	"an average above the limit":           {"cpu-target-out-of-reach", 1, []string{soundMetric, cpuAverage("1900m")}},
+	"an average below the limit":           {"cpu-target-out-of-reach", 0, []string{soundMetric, cpuAverage("1800m")}},
+	"empty resources of the pod":           {"cpu-target-out-of-reach", 1, []string{soundMetric, strings.Replace(cpuMetric, "60", "95", 1), `{cpu: "2"}`, "{cpu: 100m}", containers, "      resources: {}\n" + containers}},
+	"a wider limit of the pod":             {"cpu-target-out-of-reach", 0, []string{soundMetric, strings.Replace(cpuMetric, "60", "95", 1), `{cpu: "2"}`, "{cpu: 100m}", containers, "      resources: {limits: {cpu: 200m}}\n" + containers}},
+	"one selector, written in two ways":    {"duplicate-metric", 1, []string{soundMetric, selectedMetric("200", "50") + strings.Replace(selectedMetric("200", "60"), `matchLabels: {code: "200"}`, `matchExpressions: [{key: code, operator: In, values: ["200"]}]`, 1)}},
+	"a total beside an average":            {"duplicate-metric", 0, []string{soundMetric, objectMetric("seats", `type: Value, value: "50"`) + objectMetric("seats", `type: AverageValue, averageValue: "5"`)}},
+	"a quantile by its selector":           {"latency-target", 1, []string{"metric: {name: request_per_second}", `metric: {name: rpc_duration_seconds_summary, selector: {matchExpressions: [{key: quantile, operator: In, values: ["0.9"]}]}}`}},
+	"a quantile with its unit":             {"latency-target", 1, []string{"request_per_second", "request_p99_milliseconds"}},
+	"a rate of requests with latency":      {"latency-target", 0, []string{"request_per_second", "request_duration_seconds_count_per_second"}},
+	"the counter of a histogram":           {"counter-without-rate", 1, []string{"request_per_second", "request_duration_seconds_count"}},
+	"a gauge that is a count":              {"counter-without-rate", 0, []string{"request_per_second", "connection_count"}},
+	"the word False":                       {"metrics-opt-out", 1, []string{"labels: {app: web}}", `labels: {app: web}, annotations: {prometheus.io/scrape: "False"}}`}},
+	"an empty annotation":                  {"metrics-opt-out", 0, []string{"labels: {app: web}}", `labels: {app: web}, annotations: {prometheus.io/scrape: ""}}`}},
+	"a port by a name that no port has":    {"metrics-port-ambiguous", 1, []string{"labels: {app: web}}", `labels: {app: web}, annotations: {prometheus.io/port: web}}`}},
+	"a port by its name":                   {"metrics-port-ambiguous", 0, []string{"labels: {app: web}}", `labels: {app: web}, annotations: {prometheus.io/port: http}}`}},
+	"a port with a leading zero":           {"metrics-port-undeclared", 0, []string{"labels: {app: web}}", `labels: {app: web}, annotations: {prometheus.io/port: "08080"}}`}},
+	"a path by default":                    {"liveness-is-readiness", 1, []string{"path: /readyz, ", "path: /, ", "path: /healthz, port: http}", "port: http}, failureThreshold: 1"}},
+	"a probe of decades":                   {"liveness-is-readiness", 0, []string{"path: /healthz, port: http}", "path: /readyz, port: http}, periodSeconds: 70000, failureThreshold: 70000"}},
+	"a share that is every pod":            {"budget-blocks-all", 1, []string{"maxUnavailable: 1", "minAvailable: 95%"}},
+	"a share that leaves a pod at last":    {"budget-blocks-all", 0, []string{"maxUnavailable: 1", "minAvailable: 90%"}},
+	"a share of the minimum":               {"budget-equals-minimum", 1, []string{"maxUnavailable: 1", "minAvailable: 90%"}},
+	"no pod at the minimum":                {"budget-equals-minimum", 0, []string{"minReplicas: 2", "minReplicas: 0", "maxUnavailable: 1", "minAvailable: 0"}},
+	"no share may be away":                 {"budget-blocks-all", 1, []string{"maxUnavailable: 1", "maxUnavailable: 0%"}},
+	"a small share may be away":            {"budget-blocks-all", 0, []string{"maxUnavailable: 1", "maxUnavailable: 1%"}},
+	"two budgets":                          {"budget-blocks-all", 1, []string{"\n---\napiVersion: policy", "\n" + secondBudget("matchExpressions: [{key: app, operator: In, values: [web]}]") + "---\napiVersion: policy"}},
+	"two budgets, the other of other pods": {"budget-blocks-all", 0, []string{"\n---\napiVersion: policy", "\n" + secondBudget("matchExpressions: [{key: app, operator: NotIn, values: [web]}]") + "---\napiVersion: policy"}},
+	"an overlay's variant of the budget":   {"budget-blocks-all", 0, []string{"\n---\napiVersion: policy", "\n" + strings.Replace(secondBudget("matchLabels: {app: web}"), "web-2", "web", 1) + "---\napiVersion: policy"}},
+	"a ScaledObject of the target":         {"two-autoscalers", 1, []string{"\n---\napiVersion: policy", "\n" + scaledObject("scaleTargetRef: {name: web}") + "---\napiVersion: policy"}},
+	"a ScaledObject of another target":     {"two-autoscalers", 0, []string{"\n---\napiVersion: policy", "\n" + scaledObject("scaleTargetRef: {kind: StatefulSet, name: web}") + "---\napiVersion: policy"}},
+	"a ScaledObject takes the HPA over":    {"two-autoscalers", 0, []string{"\n---\napiVersion: policy", "\n" + scaledObject("scaleTargetRef: {name: web}, advanced: {horizontalPodAutoscalerConfig: {name: web}}") + "---\napiVersion: policy"}},
+	"a metric that is null":                {"invalid-metric", 1, []string{soundMetric, "  - null\n"}},
 }
 
 // TestJudgements: a rule judges realistic manifests rightly.

@@ -3,18 +3,62 @@ package lint
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/selection"
 
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
 )
 
 // quantileName is a metric that is a quantile or a duration by its name: it does not add up over pods.
-var quantileName = regexp.MustCompile(`_p\d{2,3}$|_quantile$|_latency(_seconds)?$|_duration_seconds$`)
+var quantileName = regexp.MustCompile(`(_p\d{2,3}|_quantile|(^|_)latency|_duration|(^|_)response_time)(_(seconds|milliseconds|ms))?$`)
+
+// counterName is a metric that is a counter by its name, or a counter of a histogram.
+var counterName = regexp.MustCompile(`_total$|_bucket$|_(seconds|bytes)_(count|sum)$`)
+
+// isLintedQuantile reports whether a metric is a quantile by its name, or by a label of its selector, as a summary has it.
+func isLintedQuantile(m autoscalingv2.MetricSpec) bool {
+	return quantileName.MatchString(lintedMetricName(m)) ||
+		slices.ContainsFunc(listLintedRequirements(m), func(r string) bool { return strings.HasPrefix(r, "quantile in ") })
+}
+
+// listLintedRequirements returns what the selector of a metric requires, sorted: the same for matchLabels and for matchExpressions.
+func listLintedRequirements(m autoscalingv2.MetricSpec) []string {
+	selector, err := metav1.LabelSelectorAsSelector(lintedMetricSelector(m))
+	if err != nil {
+		return []string{metav1.FormatLabelSelector(lintedMetricSelector(m))}
+	}
+	requirements, _ := selector.Requirements()
+	var texts []string
+	for _, r := range requirements {
+		operator := r.Operator()
+		if operator == selection.Equals || operator == selection.DoubleEquals {
+			operator = selection.In
+		}
+		texts = append(texts, fmt.Sprint(r.Key(), " ", operator, " ", slices.Sorted(slices.Values(r.ValuesUnsorted()))))
+	}
+	slices.Sort(texts)
+	return texts
+}
+
+// lintedMetricSelector returns the selector of a custom or external metric, or nil.
+func lintedMetricSelector(m autoscalingv2.MetricSpec) *metav1.LabelSelector {
+	switch {
+	case m.Pods != nil:
+		return m.Pods.Metric.Selector
+	case m.Object != nil:
+		return m.Object.Metric.Selector
+	case m.External != nil:
+		return m.External.Metric.Selector
+	}
+	return nil
+}
 
 // listLintMetricRules returns the rules about the metrics of an autoscaler.
 func listLintMetricRules() []Rule {
@@ -108,7 +152,7 @@ func lintedMetricName(m autoscalingv2.MetricSpec) string {
 
 func lintQuantileAverages(s subject) []string {
 	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
-		if m.Pods == nil && quantileName.MatchString(lintedMetricName(m)) && reading.TargetOf(m).AverageValue != nil {
+		if m.Pods == nil && isLintedQuantile(m) && reading.TargetOf(m).AverageValue != nil {
 			return "a quantile with a target of type AverageValue"
 		}
 		return ""
@@ -129,7 +173,7 @@ func lintSurgingAverages(s subject) []string {
 
 func lintLatencyTargets(s subject) []string {
 	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
-		if quantileName.MatchString(lintedMetricName(m)) && (m.Pods != nil || reading.TargetOf(m).Value != nil) {
+		if isLintedQuantile(m) && (m.Pods != nil || reading.TargetOf(m).Value != nil) {
 			return "scales on latency"
 		}
 		return ""
@@ -138,7 +182,7 @@ func lintLatencyTargets(s subject) []string {
 
 func lintRawCounters(s subject) []string {
 	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
-		if strings.HasSuffix(lintedMetricName(m), "_total") {
+		if counterName.MatchString(lintedMetricName(m)) {
 			return "a counter by its name"
 		}
 		return ""
@@ -198,15 +242,17 @@ func lintDuplicateMetrics(s subject) []string {
 	})
 }
 
-// lintedMetricIdentity distinguishes metrics: the spec without its target.
+// lintedMetricIdentity distinguishes metrics: the spec without the amount of its target. A total and an average are two computations.
 func lintedMetricIdentity(m autoscalingv2.MetricSpec) string {
+	name := fmt.Sprint(lintedMetricName(m), " ", listLintedRequirements(m), " ", reading.TargetOf(m).Type)
 	switch {
 	case m.Pods != nil:
-		return fmt.Sprint("pods ", m.Pods.Metric)
+		return "pods " + name
 	case m.Object != nil:
-		return fmt.Sprint("object ", m.Object.DescribedObject, m.Object.Metric)
+		o := m.Object.DescribedObject
+		return fmt.Sprint("object ", o.Kind, "/", o.Name, " ", name)
 	case m.External != nil:
-		return fmt.Sprint("external ", m.External.Metric)
+		return "external " + name
 	}
 	return inventory.DescribeMetric(m)
 }
@@ -259,39 +305,65 @@ func lintUnknownContainers(s subject) []string {
 	})
 }
 
-// lintUnreachableTarget compares the target, raised by the tolerance, with the utilization at which every container is at its limit.
+// lintUnreachableTarget compares the target, raised by the tolerance, with the usage at which every container is at its limit.
 func lintUnreachableTarget(s subject) []string {
 	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
 		name, container, utilization := lintedResource(m)
-		if utilization == nil || s.workload == nil || name != corev1.ResourceCPU {
+		if s.workload == nil || name != corev1.ResourceCPU {
 			return ""
 		}
-		if s.workload.Template.Spec.Resources != nil {
-			return "" // the pod as a whole has bounds
+		request, limit := sumLintedBounds(s.workload.Template.Spec, name, container)
+		if limit == nil || request.IsZero() {
+			return ""
 		}
-		var request, limit resource.Quantity
-		for _, c := range inventory.RunningContainers(s.workload.Template.Spec) {
-			if container != "" && c.Name != container {
-				continue
+		raised := 1 + lintedTolerance(s.hpa)
+		if average := reading.TargetOf(m).AverageValue; average != nil {
+			if needed := float64(average.MilliValue()) * raised; float64(limit.MilliValue()) <= needed {
+				return fmt.Sprintf("it scales up above %.0fm, and the limits permit %s", needed, limit)
 			}
-			bound, limited := c.Resources.Limits[name]
-			asked, requested := c.Resources.Requests[name]
-			if !limited {
-				return ""
-			}
-			if !requested {
-				asked = bound
-			}
-			limit.Add(bound)
-			request.Add(asked)
 		}
-		if request.IsZero() {
+		if utilization == nil {
 			return ""
 		}
 		most := 100 * float64(limit.MilliValue()) / float64(request.MilliValue())
-		if needed := float64(*utilization) * (1 + lintedTolerance(s.hpa)); most <= needed {
+		if needed := float64(*utilization) * raised; most <= needed {
 			return fmt.Sprintf("it scales up above %.0f %% of the request, and the limits permit %.0f %%", needed, most)
 		}
 		return ""
 	})
+}
+
+// sumLintedBounds returns the sums of the requests and the limits of a pod, or of one of its containers. The limit is nil where something has
+// none. Requests and limits of the pod as a whole go before those of its containers.
+func sumLintedBounds(spec corev1.PodSpec, name corev1.ResourceName, container string) (request, limit *resource.Quantity) {
+	request, limit = &resource.Quantity{}, &resource.Quantity{}
+	for _, c := range inventory.RunningContainers(spec) {
+		if container != "" && c.Name != container {
+			continue
+		}
+		bound, limited := c.Resources.Limits[name]
+		asked, requested := c.Resources.Requests[name]
+		if !requested {
+			asked = bound
+		}
+		request.Add(asked)
+		if !limited {
+			limit = nil
+		} else if limit != nil {
+			limit.Add(bound)
+		}
+	}
+	if spec.Resources == nil || container != "" {
+		return request, limit
+	}
+	if bound, limited := spec.Resources.Limits[name]; limited {
+		limit = &bound
+		if request.IsZero() {
+			request = &bound
+		}
+	}
+	if asked, requested := spec.Resources.Requests[name]; requested {
+		request = &asked
+	}
+	return request, limit
 }

@@ -1,6 +1,7 @@
 package lint
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,7 +22,7 @@ func listLintWorkloadRules() []Rule {
 		},
 		{
 			"metrics-opt-out", SeverityError,
-			"The adapter never scrapes a pod that is annotated prometheus.io/scrape: \"false\".",
+			"The adapter never scrapes a pod whose annotation prometheus.io/scrape is another word than \"true\".",
 			"Remove the annotation.", lintScrapeOptOut,
 		},
 		{
@@ -86,7 +87,7 @@ func lintReadyWhileStarting(s subject) []string {
 	if t == nil {
 		return nil
 	}
-	for _, c := range t.Spec.Containers {
+	for _, c := range inventory.RunningContainers(t.Spec) {
 		if isLintedOnCPU(s, c.Name) && c.ReadinessProbe != nil && c.StartupProbe == nil && c.ReadinessProbe.InitialDelaySeconds == 0 {
 			return newLintMessage(true, "container %s is ready without a delay, and the autoscaler looks at CPU", c.Name)
 		}
@@ -114,13 +115,16 @@ func lintLivenessIsReadiness(s subject) []string {
 		if live == nil || ready == nil || live.HTTPGet == nil || ready.HTTPGet == nil {
 			continue
 		}
-		same := live.HTTPGet.Path == ready.HTTPGet.Path && lintedPortNumber(c, live.HTTPGet.Port) == lintedPortNumber(c, ready.HTTPGet.Port)
+		same := lintedProbePath(live) == lintedProbePath(ready) && lintedPortNumber(c, live.HTTPGet.Port) == lintedPortNumber(c, ready.HTTPGet.Port)
 		if same && lintedProbeSeconds(live) <= lintedProbeSeconds(ready) {
-			return newLintMessage(true, "container %s: both ask %s, and liveness gives up after %d s", c.Name, live.HTTPGet.Path, lintedProbeSeconds(live))
+			return newLintMessage(true, "container %s: both ask %s, and liveness gives up after %d s", c.Name, lintedProbePath(live), lintedProbeSeconds(live))
 		}
 	}
 	return nil
 }
+
+// lintedProbePath returns the path of a probe; Kubernetes' default is /.
+func lintedProbePath(p *corev1.Probe) string { return cmp.Or(p.HTTPGet.Path, "/") }
 
 // lintedPortNumber returns the number of a container's port, or the text of one that it does not declare.
 func lintedPortNumber(c corev1.Container, port intstr.IntOrString) string {
@@ -133,8 +137,8 @@ func lintedPortNumber(c corev1.Container, port intstr.IntOrString) string {
 }
 
 // lintedProbeSeconds returns the time until a probe gives up, with Kubernetes' defaults: every 10 s, three times.
-func lintedProbeSeconds(p *corev1.Probe) int32 {
-	period, failures := p.PeriodSeconds, p.FailureThreshold
+func lintedProbeSeconds(p *corev1.Probe) int64 {
+	period, failures := int64(p.PeriodSeconds), int64(p.FailureThreshold)
 	if period == 0 {
 		period = 10
 	}
@@ -146,7 +150,11 @@ func lintedProbeSeconds(p *corev1.Probe) int32 {
 
 func lintScrapeOptOut(s subject) []string {
 	t := lintedTemplate(s)
-	return newLintMessage(t != nil && isLintedOnPods(s) && strings.TrimSpace(t.Annotations[inventory.AnnotationScrape]) == "false", "the pods opt out of scraping")
+	if t == nil || !isLintedOnPods(s) {
+		return nil
+	}
+	text := strings.TrimSpace(t.Annotations[inventory.AnnotationScrape])
+	return newLintMessage(text != "" && text != "true", "the pods opt out of scraping: %q", text)
 }
 
 // isLintedOnPods reports whether a metric comes from the pods' own pages.
@@ -161,7 +169,7 @@ func isLintedOnPods(s subject) bool {
 
 func lintAmbiguousPort(s subject) []string {
 	t := lintedTemplate(s)
-	if t == nil || !isLintedOnPods(s) || strings.TrimSpace(t.Annotations[inventory.AnnotationPort]) != "" {
+	if t == nil || !isLintedOnPods(s) {
 		return nil
 	}
 	if _, err := inventory.ScrapedPort(t.Annotations, t.Spec); err != nil {
@@ -177,11 +185,10 @@ func lintUndeclaredPort(s subject) []string {
 	}
 	text := strings.TrimSpace(t.Annotations[inventory.AnnotationPort])
 	declared := inventory.DeclaredPorts(t.Spec, "")
-	if text == "" || len(declared) == 0 {
+	port, err := inventory.ScrapedPort(t.Annotations, t.Spec)
+	if text == "" || len(declared) == 0 || err != nil { // the adapter cannot choose: another rule's
 		return nil
 	}
-	found := slices.ContainsFunc(declared, func(p corev1.ContainerPort) bool {
-		return strconv.Itoa(int(p.ContainerPort)) == text || p.Name == text
-	})
+	found := slices.ContainsFunc(declared, func(p corev1.ContainerPort) bool { return p.ContainerPort == port.ContainerPort })
 	return newLintMessage(!found, "prometheus.io/port is %q, which no container declares", text)
 }

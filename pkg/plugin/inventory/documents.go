@@ -1,0 +1,81 @@
+package inventory
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/yaml"
+)
+
+// byteOrderMark is what some editors write before the first character.
+const byteOrderMark = "\ufeff"
+
+// splitManifestDocuments returns the documents of a YAML or JSON file. A document ends at a line "---", which may be followed by a comment
+// or by the next document, and at a line "...". Directives, byte order marks and the line ends of other systems are removed.
+func splitManifestDocuments(data []byte) []string {
+	text := strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(string(data))
+	var documents []string
+	var document strings.Builder
+	begun := false // a line that starts with % is a directive only before the document
+	for line := range strings.SplitAfterSeq(text, "\n") {
+		line = strings.TrimPrefix(line, byteOrderMark)
+		rest, isMark := strings.CutPrefix(line, "---")
+		isMark = isMark && (rest == "" || strings.ContainsAny(rest[:1], " \t\n"))
+		switch {
+		case isMark || strings.TrimRight(line, " \t\n") == "...":
+			documents = append(documents, document.String())
+			document.Reset()
+			document.WriteString(strings.TrimLeft(rest, " \t."))
+			begun = isMark
+		case !begun && strings.HasPrefix(line, "%"):
+		default:
+			document.WriteString(line)
+			begun = begun || strings.TrimSpace(line) != "" && line[0] != '#'
+		}
+	}
+	documents = append(documents, document.String())
+	return slices.DeleteFunc(documents, func(d string) bool { return strings.TrimSpace(d) == "" })
+}
+
+// parseManifestDocument returns the values of a document: one, or several of JSON that follow each other.
+func parseManifestDocument(document string) ([]any, error) {
+	if strings.HasPrefix(strings.TrimSpace(document), "{") {
+		if values, err := parseJSONValues(document); err == nil {
+			return values, nil
+		}
+	}
+	var value any
+	if err := yaml.Unmarshal([]byte(document), &value); err != nil {
+		return nil, describeTemplateError(document, err)
+	}
+	return []any{value}, nil
+}
+
+func parseJSONValues(document string) ([]any, error) {
+	decoder := json.NewDecoder(bytes.NewReader([]byte(document)))
+	var values []any
+	for {
+		var value any
+		err := decoder.Decode(&value)
+		if errors.Is(err, io.EOF) {
+			return values, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		values = append(values, value)
+	}
+}
+
+// describeTemplateError says of a template that it is one.
+func describeTemplateError(document string, err error) error {
+	if strings.Contains(document, "{{") {
+		return fmt.Errorf("%w; it looks like a template: render it first, such as with helm template", err)
+	}
+	return err
+}
