@@ -37,6 +37,7 @@ func TestUnusualValues(t *testing.T) {
 		"adapter, labels":          {release{"tachometer-adapter", "web", "monitoring"}, "{dashboards: {enabled: true}, prometheusRule: {enabled: true}, serviceMonitor: {enabled: true}, tls: {enable: true, ca: A, certificate: A, key: A}, selfMetrics: {readers: [{name: p, namespace: m}]}, resourceMetrics: {enabled: true}, podDisruptionBudget: {enabled: true}}"},
 		"adapter, as a subchart":   {release{"tachometer-adapter", "web", "monitoring"}, "global: {imageRegistry: registry.example.com, storageClass: fast}"},
 		"adapter, hostNetwork":     {release{"tachometer-adapter", "web", "monitoring"}, "hostNetwork: {enabled: true}"},
+		"adapter, own certificate": {release{"tachometer-adapter", "web", "monitoring"}, "{extraArgs: ['--tls-cert-file=/etc/tls/tls.crt', '--tls-private-key-file=/etc/tls/tls.key'], apiServices: {annotations: {cert-manager.io/inject-ca-from: monitoring/web}}}"},
 		"scaler, long name":        {release{"tachometer-scaler", longName, "monitoring"}, "workloads: {namespaces: [shop, shop]}"},
 		"scaler, number":           {release{"tachometer-scaler", "1e3", "123"}, "{fullnameOverride: x1, workloads: {namespaces: ['7', '1e3']}, existingSecret: '5', existingConfigMap: '6'}"},
 		"scaler, every namespace":  {release{"tachometer-scaler", "web", "null"}, "{workloads: {namespaces: ['*', shop]}, gates: {namespaces: ['*', '*']}, podMonitor: {enabled: true, interval: '15'}, prometheusRule: {enabled: true}}"},
@@ -47,7 +48,9 @@ func TestUnusualValues(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			values := parseValues(t, strings.ReplaceAll(test.values, ": A", ": "+quoteYAML(pem)))
-			checkValidity(t, renderObjects(t, test.release, values))
+			objects := renderObjects(t, test.release, values)
+			checkValidity(t, objects)
+			checkConfiguration(t, test.chart, objects)
 		})
 	}
 }
@@ -151,6 +154,13 @@ func TestRefusedValues(t *testing.T) {
 		},
 		"peer's mirror": {release{"tachometer-adapter", "web", "monitoring"}, "image: {repository: mirror.example.com/k8s-prometheus-adapter-amd64}", "set image.repository"},
 		"no PEM":        {release{"tachometer-adapter", "web", "monitoring"}, "tls: {enable: true, ca: '# Public CA file'}", "tls.ca is no PEM"},
+		"untrusted certificate": {
+			release{"tachometer-adapter", "web", "monitoring"}, "extraArguments: ['--tls-cert-file=/etc/tls/tls.crt']", "--tls-cert-file=/etc/tls/tls.crt makes a certificate",
+		},
+		"certificate in a folder": {release{"tachometer-adapter", "web", "monitoring"}, "extraArgs: ['--cert-dir=/tmp']", "leave it out"},
+		"no rule": {
+			release{"tachometer-adapter", "web", "monitoring"}, "{prometheus: {url: 'http://prometheus'}, rules: {default: false}}", "no rule",
+		},
 		"both formats": {
 			release{"tachometer-adapter", "web", "monitoring"},
 			"{prometheus: {url: 'http://prometheus'}, config: {rules: [{metric: a, resource: pods, query: a}]}}", "config.rules",

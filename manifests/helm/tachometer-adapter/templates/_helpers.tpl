@@ -181,6 +181,16 @@ spec:
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- $trusted := include "adapter.certificateFiles" . -}}
+{{- range $key, $value := .Values.apiServices.annotations }}{{- if hasPrefix "cert-manager.io/inject-" $key }}{{- $trusted = "true" }}{{- end }}{{- end -}}
+{{- range concat (default list .Values.extraArgs) (default list .Values.extraArguments) -}}
+{{- if and (regexMatch "^--(tls-cert-file|tls-private-key-file|cert-dir)(=|$)" (toString .)) (not $trusted) -}}
+{{- fail (printf "%s makes a certificate that the APIServices would not trust: leave it out, and the replicas make a trusted one; or use tls.enable or certManager.enabled; or have cert-manager add the authority by apiServices.annotations" .) -}}
+{{- end -}}
+{{- end -}}
+{{- if and (include "adapter.legacy" .) (not (or .Values.rules.default .Values.rules.custom .Values.rules.existing .Values.rules.external .Values.rules.resource)) -}}
+{{- fail "prometheus.* selects prometheus-adapter's format, which has no rule here: set rules.default, rules.custom, rules.external, rules.resource or rules.existing" -}}
+{{- end -}}
 {{- $native := omit (default dict .Values.config) "apiVersion" "kind" -}}
 {{- if and (include "adapter.legacy" .) (ne (toJson $native) (toJson (dict "scrape" (dict "interval" "2s")))) $native -}}
 {{- fail (printf "prometheus.* and rules.* select prometheus-adapter's format, which would leave out config.%s: write native rules and their servers in config.rules and config.backends alone, or remove them from config" (keys $native | sortAlpha | join ", config.")) -}}
