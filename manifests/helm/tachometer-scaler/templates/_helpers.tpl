@@ -1,9 +1,9 @@
-{{- define "scaler.name" -}}
+{{- define "tachometer-scaler.name" -}}
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
-{{- define "scaler.fullname" -}}
-{{- $name := include "scaler.name" . -}}
+{{- define "tachometer-scaler.fullname" -}}
+{{- $name := include "tachometer-scaler.name" . -}}
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
 {{- else if contains $name .Release.Name -}}
@@ -13,51 +13,51 @@
 {{- end -}}
 {{- end -}}
 
-{{- define "scaler.serviceAccountName" -}}
+{{- define "tachometer-scaler.serviceAccountName" -}}
 {{- if .Values.serviceAccount.create -}}
-{{- default (include "scaler.fullname" .) .Values.serviceAccount.name -}}
+{{- default (include "tachometer-scaler.fullname" .) .Values.serviceAccount.name -}}
 {{- else -}}
 {{- default "default" .Values.serviceAccount.name -}}
 {{- end -}}
 {{- end -}}
 
-{{- define "scaler.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "scaler.name" . | toYaml }}
+{{- define "tachometer-scaler.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "tachometer-scaler.name" . | toYaml }}
 app.kubernetes.io/instance: {{ .Release.Name | toYaml }}
 {{- end -}}
 
 {{/* The labels of an object. Of "further" labels, customLabels and the chart's own, the first wins; none changes a label of the selector. */}}
-{{- define "scaler.labelsWith" -}}
+{{- define "tachometer-scaler.labelsWith" -}}
 {{- $own := dict "app.kubernetes.io/part-of" "tachometer" "app.kubernetes.io/version" .root.Chart.AppVersion
   "app.kubernetes.io/managed-by" .root.Release.Service
   "helm.sh/chart" (printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_") -}}
-{{- $selector := include "scaler.selectorLabels" .root | fromYaml -}}
+{{- $selector := include "tachometer-scaler.selectorLabels" .root | fromYaml -}}
 {{- toYaml (merge $selector (default dict .further) (default dict .root.Values.customLabels) $own) -}}
 {{- end -}}
 
-{{- define "scaler.labels" -}}
-{{- include "scaler.labelsWith" (dict "root" . "further" dict) -}}
+{{- define "tachometer-scaler.labels" -}}
+{{- include "tachometer-scaler.labelsWith" (dict "root" . "further" dict) -}}
 {{- end -}}
 
 {{/* The labels of the pods, which no upgrade of the chart changes. */}}
-{{- define "scaler.podLabels" -}}
-{{- $selector := include "scaler.selectorLabels" . | fromYaml -}}
+{{- define "tachometer-scaler.podLabels" -}}
+{{- $selector := include "tachometer-scaler.selectorLabels" . | fromYaml -}}
 {{- toYaml (merge $selector (default dict .Values.podLabels) (default dict .Values.customLabels)) -}}
 {{- end -}}
 
 {{/* The annotations of all objects, as a field of metadata. */}}
-{{- define "scaler.annotations" -}}
+{{- define "tachometer-scaler.annotations" -}}
 {{- with .Values.customAnnotations }}
 annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
 
-{{- define "scaler.configMapName" -}}
-{{- default (printf "%s-config" (include "scaler.fullname" .)) .Values.existingConfigMap -}}
+{{- define "tachometer-scaler.configMapName" -}}
+{{- default (printf "%s-config" (include "tachometer-scaler.fullname" .)) .Values.existingConfigMap -}}
 {{- end -}}
 
-{{- define "scaler.image" -}}
+{{- define "tachometer-scaler.image" -}}
 {{- if .Values.image.digest -}}
 {{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
 {{- else -}}
@@ -66,7 +66,7 @@ annotations:
 {{- end -}}
 
 {{/* Nine tenths of the memory limit, in any of Kubernetes's units; empty without a limit, and where env has a GOMEMLIMIT of its own. */}}
-{{- define "scaler.goMemLimit" -}}
+{{- define "tachometer-scaler.goMemLimit" -}}
 {{- $limit := dig "limits" "memory" "" (default dict .Values.resources) | toString -}}
 {{- $number := regexFind "^[0-9.]+([eE][+]?[0-9]+)?" $limit -}}
 {{- $bytes := get (dict "" 1 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776) (trimPrefix $number $limit) -}}
@@ -78,7 +78,7 @@ annotations:
 {{- end -}}
 
 {{/* A binding of one of the scaler's ClusterRoles in a namespace, or, for "*", in all. */}}
-{{- define "scaler.binding" -}}
+{{- define "tachometer-scaler.binding" -}}
 {{- $root := .root -}}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
@@ -89,25 +89,25 @@ metadata:
   namespace: {{ .namespace | toYaml }}
   {{- end }}
   labels:
-    {{- include "scaler.labels" $root | nindent 4 }}
-  {{- include "scaler.annotations" $root | nindent 2 }}
+    {{- include "tachometer-scaler.labels" $root | nindent 4 }}
+  {{- include "tachometer-scaler.annotations" $root | nindent 2 }}
 roleRef:
   apiGroup: rbac.authorization.k8s.io
   kind: ClusterRole
   name: {{ .role }}
 subjects:
-- {kind: ServiceAccount, name: {{ include "scaler.serviceAccountName" $root | toYaml }}, namespace: {{ $root.Release.Namespace | toYaml }}}
+- {kind: ServiceAccount, name: {{ include "tachometer-scaler.serviceAccountName" $root | toYaml }}, namespace: {{ $root.Release.Namespace | toYaml }}}
 {{ end -}}
 
 {{/* "true" where a PodDisruptionBudget is rendered. For one pod, minAvailable would stop every drain of its node. */}}
-{{- define "scaler.budget" -}}
+{{- define "tachometer-scaler.budget" -}}
 {{- $one := and (kindIs "invalid" .Values.podDisruptionBudget.maxUnavailable) (lt (int (default 1 .Values.replicas)) 2) -}}
 {{- if and .Values.podDisruptionBudget.enabled (not $one) -}}true{{- end -}}
 {{- end -}}
 
 {{/* Fails on a name that only the Service would reject, after the rest is there. */}}
-{{- define "scaler.check" -}}
-{{- $fullname := include "scaler.fullname" . -}}
+{{- define "tachometer-scaler.check" -}}
+{{- $fullname := include "tachometer-scaler.fullname" . -}}
 {{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $fullname) -}}
 {{- fail (printf "a Service cannot be called %q: set fullnameOverride to a name of small letters, digits and hyphens that begins with a letter" $fullname) -}}
 {{- end -}}
