@@ -161,6 +161,7 @@ func TestValueFiles(t *testing.T) {
 					}
 				}
 				compareGolden(t, filepath.Join("testdata", chart, name+".golden.yaml"), text.String())
+				checkValidity(t, objects)
 				checkConfiguration(t, chart, objects)
 			})
 		}

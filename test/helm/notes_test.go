@@ -52,7 +52,10 @@ func TestNotes(t *testing.T) {
 		},
 		"adapter with prometheus-adapter's rules, without custom metrics": {
 			release{"tachometer-adapter", "web", "monitoring"},
-			map[string]any{"prometheus": map[string]any{"url": "http://prometheus"}, "apiServices": map[string]any{"custom": false}},
+			map[string]any{
+				"prometheus": map[string]any{"url": "http://prometheus"}, "apiServices": map[string]any{"custom": false},
+				"rules": map[string]any{"external": []any{map[string]any{}}},
+			},
 			[]string{"/apis/external.metrics.k8s.io/v1beta1\n"}, []string{"custom.metrics.k8s.io"},
 		},
 		"scaler": {
@@ -192,6 +195,34 @@ func TestResourceMetricsAreServed(t *testing.T) {
 		registered := objects["APIService /v1beta1.metrics.k8s.io"] != nil
 		if registered != (test.kubelets || test.rules) {
 			t.Errorf("%s: metrics.k8s.io registered %t", name, registered)
+		}
+	}
+}
+
+// TestRegisteredAPIs: in prometheus-adapter's format the chart registers what that chart registers, so that KEDA keeps its API.
+func TestRegisteredAPIs(t *testing.T) {
+	t.Parallel()
+	const custom, external = "v1beta1.custom.metrics.k8s.io", "v1beta1.external.metrics.k8s.io"
+	for values, want := range map[string][]string{
+		"{}":                                      {custom, external},
+		"apiServices: {external: false}":          {custom},
+		"prometheus: {url: 'http://prometheus'}":  {custom},
+		"prometheus: {path: /prometheus}":         {custom},
+		"rules: {existing: mine}":                 {custom},
+		"rules: {existing: mine, external: [{}]}": {custom, external},
+		"rules: {default: false, external: [{seriesQuery: a, metricsQuery: a}]}":  {external},
+		"{rules: {external: [{seriesQuery: a}]}, apiServices: {external: false}}": {custom},
+		"rules: {default: false, resource: {window: 1m}}":                         nil,
+	} {
+		objects := renderObjects(t, release{"tachometer-adapter", "web", "monitoring"}, parseValues(t, values))
+		for _, name := range []string{custom, external} {
+			if got := objects["APIService /"+name] != nil; got != slices.Contains(want, name) {
+				t.Errorf("%s: %s registered %t", values, name, got)
+			}
+		}
+		rights := textOf(objects["ClusterRole /web-tachometer-adapter"].Object)
+		if got := strings.Contains(rights, "- "+external); got != slices.Contains(want, external) {
+			t.Errorf("%s: the right to patch %s: %t", values, external, got)
 		}
 	}
 }

@@ -20,7 +20,7 @@ import (
 )
 
 // freeForm are the values whose keys the user chooses, or which another part checks.
-var freeForm = map[string]bool{"psp": true, "rules.resource": true, "dashboards.labels": true}
+var freeForm = map[string]bool{"psp": true, "rules.resource": true}
 
 // kubernetesTypes are the values that become a part of an object as they are. kube-apiserver drops a key that it does not know without a
 // word, so the schema has the keys of Kubernetes's own types.
@@ -43,21 +43,21 @@ var elementSchemas = map[string]map[string]any{
 	},
 }
 
-// furtherKeys are keys without an effect here, by the path in which they stand: Helm's own "global", and keys of prometheus-adapter's chart.
+// furtherKeys are keys without an effect here, by the path in which they stand: Helm's own "global", which the notes name.
 var furtherKeys = map[string]map[string]map[string]any{
-	"tachometer-adapter": {
-		"certManager": {"caCertRevisionHistoryLimit": schemaOf("integer", "null"), "certRevisionHistoryLimit": schemaOf("integer", "null")},
-		"service":     {"ipDualStack": schemaOf("object")},
-		"":            {"global": schemaOf("object")},
-	},
-	"tachometer-scaler": {"": {"global": schemaOf("object")}},
+	"tachometer-adapter": {"": {"global": schemaOf("object")}},
+	"tachometer-scaler":  {"": {"global": schemaOf("object")}},
 }
 
 // typesBesides are types besides the default's.
 var typesBesides = map[string][]string{
 	"podDisruptionBudget.minAvailable": {"string", "null"}, "podDisruptionBudget.maxUnavailable": {"string", "integer"},
-	"rules.existing": {"string"}, "revisionHistoryLimit": {"integer"}, "prometheus.port": {"string"}, "logLevel": {"string"},
+	"rules.existing": {"string"}, "certManager.caCertRevisionHistoryLimit": {"integer"}, "certManager.certRevisionHistoryLimit": {"integer"},
+	"revisionHistoryLimit": {"integer"}, "prometheus.port": {"string"}, "logLevel": {"string"},
 }
+
+// textMap are the values whose own values Kubernetes takes as text alone.
+var textMap = regexp.MustCompile(`(?i)(annotations|labels|nodeSelector)$`)
 
 func schemaOf(types ...string) map[string]any {
 	if len(types) == 1 {
@@ -233,6 +233,8 @@ func valueSchema(node *yaml.Node, path string, further map[string]map[string]any
 	switch {
 	case node.Kind == yaml.SequenceNode:
 		return schemaOf("array", "null")
+	case textMap.MatchString(path):
+		return map[string]any{"type": []string{"object", "null"}, "additionalProperties": schemaOf("string", "null")}
 	case node.Kind == yaml.MappingNode && (freeForm[path] || len(node.Content) == 0):
 		return schemaOf("object", "null")
 	case node.Kind == yaml.MappingNode:

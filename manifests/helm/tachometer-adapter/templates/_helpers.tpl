@@ -1,9 +1,9 @@
-{{- define "adapter.name" -}}
+{{- define "tachometer-adapter.name" -}}
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
-{{- define "adapter.fullname" -}}
-{{- $name := include "adapter.name" . -}}
+{{- define "tachometer-adapter.fullname" -}}
+{{- $name := include "tachometer-adapter.name" . -}}
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
 {{- else if contains $name .Release.Name -}}
@@ -13,78 +13,102 @@
 {{- end -}}
 {{- end -}}
 
-{{- define "adapter.serviceAccountName" -}}
+{{- define "tachometer-adapter.namespace" -}}
+{{- default .Release.Namespace .Values.namespaceOverride -}}
+{{- end -}}
+
+{{- define "tachometer-adapter.serviceAccountName" -}}
 {{- if .Values.serviceAccount.create -}}
-{{- default (include "adapter.fullname" .) .Values.serviceAccount.name -}}
+{{- default (include "tachometer-adapter.fullname" .) .Values.serviceAccount.name -}}
 {{- else -}}
 {{- default "default" .Values.serviceAccount.name -}}
 {{- end -}}
 {{- end -}}
 
-{{- define "adapter.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "adapter.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+{{- define "tachometer-adapter.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "tachometer-adapter.name" . | toYaml }}
+app.kubernetes.io/instance: {{ .Release.Name | toYaml }}
 {{- end -}}
 
-{{- define "adapter.labels" -}}
-{{ include "adapter.selectorLabels" . }}
-app.kubernetes.io/part-of: tachometer
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
-{{- with .Values.customLabels }}
-{{ toYaml . }}
-{{- end }}
+{{/* The labels of an object. Of "further" labels, customLabels and the chart's own, the first wins; none changes a label of the selector. */}}
+{{- define "tachometer-adapter.labelsWith" -}}
+{{- $own := dict "app.kubernetes.io/part-of" "tachometer" "app.kubernetes.io/version" .root.Chart.AppVersion
+  "app.kubernetes.io/managed-by" .root.Release.Service
+  "helm.sh/chart" (printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_") -}}
+{{- $selector := include "tachometer-adapter.selectorLabels" .root | fromYaml -}}
+{{- toYaml (merge $selector (default dict .further) (default dict .root.Values.customLabels) $own) -}}
+{{- end -}}
+
+{{- define "tachometer-adapter.labels" -}}
+{{- include "tachometer-adapter.labelsWith" (dict "root" . "further" dict) -}}
+{{- end -}}
+
+{{/* The labels of the pods, which no upgrade of the chart changes. */}}
+{{- define "tachometer-adapter.podLabels" -}}
+{{- $selector := include "tachometer-adapter.selectorLabels" . | fromYaml -}}
+{{- toYaml (merge $selector (default dict .Values.podLabels) (default dict .Values.customLabels)) -}}
 {{- end -}}
 
 {{/* The annotations of all objects, as a field of metadata. */}}
-{{- define "adapter.annotations" -}}
+{{- define "tachometer-adapter.annotations" -}}
 {{- with .Values.customAnnotations }}
 annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
 
-{{/* "true" where the values ask for prometheus-adapter's format: a server's URL, or rules in that format. */}}
-{{- define "adapter.legacy" -}}
-{{- if or .Values.prometheus.url .Values.rules.custom .Values.rules.existing .Values.rules.external .Values.rules.resource -}}true{{- end -}}
+{{/* "true" where the values ask for prometheus-adapter's format: a server's URL, port or path, or rules in that format. */}}
+{{- define "tachometer-adapter.legacy" -}}
+{{- $server := or .Values.prometheus.url .Values.prometheus.path (ne (toString .Values.prometheus.port) "9090") -}}
+{{- if or $server .Values.rules.custom .Values.rules.existing .Values.rules.external .Values.rules.resource -}}true{{- end -}}
 {{- end -}}
 
-{{- define "adapter.prometheusURL" -}}
+{{- define "tachometer-adapter.prometheusURL" -}}
 {{- $url := tpl (default "http://prometheus.default.svc" .Values.prometheus.url) . -}}
-{{- if .Values.prometheus.port -}}
-{{- printf "%s:%v%s" $url .Values.prometheus.port .Values.prometheus.path -}}
+{{- if int .Values.prometheus.port -}}
+{{- printf "%s:%d%s" $url (int .Values.prometheus.port) .Values.prometheus.path -}}
 {{- else -}}
 {{- printf "%s%s" $url .Values.prometheus.path -}}
 {{- end -}}
 {{- end -}}
 
-{{- define "adapter.configMapName" -}}
+{{- define "tachometer-adapter.configMapName" -}}
 {{- if .Values.rules.existing -}}
 {{- .Values.rules.existing -}}
 {{- else if .Values.existingConfigMap -}}
 {{- .Values.existingConfigMap -}}
 {{- else -}}
-{{- printf "%s-config" (include "adapter.fullname" .) -}}
+{{- printf "%s-config" (include "tachometer-adapter.fullname" .) -}}
 {{- end -}}
+{{- end -}}
+
+{{/* "true" where custom.metrics.k8s.io is registered: in prometheus-adapter's format only with rules for it, as by that chart. */}}
+{{- define "tachometer-adapter.custom" -}}
+{{- $rules := or .Values.rules.default .Values.rules.custom .Values.rules.existing -}}
+{{- if and .Values.apiServices.custom (or $rules (not (include "tachometer-adapter.legacy" .))) -}}true{{- end -}}
+{{- end -}}
+
+{{/* "true" where external.metrics.k8s.io is registered: beside KEDA, prometheus-adapter's chart without external rules leaves that API to it. */}}
+{{- define "tachometer-adapter.external" -}}
+{{- if and .Values.apiServices.external (or .Values.rules.external (not (include "tachometer-adapter.legacy" .))) -}}true{{- end -}}
 {{- end -}}
 
 {{/* "true" where the adapter serves explain.tachometer.dev: with prometheus-adapter's rules it does not watch autoscalers. */}}
-{{- define "adapter.explain" -}}
-{{- if and .Values.apiServices.explain (not (include "adapter.legacy" .)) -}}true{{- end -}}
+{{- define "tachometer-adapter.explain" -}}
+{{- if and .Values.apiServices.explain (not (include "tachometer-adapter.legacy" .)) -}}true{{- end -}}
 {{- end -}}
 
 {{/* "true" where the adapter serves metrics.k8s.io. */}}
-{{- define "adapter.resourceMetrics" -}}
+{{- define "tachometer-adapter.resourceMetrics" -}}
 {{- if or .Values.resourceMetrics.enabled .Values.rules.resource -}}true{{- end -}}
 {{- end -}}
 
 {{/* "true" where the certificate comes from files rather than from the replicas. */}}
-{{- define "adapter.certificateFiles" -}}
+{{- define "tachometer-adapter.certificateFiles" -}}
 {{- if or .Values.certManager.enabled .Values.tls.enable -}}true{{- end -}}
 {{- end -}}
 
-{{- define "adapter.image" -}}
+{{- define "tachometer-adapter.image" -}}
 {{- if .Values.image.digest -}}
 {{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
 {{- else -}}
@@ -92,17 +116,19 @@ annotations:
 {{- end -}}
 {{- end -}}
 
-{{/* Nine tenths of the memory limit, if it is given in Mi or Gi. */}}
-{{- define "adapter.goMemLimit" -}}
-{{- $limit := dig "limits" "memory" "" .Values.resources | toString -}}
-{{- if regexMatch "^[0-9]+Mi$" $limit -}}
-{{- printf "%dMiB" (div (mul (trimSuffix "Mi" $limit | int64) 9) 10) -}}
-{{- else if regexMatch "^[0-9]+Gi$" $limit -}}
-{{- printf "%dMiB" (div (mul (trimSuffix "Gi" $limit | int64) 9216) 10) -}}
+{{/* Nine tenths of the memory limit, in any of Kubernetes's units; empty without a limit, and where env has a GOMEMLIMIT of its own. */}}
+{{- define "tachometer-adapter.goMemLimit" -}}
+{{- $limit := dig "limits" "memory" "" (default dict .Values.resources) | toString -}}
+{{- $number := regexFind "^[0-9.]+([eE][+]?[0-9]+)?" $limit -}}
+{{- $bytes := get (dict "" 1 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776) (trimPrefix $number $limit) -}}
+{{- $own := false -}}
+{{- range .Values.env }}{{- if eq .name "GOMEMLIMIT" }}{{- $own = true }}{{- end }}{{- end -}}
+{{- if and $number $bytes (not $own) -}}
+{{- printf "%dMiB" (divf (mulf $number $bytes 0.9) 1048576 | floor | int64) -}}
 {{- end -}}
 {{- end -}}
 
-{{- define "adapter.apiService" -}}
+{{- define "tachometer-adapter.apiService" -}}
 {{- $root := .root -}}
 ---
 apiVersion: apiregistration.k8s.io/v1
@@ -110,10 +136,10 @@ kind: APIService
 metadata:
   name: {{ .version }}.{{ .group }}
   labels:
-    {{- include "adapter.labels" $root | nindent 4 }}
-  {{- $annotations := merge (dict) $root.Values.apiServices.annotations $root.Values.customAnnotations }}
+    {{- include "tachometer-adapter.labels" $root | nindent 4 }}
+  {{- $annotations := merge (dict) (default dict $root.Values.apiServices.annotations) (default dict $root.Values.customAnnotations) }}
   {{- if $root.Values.certManager.enabled }}
-  {{- $_ := set $annotations "cert-manager.io/inject-ca-from" (printf "%s/%s" $root.Release.Namespace (include "adapter.fullname" $root)) }}
+  {{- $_ := set $annotations "cert-manager.io/inject-ca-from" (printf "%s/%s" (include "tachometer-adapter.namespace" $root) (include "tachometer-adapter.fullname" $root)) }}
   {{- end }}
   {{- with $annotations }}
   annotations:
@@ -125,10 +151,48 @@ spec:
   groupPriorityMinimum: 100
   versionPriority: {{ .priority }}
   service:
-    namespace: {{ $root.Release.Namespace }}
-    name: {{ include "adapter.fullname" $root }}
+    namespace: {{ include "tachometer-adapter.namespace" $root | toYaml }}
+    name: {{ include "tachometer-adapter.fullname" $root | toYaml }}
     port: {{ $root.Values.service.port }}
-  {{- if $root.Values.tls.enable }}
+  {{- if and $root.Values.tls.enable (not $root.Values.certManager.enabled) }}
   caBundle: {{ $root.Values.tls.ca | b64enc }}
   {{- end }}
 {{ end -}}
+
+{{/* "true" where a PodDisruptionBudget is rendered. For one pod, minAvailable would stop every drain of its node. */}}
+{{- define "tachometer-adapter.budget" -}}
+{{- $one := and (kindIs "invalid" .Values.podDisruptionBudget.maxUnavailable) (lt (int (default 1 .Values.replicas)) 2) -}}
+{{- if and .Values.podDisruptionBudget.enabled (not $one) -}}true{{- end -}}
+{{- end -}}
+
+{{/* Fails on values that could only give a release that does not work, with the way out. */}}
+{{- define "tachometer-adapter.check" -}}
+{{- $fullname := include "tachometer-adapter.fullname" . -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $fullname) -}}
+{{- fail (printf "a Service cannot be called %q: set fullnameOverride to a name of small letters, digits and hyphens that begins with a letter" $fullname) -}}
+{{- end -}}
+{{- if regexMatch "(^|/)(prometheus-adapter/prometheus-adapter|(k8s-)?prometheus-adapter(-[a-z0-9]+)?)$" .Values.image.repository -}}
+{{- fail (printf "image.repository is that of prometheus-adapter, %q: set image.repository and image.tag to tachometer-adapter's image" .Values.image.repository) -}}
+{{- end -}}
+{{- if and .Values.tls.enable (not .Values.certManager.enabled) -}}
+{{- range $key := list "ca" "certificate" "key" -}}
+{{- if not (contains "-----BEGIN " (get $.Values.tls $key | toString)) -}}
+{{- fail (printf "tls.enable is true, and tls.%s is no PEM: set it, or leave tls.enable out for a certificate that the replicas make" $key) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $trusted := include "tachometer-adapter.certificateFiles" . -}}
+{{- range $key, $value := .Values.apiServices.annotations }}{{- if hasPrefix "cert-manager.io/inject-" $key }}{{- $trusted = "true" }}{{- end }}{{- end -}}
+{{- range concat (default list .Values.extraArgs) (default list .Values.extraArguments) -}}
+{{- if and (regexMatch "^--(tls-cert-file|tls-private-key-file|cert-dir)(=|$)" (toString .)) (not $trusted) -}}
+{{- fail (printf "%s makes a certificate that the APIServices would not trust: leave it out, and the replicas make a trusted one; or use tls.enable or certManager.enabled; or have cert-manager add the authority by apiServices.annotations" .) -}}
+{{- end -}}
+{{- end -}}
+{{- if and (include "tachometer-adapter.legacy" .) (not (or .Values.rules.default .Values.rules.custom .Values.rules.existing .Values.rules.external .Values.rules.resource)) -}}
+{{- fail "prometheus.* selects prometheus-adapter's format, which has no rule here: set rules.default, rules.custom, rules.external, rules.resource or rules.existing" -}}
+{{- end -}}
+{{- $native := omit (default dict .Values.config) "apiVersion" "kind" -}}
+{{- if and (include "tachometer-adapter.legacy" .) (ne (toJson $native) (toJson (dict "scrape" (dict "interval" "2s")))) $native -}}
+{{- fail (printf "prometheus.* and rules.* select prometheus-adapter's format, which would leave out config.%s: write native rules and their servers in config.rules and config.backends alone, or remove them from config" (keys $native | sortAlpha | join ", config.")) -}}
+{{- end -}}
+{{- end -}}

@@ -1,9 +1,9 @@
 {{/* A configuration in prometheus-adapter's format, of the values of its chart. */}}
-{{- define "adapter.legacyConfig" -}}
+{{- define "tachometer-adapter.legacyConfig" -}}
 {{- if or .Values.rules.default .Values.rules.custom }}
 rules:
 {{- if .Values.rules.default }}
-{{ include "adapter.defaultRules" . }}
+{{ include "tachometer-adapter.defaultRules" . }}
 {{- end }}
 {{- with .Values.rules.custom }}
 {{ toYaml . }}
@@ -21,7 +21,7 @@ resourceRules:
 
 {{/* The metrics that prometheus-adapter's chart serves by default: those of cAdvisor without their prefix and suffix, and every
      other series of a namespace by its own name, counters as rates over five minutes. */}}
-{{- define "adapter.defaultRules" -}}
+{{- define "tachometer-adapter.defaultRules" -}}
 - seriesQuery: '{__name__=~"^container_.*",container!="POD",namespace!="",pod!=""}'
   resources:
     overrides:
