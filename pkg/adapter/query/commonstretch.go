@@ -74,10 +74,10 @@ const beginningSamples = 3
 const moveIntervals = 5
 
 // queryGroupMoved reports whether a pod began or ended within the span before now, or is about to, or fell silent, or paused where the
-// span begins.
+// span begins, or whether pods are scraped at two intervals.
 func (ev *evaluation) queryGroupMoved() bool {
 	recently := ev.now.Add(-ev.span - moveIntervals*ev.interval)
-	if ev.scan.hasEnded || ev.Moved.After(recently) {
+	if ev.mixedIntervals || ev.scan.hasEnded || ev.Moved.After(recently) {
 		return true
 	}
 	now, span, interval := ev.now.UnixMilli(), ev.span.Milliseconds(), ev.interval.Milliseconds()
