@@ -341,9 +341,7 @@ func (ev *evaluation) refuseUnknownQueriedPods(c commonStretch) {
 		if !late && p.newest < c.end && isPauseInQuery(ev.now.UnixMilli()-p.newest, interval) {
 			moved, late = c.lastQueriedPodEvent(p.newest, true), true
 		}
-		if ev.Moved.Before(ev.now) { // else a pod is not ready, or has left, and may have for long
-			moved = max(moved, ev.Moved.UnixMilli())
-		}
+		moved = max(moved, ev.MovedAt.UnixMilli())
 		if late && p.newest > 0 && !p.silent && p.newest < moved+moveIntervals*interval {
 			ev.refuseQueriedPod(p, metric.ReasonStale, "no sample since pods came or went, and load with them")
 		}

@@ -135,8 +135,8 @@ func (ev *evaluation) planQueryGroups(s *seriesScanner, auto, moved bool) error 
 			chosen, shared = ev.queriedLoadMovedBesideLate(chosen, longest, counters)
 		}
 		if !shared && s.keepSamples {
-			if began := ev.now.Add(-chosen); began.After(ev.Moved) { // a pod that is late may have lost its load, or have got more
-				ev.Moved = began
+			if began := ev.now.Add(-chosen); began.After(ev.MovedAt) { // a pod that is late may have lost its load, or have got more
+				ev.MovedAt = began
 			}
 			return ev.planMovedQuery(s, auto)
 		}
