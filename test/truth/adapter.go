@@ -40,7 +40,7 @@ func startReplica(ctx context.Context, w *world, seed uint64) (*adapterReplica, 
 		return nil, err
 	}
 	a := &adapterReplica{rules: set, started: time.Now(), ended: make(chan error, 3)}
-	a.discovery = discovery.New(w.cluster.discoveryClients(), discovery.Options{})
+	a.discovery = discovery.New(w.cluster.discoveryClients(), discovery.Options{Retention: newStoreOptions(cfg).Retention})
 	a.store = store.New(newStoreOptions(cfg))
 	scraping := newScrapeOptions(cfg)
 	scraping.DialContext, scraping.Seed = w.dialPod, seed
@@ -53,7 +53,7 @@ func startReplica(ctx context.Context, w *world, seed uint64) (*adapterReplica, 
 		Backend: func(name string) (provider.Backend, bool) { return a.engine, name == config.ScrapeBackend },
 		Pods:    a.discovery, Targets: a.discovery, Demands: a.discovery, Scrapes: a.scraper,
 		Mapper: newClusterMapper(), Now: time.Now, SyncError: a.discovery.SyncError,
-	}, provider.Options{})
+	}, provider.Options{ScrapeInterval: cfg.Scrape.Interval})
 	ctx, a.cancel = context.WithCancel(klog.NewContext(ctx, logr.Discard()))
 	for _, run := range []func(context.Context) error{a.discovery.Run, a.scraper.Run, a.store.Run} {
 		go func() { a.ended <- run(ctx) }()
@@ -80,20 +80,23 @@ func (a *adapterReplica) reloadReplica(text []byte) error {
 	}
 	a.store.Reconfigure(newStoreOptions(cfg))
 	a.scraper.Reconfigure(newScrapeOptions(cfg))
+	a.discovery.SetRetention(newStoreOptions(cfg).Retention)
 	a.engine.Reconfigure(newEngineSettings(cfg))
+	a.provider.Reconfigure(cfg.Scrape.Interval)
 	a.rules = set
 	a.discovery.SetRules(replicaRules{set})
 	return nil
 }
 
 func newStoreOptions(cfg *config.Config) store.Options {
-	return store.Options{Retention: query.Retention(cfg.MaxWindow, cfg.Scrape.Interval), MaxSeries: cfg.Scrape.MaxSeries}
+	return store.Options{Retention: query.Retention(cfg.MaxWindow, cfg.Scrape.Interval), MaxSeries: cfg.Scrape.MaxSeries, MaxBytes: cfg.Scrape.MaxStoreBytes}
 }
 
 func newScrapeOptions(cfg *config.Config) scrape.Options {
 	return scrape.Options{
 		Interval: cfg.Scrape.Interval, Timeout: cfg.Scrape.Timeout, MaxPageBytes: cfg.Scrape.MaxPageBytes,
 		MaxSamples: cfg.Scrape.MaxSamples, MaxLabels: cfg.Scrape.MaxLabels, MaxConcurrent: cfg.Scrape.MaxConcurrent,
+		MaxLabelBytes: int(cfg.Scrape.MaxLabelBytes), Retention: newStoreOptions(cfg).Retention,
 	}
 }
 

@@ -224,11 +224,15 @@ func (p *podProcess) writeCounter(b *strings.Builder, f *metricFamily, mode page
 		if s != "" {
 			name += `{code="` + s + `"}`
 		}
-		line := fmt.Sprintf("%s %.0f\n", name, n+c.shifts[s]+f.base)
+		line := fmt.Sprintf("%s %.0f\n", name, n+c.shifts[s])
 		if mode.name == "old" {
-			line = fmt.Sprintf("%s %.0f %d\n", name, n+c.shifts[s]+f.base, time.Now().Add(-mode.value).UnixMilli())
+			line = fmt.Sprintf("%s %.0f %d\n", name, n+c.shifts[s], time.Now().Add(-mode.value).UnixMilli())
 		}
 		b.WriteString(line)
+		if f.created {
+			created := strings.Replace(name, "_total", "_created", 1)
+			fmt.Fprintf(b, "%s %.3f\n", created, float64(c.began[s].UnixMilli())/1000)
+		}
 		if mode.name == "duplicate" {
 			b.WriteString(line)
 		}

@@ -180,6 +180,8 @@ func (p *player) applyStatement(st Statement) {
 		p.length = st.parseInterval(st.Args[0])
 	case "replicas":
 		p.count = int(st.parseArgument(st.Args[0]))
+	case "watch":
+		p.lag = st.parseDuration("lag", 0)
 	case "expect":
 		p.expects = append(p.expects, st)
 	case "read":
@@ -218,8 +220,12 @@ func (p *player) applySetting(st Statement) {
 		s.maxWindow = st.parseInterval(st.Args[0])
 	case "max-age":
 		s.maxAge = st.parseInterval(st.Args[0])
-	case "rule":
-		s.rules = append(s.rules, st)
+	case "rule": // a later one replaces that of its name
+		if i := slices.IndexFunc(s.rules, func(r Statement) bool { return r.Args[0] == st.Args[0] }); i >= 0 && st.At > 0 {
+			s.rules[i] = st
+		} else {
+			s.rules = append(s.rules, st)
+		}
 	}
 	if len(p.replicas) == 0 {
 		return
@@ -269,7 +275,7 @@ func (p *player) applyObject(st Statement) {
 	f := &metricFamily{
 		name: st.Args[1], kind: st.Verb, typed: st.option("type", st.Verb), rate: st.parseNumber("rate", 0),
 		batch: st.parseNumber("batch", 1), poisson: st.option("poisson", "no") == "yes", spread: st.option("spread", "no") == "yes",
-		countsScrapes: st.option("counts-scrapes", "no") == "yes", rounding: st.option("rounding", "no") == "yes",
+		countsScrapes: st.option("counts-scrapes", "no") == "yes", rounding: st.option("rounding", "no") == "yes", created: st.option("created", "no") == "yes",
 		dotted: st.option("dotted", "no") == "yes", base: st.parseNumber("base", 0), value: st.parseNumber("value", 0),
 		wobble: st.parseNumber("wobble", 0), timestamped: st.parseDuration("timestamped", 0), latency: st.parseNumber("latency", 0),
 		rateChanged: p.start.Add(-time.Hour), series: []string{""},
@@ -288,6 +294,7 @@ func (p *player) applyObject(st Statement) {
 	for _, pod := range s.pods {
 		if pod.running {
 			pod.counts[f] = newPodCounts(f, p.rng)
+			pod.counts[f].shiftSeries(f.base)
 		}
 	}
 }
@@ -331,6 +338,12 @@ func (p *player) applyServiceStatement(st Statement) {
 	case "latency":
 		f.latency = st.parseArgument(st.Args[2])
 		f.changes = append(f.changes, valueChange{time.Now(), f.latency})
+	case "expire": // the series without further events leave the pages
+		for _, pod := range s.pods {
+			if c := pod.counts[f]; c != nil {
+				c.expireSeries(f.series)
+			}
+		}
 	case "move": // all further events go to other series
 		f.series = strings.Split(st.Args[2], ",")
 		if first := f.batch / max(1, f.rate) * float64(len(s.pods)); f.batch > 1 && !f.poisson {
@@ -361,15 +374,16 @@ func (p *player) applyPodStatement(st Statement) {
 		p.setServing(pod, false)
 	case "ready":
 		p.setServing(pod, true)
+	case "replace": // by a pod of the same name, when it is gone
+		p.deletePod(pod)
+		p.runAfter(pod.service.grace, func() { p.createPod(pod.service, pod.name, false) })
 	case "recreate": // under the same name, as a StatefulSet does
 		p.killPod(pod)
 		p.createPod(pod.service, pod.name, false)
 	case "url": // another page of the same pod, with other counts
 		pod.port, pod.moved = pod.port+1, time.Now()
 		for _, c := range pod.counts {
-			for _, s := range c.order {
-				c.shifts[s] += 1e6
-			}
+			c.shiftSeries(1e6)
 		}
 		p.noteTrouble(pod.service.name, "the URL changes", time.Now())
 		p.publishPod(pod)
@@ -405,6 +419,9 @@ func (p *player) breakPage(pod *podProcess, mode string, st Statement) {
 	}
 	if mode == "refuse" { // the process no longer listens, and serves no connection that it has
 		pod.closeConnections()
+	}
+	if mode == "slow" && pod.page.value >= p.settings.interval {
+		p.noteTrouble(pod.service.name, "page of "+pod.name+" "+pageModes[mode], until)
 	}
 	switch mode {
 	case "slow", "cached", "no-newline", "duplicate", "redirect": // good pages to a good scraper

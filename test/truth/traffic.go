@@ -5,6 +5,7 @@ package truth
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"sort"
 	"time"
 )
@@ -57,6 +58,7 @@ type metricFamily struct {
 	spread        bool    // each event of a batch goes to any pod
 	series        []string
 	countsScrapes bool // each scrape is an event, too
+	created       bool // the page says when each counter began
 	rounding      bool // every other page is smaller by a rounding error
 	dotted        bool // the name has dots where the scraper accepts them
 	base          float64
@@ -120,6 +122,26 @@ type podCounts struct {
 	shifts   map[string]float64 // added to series on the page, by an URL change
 	history  truthHistory
 	total    float64
+	began    map[string]time.Time // of series
+}
+
+// shiftSeries makes the page show more of each series than was counted.
+func (c *podCounts) shiftSeries(n float64) {
+	for _, s := range c.order {
+		c.shifts[s] += n
+	}
+}
+
+// expireSeries removes the series that are not active. A later event begins them again at zero.
+func (c *podCounts) expireSeries(active []string) {
+	c.order = slices.DeleteFunc(slices.Clone(c.order), func(s string) bool { return !slices.Contains(active, s) })
+	for s := range c.bySeries {
+		if !slices.Contains(active, s) {
+			delete(c.bySeries, s)
+			delete(c.carried, s)
+			delete(c.shifts, s)
+		}
+	}
 }
 
 // latencyBounds are the buckets of histograms, in seconds.
@@ -131,6 +153,7 @@ func (c *podCounts) countEvents(f *metricFamily, n float64) {
 		if _, ok := c.bySeries[s]; !ok {
 			c.carryBatch(f, s)
 			c.order = append(c.order, s)
+			c.began[s] = time.Now()
 		}
 		c.bySeries[s] += n / float64(len(f.series))
 	}
@@ -151,9 +174,9 @@ func (c *podCounts) carryBatch(f *metricFamily, series string) {
 
 // newPodCounts returns the counts of a process that begins now.
 func newPodCounts(f *metricFamily, rng *rand.Rand) *podCounts {
-	c := &podCounts{bySeries: map[string]float64{}, carried: map[string]float64{}, shifts: map[string]float64{}, buckets: make([]float64, len(latencyBounds)+1)}
+	c := &podCounts{bySeries: map[string]float64{}, carried: map[string]float64{}, shifts: map[string]float64{}, began: map[string]time.Time{}, buckets: make([]float64, len(latencyBounds)+1)}
 	for _, s := range f.series {
-		c.bySeries[s] = 0
+		c.bySeries[s], c.began[s] = 0, time.Now()
 		c.order = append(c.order, s)
 	}
 	if f.batch > 1 && !f.poisson {

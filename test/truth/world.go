@@ -28,6 +28,7 @@ type world struct {
 	ips      int
 	troubles []trouble
 	due      []dueEvent        // sorted by time
+	lag      time.Duration     // of the watches behind the world
 	selected map[string]string // the app that each Service selects
 }
 
@@ -71,6 +72,7 @@ type podProcess struct {
 	name, uid, ip             string
 	port                      int
 	created, started, stopped time.Time
+	deleted                   time.Time
 	readyChanged              time.Time // the pod became ready, or stopped being ready
 	running, ready, deleting  bool
 	phase                     corev1.PodPhase // of a pod that has ended
@@ -108,7 +110,7 @@ func (w *world) runAfter(d time.Duration, do func()) {
 
 // noteTrouble records a reason for refusals, from now until some scrapes after the time.
 func (w *world) noteTrouble(service, why string, until time.Time) {
-	w.troubles = append(w.troubles, trouble{service, time.Now(), until.Add(4*w.settings.interval + time.Second), why})
+	w.troubles = append(w.troubles, trouble{service, time.Now(), until.Add(w.lag + 4*w.settings.interval + time.Second), why})
 }
 
 // advanceCounts counts the events up to now. The caller holds w.mu.
@@ -221,7 +223,7 @@ func (w *world) createPod(s *service, name string, old bool) {
 
 // startProcess starts the process of a pod: its counts begin at zero.
 func (w *world) startProcess(p *podProcess, started time.Time) {
-	if p.deleting && !p.running {
+	if p.deleting && !p.running || p.phase != "" {
 		return
 	}
 	w.advanceCounts(time.Now())
@@ -230,6 +232,9 @@ func (w *world) startProcess(p *podProcess, started time.Time) {
 		began := newPodCounts(f, w.rng)
 		if before := p.counts[f]; before != nil { // what was counted stays true
 			began.history, began.total = before.history, before.total
+		}
+		if started.Before(w.start) {
+			began.shiftSeries(f.base)
 		}
 		p.counts[f] = began
 	}
@@ -245,7 +250,7 @@ func (p *podProcess) lacksSeries() bool {
 
 // setServing makes a pod ready or not ready; load moves at once.
 func (w *world) setServing(p *podProcess, serving bool) {
-	if serving && (p.deleting || !p.running) {
+	if serving && (p.deleting || !p.running || p.phase != "") {
 		return
 	}
 	w.advanceCounts(time.Now())
@@ -289,7 +294,7 @@ func (w *world) deletePod(p *podProcess) {
 		return
 	}
 	s := p.service
-	p.deleting, s.lastMove = true, time.Now()
+	p.deleting, p.deleted, s.lastMove = true, time.Now(), time.Now()
 	w.noteTrouble(s.name, "pod "+p.name+" leaves", time.Now().Add(s.grace))
 	w.publishPod(p)
 	w.runAfter(s.drain, func() { w.setServing(p, false) })
@@ -309,7 +314,7 @@ func (w *world) removePod(p *podProcess) {
 	s.departed = append(s.departed, p)
 	delete(w.hosts, p.ip)
 	if w.findPod(p.name) == nil {
-		w.cluster.removePod(p.name)
+		w.notifyLater(func() { w.cluster.removePod(p.name) })
 	}
 }
 
@@ -368,10 +373,19 @@ func (w *world) publishPod(p *podProcess) {
 		object.Status.ContainerStatuses[0].State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{}}
 	}
 	if p.deleting {
-		at := truncateAPITime(time.Now())
-		object.DeletionTimestamp = &at
+		at := truncateAPITime(p.deleted.Add(p.service.grace))
+		object.DeletionTimestamp, object.DeletionGracePeriodSeconds = &at, new(int64(p.service.grace.Seconds()))
 	}
-	w.cluster.storePod(object)
+	w.notifyLater(func() { w.cluster.storePod(object) })
+}
+
+// notifyLater changes the cluster as soon as its watches know.
+func (w *world) notifyLater(change func()) {
+	if w.lag == 0 || !time.Now().After(w.start) {
+		change()
+		return
+	}
+	w.runAfter(w.lag, change)
 }
 
 // containerStatus returns the state of the pod's container as the kubelet writes it.

@@ -33,6 +33,8 @@ type Pod struct {
 	// Readied is the time at which a ready pod became ready, Unreadied the time at which another stopped being ready, or was created; truncated
 	// to the second, zero if unknown.
 	Readied, Unreadied time.Time
+	// Left is the time at which the deletion of the pod began, truncated to the second; zero if it did not.
+	Left time.Time
 	// Owner is the kind and the name of the pod's workload: its pods have pages with the same families. It is empty without one.
 	Owner string
 	// Live is true while the pod runs, has an address and is not being deleted: only a live pod's values count.
@@ -114,7 +116,7 @@ func (e endpointPolicy) newDiscoveredPod(o *corev1.Pod) *storedPod {
 	p := &storedPod{
 		Pod: Pod{
 			Namespace: o.Namespace, Name: o.Name, UID: string(o.UID), Node: o.Spec.NodeName,
-			Created: truncateDiscoveredPodTime(o.CreationTimestamp), Departed: o.DeletionTimestamp != nil, Owner: findDiscoveredPodOwner(o),
+			Created: truncateDiscoveredPodTime(o.CreationTimestamp), Departed: o.DeletionTimestamp != nil, Left: findDiscoveredDeletionTime(o), Owner: findDiscoveredPodOwner(o),
 		},
 		hostNetwork: o.Spec.HostNetwork,
 	}
@@ -204,6 +206,19 @@ func truncateDiscoveredPodTime(t metav1.Time) time.Time {
 		return time.Time{}
 	}
 	return time.Unix(t.Unix(), 0)
+}
+
+// findDiscoveredDeletionTime returns the time at which a pod was deleted; zero if it was not. The API object has the time at which the pod is
+// to be gone.
+func findDiscoveredDeletionTime(o *corev1.Pod) time.Time {
+	if o.DeletionTimestamp == nil {
+		return time.Time{}
+	}
+	at := o.DeletionTimestamp.Time
+	if grace := o.DeletionGracePeriodSeconds; grace != nil {
+		at = at.Add(-time.Duration(*grace) * time.Second)
+	}
+	return truncateDiscoveredPodTime(metav1.NewTime(at))
 }
 
 // findDiscoveredPodInactiveReason returns the reason why a pod is not live; an empty reason means that it is live.

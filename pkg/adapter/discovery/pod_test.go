@@ -76,8 +76,8 @@ func withoutAddress(p *corev1.Pod) { p.Status.PodIP = "" }
 func markUnready(p *corev1.Pod) { p.Status.Conditions[1].Status = corev1.ConditionFalse }
 
 func markTerminating(p *corev1.Pod) {
-	at := metav1.NewTime(time.Unix(1, 0))
-	p.DeletionTimestamp = &at
+	at := metav1.NewTime(time.Unix(31, 0))
+	p.DeletionTimestamp, p.DeletionGracePeriodSeconds = &at, new(int64(30))
 }
 
 // withRunning sets the start of the pod at second 100, and of its containers at the seconds given; 0 is a container that
@@ -220,6 +220,9 @@ func TestNewPod(t *testing.T) {
 				},
 				labels: map[string]string{"app": "web"}, url: tc.url, skipReason: tc.refused, annotated: tc.annotated,
 				hostNetwork: name == "on host network",
+			}
+			if tc.departed {
+				want.Left = time.Unix(1, 0)
 			}
 			o := apiPod("shop", "web-1", tc.change)
 			if o.Status.Phase == corev1.PodRunning {

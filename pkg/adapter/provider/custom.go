@@ -30,8 +30,9 @@ type request struct {
 	now        time.Time
 	// group is set for a request that adds up several pods, or whose client does so.
 	group bool
-	// moved is when load last moved between the pods of the group, began when the youngest of their processes started; see rule.Query.
-	moved, began time.Time
+	// moved and movedAt are when load last moved between the pods of the group, began when the youngest of their processes started; see
+	// rule.Query.
+	moved, movedAt, began time.Time
 	// first reports whether this demand is new: no HPA and no earlier request has it.
 	first func() bool
 }

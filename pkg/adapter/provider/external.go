@@ -92,7 +92,7 @@ func (p *Provider) evaluateProvidedSumOverPods(ctx context.Context, req request,
 	for _, source := range sources[1:] {
 		pods = append(pods, p.Pods.Pods(source, k8slabels.Everything())...)
 	}
-	req.moved = latestProvidedMove(pods, req.now)
+	req.moved, req.movedAt = latestProvidedMove(pods, req.now)
 	req.began = youngestProvidedStart(pods)
 	values, err := p.evaluateProviderRuleOnBackend(ctx, req, namespace, nil)
 	if err != nil {

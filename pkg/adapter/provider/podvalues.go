@@ -135,7 +135,7 @@ func hasOpenProvidedPod(results []podResult) bool {
 
 // evaluateProviderRuleForPods evaluates a single rule for the pods that are open.
 func (p *Provider) evaluateProviderRuleForPods(ctx context.Context, req request, pods []discovery.Pod, results []podResult) error {
-	req.moved = latestProvidedMove(pods, req.now)
+	req.moved, req.movedAt = latestProvidedMove(pods, req.now)
 	pods = p.providedPodsToEvaluate(req, pods, results)
 	req.began = youngestProvidedStart(pods)
 	found, err := p.evaluateProviderRuleByNamespace(ctx, req, pods)
@@ -244,12 +244,22 @@ func (p *Provider) recordProvidedPodResult(req *request, r *podResult, computed 
 	return nil
 }
 
-// latestProvidedMove returns the time when load last moved to or from one of the pods; zero if it never did.
-func latestProvidedMove(pods []discovery.Pod, now time.Time) (last time.Time) {
+// latestProvidedMove returns the time when load last moved to or from one of the pods, which is now if some time is unknown, and the latest
+// known time; zero if it never did.
+func latestProvidedMove(pods []discovery.Pod, now time.Time) (last, known time.Time) {
+	latest := now.Add(-time.Millisecond) // the kubelet's clock may be ahead
 	for i := range pods {
 		last = laterProvidedMove(last, &pods[i], now)
+		for _, at := range [...]time.Time{pods[i].Left, pods[i].Readied, pods[i].Unreadied} {
+			if at.After(latest) {
+				at = latest
+			}
+			if at.After(known) {
+				known = at
+			}
+		}
 	}
-	return last
+	return last, known
 }
 
 // laterProvidedMove returns the later of a time and the time when load last moved to or from a pod: when it became ready or stopped being
@@ -382,7 +392,7 @@ func (p *Provider) evaluateProviderRuleOnBackend(ctx context.Context, req reques
 	if !req.rule.Namespaced {
 		namespace = ""
 	}
-	values, err := b.Evaluate(ctx, rule.Query{Rule: req.rule, Namespace: namespace, Objects: objects, Selector: req.matchers, Moved: req.moved, Began: req.began}, req.now)
+	values, err := b.Evaluate(ctx, rule.Query{Rule: req.rule, Namespace: namespace, Objects: objects, Selector: req.matchers, Moved: req.moved, MovedAt: req.movedAt, Began: req.began}, req.now)
 	return values, p.explainMissingProvidedValue(req, err)
 }
 

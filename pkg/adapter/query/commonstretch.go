@@ -74,10 +74,10 @@ const beginningSamples = 3
 const moveIntervals = 5
 
 // queryGroupMoved reports whether a pod began or ended within the span before now, or is about to, or fell silent, or paused where the
-// span begins.
+// span begins, or whether pods are scraped at two intervals.
 func (ev *evaluation) queryGroupMoved() bool {
 	recently := ev.now.Add(-ev.span - moveIntervals*ev.interval)
-	if ev.scan.hasEnded || ev.Moved.After(recently) {
+	if ev.mixedIntervals || ev.scan.hasEnded || ev.Moved.After(recently) {
 		return true
 	}
 	now, span, interval := ev.now.UnixMilli(), ev.span.Milliseconds(), ev.interval.Milliseconds()
@@ -341,9 +341,7 @@ func (ev *evaluation) refuseUnknownQueriedPods(c commonStretch) {
 		if !late && p.newest < c.end && isPauseInQuery(ev.now.UnixMilli()-p.newest, interval) {
 			moved, late = c.lastQueriedPodEvent(p.newest, true), true
 		}
-		if ev.Moved.Before(ev.now) { // else a pod is not ready, or has left, and may have for long
-			moved = max(moved, ev.Moved.UnixMilli())
-		}
+		moved = max(moved, ev.MovedAt.UnixMilli())
 		if late && p.newest > 0 && !p.silent && p.newest < moved+moveIntervals*interval {
 			ev.refuseQueriedPod(p, metric.ReasonStale, "no sample since pods came or went, and load with them")
 		}

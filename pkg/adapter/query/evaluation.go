@@ -27,13 +27,15 @@ type evaluation struct {
 	window      time.Duration // replaces $window for objects whose samples cover it
 	span        time.Duration // how far back the expression looks; 0 if it reads only the newest samples
 	fixedWindow bool          // see pointPlanner
-	moved       bool          // all objects have one evalPoint, over a common stretch
-	fastPath    *fastPath     // computes the expression; nil if only the engine can
-	buffers     *evalBuffers
-	scan        *seriesScan
-	evalGroups  []evalGroup
-	values      []metric.Value
-	missing     []metric.Omission // the pods that a sum lacks
+	// mixedIntervals is set while the store has samples from before a change of the scrape interval: pods have steps of different lengths.
+	mixedIntervals bool
+	moved          bool      // all objects have one evalPoint, over a common stretch
+	fastPath       *fastPath // computes the expression; nil if only the engine can
+	buffers        *evalBuffers
+	scan           *seriesScan
+	evalGroups     []evalGroup
+	values         []metric.Value
+	missing        []metric.Omission // the pods that a sum lacks
 	// objectCount is the number of objects, with an evalPoint or without.
 	objectCount int
 }
@@ -133,8 +135,8 @@ func (ev *evaluation) planQueryGroups(s *seriesScanner, auto, moved bool) error 
 			chosen, shared = ev.queriedLoadMovedBesideLate(chosen, longest, counters)
 		}
 		if !shared && s.keepSamples {
-			if began := ev.now.Add(-chosen); began.After(ev.Moved) { // a pod that is late may have lost its load, or have got more
-				ev.Moved = began
+			if began := ev.now.Add(-chosen); began.After(ev.MovedAt) { // a pod that is late may have lost its load, or have got more
+				ev.MovedAt = began
 			}
 			return ev.planMovedQuery(s, auto)
 		}

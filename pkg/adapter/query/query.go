@@ -101,7 +101,7 @@ type Engine struct {
 	promqlEngine    *promqlEngine
 	reviewEngine    *promqlEngine // for reviewed queries
 	opts            Options
-	settings        atomic.Pointer[Settings]
+	settings        atomic.Pointer[activeSettings]
 	semaphore       chan struct{} // holds an element for each evaluation under way
 	expressions     expressionCache
 	buffers         sync.Pool // of *evalBuffers
@@ -128,10 +128,33 @@ func New(data SampleSource, opts Options) *Engine {
 	return e
 }
 
-// Reconfigure replaces the settings. Evaluations under way keep the previous settings.
+// activeSettings are Settings, beside the interval of the samples that the store has from before them.
+type activeSettings struct {
+	Settings
+	earlierInterval time.Duration
+	earlierUntil    time.Time // from then on, no window has a sample of the earlier interval
+}
+
+// hasQueriedEarlierInterval reports whether a window may have samples of two intervals.
+func (s *activeSettings) hasQueriedEarlierInterval() bool { return time.Now().Before(s.earlierUntil) }
+
+// queriedSampleInterval returns the longest interval between samples without a missed scrape.
+func (s *activeSettings) queriedSampleInterval() time.Duration {
+	if s.hasQueriedEarlierInterval() {
+		return max(s.Interval, s.earlierInterval)
+	}
+	return s.Interval
+}
+
+// Reconfigure replaces the settings. Evaluations under way keep the previous settings. It must not be called concurrently with itself.
 func (e *Engine) Reconfigure(s Settings) {
 	s.setQuerySettingDefaults()
-	e.settings.Store(&s)
+	next := &activeSettings{Settings: s}
+	if before := e.settings.Load(); before != nil && (before.Interval != s.Interval || before.hasQueriedEarlierInterval()) {
+		next.earlierInterval = before.queriedSampleInterval()
+		next.earlierUntil = time.Now().Add(Retention(s.MaxWindow, max(s.Interval, next.earlierInterval)))
+	}
+	e.settings.Store(next)
 }
 
 // Evaluate evaluates a query as of now: a value for each object, or for each series of an external metric, in a
@@ -165,7 +188,8 @@ func (e *Engine) evaluatePromQLQuery(ctx context.Context, q rule.Query, now time
 	buffers := e.buffers.Get().(*evalBuffers)
 	defer func() { buffers.resetQueryEvalBuffers(); e.buffers.Put(buffers) }()
 	settings := e.settings.Load()
-	ev := evaluation{Query: q, now: now, buffers: buffers, interval: settings.Interval, maxWindow: settings.MaxWindow}
+	ev := evaluation{Query: q, now: now, buffers: buffers, interval: settings.queriedSampleInterval(), maxWindow: settings.MaxWindow}
+	ev.mixedIntervals = settings.hasQueriedEarlierInterval()
 	if err := ev.preparePromQLQuery(ctx, e); err != nil {
 		return nil, wrapEvaluatedQueryError(q, err)
 	}

@@ -161,6 +161,8 @@ type Query struct {
 	// Moved is when a pod of the group last became ready or stopped being ready: load moves between pods then. It is now if that time
 	// is unknown, or while a pod leaves or has just left, and zero if no pod is known to have changed.
 	Moved time.Time
+	// MovedAt is the latest known time at which a pod of the group became ready, stopped being ready, or was deleted; zero without any.
+	MovedAt time.Time
 	// Began is when the youngest process of the group started; zero if unknown. Its counters began at 0 then.
 	Began time.Time
 	// Reviewed is set for a rule of a request: its evaluation has small bounds, and nothing of it is remembered.
