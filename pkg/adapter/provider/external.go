@@ -104,7 +104,10 @@ func (p *Provider) evaluateProvidedSumOverPods(ctx context.Context, req request,
 	if err := p.checkProvidedValuesWhole(req, pods, values); err != nil {
 		return nil, err
 	}
-	return values, p.checkProvidedRuleTargets(req, pods)
+	if err := p.checkProvidedRuleTargets(req, pods); err != nil || len(values) > 0 {
+		return values, err
+	}
+	return nil, p.checkProvidedAbsence(req, pods)
 }
 
 func (p *Provider) newProviderExternalRequest(namespace string, selector k8slabels.Selector, name string) (request, error) {

@@ -57,6 +57,14 @@ func TestExternal(t *testing.T) {
 		"none":               {code: 503, want: `rule "orders_waiting" has no series now in namespace "shop"`},
 		"none that matches":  {selector: "queue=x", code: 503, want: `rule "orders_waiting" has no series now in namespace "shop" that matches selector "queue=x"`},
 		"none, onMissing":    {metric: "orders_or_zero", want: `{}=0`},
+		"none, onMissing, and a target fails": {
+			metric: "orders_or_zero", causes: causeOf{"b": {Reason: metric.ReasonScrapeFailed, Detail: "timeout"}},
+			code: 503, want: "2 pods: 1 scrape failed (timeout)",
+		},
+		"none, onMissing, and the page of a target is old": {
+			metric: "orders_or_zero", causes: causeOf{"b": {Reason: metric.ReasonStale, Detail: "newest page 9s old"}},
+			code: 503, want: "2 pods: 1 stale (newest page 9s old)",
+		},
 		"NaN, onMissing":     {metric: "orders_or_zero", values: []metric.Value{queue("a", math.NaN()), queue("b", 2)}, want: `{queue="a"}=0 {queue="b"}=2`},
 		"no rule":            {metric: "orders_waitin", code: 404, want: "orders_waiting"},
 		"operator refused":   {selector: "size>1", code: 400, want: "cannot be expressed"},
