@@ -130,6 +130,7 @@ func (a *adapter) buildAdapterProgramClients(start *parsedConfig, cluster *rest.
 		return err
 	}
 	a.discovery = podDiscovery.New(clients, podDiscovery.Options{
+		Now:              a.clock.Now,
 		Observer:         a.observeAdapterProgramAutoscalers(),
 		Retention:        newAdapterProgramStoreOptions(start.config).Retention,
 		Registerer:       metrics,

@@ -41,6 +41,8 @@ type Options struct {
 	AllowHostNetwork bool
 	// Retention is how long Pods and PodsOf return a deleted pod; 0 means 80 s. It should be the store's.
 	Retention time.Duration
+	// Now is the clock of samples; nil means time.Now. Times of pods that lie ahead of it are moved back to it.
+	Now func() time.Time
 	// Observer follows the autoscalers; nil: none does.
 	Observer AutoscalerObserver
 	// Registerer registers the self-metrics; nil registers no metrics.
@@ -79,6 +81,9 @@ func New(clients Clients, opts Options) *Discovery {
 	d := &Discovery{
 		clients: clients, resolver: newDiscoverySelectorResolver(clients), readers: newDiscoveryDemandMemory(),
 		pods: newDiscoveredPodTable(), hpas: newDiscoveredAutoscalerTable(), updateRequested: make(chan struct{}, 1),
+	}
+	if opts.Now != nil {
+		d.pods.sampleNow = opts.Now
 	}
 	d.SetRetention(cmp.Or(opts.Retention, defaultRetention))
 	d.metrics = newMetrics(opts.Registerer, d.pods)

@@ -67,6 +67,8 @@ type storedPod struct {
 	// ended is when the pod was last seen running, if it has ended or is deleted; zero if it was never seen running. The
 	// table sets it once.
 	ended time.Time
+	// reported are Created, Started, Readied and Unreadied as the cluster tells them. The table sets them once.
+	reported [4]time.Time
 	// inserted is the pod's insertion number; the table sets it once.
 	inserted uint64
 }

@@ -22,11 +22,14 @@ type podTable struct {
 	newLabels map[string]struct{}
 	// ruleTargets are the keys of the pods of rules' own targets among the current pods.
 	ruleTargets map[metric.Object]struct{}
+	// sampleNow is the clock of samples.
+	sampleNow func() time.Time
 }
 
 func newDiscoveredPodTable() *podTable {
 	return &podTable{
-		current: newDiscoveredPodIndex(), byURL: map[string][]*storedPod{}, departed: newDepartedDiscoveredPods(), newLabels: map[string]struct{}{},
+		sampleNow: time.Now,
+		current:   newDiscoveredPodIndex(), byURL: map[string][]*storedPod{}, departed: newDepartedDiscoveredPods(), newLabels: map[string]struct{}{},
 		ruleTargets: map[metric.Object]struct{}{},
 	}
 }
@@ -80,8 +83,25 @@ func (t *podTable) replaceDiscoveredObjects(pods []*storedPod) bool {
 	return changed
 }
 
+// limitDiscoveredPodTimes moves times of the pod that lie ahead of now, by the clock of samples, back to it: what is seen has happened. The
+// clocks of kube-apiserver and the kubelet may be ahead, and a sample from before the pod's creation counts as another pod's. old is the
+// pod as it was, or nil: its times stay as long as the cluster tells the same.
+func (p *storedPod) limitDiscoveredPodTimes(old *storedPod, now time.Time) {
+	now = time.Unix(now.Unix(), 0) // truncated as the cluster's times
+	p.reported = [...]time.Time{p.Created, p.Started, p.Readied, p.Unreadied}
+	for i, at := range [...]*time.Time{&p.Created, &p.Started, &p.Readied, &p.Unreadied} {
+		switch {
+		case old != nil && old.UID == p.UID && old.reported[i].Equal(p.reported[i]):
+			*at = [...]time.Time{old.Created, old.Started, old.Readied, old.Unreadied}[i]
+		case at.After(now):
+			*at = now
+		}
+	}
+}
+
 func (t *podTable) insertDiscoveredPod(p *storedPod, now time.Time) bool {
 	old := t.current.pods[p.discoveredPodKey()]
+	p.limitDiscoveredPodTimes(old, t.sampleNow())
 	if old != nil {
 		if old.equalDiscoveredPod(p) {
 			return false

@@ -181,3 +181,29 @@ func TestTableShares(t *testing.T) {
 		t.Errorf("found %v, want web-2", found)
 	}
 }
+
+// TestTableLimitsTimesAhead: kube-apiserver's clock is five minutes ahead of the clock of samples. What is seen has happened, and stays
+// where it was until the cluster tells another time.
+func TestTableLimitsTimesAhead(t *testing.T) {
+	t.Parallel()
+	seen := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	table := newDiscoveredPodTable()
+	table.sampleNow = func() time.Time { return seen }
+	upsert := func(uid string, created, readied time.Time) *storedPod {
+		p := &storedPod{Pod: Pod{Namespace: "shop", Name: "web-1", UID: uid, Created: created, Readied: readied}}
+		table.upsertDiscoveredObject(p)
+		return table.getDiscoveredPod(p.discoveredPodKey())
+	}
+	created := seen.Add(5 * time.Minute)
+	if p := upsert("a", created, time.Time{}); !p.Created.Equal(seen) || !p.Readied.IsZero() {
+		t.Errorf("created %v, ready at %v, want %v and never", p.Created, p.Readied, seen)
+	}
+	began := seen
+	seen = seen.Add(20 * time.Second)
+	if p := upsert("a", created, created.Add(20*time.Second)); !p.Created.Equal(began) || !p.Readied.Equal(seen) {
+		t.Errorf("created %v, ready at %v, want %v and %v", p.Created, p.Readied, began, seen)
+	}
+	if p := upsert("b", created, seen.Add(-time.Minute)); !p.Created.Equal(seen) || !p.Readied.Equal(seen.Add(-time.Minute)) {
+		t.Errorf("of another pod of the name: created %v, ready at %v", p.Created, p.Readied)
+	}
+}

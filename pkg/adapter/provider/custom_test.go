@@ -141,6 +141,10 @@ func TestAggregated(t *testing.T) {
 		"sum with what onMissing says": {
 			metric: "seven_if_missing", pods: []labelledPod{a, b, c}, values: two, want: "10500m",
 		},
+		"sum needs a pod that does not answer, whatever onMissing says": {
+			metric: "seven_if_missing", pods: []labelledPod{a, b, c}, values: two, causes: causeOf{"c": {Reason: metric.ReasonScrapeFailed}},
+			code: 503, want: "a sum over 3 pods needs them all: 1 scrape failed",
+		},
 		"sum of rates leaves out a pod that is not ready and does not answer": {
 			pods: []labelledPod{a, b, unready("c")}, values: two, causes: causeOf{"c": {Reason: metric.ReasonScrapeFailed}}, want: "3500m",
 		},

@@ -72,8 +72,8 @@ func (p *Provider) provideExternalSeries(ctx context.Context, req request, names
 	if len(found) == 0 {
 		return p.provideWithoutSeries(req)
 	}
-	// The autoscaler adds up the series, so leaving one out gives a wrong number. NaN is the exception: it is not a number.
-	if len(result.values) == 0 || slices.ContainsFunc(result.omitted, func(o metric.Omission) bool { return o.Reason != metric.ReasonNotANumber }) {
+	// The autoscaler adds up the series, so leaving one out gives a wrong number.
+	if len(result.omitted) > 0 {
 		return nil, newProviderMissingError(fmt.Sprintf("%d series", len(found)), result.omitted)
 	}
 	return p.newProvidedExternalValueList(req, result)
@@ -104,7 +104,10 @@ func (p *Provider) evaluateProvidedSumOverPods(ctx context.Context, req request,
 	if err := p.checkProvidedValuesWhole(req, pods, values); err != nil {
 		return nil, err
 	}
-	return values, p.checkProvidedRuleTargets(req, pods)
+	if err := p.checkProvidedRuleTargets(req, pods); err != nil || len(values) > 0 {
+		return values, err
+	}
+	return nil, p.checkProvidedAbsence(req, pods)
 }
 
 func (p *Provider) newProviderExternalRequest(namespace string, selector k8slabels.Selector, name string) (request, error) {

@@ -215,11 +215,15 @@ func TestNeverAWrongNumber(t *testing.T) {
 			pods: []labelledPod{a}, causes: causeOf{"a": {Reason: metric.ReasonNotScraped, Detail: "pod has no address yet"}}, metric: "zero_if_missing",
 			code: 503, message: "1 pod: 1 not scraped (pod has no address yet)", omitted: map[metric.Reason]int{metric.ReasonNotScraped: 1},
 		},
-		"onMissing zero: that value for every live pod without a number": {
+		"onMissing zero: that value for every live pod known to have no number": {
 			pods: []labelledPod{a, b, w, deadPod("z", metric.ReasonTerminating, "")}, values: []metric.Value{fresh("a", 1), fresh("w", nan)},
-			causes: causeOf{"b": {Reason: metric.ReasonScrapeFailed}}, metric: "zero_if_missing",
-			want:    "a=1 b=0 w=0",
-			omitted: map[metric.Reason]int{metric.ReasonScrapeFailed: 1, metric.ReasonNotANumber: 1, metric.ReasonTerminating: 1},
+			metric: "zero_if_missing", want: "a=1 b=0 w=0",
+			omitted: map[metric.Reason]int{metric.ReasonAbsent: 1, metric.ReasonNotANumber: 1, metric.ReasonTerminating: 1},
+		},
+		"onMissing does not apply to a pod that does not answer: its number is unknown": {
+			pods: []labelledPod{a, b}, values: []metric.Value{fresh("a", 1)},
+			causes: causeOf{"b": {Reason: metric.ReasonScrapeFailed, Detail: "timeout after 2s"}}, metric: "zero_if_missing",
+			want: "a=1", omitted: map[metric.Reason]int{metric.ReasonScrapeFailed: 1},
 		},
 		"onMissing value: that value": {
 			pods: []labelledPod{a, b}, values: []metric.Value{fresh("a", 1)}, metric: "seven_if_missing",

@@ -50,6 +50,9 @@ func (p *Provider) provideUnlabelledObject(req request, object metric.Object, po
 	if len(pods) == 0 {
 		return nil, metric.Errorf(metric.KindNotFound, "%s %q has no pods", req.kind.resource.String(), object)
 	}
+	if err := p.checkProvidedAbsence(req, pods); err != nil {
+		return nil, err
+	}
 	var omitted []metric.Omission
 	for i := range pods {
 		if pod := &pods[i]; pod.Live {

@@ -37,3 +37,29 @@ func (p *Provider) proveProvidedAbsence(ctx context.Context, req request, result
 	}
 	return nil
 }
+
+// checkProvidedAbsence returns an error unless the page of every pod proves that the rule has no series, so that its onMissing
+// applies. Of a pod that does not answer it is unknown. A pod that is not ready gets no traffic to count.
+func (p *Provider) checkProvidedAbsence(req request, pods []discovery.Pod) error {
+	if req.rule.OnMissing == nil {
+		return nil
+	}
+	var unproven []metric.Omission
+	for i := range pods {
+		pod := &pods[i]
+		if !pod.Live || !pod.Ready && req.rule.Conserves() || p.Targets.Explain(pod.Namespace, pod.Name).Reason != "" {
+			continue
+		}
+		o := p.Scrapes.Diagnose(pod.Namespace, pod.Name, req.rule.ReadFamilies())
+		page, ended := p.Scrapes.SilentSince(pod.Namespace, pod.Name)
+		silent := o.Reason == metric.ReasonScrapeFailed && (page.IsZero() || ended || req.now.Sub(page) > req.rule.MaxAge)
+		if silent || o.Reason == metric.ReasonStale {
+			unproven = append(unproven, o)
+		}
+	}
+	if len(unproven) == 0 {
+		return nil
+	}
+	p.metrics.countProviderOmissions(unproven)
+	return newProviderMissingError(countProvidedObjects(len(pods), "pod"), unproven)
+}

@@ -66,20 +66,21 @@ func (p *Provider) rejectNegativeProvidedValue(r *rule.Rule, v *metric.Value) er
 // substituteMissingProvidedValue returns the rule's onMissing for a live object without a value. Without onMissing, or if it does not
 // apply, the reason remains. A substitute has no time and no window.
 //
-// onMissing applies if there is no number: the scrape fails, the series is absent, 0/0 made a NaN. The rule's author knows
+// onMissing applies if it is known that there is no number: the series is absent, or 0/0 made a NaN. The rule's author knows
 // the meaning of a missing number for the service. It does not apply to:
 //   - a rejected number (out of range, negative, of a counter that decreases), which is wrong rather than missing;
 //   - an error of the backend;
-//   - a pod that warms up, whose samples are old, or that is not scraped so far: it has a number, and `onMissing: zero` does
-//     not mean a 0 for every pod after each start of the adapter.
+//   - a pod that does not answer, warms up, whose samples are old, or that is not scraped so far: it may have a number, and
+//     `onMissing: zero` means a 0 neither for a pod too busy to answer nor for every pod after each start of the adapter.
 func (p *Provider) substituteMissingProvidedValue(req request, o metric.Omission) (*metric.Value, resource.Quantity, metric.Reason) {
 	if req.rule.OnMissing == nil {
 		return nil, resource.Quantity{}, o.Reason
 	}
 	switch o.Reason {
-	case metric.ReasonWarmingUp, metric.ReasonStale, metric.ReasonNotScraped, metric.ReasonOutOfRange, metric.ReasonNegative, metric.ReasonDecreasing:
+	case metric.ReasonScrapeFailed, metric.ReasonWarmingUp, metric.ReasonStale, metric.ReasonNotScraped, metric.ReasonTerminating,
+		metric.ReasonOutOfRange, metric.ReasonNegative, metric.ReasonDecreasing:
 		return nil, resource.Quantity{}, o.Reason
-	case metric.ReasonScrapeFailed, metric.ReasonAbsent, metric.ReasonTerminating, metric.ReasonNotANumber:
+	case metric.ReasonAbsent, metric.ReasonNotANumber:
 	}
 	n, reason := toProvidedQuantity(*req.rule.OnMissing)
 	if reason != "" {

@@ -345,8 +345,11 @@ func (c *compiledRule) validateEmbeddedRuleLimits(t *exprTree) []keyError {
 		return ruleKeyErrorf("query", "%s looks at another time than now; the backend %s keeps only the last %s: remove offset and @, or use one of backends",
 			text, config.ScrapeBackend, formatRuleRange(c.limits.maxWindow))
 	}
-	if text := t.findRateOfSingleSubqueryValue(); text != "" {
+	if text := t.findCoarseRuleSubquery(cmp.Or(c.spec.Window.Duration, 2*c.limits.interval)); text != "" {
 		return ruleKeyErrorf("query", "%s", text)
+	}
+	if t.countRuleSteps(c.limits.maxWindow, c.limits.interval, maxRuleSteps) > maxRuleSteps {
+		return ruleKeyErrorf("query", "nested subqueries of more than %d steps together keep a reader waiting; make them shorter or coarser", maxRuleSteps)
 	}
 	if faults := validateMadeRuleLabels(t); len(faults) > 0 {
 		return faults

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
@@ -95,8 +96,8 @@ func findRuleNeverWorkingCall(e *parser.Call) error {
 		}
 	case "round":
 		if len(e.Args) == 2 {
-			if to, ok := evaluateConstantRuleExpr(e.Args[1]); ok && to == 0 {
-				return errors.New("round: to a multiple of 0 gives no finite result; write another number, such as 0.001")
+			if to, ok := evaluateConstantRuleExpr(e.Args[1]); ok && (to == 0 || math.IsNaN(to) || math.IsInf(to, 0)) {
+				return fmt.Errorf("round: to a multiple of %v gives no finite result; write another number, such as 0.001", to)
 			}
 		}
 	case "clamp":
@@ -276,6 +277,10 @@ func evaluateConstantRuleExpr(expr parser.Expr) (float64, bool) {
 		return evaluateConstantRuleExpr(e.Expr)
 	case *parser.StepInvariantExpr:
 		return evaluateConstantRuleExpr(e.Expr)
+	case *parser.Call:
+		if e.Func.Name == "vector" || e.Func.Name == "scalar" {
+			return evaluateConstantRuleExpr(e.Args[0])
+		}
 	case *parser.UnaryExpr:
 		v, ok := evaluateConstantRuleExpr(e.Expr)
 		if e.Op == parser.SUB {
@@ -343,19 +348,37 @@ func rejectRuleAlternativeWithout(t *exprTree, label string, wanted []string) er
 // pairFunctions are the functions that need two values of each series.
 var pairFunctions = []string{"rate", "increase", "irate", "delta", "idelta", "deriv", "predict_linear"}
 
-// findRateOfSingleSubqueryValue returns what is wrong with a function of pairs around a subquery whose step leaves one value in its range; empty
-// without any.
-func (t *exprTree) findRateOfSingleSubqueryValue() (text string) {
-	parser.Inspect(t.root, func(node parser.Node, _ []parser.Node) error {
-		c, ok := node.(*parser.Call)
-		if !ok || !slices.Contains(pairFunctions, c.Func.Name) {
+// findCoarseRuleSubquery returns what is wrong with a subquery whose range does not always hold a value, or the two that a function of
+// pairs needs; empty without any. A range holds the multiples of the step in it. $window is at least window.
+func (t *exprTree) findCoarseRuleSubquery(window time.Duration) (text string) {
+	parser.Inspect(t.root, func(node parser.Node, path []parser.Node) error {
+		s, ok := node.(*parser.SubqueryExpr)
+		if !ok || s.Step == 0 {
 			return nil
 		}
-		if s, ok := c.Args[0].(*parser.SubqueryExpr); ok && s.Range != sentinelRange && s.Step >= s.Range {
-			text = fmt.Sprintf("%s: a range of %s in steps of %s has one value, and two are needed; write a shorter step",
-				c.Func.Name, formatRuleRange(s.Range), formatRuleRange(s.Step))
+		width, needed, why := s.Range, 1, "a range holds no value at some times"
+		if width == sentinelRange {
+			width = window
+		}
+		if c := enclosingRuleCall(path); c != nil && slices.Contains(pairFunctions, c.Func.Name) {
+			needed, why = 2, c.Func.Name+" needs two values, and a range holds one at some times"
+		}
+		if width/s.Step < time.Duration(needed) {
+			text = fmt.Sprintf("a range of %s in steps of %s: %s; write a step of at most %s",
+				formatRuleRange(width), formatRuleRange(s.Step), why, formatRuleRange(width/time.Duration(needed)))
 		}
 		return nil
 	})
 	return text
+}
+
+// enclosingRuleCall returns the function around a node, which may be in parentheses; nil without any. path leads to the node.
+func enclosingRuleCall(path []parser.Node) *parser.Call {
+	for _, node := range slices.Backward(path) {
+		if _, ok := node.(*parser.ParenExpr); !ok {
+			c, _ := node.(*parser.Call)
+			return c
+		}
+	}
+	return nil
 }

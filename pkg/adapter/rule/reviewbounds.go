@@ -26,6 +26,8 @@ const (
 	// maxReviewedSteps bounds the evaluations in nested subqueries, which the engine does not interrupt: an hour in steps of a second, with
 	// a smaller one inside.
 	maxReviewedSteps = 10_000
+	// maxRuleSteps bounds the same of an operator's rule: an hour in steps of a second, with four minutes inside.
+	maxRuleSteps = 1_000_000
 )
 
 // ValidateReviewedRules returns a fault for each rule whose check could take much time or memory. It looks at texts alone, and is for
@@ -68,6 +70,11 @@ func countReviewedSteps(query string, cfg *config.Config) int {
 	if err != nil {
 		return 0
 	}
+	return t.countRuleSteps(cfg.MaxWindow, cfg.Scrape.Interval, maxReviewedSteps)
+}
+
+// countRuleSteps returns the largest product of the steps of nested subqueries, at most one more than limit.
+func (t *exprTree) countRuleSteps(window, interval time.Duration, limit int) int {
 	most := 0
 	parser.Inspect(t.root, func(node parser.Node, path []parser.Node) error {
 		steps := 1
@@ -75,10 +82,10 @@ func countReviewedSteps(query string, cfg *config.Config) int {
 			if s, ok := n.(*parser.SubqueryExpr); ok {
 				width := s.Range
 				if width == sentinelRange {
-					width = cfg.MaxWindow
+					width = window
 				}
-				step := max(cmp.Or(s.Step, cfg.Scrape.Interval), time.Millisecond)
-				steps = min(steps*int(min(width/step+1, maxReviewedSteps+1)), maxReviewedSteps+1)
+				step := max(cmp.Or(s.Step, interval), time.Millisecond)
+				steps = min(steps*int(min(width/step+1, time.Duration(limit+1))), limit+1)
 			}
 		}
 		most = max(most, steps)
