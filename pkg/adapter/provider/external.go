@@ -72,8 +72,8 @@ func (p *Provider) provideExternalSeries(ctx context.Context, req request, names
 	if len(found) == 0 {
 		return p.provideWithoutSeries(req)
 	}
-	// The autoscaler adds up the series, so leaving one out gives a wrong number.
-	if len(result.omitted) > 0 {
+	// The autoscaler adds up the series, so leaving one out gives a wrong number. NaN is the exception: it is not a number.
+	if len(result.values) == 0 || slices.ContainsFunc(result.omitted, func(o metric.Omission) bool { return o.Reason != metric.ReasonNotANumber }) {
 		return nil, newProviderMissingError(fmt.Sprintf("%d series", len(found)), result.omitted)
 	}
 	return p.newProvidedExternalValueList(req, result)

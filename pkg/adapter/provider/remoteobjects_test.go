@@ -109,9 +109,9 @@ func TestRemoteExternal(t *testing.T) {
 			server: vector("queue=a 1 1s", "queue=b +Inf 1s"), read: "external/orders",
 			want: "503 2 series: 1 out of range", omitted: map[metric.Reason]int{metric.ReasonOutOfRange: 1},
 		},
-		"NaN, one of several: the sum lacks it": {
+		"NaN, one of several: it has no number to add": {
 			server: vector("queue=a 1 1s", "queue=b NaN 1s"), read: "external/orders",
-			want: "503 2 series: 1 not a number", omitted: map[metric.Reason]int{metric.ReasonNotANumber: 1},
+			want: `{queue="a"}=1@1s`, omitted: map[metric.Reason]int{metric.ReasonNotANumber: 1},
 		},
 		"NaN, the only one": {
 			server: vector("queue=a NaN 1s"), read: "external/orders",
