@@ -8,10 +8,9 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
-	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/command"
 )
 
@@ -48,7 +47,7 @@ func runPluginProgram(args []string, in io.Reader, out, errs io.Writer) int {
 	case errors.Is(err, errFound):
 		return exitBroken
 	}
-	fmt.Fprintln(errs, "error: "+cleanPluginError(err))
+	fmt.Fprintln(errs, "error: "+plaintext.CleanLines(err.Error()))
 	if u := (usageError{}); errors.As(err, &u) || !p.started {
 		return exitUsage // an unknown command, or a wrong flag
 	}
@@ -56,13 +55,4 @@ func runPluginProgram(args []string, in io.Reader, out, errs io.Writer) int {
 		return code // of hold
 	}
 	return exitBroken
-}
-
-// cleanPluginError keeps the lines of an error, one for each fault, and cleans them.
-func cleanPluginError(err error) string {
-	lines := strings.Split(err.Error(), "\n")
-	for i, line := range lines {
-		lines[i] = output.Clean(line)
-	}
-	return strings.Join(lines, "\n")
 }

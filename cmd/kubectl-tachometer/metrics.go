@@ -9,8 +9,8 @@ import (
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/yaml"
 
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/families"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
@@ -76,7 +76,7 @@ func (p *pluginProgram) printPluginSuggestion(report *families.Report, workload 
 	if err != nil {
 		return err
 	}
-	data, err := yaml.Marshal(hpa)
+	data, err := plaintext.MarshalYAML(hpa)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/top"
 	"github.com/tachometer-metrics/tachometer/pkg/retry"
@@ -71,7 +72,7 @@ func (p *pluginProgram) printPluginTop(ctx context.Context, c *pluginConnection)
 	}
 	if p.output == "name" {
 		for _, row := range report.Items {
-			fmt.Fprintln(p.out, "horizontalpodautoscaler.autoscaling/"+row.Name)
+			fmt.Fprintln(p.out, "horizontalpodautoscaler.autoscaling/"+plaintext.Clean(row.Name))
 		}
 		return nil
 	}

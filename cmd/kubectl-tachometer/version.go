@@ -9,7 +9,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 	"github.com/tachometer-metrics/tachometer/pkg/version"
 )
 
@@ -50,8 +50,8 @@ func (p *pluginProgram) runPluginVersion(ctx context.Context, client bool) error
 	}
 	fmt.Fprintln(p.out, "Client Version: "+report.Client)
 	if !client {
-		fmt.Fprintln(p.out, "Kubernetes Version: "+output.Clean(report.Kubernetes))
-		fmt.Fprintln(p.out, "Adapter Image: "+output.Clean(strings.Join(report.Adapter, ", ")))
+		fmt.Fprintln(p.out, "Kubernetes Version: "+plaintext.Clean(report.Kubernetes))
+		fmt.Fprintln(p.out, "Adapter Image: "+plaintext.Clean(strings.Join(report.Adapter, ", ")))
 	}
 	return nil
 }

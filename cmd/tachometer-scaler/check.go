@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/command"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/preflight"
 )
@@ -86,7 +87,11 @@ func (c *checkCommand) writeScalerCheckTable(all []preflight.Result) error {
 	t := tabwriter.NewWriter(c.Out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "CHECK\tSUBJECT\tSTATUS\tDETAIL\tFIX")
 	for _, r := range all {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", r.Check, r.Subject, r.Status, strings.ReplaceAll(r.Detail, "\n", "; "), r.Fix)
+		cells := []string{r.Check, r.Subject, string(r.Status), strings.ReplaceAll(r.Detail, "\n", "; "), r.Fix}
+		for i := range cells {
+			cells[i] = plaintext.Clean(cells[i])
+		}
+		fmt.Fprintln(t, strings.Join(cells, "\t"))
 	}
 	return t.Flush()
 }

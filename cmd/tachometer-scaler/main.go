@@ -7,12 +7,12 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 	_ "time/tzdata" // schedules name zones, and the image has no zone files
 
 	"k8s.io/component-base/logs"
 
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/command"
 )
 
@@ -30,19 +30,10 @@ func runScalerProgram(args []string, out, errs io.Writer) int {
 	if err == nil {
 		return command.ExitDone
 	}
-	fmt.Fprintf(errs, "tachometer-scaler: %s\n", cleanScalerProgramError(err))
+	fmt.Fprintf(errs, "tachometer-scaler: %s\n", plaintext.CleanLines(err.Error()))
 	code, known := command.ExitCode(err)
 	if !known && !g.commandStarted {
 		return command.ExitUsage // an unknown command, or a wrong or missing flag
 	}
 	return code
-}
-
-// cleanScalerProgramError keeps the lines of an error, one for each fault, and cleans them: parts of it are texts of others.
-func cleanScalerProgramError(err error) string {
-	lines := strings.Split(err.Error(), "\n")
-	for i, line := range lines {
-		lines[i] = command.CleanText(line)
-	}
-	return strings.Join(lines, "\n")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strings"
 	"time"
@@ -42,6 +43,8 @@ func newAPIServerAdmission(next http.Handler, limits serverLimits, open pathMatc
 }
 
 func (a *requestAdmission) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// The library also takes a token from here, on paths that are open to all too. No API of this server has WebSockets.
+	r.Header.Del("Sec-Websocket-Protocol")
 	if fault := checkAPIServerRequestBounds(r, a.limits); fault != nil {
 		a.rejectAPIServerRequest(w, r, fault)
 		return
@@ -93,8 +96,9 @@ func (a *requestAdmission) serveAPIServerRequestInPlace(w http.ResponseWriter, r
 			"too many requests without proven credentials at a time; try again later"})
 		return
 	}
-	defer places.returnAPIServerAddressPlace(address)
-	a.next.ServeHTTP(w, r)
+	place := &sharedPlace{holders: 1, giveBack: func() { places.returnAPIServerAddressPlace(address) }}
+	defer place.releaseSharedPlace()
+	a.next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), placeKey{}, place)))
 }
 
 func (a *requestAdmission) rejectAPIServerRequest(w http.ResponseWriter, r *http.Request, fault *requestFault) {
@@ -123,8 +127,7 @@ func hasAPIServerClientCertificate(r *http.Request) bool {
 	return r.TLS != nil && len(r.TLS.PeerCertificates) > 0
 }
 
-// apiServerBearerToken returns the request's token, or "" if it has none, as the library reads it. A token in a WebSocket protocol
-// header counts for nothing here: no API of this server has WebSockets.
+// apiServerBearerToken returns the request's token, or "" if it has none, as the library reads it.
 func apiServerBearerToken(r *http.Request) string {
 	scheme, token, _ := strings.Cut(strings.TrimSpace(r.Header.Get("Authorization")), " ")
 	if !strings.EqualFold(scheme, "bearer") {
@@ -172,7 +175,7 @@ func (p *provenCredentials) isProvenAPIServerHash(credentials credentialsHash) b
 func (p *provenCredentials) observeAPIServerCredentials(next authenticator.Request) authenticator.Request {
 	return authenticator.RequestFunc(func(r *http.Request) (*authenticator.Response, bool, error) {
 		credentials, hashed := r.Context().Value(credentialsKey{}).(credentialsHash)
-		response, ok, err := next.AuthenticateRequest(r)
+		response, ok, err := authenticateInAPIServerPlace(next, r)
 		accepted := ok && err == nil && response.User.GetName() != user.Anonymous
 		// The library removes an accepted token from the request; one that is still there was not looked at.
 		if accepted && hashed && apiServerBearerToken(r) == "" {
@@ -180,4 +183,18 @@ func (p *provenCredentials) observeAPIServerCredentials(next authenticator.Reque
 		}
 		return response, ok, err
 	})
+}
+
+// authenticateInAPIServerPlace authenticates a request, and holds its place until then. The library's TokenReview goes on if its caller gives
+// up: with the caller's time, and a place given back meanwhile, impatient callers would have any number of reviews under way.
+func authenticateInAPIServerPlace(next authenticator.Request, r *http.Request) (*authenticator.Response, bool, error) {
+	place, ok := r.Context().Value(placeKey{}).(*sharedPlace)
+	if !ok {
+		return next.AuthenticateRequest(r)
+	}
+	if !place.holdSharedPlace() {
+		return nil, false, errors.New("authenticate: the request has ended")
+	}
+	defer place.releaseSharedPlace()
+	return next.AuthenticateRequest(r.WithContext(context.WithoutCancel(r.Context())))
 }

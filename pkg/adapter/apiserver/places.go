@@ -35,3 +35,33 @@ func (p *addressPlaces) returnAPIServerAddressPlace(address string) {
 		delete(p.by, address)
 	}
 }
+
+// sharedPlace is a place that goes back after the last of its holders has released it. It is safe for concurrent use.
+type sharedPlace struct {
+	giveBack func()
+
+	mu      sync.Mutex // guards holders
+	holders int
+}
+
+// placeKey is the key of a request's sharedPlace in its context.
+type placeKey struct{}
+
+// holdSharedPlace adds a holder, and reports whether the place had one.
+func (p *sharedPlace) holdSharedPlace() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.holders == 0 {
+		return false
+	}
+	p.holders++
+	return true
+}
+
+func (p *sharedPlace) releaseSharedPlace() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.holders--; p.holders == 0 {
+		p.giveBack()
+	}
+}

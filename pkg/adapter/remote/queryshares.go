@@ -4,28 +4,30 @@ package remote
 
 import "container/list"
 
-// queryBounds bound standing queries and the bytes of their selectors, which come from requests. A parsed selector takes some ten times
-// its text.
-type queryBounds struct{ queries, selectorBytes int }
+// queryBounds bound standing queries, the bytes of their selectors, which come from requests, and those of their results. A parsed selector
+// takes some ten times its text.
+type queryBounds struct{ queries, selectorBytes, resultBytes int }
 
 var (
-	// maxAllQueries are the bounds of all namespaces together: the memory, and the load of the server, which gets each query every
+	// maxAllQueries are the bounds of all namespaces together: the memory, in which 30 metrics of 5,000 pods have room, and the load of the server, which gets each query every
 	// refresh interval.
-	maxAllQueries = queryBounds{10_000, 2 << 20}
+	maxAllQueries = queryBounds{10_000, 2 << 20, 96 << 20}
 	// maxNamespaceQueries are those of a namespace.
-	maxNamespaceQueries = queryBounds{1000, 128 << 10}
+	maxNamespaceQueries = queryBounds{1000, 128 << 10, 24 << 20}
 	// maxCommonQueries are those of the queries that belong to no namespace, such as of external metrics of all.
-	maxCommonQueries = queryBounds{5000, 1 << 20}
+	maxCommonQueries = queryBounds{5000, 1 << 20, 48 << 20}
 )
 
+// exceededByRemoteShare reports whether a share is too large. A single query may have any result that the server may send.
 func (m queryBounds) exceededByRemoteShare(s *queryShare) bool {
-	return s.order.Len() > m.queries || s.selectorBytes > m.selectorBytes
+	return s.order.Len() > m.queries || s.selectorBytes > m.selectorBytes || s.resultBytes > m.resultBytes && s.order.Len() > 1
 }
 
 // queryShare are the standing queries that a namespace was the first to read.
 type queryShare struct {
 	order         list.List // of *standingQuery, the one that was read last in front
 	selectorBytes int
+	resultBytes   int
 }
 
 // queryShares are the shares of all namespaces. Its zero value is empty and ready. Backend.mu guards it.
@@ -45,11 +47,26 @@ func (s *queryShares) addRemoteQueryShare(sq *standingQuery) {
 		s.byNamespace[sq.owner] = share
 	}
 	for _, m := range sq.query.Selector {
-		sq.selectorBytes += len(m.Name) + len(m.Value)
+		sq.selectorBytes += matcherBytes + len(m.Name) + len(m.Value)
 	}
 	sq.element = share.order.PushFront(sq)
 	share.selectorBytes += sq.selectorBytes
 	s.all.queries, s.all.selectorBytes = s.all.queries+1, s.all.selectorBytes+sq.selectorBytes
+	s.measureRemoteQueryResult(sq)
+}
+
+// measureRemoteQueryResult counts the bytes of a query's new result, and of the names of its objects, in its share.
+func (s *queryShares) measureRemoteQueryResult(sq *standingQuery) {
+	size := len(sq.key)
+	for _, name := range sq.query.Objects {
+		size += len(name)
+	}
+	if sq.result != nil {
+		size += sq.result.measureRemoteValues()
+	}
+	s.byNamespace[sq.owner].resultBytes += size - sq.resultBytes
+	s.all.resultBytes += size - sq.resultBytes
+	sq.resultBytes = size
 }
 
 // markRemoteQueryRead makes a query the last one to give way.
@@ -61,37 +78,69 @@ func (s *queryShares) removeRemoteQueryShare(sq *standingQuery) {
 	share := s.byNamespace[sq.owner]
 	share.order.Remove(sq.element)
 	share.selectorBytes -= sq.selectorBytes
-	s.all.queries, s.all.selectorBytes = s.all.queries-1, s.all.selectorBytes-sq.selectorBytes
+	share.resultBytes -= sq.resultBytes
+	s.all.queries, s.all.selectorBytes, s.all.resultBytes = s.all.queries-1, s.all.selectorBytes-sq.selectorBytes, s.all.resultBytes-sq.resultBytes
 	if share.order.Len() == 0 {
 		delete(s.byNamespace, sq.owner)
 	}
 }
 
-// findRemoteQueryToDrop returns the query that gives way to the one that a namespace has just added, or nil while all bounds hold: the
+// findRemoteQueryToDrop returns the query that gives way to a new query or result of a namespace, or nil while all bounds hold: the
 // namespace's own that was not read for longest, or that of the namespace with the most.
 func (s *queryShares) findRemoteQueryToDrop(owner string) *standingQuery {
 	bounds := maxNamespaceQueries
 	if owner == "" {
 		bounds = maxCommonQueries
 	}
-	if share := s.byNamespace[owner]; bounds.exceededByRemoteShare(share) {
+	if share := s.byNamespace[owner]; share != nil && bounds.exceededByRemoteShare(share) {
 		return share.order.Back().Value.(*standingQuery)
 	}
-	overCount, overBytes := s.all.queries > maxAllQueries.queries, s.all.selectorBytes > maxAllQueries.selectorBytes
-	if !overCount && !overBytes {
+	size := s.findExceededRemoteBound()
+	if size == nil {
 		return nil
 	}
 	var greediest *queryShare
-	size := func(q *queryShare) int {
-		if overCount {
-			return q.order.Len()
-		}
-		return q.selectorBytes
-	}
 	for _, share := range s.byNamespace {
 		if greediest == nil || size(share) > size(greediest) {
 			greediest = share
 		}
 	}
+	if size(greediest) == 0 {
+		return nil
+	}
 	return greediest.order.Back().Value.(*standingQuery)
+}
+
+// findExceededRemoteBound returns the size of a share by which the bound of all namespaces is exceeded; nil if none is.
+func (s *queryShares) findExceededRemoteBound() (size func(*queryShare) int) {
+	switch {
+	case s.all.queries > maxAllQueries.queries:
+		return func(q *queryShare) int { return q.order.Len() }
+	case s.all.selectorBytes > maxAllQueries.selectorBytes:
+		return func(q *queryShare) int { return q.selectorBytes }
+	case s.all.resultBytes > maxAllQueries.resultBytes:
+		return func(q *queryShare) int { return q.resultBytes * min(1, q.order.Len()-1) } // a single query stays
+	}
+	return nil
+}
+
+const (
+	// matcherBytes are a matcher's bytes beside its texts, in selectorBytes. With ten times that it has room for a regular expression.
+	matcherBytes = 32
+	// valueBytes are a value's bytes beside the texts of its labels, and labelBytes a label's.
+	valueBytes, labelBytes = 512, 32
+)
+
+// measureRemoteValues returns about the bytes that the values take.
+func (r *queryResult) measureRemoteValues() int {
+	size := 0
+	for _, values := range r.valuesByNamespace {
+		for i := range values {
+			size += valueBytes
+			for name, value := range values[i].Labels {
+				size += labelBytes + len(name) + len(value)
+			}
+		}
+	}
+	return size
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/prometheus/model/labels"
 
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
@@ -100,5 +101,71 @@ func TestCommonQueriesKeepTheirShare(t *testing.T) {
 	}
 	if got := len(w.queries); got != maxCommonQueries.queries+1 || !w.stands(shop) {
 		t.Errorf("%d queries stand, want %d; the autoscaler's: %t", got, maxCommonQueries.queries+1, w.stands(shop))
+	}
+}
+
+// finishResult gives a standing query a result of values with a label of labelLength bytes.
+func (w *testBackend) finishResult(sq *standingQuery, values, labelLength int) {
+	w.t.Helper()
+	result := &queryResult{valuesByNamespace: map[string][]metric.Value{}}
+	for range values {
+		result.valuesByNamespace[sq.owner] = append(result.valuesByNamespace[sq.owner], metric.Value{Labels: map[string]string{"a": strings.Repeat("x", labelLength)}})
+	}
+	w.mu.Lock()
+	f := sq.startRemoteFetch(time.Now(), nil)
+	w.mu.Unlock()
+	w.finishRemoteFetch(w.t.Context(), sq, f, result, nil)
+}
+
+// TestResultsAreShared: ever new selectors with large results push out queries of their own namespace, and in all stay within a bound. A
+// single query stays, whatever its result.
+func TestResultsAreShared(t *testing.T) {
+	t.Parallel()
+	w := newTestBackend(t, "", sharedRules, Options{})
+	shop := w.readSelected("shop", "autoscaler")
+	w.finishResult(shop, 1000, 100)
+	bank := w.readSelected("bank", "autoscaler")
+	w.finishResult(bank, 1000, 40<<10) // alone above the bound of a namespace
+	for namespace := range 8 {
+		for i := range 60 {
+			w.finishResult(w.readSelected(fmt.Sprintf("evil-%d", namespace), fmt.Sprint(i)), 1000, 500)
+			if got := w.shares.byNamespace[fmt.Sprintf("evil-%d", namespace)].resultBytes; got > maxNamespaceQueries.resultBytes {
+				t.Fatalf("a namespace has results of %d bytes, want at most %d", got, maxNamespaceQueries.resultBytes)
+			}
+		}
+	}
+	if w.shares.all.resultBytes > maxAllQueries.resultBytes {
+		t.Errorf("results have %d bytes, want at most %d", w.shares.all.resultBytes, maxAllQueries.resultBytes)
+	}
+	if !w.stands(shop) || !w.stands(bank) {
+		t.Errorf("the queries of autoscalers stand: shop %t, bank %t", w.stands(shop), w.stands(bank))
+	}
+	w.finishResult(shop, 0, 0)
+	for _, sq := range w.queries {
+		w.removeRemoteQuery(sq)
+	}
+	if w.shares.all != (queryBounds{}) || len(w.shares.byNamespace) > 0 {
+		t.Errorf("without a query %+v are left", w.shares.all)
+	}
+}
+
+// TestObjectsOfQueriesAreCounted: the names of objects in the key of a query count as its result does.
+func TestObjectsOfQueriesAreCounted(t *testing.T) {
+	t.Parallel()
+	w := newTestBackend(t, "", sharedRules, Options{})
+	objects := make([]string, 5000)
+	for i := range objects {
+		objects[i] = strings.Repeat("x", 250)
+	}
+	q := rule.Query{Rule: &rule.Rule{Metric: "m", Name: "m", Namespaced: true, Backend: "prometheus", External: true}, Namespace: "evil", Objects: objects}
+	for i := range 100 {
+		w.mu.Lock()
+		if _, err := w.getOrAddRemoteQuery(fmt.Sprint(i), q, time.Now()); err != nil {
+			t.Error(err)
+		}
+		w.mu.Unlock()
+	}
+	if got := w.shares.all.resultBytes; got > maxNamespaceQueries.resultBytes || got < 1<<20 {
+		t.Errorf("the names of objects have %d bytes, want at most %d", got, maxNamespaceQueries.resultBytes)
 	}
 }

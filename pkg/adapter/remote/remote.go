@@ -174,10 +174,7 @@ func (b *Backend) getOrAddRemoteQuery(key string, q rule.Query, now time.Time) (
 		b.queries[key] = sq
 		b.shares.addRemoteQueryShare(sq)
 		b.countRefreshedRemoteQueries(1)
-		for old := b.shares.findRemoteQueryToDrop(sq.owner); old != nil; old = b.shares.findRemoteQueryToDrop(sq.owner) {
-			b.metrics.droppedQueries.WithLabelValues(b.name).Inc()
-			b.removeRemoteQuery(old)
-		}
+		b.dropRemoteQueries(sq.owner)
 		b.scheduleRemoteQuery(sq, nextRemoteRefreshTime(now, now, b.config.Refresh, sq.offset))
 	}
 	if _, known := sq.lastRequested[q.Namespace]; !known && len(sq.lastRequested) >= maxQueryNamespaces {
@@ -187,6 +184,14 @@ func (b *Backend) getOrAddRemoteQuery(key string, q rule.Query, now time.Time) (
 	sq.lastRequested[q.Namespace] = now
 	b.shares.markRemoteQueryRead(sq)
 	return sq, nil
+}
+
+// dropRemoteQueries removes queries until the bounds hold again, after a new query or result of a namespace. The caller holds b.mu.
+func (b *Backend) dropRemoteQueries(owner string) {
+	for old := b.shares.findRemoteQueryToDrop(owner); old != nil; old = b.shares.findRemoteQueryToDrop(owner) {
+		b.metrics.droppedQueries.WithLabelValues(b.name).Inc()
+		b.removeRemoteQuery(old)
+	}
 }
 
 // fetchRemoteQueryResult queries the servers at now, within a scope.

@@ -23,6 +23,7 @@ type standingQuery struct {
 	owner         string        // the namespace that read it first; empty for a query of no namespace
 	element       *list.Element // in the owner's queryShare
 	selectorBytes int
+	resultBytes   int
 
 	lastRequested   map[string]time.Time // time of the last read, by namespace
 	result          *queryResult         // of the last success; nil before it
@@ -228,6 +229,10 @@ func (b *Backend) finishRemoteFetch(ctx context.Context, sq *standingQuery, f *q
 	switch {
 	case failure == nil:
 		sq.result, sq.failure, sq.failedRefreshes = result, nil, 0
+		if b.queries[sq.key] == sq {
+			b.shares.measureRemoteQueryResult(sq)
+			b.dropRemoteQueries(sq.owner)
+		}
 		switch {
 		case f.extends == nil:
 			b.scheduleRemoteQuery(sq, nextRemoteRefreshTime(f.began, now, b.config.Refresh, sq.offset))

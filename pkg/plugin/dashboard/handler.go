@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 )
 
@@ -148,7 +149,7 @@ func writeDashboardJSON(w http.ResponseWriter, view any) {
 		err = json.Unmarshal(data, &fields)
 	}
 	if err == nil {
-		data, err = json.Marshal(cleanDashboardTexts(fields))
+		data, err = json.Marshal(plaintext.CleanValue(fields))
 	}
 	if err != nil {
 		http.Error(w, "encode the answer: "+err.Error(), http.StatusInternalServerError)
@@ -156,21 +157,4 @@ func writeDashboardJSON(w http.ResponseWriter, view any) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = w.Write(data) // a browser that went away needs no answer
-}
-
-// cleanDashboardTexts cleans every text of a decoded JSON value, in place.
-func cleanDashboardTexts(value any) any {
-	switch v := value.(type) {
-	case string:
-		return output.Clean(v)
-	case []any:
-		for i := range v {
-			v[i] = cleanDashboardTexts(v[i])
-		}
-	case map[string]any:
-		for key := range v {
-			v[key] = cleanDashboardTexts(v[key])
-		}
-	}
-	return value
 }

@@ -31,7 +31,7 @@ func (r *Report) Print(out io.Writer, noHeaders bool) error {
 	if first.Status == StatusWarning {
 		word = fine + ". First warning"
 	}
-	fmt.Fprintf(out, "\n%s: %s %s: %s\n", word, first.Name, first.Subject, output.Clean(first.Message))
+	fmt.Fprintf(out, "\n%s: %s %s: %s\n", word, first.Name, output.Clean(first.Subject), output.Clean(first.Message))
 	if first.Fix != "" {
 		fmt.Fprintf(out, "Run: %s\n", output.Clean(first.Fix))
 	}

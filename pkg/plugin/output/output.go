@@ -9,12 +9,11 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
 
 	"k8s.io/apimachinery/pkg/util/duration"
-	"sigs.k8s.io/yaml"
 
 	"github.com/tachometer-metrics/tachometer/pkg/domain"
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 )
 
 // APIVersion is the version of the objects that -o json and -o yaml print.
@@ -45,19 +44,8 @@ func (t *Table) Print(out io.Writer, noHeaders bool) error {
 	return w.Flush()
 }
 
-// Clean makes a text of another's fit for one line of a terminal: line breaks become spaces, and control characters, which could move the
-// cursor or reorder the line, question marks. Pages, annotations and names of metrics are such texts.
-func Clean(text string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\t' || r == '\r':
-			return ' '
-		case unicode.IsControl(r), unicode.Is(unicode.Cf, r), r == unicode.ReplacementChar:
-			return '?'
-		}
-		return r
-	}, text)
-}
+// Clean makes a text of others, such as a page, an annotation or the name of a metric, fit for one line of a terminal.
+func Clean(text string) string { return plaintext.Clean(text) }
 
 // shellWord is a text that a shell takes as one word, whatever stands around it.
 var shellWord = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/@-]*$`)
@@ -78,9 +66,9 @@ func PrintObject(out io.Writer, format, kind string, object any) error {
 	}
 	fields["apiVersion"], fields["kind"] = APIVersion, kind
 	if format == "yaml" {
-		data, err = yaml.Marshal(fields)
+		data, err = plaintext.MarshalYAML(fields)
 	} else {
-		data, err = json.MarshalIndent(fields, "", "  ")
+		data, err = plaintext.MarshalIndent(fields)
 		data = append(data, '\n')
 	}
 	if err != nil {

@@ -2,10 +2,12 @@ package output
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/yaml"
 )
 
 func TestClean(t *testing.T) {
@@ -50,6 +52,22 @@ func TestPrintObject(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, out.String()); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", format, diff)
+		}
+	}
+}
+
+// TestPrintObjectIsHarmlessText: a text of others keeps its characters, and a terminal obeys none of them.
+func TestPrintObjectIsHarmlessText(t *testing.T) {
+	t.Parallel()
+	const hostile = "x\x1b[2J\u009b2J\u202e\x7f"
+	for _, format := range []string{"json", "yaml"} {
+		var out bytes.Buffer
+		if err := PrintObject(&out, format, "Thing", map[string]string{hostile: hostile}); err != nil {
+			t.Fatal(err)
+		}
+		var got map[string]string
+		if err := yaml.Unmarshal(out.Bytes(), &got); err != nil || got[hostile] != hostile || strings.ContainsAny(out.String(), "\x1b\u009b\u202e\x7f") {
+			t.Errorf("-o %s: %v in %q", format, err, out.String())
 		}
 	}
 }

@@ -41,7 +41,7 @@ func (t *Trial) printTriedReview(out io.Writer, r *explainapi.RuleReviewStatus, 
 		kind = "external"
 	}
 	fmt.Fprintf(out, "%s (%s) of namespace %s, from %s, computed by %s:\n", output.Clean(r.Metric), output.Clean(kind), t.Namespace,
-		output.Clean(strings.Join(r.Families, ", ")), r.Source.Replica)
+		output.Clean(strings.Join(r.Families, ", ")), output.Clean(r.Source.Replica))
 	table := output.Table{Header: []string{"OBJECT", "VALUE", "AGE", "WINDOW", "NOTE"}}
 	for _, v := range r.Values {
 		value := resource.NewMilliQuantity(v.Milli, resource.DecimalSI).String()

@@ -46,6 +46,29 @@ func TestD29StatusFormats(t *testing.T) {
 	}
 }
 
+// TestObjectsAreHarmlessText: no format prints a character of a Hold that a terminal obeys, and JSON and YAML still have its text.
+func TestObjectsAreHarmlessText(t *testing.T) {
+	t.Parallel()
+	const hostile = "mallory\x1b[2J\u009b2J\u009d0;title\u009c\u202e\u2066\u2028\x7f\U000e0041 → é"
+	a := newFakeAPI(t)
+	a.addHold("odd", map[string]any{"replicas": 3, "by": hostile}, map[string]any{"state": "Open", "message": hostile})
+	for _, format := range []string{"text", "wide", "name", "json", "yaml", "jsonpath={.items[*]}", "jsonpath={.items[*].spec.by}", "jsonpath={.items[0].spec}"} {
+		out, errs, code := a.run(t, "status", "-o", format)
+		if code != ExitDone || strings.ContainsAny(out+errs, "\x1b\u009b\u009d\u009c\u202e\u2066\u2028\x7f\U000e0041") || !strings.Contains(out, "odd") && !strings.Contains(out, "mallory") {
+			t.Errorf("-o %s: exit code %d: %q%s", format, code, out, errs)
+		}
+		var list struct{ Items []hold.Object }
+		decode, decodes := map[string]func([]byte) error{
+			"json": func(text []byte) error { return json.Unmarshal(text, &list) }, "yaml": func(text []byte) error { return yaml.Unmarshal(text, &list) },
+		}[format]
+		if decodes {
+			if err := decode([]byte(out)); err != nil || len(list.Items) != 1 || list.Items[0].Spec.By != hostile {
+				t.Errorf("-o %s: %v in\n%s", format, err, out)
+			}
+		}
+	}
+}
+
 // TestDryRun: a dry run stores nothing. That of the server asks it; the Hold is fit for Git.
 func TestDryRun(t *testing.T) {
 	t.Parallel()

@@ -10,12 +10,11 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"golang.org/x/term"
 	"k8s.io/client-go/util/jsonpath"
-	"sigs.k8s.io/yaml"
 
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
@@ -78,20 +77,6 @@ func IsTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// CleanText makes a text fit for one line of a terminal: others write holds too, and a terminal would obey their control characters. Line
-// breaks become spaces, so that a text cannot look like another line.
-func CleanText(text string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\t' || r == '\r':
-			return ' '
-		case unicode.IsControl(r), unicode.Is(unicode.Cf, r), r == unicode.ReplacementChar:
-			return '?'
-		}
-		return r
-	}, text)
-}
-
 // outputLine is a JSON line.
 type outputLine struct {
 	Time    time.Time `json:"ts"`
@@ -105,7 +90,7 @@ type outputLine struct {
 // printScalerCommandEvent prints an event: its name, a message and, as JSON only, its data. The entry of a state has the name of the state.
 func (p *outputPrinter) printScalerCommandEvent(event, id, message string, data any) {
 	if p.json {
-		text, err := json.Marshal(outputLine{time.Now().UTC().Round(time.Millisecond), event, p.workload, id, message, data})
+		text, err := plaintext.MarshalJSON(outputLine{time.Now().UTC().Round(time.Millisecond), event, p.workload, id, message, data})
 		if err != nil {
 			text = []byte(fmt.Sprintf(`{"event":%q,"message":%q}`, event, err))
 		}
@@ -113,7 +98,7 @@ func (p *outputPrinter) printScalerCommandEvent(event, id, message string, data 
 		return
 	}
 	p.clearScalerCommandProgress()
-	fmt.Fprintf(p.out, "%s  %-10s %s\n", time.Now().Format("2006-01-02 15:04:05.000"), CleanText(event), CleanText(message))
+	fmt.Fprintf(p.out, "%s  %-10s %s\n", time.Now().Format("2006-01-02 15:04:05.000"), plaintext.Clean(event), plaintext.Clean(message))
 }
 
 // showScalerCommandProgress shows a progress line on a terminal, which the next line replaces. It prints only on a terminal.
@@ -121,7 +106,7 @@ func (p *outputPrinter) showScalerCommandProgress(format string, args ...any) {
 	if p.json || !p.terminal {
 		return
 	}
-	fmt.Fprintf(p.out, "\r\x1b[K%s  %-10s %s", time.Now().Format("2006-01-02 15:04:05.000"), "waiting", CleanText(fmt.Sprintf(format, args...)))
+	fmt.Fprintf(p.out, "\r\x1b[K%s  %-10s %s", time.Now().Format("2006-01-02 15:04:05.000"), "waiting", plaintext.Clean(fmt.Sprintf(format, args...)))
 	p.progressShown = true
 }
 
@@ -149,7 +134,7 @@ func (p *outputPrinter) printScalerCommandObjects(all ...hold.Object) error {
 		return writeScalerHoldNames(p.objects, all)
 	case outputYAML:
 		for i := range all {
-			text, err := yaml.Marshal(cleanScalerHoldObject(&all[i]))
+			text, err := plaintext.MarshalYAML(cleanScalerHoldObject(&all[i]))
 			if err != nil {
 				return fmt.Errorf("print hold %s: %w", all[i].Name, err)
 			}
@@ -174,7 +159,7 @@ func cleanScalerHoldObject(h *hold.Object) *hold.Object {
 // writeScalerHoldNames writes the names of Holds, as kubectl takes them.
 func writeScalerHoldNames(w io.Writer, all []hold.Object) error {
 	for i := range all {
-		if _, err := fmt.Fprintf(w, "%s.%s/%s\n", strings.ToLower(hold.Kind), hold.GroupVersion.Group, all[i].Name); err != nil {
+		if _, err := fmt.Fprintf(w, "%s.%s/%s\n", strings.ToLower(hold.Kind), hold.GroupVersion.Group, plaintext.Clean(all[i].Name)); err != nil {
 			return err
 		}
 	}
@@ -196,7 +181,7 @@ func parseScalerJSONPath(template string) (*jsonpath.JSONPath, error) {
 	return path, nil
 }
 
-// writeScalerJSONPath writes what a template finds in an object.
+// writeScalerJSONPath writes what a template finds in an object. It prints texts as they are, so they are cleaned.
 func writeScalerJSONPath(w io.Writer, template string, object any) error {
 	path, err := parseScalerJSONPath(template)
 	if err != nil {
@@ -210,7 +195,7 @@ func writeScalerJSONPath(w io.Writer, template string, object any) error {
 	if err := json.Unmarshal(text, &plain); err != nil {
 		return fmt.Errorf("print as jsonpath: %w", err)
 	}
-	if err := path.Execute(w, plain); err != nil {
+	if err := path.Execute(w, plaintext.CleanValue(plain)); err != nil {
 		return fmt.Errorf("print as jsonpath: %w", err)
 	}
 	return nil
@@ -234,10 +219,11 @@ func writeScalerHoldList(w io.Writer, format string, all []hold.Object) error {
 
 // WriteObject writes an object as JSON or YAML.
 func WriteObject(w io.Writer, format string, object any) error {
-	text, err := json.MarshalIndent(object, "", "  ")
-	if err == nil && format == outputYAML {
-		text, err = yaml.JSONToYAML(text)
+	marshal := plaintext.MarshalIndent
+	if format == outputYAML {
+		marshal = plaintext.MarshalYAML
 	}
+	text, err := marshal(object)
 	if err != nil {
 		return fmt.Errorf("print as %s: %w", format, err)
 	}

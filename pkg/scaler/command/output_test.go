@@ -17,7 +17,7 @@ func TestEventsAreHarmlessText(t *testing.T) {
 			p.out = &out
 			p.printScalerCommandEvent("replaced\x1b[2J", "id", hostile, nil)
 			text := strings.TrimSuffix(out.String(), "\n")
-			if strings.ContainsAny(text, "\x1b\x07\r\n\t") || !p.json && strings.ContainsAny(text, "\u202e\u009b") || !strings.Contains(text, "a hold by x") {
+			if strings.ContainsAny(text, "\x1b\x07\r\n\t") || strings.ContainsAny(text, "\u202e\u009b") || !strings.Contains(text, "a hold by x") {
 				t.Errorf("printed %q", text)
 			}
 		})

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
@@ -124,7 +125,7 @@ func writeScalerHoldTable(w io.Writer, all []hold.Object, wide bool, now time.Ti
 		}
 		row = append(row, describeScalerHoldTrouble(h))
 		for i := range row {
-			row[i] = CleanText(row[i])
+			row[i] = plaintext.Clean(row[i])
 		}
 		fmt.Fprintln(t, strings.Join(row, "\t"))
 	}

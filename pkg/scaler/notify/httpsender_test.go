@@ -177,6 +177,35 @@ func TestEscape(t *testing.T) {
 	}
 }
 
+// TestTextsMakeNoLinks: a text of others makes no link, no mention and no line of its own in a chat.
+func TestTextsMakeNoLinks(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		`[a](http://there)`: `\[a\](http://there)`, `\[a\](http://there)`: `\\\[a\\\](http://there)`, `![a](b)`: `!\[a\](b)`, `C:\dir`: `C:\\dir`,
+	} {
+		if got := escapeTeamsNotificationText(in); got != want {
+			t.Errorf("%q became %q, want %q", in, got, want)
+		}
+	}
+	m := newTestMessage()
+	m.By, m.Why = "ci @channel http://there <http://there|x>\n*Hold*", "a\u202eb\u009b\r\nc"
+	q := NewQueue(map[string]Sender{"chat": nil}, QueueOptions{})
+	if err := q.Post([]string{"chat"}, m); err != nil {
+		t.Fatal(err)
+	}
+	posted := q.senders["chat"].waiting[0].Message
+	if posted.By != "ci @channel http://there <http://there|x> *Hold*" || posted.Why != "a?b?  c" {
+		t.Errorf("posted by %q: %q", posted.By, posted.Why)
+	}
+	for _, b := range newSlackNotificationBody(posted).Blocks {
+		for _, text := range append(append(b.Fields, b.Elements...), slackText{Verbatim: true}) {
+			if !text.Verbatim || strings.Contains(text.Text, "<http") || b.Text != nil && !b.Text.Verbatim {
+				t.Errorf("Slack makes links of %+v", b)
+			}
+		}
+	}
+}
+
 func TestSendersHideTheURL(t *testing.T) {
 	t.Parallel()
 	gone := errors.New("no such Secret")

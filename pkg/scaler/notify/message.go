@@ -5,6 +5,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 )
@@ -74,6 +75,14 @@ func (k Kind) Severity() Severity {
 func (m Message) withNotificationSeverity() Message {
 	if m.Severity == "" {
 		m.Severity = m.Kind.Severity()
+	}
+	return m
+}
+
+// withCleanNotificationTexts returns the message with its texts cleaned: others write reasons and owners of holds, and what pods respond.
+func (m Message) withCleanNotificationTexts() Message {
+	for _, text := range []*string{&m.Outcome, &m.Hold, &m.Reason, &m.By, &m.Why} {
+		*text = plaintext.Clean(*text)
 	}
 	return m
 }

@@ -145,7 +145,7 @@ func (s *senderQueue) signalSenderQueueChange() {
 // Post queues a message for each named sender, and does not block. A key that was posted is not queued again. The error lists the
 // senders that will not get the message: unknown names, senders with a full queue, and all senders once Run's context has ended.
 func (q *Queue) Post(names []string, m Message) error {
-	m = m.withNotificationSeverity()
+	m = m.withNotificationSeverity().withCleanNotificationTexts()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	var errs []error

@@ -53,9 +53,11 @@ type slackBlock struct {
 	Elements []slackText `json:"elements,omitempty"`
 }
 
+// slackText is a text. Verbatim keeps Slack from making links of URLs, channels and mentions in it.
 type slackText struct {
-	Type string `json:"type"`
-	Text string `json:"text"`
+	Type     string `json:"type"`
+	Text     string `json:"text"`
+	Verbatim bool   `json:"verbatim"`
 }
 
 func newSlackNotificationBody(m Message) slackBody {
@@ -89,7 +91,7 @@ func newSlackNotificationSection(text string) slackBlock {
 	return slackBlock{Type: "section", Text: &t}
 }
 
-func newSlackNotificationMarkdown(text string) slackText { return slackText{"mrkdwn", text} }
+func newSlackNotificationMarkdown(text string) slackText { return slackText{"mrkdwn", text, true} }
 
 // formatSlackNotificationTable returns a report as preformatted text. A report of many pods is cut at the start: the verdicts are at the end.
 func formatSlackNotificationTable(r *verify.Report) string {

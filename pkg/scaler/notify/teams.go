@@ -100,8 +100,8 @@ func newTeamsNotificationBody(m Message) teamsBody {
 	return teamsBody{Type: "message", Attachments: []teamsAttachment{{ContentType: "application/vnd.microsoft.card.adaptive", Content: card}}}
 }
 
-// teamsEscapes prevents text from becoming a link or a picture.
-var teamsEscapes = strings.NewReplacer("[", `\[`, "]", `\]`)
+// teamsEscapes prevents text from becoming a link or a picture. A backslash of the text would undo an escape.
+var teamsEscapes = strings.NewReplacer(`\`, `\\`, "[", `\[`, "]", `\]`)
 
 // escapeTeamsNotificationText cuts and escapes a text of a card.
 func escapeTeamsNotificationText(text string) string {

@@ -11,6 +11,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/notify"
 )
@@ -115,11 +116,12 @@ func (o *Observed) enterStateStep(i int, to hold.State, message string, now time
 // maxStatusMessageBytes bounds the message in a status: reasons quote other programs, at any length.
 const maxStatusMessageBytes = 2048
 
-// shortenStatusText cuts a text for a status at its limit.
+// shortenStatusText cleans a text for a status, and cuts it at its limit.
 func shortenStatusText(text string) string { return cutStatusText(text, maxStatusMessageBytes) }
 
-// cutStatusText cuts a text at a number of bytes, between two characters.
+// cutStatusText cleans a text, parts of which others wrote, and cuts it at a number of bytes, between two characters.
 func cutStatusText(text string, limit int) string {
+	text = plaintext.Clean(text)
 	for len(text) > limit {
 		_, size := utf8.DecodeLastRuneInString(text)
 		text = text[:len(text)-size]

@@ -1,13 +1,14 @@
 package schedule
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 )
 
 // This file writes previews as a table and as JSON lines.
@@ -22,6 +23,9 @@ func WriteTable(out io.Writer, rows []PreviewRow) error {
 			formatSchedulePreviewTime(r.From), formatSchedulePreviewTime(r.To), strings.ToLower(r.Workload.Kind) + "/" + r.Workload.Name + "." + r.Workload.Namespace,
 			r.scheduleMinReplicasCell(), scheduleMaxReplicasCell(r.MaxReplicas), scheduleWordCell(r.Schedule), scheduleWordCell(r.Window), strings.Join(r.scheduleNotesCell(), "; "),
 		}
+		for i := range cells {
+			cells[i] = plaintext.Clean(cells[i])
+		}
 		_, _ = fmt.Fprintln(w, strings.TrimRight(strings.Join(cells, "\t"), "\t"))
 	}
 	if err := w.Flush(); err != nil {
@@ -32,9 +36,12 @@ func WriteTable(out io.Writer, rows []PreviewRow) error {
 
 // WriteJSON writes rows as JSON, one row a line.
 func WriteJSON(out io.Writer, rows []PreviewRow) error {
-	e := json.NewEncoder(out)
-	for _, r := range rows {
-		if err := e.Encode(r); err != nil {
+	for i := range rows {
+		line, err := plaintext.MarshalJSON(&rows[i])
+		if err == nil {
+			_, err = out.Write(append(line, '\n'))
+		}
+		if err != nil {
 			return fmt.Errorf("write row: %w", err)
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"text/tabwriter"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 )
 
 // This file holds the report of a verification, and its forms for people.
@@ -97,7 +99,12 @@ func (r Report) verificationPassedLine() string {
 func (r Report) WriteTable(w io.Writer) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	defer t.Flush() //nolint:errcheck // a terminal that went away
-	line := func(cells ...string) { fmt.Fprintln(t, strings.Join(cells, "\t")) }
+	line := func(cells ...string) {
+		for i := range cells {
+			cells[i] = plaintext.Clean(cells[i])
+		}
+		fmt.Fprintln(t, strings.Join(cells, "\t"))
+	}
 	line("POD", "READINESS", "REQUESTS", "FAILED", "P50", "P95", "P99", "MAX", "CAUSES")
 	for i := range r.Pods {
 		p := &r.Pods[i]

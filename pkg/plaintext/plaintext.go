@@ -1,0 +1,120 @@
+// Package plaintext makes texts of other programs fit for a terminal: a terminal obeys control characters and marks of writing direction.
+package plaintext
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf16"
+
+	"sigs.k8s.io/yaml"
+)
+
+// Clean makes a text fit for one line: line breaks and tabs become spaces, other characters that do not print question marks.
+func Clean(text string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r):
+			return ' '
+		case !isHarmlessRune(r), r == unicode.ReplacementChar:
+			return '?'
+		}
+		return r
+	}, text)
+}
+
+// CleanLines cleans each line of a text.
+func CleanLines(text string) string {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		lines[i] = Clean(line)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// CleanValue returns a decoded JSON value with all of its texts and keys cleaned.
+func CleanValue(value any) any {
+	switch v := value.(type) {
+	case string:
+		return Clean(v)
+	case []any:
+		cleaned := make([]any, len(v))
+		for i := range v {
+			cleaned[i] = CleanValue(v[i])
+		}
+		return cleaned
+	case map[string]any:
+		cleaned := make(map[string]any, len(v))
+		for key := range v {
+			cleaned[Clean(key)] = CleanValue(v[key])
+		}
+		return cleaned
+	}
+	return value
+}
+
+// MarshalJSON returns an object as JSON in one line, without a character that a terminal obeys: each is escaped, so no text changes.
+func MarshalJSON(object any) ([]byte, error) {
+	data, err := json.Marshal(object)
+	return escapeJSONText(data, escapeJSONRune), err
+}
+
+// MarshalIndent is MarshalJSON with an indent of two spaces.
+func MarshalIndent(object any) ([]byte, error) {
+	data, err := json.MarshalIndent(object, "", "  ")
+	return escapeJSONText(data, escapeJSONRune), err
+}
+
+// MarshalYAML returns an object as YAML, without a character that a terminal obeys. YAML writes some of these characters as they are, so
+// an object with one of them is written as JSON, which is YAML too.
+func MarshalYAML(object any) ([]byte, error) {
+	data, err := json.Marshal(object)
+	if err == nil {
+		data, err = yaml.JSONToYAML(escapeJSONText(data, escapeYAMLRune))
+	}
+	if err != nil || isHarmlessText(data) {
+		return data, err
+	}
+	data, err = json.MarshalIndent(object, "", "  ")
+	return append(escapeJSONText(data, escapeYAMLRune), '\n'), err
+}
+
+// isHarmlessRune reports whether a terminal shows the character, and does nothing else.
+func isHarmlessRune(r rune) bool { return unicode.IsPrint(r) || unicode.Is(unicode.Zs, r) }
+
+func isHarmlessText(data []byte) bool {
+	return strings.IndexFunc(string(data), func(r rune) bool { return r != '\n' && !isHarmlessRune(r) }) < 0
+}
+
+// escapeJSONText escapes the characters in JSON that a terminal obeys. Outside of texts JSON has none but line breaks.
+func escapeJSONText(data []byte, escape func(r rune) string) []byte {
+	if isHarmlessText(data) {
+		return data
+	}
+	var b strings.Builder
+	for _, r := range string(data) {
+		if r == '\n' || isHarmlessRune(r) {
+			b.WriteRune(r)
+		} else {
+			b.WriteString(escape(r))
+		}
+	}
+	return []byte(b.String())
+}
+
+// escapeJSONRune writes a character as JSON does: in two halves if it has more than 16 bits.
+func escapeJSONRune(r rune) string {
+	if high, low := utf16.EncodeRune(r); high != unicode.ReplacementChar {
+		return fmt.Sprintf(`\u%04x\u%04x`, high, low)
+	}
+	return fmt.Sprintf(`\u%04x`, r)
+}
+
+// escapeYAMLRune writes a character as YAML does, which knows no halves.
+func escapeYAMLRune(r rune) string {
+	if r > 0xffff {
+		return fmt.Sprintf(`\U%08x`, r)
+	}
+	return fmt.Sprintf(`\u%04x`, r)
+}
