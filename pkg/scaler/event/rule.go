@@ -46,6 +46,15 @@ type Rule struct {
 	Notify []string
 }
 
+// CountGates returns how many gates the holds of the rule name.
+func (r *Rule) CountGates() int {
+	n := len(r.Gates)
+	if len(r.OnSuccess) > 0 {
+		n++
+	}
+	return n
+}
+
 // WorkloadSpec is the hold of a rule on a workload.
 type WorkloadSpec struct {
 	Workload                           hold.Workload
