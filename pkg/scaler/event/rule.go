@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
@@ -78,7 +79,11 @@ func (n ReplicaCount) resolveEventReplicaCount(e *Event) (int32, error) {
 	if !ok {
 		return 0, fmt.Errorf("field %s: must be a number", n.Field)
 	}
-	v, err := strconv.ParseInt(j.String(), 10, 64)
+	digits, zeros, _ := strings.Cut(j.String(), ".") // some programs write 20 as 20.0
+	if strings.Trim(zeros, "0") != "" {
+		digits = j.String()
+	}
+	v, err := strconv.ParseInt(digits, 10, 64)
 	switch {
 	case errors.Is(err, strconv.ErrRange) && v > 0:
 		return n.MaxValue, nil
