@@ -5,7 +5,6 @@ package command
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -24,9 +23,10 @@ type changeCommand struct {
 	verb    string // past participle, the event of the output
 	reasons []string
 	dryRun  dryRunValue
-	// matches selects the holds without --reason, and none is the error if no hold matches.
+	// matches selects the holds, none is the error if no hold matches, and unfit what keeps a named hold from it.
 	matches func(*hold.Object) bool
 	none    string
+	unfit   string
 	// fields returns the new values of fields of the spec; a nil value removes the field. It also describes the change.
 	fields func(now time.Time) (fields map[string]any, message string, err error)
 	// isDone reports whether the scaler has acted on the change; nil: the controller alone acts.
@@ -51,6 +51,7 @@ func newScalerPauseCommand(p *Program) *cobra.Command {
 	var pauseFor time.Duration
 	c := &changeCommand{
 		Program: p, verb: "paused", matches: func(h *hold.Object) bool { return h.DeletionTimestamp == nil }, none: "no holds on %s: nothing to pause",
+		unfit: "is being released: nothing to pause",
 		isDone: func(h *hold.Object) bool {
 			return h.Status.GateOpen || h.Status.State == "" || h.Status.State == hold.Released || h.Status.State == hold.RolledBack && h.Status.Numbers == nil
 		},
@@ -76,6 +77,7 @@ resumes them after --for, or another command with resume. The coming windows of 
 func newScalerResumeCommand(p *Program) *cobra.Command {
 	c := &changeCommand{
 		Program: p, verb: "resumed", matches: func(h *hold.Object) bool { return h.Spec.Paused }, none: "no paused hold on %s",
+		unfit: "is not paused: nothing to resume",
 		isDone: func(h *hold.Object) bool {
 			s := h.Status.State
 			return h.Status.ObservedGeneration == h.Generation && s != "" && s != hold.Received && s != hold.Raised
@@ -91,7 +93,7 @@ func newScalerResumeCommand(p *Program) *cobra.Command {
 func newScalerApproveCommand(p *Program) *cobra.Command {
 	c := &changeCommand{
 		Program: p, verb: "approved", matches: func(h *hold.Object) bool { return len(h.Spec.Gates) > 0 && h.DeletionTimestamp == nil },
-		none: "no hold with a gate on %s: nothing to approve",
+		none: "no hold with a gate on %s: nothing to approve", unfit: "has no gate: nothing to approve",
 		fields: func(time.Time) (map[string]any, string, error) {
 			return map[string]any{"approved": true}, "the controller opens the gate when the pods are verified", nil
 		},
@@ -119,56 +121,66 @@ func (c *changeCommand) runScalerChangeCommand(ctx context.Context, args []strin
 		return fmt.Errorf("write the patch: %w", err)
 	}
 	var failed []error
+	changed := 0
 	for _, t := range workloads {
 		out, err := c.newScalerCommandPrinter(t)
 		if err != nil {
 			return err
 		}
-		failed = append(failed, c.changeScalerHolds(ctx, conn, t, patch, message, out))
+		n, err := c.changeScalerHolds(ctx, conn, t, patch, message, out)
+		failed, changed = append(failed, err), changed+n
 	}
-	return errors.Join(failed...)
+	return joinScalerWorkloadErrors(failed, changed > 0 && !c.dryRun.isDry())
 }
 
-// changeScalerHolds patches the holds of a workload, and helps the scaler to act on the change.
-func (c *changeCommand) changeScalerHolds(ctx context.Context, conn *Connection, t hold.Workload, patch []byte, message string, out *outputPrinter) error {
+// changeScalerHolds patches the holds of a workload, and helps the scaler to act on the change. It returns how many it changed.
+func (c *changeCommand) changeScalerHolds(ctx context.Context, conn *Connection, t hold.Workload, patch []byte, message string, out *outputPrinter) (int, error) {
 	e := conn.NewEngine(conn.holdsForScalerCommand(c.dryRun))
 	chosen, err := c.chooseScalerHolds(ctx, conn, e, t)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	var changed []hold.Object
 	for i := range chosen {
 		after := &chosen[i]
 		if c.dryRun != dryRunClient {
 			if after, err = conn.holdsForScalerCommand(c.dryRun).PatchHold(ctx, after.Namespace, after.Name, patch); err != nil {
-				return unrecordedScalerCommandError(c.Name, fmt.Errorf("change hold %s: %w", chosen[i].HoldID(), err))
+				return len(changed), unrecordedScalerCommandError(c.Name, fmt.Errorf("change hold %s: %w", chosen[i].HoldID(), err))
 			}
 		}
 		out.printScalerCommandEvent(c.verb, after.HoldID(), c.dryRun.markScalerDryRun(strings.TrimSpace(after.HoldID()+" "+message)), nil)
 		changed = append(changed, *after)
 	}
 	if err := out.printScalerCommandObjects(changed...); err != nil || c.dryRun.isDry() || c.isDone == nil {
-		return err
+		return len(changed), err
 	}
-	return c.waitForScalerChange(ctx, e, t, changed, out)
+	return len(changed), c.waitForScalerChange(ctx, e, t, changed, out)
 }
 
-// chooseScalerHolds returns the holds of a workload that the command changes.
+// chooseScalerHolds returns the holds of a workload that the command changes. Of several names, each must be that of such a hold.
 func (c *changeCommand) chooseScalerHolds(ctx context.Context, conn *Connection, e *rollout.Engine, t hold.Workload) (chosen []hold.Object, err error) {
 	all, err := e.Cluster.ListHolds(ctx, t.Namespace)
 	if err != nil {
 		return nil, err
 	}
+	if err := requireScalerHoldNames(all, t, c.reasons); err != nil {
+		return nil, err
+	}
+	var others []string
 	for i := range all {
-		if h := &all[i]; h.HeldWorkload().IsSameObject(t) && (c.matches(h) && len(c.reasons) == 0 || isScalerHoldNamed(h, c.reasons)) {
+		switch h := &all[i]; {
+		case !h.HeldWorkload().IsSameObject(t) || len(c.reasons) > 0 && !isScalerHoldNamed(h, c.reasons):
+		case c.matches(h):
 			chosen = append(chosen, *h)
+		default:
+			others = append(others, h.HoldID())
 		}
 	}
 	switch {
+	case len(c.reasons) > 0 && len(others) > 0:
+		return nil, fmt.Errorf("hold %s on %s %s", strings.Join(others, ", "), t, c.unfit)
 	case len(chosen) > 0:
 		return chosen, nil
-	case len(c.reasons) > 0:
-		return nil, fmt.Errorf("no hold %s on %s", strings.Join(c.reasons, ", "), t)
 	}
 	if err := conn.requireScalerWorkload(ctx, e, t); err != nil {
 		return nil, err

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -202,7 +204,8 @@ func mergeObject(object, patch map[string]any) {
 // list lists the objects below a path.
 func (a *fakeAPI) list(path string) map[string]any {
 	items := []any{}
-	for name, object := range a.objects {
+	for _, name := range slices.Sorted(maps.Keys(a.objects)) {
+		object := a.objects[name]
 		if rest, ok := strings.CutPrefix(name, path+"/"); ok && !strings.Contains(rest, "/") {
 			items = append(items, object)
 		}

@@ -149,8 +149,17 @@ func (p *outputPrinter) printScalerCommandObjects(all ...hold.Object) error {
 	return nil
 }
 
-// cleanScalerHoldObject returns the object with its kind, and without its field managers, as kubectl prints objects.
-func cleanScalerHoldObject(h *hold.Object) *hold.Object {
+// cleanScalerHoldObject returns the object with its kind, and without its field managers, as kubectl prints objects. An object that cannot be read is
+// as the API server has it: no field of it is lost.
+func cleanScalerHoldObject(h *hold.Object) any {
+	var raw map[string]any
+	if h.Fault != "" && json.Unmarshal(h.Raw, &raw) == nil {
+		raw["apiVersion"], raw["kind"] = hold.GroupVersion.String(), hold.Kind
+		if metadata, ok := raw["metadata"].(map[string]any); ok {
+			delete(metadata, "managedFields")
+		}
+		return raw
+	}
 	h = h.DeepCopy()
 	h.APIVersion, h.Kind, h.ManagedFields = hold.GroupVersion.String(), hold.Kind, nil
 	return h
@@ -204,10 +213,10 @@ func writeScalerJSONPath(w io.Writer, template string, object any) error {
 // writeScalerHoldList writes Holds as a list of JSON or YAML, or what a jsonpath finds in the list.
 func writeScalerHoldList(w io.Writer, format string, all []hold.Object) error {
 	list := struct {
-		APIVersion string         `json:"apiVersion"`
-		Kind       string         `json:"kind"`
-		Items      []*hold.Object `json:"items"`
-	}{"v1", "List", []*hold.Object{}}
+		APIVersion string `json:"apiVersion"`
+		Kind       string `json:"kind"`
+		Items      []any  `json:"items"`
+	}{"v1", "List", []any{}}
 	for i := range all {
 		list.Items = append(list.Items, cleanScalerHoldObject(&all[i]))
 	}

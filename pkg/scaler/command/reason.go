@@ -3,6 +3,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -63,4 +64,17 @@ func pickUnnamedScalerHoldID(all []hold.Object, t hold.Workload, h *hold.Hold) (
 // isScalerHoldNamed reports whether --reason names the hold: by its ID, without the prefix set/, or by the name of the object.
 func isScalerHoldNamed(h *hold.Object, reasons []string) bool {
 	return slices.Contains(reasons, h.HoldID()) || slices.Contains(reasons, strings.TrimPrefix(h.HoldID(), setHoldPrefix)) || slices.Contains(reasons, h.Name)
+}
+
+// requireScalerHoldNames returns an error for the first of --reason that names none of the holds of a workload: a misspelt name must not look like
+// success.
+func requireScalerHoldNames(all []hold.Object, t hold.Workload, reasons []string) error {
+	for _, reason := range reasons {
+		if !slices.ContainsFunc(all, func(h hold.Object) bool {
+			return h.HeldWorkload().IsSameObject(t) && isScalerHoldNamed(&h, []string{reason})
+		}) {
+			return fmt.Errorf("no hold %s on %s", cmp.Or(reason, `""`), t)
+		}
+	}
+	return nil
 }

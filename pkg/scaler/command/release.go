@@ -64,14 +64,16 @@ func (r *releaseCommand) runScalerReleaseCommand(ctx context.Context, args []str
 		return err
 	}
 	var failed []error
+	changed := false
 	for _, t := range workloads {
 		out, err := r.newScalerCommandPrinter(t)
 		if err != nil {
 			return err
 		}
-		failed = append(failed, r.releaseScalerCommandHolds(ctx, c, e, t, out))
+		ended, err := r.releaseScalerCommandHolds(ctx, c, e, t, out)
+		failed, changed = append(failed, err), changed || ended
 	}
-	return errors.Join(failed...)
+	return joinScalerWorkloadErrors(failed, changed && !r.dryRun.isDry())
 }
 
 // endsScalerCommandHold reports whether the flags name the hold.
@@ -91,6 +93,9 @@ func (r *releaseCommand) endScalerCommandHolds(ctx context.Context, e *rollout.E
 	if err != nil {
 		return nil, err
 	}
+	if err := requireScalerHoldNames(all, t, r.reasons); err != nil {
+		return nil, WithExitCode(err, ExitFailed)
+	}
 	all = slices.DeleteFunc(all, func(h hold.Object) bool { return !h.HeldWorkload().IsSameObject(t) || !r.endsScalerCommandHold(&h) })
 	for i := range all {
 		ids = append(ids, all[i].HoldID())
@@ -108,20 +113,26 @@ func (r *releaseCommand) endScalerCommandHolds(ctx context.Context, e *rollout.E
 	return ids, out.printScalerCommandObjects(all...)
 }
 
-// releaseScalerCommandHolds ends of a workload, and waits for their release.
-func (r *releaseCommand) releaseScalerCommandHolds(ctx context.Context, c *Connection, e *rollout.Engine, t hold.Workload, out *outputPrinter) error {
+// releaseScalerCommandHolds ends holds of a workload, and waits for their release. It reports whether it ended any.
+func (r *releaseCommand) releaseScalerCommandHolds(ctx context.Context, c *Connection, e *rollout.Engine, t hold.Workload, out *outputPrinter) (ended bool, err error) {
 	ids, err := r.endScalerCommandHolds(ctx, e, t, out)
+	_, coded := ExitCode(err)
 	switch {
-	case err != nil && (r.dryRun.isDry() || len(ids) == 0 && rollout.IsPermanentError(err)):
-		return err
+	case err != nil && (coded || r.dryRun.isDry() || len(ids) == 0 && rollout.IsPermanentError(err)):
+		return len(ids) > 0, err
 	case err != nil:
-		return WithExitCode(err, ExitUnfinished)
+		return len(ids) > 0, WithExitCode(err, ExitUnfinished)
 	case len(ids) > 0 && r.dryRun.isDry():
-		return nil
+		return true, nil
 	case len(ids) > 0:
-		return waitForScalerCommandRelease(ctx, e, t, ids, out)
+		return true, waitForScalerCommandRelease(ctx, e, t, ids, out)
 	}
-	if len(r.reasons) > 0 {
+	return false, r.explainScalerCommandRelease(ctx, c, e, t, out)
+}
+
+// explainScalerCommandRelease says why there was nothing to release. A misspelt workload is an error, and so are holds that release leaves.
+func (r *releaseCommand) explainScalerCommandRelease(ctx context.Context, c *Connection, e *rollout.Engine, t hold.Workload, out *outputPrinter) error {
+	if len(r.reasons) > 0 { // they went meanwhile
 		return fmt.Errorf("no hold %s on %s", strings.Join(r.reasons, ", "), t)
 	}
 	if err := c.requireScalerWorkload(ctx, e, t); err != nil {

@@ -66,7 +66,17 @@ func (p *Program) runScalerStatusCommand(ctx context.Context, args []string, eve
 	slices.SortFunc(all, func(a, b hold.Object) int {
 		return cmp.Or(cmp.Compare(a.HeldWorkload().String(), b.HeldWorkload().String()), cmp.Compare(a.Name, b.Name))
 	})
-	return p.printScalerHolds(format, all, time.Now())
+	for i := range all {
+		if all[i].Fault != "" && format != outputAuto && format != outputText && format != outputWide {
+			fmt.Fprintln(p.Errs, CleanText(fmt.Sprintf("hold %s in namespace %s: %s", all[i].Name, all[i].Namespace, describeScalerHoldFault(&all[i]))))
+		}
+	}
+	return p.printScalerHolds(format, namespace, all, time.Now())
+}
+
+// describeScalerHoldFault returns why a hold cannot be read.
+func describeScalerHoldFault(h *hold.Object) string {
+	return "cannot be read, so it holds nothing: " + h.Fault
 }
 
 // keepScalerWorkloadHolds returns the holds of the workloads. A workload without holds must exist.
@@ -92,14 +102,17 @@ func (c *Connection) keepScalerWorkloadHolds(ctx context.Context, all []hold.Obj
 }
 
 // printScalerHolds prints holds in the format.
-func (p *Program) printScalerHolds(format string, all []hold.Object, now time.Time) error {
+func (p *Program) printScalerHolds(format, namespace string, all []hold.Object, now time.Time) error {
 	switch {
 	case format == outputJSON || format == outputYAML || strings.HasPrefix(format, outputJSONPath):
 		return writeScalerHoldList(p.Out, format, all)
 	case format == outputName:
 		return writeScalerHoldNames(p.Out, all)
+	case len(all) == 0 && namespace == "":
+		fmt.Fprintln(p.Out, "no holds in any namespace")
+		return nil
 	case len(all) == 0:
-		fmt.Fprintln(p.Out, "no holds")
+		fmt.Fprintln(p.Out, "no holds in namespace "+CleanText(namespace))
 		return nil
 	}
 	return writeScalerHoldTable(p.Out, all, format == outputWide, now)
@@ -143,6 +156,9 @@ func describeScalerHoldNumber(n int32) string {
 // describeScalerHoldState returns the state of a hold, and whether it is paused.
 func describeScalerHoldState(h *hold.Object, now time.Time) string {
 	state := cmp.Or(string(h.Status.State), "-")
+	if h.Fault != "" {
+		return "Unreadable (" + state + ")"
+	}
 	if h.IsPaused(now) {
 		return "Paused (" + state + ")"
 	}
@@ -152,6 +168,9 @@ func describeScalerHoldState(h *hold.Object, now time.Time) string {
 // describeScalerHoldTrouble returns the message of a hold, with its conditions that a person should know.
 func describeScalerHoldTrouble(h *hold.Object) string {
 	parts := []string{h.Status.Message}
+	if h.Fault != "" {
+		parts = []string{describeScalerHoldFault(h)}
+	}
 	for _, c := range h.Status.Conditions {
 		if c.Type == "Yielded" && c.Status == "True" || (c.Type == "WorkloadReachable" || c.Type == "NotifiersAllowed") && c.Status == "False" || c.Type == "Watched" && h.Status.GateOpen {
 			parts = append(parts, c.Message)
@@ -169,7 +188,10 @@ func describeScalerHoldEnd(h *hold.Object, now time.Time) string {
 	case h.IsOver(now):
 		return "ended"
 	}
-	if end == nil {
+	switch {
+	case end == nil && h.Fault != "":
+		return "?"
+	case end == nil:
 		return word
 	}
 	return fmt.Sprintf("%s (%s)", end.Local().Format("2006-01-02 15:04:05"), describeScalerCommandSpan(end.Sub(now)))

@@ -34,11 +34,11 @@ func (c *verifyFlags) addScalerVerifyFlags(f *pflag.FlagSet) {
 	f.StringVar(&c.url, "url", "", "`path`, or a URL whose host becomes the Host header, requested besides the readiness address")
 	f.IntVar(&c.requests, "requests", 0, "`number` of requests to each pod")
 	f.IntVar(&c.concurrency, "concurrency", 0, "`number` of concurrent requests")
-	f.DurationVar(&c.timeout, "timeout", 0, "`duration` in which each request must finish")
+	addScalerDurationFlag(f, &c.timeout, "timeout", 0, "`duration` in which each request must finish")
 	f.Float64Var(&c.success, "success", 0, "least `share` of successful requests, from 0 to 1")
-	f.DurationVar(&c.p50, "p50", 0, "greatest median latency, a `duration`")
-	f.DurationVar(&c.p95, "p95", 0, "greatest 95th percentile of the latency, a `duration`")
-	f.DurationVar(&c.p99, "p99", 0, "greatest 99th percentile of the latency, a `duration`")
+	addScalerDurationFlag(f, &c.p50, "p50", 0, "greatest median latency, a `duration`")
+	addScalerDurationFlag(f, &c.p95, "p95", 0, "greatest 95th percentile of the latency, a `duration`")
+	addScalerDurationFlag(f, &c.p99, "p99", 0, "greatest 99th percentile of the latency, a `duration`")
 	f.Float64Var(&c.slower, "slower", 0, "greatest `ratio` of the new pods' latency to the old pods'; 0: not compared")
 	c.flagSet = f
 }
@@ -63,6 +63,9 @@ func (c *verifyFlags) buildSpecFromScalerVerifyFlags() (*verify.Spec, error) {
 	case !c.hasScalerVerifyRequestFlags():
 		return nil, nil //nolint:nilnil // a hold without verification is valid
 	}
+	if zero := c.findScalerVerifyZero(); zero != "" {
+		return nil, UsageErrorf("--%s must be above 0; leave it out for the default", zero)
+	}
 	spec := verify.Spec{
 		URL: c.url, Requests: c.requests, Concurrency: c.concurrency, Timeout: toScalerCommandDuration(c.timeout), Success: c.success,
 		P50: toScalerCommandDuration(c.p50), P95: toScalerCommandDuration(c.p95), P99: toScalerCommandDuration(c.p99), Slower: c.slower,
@@ -71,6 +74,17 @@ func (c *verifyFlags) buildSpecFromScalerVerifyFlags() (*verify.Spec, error) {
 		return nil, WithExitCode(err, ExitUsage)
 	}
 	return &spec, nil
+}
+
+// findScalerVerifyZero returns a flag that was given as 0 and must not be: for the verification, 0 is the default. Empty: there is none.
+func (c *verifyFlags) findScalerVerifyZero() string {
+	zeros := map[string]bool{"requests": c.requests == 0, "concurrency": c.concurrency == 0, "timeout": c.timeout == 0, "success": c.success == 0}
+	for _, name := range []string{"requests", "concurrency", "timeout", "success"} {
+		if zeros[name] && c.flagSet.Changed(name) {
+			return name
+		}
+	}
+	return ""
 }
 
 func toScalerCommandDuration(d time.Duration) metav1.Duration { return metav1.Duration{Duration: d} }

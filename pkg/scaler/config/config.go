@@ -45,7 +45,7 @@ func Load(data []byte) (*Config, error) {
 	d.DecodeFile(data, domain.ScalerConfigKind, map[string]strict.FieldDecoder{
 		"namespaces": func(path string, n *yaml.Node) { c.Namespaces = d.DecodeTexts(path, n) },
 		"notify": func(path string, n *yaml.Node) {
-			d.decodeScalerConfigEntries(path, n, func(name, path string, n *yaml.Node) { c.Notify[name] = notify.Decode(d.Decoder, path, n) })
+			d.decodeScalerConfigEntries(path, n, func(name, path string, n *yaml.Node) { c.Notify[name] = d.decodeScalerConfigNotifier(name, path, n) })
 		},
 		"verifications": func(path string, n *yaml.Node) {
 			d.decodeScalerConfigEntries(path, n, func(name, path string, n *yaml.Node) { c.Verifications[name] = verify.Decode(d.Decoder, path, n) })
@@ -94,6 +94,9 @@ func (d *sectionDecoder) validateScalerConfigReferences(c *Config) {
 		if len(r.OnSuccess) > 0 && len(r.OnRelease) == 0 {
 			d.AddFault(strict.IndexPath("events.rules", i)+".onSuccess", "needs onRelease: nothing would shut what it opens")
 		}
+		if n := r.CountGates(); n > hold.MaxGates {
+			d.AddFault(strict.IndexPath("events.rules", i)+".gates", "makes Holds with %d gates, onSuccess included; the maximum is %d", n, hold.MaxGates)
+		}
 		d.validateScalerConfigNames(strict.IndexPath("events.rules", i), c, r.Verify, r.Notify, slices.Concat(r.OnSuccess, r.OnRelease))
 	}
 	d.validateScalerConfigNames("surge", c, "", c.Surge.Notify, nil)
@@ -103,6 +106,9 @@ func (d *sectionDecoder) validateScalerConfigReferences(c *Config) {
 func (d *sectionDecoder) validateScalerConfigNames(path string, c *Config, verification string, notifiers []string, actions []action.Action) {
 	if _, ok := c.Verifications[verification]; !ok && verification != "" {
 		d.AddFault(path+".verify", "unknown verification %q; the file has %v", verification, slices.Sorted(maps.Keys(c.Verifications)))
+	}
+	if len(notifiers) > hold.MaxNotifiers {
+		d.AddFault(path+".notify", "has %d elements; the maximum of a Hold is %d", len(notifiers), hold.MaxNotifiers)
 	}
 	for _, name := range notifiers {
 		if _, ok := c.Notify[name]; !ok {

@@ -3,7 +3,21 @@ package config
 import (
 	"fmt"
 	"slices"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/notify"
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
+
+// decodeScalerConfigNotifier decodes a notifier, and rejects a name that no Hold can have.
+func (d *sectionDecoder) decodeScalerConfigNotifier(name, path string, n *yaml.Node) notify.Config {
+	if !hold.IsNotifierName(name) {
+		d.AddFaultAtLine(path, n.Line, "%q is no name of a notifier: a Hold names it, with 1 to %d characters without / and :", strict.Shorten(name), hold.MaxNotifierName)
+	}
+	return notify.Decode(d.Decoder, path, n)
+}
 
 // NotifierFault returns why no Hold of a namespace may use a notifier; empty: Holds may use it. A notifier is for its own namespaces, and for those
 // in which a schedule, a rule or the surge lane names it.

@@ -1,6 +1,9 @@
 package event
 
 import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
 	"strings"
 )
 
@@ -11,13 +14,14 @@ const (
 	specVersionAttribute = "specversion"
 	timeAttribute        = "time"
 	dataAttribute        = "data"
+	base64DataAttribute  = "data_base64"
 )
 
 // cloudEventHeaderAttributes returns the attributes of a CloudEvent in binary mode, or nil for any other message.
 func cloudEventHeaderAttributes(headers map[string]string) map[string]any {
 	attributes := map[string]any{}
-	for name, value := range headers {
-		for _, prefix := range []string{"ce_", "ce-"} {
+	for _, prefix := range []string{"ce-", "ce_"} { // of a name in both forms, the latter counts
+		for name, value := range headers {
 			if attribute, ok := strings.CutPrefix(name, prefix); ok {
 				attributes[attribute] = value
 			}
@@ -38,28 +42,47 @@ func renameCloudEventTime(attributes map[string]any) map[string]any {
 	return attributes
 }
 
-// cloudEventDataFields returns the fields of data that is an object. Data of any other form has no fields: the attributes may be enough.
-func cloudEventDataFields(data []byte) map[string]any {
+// cloudEventDataFields returns the fields of data that is an object. Data of any other form has no fields: the attributes may be enough. A broken
+// object is an error.
+func cloudEventDataFields(data []byte) (map[string]any, error) {
+	if data = trimEventText(data); !bytes.HasPrefix(data, []byte("{")) {
+		return nil, nil //nolint:nilnil // no fields are no error
+	}
 	fields, err := eventFieldsFromJSON(data)
 	if err != nil {
-		return nil
+		return nil, fmt.Errorf("data: %w", err)
 	}
-	return fields
+	return fields, nil
 }
 
 // isStructuredCloudEvent reports whether an object is a CloudEvent in structured mode. Every CloudEvent has a specversion; the content type
 // does not count, since no signature covers it: it would let anybody give a signed event another id.
 func isStructuredCloudEvent(object map[string]any) bool {
-	version, ok := object[specVersionAttribute].(string)
+	version, ok := eventScalarText(object[specVersionAttribute])
 	return ok && version != ""
 }
 
 // splitStructuredCloudEvent returns the attributes and the fields of the data.
-func splitStructuredCloudEvent(object map[string]any) (attributes, fields map[string]any) {
-	fields, _ = object[dataAttribute].(map[string]any)
-	if text, ok := object[dataAttribute].(string); ok {
-		fields = cloudEventDataFields([]byte(text))
+func splitStructuredCloudEvent(object map[string]any) (attributes, fields map[string]any, err error) {
+	switch data := object[dataAttribute].(type) {
+	case map[string]any:
+		fields = data
+	case string:
+		fields, err = cloudEventDataFields([]byte(data))
+	}
+	if text, ok := object[base64DataAttribute].(string); ok && fields == nil && err == nil {
+		fields, err = cloudEventBase64Fields(text)
 	}
 	delete(object, dataAttribute)
-	return renameCloudEventTime(object), fields
+	delete(object, base64DataAttribute)
+	return renameCloudEventTime(object), fields, err
+}
+
+// cloudEventBase64Fields returns the fields of data in base64, in which a sender puts what it has as bytes.
+func cloudEventBase64Fields(text string) (map[string]any, error) {
+	data, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", base64DataAttribute, err)
+	}
+	return cloudEventDataFields(data)
 }

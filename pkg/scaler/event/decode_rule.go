@@ -18,7 +18,7 @@ import (
 // This file decodes the rules of the section events.
 
 const (
-	maxReplicaCount = 10_000              // a larger number is a typing error
+	maxReplicaCount = hold.MaxReplicas
 	minFor          = time.Second         // a demonstration takes seconds
 	maxFor          = 31 * 24 * time.Hour // a longer hold is a permanent setting
 	maxRules        = 1000

@@ -82,12 +82,39 @@ func Parse(data []byte) (Event, error) { return Format{}.ParseMessage(Message{Da
 // eventFieldsFromJSON decodes an object token by token, because encoding/json accepts duplicate keys and ignores their case.
 func eventFieldsFromJSON(data []byte) (map[string]any, error) {
 	d := json.NewDecoder(bytes.NewReader(data))
-	d.UseNumber()
-	if t, err := d.Token(); err != nil {
+	var object json.RawMessage
+	if err := d.Decode(&object); err != nil { // it bounds the depth too
 		return nil, err
-	} else if t != json.Delim('{') {
-		return nil, fmt.Errorf("begins with %.20v", t)
 	}
+	if object[0] != '{' {
+		return nil, fmt.Errorf("begins with %.20s", object)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("text follows the object")
+	}
+	d = json.NewDecoder(bytes.NewReader(object))
+	d.UseNumber()
+	v, err := decodeEventValue(d)
+	fields, _ := v.(map[string]any)
+	return fields, err
+}
+
+// decodeEventValue decodes the next value of valid JSON. An object inside has each key once too.
+func decodeEventValue(d *json.Decoder) (any, error) {
+	t, err := d.Token()
+	switch {
+	case err != nil:
+		return nil, err
+	case t == json.Delim('{'):
+		return decodeEventObject(d)
+	case t == json.Delim('['):
+		return decodeEventList(d)
+	}
+	return t, nil
+}
+
+// decodeEventObject decodes the rest of an object.
+func decodeEventObject(d *json.Decoder) (any, error) {
 	fields := map[string]any{}
 	for d.More() {
 		t, err := d.Token()
@@ -98,17 +125,24 @@ func eventFieldsFromJSON(data []byte) (map[string]any, error) {
 		if _, again := fields[key]; again {
 			return nil, fmt.Errorf("key %q twice", strict.Shorten(key))
 		}
-		var v any
-		if err := d.Decode(&v); err != nil {
+		if fields[key], err = decodeEventValue(d); err != nil {
 			return nil, err
 		}
-		fields[key] = v
 	}
-	if _, err := d.Token(); err != nil {
-		return nil, err
+	_, err := d.Token()
+	return fields, err
+}
+
+// decodeEventList decodes the rest of a list.
+func decodeEventList(d *json.Decoder) (any, error) {
+	all := []any{}
+	for d.More() {
+		v, err := decodeEventValue(d)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, v)
 	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("text follows the object")
-	}
-	return fields, nil
+	_, err := d.Token()
+	return all, err
 }

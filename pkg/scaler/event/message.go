@@ -131,11 +131,11 @@ func (f Format) ParseMessage(m Message) (Event, error) {
 
 // decodeEventMessage sets attributes and body.
 func (f *messageFields) decodeEventMessage() (err error) {
-	data := bytes.TrimSpace(f.message.Data)
+	data := trimEventText(f.message.Data)
 	if attributes := cloudEventHeaderAttributes(f.message.Headers); attributes != nil {
 		f.attributes = attributes
-		f.body = cloudEventDataFields(data)
-		return nil
+		f.body, err = cloudEventDataFields(data)
+		return err
 	}
 	if word, ok := eventTypeFromBareMessage(data); ok {
 		f.body = map[string]any{"type": word}
@@ -145,9 +145,17 @@ func (f *messageFields) decodeEventMessage() (err error) {
 		return fmt.Errorf("not one JSON object: %w", err)
 	}
 	if isStructuredCloudEvent(f.body) {
-		f.attributes, f.body = splitStructuredCloudEvent(f.body)
+		f.attributes, f.body, err = splitStructuredCloudEvent(f.body)
 	}
-	return nil
+	return err
+}
+
+// byteOrderMark begins the texts of some programs.
+var byteOrderMark = []byte("\ufeff")
+
+// trimEventText returns a text without the blanks around it, and without a byte order mark.
+func trimEventText(data []byte) []byte {
+	return bytes.TrimSpace(bytes.TrimPrefix(data, byteOrderMark))
 }
 
 // eventTypeFromBareMessage returns the type of a message that is nothing else, with or without quotes.
@@ -262,10 +270,13 @@ func shortenForeignEventID(id string) string {
 // minUnixMillis separates seconds since 1970 from milliseconds: as seconds it is in the year 5138.
 const minUnixMillis = 100_000_000_000
 
+// unixTimePattern matches the decimal numbers from 0: ParseFloat reads NaN and 0x10 too.
+var unixTimePattern = regexp.MustCompile(`^[0-9]+(\.[0-9]+)?([eE]\+?[0-9]+)?$`)
+
 // convertUnixEventTime converts a number of seconds or milliseconds since 1970 to RFC 3339. It returns any other text as it is.
 func convertUnixEventTime(text string) string {
 	n, err := strconv.ParseFloat(text, 64)
-	if err != nil || n < 0 || n > 1e15 {
+	if err != nil || n > 1e15 || !unixTimePattern.MatchString(text) {
 		return text
 	}
 	if n < minUnixMillis {

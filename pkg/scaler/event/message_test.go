@@ -23,7 +23,10 @@ func TestD23MessagesAsTheyAre(t *testing.T) {
 	t.Parallel()
 	at := recordTime.Add(time.Hour)
 	plain := Event{ID: "sales/2/4711", Type: "FLASH_SALE_START", At: recordTime, TTL: DefaultTTL, Fields: map[string]any{}}
-	shop := Event{ID: "/shop#7", Type: "sale.start", At: at, TTL: DefaultTTL, Fields: map[string]any{"pods": json.Number("20"), "source": "/shop", "specversion": "1.0"}}
+	shopCopy := func() Event {
+		return Event{ID: "/shop#7", Type: "sale.start", At: at, TTL: DefaultTTL, Fields: map[string]any{"pods": json.Number("20"), "source": "/shop", "specversion": "1.0"}}
+	}
+	shop := shopCopy()
 	const structured = `{"specversion":"1.0","id":"7","source":"/shop","type":"sale.start","time":"2026-11-27T09:00:00Z","data":{"pods":20}}`
 	binary := map[string]string{"ce_specversion": "1.0", "ce_id": "7", "ce_source": "/shop", "ce_type": "sale.start", "ce_time": "2026-11-27T09:00:00Z"}
 	long := map[string]string{"id": strings.Repeat("ä", 200)}
@@ -49,6 +52,12 @@ func TestD23MessagesAsTheyAre(t *testing.T) {
 		"a CloudEvent, binary":                                    {newRecordMessage(`{"pods":20}`, binary), nil, shop},
 		"a CloudEvent's extension is a field, and its ttl counts": {newRecordMessage("", mergeHeaders(binary, "ce_pods", "20", "ce_ttl", "1h")), func(e *Event) { e.TTL = time.Hour }, shop},
 		"data with an id of its own":                              {newRecordMessage(`{"pods":20,"id":"order 8","type":"x"}`, binary), nil, shop},
+		"a byte order mark before an object":                      {newRecordMessage("\ufeff{\"type\":\"FLASH_SALE_START\"}\r\n", nil), nil, plain},
+		"a byte order mark before a word":                         {newRecordMessage("\ufeffFLASH_SALE_START", nil), nil, plain},
+		"a CloudEvent with data in base64":                        {newRecordMessage(`{"specversion":"1.0","id":"7","source":"/shop","type":"sale.start","time":"2026-11-27T09:00:00Z","data_base64":"eyJwb2RzIjoyMH0="}`, nil), nil, shop},
+		"a CloudEvent whose version is a number":                  {newRecordMessage(strings.Replace(structured, `"1.0"`, "1.0", 1), nil), func(e *Event) { e.Fields["specversion"] = json.Number("1.0") }, shopCopy()},
+		"a CloudEvent in binary mode, both prefixes":              {newRecordMessage(`{"pods":20}`, mergeHeaders(binary, "ce-id", "8")), nil, shop},
+		"a CloudEvent in binary mode, data of a form":             {newRecordMessage("pods=20", mergeHeaders(binary, "ce_pods", "20")), nil, shop},
 		"a CloudEvent over HTTP":                                  {newRecordMessage(`{"pods":20}`, renameHeaders(binary, "ce_", "ce-")), nil, shop},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -113,14 +122,22 @@ func TestD23WhatIsStillMalformed(t *testing.T) {
 		data string
 		want string
 	}{
-		"nothing":         {"", "not one JSON object"},
-		"two words":       {"FLASH SALE", "not one JSON object"},
-		"a number":        {"5", "not one JSON object"},
-		"an open quote":   {`"FLASH_SALE`, "not one JSON object"},
-		"no type":         {`{"pods":20}`, "type: required"},
-		"a list":          {`["FLASH_SALE_START"]`, "not one JSON object"},
-		"a type object":   {`{"type":{}}`, "type: must be text"},
-		"time of nowhere": {`{"type":"T","at":"soon"}`, "at: must be a time"},
+		"nothing":                        {"", "not one JSON object"},
+		"two words":                      {"FLASH SALE", "not one JSON object"},
+		"a number":                       {"5", "not one JSON object"},
+		"an open quote":                  {`"FLASH_SALE`, "not one JSON object"},
+		"no type":                        {`{"pods":20}`, "type: required"},
+		"a list":                         {`["FLASH_SALE_START"]`, "not one JSON object"},
+		"a type object":                  {`{"type":{}}`, "type: must be text"},
+		"time of nowhere":                {`{"type":"T","at":"soon"}`, "at: must be a time"},
+		"a key twice in an object":       {`{"type":"T","sale":{"pods":2,"pods":25}}`, `key "pods" twice`},
+		"a key twice in a list":          {`{"type":"T","sales":[{"pods":2},{"pods":2,"\u0070ods":25}]}`, `key "pods" twice`},
+		"a key twice in data":            {`{"specversion":"1.0","id":"7","source":"/","type":"T","data":{"pods":2,"pods":25}}`, `key "pods" twice`},
+		"a key twice in data as text":    {`{"specversion":"1.0","id":"7","source":"/","type":"T","data":"{\"pods\":2,\"pods\":25}"}`, `data: key "pods" twice`},
+		"a key twice in data in base64":  {`{"specversion":"1.0","id":"7","source":"/","type":"T","data_base64":"eyJhIjoxLCJhIjoyfQ=="}`, `data: key "a" twice`},
+		"data that is not base64":        {`{"specversion":"1.0","id":"7","source":"/","type":"T","data_base64":"{}"}`, "data_base64: illegal base64"},
+		"an object cut off":              {`{"type":"T","a":{"b":1}`, "not one JSON object"},
+		"a list within a list, too deep": {`{"type":"T","a":` + strings.Repeat("[", 11_000) + strings.Repeat("]", 11_000) + `}`, "not one JSON object"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -167,6 +184,28 @@ func TestD23ContentTypeIsNotSigned(t *testing.T) {
 		got, err := Format{}.ParseMessage(newRecordMessage(body, map[string]string{"content-type": contentType}))
 		if err != nil || got.identity() != want.identity() {
 			t.Errorf("%s: %s, %v; want %s", contentType, got.identity(), err, want.identity())
+		}
+	}
+}
+
+// TestD23BrokenDataOfHeaders: the object that a CloudEvent in binary mode has as its data is whole, or the event is malformed.
+func TestD23BrokenDataOfHeaders(t *testing.T) {
+	t.Parallel()
+	headers := map[string]string{"ce_specversion": "1.0", "ce_id": "7", "ce_source": "/shop", "ce_type": "T"}
+	for data, want := range map[string]string{`{"pods":2,"pods":25}`: `key "pods" twice`, `{"pods":2`: "data: ", `{"pods":2}{}`: "text follows"} {
+		if e, err := (Format{TTL: DefaultTTL}).ParseMessage(newRecordMessage(data, headers)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %+v, %v", data, e, err)
+		}
+	}
+}
+
+// TestD23TimesThatAreNone: what a parser of floating-point numbers takes for a number is no time.
+func TestD23TimesThatAreNone(t *testing.T) {
+	t.Parallel()
+	for _, at := range []string{"NaN", "Inf", "-5", "0x1p30", "1_795_770_000", "1795770000123456", "1795770000s"} {
+		_, err := Format{TTL: DefaultTTL}.ParseMessage(newRecordMessage("T", map[string]string{"at": at}))
+		if err == nil || !strings.Contains(err.Error(), "at: must be a time such as 2026-11-27T08:00:00Z, not \""+at+"\"") {
+			t.Errorf("%s: %v", at, err)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
@@ -46,6 +47,15 @@ type Rule struct {
 	Notify []string
 }
 
+// CountGates returns how many gates the holds of the rule name.
+func (r *Rule) CountGates() int {
+	n := len(r.Gates)
+	if len(r.OnSuccess) > 0 {
+		n++
+	}
+	return n
+}
+
 // WorkloadSpec is the hold of a rule on a workload.
 type WorkloadSpec struct {
 	Workload                           hold.Workload
@@ -69,7 +79,11 @@ func (n ReplicaCount) resolveEventReplicaCount(e *Event) (int32, error) {
 	if !ok {
 		return 0, fmt.Errorf("field %s: must be a number", n.Field)
 	}
-	v, err := strconv.ParseInt(j.String(), 10, 64)
+	digits, zeros, _ := strings.Cut(j.String(), ".") // some programs write 20 as 20.0
+	if strings.Trim(zeros, "0") != "" {
+		digits = j.String()
+	}
+	v, err := strconv.ParseInt(digits, 10, 64)
 	switch {
 	case errors.Is(err, strconv.ErrRange) && v > 0:
 		return n.MaxValue, nil

@@ -3,6 +3,7 @@ package hold
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -13,6 +14,9 @@ func (o *Object) UnmarshalJSON(data []byte) error {
 	type plainObject Object
 	var all plainObject
 	fault := json.Unmarshal(data, &all)
+	if fault == nil {
+		fault = all.Spec.validateTimes()
+	}
 	if fault == nil {
 		*o = Object(all)
 		return nil
@@ -27,16 +31,31 @@ func (o *Object) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, &parts); err != nil {
 		return fmt.Errorf("read a Hold: %w", err)
 	}
-	*o = Object{TypeMeta: parts.TypeMeta, ObjectMeta: parts.Metadata, Fault: fault.Error()}
+	*o = Object{TypeMeta: parts.TypeMeta, ObjectMeta: parts.Metadata, Fault: fault.Error(), Raw: slices.Clone(data)}
 	decodeKnownFields(parts.Spec, map[string]any{
-		"workload": &o.Spec.Workload, "id": &o.Spec.ID, "by": &o.Spec.By, "replicas": &o.Spec.Replicas, "gates": &o.Spec.Gates,
+		"workload": &o.Spec.Workload, "id": &o.Spec.ID, "reason": &o.Spec.Reason, "by": &o.Spec.By, "replicas": &o.Spec.Replicas,
+		"minReplicas": &o.Spec.MinReplicas, "maxReplicas": &o.Spec.MaxReplicas, "until": &o.Spec.Until, "gates": &o.Spec.Gates,
 		"group": &o.Spec.Group, "notify": &o.Spec.Notify,
 	})
+	if o.Spec.validateTimes() != nil {
+		o.Spec.Until = nil
+	}
 	decodeKnownFields(parts.Status, map[string]any{
 		"observedGeneration": &o.Status.ObservedGeneration, "state": &o.Status.State, "message": &o.Status.Message, "gateOpen": &o.Status.GateOpen,
 		"gateSteps": &o.Status.GateSteps, "watchUntil": &o.Status.WatchUntil, "gateChanges": &o.Status.GateChanges, "told": &o.Status.Told, "outbox": &o.Status.Outbox,
 		"numbers": &o.Status.Numbers, "conditions": &o.Status.Conditions,
 	})
+	return nil
+}
+
+// validateTimes rejects a time that no JSON can have: the API server takes 9999-12-31T23:00:00-08:00, and no write of the year 10000. A write of the
+// zero time is null.
+func (s *Spec) validateTimes() error {
+	for name, t := range map[string]*metav1.Time{"until": s.Until, "pausedUntil": s.PausedUntil} {
+		if t != nil && (t.IsZero() || t.UTC().Year() < 1 || t.UTC().Year() > 9999) {
+			return fmt.Errorf("spec.%s: a time from the year 1 to 9999, and not the first", name)
+		}
+	}
 	return nil
 }
 

@@ -11,10 +11,12 @@ import (
 	"regexp"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
 // Hold is a request to keep a workload at a number of replicas. A person, a schedule or an event makes it; NewObject stores it.
@@ -56,6 +58,21 @@ const DefaultWithin = 5 * time.Minute
 // MaxWithin bounds the time in which new pods must become ready: a hold that waits for longer never fails, and nobody is told.
 const MaxWithin = 24 * time.Hour
 
+// The limits of a Hold in its schema, manifests/scaler/crd/crd.yaml: the API server rejects what is beyond them.
+const (
+	// MaxReplicas bounds all numbers of replicas: a larger number is a typing error.
+	MaxReplicas = 10_000
+	// MaxGates and MaxNotifiers bound the lists of names.
+	MaxGates, MaxNotifiers = 16, 16
+	// MaxNotifierName is the greatest length of the name of a notifier, maxReason of a reason, and maxText of an ID and an owner, in characters.
+	MaxNotifierName, maxReason, maxText = 253, 1024, 512
+)
+
+// IsNotifierName reports whether a Hold can name a notifier so.
+func IsNotifierName(name string) bool {
+	return name != "" && utf8.RuneCountInString(name) <= MaxNotifierName && !strings.ContainsAny(name, "/:")
+}
+
 // ErrRejected marks an invalid hold. The scaler makes no changes for it.
 var ErrRejected = errors.New("rejected")
 
@@ -72,6 +89,28 @@ func (h *Hold) Validate() error {
 		return fmt.Errorf("hold %s: minReplicas %d is above replicas %d: %w", h.ID, h.MinReplicas, h.Replicas, ErrRejected)
 	case h.MaxReplicas != 0 && h.MaxReplicas < h.Replicas:
 		return fmt.Errorf("hold %s: maxReplicas %d is below replicas %d: %w", h.ID, h.MaxReplicas, h.Replicas, ErrRejected)
+	}
+	return h.validateSchemaLimits()
+}
+
+// validateSchemaLimits checks what the schema of a Hold bounds.
+func (h *Hold) validateSchemaLimits() error {
+	for _, limit := range []struct {
+		what          string
+		found, atMost int
+	}{
+		{"replicas", int(h.Replicas), MaxReplicas},
+		{"minReplicas", int(h.MinReplicas), MaxReplicas},
+		{"maxReplicas", int(h.MaxReplicas), MaxReplicas},
+		{"characters of the id", utf8.RuneCountInString(h.ID), maxText},
+		{"characters of the reason", utf8.RuneCountInString(h.Reason), maxReason},
+		{"characters of the owner", utf8.RuneCountInString(h.By), maxText},
+		{"gates", len(h.Gates), MaxGates},
+		{"notifiers", len(h.Notify), MaxNotifiers},
+	} {
+		if limit.found > limit.atMost {
+			return fmt.Errorf("hold %s: %d %s; the maximum is %d: %w", strict.Shorten(h.ID), limit.found, limit.what, limit.atMost, ErrRejected)
+		}
 	}
 	return nil
 }

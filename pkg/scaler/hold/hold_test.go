@@ -245,3 +245,23 @@ func TestD8OneFaultyObject(t *testing.T) {
 		}
 	}
 }
+
+// TestD8TimesBeyondJSON: a time that the API server takes, and takes from no writer again, is the trouble of its own object.
+func TestD8TimesBeyondJSON(t *testing.T) {
+	t.Parallel()
+	for text, fault := range map[string]string{
+		"9999-12-31T23:59:59Z": "", "9999-12-31T23:59:59-00:01": "spec.until", "0001-01-01T00:00:00Z": "spec.until", "0000-06-01T00:00:00Z": "spec.until",
+		"0001-01-01T00:00:01Z": "", "0001-01-01T00:30:00+01:00": "spec.until", "2026-11-28T06:00:00.5+14:00": "",
+	} {
+		var o Object
+		if err := json.Unmarshal([]byte(`{"metadata": {"name": "a"}, "spec": {"workload": {"name": "shop"}, "replicas": 3, "until": "`+text+`"}}`), &o); err != nil {
+			t.Fatal(err)
+		}
+		if (o.Fault == "") != (fault == "") || !strings.HasPrefix(o.Fault, fault) || o.Spec.Replicas != 3 || (o.Spec.Until == nil) != (fault != "") {
+			t.Errorf("%s: fault %q, %+v", text, o.Fault, o.Spec)
+		}
+		if again, err := json.Marshal(o); err != nil || strings.Contains(string(again), "10000-") || strings.Contains(string(again), "null") {
+			t.Errorf("%s: %s, %v", text, again, err)
+		}
+	}
+}

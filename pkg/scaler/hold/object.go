@@ -1,6 +1,7 @@
 package hold
 
 import (
+	"encoding/json"
 	"slices"
 	"time"
 
@@ -40,6 +41,8 @@ type Object struct {
 	Status Status `json:"status,omitzero"`
 	// Fault is why the object cannot be read; empty: it can. A faulty object holds nothing.
 	Fault string `json:"-"`
+	// Raw is a faulty object as the API server has it. Nothing changes it.
+	Raw json.RawMessage `json:"-"`
 }
 
 // ObjectList is a list of Holds.

@@ -62,7 +62,7 @@ func ParseWorkload(text, namespace string) (Workload, error) {
 	if i <= 0 || i == len(kind)-1 {
 		return Workload{}, fmt.Errorf("workload %q: unknown kind %s; write APIVERSION/KIND/NAME, such as argoproj.io/v1alpha1/Rollout/shop", text, kind)
 	}
-	if strings.Count(kind[:i], "/") > 1 {
+	if version := kind[:i]; strings.Count(version, "/") > 1 || !strings.Contains(version, "/") && version != "v1" { // the core group has v1 alone
 		return Workload{}, fmt.Errorf("workload %q: %q is not an apiVersion", text, kind[:i])
 	}
 	return Workload{APIVersion: kind[:i], Kind: kind[i+1:], Namespace: namespace, Name: name}, nil

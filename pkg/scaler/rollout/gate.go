@@ -165,7 +165,7 @@ func (o *Observed) openGateStep(i int, now time.Time) Step {
 	for _, m := range o.listGroupMembers(h) {
 		at = max(at, m.Status.GateSteps-1)
 	}
-	at = min(at, len(steps)-1)
+	at = min(max(at, 0), len(steps)-1)
 	s := o.enterStateStep(i, hold.Open, h.Status.Message, now)
 	s.Kind, s.Confirm, s.GateStep, s.GateSteps = OpenGate, true, at, len(steps)
 	s.Status.GateSteps, s.Status.GateStepAt = at+1, metav1.NewMicroTime(now)

@@ -74,12 +74,15 @@ func (o *Observed) resumeGroupGate(now time.Time) (Step, bool) {
 	return Step{}, false
 }
 
+// maxFailures bounds the count of rollbacks.
+const maxFailures = 1_000_000
+
 // rollBackStep returns the step that rolls a hold back, with a later try if its window has time for one. A command's hold without an end gets none: its
 // exit code is final.
 func (o *Observed) rollBackStep(i int, reason string, retry bool, now time.Time) Step {
 	h := &o.Holds[i]
 	s := o.enterStateStep(i, hold.RolledBack, reason, now)
-	s.Status.Failures++
+	s.Status.Failures = min(max(s.Status.Failures, 0), maxFailures) + 1
 	s.Status.RetryAt = metav1.MicroTime{}
 	pause := min(firstRetryPause<<min(s.Status.Failures-1, 10), maxRetryPause)
 	if at := now.Add(pause); retry && hasTimeForTry(h, at) {

@@ -16,7 +16,7 @@ import (
 
 // Limits of the numbers and durations in a file.
 const (
-	maxReplicaCount = 10_000               // a larger number is a typing error
+	maxReplicaCount = hold.MaxReplicas
 	minFor          = time.Minute          // pods need as long to become ready
 	maxFor          = 31 * 24 * time.Hour  // a longer window is a permanent setting
 	maxOnce         = 366 * 24 * time.Hour // a window with from and to: a season
