@@ -68,7 +68,7 @@ func (p *Program) runScalerStatusCommand(ctx context.Context, args []string, eve
 	})
 	for i := range all {
 		if all[i].Fault != "" && format != outputAuto && format != outputText && format != outputWide {
-			fmt.Fprintln(p.Errs, CleanText(fmt.Sprintf("hold %s in namespace %s: %s", all[i].Name, all[i].Namespace, describeScalerHoldFault(&all[i]))))
+			fmt.Fprintln(p.Errs, plaintext.Clean(fmt.Sprintf("hold %s in namespace %s: %s", all[i].Name, all[i].Namespace, describeScalerHoldFault(&all[i]))))
 		}
 	}
 	return p.printScalerHolds(format, namespace, all, time.Now())
@@ -112,7 +112,7 @@ func (p *Program) printScalerHolds(format, namespace string, all []hold.Object, 
 		fmt.Fprintln(p.Out, "no holds in any namespace")
 		return nil
 	case len(all) == 0:
-		fmt.Fprintln(p.Out, "no holds in namespace "+CleanText(namespace))
+		fmt.Fprintln(p.Out, "no holds in namespace "+plaintext.Clean(namespace))
 		return nil
 	}
 	return writeScalerHoldTable(p.Out, all, format == outputWide, now)
