@@ -14,8 +14,8 @@ import (
 	"github.com/spf13/pflag"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/dashboard"
-	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 )
 
 const dashboardHelp = `Serve one page about autoscalers on this machine, and open it in the browser: replicas and the reason in a sentence, load and
@@ -74,7 +74,7 @@ func (p *pluginProgram) runPluginDashboard(ctx context.Context, set *pflag.FlagS
 	}
 	if !flags.noOpen {
 		if err := openPluginBrowser(root + server.LaunchPath()); err != nil {
-			fmt.Fprintf(p.errs, "could not start a browser: %s; open the address above\n", output.Clean(err.Error()))
+			fmt.Fprintf(p.errs, "could not start a browser: %s; open the address above\n", plaintext.Clean(err.Error()))
 		}
 	}
 	return server.Run(ctx, listener)

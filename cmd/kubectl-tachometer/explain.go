@@ -10,9 +10,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/explain"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
-	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/records"
 )
 
@@ -64,7 +64,7 @@ func (p *pluginProgram) runPluginExplain(ctx context.Context, arg string) error 
 			return err
 		}
 		if p.output == "sentence" {
-			_, err := fmt.Fprintln(p.out, output.Clean(e.Sentence))
+			_, err := fmt.Fprintln(p.out, plaintext.Clean(e.Sentence))
 			return err
 		}
 		return e.Print(p.out, p.noHeaders)

@@ -132,7 +132,7 @@ func (p *pluginProgram) printPluginNamedMetrics(ctx context.Context, c *pluginCo
 			err = json.Unmarshal(data, &list)
 		}
 		if err != nil {
-			fmt.Fprintf(p.errs, "could not read %s: %s\n", path, output.Clean(err.Error()))
+			fmt.Fprintf(p.errs, "could not read %s: %s\n", path, plaintext.Clean(err.Error()))
 			continue
 		}
 		for _, r := range list.APIResources {

@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
 
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 )
@@ -109,7 +110,7 @@ func (p *pluginProgram) printPluginObject(kind string, object any) (bool, error)
 // warnPluginUnread says on standard error which resources could not be read.
 func (p *pluginProgram) warnPluginUnread(unread []inventory.Unread) {
 	for _, u := range unread {
-		fmt.Fprintf(p.errs, "did not read %s: %s\n", u.Resource, output.Clean(u.Reason))
+		fmt.Fprintf(p.errs, "did not read %s: %s\n", u.Resource, plaintext.Clean(u.Reason))
 	}
 }
 

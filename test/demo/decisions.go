@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/explain"
-	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/records"
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
@@ -56,7 +56,7 @@ func (t *decisionTeller) listNewDecisions(log *explain.Log) []string {
 			continue
 		}
 		t.told = decision.Time
-		lines = append(lines, fmt.Sprintf("  %s  %d → %d pods: %s.", decision.Time.UTC().Format("15:04:05"), decision.Replicas, decision.Wanted, output.Clean(decision.Cause)))
+		lines = append(lines, fmt.Sprintf("  %s  %d → %d pods: %s.", decision.Time.UTC().Format("15:04:05"), decision.Replicas, decision.Wanted, plaintext.Clean(decision.Cause)))
 	}
 	return lines
 }

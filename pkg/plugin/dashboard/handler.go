@@ -14,7 +14,6 @@ import (
 	"strings"
 
 	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
-	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 )
 
 // webFiles are the files of the page. uPlot is version 1.6.32, as npm has it.
@@ -124,7 +123,7 @@ func (s *Server) serveDashboardAutoscaler(w http.ResponseWriter, r *http.Request
 	namespace, name := r.PathValue("namespace"), r.PathValue("name")
 	view := s.records.viewAutoscalerRecord(namespace, name)
 	if view == nil {
-		http.Error(w, "there is no hpa/"+output.Clean(name)+" in namespace "+output.Clean(namespace), http.StatusNotFound)
+		http.Error(w, "there is no hpa/"+plaintext.Clean(name)+" in namespace "+plaintext.Clean(namespace), http.StatusNotFound)
 		return
 	}
 	decisions, since, err := s.records.ListDecisions(r.Context(), namespace, name)

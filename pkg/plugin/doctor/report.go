@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 )
 
@@ -31,9 +32,9 @@ func (r *Report) Print(out io.Writer, noHeaders bool) error {
 	if first.Status == StatusWarning {
 		word = fine + ". First warning"
 	}
-	fmt.Fprintf(out, "\n%s: %s %s: %s\n", word, first.Name, output.Clean(first.Subject), output.Clean(first.Message))
+	fmt.Fprintf(out, "\n%s: %s %s: %s\n", word, first.Name, plaintext.Clean(first.Subject), plaintext.Clean(first.Message))
 	if first.Fix != "" {
-		fmt.Fprintf(out, "Run: %s\n", output.Clean(first.Fix))
+		fmt.Fprintf(out, "Run: %s\n", plaintext.Clean(first.Fix))
 	}
 	return nil
 }

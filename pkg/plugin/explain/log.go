@@ -12,6 +12,7 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 	"github.com/tachometer-metrics/tachometer/pkg/hpa"
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/records"
@@ -233,7 +234,7 @@ func (l *Log) Print(out io.Writer, noHeaders bool) error {
 		}
 		fmt.Fprintln(out)
 	}
-	_, err := fmt.Fprintln(out, output.Clean(strings.Join(l.listLogNotes(), " ")))
+	_, err := fmt.Fprintln(out, plaintext.Clean(strings.Join(l.listLogNotes(), " ")))
 	return err
 }
 

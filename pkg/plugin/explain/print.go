@@ -7,12 +7,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 )
 
 // Print writes the sentence, and below it the tables.
 func (e *Explanation) Print(out io.Writer, noHeaders bool) error {
-	fmt.Fprintln(out, output.Clean(e.Sentence))
+	fmt.Fprintln(out, plaintext.Clean(e.Sentence))
 	for _, section := range []struct {
 		title string
 		table output.Table
@@ -42,7 +43,7 @@ func printExplainedLines(out io.Writer, title string, lines []string) {
 	}
 	fmt.Fprintf(out, "\n%s:\n", title)
 	for _, line := range lines {
-		fmt.Fprintln(out, "  "+output.Clean(line))
+		fmt.Fprintln(out, "  "+plaintext.Clean(line))
 	}
 }
 

@@ -37,15 +37,12 @@ func (t *Table) Print(out io.Writer, noHeaders bool) error {
 	for _, row := range t.Rows {
 		cells := make([]string, len(row))
 		for i, cell := range row {
-			cells[i] = Clean(cell)
+			cells[i] = plaintext.Clean(cell)
 		}
 		fmt.Fprintln(w, strings.Join(cells, "\t"))
 	}
 	return w.Flush()
 }
-
-// Clean makes a text of others, such as a page, an annotation or the name of a metric, fit for one line of a terminal.
-func Clean(text string) string { return plaintext.Clean(text) }
 
 // shellWord is a text that a shell takes as one word, whatever stands around it.
 var shellWord = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/@-]*$`)

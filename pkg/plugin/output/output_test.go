@@ -10,21 +10,6 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-func TestClean(t *testing.T) {
-	t.Parallel()
-	for in, want := range map[string]string{
-		"a\nb\tc\rd":               "a b c d",
-		"\x1b[2Jcleared":           "?[2Jcleared",
-		"\u202eright to left":      "?right to left",
-		"µ-seconds → 6.9 at 20 °C": "µ-seconds → 6.9 at 20 °C",
-		"\x9b31m":                  "?31m",
-	} {
-		if got := Clean(in); got != want {
-			t.Errorf("Clean(%q) = %q, want %q", in, got, want)
-		}
-	}
-}
-
 func TestIsShellWord(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]bool{

@@ -10,6 +10,7 @@ import (
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/records"
 	"github.com/tachometer-metrics/tachometer/pkg/replay"
@@ -102,13 +103,13 @@ func (c *Comparison) addOtherReplay(log *explainapi.DecisionLog, other *autoscal
 
 // Print writes the comparison as tables.
 func (c *Comparison) Print(out io.Writer, noHeaders bool) error {
-	fmt.Fprintf(out, "hpa/%s from %s to %s UTC, recorded by %s: %s, %d with all inputs.\n", output.Clean(c.Name), c.From.UTC().Format("2006-01-02 15:04:05"),
-		c.Until.UTC().Format("15:04:05"), output.Clean(records.NameRecorders(c.Source)), output.Count(c.Looks, "look"), c.Computed)
+	fmt.Fprintf(out, "hpa/%s from %s to %s UTC, recorded by %s: %s, %d with all inputs.\n", plaintext.Clean(c.Name), c.From.UTC().Format("2006-01-02 15:04:05"),
+		c.Until.UTC().Format("15:04:05"), plaintext.Clean(records.NameRecorders(c.Source)), output.Count(c.Looks, "look"), c.Computed)
 	for _, note := range records.ListSourceNotes(c.Source) {
-		fmt.Fprintln(out, output.Clean(note))
+		fmt.Fprintln(out, plaintext.Clean(note))
 	}
 	if c.Missing != "" {
-		fmt.Fprintln(out, "First look without: "+output.Clean(c.Missing)+".")
+		fmt.Fprintln(out, "First look without: "+plaintext.Clean(c.Missing)+".")
 	}
 	fmt.Fprintf(out, "The recorded spec gives %d of %d recorded decisions again.\n\n", c.Reproduced, c.Computed)
 	table := output.Table{Header: []string{"SPEC", "LOWEST", "HIGHEST", "POD-MINUTES", "CHANGES", "FLAPS"}}

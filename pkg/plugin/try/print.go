@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
@@ -19,7 +20,7 @@ import (
 // Print writes the faults, or the values of each metric, or what the autoscaler would ask for.
 func (t *Trial) Print(out io.Writer, noHeaders bool) error {
 	for _, f := range t.Faults {
-		fmt.Fprintln(out, output.Clean(t.File+": "+strict.Fault{Path: f.Path, Line: f.Line, Message: f.Message}.String()))
+		fmt.Fprintln(out, plaintext.Clean(t.File+": "+strict.Fault{Path: f.Path, Line: f.Line, Message: f.Message}.String()))
 	}
 	if len(t.Faults) > 0 {
 		return nil
@@ -40,8 +41,8 @@ func (t *Trial) printTriedReview(out io.Writer, r *explainapi.RuleReviewStatus, 
 	if r.External {
 		kind = "external"
 	}
-	fmt.Fprintf(out, "%s (%s) of namespace %s, from %s, computed by %s:\n", output.Clean(r.Metric), output.Clean(kind), t.Namespace,
-		output.Clean(strings.Join(r.Families, ", ")), output.Clean(r.Source.Replica))
+	fmt.Fprintf(out, "%s (%s) of namespace %s, from %s, computed by %s:\n", plaintext.Clean(r.Metric), plaintext.Clean(kind), t.Namespace,
+		plaintext.Clean(strings.Join(r.Families, ", ")), plaintext.Clean(r.Source.Replica))
 	table := output.Table{Header: []string{"OBJECT", "VALUE", "AGE", "WINDOW", "NOTE"}}
 	for _, v := range r.Values {
 		value := resource.NewMilliQuantity(v.Milli, resource.DecimalSI).String()
@@ -60,7 +61,7 @@ func (t *Trial) printTriedReview(out io.Writer, r *explainapi.RuleReviewStatus, 
 		}
 	}
 	if r.Error != "" {
-		fmt.Fprintln(out, "An autoscaler would get the error: "+output.Clean(r.Error))
+		fmt.Fprintln(out, "An autoscaler would get the error: "+plaintext.Clean(r.Error))
 	}
 	return nil
 }
