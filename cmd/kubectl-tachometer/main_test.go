@@ -33,6 +33,9 @@ func newAPIServer(t *testing.T) *apiServer {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		answer, ok := a.answers[r.URL.Path]
+		if fresh, isFresh := answer.(func() any); isFresh {
+			answer = fresh()
+		}
 		if text, isText := answer.(string); isText {
 			w.Header().Set("Content-Type", "text/plain; version=0.0.4")
 			_, _ = w.Write([]byte(text))
@@ -97,9 +100,11 @@ func newShop(t *testing.T) *apiServer {
 	a.answers["/apis/apps/v1/namespaces/shop/deployments"] = appsv1.DeploymentList{
 		TypeMeta: metav1.TypeMeta{Kind: "DeploymentList", APIVersion: "apps/v1"}, Items: []appsv1.Deployment{deployment},
 	}
-	a.answers["/apis/custom.metrics.k8s.io/v1beta2/namespaces/shop/pods/*/request_per_second"] = map[string]any{"items": []any{
-		map[string]any{"describedObject": map[string]string{"name": "web-1"}, "timestamp": time.Now().UTC().Format(time.RFC3339), "value": "61500m"},
-	}}
+	a.answers["/apis/custom.metrics.k8s.io/v1beta2/namespaces/shop/pods/*/request_per_second"] = func() any { // a value is old after a minute
+		return map[string]any{"items": []any{
+			map[string]any{"describedObject": map[string]string{"name": "web-1"}, "timestamp": time.Now().UTC().Format(time.RFC3339), "value": "61500m"},
+		}}
+	}
 	a.answers["/apis/scaler.tachometer.dev/v1alpha1/namespaces/shop/holds"] = map[string]any{
 		"apiVersion": "scaler.tachometer.dev/v1alpha1", "kind": "HoldList", "metadata": map[string]any{}, "items": []any{},
 	}

@@ -84,11 +84,13 @@ func newFakeCluster(t *testing.T) *fakeCluster {
 	return c
 }
 
-// targetPod serves the pod's page and returns the pod.
+// targetPod serves the pod's page and returns the pod. The page has times of its own, so that no pause of the machine changes the rate.
+// They are some seconds old: those after the begin of a scrape would be corrected.
 func (c *fakeCluster) targetPod() core.Pod {
-	begin := time.Now()
+	begin := time.Now().Add(-time.Hour).UnixMilli()
 	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintf(w, "# TYPE http_requests_total counter\nhttp_requests_total %f\n", 100*time.Since(begin).Seconds())
+		at := time.Now().Add(-10 * time.Second).UnixMilli()
+		fmt.Fprintf(w, "# TYPE http_requests_total counter\nhttp_requests_total %f %d\n", float64(at-begin)/10, at)
 	}))
 	c.t.Cleanup(page.Close)
 	u, err := url.Parse(page.URL)

@@ -33,21 +33,22 @@ func usageReads(pod, node string) map[string]string {
 	}
 }
 
-// wantUsage reads with get until there is usage, and then all that is wanted.
-func wantUsage(t *testing.T, get func(path string) (string, error), want map[string]string) {
+// wantUsage reads with get until there is usage, and then all that is wanted after the first read.
+func wantUsage(t *testing.T, get func(path string) (string, error), wanted func() map[string]string) {
 	t.Helper()
 	waitUntil(t, func() bool {
 		_, pod := get(usageAPI + "/namespaces/default/pods/web-1")
 		_, node := get(usageAPI + "/nodes/node")
 		return pod == nil && node == nil
 	})
-	got := map[string]string{}
+	want, got := wanted(), map[string]string{}
 	for path := range want {
-		body, err := get(path)
-		if err != nil {
-			t.Errorf("%s: %v: %s", path, err, body)
-			continue
-		}
+		var body string
+		var err error
+		waitUntil(t, func() bool { // each path may ask the source anew
+			body, err = get(path)
+			return err == nil
+		})
 		if got[path], err = usageText(body); err != nil {
 			t.Errorf("%s: %v: %s", path, err, body)
 		}
@@ -84,9 +85,14 @@ func usageText(body string) (string, error) {
 
 func formatUsage(l core.ResourceList) string { return l.Cpu().String() + "," + l.Memory().String() }
 
-// usageServer is a Prometheus that has one pod's usage and its node's, each with a sample of another age before now. It
+// newFirstRead returns the time of its first call, in whole seconds: an adapter that is slow to start reads nothing old.
+func newFirstRead() func() time.Time {
+	return sync.OnceValue(func() time.Time { return time.Now().Truncate(time.Second) })
+}
+
+// usageServer is a Prometheus that has one pod's usage and its node's, each with a sample of another age before the first read. It
 // answers what resourceRules ask of them, and nothing else.
-func usageServer(t *testing.T, now time.Time) string {
+func usageServer(t *testing.T, firstRead func() time.Time) string {
 	t.Helper()
 	const pod, node = `{"pod":"web-1","container":"web"%s}`, `{"node":"node"%s}`
 	series := []struct {
@@ -108,6 +114,7 @@ func usageServer(t *testing.T, now time.Time) string {
 					continue search
 				}
 			}
+			now := firstRead()
 			w.Header().Set("Content-Type", "application/json")
 			fmt.Fprintf(w, `{"status":"success","data":{"resultType":"vector","result":[{"metric":%s,"value":[%d,%q]},{"metric":%s,"value":[%d,"%d"]}]}}`,
 				fmt.Sprintf(s.labels, ""), now.Unix(), s.value,
@@ -126,16 +133,18 @@ func TestUsageByResourceRules(t *testing.T) {
 	t.Parallel()
 	c := newFakeCluster(t)
 	c.readsOnly.Store(true)
-	now := time.Now().Truncate(time.Second)
+	firstRead := newFirstRead()
 	opts := parseFlags(t, "--cert-dir="+t.TempDir(), "--config=../../pkg/adapter/promadapter/testdata/import/resource.yaml", "--metrics-relist-interval=1m",
-		"--prometheus-url="+usageServer(t, now), "--secure-port=6443",
+		"--prometheus-url="+usageServer(t, firstRead), "--secure-port=6443",
 		"--tls-cipher-suites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384")
 	r := startWith(t, c, opts)
 	trusting := &tls.Config{InsecureSkipVerify: true} //nolint:gosec // as that Deployment's APIService does
 	get := func(path string) (string, error) { return r.getWithTLS(t.Context(), trusting, path) }
 	waitUntil(t, func() bool { _, err := get("/readyz"); return err == nil })
-	at := func(age time.Duration) string { return now.Add(-age).UTC().Format(time.RFC3339) + "/5m0s" }
-	wantUsage(t, get, usageReads("web=250m,1Mi "+at(9*time.Second), "1500m,2Gi "+at(5*time.Second)))
+	at := func(age time.Duration) string { return firstRead().Add(-age).UTC().Format(time.RFC3339) + "/5m0s" }
+	wantUsage(t, get, func() map[string]string {
+		return usageReads("web=250m,1Mi "+at(9*time.Second), "1500m,2Gi "+at(5*time.Second))
+	})
 
 	body, err := get(usageAPI + "/namespaces/default/pods/gone")
 	if err == nil || !strings.Contains(body, `"code":404`) {
@@ -147,23 +156,24 @@ func TestUsageByResourceRules(t *testing.T) {
 	}
 }
 
-// kubelet is one whose measurements are 20 seconds apart, however soon it is asked again: the first 30 s before now, the
+// kubelet is one whose measurements are 20 seconds apart, however soon it is asked again: the first 30 s before the first read, the
 // second, which stays, 10 s before.
 type kubelet struct {
-	t     *testing.T
-	now   time.Time
-	mu    sync.Mutex // guards reads
-	reads int
+	t         *testing.T
+	firstRead func() time.Time
+	mu        sync.Mutex // guards reads
+	reads     int
 }
 
 func (k *kubelet) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path != "/metrics/resource" {
 		k.t.Errorf("the kubelet is asked for %s", r.URL.Path)
 	}
+	now := k.firstRead()
 	k.mu.Lock()
-	at, cpu := k.now.Add(-30*time.Second).UnixMilli(), 100.0
+	at, cpu := now.Add(-30*time.Second).UnixMilli(), 100.0
 	if k.reads > 0 {
-		at, cpu = k.now.Add(-10*time.Second).UnixMilli(), 105
+		at, cpu = now.Add(-10*time.Second).UnixMilli(), 105
 	}
 	k.reads++
 	k.mu.Unlock()
@@ -171,7 +181,7 @@ func (k *kubelet) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 	fmt.Fprintf(w, "# TYPE container_cpu_usage_seconds_total counter\ncontainer_cpu_usage_seconds_total%s %g %d\n", container, cpu, at)
 	fmt.Fprintf(w, "# TYPE container_memory_working_set_bytes gauge\ncontainer_memory_working_set_bytes%s 1.048576e+06 %d\n", container, at)
-	fmt.Fprintf(w, "# TYPE container_start_time_seconds gauge\ncontainer_start_time_seconds%s %d\n", container, k.now.Unix()-3600)
+	fmt.Fprintf(w, "# TYPE container_start_time_seconds gauge\ncontainer_start_time_seconds%s %d\n", container, now.Unix()-3600)
 	fmt.Fprintf(w, "# TYPE node_cpu_usage_seconds_total counter\nnode_cpu_usage_seconds_total %g %d\n", 6*cpu, at)
 	fmt.Fprintf(w, "# TYPE node_memory_working_set_bytes gauge\nnode_memory_working_set_bytes 2.147483648e+09 %d\n", at)
 	fmt.Fprintf(w, "# TYPE resource_scrape_error gauge\nresource_scrape_error 0\n")
@@ -181,19 +191,19 @@ func (k *kubelet) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func TestUsageFromKubelets(t *testing.T) {
 	t.Parallel()
 	c := newFakeCluster(t)
-	now := time.Now().Truncate(time.Second)
-	server := httptest.NewTLSServer(&kubelet{t: t, now: now})
+	firstRead := newFirstRead()
+	server := httptest.NewTLSServer(&kubelet{t: t, firstRead: firstRead})
 	t.Cleanup(server.Close)
 	c.placeKubelet(server.Listener.Addr().String())
 	r := startWith(t, c, parseFlags(t, "--resource-metrics", "--kubelet-insecure-tls", "--kubelet-interval=1s"))
 	get := func(path string) (string, error) { return r.getPath(t.Context(), path) }
 	waitUntil(t, func() bool { return r.isReady(t.Context()) })
-	at := now.Add(-10*time.Second).UTC().Format(time.RFC3339) + "/20s"
-	wantUsage(t, get, usageReads("web=250m,1Mi "+at, "1500m,2Gi "+at))
+	wantUsage(t, get, func() map[string]string {
+		at := firstRead().Add(-10*time.Second).UTC().Format(time.RFC3339) + "/20s"
+		return usageReads("web=250m,1Mi "+at, "1500m,2Gi "+at)
+	})
 	for _, name := range resourcemetrics.APIServices {
-		if !c.trustsAPIService(name) {
-			t.Errorf("%s has no caBundle, or another than the other APIServices", name)
-		}
+		waitUntil(t, func() bool { return c.trustsAPIService(name) })
 	}
 }
 

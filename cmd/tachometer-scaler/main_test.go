@@ -24,7 +24,7 @@ import (
 // runScaler runs the program, and returns its output and exit code.
 func runScaler(args ...string) (out string, code int) {
 	var b bytes.Buffer
-	code = runScalerProgram(args, &b, &b)
+	code = runScalerProgram(append([]string{}, args...), &b, &b) // for nil cobra takes the arguments of the test
 	return b.String(), code
 }
 

@@ -40,16 +40,7 @@ func startWatch(t *testing.T, path, last string, poll time.Duration) (next func(
 			t.Errorf("run: %v", err)
 		}
 	})
-	return func() applied {
-		t.Helper()
-		select {
-		case a := <-calls:
-			return a
-		case <-time.After(time.Minute):
-			t.Fatal("no call")
-			return applied{}
-		}
-	}
+	return func() applied { return <-calls }
 }
 
 func write(t *testing.T, path, text string) {

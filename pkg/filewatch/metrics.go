@@ -29,11 +29,11 @@ func NewMetrics(r prometheus.Registerer, program string) *Metrics {
 	return m
 }
 
-// RecordApplied counts a configuration that became active at now.
+// RecordApplied counts a configuration that became active at now. The generation is last: who sees it sees the others too.
 func (m *Metrics) RecordApplied(now time.Time) {
-	m.generation.Inc()
-	m.lastSuccess.Set(float64(now.Unix()))
 	m.faults.Set(0)
+	m.lastSuccess.Set(float64(now.Unix()))
+	m.generation.Inc()
 }
 
 // RecordRejected records the faults of a rejected configuration, at least 1.

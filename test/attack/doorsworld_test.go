@@ -58,7 +58,7 @@ func startDoorWorld(t *testing.T) *doorWorld {
 // awaitDoorValues waits until the adapter is ready and the HPA has a value.
 func (w *doorWorld) awaitDoorValues() {
 	w.Helper()
-	for end := time.Now().Add(3 * time.Minute); ; retry.Sleep(w.Context(), 200*time.Millisecond) {
+	for end := waitEnd(w.T); ; retry.Sleep(w.Context(), 200*time.Millisecond) {
 		_, err := askDoor(w.Context(), w.hpa, w.URL+"/readyz", doorHPAHeader())
 		if err == nil {
 			_, err = askDoor(w.Context(), w.hpa, w.URL+doorReadPath, doorHPAHeader())

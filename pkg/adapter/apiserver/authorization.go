@@ -35,8 +35,8 @@ func (o *Options) buildAPIServerAuthorizers() (built delegatedAuthorizers, err e
 			return built, err
 		}
 	}
-	built.others = newAPIServerDetachedAuthorizer(built.others, decisionPlaces)
-	built.wide = newAPIServerDetachedAuthorizer(authorizer.AuthorizerFunc(o.newAPIServerWideAuthorizer().authorizeWideIdentity), widePlaces)
+	built.others = newAPIServerDetachedAuthorizer(built.others, decisionPlaces, o.limits.decision)
+	built.wide = newAPIServerDetachedAuthorizer(authorizer.AuthorizerFunc(o.newAPIServerWideAuthorizer().authorizeWideIdentity), widePlaces, o.limits.decision)
 	return built, nil
 }
 

@@ -11,23 +11,20 @@ import (
 	"k8s.io/klog/v2"
 )
 
-const (
-	// decisionPlaces bounds the decisions under way of callers outside of the autoscaling lane: with 200 reviews a second none waits for
-	// long. widePlaces are those of callers with wide identities.
-	decisionPlaces, widePlaces = 32, 8
-	// decisionTime bounds a decision.
-	decisionTime = 10 * time.Second
-)
+// decisionPlaces bounds the decisions under way of callers outside of the autoscaling lane: with 200 reviews a second none waits for
+// long. widePlaces are those of callers with wide identities.
+const decisionPlaces, widePlaces = 32, 8
 
 // detachedAuthorizer decides with a time of its own. The library's client counts a review that is given up while it waits for the rate, so
 // impatient callers would use up the rate without one decision, and everybody else's requests would fail.
 type detachedAuthorizer struct {
-	inner  authorizer.Authorizer
-	places chan struct{} // holds an item for each decision under way
+	inner   authorizer.Authorizer
+	places  chan struct{} // holds an item for each decision under way
+	timeout time.Duration // of a decision
 }
 
-func newAPIServerDetachedAuthorizer(inner authorizer.Authorizer, places int) authorizer.Authorizer {
-	d := &detachedAuthorizer{inner, make(chan struct{}, places)}
+func newAPIServerDetachedAuthorizer(inner authorizer.Authorizer, places int, timeout time.Duration) authorizer.Authorizer {
+	d := &detachedAuthorizer{inner, make(chan struct{}, places), timeout}
 	return authorizer.AuthorizerFunc(d.authorizeDetached)
 }
 
@@ -50,7 +47,7 @@ func (d *detachedAuthorizer) authorizeDetached(ctx context.Context, attributes a
 		return authorizer.DecisionNoOpinion, "", fmt.Errorf("wait for other decisions: %w", ctx.Err())
 	}
 	decided := make(chan detachedDecision, 1)
-	go func() { // ends within decisionTime, and with the places there are few
+	go func() { // ends within the timeout, and with the places there are few
 		defer func() { <-d.places }()
 		decided <- d.decideDetached(context.WithoutCancel(ctx), attributes)
 	}()
@@ -66,7 +63,7 @@ func (d *detachedAuthorizer) authorizeDetached(ctx context.Context, attributes a
 }
 
 func (d *detachedAuthorizer) decideDetached(ctx context.Context, attributes authorizer.Attributes) (r detachedDecision) {
-	ctx, cancel := context.WithTimeout(ctx, decisionTime)
+	ctx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
 	defer func() {
 		if r.fault = recover(); r.fault != nil {

@@ -25,7 +25,7 @@ func TestImpatientCallersLeaveTheRate(t *testing.T) {
 			}
 			decided.Add(1)
 			return authorizer.DecisionAllow, "", nil
-		}), decisionPlaces)
+		}), decisionPlaces, defaultAPIServerLimits().decision)
 		authorize := func(patience time.Duration) (authorizer.Decision, error) {
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
@@ -60,7 +60,7 @@ func TestDetachedPanic(t *testing.T) {
 	t.Parallel()
 	a := newAPIServerDetachedAuthorizer(authorizer.AuthorizerFunc(func(context.Context, authorizer.Attributes) (authorizer.Decision, string, error) {
 		panic("a bug")
-	}), 1)
+	}), 1, time.Minute)
 	for range 2 { // the place comes back
 		func() {
 			defer func() {

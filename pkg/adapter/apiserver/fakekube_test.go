@@ -32,6 +32,7 @@ type fakeKube struct {
 	kubeconfig                  string
 	frontProxy                  tls.Certificate // of kube-apiserver
 	tokenReviews, accessReviews atomic.Int64
+	heldTokens, mostHeldTokens  atomic.Int64 // reviews of unknown tokens that wait, now and at most
 	slow                        chan struct{}
 }
 
@@ -86,7 +87,11 @@ func (k *fakeKube) reviewToken(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewDecoder(r.Body).Decode(&review)
 	unknown := strings.HasPrefix(review.Spec.Token, "unknown")
 	if unknown {
+		now := k.heldTokens.Add(1)
+		for most := k.mostHeldTokens.Load(); now > most && !k.mostHeldTokens.CompareAndSwap(most, now); most = k.mostHeldTokens.Load() {
+		}
 		k.wait(r)
+		k.heldTokens.Add(-1)
 	}
 	review.Status = authentication.TokenReviewStatus{Authenticated: !unknown, User: authentication.UserInfo{Username: review.Spec.Token}}
 	answerJSON(w, review)

@@ -3,7 +3,6 @@ package apiserver
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,7 +11,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 )
 
 const podsPath = "/apis/custom.metrics.k8s.io/v1beta2/namespaces/default/pods/*/request_per_second"
@@ -21,7 +19,7 @@ const podsPath = "/apis/custom.metrics.k8s.io/v1beta2/namespaces/default/pods/*/
 func (r *instance) dialFrom(host int, proxy bool) *http.Client {
 	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(host))}}
 	transport := &http.Transport{DialContext: dialer.DialContext, TLSClientConfig: r.trust(proxy), ForceAttemptHTTP2: true, MaxConnsPerHost: 6}
-	return &http.Client{Transport: transport, Timeout: 3 * time.Minute}
+	return &http.Client{Transport: transport}
 }
 
 func (r *instance) trust(proxy bool) *tls.Config {
@@ -77,8 +75,8 @@ func (r *instance) wantHPAReads(t *testing.T, standing *http.Client) {
 	}
 }
 
-// flood sends n requests at the same time, and waits until all but held are answered. Its end waits for the rest.
-func flood(t *testing.T, n, held int, send func(i int) int) (answered func(code int) int64, end func()) {
+// flood sends n requests at the same time, and waits until each is answered or one of the held. Its end waits for the rest.
+func flood(t *testing.T, n int, held func() int64, send func(i int) int) (answered func(code int) int64, end func()) {
 	t.Helper()
 	var codes [600]atomic.Int64
 	var all sync.WaitGroup
@@ -90,7 +88,7 @@ func flood(t *testing.T, n, held int, send func(i int) int) (answered func(code 
 		for i := range codes {
 			total += codes[i].Load()
 		}
-		return total == int64(n-held)
+		return total+held() == int64(n)
 	})
 	return func(code int) int64 { return codes[code].Load() }, all.Wait
 }
@@ -111,7 +109,7 @@ func TestFloodsDoNotReachHPA(t *testing.T) {
 
 	t.Run("anonymous", func(t *testing.T) {
 		before := r.kube.accessReviews.Load()
-		answered, end := flood(t, 1000, 0, func(i int) int {
+		answered, end := flood(t, 1000, func() int64 { return 0 }, func(i int) int {
 			code, _ := r.ask(t, strangers[i%10], fmt.Sprintf("/apis/x%d", i), nil)
 			return code
 		})
@@ -127,7 +125,7 @@ func TestFloodsDoNotReachHPA(t *testing.T) {
 
 	t.Run("readers", func(t *testing.T) {
 		proxy := r.dialFrom(101, true)
-		answered, end := flood(t, limits.readers+100, limits.readers, func(i int) int {
+		answered, end := flood(t, limits.readers+100, func() int64 { return int64(limits.readers) }, func(i int) int {
 			code, _ := r.ask(t, proxy, podsPath, asUser(fmt.Sprintf("slow-%d", i)))
 			return code
 		})
@@ -159,15 +157,16 @@ func TestUnknownTokensHaveFewPlaces(t *testing.T) {
 	}
 	limits := defaultAPIServerLimits()
 	before := r.kube.tokenReviews.Load()
-	answered, end := flood(t, 400, limits.unproven, func(i int) int {
+	// The library gives a held review up after 30 seconds. On a slow machine another request gets its place then.
+	answered, end := flood(t, 400, r.kube.heldTokens.Load, func(i int) int {
 		code, _ := r.ask(t, strangers[i%10], podsPath, withToken(fmt.Sprintf("unknown-%d", i)))
 		return code
 	})
-	if n := answered(429); n != int64(400-limits.unproven) {
-		t.Errorf("%d unknown tokens were 429, want all but %d", n, limits.unproven)
+	if rejected, reviewed := answered(429), r.kube.tokenReviews.Load()-before; rejected == 0 || rejected+reviewed != 400 {
+		t.Errorf("of 400 unknown tokens %d were 429, and %d reviewed", rejected, reviewed)
 	}
-	if n := r.kube.tokenReviews.Load() - before; n > int64(limits.unproven) {
-		t.Errorf("%d TokenReviews at a time", n)
+	if most := r.kube.mostHeldTokens.Load(); most > int64(limits.unproven) {
+		t.Errorf("%d TokenReviews at a time", most)
 	}
 	r.wantHPAReads(t, hpa)
 	for path, code := range map[string]int{podsPath: 200, "/metrics": 200} {
@@ -180,8 +179,8 @@ func TestUnknownTokensHaveFewPlaces(t *testing.T) {
 	}
 	r.kube.release()
 	end()
-	if n := answered(401); n != int64(limits.unproven) {
-		t.Errorf("%d unknown tokens were 401, want %d", n, limits.unproven)
+	if n, rejected := answered(401), answered(429); n+rejected != 400 {
+		t.Errorf("of 400 unknown tokens %d were 401, and %d 429", n, rejected)
 	}
 	before = r.kube.tokenReviews.Load()
 	for range 20 {
@@ -258,22 +257,20 @@ func TestIdleConnectionsKeepNobodyOut(t *testing.T) {
 	if code, _ := r.ask(t, r.dialFrom(60, false), "/readyz", nil); code != 200 {
 		t.Errorf("a probe: %d", code)
 	}
-	eventually(t, "closing all but 40 idle connections", func() bool { return countOpen(idle) <= 40 })
+	closed := countClosed(idle)
+	eventually(t, "closing all but 40 idle connections", func() bool { return closed() >= int64(len(idle)-40) })
 }
 
-// countOpen counts the connections whose other side has not closed them.
-func countOpen(conns []net.Conn) int {
-	n := 0
+// countClosed returns the count of those connections that the other side has closed so far. It reads from them until the end.
+func countClosed(conns []net.Conn) (closed func() int64) {
+	var n atomic.Int64
 	for _, c := range conns {
-		_ = c.SetReadDeadline(time.Now().Add(time.Millisecond))
-		if _, err := c.Read(make([]byte, 1)); err != nil {
-			var timeout net.Error
-			if errors.As(err, &timeout) && timeout.Timeout() {
-				n++
-			}
-		}
+		go func() {
+			_, _ = c.Read(make([]byte, 1))
+			n.Add(1)
+		}()
 	}
-	return n
+	return n.Load
 }
 
 func TestNoProfilesUnlessAsked(t *testing.T) {

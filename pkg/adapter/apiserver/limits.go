@@ -13,6 +13,8 @@ type serverLimits struct {
 	connections, connectionsPerAddress int
 	// handshake bounds the time to a complete TLS handshake.
 	handshake time.Duration
+	// decision bounds the time of a decision about access that is not of the autoscaling lane.
+	decision time.Duration
 	// headerBytes bounds a request's header. A read by an HPA has under 1 KiB.
 	headerBytes int
 	// proxyHeaderBytes is the same for the front proxy. kube-apiserver forwards request lines of up to 1 MiB; they must be
@@ -51,7 +53,7 @@ type serverLimits struct {
 func defaultAPIServerLimits() serverLimits {
 	return serverLimits{
 		connections: 1000, connectionsPerAddress: 100,
-		handshake:   10 * time.Second,
+		handshake: 10 * time.Second, decision: 10 * time.Second,
 		headerBytes: 64 << 10, proxyHeaderBytes: 1<<20 + 64<<10,
 		uriBytes: 32 << 10, tokenBytes: 16 << 10, methodBytes: 16, pathBytes: 2 << 10, fieldBytes: 8 << 10,
 		requirements: 100, values: 1000,

@@ -54,7 +54,7 @@ func (a *API) reviewRule(ctx context.Context, namespace string, spec explainapi.
 		return nil, err
 	}
 	defer free()
-	ctx, cancel := withReviewDeadline(ctx)
+	ctx, cancel := a.reviews.withReviewDeadline(ctx)
 	defer cancel()
 	review, err := newRuleReview(namespace, spec)
 	if err != nil {
@@ -80,13 +80,13 @@ func (a *API) reviewRule(ctx context.Context, namespace string, spec explainapi.
 }
 
 // withReviewDeadline returns a context that ends early enough for an answer within the request's time.
-func withReviewDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
+func (l *reviewLimits) withReviewDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
 	if end, ok := ctx.Deadline(); ok {
-		if end = end.Add(-reviewAnswerTime); time.Until(end) < maxReviewTime {
+		if end = end.Add(-reviewAnswerTime); time.Until(end) < l.timeout {
 			return context.WithDeadline(ctx, end)
 		}
 	}
-	return context.WithTimeout(ctx, maxReviewTime)
+	return context.WithTimeout(ctx, l.timeout)
 }
 
 // newRuleReview checks the fields of a request.

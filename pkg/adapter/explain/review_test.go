@@ -154,9 +154,18 @@ func (s *reviewedShop) readingDeps() provider.Deps {
 	}
 }
 
-func newReviewAPI(s *reviewedShop) *API {
+func newReviewAPI(s *reviewedShop) *API { return New(s.newReviewDeps()) }
+
+func (s *reviewedShop) newReviewDeps() Deps {
 	running := config.Default()
-	return New(Deps{Replica: "adapter-1", Now: s.now, Reading: s.readingDeps(), Config: func() *config.Config { return &running }})
+	return Deps{Replica: "adapter-1", Now: s.now, Reading: s.readingDeps(), Config: func() *config.Config { return &running }}
+}
+
+// newUnhurriedAPI returns the API without timeouts of reviews, for tests under the clock of a busy machine.
+func newUnhurriedAPI(deps Deps) *API {
+	api := New(deps)
+	api.reviews.timeout, api.reviews.stepTimeout = time.Hour, time.Hour
+	return api
 }
 
 // newReviewerContext is the context of a person's request.
@@ -194,7 +203,7 @@ func TestReview(t *testing.T) {
 	t.Parallel()
 	shop := &reviewedShop{now: func() time.Time { return noon }}
 	shop.demands = []discovery.Demand{{Resource: "pods", Namespace: "shop", Metric: reviewedDemandPrefix + "jobs_waiting_total_now", Selector: labels.SelectorFromSet(labels.Set{"app": "web"})}}
-	url := serveExplained(t, newReviewAPI(shop)) + "/namespaces/shop/rulereviews"
+	url := serveExplained(t, newUnhurriedAPI(shop.newReviewDeps())) + "/namespaces/shop/rulereviews"
 	code, review, message := postReview(t, url, explainapi.RuleReviewSpec{Config: reviewedQueueRule, Selector: "app=web"})
 	if code != http.StatusCreated || review.Kind != "RuleReview" || review.Namespace != "shop" || review.ManagedFields != nil {
 		t.Fatalf("%d %s: %+v", code, message, review)
@@ -267,7 +276,7 @@ func TestReviewRejections(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			shop := &reviewedShop{now: func() time.Time { return noon }}
-			url := serveExplained(t, newReviewAPI(shop)) + "/namespaces/shop/rulereviews"
+			url := serveExplained(t, newUnhurriedAPI(shop.newReviewDeps())) + "/namespaces/shop/rulereviews"
 			code, review, message := postReview(t, url, tc.spec)
 			if got := fmt.Sprintf("%d %s", code, message); !strings.HasPrefix(got, tc.want) {
 				t.Errorf("got %s, want %s", got, tc.want)
@@ -288,7 +297,7 @@ func TestReviewOfNamespaceObject(t *testing.T) {
 	shop := &reviewedShop{now: func() time.Time { return noon }}
 	shop.demands = []discovery.Demand{{Metric: reviewedDemandPrefix + "jobs_waiting_total_now"}}
 	spec := explainapi.RuleReviewSpec{Config: reviewedQueueRule, Resource: "namespaces", Object: "bank"}
-	status, err := newReviewAPI(shop).reviewRule(t.Context(), "shop", spec)
+	status, err := newUnhurriedAPI(shop.newReviewDeps()).reviewRule(t.Context(), "shop", spec)
 	if err != nil || len(status.Omitted) == 0 || len(shop.queries) == 0 {
 		t.Fatalf("%v: %+v", err, status)
 	}
@@ -398,7 +407,7 @@ func TestCostlyReviews(t *testing.T) {
 	t.Parallel()
 	shop := &reviewedShop{now: func() time.Time { return noon }}
 	shop.demands = []discovery.Demand{{Metric: reviewedDemandPrefix + "jobs_waiting_total_now"}}
-	api := newReviewAPI(shop)
+	api := newUnhurriedAPI(shop.newReviewDeps())
 	costly := reviewedHead + "- metric: jobs\n  query: sum by (namespace, pod) (a{x=~\"" + strings.Repeat("a{1000}", 30) + "\"})\n"
 	status, err := api.reviewRule(t.Context(), "shop", explainapi.RuleReviewSpec{Config: costly})
 	if err != nil || len(status.Faults) != 1 || !strings.HasPrefix(status.Faults[0].Message, "the regular expressions up to this rule are too large") || status.Faults[0].Line != 5 {
@@ -421,7 +430,7 @@ func TestReviewFollowsRunningIntervals(t *testing.T) {
 	running := config.Default()
 	running.Scrape.Interval, running.MaxWindow, running.MaxAge = 15*time.Second, 10*time.Minute, 75*time.Second
 	shop := &reviewedShop{now: func() time.Time { return noon }}
-	api := New(Deps{Replica: "adapter-1", Now: shop.now, Reading: shop.readingDeps(), Config: func() *config.Config { return &running }})
+	api := newUnhurriedAPI(Deps{Replica: "adapter-1", Now: shop.now, Reading: shop.readingDeps(), Config: func() *config.Config { return &running }})
 	text := reviewedHead + "- metric: jobs\n  query: sum by (namespace, pod) (rate(jobs_total[$window]))\n  window: "
 	for window, want := range map[string]string{
 		"5m":  "",

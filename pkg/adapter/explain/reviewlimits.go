@@ -28,6 +28,8 @@ const (
 // reviewLimits bound the cost of all reviews. It is safe for concurrent use.
 type reviewLimits struct {
 	step chan struct{} // holds an element while a review computes: reviews take one core together
+	// timeout bounds a review, and stepTimeout each of its steps.
+	timeout, stepTimeout time.Duration
 
 	mu      sync.Mutex // guards the rest
 	running map[string]int
@@ -36,7 +38,10 @@ type reviewLimits struct {
 }
 
 func newReviewLimits() *reviewLimits {
-	return &reviewLimits{step: make(chan struct{}, 1), running: map[string]int{}, rates: map[string]*rate.Limiter{}}
+	return &reviewLimits{
+		step: make(chan struct{}, 1), timeout: maxReviewTime, stepTimeout: reviewStepTimeout,
+		running: map[string]int{}, rates: map[string]*rate.Limiter{},
+	}
 }
 
 // takeReviewPlace takes a place for a review of the namespace until free is called. The error is a status with code 429.
@@ -76,7 +81,7 @@ func (l *reviewLimits) ensureReviewRate(namespace string, now time.Time) *rate.L
 	return own
 }
 
-// runReviewStep runs a step of a review, one at a time over all reviews, for reviewStepTimeout at most.
+// runReviewStep runs a step of a review, one at a time over all reviews, for stepTimeout at most.
 func (l *reviewLimits) runReviewStep(ctx context.Context, name string, step func(context.Context) error) error {
 	select {
 	case l.step <- struct{}{}:
@@ -84,11 +89,11 @@ func (l *reviewLimits) runReviewStep(ctx context.Context, name string, step func
 	case <-ctx.Done():
 		return metric.Errorf(metric.KindUnavailable, "other reviews took the time of this one; try again")
 	}
-	short, cancel := context.WithTimeout(ctx, reviewStepTimeout)
+	short, cancel := context.WithTimeout(ctx, l.stepTimeout)
 	defer cancel()
 	err := step(short)
 	if short.Err() != nil && ctx.Err() == nil {
-		return metric.Errorf(metric.KindInvalid, "to %s the query takes longer than %s; make its subqueries shorter or coarser", name, reviewStepTimeout)
+		return metric.Errorf(metric.KindInvalid, "to %s the query takes longer than %s; make its subqueries shorter or coarser", name, l.stepTimeout)
 	}
 	return err
 }

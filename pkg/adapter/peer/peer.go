@@ -28,8 +28,8 @@ import (
 const (
 	// maxPeers bounds the replicas that are read for one request. The manifests run two.
 	maxPeers = 8
-	// readTimeout bounds the read of all peers. A log comes from memory, and kube-apiserver's caller waits.
-	readTimeout = 3 * time.Second
+	// defaultTimeout: a log comes from memory, and kube-apiserver's caller waits.
+	defaultTimeout = 3 * time.Second
 	// maxLogBytes bounds a peer's log: a whole record has 192 KiB in delta code, some thirty times that as JSON.
 	maxLogBytes = 32 << 20
 )
@@ -39,7 +39,7 @@ type EndpointSlices interface {
 	List(ctx context.Context, opts metav1.ListOptions) (*discoveryv1.EndpointSliceList, error)
 }
 
-// Options are the dependencies of a Reader. All are required.
+// Options are the dependencies of a Reader. All but Timeout are required.
 type Options struct {
 	// EndpointSlices are those of the adapter's namespace, and Service the name of its Service there.
 	EndpointSlices EndpointSlices
@@ -52,6 +52,8 @@ type Options struct {
 	Cluster *rest.Config
 	// IsSelf reports whether an address is this replica's own.
 	IsSelf func(netip.AddrPort) bool
+	// Timeout bounds the read of all replicas. Default: 3 s.
+	Timeout time.Duration
 }
 
 // Answer is what one replica knows of an autoscaler. Without Log and Err the replica knows no such autoscaler.
@@ -71,7 +73,10 @@ type Reader struct {
 }
 
 // New returns a Reader. It sends no request.
-func New(opts Options) *Reader { return &Reader{opts: opts} }
+func New(opts Options) *Reader {
+	opts.Timeout = cmp.Or(opts.Timeout, defaultTimeout)
+	return &Reader{opts: opts}
+}
 
 // endpoint is the address of another replica.
 type endpoint struct {
@@ -82,7 +87,7 @@ type endpoint struct {
 // ReadLogs returns what each other replica recorded of an autoscaler over a time span before now; 0 means all. A replica that cannot be
 // read has an answer with the cause.
 func (r *Reader) ReadLogs(ctx context.Context, key types.NamespacedName, span time.Duration) []Answer {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	ctx, cancel := context.WithTimeout(ctx, r.opts.Timeout)
 	defer cancel()
 	peers, err := r.listPeerEndpoints(ctx)
 	if err != nil {

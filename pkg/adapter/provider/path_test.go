@@ -102,7 +102,7 @@ func (c *chain) restart() {
 	}
 	c.provider = New(Deps{
 		Rules:   func() Rules { return set },
-		Backend: byName(map[string]Backend{"scrape": query.New(c.store, query.Options{Settings: query.Settings{Interval: interval}})}),
+		Backend: byName(map[string]Backend{"scrape": query.New(c.store, query.Options{Settings: query.Settings{Interval: interval}, Timeout: time.Hour})}),
 		Pods:    c, Targets: c, Scrapes: c, Demands: demands, Mapper: newMapper(),
 		Now: func() time.Time { return noon.Add(c.now) },
 	}, Options{})

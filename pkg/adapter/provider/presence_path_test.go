@@ -40,7 +40,7 @@ rules:
 	add("other", "200", time.Second, 5)
 	add("ended", "500", 3*time.Second, 5)
 	add("ended", "500", 2*time.Second, math.Float64frombits(value.StaleNaN))
-	e := query.New(s, query.Options{Settings: query.Settings{Interval: interval}})
+	e := query.New(s, query.Options{Settings: query.Settings{Interval: interval}, Timeout: time.Hour})
 	q := rule.Query{Rule: r.Presence(), Namespace: "shop", Objects: []string{"fresh", "old", "other", "ended", "unknown"}}
 	values, err := e.Evaluate(t.Context(), q, noon)
 	if err != nil {

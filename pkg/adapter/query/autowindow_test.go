@@ -113,7 +113,7 @@ func TestQuantileFollowsLatency(t *testing.T) {
 				}
 			}
 		}
-		values, err := New(s, Options{}).Evaluate(t.Context(), rule.Query{Rule: r, Namespace: "shop"}, time.UnixMilli(epoch))
+		values, err := New(s, unhurried).Evaluate(t.Context(), rule.Query{Rule: r, Namespace: "shop"}, time.UnixMilli(epoch))
 		if err != nil || len(values) != 1 {
 			t.Fatalf("%s: %v, %v", name, values, err)
 		}

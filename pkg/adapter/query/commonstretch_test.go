@@ -135,7 +135,7 @@ func TestConservedTotal(t *testing.T) {
 					early, late := [2]float64{9, 0}, [2]float64{9, 0}
 					for seed := range uint64(4) {
 						s := scrapeMovingPods(t, pods(), rand.New(rand.NewPCG(seed, 5)))
-						e := New(s, Options{})
+						e := New(s, unhurried)
 						for at := int64(0); at < 90_000; at += 300 {
 							values, err := e.Evaluate(t.Context(), rule.Query{Rule: r, Namespace: "shop", Moved: time.UnixMilli(epoch + min(at, 0))}, time.UnixMilli(epoch+at))
 							if err != nil {
@@ -179,7 +179,7 @@ func TestRestartInPlace(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			e := New(s, Options{})
+			e := New(s, unhurried)
 			for at := away + 2000; at <= 60_000; at += 500 {
 				values, err := e.Evaluate(t.Context(), rule.Query{Rule: r, Namespace: "shop"}, time.UnixMilli(epoch+at))
 				if err != nil {
@@ -204,7 +204,7 @@ func TestDecreasingCounter(t *testing.T) {
 	}
 	appendSeries(t, s, `x_total{namespace="shop",pod="workers"}`, workers...)
 	appendSeries(t, s, `x_total{namespace="mail",pod="restarted"}`, restarted...)
-	e := New(s, Options{})
+	e := New(s, unhurried)
 	for namespace, want := range map[string]string{"shop": "decreasing", "mail": ""} {
 		r := compileRule(t, interval, "query: sum by (namespace, pod) (rate(x_total[$window]))", "window: 60s")
 		values, err := e.Evaluate(t.Context(), rule.Query{Rule: r, Namespace: namespace}, time.UnixMilli(epoch))
@@ -241,7 +241,7 @@ func TestSumWithoutAPod(t *testing.T) {
 			}
 		}
 		r := compileRule(t, interval, "external: true", "query: "+query, "maxAge: 10s")
-		e := New(s, Options{})
+		e := New(s, unhurried)
 		_, err := e.Evaluate(t.Context(), rule.Query{Rule: r, Namespace: "shop"}, time.UnixMilli(epoch))
 		var missing *metric.MissingError
 		if !errors.As(err, &missing) || metric.KindOf(err) != metric.KindUnavailable || len(missing.Omissions) != 1 ||
@@ -280,7 +280,7 @@ func TestFewEvents(t *testing.T) {
 			values = append(values, 700+math.Floor(float64(i)/5)) // 0.1 requests/s
 		}
 		appendSeries(t, s, `x_total{namespace="shop",pod="a"}`, values...)
-		got, err := New(s, Options{}).Evaluate(t.Context(), rule.Query{Rule: r, Namespace: "shop"}, time.UnixMilli(epoch))
+		got, err := New(s, unhurried).Evaluate(t.Context(), rule.Query{Rule: r, Namespace: "shop"}, time.UnixMilli(epoch))
 		if err != nil || len(got) != 1 || string(got[0].Reason) != want || want == "" && math.Abs(got[0].Value-0.1) > 0.02 {
 			t.Errorf("after %d scrapes: %+v, %v, want reason %q", scrapes, got, err, want)
 		}
@@ -293,7 +293,7 @@ func TestSubqueryWithoutStep(t *testing.T) {
 	s := store.New(store.Options{Retention: 500 * time.Second})
 	appendSeries(t, s, `x_total{namespace="shop",pod="a"}`, growingValues(60, 1000, 80)...)
 	r := compileRule(t, interval, "query: max_over_time(sum by (namespace, pod) (rate(x_total[10s]))[30s:])")
-	values, err := New(s, Options{}).Evaluate(t.Context(), rule.Query{Rule: r, Namespace: "shop"}, time.UnixMilli(epoch))
+	values, err := New(s, unhurried).Evaluate(t.Context(), rule.Query{Rule: r, Namespace: "shop"}, time.UnixMilli(epoch))
 	if err != nil || len(values) != 1 || math.Abs(values[0].Value-40) > 1 {
 		t.Errorf("%v, %v, want 40", values, err)
 	}
@@ -306,7 +306,7 @@ func TestFixedWindowBesideAPause(t *testing.T) {
 	r := compileRule(t, 2*time.Second, perPodQuery, "window: 15s")
 	for back := range int64(6) {
 		data := store.New(store.Options{Retention: 80 * time.Second})
-		e := New(data, Options{})
+		e := New(data, unhurried)
 		series := labels.FromStrings(model.MetricNameLabel, "http_requests_total", namespaceLabel, "shop", podLabel, "web-0", "node", "n")
 		var ref uint64
 		newest := 70_000 + 2000*back
@@ -357,7 +357,7 @@ func TestNeverUsedService(t *testing.T) {
 		if tc.began > 0 {
 			q.Began = time.UnixMilli(now).Add(-tc.began)
 		}
-		values, err := New(data, Options{}).Evaluate(t.Context(), q, time.UnixMilli(now))
+		values, err := New(data, unhurried).Evaluate(t.Context(), q, time.UnixMilli(now))
 		if err != nil || len(values) != 1 {
 			t.Fatalf("%s: %v, %v", name, values, err)
 		}

@@ -148,7 +148,7 @@ func TestInstruments(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	s := store.New(store.Options{})
 	appendSeries(t, s, `x_total{namespace="shop",pod="a"}`, growingValues(60, 0, 1)...)
-	e := New(s, Options{Registerer: reg})
+	e := New(s, Options{Registerer: reg, Timeout: unhurried.Timeout})
 	for _, query := range []string{
 		"sum by (namespace, pod) (rate(x_total[$window]))", "max by (namespace, pod) (nothing)", `label_replace(x_total, "pod", "b", "", "")`,
 	} {

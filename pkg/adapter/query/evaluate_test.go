@@ -20,6 +20,9 @@ import (
 
 const interval = 2 * time.Second
 
+// unhurried are the options of an engine without a timeout: a busy machine takes its time.
+var unhurried = Options{Timeout: time.Hour}
+
 // appendSeries appends a series with a sample every 2 s; the last is at time epoch.
 func appendSeries(t testing.TB, s *store.Store, series string, values ...float64) {
 	t.Helper()
@@ -330,7 +333,7 @@ func TestEvaluate(t *testing.T) {
 				q.Namespace = "shop"
 			}
 			now := time.UnixMilli(epoch).Add(tc.after)
-			values, err := New(s, Options{}).Evaluate(t.Context(), q, now)
+			values, err := New(s, unhurried).Evaluate(t.Context(), q, now)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -394,7 +397,7 @@ func TestManyObjects(t *testing.T) {
 		}
 	}
 	r := compileRule(t, interval, "query: sum by (namespace, pod) (rate(x_total[$window]))", "window: 30s")
-	values, err := New(s, Options{}).Evaluate(t.Context(), rule.Query{Rule: r, Namespace: "shop", Objects: asked}, time.UnixMilli(epoch))
+	values, err := New(s, unhurried).Evaluate(t.Context(), rule.Query{Rule: r, Namespace: "shop", Objects: asked}, time.UnixMilli(epoch))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -418,7 +421,7 @@ func TestSameNameInTwoNamespaces(t *testing.T) {
 	appendSeries(t, s, `x_total{namespace="mail",pod="a"}`, growingValues(4, 5000, 40)...)
 	r := compileRule(t, interval, "query: sum by (namespace, pod) (rate(x_total[$window]))", "window: 30s")
 	now := time.UnixMilli(epoch)
-	values, err := New(s, Options{}).Evaluate(t.Context(), rule.Query{Rule: r}, now)
+	values, err := New(s, unhurried).Evaluate(t.Context(), rule.Query{Rule: r}, now)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -80,7 +80,7 @@ func compareFastPath(t *testing.T, r *rule.Rule, data *store.Store, random *rand
 			q.Objects = []string{"p-0", "p-1", "p-2", "p-3", "p-4", "p-5"}
 		}
 		now := time.UnixMilli(epoch + random.Int64N(130_000) - 10_000)
-		directly, engine := New(data, Options{Timeout: time.Minute}), New(data, Options{Timeout: time.Minute}) // on a busy machine, too
+		directly, engine := New(data, unhurried), New(data, unhurried)
 		engine.disableFastPath = true
 		got, err := directly.Evaluate(t.Context(), q, now)
 		want, wantErr := engine.Evaluate(t.Context(), q, now)

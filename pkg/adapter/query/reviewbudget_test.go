@@ -25,7 +25,7 @@ func TestReviewedEvaluationIsBounded(t *testing.T) {
 	for expression, fits := range map[string]bool{"g": true, deep: false} {
 		q := rule.Query{Rule: compileLines(t, []string{"query: sum by (namespace, pod) (" + expression + ")"}), Namespace: "shop", Objects: []string{"a"}}
 		for _, q.Reviewed = range []bool{false, true} {
-			e := New(s, Options{})
+			e := New(s, unhurried)
 			values, err := e.Evaluate(t.Context(), q, time.UnixMilli(epoch))
 			switch {
 			case !q.Reviewed || fits:

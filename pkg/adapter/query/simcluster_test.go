@@ -73,7 +73,7 @@ func newSimCluster(t testing.TB, interval time.Duration, pods ...*simPod) *simCl
 	}
 	maxWindow := max(time.Minute, 5*interval)
 	w.store = store.New(store.Options{Retention: Retention(maxWindow, interval)})
-	w.engine = New(w.store, Options{Settings: Settings{Interval: interval, MaxWindow: maxWindow}})
+	w.engine = New(w.store, Options{Settings: Settings{Interval: interval, MaxWindow: maxWindow}, Timeout: unhurried.Timeout})
 	for _, p := range pods {
 		p.refs = map[string]uint64{}
 	}

@@ -205,6 +205,9 @@ func newTestBackend(t testing.TB, backend, rules string, opts Options) *testBack
 		backend += "  url: http://prometheus:9090\n"
 		opts.Transport = s
 	}
+	if opts.Transport == nil && !strings.Contains(backend, "timeout:") {
+		backend += "  timeout: 5m\n" // on the network a busy machine takes its time
+	}
 	cfg, set := compileRules(t, backend, rules)
 	b, err := New(cfg, opts)
 	if err != nil {

@@ -94,12 +94,17 @@ func podOfServer(t *testing.T, name string, s *httptest.Server) corev1.Pod {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newProbedPod(name, ip, port)
+	p := newProbedPod(name, ip, port)
+	p.Spec.Containers[0].ReadinessProbe.TimeoutSeconds = int32(maxReadinessTimeout / time.Second)
+	return p
 }
 
-// mustVerify runs a verification, and fails the test on an error.
+// mustVerify runs a verification, by default with the longest timeout, and fails the test on an error: a busy machine takes its time.
 func mustVerify(t *testing.T, spec Spec, now, old []corev1.Pod) Report {
 	t.Helper()
+	if spec.Timeout.Duration == 0 {
+		spec.Timeout.Duration = maxTimeout
+	}
 	r, err := New(Options{}).Run(t.Context(), spec, now, old)
 	if err != nil {
 		t.Fatal(err)

@@ -97,9 +97,7 @@ func TestReadinessFailsFirst(t *testing.T) {
 	var loaded atomic.Int64
 	good := servePod(t, "good", "127.3.0.1", exceptHealthz(func(http.ResponseWriter, *http.Request) { loaded.Add(1) }))
 	gone := servePod(t, "gone", "127.3.0.2", answerFine)
-	s := newPodServer(t, "127.3.0.3", answerFine)
-	refusing := podOfServer(t, "refusing", s)
-	s.Listener.Close()
+	refusing := newProbedPod("refusing", "127.3.0.3", 1)
 	sick := servePod(t, "sick", "127.3.0.4", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
 	gone.Spec.Containers[0].ReadinessProbe = nil
 	r := mustVerify(t, Spec{URL: fmt.Sprintf("http://shop:%d/", good.Spec.Containers[0].Ports[0].ContainerPort)}, []corev1.Pod{good, gone, refusing, sick}, nil)

@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/tachometer-metrics/tachometer/test/harness/loopback"
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
@@ -66,7 +67,11 @@ func Start(ctx context.Context, opts Options) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	port, err := chooseAdapterPort()
+	address, err := loopback.ChooseAddress()
+	if err != nil {
+		return nil, err
+	}
+	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, err
 	}
@@ -75,12 +80,12 @@ func Start(ctx context.Context, opts Options) (*Process, error) {
 		return nil, err
 	}
 	p := &Process{
-		URL: "https://127.0.0.1:" + port, log: filepath.Join(dir, "log"), certificate: certificate,
+		URL: "https://" + address, log: filepath.Join(dir, "log"), certificate: certificate,
 		cgroup: makeAdapterMemoryGroup(limits.memory),
 	}
 	p.Limited = p.cgroup != ""
 	command := append([]string{
-		opts.Program, "--allow-host-network", "--kubeconfig", opts.Kubeconfig, "--bind-address", "127.0.0.1", "--secure-port", port,
+		opts.Program, "--allow-host-network", "--kubeconfig", opts.Kubeconfig, "--bind-address", host, "--secure-port", port,
 		"--tls-cert-file", certificate, "--tls-private-key-file", key, "--shutdown-delay-duration", "0s",
 	}, opts.Arguments...)
 	if p.Limited { // it joins the cgroup before it has any memory
@@ -201,13 +206,4 @@ func (p *Process) removeAdapterFiles() error {
 		err = errors.Join(err, os.Remove(p.cgroup))
 	}
 	return err
-}
-
-func chooseAdapterPort() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	_, port, err := net.SplitHostPort(listener.Addr().String())
-	return port, errors.Join(err, listener.Close())
 }

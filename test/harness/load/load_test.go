@@ -32,7 +32,7 @@ func TestOfferedRateIsIndependentOfTheServer(t *testing.T) {
 	defer server.Close()
 	began := time.Now()
 
-	got := Run(ctx, Options{Targets: fixed(server.URL), Rate: constant(rate)}).Total()
+	got := Run(ctx, Options{Targets: fixed(server.URL), Rate: constant(rate), Timeout: time.Hour}).Total()
 
 	if most := 1 + int(rate*time.Since(began).Seconds()); got.Sent < enough || got.Sent > most {
 		t.Errorf("sent %d, want %d to %d", got.Sent, enough, most)
@@ -48,10 +48,7 @@ func TestRequestsAreSpreadOverTargets(t *testing.T) {
 	defer server.Close()
 	up := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	defer up.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
-	defer cancel()
-
-	got := Run(ctx, Options{Targets: fixed(up.URL, server.URL), Rate: constant(100), NewConnections: true})
+	got := runUntil(t, Options{Targets: fixed(up.URL, server.URL), NewConnections: true}, func(r Result) bool { return r.Total().Sent >= 20 })
 
 	good, bad := got.URLs[up.URL], got.URLs[server.URL]
 	if d := good.Sent - bad.Sent; d < 0 || d > 1 {
@@ -84,7 +81,7 @@ func TestWhatCannotBeSentIsCounted(t *testing.T) {
 		}
 		const rate, enough = 100, 10
 		var g *Generator
-		g = New(Options{Targets: fixed(tc.targets...), MaxInFlight: 3, Rate: func(time.Time) float64 {
+		g = New(Options{Targets: fixed(tc.targets...), MaxInFlight: 3, Timeout: time.Hour, Rate: func(time.Time) float64 {
 			if g.Result().Unsent >= enough {
 				cancel()
 			}
@@ -105,9 +102,7 @@ func TestWhatCannotBeSentIsCounted(t *testing.T) {
 
 func TestRefusedConnectionIsAFailureWithItsCause(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	got := Run(ctx, Options{Targets: fixed("http://127.0.0.1:1"), Rate: constant(100)}).Total()
+	got := runUntil(t, Options{Targets: fixed("http://127.0.0.1:1")}, func(r Result) bool { return r.Total().Sent >= 10 }).Total()
 	if got.Failed == 0 || got.Causes["connection refused"] != got.Failed {
 		t.Errorf("got %+v", got)
 	}
@@ -210,5 +205,22 @@ func FuzzParseSteps(f *testing.F) {
 }
 
 func fixed(urls ...string) func() []string { return func() []string { return urls } }
+
+// runUntil sends a hundred requests per second until enough returns true for the counts so far.
+func runUntil(t *testing.T, opts Options, enough func(Result) bool) Result {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var g *Generator
+	opts.Timeout, opts.Rate = time.Hour, func(time.Time) float64 {
+		if enough(g.Result()) {
+			cancel()
+		}
+		return 100
+	}
+	g = New(opts)
+	g.Run(ctx)
+	return g.Result()
+}
 
 func constant(rate float64) func(time.Time) float64 { return func(time.Time) float64 { return rate } }

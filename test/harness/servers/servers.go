@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -19,10 +18,12 @@ import (
 	"github.com/golang/snappy"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/prompb"
+
+	"github.com/tachometer-metrics/tachometer/test/harness/loopback"
 )
 
-// patience bounds the start and the end of a server: far above the usual time on a busy machine.
-const patience = 30 * time.Second
+// patience bounds the end of a server that ignores its signal, and a request: far above the usual time on a busy machine.
+const patience = 5 * time.Minute
 
 // Sample is a value at a time, in milliseconds since the epoch. Its bits tell NaN from the staleness marker.
 type Sample struct {
@@ -104,16 +105,7 @@ func startTestServer(t testing.TB, k kind, opts Options) *Server {
 	if opts.Stopped {
 		return s
 	}
-	// Another process may take the port between its choice and its use.
-	for attempt := 1; ; attempt++ {
-		if err := s.runServer(); err == nil {
-			break
-		} else if attempt == 3 {
-			t.Fatal(err)
-		}
-		s.Kill()
-		s.chooseServerAddress()
-	}
+	s.Start()
 	s.Write(opts.Series...)
 	return s
 }
@@ -121,15 +113,14 @@ func startTestServer(t testing.TB, k kind, opts Options) *Server {
 // chooseServerAddress chooses a free port.
 func (s *Server) chooseServerAddress() {
 	s.t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := loopback.ChooseAddress()
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	defer l.Close()
-	s.URL = "http://" + l.Addr().String()
+	s.URL = "http://" + address
 }
 
-// Start starts a stopped server with its data, and waits until it is ready.
+// Start starts a stopped server with its data, and waits until it is ready or has ended.
 func (s *Server) Start() {
 	s.t.Helper()
 	if err := s.runServer(); err != nil {
@@ -189,8 +180,7 @@ func (s *Server) runServer() error {
 }
 
 func (s *Server) awaitServerReady() error {
-	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
-	defer cancel()
+	ctx := s.t.Context()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {

@@ -51,35 +51,37 @@ function drawPage() {
   return drawAutoscalers(view, route);
 }
 
-// load reads what the page shows. Without a change it draws nothing.
-async function load() {
+// load reads what the page shows. Without a change it draws nothing, nor if what it read is unwanted by then.
+async function load(unwanted = () => false) {
   const place = route.path;
   try {
     const answer = await fetch(`api/state?after=${view.state?.sequence ?? ""}`);
     if (!answer.ok) throw new Error(await answer.text());
-    const news = answer.status === 200;
-    if (news) view.state = await answer.json();
+    const news = answer.status === 200 ? await answer.json() : null;
+    const stale = place.startsWith("/hpa/") && (news || view.detailPath !== place);
+    const detail = stale ? await readDetail(place) : null;
+    if (unwanted()) return;
     const changed = view.lost;
     view.lost = false;
-    const stale = place.startsWith("/hpa/") && (news || view.detailPath !== place);
-    if (stale) await loadDetail(place);
+    if (news) view.state = news;
+    if (detail && route.path === place) Object.assign(view, detail);
     if (news || changed || stale) draw();
   } catch {
+    if (unwanted()) return;
     view.lost = true;
     draw();
   }
 }
 
-async function loadDetail(place) {
+async function readDetail(place) {
   const answer = await fetch(`api/autoscalers/${place.slice("/hpa/".length)}`);
-  if (route.path !== place) return;
-  view.detailPath = place;
-  view.detail = answer.ok ? await answer.json() : null;
-  view.detailError = answer.ok ? "" : await answer.text();
+  return { detailPath: place, detail: answer.ok ? await answer.json() : null, detailError: answer.ok ? "" : await answer.text() };
 }
 
+// poll reads until the user stops the refresh. What arrives after that does not move the page.
 async function poll() {
-  if (!route.params.get("stop") && !document.hidden) await load();
+  const stopped = () => route.params.get("stop");
+  if (!stopped() && !document.hidden) await load(stopped);
   setTimeout(poll, pollPause);
 }
 
