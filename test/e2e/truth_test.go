@@ -137,16 +137,20 @@ func (v served) judgedAt(now time.Time) time.Time {
 }
 
 // checkList returns an error if values, by host, are wrong at now. A pod's value is its share of the total over the window, so
-// that it may contain the shares of pods that left. complete says that all pods that serve have a value: their sum is then the
-// total of everything that was sent.
+// that it may contain the shares of pods that left. The window of a list ends at its newest sample: a pod whose own sample is older
+// goes on until then. complete says that all pods that serve have a value: their sum is then the total of everything that was sent.
 func (tr *truth) checkList(now time.Time, values map[string]served, complete bool, tolerance float64) error {
 	var total served
 	own := 0.0
 	shortest, listedAt := time.Duration(math.MaxInt64), now
+	var newest time.Time
 	for host, v := range values {
 		at := v.judgedAt(now)
 		if at.Before(listedAt) {
 			listedAt = at
+		}
+		if at.After(newest) {
+			newest = at
 		}
 		total.value += v.value
 		total.window, shortest = max(total.window, v.window), min(shortest, v.window)
@@ -166,7 +170,8 @@ func (tr *truth) checkList(now time.Time, values map[string]served, complete boo
 	_, gone := tr.allowed(tr.hosts(values), listedAt, total.window, 0)
 	for host, v := range values {
 		low, high := tr.allowed([]string{host}, v.judgedAt(now), v.window, tolerance)
-		high *= 1 + gone/max(own, 1)
+		lowNewest, highNewest := tr.allowed([]string{host}, newest, v.window, tolerance)
+		low, high = min(low, lowNewest), max(high, highNewest)*(1+gone/max(own, 1))
 		if v.value < low || v.value > high {
 			return fmt.Errorf("%s: %.2f requests/s over %v, but %.2f to %.2f were sent", host, v.value, v.window, low, high)
 		}
