@@ -43,7 +43,7 @@ func TestAlerts(t *testing.T) {
 	w.breakScaler()
 	w.awaitAlerts("TachometerReadsFailing", "TachometerValuesStale", "TachometerScrapesFailing", "TachometerStoreRejects",
 		"TachometerConfigRejected", "TachometerCertificateExpiring", "TachometerBackendDown", "TachometerFallbackActive",
-		"TachometerRequestsRejected", "TachometerHoldRolledBack", "TachometerScalerYielded", "TachometerNotificationsFailing",
+		"TachometerReactionSlow", "TachometerRequestsRejected", "TachometerHoldRolledBack", "TachometerScalerYielded", "TachometerNotificationsFailing",
 		"TachometerEventsRejected", "TachometerKafkaFailing", "TachometerScalerConfigRejected")
 	w.forbidHolds()
 	w.awaitAlerts("TachometerEventsWaiting")
@@ -64,14 +64,15 @@ func TestAlerts(t *testing.T) {
 	}
 }
 
-// breakAdapter applies a configuration whose limit no new pod keeps, with backends that fail, points a pod's annotation at a closed port, sends
-// requests without credentials, and lets a certificate expire soon. Then the configuration gets a fault.
+// breakAdapter applies a configuration whose limit no new pod keeps, with backends that fail, lets an HPA read samples that become old, points a
+// pod's annotation at a closed port, sends requests without credentials, and lets a certificate expire soon. Then the configuration gets a fault.
 func (w *alertWorld) breakAdapter() {
 	w.t.Helper()
 	w.began = time.Now()
 	w.site.broken.Store(true)
 	w.fresh = false
 	configure(w.t.Context(), w.t, w.adapterConfig)
+	w.kubectl("apply", "-f", filepath.Join(s.Root, alertHPA))
 	w.annotateSample("9")
 	if err := w.process.RenewCertificate(time.Hour); err != nil {
 		w.t.Fatal(err)

@@ -39,6 +39,9 @@ const alertPatience = 3 * time.Minute
 // alertAccount is the ServiceAccount of the Prometheus of this test.
 const alertAccount = "alerts-prometheus"
 
+// alertHPA is an HPA on a metric that becomes old, with its Deployment.
+const alertHPA = "test/e2e/manifests/alerts/hpa.yaml"
+
 // alertWorld is both programs in the cluster, an adapter with a certificate of files, and a Prometheus with the shipped alerts.
 type alertWorld struct {
 	t          *testing.T
@@ -105,6 +108,7 @@ func (w *alertWorld) removeAlertWorld() {
 		w.t.Errorf("release: exit code %d", code)
 	}
 	w.setMinReplicas(2)
+	w.kubectl("delete", "--ignore-not-found", "-f", filepath.Join(s.Root, alertHPA))
 	ctx := context.Background()
 	if err := s.InstallAdapter(ctx, "test/e2e/manifests/adapter"); err != nil {
 		w.t.Error(err)
