@@ -179,7 +179,9 @@ func (s *setCommand) applyScalerCommandHold(ctx context.Context, c *Connection, 
 	waiting, observer := withScalerCommandGiveUp(ctx, s.within, f.newScalerCommandObserver())
 	r, err := e.Reconcile(waiting, t, func(r rollout.Result) bool { return f.isScalerCommandFinished(r, enough) }, observer)
 	if err == nil && f.lastHold.Status.State == hold.RolledBack { // a command does not try again: its exit code is final
-		_, err = e.EndHolds(ctx, t, func(o *hold.Object) bool { return o.Name == f.lastHold.Name })
+		_, err = e.EndHolds(ctx, t, func(o *hold.Object) bool {
+			return o.UID == f.lastHold.UID && o.Generation == f.lastHold.Generation // the same command of another terminal may have replaced it
+		})
 		if _, passErr := e.ReconcileOnce(ctx, t, time.Now()); err == nil {
 			err = passErr
 		}

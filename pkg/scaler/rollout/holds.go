@@ -76,7 +76,7 @@ func (e *Engine) storeHold(ctx context.Context, reader Reader, want *hold.Object
 	case hold.EqualSpecs(there.Spec, want.Spec):
 		return false, nil
 	case !slices.Equal(there.Spec.Gates, want.Spec.Gates): // the open gates must be shut first
-		if err := e.Cluster.DeleteHold(ctx, there.Namespace, there.Name); err != nil {
+		if err := e.Cluster.DeleteHold(ctx, there); err != nil {
 			return false, err
 		}
 		return false, errBeingReleased
@@ -103,23 +103,42 @@ func (e *Engine) replaceGivenBackHold(ctx context.Context, there, want *hold.Obj
 	return nil
 }
 
-// EndHolds deletes the holds of a workload that match, and returns their IDs; the next passes give back what was there.
+// EndHolds deletes the holds of a workload that match, and returns their IDs; the next passes give back what was there. A hold that changes meanwhile
+// must match again.
 func (e *Engine) EndHolds(ctx context.Context, t hold.Workload, matches func(*hold.Object) bool) (ended []string, err error) {
+	for i := 1; ; i++ {
+		err = e.deleteMatchingHolds(ctx, t, matches, &ended)
+		if !apierrors.IsConflict(err) || i > maxPassConflicts {
+			break
+		}
+		e.Metrics.conflicts.Inc()
+		if !retry.Sleep(ctx, conflictBackoff(i)) {
+			return ended, context.Cause(ctx)
+		}
+	}
+	if err != nil {
+		return ended, fmt.Errorf("release %s: %w", t, err)
+	}
+	return ended, nil
+}
+
+// deleteMatchingHolds deletes the holds of a workload that match, each once, and adds their IDs to ended.
+func (e *Engine) deleteMatchingHolds(ctx context.Context, t hold.Workload, matches func(*hold.Object) bool, ended *[]string) error {
 	all, err := e.Cluster.ListHolds(ctx, t.Namespace)
 	if err != nil {
-		return nil, fmt.Errorf("release %s: %w", t, err)
+		return err
 	}
 	for i := range all {
 		h := &all[i]
-		if !h.HeldWorkload().IsSameObject(t) || !matches(h) {
+		if !h.HeldWorkload().IsSameObject(t) || slices.Contains(*ended, h.HoldID()) || !matches(h) {
 			continue
 		}
-		if err := e.Cluster.DeleteHold(ctx, h.Namespace, h.Name); err != nil && !apierrors.IsNotFound(err) {
-			return ended, fmt.Errorf("release %s: %w", t, err)
+		if err := e.Cluster.DeleteHold(ctx, h); err != nil && !apierrors.IsNotFound(err) {
+			return err
 		}
-		ended = append(ended, h.HoldID())
+		*ended = append(*ended, h.HoldID())
 	}
-	return ended, nil
+	return nil
 }
 
 // GetOriginalReplicas returns the number of a workload without its holds: its autoscaler's minReplicas, or its own replicas. It reports false for
