@@ -15,10 +15,17 @@ func TestReleaseEndsOwnHolds(t *testing.T) {
 		"event/flash-sale":      {false, false, true},
 		"schedule/office-hours": {false, false, true},
 	} {
-		h := &hold.Object{Spec: hold.Spec{ID: id}}
-		plain, reason, all := releaseCommand{}, releaseCommand{reasons: []string{"low"}}, releaseCommand{all: true}
-		if plain.endsScalerCommandHold(h) != want.plain || reason.endsScalerCommandHold(h) != want.reason || all.endsScalerCommandHold(h) != want.all {
-			t.Errorf("%s: want %+v", id, want)
+		shop := hold.Workload{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "sale", Name: "shop"}
+		there := []hold.Object{*hold.NewObject(shop, hold.Hold{ID: id}, "")}
+		for _, c := range []struct {
+			releaseCommand
+
+			want bool
+		}{{releaseCommand{}, want.plain}, {releaseCommand{reasons: []string{"low"}}, want.reason}, {releaseCommand{all: true}, want.all}} {
+			chosen, err := c.chooseScalerReleasedHolds(there, shop)
+			if (len(chosen) == 1) != c.want || (err != nil) != (len(c.reasons) > 0 && !c.want) {
+				t.Errorf("%s: %d, %v; want %+v", id, len(chosen), err, want)
+			}
 		}
 	}
 }

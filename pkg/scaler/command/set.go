@@ -3,7 +3,6 @@
 package command
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -51,7 +50,7 @@ both. --dry-run -o yaml prints the Hold, for Git.
 	}
 	s.addScalerSetFlags(cmd.Flags())
 	registerScalerCompletion(cmd, "notify", completeScalerNotifiers)
-	registerScalerCompletion(cmd, "reason", p.completeScalerReasons)
+	registerScalerCompletion(cmd, "reason", p.completeScalerSetReasons)
 	return cmd
 }
 
@@ -114,15 +113,21 @@ func (s *setCommand) newHoldFromScalerSetFlags(now time.Time) (hold.Hold, error)
 	if err != nil {
 		return hold.Hold{}, err
 	}
+	id, err := nameScalerHold(s.reason)
+	if err != nil {
+		return hold.Hold{}, err
+	}
 	h := hold.Hold{
-		ID: setHoldPrefix + cmp.Or(s.reason, scalerCommandUser()), Reason: s.reason, By: IdentifyCaller(), Replicas: s.replicas, MinReplicas: s.minReplicas, MaxReplicas: s.maxReplicas, Lower: true,
+		ID: id, Reason: s.reason, By: IdentifyCaller(), Replicas: s.replicas, MinReplicas: s.minReplicas, MaxReplicas: s.maxReplicas, Lower: true,
 		Within: s.within, Verify: spec,
 	}
-	if s.holdFor < 0 || s.within <= 0 {
-		return h, UsageErrorf("--for must not be negative, and --within must be positive")
+	if s.within <= 0 {
+		return h, UsageErrorf("--within must be positive")
 	}
-	if s.holdFor > 0 {
-		h.Until = now.Add(s.holdFor).Round(time.Second)
+	if s.holdFor != 0 {
+		if h.Until, err = endOfScalerSpan(now, s.holdFor); err != nil {
+			return h, err
+		}
 	}
 	if err := h.Validate(); err != nil {
 		return h, WithExitCode(err, ExitUsage)

@@ -12,6 +12,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
 
 	"github.com/tachometer-metrics/tachometer/pkg/retry"
@@ -106,8 +107,11 @@ func (e *Engine) replaceGivenBackHold(ctx context.Context, there, want *hold.Obj
 // EndHolds deletes the holds of a workload that match, and returns their IDs; the next passes give back what was there. A hold that changes meanwhile
 // must match again.
 func (e *Engine) EndHolds(ctx context.Context, t hold.Workload, matches func(*hold.Object) bool) (ended []string, err error) {
+	deleted := map[types.UID]bool{}
 	for i := 1; ; i++ {
-		err = e.deleteMatchingHolds(ctx, t, matches, &ended)
+		var ids []string
+		ids, err = e.deleteMatchingHolds(ctx, t, matches, deleted)
+		ended = append(ended, ids...)
 		if !apierrors.IsConflict(err) || i > maxPassConflicts {
 			break
 		}
@@ -122,23 +126,24 @@ func (e *Engine) EndHolds(ctx context.Context, t hold.Workload, matches func(*ho
 	return ended, nil
 }
 
-// deleteMatchingHolds deletes the holds of a workload that match, each once, and adds their IDs to ended.
-func (e *Engine) deleteMatchingHolds(ctx context.Context, t hold.Workload, matches func(*hold.Object) bool, ended *[]string) error {
+// deleteMatchingHolds deletes the holds of a workload that match and are not deleted yet, and returns their IDs.
+func (e *Engine) deleteMatchingHolds(ctx context.Context, t hold.Workload, matches func(*hold.Object) bool, deleted map[types.UID]bool) (ids []string, err error) {
 	all, err := e.Cluster.ListHolds(ctx, t.Namespace)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for i := range all {
 		h := &all[i]
-		if !h.HeldWorkload().IsSameObject(t) || slices.Contains(*ended, h.HoldID()) || !matches(h) {
+		if !h.HeldWorkload().IsSameObject(t) || deleted[h.UID] || !matches(h) {
 			continue
 		}
 		if err := e.Cluster.DeleteHold(ctx, h); err != nil && !apierrors.IsNotFound(err) {
-			return err
+			return ids, err
 		}
-		*ended = append(*ended, h.HoldID())
+		deleted[h.UID] = true
+		ids = append(ids, h.HoldID())
 	}
-	return nil
+	return ids, nil
 }
 
 // GetOriginalReplicas returns the number of a workload without its holds: its autoscaler's minReplicas, or its own replicas. It reports false for
