@@ -88,6 +88,8 @@ func (h *Handler) noteEventRaise(c *holdCommand) {
 // isEventCommandOutdated reports whether a later start or end of the hold is known. An end counts as later than a start of the same moment. An end
 // after a later end is harmless.
 func (h *Handler) isEventCommandOutdated(c *holdCommand) bool {
-	latestAt := func(release bool) time.Time { return h.opts.Times.LatestAt(eventTimesKey(release, c.workload, c.hold.ID)) }
+	latestAt := func(release bool) time.Time {
+		return h.opts.Times.LatestAt(eventTimesKey(release, c.workload, c.hold.ID))
+	}
 	return latestAt(false).After(c.at) || !c.release && !latestAt(true).Before(c.at)
 }
