@@ -465,9 +465,11 @@ func (n *memoryNotifier) Withdraw(context.Context) {
 type memoryChecker struct {
 	passed bool
 	onRun  func() // is called during each verification; optional
+	tested []corev1.Pod
 }
 
-func (v *memoryChecker) Run(context.Context, verify.Spec, []corev1.Pod, []corev1.Pod) (verify.Report, error) {
+func (v *memoryChecker) Run(_ context.Context, _ verify.Spec, now, _ []corev1.Pod) (verify.Report, error) {
+	v.tested = append(v.tested, now...)
 	if v.onRun != nil {
 		v.onRun()
 	}
