@@ -26,6 +26,7 @@ type fakeAPI struct {
 	objects  map[string]map[string]any
 	requests []string // METHOD PATH?QUERY
 	forbids  string   // METHOD PATH that the user has no right to; empty: none
+	adopts   bool     // a controller labels each new hold
 }
 
 // newFakeAPI returns a cluster with the Deployments shop and cart of 2 replicas in namespace sale, and the kind Rollout, short ro.
@@ -135,6 +136,9 @@ func (a *fakeAPI) answer(r *http.Request, body map[string]any) any {
 	case r.Method == http.MethodPost:
 		metadata := body["metadata"].(map[string]any)
 		metadata["uid"], metadata["resourceVersion"], metadata["generation"] = metadata["name"], "1", 1
+		if labels, ok := metadata["labels"].(map[string]any); ok && a.adopts {
+			labels["scaler.tachometer.dev/controller"] = "tachometer.tachometer-scaler"
+		}
 		if !dry {
 			a.objects[path+"/"+metadata["name"].(string)] = body
 		}

@@ -193,7 +193,7 @@ func (s *setCommand) applyScalerCommandHold(ctx context.Context, c *Connection, 
 	}
 	err = f.finalScalerCommandError(ctx, err)
 	if err == nil {
-		s.warnScalerCommandController(ctx, c, f.outputPrinter)
+		s.warnScalerCommandController(ctx, c, &f.lastHold, f.outputPrinter)
 		err = f.printScalerCommandObjects(f.lastHold)
 	}
 	return errors.Join(err, s.postScalerCommandOutcome(queue, t, h, f, fmt.Sprintf("asked for %d replicas, from %d", h.Replicas, plan.Replicas), r, err))
