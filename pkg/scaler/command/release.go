@@ -171,10 +171,12 @@ func listScalerCommandHolds(ctx context.Context, e *rollout.Engine, t hold.Workl
 	return ids, err
 }
 
-// waitForScalerCommandRelease reconciles until the holds are gone.
+// waitForScalerCommandRelease reconciles until nothing of the holds is left in the cluster. Their objects may stay: a hold from Git for its client, and one
+// that owes messages for the controller.
 func waitForScalerCommandRelease(ctx context.Context, e *rollout.Engine, t hold.Workload, ids []string, out *outputPrinter) error {
+	isHeld := func(h hold.Object) bool { return !h.IsOver(time.Now()) || !h.IsGivenBack() }
 	done := func(r rollout.Result) bool {
-		return !slices.ContainsFunc(r.Holds, func(h hold.Object) bool { return slices.Contains(ids, h.HoldID()) })
+		return !slices.ContainsFunc(r.Holds, func(h hold.Object) bool { return slices.Contains(ids, h.HoldID()) && isHeld(h) })
 	}
 	printed := map[string]bool{}
 	observer := rollout.Observer{OnError: func(err error) {
@@ -200,8 +202,13 @@ func waitForScalerCommandRelease(ctx context.Context, e *rollout.Engine, t hold.
 	if err != nil {
 		return WithExitCode(fmt.Errorf("original numbers are not restored yet: %w", err), ExitUnfinished)
 	}
-	if len(r.Holds) > 0 {
-		out.printScalerCommandEvent("held", "", "still held by "+formatScalerCommandCount(len(r.Holds), "other hold"), nil)
+	for i := range r.Holds {
+		if h := &r.Holds[i]; slices.Contains(ids, h.HoldID()) {
+			out.printScalerCommandEvent(string(hold.Released), h.HoldID(), describeScalerCommandHold(h, r)+"; the Hold stays, for its client or until the controller has told its notifiers", nil)
+		}
+	}
+	if others := slices.DeleteFunc(r.Holds, func(h hold.Object) bool { return !isHeld(h) }); len(others) > 0 {
+		out.printScalerCommandEvent("held", "", "still held by "+formatScalerCommandCount(len(others), "other hold"), nil)
 	}
 	return nil
 }
@@ -214,7 +221,9 @@ func (r *releaseCommand) releaseExpiredScalerCommandHolds(ctx context.Context, e
 	}
 	expired := map[hold.Workload][]string{}
 	for i := range all {
-		if h := &all[i]; h.IsOver(time.Now()) && !h.IsPaused(time.Now()) {
+		h := &all[i]
+		isLeft := !h.IsManaged() && h.Status.State != "" && h.IsGivenBack() // its client deletes it
+		if h.IsOver(time.Now()) && !h.IsPaused(time.Now()) && !isLeft {
 			expired[h.HeldWorkload()] = append(expired[h.HeldWorkload()], h.HoldID())
 		}
 	}
