@@ -80,7 +80,7 @@ func newScalerResumeCommand(p *Program) *cobra.Command {
 		unfit: "is not paused: nothing to resume",
 		isDone: func(h *hold.Object) bool {
 			s := h.Status.State
-			return h.Status.ObservedGeneration == h.Generation && s != "" && s != hold.Received && s != hold.Raised
+			return h.IsOver(time.Now()) && h.IsGivenBack() || h.Status.ObservedGeneration == h.Generation && s != "" && s != hold.Received && s != hold.Raised
 		},
 		fields: func(time.Time) (map[string]any, string, error) {
 			return map[string]any{"paused": nil, "pausedUntil": nil}, "", nil

@@ -178,11 +178,11 @@ func (s *setCommand) applyScalerCommandHold(ctx context.Context, c *Connection, 
 	if err := s.replaceScalerCommandHold(ctx, c, e, t, h, f.outputPrinter); err != nil {
 		return err
 	}
-	enough := func(at hold.State) bool {
+	f.isEnough = func(at hold.State) bool {
 		return at == hold.Open || !s.wait && at != "" && at != hold.Received && at != hold.Raised
 	}
 	waiting, observer := withScalerCommandGiveUp(ctx, s.within, f.newScalerCommandObserver())
-	r, err := e.Reconcile(waiting, t, func(r rollout.Result) bool { return f.isScalerCommandFinished(r, enough) }, observer)
+	r, err := e.Reconcile(waiting, t, f.isScalerCommandFinished, observer)
 	if err == nil && f.lastHold.Status.State == hold.RolledBack { // a command does not try again: its exit code is final
 		_, err = e.EndHolds(ctx, t, func(o *hold.Object) bool {
 			return o.UID == f.lastHold.UID && o.Generation == f.lastHold.Generation // the same command of another terminal may have replaced it
