@@ -56,13 +56,13 @@ func newScalerPauseCommand(p *Program) *cobra.Command {
 			return h.Status.GateOpen || h.Status.State == "" || h.Status.State == hold.Released || h.Status.State == hold.RolledBack && h.Status.Numbers == nil
 		},
 		fields: func(now time.Time) (map[string]any, string, error) {
-			switch {
-			case pauseFor < 0:
-				return nil, "", UsageErrorf("--for must not be negative")
-			case pauseFor == 0:
+			if pauseFor == 0 {
 				return map[string]any{"paused": true, "pausedUntil": nil}, "until it is resumed", nil
 			}
-			until := now.Add(pauseFor).Round(time.Second)
+			until, err := endOfScalerSpan(now, pauseFor)
+			if err != nil {
+				return nil, "", err
+			}
 			return map[string]any{"paused": true, "pausedUntil": until.UTC()}, "until " + until.Local().Format("2006-01-02 15:04:05 -07:00"), nil
 		},
 	}
@@ -80,7 +80,7 @@ func newScalerResumeCommand(p *Program) *cobra.Command {
 		unfit: "is not paused: nothing to resume",
 		isDone: func(h *hold.Object) bool {
 			s := h.Status.State
-			return h.Status.ObservedGeneration == h.Generation && s != "" && s != hold.Received && s != hold.Raised
+			return h.IsOver(time.Now()) && h.IsGivenBack() || h.Status.ObservedGeneration == h.Generation && s != "" && s != hold.Received && s != hold.Raised
 		},
 		fields: func(time.Time) (map[string]any, string, error) {
 			return map[string]any{"paused": nil, "pausedUntil": nil}, "", nil
@@ -134,7 +134,9 @@ func (c *changeCommand) runScalerChangeCommand(ctx context.Context, args []strin
 }
 
 // changeScalerHolds patches the holds of a workload, and helps the scaler to act on the change. It returns how many it changed.
-func (c *changeCommand) changeScalerHolds(ctx context.Context, conn *Connection, t hold.Workload, patch []byte, message string, out *outputPrinter) (int, error) {
+func (c *changeCommand) changeScalerHolds(
+	ctx context.Context, conn *Connection, t hold.Workload, patch []byte, message string, out *outputPrinter,
+) (int, error) {
 	e := conn.NewEngine(conn.holdsForScalerCommand(c.dryRun))
 	chosen, err := c.chooseScalerHolds(ctx, conn, e, t)
 	if err != nil {
@@ -163,13 +165,14 @@ func (c *changeCommand) chooseScalerHolds(ctx context.Context, conn *Connection,
 	if err != nil {
 		return nil, err
 	}
-	if err := requireScalerHoldNames(all, t, c.reasons); err != nil {
+	named, err := pickNamedScalerHolds(all, t, c.reasons)
+	if err != nil {
 		return nil, err
 	}
 	var others []string
 	for i := range all {
 		switch h := &all[i]; {
-		case !h.HeldWorkload().IsSameObject(t) || len(c.reasons) > 0 && !isScalerHoldNamed(h, c.reasons):
+		case !h.HeldWorkload().IsSameObject(t) || len(c.reasons) > 0 && !slices.Contains(named, h.UID):
 		case c.matches(h):
 			chosen = append(chosen, *h)
 		default:

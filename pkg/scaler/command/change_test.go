@@ -79,3 +79,15 @@ func TestApprove(t *testing.T) {
 		t.Errorf("exit code %d: %s", code, errs)
 	}
 }
+
+// TestResumeAfterTheEnd: a hold from Git whose end passed during its pause stays over: there is nothing to wait for.
+func TestResumeAfterTheEnd(t *testing.T) {
+	t.Parallel()
+	a := newFakeAPI(t)
+	spec := map[string]any{"id": "git", "replicas": 6, "by": "git", "paused": true, "until": "2026-01-01T00:00:00Z"}
+	a.addHold("git", spec, map[string]any{"state": "Released", "observedGeneration": 1})
+	delete(a.objects[holdsPath+"/git"]["metadata"].(map[string]any), "labels")
+	if out, errs, code := a.run(t, "resume", "deploy/shop", "-o", "text"); code != ExitDone || a.hold("git")["spec"].(map[string]any)["paused"] != nil {
+		t.Errorf("exit code %d: %s%s", code, out, errs)
+	}
+}

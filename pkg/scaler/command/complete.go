@@ -84,7 +84,18 @@ func (p *Program) completeScalerReasons(cmd *cobra.Command, _ []string, _ string
 	return p.completeFromScalerHolds(cmd.Context(), (*hold.Object).HoldID)
 }
 
-// completeFromScalerHolds completes a text of each hold in the namespace.
+// completeScalerSetReasons completes the names of the holds in the namespace that set made.
+func (p *Program) completeScalerSetReasons(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return p.completeFromScalerHolds(cmd.Context(), func(h *hold.Object) string {
+		name, _ := strings.CutPrefix(h.HoldID(), setHoldPrefix)
+		if name == h.HoldID() {
+			return ""
+		}
+		return name
+	})
+}
+
+// completeFromScalerHolds completes a text of each hold in the namespace; empty: of none.
 func (p *Program) completeFromScalerHolds(ctx context.Context, text func(*hold.Object) string) ([]string, cobra.ShellCompDirective) {
 	c, err := p.Connect()
 	if err != nil {
@@ -96,7 +107,9 @@ func (p *Program) completeFromScalerHolds(ctx context.Context, text func(*hold.O
 	}
 	var all []string
 	for i := range holds {
-		all = append(all, text(&holds[i]))
+		if word := text(&holds[i]); word != "" {
+			all = append(all, word)
+		}
 	}
 	slices.Sort(all)
 	return slices.Compact(all), cobra.ShellCompDirectiveNoFileComp

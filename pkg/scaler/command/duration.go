@@ -42,6 +42,15 @@ func ParseDuration(text string) (time.Duration, error) {
 	return time.Duration(parsed), nil
 }
 
+// endOfScalerSpan returns the end of a span that begins now, in whole seconds as a Hold has it: never earlier. A shorter span than a second is a typing
+// error: a hold or a pause of it would end before it began.
+func endOfScalerSpan(now time.Time, span time.Duration) (time.Time, error) {
+	if span < time.Second {
+		return time.Time{}, UsageErrorf("--for must be 0, or at least 1s, not %s", span)
+	}
+	return now.Add(span + time.Second - 1).Truncate(time.Second), nil
+}
+
 // String implements pflag.Value.
 func (d *durationValue) String() string {
 	if *d == 0 {

@@ -26,6 +26,7 @@ type fakeAPI struct {
 	objects  map[string]map[string]any
 	requests []string // METHOD PATH?QUERY
 	forbids  string   // METHOD PATH that the user has no right to; empty: none
+	adopts   bool     // a controller labels each new hold
 }
 
 // newFakeAPI returns a cluster with the Deployments shop and cart of 2 replicas in namespace sale, and the kind Rollout, short ro.
@@ -107,8 +108,18 @@ func (a *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = json.NewEncoder(w).Encode(map[string]any{"apiVersion": "v1", "kind": "Status", "status": "Failure", "reason": "Forbidden", "code": 403})
 		return
 	}
+	var body map[string]any
+	if data, err := io.ReadAll(r.Body); err == nil {
+		_ = json.Unmarshal(data, &body) // Events are protobuf: they are dropped
+	}
+	if r.Method == http.MethodDelete { // beside the body, an API server ignores the parameters
+		r.URL.RawQuery = ""
+		if body["dryRun"] != nil {
+			r.URL.RawQuery = "dryRun=All"
+		}
+	}
 	a.requests = append(a.requests, r.Method+" "+r.URL.RequestURI())
-	answer := a.answer(r)
+	answer := a.answer(r, body)
 	if answer == nil {
 		w.WriteHeader(http.StatusNotFound)
 		answer = map[string]any{"apiVersion": "v1", "kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404, "message": "not found: " + r.URL.Path}
@@ -117,18 +128,17 @@ func (a *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // answer acts on a request; nil: the object does not exist.
-func (a *fakeAPI) answer(r *http.Request) any {
+func (a *fakeAPI) answer(r *http.Request, body map[string]any) any {
 	path, dry := r.URL.Path, r.URL.Query().Get("dryRun") != ""
-	var body map[string]any
-	if data, err := io.ReadAll(r.Body); err == nil {
-		_ = json.Unmarshal(data, &body) // Events are protobuf: they are dropped
-	}
 	switch {
 	case strings.HasSuffix(path, "/events"):
 		return map[string]any{"apiVersion": "v1", "kind": "Event"}
 	case r.Method == http.MethodPost:
 		metadata := body["metadata"].(map[string]any)
 		metadata["uid"], metadata["resourceVersion"], metadata["generation"] = metadata["name"], "1", 1
+		if labels, ok := metadata["labels"].(map[string]any); ok && a.adopts {
+			labels["scaler.tachometer.dev/controller"] = "tachometer.tachometer-scaler"
+		}
 		if !dry {
 			a.objects[path+"/"+metadata["name"].(string)] = body
 		}

@@ -124,25 +124,28 @@ func TestD26NothingWritten(t *testing.T) {
 	}
 }
 
-// TestD27NoController: a hold with an end, without a controller that ends it, comes with a warning.
+// TestD27NoController: a hold with an end, without a controller that ends it, comes with a warning. A controller that runs may not watch the namespace.
 func TestD27NoController(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
-		lease map[string]any
-		warns bool
+		lease  map[string]any
+		adopts bool
+		warns  string
 	}{
-		"no lease":    {nil, true},
-		"stale lease": {map[string]any{"renewTime": "2020-01-01T00:00:00.000000Z"}, true},
-		"fresh lease": {map[string]any{"renewTime": time.Now().Add(time.Hour).UTC().Format("2006-01-02T15:04:05.000000Z")}, false},
+		"no lease":          {nil, false, "no controller holds the Lease tachometer/tachometer-scaler"},
+		"stale lease":       {map[string]any{"renewTime": "2020-01-01T00:00:00.000000Z"}, false, "no controller holds the Lease tachometer/tachometer-scaler"},
+		"fresh lease":       {map[string]any{"renewTime": time.Now().Add(time.Hour).UTC().Format("2006-01-02T15:04:05.000000Z")}, true, ""},
+		"another namespace": {map[string]any{"renewTime": time.Now().Add(time.Hour).UTC().Format("2006-01-02T15:04:05.000000Z")}, false, "does not act on holds in namespace sale"},
 	} {
 		a := newFakeAPI(t)
+		a.adopts = tc.adopts
 		path := "/apis/coordination.k8s.io/v1/namespaces/tachometer/leases/tachometer-scaler"
 		a.objects[path] = map[string]any{"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": map[string]any{"name": "tachometer-scaler"}, "spec": tc.lease}
 		if tc.lease == nil {
 			delete(a.objects, path)
 		}
 		out, errs, code := a.run(t, "set", "deploy/shop", "--replicas", "2", "--for", "1h", "-o", "text")
-		if code != ExitDone || strings.Contains(out, "no controller holds the Lease tachometer/tachometer-scaler") != tc.warns {
+		if code != ExitDone || strings.Contains(out, "nothing ends it") != (tc.warns != "") || !strings.Contains(out, tc.warns) {
 			t.Errorf("%s: exit code %d: %s%s", name, code, out, errs)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
@@ -16,7 +17,8 @@ import (
 type holdProgress struct {
 	*outputPrinter
 	holdID       string
-	lastHold     hold.Object // the last observed hold; without name: not observed yet
+	isEnough     func(hold.State) bool // whether the command waits for no later state
+	lastHold     hold.Object           // the last observed hold; without name: not observed yet
 	lastReport   *verify.Report
 	workloadGone bool
 	lastError    string
@@ -87,8 +89,9 @@ func (f *holdProgress) showScalerCommandError(err error) {
 	}
 }
 
-// isScalerCommandFinished reports whether the hold ended, or came far enough. A failed hold is finished after its rollback.
-func (f *holdProgress) isScalerCommandFinished(r rollout.Result, enough func(hold.State) bool) bool {
+// isScalerCommandFinished reports whether the hold ended, or came far enough. A failed hold is finished after its rollback, and one that is over, or was
+// paused, after its original numbers are back.
+func (f *holdProgress) isScalerCommandFinished(r rollout.Result) bool {
 	for i := range r.EndedHolds {
 		if r.EndedHolds[i].HoldID() == f.holdID {
 			return true
@@ -98,12 +101,14 @@ func (f *holdProgress) isScalerCommandFinished(r rollout.Result, enough func(hol
 	switch {
 	case h == nil:
 		return f.lastHold.Name != "" || r.Gone
+	case h.IsOver(time.Now()):
+		return h.IsGivenBack()
 	case h.Status.ObservedGeneration != h.Generation:
 		return false
 	case h.Status.State == hold.RolledBack:
 		return h.Status.Numbers == nil
 	}
-	return enough(h.Status.State)
+	return f.isEnough(h.Status.State)
 }
 
 // finalScalerCommandError returns the last error of a command, with its exit code, after the hold was written. err is the error of the rollout.
@@ -122,6 +127,8 @@ func (f *holdProgress) finalScalerCommandError(ctx context.Context, err error) e
 		return errors.New("the workload is gone")
 	case f.lastHold.Status.State == hold.RolledBack:
 		return fmt.Errorf("failed and rolled back: %s", f.lastHold.Status.Message)
+	case f.lastHold.Name != "" && (f.lastHold.Status.State == hold.Released || !f.isEnough(f.lastHold.Status.State)):
+		return errors.New("the hold ended before its pods were up: it was released or paused, or its time was over")
 	}
 	return nil
 }

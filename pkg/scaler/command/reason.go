@@ -6,10 +6,10 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
@@ -61,20 +61,37 @@ func pickUnnamedScalerHoldID(all []hold.Object, t hold.Workload, h *hold.Hold) (
 	return h.ID, nil
 }
 
-// isScalerHoldNamed reports whether --reason names the hold: by its ID, without the prefix set/, or by the name of the object.
-func isScalerHoldNamed(h *hold.Object, reasons []string) bool {
-	return slices.Contains(reasons, h.HoldID()) || slices.Contains(reasons, strings.TrimPrefix(h.HoldID(), setHoldPrefix)) || slices.Contains(reasons, h.Name)
+// nameScalerHold returns the ID of the hold that set makes for --reason. The ID of such a hold, as status shows it, names that hold.
+func nameScalerHold(reason string) (id string, err error) {
+	name := strings.TrimPrefix(reason, setHoldPrefix)
+	if reason != "" && name == "" {
+		return "", UsageErrorf("--reason %s names no hold", reason)
+	}
+	return setHoldPrefix + cmp.Or(name, scalerCommandUser()), nil
 }
 
-// requireScalerHoldNames returns an error for the first of --reason that names none of the holds of a workload: a misspelt name must not look like
-// success.
-func requireScalerHoldNames(all []hold.Object, t hold.Workload, reasons []string) error {
+// isScalerHoldNamed reports whether --reason names the hold: by its ID, without the prefix set/, or by the name of the object.
+func isScalerHoldNamed(h *hold.Object, reason string) bool {
+	return h.HoldID() == reason || h.HoldID() == setHoldPrefix+reason || h.Name == reason
+}
+
+// pickNamedScalerHolds returns the UIDs of the holds of a workload that --reason names. A misspelt name must not look like success, and a name of
+// several holds must not change more than the one that is meant.
+func pickNamedScalerHolds(all []hold.Object, t hold.Workload, reasons []string) (picked []types.UID, err error) {
 	for _, reason := range reasons {
-		if !slices.ContainsFunc(all, func(h hold.Object) bool {
-			return h.HeldWorkload().IsSameObject(t) && isScalerHoldNamed(&h, []string{reason})
-		}) {
-			return fmt.Errorf("no hold %s on %s", cmp.Or(reason, `""`), t)
+		var named []string
+		for i := range all {
+			if h := &all[i]; h.HeldWorkload().IsSameObject(t) && isScalerHoldNamed(h, reason) {
+				picked, named = append(picked, h.UID), append(named, fmt.Sprintf("%s (%s)", h.HoldID(), h.Name))
+			}
+		}
+		switch len(named) {
+		case 0:
+			return nil, fmt.Errorf("no hold %s on %s", cmp.Or(reason, `""`), t)
+		case 1:
+		default:
+			return nil, fmt.Errorf("--reason %s names several holds on %s: %s; give the name of one, which is in parentheses", reason, t, strings.Join(named, ", "))
 		}
 	}
-	return nil
+	return picked, nil
 }

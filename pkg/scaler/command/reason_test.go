@@ -59,3 +59,40 @@ func TestD22SetBesideAnotherHost(t *testing.T) {
 		t.Errorf("exit code %d: %s%s; want %s", code, out, errs, want)
 	}
 }
+
+// TestD10ReasonOfTwoHolds: a name that two holds have ends, pauses and approves neither: the person's, and the event's, are both meant by somebody. An ID
+// from status names a hold of set.
+func TestD10ReasonOfTwoHolds(t *testing.T) {
+	t.Parallel()
+	for _, verb := range []string{"release", "pause", "resume", "approve"} {
+		a := newFakeAPI(t)
+		for name, id := range map[string]string{"theirs": "event/x", "mine": "set/event/x"} {
+			a.addHold(name, map[string]any{"id": id, "replicas": 6, "gates": []any{"sale"}, "paused": verb == "resume"}, map[string]any{"state": "Released", "observedGeneration": 1})
+		}
+		_, errs, code := a.run(t, verb, "deploy/shop", "--reason", "event/x")
+		if code != ExitFailed || !strings.Contains(errs, "event/x (theirs)") || !strings.Contains(errs, "set/event/x (mine)") || len(a.wrote()) > 0 {
+			t.Errorf("%s: exit code %d: %s; wrote %q", verb, code, errs, a.wrote())
+		}
+		for _, name := range []string{"set/event/x", "theirs"} {
+			if out, errs, code := a.run(t, verb, "deploy/shop", "--reason", name, "--dry-run=server", "-o", "name"); code != ExitDone || !strings.Contains(out, "/"+map[string]string{"set/event/x": "mine", "theirs": "theirs"}[name]) {
+				t.Errorf("%s %s: exit code %d: %s%s", verb, name, code, out, errs)
+			}
+		}
+	}
+}
+
+// TestD22SetByID: set with the ID that status shows is about that hold, and not about a second one.
+func TestD22SetByID(t *testing.T) {
+	t.Parallel()
+	a := newFakeAPI(t)
+	addHeldShop(a)
+	for _, name := range []string{"launch", "set/launch"} {
+		out, errs, code := a.run(t, "set", "deploy/shop", "--replicas", "3", "--reason", name, "--dry-run", "-o", "yaml")
+		if code != ExitDone || !strings.Contains(out, "id: set/launch\n") {
+			t.Errorf("%s: exit code %d: %s%s", name, code, out, errs)
+		}
+	}
+	if _, errs, code := a.run(t, "set", "deploy/shop", "--replicas", "3", "--reason", "set/"); code != ExitUsage {
+		t.Errorf("exit code %d: %s", code, errs)
+	}
+}

@@ -76,15 +76,23 @@ func (r *releaseCommand) runScalerReleaseCommand(ctx context.Context, args []str
 	return joinScalerWorkloadErrors(failed, changed && !r.dryRun.isDry())
 }
 
-// endsScalerCommandHold reports whether the flags name the hold.
-func (r *releaseCommand) endsScalerCommandHold(h *hold.Object) bool {
-	switch {
-	case len(r.reasons) > 0:
-		return isScalerHoldNamed(h, r.reasons)
-	case r.all:
-		return true
+// chooseScalerReleasedHolds returns the holds of a workload that the flags name.
+func (r *releaseCommand) chooseScalerReleasedHolds(all []hold.Object, t hold.Workload) (chosen []hold.Object, err error) {
+	named, err := pickNamedScalerHolds(all, t, r.reasons)
+	if err != nil {
+		return nil, WithExitCode(err, ExitFailed)
 	}
-	return strings.HasPrefix(h.HoldID(), setHoldPrefix)
+	for i := range all {
+		h := &all[i]
+		isChosen := r.all || strings.HasPrefix(h.HoldID(), setHoldPrefix)
+		if len(r.reasons) > 0 {
+			isChosen = slices.Contains(named, h.UID)
+		}
+		if isChosen && h.HeldWorkload().IsSameObject(t) {
+			chosen = append(chosen, *h)
+		}
+	}
+	return chosen, nil
 }
 
 // endScalerCommandHolds deletes the holds that the flags name, and returns their IDs. A dry run of the client only lists them.
@@ -93,15 +101,18 @@ func (r *releaseCommand) endScalerCommandHolds(ctx context.Context, e *rollout.E
 	if err != nil {
 		return nil, err
 	}
-	if err := requireScalerHoldNames(all, t, r.reasons); err != nil {
-		return nil, WithExitCode(err, ExitFailed)
+	chosen, err := r.chooseScalerReleasedHolds(all, t)
+	if err != nil {
+		return nil, err
 	}
-	all = slices.DeleteFunc(all, func(h hold.Object) bool { return !h.HeldWorkload().IsSameObject(t) || !r.endsScalerCommandHold(&h) })
-	for i := range all {
-		ids = append(ids, all[i].HoldID())
+	for i := range chosen {
+		ids = append(ids, chosen[i].HoldID())
 	}
 	if r.dryRun != dryRunClient {
-		if ids, err = e.EndHolds(ctx, t, r.endsScalerCommandHold); err != nil {
+		isChosen := func(h *hold.Object) bool {
+			return slices.ContainsFunc(chosen, func(c hold.Object) bool { return c.UID == h.UID })
+		}
+		if ids, err = e.EndHolds(ctx, t, isChosen); err != nil {
 			return ids, err
 		}
 	}
@@ -110,11 +121,11 @@ func (r *releaseCommand) endScalerCommandHolds(ctx context.Context, e *rollout.E
 			out.printScalerCommandEvent("released", id, r.dryRun.markScalerDryRun(id), nil)
 		}
 	}
-	return ids, out.printScalerCommandObjects(all...)
+	return ids, out.printScalerCommandObjects(chosen...)
 }
 
 // releaseScalerCommandHolds ends holds of a workload, and waits for their release. It reports whether it ended any.
-func (r *releaseCommand) releaseScalerCommandHolds(ctx context.Context, c *Connection, e *rollout.Engine, t hold.Workload, out *outputPrinter) (ended bool, err error) {
+func (r *releaseCommand) releaseScalerCommandHolds(ctx context.Context, c *Connection, e *rollout.Engine, t hold.Workload, out *outputPrinter) (bool, error) {
 	ids, err := r.endScalerCommandHolds(ctx, e, t, out)
 	_, coded := ExitCode(err)
 	switch {
@@ -160,10 +171,12 @@ func listScalerCommandHolds(ctx context.Context, e *rollout.Engine, t hold.Workl
 	return ids, err
 }
 
-// waitForScalerCommandRelease reconciles until the holds are gone.
+// waitForScalerCommandRelease reconciles until nothing of the holds is left in the cluster. Their objects may stay: a hold from Git for its client, and one
+// that owes messages for the controller.
 func waitForScalerCommandRelease(ctx context.Context, e *rollout.Engine, t hold.Workload, ids []string, out *outputPrinter) error {
+	isHeld := func(h hold.Object) bool { return !h.IsOver(time.Now()) || !h.IsGivenBack() }
 	done := func(r rollout.Result) bool {
-		return !slices.ContainsFunc(r.Holds, func(h hold.Object) bool { return slices.Contains(ids, h.HoldID()) })
+		return !slices.ContainsFunc(r.Holds, func(h hold.Object) bool { return slices.Contains(ids, h.HoldID()) && isHeld(h) })
 	}
 	printed := map[string]bool{}
 	observer := rollout.Observer{OnError: func(err error) {
@@ -189,8 +202,13 @@ func waitForScalerCommandRelease(ctx context.Context, e *rollout.Engine, t hold.
 	if err != nil {
 		return WithExitCode(fmt.Errorf("original numbers are not restored yet: %w", err), ExitUnfinished)
 	}
-	if len(r.Holds) > 0 {
-		out.printScalerCommandEvent("held", "", "still held by "+formatScalerCommandCount(len(r.Holds), "other hold"), nil)
+	for i := range r.Holds {
+		if h := &r.Holds[i]; slices.Contains(ids, h.HoldID()) {
+			out.printScalerCommandEvent(string(hold.Released), h.HoldID(), describeScalerCommandHold(h, r)+"; the Hold stays, for its client or until the controller has told its notifiers", nil)
+		}
+	}
+	if others := slices.DeleteFunc(r.Holds, func(h hold.Object) bool { return !isHeld(h) }); len(others) > 0 {
+		out.printScalerCommandEvent("held", "", "still held by "+formatScalerCommandCount(len(others), "other hold"), nil)
 	}
 	return nil
 }
@@ -203,7 +221,9 @@ func (r *releaseCommand) releaseExpiredScalerCommandHolds(ctx context.Context, e
 	}
 	expired := map[hold.Workload][]string{}
 	for i := range all {
-		if h := &all[i]; h.IsOver(time.Now()) && !h.IsPaused(time.Now()) {
+		h := &all[i]
+		isLeft := !h.IsManaged() && h.Status.State != "" && h.IsGivenBack() // its client deletes it
+		if h.IsOver(time.Now()) && !h.IsPaused(time.Now()) && !isLeft {
 			expired[h.HeldWorkload()] = append(expired[h.HeldWorkload()], h.HoldID())
 		}
 	}

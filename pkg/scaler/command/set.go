@@ -3,7 +3,6 @@
 package command
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -51,7 +50,7 @@ both. --dry-run -o yaml prints the Hold, for Git.
 	}
 	s.addScalerSetFlags(cmd.Flags())
 	registerScalerCompletion(cmd, "notify", completeScalerNotifiers)
-	registerScalerCompletion(cmd, "reason", p.completeScalerReasons)
+	registerScalerCompletion(cmd, "reason", p.completeScalerSetReasons)
 	return cmd
 }
 
@@ -114,15 +113,21 @@ func (s *setCommand) newHoldFromScalerSetFlags(now time.Time) (hold.Hold, error)
 	if err != nil {
 		return hold.Hold{}, err
 	}
+	id, err := nameScalerHold(s.reason)
+	if err != nil {
+		return hold.Hold{}, err
+	}
 	h := hold.Hold{
-		ID: setHoldPrefix + cmp.Or(s.reason, scalerCommandUser()), Reason: s.reason, By: IdentifyCaller(), Replicas: s.replicas, MinReplicas: s.minReplicas, MaxReplicas: s.maxReplicas, Lower: true,
+		ID: id, Reason: s.reason, By: IdentifyCaller(), Replicas: s.replicas, MinReplicas: s.minReplicas, MaxReplicas: s.maxReplicas, Lower: true,
 		Within: s.within, Verify: spec,
 	}
-	if s.holdFor < 0 || s.within <= 0 {
-		return h, UsageErrorf("--for must not be negative, and --within must be positive")
+	if s.within <= 0 {
+		return h, UsageErrorf("--within must be positive")
 	}
-	if s.holdFor > 0 {
-		h.Until = now.Add(s.holdFor).Round(time.Second)
+	if s.holdFor != 0 {
+		if h.Until, err = endOfScalerSpan(now, s.holdFor); err != nil {
+			return h, err
+		}
 	}
 	if err := h.Validate(); err != nil {
 		return h, WithExitCode(err, ExitUsage)
@@ -173,20 +178,22 @@ func (s *setCommand) applyScalerCommandHold(ctx context.Context, c *Connection, 
 	if err := s.replaceScalerCommandHold(ctx, c, e, t, h, f.outputPrinter); err != nil {
 		return err
 	}
-	enough := func(at hold.State) bool {
+	f.isEnough = func(at hold.State) bool {
 		return at == hold.Open || !s.wait && at != "" && at != hold.Received && at != hold.Raised
 	}
 	waiting, observer := withScalerCommandGiveUp(ctx, s.within, f.newScalerCommandObserver())
-	r, err := e.Reconcile(waiting, t, func(r rollout.Result) bool { return f.isScalerCommandFinished(r, enough) }, observer)
+	r, err := e.Reconcile(waiting, t, f.isScalerCommandFinished, observer)
 	if err == nil && f.lastHold.Status.State == hold.RolledBack { // a command does not try again: its exit code is final
-		_, err = e.EndHolds(ctx, t, func(o *hold.Object) bool { return o.Name == f.lastHold.Name })
+		_, err = e.EndHolds(ctx, t, func(o *hold.Object) bool {
+			return o.UID == f.lastHold.UID && o.Generation == f.lastHold.Generation // the same command of another terminal may have replaced it
+		})
 		if _, passErr := e.ReconcileOnce(ctx, t, time.Now()); err == nil {
 			err = passErr
 		}
 	}
 	err = f.finalScalerCommandError(ctx, err)
 	if err == nil {
-		s.warnScalerCommandController(ctx, c, f.outputPrinter)
+		s.warnScalerCommandController(ctx, c, &f.lastHold, f.outputPrinter)
 		err = f.printScalerCommandObjects(f.lastHold)
 	}
 	return errors.Join(err, s.postScalerCommandOutcome(queue, t, h, f, fmt.Sprintf("asked for %d replicas, from %d", h.Replicas, plan.Replicas), r, err))

@@ -36,9 +36,12 @@ type queuedCommand struct {
 
 // supersedesEventCommand reports whether c makes an earlier command for the same hold needless. A raise that expires before the earlier
 // command does not: if c expired undelivered, the earlier command would be lost too. Of two starts, or of a start and an end, only the later by its
-// event's time counts.
+// event's time counts; of one moment, the end.
 func (c *queuedCommand) supersedesEventCommand(earlier *queuedCommand) bool {
-	if bothEnd := c.command.release && earlier.command.release; !bothEnd && c.command.at.Before(earlier.command.at) {
+	switch order := c.command.at.Compare(earlier.command.at); {
+	case c.command.release && earlier.command.release:
+		return true
+	case order < 0, order == 0 && earlier.command.release:
 		return false
 	}
 	return c.command.release || !c.command.fresh.Before(earlier.command.fresh)

@@ -85,11 +85,11 @@ func (h *Handler) noteEventRaise(c *holdCommand) {
 	}
 }
 
-// isEventCommandOutdated reports whether a later start or end of the hold is known. An end after a later end is harmless.
+// isEventCommandOutdated reports whether a later start or end of the hold is known. An end counts as later than a start of the same moment. An end
+// after a later end is harmless.
 func (h *Handler) isEventCommandOutdated(c *holdCommand) bool {
-	latest := h.opts.Times.LatestAt(eventTimesKey(!c.release, c.workload, c.hold.ID))
-	if at := h.opts.Times.LatestAt(eventTimesKey(false, c.workload, c.hold.ID)); !c.release && at.After(latest) {
-		latest = at
+	latestAt := func(release bool) time.Time {
+		return h.opts.Times.LatestAt(eventTimesKey(release, c.workload, c.hold.ID))
 	}
-	return latest.After(c.at)
+	return latestAt(false).After(c.at) || !c.release && !latestAt(true).Before(c.at)
 }

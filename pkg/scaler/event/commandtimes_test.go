@@ -37,7 +37,9 @@ func TestD21EndBeatsEarlierStart(t *testing.T) {
 		"the next start":                        {[]sent{{"1", "END", 3}, {"2", "START", 4}}, false, []string{"release shop event/sale", "raise shop event/sale 20"}},
 		"a late end does not end the next":      {[]sent{{"1", "START", 4}, {"2", "END", 3}}, false, []string{"raise shop event/sale 20"}},
 		"a late end after a restart":            {[]sent{{"1", "START", 4}, {"2", "END", 3}}, true, []string{"raise shop event/sale 20"}},
-		"of one moment, the order counts":       {[]sent{{"1", "END", 3}, {"2", "START", 3}}, false, []string{"release shop event/sale", "raise shop event/sale 20"}},
+		"of one moment, the end counts":         {[]sent{{"1", "END", 3}, {"2", "START", 3}}, false, []string{"release shop event/sale"}},
+		"of one moment, after a restart":        {[]sent{{"1", "END", 3}, {"2", "START", 3}}, true, []string{"release shop event/sale"}},
+		"of one moment, the start comes first":  {[]sent{{"1", "START", 3}, {"2", "END", 3}}, true, []string{"raise shop event/sale 20", "release shop event/sale"}},
 		"an earlier start comes late":           {[]sent{{"1", "START", 4}, {"2", "START", 3}}, false, []string{"raise shop event/sale 20"}},
 		"an earlier start after a restart":      {[]sent{{"1", "START", 4}, {"2", "START", 3}}, true, []string{"raise shop event/sale 20"}},
 		"a later start replaces the first":      {[]sent{{"1", "START", 3}, {"2", "START", 4}}, false, []string{"raise shop event/sale 20", "raise shop event/sale 20"}},
@@ -84,6 +86,8 @@ func TestD21WhileTheyWait(t *testing.T) {
 		"a start, then its end":          {"START", "END", [2]int{0, 3}, []string{"release shop event/sale"}},
 		"an end, then the start of more": {"END", "START", [2]int{0, 3}, []string{"raise shop event/sale 20"}},
 		"a start, then an earlier one":   {"START", "START", [2]int{3, 0}, []string{"raise shop event/sale 20"}},
+		"an end, a start of that moment": {"END", "START", [2]int{3, 3}, []string{"release shop event/sale"}},
+		"a start, an end of that moment": {"START", "END", [2]int{3, 3}, []string{"release shop event/sale"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -11,7 +11,7 @@
 // it. A raise does not supersede a raise that expires later.
 //
 // Starts and ends of the same hold are applied by their at, in whatever order they come: an end or a start supersedes an earlier start that comes
-// later, and an end does not end the hold of a later start.
+// later, and an end does not end the hold of a later start. Of a start and an end of the same moment, the end counts.
 //
 // The guarantee begins when an event is read. A Kafka record can be read again within the consumer's rewind, by default the longest hold of
 // a rule. A sender over HTTP has the guarantee with status 202, and not before.

@@ -2,6 +2,7 @@ package hold
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -83,12 +84,20 @@ func (c *Client) PatchHold(ctx context.Context, namespace, name string, patch []
 	return made, c.markHoldWrite(r).Body(patch).Do(ctx).Into(made)
 }
 
-// DeleteHold deletes a Hold. The object stays until the scaler removes its finalizer.
-func (c *Client) DeleteHold(ctx context.Context, namespace, name string) error {
-	r := c.rest.Delete().Namespace(namespace).Resource(Resource).Name(name)
-	if c.dryRun {
-		r = r.Param("dryRun", metav1.DryRunAll)
+// DeleteHold deletes a Hold, if it is still the version that was read. The object stays until the scaler removes its finalizer.
+func (c *Client) DeleteHold(ctx context.Context, o *Object) error {
+	opts := metav1.DeleteOptions{
+		TypeMeta:      metav1.TypeMeta{APIVersion: "v1", Kind: "DeleteOptions"},
+		Preconditions: &metav1.Preconditions{UID: &o.UID, ResourceVersion: &o.ResourceVersion},
 	}
+	if c.dryRun { // beside a body, the API server ignores a parameter
+		opts.DryRun = []string{metav1.DryRunAll}
+	}
+	body, err := json.Marshal(opts)
+	if err != nil {
+		return fmt.Errorf("delete hold %s: %w", o.Name, err)
+	}
+	r := c.rest.Delete().Namespace(o.Namespace).Resource(Resource).Name(o.Name).SetHeader("Content-Type", runtime.ContentTypeJSON).Body(body)
 	return r.Do(ctx).Error()
 }
 

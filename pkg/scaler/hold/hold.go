@@ -62,10 +62,14 @@ const MaxWithin = 24 * time.Hour
 const (
 	// MaxReplicas bounds all numbers of replicas: a larger number is a typing error.
 	MaxReplicas = 10_000
-	// MaxGates and MaxNotifiers bound the lists of names.
-	MaxGates, MaxNotifiers = 16, 16
-	// MaxNotifierName is the greatest length of the name of a notifier, maxReason of a reason, and maxText of an ID and an owner, in characters.
-	MaxNotifierName, maxReason, maxText = 253, 1024, 512
+	// MaxGates bounds the names of gates.
+	MaxGates = 16
+	// MaxNotifiers bounds the names of notifiers.
+	MaxNotifiers = 16
+	// MaxNotifierName is the greatest length of the name of a notifier, in characters.
+	MaxNotifierName = 253
+	// maxReason is the greatest length of a reason, and maxText of an ID and an owner, in characters.
+	maxReason, maxText = 1024, 512
 )
 
 // IsNotifierName reports whether a Hold can name a notifier so.

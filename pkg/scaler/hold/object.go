@@ -101,6 +101,9 @@ type Status struct {
 	// YoungestVerified is the creation of the youngest pod at the verification; zero: there was none. Younger pods are not verified. It is of the
 	// API server's clock, as all creations.
 	YoungestVerified metav1.Time `json:"youngestVerified,omitzero"`
+	// VerifiedReadyAt is the time at which the last pod of the verification had become ready; zero: there was none. Pods that became ready later are not
+	// verified.
+	VerifiedReadyAt metav1.Time `json:"verifiedReadyAt,omitzero"`
 	// ReplicasBefore is the workload's scale at Since, and ReplicasAsked the spec's replicas of ObservedGeneration.
 	ReplicasBefore int32 `json:"replicasBefore,omitempty"`
 	ReplicasAsked  int32 `json:"replicasAsked,omitempty"`

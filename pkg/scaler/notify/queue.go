@@ -317,7 +317,7 @@ func (s *senderQueue) sendNotificationOnce(ctx context.Context, sender Sender, m
 	case err := <-sent:
 		return err
 	case <-ctx.Done():
-		return ctx.Err()
+		return fmt.Errorf("no response in time: %w", ctx.Err())
 	}
 }
 

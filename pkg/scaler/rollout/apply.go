@@ -21,7 +21,7 @@ func (p *pass) applyStep(ctx context.Context, s Step) (err error) {
 	case RemoveFinalizer:
 		return p.letHoldGo(ctx, s.Hold)
 	case DeleteHold:
-		if err := p.Cluster.DeleteHold(ctx, p.workload.Namespace, o.Holds[s.Hold].Name); err != nil {
+		if err := p.Cluster.DeleteHold(ctx, &o.Holds[s.Hold]); err != nil {
 			return fmt.Errorf("delete hold: %w", err)
 		}
 		return p.observeLive(ctx)

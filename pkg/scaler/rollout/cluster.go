@@ -37,7 +37,7 @@ type Writer interface {
 	CreateHold(ctx context.Context, o *hold.Object) (*hold.Object, error)
 	UpdateHold(ctx context.Context, o *hold.Object) (*hold.Object, error)
 	UpdateHoldStatus(ctx context.Context, o *hold.Object) (*hold.Object, error)
-	DeleteHold(ctx context.Context, namespace, name string) error
+	DeleteHold(ctx context.Context, o *hold.Object) error
 	SetBounds(ctx context.Context, namespace string, a *Autoscaler, to hold.ReplicaBounds) (*Autoscaler, error)
 	SetReplicas(ctx context.Context, t hold.Workload, s *Scale, n int32) (*Scale, error)
 	// DropBoundsOwner and DropScaleOwner remove the scaler from the field managers.

@@ -12,6 +12,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
 
 	"github.com/tachometer-metrics/tachometer/pkg/retry"
@@ -76,7 +77,7 @@ func (e *Engine) storeHold(ctx context.Context, reader Reader, want *hold.Object
 	case hold.EqualSpecs(there.Spec, want.Spec):
 		return false, nil
 	case !slices.Equal(there.Spec.Gates, want.Spec.Gates): // the open gates must be shut first
-		if err := e.Cluster.DeleteHold(ctx, there.Namespace, there.Name); err != nil {
+		if err := e.Cluster.DeleteHold(ctx, there); err != nil {
 			return false, err
 		}
 		return false, errBeingReleased
@@ -103,23 +104,46 @@ func (e *Engine) replaceGivenBackHold(ctx context.Context, there, want *hold.Obj
 	return nil
 }
 
-// EndHolds deletes the holds of a workload that match, and returns their IDs; the next passes give back what was there.
+// EndHolds deletes the holds of a workload that match, and returns their IDs; the next passes give back what was there. A hold that changes meanwhile
+// must match again.
 func (e *Engine) EndHolds(ctx context.Context, t hold.Workload, matches func(*hold.Object) bool) (ended []string, err error) {
+	deleted := map[types.UID]bool{}
+	for i := 1; ; i++ {
+		var ids []string
+		ids, err = e.deleteMatchingHolds(ctx, t, matches, deleted)
+		ended = append(ended, ids...)
+		if !apierrors.IsConflict(err) || i > maxPassConflicts {
+			break
+		}
+		e.Metrics.conflicts.Inc()
+		if !retry.Sleep(ctx, conflictBackoff(i)) {
+			return ended, context.Cause(ctx)
+		}
+	}
+	if err != nil {
+		return ended, fmt.Errorf("release %s: %w", t, err)
+	}
+	return ended, nil
+}
+
+// deleteMatchingHolds deletes the holds of a workload that match and are not deleted yet, and returns their IDs.
+func (e *Engine) deleteMatchingHolds(ctx context.Context, t hold.Workload, matches func(*hold.Object) bool, deleted map[types.UID]bool) (ids []string, err error) {
 	all, err := e.Cluster.ListHolds(ctx, t.Namespace)
 	if err != nil {
-		return nil, fmt.Errorf("release %s: %w", t, err)
+		return nil, err
 	}
 	for i := range all {
 		h := &all[i]
-		if !h.HeldWorkload().IsSameObject(t) || !matches(h) {
+		if !h.HeldWorkload().IsSameObject(t) || deleted[h.UID] || !matches(h) {
 			continue
 		}
-		if err := e.Cluster.DeleteHold(ctx, h.Namespace, h.Name); err != nil && !apierrors.IsNotFound(err) {
-			return ended, fmt.Errorf("release %s: %w", t, err)
+		if err := e.Cluster.DeleteHold(ctx, h); err != nil && !apierrors.IsNotFound(err) {
+			return ids, err
 		}
-		ended = append(ended, h.HoldID())
+		deleted[h.UID] = true
+		ids = append(ids, h.HoldID())
 	}
-	return ended, nil
+	return ids, nil
 }
 
 // GetOriginalReplicas returns the number of a workload without its holds: its autoscaler's minReplicas, or its own replicas. It reports false for

@@ -207,8 +207,8 @@ func (c *LiveCluster) UpdateHoldStatus(ctx context.Context, o *hold.Object) (*ho
 }
 
 // DeleteHold implements Writer.
-func (c *LiveCluster) DeleteHold(ctx context.Context, namespace, name string) error {
-	return c.Holds.DeleteHold(ctx, namespace, name)
+func (c *LiveCluster) DeleteHold(ctx context.Context, o *hold.Object) error {
+	return c.Holds.DeleteHold(ctx, o)
 }
 
 // SetBounds implements Writer.

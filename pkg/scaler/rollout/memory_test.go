@@ -245,12 +245,12 @@ func (c *memoryCluster) UpdateHoldStatus(_ context.Context, o *hold.Object) (*ho
 	return made.DeepCopy(), err
 }
 
-func (c *memoryCluster) DeleteHold(_ context.Context, _, name string) error {
-	there := c.holds[name]
+func (c *memoryCluster) DeleteHold(_ context.Context, o *hold.Object) error {
+	name, there := o.Name, c.holds[o.Name]
 	if there == nil {
 		return apierrors.NewNotFound(schema.GroupResource{Resource: "holds"}, name)
 	}
-	return c.write("", "", func() {
+	return c.write(o.ResourceVersion, there.ResourceVersion, func() {
 		if len(there.Finalizers) == 0 {
 			delete(c.holds, name)
 			return
@@ -465,9 +465,11 @@ func (n *memoryNotifier) Withdraw(context.Context) {
 type memoryChecker struct {
 	passed bool
 	onRun  func() // is called during each verification; optional
+	tested []corev1.Pod
 }
 
-func (v *memoryChecker) Run(context.Context, verify.Spec, []corev1.Pod, []corev1.Pod) (verify.Report, error) {
+func (v *memoryChecker) Run(_ context.Context, _ verify.Spec, now, _ []corev1.Pod) (verify.Report, error) {
+	v.tested = append(v.tested, now...)
 	if v.onRun != nil {
 		v.onRun()
 	}

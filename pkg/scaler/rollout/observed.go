@@ -48,8 +48,8 @@ type Verdict struct {
 	Message string
 	Since   time.Time // Status.Since of the hold that was verified: a verdict of an earlier try does not count
 	Report  *verify.Report
-	// Youngest is the creation of the youngest pod that was ready.
-	Youngest metav1.Time
+	// Youngest is the creation of the youngest pod that was ready, and ReadyAt the time at which the last of these pods became ready.
+	Youngest, ReadyAt metav1.Time
 }
 
 // Observed is all that nextStep knows about a workload.

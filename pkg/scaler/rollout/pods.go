@@ -11,6 +11,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
@@ -27,24 +28,43 @@ func isRolloutPodReady(pod *corev1.Pod) bool {
 }
 
 // splitRolloutPods splits the pods into the new pods of the hold and the old pods. New are all pods created since the start of the hold,
-// which Kubernetes records in whole seconds. At least the youngest Replicas - ReplicasBefore pods are new: pods of a hold that failed
-// a moment ago, kept by a second try, are not proven.
+// which Kubernetes records in whole seconds, and all that did not take part in the last verification. At least the youngest
+// Replicas - ReplicasBefore pods are new: pods of a hold that failed a moment ago, kept by a second try, are not proven.
 func splitRolloutPods(pods []corev1.Pod, h *hold.Object) (now, old []corev1.Pod) {
 	youngest := slices.SortedFunc(slices.Values(pods), func(a, b corev1.Pod) int {
 		return cmp.Or(b.CreationTimestamp.Compare(a.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
 	})
-	n := 0
-	for n < len(youngest) && !youngest[n].CreationTimestamp.Time.Before(h.Status.Since.Truncate(time.Second)) {
-		n++
+	began := h.Status.Since.Truncate(time.Second)
+	for i := range youngest {
+		if pod := &youngest[i]; i < int(h.Spec.Replicas-h.Status.ReplicasBefore) || !pod.CreationTimestamp.Time.Before(began) || !tookPartInVerification(pod, h) {
+			now = append(now, *pod)
+		} else {
+			old = append(old, *pod)
+		}
 	}
-	n = max(n, min(len(youngest), int(h.Spec.Replicas-h.Status.ReplicasBefore)))
-	return youngest[:n], youngest[n:]
+	return now, old
 }
 
-// isPodProven reports whether a hold may count a ready pod: a pod that is younger than those of its verification did not take part in it.
+// isPodProven reports whether a hold may count a ready pod: after its verification, only the pods that took part in it.
 func isPodProven(pod *corev1.Pod, h *hold.Object) bool {
-	youngest := h.Status.YoungestVerified
-	return h.Status.State != hold.Verified || youngest.IsZero() || !pod.CreationTimestamp.After(youngest.Time)
+	return h.Status.State != hold.Verified || tookPartInVerification(pod, h)
+}
+
+// tookPartInVerification reports whether a ready pod was there at the last verification of a hold, if there was one: it is as old as the pods of then,
+// and was ready. A pod that became ready again since has another process.
+func tookPartInVerification(pod *corev1.Pod, h *hold.Object) bool {
+	youngest, ready := h.Status.YoungestVerified, h.Status.VerifiedReadyAt
+	return (youngest.IsZero() || !pod.CreationTimestamp.After(youngest.Time)) && (ready.IsZero() || !readyTime(pod).After(ready.Time))
+}
+
+// readyTime returns the time at which a pod became ready; zero: it is not, or does not say.
+func readyTime(pod *corev1.Pod) metav1.Time {
+	for _, c := range pod.Status.Conditions {
+		if c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue {
+			return c.LastTransitionTime
+		}
+	}
+	return metav1.Time{}
 }
 
 // countProvenPods counts the ready pods that a hold may count.

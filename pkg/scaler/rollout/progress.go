@@ -236,7 +236,7 @@ func (o *Observed) verifyHoldPods(now time.Time) (Step, bool) {
 			v = verdict
 		}
 		s := o.enterStateStep(i, hold.Verified, v.Message, now)
-		s.Status.YoungestVerified = v.Youngest
+		s.Status.YoungestVerified, s.Status.VerifiedReadyAt = v.Youngest, v.ReadyAt
 		return s.withStepEvent(string(hold.Verified), "hold %s: %s", h.HoldID(), v.Message), true
 	}
 	return Step{}, false
@@ -251,7 +251,7 @@ func (o *Observed) verifyReplacedPods(now time.Time) (Step, bool) {
 		if o.PodsOutdated || proven >= need || o.countReadyPods() < need {
 			continue
 		}
-		text := fmt.Sprintf("%d of %d pods are younger than the verified ones; verifying again", need-proven, need)
+		text := fmt.Sprintf("%d of %d pods are not among the verified ones; verifying again", need-proven, need)
 		s := o.enterStateStep(i, hold.Ready, text, now)
 		s.Status.Since = metav1.NewMicroTime(now)
 		if last := h.Status.Since.Time; !now.After(last) { // the verdict of before does not count
@@ -306,7 +306,8 @@ func (o *Observed) retryHold(now time.Time) (Step, bool) {
 		}
 		s := o.enterStateStep(i, hold.Received, fmt.Sprintf("another try after %d: %s", h.Status.Failures, h.Status.Message), now)
 		s.Status.Since, s.Status.RetryAt = metav1.NewMicroTime(now), metav1.MicroTime{}
-		s.Status.ReplicasBefore = min(h.Status.ReplicasBefore, o.Scale.Replicas) // pods that an autoscaler kept are not verified
+		s.Status.YoungestVerified, s.Status.VerifiedReadyAt = metav1.Time{}, metav1.Time{} // nothing is verified yet
+		s.Status.ReplicasBefore = min(h.Status.ReplicasBefore, o.Scale.Replicas)           // pods that an autoscaler kept are not verified
 		return s.withStepEvent(string(hold.Received), "hold %s: another try after %d", h.HoldID(), h.Status.Failures), true
 	}
 	return Step{}, false

@@ -180,6 +180,9 @@ func (p *pass) verifyNewPods(ctx context.Context, h *hold.Object) Verdict {
 			if v.Youngest.Before(&pod.CreationTimestamp) {
 				v.Youngest = pod.CreationTimestamp
 			}
+			if at := readyTime(&pod); v.ReadyAt.Before(&at) {
+				v.ReadyAt = at
+			}
 		}
 	}
 	pods, old := splitRolloutPods(ready, h)
