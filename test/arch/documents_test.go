@@ -199,3 +199,28 @@ func TestScalerGuide(t *testing.T) {
 		t.Errorf("docs/scaler.md does not open with five commands:\n%s", commands)
 	}
 }
+
+// changelogEntry is an entry of the changelog, by its first word.
+var changelogEntry = regexp.MustCompile(`^\* (CHANGE|FEATURE|ENHANCEMENT|PERF|BUGFIX|SECURITY): \S`)
+
+// TestChangelog: each entry stands in a section of its release and begins with one of the six words.
+func TestChangelog(t *testing.T) {
+	t.Parallel()
+	section, found := false, 0
+	for line := range strings.Lines(readDocument(t, "CHANGELOG.md")) {
+		switch {
+		case strings.HasPrefix(line, "## "):
+			section = false
+		case strings.HasPrefix(line, "### "):
+			section = true
+		case strings.HasPrefix(line, "* "):
+			found++
+			if !section || !changelogEntry.MatchString(line) {
+				t.Errorf("an entry without a section, or without its first word: %s", line)
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("no entry found: the pattern does not recognise them")
+	}
+}

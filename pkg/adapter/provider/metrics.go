@@ -51,7 +51,7 @@ func newMetrics(reg prometheus.Registerer, active func() float64) *metrics {
 			Name: "tachometer_provider_value_age_seconds",
 			Help: "Age of served values: now minus the time of the newest sample behind the value.",
 			// A scrape every 2 s makes 0 to 2 s; the rest of the range shows targets and backends that lag.
-			Buckets: []float64{.25, .5, 1, 1.5, 2, 2.5, 3, 4, 5, 7.5, 10, 15, 30, 60, 120, 300},
+			Buckets: []float64{.25, .5, 1, 1.5, 2, 2.5, 3, 4, 5, 7.5, 10, 15, 30, 45, 60, 120, 300},
 		}),
 		omissions: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_provider_omissions_total",
