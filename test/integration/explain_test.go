@@ -25,6 +25,7 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 	"github.com/tachometer-metrics/tachometer/pkg/replay"
+	"github.com/tachometer-metrics/tachometer/test/harness/cluster"
 	"github.com/tachometer-metrics/tachometer/test/harness/decisions"
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
@@ -242,7 +243,7 @@ func startSecondReplica(t *testing.T) *adapter {
 	second := *tacho
 	second.process, second.log = nil, filepath.Join(t.TempDir(), "adapter.log")
 	var err error
-	if second.port, err = freePort(shared.HostIP()); err != nil {
+	if second.port, err = cluster.FreePort(shared.HostIP()); err != nil {
 		t.Fatal(err)
 	}
 	for _, port := range []int{tacho.port, second.port} {

@@ -113,7 +113,7 @@ func up(ctx context.Context, dir string) error {
 	}
 	ctx = context.WithoutCancel(ctx) // the context ended with the group
 	var err error
-	if built.port, err = freePort(shared.HostIP()); err != nil {
+	if built.port, err = cluster.FreePort(shared.HostIP()); err != nil {
 		return err
 	}
 	root, err := stack.Root(ctx)
@@ -173,15 +173,6 @@ func down(ctx context.Context) error {
 		errs = append(errs, shared.Down(ctx))
 	}
 	return errors.Join(errs...)
-}
-
-func freePort(host string) (int, error) {
-	listener, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
-	}
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port, nil
 }
 
 // dump prints the state of the cluster for a diagnosis.

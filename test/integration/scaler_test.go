@@ -20,6 +20,7 @@ import (
 
 	httpevent "github.com/tachometer-metrics/tachometer/pkg/scaler/event/http"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/test/harness/loopback"
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
@@ -67,14 +68,14 @@ func buildScaler(t *testing.T) string {
 	return program
 }
 
-// loopback returns an unused loopback address.
-func loopback(t *testing.T) string {
+// chooseAddress returns a loopback address that nothing else takes.
+func chooseAddress(t *testing.T) string {
 	t.Helper()
-	port, err := freePort("127.0.0.1")
+	address, err := loopback.ChooseAddress()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return fmt.Sprintf("127.0.0.1:%d", port)
+	return address
 }
 
 // startScaler starts one of several scalers that share a Lease in the namespace.
@@ -93,7 +94,7 @@ func startScalerWith(t *testing.T, program, namespace, config string) *scaler {
 func startScalerAs(t *testing.T, program, leaseNamespace, namespace, config, kubeconfig string) *scaler {
 	t.Helper()
 	dir := t.TempDir()
-	s := &scaler{health: loopback(t), events: loopback(t), config: filepath.Join(dir, "config.yaml"), log: filepath.Join(dir, "log")}
+	s := &scaler{health: chooseAddress(t), events: chooseAddress(t), config: filepath.Join(dir, "config.yaml"), log: filepath.Join(dir, "log")}
 	secret := filepath.Join(dir, "secret")
 	text := strings.NewReplacer("NAMESPACE", namespace, "EVENTS", s.events, "SECRET", secret).Replace(config)
 	if err := errors.Join(os.WriteFile(secret, []byte(saleSecret), 0o600), os.WriteFile(s.config, []byte(text), 0o600)); err != nil {

@@ -60,7 +60,7 @@ func TestEvaluateErrors(t *testing.T) {
 		"too many samples": {
 			series: map[string][]float64{`x_total{namespace="shop",pod="a"}`: growingValues(30, 0, 1)},
 			rule:   []string{"query: sum by (namespace, pod) (rate(x_total[$window]))", "window: 60s"},
-			opts:   Options{MaxSamples: 20},
+			opts:   Options{MaxSamples: 20, Timeout: unhurried.Timeout},
 			kind:   metric.KindInternal,
 			want:   "too many samples",
 		},

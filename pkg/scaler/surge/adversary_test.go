@@ -89,7 +89,9 @@ func TestSeveralMetrics(t *testing.T) {
 			t.Parallel()
 			s := newLaneSim()
 			a := s.observed.Autoscaler
-			a.Spec.Metrics = append(a.Spec.Metrics, tc.metrics...)
+			for _, m := range tc.metrics {
+				a.Spec.Metrics = append(a.Spec.Metrics, *m.DeepCopy()) // a Quantity keeps its text when it is first printed
+			}
 			for range 2 * steadyLooks {
 				s.lookAtAll(tc.calm)
 			}

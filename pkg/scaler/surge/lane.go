@@ -148,7 +148,8 @@ func (l *Lane) listLaneMembers(ctx context.Context) (members []laneMember) {
 			if l.memories[a.UID] == nil {
 				l.memories[a.UID] = &Memory{}
 			}
-			members = append(members, laneMember{a, terms, l.memories[a.UID], targets[workloadOfAutoscaler(a)] > 1})
+			// A copy: a Quantity keeps its text when it is first printed, and the cache shares its objects.
+			members = append(members, laneMember{a.DeepCopy(), terms, l.memories[a.UID], targets[workloadOfAutoscaler(a)] > 1})
 		}
 	}
 	for uid := range l.memories {

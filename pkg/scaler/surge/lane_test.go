@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
@@ -129,6 +130,27 @@ func playLane(t *testing.T, mode Mode, length time.Duration, during func(w *fake
 		synctest.Wait()
 	})
 	return w
+}
+
+// cachedWorld lists its autoscaler as a cache does: without a copy.
+type cachedWorld struct{ *fakeWorld }
+
+func (w cachedWorld) ListAutoscalers(context.Context, string) ([]*autoscalingv2.HorizontalPodAutoscaler, error) {
+	return []*autoscalingv2.HorizontalPodAutoscaler{w.sim.observed.Autoscaler}, nil
+}
+
+// TestLaneCopiesAutoscalers: the lane prints the metrics of its autoscalers, which writes to them, so it has copies of those in the cache.
+func TestLaneCopiesAutoscalers(t *testing.T) {
+	t.Parallel()
+	w := cachedWorld{&fakeWorld{sim: newLaneSim()}}
+	cached := w.sim.observed.Autoscaler
+	cached.Annotations = map[string]string{Annotation: "maxReplicas=30"}
+	lane := New(Options{Config: Config{Mode: ModeAct}, Namespaces: []string{"shop"}, Reader: w, Readings: w, Raiser: w, Events: w})
+	lane.memories = map[types.UID]*Memory{}
+	members := lane.listLaneMembers(t.Context())
+	if len(members) != 1 || members[0].autoscaler == cached {
+		t.Errorf("%d members, want a copy of the autoscaler", len(members))
+	}
 }
 
 // waitVirtually waits in the time of the bubble.

@@ -4,8 +4,11 @@ package cluster
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
+	"strconv"
 )
 
 // network has the addresses and ports of a cluster.
@@ -54,19 +57,37 @@ func processNetwork() (network, error) {
 	}, nil
 }
 
-// freeClusterPorts returns unused ports of the loopback address. They are not reserved, but the system hands out all other ports
-// before it hands out the same ports again.
+// freeClusterPorts returns unused ports of the loopback address.
 func freeClusterPorts(count int) ([]int, error) {
 	free := make([]int, 0, count)
-	for range count {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
+	for len(free) < count {
+		port, err := FreePort("127.0.0.1")
 		if err != nil {
-			return nil, fmt.Errorf("find a free port: %w", err)
+			return nil, err
 		}
-		defer listener.Close() // not earlier, else the system may hand out a port twice
-		free = append(free, listener.Addr().(*net.TCPAddr).Port)
+		if !slices.Contains(free, port) {
+			free = append(free, port)
+		}
 	}
 	return free, nil
+}
+
+// The ports of FreePort end below those that systems give to connections and to listeners at port 0, and below those of Services.
+const minFreePort, maxFreePort = 10_000, 29_999
+
+// FreePort returns an unused port of a host, at random. It is not reserved, but no connection takes it, and no listener at port 0.
+func FreePort(host string) (int, error) {
+	var last error
+	for range 100 {
+		port := minFreePort + rand.IntN(maxFreePort-minFreePort+1)
+		listener, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+		if err != nil {
+			last = err
+			continue
+		}
+		return port, listener.Close()
+	}
+	return 0, fmt.Errorf("find a free port: %w", last)
 }
 
 // machineAddress returns an IPv4 address of this machine that is valid in an EndpointSlice: not loopback, not link-local. Without

@@ -12,12 +12,33 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 )
+
+// TestFreePorts: the ports of a cluster differ, and no connection or listener at port 0 may take them before the cluster does.
+func TestFreePorts(t *testing.T) {
+	t.Parallel()
+	free, err := freeClusterPorts(50)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, port := range free {
+		if port < minFreePort || port > maxFreePort {
+			t.Errorf("port %d", port)
+		}
+	}
+	if slices.Sort(free); len(slices.Compact(free)) != 50 {
+		t.Errorf("ports %v", free)
+	}
+	if _, err := FreePort("192.0.2.1"); err == nil { // not an address of this machine
+		t.Error("a port of another machine is free")
+	}
+}
 
 func TestWhyNoNode(t *testing.T) {
 	t.Parallel()

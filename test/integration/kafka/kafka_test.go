@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"slices"
-	"strconv"
 	"testing"
 	"time"
 
@@ -17,6 +16,7 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/event"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/event/kafka"
+	"github.com/tachometer-metrics/tachometer/test/harness/loopback"
 )
 
 const (
@@ -180,36 +180,39 @@ func TestEveryConsumerReadsEverything(t *testing.T) {
 
 func TestBrokerDownAtTheStart(t *testing.T) {
 	t.Parallel()
-	port := freePort(t)
-	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	address := chooseAddress(t)
 	r := read(t, event.KafkaConfig{Brokers: []string{address}})
 	r.failing(t)
-	c := cluster(t, kfake.Ports(port))
+	c := cluster(t, listenAt(address))
 	writer(t, c.ListenAddrs())(2, time.Now(), "a")
 	r.await(t, "a")
 }
 
-// freePort returns an unused port.
-func freePort(t *testing.T) int {
+// chooseAddress returns an address that stays free while its broker is away.
+func chooseAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := loopback.ChooseAddress()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	return address
+}
+
+// listenAt is an option for a single broker at an address.
+func listenAt(address string) kfake.Opt {
+	return kfake.ListenFn(func(network, _ string) (net.Listener, error) { return net.Listen(network, address) })
 }
 
 func TestBrokerKilledAndRestarted(t *testing.T) {
 	t.Parallel()
-	port, dir := freePort(t), t.TempDir()
-	first := cluster(t, kfake.Ports(port), kfake.DataDir(dir))
+	address, dir := chooseAddress(t), t.TempDir()
+	first := cluster(t, listenAt(address), kfake.DataDir(dir))
 	r := read(t, event.KafkaConfig{Brokers: first.ListenAddrs()})
 	writer(t, first.ListenAddrs())(0, time.Now(), "before")
 	r.await(t, "before")
 	first.Close()
 	r.failing(t)
-	second := cluster(t, kfake.Ports(port), kfake.DataDir(dir))
+	second := cluster(t, listenAt(address), kfake.DataDir(dir))
 	writer(t, second.ListenAddrs())(0, time.Now(), "after")
 	if all := r.await(t, "after"); !slices.Equal(all, []string{"after"}) {
 		t.Errorf("read %q; want it read on from where it was", all)
@@ -257,14 +260,14 @@ func TestLogTruncatedAhead(t *testing.T) {
 // lower than the offsets read before.
 func TestBrokerLostRecords(t *testing.T) {
 	t.Parallel()
-	port := freePort(t)
-	first := cluster(t, kfake.Ports(port))
+	address := chooseAddress(t)
+	first := cluster(t, listenAt(address))
 	r := read(t, event.KafkaConfig{Brokers: first.ListenAddrs()})
 	writer(t, first.ListenAddrs())(0, time.Now(), "a", "b", "c", "d", "e")
 	r.await(t, "e")
 	first.Close()
 	r.failing(t)
-	second := cluster(t, kfake.Ports(port)) // its disk is empty
+	second := cluster(t, listenAt(address)) // its disk is empty
 	write := writer(t, second.ListenAddrs())
 	write(0, time.Now(), "f")
 	r.await(t, "f")

@@ -25,7 +25,7 @@ type limitedConnection struct {
 	conn     net.Conn
 	address  netip.Addr
 	openedAt time.Time
-	signed   bool // a signed request is in progress
+	signed   bool // the response to a signed request is not written yet
 }
 
 func newHTTPEventConnectionLimiter(total, perAddress int) *connectionLimiter {
@@ -41,7 +41,11 @@ func (l *connectionLimiter) followHTTPEventConnection(conn net.Conn, state http.
 		l.addHTTPEventConnection(&limitedConnection{conn: conn, address: httpEventPeer(conn.RemoteAddr().String()), openedAt: time.Now()})
 	case http.StateClosed, http.StateHijacked:
 		delete(l.conns, conn)
-	case http.StateActive, http.StateIdle:
+	case http.StateIdle: // the response is written
+		if c := l.conns[conn]; c != nil {
+			c.signed = false
+		}
+	case http.StateActive:
 	}
 }
 
@@ -89,16 +93,12 @@ func keepHTTPEventConnection(ctx context.Context, conn net.Conn) context.Context
 	return context.WithValue(ctx, limitedConnectionKey{}, conn)
 }
 
-// markSignedHTTPEvent protects the connection of a signed request until the returned function is called.
-func (l *connectionLimiter) markSignedHTTPEvent(ctx context.Context) (done func()) {
+// markSignedHTTPEvent protects the connection of a signed request until its response is written.
+func (l *connectionLimiter) markSignedHTTPEvent(ctx context.Context) {
 	conn, _ := ctx.Value(limitedConnectionKey{}).(net.Conn)
-	set := func(signed bool) {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		if c := l.conns[conn]; c != nil {
-			c.signed = signed
-		}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c := l.conns[conn]; c != nil {
+		c.signed = true
 	}
-	set(true)
-	return func() { set(false) }
 }

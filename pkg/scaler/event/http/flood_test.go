@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,11 +19,13 @@ import (
 // runReceiver runs a receiver until the test ends, and returns its address.
 func runReceiver(t *testing.T, deliver MessageFunc, opts Options) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	if opts.Listener == nil {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		opts.Listener = l
 	}
-	opts.Listener = l
 	r := New(event.HTTPConfig{SecretFiles: []string{writeSecretFile(t, testSecret)}}, deliver, opts)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -33,7 +36,7 @@ func runReceiver(t *testing.T, deliver MessageFunc, opts Options) string {
 			t.Error(err)
 		}
 	})
-	return l.Addr().String()
+	return opts.Listener.Addr().String()
 }
 
 // openConnection opens a connection from an address of this machine, and writes to it.
@@ -118,6 +121,73 @@ func TestS10SignedRequestIsNotClosed(t *testing.T) {
 	close(leave)
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+}
+
+// crowdedListener lets the first write of its first connection wait until the server knows so many newer connections.
+type crowdedListener struct {
+	net.Listener
+	newer   int
+	open    func()
+	known   chan struct{} // closed once the server asks for a connection after the newer ones
+	asked   int           // of Accept, which only the server calls
+	written sync.Once
+}
+
+func (l *crowdedListener) Accept() (net.Conn, error) {
+	l.asked++
+	if l.asked == l.newer+2 {
+		close(l.known)
+	}
+	c, err := l.Listener.Accept()
+	if err == nil && l.asked == 1 {
+		return &crowdedConn{c, l}, nil
+	}
+	return c, err
+}
+
+type crowdedConn struct {
+	net.Conn
+	listener *crowdedListener
+}
+
+func (c *crowdedConn) Write(text []byte) (int, error) {
+	c.listener.written.Do(func() {
+		c.listener.open()
+		<-c.listener.known
+	})
+	return c.Conn.Write(text)
+}
+
+// TestSignedRequestGetsItsResponse: newer connections do not close a connection before the response to its signed event is written.
+func TestSignedRequestGetsItsResponse(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := l.Addr().String()
+	crowded := &crowdedListener{Listener: l, newer: 2 * maxAddressConnections, known: make(chan struct{})}
+	crowded.open = func() {
+		for range crowded.newer {
+			c, err := net.Dial("tcp", to)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			t.Cleanup(func() { c.Close() })
+		}
+	}
+	runReceiver(t, func(context.Context, event.Message) error { return nil }, Options{Listener: crowded})
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	res, err := (&http.Client{Transport: transport}).Do(newSignedRequest(t, "http://"+to, testSecret, testBody, time.Now()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusAccepted {
+		t.Errorf("%s; want 202", res.Status)
 	}
 }
 

@@ -169,7 +169,7 @@ func (r *Receiver) Handler() http.Handler {
 			r.writeHTTPEventResponse(w, *rejection)
 			return
 		}
-		defer r.connections.markSignedHTTPEvent(req.Context())()
+		r.connections.markSignedHTTPEvent(req.Context())
 		select {
 		case r.slots <- struct{}{}:
 			defer func() { <-r.slots }()

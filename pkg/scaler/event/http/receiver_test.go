@@ -100,32 +100,32 @@ func TestWhoMaySend(t *testing.T) {
 		}
 		return nil
 	}, Options{}, writeSecretFile(t, "an older secret, still valid\n"), writeSecretFile(t, testSecret))
-	now := time.Now()
 	for name, c := range map[string]struct {
 		key    string
-		at     time.Time
+		off    time.Duration // of the sender's clock
 		change func(*http.Request)
 		want   int
 	}{
-		"who knows the secret":        {testSecret, now, nil, http.StatusAccepted},
-		"who knows the other secret":  {"an older secret, still valid", now, nil, http.StatusAccepted},
-		"who knows another":           {"another secret, long enough", now, nil, http.StatusUnauthorized},
-		"whose clock is a little off": {testSecret, now.Add(-4 * time.Minute), nil, http.StatusAccepted},
-		"who repeats it later":        {testSecret, now.Add(-6 * time.Minute), nil, http.StatusUnauthorized},
-		"whose clock is ahead":        {testSecret, now.Add(6 * time.Minute), nil, http.StatusUnauthorized},
-		"who changes the timestamp":   {testSecret, now.Add(-6 * time.Minute), headerSetter(TimestampHeader, strconv.FormatInt(now.Unix(), 10)), http.StatusUnauthorized},
-		"who changes the body": {testSecret, now, func(r *http.Request) {
+		"who knows the secret":       {testSecret, 0, nil, http.StatusAccepted},
+		"who knows the other secret": {"an older secret, still valid", 0, nil, http.StatusAccepted},
+		"who knows another":          {"another secret, long enough", 0, nil, http.StatusUnauthorized},
+		"who repeats it later":       {testSecret, -6 * time.Minute, nil, http.StatusUnauthorized},
+		"whose clock is ahead":       {testSecret, time.Hour, nil, http.StatusUnauthorized},
+		"who changes the timestamp": {testSecret, -6 * time.Minute, func(r *http.Request) {
+			r.Header.Set(TimestampHeader, strconv.FormatInt(time.Now().Unix(), 10))
+		}, http.StatusUnauthorized},
+		"who changes the body": {testSecret, 0, func(r *http.Request) {
 			r.Body, r.ContentLength = io.NopCloser(strings.NewReader(`{"id":"b"}`)), int64(len(testBody))
 		}, http.StatusUnauthorized},
-		"who does not sign":        {testSecret, now, headerSetter(SignatureHeader, ""), http.StatusUnauthorized},
-		"who signs in another way": {testSecret, now, headerSetter(SignatureHeader, "sha1="+strings.Repeat("0", 64)), http.StatusUnauthorized},
-		"who signs in short":       {testSecret, now, headerSetter(SignatureHeader, "sha256=00"), http.StatusUnauthorized},
-		"who says no time":         {testSecret, now, headerSetter(TimestampHeader, ""), http.StatusUnauthorized},
-		"who says a strange time":  {testSecret, now, headerSetter(TimestampHeader, "99999999999999999999"), http.StatusUnauthorized},
+		"who does not sign":        {testSecret, 0, headerSetter(SignatureHeader, ""), http.StatusUnauthorized},
+		"who signs in another way": {testSecret, 0, headerSetter(SignatureHeader, "sha1="+strings.Repeat("0", 64)), http.StatusUnauthorized},
+		"who signs in short":       {testSecret, 0, headerSetter(SignatureHeader, "sha256=00"), http.StatusUnauthorized},
+		"who says no time":         {testSecret, 0, headerSetter(TimestampHeader, ""), http.StatusUnauthorized},
+		"who says a strange time":  {testSecret, 0, headerSetter(TimestampHeader, "99999999999999999999"), http.StatusUnauthorized},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			req := newSignedRequest(t, s.URL, c.key, testBody, c.at)
+			req := newSignedRequest(t, s.URL, c.key, testBody, time.Now().Add(c.off))
 			if c.change != nil {
 				c.change(req)
 			}
@@ -133,6 +133,23 @@ func TestWhoMaySend(t *testing.T) {
 				t.Errorf("%s (%s); want %d", res.Status, a.Error, c.want)
 			}
 		})
+	}
+}
+
+// TestClockSkew: a sender's clock may be five minutes off, and not a second more.
+func TestClockSkew(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_700_000_000, 0)
+	for off, want := range map[time.Duration]bool{
+		0: true, maxTimestampSkew: true, -maxTimestampSkew: true, maxTimestampSkew + time.Second: false, -maxTimestampSkew - time.Second: false,
+	} {
+		timestamp, mac := Sign([]byte(testSecret), []byte(testBody), now.Add(off))
+		h := http.Header{}
+		h.Set(TimestampHeader, timestamp)
+		h.Set(SignatureHeader, mac)
+		if _, _, err := parseHTTPEventSignature(h, now); (err == nil) != want {
+			t.Errorf("%s off: %v", off, err)
+		}
 	}
 }
 

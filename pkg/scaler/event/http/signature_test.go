@@ -16,8 +16,6 @@ import (
 // could read differently.
 func TestForgedSignatures(t *testing.T) {
 	t.Parallel()
-	now := time.Now()
-	later := strconv.FormatInt(now.Unix()+1, 10)
 	for name, tc := range map[string]struct {
 		change func(http.Header)
 		want   int
@@ -26,9 +24,9 @@ func TestForgedSignatures(t *testing.T) {
 		"in upper case":               {func(h http.Header) { upperSignature(h) }, http.StatusAccepted},
 		"a second signature":          {func(h http.Header) { h.Add(SignatureHeader, "sha256="+strings.Repeat("0", 64)) }, http.StatusUnauthorized},
 		"the same signature twice":    {func(h http.Header) { h.Add(SignatureHeader, h.Get(SignatureHeader)) }, http.StatusUnauthorized},
-		"a second timestamp":          {func(h http.Header) { h.Add(TimestampHeader, later) }, http.StatusUnauthorized},
+		"a second timestamp":          {func(h http.Header) { h.Add(TimestampHeader, laterTimestamp(h)) }, http.StatusUnauthorized},
 		"two signatures in one":       {func(h http.Header) { h.Set(SignatureHeader, h.Get(SignatureHeader)+","+h.Get(SignatureHeader)) }, http.StatusUnauthorized},
-		"another timestamp":           {func(h http.Header) { h.Set(TimestampHeader, later) }, http.StatusUnauthorized},
+		"another timestamp":           {func(h http.Header) { h.Set(TimestampHeader, laterTimestamp(h)) }, http.StatusUnauthorized},
 		"a timestamp with a sign":     {func(h http.Header) { h.Set(TimestampHeader, "+"+h.Get(TimestampHeader)) }, http.StatusUnauthorized},
 		"a timestamp with a zero":     {func(h http.Header) { h.Set(TimestampHeader, "0"+h.Get(TimestampHeader)) }, http.StatusUnauthorized},
 		"a timestamp in milliseconds": {func(h http.Header) { h.Set(TimestampHeader, h.Get(TimestampHeader)+"000") }, http.StatusUnauthorized},
@@ -45,19 +43,25 @@ func TestForgedSignatures(t *testing.T) {
 		"no timestamp":                {func(h http.Header) { h.Del(TimestampHeader) }, http.StatusUnauthorized},
 		"an attribute in a header":    {func(h http.Header) { h.Set("Ce-Id", "other") }, http.StatusUnauthorized},
 		"an empty attribute":          {func(h http.Header) { h.Set("Ce-", "") }, http.StatusUnauthorized},
-		"signed with no secret":       {func(h http.Header) { signWith(h, "", now) }, http.StatusUnauthorized},
-		"signed with zeros":           {func(h http.Header) { signWith(h, strings.Repeat("\x00", 16), now) }, http.StatusUnauthorized},
+		"signed with no secret":       {func(h http.Header) { signWith(h, "", time.Now()) }, http.StatusUnauthorized},
+		"signed with zeros":           {func(h http.Header) { signWith(h, strings.Repeat("\x00", 16), time.Now()) }, http.StatusUnauthorized},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := serveReceiver(t, nil, Options{}, writeSecretFile(t, testSecret))
-			req := newSignedRequest(t, s.URL, testSecret, testBody, now)
+			req := newSignedRequest(t, s.URL, testSecret, testBody, time.Now())
 			tc.change(req.Header)
 			if res, a := sendEventRequest(t, s, req); res.StatusCode != tc.want {
 				t.Errorf("%s (%s); want %d", res.Status, a.Error, tc.want)
 			}
 		})
 	}
+}
+
+// laterTimestamp returns the second after that of a request.
+func laterTimestamp(h http.Header) string {
+	seconds, _ := strconv.ParseInt(h.Get(TimestampHeader), 10, 64)
+	return strconv.FormatInt(seconds+1, 10)
 }
 
 func upperSignature(h http.Header) {
