@@ -13,8 +13,8 @@ import (
 
 const (
 	// decisionPlaces bounds the decisions under way of callers outside of the autoscaling lane: with 200 reviews a second none waits for
-	// long. widePlaces are those of callers with wide identities.
-	decisionPlaces, widePlaces = 32, 8
+	// long. widePlaces are those of callers with wide identities, detailPlaces those about reasons on the health endpoints.
+	decisionPlaces, widePlaces, detailPlaces = 32, 8, 8
 	// decisionTime bounds a decision.
 	decisionTime = 10 * time.Second
 )
