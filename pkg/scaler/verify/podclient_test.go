@@ -94,8 +94,8 @@ func TestFailuresByCause(t *testing.T) {
 	}
 }
 
-// TestCausesAreHarmlessText: a cause goes to webhooks, logs and Events, and an error may repeat a response.
-func TestCausesAreHarmlessText(t *testing.T) {
+// TestCausesOfRequestsAreHarmless: a cause goes to webhooks, logs and Events, and an error may repeat a response.
+func TestCausesOfRequestsAreHarmless(t *testing.T) {
 	t.Parallel()
 	broken := failingTransport{errors.New("malformed: \x1b[2J\u009b31m\u202e\u2028WARNING\x07" + strings.Repeat("\x00", 100))}
 	r, err := New(Options{Transport: broken}).Run(t.Context(), Spec{URL: "/work", Requests: 2}, []corev1.Pod{newProbedPod("web-0", "127.2.1.1", 80)}, nil)
