@@ -11,32 +11,36 @@ import (
 	genericapiserver "k8s.io/apiserver/pkg/server"
 )
 
-// delegatedAuthorizers ask kube-apiserver, each with a client and a cache of its own.
+// delegatedAuthorizers ask kube-apiserver, each with a client and a cache of its own. None grants anything by path: laneAuthorizer does.
 type delegatedAuthorizers struct {
 	autoscaling, others authorizer.Authorizer
 	// wide is for others with wide identities.
 	wide authorizer.Authorizer
-	// details grants nothing by path: it decides who reads the reasons on the health endpoints, which are open to all.
+	// details decides who reads the reasons on the health endpoints, which are open to all.
 	details authorizer.Authorizer
 }
 
 func (o *Options) buildAPIServerAuthorizers() (built delegatedAuthorizers, err error) {
-	withoutPaths := *o.Authorization
-	withoutPaths.AlwaysAllowPaths = nil
+	usual := *o.Authorization
+	usual.AlwaysAllowPaths = nil
+	slow := usual
+	slow.CustomRoundTripperFn = newSlowAPIServerReviews(usual.CustomRoundTripperFn)
 	for _, b := range []struct {
 		options authorizerBuilder
 		to      *authorizer.Authorizer
 	}{
-		{o.Authorization, &built.autoscaling},
-		{o.Authorization, &built.others},
-		{&withoutPaths, &built.details},
+		{&usual, &built.autoscaling},
+		{&usual, &built.others},
+		{&slow, &built.details},
 	} {
 		if *b.to, err = buildAPIServerAuthorizer(b.options); err != nil {
 			return built, err
 		}
 	}
+	wide := &wideAuthorizer{build: func() (authorizer.Authorizer, error) { return buildAPIServerAuthorizer(&slow) }}
 	built.others = newAPIServerDetachedAuthorizer(built.others, decisionPlaces, o.limits.decision)
-	built.wide = newAPIServerDetachedAuthorizer(authorizer.AuthorizerFunc(o.newAPIServerWideAuthorizer().authorizeWideIdentity), widePlaces, o.limits.decision)
+	built.wide = newAPIServerDetachedAuthorizer(authorizer.AuthorizerFunc(wide.authorizeWideIdentity), widePlaces, o.limits.decision)
+	built.details = newAPIServerDetachedAuthorizer(built.details, detailPlaces, o.limits.decision)
 	return built, nil
 }
 

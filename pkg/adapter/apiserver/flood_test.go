@@ -140,6 +140,11 @@ func TestFloodsDoNotReachHPA(t *testing.T) {
 		}); code != 200 {
 			t.Errorf("kube-apiserver's availability probe: %d %s", code, body)
 		}
+		for user, header := range map[string]http.Header{"nobody": nil, "a reader": withToken("reader"), "a caller without a decision": withToken("slow-probe")} {
+			if code, body := r.ask(t, r.dialFrom(60, false), "/readyz?verbose", header); code != 200 {
+				t.Errorf("a probe of %s: %d %s", user, code, body)
+			}
+		}
 	})
 }
 

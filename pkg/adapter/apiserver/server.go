@@ -157,7 +157,7 @@ func (s *Server) buildAPIServerHandlerChain(config *genericapiserver.Config) err
 	proven := newProvenAPIServerCredentials()
 	config.Authentication.Authenticator = proven.observeAPIServerCredentials(config.Authentication.Authenticator)
 	verifier := newAPIServerFrontProxyVerifier(config.Authentication.RequestHeaderConfig)
-	explainer := newAPIServerHealthExplainer(s.deps.Health, authorizers.details)
+	explainer := newAPIServerHealthExplainer(s.deps.Health, authorizers.details, authorizers.wide)
 	gate := newAPIServerProcessorGate(lanes, s.opts.limits)
 	config.BuildHandlerChainFunc = func(api http.Handler, c *genericapiserver.Config) http.Handler {
 		chain := genericapiserver.DefaultBuildHandlerChain(explainer.explainAPIServerHealthResponse(gate.gateAPIServerRequest(withPlainAPIServerDiscovery(api))), c)

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/time/rate"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
+	"k8s.io/client-go/transport"
 )
 
 const (
@@ -19,8 +20,9 @@ const (
 	wideIdentityBytes = 2 << 10
 	// maxWideIdentityBytes bounds the identities in remembered decisions about wide ones.
 	maxWideIdentityBytes = 4 << 20
-	// wideReviews and wideReviewBurst bound the SubjectAccessReviews a second about wide identities, whatever is remembered.
-	wideReviews, wideReviewBurst = 50, 100
+	// slowReviews and slowReviewBurst bound the SubjectAccessReviews a second about wide identities and about reasons on the health
+	// endpoints, whatever is remembered.
+	slowReviews, slowReviewBurst = 50, 100
 )
 
 // wideAuthorizer authorizes callers with wide identities. It forgets all decisions before they could take more than maxWideIdentityBytes.
@@ -71,18 +73,15 @@ func measureAPIServerIdentity(u user.Info) int {
 	return size
 }
 
-// newAPIServerWideAuthorizer returns an authorizer that asks kube-apiserver at a rate of its own.
-func (o *Options) newAPIServerWideAuthorizer() *wideAuthorizer {
-	options := *o.Authorization
-	limiter := rate.NewLimiter(wideReviews, wideReviewBurst) // of all clients together
-	turn, outer := make(chan struct{}, 1), options.CustomRoundTripperFn
-	options.CustomRoundTripperFn = func(inner http.RoundTripper) http.RoundTripper {
+// newSlowAPIServerReviews returns a wrapper around the transports of clients, which together send slowReviews a second.
+func newSlowAPIServerReviews(outer transport.WrapperFunc) transport.WrapperFunc {
+	limiter, turn := rate.NewLimiter(slowReviews, slowReviewBurst), make(chan struct{}, 1)
+	return func(inner http.RoundTripper) http.RoundTripper {
 		if outer != nil {
 			inner = outer(inner)
 		}
 		return limitedRoundTripper{limiter, turn, inner}
 	}
-	return &wideAuthorizer{build: func() (authorizer.Authorizer, error) { return buildAPIServerAuthorizer(&options) }}
 }
 
 // limitedRoundTripper sends requests at a limited rate. Requests take turns, so that one that is given up while it waits takes nothing from
@@ -95,13 +94,13 @@ type limitedRoundTripper struct {
 
 // RoundTrip implements http.RoundTripper.
 func (l limitedRoundTripper) RoundTrip(r *http.Request) (*http.Response, error) {
-	if err := l.awaitWideReviewTurn(r.Context()); err != nil {
-		return nil, fmt.Errorf("too many requests of callers with large identities: %w", err)
+	if err := l.awaitSlowReviewTurn(r.Context()); err != nil {
+		return nil, fmt.Errorf("too many reviews of this kind: %w", err)
 	}
 	return l.inner.RoundTrip(r)
 }
 
-func (l limitedRoundTripper) awaitWideReviewTurn(ctx context.Context) error {
+func (l limitedRoundTripper) awaitSlowReviewTurn(ctx context.Context) error {
 	select {
 	case l.turn <- struct{}{}:
 		defer func() { <-l.turn }()

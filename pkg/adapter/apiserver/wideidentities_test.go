@@ -27,7 +27,7 @@ func TestWideIdentitiesAreForgotten(t *testing.T) {
 		})
 	}
 	wide := &wideAuthorizer{build: func() (authorizer.Authorizer, error) { built++; return count(&wideAsked), nil }}
-	lanes := newAPIServerRequestLanes(nil, nil, defaultAPIServerLimits(), nil)
+	lanes := newAPIServerRequestLanes(nil, func(string) bool { return false }, defaultAPIServerLimits(), nil)
 	a := &laneAuthorizer{lanes: lanes, others: count(&othersAsked), wide: authorizer.AuthorizerFunc(wide.authorizeWideIdentity)}
 	groups := func(n int) *user.DefaultInfo {
 		return &user.DefaultInfo{Name: "jane", Groups: []string{strings.Repeat("g", n)}, Extra: map[string][]string{"x": {"y"}}}

@@ -9,7 +9,6 @@ import (
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -30,15 +29,6 @@ type namedMetric struct {
 	object objectReference
 	// selector is the metric selector in the text form of labels.Parse, so that named values compare by ==.
 	selector string
-}
-
-// parseDemandedMetricSelector returns the metric selector; nil if the autoscaler sets no selector.
-func (n namedMetric) parseDemandedMetricSelector() labels.Selector {
-	if n.selector == "" {
-		return nil
-	}
-	s, _ := labels.Parse(n.selector) // the text is a parsed selector's own, so it parses
-	return s
 }
 
 // storedAutoscaler is the stored part of a HorizontalPodAutoscaler. It is immutable: a change replaces it. It leaves

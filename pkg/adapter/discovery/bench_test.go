@@ -36,7 +36,7 @@ func largeCluster(b *testing.B, count int) (*podTable, demandPlanner, []*storedA
 		hpas = append(hpas, newDiscoveredAutoscaler(h))
 		readers = append(readers, Demand{Resource: "pods", Metric: "rps", Namespace: namespace, Selector: parseSelector(b, "app="+app)})
 	}
-	p := demandPlanner{prefixRules{}, mapTestKind, func(key objectKey) resolvedSelector {
+	p := demandPlanner{rules: prefixRules{}, resourceOf: mapTestKind, selectorOf: func(key objectKey) resolvedSelector {
 		return resolvedSelector{selector: selectors[key.String()], attempted: true}
 	}}
 	return pods, p, hpas, readers

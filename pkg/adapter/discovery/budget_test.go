@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
@@ -34,7 +35,7 @@ func TestAutoscalerWithManyMetrics(t *testing.T) { //nolint:paralleltest // it c
 	before := allocatedBytes()
 	table := newDiscoveredAutoscalerTable()
 	table.upsertDiscoveredObject(newDiscoveredAutoscaler(hpa))
-	p := demandPlanner{prefixRules{}, mapTestKind, knownSelectors(t, map[string]any{"deployments.apps shop/web": "app=web"})}
+	p := demandPlanner{rules: prefixRules{}, resourceOf: mapTestKind, selectorOf: knownSelectors(t, map[string]any{"deployments.apps shop/web": "app=web"})}
 	s := chooseDiscoveredTargets(p.planDiscoveryDemands(table.listDiscoveredAutoscalers(), nil), pods)
 	if got := allocatedBytes() - before; got > 20<<20 {
 		t.Errorf("an HPA with 7000 metrics costs %d bytes, want at most 20 MiB", got)
@@ -80,7 +81,7 @@ func TestManyAutoscalersOfNamespace(t *testing.T) { //nolint:paralleltest // it 
 	hpas = append(hpas, newDiscoveredAutoscaler(newHPA("shop", "web", "web", podsMetric("rps"))))
 	pods := newShopTable()
 	pods.upsertDiscoveredObject(endpointPolicy{}.newDiscoveredPod(apiPod("evil", "web-1", withAddress("10.9.9.9"))))
-	p := demandPlanner{prefixRules{}, mapTestKind, func(objectKey) resolvedSelector { return resolvedSelector{selector: parseSelector(t, "app=web")} }}
+	p := demandPlanner{rules: prefixRules{}, resourceOf: mapTestKind, selectorOf: func(objectKey) resolvedSelector { return resolvedSelector{selector: parseSelector(t, "app=web")} }}
 	before := measureHeap()
 	plan := p.planDiscoveryDemands(hpas, nil)
 	s := chooseDiscoveredTargets(plan, pods)
@@ -97,6 +98,29 @@ func TestManyAutoscalersOfNamespace(t *testing.T) { //nolint:paralleltest // it 
 	}
 }
 
+// TestSelectorsAreParsedOnce: a plan reuses the parsed metric selectors of the plan before, and keeps no others: an autoscaler that changes
+// each second would make the next plan as costly as the first.
+func TestSelectorsAreParsedOnce(t *testing.T) {
+	t.Parallel()
+	hpa := func(queue string) []*storedAutoscaler {
+		selector := &metav1.LabelSelector{MatchLabels: map[string]string{"queue": queue}}
+		return []*storedAutoscaler{
+			newDiscoveredAutoscaler(newHPA("shop", "web", "web", externalMetric("waiting", selector))),
+			newDiscoveredAutoscaler(newHPA("shop", "api", "api", externalMetric("waiting", selector))),
+		}
+	}
+	p := demandPlanner{rules: prefixRules{}, resourceOf: mapTestKind, selectorOf: knownSelectors(t, nil)}
+	first := p.planDiscoveryDemands(hpa("a"), nil)
+	p.parsed = map[string]labels.Selector{"queue=a": parseSelector(t, "parsed=before"), "queue=b": labels.Nothing()}
+	second := p.planDiscoveryDemands(hpa("a"), nil)
+	if got := first.selectors["queue=a"]; len(first.selectors) != 1 || got.String() != "queue=a" || first.demanded[0].Selector.String() != "queue=a" {
+		t.Errorf("the first plan has the selectors %v", first.selectors)
+	}
+	if len(second.selectors) != 1 || second.demanded[0].Selector.String() != "parsed=before" {
+		t.Errorf("the second plan has the selectors %v, the demands %v", second.selectors, second.demanded)
+	}
+}
+
 // TestReadersYieldToAutoscalers: of too many families of a pod, readers' are left out.
 func TestReadersYieldToAutoscalers(t *testing.T) {
 	t.Parallel()
@@ -105,7 +129,7 @@ func TestReadersYieldToAutoscalers(t *testing.T) {
 	for i := range 2 * maxDemandedFamilies {
 		readers = append(readers, Demand{Resource: "pods", Metric: fmt.Sprintf("a%06d", i), Namespace: "shop", Selector: parseSelector(t, fmt.Sprintf("app in (web,x%d)", i%20))})
 	}
-	p := demandPlanner{prefixRules{}, mapTestKind, knownSelectors(t, map[string]any{"deployments.apps shop/web": "app=web"})}
+	p := demandPlanner{rules: prefixRules{}, resourceOf: mapTestKind, selectorOf: knownSelectors(t, map[string]any{"deployments.apps shop/web": "app=web"})}
 	s := chooseDiscoveredTargets(p.planDiscoveryDemands(hpas, readers), newShopTable())
 	for _, target := range s.targets {
 		if target.Pod == "web-1" && (len(target.Families) != maxDemandedFamilies || target.Families[maxDemandedFamilies-1] != "pods_zzz" || len(target.Standing) != 1) {
@@ -144,7 +168,7 @@ func TestDemandEndsWithItsAutoscaler(t *testing.T) {
 	if err := d.Demand(read); err != nil || r.total.demands != 1 {
 		t.Fatalf("demand = %v, %d remembered", err, r.total.demands)
 	}
-	p := demandPlanner{prefixRules{}, mapTestKind, knownSelectors(t, map[string]any{"deployments.apps shop/web": "app=web"})}
+	p := demandPlanner{rules: prefixRules{}, resourceOf: mapTestKind, selectorOf: knownSelectors(t, map[string]any{"deployments.apps shop/web": "app=web"})}
 	plan := p.planDiscoveryDemands([]*storedAutoscaler{newDiscoveredAutoscaler(newHPA("shop", "web", "web", podsMetric("rps")))}, nil)
 	r.forgetStandingDemands(plan.standing)
 	d.state.Store(chooseDiscoveredTargets(plan, newShopTable()))

@@ -131,6 +131,9 @@ func (c *targetLoop) newDiscoveryDemandPlanner() demandPlanner {
 	if rules := c.rules.Load(); rules != nil {
 		p.rules = *rules
 	}
+	if c.plan != nil {
+		p.parsed = c.plan.selectors
+	}
 	return p
 }
 

@@ -31,7 +31,9 @@ type demandedPods struct {
 type demandPlan struct {
 	demandedPods []*demandedPods
 	sets         *familySets // of the demandedPods
-	demanded     []Demand
+	// selectors holds the metric selectors of autoscalers by their texts.
+	selectors map[string]labels.Selector
+	demanded  []Demand
 	// standing holds the keys of autoscalers' demands, without metric selectors, as reads have them.
 	standing map[demandKey]struct{}
 	// rejectedFamilies counts the families that a bound left out.
@@ -56,6 +58,8 @@ type demandPlanner struct {
 	rules      Rules
 	resourceOf func(schema.GroupKind) (schema.GroupResource, error)
 	selectorOf func(objectKey) resolvedSelector
+	// parsed holds the metric selectors of the plan before, by their texts: parsing them takes most of the time of a plan.
+	parsed map[string]labels.Selector
 }
 
 // planBuilder is a plan under construction.
@@ -83,6 +87,7 @@ func (p demandPlanner) planDiscoveryDemands(autoscalers []*storedAutoscaler, rea
 		demandPlanner: p,
 		plan: &demandPlan{
 			needed: map[objectKey]struct{}{}, unresolved: map[string]string{}, standing: map[demandKey]struct{}{}, sets: newDiscoveryDemandFamilySets(),
+			selectors: map[string]labels.Selector{},
 		},
 		byScope:  map[scopeKey]*demandedPods{},
 		demanded: map[demandKey]Demand{},
@@ -118,7 +123,7 @@ func (b *planBuilder) addDiscoveryAutoscalerDemands(a *storedAutoscaler) {
 		switch n.source {
 		case autoscalingv2.PodsMetricSourceType:
 			b.addDiscoveryDemand(Demand{
-				Resource: resourcePods, Metric: n.metric, Namespace: a.namespace, Selector: selector, MetricSelector: n.parseDemandedMetricSelector(), Standing: true,
+				Resource: resourcePods, Metric: n.metric, Namespace: a.namespace, Selector: selector, MetricSelector: b.parseDemandedMetricSelector(n.selector), Standing: true,
 			})
 			if group != nil {
 				b.claimDemandedFamilies(&group.allPodsFamilies, b.lookupDiscoveryDemandFamilies(resourcePods, n.metric, false), true)
@@ -129,6 +134,21 @@ func (b *planBuilder) addDiscoveryAutoscalerDemands(a *storedAutoscaler) {
 			b.addDiscoveryExternalDemand(a.namespace, n)
 		}
 	}
+}
+
+// parseDemandedMetricSelector returns the metric selector of a text; nil for an empty one.
+func (b *planBuilder) parseDemandedMetricSelector(text string) labels.Selector {
+	if text == "" {
+		return nil
+	}
+	s, ok := b.plan.selectors[text]
+	if !ok {
+		if s, ok = b.parsed[text]; !ok {
+			s, _ = labels.Parse(text) // the text is a parsed selector's own, so it parses
+		}
+		b.plan.selectors[text] = s
+	}
+	return s
 }
 
 // addDiscoveryObjectDemand demands the metric of the described object's pods. A workload or a service selects its pods; a
@@ -142,7 +162,7 @@ func (b *planBuilder) addDiscoveryObjectDemand(a *storedAutoscaler, n namedMetri
 		return
 	}
 	d := Demand{
-		Resource: resource.String(), Metric: n.metric, Namespace: a.namespace, Object: n.object.name, MetricSelector: n.parseDemandedMetricSelector(), Standing: true,
+		Resource: resource.String(), Metric: n.metric, Namespace: a.namespace, Object: n.object.name, MetricSelector: b.parseDemandedMetricSelector(n.selector), Standing: true,
 	}
 	families := b.lookupDiscoveryDemandFamilies(d.Resource, n.metric, false)
 	if b.rules != nil {
@@ -169,7 +189,7 @@ func (b *planBuilder) addDiscoveryObjectDemand(a *storedAutoscaler, n namedMetri
 }
 
 func (b *planBuilder) addDiscoveryExternalDemand(namespace string, n namedMetric) {
-	d := Demand{Metric: n.metric, External: true, Selector: n.parseDemandedMetricSelector(), Standing: true}
+	d := Demand{Metric: n.metric, External: true, Selector: b.parseDemandedMetricSelector(n.selector), Standing: true}
 	sources := []string{namespace}
 	if b.rules != nil {
 		sources = b.rules.Namespaces(n.metric, namespace)

@@ -204,7 +204,7 @@ func TestChooseTargets(t *testing.T) {
 			if tc.target == "" {
 				tc.target = "web"
 			}
-			p := demandPlanner{prefixRules{}, mapTestKind, knownSelectors(t, selectors)}
+			p := demandPlanner{rules: prefixRules{}, resourceOf: mapTestKind, selectorOf: knownSelectors(t, selectors)}
 			plan := p.planDiscoveryDemands([]*storedAutoscaler{newDiscoveredAutoscaler(newHPA("shop", "hpa", tc.target, tc.metrics...))}, tc.readers)
 			var got []string
 			for _, target := range chooseDiscoveredTargets(plan, newShopTable()).targets {
@@ -224,7 +224,7 @@ func TestChooseWholeTarget(t *testing.T) {
 	t.Parallel()
 	pods := newDiscoveredPodTable()
 	pods.upsertDiscoveredObject(endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-1", withRunning(map[string]int64{"": 110}))))
-	p := demandPlanner{prefixRules{}, mapTestKind, knownSelectors(t, map[string]any{"deployments.apps shop/web": "app=web"})}
+	p := demandPlanner{rules: prefixRules{}, resourceOf: mapTestKind, selectorOf: knownSelectors(t, map[string]any{"deployments.apps shop/web": "app=web"})}
 	got := chooseDiscoveredTargets(p.planDiscoveryDemands([]*storedAutoscaler{newDiscoveredAutoscaler(newHPA("shop", "web", "web", podsMetric("rps")))}, nil), pods).targets
 	want := []metric.Target{{
 		Namespace: "shop", Pod: "web-1", Node: "node-1", UID: "uid-1",
@@ -270,7 +270,7 @@ func TestContestedEndpoints(t *testing.T) {
 			pods := newDiscoveredPodTable()
 			pods.upsertDiscoveredObject(endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-1", at, tc.first)))
 			pods.upsertDiscoveredObject(endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-2", at, tc.second)))
-			p := demandPlanner{prefixRules{}, mapTestKind, knownSelectors(t, map[string]any{"deployments.apps shop/web": "app=web"})}
+			p := demandPlanner{rules: prefixRules{}, resourceOf: mapTestKind, selectorOf: knownSelectors(t, map[string]any{"deployments.apps shop/web": "app=web"})}
 			s := chooseDiscoveredTargets(p.planDiscoveryDemands([]*storedAutoscaler{newDiscoveredAutoscaler(newHPA("shop", "web", "web", podsMetric("rps")))}, nil), pods)
 			var got []string
 			for _, target := range s.targets {
@@ -291,7 +291,7 @@ func TestContestedEndpoints(t *testing.T) {
 
 func TestPlanDemanded(t *testing.T) {
 	t.Parallel()
-	p := demandPlanner{prefixRules{}, mapTestKind, knownSelectors(t, map[string]any{"deployments.apps shop/web": "app=web"})}
+	p := demandPlanner{rules: prefixRules{}, resourceOf: mapTestKind, selectorOf: knownSelectors(t, map[string]any{"deployments.apps shop/web": "app=web"})}
 	plan := p.planDiscoveryDemands([]*storedAutoscaler{
 		newDiscoveredAutoscaler(newHPA("shop", "web", "web", podsMetric("rps"), externalMetric("waiting", &metav1.LabelSelector{MatchLabels: map[string]string{"queue": "orders"}}))),
 		newDiscoveredAutoscaler(newHPA("shop", "late", "late", podsMetric("rps"), externalMetric("global", nil))),
@@ -332,7 +332,7 @@ func TestExplain(t *testing.T) {
 	pods := newShopTable()
 	pods.upsertDiscoveredObject(endpointPolicy{}.newDiscoveredPod(apiPod("broken", "web-1")))
 	pods.upsertDiscoveredObject(endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-manyports", withAnnotations(annotationPort, "x"))))
-	p := demandPlanner{prefixRules{}, mapTestKind, knownSelectors(t, map[string]any{
+	p := demandPlanner{rules: prefixRules{}, resourceOf: mapTestKind, selectorOf: knownSelectors(t, map[string]any{
 		"deployments.apps shop/web": "app=web", "deployments.apps broken/web": errors.New("forbidden"),
 		"deployments.apps shop/empty": "app=none",
 	})}

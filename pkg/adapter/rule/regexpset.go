@@ -27,7 +27,17 @@ func NeverMatchTogether(must, mustNot []string) bool {
 // ExcludeEachOther reports whether no value of a label satisfies all matchers. Their names have no meaning here. A value also has
 // to match all further expressions.
 func ExcludeEachOther(matchers []*labels.Matcher, further ...string) bool {
-	must, mustNot := slices.Clone(further), []string(nil)
+	if values, few := listMatchedValues(matchers); few {
+		if excluded, ok := excludeMatchedValues(values, matchers, further); ok {
+			return excluded
+		}
+	}
+	must, mustNot := listMatchedRegexps(matchers)
+	return NeverMatchTogether(append(must, further...), mustNot)
+}
+
+// listMatchedRegexps returns expressions that a text has to match, and must not match, to satisfy all matchers.
+func listMatchedRegexps(matchers []*labels.Matcher) (must, mustNot []string) {
 	for _, m := range matchers {
 		switch m.Type {
 		case labels.MatchEqual:
@@ -40,7 +50,37 @@ func ExcludeEachOther(matchers []*labels.Matcher, further ...string) bool {
 			mustNot = append(mustNot, "(?s:"+m.Value+")")
 		}
 	}
-	return NeverMatchTogether(must, mustNot)
+	return must, mustNot
+}
+
+// listMatchedValues returns the only values that one of the matchers admits; few is false if each admits others. Most matchers are of one
+// value, such as the name of a metric, and every name that an autoscaler or a reader asks for comes here.
+func listMatchedValues(matchers []*labels.Matcher) (values []string, few bool) {
+	for _, m := range matchers {
+		switch {
+		case m.Type == labels.MatchEqual:
+			return []string{m.Value}, true
+		case m.Type == labels.MatchRegexp && len(m.SetMatches()) > 0:
+			values, few = m.SetMatches(), true
+		}
+	}
+	return values, few
+}
+
+// excludeMatchedValues reports whether no value satisfies all matchers and expressions; ok is false if an expression is invalid.
+func excludeMatchedValues(values []string, matchers []*labels.Matcher, further []string) (excluded, ok bool) {
+	expressions := make([]*regexp.Regexp, len(further))
+	for i, text := range further {
+		var err error
+		if expressions[i], err = regexp.Compile("^(?:" + text + ")$"); err != nil {
+			return false, false
+		}
+	}
+	return !slices.ContainsFunc(values, func(value string) bool {
+		rejects := func(m *labels.Matcher) bool { return !m.Matches(value) }
+		misses := func(re *regexp.Regexp) bool { return !re.MatchString(value) }
+		return !slices.ContainsFunc(matchers, rejects) && !slices.ContainsFunc(expressions, misses)
+	}), true
 }
 
 // regexpSearch runs the automata of several expressions side by side.

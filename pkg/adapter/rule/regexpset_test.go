@@ -1,8 +1,15 @@
 package rule
 
 import (
+	"fmt"
 	"regexp"
+	"runtime"
+	"strings"
 	"testing"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/config"
 )
 
 func TestRegexpsThatNeverMatchTogether(t *testing.T) {
@@ -37,6 +44,52 @@ func TestRegexpsThatNeverMatchTogether(t *testing.T) {
 		if got := NeverMatchTogether(tc.must, tc.mustNot); got != tc.never {
 			t.Errorf("%s: NeverMatchTogether(%q, %q) = %v, want %v", tc.name, tc.must, tc.mustNot, got, tc.never)
 		}
+	}
+}
+
+// TestExclusionOfValues: matchers with few values, which are tried one by one, exclude each other exactly if the search says so.
+func TestExclusionOfValues(t *testing.T) {
+	t.Parallel()
+	var all []*labels.Matcher
+	for _, kind := range []labels.MatchType{labels.MatchEqual, labels.MatchNotEqual, labels.MatchRegexp, labels.MatchNotRegexp} {
+		for _, value := range []string{"", "a", "a|b", "a.*", "(?i)a", "[ab]", "a(b|c)d", "^a$", "a\n", ".+", "ä"} {
+			all = append(all, labels.MustNewMatcher(kind, "l", value))
+		}
+	}
+	for _, a := range all {
+		for _, b := range all {
+			for _, further := range [][]string{nil, {"[a-z]+"}, {"(?s:.+)", "a.*"}} {
+				must, mustNot := listMatchedRegexps([]*labels.Matcher{a, b})
+				want := NeverMatchTogether(append(must, further...), mustNot)
+				if got := ExcludeEachOther([]*labels.Matcher{a, b}, further...); got != want {
+					t.Errorf("%s, %s and %q exclude each other: %v, want %v", a, b, further, got, want)
+				}
+			}
+		}
+	}
+	if ExcludeEachOther([]*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, "l", "a")}, "(") {
+		t.Error("an invalid expression excludes a value")
+	}
+}
+
+// TestLongMetricNamesAreCheap: anybody who may read names metrics, and every new name is looked up.
+func TestLongMetricNamesAreCheap(t *testing.T) { //nolint:paralleltest // it measures what the process allocates
+	cfg := config.Default()
+	set, err := Compile(&cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	const lookups = 100
+	for i := range lookups {
+		if _, err := set.Lookup("pods", fmt.Sprintf("m_%03d_%s", i, strings.Repeat("abcdefghij", 24))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runtime.ReadMemStats(&after)
+	if each := (after.TotalAlloc - before.TotalAlloc) / lookups; each > 200<<10 {
+		t.Errorf("a lookup of a name of 246 bytes allocates %d KiB, want at most 200", each>>10)
 	}
 }
 

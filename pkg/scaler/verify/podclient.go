@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
@@ -103,7 +104,8 @@ const timeoutCause = "timeout"
 // tooManyBytesCause is the cause of requests that are not sent, because the pod has responded with maxPodBytes.
 const tooManyBytesCause = "more than 256MiB of responses"
 
-// shortenVerificationCause returns an error as a short text. Requests that fail in the same way get the same text.
+// shortenVerificationCause returns an error as a short text that is fit for one line: an error may repeat a response. Requests that fail in
+// the same way get the same text.
 func shortenVerificationCause(err error) string {
 	var timeout net.Error
 	switch {
@@ -122,7 +124,7 @@ func shortenVerificationCause(err error) string {
 	if errors.As(err, &outer) {
 		err = outer.Err // without the address, which differs from pod to pod
 	}
-	return cmp.Or(strict.Shorten(err.Error()), otherCause)
+	return cmp.Or(strict.Shorten(plaintext.Clean(err.Error())), otherCause)
 }
 
 // sendVerificationRequests sends the requests of the spec to a pod, and returns their tally. It ends early with ctx, and once the pod cannot pass

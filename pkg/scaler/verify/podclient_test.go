@@ -12,6 +12,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 )
 
 func answerFine(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "fine") }
@@ -91,6 +93,25 @@ func TestFailuresByCause(t *testing.T) {
 		})
 	}
 }
+
+// TestCausesOfRequestsAreHarmless: a cause goes to webhooks, logs and Events, and an error may repeat a response.
+func TestCausesOfRequestsAreHarmless(t *testing.T) {
+	t.Parallel()
+	broken := failingTransport{errors.New("malformed: \x1b[2J\u009b31m\u202e\u2028WARNING\x07" + strings.Repeat("\x00", 100))}
+	r, err := New(Options{Transport: broken}).Run(t.Context(), Spec{URL: "/work", Requests: 2}, []corev1.Pod{newProbedPod("web-0", "127.2.1.1", 80)}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := r.Pods[0].Readiness + "\n" + r.SummaryLine()
+	if !strings.Contains(text, "malformed: ?[2J?31m? WARNING?") || plaintext.CleanLines(text) != text {
+		t.Errorf("causes %+q", text)
+	}
+}
+
+// failingTransport fails each request.
+type failingTransport struct{ err error }
+
+func (f failingTransport) RoundTrip(*http.Request) (*http.Response, error) { return nil, f.err }
 
 func TestReadinessFailsFirst(t *testing.T) {
 	t.Parallel()
