@@ -10,11 +10,30 @@ import (
 	"os/signal"
 	"syscall"
 
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/klog/v2"
+
 	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/command"
 )
 
-func main() { os.Exit(runPluginProgram(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+func main() {
+	utilruntime.ErrorHandlers = quietErrorHandlers(utilruntime.ErrorHandlers)
+	os.Exit(runPluginProgram(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// quietErrorHandlers returns handlers that log only under -v: client-go's discovery logs each error that it also returns.
+func quietErrorHandlers(handlers []utilruntime.ErrorHandler) []utilruntime.ErrorHandler {
+	quiet := make([]utilruntime.ErrorHandler, len(handlers))
+	for i, handle := range handlers {
+		quiet[i] = func(ctx context.Context, err error, message string, fields ...any) {
+			if klog.V(1).Enabled() {
+				handle(ctx, err, message, fields...)
+			}
+		}
+	}
+	return quiet
+}
 
 // The exit codes. Scripts branch on them.
 const (

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -17,6 +18,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 )
@@ -153,7 +155,7 @@ func TestExitCodes(t *testing.T) {
 		"a hold of nothing":          {[]string{"hold", "pause", "web", "-n", "shop"}, exitUsage, "such as deploy/web"},
 		"a hold that is forbidden":   {[]string{"hold", "release", "deploy/web", "-n", "secret"}, exitBroken, "forbidden"},
 		"an unknown hold command":    {[]string{"hold", "sett", "deploy/web", "-n", "shop"}, exitUsage, "sett"},
-		"doctor with few rights":     {[]string{"doctor", "-n", "shop"}, exitFine, "Nothing is broken as far as could be read; 9 checks could not. First warning: condition"},
+		"doctor with few rights":     {[]string{"doctor", "-n", "shop"}, exitFine, "Nothing is broken as far as could be read; 10 checks could not. First warning: condition"},
 		"doctor of what is not":      {[]string{"doctor", "hpa/wep", "-n", "shop"}, exitBroken, "First broken: autoscaler hpa/wep"},
 		"lint without files":         {[]string{"lint"}, exitUsage, "give either -f FILE or --all"},
 		"lint of a missing file":     {[]string{"lint", "-f", "/does/not/exist"}, exitBroken, "no such file"},
@@ -232,5 +234,18 @@ func TestTop(t *testing.T) {
 	}
 	if want := "did not read statefulsets: forbidden: /apis/apps/v1/namespaces/shop/statefulsets\n"; errs != want {
 		t.Errorf("standard error %q, want %q", errs, want)
+	}
+}
+
+// TestQuietErrorHandlers: what client-go logs of errors that it also returns stays off the terminal.
+func TestQuietErrorHandlers(t *testing.T) {
+	t.Parallel()
+	calls := 0
+	handlers := quietErrorHandlers([]utilruntime.ErrorHandler{func(context.Context, error, string, ...any) { calls++ }})
+	for _, handle := range handlers {
+		handle(t.Context(), errFound, "Couldn't get current server API group list")
+	}
+	if len(handlers) != 1 || calls != 0 {
+		t.Errorf("%d handlers logged %d times without -v", len(handlers), calls)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -19,6 +20,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/dashboard"
 	"github.com/tachometer-metrics/tachometer/pkg/replay/replaytest"
 )
 
@@ -241,6 +243,72 @@ func TestUnusualLogs(t *testing.T) {
 				checkUnusualOutput(t, shop, args...)
 				checkUnusualOutput(t, shop, append(args, "-o", "json")...)
 			}
+		})
+	}
+}
+
+// checkUnusualDashboard looks twice, and judges the page's data.
+func checkUnusualDashboard(t *testing.T, shop *apiServer) {
+	t.Helper()
+	p := &pluginProgram{kubeconfig: os.DevNull}
+	p.overrides.ClusterInfo.Server, p.overrides.Context.Namespace = shop.url, "shop"
+	c, err := p.connectPluginCluster()
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := dashboard.New(dashboard.Options{
+		Client: c.client, Metrics: c.metricReader(), Now: c.now, Namespace: c.namespace, Decisions: dashboard.NewRecordedDecisions(c.reader, c.now),
+	})
+	for range 2 {
+		server.Look(t.Context())
+		for _, path := range []string{"api/state", "api/autoscalers/shop/web"} {
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, server.Path()+path, nil)
+			r.Host = "127.0.0.1"
+			w := httptest.NewRecorder()
+			server.Handler().ServeHTTP(w, r)
+			text := strings.ReplaceAll(w.Body.String(), "Failed%!Get", "")
+			if w.Code != http.StatusOK || !json.Valid(w.Body.Bytes()) {
+				t.Errorf("%s: status %d: %s", path, w.Code, text)
+			}
+			if found := programmersText.FindAllString(text, 3); found != nil {
+				t.Errorf("%s: %q in\n%s", path, found, text)
+			}
+		}
+	}
+}
+
+// TestUnusualDashboards: the page stays up, whatever the autoscaler and its values.
+func TestUnusualDashboards(t *testing.T) {
+	t.Parallel()
+	for name, change := range unusualAutoscalers {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			shop := newShop(t)
+			changeShopHPA(t, shop, change)
+			checkUnusualDashboard(t, shop)
+		})
+	}
+	for name, log := range unusualLogs() {
+		t.Run("log: "+name, func(t *testing.T) {
+			t.Parallel()
+			shop := newShop(t)
+			shop.answers["/apis/explain.tachometer.dev/v1alpha1/namespaces/shop/horizontalpodautoscalers/web/decisions"] = log
+			checkUnusualDashboard(t, shop)
+		})
+	}
+	for name, answer := range map[string]any{
+		"text": "<html>", "null": json.RawMessage("null"), "no items": map[string]any{}, "null items": map[string]any{"items": []any{nil}}, "an empty value": map[string]any{"items": []any{map[string]any{}}},
+		"not a number": map[string]any{"items": []any{map[string]any{"value": "NaN"}}}, "infinite": map[string]any{"items": []any{map[string]any{"value": "+Inf"}}},
+		"beyond a float":   map[string]any{"items": []any{map[string]any{"value": "1e400", "describedObject": map[string]any{"name": "web-1"}}}},
+		"a negative value": map[string]any{"items": []any{map[string]any{"value": "-5", "describedObject": map[string]any{"name": "web-1"}}}},
+		"a fault":          newFault(http.StatusInternalServerError, metav1.StatusReasonInternalError, "\x1b[2J\u202e%d <html>"),
+	} {
+		t.Run("value: "+name, func(t *testing.T) {
+			t.Parallel()
+			shop := newShop(t)
+			shop.answers["/apis/custom.metrics.k8s.io/v1beta2/namespaces/shop/pods/*/request_per_second"] = answer
+			shop.answers["/apis/scaler.tachometer.dev/v1alpha1/namespaces/shop/holds"] = answer
+			checkUnusualDashboard(t, shop)
 		})
 	}
 }

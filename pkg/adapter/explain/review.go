@@ -255,8 +255,8 @@ func checkReviewedRule(r *rule.Rule, namespace string) error {
 
 // computeReviewedValues evaluates the rule as a read of its metric does. It waits for first scrapes as a person's read does.
 func (a *API) computeReviewedValues(ctx context.Context, r *ruleReview, status *explainapi.RuleReviewStatus) {
-	evidence := &provider.Evidence{}
-	err := a.readReviewedMetric(provider.WithEvidence(ctx, evidence), r, status)
+	ctx, evidence := provider.WithEvidence(ctx)
+	err := a.readReviewedMetric(ctx, r, status)
 	for _, o := range evidence.Omitted {
 		status.Omitted = append(status.Omitted, explainapi.Omission{Pod: o.Object.Name, Reason: string(o.Reason), Detail: o.Detail})
 	}

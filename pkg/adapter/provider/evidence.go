@@ -20,9 +20,24 @@ type Evidence struct {
 
 type evidenceKey struct{}
 
-// WithEvidence returns a context whose read of a metric of pods fills in e.
-func WithEvidence(ctx context.Context, e *Evidence) context.Context {
-	return context.WithValue(ctx, evidenceKey{}, e)
+// evidenceContext has the evidence of a read: one allocation for both.
+type evidenceContext struct {
+	context.Context
+	evidence Evidence
+}
+
+// Value implements context.Context.
+func (c *evidenceContext) Value(key any) any {
+	if _, ok := key.(evidenceKey); ok {
+		return &c.evidence
+	}
+	return c.Context.Value(key)
+}
+
+// WithEvidence returns a context whose read of a metric of pods fills in the evidence.
+func WithEvidence(ctx context.Context) (context.Context, *Evidence) {
+	c := &evidenceContext{Context: ctx}
+	return c, &c.evidence
 }
 
 // EvidenceOf returns the evidence that the context of a read asks for; nil if it asks for none.

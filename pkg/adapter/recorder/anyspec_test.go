@@ -79,10 +79,33 @@ func setRandomSpec(random *rand.Rand, s *loadedService) {
 	}
 }
 
-// TestAnySpecIsReproduced: the record of an autoscaler with any spec gives each of its decisions again.
+// changeSpecSometimes changes limits, behavior or a target, as a person does between two looks. It returns the number of changes.
+func changeSpecSometimes(random *rand.Rand, s *loadedService) int {
+	if random.IntN(12) != 0 {
+		return 0
+	}
+	spec := s.hpa.Spec.DeepCopy()
+	switch random.IntN(4) {
+	case 0:
+		spec.MaxReplicas = max(1, *spec.MinReplicas) + int32(random.IntN(40))
+	case 1:
+		spec.MinReplicas = new(min(spec.MaxReplicas, *spec.MinReplicas+1+int32(random.IntN(4))))
+	case 2:
+		spec.Behavior = &autoscalingv2.HorizontalPodAutoscalerBehavior{ScaleUp: newRandomRules(random), ScaleDown: newRandomRules(random)}
+	case 3:
+		spec.Metrics[0] = newRandomMetric(random, 0)
+		spec.MinReplicas = new(max(1, *spec.MinReplicas))
+	}
+	s.hpa.Spec = *spec
+	s.recorder.ObserveAutoscaler(s.hpa.DeepCopy())
+	return 1
+}
+
+// TestAnySpecIsReproduced: the record of an autoscaler with any spec, which a person changes now and then, gives each of its decisions
+// again. Metrics fail together or alone.
 func TestAnySpecIsReproduced(t *testing.T) {
 	t.Parallel()
-	decided, atZero, changes := 0, 0, 0
+	decided, atZero, changes, edits := 0, 0, 0, 0
 	for seed := range uint64(24) {
 		random := newRandom(seed)
 		s := newLoadedService(t, "web", Options{MaxRecordBytes: 1 << 20})
@@ -97,10 +120,13 @@ func TestAnySpecIsReproduced(t *testing.T) {
 			case 1, 2, 3, 4, 5:
 				s.load = float64(random.IntN(2_000_000))
 			}
-			s.missing, s.err = 0, nil
+			edits += changeSpecSometimes(random, s)
+			s.missing, s.err, s.failing = 0, nil, ""
 			switch random.IntN(15) {
 			case 0:
 				s.err = errNoValue
+			case 2, 3:
+				s.err, s.failing = errNoValue, fmt.Sprint("metric_", random.IntN(3))
 			case 1:
 				s.missing = random.IntN(len(s.pods) + 1)
 			}
@@ -127,8 +153,8 @@ func TestAnySpecIsReproduced(t *testing.T) {
 		}
 		decided += len(got)
 	}
-	t.Logf("%d decisions, %d of them at zero pods, %d changes", decided, atZero, changes)
-	if atZero < 20 || changes < 150 {
-		t.Errorf("%d decisions at zero pods and %d changes prove too little", atZero, changes)
+	t.Logf("%d decisions, %d of them at zero pods, %d changes, %d edits", decided, atZero, changes, edits)
+	if atZero < 20 || changes < 150 || edits < 60 {
+		t.Errorf("%d decisions at zero pods, %d changes and %d edits prove too little", atZero, changes, edits)
 	}
 }

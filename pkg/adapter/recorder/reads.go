@@ -46,8 +46,9 @@ func (p recordedProvider) GetMetricByName(ctx context.Context, name types.Namesp
 		key.namespace = name.Name
 	}
 	p.recorder.recordRead(key, nil, nil, err, func(now time.Time, into []explainapi.Value) ([]explainapi.Value, bool) {
-		v := newRecordedValue("", value.Value.MilliValue(), value.Timestamp.Time, value.WindowSeconds, now)
-		return append(into, v), false
+		values := resizeRecordedValues(into, 1)
+		setRecordedValue(&values[0], "", value.Value.MilliValue(), value.Timestamp.Time, value.WindowSeconds, now.UnixNano())
+		return values, false
 	})
 	return value, err
 }
@@ -58,15 +59,15 @@ func (p recordedProvider) GetMetricBySelector(ctx context.Context, namespace str
 	if !p.recorder.isAutoscaler(ctx) {
 		return p.MetricsProvider.GetMetricBySelector(ctx, namespace, objects, info, selector)
 	}
-	evidence := &provider.Evidence{}
-	list, err := p.MetricsProvider.GetMetricBySelector(provider.WithEvidence(ctx, evidence), namespace, objects, info, selector)
+	ctx, evidence := provider.WithEvidence(ctx)
+	list, err := p.MetricsProvider.GetMetricBySelector(ctx, namespace, objects, info, selector)
 	key := readKey{kind: podsRead, namespace: namespace, metric: info.Metric, selector: formatReadSelector(selector)}
 	p.recorder.recordRead(key, objects, evidence, err, func(now time.Time, into []explainapi.Value) ([]explainapi.Value, bool) {
 		items := list.Items[:min(len(list.Items), maxRecordedValues)]
-		values := slices.Grow(into, len(items))
+		values, nanos := resizeRecordedValues(into, len(items)), now.UnixNano()
 		for i := range items {
 			v := &items[i]
-			values = append(values, newRecordedValue(v.DescribedObject.Name, v.Value.MilliValue(), v.Timestamp.Time, v.WindowSeconds, now))
+			setRecordedValue(&values[i], v.DescribedObject.Name, v.Value.MilliValue(), v.Timestamp.Time, v.WindowSeconds, nanos)
 		}
 		return values, len(items) < len(list.Items)
 	})
@@ -83,10 +84,10 @@ func (p recordedProvider) GetExternalMetric(ctx context.Context, namespace strin
 	key := readKey{kind: externalRead, namespace: namespace, metric: info.Metric, selector: formatReadSelector(selector)}
 	p.recorder.recordRead(key, nil, nil, err, func(now time.Time, into []explainapi.Value) ([]explainapi.Value, bool) {
 		items := list.Items[:min(len(list.Items), maxRecordedValues)]
-		values := slices.Grow(into, len(items))
+		values, nanos := resizeRecordedValues(into, len(items)), now.UnixNano()
 		for i := range items {
 			v := &items[i]
-			values = append(values, newRecordedValue("", v.Value.MilliValue(), v.Timestamp.Time, v.WindowSeconds, now))
+			setRecordedValue(&values[i], "", v.Value.MilliValue(), v.Timestamp.Time, v.WindowSeconds, nanos)
 		}
 		return values, len(items) < len(list.Items)
 	})
@@ -99,12 +100,21 @@ func (r *Recorder) isAutoscaler(ctx context.Context) bool {
 	return ok && slices.Contains(r.opts.Autoscalers, u.GetName())
 }
 
-func newRecordedValue(pod string, milli int64, at time.Time, window *int64, now time.Time) explainapi.Value {
-	v := explainapi.Value{Pod: pod, Milli: milli, AgeMillis: now.Sub(at).Milliseconds()}
+// resizeRecordedValues returns a slice of n values in the memory of another one, with what was there before.
+func resizeRecordedValues(into []explainapi.Value, n int) []explainapi.Value {
+	return slices.Grow(into[:0], n)[:n]
+}
+
+// setRecordedValue sets all fields of a value; now is in nanoseconds. It runs for each pod of each read, and writes the name only where
+// it changes: to write a pointer costs more than to compare it.
+func setRecordedValue(v *explainapi.Value, pod string, milli int64, at time.Time, window *int64, now int64) {
+	if v.Pod != pod {
+		v.Pod = pod
+	}
+	v.Milli, v.AgeMillis, v.WindowSeconds = milli, (now-at.UnixNano())/int64(time.Millisecond), 0
 	if window != nil {
 		v.WindowSeconds = *window
 	}
-	return v
 }
 
 // valueConverter appends the values of an answer to a slice, and reports whether it left some out.

@@ -51,6 +51,7 @@ type loadedService struct {
 	// scaleToZero is the controller's gate.
 	scaleToZero bool
 	err         error
+	failing     string // the metric that err is of; empty: all
 	user        string
 }
 
@@ -105,14 +106,22 @@ func (s *loadedService) scaleTo(replicas int) {
 	}
 }
 
+// failureOf returns the error of a metric; nil if it has values.
+func (s *loadedService) failureOf(metric string) error {
+	if s.failing == "" || s.failing == metric {
+		return s.err
+	}
+	return nil
+}
+
 // GetMetricBySelector answers with the load spread over the pods, with noise.
-func (s *loadedService) GetMetricBySelector(ctx context.Context, _ string, _ labels.Selector, _ metricsprovider.CustomMetricInfo, _ labels.Selector) (*custom_metrics.MetricValueList, error) {
+func (s *loadedService) GetMetricBySelector(ctx context.Context, _ string, _ labels.Selector, info metricsprovider.CustomMetricInfo, _ labels.Selector) (*custom_metrics.MetricValueList, error) {
 	e := provider.EvidenceOf(ctx)
 	if e != nil {
 		e.Pods = slices.Clone(s.pods)
 	}
-	if s.err != nil {
-		return nil, s.err
+	if err := s.failureOf(info.Metric); err != nil {
+		return nil, err
 	}
 	list := &custom_metrics.MetricValueList{}
 	for i, p := range s.pods {
@@ -132,9 +141,9 @@ func (s *loadedService) GetMetricBySelector(ctx context.Context, _ string, _ lab
 }
 
 // GetExternalMetric answers with the load as one series.
-func (s *loadedService) GetExternalMetric(context.Context, string, labels.Selector, metricsprovider.ExternalMetricInfo) (*external_metrics.ExternalMetricValueList, error) {
-	if s.err != nil {
-		return nil, s.err
+func (s *loadedService) GetExternalMetric(_ context.Context, _ string, _ labels.Selector, info metricsprovider.ExternalMetricInfo) (*external_metrics.ExternalMetricValueList, error) {
+	if err := s.failureOf(info.Metric); err != nil {
+		return nil, err
 	}
 	return &external_metrics.ExternalMetricValueList{Items: []external_metrics.ExternalMetricValue{{
 		Timestamp: metav1.NewTime(s.now), Value: *resource.NewMilliQuantity(int64(s.load), resource.DecimalSI),
@@ -146,9 +155,9 @@ func (s *loadedService) context() context.Context {
 }
 
 // GetMetricByName answers with the load as the value of an object.
-func (s *loadedService) GetMetricByName(context.Context, types.NamespacedName, metricsprovider.CustomMetricInfo, labels.Selector) (*custom_metrics.MetricValue, error) {
-	if s.err != nil {
-		return nil, s.err
+func (s *loadedService) GetMetricByName(_ context.Context, _ types.NamespacedName, info metricsprovider.CustomMetricInfo, _ labels.Selector) (*custom_metrics.MetricValue, error) {
+	if err := s.failureOf(info.Metric); err != nil {
+		return nil, err
 	}
 	return &custom_metrics.MetricValue{Timestamp: metav1.NewTime(s.now), Value: *resource.NewMilliQuantity(int64(s.load), resource.DecimalSI)}, nil
 }

@@ -309,3 +309,23 @@ func TestOtherDecisionSource(t *testing.T) {
 		t.Errorf("%+v", d)
 	}
 }
+
+// TestClockSetBack: after a clock was set back, the charts begin anew, in order, and the record is read again.
+func TestClockSetBack(t *testing.T) {
+	t.Parallel()
+	c := newCluster("40", "40")
+	reader := &recordReader{}
+	s := c.serve(Options{})
+	s.opts.Decisions = NewRecordedDecisions(reader, s.opts.Now)
+	for range 3 {
+		c.look(t, s)
+	}
+	get(t, s, "api/autoscalers/shop/web")
+	c.now = c.now.Add(-48 * time.Hour)
+	c.look(t, s)
+	c.look(t, s)
+	d := getJSON[autoscalerDetail](t, s, "api/autoscalers/shop/web")
+	if len(d.Series.Time) != 2 || d.Series.Time[1] != c.now.Unix() || reader.reads != 2 {
+		t.Errorf("points at %v, now is %d; %d reads of the record", d.Series.Time, c.now.Unix(), reader.reads)
+	}
+}

@@ -124,6 +124,8 @@ func (r *autoscalerRecord) addRecordedLook(look *autoscalerLook, decision *Decis
 		look.view.Sentence = under.Sentence
 		look.explanation.Sentence, look.explanation.Metrics, look.explanation.Changes = under.Sentence, under.Metrics, under.Changes
 	}
+	// After a clock was set back, the points of the time to come would stay until it is there.
+	r.points = slices.DeleteFunc(r.points, func(p recordedPoint) bool { return p.time.After(look.time) })
 	r.points = append(r.points, recordedPoint{look.time, row.Wanted, row.Replicas, row.Ready, look.amounts})
 	old := slices.IndexFunc(r.points, func(p recordedPoint) bool { return look.time.Sub(p.time) <= keptTime })
 	r.points = slices.Delete(r.points, 0, old)
@@ -185,9 +187,9 @@ func (p recordedPoint) findRecordedAmount(name string) (load, value *float64) {
 	return nil, nil
 }
 
-// newChartNumber returns nil for a number that could not be read: JSON has no NaN.
+// newChartNumber returns nil for a number that could not be read or is beyond a float: JSON has no NaN and no infinity.
 func newChartNumber(n float64) *float64 {
-	if math.IsNaN(n) {
+	if math.IsNaN(n) || math.IsInf(n, 0) {
 		return nil
 	}
 	return &n

@@ -67,7 +67,9 @@ func (r *RecordedDecisions) findRecordedRead(key types.NamespacedName) (read rec
 	now := r.now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	maps.DeleteFunc(r.reads, func(_ types.NamespacedName, read recordedRead) bool { return now.Sub(read.time) >= recordPause })
+	maps.DeleteFunc(r.reads, func(_ types.NamespacedName, read recordedRead) bool {
+		return now.Sub(read.time) >= recordPause || read.time.After(now) // the clock was set back
+	})
 	read, known = r.reads[key]
 	return read, known
 }

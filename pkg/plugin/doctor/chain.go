@@ -47,6 +47,7 @@ func (d *doctor) checkDoctorAPIServices(ctx context.Context) {
 	d.adapter = adapterPlace{namespace: defaultAdapterNamespace, service: defaultAdapterService, port: 443}
 	own, err := d.readDoctorAPIService(ctx, explainAPIService)
 	isLocated := err == nil && d.locateDoctorAdapter(own)
+	defer d.checkDoctorExplainAPIService(own, err)
 	for _, name := range checkedAPIServices {
 		service, err := d.readDoctorAPIService(ctx, name)
 		if apierrors.IsNotFound(err) {
@@ -62,6 +63,22 @@ func (d *doctor) checkDoctorAPIServices(ctx context.Context) {
 		}
 		d.services = append(d.services, service)
 		d.checkDoctorRegistration(service)
+	}
+}
+
+// checkDoctorExplainAPIService checks the APIService of the records. The HPA does without them, so a fault is a warning.
+func (d *doctor) checkDoctorExplainAPIService(own *apiregistration.APIService, err error) {
+	switch {
+	case apierrors.IsNotFound(err):
+		d.addDoctorCheck("apiservice", explainAPIService, StatusWarning,
+			"not registered: explain --since, replay, budget and try have no record to read; the HPA needs none", applyAdapterCommand)
+	case err != nil:
+		d.addDoctorCheck("apiservice", explainAPIService, StatusUnread, err.Error(), "")
+	case own.Spec.Service == nil:
+		d.addDoctorCheck("apiservice", explainAPIService, StatusWarning, "names no Service: kube-apiserver would serve this API itself", applyAdapterCommand)
+	default:
+		d.explain = own
+		d.addDoctorCheck("apiservice", explainAPIService, StatusOK, fmt.Sprintf("registered for %s/%s", own.Spec.Service.Namespace, own.Spec.Service.Name), "")
 	}
 }
 
@@ -128,16 +145,23 @@ func (d *doctor) checkDoctorRegistration(service *apiregistration.APIService) {
 // checkDoctorAvailability checks what kube-apiserver says of its connection to the adapter.
 func (d *doctor) checkDoctorAvailability() {
 	for _, s := range d.services {
-		condition := findAvailableCondition(s)
-		switch {
-		case condition == nil:
-			d.addDoctorCheck("available", s.Name, StatusWarning, "kube-apiserver has not judged it yet", "kubectl get apiservice "+s.Name)
-		case condition.Status == apiregistration.ConditionTrue:
-			d.addDoctorCheck("available", s.Name, StatusOK, "kube-apiserver reaches it", "")
-		default:
-			d.addDoctorCheck("available", s.Name, StatusFail, fmt.Sprintf("%s: %s", condition.Reason, condition.Message),
-				"kubectl describe apiservice "+s.Name)
-		}
+		d.addDoctorAvailabilityCheck(s, StatusFail)
+	}
+	if d.explain != nil {
+		d.addDoctorAvailabilityCheck(d.explain, StatusWarning)
+	}
+}
+
+// addDoctorAvailabilityCheck checks one APIService; broken is the status where kube-apiserver does not reach it.
+func (d *doctor) addDoctorAvailabilityCheck(s *apiregistration.APIService, broken Status) {
+	condition := findAvailableCondition(s)
+	switch {
+	case condition == nil:
+		d.addDoctorCheck("available", s.Name, StatusWarning, "kube-apiserver has not judged it yet", "kubectl get apiservice "+s.Name)
+	case condition.Status == apiregistration.ConditionTrue:
+		d.addDoctorCheck("available", s.Name, StatusOK, "kube-apiserver reaches it", "")
+	default:
+		d.addDoctorCheck("available", s.Name, broken, fmt.Sprintf("%s: %s", condition.Reason, condition.Message), "kubectl describe apiservice "+s.Name)
 	}
 }
 

@@ -81,6 +81,7 @@ type doctor struct {
 	Options
 	report   Report
 	services []*apiregistration.APIService // as registered, custom metrics first
+	explain  *apiregistration.APIService   // of the records; nil: not registered, or unread
 	adapter  adapterPlace
 	objects  *inventory.Inventory
 	hpas     []*autoscalingv2.HorizontalPodAutoscaler

@@ -180,11 +180,12 @@ var variants = map[string]struct {
 }{
 	"the API belongs to another adapter": {func(w *world) {
 		own := w.apiService(0).DeepCopy()
-		w.answers["/apis/apiregistration.k8s.io/v1/apiservices/"+explainAPIService] = own
+		w.answers[explainServicePath] = own
 		w.apiService(0).Spec.Service = &apiregistration.ServiceReference{Namespace: "monitoring", Name: "prometheus-adapter", Port: new(int32(443))}
 	}, "apiservice", StatusFail, "served by another adapter, monitoring/prometheus-adapter", "kubectl apply -k manifests/adapter"},
 	"the APIService names another namespace": {func(w *world) {
 		w.apiService(0).Spec.Service.Namespace = "tachometr"
+		delete(w.answers, explainServicePath)
 	}, "service", StatusFail, "does not exist", "kubectl apply -k manifests/adapter"},
 	"the Service's selector is mistyped": {func(w *world) {
 		w.service.Spec.Selector = map[string]string{"app.kubernetes.io/name": "tachometer-adaptr"}
@@ -334,6 +335,21 @@ func TestChain(t *testing.T) {
 		"another adapter's external metrics": {
 			func(w *world) { w.apiService(2).Spec.Service.Name = "keda-operator-metrics-apiserver" },
 			"apiservice", StatusWarning, "served by another adapter, tachometer/keda-operator-metrics-apiserver",
+		},
+		"no APIService of the records": {
+			func(w *world) { delete(w.answers, explainServicePath) }, "apiservice", StatusWarning, "not registered: explain --since, replay, budget and try",
+		},
+		"records that kube-apiserver does not reach": {
+			func(w *world) {
+				s, _ := w.answers[explainServicePath].(*apiregistration.APIService)
+				s.Status.Conditions[0].Status, s.Status.Conditions[0].Reason, s.Status.Conditions[0].Message = apiregistration.ConditionFalse, "MissingEndpoints", "no endpoints"
+			}, "available", StatusWarning, "MissingEndpoints: no endpoints",
+		},
+		"records that kube-apiserver serves itself": {
+			func(w *world) {
+				s, _ := w.answers[explainServicePath].(*apiregistration.APIService)
+				s.Spec.Service = nil
+			}, "apiservice", StatusWarning, "names no Service",
 		},
 		"unavailable": {
 			func(w *world) { w.setUnavailable() }, "available", StatusFail, "FailedDiscoveryCheck: dial tcp 10.0.0.7:6443: i/o timeout",

@@ -13,6 +13,7 @@ import (
 	"math/big"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -42,6 +43,9 @@ var worldTime = time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
 
 // podsMetricPath is the read of the world's autoscaler.
 const podsMetricPath = "/apis/custom.metrics.k8s.io/v1beta2/namespaces/shop/pods/*/request_per_second"
+
+// explainServicePath is the read of the records' APIService.
+const explainServicePath = "/apis/apiregistration.k8s.io/v1/apiservices/" + explainAPIService
 
 // world is a cluster in which everything works, until a test breaks it.
 type world struct {
@@ -122,7 +126,7 @@ func (w *world) addAdapter() {
 		pod.Spec.Containers = []corev1.Container{{Name: "adapter", Ports: []corev1.ContainerPort{{Name: "https", ContainerPort: 6443}}}}
 		w.adapterPods = append(w.adapterPods, pod)
 	}
-	for _, name := range checkedAPIServices {
+	for _, name := range append(slices.Clone(checkedAPIServices), explainAPIService) {
 		version, group, _ := strings.Cut(name, ".")
 		w.answers["/apis/apiregistration.k8s.io/v1/apiservices/"+name] = &apiregistration.APIService{
 			ObjectMeta: metav1.ObjectMeta{Name: name},

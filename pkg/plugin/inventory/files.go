@@ -13,9 +13,11 @@ import (
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	apijson "k8s.io/apimachinery/pkg/util/json"
 
 	"github.com/tachometer-metrics/tachometer/pkg/domain"
@@ -177,6 +179,32 @@ func (i *Inventory) addInventoryObject(file, kind string, data []byte, namespace
 		i.Namespaces[n.Name] = n.Labels
 		return err
 	}
+	return i.addUnscaledObject(file, kind, data, namespace)
+}
+
+// addUnscaledObject adds an object with pods that no autoscaler can scale, by its group and kind.
+func (i *Inventory) addUnscaledObject(file, kind string, data []byte, namespace string) error {
+	var object struct {
+		Metadata metav1.ObjectMeta `json:"metadata"`
+		Spec     struct {
+			Template    corev1.PodTemplateSpec  `json:"template"`
+			JobTemplate batchv1.JobTemplateSpec `json:"jobTemplate"`
+		} `json:"spec"`
+	}
+	_, name, _ := strings.Cut(kind, "/")
+	switch kind {
+	case "apps/DaemonSet", "batch/Job", "batch/CronJob":
+	default:
+		return nil
+	}
+	if err := apijson.Unmarshal(data, &object); err != nil {
+		return err
+	}
+	w := Workload{Kind: name, Namespace: cmp.Or(object.Metadata.Namespace, namespace), Name: object.Metadata.Name, Template: object.Spec.Template, Source: file}
+	if name == "CronJob" {
+		w.Template = object.Spec.JobTemplate.Spec.Template
+	}
+	i.Unscaled = append(i.Unscaled, w)
 	return nil
 }
 

@@ -19,6 +19,7 @@ import (
 type Inventory struct {
 	HPAs            []autoscalingv2.HorizontalPodAutoscaler
 	Workloads       []Workload
+	Unscaled        []Workload   // with pods that no autoscaler can scale, such as Jobs and DaemonSets; only from files
 	Pods            []corev1.Pod // none from files
 	Budgets         []policyv1.PodDisruptionBudget
 	NetworkPolicies []networkingv1.NetworkPolicy
@@ -36,7 +37,7 @@ type Unread struct {
 	Reason   string `json:"reason"`
 }
 
-// Workload is an object with pods: a Deployment, StatefulSet or ReplicaSet.
+// Workload is an object with pods, such as a Deployment or a StatefulSet.
 type Workload struct {
 	Kind, Namespace, Name string
 	// Group is the API group; empty for apps.

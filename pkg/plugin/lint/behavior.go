@@ -15,6 +15,9 @@ const (
 	wideTolerance = 0.2
 	// defaultDownWindow is kube-controller-manager's --horizontal-pod-autoscaler-downscale-stabilization, in seconds.
 	defaultDownWindow = 300
+	// The bounds of kube-apiserver, in seconds.
+	maxPeriodSeconds = 1800
+	maxWindowSeconds = 3600
 	// syncSeconds is kube-controller-manager's --horizontal-pod-autoscaler-sync-period.
 	syncSeconds = 15
 	// maxBurstSeconds is how long a burst may wait for permission for its last pod.
@@ -26,6 +29,11 @@ const (
 // listLintLimitRules returns the rules about minReplicas and maxReplicas.
 func listLintLimitRules() []Rule {
 	return []Rule{
+		{
+			"invalid-limits", SeverityError,
+			"kube-apiserver rejects an autoscaler with maxReplicas below 1 or minReplicas below 0.",
+			"Set maxReplicas to 1 or more, and minReplicas to 0 or more.", lintInvalidLimits,
+		},
 		{
 			"min-above-max", SeverityError,
 			"kube-apiserver rejects an autoscaler with minReplicas above maxReplicas.",
@@ -61,6 +69,12 @@ func listLintBehaviorRules() []Rule {
 			"down-faster-than-up", SeverityWarning,
 			"It takes pods away sooner than it adds them: each dip of the load costs pods that the next peak misses.",
 			"Make scaleDown.stabilizationWindowSeconds longer than the scaleUp window.", lintDownFasterThanUp,
+		},
+		{
+			"invalid-behavior", SeverityError,
+			"kube-apiserver rejects such a behavior, and the autoscaler with it.",
+			"Keep periodSeconds between 1 and 1800, stabilizationWindowSeconds between 0 and 3600, values above 0, and leave out an empty list of policies.",
+			lintInvalidBehavior,
 		},
 		{
 			"no-scale-down-window", SeverityWarning,
@@ -150,6 +164,55 @@ func lintNoDownWindow(s subject) []string {
 	return newLintMessage(lintedWindow(s.hpa, false) == 0 && !isLintedDisabled(s.hpa, false), "the scaleDown window is 0")
 }
 
+func lintInvalidLimits(s subject) []string {
+	least := inventory.MinReplicasOf(s.hpa)
+	return newLintMessage(least < 0 || s.hpa.Spec.MaxReplicas < 1, "minReplicas is %d, maxReplicas %d", least, s.hpa.Spec.MaxReplicas)
+}
+
+// lintInvalidBehavior judges each direction as kube-apiserver does.
+func lintInvalidBehavior(s subject) []string {
+	var messages []string
+	for _, up := range []bool{true, false} {
+		if r := lintedScalingRules(s.hpa, up); r != nil {
+			for _, fault := range listLintedRuleFaults(r) {
+				messages = append(messages, lintedDirection(up)+"."+fault)
+			}
+		}
+	}
+	return messages
+}
+
+// listLintedRuleFaults returns the fields of a direction that kube-apiserver rejects, with their values.
+func listLintedRuleFaults(r *autoscalingv2.HPAScalingRules) []string {
+	var faults []string
+	if w := r.StabilizationWindowSeconds; w != nil && (*w < 0 || *w > maxWindowSeconds) {
+		faults = append(faults, fmt.Sprintf("stabilizationWindowSeconds is %d", *w))
+	}
+	if r.Tolerance != nil && r.Tolerance.Sign() < 0 {
+		faults = append(faults, fmt.Sprintf("tolerance is %s", r.Tolerance))
+	}
+	switch p := r.SelectPolicy; {
+	case p == nil, *p == autoscalingv2.MaxChangePolicySelect, *p == autoscalingv2.MinChangePolicySelect, *p == autoscalingv2.DisabledPolicySelect:
+	default:
+		faults = append(faults, fmt.Sprintf("selectPolicy is %q", *p))
+	}
+	if r.Policies != nil && len(r.Policies) == 0 { // without the field, the defaults hold
+		faults = append(faults, "policies is empty")
+	}
+	for i, p := range r.Policies {
+		if p.Type != autoscalingv2.PodsScalingPolicy && p.Type != autoscalingv2.PercentScalingPolicy {
+			faults = append(faults, fmt.Sprintf("policies[%d].type is %q", i, p.Type))
+		}
+		if p.Value <= 0 {
+			faults = append(faults, fmt.Sprintf("policies[%d].value is %d", i, p.Value))
+		}
+		if p.PeriodSeconds <= 0 || p.PeriodSeconds > maxPeriodSeconds {
+			faults = append(faults, fmt.Sprintf("policies[%d].periodSeconds is %d", i, p.PeriodSeconds))
+		}
+	}
+	return faults
+}
+
 func lintMinAboveMax(s subject) []string {
 	least := inventory.MinReplicasOf(s.hpa)
 	return newLintMessage(least > s.hpa.Spec.MaxReplicas, "minReplicas is %d, maxReplicas %d", least, s.hpa.Spec.MaxReplicas)
@@ -181,7 +244,7 @@ func lintShortPeriods(s subject) []string {
 			continue
 		}
 		for _, p := range r.Policies {
-			if p.PeriodSeconds < syncSeconds {
+			if p.PeriodSeconds > 0 && p.PeriodSeconds < syncSeconds { // 0 and less are another rule's
 				messages = append(messages, fmt.Sprintf("a policy of %s has a period of %d s", lintedDirection(up), p.PeriodSeconds))
 			}
 		}

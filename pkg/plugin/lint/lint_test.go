@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 )
@@ -157,8 +159,13 @@ var lintCases = map[string]struct{ bad, good []string }{
 		[]string{"behavior: {}", "behavior: {scaleDown: {stabilizationWindowSeconds: 0}}"},
 		[]string{"behavior: {}", "behavior: {scaleDown: {stabilizationWindowSeconds: 60}}"},
 	},
-	"min-above-max": {[]string{"maxReplicas: 10", "maxReplicas: 1"}, []string{"maxReplicas: 10", "maxReplicas: 3"}},
-	"no-room":       {[]string{"maxReplicas: 10", "maxReplicas: 2"}, []string{"maxReplicas: 10", "maxReplicas: 3"}},
+	"invalid-behavior": {
+		[]string{"behavior: {}", "behavior: {scaleUp: {policies: [{type: Pods, value: 8, periodSeconds: 1801}]}}"},
+		[]string{"behavior: {}", "behavior: {scaleUp: {policies: [{type: Pods, value: 8, periodSeconds: 1800}]}}"},
+	},
+	"invalid-limits": {[]string{"minReplicas: 2", "minReplicas: -1"}, []string{"minReplicas: 2", "minReplicas: 0"}},
+	"min-above-max":  {[]string{"maxReplicas: 10", "maxReplicas: 1"}, []string{"maxReplicas: 10", "maxReplicas: 3"}},
+	"no-room":        {[]string{"maxReplicas: 10", "maxReplicas: 2"}, []string{"maxReplicas: 10", "maxReplicas: 3"}},
 	"period-below-sync": {
 		[]string{"behavior: {}", "behavior: {scaleUp: {policies: [{type: Pods, value: 8, periodSeconds: 5}]}}"},
 		[]string{"behavior: {}", "behavior: {scaleUp: {policies: [{type: Pods, value: 8, periodSeconds: 15}]}}"},
@@ -263,6 +270,39 @@ func scaledObject(spec string) string {
 	return "---\napiVersion: keda.sh/v1alpha1\nkind: ScaledObject\nmetadata: {name: orders, namespace: shop}\nspec: {" + spec + "}\n"
 }
 
+// unscaledObject is an object with pods that no autoscaler scales.
+func unscaledObject(version, kind, spec string) string {
+	return "---\napiVersion: " + version + "\nkind: " + kind + "\nmetadata: {name: report, namespace: shop}\nspec: {" + spec + "}\n"
+}
+
+// TestUnscaledPods: in a cluster, pods of Jobs and DaemonSets among those of the workload are found by their owners.
+func TestUnscaledPods(t *testing.T) {
+	t.Parallel()
+	newPod := func(name, owner string, phase corev1.PodPhase) corev1.Pod {
+		p := corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, Labels: map[string]string{"app": "web"}}, Status: corev1.PodStatus{Phase: phase}}
+		if owner != "" {
+			p.OwnerReferences = []metav1.OwnerReference{{Kind: owner, Name: "report", Controller: new(true)}}
+		}
+		return p
+	}
+	objects, err := inventory.ReadFiles([]string{"-"}, strings.NewReader(sound), "default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects.Pods = []corev1.Pod{
+		newPod("web-1", "ReplicaSet", corev1.PodRunning), newPod("report-1", "Job", corev1.PodSucceeded), newPod("report-2", "Job", corev1.PodRunning),
+		newPod("report-3", "Job", corev1.PodFailed), newPod("agent-1", "DaemonSet", corev1.PodRunning), newPod("web-2", "", corev1.PodRunning),
+	}
+	var got []string
+	for _, f := range Run(objects, false).Findings {
+		got = append(got, f.Rule+": "+f.Message)
+	}
+	const text = "overlapping-selectors: the selector of deployment/web matches the pods of "
+	if diff := cmp.Diff([]string{text + "job/report too", text + "daemonset/report too"}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 // lintJudgements are realistic manifests, each with the number of findings of a rule.
 var lintJudgements = map[string]struct {
 	rule         string
@@ -347,6 +387,26 @@ var lintJudgements = map[string]struct {
 	"a ScaledObject of the target":         {"two-autoscalers", 1, []string{"\n---\napiVersion: policy", "\n" + scaledObject("scaleTargetRef: {name: web}") + "---\napiVersion: policy"}},
 	"a ScaledObject of another target":     {"two-autoscalers", 0, []string{"\n---\napiVersion: policy", "\n" + scaledObject("scaleTargetRef: {kind: StatefulSet, name: web}") + "---\napiVersion: policy"}},
 	"a ScaledObject takes the HPA over":    {"two-autoscalers", 0, []string{"\n---\napiVersion: policy", "\n" + scaledObject("scaleTargetRef: {name: web}, advanced: {horizontalPodAutoscalerConfig: {name: web}}") + "---\napiVersion: policy"}},
+	"no maximum":                           {"invalid-limits", 1, []string{"  maxReplicas: 10\n", ""}},
+	"a period of 0":                        {"invalid-behavior", 1, []string{"behavior: {}", "behavior: {scaleDown: {policies: [{type: Pods, value: 8, periodSeconds: 0}]}}"}},
+	"a period of 0, which is not short":    {"period-below-sync", 0, []string{"behavior: {}", "behavior: {scaleDown: {policies: [{type: Pods, value: 8, periodSeconds: 0}]}}"}},
+	"a policy without a period":            {"invalid-behavior", 1, []string{"behavior: {}", "behavior: {scaleUp: {policies: [{type: Pods, value: 8}]}}"}},
+	"a negative period":                    {"invalid-behavior", 1, []string{"behavior: {}", "behavior: {scaleUp: {policies: [{type: Pods, value: 8, periodSeconds: -15}]}}"}},
+	"a window above an hour":               {"invalid-behavior", 1, []string{"behavior: {}", "behavior: {scaleDown: {stabilizationWindowSeconds: 3601}}"}},
+	"a window of an hour":                  {"invalid-behavior", 0, []string{"behavior: {}", "behavior: {scaleDown: {stabilizationWindowSeconds: 3600}}"}},
+	"a negative window":                    {"invalid-behavior", 1, []string{"behavior: {}", "behavior: {scaleUp: {stabilizationWindowSeconds: -1}}"}},
+	"a policy of value 0":                  {"invalid-behavior", 1, []string{"behavior: {}", "behavior: {scaleUp: {policies: [{type: Percent, periodSeconds: 15}]}}"}},
+	"a policy of an unknown type":          {"invalid-behavior", 1, []string{"behavior: {}", "behavior: {scaleUp: {policies: [{type: Pod, value: 1, periodSeconds: 15}]}}"}},
+	"an unknown selectPolicy":              {"invalid-behavior", 1, []string{"behavior: {}", "behavior: {scaleUp: {selectPolicy: disabled}}"}},
+	"a negative tolerance":                 {"invalid-behavior", 1, []string{"behavior: {}", `behavior: {scaleUp: {tolerance: "-1"}}`}},
+	"no policies":                          {"invalid-behavior", 1, []string{"behavior: {}", "behavior: {scaleUp: {policies: []}}"}},
+	"the policies by default":              {"invalid-behavior", 0, []string{"behavior: {}", "behavior: {scaleUp: {policies: null}, scaleDown: {}}"}},
+	"both directions":                      {"invalid-behavior", 2, []string{"behavior: {}", "behavior: {scaleUp: {stabilizationWindowSeconds: 9999}, scaleDown: {policies: [{type: Pods, value: 1, periodSeconds: 3600}]}}"}},
+	"a Job with the workload's labels":     {"overlapping-selectors", 1, []string{"\n---\napiVersion: policy", "\n" + unscaledObject("batch/v1", "Job", "template: {metadata: {labels: {app: web}}}") + "---\napiVersion: policy"}},
+	"a CronJob with the workload's labels": {"overlapping-selectors", 1, []string{"\n---\napiVersion: policy", "\n" + unscaledObject("batch/v1", "CronJob", "jobTemplate: {spec: {template: {metadata: {labels: {app: web}}}}}") + "---\napiVersion: policy"}},
+	"a DaemonSet with the same labels":     {"overlapping-selectors", 1, []string{"\n---\napiVersion: policy", "\n" + unscaledObject("apps/v1", "DaemonSet", "template: {metadata: {labels: {app: web, tier: agent}}}") + "---\napiVersion: policy"}},
+	"a DaemonSet with labels of its own":   {"overlapping-selectors", 0, []string{"\n---\napiVersion: policy", "\n" + unscaledObject("apps/v1", "DaemonSet", "template: {metadata: {labels: {app: agent}}}") + "---\napiVersion: policy"}},
+	"a Job of another namespace":           {"overlapping-selectors", 0, []string{"\n---\napiVersion: policy", "\n" + strings.Replace(unscaledObject("batch/v1", "Job", "template: {metadata: {labels: {app: web}}}"), "shop", "bank", 1) + "---\napiVersion: policy"}},
 	"a metric that is null":                {"invalid-metric", 1, []string{soundMetric, "  - null\n"}},
 }
 

@@ -5,7 +5,9 @@ import (
 	"slices"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
@@ -33,7 +35,7 @@ func listLintNeighbourRules() []Rule {
 		{
 			"overlapping-selectors", SeverityError,
 			"The pods of two workloads match one selector: the HPA controller counts both, or refuses with AmbiguousSelector.",
-			"Give each workload a label of its own.", lintOverlappingSelectors,
+			"Give each workload a label of its own, Jobs and DaemonSets too.", lintOverlappingSelectors,
 		},
 		{
 			"target-missing", SeverityWarning,
@@ -96,7 +98,41 @@ func lintOverlappingSelectors(s subject) []string {
 			messages = append(messages, fmt.Sprintf("the selector of %s matches the pods of %s too", s.workload.Ref(), w.Ref()))
 		}
 	}
-	return messages
+	return append(messages, lintUnscaledPods(s)...)
+}
+
+// lintUnscaledPods looks for pods of Jobs and DaemonSets among those of a workload. A pod of a Job that
+// has ended well still counts: the controller takes it for a pod without a value.
+func lintUnscaledPods(s subject) []string {
+	selector := s.workload.PodSelector()
+	var found []string
+	for i := range s.objects.Unscaled {
+		w := &s.objects.Unscaled[i]
+		if w.Namespace == s.workload.Namespace && selector.Matches(labels.Set(w.Template.Labels)) {
+			found = append(found, w.Ref())
+		}
+	}
+	for i := range s.objects.Pods {
+		p := &s.objects.Pods[i]
+		if s.workload.Group == "" && p.Namespace == s.workload.Namespace && p.Status.Phase != corev1.PodFailed && selector.Matches(labels.Set(p.Labels)) {
+			if ref := findUnscaledOwner(p); ref != "" && !slices.Contains(found, ref) {
+				found = append(found, ref)
+			}
+		}
+	}
+	for i, ref := range found {
+		found[i] = fmt.Sprintf("the selector of %s matches the pods of %s too", s.workload.Ref(), ref)
+	}
+	return found
+}
+
+// findUnscaledOwner returns the Job or the DaemonSet of a pod; nothing for the pods of others.
+func findUnscaledOwner(p *corev1.Pod) string {
+	owner := metav1.GetControllerOf(p)
+	if owner == nil || owner.Kind != "Job" && owner.Kind != "DaemonSet" {
+		return ""
+	}
+	return strings.ToLower(owner.Kind) + "/" + owner.Name
 }
 
 // lintBudgetAtMinimum looks for a budget that keeps every pod of the minimum.
