@@ -80,7 +80,7 @@ type timeSpan struct{ from, to int64 }
 
 // minHoleIntervals is the shortest time without an answer whose counts are missed, in scrape intervals: a pod that answers loses
 // up to one.
-const minHoleIntervals = 1.5
+const minHoleIntervals = 1.2
 
 // appendQueriedHoles appends the times in which a counter counted what no sample shows: its pod ended without an answer for longer
 // than an interval. A counter that began again was away.
