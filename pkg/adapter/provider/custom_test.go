@@ -179,6 +179,16 @@ func TestAggregated(t *testing.T) {
 			pods: []labelledPod{a, b, c}, values: append([]metric.Value{refusedValue("c", metric.ReasonDecreasing, "a counter decreases")}, two...),
 			code: 503, want: "a sum over 3 pods needs them all: 1 decreasing (a counter decreases)",
 		},
+		"a comparison excludes the only pod": {
+			pods: []labelledPod{a}, values: []metric.Value{refusedValue("a", metric.ReasonAbsent, "a comparison of the rule excludes it")},
+			causes: causeOf{"a": {Reason: metric.ReasonWarmingUp, Detail: "scraped for 35s only"}},
+			code:   503, want: "1 pod: 1 absent (a comparison of the rule excludes it)",
+		},
+		"a comparison excludes a pod whose scrapes fail": {
+			pods: []labelledPod{a}, values: []metric.Value{refusedValue("a", metric.ReasonAbsent, "a comparison of the rule excludes it")},
+			causes: causeOf{"a": {Reason: metric.ReasonScrapeFailed, Detail: "HTTP 500"}},
+			code:   503, want: "1 pod: 1 scrape failed (HTTP 500)",
+		},
 		"sum beyond the range": {
 			pods: []labelledPod{a, b}, values: []metric.Value{fresh("a", 9e15), fresh("b", 9e15)},
 			code: 503, want: "deployments.apps shop/web: 1 out of range",

@@ -25,7 +25,7 @@ import (
 //     the scraper adds it where it knows the begin. Another pod is as old as the stretch, but watched only since its
 //     first sample: it is read over that time, as if it had counted the same before.
 //   - A pod that ended within the stretch has counted until its last sample. A pod whose scrapes fail goes on at the
-//     rate that it had: the scraper ends its series where nothing listens any more.
+//     rate that it had since load last moved: the scraper ends its series where nothing listens any more.
 //   - The stretch does not reach back across a time without any pod.
 //
 // The sum over all pods is then the true mean rate over the stretch, however the load moved. The value of a single pod
@@ -342,6 +342,7 @@ func (ev *evaluation) refuseUnknownQueriedPods(c commonStretch) {
 			moved, late = c.lastQueriedPodEvent(p.newest, true), true
 		}
 		moved = max(moved, ev.MovedAt.UnixMilli())
+		p.settled = moved + beginningSamples*interval
 		if late && p.newest > 0 && !p.silent && p.newest < moved+moveIntervals*interval {
 			ev.refuseQueriedPod(p, metric.ReasonStale, "no sample since pods came or went, and load with them")
 		}
@@ -373,7 +374,7 @@ func (s *seriesScan) extendQueriedHistories(counters []window.Counter, c commonS
 				continue
 			}
 			if p.newest > 0 && !p.silent && len(h) > 0 {
-				h = extendQueriedHistory(h, since, begin, c.end)
+				h = extendQueriedHistory(h, since, begin, c.end, p.settled)
 			}
 			extended[i].Pods = append(extended[i].Pods, h)
 		}
@@ -381,20 +382,31 @@ func (s *seriesScan) extendQueriedHistories(counters []window.Counter, c commonS
 	return extended
 }
 
-// extendQueriedHistory gives a history that is known since a time increments of its mean rate from begin, if that is earlier, and until end.
-func extendQueriedHistory(h window.History, since, begin, end int64) window.History {
-	count, span := 0.0, int64(0)
-	for _, n := range h {
-		count, span = count+n.Count, span+n.To-n.From
+// extendQueriedHistory gives a history that is known since a time increments of its mean rate from begin, if that is earlier, and until end
+// of its mean rate since load settled.
+func extendQueriedHistory(h window.History, since, begin, end, settled int64) window.History {
+	last := h[len(h)-1].To
+	if last < end {
+		h = append(slices.Clip(h), window.Increment{From: last, To: end, Count: meanQueriedRate(h, settled) * float64(end-last)})
 	}
-	rate := count / float64(span)
 	if since > begin {
-		h = append(window.History{{From: begin, To: since, Count: rate * float64(since-begin)}}, h...)
-	}
-	if last := h[len(h)-1].To; last < end {
-		h = append(slices.Clip(h), window.Increment{From: last, To: end, Count: rate * float64(end-last)})
+		h = append(window.History{{From: begin, To: since, Count: meanQueriedRate(h, begin) * float64(since-begin)}}, h...)
 	}
 	return h
+}
+
+// meanQueriedRate returns the mean rate, per millisecond, of the increments that begin at a time or later; of all if none does.
+func meanQueriedRate(h window.History, since int64) float64 {
+	if h[len(h)-1].From < since {
+		since = math.MinInt64
+	}
+	count, span := 0.0, int64(0)
+	for _, n := range h {
+		if n.From >= since {
+			count, span = count+n.Count, span+n.To-n.From
+		}
+	}
+	return count / float64(span)
 }
 
 // longestQueryWindow returns the longest window whose span is covered, at most ev.window.

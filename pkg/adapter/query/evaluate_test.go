@@ -115,6 +115,21 @@ func TestEvaluate(t *testing.T) {
 			rule:   []string{"query: sum by (namespace, pod) (rate(x_total[$window]))", "window: 30s"},
 			want:   []string{"shop/b: warming up (scraped for 0s)"},
 		},
+		"a comparison excludes a pod": {
+			series: map[string][]float64{`x{namespace="shop",pod="a"}`: {7, 7, 7}, `x{namespace="shop",pod="b"}`: {7, 7, 1001}},
+			rule:   []string{"query: sum by (namespace, pod) (x) > 1000"},
+			want:   []string{"shop/a: absent (a comparison of the rule excludes it)", "shop/b = 1001, 0s old, over 0s"},
+		},
+		"a nested comparison excludes a pod's only series": {
+			series: map[string][]float64{`x_total{namespace="shop",pod="a"}`: old},
+			rule:   []string{"query: sum by (namespace, pod) (rate(x_total[$window]) > 100) / 2", "window: 30s"},
+			want:   []string{"shop/a: absent (a comparison of the rule excludes it)"},
+		},
+		"a comparison of too few samples excludes nothing": {
+			series: map[string][]float64{`x_total{namespace="shop",pod="a"}`: {7}, `y{namespace="shop",pod="a"}`: {1}},
+			rule:   []string{"query: sum by (namespace, pod) (rate(x_total[$window])) > sum by (namespace, pod) (y)", "window: 30s"},
+			want:   []string{"shop/a: warming up (scraped for 0s)"},
+		},
 		"a pod of the same name that came again has the counts of both": {
 			series: map[string][]float64{
 				`x_total{namespace="shop",pod="a"}`: append(append(growingValues(50, 0, 2000), staleMarker), growingValues(4, 0, 20)...),

@@ -27,6 +27,7 @@ type evaluation struct {
 	window      time.Duration // replaces $window for objects whose samples cover it
 	span        time.Duration // how far back the expression looks; 0 if it reads only the newest samples
 	fixedWindow bool          // see pointPlanner
+	filters     bool          // the expression has a comparison that drops elements
 	// mixedIntervals is set while the store has samples from before a change of the scrape interval: pods have steps of different lengths.
 	mixedIntervals bool
 	moved          bool      // all objects have one evalPoint, over a common stretch
@@ -60,7 +61,7 @@ func (ev *evaluation) preparePromQLQuery(ctx context.Context, e *Engine) error {
 	if err != nil {
 		return wrapPromQLError(ev.Expr(ev.window, nil), err)
 	}
-	ev.fixedWindow = !ev.Rule.HasWindow() || parsed.extensive
+	ev.fixedWindow, ev.filters = !ev.Rule.HasWindow() || parsed.extensive, parsed.filters
 	if !e.disableFastPath && (ev.Rule.External || isPodLabelOfQuery(ev.Rule.ObjectLabel)) {
 		ev.fastPath = parsed.fastPath
 	}
@@ -240,7 +241,7 @@ func (ev *evaluation) evaluateQueryGroup(ctx context.Context, e *Engine, i int) 
 			return err
 		}
 	}
-	return nil
+	return ev.refuseComparedQueryObjects(ctx, e, i)
 }
 
 // computeQueryResults returns the results of the expression for a group.
@@ -256,8 +257,12 @@ func (ev *evaluation) computeQueryResults(ctx context.Context, e *Engine, i int)
 			return results, nil
 		}
 	}
-	text := ev.Expr(queryMillisToDuration(g.window), ev.queryGroupObjectNames(i))
-	engine := e.choosePromQLEngine(ev.Query)
+	return ev.queryWithPromQLEngine(ctx, e, i, ev.Expr(queryMillisToDuration(g.window), ev.queryGroupObjectNames(i)))
+}
+
+// queryWithPromQLEngine returns the results of an expression for a group from Prometheus's engine.
+func (ev *evaluation) queryWithPromQLEngine(ctx context.Context, e *Engine, i int, text string) ([]evalResult, error) {
+	g, engine := ev.evalGroups[i], e.choosePromQLEngine(ev.Query)
 	if ev.interpolates() {
 		engine = engine.promQLOverCommonStretch(ev.scan, ev.now.UnixMilli(), ev.interval.Milliseconds())
 	}

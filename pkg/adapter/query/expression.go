@@ -20,6 +20,8 @@ type parsedExpression struct {
 	extensive bool
 	// readsCounters is set if some selector is a counter's.
 	readsCounters bool
+	// filters is set if some comparison drops elements.
+	filters bool
 	// fastPath computes the expression without the engine; nil for unknown shapes.
 	fastPath *fastPath
 }
@@ -64,10 +66,17 @@ func parsePromQLExpression(text string) (*parsedExpression, error) {
 		if c, ok := node.(*parser.Call); ok && isExtensivePromQLFunction(c.Func.Name) {
 			e.extensive = true
 		}
+		e.filters = e.filters || isPromQLFilter(node)
 		return nil
 	})
 	e.fastPath = newQueryFastPath(root, order)
 	return e, nil
+}
+
+// isPromQLFilter reports whether a node is a comparison that drops elements.
+func isPromQLFilter(node parser.Node) bool {
+	b, ok := node.(*parser.BinaryExpr)
+	return ok && b.Op.IsComparisonOperator() && !b.ReturnBool
 }
 
 // lastBucketBound is the bound of the last bucket of a histogram, which counts all events.

@@ -65,6 +65,8 @@ type scannedPod struct {
 	// newest is the time of the newest sample of a series that goes on; 0 if all series ended.
 	newest int64
 	silent bool // newest is older than the rule's maxAge
+	// settled is the time since which load no longer moves to the pod or away from it; 0 outside a common stretch.
+	settled int64
 	// ended is the time of the newest sample of a counter that ended.
 	ended int64
 	// samples and decreases are those of the counter that decreased most often.

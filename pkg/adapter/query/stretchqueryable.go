@@ -82,7 +82,7 @@ func (s *stretchSeriesSet) At() storage.Series {
 	r := s.countedRange
 	if p := s.pod(series.Labels()); p != nil {
 		name := series.Labels().Get(model.MetricNameLabel)
-		r.podEnded, r.podSince, r.silent = p.ended, p.queriedFamilySince(name), p.silent
+		r.podEnded, r.podSince, r.settled, r.silent = p.ended, p.queriedFamilySince(name), p.settled, p.silent
 	}
 	n, ok := promQLIncreaseBetween(times, values, r)
 	if !ok {

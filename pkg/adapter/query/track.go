@@ -80,7 +80,7 @@ type timeSpan struct{ from, to int64 }
 
 // minHoleIntervals is the shortest time without an answer whose counts are missed, in scrape intervals: a pod that answers loses
 // up to one.
-const minHoleIntervals = 1.5
+const minHoleIntervals = 1.2
 
 // appendQueriedHoles appends the times in which a counter counted what no sample shows: its pod ended without an answer for longer
 // than an interval. A counter that began again was away.
@@ -146,6 +146,8 @@ type countedRange struct {
 	podEnded int64
 	// podSince is the first sample of the pod's counter of this name that is watched for longest.
 	podSince int64
+	// settled is the time since which load no longer moves between pods; 0 if it did not move.
+	settled int64
 	// silent is set if the pod's newest sample is too old to go on.
 	silent bool
 }
@@ -155,7 +157,8 @@ type countedRange struct {
 // interval before its first sample. A track counts nothing before its first sample if it began at zero, and nothing after
 // its last if it ended. Where the last track's begin or end is not known, it is taken to have counted more of the same:
 // back to the begin of the range, or to the end of the series that were in its place; but not if the pod was watched before
-// and had no such series. A track of a single sample goes on as the track before did.
+// and had no such series. A track of a single sample goes on as the track before did;
+// see lateQueriedRate for one whose newest sample is late.
 func promQLIncreaseBetween(times []int64, values []float64, r countedRange) (increase float64, ok bool) {
 	first, last := -1, -1 // indices of the track's first and newest sample so far
 	ended := r.podEnded   // the newest sample of the tracks before
@@ -218,10 +221,24 @@ func promQLIncreaseBetween(times []int64, values []float64, r countedRange) (inc
 	switch {
 	case !fromZero && watched && times[first] > from: // watched only since then
 		return increase + all*float64(r.to-from)/float64(times[last]-times[first]), true
-	case !r.silent && times[last] < r.to && times[last] > from: // late
-		track *= float64(r.to-from) / float64(times[last]-from)
+	case !r.silent && times[last] < r.to && times[last] > from:
+		track += r.lateQueriedRate(times[first:last+1], values[first:last+1], track/float64(times[last]-from)) * float64(r.to-times[last])
 	}
 	return increase + track, ok
+}
+
+// lateQueriedRate returns the rate, per millisecond, at which a late counter is taken to go on after its samples: that since load last
+// moved, if the samples show it for an interval, and else the mean rate.
+func (r countedRange) lateQueriedRate(times []int64, values []float64, mean float64) float64 {
+	since := countedRange{from: max(r.settled, times[0]), to: times[len(times)-1], interval: r.interval}
+	if r.settled <= r.from || since.to-since.from < r.interval {
+		return mean
+	}
+	n, ok := promQLIncreaseBetween(times, values, since)
+	if !ok {
+		return mean
+	}
+	return n / float64(since.to-since.from)
 }
 
 // endedTrack is a track that ended. Its rate, per millisecond, is that within a range, or of its last increment if it ended before the range.

@@ -105,3 +105,14 @@ func TestTrackHasIncrement(t *testing.T) {
 		}
 	}
 }
+
+// TestHolesOfEndedCounters: a counter that ended more than 1.2 intervals after its newest sample has counts that no sample shows.
+func TestHolesOfEndedCounters(t *testing.T) {
+	t.Parallel()
+	for end, want := range map[int64][]timeSpan{3_100: nil, 3_390: nil, 3_450: {{1_000, 3_450}}, 9_000: {{1_000, 9_000}}} {
+		got := appendQueriedHoles(nil, 0, []int64{1_000, end}, []float64{5, staleMarker}, 2_000)
+		if !slices.Equal(got, want) {
+			t.Errorf("ended at %d ms: holes %v, want %v", end, got, want)
+		}
+	}
+}
