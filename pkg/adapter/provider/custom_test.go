@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/common/model"
 	k8slabels "k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/metrics/pkg/apis/custom_metrics"
@@ -102,6 +103,7 @@ func TestAggregated(t *testing.T) {
 		pods                     []labelledPod
 		values                   []metric.Value
 		causes                   causeOf
+		exposed                  string // pod/family: on the pod's page
 		want                     string
 		code                     int
 	}{
@@ -181,8 +183,8 @@ func TestAggregated(t *testing.T) {
 		},
 		"a comparison excludes the only pod": {
 			pods: []labelledPod{a}, values: []metric.Value{refusedValue("a", metric.ReasonAbsent, "a comparison of the rule excludes it")},
-			causes: causeOf{"a": {Reason: metric.ReasonWarmingUp, Detail: "scraped for 35s only"}},
-			code:   503, want: "1 pod: 1 absent (a comparison of the rule excludes it)",
+			causes: causeOf{"a": {Reason: metric.ReasonWarmingUp, Detail: "scraped for 35s only"}}, exposed: "a/http_requests_total",
+			code: 503, want: "1 pod: 1 absent (a comparison of the rule excludes it)",
 		},
 		"a comparison excludes a pod whose scrapes fail": {
 			pods: []labelledPod{a}, values: []metric.Value{refusedValue("a", metric.ReasonAbsent, "a comparison of the rule excludes it")},
@@ -203,6 +205,9 @@ func TestAggregated(t *testing.T) {
 			w.embedded.values, w.remote.values = tc.values, tc.values
 			for k, v := range tc.causes {
 				w.causes[k] = v
+			}
+			if tc.exposed != "" {
+				w.types[tc.exposed] = model.MetricTypeCounter
 			}
 			resource, object, namespace := orElse(tc.resource, "deployments.apps"), orElse(tc.object, "web"), "shop"
 			if resource == "namespaces" || resource == "nodes" {

@@ -536,6 +536,10 @@ func TestOwnManifests(t *testing.T) {
 	want := []string{
 		"tachometer-sample/hpa/newcomer replicas-in-manifest", // its test makes the Deployment before the autoscaler
 		"tachometer-sample/hpa/newcomer single-pod",
+		"tachometer-sample/hpa/orders no-readiness-probe", // one pod without a port, whose number nobody needs
+		"tachometer-sample/hpa/orders replicas-in-manifest",
+		"tachometer-sample/hpa/orders single-pod",
+		"tachometer-sample/hpa/orders surge-counts-as-wish",
 		"tachometer-sample/hpa/sample budget-equals-minimum", // its comment says for whom
 	}
 	if diff := cmp.Diff(want, found); diff != "" {
