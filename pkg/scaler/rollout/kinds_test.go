@@ -21,7 +21,6 @@ import (
 	"k8s.io/client-go/dynamic/fake"
 	clienttesting "k8s.io/client-go/testing"
 	"k8s.io/klog/v2"
-	"k8s.io/utils/ptr"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
@@ -116,7 +115,7 @@ func (c *kindCluster) ListAutoscalers(ctx context.Context, namespace string) ([]
 
 // podOwner returns the controller of a workload's pods, and the labels of these pods.
 func podOwner(kind, name, uid string) (metav1.OwnerReference, map[string]string) {
-	owner, labels := metav1.OwnerReference{APIVersion: workloadKinds[kind], Kind: kind, Name: name, UID: types.UID(uid), Controller: ptr.To(true)}, map[string]string{"app": "shop"}
+	owner, labels := metav1.OwnerReference{APIVersion: workloadKinds[kind], Kind: kind, Name: name, UID: types.UID(uid), Controller: new(true)}, map[string]string{"app": "shop"}
 	if label := map[string]string{"Deployment": "pod-template-hash", "Rollout": "rollouts-pod-template-hash"}[kind]; label != "" {
 		owner.APIVersion, owner.Kind, owner.Name, labels[label] = "apps/v1", "ReplicaSet", name+"-5f7", "5f7"
 	}
