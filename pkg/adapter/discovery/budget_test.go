@@ -98,6 +98,41 @@ func TestManyAutoscalersOfNamespace(t *testing.T) { //nolint:paralleltest // it 
 	}
 }
 
+// TestDemandsAreShared: namespaces with more demands than there is room for have equal shares, whatever their names, and take nothing from one
+// that wants little.
+func TestDemandsAreShared(t *testing.T) {
+	t.Parallel()
+	var hpas []*storedAutoscaler
+	for n := range 12 {
+		for i := range 200 {
+			var metrics []autoscalingv2.MetricSpec
+			for m := range maxAutoscalerMetrics {
+				metrics = append(metrics, podsMetric(fmt.Sprintf("metric_%06d_%02d", i, m)))
+			}
+			hpas = append(hpas, newDiscoveredAutoscaler(newHPA(fmt.Sprintf("evil-%02d", n), fmt.Sprint("hpa-", i), "web", metrics...)))
+		}
+	}
+	hpas = append(hpas, newDiscoveredAutoscaler(newHPA("shop", "web", "web", podsMetric("rps"))))
+	p := demandPlanner{rules: prefixRules{}, resourceOf: mapTestKind, selectorOf: func(objectKey) resolvedSelector { return resolvedSelector{selector: parseSelector(t, "app=web")} }}
+	plan := p.planDiscoveryDemands(hpas, nil)
+	demands, bytes := map[string]int{}, 0
+	for _, d := range plan.demanded {
+		demands[d.Namespace]++
+		bytes += namedMetric{metric: d.Metric}.demandedMetricBytes()
+	}
+	if bytes > maxStandingBytes || bytes < maxStandingBytes*9/10 {
+		t.Errorf("the demands have %d bytes, want nearly %d", bytes, maxStandingBytes)
+	}
+	if demands["shop"] != 1 || plan.unresolved["shop"] != "" {
+		t.Errorf("shop has %d demands, want 1: %s", demands["shop"], plan.unresolved["shop"])
+	}
+	for n := 1; n < 12; n++ {
+		if first, got := demands["evil-00"], demands[fmt.Sprintf("evil-%02d", n)]; got != first {
+			t.Errorf("evil-%02d has %d demands, evil-00 %d", n, got, first)
+		}
+	}
+}
+
 // TestSelectorsAreParsedOnce: a plan reuses the parsed metric selectors of the plan before, and keeps no others: an autoscaler that changes
 // each second would make the next plan as costly as the first.
 func TestSelectorsAreParsedOnce(t *testing.T) {

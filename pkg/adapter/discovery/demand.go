@@ -16,25 +16,41 @@ import (
 const (
 	// maxNamespaceStandingBytes bounds the demands of the autoscalers of a namespace: some thousands.
 	maxNamespaceStandingBytes = 4 << 20
-	// maxStandingBytes bounds the demands of all autoscalers.
-	maxStandingBytes = 48 << 20
+	// maxStandingBytes bounds the demands of all autoscalers: 1,000 with ten metrics each, whose names and selectors have 300 bytes.
+	maxStandingBytes = 16 << 20
 )
 
-// demandBudget is the memory that the autoscalers of each namespace have spent. Its zero value is ready for use.
+// demandBudget is the memory that the autoscalers of each namespace may have, and have spent.
 type demandBudget struct {
-	spent       int
+	share       int // of a namespace
 	byNamespace map[string]int
 }
 
-// spendDemandBudget spends bytes for a namespace, and returns false if a bound is reached.
-func (b *demandBudget) spendDemandBudget(namespace string, bytes int) bool {
-	if b.byNamespace == nil {
-		b.byNamespace = map[string]int{}
+// newDemandBudget returns a budget in which all namespaces have the same share: whoever wants less leaves the rest to the others.
+func newDemandBudget(autoscalers []*storedAutoscaler) demandBudget {
+	wanted := map[string]int{}
+	for _, a := range autoscalers {
+		for _, n := range a.metrics {
+			wanted[a.namespace] += n.demandedMetricBytes()
+		}
 	}
-	if b.spent+bytes > maxStandingBytes || b.byNamespace[namespace]+bytes > maxNamespaceStandingBytes {
+	b := demandBudget{share: maxNamespaceStandingBytes, byNamespace: map[string]int{}}
+	left := maxStandingBytes
+	for i, bytes := range slices.Sorted(maps.Values(wanted)) {
+		if fair := left / (len(wanted) - i); bytes > fair {
+			b.share = min(b.share, fair)
+			break
+		}
+		left -= min(bytes, maxNamespaceStandingBytes)
+	}
+	return b
+}
+
+// spendDemandBudget spends bytes for a namespace, and returns false beyond its share.
+func (b *demandBudget) spendDemandBudget(namespace string, bytes int) bool {
+	if b.byNamespace[namespace]+bytes > b.share {
 		return false
 	}
-	b.spent += bytes
 	b.byNamespace[namespace] += bytes
 	return true
 }

@@ -92,6 +92,7 @@ func (p demandPlanner) planDiscoveryDemands(autoscalers []*storedAutoscaler, rea
 		byScope:  map[scopeKey]*demandedPods{},
 		demanded: map[demandKey]Demand{},
 		families: map[familyKey][]string{},
+		budget:   newDemandBudget(autoscalers),
 	}
 	for _, a := range autoscalers {
 		if len(a.metrics) > 0 {

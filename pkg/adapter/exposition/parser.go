@@ -168,9 +168,25 @@ func (p *Parser) EndPage() (ParsedPage, error) {
 	p.trimExpositionLineBuffers()
 	if p.err != nil {
 		p.cache.forgetSeriesOffExposition()
+		p.releaseRefusedExpositionSeries()
 		return ParsedPage{}, p.err
 	}
-	return p.acceptExpositionPage(), nil
+	page := p.acceptExpositionPage()
+	p.releaseRefusedExpositionSeries()
+	return page, nil
+}
+
+// releaseRefusedExpositionSeries forgets the series that no page was accepted with, if the page found no room: what it took until then would
+// keep other pages from their room.
+func (p *Parser) releaseRefusedExpositionSeries() {
+	if !slices.ContainsFunc(p.families, func(f FamilyResult) bool { return f.Err != nil && f.Err.Kind == KindNoRoom }) {
+		return
+	}
+	p.cache.forgetExpositionSeries(func(s *Series) bool { return !s.seenAlive })
+	if p.err != nil {
+		p.samples = nil
+	}
+	clear(p.samples[len(p.samples):cap(p.samples)])
 }
 
 // AbandonPage forgets a page that did not arrive completely. AliveSeries is unchanged.

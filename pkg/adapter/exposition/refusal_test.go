@@ -49,6 +49,40 @@ func TestRefusedFamily(t *testing.T) {
 	}
 }
 
+// TestRefusedPageHoldsNothing: a page that finds no room gives back what it took on its way, but for the series of accepted families.
+func TestRefusedPageHoldsNothing(t *testing.T) {
+	t.Parallel()
+	room, taken := int64(20_000), int64(0)
+	page := newTestPage(Text, "a", "b")
+	page.Reserve = func(bytes int64) error {
+		if bytes > 0 && taken+bytes > room {
+			return errors.New("full")
+		}
+		taken += bytes
+		return nil
+	}
+	p := NewParser(testOwn)
+	mustParse(t, p, page, []byte("a 1\n"), 1)
+	held := taken
+	for range 3 {
+		r := mustParse(t, p, page, []byte("a 1\n"+manyB(1000)), 1)
+		if err := r.Families[1].Err; err == nil || err.Kind != KindNoRoom {
+			t.Fatalf("b is refused for %v, want %s", err, KindNoRoom)
+		}
+		if taken != held || len(p.cache.byBytes) != 1 {
+			t.Errorf("%d bytes of %d series taken, want %d of one", taken, len(p.cache.byBytes), held)
+		}
+	}
+	mustParse(t, p, page, []byte("a 1\n"+manyB(10)), 11)
+	held = taken
+	page.Families = NewFamilies([]string{"b"})
+	if _, err := p.Parse(page, []byte(manyB(1000))); err == nil || taken != held {
+		t.Errorf("a refused page: error %v, %d bytes taken, want an error and the %d bytes of the page before", err, taken, held)
+	}
+	room = 1 << 20
+	mustParse(t, p, page, []byte(manyB(1000)), 1000)
+}
+
 func manyB(n int) string {
 	var b strings.Builder
 	for i := range n {

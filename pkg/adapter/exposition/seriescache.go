@@ -164,7 +164,11 @@ func (c *seriesCache) forgetSeriesOffExposition() {
 // forgetSeriesUnseenOnExposition drops the series missing on the current page and on this many pages before it. It keeps alive series, which
 // still need their staleness marker.
 func (c *seriesCache) forgetSeriesUnseenOnExposition(pages uint64) {
-	old := func(s *Series) bool { return !s.alive && s.lastPage+pages < c.pageNumber }
+	c.forgetExpositionSeries(func(s *Series) bool { return !s.alive && s.lastPage+pages < c.pageNumber })
+}
+
+// forgetExpositionSeries drops series.
+func (c *seriesCache) forgetExpositionSeries(old func(*Series) bool) {
 	dropped := false
 	for hash, s := range c.byHash {
 		var keep *Series

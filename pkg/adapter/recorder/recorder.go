@@ -89,7 +89,8 @@ func (r *Recorder) ObserveAutoscaler(h *autoscalingv2.HorizontalPodAutoscaler) {
 	defer r.boundRecords() // after the unlock
 	defer rec.mu.Unlock()
 	if rec.spec == nil || !equality.Semantic.DeepEqual(rec.spec.spec, &h.Spec) {
-		rec.spec = &specVersion{now, &h.Spec, h.Spec.Size()}
+		spec := h.Spec // a copy: a pointer into the object would keep the page that it was listed in
+		rec.spec = &specVersion{now, &spec, spec.Size()}
 	}
 	before := rec.looks.status
 	if equalRecordedStatus(before, status) {

@@ -2,9 +2,11 @@ package recorder
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
+	"weak"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	"k8s.io/apimachinery/pkg/types"
@@ -59,4 +61,23 @@ func TestSpecsAreBounded(t *testing.T) {
 	if len(r.specBytes) != 1 {
 		t.Errorf("without autoscalers specs have %v bytes", r.specBytes)
 	}
+}
+
+// TestPagesAreNotKept: the record of one autoscaler does not keep the others of its page in memory.
+func TestPagesAreNotKept(t *testing.T) {
+	t.Parallel()
+	r := New(Options{Now: func() time.Time { return noon }})
+	page := []autoscalingv2.HorizontalPodAutoscaler{*newSpecOfMetrics("evil", "huge", 7000), *newSpecOfMetrics("shop", "web", 2)}
+	kept := weak.Make(&page[0])
+	for i := range page {
+		r.ObserveAutoscaler(&page[i])
+	}
+	runtime.GC()
+	if kept.Value() != nil {
+		t.Error("the page is in memory after its autoscalers were observed")
+	}
+	if n := len(r.List("shop")); n != 1 {
+		t.Errorf("%d records of shop, want one", n)
+	}
+	runtime.KeepAlive(r)
 }

@@ -26,15 +26,22 @@ const (
 	// spareParts is the part of each bound that the namespace with the most leaves to the others: a sixteenth. A pod of another
 	// namespace that starts finds room at once.
 	spareParts = 16
+	// parsedParts is the part of the bytes that Reserve gives out: a half, as a parser needs no more for a series than the store. Pages that
+	// are read cannot fill the store before it has their series.
+	parsedParts = 2
+	// parsedRatio is how many times the reserved bytes of a namespace may be those that are still free. So many greedy namespaces, which
+	// nothing evicts from their parsers, still leave room to the next.
+	parsedRatio = 8
 	// evictedParts is the part of a bound that an eviction frees at least, so that evictions stay rare.
 	evictedParts = 64
 )
 
-// namespaceUsage is what a namespace holds of the store. Store.mu guards series.
+// namespaceUsage is what a namespace holds of the store. Store.mu guards series and reserved.
 type namespaceUsage struct {
 	namespace string
 	series    int64
-	bytes     atomic.Int64 // of series, and reserved; samples change it without Store.mu
+	reserved  int64        // bytes of series outside of the store
+	bytes     atomic.Int64 // of series in the store; samples change it without Store.mu
 }
 
 // storeDimension is a bounded quantity of the store: series, or bytes.
@@ -78,7 +85,7 @@ func (s *Store) storeUsageOf(namespace string) *namespaceUsage {
 
 // forgetEmptyStoreUsage removes the usage of a namespace that holds nothing. The caller holds s.mu.
 func (s *Store) forgetEmptyStoreUsage(u *namespaceUsage) {
-	if u.series == 0 && u.bytes.Load() == 0 {
+	if u.series == 0 && u.reserved == 0 && u.bytes.Load() == 0 {
 		delete(s.usages, u.namespace)
 	}
 }
@@ -97,12 +104,27 @@ func (s *Store) Reserve(namespace string, bytes int64) error {
 	u := s.storeUsageOf(namespace)
 	defer s.forgetEmptyStoreUsage(u)
 	if bytes > 0 {
+		if err := s.checkReservedBytes(u, bytes); err != nil {
+			return err
+		}
 		if err := s.makeStoreRoom(u, 0, bytes); err != nil {
 			return err
 		}
 	}
-	s.chargeStoreBytes(u, bytes)
+	u.reserved += bytes
+	s.reserved += bytes
+	s.byteCount.Add(bytes)
 	return nil
+}
+
+// checkReservedBytes returns a *FullError if a namespace may not reserve so much more. The caller holds s.mu.
+func (s *Store) checkReservedBytes(u *namespaceUsage, bytes int64) error {
+	limit := s.options.Load().MaxBytes / parsedParts
+	if u.reserved+bytes <= parsedRatio*(limit-s.reserved-bytes) {
+		return nil
+	}
+	most := s.findGreediestStoreUsage(func(u *namespaceUsage) int64 { return u.reserved })
+	return &FullError{Namespace: most.namespace, Own: most == u, Bound: fmt.Sprintf("%d bytes", limit)}
 }
 
 // makeStoreRoom returns nil if a namespace may hold so much more, after it has made room at the expense of the namespace with the most
@@ -223,7 +245,7 @@ func (s *Store) TopNamespaces(n int) []NamespaceUsage {
 	s.mu.RLock()
 	all := make([]NamespaceUsage, 0, len(s.usages))
 	for _, u := range s.usages {
-		all = append(all, NamespaceUsage{u.namespace, u.series, u.bytes.Load()})
+		all = append(all, NamespaceUsage{u.namespace, u.series, u.bytes.Load() + u.reserved})
 	}
 	s.mu.RUnlock()
 	slices.SortFunc(all, func(a, b NamespaceUsage) int {

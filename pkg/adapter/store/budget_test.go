@@ -145,6 +145,71 @@ func TestUsageReturnsToZero(t *testing.T) {
 	}
 }
 
+// TestReservationsLeaveRoom: series outside of the store, which nothing evicts, take half of the bytes at most. Greedy namespaces have
+// equal parts of them, and leave room to another one, and to the series in the store.
+func TestReservationsLeaveRoom(t *testing.T) {
+	t.Parallel()
+	const limit, piece = 64 << 20, 1000
+	s := New(Options{MaxBytes: limit})
+	greedy := []string{"evil-1", "evil-2", "evil-3", "evil-4"}
+	for refused := 0; refused < len(greedy); {
+		refused = 0
+		for _, namespace := range greedy {
+			var full *FullError
+			if err := s.Reserve(namespace, piece); errors.As(err, &full) {
+				refused++
+			} else if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if s.reserved > limit/2 || s.reserved < limit/2*9/10 {
+		t.Errorf("%d bytes are reserved, want nearly half of %d", s.reserved, limit)
+	}
+	for _, namespace := range greedy {
+		if got := usageOf(s, namespace).Bytes; got < s.reserved/5 {
+			t.Errorf("%s has %d of %d reserved bytes, want an equal part", namespace, got, s.reserved)
+		}
+	}
+	for i := range 500 {
+		if err := s.Reserve("shop", piece); err != nil {
+			t.Fatalf("shop reserves %d bytes: %v", i*piece, err)
+		}
+	}
+	if _, err := createNamespaced(s, 1, "evil-1", "web", 20_000); err != nil {
+		t.Errorf("the store has room for no series: %v", err)
+	}
+	for _, namespace := range append(greedy, "shop") {
+		if err := s.Reserve(namespace, -s.usages[namespace].reserved); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.DropIdleSeries(time.UnixMilli(endOfDays))
+	if got := s.byteCount.Load(); got != 0 || s.reserved != 0 || len(s.usages) > 0 {
+		t.Errorf("%d bytes stay charged, %d reserved", got, s.reserved)
+	}
+}
+
+// TestFullStoreReadsPages: in a store full of one namespace's series, another namespace still gets room for a page that is read.
+func TestFullStoreReadsPages(t *testing.T) {
+	t.Parallel()
+	s := New(Options{MaxBytes: 4 << 20})
+	if err := s.Reserve("evil", 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := createNamespaced(s, 1, "evil", "web", 100_000); err == nil {
+		t.Fatal("the store has no bound")
+	}
+	for i := range 500 {
+		if err := s.Reserve("shop", 1000); err != nil {
+			t.Fatalf("shop reserves %d bytes: %v", i*1000, err)
+		}
+	}
+	if got := s.byteCount.Load(); got > 4<<20 {
+		t.Errorf("%d bytes, over the bound", got)
+	}
+}
+
 // TestSamplesCannotOverflow appends values that no chunk compresses: the series' chunks grow past what they prepaid.
 func TestSamplesCannotOverflow(t *testing.T) {
 	t.Parallel()

@@ -33,7 +33,7 @@ type Options struct {
 	Retention time.Duration
 	// MaxSeries bounds the series. Default 200,000.
 	MaxSeries int
-	// MaxBytes bounds the memory of the series, with what Reserve took. Default 192 MiB: less than half of what the adapter's container
+	// MaxBytes bounds the memory of the series, with what Reserve took, which is half of it at most. Default 192 MiB: less than half of what the adapter's container
 	// has, so that a full store leaves room for the requests and for the garbage collector.
 	MaxBytes int64
 
@@ -69,7 +69,7 @@ type Store struct {
 	options      atomic.Pointer[Options] // with defaults; never changed, but replaced
 	metrics      metrics
 	sampleCount  atomic.Int64
-	byteCount    atomic.Int64 // of all usages
+	byteCount    atomic.Int64 // of all usages, with what they reserved
 	visitBuffers sync.Pool    // of *visitBuffers
 
 	// mu guards the fields below, and ref and nextSameHash of every series. No code locks it while it holds a series' own lock.
@@ -81,6 +81,7 @@ type Store struct {
 	slotsGiven  uint32                // slots given out so far: the upper half of the next reference
 	seriesCount int
 	usages      map[string]*namespaceUsage // by namespace
+	reserved    int64                      // of all usages
 	peakCount   int                        // the largest count since byHash was made
 }
 
