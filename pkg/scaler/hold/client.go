@@ -101,8 +101,45 @@ func (c *Client) DeleteHold(ctx context.Context, o *Object) error {
 	return r.Do(ctx).Error()
 }
 
-// NewInformer returns an informer of the Holds of a namespace, with an index by workload.
+// NewInformer returns an informer of the Holds of a namespace, with the indexes of NewIndexers.
 func (c *Client) NewInformer(namespace string) cache.SharedIndexInformer {
 	watcher := cache.NewListWatchFromClient(c.rest, Resource, namespace, fields.Everything())
-	return cache.NewSharedIndexInformer(watcher, &Object{}, 0, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
+	return cache.NewSharedIndexInformer(watcher, &Object{}, 0, NewIndexers())
+}
+
+// The indexes of an informer of the Holds of a namespace.
+const (
+	WorkloadIndex = "workload" // by Workload.IndexKey
+	GroupIndex    = "group"    // by the name of the group
+	SharedIndex   = "shared"   // SharedIndexKey: the holds that share a gate or an autoscaler with others
+)
+
+// SharedIndexKey is the key of all holds in SharedIndex.
+const SharedIndexKey = "shared"
+
+// NewIndexers returns the functions of the indexes.
+func NewIndexers() cache.Indexers {
+	indexHolds := func(keysOf func(*Object) []string) cache.IndexFunc {
+		return func(object any) ([]string, error) {
+			if o, ok := object.(*Object); ok {
+				return keysOf(o), nil
+			}
+			return nil, nil
+		}
+	}
+	return cache.Indexers{
+		WorkloadIndex: indexHolds(func(o *Object) []string { return []string{o.HeldWorkload().IndexKey()} }),
+		GroupIndex: indexHolds(func(o *Object) []string {
+			if o.Spec.Group == nil {
+				return nil
+			}
+			return []string{o.Spec.Group.Name}
+		}),
+		SharedIndex: indexHolds(func(o *Object) []string {
+			if !o.IsShared() {
+				return nil
+			}
+			return []string{SharedIndexKey}
+		}),
+	}
 }

@@ -253,6 +253,11 @@ func (o *Object) SetPausedByOwner(paused bool) {
 	}
 }
 
+// IsShared reports whether the hold has its gates open, or a record of an autoscaler: holds of other workloads may have the same ones.
+func (o *Object) IsShared() bool {
+	return o.Status.GateOpen || o.Status.Numbers != nil && o.Status.Numbers.AutoscalerUID != ""
+}
+
 // IsManaged reports whether this program made the object.
 func (o *Object) IsManaged() bool { return o.Labels[ManagedLabel] == Manager }
 

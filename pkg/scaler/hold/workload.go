@@ -36,6 +36,11 @@ func (t Workload) IsSameObject(other Workload) bool {
 	return t.WithoutVersion() == other.WithoutVersion()
 }
 
+// IndexKey returns a text that is the same for the same object of a namespace, and for no other.
+func (t Workload) IndexKey() string {
+	return t.GroupVersionKind().Group + "/" + t.Kind + "/" + t.Name
+}
+
 // kindShortNames maps each kind that needs no apiVersion to its type.
 var kindShortNames = map[string]Workload{
 	"deploy": {APIVersion: "apps/v1", Kind: "Deployment"}, "deployment": {APIVersion: "apps/v1", Kind: "Deployment"},

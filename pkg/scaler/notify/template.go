@@ -53,16 +53,40 @@ func notifierTemplateFromYAML(d *strict.Decoder, path string, n *yaml.Node) *tem
 	return t
 }
 
-// renderNotificationTemplate returns the body of a request.
+// errTemplateTooLong is the error of a rendered message above maxTemplateBytes.
+var errTemplateTooLong = fmt.Errorf("more than %d bytes", maxTemplateBytes)
+
+// templateBuffer takes a rendered message up to maxTemplateBytes.
+type templateBuffer struct{ bytes.Buffer }
+
+// Write implements io.Writer.
+func (b *templateBuffer) Write(p []byte) (int, error) {
+	if b.Len()+len(p) > maxTemplateBytes {
+		return 0, errTemplateTooLong
+	}
+	return b.Buffer.Write(p)
+}
+
+// renderNotificationTemplate returns the body of a request. A report of so many pods that the message is too long leaves its pods out: a message
+// without them is better than none.
 func renderNotificationTemplate(t *template.Template, m Message) ([]byte, error) {
-	var b bytes.Buffer
+	body, err := executeNotificationTemplate(t, m)
+	if errors.Is(err, errTemplateTooLong) && m.Report != nil && len(m.Report.Pods) > 0 {
+		short := *m.Report
+		short.Pods = nil
+		m.Report = &short
+		return executeNotificationTemplate(t, m)
+	}
+	return body, err
+}
+
+// executeNotificationTemplate renders a message as it is.
+func executeNotificationTemplate(t *template.Template, m Message) ([]byte, error) {
+	var b templateBuffer
 	if err := t.Execute(&b, m); err != nil {
 		return nil, fmt.Errorf("render the template: %w", err)
 	}
-	switch {
-	case b.Len() > maxTemplateBytes:
-		return nil, fmt.Errorf("render the template: %d bytes; the maximum is %d", b.Len(), maxTemplateBytes)
-	case !json.Valid(b.Bytes()):
+	if !json.Valid(b.Bytes()) {
 		return nil, errors.New("render the template: the result is not JSON; write {{json .Outcome}} for a text with its quotes")
 	}
 	return b.Bytes(), nil

@@ -38,7 +38,10 @@ type namespaceCaches struct {
 	workloads         map[schema.GroupVersionResource]cache.SharedIndexInformer
 }
 
-var _ Reader = (*Caches)(nil)
+var (
+	_ Reader     = (*Caches)(nil)
+	_ HoldFinder = (*Caches)(nil)
+)
 
 // NewCaches returns the caches of a cluster. They are empty, and read live, before Start.
 func NewCaches(live *LiveCluster) *Caches {
@@ -106,7 +109,7 @@ func (c *Caches) wakeForHold(object any) {
 	if h.Spec.Group == nil {
 		return
 	}
-	for _, other := range c.listCachedHolds(h.Namespace) {
+	for _, other := range c.findCachedHolds(h.Namespace) {
 		if other.Spec.Group != nil && other.Spec.Group.Name == h.Spec.Group.Name && !other.HeldWorkload().IsSameObject(h.HeldWorkload()) {
 			c.onChange(other.HeldWorkload())
 		}
@@ -116,26 +119,77 @@ func (c *Caches) wakeForHold(object any) {
 // wakeNamespace wakes the held workloads of a namespace that match.
 func (c *Caches) wakeNamespace(namespace string, matches func(*hold.Object) bool) {
 	woken := map[hold.Workload]bool{}
-	for _, h := range c.listCachedHolds(namespace) {
-		if t := h.HeldWorkload(); !woken[t.WithoutVersion()] && matches(&h) {
+	for _, h := range c.findCachedHolds(namespace) {
+		if t := h.HeldWorkload(); !woken[t.WithoutVersion()] && matches(h) {
 			woken[t.WithoutVersion()] = true
 			c.onChange(t)
 		}
 	}
 }
 
-// listCachedHolds lists the cached holds of a namespace.
-func (c *Caches) listCachedHolds(namespace string) (all []hold.Object) {
+// findCachedHolds returns the cached holds of a namespace, which the cache shares.
+func (c *Caches) findCachedHolds(namespace string) []*hold.Object {
 	c.mu.Lock()
 	informer := c.holds[namespace]
 	c.mu.Unlock()
 	if informer == nil {
 		return nil
 	}
-	for _, object := range informer.GetStore().List() {
+	return selectHolds(informer.GetStore().List())
+}
+
+// selectHolds returns the holds of a store's objects.
+func selectHolds(objects []any) []*hold.Object {
+	all := make([]*hold.Object, 0, len(objects))
+	for _, object := range objects {
 		if h, ok := object.(*hold.Object); ok {
-			all = append(all, *h)
+			all = append(all, h)
 		}
+	}
+	return all
+}
+
+// FindHolds implements HoldFinder.
+func (c *Caches) FindHolds(ctx context.Context, t hold.Workload) ([]hold.Object, error) {
+	c.mu.Lock()
+	informer := c.holds[t.Namespace]
+	c.mu.Unlock()
+	if informer == nil || !informer.HasSynced() {
+		return c.live.ListHolds(ctx, t.Namespace)
+	}
+	return findIndexedHolds(informer.GetIndexer(), t), nil
+}
+
+// findIndexedHolds returns the holds of FindHolds in an index.
+func findIndexedHolds(indexer cache.Indexer, t hold.Workload) (all []hold.Object) {
+	seen := map[string]bool{}
+	add := func(index, key string) {
+		found, _ := indexer.ByIndex(index, key) // its error is an index without a name
+		for _, h := range selectHolds(found) {
+			if !seen[h.Name] {
+				seen[h.Name], all = true, append(all, *h)
+			}
+		}
+	}
+	add(hold.WorkloadIndex, t.IndexKey())
+	if len(all) == 0 {
+		return nil
+	}
+	for _, h := range slices.Clone(all) {
+		if h.Spec.Group != nil {
+			add(hold.GroupIndex, h.Spec.Group.Name)
+		}
+	}
+	add(hold.SharedIndex, hold.SharedIndexKey)
+	return all
+}
+
+// listCachedHolds lists the cached holds of a namespace.
+func (c *Caches) listCachedHolds(namespace string) []hold.Object {
+	found := c.findCachedHolds(namespace)
+	all := make([]hold.Object, len(found))
+	for i, h := range found {
+		all[i] = *h
 	}
 	return all
 }

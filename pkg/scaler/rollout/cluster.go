@@ -31,6 +31,12 @@ type Reader interface {
 	ListPods(ctx context.Context, namespace, selector string) ([]corev1.Pod, error)
 }
 
+// HoldFinder lists the holds of a workload, those of their groups, and those of the namespace that IsShared. It is optional for a Reader: without it, a
+// pass lists all holds of the namespace.
+type HoldFinder interface {
+	FindHolds(ctx context.Context, t hold.Workload) ([]hold.Object, error)
+}
+
 // Writer writes to a cluster. Every write names the version that was read, and conflicts with any later one. Its methods may be called
 // concurrently, and return what the API server made of the write.
 type Writer interface {

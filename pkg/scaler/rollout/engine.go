@@ -278,7 +278,7 @@ func (p *pass) observeWorkload(ctx context.Context) error {
 	if p.reader != Reader(p.Cluster) {
 		o.WaitInterval = cachedWaitInterval
 	}
-	all, err := p.reader.ListHolds(ctx, p.workload.Namespace)
+	all, err := p.listPassHolds(ctx)
 	if err != nil {
 		return err
 	}
@@ -332,13 +332,29 @@ func (p *pass) observeMembers(ctx context.Context) error {
 	return nil
 }
 
-// addHolds sorts the holds of a namespace: of the workload, oldest first, and all others.
+// listPassHolds lists the holds that a pass may need: from a HoldFinder without the many others of the namespace.
+func (p *pass) listPassHolds(ctx context.Context) ([]hold.Object, error) {
+	if finder, ok := p.reader.(HoldFinder); ok {
+		return finder.FindHolds(ctx, p.workload)
+	}
+	return p.reader.ListHolds(ctx, p.workload.Namespace)
+}
+
+// addHolds sorts the holds of a namespace: of the workload, oldest first, and those of others that matter to it. A namespace may have thousands.
 func (o *Observed) addHolds(all []hold.Object) {
+	groups := map[string]bool{}
 	for i := range all {
-		if all[i].HeldWorkload().IsSameObject(o.Workload) {
-			o.Holds = append(o.Holds, all[i])
-		} else {
-			o.Others = append(o.Others, all[i])
+		if h := &all[i]; h.HeldWorkload().IsSameObject(o.Workload) {
+			o.Holds = append(o.Holds, *h)
+			if h.Spec.Group != nil {
+				groups[h.Spec.Group.Name] = true
+			}
+		}
+	}
+	for i := range all {
+		h := &all[i]
+		if matters := h.IsShared() || h.Spec.Group != nil && groups[h.Spec.Group.Name]; matters && !h.HeldWorkload().IsSameObject(o.Workload) {
+			o.Others = append(o.Others, *h)
 		}
 	}
 	slices.SortFunc(o.Holds, func(a, b hold.Object) int {

@@ -56,7 +56,7 @@ type Verdict struct {
 type Observed struct {
 	Workload   hold.Workload
 	Holds      []hold.Object // of the workload, oldest first
-	Others     []hold.Object // of other workloads in the namespace
+	Others     []hold.Object // of other workloads in the namespace: those of their groups, and those that share a gate or an autoscaler
 	Scale      *Scale        // nil: the workload does not exist
 	Autoscaler *Autoscaler   // nil: no autoscaler scales the workload
 	Former     *Autoscaler   // the recorded autoscaler, which scales another workload by now; nil: it does not
