@@ -109,8 +109,13 @@ func (c *Caches) wakeForHold(object any) {
 	if h.Spec.Group == nil {
 		return
 	}
-	for _, other := range c.findCachedHolds(h.Namespace) {
-		if other.Spec.Group != nil && other.Spec.Group.Name == h.Spec.Group.Name && !other.HeldWorkload().IsSameObject(h.HeldWorkload()) {
+	informer := c.holdInformer(h.Namespace)
+	if informer == nil {
+		return
+	}
+	members, _ := informer.GetIndexer().ByIndex(hold.GroupIndex, h.Spec.Group.Name) // its error is an index without a name
+	for _, other := range selectHolds(members) {
+		if !other.HeldWorkload().IsSameObject(h.HeldWorkload()) {
 			c.onChange(other.HeldWorkload())
 		}
 	}
@@ -127,11 +132,16 @@ func (c *Caches) wakeNamespace(namespace string, matches func(*hold.Object) bool
 	}
 }
 
+// holdInformer returns the informer of the holds of a namespace, nil for one that is not watched.
+func (c *Caches) holdInformer(namespace string) cache.SharedIndexInformer {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.holds[namespace]
+}
+
 // findCachedHolds returns the cached holds of a namespace, which the cache shares.
 func (c *Caches) findCachedHolds(namespace string) []*hold.Object {
-	c.mu.Lock()
-	informer := c.holds[namespace]
-	c.mu.Unlock()
+	informer := c.holdInformer(namespace)
 	if informer == nil {
 		return nil
 	}
@@ -151,9 +161,7 @@ func selectHolds(objects []any) []*hold.Object {
 
 // FindHolds implements HoldFinder.
 func (c *Caches) FindHolds(ctx context.Context, t hold.Workload) ([]hold.Object, error) {
-	c.mu.Lock()
-	informer := c.holds[t.Namespace]
-	c.mu.Unlock()
+	informer := c.holdInformer(t.Namespace)
 	if informer == nil || !informer.HasSynced() {
 		return c.live.ListHolds(ctx, t.Namespace)
 	}
@@ -221,9 +229,7 @@ func (c *Caches) ListNamespacesWithLabel(ctx context.Context, selector string) (
 
 // ListHolds implements Reader.
 func (c *Caches) ListHolds(ctx context.Context, namespace string) ([]hold.Object, error) {
-	c.mu.Lock()
-	informer := c.holds[namespace]
-	c.mu.Unlock()
+	informer := c.holdInformer(namespace)
 	if informer == nil || !informer.HasSynced() {
 		return c.live.ListHolds(ctx, namespace)
 	}
