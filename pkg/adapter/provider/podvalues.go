@@ -235,8 +235,8 @@ func (p *Provider) recordProvidedPodResult(req *request, r *podResult, computed 
 		metric.ReasonTerminating, metric.ReasonNotANumber, metric.ReasonOutOfRange, metric.ReasonDecreasing:
 	}
 	o := p.explainProvidedPodOmission(*req, r.pod, reason)
-	if excluded := reason == metric.ReasonAbsent && computed != nil; excluded && o.Reason == metric.ReasonWarmingUp && o.Detail != firstAsked &&
-		!p.mayHideProvidedSeries(req.rule, r.pod, req.now) || excluded && o.Reason == metric.ReasonAbsent {
+	// A comparison excludes the pod, and that is all that it lacks.
+	if reason == metric.ReasonAbsent && computed != nil && (o.Reason == metric.ReasonAbsent || p.hasProvidedSeriesShown(req, r.pod, &o)) {
 		o.Reason, o.Detail = reason, detail
 	}
 	o.Detail = cmp.Or(o.Detail, detail)

@@ -19,7 +19,7 @@ func (p *Provider) proveProvidedAbsence(ctx context.Context, req request, result
 	var asked []discovery.Pod
 	var unproven []*podResult // of asked
 	for _, r := range results {
-		if r.omission.Reason == metric.ReasonWarmingUp && r.omission.Detail != firstAsked && !p.mayHideProvidedSeries(req.rule, r.pod, req.now) {
+		if p.hasProvidedSeriesShown(&req, r.pod, r.omission) {
 			asked, unproven = append(asked, *r.pod), append(unproven, r)
 		}
 	}
@@ -36,6 +36,12 @@ func (p *Provider) proveProvidedAbsence(ctx context.Context, req request, result
 		}
 	}
 	return nil
+}
+
+// hasProvidedSeriesShown reports whether a pod that warms up has shown all series of the rule that its pages have: the scraper says warming
+// up until the retention is over.
+func (p *Provider) hasProvidedSeriesShown(req *request, pod *discovery.Pod, o *metric.Omission) bool {
+	return o.Reason == metric.ReasonWarmingUp && o.Detail != firstAsked && !p.mayHideProvidedSeries(req.rule, pod, req.now)
 }
 
 // checkProvidedAbsence returns an error unless the page of every pod proves that the rule has no series, so that its onMissing
