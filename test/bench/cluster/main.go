@@ -10,7 +10,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -53,7 +52,7 @@ func (s *settings) clusterBenchFlags() *flag.FlagSet {
 	fs.StringVar(&s.report, "report", "", "`file` whose sections are written anew; empty: figures are only shown")
 	fs.Float64Var(&s.load, "load", 1, "greatest load average at which measuring begins")
 	fs.DurationVar(&s.patience, "patience", 10*time.Minute, "how long to wait for that load")
-	fs.StringVar(&s.adapter, "adapter", shipped, "kustomize `folder` of the adapter, for step and chain; another adapter can be put in the place of ours")
+	fs.StringVar(&s.adapter, "adapter", shipped, "kustomize `folder` of the adapter, for step and chain, absolute or relative to the repository; another adapter can be put in the place of ours")
 	fs.StringVar(&s.images, "images", "", "archives of images that such an adapter needs on the node, a `list`")
 	fs.StringVar(&s.metric, "metric", "request_per_second", "what the adapter calls the pods' requests per second")
 	fs.IntVar(&s.steps, "steps", 20, "steps of the load, for step")
@@ -65,18 +64,20 @@ func (s *settings) clusterBenchFlags() *flag.FlagSet {
 	return fs
 }
 
+func parseClusterBenchSettings(args []string) (s settings, err error) {
+	err = s.clusterBenchFlags().Parse(args)
+	return s, err
+}
+
 func runClusterBench(args []string, out io.Writer) (err error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	var s settings
-	if err := s.clusterBenchFlags().Parse(args); err != nil {
+	s, err := parseClusterBenchSettings(args)
+	if err != nil {
 		return err
 	}
 	if s.role == rolePages {
 		return serveGroupPages(ctx)
-	}
-	if s.adapter, err = filepath.Abs(s.adapter); err != nil {
-		return err
 	}
 	b := &bench{settings: s, out: out}
 	defer func() { err = errors.Join(err, b.removeBenchNode(ctx)) }()
