@@ -28,7 +28,7 @@ const (
 // chainBehaviors are the compared behaviors. The lane belongs to the shipped adapter.
 func (s settings) chainBehaviors() []string {
 	behaviors := []string{shippedBehavior, defaultBehavior}
-	if strings.HasSuffix(s.adapter, "/"+shipped) {
+	if isShippedAdapter(s.adapter) {
 		behaviors = append(behaviors, laneBehavior)
 	}
 	return behaviors

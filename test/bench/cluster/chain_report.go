@@ -34,7 +34,7 @@ func (c *chain) formatChain(set settings) string {
 
 // describeForeignAdapter returns a paragraph that names the adapter, unless it is this repository's.
 func (s settings) describeForeignAdapter() string {
-	if strings.HasSuffix(s.adapter, "/"+shipped) {
+	if isShippedAdapter(s.adapter) {
 		return ""
 	}
 	return fmt.Sprintf("**The adapter is not ours** but that of the manifests in %s; the metric is %s.\n\n", s.adapter, s.metric)

@@ -20,6 +20,9 @@ import (
 // shipped is the folder of our manifests for the adapter.
 const shipped = "manifests/adapter"
 
+// isShippedAdapter reports whether the folder, absolute or relative to the repository, is shipped.
+func isShippedAdapter(folder string) bool { return strings.HasSuffix("/"+folder, "/"+shipped) }
+
 // sample is the name of the sample's Deployment, and of its shipped autoscaler.
 const sample = "sample"
 

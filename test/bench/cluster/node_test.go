@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
@@ -20,5 +21,8 @@ func TestShippedAdapterIsInTheRepository(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(root, s.adapter, "kustomization.yaml")); err != nil {
 		t.Errorf("the adapter's folder by default: %v", err)
+	}
+	if !slices.Contains(s.chainBehaviors(), laneBehavior) {
+		t.Errorf("the chain of the shipped adapter compares %q, want the surge lane too", s.chainBehaviors())
 	}
 }
