@@ -120,6 +120,10 @@ const shortWindowIntervals = 5
 
 // planQueryGroups chooses the window and groups the objects.
 func (ev *evaluation) planQueryGroups(s *seriesScanner, auto, moved bool) error {
+	if moved && auto && ev.queriedGroupSteppedSinceMove(s) {
+		ev.groupQueryObjects()
+		return nil
+	}
 	if moved {
 		return ev.planMovedQuery(s, auto)
 	}

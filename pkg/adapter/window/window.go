@@ -116,6 +116,19 @@ func (c Counter) singleWindowPods() []History {
 	return c.windowCounterEvents()
 }
 
+// ChooseSettled is Choose for a group whose pods came or went some time before: it takes no batch for a step. One increment of a pod may
+// have a batch more than the others, so that the parts must differ by more than the events of a mean increment of each.
+func ChooseSettled(c Counter, now int64, longest time.Duration) time.Duration {
+	for _, h := range c.Pods {
+		events := 0.0
+		for _, i := range h {
+			events += i.Count
+		}
+		c.blur += events / float64(max(1, len(h)))
+	}
+	return Choose(c, now, longest)
+}
+
 // ChooseTotal is Choose for a group whose pods come and go, and take load from each other: it tests their total. A pod
 // counts nothing before its first increment and after its last. All pods are known until end, in milliseconds.
 //

@@ -143,3 +143,28 @@ func BenchmarkChoose(b *testing.B) {
 		}
 	}
 }
+
+func TestChooseSettled(t *testing.T) {
+	t.Parallel()
+	even := regularHistory(0, evenRate(25))
+	batchMore := slices.Clone(even)
+	batchMore[len(batchMore)-1].Count *= 2
+	for name, tc := range map[string]struct {
+		pod  History
+		want time.Duration
+	}{
+		"a batch more in the newest increment": {batchMore, time.Minute},
+		"a step an interval ago":               {regularHistory(0, steppedRate(118, 25, 250)), 4 * time.Second},
+		"steady":                               {even, time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if got := ChooseSettled(Counter{Pods: []History{tc.pod}}, now, time.Minute); got != tc.want {
+				t.Errorf("ChooseSettled() = %v, want %v", got, tc.want)
+			}
+		})
+	}
+	if got := Choose(Counter{Pods: []History{batchMore}}, now, time.Minute); got == time.Minute {
+		t.Error("Choose() takes no batch for a step either: ChooseSettled is needless")
+	}
+}

@@ -1,0 +1,65 @@
+// A step of the load soon after pods came or went.
+
+package query
+
+import (
+	"slices"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/window"
+)
+
+// queriedGroupSteppedSinceMove looks for a step of the load since it last moved between the pods, which all pods show. If there is one, it
+// sets the window to begin there, and reports true: no pod came or went since, so that each may be read up to its own newest sample, and
+// need not wait for the others as over a common stretch.
+func (ev *evaluation) queriedGroupSteppedSinceMove(s *seriesScanner) bool {
+	now, interval := ev.now.UnixMilli(), ev.interval.Milliseconds()
+	settled := ev.queriedGroupSettledAt() + moveIntervals*interval
+	if settled >= now || ev.mixedIntervals || !ev.isEachQueriedPodPunctual() {
+		return false
+	}
+	counters := ev.scan.livingQueriedHistories()
+	chosen, shared := ev.window, true
+	for _, c := range append(counters, ev.scan.queriedQuantileHistories(s.selectors)...) {
+		if w := window.ChooseSettled(c, now, ev.window); w < chosen {
+			chosen, shared = w, window.ChangeIsShared(c, now, w, ev.window)
+		}
+	}
+	if chosen == ev.window || !shared || now-chosen.Milliseconds() < settled {
+		return false
+	}
+	all := ev.window
+	if ev.window = chosen; ev.describeFewQueryEvents(commonStretch{end: now}, counters) != "" {
+		ev.window = all
+		return false
+	}
+	ev.span = ev.Rule.Span(ev.window)
+	return true
+}
+
+// livingQueriedHistories is queriedSelectorHistories without the pods that ended.
+func (s *seriesScan) livingQueriedHistories() []window.Counter {
+	living := *s
+	living.orderedPods = slices.DeleteFunc(slices.Clone(s.orderedPods), func(p *scannedPod) bool { return p.newest == 0 })
+	return living.queriedSelectorHistories()
+}
+
+// queriedGroupSettledAt returns the time at which a pod of the group, or a series of one, last began or ended, or load moved, in
+// milliseconds.
+func (ev *evaluation) queriedGroupSettledAt() (at int64) {
+	tracks := commonStretch{tracks: ev.scan.sortedQueriedTracks(ev.interval.Milliseconds())}
+	at = max(tracks.lastQueriedPodEvent(0, false), ev.MovedAt.UnixMilli())
+	for _, hole := range ev.scan.holes {
+		at = max(at, hole.to)
+	}
+	return at
+}
+
+// isEachQueriedPodPunctual reports whether no scrape of a pod that goes on is missing.
+func (ev *evaluation) isEachQueriedPodPunctual() bool {
+	for _, p := range ev.scan.orderedPods {
+		if p.newest > 0 && (p.silent || p.missesQueriedPodScrape(ev.now.UnixMilli(), ev.interval.Milliseconds())) {
+			return false
+		}
+	}
+	return true
+}
