@@ -242,9 +242,10 @@ func (c *compiledRule) validateRuleExpression(r *Rule, t *exprTree) []keyError {
 		add(c.validateEmbeddedRuleLimits(t))
 	}
 	if len(faults) == 0 {
-		err := cmp.Or(t.findRuleNeverWorking(r.certainRuleLabels()...), t.findRuleLosingLabel(r.wantedRuleLabels()))
+		err := cmp.Or(t.findRuleNeverWorking(r.certainRuleLabels()...), t.findRuleLosingLabel(r.wantedRuleLabels()),
+			t.findRuleWithoutNumber(r.AllowNegative))
 		if err != nil {
-			add([]keyError{{"query", err}})
+			add(ruleKeyErrorf("query", "%s", strings.ReplaceAll(err.Error(), sentinelPrinted, windowVariable)))
 		}
 		add(c.validateRuleAggregate(r, t))
 	}

@@ -1,0 +1,390 @@
+// Bounds of results: an expression whose filters leave nothing, whatever the series.
+
+package rule
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/prometheus/prometheus/promql/parser"
+
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
+)
+
+// numberBounds are the least and the greatest number that an expression may give; NaN is in none. They are empty if low > high.
+type numberBounds struct{ low, high float64 }
+
+var (
+	anyNumber   = numberBounds{math.Inf(-1), math.Inf(1)}
+	notNegative = numberBounds{0, math.Inf(1)}
+	atLeastOne  = numberBounds{1, math.Inf(1)}
+)
+
+func (b numberBounds) isEmptyRuleBounds() bool { return b.low > b.high }
+
+func (b numberBounds) intersectRuleBounds(o numberBounds) numberBounds {
+	return numberBounds{max(b.low, o.low), min(b.high, o.high)}
+}
+
+func (b numberBounds) isWithinRuleBounds(o numberBounds) bool {
+	return b.low >= o.low && b.high <= o.high
+}
+
+// resultBounds are what is known of an expression's results, whatever the series.
+type resultBounds struct {
+	numbers numberBounds
+	// always is set if there is a result without labels, and a number, also without any series.
+	always bool
+	// never is why there is no result, or never a number; nil if there may be one.
+	never error
+	// core is the text of the selector of one metric whose values pass these bounds, if only comparisons and `and` are around it. It is
+	// empty otherwise. whole is set if all its values within numbers are results.
+	core  string
+	whole bool
+	// reads are selectors without whose series there is no result, lacks those with whose series there is none.
+	reads, lacks []string
+}
+
+// leastServedNumber is the least that a response can tell from 0.
+const leastServedNumber = 0.001
+
+// unknownRuleBounds are the bounds of an expression of which nothing is known.
+func unknownRuleBounds() resultBounds { return resultBounds{numbers: anyNumber} }
+
+// findRuleWithoutNumber returns why no evaluation gives a number that the rule serves, or nil.
+func (t *exprTree) findRuleWithoutNumber(allowNegative bool) error {
+	b := measureRuleBounds(t.root)
+	switch {
+	case b.never != nil:
+		return b.never
+	case b.numbers.high < -leastServedNumber && !allowNegative:
+		return fmt.Errorf("every result is negative, at most %.6g; write allowNegative: true if that is meant", b.numbers.high)
+	}
+	return nil
+}
+
+func measureRuleBounds(expr parser.Expr) resultBounds {
+	switch e := expr.(type) {
+	case *parser.ParenExpr:
+		return measureRuleBounds(e.Expr)
+	case *parser.StepInvariantExpr:
+		return measureRuleBounds(e.Expr)
+	case *parser.NumberLiteral:
+		if math.IsNaN(e.Val) {
+			return unknownRuleBounds()
+		}
+		return resultBounds{numbers: numberBounds{e.Val, e.Val}, always: true}
+	case *parser.VectorSelector:
+		return measureRuleSelectorBounds(e)
+	case *parser.SubqueryExpr:
+		b := measureRuleBounds(e.Expr)
+		return resultBounds{numbers: b.numbers, never: b.never} // it looks at several times
+	case *parser.UnaryExpr:
+		b := measureRuleBounds(e.Expr)
+		if b.core, b.whole = "", false; e.Op == parser.SUB {
+			b.numbers = numberBounds{-b.numbers.high, -b.numbers.low}
+		}
+		return b
+	case *parser.AggregateExpr:
+		return measureRuleAggregateBounds(e)
+	case *parser.Call:
+		return measureRuleCallBounds(e)
+	case *parser.BinaryExpr:
+		return measureRuleOperationBounds(e)
+	}
+	return unknownRuleBounds()
+}
+
+func measureRuleSelectorBounds(e *parser.VectorSelector) resultBounds {
+	text := e.String()
+	b := resultBounds{numbers: anyNumber, reads: []string{text}}
+	if ruleSelectorMetric(e) != "" { // else two series may differ in their names only
+		b.core, b.whole = text, true
+	}
+	return b
+}
+
+func measureRuleAggregateBounds(e *parser.AggregateExpr) resultBounds {
+	b := measureRuleBounds(e.Expr)
+	if e.Param != nil && e.Op != parser.COUNT_VALUES {
+		b.always = false
+	}
+	b.core, b.whole = "", false
+	switch e.Op {
+	case parser.SUM:
+		b.numbers = sumRuleBounds(b.numbers)
+	case parser.COUNT, parser.COUNT_VALUES:
+		b.numbers = atLeastOne
+	case parser.GROUP:
+		b.numbers = numberBounds{1, 1}
+	case parser.STDDEV, parser.STDVAR:
+		b.numbers = notNegative
+	case parser.MIN, parser.MAX, parser.TOPK, parser.BOTTOMK, parser.LIMITK, parser.LIMIT_RATIO:
+	default: // a mean may be rounded out of the bounds, and a quantile may be infinite
+		b.numbers = anyNumber
+	}
+	if e.Op == parser.COUNT_VALUES {
+		b.always = false // its result has a label
+	}
+	return b
+}
+
+// sumRuleBounds returns the bounds of sums of one or more numbers.
+func sumRuleBounds(b numberBounds) numberBounds {
+	sum := anyNumber
+	if b.low >= 0 {
+		sum.low = b.low
+	}
+	if b.high <= 0 {
+		sum.high = b.high
+	}
+	return sum
+}
+
+// callBounds are the bounds of functions, whatever their arguments. Counters do not decrease.
+var callBounds = map[string]numberBounds{
+	"rate": notNegative, "increase": notNegative, "irate": notNegative, "changes": notNegative, "resets": notNegative,
+	"abs": notNegative, "exp": notNegative, "sgn": {-1, 1}, "time": notNegative, "timestamp": notNegative,
+	"stddev_over_time": notNegative, "stdvar_over_time": notNegative, "count_over_time": atLeastOne, "present_over_time": {1, 1},
+	"hour": {0, 23}, "minute": {0, 59}, "month": {1, 12}, "day_of_week": {0, 6}, "day_of_month": {1, 31}, "day_of_year": {1, 366},
+	"days_in_month": {28, 31}, "histogram_fraction": {0, 1},
+}
+
+func measureRuleCallBounds(e *parser.Call) resultBounds {
+	b := unknownRuleBounds()
+	for _, arg := range e.Args {
+		if kind := arg.Type(); kind == parser.ValueTypeVector || kind == parser.ValueTypeMatrix {
+			b = measureRuleBounds(arg)
+			break
+		}
+	}
+	b.core, b.whole = "", false
+	if known, ok := callBounds[e.Func.Name]; ok {
+		b.numbers, b.always = known, len(e.Args) == 0 && e.Type() == parser.ValueTypeScalar
+		return b
+	}
+	switch e.Func.Name {
+	case "vector":
+		return measureRuleBounds(e.Args[0])
+	case "scalar":
+		b.always, b.never, b.reads, b.lacks = false, nil, nil, nil // it is NaN without a result
+	case "absent", "absent_over_time":
+		return measureRuleAbsence(e, b)
+	case "clamp", "clamp_min", "clamp_max":
+		b.numbers = clampRuleBounds(e, b.numbers)
+	case "sqrt", "ln", "log2", "log10":
+		if b.numbers.high < 0 && b.never == nil {
+			b.never = fmt.Errorf("%s of negative numbers is no number; correct its argument", e.Func.Name)
+		}
+		b.numbers, b.always = anyNumber, false
+	case "sum_over_time":
+		b.numbers = sumRuleBounds(b.numbers)
+	case "min_over_time", "max_over_time", "last_over_time", "first_over_time", "sort", "sort_desc", "label_replace", "label_join":
+		b.always = b.always && e.Args[0].Type() == parser.ValueTypeVector && len(e.Args) == 1
+	default:
+		b.numbers, b.always = anyNumber, false
+	}
+	return b
+}
+
+// measureRuleAbsence returns the bounds of a function that has a result only if its argument has none.
+func measureRuleAbsence(e *parser.Call, arg resultBounds) resultBounds {
+	b := resultBounds{numbers: numberBounds{1, 1}, always: arg.never != nil}
+	if arg.always {
+		b.never = fmt.Errorf("%s always has a value, so that %s never has one; remove it", shortenRuleExpr(e.Args[0]), e.Func.Name)
+	}
+	if text := e.Args[0].String(); e.Func.Name == "absent" && slices.Equal(arg.reads, []string{text}) {
+		b.lacks = []string{text} // the argument is a selector
+	}
+	return b
+}
+
+// clampRuleBounds returns the bounds of values between constant bounds.
+func clampRuleBounds(e *parser.Call, numbers numberBounds) numberBounds {
+	low, high := math.Inf(-1), math.Inf(1)
+	for i, arg := range e.Args[1:] {
+		v, ok := evaluateConstantRuleExpr(arg)
+		switch {
+		case !ok || math.IsNaN(v):
+		case e.Func.Name == "clamp_min" || e.Func.Name == "clamp" && i == 0:
+			low = v
+		default:
+			high = v
+		}
+	}
+	within := func(v float64) float64 { return max(low, min(high, v)) }
+	return numberBounds{within(numbers.low), within(numbers.high)}
+}
+
+func measureRuleOperationBounds(e *parser.BinaryExpr) resultBounds {
+	left, right := measureRuleBounds(e.LHS), measureRuleBounds(e.RHS)
+	switch {
+	case e.Op == parser.LOR:
+		return uniteRuleBounds(left, right)
+	case e.Op == parser.LUNLESS:
+		return excludeRuleBounds(e, left, right)
+	}
+	b := resultBounds{numbers: anyNumber, reads: slices.Concat(left.reads, right.reads), lacks: slices.Concat(left.lacks, right.lacks)}
+	for _, side := range []resultBounds{left, right} {
+		if b.never == nil {
+			b.never = side.never
+		}
+	}
+	for _, selector := range b.lacks {
+		if b.never == nil && slices.Contains(b.reads, selector) {
+			b.never = fmt.Errorf("%s: one side has a result only with series of %s, and the other only without; remove one", e.Op, selector)
+		}
+	}
+	switch {
+	case b.never != nil:
+	case e.Op == parser.LAND:
+		measureRuleIntersection(e, left, right, &b)
+	case e.Op.IsComparisonOperator() && e.ReturnBool:
+		b.numbers, b.always = numberBounds{0, 1}, left.always && right.always && e.VectorMatching == nil
+	case e.Op.IsComparisonOperator():
+		measureRuleComparison(e, left, right, &b)
+	default:
+		b.numbers, b.always = combineRuleBounds(e.Op, left.numbers, right.numbers), left.always && right.always && e.VectorMatching == nil
+	}
+	return b
+}
+
+// uniteRuleBounds returns the bounds of `or`.
+func uniteRuleBounds(left, right resultBounds) resultBounds {
+	switch {
+	case left.never != nil:
+		return right
+	case right.never != nil:
+		return left
+	}
+	return resultBounds{
+		numbers: numberBounds{min(left.numbers.low, right.numbers.low), max(left.numbers.high, right.numbers.high)},
+		always:  left.always || right.always,
+		reads:   slices.DeleteFunc(slices.Clone(left.reads), func(s string) bool { return !slices.Contains(right.reads, s) }),
+		lacks:   slices.DeleteFunc(slices.Clone(left.lacks), func(s string) bool { return !slices.Contains(right.lacks, s) }),
+	}
+}
+
+// excludeRuleBounds returns the bounds of `unless`.
+func excludeRuleBounds(e *parser.BinaryExpr, left, right resultBounds) resultBounds {
+	m := e.VectorMatching
+	everything := m.On && len(m.MatchingLabels) == 0 || isRuleExprWithoutLabels(e.LHS)
+	sameCore := left.core != "" && left.core == right.core && right.whole && right.numbers != anyNumber &&
+		left.numbers.isWithinRuleBounds(right.numbers)
+	switch {
+	case left.never != nil:
+	case right.always && everything:
+		left.never = fmt.Errorf("unless: its right side %s always has a value, so that it never has a result; remove it", shortenRuleExpr(e.RHS))
+	case sameCore:
+		left.never = fmt.Errorf("unless: its right side %s has every value of the left, so that it never has a result; remove one", shortenRuleExpr(e.RHS))
+	}
+	left.always, left.whole = false, false
+	return left
+}
+
+// isRuleExprWithoutLabels reports whether results have no labels at all.
+func isRuleExprWithoutLabels(expr parser.Expr) bool {
+	switch e := expr.(type) {
+	case *parser.ParenExpr:
+		return isRuleExprWithoutLabels(e.Expr)
+	case *parser.AggregateExpr:
+		isChoice := slices.Contains([]parser.ItemType{parser.TOPK, parser.BOTTOMK, parser.LIMITK, parser.LIMIT_RATIO, parser.COUNT_VALUES}, e.Op)
+		return !isChoice && !e.Without && len(e.Grouping) == 0
+	}
+	return false
+}
+
+// measureRuleIntersection sets the bounds of `and`.
+func measureRuleIntersection(e *parser.BinaryExpr, left, right resultBounds, b *resultBounds) {
+	m := e.VectorMatching
+	b.numbers, b.core = left.numbers, left.core
+	b.always = left.always && right.always && m.On && len(m.MatchingLabels) == 0
+	if left.core == "" || left.core != right.core || m.On || len(m.MatchingLabels) > 0 {
+		return
+	}
+	b.whole = left.whole && right.whole
+	if b.numbers = left.numbers.intersectRuleBounds(right.numbers); b.numbers.isEmptyRuleBounds() {
+		b.never = fmt.Errorf("no number satisfies both %s and %s; correct one", shortenRuleExpr(e.LHS), shortenRuleExpr(e.RHS))
+	}
+}
+
+// measureRuleComparison sets the bounds of a comparison that drops elements. Its values are those of the left side, or of the vector
+// beside a number.
+func measureRuleComparison(e *parser.BinaryExpr, left, right resultBounds, b *resultBounds) {
+	op, kept, other := e.Op, left, right
+	if e.VectorMatching == nil && e.LHS.Type() == parser.ValueTypeScalar {
+		op, kept, other = mirroredRuleComparisons[op], right, left
+	}
+	passing := boundsOfRuleComparison(op, other.numbers)
+	b.numbers = kept.numbers.intersectRuleBounds(passing)
+	if e.VectorMatching == nil {
+		b.core = kept.core
+	}
+	isPoint := other.numbers.low == other.numbers.high
+	if b.numbers.isEmptyRuleBounds() || op == parser.NEQ && isPoint && kept.numbers == other.numbers {
+		b.never = fmt.Errorf("%s never has a result, because the values of %s are %s; correct one of the numbers",
+			shortenRuleExpr(e), shortenRuleExpr(exprKeptByRuleComparison(e)), kept.numbers.formatRuleBounds())
+	}
+	isExact := e.VectorMatching == nil && op != parser.NEQ && isPoint && other.always
+	b.whole = kept.whole && isExact
+	b.always = kept.always && isExact && kept.numbers.isWithinRuleBounds(passing)
+}
+
+func shortenRuleExpr(expr parser.Expr) string { return strict.Shorten(expr.String()) }
+
+func exprKeptByRuleComparison(e *parser.BinaryExpr) parser.Expr {
+	if e.VectorMatching == nil && e.LHS.Type() == parser.ValueTypeScalar {
+		return e.RHS
+	}
+	return e.LHS
+}
+
+// formatRuleBounds words bounds for an error.
+func (b numberBounds) formatRuleBounds() string {
+	switch {
+	case b.low == b.high:
+		return fmt.Sprintf("%.6g", b.low)
+	case math.IsInf(b.low, -1):
+		return fmt.Sprintf("at most %.6g", b.high)
+	case math.IsInf(b.high, 1):
+		return fmt.Sprintf("at least %.6g", b.low)
+	}
+	return fmt.Sprintf("from %.6g to %.6g", b.low, b.high)
+}
+
+// boundsOfRuleComparison returns the bounds of the numbers that compare so with one of others.
+func boundsOfRuleComparison(op parser.ItemType, others numberBounds) numberBounds {
+	switch op {
+	case parser.GTR:
+		return numberBounds{math.Nextafter(others.low, math.Inf(1)), math.Inf(1)}
+	case parser.GTE:
+		return numberBounds{others.low, math.Inf(1)}
+	case parser.LSS:
+		return numberBounds{math.Inf(-1), math.Nextafter(others.high, math.Inf(-1))}
+	case parser.LTE:
+		return numberBounds{math.Inf(-1), others.high}
+	case parser.EQLC:
+		return others
+	}
+	return anyNumber
+}
+
+// combineRuleBounds returns the bounds of an arithmetic operation.
+func combineRuleBounds(op parser.ItemType, a, b numberBounds) numberBounds {
+	var corners []float64
+	switch {
+	case op == parser.ADD:
+		corners = []float64{a.low + b.low, a.high + b.high}
+	case op == parser.SUB:
+		corners = []float64{a.low - b.high, a.high - b.low}
+	case op == parser.MUL:
+		corners = []float64{a.low * b.low, a.low * b.high, a.high * b.low, a.high * b.high}
+	case op == parser.DIV && (b.low > 0 || b.high < 0):
+		corners = []float64{a.low / b.low, a.low / b.high, a.high / b.low, a.high / b.high}
+	}
+	if len(corners) == 0 || slices.ContainsFunc(corners, math.IsNaN) {
+		return anyNumber
+	}
+	return numberBounds{slices.Min(corners), slices.Max(corners)}
+}
