@@ -18,6 +18,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/exposition"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 	"github.com/tachometer-metrics/tachometer/pkg/panics"
 	"github.com/tachometer-metrics/tachometer/pkg/retry"
 )
@@ -241,12 +242,28 @@ func (k *KubeletSource) recordKubeletUsagePage(u *kubeletState, p kubeletPage) {
 	for c, r := range p.containers {
 		pods[c] = u.pods[c].withContainerUsageReading(r, k.limits)
 	}
+	bridgeMissedContainerUsage(pods, u.pods)
 	u.pods = pods
 	node, entries := newNodePageUsage(u.node, u.history, k.limits), newPodPageUsages(u.node, pods, k.limits)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if !u.removed {
 		k.latest.replaceNodeResourceUsage(node, entries)
+	}
+}
+
+// bridgeMissedContainerUsage keeps the reading of a container that a single page lacks, beside other containers of its pod: without it the
+// pod's usage would be a part, with the time of the whole. On the second page without it, the container has ended.
+func bridgeMissedContainerUsage(pods, before map[containerID]usageHistory) {
+	listed := make(map[metric.Object]bool, len(pods))
+	for c := range pods {
+		listed[c.pod] = true
+	}
+	for c, h := range before {
+		if _, found := pods[c]; !found && listed[c.pod] && !h.missed {
+			h.missed = true
+			pods[c] = h
+		}
 	}
 }
 
