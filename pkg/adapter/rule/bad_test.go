@@ -98,6 +98,8 @@ var badFiles = map[string][]string{
 		`line 56: rules[50].query: / 0 gives no finite result; write another number`,
 		`line 57: rules[51].query: / 0 gives no finite result; write another number`,
 		`line 58: rules[52].query: round: to a multiple of NaN gives no finite result; write another number, such as 0.001`,
+		`line 59: rules[53].query: histogram_quantile: le="0.5" leaves out the bucket le="+Inf", without which there is no result; remove it`,
+		`line 60: rules[54].query: histogram_quantile: le!="+Inf" leaves out the bucket le="+Inf", without which there is no result; remove it`,
 	},
 	"sources": {
 		`line 4: rules[0].query: namespace="bank" matches no series, because the rule reads only those of mail, shop; remove it`,

@@ -165,6 +165,7 @@ func (c *compiledRule) instantiateRule(metric, query string) (*Rule, []keyError)
 		r.Namespaces, r.ownNamespaces = t.namespacesOfRuleSelectors(r.NamespaceLabel)
 	}
 	r.shared, r.conserves, r.cost = isShareableRuleExpr(t.root, distinguishing), ruleConservesCounts(t.root), measureRuleEvaluation(t.root)
+	r.filters = t.filtersRuleResults()
 	if r.presence, err = newPresenceRule(r, t); err != nil {
 		return nil, []keyError{{"query", err}}
 	}

@@ -64,6 +64,17 @@ func (t *exprTree) findRuleWithoutNumber(allowNegative bool) error {
 	return nil
 }
 
+// filtersRuleResults implements Rule.Filters.
+func (t *exprTree) filtersRuleResults() (filters bool) {
+	parser.Inspect(t.root, func(node parser.Node, _ []parser.Node) error {
+		if b, ok := node.(*parser.BinaryExpr); ok {
+			filters = filters || b.Op == parser.LUNLESS || b.Op.IsComparisonOperator() && !b.ReturnBool
+		}
+		return nil
+	})
+	return filters
+}
+
 func measureRuleBounds(expr parser.Expr) resultBounds {
 	switch e := expr.(type) {
 	case *parser.ParenExpr:
@@ -244,8 +255,13 @@ func measureRuleOperationBounds(e *parser.BinaryExpr) resultBounds {
 		b.numbers, b.always = numberBounds{0, 1}, left.always && right.always && e.VectorMatching == nil
 	case e.Op.IsComparisonOperator():
 		measureRuleComparison(e, left, right, &b)
+	case e.Op == parser.DIV && right.numbers == numberBounds{0, 0}:
+		b.never = fmt.Errorf("/ %s is a division by 0, which gives no finite result; correct it", shortenRuleExpr(e.RHS))
 	default:
 		b.numbers, b.always = combineRuleBounds(e.Op, left.numbers, right.numbers), left.always && right.always && e.VectorMatching == nil
+		if m := e.VectorMatching; e.Op == parser.SUB && e.LHS.String() == e.RHS.String() && (m == nil || !m.On && len(m.MatchingLabels) == 0) {
+			b.numbers = numberBounds{0, 0}
+		}
 	}
 	return b
 }

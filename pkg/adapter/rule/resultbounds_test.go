@@ -38,6 +38,7 @@ func TestExpressionsWithoutNumber(t *testing.T) {
 		`sum(x > 5 < 3) or (y > 5 < 3)`:                  "at least 5",
 		`label_replace(x > 5, "a", "b", "c", "d") < 5`:   "at least 5",
 		`clamp_max(x, -5)`:                               "negative",
+		`sum(y) / (count(x) - count(x))`:                 "division by 0",
 		`ln(x < 0)`:                                      "no number",
 		`(x < -1) * 2`:                                   "negative",
 	} {
@@ -67,7 +68,8 @@ func TestExpressionsWithSomeNumber(t *testing.T) {
 		`x < 0.1 > -0.1`, `abs(x < -5)`, `(x < -5) * -1 > 5`, `1 / (x > 5) < 0.1`, `100 - (x > 5) < 0`, `x / 0.1 > 5`, `(x > 5) % 5 < 1`,
 		`vector(time()) > 5 and on () x`, `x * scalar(y > 5 < 3)`, `x == x`, `clamp_min(x, scalar(y)) < 0`, `quantile(0.5, x > 5) < 5`,
 		`hour() > 22 and on () x`, `x * (hour() > bool 22)`, `day_of_week() == 0 and on () x`, `x and on () (hour() > 8 < 18)`,
-		`histogram_quantile(0.9, x) > 1`, `ceil(x > 0.5) > 1`, `x > bool 5 > 0`, `sgn(x) < 0 or y`, `ln(x <= 0)`, `sqrt(x < 1)`,
+		`histogram_quantile(0.9, x) > 1`, `ceil(x > 0.5) > 1`, `x > bool 5 > 0`, `sgn(x) < 0 or y`, `ln(x <= 0)`, `sqrt(x < 1)`, `x - x`, `y / (x - on (pod) x)`,
+		`y / (x - x offset 1m)`, `y / (rate(x[1m]) + 0)`,
 	} {
 		tree, err := parseRuleExpr(query)
 		if err != nil {
