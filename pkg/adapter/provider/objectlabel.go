@@ -38,7 +38,7 @@ func (p *Provider) provideFromObjectLabel(ctx context.Context, req request, obje
 		}
 	}
 	if len(values) == 0 {
-		o := metric.Omission{Object: object, Reason: metric.ReasonAbsent, Detail: "backend " + req.rule.Backend + " has no series"}
+		o := metric.Omission{Object: object, Reason: metric.ReasonAbsent, Detail: describeProvidedBackendAbsence(req.rule)}
 		return p.substituteOrRejectProvidedValue(req, o, req.kind.resource.String()+" "+object.Name, []metric.Omission{o})
 	}
 	values[0].Object = object
