@@ -69,7 +69,7 @@ func TestPageLacksContainer(t *testing.T) {
 		for _, c := range containers {
 			p.containers[containerID{pod, c}] = readingAt(second, second)
 		}
-		k.recordKubeletUsagePage(u, p)
+		k.recordKubeletUsagePage(kubeletRead{kubelet: u}, p)
 	}
 	check := func(step string, second float64, reason metric.Reason, containers ...string) {
 		t.Helper()
@@ -97,5 +97,29 @@ func TestPageLacksContainer(t *testing.T) {
 	page(105)
 	if _, found := k.latest.pods[pod]; found {
 		t.Error("the pod is on no page, and has a usage")
+	}
+}
+
+// Another machine with the name of a node has other counters, which may be higher: its first page gives no usage.
+func TestNodeOnAnotherMachine(t *testing.T) {
+	t.Parallel()
+	k, u := NewKubeletSource(nil, nil, KubeletOptions{}), &kubeletState{node: "a"}
+	for i, step := range []struct {
+		machine nodeMachine
+		cpu     float64
+		want    metric.Reason
+	}{
+		{nodeMachine{"1", "10.0.0.1:10250"}, 100, metric.ReasonWarmingUp},
+		{nodeMachine{"1", "10.0.0.1:10250"}, 115, ""},
+		{nodeMachine{"1", "10.0.0.2:10250"}, 50_000, metric.ReasonWarmingUp},
+		{nodeMachine{"1", "10.0.0.2:10250"}, 50_015, ""},
+		{nodeMachine{"2", "10.0.0.2:10250"}, 90_000, metric.ReasonWarmingUp},
+		{nodeMachine{"2", "10.0.0.2:10250"}, 90_015, ""},
+	} {
+		k.recordKubeletUsagePage(kubeletRead{u, step.machine}, kubeletPage{node: readingAt(float64(15*i), step.cpu)})
+		got := k.latest.nodes["a"]
+		if got.reason != step.want || step.want == "" && got.usage.Usage.CPU != 1 {
+			t.Errorf("page %d: reason %q, usage %v", i, got.reason, got.usage.Usage)
+		}
 	}
 }
