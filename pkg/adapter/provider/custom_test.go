@@ -359,6 +359,16 @@ func TestAllLabelled(t *testing.T) {
 	}
 	_, err = w.GetMetricBySelector(t.Context(), "", mustParse(t, "zone=a"), infoOf("nodes", "load"), nil)
 	checkStatus(t, err, 400, "nodes cannot be selected here: ask for one by name")
+	w.embedded.values = []metric.Value{{Object: metric.Object{Name: "n2"}, Value: 2, Time: noon}, excludedValue("n1")}
+	if got, err = w.GetMetricBySelector(t.Context(), "", k8slabels.Everything(), infoOf("nodes", "load"), nil); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff("n2=2", values(got)); diff != "" {
+		t.Errorf("with an excluded node (-want +got):\n%s", diff)
+	}
+	w.embedded.values = []metric.Value{excludedValue("n1")}
+	_, err = w.GetMetricBySelector(t.Context(), "", k8slabels.Everything(), infoOf("nodes", "load"), nil)
+	checkStatus(t, err, 503, "1 object: 1 absent (a comparison of the rule excludes it)")
 	w.embedded.values = nil
 	_, err = w.GetMetricBySelector(t.Context(), "", k8slabels.Everything(), infoOf("nodes", "load"), nil)
 	checkStatus(t, err, 503, `rule "load" has no series for any of nodes`)
