@@ -33,7 +33,7 @@ var badFiles = map[string][]string{
 		`line 21: rules[15].query: column 1: unknown function with name "avg_overtime"; write avg_over_time`,
 	},
 	"filters": {
-		`line 6: rules[0].query: (x > 5) < 3 never has a result, because the values of (x > 5) are at least 5; correct one of the numbers`,
+		`line 6: rules[0].query: (x > 5) < 3 never has a result, because the values of (x > 5) are more than 5; correct one of the numbers`,
 		`line 7: rules[1].query: unless: its right side vector(1) always has a value, so that it never has a result; remove it`,
 		`line 8: rules[2].query: vector(1) > 2 never has a result, because the values of vector(1) are 1; correct one of the numbers`,
 		`line 9: rules[3].query: vector(1) always has a value, so that absent never has one; remove it`,
@@ -43,7 +43,7 @@ var badFiles = map[string][]string{
 		`line 13: rules[7].query: and: one side has a result only with series of x, and the other only without; remove one`,
 		`line 14: rules[8].query: every result is negative, at most -5; write allowNegative: true if that is meant`,
 		"line 15: rules[9].query: for metric \"x_idle\": unless: its right side {__name__=\"x\"} > 3 has every value of the left, so that it never has a result; remove one",
-		`line 18: rules[10].query: sum by (namespace, pod) (x > 5) < 5 never has a result, because the values of sum by (namespace, pod) (x > 5) are at least 5; correct one of the numbers`,
+		`line 18: rules[10].query: sum by (namespace, pod) (x > 5) < 5 never has a result, because the values of sum by (namespace, pod) (x > 5) are more than 5; correct one of the numbers`,
 	},
 	"labels": {
 		`line 5: rules[0].query: the result has no label namespace; aggregate by (namespace, pod)`,

@@ -3,10 +3,13 @@
 package rule
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/promql/parser"
 
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
@@ -36,10 +39,10 @@ type resultBounds struct {
 	numbers numberBounds
 	// always is set if there is a result without labels, and a number, also without any series.
 	always bool
-	// never is why there is no result, or never a number; nil if there may be one.
-	never error
-	// core is the text of the selector of one metric whose values pass these bounds, if only comparisons and `and` are around it. It is
-	// empty otherwise. whole is set if all its values within numbers are results.
+	// never is why there is no result; nil if there may be one. unusable is why every result is NaN or infinite.
+	never, unusable error
+	// core is the text of the expression whose values pass these bounds, if only comparisons and `and` are around it. It is empty if
+	// several of its results may have the same labels. whole is set if all its values within numbers are results.
 	core  string
 	whole bool
 	// reads are selectors without whose series there is no result, lacks those with whose series there is none.
@@ -56,8 +59,8 @@ func unknownRuleBounds() resultBounds { return resultBounds{numbers: anyNumber} 
 func (t *exprTree) findRuleWithoutNumber(allowNegative bool) error {
 	b := measureRuleBounds(t.root)
 	switch {
-	case b.never != nil:
-		return b.never
+	case b.never != nil || b.unusable != nil:
+		return cmp.Or(b.never, b.unusable)
 	case b.numbers.high < -leastServedNumber && !allowNegative:
 		return fmt.Errorf("every result is negative, at most %.6g; write allowNegative: true if that is meant", b.numbers.high)
 	}
@@ -122,6 +125,9 @@ func measureRuleAggregateBounds(e *parser.AggregateExpr) resultBounds {
 		b.always = false
 	}
 	b.core, b.whole = "", false
+	if slices.Contains([]parser.ItemType{parser.COUNT, parser.COUNT_VALUES, parser.GROUP}, e.Op) {
+		b.unusable = nil
+	}
 	switch e.Op {
 	case parser.SUM:
 		b.numbers = sumRuleBounds(b.numbers)
@@ -138,7 +144,15 @@ func measureRuleAggregateBounds(e *parser.AggregateExpr) resultBounds {
 	if e.Op == parser.COUNT_VALUES {
 		b.always = false // its result has a label
 	}
+	if !choosesRuleSeries(e) && !e.Without && !slices.Contains(e.Grouping, model.MetricNameLabel) {
+		b.core, b.whole = e.String(), true
+	}
 	return b
+}
+
+// choosesRuleSeries reports whether the results of an aggregation are some of its series, or have a label that it makes.
+func choosesRuleSeries(e *parser.AggregateExpr) bool {
+	return slices.Contains([]parser.ItemType{parser.TOPK, parser.BOTTOMK, parser.LIMITK, parser.LIMIT_RATIO, parser.COUNT_VALUES}, e.Op)
 }
 
 // sumRuleBounds returns the bounds of sums of one or more numbers.
@@ -170,7 +184,11 @@ func measureRuleCallBounds(e *parser.Call) resultBounds {
 			break
 		}
 	}
-	b.core, b.whole = "", false
+	unusable := b.unusable
+	b.core, b.whole, b.unusable = "", false, nil
+	if len(e.Args) == 1 && isRuleRangeOfOneMetric(e.Args[0]) {
+		b.core, b.whole = e.String(), true
+	}
 	if known, ok := callBounds[e.Func.Name]; ok {
 		b.numbers, b.always = known, len(e.Args) == 0 && e.Type() == parser.ValueTypeScalar
 		return b
@@ -179,19 +197,23 @@ func measureRuleCallBounds(e *parser.Call) resultBounds {
 	case "vector":
 		return measureRuleBounds(e.Args[0])
 	case "scalar":
+		if b.unusable = unusable; b.never != nil {
+			b.unusable = fmt.Errorf("scalar(…) is always NaN: %w", b.never)
+		}
 		b.always, b.never, b.reads, b.lacks = false, nil, nil, nil // it is NaN without a result
 	case "absent", "absent_over_time":
 		return measureRuleAbsence(e, b)
 	case "clamp", "clamp_min", "clamp_max":
 		b.numbers = clampRuleBounds(e, b.numbers)
 	case "sqrt", "ln", "log2", "log10":
-		if b.numbers.high < 0 && b.never == nil {
-			b.never = fmt.Errorf("%s of negative numbers is no number; correct its argument", e.Func.Name)
+		if b.numbers.high < 0 {
+			b.unusable = fmt.Errorf("%s of negative numbers is no number; correct its argument", e.Func.Name)
 		}
 		b.numbers, b.always = anyNumber, false
 	case "sum_over_time":
 		b.numbers = sumRuleBounds(b.numbers)
 	case "min_over_time", "max_over_time", "last_over_time", "first_over_time", "sort", "sort_desc", "label_replace", "label_join":
+		b.unusable = unusable
 		b.always = b.always && e.Args[0].Type() == parser.ValueTypeVector && len(e.Args) == 1
 	default:
 		b.numbers, b.always = anyNumber, false
@@ -237,6 +259,12 @@ func measureRuleOperationBounds(e *parser.BinaryExpr) resultBounds {
 		return excludeRuleBounds(e, left, right)
 	}
 	b := resultBounds{numbers: anyNumber, reads: slices.Concat(left.reads, right.reads), lacks: slices.Concat(left.lacks, right.lacks)}
+	switch e.Op {
+	case parser.LAND, parser.DIV:
+		b.unusable = left.unusable
+	case parser.ADD, parser.SUB, parser.MUL:
+		b.unusable = cmp.Or(left.unusable, right.unusable)
+	}
 	for _, side := range []resultBounds{left, right} {
 		if b.never == nil {
 			b.never = side.never
@@ -256,7 +284,7 @@ func measureRuleOperationBounds(e *parser.BinaryExpr) resultBounds {
 	case e.Op.IsComparisonOperator():
 		measureRuleComparison(e, left, right, &b)
 	case e.Op == parser.DIV && right.numbers == numberBounds{0, 0}:
-		b.never = fmt.Errorf("/ %s is a division by 0, which gives no finite result; correct it", shortenRuleExpr(e.RHS))
+		b.unusable = fmt.Errorf("/ %s is a division by 0, which gives no finite result; correct it", shortenRuleExpr(e.RHS))
 	default:
 		b.numbers, b.always = combineRuleBounds(e.Op, left.numbers, right.numbers), left.always && right.always && e.VectorMatching == nil
 		if m := e.VectorMatching; e.Op == parser.SUB && e.LHS.String() == e.RHS.String() && (m == nil || !m.On && len(m.MatchingLabels) == 0) {
@@ -274,12 +302,16 @@ func uniteRuleBounds(left, right resultBounds) resultBounds {
 	case right.never != nil:
 		return left
 	}
-	return resultBounds{
+	united := resultBounds{
 		numbers: numberBounds{min(left.numbers.low, right.numbers.low), max(left.numbers.high, right.numbers.high)},
 		always:  left.always || right.always,
 		reads:   slices.DeleteFunc(slices.Clone(left.reads), func(s string) bool { return !slices.Contains(right.reads, s) }),
 		lacks:   slices.DeleteFunc(slices.Clone(left.lacks), func(s string) bool { return !slices.Contains(right.lacks, s) }),
 	}
+	if left.unusable != nil && right.unusable != nil {
+		united.unusable = left.unusable
+	}
+	return united
 }
 
 // excludeRuleBounds returns the bounds of `unless`.
@@ -288,8 +320,12 @@ func excludeRuleBounds(e *parser.BinaryExpr, left, right resultBounds) resultBou
 	everything := m.On && len(m.MatchingLabels) == 0 || isRuleExprWithoutLabels(e.LHS)
 	sameCore := left.core != "" && left.core == right.core && right.whole && right.numbers != anyNumber &&
 		left.numbers.isWithinRuleBounds(right.numbers)
+	and, isAnd := unwrapRuleParens(e.LHS).(*parser.BinaryExpr)
 	switch {
 	case left.never != nil:
+	case isAnd && and.Op == parser.LAND && and.RHS.String() == e.RHS.String() && and.VectorMatching.On == m.On &&
+		slices.Equal(and.VectorMatching.MatchingLabels, m.MatchingLabels):
+		left.never = fmt.Errorf("`and` and unless have the same right side %s, so that there is never a result; remove one", shortenRuleExpr(e.RHS))
 	case right.always && everything:
 		left.never = fmt.Errorf("unless: its right side %s always has a value, so that it never has a result; remove it", shortenRuleExpr(e.RHS))
 	case sameCore:
@@ -299,14 +335,33 @@ func excludeRuleBounds(e *parser.BinaryExpr, left, right resultBounds) resultBou
 	return left
 }
 
+func unwrapRuleParens(expr parser.Expr) parser.Expr {
+	for {
+		p, ok := expr.(*parser.ParenExpr)
+		if !ok {
+			return expr
+		}
+		expr = p.Expr
+	}
+}
+
+// isRuleRangeOfOneMetric reports whether an argument is a range of one metric: the results of a function of it have different labels.
+func isRuleRangeOfOneMetric(expr parser.Expr) bool {
+	m, ok := unwrapRuleParens(expr).(*parser.MatrixSelector)
+	if !ok {
+		return false
+	}
+	v, ok := m.VectorSelector.(*parser.VectorSelector)
+	return ok && ruleSelectorMetric(v) != ""
+}
+
 // isRuleExprWithoutLabels reports whether results have no labels at all.
 func isRuleExprWithoutLabels(expr parser.Expr) bool {
 	switch e := expr.(type) {
 	case *parser.ParenExpr:
 		return isRuleExprWithoutLabels(e.Expr)
 	case *parser.AggregateExpr:
-		isChoice := slices.Contains([]parser.ItemType{parser.TOPK, parser.BOTTOMK, parser.LIMITK, parser.LIMIT_RATIO, parser.COUNT_VALUES}, e.Op)
-		return !isChoice && !e.Without && len(e.Grouping) == 0
+		return !choosesRuleSeries(e) && !e.Without && len(e.Grouping) == 0
 	}
 	return false
 }
@@ -362,11 +417,20 @@ func (b numberBounds) formatRuleBounds() string {
 	case b.low == b.high:
 		return fmt.Sprintf("%.6g", b.low)
 	case math.IsInf(b.low, -1):
-		return fmt.Sprintf("at most %.6g", b.high)
+		return formatRuleBound("at most", "less than", b.high, math.Inf(1))
 	case math.IsInf(b.high, 1):
-		return fmt.Sprintf("at least %.6g", b.low)
+		return formatRuleBound("at least", "more than", b.low, math.Inf(-1))
 	}
 	return fmt.Sprintf("from %.6g to %.6g", b.low, b.high)
+}
+
+// formatRuleBound words a bound. A strict comparison has the next float as its bound, whose neighbour is the number that a person wrote.
+func formatRuleBound(at, beyond string, bound, toward float64) string {
+	text := func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
+	if written := math.Nextafter(bound, toward); len(text(written)) < len(text(bound)) {
+		return beyond + " " + text(written)
+	}
+	return at + " " + text(bound)
 }
 
 // boundsOfRuleComparison returns the bounds of the numbers that compare so with one of others.
