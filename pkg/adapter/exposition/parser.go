@@ -241,18 +241,24 @@ func (p *Parser) checkExpositionEnd() {
 		if string(p.partialLine) == "# EOF" && !p.sawEOF {
 			return
 		}
-		if p.sawWindowsEOF && !partial {
-			p.rejectExpositionPage(newExpositionError(KindSyntax, "lines end with \\r\\n; lines of a page end with \\n"))
-		} else if !p.sawEOF {
-			p.rejectExpositionPage(newExpositionError(KindTruncated, "truncated page, without # EOF at its end"))
-		} else if partial {
-			p.rejectExpositionAfterEOF()
-		}
+		p.checkExpositionEOF(partial)
 	case partial && !p.options.Complete:
 		p.rejectExpositionPage(newExpositionError(KindTruncated, "truncated page"))
 	case len(p.partialLine) > 0:
 		p.parseExpositionLine(p.partialLine)
 		p.judgeLastExpositionLine(p.partialLine)
+	}
+}
+
+// checkExpositionEOF rejects a page that does not end with the line # EOF. partial reports that its last line has no line break.
+func (p *Parser) checkExpositionEOF(partial bool) {
+	switch {
+	case p.sawWindowsEOF && !partial:
+		p.rejectExpositionPage(newExpositionError(KindSyntax, "lines end with \\r\\n; lines of a page end with \\n"))
+	case !p.sawEOF:
+		p.rejectExpositionPage(newExpositionError(KindTruncated, "truncated page, without # EOF at its end"))
+	case partial:
+		p.rejectExpositionAfterEOF()
 	}
 }
 
