@@ -89,6 +89,7 @@ func (p *Parser) parseExpositionComment(line []byte) {
 		p.sawEOF, p.canSkipLines = true, false
 		return
 	}
+	p.sawWindowsEOF = p.sawWindowsEOF || p.options.Format == OpenMetrics && string(line) == "# EOF\r"
 	rest := bytes.TrimLeft(line[1:], " \t")
 	if len(rest) < 5 || string(rest[:4]) != "TYPE" || rest[4] != ' ' && rest[4] != '\t' || len(line) > maxLineBytes {
 		return

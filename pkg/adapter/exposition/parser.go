@@ -32,6 +32,8 @@ type Parser struct {
 	sawLine      bool // a line that is not empty was read
 	canSkipLines bool // sawLine and not sawEOF: the first byte of a line may decide
 	sawEOF       bool // OpenMetrics: "# EOF" was seen
+	// sawWindowsEOF: OpenMetrics: "# EOF" was seen with the line break of Windows.
+	sawWindowsEOF bool
 
 	firstLineFault, lastLineFault *Error // why the first or the last line of a page in the text format is none of a page
 
@@ -84,6 +86,7 @@ func (p *Parser) BeginPage(page PageOptions) {
 	}
 	p.err, p.byteCount, p.lineCount, p.sawLine, p.canSkipLines, p.sawEOF = nil, 0, 0, false, false, false
 	p.partialLine, p.inLongLine, p.typeLine, p.typeLinePending = p.partialLine[:0], false, p.typeLine[:0], false
+	p.sawWindowsEOF = false
 	p.created, p.firstName, p.unwantedName, p.firstLineFault, p.lastLineFault = nil, "", p.unwantedName[:0], nil, nil
 	p.clearPendingExpositionLines()
 	p.pendingUsed = [2]bool{false, p.pendingUsed[0]}
@@ -238,16 +241,24 @@ func (p *Parser) checkExpositionEnd() {
 		if string(p.partialLine) == "# EOF" && !p.sawEOF {
 			return
 		}
-		if !p.sawEOF {
-			p.rejectExpositionPage(newExpositionError(KindTruncated, "truncated page, without # EOF at its end"))
-		} else if partial {
-			p.rejectExpositionAfterEOF()
-		}
+		p.checkExpositionEOF(partial)
 	case partial && !p.options.Complete:
 		p.rejectExpositionPage(newExpositionError(KindTruncated, "truncated page"))
 	case len(p.partialLine) > 0:
 		p.parseExpositionLine(p.partialLine)
 		p.judgeLastExpositionLine(p.partialLine)
+	}
+}
+
+// checkExpositionEOF rejects a page that does not end with the line # EOF. partial reports that its last line has no line break.
+func (p *Parser) checkExpositionEOF(partial bool) {
+	switch {
+	case p.sawWindowsEOF && !partial:
+		p.rejectExpositionPage(newExpositionError(KindSyntax, "lines end with \\r\\n; lines of a page end with \\n"))
+	case !p.sawEOF:
+		p.rejectExpositionPage(newExpositionError(KindTruncated, "truncated page, without # EOF at its end"))
+	case partial:
+		p.rejectExpositionAfterEOF()
 	}
 }
 

@@ -108,7 +108,7 @@ var realOpenMetricsPages = []realPage{
 	{"stateset", "# TYPE door stateset\ndoor{door=\"open\"} 1\ndoor{door=\"shut\"} 0\n# EOF\n", "door", `door{door="open"} 1 stateset; door{door="shut"} 0 stateset`},
 	{"gauge histogram", "# TYPE sizes gaugehistogram\nsizes_bucket{le=\"+Inf\"} 5\nsizes_gcount 5\nsizes_gsum 2\n# EOF\n", "sizes", `sizes_bucket{le="+Inf"} 5 gaugehistogram`},
 	{"unknown", "# TYPE x unknown\nx 5\n# EOF\n", "x", `x 5 unknown`},
-	{"line ends of Windows", "x 5\r\n# EOF\r\n", "x", `truncated: truncated page, without # EOF at its end`},
+	{"line ends of Windows", "x 5\r\n# EOF\r\n", "x", `syntax: lines end with \r\n; lines of a page end with \n`},
 	{"text behind the end", "x 5\n# EOF\nmore\n", "x", `syntax: more after # EOF, at line 3`},
 	{"an error in place of the end", "x 5\nAn error has occurred\n", "x", `truncated: truncated page, without # EOF at its end`},
 	{"byte order mark", "\ufeff# TYPE x gauge\nx 5\n# EOF\n", "x", `x 5 gauge`},

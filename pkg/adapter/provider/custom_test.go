@@ -264,6 +264,11 @@ func TestNodeWithNamespaces(t *testing.T) {
 	}
 }
 
+// excludedValue is what the engine says of an object that the rule excludes.
+func excludedValue(name string) metric.Value {
+	return metric.Value{Object: metric.Object{Name: name}, Time: noon, Reason: metric.ReasonAbsent, Detail: "a comparison of the rule excludes it"}
+}
+
 func TestLabelled(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
@@ -296,10 +301,19 @@ func TestLabelled(t *testing.T) {
 			causes: causeOf{"b": {Reason: metric.ReasonScrapeFailed, Detail: "HTTP 500"}},
 			code:   503, want: "2 pods: 1 scrape failed (HTTP 500), 1 absent (no series of it matches)",
 		},
-		"no pods":  {object: "empty", code: 404, want: `namespaces "empty" has no pods`},
-		"NaN":      {values: []metric.Value{{Object: metric.Object{Name: "shop"}, Value: math.NaN(), Time: noon}}, code: 503, want: "namespaces shop: 1 not a number"},
-		"stale":    {values: []metric.Value{{Object: metric.Object{Name: "shop"}, Value: 1}}, code: 503, want: "namespaces shop: 1 stale"},
-		"negative": {values: []metric.Value{{Object: metric.Object{Name: "shop"}, Value: -1, Time: noon}}, code: 500, want: `rule "traffic" gives -1 for shop`},
+		"a comparison excludes it, and a target was scraped for a moment": {
+			values: []metric.Value{excludedValue("shop")}, causes: causeOf{"b": {Reason: metric.ReasonAbsent}},
+			code: 503, want: "namespaces shop: 1 absent (a comparison of the rule excludes it)",
+		},
+		"a comparison excludes it, and a target may have more series": {
+			values: []metric.Value{excludedValue("shop")}, causes: causeOf{"b": {Reason: metric.ReasonWarmingUp}},
+			code: 503, want: "2 pods: 1 warming up",
+		},
+		"a comparison excludes it, no pods": {object: "empty", values: []metric.Value{excludedValue("empty")}, code: 404, want: "has no pods"},
+		"no pods":                           {object: "empty", code: 404, want: `namespaces "empty" has no pods`},
+		"NaN":                               {values: []metric.Value{{Object: metric.Object{Name: "shop"}, Value: math.NaN(), Time: noon}}, code: 503, want: "namespaces shop: 1 not a number"},
+		"stale":                             {values: []metric.Value{{Object: metric.Object{Name: "shop"}, Value: 1}}, code: 503, want: "namespaces shop: 1 stale"},
+		"negative":                          {values: []metric.Value{{Object: metric.Object{Name: "shop"}, Value: -1, Time: noon}}, code: 500, want: `rule "traffic" gives -1 for shop`},
 		"two of it": {
 			values: []metric.Value{{Object: metric.Object{Name: "shop"}, Time: noon}, {Object: metric.Object{Name: "shop"}, Time: noon}},
 			code:   500, want: `rule "traffic": two values for namespaces "shop"`,
@@ -349,6 +363,16 @@ func TestAllLabelled(t *testing.T) {
 	}
 	_, err = w.GetMetricBySelector(t.Context(), "", mustParse(t, "zone=a"), infoOf("nodes", "load"), nil)
 	checkStatus(t, err, 400, "nodes cannot be selected here: ask for one by name")
+	w.embedded.values = []metric.Value{{Object: metric.Object{Name: "n2"}, Value: 2, Time: noon}, excludedValue("n1")}
+	if got, err = w.GetMetricBySelector(t.Context(), "", k8slabels.Everything(), infoOf("nodes", "load"), nil); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff("n2=2", values(got)); diff != "" {
+		t.Errorf("with an excluded node (-want +got):\n%s", diff)
+	}
+	w.embedded.values = []metric.Value{excludedValue("n1")}
+	_, err = w.GetMetricBySelector(t.Context(), "", k8slabels.Everything(), infoOf("nodes", "load"), nil)
+	checkStatus(t, err, 503, "1 object: 1 absent (a comparison of the rule excludes it)")
 	w.embedded.values = nil
 	_, err = w.GetMetricBySelector(t.Context(), "", k8slabels.Everything(), infoOf("nodes", "load"), nil)
 	checkStatus(t, err, 503, `rule "load" has no series for any of nodes`)

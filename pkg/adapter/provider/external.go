@@ -65,12 +65,12 @@ func (p *Provider) provideExternalSeries(ctx context.Context, req request, names
 	if err := sortProvidedExternalSeries(req.rule.Name, found); err != nil {
 		return nil, err
 	}
+	if detail, none := findProvidedExclusion(found); none {
+		return p.provideWithoutSeries(req, detail)
+	}
 	result, err := p.validateProvidedValues(req, found)
 	if err != nil {
 		return nil, err
-	}
-	if len(found) == 0 {
-		return p.provideWithoutSeries(req)
 	}
 	// The autoscaler adds up the series, so leaving one out gives a wrong number. NaN is the exception: it is not a number.
 	if len(result.values) == 0 || slices.ContainsFunc(result.omitted, func(o metric.Omission) bool { return o.Reason != metric.ReasonNotANumber }) {
@@ -79,7 +79,8 @@ func (p *Provider) provideExternalSeries(ctx context.Context, req request, names
 	return p.newProvidedExternalValueList(req, result)
 }
 
-// evaluateProvidedSumOverPods evaluates a rule that adds up pods of the namespace, or of all. It fails if the sum may lack a pod.
+// evaluateProvidedSumOverPods evaluates a rule that adds up pods of the namespace, or of all. It fails if the sum may lack a pod. Values that
+// the rule excludes have a reason.
 func (p *Provider) evaluateProvidedSumOverPods(ctx context.Context, req request, namespace string) ([]metric.Value, error) {
 	if !isProviderRuleEmbedded(req.rule) {
 		return p.evaluateProviderRuleOnBackend(ctx, req, namespace, nil)
@@ -104,10 +105,13 @@ func (p *Provider) evaluateProvidedSumOverPods(ctx context.Context, req request,
 	if err := p.checkProvidedValuesWhole(req, pods, values); err != nil {
 		return nil, err
 	}
-	if err := p.checkProvidedRuleTargets(req, pods); err != nil || len(values) > 0 {
-		return values, err
+	if err := p.checkProvidedRuleTargets(req, pods); err != nil {
+		return nil, err
 	}
-	return nil, p.checkProvidedAbsence(req, pods)
+	if _, none := findProvidedExclusion(values); !none {
+		return values, nil
+	}
+	return values, p.checkProvidedAbsence(req, pods)
 }
 
 func (p *Provider) newProviderExternalRequest(namespace string, selector k8slabels.Selector, name string) (request, error) {
@@ -153,9 +157,10 @@ func (req request) demandsOfProviderRequest() []discovery.Demand {
 	return all
 }
 
-// provideWithoutSeries returns the rule's onMissing as one series without labels, or an error if the rule has none.
-func (p *Provider) provideWithoutSeries(req request) (*external_metrics.ExternalMetricValueList, error) {
-	o := metric.Omission{Reason: metric.ReasonAbsent}
+// provideWithoutSeries returns the rule's onMissing as one series without labels, or an error if the rule has none. The detail says that
+// the rule excludes all series; it is empty if there are none.
+func (p *Provider) provideWithoutSeries(req request, excluded string) (*external_metrics.ExternalMetricValueList, error) {
+	o := metric.Omission{Reason: metric.ReasonAbsent, Detail: excluded}
 	v, n, reason := p.substituteMissingProvidedValue(req, o)
 	if reason == "" {
 		var result podValues
@@ -170,6 +175,9 @@ func (p *Provider) provideWithoutSeries(req request) (*external_metrics.External
 	}
 	if s := formatProviderRequestSelector(req.demand.Selector); s != "" {
 		text, args = text+" that matches selector %q", append(args, s)
+	}
+	if excluded != "" {
+		text, args = text+": %s", append(args, excluded)
 	}
 	return nil, metric.Errorf(metric.KindUnavailable, text, args...)
 }

@@ -54,9 +54,17 @@ func TestExternal(t *testing.T) {
 		"stale, one of many": {values: []metric.Value{queue("a", 1), old}, code: 503, want: "2 series: 1 stale (over maxAge 10s)"},
 		"sum out of range":   {values: []metric.Value{queue("a", 9e15), queue("b", 9e15)}, code: 503, want: "2 values: their sum is out of range"},
 		"two of one label":   {values: []metric.Value{queue("a", 1), queue("a", 2)}, code: 500, want: `rule "orders_waiting": two series with the labels {queue="a"}`},
-		"none":               {code: 503, want: `rule "orders_waiting" has no series now in namespace "shop"`},
-		"none that matches":  {selector: "queue=x", code: 503, want: `rule "orders_waiting" has no series now in namespace "shop" that matches selector "queue=x"`},
-		"none, onMissing":    {metric: "orders_or_zero", want: `{}=0`},
+		"excluded by a comparison": {
+			values: []metric.Value{{Reason: metric.ReasonAbsent, Detail: "a comparison of the rule excludes it", Time: noon}},
+			code:   503, want: `rule "orders_waiting" has no series now in namespace "shop": a comparison of the rule excludes it`,
+		},
+		"excluded by a comparison, onMissing": {
+			metric: "orders_or_zero", values: []metric.Value{{Reason: metric.ReasonAbsent, Detail: "a comparison of the rule excludes it", Time: noon}},
+			want: `{}=0`,
+		},
+		"none":              {code: 503, want: `rule "orders_waiting" has no series now in namespace "shop"`},
+		"none that matches": {selector: "queue=x", code: 503, want: `rule "orders_waiting" has no series now in namespace "shop" that matches selector "queue=x"`},
+		"none, onMissing":   {metric: "orders_or_zero", want: `{}=0`},
 		"none, onMissing, and a target fails": {
 			metric: "orders_or_zero", causes: causeOf{"b": {Reason: metric.ReasonScrapeFailed, Detail: "timeout"}},
 			code: 503, want: "2 pods: 1 scrape failed (timeout)",

@@ -33,25 +33,42 @@ func (p *Provider) provideFromObjectLabel(ctx context.Context, req request, obje
 		if err := p.checkProvidedValuesWhole(req, pods, values); err != nil {
 			return nil, err
 		}
-		if len(values) == 0 {
-			return p.provideUnlabelledObject(req, object, pods)
+		if detail, none := findProvidedExclusion(values); none {
+			return p.provideUnlabelledObject(req, object, pods, detail)
 		}
 	}
 	if len(values) == 0 {
-		o := metric.Omission{Object: object, Reason: metric.ReasonAbsent, Detail: "backend " + req.rule.Backend + " has no series"}
+		o := metric.Omission{Object: object, Reason: metric.ReasonAbsent, Detail: describeProvidedBackendAbsence(req.rule)}
 		return p.substituteOrRejectProvidedValue(req, o, req.kind.resource.String()+" "+object.Name, []metric.Omission{o})
 	}
 	values[0].Object = object
 	return p.provideSingleValue(req, &values[0])
 }
 
-// provideUnlabelledObject responds for an object without a value in the embedded backend; the reasons come from its pods.
-func (p *Provider) provideUnlabelledObject(req request, object metric.Object, pods []discovery.Pod) (*custom_metrics.MetricValue, error) {
+// findProvidedExclusion reports whether there is no value, and why if operators of the rule exclude all of them; the detail is empty for
+// another reason.
+func findProvidedExclusion(values []metric.Value) (detail string, none bool) {
+	for i := range values {
+		if values[i].Reason != metric.ReasonAbsent {
+			return "", false
+		}
+		detail = values[i].Detail
+	}
+	return detail, true
+}
+
+// provideUnlabelledObject responds for an object without a value in the embedded backend; the reasons come from its pods, unless the rule
+// excludes the object, as the detail says.
+func (p *Provider) provideUnlabelledObject(req request, object metric.Object, pods []discovery.Pod, excluded string) (*custom_metrics.MetricValue, error) {
 	if len(pods) == 0 {
 		return nil, metric.Errorf(metric.KindNotFound, "%s %q has no pods", req.kind.resource.String(), object)
 	}
 	if err := p.checkProvidedAbsence(req, pods); err != nil {
 		return nil, err
+	}
+	o := metric.Omission{Object: object, Reason: metric.ReasonAbsent, Detail: excluded}
+	if excluded != "" {
+		return p.substituteOrRejectProvidedValue(req, o, req.kind.resource.String()+" "+object.String(), []metric.Omission{o})
 	}
 	var omitted []metric.Omission
 	for i := range pods {
@@ -61,7 +78,6 @@ func (p *Provider) provideUnlabelledObject(req request, object metric.Object, po
 			omitted = append(omitted, pod.Omission)
 		}
 	}
-	o := metric.Omission{Object: object, Reason: metric.ReasonAbsent}
 	return p.substituteOrRejectProvidedValue(req, o, countProvidedObjects(len(pods), "pod"), omitted)
 }
 

@@ -35,11 +35,20 @@ func (p *Provider) explainProvidedPodOmission(req request, pod *discovery.Pod, r
 		}
 	case reason != metric.ReasonAbsent:
 	case !isProviderRuleEmbedded(req.rule):
-		o.Detail = "backend " + req.rule.Backend + " has no series"
+		o.Detail = describeProvidedBackendAbsence(req.rule)
 	default:
 		o = p.diagnoseProvidedPodOmission(req, pod)
 	}
 	return o
+}
+
+// describeProvidedBackendAbsence says what a result without an object means, if it is of a server.
+func describeProvidedBackendAbsence(r *rule.Rule) string {
+	text := "backend " + r.Backend + " has no series"
+	if r.Filters() {
+		text += ", or the rule excludes them"
+	}
+	return text
 }
 
 // newProviderOmission returns the omission of an object for the reason; a stale value gets the rule's maxAge as detail.

@@ -140,6 +140,10 @@ func TestRemoteNeverAWrongNumber(t *testing.T) {
 			pods: []labelledPod{a, b}, server: vector(),
 			want: "503 2 pods: 2 absent (backend prometheus has no series)", omitted: absent(2),
 		},
+		"pods match, none has a result of a filter: 503 that says so": {
+			pods: []labelledPod{a, b}, server: vector(), read: "pods/*/busy",
+			want: "503 2 pods: 2 absent (backend prometheus has no series, or the rule excludes them)", omitted: absent(2),
+		},
 		"pods match, none has a value: 503 with the counts": {
 			pods:   []labelledPod{a, b, c, livePod("d")},
 			server: vector("namespace=shop,pod=a NaN 1s", "namespace=shop,pod=b 1 1m", "namespace=shop,pod=gone 1 1s"),

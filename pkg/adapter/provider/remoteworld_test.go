@@ -44,6 +44,7 @@ rules:
 - {metric: rate, backend: prometheus, query: 'sum by (namespace, pod) (rate(requests_total[1m]))'}
 - {metric: timeless, backend: prometheus, query: 'sum by (namespace, pod) ({__name__=~"requests|orders"})'}
 - {metric: balance, backend: prometheus, query: 'sum by (namespace, pod) (balance)', allowNegative: true}
+- {metric: busy, backend: prometheus, query: 'sum by (namespace, pod) (requests) > 1000'}
 - {metric: zero, backend: prometheus, query: 'sum by (namespace, pod) (errors)', onMissing: zero}
 - {metric: seven, backend: prometheus, query: 'sum by (namespace, pod) (ready)', onMissing: {value: 7}}
 - {metric: average, backend: prometheus, query: 'sum by (namespace, pod) (requests)', aggregate: avg}

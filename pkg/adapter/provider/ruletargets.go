@@ -3,6 +3,7 @@
 package provider
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -70,11 +71,13 @@ func (p *Provider) provideFromRuleTargets(ctx context.Context, req request, obje
 	if err != nil {
 		return nil, err
 	}
+	excluded, none := findProvidedExclusion(values)
 	switch noun := req.kind.resource.String() + " " + object.String(); {
 	case len(values) > 1:
 		return nil, metric.Errorf(metric.KindInternal, "rule %q: %d values for %s; aggregate them in the query", req.rule.Name, len(values), noun)
-	case len(values) == 0:
-		o := metric.Omission{Object: object, Reason: metric.ReasonAbsent, Detail: fmt.Sprintf("no series has %s=%q and %s=%q", of.Namespace, object.Namespace, of.Object, object.Name)}
+	case none:
+		missing := fmt.Sprintf("no series has %s=%q and %s=%q", of.Namespace, object.Namespace, of.Object, object.Name)
+		o := metric.Omission{Object: object, Reason: metric.ReasonAbsent, Detail: cmp.Or(excluded, missing)}
 		return p.substituteOrRejectProvidedValue(req, o, noun, []metric.Omission{o})
 	}
 	values[0].Object = object

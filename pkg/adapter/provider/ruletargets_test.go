@@ -37,6 +37,8 @@ func TestRuleTargets(t *testing.T) {
 		"all answer":              {pods: []labelledPod{rabbitmqPod("a", nil), rabbitmqPod("b", nil)}, values: []metric.Value{queue("a", 1), queue("b", 2)}, sum: "3"},
 		"an empty queue":          {pods: []labelledPod{rabbitmqPod("a", nil)}, values: []metric.Value{queue("a", 0)}, sum: "0"},
 		"proved absent, zero":     {pods: []labelledPod{rabbitmqPod("a", nil)}, metric: "queue_messages_or_zero", sum: "0"},
+		"excluded":                {pods: []labelledPod{rabbitmqPod("a", nil)}, values: []metric.Value{excludedValue("")}, want: `has no series now in namespace "service:mail/rabbitmq": a comparison of the rule excludes it`},
+		"excluded, zero":          {pods: []labelledPod{rabbitmqPod("a", nil)}, values: []metric.Value{excludedValue("")}, metric: "queue_messages_or_zero", sum: "0"},
 		"no pod":                  {want: `rule "queue_messages": no pod runs behind service:mail/rabbitmq`},
 		"no pod, zero":            {metric: "queue_messages_or_zero", want: `no pod runs behind service:mail/rabbitmq`},
 		"only pods that end":      {pods: []labelledPod{rabbitmqPod("a", gone)}, metric: "queue_messages_or_zero", want: "no pod runs behind"},
@@ -145,6 +147,7 @@ func TestTargetsOfObjects(t *testing.T) {
 	}{
 		"requests":             {pods: []labelledPod{gateway}, values: []metric.Value{rate(7)}, want: "7"},
 		"none now":             {pods: []labelledPod{gateway}, values: []metric.Value{rate(0)}, want: "0"},
+		"excluded":             {pods: []labelledPod{gateway}, values: []metric.Value{excludedValue("")}, want: `absent (a comparison of the rule excludes it)`, status: 503},
 		"no series":            {pods: []labelledPod{gateway}, want: `absent (no series has exported_namespace="shop" and service="web")`, status: 503},
 		"no series, zero":      {pods: []labelledPod{gateway}, metric: "gateway_requests_or_zero", want: "0"},
 		"two values":           {pods: []labelledPod{gateway}, values: []metric.Value{rate(1), rate(2)}, want: "2 values for services shop/web", status: 500},

@@ -3,6 +3,7 @@
 package provider
 
 import (
+	"cmp"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -33,12 +34,16 @@ func (p *Provider) validateProvidedValues(req request, found []metric.Value) (po
 	var result podValues
 	for i := range found {
 		v := &found[i]
-		n, reason := validateProvidedValue(req.rule, v, req.now)
+		n, reason := resource.Quantity{}, v.Reason
+		if reason == "" {
+			n, reason = validateProvidedValue(req.rule, v, req.now)
+		}
 		if reason == metric.ReasonNegative {
 			return podValues{}, p.rejectNegativeProvidedValue(req.rule, v)
 		}
 		if reason != "" {
 			o := newProviderOmission(req.rule, v.Object, reason)
+			o.Detail = cmp.Or(v.Detail, o.Detail)
 			labels := v.Labels
 			if v, n, reason = p.substituteMissingProvidedValue(req, o); reason != "" {
 				result.omitted = append(result.omitted, o)

@@ -1,4 +1,4 @@
-// Objects that a comparison of the expression leaves without a result.
+// Objects that an operator of the expression leaves without a result.
 
 package query
 
@@ -11,13 +11,16 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// excludedByComparison is the detail of an object that has samples, and no result because a comparison filters it.
-const excludedByComparison = "a comparison of the rule excludes it"
+// The details of an object that has samples, and no result because an operator filters it.
+const (
+	excludedByComparison = "a comparison of the rule excludes it"
+	excludedByUnless     = "unless in the rule excludes it"
+)
 
-// refuseComparedQueryObjects refuses the objects of a group that have no result because a comparison filters them, as x > 1000 does: they
-// have a result where the comparison returns 0 or 1 instead.
+// refuseComparedQueryObjects refuses the objects of a group that have no result because an operator filters them, as x > 1000 does: they
+// have a result without that operator. An external rule without any result gets one refused value without labels.
 func (ev *evaluation) refuseComparedQueryObjects(ctx context.Context, e *Engine, i int) error {
-	if !ev.filters || ev.Reviewed || ev.querySumsPods() || !ev.lacksQueryResult(i) {
+	if ev.Rule.External && len(ev.values) > 0 || !ev.Rule.External && !ev.lacksQueryResult(i) {
 		return nil
 	}
 	text, err := withoutQueryFilters(ev.Expr(queryMillisToDuration(ev.evalGroups[i].window), ev.queryGroupObjectNames(i)))
@@ -29,13 +32,17 @@ func (ev *evaluation) refuseComparedQueryObjects(ctx context.Context, e *Engine,
 		return ctx.Err() // two series may have the same labels now, and the objects only lack this reason
 	}
 	for _, r := range results {
+		if ev.Rule.External {
+			ev.values = append(ev.values, metric.Value{Time: ev.scan.newestQuerySample(r.labels), Reason: metric.ReasonAbsent, Detail: ev.filters})
+			return nil
+		}
 		if ev.missingQueryResultLabel(r) != "" {
 			continue
 		}
 		object := objectOfQueryResult(ev.Rule, r.labels)
 		if s := ev.scan.findQueriedObject(object); s != nil && s.groupIndex == i && !s.hasValue {
 			s.hasValue = true
-			ev.values = append(ev.values, metric.Value{Object: object, Time: time.UnixMilli(s.newest), Reason: metric.ReasonAbsent, Detail: excludedByComparison})
+			ev.values = append(ev.values, metric.Value{Object: object, Time: time.UnixMilli(s.newest), Reason: metric.ReasonAbsent, Detail: ev.filters})
 		}
 	}
 	return nil
@@ -50,15 +57,19 @@ func (ev *evaluation) lacksQueryResult(group int) bool {
 	return lacks
 }
 
-// withoutQueryFilters returns an expression whose comparisons return 0 or 1 instead of dropping elements.
+// withoutQueryFilters returns an expression whose comparisons return 0 or 1 instead of dropping elements, and without the right side of
+// each `unless`.
 func withoutQueryFilters(text string) (string, error) {
 	root, err := newPromQLParser().ParseExpr(text)
 	if err != nil {
 		return "", err
 	}
 	parser.Inspect(root, func(node parser.Node, _ []parser.Node) error {
-		if isPromQLFilter(node) {
-			node.(*parser.BinaryExpr).ReturnBool = true
+		switch b, ok := node.(*parser.BinaryExpr); {
+		case isPromQLFilter(node):
+			b.ReturnBool = true
+		case ok && b.Op == parser.LUNLESS:
+			b.Op, b.RHS = parser.LAND, b.LHS
 		}
 		return nil
 	})

@@ -125,6 +125,35 @@ func TestEvaluate(t *testing.T) {
 			rule:   []string{"query: sum by (namespace, pod) (rate(x_total[$window]) > 100) / 2", "window: 30s"},
 			want:   []string{"shop/a: absent (a comparison of the rule excludes it)"},
 		},
+		"unless excludes a pod": {
+			series: map[string][]float64{
+				`x{namespace="shop",pod="a"}`: {7, 7, 7}, `x{namespace="shop",pod="b"}`: {7, 7, 8}, `draining{namespace="shop",pod="a"}`: {0, 1, 1},
+			},
+			rule: []string{"query: sum by (namespace, pod) (x) unless on (namespace, pod) draining"},
+			want: []string{"shop/a: absent (unless in the rule excludes it)", "shop/b = 8, 0s old, over 0s"},
+		},
+		"unless with a comparison excludes a pod": {
+			series: map[string][]float64{
+				`x{namespace="shop",pod="a"}`: {7, 7, 7}, `x{namespace="shop",pod="b"}`: {7, 7, 8},
+				`draining{namespace="shop",pod="a"}`: {0, 1, 1}, `draining{namespace="shop",pod="b"}`: {0, 0, 0},
+			},
+			rule: []string{"query: sum by (namespace, pod) (x) unless on (namespace, pod) draining == 1"},
+			want: []string{"shop/a: absent (a comparison of the rule excludes it)", "shop/b = 8, 0s old, over 0s"},
+		},
+		"a comparison excludes a namespace": {
+			series: map[string][]float64{`x{namespace="shop",pod="a"}`: {7, 7, 7}, `x{namespace="shop",pod="b"}`: {7, 7, 8}},
+			rule:   []string{"resource: namespaces", "query: sum by (namespace) (x) > 1000"},
+			want:   []string{"shop: absent (a comparison of the rule excludes it)"},
+		},
+		"a comparison excludes an external sum": {
+			series: map[string][]float64{`x{namespace="shop",pod="a"}`: {7, 7, 7}},
+			rule:   []string{"external: true", "query: sum(x) > 1000"},
+			want:   []string{"{}: absent (a comparison of the rule excludes it)"},
+		},
+		"an external rule without series is excluded by nothing": {
+			series: map[string][]float64{`y{namespace="shop",pod="a"}`: {7, 7, 7}},
+			rule:   []string{"external: true", "query: sum(x) > 1000"},
+		},
 		"a comparison of too few samples excludes nothing": {
 			series: map[string][]float64{`x_total{namespace="shop",pod="a"}`: {7}, `y{namespace="shop",pod="a"}`: {1}},
 			rule:   []string{"query: sum by (namespace, pod) (rate(x_total[$window])) > sum by (namespace, pod) (y)", "window: 30s"},

@@ -27,7 +27,7 @@ type evaluation struct {
 	window      time.Duration // replaces $window for objects whose samples cover it
 	span        time.Duration // how far back the expression looks; 0 if it reads only the newest samples
 	fixedWindow bool          // see pointPlanner
-	filters     bool          // the expression has a comparison that drops elements
+	filters     string        // see parsedExpression
 	// mixedIntervals is set while the store has samples from before a change of the scrape interval: pods have steps of different lengths.
 	mixedIntervals bool
 	moved          bool      // all objects have one evalPoint, over a common stretch
@@ -244,6 +244,9 @@ func (ev *evaluation) evaluateQueryGroup(ctx context.Context, e *Engine, i int) 
 		if err := ev.addQueryResult(r, i, span); err != nil {
 			return err
 		}
+	}
+	if ev.filters == "" || ev.Reviewed {
+		return nil
 	}
 	return ev.refuseComparedQueryObjects(ctx, e, i)
 }

@@ -4,6 +4,7 @@
 package query
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"sync"
@@ -20,8 +21,8 @@ type parsedExpression struct {
 	extensive bool
 	// readsCounters is set if some selector is a counter's.
 	readsCounters bool
-	// filters is set if some comparison drops elements.
-	filters bool
+	// filters is the detail of an object without a result because an operator drops elements; empty without such an operator.
+	filters string
 	// fastPath computes the expression without the engine; nil for unknown shapes.
 	fastPath *fastPath
 }
@@ -66,7 +67,12 @@ func parsePromQLExpression(text string) (*parsedExpression, error) {
 		if c, ok := node.(*parser.Call); ok && isExtensivePromQLFunction(c.Func.Name) {
 			e.extensive = true
 		}
-		e.filters = e.filters || isPromQLFilter(node)
+		switch b, ok := node.(*parser.BinaryExpr); {
+		case isPromQLFilter(node):
+			e.filters = excludedByComparison
+		case ok && b.Op == parser.LUNLESS:
+			e.filters = cmp.Or(e.filters, excludedByUnless)
+		}
 		return nil
 	})
 	e.fastPath = newQueryFastPath(root, order)

@@ -159,7 +159,8 @@ func (e *Engine) Reconfigure(s Settings) {
 
 // Evaluate evaluates a query as of now: a value for each object, or for each series of an external metric, in a
 // stable order. It omits objects without a right value: unknown, scraped less than twice, or with fewer samples than
-// the expression's ranges need. It does not validate values: they may be old, negative or NaN.
+// the expression's ranges need. A value with a Reason is none: the object's, or that of an external rule whose operators exclude every
+// series. It does not validate values: they may be old, negative or NaN.
 //
 // Errors have a metric.Kind: KindUnavailable after a timeout, KindInternal for a fault of the rule or this program.
 // An error comes without values. The caller owns the slice.

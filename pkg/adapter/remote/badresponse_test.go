@@ -149,6 +149,14 @@ func TestLyingServer(t *testing.T) {
 			fakeResponse{code: 422, body: `{"status":"error","errorType":"execution","error":"too many samples"}`}, metric.KindInternal,
 			`error: rule "requests": backend prometheus: refuses the query: too many samples`,
 		},
+		"a store behind the server fails": {
+			fakeResponse{code: 422, body: `{"status":"error","errorType":"execution","error":"expanding series: proxy Series(): rpc error: code = Aborted desc = no store"}`},
+			metric.KindUnavailable, "error: backend prometheus: HTTP 422: expanding series: proxy Series(): rpc error: code = Aborted desc = no store, since",
+		},
+		"a store behind the server fails, with status 200": {
+			fakeResponse{body: `{"status":"error","errorType":"execution","error":"expanding series: context deadline exceeded"}`},
+			metric.KindUnavailable, "error: backend prometheus: execution: expanding series: context deadline exceeded, since",
+		},
 		"error with status 200": {
 			fakeResponse{body: `{"status":"error","errorType":"unavailable","error":"starting"}`}, metric.KindUnavailable,
 			"error: backend prometheus: unavailable: starting, since",

@@ -64,7 +64,7 @@ func (e responseEnvelope) checkRemoteAPIStatus() *requestFailure {
 		return newRemoteFailuref(outcomeBadResponse, "the answer is JSON, but not of the Prometheus API: its status is %q", clipRemoteText(e.Status))
 	}
 	text := clipRemoteText(e.Error)
-	if e.ErrorType == "bad_data" || e.ErrorType == "execution" {
+	if (e.ErrorType == "bad_data" || e.ErrorType == "execution") && !isRemoteStorageError(e.Error) {
 		return newRemoteFailuref(outcomeBadQuery, "refuses the query: %s", text)
 	}
 	return newRemoteFailuref(outcomeServerError, "%s: %s", clipRemoteText(e.ErrorType), text)

@@ -194,6 +194,8 @@ func checkRemoteHTTPStatus(resp *http.Response, now time.Time) *requestFailure {
 		return &requestFailure{outcome: outcomeThrottled, text: text, serverWide: true, retryAfter: parseRemoteRetryAfter(resp, now)}
 	case code/100 == 5:
 		return &requestFailure{outcome: outcomeServerError, text: text, retryAfter: parseRemoteRetryAfter(resp, now)}
+	case words.fromAPI && isRemoteStorageError(words.text):
+		return newRemoteFailuref(outcomeServerError, "%s", text)
 	case words.fromAPI && (code == http.StatusBadRequest || code == http.StatusUnprocessableEntity):
 		return newRemoteFailuref(outcomeBadQuery, "refuses the query: %s", words.text)
 	case code == http.StatusMethodNotAllowed:
@@ -205,6 +207,10 @@ func checkRemoteHTTPStatus(resp *http.Response, now time.Time) *requestFailure {
 	}
 	return newRemoteFailuref(outcomeBadRequest, "%s", text)
 }
+
+// isRemoteStorageError reports whether the error of a query is that its series could not be read, as while a store behind Thanos or a remote
+// read fails. Servers tell it with the status 422 of a wrong query.
+func isRemoteStorageError(text string) bool { return strings.HasPrefix(text, "expanding series: ") }
 
 // serverMessage is the text of an error response.
 type serverMessage struct {

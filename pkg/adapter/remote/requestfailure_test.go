@@ -211,7 +211,12 @@ func TestFailover(t *testing.T) {
 			"connection refused": func(s *fakeServer) { s.down = true },
 			"503":                func(s *fakeServer) { s.script = func(url.Values) fakeResponse { return fakeResponse{code: 503} } },
 			"429":                func(s *fakeServer) { s.script = func(url.Values) fakeResponse { return fakeResponse{code: 429} } },
-			"slow":               func(s *fakeServer) { s.delay = time.Hour },
+			"a store fails": func(s *fakeServer) {
+				s.script = func(url.Values) fakeResponse {
+					return fakeResponse{code: 422, body: `{"status":"error","errorType":"execution","error":"expanding series: no store"}`}
+				}
+			},
+			"slow": func(s *fakeServer) { s.delay = time.Hour },
 		} {
 			first.updateState(fail)
 			for range 20 {

@@ -185,7 +185,7 @@ func (c *Cluster) ListNodes() []Node {
 	all, _ := c.nodeLister.List(labels.Everything())
 	nodes := make([]Node, len(all))
 	for i, n := range all {
-		nodes[i] = Node{Name: n.Name, Address: c.kubeletUsageAddress(n)}
+		nodes[i] = Node{Name: n.Name, UID: string(n.UID), Address: c.kubeletUsageAddress(n)}
 	}
 	return nodes
 }

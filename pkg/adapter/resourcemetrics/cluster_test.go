@@ -22,7 +22,7 @@ import (
 )
 
 func testNode(name string, port int32, addresses ...corev1.NodeAddress) *corev1.Node {
-	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"zone": "z"}}}
+	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, UID: "u", Labels: map[string]string{"zone": "z"}}}
 	n.Status.Addresses = addresses
 	n.Status.DaemonEndpoints.KubeletEndpoint.Port = port
 	n.Status.Images = []corev1.ContainerImage{{Names: []string{"large"}}}
@@ -77,7 +77,7 @@ func TestCluster(t *testing.T) {
 		}
 		nodes := c.ListNodes()
 		slices.SortFunc(nodes, func(a, b Node) int { return strings.Compare(a.Name, b.Name) })
-		want := []Node{{"a", "[fd00::1]:10251"}, {"b", "192.0.2.1:10250"}, {"c", ""}}
+		want := []Node{{Name: "a", UID: "u", Address: "[fd00::1]:10251"}, {Name: "b", UID: "u", Address: "192.0.2.1:10250"}, {Name: "c", UID: "u"}}
 		if diff := cmp.Diff(want, nodes); diff != "" {
 			t.Errorf("nodes (-want +got):\n%s", diff)
 		}
@@ -111,7 +111,7 @@ func TestClusterPrefersAddresses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newWatchedCluster(t, ClusterOptions{Addresses: []corev1.NodeAddressType{corev1.NodeHostName}}, nil,
 			testNode("a", 1, corev1.NodeAddress{Type: corev1.NodeInternalIP, Address: "192.0.2.1"}, corev1.NodeAddress{Type: corev1.NodeHostName, Address: "host"}))
-		if diff := cmp.Diff([]Node{{"a", "host:1"}}, c.ListNodes()); diff != "" {
+		if diff := cmp.Diff([]Node{{Name: "a", UID: "u", Address: "host:1"}}, c.ListNodes()); diff != "" {
 			t.Errorf("nodes (-want +got):\n%s", diff)
 		}
 	})

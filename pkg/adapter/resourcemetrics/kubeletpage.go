@@ -4,6 +4,7 @@ package resourcemetrics
 
 import (
 	"errors"
+	"math"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -68,15 +69,15 @@ func newKubeletUsagePage(samples []exposition.Sample) (kubeletPage, error) {
 }
 
 // addContainerUsageSample adds a sample. It ignores 0 as no measurement: a running process has used some CPU and memory, and some runtimes
-// report 0 for containers that they did not measure.
+// report 0 for containers that they did not measure. A negative or infinite number is none either.
 func (r *usageReading) addContainerUsageSample(name string, v float64, at time.Time) {
 	switch name {
 	case containerCPU, nodeCPU:
-		if v > 0 {
+		if v > 0 && !math.IsInf(v, 1) {
 			r.cpu, r.cpuTime = v, at
 		}
 	case containerMemory, nodeMemory:
-		if v > 0 {
+		if v > 0 && !math.IsInf(v, 1) {
 			r.memory, r.memoryTime = v, at
 		}
 	case containerStart:

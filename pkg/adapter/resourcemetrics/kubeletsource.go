@@ -18,6 +18,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/exposition"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 	"github.com/tachometer-metrics/tachometer/pkg/panics"
 	"github.com/tachometer-metrics/tachometer/pkg/retry"
 )
@@ -25,6 +26,8 @@ import (
 // Node is a node with the address of its kubelet.
 type Node struct {
 	Name string
+	// UID tells a node from a later one of the same name; it may be empty.
+	UID string
 	// Address is the kubelet's host:port; empty if the node has no address yet.
 	Address string
 }
@@ -69,7 +72,7 @@ type KubeletSource struct {
 	metrics   *kubeletMetrics
 	panics    *panics.Guard
 
-	mu       sync.Mutex // guards all below, and the fields of kubeletState from address on
+	mu       sync.Mutex // guards all below, and the fields of kubeletState from current on
 	random   *rand.Rand
 	kubelets map[string]*kubeletState // by node name
 	latest   latestUsage
@@ -102,14 +105,18 @@ type kubeletState struct {
 	reader  *kubeletReader
 	history usageHistory
 	pods    map[containerID]usageHistory
+	machine nodeMachine // whose counters the histories have
 
-	address     string    // guarded by KubeletSource.mu, as are all below
-	dueAt       time.Time // of the next read
-	busy        bool      // a read is in progress
-	reads       int       // finished reads
-	lastFailure string    // cause of the last read's failure; empty after a success
-	removed     bool      // the node is gone: the page of a read in progress is dropped
+	current     nodeMachine // guarded by KubeletSource.mu, as are all below
+	dueAt       time.Time   // of the next read
+	busy        bool        // a read is in progress
+	reads       int         // finished reads
+	lastFailure string      // cause of the last read's failure; empty after a success
+	removed     bool        // the node is gone: the page of a read in progress is dropped
 }
+
+// nodeMachine tells apart the machines that have one node name after each other: their counters have nothing in common.
+type nodeMachine struct{ uid, address string }
 
 // dueCheckInterval is the time between two checks for due reads.
 const dueCheckInterval = 500 * time.Millisecond
@@ -148,7 +155,7 @@ func (k *KubeletSource) recordKubeletUsageTick(now time.Time) {
 // kubeletRead is a read to do.
 type kubeletRead struct {
 	kubelet *kubeletState
-	address string
+	machine nodeMachine
 }
 
 // reserveDueKubeletUsageReads returns the due reads, the longest overdue first, and marks them as started. New nodes are due at once.
@@ -170,7 +177,7 @@ func (k *KubeletSource) reserveDueKubeletUsageReads(now time.Time) []kubeletRead
 	jobs := make([]kubeletRead, len(overdue))
 	for i, u := range overdue {
 		u.busy = true
-		jobs[i] = kubeletRead{u, u.address}
+		jobs[i] = kubeletRead{u, u.current}
 	}
 	return jobs
 }
@@ -188,7 +195,7 @@ func (k *KubeletSource) updateUsageKubelets(nodes []Node, now time.Time) {
 			})}
 			k.kubelets[n.Name] = u
 		}
-		u.address = n.Address
+		u.current = nodeMachine{n.UID, n.Address}
 	}
 	for name, u := range k.kubelets {
 		if !present[name] {
@@ -212,7 +219,7 @@ var errNoAddress = errors.New("the node has no address")
 func (k *KubeletSource) runKubeletUsageRead(ctx context.Context, j kubeletRead) {
 	start := time.Now()
 	p, err := kubeletPage{}, errNoAddress
-	if j.address != "" {
+	if j.machine.address != "" {
 		bounded, cancel := context.WithTimeout(ctx, k.opts.Timeout)
 		p, err = k.readKubeletUsageSafely(bounded, j, start)
 		cancel()
@@ -223,7 +230,7 @@ func (k *KubeletSource) runKubeletUsageRead(ctx context.Context, j kubeletRead) 
 	}
 	k.metrics.observeKubeletUsageRead(err, end.Sub(start))
 	if err == nil {
-		k.recordKubeletUsagePage(j.kubelet, p)
+		k.recordKubeletUsagePage(j, p)
 	}
 	k.finishKubeletUsageRead(ctx, j.kubelet, err, start)
 }
@@ -231,22 +238,42 @@ func (k *KubeletSource) runKubeletUsageRead(ctx context.Context, j kubeletRead) 
 // readKubeletUsageSafely reads a kubelet's page. A panic is the failure of this read alone.
 func (k *KubeletSource) readKubeletUsageSafely(ctx context.Context, j kubeletRead, start time.Time) (p kubeletPage, err error) {
 	defer k.panics.Catch(ctx, &err, func() []any { return []any{"node", j.kubelet.node} })
-	return j.kubelet.reader.readKubeletUsagePage(ctx, j.address, start)
+	return j.kubelet.reader.readKubeletUsagePage(ctx, j.machine.address, start)
 }
 
 // recordKubeletUsagePage adds a page to the histories, and replaces the usage that the source returns.
-func (k *KubeletSource) recordKubeletUsagePage(u *kubeletState, p kubeletPage) {
+func (k *KubeletSource) recordKubeletUsagePage(j kubeletRead, p kubeletPage) {
+	u := j.kubelet
+	if u.machine != j.machine {
+		u.machine, u.history, u.pods = j.machine, usageHistory{}, nil
+	}
 	u.history = u.history.withContainerUsageReading(p.node, k.limits)
 	pods := make(map[containerID]usageHistory, len(p.containers))
 	for c, r := range p.containers {
 		pods[c] = u.pods[c].withContainerUsageReading(r, k.limits)
 	}
+	bridgeMissedContainerUsage(pods, u.pods)
 	u.pods = pods
 	node, entries := newNodePageUsage(u.node, u.history, k.limits), newPodPageUsages(u.node, pods, k.limits)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if !u.removed {
 		k.latest.replaceNodeResourceUsage(node, entries)
+	}
+}
+
+// bridgeMissedContainerUsage keeps the reading of a container that a single page lacks, beside other containers of its pod: without it the
+// pod's usage would be a part, with the time of the whole. On the second page without it, the container has ended.
+func bridgeMissedContainerUsage(pods, before map[containerID]usageHistory) {
+	listed := make(map[metric.Object]bool, len(pods))
+	for c := range pods {
+		listed[c.pod] = true
+	}
+	for c, h := range before {
+		if _, found := pods[c]; !found && listed[c.pod] && !h.missed {
+			h.missed = true
+			pods[c] = h
+		}
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
@@ -55,4 +57,69 @@ func TestNodeGoesDuringRead(t *testing.T) {
 			t.Errorf("nodes %v", k.latest.nodes)
 		}
 	})
+}
+
+// A page that lacks one of a pod's containers gives no part of the usage as the whole: the container's last reading counts, with its time.
+func TestPageLacksContainer(t *testing.T) {
+	t.Parallel()
+	pod := metric.Object{Namespace: "n", Name: "p"}
+	k, u := NewKubeletSource(nil, nil, KubeletOptions{}), &kubeletState{node: "a"}
+	page := func(second float64, containers ...string) {
+		p := kubeletPage{containers: map[containerID]usageReading{}}
+		for _, c := range containers {
+			p.containers[containerID{pod, c}] = readingAt(second, second)
+		}
+		k.recordKubeletUsagePage(kubeletRead{kubelet: u}, p)
+	}
+	check := func(step string, second float64, reason metric.Reason, containers ...string) {
+		t.Helper()
+		got := k.latest.pods[pod]
+		var names []string
+		for _, c := range got.usage.Containers {
+			names = append(names, c.Name)
+		}
+		if diff := cmp.Diff(containers, names); diff != "" || got.reason != reason || reason == "" && got.usage.Time.Sub(epoch).Seconds() != second {
+			t.Errorf("%s: reason %q at %v, containers (-want +got):\n%s", step, got.reason, got.usage.Time.Sub(epoch), diff)
+		}
+	}
+	page(0, "app", "proxy")
+	page(15, "app", "proxy")
+	check("both", 15, "", "app", "proxy")
+	page(30, "app")
+	check("a page without the proxy", 15, "", "app", "proxy")
+	page(45, "app", "proxy")
+	check("the proxy is back", 45, "", "app", "proxy")
+	page(60, "app")
+	page(75, "app")
+	check("the proxy has ended", 75, "", "app")
+	page(90, "app", "proxy")
+	check("the proxy starts anew", 90, metric.ReasonWarmingUp, "app")
+	page(105)
+	if _, found := k.latest.pods[pod]; found {
+		t.Error("the pod is on no page, and has a usage")
+	}
+}
+
+// Another machine with the name of a node has other counters, which may be higher: its first page gives no usage.
+func TestNodeOnAnotherMachine(t *testing.T) {
+	t.Parallel()
+	k, u := NewKubeletSource(nil, nil, KubeletOptions{}), &kubeletState{node: "a"}
+	for i, step := range []struct {
+		machine nodeMachine
+		cpu     float64
+		want    metric.Reason
+	}{
+		{nodeMachine{"1", "10.0.0.1:10250"}, 100, metric.ReasonWarmingUp},
+		{nodeMachine{"1", "10.0.0.1:10250"}, 115, ""},
+		{nodeMachine{"1", "10.0.0.2:10250"}, 50_000, metric.ReasonWarmingUp},
+		{nodeMachine{"1", "10.0.0.2:10250"}, 50_015, ""},
+		{nodeMachine{"2", "10.0.0.2:10250"}, 90_000, metric.ReasonWarmingUp},
+		{nodeMachine{"2", "10.0.0.2:10250"}, 90_015, ""},
+	} {
+		k.recordKubeletUsagePage(kubeletRead{u, step.machine}, kubeletPage{node: readingAt(float64(15*i), step.cpu)})
+		got := k.latest.nodes["a"]
+		if got.reason != step.want || step.want == "" && got.usage.Usage.CPU != 1 {
+			t.Errorf("page %d: reason %q, usage %v", i, got.reason, got.usage.Usage)
+		}
+	}
 }

@@ -36,6 +36,7 @@ type windowLimits struct {
 type usageHistory struct {
 	newest     usageReading
 	cpuSamples []cpuSample // oldest first; the first is the newest at least minWindow before the last, if any is
+	missed     bool        // the newest page lacks the container
 }
 
 // withContainerUsageReading returns the history with another page. It starts anew if the counter did, and after a gap.

@@ -32,6 +32,19 @@ var badFiles = map[string][]string{
 		`line 20: rules[14].query: column 8: experimental duration expression is not enabled; the range is [$window], without braces, quotes or arithmetic`,
 		`line 21: rules[15].query: column 1: unknown function with name "avg_overtime"; write avg_over_time`,
 	},
+	"filters": {
+		`line 6: rules[0].query: (x > 5) < 3 never has a result, because the values of (x > 5) are more than 5; correct one of the numbers`,
+		`line 7: rules[1].query: unless: its right side vector(1) always has a value, so that it never has a result; remove it`,
+		`line 8: rules[2].query: vector(1) > 2 never has a result, because the values of vector(1) are 1; correct one of the numbers`,
+		`line 9: rules[3].query: vector(1) always has a value, so that absent never has one; remove it`,
+		`line 10: rules[4].query: count by (namespace, pod) (x) == 0 never has a result, because the values of count by (namespace, pod) (x) are at least 1; correct one of the numbers`,
+		`line 11: rules[5].query: sum by (namespace, pod) (rate(x[$window])) < 0 never has a result, because the values of sum by (namespace, pod) (rate(x[$window])) are at least 0; correct one of the numbers`,
+		`line 12: rules[6].query: no number satisfies both x > 5 and x < 3; correct one`,
+		`line 13: rules[7].query: and: one side has a result only with series of x, and the other only without; remove one`,
+		`line 14: rules[8].query: every result is negative, at most -5; write allowNegative: true if that is meant`,
+		"line 15: rules[9].query: for metric \"x_idle\": unless: its right side {__name__=\"x\"} > 3 has every value of the left, so that it never has a result; remove one",
+		`line 18: rules[10].query: sum by (namespace, pod) (x > 5) < 5 never has a result, because the values of sum by (namespace, pod) (x > 5) are more than 5; correct one of the numbers`,
+	},
 	"labels": {
 		`line 5: rules[0].query: the result has no label namespace; aggregate by (namespace, pod)`,
 		`line 7: rules[1].query: the result has no label namespace; aggregate by (namespace, pod)`,
@@ -85,6 +98,8 @@ var badFiles = map[string][]string{
 		`line 56: rules[50].query: / 0 gives no finite result; write another number`,
 		`line 57: rules[51].query: / 0 gives no finite result; write another number`,
 		`line 58: rules[52].query: round: to a multiple of NaN gives no finite result; write another number, such as 0.001`,
+		`line 59: rules[53].query: histogram_quantile: le="0.5" leaves out the bucket le="+Inf", without which there is no result; remove it`,
+		`line 60: rules[54].query: histogram_quantile: le!="+Inf" leaves out the bucket le="+Inf", without which there is no result; remove it`,
 	},
 	"sources": {
 		`line 4: rules[0].query: namespace="bank" matches no series, because the rule reads only those of mail, shop; remove it`,

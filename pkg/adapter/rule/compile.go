@@ -165,6 +165,7 @@ func (c *compiledRule) instantiateRule(metric, query string) (*Rule, []keyError)
 		r.Namespaces, r.ownNamespaces = t.namespacesOfRuleSelectors(r.NamespaceLabel)
 	}
 	r.shared, r.conserves, r.cost = isShareableRuleExpr(t.root, distinguishing), ruleConservesCounts(t.root), measureRuleEvaluation(t.root)
+	r.filters = t.filtersRuleResults()
 	if r.presence, err = newPresenceRule(r, t); err != nil {
 		return nil, []keyError{{"query", err}}
 	}
@@ -242,9 +243,10 @@ func (c *compiledRule) validateRuleExpression(r *Rule, t *exprTree) []keyError {
 		add(c.validateEmbeddedRuleLimits(t))
 	}
 	if len(faults) == 0 {
-		err := cmp.Or(t.findRuleNeverWorking(r.certainRuleLabels()...), t.findRuleLosingLabel(r.wantedRuleLabels()))
+		err := cmp.Or(t.findRuleNeverWorking(r.certainRuleLabels()...), t.findRuleLosingLabel(r.wantedRuleLabels()),
+			t.findRuleWithoutNumber(r.AllowNegative))
 		if err != nil {
-			add([]keyError{{"query", err}})
+			add(ruleKeyErrorf("query", "%s", strings.ReplaceAll(err.Error(), sentinelPrinted, windowVariable)))
 		}
 		add(c.validateRuleAggregate(r, t))
 	}

@@ -137,10 +137,38 @@ func rejectRuleBuckets(e *parser.Call) error {
 	if readsClassicRuleBuckets(buckets) && !ruleExprMayHaveLabel(buckets, model.BucketLabel) {
 		return fmt.Errorf("%s: its buckets have no label le; aggregate by (le, …)", e.Func.Name)
 	}
+	if m := findRuleMatcherOfPartBuckets(buckets); m != nil {
+		return fmt.Errorf("%s: %s leaves out the bucket le=\"+Inf\", without which there is no result; remove it", e.Func.Name, m)
+	}
 	if name := findRuleFamilyWithoutBuckets(buckets); hasRuleNameEnding(name, []string{"sum", "count", "total"}) {
 		return fmt.Errorf("%s: %s is no series of buckets, whose names end with _bucket", e.Func.Name, name)
 	}
 	return nil
+}
+
+// findRuleMatcherOfPartBuckets returns a matcher that leaves the last bucket out of an expression, as le="0.5" does; nil if the expression
+// may have that bucket.
+func findRuleMatcherOfPartBuckets(expr parser.Expr) (found *labels.Matcher) {
+	makesBuckets := false
+	parser.Inspect(expr, func(node parser.Node, _ []parser.Node) error {
+		c, ok := node.(*parser.Call)
+		makesBuckets = makesBuckets || ok && labelMadeByRuleCall(c) == model.BucketLabel
+		return nil
+	})
+	if makesBuckets {
+		return nil
+	}
+	classic := readsClassicRuleBuckets(expr)
+	for _, matchers := range parser.ExtractSelectors(expr) {
+		i := slices.IndexFunc(matchers, func(m *labels.Matcher) bool {
+			return m.Name == model.BucketLabel && !m.Matches("+Inf") && (classic || !m.Matches("")) // native histograms have no le
+		})
+		if i < 0 {
+			return nil
+		}
+		found = matchers[i]
+	}
+	return found
 }
 
 // rejectRuleLabelFunction returns an error for a label that cannot exist, and for a regular expression that is none.

@@ -15,7 +15,7 @@ import (
 )
 
 // Only additivity.go, familytype.go, labels.go, madelabels.go, namespaceproof.go, neversides.go, neverworks.go, parseremedy.go, promql.go,
-// reviewbounds.go, shareable.go, templatecheck.go, times.go and trial.go use Prometheus's parser.
+// resultbounds.go, resultoperators.go, reviewbounds.go, shareable.go, templatecheck.go, times.go and trial.go use Prometheus's parser.
 
 const (
 	// windowVariable stands for the rule's window in an expression.

@@ -69,6 +69,7 @@ type Rule struct {
 	skipsTargets  bool           // reads no series of other rules' own targets
 	shared        bool
 	conserves     bool
+	filters       bool
 	familyUses    []familyUse // of a rule that chooses families by their names
 	families      []string    // of the expression and of the rules to try next
 	next          *Rule       // see Next
@@ -92,6 +93,10 @@ func (r *Rule) SourceNamespaces(asked string) []string {
 	}
 	return []string{""}
 }
+
+// Filters returns whether a comparison or `unless` of the expression may leave an object without a result that has series. It is false for a
+// template, whose expression depends on the request.
+func (r *Rule) Filters() bool { return r.filters }
 
 // Shared returns whether a common evaluation gives each object the same value as its own evaluation would, with
 // results that can be told apart. Common means for several namespaces and any objects.

@@ -74,7 +74,7 @@ func parseTemplatedRuleQuery(text string) (*exprTree, error) {
 func (q Query) checkTemplatedRuleResult(text string, t *exprTree, objectLabels []string) TemplateCheck {
 	r := q.Rule
 	if err := cmp.Or(t.findRuleNeverMatching(objectLabels, slices.Concat(q.Objects, []string{q.Namespace})...), t.findRuleNeverWorking(),
-		t.findRuleLosingLabel(objectLabels)); err != nil {
+		t.findRuleLosingLabel(objectLabels), t.findRuleWithoutNumber(true)); err != nil {
 		return TemplateCheck{Fault: err}
 	}
 	proven := !r.Namespaced || newRuleNamespaceProof(q).provesRuleTextNamespace(text, t)

@@ -83,7 +83,10 @@ func (s *targetStatus) recordScrape(j *scrapeJob, o scrapeOutcome, now time.Time
 // recordScrapedFamily records what a page that ended at now has of a family. steady is set if all scrapes before it were on time.
 func (p *familyStatus) recordScrapedFamily(f exposition.FamilyResult, refused error, steady bool, now time.Time) {
 	p.decreasing, p.refused, p.noRoom = f.Decreasing, "", false
-	p.kind, p.held, p.heldCount, p.newestOwn = f.Type, f.Held > 0, f.HeldCounts, f.NewestOwn
+	p.held, p.heldCount, p.newestOwn = f.Held > 0, f.HeldCounts, f.NewestOwn
+	if says := f.Type != "" && f.Type != model.MetricTypeUnknown; says || !p.had { // a page that says nothing does not take back the last word
+		p.kind = f.Type
+	}
 	if refused != nil {
 		p.refused, p.noRoom = describeScrapeRefusal(refused), f.Err == nil
 		p.inRow, p.steadyAt = 0, now
@@ -133,7 +136,7 @@ func (s *targetStatus) scrapedFamilyStatus(family string) (familyStatus, bool) {
 	return s.pages[i], true
 }
 
-// FamilyType returns the type that the newest accepted page of a pod gives to a family, MetricTypeUnknown if it gives none. It
+// FamilyType returns the type that the newest accepted pages of a pod's process give to a family, MetricTypeUnknown if they give none. It
 // returns false if the page has no sample of the family, or some wait for the next page.
 func (m *Manager) FamilyType(namespace, pod, family string) (model.MetricType, bool) {
 	m.mu.Lock()

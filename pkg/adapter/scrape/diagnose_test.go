@@ -232,6 +232,11 @@ func TestFamilyType(t *testing.T) {
 		if got, _ := m.FamilyType("shop", "cart-1", "gateway_requests"); got != model.MetricTypeGauge {
 			t.Errorf("the newest page says %q, want gauge", got)
 		}
+		p.setBody("gateway_requests 1\n")
+		passFakeTime(2 * time.Second)
+		if got, known := m.FamilyType("shop", "cart-1", "gateway_requests"); got != model.MetricTypeGauge || !known {
+			t.Errorf("after a page without types %q, %v, want gauge", got, known)
+		}
 	})
 }
 
