@@ -17,7 +17,7 @@ import (
 // documentedMetric is a self-metric as docs/metrics.md shows it.
 type documentedMetric struct{ name, kind, labels, help string }
 
-// metricRecorder notes what is registered.
+// metricRecorder records the registered metrics.
 type metricRecorder struct {
 	*prometheus.Registry
 	mu      sync.Mutex
@@ -37,7 +37,7 @@ func (r *metricRecorder) MustRegister(cs ...prometheus.Collector) {
 	}
 }
 
-// described takes apart what a Desc says of itself; there is no other way to ask one.
+// described parses the text of a Desc, which has no accessors.
 var described = regexp.MustCompile(`^Desc\{fqName: (".*?"), help: ("(?:[^"\\]|\\.)*"), unit: ".*?", constLabels: \{(?:(\w+)=".*?")?\}, variableLabels: \{(.*?)\}`)
 
 func (r *metricRecorder) recordMetrics(c prometheus.Collector) {
