@@ -44,7 +44,7 @@ func newPluginDashboardCommand(p *pluginProgram) *cobra.Command {
 		},
 	}
 	bindPluginNamespaceFlag(p, cmd.Flags())
-	cmd.Flags().StringVar(&flags.address, "address", "127.0.0.1", "IP `address` to listen on; beyond loopback, everybody with the page's URL reads what you may read")
+	cmd.Flags().StringVar(&flags.address, "address", "127.0.0.1", "IP `address` to listen on; beyond loopback, anyone with the page's URL sees everything that you may read")
 	cmd.Flags().Uint16Var(&flags.port, "port", 0, "`port` to listen on; 0: a free one")
 	cmd.Flags().BoolVar(&flags.noOpen, "no-open", false, "print the address and open no browser")
 	return cmd
@@ -70,7 +70,7 @@ func (p *pluginProgram) runPluginDashboard(ctx context.Context, set *pflag.FlagS
 	root := formatPluginDashboardRoot(listener.Addr())
 	fmt.Fprintf(p.out, "Dashboard: %s\nIt reads with your rights and ends with Ctrl-C. Its address is a secret.\n", root+server.Path())
 	if !address.IsLoopback() {
-		fmt.Fprintf(p.errs, "warning: everybody who reaches %s and has the address of the page reads what you may read, without encryption\n", listener.Addr())
+		fmt.Fprintf(p.errs, "warning: anyone with a connection to %s and the address of the page sees everything that you may read, without encryption\n", listener.Addr())
 	}
 	if !flags.noOpen {
 		if err := openPluginBrowser(root + server.LaunchPath()); err != nil {

@@ -77,7 +77,7 @@ func (p *pluginProgram) runPluginExplain(ctx context.Context, arg string) error 
 	return fmt.Errorf("there is no hpa/%s in namespace %s", name, c.namespace)
 }
 
-// readPluginRecord returns what the adapter recorded of an autoscaler, or why it is not known.
+// readPluginRecord returns the adapter's record of an autoscaler, or the reason that there is none.
 func (c *pluginConnection) readPluginRecord(ctx context.Context, name string) explain.Recorded {
 	e, err := records.ReadExplanation(ctx, c.reader, c.namespace, name)
 	if err != nil {

@@ -63,7 +63,7 @@ func (p *pluginProgram) runPluginLint(ctx context.Context, files []string) error
 	if err == nil && report.Faulty() {
 		err = errFound
 	}
-	return cmp.Or(readErr, err) // what could be read is judged nevertheless
+	return cmp.Or(readErr, err) // the readable files are checked all the same
 }
 
 // readLintedObjects reads the files, or the cluster if there are none. Files that cannot be read are an error beside the objects of the others.

@@ -1,4 +1,4 @@
-// Command kubectl-tachometer is a kubectl plugin: it explains what autoscalers do, and finds what is broken on the way of their metrics.
+// Command kubectl-tachometer is a kubectl plugin. It explains the decisions of autoscalers, and finds the broken part between an autoscaler and its metrics.
 package main
 
 import (
@@ -39,7 +39,7 @@ func quietErrorHandlers(handlers []utilruntime.ErrorHandler) []utilruntime.Error
 const (
 	exitFine   = 0
 	exitBroken = 1 // doctor found something broken, lint a fault, or the command failed
-	exitUsage  = 2 // wrong command line; nothing was read
+	exitUsage  = 2 // wrong command line; the plugin read nothing
 )
 
 // usageError marks a wrong command line.

@@ -23,7 +23,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 )
 
-// apiServer is a kube-apiserver that permits only what it has an answer for.
+// apiServer is a kube-apiserver that rejects each request without a prepared answer.
 type apiServer struct {
 	url     string
 	answers map[string]any
@@ -237,7 +237,7 @@ func TestTop(t *testing.T) {
 	}
 }
 
-// TestQuietErrorHandlers: what client-go logs of errors that it also returns stays off the terminal.
+// TestQuietErrorHandlers: client-go logs errors that it also returns; these lines stay off the terminal.
 func TestQuietErrorHandlers(t *testing.T) {
 	t.Parallel()
 	calls := 0

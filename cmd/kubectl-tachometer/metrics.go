@@ -17,7 +17,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
 )
 
-const metricsHelp = `Show what can be scaled on. With a pod or a workload: the families on the metrics page of the pod, or of a ready pod of the
+const metricsHelp = `Show the metrics to scale on. With a pod or a workload: the families on the metrics page of the pod, or of a ready pod of the
 workload, each with the API metric that serves it. Without: the metrics that the adapter's rules name.
 
 -o yaml prints an autoscaler on the metric that is most probably load, or on --metric. Its target is an example: a load test shows
@@ -28,7 +28,7 @@ The page is read over kube-apiserver's proxy, which needs the right to get pods/
 func newPluginMetricsCommand(p *pluginProgram) *cobra.Command {
 	metric := ""
 	cmd := &cobra.Command{
-		Use: "metrics [POD | deployment/NAME | statefulset/NAME]", Short: "Show what can be scaled on", Long: metricsHelp,
+		Use: "metrics [POD | deployment/NAME | statefulset/NAME]", Short: "Show the metrics to scale on", Long: metricsHelp,
 		Example: `  kubectl tachometer metrics deployment/web -n shop
   kubectl tachometer metrics deployment/web -n shop --metric orders_per_second -o yaml > hpa.yaml`,
 		Args: cobra.MaximumNArgs(1),
@@ -80,7 +80,7 @@ func (p *pluginProgram) printPluginSuggestion(report *families.Report, workload 
 	if err != nil {
 		return err
 	}
-	text, _, _ := strings.Cut(string(data), "status:\n") // an empty status says nothing
+	text, _, _ := strings.Cut(string(data), "status:\n") // an empty status has no information
 	fmt.Fprint(p.out, text)
 	return nil
 }

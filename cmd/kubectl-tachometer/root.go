@@ -70,7 +70,7 @@ func newPluginRootCommand(p *pluginProgram) *cobra.Command {
 // bindPluginConnectionFlags adds kubectl's own flags for the cluster, the user and the namespace, and -v.
 func bindPluginConnectionFlags(p *pluginProgram, flags *pflag.FlagSet) {
 	names := clientcmd.RecommendedConfigOverrideFlags("")
-	names.AuthOverrideFlags.Username.LongName, names.AuthOverrideFlags.Password.LongName = "", "" // kube-apiserver has no such login any more
+	names.AuthOverrideFlags.Username.LongName, names.AuthOverrideFlags.Password.LongName = "", "" // kube-apiserver no longer accepts passwords
 	clientcmd.BindOverrideFlags(&p.overrides, flags, names)
 	flags.StringVar(&p.kubeconfig, "kubeconfig", "", "kubeconfig `file`; empty: $KUBECONFIG, then ~/.kube/config")
 	logging := flag.NewFlagSet("klog", flag.ContinueOnError)

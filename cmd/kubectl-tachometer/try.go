@@ -39,7 +39,7 @@ func newPluginTryCommand(p *pluginProgram) *cobra.Command {
 	}
 	cmd.Flags().StringVarP(&f.file, "filename", "f", "", "`file` with the adapter configuration that has the rule; - is standard input")
 	cmd.Flags().StringVar(&f.scaler, "hpa", "", "`file` with the HorizontalPodAutoscaler that reads the metric")
-	cmd.Flags().StringVar(&f.metric, "metric", "", "`name` of the metric; empty: that of the only rule with a name")
+	cmd.Flags().StringVar(&f.metric, "metric", "", "`name` of the metric; empty: the only rule with a name")
 	cmd.Flags().StringVarP(&f.selector, "selector", "l", "", "label `selector` of the pods; empty: all pods of the namespace")
 	bindPluginOutputFlags(p, cmd.Flags(), "json", "yaml")
 	return cmd

@@ -24,7 +24,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/replay/replaytest"
 )
 
-// programmersText matches what only a programmer understands: formatting faults, zero times, numbers that are none, addresses in memory.
+// programmersText matches text that only a programmer understands: formatting faults, zero times, NaN, addresses in memory.
 var programmersText = regexp.MustCompile(`<nil>|%!|invalid memory|runtime error|goroutine|0001-01-01|\bNaN\b|[+-]Inf\b|-9223372036854775|292y|\b0x[cC]0|map\[`)
 
 // changeShopHPA changes the autoscaler of a shop.
@@ -180,7 +180,7 @@ func unusualLogs() map[string]any {
 	}
 }
 
-// checkUnusualOutput runs a command, and judges what it prints.
+// checkUnusualOutput runs a command, and checks its output.
 func checkUnusualOutput(t *testing.T, shop *apiServer, args ...string) {
 	t.Helper()
 	code, out, errs := shop.run(args...)
@@ -198,7 +198,7 @@ func checkUnusualOutput(t *testing.T, shop *apiServer, args ...string) {
 	}
 }
 
-// TestUnusualAutoscalers: every command that reads autoscalers says in words what it knows, whatever the autoscaler.
+// TestUnusualAutoscalers: every command that reads autoscalers describes any autoscaler in words.
 func TestUnusualAutoscalers(t *testing.T) {
 	t.Parallel()
 	for name, change := range unusualAutoscalers {
@@ -218,7 +218,7 @@ func TestUnusualAutoscalers(t *testing.T) {
 	}
 }
 
-// TestUnusualLogs: every command that reads records says in words what it knows, whatever the record.
+// TestUnusualLogs: every command that reads records describes any record in words.
 func TestUnusualLogs(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "hpa.yaml")
@@ -331,7 +331,7 @@ var unusualPages = map[string]any{
 	"names in UTF-8":      "# TYPE \"a.b c\" gauge\n{\"a.b c\"} 1\n",
 }
 
-// TestUnusualPages: metrics says in words what it knows of a pod's page, in every format.
+// TestUnusualPages: metrics describes any page of a pod in words, in every format.
 func TestUnusualPages(t *testing.T) {
 	t.Parallel()
 	for name, page := range unusualPages {
@@ -352,7 +352,7 @@ func TestUnusualPages(t *testing.T) {
 	}
 }
 
-// TestUnusualVersions: version and hold say in words what they could not read.
+// TestUnusualVersions: version and hold name in words each part that they could not read.
 func TestUnusualVersions(t *testing.T) {
 	t.Parallel()
 	hostile := newFault(http.StatusInternalServerError, metav1.StatusReasonInternalError, "\x1b[2J\u202e%d <html>")

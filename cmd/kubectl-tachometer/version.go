@@ -13,7 +13,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/version"
 )
 
-// versionReport is what `version` prints. A part that could not be read has its reason instead.
+// versionReport is the output of `version`. An unreadable part has its reason instead.
 type versionReport struct {
 	Client     string   `json:"client"`
 	Kubernetes string   `json:"kubernetes,omitempty"`

@@ -19,9 +19,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/version"
 )
 
-const adapterDescription = `tachometer-adapter feeds the HorizontalPodAutoscaler: it scrapes the /metrics pages of the pods that
-autoscalers ask about, or asks a Prometheus-compatible server, and serves what its rules compute from them as
-custom.metrics.k8s.io and external.metrics.k8s.io.
+const adapterDescription = `tachometer-adapter serves custom.metrics.k8s.io and external.metrics.k8s.io to the HorizontalPodAutoscaler. Rules
+compute the metrics from the /metrics pages of pods, or by queries to a Prometheus-compatible server.
 
 Exit codes: 0 done; 1 failed, or faults in the configuration; 2 wrong use.`
 

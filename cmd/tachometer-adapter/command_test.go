@@ -32,7 +32,7 @@ func compareGolden(t *testing.T, path, got string) {
 	}
 }
 
-// adapterCommand runs the command line and returns what it prints.
+// adapterCommand runs the command line and returns its output.
 func adapterCommand(t *testing.T, args ...string) (string, error) {
 	t.Helper()
 	var out bytes.Buffer

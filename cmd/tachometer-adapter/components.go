@@ -12,7 +12,7 @@ type componentGroup struct {
 	failed chan error // the error of the first component that ended by itself
 	wg     sync.WaitGroup
 
-	mu      sync.Mutex // guards the fields below, and those of all components
+	mu      sync.Mutex // guards the fields below, and the fields of all components
 	ctx     context.Context
 	waiting []*component // added before Run
 }

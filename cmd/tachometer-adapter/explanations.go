@@ -77,7 +77,7 @@ func (a *adapter) observeAdapterProgramAutoscalers() podDiscovery.AutoscalerObse
 	return autoscalerObservers{a.recorder, a.events}
 }
 
-// addAdapterProgramExplanations makes the server record what it answers, and serve the records.
+// addAdapterProgramExplanations makes the server record its answers, and serve the records.
 func (a *adapter) addAdapterProgramExplanations(cluster *rest.Config, deps *apiserver.Dependencies) error {
 	if a.recorder == nil {
 		return nil

@@ -33,16 +33,16 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/resourcemetrics"
 )
 
-// fakeCluster is a kube-apiserver with just what the adapter asks for: one Deployment with one pod on one node, whose counter
-// rises by a hundred a second, and an autoscaler on it. Who may read is everybody.
+// fakeCluster is a kube-apiserver with the objects that the adapter reads: one Deployment with one pod on one node, and an autoscaler on
+// it. The pod's counter rises by a hundred a second. Everybody may read.
 type fakeCluster struct {
 	t          *testing.T
 	kubeconfig string
 
-	// readsOnly forbids what prometheus-adapter's service account has no right to: autoscalers, Secrets, APIServices.
+	// readsOnly forbids autoscalers, Secrets and APIServices, to which prometheus-adapter's service account has no right.
 	readsOnly atomic.Bool
 
-	mu          sync.Mutex // guards what follows
+	mu          sync.Mutex // guards the fields below
 	secret      core.Secret
 	apiServices map[string]*apiregistration.APIService
 	node        core.NodeStatus
@@ -308,7 +308,7 @@ func (c *fakeCluster) placeKubelet(address string) {
 	c.node.DaemonEndpoints.KubeletEndpoint.Port = int32(number)
 }
 
-// caBundle is what kube-apiserver would verify the adapter with.
+// caBundle is the authority with which kube-apiserver would verify the adapter.
 func (c *fakeCluster) caBundle() []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()

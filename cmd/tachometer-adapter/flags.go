@@ -67,7 +67,7 @@ func (o *adapterOptions) newAdapterProgramFlagSets() *cliflag.NamedFlagSets {
 	fs.BoolVar(&o.checkConfig, "check-config", o.checkConfig,
 		"check the file of --config, print every fault, and exit: 0 without faults, 1 with faults, 2 for wrong use")
 	fs.BoolVar(&o.allowHostNetwork, "allow-host-network", o.allowHostNetwork,
-		"scrape also what belongs to a node: loopback addresses, and any port of pods on the node's network. "+
+		"scrape loopback addresses too, and any port of pods on the node's network. "+
 			"Otherwise these pods are scraped at ports that they declare, except those of kubelet, etcd and the control plane")
 	fs.BoolVar(&o.autoscalerEvents, "autoscaler-events", o.autoscalerEvents,
 		"write an Event on a HorizontalPodAutoscaler when one of its metrics loses its value, and when it has one again; "+

@@ -34,7 +34,7 @@ func (a *adapter) buildAdapterProgramHealth() apiserver.Health {
 // warmupCheck reports when a replica has the values that autoscalers read. At every rolling update, a replica that is ready too early
 // would take half of the requests from a replica with values.
 type warmupCheck struct {
-	synced         func() bool                  // reports whether the targets are known; before that, an empty list means nothing
+	synced         func() bool                  // reports whether the targets are known; before, an empty list is not a fact
 	firstRoundDone func() bool                  // reports whether every target was tried once
 	targets        func() int                   // returns their number; without targets there is nothing to wait for
 	demands        func() []podDiscovery.Demand // returns a new slice after each change; autoscalers' are standing

@@ -55,7 +55,7 @@ func TestWarmup(t *testing.T) {
 	}
 }
 
-// TestWarmupChecksEachDemandOnce probes a replica whose demands get their values one after the other. Between two changes of the demands
+// TestWarmupChecksEachDemandOnce probes a replica while its demands get their values one after the other. Between two changes of the demands
 // each is evaluated until it has a value, and not again.
 func TestWarmupChecksEachDemandOnce(t *testing.T) {
 	t.Parallel()
@@ -89,7 +89,7 @@ func TestWarmupChecksEachDemandOnce(t *testing.T) {
 	for warm = 0; warm < count; warm += 10 {
 		probe(false)
 	}
-	demands = append([]podDiscovery.Demand(nil), demands...) // a change: what is new may be anywhere
+	demands = append([]podDiscovery.Demand(nil), demands...) // a change: a new demand may be anywhere
 	evaluations, probes = 0, 0
 	for warm = 0; warm < count; warm += 10 {
 		probe(false)

@@ -75,7 +75,7 @@ func (d demandRules) Families(resource, name string, external bool) []string {
 	return r.Families()
 }
 
-// Namespaces returns the namespaces whose series an external metric reads; a single empty name: all namespaces.
+// Namespaces returns the namespaces that feed an external metric; a single empty name: all namespaces.
 func (d demandRules) Namespaces(name, asked string) []string {
 	r, err := d.rules.External(name)
 	if err != nil {
@@ -84,7 +84,7 @@ func (d demandRules) Namespaces(name, asked string) []string {
 	return r.SourceNamespaces(asked)
 }
 
-// TargetSources returns the sources of a metric of objects whose rule has targets of its own; none otherwise.
+// TargetSources returns the sources of a metric of objects if its rule has `targets`, else an empty list.
 func (d demandRules) TargetSources(resource, name string) []string {
 	r, err := d.rules.Lookup(resource, name)
 	if err != nil || r.Series == nil {

@@ -17,7 +17,7 @@ import (
 // documentedMetric is a self-metric as docs/metrics.md shows it.
 type documentedMetric struct{ name, kind, labels, help string }
 
-// metricRecorder notes what is registered.
+// metricRecorder records the registered metrics.
 type metricRecorder struct {
 	*prometheus.Registry
 	mu      sync.Mutex
@@ -37,7 +37,7 @@ func (r *metricRecorder) MustRegister(cs ...prometheus.Collector) {
 	}
 }
 
-// described takes apart what a Desc says of itself; there is no other way to ask one.
+// described parses the text of a Desc, which has no accessors.
 var described = regexp.MustCompile(`^Desc\{fqName: (".*?"), help: ("(?:[^"\\]|\\.)*"), unit: ".*?", constLabels: \{(?:(\w+)=".*?")?\}, variableLabels: \{(.*?)\}`)
 
 func (r *metricRecorder) recordMetrics(c prometheus.Collector) {
@@ -107,9 +107,15 @@ func TestMetricsAreDocumented(t *testing.T) {
 
 <!-- Written by ` + "`make update`" + ` from what the program registers; do not edit. -->
 
-` + "`/metrics`" + ` on the adapter's port shows these, besides what every Kubernetes API server and Go program shows of itself
-(` + "`apiserver_*`, `authentication_*`, `authorization_*`, `rest_client_*`, `go_*`, `process_*`" + `). A reader needs the right to ` + "`get /metrics`" + `:
-bind the ClusterRole ` + "`tachometer-self-metrics-reader`" + ` to the ServiceAccount of the monitoring system.
+The numbers about the adapter itself, to alert on and to draw. [operations.md](operations.md#alerts) has the shipped alerts and dashboards.
+
+` + "```sh" + `
+kubectl -n tachometer port-forward deploy/tachometer-adapter 6443 &
+curl -sk -H "Authorization: Bearer $(kubectl -n monitoring create token prometheus)" https://localhost:6443/metrics
+` + "```" + `
+
+The ServiceAccount needs the ClusterRole ` + "`tachometer-self-metrics-reader`" + `. Beside these metrics the page has those of every Kubernetes API server and Go
+program: ` + "`apiserver_*`, `authentication_*`, `authorization_*`, `rest_client_*`, `go_*`, `process_*`" + `.
 
 | metric | type | labels | meaning |
 | --- | --- | --- | --- |

@@ -64,7 +64,7 @@ func (p *prometheusOptions) parseAdapterProgramServerHeaders() http.Header {
 	return headers
 }
 
-// headerTransport sets headers of requests. They replace those of the request, and credentials of next give way to them.
+// headerTransport sets headers of requests. They replace the request's own headers, and the credentials that next would add.
 type headerTransport struct {
 	headers http.Header
 	next    http.RoundTripper

@@ -35,7 +35,7 @@ func (r *resourceOptions) addAdapterProgramResourceFlags(fs *pflag.FlagSet) {
 		"serve metrics.k8s.io, the CPU and memory of pods and nodes, from the kubelets")
 	fs.DurationVar(&r.kubeletsInterval, "kubelet-interval", r.kubeletsInterval, "`time` between two reads of a kubelet")
 	fs.StringVar(&r.kubeletTLS.CAFile, "kubelet-certificate-authority", r.kubeletTLS.CAFile,
-		"`file` with the certificate authorities of the kubelets; empty: those of the cluster")
+		"`file` with the certificate authorities of the kubelets; empty: the cluster's own")
 	fs.BoolVar(&r.kubeletTLS.Insecure, "kubelet-insecure-tls", r.kubeletTLS.Insecure,
 		"do not verify kubelet certificates: the token is sent to any server at the node's address; for tests only")
 	fs.StringSliceVar(&r.addressTypes, "kubelet-preferred-address-types", r.addressTypes,

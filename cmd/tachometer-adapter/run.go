@@ -68,7 +68,7 @@ func (a *adapter) Run(ctx context.Context) error {
 	if a.keeper != nil {
 		start("certificate", a.keeper.Run)
 	}
-	// A component that fails ends the program: that is a bug here, and the other replica serves.
+	// A component that fails ends the program. It is a bug of this program; the other replica serves meanwhile.
 	serving, stopServing := context.WithCancel(ctx)
 	defer stopServing()
 	defer context.AfterFunc(measuring, stopServing)()

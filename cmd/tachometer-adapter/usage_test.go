@@ -21,7 +21,7 @@ import (
 // usageAPI is metrics.k8s.io.
 const usageAPI = "/apis/metrics.k8s.io/v1beta1"
 
-// usageReads are what is asked for, and what it says of usage, time and window.
+// usageReads are the paths that are read, and their usage, time and window.
 func usageReads(pod, node string) map[string]string {
 	return map[string]string{
 		usageAPI + "/namespaces/default/pods":                       "default/web-1 " + pod,

@@ -44,7 +44,7 @@ type metricsRegistry interface {
 	prometheus.Gatherer
 }
 
-// adapter is all components, wired. A component knows another one only through an interface that it declares itself.
+// adapter is all components, connected. A component uses another only through an interface that it declares itself.
 type adapter struct {
 	keeper *certificate.Keeper // nil: the certificate comes from files
 	expiry *certificate.Expiry
@@ -100,7 +100,7 @@ func newAdapterProgram(opts *adapterOptions, start *parsedConfig, cluster *rest.
 	return a, nil
 }
 
-// newAdapterProgramReadingDeps returns what a provider reads: the active rules, their backends, pods and scrapes.
+// newAdapterProgramReadingDeps returns the sources of a provider: the active rules, their backends, pods and scrapes.
 func (a *adapter) newAdapterProgramReadingDeps() provider.Deps {
 	return provider.Deps{
 		Rules:     a.rules.getAdapterProgramRules,

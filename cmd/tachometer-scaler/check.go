@@ -26,7 +26,7 @@ type checkCommand struct {
 func newScalerCheckCommand(g *globalFlags) *cobra.Command {
 	c := &checkCommand{globalFlags: g}
 	cmd := &cobra.Command{
-		Use: "check --config FILE", Short: "check that the cluster and the receivers have what a configuration needs",
+		Use: "check --config FILE", Short: "check the cluster and the receivers against the needs of a configuration",
 		Long: `Check asks the API server whether the custom resource of holds is installed, each kind and each workload exists, the autoscalers allow the
 numbers, each right is granted, and each patch of a gate would be accepted. It connects to every notifier and to Kafka. It changes nothing in
 the cluster.

@@ -61,7 +61,7 @@ func newScalerRootCommand(g *globalFlags) *cobra.Command {
 	return cmd
 }
 
-// showScalerProgramVersion prints the version, or the help where nobody asks for it.
+// showScalerProgramVersion prints the version with --version, and the help without it.
 func showScalerProgramVersion(cmd *cobra.Command, _ []string) error {
 	if asked, err := cmd.Flags().GetBool("version"); err != nil || !asked {
 		return errors.Join(err, cmd.Help())

@@ -139,7 +139,7 @@ func TestMetricsDocumented(t *testing.T) {
 	}
 }
 
-// TestErrorsAreHarmlessText: an error repeats what it rejects, and nothing in it moves the cursor.
+// TestErrorsAreHarmlessText: an error repeats the rejected text, without the characters that move a cursor.
 func TestErrorsAreHarmlessText(t *testing.T) {
 	t.Parallel()
 	var out, errs bytes.Buffer

@@ -65,7 +65,7 @@ func (s *componentReloader) loadChangedScalerProgramConfig(ctx context.Context, 
 	return next
 }
 
-// preparedConfig is a configuration whose components can start: its ports are open.
+// preparedConfig is a configuration with open ports: its components can start.
 type preparedConfig struct {
 	*config.Config
 	events *eventListener // nil: no events over HTTP

@@ -15,7 +15,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/event"
 )
 
-// runnerTrace records what a configRunner does.
+// runnerTrace records the steps of a configRunner.
 type runnerTrace struct {
 	started, stopped chan *config.Config
 	records          chan error

@@ -70,7 +70,7 @@ func wait(t *testing.T, next func() applied, text string) {
 	}
 }
 
-// never is a poll interval that ends after the test: what is seen is seen by events.
+// never is a poll interval that ends after the test: only events can show a change.
 const never = time.Hour
 
 func TestWatch(t *testing.T) {
@@ -127,7 +127,7 @@ func TestWatchRemoved(t *testing.T) {
 	wait(t, next, "1") // the same content, but the error is over
 }
 
-// Where no event comes, polling finds the change: here the link's target is in a folder that nobody watches.
+// Where no event comes, polling finds the change: here the link's target is in a folder without a watch.
 func TestWatchPolls(t *testing.T) {
 	t.Parallel()
 	path, elsewhere := filepath.Join(t.TempDir(), "config.yaml"), filepath.Join(t.TempDir(), "config.yaml")

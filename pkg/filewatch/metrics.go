@@ -29,7 +29,7 @@ func NewMetrics(r prometheus.Registerer, program string) *Metrics {
 	return m
 }
 
-// RecordApplied counts a configuration that became active at now. The generation is last: who sees it sees the others too.
+// RecordApplied counts a configuration that became active at now. The generation is set last: a reader that sees it also sees the other metrics.
 func (m *Metrics) RecordApplied(now time.Time) {
 	m.faults.Set(0)
 	m.lastSuccess.Set(float64(now.Unix()))

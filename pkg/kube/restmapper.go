@@ -24,7 +24,7 @@ const (
 	lazyMissInterval       = 5 * time.Second // shorter: a lookup waits for the refresh
 )
 
-// firstReadInterval is the time between two attempts at the first read: nothing is ready before it.
+// firstReadInterval is the time between two attempts at the first read. The program is not ready before it.
 const firstReadInterval = time.Second
 
 var errNotRead = errors.New("the cluster's resources have not been read yet")
@@ -47,7 +47,7 @@ type RESTMapper struct {
 
 var _ meta.RESTMapper = (*RESTMapper)(nil)
 
-// NewRESTMapper returns a mapper whose lookups never wait for the network. It knows nothing until Run has read the cluster's
+// NewRESTMapper returns a mapper with lookups that never wait for the network. It knows nothing until Run has read the cluster's
 // resources. Run refreshes after each interval, and soon after a miss.
 func NewRESTMapper(client discovery.DiscoveryInterface, interval time.Duration) *RESTMapper {
 	return newKubeRESTMapper(client, false, interval)
@@ -132,7 +132,7 @@ func (m *RESTMapper) loadKubeRESTMapping() (meta.RESTMapper, error) {
 	if m.lazy && m.Loaded() != nil {
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		if m.Loaded() != nil { // no other lookup read it meanwhile
+		if m.Loaded() != nil { // another lookup has not read it in the meantime
 			if err := m.refreshKubeRESTMapper(context.Background()); err != nil { // meta.RESTMapper has no context
 				return nil, err
 			}

@@ -80,7 +80,7 @@ func MarshalYAML(object any) ([]byte, error) {
 	return append(escapeJSONText(data, escapeYAMLRune), '\n'), err
 }
 
-// isHarmlessRune reports whether a terminal shows the character, and does nothing else.
+// isHarmlessRune reports whether the only effect of the character on a terminal is that it is shown.
 func isHarmlessRune(r rune) bool { return unicode.IsPrint(r) || unicode.Is(unicode.Zs, r) }
 
 func isHarmlessText(data []byte) bool {
@@ -111,7 +111,7 @@ func escapeJSONRune(r rune) string {
 	return fmt.Sprintf(`\u%04x`, r)
 }
 
-// escapeYAMLRune writes a character as YAML does, which knows no halves.
+// escapeYAMLRune writes a character as YAML does: as one escape, not as two surrogates.
 func escapeYAMLRune(r rune) string {
 	if r > 0xffff {
 		return fmt.Sprintf(`\U%08x`, r)

@@ -1,4 +1,4 @@
-// Package retry has what trying again needs: a growing delay, a sleep that a context ends, and a limit on repeated log lines.
+// Package retry has the parts of a retry loop: a growing delay, a sleep that a context ends, and a limit on repeated log lines.
 package retry
 
 import (
@@ -11,7 +11,7 @@ import (
 // Backoff is a delay that doubles from First to Max with each failure in a row. The zero value does not wait.
 type Backoff struct {
 	First, Max time.Duration
-	// Jitter is the share of the delay, from 0 to 1, that is added at random, so that many who failed together do not retry
+	// Jitter is the share of the delay, from 0 to 1, that is added at random, so that many clients that failed together do not retry
 	// together. The delay with its jitter may exceed Max.
 	Jitter float64
 }
@@ -81,7 +81,7 @@ func (t *Throttle) Forget(key string) {
 	delete(t.passed, key)
 }
 
-// forgetThrottledRetryLines drops the keys whose line may be written again; the lock is held.
+// forgetThrottledRetryLines drops the keys that may be logged again. The caller holds the lock.
 func (t *Throttle) forgetThrottledRetryLines(limit time.Time) {
 	for key, last := range t.passed {
 		if !last.After(limit) {

@@ -23,7 +23,7 @@ func TestProbesNameEachCheck(t *testing.T) {
 	for phase, want := range map[servicePhase]string{
 		phaseStarting: `{"status":"unavailable","failed":"phase","checks":{"phase":"starting: waiting for the start-up jitter"}}`,
 		phaseServing:  `{"status":"unavailable","failed":"database","checks":{"cache":"ok","database":"connection refused","phase":"ok","queue":"no such host"}}`,
-		phaseDraining: `{"status":"unavailable","failed":"phase","checks":{"phase":"draining: told to end"}}`,
+		phaseDraining: `{"status":"unavailable","failed":"phase","checks":{"phase":"draining: the program is stopping"}}`,
 	} {
 		r := &readiness{checks: checks}
 		r.enterSampleReadinessPhase(phase)

@@ -140,7 +140,7 @@ func decodeSampleOrder(doc []byte) (order, error) {
 		return order{}, fmt.Errorf("an order is a JSON object with item and quantity: %w", err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return order{}, errors.New("an order is one JSON object: more follows it")
+		return order{}, errors.New("an order is one JSON object; remove the text after it")
 	}
 	if n := utf8.RuneCountInString(in.Item); n < 1 || n > maxItemRunes || !isPrintableSampleOrderItem(in.Item) {
 		return order{}, fmt.Errorf("item must be 1 to %d printable characters", maxItemRunes)

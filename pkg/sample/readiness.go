@@ -81,7 +81,7 @@ func (r *readiness) reportSampleReadiness(ctx context.Context, now time.Time) (h
 	case phaseStarting:
 		err = errors.New("starting: waiting for the start-up jitter")
 	case phaseDraining:
-		err = errors.New("draining: told to end")
+		err = errors.New("draining: the program is stopping")
 	case phaseServing:
 	}
 	report.addSampleHealthCheck(phaseCheck, err)

@@ -81,7 +81,7 @@ func waitForRedis(t *testing.T, what string, ok func() error) {
 	}
 }
 
-// newRedisTest returns the handler of a service whose waits for Redis have the timeout, and no other bound.
+// newRedisTest returns the handler of a service that waits for Redis up to the timeout, without another bound.
 func newRedisTest(t *testing.T, addr string, timeout time.Duration) http.Handler {
 	t.Helper()
 	s, h := newTestService(t, func(c *Config) {

@@ -18,7 +18,7 @@ import (
 // userRoute is a user endpoint. Its template is its `route` label.
 type userRoute struct {
 	method, template string
-	// codes are the status codes whose counters exist from the start, the most common first.
+	// codes are the status codes with counters from the start, the most common first.
 	codes   []int
 	handler http.HandlerFunc
 }
@@ -131,7 +131,7 @@ func writeSampleResponseError(w http.ResponseWriter, r *http.Request, code int, 
 // the service nor a success.
 const statusClientGone = 499
 
-// writeUnfinishedSampleRequest answers a request whose work failed with err: 499 if the client hung up, 503 for a limit or a
+// writeUnfinishedSampleRequest answers a request after its work failed with err: 499 if the client hung up, 503 for a limit or a
 // dependency.
 func writeUnfinishedSampleRequest(w http.ResponseWriter, r *http.Request, err error, message string) {
 	code := http.StatusServiceUnavailable

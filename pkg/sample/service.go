@@ -93,7 +93,7 @@ func encodeSampleIndexPage() []byte {
 	return append(doc, '\n')
 }
 
-// newSampleHTTPStdLogger returns a logger for net/http, whose messages concern single connections.
+// newSampleHTTPStdLogger returns a logger for the messages of net/http. They concern single connections.
 func newSampleHTTPStdLogger(to *zap.Logger) *log.Logger {
 	std, err := zap.NewStdLogAt(to.Named("http"), zapcore.WarnLevel)
 	if err != nil {

@@ -20,7 +20,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/domain"
 )
 
-// MaxBytes bounds a file: a ConfigMap holds no more.
+// MaxBytes bounds a file. It is the most that a ConfigMap can hold.
 const MaxBytes = 1 << 20
 
 // Decoder turns YAML nodes into values, and invalid nodes into faults.
@@ -175,7 +175,7 @@ func ParseYAMLError(err error) (line int, message string) {
 	return line, message
 }
 
-// yamlRemedies says what to do about the YAML parser's messages, by message.
+// yamlRemedies are the remedies for the YAML parser's messages, by message.
 var yamlRemedies = map[string]string{
 	"found character that cannot start any token":           "indent with spaces, not with tabs, and quote values that begin with @, ` or %",
 	"mapping values are not allowed in this context":        "quote a value with a colon and a space in it, and indent the keys of one mapping alike",
@@ -295,7 +295,7 @@ func (d *Decoder) ValidateScalar(path string, n *yaml.Node, want string, tags ..
 	return false
 }
 
-// DescribeQuotes returns what to do about a value that would have one of the types without its quotes, or text with quotes; empty for
+// DescribeQuotes returns the remedy for a value that needs its quotes removed, to have one of the types, or quotes added, to be text; empty for
 // other values.
 func DescribeQuotes(n *yaml.Node, tags ...string) string {
 	if n.Kind != yaml.ScalarNode && n.Style&yaml.FlowStyle != 0 && slices.Equal(tags, []string{"!!str"}) {

@@ -25,33 +25,25 @@ func (a *answering) formatAnswering(answers []*answer) string {
 	var w bytes.Buffer
 	fmt.Fprintf(&w, `The adapter with its defaults, beside a fake kube-apiserver with %d pods in groups of %d and an autoscaler on each group. The adapter has one
 processor to itself, on which it also scrapes all pods every 2 s (%.1f %% of the processor without reads; resident: %.0f MB). Reads come as
-kube-apiserver forwards them, over TLS with the front proxy's certificate, from %d connections for %v; the latency counts from the moment when a read
-was due.
+kube-apiserver forwards them, over TLS with the front proxy's certificate, from %d connections for %v.
 
-* *CPU*: time of the adapter for one read, less the time without reads. *× nothing found*: beside reads without a matching pod, which cost TLS,
-  authentication, authorization and routing alone.
-* *kube-apiserver*: its requests meanwhile: access reviews, and others. *Others*: processors busy with something else.
+*CPU* is the adapter's time for one read, less the time without reads. A read without a matching pod costs TLS, authentication, authorization and
+routing alone.
 
-| read | protocol | offered | reads/s | p50, ms | p99, ms | CPU, ms | × nothing found | kube-apiserver | others |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+| read | protocol | offered | reads/s | p50, ms | p99, ms | CPU, ms |
+| --- | --- | --- | --- | --- | --- | --- |
 `, a.groups*podsPerGroup, podsPerGroup, 100*a.idle.cpu.Seconds()/a.idle.elapsed.Seconds(), float64(a.idle.resident)/1e6, connections, a.steady)
 	for _, one := range answers {
-		a.writeAnsweringRow(&w, one, answers)
+		a.writeAnsweringRow(&w, one)
 	}
 	return w.String()
 }
 
-func (a *answering) writeAnsweringRow(w io.Writer, one *answer, answers []*answer) {
-	offered, ratio := "all it takes", ""
+func (a *answering) writeAnsweringRow(w io.Writer, one *answer) {
+	offered := "all it takes"
 	if one.rate > 0 {
 		offered = fmt.Sprintf("%d/s", one.rate)
 	}
-	for _, other := range answers {
-		if other != one && other.name == noPod && other.protocol == one.protocol && other.rate == one.rate {
-			ratio = fmt.Sprintf("%.2f", one.cpuPerAPIRead(a.idle).Seconds()/other.cpuPerAPIRead(a.idle).Seconds())
-		}
-	}
-	fmt.Fprintf(w, "| %s | %s | %s | %.0f | %.2f | %.2f | %.3f | %s | %d, %d | %.2f |\n", one.name, one.protocol, offered, one.apiReadsPerSecond(),
-		1000*one.apiLatencyQuantile(0.5).Seconds(), 1000*one.apiLatencyQuantile(0.99).Seconds(), 1000*one.cpuPerAPIRead(a.idle).Seconds(), ratio,
-		one.reviews, one.others, one.foreign)
+	fmt.Fprintf(w, "| %s | %s | %s | %.0f | %.2f | %.2f | %.3f |\n", one.name, one.protocol, offered, one.apiReadsPerSecond(),
+		1000*one.apiLatencyQuantile(0.5).Seconds(), 1000*one.apiLatencyQuantile(0.99).Seconds(), 1000*one.cpuPerAPIRead(a.idle).Seconds())
 }

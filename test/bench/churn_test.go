@@ -100,8 +100,7 @@ func writeChurn(file string, gone int, before, after footprint) error {
 		return err
 	}
 	text := fmt.Sprintf(`%s
-%d pods come and go, %d at a time, each scraped two or three times: discovery, scraper and store wired as in the adapter, under a clock of their
-own. Before, and after all pods have gone and are forgotten:
+%d pods come and go, %d at a time, each scraped two or three times, in virtual time. Before, and after all pods are forgotten:
 
 | | heap in use, KB | goroutines | series | label sets of the self-metrics |
 | --- | --- | --- | --- | --- |

@@ -98,7 +98,7 @@ func runBench(args []string, out io.Writer) (err error) {
 	return s.measureBenchParts(ctx, dir, out)
 }
 
-// prepareBenchRun does the work that would disturb a measurement, such as builds.
+// prepareBenchRun does work such as builds before a measurement, which it would disturb.
 func (s *settings) prepareBenchRun(ctx context.Context, dir string) (err error) {
 	if s.profiles != "" {
 		if s.profiles, err = filepath.Abs(s.profiles); err != nil {

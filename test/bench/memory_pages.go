@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// roleFamilies is the role of a process whose targets serve only the two families that autoscalers need.
+// roleFamilies is the role of a process with targets that serve only the two families that autoscalers need.
 const roleFamilies = "families"
 
 // serveFamilies serves that many series in each family until ctx ends.

@@ -21,17 +21,16 @@ func (s *settings) reportMemory(ctx context.Context, dir string, load float64, o
 func (m *memory) formatMemory(all []*holding) string {
 	var w bytes.Buffer
 	fmt.Fprintf(&w, `The adapter with its defaults (scrapes every 2 s, longest window %v), beside a fake kube-apiserver with these pods in groups of %d and an
-autoscaler on each group that asks for two families, a minute and a half after all series were there. *Heap* includes garbage. *Left out*: scrapes
-that were due and not made.
+autoscaler on each group that asks for two families.
 
-| pods | series | samples | resident, MB | heap, MB | stacks, MB | processors | left out |
-| --- | --- | --- | --- | --- | --- | --- | --- |
+| pods | series | resident, MB | processors |
+| --- | --- | --- | --- |
 `, longestWindow, podsPerGroup)
 	by := map[population]*holding{}
 	for _, h := range all {
 		by[h.population] = h
-		fmt.Fprintf(&w, "| %d | %d | %.0f | %.1f | %.1f | %.1f | %.2f | %.0f |\n", h.populationPods(), h.populationPods()*2*h.series, h.samples,
-			float64(h.resident)/1e6, h.heap/1e6, h.stacks/1e6, h.cpu.Seconds()/h.elapsed.Seconds(), h.scrapes)
+		fmt.Fprintf(&w, "| %d | %d | %.1f | %.2f |\n", h.populationPods(), h.populationPods()*2*h.series,
+			float64(h.resident)/1e6, h.cpu.Seconds()/h.elapsed.Seconds())
 	}
 	fmt.Fprintf(&w, "\nBy difference of *resident*: %.1f KB a target with its two series and its pod; %.2f KB a series with a minute of samples.\n",
 		residentBytesEach(by[someFlat], by[manyFlat], population.populationPods)/1e3, residentBytesEach(by[someFlat], by[someDeep], population.populationSeries)/1e3)

@@ -54,7 +54,7 @@ func (p *processors) leaveMeasuredProcessor() error {
 	return nil
 }
 
-// launchOn starts a process that ends with this process. A measured process has one processor, which its Go runtime knows.
+// launchOn starts a process that ends with this process. A measured process has one processor; its Go runtime takes that number from the system.
 func launchOn(cmd *exec.Cmd, cpus *cpuSet) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	var own cpuSet

@@ -68,7 +68,7 @@ func (r *reader) readAPIOnce(ctx context.Context, client *http.Client, q questio
 	if err != nil {
 		return err
 	}
-	// Each value has an ObjectReference, whose first field is the kind.
+	// Each value has an ObjectReference, which begins with the kind.
 	if values := bytes.Count(body, []byte("\n\x03Pod")); response.StatusCode != q.status || values != q.values {
 		return fmt.Errorf("read %s: %s with %d values, want %d with %d: %.300s", request.URL, response.Status, values, q.status, q.values, body)
 	}

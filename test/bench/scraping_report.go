@@ -17,10 +17,10 @@ a target honours `+"`name[]`"+`. Each scraper has one processor to itself for %v
 
 * *CPU*: time of the scraper for one scrape. *× Prometheus*: beside Prometheus with whole pages and as many targets, at most %d, its limit.
 * *Memory*: resident for one target, less the set without targets (%s).
-* *Late*: 99th percentile. *Scrapes*: made, of due. *Others*: processors busy with something else, the error of these figures.
+* *Scrapes*: made, of due.
 
-| targets | pages | scraper | CPU, ms | × Prometheus | memory, KB | late, ms | scrapes | others |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- |
+| targets | pages | scraper | CPU, ms | × Prometheus | memory, KB | scrapes |
+| --- | --- | --- | --- | --- | --- | --- |
 `, s.interval, countPageSeries(whole), benchKilobytes(len(whole)), family, countPageSeries(named), benchKilobytes(len(named)), s.steady,
 		warmUp*s.interval, s.peerLimit, s.idleMemoryText(results))
 	for _, r := range results {
@@ -62,15 +62,12 @@ func peerScrapeResult(results []*result, r *result, mode string) *result {
 }
 
 func (s *scraping) writeScrapingRow(w io.Writer, r *result, results []*result) {
-	ratio, late := "", ""
+	ratio := ""
 	if other := peerScrapeResult(results, r, wholePages); other != nil && other != r {
 		ratio = fmt.Sprintf("%.2f", r.cpuPerScrape().Seconds()/other.cpuPerScrape().Seconds())
 	}
-	if r.percentile {
-		late = fmt.Sprintf("%.1f", 1000*r.late)
-	}
-	fmt.Fprintf(w, "| %d | %s | %s | %.3f | %s | %.1f | %s | %d of %.0f | %.2f |\n", r.targets, r.mode, r.name,
-		1000*r.cpuPerScrape().Seconds(), ratio, r.growth/1000, late, r.scrapes, r.due, r.foreign)
+	fmt.Fprintf(w, "| %d | %s | %s | %.3f | %s | %.1f | %d of %.0f |\n", r.targets, r.mode, r.name,
+		1000*r.cpuPerScrape().Seconds(), ratio, r.growth/1000, r.scrapes, r.due)
 }
 
 // reportTargets writes the cost of a scrape for a target that gathers and renders each page.

@@ -34,7 +34,7 @@ func (d *demo) installSurgeLane(ctx context.Context, s *stack.Stack) error {
 	return nil
 }
 
-// printSurges prints what the surge lane did. It fails if the lane never raised.
+// printSurges prints the Events of the surge lane. It fails if the lane never raised.
 func (d *demo) printSurges(ctx context.Context, s *stack.Stack) error {
 	events, err := s.Client.CoreV1().Events(stack.SampleNamespace).List(ctx, metav1.ListOptions{FieldSelector: "reason=" + surge.ReasonRaised})
 	if err != nil {

@@ -204,12 +204,13 @@ func TestRegisteredAPIs(t *testing.T) {
 	t.Parallel()
 	const custom, external = "v1beta1.custom.metrics.k8s.io", "v1beta1.external.metrics.k8s.io"
 	for values, want := range map[string][]string{
-		"{}":                                      {custom, external},
-		"apiServices: {external: false}":          {custom},
-		"prometheus: {url: 'http://prometheus'}":  {custom},
-		"prometheus: {path: /prometheus}":         {custom},
-		"rules: {existing: mine}":                 {custom},
-		"rules: {existing: mine, external: [{}]}": {custom, external},
+		"{}":                             {custom, external},
+		"apiServices: {external: false}": {custom},
+		"apiServices: {custom: false, external: false}":                           nil,
+		"prometheus: {url: 'http://prometheus'}":                                  {custom},
+		"prometheus: {path: /prometheus}":                                         {custom},
+		"rules: {existing: mine}":                                                 {custom},
+		"rules: {existing: mine, external: [{}]}":                                 {custom, external},
 		"rules: {default: false, external: [{seriesQuery: a, metricsQuery: a}]}":  {external},
 		"{rules: {external: [{seriesQuery: a}]}, apiServices: {external: false}}": {custom},
 		"rules: {default: false, resource: {window: 1m}}":                         nil,
@@ -220,9 +221,30 @@ func TestRegisteredAPIs(t *testing.T) {
 				t.Errorf("%s: %s registered %t", values, name, got)
 			}
 		}
-		rights := textOf(objects["ClusterRole /web-tachometer-adapter"].Object)
-		if got := strings.Contains(rights, "- "+external); got != slices.Contains(want, external) {
-			t.Errorf("%s: the right to patch %s: %t", values, external, got)
+		rights := readAPIServiceRights(objects["ClusterRole /web-tachometer-adapter"])
+		for _, name := range []string{custom, "v1beta2.custom.metrics.k8s.io", external} {
+			if registered := objects["APIService /"+name] != nil; !slices.Contains(rights[name], "get") || slices.Contains(rights[name], "patch") != registered {
+				t.Errorf("%s: rights to %s: %q; it is registered: %t", values, name, rights[name], registered)
+			}
 		}
 	}
+}
+
+// readAPIServiceRights returns the verbs of a role by the name of the APIService. The adapter gets each APIService that it may serve, and is not ready
+// while it lacks that right; it patches those that are its own.
+func readAPIServiceRights(role *unstructured.Unstructured) map[string][]string {
+	rights := map[string][]string{}
+	rules, _, _ := unstructured.NestedSlice(role.Object, "rules")
+	for _, rule := range rules {
+		rule := rule.(map[string]any)
+		if resources, _, _ := unstructured.NestedStringSlice(rule, "resources"); !slices.Equal(resources, []string{"apiservices"}) {
+			continue
+		}
+		names, _, _ := unstructured.NestedStringSlice(rule, "resourceNames")
+		verbs, _, _ := unstructured.NestedStringSlice(rule, "verbs")
+		for _, name := range names {
+			rights[name] = append(rights[name], verbs...)
+		}
+	}
+	return rights
 }

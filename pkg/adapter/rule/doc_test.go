@@ -18,7 +18,12 @@ func TestDocumentLoads(t *testing.T) {
 	t.Parallel()
 	blocks := codeFence.FindAllStringSubmatch(string(readTestFile(t, "../../../docs/configuration.md")), -1)
 	blocks = append(blocks, codeFence.FindAllStringSubmatch(string(readTestFile(t, "../../../docs/backends.md")), -1)...)
-	if len(blocks) < 7 {
+	for _, block := range codeFence.FindAllStringSubmatch(string(readTestFile(t, "../../../docs/scale-to-zero.md")), -1) {
+		if strings.HasPrefix(block[2], "rules:") { // the others are autoscalers
+			blocks = append(blocks, block)
+		}
+	}
+	if len(blocks) < 10 {
 		t.Fatalf("only %d blocks", len(blocks))
 	}
 	for i, block := range blocks {

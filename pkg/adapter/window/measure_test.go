@@ -43,7 +43,6 @@ func (c loadStep) isWithinTolerance(total float64) bool {
 // stepReaction describes how served totals follow a step, over several seeds.
 type stepReaction struct {
 	lags []float64 // seconds until the first right total, ascending
-	held float64   // per cent of the totals that are right at the deadline
 }
 
 func (r stepReaction) lagQuantile(q float64) float64 {
@@ -61,16 +60,10 @@ func (r stepReaction) lagShare(seconds float64) float64 {
 	return 100 * float64(i) / float64(len(r.lags))
 }
 
-// observeTotal evaluates the total some seconds after the step of the newest seed, unless both results are known.
+// observeTotal evaluates the total some seconds after the step of the newest seed, unless an earlier total was right.
 func (r *stepReaction) observeTotal(c loadStep, since float64, total func() float64) {
-	newest := &r.lags[len(r.lags)-1]
-	last := since <= c.deadline && since > c.deadline-float64(pollMillis)/1000
-	if *newest < maxReactionSeconds && !last || !c.isWithinTolerance(total()) {
-		return
-	}
-	*newest = min(*newest, since)
-	if last {
-		r.held++
+	if newest := &r.lags[len(r.lags)-1]; *newest == maxReactionSeconds && c.isWithinTolerance(total()) {
+		*newest = since
 	}
 }
 
@@ -82,7 +75,7 @@ func (c loadStep) measureReactions(pods, seeds int) (auto, informed stepReaction
 		auto.lags, informed.lags = append(auto.lags, maxReactionSeconds), append(informed.lags, maxReactionSeconds)
 		for now := int64(1000*at)/pollMillis*pollMillis + pollMillis; ; now += pollMillis {
 			since := float64(now)/1000 - at
-			if known := auto.lags[seed] < maxReactionSeconds && informed.lags[seed] < maxReactionSeconds; since >= maxReactionSeconds || known && since > c.deadline {
+			if known := auto.lags[seed] < maxReactionSeconds && informed.lags[seed] < maxReactionSeconds; since >= maxReactionSeconds || known {
 				break
 			}
 			s.advanceTo(now)
@@ -92,7 +85,6 @@ func (c loadStep) measureReactions(pods, seeds int) (auto, informed stepReaction
 	}
 	for _, r := range []*stepReaction{&auto, &informed} {
 		slices.Sort(r.lags)
-		r.held *= 100 / float64(seeds)
 	}
 	return auto, informed
 }

@@ -8,15 +8,13 @@ import (
 func (s *setting) formatAutoscalers(seen *sight) string {
 	var w strings.Builder
 	a := seen.audit
-	fmt.Fprintf(&w, `The real API server and HPA controller with defaults, a period of %v and five autoscalers at a time, but `+"`--kube-api-qps=%d`"+`: the default of 20
-permits 20 autoscalers a second with any adapter. %d autoscalers on Deployments of %d pods each, in namespaces of %d. Pods are objects without a node;
-one process serves their pages. The adapter has `+"`GOMEMLIMIT=%s`"+` as shipped, and scrapes each pod every %v. Everything shares this machine's
-processors, of which %.2f were busy. Watched for %.0f s, by the API server's audit log.
+	fmt.Fprintf(&w, `The real API server and HPA controller with a period of %v, and `+"`--kube-api-qps=%d`"+`: the default of 20 permits 20 autoscalers a second with any
+adapter. %d autoscalers on Deployments of %d pods each. Pods are objects without a node; one process serves their pages. The adapter scrapes each
+pod every %v. Everything shares this machine's processors, of which %.2f were busy. Watched for %.0f s, by the API server's audit log.
 
 | | |
 | --- | --- |
 | reads of autoscalers' metrics | %d, %.1f a second; %d were answered with an error |
-| autoscalers that were read | %d of %d |
 | time between two reads of one autoscaler's metric, s | median %.2f, p95 %.2f, greatest %.2f |
 | a read, as the API server saw it, ms | median %.1f, p99 %.1f |
 | autoscalers that read their metric at the end, and that ask for the right number of pods | %d, %d |
@@ -24,8 +22,8 @@ processors, of which %.2f were busy. Watched for %.0f s, by the API server's aud
 | adapter: most memory resident | %.0f MB |
 | adapter: scrapes | %.0f, of which %.0f were due and left out |
 | adapter: requests to the API server | %d, %.2f a second: %s |
-`, hpaPeriod, s.qps, s.count, podsEach, groupsEach, memoryLimit, s.interval, seen.busy, seen.elapsed.Seconds(),
-		a.reads, float64(a.reads)/seen.elapsed.Seconds(), a.refused, len(a.read), s.count,
+`, hpaPeriod, s.qps, s.count, podsEach, s.interval, seen.busy, seen.elapsed.Seconds(),
+		a.reads, float64(a.reads)/seen.elapsed.Seconds(), a.refused,
 		a.periods.nearestFigureRank(0.5).Seconds(), a.periods.nearestFigureRank(0.95).Seconds(), a.periods.nearestFigureRank(1).Seconds(),
 		1000*a.latency.nearestFigureRank(0.5).Seconds(), 1000*a.latency.nearestFigureRank(0.99).Seconds(),
 		seen.active, seen.steady, seen.cpu.Seconds()/seen.elapsed.Seconds(), float64(seen.resident)/1e6,

@@ -124,7 +124,7 @@ func (d *demo) playGoodSale(ctx context.Context) error {
 	if err := d.printSaleUntil(ctx, 2*time.Minute, func(w world) bool { return w.gate == "true" }); err != nil {
 		return err
 	}
-	d.printSaleLine("what is held, and how the pods answer:")
+	d.printSaleLine("the holds, and the answers of the pods:")
 	if err := d.runScalerCommand(ctx, "status"); err != nil {
 		return err
 	}

@@ -21,11 +21,11 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
-// Options say what to run.
+// Options name the program and its arguments.
 type Options struct {
 	Program    string // of Build
 	Kubeconfig string
-	Arguments  []string // beside those that the process needs
+	Arguments  []string // in addition to the arguments of every adapter
 }
 
 // Process is a running adapter.
@@ -132,7 +132,7 @@ func (p *Process) NewTLSConfig(client ...tls.Certificate) (*tls.Config, error) {
 	return &tls.Config{RootCAs: NewTrust(text), ServerName: "localhost", Certificates: client, MinVersion: tls.VersionTLS12}, err
 }
 
-// NewClient returns a client whose connections come from 127.0.0.host.
+// NewClient returns a client with connections from 127.0.0.host.
 func NewClient(config *tls.Config, host byte) *http.Client {
 	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, host)}, Timeout: 10 * time.Second}
 	return &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{

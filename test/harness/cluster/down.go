@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// downTimeout bounds the removal of a cluster whose start failed.
+// downTimeout bounds the removal of a cluster after a failed start.
 const downTimeout = 30 * time.Second
 
 // Down ends the cluster and removes its processes, network, cgroups and folder. Any process may call it, for a cluster in any

@@ -72,7 +72,7 @@ func freeClusterPorts(count int) ([]int, error) {
 	return free, nil
 }
 
-// The ports of FreePort end below those that systems give to connections and to listeners at port 0, and below those of Services.
+// The ports of FreePort end below the ports that systems give to connections and to listeners at port 0, and below the ports of Services.
 const minFreePort, maxFreePort = 10_000, 29_999
 
 // FreePort returns an unused port of a host, at random. It is not reserved, but no connection takes it, and no listener at port 0.

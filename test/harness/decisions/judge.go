@@ -74,7 +74,7 @@ func Judge(log *explainapi.DecisionLog, from time.Time) Verdict {
 	return v
 }
 
-// isBetweenLooks reports whether a look's recorded wish is what the inputs of the look before or after it give.
+// isBetweenLooks reports whether a look's recorded wish follows from the inputs of the look before or after it.
 func isBetweenLooks(log *explainapi.DecisionLog, looks []replay.Look, i int) bool {
 	for _, j := range []int{i - 1, i + 1} {
 		if j < 0 || j >= len(looks) {

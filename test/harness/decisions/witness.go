@@ -25,7 +25,7 @@ const (
 	watchDelay = 5 * time.Second
 )
 
-// wish is what the HPA controller wrote.
+// wish is the number of pods that the HPA controller wrote.
 type wish struct {
 	replicas int32
 	scaled   int64     // lastScaleTime in Unix seconds; 0 for none
@@ -34,7 +34,7 @@ type wish struct {
 
 func (w wish) equal(o wish) bool { return w.replicas == o.replicas && w.scaled == o.scaled }
 
-// testimony is what is known of one autoscaler: its wishes as watched, and its records.
+// testimony has the facts about one autoscaler: its wishes as watched, and its records.
 type testimony struct {
 	key     types.NamespacedName
 	created time.Time
@@ -101,7 +101,7 @@ func (w *Witness) observe(object any) {
 	}
 }
 
-// ReadRecords reads the record of each autoscaler now. What cannot be read, such as the record of a deleted autoscaler, is left as it was.
+// ReadRecords reads the record of each autoscaler now. An unreadable record, such as the one of a deleted autoscaler, stays as it was.
 func (w *Witness) ReadRecords(ctx context.Context) {
 	w.mu.Lock()
 	newest := map[types.NamespacedName]*testimony{} // of several with a name

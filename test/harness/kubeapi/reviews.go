@@ -11,7 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// serveKubeAPIReviews says who callers are and what they may do.
+// serveKubeAPIReviews answers TokenReviews and SubjectAccessReviews.
 func (s *Server) serveKubeAPIReviews(mux *http.ServeMux) {
 	authority := string(s.Proxy.Authority)
 	config := core.ConfigMap{

@@ -83,7 +83,7 @@ func (s *Server) WriteKubeconfig(dir string) (string, error) {
 	return path, os.WriteFile(path, []byte(text), 0o600)
 }
 
-// AddDeployment adds a Deployment whose pods have the label app with its name.
+// AddDeployment adds a Deployment. Its pods have its name as their label app.
 func (s *Server) AddDeployment(namespace, name string, replicas int32) {
 	s.AddSelectingDeployment(namespace, name, "app="+name, replicas)
 }

@@ -33,7 +33,7 @@ func openTestWatch(t *testing.T, s *Server, from int) *bufio.Scanner {
 	return bufio.NewScanner(response.Body)
 }
 
-// TestWatch: a watch sees what came and went after its version, in order, and is told to list again if it is too far behind.
+// TestWatch: a watch gets the changes after its version, in order, and an error to list again if it is too far behind.
 func TestWatch(t *testing.T) {
 	t.Parallel()
 	s, err := Start(Options{})

@@ -1,4 +1,4 @@
-// Package loopback gives the servers of a test addresses that nothing else takes, neither before they listen nor while they are away.
+// Package loopback gives the servers of a test addresses that no other process takes, neither before they listen nor while they are stopped.
 package loopback
 
 import (

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestAddressesStayFree: whoever chooses at the same time, no two have one address, and each can be listened at later.
+// TestAddressesStayFree: of many tests that choose at the same time, no two get one address, and a server can listen at each address later.
 func TestAddressesStayFree(t *testing.T) {
 	t.Parallel()
 	all := make([]string, 200)

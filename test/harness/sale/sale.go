@@ -48,7 +48,7 @@ type Sale struct {
 	alerts *alerts
 }
 
-// Up installs the scaler, whose image is on the node, and waits until it is ready.
+// Up installs the scaler from the image on the node, and waits until it is ready.
 func Up(ctx context.Context, s *stack.Stack) (*Sale, error) {
 	sale := &Sale{stack: s}
 	if err := sale.startSale(ctx); err != nil {

@@ -25,7 +25,7 @@ type Point struct {
 	Reason string
 }
 
-// Header is the first line of the table whose lines Point.Row returns.
+// Header is the first line of a table; Point.Row returns the other lines.
 const Header = "  time   offered    served    age  desired  ready  per pod\n" +
 	"             req/s     req/s      s     pods   pods  req/s"
 
