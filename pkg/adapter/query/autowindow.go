@@ -21,6 +21,7 @@ import (
 func chooseQueryWindow(now int64, longest time.Duration, counters []window.Counter) (chosen time.Duration, shared bool) {
 	chosen, shared = longest, true
 	for _, c := range counters {
+		c.Sole = len(c.Pods) == 1
 		if w := window.Choose(c, now, longest); w < chosen {
 			chosen, shared = w, window.ChangeIsShared(c, now, w, longest)
 		}

@@ -15,9 +15,16 @@ const (
 	minDeviance = 24
 	// minBlur is the correction for continuity: counts are whole numbers.
 	minBlur = 0.5
+	// pageBlur is how much older than it looks the page of a sole pod may be, in scrape intervals: a cache serves it, or what its
+	// process counted last is lost by a restart.
+	pageBlur = 1
+	// moveBlur is the time by which counts seem to have moved at another time, in scrape intervals; see ChooseTotal.
+	moveBlur = 0.5
 	// minTrimDeviance is the least G for leaving out the old end of the newer part: one standard deviation. Leaving
 	// it out by mistake costs some events. Keeping it by mistake costs the bias of a whole increment.
 	minTrimDeviance = 1
+	// maxTrimIntervals bounds what is left out: increments with a step inside are in the two intervals around it.
+	maxTrimIntervals = 2
 )
 
 // cellCounts are the counted and expected events, by the cell of the grid in which their increments began.
@@ -96,12 +103,13 @@ func (c *cellCounts) findWindowSplitCell(g *ageGrid, w int) (at int, found bool)
 	return at, found
 }
 
-// trimWindowSplitCell moves a split of a window back to cell w to newer cells. It continues while the cells just newer than the
-// split, at most an interval of them, look as if the change were within them.
+// trimWindowSplitCell moves a split of a window back to cell w to newer cells, at most maxTrimIntervals. It continues while the cells
+// just newer than the split, at most an interval of them, look as if the change were within them.
 func (c *cellCounts) trimWindowSplitCell(s, w int) int {
 	n1, e1, n2, e2 := c.splitWindowCellEvents(s, w)
 	rose := n1*e2 > n2*e1
-	for d := 1; d <= cellsPerInterval && d <= s; d++ {
+	last := max(0, s-maxTrimIntervals*cellsPerInterval)
+	for d := 1; d <= cellsPerInterval && s-d >= last; d++ {
 		n1, e1, n2, e2 := c.splitWindowCellEvents(s-d, s)
 		if e1 > 0 && e2 > 0 && (n1*e2 > n2*e1) == rose && windowSplitDeviance(n1, e1, n2, e2, minBlur) > minTrimDeviance*c.phi {
 			s, d = s-d, 0

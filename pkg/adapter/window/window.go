@@ -62,7 +62,10 @@ type Counter struct {
 	Among []History
 	// each has the single pods if Pods has their total.
 	each []History
-	// blur is the number of events whose time is uncertain, at the border of two parts.
+	// Sole is set if Pods has the only pod of its group: what the newest page alone shows may be the age of the page. Changes on the
+	// pages of several pods support each other.
+	Sole bool
+	// blur is the time by which counts are dated wrong, in scrape intervals.
 	blur float64
 }
 
@@ -78,7 +81,10 @@ func Choose(counter Counter, now int64, longest time.Duration) time.Duration {
 	}
 	var c cellCounts
 	young := c.addWindowPodHistories(g, counter.Pods)
-	c.phi, c.blur = 1, max(minBlur, counter.blur)
+	if counter.Sole {
+		counter.blur = pageBlur
+	}
+	c.phi, c.blur = 1, counter.windowBlur(g)
 	estimated := false
 	for w := 1; w < g.cells; w++ {
 		for len(young) > 0 && young[0].since < w {
@@ -98,6 +104,28 @@ func Choose(counter Counter, now int64, longest time.Duration) time.Duration {
 		}
 	}
 	return longest
+}
+
+// windowBlur returns the number of events whose time is uncertain, at the border of two parts.
+func (c Counter) windowBlur(g *ageGrid) float64 {
+	rates := 0.0
+	for _, h := range c.Pods {
+		if c.blur > 0 && len(h) > 0 {
+			rates += h.meanWindowRate(g)
+		}
+	}
+	return max(minBlur, c.blur*float64(g.interval)*rates)
+}
+
+// meanWindowRate returns the mean rate within the longest window, per millisecond.
+func (h History) meanWindowRate(g *ageGrid) float64 {
+	events, span := 0.0, int64(0)
+	for _, i := range h {
+		if g.now-i.From < g.maxWindow {
+			events, span = events+i.Count, span+i.To-i.From
+		}
+	}
+	return events / float64(max(1, span))
 }
 
 // windowCounterEvents returns the events that tell how much counts vary.
@@ -127,10 +155,7 @@ func ChooseTotal(c Counter, end int64, longest time.Duration) time.Duration {
 	if interval <= 0 {
 		return longest
 	}
-	total := Counter{Pods: []History{totalWindowHistory(c.Pods, end, interval, longest)}, each: c.windowCounterEvents()}
-	for _, i := range total.Pods[0] {
-		total.blur += i.Count / 2 * float64(interval) / float64(longest.Milliseconds())
-	}
+	total := Counter{Pods: []History{totalWindowHistory(c.Pods, end, interval, longest)}, each: c.windowCounterEvents(), blur: moveBlur}
 	if c.Among != nil {
 		total.Among = []History{totalWindowHistory(c.Among, end, interval, longest)}
 	}

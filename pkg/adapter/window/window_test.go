@@ -143,3 +143,32 @@ func BenchmarkChoose(b *testing.B) {
 		}
 	}
 }
+
+// The newest page of a sole pod may be up to an interval old: what it alone shows is no change of the load.
+func TestPageOfUnknownAge(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		before float64   // the rate until 42 s ago; since then 1818/s
+		newest []float64 // the newest counts, of increments of 2 s
+		to     time.Duration
+	}{
+		"a page from a cache":     {571, []float64{2 * 1818 * 0.55}, 44 * time.Second},
+		"a process that is away":  {1818, []float64{0}, time.Minute},
+		"no longer from a cache":  {571, []float64{2 * 1818 * 1.45}, 44 * time.Second},
+		"and the page after":      {571, []float64{2 * 1818 * 1.45, 2 * 1818}, 44 * time.Second},
+		"a load that has ended":   {571, []float64{0, 0}, 6 * time.Second},
+		"a load that has doubled": {571, []float64{4 * 1818, 4 * 1818}, 6 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := regularHistory(0, steppedRate(78, tc.before, 1818))
+			for i, n := range tc.newest {
+				h[len(h)-len(tc.newest)+i].Count = n
+			}
+			got := Choose(Counter{Pods: []History{h}, Sole: true}, now, time.Minute)
+			if got > tc.to || got < tc.to-4*time.Second {
+				t.Errorf("Choose = %s, want about %s", got, tc.to)
+			}
+		})
+	}
+}
