@@ -70,6 +70,10 @@ const youngMargin = 3
 // beginningSamples is the number of samples after a pod's begin at zero until its load is there.
 const beginningSamples = 3
 
+// minStretchIntervals is the least length of a stretch in scrape intervals, also while earlier samples are denser: within an interval, load
+// that moved is counted twice, or not at all.
+const minStretchIntervals = 2
+
 // moveIntervals is how long load moves after a pod began or ended, in scrape intervals: until it is ready, and clients know it.
 const moveIntervals = 5
 
@@ -256,7 +260,8 @@ func (ev *evaluation) planMovedQuery(s *seriesScanner, auto bool) error {
 			ev.refuseQueriedPods(metric.ReasonWarmingUp, few+" in "+ev.window.Round(time.Second).String())
 		}
 		extended := ev.scan.extendQueriedHistories(counters, c, c.end-ev.window.Milliseconds())
-		ev.window = chooseQueryTotalWindow(c.end, ev.window, append(extended, ev.scan.queriedQuantileHistories(s.selectors)...))
+		chosen := chooseQueryTotalWindow(c.end, ev.window, append(extended, ev.scan.queriedQuantileHistories(s.selectors)...))
+		ev.window = max(chosen, min(ev.window, minStretchIntervals*ev.interval))
 	}
 	if !ev.fixedWindow && ev.Rule.Span(ev.window) == ev.window {
 		ev.window = queryMillisToDuration(c.trimQueryRange(ev.window.Milliseconds()))

@@ -163,21 +163,21 @@ func promQLIncreaseBetween(times []int64, values []float64, r countedRange) (inc
 	first, last := -1, -1 // indices of the track's first and newest sample so far
 	ended := r.podEnded   // the newest sample of the tracks before
 	fromZero := false
-	track, all := 0.0, 0.0 // the track's increase within the range, and in all
-	newestRate := 0.0      // of the track's newest increment, per millisecond
+	track, all := 0.0, 0.0            // the track's increase within the range, and in all
+	firstRate, newestRate := 0.0, 0.0 // of the track's increments, per millisecond
 	var before endedTrack
 	for i, v := range values {
 		if value.IsStaleNaN(v) {
 			if last >= 0 {
-				next := endedTrack{to: times[last], rate: newestRate}
+				next := endedTrack{to: times[last], rate: newestRate, newestRate: newestRate, hasRate: true}
 				if from := max(times[first], r.from); next.to > from {
 					next.rate = track / float64(next.to-from)
 				}
 				if first == last && !fromZero { // it tells no rate
-					next.rate = before.rate
+					next.rate, next.newestRate, next.hasRate, firstRate = before.rate, before.newestRate, before.hasRate, before.newestRate
 				}
 				if !fromZero {
-					track += before.bridgeQueriedTracks(times[first], times[last], all, r)
+					track += before.bridgeQueriedTracks(times[first], firstRate, r)
 				}
 				ended, before = next.to, next
 			}
@@ -196,7 +196,11 @@ func promQLIncreaseBetween(times []int64, values []float64, r countedRange) (inc
 				increase, track = increase+track, 0
 			}
 		}
-		last, all, newestRate = i, all+n, n/float64(times[i]-begin)
+		newestRate = n / float64(times[i]-begin)
+		if last == first {
+			firstRate = newestRate
+		}
+		last, all = i, all+n
 		overlap := min(times[i], r.to) - max(begin, r.from)
 		if overlap <= 0 {
 			continue
@@ -218,10 +222,13 @@ func promQLIncreaseBetween(times []int64, values []float64, r countedRange) (inc
 		from = max(from, ended)
 	}
 	watched := r.podSince == 0 || !missesScrapeInQuery(times[first]-r.podSince, r.interval)
-	switch {
-	case !fromZero && watched && times[first] > from: // watched only since then
-		return increase + all*float64(r.to-from)/float64(times[last]-times[first]), true
-	case !r.silent && times[last] < r.to && times[last] > from:
+	if !fromZero && watched && times[first] > from { // watched only since then
+		if before.to != ended || isPauseInQuery(times[first]-ended, r.interval) {
+			return increase + all*float64(r.to-from)/float64(times[last]-times[first]), true
+		}
+		track, ok = track+before.bridgeQueriedTracks(times[first], firstRate, r), true
+	}
+	if !r.silent && times[last] < r.to && times[last] > from {
 		track += r.lateQueriedRate(times[first:last+1], values[first:last+1], track/float64(times[last]-from)) * float64(r.to-times[last])
 	}
 	return increase + track, ok
@@ -243,21 +250,22 @@ func (r countedRange) lateQueriedRate(times []int64, values []float64, mean floa
 
 // endedTrack is a track that ended. Its rate, per millisecond, is that within a range, or of its last increment if it ended before the range.
 type endedTrack struct {
-	to   int64
-	rate float64
+	to               int64
+	rate, newestRate float64 // newestRate is that of its last increment
+	hasRate          bool
 }
 
 // bridgeQueriedTracks returns what a counter counted between the end of a track and the first sample of the next, at from, where the same
-// counter goes on elsewhere: at the rate of the next, which has counted all until to, or at the rate before if the next has a single sample.
-func (t endedTrack) bridgeQueriedTracks(from, to int64, all float64, r countedRange) float64 {
+// counter goes on elsewhere: at the mean of the rates just before and just after.
+func (t endedTrack) bridgeQueriedTracks(from int64, firstRate float64, r countedRange) float64 {
 	overlap := min(from, r.to) - max(t.to, r.from)
 	if t.to == 0 || overlap <= 0 || isPauseInQuery(from-t.to, r.interval) {
 		return 0
 	}
-	if to > from {
-		return all * float64(overlap) / float64(to-from)
+	if !t.hasRate {
+		return firstRate * float64(overlap)
 	}
-	return t.rate * float64(overlap)
+	return (t.newestRate + firstRate) / 2 * float64(overlap)
 }
 
 // continueQueriedTrack returns what a track counts after its end until the end of the range, if its counter goes on elsewhere: the

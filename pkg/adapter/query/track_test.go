@@ -51,6 +51,8 @@ func TestIncreaseOverTracks(t *testing.T) {
 		"three, a page in between":  {[]int64{0, 5, 9, 10, 14, 15, 20, 25, 30}, []float64{100, 105, end, 900, end, 1900, 1905, 1910, 1915}, 30},
 		"four, one page in each":    {[]int64{0, 5, 9, 10, 14, 15, 19, 20, 25, 30}, []float64{100, 105, end, 900, end, 1900, end, 2900, 2905, 2910}, 30},
 		"a new process in between":  {[]int64{0, 5, 9, 10, 15, 19, 20, 25, 30}, []float64{100, 105, end, 0, 5, end, 1900, 1905, 1910}, 25},
+		"load that leaves later":    {[]int64{0, 5, 10, 14, 15, 20, 25, 30}, []float64{100, 105, 110, end, 900, 905, 905, 905}, 20},
+		"load that leaves between":  {[]int64{0, 5, 10, 14, 15, 20, 25, 30}, []float64{100, 110, 120, end, 900, 900, 900, 900}, 25},
 		"a pause, that counts none": {[]int64{0, 5, 9, 20, 21, 22, 25, 30}, []float64{100, 105, end, 900, end, 1900, 1903, 1908}, 15},
 	} {
 		got, ok := promQLIncreaseBetween(tc.times, tc.values, countedRange{from: 0, to: 30, interval: 5})
