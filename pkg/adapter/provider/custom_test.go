@@ -154,6 +154,10 @@ func TestAggregated(t *testing.T) {
 			pods: []labelledPod{a, b, unready("c")}, values: two, causes: causeOf{"c": {Reason: metric.ReasonWarmingUp}},
 			code: 503, want: "a sum over 3 pods needs them all: 1 warming up",
 		},
+		"sum of rates needs a pod that has just stopped being ready: its counts are within the window": {
+			pods: []labelledPod{a, b, unready("c")}, values: append(append([]metric.Value(nil), two...), refusedValue("c", metric.ReasonStale, "no sample within the window")),
+			causes: causeOf{"c": {Reason: metric.ReasonScrapeFailed}}, code: 503, want: "a sum over 3 pods needs them all: 1 scrape failed (no sample within the window)",
+		},
 		"sum of gauges needs a pod that is not ready": {
 			metric: "balance", pods: []labelledPod{a, b, unready("c")}, values: two, causes: causeOf{"c": {Reason: metric.ReasonScrapeFailed}},
 			code: 503, want: "a sum over 3 pods needs them all: 1 scrape failed",

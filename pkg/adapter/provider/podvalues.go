@@ -24,8 +24,8 @@ type podValues struct {
 	// rule computed the first value; nil without any. mixed is set if rules with another aggregate computed others.
 	rule  *rule.Rule
 	mixed bool
-	// omitted are the other live pods, unready those of them that are not ready and whose scrapes fail. inactive are the
-	// pods that are not live. All are sorted by pod.
+	// omitted are the other live pods, unready those of them that are not ready, whose scrapes fail, and whose counters have ended.
+	// inactive are the pods that are not live. All are sorted by pod.
 	omitted, unready, inactive []metric.Omission
 }
 
@@ -90,7 +90,7 @@ func (p *Provider) collectProvidedPodValues(req request, results []podResult) (p
 		case reason == "":
 			out.values, out.quantities = append(out.values, v), append(out.quantities, n)
 			out.recordProvidedValueRule(cmp.Or(r.rule, req.rule))
-		case o.Reason == metric.ReasonScrapeFailed && !r.pod.Ready:
+		case o.Reason == metric.ReasonScrapeFailed && !r.pod.Ready && !r.goesOn:
 			out.unready = append(out.unready, *o)
 		default:
 			out.omitted = append(out.omitted, *o)
@@ -121,6 +121,9 @@ type podResult struct {
 	// omission is the reason by the first rule, conflict the first family of an unfit type; nil without one.
 	omission *metric.Omission
 	conflict *rule.TypeConflict
+	// goesOn is set if the pod's counters have not ended so far, and the backend does not know what they count now: a sum without the pod
+	// would lack what it has counted within the window.
+	goesOn bool
 }
 
 // hasOpenProvidedPod reports whether a further rule is to be tried for some pod.
@@ -222,6 +225,7 @@ func (p *Provider) recordProvidedPodResult(req *request, r *podResult, computed 
 	case computed == nil:
 	case computed.Reason != "":
 		reason, detail = computed.Reason, computed.Detail
+		r.goesOn = !computed.Ended && req.spreadsProvidedDeparted()
 	default:
 		_, reason = validateProvidedValue(req.rule, computed, req.now)
 	}
