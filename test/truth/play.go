@@ -385,6 +385,9 @@ func (p *player) applyPodStatement(st Statement) {
 		for _, c := range pod.counts {
 			c.shiftSeries(1e6)
 		}
+		if p.lag > 0 { // until the adapter knows the new address, the earlier one refuses connections
+			pod.closeConnections()
+		}
 		p.noteTrouble(pod.service.name, "the URL changes", time.Now())
 		p.publishPod(pod)
 	case "fail", "succeed": // the object stays
