@@ -4,6 +4,7 @@ package window
 
 import (
 	"math"
+	"sort"
 	"time"
 )
 
@@ -17,12 +18,15 @@ const (
 
 // ChangeIsShared reports whether the change at which Choose ended the window is one of most pods, by their load. Load that moves from
 // pod to pod, or an increment that is dated wrong, changes some pods only: their rates over windows of their own then do not add up to
-// the total. A pod without samples from before the window takes no part, and one without samples since has not changed.
+// the total. A pod without samples from before the window takes no part, and one without samples since has not changed. Rates before an
+// earlier change of the load do not count.
 func ChangeIsShared(c Counter, now int64, window, longest time.Duration) bool {
+	begin := now - window.Milliseconds()
+	oldest := begin - Choose(c.endWindowCounter(begin), begin, longest-window).Milliseconds()
 	older, newer := make([]float64, 0, len(c.Pods)), make([]float64, 0, len(c.Pods))
 	before, change := 0.0, 0.0
 	for _, h := range c.Pods {
-		a, b, ok := h.ratesAroundWindowBegin(now-window.Milliseconds(), now-longest.Milliseconds())
+		a, b, ok := h.ratesAroundWindowBegin(begin, oldest)
 		if ok {
 			older, newer = append(older, a), append(newer, b)
 			before, change = before+a, change+b-a
@@ -38,6 +42,15 @@ func ChangeIsShared(c Counter, now int64, window, longest time.Duration) bool {
 		}
 	}
 	return shared >= minSharedLoad*before
+}
+
+// endWindowCounter returns the counter until end.
+func (c Counter) endWindowCounter(end int64) Counter {
+	until := Counter{Pods: make([]History, len(c.Pods)), Sole: c.Sole}
+	for i, h := range c.Pods {
+		until.Pods[i] = h[:sort.Search(len(h), func(i int) bool { return h[i].To > end })]
+	}
+	return until
 }
 
 // ratesAroundWindowBegin returns the rates of the increments that began before a time and since oldest, and of those that began later,

@@ -16,6 +16,13 @@ func TestChangeIsShared(t *testing.T) {
 		}
 		return c
 	}
+	twice := func(after, since float64) History { // a step from 10/s to 100/s before
+		h := regularHistory(0, steppedRate(90, 10, 100))
+		for i := range 2 {
+			h[len(h)-2+i].Count = []float64{2 * after, 2 * since}[i]
+		}
+		return h
+	}
 	for name, tc := range map[string]struct {
 		counter Counter
 		want    bool
@@ -26,6 +33,8 @@ func TestChangeIsShared(t *testing.T) {
 		"load moves to one not seen yet":   {pods(67, 67, 67, 100), false},
 		"load moves to one":                {pods(160, 80, 80, 80), false},
 		"load moves between two":           {pods(150, 50), false},
+		"load moves after a step of all":   {Counter{Pods: []History{twice(150, 150), twice(100, 75)}}, false},
+		"a step of all after another":      {Counter{Pods: []History{twice(200, 200), twice(200, 200)}}, true},
 		"one of two alone":                 {pods(145, 100), false},
 		"a single pod":                     {pods(145), true},
 		"no pod":                           {Counter{}, true},
