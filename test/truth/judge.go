@@ -363,10 +363,10 @@ func (p *player) omittedHistories(r *reader, out *answer, c rateCase) []truthHis
 	return missing
 }
 
-// omitsRunningPod reports whether a list leaves out a pod that has run for longer than two intervals.
+// omitsRunningPod reports whether a list leaves out a pod that the adapter has known to run for longer than two intervals.
 func (p *player) omitsRunningPod(out *answer, c rateCase) bool {
 	for _, pod := range c.services[0].pods {
-		young := out.at.Sub(pod.started) < 2*p.settings.interval+time.Second
+		young := out.at.Sub(pod.started) < p.lag+2*p.settings.interval+time.Second
 		if _, ok := out.values[pod.name]; !ok && pod.running && !pod.deleting && !young {
 			return true
 		}
