@@ -216,6 +216,7 @@ func (p *player) applySetting(st Statement) {
 		s.maxSeries = int(st.parseNumber("max-series", float64(s.maxSeries)))
 		s.maxSamples = int(st.parseNumber("max-samples", float64(s.maxSamples)))
 		s.maxConcurrent = int(st.parseNumber("max-concurrent", float64(s.maxConcurrent)))
+		p.noteSlowPages()
 	case "max-window":
 		s.maxWindow = st.parseInterval(st.Args[0])
 	case "max-age":
@@ -234,6 +235,22 @@ func (p *player) applySetting(st Statement) {
 	for _, a := range p.replicas {
 		if err := a.reloadReplica(s.renderConfig()); err != nil {
 			panic(scenarioFault{st, err})
+		}
+	}
+}
+
+// noteSlowPages notes the pages that take longer than the interval.
+func (p *player) noteSlowPages() {
+	for _, s := range p.services {
+		for _, pod := range s.pods {
+			mode, until := pod.activeMode(), pod.pageUntil
+			if mode.name != "slow" || mode.value < p.settings.interval {
+				continue
+			}
+			if until.IsZero() {
+				until = p.start.Add(p.length)
+			}
+			p.noteTrouble(s.name, "page of "+pod.name+" "+pageModes[mode.name], until)
 		}
 	}
 }
@@ -423,9 +440,7 @@ func (p *player) breakPage(pod *podProcess, mode string, st Statement) {
 	if mode == "refuse" { // the process no longer listens, and serves no connection that it has
 		pod.closeConnections()
 	}
-	if mode == "slow" && pod.page.value >= p.settings.interval {
-		p.noteTrouble(pod.service.name, "page of "+pod.name+" "+pageModes[mode], until)
-	}
+	p.noteSlowPages()
 	switch mode {
 	case "slow", "cached", "no-newline", "duplicate", "redirect": // good pages to a good scraper
 	default:
