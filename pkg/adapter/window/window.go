@@ -41,6 +41,8 @@
 //     neighbouring moments of the total, of which a step is in a few only (see dispersion.go). Without it, batches of
 //     five give short windows in three reads of four, and totals of 3.6 × the standard deviation. A few rare batches
 //     are no evidence of a step: a single one leaves the longest window.
+//   - The newest page of a group's only pod may be older than it looks. There n₁ and n₂ move by the events of an interval,
+//     not by ½: what a single page shows is no step, unless it is more than the age of the page explains.
 //   - A false alarm costs the more, the shorter the window it leaves, and there are more short parts than long ones.
 //     The logarithms (as in Dümbgen and Spokoiny, Multiscale testing, 2001) make up for both.
 //
