@@ -2,20 +2,24 @@
 
 package remote
 
-import "container/list"
+import (
+	"container/list"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/memorybounds"
+)
 
 // queryBounds bound standing queries, the bytes of their selectors, which come from requests, and those of their results. A parsed selector
 // takes some ten times its text.
 type queryBounds struct{ queries, selectorBytes, resultBytes int }
 
 var (
-	// maxAllQueries are the bounds of all namespaces together: the memory, in which 30 metrics of 5,000 pods have room, and the load of the server, which gets each query every
-	// refresh interval.
-	maxAllQueries = queryBounds{10_000, 2 << 20, 96 << 20}
+	// maxAllQueries are the bounds of all namespaces together: the memory, and the load of the server, which gets each query every refresh
+	// interval.
+	maxAllQueries = queryBounds{10_000, memorybounds.ServerSelectors, memorybounds.ServerResults}
 	// maxNamespaceQueries are those of a namespace.
-	maxNamespaceQueries = queryBounds{1000, 128 << 10, 24 << 20}
+	maxNamespaceQueries = queryBounds{1000, memorybounds.ServerSelectors / 4, memorybounds.ServerResults / 4}
 	// maxCommonQueries are those of the queries that belong to no namespace, such as of external metrics of all.
-	maxCommonQueries = queryBounds{5000, 1 << 20, 48 << 20}
+	maxCommonQueries = queryBounds{5000, memorybounds.ServerSelectors / 2, memorybounds.ServerResults / 2}
 )
 
 // exceededByRemoteShare reports whether a share is too large. A single query may have any result that the server may send.
