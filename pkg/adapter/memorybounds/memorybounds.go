@@ -21,10 +21,10 @@ const (
 	ReaderDemands = 5 * mib
 	// FamilySets bounds the sets of families that are demanded of pods. Pods of a workload share one: 1,000 of 100 families.
 	FamilySets = 4 * mib
-	// ServerResults bounds the results of the queries to a server: five metrics of 5,000 pods.
+	// ServerResults bounds the results of the queries to a server: ten metrics of 5,000 pods.
 	ServerResults = 16 * mib
 	// ServerSelectors bounds the texts of their selectors. A parsed one takes ten times its text.
-	ServerSelectors = 256 * kib
+	ServerSelectors = 512 * kib
 	// ServerResponse is the default bound of a server's response. A result has about 150 bytes: 5,000 pods with their times take 1.5 MiB. A
 	// backend reads one response above LargeServerResponse at a time.
 	ServerResponse      = 4 * mib
@@ -50,9 +50,9 @@ const (
 	Responses = 6 * mib
 	// Connections bounds the connections without those of kube-apiserver, and Streams the HTTP/2 streams of one. Probes and monitoring need some
 	// dozens of connections, with one or two streams each.
-	Connections, Streams = 96, 10
+	Connections, Streams = 96, 8
 	// PeerLogs bounds the records that a read gets from the other replicas together. A whole record has some 4 MiB as JSON.
-	PeerLogs = 7 * mib
+	PeerLogs = 6 * mib
 	// RecordBytes bounds the record of an autoscaler.
 	RecordBytes = 128 * kib
 )

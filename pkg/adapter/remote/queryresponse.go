@@ -4,6 +4,7 @@ package remote
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"math"
@@ -89,7 +90,7 @@ func (e responseEnvelope) splitRemoteNotices() (warnings, infos []string) {
 }
 
 // readRemoteQueryResponse reads a response of at most maxBytes to an instant query.
-func readRemoteQueryResponse(resp *http.Response, maxBytes int64, timeout time.Duration, turn *largeResponseTurn) (*queryResponse, *requestFailure) {
+func readRemoteQueryResponse(ctx context.Context, resp *http.Response, maxBytes int64, timeout time.Duration, turn *largeResponseTurn) (*queryResponse, *requestFailure) {
 	body, f := openRemoteResponseBody(resp, maxBytes)
 	if f != nil {
 		return nil, f
@@ -97,7 +98,7 @@ func readRemoteQueryResponse(resp *http.Response, maxBytes int64, timeout time.D
 	data := bytes.NewBuffer(make([]byte, 0, max(bytes.MinRead, min(memorybounds.LargeServerResponse, resp.ContentLength+bytes.MinRead))))
 	_, err := io.CopyN(data, body, memorybounds.LargeServerResponse)
 	if err == nil { // there may be more
-		if err = turn.awaitLargeRemoteResponseTurn(resp.Request.Context()); err == nil {
+		if err = turn.awaitLargeRemoteResponseTurn(ctx); err == nil {
 			_, err = data.ReadFrom(body)
 		}
 	}

@@ -168,14 +168,10 @@ func TestLargeResponsesTakeTurns(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), timeout)
 		defer cancel()
 		body := `{"status":"success","data":{"resultType":"vector","result":[]}}` + strings.Repeat(" ", size)
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://server", http.NoBody)
-		if err != nil {
-			t.Fatal(err)
-		}
-		response := &http.Response{Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body)), ContentLength: -1, Request: request}
+		response := &http.Response{Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body)), ContentLength: -1}
 		turn := &largeResponseTurn{places: places}
 		defer turn.endLargeRemoteResponseTurn()
-		_, f := readRemoteQueryResponse(response, 4<<20, timeout, turn)
+		_, f := readRemoteQueryResponse(ctx, response, 4<<20, timeout, turn)
 		return f
 	}
 	const large = 1 << 20

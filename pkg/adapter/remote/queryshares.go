@@ -110,9 +110,26 @@ func (s *queryShares) findRemoteQueryToDrop(owner string) *standingQuery {
 		}
 	}
 	if size(greediest) == 0 {
+		greediest = s.findLargestSingleRemoteShare()
+	}
+	if greediest == nil {
 		return nil
 	}
 	return greediest.order.Back().Value.(*standingQuery)
+}
+
+// findLargestSingleRemoteShare returns the share with the largest result, if all that exceed a bound have a single query; nil if a namespace is
+// alone: its query stays.
+func (s *queryShares) findLargestSingleRemoteShare() (largest *queryShare) {
+	if len(s.byNamespace) < 2 {
+		return nil
+	}
+	for _, share := range s.byNamespace {
+		if largest == nil || share.resultBytes > largest.resultBytes {
+			largest = share
+		}
+	}
+	return largest
 }
 
 // findExceededRemoteBound returns the size of a share by which the bound of all namespaces is exceeded; nil if none is.
@@ -131,8 +148,8 @@ func (s *queryShares) findExceededRemoteBound() (size func(*queryShare) int) {
 const (
 	// matcherBytes are a matcher's bytes beside its texts, in selectorBytes. With ten times that it has room for a regular expression.
 	matcherBytes = 32
-	// valueBytes are a value's bytes beside the texts of its labels, and labelBytes a label's.
-	valueBytes, labelBytes = 512, 32
+	// valueBytes are a value's bytes beside its texts, labelledBytes those of the map of its labels, and labelBytes a label's.
+	valueBytes, labelledBytes, labelBytes = 256, 256, 32
 )
 
 // measureRemoteValues returns about the bytes that the values take.
@@ -140,7 +157,10 @@ func (r *queryResult) measureRemoteValues() int {
 	size := 0
 	for _, values := range r.valuesByNamespace {
 		for i := range values {
-			size += valueBytes
+			size += valueBytes + len(values[i].Object.Name)
+			if values[i].Labels != nil {
+				size += labelledBytes
+			}
 			for name, value := range values[i].Labels {
 				size += labelBytes + len(name) + len(value)
 			}

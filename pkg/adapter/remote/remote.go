@@ -230,8 +230,8 @@ func (b *Backend) sendRemoteInstantQuery(ctx context.Context, expr string, now t
 	var r *queryResponse
 	f := b.client.sendWithRemoteFailover(ctx, serverRequest{
 		path: "query", method: b.config.Method, form: form, timeout: timeout,
-		readResponse: func(resp *http.Response) (f *requestFailure) {
-			r, f = readRemoteQueryResponse(resp, b.config.MaxResponseBytes, timeout, turn)
+		readResponse: func(ctx context.Context, resp *http.Response) (f *requestFailure) {
+			r, f = readRemoteQueryResponse(ctx, resp, b.config.MaxResponseBytes, timeout, turn)
 			return f
 		},
 	})

@@ -27,7 +27,7 @@ func TestCachedRulesAreShared(t *testing.T) {
 	lookup("evil", "shop_total_per_second") // evil asked first for what shop reads too
 	lookup("shop", "shop_total_per_second")
 	for range 2 {
-		for i := range 1500 {
+		for i := range 800 {
 			lookup("evil", fmt.Sprintf("evil_%06d_per_second", i))
 		}
 	}
@@ -37,7 +37,7 @@ func TestCachedRulesAreShared(t *testing.T) {
 		}
 	}
 	again := lookup("shop", "shop_total_per_second")
-	for i := range 1500 {
+	for i := range 800 {
 		lookup("evil", fmt.Sprintf("evil_%06d_per_second", i))
 	}
 	if lookup("shop", "shop_total_per_second") != again {
@@ -55,7 +55,7 @@ func TestCachedRulesAreMeasured(t *testing.T) { //nolint:paralleltest // measure
 		var before, after runtime.MemStats
 		runtime.GC()
 		runtime.ReadMemStats(&before)
-		for i := range 1500 {
+		for i := range 800 {
 			if _, err := s.Lookup("pods", fmt.Sprintf("m%06d%s_per_second", i, strings.Repeat("m", size-18))); err != nil {
 				t.Fatal(err)
 			}
