@@ -18,6 +18,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/tachometer-metrics/tachometer/pkg/domain"
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 )
 
 // MaxBytes bounds a file. It is the most that a ConfigMap can hold.
@@ -272,6 +273,9 @@ func Quote(value string) string {
 	}
 	return strconv.Quote(Shorten(value))
 }
+
+// ShortenPlain is Shorten for a text that stands in a message as it is, without quotes: it is made fit for a terminal.
+func ShortenPlain(s string) string { return Shorten(plaintext.Clean(s)) }
 
 // Shorten cuts text after 80 characters, so that a message that quotes it stays readable.
 func Shorten(s string) string {

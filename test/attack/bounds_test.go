@@ -11,14 +11,17 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	autoscaling "k8s.io/api/autoscaling/v2"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/memorybounds"
 	"github.com/tachometer-metrics/tachometer/pkg/domain"
 	"github.com/tachometer-metrics/tachometer/pkg/retry"
 	"github.com/tachometer-metrics/tachometer/test/harness/kubeapi"
@@ -29,11 +32,11 @@ const (
 	boundPods        = 24    // with boundSeries series each, more than the store holds
 	boundSeries      = 9_000 // just below the bound of a page
 	boundAutoscalers = 60    // of a namespace
-	// maxLiveParts is the bound of the heap right after a collection, in eighths of the container's limit. What requests have allocated since
-	// counts too.
-	maxLiveParts = 6
-	// fullStoreSeries are some of the 80,000 such series that a full store holds beside the pages that are read.
-	fullStoreSeries = 50_000
+	// fullStoreSeries are some of the 32,000 such series that a full store holds beside what is remembered of their pages.
+	fullStoreSeries = 25_000
+	// boundRecords are autoscalers of a namespace whose changing status fills the records of decisions; fullRecordBytes are most of their bound.
+	boundRecords    = 12
+	fullRecordBytes = memorybounds.Records * 9 / 10
 )
 
 func boundNamespace(i int) string { return fmt.Sprintf("bound-%d", i%boundNamespaces) }
@@ -84,13 +87,44 @@ func addBoundAutoscalers(kube *kubeapi.Server) {
 	}
 }
 
+// fillBoundRecords changes the status of autoscalers with long conditions until the records of decisions are full.
+func (a *attackedAdapter) fillBoundRecords() {
+	a.Helper()
+	for round := 0; ; round++ {
+		for n := range boundNamespaces * boundRecords {
+			hpa := kubeapi.NewAutoscaler(boundNamespace(n), fmt.Sprintf("record-%d", n), goodMetric)
+			hpa.Spec.ScaleTargetRef.Name = "web"
+			hpa.Status.DesiredReplicas = int32(round)
+			for c := range 8 {
+				hpa.Status.Conditions = append(hpa.Status.Conditions, autoscaling.HorizontalPodAutoscalerCondition{
+					Type: autoscaling.ScalingActive, Status: "False", Reason: "FailedGetPodsMetric", Message: fmt.Sprintf("%d-%d-%s", round, c, strings.Repeat("x", 240)),
+				})
+			}
+			a.kube.SetAutoscaler(hpa)
+		}
+		_, metrics, _ := a.get(a.Context(), hpaController, "/metrics")
+		if bytes, line := findBoundNumber(metrics, "tachometer_hpa_record_bytes "); bytes >= fullRecordBytes {
+			return
+		} else if ended := a.EndError(); ended != nil || time.Now().After(waitEnd(a.T)) {
+			a.Fatalf("the records are not full: %s, %v", line, ended)
+		}
+	}
+}
+
+// boundQueryNamespace finds the namespace of a query.
+var boundQueryNamespace = regexp.MustCompile(`namespace=~?"([^"|]+)`)
+
 // startBoundServer serves large results of a Prometheus-compatible server until the test ends, and returns a configuration that names it.
 func startBoundServer(t *testing.T) (config string) {
 	t.Helper()
-	port := startPages(t, http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+	port := startPages(t, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		namespace := "bound-0"
+		if asked := boundQueryNamespace.FindStringSubmatch(r.FormValue("query")); asked != nil {
+			namespace = asked[1]
+		}
 		series := make([]string, 200)
 		for i := range series {
-			series[i] = fmt.Sprintf(`{"metric":{"namespace":"bound-0","queue":"%d-%s"},"value":[%d,"1"]}`, i, strings.Repeat("q", 500), time.Now().Unix())
+			series[i] = fmt.Sprintf(`{"metric":{"namespace":%q,"queue":"%d-%s"},"value":[%d,"1"]}`, namespace, i, strings.Repeat("q", 500), time.Now().Unix())
 		}
 		rw.Header().Set("Content-Type", "application/json")
 		_, _ = rw.Write([]byte(`{"status":"success","data":{"resultType":"vector","result":[` + strings.Join(series, ",") + `]}}`))
@@ -118,24 +152,32 @@ rules:
 	return config
 }
 
-// readBoundObjects reads ever new metrics, selectors and objects as the reader of each namespace in turn.
-func (a *attackedAdapter) readBoundObjects(ctx context.Context, worker int, codes *reviewCodes) {
-	for n := worker; ctx.Err() == nil; n += boundNamespaces {
-		namespace := boundNamespace(n)
+// boundPaths are paths of ever new metrics, selectors, queries of a server, and objects, by their number.
+var boundPaths = []func(namespace string, n int) string{
+	func(namespace string, n int) string {
+		return podsPath(namespace, fmt.Sprintf("r_%06d_%s", n, strings.Repeat("r", 240)), "app=web")
+	},
+	func(namespace string, n int) string {
 		values := make([]string, 120)
 		for v := range values {
 			values[v] = fmt.Sprintf("v%05d%04d", n, v)
 		}
-		selector := url.QueryEscape("a notin (" + strings.Join(values, ",") + ")")
-		for _, path := range []string{
-			podsPath(namespace, fmt.Sprintf("r_%06d_%s", n, strings.Repeat("r", 240)), "app=web"),
-			podsPath(namespace, goodMetric, "app=web") + "&metricLabelSelector=" + selector,
-			"/apis/external.metrics.k8s.io/v1beta1/namespaces/" + namespace + "/queue?labelSelector=" + url.QueryEscape(fmt.Sprintf("a!=%d", n)),
-			fmt.Sprintf("/apis/custom.metrics.k8s.io/v1beta2/namespaces/%s/deployments.apps/none-%d/%s", namespace, n, goodMetric),
-		} {
-			code, _, _ := a.get(ctx, "system:serviceaccount:"+namespace+":reader", path)
-			codes.count(code)
-		}
+		return podsPath(namespace, goodMetric, "app=web") + "&metricLabelSelector=" + url.QueryEscape("a notin ("+strings.Join(values, ",")+")")
+	},
+	func(namespace string, n int) string {
+		return "/apis/external.metrics.k8s.io/v1beta1/namespaces/" + namespace + "/queue?labelSelector=" + url.QueryEscape(fmt.Sprintf("a!=%d", n))
+	},
+	func(namespace string, n int) string {
+		return fmt.Sprintf("/apis/custom.metrics.k8s.io/v1beta2/namespaces/%s/deployments.apps/none-%d/%s", namespace, n, goodMetric)
+	},
+}
+
+// readBoundObjects reads one of boundPaths as the reader of a namespace.
+func (a *attackedAdapter) readBoundObjects(ctx context.Context, kind, worker int, codes *reviewCodes) {
+	namespace := boundNamespace(worker)
+	for n := worker; ctx.Err() == nil; n += boundNamespaces {
+		code, _, _ := a.get(ctx, "system:serviceaccount:"+namespace+":reader", boundPaths[kind](namespace, n))
+		codes.count(code)
 	}
 }
 
@@ -163,7 +205,9 @@ func (a *attackedAdapter) attackAllBounds(ctx context.Context) {
 	var reads, reviews reviewCodes
 	clients := a.newUnreadClients(8)
 	for i := range boundNamespaces {
-		attackers.Go(func() { a.readBoundObjects(ctx, i, &reads) })
+		for kind := range boundPaths {
+			attackers.Go(func() { a.readBoundObjects(ctx, kind, i, &reads) })
+		}
 		attackers.Go(func() {
 			for ctx.Err() == nil {
 				reviews.count(a.postReview(ctx, boundNamespace(i), newReviewText("label_replace("+goodFamily+`, "y", "$1$1", "x", "(.+)")`)))
@@ -206,8 +250,8 @@ func findBoundNumber(text, prefix string) (number float64, line string) {
 	return 0, text[:min(len(text), 200)]
 }
 
-// TestAllBounds: tenants of twelve namespaces fill the store and the demands, and use every other bound beside it. The adapter lives within its
-// container's limit: what no collection frees stays below maxLiveParts eighths of it, and the reads of another namespace's HPA are answered.
+// TestAllBounds: tenants of twelve namespaces fill the store, the demands, the records and the results of a server, and use every other bound
+// beside it. What no collection frees stays below half of the container's limit, and the reads of another namespace's HPA are answered.
 func TestAllBounds(t *testing.T) {
 	skipShare(t)
 	kube := startShop(t, http.HandlerFunc(evilPage))
@@ -219,7 +263,8 @@ func TestAllBounds(t *testing.T) {
 		series, answer := a.readStoreSeries()
 		return series >= fullStoreSeries, answer
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), attackTime(90*time.Second))
+	a.fillBoundRecords()
+	ctx, cancel := context.WithTimeout(t.Context(), attackTime(60*time.Second))
 	defer cancel()
 	live := 0.0
 	var watcher sync.WaitGroup
@@ -230,11 +275,10 @@ func TestAllBounds(t *testing.T) {
 	})
 	a.attackAllBounds(ctx)
 	watcher.Wait()
-	limit := 2 * maxResident
 	series, _ := a.readStoreSeries()
-	t.Logf("live heap at most %d MiB of %d MiB; %.0f series", int64(live)>>20, limit>>20, series)
-	if live == 0 || int64(live) > limit/8*maxLiveParts {
-		t.Errorf("the live heap rose to %d MiB, want at most %d MiB", int64(live)>>20, limit/8*maxLiveParts>>20)
+	t.Logf("live heap at most %d MiB of %d MiB; %.0f series", int64(live)>>20, 2*maxResident>>20, series)
+	if live == 0 || int64(live) > maxResident {
+		t.Errorf("the live heap rose to %d MiB, want at most %d MiB", int64(live)>>20, maxResident>>20)
 	}
 	a.judgeReads() // a cgroup ends an adapter beyond its limit
 }

@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -36,6 +38,36 @@ var frameWriters = []func(*http2.Framer, uint32) error{
 		}
 		return f.WriteContinuation(1, false, newFrameHeader())
 	},
+	// A long field in the table of names, and a header that names it a thousand times: 4 MB in 5 KB.
+	func(f *http2.Framer, stream uint32) error {
+		return f.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: newFrameHeaderBomb(), EndHeaders: true, EndStream: true})
+	},
+	// Tables of names as large as can be asked for, with new sizes in each header.
+	func(f *http2.Framer, stream uint32) error {
+		if stream%4 == 1 {
+			return f.WriteSettings(http2.Setting{ID: http2.SettingHeaderTableSize, Val: 1<<32 - 1}, http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: 1<<32 - 1})
+		}
+		sizes := append(bytes.Repeat([]byte{0x20, 0x3f, 0xe1, 0x1f}, 100), newFrameHeader()...)
+		return f.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: sizes, EndHeaders: true, EndStream: true})
+	},
+	// Requests with a body that does not come.
+	func(f *http2.Framer, stream uint32) error {
+		return f.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: newFrameHeader(), EndHeaders: true})
+	},
+	// Bodies of empty and of padded frames, on one stream after the other.
+	func(f *http2.Framer, stream uint32) error {
+		if stream%64 == 1 {
+			return f.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: newFrameHeader(), EndHeaders: true})
+		}
+		return f.WriteDataPadded(stream-stream%64+1, false, make([]byte, stream%3), make([]byte, 255))
+	},
+	// Requests that are reset at once.
+	func(f *http2.Framer, stream uint32) error {
+		if err := f.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: newFrameHeader(), EndHeaders: true, EndStream: true}); err != nil {
+			return err
+		}
+		return f.WriteRSTStream(stream, http2.ErrCodeCancel)
+	},
 	// Requests whose responses find no window.
 	func(f *http2.Framer, stream uint32) error {
 		return f.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: newFrameHeader(), EndHeaders: true, EndStream: true})
@@ -55,7 +87,21 @@ func newFrameHeader() []byte {
 	return block.Bytes()
 }
 
-// dialFrames opens an HTTP/2 connection from 127.0.0.host, whose client takes next to nothing of what the server writes.
+// newFrameHeaderBomb returns the block of a request's header with a field of 4 KB that comes a thousand times: its second and later times
+// take a byte each.
+func newFrameHeaderBomb() []byte {
+	var block bytes.Buffer
+	block.Write(newFrameHeader())
+	encoder := hpack.NewEncoder(&block)
+	_ = encoder.WriteField(hpack.HeaderField{Name: "bomb", Value: strings.Repeat("b", 4000)}) // the encoder adds it to the table
+	for range 1000 {
+		block.WriteByte(0x80 | 62) // the newest field of the table
+	}
+	return block.Bytes()
+}
+
+// dialFrames opens an HTTP/2 connection from 127.0.0.host, whose client takes next to nothing of what the server writes. It asks for another
+// server's name each time.
 func dialFrames(ctx context.Context, base, certificate string, host byte) (net.Conn, error) {
 	text, err := os.ReadFile(certificate)
 	if err != nil {
@@ -69,7 +115,14 @@ func dialFrames(ctx context.Context, base, certificate string, host byte) (net.C
 	if tcp, ok := raw.(*net.TCPConn); ok {
 		_ = tcp.SetReadBuffer(4 << 10)
 	}
-	c := tls.Client(raw, &tls.Config{RootCAs: adapter.NewTrust(text), ServerName: "localhost", MinVersion: tls.VersionTLS12, NextProtos: []string{"h2"}})
+	name := fmt.Sprintf("%d.%s.example", time.Now().UnixNano(), strings.Repeat("x", 60))
+	c := tls.Client(raw, &tls.Config{
+		ServerName: name, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2"}, InsecureSkipVerify: true, //nolint:gosec // verified below, by the server's own name
+		VerifyConnection: func(state tls.ConnectionState) error {
+			_, err := state.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: adapter.NewTrust(text), DNSName: "localhost"})
+			return err
+		},
+	})
 	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
 	if err := c.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()

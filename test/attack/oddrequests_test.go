@@ -1,6 +1,7 @@
 package attack
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -46,6 +47,11 @@ var oddRequests = map[string]struct {
 	"another user":                   {http.MethodGet, "/apis", map[string]string{"Impersonate-User": "system:admin"}, nil, []int{200, 403}},
 	"a method of 9 KB":               {strings.Repeat("GET", 3000), "/apis", nil, nil, []int{405}},
 	"CONNECT":                        {http.MethodConnect, "/apis", nil, nil, []int{400, 404, 405}},
+	"tricks of Accept-Encoding":      {http.MethodGet, "/apis", map[string]string{"Accept-Encoding": "gzip;q=0," + strings.Repeat("gzip,", 1000) + "*;q=1"}, nil, []int{200}},
+	"a compressed body":              {http.MethodPost, reviewsPath, map[string]string{"Content-Encoding": "gzip", "Content-Type": "application/json"}, bytes.NewReader(rawBomb[:60_000]), []int{400, 413, 415}},
+	"a compressed body of a list":    {http.MethodPost, "/apis/explain.tachometer.dev/v1alpha1/namespaces/shop/targets", map[string]string{"Content-Encoding": "deflate, gzip"}, bytes.NewReader(rawBomb), []int{404, 405, 413}},
+	"a body of chunks without end":   {http.MethodPost, reviewsPath, map[string]string{"Content-Type": "application/json"}, fastBody{}, []int{400, 413}},
+	"another media type":             {http.MethodPost, reviewsPath, map[string]string{"Content-Type": "application/vnd.kubernetes.protobuf"}, bytes.NewReader(make([]byte, 60_000)), []int{400, 406, 415}},
 	"a large body":                   {http.MethodPost, "/apis/explain.tachometer.dev/v1alpha1/namespaces/shop/targets", nil, strings.NewReader(strings.Repeat("x", 4<<20)), []int{404, 405, 413}},
 	"a body that never ends":         {http.MethodPost, "/apis/explain.tachometer.dev/v1alpha1/namespaces/shop/metrics", nil, slowBody{}, []int{404, 405, 408, 413, 504}},
 }
@@ -57,6 +63,19 @@ func newManyRequirements(count int) string {
 		requirements[i] = fmt.Sprintf("k%d!=v", i)
 	}
 	return strings.Join(requirements, ",")
+}
+
+const reviewsPath = "/apis/explain.tachometer.dev/v1alpha1/namespaces/evil/rulereviews"
+
+// fastBody gives blanks for ever.
+type fastBody struct{}
+
+// Read implements io.Reader.
+func (fastBody) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = ' '
+	}
+	return len(p), nil
 }
 
 // slowBody gives a byte every 100 ms, for ever.

@@ -62,6 +62,20 @@ var rawAnswers = map[string]func(net.Conn){
 		_, _ = fmt.Fprintf(c, "%sContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n", rawPageOK, len(rawBomb))
 		_, _ = c.Write(rawBomb)
 	},
+	"gzip in gzip": func(c net.Conn) {
+		writeRawEncoded(c, "gzip, gzip", compressRaw(rawBomb))
+	},
+	"gzip that says deflate": func(c net.Conn) { writeRawEncoded(c, "deflate", rawBomb) },
+	"encodings without end":  func(c net.Conn) { writeRawEncoded(c, strings.Repeat("gzip, ", 1000)+"gzip", rawBomb) },
+	"gzip members without end": func(c net.Conn) {
+		writeRawEndlessly(c, rawPageOK+"Content-Encoding: gzip\r\n\r\n", string(compressRaw(nil)))
+	},
+	"gzip header without end": func(c net.Conn) {
+		writeRawEndlessly(c, rawPageOK+"Content-Encoding: gzip\r\n\r\n\x1f\x8b\x08\x18\x00\x00\x00\x00\x00\xff", "name")
+	},
+	"gzip of one line without end": func(c net.Conn) {
+		writeRawEndlessly(c, rawPageOK+"Content-Encoding: gzip\r\n\r\n", string(compressRaw(bytes.Repeat([]byte("a{x=\"x"), 10_000))))
+	},
 	"redirect to itself":         func(c net.Conn) { writeRawRedirect(c, "/metrics") },
 	"redirect with a user":       func(c net.Conn) { writeRawRedirect(c, "http://root:secret@"+c.LocalAddr().String()+"/metrics") },
 	"redirect to another scheme": func(c net.Conn) { writeRawRedirect(c, "file:///etc/passwd") },
@@ -100,6 +114,21 @@ var rawBomb = func() []byte {
 	_ = w.Close()
 	return b.Bytes()
 }()
+
+// compressRaw returns data as a gzip member.
+func compressRaw(data []byte) []byte {
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	_, _ = w.Write(data) // a buffer takes everything
+	_ = w.Close()
+	return b.Bytes()
+}
+
+// writeRawEncoded writes an answer with an encoding.
+func writeRawEncoded(c net.Conn, encoding string, body []byte) {
+	_, _ = fmt.Fprintf(c, "%sContent-Encoding: %s\r\nContent-Length: %d\r\n\r\n", rawPageOK, encoding, len(body))
+	_, _ = c.Write(body)
+}
 
 func writeRawEndlessly(c net.Conn, begin, piece string) {
 	_, err := io.WriteString(c, begin)

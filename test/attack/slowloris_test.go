@@ -33,6 +33,11 @@ var dribbles = []struct {
 			"Content-Length: 60000\r\nAuthorization: Bearer reader-slow\r\n\r\n{", strings.Repeat(" ", 60_000),
 	},
 	{true, "", strings.Repeat("\r\n", 5000)}, // blank lines before a request
+	// A WebSocket, and frames without an end.
+	{
+		true, "GET /apis HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" +
+			"Sec-WebSocket-Version: 13\r\nAuthorization: Bearer reader-slow\r\n\r\n", strings.Repeat("\x01\xfe\xff\xff", 1000),
+	},
 }
 
 // holdDribbles opens connections from an address and sends a byte on each every 100 ms.

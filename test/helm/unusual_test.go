@@ -264,14 +264,19 @@ func TestBudget(t *testing.T) {
 	}
 }
 
-// TestMemoryLimit: GOMEMLIMIT is nine tenths of the memory limit, however the limit is written.
+// TestMemoryLimit: GOMEMLIMIT is half of the memory limit of the adapter, nine tenths of that of the scaler, however the limit is written.
 func TestMemoryLimit(t *testing.T) {
 	t.Parallel()
-	for limit, want := range map[string]string{
-		`512Mi`: "460MiB", `1Gi`: "921MiB", `1.5Gi`: "1382MiB", `500M`: "429MiB", `1G`: "858MiB", `536870912`: "460MiB", `"536870912"`: "460MiB",
-		`5e8`: "429MiB", `524288Ki`: "460MiB", `1Ti`: "943718MiB", `null`: "", `1Ei`: "",
+	for limit, wants := range map[string][2]string{
+		`512Mi`: {"256MiB", "460MiB"}, `1Gi`: {"512MiB", "921MiB"}, `1.5Gi`: {"768MiB", "1382MiB"}, `500M`: {"238MiB", "429MiB"}, `1G`: {"476MiB", "858MiB"},
+		`536870912`: {"256MiB", "460MiB"}, `"536870912"`: {"256MiB", "460MiB"}, `5e8`: {"238MiB", "429MiB"}, `524288Ki`: {"256MiB", "460MiB"},
+		`1Ti`: {"524288MiB", "943718MiB"}, `null`: {}, `1Ei`: {},
 	} {
 		for _, chart := range charts {
+			want := wants[0]
+			if chart == "tachometer-scaler" {
+				want = wants[1]
+			}
 			objects := renderObjects(t, release{chart, "web", "monitoring"}, parseValues(t, "resources: {limits: {memory: "+limit+"}}"))
 			text := textOf(objects["Deployment monitoring/web-"+chart].Object)
 			_, got, found := strings.Cut(text, "- name: GOMEMLIMIT\n")

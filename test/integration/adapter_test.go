@@ -24,7 +24,7 @@ import (
 )
 
 // memoryLimit is the GOMEMLIMIT that the manifests set.
-const memoryLimit = "460MiB"
+const memoryLimit = "256MiB"
 
 // config has the built-in rules, and a rule for a queue. The interval is shorter than the default, to save time. The maximum age is the
 // default, so that a busy machine does not affect the tests.

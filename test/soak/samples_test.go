@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/memorybounds"
 	"github.com/tachometer-metrics/tachometer/pkg/retry"
 )
 
@@ -48,7 +49,7 @@ var sampledColumns = []sampledColumn{
 }
 
 // maxRecordBytes is the bound of the records of autoscalers, by its default.
-const maxRecordBytes = 64 << 20
+const maxRecordBytes = memorybounds.Records
 
 // watchAdapter samples the adapter at a hundred times within d, at least.
 func (w *soakWorld) watchAdapter(t *testing.T, d time.Duration) []adapterSample {

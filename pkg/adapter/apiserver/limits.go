@@ -1,6 +1,10 @@
 package apiserver
 
-import "time"
+import (
+	"time"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/memorybounds"
+)
 
 // maxRequestBodyBytes bounds the body of a request. Only reviews of rules have one, of 16 KiB of text at most.
 const maxRequestBodyBytes = 64 << 10
@@ -8,8 +12,7 @@ const maxRequestBodyBytes = 64 << 10
 // serverLimits bound what callers can take before they are authenticated, and at the same time afterwards.
 type serverLimits struct {
 	// connections bounds all connections, and connectionsPerAddress those of one remote address. An idle TLS connection
-	// costs 40 KiB, one whose client reads no answers 200 KiB: 200 MiB of the container's 512 MiB. Monitoring and probes need some
-	// dozens. Connections of the front proxy have no such bound.
+	// costs 40 KiB, one whose client reads no answers 40 KiB more and 8 KiB a stream. Connections of the front proxy have no such bound.
 	connections, connectionsPerAddress int
 	// handshake bounds the time to a complete TLS handshake.
 	handshake time.Duration
@@ -22,7 +25,7 @@ type serverLimits struct {
 	proxyHeaderBytes int
 	// uriBytes bounds a request's URI. The provider takes selectors of up to 16 KiB; as escaped text one of them fits.
 	uriBytes int
-	// methodBytes and pathBytes bound texts that are keys of remembered decisions. The longest path of a metric has about 1 KiB.
+	// methodBytes and pathBytes bound texts that are keys of remembered decisions.
 	methodBytes, pathBytes int
 	// fieldBytes bounds each header, such as Accept, except those of the caller's identity. kubectl's longest has 200 bytes.
 	fieldBytes int
@@ -44,7 +47,7 @@ type serverLimits struct {
 	// kubelet's probes, which come from the node's address, apart from a pod's flood.
 	probes, probesPerAddress int
 	// responseBytes bounds the large responses that wait for their clients, without those of the autoscaling lane. Their objects take some
-	// times the bytes. A list of 5,000 targets has 1.5 MiB.
+	// times the bytes.
 	responseBytes, responseBytesPerUser int
 	// autoscaling, readers and strangers are the requests in flight of each lane.
 	autoscaling, readers, strangers int
@@ -52,14 +55,14 @@ type serverLimits struct {
 
 func defaultAPIServerLimits() serverLimits {
 	return serverLimits{
-		connections: 1000, connectionsPerAddress: 100,
+		connections: memorybounds.Connections, connectionsPerAddress: memorybounds.Connections / 4,
 		handshake: 10 * time.Second, decision: 10 * time.Second,
 		headerBytes: 64 << 10, proxyHeaderBytes: 1<<20 + 64<<10,
-		uriBytes: 32 << 10, tokenBytes: 16 << 10, methodBytes: 16, pathBytes: 2 << 10, fieldBytes: 8 << 10,
+		uriBytes: 32 << 10, tokenBytes: 16 << 10, methodBytes: 16, pathBytes: memorybounds.PathBytes, fieldBytes: 8 << 10,
 		requirements: 100, values: 1000,
-		streams: 20, proxyStreams: 100,
+		streams: memorybounds.Streams, proxyStreams: 100,
 		unproven: 64, unprovenPerAddress: 16, strangerRequests: 50, strangerBurst: 200,
-		responseBytes: 16 << 20, responseBytesPerUser: 8 << 20,
+		responseBytes: memorybounds.Responses, responseBytesPerUser: memorybounds.Responses / 2,
 		probes: 1024, probesPerAddress: 8,
 		// 400 together, the library's bound for all. An HPA worker sends one request at a time, and a controller manager
 		// has 5 workers by default.

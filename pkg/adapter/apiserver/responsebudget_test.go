@@ -29,8 +29,8 @@ func TestUnreadResponses(t *testing.T) {
 		users, size    int
 		waiting, fails int // of 30 responses
 	}{
-		"one user":            {"reader", 1, mib, 8, 22},
-		"many users":          {"reader", 30, mib, 16, 14},
+		"one user":            {"reader", 1, mib, 3, 27},
+		"many users":          {"reader", 30, mib, 6, 24},
 		"larger than all":     {"reader", 1, 20 * mib, 1, 29},
 		"small ones":          {"reader", 1, 1 << 10, 30, 0},
 		"the HPA controllers": {hpaUser, 1, mib, 30, 0},

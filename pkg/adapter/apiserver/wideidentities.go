@@ -12,14 +12,16 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/client-go/transport"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/memorybounds"
 )
 
 const (
-	// wideIdentityBytes is the size above which a caller's identity is wide. A ServiceAccount's has some hundred bytes; 8,192 decisions of
-	// this size take 16 MiB.
-	wideIdentityBytes = 2 << 10
+	// wideIdentityBytes is the size above which a caller's identity is wide. The library remembers 8,192
+	// decisions.
+	wideIdentityBytes = memorybounds.IdentityBytes
 	// maxWideIdentityBytes bounds the identities in remembered decisions about wide ones.
-	maxWideIdentityBytes = 4 << 20
+	maxWideIdentityBytes = memorybounds.WideIdentities
 	// slowReviews and slowReviewBurst bound the SubjectAccessReviews a second about wide identities and about reasons on the health
 	// endpoints, whatever is remembered.
 	slowReviews, slowReviewBurst = 50, 100

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"time"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/memorybounds"
 )
 
 // Default returns the configuration without a file: every default, with its reason. setConfigDefaults derives further defaults
@@ -23,8 +25,8 @@ func Default() Config {
 			MaxLabelBytes: 2 << 10,
 			// Some 1 KiB a series with a minute of samples every 2 s.
 			MaxSeries: 200_000,
-			// Less than half of the container's 512 MiB, for the requests and the garbage collector.
-			MaxStoreBytes: 192 << 20,
+			// The store's part of half of the container's memory.
+			MaxStoreBytes: memorybounds.Store,
 			// Twice the need of 1,000 targets of 50 ms each at an interval of 2 s.
 			MaxConcurrent: 64,
 		},
@@ -49,8 +51,6 @@ const (
 	defaultQueryTimeout = 5 * time.Second
 	// defaultRemoteMaxAge: Prometheus scrapes every 15 s to 60 s. At 60 s, a single scrape may fail.
 	defaultRemoteMaxAge = 2 * time.Minute
-	// defaultMaxResponseBytes: a result has about 150 bytes; 200,000 pods fit.
-	defaultMaxResponseBytes = 32 << 20
 )
 
 // setAdapterConfigDefaults fills in the defaults derived from other values.
@@ -80,7 +80,7 @@ func (b *Backend) SetDefaults() {
 	b.MaxAge = cmp.Or(b.MaxAge, defaultRemoteMaxAge)
 	b.Labels = b.Labels.withDefaults(DefaultLabels())
 	b.Method = cmp.Or(b.Method, MethodPost)
-	b.MaxResponseBytes = cmp.Or(b.MaxResponseBytes, defaultMaxResponseBytes)
+	b.MaxResponseBytes = cmp.Or(b.MaxResponseBytes, memorybounds.ServerResponse)
 }
 
 // findAdapterConfigBackend returns the backend with the name, or nil.

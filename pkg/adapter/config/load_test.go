@@ -87,7 +87,7 @@ func TestDefault(t *testing.T) {
 	want := Config{
 		Scrape: Scrape{
 			Interval: 2 * time.Second, Timeout: 2 * time.Second, MaxPageBytes: 16 << 20,
-			MaxSamples: 10_000, MaxLabels: 64, MaxLabelBytes: 2 << 10, MaxSeries: 200_000, MaxStoreBytes: 192 << 20, MaxConcurrent: 64,
+			MaxSamples: 10_000, MaxLabels: 64, MaxLabelBytes: 2 << 10, MaxSeries: 200_000, MaxStoreBytes: 64 << 20, MaxConcurrent: 64,
 		},
 		MaxAge: 10 * time.Second, MaxWindow: time.Minute,
 	}
@@ -117,7 +117,7 @@ func TestLoadFull(t *testing.T) {
 		Backends: []Backend{
 			{
 				Name: "prometheus", URL: "http://prometheus.monitoring.svc:9090", Refresh: 5 * time.Second, Timeout: 5 * time.Second,
-				MaxAge: 2 * time.Minute, Labels: usual, Method: MethodPost, MaxResponseBytes: 32 << 20, HTTP: plain,
+				MaxAge: 2 * time.Minute, Labels: usual, Method: MethodPost, MaxResponseBytes: 4 << 20, HTTP: plain,
 			},
 			{
 				Name: "thanos", URL: "https://thanos/tenant?x=y", Failover: []string{"https://thanos-2/tenant"}, Refresh: 10 * time.Second,

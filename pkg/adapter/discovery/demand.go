@@ -10,14 +10,15 @@ import (
 
 	"k8s.io/apimachinery/pkg/labels"
 
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/memorybounds"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
 const (
 	// maxNamespaceStandingBytes bounds the demands of the autoscalers of a namespace: some thousands.
-	maxNamespaceStandingBytes = 4 << 20
-	// maxStandingBytes bounds the demands of all autoscalers: 1,000 with ten metrics each, whose names and selectors have 300 bytes.
-	maxStandingBytes = 16 << 20
+	maxNamespaceStandingBytes = maxStandingBytes / 4
+	// maxStandingBytes bounds the demands of all autoscalers.
+	maxStandingBytes = memorybounds.AutoscalerDemands
 )
 
 // demandBudget is the memory that the autoscalers of each namespace may have, and have spent.

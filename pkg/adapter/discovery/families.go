@@ -6,6 +6,8 @@ import (
 	"crypto/sha256"
 	"slices"
 	"strings"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/memorybounds"
 )
 
 const (
@@ -16,8 +18,8 @@ const (
 	// maxClaimChains bounds the different combinations of scopes. Real clusters have tens.
 	maxClaimChains = 100_000
 	// maxFamilySetBytes bounds the sets of families in all, maxNamespaceFamilySetBytes those of the pods of a namespace.
-	maxFamilySetBytes          = 32 << 20
-	maxNamespaceFamilySetBytes = 4 << 20
+	maxFamilySetBytes          = memorybounds.FamilySets
+	maxNamespaceFamilySetBytes = maxFamilySetBytes / 4
 )
 
 // familyDemand holds demanded families; the value is true for a family that an autoscaler demands.

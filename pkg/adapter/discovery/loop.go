@@ -62,7 +62,9 @@ type targetLoop struct {
 	lastComputed     time.Time
 	lastTook         time.Duration
 	knownAutoscalers map[*storedAutoscaler]struct{}
-	hasRuleTargets   bool // at the last computation
+	ruled            rememberedRules
+	lastRules        *Rules // of ruled
+	hasRuleTargets   bool   // at the last computation
 }
 
 // isDiscoveryTargetUpdateOverdue reports whether a computation is needed without a reported change.
@@ -129,7 +131,8 @@ func (c *targetLoop) rebuildDiscoveryDemandPlan(ctx context.Context, now time.Ti
 func (c *targetLoop) newDiscoveryDemandPlanner() demandPlanner {
 	p := demandPlanner{resourceOf: c.resolver.mapDiscoveryDemandedKind, selectorOf: c.selectors.peekDiscoverySelector}
 	if rules := c.rules.Load(); rules != nil {
-		p.rules = *rules
+		c.ruled.startDiscoveryPlanOfRules(*rules, rules != c.lastRules)
+		p.rules, c.lastRules = &c.ruled, rules
 	}
 	if c.plan != nil {
 		p.parsed = c.plan.selectors

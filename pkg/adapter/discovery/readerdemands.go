@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/memorybounds"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
@@ -16,10 +17,10 @@ const (
 	// maxReaderDemands and maxReaderDemandBytes bound the remembered demands of all readers: a reader with ever new selectors
 	// must not fill the memory. The number is ten times that of the autoscalers in a large cluster.
 	maxReaderDemands     = 10_000
-	maxReaderDemandBytes = 8 << 20
+	maxReaderDemandBytes = memorybounds.ReaderDemands
 	// maxNamespaceReaderDemands and maxNamespaceReaderBytes bound the demands in one namespace.
 	maxNamespaceReaderDemands = 1000
-	maxNamespaceReaderBytes   = 512 << 10
+	maxNamespaceReaderBytes   = maxReaderDemandBytes / 8
 )
 
 // readerDemands remembers the demands of recent reads. It is safe for concurrent use.
@@ -51,9 +52,9 @@ func newDiscoveryDemandMemory() *readerDemands {
 	return &readerDemands{byNamespace: map[string]*namespaceReaderDemands{}}
 }
 
-// demandBytes returns about the memory of a demand with this key. A parsed selector takes four times its text.
+// demandBytes returns about the memory of a demand with this key. It counts as demandedMetricBytes.
 func (k demandKey) demandBytes() int {
-	return demandOverheadBytes + len(k.resource) + len(k.metric) + len(k.namespace) + len(k.object) + 4*(len(k.selector)+len(k.metricSelector))
+	return demandOverheadBytes + len(k.resource) + 5*len(k.metric) + len(k.namespace) + len(k.object) + 4*(len(k.selector)+len(k.metricSelector))
 }
 
 // rememberDiscoveryReaderDemand remembers a read at now and reports whether the demand is new. The error says which bound rejects it.

@@ -35,9 +35,10 @@ const (
 // errDemandBudget is the reason why the pods of an autoscaler are not scraped for its metrics.
 var errDemandBudget = errors.New("the autoscalers of the namespace name too many metrics: delete some")
 
-// demandedMetricBytes returns about the memory of a demand for the metric. A parsed selector takes four times its text.
+// demandedMetricBytes returns about the memory of a demand for the metric. A parsed selector takes four times its text,
+// and the names of the families that a rule reads take four times the name of the metric.
 func (n namedMetric) demandedMetricBytes() int {
-	return demandOverheadBytes + len(n.metric) + len(n.object.kind.Group) + len(n.object.kind.Kind) + len(n.object.name) + 4*len(n.selector)
+	return demandOverheadBytes + 5*len(n.metric) + len(n.object.kind.Group) + len(n.object.kind.Kind) + len(n.object.name) + 4*len(n.selector)
 }
 
 // rejectedMetrics are the metrics of an autoscaler that a bound leaves out.

@@ -206,7 +206,7 @@ func (r *ruleReview) chooseReviewedMetric() (err error) {
 			r.spec.Resource = "pods"
 		}
 		if r.spec.Object == "" && r.spec.Resource != "pods" && r.spec.Resource != "namespaces" {
-			return metric.Errorf(metric.KindInvalid, "spec.object: required: the name of one of %s", strict.Shorten(r.spec.Resource))
+			return metric.Errorf(metric.KindInvalid, "spec.object: required: the name of one of %s", strict.ShortenPlain(r.spec.Resource))
 		}
 		r.rule, err = r.rules.Lookup(r.spec.Resource, r.spec.Metric)
 	}

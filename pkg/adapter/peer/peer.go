@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -22,6 +23,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/memorybounds"
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 )
 
@@ -30,8 +32,8 @@ const (
 	maxPeers = 8
 	// defaultTimeout: a log comes from memory, and kube-apiserver's caller waits.
 	defaultTimeout = 3 * time.Second
-	// maxLogBytes bounds a peer's log: a whole record has 192 KiB in delta code, some thirty times that as JSON.
-	maxLogBytes = 32 << 20
+	// maxLogBytes bounds the logs of all peers together: a whole record is some thirty times its delta code as JSON.
+	maxLogBytes = memorybounds.PeerLogs
 )
 
 // EndpointSlices lists the endpoints of Services. It is safe for concurrent use.
@@ -99,11 +101,13 @@ func (r *Reader) ReadLogs(ctx context.Context, key types.NamespacedName, span ti
 	client, err := r.openPeerClient()
 	answers := make([]Answer, len(peers))
 	var reads sync.WaitGroup
+	var room atomic.Int64
+	room.Store(maxLogBytes)
 	for i, p := range peers {
 		if answers[i] = (Answer{Replica: p.name, Err: err}); err != nil {
 			continue
 		}
-		reads.Go(func() { answers[i].Log, answers[i].Err = readPeerLog(ctx, client, p, key, span) })
+		reads.Go(func() { answers[i].Log, answers[i].Err = readPeerLog(ctx, client, p, key, span, &room) })
 	}
 	reads.Wait()
 	return answers
@@ -179,7 +183,7 @@ func (r *Reader) openPeerClient() (*http.Client, error) {
 }
 
 // readPeerLog reads a replica's own record. It returns nil without an error if the replica knows no such autoscaler.
-func readPeerLog(ctx context.Context, client *http.Client, p endpoint, key types.NamespacedName, span time.Duration) (*explainapi.DecisionLog, error) {
+func readPeerLog(ctx context.Context, client *http.Client, p endpoint, key types.NamespacedName, span time.Duration, room *atomic.Int64) (*explainapi.DecisionLog, error) {
 	query := url.Values{explainapi.ScopeParameter: {explainapi.ScopeReplica}}
 	if span > 0 {
 		query.Set(explainapi.SinceParameter, span.String())
@@ -198,12 +202,10 @@ func readPeerLog(ctx context.Context, client *http.Client, p endpoint, key types
 		return nil, unwrapPeerURL(err)
 	}
 	defer response.Body.Close()
-	data, err := io.ReadAll(io.LimitReader(response.Body, maxLogBytes+1))
+	data, err := io.ReadAll(&roomyReader{response.Body, room})
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("read the log: %w", err)
-	case len(data) > maxLogBytes:
-		return nil, fmt.Errorf("the log has more than %d MiB", maxLogBytes>>20)
 	case response.StatusCode == http.StatusNotFound:
 		return nil, nil
 	case response.StatusCode != http.StatusOK:
@@ -217,6 +219,21 @@ func readPeerLog(ctx context.Context, client *http.Client, p endpoint, key types
 		return nil, err
 	}
 	return log, nil
+}
+
+// roomyReader reads within a room that readers share.
+type roomyReader struct {
+	io.Reader
+	room *atomic.Int64 // bytes that all of them may still read
+}
+
+// Read implements io.Reader.
+func (r *roomyReader) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if r.room.Add(-int64(n)) < 0 {
+		return n, fmt.Errorf("the logs of the other replicas have more than %d MiB together", maxLogBytes>>20)
+	}
+	return n, err
 }
 
 // checkPeerLog rejects a log whose decisions name specs that it lacks, and completes a good one.

@@ -154,3 +154,33 @@ func TestPeersAreBounded(t *testing.T) {
 		t.Errorf("a single replica has %+v", answers)
 	}
 }
+
+// TestLogsAreBoundedTogether: replicas whose logs never end fill no memory: together they may send maxLogBytes.
+func TestLogsAreBoundedTogether(t *testing.T) {
+	t.Parallel()
+	var sent atomic.Int64
+	var endpoints listedEndpoints
+	var authorities []byte
+	for i := range maxPeers {
+		address, certificate := servePeer(t, func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.WriteString(w, `{"decisions":[`)
+			for piece := []byte(strings.Repeat("{},", 10_000)); r.Context().Err() == nil; {
+				n, err := w.Write(piece)
+				if sent.Add(int64(n)); err != nil {
+					return
+				}
+			}
+		})
+		endpoints.add(address, fmt.Sprint("replica-", i), true)
+		authorities = append(authorities, certificate...)
+	}
+	for _, a := range newTestReader(endpoints, authorities).ReadLogs(t.Context(), web, 0) {
+		if a.Err == nil || a.Log != nil {
+			t.Errorf("%s: %v, %v", a.Replica, a.Log, a.Err)
+		}
+	}
+	const buffered = 8 << 20 // of the sockets of eight replicas
+	if n := sent.Load(); n > maxLogBytes+maxPeers*buffered {
+		t.Errorf("%d bytes were taken, want about %d", n, maxLogBytes)
+	}
+}

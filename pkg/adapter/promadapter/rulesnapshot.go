@@ -50,6 +50,14 @@ func (s *RuleSnapshot) Lookup(resource, name string) (*rule.Rule, error) {
 	return nil, metric.Errorf(metric.KindNotFound, "no rule has a series for metric %q on %s%s", name, resource, s.suggestPromAdapterMetric(resource, name))
 }
 
+// LookupFor is Lookup: the rules of a listing are all there, whoever asks.
+func (s *RuleSnapshot) LookupFor(_, resource, name string) (*rule.Rule, error) {
+	return s.Lookup(resource, name)
+}
+
+// ExternalFor is External.
+func (s *RuleSnapshot) ExternalFor(_, name string) (*rule.Rule, error) { return s.External(name) }
+
 // External returns the rule of an external metric, with the errors of Lookup.
 func (s *RuleSnapshot) External(name string) (*rule.Rule, error) {
 	if r := s.rules[metricKey{"", name}]; r != nil {

@@ -74,7 +74,7 @@ func (l *seriesListing) collectPromAdapterSeriesListing(ctx context.Context, mat
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("list series %s: %w", strict.Shorten(match), err)
+		return nil, fmt.Errorf("list series %s: %w", strict.ShortenPlain(match), err)
 	}
 	return all, nil
 }

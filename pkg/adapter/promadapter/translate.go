@@ -92,7 +92,7 @@ func validatePlainPromAdapterTemplate(root *parse.ListNode) error {
 			}
 		}
 		text := strings.NewReplacer("{{", "<<", "}}", ">>").Replace(n.String())
-		return fmt.Errorf("%s depends on the request, which the native format does not support", joinPromAdapterLines(strict.Shorten(text)))
+		return fmt.Errorf("%s depends on the request, which the native format does not support", joinPromAdapterLines(strict.ShortenPlain(text)))
 	}
 	return nil
 }

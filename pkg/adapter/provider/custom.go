@@ -83,7 +83,7 @@ func (p *Provider) newProviderCustomRequest(info metricsprovider.CustomMetricInf
 		return request{}, err
 	}
 	d.Resource, d.Metric = k.resource.String(), info.Metric
-	r, err := p.Rules().Lookup(d.Resource, d.Metric)
+	r, err := p.Rules().LookupFor(d.Namespace, d.Resource, d.Metric)
 	if err != nil {
 		return request{}, err
 	}

@@ -115,7 +115,7 @@ func (p *Provider) evaluateProvidedSumOverPods(ctx context.Context, req request,
 }
 
 func (p *Provider) newProviderExternalRequest(namespace string, selector k8slabels.Selector, name string) (request, error) {
-	r, err := p.Rules().External(name)
+	r, err := p.Rules().ExternalFor(namespace, name)
 	if err != nil {
 		return request{}, err
 	}

@@ -68,9 +68,9 @@ func (p *Provider) prefetchProvidedMetric(ctx context.Context, d discovery.Deman
 		return err
 	}
 	if d.External {
-		req.rule, err = p.Rules().External(d.Metric)
+		req.rule, err = p.Rules().ExternalFor(d.Namespace, d.Metric)
 	} else {
-		req.rule, err = p.Rules().Lookup(d.Resource, d.Metric)
+		req.rule, err = p.Rules().LookupFor(d.Namespace, d.Resource, d.Metric)
 	}
 	if err != nil || isProviderRuleEmbedded(req.rule) {
 		return err

@@ -79,6 +79,9 @@ type Rules interface {
 	Lookup(resource, metric string) (*rule.Rule, error)
 	// External returns the rule for an external metric.
 	External(metric string) (*rule.Rule, error)
+	// LookupFor and ExternalFor are the same for a request in a namespace, whose rules are remembered apart from others'.
+	LookupFor(namespace, resource, metric string) (*rule.Rule, error)
+	ExternalFor(namespace, metric string) (*rule.Rule, error)
 	// Metrics returns the metrics that rules name, without a demand.
 	Metrics() []rule.MetricInfo
 }

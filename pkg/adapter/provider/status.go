@@ -23,7 +23,7 @@ type requestSubject struct {
 
 // logKeys returns the subject as keys and values of a log line.
 func (s requestSubject) logKeys() []any {
-	return []any{"resource", strict.Shorten(s.resource.String()), "namespace", strict.Shorten(s.namespace), "name", strict.Shorten(s.name), "metric", strict.Shorten(s.metric)}
+	return []any{"resource", strict.ShortenPlain(s.resource.String()), "namespace", strict.ShortenPlain(s.namespace), "name", strict.ShortenPlain(s.name), "metric", strict.ShortenPlain(s.metric)}
 }
 
 // missingError says that the objects exist but have no value, with the reason of each.
@@ -47,8 +47,8 @@ func toProviderAPIStatus(ctx context.Context, s requestSubject, err error) error
 		return nil
 	}
 	// A name that is too long for the request is too long for its error, and for the log.
-	s.metric, s.name, s.namespace = strict.Shorten(s.metric), strict.Shorten(s.name), strict.Shorten(s.namespace)
-	s.resource.Resource = strict.Shorten(s.resource.Resource)
+	s.metric, s.name, s.namespace = strict.ShortenPlain(s.metric), strict.ShortenPlain(s.name), strict.ShortenPlain(s.namespace)
+	s.resource.Resource = strict.ShortenPlain(s.resource.Resource)
 	details := &metav1.StatusDetails{Group: s.resource.Group, Kind: s.resource.Resource, Name: s.name, Causes: providerOmissionCauses(err)}
 	return apistatus.ToStatus(ctx, fmt.Sprintf("metric %q", s.metric), err, details,
 		"resource", s.resource.String(), "namespace", s.namespace, "name", s.name)

@@ -5,6 +5,7 @@ package query
 import (
 	"fmt"
 	"math"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
 
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/memorybounds"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/store"
@@ -475,45 +477,59 @@ func TestSameNameInTwoNamespaces(t *testing.T) {
 	}
 }
 
-// The cache keeps expressions, and empties when it is full.
+// TestParsedIsBounded: the cache keeps expressions, neither long ones nor those of reviews, within its bytes.
 func TestParsedIsBounded(t *testing.T) {
 	t.Parallel()
-	var p expressionCache
-	for i := range 3 * maxCachedExpressions / 2 {
-		text := fmt.Sprintf("g{pod=\"%d\"}", i)
-		first, err := p.getOrParsePromQLExpression(text, true)
+	p := newExpressionCache()
+	remembered := func(text string, remember bool) bool {
+		first, err := p.getOrParsePromQLExpression("shop", text, remember)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if again, _ := p.getOrParsePromQLExpression(text, true); again != first {
+		again, _ := p.getOrParsePromQLExpression("shop", text, remember)
+		return again == first
+	}
+	for i := range 1500 {
+		if text := fmt.Sprintf("sum by (namespace, pod) (rate(requests_total{namespace=\"shop\",pod=\"%d\"}[1m]))", i); !remembered(text, true) {
 			t.Fatalf("%s was parsed twice", text)
 		}
 	}
-	if len(p.byText) > maxCachedExpressions {
-		t.Errorf("%d expressions remembered", len(p.byText))
+	if n, bytes := p.byText.Usage(); n < 1000 || bytes > memorybounds.Expressions {
+		t.Errorf("%d expressions of %d bytes remembered, want at least 1,000 within %d bytes", n, bytes, memorybounds.Expressions)
 	}
-	if _, err := p.getOrParsePromQLExpression("g{", true); err == nil {
+	for text, remember := range map[string]bool{"g{pod=\"" + strings.Repeat("x", maxCachedText) + "\"}": true, "reviewed": false} {
+		if remembered(text, remember) {
+			t.Errorf("%.20s is remembered", text)
+		}
+	}
+	if _, err := p.getOrParsePromQLExpression("shop", "g{", true); err == nil {
 		t.Error("parsed an unfinished expression")
 	}
 }
 
-// The cache is bounded in bytes too: it keeps neither long expressions nor those of reviews.
-func TestParsedBytesAreBounded(t *testing.T) {
-	t.Parallel()
-	var p expressionCache
-	for i := range 1000 {
+// TestParsedBytesAreBounded: expressions with long patterns take about the memory that is counted, and none from another namespace.
+func TestParsedBytesAreBounded(t *testing.T) { //nolint:paralleltest // measures the heap
+	p := newExpressionCache()
+	first, err := p.getOrParsePromQLExpression("shop", "requests", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for i := range 60 {
 		text := fmt.Sprintf("g{pod=~%q}", strings.Repeat(fmt.Sprintf("pod-%d|", i), 2000)[:maxCachedText-20])
-		if _, err := p.getOrParsePromQLExpression(text, true); err != nil {
+		if _, err := p.getOrParsePromQLExpression("evil", text, true); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if sum := len(p.byText) * (maxCachedText - 20); len(p.byText) < 100 || sum > maxCachedTextBytes {
-		t.Errorf("%d expressions remembered, of %d bytes", len(p.byText), sum)
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if got := int64(after.HeapAlloc) - int64(before.HeapAlloc); got > memorybounds.Expressions*3/2 {
+		t.Errorf("the expressions take %d bytes, want about %d", got, memorybounds.Expressions)
 	}
-	before := len(p.byText)
-	for text, remember := range map[string]bool{"g{pod=\"" + strings.Repeat("x", maxCachedText) + "\"}": true, "reviewed": false} {
-		if _, err := p.getOrParsePromQLExpression(text, remember); err != nil || len(p.byText) != before {
-			t.Errorf("%.20s: %v, remembered: %t", text, err, len(p.byText) != before)
-		}
+	if again, _ := p.getOrParsePromQLExpression("shop", "requests", true); again != first {
+		t.Error("an expression of another namespace was parsed twice")
 	}
+	runtime.KeepAlive(p)
 }

@@ -57,7 +57,7 @@ func (ev *evaluation) preparePromQLQuery(ctx context.Context, e *Engine) error {
 	if ev.span > ev.maxWindow {
 		return fmt.Errorf("looks back %s, and samples are kept for windows up to %s", ev.span, ev.maxWindow)
 	}
-	parsed, err := e.expressions.getOrParsePromQLExpression(ev.Expr(placeholderMillis*time.Millisecond, nil), !ev.Reviewed)
+	parsed, err := e.expressions.getOrParsePromQLExpression(ev.Namespace, ev.Expr(placeholderMillis*time.Millisecond, nil), !ev.Reviewed)
 	if err != nil {
 		return wrapPromQLError(ev.Expr(ev.window, nil), err)
 	}

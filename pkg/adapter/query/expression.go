@@ -7,11 +7,13 @@ import (
 	"cmp"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/memorybounds"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/sharedcache"
 )
 
 // parsedExpression holds the properties of an expression that an evaluation needs.
@@ -137,44 +139,35 @@ func fixedPromQLLabel(v *parser.VectorSelector, label string) string {
 	return ""
 }
 
-const (
-	// maxCachedExpressions bounds the cache, at a few kilobytes each: an expression per metric, namespace and metric
-	// selector in use.
-	maxCachedExpressions = 1000
-	// maxCachedTextBytes bounds the texts of the cache. An expression takes up to a hundred times its text: a selector of a reader becomes
-	// regular expressions.
-	maxCachedTextBytes = 512 << 10
-	// maxCachedText bounds a text of the cache. Those of rules without a metric selector have some hundreds of bytes.
-	maxCachedText = 4 << 10
-)
+// maxCachedText bounds a remembered text. Those of rules without a metric selector have some hundreds of bytes.
+const maxCachedText = 4 << 10
 
 // expressionCache caches parsed expressions by text: parsing takes as long as reading the samples of 50 pods.
 type expressionCache struct {
-	mu        sync.Mutex // guards the rest
-	byText    map[string]*parsedExpression
-	textBytes int // of the keys of byText
+	byText *sharedcache.Cache[string, *parsedExpression]
 }
 
-// getOrParsePromQLExpression returns an expression from the cache, or parses it. It then enters the cache if remember is set.
-func (p *expressionCache) getOrParsePromQLExpression(text string, remember bool) (*parsedExpression, error) {
-	p.mu.Lock()
-	e := p.byText[text]
-	p.mu.Unlock()
-	if e != nil {
+func newExpressionCache() expressionCache {
+	return expressionCache{sharedcache.New[string, *parsedExpression](memorybounds.Expressions)}
+}
+
+// getOrParsePromQLExpression returns an expression from the cache, or parses it. It then enters the namespace's share of the cache if
+// remember is set.
+func (p *expressionCache) getOrParsePromQLExpression(namespace, text string, remember bool) (*parsedExpression, error) {
+	if e, found := p.byText.Get(text); found {
 		return e, nil
 	}
 	e, err := parsePromQLExpression(text)
 	if err != nil || !remember || len(text) > maxCachedText {
 		return e, err
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.byText == nil || len(p.byText) >= maxCachedExpressions || p.textBytes+len(text) > maxCachedTextBytes {
-		p.byText, p.textBytes = map[string]*parsedExpression{}, 0 // expressions in use come back with their next evaluation
+	return p.byText.Add(namespace, text, e, measurePromQLExpression(text)), nil
+}
+
+// measurePromQLExpression returns about the memory of a parsed expression: a selector of a reader becomes regular expressions.
+func measurePromQLExpression(text string) int {
+	if strings.Contains(text, "=~") || strings.Contains(text, "!~") {
+		return memorybounds.PatternRatio * len(text)
 	}
-	if p.byText[text] == nil {
-		p.textBytes += len(text)
-	}
-	p.byText[text] = e
-	return e, nil
+	return memorybounds.ExpressionRatio * len(text)
 }

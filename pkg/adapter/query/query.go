@@ -114,10 +114,11 @@ type Engine struct {
 func New(data SampleSource, opts Options) *Engine {
 	opts.setQueryEngineDefaults()
 	e := &Engine{
-		data:      data,
-		opts:      opts,
-		semaphore: make(chan struct{}, opts.MaxConcurrent),
-		metrics:   newMetrics(opts.Registerer),
+		data:        data,
+		opts:        opts,
+		expressions: newExpressionCache(),
+		semaphore:   make(chan struct{}, opts.MaxConcurrent),
+		metrics:     newMetrics(opts.Registerer),
 	}
 	e.panics = panics.NewGuard("evaluation of a rule", e.metrics.panics)
 	step := func() time.Duration { return e.settings.Load().Interval }

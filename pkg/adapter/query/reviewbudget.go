@@ -7,14 +7,15 @@ import (
 
 	"github.com/prometheus/prometheus/model/labels"
 
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/memorybounds"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
 const (
-	// maxReviewedSamples bounds the samples that a review reads, and those that its evaluation holds: 30 of 16,000 series, in 8 MB.
-	maxReviewedSamples = 500_000
-	// maxReviewedLabelBytes bounds the labels that its operations hold at a time: three operations on 30,000 buckets.
-	maxReviewedLabelBytes = 32 << 20
+	// maxReviewedSamples bounds the samples that a review reads, and those that its evaluation holds: 30 of 8,000 series, in 4 MB.
+	maxReviewedSamples = memorybounds.ReviewedSamples
+	// maxReviewedLabelBytes bounds the labels that its operations hold at a time: three operations on 8,000 buckets.
+	maxReviewedLabelBytes = memorybounds.ReviewedLabels
 )
 
 // reviewBudget counts what a scan reads. A nil budget has no bound.

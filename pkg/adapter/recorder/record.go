@@ -41,7 +41,7 @@ type specVersion struct {
 // record is what is known of one autoscaler. mu guards all fields but the key.
 type record struct {
 	key types.NamespacedName
-	// specBytes are the bytes of its spec; guarded by Recorder.mu.
+	// specBytes are its bytes in Recorder.specBytes; guarded by Recorder.mu.
 	specBytes int
 	// keys and keyMetrics are the reads of its metrics; guarded by Recorder.mu.
 	keys       []readKey

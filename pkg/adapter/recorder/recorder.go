@@ -19,13 +19,14 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/discovery"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/memorybounds"
 )
 
 const (
-	// defaultRecordBytes bounds the closed blocks of an autoscaler: about three hours at 20 pods and a look every 15 s.
-	defaultRecordBytes = 192 << 10
-	// defaultBytes bounds the closed blocks of all autoscalers: an hour of about 1,300 autoscalers of 20 pods.
-	defaultBytes = 64 << 20
+	// defaultRecordBytes bounds the closed blocks of an autoscaler: about two hours at 20 pods and a look every 15 s.
+	defaultRecordBytes = memorybounds.RecordBytes
+	// defaultBytes bounds the closed blocks of all autoscalers.
+	defaultBytes = memorybounds.Records
 )
 
 // ScaleTargets tells the pods of scale targets. It answers from memory and is safe for concurrent use.
@@ -42,7 +43,7 @@ type Options struct {
 	Now func() time.Time
 	// Autoscalers are the user names of HPA controllers. Only their reads are recorded.
 	Autoscalers []string
-	// MaxRecordBytes and MaxBytes bound the memory of one autoscaler's record and of all; 0 means 192 KiB and 64 MiB.
+	// MaxRecordBytes and MaxBytes bound the memory of one autoscaler's record and of all; 0 means those of memorybounds.
 	MaxRecordBytes, MaxBytes int
 	// Registerer takes the self-metrics; nil registers none.
 	Registerer prometheus.Registerer
@@ -57,8 +58,9 @@ type Recorder struct {
 	mu      sync.RWMutex
 	records map[types.NamespacedName]*record // guarded by mu
 	readers map[readKey][]reader             // guarded by mu
-	// specBytes are the bytes of the specs by namespace; guarded by mu.
-	specBytes map[string]int
+	// specBytes are the bytes of the records beside their closed blocks by namespace, allSpecBytes their sum; guarded by mu.
+	specBytes    map[string]int
+	allSpecBytes int
 
 	usageMu sync.Mutex
 	usage   map[string]int // bytes of closed blocks by namespace; guarded by usageMu
@@ -121,7 +123,7 @@ func (r *Recorder) openRecord(h *autoscalingv2.HorizontalPodAutoscaler, now time
 		rec = &record{key: key, uid: h.UID, since: now}
 		r.records[key] = rec
 	}
-	r.countRecordedSpec(rec, h.Spec.Size())
+	r.countRecordedSpec(rec, measureRecordedSpec(h))
 	r.indexReads(rec, h)
 	return rec
 }

@@ -5,27 +5,38 @@ package recorder
 import (
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/memorybounds"
 )
 
 const (
 	// maxSpecBytes bounds a spec. One with fifty metrics has about 10 KiB.
 	maxSpecBytes = 32 << 10
-	// maxNamespaceSpecBytes bounds the specs of a namespace: those of some thousand usual autoscalers.
-	maxNamespaceSpecBytes = 4 << 20
+	// maxAllSpecBytes bounds what all records have beside their closed blocks, and maxNamespaceSpecBytes what those of a namespace have.
+	maxAllSpecBytes       = memorybounds.RecordedSpecs
+	maxNamespaceSpecBytes = maxAllSpecBytes / 2
+	// openRecordBytes are about the bytes of a record with its open block and its newest status. A spec takes specRatio times its bytes.
+	openRecordBytes, specRatio = 4 << 10, 2
 )
 
-// admitRecordedSpec reports whether there is room for the spec of an autoscaler. Without it, the autoscaler has no record.
+// measureRecordedSpec returns about the memory of a record beside its closed blocks.
+func measureRecordedSpec(h *autoscalingv2.HorizontalPodAutoscaler) int {
+	return openRecordBytes + specRatio*h.Spec.Size()
+}
+
+// admitRecordedSpec reports whether there is room for the spec of an autoscaler. Without it, the autoscaler has no record. If all specs are
+// at their bound, a namespace with fewer bytes takes the place of records of the namespace with the most.
 func (r *Recorder) admitRecordedSpec(h *autoscalingv2.HorizontalPodAutoscaler) bool {
 	key := types.NamespacedName{Namespace: h.Namespace, Name: h.Name}
-	size := h.Spec.Size()
+	size := measureRecordedSpec(h)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	rec := r.records[key]
-	others := r.specBytes[h.Namespace]
+	others, all := r.specBytes[h.Namespace], r.allSpecBytes
 	if rec != nil {
-		others -= rec.specBytes
+		others, all = others-rec.specBytes, all-rec.specBytes
 	}
-	if size <= maxSpecBytes && others+size <= maxNamespaceSpecBytes {
+	if h.Spec.Size() <= maxSpecBytes && others+size <= maxNamespaceSpecBytes && r.makeSpecRoom(h.Namespace, others+size, all+size) {
 		return true
 	}
 	if rec != nil {
@@ -34,10 +45,36 @@ func (r *Recorder) admitRecordedSpec(h *autoscalingv2.HorizontalPodAutoscaler) b
 	return false
 }
 
-// countRecordedSpec counts the spec of a record; 0 for one that is forgotten. The caller holds mu.
+// makeSpecRoom forgets records of namespaces with more bytes than a namespace will have, until all specs are within their bound. It reports
+// whether they are. The caller holds mu.
+func (r *Recorder) makeSpecRoom(namespace string, own, all int) bool {
+	for all > maxAllSpecBytes {
+		greediest := ""
+		for n, bytes := range r.specBytes {
+			if n != namespace && bytes > own && (greediest == "" || bytes > r.specBytes[greediest] || bytes == r.specBytes[greediest] && n < greediest) {
+				greediest = n
+			}
+		}
+		if greediest == "" {
+			return false
+		}
+		var largest *record
+		for key, rec := range r.records {
+			if key.Namespace == greediest && (largest == nil || rec.specBytes > largest.specBytes) {
+				largest = rec
+			}
+		}
+		all -= largest.specBytes
+		r.forgetRecord(largest)
+	}
+	return true
+}
+
+// countRecordedSpec counts a record with its spec; 0 for one that is forgotten. The caller holds mu.
 func (r *Recorder) countRecordedSpec(rec *record, size int) {
 	namespace := rec.key.Namespace
 	r.specBytes[namespace] += size - rec.specBytes
+	r.allSpecBytes += size - rec.specBytes
 	if rec.specBytes = size; r.specBytes[namespace] == 0 {
 		delete(r.specBytes, namespace)
 	}

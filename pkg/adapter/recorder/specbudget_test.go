@@ -63,6 +63,59 @@ func TestSpecsAreBounded(t *testing.T) {
 	}
 }
 
+// TestSpecsAreShared: many namespaces with long specs fill the bound of all, and take no record of a namespace with less.
+func TestSpecsAreShared(t *testing.T) {
+	t.Parallel()
+	r := New(Options{Now: func() time.Time { return noon }})
+	r.ObserveAutoscaler(newSpecOfMetrics("first", "web", 2))
+	for i := range 6000 {
+		r.ObserveAutoscaler(newSpecOfMetrics(fmt.Sprint("evil-", i%10), fmt.Sprint("many-", i), 20))
+	}
+	if r.allSpecBytes > maxAllSpecBytes || r.allSpecBytes < maxAllSpecBytes*9/10 {
+		t.Errorf("all specs have %d bytes, want at most and nearly %d", r.allSpecBytes, maxAllSpecBytes)
+	}
+	r.ObserveAutoscaler(newSpecOfMetrics("last", "web", 2))
+	for _, namespace := range []string{"first", "last"} {
+		if n := len(r.List(namespace)); n != 1 {
+			t.Errorf("namespace %s has %d records, want one", namespace, n)
+		}
+	}
+	r.RetainAutoscalers(func(string, string) bool { return false })
+	if r.allSpecBytes != 0 {
+		t.Errorf("without autoscalers specs have %d bytes", r.allSpecBytes)
+	}
+}
+
+// TestManyRecordsAreBounded: autoscalers with the shortest specs take no more memory than is counted for their records.
+func TestManyRecordsAreBounded(t *testing.T) { //nolint:paralleltest // measures the heap
+	now := noon
+	r := New(Options{Now: func() time.Time { return now }})
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for round := range 4 {
+		for i := range 8000 {
+			h := newSpecOfMetrics(fmt.Sprint("evil-", i%10), fmt.Sprint("small-", i), 1)
+			h.Status.DesiredReplicas = int32(round)
+			for c := range 3 {
+				h.Status.Conditions = append(h.Status.Conditions, autoscalingv2.HorizontalPodAutoscalerCondition{
+					Type: autoscalingv2.ScalingActive, Status: "False", Reason: "FailedGetPodsMetric", Message: fmt.Sprintf("%d-%d-%s", i, c, strings.Repeat("x", 240)),
+				})
+			}
+			r.ObserveAutoscaler(h)
+		}
+		now = now.Add(time.Minute)
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	got := int(after.HeapAlloc) - int(before.HeapAlloc) - r.used
+	t.Logf("%d records take %d bytes beside their closed blocks, %d are counted", len(r.records), got, r.allSpecBytes)
+	if got > maxAllSpecBytes*3/2 {
+		t.Errorf("%d records take %d bytes, want about %d", len(r.records), got, maxAllSpecBytes)
+	}
+	runtime.KeepAlive(r)
+}
+
 // TestPagesAreNotKept: the record of one autoscaler does not keep the others of its page in memory.
 func TestPagesAreNotKept(t *testing.T) {
 	t.Parallel()

@@ -71,7 +71,7 @@ type serverRequest struct {
 	form    url.Values
 	timeout time.Duration // for each server
 	// readResponse reads a response with status 200 and any body.
-	readResponse func(*http.Response) *requestFailure
+	readResponse func(context.Context, *http.Response) *requestFailure
 }
 
 // sendWithRemoteFailover sends a request to the servers in their order, until the first response.
@@ -162,7 +162,7 @@ func (c *backendClient) sendToRemoteServer(ctx context.Context, s *backendServer
 	if f := checkRemoteHTTPStatus(resp, time.Now()); f != nil {
 		return f
 	}
-	return r.readResponse(resp)
+	return r.readResponse(ctx, resp)
 }
 
 // earlierRemoteTime returns the earlier of two times. It ignores a zero time.

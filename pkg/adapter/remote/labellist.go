@@ -64,7 +64,7 @@ func (b *Backend) listRemoteLabels(ctx context.Context, path, method string, s S
 	l := &labelList{limit: s.Limit, each: each, acceptPartial: b.config.AcceptPartial}
 	f := b.client.sendWithRemoteFailover(ctx, serverRequest{
 		path: path, method: method, form: s.encodeRemoteSelection(), timeout: timeout,
-		readResponse: func(resp *http.Response) *requestFailure {
+		readResponse: func(_ context.Context, resp *http.Response) *requestFailure {
 			body, f := openRemoteResponseBody(resp, b.config.MaxResponseBytes)
 			if f != nil {
 				return f

@@ -4,6 +4,7 @@ package remote
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"math"
@@ -12,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/memorybounds"
 )
 
 // queryResponse is a response of the HTTP API to an instant query.
@@ -87,16 +90,22 @@ func (e responseEnvelope) splitRemoteNotices() (warnings, infos []string) {
 }
 
 // readRemoteQueryResponse reads a response of at most maxBytes to an instant query.
-func readRemoteQueryResponse(resp *http.Response, maxBytes int64, timeout time.Duration) (*queryResponse, *requestFailure) {
+func readRemoteQueryResponse(ctx context.Context, resp *http.Response, maxBytes int64, timeout time.Duration, turn *largeResponseTurn) (*queryResponse, *requestFailure) {
 	body, f := openRemoteResponseBody(resp, maxBytes)
 	if f != nil {
 		return nil, f
 	}
-	data := bytes.NewBuffer(make([]byte, 0, max(bytes.MinRead, min(maxBytes, resp.ContentLength+bytes.MinRead))))
-	if _, err := data.ReadFrom(body); err != nil {
+	data := bytes.NewBuffer(make([]byte, 0, max(bytes.MinRead, min(memorybounds.LargeServerResponse, resp.ContentLength+bytes.MinRead))))
+	_, err := io.CopyN(data, body, memorybounds.LargeServerResponse)
+	if err == nil { // there may be more
+		if err = turn.awaitLargeRemoteResponseTurn(ctx); err == nil {
+			_, err = data.ReadFrom(body)
+		}
+	}
+	if err != nil && err != io.EOF {
 		return nil, newRemoteBodyFailure(err, maxBytes, timeout)
 	}
-	return decodeRemoteQueryResponse(data.Bytes())
+	return decodeRemoteQueryResponse(data.Bytes(), memorybounds.DecodedRatio*maxBytes)
 }
 
 // openRemoteResponseBody returns the body of a JSON response, bounded to maxBytes.
@@ -164,8 +173,8 @@ func (b *limitedBody) Read(p []byte) (int, error) {
 
 // decodeRemoteQueryResponse decodes a response to an instant query. The decoder is hand-written because many results arrive every few
 // seconds: encoding/json takes more than three times as long (BenchmarkDecode).
-func decodeRemoteQueryResponse(data []byte) (*queryResponse, *requestFailure) {
-	d := &responseDecoder{data: data, internedStrings: map[string]string{}}
+func decodeRemoteQueryResponse(data []byte, maxDecoded int64) (*queryResponse, *requestFailure) {
+	d := &responseDecoder{data: data, room: maxDecoded, internedStrings: map[string]string{}}
 	var e responseEnvelope
 	seen := map[string]bool{}
 	d.decodeRemoteJSONObject(func(key string) {
@@ -253,6 +262,7 @@ func (d *responseDecoder) decodeRemoteResults() {
 // decodeRemoteSample decodes a result: its labels and its value.
 func (d *responseDecoder) decodeRemoteSample() resultSample {
 	var s resultSample
+	d.takeRemoteDecodingRoom(decodedSampleBytes)
 	valued, histogram := false, false
 	d.decodeRemoteJSONObject(func(key string) {
 		switch key {
@@ -288,6 +298,7 @@ func (d *responseDecoder) decodeRemoteResultLabels() map[string]string {
 	n := 0
 	d.decodeRemoteJSONObject(func(name string) {
 		l[name] = d.decodeRemoteJSONString()
+		d.takeRemoteDecodingRoom(decodedTextBytes + len(name) + len(l[name]))
 		if n++; len(l) < n {
 			d.failRemoteDecoding("a label twice")
 		}

@@ -1,10 +1,14 @@
 package remote
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math"
+	"net/http"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -77,7 +81,7 @@ func FuzzDecode(f *testing.F) {
 		f.Add([]byte(body))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		r, failure := decodeRemoteQueryResponse(data)
+		r, failure := decodeRemoteQueryResponse(data, 1<<30)
 		if failure != nil {
 			if failure.text == "" || failure.outcome == "" || len(failure.text) > 1000 {
 				t.Errorf("failure %+v", failure)
@@ -116,7 +120,7 @@ func TestPoint(t *testing.T) {
 		`[NaN,"1"]`:                "error",
 		`[1435781451.781,"1","2"]`: "error",
 	} {
-		d := responseDecoder{data: []byte(in), internedStrings: map[string]string{}}
+		d := responseDecoder{data: []byte(in), room: 1 << 20, internedStrings: map[string]string{}}
 		got := "error"
 		if p := d.decodeRemoteTimedValue(); d.failure == nil {
 			got = fmt.Sprintf("%d %v", p.at.UnixMilli(), p.value)
@@ -124,6 +128,64 @@ func TestPoint(t *testing.T) {
 		if got != want {
 			t.Errorf("%s: %s, want %s", in, got, want)
 		}
+	}
+}
+
+// TestDecodedIsBounded: a response whose parts are small takes no more memory than its bound allows, and its failure says so.
+func TestDecodedIsBounded(t *testing.T) {
+	t.Parallel()
+	const size, most = 1 << 20, 3 << 20
+	keys := func(format string) string {
+		var b strings.Builder
+		for i := 0; b.Len() < size; i++ {
+			fmt.Fprintf(&b, format, i)
+		}
+		return b.String()
+	}
+	for name, body := range map[string]string{
+		"results":  `{"status":"success","data":{"resultType":"vector","result":[` + strings.Repeat(`{"metric":{"a":""},"value":[1,"1"]},`, size/36),
+		"samples":  `{"status":"success","data":{"resultType":"vector","result":[` + strings.Repeat(`{"value":[1,"1"]},`, size/18),
+		"labels":   `{"status":"success","data":{"resultType":"vector","result":[{"value":[1,"1"],"metric":{` + keys(`"%d":"",`),
+		"keys":     `{"status":"success",` + keys(`"%d":0,`),
+		"warnings": `{"status":"success","warnings":[` + strings.Repeat(`"",`, size/3),
+	} {
+		if _, f := decodeRemoteQueryResponse([]byte(body), most); f == nil || f.outcome != outcomeTooLarge {
+			t.Errorf("%s: %+v, want %s", name, f, outcomeTooLarge)
+		}
+	}
+	results := strings.Repeat(`{"metric":{"namespace":"shop","pod":"web-5d8f7c9b4-abcde"},"value":[1435781451.781,"1234.5"]},`, 5000)
+	body := `{"status":"success","data":{"resultType":"vector","result":[` + strings.TrimSuffix(results, ",") + `]}}`
+	if r, f := decodeRemoteQueryResponse([]byte(body), most); f != nil || len(r.samples) != 5000 {
+		t.Errorf("a usual response of %d bytes: %+v", len(body), f)
+	}
+}
+
+// TestLargeResponsesTakeTurns: a large response waits while another is read, and a small one does not.
+func TestLargeResponsesTakeTurns(t *testing.T) {
+	t.Parallel()
+	places := make(chan struct{}, 1)
+	read := func(size int, timeout time.Duration) *requestFailure {
+		ctx, cancel := context.WithTimeout(t.Context(), timeout)
+		defer cancel()
+		body := `{"status":"success","data":{"resultType":"vector","result":[]}}` + strings.Repeat(" ", size)
+		response := &http.Response{Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body)), ContentLength: -1}
+		turn := &largeResponseTurn{places: places}
+		defer turn.endLargeRemoteResponseTurn()
+		_, f := readRemoteQueryResponse(ctx, response, 4<<20, timeout, turn)
+		return f
+	}
+	const large = 1 << 20
+	for range 2 { // the first gives its turn back
+		if f := read(large, time.Minute); f != nil {
+			t.Error(f.text)
+		}
+	}
+	places <- struct{}{} // another is read
+	if f := read(1000, time.Minute); f != nil {
+		t.Errorf("a small response: %s", f.text)
+	}
+	if f := read(large, time.Millisecond); f == nil || f.outcome != outcomeTimeout {
+		t.Errorf("a large response beside another: %+v, want a timeout", f)
 	}
 }
 
@@ -138,7 +200,7 @@ func BenchmarkDecode(b *testing.B) {
 		b.SetBytes(int64(len(body)))
 		b.ReportAllocs()
 		for b.Loop() {
-			if r, f := decodeRemoteQueryResponse(body); f != nil || len(r.samples) != 20_000 {
+			if r, f := decodeRemoteQueryResponse(body, 1<<30); f != nil || len(r.samples) != 20_000 {
 				b.Fatal(f)
 			}
 		}

@@ -2,20 +2,24 @@
 
 package remote
 
-import "container/list"
+import (
+	"container/list"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/memorybounds"
+)
 
 // queryBounds bound standing queries, the bytes of their selectors, which come from requests, and those of their results. A parsed selector
 // takes some ten times its text.
 type queryBounds struct{ queries, selectorBytes, resultBytes int }
 
 var (
-	// maxAllQueries are the bounds of all namespaces together: the memory, in which 30 metrics of 5,000 pods have room, and the load of the server, which gets each query every
-	// refresh interval.
-	maxAllQueries = queryBounds{10_000, 2 << 20, 96 << 20}
+	// maxAllQueries are the bounds of all namespaces together: the memory, and the load of the server, which gets each query every refresh
+	// interval.
+	maxAllQueries = queryBounds{10_000, memorybounds.ServerSelectors, memorybounds.ServerResults}
 	// maxNamespaceQueries are those of a namespace.
-	maxNamespaceQueries = queryBounds{1000, 128 << 10, 24 << 20}
+	maxNamespaceQueries = queryBounds{1000, memorybounds.ServerSelectors / 4, memorybounds.ServerResults / 4}
 	// maxCommonQueries are those of the queries that belong to no namespace, such as of external metrics of all.
-	maxCommonQueries = queryBounds{5000, 1 << 20, 48 << 20}
+	maxCommonQueries = queryBounds{5000, memorybounds.ServerSelectors / 2, memorybounds.ServerResults / 2}
 )
 
 // exceededByRemoteShare reports whether a share is too large. A single query may have any result that the server may send.
@@ -106,9 +110,26 @@ func (s *queryShares) findRemoteQueryToDrop(owner string) *standingQuery {
 		}
 	}
 	if size(greediest) == 0 {
+		greediest = s.findLargestSingleRemoteShare()
+	}
+	if greediest == nil {
 		return nil
 	}
 	return greediest.order.Back().Value.(*standingQuery)
+}
+
+// findLargestSingleRemoteShare returns the share with the largest result, if all that exceed a bound have a single query; nil if a namespace is
+// alone: its query stays.
+func (s *queryShares) findLargestSingleRemoteShare() (largest *queryShare) {
+	if len(s.byNamespace) < 2 {
+		return nil
+	}
+	for _, share := range s.byNamespace {
+		if largest == nil || share.resultBytes > largest.resultBytes {
+			largest = share
+		}
+	}
+	return largest
 }
 
 // findExceededRemoteBound returns the size of a share by which the bound of all namespaces is exceeded; nil if none is.
@@ -127,8 +148,8 @@ func (s *queryShares) findExceededRemoteBound() (size func(*queryShare) int) {
 const (
 	// matcherBytes are a matcher's bytes beside its texts, in selectorBytes. With ten times that it has room for a regular expression.
 	matcherBytes = 32
-	// valueBytes are a value's bytes beside the texts of its labels, and labelBytes a label's.
-	valueBytes, labelBytes = 512, 32
+	// valueBytes are a value's bytes beside its texts, labelledBytes those of the map of its labels, and labelBytes a label's.
+	valueBytes, labelledBytes, labelBytes = 256, 256, 32
 )
 
 // measureRemoteValues returns about the bytes that the values take.
@@ -136,7 +157,10 @@ func (r *queryResult) measureRemoteValues() int {
 	size := 0
 	for _, values := range r.valuesByNamespace {
 		for i := range values {
-			size += valueBytes
+			size += valueBytes + len(values[i].Object.Name)
+			if values[i].Labels != nil {
+				size += labelledBytes
+			}
 			for name, value := range values[i].Labels {
 				size += labelBytes + len(name) + len(value)
 			}

@@ -125,7 +125,7 @@ func TestResultsAreShared(t *testing.T) {
 	shop := w.readSelected("shop", "autoscaler")
 	w.finishResult(shop, 1000, 100)
 	bank := w.readSelected("bank", "autoscaler")
-	w.finishResult(bank, 1000, 40<<10) // alone above the bound of a namespace
+	w.finishResult(bank, 1000, 5<<10) // alone above the bound of a namespace
 	for namespace := range 8 {
 		for i := range 60 {
 			w.finishResult(w.readSelected(fmt.Sprintf("evil-%d", namespace), fmt.Sprint(i)), 1000, 500)
@@ -146,6 +146,23 @@ func TestResultsAreShared(t *testing.T) {
 	}
 	if w.shares.all != (queryBounds{}) || len(w.shares.byNamespace) > 0 {
 		t.Errorf("without a query %+v are left", w.shares.all)
+	}
+}
+
+// TestSingleResultsAreBounded: many namespaces with a single large result each stay within the bound of all, and a small one stays.
+func TestSingleResultsAreBounded(t *testing.T) {
+	t.Parallel()
+	w := newTestBackend(t, "", sharedRules, Options{})
+	shop := w.readSelected("shop", "autoscaler")
+	w.finishResult(shop, 1000, 100)
+	for namespace := range 20 {
+		w.finishResult(w.readSelected(fmt.Sprint("evil-", namespace), "large"), 1000, 4<<10)
+	}
+	if got := w.shares.all.resultBytes; got > maxAllQueries.resultBytes || got < maxAllQueries.resultBytes/2 {
+		t.Errorf("results have %d bytes, want at most %d", got, maxAllQueries.resultBytes)
+	}
+	if !w.stands(shop) {
+		t.Error("the query with a small result is gone")
 	}
 }
 

@@ -50,6 +50,7 @@ type Backend struct {
 	health           backendHealth
 	wakeups          chan struct{}  // the queue has changed
 	requestSlots     chan struct{}  // bounds the queries that reads start
+	largeResponses   chan struct{}  // has the one large response that is read
 	runningRefreshes sync.WaitGroup // the queries that Run started
 
 	mu              sync.Mutex // guards all below, and all standing queries
@@ -87,7 +88,7 @@ func New(b config.Backend, opts Options) (*Backend, error) {
 	return &Backend{
 		name: b.Name, config: b, client: c, metrics: opts.Metrics, idleTimeout: opts.IdleTimeout, seed: opts.Seed,
 		panics:  panics.NewGuard("query of a backend", opts.Metrics.panics.WithLabelValues(b.Name)),
-		wakeups: make(chan struct{}, 1), requestSlots: make(chan struct{}, maxRefreshes), queries: map[string]*standingQuery{},
+		wakeups: make(chan struct{}, 1), requestSlots: make(chan struct{}, maxRefreshes), largeResponses: make(chan struct{}, 1), queries: map[string]*standingQuery{},
 	}, nil
 }
 
@@ -204,7 +205,9 @@ func (b *Backend) fetchRemoteQueryResult(ctx context.Context, sq *standingQuery,
 	if err != nil {
 		return nil, newRemoteFailuref(outcomeBadResult, "%v", err)
 	}
-	r, f := b.sendRemoteInstantQuery(ctx, withRemoteSampleTimes(t), now)
+	turn := &largeResponseTurn{places: b.largeResponses}
+	defer turn.endLargeRemoteResponseTurn()
+	r, f := b.sendRemoteInstantQuery(ctx, withRemoteSampleTimes(t), now, turn)
 	if f != nil {
 		return nil, f
 	}
@@ -215,7 +218,7 @@ func (b *Backend) fetchRemoteQueryResult(ctx context.Context, sq *standingQuery,
 }
 
 // sendRemoteInstantQuery sends an instant query for time now.
-func (b *Backend) sendRemoteInstantQuery(ctx context.Context, expr string, now time.Time) (*queryResponse, *requestFailure) {
+func (b *Backend) sendRemoteInstantQuery(ctx context.Context, expr string, now time.Time, turn *largeResponseTurn) (*queryResponse, *requestFailure) {
 	timeout := b.config.Timeout + serverTimeoutGrace
 	form := url.Values{
 		"query":   {expr},
@@ -227,8 +230,8 @@ func (b *Backend) sendRemoteInstantQuery(ctx context.Context, expr string, now t
 	var r *queryResponse
 	f := b.client.sendWithRemoteFailover(ctx, serverRequest{
 		path: "query", method: b.config.Method, form: form, timeout: timeout,
-		readResponse: func(resp *http.Response) (f *requestFailure) {
-			r, f = readRemoteQueryResponse(resp, b.config.MaxResponseBytes, timeout)
+		readResponse: func(ctx context.Context, resp *http.Response) (f *requestFailure) {
+			r, f = readRemoteQueryResponse(ctx, resp, b.config.MaxResponseBytes, timeout, turn)
 			return f
 		},
 	})

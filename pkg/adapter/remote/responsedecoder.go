@@ -17,6 +17,7 @@ type responseDecoder struct {
 	depth           int
 	failure         *requestFailure
 	internedStrings map[string]string // equal strings share their memory
+	room            int64             // bytes that what is decoded may still take
 
 	resultType    string // type of the result
 	resultDecoded bool   // a result was decoded
@@ -30,6 +31,19 @@ func (d *responseDecoder) failRemoteDecoding(cause string) {
 		d.failure = newRemoteFailuref(outcomeBadResponse, "the answer is not JSON of the Prometheus API: %s at byte %d of %d", cause, d.offset, len(d.data))
 	}
 	d.offset = len(d.data)
+}
+
+const (
+	// decodedSampleBytes are a result's bytes beside the texts of its labels, most of them of the map; decodedTextBytes those of a text.
+	decodedSampleBytes, decodedTextBytes = 336, 48
+)
+
+// takeRemoteDecodingRoom counts what is decoded, and fails beyond the bound: a small text in JSON can take a hundred times its bytes.
+func (d *responseDecoder) takeRemoteDecodingRoom(bytes int) {
+	if d.room -= int64(bytes); d.room < 0 && d.failure == nil {
+		d.failRemoteDecoding("")
+		d.failure = newRemoteFailuref(outcomeTooLarge, "the answer takes too much memory once it is decoded: query fewer results, or raise maxResponseBytes")
+	}
 }
 
 // failUnexpectedRemoteByte fails at the byte at the offset, or at the end.
@@ -175,6 +189,7 @@ func (d *responseDecoder) rejectRemoteKeyTwice(seen map[string]bool, key string)
 		d.failRemoteDecoding("a key twice")
 	}
 	seen[key] = true
+	d.takeRemoteDecodingRoom(decodedTextBytes + len(key))
 }
 
 // decodeRemoteJSONBool decodes true or false, or null for false.
@@ -196,7 +211,10 @@ func (d *responseDecoder) decodeRemoteJSONStrings() []string {
 		d.skipRemoteJSONValue()
 		return nil
 	}
-	d.decodeRemoteJSONArray(func() { all = append(all, d.decodeRemoteJSONString()) })
+	d.decodeRemoteJSONArray(func() {
+		all = append(all, d.decodeRemoteJSONString())
+		d.takeRemoteDecodingRoom(decodedTextBytes + len(all[len(all)-1]))
+	})
 	return all
 }
 

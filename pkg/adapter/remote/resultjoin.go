@@ -253,6 +253,9 @@ func (j resultJoin) groupRemoteResultsByNamespace(rows []namespacedValue) *query
 	values := make([]metric.Value, len(rows))
 	for i, r := range rows {
 		values[i] = r.value
+		if j.objectNamesRemoteLabels(r.value.Labels) {
+			values[i].Labels = nil // most of the memory of a result
+		}
 	}
 	for from := 0; from < len(rows); {
 		to := from + 1
@@ -264,6 +267,12 @@ func (j resultJoin) groupRemoteResultsByNamespace(rows []namespacedValue) *query
 		from = to
 	}
 	return result
+}
+
+// objectNamesRemoteLabels reports whether the object of a value has all that its labels say.
+func (j resultJoin) objectNamesRemoteLabels(l map[string]string) bool {
+	r := j.query.Rule
+	return !r.External && (len(l) == 1 || len(l) == 2 && l[r.NamespaceLabel] != "" && r.NamespaceLabel != r.ObjectLabel)
 }
 
 // formatRemoteResultLabels formats labels in PromQL syntax.

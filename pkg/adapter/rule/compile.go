@@ -50,7 +50,7 @@ func compileRuleSet(ctx context.Context, cfg *config.Config) (*Set, config.Fault
 		rules = loadBuiltinRules(cfg)
 	}
 	var faults config.Faults
-	s := &Set{}
+	s := &Set{expanded: newRuleCache()}
 	hasTargets := slices.ContainsFunc(rules, func(r config.Rule) bool { return r.Targets != nil })
 	limits := embeddedLimits{interval: cfg.Scrape.Interval, maxWindow: cfg.MaxWindow, hasTargets: hasTargets}
 	for i, spec := range rules {

@@ -3,9 +3,7 @@
 package rule
 
 import (
-	"maps"
 	"slices"
-	"sync"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/config"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
@@ -18,12 +16,17 @@ const podsResource = "pods"
 // over a rule for pods, whose values the caller aggregates over the object's pods. Explicit names win over patterns,
 // then the order of the configuration counts. The error is a metric.KindNotFound that names the nearest metric.
 func (s *Set) Lookup(resource, metric string) (*Rule, error) {
-	r, err := s.findRuleInSet(resource, metric)
+	return s.LookupFor("", resource, metric)
+}
+
+// LookupFor is Lookup for a request in a namespace, which remembers the rule in the namespace's share.
+func (s *Set) LookupFor(namespace, resource, metric string) (*Rule, error) {
+	r, err := s.findRuleInSet(namespace, resource, metric)
 	if r != nil || err != nil {
 		return r, err
 	}
 	if resource != podsResource {
-		if r, err = s.findRuleInSet(podsResource, metric); r != nil || err != nil {
+		if r, err = s.findRuleInSet(namespace, podsResource, metric); r != nil || err != nil {
 			return r, err
 		}
 	}
@@ -31,8 +34,11 @@ func (s *Set) Lookup(resource, metric string) (*Rule, error) {
 }
 
 // External returns the rule of an external metric. Its errors are as in Lookup.
-func (s *Set) External(metric string) (*Rule, error) {
-	r, err := s.findRuleInSet("", metric)
+func (s *Set) External(metric string) (*Rule, error) { return s.ExternalFor("", metric) }
+
+// ExternalFor is External for a request in a namespace, as LookupFor.
+func (s *Set) ExternalFor(namespace, metric string) (*Rule, error) {
+	r, err := s.findRuleInSet(namespace, "", metric)
 	if r != nil || err != nil {
 		return r, err
 	}
@@ -40,21 +46,21 @@ func (s *Set) External(metric string) (*Rule, error) {
 }
 
 // findRuleInSet returns the rule for exactly this resource (empty: external), or nil.
-func (s *Set) findRuleInSet(resource, name string) (*Rule, error) {
+func (s *Set) findRuleInSet(namespace, resource, name string) (*Rule, error) {
 	for _, c := range s.rules {
 		if c.rule != nil && c.rule.Resource == resource && c.rule.Metric == name {
 			return c.rule, nil
 		}
 	}
 	key := ruleCacheKey{resource, name}
-	if r := s.expanded.getCachedRule(key); r != nil {
+	if r, found := s.expanded.Get(key); found {
 		return r, nil
 	}
 	r, err := s.expandRulePatterns(resource, name)
 	if r == nil || err != nil {
 		return nil, err
 	}
-	return s.expanded.addCachedRule(key, r), nil
+	return s.expanded.Add(namespace, key, r, key.cachedRuleBytes()), nil
 }
 
 // expandRulePatterns returns the rules of all patterns that serve a metric, linked by Next in the order of the
@@ -95,42 +101,4 @@ func linkRulesOfMetric(all []*Rule) {
 		families = slices.Compact(families)
 		r.families = slices.Clone(families)
 	}
-}
-
-// maxCachedRules bounds the cache of expanded rules, because the names come from requests.
-const maxCachedRules = 1024
-
-type ruleCacheKey struct{ resource, metric string }
-
-// ruleCache holds expanded pattern rules. Its zero value is empty and ready.
-type ruleCache struct {
-	mu    sync.Mutex // guards rules
-	rules map[ruleCacheKey]*Rule
-}
-
-func (c *ruleCache) getCachedRule(key ruleCacheKey) *Rule {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.rules[key]
-}
-
-// addCachedRule caches the rule and returns the rule to use: another goroutine's if it was faster.
-func (c *ruleCache) addCachedRule(key ruleCacheKey, r *Rule) *Rule {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if first := c.rules[key]; first != nil {
-		return first
-	}
-	if c.rules == nil {
-		c.rules = map[ruleCacheKey]*Rule{}
-	}
-	if len(c.rules) >= maxCachedRules {
-		// Evict any: an attacker's names and the HPAs' names look alike, and the loss is a few microseconds.
-		for victim := range maps.Keys(c.rules) {
-			delete(c.rules, victim)
-			break
-		}
-	}
-	c.rules[key] = r
-	return r
 }

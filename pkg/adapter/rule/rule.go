@@ -190,7 +190,7 @@ type MetricInfo struct {
 // Set is a compiled configuration, immutable and safe for concurrent use.
 type Set struct {
 	rules    []*compiledRule
-	expanded ruleCache
+	expanded *ruleCache
 }
 
 // Metrics describes the rules with explicit names, in the order of the configuration. Pattern rules have no names

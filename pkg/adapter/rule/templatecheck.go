@@ -45,9 +45,9 @@ func excerptRuleText(text string, err error) string {
 	_, _ = fmt.Sscanf(err.Error(), "column %d:", &column)
 	const before = 60 // leaves room for some text behind the column
 	if r := []rune(text); column > before && column <= len(r) {
-		return "…" + strict.Shorten(string(r[column-before:]))
+		return "…" + strict.ShortenPlain(string(r[column-before:]))
 	}
-	return strict.Shorten(strings.Join(strings.Fields(text), " "))
+	return strict.ShortenPlain(strings.Join(strings.Fields(text), " "))
 }
 
 // parseTemplatedRuleQuery parses the query of a templated rule, which may use all that a server may have enabled.

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/memorybounds"
 	"github.com/tachometer-metrics/tachometer/pkg/retry"
 )
 
@@ -33,8 +34,7 @@ type Options struct {
 	Retention time.Duration
 	// MaxSeries bounds the series. Default 200,000.
 	MaxSeries int
-	// MaxBytes bounds the memory of the series, with what Reserve took, which is half of it at most. Default 192 MiB: less than half of what the adapter's container
-	// has, so that a full store leaves room for the requests and for the garbage collector.
+	// MaxBytes bounds the memory of the series, with what Reserve took, which is half of it at most. Default memorybounds.Store.
 	MaxBytes int64
 
 	// Reconfigure ignores the following options.
@@ -53,7 +53,7 @@ func (o Options) withDefaults() Options {
 		o.MaxSeries = 200_000
 	}
 	if o.MaxBytes <= 0 {
-		o.MaxBytes = 192 << 20
+		o.MaxBytes = memorybounds.Store
 	}
 	return o
 }

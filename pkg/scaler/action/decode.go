@@ -77,6 +77,6 @@ func actionMergePatchFromYAML(d *strict.Decoder, path string, n *yaml.Node) json
 			return data
 		}
 	}
-	d.AddFaultAtLine(path, n.Line, "is not valid as JSON: %s", strict.Shorten(err.Error()))
+	d.AddFaultAtLine(path, n.Line, "is not valid as JSON: %s", strict.ShortenPlain(err.Error()))
 	return nil
 }

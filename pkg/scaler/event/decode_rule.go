@@ -217,7 +217,7 @@ func (d *configDecoder) eventRuleWorkloadFromYAML(path string, n *yaml.Node, nam
 	t, err := hold.ParseWorkload(text, namespace)
 	switch {
 	case err != nil:
-		d.AddFaultAtLine(path, n.Line, "%s", strict.Shorten(err.Error()))
+		d.AddFaultAtLine(path, n.Line, "%s", strict.ShortenPlain(err.Error()))
 	case !objectNamePattern.MatchString(t.Name):
 		d.AddFaultAtLine(path, n.Line, "%q is not a valid object name", strict.Shorten(t.Name))
 	}

@@ -88,7 +88,7 @@ func (n ReplicaCount) resolveEventReplicaCount(e *Event) (int32, error) {
 	case errors.Is(err, strconv.ErrRange) && v > 0:
 		return n.MaxValue, nil
 	case err != nil || v < 0:
-		return 0, fmt.Errorf("field %s: must be a whole number from 0, not %s", n.Field, strict.Shorten(j.String()))
+		return 0, fmt.Errorf("field %s: must be a whole number from 0, not %s", n.Field, strict.ShortenPlain(j.String()))
 	}
 	return int32(min(v, int64(n.MaxValue))), nil
 }

@@ -113,7 +113,7 @@ func (h *Hold) validateSchemaLimits() error {
 		{"notifiers", len(h.Notify), MaxNotifiers},
 	} {
 		if limit.found > limit.atMost {
-			return fmt.Errorf("hold %s: %d %s; the maximum is %d: %w", strict.Shorten(h.ID), limit.found, limit.what, limit.atMost, ErrRejected)
+			return fmt.Errorf("hold %s: %d %s; the maximum is %d: %w", strict.ShortenPlain(h.ID), limit.found, limit.what, limit.atMost, ErrRejected)
 		}
 	}
 	return nil

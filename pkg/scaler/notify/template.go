@@ -37,7 +37,7 @@ func notifierTemplateFromYAML(d *strict.Decoder, path string, n *yaml.Node) *tem
 	}
 	t, err := template.New("webhook").Funcs(notificationTemplateFuncs).Parse(text)
 	if err != nil {
-		d.AddFault(path, "not a template: %s", strict.Shorten(err.Error()))
+		d.AddFault(path, "not a template: %s", strict.ShortenPlain(err.Error()))
 		return nil
 	}
 	const hard = "\"a\"\nb \\"
@@ -46,7 +46,7 @@ func notifierTemplateFromYAML(d *strict.Decoder, path string, n *yaml.Node) *tem
 	long.Kind, long.Reason, long.By, long.Why, long.Report = KindRolledBack, hard, hard, hard, &verify.Report{}
 	for _, m := range []Message{short, long} {
 		if _, err := renderNotificationTemplate(t, m.withNotificationSeverity()); err != nil {
-			d.AddFault(path, "%s", strict.Shorten(err.Error()))
+			d.AddFault(path, "%s", strict.ShortenPlain(err.Error()))
 			return nil
 		}
 	}

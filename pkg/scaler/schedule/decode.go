@@ -147,7 +147,7 @@ func (d *scheduleDecoder) scheduleListFromYAML(path string, n *yaml.Node, item s
 
 // sanitizeScheduleText replaces control characters, which a terminal would obey, and shortens long text.
 func sanitizeScheduleText(text string) string {
-	return strict.Shorten(strings.Map(func(r rune) rune {
+	return strict.ShortenPlain(strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
 			return '?'
 		}

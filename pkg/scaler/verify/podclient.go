@@ -16,7 +16,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
@@ -124,7 +123,7 @@ func shortenVerificationCause(err error) string {
 	if errors.As(err, &outer) {
 		err = outer.Err // without the address, which differs from pod to pod
 	}
-	return cmp.Or(strict.Shorten(plaintext.Clean(err.Error())), otherCause)
+	return cmp.Or(strict.ShortenPlain(err.Error()), otherCause)
 }
 
 // sendVerificationRequests sends the requests of the spec to a pod, and returns their tally. It ends early with ctx, and once the pod cannot pass

@@ -24,7 +24,7 @@ import (
 )
 
 // memoryLimit is the GOMEMLIMIT that the manifests set.
-const memoryLimit = "460MiB"
+const memoryLimit = "256MiB"
 
 // adapter is our adapter as a process, with the rights of its shipped ServiceAccount.
 type adapter struct {

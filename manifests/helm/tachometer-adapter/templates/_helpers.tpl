@@ -116,7 +116,7 @@ annotations:
 {{- end -}}
 {{- end -}}
 
-{{/* Nine tenths of the memory limit, in any of Kubernetes's units; empty without a limit, and where env has a GOMEMLIMIT of its own. */}}
+{{/* Half of the memory limit, in any of Kubernetes's units; empty without a limit, and where env has a GOMEMLIMIT of its own. */}}
 {{- define "tachometer-adapter.goMemLimit" -}}
 {{- $limit := dig "limits" "memory" "" (default dict .Values.resources) | toString -}}
 {{- $number := regexFind "^[0-9.]+([eE][+]?[0-9]+)?" $limit -}}
@@ -124,7 +124,7 @@ annotations:
 {{- $own := false -}}
 {{- range .Values.env }}{{- if eq .name "GOMEMLIMIT" }}{{- $own = true }}{{- end }}{{- end -}}
 {{- if and $number $bytes (not $own) -}}
-{{- printf "%dMiB" (divf (mulf $number $bytes 0.9) 1048576 | floor | int64) -}}
+{{- printf "%dMiB" (divf (mulf $number $bytes 0.5) 1048576 | floor | int64) -}}
 {{- end -}}
 {{- end -}}
 

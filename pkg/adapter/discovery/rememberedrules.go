@@ -1,0 +1,67 @@
+// What rules say of the metrics in a plan is remembered for the next plan: a rule for a name costs more than the rest of a plan.
+
+package discovery
+
+// rememberedRules are rules whose answers about the metrics of the plan before, and of the plan under construction, are remembered. It is
+// not safe for concurrent use.
+type rememberedRules struct {
+	rules          Rules
+	before, latest map[ruledMetric]ruleAnswer
+}
+
+// ruledMetric identifies a question about a metric; asked is the namespace of an external metric's Namespaces.
+type ruledMetric struct {
+	resource, metric, asked string
+	question                ruleQuestion
+}
+
+type ruleQuestion int8
+
+const (
+	questionFamilies ruleQuestion = iota
+	questionExternalFamilies
+	questionNamespaces
+	questionTargetSources
+)
+
+// ruleAnswer is an answer of Rules, which nobody changes.
+type ruleAnswer []string
+
+// startDiscoveryPlanOfRules begins a plan with rules, which may be other rules than before.
+func (r *rememberedRules) startDiscoveryPlanOfRules(rules Rules, changed bool) {
+	r.rules, r.before, r.latest = rules, r.latest, map[ruledMetric]ruleAnswer{}
+	if changed {
+		r.before = nil
+	}
+}
+
+func (r *rememberedRules) askDiscoveryRules(m ruledMetric, ask func() []string) []string {
+	if answer, ok := r.latest[m]; ok {
+		return answer
+	}
+	answer, ok := r.before[m]
+	if !ok {
+		answer = ask()
+	}
+	r.latest[m] = answer
+	return answer
+}
+
+// Families implements Rules.
+func (r *rememberedRules) Families(resource, metric string, external bool) []string {
+	question := questionFamilies
+	if external {
+		question = questionExternalFamilies
+	}
+	return r.askDiscoveryRules(ruledMetric{resource, metric, "", question}, func() []string { return r.rules.Families(resource, metric, external) })
+}
+
+// Namespaces implements Rules.
+func (r *rememberedRules) Namespaces(metric, asked string) []string {
+	return r.askDiscoveryRules(ruledMetric{"", metric, asked, questionNamespaces}, func() []string { return r.rules.Namespaces(metric, asked) })
+}
+
+// TargetSources implements Rules.
+func (r *rememberedRules) TargetSources(resource, metric string) []string {
+	return r.askDiscoveryRules(ruledMetric{resource, metric, "", questionTargetSources}, func() []string { return r.rules.TargetSources(resource, metric) })
+}

@@ -1,0 +1,98 @@
+// Package memorybounds has the bounds of what the adapter keeps in memory: together they take half of the shipped container's memory at most.
+package memorybounds
+
+const (
+	kib = 1 << 10
+	mib = 1 << 20
+)
+
+// Bounds that are counted in bytes where they are enforced. Each is enough for 5,000 pods and 1,000 autoscalers.
+const (
+	// Store bounds the series, and what the scraper remembers of pages. A series with 200 bytes of labels takes 1.2 KiB of it: ten series of
+	// each of 5,000 pods.
+	Store = 64 * mib
+	// Records bounds the closed blocks of decisions: an hour of 1,000 autoscalers of five pods.
+	Records = 12 * mib
+	// RecordedSpecs bounds the open blocks and the newest specs of autoscalers: 1,000 with specs of 3 KiB.
+	RecordedSpecs = 11 * mib
+	// AutoscalerDemands bounds the demands of autoscalers: 1,000 with ten metrics each, whose names and selectors have 200 bytes.
+	AutoscalerDemands = 8 * mib
+	// ReaderDemands bounds those of readers: 10,000 of 500 bytes.
+	ReaderDemands = 5 * mib
+	// FamilySets bounds the sets of families that are demanded of pods. Pods of a workload share one: 1,000 of 100 families.
+	FamilySets = 4 * mib
+	// ServerResults bounds the results of the queries to a server: ten metrics of 5,000 pods.
+	ServerResults = 16 * mib
+	// ServerSelectors bounds the texts of their selectors. A parsed one takes ten times its text.
+	ServerSelectors = 512 * kib
+	// ServerResponse is the default bound of a server's response. A result has about 150 bytes: 5,000 pods with their times take 1.5 MiB. A
+	// backend reads one response above LargeServerResponse at a time.
+	ServerResponse      = 4 * mib
+	LargeServerResponse = 128 * kib
+	// DecodedRatio is how many times its bound a response may take once it is decoded: 20,000 results.
+	DecodedRatio = 3
+	// Expressions bounds the remembered expressions: 1,000 of 300 bytes, which are ExpressionRatio times as large once they are parsed, and
+	// PatternRatio times with a regular expression.
+	Expressions                   = 6 * mib
+	ExpressionRatio, PatternRatio = 16, 100
+	// ExpandedRules bounds the remembered rules of metrics that a pattern serves: 700 names, which autoscalers share.
+	ExpandedRules = 6 * mib
+	// ReviewedLabels bounds the labels that the review of a rule holds, of which one computes at a time, and ReviewedSamples its samples.
+	ReviewedLabels  = 8 * mib
+	ReviewedSamples = 250_000
+	// WideIdentities bounds the identities above IdentityBytes in remembered decisions about access.
+	WideIdentities = 1 * mib
+	// IdentityBytes bounds the identity of a caller, and PathBytes a path, in the other remembered decisions. The identity of a ServiceAccount
+	// has 600 bytes, the longest path of a metric 900.
+	IdentityBytes, PathBytes = 1 * kib, 1 * kib
+	// Responses bounds the large responses that wait for their clients. A list of 5,000 pods has 2.5 MiB, and a
+	// user may have half of the bytes.
+	Responses = 6 * mib
+	// Connections bounds the connections without those of kube-apiserver, and Streams the HTTP/2 streams of one. Probes and monitoring need some
+	// dozens of connections, with one or two streams each.
+	Connections, Streams = 96, 8
+	// PeerLogs bounds the records that a read gets from the other replicas together. A whole record has some 4 MiB as JSON.
+	PeerLogs = 6 * mib
+	// RecordBytes bounds the record of an autoscaler.
+	RecordBytes = 128 * kib
+)
+
+// What a thing takes that is bounded in number, or how many times its text, in bytes.
+const (
+	selectorRatio     = 10
+	jsonRatio         = 2
+	rememberedReviews = 8192
+	reviewBytes       = 256
+	connectionBytes   = 40 * kib
+	streamBytes       = 8 * kib
+	pages, pageBytes  = 64, 128 * kib
+	sampleBytes       = 16
+	// programBytes are those of an adapter with 5,000 pods and 1,000 autoscalers that nobody asks.
+	programBytes = 24 * mib
+)
+
+// Bound is what a part of the adapter has in memory at most.
+type Bound struct {
+	Part  string
+	Bytes int64
+}
+
+// List returns the bounds of the default configuration with one server, the largest first.
+func List() []Bound {
+	return []Bound{
+		{"series, and what is remembered of pages (`maxStoreBytes`)", Store},
+		{"program, pods, autoscalers", programBytes},
+		{"a large response of a server, decoded", 2 * DecodedRatio * ServerResponse}, // its samples, and its values
+		{"records of decisions, specs", Records + RecordedSpecs},
+		{"remembered decisions about access", rememberedReviews*(IdentityBytes+PathBytes+reviewBytes) + WideIdentities},
+		{"results and selectors of queries to a server", ServerResults + selectorRatio*ServerSelectors},
+		{"demands, sets of families", AutoscalerDemands + ReaderDemands + FamilySets},
+		{"connections", Connections * (2*connectionBytes + Streams*streamBytes)},
+		{"responses that wait for their clients", jsonRatio * Responses},
+		{"the review of a rule", ReviewedLabels + sampleBytes*ReviewedSamples},
+		{"pages that are read", pages * pageBytes},
+		{"records of other replicas for a read", PeerLogs},
+		{"parsed expressions", Expressions},
+		{"rules of patterns", ExpandedRules},
+	}
+}

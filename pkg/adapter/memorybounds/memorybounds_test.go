@@ -1,0 +1,48 @@
+package memorybounds
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+func readDocument(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile("../../../" + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// TestBoundsTogether: all bounds together take half of the shipped container's memory at most, and the document shows each of them.
+func TestBoundsTogether(t *testing.T) {
+	t.Parallel()
+	document := readDocument(t, "docs/operations.md")
+	sum := int64(0)
+	for _, b := range List() {
+		sum += b.Bytes
+		if row := fmt.Sprintf("| %s | %.0f |", b.Part, float64(b.Bytes)/mib); !strings.Contains(document, row) {
+			t.Errorf("docs/operations.md lacks %q", row)
+		}
+	}
+	if row := fmt.Sprintf("| together | %.0f |", float64(sum)/mib); !strings.Contains(document, row) {
+		t.Errorf("docs/operations.md lacks %q", row)
+	}
+	for _, path := range []string{"manifests/adapter/deployment.yaml", "manifests/helm/tachometer-adapter/values.yaml"} {
+		limits := regexp.MustCompile(`memory: (\d+)Mi`).FindAllStringSubmatch(readDocument(t, path), -1)
+		if len(limits) == 0 {
+			t.Fatalf("%s has no memory limit", path)
+		}
+		limit, err := strconv.ParseInt(limits[len(limits)-1][1], 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if sum > limit*mib/2 {
+			t.Errorf("all bounds take %d MiB, want at most half of the %d MiB of %s", sum/mib, limit, path)
+		}
+	}
+}
