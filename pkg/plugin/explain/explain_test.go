@@ -296,8 +296,8 @@ func TestSentences(t *testing.T) {
 			"2 pods: orders_waiting is -0.001 over 2 pods, target 50 → 0.0; the HPA's arithmetic overflows, so it wants 2147483647, and maxReplicas is 10.",
 		},
 		"a huge total": {
-			load{rates: times(3, "9T"), wanted: 3},
-			"3 pods: request_per_second is 27T/s over 3 pods, target 50 → 540000000000.0; the HPA's arithmetic overflows, so it wants -2147483648, and minReplicas is 2, from its next look on.",
+			load{rates: times(2, ""), external: "9T", wanted: 2},
+			"2 pods: orders_waiting is 9T over 2 pods, target 50 → 180000000000.0; the HPA's arithmetic overflows, so it wants 2147483647, and maxReplicas is 10.",
 		},
 		"below the minimum, before the next look": {
 			load{rates: times(4, "0"), wanted: 4},
