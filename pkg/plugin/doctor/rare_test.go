@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
@@ -111,6 +112,14 @@ func TestRareBreakages(t *testing.T) {
 			Check{
 				"network", "tachometer/tachometer-adapter", StatusFail, "networkpolicy/narrow does not admit kube-apiserver (172.18.0.2) to port 6443",
 				`kubectl -n tachometer patch networkpolicy narrow --type=json -p '[{"op":"add","path":"/spec/ingress/-","value":{"ports":[{"port":6443}]}}]'`,
+			},
+		},
+		"clocks apart": {
+			func(w *world) { w.begin = worldTime.Add(time.Hour) },
+			Check{
+				"certificate", "tachometer/tachometer-adapter-1", StatusFail,
+				"it is not yet valid, before 2026-11-28T13:00:00Z: it was made by a clock that is ahead, or this machine's clock is behind (2026-11-28T12:00:00Z)",
+				"kubectl -n tachometer rollout restart deployment/tachometer-adapter",
 			},
 		},
 		"nothing comes in": {
