@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -39,6 +40,9 @@ func (p *pluginProgram) runPluginBudget(ctx context.Context, args []string, sinc
 			return err
 		}
 		names = append(names, name)
+	}
+	if p.allSpaces && len(names) > 0 {
+		return usageError{fmt.Errorf("hpa/%s is in one namespace: give -n NAMESPACE instead of -A", names[0])}
 	}
 	c, err := p.connectPluginCluster()
 	if err != nil {

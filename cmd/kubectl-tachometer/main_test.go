@@ -136,52 +136,64 @@ func TestExitCodes(t *testing.T) {
 	}
 	hpa := "apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: {name: web}\nspec: {scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}, minReplicas: 2, maxReplicas: "
 	shop := newShop(t)
+	for _, path := range []string{"autoscaling/v2/namespaces/empty/horizontalpodautoscalers", "apps/v1/namespaces/empty/deployments", "apps/v1/namespaces/empty/statefulsets"} {
+		shop.answers["/apis/"+path] = map[string]any{"kind": "List", "apiVersion": "v1", "items": []any{}}
+	}
+	shop.answers["/api/v1/namespaces/empty/pods"] = map[string]any{"kind": "PodList", "apiVersion": "v1", "items": []any{}}
+	shop.answers["/apis/custom.metrics.k8s.io/v1beta2"] = metav1.APIResourceList{GroupVersion: "custom.metrics.k8s.io/v1beta2", APIResources: []metav1.APIResource{{Name: "pods/request_per_second"}}}
 	for name, tc := range map[string]struct {
 		args []string
 		code int
 		text string // in standard output or error
 	}{
-		"help":                       {[]string{"--help"}, exitFine, "kubectl tachometer [command]"},
-		"unknown command":            {[]string{"docter"}, exitUsage, `unknown command "docter"`},
-		"unknown flag":               {[]string{"top", "--all-name"}, exitUsage, "unknown flag: --all-name"},
-		"unknown format":             {[]string{"top", "-o", "xml"}, exitUsage, `unknown output format "xml"; use one of wide, json, yaml, name`},
-		"too many arguments":         {[]string{"doctor", "hpa/a", "hpa/b"}, exitUsage, "accepts at most 1 arg"},
-		"not an autoscaler":          {[]string{"doctor", "deploy/web"}, exitUsage, `"deploy/web" names no autoscaler; write hpa/NAME`},
-		"version of the client":      {[]string{"version", "--client"}, exitFine, "Client Version: "},
-		"version without rights":     {[]string{"version"}, exitFine, "Adapter Image: unknown: forbidden"},
-		"no holds":                   {[]string{"hold", "status", "-n", "shop"}, exitFine, "no holds"},
-		"holds in JSON":              {[]string{"hold", "status", "-n", "shop", "-o", "json"}, exitFine, `"kind": "List"`},
-		"a hold without replicas":    {[]string{"hold", "set", "deploy/web", "-n", "shop"}, exitUsage, "--replicas is required"},
-		"a hold of nothing":          {[]string{"hold", "pause", "web", "-n", "shop"}, exitUsage, "such as deploy/web"},
-		"a hold that is forbidden":   {[]string{"hold", "release", "deploy/web", "-n", "secret"}, exitBroken, "forbidden"},
-		"an unknown hold command":    {[]string{"hold", "sett", "deploy/web", "-n", "shop"}, exitUsage, "sett"},
-		"doctor with few rights":     {[]string{"doctor", "-n", "shop"}, exitFine, "Nothing is broken as far as could be read; 10 checks could not. First warning: condition"},
-		"doctor of what is not":      {[]string{"doctor", "hpa/wep", "-n", "shop"}, exitBroken, "First broken: autoscaler hpa/wep"},
-		"lint without files":         {[]string{"lint"}, exitUsage, "give either -f FILE or --all"},
-		"lint of a missing file":     {[]string{"lint", "-f", "/does/not/exist"}, exitBroken, "no such file"},
-		"lint of nothing":            {[]string{"lint", "-f", os.DevNull}, exitBroken, "no HorizontalPodAutoscaler in " + os.DevNull},
-		"lint of a configuration":    {[]string{"lint", "-f", file("config.yaml", "apiVersion: config.tachometer.dev/v1alpha1\nkind: AdapterConfig")}, exitBroken, "tachometer-adapter --check-config --config "},
-		"explain nothing":            {[]string{"explain"}, exitUsage, "name one autoscaler, hpa/NAME"},
-		"lint of a warning":          {[]string{"lint", "-f", file("warning.yaml", hpa+"2}")}, exitFine, "no-room"},
-		"lint of an error":           {[]string{"lint", "-f", file("error.yaml", hpa+"1}")}, exitBroken, "min-above-max"},
-		"lint of a cluster":          {[]string{"lint", "--all", "-n", "shop"}, exitFine, "no-readiness-probe"},
-		"try without a file":         {[]string{"try"}, exitUsage, "give the file of the rule: -f FILE"},
-		"try of pods and an HPA":     {[]string{"try", "-f", "rule.yaml", "--hpa", "hpa.yaml", "-l", "app=web"}, exitUsage, "give either --hpa"},
-		"try of a rule":              {[]string{"try", "-f", file("rule.yaml", "rules: []"), "-n", "shop"}, exitFine, "web-1    120 "},
-		"try for an autoscaler":      {[]string{"try", "-f", file("rule2.yaml", "rules: []"), "-n", "shop", "--hpa", file("rps.yaml", hpa+"9, metrics: [{type: Pods, pods: {metric: {name: request_per_second}, target: {type: AverageValue, averageValue: 50}}}]}")}, exitFine, "request_per_second is 120/s over 1 pod, target 50 → 2.4"},
-		"try without rights":         {[]string{"try", "-f", file("rule3.yaml", "rules: []"), "-n", "bank"}, exitBroken, "grant it: kubectl -n bank create rolebinding"},
-		"try for two autoscalers":    {[]string{"try", "-f", file("rule4.yaml", "rules: []"), "-n", "shop", "--hpa", file("none.yaml", "kind: List")}, exitBroken, "has 0 HorizontalPodAutoscalers; give a file with one"},
-		"dashboard on a name":        {[]string{"dashboard", "--address", "localhost"}, exitUsage, `--address "localhost" is no IP address`},
-		"metrics of what is not":     {[]string{"metrics", "deploy/wep", "-n", "shop"}, exitBroken, "there is no deploy/wep in namespace shop"},
-		"metrics of another kind":    {[]string{"metrics", "job/web", "-n", "shop"}, exitUsage, "names no pod and no workload"},
-		"metrics of a workload":      {[]string{"metrics", "deploy/web", "-n", "shop"}, exitFine, "request_per_second"},
-		"an autoscaler for it":       {[]string{"metrics", "deploy/web", "-n", "shop", "-o", "yaml"}, exitFine, "kind: HorizontalPodAutoscaler"},
-		"an autoscaler for a pod":    {[]string{"metrics", "web-1", "-n", "shop", "-o", "yaml"}, exitUsage, "-o yaml needs a workload"},
-		"names of autoscalers":       {[]string{"top", "-n", "shop", "-o", "name"}, exitFine, "horizontalpodautoscaler.autoscaling/web\n"},
-		"names in all namespaces":    {[]string{"top", "-A", "-o", "name"}, exitFine, "horizontalpodautoscaler.autoscaling/web\n"},
-		"a versioned object":         {[]string{"top", "-n", "shop", "-o", "json"}, exitFine, `"apiVersion": "kubectl.tachometer.dev/v1alpha1"`},
-		"an object in YAML":          {[]string{"doctor", "-n", "shop", "-o", "yaml"}, exitFine, "kind: DoctorReport"},
-		"a table without its header": {[]string{"top", "-n", "shop", "--no-headers"}, exitFine, "web   request_per_second: 61500m/50   2   3   1 "},
+		"help":                          {[]string{"--help"}, exitFine, "kubectl tachometer [command]"},
+		"unknown command":               {[]string{"docter"}, exitUsage, `unknown command "docter"`},
+		"unknown flag":                  {[]string{"top", "--all-name"}, exitUsage, "unknown flag: --all-name"},
+		"unknown format":                {[]string{"top", "-o", "xml"}, exitUsage, `unknown output format "xml"; use one of wide, json, yaml, name`},
+		"too many arguments":            {[]string{"doctor", "hpa/a", "hpa/b"}, exitUsage, "accepts at most 1 arg"},
+		"not an autoscaler":             {[]string{"doctor", "deploy/web"}, exitUsage, `"deploy/web" names no autoscaler; write hpa/NAME`},
+		"version of the client":         {[]string{"version", "--client"}, exitFine, "Client Version: "},
+		"version without rights":        {[]string{"version"}, exitFine, "Adapter Image: unknown: forbidden"},
+		"no holds":                      {[]string{"hold", "status", "-n", "shop"}, exitFine, "no holds"},
+		"holds in JSON":                 {[]string{"hold", "status", "-n", "shop", "-o", "json"}, exitFine, `"kind": "List"`},
+		"a hold without replicas":       {[]string{"hold", "set", "deploy/web", "-n", "shop"}, exitUsage, "--replicas is required"},
+		"a hold of nothing":             {[]string{"hold", "pause", "web", "-n", "shop"}, exitUsage, "such as deploy/web"},
+		"a hold that is forbidden":      {[]string{"hold", "release", "deploy/web", "-n", "secret"}, exitBroken, "forbidden"},
+		"an unknown hold command":       {[]string{"hold", "sett", "deploy/web", "-n", "shop"}, exitUsage, "sett"},
+		"doctor with few rights":        {[]string{"doctor", "-n", "shop"}, exitFine, "Nothing is broken as far as could be read; 10 checks could not. First warning: condition"},
+		"doctor of what is not":         {[]string{"doctor", "hpa/wep", "-n", "shop"}, exitBroken, "First broken: autoscaler hpa/wep"},
+		"lint without files":            {[]string{"lint"}, exitUsage, "give either -f FILE or --all"},
+		"lint of a missing file":        {[]string{"lint", "-f", "/does/not/exist"}, exitBroken, "no such file"},
+		"lint of nothing":               {[]string{"lint", "-f", os.DevNull}, exitBroken, "no HorizontalPodAutoscaler in " + os.DevNull},
+		"lint of a configuration":       {[]string{"lint", "-f", file("config.yaml", "apiVersion: config.tachometer.dev/v1alpha1\nkind: AdapterConfig")}, exitBroken, "tachometer-adapter --check-config --config "},
+		"explain nothing":               {[]string{"explain"}, exitUsage, "name one autoscaler, hpa/NAME"},
+		"lint of a warning":             {[]string{"lint", "-f", file("warning.yaml", hpa+"2}")}, exitFine, "no-room"},
+		"lint of an error":              {[]string{"lint", "-f", file("error.yaml", hpa+"1}")}, exitBroken, "min-above-max"},
+		"lint of a cluster":             {[]string{"lint", "--all", "-n", "shop"}, exitFine, "no-readiness-probe"},
+		"try without a file":            {[]string{"try"}, exitUsage, "give the file of the rule: -f FILE"},
+		"try of pods and an HPA":        {[]string{"try", "-f", "rule.yaml", "--hpa", "hpa.yaml", "-l", "app=web"}, exitUsage, "give either --hpa"},
+		"try of a rule":                 {[]string{"try", "-f", file("rule.yaml", "rules: []"), "-n", "shop"}, exitFine, "web-1    120 "},
+		"try for an autoscaler":         {[]string{"try", "-f", file("rule2.yaml", "rules: []"), "-n", "shop", "--hpa", file("rps.yaml", hpa+"9, metrics: [{type: Pods, pods: {metric: {name: request_per_second}, target: {type: AverageValue, averageValue: 50}}}]}")}, exitFine, "request_per_second is 120/s over 1 pod, target 50 → 2.4"},
+		"try with a field that is none": {[]string{"try", "-f", file("rule5.yaml", "rules: []"), "-n", "shop", "--hpa", file("typo.yaml", hpa+"9, behaviour: {}}")}, exitBroken, `typo.yaml: hpa/web: unknown field "behaviour"`},
+		"replay with wrong limits":      {[]string{"replay", "hpa/web", "-f", file("limits.yaml", hpa+"1}"), "-n", "shop"}, exitBroken, "hpa/web: minReplicas is 2 and maxReplicas 1; set maxReplicas"},
+		"a name of -o name":             {[]string{"explain", "horizontalpodautoscaler.autoscaling/web", "-n", "shop", "-o", "sentence"}, exitFine, "request_per_second is 61.5/s over 1 pod"},
+		"a budget of a name everywhere": {[]string{"budget", "hpa/web", "-A"}, exitUsage, "hpa/web is in one namespace: give -n NAMESPACE instead of -A"},
+		"top of an empty namespace":     {[]string{"top", "-n", "empty"}, exitFine, "There is no autoscaler in namespace empty."},
+		"named metrics in JSON":         {[]string{"metrics", "-n", "shop", "-o", "json"}, exitFine, `"metric": "request_per_second",`},
+		"no named metrics in JSON":      {[]string{"metrics", "-n", "empty", "-o", "json"}, exitFine, `"items": [`},
+		"try without rights":            {[]string{"try", "-f", file("rule3.yaml", "rules: []"), "-n", "bank"}, exitBroken, "grant it: kubectl -n bank create rolebinding"},
+		"try for two autoscalers":       {[]string{"try", "-f", file("rule4.yaml", "rules: []"), "-n", "shop", "--hpa", file("none.yaml", "kind: List")}, exitBroken, "has 0 HorizontalPodAutoscalers; give a file with one"},
+		"dashboard on a name":           {[]string{"dashboard", "--address", "localhost"}, exitUsage, `--address "localhost" is no IP address`},
+		"metrics of what is not":        {[]string{"metrics", "deploy/wep", "-n", "shop"}, exitBroken, "there is no deploy/wep in namespace shop"},
+		"metrics of another kind":       {[]string{"metrics", "job/web", "-n", "shop"}, exitUsage, "names no pod and no workload"},
+		"metrics of a workload":         {[]string{"metrics", "deploy/web", "-n", "shop"}, exitFine, "request_per_second"},
+		"an autoscaler for it":          {[]string{"metrics", "deploy/web", "-n", "shop", "-o", "yaml"}, exitFine, "kind: HorizontalPodAutoscaler"},
+		"an autoscaler for a pod":       {[]string{"metrics", "web-1", "-n", "shop", "-o", "yaml"}, exitUsage, "-o yaml needs a workload"},
+		"names of autoscalers":          {[]string{"top", "-n", "shop", "-o", "name"}, exitFine, "horizontalpodautoscaler.autoscaling/web\n"},
+		"names in all namespaces":       {[]string{"top", "-A", "-o", "name"}, exitFine, "horizontalpodautoscaler.autoscaling/web\n"},
+		"a versioned object":            {[]string{"top", "-n", "shop", "-o", "json"}, exitFine, `"apiVersion": "kubectl.tachometer.dev/v1alpha1"`},
+		"an object in YAML":             {[]string{"doctor", "-n", "shop", "-o", "yaml"}, exitFine, "kind: DoctorReport"},
+		"a table without its header":    {[]string{"top", "-n", "shop", "--no-headers"}, exitFine, "web   request_per_second: 61500m/50   2   3   1 "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -247,5 +259,23 @@ func TestQuietErrorHandlers(t *testing.T) {
 	}
 	if len(handlers) != 1 || calls != 0 {
 		t.Errorf("%d handlers logged %d times without -v", len(handlers), calls)
+	}
+}
+
+// TestWatchedTopSaysWhatIsUnread: a table that is refreshed names below it what it could not read.
+func TestWatchedTopSaysWhatIsUnread(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	p := &pluginProgram{out: &out, errs: &out, kubeconfig: os.DevNull, watching: true}
+	p.overrides.ClusterInfo.Server, p.overrides.Context.Namespace = newShop(t).url, "bank"
+	c, err := p.connectPluginCluster()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.printPluginTop(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	if want := "did not read horizontalpodautoscalers: forbidden"; !strings.Contains(out.String(), want) {
+		t.Errorf("printed %q, want %q", out.String(), want)
 	}
 }

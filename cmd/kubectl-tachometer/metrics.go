@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -124,7 +125,7 @@ func (c *pluginConnection) findPluginPod(ctx context.Context, arg string) (*inve
 
 // printPluginNamedMetrics prints the metrics that discovery lists.
 func (p *pluginProgram) printPluginNamedMetrics(ctx context.Context, c *pluginConnection) error {
-	table := output.Table{Header: []string{"METRIC", "OF", "API"}}
+	metrics := []namedMetric{}
 	for _, path := range []string{"/apis/" + reading.CustomGroup + "/" + reading.CustomVersion, "/apis/" + reading.ExternalGroup + "/v1beta1"} {
 		data, err := c.reader.Read(ctx, path)
 		var list metav1.APIResourceList
@@ -136,15 +137,26 @@ func (p *pluginProgram) printPluginNamedMetrics(ctx context.Context, c *pluginCo
 			continue
 		}
 		for _, r := range list.APIResources {
-			of, metric, isObject := strings.Cut(r.Name, "/")
-			if !isObject {
-				of, metric = "<external>", r.Name
+			m := namedMetric{Metric: r.Name, API: list.GroupVersion}
+			if of, metric, isObject := strings.Cut(r.Name, "/"); isObject {
+				m.Of, m.Metric = of, metric
 			}
-			table.Add(metric, of, list.GroupVersion)
+			metrics = append(metrics, m)
 		}
 	}
 	if p.output == "json" || p.output == "yaml" {
-		return output.PrintObject(p.out, p.output, "MetricList", map[string]any{"items": table.Rows})
+		return output.PrintObject(p.out, p.output, "MetricList", map[string]any{"items": metrics})
+	}
+	table := output.Table{Header: []string{"METRIC", "OF", "API"}}
+	for _, m := range metrics {
+		table.Add(m.Metric, cmp.Or(m.Of, "<external>"), m.API)
 	}
 	return table.Print(p.out, p.noHeaders)
+}
+
+// namedMetric is a metric that discovery lists, and the resource that it is of; empty for an external metric.
+type namedMetric struct {
+	Metric string `json:"metric"`
+	Of     string `json:"of,omitempty"`
+	API    string `json:"api"`
 }

@@ -86,7 +86,7 @@ func (p *pluginProgram) readReplayedSpec(file, name string) (*autoscalingv2.Hori
 	}
 	for i := range objects.HPAs {
 		if objects.HPAs[i].Name == name || len(objects.HPAs) == 1 {
-			return &objects.HPAs[i].Spec, checkPluginHPAFile(file, &objects.HPAs[i])
+			return &objects.HPAs[i].Spec, checkPluginHPAFile(file, objects, &objects.HPAs[i])
 		}
 	}
 	return nil, fmt.Errorf("%s has no HorizontalPodAutoscaler %s", file, name)

@@ -128,8 +128,9 @@ func parsePluginHPA(arg string) (string, error) {
 	if !found {
 		kind, name = "hpa", arg
 	}
-	switch strings.ToLower(kind) {
-	case "hpa", "horizontalpodautoscaler", "horizontalpodautoscalers", "horizontalpodautoscalers.autoscaling":
+	kind, _, _ = strings.Cut(strings.ToLower(kind), ".") // as -o name writes it: horizontalpodautoscaler.autoscaling
+	switch kind {
+	case "hpa", "horizontalpodautoscaler", "horizontalpodautoscalers":
 		if name != "" {
 			return name, nil
 		}

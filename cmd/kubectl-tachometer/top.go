@@ -67,8 +67,12 @@ func (p *pluginProgram) printPluginTop(ctx context.Context, c *pluginConnection)
 	if printed, err := p.printPluginObject("AutoscalerList", report); printed || err != nil {
 		return err
 	}
-	if !p.watching { // a terminal that is refreshed has no place for them
+	if !p.watching {
 		p.warnPluginUnread(report.Unread)
+	}
+	if len(report.Items) == 0 && len(report.Unread) == 0 && !p.watching {
+		fmt.Fprintf(p.errs, "There is no autoscaler in %s.\n", describePluginNamespace(c.namespace))
+		return nil
 	}
 	if p.output == "name" {
 		for _, row := range report.Items {
@@ -83,8 +87,20 @@ func (p *pluginProgram) printPluginTop(ctx context.Context, c *pluginConnection)
 	if err := report.Print(&table, c.now(), c.namespace == "", p.output == "wide", p.noHeaders); err != nil {
 		return err
 	}
+	if p.watching { // below the table: a line beside it would be cleared
+		for _, u := range report.Unread {
+			fmt.Fprintf(&table, "did not read %s: %s\n", u.Resource, plaintext.Clean(u.Reason))
+		}
+	}
 	_, err := p.out.Write(table.Bytes())
 	return err
+}
+
+func describePluginNamespace(namespace string) string {
+	if namespace == "" {
+		return "the cluster"
+	}
+	return "namespace " + namespace
 }
 
 func isPluginTerminal(out any) bool {

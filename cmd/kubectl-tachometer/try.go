@@ -105,7 +105,7 @@ func (p *pluginProgram) tryPluginRuleForHPA(ctx context.Context, c *pluginConnec
 	if err != nil {
 		return nil, err
 	}
-	scaler, err := findTriedHPA(manifests.HPAs, file, c.namespace)
+	scaler, err := findTriedHPA(manifests, file, c.namespace)
 	if err != nil {
 		return nil, err
 	}
@@ -118,19 +118,27 @@ func (p *pluginProgram) tryPluginRuleForHPA(ctx context.Context, c *pluginConnec
 }
 
 // findTriedHPA returns the only autoscaler of a file.
-func findTriedHPA(found []autoscalingv2.HorizontalPodAutoscaler, file, namespace string) (*autoscalingv2.HorizontalPodAutoscaler, error) {
+func findTriedHPA(manifests *inventory.Inventory, file, namespace string) (*autoscalingv2.HorizontalPodAutoscaler, error) {
+	found := manifests.HPAs
 	switch {
 	case len(found) != 1:
 		return nil, fmt.Errorf("%s has %d HorizontalPodAutoscalers; give a file with one", file, len(found))
 	case found[0].Namespace != namespace:
 		return nil, fmt.Errorf("the HorizontalPodAutoscaler of %s is of namespace %s; add -n %s", file, found[0].Namespace, found[0].Namespace)
 	}
-	return &found[0], checkPluginHPAFile(file, &found[0])
+	return &found[0], checkPluginHPAFile(file, manifests, &found[0])
 }
 
-// checkPluginHPAFile returns an error for an autoscaler of a file that kube-apiserver would reject.
-func checkPluginHPAFile(file string, scaler *autoscalingv2.HorizontalPodAutoscaler) error {
-	if err := inventory.CheckMetrics(scaler); err != nil {
+// checkPluginHPAFile returns an error for an autoscaler of a file that kube-apiserver would reject, or of which it would ignore a field.
+func checkPluginHPAFile(file string, manifests *inventory.Inventory, scaler *autoscalingv2.HorizontalPodAutoscaler) error {
+	err := inventory.CheckMetrics(scaler)
+	if least, most := inventory.MinReplicasOf(scaler), scaler.Spec.MaxReplicas; least < 0 || most < 1 || least > most {
+		err = errors.Join(err, fmt.Errorf("hpa/%s: minReplicas is %d and maxReplicas %d; set maxReplicas to minReplicas or more, and to 1 or more", scaler.Name, least, most))
+	}
+	for _, unknown := range manifests.UnknownFields[scaler.Namespace+"/"+scaler.Name] {
+		err = errors.Join(err, fmt.Errorf("hpa/%s: %s", scaler.Name, unknown))
+	}
+	if err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}
 	return nil

@@ -62,6 +62,9 @@ func (a *adapter) Run(ctx context.Context) error {
 			start("kubelets", a.usage.kubelets.Run)
 		}
 	}
+	if a.recorder != nil {
+		start("records", a.recorder.Run)
+	}
 	if a.events != nil {
 		start("events about metrics", a.events.Run)
 	}

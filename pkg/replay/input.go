@@ -226,27 +226,33 @@ func (b *inputBuilder) buildReplayedPod(name, state string, created, readied tim
 		p.DeletionTimestamp = &metav1.Time{Time: b.decision.Time}
 	}
 	p.Status.Conditions = []corev1.PodCondition{ready}
-	p.Spec.Containers = b.buildReplayedContainers()
+	b.setReplayedRequests(&p.Spec)
 	return p
 }
 
-// buildReplayedContainers returns containers that request each resource of the spec's metrics.
-func (b *inputBuilder) buildReplayedContainers() []corev1.Container {
-	names := []string{"app"}
-	requests := corev1.ResourceList{}
+// setReplayedRequests gives a pod the requests of the spec's metrics: the pod as a whole, and each container by itself.
+func (b *inputBuilder) setReplayedRequests(pod *corev1.PodSpec) {
+	request := func(r *corev1.ResourceRequirements, name corev1.ResourceName) {
+		if r.Requests == nil {
+			r.Requests = corev1.ResourceList{}
+		}
+		r.Requests[name] = *resource.NewMilliQuantity(replayedRequest, resource.DecimalSI)
+	}
 	for _, m := range b.spec.Metrics {
 		switch {
 		case m.Resource != nil:
-			requests[m.Resource.Name] = *resource.NewMilliQuantity(replayedRequest, resource.DecimalSI)
+			if pod.Resources == nil {
+				pod.Resources = &corev1.ResourceRequirements{}
+			}
+			request(pod.Resources, m.Resource.Name)
 		case m.ContainerResource != nil:
-			requests[m.ContainerResource.Name] = *resource.NewMilliQuantity(replayedRequest, resource.DecimalSI)
-			names[0] = m.ContainerResource.Container
+			at := slices.IndexFunc(pod.Containers, func(c corev1.Container) bool { return c.Name == m.ContainerResource.Container })
+			if at < 0 {
+				at, pod.Containers = len(pod.Containers), append(pod.Containers, corev1.Container{Name: m.ContainerResource.Container})
+			}
+			request(&pod.Containers[at].Resources, m.ContainerResource.Name)
 		}
 	}
-	if len(requests) == 0 {
-		return nil
-	}
-	return []corev1.Container{{Name: names[0], Resources: corev1.ResourceRequirements{Requests: requests}}}
 }
 
 func countPresentPods(pods []*corev1.Pod) int32 {

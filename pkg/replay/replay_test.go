@@ -8,6 +8,7 @@ import (
 	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 	"github.com/tachometer-metrics/tachometer/pkg/replay"
@@ -47,6 +48,34 @@ func TestReproduceTellsDifferences(t *testing.T) {
 	log.Decisions[5].Reads = nil
 	if looks = replay.Reproduce(log, replay.Settings()); looks[5].Missing != "no read of request_per_second is in the record" {
 		t.Errorf("look without a read: %q", looks[5].Missing)
+	}
+}
+
+// TestUsageOfSeveralContainers: the usage of two containers and of the whole pod, side by side.
+func TestUsageOfSeveralContainers(t *testing.T) {
+	t.Parallel()
+	usage := func(percent int32) autoscalingv2.MetricTarget {
+		return autoscalingv2.MetricTarget{Type: autoscalingv2.UtilizationMetricType, AverageUtilization: &percent}
+	}
+	container := func(name string, percent int32) autoscalingv2.MetricSpec {
+		return autoscalingv2.MetricSpec{Type: autoscalingv2.ContainerResourceMetricSourceType, ContainerResource: &autoscalingv2.ContainerResourceMetricSource{
+			Name: corev1.ResourceCPU, Container: name, Target: usage(percent),
+		}}
+	}
+	log := replaytest.Log(replaytest.Spec("request_per_second"), 90, 90)
+	pods := int32(len(log.Decisions[1].Pods))
+	log.Specs[0].Spec.Metrics = []autoscalingv2.MetricSpec{container("app", 60), container("proxy", 50), {
+		Type: autoscalingv2.ResourceMetricSourceType, Resource: &autoscalingv2.ResourceMetricSource{Name: corev1.ResourceCPU, Target: usage(60)},
+	}}
+	log.Decisions[1].Reads, log.Decisions[1].Status.Current = nil, []int64{90, 20, 60}
+	look := replay.Reproduce(log, replay.Settings())[1]
+	if look.Missing != "" || len(look.Decision.Metrics) != 3 {
+		t.Fatalf("look %+v", look)
+	}
+	for i, want := range []int32{(pods*3 + 1) / 2, (pods*2 + 4) / 5, pods} {
+		if m := look.Decision.Metrics[i]; m.Err != nil || m.Replicas != want {
+			t.Errorf("metric %d wants %d (%v), want %d", i, m.Replicas, m.Err, want)
+		}
 	}
 }
 

@@ -43,10 +43,25 @@ var elementSchemas = map[string]map[string]any{
 	},
 }
 
-// furtherKeys are keys without an effect here, by the path in which they stand: Helm's own "global", which the notes name.
+// furtherKeys are keys without an effect here, by the path in which they stand: Helm's own "global", which the notes name, and keys of other
+// charts, which the template rejects with the way out. The schema could only say that they are not allowed.
 var furtherKeys = map[string]map[string]map[string]any{
-	"tachometer-adapter": {"": {"global": schemaOf("object")}},
-	"tachometer-scaler":  {"": {"global": schemaOf("object")}},
+	"tachometer-adapter": {"": listFurtherKeys("addonResizer", "apiService", "containerPort", "metrics", "watchNamespace"), "image": {"registry": map[string]any{}}},
+	"tachometer-scaler": {
+		"": listFurtherKeys("containerPort", "extraArguments", "metrics", "namespaceOverride", "serviceMonitor", "watchNamespace"), "image": {"registry": map[string]any{}},
+	},
+}
+
+// listFurtherKeys returns the keys at the top: those of both charts, and the given ones.
+func listFurtherKeys(own ...string) map[string]any {
+	keys := map[string]any{"global": schemaOf("object")}
+	both := []string{
+		"additionalLabels", "args", "commonAnnotations", "commonLabels", "defaultArgs", "deploymentStrategy", "extraEnv", "extraEnvs", "replicaCount", "updateStrategy",
+	}
+	for _, key := range append(both, own...) {
+		keys[key] = map[string]any{}
+	}
+	return keys
 }
 
 // typesBesides are types besides the default's.

@@ -129,6 +129,9 @@ func (g caseGenerator) moveOn(in *hpa.Input) {
 	if g.maybe(15) {
 		in.SpecReplicas = g.Int32N(14)
 	}
+	if g.maybe(60) {
+		in.SpecReplicas = g.generateExtreme(pick[int32](g, 100, 1000))
+	}
 	in.StatusReplicas = in.SpecReplicas
 	if g.maybe(6) {
 		in.StatusReplicas = g.Int32N(14)

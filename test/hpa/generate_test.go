@@ -43,6 +43,9 @@ func (g caseGenerator) generateHPA(s hpa.Settings) *autoscalingv2.HorizontalPodA
 func (g caseGenerator) changeSpec(h *autoscalingv2.HorizontalPodAutoscaler) {
 	h.Spec.MinReplicas = pick(g, nil, new(int32(0)), new(int32(1)), new(g.Int32N(6)))
 	h.Spec.MaxReplicas = max(1, pick(g, 3, 10, 50, g.Int32N(20)))
+	if g.maybe(30) {
+		h.Spec.MaxReplicas = pick[int32](g, 1000, math.MaxInt32)
+	}
 	if h.Spec.MinReplicas != nil {
 		h.Spec.MaxReplicas = max(h.Spec.MaxReplicas, *h.Spec.MinReplicas)
 	}
@@ -51,7 +54,7 @@ func (g caseGenerator) changeSpec(h *autoscalingv2.HorizontalPodAutoscaler) {
 		h.Spec.Behavior = &autoscalingv2.HorizontalPodAutoscalerBehavior{ScaleUp: g.generateRules(true), ScaleDown: g.generateRules(false)}
 	}
 	h.Spec.Metrics = nil
-	for range 1 + g.IntN(3) {
+	for range 1 + g.IntN(pick(g, 1, 3, 3, 6)) {
 		h.Spec.Metrics = append(h.Spec.Metrics, g.generateMetric())
 	}
 }
@@ -63,7 +66,7 @@ func (g caseGenerator) generateRules(isUp bool) *autoscalingv2.HPAScalingRules {
 	for range 1 + g.IntN(3) {
 		rules.Policies = append(rules.Policies, autoscalingv2.HPAScalingPolicy{
 			Type:          pick(g, autoscalingv2.PodsScalingPolicy, autoscalingv2.PercentScalingPolicy),
-			Value:         pick(g, 1, 2, 4, 10, 50, 100, 1+g.Int32N(200)),
+			Value:         pick(g, 1, 2, 4, 10, 50, 100, 1+g.Int32N(200), g.generateExtreme(1+g.Int32N(200))),
 			PeriodSeconds: pick(g, 15, 60, 300, 1+g.Int32N(1800)),
 		})
 	}
@@ -76,7 +79,18 @@ func (g caseGenerator) generateRules(isUp bool) *autoscalingv2.HPAScalingRules {
 	return rules
 }
 
+// generateExtreme returns the number, and in rare cases the largest or the second largest one.
+func (g caseGenerator) generateExtreme(number int32) int32 {
+	if g.maybe(20) {
+		return math.MaxInt32 - g.Int32N(2)
+	}
+	return number
+}
+
 func (g caseGenerator) generateMetric() autoscalingv2.MetricSpec {
+	if g.maybe(80) { // kube-apiserver rejects it, and the controller has words for it
+		return autoscalingv2.MetricSpec{Type: "Wrong"}
+	}
 	id := autoscalingv2.MetricIdentifier{Name: pick(g, "a", "b")}
 	switch {
 	case g.maybe(3):
@@ -89,7 +103,7 @@ func (g caseGenerator) generateMetric() autoscalingv2.MetricSpec {
 	value := autoscalingv2.MetricTarget{Type: autoscalingv2.ValueMetricType, Value: amount}
 	usage := average
 	if !g.maybe(3) {
-		usage = autoscalingv2.MetricTarget{Type: autoscalingv2.UtilizationMetricType, AverageUtilization: new(pick(g, 50, 80, 100, 150, 1+g.Int32N(300)))}
+		usage = autoscalingv2.MetricTarget{Type: autoscalingv2.UtilizationMetricType, AverageUtilization: new(g.generateExtreme(pick(g, 50, 80, 100, 150, 1+g.Int32N(300))))}
 	}
 	name := pick(g, corev1.ResourceCPU, corev1.ResourceCPU, corev1.ResourceMemory)
 	switch g.IntN(20) {
@@ -128,7 +142,29 @@ func (g caseGenerator) generatePods(replicas int32, now time.Time) []*corev1.Pod
 	for i := range count {
 		pods = append(pods, g.generatePod(fmt.Sprintf("p%d", i), isCalm, now))
 	}
+	if g.maybe(12) {
+		g.disturbAll(pods, now)
+	}
 	return pods
+}
+
+// disturbAll gives all pods one trouble: an outage, a rollout that never ends, a drained node.
+func (g caseGenerator) disturbAll(pods []*corev1.Pod, now time.Time) {
+	trouble := g.IntN(5)
+	for _, p := range pods {
+		switch trouble {
+		case 0:
+			p.Status.Phase = corev1.PodFailed
+		case 1:
+			p.Status.Phase = corev1.PodPending
+		case 2:
+			p.DeletionTimestamp = &metav1.Time{Time: now}
+		case 3:
+			p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionFalse, LastTransitionTime: metav1.Time{Time: now.Add(-time.Second)}}}
+		case 4:
+			p.Status.StartTime = &metav1.Time{Time: now.Add(time.Minute)} // clocks apart
+		}
+	}
 }
 
 func (g caseGenerator) generatePod(name string, isCalm bool, now time.Time) *corev1.Pod {
@@ -170,6 +206,9 @@ func (g caseGenerator) generateRequests(isCalm bool) corev1.ResourceList {
 	if isCalm || !g.maybe(25) {
 		requests[corev1.ResourceCPU] = *resource.NewMilliQuantity(pick(g, 100, 500, 1000, 1+g.Int64N(4000)), resource.DecimalSI)
 	}
+	if !isCalm && g.maybe(40) {
+		requests[corev1.ResourceCPU] = resource.Quantity{}
+	}
 	if isCalm || !g.maybe(25) {
 		requests[corev1.ResourceMemory] = *resource.NewQuantity(1+g.Int64N(1<<30), resource.BinarySI)
 	}
@@ -200,6 +239,9 @@ var errGenerated = errors.New("the API answers 503")
 func (g caseGenerator) generateAnswer(spec autoscalingv2.MetricSpec, pods []*corev1.Pod, current int32, now time.Time) hpa.Answer {
 	if g.maybe(25) {
 		return hpa.Answer{Err: errGenerated}
+	}
+	if spec.Type == "Wrong" {
+		return hpa.Answer{}
 	}
 	level := pick(g, 0, 0.5, 0.9, 1, 1, 1.1, 1.5, 3, g.Float64()*2, g.Float64()*20) // of the target
 	if spec.Object == nil && spec.External == nil {
@@ -245,7 +287,7 @@ func (g caseGenerator) generatePodAnswer(spec autoscalingv2.MetricSpec, level fl
 	default:
 		target = spec.ContainerResource.Target
 	}
-	base, missing, isEven := int64(0), pick(g, 1000, 1000, 8, 3), g.maybe(2)
+	base, missing, isEven := int64(0), pick(g, 1000, 1000, 1000, 8, 8, 3, 3, 1), g.maybe(2) // 1: no pod has a value
 	answer := hpa.Answer{Pods: map[string]hpa.PodValue{}}
 	for _, p := range pods {
 		if g.maybe(missing) {
@@ -266,6 +308,12 @@ func (g caseGenerator) generatePodAnswer(spec autoscalingv2.MetricSpec, level fl
 	}
 	if g.maybe(20) {
 		answer.Pods["unknown"] = hpa.PodValue{Value: base}
+	}
+	if g.maybe(200) {
+		for name, v := range answer.Pods {
+			v.Value, v.Time = -v.Value, now.Add(time.Minute)
+			answer.Pods[name] = v
+		}
 	}
 	if g.maybe(200) {
 		answer.Pods["p0"] = hpa.PodValue{Value: pick[int64](g, math.MaxInt64, math.MinInt64, 1<<45, -1000)}

@@ -88,7 +88,7 @@ func (r *controllerRig) turn(in hpa.Input) error {
 	return err
 }
 
-// listAskedAnswers leaves out the answers of metrics with a wrong selector: the controller does not ask for them.
+// listAskedAnswers leaves out the answers of metrics with a wrong selector or type: the controller does not ask for them.
 func listAskedAnswers(in hpa.Input) []hpa.Answer {
 	var asked []hpa.Answer
 	for i, spec := range in.HPA.Spec.Metrics {
@@ -100,6 +100,8 @@ func listAskedAnswers(in hpa.Input) []hpa.Answer {
 			selector = spec.Object.Metric.Selector
 		case spec.External != nil:
 			selector = spec.External.Metric.Selector
+		case spec.Resource == nil && spec.ContainerResource == nil: // of an unknown type
+			continue
 		}
 		if _, err := metav1.LabelSelectorAsSelector(selector); err == nil {
 			asked = append(asked, in.Answers[i])

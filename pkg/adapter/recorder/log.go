@@ -61,8 +61,10 @@ func (r *Recorder) Log(key types.NamespacedName, since time.Time) (*explainapi.D
 		return nil, nil
 	}
 	rec.mu.Lock()
+	r.encodeAnswers(rec)
 	blocks, begin, spec := rec.snapshotBlocks(since), rec.since, rec.spec
 	rec.mu.Unlock()
+	r.boundRecords()
 	log := &explainapi.DecisionLog{Source: explainapi.Source{UnknownBefore: begin.UTC()}, Decisions: []explainapi.Decision{}}
 	log.Name, log.Namespace = key.Name, key.Namespace
 	if err := addBlocksToLog(log, blocks); err != nil {

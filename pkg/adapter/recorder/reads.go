@@ -45,7 +45,7 @@ func (p recordedProvider) GetMetricByName(ctx context.Context, name types.Namesp
 	if info.GroupResource.Resource == "namespaces" {
 		key.namespace = name.Name
 	}
-	p.recorder.recordRead(key, nil, nil, err, func(now time.Time, into []explainapi.Value) ([]explainapi.Value, bool) {
+	p.recorder.recordRead(key, nil, nil, err, 1, func(now time.Time, into []explainapi.Value) ([]explainapi.Value, bool) {
 		values := resizeRecordedValues(into, 1)
 		setRecordedValue(&values[0], "", value.Value.MilliValue(), value.Timestamp.Time, value.WindowSeconds, now.UnixNano())
 		return values, false
@@ -62,7 +62,11 @@ func (p recordedProvider) GetMetricBySelector(ctx context.Context, namespace str
 	ctx, evidence := provider.WithEvidence(ctx)
 	list, err := p.MetricsProvider.GetMetricBySelector(ctx, namespace, objects, info, selector)
 	key := readKey{kind: podsRead, namespace: namespace, metric: info.Metric, selector: formatReadSelector(selector)}
-	p.recorder.recordRead(key, objects, evidence, err, func(now time.Time, into []explainapi.Value) ([]explainapi.Value, bool) {
+	values := 0
+	if err == nil {
+		values = len(list.Items)
+	}
+	p.recorder.recordRead(key, objects, evidence, err, values, func(now time.Time, into []explainapi.Value) ([]explainapi.Value, bool) {
 		items := list.Items[:min(len(list.Items), maxRecordedValues)]
 		values, nanos := resizeRecordedValues(into, len(items)), now.UnixNano()
 		for i := range items {
@@ -82,7 +86,11 @@ func (p recordedProvider) GetExternalMetric(ctx context.Context, namespace strin
 		return list, err
 	}
 	key := readKey{kind: externalRead, namespace: namespace, metric: info.Metric, selector: formatReadSelector(selector)}
-	p.recorder.recordRead(key, nil, nil, err, func(now time.Time, into []explainapi.Value) ([]explainapi.Value, bool) {
+	values := 0
+	if err == nil {
+		values = len(list.Items)
+	}
+	p.recorder.recordRead(key, nil, nil, err, values, func(now time.Time, into []explainapi.Value) ([]explainapi.Value, bool) {
 		items := list.Items[:min(len(list.Items), maxRecordedValues)]
 		values, nanos := resizeRecordedValues(into, len(items)), now.UnixNano()
 		for i := range items {
@@ -120,27 +128,23 @@ func setRecordedValue(v *explainapi.Value, pod string, milli int64, at time.Time
 // valueConverter appends the values of an answer to a slice, and reports whether it left some out.
 type valueConverter func(now time.Time, into []explainapi.Value) (values []explainapi.Value, truncated bool)
 
-// recordRead records an answer for the autoscalers that it belongs to. It calls convert for the values if there was no error.
-func (r *Recorder) recordRead(key readKey, pods labels.Selector, evidence *provider.Evidence, err error, convert valueConverter) {
+// recordRead records an answer for the autoscalers that it belongs to. convert returns its values, if there was no error.
+func (r *Recorder) recordRead(key readKey, pods labels.Selector, evidence *provider.Evidence, err error, values int, convert valueConverter) {
 	found := r.findReaders(key, pods)
 	if len(found) == 0 {
 		return
 	}
-	now := r.opts.Now()
-	read := explainapi.Read{Shared: len(found) > 1}
+	answer := pendingAnswer{at: r.opts.Now(), shared: len(found) > 1, values: values, convert: convert}
 	if err != nil {
-		read.Error = clipRecordedText(err.Error())
-		convert = nil
+		answer.err, answer.values, answer.convert = clipRecordedText(err.Error()), 0, nil
 	}
-	if evidence != nil {
-		read.Omitted = convertRecordedOmissions(evidence.Omitted)
+	if evidence != nil { // its slices alone: it lives in the context of the request
+		answer.omitted = evidence.Omitted
 	}
 	for _, x := range found {
-		read.Metric = x.metric
-		selected := r.selectRecordedPods(x.record, evidence)
-		r.appendRead(x.record, read, convert, selected, now)
+		answer.metric, answer.pods = x.metric, r.selectRecordedPods(x.record, evidence)
+		r.takeAnswer(x.record, answer)
 	}
-	r.boundRecords()
 }
 
 // selectRecordedPods returns the pods of the scale target: those that were read, else those that discovery knows.
@@ -153,27 +157,6 @@ func (r *Recorder) selectRecordedPods(rec *record, evidence *provider.Evidence) 
 		return nil
 	}
 	return r.targets.Pods(rec.key.Namespace, selector)
-}
-
-// appendRead adds a read to a record, with the values of convert unless it is nil. They are kept until the next read alone, whose
-// values then take their memory.
-func (r *Recorder) appendRead(rec *record, read explainapi.Read, convert valueConverter, pods []discovery.Pod, now time.Time) {
-	at := now.UnixMilli()
-	rec.mu.Lock()
-	defer rec.mu.Unlock()
-	if rec.isForgotten || rec.spec == nil {
-		return
-	}
-	if convert != nil {
-		read.Values, read.Truncated = convert(now, rec.base.spare)
-		r.metrics.observeSampleAge(read.Values)
-	}
-	rec.read = read
-	before := rec.looks.begin
-	if rec.looks.trackRead(at, read.Metric) && before != 0 {
-		r.metrics.observeReaction(stagePeriod, time.Duration(at-before)*time.Millisecond)
-	}
-	r.addUsage(rec, rec.appendEntry(&entry{at: at, read: &rec.read, pods: rec.updatePods(pods, r.metrics)}))
 }
 
 // updatePods returns the entries of the pods, the same slice for the same pods. It observes how long new pods took to become ready.

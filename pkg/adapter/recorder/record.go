@@ -38,7 +38,7 @@ type specVersion struct {
 	bytes int
 }
 
-// record is what is known of one autoscaler. mu guards all fields but the key.
+// record is what is known of one autoscaler. mu guards the fields that name no other lock, except the key.
 type record struct {
 	key types.NamespacedName
 	// specBytes are its bytes in Recorder.specBytes; guarded by Recorder.mu.
@@ -63,7 +63,12 @@ type record struct {
 	pods     []podEntry      // at the last read
 	started  map[string]bool // the pods that were seen ready, of those at the last read
 
-	isForgotten bool
+	isForgotten  bool
+	spareAnswers []pendingAnswer // memory for answers, without any
+
+	answersMu      sync.Mutex      // taken after mu, and held for an append alone: a read waits for it
+	answers        []pendingAnswer // not yet encoded, the oldest first; guarded by answersMu
+	takesNoAnswers bool            // guarded by answersMu
 }
 
 // appendEntry adds an entry and returns the bytes of the blocks that it closed.

@@ -10,6 +10,7 @@ package recorder
 import (
 	"cmp"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -65,6 +66,8 @@ type Recorder struct {
 	usageMu sync.Mutex
 	usage   map[string]int // bytes of closed blocks by namespace; guarded by usageMu
 	used    int            // their sum; guarded by usageMu
+
+	pending atomic.Int64 // values and pods of the answers that wait in all records
 }
 
 // New returns a Recorder without records.
@@ -90,6 +93,7 @@ func (r *Recorder) ObserveAutoscaler(h *autoscalingv2.HorizontalPodAutoscaler) {
 	rec.mu.Lock()
 	defer r.boundRecords() // after the unlock
 	defer rec.mu.Unlock()
+	r.encodeAnswers(rec) // they were given before
 	if rec.spec == nil || !equality.Semantic.DeepEqual(rec.spec.spec, &h.Spec) {
 		spec := h.Spec // a copy: a pointer into the object would keep the page that it was listed in
 		rec.spec = &specVersion{now, &spec, spec.Size()}
@@ -157,6 +161,7 @@ func (r *Recorder) forgetRecord(rec *record) {
 	defer rec.mu.Unlock()
 	r.addUsage(rec, -rec.bytes)
 	rec.blocks, rec.bytes, rec.isForgotten = nil, 0, true
+	r.dropAnswers(rec)
 }
 
 // addUsage counts the bytes of closed blocks, and drops the oldest blocks of the record beyond its bound. The caller holds rec.mu.

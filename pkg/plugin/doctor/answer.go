@@ -54,11 +54,29 @@ func (v *autoscalerVisit) checkVisitedAnswer(i int) {
 	case a.Err != nil:
 		status, fix := v.judgeVisitedError(i)
 		v.addVisitCheck("metric", status, words+a.Err.Error(), fix)
+	case len(a.Values) == 0 && v.hpa.Spec.Metrics[i].ContainerResource != nil:
+		v.checkVisitedContainer(i)
 	case len(a.Values) == 0:
 		v.addVisitCheck("metric", StatusFail, words+"the API answers without any value", v.formatRawReadCommand(a.Path))
 	default:
 		v.checkVisitedValues(words, a)
 	}
+}
+
+// checkVisitedContainer says that no pod reports the container of the i-th metric, and which containers there are.
+func (v *autoscalerVisit) checkVisitedContainer(i int) {
+	message, fix := v.answers[i].Metric+": no pod reports this container", v.formatRawReadCommand(v.answers[i].Path)
+	if v.workload != nil && len(v.workload.Template.Spec.Containers) > 0 {
+		var names []string
+		for _, c := range v.workload.Template.Spec.Containers {
+			names = append(names, c.Name)
+		}
+		message += fmt.Sprintf("; %s has %s", v.workload.Ref(), strings.Join(names, ", "))
+		if len(names) == 1 && names[0] != v.hpa.Spec.Metrics[i].ContainerResource.Container {
+			fix = v.formatVisitCommand(`patch hpa %s --type=json -p '[{"op":"replace","path":"/spec/metrics/%d/containerResource/container","value":%q}]'`, v.hpa.Name, i, names[0])
+		}
+	}
+	v.addVisitCheck("metric", StatusFail, message, fix)
 }
 
 // checkVisitedValues judges the age and the completeness of values.
@@ -107,6 +125,9 @@ func (v *autoscalerVisit) judgeVisitedError(i int) (status Status, fix string) {
 		return StatusFail, v.formatPageCommand(a.Path)
 	case causeAbsent:
 		return StatusFail, v.formatPluginCommand("metrics", v.formatVisitedTarget())
+	}
+	if m := v.hpa.Spec.Metrics[i]; apierrors.IsNotFound(a.Err) && (m.Resource != nil || m.ContainerResource != nil) {
+		return StatusFail, "kubectl get apiservice v1beta1." + reading.ResourceGroup // the adapter's metrics do not help
 	}
 	if apierrors.IsNotFound(a.Err) {
 		return StatusFail, v.formatPluginCommand("metrics", v.formatVisitedTarget())

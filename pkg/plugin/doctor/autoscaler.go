@@ -55,6 +55,11 @@ func (v *autoscalerVisit) addVisitCheck(name string, status Status, message, fix
 // checkVisitedTarget checks that the scale target exists and has pods.
 func (v *autoscalerVisit) checkVisitedTarget() {
 	ref := v.hpa.Spec.ScaleTargetRef
+	if inventory.LacksAppsGroup(ref) {
+		v.addVisitCheck("target", StatusFail, fmt.Sprintf("the apiVersion of its target is %q, and %s is in apps/v1", ref.APIVersion, ref.Kind),
+			v.formatVisitCommand(`patch hpa %s --type=merge -p '{"spec":{"scaleTargetRef":{"apiVersion":"apps/v1"}}}'`, v.hpa.Name))
+		return
+	}
 	if v.workload != nil {
 		v.addVisitCheck("target", StatusOK, v.workload.Ref()+", "+output.Count(len(v.pods), "pod"), "")
 		return

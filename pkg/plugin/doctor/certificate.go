@@ -54,6 +54,10 @@ func (d *doctor) judgeDoctorCertificate(chain []*x509.Certificate) (status Statu
 	if !d.Now.Before(leaf.NotAfter) {
 		return StatusFail, "expired at " + leaf.NotAfter.UTC().Format(time.RFC3339), restart
 	}
+	if d.Now.Before(leaf.NotBefore) {
+		return StatusFail, fmt.Sprintf("it is not yet valid, before %s: it was made by a clock that is ahead, or this machine's clock is behind (%s)",
+			leaf.NotBefore.UTC().Format(time.RFC3339), d.Now.UTC().Format(time.RFC3339)), restart
+	}
 	for _, s := range d.services {
 		if !d.isDoctorAdapterService(s) {
 			continue

@@ -204,6 +204,10 @@ func (d *doctor) checkDoctorService(ctx context.Context) {
 		return
 	}
 	d.addDoctorCheck("service", subject, StatusOK, fmt.Sprintf("port %d goes to port %s of the pods", a.port, port.TargetPort.String()), "")
+	if len(service.Spec.Selector) == 0 { // its endpoints are written by hand
+		d.checkDoctorEndpoints(ctx, service)
+		return
+	}
 	list, err := d.Client.CoreV1().Pods(a.namespace).List(ctx, metav1.ListOptions{LabelSelector: labels.FormatLabels(service.Spec.Selector)})
 	if err != nil {
 		d.addDoctorCheck("pods", subject, StatusUnread, err.Error(), "")
@@ -328,6 +332,10 @@ func (d *doctor) checkDoctorEndpoints(ctx context.Context, service *corev1.Servi
 				ready++
 			}
 		}
+	}
+	if all == 0 && len(service.Spec.Selector) == 0 {
+		d.addDoctorCheck("endpoints", subject, StatusFail, "it has no address, and the Service no selector", applyAdapterCommand)
+		return
 	}
 	if ready == 0 {
 		d.addDoctorCheck("endpoints", subject, StatusFail, fmt.Sprintf("none of %d addresses is ready", all),

@@ -5,11 +5,14 @@ package doctor
 import (
 	"fmt"
 	"math"
+	"regexp"
+	"strings"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 )
 
 // checkVisitedConditions judges the conditions that the HPA controller wrote.
@@ -37,9 +40,44 @@ func (v *autoscalerVisit) judgeVisitedCondition(c autoscalingv2.HorizontalPodAut
 	case c.Status == corev1.ConditionTrue:
 		return StatusOK, ""
 	case c.Reason == "ScalingDisabled":
-		return StatusWarning, v.formatVisitCommand("scale %s --replicas=%d", v.formatVisitedTarget(), inventory.MinReplicasOf(v.hpa))
+		return StatusWarning, v.formatWakingCommand()
+	case refusedUser.MatchString(c.Message):
+		return StatusFail, v.formatControllerGrant(c.Message)
+	case c.Reason == "AmbiguousSelector", c.Reason == "InvalidSelector": // no read of a metric shows these
+		return StatusFail, v.formatVisitCommand("describe hpa %s", v.hpa.Name)
 	case c.Type == autoscalingv2.ScalingActive && !v.hasBrokenAnswer():
 		return StatusWarning, v.formatVisitCommand("describe hpa %s", v.hpa.Name) // it reads again within 15 s; what warms up has a check of its own
 	}
 	return StatusFail, v.formatVisitCommand("describe hpa %s", v.hpa.Name)
+}
+
+// formatWakingCommand returns the command that switches on an autoscaler whose target is at 0.
+func (v *autoscalerVisit) formatWakingCommand() string {
+	ref := v.hpa.Spec.ScaleTargetRef
+	target := strings.ToLower(ref.Kind) + "/" + ref.Name
+	if !output.IsShellWord(target) {
+		return v.formatVisitCommand("describe hpa %s", v.hpa.Name)
+	}
+	return v.formatVisitCommand("scale %s --replicas=%d", target, max(1, inventory.MinReplicasOf(v.hpa)))
+}
+
+var (
+	// refusedUser is how kube-apiserver refuses a read.
+	refusedUser = regexp.MustCompile(`is forbidden: User "[^"]*" cannot `)
+	// refusedController is a user that the HPA controller can have, with the API that it may not read. A condition quotes names that a
+	// tenant chose, so no other user becomes part of a command.
+	refusedController = regexp.MustCompile(`is forbidden: User "system:(kube-controller-manager|serviceaccount:kube-system:[a-z0-9][a-z0-9.-]*)" cannot .* in API group "((?:custom\.|external\.)?metrics\.k8s\.io)"`)
+)
+
+// formatControllerGrant returns the command that gives the HPA controller the right that a condition says it lacks, under the name that it has.
+func (v *autoscalerVisit) formatControllerGrant(message string) string {
+	found := refusedController.FindStringSubmatch(message)
+	if found == nil {
+		return v.formatVisitCommand("describe hpa %s", v.hpa.Name)
+	}
+	subject := "--user=system:" + found[1]
+	if name, isAccount := strings.CutPrefix(found[1], "serviceaccount:"); isAccount {
+		subject = "--serviceaccount=" + name
+	}
+	return formatHPAControllerGrant(found[2], subject)
 }

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -71,27 +73,63 @@ func (d *doctor) checkDoctorAdapterNetwork(ctx context.Context) {
 	}
 	d.adapter.policies = list.Items
 	served := findServedPort(&d.adapter.pods[0], d.adapter.podPort)
-	narrow := ""
+	servers := d.listAPIServerAddresses(ctx)
+	var narrow *networkingv1.NetworkPolicy
 	for i := range list.Items {
 		p := &list.Items[i]
 		if !isPolicyOf(p, networkingv1.PolicyTypeIngress, &d.adapter.pods[0]) {
 			continue
 		}
-		if admitsOutsiders(p, served) {
-			narrow = ""
+		if admitsOutsiders(p, served, servers) {
+			narrow = nil
 			break // policies add up
 		}
-		narrow = p.Name
+		narrow = p
 	}
 	switch {
-	case narrow == "":
+	case narrow == nil:
 		d.addDoctorCheck("network", subject, StatusOK, "no NetworkPolicy keeps kube-apiserver from the adapter", "")
 	case d.isAdapterAvailable():
-		d.addDoctorCheck("network", subject, StatusOK, "networkpolicy/"+narrow+" admits only pods, and kube-apiserver gets through nevertheless", "")
+		d.addDoctorCheck("network", subject, StatusOK, "networkpolicy/"+narrow.Name+" admits only pods or some addresses, and kube-apiserver gets through nevertheless", "")
 	default:
-		d.addDoctorCheck("network", subject, StatusFail, fmt.Sprintf("networkpolicy/%s admits only pods to port %d, and kube-apiserver is none", narrow, served.ContainerPort),
-			fmt.Sprintf(`kubectl -n %s patch networkpolicy %s --type=merge -p '{"spec":{"ingress":[{"ports":[{"port":%d}]}]}}'`, d.adapter.namespace, narrow, served.ContainerPort))
+		d.addDoctorCheck("network", subject, StatusFail, describeNarrowPolicy(narrow, served, servers), formatIngressCommand(narrow, fmt.Sprintf(`{"ports":[{"port":%d}]}`, served.ContainerPort)))
 	}
+}
+
+// listAPIServerAddresses returns the addresses of kube-apiserver by its own endpoints; none if they cannot be read.
+func (d *doctor) listAPIServerAddresses(ctx context.Context) (addresses []string) {
+	list, err := d.Client.DiscoveryV1().EndpointSlices(metav1.NamespaceDefault).List(ctx,
+		metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=kubernetes"})
+	if err != nil {
+		return nil // a block of addresses then counts as one of kube-apiserver
+	}
+	for _, slice := range list.Items {
+		for _, e := range slice.Endpoints {
+			addresses = append(addresses, e.Addresses...)
+		}
+	}
+	return addresses
+}
+
+// describeNarrowPolicy says whom a policy keeps from the adapter.
+func describeNarrowPolicy(p *networkingv1.NetworkPolicy, port corev1.ContainerPort, servers []string) string {
+	for _, rule := range p.Spec.Ingress {
+		if slices.ContainsFunc(rule.From, isPolicyBlock) {
+			return fmt.Sprintf("networkpolicy/%s does not admit kube-apiserver (%s) to port %d", p.Name, strings.Join(servers, ", "), port.ContainerPort)
+		}
+	}
+	return fmt.Sprintf("networkpolicy/%s admits only pods to port %d, and kube-apiserver is none", p.Name, port.ContainerPort)
+}
+
+func isPolicyBlock(peer networkingv1.NetworkPolicyPeer) bool { return peer.IPBlock != nil }
+
+// formatIngressCommand returns the command that adds a rule to those of a policy.
+func formatIngressCommand(p *networkingv1.NetworkPolicy, rule string) string {
+	first := ""
+	if len(p.Spec.Ingress) == 0 {
+		first = `{"op":"add","path":"/spec/ingress","value":[]},`
+	}
+	return fmt.Sprintf(`kubectl -n %s patch networkpolicy %s --type=json -p '[%s{"op":"add","path":"/spec/ingress/-","value":%s}]'`, p.Namespace, p.Name, first, rule)
 }
 
 func findServedPort(pod *corev1.Pod, number int32) corev1.ContainerPort {
@@ -103,10 +141,12 @@ func findServedPort(pod *corev1.Pod, number int32) corev1.ContainerPort {
 	return corev1.ContainerPort{ContainerPort: number}
 }
 
-// admitsOutsiders reports whether a policy admits addresses outside of the cluster's pods to the port.
-func admitsOutsiders(p *networkingv1.NetworkPolicy, port corev1.ContainerPort) bool {
+// admitsOutsiders reports whether a policy admits one of kube-apiserver's addresses to the port; any block, where they are unknown.
+func admitsOutsiders(p *networkingv1.NetworkPolicy, port corev1.ContainerPort, servers []string) bool {
 	for _, rule := range p.Spec.Ingress {
-		outside := len(rule.From) == 0 || slices.ContainsFunc(rule.From, func(peer networkingv1.NetworkPolicyPeer) bool { return peer.IPBlock != nil })
+		outside := len(rule.From) == 0 || slices.ContainsFunc(rule.From, func(peer networkingv1.NetworkPolicyPeer) bool {
+			return isPolicyBlock(peer) && (len(servers) == 0 || slices.ContainsFunc(servers, func(address string) bool { return isInPolicyBlock(peer.IPBlock, address) }))
+		})
 		if outside && admitsPolicyPort(rule.Ports, port) {
 			return true
 		}
@@ -116,15 +156,9 @@ func admitsOutsiders(p *networkingv1.NetworkPolicy, port corev1.ContainerPort) b
 
 // formatAdmittingCommand returns the command that adds a rule for the adapter to a policy.
 func (v *autoscalerVisit) formatAdmittingCommand(policy string, port corev1.ContainerPort) string {
-	path, first := "/spec/ingress/-", ""
-	for i := range v.objects.NetworkPolicies {
-		if p := &v.objects.NetworkPolicies[i]; p.Namespace == v.hpa.Namespace && p.Name == policy && len(p.Spec.Ingress) == 0 {
-			first = `{"op":"add","path":"/spec/ingress","value":[]},`
-		}
-	}
-	return v.formatVisitCommand(`patch networkpolicy %s --type=json -p '[%s{"op":"add","path":%q,"value":`+
-		`{"from":[{"namespaceSelector":{"matchLabels":{"kubernetes.io/metadata.name":%q}}}],"ports":[{"port":%d}]}}]'`,
-		policy, first, path, v.adapter.namespace, port.ContainerPort)
+	i := slices.IndexFunc(v.objects.NetworkPolicies, func(p networkingv1.NetworkPolicy) bool { return p.Namespace == v.hpa.Namespace && p.Name == policy })
+	return formatIngressCommand(&v.objects.NetworkPolicies[i], fmt.Sprintf(`{"from":[{"namespaceSelector":{"matchLabels":{"kubernetes.io/metadata.name":%q}}}],"ports":[{"port":%d}]}`,
+		v.adapter.namespace, port.ContainerPort))
 }
 
 // findBlockingPolicy returns the first policy that isolates the pod in a direction, if none of its policies admits the peer; else nothing.

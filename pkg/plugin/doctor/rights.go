@@ -72,7 +72,6 @@ func (d *doctor) listHPAControllerRights() []neededRight {
 // newHPAControllerRight returns the right to read a metric, as kube-apiserver sees the request.
 func (d *doctor) newHPAControllerRight(namespace string, m autoscalingv2.MetricSpec) neededRight {
 	attributes := authorizationv1.ResourceAttributes{Namespace: namespace, Verb: "get", Version: "*", Group: reading.CustomGroup}
-	role := "tachometer-metrics-reader"
 	switch {
 	case m.Pods != nil:
 		attributes.Resource, attributes.Name, attributes.Subresource = "pods", "*", m.Pods.Metric.Name
@@ -86,15 +85,23 @@ func (d *doctor) newHPAControllerRight(namespace string, m autoscalingv2.MetricS
 		attributes.Group, attributes.Verb, attributes.Resource = reading.ExternalGroup, "list", m.External.Metric.Name
 	case m.Resource != nil, m.ContainerResource != nil:
 		attributes.Group, attributes.Verb, attributes.Resource = reading.ResourceGroup, "list", "pods"
-		role = "system:aggregated-metrics-reader"
 	default:
 		return neededRight{}
 	}
 	return neededRight{
 		user: hpaController, attributes: attributes,
 		words: fmt.Sprintf("%s %s in %s", attributes.Verb, attributes.Group, namespace),
-		fix:   "kubectl create clusterrolebinding hpa-metrics --clusterrole=" + role + " --serviceaccount=kube-system:horizontal-pod-autoscaler",
+		fix:   formatHPAControllerGrant(attributes.Group, "--serviceaccount=kube-system:horizontal-pod-autoscaler"),
 	}
+}
+
+// formatHPAControllerGrant returns the command that gives a subject the right to read a metrics API.
+func formatHPAControllerGrant(group, subject string) string {
+	role := "tachometer-metrics-reader"
+	if group == reading.ResourceGroup {
+		role = "system:aggregated-metrics-reader"
+	}
+	return "kubectl create clusterrolebinding hpa-metrics --clusterrole=" + role + " " + subject
 }
 
 // listAdapterRights returns the rights that the adapter needs to find pods and to recognise callers.

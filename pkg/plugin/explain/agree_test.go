@@ -21,13 +21,56 @@ func TestSentencesAgree(t *testing.T) {
 		decided := &hpa.Decision{}
 		l := load{rates: newRandomRates(random), change: newRandomSpec(random), past: newRandomPast(random), decided: decided}
 		l.pending = min(random.IntN(3)*random.IntN(2), len(l.rates))
-		sentence := strings.TrimSuffix(l.explain(t).Sentence, ".")
-		if want := fmt.Sprint(decided.Replicas); !namesNumber(sentence, want) && !strings.HasSuffix(sentence, "keeps the number") {
-			t.Fatalf("%v, %d pending: the controller decided %s (%v), and the sentence is %s", l.rates, l.pending, want, decided.Status.Conditions, sentence)
+		checkSentence(t, l, decided)
+	}
+}
+
+// TestSentencesOfAllKindsAgree: as above, for totals, shares and utilizations, alone and beside a metric of pods that may fail.
+func TestSentencesOfAllKindsAgree(t *testing.T) {
+	t.Parallel()
+	random := rand.New(rand.NewPCG(14, 10))
+	amounts := []string{"0", "-5", "1m", "333m", "50", "330", "1234", "9e14", "100G"}
+	for range 3000 {
+		decided := &hpa.Decision{}
+		l := load{rates: make([]string, 1+random.IntN(12)), external: amounts[random.IntN(len(amounts))], past: newRandomPast(random), decided: decided}
+		spec, isTotal, isBeside := newRandomSpec(random), random.IntN(2) == 0, random.IntN(2) == 0
+		switch random.IntN(3) {
+		case 0:
+			l.external, l.cpu = "", fmt.Sprintf("%dm", random.IntN(130))
+		case 1:
+			l.rates, l.external = newRandomRates(random), fmt.Sprint(random.IntN(800))
+			if isBeside && random.IntN(4) == 0 {
+				l.broken = []string{"custom.metrics", "external.metrics"}[random.IntN(2)]
+			}
 		}
-		if strings.HasSuffix(sentence, "keeps the number") && decided.Rescale {
-			t.Fatalf("%v: the controller decided %d, and the sentence is %s", l.rates, decided.Replicas, sentence)
+		isBeside = isBeside && l.rates[0] != ""
+		l.pending = min(random.IntN(3)*random.IntN(2), len(l.rates))
+		l.change = func(h *autoscalingv2.HorizontalPodAutoscaler) {
+			spec(h)
+			m := &h.Spec.Metrics[0]
+			if m.External != nil && isTotal {
+				m.External.Target = autoscalingv2.MetricTarget{Type: autoscalingv2.ValueMetricType, Value: new(resource.MustParse("50"))}
+			}
+			if isBeside && m.External != nil {
+				h.Spec.Metrics = append(h.Spec.Metrics, autoscalingv2.MetricSpec{Type: autoscalingv2.PodsMetricSourceType, Pods: &autoscalingv2.PodsMetricSource{
+					Metric: autoscalingv2.MetricIdentifier{Name: "request_per_second"},
+					Target: autoscalingv2.MetricTarget{Type: autoscalingv2.AverageValueMetricType, AverageValue: new(resource.MustParse("50"))},
+				}})
+			}
 		}
+		checkSentence(t, l, decided)
+	}
+}
+
+// checkSentence fails if the sentence does not name the number that the controller decided.
+func checkSentence(t *testing.T, l load, decided *hpa.Decision) {
+	t.Helper()
+	sentence := strings.TrimSuffix(l.explain(t).Sentence, ".")
+	if want := fmt.Sprint(decided.Replicas); !namesNumber(sentence, want) && !strings.HasSuffix(sentence, "keeps the number") {
+		t.Fatalf("%v, external %q, cpu %q, %d pending: the controller decided %s (%v), and the sentence is %s", l.rates, l.external, l.cpu, l.pending, want, decided.Status.Conditions, sentence)
+	}
+	if strings.HasSuffix(sentence, "keeps the number") && decided.Rescale {
+		t.Fatalf("%v, external %q: the controller decided %d, and the sentence is %s", l.rates, l.external, decided.Replicas, sentence)
 	}
 }
 

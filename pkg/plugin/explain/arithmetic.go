@@ -81,7 +81,7 @@ func (e *Explanation) explainMetricDecision(i int, in hpa.Input) {
 			m.total += v
 		}
 	}
-	m.Total = formatExplainedAmount(m.Name, m.total)
+	m.Total = m.formatAmount(m.total)
 	if target.AverageUtilization != nil {
 		m.Total = fmt.Sprintf("%d%%", d.Usage)
 	}
@@ -131,7 +131,7 @@ func (m *Metric) listExplainedDecisionSteps() []string {
 	d := m.decision
 	var steps []string
 	if m.shared && m.pods > 0 && !strings.HasSuffix(m.Total, "%") {
-		steps = append(steps, fmt.Sprintf("%s over %s is %s per pod", m.Total, output.Count(int(m.pods), "pod"), formatExplainedAmount(m.Name, m.total/m.pods)))
+		steps = append(steps, fmt.Sprintf("%s over %s is %s per pod", m.Total, output.Count(int(m.pods), "pod"), m.formatAmount(m.total/m.pods)))
 	}
 	if d.IsShareOfNone() {
 		return append(steps, fmt.Sprintf("%s divided by the target %s, rounded up: %d", m.Total, m.Target, d.Replicas))
@@ -171,8 +171,20 @@ func (m *Metric) describeSubstitute() string {
 	return "the target"
 }
 
-// formatExplainedAmount returns thousandths as a number, with /s for a rate: 343/s.
-func formatExplainedAmount(metric string, milli int64) string {
+// formatAmount returns thousandths as an amount of the metric.
+func (m *Metric) formatAmount(milli int64) string {
+	return formatExplainedAmount(m.Name, m.Target, milli)
+}
+
+// binaryUnits are the suffixes of amounts of memory, with their bytes.
+var binaryUnits = map[string]float64{"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40}
+
+// formatExplainedAmount returns thousandths as a number, with /s for a rate, and in the unit of a target of bytes: 343/s, 1536Mi.
+func formatExplainedAmount(metric, target string, milli int64) string {
+	unit := target[max(0, len(target)-2):]
+	if bytes, isBinary := binaryUnits[unit]; isBinary {
+		return strings.TrimSuffix(strconv.FormatFloat(float64(milli)/1000/bytes, 'f', 1, 64), ".0") + unit
+	}
 	text := resource.NewMilliQuantity(milli, resource.DecimalSI).String()
 	if strings.HasSuffix(text, "m") {
 		text = strconv.FormatFloat(float64(milli)/1000, 'f', -1, 64)
@@ -183,7 +195,7 @@ func formatExplainedAmount(metric string, milli int64) string {
 	return text
 }
 
-// addExplainedChanges says at which totals the wishes change. With pods that have no value it depends on theirs.
+// addExplainedChanges says at which totals the wishes change within the limits. With pods that have no value it depends on theirs.
 func (e *Explanation) addExplainedChanges(in hpa.Input) {
 	for i := range e.Metrics {
 		m := &e.Metrics[i]
@@ -191,11 +203,11 @@ func (e *Explanation) addExplainedChanges(in hpa.Input) {
 			continue
 		}
 		s := newExplainedSearch(m, i, in)
-		if to, at := s.nextUp(); to <= int64(e.Max) {
-			e.Changes = append(e.Changes, fmt.Sprintf("above %s %s asks for %d", formatExplainedAmount(m.Name, at), explainedMetricName(m.Name), to))
+		if to, at := s.nextUp(); to <= int64(e.Max) && to > int64(e.Min) {
+			e.Changes = append(e.Changes, fmt.Sprintf("above %s %s asks for %d", m.formatAmount(at), explainedMetricName(m.Name), to))
 		}
-		if to, at := s.nextDown(); to >= int64(e.Min) {
-			e.Changes = append(e.Changes, fmt.Sprintf("at %s or less %s asks for %d", formatExplainedAmount(m.Name, at), explainedMetricName(m.Name), to))
+		if to, at := s.nextDown(); to >= int64(e.Min) && to < int64(e.Max) {
+			e.Changes = append(e.Changes, fmt.Sprintf("at %s or less %s asks for %d", m.formatAmount(at), explainedMetricName(m.Name), to))
 		}
 	}
 }

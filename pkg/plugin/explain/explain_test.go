@@ -48,8 +48,11 @@ type load struct {
 // decide gives the autoscaler the status of the controller's decision from the same inputs.
 func (l load) decide(t *testing.T, scaler *autoscalingv2.HorizontalPodAutoscaler, objects *inventory.Inventory) {
 	t.Helper()
-	answer := reading.MetricReader{Reader: l}.ReadMetric(t.Context(), "shop", "app=web", scaler.Spec.Metrics[0], "")
-	in := newExplainedInput(scaler, []reading.Answer{answer}, objects.PodsOf(&objects.Workloads[0]), explainTime)
+	var answers []reading.Answer
+	for _, m := range scaler.Spec.Metrics {
+		answers = append(answers, reading.MetricReader{Reader: l}.ReadMetric(t.Context(), "shop", "app=web", m, ""))
+	}
+	in := newExplainedInput(scaler, answers, objects.PodsOf(&objects.Workloads[0]), explainTime)
 	in.History.Recommendations = l.past
 	*l.decided = hpa.Decide(in, replay.Settings())
 	scaler.Status = l.decided.Status
@@ -66,7 +69,7 @@ func (l load) Read(_ context.Context, path string) ([]byte, error) {
 	if l.external == "none" {
 		return []byte(`{"items":[]}`), nil
 	}
-	if l.external != "" {
+	if l.external != "" && (len(l.rates) == 0 || l.rates[0] == "" && l.cpu == "" || strings.Contains(path, "external.metrics")) {
 		return fmt.Appendf(nil, `{"items":[{"timestamp":"2026-11-28T12:03:58Z","value":%q}]}`, l.external), nil
 	}
 	var items []string
@@ -149,6 +152,12 @@ func sleepAtZero(hpa *autoscalingv2.HorizontalPodAutoscaler) {
 	hpa.Status.Conditions = []autoscalingv2.HorizontalPodAutoscalerCondition{{Type: autoscalingv2.ScaledToZero, Status: corev1.ConditionTrue, Reason: "ScaledToZero"}}
 }
 
+// targetBytes makes the metric one of memory.
+func targetBytes(hpa *autoscalingv2.HorizontalPodAutoscaler) {
+	pods := hpa.Spec.Metrics[0].Pods
+	pods.Metric.Name, pods.Target.AverageValue = "heap_bytes", new(resource.MustParse("500Mi"))
+}
+
 // addExternalMetric adds a second metric to an autoscaler.
 func addExternalMetric(hpa *autoscalingv2.HorizontalPodAutoscaler) {
 	hpa.Spec.Metrics = append(hpa.Spec.Metrics, autoscalingv2.MetricSpec{Type: autoscalingv2.ExternalMetricSourceType, External: &autoscalingv2.ExternalMetricSource{
@@ -197,7 +206,7 @@ func TestSentences(t *testing.T) {
 		},
 		"a pod without value, on the way up": {
 			load{rates: []string{"60", "60", ""}, wanted: 3},
-			"3 pods: request_per_second is 120/s over 2 pods, target 50 → 2.4, 1 pod without a value; with them the direction is not sure, so it keeps 3.",
+			"3 pods: request_per_second is 120/s over 2 pods, target 50 → 2.4, 1 pod without a value; with it the direction is not sure, so it keeps 3.",
 		},
 		"a pod without value, far up": {
 			load{rates: []string{"160", "160", ""}, wanted: 7},
@@ -209,7 +218,7 @@ func TestSentences(t *testing.T) {
 		},
 		"a pending pod, on the way up": {
 			load{rates: []string{"", "70", "70"}, pending: 1, wanted: 3},
-			"3 pods: request_per_second is 140/s over 2 pods, target 50 → 2.8, 1 pod without a value; with them within the tolerance, so it keeps 3.",
+			"3 pods: request_per_second is 140/s over 2 pods, target 50 → 2.8, 1 pod without a value; with it within the tolerance, so it keeps 3.",
 		},
 		"a pending pod, on the way down": {
 			load{rates: []string{"", "20", "20"}, pending: 1, wanted: 2},
@@ -221,7 +230,7 @@ func TestSentences(t *testing.T) {
 		},
 		"a utilization, while a pod starts": {
 			load{rates: times(4, ""), cpu: "72m", pending: 1, wanted: 4},
-			"4 pods: cpu is 72% over 3 pods, target 60% → 3.6, 1 pod without a value; with them within the tolerance, so it keeps 4.",
+			"4 pods: cpu is 72% over 3 pods, target 60% → 3.6, 1 pod without a value; with it within the tolerance, so it keeps 4.",
 		},
 		"switched off": {
 			load{reasons: []string{"ScalingDisabled"}},
@@ -232,7 +241,7 @@ func TestSentences(t *testing.T) {
 		"over the tolerance": {load{rates: times(9, "55001m"), wanted: 9}, "9 pods: request_per_second is 495.009/s over 9 pods, target 50 → 9.9; it wants 10, from its next look on."},
 		"a pod without value, within the tolerance": {
 			load{rates: []string{"80", "80", ""}, wanted: 3},
-			"3 pods: request_per_second is 160/s over 2 pods, target 50 → 3.2, 1 pod without a value; with them within the tolerance, so it keeps 3.",
+			"3 pods: request_per_second is 160/s over 2 pods, target 50 → 3.2, 1 pod without a value; with it within the tolerance, so it keeps 3.",
 		},
 		"a policy, on the way beyond the maximum": {
 			load{rates: times(2, "400"), wanted: 6, reasons: []string{"ScaleUpLimit"}},
@@ -282,6 +291,30 @@ func TestSentences(t *testing.T) {
 			}},
 			"0 pods: orders_waiting is 330, target 50 → 6.6; it wants 7, from its next look on.",
 		},
+		"a total below zero": {
+			load{rates: times(2, ""), external: "-1m", wanted: 2},
+			"2 pods: orders_waiting is -0.001 over 2 pods, target 50 → 0.0; the HPA's arithmetic overflows, so it wants 2147483647, and maxReplicas is 10.",
+		},
+		"a huge total": {
+			load{rates: times(2, ""), external: "9T", wanted: 2},
+			"2 pods: orders_waiting is 9T over 2 pods, target 50 → 180000000000.0; the HPA's arithmetic overflows, so it wants 2147483647, and maxReplicas is 10.",
+		},
+		"below the minimum, before the next look": {
+			load{rates: times(4, "0"), wanted: 4},
+			"4 pods: request_per_second is 0/s over 4 pods, target 50 → 0.0; it wants 0, and minReplicas is 2, from its next look on.",
+		},
+		"two pods without value": {
+			load{rates: []string{"60", "60", "", ""}, wanted: 4},
+			"4 pods: request_per_second is 120/s over 2 pods, target 50 → 2.4, 2 pods without a value; with them the direction is not sure, so it keeps 4.",
+		},
+		"bytes": {
+			load{rates: times(3, "536870912500m"), wanted: 3, change: targetBytes},
+			"3 pods: heap_bytes is 1536Mi over 3 pods, target 500Mi → 3.1; within the tolerance, so it keeps 3.",
+		},
+		"one of two fails, and an earlier wish counts": {
+			load{rates: times(2, "40"), wanted: 4, broken: "external.metrics", change: addExternalMetric},
+			"2 pods: request_per_second is 80/s over 2 pods, target 50 → 1.6; a higher wish of the last 5m counts, so it goes to 4.",
+		},
 		"one of two fails, and the other wants less": {
 			load{rates: times(7, "10"), wanted: 7, broken: "external.metrics", change: addExternalMetric},
 			"7 pods: orders_waiting has no value (the server is currently unable to handle the request), so it keeps the number.",
@@ -328,6 +361,12 @@ func TestChanges(t *testing.T) {
 				hpa.Spec.Metrics[0].External.Target = autoscalingv2.MetricTarget{Type: autoscalingv2.ValueMetricType, Value: new(resource.MustParse("100"))}
 			}},
 			[]string{"above 200 orders_waiting asks for 7", "at 166.666 or less orders_waiting asks for 5"},
+		},
+		"far above the maximum": {load{rates: times(3, "123456")}, nil},
+		"below the minimum":     {load{rates: times(2, "1")}, nil},
+		"bytes": {
+			load{rates: times(3, "536870912500m"), change: targetBytes},
+			[]string{"above 1650Mi heap_bytes asks for 4", "at 1000Mi or less heap_bytes asks for 2"},
 		},
 		"narrow tolerance": {
 			load{rates: times(7, "49"), change: func(hpa *autoscalingv2.HorizontalPodAutoscaler) {

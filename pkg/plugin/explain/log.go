@@ -158,7 +158,7 @@ func listLoggedMetrics(d *explainapi.Decision, look replay.Look, spec *autoscali
 			m.pods = int64(len(decision.Pods.Ready) + len(decision.Pods.Unknown))
 		}
 		m.total = sumLoggedValues(d, i, decision)
-		m.Total = formatExplainedAmount(m.Name, m.total)
+		m.Total = m.formatAmount(m.total)
 		if target.AverageUtilization != nil {
 			m.Total = strconv.FormatInt(decision.Usage, 10) + "%"
 		}
@@ -207,9 +207,9 @@ func formatLoggedUsage(m hpa.MetricDecision, spec *autoscalingv2.MetricSpec) str
 		return strconv.FormatInt(m.Usage, 10) + "%"
 	}
 	if m.IsShareOfNone() {
-		return formatExplainedAmount(loggedMetricName(spec), m.Total) + " over 0 pods"
+		return formatExplainedAmount(loggedMetricName(spec), reading.FormatTarget(target), m.Total) + " over 0 pods"
 	}
-	text := formatExplainedAmount(loggedMetricName(spec), m.Usage)
+	text := formatExplainedAmount(loggedMetricName(spec), reading.FormatTarget(target), m.Usage)
 	if target.Value == nil {
 		text += " per pod"
 	}

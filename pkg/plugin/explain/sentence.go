@@ -2,6 +2,7 @@ package explain
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 
@@ -31,11 +32,28 @@ func composeExplainedSentence(e *Explanation, scaler *autoscalingv2.HorizontalPo
 	if m.shared {
 		text += " over " + output.Count(int(m.pods), "pod")
 	}
-	text += ", target " + m.Target + " → " + strconv.FormatFloat(m.wanted(), 'f', 1, 64)
+	text += ", target " + m.Target + " → " + formatExplainedQuotient(m.wanted())
 	if n := m.countWithoutValue(); n > 0 {
 		text += fmt.Sprintf(", %s without a value", output.Count(n, "pod"))
 	}
 	return text + "; " + e.describeExplainedHold(scaler, m) + "."
+}
+
+// formatExplainedQuotient returns a number of pods before rounding up, with one decimal: 6.9.
+func formatExplainedQuotient(pods float64) string {
+	text := strconv.FormatFloat(pods, 'f', 1, 64)
+	if text == "-0.0" {
+		return "0.0"
+	}
+	return text
+}
+
+// describeExplainedWish says what the metric asks for. The HPA's arithmetic overflows for a total below 0 and for a huge one.
+func describeExplainedWish(wish int32) string {
+	if wish < 0 || wish == math.MaxInt32 {
+		return fmt.Sprintf("the HPA's arithmetic overflows, so it wants %d", wish)
+	}
+	return fmt.Sprintf("it wants %d", wish)
 }
 
 // describeExplainedBypass says why the controller decides without a look at metrics; it returns nothing where it looks.
@@ -67,8 +85,7 @@ func quoteExplainedMessage(message string) string {
 	return " (" + message + ")"
 }
 
-// findDecidingMetric returns the metric with the highest wish. A metric without a wish comes before others: with it, the HPA scales up
-// at most.
+// findDecidingMetric returns the metric with the highest wish. A metric without a wish comes before those that do not override it.
 func (e *Explanation) findDecidingMetric() *Metric {
 	var best *Metric
 	for i := range e.Metrics {
@@ -76,29 +93,36 @@ func (e *Explanation) findDecidingMetric() *Metric {
 		switch {
 		case best == nil:
 			best = m
-		case best.Wish == nil && m.Wish != nil && *m.Wish > e.Replicas:
+		case best.Wish == nil && m.Wish != nil && e.overridesFailure(*m.Wish):
 			best = m
-		case best.Wish != nil && (m.Wish == nil && *best.Wish <= e.Replicas || m.Wish != nil && *m.Wish > *best.Wish):
+		case best.Wish != nil && (m.Wish == nil && !e.overridesFailure(*best.Wish) || m.Wish != nil && *m.Wish > *best.Wish):
 			best = m
 		}
 	}
 	return best
 }
 
+// overridesFailure reports whether the HPA follows a wish although another metric has no value: it scales down in no case, and a wish for
+// the present number lets an earlier wish count.
+func (e *Explanation) overridesFailure(wish int32) bool {
+	return wish > e.Replicas || wish == e.Replicas && e.Wanted != e.Replicas
+}
+
 // describeExplainedHold says what happens to the wish: it is taken, or a limit, a window or a policy holds it.
 func (e *Explanation) describeExplainedHold(scaler *autoscalingv2.HorizontalPodAutoscaler, m *Metric) string {
 	wish, window := *m.Wish, e.Stabilization[1].Window
+	wants := describeExplainedWish(wish)
 	switch {
 	case wish > e.Replicas && *explainedScalingRules(scaler, true).SelectPolicy == autoscalingv2.DisabledPolicySelect:
-		return fmt.Sprintf("it wants %d, and scaleUp is disabled, so it keeps %d", wish, e.Replicas)
+		return fmt.Sprintf("%s, and scaleUp is disabled, so it keeps %d", wants, e.Replicas)
 	case wish < e.Replicas && *explainedScalingRules(scaler, false).SelectPolicy == autoscalingv2.DisabledPolicySelect:
-		return fmt.Sprintf("it wants %d, and scaleDown is disabled, so it keeps %d", wish, e.Replicas)
+		return fmt.Sprintf("%s, and scaleDown is disabled, so it keeps %d", wants, e.Replicas)
 	case wish != e.Replicas && (hasExplainedReason(scaler, "FailedUpdateScale") || hasExplainedReason(scaler, "FailedRescale")):
-		return fmt.Sprintf("it wants %d, and the scale of %s cannot be written", wish, e.Target)
+		return fmt.Sprintf("%s, and the scale of %s cannot be written", wants, e.Target)
 	case wish > e.Max && !e.isHeldBelowMaximum(scaler):
-		return fmt.Sprintf("it wants %d, and maxReplicas is %d", wish, e.Max)
+		return fmt.Sprintf("%s, and maxReplicas is %d", wants, e.Max)
 	case wish < e.Min && e.Wanted <= e.Min:
-		return fmt.Sprintf("it wants %d, and minReplicas is %d", wish, e.Min)
+		return fmt.Sprintf("%s, and minReplicas is %d", wants, e.Min)
 	case wish < e.Replicas && hasExplainedReason(scaler, "ScaleDownStabilized") && e.Holding != nil:
 		return fmt.Sprintf("scale-down waits until %s UTC for the %d wanted at %s", e.Holding.Until.UTC().Format(logTime), e.Holding.Replicas, e.Holding.Time.UTC().Format(logTime))
 	case wish < e.Replicas && hasExplainedReason(scaler, "ScaleDownStabilized"):
@@ -116,17 +140,36 @@ func (e *Explanation) describeExplainedHold(scaler *autoscalingv2.HorizontalPodA
 	case m.decision.Stage == hpa.StageTolerated && m.countWithoutValue() == 0:
 		return fmt.Sprintf("within the tolerance, so it keeps %d", wish)
 	case m.decision.Stage == hpa.StageTolerated:
-		return fmt.Sprintf("with them within the tolerance, so it keeps %d", wish)
+		return fmt.Sprintf("with %s within the tolerance, so it keeps %d", m.nameWithoutValue(), wish)
 	case m.countWithoutValue() > 0 && wish == e.Replicas:
-		return fmt.Sprintf("with them the direction is not sure, so it keeps %d", wish)
+		return fmt.Sprintf("with %s the direction is not sure, so it keeps %d", m.nameWithoutValue(), wish)
 	case wish == e.Replicas:
 		return fmt.Sprintf("rounded up, so it keeps %d", wish)
 	case isUnseenAutoscaler(scaler):
-		return fmt.Sprintf("it wants %d, from its first look on", wish)
+		return wants + e.describeExplainedBound(wish) + ", from its first look on"
 	case e.Wanted == e.Replicas:
-		return fmt.Sprintf("it wants %d, from its next look on", wish)
+		return wants + e.describeExplainedBound(wish) + ", from its next look on"
 	}
 	return fmt.Sprintf("it goes to %d", wish)
+}
+
+// describeExplainedBound names the limit that a wish lies beyond, or nothing.
+func (e *Explanation) describeExplainedBound(wish int32) string {
+	switch {
+	case wish > e.Max:
+		return fmt.Sprintf(", and maxReplicas is %d", e.Max)
+	case wish < e.Min:
+		return fmt.Sprintf(", and minReplicas is %d", e.Min)
+	}
+	return ""
+}
+
+// nameWithoutValue returns the pronoun for the pods without a value.
+func (m *Metric) nameWithoutValue() string {
+	if m.countWithoutValue() == 1 {
+		return "it"
+	}
+	return "them"
 }
 
 // describeExplainedEarlierWish says that the controller, which has just scaled, took an earlier wish of a window in place of the present

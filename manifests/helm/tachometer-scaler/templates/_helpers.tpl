@@ -105,8 +105,36 @@ subjects:
 {{- if and .Values.podDisruptionBudget.enabled (not $one) -}}true{{- end -}}
 {{- end -}}
 
-{{/* Fails on a name that only the Service would reject, after the rest is there. */}}
+{{/* Values of other charts, as of metrics-server's and of KEDA's, and what does the same here. */}}
+{{- define "tachometer-scaler.foreignValues" -}}
+additionalLabels: use customLabels
+args: use extraArgs
+commonAnnotations: use customAnnotations
+commonLabels: use customLabels
+defaultArgs: the chart sets the arguments itself; use extraArgs for more
+deploymentStrategy: use strategy
+extraEnv: use env
+extraEnvs: use env
+replicaCount: use replicas
+updateStrategy: use strategy
+containerPort: leave it out, the port is fixed
+extraArguments: use extraArgs
+metrics: use podMonitor
+namespaceOverride: install into the namespace with --namespace
+serviceMonitor: use podMonitor
+watchNamespace: use workloads.namespaces
+{{- end -}}
+
+{{/* Fails on values that could only give a release that does not work, with the way out. */}}
 {{- define "tachometer-scaler.check" -}}
+{{- range $key, $way := fromYaml (include "tachometer-scaler.foreignValues" .) -}}
+{{- if hasKey $.Values $key -}}
+{{- fail (printf "%s is no value of this chart: %s" $key $way) -}}
+{{- end -}}
+{{- end -}}
+{{- if hasKey .Values.image "registry" -}}
+{{- fail "image.registry is no value of this chart: write the registry in image.repository" -}}
+{{- end -}}
 {{- $fullname := include "tachometer-scaler.fullname" . -}}
 {{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $fullname) -}}
 {{- fail (printf "a Service cannot be called %q: set fullnameOverride to a name of small letters, digits and hyphens that begins with a letter" $fullname) -}}

@@ -28,7 +28,7 @@ function drawFigures(view, d) {
     figure("Wanted", h("span", { class: d.wanted !== d.replicas && "differs" }, d.wanted), d.commands.numbers),
     figure("Ready", d.ready < 0 ? "?" : d.ready, d.commands.pods),
     d.metrics.map((m, i) => figure(metricName(m.name), h("span", { class: m.error && "fault-text" }, quantity(m.value)), d.commands.values?.[i], ` / ${quantity(m.target)}`, "of-metric")),
-    figure("Oldest value", time(d.oldestValue, view.age(d.oldestValue)), d.commands.values?.find(Boolean)));
+    figure("Age", time(d.oldestValue, view.age(d.oldestValue)), d.commands.values?.find(Boolean)));
 }
 
 function panel(title, body, ...tools) {

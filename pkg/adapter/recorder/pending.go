@@ -1,0 +1,148 @@
+// This file takes answers over: a read leaves its answer with the record, which encodes it later, off the read's path.
+
+package recorder
+
+import (
+	"context"
+	"time"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/discovery"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
+)
+
+const (
+	// encodeInterval is the time between two rounds that encode the answers of all records.
+	encodeInterval = time.Second
+	// maxPendingAnswers bounds the answers that wait in one record: two looks at eight metrics. The read of one more encodes them.
+	maxPendingAnswers = 16
+	// maxPendingValues bounds the values and pods that wait in all records: some 5 MB. 1,000 autoscalers of 20 pods give about 3,000
+	// a second.
+	maxPendingValues = 20_000
+)
+
+// pendingAnswer is an answer that is not yet encoded. It holds what the provider returned: nothing changes that later.
+type pendingAnswer struct {
+	at      time.Time
+	metric  int
+	shared  bool
+	err     string
+	convert valueConverter // nil: no values
+	values  int            // that convert returns, at most
+	omitted []metric.Omission
+	pods    []discovery.Pod
+}
+
+func (a *pendingAnswer) countPendingValues() int64 {
+	return int64(a.values + len(a.omitted) + len(a.pods))
+}
+
+// Run encodes the answers of all records, a round each second, until ctx ends.
+func (r *Recorder) Run(ctx context.Context) error {
+	ticker := time.NewTicker(encodeInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+			r.encodeAllAnswers()
+		}
+	}
+}
+
+// encodeAllAnswers encodes the answers that wait in all records.
+func (r *Recorder) encodeAllAnswers() {
+	var waiting []*record
+	r.mu.RLock()
+	for _, rec := range r.records {
+		if rec.hasAnswers() {
+			waiting = append(waiting, rec)
+		}
+	}
+	r.mu.RUnlock()
+	for _, rec := range waiting {
+		rec.mu.Lock()
+		r.encodeAnswers(rec)
+		rec.mu.Unlock()
+	}
+	r.boundRecords()
+}
+
+func (r *record) hasAnswers() bool {
+	r.answersMu.Lock()
+	defer r.answersMu.Unlock()
+	return len(r.answers) > 0
+}
+
+// takeAnswer adds an answer to those that wait, or encodes it with them if there is no room.
+func (r *Recorder) takeAnswer(rec *record, a pendingAnswer) {
+	if r.queueAnswer(rec, a) {
+		return
+	}
+	rec.mu.Lock()
+	r.encodeAnswers(rec)
+	r.encodeAnswer(rec, &a)
+	rec.mu.Unlock()
+	r.boundRecords()
+}
+
+// queueAnswer adds an answer to those that wait. It returns false if there is no room.
+func (r *Recorder) queueAnswer(rec *record, a pendingAnswer) bool {
+	size := a.countPendingValues()
+	rec.answersMu.Lock()
+	defer rec.answersMu.Unlock()
+	switch {
+	case rec.takesNoAnswers:
+		return true
+	case len(rec.answers) >= maxPendingAnswers || r.pending.Load()+size > maxPendingValues:
+		return false
+	}
+	r.pending.Add(size)
+	rec.answers = append(rec.answers, a)
+	return true
+}
+
+// dropAnswers drops the answers that wait in a record, and all later ones.
+func (r *Recorder) dropAnswers(rec *record) {
+	rec.answersMu.Lock()
+	defer rec.answersMu.Unlock()
+	for i := range rec.answers {
+		r.pending.Add(-rec.answers[i].countPendingValues())
+	}
+	rec.answers, rec.takesNoAnswers = nil, true
+}
+
+// encodeAnswers encodes the answers that wait in a record, the oldest first. The caller holds rec.mu, so that what it encodes next comes
+// after them.
+func (r *Recorder) encodeAnswers(rec *record) {
+	rec.answersMu.Lock()
+	answers := rec.answers
+	rec.answers = rec.spareAnswers[:0]
+	rec.answersMu.Unlock()
+	for i := range answers {
+		r.pending.Add(-answers[i].countPendingValues())
+		r.encodeAnswer(rec, &answers[i])
+	}
+	clear(answers) // they hold responses
+	rec.spareAnswers = answers[:0]
+}
+
+// encodeAnswer encodes an answer. Its values are kept until the next read alone, whose values then take their memory. The caller holds
+// rec.mu.
+func (r *Recorder) encodeAnswer(rec *record, a *pendingAnswer) {
+	if rec.isForgotten || rec.spec == nil {
+		return
+	}
+	read := explainapi.Read{Metric: a.metric, Shared: a.shared, Error: a.err, Omitted: convertRecordedOmissions(a.omitted)}
+	if a.convert != nil {
+		read.Values, read.Truncated = a.convert(a.at, rec.base.spare)
+		r.metrics.observeSampleAge(read.Values)
+	}
+	rec.read = read
+	at, before := a.at.UnixMilli(), rec.looks.begin
+	if rec.looks.trackRead(at, read.Metric) && before != 0 {
+		r.metrics.observeReaction(stagePeriod, time.Duration(at-before)*time.Millisecond)
+	}
+	r.addUsage(rec, rec.appendEntry(&entry{at: at, read: &rec.read, pods: rec.updatePods(a.pods, r.metrics)}))
+}
