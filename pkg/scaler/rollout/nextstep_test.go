@@ -117,6 +117,19 @@ func TestNextStep(t *testing.T) {
 		"yielded": {func(o *Observed, h *hold.Object) {
 			h.Status.State, o.Autoscaler.Bounds.MinReplicas, h.Status.Yielded, h.Status.Numbers.MinReplicas = hold.Scaled, 3, []string{fieldMinReplicas}, hold.Change{Was: 3, Set: 3}
 		}, WriteStatus, hold.RolledBack},
+		"open, and the autoscaler allows fewer": {func(o *Observed, h *hold.Object) {
+			h.Status.State, h.Status.Numbers.MaxReplicas, o.Autoscaler.Bounds.MaxReplicas = hold.Open, hold.Change{Was: 4, Set: 4}, 4
+			h.Status.Numbers.MinReplicas.Set, o.Autoscaler.Bounds.MinReplicas = 4, 4
+		}, WriteStatus, hold.Open},
+		"open, and told that the autoscaler allows fewer": {func(o *Observed, h *hold.Object) {
+			h.Status.State, h.Status.Numbers.MaxReplicas, o.Autoscaler.Bounds.MaxReplicas = hold.Open, hold.Change{Was: 4, Set: 4}, 4
+			h.Status.Numbers.MinReplicas.Set, o.Autoscaler.Bounds.MinReplicas, h.Status.Told = 4, 4, []string{"Open", "Yielded"}
+			h.Status.Conditions = setHoldCondition(nil, conditionYielded, metav1.ConditionTrue, yieldedToMaximum, o.maximumFailure(h, benchStart), benchStart)
+		}, Rest, ""},
+		"ready, and the autoscaler allows fewer": {func(o *Observed, h *hold.Object) {
+			h.Status.State, h.Status.Numbers.MaxReplicas, o.Autoscaler.Bounds.MaxReplicas = hold.Ready, hold.Change{Was: 4, Set: 4}, 4
+			h.Status.Numbers.MinReplicas.Set, o.Autoscaler.Bounds.MinReplicas = 4, 4
+		}, WriteStatus, hold.RolledBack},
 		"no verdict": {func(o *Observed, h *hold.Object) { h.Status.State = hold.Ready }, Rest, ""},
 		"verdict of an earlier try": {func(o *Observed, h *hold.Object) {
 			h.Status.State = hold.Ready

@@ -214,7 +214,13 @@ func (o *Observed) foreignNumbers(n hold.Numbers) (hold.Numbers, []string) {
 	}
 	if a := o.Autoscaler; a != nil && a.UID == n.AutoscalerUID {
 		check(fieldMinReplicas, &n.MinReplicas, a.Bounds.MinReplicas)
+		if slices.Contains(fields, fieldMinReplicas) { // the API rejects minReplicas above maxReplicas: the other client's number counts
+			n.MaxReplicas.Was = max(n.MaxReplicas.Was, a.Bounds.MinReplicas)
+		}
 		check(fieldMaxReplicas, &n.MaxReplicas, a.Bounds.MaxReplicas)
+		if slices.Contains(fields, fieldMaxReplicas) {
+			n.MinReplicas.Was = min(n.MinReplicas.Was, a.Bounds.MaxReplicas)
+		}
 	}
 	if o.Autoscaler == nil && o.Scale != nil && n.AutoscalerUID == "" && !o.isWorkloadReplaced() {
 		check(fieldReplicas, &n.Replicas, o.Scale.Replicas)
