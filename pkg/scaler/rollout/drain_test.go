@@ -70,6 +70,7 @@ func TestD1VerifiedPodsAreThePodsAskedFor(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := newBench()
+			b.readLive() // its pause between two looks is shorter
 			w := b.addWorkload("shop", 2, hold.ReplicaBounds{})
 			runs := 0
 			b.checker.onRun = func() { runs++ }

@@ -356,6 +356,9 @@ func TestWalks(t *testing.T) {
 		seed := *walkSeed + uint64(i)
 		w := &walker{bench: newBench(), Rand: rand.New(rand.NewPCG(seed, 0)), t: t, edits: map[string]*edit{}, was: map[string]int32{}}
 		w.note("seed %d", seed)
+		if seed%2 == 0 {
+			w.readLive()
+		}
 		w.addWorkload("cart", 2, hold.ReplicaBounds{})
 		w.was["cart replicas"] = 2
 		w.addWorkload("shop", 3, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 12})

@@ -233,6 +233,9 @@ func TestWildWalks(t *testing.T) {
 		seed := *walkSeed + uint64(i)
 		w := &wildWalker{&walker{bench: newBench(), Rand: rand.New(rand.NewPCG(seed, 2)), t: t, edits: map[string]*edit{}, was: map[string]int32{}}}
 		w.note("seed %d", seed)
+		if seed%2 == 0 {
+			w.readLive()
+		}
 		w.gates.plans = map[string]action.Plan{"c": {Steps: []int{10, 50, 100}, Pause: time.Minute}}
 		w.addWorkload("cart", 2, hold.ReplicaBounds{})
 		w.addWorkload("shop", 3, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 12})
