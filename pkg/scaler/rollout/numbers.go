@@ -159,9 +159,13 @@ func (o *Observed) replicasOfWorkload(n hold.Numbers, now time.Time) hold.Change
 }
 
 // expectAutoscalerCopy returns the record with the bounds that a copy of the recorded autoscaler has. They were given back if its workload was deleted
-// first.
+// first, which may still be away.
 func (o *Observed) expectAutoscalerCopy(n hold.Numbers, now time.Time) hold.Numbers {
-	to := o.desiredBounds(n, now)
+	before := *o
+	if before.Scale == nil {
+		before.Scale = &Scale{}
+	}
+	to := before.desiredBounds(n, now)
 	if n.MinReplicas.Set == n.MinReplicas.Was {
 		n.MinReplicas.Set = to.MinReplicas
 	}
