@@ -4,6 +4,7 @@ package command
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"os/user"
 
@@ -16,12 +17,13 @@ import (
 	"k8s.io/client-go/restmapper"
 
 	"github.com/tachometer-metrics/tachometer/pkg/kube"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/fairlimit"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 )
 
-// The client's limits: a raise takes some ten writes. The API server has limits of its own.
+// The limits of each client: a raise takes some ten writes. The API server has limits of its own.
 const (
 	clientQPS   = 200
 	clientBurst = 400
@@ -51,7 +53,10 @@ func (p *Program) Connect() (*Connection, error) {
 // NewConnection makes the clients of a configuration.
 func NewConnection(config *rest.Config, namespace string) (*Connection, error) {
 	config = rest.CopyConfig(config)
-	config.QPS, config.Burst = clientQPS, clientBurst
+	config.QPS = -1 // each client has a limiter of its own, with a turn for each namespace
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return fairlimit.New(clientQPS, clientBurst).Wrap(next)
+	})
 	client, err := kube.NewClient(config)
 	if err != nil {
 		return nil, err

@@ -23,7 +23,8 @@ var _ pflag.Value = (*dryRunValue)(nil)
 // addScalerDryRunFlag adds --dry-run; without a value it is client.
 func addScalerDryRunFlag(flags *pflag.FlagSet, to *dryRunValue) {
 	*to = dryRunNone
-	flags.Var(to, "dry-run", "none, client or server: client prints the changes without making them; server also has the API server check the Hold, and stores nothing")
+	flags.Var(to, "dry-run", "none, client or server: client prints the changes without making them; "+
+		"server also has the API server check the Hold, and stores nothing")
 	flags.Lookup("dry-run").NoOptDefVal = dryRunClient
 }
 

@@ -48,7 +48,7 @@ func endOfScalerSpan(now time.Time, span time.Duration) (time.Time, error) {
 	if span < time.Second {
 		return time.Time{}, UsageErrorf("--for must be 0, or at least 1s, not %s", span)
 	}
-	return now.Add(span + time.Second - 1).Truncate(time.Second), nil
+	return now.Add(span).Add(time.Second - 1).Truncate(time.Second), nil // the longest span and a second are no duration
 }
 
 // String implements pflag.Value.

@@ -58,12 +58,15 @@ func (s *setCommand) addScalerSetFlags(f *pflag.FlagSet) {
 	f.Int32Var(&s.replicas, "replicas", 0, "`number` of replicas, set at once")
 	f.Int32Var(&s.minReplicas, "min-replicas", 0, "minReplicas of the autoscaler, a `number`; 0: the number of --replicas")
 	f.Int32Var(&s.maxReplicas, "max-replicas", 0, "least maxReplicas of the autoscaler, a `number`; 0: unchanged, and a hold above it is rejected")
-	addScalerDurationFlag(f, &s.holdFor, "for", 0, "`duration` of the hold, such as 30m, 1d or 2w; needs a controller or release --expired; 0: until release")
+	addScalerDurationFlag(f, &s.holdFor, "for", 0,
+		"`duration` of the hold, such as 30m, 1d or 2w; needs a controller or release --expired; 0: until release")
 	addScalerDurationFlag(f, &s.within, "within", hold.DefaultWithin, "`duration` in which all new pods must become ready")
-	f.StringVar(&s.reason, "reason", "", "`name` of the hold; a second hold of this name replaces it, all other holds stay; empty: your user name, or USER@HOST if another host has a hold of it")
+	f.StringVar(&s.reason, "reason", "", "`name` of the hold; a second hold of this name replaces it, all other holds stay; "+
+		"empty: your user name, or USER@HOST if another host has a hold of it")
 	f.BoolVar(&s.wait, "wait", false, "wait until all new pods are ready and verified, and roll back on a failure")
 	addScalerDryRunFlag(f, &s.dryRun)
-	f.StringArrayVar(&s.notify, "notify", nil, "`notifier` of the outcome: slack:FILE, teams:FILE, alertmanager:FILE or webhook:FILE with the URL in the file, or pagerduty:FILE with the routing key; can be repeated")
+	f.StringArrayVar(&s.notify, "notify", nil, "`notifier` of the outcome: slack:FILE, teams:FILE, alertmanager:FILE or webhook:FILE with the URL in the file, "+
+		"or pagerduty:FILE with the routing key; can be repeated")
 	s.verification.addScalerVerifyFlags(f)
 }
 
@@ -137,7 +140,9 @@ func (s *setCommand) newHoldFromScalerSetFlags(now time.Time) (hold.Hold, error)
 
 // planScalerCommandHold returns the changes that the hold would make. A hold that would be rejected is an error, before anything is
 // written.
-func (s *setCommand) planScalerCommandHold(ctx context.Context, c *Connection, e *rollout.Engine, t hold.Workload, h hold.Hold) (rollout.Plan, error) {
+func (s *setCommand) planScalerCommandHold(
+	ctx context.Context, c *Connection, e *rollout.Engine, t hold.Workload, h hold.Hold,
+) (rollout.Plan, error) {
 	plan, err := e.PlanHold(ctx, t, h, time.Now())
 	switch {
 	case errors.Is(err, rollout.ErrGone):
@@ -151,7 +156,9 @@ func (s *setCommand) planScalerCommandHold(ctx context.Context, c *Connection, e
 }
 
 // printScalerCommandHoldPlan prints the changes that the hold would make. A dry run of the server also has it check the Hold.
-func (s *setCommand) printScalerCommandHoldPlan(ctx context.Context, e *rollout.Engine, t hold.Workload, h hold.Hold, plan rollout.Plan, out *outputPrinter) error {
+func (s *setCommand) printScalerCommandHoldPlan(
+	ctx context.Context, e *rollout.Engine, t hold.Workload, h hold.Hold, plan rollout.Plan, out *outputPrinter,
+) error {
 	if s.dryRun == dryRunServer {
 		if _, err := e.ApplyHold(ctx, t, h); err != nil {
 			return err
@@ -174,7 +181,9 @@ func (s *setCommand) printScalerCommandHoldPlan(ctx context.Context, e *rollout.
 }
 
 // applyScalerCommandHold stores the hold, and reconciles until it is Scaled or, with --wait, Open. It posts the outcome to --notify.
-func (s *setCommand) applyScalerCommandHold(ctx context.Context, c *Connection, e *rollout.Engine, queue *notify.Queue, t hold.Workload, h hold.Hold, plan rollout.Plan, f *holdProgress) error {
+func (s *setCommand) applyScalerCommandHold(
+	ctx context.Context, c *Connection, e *rollout.Engine, queue *notify.Queue, t hold.Workload, h hold.Hold, plan rollout.Plan, f *holdProgress,
+) error {
 	if err := s.replaceScalerCommandHold(ctx, c, e, t, h, f.outputPrinter); err != nil {
 		return err
 	}
@@ -196,11 +205,14 @@ func (s *setCommand) applyScalerCommandHold(ctx context.Context, c *Connection, 
 		s.warnScalerCommandController(ctx, c, &f.lastHold, f.outputPrinter)
 		err = f.printScalerCommandObjects(f.lastHold)
 	}
-	return errors.Join(err, s.postScalerCommandOutcome(queue, t, h, f, fmt.Sprintf("asked for %d replicas, from %d", h.Replicas, plan.Replicas), r, err))
+	asked := fmt.Sprintf("asked for %d replicas, from %d", h.Replicas, plan.Replicas)
+	return errors.Join(err, s.postScalerCommandOutcome(queue, t, h, f, asked, r, err))
 }
 
 // replaceScalerCommandHold stores the hold, and names a hold that it replaces.
-func (s *setCommand) replaceScalerCommandHold(ctx context.Context, c *Connection, e *rollout.Engine, t hold.Workload, h hold.Hold, out *outputPrinter) error {
+func (s *setCommand) replaceScalerCommandHold(
+	ctx context.Context, c *Connection, e *rollout.Engine, t hold.Workload, h hold.Hold, out *outputPrinter,
+) error {
 	there, err := e.Cluster.ListHolds(ctx, t.Namespace)
 	if err != nil {
 		return fmt.Errorf("hold %s: %w", t, err)
@@ -221,7 +233,8 @@ func (s *setCommand) replaceScalerCommandHold(ctx context.Context, c *Connection
 			out.printScalerCommandEvent("resumed", h.ID, "the hold was paused", nil)
 		}
 		if changed {
-			out.printScalerCommandEvent("replaced", h.ID, fmt.Sprintf("a hold by %s for %d replicas, until %s", o.Spec.By, o.Spec.Replicas, describeScalerHoldEnd(o, time.Now())), nil)
+			text := fmt.Sprintf("a hold by %s for %d replicas, until %s", o.Spec.By, o.Spec.Replicas, describeScalerHoldEnd(o, time.Now()))
+			out.printScalerCommandEvent("replaced", h.ID, text, nil)
 		}
 	}
 	if !changed {
@@ -231,11 +244,16 @@ func (s *setCommand) replaceScalerCommandHold(ctx context.Context, c *Connection
 }
 
 // postScalerCommandOutcome posts the outcome of the hold.
-func (s *setCommand) postScalerCommandOutcome(queue *notify.Queue, t hold.Workload, h hold.Hold, f *holdProgress, asked string, r rollout.Result, failure error) error {
+func (s *setCommand) postScalerCommandOutcome(
+	queue *notify.Queue, t hold.Workload, h hold.Hold, f *holdProgress, asked string, r rollout.Result, failure error,
+) error {
 	if len(s.notify) == 0 {
 		return nil
 	}
-	m := notify.Message{Kind: notify.KindStarted, Time: time.Now(), Outcome: asked, Workload: t, Hold: h.ID, Reason: h.Reason, By: h.By, Why: f.lastHold.Status.Message, Report: f.lastReport}
+	m := notify.Message{
+		Kind: notify.KindStarted, Time: time.Now(), Outcome: asked, Workload: t, Hold: h.ID, Reason: h.Reason, By: h.By,
+		Why: f.lastHold.Status.Message, Report: f.lastReport,
+	}
 	switch {
 	case failure != nil:
 		m.Why = failure.Error()

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
@@ -129,8 +130,8 @@ func writeScalerHoldTable(w io.Writer, all []hold.Object, wide bool, now time.Ti
 	for i := range all {
 		h := &all[i]
 		row := []string{
-			h.Namespace, strings.ToLower(h.Spec.Workload.Kind) + "/" + h.Spec.Workload.Name, h.HoldID(), describeScalerHoldState(h, now), fmt.Sprint(h.Spec.Replicas),
-			describeScalerHoldEnd(h, now), cmp.Or(h.Spec.By, "-"), describeScalerHoldOriginal(h),
+			h.Namespace, strings.ToLower(h.Spec.Workload.Kind) + "/" + h.Spec.Workload.Name, h.HoldID(), describeScalerHoldState(h, now),
+			fmt.Sprint(h.Spec.Replicas), describeScalerHoldEnd(h, now), cmp.Or(h.Spec.By, "-"), describeScalerHoldOriginal(h),
 		}
 		if wide {
 			row = append(row, describeScalerHoldNumber(h.Spec.MinReplicas), describeScalerHoldNumber(h.Spec.MaxReplicas),
@@ -172,11 +173,24 @@ func describeScalerHoldTrouble(h *hold.Object) string {
 		parts = []string{describeScalerHoldFault(h)}
 	}
 	for _, c := range h.Status.Conditions {
-		if c.Type == "Yielded" && c.Status == "True" || (c.Type == "WorkloadReachable" || c.Type == "NotifiersAllowed") && c.Status == "False" || c.Type == "Watched" && h.Status.GateOpen {
+		if isScalerHoldConditionTrouble(h, c.Type, c.Status) {
 			parts = append(parts, c.Message)
 		}
 	}
 	return strings.Join(slices.DeleteFunc(parts, func(p string) bool { return p == "" }), "; ")
+}
+
+// isScalerHoldConditionTrouble reports whether a person should know a condition of a hold.
+func isScalerHoldConditionTrouble(h *hold.Object, condition string, status metav1.ConditionStatus) bool {
+	switch condition {
+	case "Yielded":
+		return status == metav1.ConditionTrue
+	case "WorkloadReachable", "NotifiersAllowed":
+		return status == metav1.ConditionFalse
+	case "Watched":
+		return h.Status.GateOpen
+	}
+	return false
 }
 
 // describeScalerHoldEnd returns the end of a hold, or of its pause, and the time until then.

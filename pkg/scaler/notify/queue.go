@@ -277,7 +277,7 @@ func (q *Queue) deliverNotification(ctx, drainCtx context.Context, s *senderQueu
 		if isPostErr {
 			pause = max(pause, postErr.RetryAfter)
 		}
-		if time.Since(m.postedAt)+pause > q.opts.SendTimeout {
+		if pause > q.opts.SendTimeout-time.Since(m.postedAt) { // a sum could overflow
 			return fmt.Errorf("send message, attempt %d, no time for the next in %s: %w", i, pause.Round(time.Second), err)
 		}
 		klog.FromContext(ctx).Info("Notification not sent, retrying", "sender", s.name, "err", err, "retryIn", pause.Round(time.Millisecond))

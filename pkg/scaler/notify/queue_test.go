@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math"
 	"net/http"
 	"strings"
 	"sync"
@@ -180,6 +181,30 @@ func TestGivesUp(t *testing.T) {
 			})
 		})
 	}
+}
+
+// neverSender asks to be asked again in centuries, as a receiver does with a date of the year 9999.
+type neverSender struct{}
+
+func (neverSender) Send(context.Context, Message) error {
+	time.Sleep(time.Millisecond) //nolint:forbidigo // in a bubble, where it takes no time
+	return &webhook.Error{Status: http.StatusServiceUnavailable, RetryAfter: math.MaxInt64}
+}
+
+// TestGivesUpOnADateThatNeverComes: the longest pause is too long, too, and blocks no other message.
+func TestGivesUpOnADateThatNeverComes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := NewQueue(map[string]Sender{"slack": neverSender{}}, QueueOptions{})
+		stop := startQueue(t, q)
+		postMessage(t, q, "slack", "a")
+		postMessage(t, q, "slack", "b")
+		time.Sleep(time.Hour) //nolint:forbidigo // in a bubble, where it takes no time
+		if got := q.countNotifications("slack", outcomeError); got != 2 {
+			t.Errorf("%v of 2 messages are given up", got)
+		}
+		stop()
+	})
 }
 
 func TestOneHangsOthersAreTold(t *testing.T) {

@@ -169,3 +169,63 @@ func TestD17ScaledObjectComes(t *testing.T) {
 		}
 	}
 }
+
+// TestD16CopiesInEachOrder: workload and autoscaler are deleted, and made again from their copies, in each order and with passes between any of the four;
+// the autoscaler has metrics or not, and the hold was open or waited for pods. Both get back what was there before the hold.
+func TestD16CopiesInEachOrder(t *testing.T) {
+	t.Parallel()
+	own := hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 30}
+	for way := range 1 << 8 {
+		bit := func(i int) bool { return way&(1<<i) != 0 }
+		autoscalerGoesFirst, autoscalerComesFirst, active, open := bit(0), bit(1), bit(2), bit(3)
+		b := newBench()
+		w := b.addWorkload("shop", 2, own)
+		w.hpa.active = active
+		b.apply(t, "shop", saleHold())
+		b.mustPass(t)
+		if open {
+			w.ready = 20
+			b.mustPass(t)
+		}
+		live := w.hpa.bounds
+		deleteOne := func(autoscaler bool) {
+			if autoscaler {
+				w.hpa = nil
+			} else {
+				w.gone = true
+			}
+		}
+		restoreOne := func(autoscaler bool) {
+			if autoscaler {
+				w.hpa = b.newAutoscaler(live)
+				w.hpa.active = active
+			} else {
+				w.replace(b.memoryCluster, 20)
+			}
+		}
+		for i, change := range []func(){
+			func() { deleteOne(autoscalerGoesFirst) }, func() { deleteOne(!autoscalerGoesFirst) },
+			func() { restoreOne(autoscalerComesFirst) }, func() { restoreOne(!autoscalerComesFirst) },
+		} {
+			if change(); bit(4 + i) {
+				b.now = b.now.Add(time.Minute)
+				b.mustPass(t)
+			}
+		}
+		w.follow(b.memoryCluster)
+		b.mustPass(t)
+		if b.gates.open["sale"] && w.ready == 0 {
+			t.Errorf("way %08b: the gate is open over no pods", way)
+		}
+		w.ready = w.replicas
+		b.mustPass(t)
+		wantState(t, b.find("shop", "event/sale"), hold.Open, "")
+		b.release(t, "shop", "event/sale")
+		b.mustPass(t)
+		b.now = b.now.Add(time.Minute)
+		b.mustPass(t)
+		if w.hpa.bounds != own || w.hpa.owned || !active && w.replicas != 2 || len(b.holds) > 0 {
+			t.Errorf("way %08b: %d replicas, %+v, %d holds", way, w.replicas, w.hpa.bounds, len(b.holds))
+		}
+	}
+}

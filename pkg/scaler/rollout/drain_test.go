@@ -70,6 +70,7 @@ func TestD1VerifiedPodsAreThePodsAskedFor(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := newBench()
+			b.readLive() // its pause between two looks is shorter
 			w := b.addWorkload("shop", 2, hold.ReplicaBounds{})
 			runs := 0
 			b.checker.onRun = func() { runs++ }
@@ -127,17 +128,13 @@ func TestD1PodsReplacedBeforeTheGate(t *testing.T) {
 			b.now = b.now.Add(30 * time.Minute)
 			w.drain(b.memoryCluster, c.drained)
 			b.checker.passed = !c.bad
-			h := b.find("shop", "event/sale").DeepCopy()
-			h.Spec.Approved = true
-			if _, err := b.UpdateHold(t.Context(), h); err != nil {
-				t.Fatal(err)
-			}
+			b.approveHold(t, "shop", "event/sale")
 			b.mustPass(t)
 			if !c.bad {
 				b.now = b.now.Add(time.Hour)
 				b.mustPass(t)
 			}
-			h = b.find("shop", "event/sale")
+			h := b.find("shop", "event/sale")
 			wantState(t, h, c.want, "")
 			if runs != c.runs || b.gates.open["sale"] != (c.want == hold.Open) {
 				t.Errorf("%d verifications, gate open %v; want %d", runs, b.gates.open["sale"], c.runs)

@@ -78,7 +78,10 @@ func originalBounds(n hold.Numbers, found hold.ReplicaBounds) hold.ReplicaBounds
 	if !n.MaxReplicas.IsForeign(found.MaxReplicas) {
 		to.MaxReplicas = n.MaxReplicas.Was
 	}
-	to.MinReplicas = min(to.MinReplicas, to.MaxReplicas) // the API rejects minReplicas above maxReplicas
+	if n.MinReplicas.IsForeign(found.MinReplicas) { // the API rejects minReplicas above maxReplicas: the other client's number counts
+		to.MaxReplicas = max(to.MaxReplicas, to.MinReplicas)
+	}
+	to.MinReplicas = min(to.MinReplicas, to.MaxReplicas)
 	return to
 }
 

@@ -31,6 +31,16 @@ func (b *bench) wantPercents(t *testing.T, want ...int) {
 	}
 }
 
+// approveHold approves a stored hold, as a person does.
+func (b *bench) approveHold(t *testing.T, workload, id string) {
+	t.Helper()
+	h := b.find(workload, id).DeepCopy()
+	h.Spec.Approved = true
+	if _, err := b.UpdateHold(t.Context(), h); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestGateOpensInSteps: a gate of several steps opens by one after each pause, whoever lives, and shuts in one.
 func TestGateOpensInSteps(t *testing.T) {
 	t.Parallel()
@@ -82,11 +92,7 @@ func TestGateWaitsForApproval(t *testing.T) {
 	b.wantPercents(t)
 	wantState(t, b.find("shop", "event/sale"), hold.Verified, "approve -n sale Deployment/shop")
 	since := b.find("shop", "event/sale").Status.Since
-	h := b.find("shop", "event/sale").DeepCopy()
-	h.Spec.Approved = true
-	if _, err := b.UpdateHold(t.Context(), h); err != nil {
-		t.Fatal(err)
-	}
+	b.approveHold(t, "shop", "event/sale")
 	b.gates.fail = errors.New("away")
 	b.mustPass(t)
 	wantState(t, b.find("shop", "event/sale"), hold.Verified, "") // it has its minute from the approval on

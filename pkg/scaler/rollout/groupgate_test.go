@@ -119,11 +119,7 @@ func TestD2ReplacedPodsOfAGroup(t *testing.T) {
 					t.Errorf("the gate opens over pods of cart that were never verified")
 				}
 			}
-			h := b.find("shop", "event/sale").DeepCopy()
-			h.Spec.Approved = true
-			if _, err := b.UpdateHold(t.Context(), h); err != nil {
-				t.Fatal(err)
-			}
+			b.approveHold(t, "shop", "event/sale")
 			b.mustPass(t)
 			for _, name := range []string{"shop", "cart"} {
 				wantState(t, b.find(name, "event/sale"), c.want, "")
@@ -147,11 +143,7 @@ func TestD2ApprovalOfAGroupLeavesTime(t *testing.T) {
 				b.mustPass(t)
 				b.now = b.now.Add(time.Hour)
 				b.workloads[away].ready--
-				h := b.find(approved, "event/sale").DeepCopy()
-				h.Spec.Approved = true
-				if _, err := b.UpdateHold(t.Context(), h); err != nil {
-					t.Fatal(err)
-				}
+				b.approveHold(t, approved, "event/sale")
 				b.mustPass(t)
 				for _, name := range []string{"shop", "cart"} {
 					wantState(t, b.find(name, "event/sale"), hold.Verified, "")

@@ -483,6 +483,7 @@ type bench struct {
 	notifier *memoryNotifier
 	checker  *memoryChecker
 	engine   *Engine
+	cache    *sharedCache // that the engine reads; nil: it reads the cluster
 }
 
 var benchStart = time.Date(2026, 11, 23, 7, 0, 0, 0, time.UTC)
@@ -492,6 +493,7 @@ func newBench() *bench {
 		memoryCluster: newMemoryCluster(benchStart), gates: &memoryGates{open: map[string]bool{}, places: map[string]string{}},
 		notifier: &memoryNotifier{told: map[string][]string{}, taken: map[string]bool{}}, checker: &memoryChecker{passed: true},
 	}
+	b.cache = newSharedCache(b.memoryCluster)
 	b.restart()
 	return b
 }
@@ -508,10 +510,20 @@ func newOpenSale(t *testing.T) (*bench, *memoryWorkload) {
 	return b, w
 }
 
+// readLive makes the scaler read the cluster itself.
+func (b *bench) readLive() {
+	b.cache = nil
+	b.restart()
+}
+
 // restart replaces the scaler by a new process.
 func (b *bench) restart() {
 	b.writesLeft, b.notifier.queue = -1, map[string]notify.Delivery{}
-	b.engine = New(Options{Cluster: b.memoryCluster, Checker: b.checker, Gates: b.gates, Notifier: b.notifier, NotifierFault: b.notifier.fault, Owner: "bench"})
+	opts := Options{Cluster: b.memoryCluster, Checker: b.checker, Gates: b.gates, Notifier: b.notifier, NotifierFault: b.notifier.fault, Owner: "bench"}
+	if b.cache != nil {
+		opts.Reader = b.cache
+	}
+	b.engine = New(opts)
 }
 
 // pass makes a pass over each workload, with the verifications that it asks for.
@@ -528,6 +540,11 @@ func (b *bench) pass(ctx context.Context) error {
 				b.engine.VerifyHold(ctx, memoryRef(name), r.HoldToVerify, b.now)
 			}
 			errs = append(errs, err)
+		}
+	}
+	if b.cache != nil {
+		for _, w := range b.cache.listWrites() {
+			errs = append(errs, fmt.Errorf("the scaler writes to its cache: %s", w))
 		}
 	}
 	return errors.Join(errs...)

@@ -37,7 +37,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "tachometer_scaler_conflicts_total", Help: "Writes that conflicted with another client's write, and were retried.",
 		}),
 		yields: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "tachometer_scaler_yields_total", Help: "Numbers that holds left to another client, which had set them.",
+			Name: "tachometer_scaler_yields_total", Help: "Numbers that holds left to another client, which had set them, or did not get from their autoscaler.",
 		}),
 	}
 	m.watchReads = prometheus.NewCounterVec(prometheus.CounterOpts{

@@ -49,6 +49,7 @@ var decisions = []decision{
 	(*Observed).reportTrouble,
 	(*Observed).restartLostHold,
 	(*Observed).yieldNumbers,
+	(*Observed).reportMaximum,
 	(*Observed).verifyReplacedPods,
 	(*Observed).failHold,
 	(*Observed).failOpenGroup,
@@ -119,10 +120,11 @@ func (o *Observed) beginHold(now time.Time) (Step, bool) {
 		if h.Fault != "" || h.IsOver(now) || h.Status.State != "" && h.Status.State != hold.Released && h.Status.ObservedGeneration == h.Generation {
 			continue
 		}
-		before := h.Status
+		before := h.Status.DeepCopy()
 		status := hold.Status{
-			ObservedGeneration: h.Generation, ReplicasAsked: h.Spec.Replicas, Numbers: before.DeepCopy().Numbers, GateOpen: before.GateOpen,
-			GateSteps: before.GateSteps, GateStepAt: before.GateStepAt, WatchUntil: before.WatchUntil, BreachedSince: before.BreachedSince, GateChanges: before.DeepCopy().GateChanges, Outbox: o.keepFailure(h, now),
+			ObservedGeneration: h.Generation, ReplicasAsked: h.Spec.Replicas, Numbers: before.Numbers, GateOpen: before.GateOpen,
+			GateSteps: before.GateSteps, GateStepAt: before.GateStepAt, WatchUntil: before.WatchUntil, BreachedSince: before.BreachedSince,
+			GateChanges: before.GateChanges, Outbox: o.keepFailure(h, now),
 			State: hold.Received, Since: metav1.NewMicroTime(now), Entered: metav1.NewMicroTime(now),
 		}
 		if o.Scale != nil {
@@ -260,7 +262,7 @@ func (o *Observed) yieldNumbers(now time.Time) (Step, bool) {
 		}
 		if status, changed := yieldHold(h, fields); changed {
 			text := fmt.Sprintf("another client set %s; the hold leaves it", o.describeFields(fields))
-			status.Conditions = setHoldCondition(status.Conditions, conditionYielded, metav1.ConditionTrue, "SetByOther", text, now)
+			status.Conditions = setHoldCondition(status.Conditions, conditionYielded, metav1.ConditionTrue, yieldedToOther, text, now)
 			status.Told = forgetOutcome(status.Told, reasonYielded)
 			s := Step{Kind: WriteStatus, Hold: i, Status: status, Confirm: true}
 			return s.withStepEvent(reasonYielded, "hold %s: %s", h.HoldID(), text), true
@@ -273,9 +275,6 @@ func (o *Observed) yieldNumbers(now time.Time) (Step, bool) {
 	s.Confirm = true
 	return s, true
 }
-
-// conditionYielded tells that another client set a number of the hold.
-const conditionYielded = "Yielded"
 
 // describeFields returns the fields with their numbers.
 func (o *Observed) describeFields(fields []string) string {

@@ -117,6 +117,19 @@ func TestNextStep(t *testing.T) {
 		"yielded": {func(o *Observed, h *hold.Object) {
 			h.Status.State, o.Autoscaler.Bounds.MinReplicas, h.Status.Yielded, h.Status.Numbers.MinReplicas = hold.Scaled, 3, []string{fieldMinReplicas}, hold.Change{Was: 3, Set: 3}
 		}, WriteStatus, hold.RolledBack},
+		"open, and the autoscaler allows fewer": {func(o *Observed, h *hold.Object) {
+			h.Status.State, h.Status.Numbers.MaxReplicas, o.Autoscaler.Bounds.MaxReplicas = hold.Open, hold.Change{Was: 4, Set: 4}, 4
+			h.Status.Numbers.MinReplicas.Set, o.Autoscaler.Bounds.MinReplicas = 4, 4
+		}, WriteStatus, hold.Open},
+		"open, and told that the autoscaler allows fewer": {func(o *Observed, h *hold.Object) {
+			h.Status.State, h.Status.Numbers.MaxReplicas, o.Autoscaler.Bounds.MaxReplicas = hold.Open, hold.Change{Was: 4, Set: 4}, 4
+			h.Status.Numbers.MinReplicas.Set, o.Autoscaler.Bounds.MinReplicas, h.Status.Told = 4, 4, []string{"Open", "Yielded"}
+			h.Status.Conditions = setHoldCondition(nil, conditionYielded, metav1.ConditionTrue, yieldedToMaximum, o.maximumFailure(h, benchStart), benchStart)
+		}, Rest, ""},
+		"ready, and the autoscaler allows fewer": {func(o *Observed, h *hold.Object) {
+			h.Status.State, h.Status.Numbers.MaxReplicas, o.Autoscaler.Bounds.MaxReplicas = hold.Ready, hold.Change{Was: 4, Set: 4}, 4
+			h.Status.Numbers.MinReplicas.Set, o.Autoscaler.Bounds.MinReplicas = 4, 4
+		}, WriteStatus, hold.RolledBack},
 		"no verdict": {func(o *Observed, h *hold.Object) { h.Status.State = hold.Ready }, Rest, ""},
 		"verdict of an earlier try": {func(o *Observed, h *hold.Object) {
 			h.Status.State = hold.Ready
@@ -347,7 +360,8 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-// TestWorkloadGoesAndComes: the autoscaler of a deleted workload gets its bounds back, and the hold begins again with the workload.
+// TestWorkloadGoesAndComes: the autoscaler of a deleted workload gets its bounds back, and the hold begins again with the workload. The record stays: both may
+// be made again from their copies.
 func TestWorkloadGoesAndComes(t *testing.T) {
 	t.Parallel()
 	b := newBench()
@@ -364,7 +378,7 @@ func TestWorkloadGoesAndComes(t *testing.T) {
 		sawBounds = sawBounds || s.Kind == SetBounds && s.Bounds.MinReplicas == 2
 		o = o.Simulate(s)
 	}
-	if h := &o.Holds[0]; !sawBounds || h.Status.State != hold.Received || h.Status.Numbers != nil {
+	if h := &o.Holds[0]; !sawBounds || h.Status.State != hold.Received || h.Status.Numbers == nil || hasRaisedBounds(*h.Status.Numbers) {
 		t.Errorf("bounds set back: %v; %+v", sawBounds, h.Status)
 	}
 }

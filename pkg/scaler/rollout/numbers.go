@@ -159,9 +159,13 @@ func (o *Observed) replicasOfWorkload(n hold.Numbers, now time.Time) hold.Change
 }
 
 // expectAutoscalerCopy returns the record with the bounds that a copy of the recorded autoscaler has. They were given back if its workload was deleted
-// first.
+// first, which may still be away.
 func (o *Observed) expectAutoscalerCopy(n hold.Numbers, now time.Time) hold.Numbers {
-	to := o.desiredBounds(n, now)
+	before := *o
+	if before.Scale == nil {
+		before.Scale = &Scale{}
+	}
+	to := before.desiredBounds(n, now)
 	if n.MinReplicas.Set == n.MinReplicas.Was {
 		n.MinReplicas.Set = to.MinReplicas
 	}
@@ -214,7 +218,13 @@ func (o *Observed) foreignNumbers(n hold.Numbers) (hold.Numbers, []string) {
 	}
 	if a := o.Autoscaler; a != nil && a.UID == n.AutoscalerUID {
 		check(fieldMinReplicas, &n.MinReplicas, a.Bounds.MinReplicas)
+		if slices.Contains(fields, fieldMinReplicas) { // the API rejects minReplicas above maxReplicas: the other client's number counts
+			n.MaxReplicas.Was = max(n.MaxReplicas.Was, a.Bounds.MinReplicas)
+		}
 		check(fieldMaxReplicas, &n.MaxReplicas, a.Bounds.MaxReplicas)
+		if slices.Contains(fields, fieldMaxReplicas) {
+			n.MinReplicas.Was = min(n.MinReplicas.Was, a.Bounds.MaxReplicas)
+		}
 	}
 	if o.Autoscaler == nil && o.Scale != nil && n.AutoscalerUID == "" && !o.isWorkloadReplaced() {
 		check(fieldReplicas, &n.Replicas, o.Scale.Replicas)

@@ -125,13 +125,13 @@ func (o *Observed) isHoldPending(h *hold.Object, now time.Time) bool {
 	return o.Scale != nil && h.Status.State == hold.RolledBack && !h.Status.RetryAt.IsZero() && !h.IsOver(now)
 }
 
-// isHoldWaiting reports whether a hold waits for its workload to come back, which was deleted. An active autoscaler decides on the replicas then.
+// isHoldWaiting reports whether a hold waits for its workload to come back, which was deleted.
 func (o *Observed) isHoldWaiting(h *hold.Object, now time.Time) bool {
-	return o.isWorkloadLost() && (o.Autoscaler == nil || !o.Autoscaler.Active) && !h.IsOver(now) && (h.Status.State.IsActive() || h.Status.State == hold.RolledBack && !h.Status.RetryAt.IsZero())
+	return o.isWorkloadLost() && !h.IsOver(now) && (h.Status.State.IsActive() || h.Status.State == hold.RolledBack && !h.Status.RetryAt.IsZero())
 }
 
 // listRecordHolds lists the holds that need the record of the numbers: those that count, those that will be tried again, and those that wait for
-// a workload. It may come back as a copy, with their numbers.
+// a workload. It may come back as a copy, with their numbers, and so may its autoscaler.
 func (o *Observed) listRecordHolds(now time.Time) (all []*hold.Object) {
 	for i := range o.Holds {
 		if h := &o.Holds[i]; o.isHoldCounted(h, now) || o.isHoldPending(h, now) || o.isHoldWaiting(h, now) {

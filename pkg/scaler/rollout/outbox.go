@@ -44,8 +44,8 @@ func (o *Observed) owedOutcome(h *hold.Object, now time.Time) (name, outcome str
 		return reasonStuck, "stuck at " + o.describeReplicas() + ": the scaler cannot set its numbers"
 	case s == hold.RolledBack && !h.Status.GateOpen && !told(string(s)):
 		return string(s), "failed and rolled back to " + o.describeReplicas()
-	case s == hold.Open && len(h.Status.Yielded) > 0 && !told(reasonYielded):
-		return reasonYielded, "another client set the numbers, and the hold leaves them: " + o.describeReplicas()
+	case s == hold.Open && isHoldYielded(h) && !told(reasonYielded):
+		return reasonYielded, findHoldCondition(h, conditionYielded).Message + ": " + o.describeReplicas()
 	case s == hold.Open && isWatchUnread(h) && !told(reasonUnwatched):
 		return reasonUnwatched, "the gate is open, and nothing watches it: " + findHoldCondition(h, conditionWatched).Message
 	case s == hold.Open && !told(string(s)):

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
@@ -65,6 +66,7 @@ func (o *Observed) resumeHoldStep(i int, status hold.Status, now time.Time) Step
 		status.Told = append(status.Told, reasonPaused)
 	}
 	status.Conditions = setHoldCondition(h.Status.Conditions, conditionPaused, metav1.ConditionFalse, "Resumed", "the hold counts again", now)
+	apimeta.RemoveStatusCondition(&status.Conditions, conditionYielded) // it states its numbers anew
 	return o.writeStatusStep(i, status).withStepEvent(reasonResumed, "hold %s is resumed: %d replicas%s", h.HoldID(), h.Spec.Replicas, formatHoldUntil(h))
 }
 

@@ -101,10 +101,13 @@ func hasTimeForTry(h *hold.Object, at time.Time) bool {
 
 // rejectionReason returns why a hold cannot begin, or go on before it is open; empty: it can.
 func (o *Observed) rejectionReason(h *hold.Object, now time.Time) string {
-	if owner := o.scaledObject(); owner != "" { // also if it came, or took the autoscaler over, while the hold waits
-		return fmt.Sprintf("autoscaler %s belongs to ScaledObject %s, which reverts every change: set its minReplicaCount instead", o.Autoscaler.Name, owner)
+	if reason := o.scaledObjectFailure(); reason != "" { // also if it came, or took the autoscaler over, while the hold waits
+		return reason
 	}
 	if h.Status.State != hold.Received {
+		if o.isAutoscalerRecorded() { // it may have come, or be another, since the hold began
+			return o.maximumFailure(h, now)
+		}
 		return ""
 	}
 	for _, g := range h.Spec.Gates {
@@ -112,24 +115,13 @@ func (o *Observed) rejectionReason(h *hold.Object, now time.Time) string {
 			return fault
 		}
 	}
-	a := o.Autoscaler
 	switch {
-	case a == nil:
+	case o.Autoscaler == nil:
 		return ""
 	case h.Spec.Replicas == 0:
-		return fmt.Sprintf("autoscaler %s keeps at least one replica: delete it, or set 1", a.Name)
+		return fmt.Sprintf("autoscaler %s keeps at least one replica: delete it, or set 1", o.Autoscaler.Name)
 	}
-	allowed := a.Bounds.MaxReplicas
-	if n, keeper := o.findNumbers(); keeper != nil && n.AutoscalerUID == a.UID {
-		allowed = n.MaxReplicas.Was
-	}
-	for _, held := range o.listCountedHolds(fieldMaxReplicas, now) {
-		allowed = max(allowed, held.Spec.MaxReplicas)
-	}
-	if h.Spec.Replicas > allowed {
-		return fmt.Sprintf("autoscaler %s allows at most %d replicas: raise its maxReplicas, or set the hold's maxReplicas", a.Name, allowed)
-	}
-	return ""
+	return o.maximumFailure(h, now)
 }
 
 // yieldFailure returns why a hold lost what it asks for to another client; empty: it did not. A higher number is no loss.

@@ -128,6 +128,50 @@ func (w *walker) checkGates() {
 	}
 }
 
+// checkMaximums is called after a whole pass: an open hold that asks for more than its autoscaler allows says so.
+func (w *walker) checkMaximums() {
+	for _, h := range w.holds {
+		a := w.workloads[h.HeldWorkload().Name].hpa
+		if h.Status.State != hold.Open || h.IsOver(w.now) || a == nil || a.scales != "" || w.workloads[h.HeldWorkload().Name].gone {
+			continue
+		}
+		if lacks := h.Spec.Replicas > a.bounds.MaxReplicas; lacks && !isHoldYielded(h) {
+			w.fail("hold %s is open for %d replicas, its autoscaler allows %d, and nothing says so", h.Name, h.Spec.Replicas, a.bounds.MaxReplicas)
+		} else if c := findHoldCondition(h, conditionYielded); !lacks && isHoldYielded(h) && c.Reason == yieldedToMaximum {
+			w.fail("hold %s is open for %d replicas, and its autoscaler allows %d: %s", h.Name, h.Spec.Replicas, a.bounds.MaxReplicas, c.Message)
+		}
+	}
+}
+
+// looksCopied reports whether another autoscaler with a minimum cannot be told from a copy of the one before: it has the number of a hold.
+func (w *walker) looksCopied(workload string, least int32) bool {
+	for _, h := range w.holds {
+		n := h.Status.Numbers
+		if h.HeldWorkload().Name == workload && (h.Spec.Replicas == least || n != nil && n.MinReplicas.Set == least) {
+			return true
+		}
+	}
+	return false
+}
+
+// replaceAutoscaler makes a person replace the autoscaler of shop by another, with any maximum.
+func (w *walker) replaceAutoscaler() {
+	shop := w.workloads["shop"]
+	bounds := hold.ReplicaBounds{MinReplicas: int32(w.IntN(3) + 1), MaxReplicas: int32(w.IntN(9) + 4)}
+	if shop.hpa.scales != "" || w.looksCopied("shop", bounds.MinReplicas) {
+		return
+	}
+	w.note("shop gets another autoscaler %v", bounds)
+	shop.hpa = &memoryAutoscaler{version: w.nextVersion(), bounds: bounds, active: w.IntN(3) > 0, life: w.nextVersion()}
+	for _, field := range []string{fieldReplicas, fieldMinReplicas, fieldMaxReplicas} {
+		delete(w.edits, "shop "+field) // its holds state their numbers anew
+	}
+	w.was["shop minReplicas"], w.was["shop maxReplicas"] = bounds.MinReplicas, bounds.MaxReplicas
+	if err := w.pass(w.t.Context()); err != nil { // what a person sets there before is the autoscaler's own
+		w.fail("pass: %v", err)
+	}
+}
+
 // edit makes a person's change of a number, other than the scaler's own numbers.
 func (w *walker) edit(work *memoryWorkload) {
 	value := int32(w.IntN(8) + 1)
@@ -137,6 +181,9 @@ func (w *walker) edit(work *memoryWorkload) {
 	field, now := fieldReplicas, work.replicas
 	if work.hpa != nil {
 		field, now = fieldMinReplicas, work.hpa.bounds.MinReplicas
+		if value > work.hpa.bounds.MaxReplicas {
+			return // the API server rejects it
+		}
 	}
 	e := &edit{value: value, holds: map[string]string{}}
 	recorded := false
@@ -173,6 +220,9 @@ func (w *walker) edit(work *memoryWorkload) {
 		work.scale(w.memoryCluster, value)
 	}
 	w.edits[work.name+" "+field], w.was[work.name+" "+field] = e, value
+	if work.hpa != nil { // a minimum above the maximum of before needs a higher one
+		w.was[work.name+" "+fieldMaxReplicas] = max(w.was[work.name+" "+fieldMaxReplicas], value)
+	}
 }
 
 // follow moves the replicas into the bounds, as an autoscaler does.
@@ -255,6 +305,8 @@ func (w *walker) step() {
 		w.note("a process that dies after %d writes", w.writesLeft)
 		_ = w.pass(w.t.Context())
 		w.restart()
+	case 11:
+		w.replaceAutoscaler()
 	}
 	work.follow(w.memoryCluster)
 	if w.IntN(2) == 0 {
@@ -262,6 +314,7 @@ func (w *walker) step() {
 			w.fail("pass: %v", err)
 		}
 		w.checkGates()
+		w.checkMaximums()
 	}
 }
 
@@ -303,6 +356,9 @@ func TestWalks(t *testing.T) {
 		seed := *walkSeed + uint64(i)
 		w := &walker{bench: newBench(), Rand: rand.New(rand.NewPCG(seed, 0)), t: t, edits: map[string]*edit{}, was: map[string]int32{}}
 		w.note("seed %d", seed)
+		if seed%2 == 0 {
+			w.readLive()
+		}
 		w.addWorkload("cart", 2, hold.ReplicaBounds{})
 		w.was["cart replicas"] = 2
 		w.addWorkload("shop", 3, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 12})

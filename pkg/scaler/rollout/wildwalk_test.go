@@ -51,11 +51,9 @@ func (w *wildWalker) changeAutoscaler() {
 		cart.hpa = nil
 		return
 	}
-	bounds := hold.ReplicaBounds{MinReplicas: int32(w.IntN(3) + 1), MaxReplicas: 12}
-	for _, h := range w.holds {
-		if n := h.Status.Numbers; n != nil && n.Autoscaler == "cart" && n.MinReplicas.Set == bounds.MinReplicas {
-			return // it cannot be told from a copy of the one before
-		}
+	bounds := hold.ReplicaBounds{MinReplicas: int32(w.IntN(3) + 1), MaxReplicas: int32(w.IntN(9) + 4)}
+	if w.looksCopied("cart", bounds.MinReplicas) {
+		return
 	}
 	w.note("cart gets an autoscaler %v", bounds)
 	if shop := w.workloads["shop"]; shop.hpa.scales == "cart" { // two would undo each other
@@ -130,6 +128,7 @@ func (w *wildWalker) editMaximum() {
 	w.note("person sets shop maxReplicas to %d", value)
 	shop.setBounds(w.memoryCluster, hold.ReplicaBounds{MinReplicas: shop.hpa.bounds.MinReplicas, MaxReplicas: value})
 	w.edits["shop maxReplicas"], w.was["shop maxReplicas"] = e, value
+	w.was["shop minReplicas"] = min(w.was["shop minReplicas"], value)
 }
 
 // editHold makes a person's change of a hold.
@@ -183,6 +182,7 @@ func (w *wildWalker) disturb() {
 		w.fail("pass: %v", err)
 	}
 	w.checkGates()
+	w.checkMaximums()
 	w.checkOpenHolds()
 }
 
@@ -233,6 +233,9 @@ func TestWildWalks(t *testing.T) {
 		seed := *walkSeed + uint64(i)
 		w := &wildWalker{&walker{bench: newBench(), Rand: rand.New(rand.NewPCG(seed, 2)), t: t, edits: map[string]*edit{}, was: map[string]int32{}}}
 		w.note("seed %d", seed)
+		if seed%2 == 0 {
+			w.readLive()
+		}
 		w.gates.plans = map[string]action.Plan{"c": {Steps: []int{10, 50, 100}, Pause: time.Minute}}
 		w.addWorkload("cart", 2, hold.ReplicaBounds{})
 		w.addWorkload("shop", 3, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 12})

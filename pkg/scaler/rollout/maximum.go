@@ -1,0 +1,100 @@
+// Autoscalers that allow fewer replicas than a hold asks for, or belong to KEDA. A hold that is not open fails; an open hold says so.
+
+package rollout
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+)
+
+// conditionYielded tells that the hold does not have its numbers, for another client's. Its reasons:
+const (
+	conditionYielded = "Yielded"
+	yieldedToOther   = "SetByOther"        // another client set a number of the hold
+	yieldedToMaximum = "AutoscalerMaximum" // the autoscaler allows fewer replicas than the open hold asks for
+	yieldedToKEDA    = "ScaledObject"      // KEDA owns the autoscaler
+)
+
+// isHoldYielded reports whether a hold says that it does not have its numbers.
+func isHoldYielded(h *hold.Object) bool {
+	c := findHoldCondition(h, conditionYielded)
+	return c != nil && c.Status == metav1.ConditionTrue
+}
+
+// maximumFailure returns why the autoscaler cannot have as many replicas as a hold asks for; empty: it can, or another client set the maximum during
+// the hold, which is a yield.
+func (o *Observed) maximumFailure(h *hold.Object, now time.Time) string {
+	allowed := o.Autoscaler.Bounds.MaxReplicas
+	if n, keeper := o.findNumbers(); keeper != nil && n.AutoscalerUID == o.Autoscaler.UID {
+		allowed = n.MaxReplicas.Was
+	}
+	for _, held := range o.listCountedHolds(fieldMaxReplicas, now) {
+		allowed = max(allowed, held.Spec.MaxReplicas)
+	}
+	if h.Spec.Replicas <= allowed || hasYieldedField(h, fieldMaxReplicas) {
+		return ""
+	}
+	return fmt.Sprintf("autoscaler %s allows at most %d replicas; the hold asks for %d: raise its maxReplicas, or set the hold's maxReplicas",
+		o.Autoscaler.Name, allowed, h.Spec.Replicas)
+}
+
+// scaledObjectFailure returns that KEDA owns the autoscaler; empty: it does not.
+func (o *Observed) scaledObjectFailure() string {
+	owner := o.scaledObject()
+	if owner == "" {
+		return ""
+	}
+	return fmt.Sprintf("autoscaler %s belongs to ScaledObject %s, which reverts every change: set its minReplicaCount instead", o.Autoscaler.Name, owner)
+}
+
+// isAutoscalerRecorded reports whether the record is of the autoscaler that there is.
+func (o *Observed) isAutoscalerRecorded() bool {
+	n, keeper := o.findNumbers()
+	return keeper != nil && o.Autoscaler != nil && n.AutoscalerUID == o.Autoscaler.UID
+}
+
+// reportMaximum writes to an open hold that the autoscaler takes pods from it, and that it no longer does. The gate stays open: its pods were there when
+// it opened, and traffic may need those that are left.
+func (o *Observed) reportMaximum(now time.Time) (Step, bool) {
+	for _, i := range o.listHoldsInState(hold.Open, now) {
+		h := &o.Holds[i]
+		if o.Autoscaler != nil && !o.isAutoscalerRecorded() {
+			continue // its own maximum is not known yet
+		}
+		reason, text := yieldedToKEDA, o.scaledObjectFailure()
+		if text == "" && o.Autoscaler != nil {
+			reason, text = yieldedToMaximum, o.maximumFailure(h, now)
+		}
+		c := findHoldCondition(h, conditionYielded)
+		reported := isHoldYielded(h) && c.Reason != yieldedToOther
+		switch {
+		case text != "" && (!reported || c.Reason != reason || c.Message != text):
+			status := h.Status.DeepCopy()
+			status.Conditions = setHoldCondition(status.Conditions, conditionYielded, metav1.ConditionTrue, reason, text, now)
+			status.Told = forgetOutcome(status.Told, reasonYielded)
+			s := o.writeStatusStep(i, status)
+			s.Confirm = true
+			return s.withStepWarning(reasonYielded, "hold %s: %s", h.HoldID(), text), true
+		case text == "" && reported:
+			return o.endMaximumStep(i, now), true
+		}
+	}
+	return Step{}, false
+}
+
+// endMaximumStep returns the step that writes that the autoscaler allows an open hold its replicas again. What another client set stays so.
+func (o *Observed) endMaximumStep(i int, now time.Time) Step {
+	h := &o.Holds[i]
+	status := h.Status.DeepCopy()
+	is, reason, text := metav1.ConditionFalse, "Allowed", "nothing keeps the hold from its replicas"
+	if len(h.Status.Yielded) > 0 {
+		is, reason, text = metav1.ConditionTrue, yieldedToOther, fmt.Sprintf("another client set %s; the hold leaves it", strings.Join(h.Status.Yielded, " and "))
+	}
+	status.Conditions = setHoldCondition(status.Conditions, conditionYielded, is, reason, text, now)
+	return o.writeStatusStep(i, status)
+}
