@@ -287,6 +287,34 @@ func TestMisreadAnnotation(t *testing.T) {
 	}
 }
 
+// TestMisreadAnnotationIsForgotten: the lane keeps nothing of a deleted autoscaler, and tells a fault that came back again.
+func TestMisreadAnnotationIsForgotten(t *testing.T) {
+	t.Parallel()
+	w := &fakeWorld{sim: newLaneSim()}
+	a := w.sim.observed.Autoscaler
+	a.Annotations = map[string]string{Annotation: "maxreplicas=3"}
+	w.rival = a.DeepCopy()
+	w.rival.Name, w.rival.UID = "other", "hpa-2"
+	l := New(Options{Namespaces: []string{"shop"}, Reader: w, Events: w})
+	l.memories, l.misread = map[types.UID]*Memory{}, map[types.UID]string{}
+	for range 2 {
+		l.listLaneMembers(t.Context())
+	}
+	w.rival = nil
+	l.listLaneMembers(t.Context())
+	if len(l.misread) != 1 || l.misread[a.UID] == "" {
+		t.Errorf("remembers %v; want only %s", l.misread, a.UID)
+	}
+	a.Annotations[Annotation] = ""
+	if members := l.listLaneMembers(t.Context()); len(members) != 1 || len(l.misread) != 0 {
+		t.Errorf("%d members, remembers %v", len(members), l.misread)
+	}
+	a.Annotations[Annotation] = "maxreplicas=3"
+	if members := l.listLaneMembers(t.Context()); len(members) != 0 || len(w.events) != 3 {
+		t.Errorf("%d members, Events %v; want one for each fault", len(members), w.events)
+	}
+}
+
 // TestAPIReader: paths and answers of the metrics APIs.
 func TestAPIReader(t *testing.T) {
 	t.Parallel()
