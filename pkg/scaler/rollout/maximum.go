@@ -1,4 +1,4 @@
-// Autoscalers that allow fewer replicas than a hold asks for, or belong to KEDA. A hold that is not open fails; an open hold says so.
+// Autoscalers that allow fewer replicas than a hold asks for, or belong to KEDA. A hold fails before it is open, and says so once it is.
 
 package rollout
 
@@ -12,7 +12,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
-// conditionYielded tells that the hold does not have its numbers, for another client's. Its reasons:
+// conditionYielded tells that the hold does not have its numbers. Its reasons:
 const (
 	conditionYielded = "Yielded"
 	yieldedToOther   = "SetByOther"        // another client set a number of the hold
@@ -26,8 +26,8 @@ func isHoldYielded(h *hold.Object) bool {
 	return c != nil && c.Status == metav1.ConditionTrue
 }
 
-// maximumFailure returns why the autoscaler cannot have as many replicas as a hold asks for; empty: it can, or another client set the maximum during
-// the hold, which is a yield.
+// maximumFailure returns why the autoscaler cannot have as many replicas as a hold asks for; empty: it can, or the hold yielded the maximum
+// to another client.
 func (o *Observed) maximumFailure(h *hold.Object, now time.Time) string {
 	allowed := o.Autoscaler.Bounds.MaxReplicas
 	if n, keeper := o.findNumbers(); keeper != nil && n.AutoscalerUID == o.Autoscaler.UID {
@@ -52,14 +52,14 @@ func (o *Observed) scaledObjectFailure() string {
 	return fmt.Sprintf("autoscaler %s belongs to ScaledObject %s, which reverts every change: set its minReplicaCount instead", o.Autoscaler.Name, owner)
 }
 
-// isAutoscalerRecorded reports whether the record is of the autoscaler that there is.
+// isAutoscalerRecorded reports whether the record is of the workload's present autoscaler.
 func (o *Observed) isAutoscalerRecorded() bool {
 	n, keeper := o.findNumbers()
 	return keeper != nil && o.Autoscaler != nil && n.AutoscalerUID == o.Autoscaler.UID
 }
 
-// reportMaximum writes to an open hold that the autoscaler takes pods from it, and that it no longer does. The gate stays open: its pods were there when
-// it opened, and traffic may need those that are left.
+// reportMaximum notes on an open hold that the autoscaler takes pods from it, and the end of that. The gate stays open: its pods were there
+// when it opened, and traffic may need those that are left.
 func (o *Observed) reportMaximum(now time.Time) (Step, bool) {
 	for _, i := range o.listHoldsInState(hold.Open, now) {
 		h := &o.Holds[i]
@@ -87,7 +87,7 @@ func (o *Observed) reportMaximum(now time.Time) (Step, bool) {
 	return Step{}, false
 }
 
-// endMaximumStep returns the step that writes that the autoscaler allows an open hold its replicas again. What another client set stays so.
+// endMaximumStep returns the step that notes on an open hold that the autoscaler allows its replicas again. A yield to another client lasts.
 func (o *Observed) endMaximumStep(i int, now time.Time) Step {
 	h := &o.Holds[i]
 	status := h.Status.DeepCopy()

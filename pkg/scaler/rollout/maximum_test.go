@@ -43,7 +43,7 @@ func (b *bench) wantYielded(t *testing.T, id, reason, text string) {
 	}
 }
 
-// TestD1MaximumBelowOpenHold: an autoscaler that takes an open hold its pods is told in each way. Its gate stays open: the pods were there when it opened.
+// TestD1MaximumBelowOpenHold: an open hold tells in each way that its autoscaler takes pods from it. Its gate stays open.
 func TestD1MaximumBelowOpenHold(t *testing.T) {
 	t.Parallel()
 	ten := hold.ReplicaBounds{MinReplicas: 1, MaxReplicas: 10}
@@ -159,7 +159,8 @@ func TestYieldEndsWithAPause(t *testing.T) {
 	}
 }
 
-// TestD4PersonsBoundBeyondTheOther: a bound that a person sets during a hold, beyond the original other bound, stays at the end; the other one makes room.
+// TestD4PersonsBoundBeyondTheOther: a bound that a person sets during a hold stays at its end, also beyond the original other bound, which
+// makes room.
 func TestD4PersonsBoundBeyondTheOther(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ was, persons, want hold.ReplicaBounds }{
