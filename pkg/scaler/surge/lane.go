@@ -140,6 +140,7 @@ func (l *Lane) listLaneMembers(ctx context.Context) (members []laneMember) {
 			targets[workloadOfAutoscaler(a)]++
 		}
 		for _, a := range all {
+			target := workloadOfAutoscaler(a)
 			listed[a.UID] = true
 			terms, isIn, err := l.Config.FindTerms(a)
 			l.tellMisreadTerms(ctx, a, err)
@@ -147,11 +148,11 @@ func (l *Lane) listLaneMembers(ctx context.Context) (members []laneMember) {
 				continue
 			}
 			seen[a.UID] = true
-			if l.memories[a.UID] == nil {
-				l.memories[a.UID] = &Memory{}
+			if m := l.memories[a.UID]; m == nil || m.Target != target {
+				l.memories[a.UID] = &Memory{Target: target}
 			}
 			// A copy: a Quantity keeps its text when it is first printed, and the cache shares its objects.
-			members = append(members, laneMember{a.DeepCopy(), terms, l.memories[a.UID], targets[workloadOfAutoscaler(a)] > 1})
+			members = append(members, laneMember{a.DeepCopy(), terms, l.memories[a.UID], targets[target] > 1})
 		}
 	}
 	if isComplete {

@@ -315,6 +315,21 @@ func TestMisreadAnnotationIsForgotten(t *testing.T) {
 	}
 }
 
+// TestRetargetedAutoscaler: an autoscaler that is pointed at another workload begins anew. The hold that its former target keeps is not one
+// that a person released.
+func TestRetargetedAutoscaler(t *testing.T) {
+	t.Parallel()
+	w := playLane(t, ModeAct, 3*time.Minute, func(w *fakeWorld, _ context.CancelFunc) {
+		time.Sleep(2*time.Minute + 15*time.Second) //nolint:forbidigo // in a bubble, where it takes no time
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.sim.observed.Autoscaler.Spec.ScaleTargetRef.Name = "next"
+	})
+	if !slices.Contains(w.events, ReasonRaised) || slices.Contains(w.events, ReasonStopped) {
+		t.Errorf("Events %v", w.events)
+	}
+}
+
 // TestAPIReader: paths and answers of the metrics APIs.
 func TestAPIReader(t *testing.T) {
 	t.Parallel()
