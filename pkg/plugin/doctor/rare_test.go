@@ -59,6 +59,16 @@ func TestRareBreakages(t *testing.T) {
 				"kubectl create clusterrolebinding hpa-metrics --clusterrole=tachometer-metrics-reader --serviceaccount=kube-system:hpa-v2",
 			},
 		},
+		"the controller may not read CPU": { // a binding of its own: kubectl create rejects a second one of a name
+			func(w *world) {
+				w.setInactive("FailedGetResourceMetric", `unable to get metrics for resource cpu: pods.metrics.k8s.io is forbidden: `+
+					`User "system:kube-controller-manager" cannot list resource "pods" in API group "metrics.k8s.io" in the namespace "shop"`)
+			},
+			Check{
+				"condition", "shop/web", StatusFail, "CPU or memory could not be read",
+				"kubectl create clusterrolebinding hpa-resource-metrics --clusterrole=system:aggregated-metrics-reader --user=system:kube-controller-manager",
+			},
+		},
 		"a metric is named so that its error gives a tenant rights": {
 			func(w *world) { w.refuseController("system:serviceaccount:shop:mallory") },
 			Check{"condition", "shop/web", StatusFail, "a metric of pods could not be read", "kubectl -n shop describe hpa web"},
