@@ -4,9 +4,11 @@ package rollout
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
@@ -58,8 +60,8 @@ func (o *Observed) isAutoscalerRecorded() bool {
 	return keeper != nil && o.Autoscaler != nil && n.AutoscalerUID == o.Autoscaler.UID
 }
 
-// reportMaximum notes on an open hold that the autoscaler takes pods from it, and the end of that. The gate stays open: its pods were there
-// when it opened, and traffic may need those that are left.
+// reportMaximum notes on an open hold that the autoscaler takes pods from it, and drops the note when that ends. The gate stays open: its pods
+// were there when it opened, and traffic may need those that are left.
 func (o *Observed) reportMaximum(now time.Time) (Step, bool) {
 	for _, i := range o.listHoldsInState(hold.Open, now) {
 		h := &o.Holds[i]
@@ -81,20 +83,24 @@ func (o *Observed) reportMaximum(now time.Time) (Step, bool) {
 			s.Confirm = true
 			return s.withStepWarning(reasonYielded, "hold %s: %s", h.HoldID(), text), true
 		case text == "" && reported:
-			return o.endMaximumStep(i, now), true
+			return o.writeStatusStep(i, endMaximum(h.Status.DeepCopy(), now)), true
 		}
 	}
 	return Step{}, false
 }
 
-// endMaximumStep returns the step that notes on an open hold that the autoscaler allows its replicas again. A yield to another client lasts.
-func (o *Observed) endMaximumStep(i int, now time.Time) Step {
-	h := &o.Holds[i]
-	status := h.Status.DeepCopy()
-	is, reason, text := metav1.ConditionFalse, "Allowed", "nothing keeps the hold from its replicas"
-	if len(h.Status.Yielded) > 0 {
-		is, reason, text = metav1.ConditionTrue, yieldedToOther, fmt.Sprintf("another client set %s; the hold leaves it", strings.Join(h.Status.Yielded, " and "))
+// endMaximum returns the status of a hold without the note that its autoscaler takes pods from it. A yield to another client lasts.
+func endMaximum(status hold.Status, now time.Time) hold.Status {
+	c := apimeta.FindStatusCondition(status.Conditions, conditionYielded)
+	if c == nil || c.Status != metav1.ConditionTrue || c.Reason == yieldedToOther {
+		return status
 	}
-	status.Conditions = setHoldCondition(status.Conditions, conditionYielded, is, reason, text, now)
-	return o.writeStatusStep(i, status)
+	if len(status.Yielded) == 0 {
+		status.Conditions = slices.Clone(status.Conditions)
+		apimeta.RemoveStatusCondition(&status.Conditions, conditionYielded)
+		return status
+	}
+	text := fmt.Sprintf("another client set %s; the hold leaves it", strings.Join(status.Yielded, " and "))
+	status.Conditions = setHoldCondition(status.Conditions, conditionYielded, metav1.ConditionTrue, yieldedToOther, text, now)
+	return status
 }
