@@ -1,4 +1,5 @@
-// Command kubectl-tachometer is a kubectl plugin. It explains the decisions of autoscalers, and finds the broken part between an autoscaler and its metrics.
+// Command kubectl-tachometer is a kubectl plugin. It explains the decisions of autoscalers, and finds the broken part between an autoscaler
+// and its metrics.
 package main
 
 import (

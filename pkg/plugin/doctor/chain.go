@@ -333,16 +333,19 @@ func (d *doctor) checkDoctorEndpoints(ctx context.Context, service *corev1.Servi
 			}
 		}
 	}
-	if all == 0 && len(service.Spec.Selector) == 0 {
+	isByHand := len(service.Spec.Selector) == 0
+	switch {
+	case all == 0 && isByHand:
 		d.addDoctorCheck("endpoints", subject, StatusFail, "it has no address, and the Service no selector", applyAdapterCommand)
-		return
-	}
-	if ready == 0 {
+	case ready == 0 && isByHand:
+		d.addDoctorCheck("endpoints", subject, StatusFail, fmt.Sprintf("none of %d addresses is ready", all),
+			fmt.Sprintf("kubectl -n %s get endpointslices -l %s=%s -o yaml", service.Namespace, discoveryv1.LabelServiceName, service.Name))
+	case ready == 0:
 		d.addDoctorCheck("endpoints", subject, StatusFail, fmt.Sprintf("none of %d addresses is ready", all),
 			fmt.Sprintf("kubectl -n %s get pods -l %s", service.Namespace, labels.FormatLabels(service.Spec.Selector)))
-		return
+	default:
+		d.addDoctorCheck("endpoints", subject, StatusOK, fmt.Sprintf("%d of %d addresses are ready", ready, all), "")
 	}
-	d.addDoctorCheck("endpoints", subject, StatusOK, fmt.Sprintf("%d of %d addresses are ready", ready, all), "")
 }
 
 // checkDoctorDiscovery checks that kube-apiserver gets the list of metrics from the adapter.

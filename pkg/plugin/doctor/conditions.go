@@ -62,14 +62,14 @@ func (v *autoscalerVisit) formatWakingCommand() string {
 }
 
 var (
-	// refusedUser is how kube-apiserver refuses a read.
+	// refusedUser matches the refusal of a read by kube-apiserver.
 	refusedUser = regexp.MustCompile(`is forbidden: User "[^"]*" cannot `)
-	// refusedController is a user that the HPA controller can have, with the API that it may not read. A condition quotes names that a
-	// tenant chose, so no other user becomes part of a command.
+	// refusedController matches the refusal of a user that the HPA controller can have, with the API. A condition quotes names of tenants,
+	// so no other user becomes part of a command.
 	refusedController = regexp.MustCompile(`is forbidden: User "system:(kube-controller-manager|serviceaccount:kube-system:[a-z0-9][a-z0-9.-]*)" cannot .* in API group "((?:custom\.|external\.)?metrics\.k8s\.io)"`)
 )
 
-// formatControllerGrant returns the command that gives the HPA controller the right that a condition says it lacks, under the name that it has.
+// formatControllerGrant returns the command for the right that the HPA controller lacks according to a condition, for the user in that condition.
 func (v *autoscalerVisit) formatControllerGrant(message string) string {
 	found := refusedController.FindStringSubmatch(message)
 	if found == nil {

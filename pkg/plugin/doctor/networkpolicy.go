@@ -115,7 +115,11 @@ func (d *doctor) listAPIServerAddresses(ctx context.Context) (addresses []string
 func describeNarrowPolicy(p *networkingv1.NetworkPolicy, port corev1.ContainerPort, servers []string) string {
 	for _, rule := range p.Spec.Ingress {
 		if slices.ContainsFunc(rule.From, isPolicyBlock) {
-			return fmt.Sprintf("networkpolicy/%s does not admit kube-apiserver (%s) to port %d", p.Name, strings.Join(servers, ", "), port.ContainerPort)
+			name := "kube-apiserver"
+			if len(servers) > 0 {
+				name += " (" + strings.Join(servers, ", ") + ")"
+			}
+			return fmt.Sprintf("networkpolicy/%s does not admit %s to port %d", p.Name, name, port.ContainerPort)
 		}
 	}
 	return fmt.Sprintf("networkpolicy/%s admits only pods to port %d, and kube-apiserver is none", p.Name, port.ContainerPort)

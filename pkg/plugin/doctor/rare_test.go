@@ -11,6 +11,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
 // setInactive lets the HPA controller say that it cannot scale.
@@ -56,6 +57,16 @@ func TestRareBreakages(t *testing.T) {
 			Check{
 				"condition", "shop/web", StatusFail, "a metric of pods could not be read",
 				"kubectl create clusterrolebinding hpa-metrics --clusterrole=tachometer-metrics-reader --serviceaccount=kube-system:hpa-v2",
+			},
+		},
+		"the controller may not read CPU": { // a binding of its own: kubectl create rejects a second one of a name
+			func(w *world) {
+				w.setInactive("FailedGetResourceMetric", `unable to get metrics for resource cpu: pods.metrics.k8s.io is forbidden: `+
+					`User "system:kube-controller-manager" cannot list resource "pods" in API group "metrics.k8s.io" in the namespace "shop"`)
+			},
+			Check{
+				"condition", "shop/web", StatusFail, "CPU or memory could not be read",
+				"kubectl create clusterrolebinding hpa-resource-metrics --clusterrole=system:aggregated-metrics-reader --user=system:kube-controller-manager",
 			},
 		},
 		"a metric is named so that its error gives a tenant rights": {
@@ -107,10 +118,37 @@ func TestRareBreakages(t *testing.T) {
 			func(w *world) { w.service.Spec.Selector, w.adapterPods = nil, nil },
 			Check{"endpoints", "tachometer/tachometer-adapter", StatusFail, "it has no address, and the Service no selector", applyAdapterCommand},
 		},
+		"a Service without a selector, and its address is not ready": {
+			func(w *world) {
+				w.service.Spec.Selector, w.adapterPods = nil, nil
+				w.more = append(w.more, &discoveryv1.EndpointSlice{
+					ObjectMeta: metav1.ObjectMeta{
+						Namespace: "tachometer", Name: "by-hand", Labels: map[string]string{discoveryv1.LabelServiceName: "tachometer-adapter"},
+					},
+					Endpoints: []discoveryv1.Endpoint{{Addresses: []string{"10.0.0.9"}, Conditions: discoveryv1.EndpointConditions{Ready: new(false)}}},
+				})
+			},
+			Check{
+				"endpoints", "tachometer/tachometer-adapter", StatusFail, "none of 1 addresses is ready",
+				"kubectl -n tachometer get endpointslices -l kubernetes.io/service-name=tachometer-adapter -o yaml",
+			},
+		},
 		"in from addresses that are not kube-apiserver's": {
 			func(w *world) { w.admitBlock("10.244.0.0/16", false) },
 			Check{
 				"network", "tachometer/tachometer-adapter", StatusFail, "networkpolicy/narrow does not admit kube-apiserver (172.18.0.2) to port 6443",
+				`kubectl -n tachometer patch networkpolicy narrow --type=json -p '[{"op":"add","path":"/spec/ingress/-","value":{"ports":[{"port":6443}]}}]'`,
+			},
+		},
+		"in from a block to another port, and kube-apiserver's address cannot be read": {
+			func(w *world) {
+				w.admitBlock("172.18.0.0/16", false)
+				policy := w.more[0].(*networkingv1.NetworkPolicy) //nolint:forcetypeassert // as admitBlock adds it
+				policy.Spec.Ingress[0].Ports = []networkingv1.NetworkPolicyPort{{Port: new(intstr.FromInt32(80))}}
+				w.more = w.more[:1]
+			},
+			Check{
+				"network", "tachometer/tachometer-adapter", StatusFail, "networkpolicy/narrow does not admit kube-apiserver to port 6443",
 				`kubectl -n tachometer patch networkpolicy narrow --type=json -p '[{"op":"add","path":"/spec/ingress/-","value":{"ports":[{"port":6443}]}}]'`,
 			},
 		},
@@ -145,7 +183,7 @@ func TestRareBreakages(t *testing.T) {
 				t.Errorf("first broken:\n%+v, want\n%+v", first, tc.want)
 			}
 			for _, c := range report.Checks {
-				if strings.Contains(c.Fix, "  ") || strings.Contains(c.Fix, "mallory") || strings.Contains(c.Message, "<none>") {
+				if strings.Contains(c.Fix, "  ") || strings.Contains(c.Fix, "mallory") || strings.Contains(c.Message+c.Fix, "<none>") {
 					t.Errorf("check %+v", c)
 				}
 			}

@@ -97,11 +97,11 @@ func (d *doctor) newHPAControllerRight(namespace string, m autoscalingv2.MetricS
 
 // formatHPAControllerGrant returns the command that gives a subject the right to read a metrics API.
 func formatHPAControllerGrant(group, subject string) string {
-	role := "tachometer-metrics-reader"
+	name, role := "hpa-metrics", "tachometer-metrics-reader"
 	if group == reading.ResourceGroup {
-		role = "system:aggregated-metrics-reader"
+		name, role = "hpa-resource-metrics", "system:aggregated-metrics-reader"
 	}
-	return "kubectl create clusterrolebinding hpa-metrics --clusterrole=" + role + " " + subject
+	return "kubectl create clusterrolebinding " + name + " --clusterrole=" + role + " " + subject
 }
 
 // listAdapterRights returns the rights that the adapter needs to find pods and to recognise callers.

@@ -1,5 +1,5 @@
-// Package fairlimit limits the requests to the API server to a rate, with a turn for each namespace: the many requests of one namespace wait for each
-// other, and those of another namespace do not wait for them.
+// Package fairlimit limits the requests to the API server to a rate, with a turn for each namespace. The many requests of one namespace wait
+// for each other, and those of another namespace do not wait for them.
 package fairlimit
 
 import (
@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Limiter lets requests through at a rate, after a burst. Of the namespaces whose requests wait, each gets the next place in turn; a request so waits for at
-// most one request of every other namespace, and for those of its own. Its methods may be called concurrently.
+// Limiter lets requests through at a rate, after a burst. The namespaces with waiting requests get the places in turn. A request waits for the
+// earlier ones of its namespace, and beside each for at most one of every other namespace. Its methods may be called concurrently.
 type Limiter struct {
 	interval time.Duration // between two requests
 	burst    int
@@ -60,16 +60,13 @@ func (l *Limiter) Wait(ctx context.Context, namespace string) error {
 	}
 }
 
-// grantFreePlaces gives the places that are free to the requests whose turn it is, and comes back for the next. The caller holds mu.
+// grantFreePlaces gives the free places to the next requests, and comes back for the others. The caller holds mu.
 func (l *Limiter) grantFreePlaces(now time.Time) {
 	if earliest := now.Add(-time.Duration(l.burst-1) * l.interval); l.nextPlace.Before(earliest) {
 		l.nextPlace = earliest
 	}
 	for len(l.turns) > 0 && !l.nextPlace.After(now) {
-		namespace := l.turns[0]
-		r := l.queues[namespace][0]
-		l.takeTurn()
-		if !r.canceled {
+		if r := l.takeTurn(); r != nil {
 			close(r.granted)
 			l.nextPlace = l.nextPlace.Add(l.interval)
 		}
@@ -85,15 +82,24 @@ func (l *Limiter) grantFreePlaces(now time.Time) {
 	}
 }
 
-// takeTurn removes the request whose turn it is, and lets the other namespaces go first from then on. The caller holds mu.
-func (l *Limiter) takeTurn() {
+// takeTurn removes the next request of the first namespace, which goes last from then on; nil: all its requests were canceled. The caller
+// holds mu.
+func (l *Limiter) takeTurn() (next *waitingRequest) {
 	namespace := l.turns[0]
 	l.turns = l.turns[1:]
-	if rest := l.queues[namespace][1:]; len(rest) > 0 {
-		l.queues[namespace], l.turns = rest, append(l.turns, namespace)
-		return
+	queue := l.queues[namespace]
+	for len(queue) > 0 && (next == nil || queue[0].canceled) {
+		if !queue[0].canceled {
+			next = queue[0]
+		}
+		queue = queue[1:]
 	}
-	delete(l.queues, namespace)
+	if len(queue) == 0 {
+		delete(l.queues, namespace)
+		return next
+	}
+	l.queues[namespace], l.turns = queue, append(l.turns, namespace)
+	return next
 }
 
 // Wrap returns a transport whose requests wait for their places.
@@ -108,8 +114,11 @@ type limitedTransport struct {
 	limiter *Limiter
 }
 
-// RoundTrip implements http.RoundTripper.
+// RoundTrip implements http.RoundTripper. Leases have no limit: another process takes the lead if they wait for long.
 func (t *limitedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if strings.Contains(r.URL.Path, "/apis/coordination.k8s.io/") {
+		return t.RoundTripper.RoundTrip(r)
+	}
 	if err := t.limiter.Wait(r.Context(), queueOfPath(r.URL.Path)); err != nil {
 		if r.Body != nil {
 			_ = r.Body.Close() // as a RoundTripper must
@@ -122,16 +131,9 @@ func (t *limitedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 // WrappedRoundTripper returns the transport below, for client-go.
 func (t *limitedTransport) WrappedRoundTripper() http.RoundTripper { return t.RoundTripper }
 
-// queueOfPath returns the queue of a request to the API server: its namespace; empty: it has none. Leases, without which another process takes the lead,
-// have a queue of their own.
+// queueOfPath returns the namespace of a request to the API server; empty: it has none. Those without share a queue.
 func queueOfPath(path string) string {
-	if strings.HasPrefix(path, "/apis/coordination.k8s.io/") {
-		return "coordination.k8s.io/leases" // no name of a namespace has a slash
-	}
-	_, rest, found := strings.Cut(path, "/namespaces/")
-	if !found {
-		return ""
-	}
+	_, rest, _ := strings.Cut(path, "/namespaces/")
 	namespace, _, _ := strings.Cut(rest, "/")
 	return namespace
 }

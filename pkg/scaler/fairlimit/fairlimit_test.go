@@ -98,6 +98,64 @@ func TestCanceledRequest(t *testing.T) {
 	})
 }
 
+// TestCanceledRequestTakesNoTurn: the requests of another namespace do not go once for each request that was given up.
+func TestCanceledRequestTakesNoTurn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := New(1, 1)
+		_ = l.Wait(t.Context(), "sale")
+		ctx, cancel := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		for range 100 {
+			all.Go(func() { _ = l.Wait(t.Context(), "crowd") })
+			all.Go(func() { _ = l.Wait(ctx, "sale") })
+		}
+		synctest.Wait()
+		cancel()
+		began := time.Now()
+		if err := l.Wait(t.Context(), "sale"); err != nil || time.Since(began) > 2*time.Second {
+			t.Errorf("%v after %s; want the first or the second place", err, time.Since(began))
+		}
+		all.Wait()
+		if len(l.queues) != 0 || len(l.turns) != 0 {
+			t.Errorf("left %v, %v", l.queues, l.turns)
+		}
+	})
+}
+
+// TestLeaseNeverWaits: however many namespaces have requests, the leader renews its Lease at once.
+func TestLeaseNeverWaits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := New(200, 400)
+		var all sync.WaitGroup
+		for i := range 5000 {
+			all.Go(func() { _ = l.Wait(t.Context(), fmt.Sprint(i)) })
+		}
+		synctest.Wait()
+		transport := l.Wrap(roundTripFunc(func(*http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
+		}))
+		for _, prefix := range []string{"", "/k8s/clusters/one"} {
+			path := prefix + "/apis/coordination.k8s.io/v1/namespaces/tachometer/leases/tachometer-scaler"
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://api"+path, http.NoBody)
+			if err != nil {
+				t.Fatal(err)
+			}
+			began := time.Now()
+			response, err := transport.RoundTrip(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			response.Body.Close()
+			if took := time.Since(began); took != 0 {
+				t.Errorf("%s waited for %s", path, took)
+			}
+		}
+		all.Wait()
+	})
+}
+
 // TestQueueOfPath has the paths that a client of the API server asks for.
 func TestQueueOfPath(t *testing.T) {
 	t.Parallel()
@@ -109,7 +167,6 @@ func TestQueueOfPath(t *testing.T) {
 		"/apis/scaler.tachometer.dev/v1alpha1/holds":                          "",
 		"/api/v1/namespaces": "",
 		"/version":           "",
-		"/apis/coordination.k8s.io/v1/namespaces/sale/leases/tachometer-scaler":           "coordination.k8s.io/leases",
 		"/apis/custom.metrics.k8s.io/v1beta2/namespaces/sale/pods/%2A/request_per_second": "sale",
 		"/clusters/one/apis/scaler.tachometer.dev/v1alpha1/namespaces/sale/holds":         "sale",
 	} {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -83,6 +84,17 @@ func newKinds(withHolds bool) meta.RESTMapper {
 	return m
 }
 
+// brokenKinds is a mapper that cannot read the cluster's kinds.
+type brokenKinds struct {
+	meta.RESTMapper
+
+	err error
+}
+
+func (k brokenKinds) RESTMapping(schema.GroupKind, ...string) (*meta.RESTMapping, error) {
+	return nil, k.err
+}
+
 // world is a cluster with the objects of saleText, and its receiver.
 type world struct {
 	Options
@@ -150,6 +162,13 @@ func TestCheck(t *testing.T) {
 		"no definition": {
 			change: func(_ *testing.T, w *world) { w.Mapper = newKinds(false) }, missing: map[string]string{"crd": "manifests/scaler/crd"}, fault: "no matches for kind",
 		},
+		"no API server": {
+			change: func(_ *testing.T, w *world) {
+				err := fmt.Errorf("plan: %w", &url.Error{Op: "Get", URL: "https://api", Err: errors.New("connection refused")})
+				w.Mapper, w.Planner = brokenKinds{err: err}, planner{30, err}
+			},
+			missing: map[string]string{"crd": "api-resources", "kind": "api-resources", "workload": "", "gate": ""}, fault: "connection refused",
+		},
 		"no right to scale": {
 			allowed: func(a *authorizationv1.ResourceAttributes) bool { return a.Subresource != "scale" || a.Verb != "patch" },
 			missing: map[string]string{"rights": "tachometer-scaler-workloads"}, fault: "not granted",
@@ -194,6 +213,29 @@ func TestCheck(t *testing.T) {
 				t.Errorf("found %v of %d results", found, len(all))
 			}
 		})
+	}
+}
+
+// TestCheckSmallerWindow: a window without a maxReplicas is planned beside a larger one that brings its own.
+func TestCheckSmallerWindow(t *testing.T) {
+	t.Parallel()
+	for windows, want := range map[string]string{
+		`{start: "08:00", end: "12:00", minReplicas: 18, maxReplicas: 20}, {start: "12:00", end: "13:00", minReplicas: 3}, {start: "13:00", end: "22:00", minReplicas: 12}`: "18/20 12/0",
+		`{start: "08:00", end: "12:00", minReplicas: 18, maxReplicas: 20}`:                                                                                                  "18/20",
+		`{start: "08:00", end: "12:00", minReplicas: 8, maxReplicas: 20}, {start: "12:00", end: "22:00", minReplicas: 12}`:                                                  "12/0",
+	} {
+		cfg, err := config.Load([]byte("apiVersion: config.tachometer.dev/v1alpha1\nkind: ScalerConfig\nschedules:\n" +
+			"- {name: hours, namespace: shop, workloads: [deploy/web], windows: [" + windows + "]}\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, p := range listPreflightHolds(cfg) {
+			got = append(got, fmt.Sprintf("%d/%d", p.hold.Replicas, p.hold.MaxReplicas))
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: plans %v; want %s", windows, got, want)
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/url"
 	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -33,14 +34,15 @@ type plannedHold struct {
 	hold     hold.Hold
 }
 
-// listPreflightHolds lists the largest hold of each schedule and rule on each of its workloads.
+// listPreflightHolds lists the largest holds of each schedule and rule on each of its workloads.
 func listPreflightHolds(cfg *config.Config) (all []plannedHold) {
 	for i := range cfg.Schedules {
 		s := &cfg.Schedules[i]
-		largest := slices.MaxFunc(s.Windows, func(a, b schedule.Window) int { return int(a.MinReplicas - b.MinReplicas) })
-		h := hold.Hold{ID: "schedule/" + s.Name, Replicas: largest.MinReplicas, MinReplicas: largest.MinReplicas, MaxReplicas: largest.MaxReplicas, Lower: true}
-		for _, t := range s.Workloads {
-			all = append(all, plannedHold{"schedule " + s.Name, t, h})
+		for _, w := range listPreflightWindows(s) {
+			h := hold.Hold{ID: "schedule/" + s.Name, Replicas: w.MinReplicas, MinReplicas: w.MinReplicas, MaxReplicas: w.MaxReplicas, Lower: true}
+			for _, t := range s.Workloads {
+				all = append(all, plannedHold{"schedule " + s.Name, t, h})
+			}
 		}
 	}
 	for i := range cfg.Events.Rules {
@@ -51,6 +53,18 @@ func listPreflightHolds(cfg *config.Config) (all []plannedHold) {
 		}
 	}
 	return all
+}
+
+// listPreflightWindows lists the largest window of a schedule and, if that one has a maxReplicas of its own, the largest without: the autoscaler
+// may allow the first alone.
+func listPreflightWindows(s *schedule.Schedule) []schedule.Window {
+	bySize := func(a, b schedule.Window) int { return int(a.MinReplicas - b.MinReplicas) }
+	largest := slices.MaxFunc(s.Windows, bySize)
+	unlimited := slices.DeleteFunc(slices.Clone(s.Windows), func(w schedule.Window) bool { return w.MaxReplicas > 0 })
+	if largest.MaxReplicas == 0 || len(unlimited) == 0 {
+		return []schedule.Window{largest}
+	}
+	return []schedule.Window{largest, slices.MaxFunc(unlimited, bySize)}
 }
 
 // largestPreflightCount returns the largest number that a rule may ask for.
@@ -73,6 +87,8 @@ func (o *Options) checkPreflightWorkloads(ctx context.Context) (all []Result) {
 			r.Status, r.Detail = Unknown, "the cluster does not have its kind"
 		case apierrors.IsForbidden(err):
 			r.Status, r.Detail = Unknown, "a right is missing: "+err.Error()
+		case isPreflightUnanswered(err):
+			r.Status, r.Detail = Unknown, err.Error()
 		case err != nil:
 			r.Status, r.Detail, r.Fix = Missing, err.Error(), "let one autoscaler scale it, or take it out of the configuration"
 		case plan.RejectReason != "":
@@ -83,6 +99,13 @@ func (o *Options) checkPreflightWorkloads(ctx context.Context) (all []Result) {
 		all = append(all, r)
 	}
 	return all
+}
+
+// isPreflightUnanswered reports whether a request got no answer of the API server, or none about the cluster.
+func isPreflightUnanswered(err error) bool {
+	var unanswered *url.Error
+	return errors.As(err, &unanswered) || apierrors.IsServerTimeout(err) || apierrors.IsServiceUnavailable(err) || apierrors.IsTooManyRequests(err) ||
+		apierrors.IsInternalError(err) || apierrors.IsUnauthorized(err)
 }
 
 // gatePatch is a patch of a gate, in the namespace of its object.

@@ -170,8 +170,8 @@ func TestD17ScaledObjectComes(t *testing.T) {
 	}
 }
 
-// TestD16CopiesInEachOrder: workload and autoscaler are deleted, and made again from their copies, in each order and with passes between any of the four;
-// the autoscaler has metrics or not, and the hold was open or waited for pods. Both get back what was there before the hold.
+// TestD16CopiesInEachOrder: workload and autoscaler are deleted, and made again from their copies, in each order and with passes between any
+// of the four. The autoscaler has metrics or not, and the hold was open or waited for pods. Both get their original numbers back.
 func TestD16CopiesInEachOrder(t *testing.T) {
 	t.Parallel()
 	own := hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 30}

@@ -1,18 +1,20 @@
-// Autoscalers that allow fewer replicas than a hold asks for, or belong to KEDA. A hold that is not open fails; an open hold says so.
+// Autoscalers that allow fewer replicas than a hold asks for, or belong to KEDA. A hold fails before it is open, and says so once it is.
 
 package rollout
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
-// conditionYielded tells that the hold does not have its numbers, for another client's. Its reasons:
+// conditionYielded tells that the hold does not have its numbers. Its reasons:
 const (
 	conditionYielded = "Yielded"
 	yieldedToOther   = "SetByOther"        // another client set a number of the hold
@@ -26,8 +28,8 @@ func isHoldYielded(h *hold.Object) bool {
 	return c != nil && c.Status == metav1.ConditionTrue
 }
 
-// maximumFailure returns why the autoscaler cannot have as many replicas as a hold asks for; empty: it can, or another client set the maximum during
-// the hold, which is a yield.
+// maximumFailure returns why the autoscaler cannot have as many replicas as a hold asks for; empty: it can, or the hold yielded the maximum
+// to another client.
 func (o *Observed) maximumFailure(h *hold.Object, now time.Time) string {
 	allowed := o.Autoscaler.Bounds.MaxReplicas
 	if n, keeper := o.findNumbers(); keeper != nil && n.AutoscalerUID == o.Autoscaler.UID {
@@ -52,14 +54,14 @@ func (o *Observed) scaledObjectFailure() string {
 	return fmt.Sprintf("autoscaler %s belongs to ScaledObject %s, which reverts every change: set its minReplicaCount instead", o.Autoscaler.Name, owner)
 }
 
-// isAutoscalerRecorded reports whether the record is of the autoscaler that there is.
+// isAutoscalerRecorded reports whether the record is of the workload's present autoscaler.
 func (o *Observed) isAutoscalerRecorded() bool {
 	n, keeper := o.findNumbers()
 	return keeper != nil && o.Autoscaler != nil && n.AutoscalerUID == o.Autoscaler.UID
 }
 
-// reportMaximum writes to an open hold that the autoscaler takes pods from it, and that it no longer does. The gate stays open: its pods were there when
-// it opened, and traffic may need those that are left.
+// reportMaximum notes on an open hold that the autoscaler takes pods from it, and drops the note when that ends. The gate stays open: its pods
+// were there when it opened, and traffic may need those that are left.
 func (o *Observed) reportMaximum(now time.Time) (Step, bool) {
 	for _, i := range o.listHoldsInState(hold.Open, now) {
 		h := &o.Holds[i]
@@ -81,20 +83,24 @@ func (o *Observed) reportMaximum(now time.Time) (Step, bool) {
 			s.Confirm = true
 			return s.withStepWarning(reasonYielded, "hold %s: %s", h.HoldID(), text), true
 		case text == "" && reported:
-			return o.endMaximumStep(i, now), true
+			return o.writeStatusStep(i, endMaximum(h.Status.DeepCopy(), now)), true
 		}
 	}
 	return Step{}, false
 }
 
-// endMaximumStep returns the step that writes that the autoscaler allows an open hold its replicas again. What another client set stays so.
-func (o *Observed) endMaximumStep(i int, now time.Time) Step {
-	h := &o.Holds[i]
-	status := h.Status.DeepCopy()
-	is, reason, text := metav1.ConditionFalse, "Allowed", "nothing keeps the hold from its replicas"
-	if len(h.Status.Yielded) > 0 {
-		is, reason, text = metav1.ConditionTrue, yieldedToOther, fmt.Sprintf("another client set %s; the hold leaves it", strings.Join(h.Status.Yielded, " and "))
+// endMaximum returns the status of a hold without the note that its autoscaler takes pods from it. A yield to another client lasts.
+func endMaximum(status hold.Status, now time.Time) hold.Status {
+	c := apimeta.FindStatusCondition(status.Conditions, conditionYielded)
+	if c == nil || c.Status != metav1.ConditionTrue || c.Reason == yieldedToOther {
+		return status
 	}
-	status.Conditions = setHoldCondition(status.Conditions, conditionYielded, is, reason, text, now)
-	return o.writeStatusStep(i, status)
+	if len(status.Yielded) == 0 {
+		status.Conditions = slices.Clone(status.Conditions)
+		apimeta.RemoveStatusCondition(&status.Conditions, conditionYielded)
+		return status
+	}
+	text := fmt.Sprintf("another client set %s; the hold leaves it", strings.Join(status.Yielded, " and "))
+	status.Conditions = setHoldCondition(status.Conditions, conditionYielded, metav1.ConditionTrue, yieldedToOther, text, now)
+	return status
 }

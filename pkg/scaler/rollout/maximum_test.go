@@ -43,7 +43,7 @@ func (b *bench) wantYielded(t *testing.T, id, reason, text string) {
 	}
 }
 
-// TestD1MaximumBelowOpenHold: an autoscaler that takes an open hold its pods is told in each way. Its gate stays open: the pods were there when it opened.
+// TestD1MaximumBelowOpenHold: an open hold tells in each way that its autoscaler takes pods from it. Its gate stays open.
 func TestD1MaximumBelowOpenHold(t *testing.T) {
 	t.Parallel()
 	ten := hold.ReplicaBounds{MinReplicas: 1, MaxReplicas: 10}
@@ -108,13 +108,39 @@ func TestD1MaximumRisesAgain(t *testing.T) {
 	b.mustPass(t)
 	w.hpa = b.newAutoscaler(thirty)
 	b.mustPass(t)
-	if c := findHoldCondition(b.find("shop", "event/sale"), conditionYielded); c == nil || c.Status != metav1.ConditionFalse || w.hpa.bounds.MinReplicas != 20 {
+	if c := findHoldCondition(b.find("shop", "event/sale"), conditionYielded); c != nil || w.hpa.bounds.MinReplicas != 20 {
 		t.Errorf("%+v, %+v", c, w.hpa.bounds)
 	}
 	w.hpa = b.newAutoscaler(ten)
 	b.mustPass(t)
 	if told := b.notifier.told["shop event/sale"]; len(told) != 3 {
 		t.Errorf("told %q; want the hold up, and both maximums", told)
+	}
+}
+
+// TestD1MaximumEndsWithTheHold: a hold that is no longer open does not go on to say that its autoscaler takes pods from it.
+func TestD1MaximumEndsWithTheHold(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		change func(b *bench, w *memoryWorkload)
+		want   hold.State
+	}{
+		"the workload is deleted":  {func(_ *bench, w *memoryWorkload) { w.gone = true }, hold.Received},
+		"a person breaks the hold": {func(b *bench, _ *memoryWorkload) { b.find("shop", "event/sale").Fault = "replicas: must be a number" }, hold.RolledBack},
+		"the workload is replaced": {func(b *bench, w *memoryWorkload) { w.replace(b.memoryCluster, 2) }, hold.RolledBack},
+	} {
+		b, w := newOpenSale(t)
+		w.hpa = b.newAutoscaler(hold.ReplicaBounds{MinReplicas: 1, MaxReplicas: 10})
+		w.follow(b.memoryCluster)
+		b.mustPass(t)
+		b.wantYielded(t, "event/sale", yieldedToMaximum, "at most 10 replicas")
+		c.change(b, w)
+		b.mustPass(t)
+		h := b.find("shop", "event/sale")
+		wantState(t, h, c.want, "")
+		if isHoldYielded(h) {
+			t.Errorf("%s: %+v", name, findHoldCondition(h, conditionYielded))
+		}
 	}
 }
 
@@ -159,7 +185,8 @@ func TestYieldEndsWithAPause(t *testing.T) {
 	}
 }
 
-// TestD4PersonsBoundBeyondTheOther: a bound that a person sets during a hold, beyond the original other bound, stays at the end; the other one makes room.
+// TestD4PersonsBoundBeyondTheOther: a bound that a person sets during a hold stays at its end, also beyond the original other bound, which
+// makes room.
 func TestD4PersonsBoundBeyondTheOther(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ was, persons, want hold.ReplicaBounds }{

@@ -234,7 +234,7 @@ func (o *Observed) restartLostHold(now time.Time) (Step, bool) {
 		if s := h.Status.State; h.IsOver(now) || s == hold.Received || s == hold.RolledBack || h.Status.GateOpen {
 			continue
 		}
-		status := h.Status.DeepCopy()
+		status := endMaximum(h.Status.DeepCopy(), now)
 		status.State, status.Message, status.Since, status.Entered = hold.Received, "the workload does not exist", metav1.NewMicroTime(now), metav1.NewMicroTime(now)
 		status.ReplicasBefore, status.Told = 0, nil
 		if o.Scale != nil {

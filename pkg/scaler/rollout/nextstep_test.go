@@ -360,8 +360,8 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-// TestWorkloadGoesAndComes: the autoscaler of a deleted workload gets its bounds back, and the hold begins again with the workload. The record stays: both may
-// be made again from their copies.
+// TestWorkloadGoesAndComes: the autoscaler of a deleted workload gets its bounds back, and the hold begins again with the workload. The record
+// stays: both may be made again from their copies.
 func TestWorkloadGoesAndComes(t *testing.T) {
 	t.Parallel()
 	b := newBench()

@@ -125,7 +125,7 @@ func (o *Observed) isHoldPending(h *hold.Object, now time.Time) bool {
 	return o.Scale != nil && h.Status.State == hold.RolledBack && !h.Status.RetryAt.IsZero() && !h.IsOver(now)
 }
 
-// isHoldWaiting reports whether a hold waits for its workload to come back, which was deleted.
+// isHoldWaiting reports whether a hold waits for its deleted workload to come back.
 func (o *Observed) isHoldWaiting(h *hold.Object, now time.Time) bool {
 	return o.isWorkloadLost() && !h.IsOver(now) && (h.Status.State.IsActive() || h.Status.State == hold.RolledBack && !h.Status.RetryAt.IsZero())
 }

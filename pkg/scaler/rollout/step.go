@@ -109,6 +109,9 @@ func (o *Observed) writeStatusStep(i int, status hold.Status) Step {
 // enterStateStep returns the step that moves a hold to a state.
 func (o *Observed) enterStateStep(i int, to hold.State, message string, now time.Time) Step {
 	status := o.Holds[i].Status.DeepCopy()
+	if to != hold.Open {
+		status = endMaximum(status, now)
+	}
 	status.State, status.Message, status.Entered = to, shortenStatusText(message), metav1.NewMicroTime(now)
 	return o.writeStatusStep(i, status)
 }

@@ -4,6 +4,7 @@ package surge
 
 import (
 	"context"
+	"maps"
 	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -124,7 +125,7 @@ func (l *Lane) runSurgeRound(ctx context.Context) {
 
 // listLaneMembers lists the autoscalers that opt in, and forgets all others. A namespace that cannot be listed keeps its memories.
 func (l *Lane) listLaneMembers(ctx context.Context) (members []laneMember) {
-	seen, isComplete := map[types.UID]bool{}, true
+	listed, seen, isComplete := map[types.UID]bool{}, map[types.UID]bool{}, true
 	for _, namespace := range l.Namespaces {
 		all, err := l.Reader.ListAutoscalers(ctx, namespace)
 		if err != nil {
@@ -139,24 +140,24 @@ func (l *Lane) listLaneMembers(ctx context.Context) (members []laneMember) {
 			targets[workloadOfAutoscaler(a)]++
 		}
 		for _, a := range all {
+			target := workloadOfAutoscaler(a)
+			listed[a.UID] = true
 			terms, isIn, err := l.Config.FindTerms(a)
 			l.tellMisreadTerms(ctx, a, err)
 			if !isIn || a.DeletionTimestamp != nil {
 				continue
 			}
 			seen[a.UID] = true
-			if l.memories[a.UID] == nil {
-				l.memories[a.UID] = &Memory{}
+			if m := l.memories[a.UID]; m == nil || m.Target != target {
+				l.memories[a.UID] = &Memory{Target: target}
 			}
 			// A copy: a Quantity keeps its text when it is first printed, and the cache shares its objects.
-			members = append(members, laneMember{a.DeepCopy(), terms, l.memories[a.UID], targets[workloadOfAutoscaler(a)] > 1})
+			members = append(members, laneMember{a.DeepCopy(), terms, l.memories[a.UID], targets[target] > 1})
 		}
 	}
-	for uid := range l.memories {
-		if isComplete && !seen[uid] {
-			delete(l.memories, uid)
-			delete(l.misread, uid)
-		}
+	if isComplete {
+		maps.DeleteFunc(l.memories, func(uid types.UID, _ *Memory) bool { return !seen[uid] })
+		maps.DeleteFunc(l.misread, func(uid types.UID, _ string) bool { return !listed[uid] })
 	}
 	return members
 }

@@ -287,6 +287,49 @@ func TestMisreadAnnotation(t *testing.T) {
 	}
 }
 
+// TestMisreadAnnotationIsForgotten: the lane keeps nothing of a deleted autoscaler, and tells a fault that came back again.
+func TestMisreadAnnotationIsForgotten(t *testing.T) {
+	t.Parallel()
+	w := &fakeWorld{sim: newLaneSim()}
+	a := w.sim.observed.Autoscaler
+	a.Annotations = map[string]string{Annotation: "maxreplicas=3"}
+	w.rival = a.DeepCopy()
+	w.rival.Name, w.rival.UID = "other", "hpa-2"
+	l := New(Options{Namespaces: []string{"shop"}, Reader: w, Events: w})
+	l.memories, l.misread = map[types.UID]*Memory{}, map[types.UID]string{}
+	for range 2 {
+		l.listLaneMembers(t.Context())
+	}
+	w.rival = nil
+	l.listLaneMembers(t.Context())
+	if len(l.misread) != 1 || l.misread[a.UID] == "" {
+		t.Errorf("remembers %v; want only %s", l.misread, a.UID)
+	}
+	a.Annotations[Annotation] = ""
+	if members := l.listLaneMembers(t.Context()); len(members) != 1 || len(l.misread) != 0 {
+		t.Errorf("%d members, remembers %v", len(members), l.misread)
+	}
+	a.Annotations[Annotation] = "maxreplicas=3"
+	if members := l.listLaneMembers(t.Context()); len(members) != 0 || len(w.events) != 3 {
+		t.Errorf("%d members, Events %v; want one for each fault", len(members), w.events)
+	}
+}
+
+// TestRetargetedAutoscaler: an autoscaler that is pointed at another workload begins anew. The hold that its former target keeps is not one
+// that a person released.
+func TestRetargetedAutoscaler(t *testing.T) {
+	t.Parallel()
+	w := playLane(t, ModeAct, 3*time.Minute, func(w *fakeWorld, _ context.CancelFunc) {
+		time.Sleep(2*time.Minute + 15*time.Second) //nolint:forbidigo // in a bubble, where it takes no time
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.sim.observed.Autoscaler.Spec.ScaleTargetRef.Name = "next"
+	})
+	if !slices.Contains(w.events, ReasonRaised) || slices.Contains(w.events, ReasonStopped) {
+		t.Errorf("Events %v", w.events)
+	}
+}
+
 // TestAPIReader: paths and answers of the metrics APIs.
 func TestAPIReader(t *testing.T) {
 	t.Parallel()

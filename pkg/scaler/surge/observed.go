@@ -42,6 +42,8 @@ type Reading struct {
 
 // Memory is the lane's memory of an autoscaler. The zero value is its start.
 type Memory struct {
+	// Target is the workload that the memory belongs to. An autoscaler that is pointed at another one begins anew.
+	Target hold.Workload
 	// GoodSince is the begin of the good answers; zero: there was none yet. FailedSince is the first failure since the last good
 	// answer; zero: the last answer was good.
 	GoodSince, FailedSince time.Time

@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/tachometer-metrics/tachometer/pkg/domain"
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
 const (
@@ -100,20 +101,26 @@ func parseSurgeTerms(text string) (t Terms, err error) {
 		switch key {
 		case "":
 			if text != "" {
-				return t, fmt.Errorf("%q has an empty part; write maxReplicas=40,budget=3/h", text)
+				return t, fmt.Errorf("%s has an empty part; write maxReplicas=40,budget=3/h", strict.Quote(text))
 			}
 		case "maxReplicas":
+			if t.MaxReplicas != 0 {
+				return t, errors.New("maxReplicas is there twice")
+			}
 			n, err := strconv.ParseInt(value, 10, 32)
 			if err != nil || n < 1 {
-				return t, fmt.Errorf("maxReplicas must be a whole number from 1, not %q", value)
+				return t, fmt.Errorf("maxReplicas must be a whole number from 1, not %s", strict.Quote(value))
 			}
 			t.MaxReplicas = int32(n)
 		case "budget":
+			if t.Budget != 0 {
+				return t, errors.New("budget is there twice")
+			}
 			if t.Budget, err = parseSurgeBudget(value); err != nil {
 				return t, fmt.Errorf("budget %w", err)
 			}
 		default:
-			return t, fmt.Errorf("unknown key %q; write maxReplicas=40,budget=3/h, or off", key)
+			return t, fmt.Errorf("unknown key %s; write maxReplicas=40,budget=3/h, or off", strict.Quote(key))
 		}
 	}
 	return t, nil
@@ -126,7 +133,7 @@ func parseSurgeBudget(text string) (int, error) {
 	count, isHourly := strings.CutSuffix(text, "/h")
 	n, err := strconv.Atoi(count)
 	if !isHourly || err != nil || n < 1 || n > maxBudget {
-		return 0, fmt.Errorf("%w, not %q", errBudget, text)
+		return 0, fmt.Errorf("%w, not %s", errBudget, strict.Quote(text))
 	}
 	return n, nil
 }

@@ -105,7 +105,7 @@ subjects:
 {{- if and .Values.podDisruptionBudget.enabled (not $one) -}}true{{- end -}}
 {{- end -}}
 
-{{/* Values of other charts, as of metrics-server's and of KEDA's, and what does the same here. */}}
+{{/* Values of other charts, such as metrics-server's and KEDA's, each with its counterpart here. */}}
 {{- define "tachometer-scaler.foreignValues" -}}
 additionalLabels: use customLabels
 args: use extraArgs
