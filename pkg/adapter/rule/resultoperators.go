@@ -165,7 +165,7 @@ func measureRuleComparison(e *parser.BinaryExpr, left, right resultBounds, b *re
 	b.always = kept.always && isExact && kept.numbers.isWithinRuleBounds(passing)
 }
 
-func shortenRuleExpr(expr parser.Expr) string { return strict.Shorten(expr.String()) }
+func shortenRuleExpr(expr parser.Expr) string { return strict.ShortenPlain(expr.String()) }
 
 func exprKeptByRuleComparison(e *parser.BinaryExpr) parser.Expr {
 	if e.VectorMatching == nil && e.LHS.Type() == parser.ValueTypeScalar {
