@@ -12,8 +12,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/records"
 )
 
-const budgetHelp = `Show how long autoscalers take from a change of load to a pod that serves, stage by stage, and name the longest stage: the one
-that is worth shortening. The times are from the adapter's records.`
+const budgetHelp = `Show how long autoscalers take from a change of load to a pod that serves, stage by stage, and name the longest stage.
+The times are from the adapter's records.`
 
 func newPluginBudgetCommand(p *pluginProgram) *cobra.Command {
 	since := time.Hour

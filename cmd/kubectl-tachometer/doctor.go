@@ -12,8 +12,8 @@ const doctorHelp = `Check the chain from autoscalers to their metrics, hop by ho
 mends it: APIServices, Service, certificate, pods, endpoints, rights, discovery, then each autoscaler's target, NetworkPolicies,
 metrics, conditions and disruption budgets.
 
-The certificate is read from the adapter's pods, which needs the right to create pods/portforward. The rights of the HPA controller
-need the right to create subjectaccessreviews.
+To check the certificate you need the right to create pods/portforward, to check the rights of the HPA controller the right to create
+subjectaccessreviews.
 
 ` + exitCodesHelp
 

@@ -17,7 +17,7 @@ const replayHelp = `Run what the adapter recorded of an autoscaler through the H
 recorded decisions again, and with the spec of a file.
 
 Where the other spec has another number of pods, the recorded total is spread evenly over them. That holds for a load, such as a
-rate or a queue. A metric that depends on the number of pods in another way, such as a latency, is refused.`
+rate or a queue. It rejects a metric that depends on the number of pods in another way, such as a latency.`
 
 func newPluginReplayCommand(p *pluginProgram) *cobra.Command {
 	var file string

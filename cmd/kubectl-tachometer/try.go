@@ -16,9 +16,9 @@ import (
 )
 
 var tryHelp = `Evaluate a rule that is not deployed. The adapter checks the file as --check-config does, and computes the metric on the pods of the
-namespace. Families without a demand so far are scraped for it; the first answer may take two scrapes.
+namespace. The first answer for metrics that no rule reads so far takes up to two scrapes.
 
-The file is an adapter configuration with the rule. Of it only the rules count; intervals are those of the running adapter.
+The file is an adapter configuration with the rule. Only its rules count; intervals are those of the running adapter.
 With --hpa it shows what that autoscaler would ask for. Nothing is deployed, and nothing is kept.
 
 It needs the right to create ` + explainapi.RuleReviews + "." + explainapi.GroupVersion.Group + `, which the ClusterRole tachometer-rule-reviewer has.

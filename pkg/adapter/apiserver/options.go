@@ -86,8 +86,9 @@ func (o *Options) AddFlags(groups *cliflag.NamedFlagSets) {
 		"issues no certificate and does not write the caBundle of its APIServices; leave that to cert-manager, for example."
 	groups.FlagSet("secure serving").Lookup("cert-dir").Usage = "`folder` for a self-signed certificate made at the " +
 		"start, as prometheus-adapter does: only for APIServices with insecureSkipTLSVerify, which trust any server"
-	groups.FlagSet("secure serving").Lookup("http2-max-streams-per-connection").Usage = "greatest number of concurrent HTTP/2 " +
-		"streams of a connection, if below the server's own: 100 for kube-apiserver's connections, 20 for all others; 0 for the server's own"
+	groups.FlagSet("secure serving").Lookup("http2-max-streams-per-connection").Usage = fmt.Sprintf("greatest number of concurrent HTTP/2 "+
+		"streams of a connection, if below the server's own: %d for kube-apiserver's connections, %d for all others; 0 for the server's own",
+		o.limits.proxyStreams, o.limits.streams)
 	add("authentication", o.Authentication.AddFlags)
 	add("authorization", o.Authorization.AddFlags)
 	add("auditing", o.Audit.AddFlags)

@@ -12,8 +12,8 @@ import (
 // sets the window to begin there, and reports true: no pod came or went since, so that each may be read up to its own newest sample, and
 // need not wait for the others as over a common stretch.
 func (ev *evaluation) queriedGroupSteppedSinceMove(s *seriesScanner) bool {
-	now, interval := ev.now.UnixMilli(), ev.interval.Milliseconds()
-	settled := ev.queriedGroupSettledAt() + moveIntervals*interval
+	now := ev.now.UnixMilli()
+	settled := ev.queriedGroupSettledAt()
 	if settled >= now || ev.mixedIntervals || !ev.isEachQueriedPodPunctual() {
 		return false
 	}
@@ -43,15 +43,21 @@ func (s *seriesScan) livingQueriedHistories() []window.Counter {
 	return living.queriedSelectorHistories()
 }
 
-// queriedGroupSettledAt returns the time at which a pod of the group, or a series of one, last began or ended, or load moved, in
-// milliseconds.
+// queriedGroupSettledAt returns the time since which no load moves between the pods, in milliseconds. Load follows the begin of a pod and
+// every known move, and leaves a pod before its end.
 func (ev *evaluation) queriedGroupSettledAt() (at int64) {
-	tracks := commonStretch{tracks: ev.scan.sortedQueriedTracks(ev.interval.Milliseconds())}
-	at = max(tracks.lastQueriedPodEvent(0, false), ev.MovedAt.UnixMilli())
+	interval := ev.interval.Milliseconds()
+	moved := ev.MovedAt.UnixMilli()
 	for _, hole := range ev.scan.holes {
-		at = max(at, hole.to)
+		moved = max(moved, hole.to)
 	}
-	return at
+	for _, t := range ev.scan.sortedQueriedTracks(interval) {
+		moved = max(moved, t.first)
+		if t.ended {
+			at = max(at, t.last+interval)
+		}
+	}
+	return max(at, moved+moveIntervals*interval)
 }
 
 // isEachQueriedPodPunctual reports whether no scrape of a pod that goes on is missing.

@@ -57,7 +57,7 @@ both. --dry-run -o yaml prints the Hold, for Git.
 func (s *setCommand) addScalerSetFlags(f *pflag.FlagSet) {
 	f.Int32Var(&s.replicas, "replicas", 0, "`number` of replicas, set at once")
 	f.Int32Var(&s.minReplicas, "min-replicas", 0, "minReplicas of the autoscaler, a `number`; 0: the number of --replicas")
-	f.Int32Var(&s.maxReplicas, "max-replicas", 0, "least maxReplicas of the autoscaler, a `number`; 0: unchanged, and a hold above it is rejected")
+	f.Int32Var(&s.maxReplicas, "max-replicas", 0, "raise the autoscaler's maxReplicas to this `number`; 0: unchanged, and a hold above it is rejected")
 	addScalerDurationFlag(f, &s.holdFor, "for", 0,
 		"`duration` of the hold, such as 30m, 1d or 2w; needs a controller or release --expired; 0: until release")
 	addScalerDurationFlag(f, &s.within, "within", hold.DefaultWithin, "`duration` in which all new pods must become ready")
