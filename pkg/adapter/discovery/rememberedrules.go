@@ -6,7 +6,7 @@ package discovery
 // not safe for concurrent use.
 type rememberedRules struct {
 	rules          Rules
-	before, latest map[ruledMetric]ruleAnswer
+	before, latest map[ruledMetric][]string // nobody changes an answer
 }
 
 // ruledMetric identifies a question about a metric; asked is the namespace of an external metric's Namespaces.
@@ -24,12 +24,9 @@ const (
 	questionTargetSources
 )
 
-// ruleAnswer is an answer of Rules, which nobody changes.
-type ruleAnswer []string
-
 // startDiscoveryPlanOfRules begins a plan with rules, which may be other rules than before.
 func (r *rememberedRules) startDiscoveryPlanOfRules(rules Rules, changed bool) {
-	r.rules, r.before, r.latest = rules, r.latest, map[ruledMetric]ruleAnswer{}
+	r.rules, r.before, r.latest = rules, r.latest, map[ruledMetric][]string{}
 	if changed {
 		r.before = nil
 	}

@@ -15,7 +15,6 @@ import (
 	"net/url"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -101,13 +100,12 @@ func (r *Reader) ReadLogs(ctx context.Context, key types.NamespacedName, span ti
 	client, err := r.openPeerClient()
 	answers := make([]Answer, len(peers))
 	var reads sync.WaitGroup
-	var room atomic.Int64
-	room.Store(maxLogBytes)
+	room := &logRoom{left: maxLogBytes}
 	for i, p := range peers {
 		if answers[i] = (Answer{Replica: p.name, Err: err}); err != nil {
 			continue
 		}
-		reads.Go(func() { answers[i].Log, answers[i].Err = readPeerLog(ctx, client, p, key, span, &room) })
+		reads.Go(func() { answers[i].Log, answers[i].Err = readPeerLog(ctx, client, p, key, span, room) })
 	}
 	reads.Wait()
 	return answers
@@ -183,7 +181,7 @@ func (r *Reader) openPeerClient() (*http.Client, error) {
 }
 
 // readPeerLog reads a replica's own record. It returns nil without an error if the replica knows no such autoscaler.
-func readPeerLog(ctx context.Context, client *http.Client, p endpoint, key types.NamespacedName, span time.Duration, room *atomic.Int64) (*explainapi.DecisionLog, error) {
+func readPeerLog(ctx context.Context, client *http.Client, p endpoint, key types.NamespacedName, span time.Duration, room *logRoom) (*explainapi.DecisionLog, error) {
 	query := url.Values{explainapi.ScopeParameter: {explainapi.ScopeReplica}}
 	if span > 0 {
 		query.Set(explainapi.SinceParameter, span.String())
@@ -202,7 +200,7 @@ func readPeerLog(ctx context.Context, client *http.Client, p endpoint, key types
 		return nil, unwrapPeerURL(err)
 	}
 	defer response.Body.Close()
-	data, err := io.ReadAll(&roomyReader{response.Body, room})
+	data, err := io.ReadAll(&roomyReader{Reader: response.Body, room: room})
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("read the log: %w", err)
@@ -221,18 +219,29 @@ func readPeerLog(ctx context.Context, client *http.Client, p endpoint, key types
 	return log, nil
 }
 
-// roomyReader reads within a room that readers share.
-type roomyReader struct {
-	io.Reader
-	room *atomic.Int64 // bytes that all of them may still read
+// logRoom are the bytes that the logs of all replicas may still have.
+type logRoom struct {
+	mu   sync.Mutex // guards left
+	left int
 }
 
-// Read implements io.Reader.
+// roomyReader reads a log within the room of all.
+type roomyReader struct {
+	io.Reader
+	room  *logRoom
+	taken int
+}
+
+// Read implements io.Reader. A log without room fails, and leaves its part of the room to the others.
 func (r *roomyReader) Read(p []byte) (int, error) {
 	n, err := r.Reader.Read(p)
-	if r.room.Add(-int64(n)) < 0 {
-		return n, fmt.Errorf("the logs of the other replicas have more than %d MiB together", maxLogBytes>>20)
+	r.room.mu.Lock()
+	defer r.room.mu.Unlock()
+	if n > r.room.left {
+		r.room.left, r.taken = r.room.left+r.taken, 0
+		return 0, fmt.Errorf("the logs of the other replicas have more than %d MiB together", maxLogBytes>>20)
 	}
+	r.room.left, r.taken = r.room.left-n, r.taken+n
 	return n, err
 }
 

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -182,5 +183,35 @@ func TestLogsAreBoundedTogether(t *testing.T) {
 	const buffered = 8 << 20 // of the sockets of eight replicas
 	if n := sent.Load(); n > maxLogBytes+maxPeers*buffered {
 		t.Errorf("%d bytes were taken, want about %d", n, maxLogBytes)
+	}
+}
+
+// TestLogWithoutRoomLeavesOthers: of two logs that are too long together, one is read.
+func TestLogWithoutRoomLeavesOthers(t *testing.T) {
+	t.Parallel()
+	const size = maxLogBytes * 2 / 3
+	var both sync.WaitGroup // have sent most of their room
+	both.Add(2)
+	var endpoints listedEndpoints
+	var authorities []byte
+	for i := range 2 {
+		address, certificate := servePeer(t, func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, `{"decisions":[`+strings.Repeat(" ", maxLogBytes*4/10))
+			_ = http.NewResponseController(w).Flush()
+			both.Done()
+			both.Wait()
+			_, _ = io.WriteString(w, strings.Repeat(" ", size-maxLogBytes*4/10)+`]}`)
+		})
+		endpoints.add(address, fmt.Sprint("replica-", i), true)
+		authorities = append(authorities, certificate...)
+	}
+	read := 0
+	for _, a := range newTestReader(endpoints, authorities).ReadLogs(t.Context(), web, 0) {
+		if a.Err == nil && a.Log != nil {
+			read++
+		}
+	}
+	if read != 1 {
+		t.Errorf("%d logs are read, want 1", read)
 	}
 }

@@ -24,7 +24,7 @@ func (ev *evaluation) queriedGroupSteppedSinceMove(s *seriesScanner) bool {
 			chosen, shared = w, window.ChangeIsShared(c, now, w, ev.window)
 		}
 	}
-	if chosen == ev.window || !shared || now-chosen.Milliseconds() < settled {
+	if chosen == ev.window || !shared || now-ev.Rule.Span(chosen).Milliseconds() < settled { // a range beside $window may reach back further
 		return false
 	}
 	all := ev.window

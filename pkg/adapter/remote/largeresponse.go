@@ -10,11 +10,8 @@ type largeResponseTurn struct {
 	held   bool
 }
 
-// awaitLargeRemoteResponseTurn waits for the turn, which a query keeps for its further servers.
+// awaitLargeRemoteResponseTurn waits for the turn. The caller does not hold it.
 func (t *largeResponseTurn) awaitLargeRemoteResponseTurn(ctx context.Context) error {
-	if t.held {
-		return nil
-	}
 	select {
 	case t.places <- struct{}{}:
 		t.held = true

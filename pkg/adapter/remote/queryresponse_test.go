@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"testing"
@@ -215,4 +216,30 @@ func BenchmarkDecode(b *testing.B) {
 			}
 		}
 	})
+}
+
+// TestFailedLargeResponseEndsTurn: while another server is asked because a large response failed, other queries may read theirs.
+func TestFailedLargeResponseEndsTurn(t *testing.T) {
+	t.Parallel()
+	var w *testBackend
+	broken := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(rw, strings.Repeat(" ", 1<<20)+"{")
+	}))
+	defer broken.Close()
+	held := -1
+	next := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		held = len(w.largeResponses)
+		rw.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(rw, `{"status":"success","data":{"resultType":"vector","result":[]}}`)
+	}))
+	defer next.Close()
+	w = newTestBackend(t, "  url: "+broken.URL+"\n  failover: ["+next.URL+"]\n", sharedRules, Options{})
+	defer w.client.http.CloseIdleConnections()
+	if _, f := w.sendRemoteInstantQuery(t.Context(), "up", time.Now(), &largeResponseTurn{places: w.largeResponses}); f != nil {
+		t.Error(f.text)
+	}
+	if held != 0 {
+		t.Errorf("%d turns are held while the next server is asked, want none", held)
+	}
 }

@@ -16,8 +16,8 @@ var (
 	// maxAllQueries are the bounds of all namespaces together: the memory, and the load of the server, which gets each query every refresh
 	// interval.
 	maxAllQueries = queryBounds{10_000, memorybounds.ServerSelectors, memorybounds.ServerResults}
-	// maxNamespaceQueries are those of a namespace.
-	maxNamespaceQueries = queryBounds{1000, memorybounds.ServerSelectors / 4, memorybounds.ServerResults / 4}
+	// maxNamespaceQueries are the bounds of a namespace: five metrics of 5,000 pods.
+	maxNamespaceQueries = queryBounds{1000, memorybounds.ServerSelectors / 4, memorybounds.ServerResults / 2}
 	// maxCommonQueries are those of the queries that belong to no namespace, such as of external metrics of all.
 	maxCommonQueries = queryBounds{5000, memorybounds.ServerSelectors / 2, memorybounds.ServerResults / 2}
 )

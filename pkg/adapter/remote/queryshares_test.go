@@ -111,6 +111,12 @@ func (w *testBackend) finishResult(sq *standingQuery, values, labelLength int) {
 	for range values {
 		result.valuesByNamespace[sq.owner] = append(result.valuesByNamespace[sq.owner], metric.Value{Labels: map[string]string{"a": strings.Repeat("x", labelLength)}})
 	}
+	w.finishQueryResult(sq, result)
+}
+
+// finishQueryResult gives a standing query a result.
+func (w *testBackend) finishQueryResult(sq *standingQuery, result *queryResult) {
+	w.t.Helper()
 	w.mu.Lock()
 	f := sq.startRemoteFetch(time.Now(), nil)
 	w.mu.Unlock()
@@ -125,8 +131,8 @@ func TestResultsAreShared(t *testing.T) {
 	shop := w.readSelected("shop", "autoscaler")
 	w.finishResult(shop, 1000, 100)
 	bank := w.readSelected("bank", "autoscaler")
-	w.finishResult(bank, 1000, 5<<10) // alone above the bound of a namespace
-	for namespace := range 8 {
+	w.finishResult(bank, 1000, 9<<10) // alone above the bound of a namespace
+	for namespace := range 4 {        // more would need the room of the bank even with a query each
 		for i := range 60 {
 			w.finishResult(w.readSelected(fmt.Sprintf("evil-%d", namespace), fmt.Sprint(i)), 1000, 500)
 			if got := w.shares.byNamespace[fmt.Sprintf("evil-%d", namespace)].resultBytes; got > maxNamespaceQueries.resultBytes {
@@ -146,6 +152,28 @@ func TestResultsAreShared(t *testing.T) {
 	}
 	if w.shares.all != (queryBounds{}) || len(w.shares.byNamespace) > 0 {
 		t.Errorf("without a query %+v are left", w.shares.all)
+	}
+}
+
+// TestLargeResultsOfOneNamespace: five metrics of 5,000 pods in one namespace stay in memory.
+func TestLargeResultsOfOneNamespace(t *testing.T) {
+	t.Parallel()
+	w := newTestBackend(t, "", sharedRules, Options{})
+	var all []*standingQuery
+	for i := range 5 {
+		sq := w.readSelected("shop", fmt.Sprint(i))
+		all = append(all, sq)
+		result := &queryResult{valuesByNamespace: map[string][]metric.Value{}}
+		for pod := range 5000 {
+			v := metric.Value{Object: metric.Object{Namespace: "shop", Name: fmt.Sprintf("checkout-api-7d9f8c6b5d-%05d", pod)}}
+			result.valuesByNamespace["shop"] = append(result.valuesByNamespace["shop"], v)
+		}
+		w.finishQueryResult(sq, result)
+	}
+	for i, sq := range all {
+		if !w.stands(sq) {
+			t.Errorf("query %d is gone", i)
+		}
 	}
 }
 

@@ -231,7 +231,9 @@ func (b *Backend) sendRemoteInstantQuery(ctx context.Context, expr string, now t
 	f := b.client.sendWithRemoteFailover(ctx, serverRequest{
 		path: "query", method: b.config.Method, form: form, timeout: timeout,
 		readResponse: func(ctx context.Context, resp *http.Response) (f *requestFailure) {
-			r, f = readRemoteQueryResponse(ctx, resp, b.config.MaxResponseBytes, timeout, turn)
+			if r, f = readRemoteQueryResponse(ctx, resp, b.config.MaxResponseBytes, timeout, turn); f != nil {
+				turn.endLargeRemoteResponseTurn() // the next server may take its time
+			}
 			return f
 		},
 	})

@@ -46,9 +46,13 @@ func ChangeIsShared(c Counter, now int64, window, longest time.Duration) bool {
 
 // endWindowCounter returns the counter until end.
 func (c Counter) endWindowCounter(end int64) Counter {
-	until := Counter{Pods: make([]History, len(c.Pods)), Sole: c.Sole}
-	for i, h := range c.Pods {
-		until.Pods[i] = h[:sort.Search(len(h), func(i int) bool { return h[i].To > end })]
+	return Counter{Pods: endWindowHistories(c.Pods, end), Among: endWindowHistories(c.Among, end), Sole: c.Sole}
+}
+
+// endWindowHistories returns the increments until end; nil for nil.
+func endWindowHistories(pods []History, end int64) (until []History) {
+	for _, h := range pods {
+		until = append(until, h[:sort.Search(len(h), func(i int) bool { return h[i].To > end })])
 	}
 	return until
 }

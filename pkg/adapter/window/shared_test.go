@@ -49,3 +49,21 @@ func TestChangeIsShared(t *testing.T) {
 		}
 	}
 }
+
+// TestCounterUntil: an earlier change of a part of the events is judged by how much all events vary, as in Choose.
+func TestCounterUntil(t *testing.T) {
+	t.Parallel()
+	h := regularHistory(0, evenRate(25))
+	half := h[len(h)/2].To
+	for name, c := range map[string]Counter{"all events": {Pods: []History{h}}, "a part": {Pods: []History{h}, Among: []History{h, h}}} {
+		until := c.endWindowCounter(half)
+		if len(until.Pods) != len(c.Pods) || len(until.Among) != len(c.Among) || (until.Among == nil) != (c.Among == nil) {
+			t.Errorf("%s: %d pods among %d", name, len(until.Pods), len(until.Among))
+		}
+		for _, u := range append(until.Among, until.Pods...) {
+			if u[len(u)-1].To != half {
+				t.Errorf("%s: an increment ends at %d, after %d", name, u[len(u)-1].To, half)
+			}
+		}
+	}
+}
