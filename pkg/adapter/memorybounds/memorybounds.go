@@ -51,6 +51,9 @@ const (
 	// Connections bounds the connections without those of kube-apiserver, and Streams the HTTP/2 streams of one. Probes and monitoring need some
 	// dozens of connections, with one or two streams each.
 	Connections, Streams = 96, 8
+	// PendingValues bounds the values and pods of the answers that wait for their record to encode them, of PendingValueBytes each: 1,000
+	// autoscalers of 20 pods give about 1,500 in half a second.
+	PendingValues, PendingValueBytes = 2000, 280
 	// PeerLogs bounds the records that a read gets from the other replicas together. A whole record has some 4 MiB as JSON.
 	PeerLogs = 6 * mib
 	// RecordBytes bounds the record of an autoscaler.
@@ -92,6 +95,7 @@ func List() []Bound {
 		{"the review of a rule", ReviewedLabels + sampleBytes*ReviewedSamples},
 		{"pages that are read", pages * pageBytes},
 		{"records of other replicas for a read", PeerLogs},
+		{"answers that wait for their record", PendingValues * PendingValueBytes},
 		{"parsed expressions", Expressions},
 		{"rules of patterns", ExpandedRules},
 	}

@@ -7,18 +7,18 @@ import (
 	"time"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/discovery"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/memorybounds"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 )
 
 const (
 	// encodeInterval is the time between two rounds that encode the answers of all records.
-	encodeInterval = time.Second
+	encodeInterval = 500 * time.Millisecond
 	// maxPendingAnswers bounds the answers that wait in one record: two looks at eight metrics. The read of one more encodes them.
 	maxPendingAnswers = 16
-	// maxPendingValues bounds the values and pods that wait in all records: some 5 MB. 1,000 autoscalers of 20 pods give about 3,000
-	// a second.
-	maxPendingValues = 20_000
+	// maxPendingValues bounds the values and pods that wait in all records.
+	maxPendingValues = memorybounds.PendingValues
 )
 
 // pendingAnswer is an answer that is not yet encoded. It holds what the provider returned: nothing changes that later.
@@ -37,7 +37,7 @@ func (a *pendingAnswer) countPendingValues() int64 {
 	return int64(a.values + len(a.omitted) + len(a.pods))
 }
 
-// Run encodes the answers of all records, a round each second, until ctx ends.
+// Run encodes the answers of all records, a round each encodeInterval, until ctx ends.
 func (r *Recorder) Run(ctx context.Context) error {
 	ticker := time.NewTicker(encodeInterval)
 	defer ticker.Stop()
