@@ -31,10 +31,12 @@ const (
 	LargeServerResponse = 128 * kib
 	// DecodedRatio is how many times its bound a response may take once it is decoded: 20,000 results.
 	DecodedRatio = 3
-	// Expressions bounds the remembered expressions: 1,000 of 300 bytes, which are ExpressionRatio times as large once they are parsed, and
-	// PatternRatio times with a regular expression.
-	Expressions                   = 6 * mib
-	ExpressionRatio, PatternRatio = 16, 100
+	// Expressions bounds the remembered expressions: 1,000 of 300 bytes.
+	Expressions = 6 * mib
+	// ExpressionRatio is how many times its text a parsed expression takes.
+	ExpressionRatio = 16
+	// PatternRatio is that of an expression with a regular expression.
+	PatternRatio = 100
 	// ExpandedRules bounds the remembered rules of metrics that a pattern serves: 700 names, which autoscalers share.
 	ExpandedRules = 6 * mib
 	// ReviewedLabels bounds the labels that the review of a rule holds, of which one computes at a time, and ReviewedSamples its samples.
@@ -42,18 +44,22 @@ const (
 	ReviewedSamples = 250_000
 	// WideIdentities bounds the identities above IdentityBytes in remembered decisions about access.
 	WideIdentities = 1 * mib
-	// IdentityBytes bounds the identity of a caller, and PathBytes a path, in the other remembered decisions. The identity of a ServiceAccount
-	// has 600 bytes, the longest path of a metric 900.
-	IdentityBytes, PathBytes = 1 * kib, 1 * kib
+	// IdentityBytes bounds the identity of a caller in the other remembered decisions. That of a ServiceAccount has 600 bytes.
+	IdentityBytes = 1 * kib
+	// PathBytes bounds a path in them. The longest path of a metric has 900 bytes.
+	PathBytes = 1 * kib
 	// Responses bounds the large responses that wait for their clients. A list of 5,000 pods has 2.5 MiB, and a
 	// user may have half of the bytes.
 	Responses = 6 * mib
-	// Connections bounds the connections without those of kube-apiserver, and Streams the HTTP/2 streams of one. Probes and monitoring need some
-	// dozens of connections, with one or two streams each.
-	Connections, Streams = 96, 8
-	// PendingValues bounds the values and pods of the answers that wait for their record to encode them, of PendingValueBytes each: 1,000
-	// autoscalers of 20 pods give about 1,500 in half a second.
-	PendingValues, PendingValueBytes = 2000, 280
+	// Connections bounds the connections without those of kube-apiserver. Probes and monitoring need some dozens.
+	Connections = 96
+	// Streams bounds the HTTP/2 streams of one of them. Probes and monitoring need one or two.
+	Streams = 8
+	// PendingValues bounds the values and pods of the answers that wait for their record to encode them: 1,000 autoscalers of 20 pods give
+	// about 1,500 in half a second.
+	PendingValues = 2000
+	// PendingValueBytes is what one of them takes.
+	PendingValueBytes = 280
 	// PeerLogs bounds the records that a read gets from the other replicas together. A whole record has some 4 MiB as JSON.
 	PeerLogs = 6 * mib
 	// RecordBytes bounds the record of an autoscaler.

@@ -35,7 +35,7 @@ func TestStepSinceMove(t *testing.T) {
 				pods = append(pods, p)
 			}
 			w, r := newSimCluster(t, interval, pods...), compileRule(t, interval, tc.rule...)
-			for now := int64(step + 4500); now < step+10_000; now += 500 {
+			for now := step + 4500; now < step+10_000; now += 500 {
 				w.advanceTo(now)
 				q := rule.Query{Rule: r, Namespace: "shop", Moved: time.UnixMilli(ended), MovedAt: time.UnixMilli(ended)}
 				values, err := w.engine.Evaluate(t.Context(), q, time.UnixMilli(now))

@@ -102,7 +102,7 @@ func readRemoteQueryResponse(ctx context.Context, resp *http.Response, maxBytes 
 			_, err = data.ReadFrom(body)
 		}
 	}
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, newRemoteBodyFailure(err, maxBytes, timeout)
 	}
 	return decodeRemoteQueryResponse(data.Bytes(), memorybounds.DecodedRatio*maxBytes)
@@ -165,7 +165,7 @@ func (b *limitedBody) Read(p []byte) (int, error) {
 		err = errResponseTooLarge
 	}
 	b.remaining -= int64(n)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		b.err = err
 	}
 	return n, err

@@ -15,10 +15,10 @@ import (
 
 func measureRuleOperationBounds(e *parser.BinaryExpr) resultBounds {
 	left, right := measureRuleBounds(e.LHS), measureRuleBounds(e.RHS)
-	switch {
-	case e.Op == parser.LOR:
+	switch e.Op {
+	case parser.LOR:
 		return uniteRuleBounds(left, right)
-	case e.Op == parser.LUNLESS:
+	case parser.LUNLESS:
 		return excludeRuleBounds(e, left, right)
 	}
 	b := resultBounds{numbers: anyNumber, reads: slices.Concat(left.reads, right.reads), lacks: slices.Concat(left.lacks, right.lacks)}

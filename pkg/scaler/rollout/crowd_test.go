@@ -130,12 +130,12 @@ func (c crowdedWriter) WriteEvent(ctx context.Context, e *corev1.Event) error {
 }
 
 // addNewHold adds a workload with a hold that another client made just now.
-func (m *memoryCluster) addNewHold(t hold.Workload) {
-	m.addWorkload(t.Name, 2, hold.ReplicaBounds{})
+func (c *memoryCluster) addNewHold(t hold.Workload) {
+	c.addWorkload(t.Name, 2, hold.ReplicaBounds{})
 	h := hold.NewObject(t, hold.Hold{ID: "a", By: "b", Replicas: 20, Within: time.Hour}, "")
-	h.Finalizers, h.UID, h.Generation, h.ResourceVersion = nil, types.UID(t.Name), 1, fmt.Sprint(m.nextVersion())
-	h.CreationTimestamp = metav1.NewTime(m.now)
-	m.holds[h.Name] = h
+	h.Finalizers, h.UID, h.Generation, h.ResourceVersion = nil, types.UID(t.Name), 1, fmt.Sprint(c.nextVersion())
+	h.CreationTimestamp = metav1.NewTime(c.now)
+	c.holds[h.Name] = h
 }
 
 // raiseBesideCrowd returns the time from an event until its workload is scaled, beside so many new holds of another namespace.
