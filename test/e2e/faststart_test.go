@@ -139,7 +139,8 @@ func startFastPods(t *testing.T, change func(*corev1.Container)) float64 {
 		return err
 	})
 	if err != nil {
-		t.Fatal(err)
+		pods, _ := s.Kubectl(context.WithoutCancel(t.Context()), "-n", stack.SampleNamespace, "describe", "pods", "-l", "app="+fastStartName)
+		t.Fatalf("%v:\n%s", err, pods)
 	}
 	return time.Since(began).Seconds()
 }

@@ -58,7 +58,7 @@ func (s *settings) clusterBenchFlags() *flag.FlagSet {
 	fs.IntVar(&s.steps, "steps", 20, "steps of the load, for step")
 	fs.IntVar(&s.runs, "runs", 5, "runs with each behavior, for chain")
 	fs.IntVar(&s.sales, "sales", 10, "events, for sale")
-	fs.StringVar(&s.picture, "svg", "out/chain.svg", "`file` for the picture of chain")
+	fs.StringVar(&s.picture, "svg", "../out/chain.svg", "`file` for the picture of chain")
 	s.autoscalers.autoscalersFlags(fs)
 	fs.StringVar(&s.role, "role", "", "internal: be one of the processes of a benchmark")
 	return fs
