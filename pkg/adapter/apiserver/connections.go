@@ -15,6 +15,7 @@ import (
 // caller out. Connections of the front proxy are exempt as soon as the handshake has proven its certificate.
 type connectionTable struct {
 	total, perAddress int
+	maxYoung          int    // connections above total while the oldest are young
 	onEvict           func() // called for each connection closed at a bound, with mu held
 	strangers         *strangerBudget
 
@@ -25,7 +26,7 @@ type connectionTable struct {
 
 func newAPIServerConnectionTable(limits serverLimits, onEvict func()) *connectionTable {
 	return &connectionTable{
-		total: limits.connections, perAddress: limits.connectionsPerAddress, onEvict: onEvict, open: map[string][]*limitedConn{},
+		total: limits.connections, perAddress: limits.connectionsPerAddress, maxYoung: limits.youngConnections, onEvict: onEvict, open: map[string][]*limitedConn{},
 		strangers: newAPIServerStrangerBudget(limits.strangerRequests, limits.strangerBurst),
 	}
 }
@@ -42,21 +43,24 @@ type limitedConn struct {
 	writing chan struct{} // has an item during a Write
 }
 
-// connectionGrace is the age below which the bound of an address closes no connection. An HTTP/2 client such as
+// connectionGrace is the age below which a bound closes no connection, until there are maxYoung more than the bound for all: a connection of
+// the front proxy is not known as such before its handshake has ended, which takes seconds on a starved machine. An HTTP/2 client such as
 // kube-apiserver may begin with as many connections as it has requests, and keeps one.
-const connectionGrace = time.Second
+const connectionGrace = 5 * time.Second
 
 // addAPIServerConnection registers c, and closes another connection if there are too many.
 func (t *connectionTable) addAPIServerConnection(c net.Conn, now time.Time) *limitedConn {
 	added := &limitedConn{Conn: c, table: t, address: apiServerClientHost(c.RemoteAddr().String()), since: now, closing: make(chan struct{}), writing: make(chan struct{}, 1)}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	same := t.open[added.address]
-	switch {
-	case t.count >= t.total:
-		t.evictOldestAPIServerConnection(t.greediestAPIServerClientAddress())
-	case len(same) >= t.perAddress && now.Sub(same[0].since) >= connectionGrace:
-		t.evictOldestAPIServerConnection(added.address)
+	greediest := added.address
+	if t.count >= t.total {
+		greediest = t.greediestAPIServerClientAddress()
+	}
+	conns := t.open[greediest]
+	isFull := t.count >= t.total || len(conns) >= t.perAddress
+	if isFull && len(conns) > 0 && (t.count >= t.total+t.maxYoung || now.Sub(conns[0].since) >= connectionGrace) {
+		t.evictOldestAPIServerConnection(greediest)
 	}
 	t.count++
 	t.open[added.address] = append(t.open[added.address], added)

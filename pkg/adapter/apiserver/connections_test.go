@@ -57,6 +57,28 @@ func TestConnectionBounds(t *testing.T) {
 	}
 }
 
+// TestYoungConnectionsFinishTheirHandshakes: a burst of handshakes, among them those of kube-apiserver, closes none of them; a flood does.
+func TestYoungConnectionsFinishTheirHandshakes(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1900000000, 0)
+	evicted := 0
+	table := newAPIServerConnectionTable(serverLimits{connections: 5, connectionsPerAddress: 3, youngConnections: 4}, func() { evicted++ })
+	for i := range 9 {
+		table.addAPIServerConnection(&addressedConn{from: "10.0.0.1"}, now.Add(time.Duration(i)*time.Second/2))
+	}
+	if evicted != 0 || table.countAPIServerConnections() != 9 {
+		t.Errorf("%d of a burst of 9 connections were closed", evicted)
+	}
+	table.addAPIServerConnection(&addressedConn{from: "10.0.0.2"}, now.Add(4500*time.Millisecond))
+	if evicted != 1 || table.countAPIServerConnections() != 9 {
+		t.Errorf("%d connections are open, %d were closed; want 9 and 1", table.countAPIServerConnections(), evicted)
+	}
+	table.addAPIServerConnection(&addressedConn{from: "10.0.0.2"}, now.Add(time.Minute))
+	if evicted != 2 {
+		t.Error("an old connection was kept above the bound")
+	}
+}
+
 func TestAddressPlaces(t *testing.T) {
 	t.Parallel()
 	p := newAPIServerAddressPlaces(3, 2)

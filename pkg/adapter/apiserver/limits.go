@@ -14,6 +14,8 @@ type serverLimits struct {
 	// connections bounds all connections, and connectionsPerAddress those of one remote address. An idle TLS connection
 	// costs 40 KiB, one whose client reads no answers 40 KiB more and 8 KiB a stream. Connections of the front proxy have no such bound.
 	connections, connectionsPerAddress int
+	// youngConnections bounds further connections, while the oldest are younger than connectionGrace.
+	youngConnections int
 	// handshake bounds the time to a complete TLS handshake.
 	handshake time.Duration
 	// decision bounds the time of a decision about access that is not of the autoscaling lane.
@@ -55,7 +57,7 @@ type serverLimits struct {
 
 func defaultAPIServerLimits() serverLimits {
 	return serverLimits{
-		connections: memorybounds.Connections, connectionsPerAddress: memorybounds.Connections / 4,
+		connections: memorybounds.Connections, connectionsPerAddress: memorybounds.Connections / 4, youngConnections: memorybounds.YoungConnections,
 		handshake: 10 * time.Second, decision: 10 * time.Second,
 		headerBytes: 64 << 10, proxyHeaderBytes: 1<<20 + 64<<10,
 		uriBytes: 32 << 10, tokenBytes: 16 << 10, methodBytes: 16, pathBytes: memorybounds.PathBytes, fieldBytes: 8 << 10,

@@ -52,9 +52,11 @@ const (
 	// user may have half of the bytes.
 	Responses = 6 * mib
 	// Connections bounds the connections without those of kube-apiserver. Probes and monitoring need some dozens.
-	Connections = 96
+	Connections = 90
+	// YoungConnections bounds further connections, which are in their handshakes.
+	YoungConnections = 90
 	// Streams bounds the HTTP/2 streams of one of them. Probes and monitoring need one or two.
-	Streams = 8
+	Streams = 4
 	// PendingValues bounds the values and pods of the answers that wait for their record to encode them: 1,000 autoscalers of 20 pods give
 	// about 1,500 in half a second.
 	PendingValues = 2000
@@ -96,7 +98,7 @@ func List() []Bound {
 		{"remembered decisions about access", rememberedReviews*(IdentityBytes+PathBytes+reviewBytes) + WideIdentities},
 		{"results and selectors of queries to a server", ServerResults + selectorRatio*ServerSelectors},
 		{"demands, sets of families", AutoscalerDemands + ReaderDemands + FamilySets},
-		{"connections", Connections * (2*connectionBytes + Streams*streamBytes)},
+		{"connections", Connections*(2*connectionBytes+Streams*streamBytes) + YoungConnections*connectionBytes},
 		{"responses that wait for their clients", jsonRatio * Responses},
 		{"the review of a rule", ReviewedLabels + sampleBytes*ReviewedSamples},
 		{"pages that are read", pages * pageBytes},

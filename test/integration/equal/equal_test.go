@@ -37,14 +37,20 @@ func newRemoteBackend(t *testing.T, s *servers.Server) *remote.Backend {
 	return b
 }
 
+// config returns the configuration with a question's rule for a backend.
+func (q question) config(backend string) string {
+	const head = "apiVersion: config.tachometer.dev/v1alpha1\nkind: AdapterConfig\nbackends:\n- name: remote\n  url: http://127.0.0.1\nrules:\n- metric: m\n"
+	text := head + "  " + strings.Join(append(slices.Clone(q.lines), "backend: "+backend), "\n  ") + "\n"
+	if !q.external {
+		text += "  resource: pods\n  aggregate: max\n  allowNegative: true\n"
+	}
+	return text
+}
+
 // compile compiles a question's rule for a backend.
 func (q question) compile(t *testing.T, backend string) *rule.Rule {
 	t.Helper()
-	const head = "apiVersion: config.tachometer.dev/v1alpha1\nkind: AdapterConfig\nbackends:\n- name: remote\n  url: http://127.0.0.1\nrules:\n- metric: m\n"
-	text := head + "  " + strings.Join(append(q.lines, "backend: "+backend), "\n  ") + "\n"
-	if !q.external {
-		text += "  resource: pods\n  aggregate: max\n"
-	}
+	text := q.config(backend)
 	_, set, err := rule.Load([]byte(text))
 	if err != nil {
 		t.Fatalf("%v in\n%s", err, text)
@@ -193,8 +199,16 @@ func questions(r *rand.Rand) []question {
 	for _, expr := range typicalExternal {
 		all = append(all, g.ask(expr, true))
 	}
-	for range 60 {
-		all = append(all, g.ask(g.perPod(), false))
+	for len(all) < len(typical)+len(typicalExternal)+60 {
+		if q := g.ask(g.perPod(), false); !q.givesNothing() {
+			all = append(all, q)
+		}
 	}
 	return all
+}
+
+// givesNothing reports whether a made-up expression is a fault at load because its filters leave nothing.
+func (q question) givesNothing() bool {
+	_, _, err := rule.Load([]byte(q.config("scrape")))
+	return err != nil && strings.Contains(err.Error(), "never has a result")
 }
