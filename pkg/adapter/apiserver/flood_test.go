@@ -241,7 +241,9 @@ func TestRejectsLargeRequests(t *testing.T) {
 // Idle connections from many addresses close each other. They keep out neither the front proxy nor probes.
 func TestIdleConnectionsKeepNobodyOut(t *testing.T) {
 	t.Parallel()
-	r := serveWith(t, Health{}, nil, func(o *Options) { o.limits.connections, o.limits.connectionsPerAddress, o.limits.youngConnections = 40, 15, 0 })
+	r := serveWith(t, Health{}, nil, func(o *Options) {
+		o.limits.connections, o.limits.connectionsPerAddress, o.limits.youngConnections = 40, 15, 0
+	})
 	eventually(t, "serving", r.answers(t))
 	hpa := r.dialFrom(100, true)
 	r.wantHPAReads(t, hpa)
