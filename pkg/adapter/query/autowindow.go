@@ -17,12 +17,14 @@ import (
 // chooseQueryWindow returns the window of `auto` for a group of pods as of now, in milliseconds: the choice of pkg/window
 // for its counters. Of several counters, as in a ratio, the shortest window wins. A longer window would read one
 // counter from before a change and after it, and show neither.
-// shared is not set if the change is one of some pods only.
-func chooseQueryWindow(now int64, longest time.Duration, counters []window.Counter) (chosen time.Duration, shared bool) {
+// shared is not set if the change is one of some pods only. choose is window.Choose or window.ChooseSettled.
+func chooseQueryWindow(
+	now int64, longest time.Duration, counters []window.Counter, choose func(window.Counter, int64, time.Duration) time.Duration,
+) (chosen time.Duration, shared bool) {
 	chosen, shared = longest, true
 	for _, c := range counters {
 		c.Sole = len(c.Pods) == 1
-		if w := window.Choose(c, now, longest); w < chosen {
+		if w := choose(c, now, longest); w < chosen {
 			chosen, shared = w, window.ChangeIsShared(c, now, w, longest)
 		}
 	}

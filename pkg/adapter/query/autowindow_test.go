@@ -47,7 +47,7 @@ func TestChooseWindow(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if got, _ := chooseQueryWindow(now, time.Minute, tc.counters); got != tc.want {
+			if got, _ := chooseQueryWindow(now, time.Minute, tc.counters, window.Choose); got != tc.want {
 				t.Errorf("chooseQueryWindow = %s, want %s", got, tc.want)
 			}
 		})

@@ -128,7 +128,8 @@ func (s *seriesScan) planQueryStretch(now, interval int64) (c commonStretch, ok 
 		}
 	}
 	c.end = min(c.end, newest)
-	c.tracks = s.sortedQueriedTracks(interval)
+	c.tracks = s.queriedTracks(interval)
+	slices.SortFunc(c.tracks, func(a, b trackSpan) int { return cmp.Compare(a.first, b.first) })
 	c.begin = c.lastGapOfQuery(s.since, interval)
 	for _, h := range s.holes { // load leaves a pod soon after its end is known
 		if h.to > s.since {
@@ -167,15 +168,13 @@ func (c commonStretch) coveredQueryMillis() int64 {
 	return c.end - c.begin
 }
 
-// sortedQueriedTracks returns the tracks of all series.
-func (s *seriesScan) sortedQueriedTracks(interval int64) []trackSpan {
-	var tracks []trackSpan
+// queriedTracks returns the tracks of all series.
+func (s *seriesScan) queriedTracks(interval int64) (tracks []trackSpan) {
 	for i := range s.seriesBySelector {
 		for j := range s.seriesBySelector[i] {
 			tracks = s.seriesBySelector[i][j].appendQueriedTracks(tracks, interval)
 		}
 	}
-	slices.SortFunc(tracks, func(a, b trackSpan) int { return cmp.Compare(a.first, b.first) })
 	return tracks
 }
 

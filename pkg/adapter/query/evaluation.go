@@ -11,6 +11,7 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/window"
 )
 
 // maxNamedObjects bounds the objects named in an expression. Beyond it the expression covers all objects, and the
@@ -134,7 +135,7 @@ func (ev *evaluation) planQueryGroups(s *seriesScanner, auto, moved bool) error 
 		}
 		chosen, shared := longest, true
 		if auto || ev.window <= shortWindowIntervals*ev.interval {
-			chosen, shared = chooseQueryWindow(ev.now.UnixMilli(), longest, counters)
+			chosen, shared = chooseQueryWindow(ev.now.UnixMilli(), longest, counters, window.Choose)
 		}
 		if shared && ev.hasLateQueriedPod() {
 			chosen, shared = ev.queriedLoadMovedBesideLate(chosen, longest, counters)

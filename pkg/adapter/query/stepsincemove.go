@@ -13,17 +13,15 @@ import (
 // need not wait for the others as over a common stretch.
 func (ev *evaluation) queriedGroupSteppedSinceMove(s *seriesScanner) bool {
 	now := ev.now.UnixMilli()
+	if ev.mixedIntervals || !ev.isEachQueriedPodPunctual() {
+		return false
+	}
 	settled := ev.queriedGroupSettledAt()
-	if settled >= now || ev.mixedIntervals || !ev.isEachQueriedPodPunctual() {
+	if settled >= now {
 		return false
 	}
 	counters := ev.scan.livingQueriedHistories()
-	chosen, shared := ev.window, true
-	for _, c := range append(counters, ev.scan.queriedQuantileHistories(s.selectors)...) {
-		if w := window.ChooseSettled(c, now, ev.window); w < chosen {
-			chosen, shared = w, window.ChangeIsShared(c, now, w, ev.window)
-		}
-	}
+	chosen, shared := chooseQueryWindow(now, ev.window, append(counters, ev.scan.queriedQuantileHistories(s.selectors)...), window.ChooseSettled)
 	if chosen == ev.window || !shared || now-ev.Rule.Span(chosen).Milliseconds() < settled { // a range beside $window may reach back further
 		return false
 	}
@@ -51,7 +49,7 @@ func (ev *evaluation) queriedGroupSettledAt() (at int64) {
 	for _, hole := range ev.scan.holes {
 		moved = max(moved, hole.to)
 	}
-	for _, t := range ev.scan.sortedQueriedTracks(interval) {
+	for _, t := range ev.scan.queriedTracks(interval) {
 		moved = max(moved, t.first)
 		if t.ended {
 			at = max(at, t.last+interval)
