@@ -77,7 +77,7 @@ func (p *Provider) collectProvidedPodValues(req request, results []podResult) (p
 			out.inactive = append(out.inactive, r.pod.Omission)
 			continue
 		case r.conflict != nil && r.rule == nil:
-			return podValues{}, p.newProvidedTypeConflictError(*r.conflict)
+			return podValues{}, p.newProvidedTypeConflictError(req.demand.Namespace, *r.conflict)
 		case r.rule != nil:
 			if n, reason = toProvidedQuantity(v.Value); reason != "" {
 				o = new(newProviderOmission(r.rule, r.pod.Object(), reason))

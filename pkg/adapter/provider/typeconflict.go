@@ -24,13 +24,13 @@ func (p *Provider) findProvidedTypeConflict(r *rule.Rule, pod *discovery.Pod) (r
 }
 
 // newProvidedTypeConflictError returns the error for a family of an unfit type, with the metric to ask for instead.
-func (p *Provider) newProvidedTypeConflictError(c rule.TypeConflict) error {
+func (p *Provider) newProvidedTypeConflictError(namespace string, c rule.TypeConflict) error {
 	names := []string{strings.TrimSuffix(c.Name, "_total") + "_per_second", c.Family, c.Name}
 	if c.Type == model.MetricTypeHistogram {
 		names = []string{c.Family + "_p95", names[0]}
 	}
 	for _, name := range names {
-		if p.isFamilyProvidedAsItIs(name, c) {
+		if p.isFamilyProvidedAsItIs(namespace, name, c) {
 			return metric.Errorf(metric.KindInvalid, "%s: ask for %s", c, name)
 		}
 	}
@@ -38,8 +38,8 @@ func (p *Provider) newProvidedTypeConflictError(c rule.TypeConflict) error {
 }
 
 // isFamilyProvidedAsItIs reports whether a rule computes the metric from the family as it is.
-func (p *Provider) isFamilyProvidedAsItIs(name string, c rule.TypeConflict) bool {
-	r, err := p.Rules().Lookup(podKind.resource.String(), name)
+func (p *Provider) isFamilyProvidedAsItIs(namespace, name string, c rule.TypeConflict) bool {
+	r, err := p.Rules().LookupFor(namespace, podKind.resource.String(), name)
 	if err != nil {
 		return false
 	}
