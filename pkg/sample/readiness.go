@@ -66,12 +66,6 @@ func (h *healthReport) addSampleHealthCheck(name string, err error) {
 	}
 }
 
-// checkSampleReadiness returns the reason why the service is not ready at now, or nil.
-func (r *readiness) checkSampleReadiness(ctx context.Context, now time.Time) error {
-	_, err := r.reportSampleReadiness(ctx, now)
-	return err
-}
-
 // reportSampleReadiness makes the checks, and returns the error of the first that fails. It checks the dependencies only in phaseServing: the
 // start-up jitter must spare them, and their state does not matter while the service drains.
 func (r *readiness) reportSampleReadiness(ctx context.Context, now time.Time) (healthReport, error) {

@@ -392,12 +392,12 @@ func TestReadinessAsksADependencyOnceASecond(t *testing.T) {
 		c := &dependencyCheck{name: "redis", timeout: 100 * time.Millisecond, ping: func(context.Context) error { asked++; return answer }}
 		r := &readiness{checks: []*dependencyCheck{c}}
 
-		if err := r.checkSampleReadiness(t.Context(), time.Now()); err == nil || asked != 0 {
+		if _, err := r.reportSampleReadiness(t.Context(), time.Now()); err == nil || asked != 0 {
 			t.Errorf("while starting: %v, asked %d times", err, asked)
 		}
 		r.enterSampleReadinessPhase(phaseServing)
 		for range 10 {
-			if err := r.checkSampleReadiness(t.Context(), time.Now()); !errors.Is(err, answer) {
+			if _, err := r.reportSampleReadiness(t.Context(), time.Now()); !errors.Is(err, answer) {
 				t.Errorf("Redis down: %v", err)
 			}
 		}
@@ -406,11 +406,11 @@ func TestReadinessAsksADependencyOnceASecond(t *testing.T) {
 		}
 		answer = nil
 		time.Sleep(dependencyCheckTTL) //nolint:forbidigo // the bubble's clock: no time passes
-		if err := r.checkSampleReadiness(t.Context(), time.Now()); err != nil || asked != 2 {
+		if _, err := r.reportSampleReadiness(t.Context(), time.Now()); err != nil || asked != 2 {
 			t.Errorf("Redis back: %v, asked %d times", err, asked)
 		}
 		r.enterSampleReadinessPhase(phaseDraining)
-		if err := r.checkSampleReadiness(t.Context(), time.Now()); err == nil {
+		if _, err := r.reportSampleReadiness(t.Context(), time.Now()); err == nil {
 			t.Error("ready while draining")
 		}
 	})

@@ -73,7 +73,6 @@ type Catalog struct {
 	resources    ResourceLookup
 	rules        []*ruleState // owned by Run
 	snapshot     atomic.Pointer[RuleSnapshot]
-	synced       atomic.Bool
 	usageRuleSet atomic.Pointer[UsageRuleSet]
 
 	resourceRules  *ResourceRules
@@ -107,10 +106,6 @@ func NewCatalog(cfg *Config, series SeriesLister, resources ResourceLookup, opts
 // Rules returns the current snapshot: a new pointer after each change.
 func (c *Catalog) Rules() *RuleSnapshot { return c.snapshot.Load() }
 
-// Synced reports whether Run has tried to list the series of every rule. Before that, and for a rule with a failed listing, an
-// unknown metric is unavailable and never not found.
-func (c *Catalog) Synced() bool { return c.synced.Load() }
-
 // Run lists the series until ctx is done: at once, then every RelistInterval. It retries a failed rule sooner.
 func (c *Catalog) Run(ctx context.Context) error {
 	rng := rand.New(rand.NewPCG(c.opts.Seed, 0))
@@ -128,7 +123,6 @@ func (c *Catalog) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			break // an interrupted listing is incomplete
 		}
-		c.synced.Store(true)
 		retry.Sleep(ctx, time.Until(c.nextPromAdapterListingTime(now, relist)))
 	}
 	return nil

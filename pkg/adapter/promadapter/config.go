@@ -15,8 +15,6 @@ type Config struct {
 	ExternalRules []Rule
 	// ResourceRules make metrics.k8s.io; nil disables this API.
 	ResourceRules *ResourceRules
-
-	lines map[string]int
 }
 
 // Rule selects series, maps their names to metrics, and computes values from them.
@@ -105,6 +103,3 @@ type ResourceRule struct {
 	containerTemplate, nodeTemplate *template.Template // nil: not served
 	report                          RuleReport
 }
-
-// Line returns the line of the value at path, such as rules[2].metricsQuery, or 0 if the file does not have the value.
-func (c *Config) Line(path string) int { return c.lines[path] }

@@ -67,7 +67,7 @@ func findPromAdapterKeyValue(n *yaml.Node, name string) *yaml.Node {
 // because of the cluster or the server fails later and alone, in a Catalog.
 func Load(data []byte) (*Config, error) {
 	d := newPromAdapterDecoder()
-	c := &Config{lines: d.lines}
+	c := &Config{}
 	root := d.parsePromAdapterDocument(data)
 	if root != nil {
 		d.loadPromAdapterDocument(c, root)

@@ -86,9 +86,6 @@ resourceRules: {window: 5m, cpu: {containerLabel: 7}}
 	if c.ResourceRules.Window != 5*time.Minute || c.ResourceRules.CPU.ContainerLabel != "7" || c.ExternalRules != nil {
 		t.Errorf("resourceRules %+v, externalRules %v", c.ResourceRules, c.ExternalRules)
 	}
-	if line := c.Line("rules[0].metricsQuery"); line != 7 {
-		t.Errorf("Line = %d", line)
-	}
 }
 
 func TestLoadRejects(t *testing.T) {

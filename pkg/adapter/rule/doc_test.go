@@ -51,7 +51,7 @@ func TestDocumentLoads(t *testing.T) {
 
 func TestDocumentShowsBuiltinRules(t *testing.T) {
 	t.Parallel()
-	if !strings.Contains(string(readTestFile(t, "../../../docs/configuration.md")), "\n```yaml\n"+BuiltinConfig()+"```\n") {
+	if !strings.Contains(string(readTestFile(t, "../../../docs/configuration.md")), "\n```yaml\n"+builtinYAML+"```\n") {
 		t.Error("docs/configuration.md does not show builtin.yaml as it is")
 	}
 }

@@ -10,12 +10,10 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/config"
 )
 
+// builtinYAML is the configuration whose rules apply if a configuration has no rules.
+//
 //go:embed builtin.yaml
 var builtinYAML string
-
-// BuiltinConfig returns the configuration whose rules apply if a configuration has no rules, as a user would write
-// it.
-func BuiltinConfig() string { return builtinYAML }
 
 // loadBuiltinRules returns the built-in rules, with the defaults that follow from cfg.
 func loadBuiltinRules(cfg *config.Config) []config.Rule {

@@ -131,11 +131,6 @@ func (h *Handler) Run(ctx context.Context) error {
 	return nil
 }
 
-// Handle reads an event from data alone, and waits as HandleMessage does.
-func (h *Handler) Handle(ctx context.Context, data []byte, source string) error {
-	return h.HandleMessage(ctx, Message{Source: source, Data: data})
-}
-
 // HandleMessage reads an event and waits until the sink has taken it for every workload. The error is an *OutcomeError if the event was not
 // delivered and will not be. The error of ctx, or ErrStopped, leaves the outcome open: the event may still be delivered, unless Run has
 // ended.
@@ -145,11 +140,6 @@ func (h *Handler) HandleMessage(ctx context.Context, m Message) error {
 		return err
 	}
 	return h.WaitDelivered(ctx, d)
-}
-
-// Accept reads an event from data alone, as AcceptMessage does.
-func (h *Handler) Accept(ctx context.Context, data []byte, source string) (*Delivery, error) {
-	return h.AcceptMessage(ctx, Message{Source: source, Data: data})
 }
 
 // AcceptMessage reads an event and appends its commands to the queues of their workloads. It waits while a queue is full and its workload

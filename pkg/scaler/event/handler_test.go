@@ -141,6 +141,16 @@ func newEventJSON(id, kind, ttl, more string) []byte {
 	return fmt.Appendf(nil, `{"id":%q,"type":%q,"at":%q,"ttl":%q%s}`, id, kind, time.Now().UTC().Format(time.RFC3339Nano), ttl, more)
 }
 
+// Handle reads an event without attributes, and waits for its delivery.
+func (b *handlerBench) Handle(ctx context.Context, data []byte, source string) error {
+	return b.HandleMessage(ctx, Message{Source: source, Data: data})
+}
+
+// Accept reads an event without attributes.
+func (b *handlerBench) Accept(ctx context.Context, data []byte, source string) (*Delivery, error) {
+	return b.AcceptMessage(ctx, Message{Source: source, Data: data})
+}
+
 func (b *handlerBench) acceptEvent(t *testing.T, data []byte) *Delivery {
 	t.Helper()
 	d, err := b.Accept(t.Context(), data, SourceKafka)
@@ -355,7 +365,7 @@ func TestCallEndsAtExpiry(t *testing.T) {
 		ended := make(chan error, 1)
 		go func() { ended <- h.Run(ctx) }()
 		expiry := time.Now().Add(4 * time.Second)
-		if got := errorOutcome(t, h.Handle(t.Context(), newEventJSON("1", "START", "4s", ""), SourceHTTP)); got != Undelivered {
+		if got := errorOutcome(t, h.HandleMessage(t.Context(), Message{Source: SourceHTTP, Data: newEventJSON("1", "START", "4s", "")})); got != Undelivered {
 			t.Errorf("%s", got)
 		}
 		if got := <-sink.deadlines; !got.Equal(expiry) {
