@@ -26,7 +26,7 @@ func newMetrics(r prometheus.Registerer, pods *podTable) *metrics {
 		}),
 		unresolved: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "tachometer_discovery_unresolved_namespaces",
-			Help: "Namespaces with a HorizontalPodAutoscaler whose pods are unknown.",
+			Help: "Namespaces with a HorizontalPodAutoscaler on unknown pods.",
 		}),
 		selectorLookups: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_discovery_resolve_total",
@@ -66,7 +66,7 @@ func newDiscoveredPodCollectors(pods *podTable) []prometheus.Collector {
 			Name: "tachometer_discovery_pods", Help: "Pods in the cluster, live or not.",
 		}, func() float64 { count, _ := pods.countDiscoveredPods(); return float64(count) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "tachometer_discovery_departed_pods", Help: "Deleted pods whose counts may still be within a window.",
+			Name: "tachometer_discovery_departed_pods", Help: "Deleted pods with counts that may still be within a window.",
 		}, func() float64 { kept, _ := pods.countDiscoveredDepartures(); return float64(kept) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "tachometer_discovery_departed_pods_dropped_total",

@@ -34,7 +34,7 @@ func newMetrics(reg prometheus.Registerer, active func() float64) *metrics {
 	f := promauto.With(reg)
 	f.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "tachometer_provider_active_fallbacks",
-		Help: "Metrics whose last response, within ten minutes, was the rule's fallback.",
+		Help: "Metrics last answered with the rule's fallback, within ten minutes.",
 	}, active)
 	return &metrics{
 		requests: f.NewCounterVec(prometheus.CounterOpts{
