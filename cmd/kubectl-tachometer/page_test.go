@@ -11,8 +11,8 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the examples of the pages")
 
-// pageExample is an example of a page: a golden file, or its part below the table.
-var pageExample = regexp.MustCompile("(?s)<!-- (\\S+\\.golden)( tail)? -->\n```\n(.*?)```\n")
+// pageExample is an example of a page: a golden file, its first paragraph (head), or the others (tail).
+var pageExample = regexp.MustCompile("(?s)<!-- (\\S+\\.golden)( head| tail)? -->\n```\n(.*?)```\n")
 
 // TestPages: docs/kubectl.md names every command, and the examples of the pages are the commands' own output.
 func TestPages(t *testing.T) {
@@ -48,8 +48,12 @@ func checkPage(t *testing.T, root, path string, examples int) {
 			t.Fatal(err)
 		}
 		text := string(golden)
-		if parts[2] != "" {
-			_, text, _ = strings.Cut(text, "\n\n")
+		head, tail, _ := strings.Cut(text, "\n\n")
+		switch parts[2] {
+		case " head":
+			text = head + "\n"
+		case " tail":
+			text = tail
 		}
 		return "<!-- " + parts[1] + parts[2] + " -->\n```\n" + text + "```\n"
 	})

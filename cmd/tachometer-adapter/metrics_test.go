@@ -117,15 +117,15 @@ curl -sk -H "Authorization: Bearer $(kubectl -n monitoring create token promethe
 The ServiceAccount needs the ClusterRole ` + "`tachometer-self-metrics-reader`" + `. Beside these metrics the page has those of every Kubernetes API server and Go
 program: ` + "`apiserver_*`, `authentication_*`, `authorization_*`, `rest_client_*`, `go_*`, `process_*`" + `.
 
-| metric | type | labels | meaning |
-| --- | --- | --- | --- |
+| metric | type, labels | meaning |
+| --- | --- | --- |
 `)
 	for _, m := range selfMetrics(t) {
 		labels := ""
 		if m.labels != "" {
-			labels = "`" + strings.ReplaceAll(m.labels, ", ", "`, `") + "`"
+			labels = ", `" + strings.ReplaceAll(m.labels, ", ", "`, `") + "`"
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", m.name, m.kind, labels, strings.ReplaceAll(m.help, "|", `\|`))
+		fmt.Fprintf(&b, "| `%s` | %s%s | %s |\n", m.name, m.kind, labels, strings.ReplaceAll(m.help, "|", `\|`))
 	}
 	compareGolden(t, "../../docs/metrics.md", b.String())
 }

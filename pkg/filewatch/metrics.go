@@ -20,8 +20,8 @@ func NewMetrics(r prometheus.Registerer, program string) *Metrics {
 	}
 	m := &Metrics{
 		generation:  gauge("generation", "Number of configurations applied since the start; the first is 1."),
-		lastSuccess: gauge("last_success_timestamp_seconds", "Time at which the active configuration was read, in seconds since the epoch."),
-		faults:      gauge("faults", "Faults in the newest content of the configuration file; above 0 the previous configuration stays active."),
+		lastSuccess: gauge("last_success_timestamp_seconds", "When the active configuration was read."),
+		faults:      gauge("faults", "Faults in the newest configuration file; above 0 the previous configuration stays active."),
 	}
 	if r != nil {
 		r.MustRegister(m.generation, m.lastSuccess, m.faults)

@@ -200,24 +200,24 @@ func TestScalerGuide(t *testing.T) {
 	}
 }
 
-// changelogEntry is an entry of the changelog, by its first word.
-var changelogEntry = regexp.MustCompile(`^\* (CHANGE|FEATURE|ENHANCEMENT|PERF|BUGFIX|SECURITY): \S`)
+// changelogSection is a section of a release.
+var changelogSection = regexp.MustCompile(`^### (Added|CHANGE|Fixed)\b`)
 
-// TestChangelog: each entry stands in a section of its release and begins with one of the six words.
+// TestChangelog: each entry stands in a section Added, CHANGE or Fixed of its release, on one line.
 func TestChangelog(t *testing.T) {
 	t.Parallel()
 	section, found := false, 0
 	for line := range strings.Lines(readDocument(t, "CHANGELOG.md")) {
 		switch {
-		case strings.HasPrefix(line, "## "):
-			section = false
-		case strings.HasPrefix(line, "### "):
-			section = true
+		case strings.HasPrefix(line, "#"):
+			section = changelogSection.MatchString(line)
 		case strings.HasPrefix(line, "* "):
 			found++
-			if !section || !changelogEntry.MatchString(line) {
-				t.Errorf("an entry without a section, or without its first word: %s", line)
+			if !section {
+				t.Errorf("an entry outside of the sections Added, CHANGE and Fixed: %s", line)
 			}
+		case strings.HasPrefix(line, " "):
+			t.Errorf("an entry of several lines: %s", line)
 		}
 	}
 	if found == 0 {

@@ -24,11 +24,8 @@ func (s *settings) reportAnswering(ctx context.Context, dir string, load float64
 func (a *answering) formatAnswering(answers []*answer) string {
 	var w bytes.Buffer
 	fmt.Fprintf(&w, `The adapter with its defaults, beside a fake kube-apiserver with %d pods in groups of %d and an autoscaler on each group. The adapter has one
-processor to itself, on which it also scrapes all pods every 2 s (%.1f %% of the processor without reads; resident: %.0f MB). Reads come as
-kube-apiserver forwards them, over TLS with the front proxy's certificate, from %d connections for %v.
-
-*CPU* is the adapter's time for one read, less the time without reads. A read without a matching pod costs TLS, authentication, authorization and
-routing alone.
+processor to itself, and scrapes all pods every 2 s (%.1f %% of the processor without reads; resident: %.0f MB). Reads come over TLS with the front
+proxy's certificate, from %d connections for %v. *CPU* is the adapter's time for one read, less the time without reads.
 
 | read | protocol | offered | reads/s | p50, ms | p99, ms | CPU, ms |
 | --- | --- | --- | --- | --- | --- | --- |

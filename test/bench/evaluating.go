@@ -45,7 +45,7 @@ func (e *evaluation) secondsEach() float64 { return e.cpu.Seconds() / float64(e.
 const evaluated = "sum by (namespace, pod) (rate(http_requests_total[$window]))"
 
 func (s *settings) reportEvaluating(ctx context.Context, _ string, load float64, out io.Writer) (string, error) {
-	e := &evaluating{series: []int{50, 5000}, samples: 45, steady: s.steady / 10, log: out, now: time.Now()}
+	e := &evaluating{series: []int{5000}, samples: 45, steady: s.steady / 10, log: out, now: time.Now()}
 	head := describeBenchMachine(e.now, load)
 	all, err := e.measureEvaluators(ctx)
 	if err != nil {

@@ -15,8 +15,8 @@ func (s *scraping) formatScraping(results []*result) string {
 	fmt.Fprintf(&w, `Every %v each target serves a page of promhttp with %d series in %.1f KB; the scraper keeps the family %s: %d series, %.1f KB where
 a target honours `+"`name[]`"+`. Each scraper has one processor to itself for %v, after a warm-up of %v.
 
-* *CPU*: time of the scraper for one scrape. *× Prometheus*: beside Prometheus with whole pages and as many targets, at most %d, its limit.
-* *Memory*: resident for one target, less the set without targets (%s).
+* *CPU*: for one scrape. *× Prometheus*: beside Prometheus with whole pages and as many targets, at most %d, its limit.
+* *Memory*: resident for one target, beyond the process without targets (%s).
 * *Scrapes*: made, of due.
 
 | targets | pages | scraper | CPU, ms | × Prometheus | memory, KB | scrapes |
@@ -73,8 +73,7 @@ func (s *scraping) writeScrapingRow(w io.Writer, r *result, results []*result) {
 // reportTargets writes the cost of a scrape for a target that gathers and renders each page.
 func (s *scraping) reportTargets(w io.Writer, results []*result) {
 	fmt.Fprint(w, `
-**What a scrape costs the target**: CPU of the targets' process for one scrape. promhttp gathers and renders each page on request; Prometheus
-requests a compressed page.
+**What a scrape costs the target**: CPU of the targets' process for one scrape. Prometheus requests a compressed page.
 
 | asked by | CPU, ms | × asked by Prometheus |
 | --- | --- | --- |

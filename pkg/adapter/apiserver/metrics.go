@@ -39,7 +39,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		}, []string{"reason"}),
 		evictions: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_apiserver_evicted_connections_total",
-			Help: "Connections closed for new ones, because there were too many in all or from one address.",
+			Help: "Connections closed for new ones, because there were too many.",
 		}),
 		handshakeErrors: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_apiserver_handshake_errors_total",

@@ -45,7 +45,7 @@ func (m *metrics) countCertificateCheck(err error) {
 func registerCertificateExpiry(r prometheus.Registerer, timestamp func() float64) {
 	gauge := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "tachometer_certificate_expiry_timestamp_seconds",
-		Help: "Time at which the serving certificate expires, in seconds since the epoch; 0 while there is none.",
+		Help: "When the serving certificate expires; 0 while there is none.",
 	}, timestamp)
 	if r != nil {
 		r.MustRegister(gauge)

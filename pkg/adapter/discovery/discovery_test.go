@@ -435,7 +435,7 @@ func TestSelfMetrics(t *testing.T) {
 # HELP tachometer_discovery_demands Distinct demands of autoscalers, and of readers in the last ten minutes.
 # TYPE tachometer_discovery_demands gauge
 tachometer_discovery_demands 2
-# HELP tachometer_discovery_hpas HorizontalPodAutoscalers in the cluster, including autoscalers without custom or external metrics.
+# HELP tachometer_discovery_hpas HorizontalPodAutoscalers in the cluster.
 # TYPE tachometer_discovery_hpas gauge
 tachometer_discovery_hpas 2
 # HELP tachometer_discovery_pods Pods in the cluster, live or not.

@@ -22,11 +22,11 @@ func newMetrics(r prometheus.Registerer, pods *podTable) *metrics {
 			Name: "tachometer_discovery_demands", Help: "Distinct demands of autoscalers, and of readers in the last ten minutes.",
 		}),
 		autoscalers: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "tachometer_discovery_hpas", Help: "HorizontalPodAutoscalers in the cluster, including autoscalers without custom or external metrics.",
+			Name: "tachometer_discovery_hpas", Help: "HorizontalPodAutoscalers in the cluster.",
 		}),
 		unresolved: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "tachometer_discovery_unresolved_namespaces",
-			Help: "Namespaces with a HorizontalPodAutoscaler whose pods are unknown.",
+			Help: "Namespaces with a HorizontalPodAutoscaler on unknown pods.",
 		}),
 		selectorLookups: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_discovery_resolve_total",
@@ -37,19 +37,19 @@ func newMetrics(r prometheus.Registerer, pods *podTable) *metrics {
 		}, []string{"resource"}),
 		rejectedDemands: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_discovery_demands_rejected_total",
-			Help: "Demands of readers dropped because a limit is reached: of the namespace, or of all.",
+			Help: "Demands of readers dropped at a limit.",
 		}),
 		rejectedMetrics: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "tachometer_discovery_rejected_hpa_metrics",
-			Help: "Metrics of HorizontalPodAutoscalers that are not served because the limit of 50 for each, or a limit in bytes, is reached.",
+			Help: "Metrics of HorizontalPodAutoscalers beyond the limit of 50 for each, or a limit in bytes.",
 		}),
 		rejectedFamilies: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "tachometer_discovery_rejected_families",
-			Help: "Demanded metric families that are not scraped because the limit of 1000 for each group of pods is reached.",
+			Help: "Demanded families beyond the limit of 1000 for each group of pods.",
 		}),
 		optedOut: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_discovery_opted_out_pods_total",
-			Help: "Pods without annotation that left external metrics, or metrics of namespaces and nodes, with their last HorizontalPodAutoscaler.",
+			Help: "Pods without annotation that left external metrics with their last HorizontalPodAutoscaler.",
 		}),
 	}
 	if r != nil {
@@ -66,11 +66,11 @@ func newDiscoveredPodCollectors(pods *podTable) []prometheus.Collector {
 			Name: "tachometer_discovery_pods", Help: "Pods in the cluster, live or not.",
 		}, func() float64 { count, _ := pods.countDiscoveredPods(); return float64(count) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "tachometer_discovery_departed_pods", Help: "Deleted pods whose counts may still be within a window.",
+			Name: "tachometer_discovery_departed_pods", Help: "Deleted pods with counts that may still be within a window.",
 		}, func() float64 { kept, _ := pods.countDiscoveredDepartures(); return float64(kept) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "tachometer_discovery_departed_pods_dropped_total",
-			Help: "Deleted pods dropped before their time because the limit of 10000 is reached.",
+			Help: "Deleted pods forgotten early, at the limit of 10000.",
 		}, func() float64 { _, dropped := pods.countDiscoveredDepartures(); return float64(dropped) }),
 	}
 }

@@ -295,7 +295,7 @@ tachometer_promadapter_known_metrics 1
 # TYPE tachometer_promadapter_listings_total counter
 tachometer_promadapter_listings_total{outcome="error"} 3
 tachometer_promadapter_listings_total{outcome="success"} 1
-# HELP tachometer_promadapter_rejected_names Number of series names that the rules of prometheus-adapter's configuration leave out, because they are no metric names.
+# HELP tachometer_promadapter_rejected_names Series names left out by prometheus-adapter's rules, because they are no metric names.
 # TYPE tachometer_promadapter_rejected_names gauge
 tachometer_promadapter_rejected_names 0
 # HELP tachometer_promadapter_rule_failing Whether a rule of prometheus-adapter's configuration fails (1) or works (0).

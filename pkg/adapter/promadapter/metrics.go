@@ -27,7 +27,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		}, []string{"outcome"}),
 		rejected: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "tachometer_promadapter_rejected_names",
-			Help: "Number of series names that the rules of prometheus-adapter's configuration leave out, because they are no metric names.",
+			Help: "Series names left out by prometheus-adapter's rules, because they are no metric names.",
 		}),
 	}
 	if reg != nil {

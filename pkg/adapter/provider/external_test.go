@@ -201,7 +201,7 @@ func TestFallback(t *testing.T) {
 		}
 	}
 	const want = `
-# HELP tachometer_provider_active_fallbacks Metrics whose last response, within ten minutes, was the rule's fallback.
+# HELP tachometer_provider_active_fallbacks Metrics last answered with the rule's fallback, within ten minutes.
 # TYPE tachometer_provider_active_fallbacks gauge
 tachometer_provider_active_fallbacks 0
 # HELP tachometer_provider_fallbacks_total Requests answered with the rule's fallback.

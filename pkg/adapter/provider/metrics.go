@@ -34,28 +34,28 @@ func newMetrics(reg prometheus.Registerer, active func() float64) *metrics {
 	f := promauto.With(reg)
 	f.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "tachometer_provider_active_fallbacks",
-		Help: "Metrics whose last response, within ten minutes, was the rule's fallback.",
+		Help: "Metrics last answered with the rule's fallback, within ten minutes.",
 	}, active)
 	return &metrics{
 		requests: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_provider_requests_total",
-			Help: "Requests for a metric by API (custom or external) and outcome (success, not_found, unavailable, invalid or internal).",
+			Help: "Requests for a metric, by API (custom or external) and outcome (success, not_found, unavailable, invalid or internal).",
 		}, []string{"api", "outcome"}),
 		duration: f.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "tachometer_provider_request_duration_seconds",
-			Help: "Time to answer a request for a metric, without the API server's own work, by API.",
+			Help: "Time to answer a request for a metric, by API.",
 			// From memory alone (well under a millisecond) to waiting for a backend.
 			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .5, 1, 5},
 		}, []string{"api"}),
 		age: f.NewHistogram(prometheus.HistogramOpts{
 			Name: "tachometer_provider_value_age_seconds",
-			Help: "Age of served values: now minus the time of the newest sample behind the value.",
+			Help: "Age of served values, by their newest sample.",
 			// A scrape every 2 s makes 0 to 2 s; the rest of the range shows targets and backends that lag.
 			Buckets: []float64{.25, .5, 1, 1.5, 2, 2.5, 3, 4, 5, 7.5, 10, 15, 30, 45, 60, 120, 300},
 		}),
 		omissions: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_provider_omissions_total",
-			Help: "Objects left out of a response, or that made it an error, by reason.",
+			Help: "Objects without a value in a response, by reason.",
 		}, []string{"reason"}),
 		substituted: f.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_provider_substituted_total",
@@ -67,7 +67,7 @@ func newMetrics(reg prometheus.Registerer, active func() float64) *metrics {
 		}),
 		panics: f.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_provider_panics_total",
-			Help: "Requests, and evaluations ahead of requests, that panicked: each a bug in this program. The panic ends that one alone.",
+			Help: "Panics in requests for metrics, each a bug.",
 		}),
 	}
 }

@@ -41,13 +41,13 @@ func newMetrics(r prometheus.Registerer) metrics {
 		}),
 		window: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "tachometer_query_window_seconds",
-			Help:    "Longest window of the values of an evaluation; instantaneous values are not observed.",
+			Help:    "Longest window of an evaluation.",
 			Buckets: []float64{2, 4, 6, 10, 15, 20, 30, 45, 60, 120, 300},
 		}),
 	}
 	m.panics = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "tachometer_query_panics_total",
-		Help: "Evaluations that panicked: each a bug in this program that an expression has found. The panic ends that evaluation alone.",
+		Help: "Panics in evaluations, each a bug.",
 	})
 	for _, outcome := range []string{outcomeSuccess, outcomeNoValue, outcomeTimeout, outcomeError} {
 		m.evaluations[outcome] = evaluations.WithLabelValues(outcome)

@@ -29,7 +29,7 @@ func newMetrics(reg prometheus.Registerer, r *Recorder) *metrics {
 	f := promauto.With(reg)
 	f.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "tachometer_hpa_record_bytes",
-		Help: "Memory of the records of HorizontalPodAutoscalers, without the blocks that are still written.",
+		Help: "Memory of the records of HorizontalPodAutoscalers.",
 	}, func() float64 {
 		r.usageMu.Lock()
 		defer r.usageMu.Unlock()

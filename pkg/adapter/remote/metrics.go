@@ -37,16 +37,16 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		}, []string{"backend", "outcome"}),
 		requestDuration: f.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "tachometer_backend_request_duration_seconds",
-			Help:    "Duration of a request to a server of a backend, with any outcome.",
+			Help:    "Duration of a request to a server of a backend.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
 		}, by),
 		refreshedQueries: f.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "tachometer_backend_refreshed_queries",
-			Help: "Queries that the adapter repeats every refresh interval, because HPAs or other clients read them.",
+			Help: "Queries that the adapter repeats every refresh interval.",
 		}, by),
 		droppedQueries: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_backend_dropped_queries_total",
-			Help: "Repeated queries that gave way to newer ones, because a namespace or all together have too many.",
+			Help: "Repeated queries that gave way to newer ones at a bound.",
 		}, by),
 		up: f.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "tachometer_backend_up",
@@ -58,7 +58,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		}, by),
 		partialResponses: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_backend_partial_responses_total",
-			Help: "Responses that the backend called incomplete or warned of, accepted or not.",
+			Help: "Responses that the backend marked as incomplete, accepted or not.",
 		}, by),
 		infos: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_backend_infos_total",
@@ -66,7 +66,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		}, by),
 		panics: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_backend_panics_total",
-			Help: "Queries that panicked: each a bug in this program that a response has found. The panic ends that query alone.",
+			Help: "Panics in queries of a backend, each a bug.",
 		}, by),
 	}
 }

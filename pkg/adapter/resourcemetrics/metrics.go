@@ -27,7 +27,7 @@ func newKubeletUsageMetrics(r prometheus.Registerer) *kubeletMetrics {
 		}, []string{"outcome"}),
 		duration: f.NewHistogram(prometheus.HistogramOpts{
 			Name:    "tachometer_resource_node_read_duration_seconds",
-			Help:    "Duration of a read of a kubelet, until its page was parsed or the read failed.",
+			Help:    "Duration of a read of a kubelet.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}),
 		nodes: f.NewGauge(prometheus.GaugeOpts{
@@ -36,11 +36,11 @@ func newKubeletUsageMetrics(r prometheus.Registerer) *kubeletMetrics {
 		}),
 		failing: f.NewGauge(prometheus.GaugeOpts{
 			Name: "tachometer_resource_nodes_failing",
-			Help: "Number of nodes with a failure of the last read of their kubelet.",
+			Help: "Nodes with a failed last read of their kubelet.",
 		}),
 		panics: f.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_resource_node_read_panics_total",
-			Help: "Reads of kubelets that panicked: each a bug in this program that a page has found. The panic ends that read alone.",
+			Help: "Panics in reads of kubelets, each a bug.",
 		}),
 	}
 	for _, o := range kubeletUsageReadOutcomes() {
@@ -66,12 +66,12 @@ func newResourceMetricsAPIMetrics(r prometheus.Registerer) *apiMetrics {
 	return &apiMetrics{
 		age: f.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "tachometer_resource_age_seconds",
-			Help:    "Age of served resource usage: time of the request minus time of the newest sample behind it.",
+			Help:    "Age of served resource usage.",
 			Buckets: []float64{1, 2.5, 5, 10, 15, 20, 30, 45, 60, 120},
 		}, []string{"resource"}),
 		omissions: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_resource_omissions_total",
-			Help: "Pods and nodes omitted from a response about resource usage, by reason.",
+			Help: "Pods and nodes without resource usage in a response, by reason.",
 		}, []string{"resource", "reason"}),
 	}
 }

@@ -28,7 +28,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	f := promauto.With(r)
 	samples := f.NewCounterVec(prometheus.CounterOpts{
 		Name: "tachometer_scrape_samples_total",
-		Help: "Samples of demanded families read from targets, by outcome: the store took or rejected them.",
+		Help: "Samples of demanded families, by outcome in the store.",
 	}, []string{"outcome"})
 	requests := f.NewCounterVec(prometheus.CounterOpts{
 		Name: "tachometer_scrape_requests_total",
@@ -38,11 +38,11 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		requests: map[string]prometheus.Counter{},
 		rejectedPages: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_scrape_pages_rejected_total",
-			Help: "Pages of targets that the scraper rejected as a whole, and families that it rejected on an accepted page, by reason.",
+			Help: "Rejected pages, and rejected families of accepted pages, by reason.",
 		}, []string{"reason"}),
 		duration: f.NewHistogram(prometheus.HistogramOpts{
 			Name:    "tachometer_scrape_duration_seconds",
-			Help:    "Time from the start of a scrape until the store had its samples, or until it failed.",
+			Help:    "Duration of a scrape, successful or failed.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}),
 		lateness: f.NewHistogram(prometheus.HistogramOpts{
@@ -63,15 +63,15 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		rejectedSamples: samples.WithLabelValues("rejected"),
 		staleMarkers: f.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_scrape_staleness_markers_total",
-			Help: "Series that ended because their target went or its page no longer had them.",
+			Help: "Series that ended with their target or left its page.",
 		}),
 		missedScrapes: f.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_scrape_missed_total",
-			Help: "Scrapes skipped because the previous scrape of the target was still under way at their due time.",
+			Help: "Scrapes skipped because the previous one was still under way.",
 		}),
 		panics: f.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_scrape_panics_total",
-			Help: "Scrapes that panicked: each a bug in this program that a page has found. The panic ends that scrape alone.",
+			Help: "Panics in scrapes, each a bug.",
 		}),
 	}
 	for _, o := range scrapeOutcomeLabels() {

@@ -30,11 +30,11 @@ func newMetrics(s *Store, r prometheus.Registerer) metrics {
 		outOfOrder: rejected.WithLabelValues(reasonOutOfOrder),
 		droppedSeries: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_store_series_dropped_total",
-			Help: "Series dropped from the store after the retention without a new sample.",
+			Help: "Series dropped after the retention without a new sample.",
 		}),
 		evictedSeries: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_store_series_evicted_total",
-			Help: "Series that the namespace with the most lost in a full store, to namespaces with less.",
+			Help: "Series that the namespace with the most lost in a full store.",
 		}),
 	}
 	if r == nil {
@@ -48,7 +48,7 @@ func newMetrics(s *Store, r prometheus.Registerer) metrics {
 		}, func() float64 { return float64(s.Stats().Series) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "tachometer_store_bytes",
-			Help: "Memory that the series take from the budget, in the store and in the parsers.",
+			Help: "Memory of all series.",
 		}, func() float64 { return float64(s.byteCount.Load()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "tachometer_store_samples",
@@ -74,11 +74,11 @@ func newNamespaceUsageGauges(s *Store) (series, bytes *namespaceUsageGauge) {
 	label := []string{"namespace"}
 	series = &namespaceUsageGauge{store: s, value: func(u NamespaceUsage) int64 { return u.Series }, GaugeVec: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "tachometer_store_namespace_series",
-		Help: "Series in the store by namespace, of the ten namespaces with the most memory.",
+		Help: "Series of the ten namespaces with the most memory.",
 	}, label)}
 	bytes = &namespaceUsageGauge{store: s, value: func(u NamespaceUsage) int64 { return u.Bytes }, GaugeVec: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "tachometer_store_namespace_bytes",
-		Help: "Memory that the series of a namespace take from the budget, of the ten namespaces with the most.",
+		Help: "Memory of the series of the ten namespaces with the most.",
 	}, label)}
 	return series, bytes
 }

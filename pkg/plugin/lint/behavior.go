@@ -41,7 +41,7 @@ func listLintLimitRules() []Rule {
 		},
 		{
 			"no-room", SeverityWarning,
-			"With minReplicas equal to maxReplicas the autoscaler can do nothing.",
+			"minReplicas equals maxReplicas: the autoscaler can do nothing.",
 			"Raise maxReplicas, or delete the autoscaler.", lintNoRoom,
 		},
 		{
@@ -51,13 +51,13 @@ func listLintLimitRules() []Rule {
 		},
 		{
 			"unknown-field", SeverityError,
-			"kubectl rejects a field that the API version does not have, and kube-apiserver ignores it: what it says has no effect.",
+			"The API version has no such field: kubectl rejects it, kube-apiserver ignores it.",
 			"Correct its name or its place.", lintUnknownFields,
 		},
 		{
 			"unserved-version", SeverityError,
-			"kube-apiserver serves autoscaling/v1 and autoscaling/v2; it rejects a manifest of a removed version such as v2beta1 and v2beta2.",
-			"Write apiVersion: autoscaling/v2 and the fields of that version.", lintUnservedVersion,
+			"kube-apiserver rejects removed versions such as v2beta1 and v2beta2.",
+			"Write apiVersion: autoscaling/v2 and its fields.", lintUnservedVersion,
 		},
 	}
 }
@@ -67,48 +67,48 @@ func listLintBehaviorRules() []Rule {
 	return []Rule{
 		{
 			"down-faster-than-up", SeverityWarning,
-			"It takes pods away sooner than it adds them: each dip of the load costs pods that the next peak misses.",
+			"It removes pods sooner than it adds them: the next peak misses them.",
 			"Make scaleDown.stabilizationWindowSeconds longer than the scaleUp window.", lintDownFasterThanUp,
 		},
 		{
 			"invalid-behavior", SeverityError,
-			"kube-apiserver rejects such a behavior, and the autoscaler with it.",
-			"Keep periodSeconds between 1 and 1800, stabilizationWindowSeconds between 0 and 3600, values above 0, and leave out an empty list of policies.",
+			"kube-apiserver rejects this autoscaler.",
+			"Keep periodSeconds from 1 to 1800, stabilizationWindowSeconds from 0 to 3600, values above 0; remove an empty list of policies.",
 			lintInvalidBehavior,
 		},
 		{
 			"no-scale-down-window", SeverityWarning,
-			"Without a stabilization window one low value takes pods away, and the next brings them back.",
+			"One low value removes pods, and the next brings them back.",
 			"Set scaleDown.stabilizationWindowSeconds to 60 or more.", lintNoDownWindow,
 		},
 		{
 			"period-below-sync", SeverityWarning,
-			"The HPA controller looks every 15 s: a policy of a shorter period permits as much per look, which is less than its text says.",
+			"The HPA controller looks every 15 s, so a policy of a shorter period permits less than it says.",
 			"Set periodSeconds to 15 or a multiple.", lintShortPeriods,
 		},
 		{
 			"scaling-disabled", SeverityWarning,
-			"selectPolicy Disabled switches a direction off for ever: pods that were added stay, or a burst finds none.",
+			"selectPolicy Disabled switches a direction off for ever.",
 			"Use a slow policy instead.", lintDisabledDirections,
 		},
 		{
 			"slow-burst", SeverityWarning,
-			"The scaleUp policies let the pods grow so slowly that a burst from the minimum to the maximum takes more than a minute.",
+			"With these scaleUp policies the way from minReplicas to maxReplicas takes more than a minute.",
 			"Add a scaleUp policy with a higher percentage, or raise minReplicas.", lintSlowBurst,
 		},
 		{
 			"tolerance-hides-pods", SeverityWarning,
-			"Within the tolerance the autoscaler does nothing: of many pods, several are missing before it acts.",
+			"Within the tolerance the autoscaler does nothing: of many pods, several may be missing.",
 			"Set behavior.scaleUp.tolerance, such as 0.05 (Kubernetes 1.35 and later).", lintWideTolerance,
 		},
 		{
 			"tolerance-zero", SeverityWarning,
-			"Without a tolerance, every look finds a reason to add or to remove a pod.",
+			"Without a tolerance every look adds or removes a pod.",
 			"Set the tolerance to 0.02 or more.", lintZeroTolerance,
 		},
 		{
 			"waits-to-scale-up", SeverityWarning,
-			"A scaleUp window makes the autoscaler take the lowest wish of the window: a burst is served when it has lasted that long.",
+			"With a scaleUp window a burst gets pods only when it has lasted that long.",
 			"Set scaleUp.stabilizationWindowSeconds to 0, its default.", lintUpWindow,
 		},
 	}

@@ -65,22 +65,22 @@ func listLintMetricRules() []Rule {
 	return []Rule{
 		{
 			"average-of-a-quantile", SeverityError,
-			"The HPA divides the value of an object or an external metric by the number of pods; a latency divided by pods means nothing.",
+			"The HPA divides this value by the number of pods; a latency divided by pods means nothing.",
 			"Use a target of type Value, or scale on a rate or on concurrency.", lintQuantileAverages,
 		},
 		{
 			"counter-without-rate", SeverityError,
-			"A counter only grows, so that the autoscaler goes to maxReplicas and stays there.",
+			"A counter only grows, so the autoscaler goes to maxReplicas and stays there.",
 			"Scale on its rate: NAME_per_second instead of NAME_total.", lintRawCounters,
 		},
 		{
 			"cpu-beside-load", SeverityWarning,
-			"The highest wish of all metrics wins: CPU of starting pods overrides the load metric, and each deploy scales up.",
+			"The highest wish of all metrics wins: the CPU of starting pods scales up at each deploy.",
 			"Keep the metric that the load moves first, and drop the other.", lintCPUBesideLoad,
 		},
 		{
 			"cpu-target-out-of-reach", SeverityError,
-			"A container's limit caps its usage: the target with its tolerance lies above all that the pods can use, so that it never scales up.",
+			"The target with its tolerance lies above the CPU limit, so it never scales up.",
 			"Lower the target, or raise or remove the CPU limit.", lintUnreachableTarget,
 		},
 		{
@@ -95,32 +95,32 @@ func listLintMetricRules() []Rule {
 		},
 		{
 			"latency-target", SeverityWarning,
-			"Latency does not fall in proportion to pods, and a slow dependency raises it whatever the number of pods: the autoscaler runs to maxReplicas.",
+			"A slow dependency raises latency whatever the number of pods: the autoscaler goes to maxReplicas.",
 			"Scale on a rate or on concurrency, and alert on latency.", lintLatencyTargets,
 		},
 		{
 			"memory-target", SeverityWarning,
-			"Most programs keep the memory that a peak took, so that the number of pods never falls again.",
+			"Most programs keep the memory of a peak, so the number of pods never falls again.",
 			"Scale on load; bound memory by the container's limit.", lintMemoryTargets,
 		},
 		{
 			"metric-dies-with-its-pods", SeverityError,
-			"At 0 pods no pod exposes a metric, so that nothing wakes the workload.",
-			"Add an external metric or one of an object that exists at zero, such as a queue; or set minReplicas to 1.", lintMetricAtZero,
+			"Without pods there is no metric, so nothing wakes the workload.",
+			"Add an external or Object metric that exists at zero, such as a queue; or set minReplicas to 1.", lintMetricAtZero,
 		},
 		{
 			"missing-request", SeverityError,
-			"A utilization is a share of the request: with one container without it the HPA controller has no value for the pod.",
+			"A utilization is a share of the request: without it the HPA controller has no value for the pod.",
 			"Set the request of every container, or use a target of type AverageValue.", lintMissingRequests,
 		},
 		{
 			"surge-counts-as-wish", SeverityWarning,
-			"Within the tolerance of such a target the HPA controller wants the pods that exist, a rolling update's surge included: each deploy adds pods (kubernetes#138505).",
+			"Within the tolerance the HPA controller counts a rolling update's surge as wanted: each deploy adds pods (kubernetes#138505).",
 			"Scale on a metric of pods, use a target of type Value, or set the Deployment's maxSurge to 0.", lintSurgingAverages,
 		},
 		{
 			"unknown-container", SeverityError,
-			"No pod has a container of this name, so that the metric has no value.",
+			"No pod has a container of this name.",
 			"Name a container of the workload.", lintUnknownContainers,
 		},
 	}

@@ -19,37 +19,37 @@ func listLintNeighbourRules() []Rule {
 	return []Rule{
 		{
 			"budget-blocks-all", SeverityWarning,
-			"A budget that permits no disruption stops every drain of a node, whatever the number of pods.",
+			"The budget permits no disruption, so it stops every drain of a node.",
 			"Keep one budget, with maxUnavailable: 1.", lintBlockingBudgets,
 		},
 		{
 			"budget-equals-minimum", SeverityWarning,
-			"At its minimum the workload has no pod to spare: no node can be drained at night.",
+			"At its minimum the workload has no pod to spare, and no node can be drained.",
 			"Set maxUnavailable: 1 in place of minAvailable, or raise minReplicas.", lintBudgetAtMinimum,
 		},
 		{
 			"keda-owner", SeverityWarning,
-			"KEDA writes this autoscaler: it overwrites changes, and its metrics come from KEDA's own adapter.",
+			"KEDA overwrites changes of this autoscaler, and serves its metrics.",
 			"Change the ScaledObject instead.", lintKEDAOwner,
 		},
 		{
 			"overlapping-selectors", SeverityError,
-			"The pods of two workloads match one selector: the HPA controller counts both, or refuses with AmbiguousSelector.",
+			"The selector matches pods of two workloads: the HPA controller counts both, or rejects them (AmbiguousSelector).",
 			"Give each workload a label of its own, Jobs and DaemonSets too.", lintOverlappingSelectors,
 		},
 		{
 			"target-missing", SeverityWarning,
-			"The scale target is not among the objects that were read: its name may be mistyped.",
+			"The scale target was not read: its name may be mistyped.",
 			"Correct scaleTargetRef, or read the file with the workload too.", lintMissingTarget,
 		},
 		{
 			"target-without-group", SeverityError,
-			"The HPA controller looks for the kind in the API group of scaleTargetRef.apiVersion and finds none: it never scales.",
+			"The HPA controller finds no such kind in the API group of scaleTargetRef.apiVersion.",
 			"Write apiVersion: apps/v1 in scaleTargetRef.", lintTargetGroup,
 		},
 		{
 			"two-autoscalers", SeverityError,
-			"Two autoscalers of one workload undo each other's work at every look.",
+			"Two autoscalers of one workload undo each other's work.",
 			"Put the metrics of both into one autoscaler: the highest wish wins.", lintTwoAutoscalers,
 		},
 	}

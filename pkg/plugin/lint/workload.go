@@ -17,37 +17,37 @@ func listLintWorkloadRules() []Rule {
 	return []Rule{
 		{
 			"liveness-is-readiness", SeverityWarning,
-			"Under overload the readiness probe fails; if liveness asks the same page as impatiently, the kubelet kills the pods that are needed most.",
-			"Let liveness ask a page without dependencies, or give it a higher failureThreshold.", lintLivenessIsReadiness,
+			"Under overload both probes fail, and the kubelet kills the pods that are needed most.",
+			"Give the livenessProbe a page without dependencies, or a higher failureThreshold.", lintLivenessIsReadiness,
 		},
 		{
 			"metrics-opt-out", SeverityError,
-			"The adapter never scrapes a pod whose annotation prometheus.io/scrape is another word than \"true\".",
+			"The adapter scrapes no pod with another value of prometheus.io/scrape than \"true\".",
 			"Remove the annotation.", lintScrapeOptOut,
 		},
 		{
 			"metrics-port-ambiguous", SeverityError,
-			"The adapter scrapes the annotated port, a port named metrics, or the only one: here it cannot choose.",
+			"The pod has several ports, none annotated or named metrics: the adapter cannot choose.",
 			"Annotate prometheus.io/port, or name one container port metrics.", lintAmbiguousPort,
 		},
 		{
 			"metrics-port-undeclared", SeverityWarning,
-			"No container declares the annotated port: it is probably mistyped, and every scrape is refused.",
+			"No container declares the annotated port: it is probably mistyped.",
 			"Annotate a port that the container declares, or declare the port.", lintUndeclaredPort,
 		},
 		{
 			"no-readiness-probe", SeverityWarning,
-			"A pod without a readiness probe gets traffic the moment that it starts, and the autoscaler counts it as help.",
+			"The pod gets traffic as soon as it starts, and the autoscaler counts it as ready.",
 			"Add a readinessProbe.", lintReadinessProbe,
 		},
 		{
 			"ready-while-starting", SeverityWarning,
-			"A pod that is ready at once shows the CPU of its start, which the autoscaler takes for load.",
+			"The autoscaler takes the CPU of the start for load.",
 			"Add a startupProbe, or an initialDelaySeconds to the readinessProbe.", lintReadyWhileStarting,
 		},
 		{
 			"replicas-in-manifest", SeverityWarning,
-			"Each apply of the manifest resets the number that the autoscaler chose.",
+			"Each apply resets the autoscaler's number.",
 			"Remove spec.replicas from the manifest.", lintReplicasInManifest,
 		},
 	}

@@ -8,16 +8,16 @@ import (
 func (s *setting) formatAutoscalers(seen *sight) string {
 	var w strings.Builder
 	a := seen.audit
-	fmt.Fprintf(&w, `The real API server and HPA controller with a period of %v, and `+"`--kube-api-qps=%d`"+`: the default of 20 permits 20 autoscalers a second with any
-adapter. %d autoscalers on Deployments of %d pods each. Pods are objects without a node; one process serves their pages. The adapter scrapes each
-pod every %v. Everything shares this machine's processors, of which %.2f were busy. Watched for %.0f s, by the API server's audit log.
+	fmt.Fprintf(&w, `The real API server and HPA controller with a period of %v, and `+"`--kube-api-qps=%d`"+` (the default of 20 permits 20 autoscalers a second with any
+adapter). %d autoscalers on Deployments of %d pods each, without nodes. The adapter scrapes each pod every %v. Everything shares this machine, of which
+%.2f processors were busy. Watched for %.0f s.
 
 | | |
 | --- | --- |
 | reads of autoscalers' metrics | %d, %.1f a second; %d were answered with an error |
-| time between two reads of one autoscaler's metric, s | median %.2f, p95 %.2f, greatest %.2f |
-| a read, as the API server saw it, ms | median %.1f, p99 %.1f |
-| autoscalers that read their metric at the end, and that ask for the right number of pods | %d, %d |
+| time between two of one autoscaler, s | median %.2f, p95 %.2f, greatest %.2f |
+| a read, at the API server, ms | median %.1f, p99 %.1f |
+| autoscalers with a value at the end; with the right number of pods | %d, %d |
 | adapter: processors | %.2f |
 | adapter: most memory resident | %.0f MB |
 | adapter: scrapes | %.0f, of which %.0f were due and left out |

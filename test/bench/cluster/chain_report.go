@@ -10,9 +10,9 @@ func (c *chain) formatChain(set settings) string {
 	var w strings.Builder
 	fmt.Fprint(&w, set.describeForeignAdapter())
 	fmt.Fprintf(&w, `The sample's autoscaler keeps %d pods for %d requests/s. The load steps to %d, which needs %d pods, at any phase of the HPA controller's period of
-%v. *Right*: from the step until the metric of all pods together is within 10 %% of the load. *Desired*: until %d pods are asked for.
-*Ready*: until as many are ready. The sample waits up to 4 s at its start and is first probed after 5 s. *Shipped behavior* is
-`+"`manifests/sample/overlays/hpa-requests`"+`, the [surge lane](surge.md) acts with its defaults. Median, and the range of all runs.
+%v. *Right*: from the step until the total is within 10 %% of the load. *Desired*: until %d pods are asked for. The sample waits up to 4 s at its
+start and is first probed after 5 s. *Shipped behavior* is `+"`manifests/sample/overlays/hpa-requests`"+`; the [surge lane](surge.md) has its defaults.
+Median, and the range of all runs.
 
 | behavior | runs | right, s | ≥ %d desired, s | ≥ %d ready, s | requests failed |
 | --- | --- | --- | --- | --- | --- |
