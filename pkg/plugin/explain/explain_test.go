@@ -52,7 +52,7 @@ func (l load) decide(t *testing.T, scaler *autoscalingv2.HorizontalPodAutoscaler
 	for _, m := range scaler.Spec.Metrics {
 		answers = append(answers, reading.MetricReader{Reader: l}.ReadMetric(t.Context(), "shop", "app=web", m, ""))
 	}
-	in := newExplainedInput(scaler, answers, objects.PodsOf(&objects.Workloads[0]), explainTime)
+	in := reading.NewDecisionInput(scaler, answers, objects.PodsOf(&objects.Workloads[0]), explainTime)
 	in.History.Recommendations = l.past
 	*l.decided = hpa.Decide(in, replay.Settings())
 	scaler.Status = l.decided.Status
@@ -403,7 +403,7 @@ func TestChangesAreTrue(t *testing.T) {
 				answer.Values = append(answer.Values, reading.Value{Object: pods[i].Name, Value: *resource.NewMilliQuantity(total*1000/replicas, resource.DecimalSI)})
 			}
 			scaler.Status.CurrentReplicas = int32(replicas)
-			in := newExplainedInput(scaler, []reading.Answer{answer}, pods, explainTime)
+			in := reading.NewDecisionInput(scaler, []reading.Answer{answer}, pods, explainTime)
 			e := &Explanation{Metrics: []Metric{{Name: "rps"}}}
 			e.explainMetricDecision(0, in)
 			s := newExplainedSearch(&e.Metrics[0], 0, in)

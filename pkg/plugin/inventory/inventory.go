@@ -29,6 +29,8 @@ type Inventory struct {
 	UnknownFields map[string][]string
 	// Unread are the resources that could not be read. An absent object of such a resource proves nothing.
 	Unread []Unread
+	// scaleErrors are the errors of reading the scale of targets of other kinds, by namespace/name of the autoscaler.
+	scaleErrors map[string]error
 }
 
 // Unread is a resource that could not be read, with the cause.
@@ -48,6 +50,8 @@ type Workload struct {
 	Template corev1.PodTemplateSpec
 	// Surges: a rolling update has more pods than the spec for a while.
 	Surges bool
+	// Failure says why pods cannot be created, such as a quota; empty otherwise.
+	Failure string
 	// Source is the file that the workload comes from; empty for a cluster.
 	Source string
 }
