@@ -25,6 +25,7 @@ type Inventory struct {
 	NetworkPolicies []networkingv1.NetworkPolicy
 	Namespaces      map[string]map[string]string // labels, by name
 	ScaledObjects   []ScaledObject               // only from files
+	LimitRanges     []corev1.LimitRange          // only from files
 	// UnknownFields are errors for fields of autoscalers in files that their API version does not have, by namespace/name.
 	UnknownFields map[string][]string
 	// Unread are the resources that could not be read. An absent object of such a resource proves nothing.

@@ -48,7 +48,8 @@ var unscalableKinds = map[string][]string{"": {"Pod"}, appsGroup: {"DaemonSet"},
 // LacksScale reports whether a reference names a kind of Kubernetes that no autoscaler can scale, or a kind that exists only in another spelling.
 func LacksScale(ref autoscalingv2.CrossVersionObjectReference) bool {
 	group := targetGroup(ref)
-	return slices.Contains(unscalableKinds[group], ref.Kind) || group == appsGroup && SpellScalableKind(ref.Kind) != ""
+	isMistyped := SpellScalableKind(ref.Kind) != "" && (group == appsGroup || group == "" || group == "extensions")
+	return isMistyped || slices.Contains(unscalableKinds[group], ref.Kind)
 }
 
 // TargetFault is the reason why an autoscaler can never scale its target.

@@ -48,6 +48,11 @@ func listLintNeighbourRules() []Rule {
 			"Write apiVersion: apps/v1 in scaleTargetRef.", lintTargetGroup,
 		},
 		{
+			"target-without-scale", SeverityError,
+			"The HPA controller finds no scale for such a kind: it never scales.",
+			"Name a Deployment, a StatefulSet or another kind with a scale, spelled as in its manifest.", lintTargetScale,
+		},
+		{
 			"two-autoscalers", SeverityError,
 			"Two autoscalers of one workload undo each other's work at every look.",
 			"Put the metrics of both into one autoscaler: the highest wish wins.", lintTwoAutoscalers,
@@ -78,6 +83,11 @@ func lintMissingTarget(s subject) []string {
 func lintTargetGroup(s subject) []string {
 	ref := s.hpa.Spec.ScaleTargetRef
 	return newLintMessage(inventory.LacksAppsGroup(ref), "%s %s with apiVersion %q", ref.Kind, ref.Name, ref.APIVersion)
+}
+
+func lintTargetScale(s subject) []string {
+	ref := s.hpa.Spec.ScaleTargetRef
+	return newLintMessage(inventory.LacksScale(ref), "%s %s with apiVersion %q", ref.Kind, ref.Name, ref.APIVersion)
 }
 
 func lintKEDAOwner(s subject) []string {
