@@ -98,7 +98,7 @@ func (m *Metric) listExplainedDecisionSteps() []string {
 	d := m.decision
 	var steps []string
 	if m.shared && m.pods > 0 && !strings.HasSuffix(m.Total, "%") {
-		steps = append(steps, fmt.Sprintf("%s over %s is %s per pod", m.Total, output.Count(int(m.pods), "pod"), m.formatAmount(m.total/m.pods)))
+		steps = append(steps, fmt.Sprintf("%s over %s is %s per pod", m.Total, output.Count(int(m.pods), "pod"), m.formatAmount(d.Usage)))
 	}
 	if d.IsShareOfNone() {
 		return append(steps, fmt.Sprintf("%s divided by the target %s, rounded up: %d", m.Total, m.Target, d.Replicas))

@@ -3,6 +3,7 @@
 package explain
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -155,6 +156,9 @@ func Live(ctx context.Context, scaler *autoscalingv2.HorizontalPodAutoscaler, op
 	}
 	in := reading.NewDecisionInput(scaler, answers, pods, opts.Now)
 	in.SpecReplicas, in.StatusReplicas = e.Replicas, e.Replicas
+	if workload != nil && e.Replicas > 0 {
+		in.StatusReplicas = cmp.Or(workload.StatusReplicas, e.Replicas)
+	}
 	for i := range e.Metrics {
 		e.explainMetricDecision(i, in)
 	}

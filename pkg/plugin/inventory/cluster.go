@@ -106,7 +106,7 @@ func (i *Inventory) noteInventoryRead(resource string, err error) bool {
 func newDeploymentWorkload(d *appsv1.Deployment) Workload {
 	return Workload{
 		Kind: "Deployment", Namespace: d.Namespace, Name: d.Name,
-		Replicas: d.Spec.Replicas, Selector: d.Spec.Selector, Template: d.Spec.Template, Surges: isSurgingDeployment(d),
+		Replicas: d.Spec.Replicas, StatusReplicas: d.Status.Replicas, Selector: d.Spec.Selector, Template: d.Spec.Template, Surges: isSurgingDeployment(d),
 		Failure: DescribeReplicaFailure(d),
 	}
 }
@@ -134,6 +134,6 @@ func isSurgingDeployment(d *appsv1.Deployment) bool {
 func newStatefulSetWorkload(s *appsv1.StatefulSet) Workload {
 	return Workload{
 		Kind: "StatefulSet", Namespace: s.Namespace, Name: s.Name,
-		Replicas: s.Spec.Replicas, Selector: s.Spec.Selector, Template: s.Spec.Template,
+		Replicas: s.Spec.Replicas, StatusReplicas: s.Status.Replicas, Selector: s.Spec.Selector, Template: s.Spec.Template,
 	}
 }

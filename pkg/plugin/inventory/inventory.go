@@ -47,6 +47,8 @@ type Workload struct {
 	Group string
 	// Replicas are nil where the manifest leaves the number to the autoscaler.
 	Replicas *int32
+	// StatusReplicas are the pods that the workload's status counts, those of a rolling update included; 0 if unknown.
+	StatusReplicas int32
 	Selector *metav1.LabelSelector
 	Template corev1.PodTemplateSpec
 	// Surges: a rolling update has more pods than the spec for a while.
