@@ -21,6 +21,7 @@ import (
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
+	"github.com/tachometer-metrics/tachometer/pkg/replay/replaytest"
 )
 
 // apiServer is a kube-apiserver that rejects each request without a prepared answer.
@@ -227,6 +228,26 @@ func TestCompletion(t *testing.T) {
 	code := runPluginProgram([]string{"__complete", "doctor", "--server", shop.url, "--kubeconfig", os.DevNull, "-n", "shop", ""}, nil, &out, &errs)
 	if code != exitFine || !strings.HasPrefix(out.String(), "hpa/web\n") {
 		t.Errorf("exit code %d: %s%s", code, out.String(), errs.String())
+	}
+}
+
+// TestPartialBudgets: a record that cannot be read leaves the others.
+func TestPartialBudgets(t *testing.T) {
+	t.Parallel()
+	shop := newShop(t)
+	root := "/apis/explain.tachometer.dev/v1alpha1/namespaces/shop/horizontalpodautoscalers"
+	list := explainapi.ExplanationList{Items: make([]explainapi.Explanation, 2)}
+	for i, name := range []string{"gone", "web"} {
+		list.Items[i].Namespace, list.Items[i].Name = "shop", name
+	}
+	log := replaytest.Log(replaytest.Spec("request_per_second"), 90, 90)
+	log.Namespace, log.Name = "shop", "web"
+	shop.answers[root], shop.answers[root+"/web/decisions"] = list, log
+	shop.answers[root+"/gone/decisions"] = newFault(http.StatusNotFound, metav1.StatusReasonNotFound, "this replica knows no horizontalpodautoscaler shop/gone")
+	code, out, errs := shop.run("budget", "-n", "shop")
+	if code != exitFine || !strings.Contains(out, "web ") || strings.Contains(out, "gone") ||
+		!strings.Contains(errs, "did not read the record of shop/gone: ") || !strings.Contains(errs, "this replica knows no") {
+		t.Errorf("code %d\n%s\n%s", code, out, errs)
 	}
 }
 

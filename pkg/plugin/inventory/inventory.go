@@ -49,8 +49,8 @@ type Workload struct {
 	Replicas *int32
 	// StatusReplicas are the pods that the workload's status counts, those of a rolling update included; 0 if unknown.
 	StatusReplicas int32
-	Selector *metav1.LabelSelector
-	Template corev1.PodTemplateSpec
+	Selector       *metav1.LabelSelector
+	Template       corev1.PodTemplateSpec
 	// Surges: a rolling update has more pods than the spec for a while.
 	Surges bool
 	// Failure says why pods cannot be created, such as a quota; empty otherwise.
