@@ -171,9 +171,13 @@ func (v *autoscalerVisit) judgeVisitedError(i int) (status Status, fix string) {
 	return StatusFail, v.formatRawReadCommand(a.Path)
 }
 
+// formatVisitedTarget returns the argument of the command metrics: a workload of its kinds, else a pod.
 func (v *autoscalerVisit) formatVisitedTarget() string {
-	if v.workload == nil {
+	switch {
+	case v.workload == nil, v.workload.Group != "" && len(v.pods) == 0:
 		return ""
+	case v.workload.Group != "":
+		return v.pods[0].Name
 	}
 	return v.workload.Ref()
 }
@@ -208,8 +212,12 @@ func (v *autoscalerVisit) formatPortCommand() string {
 	if err != nil {
 		best = declared[0]
 	}
-	return v.formatVisitCommand(`patch %s -p '{"spec":{"template":{"metadata":{"annotations":{%q:"%d"}}}}}'`,
-		v.workload.Ref(), inventory.AnnotationPort, best.ContainerPort)
+	how := ""
+	if v.workload.Group != "" {
+		how = " --type=merge" // custom resources know no other
+	}
+	return v.formatVisitCommand(`patch %s%s -p '{"spec":{"template":{"metadata":{"annotations":{%q:"%d"}}}}}'`,
+		v.workload.Ref(), how, inventory.AnnotationPort, best.ContainerPort)
 }
 
 // findPodsWithoutValue returns the pods that an answer leaves out, ready ones first.

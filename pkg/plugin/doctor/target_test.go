@@ -14,6 +14,7 @@ import (
 	apiregistration "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 )
 
 // failReplicas lets kube-apiserver reject new pods of a Deployment.
@@ -41,6 +42,12 @@ func (w *world) setCPUMetric() {
 func (w *world) setTarget(kind string, status *metav1.Status) {
 	w.hpa.Spec.ScaleTargetRef = autoscalingv2.CrossVersionObjectReference{APIVersion: "argoproj.io/v1alpha1", Kind: kind, Name: "web"}
 	w.answers["/apis/argoproj.io/v1alpha1/namespaces/shop/rollouts/web/scale"] = status
+}
+
+// useRollout makes the scale target a Rollout with the Deployment's pods.
+func (w *world) useRollout() {
+	w.setTarget("Rollout", nil)
+	w.answers["/apis/argoproj.io/v1alpha1/namespaces/shop/rollouts/web/scale"] = map[string]any{"status": map[string]any{"selector": "app=web"}}
 }
 
 // scaleToZero lets the target have no pods, so that no pod has a value.
@@ -147,6 +154,22 @@ func TestTargetBreakages(t *testing.T) {
 				w.setTarget("Rollout", newAdapterStatus(http.StatusNotFound, metav1.StatusReasonNotFound, `rollouts.argoproj.io "web" not found`))
 			},
 			Check{"target", "shop/web", StatusFail, "Rollout web does not exist, or its kind has no scale", "kubectl -n shop get rollouts.argoproj.io"},
+		},
+		"a metric that no pod of a Rollout has": {
+			func(_ *testing.T, w *world) {
+				w.useRollout()
+				w.answers[podsMetricPath] = newAdapterStatus(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, "2 pods: 2 absent", causeAbsent)
+			},
+			Check{"metric", "shop/web", StatusFail, "2 absent", "kubectl tachometer metrics web-1 -n shop"},
+		},
+		"a wrong port of a Rollout": {
+			func(_ *testing.T, w *world) {
+				w.useRollout()
+				w.deployment.Spec.Template.Annotations = map[string]string{inventory.AnnotationPort: "9999"}
+				w.answers[podsMetricPath] = newScrapeFailure()
+			},
+			Check{"metric", "shop/web", StatusFail, "scrape failed",
+				`kubectl -n shop patch rollout/web --type=merge -p '{"spec":{"template":{"metadata":{"annotations":{"prometheus.io/port":"8080"}}}}}'`},
 		},
 		"an object of a kind that is not installed": {
 			func(_ *testing.T, w *world) {
