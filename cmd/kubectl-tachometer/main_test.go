@@ -167,6 +167,9 @@ func TestExitCodes(t *testing.T) {
 		"lint of a missing file":        {[]string{"lint", "-f", "/does/not/exist"}, exitBroken, "no such file"},
 		"lint of nothing":               {[]string{"lint", "-f", os.DevNull}, exitBroken, "no HorizontalPodAutoscaler in " + os.DevNull},
 		"lint of a configuration":       {[]string{"lint", "-f", file("config.yaml", "apiVersion: config.tachometer.dev/v1alpha1\nkind: AdapterConfig")}, exitBroken, "tachometer-adapter --check-config --config "},
+		"type and name":                 {[]string{"explain", "hpa", "web", "-n", "shop", "-o", "sentence"}, exitFine, "request_per_second is 61.5/s over 1 pod"},
+		"type and name of a workload":   {[]string{"metrics", "deploy", "web", "-n", "shop"}, exitFine, "request_per_second"},
+		"another type and name":         {[]string{"doctor", "deploy", "web"}, exitUsage, `"deploy/web" names no autoscaler; write hpa/NAME`},
 		"explain nothing":               {[]string{"explain"}, exitUsage, "name one autoscaler, hpa/NAME"},
 		"lint of a warning":             {[]string{"lint", "-f", file("warning.yaml", hpa+"2}")}, exitFine, "no-room"},
 		"lint of an error":              {[]string{"lint", "-f", file("error.yaml", hpa+"1}")}, exitBroken, "min-above-max"},
@@ -224,10 +227,12 @@ func TestNoKubeconfig(t *testing.T) {
 func TestCompletion(t *testing.T) {
 	t.Parallel()
 	shop := newShop(t)
-	var out, errs bytes.Buffer
-	code := runPluginProgram([]string{"__complete", "doctor", "--server", shop.url, "--kubeconfig", os.DevNull, "-n", "shop", ""}, nil, &out, &errs)
-	if code != exitFine || !strings.HasPrefix(out.String(), "hpa/web\n") {
-		t.Errorf("exit code %d: %s%s", code, out.String(), errs.String())
+	for want, words := range map[string][]string{"hpa/web\n": {""}, "web\n": {"hpa", ""}, ":4\n": {"hpa/web", ""}} {
+		var out, errs bytes.Buffer
+		args := append([]string{"__complete", "doctor", "--server", shop.url, "--kubeconfig", os.DevNull, "-n", "shop"}, words...)
+		if code := runPluginProgram(args, nil, &out, &errs); code != exitFine || !strings.HasPrefix(out.String(), want) {
+			t.Errorf("%q: exit code %d: %s%s", words, code, out.String(), errs.String())
+		}
 	}
 }
 
