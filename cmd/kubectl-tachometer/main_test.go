@@ -178,7 +178,7 @@ func TestExitCodes(t *testing.T) {
 		"try of pods and an HPA":        {[]string{"try", "-f", "rule.yaml", "--hpa", "hpa.yaml", "-l", "app=web"}, exitUsage, "give either --hpa"},
 		"try of a rule":                 {[]string{"try", "-f", file("rule.yaml", "rules: []"), "-n", "shop"}, exitFine, "web-1    120 "},
 		"try for an autoscaler":         {[]string{"try", "-f", file("rule2.yaml", "rules: []"), "-n", "shop", "--hpa", file("rps.yaml", hpa+"9, metrics: [{type: Pods, pods: {metric: {name: request_per_second}, target: {type: AverageValue, averageValue: 50}}}]}")}, exitFine, "request_per_second is 120/s over 1 pod, target 50 → 2.4"},
-		"try with a field that is none": {[]string{"try", "-f", file("rule5.yaml", "rules: []"), "-n", "shop", "--hpa", file("typo.yaml", hpa+"9, behaviour: {}}")}, exitBroken, `typo.yaml: hpa/web: unknown field "behaviour"`},
+		"try with a field that is none": {[]string{"try", "-f", file("rule5.yaml", "rules: []"), "-n", "shop", "--hpa", file("typo.yaml", hpa+"9, behaviour: {}}")}, exitBroken, `typo.yaml: hpa/web: unknown field "spec.behaviour"`},
 		"replay with wrong limits":      {[]string{"replay", "hpa/web", "-f", file("limits.yaml", hpa+"1}"), "-n", "shop"}, exitBroken, "hpa/web: minReplicas is 2 and maxReplicas 1; set maxReplicas"},
 		"a name of -o name":             {[]string{"explain", "horizontalpodautoscaler.autoscaling/web", "-n", "shop", "-o", "sentence"}, exitFine, "request_per_second is 61.5/s over 1 pod"},
 		"a budget of a name everywhere": {[]string{"budget", "hpa/web", "-A"}, exitUsage, "hpa/web is in one namespace: give -n NAMESPACE instead of -A"},

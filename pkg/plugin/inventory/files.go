@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -222,14 +223,14 @@ func (i *Inventory) addOtherWorkload(file, kind string, data []byte, namespace s
 // addFileAutoscaler adds an autoscaler, unless it is a patch, which is no whole object.
 func (i *Inventory) addFileAutoscaler(data []byte, namespace string) error {
 	hpa, err := decodeFileAutoscaler(data)
-	if err != nil || hpa.Spec.ScaleTargetRef.Name == "" {
+	if err != nil || hpa.Spec.ScaleTargetRef == (autoscalingv2.CrossVersionObjectReference{}) {
 		return err
 	}
 	hpa.Namespace = cmp.Or(hpa.Namespace, namespace)
 	i.HPAs = append(i.HPAs, *hpa)
-	if unknown := findUnknownField(hpa.APIVersion, data); unknown != "" {
+	if unknown := listUnknownFields(data); len(unknown) > 0 {
 		key := hpa.Namespace + "/" + hpa.Name
-		i.UnknownFields[key] = append(i.UnknownFields[key], unknown)
+		i.UnknownFields[key] = append(i.UnknownFields[key], unknown...)
 	}
 	return nil
 }

@@ -77,6 +77,9 @@ func lintMissingTarget(s subject) []string {
 	for _, u := range s.objects.Unread {
 		known = known && u.Resource != "deployments" && u.Resource != "statefulsets"
 	}
+	if ref.Name == "" {
+		return []string{"scaleTargetRef has no name"}
+	}
 	return newLintMessage(s.workload == nil && known, "%s %s is not there", ref.Kind, ref.Name)
 }
 
