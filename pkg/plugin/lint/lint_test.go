@@ -493,6 +493,7 @@ var lintJudgements = map[string]struct {
 	"a default limit that the target hits": {"cpu-target-out-of-reach", 1, []string{soundMetric, strings.Replace(cpuMetric, "60", "95", 1), `, limits: {cpu: "2"}`, "", "\n---\napiVersion: policy", "\n" + limitRange("max: {cpu: 100m}") + "---\napiVersion: policy"}},
 	"the template of a Rollout":            {"missing-request", 1, []string{soundMetric, cpuMetric, bounds, "", "apiVersion: apps/v1, kind: Deployment", "apiVersion: argoproj.io/v1alpha1, kind: Rollout", "apiVersion: apps/v1\nkind: Deployment", "apiVersion: argoproj.io/v1alpha1\nkind: Rollout"}},
 	"a ReplicaSet of the Deployment":       {"overlapping-selectors", 0, []string{"\n---\napiVersion: policy", "\n" + replicaSet("ownerReferences: [{apiVersion: apps/v1, kind: Deployment, name: web, uid: a, controller: true}], ") + "---\napiVersion: policy"}},
+	"a ReplicaSet without pods":            {"overlapping-selectors", 0, []string{"\n---\napiVersion: policy", "\n" + strings.Replace(replicaSet(""), "spec: {", "spec: {replicas: 0, ", 1) + "---\napiVersion: policy"}},
 	"a ReplicaSet of its own":              {"overlapping-selectors", 1, []string{"\n---\napiVersion: policy", "\n" + replicaSet("") + "---\napiVersion: policy"}},
 	"a metric that is null":                {"invalid-metric", 1, []string{soundMetric, "  - null\n"}},
 }

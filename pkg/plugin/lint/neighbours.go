@@ -106,8 +106,9 @@ func lintOverlappingSelectors(s subject) []string {
 	var messages []string
 	for i := range s.objects.Workloads {
 		w := &s.objects.Workloads[i]
+		hasPods := w.Replicas == nil || *w.Replicas > 0 // the Deployment that a Rollout takes over is at 0
 		other := w.Namespace == s.workload.Namespace && w.Ref() != s.workload.Ref()
-		if other && selector.Matches(labels.Set(w.Template.Labels)) {
+		if other && hasPods && selector.Matches(labels.Set(w.Template.Labels)) {
 			messages = append(messages, fmt.Sprintf("the selector of %s matches the pods of %s too", s.workload.Ref(), w.Ref()))
 		}
 	}
