@@ -204,7 +204,7 @@ func (d *doctor) describeDoctorPath(s *apiregistration.APIService, message strin
 	case rejectedProxy.MatchString(message):
 		return "; the adapter does not accept kube-apiserver's --proxy-client-cert-file: --requestheader-client-ca-file must hold the authority of that certificate"
 	}
-	return fmt.Sprintf("; the adapter is ready: look at the network from kube-apiserver to port %d of its pods, such as a firewall or konnectivity", d.adapter.podPort)
+	return fmt.Sprintf("; the adapter is ready: look at the network from kube-apiserver to port %d of its pods, such as a firewall, konnectivity or --enable-aggregator-routing", d.adapter.podPort)
 }
 
 // isAdapterAvailable reports whether kube-apiserver reaches the adapter.

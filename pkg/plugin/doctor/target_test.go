@@ -68,7 +68,13 @@ func (w *world) setOtherAdapter(priority int32) {
 func (w *world) setRecord(t *testing.T, period time.Duration, clock time.Time) {
 	t.Helper()
 	log := explainapi.DecisionLog{Source: explainapi.Source{Replica: "tachometer-adapter-1", Time: clock}, Specs: []explainapi.SpecVersion{{Spec: w.hpa.Spec}}}
+	if log.Source.UnknownBefore = w.begun; w.begun.IsZero() {
+		log.Source.UnknownBefore = clock.Add(-time.Hour)
+	}
 	for i := range 5 {
+		if period == 0 {
+			break // no look is in the record
+		}
 		at := clock.Add(time.Duration(i-5) * period)
 		log.Decisions = append(log.Decisions, explainapi.Decision{Time: at, Reads: []explainapi.Read{{Time: at, Values: []explainapi.Value{{Pod: "web-1", Milli: 1}}}}})
 	}
@@ -208,6 +214,10 @@ func TestTargetBreakages(t *testing.T) {
 			func(t *testing.T, w *world) { w.setRecord(t, time.Minute, worldTime) },
 			Check{"controller", "shop/web", StatusWarning, "looks every 1m0s", "kubectl tachometer budget hpa/web -n shop"},
 		},
+		"a controller that the adapter does not know": {
+			func(t *testing.T, w *world) { w.setRecord(t, 0, worldTime) },
+			Check{"controller", "shop/web", StatusWarning, "the record of the last 10m has no read by the HPA controller", "kubectl -n shop describe hpa web"},
+		},
 		"a clock behind": { // the values are fresh by the adapter's clock
 			func(t *testing.T, w *world) {
 				now := worldTime.Add(10 * time.Minute)
@@ -240,6 +250,11 @@ func TestSoundTargets(t *testing.T) {
 			w.addBrokenPod(corev1.PodCondition{})
 			w.more[0].(*corev1.Pod).CreationTimestamp = metav1.NewTime(worldTime.Add(-30 * time.Second)) //nolint:forcetypeassert // as addBrokenPod adds it
 			w.answers[podsMetricPath] = newPodsAnswer(worldTime, "web-1", "web-2", "web-3")
+		},
+		"a record that begins": func(t *testing.T, w *world) {
+			t.Helper()
+			w.begun = worldTime.Add(-time.Minute)
+			w.setRecord(t, 0, worldTime)
 		},
 		"a controller of the default period": func(t *testing.T, w *world) {
 			t.Helper()

@@ -62,7 +62,8 @@ type world struct {
 	certificateFailed error
 	chain             []*x509.Certificate
 	caBundle          []byte
-	isEmpty           bool // the target has no pods
+	isEmpty           bool      // the target has no pods
+	begun             time.Time // the begin of the record; zero: an hour ago
 }
 
 func newWorld(t *testing.T) *world {
