@@ -64,7 +64,7 @@ func (v *autoscalerVisit) checkVisitedAnswer(i int) {
 	case i < len(v.decisions) && v.decisions[i].Err != nil && len(v.decisions[i].Pods.Ready) == 0 && len(v.decisions[i].Pods.Unready) > 0:
 		v.addVisitCheck("metric", StatusWarning, words+"the values of starting pods do not count yet", v.formatPluginCommand("doctor", "hpa/"+v.hpa.Name))
 	case i < len(v.decisions) && v.decisions[i].Err != nil:
-		v.addVisitCheck("metric", StatusFail, words+v.decisions[i].Err.Error(), v.formatRequestCommand(v.hpa.Spec.Metrics[i]))
+		v.addVisitCheck("metric", StatusFail, words+v.decisions[i].Err.Error(), v.formatRequestCommand(i))
 	default:
 		v.checkVisitedValues(words, a)
 	}
@@ -77,9 +77,10 @@ func (v *autoscalerVisit) isVisitedAtZero() bool {
 
 func isMetricOfPods(m autoscalingv2.MetricSpec) bool { return m.Object == nil && m.External == nil }
 
-// formatRequestCommand returns the command that gives a container of the workload the request that a utilization needs. The amount is an
-// example. Without such a container it is the command that shows the pods' own.
-func (v *autoscalerVisit) formatRequestCommand(m autoscalingv2.MetricSpec) string {
+// formatRequestCommand returns the command that gives a container of the workload the request that the i-th metric lacks. The amount is an
+// example. For another error, or a container that the template does not have, it is the command that shows the autoscaler.
+func (v *autoscalerVisit) formatRequestCommand(i int) string {
+	m := v.hpa.Spec.Metrics[i]
 	name, container := corev1.ResourceName(""), ""
 	switch {
 	case m.Resource != nil:
@@ -88,8 +89,9 @@ func (v *autoscalerVisit) formatRequestCommand(m autoscalingv2.MetricSpec) strin
 		name, container = m.ContainerResource.Name, m.ContainerResource.Container
 	}
 	amount := map[corev1.ResourceName]string{corev1.ResourceCPU: "100m", corev1.ResourceMemory: "128Mi"}[name]
+	isMissing := strings.Contains(v.decisions[i].Err.Error(), "missing request") && amount != "" && v.workload.Group == ""
 	for _, c := range v.workload.Template.Spec.Containers {
-		if _, ok := c.Resources.Requests[name]; !ok && amount != "" && v.workload.Group == "" && (container == "" || c.Name == container) {
+		if _, ok := c.Resources.Requests[name]; !ok && isMissing && (container == "" || c.Name == container) {
 			return v.formatVisitCommand("set resources %s -c %s --requests=%s=%s", v.workload.Ref(), c.Name, name, amount)
 		}
 	}

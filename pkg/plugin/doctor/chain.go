@@ -377,7 +377,7 @@ func describeDoctorPodTrouble(pod *corev1.Pod) string {
 	return "not ready, in phase " + string(pod.Status.Phase)
 }
 
-// listDoctorContainerStatuses returns the states of a pod's init containers that have not ended, or else of its containers.
+// listDoctorContainerStatuses returns the states of a pod's init containers, then those of its containers.
 func listDoctorContainerStatuses(pod *corev1.Pod) []corev1.ContainerStatus {
 	return slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses)
 }
