@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/budget"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/records"
 )
 
@@ -48,18 +49,20 @@ func (p *pluginProgram) runPluginBudget(ctx context.Context, args []string, sinc
 	if err != nil {
 		return err
 	}
-	budgets, err := c.measurePluginBudgets(ctx, names, since)
+	budgets, unread, err := c.measurePluginBudgets(ctx, names, since)
 	if err != nil {
 		return err
 	}
+	p.warnPluginUnread(unread)
 	if printed, err := p.printPluginObject("Budgets", map[string]any{"items": budgets}); printed || err != nil {
 		return err
 	}
 	return budget.Print(p.out, budgets, p.allSpaces, p.noHeaders)
 }
 
-// measurePluginBudgets returns the budgets of the named autoscalers of the namespace, or of all that the adapter knows there.
-func (c *pluginConnection) measurePluginBudgets(ctx context.Context, names []string, since time.Duration) ([]budget.Budget, error) {
+// measurePluginBudgets returns the budgets of the named autoscalers of the namespace, or of all that the adapter knows there. A record of those
+// that cannot be read is an Unread, unless it is the only one.
+func (c *pluginConnection) measurePluginBudgets(ctx context.Context, names []string, since time.Duration) ([]budget.Budget, []inventory.Unread, error) {
 	type key struct{ namespace, name string }
 	var keys []key
 	for _, name := range names {
@@ -68,19 +71,23 @@ func (c *pluginConnection) measurePluginBudgets(ctx context.Context, names []str
 	if len(names) == 0 {
 		list, err := records.ListExplanations(ctx, c.reader, c.namespace)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		for i := range list.Items {
 			keys = append(keys, key{list.Items[i].Namespace, list.Items[i].Name})
 		}
 	}
-	budgets := []budget.Budget{}
+	budgets, unread := []budget.Budget{}, []inventory.Unread(nil)
 	for _, k := range keys {
 		log, err := records.ReadLog(ctx, c.reader, k.namespace, k.name, since)
-		if err != nil {
-			return nil, err
+		switch {
+		case err != nil && (len(keys) == 1 || ctx.Err() != nil):
+			return nil, nil, err
+		case err != nil:
+			unread = append(unread, inventory.Unread{Resource: "the record of " + k.namespace + "/" + k.name, Reason: err.Error()})
+		default:
+			budgets = append(budgets, budget.Measure(log))
 		}
-		budgets = append(budgets, budget.Measure(log))
 	}
-	return budgets, nil
+	return budgets, unread, nil
 }

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -68,8 +69,14 @@ func (p *pluginProgram) connectPluginCluster() (*pluginConnection, error) {
 	}, nil
 }
 
-// completePluginHPAs completes hpa/NAME from the cluster.
+// completePluginHPAs completes hpa/NAME, and the NAME after hpa, from the cluster.
 func (p *pluginProgram) completePluginHPAs(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	before := "hpa/"
+	if len(args) == 1 && !strings.Contains(args[0], "/") {
+		if _, err := parsePluginHPA(args[0] + "/x"); err == nil {
+			args, before = nil, ""
+		}
+	}
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
@@ -83,7 +90,7 @@ func (p *pluginProgram) completePluginHPAs(cmd *cobra.Command, args []string, _ 
 	}
 	var names []string
 	for _, h := range list.Items {
-		names = append(names, "hpa/"+h.Name)
+		names = append(names, before+h.Name)
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
 }

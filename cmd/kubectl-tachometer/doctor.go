@@ -9,8 +9,8 @@ import (
 )
 
 const doctorHelp = `Check the chain from autoscalers to their metrics, hop by hop, and name the first hop that is broken, with the command that
-mends it: APIServices, Service, certificate, pods, endpoints, rights, discovery, then each autoscaler's target, NetworkPolicies,
-metrics, conditions and disruption budgets.
+mends it: APIServices, Service, certificate, pods, endpoints, rights, discovery, clocks, the HPA controller's period, then each
+autoscaler's target, pods, NetworkPolicies, metrics, conditions and disruption budgets.
 
 To check the certificate you need the right to create pods/portforward, to check the rights of the HPA controller the right to create
 subjectaccessreviews.
@@ -48,7 +48,7 @@ func (p *pluginProgram) runPluginDoctor(ctx context.Context, args []string) erro
 		return err
 	}
 	report := doctor.Run(ctx, doctor.Options{
-		Client: c.client, Metrics: c.metricReader(), Certificates: c.certificates, Namespace: c.namespace, HPA: name, Now: c.now(),
+		Client: c.client, Metrics: c.metricReader(), Certificates: c.certificates, Namespace: c.namespace, HPA: name, Now: c.now,
 	})
 	printed, err := p.printPluginObject("DoctorReport", report)
 	if err == nil && !printed {

@@ -59,7 +59,8 @@ func (p *pluginProgram) runPluginExplain(ctx context.Context, arg string) error 
 		if objects.HPAs[i].Name != name {
 			continue
 		}
-		e := explain.Live(ctx, &objects.HPAs[i], explain.Options{Objects: objects, Metrics: c.metricReader(), Now: c.now(), Recorded: c.readPluginRecord(ctx, name)})
+		recorded := c.readPluginRecord(ctx, name) // may wait for replicas: before the time of the values
+		e := explain.Live(ctx, &objects.HPAs[i], explain.Options{Objects: objects, Metrics: c.metricReader(), Now: c.now(), Recorded: recorded})
 		if printed, err := p.printPluginObject("Explanation", e); printed || err != nil {
 			return err
 		}

@@ -77,5 +77,7 @@ func (p *pluginProgram) readLintedObjects(ctx context.Context, files []string) (
 	if err != nil {
 		return nil, err
 	}
-	return inventory.ReadCluster(ctx, c.client, c.namespace), nil
+	objects := inventory.ReadCluster(ctx, c.client, c.namespace)
+	objects.AddScaleTargets(ctx, c.metricReader())
+	return objects, nil
 }

@@ -21,6 +21,7 @@ import (
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
+	"github.com/tachometer-metrics/tachometer/pkg/replay/replaytest"
 )
 
 // apiServer is a kube-apiserver that rejects each request without a prepared answer.
@@ -166,6 +167,9 @@ func TestExitCodes(t *testing.T) {
 		"lint of a missing file":        {[]string{"lint", "-f", "/does/not/exist"}, exitBroken, "no such file"},
 		"lint of nothing":               {[]string{"lint", "-f", os.DevNull}, exitBroken, "no HorizontalPodAutoscaler in " + os.DevNull},
 		"lint of a configuration":       {[]string{"lint", "-f", file("config.yaml", "apiVersion: config.tachometer.dev/v1alpha1\nkind: AdapterConfig")}, exitBroken, "tachometer-adapter --check-config --config "},
+		"type and name":                 {[]string{"explain", "hpa", "web", "-n", "shop", "-o", "sentence"}, exitFine, "request_per_second is 61.5/s over 1 pod"},
+		"type and name of a workload":   {[]string{"metrics", "deploy", "web", "-n", "shop"}, exitFine, "request_per_second"},
+		"another type and name":         {[]string{"doctor", "deploy", "web"}, exitUsage, `"deploy/web" names no autoscaler; write hpa/NAME`},
 		"explain nothing":               {[]string{"explain"}, exitUsage, "name one autoscaler, hpa/NAME"},
 		"lint of a warning":             {[]string{"lint", "-f", file("warning.yaml", hpa+"2}")}, exitFine, "no-room"},
 		"lint of an error":              {[]string{"lint", "-f", file("error.yaml", hpa+"1}")}, exitBroken, "min-above-max"},
@@ -174,7 +178,7 @@ func TestExitCodes(t *testing.T) {
 		"try of pods and an HPA":        {[]string{"try", "-f", "rule.yaml", "--hpa", "hpa.yaml", "-l", "app=web"}, exitUsage, "give either --hpa"},
 		"try of a rule":                 {[]string{"try", "-f", file("rule.yaml", "rules: []"), "-n", "shop"}, exitFine, "web-1    120 "},
 		"try for an autoscaler":         {[]string{"try", "-f", file("rule2.yaml", "rules: []"), "-n", "shop", "--hpa", file("rps.yaml", hpa+"9, metrics: [{type: Pods, pods: {metric: {name: request_per_second}, target: {type: AverageValue, averageValue: 50}}}]}")}, exitFine, "request_per_second is 120/s over 1 pod, target 50 → 2.4"},
-		"try with a field that is none": {[]string{"try", "-f", file("rule5.yaml", "rules: []"), "-n", "shop", "--hpa", file("typo.yaml", hpa+"9, behaviour: {}}")}, exitBroken, `typo.yaml: hpa/web: unknown field "behaviour"`},
+		"try with a field that is none": {[]string{"try", "-f", file("rule5.yaml", "rules: []"), "-n", "shop", "--hpa", file("typo.yaml", hpa+"9, behaviour: {}}")}, exitBroken, `typo.yaml: hpa/web: unknown field "spec.behaviour"`},
 		"replay with wrong limits":      {[]string{"replay", "hpa/web", "-f", file("limits.yaml", hpa+"1}"), "-n", "shop"}, exitBroken, "hpa/web: minReplicas is 2 and maxReplicas 1; set maxReplicas"},
 		"a name of -o name":             {[]string{"explain", "horizontalpodautoscaler.autoscaling/web", "-n", "shop", "-o", "sentence"}, exitFine, "request_per_second is 61.5/s over 1 pod"},
 		"a budget of a name everywhere": {[]string{"budget", "hpa/web", "-A"}, exitUsage, "hpa/web is in one namespace: give -n NAMESPACE instead of -A"},
@@ -223,10 +227,32 @@ func TestNoKubeconfig(t *testing.T) {
 func TestCompletion(t *testing.T) {
 	t.Parallel()
 	shop := newShop(t)
-	var out, errs bytes.Buffer
-	code := runPluginProgram([]string{"__complete", "doctor", "--server", shop.url, "--kubeconfig", os.DevNull, "-n", "shop", ""}, nil, &out, &errs)
-	if code != exitFine || !strings.HasPrefix(out.String(), "hpa/web\n") {
-		t.Errorf("exit code %d: %s%s", code, out.String(), errs.String())
+	for want, words := range map[string][]string{"hpa/web\n": {""}, "web\n": {"hpa", ""}, ":4\n": {"hpa/web", ""}} {
+		var out, errs bytes.Buffer
+		args := append([]string{"__complete", "doctor", "--server", shop.url, "--kubeconfig", os.DevNull, "-n", "shop"}, words...)
+		if code := runPluginProgram(args, nil, &out, &errs); code != exitFine || !strings.HasPrefix(out.String(), want) {
+			t.Errorf("%q: exit code %d: %s%s", words, code, out.String(), errs.String())
+		}
+	}
+}
+
+// TestPartialBudgets: a record that cannot be read leaves the others.
+func TestPartialBudgets(t *testing.T) {
+	t.Parallel()
+	shop := newShop(t)
+	root := "/apis/explain.tachometer.dev/v1alpha1/namespaces/shop/horizontalpodautoscalers"
+	list := explainapi.ExplanationList{Items: make([]explainapi.Explanation, 2)}
+	for i, name := range []string{"gone", "web"} {
+		list.Items[i].Namespace, list.Items[i].Name = "shop", name
+	}
+	log := replaytest.Log(replaytest.Spec("request_per_second"), 90, 90)
+	log.Namespace, log.Name = "shop", "web"
+	shop.answers[root], shop.answers[root+"/web/decisions"] = list, log
+	shop.answers[root+"/gone/decisions"] = newFault(http.StatusNotFound, metav1.StatusReasonNotFound, "this replica knows no horizontalpodautoscaler shop/gone")
+	code, out, errs := shop.run("budget", "-n", "shop")
+	if code != exitFine || !strings.Contains(out, "web ") || strings.Contains(out, "gone") ||
+		!strings.Contains(errs, "did not read the record of shop/gone: ") || !strings.Contains(errs, "this replica knows no") {
+		t.Errorf("code %d\n%s\n%s", code, out, errs)
 	}
 }
 

@@ -60,9 +60,14 @@ func newPluginRootCommand(p *pluginProgram) *cobra.Command {
 	}
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	bindPluginConnectionFlags(p, cmd.PersistentFlags())
+	for _, named := range []*cobra.Command{
+		newPluginDoctorCommand(p), newPluginExplainCommand(p), newPluginMetricsCommand(p), newPluginReplayCommand(p), newPluginBudgetCommand(p),
+	} {
+		acceptTypeAndName(named)
+		cmd.AddCommand(named)
+	}
 	cmd.AddCommand(
-		newPluginDoctorCommand(p), newPluginExplainCommand(p), newPluginTopCommand(p), newPluginMetricsCommand(p), newPluginTryCommand(p), newPluginLintCommand(p),
-		newPluginReplayCommand(p), newPluginBudgetCommand(p), newPluginDashboardCommand(p), newPluginHoldCommand(p), newPluginVersionCommand(p),
+		newPluginTopCommand(p), newPluginTryCommand(p), newPluginLintCommand(p), newPluginDashboardCommand(p), newPluginHoldCommand(p), newPluginVersionCommand(p),
 	)
 	return cmd
 }
@@ -112,6 +117,20 @@ func (p *pluginProgram) warnPluginUnread(unread []inventory.Unread) {
 	for _, u := range unread {
 		fmt.Fprintf(p.errs, "did not read %s: %s\n", u.Resource, plaintext.Clean(u.Reason))
 	}
+}
+
+// acceptTypeAndName lets a command take TYPE NAME for TYPE/NAME, as kubectl does.
+func acceptTypeAndName(cmd *cobra.Command) {
+	check, run := cmd.Args, cmd.RunE
+	cmd.Args = func(cmd *cobra.Command, args []string) error { return check(cmd, joinTypeAndName(args)) }
+	cmd.RunE = func(cmd *cobra.Command, args []string) error { return run(cmd, joinTypeAndName(args)) }
+}
+
+func joinTypeAndName(args []string) []string {
+	if len(args) == 2 && !strings.Contains(args[0]+args[1], "/") {
+		return []string{args[0] + "/" + args[1]}
+	}
+	return args
 }
 
 // requirePluginHPA rejects a command line without one autoscaler.

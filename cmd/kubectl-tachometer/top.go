@@ -63,7 +63,7 @@ func (p *pluginProgram) runPluginTop(ctx context.Context) error {
 func (p *pluginProgram) printPluginTop(ctx context.Context, c *pluginConnection) error {
 	objects := inventory.ReadScaled(ctx, c.client, c.namespace)
 	objects.AddScaleTargets(ctx, c.metricReader())
-	report := top.Read(ctx, objects, c.metricReader())
+	report := top.Read(ctx, objects, c.metricReader(), c.now())
 	if printed, err := p.printPluginObject("AutoscalerList", report); printed || err != nil {
 		return err
 	}

@@ -35,6 +35,8 @@ func (b *inputBuilder) findMissingInput(replicas int32, before *explainapi.Statu
 		m := &b.spec.Metrics[i]
 		at := b.findRecordedMetric(m)
 		switch {
+		case at < 0 && b.isUsageOfAnotherType(m):
+			return fmt.Sprintf("the record has %s in the terms of the recorded target alone, and the other target is of another type", MetricName(m))
 		case at < 0:
 			return fmt.Sprintf("metric %s is not in the recorded spec", MetricName(m))
 		case m.Resource != nil || m.ContainerResource != nil:
@@ -43,6 +45,8 @@ func (b *inputBuilder) findMissingInput(replicas int32, before *explainapi.Statu
 			}
 		case b.findRead(at) == nil:
 			return fmt.Sprintf("no read of %s is in the record", MetricName(m))
+		case b.findRead(at).Truncated:
+			return fmt.Sprintf("the record has only the first %d values of %s", len(b.findRead(at).Values), MetricName(m))
 		}
 	}
 	return ""
@@ -82,6 +86,15 @@ func (b *inputBuilder) findRecordedMetric(m *autoscalingv2.MetricSpec) int {
 				m.ContainerResource.Target.Type == o.ContainerResource.Target.Type
 		}
 		return false
+	})
+}
+
+// isUsageOfAnotherType reports whether the recorded spec has a metric of CPU or memory with a target of another type.
+func (b *inputBuilder) isUsageOfAnotherType(m *autoscalingv2.MetricSpec) bool {
+	return slices.ContainsFunc(b.recorded.Metrics, func(o autoscalingv2.MetricSpec) bool {
+		return m.Resource != nil && o.Resource != nil && m.Resource.Name == o.Resource.Name ||
+			m.ContainerResource != nil && o.ContainerResource != nil && m.ContainerResource.Name == o.ContainerResource.Name &&
+				m.ContainerResource.Container == o.ContainerResource.Container
 	})
 }
 

@@ -5,9 +5,11 @@ package replay
 import (
 	"fmt"
 	"regexp"
+	"strings"
 	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 	"github.com/tachometer-metrics/tachometer/pkg/hpa"
@@ -160,14 +162,36 @@ func decideReplayedLook(look *Look, in hpa.Input, s hpa.Settings) {
 }
 
 // loadedByPods matches the metrics whose value depends on the number of pods in another way than as a share of a total.
-var loadedByPods = regexp.MustCompile(`_p\d+$|latency|duration|_seconds$|utili[sz]ation|saturation`)
+var loadedByPods = regexp.MustCompile(`(?i)(^|_)p\d{2,3}(_|$)|quantile|latency|duration|response_?time|_(seconds|milliseconds|ms|ratio|percent|percentage)$|utili[sz]ation|saturation`)
+
+// quantileLabel matches a selector with the label of a summary's quantiles.
+var quantileLabel = regexp.MustCompile(`(^|,)quantile(=| in )`)
+
+// isLoadedByPods judges a metric by its name and by the labels of its selector, as a summary has them. A rate is a load, also that of a
+// histogram's counters.
+func isLoadedByPods(m *autoscalingv2.MetricSpec) bool {
+	name := MetricName(m)
+	if strings.HasSuffix(name, "_per_second") {
+		return false
+	}
+	var selector *metav1.LabelSelector
+	switch {
+	case m.Pods != nil:
+		selector = m.Pods.Metric.Selector
+	case m.Object != nil:
+		selector = m.Object.Metric.Selector
+	case m.External != nil:
+		selector = m.External.Metric.Selector
+	}
+	return loadedByPods.MatchString(name) || quantileLabel.MatchString(metav1.FormatLabelSelector(selector))
+}
 
 // checkLoadIndependence returns an error if a metric's value with another number of pods cannot be told.
 func (b *inputBuilder) checkLoadIndependence() error {
 	for i := range b.spec.Metrics {
-		if name := MetricName(&b.spec.Metrics[i]); loadedByPods.MatchString(name) {
+		if m := &b.spec.Metrics[i]; isLoadedByPods(m) {
 			return fmt.Errorf("metric %s depends on the number of pods, so that its values with another number are not in the record: "+
-				"replay can compare specs that decide alike, or metrics that are a share of a load, such as a rate", name)
+				"replay can compare specs that decide alike, or metrics that are a share of a load, such as a rate", MetricName(m))
 		}
 	}
 	return nil

@@ -9,6 +9,8 @@ import (
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 	"github.com/tachometer-metrics/tachometer/pkg/replay"
@@ -119,6 +121,67 @@ func TestSimulateRefusesLatency(t *testing.T) {
 	other.MaxReplicas = 3
 	if _, err := replay.Simulate(log, &other, replay.Settings()); err == nil || !strings.Contains(err.Error(), "http_request_duration_p95 depends on the number of pods") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// TestSimulatedMetrics: a rate, a queue and the rate of a histogram's counter are loads; a quantile, a duration and a share are none.
+func TestSimulatedMetrics(t *testing.T) {
+	t.Parallel()
+	summary := &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "quantile", Operator: metav1.LabelSelectorOpIn, Values: []string{"0.9"}}}}
+	for name, tc := range map[string]struct {
+		metric   string
+		selector *metav1.LabelSelector
+		isLoad   bool
+	}{
+		"a rate":                            {"request_per_second", nil, true},
+		"a queue":                           {"jobs_waiting", nil, true},
+		"the rate of a histogram's counter": {"http_request_duration_seconds_count_per_second", nil, true},
+		"a name with p":                     {"http_p2p_requests", nil, true},
+		"a quantile":                        {"request_p99", nil, false},
+		"a quantile with its unit":          {"request_p99_ms", nil, false},
+		"a quantile in front":               {"p95_of_requests", nil, false},
+		"a time":                            {"response_time_avg", nil, false},
+		"a time in other letters":           {"requestLatency", nil, false},
+		"milliseconds":                      {"queue_wait_milliseconds", nil, false},
+		"a share":                           {"busy_worker_ratio", nil, false},
+		"a summary by its label":            {"rpc", summary, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			spec, other := replaytest.Spec(tc.metric), replaytest.Spec(tc.metric)
+			spec.Metrics[0].Pods.Metric.Selector, other.Metrics[0].Pods.Metric.Selector = tc.selector, tc.selector
+			other.MaxReplicas = 3
+			if _, err := replay.Simulate(replaytest.Log(spec, wave()...), &other, replay.Settings()); (err == nil) != tc.isLoad {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+}
+
+// TestIncompleteReads: a read of which the record has a part decides nothing.
+func TestIncompleteReads(t *testing.T) {
+	t.Parallel()
+	log := replaytest.Log(replaytest.Spec("request_per_second"), wave()...)
+	log.Decisions[3].Reads[0].Truncated = true
+	look := replay.Reproduce(log, replay.Settings())[3]
+	if want := "the record has only the first 2 values of request_per_second"; look.Missing != want {
+		t.Errorf("missing %q, want %q", look.Missing, want)
+	}
+}
+
+// TestUsageOfAnotherType: the record of CPU is in the terms of its target.
+func TestUsageOfAnotherType(t *testing.T) {
+	t.Parallel()
+	cpu := func(target autoscalingv2.MetricTarget) []autoscalingv2.MetricSpec {
+		return []autoscalingv2.MetricSpec{{Type: autoscalingv2.ResourceMetricSourceType, Resource: &autoscalingv2.ResourceMetricSource{Name: corev1.ResourceCPU, Target: target}}}
+	}
+	log := replaytest.Log(replaytest.Spec("request_per_second"), wave()...)
+	log.Specs[0].Spec.Metrics = cpu(autoscalingv2.MetricTarget{Type: autoscalingv2.UtilizationMetricType, AverageUtilization: new(int32(60))})
+	other := replaytest.Spec("request_per_second")
+	other.Metrics = cpu(autoscalingv2.MetricTarget{Type: autoscalingv2.AverageValueMetricType, AverageValue: new(resource.MustParse("1"))})
+	looks, err := replay.Simulate(log, &other, replay.Settings())
+	if want := "the record has cpu in the terms of the recorded target alone, and the other target is of another type"; err != nil || looks[3].Missing != want {
+		t.Errorf("missing %q (%v), want %q", looks[3].Missing, err, want)
 	}
 }
 

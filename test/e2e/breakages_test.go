@@ -42,7 +42,7 @@ func examine(ctx context.Context, t *testing.T) *doctor.Report {
 	}
 	return doctor.Run(ctx, doctor.Options{
 		Client: s.Client, Metrics: reading.MetricReader{Reader: reader, Mapper: kube.NewLazyRESTMapper(s.Client.Discovery())},
-		Certificates: podtls.Reader{Config: config, Client: s.Client}, Namespace: stack.SampleNamespace, HPA: "sample", Now: time.Now(),
+		Certificates: podtls.Reader{Config: config, Client: s.Client}, Namespace: stack.SampleNamespace, HPA: "sample", Now: time.Now,
 	})
 }
 

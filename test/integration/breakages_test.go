@@ -131,7 +131,7 @@ func newDoctorOptions(t *testing.T, namespace string) doctor.Options {
 	}
 	return doctor.Options{
 		Client: client, Metrics: reading.MetricReader{Reader: reader, Mapper: kube.NewLazyRESTMapper(client.Discovery())},
-		Certificates: podtls.Reader{Config: config, Client: client}, Namespace: namespace, HPA: "web", Now: time.Now(),
+		Certificates: podtls.Reader{Config: config, Client: client}, Namespace: namespace, HPA: "web", Now: time.Now,
 	}
 }
 

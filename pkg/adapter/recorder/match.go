@@ -6,8 +6,10 @@ import (
 	"slices"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
 // readKind is a type of metric source.
@@ -29,6 +31,7 @@ type readKey struct {
 type reader struct {
 	record *record
 	metric int
+	object schema.GroupResource // of an object's kind, with the regular plural
 }
 
 // formatReadSelector returns equal texts for equal selectors; empty for a selector that selects all.
@@ -70,20 +73,29 @@ func newReadKey(namespace string, m *autoscalingv2.MetricSpec) (readKey, bool) {
 // indexReads replaces the keys of an autoscaler's metrics. The caller holds mu.
 func (r *Recorder) indexReads(rec *record, h *autoscalingv2.HorizontalPodAutoscaler) {
 	var keys []readKey
-	var metrics []int
+	var readers []reader
 	for i := range h.Spec.Metrics {
 		if key, ok := newReadKey(h.Namespace, &h.Spec.Metrics[i]); ok {
-			keys, metrics = append(keys, key), append(metrics, i)
+			keys, readers = append(keys, key), append(readers, reader{rec, i, guessObjectResource(&h.Spec.Metrics[i])})
 		}
 	}
-	if slices.Equal(keys, rec.keys) && slices.Equal(metrics, rec.keyMetrics) {
+	if slices.Equal(keys, rec.keys) && slices.Equal(readers, rec.readers) {
 		return
 	}
 	r.unindexReads(rec)
-	rec.keys, rec.keyMetrics = keys, metrics
+	rec.keys, rec.readers = keys, readers
 	for i, key := range keys {
-		r.readers[key] = append(r.readers[key], reader{rec, metrics[i]})
+		r.readers[key] = append(r.readers[key], readers[i])
 	}
+}
+
+// guessObjectResource returns the resource of a metric's object.
+func guessObjectResource(m *autoscalingv2.MetricSpec) schema.GroupResource {
+	if m.Object == nil {
+		return schema.GroupResource{}
+	}
+	plural, _ := meta.UnsafeGuessKindToResource(schema.FromAPIVersionAndKind(m.Object.DescribedObject.APIVersion, m.Object.DescribedObject.Kind))
+	return plural.GroupResource()
 }
 
 // unindexReads removes the keys of an autoscaler's metrics. The caller holds mu.
@@ -95,17 +107,20 @@ func (r *Recorder) unindexReads(rec *record) {
 			delete(r.readers, key)
 		}
 	}
-	rec.keys, rec.keyMetrics = nil, nil
+	rec.keys, rec.readers = nil, nil
 }
 
 // findReaders returns the metrics of autoscalers that a read may belong to. Of several with a metric of pods, it returns those
-// that select the same pods. The slice is shared.
-func (r *Recorder) findReaders(key readKey, pods labels.Selector) []reader {
+// that select the same pods, and of several with a metric of objects those of the object's resource. The slice is shared.
+func (r *Recorder) findReaders(key readKey, pods labels.Selector, object schema.GroupResource) []reader {
 	r.mu.RLock()
 	found := r.readers[key]
 	r.mu.RUnlock()
-	if key.kind != podsRead || len(found) < 2 {
+	switch {
+	case len(found) < 2 || key.kind == externalRead:
 		return found
+	case key.kind == objectRead:
+		return selectObjectReaders(found, object)
 	}
 	want := formatReadSelector(pods)
 	var same []reader
@@ -113,6 +128,20 @@ func (r *Recorder) findReaders(key readKey, pods labels.Selector) []reader {
 		if s := r.targets.ScaleTargetSelector(x.record.key.Namespace, x.record.key.Name); s != nil && formatReadSelector(s) == want {
 			same = append(same, x)
 		}
+	}
+	return same
+}
+
+// selectObjectReaders returns the readers of a resource; all of them where none has it, since its plural is irregular.
+func selectObjectReaders(found []reader, object schema.GroupResource) []reader {
+	var same []reader
+	for _, x := range found {
+		if x.object == object {
+			same = append(same, x)
+		}
+	}
+	if len(same) == 0 {
+		return found
 	}
 	return same
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	apirequest "k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/metrics/pkg/apis/custom_metrics"
@@ -45,7 +46,7 @@ func (p recordedProvider) GetMetricByName(ctx context.Context, name types.Namesp
 	if info.GroupResource.Resource == "namespaces" {
 		key.namespace = name.Name
 	}
-	p.recorder.recordRead(key, nil, nil, err, 1, func(now time.Time, into []explainapi.Value) ([]explainapi.Value, bool) {
+	p.recorder.recordRead(key, readSubject{object: info.GroupResource}, err, 1, func(now time.Time, into []explainapi.Value) ([]explainapi.Value, bool) {
 		values := resizeRecordedValues(into, 1)
 		setRecordedValue(&values[0], "", value.Value.MilliValue(), value.Timestamp.Time, value.WindowSeconds, now.UnixNano())
 		return values, false
@@ -66,7 +67,7 @@ func (p recordedProvider) GetMetricBySelector(ctx context.Context, namespace str
 	if err == nil {
 		values = len(list.Items)
 	}
-	p.recorder.recordRead(key, objects, evidence, err, values, func(now time.Time, into []explainapi.Value) ([]explainapi.Value, bool) {
+	p.recorder.recordRead(key, readSubject{pods: objects, evidence: evidence}, err, values, func(now time.Time, into []explainapi.Value) ([]explainapi.Value, bool) {
 		items := list.Items[:min(len(list.Items), maxRecordedValues)]
 		values, nanos := resizeRecordedValues(into, len(items)), now.UnixNano()
 		for i := range items {
@@ -90,7 +91,7 @@ func (p recordedProvider) GetExternalMetric(ctx context.Context, namespace strin
 	if err == nil {
 		values = len(list.Items)
 	}
-	p.recorder.recordRead(key, nil, nil, err, values, func(now time.Time, into []explainapi.Value) ([]explainapi.Value, bool) {
+	p.recorder.recordRead(key, readSubject{}, err, values, func(now time.Time, into []explainapi.Value) ([]explainapi.Value, bool) {
 		items := list.Items[:min(len(list.Items), maxRecordedValues)]
 		values, nanos := resizeRecordedValues(into, len(items)), now.UnixNano()
 		for i := range items {
@@ -128,9 +129,16 @@ func setRecordedValue(v *explainapi.Value, pod string, milli int64, at time.Time
 // valueConverter appends the values of an answer to a slice, and reports whether it left some out.
 type valueConverter func(now time.Time, into []explainapi.Value) (values []explainapi.Value, truncated bool)
 
+// readSubject is what a read is of, beside its key: pods or the resource of an object. An external metric has neither.
+type readSubject struct {
+	pods     labels.Selector
+	evidence *provider.Evidence // of a read of pods
+	object   schema.GroupResource
+}
+
 // recordRead records an answer for the autoscalers that it belongs to. convert returns its values, if there was no error.
-func (r *Recorder) recordRead(key readKey, pods labels.Selector, evidence *provider.Evidence, err error, values int, convert valueConverter) {
-	found := r.findReaders(key, pods)
+func (r *Recorder) recordRead(key readKey, subject readSubject, err error, values int, convert valueConverter) {
+	found, evidence := r.findReaders(key, subject.pods, subject.object), subject.evidence
 	if len(found) == 0 {
 		return
 	}

@@ -43,9 +43,9 @@ type record struct {
 	key types.NamespacedName
 	// specBytes are its bytes in Recorder.specBytes; guarded by Recorder.mu.
 	specBytes int
-	// keys and keyMetrics are the reads of its metrics; guarded by Recorder.mu.
-	keys       []readKey
-	keyMetrics []int
+	// keys and readers are the reads of its metrics; guarded by Recorder.mu.
+	keys    []readKey
+	readers []reader
 
 	mu       sync.Mutex
 	uid      types.UID

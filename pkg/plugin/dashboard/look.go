@@ -62,7 +62,7 @@ func findAutoscalerFailure(unread []inventory.Unread) string {
 }
 
 func (s *Server) readAutoscalerLooks(ctx context.Context, objects *inventory.Inventory, metrics reading.MetricReader, now time.Time) []autoscalerLook {
-	rows := top.Read(ctx, objects, metrics).Items
+	rows := top.Read(ctx, objects, metrics, now).Items
 	looks := make([]autoscalerLook, len(rows))
 	for i, row := range rows {
 		hpa := &objects.HPAs[i]

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -49,6 +50,8 @@ func (v *autoscalerVisit) checkVisitedAnswer(i int) {
 	switch {
 	case errors.Is(a.Err, errNoTarget), apierrors.IsForbidden(a.Err):
 		v.addVisitCheck("metric", StatusUnread, words+a.Err.Error(), "")
+	case len(a.Values) == 0 && v.isVisitedAtZero() && isMetricOfPods(v.hpa.Spec.Metrics[i]):
+		v.addVisitCheck("metric", StatusOK, words+"no pod has a value, since the target is at 0 replicas", "")
 	case errors.Is(a.Err, reading.ErrNoValues):
 		v.addVisitCheck("metric", StatusFail, words+"the API answers without any value", v.formatRawReadCommand(a.Path))
 	case a.Err != nil:
@@ -58,9 +61,41 @@ func (v *autoscalerVisit) checkVisitedAnswer(i int) {
 		v.checkVisitedContainer(i)
 	case len(a.Values) == 0:
 		v.addVisitCheck("metric", StatusFail, words+"the API answers without any value", v.formatRawReadCommand(a.Path))
+	case i < len(v.decisions) && v.decisions[i].Err != nil && len(v.decisions[i].Pods.Ready) == 0 && len(v.decisions[i].Pods.Unready) > 0:
+		v.addVisitCheck("metric", StatusWarning, words+"the values of starting pods do not count yet", v.formatPluginCommand("doctor", "hpa/"+v.hpa.Name))
+	case i < len(v.decisions) && v.decisions[i].Err != nil:
+		v.addVisitCheck("metric", StatusFail, words+v.decisions[i].Err.Error(), v.formatRequestCommand(i))
 	default:
 		v.checkVisitedValues(words, a)
 	}
+}
+
+// isVisitedAtZero reports whether the scale target has been scaled to 0.
+func (v *autoscalerVisit) isVisitedAtZero() bool {
+	return v.workload != nil && len(v.pods) == 0 && (v.workload.Replicas == nil || *v.workload.Replicas == 0) && v.hpa.Status.CurrentReplicas == 0
+}
+
+func isMetricOfPods(m autoscalingv2.MetricSpec) bool { return m.Object == nil && m.External == nil }
+
+// formatRequestCommand returns the command that gives a container of the workload the request that the i-th metric lacks. The amount is an
+// example. For another error, or a container that the template does not have, it is the command that shows the autoscaler.
+func (v *autoscalerVisit) formatRequestCommand(i int) string {
+	m := v.hpa.Spec.Metrics[i]
+	name, container := corev1.ResourceName(""), ""
+	switch {
+	case m.Resource != nil:
+		name = m.Resource.Name
+	case m.ContainerResource != nil:
+		name, container = m.ContainerResource.Name, m.ContainerResource.Container
+	}
+	amount := map[corev1.ResourceName]string{corev1.ResourceCPU: "100m", corev1.ResourceMemory: "128Mi"}[name]
+	isMissing := strings.Contains(v.decisions[i].Err.Error(), "missing request") && amount != "" && v.workload.Group == ""
+	for _, c := range v.workload.Template.Spec.Containers {
+		if _, ok := c.Resources.Requests[name]; !ok && isMissing && (container == "" || c.Name == container) {
+			return v.formatVisitCommand("set resources %s -c %s --requests=%s=%s", v.workload.Ref(), c.Name, name, amount)
+		}
+	}
+	return v.formatVisitCommand("describe hpa %s", v.hpa.Name)
 }
 
 // checkVisitedContainer says that no pod reports the container of the i-th metric, and which containers there are.
@@ -68,7 +103,7 @@ func (v *autoscalerVisit) checkVisitedContainer(i int) {
 	message, fix := v.answers[i].Metric+": no pod reports this container", v.formatRawReadCommand(v.answers[i].Path)
 	if v.workload != nil && len(v.workload.Template.Spec.Containers) > 0 {
 		var names []string
-		for _, c := range v.workload.Template.Spec.Containers {
+		for _, c := range inventory.RunningContainers(v.workload.Template.Spec) {
 			names = append(names, c.Name)
 		}
 		message += fmt.Sprintf("; %s has %s", v.workload.Ref(), strings.Join(names, ", "))
@@ -81,7 +116,7 @@ func (v *autoscalerVisit) checkVisitedContainer(i int) {
 
 // checkVisitedValues judges the age and the completeness of values.
 func (v *autoscalerVisit) checkVisitedValues(words string, a reading.Answer) {
-	age := v.Now.Sub(a.Oldest()).Round(time.Second)
+	age := v.Now().Add(v.ahead).Sub(a.Oldest()).Round(time.Second)
 	text := fmt.Sprintf("%s%s, the oldest is %s old", words, output.Count(len(a.Values), "value"), age)
 	switch {
 	case age > oldValue:
@@ -90,7 +125,7 @@ func (v *autoscalerVisit) checkVisitedValues(words string, a reading.Answer) {
 		v.addVisitCheck("metric", StatusWarning, fmt.Sprintf("%sthe oldest value lies %s in the future: this machine's clock and the adapter's differ", words, -age), "date -u")
 	case a.Values[0].Object != "" && strings.HasSuffix(a.Metric, " of pods") && len(a.Values) < len(v.pods):
 		v.addVisitCheck("metric", StatusWarning, fmt.Sprintf("%s; %d of %d pods have none", text, len(v.pods)-len(a.Values), len(v.pods)),
-			v.formatRawReadCommand(a.Path))
+			v.formatPageCommand(v.findPodsWithoutValue(a), a.Path))
 	default:
 		v.addVisitCheck("metric", StatusOK, text, "")
 	}
@@ -102,6 +137,9 @@ func (v *autoscalerVisit) formatPluginCommand(command, subject string) string {
 }
 
 func (v *autoscalerVisit) formatRawReadCommand(path string) string {
+	if path == "" { // its object is of a kind that the cluster does not serve
+		return "kubectl api-resources"
+	}
 	return "kubectl get --raw '" + path + "'"
 }
 
@@ -120,9 +158,9 @@ func (v *autoscalerVisit) judgeVisitedError(i int) (status Status, fix string) {
 		if fix := v.formatPortCommand(); fix != "" {
 			return StatusFail, fix
 		}
-		return StatusFail, v.formatPageCommand(a.Path)
+		return StatusFail, v.formatPageCommand(v.pods, a.Path)
 	case causeStale:
-		return StatusFail, v.formatPageCommand(a.Path)
+		return StatusFail, v.formatPageCommand(v.pods, a.Path)
 	case causeAbsent:
 		return StatusFail, v.formatPluginCommand("metrics", v.formatVisitedTarget())
 	}
@@ -135,9 +173,13 @@ func (v *autoscalerVisit) judgeVisitedError(i int) (status Status, fix string) {
 	return StatusFail, v.formatRawReadCommand(a.Path)
 }
 
+// formatVisitedTarget returns the argument of the command metrics: a workload of its kinds, else a pod.
 func (v *autoscalerVisit) formatVisitedTarget() string {
-	if v.workload == nil {
+	switch {
+	case v.workload == nil, v.workload.Group != "" && len(v.pods) == 0:
 		return ""
+	case v.workload.Group != "":
+		return v.pods[0].Name
 	}
 	return v.workload.Ref()
 }
@@ -172,18 +214,39 @@ func (v *autoscalerVisit) formatPortCommand() string {
 	if err != nil {
 		best = declared[0]
 	}
-	return v.formatVisitCommand(`patch %s -p '{"spec":{"template":{"metadata":{"annotations":{%q:"%d"}}}}}'`,
-		v.workload.Ref(), inventory.AnnotationPort, best.ContainerPort)
+	how := ""
+	if v.workload.Group != "" {
+		how = " --type=merge" // custom resources know no other
+	}
+	return v.formatVisitCommand(`patch %s%s -p '{"spec":{"template":{"metadata":{"annotations":{%q:"%d"}}}}}'`,
+		v.workload.Ref(), how, inventory.AnnotationPort, best.ContainerPort)
 }
 
-// formatPageCommand returns the command that shows the metrics page of a pod, or the read of path where no pod is known.
-func (v *autoscalerVisit) formatPageCommand(path string) string {
-	if len(v.pods) == 0 {
+// findPodsWithoutValue returns the pods that an answer leaves out, ready ones first.
+func (v *autoscalerVisit) findPodsWithoutValue(a reading.Answer) []*corev1.Pod {
+	pods := slices.DeleteFunc(slices.Clone(v.pods), func(p *corev1.Pod) bool {
+		return slices.ContainsFunc(a.Values, func(value reading.Value) bool { return value.Object == p.Name })
+	})
+	slices.SortStableFunc(pods, func(x, y *corev1.Pod) int {
+		switch ready := inventory.IsReady(x); {
+		case ready == inventory.IsReady(y):
+			return 0
+		case ready:
+			return -1
+		}
+		return 1
+	})
+	return pods
+}
+
+// formatPageCommand returns the command that shows the metrics page of the first pod, or the read of path where no pod is known.
+func (v *autoscalerVisit) formatPageCommand(pods []*corev1.Pod, path string) string {
+	if len(pods) == 0 {
 		return v.formatRawReadCommand(path)
 	}
-	page, err := inventory.ScrapedPage(v.pods[0])
+	page, err := inventory.ScrapedPage(pods[0])
 	if err != nil || strings.ContainsRune(page, '\'') {
-		return v.formatVisitCommand("describe pod %s", v.pods[0].Name)
+		return v.formatVisitCommand("describe pod %s", pods[0].Name)
 	}
 	if output.IsShellWord(strings.NewReplacer("/", "", ":", "").Replace(page)) {
 		return "kubectl get --raw " + page

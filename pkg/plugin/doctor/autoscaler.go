@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/tachometer-metrics/tachometer/pkg/hpa"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
@@ -26,6 +27,8 @@ type autoscalerVisit struct {
 	workload *inventory.Workload
 	pods     []*corev1.Pod
 	answers  []reading.Answer // one for each metric of the spec
+	// decisions are the HPA's own on the answers; none at 0 or unknown pods.
+	decisions []hpa.MetricDecision
 }
 
 func (d *doctor) checkDoctorAutoscaler(ctx context.Context, hpa *autoscalingv2.HorizontalPodAutoscaler) {
@@ -33,6 +36,7 @@ func (d *doctor) checkDoctorAutoscaler(ctx context.Context, hpa *autoscalingv2.H
 	v.pods = d.objects.PodsOf(v.workload)
 	v.checkVisitedTarget()
 	v.checkVisitedRivals()
+	v.checkVisitedPods()
 	v.readVisitedMetrics(ctx)
 	v.checkVisitedNetwork()
 	for i := range v.answers {
@@ -62,6 +66,10 @@ func (v *autoscalerVisit) checkVisitedTarget() {
 	}
 	if v.workload != nil {
 		v.addVisitCheck("target", StatusOK, v.workload.Ref()+", "+output.Count(len(v.pods), "pod"), "")
+		return
+	}
+	if fault := v.objects.TargetFaultOf(v.hpa); fault != "" {
+		v.addVisitCheck("target", StatusFail, fmt.Sprintf("%s %s %s", ref.Kind, ref.Name, fault), v.formatTargetCommand(fault))
 		return
 	}
 	resource := map[string]string{"Deployment": "deployments", "StatefulSet": "statefulsets"}[ref.Kind]
@@ -115,6 +123,14 @@ func (v *autoscalerVisit) readVisitedMetrics(ctx context.Context) {
 		}
 		v.answers[i] = v.Metrics.ReadMetric(ctx, v.hpa.Namespace, selector, m, words)
 	}
+	if v.workload == nil || v.isDoctorResourceUnread("pods") {
+		return
+	}
+	in := reading.NewDecisionInput(v.hpa, v.answers, v.pods, v.Now().Add(v.ahead))
+	if in.SpecReplicas == 0 { // the controller has not looked yet, or the target is at 0
+		in.SpecReplicas, in.StatusReplicas = int32(len(v.pods)), int32(len(v.pods)) //nolint:gosec // pods of one workload
+	}
+	v.decisions = reading.DecideMetrics(in)
 }
 
 // isVisitedScrapeBroken reports whether a metric lacks values because its pods are not scraped, or for a reason that may be that.

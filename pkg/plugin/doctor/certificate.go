@@ -51,12 +51,12 @@ func isDoctorPodRunning(pod *corev1.Pod) bool {
 func (d *doctor) judgeDoctorCertificate(chain []*x509.Certificate) (status Status, message, fix string) {
 	leaf := chain[0]
 	restart := fmt.Sprintf("kubectl -n %s rollout restart deployment/%s", d.adapter.namespace, d.adapter.service)
-	if !d.Now.Before(leaf.NotAfter) {
+	if !d.Now().Before(leaf.NotAfter) {
 		return StatusFail, "expired at " + leaf.NotAfter.UTC().Format(time.RFC3339), restart
 	}
-	if d.Now.Before(leaf.NotBefore) {
+	if d.Now().Before(leaf.NotBefore) {
 		return StatusFail, fmt.Sprintf("it is not yet valid, before %s: it was made by a clock that is ahead, or this machine's clock is behind (%s)",
-			leaf.NotBefore.UTC().Format(time.RFC3339), d.Now.UTC().Format(time.RFC3339)), restart
+			leaf.NotBefore.UTC().Format(time.RFC3339), d.Now().UTC().Format(time.RFC3339)), restart
 	}
 	for _, s := range d.services {
 		if !d.isDoctorAdapterService(s) {
@@ -71,7 +71,7 @@ func (d *doctor) judgeDoctorCertificate(chain []*x509.Certificate) (status Statu
 		}
 	}
 	until := leaf.NotAfter.UTC().Format(time.RFC3339)
-	if leaf.NotAfter.Sub(d.Now) < soonExpiry {
+	if leaf.NotAfter.Sub(d.Now()) < soonExpiry {
 		return StatusWarning, "verified, but it expires at " + until, restart
 	}
 	return StatusOK, "verified by the caBundle, valid until " + until, ""
@@ -90,7 +90,7 @@ func (d *doctor) verifyDoctorCertificate(chain []*x509.Certificate, s *apiregist
 	}
 	_, err := chain[0].Verify(x509.VerifyOptions{
 		DNSName: d.adapter.service + "." + d.adapter.namespace + ".svc",
-		Roots:   roots, Intermediates: between, CurrentTime: d.Now,
+		Roots:   roots, Intermediates: between, CurrentTime: d.Now(),
 	})
 	return err
 }

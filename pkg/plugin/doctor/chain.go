@@ -3,9 +3,11 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -135,6 +137,9 @@ func (d *doctor) checkDoctorRegistration(service *apiregistration.APIService) {
 		d.addDoctorCheck("apiservice", name, StatusFail, "names no Service: kube-apiserver would serve this API itself", applyAdapterCommand)
 	case !d.isDoctorAdapterService(service) && name == checkedAPIServices[0]:
 		d.addDoctorCheck("apiservice", name, StatusFail, fmt.Sprintf("served by another adapter, %s/%s: the HPA controller asks that one", at.Namespace, at.Name), applyAdapterCommand)
+	case !d.isDoctorAdapterService(service) && name == checkedAPIServices[1] && d.needsDoctorAPIService(service):
+		d.addDoctorCheck("apiservice", name, StatusFail, fmt.Sprintf("served by another adapter, %s/%s, and its versionPriority %d puts it before v1beta2: the HPA controller asks that one",
+			at.Namespace, at.Name, service.Spec.VersionPriority), applyAdapterCommand)
 	case !d.isDoctorAdapterService(service):
 		d.addDoctorCheck("apiservice", name, StatusWarning, fmt.Sprintf("served by another adapter, %s/%s", at.Namespace, at.Name), "")
 	default:
@@ -142,10 +147,30 @@ func (d *doctor) checkDoctorRegistration(service *apiregistration.APIService) {
 	}
 }
 
+// needsDoctorAPIService reports whether the HPA controller reads a registered version: of custom metrics the one of the higher priority.
+func (d *doctor) needsDoctorAPIService(service *apiregistration.APIService) bool {
+	switch service.Name {
+	case checkedAPIServices[1]:
+		preferred := d.services[0] // v1beta2, if it is registered
+		return preferred.Name == service.Name || service.Spec.VersionPriority > preferred.Spec.VersionPriority
+	case checkedAPIServices[2]:
+		return d.usesExternalMetric()
+	}
+	return true
+}
+
+// brokenServiceStatus is a warning for an API that the HPA controller does not read.
+func (d *doctor) brokenServiceStatus(service *apiregistration.APIService) Status {
+	if d.needsDoctorAPIService(service) {
+		return StatusFail
+	}
+	return StatusWarning
+}
+
 // checkDoctorAvailability checks what kube-apiserver says of its connection to the adapter.
 func (d *doctor) checkDoctorAvailability() {
 	for _, s := range d.services {
-		d.addDoctorAvailabilityCheck(s, StatusFail)
+		d.addDoctorAvailabilityCheck(s, d.brokenServiceStatus(s))
 	}
 	if d.explain != nil {
 		d.addDoctorAvailabilityCheck(d.explain, StatusWarning)
@@ -160,9 +185,26 @@ func (d *doctor) addDoctorAvailabilityCheck(s *apiregistration.APIService, broke
 		d.addDoctorCheck("available", s.Name, StatusWarning, "kube-apiserver has not judged it yet", "kubectl get apiservice "+s.Name)
 	case condition.Status == apiregistration.ConditionTrue:
 		d.addDoctorCheck("available", s.Name, StatusOK, "kube-apiserver reaches it", "")
+	case condition.Reason == "ServiceNotFound" && !d.isDoctorAdapterService(s):
+		d.addDoctorCheck("available", s.Name, broken, fmt.Sprintf("%s: %s; another adapter left the APIService behind", condition.Reason, condition.Message), applyAdapterCommand)
 	default:
-		d.addDoctorCheck("available", s.Name, broken, fmt.Sprintf("%s: %s", condition.Reason, condition.Message), "kubectl describe apiservice "+s.Name)
+		d.addDoctorCheck("available", s.Name, broken, fmt.Sprintf("%s: %s%s", condition.Reason, condition.Message, d.describeDoctorPath(s, condition.Message)),
+			"kubectl describe apiservice "+s.Name)
 	}
+}
+
+// rejectedProxy matches the status of an aggregated server that does not accept kube-apiserver as a proxy.
+var rejectedProxy = regexp.MustCompile(`bad status from \S+: 40[13]`)
+
+// describeDoctorPath says what is left of the way from kube-apiserver to a ready adapter, or nothing where another hop is broken.
+func (d *doctor) describeDoctorPath(s *apiregistration.APIService, message string) string {
+	switch {
+	case d.adapter.podPort == 0, !d.isDoctorAdapterService(s), slices.ContainsFunc(d.report.Checks, func(c Check) bool { return c.Status == StatusFail && c.Name != "available" }):
+		return ""
+	case rejectedProxy.MatchString(message):
+		return "; the adapter does not accept kube-apiserver's --proxy-client-cert-file: --requestheader-client-ca-file must hold the authority of that certificate"
+	}
+	return fmt.Sprintf("; the adapter is ready: look at the network from kube-apiserver to port %d of its pods, such as a firewall, konnectivity or --enable-aggregator-routing", d.adapter.podPort)
 }
 
 // isAdapterAvailable reports whether kube-apiserver reaches the adapter.
@@ -235,7 +277,8 @@ func (d *doctor) checkDoctorAdapterPods(ctx context.Context, service *corev1.Ser
 	a := &d.adapter
 	subject := a.namespace + "/" + a.service
 	if len(a.pods) == 0 {
-		d.addDoctorCheck("pods", subject, StatusFail, "no pod has the labels "+labels.FormatLabels(service.Spec.Selector), d.chooseDoctorPodsCommand(ctx, service))
+		cause, command := d.explainDoctorMissingPods(ctx, service)
+		d.addDoctorCheck("pods", subject, StatusFail, "no pod has the labels "+labels.FormatLabels(service.Spec.Selector)+cause, command)
 		return
 	}
 	if a.podPort == 0 {
@@ -246,7 +289,7 @@ func (d *doctor) checkDoctorAdapterPods(ctx context.Context, service *corev1.Ser
 	for i := range a.pods {
 		if reason := describeDoctorPodTrouble(&a.pods[i]); reason != "" {
 			d.addDoctorCheck("pods", a.namespace+"/"+a.pods[i].Name, d.podTroubleStatus(), reason,
-				fmt.Sprintf("kubectl -n %s logs %s --tail=50", a.namespace, a.pods[i].Name))
+				formatDoctorPodCommand(&a.pods[i]))
 			continue
 		}
 		d.addDoctorCheck("pods", a.namespace+"/"+a.pods[i].Name, StatusOK, "ready", "")
@@ -258,18 +301,30 @@ func isDoctorPodOver(pod corev1.Pod) bool {
 	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
 }
 
-// chooseDoctorPodsCommand returns the command that gives a Service its pods: it depends on what the adapter's Deployment has.
-func (d *doctor) chooseDoctorPodsCommand(ctx context.Context, service *corev1.Service) string {
+// explainDoctorMissingPods returns why a Service has no pods, as far as the adapter's Deployment says it, and the command that gives it some.
+func (d *doctor) explainDoctorMissingPods(ctx context.Context, service *corev1.Service) (cause, command string) {
 	deployment, err := d.Client.AppsV1().Deployments(service.Namespace).Get(ctx, service.Name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
-		return applyAdapterCommand
+		return "", applyAdapterCommand
 	case err != nil, deployment.Spec.Replicas != nil && *deployment.Spec.Replicas == 0:
-		return fmt.Sprintf("kubectl -n %s scale deployment/%s --replicas=2", service.Namespace, service.Name)
+		return "", fmt.Sprintf("kubectl -n %s scale deployment/%s --replicas=2", service.Namespace, service.Name)
 	case !labels.SelectorFromSet(service.Spec.Selector).Matches(labels.Set(deployment.Spec.Template.Labels)):
-		return applyAdapterCommand // one of the two has other labels
+		return "", applyAdapterCommand // one of the two has other labels
 	}
-	return fmt.Sprintf("kubectl -n %s describe replicasets", service.Namespace)
+	failure := inventory.DescribeReplicaFailure(deployment)
+	if failure != "" {
+		cause = ", and kube-apiserver rejects new ones: " + failure
+	}
+	return cause, fmt.Sprintf("kubectl -n %s %s", service.Namespace, chooseRejectionCommand(failure))
+}
+
+// chooseRejectionCommand returns the command that shows why kube-apiserver rejects new pods.
+func chooseRejectionCommand(failure string) string {
+	if strings.Contains(failure, "exceeded quota") {
+		return "describe resourcequotas"
+	}
+	return "describe replicasets"
 }
 
 // podTroubleStatus is a warning while another pod of the adapter is ready.
@@ -299,13 +354,20 @@ func findDoctorPodPort(pod *corev1.Pod, target intstr.IntOrString) int32 {
 
 // describeDoctorPodTrouble says why a pod is not ready, or nothing.
 func describeDoctorPodTrouble(pod *corev1.Pod) string {
-	for _, s := range pod.Status.ContainerStatuses {
+	for _, s := range listDoctorContainerStatuses(pod) {
 		if w := s.State.Waiting; w != nil {
-			return strings.TrimSuffix(fmt.Sprintf("container %s is waiting: %s: %s", s.Name, w.Reason, w.Message), ": ")
+			text := strings.TrimSuffix(fmt.Sprintf("container %s is waiting: %s: %s", s.Name, w.Reason, w.Message), ": ")
+			if last := s.LastTerminationState.Terminated; last != nil {
+				text += fmt.Sprintf("; it ended with %s, exit code %d", cmp.Or(last.Reason, "an error"), last.ExitCode)
+			}
+			return text
 		}
 	}
-	if inventory.IsReady(pod) {
+	switch {
+	case inventory.IsReady(pod):
 		return ""
+	case pod.DeletionTimestamp != nil:
+		return "not ready: it is being deleted"
 	}
 	for _, c := range pod.Status.Conditions {
 		if c.Status == corev1.ConditionFalse && c.Message != "" {
@@ -313,6 +375,27 @@ func describeDoctorPodTrouble(pod *corev1.Pod) string {
 		}
 	}
 	return "not ready, in phase " + string(pod.Status.Phase)
+}
+
+// listDoctorContainerStatuses returns the states of a pod's init containers, then those of its containers.
+func listDoctorContainerStatuses(pod *corev1.Pod) []corev1.ContainerStatus {
+	return slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses)
+}
+
+// formatDoctorPodCommand returns the command that shows the cause of a pod's trouble: the logs of a container that ran, else the pod's events.
+func formatDoctorPodCommand(pod *corev1.Pod) string {
+	for _, s := range listDoctorContainerStatuses(pod) {
+		switch {
+		case s.State.Waiting != nil && s.LastTerminationState.Terminated != nil:
+			return fmt.Sprintf("kubectl -n %s logs %s -c %s --previous --tail=50", pod.Namespace, pod.Name, s.Name)
+		case s.State.Waiting != nil:
+			return fmt.Sprintf("kubectl -n %s describe pod %s", pod.Namespace, pod.Name)
+		}
+	}
+	if pod.Status.Phase != corev1.PodRunning || pod.DeletionTimestamp != nil {
+		return fmt.Sprintf("kubectl -n %s describe pod %s", pod.Namespace, pod.Name)
+	}
+	return fmt.Sprintf("kubectl -n %s logs %s --tail=50", pod.Namespace, pod.Name)
 }
 
 // checkDoctorEndpoints checks that the Service has a ready address.
@@ -362,7 +445,7 @@ func (d *doctor) checkDoctorDiscovery(ctx context.Context) {
 			err = json.Unmarshal(data, &list)
 		}
 		if err != nil {
-			d.addDoctorCheck("discovery", path, StatusFail, err.Error(), "kubectl get --raw "+path)
+			d.addDoctorCheck("discovery", path, d.brokenServiceStatus(s), err.Error(), "kubectl get --raw "+path)
 			continue
 		}
 		d.addDoctorCheck("discovery", path, StatusOK, fmt.Sprintf("answers, %d resources", len(list.APIResources)), "")

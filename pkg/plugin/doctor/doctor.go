@@ -73,7 +73,7 @@ type Options struct {
 	Certificates CertificateReader
 	// Namespace and HPA choose the autoscalers; empty for all.
 	Namespace, HPA string
-	Now            time.Time
+	Now            func() time.Time
 }
 
 // doctor is a run.
@@ -83,6 +83,7 @@ type doctor struct {
 	services []*apiregistration.APIService // as registered, custom metrics first
 	explain  *apiregistration.APIService   // of the records; nil: not registered, or unread
 	adapter  adapterPlace
+	ahead    time.Duration // of the adapter's clock before this machine's, as far as it is known
 	objects  *inventory.Inventory
 	hpas     []*autoscalingv2.HorizontalPodAutoscaler
 }
@@ -114,6 +115,7 @@ func Run(ctx context.Context, opts Options) *Report {
 	for _, u := range d.objects.Unread {
 		d.addDoctorCheck("objects", u.Resource, StatusUnread, u.Reason, "")
 	}
+	d.checkDoctorController(ctx)
 	d.checkDoctorAutoscalers(ctx)
 	return &d.report
 }

@@ -62,6 +62,8 @@ type world struct {
 	certificateFailed error
 	chain             []*x509.Certificate
 	caBundle          []byte
+	isEmpty           bool      // the target has no pods
+	begun             time.Time // the begin of the record; zero: an hour ago
 }
 
 func newWorld(t *testing.T) *world {
@@ -167,7 +169,7 @@ func newReadyPod(namespace, name string, labels map[string]string) *corev1.Pod {
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Labels: labels},
 		Status: corev1.PodStatus{
-			Phase: corev1.PodRunning, PodIP: "10.0.0.7",
+			Phase: corev1.PodRunning, PodIP: "10.0.0.7", StartTime: &metav1.Time{Time: worldTime.Add(-time.Hour)},
 			Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}},
 		},
 	}
@@ -214,6 +216,9 @@ func (w *world) run(hpa string) *Report {
 		slice.Endpoints = append(slice.Endpoints, discoveryv1.Endpoint{Conditions: discoveryv1.EndpointConditions{Ready: &ready}})
 	}
 	for _, name := range []string{"web-1", "web-2"} {
+		if w.isEmpty {
+			break
+		}
 		pod := newReadyPod("shop", name, w.deployment.Spec.Template.Labels)
 		pod.Annotations, pod.Spec = w.deployment.Spec.Template.Annotations, w.deployment.Spec.Template.Spec
 		objects = append(objects, pod)
@@ -230,7 +235,7 @@ func (w *world) run(hpa string) *Report {
 	mapper.Add(schema.GroupVersionKind{Group: "argoproj.io", Version: "v1alpha1", Kind: "Rollout"}, apimeta.RESTScopeNamespace)
 	return Run(w.t.Context(), Options{
 		Client: client, Metrics: reading.MetricReader{Reader: w.serveAnswers(), Mapper: mapper}, Certificates: w,
-		Namespace: "shop", HPA: hpa, Now: worldTime,
+		Namespace: "shop", HPA: hpa, Now: func() time.Time { return worldTime },
 	})
 }
 

@@ -7,9 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
-	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 
@@ -19,37 +17,6 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
 	"github.com/tachometer-metrics/tachometer/pkg/replay"
 )
-
-// newExplainedInput returns the input of the HPA's arithmetic from live reads. Its memory is empty, so that windows and policies are
-// not decided here.
-func newExplainedInput(scaler *autoscalingv2.HorizontalPodAutoscaler, answers []reading.Answer, pods []*corev1.Pod, now time.Time) hpa.Input {
-	in := hpa.Input{
-		HPA: scaler, SpecReplicas: scaler.Status.CurrentReplicas, StatusReplicas: scaler.Status.CurrentReplicas, Pods: pods, Now: now,
-		Answers: make([]hpa.Answer, len(answers)),
-	}
-	for i, a := range answers {
-		in.Answers[i] = newExplainedAnswer(scaler.Spec.Metrics[i], a)
-	}
-	return in
-}
-
-func newExplainedAnswer(spec autoscalingv2.MetricSpec, a reading.Answer) hpa.Answer {
-	answer := hpa.Answer{Err: a.Err}
-	for _, v := range a.Values {
-		switch {
-		case spec.Object != nil:
-			answer.Object = v.Value.MilliValue()
-		case spec.External != nil:
-			answer.External = append(answer.External, v.Value.MilliValue())
-		default:
-			if answer.Pods == nil {
-				answer.Pods = map[string]hpa.PodValue{}
-			}
-			answer.Pods[v.Object] = hpa.PodValue{Value: v.Value.MilliValue(), Time: v.Time, Window: v.Window}
-		}
-	}
-	return answer
-}
 
 // explainMetricDecision completes the i-th metric with the steps of the HPA's arithmetic.
 func (e *Explanation) explainMetricDecision(i int, in hpa.Input) {
@@ -131,7 +98,7 @@ func (m *Metric) listExplainedDecisionSteps() []string {
 	d := m.decision
 	var steps []string
 	if m.shared && m.pods > 0 && !strings.HasSuffix(m.Total, "%") {
-		steps = append(steps, fmt.Sprintf("%s over %s is %s per pod", m.Total, output.Count(int(m.pods), "pod"), m.formatAmount(m.total/m.pods)))
+		steps = append(steps, fmt.Sprintf("%s over %s is %s per pod", m.Total, output.Count(int(m.pods), "pod"), m.formatAmount(d.Usage)))
 	}
 	if d.IsShareOfNone() {
 		return append(steps, fmt.Sprintf("%s divided by the target %s, rounded up: %d", m.Total, m.Target, d.Replicas))

@@ -3,6 +3,7 @@
 package explain
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -153,8 +154,11 @@ func Live(ctx context.Context, scaler *autoscalingv2.HorizontalPodAutoscaler, op
 		e.Metrics = append(e.Metrics, m)
 		e.addExplainedPodValues(spec, answers[i])
 	}
-	in := newExplainedInput(scaler, answers, pods, opts.Now)
+	in := reading.NewDecisionInput(scaler, answers, pods, opts.Now)
 	in.SpecReplicas, in.StatusReplicas = e.Replicas, e.Replicas
+	if workload != nil && e.Replicas > 0 {
+		in.StatusReplicas = cmp.Or(workload.StatusReplicas, e.Replicas)
+	}
 	for i := range e.Metrics {
 		e.explainMetricDecision(i, in)
 	}
@@ -180,6 +184,9 @@ func countUnseenReplicas(workload *inventory.Workload, pods []*corev1.Pod) int32
 // describeMissingScaleTarget says that the scale target does not exist, or that its pods are not known because it could not be read.
 func describeMissingScaleTarget(scaler *autoscalingv2.HorizontalPodAutoscaler, objects *inventory.Inventory) error {
 	ref := scaler.Spec.ScaleTargetRef
+	if fault := objects.TargetFaultOf(scaler); fault != "" {
+		return fmt.Errorf("its target %s/%s %s", ref.Kind, ref.Name, fault)
+	}
 	resource := strings.ToLower(ref.Kind) + "s"
 	isRead := inventory.IsAppsTarget(ref) &&
 		!slices.ContainsFunc(objects.Unread, func(u inventory.Unread) bool { return u.Resource == resource })

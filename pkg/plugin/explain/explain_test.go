@@ -42,6 +42,7 @@ type load struct {
 	change   func(hpa *autoscalingv2.HorizontalPodAutoscaler)
 	recorded Recorded
 	past     []hpa.Recommendation // with decided: the controller's memory
+	surging  int32                // pods of the workload's status
 	decided  *hpa.Decision        // set to the controller's decision, whose status the autoscaler gets
 }
 
@@ -52,7 +53,7 @@ func (l load) decide(t *testing.T, scaler *autoscalingv2.HorizontalPodAutoscaler
 	for _, m := range scaler.Spec.Metrics {
 		answers = append(answers, reading.MetricReader{Reader: l}.ReadMetric(t.Context(), "shop", "app=web", m, ""))
 	}
-	in := newExplainedInput(scaler, answers, objects.PodsOf(&objects.Workloads[0]), explainTime)
+	in := reading.NewDecisionInput(scaler, answers, objects.PodsOf(&objects.Workloads[0]), explainTime)
 	in.History.Recommendations = l.past
 	*l.decided = hpa.Decide(in, replay.Settings())
 	scaler.Status = l.decided.Status
@@ -90,7 +91,7 @@ func (l load) explain(t *testing.T) *Explanation {
 	t.Helper()
 	labels := map[string]string{"app": "web"}
 	objects := &inventory.Inventory{Workloads: []inventory.Workload{{
-		Kind: "Deployment", Namespace: "shop", Name: "web", Selector: &metav1.LabelSelector{MatchLabels: labels},
+		Kind: "Deployment", Namespace: "shop", Name: "web", Selector: &metav1.LabelSelector{MatchLabels: labels}, StatusReplicas: l.surging,
 	}}}
 	for i := range l.rates {
 		ready, phase := corev1.ConditionTrue, corev1.PodRunning
@@ -284,6 +285,20 @@ func TestSentences(t *testing.T) {
 			"4 pods: orders_waiting has no value (no metrics returned from external metrics API), so it keeps the number.",
 		},
 		"from zero, a share": {load{external: "330", change: sleepAtZero}, "0 pods: orders_waiting is 330 over 0 pods, target 50 → 6.6; it wants 7, from its next look on."},
+		"at zero, with a metric of pods": {
+			load{failure: "", external: "0", change: func(hpa *autoscalingv2.HorizontalPodAutoscaler) {
+				sleepAtZero(hpa)
+				pods := autoscalingv2.MetricSpec{Type: autoscalingv2.PodsMetricSourceType, Pods: &autoscalingv2.PodsMetricSource{
+					Metric: autoscalingv2.MetricIdentifier{Name: "request_per_second"}, Target: hpa.Spec.Metrics[0].External.Target,
+				}}
+				hpa.Spec.Metrics = append([]autoscalingv2.MetricSpec{pods}, hpa.Spec.Metrics...)
+			}, broken: "custom.metrics"},
+			"0 pods: orders_waiting is 0 over 0 pods, target 50 → 0.0; rounded up, so it keeps 0.",
+		},
+		"shared by the pods of a rolling update": {
+			load{rates: times(4, ""), external: "270", wanted: 4, surging: 5},
+			"4 pods: orders_waiting is 270 over 5 pods, target 50 → 5.4; it wants 5, from its next look on.",
+		},
 		"from zero, a total": {
 			load{external: "330", change: func(hpa *autoscalingv2.HorizontalPodAutoscaler) {
 				sleepAtZero(hpa)
@@ -403,7 +418,7 @@ func TestChangesAreTrue(t *testing.T) {
 				answer.Values = append(answer.Values, reading.Value{Object: pods[i].Name, Value: *resource.NewMilliQuantity(total*1000/replicas, resource.DecimalSI)})
 			}
 			scaler.Status.CurrentReplicas = int32(replicas)
-			in := newExplainedInput(scaler, []reading.Answer{answer}, pods, explainTime)
+			in := reading.NewDecisionInput(scaler, []reading.Answer{answer}, pods, explainTime)
 			e := &Explanation{Metrics: []Metric{{Name: "rps"}}}
 			e.explainMetricDecision(0, in)
 			s := newExplainedSearch(&e.Metrics[0], 0, in)

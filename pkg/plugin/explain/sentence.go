@@ -103,15 +103,16 @@ func (e *Explanation) findDecidingMetric() *Metric {
 }
 
 // overridesFailure reports whether the HPA follows a wish although another metric has no value: it scales down in no case, and a wish for
-// the present number lets an earlier wish count.
+// the present number lets an earlier wish count. At 0 replicas no metric of pods has a value.
 func (e *Explanation) overridesFailure(wish int32) bool {
-	return wish > e.Replicas || wish == e.Replicas && e.Wanted != e.Replicas
+	return wish > e.Replicas || wish == e.Replicas && (e.Wanted != e.Replicas || wish == 0)
 }
 
 // describeExplainedHold says what happens to the wish: it is taken, or a limit, a window or a policy holds it.
 func (e *Explanation) describeExplainedHold(scaler *autoscalingv2.HorizontalPodAutoscaler, m *Metric) string {
 	wish, window := *m.Wish, e.Stabilization[1].Window
 	wants := describeExplainedWish(wish)
+	isTolerated := m.decision.Stage == hpa.StageTolerated && wish == e.Replicas // else it wants the pods of a rolling update
 	switch {
 	case wish > e.Replicas && *explainedScalingRules(scaler, true).SelectPolicy == autoscalingv2.DisabledPolicySelect:
 		return fmt.Sprintf("%s, and scaleUp is disabled, so it keeps %d", wants, e.Replicas)
@@ -137,9 +138,9 @@ func (e *Explanation) describeExplainedHold(scaler *autoscalingv2.HorizontalPodA
 		return e.describeExplainedEarlierWish("higher", wish, window)
 	case e.Wanted > e.Replicas && wish > e.Wanted:
 		return e.describeExplainedEarlierWish("lower", wish, e.Stabilization[0].Window)
-	case m.decision.Stage == hpa.StageTolerated && m.countWithoutValue() == 0:
+	case isTolerated && m.countWithoutValue() == 0:
 		return fmt.Sprintf("within the tolerance, so it keeps %d", wish)
-	case m.decision.Stage == hpa.StageTolerated:
+	case isTolerated:
 		return fmt.Sprintf("with %s within the tolerance, so it keeps %d", m.nameWithoutValue(), wish)
 	case m.countWithoutValue() > 0 && wish == e.Replicas:
 		return fmt.Sprintf("with %s the direction is not sure, so it keeps %d", m.nameWithoutValue(), wish)

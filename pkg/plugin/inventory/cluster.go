@@ -1,11 +1,13 @@
 package inventory
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/kubernetes"
@@ -77,6 +79,7 @@ func (i *Inventory) AddScaleTargets(ctx context.Context, reader SelectorReader) 
 		text, err := reader.ReadScaleSelector(ctx, hpa.Namespace, ref)
 		if err != nil {
 			i.noteInventoryRead(fmt.Sprintf("scale of %s %s", ref.Kind, ref.Name), err)
+			i.noteScaleError(hpa, err)
 			continue
 		}
 		selector, err := metav1.ParseToLabelSelector(text)
@@ -103,8 +106,19 @@ func (i *Inventory) noteInventoryRead(resource string, err error) bool {
 func newDeploymentWorkload(d *appsv1.Deployment) Workload {
 	return Workload{
 		Kind: "Deployment", Namespace: d.Namespace, Name: d.Name,
-		Replicas: d.Spec.Replicas, Selector: d.Spec.Selector, Template: d.Spec.Template, Surges: isSurgingDeployment(d),
+		Replicas: d.Spec.Replicas, StatusReplicas: d.Status.Replicas, Selector: d.Spec.Selector, Template: d.Spec.Template, Surges: isSurgingDeployment(d),
+		Failure: DescribeReplicaFailure(d),
 	}
+}
+
+// DescribeReplicaFailure returns the error of kube-apiserver for a new pod of a Deployment, or nothing.
+func DescribeReplicaFailure(d *appsv1.Deployment) string {
+	for _, c := range d.Status.Conditions {
+		if c.Type == appsv1.DeploymentReplicaFailure && c.Status == corev1.ConditionTrue {
+			return cmp.Or(c.Message, c.Reason)
+		}
+	}
+	return ""
 }
 
 // isSurgingDeployment reports whether a rolling update has more pods than the spec for a while. The default is 25 % more.
@@ -120,6 +134,6 @@ func isSurgingDeployment(d *appsv1.Deployment) bool {
 func newStatefulSetWorkload(s *appsv1.StatefulSet) Workload {
 	return Workload{
 		Kind: "StatefulSet", Namespace: s.Namespace, Name: s.Name,
-		Replicas: s.Spec.Replicas, Selector: s.Spec.Selector, Template: s.Spec.Template,
+		Replicas: s.Spec.Replicas, StatusReplicas: s.Status.Replicas, Selector: s.Spec.Selector, Template: s.Spec.Template,
 	}
 }

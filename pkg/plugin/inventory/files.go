@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -61,6 +62,7 @@ func ReadFiles(paths []string, in io.Reader, namespace string) (*Inventory, erro
 			return nil
 		})
 	}
+	i.applyLimitRanges()
 	i.sortInventory()
 	return i, errors.Join(errs...)
 }
@@ -173,52 +175,62 @@ func (i *Inventory) addInventoryObject(file, kind string, data []byte, namespace
 		return decodeInventoryObject(data, &i.Budgets, func(o *policyv1.PodDisruptionBudget) *string { return &o.Namespace }, namespace)
 	case "networking.k8s.io/NetworkPolicy":
 		return decodeInventoryObject(data, &i.NetworkPolicies, func(o *networkingv1.NetworkPolicy) *string { return &o.Namespace }, namespace)
+	case "v1/LimitRange":
+		return decodeInventoryObject(data, &i.LimitRanges, func(o *corev1.LimitRange) *string { return &o.Namespace }, namespace)
 	case "v1/Namespace":
 		var n corev1.Namespace
 		err := apijson.Unmarshal(data, &n)
 		i.Namespaces[n.Name] = n.Labels
 		return err
 	}
-	return i.addUnscaledObject(file, kind, data, namespace)
+	return i.addOtherWorkload(file, kind, data, namespace)
 }
 
-// addUnscaledObject adds an object with pods that no autoscaler can scale, by its group and kind.
-func (i *Inventory) addUnscaledObject(file, kind string, data []byte, namespace string) error {
+// addOtherWorkload adds an object with pods that is no Deployment and no StatefulSet, by its group and kind: one that no autoscaler can scale,
+// or one of another kind with a selector, such as a Rollout. It skips an object that another one controls.
+func (i *Inventory) addOtherWorkload(file, kind string, data []byte, namespace string) error {
 	var object struct {
 		Metadata metav1.ObjectMeta `json:"metadata"`
 		Spec     struct {
+			Replicas    *int32                  `json:"replicas"`
+			Selector    *metav1.LabelSelector   `json:"selector"`
 			Template    corev1.PodTemplateSpec  `json:"template"`
 			JobTemplate batchv1.JobTemplateSpec `json:"jobTemplate"`
 		} `json:"spec"`
 	}
-	_, name, _ := strings.Cut(kind, "/")
-	switch kind {
-	case "apps/DaemonSet", "batch/Job", "batch/CronJob":
-	default:
-		return nil
-	}
+	group, name, _ := strings.Cut(kind, "/")
+	isUnscalable := slices.Contains(unscalableKinds[group], name) && name != "Pod"
 	if err := apijson.Unmarshal(data, &object); err != nil {
-		return err
+		if isUnscalable {
+			return err
+		}
+		return nil //nolint:nilerr // a kind with other fields of these names
 	}
-	w := Workload{Kind: name, Namespace: cmp.Or(object.Metadata.Namespace, namespace), Name: object.Metadata.Name, Template: object.Spec.Template, Source: file}
-	if name == "CronJob" {
+	w := Workload{Group: group, Kind: name, Namespace: cmp.Or(object.Metadata.Namespace, namespace), Name: object.Metadata.Name, Template: object.Spec.Template, Source: file}
+	switch {
+	case name == "CronJob" && isUnscalable:
 		w.Template = object.Spec.JobTemplate.Spec.Template
+		i.Unscaled = append(i.Unscaled, w)
+	case isUnscalable:
+		i.Unscaled = append(i.Unscaled, w)
+	case len(w.Template.Spec.Containers) > 0 && metav1.GetControllerOfNoCopy(&object.Metadata) == nil:
+		w.Replicas, w.Selector = object.Spec.Replicas, object.Spec.Selector
+		i.addInventoryWorkload(w, file)
 	}
-	i.Unscaled = append(i.Unscaled, w)
 	return nil
 }
 
 // addFileAutoscaler adds an autoscaler, unless it is a patch, which is no whole object.
 func (i *Inventory) addFileAutoscaler(data []byte, namespace string) error {
 	hpa, err := decodeFileAutoscaler(data)
-	if err != nil || hpa.Spec.ScaleTargetRef.Name == "" {
+	if err != nil || hpa.Spec.ScaleTargetRef == (autoscalingv2.CrossVersionObjectReference{}) {
 		return err
 	}
 	hpa.Namespace = cmp.Or(hpa.Namespace, namespace)
 	i.HPAs = append(i.HPAs, *hpa)
-	if unknown := findUnknownField(hpa.APIVersion, data); unknown != "" {
+	if unknown := listUnknownFields(data); len(unknown) > 0 {
 		key := hpa.Namespace + "/" + hpa.Name
-		i.UnknownFields[key] = append(i.UnknownFields[key], unknown)
+		i.UnknownFields[key] = append(i.UnknownFields[key], unknown...)
 	}
 	return nil
 }

@@ -25,10 +25,13 @@ type Inventory struct {
 	NetworkPolicies []networkingv1.NetworkPolicy
 	Namespaces      map[string]map[string]string // labels, by name
 	ScaledObjects   []ScaledObject               // only from files
+	LimitRanges     []corev1.LimitRange          // only from files
 	// UnknownFields are errors for fields of autoscalers in files that their API version does not have, by namespace/name.
 	UnknownFields map[string][]string
 	// Unread are the resources that could not be read. An absent object of such a resource proves nothing.
 	Unread []Unread
+	// scaleErrors are the errors of reading the scale of targets of other kinds, by namespace/name of the autoscaler.
+	scaleErrors map[string]error
 }
 
 // Unread is a resource that could not be read, with the cause.
@@ -44,10 +47,14 @@ type Workload struct {
 	Group string
 	// Replicas are nil where the manifest leaves the number to the autoscaler.
 	Replicas *int32
-	Selector *metav1.LabelSelector
-	Template corev1.PodTemplateSpec
+	// StatusReplicas are the pods that the workload's status counts, those of a rolling update included; 0 if unknown.
+	StatusReplicas int32
+	Selector       *metav1.LabelSelector
+	Template       corev1.PodTemplateSpec
 	// Surges: a rolling update has more pods than the spec for a while.
 	Surges bool
+	// Failure says why pods cannot be created, such as a quota; empty otherwise.
+	Failure string
 	// Source is the file that the workload comes from; empty for a cluster.
 	Source string
 }

@@ -1,15 +1,16 @@
 package inventory
 
 import (
-	"bytes"
 	"encoding/json"
-	"strings"
 
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/runtime"
+	serializer "k8s.io/apimachinery/pkg/runtime/serializer/json"
 	apijson "k8s.io/apimachinery/pkg/util/json"
+	"k8s.io/client-go/kubernetes/scheme"
 )
 
 // The annotations in which autoscaling/v1 carries what it has no fields for.
@@ -119,21 +120,20 @@ func newUsageTarget(percent *int32, average *resource.Quantity) autoscalingv2.Me
 	return autoscalingv2.MetricTarget{Type: autoscalingv2.AverageValueMetricType, AverageValue: average}
 }
 
-// findUnknownField returns the error for a field that the version of the autoscaler does not have, or nothing.
-func findUnknownField(version string, data []byte) string {
-	var object any
-	switch version {
-	case "autoscaling/v1":
-		object = &autoscalingv1.HorizontalPodAutoscaler{}
-	case "autoscaling/v2":
-		object = &autoscalingv2.HorizontalPodAutoscaler{}
-	default:
-		return "" // the version itself is a fault
+// strictDecoder decodes an object as kube-apiserver does for kubectl's --validate=strict.
+var strictDecoder = serializer.NewSerializerWithOptions(serializer.DefaultMetaFactory, scheme.Scheme, scheme.Scheme, serializer.SerializerOptions{Strict: true})
+
+// listUnknownFields returns the errors for fields that the version of an autoscaler does not have, in kube-apiserver's words. Letters of another
+// case make another field. An unserved version has none: it is a fault by itself.
+func listUnknownFields(data []byte) []string {
+	_, _, err := strictDecoder.Decode(data, nil, nil)
+	strict, isStrict := runtime.AsStrictDecodingError(err)
+	if !isStrict {
+		return nil
 	}
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(object); err != nil {
-		return strings.TrimPrefix(err.Error(), "json: ")
+	var texts []string
+	for _, fault := range strict.Errors() {
+		texts = append(texts, fault.Error())
 	}
-	return ""
+	return texts
 }

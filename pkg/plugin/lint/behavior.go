@@ -2,6 +2,7 @@ package lint
 
 import (
 	"fmt"
+	"math"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 
@@ -271,9 +272,9 @@ func lintDisabledDirections(s subject) []string {
 
 func lintWideTolerance(s subject) []string {
 	tolerance := lintedTolerance(s.hpa)
-	hidden := int(tolerance * float64(s.hpa.Spec.MaxReplicas))
+	hidden := int(math.Floor(tolerance*float64(s.hpa.Spec.MaxReplicas) + 1e-9)) // 0.29 of 100 are 29, whatever the last bit
 	wide := tolerance >= wideTolerance && hidden > 0 || s.hpa.Spec.MaxReplicas >= tolerablePods && hidden > 1
-	return newLintMessage(wide, "at %d pods, a tolerance of %g hides the need for %d", s.hpa.Spec.MaxReplicas, tolerance, hidden)
+	return newLintMessage(wide, "at %d pods, a tolerance of %.4g hides the need for %d", s.hpa.Spec.MaxReplicas, tolerance, hidden)
 }
 
 func lintZeroTolerance(s subject) []string {

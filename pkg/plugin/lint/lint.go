@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
@@ -73,6 +74,7 @@ func Run(objects *inventory.Inventory, files bool) *Report {
 	for i := range objects.HPAs {
 		hpa := &objects.HPAs[i]
 		s := subject{objects: objects, hpa: hpa, workload: objects.WorkloadOf(hpa), files: files}
+		s.takeNewestPod()
 		for _, r := range rules {
 			for _, message := range r.check(s) {
 				f := Finding{
@@ -87,6 +89,23 @@ func Run(objects *inventory.Inventory, files bool) *Report {
 	}
 	slices.SortStableFunc(report.Findings, func(a, b Finding) int { return cmp.Compare(a.Severity, b.Severity) })
 	return report
+}
+
+// takeNewestPod gives the workload the containers and annotations of its newest pod: webhooks, a LimitRange and a VerticalPodAutoscaler change
+// pods, and not the template.
+func (s *subject) takeNewestPod() {
+	var newest *corev1.Pod
+	for _, p := range s.objects.PodsOf(s.workload) {
+		if findUnscaledOwner(p) == "" && (newest == nil || p.CreationTimestamp.After(newest.CreationTimestamp.Time)) {
+			newest = p
+		}
+	}
+	if newest == nil {
+		return
+	}
+	w := *s.workload
+	w.Template.Spec, w.Template.Annotations = newest.Spec, newest.Annotations
+	s.workload = &w
 }
 
 // Faulty reports whether a finding is an error.

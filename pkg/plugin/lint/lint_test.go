@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
@@ -103,6 +106,10 @@ var lintCases = map[string]struct{ bad, good []string }{
 	"average-of-a-quantile": {
 		[]string{soundMetric, objectMetric("request_seconds_p99", `type: AverageValue, averageValue: "1"`)},
 		[]string{soundMetric, objectMetric("request_per_second", `type: AverageValue, averageValue: "50"`)},
+	},
+	"target-without-scale": {
+		[]string{"kind: Deployment, name: web}", "kind: deployment, name: web}"},
+		[]string{"apiVersion: apps/v1, kind: Deployment, name: web}", "apiVersion: argoproj.io/v1alpha1, kind: Rollout, name: web}"},
 	},
 	"invalid-metric": {
 		[]string{`type: AverageValue, averageValue: "50"`, `type: AverageValue, value: "50"`},
@@ -293,6 +300,9 @@ func TestUnscaledPods(t *testing.T) {
 		newPod("web-1", "ReplicaSet", corev1.PodRunning), newPod("report-1", "Job", corev1.PodSucceeded), newPod("report-2", "Job", corev1.PodRunning),
 		newPod("report-3", "Job", corev1.PodFailed), newPod("agent-1", "DaemonSet", corev1.PodRunning), newPod("web-2", "", corev1.PodRunning),
 	}
+	for i := range objects.Pods {
+		objects.Pods[i].Spec = objects.Workloads[0].Template.Spec
+	}
 	var got []string
 	for _, f := range Run(objects, false).Findings {
 		got = append(got, f.Rule+": "+f.Message)
@@ -301,6 +311,68 @@ func TestUnscaledPods(t *testing.T) {
 	if diff := cmp.Diff([]string{text + "job/report too", text + "daemonset/report too"}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+}
+
+// TestNewestPod: in a cluster the containers are those of the newest pod, which a webhook may have changed.
+func TestNewestPod(t *testing.T) {
+	t.Parallel()
+	request := corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1")}
+	for name, tc := range map[string]struct {
+		change func(pod *corev1.PodSpec)
+		want   []string
+	}{
+		"the template's": {func(*corev1.PodSpec) {}, []string{"cpu of pods: container web has no request of cpu"}},
+		"a request":      {func(pod *corev1.PodSpec) { pod.Containers[0].Resources.Requests = request }, nil},
+		"a request, and a sidecar without one": {func(pod *corev1.PodSpec) {
+			pod.Containers[0].Resources.Requests = request
+			pod.Containers = append(pod.Containers, corev1.Container{Name: "proxy"})
+		}, []string{"cpu of pods: container proxy has no request of cpu"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			objects, err := inventory.ReadFiles([]string{"-"}, strings.NewReader(strings.NewReplacer(soundMetric, cpuMetric, bounds, "").Replace(sound)), "default")
+			if err != nil {
+				t.Fatal(err)
+			}
+			template := objects.Workloads[0].Template
+			old := corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web-2", Labels: template.Labels}, Spec: template.Spec}
+			newest := *old.DeepCopy()
+			newest.Name, newest.CreationTimestamp = "web-1", metav1.NewTime(time.Unix(100, 0))
+			tc.change(&newest.Spec)
+			objects.Pods = []corev1.Pod{newest, old}
+			var got []string
+			for _, f := range Run(objects, false).Findings {
+				got = append(got, f.Message)
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestHiddenPods: the number is whole, and the tolerance as it was written.
+func TestHiddenPods(t *testing.T) {
+	t.Parallel()
+	report := lintManifests(t, []string{"maxReplicas: 10", "maxReplicas: 100", "behavior: {}", "behavior: {scaleUp: {tolerance: 0.29}}"})
+	i := slices.IndexFunc(report.Findings, func(f Finding) bool { return f.Rule == "tolerance-hides-pods" })
+	if want := "at 100 pods, a tolerance of 0.29 hides the need for 29"; i < 0 || report.Findings[i].Message != want {
+		t.Errorf("finding %d of %+v, want %q", i, report.Findings, want)
+	}
+}
+
+// replicaSet is a ReplicaSet with the workload's labels.
+func replicaSet(metadata string) string {
+	return "---\napiVersion: apps/v1\nkind: ReplicaSet\nmetadata: {" + metadata + "name: web-6d4, namespace: shop}\n" +
+		"spec: {selector: {matchLabels: {app: web, hash: a}}, template: {metadata: {labels: {app: web, hash: a}}, spec: {containers: [{name: web}]}}}\n"
+}
+
+// bounds are the requests and limits of the sound workload.
+const bounds = `requests: {cpu: 100m}, limits: {cpu: "2"}`
+
+// limitRange is the LimitRange of the namespace, with amounts for a container.
+func limitRange(amounts string) string {
+	return "---\napiVersion: v1\nkind: LimitRange\nmetadata: {name: defaults, namespace: shop}\nspec: {limits: [{type: Container, " + amounts + "}]}\n"
 }
 
 // lintJudgements are realistic manifests, each with the number of findings of a rule.
@@ -343,7 +415,7 @@ var lintJudgements = map[string]struct {
 	"an object without a name":               {"invalid-metric", 1, []string{soundMetric, strings.Replace(objectMetric("seats", `type: Value, value: "1"`), ", name: web", "", 1)}},
 	"an object with two amounts":             {"invalid-metric", 0, []string{soundMetric, objectMetric("seats", `type: Value, value: "1", averageValue: "1"`)}},
 	"a type that the controller ignores":     {"invalid-metric", 0, []string{"type: AverageValue, ", "type: Value, "}},
-	"autoscaling/v1 with metrics":            {"unknown-field", 1, []string{"autoscaling/v2", "autoscaling/v1"}},
+	"autoscaling/v1 with metrics":            {"unknown-field", 2, []string{"autoscaling/v2", "autoscaling/v1"}},
 	"autoscaling/v1, CPU by default":         {"counter-without-rate", 0, []string{"autoscaling/v2", "autoscaling/v1", "request_per_second", "http_requests_total"}},
 	"autoscaling/v2 with the CPU of v1":      {"cpu-target-out-of-reach", 0, []string{"  metrics:\n" + soundMetric, "  targetCPUUtilizationPercentage: 95\n", `{cpu: "2"}`, "{cpu: 100m}"}},
 	"autoscaling/v1 with an annotation": {"counter-without-rate", 1, []string{"autoscaling/v2", "autoscaling/v1", "  metrics:\n" + soundMetric, "", "  behavior: {}\n", "", "metadata: {name: web,",
@@ -407,6 +479,22 @@ var lintJudgements = map[string]struct {
 	"a DaemonSet with the same labels":     {"overlapping-selectors", 1, []string{"\n---\napiVersion: policy", "\n" + unscaledObject("apps/v1", "DaemonSet", "template: {metadata: {labels: {app: web, tier: agent}}}") + "---\napiVersion: policy"}},
 	"a DaemonSet with labels of its own":   {"overlapping-selectors", 0, []string{"\n---\napiVersion: policy", "\n" + unscaledObject("apps/v1", "DaemonSet", "template: {metadata: {labels: {app: agent}}}") + "---\napiVersion: policy"}},
 	"a Job of another namespace":           {"overlapping-selectors", 0, []string{"\n---\napiVersion: policy", "\n" + strings.Replace(unscaledObject("batch/v1", "Job", "template: {metadata: {labels: {app: web}}}"), "shop", "bank", 1) + "---\napiVersion: policy"}},
+	"a target's name in other letters":     {"unknown-field", 1, []string{"kind: Deployment, name: web}", "kind: Deployment, Name: web}"}},
+	"a target without a name":              {"target-missing", 1, []string{"kind: Deployment, name: web}", "kind: Deployment}"}},
+	"two unknown fields":                   {"unknown-field", 2, []string{"minReplicas: 2", "minReplica: 2", "behavior: {}", "behaviour: {}"}},
+	"a patch of an overlay":                {"unknown-field", 0, []string{"behavior: {}", "behavior: {}\n---\napiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: {name: web}\nspec: {maxReplica: 20}"}},
+	"a kind without a scale":               {"target-without-scale", 1, []string{"kind: Deployment, name: web}", "kind: DaemonSet, name: web}"}},
+	"a kind in the plural":                 {"target-without-scale", 1, []string{"apiVersion: apps/v1, kind: Deployment, name: web}", "kind: deployments, name: web}"}},
+	"a Deployment of another group":        {"target-without-scale", 0, []string{"apiVersion: apps/v1, kind: Deployment, name: web}", "apiVersion: example.com/v1, kind: deployment, name: web}"}},
+	"a default request":                    {"missing-request", 0, []string{soundMetric, cpuMetric, bounds, "", "\n---\napiVersion: policy", "\n" + limitRange("defaultRequest: {cpu: 100m}") + "---\napiVersion: policy"}},
+	"a default limit":                      {"missing-request", 0, []string{soundMetric, cpuMetric, bounds, "", "\n---\napiVersion: policy", "\n" + limitRange("default: {cpu: 100m}") + "---\napiVersion: policy"}},
+	"a least request":                      {"missing-request", 0, []string{soundMetric, cpuMetric, bounds, "", "\n---\napiVersion: policy", "\n" + limitRange("min: {cpu: 100m}") + "---\napiVersion: policy"}},
+	"a default request of memory":          {"missing-request", 1, []string{soundMetric, cpuMetric, bounds, "", "\n---\napiVersion: policy", "\n" + limitRange("defaultRequest: {memory: 1Gi}") + "---\napiVersion: policy"}},
+	"a default limit that the target hits": {"cpu-target-out-of-reach", 1, []string{soundMetric, strings.Replace(cpuMetric, "60", "95", 1), `, limits: {cpu: "2"}`, "", "\n---\napiVersion: policy", "\n" + limitRange("max: {cpu: 100m}") + "---\napiVersion: policy"}},
+	"the template of a Rollout":            {"missing-request", 1, []string{soundMetric, cpuMetric, bounds, "", "apiVersion: apps/v1, kind: Deployment", "apiVersion: argoproj.io/v1alpha1, kind: Rollout", "apiVersion: apps/v1\nkind: Deployment", "apiVersion: argoproj.io/v1alpha1\nkind: Rollout"}},
+	"a ReplicaSet of the Deployment":       {"overlapping-selectors", 0, []string{"\n---\napiVersion: policy", "\n" + replicaSet("ownerReferences: [{apiVersion: apps/v1, kind: Deployment, name: web, uid: a, controller: true}], ") + "---\napiVersion: policy"}},
+	"a ReplicaSet without pods":            {"overlapping-selectors", 0, []string{"\n---\napiVersion: policy", "\n" + strings.Replace(replicaSet(""), "spec: {", "spec: {replicas: 0, ", 1) + "---\napiVersion: policy"}},
+	"a ReplicaSet of its own":              {"overlapping-selectors", 1, []string{"\n---\napiVersion: policy", "\n" + replicaSet("") + "---\napiVersion: policy"}},
 	"a metric that is null":                {"invalid-metric", 1, []string{soundMetric, "  - null\n"}},
 }
 

@@ -48,6 +48,11 @@ func listLintNeighbourRules() []Rule {
 			"Write apiVersion: apps/v1 in scaleTargetRef.", lintTargetGroup,
 		},
 		{
+			"target-without-scale", SeverityError,
+			"The HPA controller finds no scale for such a kind: it never scales.",
+			"Name a Deployment, a StatefulSet or another kind with a scale, spelled as in its manifest.", lintTargetScale,
+		},
+		{
 			"two-autoscalers", SeverityError,
 			"Two autoscalers of one workload undo each other's work.",
 			"Put the metrics of both into one autoscaler: the highest wish wins.", lintTwoAutoscalers,
@@ -72,12 +77,20 @@ func lintMissingTarget(s subject) []string {
 	for _, u := range s.objects.Unread {
 		known = known && u.Resource != "deployments" && u.Resource != "statefulsets"
 	}
+	if ref.Name == "" {
+		return []string{"scaleTargetRef has no name"}
+	}
 	return newLintMessage(s.workload == nil && known, "%s %s is not there", ref.Kind, ref.Name)
 }
 
 func lintTargetGroup(s subject) []string {
 	ref := s.hpa.Spec.ScaleTargetRef
 	return newLintMessage(inventory.LacksAppsGroup(ref), "%s %s with apiVersion %q", ref.Kind, ref.Name, ref.APIVersion)
+}
+
+func lintTargetScale(s subject) []string {
+	ref := s.hpa.Spec.ScaleTargetRef
+	return newLintMessage(inventory.LacksScale(ref), "%s %s with apiVersion %q", ref.Kind, ref.Name, ref.APIVersion)
 }
 
 func lintKEDAOwner(s subject) []string {
@@ -93,8 +106,9 @@ func lintOverlappingSelectors(s subject) []string {
 	var messages []string
 	for i := range s.objects.Workloads {
 		w := &s.objects.Workloads[i]
+		hasPods := w.Replicas == nil || *w.Replicas > 0 // the Deployment that a Rollout takes over is at 0
 		other := w.Namespace == s.workload.Namespace && w.Ref() != s.workload.Ref()
-		if other && selector.Matches(labels.Set(w.Template.Labels)) {
+		if other && hasPods && selector.Matches(labels.Set(w.Template.Labels)) {
 			messages = append(messages, fmt.Sprintf("the selector of %s matches the pods of %s too", s.workload.Ref(), w.Ref()))
 		}
 	}

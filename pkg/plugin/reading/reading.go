@@ -282,13 +282,21 @@ func parsePodUsageReading(data []byte, name corev1.ResourceName, container strin
 	return values, nil
 }
 
-// TargetOf returns the target of a metric.
+// TargetOf returns the target of a metric. One of an object may have two amounts: the HPA controller takes that of its type.
 func TargetOf(m autoscalingv2.MetricSpec) autoscalingv2.MetricTarget {
 	switch {
 	case m.Pods != nil:
 		return m.Pods.Target
 	case m.Object != nil:
-		return m.Object.Target
+		target := m.Object.Target
+		switch target.Type {
+		case autoscalingv2.ValueMetricType:
+			target.AverageValue = nil
+		case autoscalingv2.AverageValueMetricType:
+			target.Value = nil
+		case autoscalingv2.UtilizationMetricType: // kube-apiserver rejects it
+		}
+		return target
 	case m.External != nil:
 		return m.External.Target
 	case m.Resource != nil:

@@ -14,6 +14,7 @@ import (
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -35,6 +36,19 @@ func (a answers) Read(_ context.Context, path string) ([]byte, error) {
 
 func newIdentifier(name string) autoscalingv2.MetricIdentifier {
 	return autoscalingv2.MetricIdentifier{Name: name, Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"code": "200"}}}
+}
+
+// TestTargetOfAnObject: of two amounts the one of the type counts, as in the HPA controller.
+func TestTargetOfAnObject(t *testing.T) {
+	t.Parallel()
+	for kind, want := range map[autoscalingv2.MetricTargetType]string{autoscalingv2.ValueMetricType: "100", autoscalingv2.AverageValueMetricType: "5"} {
+		spec := autoscalingv2.MetricSpec{Object: &autoscalingv2.ObjectMetricSource{Target: autoscalingv2.MetricTarget{
+			Type: kind, Value: new(resource.MustParse("100")), AverageValue: new(resource.MustParse("5")),
+		}}}
+		if got := FormatTarget(TargetOf(spec)); got != want {
+			t.Errorf("%s: target %s, want %s", kind, got, want)
+		}
+	}
 }
 
 // TestReadMetric: each type of metric is read at the path that the HPA controller reads, and its answer is understood.

@@ -46,6 +46,8 @@ type Difference struct {
 	Time     time.Time `json:"time"`
 	Recorded int32     `json:"recorded"`
 	Computed int32     `json:"computed"`
+
+	look int // its index among all looks
 }
 
 // Compare runs a complete record through the arithmetic, with its own specs and, unless it is nil, with another spec.
@@ -56,7 +58,7 @@ func Compare(log *explainapi.DecisionLog, other *autoscalingv2.HorizontalPodAuto
 		return nil, fmt.Errorf("there is no recorded decision of hpa/%s in this time; the record is %s", log.Name, records.DescribeBegin(log.Source))
 	}
 	c.From, c.Until, c.Looks = looks[0].Time, looks[len(looks)-1].Time, len(looks)
-	for _, l := range looks {
+	for i, l := range looks {
 		switch {
 		case l.Missing != "":
 			if c.Missing == "" {
@@ -64,7 +66,7 @@ func Compare(log *explainapi.DecisionLog, other *autoscalingv2.HorizontalPodAuto
 			}
 			continue
 		case l.Differs():
-			c.NotReproduced = append(c.NotReproduced, Difference{l.Time, l.Recorded, l.Computed})
+			c.NotReproduced = append(c.NotReproduced, Difference{l.Time, l.Recorded, l.Computed, i})
 		default:
 			c.Reproduced++
 		}
@@ -83,14 +85,14 @@ func (c *Comparison) addOtherReplay(log *explainapi.DecisionLog, other *autoscal
 		return err
 	}
 	computed := 0
-	for _, l := range looks {
+	for i, l := range looks {
 		if l.Missing == "" {
 			computed++
 		} else if c.Missing == "" {
 			c.Missing = l.Missing
 		}
 		if l.Recorded != l.Computed && !l.Unknown {
-			c.Differences = append(c.Differences, Difference{l.Time, l.Recorded, l.Computed})
+			c.Differences = append(c.Differences, Difference{l.Time, l.Recorded, l.Computed, i})
 		}
 	}
 	if computed == 0 {
@@ -138,7 +140,7 @@ func printReplayDifferences(out io.Writer, title string, all []Difference, noHea
 	table := output.Table{Header: []string{"TIME", "RECORDED", "COMPUTED"}}
 	left := 0
 	for i, d := range all {
-		if i > 0 && d.Recorded == all[i-1].Recorded && d.Computed == all[i-1].Computed {
+		if i > 0 && d.look == all[i-1].look+1 && d.Recorded == all[i-1].Recorded && d.Computed == all[i-1].Computed {
 			continue
 		}
 		if len(table.Rows) >= maxListed {

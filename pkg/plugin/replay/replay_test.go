@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"flag"
 	"os"
+	"regexp"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -45,6 +47,21 @@ func TestPrint(t *testing.T) {
 	}
 	if diff := cmp.Diff(string(want), out.String()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestReturningDifferences: a difference that comes again after looks without one is listed again.
+func TestReturningDifferences(t *testing.T) {
+	t.Parallel()
+	at := func(look int) Difference {
+		return Difference{Time: time.Date(2026, 11, 28, 12, look, 0, 0, time.UTC), Recorded: 4, Computed: 3, look: look}
+	}
+	var out bytes.Buffer
+	if err := (&Comparison{Differences: []Difference{at(1), at(2), at(30), at(31)}}).Print(&out, true); err != nil {
+		t.Fatal(err)
+	}
+	if got := regexp.MustCompile(`12:\d\d:00`).FindAllString(out.String(), -1); !slices.Equal(got, []string{"12:01:00", "12:30:00"}) {
+		t.Errorf("differences listed at %v in\n%s", got, out.String())
 	}
 }
 

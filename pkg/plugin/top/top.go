@@ -2,9 +2,11 @@
 package top
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -14,6 +16,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 
+	"github.com/tachometer-metrics/tachometer/pkg/hpa"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
@@ -70,13 +73,13 @@ type Report struct {
 }
 
 // Read reads the metrics of all autoscalers of the inventory.
-func Read(ctx context.Context, objects *inventory.Inventory, metrics reading.MetricReader) *Report {
+func Read(ctx context.Context, objects *inventory.Inventory, metrics reading.MetricReader, now time.Time) *Report {
 	report := &Report{Items: make([]Row, len(objects.HPAs)), Unread: objects.Unread}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(maxParallelReads)
 	for i := range objects.HPAs {
 		group.Go(func() error {
-			report.Items[i] = readTopRow(ctx, objects, metrics, &objects.HPAs[i])
+			report.Items[i] = readTopRow(ctx, objects, metrics, &objects.HPAs[i], now)
 			return nil
 		})
 	}
@@ -84,41 +87,81 @@ func Read(ctx context.Context, objects *inventory.Inventory, metrics reading.Met
 	return report
 }
 
-func readTopRow(ctx context.Context, objects *inventory.Inventory, metrics reading.MetricReader, hpa *autoscalingv2.HorizontalPodAutoscaler) Row {
+// topRead is an autoscaler with the answers to the reads of its metrics.
+type topRead struct {
+	scaler    *autoscalingv2.HorizontalPodAutoscaler
+	workload  *inventory.Workload // nil if unknown
+	pods      []*corev1.Pod
+	answers   []reading.Answer     // without a metric's name where the read needs unknown pods
+	decisions []hpa.MetricDecision // the HPA's own on the answers; none without pods
+}
+
+func readTopRow(ctx context.Context, objects *inventory.Inventory, metrics reading.MetricReader, scaler *autoscalingv2.HorizontalPodAutoscaler, now time.Time) Row {
 	row := Row{
-		Namespace: hpa.Namespace, Name: hpa.Name,
-		Target: strings.ToLower(hpa.Spec.ScaleTargetRef.Kind) + "/" + hpa.Spec.ScaleTargetRef.Name,
-		Min:    inventory.MinReplicasOf(hpa), Max: hpa.Spec.MaxReplicas,
-		Replicas: hpa.Status.CurrentReplicas, Wanted: hpa.Status.DesiredReplicas, Ready: -1,
+		Namespace: scaler.Namespace, Name: scaler.Name,
+		Target: strings.ToLower(scaler.Spec.ScaleTargetRef.Kind) + "/" + scaler.Spec.ScaleTargetRef.Name,
+		Min:    inventory.MinReplicasOf(scaler), Max: scaler.Spec.MaxReplicas,
+		Replicas: scaler.Status.CurrentReplicas, Wanted: scaler.Status.DesiredReplicas, Ready: -1,
 	}
-	workload, selector := objects.WorkloadOf(hpa), ""
-	if workload != nil {
-		selector = workload.PodSelector().String()
-		row.Ready = countReadyTopPods(objects.PodsOf(workload))
+	r := topRead{scaler: scaler, workload: objects.WorkloadOf(scaler), answers: make([]reading.Answer, len(scaler.Spec.Metrics))}
+	selector := ""
+	if r.workload != nil {
+		selector, r.pods = r.workload.PodSelector().String(), objects.PodsOf(r.workload)
+		row.Ready = countReadyTopPods(r.pods)
 	}
-	failed := 0
-	for i, spec := range hpa.Spec.Metrics {
-		m := Metric{Name: inventory.DescribeMetric(spec), Value: "?", Target: reading.FormatTarget(reading.TargetOf(spec))}
-		if workload == nil && spec.Object == nil && spec.External == nil {
-			m.Error = "its pods are unknown"
-			m.Value = formatTopStatusValue(hpa, i)
-			row.Metrics = append(row.Metrics, m)
-			continue
+	for i, spec := range scaler.Spec.Metrics {
+		if r.workload != nil || spec.Object != nil || spec.External != nil {
+			r.answers[i] = metrics.ReadMetric(ctx, scaler.Namespace, selector, spec, inventory.DescribeMetric(spec))
 		}
-		answer := metrics.ReadMetric(ctx, hpa.Namespace, selector, spec, m.Name)
-		if answer.Err != nil {
-			m.Error = answer.Err.Error()
+	}
+	r.decideTopMetrics(now)
+	failed := 0
+	for i := range scaler.Spec.Metrics {
+		m, isFailed := r.newTopMetric(i)
+		if isFailed {
 			failed++
-		} else {
-			m.Value = formatTopValue(hpa, i, answer.Values)
-			if oldest := answer.Oldest(); !oldest.IsZero() && (row.Oldest.IsZero() || oldest.Before(row.Oldest)) {
-				row.Oldest = oldest
-			}
+		}
+		if oldest := r.answers[i].Oldest(); m.Error == "" && !oldest.IsZero() && (row.Oldest.IsZero() || oldest.Before(row.Oldest)) {
+			row.Oldest = oldest
 		}
 		row.Metrics = append(row.Metrics, m)
 	}
-	row.State = judgeTopState(hpa, failed)
+	row.State = judgeTopState(scaler, failed)
 	return row
+}
+
+// decideTopMetrics lets the HPA's arithmetic decide on the answers, where there are pods.
+func (r *topRead) decideTopMetrics(now time.Time) {
+	if len(r.pods) == 0 {
+		return
+	}
+	in := reading.NewDecisionInput(r.scaler, r.answers, r.pods, now)
+	in.StatusReplicas = cmp.Or(r.workload.StatusReplicas, in.StatusReplicas)
+	r.decisions = reading.DecideMetrics(in)
+}
+
+// newTopMetric returns the i-th metric, and whether the HPA controller has no wish of it. At 0 replicas no metric of pods has a value.
+func (r *topRead) newTopMetric(i int) (m Metric, isFailed bool) {
+	spec, answer := r.scaler.Spec.Metrics[i], r.answers[i]
+	target := reading.TargetOf(spec)
+	m = Metric{Name: inventory.DescribeMetric(spec), Value: "?", Target: reading.FormatTarget(target)}
+	err := answer.Err
+	if err == nil && i < len(r.decisions) {
+		err = r.decisions[i].Err
+	}
+	switch {
+	case answer.Metric == "":
+		m.Error, m.Value = "its pods are unknown", formatTopStatusValue(r.scaler, i)
+	case err != nil:
+		m.Error = err.Error()
+		isAtZero := r.scaler.Status.CurrentReplicas == 0 && len(r.scaler.Status.Conditions) > 0 && len(r.pods) == 0
+		return m, !isAtZero || spec.Object != nil || spec.External != nil
+	case i < len(r.decisions) && target.AverageUtilization == nil:
+		m.Value = resource.NewMilliQuantity(r.decisions[i].Usage, resource.DecimalSI).String()
+	default:
+		m.Value = formatTopValue(r.scaler, i, answer.Values)
+	}
+	return m, false
 }
 
 func countReadyTopPods(pods []*corev1.Pod) int {
@@ -147,12 +190,16 @@ func formatTopValue(hpa *autoscalingv2.HorizontalPodAutoscaler, i int, values []
 	case spec.Object == nil && spec.External == nil:
 		shares = int64(len(values))
 	case target.AverageValue != nil:
-		shares = int64(hpa.Status.CurrentReplicas)
+		shares = max(1, int64(hpa.Status.CurrentReplicas)) // at 0 replicas the total
 	}
 	if len(values) == 0 || shares == 0 {
 		return "?"
 	}
-	return resource.NewMilliQuantity(sum/shares, resource.DecimalSI).String()
+	share := float64(sum) / float64(shares)
+	if spec.Object != nil || spec.External != nil { // the HPA controller rounds the share of a total up
+		share = math.Ceil(share)
+	}
+	return resource.NewMilliQuantity(int64(share), resource.DecimalSI).String()
 }
 
 // formatTopStatusValue returns the value that the HPA controller wrote last.

@@ -35,19 +35,24 @@ func (metricsAPI) Read(_ context.Context, path string) ([]byte, error) {
 }
 
 func podsMetric(name string) autoscalingv2.MetricSpec {
-	return autoscalingv2.MetricSpec{Pods: &autoscalingv2.PodsMetricSource{
+	return autoscalingv2.MetricSpec{Type: autoscalingv2.PodsMetricSourceType, Pods: &autoscalingv2.PodsMetricSource{
 		Metric: autoscalingv2.MetricIdentifier{Name: name}, Target: autoscalingv2.MetricTarget{AverageValue: new(resource.MustParse("50"))},
 	}}
 }
 
 func externalMetric(target autoscalingv2.MetricTarget) autoscalingv2.MetricSpec {
-	return autoscalingv2.MetricSpec{External: &autoscalingv2.ExternalMetricSource{Metric: autoscalingv2.MetricIdentifier{Name: "orders"}, Target: target}}
+	return autoscalingv2.MetricSpec{Type: autoscalingv2.ExternalMetricSourceType, External: &autoscalingv2.ExternalMetricSource{Metric: autoscalingv2.MetricIdentifier{Name: "orders"}, Target: target}}
 }
 
 // newScaled returns an inventory with one autoscaler of two pods.
 func newScaled(status autoscalingv2.HorizontalPodAutoscalerStatus, metrics ...autoscalingv2.MetricSpec) *inventory.Inventory {
 	labels := map[string]string{"app": "web"}
 	pod := corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web-1", Labels: labels}}
+	pod.Spec.Containers = []corev1.Container{{Name: "web", Resources: corev1.ResourceRequirements{
+		Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("100m")},
+	}}}
+	started := metav1.NewTime(topTime.Add(-time.Hour))
+	pod.Status = corev1.PodStatus{StartTime: &started, Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionFalse, LastTransitionTime: metav1.NewTime(topTime)}}}
 	ready := *pod.DeepCopy()
 	ready.Name, ready.Status.Conditions = "web-2", []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
 	return &inventory.Inventory{
@@ -63,6 +68,26 @@ func newScaled(status autoscalingv2.HorizontalPodAutoscalerStatus, metrics ...au
 	}
 }
 
+// atZero takes the pods away.
+func atZero(objects *inventory.Inventory) *inventory.Inventory {
+	objects.Pods = nil
+	return objects
+}
+
+// going lets the second pod be deleted: its value does not count.
+func going(objects *inventory.Inventory) *inventory.Inventory {
+	objects.Pods[1].DeletionTimestamp = &metav1.Time{Time: topTime}
+	return objects
+}
+
+// withoutRequests takes the requests of the pods away.
+func withoutRequests(objects *inventory.Inventory) *inventory.Inventory {
+	for i := range objects.Pods {
+		objects.Pods[i].Spec = corev1.PodSpec{Containers: []corev1.Container{{Name: "web"}}}
+	}
+	return objects
+}
+
 // TestRows: a value is in the terms of its target, and the state is the worst that is true.
 func TestRows(t *testing.T) {
 	t.Parallel()
@@ -72,7 +97,7 @@ func TestRows(t *testing.T) {
 	reason := func(r string) autoscalingv2.HorizontalPodAutoscalerCondition {
 		return autoscalingv2.HorizontalPodAutoscalerCondition{Type: autoscalingv2.ScalingLimited, Status: corev1.ConditionTrue, Reason: r}
 	}
-	cpu := autoscalingv2.MetricSpec{Resource: &autoscalingv2.ResourceMetricSource{Name: "cpu", Target: autoscalingv2.MetricTarget{AverageUtilization: new(int32(60))}}}
+	cpu := autoscalingv2.MetricSpec{Type: autoscalingv2.ResourceMetricSourceType, Resource: &autoscalingv2.ResourceMetricSource{Name: "cpu", Target: autoscalingv2.MetricTarget{AverageUtilization: new(int32(60))}}}
 	measured := status(2, 2)
 	measured.CurrentMetrics = []autoscalingv2.MetricStatus{{Resource: &autoscalingv2.ResourceMetricStatus{
 		Name: "cpu", Current: autoscalingv2.MetricValueStatus{AverageUtilization: new(int32(72))},
@@ -85,7 +110,7 @@ func TestRows(t *testing.T) {
 		"total shared by pods":  {newScaled(status(4, 4), externalMetric(autoscalingv2.MetricTarget{AverageValue: new(resource.MustParse("20"))})), "web|orders, external: 22500m/20|4|4|1|10s|steady"},
 		"total":                 {newScaled(status(4, 4), externalMetric(autoscalingv2.MetricTarget{Value: new(resource.MustParse("100"))})), "web|orders, external: 90/100|4|4|1|10s|steady"},
 		"utilization":           {newScaled(measured, cpu), "web|cpu: 72%/60%|2|2|1|30s|steady"},
-		"a metric without any":  {newScaled(measured, autoscalingv2.MetricSpec{Resource: &autoscalingv2.ResourceMetricSource{Name: "memory"}}, podsMetric("rps")), "web|memory: ?/?, rps: 45/50|2|2|1|10s|steady"},
+		"a metric without any":  {newScaled(measured, autoscalingv2.MetricSpec{Type: autoscalingv2.ResourceMetricSourceType, Resource: &autoscalingv2.ResourceMetricSource{Name: "memory"}}, podsMetric("rps")), "web|memory: ?/?, rps: 45/50|2|2|1|10s|partial"},
 		"no value":              {newScaled(status(2, 2), podsMetric("broken")), "web|broken: ?/50|2|2|1|<unknown>|broken"},
 		"no value of one":       {newScaled(status(2, 2), podsMetric("broken"), podsMetric("rps")), "web|broken: ?/50, rps: 45/50|2|2|1|10s|partial"},
 		"rising":                {newScaled(status(2, 3), podsMetric("rps")), "web|rps: 45/50|2|3|1|10s|rising"},
@@ -95,11 +120,15 @@ func TestRows(t *testing.T) {
 		"minimum":               {newScaled(status(2, 2, reason("TooFewReplicas")), podsMetric("rps")), "web|rps: 45/50|2|2|1|10s|minimum"},
 		"new":                   {newScaled(status(0, 0), podsMetric("rps")), "web|rps: 45/50|0|0|1|10s|new"},
 		"deleted workload":      {newScaled(status(2, 2, autoscalingv2.HorizontalPodAutoscalerCondition{Type: autoscalingv2.AbleToScale, Status: corev1.ConditionFalse, Reason: "FailedGetScale"}), podsMetric("rps")), "web|rps: 45/50|2|2|1|10s|broken"},
+		"a seventh of a total":  {newScaled(status(7, 7), externalMetric(autoscalingv2.MetricTarget{AverageValue: new(resource.MustParse("20"))})), "web|orders, external: 12858m/20|7|7|1|10s|steady"},
+		"a total at zero":       {atZero(newScaled(status(0, 0, reason("TooFewReplicas")), externalMetric(autoscalingv2.MetricTarget{AverageValue: new(resource.MustParse("20"))}), podsMetric("broken"))), "web|orders, external: 90/20, broken: ?/50|0|0|0|10s|minimum"},
+		"a pod that goes":       {going(newScaled(status(2, 2), podsMetric("rps"))), "web|rps: 60/50|2|2|1|10s|steady"},
+		"a request is missing":  {withoutRequests(newScaled(measured, cpu)), "web|cpu: ?/60%|2|2|1|<unknown>|broken"},
 		"off":                   {newScaled(status(0, 0, reason("ScalingDisabled")), podsMetric("broken")), "web|broken: ?/50|0|0|1|<unknown>|off"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			report := Read(t.Context(), tc.objects, reading.MetricReader{Reader: metricsAPI{}})
+			report := Read(t.Context(), tc.objects, reading.MetricReader{Reader: metricsAPI{}}, topTime)
 			if diff := cmp.Diff(tc.want, strings.Join(report.Items[0].formatTopCells(topTime), "|")); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
@@ -115,7 +144,7 @@ func TestUnknownPods(t *testing.T) {
 		Current: autoscalingv2.MetricValueStatus{AverageValue: new(resource.MustParse("44"))},
 	}}}
 	objects.Workloads = nil
-	row := Read(t.Context(), objects, reading.MetricReader{Reader: metricsAPI{}}).Items[0]
+	row := Read(t.Context(), objects, reading.MetricReader{Reader: metricsAPI{}}, topTime).Items[0]
 	if got := strings.Join(row.formatTopCells(topTime), "|"); got != "web|rps: 44/50|2|2|?|<unknown>|steady" {
 		t.Errorf("got %s", got)
 	}

@@ -1,0 +1,108 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+
+	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/budget"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/records"
+)
+
+const (
+	// controllerPeriod is the time between two looks of the HPA controller that is worth a warning: the default is 15 s.
+	controllerPeriod = 30 * time.Second
+	// controllerSpan is how far back the period is measured.
+	controllerSpan = 10 * time.Minute
+	// maxReadRecords bounds the records that are read for a period: one with two looks is enough.
+	maxReadRecords = 3
+)
+
+// checkDoctorController measures how often the HPA controller looks, from the adapter's record of an autoscaler. Without a record it says
+// nothing: the APIService of the records has a check of its own.
+func (d *doctor) checkDoctorController(ctx context.Context) {
+	var silent *autoscalingv2.HorizontalPodAutoscaler // of which the record has no read
+	for i, hpa := range d.hpas {
+		if i == maxReadRecords {
+			break
+		}
+		log, err := records.ReadLog(ctx, d.Metrics.Reader, hpa.Namespace, hpa.Name, controllerSpan)
+		if errors.Is(err, records.ErrNotServed) {
+			return
+		}
+		if err != nil {
+			continue
+		}
+		if i == 0 {
+			d.checkDoctorClock(log.Source.Time)
+		}
+		if period, ok := measureControllerPeriod(log); ok {
+			d.addControllerCheck(hpa, period)
+			return
+		}
+		if silent == nil && d.expectsControllerReads(hpa, log) {
+			silent = hpa
+		}
+	}
+	if silent != nil {
+		d.addDoctorCheck("controller", silent.Namespace+"/"+silent.Name, StatusWarning, fmt.Sprintf("the record of the last %s has no read by the HPA controller: "+
+			"it does not run, or the adapter's --autoscaler-users lacks its user", output.Duration(controllerSpan)), formatHPACommand(silent))
+	}
+}
+
+// measureControllerPeriod returns the time between two looks, if the record has two.
+func measureControllerPeriod(log *explainapi.DecisionLog) (time.Duration, bool) {
+	for _, stage := range budget.Measure(log).Stages {
+		if stage.Name == budget.Period && stage.Count > 0 {
+			return stage.P50.Round(time.Second), true
+		}
+	}
+	return 0, false
+}
+
+func (d *doctor) addControllerCheck(hpa *autoscalingv2.HorizontalPodAutoscaler, period time.Duration) {
+	subject, text := hpa.Namespace+"/"+hpa.Name, fmt.Sprintf("the HPA controller looks every %s", period)
+	if period < controllerPeriod {
+		d.addDoctorCheck("controller", subject, StatusOK, text, "")
+		return
+	}
+	d.addDoctorCheck("controller", subject, StatusWarning, text+": raise --concurrent-horizontal-pod-autoscaler-syncs of kube-controller-manager, "+
+		"or lower its --horizontal-pod-autoscaler-sync-period", fmt.Sprintf("kubectl tachometer budget hpa/%s -n %s", hpa.Name, hpa.Namespace))
+}
+
+// expectsControllerReads reports whether a whole record that is old enough must have reads: the adapter serves custom metrics, and the
+// controller reads one at this number of replicas.
+func (d *doctor) expectsControllerReads(hpa *autoscalingv2.HorizontalPodAutoscaler, log *explainapi.DecisionLog) bool {
+	readsPods := slices.ContainsFunc(hpa.Spec.Metrics, func(m autoscalingv2.MetricSpec) bool { return m.Pods != nil })
+	isServed := len(d.services) > 0 && d.isDoctorAdapterService(d.services[0])
+	now, begin := log.Source.Time, log.Source.UnknownBefore
+	isWhole := !slices.ContainsFunc(log.Source.Replicas, func(r explainapi.ReplicaRecord) bool { return r.Error != "" })
+	hasReads := slices.ContainsFunc(log.Decisions, func(l explainapi.Decision) bool { return len(l.Reads) > 0 })
+	return readsPods && isServed && isWhole && !hasReads && hpa.Status.CurrentReplicas >= inventory.MinReplicasOf(hpa) && hpa.Status.CurrentReplicas > 0 &&
+		hpa.Status.CurrentReplicas <= hpa.Spec.MaxReplicas && !begin.IsZero() && now.Sub(begin) > 2*time.Minute
+}
+
+func formatHPACommand(hpa *autoscalingv2.HorizontalPodAutoscaler) string {
+	return fmt.Sprintf("kubectl -n %s describe hpa %s", hpa.Namespace, hpa.Name)
+}
+
+// checkDoctorClock compares this machine's clock with the adapter's time of an answer. Ages of values are those by the adapter's clock.
+func (d *doctor) checkDoctorClock(answered time.Time) {
+	ahead := answered.Sub(d.Now()).Round(time.Second)
+	if answered.IsZero() || ahead.Abs() < clockSkew {
+		return
+	}
+	d.ahead = ahead
+	word := "behind"
+	if ahead < 0 {
+		word = "ahead of"
+	}
+	d.addDoctorCheck("clock", "", StatusWarning, fmt.Sprintf("this machine's clock is %s %s the adapter's", ahead.Abs(), word), "date -u")
+}
