@@ -25,8 +25,9 @@ type walker struct {
 	*rand.Rand
 	t     *testing.T
 	log   []string
-	edits map[string]*edit // the last edit of a number by a person, by workload and field
-	was   map[string]int32 // the number that must come back, by workload and field
+	edits map[string]*edit  // the last edit of a number by a person, by workload and field
+	was   map[string]int32  // the number that must come back, by workload and field
+	last  map[string]string // the bound that a person edited last, by workload: it displaces the other
 
 	skipReplicas bool // autoscalers came and went: the replicas may be theirs
 }
@@ -166,7 +167,7 @@ func (w *walker) replaceAutoscaler() {
 	for _, field := range []string{fieldReplicas, fieldMinReplicas, fieldMaxReplicas} {
 		delete(w.edits, "shop "+field) // its holds state their numbers anew
 	}
-	w.was["shop minReplicas"], w.was["shop maxReplicas"] = bounds.MinReplicas, bounds.MaxReplicas
+	w.keepBounds(shop)
 	if err := w.pass(w.t.Context()); err != nil { // what a person sets there before is the autoscaler's own
 		w.fail("pass: %v", err)
 	}
@@ -181,6 +182,9 @@ func (w *walker) edit(work *memoryWorkload) {
 	field, now := fieldReplicas, work.replicas
 	if work.hpa != nil {
 		field, now = fieldMinReplicas, work.hpa.bounds.MinReplicas
+		if w.IntN(3) == 0 {
+			value += 8 // beyond the original maximum
+		}
 		if value > work.hpa.bounds.MaxReplicas {
 			return // the API server rejects it
 		}
@@ -211,6 +215,7 @@ func (w *walker) edit(work *memoryWorkload) {
 	}
 	if !recorded {
 		e = nil // before the first hold began: the hold states its number anew
+		w.keepBounds(work)
 	}
 	w.note("person sets %s %s to %d", work.name, field, value)
 	if work.hpa != nil {
@@ -219,10 +224,23 @@ func (w *walker) edit(work *memoryWorkload) {
 	} else {
 		work.scale(w.memoryCluster, value)
 	}
-	w.edits[work.name+" "+field], w.was[work.name+" "+field] = e, value
-	if work.hpa != nil { // a minimum above the maximum of before needs a higher one
-		w.was[work.name+" "+fieldMaxReplicas] = max(w.was[work.name+" "+fieldMaxReplicas], value)
+	w.edits[work.name+" "+field], w.was[work.name+" "+field], w.last[work.name] = e, value, field
+}
+
+// keepBounds makes the present bounds of a workload without a record those that must come back.
+func (w *walker) keepBounds(work *memoryWorkload) {
+	if work.hpa != nil {
+		w.was[work.name+" "+fieldMinReplicas], w.was[work.name+" "+fieldMaxReplicas] = work.hpa.bounds.MinReplicas, work.hpa.bounds.MaxReplicas
 	}
+}
+
+// wantBounds returns the bounds that must come back: the last edit counts where both do not fit.
+func (w *walker) wantBounds(work *memoryWorkload) hold.ReplicaBounds {
+	low, high := w.was[work.name+" "+fieldMinReplicas], w.was[work.name+" "+fieldMaxReplicas]
+	if w.last[work.name] == fieldMaxReplicas {
+		return hold.ReplicaBounds{MinReplicas: min(low, high), MaxReplicas: high}
+	}
+	return hold.ReplicaBounds{MinReplicas: low, MaxReplicas: max(low, high)}
 }
 
 // follow moves the replicas into the bounds, as an autoscaler does.
@@ -258,6 +276,9 @@ func (w *walker) applyRandom() {
 	}
 	if w.IntN(2) == 0 {
 		h.Verify = &verify.Spec{URL: "/"}
+	}
+	if w.IntN(3) == 0 {
+		h.MaxReplicas = int32(w.IntN(8) + 13)
 	}
 	workloads := []string{name}
 	switch w.IntN(3) {
@@ -335,12 +356,11 @@ func (w *walker) end() {
 		w.fail("holds are left")
 	}
 	for _, work := range w.workloads {
-		field, now := fieldReplicas, work.replicas
-		if work.hpa != nil {
-			field, now = fieldMinReplicas, work.hpa.bounds.MinReplicas
+		if want := w.wantBounds(work); work.hpa != nil && work.hpa.bounds != want {
+			w.fail("the bounds of %s are %+v; want %+v back", work.name, work.hpa.bounds, want)
 		}
-		if want := w.was[work.name+" "+field]; now != want && (field != fieldReplicas || !w.skipReplicas) {
-			w.fail("%s %s is %d; want %d back", work.name, field, now, want)
+		if want := w.was[work.name+" "+fieldReplicas]; work.hpa == nil && work.replicas != want && !w.skipReplicas {
+			w.fail("%s has %d replicas; want %d back", work.name, work.replicas, want)
 		}
 		if work.owned || work.hpa != nil && work.hpa.owned {
 			w.fail("the scaler still owns numbers of %s", work.name)
@@ -354,7 +374,7 @@ func TestWalks(t *testing.T) {
 	t.Parallel()
 	for i := range *walks {
 		seed := *walkSeed + uint64(i)
-		w := &walker{bench: newBench(), Rand: rand.New(rand.NewPCG(seed, 0)), t: t, edits: map[string]*edit{}, was: map[string]int32{}}
+		w := &walker{bench: newBench(), Rand: rand.New(rand.NewPCG(seed, 0)), t: t, edits: map[string]*edit{}, was: map[string]int32{}, last: map[string]string{}}
 		w.note("seed %d", seed)
 		if seed%2 == 0 {
 			w.readLive()
@@ -362,7 +382,7 @@ func TestWalks(t *testing.T) {
 		w.addWorkload("cart", 2, hold.ReplicaBounds{})
 		w.was["cart replicas"] = 2
 		w.addWorkload("shop", 3, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 12})
-		w.was["shop minReplicas"] = 2
+		w.was["shop minReplicas"], w.was["shop maxReplicas"] = 2, 12
 		w.onSet, w.gates.onOpen = w.checkSet, w.checkOpen
 		for range 40 {
 			w.step()
