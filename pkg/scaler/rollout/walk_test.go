@@ -144,11 +144,11 @@ func (w *walker) checkMaximums() {
 	}
 }
 
-// looksCopied reports whether another autoscaler with a minimum cannot be told from a copy of the one before: it has the number of a hold.
-func (w *walker) looksCopied(workload string, least int32) bool {
+// looksCopied reports whether another autoscaler with a minimum cannot be told from a copy of one before: it has the number of a hold. The hold may
+// be of a workload that the one before was pointed at for a while.
+func (w *walker) looksCopied(least int32) bool {
 	for _, h := range w.holds {
-		n := h.Status.Numbers
-		if h.HeldWorkload().Name == workload && (h.Spec.Replicas == least || n != nil && n.MinReplicas.Set == least) {
+		if n := h.Status.Numbers; h.Spec.Replicas == least || n != nil && n.MinReplicas.Set == least {
 			return true
 		}
 	}
@@ -159,7 +159,7 @@ func (w *walker) looksCopied(workload string, least int32) bool {
 func (w *walker) replaceAutoscaler() {
 	shop := w.workloads["shop"]
 	bounds := hold.ReplicaBounds{MinReplicas: int32(w.IntN(3) + 1), MaxReplicas: int32(w.IntN(9) + 4)}
-	if shop.hpa.scales != "" || w.looksCopied("shop", bounds.MinReplicas) {
+	if shop.hpa.scales != "" || w.looksCopied(bounds.MinReplicas) {
 		return
 	}
 	w.note("shop gets another autoscaler %v", bounds)
@@ -173,10 +173,20 @@ func (w *walker) replaceAutoscaler() {
 	}
 }
 
+// isScaledByAnother reports whether the autoscaler of another workload was pointed at this one: it decides on the replicas.
+func (w *walker) isScaledByAnother(work *memoryWorkload) bool {
+	for _, other := range w.workloads {
+		if other.hpa != nil && other.hpa.scales == work.name {
+			return true
+		}
+	}
+	return false
+}
+
 // edit makes a person's change of a number, other than the scaler's own numbers.
 func (w *walker) edit(work *memoryWorkload) {
 	value := int32(w.IntN(8) + 1)
-	if work.hpa != nil && work.hpa.scales != "" {
+	if work.hpa != nil && work.hpa.scales != "" || w.isScaledByAnother(work) {
 		return
 	}
 	field, now := fieldReplicas, work.replicas
@@ -215,7 +225,6 @@ func (w *walker) edit(work *memoryWorkload) {
 	}
 	if !recorded {
 		e = nil // before the first hold began: the hold states its number anew
-		w.keepBounds(work)
 	}
 	w.note("person sets %s %s to %d", work.name, field, value)
 	if work.hpa != nil {
@@ -225,12 +234,33 @@ func (w *walker) edit(work *memoryWorkload) {
 		work.scale(w.memoryCluster, value)
 	}
 	w.edits[work.name+" "+field], w.was[work.name+" "+field], w.last[work.name] = e, value, field
+	if high := w.edits[work.name+" "+fieldMaxReplicas]; high != nil && field == fieldMinReplicas && high.value < value {
+		delete(w.edits, work.name+" "+fieldMaxReplicas) // the later edit displaces the earlier
+	}
 }
 
 // keepBounds makes the present bounds of a workload without a record those that must come back.
 func (w *walker) keepBounds(work *memoryWorkload) {
 	if work.hpa != nil {
 		w.was[work.name+" "+fieldMinReplicas], w.was[work.name+" "+fieldMaxReplicas] = work.hpa.bounds.MinReplicas, work.hpa.bounds.MaxReplicas
+	}
+}
+
+// checkBounds is called after a whole pass: an autoscaler that no record names has the bounds that must come back.
+func (w *walker) checkBounds() {
+	for name, work := range w.workloads {
+		isRecorded := work.hpa == nil
+		for _, h := range w.holds {
+			n := h.Status.Numbers
+			isRecorded = isRecorded || n != nil && (n.Autoscaler == name || h.HeldWorkload().Name == name)
+		}
+		if isRecorded {
+			continue
+		}
+		if want := w.wantBounds(work); work.hpa.bounds != want {
+			w.fail("no record names the autoscaler of %s, and its bounds are %+v; want %+v", name, work.hpa.bounds, want)
+		}
+		w.keepBounds(work) // a displaced bound is gone
 	}
 }
 
@@ -336,6 +366,7 @@ func (w *walker) step() {
 		}
 		w.checkGates()
 		w.checkMaximums()
+		w.checkBounds()
 	}
 }
 

@@ -52,7 +52,7 @@ func (w *wildWalker) changeAutoscaler() {
 		return
 	}
 	bounds := hold.ReplicaBounds{MinReplicas: int32(w.IntN(3) + 1), MaxReplicas: int32(w.IntN(9) + 4)}
-	if w.looksCopied("cart", bounds.MinReplicas) {
+	if w.looksCopied(bounds.MinReplicas) {
 		return
 	}
 	w.note("cart gets an autoscaler %v", bounds)
@@ -70,7 +70,7 @@ func (w *wildWalker) retargetAutoscaler() {
 	if shop.hpa.scales == "" {
 		to = []string{"elsewhere", "cart"}[w.IntN(2)]
 	}
-	if to == "cart" && w.workloads["cart"].hpa != nil {
+	if to == "cart" && (w.workloads["cart"].hpa != nil || w.looksCopied(shop.hpa.bounds.MinReplicas)) {
 		to = "elsewhere"
 	}
 	clear(w.edits) // its holds state their numbers anew, and those of its new workload do
@@ -124,11 +124,13 @@ func (w *wildWalker) editMaximum() {
 	}
 	if !recorded {
 		e = nil
-		w.keepBounds(shop)
 	}
 	w.note("person sets shop maxReplicas to %d", value)
 	shop.setBounds(w.memoryCluster, hold.ReplicaBounds{MinReplicas: shop.hpa.bounds.MinReplicas, MaxReplicas: value})
 	w.edits["shop maxReplicas"], w.was["shop maxReplicas"], w.last["shop"] = e, value, fieldMaxReplicas
+	if low := w.edits["shop minReplicas"]; low != nil && low.value > value {
+		delete(w.edits, "shop minReplicas")
+	}
 }
 
 // editHold makes a person's change of a hold.
@@ -183,6 +185,7 @@ func (w *wildWalker) disturb() {
 	}
 	w.checkGates()
 	w.checkMaximums()
+	w.checkBounds()
 	w.checkOpenHolds()
 }
 
