@@ -150,9 +150,13 @@ func (w *wildWalker) editHold() {
 
 // disturb makes one random event.
 func (w *wildWalker) disturb() {
-	switch w.IntN(13) {
+	switch w.IntN(14) {
 	case 0, 1:
 		w.applyWild()
+	case 13:
+		jump := []time.Duration{-time.Hour, -time.Minute, 24 * time.Hour}[w.IntN(3)]
+		w.now = w.now.Add(jump)
+		w.note("the clock jumps by %s", jump)
 	case 12:
 		w.retargetAutoscaler()
 	case 2:
