@@ -1,7 +1,9 @@
 package rollout
 
 import (
+	"errors"
 	"testing"
+	"time"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
@@ -41,5 +43,37 @@ func TestD4DisplacedBoundComesBack(t *testing.T) {
 				t.Errorf("%+v; want %+v", w.hpa.bounds, c.want)
 			}
 		})
+	}
+}
+
+// TestD4YieldedWhileGateStaysOpen: a person's number stays for as long as the gate of a hold that left it cannot be shut, also after that hold's end: a
+// later hold does not lower it.
+func TestD4YieldedWhileGateStaysOpen(t *testing.T) {
+	t.Parallel()
+	for name, bounds := range map[string]hold.ReplicaBounds{"autoscaled": {MinReplicas: 2, MaxReplicas: 30}, "plain": {}} {
+		b := newBench()
+		w := b.addWorkload("shop", 3, bounds)
+		b.apply(t, "shop", hold.Hold{ID: "event/sale", By: "event 1", Replicas: 4, Gates: []string{"sale"}, Until: b.now.Add(time.Hour)})
+		b.mustPass(t)
+		w.ready = 4
+		b.mustPass(t)
+		if w.hpa != nil {
+			w.setBounds(b.memoryCluster, hold.ReplicaBounds{MinReplicas: 8, MaxReplicas: 30})
+		}
+		w.scale(b.memoryCluster, 8)
+		b.mustPass(t)
+		b.gates.fail = errors.New("away")
+		b.now = b.now.Add(2 * time.Hour)
+		b.mustPass(t)
+		b.apply(t, "shop", nightHold(5))
+		b.mustPass(t)
+		if w.replicas != 8 || w.hpa != nil && w.hpa.bounds.MinReplicas != 8 {
+			t.Errorf("%s, gate open: %d replicas, %+v; want the person's 8", name, w.replicas, w.hpa)
+		}
+		b.gates.fail = nil
+		b.mustPass(t)
+		if now := w.replicas; w.hpa != nil && w.hpa.bounds.MinReplicas != 5 || w.hpa == nil && now != 5 {
+			t.Errorf("%s, gate shut: %d replicas, %+v; want the night's 5", name, now, w.hpa)
+		}
 	}
 }
