@@ -286,8 +286,7 @@ func (f *messageFields) collectEventFields() map[string]any {
 
 // setCommonEventFields validates the fields of every event, and sets At and TTL.
 func (e *Event) setCommonEventFields(at, ttl string) (err error) {
-	switch {
-	case len(e.Type) > maxType || !eventTypePattern.MatchString(e.Type):
+	if len(e.Type) > maxType || !eventTypePattern.MatchString(e.Type) {
 		return fmt.Errorf("type: must be 1 to %d letters, digits or _.:/-, not %q", maxType, strict.Shorten(e.Type))
 	}
 	if e.At, err = time.Parse(time.RFC3339, strings.ToUpper(at)); err != nil || e.At.Year() < 2000 || e.At.Year() > 9999 {
