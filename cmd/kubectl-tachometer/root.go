@@ -17,6 +17,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/command"
 )
 
 const rootHelp = `Explain what HorizontalPodAutoscalers do, and find what is broken on the way of their metrics.
@@ -58,7 +59,7 @@ func newPluginRootCommand(p *pluginProgram) *cobra.Command {
 			return nil
 		},
 	}
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{command.DescribeFlagError(err)} })
 	bindPluginConnectionFlags(p, cmd.PersistentFlags())
 	for _, named := range []*cobra.Command{
 		newPluginDoctorCommand(p), newPluginExplainCommand(p), newPluginMetricsCommand(p), newPluginReplayCommand(p), newPluginBudgetCommand(p),

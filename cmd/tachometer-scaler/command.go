@@ -54,7 +54,9 @@ func newScalerRootCommand(g *globalFlags) *cobra.Command {
 	cmd.AddCommand(g.NewHoldCommands()...)
 	cmd.AddCommand(g.NewOtherCommands()...)
 	cmd.AddCommand(newScalerScheduleCommand(g), newScalerCheckCommand(g), newScalerRunCommand(g))
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return command.WithExitCode(err, command.ExitUsage) })
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		return command.WithExitCode(command.DescribeFlagError(err), command.ExitUsage)
+	})
 	cmd.SetOut(g.Out)
 	cmd.SetErr(g.Errs)
 	g.recordScalerProgramStart(cmd)

@@ -51,6 +51,10 @@ func TestWrongUse(t *testing.T) {
 	}{
 		"unknown command":     {[]string{"sett"}, "unknown command"},
 		"unknown flag":        {[]string{"set", "deploy/a", "--replica", "1"}, "unknown flag"},
+		"no number":           {[]string{"set", "deploy/a", "--replicas", "50%"}, `--replicas must be a whole number such as 20, not "50%"`},
+		"too large a number":  {[]string{"set", "deploy/a", "--replicas", "99999999999"}, `--replicas must be a smaller number, not "99999999999"`},
+		"no share":            {[]string{"verify", "deploy/a", "--success", "99%"}, `--success must be a number such as 0.99, not "99%"`},
+		"neither":             {[]string{"set", "deploy/a", "--wait=perhaps"}, `--wait must be true or false, not "perhaps"`},
 		"no workload":         {[]string{"set", "--replicas", "1"}, "TYPE/NAME"},
 		"no replicas":         {[]string{"set", "deploy/a"}, "replicas"},
 		"no kubeconfig":       {[]string{"status", "--kubeconfig", missing}, "kubeconfig"},

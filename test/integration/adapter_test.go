@@ -97,7 +97,7 @@ func (a *adapter) start() error {
 	defer log.Close()
 	a.process = exec.Command(a.program, "--config="+a.config, "--allow-host-network", "--kubeconfig="+a.kubeconfig, "--secure-port="+strconv.Itoa(a.port),
 		"--shutdown-delay-duration=100ms", "--logging-format=text")
-	a.process.Env = append(os.Environ(), "GOMEMLIMIT="+memoryLimit)
+	a.process.Env = append(os.Environ(), "GOMEMLIMIT="+memoryLimit, detectMutations)
 	a.process.Stdout, a.process.Stderr = log, log
 	a.process.SysProcAttr = attributes()
 	if err := a.process.Start(); err != nil {

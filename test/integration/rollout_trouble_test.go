@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -277,6 +278,70 @@ func TestServerSideApplyInHold(t *testing.T) {
 			}
 			if err := applyAutoscaler(t, namespace, tc.manager, whole, false); err != nil {
 				t.Errorf("the whole manifest after the hold: %v", err)
+			}
+		})
+	}
+}
+
+// describeManagers describes the entries of the managed fields, without their times.
+func describeManagers(all []metav1.ManagedFieldsEntry) (text []string) {
+	for _, m := range all {
+		text = append(text, fmt.Sprintf("%s %s %s %s", m.Manager, m.Operation, m.Subresource, m.FieldsV1))
+	}
+	slices.Sort(text)
+	return text
+}
+
+// TestFieldManagersAfterHold: a hold leaves the managed fields of its autoscaler and workload as they were, without the owners of the numbers that it
+// changed. The next apply of the same manifest owns them again, without a conflict. An object without managed fields has none afterwards.
+func TestFieldManagersAfterHold(t *testing.T) {
+	need(t)
+	t.Parallel()
+	for name, tc := range map[string]struct{ autoscaled, untracked bool }{"autoscaled": {autoscaled: true}, "plain": {}, "untracked": {true, true}, "plain, untracked": {false, true}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			namespace := newNamespace(t)
+			workload := newWorkload(t, namespace, tc.autoscaled)
+			apply, patch := types.ApplyPatchType, fmt.Sprintf(`{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"shop"},"spec":{"replicas":%d}}`, mustLook(t, namespace).Replicas)
+			if tc.autoscaled {
+				patch = fmt.Sprintf(`{"apiVersion":"autoscaling/v2","kind":"HorizontalPodAutoscaler","metadata":{"name":"shop"},"spec":{"minReplicas":%d}}`, mustLook(t, namespace).MinReplicas)
+			}
+			change := func(kind types.PatchType, patch string) []string {
+				t.Helper()
+				options := metav1.PatchOptions{FieldManager: "helm"}
+				var object metav1.Object
+				var err error
+				if tc.autoscaled {
+					object, err = client.AutoscalingV2().HorizontalPodAutoscalers(namespace).Patch(t.Context(), "shop", kind, []byte(patch), options)
+				} else {
+					object, err = client.AppsV1().Deployments(namespace).Patch(t.Context(), "shop", kind, []byte(patch), options)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				return describeManagers(object.GetManagedFields())
+			}
+			if tc.untracked {
+				apply, patch = types.MergePatchType, `{"metadata":{"managedFields":[{}]}}`
+			}
+			before := change(apply, patch)
+			if tc.untracked != (len(before) == 0) {
+				t.Fatalf("managers before the hold: %q", before)
+			}
+			e := newEngine(t, &heard{}, true, nil)
+			put(t, e, workload, sale())
+			drive(t.Context(), t, e, workload, settled)
+			end(t, e, workload, "event/sale")
+			drive(t.Context(), t, e, workload, unheld)
+			for _, m := range change(types.MergePatchType, "{}") {
+				if strings.HasPrefix(m, hold.Manager+" ") || strings.Contains(m, `"f:minReplicas"`) || !tc.autoscaled && strings.Contains(m, `"f:replicas":{}`) && !strings.Contains(m, "Update status") {
+					t.Errorf("after the hold: %s", m)
+				}
+			}
+			after := change(apply, patch)
+			i := slices.IndexFunc(after, func(m string) bool { return strings.HasPrefix(m, "helm Apply") })
+			if tc.untracked && len(after) > 0 || !tc.untracked && (i < 0 || !slices.Contains(before, after[i])) {
+				t.Errorf("managers %q; before the hold %q", after, before)
 			}
 		})
 	}

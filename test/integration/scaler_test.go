@@ -52,6 +52,9 @@ events:
 `
 )
 
+// detectMutations makes a process end with a panic if it changes an object of a cache.
+const detectMutations = "KUBE_CACHE_MUTATION_DETECTOR=true"
+
 // buildScaler builds the program.
 func buildScaler(t *testing.T) string {
 	t.Helper()
@@ -107,7 +110,7 @@ func startScalerAs(t *testing.T, program, leaseNamespace, namespace, config, kub
 	defer log.Close()
 	s.process = exec.Command(program, "run", "--config="+s.config, "--kubeconfig="+kubeconfig, "--lease-namespace="+leaseNamespace,
 		"--health-address="+s.health)
-	s.process.Env = append(os.Environ(), "HOSTNAME="+filepath.Base(dir))
+	s.process.Env = append(os.Environ(), "HOSTNAME="+filepath.Base(dir), detectMutations)
 	s.process.Stdout, s.process.Stderr = log, log
 	s.process.SysProcAttr = attributes()
 	if err := s.process.Start(); err != nil {

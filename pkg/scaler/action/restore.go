@@ -64,7 +64,7 @@ func (r *Runner) recordActionPatch(ctx context.Context, namespace string, g Gate
 	}
 	places := map[string]*Change{}
 	for _, percent := range g.Percentages() {
-		text, err := renderActionMerge(p.Merge, percent)
+		text, err := p.RenderMerge(percent)
 		if err != nil {
 			return nil, err
 		}

@@ -141,7 +141,7 @@ func (r *Runner) runPatchAction(ctx context.Context, namespace string, p *Patch,
 	}
 	merge := p.Merge
 	if err == nil {
-		merge, err = renderActionMerge(p.Merge, percent)
+		merge, err = p.RenderMerge(percent)
 	}
 	if err == nil {
 		_, err = objects.Patch(ctx, p.Name, types.MergePatchType, merge, metav1.PatchOptions{FieldManager: FieldManager})

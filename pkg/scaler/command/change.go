@@ -92,14 +92,23 @@ func newScalerResumeCommand(p *Program) *cobra.Command {
 
 func newScalerApproveCommand(p *Program) *cobra.Command {
 	c := &changeCommand{
-		Program: p, verb: "approved", matches: func(h *hold.Object) bool { return len(h.Spec.Gates) > 0 && h.DeletionTimestamp == nil },
-		none: "no hold with a gate on %s: nothing to approve", unfit: "has no gate: nothing to approve",
+		Program: p, verb: "approved", matches: func(h *hold.Object) bool { return hasScalerGateToOpen(h, time.Now()) },
+		none: "no hold on %s has a gate that is still to open: nothing to approve", unfit: "has no gate that is still to open: nothing to approve",
 		fields: func(time.Time) (map[string]any, string, error) {
 			return map[string]any{"approved": true}, "the controller opens the gate when the pods are verified", nil
 		},
 	}
 	return newScalerChangeCommand(c, "approve", "let the gates of holds open that wait for a person",
 		"Approve lets the gates open that wait for an approval, after the new pods are verified.", "approve deploy/shop")
+}
+
+// hasScalerGateToOpen reports whether a hold has gates that are not open yet, and may still open.
+func hasScalerGateToOpen(h *hold.Object, now time.Time) bool {
+	if len(h.Spec.Gates) == 0 || h.DeletionTimestamp != nil || h.Spec.Until != nil && !now.Before(h.Spec.Until.Time) {
+		return false
+	}
+	s := h.Status
+	return s.ObservedGeneration != h.Generation || s.State != hold.Open && (s.State != hold.RolledBack || !s.RetryAt.IsZero())
 }
 
 // runScalerChangeCommand changes the holds of each workload.

@@ -80,6 +80,34 @@ func TestApprove(t *testing.T) {
 	}
 }
 
+// TestApproveTooLate: an approval of a gate that is open, or can no longer open, is an error that changes nothing.
+func TestApproveTooLate(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		until  string
+		status map[string]any
+		code   int
+	}{
+		"waits":               {"2126-01-01T00:00:00Z", map[string]any{"state": "Verified", "observedGeneration": 1}, ExitDone},
+		"failed, tried again": {"", map[string]any{"state": "RolledBack", "observedGeneration": 1, "retryAt": "2126-01-01T00:00:00.000000Z"}, ExitDone},
+		"open, changed":       {"", map[string]any{"state": "Open", "observedGeneration": 0}, ExitDone},
+		"open":                {"", map[string]any{"state": "Open", "observedGeneration": 1}, ExitFailed},
+		"failed":              {"", map[string]any{"state": "RolledBack", "observedGeneration": 1}, ExitFailed},
+		"over":                {"2026-01-01T00:00:00Z", map[string]any{"state": "Released", "observedGeneration": 1}, ExitFailed},
+	} {
+		a := newFakeAPI(t)
+		spec := map[string]any{"id": "launch", "replicas": 6, "by": "git", "gates": []any{"sale"}}
+		if c.until != "" {
+			spec["until"] = c.until
+		}
+		a.addHold("launch", spec, c.status)
+		out, errs, code := a.run(t, "approve", "deploy/shop", "-o", "text")
+		if code != c.code || code != ExitDone && (!strings.Contains(errs, "nothing to approve") || len(a.wrote()) > 0) {
+			t.Errorf("%s: exit code %d: %s%s", name, code, out, errs)
+		}
+	}
+}
+
 // TestResumeAfterTheEnd: a hold from Git whose end passed during its pause stays over: there is nothing to wait for.
 func TestResumeAfterTheEnd(t *testing.T) {
 	t.Parallel()

@@ -5,6 +5,11 @@ package command
 import (
 	"errors"
 	"fmt"
+	"strconv"
+
+	"github.com/spf13/pflag"
+
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
 // The exit codes. They are part of the interface: jobs and scripts branch on them.
@@ -42,6 +47,25 @@ func WithExitCode(err error, code int) error { return exitError{err, code} }
 // UsageErrorf returns an error with ExitUsage.
 func UsageErrorf(format string, args ...any) error {
 	return exitError{fmt.Errorf(format, args...), ExitUsage}
+}
+
+// DescribeFlagError returns the error of a flag. A value that is no number is described without the words of Go's parser.
+func DescribeFlagError(err error) error {
+	var invalid *pflag.InvalidValueError
+	var cause *strconv.NumError
+	if !errors.As(err, &invalid) || !errors.As(err, &cause) {
+		return err
+	}
+	form := "a whole number such as 20"
+	switch {
+	case errors.Is(cause, strconv.ErrRange):
+		form = "a smaller number"
+	case cause.Func == "ParseFloat":
+		form = "a number such as 0.99"
+	case cause.Func == "ParseBool":
+		form = "true or false"
+	}
+	return fmt.Errorf("--%s must be %s, not %s", invalid.GetFlag().Name, form, strict.Quote(invalid.GetValue()))
 }
 
 // ExitCode returns the exit code that an error carries; known is false for any other error.

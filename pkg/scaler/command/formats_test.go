@@ -46,6 +46,23 @@ func TestD29StatusFormats(t *testing.T) {
 	}
 }
 
+// TestStatusShowsTrouble: the table names what keeps a hold from its numbers, its messages or its begin.
+func TestStatusShowsTrouble(t *testing.T) {
+	t.Parallel()
+	a := newFakeAPI(t)
+	a.addHold("unseen", map[string]any{"replicas": 3}, map[string]any{})
+	condition := func(kind, message string) any {
+		return map[string]any{"type": kind, "status": "False", "reason": "X", "message": message, "lastTransitionTime": "2026-01-01T00:00:00Z"}
+	}
+	a.addHold("denied", map[string]any{"replicas": 3}, map[string]any{"state": "Released", "conditions": []any{condition("NumbersSet", "quota says no"), condition("Notified", "slack is away")}})
+	out, errs, code := a.run(t, "status", "deploy/shop")
+	for _, want := range []string{"no controller has seen it", "quota says no; slack is away"} {
+		if code != ExitDone || !strings.Contains(out, want) {
+			t.Errorf("exit code %d, no %q in\n%s%s", code, want, out, errs)
+		}
+	}
+}
+
 // TestObjectsAreHarmlessText: no format prints a character of a Hold that a terminal obeys, and JSON and YAML still have its text.
 func TestObjectsAreHarmlessText(t *testing.T) {
 	t.Parallel()

@@ -137,7 +137,7 @@ func writeScalerHoldTable(w io.Writer, all []hold.Object, wide bool, now time.Ti
 			row = append(row, describeScalerHoldNumber(h.Spec.MinReplicas), describeScalerHoldNumber(h.Spec.MaxReplicas),
 				cmp.Or(strings.Join(h.Spec.Gates, ","), "-"), cmp.Or(strings.Join(h.Spec.Notify, ","), "-"), h.Name)
 		}
-		row = append(row, describeScalerHoldTrouble(h))
+		row = append(row, describeScalerHoldTrouble(h, now))
 		for i := range row {
 			row[i] = plaintext.Clean(row[i])
 		}
@@ -166,11 +166,17 @@ func describeScalerHoldState(h *hold.Object, now time.Time) string {
 	return state
 }
 
+// unseenScalerHoldAge is the age at which every controller has seen a hold of its namespaces.
+const unseenScalerHoldAge = 10 * time.Second
+
 // describeScalerHoldTrouble returns the message of a hold, with its conditions that a person should know.
-func describeScalerHoldTrouble(h *hold.Object) string {
+func describeScalerHoldTrouble(h *hold.Object, now time.Time) string {
 	parts := []string{h.Status.Message}
-	if h.Fault != "" {
+	switch {
+	case h.Fault != "":
 		parts = []string{describeScalerHoldFault(h)}
+	case h.Status.State == "" && now.Sub(h.CreationTimestamp.Time) >= unseenScalerHoldAge:
+		parts = []string{"no controller has seen it: add the namespace to its configuration, or see its log"}
 	}
 	for _, c := range h.Status.Conditions {
 		if isScalerHoldConditionTrouble(h, c.Type, c.Status) {
@@ -185,7 +191,7 @@ func isScalerHoldConditionTrouble(h *hold.Object, condition string, status metav
 	switch condition {
 	case "Yielded":
 		return status == metav1.ConditionTrue
-	case "WorkloadReachable", "NotifiersAllowed":
+	case "WorkloadReachable", "NotifiersAllowed", "NumbersSet", "Notified":
 		return status == metav1.ConditionFalse
 	case "Watched":
 		return h.Status.GateOpen

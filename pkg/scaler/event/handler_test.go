@@ -234,7 +234,7 @@ func TestNumbersOfEvents(t *testing.T) {
 	}{
 		"whole": {`7`, 7, true}, "zero": {`0`, 0, true}, "cut": {`51`, 50, true}, "cut, however large": {`99999999999999999999`, 50, true},
 		"negative": {`-1`, 0, false}, "negative and large": {`-99999999999999999999`, 0, false}, "fraction": {`1.5`, 0, false}, "exponent": {`1e1`, 0, false},
-		"text": {`"7"`, 0, false}, "none": {`null`, 0, false}, "a fraction of zeros": {`20.0`, 20, true}, "large with a fraction of zeros": {`99999999999999999999.00`, 50, true},
+		"text": {`"7"`, 7, true}, "a word": {`"seven"`, 0, false}, "an object": {`{}`, 0, false}, "none": {`null`, 0, false}, "a fraction of zeros": {`20.0`, 20, true}, "large with a fraction of zeros": {`99999999999999999999.00`, 50, true},
 		"negative with a fraction of zeros": {`-1.0`, 0, false}, "a fraction with an exponent": {`2.0e1`, 0, false}, "a small fraction": {`7.0001`, 0, false},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -137,6 +137,9 @@ func (f *messageFields) decodeEventMessage() (err error) {
 		f.body, err = cloudEventDataFields(data)
 		return err
 	}
+	if len(data) == 0 { // the headers may be enough
+		return nil
+	}
 	if word, ok := eventTypeFromBareMessage(data); ok {
 		f.body = map[string]any{"type": word}
 		return nil
@@ -168,86 +171,66 @@ func eventTypeFromBareMessage(data []byte) (string, bool) {
 	return text, letter && len(text) <= maxType && eventTypePattern.MatchString(text)
 }
 
-// foundField is the value of a common field. A foreign field was not written for the scaler: its form may differ.
-type foundField struct {
-	value   any
-	foreign bool
-}
-
 // findEventCommonField looks at the field's place, in the attributes of a CloudEvent, in the body, and in the headers. A field that is empty or null
 // is not given.
-func (f *messageFields) findEventCommonField(name string) (foundField, bool) {
+func (f *messageFields) findEventCommonField(name string) (any, bool) {
 	if place, mapped := f.format.Fields[name]; mapped {
 		if v, ok := place.findEventField(f.message, f.body); ok && v != "" {
-			return foundField{v, true}, true
+			return v, true
 		}
 	}
 	if v := f.attributes[name]; v != nil && v != "" {
-		return foundField{v, true}, true
+		return v, true
 	}
 	if v := f.body[name]; v != nil && v != "" && (f.attributes == nil || name == "ttl") {
-		return foundField{v, f.attributes != nil}, true
+		return v, true
 	}
 	header := f.message.Headers[name]
 	if header == "" && name == "at" {
 		header = f.message.Headers["time"]
 	}
-	return foundField{header, true}, header != ""
+	return header, header != ""
 }
 
 // eventCommonText returns a common field as text, or the text that stands for a missing field.
-func (f *messageFields) eventCommonText(name, missing string) (text string, foreign bool, err error) {
+func (f *messageFields) eventCommonText(name, missing string) (string, error) {
 	v, given := f.findEventCommonField(name)
-	switch {
-	case !given && missing == "":
-		return "", false, fmt.Errorf("%s: required", name)
-	case !given:
-		return missing, true, nil
+	if !given && missing == "" {
+		return "", fmt.Errorf("%s: required", name)
 	}
-	text, scalar := v.value.(string)
-	if v.foreign && !scalar {
-		text, scalar = eventScalarText(v.value)
+	if !given {
+		return missing, nil
 	}
+	text, scalar := eventScalarText(v)
 	if !scalar {
-		return "", false, fmt.Errorf("%s: must be text", name)
+		return "", fmt.Errorf("%s: must be text or a number", name)
 	}
-	return text, v.foreign, nil
+	return text, nil
 }
 
 // setEventCommonFields sets and validates the four fields of every event.
 func (f *messageFields) setEventCommonFields(e *Event) error {
-	id, foreignID, err := f.eventCommonText("id", f.message.Position)
-	if err == nil {
-		e.Type, _, err = f.eventCommonText("type", "")
-	}
 	var at, ttl, messageTime, defaultTTL string
-	var foreignAt, foreignTTL bool
 	if !f.message.Time.IsZero() {
 		messageTime = f.message.Time.UTC().Format(time.RFC3339Nano)
 	}
 	if f.format.TTL > 0 {
 		defaultTTL = strict.FormatDuration(f.format.TTL)
 	}
-	if err == nil {
-		at, foreignAt, err = f.eventCommonText("at", messageTime)
+	for _, field := range []struct {
+		to            *string
+		name, missing string
+	}{{&e.ID, "id", f.message.Position}, {&e.Type, "type", ""}, {&at, "at", messageTime}, {&ttl, "ttl", defaultTTL}} {
+		var err error
+		if *field.to, err = f.eventCommonText(field.name, field.missing); err != nil {
+			return err
+		}
 	}
-	if err == nil {
-		ttl, foreignTTL, err = f.eventCommonText("ttl", defaultTTL)
-	}
-	if err != nil {
-		return err
-	}
-	e.ID = id
-	if foreignID {
-		e.ID = shortenForeignEventID(f.scopeEventID(id))
-	}
-	if foreignAt {
-		at = convertUnixEventTime(at)
-	}
-	if _, err := strconv.ParseUint(ttl, 10, 32); err == nil && foreignTTL {
+	e.ID = shortenEventID(f.scopeEventID(e.ID))
+	if _, err := strconv.ParseUint(ttl, 10, 32); err == nil {
 		ttl += "s"
 	}
-	return e.setCommonEventFields(at, ttl)
+	return e.setCommonEventFields(convertUnixEventTime(at), ttl)
 }
 
 // scopeEventID adds the source of a CloudEvent, because its ids are unique only within the source.
@@ -258,8 +241,8 @@ func (f *messageFields) scopeEventID(id string) string {
 	return id
 }
 
-// shortenForeignEventID returns the id, or a hash of an id that is too long or has other characters than an ID.
-func shortenForeignEventID(id string) string {
+// shortenEventID returns the id, or a hash of an id that is too long or has other characters than an ID.
+func shortenEventID(id string) string {
 	if len(id) <= maxID && eventIDPattern.MatchString(id) {
 		return id
 	}
@@ -288,13 +271,11 @@ func convertUnixEventTime(text string) string {
 // collectEventFields returns all fields except the common ones. Mapped fields win over the body, and the body over attributes.
 func (f *messageFields) collectEventFields() map[string]any {
 	all := map[string]any{}
-	for name, v := range f.attributes {
-		all[name] = numberFromEventText(v)
-	}
+	maps.Copy(all, f.attributes)
 	maps.Copy(all, f.body)
 	for name, place := range f.format.Fields {
 		if v, ok := place.findEventField(f.message, f.body); ok {
-			all[name] = numberFromEventText(v)
+			all[name] = v
 		}
 	}
 	for _, name := range commonFields {
@@ -303,23 +284,9 @@ func (f *messageFields) collectEventFields() map[string]any {
 	return all
 }
 
-// wholeNumberPattern matches the whole numbers of JSON.
-var wholeNumberPattern = regexp.MustCompile(`^-?(0|[1-9][0-9]{0,17})$`)
-
-// numberFromEventText returns the text of a whole number as a number: headers and the attributes of CloudEvents have no numbers.
-func numberFromEventText(v any) any {
-	if text, ok := v.(string); ok && wholeNumberPattern.MatchString(text) {
-		return json.Number(text)
-	}
-	return v
-}
-
 // setCommonEventFields validates the fields of every event, and sets At and TTL.
 func (e *Event) setCommonEventFields(at, ttl string) (err error) {
-	switch {
-	case len(e.ID) > maxID || !eventIDPattern.MatchString(e.ID):
-		return fmt.Errorf("id: must be 1 to %d printable ASCII characters without spaces, not %q", maxID, strict.Shorten(e.ID))
-	case len(e.Type) > maxType || !eventTypePattern.MatchString(e.Type):
+	if len(e.Type) > maxType || !eventTypePattern.MatchString(e.Type) {
 		return fmt.Errorf("type: must be 1 to %d letters, digits or _.:/-, not %q", maxType, strict.Shorten(e.Type))
 	}
 	if e.At, err = time.Parse(time.RFC3339, strings.ToUpper(at)); err != nil || e.At.Year() < 2000 || e.At.Year() > 9999 {

@@ -1,7 +1,6 @@
 package event
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -75,20 +74,20 @@ func (n ReplicaCount) resolveEventReplicaCount(e *Event) (int32, error) {
 	if n.Field == "" {
 		return n.Value, nil
 	}
-	j, ok := e.Fields[n.Field].(json.Number)
+	text, ok := eventScalarText(e.Fields[n.Field]) // headers, and the fields of some programs, are numbers as text
 	if !ok {
 		return 0, fmt.Errorf("field %s: must be a number", n.Field)
 	}
-	digits, zeros, _ := strings.Cut(j.String(), ".") // some programs write 20 as 20.0
+	digits, zeros, _ := strings.Cut(text, ".") // some programs write 20 as 20.0
 	if strings.Trim(zeros, "0") != "" {
-		digits = j.String()
+		digits = text
 	}
 	v, err := strconv.ParseInt(digits, 10, 64)
 	switch {
 	case errors.Is(err, strconv.ErrRange) && v > 0:
 		return n.MaxValue, nil
 	case err != nil || v < 0:
-		return 0, fmt.Errorf("field %s: must be a whole number from 0, not %s", n.Field, strict.ShortenPlain(j.String()))
+		return 0, fmt.Errorf("field %s: must be a whole number from 0, not %s", n.Field, strict.ShortenPlain(text))
 	}
 	return int32(min(v, int64(n.MaxValue))), nil
 }

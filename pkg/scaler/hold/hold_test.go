@@ -170,7 +170,7 @@ func TestSchema(t *testing.T) {
 	}
 	schema := at(crd, "spec", "versions", 0, "schema", "openAPIV3Schema")
 	one := int32(1)
-	change := Change{Was: 1, Set: 1, From: &one}
+	change := Change{Was: 1, Set: 1, From: &one, Displaced: &one}
 	full := Object{
 		Spec: Spec{
 			Workload: WorkloadReference{"a", "b", "c"}, ID: "a", Reason: "a", By: "a", Replicas: 1, MinReplicas: 1, MaxReplicas: 1, Lower: true, Until: &metav1.Time{Time: time.Unix(1, 0)},

@@ -168,6 +168,9 @@ type Change struct {
 	// From is the number before Set until the write of Set is confirmed; nil: confirmed. A number that is neither From nor Set is
 	// another client's.
 	From *int32 `json:"from,omitempty"`
+	// Displaced is the original bound of an autoscaler while the other bound, which another client set, leaves no room for it: Was is then
+	// equal to that other bound. nil: it has room.
+	Displaced *int32 `json:"displaced,omitempty"`
 }
 
 // IsForeign reports whether another client has set the number.
@@ -185,6 +188,17 @@ func (c Change) Intend(to, now int32) Change {
 	return c
 }
 
+// Fit returns the change with the original number moved between two others, and back after there is room for it.
+func (c Change) Fit(low, high int32) Change {
+	if c.Displaced != nil {
+		c.Was, c.Displaced = *c.Displaced, nil
+	}
+	if was := c.Was; was < low || was > high {
+		c.Was, c.Displaced = min(max(was, low), high), &was
+	}
+	return c
+}
+
 // Confirm returns the change without From, if the number is the one that the scaler set.
 func (c Change) Confirm(now int32) Change {
 	if now == c.Set {
@@ -195,8 +209,20 @@ func (c Change) Confirm(now int32) Change {
 
 // Equal reports whether two changes are the same.
 func (c Change) Equal(other Change) bool {
-	return c.Was == other.Was && c.Set == other.Set && (c.From == nil) == (other.From == nil) && (c.From == nil || *c.From == *other.From)
+	return c.Was == other.Was && c.Set == other.Set && equalNumber(c.From, other.From) && equalNumber(c.Displaced, other.Displaced)
 }
+
+// cloneNumber returns a copy that shares no memory.
+func cloneNumber(n *int32) *int32 {
+	if n == nil {
+		return nil
+	}
+	c := *n
+	return &c
+}
+
+// equalNumber reports whether both numbers are missing, or are the same.
+func equalNumber(a, b *int32) bool { return (a == nil) == (b == nil) && (a == nil || *a == *b) }
 
 // ReplicaBounds are an autoscaler's minReplicas and maxReplicas.
 type ReplicaBounds struct {
@@ -329,10 +355,7 @@ func (s Status) DeepCopy() Status {
 	if s.Numbers != nil {
 		n := *s.Numbers
 		for _, c := range []*Change{&n.MinReplicas, &n.MaxReplicas, &n.Replicas} {
-			if c.From != nil {
-				from := *c.From
-				c.From = &from
-			}
+			c.From, c.Displaced = cloneNumber(c.From), cloneNumber(c.Displaced)
 		}
 		s.Numbers = &n
 	}

@@ -30,7 +30,7 @@ const (
 
 // Result is the outcome of one check.
 type Result struct {
-	Check   string `json:"check"`   // crd, kind, rights, workload, gate, notifier, kafka or http
+	Check   string `json:"check"`   // crd, kind, rights, workload, gate, surge, notifier, kafka or http
 	Subject string `json:"subject"` // which one
 	Status  Status `json:"status"`
 	Detail  string `json:"detail"`
@@ -64,7 +64,7 @@ func Run(ctx context.Context, opts Options) []Result {
 	var all []Result
 	for _, check := range []func(context.Context) []Result{
 		opts.checkHoldKind, opts.checkPreflightKinds, opts.checkPreflightRights, opts.checkPreflightWorkloads, opts.checkPreflightGates,
-		opts.checkPreflightConflicts, opts.checkPreflightNotifiers, opts.checkPreflightSources,
+		opts.checkPreflightConflicts, opts.checkPreflightSurge, opts.checkPreflightNotifiers, opts.checkPreflightSources,
 	} {
 		all = append(all, check(ctx)...)
 	}

@@ -333,11 +333,11 @@ func readShippedRules(t *testing.T) (all []rbacv1.PolicyRule) {
 	}
 }
 
-// TestPlaceholders: the values of a patch with placeholders are unknown before the gate opens.
+// TestPlaceholders: a patch with placeholders is tried as in the last step.
 func TestPlaceholders(t *testing.T) {
 	t.Parallel()
 	for merge, want := range map[string]string{
-		`{"data":{"open":"true"}}`: `{"data":{"open":"true"}}`, `{"spec":{"weight":"<<.Percent>>"}}`: "{}", `{"spec":{"weight":"\u003c\u003c.Percent>>"}}`: "{}",
+		`{"data":{"open":"true"}}`: `{"data":{"open":"true"}}`, `{"spec":{"weight":"<<.Percent>>"}}`: `{"spec":{"weight":100}}`, `{"spec":{"weight":"\u003c\u003c.Percent>>"}}`: `{"spec":{"weight":100}}`,
 	} {
 		p := newPreflightPatch("sale", "shop", &action.Patch{APIVersion: "v1", Kind: "ConfigMap", Name: "gate", Merge: []byte(merge)})
 		if string(p.merge) != want || p.namespace != "shop" {

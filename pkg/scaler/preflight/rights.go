@@ -74,19 +74,25 @@ func ListRights(cfg *config.Config, mapper meta.RESTMapper, leaseNamespace, leas
 		all = append(all, listPreflightNamespaceRights(namespace)...)
 	}
 	for _, key := range listPreflightKinds(cfg) {
-		mapping, err := mapper.RESTMapping(key.kind.GroupKind(), key.kind.Version)
-		if err != nil {
-			continue // checkPreflightKinds reports it
-		}
-		object := newPreflightRight(key.namespace, mapping.Resource)
-		all = append(all, listPreflightVerbs(object, "get", "list", "watch")...)
-		object.Subresource = "scale"
-		all = append(all, listPreflightVerbs(object, "patch")...)
-		if object.Group != "apps" { // the objects of apps have their replicas and selector themselves
-			all = append(all, listPreflightVerbs(object, "get")...)
-		}
+		all = append(all, listPreflightKindRights(key, mapper)...)
 	}
 	return slices.Concat(all, listPreflightGateRights(cfg, mapper), listPreflightWatchRights(cfg))
+}
+
+// listPreflightKindRights lists the rights on the workloads of a kind. A kind that the mapper does not know has none: checkPreflightKinds reports it.
+func listPreflightKindRights(key workloadKey, mapper meta.RESTMapper) []Right {
+	mapping, err := mapper.RESTMapping(key.kind.GroupKind(), key.kind.Version)
+	if err != nil {
+		return nil
+	}
+	object := newPreflightRight(key.namespace, mapping.Resource)
+	all := listPreflightVerbs(object, "get", "list", "watch")
+	object.Subresource = "scale"
+	all = append(all, listPreflightVerbs(object, "patch")...)
+	if object.Group != "apps" { // the objects of apps have their replicas and selector themselves
+		all = append(all, listPreflightVerbs(object, "get")...)
+	}
+	return all
 }
 
 func newPreflightRight(namespace string, resource schema.GroupVersionResource) Right {

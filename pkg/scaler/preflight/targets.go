@@ -3,7 +3,6 @@
 package preflight
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -132,15 +131,14 @@ func listPreflightPatches(cfg *config.Config) (all []gatePatch) {
 	return all
 }
 
-// newPreflightPatch returns the patch of a gate. A patch with placeholders has its values only when the gate opens: it becomes an empty patch,
-// which asks for the object and the right.
+// newPreflightPatch returns the patch of a gate in its last step.
 func newPreflightPatch(gate, namespace string, p *action.Patch) gatePatch {
 	if p.Namespace != "" {
 		namespace = p.Namespace
 	}
-	merge := p.Merge
-	if bytes.Contains(merge, []byte("<<")) || bytes.Contains(merge, []byte(`\u003c\u003c`)) {
-		merge = json.RawMessage("{}")
+	merge, err := p.RenderMerge(100)
+	if err != nil {
+		merge = p.Merge // the API server says what is wrong with it
 	}
 	return gatePatch{gate, namespace, p.Name, schema.FromAPIVersionAndKind(p.APIVersion, p.Kind), merge}
 }

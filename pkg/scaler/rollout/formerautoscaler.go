@@ -71,18 +71,8 @@ func (o *Observed) returnFormerBounds(now time.Time) (Step, bool) {
 
 // originalBounds returns the bounds without the scaler's changes; a bound of another client stays.
 func originalBounds(n hold.Numbers, found hold.ReplicaBounds) hold.ReplicaBounds {
-	to := found
-	if !n.MinReplicas.IsForeign(found.MinReplicas) {
-		to.MinReplicas = n.MinReplicas.Was
-	}
-	if !n.MaxReplicas.IsForeign(found.MaxReplicas) {
-		to.MaxReplicas = n.MaxReplicas.Was
-	}
-	if n.MinReplicas.IsForeign(found.MinReplicas) { // the API rejects minReplicas above maxReplicas: the other client's number counts
-		to.MaxReplicas = max(to.MaxReplicas, to.MinReplicas)
-	}
-	to.MinReplicas = min(to.MinReplicas, to.MaxReplicas)
-	return to
+	n, _ = foreignBounds(n, found)
+	return hold.ReplicaBounds{MinReplicas: min(n.MinReplicas.Was, n.MaxReplicas.Was), MaxReplicas: n.MaxReplicas.Was}
 }
 
 // awaitedWorkload returns the workload whose holds still have numbers on this workload's autoscaler, which scaled that one before; nil: none. Until

@@ -73,6 +73,7 @@ func (o *Observed) approveHold(now time.Time) (Step, bool) {
 		}
 		status := h.Status.DeepCopy()
 		status.Approved, status.ObservedGeneration, status.GateStepAt = true, h.Generation, metav1.NewMicroTime(now)
+		status.Message = "approved"
 		return o.writeStatusStep(i, status).withStepEvent(reasonApproved, "hold %s: its gate may open", h.HoldID()), true
 	}
 	return Step{}, false
@@ -120,16 +121,23 @@ func (o *Observed) gateWaitEnd(h *hold.Object) (began time.Time, noted bool) {
 	return began, true
 }
 
+// gateErrorPrefix begins the message of a hold with a gate that cannot be opened.
+const gateErrorPrefix = "the gate cannot be opened yet: "
+
 // openHoldGate opens the gates of a verified hold, step by step, while its pods are there. The status says so before the first action, with what
 // the gates will change.
 func (o *Observed) openHoldGate(now time.Time) (Step, bool) {
 	for _, i := range o.listHoldsInState(hold.Verified, now) {
 		h := &o.Holds[i]
-		if o.describeMissingPods(h, now) != "" || !o.isGroupVerified(h) || o.mustShutGate(h, now) || o.GateErrors[h.UID] != "" {
+		if o.describeMissingPods(h, now) != "" || !o.isGroupVerified(h) || o.mustShutGate(h, now) {
 			continue
 		}
 		waits, _ := o.gateWait(h, now)
-		switch {
+		switch err := o.GateErrors[h.UID]; {
+		case err != "" && !strings.HasPrefix(h.Status.Message, gateErrorPrefix): // the first error alone: each write wakes another pass
+			return o.waitGateStep(i, shortenStatusText(gateErrorPrefix+err)), true
+		case err != "":
+			continue
 		case len(h.Spec.Gates) == 0:
 			return o.enterStateStep(i, hold.Open, h.Status.Message, now), true
 		case !o.Gated: // the controller opens it
@@ -173,7 +181,7 @@ func (o *Observed) openGateStep(i int, now time.Time) Step {
 		s.Status.State, s.Status.Entered = hold.Verified, h.Status.Entered
 		return s.withStepEvent(string(hold.Verified), "hold %s: the gate is open at %d %%", h.HoldID(), steps[at])
 	}
-	if plan.Approval || len(steps) > 1 { // the message is what the gate waited for
+	if plan.Approval || len(steps) > 1 || strings.HasPrefix(h.Status.Message, gateErrorPrefix) { // the message is what the gate waited for
 		s.Status.Message = "the gate is open"
 	}
 	if plan.After != nil {

@@ -66,6 +66,22 @@ func TestGateOpensInSteps(t *testing.T) {
 	}
 }
 
+// TestGateTellsItsErrors: a hold says why its gate cannot be opened, and that it waits for no approval any more.
+func TestGateTellsItsErrors(t *testing.T) {
+	t.Parallel()
+	b, _ := newSteppedSale(t, action.Plan{Approval: true})
+	wantState(t, b.find("shop", "event/sale"), hold.Verified, "waits for approval")
+	b.gates.fail = errors.New("away")
+	b.approveHold(t, "shop", "event/sale")
+	for range 3 {
+		b.mustPass(t)
+	}
+	wantState(t, b.find("shop", "event/sale"), hold.Verified, "the gate cannot be opened yet: ")
+	b.gates.fail = nil
+	b.mustPass(t)
+	wantState(t, b.find("shop", "event/sale"), hold.Open, "the gate is open")
+}
+
 // TestGateWaitsForPods: pods that are gone between two steps stop the gate, and roll it back after a minute.
 func TestGateWaitsForPods(t *testing.T) {
 	t.Parallel()

@@ -165,6 +165,10 @@ func TestNextStep(t *testing.T) {
 		"gate fails": {func(o *Observed, h *hold.Object) {
 			h.Status.State, h.Status.GateOpen = hold.Verified, true
 			o.GateErrors["uid"] = "away"
+		}, WriteStatus, hold.Verified},
+		"gate fails again": {func(o *Observed, h *hold.Object) {
+			h.Status.State, h.Status.GateOpen, h.Status.Message = hold.Verified, true, gateErrorPrefix+"away"
+			o.GateErrors["uid"] = "away again"
 		}, Rest, ""},
 		"gate fails for a minute": {func(o *Observed, h *hold.Object) {
 			h.Status.State, h.Status.GateOpen, h.Status.Entered = hold.Verified, true, metav1.NewMicroTime(benchStart.Add(-gateOpenTimeout))

@@ -3,6 +3,7 @@
 package rollout
 
 import (
+	"math"
 	"slices"
 	"time"
 
@@ -183,9 +184,9 @@ func boundsOfAutoscaler(n hold.Numbers, a *Autoscaler) (low, high hold.Change) {
 	if n.Autoscaler != a.Name || low.Set != n.MinReplicas.Set {
 		return low, high
 	}
-	low.Was = n.MinReplicas.Was
+	low.Was, low.Displaced = n.MinReplicas.Was, n.MinReplicas.Displaced
 	if high.Set == n.MaxReplicas.Set {
-		high.Was = n.MaxReplicas.Was
+		high.Was, high.Displaced = n.MaxReplicas.Was, n.MaxReplicas.Displaced
 	}
 	return low, high
 }
@@ -210,24 +211,31 @@ func (o *Observed) confirmNumbers(n hold.Numbers) hold.Numbers {
 // foreignNumbers returns the record after other clients' changes, which are what was there from now on, and the fields with a change.
 func (o *Observed) foreignNumbers(n hold.Numbers) (hold.Numbers, []string) {
 	var fields []string
-	check := func(field string, c *hold.Change, found int32) {
-		if c.IsForeign(found) {
-			fields = append(fields, field)
-			*c = hold.Change{Was: found, Set: found}
-		}
-	}
 	if a := o.Autoscaler; a != nil && a.UID == n.AutoscalerUID {
-		check(fieldMinReplicas, &n.MinReplicas, a.Bounds.MinReplicas)
-		if slices.Contains(fields, fieldMinReplicas) { // the API rejects minReplicas above maxReplicas: the other client's number counts
-			n.MaxReplicas.Was = max(n.MaxReplicas.Was, a.Bounds.MinReplicas)
-		}
-		check(fieldMaxReplicas, &n.MaxReplicas, a.Bounds.MaxReplicas)
-		if slices.Contains(fields, fieldMaxReplicas) {
-			n.MinReplicas.Was = min(n.MinReplicas.Was, a.Bounds.MaxReplicas)
-		}
+		n, fields = foreignBounds(n, a.Bounds)
 	}
-	if o.Autoscaler == nil && o.Scale != nil && n.AutoscalerUID == "" && !o.isWorkloadReplaced() {
-		check(fieldReplicas, &n.Replicas, o.Scale.Replicas)
+	if o.Autoscaler == nil && o.Scale != nil && n.AutoscalerUID == "" && !o.isWorkloadReplaced() && n.Replicas.IsForeign(o.Scale.Replicas) {
+		n.Replicas, fields = hold.Change{Was: o.Scale.Replicas, Set: o.Scale.Replicas}, append(fields, fieldReplicas)
+	}
+	return n, fields
+}
+
+// foreignBounds returns the record after other clients' changes of the autoscaler's bounds, and the fields with a change. The API rejects minReplicas
+// above maxReplicas: the other client's number counts, and displaces the original other bound.
+func foreignBounds(n hold.Numbers, found hold.ReplicaBounds) (hold.Numbers, []string) {
+	var fields []string
+	low, high := n.MinReplicas.IsForeign(found.MinReplicas), n.MaxReplicas.IsForeign(found.MaxReplicas)
+	if low {
+		n.MinReplicas, fields = hold.Change{Was: found.MinReplicas, Set: found.MinReplicas}, append(fields, fieldMinReplicas)
+	}
+	if high {
+		n.MaxReplicas, fields = hold.Change{Was: found.MaxReplicas, Set: found.MaxReplicas}, append(fields, fieldMaxReplicas)
+	}
+	switch {
+	case low && !high:
+		n.MaxReplicas = n.MaxReplicas.Fit(found.MinReplicas, math.MaxInt32)
+	case high && !low:
+		n.MinReplicas = n.MinReplicas.Fit(0, found.MaxReplicas)
 	}
 	return n, fields
 }

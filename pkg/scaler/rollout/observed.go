@@ -100,10 +100,12 @@ func hasYieldedField(h *hold.Object, field string) bool {
 	return slices.Contains(h.Status.Yielded, field)
 }
 
-// isFieldYielded reports whether a hold that lasts leaves a number to another client: a later hold may raise that number, and not lower
-// it.
+// isFieldYielded reports whether a hold that lasts, or whose gate is still open, leaves a number to another client: a later hold may raise that number,
+// and not lower it.
 func (o *Observed) isFieldYielded(field string, now time.Time) bool {
-	return slices.ContainsFunc(o.Holds, func(h hold.Object) bool { return hasYieldedField(&h, field) && !h.IsOver(now) })
+	return slices.ContainsFunc(o.Holds, func(h hold.Object) bool {
+		return hasYieldedField(&h, field) && (h.Status.GateOpen || !h.IsOver(now))
+	})
 }
 
 // isWorkloadReplaced reports whether the record is of another workload with the same name, which was deleted.

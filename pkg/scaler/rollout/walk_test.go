@@ -25,8 +25,9 @@ type walker struct {
 	*rand.Rand
 	t     *testing.T
 	log   []string
-	edits map[string]*edit // the last edit of a number by a person, by workload and field
-	was   map[string]int32 // the number that must come back, by workload and field
+	edits map[string]*edit  // the last edit of a number by a person, by workload and field
+	was   map[string]int32  // the number that must come back, by workload and field
+	last  map[string]string // the bound that a person edited last, by workload: it displaces the other
 
 	skipReplicas bool // autoscalers came and went: the replicas may be theirs
 }
@@ -143,11 +144,11 @@ func (w *walker) checkMaximums() {
 	}
 }
 
-// looksCopied reports whether another autoscaler with a minimum cannot be told from a copy of the one before: it has the number of a hold.
-func (w *walker) looksCopied(workload string, least int32) bool {
+// looksCopied reports whether another autoscaler with a minimum cannot be told from a copy of one before: it has the number of a hold. The hold may
+// be of a workload that the one before was pointed at for a while.
+func (w *walker) looksCopied(least int32) bool {
 	for _, h := range w.holds {
-		n := h.Status.Numbers
-		if h.HeldWorkload().Name == workload && (h.Spec.Replicas == least || n != nil && n.MinReplicas.Set == least) {
+		if n := h.Status.Numbers; h.Spec.Replicas == least || n != nil && n.MinReplicas.Set == least {
 			return true
 		}
 	}
@@ -158,7 +159,7 @@ func (w *walker) looksCopied(workload string, least int32) bool {
 func (w *walker) replaceAutoscaler() {
 	shop := w.workloads["shop"]
 	bounds := hold.ReplicaBounds{MinReplicas: int32(w.IntN(3) + 1), MaxReplicas: int32(w.IntN(9) + 4)}
-	if shop.hpa.scales != "" || w.looksCopied("shop", bounds.MinReplicas) {
+	if shop.hpa.scales != "" || w.looksCopied(bounds.MinReplicas) {
 		return
 	}
 	w.note("shop gets another autoscaler %v", bounds)
@@ -166,21 +167,34 @@ func (w *walker) replaceAutoscaler() {
 	for _, field := range []string{fieldReplicas, fieldMinReplicas, fieldMaxReplicas} {
 		delete(w.edits, "shop "+field) // its holds state their numbers anew
 	}
-	w.was["shop minReplicas"], w.was["shop maxReplicas"] = bounds.MinReplicas, bounds.MaxReplicas
+	w.keepBounds(shop)
 	if err := w.pass(w.t.Context()); err != nil { // what a person sets there before is the autoscaler's own
 		w.fail("pass: %v", err)
 	}
 }
 
+// isScaledByAnother reports whether the autoscaler of another workload was pointed at this one: it decides on the replicas.
+func (w *walker) isScaledByAnother(work *memoryWorkload) bool {
+	for _, other := range w.workloads {
+		if other.hpa != nil && other.hpa.scales == work.name {
+			return true
+		}
+	}
+	return false
+}
+
 // edit makes a person's change of a number, other than the scaler's own numbers.
 func (w *walker) edit(work *memoryWorkload) {
 	value := int32(w.IntN(8) + 1)
-	if work.hpa != nil && work.hpa.scales != "" {
+	if work.hpa != nil && work.hpa.scales != "" || w.isScaledByAnother(work) {
 		return
 	}
 	field, now := fieldReplicas, work.replicas
 	if work.hpa != nil {
 		field, now = fieldMinReplicas, work.hpa.bounds.MinReplicas
+		if w.IntN(3) == 0 {
+			value += 8 // beyond the original maximum
+		}
 		if value > work.hpa.bounds.MaxReplicas {
 			return // the API server rejects it
 		}
@@ -219,10 +233,44 @@ func (w *walker) edit(work *memoryWorkload) {
 	} else {
 		work.scale(w.memoryCluster, value)
 	}
-	w.edits[work.name+" "+field], w.was[work.name+" "+field] = e, value
-	if work.hpa != nil { // a minimum above the maximum of before needs a higher one
-		w.was[work.name+" "+fieldMaxReplicas] = max(w.was[work.name+" "+fieldMaxReplicas], value)
+	w.edits[work.name+" "+field], w.was[work.name+" "+field], w.last[work.name] = e, value, field
+	if high := w.edits[work.name+" "+fieldMaxReplicas]; high != nil && field == fieldMinReplicas && high.value < value {
+		delete(w.edits, work.name+" "+fieldMaxReplicas) // the later edit displaces the earlier
 	}
+}
+
+// keepBounds makes the present bounds of a workload without a record those that must come back.
+func (w *walker) keepBounds(work *memoryWorkload) {
+	if work.hpa != nil {
+		w.was[work.name+" "+fieldMinReplicas], w.was[work.name+" "+fieldMaxReplicas] = work.hpa.bounds.MinReplicas, work.hpa.bounds.MaxReplicas
+	}
+}
+
+// checkBounds is called after a whole pass: an autoscaler that no record names has the bounds that must come back.
+func (w *walker) checkBounds() {
+	for name, work := range w.workloads {
+		isRecorded := work.hpa == nil
+		for _, h := range w.holds {
+			n := h.Status.Numbers
+			isRecorded = isRecorded || n != nil && (n.Autoscaler == name || h.HeldWorkload().Name == name)
+		}
+		if isRecorded {
+			continue
+		}
+		if want := w.wantBounds(work); work.hpa.bounds != want {
+			w.fail("no record names the autoscaler of %s, and its bounds are %+v; want %+v", name, work.hpa.bounds, want)
+		}
+		w.keepBounds(work) // a displaced bound is gone
+	}
+}
+
+// wantBounds returns the bounds that must come back: the last edit counts where both do not fit.
+func (w *walker) wantBounds(work *memoryWorkload) hold.ReplicaBounds {
+	low, high := w.was[work.name+" "+fieldMinReplicas], w.was[work.name+" "+fieldMaxReplicas]
+	if w.last[work.name] == fieldMaxReplicas {
+		return hold.ReplicaBounds{MinReplicas: min(low, high), MaxReplicas: high}
+	}
+	return hold.ReplicaBounds{MinReplicas: low, MaxReplicas: max(low, high)}
 }
 
 // follow moves the replicas into the bounds, as an autoscaler does.
@@ -258,6 +306,9 @@ func (w *walker) applyRandom() {
 	}
 	if w.IntN(2) == 0 {
 		h.Verify = &verify.Spec{URL: "/"}
+	}
+	if w.IntN(3) == 0 {
+		h.MaxReplicas = int32(w.IntN(8) + 13)
 	}
 	workloads := []string{name}
 	switch w.IntN(3) {
@@ -315,6 +366,7 @@ func (w *walker) step() {
 		}
 		w.checkGates()
 		w.checkMaximums()
+		w.checkBounds()
 	}
 }
 
@@ -335,12 +387,11 @@ func (w *walker) end() {
 		w.fail("holds are left")
 	}
 	for _, work := range w.workloads {
-		field, now := fieldReplicas, work.replicas
-		if work.hpa != nil {
-			field, now = fieldMinReplicas, work.hpa.bounds.MinReplicas
+		if want := w.wantBounds(work); work.hpa != nil && work.hpa.bounds != want {
+			w.fail("the bounds of %s are %+v; want %+v back", work.name, work.hpa.bounds, want)
 		}
-		if want := w.was[work.name+" "+field]; now != want && (field != fieldReplicas || !w.skipReplicas) {
-			w.fail("%s %s is %d; want %d back", work.name, field, now, want)
+		if want := w.was[work.name+" "+fieldReplicas]; work.hpa == nil && work.replicas != want && !w.skipReplicas {
+			w.fail("%s has %d replicas; want %d back", work.name, work.replicas, want)
 		}
 		if work.owned || work.hpa != nil && work.hpa.owned {
 			w.fail("the scaler still owns numbers of %s", work.name)
@@ -354,7 +405,7 @@ func TestWalks(t *testing.T) {
 	t.Parallel()
 	for i := range *walks {
 		seed := *walkSeed + uint64(i)
-		w := &walker{bench: newBench(), Rand: rand.New(rand.NewPCG(seed, 0)), t: t, edits: map[string]*edit{}, was: map[string]int32{}}
+		w := &walker{bench: newBench(), Rand: rand.New(rand.NewPCG(seed, 0)), t: t, edits: map[string]*edit{}, was: map[string]int32{}, last: map[string]string{}}
 		w.note("seed %d", seed)
 		if seed%2 == 0 {
 			w.readLive()
@@ -362,7 +413,7 @@ func TestWalks(t *testing.T) {
 		w.addWorkload("cart", 2, hold.ReplicaBounds{})
 		w.was["cart replicas"] = 2
 		w.addWorkload("shop", 3, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 12})
-		w.was["shop minReplicas"] = 2
+		w.was["shop minReplicas"], w.was["shop maxReplicas"] = 2, 12
 		w.onSet, w.gates.onOpen = w.checkSet, w.checkOpen
 		for range 40 {
 			w.step()

@@ -156,6 +156,7 @@ func (s *soaker) live() {
 	}
 	if !s.away && s.cache.holds == nil {
 		s.checkGates()
+		s.checkBounds()
 	}
 	if len(s.log) > 400 {
 		s.log = slices.Clone(s.log[200:])
@@ -166,14 +167,14 @@ func (s *soaker) live() {
 func TestYear(t *testing.T) {
 	t.Parallel()
 	s := &soaker{
-		walker: &walker{bench: newBench(), Rand: rand.New(rand.NewPCG(*soakSeed, 1)), t: t, edits: map[string]*edit{}, was: map[string]int32{}},
+		walker: &walker{bench: newBench(), Rand: rand.New(rand.NewPCG(*soakSeed, 1)), t: t, edits: map[string]*edit{}, was: map[string]int32{}, last: map[string]string{}},
 		owed:   map[string]string{},
 	}
 	s.replaceLeader(false)
 	s.gates.plans = map[string]action.Plan{"a": {Steps: []int{10, 50, 100}, Pause: 15 * time.Minute}, "b": {Approval: true}}
 	s.addWorkload("cart", 2, hold.ReplicaBounds{})
 	s.addWorkload("shop", 3, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 12})
-	s.was["cart replicas"], s.was["shop minReplicas"] = 2, 2
+	s.was["cart replicas"], s.was["shop minReplicas"], s.was["shop maxReplicas"] = 2, 2, 12
 	s.onSet, s.gates.onOpen, s.onStatus = s.checkSet, s.checkOpen, s.checkStatus
 	for range *soakDays * 24 * 6 {
 		s.live()

@@ -136,5 +136,6 @@ var badFiles = map[string][]string{
 		"line 24: schedules[0].windows[15].to: is not after from",
 		"line 25: schedules[0].windows[16].to: is more than 366d after from",
 		"line 26: schedules[0].windows[17].from: is on 2027-12-25, which is in except: the window would never start",
+		"line 27: schedules[0].windows[18].to: is not after from",
 	},
 }

@@ -101,7 +101,7 @@ func (d *scheduleDecoder) completeScheduleWindow(path string, w *Window, s *Sche
 		}
 		w.starts = dailyStarts{w.Start, w.Days}
 	}
-	if w.Ramp.Over > shortest {
+	if shortest > 0 && w.Ramp.Over > shortest {
 		d.AddFault(path+".ramp.over", "%s is longer than the window's %s", strict.FormatDuration(w.Ramp.Over), strict.FormatDuration(shortest))
 	}
 }

@@ -193,10 +193,10 @@ func (l *Lane) lookAtAutoscalerOnce(ctx context.Context, m laneMember) bool {
 	d := Decide(o, *m.memory)
 	if d.Place && o.Mode == ModeAct {
 		if err := l.Raiser.Raise(ctx, workloadOfAutoscaler(m.autoscaler), l.newSurgeHold(m.autoscaler, *d.Memory.Raise)); err != nil {
-			l.Metrics.looks.WithLabelValues("error").Inc()
-			klog.FromContext(ctx).Error(err, "Hold of a surge cannot be placed", "namespace", m.autoscaler.Namespace, "hpa", m.autoscaler.Name)
+			l.tellUnplacedHold(ctx, m, err)
 			return false // the memory of before: the next look tries again
 		}
+		d.Memory.UnplacedToldAt = time.Time{}
 	}
 	*m.memory = d.Memory
 	l.Metrics.countSurgeDecision(o.Mode, d)
@@ -204,6 +204,15 @@ func (l *Lane) lookAtAutoscalerOnce(ctx context.Context, m laneMember) bool {
 		l.tellSurgeNotice(ctx, m.autoscaler, n)
 	}
 	return d.LooksAgain
+}
+
+// tellUnplacedHold counts a hold that cannot be placed, and logs it once a minute.
+func (l *Lane) tellUnplacedHold(ctx context.Context, m laneMember, err error) {
+	l.Metrics.looks.WithLabelValues("error").Inc()
+	if now := time.Now(); now.Sub(m.memory.UnplacedToldAt) >= unplacedPause {
+		m.memory.UnplacedToldAt = now
+		klog.FromContext(ctx).Error(err, "Hold of a surge cannot be placed, retrying each second", "namespace", m.autoscaler.Namespace, "hpa", m.autoscaler.Name)
+	}
 }
 
 // observeAutoscaler reads the inputs of a decision.

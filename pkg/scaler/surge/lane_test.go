@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-logr/logr/funcr"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -20,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
 
 	"github.com/tachometer-metrics/tachometer/pkg/hpa"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
@@ -34,6 +36,8 @@ type fakeWorld struct {
 	stepAt  time.Time                              // from 40 to 400 requests/s
 	broken  bool                                   // the metrics API fails
 	revert  bool                                   // another client undoes each hold
+	deny    bool                                   // no hold can be placed
+	denied  int
 	raises  []hold.Hold
 	raiseAt []time.Time
 	events  []string
@@ -91,6 +95,10 @@ func (w *fakeWorld) Raise(_ context.Context, t hold.Workload, h hold.Hold) error
 	defer w.mu.Unlock()
 	if err := h.Validate(); err != nil {
 		return err
+	}
+	if w.deny {
+		w.denied++
+		return errors.New("forbidden")
 	}
 	w.raises, w.raiseAt = append(w.raises, h), append(w.raiseAt, time.Now())
 	o := hold.NewObject(t, h, "")
@@ -229,6 +237,29 @@ func TestLaneIsReverted(t *testing.T) {
 	})
 	if len(w.raises) != 1 || !slices.Equal(w.events, []string{ReasonRaised, ReasonStopped}) {
 		t.Errorf("%d holds, events %v", len(w.raises), w.events)
+	}
+}
+
+// TestLaneTellsUnplacedHold: a hold that cannot be placed is tried at each look, and logged once a minute.
+func TestLaneTellsUnplacedHold(t *testing.T) {
+	t.Parallel()
+	lines := 0
+	log := funcr.New(func(_, line string) {
+		if strings.Contains(line, "cannot be placed") {
+			lines++
+		}
+	}, funcr.Options{})
+	w := &fakeWorld{sim: newLaneSim(), deny: true}
+	synctest.Test(t, func(t *testing.T) {
+		w.stepAt = time.Now().Add(2*time.Minute + 300*time.Millisecond)
+		w.sim.observed.Autoscaler.Annotations = map[string]string{Annotation: "maxReplicas=30"}
+		lane := New(Options{Config: Config{Mode: ModeAct}, Namespaces: []string{"shop"}, Reader: w, Readings: w, Raiser: w, Events: w})
+		ctx, cancel := context.WithTimeout(klog.NewContext(t.Context(), log), 150*time.Second)
+		defer cancel()
+		_ = lane.Run(ctx)
+	})
+	if lines != 1 || w.denied < 10 {
+		t.Errorf("%d lines about %d holds in half a minute", lines, w.denied)
 	}
 }
 

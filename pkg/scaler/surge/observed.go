@@ -56,6 +56,8 @@ type Memory struct {
 	OffUntil time.Time
 	// BudgetToldAt is the time of the last notice about an exhausted budget.
 	BudgetToldAt time.Time
+	// UnplacedToldAt is the time of the last log line about a hold that could not be placed; zero: the last one could.
+	UnplacedToldAt time.Time
 	// Expected is a raise of the mode observe that the autoscaler has not made yet.
 	Expected *Raise
 }

@@ -159,6 +159,8 @@ const (
 	offFor = time.Hour
 	// budgetPeriod is the time that a budget counts in.
 	budgetPeriod = time.Hour
+	// unplacedPause is the pause between two log lines about a hold that cannot be placed: each look tries again.
+	unplacedPause = time.Minute
 	// longestFor is the time after which a longest window that did not come again is forgotten: the configuration changed.
 	longestFor = 10 * time.Minute
 )
