@@ -56,8 +56,8 @@ func separateQueriedProcesses(times []int64, values []float64) (_ []int64, _ []f
 // findReturnOfQueriedCounter returns the index at which a counter that goes back at index i goes on from the value before, in a step that its
 // rates do not explain; 0 if it does not.
 func findReturnOfQueriedCounter(times []int64, values []float64, i int) int {
-	for j := i + 1; j < len(values) && !value.IsStaleNaN(values[j]); j++ {
-		if values[j] < values[i-1] {
+	for j := i + 1; j < len(values); j++ {
+		if !(values[j] >= values[i-1]) {
 			continue
 		}
 		rate := max(fastestQueriedIncrement(times[:j], values[:j]), incrementRateAfterQueriedValue(times, values, j))

@@ -42,7 +42,8 @@ func TestSeparateQueriedProcesses(t *testing.T) {
 		"a restart at once":               {[]float64{905, 0, 153, 169, 320, 902, 1018}, "[905 0 153 169 320 902 1018]", 0},
 		"a restart, and later as much":    {[]float64{40, 50, 60, 5, 15, 25, 35, 45, 55, 65}, "[40 50 60 5 15 25 35 45 55 65]", 0},
 		"a restart, and a larger batch":   {[]float64{1000, 1000, 0, 0, 1500, 1500}, "[1000 1000 0 0 1500 1500]", 0},
-		"zero before a marker":            {[]float64{1000, 1000, 0, end, 1000}, "[1000 1000 0 NaN 1000]", 0},
+		"zero before a marker":            {[]float64{1000, 1000, 0, end, 1000}, "[1000 1000 1000]", 40},
+		"a restart before a marker":       {[]float64{1000, 1100, 0, 100, end, 2000}, "[1000 1100 0 100 NaN 2000]", 0},
 		"another process behind a marker": {[]float64{100, 120, end, 60, 80, 70}, "[100 120 NaN 60 80 NaN 70]", 0},
 	} {
 		times := make([]int64, len(tc.values))
