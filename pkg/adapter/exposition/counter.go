@@ -168,15 +168,14 @@ func (h *counterHistory) measureExpositionCounterGrowth(p *Parser, sample *Sampl
 	s.noteExpositionCounterFall(sample.Value, g, &p.options)
 	g.decreasing = g.decreasing || s.decreasesAgainAndAgain(g.pages+1)
 	grown := sample.Value - s.lastValue
-	switch {
-	case s.fellFrom > 0 && sample.Value >= s.fellFrom:
+	if s.fellFrom > 0 && sample.Value >= s.fellFrom {
 		s.fellFrom = 0
 		if grown > maxBornValue && grown > maxBornRatio*g.rate*float64(max(1, p.now-g.acceptedAt)) {
 			h.earlier = append(h.earlier, Sample{Series: s, Time: sample.Time - 1, Value: math.Float64frombits(value.StaleNaN), family: sample.family})
 			return
 		}
-		fallthrough
-	case grown > 0 && !math.IsInf(grown, 0):
+	}
+	if grown > 0 && !math.IsInf(grown, 0) {
 		g.grown += grown
 	}
 }
