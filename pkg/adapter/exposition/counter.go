@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/value"
 )
 
 const (
@@ -164,12 +165,31 @@ func (h *counterHistory) measureExpositionCounterGrowth(p *Parser, sample *Sampl
 		sample.Value = s.lastValue
 	}
 	g.kept++
-	if sample.Value < s.lastValue && g.isExpositionProcessTheSame(&p.options) {
-		s.decreased.addUnusualPage(g.pages + 1)
-	}
+	s.noteExpositionCounterFall(sample.Value, g, &p.options)
 	g.decreasing = g.decreasing || s.decreasesAgainAndAgain(g.pages+1)
-	if grown := sample.Value - s.lastValue; grown > 0 && !math.IsInf(grown, 0) {
+	grown := sample.Value - s.lastValue
+	if s.fellFrom > 0 && sample.Value >= s.fellFrom {
+		s.fellFrom = 0
+		if grown > maxBornValue && grown > maxBornRatio*g.rate*float64(max(1, p.now-g.acceptedAt)) {
+			h.earlier = append(h.earlier, Sample{Series: s, Time: sample.Time - 1, Value: math.Float64frombits(value.StaleNaN), family: sample.family})
+			return
+		}
+	}
+	if grown > 0 && !math.IsInf(grown, 0) {
 		g.grown += grown
+	}
+}
+
+// noteExpositionCounterFall notes the value from which a counter goes back although its process runs on. An exporter shows 0 while the
+// program behind it is away: as soon as the counter is back, the step is no count of events, and a staleness marker stands before it.
+func (s *Series) noteExpositionCounterFall(now float64, g *familyGrowth, page *PageOptions) {
+	switch {
+	case !(now < s.lastValue):
+	case g.isExpositionProcessTheSame(page):
+		s.decreased.addUnusualPage(g.pages + 1)
+		s.fellFrom = max(s.fellFrom, s.lastValue)
+	default:
+		s.fellFrom = 0
 	}
 }
 

@@ -136,11 +136,43 @@ var typedCounters = map[string]counterScript{
 	}},
 }
 
-// TestCounterBeginnings reads pages, and checks which zeros come before them.
+// returningCounters are counters that go back while their process runs on, and return.
+var returningCounters = map[string]counterScript{
+	"zero while the program behind it is away": {7, "a", []countedPage{
+		{10, counterType + "a{code=\"200\"} 50000\n", ""},
+		{12, counterType + "a{code=\"200\"} 50020\n", "200=50000@10"}, // held back for want of a proof
+		{14, counterType + "a{code=\"200\"} 0\n", ""},
+		{16, counterType + "a{code=\"200\"} 0\n", ""},
+		{18, counterType + "a{code=\"200\"} 50080\n", "200=NaN@17.999"},
+		{20, counterType + "a{code=\"200\"} 50100\n", ""},
+		{22, counterType + "a{code=\"200\"} 0\n", ""},
+		{24, counterType + "a{code=\"200\"} 50100\n", "200=NaN@23.999"},
+	}},
+	"reset by its program": {7, "a", []countedPage{
+		{10, counterType + "a{code=\"200\"} 100\n", ""},
+		{12, counterType + "a{code=\"200\"} 0\n", "200=100@10"},
+		{14, counterType + "a{code=\"200\"} 60\n", ""},
+		{16, counterType + "a{code=\"200\"} 120\n", ""},
+		{18, counterType + "a{code=\"200\"} 2000\n", ""},
+	}},
+	"few events": {7, "a", []countedPage{
+		{10, counterType + "a{code=\"200\"} 5\n", "200=0@7"},
+		{12, counterType + "a{code=\"200\"} 0\n", ""},
+		{14, counterType + "a{code=\"200\"} 6\n", ""},
+	}},
+	"restarted, and at once as large": {11, "a", []countedPage{
+		{10, counterType + "a{code=\"200\"} 100\n", ""},
+		{12, counterType + "a{code=\"200\"} 0\n", ""},
+		{14, counterType + "a{code=\"200\"} 1000\n", ""},
+	}},
+}
+
+// TestCounterBeginnings reads pages, and checks which zeros and staleness markers come before them.
 func TestCounterBeginnings(t *testing.T) {
 	t.Parallel()
 	scripts := maps.Clone(appearingCounters)
 	maps.Copy(scripts, typedCounters)
+	maps.Copy(scripts, returningCounters)
 	for name, tc := range scripts {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

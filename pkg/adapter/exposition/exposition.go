@@ -136,6 +136,7 @@ type Series struct {
 
 	isQuantile bool         // it has the label of a summary's quantiles
 	decreased  unusualPages // on which it decreased
+	fellFrom   float64      // the value from which it went back, while its process ran on; 0: it did not, or has returned
 
 	familyType model.MetricType // the type for which isCounter was computed
 	isCounter  bool             // its value counts up from 0

@@ -29,7 +29,7 @@ func (p *Provider) explainProvidedPodOmission(req request, pod *discovery.Pod, r
 	switch {
 	case reason == metric.ReasonStale:
 		if isProviderRuleEmbedded(req.rule) {
-			if d := p.Scrapes.Diagnose(pod.Namespace, pod.Name, req.rule.ReadFamilies()); d.Reason == metric.ReasonScrapeFailed {
+			if d := p.Scrapes.Diagnose(pod.Namespace, pod.Name, req.rule.ReadFamilies()); d.Reason == metric.ReasonScrapeFailed || d.Reason == metric.ReasonStale {
 				o.Reason, o.Detail = d.Reason, d.Detail
 			}
 		}

@@ -26,8 +26,12 @@ func (p *Provider) findProvidedTypeConflict(r *rule.Rule, pod *discovery.Pod) (r
 // newProvidedTypeConflictError returns the error for a family of an unfit type, with the metric to ask for instead.
 func (p *Provider) newProvidedTypeConflictError(namespace string, c rule.TypeConflict) error {
 	names := []string{strings.TrimSuffix(c.Name, "_total") + "_per_second", c.Family, c.Name}
-	if c.Type == model.MetricTypeHistogram {
+	switch c.Type {
+	case model.MetricTypeHistogram:
 		names = []string{c.Family + "_p95", names[0]}
+	case model.MetricTypeGaugeHistogram: // no sum of its buckets has a meaning
+		names = nil
+	case model.MetricTypeUnknown, model.MetricTypeCounter, model.MetricTypeGauge, model.MetricTypeSummary, model.MetricTypeInfo, model.MetricTypeStateset:
 	}
 	for _, name := range names {
 		if p.isFamilyProvidedAsItIs(namespace, name, c) {

@@ -52,6 +52,9 @@ func TestBuiltinRulesFollowTheType(t *testing.T) {
 		"histogram by its own name": {
 			"latency", "latency histogram 5", []string{"latency is a histogram: ask for latency_p95", "latency is a histogram: ask for latency_p95"},
 		},
+		"quantile of a gauge histogram": {
+			"sizes_p95", "sizes gaugehistogram 5", []string{"sizes is a gauge histogram: write a rule for it", "sizes is a gauge histogram: write a rule for it"},
+		},
 		"rate of a histogram's count": {"latency_count_per_second", "latency histogram 5,latency_count histogram 5", []string{"a=5 b=5", "10"}},
 		"count of a histogram by its own name": {
 			"latency_count", "latency histogram 5,latency_count histogram 5",

@@ -350,7 +350,10 @@ func (ev *evaluation) refuseUnknownQueriedPods(c commonStretch) {
 		if late && p.newest > 0 && !p.silent && p.newest < moved+moveIntervals*interval {
 			ev.refuseQueriedPod(p, metric.ReasonStale, "no sample since pods came or went, and load with them")
 		}
-		if p.newest > 0 && (!p.queriedPodHasIncrement() || whole && since > c.end-ev.span.Milliseconds()) {
+		switch unknown := p.newest > 0 && (!p.queriedPodHasIncrement() || whole && since > c.end-ev.span.Milliseconds()); {
+		case unknown && p.silent:
+			ev.refuseQueriedPod(p, metric.ReasonStale, "over maxAge "+ev.Rule.MaxAge.String())
+		case unknown:
 			ev.refuseQueriedPod(p, metric.ReasonWarmingUp, "scraped for "+queryMillisToDuration(max(0, p.newest-max(since, ev.scan.since))).Round(time.Second).String())
 		}
 	}

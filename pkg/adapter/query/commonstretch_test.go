@@ -220,6 +220,21 @@ func TestDecreasingCounter(t *testing.T) {
 	}
 }
 
+// TestOldSampleIsStale: a pod with a single sample, as of a page with a constant timestamp of its own, is stale once the sample is older than
+// maxAge. It warms up before that.
+func TestOldSampleIsStale(t *testing.T) {
+	t.Parallel()
+	s := store.New(store.Options{Retention: 500 * time.Second})
+	appendSeries(t, s, `x_total{namespace="shop",pod="a"}`, 7)
+	r := compileRule(t, interval, "query: sum by (namespace, pod) (rate(x_total[$window]))", "window: 60s", "maxAge: 10s")
+	for age, want := range map[time.Duration]metric.Reason{2 * time.Second: metric.ReasonWarmingUp, 30 * time.Second: metric.ReasonStale} {
+		values, err := New(s, unhurried).Evaluate(t.Context(), rule.Query{Rule: r, Namespace: "shop"}, time.UnixMilli(epoch).Add(age))
+		if err != nil || len(values) != 1 || values[0].Reason != want {
+			t.Errorf("after %v: %+v, %v, want reason %q", age, values, err, want)
+		}
+	}
+}
+
 // TestSumWithoutAPod: a sum outside a list of pods is refused while a pod's series goes on without a fresh sample, and is
 // that of the others once the series ended.
 func TestSumWithoutAPod(t *testing.T) {

@@ -117,6 +117,16 @@ func TestEvaluate(t *testing.T) {
 			rule:   []string{"query: sum by (namespace, pod) (rate(x_total[$window]))", "window: 30s"},
 			want:   []string{"shop/b: warming up (scraped for 0s)"},
 		},
+		"a counter is zero on one page": {
+			series: map[string][]float64{`x_total{namespace="shop",pod="a"}`: append(append(growingValues(40, 1e6, 20), 0), growingValues(5, 1e6+41*20, 20)...)},
+			rule:   []string{"query: sum by (namespace, pod) (rate(x_total[$window]))", "window: 60s"},
+			want:   []string{"shop/a = 10, 0s old, over 1m0s"},
+		},
+		"a counter is back since a moment ago": {
+			series: map[string][]float64{`x_total{namespace="shop",pod="a"}`: append(growingValues(40, 1e6, 20), 0, 1e6+41*20)},
+			rule:   []string{"query: sum by (namespace, pod) (rate(x_total[$window]))", "window: 60s"},
+			want:   []string{"shop/a: warming up (a counter went back to a value that no restart explains)"},
+		},
 		"a comparison excludes a pod": {
 			series: map[string][]float64{`x{namespace="shop",pod="a"}`: {7, 7, 7}, `x{namespace="shop",pod="b"}`: {7, 7, 1001}},
 			rule:   []string{"query: sum by (namespace, pod) (x) > 1000"},

@@ -201,10 +201,10 @@ func (s *seriesScanner) addQueriedSeries(selector int, l labels.Labels, times []
 	}
 	decreases := track.decreases
 	if sel.isCounter && decreases > 0 {
-		strangers := 0
-		if times, values, strangers = separateQueriedProcesses(times, values); strangers > 0 {
+		strangers, since := 0, 0
+		if times, values, strangers, since = separateQueriedProcesses(times, values); strangers > 0 {
 			track = findQueriedTrack(sel, times, values, s.interval)
-			p.noteQueriedStrangers(strangers, len(times)-track.start)
+			p.noteQueriedStrangers(strangers, len(times)-since)
 		}
 	}
 	countsAll := !sel.lastBucketOnly || l.Get(labels.BucketLabel) == lastBucketBound // not a part of the events

@@ -21,21 +21,91 @@ const (
 	strangerSamples = 4
 )
 
-// separateQueriedProcesses puts a staleness marker before each value to which a counter cannot have counted since the sample before: it
-// went back, and another process or another program answers. PromQL would add the whole value, as after a restart. It returns
-// the number of such values, and does not change the slices.
-func separateQueriedProcesses(times []int64, values []float64) (_ []int64, _ []float64, strangers int) {
+// separateQueriedProcesses removes the samples of another process or another program: PromQL would add a value that it goes back to, as after
+// a restart, and the step back up. Where a counter goes back and then goes on from where it was, the samples between are another's; likewise
+// those above a value that goes on from an earlier one. A staleness marker stands before any other value to which a counter cannot have counted
+// since the sample before. It returns the number of such changes, and the index of the first sample behind the last. It does not change the
+// slices.
+func separateQueriedProcesses(times []int64, values []float64) (_ []int64, _ []float64, strangers, since int) {
 	for i := 1; i < len(values); i++ {
-		if !(values[i] < values[i-1]) || restartExplainsQueriedValue(times, values, i) {
+		if !(values[i] < values[i-1]) {
 			continue
+		}
+		from, to := i, findReturnOfQueriedCounter(times, values, i)
+		if to == 0 {
+			if restartExplainsQueriedValue(times, values, i) {
+				continue
+			}
+			from, to = findSpikeOfQueriedCounter(times, values, i)
 		}
 		if strangers++; strangers == 1 {
 			times, values = slices.Clone(times), slices.Clone(values)
 		}
-		times, values = slices.Insert(times, i, times[i]-1), slices.Insert(values, i, math.Float64frombits(value.StaleNaN))
-		i++
+		if to > 0 {
+			times, values = slices.Delete(times, from, to), slices.Delete(values, from, to)
+			i = from
+		} else {
+			times, values = slices.Insert(times, i, times[i]-1), slices.Insert(values, i, math.Float64frombits(value.StaleNaN))
+			i++
+		}
+		since = i
 	}
-	return times, values, strangers
+	return times, values, strangers, since
+}
+
+// findReturnOfQueriedCounter returns the index at which a counter that goes back at index i goes on from the value before, in a step that its
+// rates do not explain; 0 if it does not.
+func findReturnOfQueriedCounter(times []int64, values []float64, i int) int {
+	for j := i + 1; j < len(values); j++ {
+		if !(values[j] >= values[i-1]) {
+			continue
+		}
+		rate := max(fastestQueriedIncrement(times[:j], values[:j]), incrementRateAfterQueriedValue(times, values, j))
+		if !rateExplainsQueriedStep(rate, times, values, j-1, j) && rateExplainsQueriedStep(rate, times, values, i-1, j) {
+			return j
+		}
+		return 0
+	}
+	return 0
+}
+
+// findSpikeOfQueriedCounter returns the range of the samples before index i that are another's: the value goes on from one before them, and
+// the rates of the counter do not explain the step up to them. It returns zeros if there are none.
+func findSpikeOfQueriedCounter(times []int64, values []float64, i int) (from, to int) {
+	k := i - 1
+	for k >= 0 && values[k] > values[i] {
+		k--
+	}
+	if k < 0 || value.IsStaleNaN(values[k]) {
+		return 0, 0
+	}
+	rate := max(fastestQueriedIncrement(times[:k+1], values[:k+1]), fastestQueriedIncrement(times[k+1:i], values[k+1:i]),
+		incrementRateAfterQueriedValue(times, values, i))
+	if rateExplainsQueriedStep(rate, times, values, k, k+1) || !rateExplainsQueriedStep(rate, times, values, k, i) {
+		return 0, 0
+	}
+	return k + 1, i
+}
+
+// fastestQueriedIncrement returns the rate of the fastest increment, per millisecond.
+func fastestQueriedIncrement(times []int64, values []float64) (fastest float64) {
+	for j := 1; j < len(values); j++ {
+		fastest = max(fastest, incrementRateInQuery(times, values, j))
+	}
+	return fastest
+}
+
+// incrementRateAfterQueriedValue returns the rate from the value with an index to the next; 0 without a next.
+func incrementRateAfterQueriedValue(times []int64, values []float64, i int) float64 {
+	if i+1 == len(values) {
+		return 0
+	}
+	return incrementRateInQuery(times, values, i+1)
+}
+
+// rateExplainsQueriedStep reports whether a counter of this rate, per millisecond, may have counted from one value to another.
+func rateExplainsQueriedStep(rate float64, times []int64, values []float64, from, to int) bool {
+	return values[to]-values[from] <= max(maxRestartEvents, maxRestartRatio*rate*float64(times[to]-times[from]))
 }
 
 // restartExplainsQueriedValue reports whether a process that restarted after the sample before may have counted to the value with an index: at
@@ -53,9 +123,7 @@ func restartExplainsQueriedValue(times []int64, values []float64, i int) bool {
 			second = rate
 		}
 	}
-	if i+1 < len(values) {
-		second = max(second, incrementRateInQuery(times, values, i+1))
-	}
+	second = max(second, incrementRateAfterQueriedValue(times, values, i))
 	return values[i] <= maxRestartRatio*second*float64(times[i]-times[i-1])
 }
 

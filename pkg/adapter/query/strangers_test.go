@@ -16,30 +16,47 @@ func TestSeparateQueriedProcesses(t *testing.T) {
 	for name, tc := range map[string]struct {
 		values []float64 // one every 10 ms
 		want   string
+		since  int64 // the time of the first sample behind the last stranger; 0: any
 	}{
-		"a restart":                       {[]float64{100, 120, 140, 8, 28}, "[100 120 140 8 28]"},
-		"a restart of a quiet counter":    {[]float64{100, 100, 100, 10, 10}, "[100 100 100 10 10]"},
-		"a restart under twice the load":  {[]float64{100, 120, 140, 39, 60}, "[100 120 140 39 60]"},
-		"a restart before more load":      {[]float64{100, 101, 102, 90, 180}, "[100 101 102 90 180]"},
-		"a restart of batches":            {[]float64{0, 100, 100, 200, 200, 100}, "[0 100 100 200 200 100]"},
-		"a restart before uneven load":    {[]float64{500, 200, 210, 400, 600}, "[500 200 210 400 600]"},
-		"another process":                 {[]float64{100, 120, 140, 130, 150}, "[100 120 140 NaN 130 150]"},
-		"another process, in turn":        {[]float64{5000, 5900, 5020, 5920}, "[5000 5900 NaN 5020 5920]"},
-		"a single page before":            {[]float64{500, 300, 320}, "[500 NaN 300 320]"},
-		"a single page before a restart":  {[]float64{500, 5, 25}, "[500 5 25]"},
-		"an error of one page":            {[]float64{100, 120, 1e308, 160, 180}, "[100 120 1e+308 NaN 160 180]"},
-		"infinity on one page":            {[]float64{100, 120, 140, math.Inf(1), 180, 200}, "[100 120 140 +Inf NaN 180 200]"},
-		"a counter below zero":            {[]float64{100, 120, -5, -5}, "[100 120 NaN -5 -5]"},
-		"another process behind a marker": {[]float64{100, 120, end, 60, 80, 70}, "[100 120 NaN 60 80 NaN 70]"},
+		"a restart":                       {[]float64{100, 120, 140, 8, 28}, "[100 120 140 8 28]", 0},
+		"a restart of a quiet counter":    {[]float64{100, 100, 100, 10, 10}, "[100 100 100 10 10]", 0},
+		"a restart under twice the load":  {[]float64{100, 120, 140, 39, 60}, "[100 120 140 39 60]", 0},
+		"a restart before more load":      {[]float64{100, 101, 102, 90, 180}, "[100 101 102 90 180]", 0},
+		"a restart of batches":            {[]float64{0, 100, 100, 200, 200, 100}, "[0 100 100 200 200 100]", 0},
+		"a restart before uneven load":    {[]float64{500, 200, 210, 400, 600}, "[500 200 210 400 600]", 0},
+		"another process":                 {[]float64{100, 120, 140, 130, 150}, "[100 120 140 NaN 130 150]", 0},
+		"another process, in turn":        {[]float64{5000, 5900, 5020, 5920}, "[5000 5900 NaN 5020 5920]", 0},
+		"a single page before":            {[]float64{500, 300, 320}, "[500 NaN 300 320]", 0},
+		"a single page before a restart":  {[]float64{500, 5, 25}, "[500 5 25]", 0},
+		"an error of one page":            {[]float64{100, 120, 1e308, 160, 180}, "[100 120 160 180]", 30},
+		"infinity on one page":            {[]float64{100, 120, 140, math.Inf(1), 180, 200}, "[100 120 140 180 200]", 40},
+		"a counter below zero":            {[]float64{100, 120, -5, -5}, "[100 120 NaN -5 -5]", 0},
+		"zero on one page":                {[]float64{1e6, 1e6 + 20, 0, 1e6 + 60, 1e6 + 80}, "[1e+06 1.00002e+06 1.00006e+06 1.00008e+06]", 30},
+		"zero for a while":                {[]float64{1e6, 1e6 + 20, 0, 0, 0, 1e6 + 100}, "[1e+06 1.00002e+06 1.0001e+06]", 50},
+		"zero for a while, again":         {[]float64{1e6, 1e6, 0, 1e6, 1e6, 0, 0, 1e6}, "[1e+06 1e+06 1e+06 1e+06 1e+06]", 70},
+		"zero up to now":                  {[]float64{1e6, 1e6 + 20, 0, 0}, "[1e+06 1.00002e+06 0 0]", 0},
+		"two processes from the start":    {[]float64{5000, 1005, 5010}, "[5000 5010]", 20},
+		"one page of another process":     {[]float64{100, 120, 5000, 160, 180}, "[100 120 160 180]", 30},
+		"pages of another process":        {[]float64{100, 120, 5000, 5020, 5040, 200}, "[100 120 200]", 50},
+		"a restart, and soon as much":     {[]float64{40, 0, 100, 200}, "[40 0 100 200]", 0},
+		"a restart at once":               {[]float64{905, 0, 153, 169, 320, 902, 1018}, "[905 0 153 169 320 902 1018]", 0},
+		"a restart, and later as much":    {[]float64{40, 50, 60, 5, 15, 25, 35, 45, 55, 65}, "[40 50 60 5 15 25 35 45 55 65]", 0},
+		"a restart, and a larger batch":   {[]float64{1000, 1000, 0, 0, 1500, 1500}, "[1000 1000 0 0 1500 1500]", 0},
+		"zero before a marker":            {[]float64{1000, 1000, 0, end, 1000}, "[1000 1000 1000]", 40},
+		"a restart before a marker":       {[]float64{1000, 1100, 0, 100, end, 2000}, "[1000 1100 0 100 NaN 2000]", 0},
+		"another process behind a marker": {[]float64{100, 120, end, 60, 80, 70}, "[100 120 NaN 60 80 NaN 70]", 0},
 	} {
 		times := make([]int64, len(tc.values))
 		for i := range times {
 			times[i] = int64(10 * i)
 		}
 		before := fmt.Sprint(tc.values)
-		got, values, strangers := separateQueriedProcesses(times, tc.values)
-		if fmt.Sprint(values) != tc.want || len(got) != len(values) || len(values) != len(tc.values)+strangers {
+		got, values, strangers, since := separateQueriedProcesses(times, tc.values)
+		if fmt.Sprint(values) != tc.want || len(got) != len(values) || (strangers > 0) != (fmt.Sprint(values) != before) {
 			t.Errorf("%s: %v, %d strangers, want %s", name, values, strangers, tc.want)
+		}
+		if strangers > 0 && tc.since > 0 && got[since] != tc.since {
+			t.Errorf("%s: goes on at %d, want %d", name, got[since], tc.since)
 		}
 		if fmt.Sprint(tc.values) != before {
 			t.Errorf("%s: the slice changed", name)

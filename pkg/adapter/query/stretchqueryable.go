@@ -78,7 +78,7 @@ func (s *stretchSeriesSet) At() storage.Series {
 		s.err = err
 	}
 	times, values := joinResumedQuerySeries(s.times, s.values)
-	times, values, _ = separateQueriedProcesses(times, values)
+	times, values, _, _ = separateQueriedProcesses(times, values)
 	r := s.countedRange
 	if p := s.pod(series.Labels()); p != nil {
 		name := series.Labels().Get(model.MetricNameLabel)

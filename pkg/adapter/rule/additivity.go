@@ -92,8 +92,8 @@ var doubtlessEndings = []struct {
 	what    string
 	endings []string
 }{
-	{"a ratio", []string{"ratio", "percent", "percentage", "utilization"}},
-	{"a temperature", []string{"celsius", "fahrenheit", "kelvin"}},
+	{"a ratio", []string{"ratio", "fraction", "percent", "percentage", "perc", "pct", "utilization", "utilisation", "util"}},
+	{"a temperature", []string{"celsius", "fahrenheit", "kelvin", "temperature"}},
 	{"a mean", []string{"avg", "mean", "average", "median"}},
 	{"a quantile", []string{"quantile", "p50", "p75", "p90", "p95", "p99", "p999"}},
 }
@@ -267,9 +267,9 @@ func describeNonAdditiveRuleCall(e *parser.Call) string {
 
 // nonAdditiveEndings are the endings of gauges whose values for several pods do not add up.
 var nonAdditiveEndings = []string{
-	"ratio", "percent", "percentage", "seconds", "milliseconds", "celsius", "fahrenheit", "kelvin", "volts", "hertz",
-	"info", "timestamp", "time", "avg", "mean", "average", "median", "max", "min", "quantile", "p50", "p75", "p90", "p95", "p99", "p999",
-	"utilization", "version",
+	"ratio", "fraction", "percent", "percentage", "perc", "pct", "seconds", "milliseconds", "celsius", "fahrenheit", "kelvin", "temperature",
+	"temp", "volts", "hertz", "info", "timestamp", "time", "created", "avg", "mean", "average", "median", "max", "min",
+	"quantile", "p50", "p75", "p90", "p95", "p99", "p999", "utilization", "utilisation", "util", "version",
 }
 
 // findNonAdditiveRuleGauge returns the first name used by its plain value that endsNonAdditive; empty without any.
@@ -287,12 +287,8 @@ func endsLikeNonAdditiveRuleGauge(name string) bool {
 	return hasRuleNameEnding(name, nonAdditiveEndings)
 }
 
-// hasRuleNameEnding returns whether the last word of a name is one of the endings.
+// hasRuleNameEnding returns whether the last word of a name is one of the endings, in upper or lower case.
 func hasRuleNameEnding(name string, endings []string) bool {
-	for _, ending := range endings {
-		if head, ok := strings.CutSuffix(name, ending); ok && (head == "" || strings.HasSuffix(head, "_") || strings.HasSuffix(head, ".")) {
-			return true
-		}
-	}
-	return false
+	last := name[strings.LastIndexAny(name, "_.:")+1:]
+	return slices.Contains(endings, strings.ToLower(last))
 }

@@ -162,6 +162,8 @@ var badFiles = map[string][]string{
 		`line 8: rules[4].aggregate: required, because the query gives a quantile (http.latency.p99) for each pod, and those do not add up; write max or avg (or sum, if it is meant)`,
 		`line 9: rules[5].aggregate: required, because the query gives a quantile for each pod, and those do not add up; write max or avg (or sum, if it is meant)`,
 		`line 10: rules[6].aggregate: required, because the query gives a temperature (room_celsius) for each pod, and those do not add up; write max or avg (or sum, if it is meant)`,
+		`line 12: rules[8].aggregate: required, because the query gives a ratio (vllm:kv_cache_usage_perc) for each pod, and those do not add up; write max or avg (or sum, if it is meant)`,
+		`line 13: rules[9].aggregate: required, because the query gives a ratio (DCGM_FI_DEV_GPU_UTIL) for each pod, and those do not add up; write max or avg (or sum, if it is meant)`,
 	},
 	"spans": {
 		`line 5: rules[0].query: looks back 2m; maxWindow is 1m: shorten the range, or raise maxWindow`,

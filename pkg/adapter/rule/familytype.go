@@ -90,7 +90,9 @@ func (u familyUse) ruleFamilyConflictsWith(kind model.MetricType, family string)
 		return !u.asCounter || u.name == family
 	case model.MetricTypeSummary:
 		return !u.asCounter || u.name == family || strings.HasSuffix(u.name, "_bucket")
-	case model.MetricTypeUnknown, model.MetricTypeGauge, model.MetricTypeGaugeHistogram, model.MetricTypeInfo, model.MetricTypeStateset:
+	case model.MetricTypeGaugeHistogram:
+		return u.asCounter || u.name == family // its samples have names of their own
+	case model.MetricTypeUnknown, model.MetricTypeGauge, model.MetricTypeInfo, model.MetricTypeStateset:
 	}
 	return u.asCounter
 }

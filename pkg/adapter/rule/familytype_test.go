@@ -92,6 +92,8 @@ func TestFindTypeConflict(t *testing.T) {
 		"plain gauge named like a bucket":        {"token_bucket", "token gauge", []string{""}},
 		"plain histogram":                        {"latency", "latency histogram", []string{"latency is a histogram"}},
 		"plain summary":                          {"rpc_duration_seconds", "rpc_duration_seconds summary", []string{"rpc_duration_seconds is a summary"}},
+		"plain gauge histogram":                  {"sizes", "sizes gaugehistogram", []string{"sizes is a gauge histogram"}},
+		"count of a gauge histogram":             {"sizes_gcount", "sizes_gcount unknown", []string{""}},
 		"quantile of a histogram":                {"latency_p95", "latency histogram", []string{"", ""}},
 		"quantile of a summary":                  {"latency_p95", "latency summary", []string{"latency is a summary", ""}},
 		"gauge named like a quantile":            {"latency_p99", "latency_p99 gauge", []string{"", ""}},
@@ -135,7 +137,11 @@ rules:
 - {match: ^mean_(.+)$, query: 'sum by (namespace, pod) ({__name__="${1}"})', aggregate: sum}
 - {match: ^(.+)$, query: 'sum by (namespace, pod) ({__name__="${1}"})'}
 `)
-	for name, want := range map[string]string{"total": "", "mean_cpu_ratio": "", "cpu_ratio": "cpu_ratio", "queue_length": ""} {
+	for name, want := range map[string]string{
+		"total": "", "mean_cpu_ratio": "", "queue_length": "", "jobs_attempt": "", "utils": "",
+		"cpu_ratio": "cpu_ratio", "vllm:kv_cache_usage_perc": "vllm:kv_cache_usage_perc", "DCGM_FI_DEV_GPU_UTIL": "DCGM_FI_DEV_GPU_UTIL",
+		"job:errors:ratio": "job:errors:ratio", "heap_used_pct": "heap_used_pct", "tokens_created": "tokens_created", "gpu_temp": "gpu_temp",
+	} {
 		r, err := s.Lookup("pods", name)
 		if err != nil {
 			t.Fatal(err)

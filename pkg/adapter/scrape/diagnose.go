@@ -3,6 +3,7 @@ package scrape
 // Diagnose: the status of each target, and the reason of a missing value.
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -246,7 +247,7 @@ func (l *scrapeLoop) scrapeOmissionReason(families []string, opts *Options, now 
 	case s.cause != "":
 		return metric.ReasonScrapeFailed, s.cause
 	}
-	absent, soon, later := "no series of it matches", metric.Reason(""), ""
+	absent, soon, later := "", metric.Reason(""), ""
 	for _, f := range families {
 		switch reason, detail := l.scrapeFamilyOmission(f, opts, now); {
 		case reason == metric.ReasonScrapeFailed, reason == metric.ReasonDecreasing:
@@ -257,10 +258,13 @@ func (l *scrapeLoop) scrapeOmissionReason(families []string, opts *Options, now 
 			absent = detail
 		}
 	}
-	if soon != "" {
+	switch {
+	case soon != "" && absent != "":
+		return soon, later + "; " + absent
+	case soon != "":
 		return soon, later
 	}
-	return metric.ReasonAbsent, absent
+	return metric.ReasonAbsent, cmp.Or(absent, "no series of it matches")
 }
 
 // scrapeFamilyOmission returns the reason why a family gives no value, and its detail; ReasonAbsent without a detail if the page has the

@@ -33,7 +33,7 @@ func TestDiagnose(t *testing.T) {
 		checkDiagnosis(t, m, "nobody", metric.ReasonNotScraped, "", "a")
 		checkDiagnosis(t, m, "cart-1", metric.ReasonWarmingUp, "scraped for a moment only", "a")
 		checkDiagnosis(t, m, "cart-1", metric.ReasonAbsent, "no b on its page", "b")
-		checkDiagnosis(t, m, "cart-1", metric.ReasonWarmingUp, "scraped for a moment only", "a", "b")
+		checkDiagnosis(t, m, "cart-1", metric.ReasonWarmingUp, "scraped for a moment only; no b on its page", "a", "b")
 		checkDiagnosis(t, m, "cart-1", metric.ReasonWarmingUp, "c not scraped yet", "c")
 		checkDiagnosis(t, m, "refuses", metric.ReasonScrapeFailed, "connection refused", "a")
 		passFakeTime(10 * time.Second)

@@ -177,7 +177,10 @@ func (f *pageFetcher) parseScrapeResponsePage(resp *http1.Response, p *expositio
 	page.Complete = resp.Delimited
 	page.Now = f.clock.scrapeClockTimeAt(resp.Answered)
 	p.BeginPage(page)
-	if n, err = copyScrapedBody(p, resp); err != nil {
+	if n, err = copyScrapedBody(p, resp); err == nil && resp.IsCut() {
+		err = &exposition.Error{Kind: exposition.KindTruncated, Detail: "truncated page: its Content-Length is less than its bytes"}
+	}
+	if err != nil {
 		p.AbandonPage()
 		return r, n, err
 	}

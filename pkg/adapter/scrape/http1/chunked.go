@@ -64,7 +64,7 @@ func (r *responseReader) readHTTP1ChunkLine() ([]byte, error) {
 		if len(at) > maxChunkLine {
 			return nil, errMalformedChunks
 		}
-		if err := r.readMoreHTTP1Body(math.MaxInt64); err != nil {
+		if err := r.readMoreHTTP1Body(); err != nil {
 			return nil, err
 		}
 	}

@@ -148,6 +148,49 @@ func TestCloseTwice(t *testing.T) {
 	}
 }
 
+// TestCutBody reads bodies that are longer than their Content-Length, by this package and by net/http's reader.
+func TestCutBody(t *testing.T) {
+	t.Parallel()
+	for _, status := range []string{"HTTP/1.1 200 OK", "HTTP/1.0 200 OK"} {
+		for _, length := range []int{0, 10, 100_000} {
+			for behind, want := range map[string]bool{"": false, "\r\n": false, "1": true, "\n1\n": true, "HTTP/1.1 408 Request Timeout\r\n\r\n": false} {
+				got, cut := readCutBody(t, fmt.Sprintf("%s\r\nContent-Length: %d\r\n\r\n%s%s", status, length, strings.Repeat("x", length), behind))
+				if got != length || cut != want {
+					t.Errorf("%s, %q behind %d bytes: %d bytes, cut %v, want %v", status, behind, length, got, cut, want)
+				}
+			}
+		}
+	}
+}
+
+// readCutBody returns the length of the body in a response that a server sends at once, and whether it is cut.
+func readCutBody(t *testing.T, response string) (length int, cut bool) {
+	t.Helper()
+	near, far := net.Pipe()
+	go func() {
+		_, _ = io.ReadFull(far, make([]byte, 3))
+		_, _ = io.WriteString(far, response)
+		_ = far.Close()
+	}()
+	var in Inflight
+	in.SetDeadline(time.Now().Add(time.Minute))
+	var conn Conn
+	client := Client{DialContext: func(context.Context, string, string) (net.Conn, error) { return near, nil }}
+	resp, err := client.Get(t.Context(), &conn, &in, "server:80", []byte("GET"), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	defer resp.Close()
+	for {
+		piece, err := resp.NextPiece()
+		if err != nil {
+			return length, resp.IsCut()
+		}
+		length += len(piece)
+	}
+}
+
 // TestNewResponse reads a response of net/http.
 func TestNewResponse(t *testing.T) {
 	t.Parallel()

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"math"
 	"net/http"
 	"time"
 )
@@ -20,7 +19,7 @@ func (r *responseReader) readHTTP1Header() error {
 		case end < 0 && r.hi == len(r.buf):
 			return r.readHTTP1ResponseByNetHTTP()
 		case end < 0:
-			err := r.fillHTTP1Buffer(math.MaxInt64)
+			err := r.fillHTTP1Buffer()
 			if err != nil && r.hi > 0 {
 				if other := detectHTTP1OtherProtocol(r.buf[:r.hi]); other != nil {
 					return other

@@ -3,9 +3,9 @@ package http1
 // The reader of a response: its buffers and its body.
 
 import (
+	"bytes"
 	"errors"
 	"io"
-	"math"
 	"time"
 )
 
@@ -81,12 +81,21 @@ func (r *responseReader) isHTTP1ConnReusable() bool {
 	return r.bodyEnded && !r.hasTrailer && r.lo == r.hi
 }
 
-// fillHTTP1Buffer reads at most limit bytes and appends them to the buffer, which has room.
-func (r *responseReader) fillHTTP1Buffer(limit int64) error {
-	room := r.buf[r.hi:]
-	room = room[:min(int64(len(room)), limit)]
+// isHTTP1BodyCut reports whether more than line breaks follow the body, which has a stated length and was read. Another response, which
+// nobody asked for, does not make it a part.
+func (r *responseReader) isHTTP1BodyCut() bool {
+	behind := r.buf[r.lo:r.hi]
+	if r.fallback != nil {
+		behind, _ = r.fallback.reader.Peek(r.fallback.reader.Buffered())
+	}
+	behind = bytes.Trim(behind, "\r\n")
+	return r.response.Length >= 0 && len(behind) > 0 && !bytes.HasPrefix(behind, []byte("HTTP/"))
+}
+
+// fillHTTP1Buffer reads bytes and appends them to the buffer, which has room.
+func (r *responseReader) fillHTTP1Buffer() error {
 	for range maxEmptyReads {
-		n, err := r.src.Read(room)
+		n, err := r.src.Read(r.buf[r.hi:])
 		if r.hi += n; n > 0 {
 			return nil // the next read returns an error again
 		}
@@ -97,16 +106,16 @@ func (r *responseReader) fillHTTP1Buffer(limit int64) error {
 	return io.ErrNoProgress
 }
 
-// readMoreHTTP1Body makes room and reads at most limit bytes of the body. A body that fills the small buffer gets a large buffer: a
-// page of 50 KB then takes two or three reads.
-func (r *responseReader) readMoreHTTP1Body(limit int64) error {
+// readMoreHTTP1Body makes room and reads more of the body, and perhaps bytes behind it. A body that fills the small buffer gets a large
+// buffer: a page of 50 KB then takes two or three reads.
+func (r *responseReader) readMoreHTTP1Body() error {
 	rest := r.buf[r.lo:r.hi]
 	if r.largeBuf == nil && (r.hi == len(r.buf) || r.bytesLeft > int64(len(r.buf))) {
 		r.largeBuf = r.client.borrowLargeHTTP1Buffer()
 		r.buf = *r.largeBuf
 	}
 	r.lo, r.hi = 0, copy(r.buf, rest)
-	err := r.fillHTTP1Buffer(limit)
+	err := r.fillHTTP1Buffer()
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
@@ -124,11 +133,7 @@ func (r *responseReader) nextHTTP1BodyPiece() ([]byte, error) {
 		return nil, io.EOF
 	}
 	if r.lo == r.hi {
-		limit := r.bytesLeft
-		if r.chunked {
-			limit = math.MaxInt64 // at least the last chunk follows this chunk
-		}
-		if err := r.readMoreHTTP1Body(limit); err != nil {
+		if err := r.readMoreHTTP1Body(); err != nil {
 			return nil, err
 		}
 	}

@@ -54,6 +54,10 @@ func newHTTP1ResponseOfNetHTTP(resp *http.Response, buffer []byte) Response {
 // shorter than its own framing says, the error is io.ErrUnexpectedEOF.
 func (r *Response) NextPiece() ([]byte, error) { return r.body.nextHTTP1BodyPiece() }
 
+// IsCut reports, behind the last piece, whether the server has sent more bytes than the body's Content-Length: the length is wrong, and
+// the body is a part. It is false of a response of NewResponse, which net/http cuts.
+func (r *Response) IsCut() bool { return r.reader != nil && r.reader.isHTTP1BodyCut() }
+
 // Close gives back the buffers. It keeps the connection if the body was read to its end and the server allows another
 // request; else it closes the connection.
 func (r *Response) Close() {
