@@ -114,8 +114,9 @@ attack-short: ## a share of `make attack` that judges memory and refusals, and n
 	go -C test test ./attack -short -parallel 16 -count 1 -timeout 20m
 
 STEPS ?= 10
-surge: kubernetes ## steps of the load on a real Kubernetes, without and with the surge lane (STEPS=)
-	go -C test test ./e2e -count 1 -timeout 3h -v -run TestSurge -surge.steps $(STEPS)
+INTERVAL ?= 1s
+surge: kubernetes ## steps of the load on a real Kubernetes, without and with the surge lane (STEPS=, INTERVAL= of scrapes)
+	go -C test test ./e2e -count 1 -timeout 3h -v -run TestSurge -surge.steps $(STEPS) -surge.interval $(INTERVAL)
 
 fast-start: kubernetes ## seconds until twenty pods are ready on a real Kubernetes, with one change of their manifest at a time
 	go -C test test ./e2e -count 1 -timeout 1h -v -run TestFastStart -faststart.runs 3

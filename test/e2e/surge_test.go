@@ -22,6 +22,7 @@ import (
 
 var (
 	surgeSteps  = flag.Int("surge.steps", 0, "steps of TestSurge with the lane, of some three minutes each")
+	surgeEvery  = flag.Duration("surge.interval", time.Second, "scrape `interval` of TestSurge")
 	surgeBeside = flag.Int("surge.beside", 3, "steps of TestSurge without the lane, spread over the others")
 )
 
@@ -51,7 +52,7 @@ func TestSurge(t *testing.T) {
 		t.Skip("SKIPPED: -surge.steps is not set: run `make surge`")
 	}
 	light(t)
-	scrapeEachSecond(t)
+	scrapeEvery(t, *surgeEvery)
 	reshapeForSurge(t)
 	installSurgeLane(t)
 	load := send(t, beforeSurge)
@@ -75,16 +76,15 @@ func TestSurge(t *testing.T) {
 	}
 }
 
-// scrapeEachSecond halves the adapter's scrape interval until the test ends, as docs/surge.md recommends: a raise waits for two scrapes.
-func scrapeEachSecond(t *testing.T) {
+// scrapeEvery sets the adapter's scrape interval until the test ends. docs/surge.md recommends a second: a raise waits for two scrapes.
+func scrapeEvery(t *testing.T, interval time.Duration) {
 	t.Helper()
 	original := configuration(t)
 	t.Cleanup(func() { configure(context.Background(), t, original) })
-	often := strings.Replace(original, "interval: 2s", "interval: 1s", 1)
-	if often == original {
+	if !strings.Contains(original, "interval: 2s") {
 		t.Fatal("the configuration has no interval of 2s")
 	}
-	configure(t.Context(), t, often)
+	configure(t.Context(), t, strings.Replace(original, "interval: 2s", "interval: "+interval.String(), 1))
 }
 
 // stepSurge steps the load and returns the times. It expects a raise of the lane if the autoscaler is in it, and none otherwise.

@@ -16,6 +16,7 @@ import (
 const (
 	lookMillis   = 1000
 	periodMillis = 15_000
+	startMillis  = 1000    // from a raise until a new pod is scraped
 	settleMillis = 140_000 // the longest window is full, and the lane has settled
 )
 
@@ -92,7 +93,7 @@ func (p *lanePlayer) lookOnce(now int64, isTurn bool) (again bool) {
 			HPA: p.autoscaler, SpecReplicas: p.replicas, StatusReplicas: p.replicas, Pods: pods, Answers: []hpa.Answer{answer}, History: p.history, Now: at,
 		})
 	}
-	p.applyRaise()
+	p.applyRaise(now)
 	if p.reachedAt == 0 && p.replicas >= p.goal {
 		p.reachedAt = now
 	}
@@ -106,10 +107,13 @@ func (p *lanePlayer) takeTurn(in hpa.Input) {
 }
 
 // applyRaise keeps the replicas and the lower limit at the lane's raise while that is in force.
-func (p *lanePlayer) applyRaise() {
+func (p *lanePlayer) applyRaise(now int64) {
 	p.autoscaler.Spec.MinReplicas = new(int32(1))
 	if r := p.memory.Raise; p.mode == lane.ModeAct && r != nil {
 		p.autoscaler.Spec.MinReplicas = new(r.Replicas)
+		if r.Replicas > p.replicas {
+			p.traffic.beginPods(now + startMillis)
+		}
 		p.replicas = max(p.replicas, r.Replicas)
 	}
 }

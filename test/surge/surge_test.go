@@ -112,8 +112,8 @@ func TestStepAfterStep(t *testing.T) {
 	slices.Sort(lags)
 	p50, p95 := lags[len(lags)/2], lags[len(lags)*95/100]
 	t.Logf("18 pods wanted after %.1f s (median), %.1f s (95th percentile), %.1f s (greatest) of %d steps", p50, p95, lags[len(lags)-1], len(lags))
-	if p95 > 5 || lags[len(lags)-1] > 10 {
-		t.Errorf("the 95th percentile is %.1f s, want 5; the greatest is %.1f s, want 10", p95, lags[len(lags)-1])
+	if p95 > 5 || lags[len(lags)-1] > 12 {
+		t.Errorf("the 95th percentile is %.1f s, want 5; the greatest is %.1f s, want 12", p95, lags[len(lags)-1])
 	}
 }
 

@@ -16,7 +16,10 @@ const (
 	scrapeJitter   = 0.1 // greatest delay of a scrape, in seconds
 	longestWindow  = time.Minute
 	// keptIncrements of a pod are a little more than the longest window.
-	keptIncrements = 40
+	keptIncrements  = 40
+	adapterReplicas = 2
+	leastStretch    = 4 * time.Second  // two scrape intervals
+	settlesAfter    = 10 * time.Second // five scrape intervals
 )
 
 // arrival is a number of requests at a time, in seconds. pod is the only pod that gets them; -1: each goes to any pod.
@@ -85,13 +88,21 @@ func selfSimilarKind(name string, rate float64) trafficKind {
 	}}
 }
 
-// podTraffic is the traffic of some pods, as an adapter scrapes it.
+// podTraffic is the traffic of some pods, as the replicas of an adapter scrape it. Each read goes to any of them.
 type podTraffic struct {
+	replicas []*adapterReplica
+	reads    *rand.Rand // choose the replica
+	// restartedAt is the time, in milliseconds, at which the adapter began anew, without a history.
+	restartedAt int64
+	// youngAt and movedAt are the times, in milliseconds, at which the first and the last of some pods began; 0: none did.
+	youngAt, movedAt int64
+}
+
+// adapterReplica has the increments that a replica of the adapter sees, between scrapes at phases of its own.
+type adapterReplica struct {
 	pods []window.History // all increments
 	seen []int            // increments of each pod that are scraped
 	view []window.History // what the adapter keeps
-	// restartedAt is the time, in milliseconds, at which the adapter began anew, without a history.
-	restartedAt int64
 }
 
 // trafficPhase is a kind of load until a time, in seconds.
@@ -108,7 +119,10 @@ func playTraffic(k trafficKind, seed uint64, pods int, seconds float64) *podTraf
 // playTrafficPhases is playTraffic with one kind of load after another.
 func playTrafficPhases(seed uint64, pods int, phases ...trafficPhase) *podTraffic {
 	r := rand.New(rand.NewPCG(seed, 17))
-	t, began := scheduleScrapes(r, pods, phases[len(phases)-1].until), 0.0
+	t, began := &podTraffic{reads: rand.New(rand.NewPCG(seed, 37))}, 0.0
+	for range adapterReplicas {
+		t.replicas = append(t.replicas, scheduleScrapes(r, pods, phases[len(phases)-1].until))
+	}
 	for _, phase := range phases {
 		for a := phase.next(r, pods, began); a.at < phase.until; a = phase.next(r, pods, a.at) {
 			t.countArrival(r, a)
@@ -119,8 +133,8 @@ func playTrafficPhases(seed uint64, pods int, phases ...trafficPhase) *podTraffi
 }
 
 // scheduleScrapes returns pods with their scrapes, and no requests.
-func scheduleScrapes(r *rand.Rand, pods int, seconds float64) *podTraffic {
-	t := &podTraffic{pods: make([]window.History, pods), seen: make([]int, pods), view: make([]window.History, pods)}
+func scheduleScrapes(r *rand.Rand, pods int, seconds float64) *adapterReplica {
+	t := &adapterReplica{pods: make([]window.History, pods), seen: make([]int, pods), view: make([]window.History, pods)}
 	for p := range t.pods {
 		last := -1.0
 		for due := scrapeInterval * r.Float64(); due < seconds+scrapeInterval; due += scrapeInterval {
@@ -141,31 +155,37 @@ func (t *podTraffic) countArrival(r *rand.Rand, a arrival) {
 		return
 	}
 	for range a.count {
-		t.countOnPod(r.IntN(len(t.pods)), a.at, 1)
+		t.countOnPod(r.IntN(len(t.replicas[0].pods)), a.at, 1)
 	}
 }
 
 func (t *podTraffic) countOnPod(pod int, at, count float64) {
-	h, millis := t.pods[pod], int64(1000*at)
-	i := sort.Search(len(h), func(i int) bool { return h[i].To > millis })
-	if i < len(h) && h[i].From <= millis {
-		h[i].Count += count
+	millis := int64(1000 * at)
+	for _, a := range t.replicas {
+		h := a.pods[pod]
+		i := sort.Search(len(h), func(i int) bool { return h[i].To > millis })
+		if i < len(h) && h[i].From <= millis {
+			h[i].Count += count
+		}
 	}
 }
 
-// readTotal returns the total rate that the adapter serves at a time in milliseconds, its window, and the time of the newest sample.
+// readTotal returns the total rate that a replica of the adapter serves at a time in milliseconds, its window, and the time of the newest
+// sample.
 func (t *podTraffic) readTotal(now int64) (total float64, over time.Duration, newest int64) {
-	for p, h := range t.pods {
-		for t.seen[p] < len(h) && h[t.seen[p]].To <= now {
-			t.seen[p]++
-		}
-		t.view[p] = h[max(0, t.seen[p]-keptIncrements):t.seen[p]]
-		for len(t.view[p]) > 0 && t.view[p][0].From < t.restartedAt {
-			t.view[p] = t.view[p][1:]
+	a := t.replicas[t.reads.IntN(len(t.replicas))]
+	end := a.scrapeUntil(now, t.restartedAt)
+	for _, h := range a.view {
+		if len(h) > 0 {
+			newest = max(newest, h[len(h)-1].To)
 		}
 	}
-	over = min(window.Choose(window.Counter{Pods: t.view}, now, longestWindow), time.Duration(now-t.restartedAt)*time.Millisecond)
-	for _, h := range t.view {
+	over = min(window.Choose(window.Counter{Pods: a.view}, now, longestWindow), time.Duration(now-t.restartedAt)*time.Millisecond)
+	if t.isOverStretch(now, over) {
+		over = max(window.ChooseTotal(window.Counter{Pods: a.view}, end, longestWindow), leastStretch)
+		return a.countBetween(end-over.Milliseconds(), end) / over.Seconds(), over, newest
+	}
+	for _, h := range a.view {
 		n, span := 0.0, int64(0)
 		for i := len(h) - 1; i >= 0 && (span == 0 || h[i].From > now-over.Milliseconds()); i-- {
 			n += h[i].Count
@@ -173,8 +193,51 @@ func (t *podTraffic) readTotal(now int64) (total float64, over time.Duration, ne
 		}
 		if span > 0 {
 			total += 1000 * n / float64(span)
-			newest = max(newest, h[len(h)-1].To)
 		}
 	}
 	return total, over, newest
+}
+
+// beginPods notes that pods begin.
+func (t *podTraffic) beginPods(at int64) {
+	if at >= t.movedAt+longestWindow.Milliseconds() {
+		t.youngAt = at
+	}
+	t.movedAt = at
+}
+
+// isOverStretch reports whether the adapter reads all pods over a common stretch: pods began within the longest window, and no step that
+// came after their load had settled has ended the window.
+func (t *podTraffic) isOverStretch(now int64, over time.Duration) bool {
+	isYoung := t.youngAt > 0 && now > t.youngAt && now < t.movedAt+longestWindow.Milliseconds()
+	return isYoung && (over == longestWindow || now-over.Milliseconds() < t.movedAt+settlesAfter.Milliseconds())
+}
+
+// scrapeUntil lets the replica see what it scrapes until now, without what is before a restart. It returns the time until which it has seen
+// all pods.
+func (a *adapterReplica) scrapeUntil(now, restartedAt int64) (end int64) {
+	end = now
+	for p, h := range a.pods {
+		for a.seen[p] < len(h) && h[a.seen[p]].To <= now {
+			a.seen[p]++
+		}
+		a.view[p] = h[max(0, a.seen[p]-keptIncrements):a.seen[p]]
+		for len(a.view[p]) > 0 && a.view[p][0].From < restartedAt {
+			a.view[p] = a.view[p][1:]
+		}
+		if seen := a.view[p]; len(seen) > 0 {
+			end = min(end, seen[len(seen)-1].To)
+		}
+	}
+	return end
+}
+
+// countBetween returns the requests of all pods between two times, by interpolation.
+func (a *adapterReplica) countBetween(from, to int64) (count float64) {
+	for _, h := range a.view {
+		for _, i := range h {
+			count += i.Count * float64(max(0, min(i.To, to)-max(i.From, from))) / float64(i.To-i.From)
+		}
+	}
+	return count
 }

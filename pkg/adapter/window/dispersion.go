@@ -19,8 +19,13 @@ const (
 	minAsleep = 5
 	// maxEmptyShare is the largest share of empty cells for the robust estimate.
 	maxEmptyShare = 0.25
-	// trimmedShare is the share of the differences that the robust estimate drops, the largest first, because steps are
-	// among them. Even a load that goes up for ten seconds in every thirty has no more.
+	// levelHalf is half the length of the running median, in cells. It leaves the edges of levels of four cells and more as they are.
+	levelHalf = 3
+	// maxLevelledShare is the share of an estimate of φ that remains at most without the levels of the load, if many steps disturb it.
+	// Otherwise the levels are chance.
+	maxLevelledShare = 1.0 / 3
+	// trimmedShare is the share of the differences that the robust estimate drops, the largest first, because steps and spikes are
+	// among them. A load that goes up for ten seconds in every thirty has no more.
 	trimmedShare = 0.3
 	// trimmedChi2Mean is the mean of χ² with one degree of freedom without its largest 30 %:
 	// P(χ²₃ < 1.074) / 0.7, where P(χ²₁ < 1.074) = 0.7.
@@ -233,17 +238,45 @@ func (t *totalCounts) isDenseWindow() bool {
 	return sum >= minDenseEvents*float64(t.cells) && float64(empty) <= maxEmptyShare*float64(t.cells)
 }
 
-// trimmedWindowDispersion returns the mean of the smaller differences of neighbouring cells. Several steps do not disturb it.
+// trimmedWindowDispersion returns the mean of the smaller differences of neighbouring cells (von Neumann, Distribution of the ratio of the
+// mean square successive difference to the variance, 1941). A few steps and spikes do not disturb it. Where many steps do, the levels of
+// the load are subtracted.
 func (t *totalCounts) trimmedWindowDispersion() float64 {
+	phi := t.dispersionAroundLevels(func(int) float64 { return 0 })
+	if levelled := t.dispersionAroundLevels(t.runningWindowMedian); levelled <= maxLevelledShare*phi {
+		return levelled
+	}
+	return phi
+}
+
+// dispersionAroundLevels is trimmedWindowDispersion with a level of each cell subtracted.
+func (t *totalCounts) dispersionAroundLevels(level func(cell int) float64) float64 {
 	var room [maxCells]float64
-	pairs := room[:0]
+	pairs, newer := room[:0], t.n[0]-level(0)
 	for i := range max(0, t.cells-1) {
+		older := t.n[i+1] - level(i+1)
 		if t.stepVariance[i] > 0 {
-			d := t.n[i] - t.n[i+1]
+			d := newer - older
 			pairs = append(pairs, d*d/t.stepVariance[i])
 		}
+		newer = older
 	}
 	return meanWithoutWindowSteps(pairs)
+}
+
+// runningWindowMedian returns the level of a cell: the median of the seven cells around it, or at an end of those nearest to it; 0 if there
+// are fewer. A running median of 2N+1 values leaves edges between levels of more than N values as they are (Tukey, Exploratory Data
+// Analysis, 1977; Gallagher and Wise, A theoretical analysis of the properties of median filters, 1981).
+func (t *totalCounts) runningWindowMedian(cell int) float64 {
+	const length = 2*levelHalf + 1
+	if t.cells < length {
+		return 0
+	}
+	begin := min(max(0, cell-levelHalf), t.cells-length)
+	var around [length]float64
+	copy(around[:], t.n[begin:])
+	slices.Sort(around[:])
+	return around[levelHalf]
 }
 
 // steplessWindowDispersion returns the mean of the differences of cells, without those around one cell, which is chosen so that

@@ -32,6 +32,35 @@ func TestDispersion(t *testing.T) {
 	}
 }
 
+// TestDispersionOfManySteps: steps of the load are no batches, however many there are. Batches beside a steady load are no steps.
+func TestDispersionOfManySteps(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		load      trueLoad
+		low, high float64
+	}{
+		"a step each 12 s":             {burstLoad(40, 400, 12, 12), 1, 2},
+		"a step each 17 s":             {burstLoad(40, 400, 17, 17), 1, 2},
+		"a batch of 400 each 10 s":     {burstLoad(40, 840, 9.5, 0.5), 20, 300},
+		"batches of 400, each for 4 s": {burstLoad(40, 140, 4, 4), 20, 300},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := simulateTraffic(1, 4, 1000, tc.load)
+			mean, looks := 0.0, 0.0
+			for now := int64(70_000); now < 1_000_000; now += 1000 {
+				s.advanceTo(now)
+				g, _ := newWindowAgeGrid(s.view, now, longest.Milliseconds())
+				mean += estimateWindowDispersion(s.view, s.view, g)
+				looks++
+			}
+			if mean /= looks; mean < tc.low || mean > tc.high {
+				t.Errorf("φ is %.2f on average, want %g to %g", mean, tc.low, tc.high)
+			}
+		})
+	}
+}
+
 // TestBatchesBesideDepartedPods counts a pod in batches beside pods that left, whose last pages came sooner than an interval: the cells of
 // the total are an interval of the pod that stays.
 func TestBatchesBesideDepartedPods(t *testing.T) {

@@ -89,6 +89,39 @@ func (c loadStep) measureReactions(pods, seeds int) (auto, informed stepReaction
 	return auto, informed
 }
 
+// measureManySteps returns the reactions to steps up and down between two rates, 10 s to 18 s after each other, in ten minutes of each seed.
+func measureManySteps(low, high float64, pods, seeds int) (up, down stepReaction) {
+	const seconds = 600.0
+	for seed := range uint64(seeds) {
+		r := rand.New(rand.NewPCG(seed, 41))
+		var steps []float64
+		for at := settleSeconds + 10.0; at < seconds; at += 10 + 8*r.Float64() {
+			steps = append(steps, at)
+		}
+		load := func(t float64) float64 {
+			if i, _ := slices.BinarySearch(steps, t+1e-9); i%2 == 1 {
+				return high
+			}
+			return low
+		}
+		s := simulateTraffic(seed, pods, seconds, load)
+		for i, at := range steps[:len(steps)-1] {
+			reaction, c := &up, loadStep{from: low, to: high}
+			if i%2 == 1 {
+				reaction, c = &down, loadStep{from: high, to: low}
+			}
+			reaction.lags = append(reaction.lags, maxReactionSeconds)
+			for now := int64(1000*at)/pollMillis*pollMillis + pollMillis; float64(now) < 1000*steps[i+1]; now += pollMillis {
+				s.advanceTo(now)
+				reaction.observeTotal(c, float64(now)/1000-at, func() float64 { total, _ := s.autoTotal(now); return total })
+			}
+		}
+	}
+	slices.Sort(up.lags)
+	slices.Sort(down.lags)
+	return up, down
+}
+
 // steadyVariation describes how much served totals vary at a steady rate.
 type steadyVariation struct {
 	ratio                   float64 // standard deviation, as a multiple of the longest window's

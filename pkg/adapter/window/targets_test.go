@@ -31,6 +31,24 @@ func TestSteps(t *testing.T) {
 	}
 }
 
+// Steps that follow each other are found as soon as a single one, although several are within the longest window.
+func TestManySteps(t *testing.T) {
+	t.Parallel()
+	for _, pods := range []int{4, 20} {
+		t.Run(fmt.Sprintf("%d pods", pods), func(t *testing.T) {
+			t.Parallel()
+			up, down := measureManySteps(40, 400, pods, 10)
+			t.Logf("up %s s, down %s s", up, down)
+			if got := up.lagShare(upWithin); got < 95 {
+				t.Errorf("up: %.0f %% in %g s, want 95", got, upWithin)
+			}
+			if got := down.lagShare(downWithin); got < 95 {
+				t.Errorf("down: %.0f %% in %g s, want 95", got, downWithin)
+			}
+		})
+	}
+}
+
 // At a steady rate the served total varies hardly more than over the longest window.
 func TestSteady(t *testing.T) {
 	t.Parallel()

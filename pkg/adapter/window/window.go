@@ -38,9 +38,10 @@
 //   - A pod with samples for less than w has no older part and takes no part in the test. A starting pod takes load
 //     off the others: this changes their rates, and its own load would hide the change.
 //   - Events in batches, such as a browser's requests, vary more: φ is estimated from the differences between
-//     neighbouring moments of the total, of which a step is in a few only (see dispersion.go). Without it, batches of
-//     five give short windows in three reads of four, and totals of 3.6 × the standard deviation. A few rare batches
-//     are no evidence of a step: a single one leaves the longest window.
+//     neighbouring moments of the total, of which a step is in a few only, and where steps are many, without the levels
+//     of the load (see dispersion.go). Without it, batches of five give short windows in three reads of four, and
+//     totals of 3.6 × the standard deviation. A few rare batches are no evidence of a step: a single one leaves the
+//     longest window.
 //   - The newest page of a group's only pod may be older than it looks. There n₁ and n₂ move by the events of an interval,
 //     not by ½: what a single page shows is no step, unless it is more than the age of the page explains.
 //   - A false alarm costs the more, the shorter the window it leaves, and there are more short parts than long ones.

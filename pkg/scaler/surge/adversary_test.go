@@ -32,8 +32,7 @@ func TestReleasedHold(t *testing.T) {
 			t.Parallel()
 			s := newLaneSim()
 			s.settle(40, time.Minute, steadyLooks)
-			s.look(s.readTotal(400, 4*time.Second))
-			s.look(s.readTotal(400, 5*time.Second))
+			s.step()
 			raise := s.memory.Raise
 			if raise == nil {
 				t.Fatal("no raise")

@@ -4,6 +4,7 @@ package surge
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -74,6 +75,8 @@ const (
 	shortenedLooks = 2
 	// plainSamples is the number of samples in a row otherwise.
 	plainSamples = 3
+	// maxAgreedChange is the greatest part by which the demands of two samples differ after the step.
+	maxAgreedChange = 0.05
 	// shortenedShare is the share of the longest window that makes a window a shortened one. A step of longer ago is no surge.
 	shortenedShare = 0.5
 )
@@ -243,6 +246,7 @@ type surgeWish struct {
 	replicas int32   // within the maximum of a raise
 	isSurge  bool    // the demand exceeds the replicas that are there by enough
 	isWake   bool    // it is the first pod of a workload that its autoscaler scaled to zero
+	demand   float64 // before it is rounded
 	score    float64 // standard deviations of the demand above the steady one
 	metric   int     // index of the metric with the largest wish
 	reading  Reading // of this metric
@@ -265,7 +269,7 @@ func (d *Decision) computeSurgeWish(o *Observed) (surgeWish, bool) {
 	i := decided.Winner
 	m, demand := decided.Metrics[i], measureSurgeDemand(decided.Metrics[i], o.Replicas)
 	w := surgeWish{
-		replicas: min(decided.Wanted, o.maxSurgeReplicas()), metric: i, reading: o.Readings[i],
+		replicas: min(decided.Wanted, o.maxSurgeReplicas()), demand: demand, metric: i, reading: o.Readings[i],
 		score: d.Memory.Metrics[i].scoreDemand(demand, o.Readings[i].Window, d.replicasBeforeRaise(o)),
 		cause: fmt.Sprintf("%s wants %d replicas, %d are there", m.Name, decided.Wanted, o.Replicas),
 	}
@@ -318,7 +322,7 @@ func (d *Decision) noteSurgeAgreement(o *Observed, w surgeWish) {
 		return
 	}
 	if a.Since.IsZero() {
-		a = Agreement{Since: o.Now, Last: w.replicas}
+		a = Agreement{Since: o.Now, Last: w.replicas, First: w.demand}
 	}
 	if w.reading.Newest.IsZero() || w.reading.Newest.After(a.Newest) {
 		a.Samples++
@@ -330,6 +334,7 @@ func (d *Decision) noteSurgeAgreement(o *Observed, w surgeWish) {
 		a.Shortened = 0
 	}
 	a.Low, a.Last = min(a.Last, w.replicas), w.replicas
+	a.Before, a.Demand = a.Demand, w.demand
 	d.Memory.Agreement = a
 }
 
@@ -349,7 +354,27 @@ func (d *Decision) isSurgeCertain(o *Observed, w surgeWish) bool {
 	if a.Since.IsZero() || lasting < o.scaleUpStabilization() || w.score < minScore {
 		return false
 	}
-	return a.Shortened >= shortenedLooks || a.Samples >= plainSamples && lasting >= (plainSamples-1)*w.reading.Window
+	if a.Shortened >= shortenedLooks && (d.hasYoungRaise(o) || d.isSurgeComplete(o, w)) {
+		return true
+	}
+	return a.Samples >= plainSamples && lasting >= (plainSamples-1)*w.reading.Window
+}
+
+// isSurgeComplete reports whether the demand over a shortened window is that of the whole step. The shortest such window spans two scrape
+// intervals, and for an interval the newest increments have the step inside: they show a part of it. A raise to a part costs more time
+// than it gains: beside new pods the adapter reads all pods over a common stretch, which begins before the step.
+//
+// The demand is complete as soon as it has risen, and two different samples agree. Else an interval must have passed; two if the looks
+// still differ by more than the tolerance, perhaps because one replica of the adapter lags.
+func (d *Decision) isSurgeComplete(o *Observed, w surgeWish) bool {
+	m, a := &d.Memory.Metrics[w.metric], d.Memory.Agreement
+	tolerance, change := hpa.DefaultSettings(hpaMinor).Tolerance, math.Abs(a.Demand-a.Before)
+	if hasRisen := min(a.Before, a.Demand) >= (1+tolerance)*a.First; hasRisen && change > 0 && change <= maxAgreedChange*a.Before {
+		return true
+	}
+	complete := min(m.Shortest/2+FollowUp, hpaPeriod/2) // the autoscaler itself looks by then, on average
+	known := o.Now.Sub(m.ShrunkAt)
+	return known >= complete && (change <= tolerance*a.Before || known >= 2*complete)
 }
 
 // hasYoungRaise reports whether a raise is in its first period: the autoscaler may not have looked yet.

@@ -86,6 +86,15 @@ func (s *laneSim) settle(total float64, window time.Duration, looks int) {
 
 const steadyLooks = 62
 
+// completeLooks is the number of looks over windows of 4 s until the wish is that of the whole step.
+const completeLooks = 4
+
+// step lets the load step to 400, and returns the decision of the look that raises.
+func (s *laneSim) step() Decision {
+	s.settle(400, 4*time.Second, completeLooks-1)
+	return s.look(s.readTotal(400, 4*time.Second))
+}
+
 // TestSurgeCertainty: the number of looks until a raise, by the kind of the answers.
 func TestSurgeCertainty(t *testing.T) {
 	t.Parallel()
@@ -97,7 +106,8 @@ func TestSurgeCertainty(t *testing.T) {
 		replicas      int32
 		change        func(*laneSim)
 	}{
-		{name: "a shortened window: two looks", before: time.Minute, after: 4 * time.Second, total: 400, looks: 2, replicas: 20},
+		{name: "a shortened window: half of it", before: time.Minute, after: 4 * time.Second, total: 400, looks: completeLooks, replicas: 20},
+		{name: "a window shortened to 20 s: half a period of the autoscaler", before: time.Minute, after: 20 * time.Second, total: 400, looks: 9, replicas: 20},
 		{name: "no window: three samples", total: 400, looks: 3, replicas: 20},
 		{name: "a fixed window: values over overlapping windows are one", before: 30 * time.Second, after: 30 * time.Second, total: 400},
 		{name: "a fixed window of a second", before: time.Second, after: time.Second, total: 400, looks: 3, replicas: 20},
@@ -105,9 +115,9 @@ func TestSurgeCertainty(t *testing.T) {
 		{name: "a window hardly shortened", before: time.Minute, after: 40 * time.Second, total: 400},
 		{name: "within the tolerance", before: time.Minute, after: 4 * time.Second, total: 43},
 		{name: "less than a quarter more", before: time.Minute, after: 4 * time.Second, total: 49},
-		{name: "above the autoscaler's maxReplicas", before: time.Minute, after: 4 * time.Second, total: 4000, looks: 2, replicas: 40},
+		{name: "above the autoscaler's maxReplicas", before: time.Minute, after: 4 * time.Second, total: 4000, looks: completeLooks, replicas: 40},
 		{
-			name: "above the maxReplicas of the terms", before: time.Minute, after: 4 * time.Second, total: 400, looks: 2, replicas: 12,
+			name: "above the maxReplicas of the terms", before: time.Minute, after: 4 * time.Second, total: 400, looks: completeLooks, replicas: 12,
 			change: func(s *laneSim) { s.observed.Terms.MaxReplicas = 12 },
 		},
 		{
@@ -263,6 +273,7 @@ func TestRaiseFollowsMetric(t *testing.T) {
 	s.settle(40, time.Minute, steadyLooks)
 	var raises []int32
 	isNew := 0
+	s.settle(160, 4*time.Second, completeLooks-1)
 	for _, total := range []float64{160, 300, 400, 400, 400} {
 		d := s.look(s.readTotal(total, 4*time.Second))
 		if d.Place {
@@ -274,6 +285,38 @@ func TestRaiseFollowsMetric(t *testing.T) {
 	}
 	if fmt.Sprint(raises) != "[8 15 20]" || isNew != 1 {
 		t.Errorf("raises to %v, %d of them new; want [8 15 20], 1", raises, isNew)
+	}
+}
+
+// TestRaiseWaitsForStep: while the newest increments have the step inside, the wishes climb, or differ between the adapter's replicas. The
+// raise waits until they agree, for twice the time.
+func TestRaiseWaitsForStep(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name     string
+		totals   []float64
+		replicas int32
+	}{
+		{"a part of the step in two looks", []float64{88, 88, 226, 400, 400}, 20},
+		{"climbs", []float64{100, 200, 300, 400, 400}, 20},
+		{"has climbed, and two samples agree", []float64{276, 395, 382}, 20},
+		{"two replicas of the adapter", []float64{243, 371, 371, 380}, 19},
+		{"of which one lags", []float64{400, 254, 400, 254, 390, 400}, 20},
+		{"which never agree", []float64{400, 254, 400, 254, 400, 254}, 13},
+		{"no look finds a surge between", []float64{119, 46, 400, 254, 400, 385}, 20},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			s := newLaneSim()
+			s.settle(40, time.Minute, steadyLooks)
+			for i, total := range tc.totals {
+				d := s.look(s.readTotal(total, 4*time.Second))
+				isLast := i == len(tc.totals)-1
+				if d.Place != isLast || isLast && d.Memory.Raise.Replicas != tc.replicas {
+					t.Errorf("look %d of %d: placed: %t, %+v; want a raise to %d at the last", i+1, len(tc.totals), d.Place, d.Memory.Raise, tc.replicas)
+				}
+			}
+		})
 	}
 }
 
@@ -317,9 +360,7 @@ func TestExtension(t *testing.T) {
 			t.Parallel()
 			s := newLaneSim()
 			s.settle(40, time.Minute, steadyLooks)
-			s.look(s.readTotal(400, 4*time.Second))
-			s.look(s.readTotal(400, 5*time.Second))
-			if s.memory.Raise == nil {
+			if s.step(); s.memory.Raise == nil {
 				t.Fatal("no raise")
 			}
 			began, until := s.memory.Raise.Began, s.memory.Raise.Until
@@ -382,11 +423,11 @@ func TestObserve(t *testing.T) {
 			s.settle(40, time.Minute, steadyLooks)
 			var lead *time.Duration
 			for look := range 320 {
-				if look == 2+tc.after && tc.after > 0 {
+				if look == completeLooks+tc.after && tc.after > 0 {
 					s.setPods(20)
 				}
 				total := 400.0
-				if tc.after == 0 && look > 4 {
+				if tc.after == 0 && look > completeLooks {
 					total = 40 // the lane was wrong
 				}
 				if d := s.look(s.readTotal(total, min(time.Minute, time.Duration(4+look)*time.Second))); d.Lead != nil {
@@ -422,8 +463,7 @@ func TestOffIsTold(t *testing.T) {
 		t.Errorf("notices %s", got)
 	}
 	s.settle(40, time.Minute, steadyLooks)
-	s.look(s.readTotal(400, 4*time.Second))
-	if d := s.look(s.readTotal(400, 5*time.Second)); !d.IsNew {
+	if d := s.step(); !d.IsNew {
 		t.Errorf("no raise after the pause: %+v", d)
 	}
 }

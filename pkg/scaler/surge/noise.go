@@ -20,6 +20,10 @@ type MetricMemory struct {
 	Metric        string        // the specification that the memory belongs to
 	Longest       time.Duration // longest window
 	LongestSeenAt time.Time
+	// Window is the latest window. ShrunkAt is when it last came down to half of the window before, or less: the adapter found a step.
+	// Shortest is the shortest window since.
+	Window, Shortest time.Duration
+	ShrunkAt         time.Time
 	// SteadyDemand is the latest demand over a window close to the longest.
 	SteadyDemand float64
 	SteadyAt     time.Time // zero: the windows since then are short
@@ -50,6 +54,10 @@ func (m *MetricMemory) noteMetricWindow(metric string, window time.Duration, now
 	if m.Metric != metric || now.Sub(m.LongestSeenAt) > longestFor {
 		*m = MetricMemory{Metric: metric}
 	}
+	if 2*window <= m.Window {
+		m.ShrunkAt, m.Shortest = now, window
+	}
+	m.Window, m.Shortest = window, min(m.Shortest, window)
 	if window > m.Longest { // a young adapter: the increments of before are not lost yet
 		m.SteadyAt = time.Time{}
 	}

@@ -103,13 +103,13 @@ func TestSurgeSoonAfterWayDown(t *testing.T) {
 	s.setPods(2)
 	s.settle(40, 20*time.Second, 15)
 	var raised []int32
-	for _, total := range []float64{320, 340, 390, 400} {
+	for _, total := range []float64{100, 200, 320, 320, 380, 400, 400} {
 		if d := s.look(s.readTotal(total, 4*time.Second)); d.Place {
 			raised = append(raised, d.Memory.Raise.Replicas)
 			s.setPods(int(d.Memory.Raise.Replicas))
 		}
 	}
-	if want := []int32{16, 17, 20}; !slices.Equal(raised, want) || len(s.memory.Raises) != 1 {
+	if want := []int32{16, 19}; !slices.Equal(raised, want) || len(s.memory.Raises) != 1 {
 		t.Errorf("holds of %v replicas in %d raises, want %v in one", raised, len(s.memory.Raises), want)
 	}
 }

@@ -69,6 +69,8 @@ type Agreement struct {
 	Shortened int       // latest looks in a row whose window is shortened
 	Newest    time.Time
 	Last, Low int32 // wish of the latest look, and the lower wish of the latest two
+	// First, Before and Demand are the demands of the first look, of the look before the latest, and of the latest.
+	First, Before, Demand float64
 }
 
 // Raise is a raise to a number of replicas.
