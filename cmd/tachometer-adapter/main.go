@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"k8s.io/component-base/logs"
+
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 )
 
 func main() { os.Exit(executeAdapterProgram()) }
@@ -20,7 +22,7 @@ func executeAdapterProgram() int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	if err := newAdapterProgramCommand(os.Stdout).ExecuteContext(ctx); err != nil {
-		fmt.Fprintf(os.Stderr, "tachometer-adapter: %v\n", err)
+		fmt.Fprintf(os.Stderr, "tachometer-adapter: %s\n", plaintext.CleanLines(err.Error()))
 		return adapterProgramExitCode(err)
 	}
 	return 0

@@ -14,8 +14,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/tachometer-metrics/tachometer/pkg/filewatch"
+	"github.com/tachometer-metrics/tachometer/pkg/logging"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/connlimit"
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
@@ -83,14 +86,15 @@ func (h *healthServer) writeScalerProgramReadiness(w http.ResponseWriter) {
 	}
 }
 
-// combineScalerProgramMetrics returns the metrics of the process and of the running components.
-func (h *healthServer) combineScalerProgramMetrics() prometheus.Gatherer {
+// gatherScalerProgramMetrics returns the metrics of the process and of the running components.
+func (h *healthServer) gatherScalerProgramMetrics() ([]*dto.MetricFamily, error) {
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.componentMetrics == nil {
-		return h.registry
+	all := prometheus.Gatherers{h.registry}
+	if h.componentMetrics != nil {
+		all = append(all, h.componentMetrics)
 	}
-	return prometheus.Gatherers{h.registry, h.componentMetrics}
+	h.mu.Unlock()
+	return all.Gather()
 }
 
 // newScalerProgramHealthHandler returns the handler of /livez, /readyz and /metrics.
@@ -113,9 +117,7 @@ func (h *healthServer) newScalerProgramHealthHandler() http.Handler {
 		}
 		fmt.Fprintln(w, "ok")
 	})
-	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
-		promhttp.HandlerFor(h.combineScalerProgramMetrics(), promhttp.HandlerOpts{MaxRequestsInFlight: 4}).ServeHTTP(w, r)
-	})
+	mux.Handle("GET /metrics", promhttp.HandlerFor(prometheus.GathererFunc(h.gatherScalerProgramMetrics), promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
 	return mux
 }
 
@@ -125,13 +127,23 @@ func (h *healthServer) serveScalerProgramHealth(ctx context.Context, address str
 	if err != nil {
 		return fmt.Errorf("listen for probes: %w", err)
 	}
-	server := &http.Server{
-		Handler: h.newScalerProgramHealthHandler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second,
-		IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
-	}
+	server := h.newScalerProgramHTTPServer()
 	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve probes: %w", err)
 	}
 	return nil
+}
+
+// The connections of the kubelet and of monitoring are few. The port is open to strangers.
+const maxHealthConnections, maxAddressHealthConnections = 128, 32
+
+// newScalerProgramHTTPServer returns the server of the handler.
+func (h *healthServer) newScalerProgramHTTPServer() *http.Server {
+	server := &http.Server{
+		Handler: h.newScalerProgramHealthHandler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second,
+		IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10, ErrorLog: logging.NewServerLog(),
+	}
+	connlimit.New(maxHealthConnections, maxAddressHealthConnections).Apply(server)
+	return server
 }

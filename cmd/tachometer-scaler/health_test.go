@@ -2,11 +2,19 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+	"golang.org/x/sync/errgroup"
 )
 
 // TestLivezSeesWorkThatDoesNotEnd: /livez fails while the work of a lost leadership hangs, and neither before nor after.
@@ -47,4 +55,71 @@ func TestLivezSeesWorkThatDoesNotEnd(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestHealthPortIsBounded: idle connections of strangers close each other, not the port, and their metrics are gathered few at a time.
+func TestHealthPortIsBounded(t *testing.T) {
+	t.Parallel()
+	health := newScalerProgramHealthServer(newScalerProgramLeadership("scaler/scaler"))
+	gathering, release := make(chan struct{}, 100), make(chan struct{})
+	health.setScalerProgramMetrics(prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
+		gathering <- struct{}{}
+		<-release
+		return nil, nil
+	}))
+	server := health.newScalerProgramHTTPServer()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(listener) }()
+	defer func() { _ = server.Close(); <-ended }()
+
+	var scrapes errgroup.Group
+	for range 4 {
+		scrapes.Go(func() error { return getHealthPath(t, listener, "/metrics", http.StatusOK) })
+		<-gathering
+	}
+	if err := getHealthPath(t, listener, "/metrics", http.StatusServiceUnavailable); err != nil {
+		t.Error("beside four scrapes: ", err)
+	}
+	close(release)
+	if err := scrapes.Wait(); err != nil {
+		t.Error(err)
+	}
+	var idle []net.Conn
+	for range maxAddressHealthConnections + 1 {
+		conn, err := net.Dial("tcp", listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		idle = append(idle, conn)
+	}
+	if _, err := idle[0].Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("the oldest idle connection: %v; want it closed", err)
+	}
+	if err := getHealthPath(t, listener, "/livez", http.StatusOK); err != nil {
+		t.Error(err)
+	}
+}
+
+// getHealthPath gets a path over a connection of its own, and returns an error for any other status.
+func getHealthPath(t *testing.T, listener net.Listener, path string, want int) error {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+listener.Addr().String()+path, http.NoBody)
+	if err != nil {
+		return err
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != want {
+		return fmt.Errorf("GET %s: %s; want %d", path, res.Status, want)
+	}
+	return nil
 }

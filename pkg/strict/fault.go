@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 )
 
 // Fault is a single fault of a configuration.
@@ -17,7 +19,7 @@ type Fault struct {
 	Message string
 }
 
-// String returns the fault on a single line.
+// String returns the fault on a single line, fit for a terminal: a path has the keys of the file.
 func (f Fault) String() string {
 	s := f.Message
 	if f.Path != "" {
@@ -26,7 +28,7 @@ func (f Fault) String() string {
 	if f.Line > 0 {
 		s = fmt.Sprintf("line %d: %s", f.Line, s)
 	}
-	return s
+	return plaintext.Clean(s)
 }
 
 // Faults are the faults of a configuration. Err returns them as an error, in the order of the file.

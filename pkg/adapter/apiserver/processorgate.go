@@ -1,8 +1,8 @@
 package apiserver
 
 import (
-	"context"
 	"net/http"
+	"net/url"
 	"runtime"
 	"strings"
 	"sync"
@@ -11,17 +11,20 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/apiserver/pkg/endpoints/responsewriter"
+
+	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 )
 
 // processorGate bounds the requests of readers and strangers that compute at the same time. Lanes bound requests in flight, but a hundred
 // requests that are ready to compute would each come before an HPA's read.
 //
 // A request gives its place back with the first byte of its response. A request of a metric, and one that is no GET, does so after
-// maxProcessorTime: it computes no longer than that, so it waits for a backend or a scrape.
+// maxProcessorTime: it computes no longer than that, so it waits for a backend or a scrape. So does a read of the records of all replicas, which
+// waits for the others. Such reads have places of their own: each holds records of other replicas, and two replicas may wait for each other.
 type processorGate struct {
-	places    chan struct{}
-	lanes     *requestLanes
-	responses *responseBudget
+	places, recordReads chan struct{}
+	lanes               *requestLanes
+	responses           *responseBudget
 }
 
 const (
@@ -34,8 +37,9 @@ const (
 // newAPIServerProcessorGate leaves at least half of the processors to HPAs' reads and scrapes.
 func newAPIServerProcessorGate(lanes *requestLanes, limits serverLimits) *processorGate {
 	aborted := lanes.metrics.rejections.WithLabelValues(reasonResponse)
+	places := max(1, runtime.GOMAXPROCS(0)/2)
 	return &processorGate{
-		places: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), lanes: lanes,
+		places: make(chan struct{}, places), recordReads: make(chan struct{}, places), lanes: lanes,
 		responses: newAPIServerResponseBudget(limits.responseBytes, limits.responseBytesPerUser, aborted.Inc),
 	}
 }
@@ -48,7 +52,7 @@ func (g *processorGate) gateAPIServerRequest(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		release, entered := g.enterAPIServerProcessorGate(r.Context(), r.Method != http.MethodGet || isAPIServerMetricsPath(r.URL.Path))
+		release, entered := g.enterAPIServerProcessorGate(r)
 		if !entered {
 			rejectAPIServerRequest(w, g.lanes.metrics, &requestFault{reasonProcessors, http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests,
 				"too many requests compute at a time; try again later"})
@@ -64,21 +68,40 @@ func (g *processorGate) gateAPIServerRequest(next http.Handler) http.Handler {
 }
 
 // enterAPIServerProcessorGate waits for a place, for maxProcessorWait. Release gives it back, and may be called after it was given back for the time.
-func (g *processorGate) enterAPIServerProcessorGate(ctx context.Context, mayWait bool) (release func(), entered bool) {
+func (g *processorGate) enterAPIServerProcessorGate(r *http.Request) (release func(), entered bool) {
 	wait := time.NewTimer(maxProcessorWait)
 	defer wait.Stop()
-	select {
-	case g.places <- struct{}{}:
-	case <-wait.C:
-		return nil, false
-	case <-ctx.Done():
+	needed, waits := []chan struct{}{g.places}, r.Method != http.MethodGet || isAPIServerMetricsPath(r.URL.Path)
+	if isAPIServerRecordRead(r.URL) {
+		needed, waits = []chan struct{}{g.recordReads, g.places}, true
+	}
+	var releases []func()
+	release = func() {
+		for _, giveBack := range releases {
+			giveBack()
+		}
+	}
+	for _, places := range needed {
+		select {
+		case places <- struct{}{}:
+			releases = append(releases, sync.OnceFunc(func() { <-places }))
+			continue
+		case <-wait.C:
+		case <-r.Context().Done():
+		}
+		release()
 		return nil, false
 	}
-	release = sync.OnceFunc(func() { <-g.places })
-	if mayWait {
-		time.AfterFunc(maxProcessorTime, release)
+	if waits {
+		time.AfterFunc(maxProcessorTime, releases[len(releases)-1])
 	}
 	return release, true
+}
+
+// isAPIServerRecordRead reports whether a request reads what all replicas recorded of an autoscaler.
+func isAPIServerRecordRead(u *url.URL) bool {
+	return strings.HasPrefix(u.Path, "/apis/"+explainapi.GroupVersion.Group+"/") && strings.Contains(u.Path, "/"+explainapi.HPAs+"/") &&
+		u.Query().Get(explainapi.ScopeParameter) != explainapi.ScopeReplica
 }
 
 // isAPIServerMetricsPath reports whether a path is of an API whose requests may wait for others.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -101,4 +102,55 @@ func TestProcessorGateEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	serveGated(ctx, gate.gateAPIServerRequest(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("it was served") })), "reader", gatedMetricPath)
+}
+
+// TestReplicasReadEachOther: reads of two replicas, which ask each other for their records, are served at once, and so is a metric beside a read that
+// waits for a replica. Reads of records take turns.
+func TestReplicasReadEachOther(t *testing.T) {
+	t.Parallel()
+	const path = "/apis/explain.tachometer.dev/v1alpha1/namespaces/shop/horizontalpodautoscalers/web/decisions"
+	synctest.Test(t, func(t *testing.T) {
+		var replicas [2]http.Handler
+		codes := make(chan int, 10)
+		ask := func(replica int, path string) {
+			r := httptest.NewRequestWithContext(request.WithUser(t.Context(), &user.DefaultInfo{Name: "reader"}), http.MethodGet, path, http.NoBody)
+			w := httptest.NewRecorder()
+			replicas[replica].ServeHTTP(w, r)
+			codes <- w.Code
+		}
+		const pause = 3 * maxProcessorTime
+		for i := range replicas {
+			gate := newAPIServerProcessorGate(newTestLanes(), defaultAPIServerLimits())
+			gate.places, gate.recordReads = make(chan struct{}, 1), make(chan struct{}, 1)
+			replicas[i] = gate.gateAPIServerRequest(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == path && r.URL.RawQuery == "" {
+					<-time.After(pause) // both replicas have begun
+					ask(1-i, path+"?scope=replica")
+				}
+			}))
+		}
+		began := time.Now()
+		var reads sync.WaitGroup
+		for i := range replicas {
+			reads.Go(func() { ask(i, path) })
+			reads.Go(func() { ask(i, gatedMetricPath) })
+		}
+		reads.Wait()
+		if took := time.Since(began); took != pause {
+			t.Errorf("%v for reads that ask each other, want %v", took, pause)
+		}
+		for range 2 {
+			reads.Go(func() { ask(0, path) })
+		}
+		reads.Wait()
+		if took := time.Since(began); took != 3*pause {
+			t.Errorf("%v after two reads of one replica, want %v", took, 3*pause)
+		}
+		close(codes)
+		for code := range codes {
+			if code != http.StatusOK {
+				t.Errorf("status %d", code)
+			}
+		}
+	})
 }

@@ -4,16 +4,16 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"log"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 	"k8s.io/klog/v2"
+
+	"github.com/tachometer-metrics/tachometer/pkg/logging"
 )
 
 // lifecycleListener stands for the port in the generic server, which then decides when serving begins and ends while the
@@ -204,7 +204,7 @@ func (s *secureServer) newAPIServerHTTPServer(handler http.Handler, headerBytes,
 		MaxHeaderBytes:    headerBytes,
 		ReadHeaderTimeout: 10 * time.Second,
 		WriteTimeout:      s.requestTimeout + drainTimeout,
-		ErrorLog:          log.New(serverLog{}, "", 0),
+		ErrorLog:          logging.NewServerLog(),
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams:          streams,
 			MaxReceiveBufferPerStream:     bufferBytes,
@@ -213,19 +213,6 @@ func (s *secureServer) newAPIServerHTTPServer(handler http.Handler, headerBytes,
 			WriteByteTimeout:              drainTimeout,     // finds clients that do not read
 		},
 	}
-}
-
-// serverLog takes the lines of an http.Server. Any client can cause one, so only panics, which are bugs, are errors.
-type serverLog struct{}
-
-func (serverLog) Write(line []byte) (int, error) {
-	text := strings.TrimSpace(string(line))
-	if strings.Contains(text, "panic") {
-		klog.Background().Error(nil, "Request ended in a panic", "reason", text)
-	} else {
-		klog.Background().V(4).Info("Connection failed", "reason", text)
-	}
-	return len(line), nil
 }
 
 type frontProxyKey struct{}

@@ -33,10 +33,8 @@ const (
 	DecodedRatio = 3
 	// Expressions bounds the remembered expressions: 1,000 of 300 bytes.
 	Expressions = 6 * mib
-	// ExpressionRatio is how many times its text a parsed expression takes.
+	// ExpressionRatio is how many times its text a parsed expression takes, without its regular expressions.
 	ExpressionRatio = 16
-	// PatternRatio is that of an expression with a regular expression.
-	PatternRatio = 100
 	// ExpandedRules bounds the remembered rules of metrics that a pattern serves: 700 names, which autoscalers share.
 	ExpandedRules = 6 * mib
 	// ReviewedLabels bounds the labels that the review of a rule holds, of which one computes at a time, and ReviewedSamples its samples.

@@ -517,6 +517,44 @@ func TestParsedIsBounded(t *testing.T) {
 	}
 }
 
+// TestParsedBytesAreMeasured: what is counted for a parsed expression is about its memory, with few or many regular expressions of any kind.
+func TestParsedBytesAreMeasured(t *testing.T) { //nolint:paralleltest // measures the heap
+	for name, tc := range map[string]struct {
+		matcher string // with @ for a number
+		count   int
+	}{
+		"equal": {`a@="b"`, 100}, "a status": {`code=~"5.."`, 1}, "statuses": {`code@=~"5.."`, 100}, "values": {`a@!~"b|c"`, 100}, "not empty": {`a@!~".+"`, 100},
+		"many values": {`a=~"` + strings.Repeat("web-5d8f7c9b4-abcde|", 100) + `web"`, 1},
+		"repeats":     {`a@=~"(a{1,30}b{1,30}c){1,15}"`, 4}, "classes": {`a@=~"\\pL"`, 10}, "any case": {`a@=~"(?i)k"`, 100},
+	} {
+		const expressions = 20
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		counted, all := 0, []*parsedExpression{}
+		for i := range expressions {
+			matchers := []string{fmt.Sprintf("namespace=%q", fmt.Sprint("team-", i))}
+			for n := range tc.count {
+				matchers = append(matchers, strings.ReplaceAll(tc.matcher, "@", fmt.Sprint(n)))
+			}
+			text := "sum by (namespace, pod) (rate(http_requests_total{" + strings.Join(matchers, ",") + "}[1m]))"
+			e, err := parsePromQLExpression(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all, counted = append(all, e), counted+measurePromQLExpression(text, e)
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		taken := int(after.HeapAlloc) - int(before.HeapAlloc)
+		t.Logf("%s: %d bytes each, %d counted", name, taken/expressions, counted/expressions)
+		if taken > counted*3/2 || counted > 4*taken {
+			t.Errorf("%s: an expression takes %d bytes, and %d are counted", name, taken/expressions, counted/expressions)
+		}
+		runtime.KeepAlive(all)
+	}
+}
+
 // TestParsedBytesAreBounded: expressions with long patterns take about the memory that is counted, and none from another namespace.
 func TestParsedBytesAreBounded(t *testing.T) { //nolint:paralleltest // measures the heap
 	p := newExpressionCache()

@@ -5,6 +5,7 @@ package query
 
 import (
 	"cmp"
+	"regexp/syntax"
 	"slices"
 	"strings"
 
@@ -161,13 +162,40 @@ func (p *expressionCache) getOrParsePromQLExpression(namespace, text string, rem
 	if err != nil || !remember || len(text) > maxCachedText {
 		return e, err
 	}
-	return p.byText.Add(namespace, text, e, measurePromQLExpression(text)), nil
+	return p.byText.Add(namespace, text, e, measurePromQLExpression(text, e)), nil
 }
 
-// measurePromQLExpression returns about the memory of a parsed expression: a selector of a reader becomes regular expressions.
-func measurePromQLExpression(text string) int {
-	if strings.Contains(text, "=~") || strings.Contains(text, "!~") {
-		return memorybounds.PatternRatio * len(text)
+// measurePromQLExpression returns about the memory of a parsed expression.
+func measurePromQLExpression(text string, e *parsedExpression) int {
+	bytes := memorybounds.ExpressionRatio * len(text)
+	for i := range e.selectors {
+		for _, m := range e.selectors[i].matchers {
+			if m.Type == labels.MatchRegexp || m.Type == labels.MatchNotRegexp {
+				bytes += measurePromQLPattern(m) - memorybounds.ExpressionRatio*len(m.Value)
+			}
+		}
 	}
-	return memorybounds.ExpressionRatio * len(text)
+	return max(bytes, len(text))
+}
+
+// What a regular expression takes, in bytes. A text of a dozen characters may have a thousand instructions, or characters.
+const (
+	patternBytes, patternValueBytes           = 1536, 64
+	patternInstructionBytes, patternRuneBytes = 100, 20
+)
+
+// measurePromQLPattern returns about the memory of the regular expression of a matcher. A list of values needs no instructions.
+func measurePromQLPattern(m *labels.Matcher) int {
+	if values := m.SetMatches(); len(values) > 0 {
+		return patternBytes/4 + patternValueBytes*len(values) + 2*len(m.Value)
+	}
+	bytes := patternBytes
+	if tree, err := syntax.Parse(m.Value, syntax.Perl|syntax.DotNL); err == nil {
+		if program, err := syntax.Compile(tree.Simplify()); err == nil {
+			for i := range program.Inst {
+				bytes += patternInstructionBytes + patternRuneBytes*len(program.Inst[i].Rune)
+			}
+		}
+	}
+	return bytes
 }

@@ -70,8 +70,8 @@ type serverRequest struct {
 	method  string
 	form    url.Values
 	timeout time.Duration // for each server
-	// readResponse reads a response with status 200 and any body.
-	readResponse func(context.Context, *http.Response) *requestFailure
+	// readResponse reads a response with status 200 and any body, before the timer ends.
+	readResponse func(context.Context, *http.Response, *requestTimer) *requestFailure
 }
 
 // sendWithRemoteFailover sends a request to the servers in their order, until the first response.
@@ -138,7 +138,7 @@ func (c *backendClient) logRemoteServerState(ctx context.Context, s *backendServ
 }
 
 func (c *backendClient) sendToRemoteServer(ctx context.Context, s *backendServer, r serverRequest) *requestFailure {
-	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	ctx, timer, cancel := startRemoteRequestTimer(ctx, r.timeout)
 	defer cancel()
 	var connecting atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
@@ -152,7 +152,7 @@ func (c *backendClient) sendToRemoteServer(ctx context.Context, s *backendServer
 	req.Header.Set("Accept", "application/json")
 	resp, err := c.http.Do(req)
 	if err != nil {
-		f := classifyRemoteTransportError(err, r.timeout)
+		f := classifyRemoteTransportError(remoteRequestCause(ctx, err), r.timeout)
 		if f.outcome == outcomeTimeout && connecting.Load() {
 			f = &requestFailure{outcome: outcomeTimeout, text: fmt.Sprintf("no connection within %v", r.timeout), serverWide: true}
 		}
@@ -162,7 +162,7 @@ func (c *backendClient) sendToRemoteServer(ctx context.Context, s *backendServer
 	if f := checkRemoteHTTPStatus(resp, time.Now()); f != nil {
 		return f
 	}
-	return r.readResponse(ctx, resp)
+	return r.readResponse(ctx, resp, timer)
 }
 
 // earlierRemoteTime returns the earlier of two times. It ignores a zero time.

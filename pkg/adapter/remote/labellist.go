@@ -64,7 +64,7 @@ func (b *Backend) listRemoteLabels(ctx context.Context, path, method string, s S
 	l := &labelList{limit: s.Limit, each: each, acceptPartial: b.config.AcceptPartial}
 	f := b.client.sendWithRemoteFailover(ctx, serverRequest{
 		path: path, method: method, form: s.encodeRemoteSelection(), timeout: timeout,
-		readResponse: func(_ context.Context, resp *http.Response) *requestFailure {
+		readResponse: func(ctx context.Context, resp *http.Response, _ *requestTimer) *requestFailure {
 			body, f := openRemoteResponseBody(resp, b.config.MaxResponseBytes)
 			if f != nil {
 				return f
@@ -72,7 +72,7 @@ func (b *Backend) listRemoteLabels(ctx context.Context, path, method string, s S
 			l.responseEnvelope = responseEnvelope{}
 			err := l.decodeRemoteLabelList(json.NewDecoder(body))
 			if body.err != nil {
-				f = newRemoteBodyFailure(body.err, b.config.MaxResponseBytes, timeout)
+				f = newRemoteBodyFailure(remoteRequestCause(ctx, body.err), b.config.MaxResponseBytes, timeout)
 			} else {
 				f = l.checkRemoteLabelList(err)
 			}

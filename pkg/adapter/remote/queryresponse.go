@@ -90,7 +90,7 @@ func (e responseEnvelope) splitRemoteNotices() (warnings, infos []string) {
 }
 
 // readRemoteQueryResponse reads a response of at most maxBytes to an instant query.
-func readRemoteQueryResponse(ctx context.Context, resp *http.Response, maxBytes int64, timeout time.Duration, turn *largeResponseTurn) (*queryResponse, *requestFailure) {
+func readRemoteQueryResponse(ctx context.Context, resp *http.Response, maxBytes int64, turn *largeResponseTurn, timer *requestTimer) (*queryResponse, *requestFailure) {
 	body, f := openRemoteResponseBody(resp, maxBytes)
 	if f != nil {
 		return nil, f
@@ -98,12 +98,12 @@ func readRemoteQueryResponse(ctx context.Context, resp *http.Response, maxBytes 
 	data := bytes.NewBuffer(make([]byte, 0, max(bytes.MinRead, min(memorybounds.LargeServerResponse, resp.ContentLength+bytes.MinRead))))
 	_, err := io.CopyN(data, body, memorybounds.LargeServerResponse)
 	if err == nil { // there may be more
-		if err = turn.awaitLargeRemoteResponseTurn(ctx); err == nil {
+		if err = turn.awaitLargeRemoteResponseTurn(ctx, timer); err == nil {
 			_, err = data.ReadFrom(body)
 		}
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, newRemoteBodyFailure(err, maxBytes, timeout)
+		return nil, newRemoteBodyFailure(remoteRequestCause(ctx, err), maxBytes, timer.timeout)
 	}
 	return decodeRemoteQueryResponse(data.Bytes(), memorybounds.DecodedRatio*maxBytes)
 }
@@ -138,6 +138,9 @@ var errResponseTooLarge = errors.New("answer too large")
 func newRemoteBodyFailure(err error, maxBytes int64, timeout time.Duration) *requestFailure {
 	if errors.Is(err, errResponseTooLarge) {
 		return newRemoteFailuref(outcomeTooLarge, "the answer has more than the %d bytes of maxResponseBytes", maxBytes)
+	}
+	if errors.Is(err, errNoTurn) {
+		return newRemoteFailuref(outcomeOther, "waited %v for other large answers of this backend, which are read one at a time: make its answers smaller", timeout)
 	}
 	f := classifyRemoteTransportError(err, timeout)
 	if f.outcome == outcomeConnect {

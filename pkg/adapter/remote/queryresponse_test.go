@@ -1,7 +1,6 @@
 package remote
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -11,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -164,30 +164,32 @@ func TestDecodedIsBounded(t *testing.T) {
 // TestLargeResponsesTakeTurns: a large response waits while another is read, and a small one does not.
 func TestLargeResponsesTakeTurns(t *testing.T) {
 	t.Parallel()
-	places := make(chan struct{}, 1)
-	read := func(size int, timeout time.Duration) *requestFailure {
-		ctx, cancel := context.WithTimeout(t.Context(), timeout)
-		defer cancel()
-		body := `{"status":"success","data":{"resultType":"vector","result":[]}}` + strings.Repeat(" ", size)
-		response := &http.Response{Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body)), ContentLength: -1}
-		turn := &largeResponseTurn{places: places}
-		defer turn.endLargeRemoteResponseTurn()
-		_, f := readRemoteQueryResponse(ctx, response, 4<<20, timeout, turn)
-		return f
-	}
-	const large = 1 << 20
-	for range 2 { // the first gives its turn back
-		if f := read(large, time.Minute); f != nil {
-			t.Error(f.text)
+	synctest.Test(t, func(t *testing.T) {
+		places := make(chan struct{}, 1)
+		read := func(size int, timeout time.Duration) *requestFailure {
+			ctx, timer, cancel := startRemoteRequestTimer(t.Context(), timeout)
+			defer cancel()
+			body := `{"status":"success","data":{"resultType":"vector","result":[]}}` + strings.Repeat(" ", size)
+			response := &http.Response{Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body)), ContentLength: -1}
+			turn := &largeResponseTurn{places: places}
+			defer turn.endLargeRemoteResponseTurn()
+			_, f := readRemoteQueryResponse(ctx, response, 4<<20, turn, timer)
+			return f
 		}
-	}
-	places <- struct{}{} // another is read
-	if f := read(1000, time.Minute); f != nil {
-		t.Errorf("a small response: %s", f.text)
-	}
-	if f := read(large, time.Millisecond); f == nil || f.outcome != outcomeTimeout {
-		t.Errorf("a large response beside another: %+v, want a timeout", f)
-	}
+		const large = 1 << 20
+		for range 2 { // the first gives its turn back
+			if f := read(large, time.Minute); f != nil {
+				t.Error(f.text)
+			}
+		}
+		places <- struct{}{} // another is read
+		if f := read(1000, time.Minute); f != nil {
+			t.Errorf("a small response: %s", f.text)
+		}
+		if f := read(large, time.Millisecond); f == nil || f.outcome != outcomeOther {
+			t.Errorf("a large response beside another: %+v, want no turn", f)
+		}
+	})
 }
 
 // BenchmarkDecode decodes a refresh with 10,000 results and their times, beside encoding/json.

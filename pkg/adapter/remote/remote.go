@@ -230,8 +230,8 @@ func (b *Backend) sendRemoteInstantQuery(ctx context.Context, expr string, now t
 	var r *queryResponse
 	f := b.client.sendWithRemoteFailover(ctx, serverRequest{
 		path: "query", method: b.config.Method, form: form, timeout: timeout,
-		readResponse: func(ctx context.Context, resp *http.Response) (f *requestFailure) {
-			if r, f = readRemoteQueryResponse(ctx, resp, b.config.MaxResponseBytes, timeout, turn); f != nil {
+		readResponse: func(ctx context.Context, resp *http.Response, timer *requestTimer) (f *requestFailure) {
+			if r, f = readRemoteQueryResponse(ctx, resp, b.config.MaxResponseBytes, turn, timer); f != nil {
 				turn.endLargeRemoteResponseTurn() // the next server may take its time
 			}
 			return f

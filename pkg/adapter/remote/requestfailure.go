@@ -102,6 +102,14 @@ func (f *requestFailure) allowsRegularRemoteRefresh() bool {
 	return false
 }
 
+// remoteRequestCause returns context.DeadlineExceeded for an error of a request that its timer ended, and any other error as it is.
+func remoteRequestCause(ctx context.Context, err error) error {
+	if errors.Is(err, context.Canceled) && errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
+		return context.DeadlineExceeded
+	}
+	return err
+}
+
 // classifyRemoteTransportError returns the failure for an error of the HTTP client. The net package's own texts have addresses, and URLs
 // that may contain secrets.
 func classifyRemoteTransportError(err error, timeout time.Duration) *requestFailure {

@@ -163,6 +163,33 @@ func TestTableOfAnything(t *testing.T) {
 	}
 }
 
+// TestTableStaysPreformatted: no text of a report ends the preformatted text of its table.
+func TestTableStaysPreformatted(t *testing.T) {
+	t.Parallel()
+	table := formatSlackNotificationTable(&verify.Report{Verdicts: []verify.Verdict{{What: "a ``` *rolled back* ```"}}})
+	if got := strings.Count(table, "`"); got != len("``````") {
+		t.Errorf("%d backquotes in %q; want those at the start and the end", got, table)
+	}
+}
+
+// TestIncidentsAreApart: two holds with a long name have incidents of their own.
+func TestIncidentsAreApart(t *testing.T) {
+	t.Parallel()
+	keys := map[string]bool{}
+	for _, name := range []string{"a", "b"} {
+		for _, id := range []string{name, strings.Repeat("é", 300) + name} {
+			key := newPagerDutyNotificationBody("", Message{Hold: id}).DedupKey
+			if n := utf8.RuneCountInString(key); n > maxDedupKeyChars {
+				t.Errorf("%d characters", n)
+			}
+			keys[key] = true
+		}
+	}
+	if len(keys) != 4 {
+		t.Errorf("%d keys of 4 holds: %v", len(keys), keys)
+	}
+}
+
 func TestEscape(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{

@@ -2,9 +2,12 @@ package notify
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"net/http"
 	"time"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 
@@ -84,8 +87,18 @@ type pagerDutyPayload struct {
 	CustomDetails map[string]any `json:"custom_details"`
 }
 
+// shortenPagerDutyKey returns the key of an incident. A hash ends a long key: the keys of two holds may begin alike.
+func shortenPagerDutyKey(key string) string {
+	if utf8.RuneCountInString(key) <= maxDedupKeyChars {
+		return key
+	}
+	hash := sha256.Sum256([]byte(key))
+	end := hex.EncodeToString(hash[:16])
+	return cutNotificationText(key, maxDedupKeyChars-len(end)-1) + end
+}
+
 func newPagerDutyNotificationBody(routingKey string, m Message) pagerDutyBody {
-	body := pagerDutyBody{RoutingKey: routingKey, EventAction: "resolve", DedupKey: cutNotificationText(m.holdIdentity(), maxDedupKeyChars)}
+	body := pagerDutyBody{RoutingKey: routingKey, EventAction: "resolve", DedupKey: shortenPagerDutyKey(m.holdIdentity())}
 	if m.endsNotifiedTrouble() {
 		return body
 	}

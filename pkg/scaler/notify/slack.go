@@ -97,7 +97,7 @@ func newSlackNotificationMarkdown(text string) slackText { return slackText{"mrk
 func formatSlackNotificationTable(r *verify.Report) string {
 	var b strings.Builder
 	r.WriteTable(&b)
-	lines := strings.Split(strings.TrimSpace(b.String()), "\n")
+	lines := strings.Split(strings.TrimSpace(strings.ReplaceAll(b.String(), "`", "'")), "\n") // a backquote may end the preformatted text
 	for utf8.RuneCountInString(slackEscapes.Replace(strings.Join(lines, "\n"))) > maxBlockChars && len(lines) > 1 {
 		lines = append([]string{"…"}, lines[min(2, len(lines)):]...)
 	}

@@ -1,11 +1,15 @@
 package httpevent
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -212,17 +216,6 @@ func TestPlacesAreGivenBack(t *testing.T) {
 	}
 }
 
-func TestPeers(t *testing.T) {
-	t.Parallel()
-	for remote, want := range map[string]string{
-		"10.1.2.3:4": "10.1.2.3", "[::ffff:10.1.2.3]:4": "10.1.2.3", "[2001:db8::1:2]:4": "2001:db8::", "[fe80::1%eth0]:4": "fe80::", "pipe": "invalid IP",
-	} {
-		if got := httpEventPeer(remote).String(); got != want {
-			t.Errorf("%s: %s; want %s", remote, got, want)
-		}
-	}
-}
-
 // TestD23CloudEventsAreSigned: a CloudEvent in binary mode reaches the handler with its headers, if the headers are signed.
 func TestD23CloudEventsAreSigned(t *testing.T) {
 	t.Parallel()
@@ -268,5 +261,39 @@ func TestD23CloudEventsAreSigned(t *testing.T) {
 	want := map[string]string{"ce-specversion": "1.0", "ce-id": "1 2", "ce-type": "START"} // no signature covers the content type
 	if diff := cmp.Diff(want, m.Headers); diff != "" || m.Time.Unix() != now.Unix() || !strings.HasPrefix(m.Position, "http/") || m.Source != event.SourceHTTP {
 		t.Errorf("%+v, headers (-want +got):\n%s", m, diff)
+	}
+}
+
+// TestFailedHandshakesAreNotLogged: a stranger whose handshake fails writes no line into the log. It changes the output of the standard log, so it
+// is not parallel.
+func TestFailedHandshakesAreNotLogged(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines bytes.Buffer
+	log.SetOutput(&lines)
+	defer log.SetOutput(os.Stderr)
+	r := New(event.HTTPConfig{CertFile: "/no/such", KeyFile: "/no/such"}, nil, Options{Listener: listener})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- r.Run(ctx) }()
+	conn, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: \x1b[2J\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadAll(conn); err != nil {
+		t.Error(err)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if lines.Len() > 0 {
+		t.Errorf("logged: %s", &lines)
 	}
 }

@@ -78,17 +78,3 @@ func (p *readPlaces) largestHTTPEventAddress() (largest *list.List) {
 	}
 	return largest
 }
-
-// httpEventPeer returns the address of a peer. All addresses of an IPv6 network count as a single address: a host has as many of them as it likes.
-func httpEventPeer(remote string) netip.Addr {
-	peer, err := netip.ParseAddrPort(remote)
-	if err != nil {
-		return netip.Addr{}
-	}
-	address := peer.Addr().Unmap().WithZone("")
-	if address.Is6() {
-		network, _ := address.Prefix(64) // 64 bits always fit
-		return network.Addr()
-	}
-	return address
-}

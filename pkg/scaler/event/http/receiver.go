@@ -34,7 +34,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/klog/v2"
 
+	"github.com/tachometer-metrics/tachometer/pkg/logging"
 	"github.com/tachometer-metrics/tachometer/pkg/retry"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/connlimit"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/event"
 )
 
@@ -83,14 +85,14 @@ const (
 
 // Receiver is the HTTP endpoint for events.
 type Receiver struct {
-	cfg          event.HTTPConfig
-	deliver      MessageFunc
-	opts         Options
-	slots        chan struct{} // of deliveries
-	places       *readPlaces
-	connections  *connectionLimiter
-	metrics      *metrics
-	secretErrors retry.Throttle
+	cfg         event.HTTPConfig
+	deliver     MessageFunc
+	opts        Options
+	slots       chan struct{} // of deliveries
+	places      *readPlaces
+	connections *connlimit.Limiter
+	metrics     *metrics
+	fileErrors  retry.Throttle
 }
 
 // New returns a receiver. It does not listen before Run.
@@ -103,8 +105,8 @@ func New(cfg event.HTTPConfig, deliver MessageFunc, opts Options) *Receiver {
 	}
 	return &Receiver{
 		cfg: cfg, deliver: deliver, opts: opts, slots: make(chan struct{}, opts.MaxConcurrent),
-		places: newHTTPEventReadPlaces(maxReading, maxReadingPerAddress), connections: newHTTPEventConnectionLimiter(maxConnections, maxAddressConnections),
-		metrics: newMetrics(opts.Registerer), secretErrors: retry.Throttle{Interval: secretLogInterval},
+		places: newHTTPEventReadPlaces(maxReading, maxReadingPerAddress), connections: connlimit.New(maxConnections, maxAddressConnections),
+		metrics: newMetrics(opts.Registerer), fileErrors: retry.Throttle{Interval: fileLogInterval},
 	}
 }
 
@@ -116,10 +118,10 @@ func (r *Receiver) Run(ctx context.Context) error {
 	}
 	s := &http.Server{
 		Handler: r.Handler(), ReadTimeout: readTimeout, ReadHeaderTimeout: readTimeout, WriteTimeout: readTimeout + r.opts.DeliveryTimeout + time.Second,
-		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes, ErrorLog: logging.NewServerLog(),
 		BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
-		ConnState:   r.connections.followHTTPEventConnection, ConnContext: keepHTTPEventConnection,
 	}
+	r.connections.Apply(s)
 	klog.FromContext(ctx).Info("Receiving events over HTTP", "address", l.Addr().String(), "tls", r.cfg.CertFile != "")
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve(l) }()
@@ -154,6 +156,9 @@ func (r *Receiver) openHTTPEventListener(ctx context.Context) (net.Listener, err
 		MinVersion: tls.VersionTLS12,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 			pair, err := tls.LoadX509KeyPair(r.cfg.CertFile, r.cfg.KeyFile)
+			if err != nil && r.fileErrors.Allow("certificate", time.Now()) { // throttled, because any client can trigger it
+				klog.FromContext(ctx).Error(err, "Events over HTTP rejected: no certificate")
+			}
 			return &pair, err
 		},
 	}), nil
@@ -169,7 +174,7 @@ func (r *Receiver) Handler() http.Handler {
 			r.writeHTTPEventResponse(w, *rejection)
 			return
 		}
-		r.connections.markSignedHTTPEvent(req.Context())
+		r.connections.MarkSigned(req.Context())
 		select {
 		case r.slots <- struct{}{}:
 			defer func() { <-r.slots }()
@@ -215,7 +220,7 @@ func (r *Receiver) readHTTPEvent(w http.ResponseWriter, req *http.Request) (even
 func (r *Receiver) readHTTPEventBody(w http.ResponseWriter, req *http.Request) ([]byte, *eventResponse) {
 	var interrupted atomic.Bool
 	control := http.NewResponseController(w)
-	giveBack := r.places.takeHTTPEventPlace(httpEventPeer(req.RemoteAddr), func() {
+	giveBack := r.places.takeHTTPEventPlace(connlimit.Peer(req.RemoteAddr), func() {
 		interrupted.Store(true)
 		_ = control.SetReadDeadline(time.Unix(1, 0)) // an error means that the request has ended
 	})

@@ -29,8 +29,8 @@ const (
 	// minSecretBytes and maxSecretBytes bound a secret; a shorter secret could be guessed.
 	minSecretBytes, maxSecretBytes = 16, 4096
 	signaturePrefix                = "sha256="
-	// secretLogInterval is the time between two log lines about unreadable secrets.
-	secretLogInterval = 30 * time.Second
+	// fileLogInterval is the time between two log lines about unreadable secrets, or certificates.
+	fileLogInterval = 30 * time.Second
 )
 
 const wrongSignatureMessage = "wrong signature: it is the HMAC-SHA256 of timestamp, dot and body, or, with ce- headers, of timestamp, headers and body"
@@ -126,7 +126,7 @@ func (r *Receiver) readHTTPEventSecrets(ctx context.Context) ([][]byte, error) {
 		return secrets, nil
 	}
 	err := errors.Join(problems...)
-	if r.secretErrors.Allow("", time.Now()) { // throttled, because any client can trigger it
+	if r.fileErrors.Allow("secret", time.Now()) { // throttled, because any client can trigger it
 		klog.FromContext(ctx).Error(err, "Events over HTTP rejected: no secret")
 	}
 	return nil, err

@@ -44,13 +44,14 @@ type Options struct {
 // Limits of the client.
 const (
 	dialTimeout = 5 * time.Second
-	// maxWait is how long a broker may hold a fetch without records. With records it responds at once.
-	maxWait = 500 * time.Millisecond
+	// maxWait is how long a broker may hold a fetch without records: the other brokers wait meanwhile. With records it responds at once.
+	maxWait = 100 * time.Millisecond
 	// maxBytes bounds a fetch, and maxPartitionBytes a partition in it, as the broker has them: tens of the largest events.
 	maxBytes, maxPartitionBytes = 1 << 20, 512 << 10
-	// maxFetches bounds concurrent fetches of up to maxBytes each. maxReadBytes bounds a response, which has a whole batch however large: a byte
-	// of records that are not compressed may take twenty in memory. It is some times the largest batch of a topic, by default.
-	maxFetches, maxReadBytes = 2, 3 << 20
+	// maxFetches bounds fetches under way or not handled yet. maxReadBytes bounds a response, which has a whole batch however large: it is above
+	// the largest batch of a topic by default. A byte of records that are not compressed takes up to thirty in memory, before the client shows
+	// the first record.
+	maxFetches, maxReadBytes = 1, 5 << 18
 	// metadataMaxAge is the time to find a new partition or a new topic; metadataMinAge, to find a moved leader.
 	metadataMaxAge, metadataMinAge = 5 * time.Second, 250 * time.Millisecond
 	// minBackoff and maxBackoff bound the pause between attempts to reach a broker, which doubles.

@@ -1,0 +1,128 @@
+package kafka_test
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/event"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/event/kafka"
+)
+
+const (
+	// scalerMemory is the memory limit of the scaler in the manifests, and scalerHeap its GOMEMLIMIT.
+	scalerMemory, scalerHeap = "134217728", "115MiB"
+	// otherHeap is above the heap of the scaler without a consumer.
+	otherHeap = 15 << 20
+	// largestBatch fills a response of the largest size that the consumer reads.
+	largestBatch = 1_250_000
+)
+
+// brokersVariable makes TestLimitedConsumer the process under test.
+const brokersVariable = "TACHOMETER_TEST_BROKERS"
+
+// TestLimitedConsumer reads in a process of its own until the last event has come.
+func TestLimitedConsumer(t *testing.T) {
+	brokers := os.Getenv(brokersVariable)
+	if brokers == "" {
+		t.Skip("TestS11PlainBatchesAreBounded runs it")
+	}
+	other := make([]byte, otherHeap)
+	for i := 0; i < len(other); i += os.Getpagesize() {
+		other[i] = 1
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	ends := 0
+	err := kafka.New(event.KafkaConfig{Brokers: strings.Split(brokers, ","), Topic: topic, Rewind: time.Hour}, func(_ context.Context, m event.Message) error {
+		if string(m.Data) == "END" {
+			if ends++; ends == 3 {
+				cancel()
+			}
+		}
+		return nil
+	}, kafka.Options{}).Run(ctx)
+	if err != nil || ends != 3 {
+		t.Errorf("%v; %d of 3 partitions read", err, ends)
+	}
+	t.Log(len(other), "bytes beside the consumer")
+}
+
+// TestS11PlainBatchesAreBounded: batches without compression, of the largest size that is read, do not end the scaler at its memory limit, with
+// whatever they are full of. The event behind them is handled.
+func TestS11PlainBatchesAreBounded(t *testing.T) {
+	for name, write := range map[string]func(produce func(*kgo.Record)){
+		"empty records": func(produce func(*kgo.Record)) {
+			for range 3 * largestBatch / 8 {
+				produce(&kgo.Record{})
+			}
+		},
+		"empty headers": func(produce func(*kgo.Record)) {
+			for range 6 {
+				produce(&kgo.Record{Headers: make([]kgo.RecordHeader, largestBatch/2-1000)})
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := cluster(t, kfake.NumBrokers(3), kfake.BrokerConfigs(map[string]string{"message.max.bytes": "10000000"}))
+			client, err := kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...), kgo.DefaultProduceTopic(topic), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+				kgo.ProducerBatchMaxBytes(largestBatch), kgo.MaxBufferedRecords(1<<20), kgo.ProducerBatchCompression(kgo.NoCompression()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer client.Close()
+			for partition := range int32(3) {
+				write(func(r *kgo.Record) {
+					r.Partition = partition
+					client.Produce(t.Context(), r, func(_ *kgo.Record, err error) {
+						if err != nil {
+							t.Error(err)
+						}
+					})
+				})
+				if err := client.ProduceSync(t.Context(), &kgo.Record{Partition: partition, Value: []byte("END")}).FirstErr(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			readInMemoryGroup(t, c.ListenAddrs())
+		})
+	}
+}
+
+// readInMemoryGroup runs TestLimitedConsumer with the memory limit of the scaler.
+func readInMemoryGroup(t *testing.T, brokers []string) {
+	t.Helper()
+	group := memoryGroup(t)
+	cmd := exec.Command("sh", "-c", `echo $$ > "$0"/cgroup.procs && exec "$@"`, group, os.Args[0], "-test.run=^TestLimitedConsumer$", "-test.v")
+	cmd.Env = append(os.Environ(), brokersVariable+"="+strings.Join(brokers, ","), "GOMEMLIMIT="+scalerHeap)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v:\n%s", err, out)
+	}
+}
+
+// memoryGroup makes a memory cgroup of the scaler's limit. It skips the test where none can be made.
+func memoryGroup(t *testing.T) string {
+	t.Helper()
+	for _, hierarchy := range []struct{ folder, file string }{
+		{"/sys/fs/cgroup/memory", "memory.limit_in_bytes"}, // version 1
+		{"/sys/fs/cgroup", "memory.max"},
+	} {
+		group, err := os.MkdirTemp(hierarchy.folder, "tachometer-test-")
+		if err != nil {
+			continue
+		}
+		t.Cleanup(func() { _ = os.Remove(group) })
+		if os.WriteFile(filepath.Join(group, hierarchy.file), []byte(scalerMemory), 0o600) == nil {
+			return group
+		}
+	}
+	t.Skip("needs a memory cgroup: run it as root")
+	return ""
+}
