@@ -27,6 +27,8 @@ const (
 	// order of their counts, decrease that often.
 	decreasingPages = 64
 	maxUnusualPages = 3
+	// growthPages is the number of pages whose greatest growth tells how many events a family may show at once: two minutes at 2 s.
+	growthPages = 64
 )
 
 // counterHistory is a parser's memory of the counters on its last pages.
@@ -39,8 +41,9 @@ type counterHistory struct {
 
 // familyGrowth is the growth of a family's counters. Times are in milliseconds, rates in events per millisecond.
 type familyGrowth struct {
-	acceptedAt int64   // time of the last accepted page with this demand; 0: none so far
-	rate       float64 // up to acceptedAt
+	acceptedAt int64      // time of the last accepted page with this demand; 0: none so far
+	rate       float64    // up to acceptedAt
+	most       [2]float64 // the greatest growth between two of up to growthPages pages, and of as many before
 
 	grown         float64 // since acceptedAt, by the counters of the page before
 	born, largest float64 // sum and maximum of the counters that are new on this page, without a certain beginning
@@ -109,6 +112,7 @@ func (h *counterHistory) recordExpositionCounterPage(p *Parser) []Sample {
 			p.families[i].Decreasing = g.judgeExpositionProcesses(&p.options)
 			if g.acceptedAt > 0 {
 				g.rate = g.measureExpositionFamilyRate(float64(max(1, p.now-g.acceptedAt)))
+				g.addExpositionGrowth(g.grown)
 			}
 			g.acceptedAt = p.now
 		}
@@ -249,9 +253,18 @@ func (h *counterHistory) placeExpositionCounterBeginning(p *Parser, sample *Samp
 	h.earlier = append(h.earlier, Sample{Series: s, Time: since, family: sample.family})
 }
 
-// provesExpositionCounterBeginning reports whether the new counters of a family may have counted from 0 since then.
+// addExpositionGrowth keeps what the counters of a page grew by, new ones among them.
+func (g *familyGrowth) addExpositionGrowth(n float64) {
+	if g.pages%growthPages == 0 {
+		g.most = [2]float64{0, g.most[0]}
+	}
+	g.most[0] = max(g.most[0], n)
+}
+
+// provesExpositionCounterBeginning reports whether the new counters of a family may have counted from 0 since then: at a multiple of its
+// rate, or what it grew by on an earlier page, such as a batch.
 func (g *familyGrowth) provesExpositionCounterBeginning(now, since int64) bool {
-	if g.largest <= maxBornValue {
+	if g.largest <= maxBornValue || g.born <= max(g.most[0], g.most[1]) {
 		return true
 	}
 	rate := g.rate

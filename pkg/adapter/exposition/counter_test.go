@@ -65,6 +65,19 @@ var appearingCounters = map[string]counterScript{
 		{12, counterType + "a{code=\"200\"} 200\n", ""},
 		{14, counterType + "a{code=\"200\"} 400\n", "200=0@10 200=200@12"},
 	}},
+	"a new counter begins with a batch": {0, "a", []countedPage{
+		{10, counterType + "a{code=\"200\"} 100\n", ""},
+		{12, counterType + "a{code=\"200\"} 150\n", ""},
+		{14, counterType + "a{code=\"200\"} 150\n", ""},
+		{16, counterType + "a{code=\"200\"} 150\na{code=\"500\"} 50\n", "500=0@14"},
+	}},
+	"a new counter begins with more than a batch": {0, "a", []countedPage{
+		{10, counterType + "a{code=\"200\"} 100\n", ""},
+		{12, counterType + "a{code=\"200\"} 150\n", ""},
+		{14, counterType + "a{code=\"200\"} 150\n", ""},
+		{16, counterType + "a{code=\"200\"} 150\na{code=\"500\"} 51\n", ""},
+		{18, counterType + "a{code=\"200\"} 150\na{code=\"500\"} 51\n", "500=51@16"},
+	}},
 	"an exporter finds its server again": {0, "a", []countedPage{
 		{10, "", ""},
 		{12, counterType + "a{code=\"200\"} 5000000\n", ""},
