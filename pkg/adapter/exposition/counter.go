@@ -184,12 +184,14 @@ func (s *Series) decreasesAgainAndAgain(page int32) bool {
 }
 
 // beginsExpositionCounterNow reports whether a counter that the page before did not have may have begun since then. A counter that was gone for
-// a while and has not become smaller goes on, unless its process has started since.
+// a while and has not become smaller goes on, unless its process has started since. Where nothing tells when, its series must have ended
+// without a page: the cluster may tell late that a process ended.
 func (h *counterHistory) beginsExpositionCounterNow(p *Parser, sample *Sample) bool {
 	s := sample.Series
 	since, _ := h.findExpositionCounterBeginning(p, sample)
+	acceptedAt := h.growths[sample.family].acceptedAt
 	return since > 0 && since < sample.Time && sample.Value >= 0 && !math.IsInf(sample.Value, 0) &&
-		(!s.seenAlive || sample.Value < s.lastValue || p.options.Started.UnixMilli() > h.growths[sample.family].acceptedAt)
+		(!s.seenAlive || sample.Value < s.lastValue || p.options.Started.UnixMilli() > acceptedAt || p.options.NewProcess && s.markedAt > acceptedAt)
 }
 
 // resumesExpositionCounter reports whether a counter that ended without a page goes on: no other process has started since the page before.

@@ -340,6 +340,31 @@ func TestRoundingErrorIsNoRestart(t *testing.T) {
 	}
 }
 
+// TestNewProcessOfUnknownStart: a counter whose series ended without a page comes back with more than it had. It goes on if its process does,
+// and begins anew if another has started, be the time unknown.
+func TestNewProcessOfUnknownStart(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		started int64 // of the process, at the newest page; 0: unknown
+		fresh   bool
+		want    string
+	}{{1, false, "200=5@11.001"}, {0, false, ""}, {0, true, "200=0@11.001"}, {13, false, "200=0@11.001"}} {
+		p := NewParser(testOwn)
+		page := newTestPage(Text, "a_total")
+		page.Now, page.Started, page.Oldest = time.Unix(10, 0), time.Unix(1, 0), time.Unix(1, 0)
+		mustParse(t, p, page, []byte("a_total{code=\"200\"} 5\n"), 1)
+		p.EndSeries(11_000)
+		page.Now, page.Started, page.NewProcess = time.Unix(14, 0), time.Time{}, tc.fresh
+		if tc.started > 0 {
+			page.Started = time.Unix(tc.started, 0)
+		}
+		r := mustParse(t, p, page, []byte("a_total{code=\"200\"} 9\n"), 1)
+		if got := formatEarlier(r.Earlier); got != tc.want {
+			t.Errorf("started at %d s, new process %v: %q before the page, want %q", tc.started, tc.fresh, got, tc.want)
+		}
+	}
+}
+
 // TestRestartedProcessBeginsAnew: a counter that comes back with the value it had goes on, unless its process has started since.
 func TestRestartedProcessBeginsAnew(t *testing.T) {
 	t.Parallel()
