@@ -207,7 +207,7 @@ func (h *counterHistory) resumesExpositionCounter(p *Parser, sample *Sample) boo
 func (h *counterHistory) findExpositionCounterBeginning(p *Parser, sample *Sample) (since int64, certain bool) {
 	since = h.growths[sample.family].acceptedAt
 	oldest := p.options.Oldest.UnixMilli()
-	if created, known := p.findExpositionCreatedTime(sample); known {
+	if created, known := p.findExpositionCreatedTime(sample); known && created < p.now { // else the service's clock is ahead
 		if created < max(since, oldest) {
 			return 0, false
 		}

@@ -270,7 +270,14 @@ func (p *scannedPod) noteQueriedEnds(sel exprSelector, track currentTrack, times
 
 // describeQueriedPod sets what the counters of a pod have in common in a range of the counter of a name.
 func (p *scannedPod) describeQueriedPod(name string, r *countedRange) {
-	r.settled, r.silent, r.podSince, r.podEnded = p.settled, p.silent, p.queriedFamilySince(name), 0
+	r.settled, r.silent, r.podSince, r.podEnded = p.settled, p.silent, 0, 0
+	for i := range p.sampleTimes {
+		if t := &p.sampleTimes[i]; t.name == name {
+			if r.podSince = t.pagedSince; t.fromZero && t.since == t.pagedSince { // no counter of it counted before
+				r.podEnded = t.pagedSince
+			}
+		}
+	}
 	for _, end := range p.ends {
 		if r.podSince == 0 || end <= r.podSince {
 			r.podEnded = max(r.podEnded, end)
@@ -379,16 +386,6 @@ func (p *scannedPod) updateQueriedTimes(found namedSampleTimes) {
 		return
 	}
 	p.sampleTimes = append(p.sampleTimes, found)
-}
-
-// queriedFamilySince returns the first sample of the process's counter of the name that is watched for longest; 0 without any.
-func (p *scannedPod) queriedFamilySince(name string) int64 {
-	for i := range p.sampleTimes {
-		if p.sampleTimes[i].name == name {
-			return p.sampleTimes[i].pagedSince
-		}
-	}
-	return 0
 }
 
 func (t sampleTimes) queriedTimesCoverLessThan(other sampleTimes) bool {

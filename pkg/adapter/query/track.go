@@ -143,8 +143,8 @@ func (s *scannedSeries) appendQueriedTracks(dst []trackSpan, interval int64) []t
 type countedRange struct {
 	from, to int64
 	interval int64 // between scrapes
-	// podSince is the first sample of the process's counter of this name that is watched for longest, podEnded the newest sample of the
-	// pod's counters that ended before; 0 without any.
+	// podSince is the first sample of the process's counter of this name that is watched for longest. podEnded is the same if that is its
+	// beginning at zero, or the newest sample of the pod's counters that ended before; 0 without any.
 	podSince, podEnded int64
 	// settled is the time since which load no longer moves between pods; 0 if it did not move.
 	settled int64

@@ -105,6 +105,7 @@ type scrapeJob struct {
 	processStart time.Time // when the target's container started; zero: unknown
 	newProcess   bool      // the cluster has not told so far that the container started
 	ready        bool      // the pod is ready
+	ending       bool      // the pod is being deleted
 	due, started time.Time
 	opts         *Options
 
@@ -129,7 +130,7 @@ func (m *Manager) startScrape(l *scrapeLoop, now time.Time) *scrapeJob {
 	l.scraping = true
 	l.inflight.SetDeadline(now.Add(m.opts.Timeout))
 	j := &scrapeJob{
-		loop: l, endpoint: l.endpoint, ranks: l.endpoint.ranks, processStart: l.started, newProcess: l.stopped, ready: l.ready, due: l.due, started: now, opts: m.opts, lane: l.lane,
+		loop: l, endpoint: l.endpoint, ranks: l.endpoint.ranks, processStart: l.started, newProcess: l.stopped, ready: l.ready, ending: l.ending, due: l.due, started: now, opts: m.opts, lane: l.lane,
 	}
 	l.places.running[j.lane]++
 	if m.running[j.lane]++; j.lane == fastLane {
@@ -215,7 +216,7 @@ func (m *Manager) recordScrapeOutcome(j *scrapeJob, o scrapeOutcome) (before, af
 	}
 	if !o.cancelled {
 		m.markTargetScraped(l)
-		if o.err != nil && l.ending {
+		if o.err != nil && j.ending {
 			at := int64(0)
 			if l.status.cause != "" { // it failed before, so that its last counts are on no page
 				at = m.clock.scrapeClockTimeAt(o.end).UnixMilli()

@@ -13,8 +13,8 @@ import (
 // eighth of the interval, the next scrapes follow every interval. A target in both sets keeps its offset and its series; new
 // families of it come with its next scrape. All series of a removed target end with a staleness marker, even if another pod
 // of the same name takes its place. With another URL of the same pod they end with its first scrape, so that no read in between
-// misses the pod. An ending target is scraped every endingInterval, for as long as it answers: its first failed scrape ends
-// its series. Of several targets of one pod the first counts.
+// misses the pod. An ending target is scraped every endingInterval, for as long as it answers: the first scrape that begins then and
+// fails ends its series. Of several targets of one pod the first counts.
 func (m *Manager) SetTargets(targets []metric.Target) {
 	now := time.Now()
 	m.mu.Lock()
