@@ -36,6 +36,7 @@ type counterHistory struct {
 	names   *Families
 	growths []familyGrowth // by family
 	held    []heldSample   // of the last accepted page
+	started time.Time      // the newest known start of the process
 	earlier []Sample
 }
 
@@ -88,6 +89,22 @@ func (g *familyGrowth) judgeExpositionProcesses(page *PageOptions) bool {
 	return g.decreasing || g.swapped.happenedAgainAndAgain(g.pages)
 }
 
+// excuseExpositionRestart forgets the newest decrease of each counter if the process has started anew: it may be known later than its page.
+func (h *counterHistory) excuseExpositionRestart(p *Parser) {
+	started := p.options.Started
+	if started.IsZero() || started.Equal(h.started) {
+		return
+	}
+	if !h.started.IsZero() {
+		for i := range p.samples {
+			s := p.samples[i].Series
+			copy(s.decreased[:], s.decreased[1:])
+			s.decreased[maxUnusualPages-1] = 0
+		}
+	}
+	h.started = started
+}
+
 // heldSample is a new counter that waits for the growth of its family to prove its beginning.
 type heldSample struct {
 	sample Sample
@@ -100,6 +117,7 @@ func (h *counterHistory) recordExpositionCounterPage(p *Parser) []Sample {
 	h.moveExpositionCounterHistory(p.options.Families)
 	h.earlier = h.earlier[:0]
 	h.releaseHeldExpositionCounters(p)
+	h.excuseExpositionRestart(p)
 	for i := range p.samples {
 		h.measureExpositionCounterGrowth(p, &p.samples[i])
 	}
