@@ -172,7 +172,7 @@ func (p *Provider) evaluateProviderRuleForPods(ctx context.Context, req request,
 			computed = nil
 		case computed.Reason == "" && p.decreasesOnProvidedPages(req.rule, r.pod):
 			computed.Reason, computed.Detail = metric.ReasonDecreasing, "a counter decreases again and again: several processes behind one port?"
-		case computed.Reason == "" && isProvidedPart(p.countHeldProvidedEvents(req.rule, r.pod), countProvidedEvents(computed)):
+		case computed.Reason == "" && isProvidedPart(req.rule, p.countHeldProvidedEvents(req.rule, r.pod), countProvidedEvents(computed)):
 			computed.Reason, computed.Detail = metric.ReasonWarmingUp, heldBack
 		}
 		if r.done {
