@@ -262,8 +262,19 @@ func (w *world) setServing(p *podProcess, serving bool) {
 		w.noteTrouble(p.service.name, "counters begin in pod "+p.name, time.Now())
 	}
 	p.ready, p.serving = serving, serving
-	p.service.lastMove = time.Now()
+	p.service.noteMove()
 	w.publishPod(p)
+}
+
+// noteMove records that load moved between the pods just now. If nobody serves any more, the load has ended.
+func (s *service) noteMove() {
+	s.lastMove = time.Now()
+	if len(s.servingPods()) > 0 {
+		return
+	}
+	for _, f := range s.families {
+		f.rateChanged = time.Now()
+	}
 }
 
 // stopProcess ends the process of a pod and its connections.
@@ -275,8 +286,11 @@ func (w *world) stopProcess(p *podProcess) {
 	if p.ready {
 		p.readyChanged = time.Now()
 	}
+	served := p.serving
 	p.running, p.ready, p.serving, p.stopped = false, false, false, time.Now()
-	p.service.lastMove = time.Now()
+	if p.service.lastMove = time.Now(); served {
+		p.service.noteMove()
+	}
 	p.closeConnections()
 }
 
@@ -297,6 +311,9 @@ func (w *world) deletePod(p *podProcess) {
 	p.deleting, p.deleted, s.lastMove = true, time.Now(), time.Now()
 	w.noteTrouble(s.name, "pod "+p.name+" leaves", time.Now().Add(s.grace))
 	w.publishPod(p)
+	if n := len(s.servingPods()); p.serving && w.lag >= s.grace { // it is gone before the adapter knows
+		s.lost = append(s.lost, lostShare{time.Now(), 1 / float64(n)})
+	}
 	w.runAfter(s.drain, func() { w.setServing(p, false) })
 	w.runAfter(s.grace, func() { w.stopProcess(p); w.removePod(p) })
 }

@@ -28,6 +28,8 @@ type Pod struct {
 	// Started is the time at which the container behind the metrics endpoint started, or else the pod; truncated to the
 	// second, zero if unknown.
 	Started time.Time
+	// Stopped is true while this container is known not to run.
+	Stopped bool
 	// Ready is the pod's Ready condition: Services send traffic to ready pods only.
 	Ready bool
 	// Readied is the time at which a ready pod became ready, Unreadied the time at which another stopped being ready, or was created; truncated
@@ -156,7 +158,7 @@ func (p *storedPod) setDiscoveredEndpoint(o *corev1.Pod, policy endpointPolicy) 
 		if err = cmp.Or(err, validateDiscoveredEndpointSize(p.url), policy.validateDiscoveredAddress(o.Status.PodIP), policy.validateDiscoveredHostPort(o, containers, port)); err != nil {
 			p.url = ""
 		}
-		p.Started = findDiscoveredPodStartTime(o, findDiscoveredPortContainer(containers, port))
+		p.Started, p.Stopped = findDiscoveredPodStartTime(o, findDiscoveredPortContainer(containers, port))
 	}
 	if err != nil {
 		p.skipReason = err.Error()
@@ -164,23 +166,23 @@ func (p *storedPod) setDiscoveredEndpoint(o *corev1.Pod, policy endpointPolicy) 
 }
 
 // findDiscoveredPodStartTime returns the time at which the container started. It returns the pod's start time if the container is not
-// known, and zero while the container does not run, or if one that may be it has restarted.
-func findDiscoveredPodStartTime(o *corev1.Pod, container string) time.Time {
+// known, and zero while the container does not run, or if one that may be it has restarted. stopped reports that the container does not run.
+func findDiscoveredPodStartTime(o *corev1.Pod, container string) (at time.Time, stopped bool) {
 	restarted := false
 	for _, s := range slices.Concat(o.Status.ContainerStatuses, o.Status.InitContainerStatuses) {
 		switch {
 		case container == "":
 			restarted = restarted || s.RestartCount > 0
 		case s.Name == container && s.State.Running == nil:
-			return time.Time{}
+			return time.Time{}, true
 		case s.Name == container:
-			return truncateDiscoveredPodTime(s.State.Running.StartedAt)
+			return truncateDiscoveredPodTime(s.State.Running.StartedAt), false
 		}
 	}
 	if restarted || o.Status.StartTime == nil {
-		return time.Time{}
+		return time.Time{}, false
 	}
-	return truncateDiscoveredPodTime(*o.Status.StartTime)
+	return truncateDiscoveredPodTime(*o.Status.StartTime), false
 }
 
 // discoveredPodReadyCondition returns the Ready condition of a pod, or nil.

@@ -146,6 +146,9 @@ func TestPodStarted(t *testing.T) {
 		if want := truncateDiscoveredPodTime(metav1.Unix(tc.want, 0)); tc.want == 0 && !p.Started.IsZero() || tc.want != 0 && p.Started != want {
 			t.Errorf("%s: Started = %v, want %v", name, p.Started, tc.want)
 		}
+		if want := name == "container waits for its restart"; p.Stopped != want {
+			t.Errorf("%s: Stopped = %v, want %v", name, p.Stopped, want)
+		}
 	}
 }
 

@@ -28,6 +28,8 @@ const (
 	// order of their counts, decrease that often.
 	decreasingPages = 64
 	maxUnusualPages = 3
+	// growthPages is the number of pages whose greatest growth tells how many events a family may show at once: two minutes at 2 s.
+	growthPages = 64
 )
 
 // counterHistory is a parser's memory of the counters on its last pages.
@@ -35,13 +37,15 @@ type counterHistory struct {
 	names   *Families
 	growths []familyGrowth // by family
 	held    []heldSample   // of the last accepted page
+	started time.Time      // the newest known start of the process
 	earlier []Sample
 }
 
 // familyGrowth is the growth of a family's counters. Times are in milliseconds, rates in events per millisecond.
 type familyGrowth struct {
-	acceptedAt int64   // time of the last accepted page with this demand; 0: none so far
-	rate       float64 // up to acceptedAt
+	acceptedAt int64      // time of the last accepted page with this demand; 0: none so far
+	rate       float64    // up to acceptedAt
+	most       [2]float64 // the greatest growth between two of up to growthPages pages, and of as many before
 
 	grown         float64 // since acceptedAt, by the counters of the page before
 	born, largest float64 // sum and maximum of the counters that are new on this page, without a certain beginning
@@ -86,6 +90,22 @@ func (g *familyGrowth) judgeExpositionProcesses(page *PageOptions) bool {
 	return g.decreasing || g.swapped.happenedAgainAndAgain(g.pages)
 }
 
+// excuseExpositionRestart forgets the newest decrease of each counter if the process has started anew: it may be known later than its page.
+func (h *counterHistory) excuseExpositionRestart(p *Parser) {
+	started := p.options.Started
+	if started.IsZero() || started.Equal(h.started) {
+		return
+	}
+	if !h.started.IsZero() {
+		for i := range p.samples {
+			s := p.samples[i].Series
+			copy(s.decreased[:], s.decreased[1:])
+			s.decreased[maxUnusualPages-1] = 0
+		}
+	}
+	h.started = started
+}
+
 // heldSample is a new counter that waits for the growth of its family to prove its beginning.
 type heldSample struct {
 	sample Sample
@@ -98,6 +118,7 @@ func (h *counterHistory) recordExpositionCounterPage(p *Parser) []Sample {
 	h.moveExpositionCounterHistory(p.options.Families)
 	h.earlier = h.earlier[:0]
 	h.releaseHeldExpositionCounters(p)
+	h.excuseExpositionRestart(p)
 	for i := range p.samples {
 		h.measureExpositionCounterGrowth(p, &p.samples[i])
 	}
@@ -110,6 +131,7 @@ func (h *counterHistory) recordExpositionCounterPage(p *Parser) []Sample {
 			p.families[i].Decreasing = g.judgeExpositionProcesses(&p.options)
 			if g.acceptedAt > 0 {
 				g.rate = g.measureExpositionFamilyRate(float64(max(1, p.now-g.acceptedAt)))
+				g.addExpositionGrowth(g.grown)
 			}
 			g.acceptedAt = p.now
 		}
@@ -200,12 +222,14 @@ func (s *Series) decreasesAgainAndAgain(page int32) bool {
 }
 
 // beginsExpositionCounterNow reports whether a counter that the page before did not have may have begun since then. A counter that was gone for
-// a while and has not become smaller goes on, unless its process has started since.
+// a while and has not become smaller goes on, unless its process has started since. Where nothing tells when, its series must have ended
+// without a page: the cluster may tell late that a process ended.
 func (h *counterHistory) beginsExpositionCounterNow(p *Parser, sample *Sample) bool {
 	s := sample.Series
 	since, _ := h.findExpositionCounterBeginning(p, sample)
+	acceptedAt := h.growths[sample.family].acceptedAt
 	return since > 0 && since < sample.Time && sample.Value >= 0 && !math.IsInf(sample.Value, 0) &&
-		(!s.seenAlive || sample.Value < s.lastValue || p.options.Started.UnixMilli() > h.growths[sample.family].acceptedAt)
+		(!s.seenAlive || sample.Value < s.lastValue || p.options.Started.UnixMilli() > acceptedAt || p.options.NewProcess && s.markedAt > acceptedAt)
 }
 
 // resumesExpositionCounter reports whether a counter that ended without a page goes on: no other process has started since the page before.
@@ -221,7 +245,7 @@ func (h *counterHistory) resumesExpositionCounter(p *Parser, sample *Sample) boo
 func (h *counterHistory) findExpositionCounterBeginning(p *Parser, sample *Sample) (since int64, certain bool) {
 	since = h.growths[sample.family].acceptedAt
 	oldest := p.options.Oldest.UnixMilli()
-	if created, known := p.findExpositionCreatedTime(sample); known {
+	if created, known := p.findExpositionCreatedTime(sample); known && created < p.now { // else the service's clock is ahead
 		if created < max(since, oldest) {
 			return 0, false
 		}
@@ -269,9 +293,18 @@ func (h *counterHistory) placeExpositionCounterBeginning(p *Parser, sample *Samp
 	h.earlier = append(h.earlier, Sample{Series: s, Time: since, family: sample.family})
 }
 
-// provesExpositionCounterBeginning reports whether the new counters of a family may have counted from 0 since then.
+// addExpositionGrowth keeps what the counters of a page grew by, new ones among them.
+func (g *familyGrowth) addExpositionGrowth(n float64) {
+	if g.pages%growthPages == 0 {
+		g.most = [2]float64{0, g.most[0]}
+	}
+	g.most[0] = max(g.most[0], n)
+}
+
+// provesExpositionCounterBeginning reports whether the new counters of a family may have counted from 0 since then: at a multiple of its
+// rate, or what it grew by on an earlier page, such as a batch.
 func (g *familyGrowth) provesExpositionCounterBeginning(now, since int64) bool {
-	if g.largest <= maxBornValue {
+	if g.largest <= maxBornValue || g.born <= max(g.most[0], g.most[1]) {
 		return true
 	}
 	rate := g.rate

@@ -65,6 +65,19 @@ var appearingCounters = map[string]counterScript{
 		{12, counterType + "a{code=\"200\"} 200\n", ""},
 		{14, counterType + "a{code=\"200\"} 400\n", "200=0@10 200=200@12"},
 	}},
+	"a new counter begins with a batch": {0, "a", []countedPage{
+		{10, counterType + "a{code=\"200\"} 100\n", ""},
+		{12, counterType + "a{code=\"200\"} 150\n", ""},
+		{14, counterType + "a{code=\"200\"} 150\n", ""},
+		{16, counterType + "a{code=\"200\"} 150\na{code=\"500\"} 50\n", "500=0@14"},
+	}},
+	"a new counter begins with more than a batch": {0, "a", []countedPage{
+		{10, counterType + "a{code=\"200\"} 100\n", ""},
+		{12, counterType + "a{code=\"200\"} 150\n", ""},
+		{14, counterType + "a{code=\"200\"} 150\n", ""},
+		{16, counterType + "a{code=\"200\"} 150\na{code=\"500\"} 51\n", ""},
+		{18, counterType + "a{code=\"200\"} 150\na{code=\"500\"} 51\n", "500=51@16"},
+	}},
 	"an exporter finds its server again": {0, "a", []countedPage{
 		{10, "", ""},
 		{12, counterType + "a{code=\"200\"} 5000000\n", ""},
@@ -356,6 +369,31 @@ func TestRoundingErrorIsNoRestart(t *testing.T) {
 			t.Errorf("%q gives %v, want %v", body, r.Samples[0].Value, want)
 		}
 		mustParse(t, p, page, []byte("a_total 100.00000000000003\n"), 1)
+	}
+}
+
+// TestNewProcessOfUnknownStart: a counter whose series ended without a page comes back with more than it had. It goes on if its process does,
+// and begins anew if another has started, be the time unknown.
+func TestNewProcessOfUnknownStart(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		started int64 // of the process, at the newest page; 0: unknown
+		fresh   bool
+		want    string
+	}{{1, false, "200=5@11.001"}, {0, false, ""}, {0, true, "200=0@11.001"}, {13, false, "200=0@11.001"}} {
+		p := NewParser(testOwn)
+		page := newTestPage(Text, "a_total")
+		page.Now, page.Started, page.Oldest = time.Unix(10, 0), time.Unix(1, 0), time.Unix(1, 0)
+		mustParse(t, p, page, []byte("a_total{code=\"200\"} 5\n"), 1)
+		p.EndSeries(11_000)
+		page.Now, page.Started, page.NewProcess = time.Unix(14, 0), time.Time{}, tc.fresh
+		if tc.started > 0 {
+			page.Started = time.Unix(tc.started, 0)
+		}
+		r := mustParse(t, p, page, []byte("a_total{code=\"200\"} 9\n"), 1)
+		if got := formatEarlier(r.Earlier); got != tc.want {
+			t.Errorf("started at %d s, new process %v: %q before the page, want %q", tc.started, tc.fresh, got, tc.want)
+		}
 	}
 }
 

@@ -96,6 +96,8 @@ type PageOptions struct {
 	FindBeginnings bool
 	// Started is the time at which the process behind the page started; zero if unknown. Its counters began at 0 then.
 	Started time.Time
+	// NewProcess reports that the process behind the page started at an unknown time, after the end of the one before.
+	NewProcess bool
 	// Oldest is the time before which a beginning is of no use; zero: any is.
 	Oldest time.Time
 	// FindFirstName finds ParsedPage.FirstName.

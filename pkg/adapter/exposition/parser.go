@@ -56,6 +56,7 @@ type Parser struct {
 	refusedCount  int      // refused families
 	families      []FamilyResult
 	aliveSeries   []*Series // series of the last accepted page
+	endedSeries   []*Series // those that EndSeries has ended since
 	vanished      []*Series
 	history       counterHistory
 	created       map[createdKey]int64 // when counters of the page began, in milliseconds; nil: the page does not say
@@ -225,7 +226,22 @@ func (p *Parser) EndSeries(at int64) []*Series {
 	}
 	ended := p.aliveSeries
 	p.aliveSeries = nil
+	if len(ended) > 0 {
+		p.endedSeries = ended
+	}
 	return ended
+}
+
+// EndCountersAgain ends the counters that EndSeries ended once more, as of at: they went on until then, on no page. It returns their last
+// values, each right behind the staleness marker that was too early.
+func (p *Parser) EndCountersAgain(at int64) (before []Sample) {
+	for _, s := range p.endedSeries {
+		if s.isCounter {
+			before = append(before, Sample{Series: s, Time: s.markedAt + 1, Value: s.lastValue})
+			s.markedAt, s.endedAt = at, at
+		}
+	}
+	return before
 }
 
 // checkExpositionEnd rejects an incomplete page. Where the transport does not know the end of the body, a page in the text format
@@ -272,7 +288,7 @@ func (p *Parser) acceptExpositionPage() ParsedPage {
 	if p.options.FindBeginnings {
 		earlier = p.history.recordExpositionCounterPage(p)
 	}
-	p.vanished = p.vanished[:0]
+	p.vanished, p.endedSeries = p.vanished[:0], nil
 	alive := 0
 	for _, s := range p.aliveSeries {
 		switch {

@@ -23,6 +23,12 @@ func departedProvidedShare(v *metric.Value) float64 {
 	return v.Value
 }
 
+// isProvidedShareUnknown reports whether a departed pod still goes on, and the backend does not know what it has counted: its next page
+// tells, or its end.
+func isProvidedShareUnknown(v *metric.Value) bool {
+	return !v.Ended && (v.Reason == metric.ReasonWarmingUp || v.Reason == metric.ReasonStale)
+}
+
 // spreadProvidedDepartedTotal adds the total of departed pods to the values of the rule, in proportion to them, or equally if all
 // are 0. The sum over the live pods is then the total over all pods, as the load that left a pod arrives at the others.
 func spreadProvidedDepartedTotal(results []podResult, r *rule.Rule, total float64) {

@@ -43,6 +43,10 @@ func TestDepartedPods(t *testing.T) {
 		"a pod that the engine refuses": {
 			pods: []labelledPod{a, gone}, values: []metric.Value{fresh("a", 1), refusedValue("gone", metric.ReasonDecreasing, "")}, want: "a=1", object: "1",
 		},
+		"a pod that leaves before its second page": {
+			pods: []labelledPod{a, gone}, values: []metric.Value{fresh("a", 1), refusedValue("gone", metric.ReasonWarmingUp, "scraped for 0s")},
+			want: "1 pod: 1 warming up (scraped for 0s)", object: "1 pod: 1 warming up (scraped for 0s)",
+		},
 		"under the name of a live pod": {
 			pods: []labelledPod{a, again}, values: []metric.Value{fresh("a", 1), aged("b", 2, time.Minute)},
 			causes: causeOf{"b": {Reason: metric.ReasonWarmingUp}},

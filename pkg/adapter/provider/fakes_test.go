@@ -70,6 +70,9 @@ rules:
 - metric: orders_waiting
   external: true
   query: sum by (queue) (orders_waiting)
+- metric: order_ratio
+  external: true
+  query: sum(rate(orders_total{code="200"}[$window])) / sum(rate(orders_total[$window]))
 - metric: order_rate
   external: true
   query: sum by (queue) (rate(orders_total[$window]))
@@ -251,6 +254,7 @@ func (c causeOf) Diagnose(_, pod string, _ []string) metric.Omission {
 type scrapeState struct {
 	causeOf
 	types map[string]model.MetricType
+	held  map[string]float64 // by pod
 }
 
 func (s scrapeState) FamilyType(_, pod, family string) (model.MetricType, bool) {
@@ -260,7 +264,7 @@ func (s scrapeState) FamilyType(_, pod, family string) (model.MetricType, bool) 
 
 func (scrapeState) SilentSince(_, _ string) (time.Time, bool) { return time.Time{}, false }
 
-func (scrapeState) HeldCounts(string, string, []string) float64 { return 0 }
+func (s scrapeState) HeldCounts(_, pod string, _ []string) float64 { return s.held[pod] }
 
 func (scrapeState) Decreases(string, string, []string) bool { return false }
 func (scrapeState) RefusedSince(string, string, []string) (time.Time, bool) {
@@ -297,6 +301,7 @@ type world struct {
 	backends         map[string]Backend
 	causes           causeOf
 	types            map[string]model.MetricType
+	held             map[string]float64
 	demands          *demandLog
 	registry         *prometheus.Registry
 }
@@ -305,7 +310,7 @@ type world struct {
 func newWorld(t testing.TB, pods ...labelledPod) *world {
 	t.Helper()
 	w := &world{
-		embedded: &scriptedBackend{}, remote: &scriptedBackend{}, causes: causeOf{}, types: map[string]model.MetricType{},
+		embedded: &scriptedBackend{}, remote: &scriptedBackend{}, causes: causeOf{}, types: map[string]model.MetricType{}, held: map[string]float64{},
 		demands: &demandLog{}, registry: prometheus.NewRegistry(),
 	}
 	w.backends = map[string]Backend{"scrape": w.embedded, "prometheus": w.remote}
@@ -313,7 +318,7 @@ func newWorld(t testing.TB, pods ...labelledPod) *world {
 	w.Provider = New(Deps{
 		Rules:   func() Rules { return set },
 		Backend: byName(w.backends),
-		Pods:    podList(pods), Targets: w.causes, Demands: w.demands, Scrapes: scrapeState{w.causes, w.types},
+		Pods:    podList(pods), Targets: w.causes, Demands: w.demands, Scrapes: scrapeState{w.causes, w.types, w.held},
 		Mapper: newMapper(), Now: func() time.Time { return noon },
 	}, Options{Registerer: w.registry})
 	return w

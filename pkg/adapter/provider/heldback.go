@@ -15,17 +15,19 @@ const (
 	heldShare = 20
 )
 
-// countHeldProvidedEvents returns the events of a pod that are on its newest page and not stored so far. Only a rate that adds up lacks
-// them.
+// countHeldProvidedEvents returns the events of a pod that are on its newest page and not stored so far.
 func (p *Provider) countHeldProvidedEvents(r *rule.Rule, pod *discovery.Pod) float64 {
-	if !isProviderRuleEmbedded(r) || !r.Conserves() {
+	if !isProviderRuleEmbedded(r) {
 		return 0
 	}
 	return p.Scrapes.HeldCounts(pod.Namespace, pod.Name, r.ReadFamilies())
 }
 
-// isProvidedPart reports whether values of so many events are a part only, since events within their window are held back.
-func isProvidedPart(held, counted float64) bool { return held != 0 && heldShare*held > counted }
+// isProvidedPart reports whether values of so many events are a part only, since events within their window are held back. Of a ratio it is
+// not known how many events it has: what is held back is much for its family.
+func isProvidedPart(r *rule.Rule, held, counted float64) bool {
+	return held != 0 && (!r.Conserves() || heldShare*held > counted)
+}
 
 // countProvidedEvents returns the events behind a rate.
 func countProvidedEvents(v *metric.Value) float64 { return v.Value * v.Window.Seconds() }
@@ -44,7 +46,7 @@ func (p *Provider) checkProvidedValuesWhole(req request, pods []discovery.Pod, v
 	for i := range values {
 		counted += countProvidedEvents(&values[i])
 	}
-	if !isProvidedPart(held, counted) {
+	if !isProvidedPart(req.rule, held, counted) {
 		return nil
 	}
 	p.metrics.countProviderOmissions(missing)

@@ -146,6 +146,7 @@ func (p *Provider) evaluateProviderRuleForPods(ctx context.Context, req request,
 		return err
 	}
 	departed := 0.0 // the total of pods that left
+	var unknown []metric.Omission
 	var silent []*podResult
 	for i := range results {
 		r := &results[i]
@@ -158,6 +159,9 @@ func (p *Provider) evaluateProviderRuleForPods(ctx context.Context, req request,
 		switch {
 		case computed == nil:
 		case r.pod.Departed, computed.Ended && !r.pod.Ready, owner == earlierPod:
+			if r.pod.Departed && isProvidedShareUnknown(computed) {
+				unknown = append(unknown, metric.Omission{Object: r.pod.Object(), Reason: computed.Reason, Detail: computed.Detail})
+			}
 			departed += departedProvidedShare(computed)
 			computed = nil
 		case owner == unclearPod:
@@ -168,7 +172,7 @@ func (p *Provider) evaluateProviderRuleForPods(ctx context.Context, req request,
 			computed = nil
 		case computed.Reason == "" && p.decreasesOnProvidedPages(req.rule, r.pod):
 			computed.Reason, computed.Detail = metric.ReasonDecreasing, "a counter decreases again and again: several processes behind one port?"
-		case computed.Reason == "" && isProvidedPart(p.countHeldProvidedEvents(req.rule, r.pod), countProvidedEvents(computed)):
+		case computed.Reason == "" && isProvidedPart(req.rule, p.countHeldProvidedEvents(req.rule, r.pod), countProvidedEvents(computed)):
 			computed.Reason, computed.Detail = metric.ReasonWarmingUp, heldBack
 		}
 		if r.done {
@@ -185,6 +189,10 @@ func (p *Provider) evaluateProviderRuleForPods(ctx context.Context, req request,
 		return err
 	}
 	if req.spreadsProvidedDeparted() {
+		if len(unknown) > 0 {
+			p.metrics.countProviderOmissions(unknown)
+			return newProviderMissingError(countProvidedPods(pods), unknown)
+		}
 		spreadProvidedDepartedTotal(results, req.rule, departed)
 	}
 	return nil

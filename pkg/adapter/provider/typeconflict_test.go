@@ -116,7 +116,7 @@ func newBuiltinWorld(t *testing.T, page, demanded string) *world {
 			w.types["a/"+f[0]], w.types["b/"+f[0]] = model.MetricType(f[1]), model.MetricType(f[1])
 		}
 	}
-	w.Scrapes = pageOf{scrapeState{w.causes, w.types}}
+	w.Scrapes = pageOf{scrapeState{w.causes, w.types, nil}}
 	w.backends["scrape"] = families
 	return w
 }

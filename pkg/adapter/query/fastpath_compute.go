@@ -168,8 +168,7 @@ func (in *formulaInput) collectPromQLRangePoints(s *scannedSeries, start int64) 
 func (in *formulaInput) stretchedPromQLRangePoints(s *scannedSeries, start int64) []promql.FPoint {
 	in.points = in.points[:0]
 	r := countedRange{from: start, to: in.at, interval: in.interval}
-	r.podEnded, r.podSince = s.pod.ended, s.pod.queriedFamilySince(s.labels.Get(model.MetricNameLabel))
-	r.settled, r.silent = s.pod.settled, s.pod.silent
+	s.pod.describeQueriedPod(s.labels.Get(model.MetricNameLabel), &r)
 	if n, ok := promQLIncreaseBetween(s.times, s.values, r); ok {
 		in.points = append(in.points, promql.FPoint{T: start + 1}, promql.FPoint{T: in.at, F: n})
 	}

@@ -3,12 +3,14 @@
 package query
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"slices"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/value"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
@@ -67,14 +69,16 @@ type scannedPod struct {
 	silent bool // newest is older than the rule's maxAge
 	// settled is the time since which load no longer moves to the pod or away from it; 0 outside a common stretch.
 	settled int64
-	// ended is the time of the newest sample of a counter that ended.
+	// ended is the time of the newest sample of a counter that ended, ends has those of all ends.
 	ended int64
+	ends  []int64
 	// samples and decreases are those of the counter that decreased most often.
 	samples, decreases int
 	// strangers are the values to which no restart explains a decrease, strangerSamples the samples since the last; see separateQueriedProcesses.
 	strangers, strangerSamples int
 	// sampleTimes has an entry per metric name of the expression's ranged selectors.
 	sampleTimes []namedSampleTimes
+	endedTimes  []namedSampleTimes // of counters that ended
 	// histories has an entry per selector of the expression, empty if the selector counts no events.
 	histories []window.History
 
@@ -88,12 +92,12 @@ type scannedPod struct {
 type namedSampleTimes struct {
 	name  string
 	times sampleTimes
-	// fromZero is set if the counters are known to have begun at zero with the first sample, or before without a count.
-	fromZero bool
-	// since is the first of times, or the first sample of the tracks that they continue. hasIncrement is set if two samples of
-	// a track are between.
-	since        int64
-	hasIncrement bool
+	// pagedSince is the first of times, or the first sample of a counter of the same process that ended since.
+	pagedSince int64
+	// since is pagedSince, or the first sample of the tracks that these continue. hasIncrement is set if two samples of
+	// a track are between. fromZero is set if the counters are known to have begun at zero with since, or before without a count.
+	since                  int64
+	hasIncrement, fromZero bool
 }
 
 // sampleTimes are the times of a series' samples, ascending, in milliseconds, since its first sample or its return.
@@ -174,6 +178,7 @@ func (s *seriesScanner) scanQuerySeries(ctx context.Context, data SampleSource, 
 		return err
 	}
 	for _, p := range s.orderedPods {
+		p.extendQueriedTimes()
 		if p.scannedObject == nil {
 			p.scannedObject = s.seriesScan.objects[p.object] // from another pod of the object, if any
 		}
@@ -217,11 +222,11 @@ func (s *seriesScanner) addQueriedSeries(selector int, l labels.Labels, times []
 	}
 	if sel.isCounter {
 		p.countQueriedDecreases(len(values), decreases)
-		s.hasBegun = s.hasBegun || track.fromZero && times[track.start] > s.since+s.interval
+		s.hasBegun = s.hasBegun || track.fromZero && times[track.first] > s.since+s.interval
 		if track.start > 0 {
 			s.hasEnded = true
 			s.holes = appendQueriedHoles(s.holes, s.since, times, values, s.interval)
-			p.ended = max(p.ended, times[track.start-1])
+			p.noteQueriedEnds(sel, track, times, values)
 		}
 		if countsAll && sel.countsEvents && s.countEvents {
 			s.addQueriedIncrements(p, selector, times, values)
@@ -241,7 +246,62 @@ func (s *seriesScanner) addQueriedSeries(selector int, l labels.Labels, times []
 		s.externalSeries = append(s.externalSeries, externalSeries{labels: l, newest: newest})
 	}
 	if sel.ranged {
-		p.updateQueriedTimes(namedSampleTimes{name: sel.name, times: times, fromZero: track.fromZero, since: track.since, hasIncrement: track.hasIncrement})
+		p.updateQueriedTimes(track.namedQueriedTimes(sel, times))
+	}
+}
+
+// namedQueriedTimes returns the sample times of a track.
+func (t currentTrack) namedQueriedTimes(sel exprSelector, times []int64) namedSampleTimes {
+	return namedSampleTimes{name: sel.name, times: times, pagedSince: times[0], since: t.since, fromZero: t.fromZero, hasIncrement: t.hasIncrement}
+}
+
+// noteQueriedEnds keeps the ends of a counter's tracks, and its newest track if that ended.
+func (p *scannedPod) noteQueriedEnds(sel exprSelector, track currentTrack, times []int64, values []float64) {
+	p.ended = max(p.ended, times[track.start-1])
+	for i, v := range values[:track.start] {
+		if value.IsStaleNaN(v) || i == track.start-1 {
+			p.ends = append(p.ends, times[i])
+		}
+	}
+	if ended := times[track.first:]; sel.ranged && track.start == len(times) && track.first < track.start-1 {
+		p.endedTimes = append(p.endedTimes, track.namedQueriedTimes(sel, ended))
+	}
+}
+
+// describeQueriedPod sets what the counters of a pod have in common in a range of the counter of a name.
+func (p *scannedPod) describeQueriedPod(name string, r *countedRange) {
+	r.settled, r.silent, r.podSince, r.podEnded = p.settled, p.silent, 0, 0
+	for i := range p.sampleTimes {
+		if t := &p.sampleTimes[i]; t.name == name {
+			if r.podSince = t.pagedSince; t.fromZero && t.since == t.pagedSince { // no counter of it counted before
+				r.podEnded = t.pagedSince
+			}
+		}
+	}
+	for _, end := range p.ends {
+		if r.podSince == 0 || end <= r.podSince {
+			r.podEnded = max(r.podEnded, end)
+		}
+	}
+}
+
+// extendQueriedTimes extends the sample times back over counters that were on the pod's pages before others that go on: the pod was watched
+// since their first samples, although they are gone.
+func (p *scannedPod) extendQueriedTimes() {
+	slices.SortFunc(p.endedTimes, func(a, b namedSampleTimes) int {
+		return cmp.Compare(b.times.lastQueriedSampleTime(), a.times.lastQueriedSampleTime())
+	})
+	for i := range p.sampleTimes {
+		t := &p.sampleTimes[i]
+		for _, ended := range p.endedTimes {
+			if ended.name != t.name || ended.times.lastQueriedSampleTime() < t.pagedSince {
+				continue
+			}
+			t.pagedSince, t.hasIncrement = min(t.pagedSince, ended.pagedSince), t.hasIncrement || ended.hasIncrement
+			if ended.since < t.since {
+				t.since, t.fromZero = ended.since, ended.fromZero
+			}
+		}
 	}
 }
 
@@ -326,16 +386,6 @@ func (p *scannedPod) updateQueriedTimes(found namedSampleTimes) {
 		return
 	}
 	p.sampleTimes = append(p.sampleTimes, found)
-}
-
-// queriedFamilySince returns the first sample of the pod's counter of the name that is watched for longest; 0 without any.
-func (p *scannedPod) queriedFamilySince(name string) int64 {
-	for i := range p.sampleTimes {
-		if p.sampleTimes[i].name == name {
-			return p.sampleTimes[i].times[0]
-		}
-	}
-	return 0
 }
 
 func (t sampleTimes) queriedTimesCoverLessThan(other sampleTimes) bool {

@@ -81,8 +81,7 @@ func (s *stretchSeriesSet) At() storage.Series {
 	times, values, _, _ = separateQueriedProcesses(times, values)
 	r := s.countedRange
 	if p := s.pod(series.Labels()); p != nil {
-		name := series.Labels().Get(model.MetricNameLabel)
-		r.podEnded, r.podSince, r.settled, r.silent = p.ended, p.queriedFamilySince(name), p.settled, p.silent
+		p.describeQueriedPod(series.Labels().Get(model.MetricNameLabel), &r)
 	}
 	n, ok := promQLIncreaseBetween(times, values, r)
 	if !ok {

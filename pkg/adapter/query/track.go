@@ -11,6 +11,7 @@ const maxLateIntervals = 2.2
 // currentTrack is the last track of a series.
 type currentTrack struct {
 	start       int   // index of its first sample; as many as there are samples if the series ended
+	first       int   // index of its first sample, also if the series ended
 	since       int64 // the first sample of the track, or of the tracks before that it continues, milliseconds
 	afterMarker bool  // a staleness marker is before it
 	fromZero    bool  // a counter that is known to have begun at zero
@@ -23,20 +24,20 @@ type currentTrack struct {
 // also ends where the counter begins again after a pause: its process was away. A track continues the track before if no more
 // than a missed scrape is between them, as after a change of the URL.
 func findQueriedTrack(sel exprSelector, times []int64, values []float64, interval int64) (t currentTrack) {
-	restarted := false
+	restarted := false // with the track, also if the series ended
 	newest := int64(0) // the newest sample
 	for i, v := range values {
 		switch {
 		case value.IsStaleNaN(v):
-			t.start, t.afterMarker, restarted = i+1, true, false
+			t.start, t.afterMarker = i+1, true
+			continue
+		case t.start == i:
+			t.first, restarted = i, false
 		case sel.isCounter && i > 0 && v < values[i-1]:
 			t.decreases++
 			if isPauseInQuery(times[i]-times[i-1], interval) {
-				t.start, restarted = i, true
+				t.start, t.first, restarted = i, i, true
 			}
-		}
-		if value.IsStaleNaN(v) {
-			continue
 		}
 		if newest == 0 || isPauseInQuery(times[i]-newest, interval) && (restarted || t.start == i) {
 			t.since, t.hasIncrement = times[i], false
@@ -45,7 +46,7 @@ func findQueriedTrack(sel exprSelector, times []int64, values []float64, interva
 		}
 		newest = times[i]
 	}
-	t.fromZero = sel.isCounter && t.start < len(values) && (restarted || values[t.start] == 0)
+	t.fromZero = sel.isCounter && newest > 0 && (restarted || values[t.first] == 0)
 	return t
 }
 
@@ -142,10 +143,9 @@ func (s *scannedSeries) appendQueriedTracks(dst []trackSpan, interval int64) []t
 type countedRange struct {
 	from, to int64
 	interval int64 // between scrapes
-	// podEnded is the newest sample of those series of the pod that ended; 0 without any.
-	podEnded int64
-	// podSince is the first sample of the pod's counter of this name that is watched for longest.
-	podSince int64
+	// podSince is the first sample of the process's counter of this name that is watched for longest. podEnded is the same if that is its
+	// beginning at zero, or the newest sample of the pod's counters that ended before; 0 without any.
+	podSince, podEnded int64
 	// settled is the time since which load no longer moves between pods; 0 if it did not move.
 	settled int64
 	// silent is set if the pod's newest sample is too old to go on.

@@ -33,7 +33,7 @@ func (c TypeConflict) String() string {
 }
 
 // FindTypeConflict returns the first family whose type does not fit: a gauge of which the expression takes a rate, or a
-// counter, histogram or summary of which it takes the plain value. It judges only expanded pattern rules and built-in
+// counter, histogram, summary or state set of which it takes the plain value. It judges only expanded pattern rules and built-in
 // rules, which choose families by their names; the author of any other rule chose the family. typeOf returns the type
 // that a page gives to a family, and whether the page has the family.
 func (r *Rule) FindTypeConflict(typeOf func(family string) (model.MetricType, bool)) (TypeConflict, bool) {
@@ -92,7 +92,9 @@ func (u familyUse) ruleFamilyConflictsWith(kind model.MetricType, family string)
 		return !u.asCounter || u.name == family || strings.HasSuffix(u.name, "_bucket")
 	case model.MetricTypeGaugeHistogram:
 		return u.asCounter || u.name == family // its samples have names of their own
-	case model.MetricTypeUnknown, model.MetricTypeGauge, model.MetricTypeInfo, model.MetricTypeStateset:
+	case model.MetricTypeStateset: // the sum of its states is 1, whichever is set
+		return true
+	case model.MetricTypeUnknown, model.MetricTypeGauge, model.MetricTypeInfo:
 	}
 	return u.asCounter
 }

@@ -99,6 +99,7 @@ func TestFindTypeConflict(t *testing.T) {
 		"gauge named like a quantile":            {"latency_p99", "latency_p99 gauge", []string{"", ""}},
 		"quantile of what is no histogram":       {"latency_p95", "latency gauge", []string{"latency is a gauge", ""}},
 		"the built-in rule's counter is a gauge": {"request_per_second", "http_requests_total gauge", []string{"http_requests_total is a gauge"}},
+		"plain state set":                        {"door", "door stateset", []string{"door is a stateset"}},
 		"no such family":                         {"jobs_per_second", "", []string{"", "", ""}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -32,7 +32,9 @@ type scrapeLoop struct {
 	places     *namespacePlaces // of its namespace; never changes
 	endpoint   *targetEndpoint
 	started    time.Time // when the container behind the endpoint started; zero: unknown
+	stopped    bool      // the container does not run, as far as the cluster tells
 	ready      bool      // the pod is ready: it may serve requests while its page fails
+	readyAt    time.Time // the pod became ready, by the manager's clock; zero: it was not seen to
 	unreadyAt  time.Time // the pod stopped being ready, by the manager's clock; zero: it is ready, or was not before
 	replaced   bool      // the container has ended or started again, and no scrape has shown since whether its page goes on
 	ending     bool      // the pod is being deleted
@@ -62,7 +64,7 @@ func newScrapeLoop(t metric.Target, families rankedFamilies, p scrapeOffset) *sc
 	return &scrapeLoop{
 		key: t.Key(), uid: t.UID, node: t.Node, offset: p,
 		endpoint: endpoint,
-		started:  t.Started, ready: t.Ready, ending: t.Ending,
+		started:  t.Started, stopped: t.Stopped, ready: t.Ready, ending: t.Ending,
 		parser: exposition.NewParser(own.Labels()),
 	}
 }
@@ -80,12 +82,15 @@ func (l *scrapeLoop) isScrapeLoopOver() bool { return l.retired || l.ended }
 func (l *scrapeLoop) updateScrapeTarget(t metric.Target, families rankedFamilies, now time.Time) {
 	switch {
 	case t.Ready:
+		if !l.ready {
+			l.readyAt = now
+		}
 		l.unreadyAt = time.Time{}
 	case l.ready:
 		l.unreadyAt = now
 	}
 	l.replaced = l.replaced || !l.started.IsZero() && !l.started.Equal(t.Started)
-	l.started, l.ready, l.ending = t.Started, t.Ready, t.Ending
+	l.started, l.stopped, l.ready, l.ending = t.Started, t.Stopped, t.Ready, t.Ending
 	if l.endpoint.families != families.families {
 		l.endpoint = l.endpoint.cloneScrapeEndpointForFamilies(families.families)
 	}
@@ -98,7 +103,9 @@ type scrapeJob struct {
 	endpoint     *targetEndpoint
 	ranks        []int     // of the endpoint's families
 	processStart time.Time // when the target's container started; zero: unknown
+	newProcess   bool      // the cluster has not told so far that the container started
 	ready        bool      // the pod is ready
+	ending       bool      // the pod is being deleted
 	due, started time.Time
 	opts         *Options
 
@@ -123,7 +130,7 @@ func (m *Manager) startScrape(l *scrapeLoop, now time.Time) *scrapeJob {
 	l.scraping = true
 	l.inflight.SetDeadline(now.Add(m.opts.Timeout))
 	j := &scrapeJob{
-		loop: l, endpoint: l.endpoint, ranks: l.endpoint.ranks, processStart: l.started, ready: l.ready, due: l.due, started: now, opts: m.opts, lane: l.lane,
+		loop: l, endpoint: l.endpoint, ranks: l.endpoint.ranks, processStart: l.started, newProcess: l.stopped, ready: l.ready, ending: l.ending, due: l.due, started: now, opts: m.opts, lane: l.lane,
 	}
 	l.places.running[j.lane]++
 	if m.running[j.lane]++; j.lane == fastLane {
@@ -146,7 +153,7 @@ func (m *Manager) scrapeTarget(ctx context.Context, j *scrapeJob) scrapeOutcome 
 	o := scrapeOutcome{start: time.Now()}
 	page := exposition.PageOptions{
 		Families: j.endpoint.families, Ranks: j.ranks, FindBeginnings: true,
-		Started: j.processStart, Oldest: m.clock.Now().Add(-min(j.opts.Retention, maxBeginningIntervals*j.opts.Interval)),
+		Started: j.processStart, NewProcess: j.newProcess, Oldest: m.clock.Now().Add(-min(j.opts.Retention, maxBeginningIntervals*j.opts.Interval)),
 		MaxBytes: j.opts.MaxPageBytes, MaxSamples: j.opts.MaxSamples, MaxLabels: j.opts.MaxLabels,
 		MaxLabelBytes: j.opts.MaxLabelBytes, Reserve: j.loop.reserve,
 	}
@@ -209,7 +216,7 @@ func (m *Manager) recordScrapeOutcome(j *scrapeJob, o scrapeOutcome) (before, af
 	}
 	if !o.cancelled {
 		m.markTargetScraped(l)
-		if o.err != nil && l.ending {
+		if o.err != nil && j.ending {
 			at := int64(0)
 			if l.status.cause != "" { // it failed before, so that its last counts are on no page
 				at = m.clock.scrapeClockTimeAt(o.end).UnixMilli()

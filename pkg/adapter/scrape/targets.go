@@ -13,8 +13,8 @@ import (
 // eighth of the interval, the next scrapes follow every interval. A target in both sets keeps its offset and its series; new
 // families of it come with its next scrape. All series of a removed target end with a staleness marker, even if another pod
 // of the same name takes its place. With another URL of the same pod they end with its first scrape, so that no read in between
-// misses the pod. An ending target is scraped every endingInterval, for as long as it answers: its first failed scrape ends
-// its series. Of several targets of one pod the first counts.
+// misses the pod. An ending target is scraped every endingInterval, for as long as it answers: the first scrape that begins then and
+// fails ends its series. Of several targets of one pod the first counts.
 func (m *Manager) SetTargets(targets []metric.Target) {
 	now := time.Now()
 	m.mu.Lock()
@@ -38,6 +38,8 @@ func (m *Manager) SetTargets(targets []metric.Target) {
 				m.beginScrapeTargetEnd(l, now)
 			case l.status.cause != "" && !l.status.seriesEnded && !l.scraping:
 				m.endFailedScrapeSeries(l, m.clock.scrapeClockTimeAt(now))
+			case !l.ready && !l.scraping:
+				m.endUnseenScrapeCounts(l, m.clock.scrapeClockTimeAt(now))
 			}
 		} else {
 			l = newScrapeLoop(t, families, computeScrapeOffset(key, m.seed))
@@ -185,6 +187,9 @@ const maxReadinessLag = 2
 // less. A ready pod may serve requests beside its failing page: its series go on. If it is not known whether the process is
 // the same, only a refused scrape shows that nothing is served.
 func (m *Manager) endFailedScrapeSeries(l *scrapeLoop, now time.Time) {
+	if !l.ready {
+		m.endUnseenScrapeCounts(l, now)
+	}
 	s, replaced := &l.status, l.replaced
 	l.replaced = false
 	idle := !l.ready && (!s.refusedAt.IsZero() || !l.started.IsZero())
@@ -198,6 +203,24 @@ func (m *Manager) endFailedScrapeSeries(l *scrapeLoop, now time.Time) {
 		m.appendScrapeStaleMarker(s, t)
 	}
 	l.newestSample = t
+}
+
+// endUnseenScrapeCounts moves the end of a target's counters to the time until which the pod was ready again: what it counted since their
+// end is on no page.
+func (m *Manager) endUnseenScrapeCounts(l *scrapeLoop, now time.Time) {
+	if l.parser == nil || !l.status.seriesEnded || l.readyAt.IsZero() {
+		return
+	}
+	if !l.unreadyAt.IsZero() {
+		now = l.unreadyAt
+	}
+	until := max(now.UnixMilli(), l.newestSample+2)
+	l.readyAt = time.Time{}
+	for _, before := range l.parser.EndCountersAgain(until) {
+		m.appendScrapedBeginning(l, before)
+		m.appendScrapeStaleMarker(before.Series, until)
+		l.newestSample = until
+	}
 }
 
 // scrapeSeriesEnd returns the time at which the series of a target ended that serves nothing: when it stopped being ready, or shortly
@@ -235,6 +258,7 @@ func (m *Manager) endScrapeLoopSeries(l *scrapeLoop, at int64) {
 	if l.parser == nil {
 		return
 	}
+	m.endUnseenScrapeCounts(l, m.clock.Now())
 	if at = max(at, l.newestSample+1); at-l.newestSample <= m.opts.Retention.Milliseconds() {
 		for _, s := range l.parser.AliveSeries() {
 			m.appendScrapeStaleMarker(s, at)
