@@ -58,6 +58,7 @@ func TestLimitedConsumer(t *testing.T) {
 // TestS11PlainBatchesAreBounded: batches without compression, of the largest size that is read, do not end the scaler at its memory limit, with
 // whatever they are full of. The event behind them is handled.
 func TestS11PlainBatchesAreBounded(t *testing.T) {
+	program := buildLimitedConsumer(t)
 	for name, write := range map[string]func(produce func(*kgo.Record)){
 		"empty records": func(produce func(*kgo.Record)) {
 			for range 3 * largestBatch / 8 {
@@ -91,16 +92,26 @@ func TestS11PlainBatchesAreBounded(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			readInMemoryGroup(t, c.ListenAddrs())
+			readInMemoryGroup(t, program, c.ListenAddrs())
 		})
 	}
 }
 
-// readInMemoryGroup runs TestLimitedConsumer with the memory limit of the scaler.
-func readInMemoryGroup(t *testing.T, brokers []string) {
+// buildLimitedConsumer builds this package's tests without the race detector, which takes many times the memory.
+func buildLimitedConsumer(t *testing.T) (program string) {
+	t.Helper()
+	program = filepath.Join(t.TempDir(), "kafka.test")
+	if out, err := exec.Command("go", "test", "-c", "-o", program, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v:\n%s", err, out)
+	}
+	return program
+}
+
+// readInMemoryGroup runs TestLimitedConsumer of a program with the memory limit of the scaler.
+func readInMemoryGroup(t *testing.T, program string, brokers []string) {
 	t.Helper()
 	group := memoryGroup(t)
-	cmd := exec.Command("sh", "-c", `echo $$ > "$0"/cgroup.procs && exec "$@"`, group, os.Args[0], "-test.run=^TestLimitedConsumer$", "-test.v")
+	cmd := exec.Command("sh", "-c", `echo $$ > "$0"/cgroup.procs && exec "$@"`, group, program, "-test.run=^TestLimitedConsumer$", "-test.v")
 	cmd.Env = append(os.Environ(), brokersVariable+"="+strings.Join(brokers, ","), "GOMEMLIMIT="+scalerHeap)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v:\n%s", err, out)
