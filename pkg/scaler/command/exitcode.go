@@ -16,8 +16,8 @@ import (
 const (
 	ExitDone       = 0 // success
 	ExitFailed     = 1 // failed, and no change is left: rejected, rolled back, or faults in the configuration file
-	ExitUsage      = 2 // wrong command line; the cluster is unchanged
-	ExitUnfinished = 3 // failed or interrupted, and NOT rolled back
+	ExitUsage      = 2 // wrong command line, or a file of it that is faulty or cannot be read; the cluster is unchanged
+	ExitUnfinished = 3 // failed or interrupted, and NOT rolled back; or only some of several holds changed; or a message is lost
 )
 
 // ExitCodesHelp ends the help of every command that changes a cluster.
@@ -25,7 +25,7 @@ const ExitCodesHelp = `Exit codes:
   0  success
   1  failed, and no change is left: rejected, or rolled back
   2  wrong command line or verification file; the cluster is unchanged
-  3  failed or interrupted, and NOT rolled back`
+  3  failed or interrupted, and NOT rolled back; only some of several holds changed; or no receiver took a message of --notify`
 
 // ReadExitCodesHelp ends the help of every command that only reads.
 const ReadExitCodesHelp = `Exit codes:
