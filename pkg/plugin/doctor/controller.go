@@ -40,7 +40,7 @@ func (d *doctor) checkDoctorController(ctx context.Context) {
 		if err != nil {
 			continue
 		}
-		if i == 0 {
+		if d.ahead == 0 {
 			d.checkDoctorClock(log.Source.Time)
 		}
 		if period, ok := measureControllerPeriod(log); ok {

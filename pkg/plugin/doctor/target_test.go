@@ -3,6 +3,7 @@ package doctor
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"testing"
 	"time"
 
@@ -289,5 +290,23 @@ func TestLeftoverOfAnotherAdapter(t *testing.T) {
 		if c.Name == "available" && c.Subject == checkedAPIServices[1] && (c.Status != StatusWarning || c.Fix != applyAdapterCommand) {
 			t.Errorf("check %+v", c)
 		}
+	}
+}
+
+// TestClockOfAnotherRecord: the clocks are compared by the first record that can be read.
+func TestClockOfAnotherRecord(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.setRecord(t, 15*time.Second, worldTime.Add(10*time.Minute))
+	first := w.hpa.DeepCopy()
+	first.Name = "a"
+	w.answers["/apis/explain.tachometer.dev/v1alpha1/namespaces/shop/horizontalpodautoscalers/a/decisions"] =
+		newAdapterStatus(http.StatusForbidden, metav1.StatusReasonForbidden, "not yours")
+	w.more = append(w.more, first)
+	isTold := slices.ContainsFunc(w.run("").Checks, func(c Check) bool {
+		return c == Check{"clock", "", StatusWarning, "this machine's clock is 10m0s behind the adapter's", "date -u"}
+	})
+	if !isTold {
+		t.Error("nothing is said of the clocks")
 	}
 }

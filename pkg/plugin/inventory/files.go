@@ -19,6 +19,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	apijson "k8s.io/apimachinery/pkg/util/json"
 
 	"github.com/tachometer-metrics/tachometer/pkg/domain"
@@ -193,7 +194,7 @@ func (i *Inventory) addOtherWorkload(file, kind string, data []byte, namespace s
 		Metadata metav1.ObjectMeta `json:"metadata"`
 		Spec     struct {
 			Replicas    *int32                  `json:"replicas"`
-			Selector    *metav1.LabelSelector   `json:"selector"`
+			Selector    any                     `json:"selector"`
 			Template    corev1.PodTemplateSpec  `json:"template"`
 			JobTemplate batchv1.JobTemplateSpec `json:"jobTemplate"`
 		} `json:"spec"`
@@ -214,10 +215,30 @@ func (i *Inventory) addOtherWorkload(file, kind string, data []byte, namespace s
 	case isUnscalable:
 		i.Unscaled = append(i.Unscaled, w)
 	case len(w.Template.Spec.Containers) > 0 && metav1.GetControllerOfNoCopy(&object.Metadata) == nil:
-		w.Replicas, w.Selector = object.Spec.Replicas, object.Spec.Selector
+		w.Replicas, w.Selector = object.Spec.Replicas, newWorkloadSelector(object.Spec.Selector)
 		i.addInventoryWorkload(w, file)
 	}
 	return nil
+}
+
+// newWorkloadSelector returns the selector of a manifest, or nil. That of a DeploymentConfig or a ReplicationController is labels alone.
+func newWorkloadSelector(v any) *metav1.LabelSelector {
+	fields, isObject := v.(map[string]any)
+	if !isObject {
+		return nil
+	}
+	selector := &metav1.LabelSelector{}
+	if runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(fields, selector, true) == nil {
+		return selector
+	}
+	for key, value := range fields {
+		text, isText := value.(string)
+		if !isText {
+			return nil
+		}
+		metav1.AddLabelToSelector(selector, key, text)
+	}
+	return selector
 }
 
 // addFileAutoscaler adds an autoscaler, unless it is a patch, which is no whole object.

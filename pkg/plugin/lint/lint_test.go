@@ -494,6 +494,7 @@ var lintJudgements = map[string]struct {
 	"the template of a Rollout":            {"missing-request", 1, []string{soundMetric, cpuMetric, bounds, "", "apiVersion: apps/v1, kind: Deployment", "apiVersion: argoproj.io/v1alpha1, kind: Rollout", "apiVersion: apps/v1\nkind: Deployment", "apiVersion: argoproj.io/v1alpha1\nkind: Rollout"}},
 	"a ReplicaSet of the Deployment":       {"overlapping-selectors", 0, []string{"\n---\napiVersion: policy", "\n" + replicaSet("ownerReferences: [{apiVersion: apps/v1, kind: Deployment, name: web, uid: a, controller: true}], ") + "---\napiVersion: policy"}},
 	"a ReplicaSet without pods":            {"overlapping-selectors", 0, []string{"\n---\napiVersion: policy", "\n" + strings.Replace(replicaSet(""), "spec: {", "spec: {replicas: 0, ", 1) + "---\napiVersion: policy"}},
+	"a DeploymentConfig of OpenShift":      {"overlapping-selectors", 0, []string{"\n---\napiVersion: policy", "\n" + deploymentConfig + "---\napiVersion: policy"}},
 	"a ReplicaSet of its own":              {"overlapping-selectors", 1, []string{"\n---\napiVersion: policy", "\n" + replicaSet("") + "---\napiVersion: policy"}},
 	"a metric that is null":                {"invalid-metric", 1, []string{soundMetric, "  - null\n"}},
 }
@@ -528,6 +529,23 @@ func TestHelmList(t *testing.T) {
 		t.Errorf("findings %+v, want single-pod alone", report.Findings)
 	}
 }
+
+// deploymentConfig is another workload with its autoscaler. Its selector has labels alone.
+const deploymentConfig = `---
+apiVersion: apps.openshift.io/v1
+kind: DeploymentConfig
+metadata: {name: other, namespace: shop}
+spec:
+  selector: {app: other}
+  template: {metadata: {labels: {app: other}}, spec: {containers: [{name: a, image: a}]}}
+---
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: other, namespace: shop}
+spec:
+  scaleTargetRef: {apiVersion: apps.openshift.io/v1, kind: DeploymentConfig, name: other}
+  maxReplicas: 3
+`
 
 // lintManifests applies the rules to the sound manifests with replacements. Every replacement must find its text.
 func lintManifests(t *testing.T, replacements []string) *Report {

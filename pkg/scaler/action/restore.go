@@ -180,17 +180,32 @@ func (r *Runner) restore(ctx context.Context, namespace, gate string, changes []
 		if a.Patch == nil {
 			continue
 		}
-		var own []Change
-		for _, c := range changes {
-			if c.Gate == gate && a.Patch.isActionPatchOf(c, namespace) {
-				own = append(own, c)
-			}
-		}
+		own := a.Patch.selectPatchChanges(namespace, selectGateChanges(gate, changes))
 		if err := r.restoreActionPatch(ctx, namespace, a.Patch, own); err != nil && !isActionObjectGone(err) { // gone with all that was changed
 			return fmt.Errorf("restore %s %s: %w", a.Patch.Kind, a.Patch.Name, err)
 		}
 	}
 	return nil
+}
+
+// selectGateChanges returns the changes of a gate.
+func selectGateChanges(gate string, changes []Change) (own []Change) {
+	for _, c := range changes {
+		if c.Gate == gate {
+			own = append(own, c)
+		}
+	}
+	return own
+}
+
+// selectPatchChanges returns the changes of a gate that the patch makes.
+func (p *Patch) selectPatchChanges(namespace string, changes []Change) (own []Change) {
+	for _, c := range changes {
+		if p.isActionPatchOf(c, namespace) {
+			own = append(own, c)
+		}
+	}
+	return own
 }
 
 // isActionPatchOf reports whether the patch itself can make the change: a record is no order to patch anything else.
@@ -254,22 +269,48 @@ type actionOperation struct {
 func newActionRestoreOperations(object map[string]any, changes []Change) (all []actionOperation) {
 	for _, c := range changes {
 		found, exists := lookUpActionPointer(object, c.Path)
-		if !slices.ContainsFunc(c.Set, func(set string) bool { return equalActionValue(found, exists, set) }) || equalActionValue(found, exists, c.Was) {
+		was, isOwn := c.findRestoredValue(found, exists)
+		if !isOwn || equalActionValue(found, exists, was) {
 			continue
 		}
 		if exists {
 			all = append(all, actionOperation{"test", c.Path, json.RawMessage(marshalActionValue(found, true))})
 		}
 		switch {
-		case c.Was == "":
+		case was == "":
 			all = append(all, actionOperation{Op: "remove", Path: c.Path})
 		case exists:
-			all = append(all, actionOperation{"replace", c.Path, json.RawMessage(c.Was)})
+			all = append(all, actionOperation{"replace", c.Path, json.RawMessage(was)})
 		default:
-			all = append(all, actionOperation{"add", c.Path, json.RawMessage(c.Was)})
+			all = append(all, actionOperation{"add", c.Path, json.RawMessage(was)})
 		}
 	}
 	return all
+}
+
+// findRestoredValue returns what a place becomes, and whether its value is the gate's. The API server may have added defaults to a list of the gate, and
+// other clients elements at its end, which stay.
+func (c *Change) findRestoredValue(found any, exists bool) (was string, isOwn bool) {
+	if slices.ContainsFunc(c.Set, func(set string) bool { return equalActionValue(found, exists, set) }) {
+		return c.Was, true
+	}
+	var before []any
+	list, isList := found.([]any)
+	isOther := c.Was != "" && json.Unmarshal([]byte(c.Was), &before) != nil // no list
+	if !isList || isOther || len(before) > 0 && matchesActionPattern(found, before) {
+		return "", false
+	}
+	for _, set := range c.Set {
+		var own []any
+		if json.Unmarshal([]byte(set), &own) != nil || len(own) == 0 || !matchesActionPattern(found, own) {
+			continue
+		}
+		if len(list) == len(own) {
+			return c.Was, true
+		}
+		return marshalActionValue(slices.Concat(before, list[len(own):]), true), true
+	}
+	return "", false
 }
 
 // equalActionValue reports whether a value of an object is the recorded one.

@@ -31,7 +31,7 @@ func TestGateRestores(t *testing.T) {
 		t.Fatalf("%d changes, %v", len(changes), err)
 	}
 	for _, percent := range []int{10, 100} {
-		if err := g.Open(t.Context(), "sale", "sale", percent); err != nil {
+		if err := g.Open(t.Context(), "sale", "sale", percent, changes); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -96,7 +96,7 @@ func TestRestoreLists(t *testing.T) {
 			g := New(client, mapper, Options{Gates: map[string]Gate{"sale": newSteppedGate(merge, 30, 100)}})
 			changes, err := g.Record(t.Context(), "sale", "sale")
 			if err == nil {
-				err = g.Open(t.Context(), "sale", "sale", 30)
+				err = g.Open(t.Context(), "sale", "sale", 30, changes)
 			}
 			if c.edit != "" {
 				setPorts(c.edit)

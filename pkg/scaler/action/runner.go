@@ -12,10 +12,9 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/util/retry"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/webhook"
 )
@@ -65,12 +64,12 @@ func (r *Runner) Fault(namespace, gate string) string {
 // Plan returns how a gate opens.
 func (r *Runner) Plan(gate string) Plan { return r.gates[gate].Plan }
 
-// Open runs the actions that open a gate, for a percentage of the traffic.
-func (r *Runner) Open(ctx context.Context, namespace, gate string, percent int) error {
+// Open runs the actions that open a gate, for a percentage of the traffic. Lists of the changes of its Record keep the edits of other clients.
+func (r *Runner) Open(ctx context.Context, namespace, gate string, percent int, changes []Change) error {
 	if fault := r.Fault(namespace, gate); fault != "" {
 		return errors.New(fault)
 	}
-	return r.doAtPercent(ctx, namespace, r.gates[gate].Open, percent)
+	return r.doAtPercent(ctx, namespace, r.gates[gate].Open, percent, selectGateChanges(gate, changes))
 }
 
 // Shut runs the actions that shut a gate. A gate without any restores the changes of its Record. An object that was deleted, or whose kind was, lets
@@ -80,7 +79,7 @@ func (r *Runner) Shut(ctx context.Context, namespace, gate string, changes []Cha
 		return errors.New(fault)
 	}
 	for _, a := range r.gates[gate].Shut {
-		if err := r.runActionPatchOrWebhook(ctx, namespace, a, 0); err != nil && !isActionObjectGone(err) {
+		if err := r.runActionPatchOrWebhook(ctx, namespace, a, 0, nil); err != nil && !isActionObjectGone(err) {
 			return err
 		}
 	}
@@ -93,13 +92,13 @@ func (r *Runner) Shut(ctx context.Context, namespace, gate string, changes []Cha
 // Do runs the actions in their order, and stops at the first failure; the error names it. The given namespace applies to patches without
 // a namespace. A repeated call is harmless.
 func (r *Runner) Do(ctx context.Context, namespace string, actions []Action) error {
-	return r.doAtPercent(ctx, namespace, actions, 100)
+	return r.doAtPercent(ctx, namespace, actions, 100, nil)
 }
 
 // doAtPercent runs the actions for a percentage.
-func (r *Runner) doAtPercent(ctx context.Context, namespace string, actions []Action, percent int) error {
+func (r *Runner) doAtPercent(ctx context.Context, namespace string, actions []Action, percent int, changes []Change) error {
 	for _, a := range actions {
-		if err := r.runActionPatchOrWebhook(ctx, namespace, a, percent); err != nil {
+		if err := r.runActionPatchOrWebhook(ctx, namespace, a, percent, changes); err != nil {
 			return err
 		}
 	}
@@ -109,14 +108,14 @@ func (r *Runner) doAtPercent(ctx context.Context, namespace string, actions []Ac
 // isActionObjectGone reports whether the object of an action was deleted, or its kind was.
 func isActionObjectGone(err error) bool { return apierrors.IsNotFound(err) || meta.IsNoMatchError(err) }
 
-func (r *Runner) runActionPatchOrWebhook(ctx context.Context, namespace string, a Action, percent int) error {
+func (r *Runner) runActionPatchOrWebhook(ctx context.Context, namespace string, a Action, percent int, changes []Change) error {
 	ctx, cancel := context.WithTimeout(ctx, actionTimeout)
 	defer cancel()
 	switch {
 	case (a.Patch == nil) == (a.Webhook == ""):
 		return errors.New("run action: give either patch or webhook")
 	case a.Patch != nil:
-		return r.runPatchAction(ctx, namespace, a.Patch, percent)
+		return r.runPatchAction(ctx, namespace, a.Patch, percent, changes)
 	}
 	if isWebhookActionURL(a.Webhook) {
 		return errors.New("call webhook: " + secretURLMessage)
@@ -131,7 +130,7 @@ const secretURLMessage = "a webhook is a name in the configuration; the URL itse
 
 func isWebhookActionURL(webhook string) bool { return strings.Contains(webhook, "://") }
 
-func (r *Runner) runPatchAction(ctx context.Context, namespace string, p *Patch, percent int) error {
+func (r *Runner) runPatchAction(ctx context.Context, namespace string, p *Patch, percent int, changes []Change) error {
 	if p.Namespace != "" {
 		namespace = p.Namespace
 	}
@@ -144,7 +143,7 @@ func (r *Runner) runPatchAction(ctx context.Context, namespace string, p *Patch,
 		merge, err = p.RenderMerge(percent)
 	}
 	if err == nil {
-		_, err = objects.Patch(ctx, p.Name, types.MergePatchType, merge, metav1.PatchOptions{FieldManager: FieldManager})
+		err = retry.RetryOnConflict(retry.DefaultRetry, func() error { return p.sendActionMerge(ctx, objects, merge, p.selectPatchChanges(namespace, changes)) })
 	}
 	if err != nil {
 		return fmt.Errorf("patch %s %s in namespace %s: %w", p.Kind, p.Name, namespace, err)

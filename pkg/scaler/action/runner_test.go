@@ -239,7 +239,7 @@ func TestGateOfNamespace(t *testing.T) {
 		Shut: []Action{{Patch: newShopPatch(`{"spec":{"selector":{"track":"old"}}}`)}},
 	}
 	g := New(client, mapper, Options{Gates: map[string]Gate{"flash-sale": gate}})
-	if err := g.Open(t.Context(), "sale", "flash-sale", 100); err != nil {
+	if err := g.Open(t.Context(), "sale", "flash-sale", 100, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := g.Shut(t.Context(), "sale", "flash-sale", nil); err != nil {
@@ -250,7 +250,7 @@ func TestGateOfNamespace(t *testing.T) {
 		"an unknown gate":   {"sale", "mine", "is not in the scaler's configuration"},
 		"a path":            {"sale", "/etc/tachometer-secrets/hush", "is not in the scaler's configuration"},
 	} {
-		if err := g.Open(t.Context(), c.namespace, c.gate, 100); err == nil || !strings.Contains(err.Error(), c.want) {
+		if err := g.Open(t.Context(), c.namespace, c.gate, 100, nil); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v; want %q", name, err, c.want)
 		}
 	}
@@ -283,7 +283,7 @@ func TestD3GateObjectGone(t *testing.T) {
 	if err := r.Shut(t.Context(), "sale", "restored", changes); err != nil {
 		t.Error(err)
 	}
-	if err := r.Open(t.Context(), "sale", "actions", 100); err == nil {
+	if err := r.Open(t.Context(), "sale", "actions", 100, nil); err == nil {
 		t.Error("a gate of objects that are gone opened")
 	}
 }

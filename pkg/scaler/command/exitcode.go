@@ -59,7 +59,7 @@ func DescribeFlagError(err error) error {
 	form := "a whole number such as 20"
 	switch {
 	case errors.Is(cause, strconv.ErrRange):
-		form = "a smaller number"
+		form = "a number closer to 0"
 	case cause.Func == "ParseFloat":
 		form = "a number such as 0.99"
 	case cause.Func == "ParseBool":

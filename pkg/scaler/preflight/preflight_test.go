@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -279,6 +280,28 @@ func TestCheckUnanswered(t *testing.T) {
 	})
 	if n := CountMissing(Run(t.Context(), w.Options)); n != 0 {
 		t.Errorf("%d missing", n)
+	}
+}
+
+// TestGateRights: a gate patches its objects, and reads those that it restores.
+func TestGateRights(t *testing.T) {
+	t.Parallel()
+	const route = "[{patch: {apiVersion: example.org/v1, kind: Edge, name: NAME, merge: {spec: {open: true}}}}]"
+	cfg, err := config.Load([]byte("apiVersion: config.tachometer.dev/v1alpha1\nkind: ScalerConfig\ngates:\n" +
+		"- {name: a, namespaces: [shop], open: " + strings.ReplaceAll(route, "NAME", "restored") + "}\n" +
+		"- {name: b, namespaces: [shop], open: " + strings.ReplaceAll(route, "NAME", "shut") + ", shut: " + strings.ReplaceAll(route, "NAME", "shut") + "}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds := meta.NewDefaultRESTMapper([]schema.GroupVersion{{Group: "example.org", Version: "v1"}})
+	kinds.Add(schema.GroupVersionKind{Group: "example.org", Version: "v1", Kind: "Edge"}, meta.RESTScopeNamespace)
+	var got []string
+	for _, r := range listPreflightGateRights(cfg, kinds) {
+		got = append(got, r.String())
+	}
+	want := []string{"patch edges.example.org restored in namespace shop", "get edges.example.org restored in namespace shop", "patch edges.example.org shut in namespace shop"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

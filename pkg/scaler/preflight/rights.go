@@ -113,7 +113,7 @@ func listPreflightNamespaceRights(namespace string) []Right {
 	)
 }
 
-// listPreflightGateRights lists the rights to patch the objects of gates.
+// listPreflightGateRights lists the rights to patch the objects of gates, and to read those that are restored.
 func listPreflightGateRights(cfg *config.Config, mapper meta.RESTMapper) (all []Right) {
 	for _, p := range listPreflightPatches(cfg) {
 		mapping, err := mapper.RESTMapping(p.kind.GroupKind(), p.kind.Version)
@@ -124,9 +124,11 @@ func listPreflightGateRights(cfg *config.Config, mapper meta.RESTMapper) (all []
 		if mapping.Scope.Name() != meta.RESTScopeNameNamespace {
 			right.Namespace = ""
 		}
-		right.Verb, right.Name = "patch", p.name
-		if !slices.Contains(all, right) {
-			all = append(all, right)
+		right.Name = p.name
+		for _, right = range listPreflightVerbs(right, "patch", "get") {
+			if !slices.Contains(all, right) && (right.Verb == "patch" || p.isRecorded) {
+				all = append(all, right)
+			}
 		}
 	}
 	return all
@@ -206,7 +208,7 @@ func describePreflightGrant(r Right, leaseNamespace string) string {
 	switch {
 	case r.Namespace == leaseNamespace && (r.Resource == "leases" || strings.HasSuffix(r.Name, "-events")):
 		return "bind the Role tachometer-scaler of manifests/scaler/base"
-	case r.Verb == "patch" && r.Name != "":
+	case r.Name != "":
 		return "bind a role like the ClusterRole tachometer-scaler-gates in the namespace, narrowed to this object"
 	case r.Group == custommetrics.GroupName || r.Group == externalmetrics.GroupName || r.Group == "apps" || r.Group == "autoscaling" || r.Group == hold.GroupVersion.Group || r.Group == "":
 		return "bind the ClusterRole tachometer-scaler-workloads in the namespace, as manifests/scaler/workloads does"

@@ -71,7 +71,7 @@ func (o *Options) checkPreflightSurgeMember(ctx context.Context, a *autoscalingv
 	all = append(all, r)
 	target := workloadKey{a.Namespace, schema.FromAPIVersionAndKind(a.Spec.ScaleTargetRef.APIVersion, a.Spec.ScaleTargetRef.Kind)}
 	for _, right := range slices.Concat(rights, listPreflightKindRights(target, o.Mapper)) {
-		if asked[right] {
+		if asked[right] || right.Verb == "patch" && o.Config.Surge.ModeOrDefault() == surge.ModeObserve { // it changes nothing
 			continue
 		}
 		asked[right] = true

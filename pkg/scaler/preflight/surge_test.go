@@ -84,6 +84,9 @@ func TestCheckSurge(t *testing.T) {
 		}, "external.metrics.k8s.io", []string{"ok: 4 metrics", "MISSING: not granted"}},
 		"no StatefulSets": {func(_ *world, a *autoscalingv2.HorizontalPodAutoscaler) {
 			a.Annotations = map[string]string{surge.Annotation: ""}
+		}, "statefulsets", []string{"ok: 4 metrics", "MISSING: not granted", "MISSING: not granted", "MISSING: not granted"}}, // observed: none is patched
+		"no StatefulSets to act on": {func(w *world, a *autoscalingv2.HorizontalPodAutoscaler) {
+			a.Annotations, w.Config.Surge.Mode = map[string]string{surge.Annotation: ""}, surge.ModeAct
 		}, "statefulsets", []string{"ok: 4 metrics", "MISSING: not granted", "MISSING: not granted", "MISSING: not granted", "MISSING: not granted"}},
 		"CPU alone": {func(_ *world, a *autoscalingv2.HorizontalPodAutoscaler) {
 			a.Annotations, a.Spec.Metrics = map[string]string{surge.Annotation: ""}, a.Spec.Metrics[5:]

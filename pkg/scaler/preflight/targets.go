@@ -112,6 +112,7 @@ type gatePatch struct {
 	gate, namespace, name string
 	kind                  schema.GroupVersionKind
 	merge                 json.RawMessage
+	isRecorded            bool // its object is read before the gate opens
 }
 
 // listPreflightPatches lists the patches of all gates, for each namespace whose holds may use them.
@@ -123,7 +124,9 @@ func listPreflightPatches(cfg *config.Config) (all []gatePatch) {
 		for _, namespace := range slices.Compact(namespaces) {
 			for _, a := range slices.Concat(g.Open, g.Shut) {
 				if a.Patch != nil {
-					all = append(all, newPreflightPatch(name, namespace, a.Patch))
+					p := newPreflightPatch(name, namespace, a.Patch)
+					p.isRecorded = len(g.Shut) == 0
+					all = append(all, p)
 				}
 			}
 		}
@@ -140,7 +143,7 @@ func newPreflightPatch(gate, namespace string, p *action.Patch) gatePatch {
 	if err != nil {
 		merge = p.Merge // the API server says what is wrong with it
 	}
-	return gatePatch{gate, namespace, p.Name, schema.FromAPIVersionAndKind(p.APIVersion, p.Kind), merge}
+	return gatePatch{gate: gate, namespace: namespace, name: p.Name, kind: schema.FromAPIVersionAndKind(p.APIVersion, p.Kind), merge: merge}
 }
 
 // checkPreflightGates has the API server check each patch of a gate, without storing it: the object exists, the right is there, and the patch

@@ -40,9 +40,9 @@ type Gates interface {
 	Fault(namespace, gate string) string
 	// Plan returns how the gate opens.
 	Plan(gate string) action.Plan
-	// Record returns what the gate will change, to be stored before it opens, and given to Shut.
+	// Record returns what the gate will change, to be stored before it opens, and given to Open and Shut.
 	Record(ctx context.Context, namespace, gate string) ([]action.Change, error)
-	Open(ctx context.Context, namespace, gate string, percent int) error
+	Open(ctx context.Context, namespace, gate string, percent int, changes []action.Change) error
 	Shut(ctx context.Context, namespace, gate string, changes []action.Change) error
 }
 

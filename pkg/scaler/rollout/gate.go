@@ -260,10 +260,10 @@ func (p *pass) moveOneGate(ctx context.Context, s Step, h *hold.Object, gate str
 	case s.Kind == ShutGate && besides == 0:
 		return p.Gates.Shut(ctx, p.workload.Namespace, gate, h.Status.GateChanges)
 	case s.Kind == ShutGate:
-		return p.Gates.Open(ctx, p.workload.Namespace, gate, besides)
+		return p.Gates.Open(ctx, p.workload.Namespace, gate, besides, h.Status.GateChanges)
 	case !now:
 		return nil
 	default:
-		return p.Gates.Open(ctx, p.workload.Namespace, gate, max(percent, besides))
+		return p.Gates.Open(ctx, p.workload.Namespace, gate, max(percent, besides), h.Status.GateChanges)
 	}
 }

@@ -379,7 +379,7 @@ func (g *memoryGates) Record(_ context.Context, _, gate string) ([]action.Change
 	return []action.Change{{Gate: gate, Path: "/" + place, Was: g.places[place]}}, g.fail
 }
 
-func (g *memoryGates) Open(_ context.Context, _, gate string, percent int) error {
+func (g *memoryGates) Open(_ context.Context, _, gate string, percent int, _ []action.Change) error {
 	if g.fail != nil {
 		return g.fail
 	}
