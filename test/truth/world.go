@@ -288,7 +288,8 @@ func (w *world) stopProcess(p *podProcess) {
 	}
 	served := p.serving
 	p.running, p.ready, p.serving, p.stopped = false, false, false, time.Now()
-	if p.service.lastMove = time.Now(); served {
+	p.service.lastMove = time.Now()
+	if served {
 		p.service.noteMove()
 	}
 	p.closeConnections()

@@ -28,8 +28,10 @@ const (
 	// order of their counts, decrease that often.
 	decreasingPages = 64
 	maxUnusualPages = 3
-	// growthPages is the number of pages whose greatest growth tells how many events a family may show at once: two minutes at 2 s.
-	growthPages = 64
+	// batchPages is the number of pages whose greatest batch tells how many events a family may show at once: two minutes at 2 s. A batch is
+	// more than minBatchRatio times what the rate of the page before explains.
+	batchPages    = 64
+	minBatchRatio = 2
 )
 
 // counterHistory is a parser's memory of the counters on its last pages.
@@ -45,7 +47,7 @@ type counterHistory struct {
 type familyGrowth struct {
 	acceptedAt int64      // time of the last accepted page with this demand; 0: none so far
 	rate       float64    // up to acceptedAt
-	most       [2]float64 // the greatest growth between two of up to growthPages pages, and of as many before
+	batches    [2]float64 // the greatest of up to batchPages pages, and of as many before
 
 	grown         float64 // since acceptedAt, by the counters of the page before
 	born, largest float64 // sum and maximum of the counters that are new on this page, without a certain beginning
@@ -130,8 +132,9 @@ func (h *counterHistory) recordExpositionCounterPage(p *Parser) []Sample {
 		if p.families[i].Err == nil {
 			p.families[i].Decreasing = g.judgeExpositionProcesses(&p.options)
 			if g.acceptedAt > 0 {
-				g.rate = g.measureExpositionFamilyRate(float64(max(1, p.now-g.acceptedAt)))
-				g.addExpositionGrowth(g.grown)
+				passed := float64(max(1, p.now-g.acceptedAt))
+				g.addExpositionBatch(passed)
+				g.rate = g.measureExpositionFamilyRate(passed)
 			}
 			g.acceptedAt = p.now
 		}
@@ -293,18 +296,21 @@ func (h *counterHistory) placeExpositionCounterBeginning(p *Parser, sample *Samp
 	h.earlier = append(h.earlier, Sample{Series: s, Time: since, family: sample.family})
 }
 
-// addExpositionGrowth keeps what the counters of a page grew by, new ones among them.
-func (g *familyGrowth) addExpositionGrowth(n float64) {
-	if g.pages%growthPages == 0 {
-		g.most = [2]float64{0, g.most[0]}
+// addExpositionBatch keeps the growth of the counters since the last page, which was passed milliseconds ago, if it is a batch: their rate does
+// not explain it, as it explains that of a long time without pages.
+func (g *familyGrowth) addExpositionBatch(passed float64) {
+	if g.pages%batchPages == 0 {
+		g.batches = [2]float64{0, g.batches[0]}
 	}
-	g.most[0] = max(g.most[0], n)
+	if g.grown > minBatchRatio*g.rate*passed {
+		g.batches[0] = max(g.batches[0], g.grown)
+	}
 }
 
 // provesExpositionCounterBeginning reports whether the new counters of a family may have counted from 0 since then: at a multiple of its
-// rate, or what it grew by on an earlier page, such as a batch.
+// rate, or in no larger batch than on an earlier page.
 func (g *familyGrowth) provesExpositionCounterBeginning(now, since int64) bool {
-	if g.largest <= maxBornValue || g.born <= max(g.most[0], g.most[1]) {
+	if g.largest <= maxBornValue || g.born <= max(g.batches[0], g.batches[1]) {
 		return true
 	}
 	rate := g.rate

@@ -78,6 +78,14 @@ var appearingCounters = map[string]counterScript{
 		{16, counterType + "a{code=\"200\"} 150\na{code=\"500\"} 51\n", ""},
 		{18, counterType + "a{code=\"200\"} 150\na{code=\"500\"} 51\n", "500=51@16"},
 	}},
+	"a new counter is as large as the growth over a minute without pages": {0, "a", []countedPage{
+		{10, counterType + "a{code=\"200\"} 1000\n", ""},
+		{12, counterType + "a{code=\"200\"} 1800\n", ""},
+		{14, counterType + "a{code=\"200\"} 2600\n", ""},
+		{74, counterType + "a{code=\"200\"} 26600\n", ""},
+		{76, counterType + "a{code=\"200\"} 27400\na{code=\"500\"} 20000\n", ""},
+		{78, counterType + "a{code=\"200\"} 28200\na{code=\"500\"} 20000\n", "500=20000@76"},
+	}},
 	"an exporter finds its server again": {0, "a", []countedPage{
 		{10, "", ""},
 		{12, counterType + "a{code=\"200\"} 5000000\n", ""},

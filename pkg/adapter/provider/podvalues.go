@@ -219,7 +219,7 @@ func (p *Provider) isProvidedPodToEvaluate(req *request, r *podResult) bool {
 	if r.done { // a pod that does not run yet may have the name of a departed pod
 		return !r.pod.Live && req.spreadsProvidedDeparted()
 	}
-	c, ok := p.findProvidedTypeConflict(req.rule, r.pod)
+	c, ok := p.findProvidedTypeConflict(req, r.pod)
 	if ok && r.conflict == nil {
 		r.conflict = new(c)
 	}

@@ -7,20 +7,30 @@ import (
 	"strings"
 
 	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/discovery"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
-// findProvidedTypeConflict returns a family of the pod whose type does not fit the rule.
-func (p *Provider) findProvidedTypeConflict(r *rule.Rule, pod *discovery.Pod) (rule.TypeConflict, bool) {
-	if !isProviderRuleEmbedded(r) {
+// findProvidedTypeConflict returns a family of the pod whose type does not fit the rule. The selected states of a state set are gauges.
+func (p *Provider) findProvidedTypeConflict(req *request, pod *discovery.Pod) (rule.TypeConflict, bool) {
+	if !isProviderRuleEmbedded(req.rule) {
 		return rule.TypeConflict{}, false
 	}
-	return r.FindTypeConflict(func(family string) (model.MetricType, bool) {
-		return p.Scrapes.FamilyType(pod.Namespace, pod.Name, family)
+	return req.rule.FindTypeConflict(func(family string) (model.MetricType, bool) {
+		kind, ok := p.Scrapes.FamilyType(pod.Namespace, pod.Name, family)
+		if kind == model.MetricTypeStateset && req.selectsProvidedState(family) {
+			kind = model.MetricTypeGauge
+		}
+		return kind, ok
 	})
+}
+
+// selectsProvidedState reports whether the selector chooses states of a state set: their label has the name of the family.
+func (req *request) selectsProvidedState(family string) bool {
+	return slices.ContainsFunc(req.matchers, func(m *labels.Matcher) bool { return m.Name == family && !m.Matches("") })
 }
 
 // newProvidedTypeConflictError returns the error for a family of an unfit type, with the metric to ask for instead.

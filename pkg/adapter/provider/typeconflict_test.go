@@ -121,6 +121,27 @@ func newBuiltinWorld(t *testing.T, page, demanded string) *world {
 	return w
 }
 
+// TestStateOfAStateSet: a selector that chooses a state makes a state set a gauge of 0 or 1, which adds up. Without it the sum is always 1.
+func TestStateOfAStateSet(t *testing.T) {
+	t.Parallel()
+	for selector, want := range map[string]string{
+		"door=open": "a=1 b=1", "door in (open,ajar)": "a=1 b=1", "": "door is a stateset: write a rule for it", "door!=open": "door is a stateset: write a rule for it",
+		"room=hall": "door is a stateset: write a rule for it",
+	} {
+		w := newBuiltinWorld(t, "door stateset 1", "door")
+		got := ""
+		list, err := w.provideBySelector(t.Context(), "shop", mustParse(t, "app=web"), pods("door"), mustParse(t, selector))
+		if err != nil {
+			got = err.Error()
+		} else {
+			got = values(list)
+		}
+		if got != want {
+			t.Errorf("selector %q: %s, want %s", selector, got, want)
+		}
+	}
+}
+
 // TestTypesOfSomePods: a family of an unfit type on one pod makes a sum of the others a wrong number.
 func TestTypesOfSomePods(t *testing.T) {
 	t.Parallel()

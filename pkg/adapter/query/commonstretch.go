@@ -280,7 +280,8 @@ func (ev *evaluation) planMovedQuery(s *seriesScanner, auto bool) error {
 
 // queryWindowBesideGaps returns the window without a begin in the midst of a pause of a pod, in which its counts came at an unknown
 // time: the window reaches back to the last sample before, if it may, and else to the first after. If it can do neither, since pods ended in
-// the pause and no page has followed so far, no pod has a value. A fixed window does not begin in the first increments of a pod either: it gets its load in the midst of one.
+// the pause and no page has followed so far, no pod has a value. A fixed window does not begin in the first increments of a pod either: it
+// gets its load in the midst of one.
 func (ev *evaluation) queryWindowBesideGaps(c commonStretch) time.Duration {
 	begin, interval := c.end-ev.window.Milliseconds(), ev.interval.Milliseconds()
 	earlier := ev.scan.leaveQueriedGaps(begin, func(t namedSampleTimes, i int) (timeSpan, bool) {

@@ -69,7 +69,7 @@ type scannedPod struct {
 	silent bool // newest is older than the rule's maxAge
 	// settled is the time since which load no longer moves to the pod or away from it; 0 outside a common stretch.
 	settled int64
-	// ended is the time of the newest sample of a counter that ended, ends has those of all ends.
+	// ended is the time of the newest sample of a counter that ended, ends has the different times of all ends, ascending after the scan.
 	ended int64
 	ends  []int64
 	// samples and decreases are those of the counter that decreased most often.
@@ -259,7 +259,7 @@ func (t currentTrack) namedQueriedTimes(sel exprSelector, times []int64) namedSa
 func (p *scannedPod) noteQueriedEnds(sel exprSelector, track currentTrack, times []int64, values []float64) {
 	p.ended = max(p.ended, times[track.start-1])
 	for i, v := range values[:track.start] {
-		if value.IsStaleNaN(v) || i == track.start-1 {
+		if (value.IsStaleNaN(v) || i == track.start-1) && (len(p.ends) == 0 || p.ends[len(p.ends)-1] != times[i]) {
 			p.ends = append(p.ends, times[i])
 		}
 	}
@@ -278,16 +278,20 @@ func (p *scannedPod) describeQueriedPod(name string, r *countedRange) {
 			}
 		}
 	}
-	for _, end := range p.ends {
-		if r.podSince == 0 || end <= r.podSince {
-			r.podEnded = max(r.podEnded, end)
-		}
+	before := len(p.ends)
+	if r.podSince > 0 {
+		before, _ = slices.BinarySearch(p.ends, r.podSince+1)
+	}
+	if before > 0 {
+		r.podEnded = max(r.podEnded, p.ends[before-1])
 	}
 }
 
 // extendQueriedTimes extends the sample times back over counters that were on the pod's pages before others that go on: the pod was watched
 // since their first samples, although they are gone.
 func (p *scannedPod) extendQueriedTimes() {
+	slices.Sort(p.ends)
+	p.ends = slices.Compact(p.ends)
 	slices.SortFunc(p.endedTimes, func(a, b namedSampleTimes) int {
 		return cmp.Compare(b.times.lastQueriedSampleTime(), a.times.lastQueriedSampleTime())
 	})

@@ -53,15 +53,16 @@ func separateQueriedProcesses(times []int64, values []float64) (_ []int64, _ []f
 	return times, values, strangers, since
 }
 
-// findReturnOfQueriedCounter returns the index at which a counter that goes back at index i goes on from the value before, in a step that its
-// rates do not explain; 0 if it does not.
+// findReturnOfQueriedCounter returns the index at which a counter that goes back at index i goes on from the value before, in a step that
+// neither its rates explain nor what it counted since index i; 0 if it does not.
 func findReturnOfQueriedCounter(times []int64, values []float64, i int) int {
 	for j := i + 1; j < len(values); j++ {
 		if !(values[j] >= values[i-1]) {
 			continue
 		}
 		rate := max(fastestQueriedIncrement(times[:j], values[:j]), incrementRateAfterQueriedValue(times, values, j))
-		if !rateExplainsQueriedStep(rate, times, values, j-1, j) && rateExplainsQueriedStep(rate, times, values, i-1, j) {
+		explained := rateExplainsQueriedStep(rate, times, values, j-1, j) || values[j]-values[j-1] <= maxRestartRatio*(values[j-1]-values[i])
+		if !explained && rateExplainsQueriedStep(rate, times, values, i-1, j) {
 			return j
 		}
 		return 0

@@ -118,3 +118,22 @@ func TestHolesOfEndedCounters(t *testing.T) {
 		}
 	}
 }
+
+// TestEndsOfManySeries: a pod keeps the time at which its series end once, not for each series, and knows which of the ends is the last before
+// its newest series.
+func TestEndsOfManySeries(t *testing.T) {
+	t.Parallel()
+	p := &scannedPod{sampleTimes: []namedSampleTimes{{name: "x_total", times: sampleTimes{15, 20}, pagedSince: 15, since: 15}}}
+	sel := exprSelector{name: "x_total", isCounter: true}
+	for range 1000 {
+		for _, times := range [][]int64{{2, 11}, {2, 4}, {16, 18}} {
+			values := []float64{1, math.Float64frombits(value.StaleNaN)}
+			p.noteQueriedEnds(sel, findQueriedTrack(sel, times, values, 2), times, values)
+		}
+	}
+	p.extendQueriedTimes()
+	var r countedRange
+	if p.describeQueriedPod("x_total", &r); len(p.ends) != 3 || r.podEnded != 11 {
+		t.Errorf("ends %v, the last before 15 is %d, want 4, 11 and 18, and 11", p.ends, r.podEnded)
+	}
+}

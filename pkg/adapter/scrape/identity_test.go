@@ -2,6 +2,7 @@ package scrape
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -275,6 +276,37 @@ func TestRefusalShortlyBeforeTheEnd(t *testing.T) {
 			t.Errorf("samples %q: the series must end with the refused scrape", formatPoints(ps))
 		}
 	})
+}
+
+// TestReadyBeforeTheEnd: the series of a pod that became ready before its last page end once. Later scrapes that fail do not move the end.
+func TestReadyBeforeTheEnd(t *testing.T) {
+	t.Parallel()
+	for _, ends := range []int{1, 2} {
+		runInFakeTime(t, Options{Interval: 2 * time.Second}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {
+			tg := newTestTarget("cart-1", "a_total")
+			tg.Started = time.Now().Add(-time.Hour)
+			setReady := func(ready bool) {
+				tg.Ready = ready
+				m.SetTargets([]metric.Target{tg})
+			}
+			p := &fakePage{body: "a_total 500\n"}
+			setReady(false)
+			for range ends {
+				n.addServer("cart-1:8080", p)
+				passFakeTime(3 * time.Second)
+				setReady(true)
+				passFakeTime(3 * time.Second)
+				n.removeServer("cart-1:8080")
+				n.closeServers()
+				passFakeTime(3 * time.Second)
+				setReady(false)
+				passFakeTime(7 * time.Second)
+			}
+			if got := formatPoints(r.pointsOfSeries(t, "a_total")); strings.Count(got, "|") != ends {
+				t.Errorf("samples %q, want %d ends", got, ends)
+			}
+		})
+	}
 }
 
 // TestSamplesKeepTheirDistance scrapes after the wall clock was set back by 59 minutes: the samples have the time of the manager's

@@ -34,7 +34,7 @@ type scrapeLoop struct {
 	started    time.Time // when the container behind the endpoint started; zero: unknown
 	stopped    bool      // the container does not run, as far as the cluster tells
 	ready      bool      // the pod is ready: it may serve requests while its page fails
-	readyAt    time.Time // the pod became ready, by the manager's clock; zero: it was not seen to
+	readyAt    time.Time // the pod became ready, by the manager's clock; zero: it was not seen to since its series ended
 	unreadyAt  time.Time // the pod stopped being ready, by the manager's clock; zero: it is ready, or was not before
 	replaced   bool      // the container has ended or started again, and no scrape has shown since whether its page goes on
 	ending     bool      // the pod is being deleted

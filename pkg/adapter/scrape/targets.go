@@ -197,7 +197,7 @@ func (m *Manager) endFailedScrapeSeries(l *scrapeLoop, now time.Time) {
 		return
 	}
 	t := max(l.scrapeSeriesEnd(now, m.opts.Interval).UnixMilli(), l.newestSample+1)
-	s.seriesEnded = true
+	s.seriesEnded, l.readyAt = true, time.Time{}
 	m.endScrapeLoopPredecessor(l, t)
 	for _, s := range l.parser.EndSeries(t) {
 		m.appendScrapeStaleMarker(s, t)
