@@ -26,7 +26,7 @@ type inputBuilder struct {
 	decision       *explainapi.Decision
 }
 
-// findMissingInput returns what was not recorded and is needed at a number of replicas, after a status; empty if nothing is missing.
+// findMissingInput returns the input that was not recorded and is needed at a number of replicas, after a status; empty if nothing is missing.
 func (b *inputBuilder) findMissingInput(replicas int32, before *explainapi.Status) string {
 	if b.decidesWithoutMetrics(replicas, before) {
 		return ""

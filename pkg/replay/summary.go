@@ -12,7 +12,7 @@ const (
 	flapTime = 5 * time.Minute
 )
 
-// Summary is what a run of looks cost.
+// Summary is the cost of a run of looks.
 type Summary struct {
 	Lowest     int32   `json:"lowest"`
 	Highest    int32   `json:"highest"`

@@ -63,7 +63,7 @@ func findLongAPIServerHeader(header http.Header, limit int) string {
 	return ""
 }
 
-// checkAPIServerSelectors returns what is wrong with the size of the selectors in a query; empty for nothing. A parser would take
+// checkAPIServerSelectors returns the fault in the size of the selectors in a query; empty for none. A parser would take
 // milliseconds for each of them, several times.
 func checkAPIServerSelectors(query string, limits serverLimits) string {
 	for query != "" {

@@ -77,7 +77,7 @@ func hashDemandedMetric(name string, external bool) uint64 {
 	return maphash.String(demandedMetricSeed, name)
 }
 
-// describeRejectedMetrics says what is left out, for logs, Events and the responses to reads.
+// describeRejectedMetrics names the omitted metrics, for logs, Events and the responses to reads.
 func (a *storedAutoscaler) describeRejectedMetrics() string {
 	return fmt.Sprintf("%d metrics of HorizontalPodAutoscaler %s are not served, the first %d are: %s",
 		a.rejected.count, a.discoveredAutoscalerKey(), len(a.metrics), a.rejected.reason)

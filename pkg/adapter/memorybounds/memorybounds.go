@@ -58,7 +58,7 @@ const (
 	// PendingValues bounds the values and pods of the answers that wait for their record to encode them: 1,000 autoscalers of 20 pods give
 	// about 1,500 in half a second.
 	PendingValues = 2000
-	// PendingValueBytes is what one of them takes.
+	// PendingValueBytes is the size of one of them.
 	PendingValueBytes = 280
 	// PeerLogs bounds the records that a read gets from the other replicas together. A whole record has some 4 MiB as JSON.
 	PeerLogs = 6 * mib
@@ -66,7 +66,7 @@ const (
 	RecordBytes = 128 * kib
 )
 
-// What a thing takes that is bounded in number, or how many times its text, in bytes.
+// Sizes of things that are bounded in number, in bytes or as a multiple of their text.
 const (
 	selectorRatio     = 10
 	jsonRatio         = 2
@@ -80,7 +80,7 @@ const (
 	programBytes = 24 * mib
 )
 
-// Bound is what a part of the adapter has in memory at most.
+// Bound is the most memory that a part of the adapter takes.
 type Bound struct {
 	Part  string
 	Bytes int64

@@ -35,7 +35,7 @@ const (
 	writeAttempts = 3
 )
 
-// Records tell what this replica answered to autoscalers. It is safe for concurrent use.
+// Records tell this replica's answers to autoscalers. It is safe for concurrent use.
 type Records interface {
 	// Log returns the decisions of an autoscaler from a time on; nil if it is not known.
 	Log(autoscaler types.NamespacedName, since time.Time) (*explainapi.DecisionLog, error)

@@ -57,7 +57,7 @@ type Options struct {
 	Timeout time.Duration
 }
 
-// Answer is what one replica knows of an autoscaler. Without Log and Err the replica knows no such autoscaler.
+// Answer is one replica's record of an autoscaler. Without Log and Err the replica knows no such autoscaler.
 type Answer struct {
 	Replica string // the name of the pod; where the endpoint has none, the address
 	Log     *explainapi.DecisionLog

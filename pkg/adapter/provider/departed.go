@@ -15,7 +15,7 @@ func (req request) spreadsProvidedDeparted() bool {
 	return req.group && isProviderRuleEmbedded(req.rule) && req.rule.Conserves()
 }
 
-// departedProvidedShare returns what a departed pod adds to the total: nothing if its value is not a number.
+// departedProvidedShare returns the share of a departed pod in the total: nothing if its value is not a number.
 func departedProvidedShare(v *metric.Value) float64 {
 	if v.Reason != "" || math.IsNaN(v.Value) || math.IsInf(v.Value, 0) {
 		return 0

@@ -1,4 +1,4 @@
-// What a read found besides its values, for a caller that records answers.
+// The findings of a read besides its values, for a caller that records answers.
 
 package provider
 
@@ -10,7 +10,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// Evidence is what a read of a metric of pods found besides its values.
+// Evidence has the findings of a read of a metric of pods, besides its values.
 type Evidence struct {
 	// Pods are the selected pods, sorted. They must not be changed.
 	Pods []discovery.Pod

@@ -44,7 +44,7 @@ type fallbackKey struct {
 // fallbackSeed is a constant of the process.
 var fallbackSeed = maphash.MakeSeed()
 
-// fallbackState is what the requests for a metric found.
+// fallbackState is the state that the requests for a metric found.
 type fallbackState struct {
 	last   time.Time // time of the last request
 	since  time.Time // time of the last value, or else of the first request without one; zero while there is a value

@@ -18,7 +18,7 @@ const (
 	maxReviewedLabelBytes = memorybounds.ReviewedLabels
 )
 
-// reviewBudget counts what a scan reads. A nil budget has no bound.
+// reviewBudget counts the samples that a scan reads. A nil budget has no bound.
 type reviewBudget struct {
 	cost rule.EvaluationCost
 

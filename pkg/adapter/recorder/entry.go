@@ -115,7 +115,7 @@ func (c *coder) codeValues(r *explainapi.Read, base *deltaBase) {
 	}
 }
 
-// writeValues writes what codeValues reads, in a loop of its own: it runs for each pod of each read.
+// writeValues is the writing half of codeValues, in a loop of its own: it runs for each pod of each read.
 func (c *coder) writeValues(values, before []explainapi.Value) {
 	data, window := c.data, int64(0)
 	for i := range values {

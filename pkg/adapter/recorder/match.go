@@ -21,7 +21,7 @@ const (
 	externalRead
 )
 
-// readKey is what a read and the spec of its autoscaler have in common.
+// readKey is common to a read and the spec of its autoscaler.
 type readKey struct {
 	kind                                readKind
 	namespace, metric, object, selector string

@@ -21,7 +21,7 @@ const (
 	maxPendingValues = memorybounds.PendingValues
 )
 
-// pendingAnswer is an answer that is not yet encoded. It holds what the provider returned: nothing changes that later.
+// pendingAnswer is an answer that is not yet encoded. It holds the provider's result: nothing changes that later.
 type pendingAnswer struct {
 	at      time.Time
 	metric  int

@@ -15,9 +15,9 @@ import (
 const (
 	// maxBlockBytes is the size at which a block is closed: it holds about 20 looks at 20 pods. The bounds drop whole blocks.
 	maxBlockBytes = 4 << 10
-	// blockOverhead is what a block costs besides its data and its texts.
+	// blockOverhead is the size of a block besides its data and its texts.
 	blockOverhead = 160
-	// textOverhead is what a text costs besides its letters.
+	// textOverhead is the size of a text besides its letters.
 	textOverhead = 16
 )
 
@@ -38,7 +38,7 @@ type specVersion struct {
 	bytes int
 }
 
-// record is what is known of one autoscaler. mu guards the fields that name no other lock, except the key.
+// record has all that is known of one autoscaler. mu guards the fields that name no other lock, except the key.
 type record struct {
 	key types.NamespacedName
 	// specBytes are its bytes in Recorder.specBytes; guarded by Recorder.mu.

@@ -38,7 +38,7 @@ const (
 	decodedSampleBytes, decodedTextBytes = 336, 48
 )
 
-// takeRemoteDecodingRoom counts what is decoded, and fails beyond the bound: a small text in JSON can take a hundred times its bytes.
+// takeRemoteDecodingRoom counts decoded bytes, and fails beyond the bound: a small text in JSON can take a hundred times its bytes.
 func (d *responseDecoder) takeRemoteDecodingRoom(bytes int) {
 	if d.room -= int64(bytes); d.room < 0 && d.failure == nil {
 		d.failRemoteDecoding("")

@@ -19,7 +19,7 @@ type TypeConflict struct {
 	Type model.MetricType
 }
 
-// String says what the family is, such as "gateway_requests is a counter".
+// String describes the family, such as "gateway_requests is a counter".
 func (c TypeConflict) String() string {
 	switch c.Type {
 	case model.MetricTypeUnknown:

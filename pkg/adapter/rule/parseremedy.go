@@ -1,4 +1,4 @@
-// What to do about a query that does not parse.
+// The way out for a query that does not parse.
 
 package rule
 

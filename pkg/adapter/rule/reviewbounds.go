@@ -1,4 +1,4 @@
-// Bounds of rules that come with a request: what checking them may cost.
+// Bounds of rules that come with a request: the cost of their check.
 
 package rule
 

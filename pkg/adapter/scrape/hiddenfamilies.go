@@ -85,7 +85,7 @@ func (f *pageFetcher) revealEscapedScrapeFamilies(ctx context.Context, l *scrape
 	return true
 }
 
-// probeScrapePage makes a request whose page only tells what a target shows: its samples are not kept.
+// probeScrapePage makes a request for a page of which no sample is kept: it only lists the families.
 func (f *pageFetcher) probeScrapePage(ctx context.Context, l *scrapeLoop, e *targetEndpoint, q requestTemplate, page exposition.PageOptions) (exposition.ParsedPage, error) {
 	p := exposition.NewParser(labels.EmptyLabels())
 	defer p.Release()

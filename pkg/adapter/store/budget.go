@@ -234,7 +234,7 @@ func (s *Store) shedStoreOverflow() {
 	}
 }
 
-// NamespaceUsage is what a namespace holds of the store.
+// NamespaceUsage is the part of the store that a namespace holds.
 type NamespaceUsage struct {
 	Namespace     string
 	Series, Bytes int64

@@ -61,7 +61,7 @@ func newMetrics(s *Store, r prometheus.Registerer) metrics {
 // shownNamespaces bounds the namespaces in the self-metrics.
 const shownNamespaces = 10
 
-// namespaceUsageGauge shows what the namespaces with the most hold, as of each reading.
+// namespaceUsageGauge shows the largest usages of namespaces, as of each reading.
 type namespaceUsageGauge struct {
 	*prometheus.GaugeVec
 	store *Store

@@ -1,6 +1,6 @@
 package dashboard
 
-// This file writes the commands that show in a terminal what the page shows.
+// The page's commands for a terminal.
 
 import (
 	"strings"

@@ -18,7 +18,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/top"
 )
 
-// Look reads the cluster once, and keeps what it shows. Where autoscalers cannot be listed, the last look stays, with the cause.
+// Look reads the cluster once, and keeps the result. Where autoscalers cannot be listed, the last look stays, with the cause.
 func (s *Server) Look(ctx context.Context) {
 	s.looks.Lock()
 	defer s.looks.Unlock()

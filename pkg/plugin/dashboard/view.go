@@ -41,7 +41,7 @@ type autoscalerView struct {
 	Commands autoscalerCommands `json:"commands"`
 }
 
-// autoscalerCommands are the commands that show what the page shows about an autoscaler.
+// autoscalerCommands are the page's commands about an autoscaler, for a terminal.
 type autoscalerCommands struct {
 	Explain   string   `json:"explain"`
 	Decisions string   `json:"decisions"` // of the adapter's record

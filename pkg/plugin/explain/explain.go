@@ -107,7 +107,7 @@ type Options struct {
 	Objects *inventory.Inventory
 	Metrics reading.MetricReader
 	Now     time.Time
-	// Recorded is what the adapter recorded: the controller's memory, as far as reads and statuses show it.
+	// Recorded is the adapter's record: the controller's memory, as far as reads and statuses show it.
 	Recorded Recorded
 }
 
@@ -196,7 +196,7 @@ func describeMissingScaleTarget(scaler *autoscalingv2.HorizontalPodAutoscaler, o
 	return fmt.Errorf("the pods of %s/%s are unknown", ref.Kind, ref.Name)
 }
 
-// addExplainedRecord adds what the adapter's record shows of the controller's memory.
+// addExplainedRecord adds the controller's memory, as far as the adapter's record shows it.
 func (e *Explanation) addExplainedRecord(r Recorded) {
 	switch {
 	case r.Explanation == nil:

@@ -48,7 +48,7 @@ func formatExplainedQuotient(pods float64) string {
 	return text
 }
 
-// describeExplainedWish says what the metric asks for. The HPA's arithmetic overflows for a total below 0 and for a huge one.
+// describeExplainedWish describes the metric's wish. The HPA's arithmetic overflows for a total below 0 and for a huge one.
 func describeExplainedWish(wish int32) string {
 	if wish < 0 || wish == math.MaxInt32 {
 		return fmt.Sprintf("the HPA's arithmetic overflows, so it wants %d", wish)

@@ -12,7 +12,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// byteOrderMark is what some editors write before the first character.
+// byteOrderMark stands before the first character in the files of some editors.
 const byteOrderMark = "\ufeff"
 
 // splitManifestDocuments returns the documents of a YAML or JSON file. A document ends at a line "---", which may be followed by a comment

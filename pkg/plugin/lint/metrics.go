@@ -28,7 +28,7 @@ func isLintedQuantile(m autoscalingv2.MetricSpec) bool {
 		slices.ContainsFunc(listLintedRequirements(m), func(r string) bool { return strings.HasPrefix(r, "quantile in ") })
 }
 
-// listLintedRequirements returns what the selector of a metric requires, sorted: the same for matchLabels and for matchExpressions.
+// listLintedRequirements returns the requirements of a metric's selector, sorted: the same for matchLabels and for matchExpressions.
 func listLintedRequirements(m autoscalingv2.MetricSpec) []string {
 	selector, err := metav1.LabelSelectorAsSelector(lintedMetricSelector(m))
 	if err != nil {

@@ -1,4 +1,4 @@
-// Package output prints what the plugin found in kubectl's styles: aligned columns for people, a versioned object for programs.
+// Package output prints the plugin's findings in kubectl's styles: aligned columns for people, a versioned object for programs.
 package output
 
 import (

@@ -17,7 +17,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-// Print writes the faults, or the values of each metric, or what the autoscaler would ask for.
+// Print writes the faults, or the values of each metric, or the autoscaler's decision.
 func (t *Trial) Print(out io.Writer, noHeaders bool) error {
 	for _, f := range t.Faults {
 		fmt.Fprintln(out, plaintext.Clean(t.File+": "+strict.Fault{Path: f.Path, Line: f.Line, Message: f.Message}.String()))

@@ -21,7 +21,7 @@ type Reviewer interface {
 	Review(ctx context.Context, namespace string, spec explainapi.RuleReviewSpec) (*explainapi.RuleReviewStatus, error)
 }
 
-// Trial is what a rule gives now.
+// Trial is the present result of a rule.
 type Trial struct {
 	Namespace string    `json:"namespace"`
 	File      string    `json:"file"`
@@ -30,7 +30,7 @@ type Trial struct {
 	Faults []explainapi.RuleFault `json:"faults,omitempty"`
 	// Reviews are the adapter's answers, one for each metric that the file's rules serve.
 	Reviews []explainapi.RuleReviewStatus `json:"reviews,omitempty"`
-	// Explanation is what the autoscaler would ask for; nil without one.
+	// Explanation is the autoscaler's decision; nil without one.
 	Explanation *explain.Explanation `json:"explanation,omitempty"`
 }
 

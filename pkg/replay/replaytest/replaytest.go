@@ -1,4 +1,4 @@
-// Package replaytest makes records of simulated autoscalers, for the tests of what reads records.
+// Package replaytest makes records of simulated autoscalers, for the tests of their readers.
 package replaytest
 
 import (

@@ -10,7 +10,7 @@ import (
 type Gate struct {
 	// Namespaces are the namespaces in which holds may use it.
 	Namespaces []string
-	// Open admits traffic; Shut stops it again. Without Shut, the gate restores what its patches changed.
+	// Open admits traffic; Shut stops it again. Without Shut, the gate takes its patches' changes back.
 	Open, Shut []Action
 	Plan
 }

@@ -15,7 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// This file records what patches change, and restores it.
+// This file records the changes of patches, and takes them back.
 
 // maxRecordBytes bounds the record of a gate: it is a part of a Hold's status.
 const maxRecordBytes = 32 << 10
@@ -49,7 +49,7 @@ func (r *Runner) Record(ctx context.Context, namespace, gate string) ([]Change, 
 	return all, nil
 }
 
-// recordActionPatch returns what a patch will change in its object.
+// recordActionPatch returns the changes that a patch will make in its object.
 func (r *Runner) recordActionPatch(ctx context.Context, namespace string, g Gate, p *Patch) ([]Change, error) {
 	if p.Namespace != "" {
 		namespace = p.Namespace
@@ -174,7 +174,7 @@ func lookUpActionPointer(v any, path string) (any, bool) {
 	return v, true
 }
 
-// restore gives back what a gate changed, where no other client has changed it since.
+// restore takes back a gate's changes, where no other client has changed the same since.
 func (r *Runner) restore(ctx context.Context, namespace, gate string, changes []Change) error {
 	for _, a := range slices.Backward(r.gates[gate].Open) {
 		if a.Patch == nil {
@@ -230,7 +230,7 @@ func (p *Patch) isActionPatchOf(c Change, namespace string) bool {
 	return false
 }
 
-// restoreActionPatch gives back what a patch changed in its object. Each value is tested in the same request.
+// restoreActionPatch takes back the changes of a patch in its object. Each value is tested in the same request.
 func (r *Runner) restoreActionPatch(ctx context.Context, namespace string, p *Patch, changes []Change) error {
 	if len(changes) == 0 {
 		return nil

@@ -190,7 +190,7 @@ func parseScalerJSONPath(template string) (*jsonpath.JSONPath, error) {
 	return path, nil
 }
 
-// writeScalerJSONPath writes what a template finds in an object. It prints texts as they are, so they are cleaned.
+// writeScalerJSONPath writes the result of a template on an object. It prints texts as they are, so they are cleaned.
 func writeScalerJSONPath(w io.Writer, template string, object any) error {
 	path, err := parseScalerJSONPath(template)
 	if err != nil {

@@ -129,7 +129,7 @@ func pickAutoscaler(all []*autoscalingv2.HorizontalPodAutoscaler, t hold.Workloa
 	return convertAutoscaler(found[0]), nil
 }
 
-// convertAutoscaler returns what nextStep needs of an autoscaler. The API's default of minReplicas is 1.
+// convertAutoscaler returns the fields of an autoscaler that nextStep needs. The API's default of minReplicas is 1.
 func convertAutoscaler(hpa *autoscalingv2.HorizontalPodAutoscaler) *Autoscaler {
 	a := &Autoscaler{
 		Name: hpa.Name, UID: hpa.UID, Version: hpa.ResourceVersion, Active: true,

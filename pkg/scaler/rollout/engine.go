@@ -306,7 +306,7 @@ func (p *pass) observeWorkload(ctx context.Context) error {
 	return p.observeMembers(ctx)
 }
 
-// observeMembers reads what the other workloads of the groups lack whose gates may open now.
+// observeMembers reads the lacks of the other workloads in the groups with a gate that may open now.
 func (p *pass) observeMembers(ctx context.Context) error {
 	o := &p.observed
 	o.MissingMembers = map[types.UID]string{}

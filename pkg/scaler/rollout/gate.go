@@ -158,7 +158,7 @@ func (o *Observed) openHoldGate(now time.Time) (Step, bool) {
 	return Step{}, false
 }
 
-// waitGateStep returns the step that writes what a gate waits for.
+// waitGateStep returns the step that writes the reason of a gate's wait.
 func (o *Observed) waitGateStep(i int, waits string) Step {
 	status := o.Holds[i].Status.DeepCopy()
 	status.Message = waits

@@ -80,7 +80,7 @@ type Observed struct {
 	Owner      string // the value of hold.ControllerLabel for the holds that this process acts on; empty: a command
 	// NotifierFaults describe notifiers that no hold of the namespace may use, by name.
 	NotifierFaults map[string]string
-	// MissingMembers are what the other workloads of a verified hold's group lack, by the hold's UID.
+	// MissingMembers are the lacks of the other workloads of a verified hold's group, by the hold's UID.
 	MissingMembers map[types.UID]string
 	// Deliveries are the states of the holds' messages at their notifiers.
 	Deliveries map[messageAddress]notify.Delivery

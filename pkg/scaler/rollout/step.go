@@ -1,4 +1,4 @@
-// Steps: what a pass does next, and its effect on an observation.
+// Steps: the next act of a pass, and its effect on an observation.
 
 package rollout
 

@@ -57,7 +57,7 @@ func describeCronFault(pattern string) string {
 	return ""
 }
 
-// describeItemFault returns what is wrong with one item of a field, such as 8, mon-fri or */15; empty: nothing.
+// describeItemFault returns the fault of one item of a field, such as 8, mon-fri or */15; empty: nothing.
 func (f cronFieldForm) describeItemFault(item string) string {
 	values, step, stepped := strings.Cut(item, "/")
 	if n, ok := parseCronNumber(step); stepped && (!ok || n < 1 || n > f.max-f.min) {
