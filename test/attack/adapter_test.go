@@ -102,7 +102,8 @@ type attackedAdapter struct {
 	*testing.T
 	*adapter.Process
 	kube   *kubeapi.Server
-	client *http.Client
+	client *http.Client // of all callers but the HPA controller
+	hpa    *http.Client // has an address of its own: connections from the address of a flood are closed beyond a bound
 	goods  atomic.Int64 // good reads that were answered
 	fault  atomic.Value // the first good read that was not: its error's text
 }
@@ -133,7 +134,7 @@ func startAttackedAdapter(t *testing.T, kube *kubeapi.Server, arguments ...strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &attackedAdapter{T: t, Process: p, kube: kube, client: adapter.NewClient(trust, 1)}
+	return &attackedAdapter{T: t, Process: p, kube: kube, client: adapter.NewClient(trust, 1), hpa: adapter.NewClient(trust, 200)}
 }
 
 // startAdapter runs an adapter until the test ends, and reads the good HPA's metric four times a second from its first answer on.
@@ -190,7 +191,11 @@ func (a *attackedAdapter) get(ctx context.Context, user, path string) (int, stri
 		return 0, "", err
 	}
 	request.Header.Set("Authorization", "Bearer "+user)
-	response, err := a.client.Do(request)
+	client := a.client
+	if user == hpaController {
+		client = a.hpa
+	}
+	response, err := client.Do(request)
 	if err != nil {
 		return 0, "", err
 	}
