@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -63,17 +64,7 @@ func TestGates(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	if err := shared.Apply(t.Context(), httpRoutes); err != nil {
-		t.Fatal(err)
-	}
-	routes := objects.Resource(schema.GroupVersionResource{Group: "gateway.networking.k8s.io", Version: "v1", Resource: "httproutes"}).Namespace(namespace)
-	eventually(t, 20*time.Second, func(ctx context.Context) error {
-		_, err := routes.Create(ctx, &unstructured.Unstructured{Object: map[string]any{
-			"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": map[string]any{"name": "shop"},
-			"spec": map[string]any{"hostnames": []any{"shop.example"}, "rules": rules(1, 0)},
-		}}, metav1.CreateOptions{})
-		return err
-	})
+	routes := createRoute(t, objects, namespace)
 	const weights = `{"spec":{"rules":[{"backendRefs":[{"name":"waiting-room","port":80,"weight":0},{"name":"shop","port":80,"weight":1}]}]}}`
 	route := action.Action{Patch: &action.Patch{APIVersion: "gateway.networking.k8s.io/v1", Kind: "HTTPRoute", Name: "shop", Merge: []byte(weights)}}
 	for range 2 { // twice is harmless
@@ -93,6 +84,74 @@ func TestGates(t *testing.T) {
 	if err != nil || svc.Spec.Selector["app"] != "shop" {
 		t.Errorf("the Service selects %v, %v", svc.Spec.Selector, err)
 	}
+}
+
+// createRoute creates a route of all traffic to the waiting room.
+func createRoute(t *testing.T, objects dynamic.Interface, namespace string) dynamic.ResourceInterface {
+	t.Helper()
+	if err := shared.Apply(t.Context(), httpRoutes); err != nil {
+		t.Fatal(err)
+	}
+	routes := objects.Resource(schema.GroupVersionResource{Group: "gateway.networking.k8s.io", Version: "v1", Resource: "httproutes"}).Namespace(namespace)
+	eventually(t, 20*time.Second, func(ctx context.Context) error {
+		_, err := routes.Create(ctx, &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": map[string]any{"name": "shop"},
+			"spec": map[string]any{"hostnames": []any{"shop.example"}, "rules": rules(100, 0)},
+		}}, metav1.CreateOptions{})
+		return err
+	})
+	return routes
+}
+
+// TestGateKeepsEdits: a person's rule, added between two steps of a gate, stays at the next step and after the gate is shut.
+func TestGateKeepsEdits(t *testing.T) {
+	need(t)
+	t.Parallel()
+	namespace := newNamespace(t)
+	config, err := clientcmd.BuildConfigFromFlags("", shared.Kubeconfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects, err := dynamic.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	routes := createRoute(t, objects, namespace)
+	const weights = `{"spec":{"rules":[{"backendRefs":[{"name":"waiting-room","port":80,"weight":"<<.Remainder>>"},{"name":"shop","port":80,"weight":"<<.Percent>>"}]}]}}`
+	route := action.Action{Patch: &action.Patch{APIVersion: "gateway.networking.k8s.io/v1", Kind: "HTTPRoute", Name: "shop", Merge: []byte(weights)}}
+	gate := action.Gate{Namespaces: []string{namespace}, Open: []action.Action{route}, Plan: action.Plan{Steps: []int{10, 100}}}
+	gates := action.New(objects, kube.NewLazyRESTMapper(client.Discovery()), action.Options{Gates: map[string]action.Gate{"sale": gate}})
+	changes, err := gates.Record(t.Context(), namespace, "sale")
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(when string, want []any) {
+		t.Helper()
+		got, err := routes.Get(t.Context(), "shop", metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(map[string]any{"hostnames": []any{"shop.example"}, "rules": want}, got.Object["spec"]); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", when, diff)
+		}
+	}
+	if err := gates.Open(t.Context(), namespace, "sale", 10, changes); err != nil {
+		t.Fatal(err)
+	}
+	check("after the first step", rules(90, 10))
+	added := rules(1, 1)[0]
+	edit := []byte(`[{"op":"add","path":"/spec/rules/-","value":{"backendRefs":[{"name":"waiting-room","port":80,"weight":1},{"name":"shop","port":80,"weight":1}]}}]`)
+	if _, err := routes.Patch(t.Context(), "shop", types.JSONPatchType, edit, metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := gates.Open(t.Context(), namespace, "sale", 100, changes); err != nil {
+		t.Fatal(err)
+	}
+	check("after the second step", append(rules(0, 100), added))
+	if err := gates.Shut(t.Context(), namespace, "sale", changes); err != nil {
+		t.Fatal(err)
+	}
+	check("shut", append(rules(100, 0), added))
 }
 
 // rules returns the rules of a route to a waiting room and a shop.

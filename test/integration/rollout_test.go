@@ -56,7 +56,9 @@ func (h *heard) Plan(string) action.Plan { return action.Plan{} }
 func (h *heard) Record(context.Context, string, string) ([]action.Change, error) { return nil, nil }
 
 // Open implements rollout.Gates.
-func (h *heard) Open(context.Context, string, string, int, []action.Change) error { return h.hear("open") }
+func (h *heard) Open(context.Context, string, string, int, []action.Change) error {
+	return h.hear("open")
+}
 
 // Shut implements rollout.Gates.
 func (h *heard) Shut(context.Context, string, string, []action.Change) error { return h.hear("shut") }
