@@ -15,8 +15,8 @@ const (
 	maxDepartedPods = 10_000
 )
 
-// departedPods holds pods that had an endpoint when they ended. A pod of the same name takes the place of a departed one,
-// since values are by name. If the bound is reached, the namespace with the most departed pods loses its oldest, so that
+// departedPods holds pods that had an endpoint when they ended. Values are by name, so a pod hides a departed one of its name, and takes its
+// place once it has departed too. If the bound is reached, the namespace with the most departed pods loses its oldest, so that
 // no namespace pushes out those of others. It is not safe for concurrent use.
 type departedPods struct {
 	podIndex
@@ -49,13 +49,9 @@ func (d *departedPods) addDepartedDiscoveredPod(p *storedPod, now time.Time) {
 	gone := &storedPod{Pod: p.Pod, labels: p.labels, ended: ended}
 	gone.Live, gone.Ready, gone.Departed = false, false, true
 	gone.Omission = newGoneDiscoveredPodOmission(p.discoveredPodKey())
+	d.removeFromDiscoveredPodIndex(p.discoveredPodKey())
 	d.insertIntoDiscoveredPodIndex(gone)
 	d.queues[p.Namespace] = append(d.queues[p.Namespace], gone)
-}
-
-// dropDepartedDiscoveredPod forgets the pod with the key, if any.
-func (d *departedPods) dropDepartedDiscoveredPod(key metric.Object) {
-	d.removeFromDiscoveredPodIndex(key)
 }
 
 // dropOldestDepartedDiscoveredPod forgets the oldest pod of the namespace with the most.

@@ -109,7 +109,6 @@ func (t *podTable) insertDiscoveredPod(p *storedPod, now time.Time) bool {
 		t.removeCurrentDiscoveredPod(p.discoveredPodKey())
 		p.ended = findDiscoveredPodEndTime(old, p, now)
 	}
-	t.departed.dropDepartedDiscoveredPod(p.discoveredPodKey())
 	if known := t.current.internDiscoveredPodStrings(p); !known && (old == nil || !maps.Equal(old.labels, p.labels)) {
 		t.newLabels[p.Namespace] = struct{}{}
 	}
@@ -221,7 +220,7 @@ func (t *podTable) listDiscoveredPods(s podScope, now time.Time) []Pod {
 	t.mu.RLock()
 	t.current.visitIndexedDiscoveredPods(s, list)
 	t.departed.visitIndexedDiscoveredPods(s, func(p *storedPod) {
-		if t.departed.isWithinDiscoveryRetention(p.ended, now) {
+		if _, replaced := t.current.pods[p.discoveredPodKey()]; !replaced && t.departed.isWithinDiscoveryRetention(p.ended, now) {
 			list(p)
 		}
 	})
