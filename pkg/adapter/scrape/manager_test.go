@@ -361,6 +361,25 @@ func TestReconfigure(t *testing.T) {
 	})
 }
 
+// TestReconfigureKeepsPhases: new options with the interval of the old ones move no scrape.
+func TestReconfigureKeepsPhases(t *testing.T) {
+	t.Parallel()
+	runInFakeTime(t, Options{Interval: 5 * time.Second}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {
+		n.addServer("cart-1:8080", &fakePage{body: "a 1\n"})
+		m.SetTargets([]metric.Target{newTestTarget("cart-1", "a")})
+		for range 10 {
+			passFakeTime(7 * time.Second)
+			m.Reconfigure(Options{Interval: 5 * time.Second, Timeout: time.Second})
+		}
+		points := r.pointsOfSeries(t, `"a"`)
+		for i := 1; i < len(points); i++ {
+			if apart := points[i].t - points[i-1].t; apart < 4800 || apart > 5200 { // the scheduler moves a phase by a 32nd at a time
+				t.Errorf("samples %d and %d are %d ms apart, want 5000", i-1, i, apart)
+			}
+		}
+	})
+}
+
 // TestRunWaitsForItsScrapes ends Run while targets are silent and slow.
 func TestRunWaitsForItsScrapes(t *testing.T) {
 	t.Parallel()

@@ -278,7 +278,9 @@ func (m *Manager) Reconfigure(opts Options) {
 	now := time.Now()
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if opts.Interval != m.opts.Interval { // else every target keeps its phase
+		m.dueLoops.advanceDueScrapeLoops(now, opts.Interval)
+	}
 	m.opts = &opts
-	m.dueLoops.advanceDueScrapeLoops(now, opts.Interval)
 	m.wakeScrapeScheduler()
 }
