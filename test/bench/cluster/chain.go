@@ -16,6 +16,7 @@ import (
 	core "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/retry"
 
 	"github.com/tachometer-metrics/tachometer/test/bench/internal/host"
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
@@ -118,12 +119,16 @@ func (c *chain) measureChain(ctx context.Context, runs int) (err error) {
 // than its shipped requests.
 func (n *node) makeRoomOnNode(ctx context.Context) error {
 	deployments := n.stack.Client.AppsV1().Deployments(stack.SampleNamespace)
-	d, err := deployments.Get(ctx, sample, metav1.GetOptions{})
+	err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
+		d, err := deployments.Get(ctx, sample, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		d.Spec.Template.Spec.Containers[0].Resources.Requests[core.ResourceCPU] = resource.MustParse("20m")
+		_, err = deployments.Update(ctx, d, metav1.UpdateOptions{})
+		return err
+	})
 	if err != nil {
-		return fmt.Errorf("read the sample's Deployment: %w", err)
-	}
-	d.Spec.Template.Spec.Containers[0].Resources.Requests[core.ResourceCPU] = resource.MustParse("20m")
-	if _, err = deployments.Update(ctx, d, metav1.UpdateOptions{}); err != nil {
 		return fmt.Errorf("lower the sample's requests: %w", err)
 	}
 	return stack.Wait(ctx, 2*time.Minute, func(ctx context.Context) error {
