@@ -41,16 +41,9 @@ func TestGates(t *testing.T) {
 	need(t)
 	t.Parallel()
 	namespace := newNamespace(t)
-	config, err := clientcmd.BuildConfigFromFlags("", shared.Kubeconfig())
-	if err != nil {
-		t.Fatal(err)
-	}
-	objects, err := dynamic.NewForConfig(config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	objects := newDynamicClient(t)
 	gates := action.New(objects, kube.NewLazyRESTMapper(client.Discovery()), action.Options{})
-	_, err = client.CoreV1().Services(namespace).Create(t.Context(), &corev1.Service{
+	_, err := client.CoreV1().Services(namespace).Create(t.Context(), &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Name: "shop"},
 		Spec:       corev1.ServiceSpec{Selector: map[string]string{"app": "waiting-room"}, Ports: []corev1.ServicePort{{Port: 80}}},
 	}, metav1.CreateOptions{})
@@ -86,6 +79,19 @@ func TestGates(t *testing.T) {
 	}
 }
 
+func newDynamicClient(t *testing.T) dynamic.Interface {
+	t.Helper()
+	config, err := clientcmd.BuildConfigFromFlags("", shared.Kubeconfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects, err := dynamic.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return objects
+}
+
 // createRoute creates a route of all traffic to the waiting room.
 func createRoute(t *testing.T, objects dynamic.Interface, namespace string) dynamic.ResourceInterface {
 	t.Helper()
@@ -108,14 +114,7 @@ func TestGateKeepsEdits(t *testing.T) {
 	need(t)
 	t.Parallel()
 	namespace := newNamespace(t)
-	config, err := clientcmd.BuildConfigFromFlags("", shared.Kubeconfig())
-	if err != nil {
-		t.Fatal(err)
-	}
-	objects, err := dynamic.NewForConfig(config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	objects := newDynamicClient(t)
 	routes := createRoute(t, objects, namespace)
 	const weights = `{"spec":{"rules":[{"backendRefs":[{"name":"waiting-room","port":80,"weight":"<<.Remainder>>"},{"name":"shop","port":80,"weight":"<<.Percent>>"}]}]}}`
 	route := action.Action{Patch: &action.Patch{APIVersion: "gateway.networking.k8s.io/v1", Kind: "HTTPRoute", Name: "shop", Merge: []byte(weights)}}
