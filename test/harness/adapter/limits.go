@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 
 	apps "k8s.io/api/apps/v1"
 	"sigs.k8s.io/yaml"
@@ -51,23 +50,4 @@ func readShippedAdapterLimits(ctx context.Context) (limits shippedLimits, err er
 func ReadShippedMemoryLimit(ctx context.Context) (int64, error) {
 	limits, err := readShippedAdapterLimits(ctx)
 	return limits.memory, err
-}
-
-// makeAdapterMemoryGroup returns the folder of a new memory cgroup; empty where none can be made. Root may make one, unless a container
-// has the hierarchy read-only.
-func makeAdapterMemoryGroup(limit int64) string {
-	for _, hierarchy := range []struct{ folder, file string }{
-		{"/sys/fs/cgroup/memory", "memory.limit_in_bytes"}, // version 1
-		{"/sys/fs/cgroup", "memory.max"},
-	} {
-		group, err := os.MkdirTemp(hierarchy.folder, "tachometer-test-")
-		if err != nil {
-			continue
-		}
-		if os.WriteFile(filepath.Join(group, hierarchy.file), []byte(strconv.FormatInt(limit, 10)), 0o600) == nil {
-			return group
-		}
-		_ = os.Remove(group)
-	}
-	return ""
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/tachometer-metrics/tachometer/test/harness/loopback"
+	"github.com/tachometer-metrics/tachometer/test/harness/memorygroup"
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
@@ -81,15 +82,15 @@ func Start(ctx context.Context, opts Options) (*Process, error) {
 	}
 	p := &Process{
 		URL: "https://" + address, log: filepath.Join(dir, "log"), certificate: certificate,
-		cgroup: makeAdapterMemoryGroup(limits.memory),
+		cgroup: memorygroup.Make(limits.memory),
 	}
 	p.Limited = p.cgroup != ""
 	command := append([]string{
 		opts.Program, "--allow-host-network", "--kubeconfig", opts.Kubeconfig, "--bind-address", host, "--secure-port", port,
 		"--tls-cert-file", certificate, "--tls-private-key-file", key, "--shutdown-delay-duration", "0s",
 	}, opts.Arguments...)
-	if p.Limited { // it joins the cgroup before it has any memory
-		command = append([]string{"sh", "-c", `echo $$ > "$0"/cgroup.procs && exec "$@"`, p.cgroup}, command...)
+	if p.Limited {
+		command = memorygroup.Command(p.cgroup, command...)
 	}
 	p.command = exec.Command(command[0], command[1:]...)
 	p.command.Env = append(os.Environ(), "GOMEMLIMIT="+limits.goMemory)

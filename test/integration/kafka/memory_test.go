@@ -14,11 +14,12 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/event"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/event/kafka"
+	"github.com/tachometer-metrics/tachometer/test/harness/memorygroup"
 )
 
 const (
 	// scalerMemory is the memory limit of the scaler in the manifests, and scalerHeap its GOMEMLIMIT.
-	scalerMemory, scalerHeap = "134217728", "115MiB"
+	scalerMemory, scalerHeap = 128 << 20, "115MiB"
 	// otherHeap is above the heap of the scaler without a consumer.
 	otherHeap = 15 << 20
 	// largestBatch fills a response of the largest size that the consumer reads.
@@ -110,8 +111,8 @@ func buildLimitedConsumer(t *testing.T) (program string) {
 // readInMemoryGroup runs TestLimitedConsumer of a program with the memory limit of the scaler.
 func readInMemoryGroup(t *testing.T, program string, brokers []string) {
 	t.Helper()
-	group := memoryGroup(t)
-	cmd := exec.Command("sh", "-c", `echo $$ > "$0"/cgroup.procs && exec "$@"`, group, program, "-test.run=^TestLimitedConsumer$", "-test.v")
+	command := memorygroup.Command(memoryGroup(t), program, "-test.run=^TestLimitedConsumer$", "-test.v")
+	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Env = append(os.Environ(), brokersVariable+"="+strings.Join(brokers, ","), "GOMEMLIMIT="+scalerHeap)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v:\n%s", err, out)
@@ -121,19 +122,10 @@ func readInMemoryGroup(t *testing.T, program string, brokers []string) {
 // memoryGroup makes a memory cgroup of the scaler's limit. It skips the test where none can be made.
 func memoryGroup(t *testing.T) string {
 	t.Helper()
-	for _, hierarchy := range []struct{ folder, file string }{
-		{"/sys/fs/cgroup/memory", "memory.limit_in_bytes"}, // version 1
-		{"/sys/fs/cgroup", "memory.max"},
-	} {
-		group, err := os.MkdirTemp(hierarchy.folder, "tachometer-test-")
-		if err != nil {
-			continue
-		}
-		t.Cleanup(func() { _ = os.Remove(group) })
-		if os.WriteFile(filepath.Join(group, hierarchy.file), []byte(scalerMemory), 0o600) == nil {
-			return group
-		}
+	group := memorygroup.Make(scalerMemory)
+	if group == "" {
+		t.Skip("needs a memory cgroup: run it as root")
 	}
-	t.Skip("needs a memory cgroup: run it as root")
-	return ""
+	t.Cleanup(func() { _ = os.Remove(group) })
+	return group
 }
