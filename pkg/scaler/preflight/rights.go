@@ -125,7 +125,7 @@ func listPreflightGateRights(cfg *config.Config, mapper meta.RESTMapper) (all []
 			right.Namespace = ""
 		}
 		right.Name = p.name
-		for _, right = range listPreflightVerbs(right, "patch", "get") {
+		for _, right := range listPreflightVerbs(right, "patch", "get") {
 			if !slices.Contains(all, right) && (right.Verb == "patch" || p.isRecorded) {
 				all = append(all, right)
 			}
