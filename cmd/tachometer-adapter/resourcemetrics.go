@@ -121,17 +121,13 @@ func (u *resourceMetrics) adapterProgramResourceChecks() (live, ready []apiserve
 }
 
 // getAdapterProgramResourceRules returns the active resourceRules, or nil.
-func (l *liveRules) getAdapterProgramResourceRules() *resourcemetrics.UsageRuleSet {
+func (l *liveRules) getAdapterProgramResourceRules() *rule.UsageRuleSet {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	if l.catalog == nil {
 		return nil
 	}
-	u := l.catalog.UsageRules()
-	if u == nil {
-		return nil
-	}
-	return &resourcemetrics.UsageRuleSet{CPU: resourcemetrics.UsageRules(u.CPU), Memory: resourcemetrics.UsageRules(u.Memory), Window: u.Window}
+	return l.catalog.UsageRules()
 }
 
 // Evaluate evaluates a query on the backend of its rule.

@@ -48,8 +48,8 @@ type Source struct {
 	// UnknownBefore is the begin of the record: the replica's start, the autoscaler's creation, or the oldest entry that is kept. In a
 	// merged answer it is the earliest of all replicas.
 	UnknownBefore time.Time `json:"unknownBefore,omitzero"`
-	// Replicas are all replicas, the one that answered first, each with its part of a merged answer or the reason why its part is
-	// missing. Empty for an answer from one replica alone.
+	// Replicas are all replicas with their parts of a merged answer, or the reason why a part is missing. The answering replica comes
+	// first. Empty for an answer from one replica alone.
 	Replicas []ReplicaRecord `json:"replicas,omitempty"`
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/retry"
 	"github.com/tachometer-metrics/tachometer/test/harness/adapter"
 	"github.com/tachometer-metrics/tachometer/test/harness/kubeapi"
+	"github.com/tachometer-metrics/tachometer/test/harness/memorygroup"
 )
 
 const (
@@ -46,7 +47,7 @@ func runAttacks(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	limit, err := adapter.ReadShippedMemoryLimit(context.Background())
+	limits, err := memorygroup.ReadLimits(context.Background(), memorygroup.AdapterManifest)
 	if err == nil {
 		adapterProgram, err = adapter.Build(context.Background(), dir)
 	}
@@ -54,7 +55,7 @@ func runAttacks(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	maxResident = limit / 2
+	maxResident = limits.Memory / 2
 	return m.Run()
 }
 

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/tachometer-metrics/tachometer/test/harness/loopback"
 )
 
 // roleFamilies is the role of a process with targets that serve only the two families that autoscalers need.
@@ -31,7 +33,7 @@ func serveFamilies(ctx context.Context, series int) error {
 		_, _ = w.Write(*page.Load()) // an error means that the client is gone
 	})
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return serveBenchUntilDone(ctx, loopback{listener}, mux) })
+	group.Go(func() error { return serveBenchUntilDone(ctx, loopback.Listener{Listener: listener}, mux) })
 	group.Go(func() error {
 		for sleepInBench(ctx, time.Second) == nil {
 			render()

@@ -20,6 +20,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/query"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/scrape"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/store"
+	"github.com/tachometer-metrics/tachometer/test/harness/loopback"
 )
 
 // The roles of a child.
@@ -54,22 +55,6 @@ func benchTargetAddress(target int, port string) string {
 	return fmt.Sprintf("127.1.%d.%d:%s", target/250, 1+target%250, port)
 }
 
-// loopback accepts connections from this machine only, although it listens on all addresses.
-type loopback struct{ net.Listener }
-
-func (l loopback) Accept() (net.Conn, error) {
-	for {
-		c, err := l.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		if at, ok := c.LocalAddr().(*net.TCPAddr); ok && at.IP.IsLoopback() {
-			return c, nil
-		}
-		c.Close()
-	}
-}
-
 // serveBenchUntilDone serves until ctx ends, and prints the port for the parent.
 func serveBenchUntilDone(ctx context.Context, listener net.Listener, handler http.Handler) error {
 	_, port, err := net.SplitHostPort(listener.Addr().String())
@@ -95,7 +80,7 @@ func (t task) serveBenchPages(ctx context.Context) error {
 	mux.Handle("GET /metrics", p)
 	mux.HandleFunc("GET /served", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, p.served.Load()) })
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return serveBenchUntilDone(ctx, loopback{listener}, mux) })
+	group.Go(func() error { return serveBenchUntilDone(ctx, loopback.Listener{Listener: listener}, mux) })
 	group.Go(func() error {
 		for sleepInBench(ctx, time.Second) == nil {
 			p.refreshBenchPages()

@@ -20,11 +20,9 @@ import (
 	"github.com/prometheus/common/model"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/tachometer-metrics/tachometer/test/harness/memorygroup"
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
-
-// memoryLimit is the GOMEMLIMIT that the manifests set.
-const memoryLimit = "256MiB"
 
 // config has the built-in rules, and a rule for a queue. The interval is shorter than the default, to save time. The maximum age is the
 // default, so that a busy machine does not affect the tests.
@@ -64,6 +62,7 @@ rules:
 // adapter is cmd/adapter as a process, with the rights of its shipped ServiceAccount.
 type adapter struct {
 	program, config, kubeconfig, log string
+	goMemory                         string // the shipped GOMEMLIMIT
 
 	port    int
 	process *exec.Cmd
@@ -72,8 +71,13 @@ type adapter struct {
 
 // buildAdapter builds the program.
 func buildAdapter(ctx context.Context, dir string) (*adapter, error) {
+	limits, err := memorygroup.ReadLimits(ctx, memorygroup.AdapterManifest)
+	if err != nil {
+		return nil, err
+	}
 	a := &adapter{
-		program: filepath.Join(dir, "adapter"), config: filepath.Join(dir, "config.yaml"),
+		goMemory: limits.GoMemory,
+		program:  filepath.Join(dir, "adapter"), config: filepath.Join(dir, "config.yaml"),
 		kubeconfig: filepath.Join(dir, "kubeconfig"), log: filepath.Join(dir, "adapter.log"),
 	}
 	root, err := stack.Root(ctx)
@@ -97,7 +101,7 @@ func (a *adapter) start() error {
 	defer log.Close()
 	a.process = exec.Command(a.program, "--config="+a.config, "--allow-host-network", "--kubeconfig="+a.kubeconfig, "--secure-port="+strconv.Itoa(a.port),
 		"--shutdown-delay-duration=100ms", "--logging-format=text")
-	a.process.Env = append(os.Environ(), "GOMEMLIMIT="+memoryLimit, detectMutations)
+	a.process.Env = append(os.Environ(), "GOMEMLIMIT="+a.goMemory, detectMutations)
 	a.process.Stdout, a.process.Stderr = log, log
 	a.process.SysProcAttr = attributes()
 	if err := a.process.Start(); err != nil {

@@ -27,7 +27,7 @@ type demandBudget struct {
 	byNamespace map[string]int
 }
 
-// newDemandBudget returns a budget in which all namespaces have the same share: whoever wants less leaves the rest to the others.
+// newDemandBudget returns a budget in which all namespaces have the same share. A namespace that wants less leaves the rest to the others.
 func newDemandBudget(autoscalers []*storedAutoscaler) demandBudget {
 	wanted := map[string]int{}
 	for _, a := range autoscalers {

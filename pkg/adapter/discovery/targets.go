@@ -81,7 +81,7 @@ func (s *targetSnapshot) listDiscoveredTargets(pods *podTable, sets *familySets)
 	return targets
 }
 
-// explainDiscoveredEndpointRival returns why a pod is no target whose endpoint another pod claims: its page would count twice.
+// explainDiscoveredEndpointRival returns why a pod is no target: another pod claims its endpoint, and its page would count twice.
 func explainDiscoveredEndpointRival(p, rival *storedPod) string {
 	text := "pod " + rival.discoveredPodKey().String() + " has the same endpoint " + p.url
 	if p.hostNetwork || rival.hostNetwork {

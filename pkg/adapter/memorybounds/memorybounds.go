@@ -17,7 +17,7 @@ const (
 	RecordedSpecs = 11 * mib
 	// AutoscalerDemands bounds the demands of autoscalers: 1,000 with ten metrics each, whose names and selectors have 200 bytes.
 	AutoscalerDemands = 8 * mib
-	// ReaderDemands bounds those of readers: 10,000 of 500 bytes.
+	// ReaderDemands bounds the demands of readers: 10,000 of 500 bytes.
 	ReaderDemands = 5 * mib
 	// FamilySets bounds the sets of families that are demanded of pods. Pods of a workload share one: 1,000 of 100 families.
 	FamilySets = 4 * mib
@@ -76,7 +76,7 @@ const (
 	streamBytes       = 8 * kib
 	pages, pageBytes  = 64, 128 * kib
 	sampleBytes       = 16
-	// programBytes are those of an adapter with 5,000 pods and 1,000 autoscalers that nobody asks.
+	// programBytes is the memory of an adapter with 5,000 pods and 1,000 autoscalers, without reads.
 	programBytes = 24 * mib
 )
 

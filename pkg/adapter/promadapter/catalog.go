@@ -73,7 +73,7 @@ type Catalog struct {
 	resources    ResourceLookup
 	rules        []*ruleState // owned by Run
 	snapshot     atomic.Pointer[RuleSnapshot]
-	usageRuleSet atomic.Pointer[UsageRuleSet]
+	usageRuleSet atomic.Pointer[rule.UsageRuleSet]
 
 	resourceRules  *ResourceRules
 	usageErr       error           // owned by Run

@@ -18,24 +18,9 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
-// UsageRuleSet has the rules of resourceRules for metrics.k8s.io.
-type UsageRuleSet struct {
-	CPU, Memory UsageRules
-	// Window is the declared averaging window of the values; 0 if the file does not say.
-	Window time.Duration
-}
-
-// UsageRules are the rules of CPU or memory. They are external, so that every container has a result of its own. A query of
-// Containers has Query.Namespace and the names of pods as Query.Objects, a query of Nodes the names of nodes. A rule is nil if
-// the file has no query for it. The labels identify the object of a result.
-type UsageRules struct {
-	Containers, Nodes                                   *rule.Rule
-	NamespaceLabel, PodLabel, ContainerLabel, NodeLabel string
-}
-
 // UsageRules returns the rules of resourceRules. It returns nil without resourceRules and before their lookup has succeeded;
 // Rules().Notes() has the reason.
-func (c *Catalog) UsageRules() *UsageRuleSet { return c.usageRuleSet.Load() }
+func (c *Catalog) UsageRules() *rule.UsageRuleSet { return c.usageRuleSet.Load() }
 
 // usageRetryInterval is the delay before a failed lookup of the resources of resourceRules is retried.
 const usageRetryInterval = 30 * time.Second
@@ -73,11 +58,11 @@ type usageResolver struct {
 	unsettled string
 }
 
-func (r *usageResolver) resolvePromAdapterUsageRuleSet(rules *ResourceRules) (*UsageRuleSet, error) {
-	u := &UsageRuleSet{Window: rules.Window}
+func (r *usageResolver) resolvePromAdapterUsageRuleSet(rules *ResourceRules) (*rule.UsageRuleSet, error) {
+	u := &rule.UsageRuleSet{Window: rules.Window}
 	for _, pair := range []struct {
 		from *ResourceRule
-		to   *UsageRules
+		to   *rule.UsageRules
 	}{{&rules.CPU, &u.CPU}, {&rules.Memory, &u.Memory}} {
 		if err := r.resolvePromAdapterUsageRule(pair.from, pair.to); err != nil {
 			return nil, fmt.Errorf("%s: %w", pair.from.path, err)
@@ -86,7 +71,7 @@ func (r *usageResolver) resolvePromAdapterUsageRuleSet(rules *ResourceRules) (*U
 	return u, nil
 }
 
-func (r *usageResolver) resolvePromAdapterUsageRule(rule *ResourceRule, u *UsageRules) error {
+func (r *usageResolver) resolvePromAdapterUsageRule(rule *ResourceRule, u *rule.UsageRules) error {
 	m, err := resolvePromAdapterResourceMapping(rule.Resources, rule.labelTemplate, r.cluster)
 	if err != nil {
 		return err

@@ -40,7 +40,7 @@ func TestUsage(t *testing.T) {
 			t.Errorf("notes: %q", notes)
 		}
 		got := map[string]string{"window": u.Window.String()}
-		for name, r := range map[string]UsageRules{"cpu": u.CPU, "memory": u.Memory} {
+		for name, r := range map[string]rule.UsageRules{"cpu": u.CPU, "memory": u.Memory} {
 			got[name+" labels"] = strings.Join([]string{r.NamespaceLabel, r.PodLabel, r.ContainerLabel, r.NodeLabel}, " ")
 			got[name+" of containers"] = ruleQueryText(t, r.Containers, "default", []string{"a", "b.c"}, nil)
 			got[name+" of nodes"] = ruleQueryText(t, r.Nodes, "", []string{"n"}, nil)

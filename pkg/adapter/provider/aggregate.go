@@ -68,7 +68,7 @@ func (p *Provider) provideSingleValue(req request, v *metric.Value) (*custom_met
 }
 
 // aggregateProvidedPodValues returns the sum, average or maximum of at least one value. The result has the newest of the times and
-// the longest of the windows. An aggregate without a case is a bug of this repository, so aggregateValues panics.
+// the longest of the windows. It panics for an aggregate without a case, a bug of this repository.
 func aggregateProvidedPodValues(how config.Aggregate, values []*metric.Value) metric.Value {
 	out := *values[0]
 	for _, v := range values[1:] {

@@ -126,9 +126,9 @@ func (p *Provider) isProviderRequestDemanded(d discovery.Demand) bool {
 
 // checkProviderRequestComplete returns an error while the embedded backend may soon have more series of these pods. An expression over a
 // namespace shows no gap for a coming series, only a smaller sum. After a start of the adapter, or after a first demand,
-// such a sum is a wrong number. A pod whose series go on without a fresh sample is the backend's error, and a pod
-// whose last page had the family, or has it and is refused, is missing, or which never answered and belongs to a workload with the family, or whose counters are
-// those of several processes. Another pod whose scrapes fail may be any other service of the namespace.
+// such a sum is a wrong number. A pod is missing if its last page had the family, if its page has the family and is rejected, if it
+// never answered and another pod of its workload has the family, or if several processes share its counters. A pod without a fresh
+// sample in its series is the backend's error. Any other pod with failing scrapes may be another service of the namespace.
 func (p *Provider) checkProviderRequestComplete(req request, pods []discovery.Pod) error {
 	if req.first() {
 		return metric.Errorf(metric.KindUnavailable, "%s: %s", metric.ReasonWarmingUp.Text(), firstAsked)

@@ -24,7 +24,7 @@ type podValues struct {
 	// rule computed the first value; nil without any. mixed is set if rules with another aggregate computed others.
 	rule  *rule.Rule
 	mixed bool
-	// omitted are the other live pods, unready those of them that are not ready, whose scrapes fail, and whose counters have ended.
+	// omitted are the other live pods. unready are the omitted pods that are not ready, fail their scrapes, and have no counter any more.
 	// inactive are the pods that are not live. All are sorted by pod.
 	omitted, unready, inactive []metric.Omission
 }
@@ -198,8 +198,8 @@ func (p *Provider) evaluateProviderRuleForPods(ctx context.Context, req request,
 	return nil
 }
 
-// providedPodsToEvaluate returns the open pods whose families are of fit types, and the departed pods that count: pods itself if that
-// is all of them. It records families of unfit types.
+// providedPodsToEvaluate returns the open pods with families of fit types, and the departed pods that count; pods itself if that is all
+// of them. It records families of unfit types.
 func (p *Provider) providedPodsToEvaluate(req request, pods []discovery.Pod, results []podResult) []discovery.Pod {
 	out, complete := pods, true
 	for i := range results {

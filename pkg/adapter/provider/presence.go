@@ -1,4 +1,4 @@
-// Proof of absence: pods whose page has the families of a rule, and whose store has no series that the rule selects.
+// Proof of absence: a pod has the families of a rule on its page, and no series in the store that the rule selects.
 
 package provider
 

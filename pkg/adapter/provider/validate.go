@@ -75,7 +75,7 @@ func (p *Provider) rejectNegativeProvidedValue(r *rule.Rule, v *metric.Value) er
 // the meaning of a missing number for the service. It does not apply to:
 //   - a rejected number (out of range, negative, of a counter that decreases), which is wrong rather than missing;
 //   - an error of the backend;
-//   - a pod that does not answer, warms up, whose samples are old, or that is not scraped so far: it may have a number, and
+//   - a pod that does not answer, warms up, has old samples, or is not scraped so far: it may have a number, and
 //     `onMissing: zero` means a 0 neither for a pod too busy to answer nor for every pod after each start of the adapter.
 func (p *Provider) substituteMissingProvidedValue(req request, o metric.Omission) (*metric.Value, resource.Quantity, metric.Reason) {
 	if req.rule.OnMissing == nil {

@@ -15,20 +15,6 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
-// UsageRuleSet has the rules for usage. It must not change once a RuleSource has it.
-type UsageRuleSet struct {
-	CPU, Memory UsageRules
-	// Window is the stated window of CPU usage; 0: the values' own.
-	Window time.Duration
-}
-
-// UsageRules are the rules of CPU, in cores, or of memory, in bytes. Containers is evaluated with Query.Namespace and the names of
-// pods as Query.Objects, Nodes with the names of nodes. The labels of a result name its object.
-type UsageRules struct {
-	Containers, Nodes                                   *rule.Rule
-	NamespaceLabel, PodLabel, ContainerLabel, NodeLabel string
-}
-
 // Evaluator evaluates a rule on its backend. It may be called concurrently.
 type Evaluator interface {
 	Evaluate(ctx context.Context, q rule.Query, now time.Time) ([]metric.Value, error)
@@ -40,14 +26,14 @@ const maxConcurrentQueries = 8
 
 // RuleSource is the UsageSource that evaluates rules.
 type RuleSource struct {
-	ruleSet func() *UsageRuleSet
+	ruleSet func() *rule.UsageRuleSet
 	backend Evaluator
 }
 
 var _ UsageSource = (*RuleSource)(nil)
 
 // NewRuleSource returns a source for the current rules. set must be safe for concurrent use; it returns nil if there are no rules.
-func NewRuleSource(set func() *UsageRuleSet, backend Evaluator) *RuleSource {
+func NewRuleSource(set func() *rule.UsageRuleSet, backend Evaluator) *RuleSource {
 	return &RuleSource{set, backend}
 }
 
@@ -69,10 +55,10 @@ func (r *RuleSource) GetPodUsages(ctx context.Context, pods []Pod, now time.Time
 	for namespace, objects := range names {
 		slices.Sort(objects)
 		cpu[namespace], memory[namespace] = &containerValues{}, &containerValues{}
-		evaluate := func(rules UsageRules, into *containerValues) {
+		evaluate := func(rules rule.UsageRules, into *containerValues) {
 			q := rule.Query{Rule: rules.Containers, Namespace: namespace, Objects: objects}
 			queries.Go(func() error {
-				return r.evaluateResourceUsageRule(ctx, q, into, rules.podContainerResourceUsageKey, now)
+				return r.evaluateResourceUsageRule(ctx, q, into, podContainerResourceUsageKey(rules), now)
 			})
 		}
 		evaluate(set.CPU, cpu[namespace])
@@ -101,10 +87,10 @@ func (r *RuleSource) GetNodeUsages(ctx context.Context, names []string, now time
 	names = slices.Sorted(slices.Values(names))
 	var cpu, memory containerValues
 	queries, ctx := errgroup.WithContext(ctx)
-	evaluate := func(rules UsageRules, into *containerValues) {
+	evaluate := func(rules rule.UsageRules, into *containerValues) {
 		q := rule.Query{Rule: rules.Nodes, Objects: names}
 		queries.Go(func() error {
-			return r.evaluateResourceUsageRule(ctx, q, into, rules.nodeContainerResourceUsageKey, now)
+			return r.evaluateResourceUsageRule(ctx, q, into, nodeContainerResourceUsageKey(rules), now)
 		})
 	}
 	evaluate(set.CPU, &cpu)
@@ -133,23 +119,27 @@ type containerValues struct {
 // containerKeyFunc returns the object and container of a value; not ok if the query does not cover them.
 type containerKeyFunc func(q rule.Query, v metric.Value) (object, container string, ok bool, err error)
 
-func (r UsageRules) podContainerResourceUsageKey(q rule.Query, v metric.Value) (pod, container string, ok bool, err error) {
-	if namespace, found := v.Labels[r.NamespaceLabel]; found && namespace != q.Namespace {
-		return "", "", false, nil
+func podContainerResourceUsageKey(rules rule.UsageRules) containerKeyFunc {
+	return func(q rule.Query, v metric.Value) (pod, container string, ok bool, err error) {
+		if namespace, found := v.Labels[rules.NamespaceLabel]; found && namespace != q.Namespace {
+			return "", "", false, nil
+		}
+		pod = v.Labels[rules.PodLabel]
+		if pod == "" {
+			return "", "", false, newMissingResourceUsageLabelError(q, rules.PodLabel, v)
+		}
+		return pod, v.Labels[rules.ContainerLabel], true, nil
 	}
-	pod = v.Labels[r.PodLabel]
-	if pod == "" {
-		return "", "", false, newMissingResourceUsageLabelError(q, r.PodLabel, v)
-	}
-	return pod, v.Labels[r.ContainerLabel], true, nil
 }
 
-func (r UsageRules) nodeContainerResourceUsageKey(q rule.Query, v metric.Value) (node, container string, ok bool, err error) {
-	node = v.Labels[r.NodeLabel]
-	if node == "" {
-		return "", "", false, newMissingResourceUsageLabelError(q, r.NodeLabel, v)
+func nodeContainerResourceUsageKey(rules rule.UsageRules) containerKeyFunc {
+	return func(q rule.Query, v metric.Value) (node, container string, ok bool, err error) {
+		node = v.Labels[rules.NodeLabel]
+		if node == "" {
+			return "", "", false, newMissingResourceUsageLabelError(q, rules.NodeLabel, v)
+		}
+		return node, "", true, nil
 	}
-	return node, "", true, nil
 }
 
 func newMissingResourceUsageLabelError(q rule.Query, label string, v metric.Value) error {

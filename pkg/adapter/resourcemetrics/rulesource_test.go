@@ -34,15 +34,15 @@ func (b *fakeEvaluator) Evaluate(_ context.Context, q rule.Query, _ time.Time) (
 	return b.values[q.Rule.Name], b.err
 }
 
-func newUsageRuleSet() *UsageRuleSet {
-	of := func(resource, nodeLabel string) UsageRules {
-		return UsageRules{
+func newUsageRuleSet() *rule.UsageRuleSet {
+	of := func(resource, nodeLabel string) rule.UsageRules {
+		return rule.UsageRules{
 			Containers:     &rule.Rule{Name: resource + " of containers", External: true, MaxAge: time.Minute},
 			Nodes:          &rule.Rule{Name: resource + " of nodes", External: true, MaxAge: time.Minute},
 			NamespaceLabel: "k8s_ns", PodLabel: "k8s_pod", ContainerLabel: "k8s_container", NodeLabel: nodeLabel,
 		}
 	}
-	return &UsageRuleSet{CPU: of("cpu", "node"), Memory: of("memory", "instance"), Window: 5 * time.Minute}
+	return &rule.UsageRuleSet{CPU: of("cpu", "node"), Memory: of("memory", "instance"), Window: 5 * time.Minute}
 }
 
 func newLabelledValue(v float64, age time.Duration, kv ...string) metric.Value {
@@ -105,7 +105,7 @@ func TestRulesPods(t *testing.T) {
 			set := newUsageRuleSet()
 			set.Window = tc.window
 			pod := metric.Object{Namespace: "n", Name: "p"}
-			usages, omitted, err := NewRuleSource(func() *UsageRuleSet { return set }, b).GetPodUsages(t.Context(), []Pod{{Object: pod}}, measuredAt)
+			usages, omitted, err := NewRuleSource(func() *rule.UsageRuleSet { return set }, b).GetPodUsages(t.Context(), []Pod{{Object: pod}}, measuredAt)
 			if tc.err != "" {
 				if err == nil || !strings.Contains(err.Error(), tc.err) || metric.KindOf(err) != metric.KindInternal {
 					t.Errorf("error %v, want %q", err, tc.err)
@@ -140,7 +140,7 @@ func TestRulesAskByNamespace(t *testing.T) {
 		pods = append(pods, Pod{Object: metric.Object{Namespace: namespace, Name: "2"}}, Pod{Object: metric.Object{Namespace: namespace, Name: "1"}})
 	}
 	set := newUsageRuleSet()
-	if _, omitted, err := NewRuleSource(func() *UsageRuleSet { return set }, b).GetPodUsages(t.Context(), pods, measuredAt); err != nil || len(omitted) != len(pods) {
+	if _, omitted, err := NewRuleSource(func() *rule.UsageRuleSet { return set }, b).GetPodUsages(t.Context(), pods, measuredAt); err != nil || len(omitted) != len(pods) {
 		t.Fatalf("%d omissions, %v", len(omitted), err)
 	}
 	if len(b.queries) != 52 || b.maxBusy.Load() > maxConcurrentQueries {
@@ -160,7 +160,7 @@ func TestRulesNodes(t *testing.T) {
 		"memory of nodes": {newLabelledValue(9, 0, "instance", "a"), newLabelledValue(9, 0, "instance", "b"), newLabelledValue(9, 0, "instance", "c")},
 	}}
 	set := newUsageRuleSet()
-	r := NewRuleSource(func() *UsageRuleSet { return set }, b)
+	r := NewRuleSource(func() *rule.UsageRuleSet { return set }, b)
 	usages, omitted, err := r.GetNodeUsages(t.Context(), []string{"d", "a", "b", "c"}, measuredAt)
 	if err != nil {
 		t.Fatal(err)
@@ -184,8 +184,8 @@ func TestRulesFaults(t *testing.T) {
 	b := &fakeEvaluator{queries: make(chan rule.Query, 10), err: metric.Errorf(metric.KindUnavailable, "down")}
 	half := newUsageRuleSet()
 	half.Memory.Containers, half.Memory.Nodes = nil, nil
-	for name, set := range map[string]*UsageRuleSet{"none": nil, "down": newUsageRuleSet(), "half": half} {
-		r := NewRuleSource(func() *UsageRuleSet { return set }, b)
+	for name, set := range map[string]*rule.UsageRuleSet{"none": nil, "down": newUsageRuleSet(), "half": half} {
+		r := NewRuleSource(func() *rule.UsageRuleSet { return set }, b)
 		if _, _, err := r.GetPodUsages(t.Context(), []Pod{{}}, measuredAt); metric.KindOf(err) != metric.KindUnavailable {
 			t.Errorf("%s: Pods = %v", name, err)
 		}

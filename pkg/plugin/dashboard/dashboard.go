@@ -48,7 +48,7 @@ type Options struct {
 	Flags []string
 	// Interval is the pause between two looks; zero: DefaultInterval.
 	Interval time.Duration
-	// Decisions has the recorded decisions of autoscalers; nil, or where it fails: those that the server's own looks show.
+	// Decisions has the recorded decisions of autoscalers; nil, or where it fails: the decisions of the server's own looks.
 	Decisions DecisionSource
 }
 

@@ -75,7 +75,7 @@ type recordedPoint struct {
 }
 
 // recordLooks adds a look at all autoscalers. Autoscalers that it lacks are gone, with their records. While a scale is under way, the
-// reason of the decision replaces the one that the pods of the moment give. Calls come one after the other.
+// reason of the decision replaces the reason by the pods of the moment. Calls come one after the other.
 func (b *recordBook) recordLooks(ctx context.Context, looks []autoscalerLook) {
 	decisions := make([]*Decision, len(looks))
 	for i := range looks {

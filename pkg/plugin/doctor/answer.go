@@ -95,7 +95,7 @@ func (v *autoscalerVisit) formatRequestCommand(i int) string {
 			return v.formatVisitCommand("set resources %s -c %s --requests=%s=%s", v.workload.Ref(), c.Name, name, amount)
 		}
 	}
-	return v.formatVisitCommand("describe hpa %s", v.hpa.Name)
+	return formatDescribeHPACommand(v.hpa)
 }
 
 // checkVisitedContainer says that no pod reports the container of the i-th metric, and which containers there are.

@@ -52,6 +52,10 @@ func (v *autoscalerVisit) formatVisitCommand(format string, args ...any) string 
 	return "kubectl -n " + v.hpa.Namespace + " " + fmt.Sprintf(format, args...)
 }
 
+func formatDescribeHPACommand(hpa *autoscalingv2.HorizontalPodAutoscaler) string {
+	return fmt.Sprintf("kubectl -n %s describe hpa %s", hpa.Namespace, hpa.Name)
+}
+
 func (v *autoscalerVisit) addVisitCheck(name string, status Status, message, fix string) {
 	v.addDoctorCheck(name, v.subject, status, message, fix)
 }

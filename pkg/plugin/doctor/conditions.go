@@ -18,7 +18,7 @@ import (
 // checkVisitedConditions judges the conditions that the HPA controller wrote.
 func (v *autoscalerVisit) checkVisitedConditions() {
 	if len(v.hpa.Status.Conditions) == 0 {
-		v.addVisitCheck("condition", StatusWarning, "the HPA controller has written no condition yet", v.formatVisitCommand("describe hpa %s", v.hpa.Name))
+		v.addVisitCheck("condition", StatusWarning, "the HPA controller has written no condition yet", formatDescribeHPACommand(v.hpa))
 	}
 	for _, c := range v.hpa.Status.Conditions {
 		status, fix := v.judgeVisitedCondition(c)
@@ -44,11 +44,11 @@ func (v *autoscalerVisit) judgeVisitedCondition(c autoscalingv2.HorizontalPodAut
 	case refusedUser.MatchString(c.Message):
 		return StatusFail, v.formatControllerGrant(c.Message)
 	case c.Reason == "AmbiguousSelector", c.Reason == "InvalidSelector": // no read of a metric shows these
-		return StatusFail, v.formatVisitCommand("describe hpa %s", v.hpa.Name)
+		return StatusFail, formatDescribeHPACommand(v.hpa)
 	case c.Type == autoscalingv2.ScalingActive && !v.hasBrokenAnswer():
-		return StatusWarning, v.formatVisitCommand("describe hpa %s", v.hpa.Name) // it reads again within 15 s; what warms up has a check of its own
+		return StatusWarning, formatDescribeHPACommand(v.hpa) // it reads again within 15 s; what warms up has a check of its own
 	}
-	return StatusFail, v.formatVisitCommand("describe hpa %s", v.hpa.Name)
+	return StatusFail, formatDescribeHPACommand(v.hpa)
 }
 
 // formatWakingCommand returns the command that switches on an autoscaler whose target is at 0.
@@ -56,7 +56,7 @@ func (v *autoscalerVisit) formatWakingCommand() string {
 	ref := v.hpa.Spec.ScaleTargetRef
 	target := strings.ToLower(ref.Kind) + "/" + ref.Name
 	if !output.IsShellWord(target) {
-		return v.formatVisitCommand("describe hpa %s", v.hpa.Name)
+		return formatDescribeHPACommand(v.hpa)
 	}
 	return v.formatVisitCommand("scale %s --replicas=%d", target, max(1, inventory.MinReplicasOf(v.hpa)))
 }
@@ -73,7 +73,7 @@ var (
 func (v *autoscalerVisit) formatControllerGrant(message string) string {
 	found := refusedController.FindStringSubmatch(message)
 	if found == nil {
-		return v.formatVisitCommand("describe hpa %s", v.hpa.Name)
+		return formatDescribeHPACommand(v.hpa)
 	}
 	subject := "--user=system:" + found[1]
 	if name, isAccount := strings.CutPrefix(found[1], "serviceaccount:"); isAccount {

@@ -53,7 +53,7 @@ func (d *doctor) checkDoctorController(ctx context.Context) {
 	}
 	if silent != nil {
 		d.addDoctorCheck("controller", silent.Namespace+"/"+silent.Name, StatusWarning, fmt.Sprintf("the record of the last %s has no read by the HPA controller: "+
-			"it does not run, or the adapter's --autoscaler-users lacks its user", output.Duration(controllerSpan)), formatHPACommand(silent))
+			"it does not run, or the adapter's --autoscaler-users lacks its user", output.Duration(controllerSpan)), formatDescribeHPACommand(silent))
 	}
 }
 
@@ -87,10 +87,6 @@ func (d *doctor) expectsControllerReads(hpa *autoscalingv2.HorizontalPodAutoscal
 	hasReads := slices.ContainsFunc(log.Decisions, func(l explainapi.Decision) bool { return len(l.Reads) > 0 })
 	return readsPods && isServed && isWhole && !hasReads && hpa.Status.CurrentReplicas >= inventory.MinReplicasOf(hpa) && hpa.Status.CurrentReplicas > 0 &&
 		hpa.Status.CurrentReplicas <= hpa.Spec.MaxReplicas && !begin.IsZero() && now.Sub(begin) > 2*time.Minute
-}
-
-func formatHPACommand(hpa *autoscalingv2.HorizontalPodAutoscaler) string {
-	return fmt.Sprintf("kubectl -n %s describe hpa %s", hpa.Namespace, hpa.Name)
 }
 
 // checkDoctorClock compares this machine's clock with the adapter's time of an answer. Ages of values are those by the adapter's clock.

@@ -67,8 +67,8 @@ type SelectorReader interface {
 	ReadScaleSelector(ctx context.Context, namespace string, target autoscalingv2.CrossVersionObjectReference) (string, error)
 }
 
-// AddScaleTargets adds scale targets of other kinds, such as custom resources, over their scale subresource. Their template is that of
-// a pod that they have.
+// AddScaleTargets adds scale targets of other kinds, such as custom resources, over their scale subresource. A pod of theirs gives
+// the template.
 func (i *Inventory) AddScaleTargets(ctx context.Context, reader SelectorReader) {
 	for n := range i.HPAs {
 		hpa := &i.HPAs[n]

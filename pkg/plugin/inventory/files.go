@@ -187,8 +187,8 @@ func (i *Inventory) addInventoryObject(file, kind string, data []byte, namespace
 	return i.addOtherWorkload(file, kind, data, namespace)
 }
 
-// addOtherWorkload adds an object with pods that is no Deployment and no StatefulSet, by its group and kind: one that no autoscaler can scale,
-// or one of another kind with a selector, such as a Rollout. It skips an object that another one controls.
+// addOtherWorkload adds an object with pods of another kind than Deployment and StatefulSet, by its group and kind: a kind that no
+// autoscaler can scale, or any kind with a selector, such as a Rollout. It skips an object with a controller.
 func (i *Inventory) addOtherWorkload(file, kind string, data []byte, namespace string) error {
 	var object struct {
 		Metadata metav1.ObjectMeta `json:"metadata"`

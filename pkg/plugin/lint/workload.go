@@ -126,7 +126,7 @@ func lintLivenessIsReadiness(s subject) []string {
 // lintedProbePath returns the path of a probe; Kubernetes' default is /.
 func lintedProbePath(p *corev1.Probe) string { return cmp.Or(p.HTTPGet.Path, "/") }
 
-// lintedPortNumber returns the number of a container's port, or the text of one that it does not declare.
+// lintedPortNumber returns the number of a container's port, or the text of an undeclared port.
 func lintedPortNumber(c corev1.Container, port intstr.IntOrString) string {
 	for _, p := range c.Ports {
 		if port.Type == intstr.String && p.Name == port.StrVal {

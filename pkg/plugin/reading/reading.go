@@ -282,7 +282,7 @@ func parsePodUsageReading(data []byte, name corev1.ResourceName, container strin
 	return values, nil
 }
 
-// TargetOf returns the target of a metric. One of an object may have two amounts: the HPA controller takes that of its type.
+// TargetOf returns the target of a metric. The target of an object may have two amounts: the HPA controller takes the amount of the target's type.
 func TargetOf(m autoscalingv2.MetricSpec) autoscalingv2.MetricTarget {
 	switch {
 	case m.Pods != nil:

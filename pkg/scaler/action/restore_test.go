@@ -1,14 +1,12 @@
 package action
 
 import (
-	"encoding/json"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
@@ -85,36 +83,20 @@ func TestRestoreLists(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			client, mapper := newFakeCluster()
-			shop := client.Resource(servicesResource).Namespace("sale")
-			setPorts := func(ports string) {
-				t.Helper()
-				if _, err := shop.Patch(t.Context(), "shop", types.MergePatchType, []byte(`{"spec":{"ports":`+ports+`}}`), metav1.PatchOptions{}); err != nil {
-					t.Fatal(err)
-				}
-			}
-			setPorts(c.before)
+			setShopPorts(t, client, c.before)
 			g := New(client, mapper, Options{Gates: map[string]Gate{"sale": newSteppedGate(merge, 30, 100)}})
 			changes, err := g.Record(t.Context(), "sale", "sale")
 			if err == nil {
 				err = g.Open(t.Context(), "sale", "sale", 30, changes)
 			}
-			if c.edit != "" {
-				setPorts(c.edit)
-			}
+			setShopPorts(t, client, c.edit)
 			if err == nil {
 				err = g.Shut(t.Context(), "sale", "sale", changes)
 			}
 			if err != nil {
 				t.Fatal(err)
 			}
-			o, err := shop.Get(t.Context(), "shop", metav1.GetOptions{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			ports, _, _ := unstructured.NestedSlice(o.Object, "spec", "ports")
-			if got, _ := json.Marshal(ports); string(got) != c.after {
-				t.Errorf("got  %s\nwant %s", got, c.after)
-			}
+			checkShopPorts(t, client, c.after)
 		})
 	}
 }

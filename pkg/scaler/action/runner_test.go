@@ -57,6 +57,31 @@ func readShopSelector(t *testing.T, client *fake.FakeDynamicClient, namespace st
 	return got
 }
 
+// setShopPorts sets the ports of the Service shop, as another client does. Without ports it leaves them.
+func setShopPorts(t *testing.T, client *fake.FakeDynamicClient, ports string) {
+	t.Helper()
+	if ports == "" {
+		return
+	}
+	patch := []byte(`{"spec":{"ports":` + ports + `}}`)
+	if _, err := client.Resource(servicesResource).Namespace("sale").Patch(t.Context(), "shop", types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// checkShopPorts compares the ports of the Service shop.
+func checkShopPorts(t *testing.T, client *fake.FakeDynamicClient, want string) {
+	t.Helper()
+	o, err := client.Resource(servicesResource).Namespace("sale").Get(t.Context(), "shop", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ports, _, _ := unstructured.NestedSlice(o.Object, "spec", "ports")
+	if got, _ := json.Marshal(ports); string(got) != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
 func newShopPatch(merge string) *Patch {
 	return &Patch{APIVersion: "v1", Kind: "Service", Name: "shop", Merge: json.RawMessage(merge)}
 }

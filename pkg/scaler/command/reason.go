@@ -76,7 +76,7 @@ func isScalerHoldNamed(h *hold.Object, reason string) bool {
 }
 
 // pickNamedScalerHolds returns the UIDs of the holds of a workload that --reason names. A misspelt name must not look like success, and a name of
-// several holds must not change more than the one that is meant.
+// several holds must change no hold but the meant one.
 func pickNamedScalerHolds(all []hold.Object, t hold.Workload, reasons []string) (picked []types.UID, err error) {
 	for _, reason := range reasons {
 		var named []string

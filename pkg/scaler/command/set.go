@@ -65,8 +65,7 @@ func (s *setCommand) addScalerSetFlags(f *pflag.FlagSet) {
 		"empty: your user name, or USER@HOST if another host has a hold of it")
 	f.BoolVar(&s.wait, "wait", false, "wait until all new pods are ready and verified, and roll back on a failure")
 	addScalerDryRunFlag(f, &s.dryRun)
-	f.StringArrayVar(&s.notify, "notify", nil, "`notifier` of the outcome: slack:FILE, teams:FILE, alertmanager:FILE or webhook:FILE with the URL in the file, "+
-		"or pagerduty:FILE with the routing key; can be repeated")
+	f.StringArrayVar(&s.notify, "notify", nil, "`notifier` of the outcome: "+notify.SenderSyntax()+"; can be repeated")
 	s.verification.addScalerVerifyFlags(f)
 }
 

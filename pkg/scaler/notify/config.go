@@ -79,10 +79,15 @@ func (c Config) ReadURL() (string, error) {
 // URLFile returns the file that holds the URL; empty: the notifier has no URL.
 func (c Config) URLFile() string { return c.urlFile }
 
+// SenderSyntax returns the forms of ParseSender's text, for help and errors.
+func SenderSyntax() string {
+	return listNotifierKinds("%s:FILE", " or ") + ", where the file holds the URL, or PagerDuty's routing key"
+}
+
 // ParseSender parses KIND:FILE, such as slack:FILE, and returns the sender. The file holds the URL, or PagerDuty's routing key, and must
 // exist. The sender may call any address: its user is on the machine that calls.
 func ParseSender(text string, opts SenderOptions) (Sender, error) {
-	want := "want " + listNotifierKinds("%s:FILE", " or ") + ", where the file holds the URL, or PagerDuty's routing key"
+	want := "want " + SenderSyntax()
 	if strings.Contains(text, "://") { // the error must not show a URL
 		return nil, errors.New("notify: " + want + "; the URL itself is a secret")
 	}

@@ -28,6 +28,8 @@ var senderKinds = map[string]senderKind{
 type senderKind struct {
 	// secretKey is the key of the file with the kind's secret, and secret its name; empty: urlFile, and the URL.
 	secretKey, secret string
+	// url is the receiver's URL without urlFile; empty: the kind needs urlFile.
+	url string
 	// newSender returns a sender by the configuration.
 	newSender func(c Config, opts SenderOptions) Sender
 	// fields decode the keys of the kind into c; optional. All kinds have urlFile, severity, namespaces and allowAddresses.

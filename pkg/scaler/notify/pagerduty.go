@@ -19,7 +19,7 @@ import (
 
 // pagerDutyKind is the kind pagerduty of the configuration. Its URL is the same for all accounts of a region; its routing key is the secret.
 var pagerDutyKind = senderKind{
-	secretKey: "routingKeyFile", secret: "routing key",
+	secretKey: "routingKeyFile", secret: "routing key", url: PagerDutyURL,
 	newSender: func(c Config, opts SenderOptions) Sender {
 		url := func() (string, error) { return PagerDutyURL, nil }
 		if c.urlFile != "" {

@@ -1,4 +1,4 @@
-// Numbers that the API server denies: a hold that begins fails with them, and one that gives back says so until it can.
+// Numbers that the API server denies: a beginning hold fails with them, and an ending hold reports them until it can restore.
 
 package rollout
 

@@ -20,11 +20,9 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/tachometer-metrics/tachometer/test/harness/cluster"
+	"github.com/tachometer-metrics/tachometer/test/harness/memorygroup"
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
-
-// memoryLimit is the GOMEMLIMIT that the manifests set.
-const memoryLimit = "256MiB"
 
 // adapter is our adapter as a process, with the rights of its shipped ServiceAccount.
 type adapter struct {
@@ -63,12 +61,16 @@ func (a *adapter) installAdapter(ctx context.Context, c *cluster.Cluster, root s
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return err
 	}
+	limits, err := memorygroup.ReadLimits(ctx, memorygroup.AdapterManifest)
+	if err != nil {
+		return err
+	}
 	log, err := os.Create(a.adapterLogFile())
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	a.process, err = startClusterBenchProcess(log, []string{"GOMEMLIMIT=" + memoryLimit}, a.program,
+	a.process, err = startClusterBenchProcess(log, []string{"GOMEMLIMIT=" + limits.GoMemory}, a.program,
 		"--config="+config, "--allow-host-network", "--kubeconfig="+kubeconfig, "--secure-port="+strconv.Itoa(port), "--shutdown-delay-duration=0s")
 	if err != nil {
 		return err

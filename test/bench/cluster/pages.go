@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/tachometer-metrics/tachometer/test/harness/loopback"
 )
 
 // rolePages is the role of the process that serves the pages of all pods.
@@ -17,22 +19,6 @@ const pageRate = 50
 
 // groupAddress returns the address of a pod. All sixteen million loopback addresses lead to the same server.
 func groupAddress(pod int) string { return fmt.Sprintf("127.1.%d.%d", pod/250, 1+pod%250) }
-
-// loopback accepts connections from this machine only, although it listens on all addresses.
-type loopback struct{ net.Listener }
-
-func (l loopback) Accept() (net.Conn, error) {
-	for {
-		c, err := l.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		if at, ok := c.LocalAddr().(*net.TCPAddr); ok && at.IP.IsLoopback() {
-			return c, nil
-		}
-		c.Close()
-	}
-}
 
 // serveGroupPages serves until ctx ends, and prints the port.
 func serveGroupPages(ctx context.Context) error {
@@ -50,7 +36,7 @@ func serveGroupPages(ctx context.Context) error {
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}
 	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
 	fmt.Println(listener.Addr().(*net.TCPAddr).Port)
-	if err := server.Serve(loopback{listener}); !errors.Is(err, http.ErrServerClosed) {
+	if err := server.Serve(loopback.Listener{Listener: listener}); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil

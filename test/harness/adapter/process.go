@@ -60,7 +60,7 @@ func Build(ctx context.Context, dir string) (string, error) {
 
 // Start runs an adapter with the memory of the shipped Deployment. The caller waits until it serves, and ends it with Stop.
 func Start(ctx context.Context, opts Options) (*Process, error) {
-	limits, err := readShippedAdapterLimits(ctx)
+	limits, err := memorygroup.ReadLimits(ctx, memorygroup.AdapterManifest)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +82,7 @@ func Start(ctx context.Context, opts Options) (*Process, error) {
 	}
 	p := &Process{
 		URL: "https://" + address, log: filepath.Join(dir, "log"), certificate: certificate,
-		cgroup: memorygroup.Make(limits.memory),
+		cgroup: memorygroup.Make(limits.Memory),
 	}
 	p.Limited = p.cgroup != ""
 	command := append([]string{
@@ -93,7 +93,7 @@ func Start(ctx context.Context, opts Options) (*Process, error) {
 		command = memorygroup.Command(p.cgroup, command...)
 	}
 	p.command = exec.Command(command[0], command[1:]...)
-	p.command.Env = append(os.Environ(), "GOMEMLIMIT="+limits.goMemory)
+	p.command.Env = append(os.Environ(), "GOMEMLIMIT="+limits.GoMemory)
 	if err := p.launchAdapterProcess(); err != nil {
 		return nil, errors.Join(err, p.removeAdapterFiles())
 	}

@@ -18,8 +18,6 @@ import (
 )
 
 const (
-	// scalerMemory is the memory limit of the scaler in the manifests, and scalerHeap its GOMEMLIMIT.
-	scalerMemory, scalerHeap = 128 << 20, "115MiB"
 	// otherHeap is above the heap of the scaler without a consumer.
 	otherHeap = 15 << 20
 	// largestBatch fills a response of the largest size that the consumer reads.
@@ -111,18 +109,22 @@ func buildLimitedConsumer(t *testing.T) (program string) {
 // readInMemoryGroup runs TestLimitedConsumer of a program with the memory limit of the scaler.
 func readInMemoryGroup(t *testing.T, program string, brokers []string) {
 	t.Helper()
-	command := memorygroup.Command(memoryGroup(t), program, "-test.run=^TestLimitedConsumer$", "-test.v")
+	limits, err := memorygroup.ReadLimits(t.Context(), memorygroup.ScalerManifest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	command := memorygroup.Command(memoryGroup(t, limits.Memory), program, "-test.run=^TestLimitedConsumer$", "-test.v")
 	cmd := exec.Command(command[0], command[1:]...)
-	cmd.Env = append(os.Environ(), brokersVariable+"="+strings.Join(brokers, ","), "GOMEMLIMIT="+scalerHeap)
+	cmd.Env = append(os.Environ(), brokersVariable+"="+strings.Join(brokers, ","), "GOMEMLIMIT="+limits.GoMemory)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v:\n%s", err, out)
 	}
 }
 
-// memoryGroup makes a memory cgroup of the scaler's limit. It skips the test where none can be made.
-func memoryGroup(t *testing.T) string {
+// memoryGroup makes a memory cgroup with a limit in bytes. It skips the test where none can be made.
+func memoryGroup(t *testing.T, limit int64) string {
 	t.Helper()
-	group := memorygroup.Make(scalerMemory)
+	group := memorygroup.Make(limit)
 	if group == "" {
 		t.Skip("needs a memory cgroup: run it as root")
 	}

@@ -144,7 +144,7 @@ func readHTTPEventSecretFile(path string) ([]byte, error) {
 		return nil, fmt.Errorf("read secret: %w", err)
 	}
 	data = bytes.TrimRight(data, "\r\n")
-	// A key of zeros is that of an empty secret to HMAC, and a file of blanks is one that nobody has filled.
+	// To HMAC a key of zeros equals an empty secret, and a file of blanks was not filled yet.
 	if size := len(bytes.Trim(data, "\x00 \t\r\n")); size < minSecretBytes || len(data) > maxSecretBytes {
 		return nil, fmt.Errorf("read secret: %s has %d bytes without blanks and zeros around them; it must have %d to %d", path, size, minSecretBytes, maxSecretBytes)
 	}
