@@ -135,10 +135,9 @@ func newMetricAmount(m top.Metric, answer reading.Answer) metricAmount {
 // newMetricSeries returns the series of a metric without its columns.
 func newMetricSeries(m top.Metric, spec autoscalingv2.MetricSpec) metricSeries {
 	target := reading.TargetOf(spec)
-	name, _, _ := strings.Cut(m.Name, " ")
 	return metricSeries{
 		Name: m.Name, Target: newChartNumber(parseMetricNumber(m.Target)), Usage: target.AverageUtilization != nil, Share: target.Value == nil,
-		Rate: strings.HasSuffix(strings.TrimSuffix(name, ","), "_per_second"),
+		Rate: inventory.IsRateMetric(m.Name),
 	}
 }
 

@@ -114,7 +114,18 @@ func (m *Metric) listExplainedDecisionSteps() []string {
 		return append(steps, fmt.Sprintf("the direction is not sure: keeps %d", d.Replicas))
 	case hpa.StageFailed, hpa.StageScaled, hpa.StageFromZero:
 	}
+	if d.Counted > 0 {
+		steps = append(steps, "times "+output.Count(d.Counted, m.nameCountedPods()))
+	}
 	return append(steps, fmt.Sprintf("rounded up: %d", d.Replicas))
+}
+
+// nameCountedPods names the pods that the ratio is multiplied with: of a total these are the ready ones.
+func (m *Metric) nameCountedPods() string {
+	if m.ofPods {
+		return "pod"
+	}
+	return "ready pod"
 }
 
 // formatExplainedRatio returns the ratio of a usage to its target; nothing where no pods share a total.
@@ -156,7 +167,7 @@ func formatExplainedAmount(metric, target string, milli int64) string {
 	if strings.HasSuffix(text, "m") {
 		text = strconv.FormatFloat(float64(milli)/1000, 'f', -1, 64)
 	}
-	if name, _, _ := strings.Cut(metric, " "); strings.HasSuffix(strings.TrimSuffix(name, ","), "_per_second") {
+	if inventory.IsRateMetric(metric) {
 		text += "/s"
 	}
 	return text
@@ -171,10 +182,10 @@ func (e *Explanation) addExplainedChanges(in hpa.Input) {
 		}
 		s := newExplainedSearch(m, i, in)
 		if to, at := s.nextUp(); to <= int64(e.Max) && to > int64(e.Min) {
-			e.Changes = append(e.Changes, fmt.Sprintf("above %s %s asks for %d", m.formatAmount(at), explainedMetricName(m.Name), to))
+			e.Changes = append(e.Changes, fmt.Sprintf("above %s %s asks for %d", m.formatAmount(at), inventory.BareMetricName(m.Name), to))
 		}
 		if to, at := s.nextDown(); to >= int64(e.Min) && to < int64(e.Max) {
-			e.Changes = append(e.Changes, fmt.Sprintf("at %s or less %s asks for %d", m.formatAmount(at), explainedMetricName(m.Name), to))
+			e.Changes = append(e.Changes, fmt.Sprintf("at %s or less %s asks for %d", m.formatAmount(at), inventory.BareMetricName(m.Name), to))
 		}
 	}
 }
@@ -254,11 +265,4 @@ func (s wishSearch) nextDown() (wish, total int64) {
 		}
 	}
 	return -1, 0
-}
-
-// explainedMetricName returns the bare name of a metric in words.
-func explainedMetricName(words string) string {
-	name, _, _ := strings.Cut(words, " of ")
-	name, _, _ = strings.Cut(name, ",")
-	return name
 }

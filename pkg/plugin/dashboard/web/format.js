@@ -35,9 +35,9 @@ export function clock(text) {
   return new Date(text).toLocaleTimeString("en-GB");
 }
 
-// metricName returns the bare name of a metric in words: "cpu of pods" → "cpu".
+// metricName returns the bare name of a metric in words, with its selector: "cpu of pods" → "cpu".
 export function metricName(words) {
-  return words.split(" of ")[0].split(",")[0];
+  return words.replace(/, external$| of (pods|container \S+|\S+\/\S+)$/, "");
 }
 
 // span returns nanoseconds as a time span; nothing for none.
