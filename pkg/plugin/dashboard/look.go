@@ -132,7 +132,7 @@ func listLookFaults(look autoscalerLook) []faultView {
 	}
 	for _, p := range look.explanation.Pods {
 		for _, v := range p.Values {
-			if p.Ready && v.Note != "" && !broken[v.Metric] {
+			if p.Ready && v.Value == "" && !broken[v.Metric] {
 				fault.Metric, fault.Pod, fault.Reason = v.Metric, p.Name, v.Note
 				faults = append(faults, fault)
 			}

@@ -37,7 +37,7 @@ func TestLook(t *testing.T) {
 		t.Errorf("sentence = %q", row.Sentence)
 	}
 	wantFaults := []faultView{{
-		Namespace: "shop", Name: "web", Metric: "request_per_second of pods", Pod: "web-3", Reason: "left out of the answer",
+		Namespace: "shop", Name: "web", Metric: "request_per_second of pods", Pod: "web-3", Reason: "left out of the answer, counts as 0",
 		Command: "kubectl tachometer doctor hpa/web -n shop --context test",
 	}}
 	if diff := cmp.Diff(wantFaults, got.Faults); diff != "" {

@@ -396,6 +396,36 @@ func TestSteps(t *testing.T) {
 	}
 }
 
+// TestPodNotes: each pod whose own value does not count says why, and what counts in its place.
+func TestPodNotes(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		load load
+		want []string
+	}{
+		"all count":                  {load{rates: times(2, "49")}, []string{"", ""}},
+		"missing, on the way up":     {load{rates: []string{"160", "160", ""}}, []string{"", "", "left out of the answer, counts as 0"}},
+		"missing, on the way down":   {load{rates: []string{"10", "10", ""}}, []string{"", "", "left out of the answer, counts as the target"}},
+		"missing, on target":         {load{rates: []string{"50", "50", ""}}, []string{"", "", "left out of the answer"}},
+		"pending, on the way up":     {load{rates: []string{"90", "90"}, pending: 1}, []string{"starting: counts as 0", ""}},
+		"pending, on the way down":   {load{rates: []string{"10", "10"}, pending: 1}, []string{"starting: left out", ""}},
+		"all of them pending":        {load{rates: times(2, "90"), pending: 2}, []string{"starting: left out", "starting: left out"}},
+		"an error":                   {load{rates: times(2, ""), failure: "2 pods: 2 stale"}, []string{"2 pods: 2 stale", "2 pods: 2 stale"}},
+		"CPU, while a pod starts":    {load{rates: times(2, ""), cpu: "72m", pending: 1}, []string{"starting: counts as 0", ""}},
+		"a total has no pods' notes": {load{rates: times(2, ""), external: "330"}, []string{}},
+	} {
+		got := []string{}
+		for _, p := range tc.load.explain(t).Pods {
+			for _, v := range p.Values {
+				got = append(got, v.Note)
+			}
+		}
+		if diff := cmp.Diff(tc.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
 // TestChanges: the value at which the wish changes, beyond the tolerance.
 func TestChanges(t *testing.T) {
 	t.Parallel()

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strconv"
+	"strings"
 	"time"
 
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
@@ -318,6 +320,18 @@ func FormatTarget(t autoscalingv2.MetricTarget) string {
 		return fmt.Sprintf("%d%%", *t.AverageUtilization)
 	}
 	return "?"
+}
+
+// binaryUnits are the suffixes of amounts of memory, with their bytes.
+var binaryUnits = map[string]float64{"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40}
+
+// FormatAmount returns thousandths as a quantity, in the unit of a target of bytes: 61500m, 1536Mi.
+func FormatAmount(target string, milli int64) string {
+	unit := target[max(0, len(target)-2):]
+	if bytes, isBinary := binaryUnits[unit]; isBinary {
+		return strings.TrimSuffix(strconv.FormatFloat(float64(milli)/1000/bytes, 'f', 1, 64), ".0") + unit
+	}
+	return resource.NewMilliQuantity(milli, resource.DecimalSI).String()
 }
 
 // CurrentOf returns the values that the HPA controller wrote for a metric.

@@ -172,3 +172,19 @@ func TestRESTReader(t *testing.T) {
 		t.Errorf("error = %v, want the server's", err)
 	}
 }
+
+// TestFormatAmount: an amount has the unit of its target, so that both can be compared by eye.
+func TestFormatAmount(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		target string
+		milli  int64
+		want   string
+	}{
+		{"50", 61500, "61500m"}, {"50", 61000, "61"}, {"200Mi", 314572800000, "300Mi"}, {"2Gi", 1717986918400, "1.6Gi"}, {"1M", 1500000000, "1500k"}, {"60%", 72000, "72"}, {"?", 0, "0"}, {"", 5, "5m"},
+	} {
+		if got := FormatAmount(tc.target, tc.milli); got != tc.want {
+			t.Errorf("FormatAmount(%q, %d) = %q, want %q", tc.target, tc.milli, got, tc.want)
+		}
+	}
+}

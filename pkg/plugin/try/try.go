@@ -127,7 +127,10 @@ func (t *Trial) noteTriedOmission(metric string, o explainapi.Omission) {
 		for n := range pod.Values {
 			v := &pod.Values[n]
 			if v.Value == "" && pod.Name == o.Pod && (v.Metric == metric+" of pods" || strings.HasPrefix(v.Metric, metric+"{")) { // with a selector
-				v.Note = describeTriedOmission(o)
+				_, counting, isCounted := strings.Cut(v.Note, ", counts as ")
+				if v.Note = describeTriedOmission(o); isCounted {
+					v.Note += ", counts as " + counting
+				}
 			}
 		}
 	}
