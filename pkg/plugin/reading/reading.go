@@ -15,6 +15,7 @@ import (
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -31,6 +32,10 @@ const (
 	CustomVersion   = "v1beta2"
 	externalVersion = "v1beta1"
 	resourceVersion = "v1beta1"
+	// newResourceVersion has the same types, and is read where a server has given up v1beta1.
+	newResourceVersion = "v1"
+
+	usagePath = "/apis/" + ResourceGroup + "/"
 )
 
 // Reader reads a path of kube-apiserver. An API status becomes an *apierrors.StatusError. Implementations may be used concurrently.
@@ -81,6 +86,11 @@ func (r MetricReader) ReadMetric(ctx context.Context, namespace, selector string
 		return a
 	}
 	data, err := r.Reader.Read(ctx, a.Path)
+	if rest, isUsage := strings.CutPrefix(a.Path, usagePath+resourceVersion); isUsage && apierrors.IsNotFound(err) {
+		if again, retryErr := r.Reader.Read(ctx, usagePath+newResourceVersion+rest); retryErr == nil {
+			a.Path, data, err = usagePath+newResourceVersion+rest, again, nil
+		}
+	}
 	if err != nil {
 		a.Err = err
 		return a
@@ -123,7 +133,7 @@ func (r MetricReader) metricReadingPath(namespace, selector string, m autoscalin
 		return "/apis/" + ExternalGroup + "/" + externalVersion + "/namespaces/" + namespace + "/" + url.PathEscape(m.External.Metric.Name) + encodeReadingQuery(query), nil
 	case m.Resource != nil, m.ContainerResource != nil:
 		query.Set("labelSelector", selector)
-		return "/apis/" + ResourceGroup + "/" + resourceVersion + "/namespaces/" + namespace + "/pods" + encodeReadingQuery(query), nil
+		return usagePath + resourceVersion + "/namespaces/" + namespace + "/pods" + encodeReadingQuery(query), nil
 	}
 	return "", fmt.Errorf("metric type %q is unknown", m.Type)
 }

@@ -188,3 +188,28 @@ func TestFormatAmount(t *testing.T) {
 		}
 	}
 }
+
+// usageServer serves CPU in one version of the API.
+type usageServer string
+
+func (s usageServer) Read(_ context.Context, path string) ([]byte, error) {
+	if !strings.HasPrefix(path, "/apis/metrics.k8s.io/"+string(s)+"/") {
+		return nil, apierrors.NewNotFound(schema.GroupResource{Group: ResourceGroup, Resource: "pods"}, "")
+	}
+	return []byte(`{"items":[{"metadata":{"name":"web-1"},"containers":[{"name":"web","usage":{"cpu":"1"}}]}]}`), nil
+}
+
+// TestUsageVersions: CPU is read in the version that the server has. Without one, the error is that of the first.
+func TestUsageVersions(t *testing.T) {
+	t.Parallel()
+	spec := autoscalingv2.MetricSpec{Type: autoscalingv2.ResourceMetricSourceType, Resource: &autoscalingv2.ResourceMetricSource{Name: "cpu"}}
+	for version, isServed := range map[string]bool{"v1beta1": true, "v1": true, "v2": false} {
+		a := MetricReader{Reader: usageServer(version)}.ReadMetric(t.Context(), "shop", "app=web", spec, "cpu of pods")
+		if isServed && (a.Err != nil || len(a.Values) != 1 || a.Path != "/apis/metrics.k8s.io/"+version+"/namespaces/shop/pods?labelSelector=app%3Dweb") {
+			t.Errorf("%s: %+v", version, a)
+		}
+		if !isServed && !apierrors.IsNotFound(a.Err) {
+			t.Errorf("%s: error %v", version, a.Err)
+		}
+	}
+}
