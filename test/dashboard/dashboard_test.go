@@ -164,6 +164,26 @@ func TestTheme(t *testing.T) {
 	b.checkConsole(t)
 }
 
+// TestTimeZone: clocks are in the browser's zone, until UTC is chosen; the address keeps the choice.
+func TestTimeZone(t *testing.T) {
+	served := servePage(t)
+	b := openTab(t, wide)
+	command(t, b, emulation.SetTimezoneOverride, emulation.SetTimezoneOverrideParams{TimezoneID: "Asia/Tokyo"})
+	b.open(t, served.url("#/hpa/shop/web"), ".decisions time")
+	at, err := time.Parse(time.RFC3339, evaluate[string](t, b, "document.querySelector('.decisions time').dateTime"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const shown = "document.querySelector('.decisions time').innerText === %q"
+	b.await(t, fmt.Sprintf(shown, at.UTC().Add(9*time.Hour).Format("15:04:05")))
+	b.click(t, "[data-set='utc=1']")
+	b.await(t, "location.hash.includes('utc=1') && "+fmt.Sprintf(shown, at.UTC().Format("15:04:05")))
+	b.await(t, "document.querySelectorAll('.uplot').length === 3 && document.querySelector('[data-set=\"utc=\"]').ariaPressed === 'true'")
+	b.click(t, "nav a[href^='#/holds']")
+	b.await(t, "location.hash.includes('utc=1')")
+	b.checkConsole(t)
+}
+
 // TestHostileTexts: markup in an error of another program stays text.
 func TestHostileTexts(t *testing.T) {
 	served := servePage(t)

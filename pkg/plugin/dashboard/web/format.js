@@ -30,9 +30,21 @@ export function age(seconds) {
   return `${Math.floor(s / 86400)}d`;
 }
 
+let timeZone; // of the clocks; undefined: the browser's
+
+// setTimeZone sets the zone of the clocks: "UTC", or the browser's for nothing.
+export function setTimeZone(name) {
+  timeZone = name || undefined;
+}
+
 // clock returns the time of day with seconds.
 export function clock(text) {
-  return new Date(text).toLocaleTimeString("en-GB");
+  return new Date(text).toLocaleTimeString("en-GB", { timeZone });
+}
+
+// date returns the day with the time of day.
+export function date(text) {
+  return new Date(text).toLocaleString("en-GB", { timeZone });
 }
 
 // metricName returns the bare name of a metric in words, with its selector: "cpu of pods" → "cpu".

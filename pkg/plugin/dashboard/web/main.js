@@ -1,7 +1,7 @@
 // Reads the program's data, keeps the state of the page in its URL, and draws.
 
 import { h, morph } from "./dom.js";
-import { age } from "./format.js";
+import { age, setTimeZone } from "./format.js";
 import { drawHead, drawAutoscalers, drawFaults, drawHolds } from "./pages.js";
 import { drawAutoscaler } from "./detail.js";
 import { updateCharts, resizeCharts, moveCursor } from "./charts.js";
@@ -34,6 +34,7 @@ let route = readRoute();
 function draw() {
   const theme = route.params.get("theme") || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
   document.documentElement.dataset.theme = theme;
+  setTimeZone(route.params.get("utc") && "UTC");
   morph(document.getElementById("head"), drawHead(view, route));
   if (!view.state) return;
   morph(document.getElementById("main"), h("div", {}, drawPage()));

@@ -1,7 +1,7 @@
 // Draws the head, the table of autoscalers, the faults and the holds.
 
 import { h, table, copyButton, time } from "./dom.js";
-import { quantity, metricName } from "./format.js";
+import { quantity, metricName, date } from "./format.js";
 
 // The states from the worst to the best, with the look that repeats the word.
 const states = ["broken", "partial", "limited", "off", "rising", "falling", "held", "minimum", "new", "steady"];
@@ -31,6 +31,7 @@ export function drawHead(view, route) {
         h("span", { class: "muted" }, view.state?.time ? ["read ", time(view.state.time, view.age(view.state.time)), " ago"] : "not read yet"),
         h("button", { type: "button", "data-set": `stop=${route.params.get("stop") ? "" : "1"}`, "aria-pressed": String(Boolean(route.params.get("stop"))) },
           route.params.get("stop") ? "Refresh is stopped" : "Stop refresh"),
+        h("button", { type: "button", "data-set": `utc=${route.params.get("utc") ? "" : "1"}`, "aria-pressed": String(Boolean(route.params.get("utc"))), title: "Clocks in UTC, as in the commands" }, "UTC"),
         h("span", { class: "segments", role: "group", "aria-label": "Theme" }, ["", "light", "dark"].map((theme) =>
           h("button", { type: "button", "data-set": `theme=${theme}`, "aria-pressed": String((route.params.get("theme") ?? "") === theme) },
             theme ? theme[0].toUpperCase() + theme.slice(1) : "Auto"))))),
@@ -148,7 +149,7 @@ export function drawHolds(view) {
       cells: [
         [h("span", { class: "name" }, d.workload), h("div", { class: "muted" }, d.namespace)], d.name,
         stateWord(d.paused ? "paused" : d.state), d.replicas, time(d.since, view.age(d.since)),
-        d.until ? new Date(d.until).toLocaleString("en-GB") : "it is released", d.by || "–", [d.reason, d.message && h("div", { class: "muted" }, d.message)],
+        d.until ? date(d.until) : "it is released", d.by || "–", [d.reason, d.message && h("div", { class: "muted" }, d.message)],
       ],
     })), { class: "holds" });
   } else if (holds.installed) body = h("p", { class: "empty" }, "No hold is in force.");
