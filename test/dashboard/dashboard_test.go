@@ -49,6 +49,10 @@ func TestPage(t *testing.T) {
 	}
 	b.click(t, ".sentence .copy")
 	b.await(t, "document.getElementById('toast').innerText.includes('kubectl tachometer explain hpa/web -n shop')")
+	b.click(t, "nav a[href^='#/metrics']")
+	b.await(t, "document.querySelectorAll('main tbody tr').length === 8 && document.querySelector('main').innerText.includes('queries_in_flight')")
+	b.click(t, "main a[href^='#/hpa/shop/search']")
+	b.await(t, "document.title.startsWith('shop/search')")
 	b.click(t, "nav a[href^='#/faults']")
 	b.await(t, "document.querySelector('main').innerText.includes('5 scrape failed (connection refused)')")
 	b.click(t, "nav a[href^='#/holds']")
@@ -191,7 +195,7 @@ func TestHostileTexts(t *testing.T) {
 	served.world.SetFailure("shop", "web", markup)
 	served.look(t)
 	b := openTab(t, wide)
-	for _, state := range []string{"#/", "#/faults", "#/hpa/shop/web"} {
+	for _, state := range []string{"#/", "#/metrics", "#/faults", "#/hpa/shop/web"} {
 		b.run(t, chromedp.Navigate("about:blank"))
 		b.open(t, served.url(state), "main h2")
 		b.await(t, fmt.Sprintf("document.querySelector('main').innerText.includes(%q)", markup))

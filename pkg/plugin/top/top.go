@@ -101,6 +101,7 @@ func readTopRow(ctx context.Context, objects *inventory.Inventory, metrics readi
 		Target: strings.ToLower(scaler.Spec.ScaleTargetRef.Kind) + "/" + scaler.Spec.ScaleTargetRef.Name,
 		Min:    inventory.MinReplicasOf(scaler), Max: scaler.Spec.MaxReplicas,
 		Replicas: scaler.Status.CurrentReplicas, Wanted: scaler.Status.DesiredReplicas, Ready: -1,
+		Metrics: []Metric{}, // JSON writes none as a list
 	}
 	r := topRead{scaler: scaler, workload: objects.WorkloadOf(scaler), answers: make([]reading.Answer, len(scaler.Spec.Metrics))}
 	selector := ""

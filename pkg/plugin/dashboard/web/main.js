@@ -2,7 +2,7 @@
 
 import { h, morph } from "./dom.js";
 import { age, setTimeZone } from "./format.js";
-import { drawHead, drawAutoscalers, drawFaults, drawHolds } from "./pages.js";
+import { drawHead, drawAutoscalers, drawMetrics, drawFaults, drawHolds } from "./pages.js";
 import { drawAutoscaler } from "./detail.js";
 import { updateCharts, resizeCharts, moveCursor } from "./charts.js";
 
@@ -47,6 +47,7 @@ function draw() {
 
 function drawPage() {
   if (route.path.startsWith("/hpa/")) return drawAutoscaler(view, route);
+  if (route.path === "/metrics") return drawMetrics(view, route);
   if (route.path === "/faults") return drawFaults(view, route);
   if (route.path === "/holds") return drawHolds(view);
   return drawAutoscalers(view, route);

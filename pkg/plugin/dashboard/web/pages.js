@@ -15,6 +15,7 @@ export function stateWord(state) {
 export function drawHead(view, route) {
   const places = [
     ["/", "Autoscalers", view.state?.autoscalers.length, false],
+    ["/metrics", "Metrics", view.state && new Set(view.state.autoscalers.flatMap((a) => a.metrics.map((m) => m.name))).size, false],
     ["/faults", "Faults", view.state && view.state.faults.length + (view.state.unread ?? []).length, true],
     ["/holds", "Holds", view.state?.holds.installed ? view.state.holds.items.length : undefined, false],
   ];
@@ -107,6 +108,26 @@ function drawRange(a) {
     [6, 90].map((x) => h("line", { class: "tick", x1: x, x2: x, y1: 3, y2: 11 })),
     a.wanted !== a.replicas && h("circle", { class: "ring", cx: place(a.wanted), cy: 7, r: 4 }),
     h("circle", { class: "dot", cx: place(a.replicas), cy: 7, r: 3.5 }));
+}
+
+// drawMetrics returns each metric with the autoscalers that scale on it, and what they read.
+export function drawMetrics(view, route) {
+  const columns = [{ name: "Metric" }, { name: "Autoscaler" }, { name: "Value", class: "number" }, { name: "Target", class: "number" }, { name: "Age", class: "number" }];
+  const rows = view.state.autoscalers.flatMap((a) => a.metrics.map((m, i) => ({
+    key: `${m.name} ${a.namespace}/${a.name} ${i}`,
+    cells: [
+      [metricName(m.name), " ", copyButton(a.commands.values?.[i], `${m.name}, ${a.namespace}/${a.name}`), m.error && h("div", { class: "fault-text" }, m.error)],
+      [h("a", { class: "name", href: route.link(`/hpa/${a.namespace}/${a.name}`, {}) }, a.name), h("div", { class: "muted" }, a.namespace)],
+      h("span", { class: m.error && "fault-text" }, quantity(m.value)), quantity(m.target), m.error ? "–" : time(a.oldestValue, view.age(a.oldestValue)),
+    ],
+  })));
+  rows.sort((a, b) => (a.key < b.key ? -1 : 1));
+  return [
+    h("div", { class: "title" }, h("h2", { tabindex: "-1" }, "Metrics")),
+    h("section", { class: "panel", "aria-label": "Metrics" }, rows.length
+      ? table("Metrics with the autoscalers that scale on them", columns, rows, { class: "by-metric" })
+      : h("p", { class: "empty" }, describeNoRows(view, ""))),
+  ];
 }
 
 // drawFaults returns the metrics that fail, and the resources that could not be read.
