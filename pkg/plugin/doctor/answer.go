@@ -169,6 +169,9 @@ func (v *autoscalerVisit) judgeVisitedError(i int) (status Status, fix string) {
 	case causeStale:
 		return StatusFail, v.formatPageCommand(v.pods, a.Path)
 	case causeAbsent:
+		if strings.Contains(a.Metric, "{") { // the page shows the labels that its selector may mistype
+			return StatusFail, v.formatPageCommand(v.pods, a.Path)
+		}
 		return StatusFail, v.formatPluginCommand("metrics", v.formatVisitedTarget())
 	}
 	if apierrors.IsNotFound(a.Err) && isUsageMetric(v.hpa.Spec.Metrics[i]) {

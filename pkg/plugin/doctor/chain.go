@@ -255,7 +255,7 @@ func (d *doctor) checkDoctorService(ctx context.Context) {
 	if err != nil {
 		d.addDoctorCheck("pods", subject, StatusUnread, err.Error(), "")
 	} else if a.pods = slices.DeleteFunc(list.Items, isDoctorPodOver); len(a.pods) > 0 {
-		a.podPort = findDoctorPodPort(&a.pods[0], port.TargetPort)
+		d.takeAdapterPods(port.TargetPort)
 		d.checkDoctorCertificate(ctx)
 		d.readAdapterPolicies(ctx)
 		d.checkDoctorAdapterEgress(ctx)
@@ -273,6 +273,29 @@ func findDoctorServicePort(service *corev1.Service, number int32) *corev1.Servic
 		}
 	}
 	return nil
+}
+
+// takeAdapterPods keeps the pods with the Service's port, the adapter's: another program's may have its labels. Without any it keeps all.
+func (d *doctor) takeAdapterPods(target intstr.IntOrString) {
+	a := &d.adapter
+	var own, foreign []corev1.Pod
+	for i := range a.pods {
+		if port := findDoctorPodPort(&a.pods[i], target); port != 0 {
+			a.podPort = port
+			own = append(own, a.pods[i])
+		} else {
+			foreign = append(foreign, a.pods[i])
+		}
+	}
+	if len(own) == 0 {
+		return
+	}
+	a.pods = own
+	for i := range foreign {
+		d.addDoctorCheck("pods", a.namespace+"/"+foreign[i].Name, StatusWarning,
+			fmt.Sprintf("it has the labels of the Service and no port %s: it belongs to another program", target.String()),
+			fmt.Sprintf("kubectl -n %s get pod %s --show-labels", a.namespace, foreign[i].Name))
+	}
 }
 
 // checkDoctorAdapterPods checks that the Service selects pods, that they have its port and that they are ready.

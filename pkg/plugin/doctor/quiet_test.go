@@ -139,6 +139,22 @@ func TestQuietBreakages(t *testing.T) {
 			Check{"metric", "shop/web", StatusFail, "2 not scraped",
 				`kubectl -n shop patch deployment/web -p '{"spec":{"template":{"metadata":{"annotations":{"prometheus.io/port":"8080"}}}}}'`},
 		},
+		"a selector that is mistyped": {
+			func(_ *testing.T, w *world) {
+				w.hpa.Spec.Metrics[0].Pods.Metric.Selector = &metav1.LabelSelector{MatchLabels: map[string]string{"code": "5OO"}}
+				w.answers[podsMetricPath] = newAdapterStatus(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, "2 pods: 2 absent (…)", causeAbsent)
+			},
+			Check{"metric", "shop/web", StatusFail, "request_per_second{code=5OO} of pods: 2 pods: 2 absent", "kubectl get --raw /api/v1/namespaces/shop/pods/web-1:8080/proxy/metrics"},
+		},
+		"pods of another program behind the Service": {
+			func(_ *testing.T, w *world) {
+				other := newReadyPod("tachometer", "tachometer-adapter-0", w.adapterPods[0].Labels)
+				other.Spec.Containers = []corev1.Container{{Name: "other", Ports: []corev1.ContainerPort{{Name: "web", ContainerPort: 80}}}}
+				w.more = append(w.more, other)
+			},
+			Check{"pods", "tachometer/tachometer-adapter-0", StatusWarning, "it has the labels of the Service and no port https: it belongs to another program",
+				"kubectl -n tachometer get pod tachometer-adapter-0 --show-labels"},
+		},
 		"a default deny around the adapter": {
 			func(_ *testing.T, w *world) {
 				w.setAdapterTrouble()
