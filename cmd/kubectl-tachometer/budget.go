@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/budget"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/records"
@@ -26,7 +27,7 @@ func newPluginBudgetCommand(p *pluginProgram) *cobra.Command {
 	}
 	bindPluginSinceFlag(&since, cmd)
 	bindPluginNamespaceFlag(p, cmd.Flags())
-	bindPluginOutputFlags(p, cmd.Flags(), "json", "yaml")
+	bindPluginOutputFlags(p, cmd, "json", "yaml")
 	return cmd
 }
 
@@ -54,6 +55,11 @@ func (p *pluginProgram) runPluginBudget(ctx context.Context, args []string, sinc
 		return err
 	}
 	p.warnPluginUnread(unread)
+	for i := range budgets {
+		for _, note := range records.ListSourceNotes(budgets[i].Source) {
+			fmt.Fprintf(p.errs, "%s/%s: %s\n", plaintext.Clean(budgets[i].Namespace), plaintext.Clean(budgets[i].Name), plaintext.Clean(note))
+		}
+	}
 	if printed, err := p.printPluginObject("Budgets", map[string]any{"items": budgets}); printed || err != nil {
 		return err
 	}

@@ -3,10 +3,8 @@
 package main
 
 import (
-	"strings"
 	"time"
 
-	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
@@ -67,30 +65,4 @@ func (p *pluginProgram) connectPluginCluster() (*pluginConnection, error) {
 		certificates: podtls.Reader{Config: config, Client: client},
 		namespace:    namespace, now: time.Now,
 	}, nil
-}
-
-// completePluginHPAs completes hpa/NAME, and the NAME after hpa, from the cluster.
-func (p *pluginProgram) completePluginHPAs(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	before := "hpa/"
-	if len(args) == 1 && !strings.Contains(args[0], "/") {
-		if _, err := parsePluginHPA(args[0] + "/x"); err == nil {
-			args, before = nil, ""
-		}
-	}
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	c, err := p.connectPluginCluster()
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	list, err := c.client.AutoscalingV2().HorizontalPodAutoscalers(c.namespace).List(cmd.Context(), metav1.ListOptions{})
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	var names []string
-	for _, h := range list.Items {
-		names = append(names, before+h.Name)
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
 }

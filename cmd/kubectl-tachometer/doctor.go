@@ -28,7 +28,7 @@ func newPluginDoctorCommand(p *pluginProgram) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error { return p.runPluginDoctor(cmd.Context(), args) },
 	}
 	bindPluginNamespaceFlag(p, cmd.Flags())
-	bindPluginOutputFlags(p, cmd.Flags(), "json", "yaml")
+	bindPluginOutputFlags(p, cmd, "json", "yaml")
 	return cmd
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -37,7 +36,7 @@ func newPluginExplainCommand(p *pluginProgram) *cobra.Command {
 		},
 	}
 	bindPluginSinceFlag(&since, cmd)
-	bindPluginOutputFlags(p, cmd.Flags(), "json", "yaml", "sentence")
+	bindPluginOutputFlags(p, cmd, "json", "yaml", "sentence")
 	return cmd
 }
 
@@ -70,10 +69,8 @@ func (p *pluginProgram) runPluginExplain(ctx context.Context, arg string) error 
 		}
 		return e.Print(p.out, p.noHeaders)
 	}
-	for _, u := range objects.Unread {
-		if strings.HasPrefix(u.Resource, "horizontal") {
-			return fmt.Errorf("read %s: %s", u.Resource, u.Reason)
-		}
+	if err := inventory.AutoscalerError(objects.Unread); err != nil {
+		return err
 	}
 	return fmt.Errorf("there is no hpa/%s in namespace %s", name, c.namespace)
 }

@@ -14,8 +14,9 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/lint"
 )
 
-const lintHelp = `Judge autoscalers together with their workloads, probes and disruption budgets. -f reads manifests and needs no cluster; --all
-reads a cluster: every namespace, or one with -n.
+const lintHelp = `Judge autoscalers together with their workloads, probes and disruption budgets. -f reads manifests and needs no cluster: files,
+patterns of files, folders, https URLs and standard input; kustomize and Helm render theirs first. --all reads a cluster: every
+namespace, or one with -n.
 
 docs/lint.md has a paragraph for each rule. A warning leaves the exit code 0.
 
@@ -23,35 +24,39 @@ docs/lint.md has a paragraph for each rule. A warning leaves the exit code 0.
 
 func newPluginLintCommand(p *pluginProgram) *cobra.Command {
 	var files []string
-	all := false
+	all, isRecursive := false, true
 	cmd := &cobra.Command{
 		Use: "lint (-f FILE | --all)", Short: "Find faults in autoscalers and around them", Long: lintHelp,
 		Example: `  kubectl tachometer lint -f manifests/
-  kustomize build overlays/prod | kubectl tachometer lint -f -
+  kubectl kustomize overlays/prod | kubectl tachometer lint -f -
   kubectl tachometer lint --all -o wide`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if (len(files) > 0) == all {
 				return usageError{errors.New("give either -f FILE or --all")}
 			}
-			return p.runPluginLint(cmd.Context(), files)
+			return p.runPluginLint(cmd.Context(), files, isRecursive)
 		},
 	}
-	cmd.Flags().StringSliceVarP(&files, "filename", "f", nil, "manifest `file` or folder; - for standard input")
+	cmd.Flags().StringSliceVarP(&files, "filename", "f", nil, "manifest `file`, folder or https URL; - for standard input; may be repeated")
+	cmd.Flags().BoolVarP(&isRecursive, "recursive", "R", true, "read the folders in a folder too")
 	cmd.Flags().BoolVar(&all, "all", false, "the autoscalers of the cluster")
-	bindPluginOutputFlags(p, cmd.Flags(), "wide", "json", "yaml")
+	bindPluginOutputFlags(p, cmd, "wide", "json", "yaml")
 	return cmd
 }
 
-func (p *pluginProgram) runPluginLint(ctx context.Context, files []string) error {
+func (p *pluginProgram) runPluginLint(ctx context.Context, files []string, isRecursive bool) error {
 	if err := p.checkPluginOutput("wide", "json", "yaml"); err != nil {
 		return err
 	}
-	objects, readErr := p.readLintedObjects(ctx, files)
+	objects, readErr := p.readLintedObjects(ctx, files, isRecursive)
 	if objects == nil {
 		return readErr
 	}
 	report := lint.Run(objects, len(files) > 0)
+	if err := inventory.AutoscalerError(report.Unread); err != nil {
+		return err
+	}
 	p.warnPluginUnread(report.Unread)
 	if report.HPAs == 0 && len(files) > 0 {
 		return cmp.Or(readErr, fmt.Errorf("no HorizontalPodAutoscaler in %s", strings.Join(files, ", ")))
@@ -67,10 +72,10 @@ func (p *pluginProgram) runPluginLint(ctx context.Context, files []string) error
 }
 
 // readLintedObjects reads the files, or the cluster if there are none. Files that cannot be read are an error beside the objects of the others.
-func (p *pluginProgram) readLintedObjects(ctx context.Context, files []string) (*inventory.Inventory, error) {
+func (p *pluginProgram) readLintedObjects(ctx context.Context, files []string, isRecursive bool) (*inventory.Inventory, error) {
 	space := p.overrides.Context.Namespace
 	if len(files) > 0 {
-		return inventory.ReadFiles(files, p.in, cmp.Or(space, metav1.NamespaceDefault))
+		return inventory.ReadFiles(ctx, files, inventory.FileOptions{In: p.in, Namespace: cmp.Or(space, metav1.NamespaceDefault), IsFlat: !isRecursive})
 	}
 	p.allSpaces = space == ""
 	c, err := p.connectPluginCluster()
@@ -79,5 +84,6 @@ func (p *pluginProgram) readLintedObjects(ctx context.Context, files []string) (
 	}
 	objects := inventory.ReadCluster(ctx, c.client, c.namespace)
 	objects.AddScaleTargets(ctx, c.metricReader())
+	objects.AddVerticalAutoscalers(ctx, c.reader, c.namespace)
 	return objects, nil
 }

@@ -174,6 +174,16 @@ func TestExitCodes(t *testing.T) {
 		"lint of a warning":             {[]string{"lint", "-f", file("warning.yaml", hpa+"2}")}, exitFine, "no-room"},
 		"lint of an error":              {[]string{"lint", "-f", file("error.yaml", hpa+"1}")}, exitBroken, "min-above-max"},
 		"lint of a cluster":             {[]string{"lint", "--all", "-n", "shop"}, exitFine, "no-readiness-probe"},
+		"lint without rights":           {[]string{"lint", "--all", "-n", "bank"}, exitBroken, "error: read horizontalpodautoscalers: forbidden"},
+		"top without rights":            {[]string{"top", "-n", "bank"}, exitBroken, "error: read horizontalpodautoscalers: forbidden"},
+		"top without rights, in JSON":   {[]string{"top", "-n", "bank", "-o", "json"}, exitBroken, `"resource": "horizontalpodautoscalers"`},
+		"lint of a folder of kustomize": {[]string{"lint", "-f", filepath.Join("..", "..", "manifests", "sample")}, exitBroken, "kubectl kustomize "},
+		"lint of two files":             {[]string{"lint", "-R", "-f", file("one.yaml", hpa+"2}"), "-f", file("two.yaml", hpa+"1}")}, exitBroken, "min-above-max"},
+		"lint of a key that is twice":   {[]string{"lint", "-f", file("twice.yaml", hpa+"2, maxReplicas: 9}")}, exitBroken, "twice.yaml:4   duplicate-key"},
+		"a template":                    {[]string{"top", "-n", "shop", "-o", `jsonpath={range .items[*]}{.name}{"\t"}{.wanted}{"\n"}{end}`}, exitFine, "web\t3\n"},
+		"a template of nothing":         {[]string{"doctor", "-n", "shop", "-o", "jsonpath={.nothing}"}, exitFine, ""},
+		"no template":                   {[]string{"top", "-o", "jsonpath="}, exitUsage, "it is empty"},
+		"a template that is broken":     {[]string{"top", "-o", "jsonpath={.items"}, exitUsage, "the template of -o jsonpath={.items: unclosed action"},
 		"try without a file":            {[]string{"try"}, exitUsage, "give the file of the rule: -f FILE"},
 		"try of pods and an HPA":        {[]string{"try", "-f", "rule.yaml", "--hpa", "hpa.yaml", "-l", "app=web"}, exitUsage, "give either --hpa"},
 		"try of a rule":                 {[]string{"try", "-f", file("rule.yaml", "rules: []"), "-n", "shop"}, exitFine, "web-1    120 "},
@@ -236,6 +246,46 @@ func TestCompletion(t *testing.T) {
 	}
 }
 
+// TestNoRights: without any right each command says what it could not read, and a command without a result fails.
+func TestNoRights(t *testing.T) {
+	t.Parallel()
+	server := newAPIServer(t)
+	for command, want := range map[string]int{
+		"top": exitBroken, "top -A -o name": exitBroken, "lint --all": exitBroken, "explain hpa/web": exitBroken, "explain hpa/web --since 1h": exitBroken, "replay hpa/web": exitBroken,
+		"budget": exitBroken, "metrics": exitBroken, "metrics web-1": exitBroken, "metrics deploy/web": exitBroken, "doctor": exitFine, "doctor hpa/web": exitFine, "version": exitFine,
+	} {
+		code, out, errs := server.run(append(strings.Fields(command), "--as", "ann", "--as-group", "dev")...)
+		if code != want || !strings.Contains(out+errs, "forbidden") || strings.HasPrefix(out, "NAME") || strings.HasPrefix(out, "METRIC") {
+			t.Errorf("%s: exit code %d, want %d\n%s%s", command, code, want, out, errs)
+		}
+	}
+}
+
+// TestFlagCompletion: values of flags come from the kubeconfig and from the cluster.
+func TestFlagCompletion(t *testing.T) {
+	t.Parallel()
+	shop := newShop(t)
+	shop.answers["/api/v1/namespaces"] = corev1.NamespaceList{TypeMeta: metav1.TypeMeta{Kind: "NamespaceList", APIVersion: "v1"},
+		Items: []corev1.Namespace{{ObjectMeta: metav1.ObjectMeta{Name: "bank"}}, {ObjectMeta: metav1.ObjectMeta{Name: "shop"}}}}
+	kubeconfig := filepath.Join(t.TempDir(), "config")
+	text := "apiVersion: v1\nkind: Config\ncurrent-context: west\nclusters: [{name: c1, cluster: {server: " + shop.url + "}}]\nusers: [{name: ann, user: {}}]\n" +
+		"contexts: [{name: west, context: {cluster: c1, user: ann, namespace: shop}}, {name: east, context: {cluster: c1, user: ann}}]\n"
+	if err := os.WriteFile(kubeconfig, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for words, want := range map[string]string{
+		"top -n ": "bank\nshop\n:4\n", "top --context ": "east\nwest\n:4\n", "explain hpa/web --cluster ": "c1\n:4\n", "doctor --user ": "ann\n:4\n",
+		"top -o ": "wide\njson\nyaml\nname\njsonpath=\n:4\n", "explain -o ": "json\nyaml\nsentence\njsonpath=\n:4\n", "metrics ": "deployment/web\nweb-1\n:4\n", "metrics deployment/web ": ":4\n",
+		"lint -f ": ":0\n",
+	} {
+		var out, errs bytes.Buffer
+		args := append([]string{"__complete", "--kubeconfig", kubeconfig}, strings.Split(words, " ")...)
+		if code := runPluginProgram(args, nil, &out, &errs); code != exitFine || out.String() != want {
+			t.Errorf("%q: exit code %d, %q, want %q; %s", words, code, out.String(), want, errs.String())
+		}
+	}
+}
+
 // TestPartialBudgets: a record that cannot be read leaves the others.
 func TestPartialBudgets(t *testing.T) {
 	t.Parallel()
@@ -247,11 +297,12 @@ func TestPartialBudgets(t *testing.T) {
 	}
 	log := replaytest.Log(replaytest.Spec("request_per_second"), 90, 90)
 	log.Namespace, log.Name = "shop", "web"
+	log.Source.Replicas = []explainapi.ReplicaRecord{{Name: "a", UnknownBefore: replaytest.Begin}, {Name: "b", Error: "connection refused"}}
 	shop.answers[root], shop.answers[root+"/web/decisions"] = list, log
 	shop.answers[root+"/gone/decisions"] = newFault(http.StatusNotFound, metav1.StatusReasonNotFound, "this replica knows no horizontalpodautoscaler shop/gone")
 	code, out, errs := shop.run("budget", "-n", "shop")
 	if code != exitFine || !strings.Contains(out, "web ") || strings.Contains(out, "gone") ||
-		!strings.Contains(errs, "did not read the record of shop/gone: ") || !strings.Contains(errs, "this replica knows no") {
+		!strings.Contains(errs, "shop/web: b gave no record (connection refused)") || !strings.Contains(errs, "did not read the record of shop/gone: ") || !strings.Contains(errs, "this replica knows no") {
 		t.Errorf("code %d\n%s\n%s", code, out, errs)
 	}
 }

@@ -32,10 +32,10 @@ func newPluginMetricsCommand(p *pluginProgram) *cobra.Command {
 		Use: "metrics [POD | deployment/NAME | statefulset/NAME]", Short: "Show the metrics to scale on", Long: metricsHelp,
 		Example: `  kubectl tachometer metrics deployment/web -n shop
   kubectl tachometer metrics deployment/web -n shop --metric orders_per_second -o yaml > hpa.yaml`,
-		Args: cobra.MaximumNArgs(1),
+		Args: cobra.MaximumNArgs(1), ValidArgsFunction: p.completePluginMetricSubjects,
 		RunE: func(cmd *cobra.Command, args []string) error { return p.runPluginMetrics(cmd.Context(), args, metric) },
 	}
-	bindPluginOutputFlags(p, cmd.Flags(), "wide", "json", "yaml")
+	bindPluginOutputFlags(p, cmd, "wide", "json", "yaml")
 	cmd.Flags().StringVar(&metric, "metric", "", "the `metric` of the autoscaler that -o yaml prints")
 	return cmd
 }
@@ -59,11 +59,11 @@ func (p *pluginProgram) runPluginMetrics(ctx context.Context, args []string, met
 	if err != nil {
 		return err
 	}
-	switch p.output {
-	case "yaml":
+	if p.output == "yaml" {
 		return p.printPluginSuggestion(report, workload, metric)
-	case "json":
-		return output.PrintObject(p.out, p.output, "FamilyList", report)
+	}
+	if printed, err := p.printPluginObject("FamilyList", report); printed || err != nil {
+		return err
 	}
 	return report.Print(p.out, p.output == "wide", p.noHeaders)
 }
@@ -125,8 +125,9 @@ func (c *pluginConnection) findPluginPod(ctx context.Context, arg string) (*inve
 
 // printPluginNamedMetrics prints the metrics that discovery lists.
 func (p *pluginProgram) printPluginNamedMetrics(ctx context.Context, c *pluginConnection) error {
-	metrics := []namedMetric{}
-	for _, path := range []string{"/apis/" + reading.CustomGroup + "/" + reading.CustomVersion, "/apis/" + reading.ExternalGroup + "/v1beta1"} {
+	metrics, failed := []namedMetric{}, 0
+	paths := []string{"/apis/" + reading.CustomGroup + "/" + reading.CustomVersion, "/apis/" + reading.ExternalGroup + "/v1beta1"}
+	for _, path := range paths {
 		data, err := c.reader.Read(ctx, path)
 		var list metav1.APIResourceList
 		if err == nil {
@@ -134,6 +135,7 @@ func (p *pluginProgram) printPluginNamedMetrics(ctx context.Context, c *pluginCo
 		}
 		if err != nil {
 			fmt.Fprintf(p.errs, "could not read %s: %s\n", path, plaintext.Clean(err.Error()))
+			failed++
 			continue
 		}
 		for _, r := range list.APIResources {
@@ -144,8 +146,11 @@ func (p *pluginProgram) printPluginNamedMetrics(ctx context.Context, c *pluginCo
 			metrics = append(metrics, m)
 		}
 	}
-	if p.output == "json" || p.output == "yaml" {
-		return output.PrintObject(p.out, p.output, "MetricList", map[string]any{"items": metrics})
+	if failed == len(paths) {
+		return errFound // standard error has the reasons
+	}
+	if printed, err := p.printPluginObject("MetricList", map[string]any{"items": metrics}); printed || err != nil {
+		return err
 	}
 	table := output.Table{Header: []string{"METRIC", "OF", "API"}}
 	for _, m := range metrics {

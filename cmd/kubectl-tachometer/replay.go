@@ -32,7 +32,7 @@ func newPluginReplayCommand(p *pluginProgram) *cobra.Command {
 	}
 	cmd.Flags().StringVarP(&file, "filename", "f", "", "`file` with the HorizontalPodAutoscaler to compare with; - is standard input")
 	bindPluginSinceFlag(&since, cmd)
-	bindPluginOutputFlags(p, cmd.Flags(), "json", "yaml")
+	bindPluginOutputFlags(p, cmd, "json", "yaml")
 	return cmd
 }
 
@@ -57,7 +57,7 @@ func (p *pluginProgram) runPluginReplay(ctx context.Context, arg, file string, s
 	if err != nil {
 		return err
 	}
-	other, err := p.readReplayedSpec(file, name)
+	other, err := p.readReplayedSpec(ctx, file, name)
 	if err != nil {
 		return err
 	}
@@ -76,11 +76,11 @@ func (p *pluginProgram) runPluginReplay(ctx context.Context, arg, file string, s
 }
 
 // readReplayedSpec returns the spec of the autoscaler in a file: the one of the name, or the only one. It returns nil without a file.
-func (p *pluginProgram) readReplayedSpec(file, name string) (*autoscalingv2.HorizontalPodAutoscalerSpec, error) {
+func (p *pluginProgram) readReplayedSpec(ctx context.Context, file, name string) (*autoscalingv2.HorizontalPodAutoscalerSpec, error) {
 	if file == "" {
 		return nil, nil
 	}
-	objects, err := inventory.ReadFiles([]string{file}, p.in, "default")
+	objects, err := inventory.ReadFiles(ctx, []string{file}, inventory.FileOptions{In: p.in, Namespace: "default"})
 	if err != nil {
 		return nil, err
 	}

@@ -61,6 +61,7 @@ func newPluginRootCommand(p *pluginProgram) *cobra.Command {
 	}
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{command.DescribeFlagError(err)} })
 	bindPluginConnectionFlags(p, cmd.PersistentFlags())
+	p.registerPluginFlagCompletions(cmd)
 	for _, named := range []*cobra.Command{
 		newPluginDoctorCommand(p), newPluginExplainCommand(p), newPluginMetricsCommand(p), newPluginReplayCommand(p), newPluginBudgetCommand(p),
 	} {
@@ -87,9 +88,13 @@ func bindPluginConnectionFlags(p *pluginProgram, flags *pflag.FlagSet) {
 }
 
 // bindPluginOutputFlags adds -o with the formats, and --no-headers.
-func bindPluginOutputFlags(p *pluginProgram, flags *pflag.FlagSet, formats ...string) {
+func bindPluginOutputFlags(p *pluginProgram, cmd *cobra.Command, formats ...string) {
+	formats = append(formats, jsonPathFormat+"TEMPLATE")
+	flags := cmd.Flags()
 	flags.StringVarP(&p.output, "output", "o", "", "output `format`: "+strings.Join(formats, ", ")+"; empty: a table")
 	flags.BoolVar(&p.noHeaders, "no-headers", false, "print tables without their header")
+	formats[len(formats)-1] = jsonPathFormat
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp)) // fails for an unknown flag alone
 }
 
 // bindPluginNamespaceFlag adds -A.
@@ -97,20 +102,33 @@ func bindPluginNamespaceFlag(p *pluginProgram, flags *pflag.FlagSet) {
 	flags.BoolVarP(&p.allSpaces, "all-namespaces", "A", false, "all namespaces, instead of the context's")
 }
 
+// jsonPathFormat begins the format of a template: jsonpath='{.items[*].name}'.
+const jsonPathFormat = "jsonpath="
+
 // checkPluginOutput rejects a format that the command does not have.
 func (p *pluginProgram) checkPluginOutput(formats ...string) error {
+	if template, isTemplate := strings.CutPrefix(p.output, jsonPathFormat); isTemplate {
+		if err := output.CheckTemplate(template); err != nil {
+			return usageError{fmt.Errorf("the template of -o %s: %w", p.output, err)}
+		}
+		return nil
+	}
 	if p.output == "" || slices.Contains(formats, p.output) {
 		return nil
 	}
-	return usageError{fmt.Errorf("unknown output format %q; use one of %s", p.output, strings.Join(formats, ", "))}
+	return usageError{fmt.Errorf("unknown output format %q; use one of %s, %sTEMPLATE", p.output, strings.Join(formats, ", "), jsonPathFormat)}
 }
 
-// printPluginObject prints an object as -o says, and reports whether it did: an empty format, wide and name are not its business.
+// printPluginObject prints an object as -o says, and reports whether it did: it leaves an empty format, wide and name to the command.
 func (p *pluginProgram) printPluginObject(kind string, object any) (bool, error) {
-	if p.output != "json" && p.output != "yaml" {
-		return false, nil
+	template, isTemplate := strings.CutPrefix(p.output, jsonPathFormat)
+	switch {
+	case isTemplate:
+		return true, output.PrintTemplate(p.out, template, kind, object)
+	case p.output == "json", p.output == "yaml":
+		return true, output.PrintObject(p.out, p.output, kind, object)
 	}
-	return true, output.PrintObject(p.out, p.output, kind, object)
+	return false, nil
 }
 
 // warnPluginUnread says on standard error which resources could not be read.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -36,7 +37,7 @@ func newPluginTopCommand(p *pluginProgram) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return p.runPluginTop(cmd.Context()) },
 	}
 	bindPluginNamespaceFlag(p, cmd.Flags())
-	bindPluginOutputFlags(p, cmd.Flags(), "wide", "json", "yaml", "name")
+	bindPluginOutputFlags(p, cmd, "wide", "json", "yaml", "name")
 	cmd.Flags().BoolVarP(&p.watching, "watch", "w", false, "refresh every 2 s, in place on a terminal")
 	return cmd
 }
@@ -64,10 +65,15 @@ func (p *pluginProgram) printPluginTop(ctx context.Context, c *pluginConnection)
 	objects := inventory.ReadScaled(ctx, c.client, c.namespace)
 	objects.AddScaleTargets(ctx, c.metricReader())
 	report := top.Read(ctx, objects, c.metricReader(), c.now())
+	unreadErr := inventory.AutoscalerError(report.Unread)
 	if printed, err := p.printPluginObject("AutoscalerList", report); printed || err != nil {
-		return err
+		return cmp.Or(err, unreadErr)
 	}
-	if !p.watching {
+	switch {
+	case p.watching:
+	case unreadErr != nil:
+		return unreadErr
+	default:
 		p.warnPluginUnread(report.Unread)
 	}
 	if len(report.Items) == 0 && len(report.Unread) == 0 && !p.watching {
@@ -80,8 +86,8 @@ func (p *pluginProgram) printPluginTop(ctx context.Context, c *pluginConnection)
 		}
 		return nil
 	}
-	var table bytes.Buffer // written at once, so that a terminal does not flicker
-	if p.watching && isPluginTerminal(p.out) {
+	var table bytes.Buffer                                                    // written at once, so that a terminal does not flicker
+	if p.watching && isPluginTerminal(p.out) && os.Getenv("TERM") != "dumb" { // which knows no escapes
 		table.WriteString(clearScreen)
 	}
 	if err := report.Print(&table, c.now(), c.namespace == "", p.output == "wide", p.noHeaders); err != nil {

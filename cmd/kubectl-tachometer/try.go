@@ -41,7 +41,7 @@ func newPluginTryCommand(p *pluginProgram) *cobra.Command {
 	cmd.Flags().StringVar(&f.scaler, "hpa", "", "`file` with the HorizontalPodAutoscaler that reads the metric")
 	cmd.Flags().StringVar(&f.metric, "metric", "", "`name` of the metric; empty: the only rule with a name")
 	cmd.Flags().StringVarP(&f.selector, "selector", "l", "", "label `selector` of the pods; empty: all pods of the namespace")
-	bindPluginOutputFlags(p, cmd.Flags(), "json", "yaml")
+	bindPluginOutputFlags(p, cmd, "json", "yaml")
 	return cmd
 }
 
@@ -101,7 +101,7 @@ func (p *pluginProgram) readPluginTryFile(name string) (string, error) {
 
 // tryPluginRuleForHPA tries the rule for the autoscaler of a file.
 func (p *pluginProgram) tryPluginRuleForHPA(ctx context.Context, c *pluginConnection, file string, opts try.Options) (*try.Trial, error) {
-	manifests, err := inventory.ReadFiles([]string{file}, p.in, c.namespace)
+	manifests, err := inventory.ReadFiles(ctx, []string{file}, inventory.FileOptions{In: p.in, Namespace: c.namespace})
 	if err != nil {
 		return nil, err
 	}

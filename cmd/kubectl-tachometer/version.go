@@ -29,7 +29,7 @@ func newPluginVersionCommand(p *pluginProgram) *cobra.Command {
 		RunE:  func(cmd *cobra.Command, _ []string) error { return p.runPluginVersion(cmd.Context(), client) },
 	}
 	cmd.Flags().BoolVar(&client, "client", false, "only the plugin's own version, without a cluster")
-	bindPluginOutputFlags(p, cmd.Flags(), "json", "yaml")
+	bindPluginOutputFlags(p, cmd, "json", "yaml")
 	return cmd
 }
 

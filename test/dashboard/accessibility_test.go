@@ -37,7 +37,7 @@ var mustHaveName = []string{"link", "button", "searchbox", "textbox", "img", "im
 func TestAccessibility(t *testing.T) {
 	served := servePage(t)
 	b := openTab(t, wide)
-	for _, page := range []string{"#/", "#/faults", "#/holds", "#/hpa/shop/web", "#/hpa/shop/checkout"} {
+	for _, page := range []string{"#/", "#/metrics", "#/faults", "#/holds", "#/hpa/shop/web", "#/hpa/shop/checkout"} {
 		for _, theme := range []string{"light", "dark"} {
 			b.run(t, chromedp.Navigate("about:blank"))
 			b.open(t, served.url(page+"?theme="+theme), "main h2")

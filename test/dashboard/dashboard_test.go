@@ -49,6 +49,10 @@ func TestPage(t *testing.T) {
 	}
 	b.click(t, ".sentence .copy")
 	b.await(t, "document.getElementById('toast').innerText.includes('kubectl tachometer explain hpa/web -n shop')")
+	b.click(t, "nav a[href^='#/metrics']")
+	b.await(t, "document.querySelectorAll('main tbody tr').length === 8 && document.querySelector('main').innerText.includes('queries_in_flight')")
+	b.click(t, "main a[href^='#/hpa/shop/search']")
+	b.await(t, "document.title.startsWith('shop/search')")
 	b.click(t, "nav a[href^='#/faults']")
 	b.await(t, "document.querySelector('main').innerText.includes('5 scrape failed (connection refused)')")
 	b.click(t, "nav a[href^='#/holds']")
@@ -164,6 +168,26 @@ func TestTheme(t *testing.T) {
 	b.checkConsole(t)
 }
 
+// TestTimeZone: clocks are in the browser's zone, until UTC is chosen; the address keeps the choice.
+func TestTimeZone(t *testing.T) {
+	served := servePage(t)
+	b := openTab(t, wide)
+	command(t, b, emulation.SetTimezoneOverride, emulation.SetTimezoneOverrideParams{TimezoneID: "Asia/Tokyo"})
+	b.open(t, served.url("#/hpa/shop/web"), ".decisions time")
+	at, err := time.Parse(time.RFC3339, evaluate[string](t, b, "document.querySelector('.decisions time').dateTime"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const shown = "document.querySelector('.decisions time').innerText === %q"
+	b.await(t, fmt.Sprintf(shown, at.UTC().Add(9*time.Hour).Format("15:04:05")))
+	b.click(t, "[data-set='utc=1']")
+	b.await(t, "location.hash.includes('utc=1') && "+fmt.Sprintf(shown, at.UTC().Format("15:04:05")))
+	b.await(t, "document.querySelectorAll('.uplot').length === 3 && document.querySelector('[data-set=\"utc=\"]').ariaPressed === 'true'")
+	b.click(t, "nav a[href^='#/holds']")
+	b.await(t, "location.hash.includes('utc=1')")
+	b.checkConsole(t)
+}
+
 // TestHostileTexts: markup in an error of another program stays text.
 func TestHostileTexts(t *testing.T) {
 	served := servePage(t)
@@ -171,7 +195,7 @@ func TestHostileTexts(t *testing.T) {
 	served.world.SetFailure("shop", "web", markup)
 	served.look(t)
 	b := openTab(t, wide)
-	for _, state := range []string{"#/", "#/faults", "#/hpa/shop/web"} {
+	for _, state := range []string{"#/", "#/metrics", "#/faults", "#/hpa/shop/web"} {
 		b.run(t, chromedp.Navigate("about:blank"))
 		b.open(t, served.url(state), "main h2")
 		b.await(t, fmt.Sprintf("document.querySelector('main').innerText.includes(%q)", markup))

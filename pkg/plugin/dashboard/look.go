@@ -9,12 +9,14 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/explain"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/records"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/top"
 )
 
@@ -64,9 +66,10 @@ func findAutoscalerFailure(unread []inventory.Unread) string {
 func (s *Server) readAutoscalerLooks(ctx context.Context, objects *inventory.Inventory, metrics reading.MetricReader, now time.Time) []autoscalerLook {
 	rows := top.Read(ctx, objects, metrics, now).Items
 	looks := make([]autoscalerLook, len(rows))
+	recorded := readHeldRecords(ctx, rows, metrics.Reader)
 	for i, row := range rows {
 		hpa := &objects.HPAs[i]
-		e := explain.Live(ctx, hpa, explain.Options{Objects: objects, Metrics: metrics, Now: now})
+		e := explain.Live(ctx, hpa, explain.Options{Objects: objects, Metrics: metrics, Now: now, Recorded: recorded[i]})
 		look := autoscalerLook{
 			time: now, scaler: hpa, objects: objects, metrics: metrics, explanation: e, view: autoscalerView{Row: row, Sentence: e.Sentence},
 		}
@@ -89,6 +92,32 @@ func (s *Server) readAutoscalerLooks(ctx context.Context, objects *inventory.Inv
 	return looks
 }
 
+// maxHeldRecords bounds the records that a look reads, all at a time: the adapter asks its other replicas for each.
+const maxHeldRecords = 8
+
+// readHeldRecords returns the adapter's record of the first held rows, by the index of the row: it has the time until which they are held.
+func readHeldRecords(ctx context.Context, rows []top.Row, reader reading.Reader) []explain.Recorded {
+	recorded := make([]explain.Recorded, len(rows))
+	group, reads := errgroup.Group{}, 0
+	for i, row := range rows {
+		if row.State != top.StateHeld || reads == maxHeldRecords {
+			continue
+		}
+		reads++
+		group.Go(func() error {
+			e, err := records.ReadExplanation(ctx, reader, row.Namespace, row.Name)
+			if err != nil {
+				recorded[i].Missing = err.Error()
+				return nil
+			}
+			recorded[i].Explanation = e
+			return nil
+		})
+	}
+	_ = group.Wait() // no read fails the look: the page says what is not known
+	return recorded
+}
+
 // listLookFaults returns the metrics of an autoscaler without a value, and the ready pods that a value lacks.
 func listLookFaults(look autoscalerLook) []faultView {
 	var faults []faultView
@@ -103,7 +132,7 @@ func listLookFaults(look autoscalerLook) []faultView {
 	}
 	for _, p := range look.explanation.Pods {
 		for _, v := range p.Values {
-			if p.Ready && v.Note != "" && !broken[v.Metric] {
+			if p.Ready && v.Value == "" && !broken[v.Metric] {
 				fault.Metric, fault.Pod, fault.Reason = v.Metric, p.Name, v.Note
 				faults = append(faults, fault)
 			}
@@ -135,10 +164,9 @@ func newMetricAmount(m top.Metric, answer reading.Answer) metricAmount {
 // newMetricSeries returns the series of a metric without its columns.
 func newMetricSeries(m top.Metric, spec autoscalingv2.MetricSpec) metricSeries {
 	target := reading.TargetOf(spec)
-	name, _, _ := strings.Cut(m.Name, " ")
 	return metricSeries{
 		Name: m.Name, Target: newChartNumber(parseMetricNumber(m.Target)), Usage: target.AverageUtilization != nil, Share: target.Value == nil,
-		Rate: strings.HasSuffix(strings.TrimSuffix(name, ","), "_per_second"),
+		Rate: inventory.IsRateMetric(m.Name),
 	}
 }
 

@@ -15,6 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 )
 
 // TestLook: a look has the row of top and the sentence of explain, and reads each path once.
@@ -35,7 +37,7 @@ func TestLook(t *testing.T) {
 		t.Errorf("sentence = %q", row.Sentence)
 	}
 	wantFaults := []faultView{{
-		Namespace: "shop", Name: "web", Metric: "request_per_second of pods", Pod: "web-3", Reason: "left out of the answer",
+		Namespace: "shop", Name: "web", Metric: "request_per_second of pods", Pod: "web-3", Reason: "left out of the answer, counts as 0",
 		Command: "kubectl tachometer doctor hpa/web -n shop --context test",
 	}}
 	if diff := cmp.Diff(wantFaults, got.Faults); diff != "" {
@@ -48,6 +50,39 @@ func TestLook(t *testing.T) {
 	}
 	if w := get(t, s, fmt.Sprintf("api/state?after=%d", got.Sequence)); w.Code != http.StatusNoContent {
 		t.Errorf("an unchanged state has status %d", w.Code)
+	}
+}
+
+// TestHeldSentence: the sentence of a held autoscaler is explain's: with the adapter's record it says which wish holds, and until when.
+func TestHeldSentence(t *testing.T) {
+	t.Parallel()
+	const live = "4 pods: request_per_second is 120/s over 4 pods, target 50 → 2.4; scale-down waits"
+	for name, tc := range map[string]struct {
+		reason string
+		record *explainapi.Explanation
+		want   string
+		reads  int
+	}{
+		"with a record": {"ScaleDownStabilized", &explainapi.Explanation{
+			Source: explainapi.Source{Replica: "a", UnknownBefore: noon}, Computed: &explainapi.Computed{Holding: &explainapi.HeldWish{Replicas: 4, Time: noon, Until: noon.Add(5 * time.Minute)}},
+		}, live + " until 12:05:00 UTC for the 4 wanted at 12:00:00.", 1},
+		"without":  {"ScaleDownStabilized", nil, live + ": a higher wish of the last 5m holds 4.", 1},
+		"not held": {"ReadyForNewScale", nil, "4 pods: request_per_second is 120/s over 4 pods, target 50 → 2.4; it wants 3, from its next look on.", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newCluster("30", "30", "30", "30")
+			c.record = tc.record
+			c.status.Conditions = []autoscalingv2.HorizontalPodAutoscalerCondition{{Type: autoscalingv2.AbleToScale, Status: corev1.ConditionTrue, Reason: tc.reason}}
+			s := c.serve(Options{})
+			c.look(t, s)
+			if got := getJSON[snapshot](t, s, "api/state").Autoscalers[0].Sentence; got != tc.want {
+				t.Errorf("got  %s\nwant %s", got, tc.want)
+			}
+			if n := c.reads["/apis/explain.tachometer.dev/v1alpha1/namespaces/shop/horizontalpodautoscalers/web"]; n != tc.reads {
+				t.Errorf("the record was read %d times, want %d", n, tc.reads)
+			}
+		})
 	}
 }
 

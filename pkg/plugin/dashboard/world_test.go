@@ -26,6 +26,7 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 
+	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
 )
 
@@ -43,6 +44,7 @@ type cluster struct {
 	created []time.Time
 	status  autoscalingv2.HorizontalPodAutoscalerStatus
 	holds   func() ([]byte, error)
+	record  *explainapi.Explanation // of the adapter; nil: it serves none
 
 	mu    sync.Mutex // guards reads
 	reads map[string]int
@@ -134,6 +136,12 @@ func (c *cluster) Read(_ context.Context, path string) ([]byte, error) {
 			return c.holds()
 		}
 		return nil, apierrors.NewNotFound(corev1.Resource("holds"), "")
+	}
+	if strings.HasPrefix(path, "/apis/"+explainapi.GroupVersion.String()) {
+		if c.record != nil {
+			return json.Marshal(c.record)
+		}
+		return nil, apierrors.NewNotFound(corev1.Resource("horizontalpodautoscalers"), "")
 	}
 	if c.failure != "" {
 		return nil, errors.New(c.failure)

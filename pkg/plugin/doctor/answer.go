@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -66,13 +65,18 @@ func (v *autoscalerVisit) checkVisitedAnswer(i int) {
 	case i < len(v.decisions) && v.decisions[i].Err != nil:
 		v.addVisitCheck("metric", StatusFail, words+v.decisions[i].Err.Error(), v.formatRequestCommand(i))
 	default:
-		v.checkVisitedValues(words, a)
+		v.checkVisitedValues(words, a, isUsageMetric(v.hpa.Spec.Metrics[i]))
 	}
 }
 
 // isVisitedAtZero reports whether the scale target has been scaled to 0.
 func (v *autoscalerVisit) isVisitedAtZero() bool {
 	return v.workload != nil && len(v.pods) == 0 && (v.workload.Replicas == nil || *v.workload.Replicas == 0) && v.hpa.Status.CurrentReplicas == 0
+}
+
+// isUsageMetric reports whether a metric is CPU or memory, of metrics.k8s.io.
+func isUsageMetric(m autoscalingv2.MetricSpec) bool {
+	return m.Resource != nil || m.ContainerResource != nil
 }
 
 func isMetricOfPods(m autoscalingv2.MetricSpec) bool { return m.Object == nil && m.External == nil }
@@ -114,8 +118,8 @@ func (v *autoscalerVisit) checkVisitedContainer(i int) {
 	v.addVisitCheck("metric", StatusFail, message, fix)
 }
 
-// checkVisitedValues judges the age and the completeness of values.
-func (v *autoscalerVisit) checkVisitedValues(words string, a reading.Answer) {
+// checkVisitedValues judges the age and the completeness of values. isUsage: they are CPU or memory, which the kubelet measures.
+func (v *autoscalerVisit) checkVisitedValues(words string, a reading.Answer, isUsage bool) {
 	age := v.Now().Add(v.ahead).Sub(a.Oldest()).Round(time.Second)
 	text := fmt.Sprintf("%s%s, the oldest is %s old", words, output.Count(len(a.Values), "value"), age)
 	switch {
@@ -124,8 +128,11 @@ func (v *autoscalerVisit) checkVisitedValues(words string, a reading.Answer) {
 	case age < -clockSkew:
 		v.addVisitCheck("metric", StatusWarning, fmt.Sprintf("%sthe oldest value lies %s in the future: this machine's clock and the adapter's differ", words, -age), "date -u")
 	case a.Values[0].Object != "" && strings.HasSuffix(a.Metric, " of pods") && len(a.Values) < len(v.pods):
-		v.addVisitCheck("metric", StatusWarning, fmt.Sprintf("%s; %d of %d pods have none", text, len(v.pods)-len(a.Values), len(v.pods)),
-			v.formatPageCommand(v.findPodsWithoutValue(a), a.Path))
+		fix := v.formatPageCommand(v.findPodsWithoutValue(a), a.Path)
+		if isUsage { // which no page of a pod has
+			fix = v.formatRawReadCommand(a.Path)
+		}
+		v.addVisitCheck("metric", StatusWarning, fmt.Sprintf("%s; %d of %d pods have none", text, len(v.pods)-len(a.Values), len(v.pods)), fix)
 	default:
 		v.addVisitCheck("metric", StatusOK, text, "")
 	}
@@ -155,16 +162,19 @@ func (v *autoscalerVisit) judgeVisitedError(i int) (status Status, fix string) {
 	case causeWarmingUp:
 		return StatusWarning, v.formatPluginCommand("doctor", "hpa/"+v.hpa.Name)
 	case causeScrapeFailed, causeNotScraped:
-		if fix := v.formatPortCommand(); fix != "" {
+		if fix := v.formatScrapeCommand(); fix != "" {
 			return StatusFail, fix
 		}
 		return StatusFail, v.formatPageCommand(v.pods, a.Path)
 	case causeStale:
 		return StatusFail, v.formatPageCommand(v.pods, a.Path)
 	case causeAbsent:
+		if strings.Contains(a.Metric, "{") { // the page shows the labels that its selector may mistype
+			return StatusFail, v.formatPageCommand(v.pods, a.Path)
+		}
 		return StatusFail, v.formatPluginCommand("metrics", v.formatVisitedTarget())
 	}
-	if m := v.hpa.Spec.Metrics[i]; apierrors.IsNotFound(a.Err) && (m.Resource != nil || m.ContainerResource != nil) {
+	if apierrors.IsNotFound(a.Err) && isUsageMetric(v.hpa.Spec.Metrics[i]) {
 		return StatusFail, "kubectl get apiservice v1beta1." + reading.ResourceGroup // the adapter's metrics do not help
 	}
 	if apierrors.IsNotFound(a.Err) {
@@ -199,27 +209,36 @@ func mainStatusCause(err error) metav1.CauseType {
 	return ""
 }
 
-// formatPortCommand returns the command that mends a port annotation that no container declares, or nothing.
-func (v *autoscalerVisit) formatPortCommand() string {
+// formatScrapeCommand returns the command that mends the annotations by which the adapter does not scrape the pods, or scrapes a port that no
+// container declares; else nothing.
+func (v *autoscalerVisit) formatScrapeCommand() string {
 	if v.workload == nil {
 		return ""
 	}
-	annotated := strings.TrimSpace(v.workload.Template.Annotations[inventory.AnnotationPort])
-	declared := inventory.DeclaredPorts(v.workload.Template.Spec, "")
-	isAnnotated := func(p corev1.ContainerPort) bool { return strconv.Itoa(int(p.ContainerPort)) == annotated }
-	if annotated == "" || len(declared) == 0 || slices.ContainsFunc(declared, isAnnotated) {
+	annotations, spec := v.workload.Template.Annotations, v.workload.Template.Spec
+	if text := strings.TrimSpace(annotations[inventory.AnnotationScrape]); text != "" && text != "true" {
+		return v.formatAnnotationCommand(inventory.AnnotationScrape, "null")
+	}
+	declared := inventory.DeclaredPorts(spec, "")
+	port, err := inventory.ScrapedPort(annotations, spec)
+	isDeclared := err == nil && slices.ContainsFunc(declared, func(p corev1.ContainerPort) bool { return p.ContainerPort == port.ContainerPort })
+	if strings.TrimSpace(annotations[inventory.AnnotationPort]) == "" || len(declared) == 0 || isDeclared {
 		return ""
 	}
-	best, err := inventory.ScrapedPort(nil, v.workload.Template.Spec) // without the annotation
+	best, err := inventory.ScrapedPort(nil, spec) // without the annotation
 	if err != nil {
 		best = declared[0]
 	}
+	return v.formatAnnotationCommand(inventory.AnnotationPort, fmt.Sprintf(`"%d"`, best.ContainerPort))
+}
+
+// formatAnnotationCommand returns the command that sets an annotation of the target's pods to a value in JSON; null removes it.
+func (v *autoscalerVisit) formatAnnotationCommand(name, value string) string {
 	how := ""
 	if v.workload.Group != "" {
 		how = " --type=merge" // custom resources know no other
 	}
-	return v.formatVisitCommand(`patch %s%s -p '{"spec":{"template":{"metadata":{"annotations":{%q:"%d"}}}}}'`,
-		v.workload.Ref(), how, inventory.AnnotationPort, best.ContainerPort)
+	return v.formatVisitCommand(`patch %s%s -p '{"spec":{"template":{"metadata":{"annotations":{%q:%s}}}}}'`, v.workload.Ref(), how, name, value)
 }
 
 // findPodsWithoutValue returns the pods that an answer leaves out, ready ones first.

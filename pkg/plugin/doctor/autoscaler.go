@@ -7,17 +7,22 @@ import (
 	"fmt"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	apiregistration "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/hpa"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
 )
+
+// maxParallelVisits bounds the autoscalers whose metrics are read at a time: kube-apiserver serves others too.
+const maxParallelVisits = 8
 
 // autoscalerVisit is the check of one autoscaler.
 type autoscalerVisit struct {
@@ -26,22 +31,41 @@ type autoscalerVisit struct {
 	subject  string
 	workload *inventory.Workload
 	pods     []*corev1.Pod
-	answers  []reading.Answer // one for each metric of the spec
+	answers  []reading.Answer            // one for each metric of the spec
+	usageAPI *apiregistration.APIService // of CPU and memory, where a read of them failed; nil: not read
 	// decisions are the HPA's own on the answers; none at 0 or unknown pods.
 	decisions []hpa.MetricDecision
 }
 
-func (d *doctor) checkDoctorAutoscaler(ctx context.Context, hpa *autoscalingv2.HorizontalPodAutoscaler) {
-	v := &autoscalerVisit{doctor: d, hpa: hpa, subject: hpa.Namespace + "/" + hpa.Name, workload: d.objects.WorkloadOf(hpa)}
-	v.pods = d.objects.PodsOf(v.workload)
+// readDoctorVisits reads the metrics of the chosen autoscalers, several at a time.
+func (d *doctor) readDoctorVisits(ctx context.Context) []*autoscalerVisit {
+	visits := make([]*autoscalerVisit, len(d.hpas))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(maxParallelVisits)
+	for i, hpa := range d.hpas {
+		v := &autoscalerVisit{doctor: d, hpa: hpa, subject: hpa.Namespace + "/" + hpa.Name, workload: d.objects.WorkloadOf(hpa)}
+		visits[i] = v
+		group.Go(func() error {
+			v.pods = d.objects.PodsOf(v.workload)
+			v.readVisitedMetrics(ctx)
+			return nil
+		})
+	}
+	_ = group.Wait() // no read fails the report: a check says what failed
+	return visits
+}
+
+// checkDoctorAutoscaler judges an autoscaler whose metrics were read.
+func (v *autoscalerVisit) checkDoctorAutoscaler() {
 	v.checkVisitedTarget()
 	v.checkVisitedRivals()
 	v.checkVisitedPods()
-	v.readVisitedMetrics(ctx)
+	v.checkVisitedUsageAPI()
 	v.checkVisitedNetwork()
 	for i := range v.answers {
 		v.checkVisitedAnswer(i)
 	}
+	v.checkVisitedBehavior()
 	v.checkVisitedConditions()
 	v.checkVisitedBudgets()
 	v.checkVisitedOwner()
@@ -127,6 +151,7 @@ func (v *autoscalerVisit) readVisitedMetrics(ctx context.Context) {
 		}
 		v.answers[i] = v.Metrics.ReadMetric(ctx, v.hpa.Namespace, selector, m, words)
 	}
+	v.readVisitedUsageAPI(ctx)
 	if v.workload == nil || v.isDoctorResourceUnread("pods") {
 		return
 	}

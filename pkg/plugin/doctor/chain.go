@@ -21,6 +21,7 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/domain"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
 )
 
@@ -226,8 +227,8 @@ func findAvailableCondition(s *apiregistration.APIService) *apiregistration.APIS
 	return nil
 }
 
-// checkDoctorService checks the Service and all behind it. The certificate comes before the pods: a pod with an expired one is not
-// ready for that reason.
+// checkDoctorService checks the Service and all behind it. The certificate and the way to kube-apiserver come before the pods: a pod with an
+// expired certificate, or without that way, is not ready for that reason.
 func (d *doctor) checkDoctorService(ctx context.Context) {
 	a := &d.adapter
 	subject := a.namespace + "/" + a.service
@@ -254,8 +255,10 @@ func (d *doctor) checkDoctorService(ctx context.Context) {
 	if err != nil {
 		d.addDoctorCheck("pods", subject, StatusUnread, err.Error(), "")
 	} else if a.pods = slices.DeleteFunc(list.Items, isDoctorPodOver); len(a.pods) > 0 {
-		a.podPort = findDoctorPodPort(&a.pods[0], port.TargetPort)
+		d.takeAdapterPods(port.TargetPort)
 		d.checkDoctorCertificate(ctx)
+		d.readAdapterPolicies(ctx)
+		d.checkDoctorAdapterEgress(ctx)
 	}
 	if err == nil {
 		d.checkDoctorAdapterPods(ctx, service, *port)
@@ -270,6 +273,29 @@ func findDoctorServicePort(service *corev1.Service, number int32) *corev1.Servic
 		}
 	}
 	return nil
+}
+
+// takeAdapterPods keeps the pods with the Service's port, the adapter's: another program's may have its labels. Without any it keeps all.
+func (d *doctor) takeAdapterPods(target intstr.IntOrString) {
+	a := &d.adapter
+	var own, foreign []corev1.Pod
+	for i := range a.pods {
+		if port := findDoctorPodPort(&a.pods[i], target); port != 0 {
+			a.podPort = port
+			own = append(own, a.pods[i])
+		} else {
+			foreign = append(foreign, a.pods[i])
+		}
+	}
+	if len(own) == 0 {
+		return
+	}
+	a.pods = own
+	for i := range foreign {
+		d.addDoctorCheck("pods", a.namespace+"/"+foreign[i].Name, StatusWarning,
+			fmt.Sprintf("it has the labels of the Service and no port %s: it belongs to another program", target.String()),
+			fmt.Sprintf("kubectl -n %s get pod %s --show-labels", a.namespace, foreign[i].Name))
+	}
 }
 
 // checkDoctorAdapterPods checks that the Service selects pods, that they have its port and that they are ready.
@@ -358,7 +384,7 @@ func describeDoctorPodTrouble(pod *corev1.Pod) string {
 		if w := s.State.Waiting; w != nil {
 			text := strings.TrimSuffix(fmt.Sprintf("container %s is waiting: %s: %s", s.Name, w.Reason, w.Message), ": ")
 			if last := s.LastTerminationState.Terminated; last != nil {
-				text += fmt.Sprintf("; it ended with %s, exit code %d", cmp.Or(last.Reason, "an error"), last.ExitCode)
+				text += "; it " + describeContainerEnd(last)
 			}
 			return text
 		}
@@ -369,12 +395,29 @@ func describeDoctorPodTrouble(pod *corev1.Pod) string {
 	case pod.DeletionTimestamp != nil:
 		return "not ready: it is being deleted"
 	}
+	if s := findRestartedContainer(pod); s != nil {
+		return fmt.Sprintf("not ready: container %s %s after %s", s.Name, describeContainerEnd(s.LastTerminationState.Terminated), output.Count(int(s.RestartCount), "restart"))
+	}
 	for _, c := range pod.Status.Conditions {
 		if c.Status == corev1.ConditionFalse && c.Message != "" {
 			return "not ready: " + c.Message
 		}
 	}
 	return "not ready, in phase " + string(pod.Status.Phase)
+}
+
+func describeContainerEnd(end *corev1.ContainerStateTerminated) string {
+	return fmt.Sprintf("ended with %s, exit code %d", cmp.Or(end.Reason, "an error"), end.ExitCode)
+}
+
+// findRestartedContainer returns a container that is not ready and ran before, or nil.
+func findRestartedContainer(pod *corev1.Pod) *corev1.ContainerStatus {
+	for _, s := range listDoctorContainerStatuses(pod) {
+		if !s.Ready && s.LastTerminationState.Terminated != nil {
+			return &s
+		}
+	}
+	return nil
 }
 
 // listDoctorContainerStatuses returns the states of a pod's init containers, then those of its containers.
@@ -391,6 +434,9 @@ func formatDoctorPodCommand(pod *corev1.Pod) string {
 		case s.State.Waiting != nil:
 			return fmt.Sprintf("kubectl -n %s describe pod %s", pod.Namespace, pod.Name)
 		}
+	}
+	if s := findRestartedContainer(pod); s != nil {
+		return fmt.Sprintf("kubectl -n %s logs %s -c %s --previous --tail=50", pod.Namespace, pod.Name, s.Name)
 	}
 	if pod.Status.Phase != corev1.PodRunning || pod.DeletionTimestamp != nil {
 		return fmt.Sprintf("kubectl -n %s describe pod %s", pod.Namespace, pod.Name)

@@ -4,7 +4,6 @@ package doctor
 
 import (
 	"fmt"
-	"math"
 	"regexp"
 	"strings"
 
@@ -34,7 +33,9 @@ func (v *autoscalerVisit) checkVisitedConditions() {
 func (v *autoscalerVisit) judgeVisitedCondition(c autoscalingv2.HorizontalPodAutoscalerCondition) (status Status, fix string) {
 	switch {
 	case c.Reason == "TooManyReplicas":
-		return StatusWarning, v.formatVisitCommand(`patch hpa %s --type=merge -p '{"spec":{"maxReplicas":%d}}'`, v.hpa.Name, min(2*int64(v.hpa.Spec.MaxReplicas), math.MaxInt32))
+		return StatusWarning, v.formatMaximumCommand()
+	case c.Reason == "ScaleUpStabilized":
+		return StatusWarning, v.formatVisitCommand(`patch hpa %s --type=json -p '[{"op":"remove","path":"/spec/behavior/scaleUp/stabilizationWindowSeconds"}]'`, v.hpa.Name)
 	case c.Type == autoscalingv2.ScalingLimited, c.Type == autoscalingv2.ScaledToZero:
 		return StatusOK, ""
 	case c.Status == corev1.ConditionTrue:

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/budget"
@@ -19,6 +20,8 @@ import (
 const (
 	// controllerPeriod is the time between two looks of the HPA controller that is worth a warning: the default is 15 s.
 	controllerPeriod = 30 * time.Second
+	// controllerSilence is the time without a look after which the HPA controller has stopped: a slow one looks more often.
+	controllerSilence = 3 * time.Minute
 	// controllerSpan is how far back the period is measured.
 	controllerSpan = 10 * time.Minute
 	// maxReadRecords bounds the records that are read for a period: one with two looks is enough.
@@ -28,7 +31,8 @@ const (
 // checkDoctorController measures how often the HPA controller looks, from the adapter's record of an autoscaler. Without a record it says
 // nothing: the APIService of the records has a check of its own.
 func (d *doctor) checkDoctorController(ctx context.Context) {
-	var silent *autoscalingv2.HorizontalPodAutoscaler // of which the record has no read
+	var silent *autoscalingv2.HorizontalPodAutoscaler // of which the record has no late read
+	var last time.Time
 	for i, hpa := range d.hpas {
 		if i == maxReadRecords {
 			break
@@ -43,18 +47,44 @@ func (d *doctor) checkDoctorController(ctx context.Context) {
 		if d.ahead == 0 {
 			d.checkDoctorClock(log.Source.Time)
 		}
+		read := findLastControllerRead(log)
+		if d.expectsControllerReads(hpa, log) && log.Source.Time.Sub(read) > controllerSilence {
+			if silent == nil || read.After(last) {
+				silent, last = hpa, read
+			}
+			continue
+		}
 		if period, ok := measureControllerPeriod(log); ok {
 			d.addControllerCheck(hpa, period)
 			return
 		}
-		if silent == nil && d.expectsControllerReads(hpa, log) {
-			silent = hpa
-		}
 	}
 	if silent != nil {
-		d.addDoctorCheck("controller", silent.Namespace+"/"+silent.Name, StatusWarning, fmt.Sprintf("the record of the last %s has no read by the HPA controller: "+
-			"it does not run, or the adapter's --autoscaler-users lacks its user", output.Duration(controllerSpan)), formatDescribeHPACommand(silent))
+		d.addSilentControllerCheck(silent, last)
 	}
+}
+
+// addSilentControllerCheck says since when the HPA controller has not read; last is zero where the record has no read at all.
+func (d *doctor) addSilentControllerCheck(hpa *autoscalingv2.HorizontalPodAutoscaler, last time.Time) {
+	subject := hpa.Namespace + "/" + hpa.Name
+	if last.IsZero() {
+		d.addDoctorCheck("controller", subject, StatusWarning, fmt.Sprintf("the record of the last %s has no read by the HPA controller: "+
+			"it does not run, or the adapter's --autoscaler-users lacks its user", output.Duration(controllerSpan)), formatDescribeHPACommand(hpa))
+		return
+	}
+	d.addDoctorCheck("controller", subject, StatusFail, fmt.Sprintf("the HPA controller has read nothing since %s: kube-controller-manager does not run, has no leader, or is far behind",
+		last.UTC().Format(time.RFC3339)), "kubectl -n kube-system get lease kube-controller-manager -o yaml")
+}
+
+// findLastControllerRead returns the time of the last look with a read; zero without one.
+func findLastControllerRead(log *explainapi.DecisionLog) time.Time {
+	var last time.Time
+	for _, l := range log.Decisions {
+		if len(l.Reads) > 0 && l.Time.After(last) {
+			last = l.Time
+		}
+	}
+	return last
 }
 
 // measureControllerPeriod returns the time between two looks, if the record has two.
@@ -83,10 +113,12 @@ func (d *doctor) expectsControllerReads(hpa *autoscalingv2.HorizontalPodAutoscal
 	readsPods := slices.ContainsFunc(hpa.Spec.Metrics, func(m autoscalingv2.MetricSpec) bool { return m.Pods != nil })
 	isServed := len(d.services) > 0 && d.isDoctorAdapterService(d.services[0])
 	now, begin := log.Source.Time, log.Source.UnknownBefore
+	isActive := !slices.ContainsFunc(hpa.Status.Conditions, func(c autoscalingv2.HorizontalPodAutoscalerCondition) bool { // else a check of its own says why not
+		return c.Status == corev1.ConditionFalse && (c.Type == autoscalingv2.ScalingActive || c.Type == autoscalingv2.AbleToScale)
+	})
 	isWhole := !slices.ContainsFunc(log.Source.Replicas, func(r explainapi.ReplicaRecord) bool { return r.Error != "" })
-	hasReads := slices.ContainsFunc(log.Decisions, func(l explainapi.Decision) bool { return len(l.Reads) > 0 })
-	return readsPods && isServed && isWhole && !hasReads && hpa.Status.CurrentReplicas >= inventory.MinReplicasOf(hpa) && hpa.Status.CurrentReplicas > 0 &&
-		hpa.Status.CurrentReplicas <= hpa.Spec.MaxReplicas && !begin.IsZero() && now.Sub(begin) > 2*time.Minute
+	return readsPods && isServed && isActive && isWhole && hpa.Status.CurrentReplicas >= inventory.MinReplicasOf(hpa) && hpa.Status.CurrentReplicas > 0 &&
+		hpa.Status.CurrentReplicas <= hpa.Spec.MaxReplicas && !begin.IsZero() && now.Sub(begin) > controllerSilence
 }
 
 // checkDoctorClock compares this machine's clock with the adapter's time of an answer. Ages of values are those by the adapter's clock.

@@ -95,6 +95,7 @@ type adapterPlace struct {
 	pods               []corev1.Pod
 	podPort            int32 // zero: unknown
 	policies           []networkingv1.NetworkPolicy
+	policiesErr        error // of reading them
 }
 
 // Run checks the chain. A hop that cannot be read does not end the run.
@@ -126,15 +127,15 @@ func (d *doctor) addDoctorCheck(name, subject string, status Status, message, fi
 
 // checkDoctorAutoscalers checks each chosen autoscaler: its metrics, its conditions and its neighbours.
 func (d *doctor) checkDoctorAutoscalers(ctx context.Context) {
-	if len(d.hpas) == 0 && !d.isDoctorResourceUnread("horizontalpodautoscalers") {
+	if len(d.hpas) == 0 && inventory.AutoscalerError(d.objects.Unread) == nil {
 		subject, status := "hpa/"+d.HPA, StatusFail
 		if d.HPA == "" {
 			subject, status = "", StatusOK
 		}
 		d.addDoctorCheck("autoscaler", subject, status, "there is none in "+describeDoctorNamespace(d.Namespace), "kubectl get hpa -A")
 	}
-	for _, hpa := range d.hpas {
-		d.checkDoctorAutoscaler(ctx, hpa)
+	for _, v := range d.readDoctorVisits(ctx) {
+		v.checkDoctorAutoscaler()
 	}
 }
 

@@ -66,17 +66,15 @@ func (d *doctor) checkDoctorAdapterNetwork(ctx context.Context) {
 		return
 	}
 	subject := d.adapter.namespace + "/" + d.adapter.service
-	list, err := d.Client.NetworkingV1().NetworkPolicies(d.adapter.namespace).List(ctx, metav1.ListOptions{})
-	if err != nil {
+	if err := d.adapter.policiesErr; err != nil {
 		d.addDoctorCheck("network", subject, StatusUnread, err.Error(), "")
 		return
 	}
-	d.adapter.policies = list.Items
 	served := findServedPort(&d.adapter.pods[0], d.adapter.podPort)
-	servers := d.listAPIServerAddresses(ctx)
+	servers := d.readAPIServerPlace(ctx).addresses
 	var narrow *networkingv1.NetworkPolicy
-	for i := range list.Items {
-		p := &list.Items[i]
+	for i := range d.adapter.policies {
+		p := &d.adapter.policies[i]
 		if !isPolicyOf(p, networkingv1.PolicyTypeIngress, &d.adapter.pods[0]) {
 			continue
 		}
@@ -92,34 +90,101 @@ func (d *doctor) checkDoctorAdapterNetwork(ctx context.Context) {
 	case d.isAdapterAvailable():
 		d.addDoctorCheck("network", subject, StatusOK, "networkpolicy/"+narrow.Name+" admits only pods or some addresses, and kube-apiserver gets through nevertheless", "")
 	default:
-		d.addDoctorCheck("network", subject, StatusFail, describeNarrowPolicy(narrow, served, servers), formatIngressCommand(narrow, fmt.Sprintf(`{"ports":[{"port":%d}]}`, served.ContainerPort)))
+		d.addDoctorCheck("network", subject, StatusFail, describeNarrowPolicy(narrow, served, servers),
+			formatPolicyCommand(narrow, "ingress", len(narrow.Spec.Ingress), fmt.Sprintf(`{"ports":[{"port":%d}]}`, served.ContainerPort)))
 	}
 }
 
-// listAPIServerAddresses returns the addresses of kube-apiserver by its own endpoints; none if they cannot be read.
-func (d *doctor) listAPIServerAddresses(ctx context.Context) (addresses []string) {
+// readAdapterPolicies reads the NetworkPolicies of the adapter's namespace.
+func (d *doctor) readAdapterPolicies(ctx context.Context) {
+	list, err := d.Client.NetworkingV1().NetworkPolicies(d.adapter.namespace).List(ctx, metav1.ListOptions{})
+	if d.adapter.policiesErr = err; err == nil {
+		d.adapter.policies = list.Items
+	}
+}
+
+// checkDoctorAdapterEgress looks for a policy that keeps the adapter from kube-apiserver. Its pods are not ready then, for that reason.
+func (d *doctor) checkDoctorAdapterEgress(ctx context.Context) {
+	if d.podTroubleStatus() != StatusFail {
+		return
+	}
+	server, pod := d.readAPIServerPlace(ctx), &d.adapter.pods[0]
+	var narrow *networkingv1.NetworkPolicy
+	for i := range d.adapter.policies {
+		p := &d.adapter.policies[i]
+		if !isPolicyOf(p, networkingv1.PolicyTypeEgress, pod) {
+			continue
+		}
+		if letsOutToServer(p, server) {
+			return // policies add up
+		}
+		narrow = p
+	}
+	if narrow == nil {
+		return
+	}
+	d.addDoctorCheck("network", d.adapter.namespace+"/"+d.adapter.service, StatusFail,
+		fmt.Sprintf("networkpolicy/%s does not let the adapter out to %s, port %d", narrow.Name, describeAPIServer(server.addresses), server.port),
+		formatPolicyCommand(narrow, "egress", len(narrow.Spec.Egress), fmt.Sprintf(`{"ports":[{"port":%d}]}`, server.port)))
+}
+
+// letsOutToServer reports whether a policy admits one of kube-apiserver's addresses; any block, where they are unknown.
+func letsOutToServer(p *networkingv1.NetworkPolicy, server apiServerPlace) bool {
+	return slices.ContainsFunc(p.Spec.Egress, func(r networkingv1.NetworkPolicyEgressRule) bool {
+		return isOutsidePeer(r.To, server.addresses) && admitsPolicyPort(r.Ports, corev1.ContainerPort{ContainerPort: server.port})
+	})
+}
+
+// isOutsidePeer reports whether peers, none of them meaning all, contain one of kube-apiserver's addresses; any block, where they are unknown.
+func isOutsidePeer(peers []networkingv1.NetworkPolicyPeer, servers []string) bool {
+	return len(peers) == 0 || slices.ContainsFunc(peers, func(peer networkingv1.NetworkPolicyPeer) bool {
+		return isPolicyBlock(peer) && (len(servers) == 0 || slices.ContainsFunc(servers, func(address string) bool { return isInPolicyBlock(peer.IPBlock, address) }))
+	})
+}
+
+// apiServerPlace is where kube-apiserver listens.
+type apiServerPlace struct {
+	addresses []string // none: unknown
+	port      int32
+}
+
+// defaultServerPort is kube-apiserver's --secure-port.
+const defaultServerPort = 6443
+
+// readAPIServerPlace returns where kube-apiserver listens by its own endpoints.
+func (d *doctor) readAPIServerPlace(ctx context.Context) apiServerPlace {
+	place := apiServerPlace{port: defaultServerPort}
 	list, err := d.Client.DiscoveryV1().EndpointSlices(metav1.NamespaceDefault).List(ctx,
 		metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=kubernetes"})
 	if err != nil {
-		return nil // a block of addresses then counts as one of kube-apiserver
+		return place // a block of addresses then counts as one of kube-apiserver
 	}
 	for _, slice := range list.Items {
 		for _, e := range slice.Endpoints {
-			addresses = append(addresses, e.Addresses...)
+			place.addresses = append(place.addresses, e.Addresses...)
+		}
+		for _, p := range slice.Ports {
+			if p.Port != nil {
+				place.port = *p.Port
+			}
 		}
 	}
-	return addresses
+	return place
+}
+
+// describeAPIServer names kube-apiserver with its addresses.
+func describeAPIServer(addresses []string) string {
+	if len(addresses) == 0 {
+		return "kube-apiserver"
+	}
+	return "kube-apiserver (" + strings.Join(addresses, ", ") + ")"
 }
 
 // describeNarrowPolicy says whom a policy keeps from the adapter.
 func describeNarrowPolicy(p *networkingv1.NetworkPolicy, port corev1.ContainerPort, servers []string) string {
 	for _, rule := range p.Spec.Ingress {
 		if slices.ContainsFunc(rule.From, isPolicyBlock) {
-			name := "kube-apiserver"
-			if len(servers) > 0 {
-				name += " (" + strings.Join(servers, ", ") + ")"
-			}
-			return fmt.Sprintf("networkpolicy/%s does not admit %s to port %d", p.Name, name, port.ContainerPort)
+			return fmt.Sprintf("networkpolicy/%s does not admit %s to port %d", p.Name, describeAPIServer(servers), port.ContainerPort)
 		}
 	}
 	return fmt.Sprintf("networkpolicy/%s admits only pods to port %d, and kube-apiserver is none", p.Name, port.ContainerPort)
@@ -127,13 +192,13 @@ func describeNarrowPolicy(p *networkingv1.NetworkPolicy, port corev1.ContainerPo
 
 func isPolicyBlock(peer networkingv1.NetworkPolicyPeer) bool { return peer.IPBlock != nil }
 
-// formatIngressCommand returns the command that adds a rule to those of a policy.
-func formatIngressCommand(p *networkingv1.NetworkPolicy, rule string) string {
+// formatPolicyCommand returns the command that adds a rule to the rules of a policy in a direction.
+func formatPolicyCommand(p *networkingv1.NetworkPolicy, direction string, rules int, rule string) string {
 	first := ""
-	if len(p.Spec.Ingress) == 0 {
-		first = `{"op":"add","path":"/spec/ingress","value":[]},`
+	if rules == 0 {
+		first = fmt.Sprintf(`{"op":"add","path":"/spec/%s","value":[]},`, direction)
 	}
-	return fmt.Sprintf(`kubectl -n %s patch networkpolicy %s --type=json -p '[%s{"op":"add","path":"/spec/ingress/-","value":%s}]'`, p.Namespace, p.Name, first, rule)
+	return fmt.Sprintf(`kubectl -n %s patch networkpolicy %s --type=json -p '[%s{"op":"add","path":"/spec/%s/-","value":%s}]'`, p.Namespace, p.Name, first, direction, rule)
 }
 
 func findServedPort(pod *corev1.Pod, number int32) corev1.ContainerPort {
@@ -148,10 +213,7 @@ func findServedPort(pod *corev1.Pod, number int32) corev1.ContainerPort {
 // admitsOutsiders reports whether a policy admits one of kube-apiserver's addresses to the port; any block, where they are unknown.
 func admitsOutsiders(p *networkingv1.NetworkPolicy, port corev1.ContainerPort, servers []string) bool {
 	for _, rule := range p.Spec.Ingress {
-		outside := len(rule.From) == 0 || slices.ContainsFunc(rule.From, func(peer networkingv1.NetworkPolicyPeer) bool {
-			return isPolicyBlock(peer) && (len(servers) == 0 || slices.ContainsFunc(servers, func(address string) bool { return isInPolicyBlock(peer.IPBlock, address) }))
-		})
-		if outside && admitsPolicyPort(rule.Ports, port) {
+		if isOutsidePeer(rule.From, servers) && admitsPolicyPort(rule.Ports, port) {
 			return true
 		}
 	}
@@ -161,7 +223,8 @@ func admitsOutsiders(p *networkingv1.NetworkPolicy, port corev1.ContainerPort, s
 // formatAdmittingCommand returns the command that adds a rule for the adapter to a policy.
 func (v *autoscalerVisit) formatAdmittingCommand(policy string, port corev1.ContainerPort) string {
 	i := slices.IndexFunc(v.objects.NetworkPolicies, func(p networkingv1.NetworkPolicy) bool { return p.Namespace == v.hpa.Namespace && p.Name == policy })
-	return formatIngressCommand(&v.objects.NetworkPolicies[i], fmt.Sprintf(`{"from":[{"namespaceSelector":{"matchLabels":{"kubernetes.io/metadata.name":%q}}}],"ports":[{"port":%d}]}`,
+	p := &v.objects.NetworkPolicies[i]
+	return formatPolicyCommand(p, "ingress", len(p.Spec.Ingress), fmt.Sprintf(`{"from":[{"namespaceSelector":{"matchLabels":{"kubernetes.io/metadata.name":%q}}}],"ports":[{"port":%d}]}`,
 		v.adapter.namespace, port.ContainerPort))
 }
 

@@ -47,6 +47,9 @@ func (v *autoscalerVisit) checkVisitedPods() {
 	case len(v.pods) < wanted:
 		v.addVisitCheck("pods", StatusWarning, text, v.formatVisitCommand("describe %s", v.workload.Ref()))
 	}
+	if v.workload.IsPaused {
+		v.addVisitCheck("pods", StatusWarning, v.workload.Ref()+" is paused: changes of its template reach no pod", v.formatVisitCommand("rollout resume %s", v.workload.Ref()))
+	}
 	v.checkVisitedReadiness()
 }
 

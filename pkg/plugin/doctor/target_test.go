@@ -76,7 +76,7 @@ func (w *world) setRecord(t *testing.T, period time.Duration, clock time.Time) {
 		if period == 0 {
 			break // no look is in the record
 		}
-		at := clock.Add(time.Duration(i-5) * period)
+		at := clock.Add(time.Duration(i-5)*period - w.silence)
 		log.Decisions = append(log.Decisions, explainapi.Decision{Time: at, Reads: []explainapi.Read{{Time: at, Values: []explainapi.Value{{Pod: "web-1", Milli: 1}}}}})
 	}
 	data, err := json.Marshal(log)

@@ -62,8 +62,9 @@ type world struct {
 	certificateFailed error
 	chain             []*x509.Certificate
 	caBundle          []byte
-	isEmpty           bool      // the target has no pods
-	begun             time.Time // the begin of the record; zero: an hour ago
+	isEmpty           bool          // the target has no pods
+	begun             time.Time     // the begin of the record; zero: an hour ago
+	silence           time.Duration // since the controller's last look in the record
 }
 
 func newWorld(t *testing.T) *world {

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/tachometer-metrics/tachometer/pkg/hpa"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
@@ -23,6 +22,9 @@ func (e *Explanation) explainMetricDecision(i int, in hpa.Input) {
 	decision, m := hpa.Decide(in, replay.Settings()), &e.Metrics[i]
 	if m.Error != "" {
 		return
+	}
+	if i < len(decision.Metrics) {
+		e.noteCountedPods(i, &decision.Metrics[i])
 	}
 	if i >= len(decision.Metrics) {
 		m.Steps = []string{"the HPA does not look at metrics: the number of pods is outside of its limits, or 0"}
@@ -54,6 +56,36 @@ func (e *Explanation) explainMetricDecision(i int, in hpa.Input) {
 	}
 	m.Ratio, m.Wish = formatExplainedRatio(d), new(d.Replicas)
 	m.Steps = m.listExplainedDecisionSteps()
+}
+
+// noteCountedPods notes the pods whose own value does not count, with what counts in its place.
+func (e *Explanation) noteCountedPods(metric int, d *hpa.MetricDecision) {
+	m := Metric{Total: e.Metrics[metric].Target, decision: *d} // of a utilization both end with %
+	for i := range e.Pods {
+		p := &e.Pods[i]
+		v := p.findPodValue(e.Metrics[metric].Name)
+		switch {
+		case v == nil:
+		case slices.Contains(d.Pods.Ignored, p.Name):
+			v.Note = "failed or being deleted: left out"
+		case slices.Contains(d.Pods.Unready, p.Name) && d.Unready == "":
+			v.Note = "starting: left out"
+		case slices.Contains(d.Pods.Unready, p.Name):
+			v.Note = "starting: counts as 0"
+		case slices.Contains(d.Pods.Missing, p.Name) && d.Missing != "":
+			v.Note += ", counts as " + m.describeSubstitute("its")
+		}
+	}
+}
+
+// findPodValue returns the value of a metric in words, or nil.
+func (p *Pod) findPodValue(metric string) *PodValue {
+	for i := range p.Values {
+		if p.Values[i].Metric == metric {
+			return &p.Values[i]
+		}
+	}
+	return nil
 }
 
 // sumExplainedValues returns the pods with a value that counts, and the sum of their values.
@@ -105,7 +137,7 @@ func (m *Metric) listExplainedDecisionSteps() []string {
 	}
 	steps = append(steps, fmt.Sprintf("divided by the target %s: ratio %.3f", m.Target, d.UsageRatio))
 	if d.NewUsageRatio != nil {
-		steps = append(steps, fmt.Sprintf("%s without a value counted as %s: ratio %.3f", output.Count(m.countWithoutValue(), "pod"), m.describeSubstitute(), *d.NewUsageRatio))
+		steps = append(steps, fmt.Sprintf("%s without a value counted as %s: ratio %.3f", output.Count(m.countWithoutValue(), "pod"), m.describeSubstitute("their"), *d.NewUsageRatio))
 	}
 	switch d.Stage {
 	case hpa.StageTolerated:
@@ -114,7 +146,18 @@ func (m *Metric) listExplainedDecisionSteps() []string {
 		return append(steps, fmt.Sprintf("the direction is not sure: keeps %d", d.Replicas))
 	case hpa.StageFailed, hpa.StageScaled, hpa.StageFromZero:
 	}
+	if d.Counted > 0 {
+		steps = append(steps, "times "+output.Count(d.Counted, m.nameCountedPods()))
+	}
 	return append(steps, fmt.Sprintf("rounded up: %d", d.Replicas))
+}
+
+// nameCountedPods names the pods that the ratio is multiplied with: of a total these are the ready ones.
+func (m *Metric) nameCountedPods() string {
+	if m.ofPods {
+		return "pod"
+	}
+	return "ready pod"
 }
 
 // formatExplainedRatio returns the ratio of a usage to its target; nothing where no pods share a total.
@@ -127,13 +170,13 @@ func formatExplainedRatio(d hpa.MetricDecision) string {
 
 // describeSubstitute says at which value pods without a value were counted. On the way down a pod without a utilization counts as if it
 // used its whole request, or the target where that is higher.
-func (m *Metric) describeSubstitute() string {
+func (m *Metric) describeSubstitute(pronoun string) string {
 	as := cmp.Or(m.decision.Missing, m.decision.Unready)
 	switch {
 	case as != hpa.AssumedTarget:
 		return string(as)
 	case strings.HasSuffix(m.Total, "%"):
-		return fmt.Sprintf("%d%% of their request", max(100, m.decision.Target))
+		return fmt.Sprintf("%d%% of %s request", max(100, m.decision.Target), pronoun)
 	}
 	return "the target"
 }
@@ -143,20 +186,13 @@ func (m *Metric) formatAmount(milli int64) string {
 	return formatExplainedAmount(m.Name, m.Target, milli)
 }
 
-// binaryUnits are the suffixes of amounts of memory, with their bytes.
-var binaryUnits = map[string]float64{"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40}
-
 // formatExplainedAmount returns thousandths as a number, with /s for a rate, and in the unit of a target of bytes: 343/s, 1536Mi.
 func formatExplainedAmount(metric, target string, milli int64) string {
-	unit := target[max(0, len(target)-2):]
-	if bytes, isBinary := binaryUnits[unit]; isBinary {
-		return strings.TrimSuffix(strconv.FormatFloat(float64(milli)/1000/bytes, 'f', 1, 64), ".0") + unit
-	}
-	text := resource.NewMilliQuantity(milli, resource.DecimalSI).String()
+	text := reading.FormatAmount(target, milli)
 	if strings.HasSuffix(text, "m") {
 		text = strconv.FormatFloat(float64(milli)/1000, 'f', -1, 64)
 	}
-	if name, _, _ := strings.Cut(metric, " "); strings.HasSuffix(strings.TrimSuffix(name, ","), "_per_second") {
+	if inventory.IsRateMetric(metric) {
 		text += "/s"
 	}
 	return text
@@ -171,10 +207,10 @@ func (e *Explanation) addExplainedChanges(in hpa.Input) {
 		}
 		s := newExplainedSearch(m, i, in)
 		if to, at := s.nextUp(); to <= int64(e.Max) && to > int64(e.Min) {
-			e.Changes = append(e.Changes, fmt.Sprintf("above %s %s asks for %d", m.formatAmount(at), explainedMetricName(m.Name), to))
+			e.Changes = append(e.Changes, fmt.Sprintf("above %s %s asks for %d", m.formatAmount(at), inventory.BareMetricName(m.Name), to))
 		}
 		if to, at := s.nextDown(); to >= int64(e.Min) && to < int64(e.Max) {
-			e.Changes = append(e.Changes, fmt.Sprintf("at %s or less %s asks for %d", m.formatAmount(at), explainedMetricName(m.Name), to))
+			e.Changes = append(e.Changes, fmt.Sprintf("at %s or less %s asks for %d", m.formatAmount(at), inventory.BareMetricName(m.Name), to))
 		}
 	}
 }
@@ -254,11 +290,4 @@ func (s wishSearch) nextDown() (wish, total int64) {
 		}
 	}
 	return -1, 0
-}
-
-// explainedMetricName returns the bare name of a metric in words.
-func explainedMetricName(words string) string {
-	name, _, _ := strings.Cut(words, " of ")
-	name, _, _ = strings.Cut(name, ",")
-	return name
 }

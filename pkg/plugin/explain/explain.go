@@ -198,6 +198,11 @@ func describeMissingScaleTarget(scaler *autoscalingv2.HorizontalPodAutoscaler, o
 
 // addExplainedRecord adds the controller's memory, as far as the adapter's record shows it.
 func (e *Explanation) addExplainedRecord(r Recorded) {
+	if r.Explanation != nil {
+		for _, note := range records.ListSourceNotes(r.Explanation.Source) {
+			e.Unknown = append(e.Unknown, strings.TrimSuffix(note, "."))
+		}
+	}
 	switch {
 	case r.Explanation == nil:
 		reason := "they are in the HPA controller's memory"

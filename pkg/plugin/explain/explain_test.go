@@ -159,6 +159,13 @@ func targetBytes(hpa *autoscalingv2.HorizontalPodAutoscaler) {
 	pods.Metric.Name, pods.Target.AverageValue = "heap_bytes", new(resource.MustParse("500Mi"))
 }
 
+// targetTotal makes the target of the external metric one of its total.
+func targetTotal(amount string) func(*autoscalingv2.HorizontalPodAutoscaler) {
+	return func(hpa *autoscalingv2.HorizontalPodAutoscaler) {
+		hpa.Spec.Metrics[0].External.Target = autoscalingv2.MetricTarget{Type: autoscalingv2.ValueMetricType, Value: new(resource.MustParse(amount))}
+	}
+}
+
 // addExternalMetric adds a second metric to an autoscaler.
 func addExternalMetric(hpa *autoscalingv2.HorizontalPodAutoscaler) {
 	hpa.Spec.Metrics = append(hpa.Spec.Metrics, autoscalingv2.MetricSpec{Type: autoscalingv2.ExternalMetricSourceType, External: &autoscalingv2.ExternalMetricSource{
@@ -306,6 +313,25 @@ func TestSentences(t *testing.T) {
 			}},
 			"0 pods: orders_waiting is 330, target 50 → 6.6; it wants 7, from its next look on.",
 		},
+		"a total, multiplied with the ready pods": {
+			load{rates: times(4, ""), pending: 1, external: "200", wanted: 6, change: targetTotal("100")},
+			"4 pods: orders_waiting is 200 with 3 ready pods, target 100 → 6.0; it goes to 6.",
+		},
+		"a total, within the tolerance": {
+			load{rates: times(4, ""), external: "105", wanted: 4, change: targetTotal("100")},
+			"4 pods: orders_waiting is 105, target 100 → 4.2; within the tolerance, so it keeps 4.",
+		},
+		"one metric with two selectors": {
+			load{rates: times(2, "60"), wanted: 3, change: func(hpa *autoscalingv2.HorizontalPodAutoscaler) {
+				second := *hpa.Spec.Metrics[0].DeepCopy()
+				hpa.Spec.Metrics[0].Pods.Metric.Selector = &metav1.LabelSelector{MatchLabels: map[string]string{"code": "200", "method": "get"}}
+				second.Pods.Metric.Selector = &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "code", Operator: metav1.LabelSelectorOpIn, Values: []string{"500", "502"}}}}
+				second.Pods.Target.AverageValue = new(resource.MustParse("5"))
+				hpa.Spec.Metrics = append(hpa.Spec.Metrics, second)
+				hpa.Spec.MaxReplicas = 3
+			}},
+			"2 pods: request_per_second{code in (500,502)} is 120/s over 2 pods, target 5 → 24.0; it wants 24, and maxReplicas is 3.",
+		},
 		"a total below zero": {
 			load{rates: times(2, ""), external: "-1m", wanted: 2},
 			"2 pods: orders_waiting is -0.001 over 2 pods, target 50 → 0.0; the HPA's arithmetic overflows, so it wants 2147483647, and maxReplicas is 10.",
@@ -349,6 +375,54 @@ func TestSentences(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestSteps: the steps are whole: each number follows from the ones before.
+func TestSteps(t *testing.T) {
+	t.Parallel()
+	for want, l := range map[string]load{
+		"240/s over 2 pods is 120/s per pod; divided by the target 50: ratio 2.400; times 2 pods; rounded up: 5":                                                        {rates: times(2, "120")},
+		"divided by the target 100: ratio 2.000; times 3 ready pods; rounded up: 6":                                                                                     {rates: times(4, ""), pending: 1, external: "200", change: targetTotal("100")},
+		"330 over 4 pods is 82.5 per pod; divided by the target 50: ratio 1.650; rounded up: 7":                                                                         {rates: times(4, ""), external: "330"},
+		"320/s over 2 pods is 160/s per pod; divided by the target 50: ratio 3.200; 1 pod without a value counted as 0: ratio 2.133; times 3 pods; rounded up: 7":       {rates: []string{"160", "160", ""}},
+		"divided by the target 60%: ratio 1.200; times 4 pods; rounded up: 5":                                                                                           {rates: times(4, ""), cpu: "72m"},
+		"343/s over 7 pods is 49/s per pod; divided by the target 50: ratio 0.980; within the tolerance, 0.9 to 1.1: keeps 7":                                           {rates: times(7, "49")},
+		"120/s over 2 pods is 60/s per pod; divided by the target 50: ratio 1.200; 1 pod without a value counted as 0: ratio 0.800; the direction is not sure: keeps 3": {rates: []string{"60", "60", ""}},
+	} {
+		if got := strings.Join(l.explain(t).Metrics[0].Steps, "; "); got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	}
+}
+
+// TestPodNotes: each pod whose own value does not count says why, and what counts in its place.
+func TestPodNotes(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		load load
+		want []string
+	}{
+		"all count":                  {load{rates: times(2, "49")}, []string{"", ""}},
+		"missing, on the way up":     {load{rates: []string{"160", "160", ""}}, []string{"", "", "left out of the answer, counts as 0"}},
+		"missing, on the way down":   {load{rates: []string{"10", "10", ""}}, []string{"", "", "left out of the answer, counts as the target"}},
+		"missing, on target":         {load{rates: []string{"50", "50", ""}}, []string{"", "", "left out of the answer"}},
+		"pending, on the way up":     {load{rates: []string{"90", "90"}, pending: 1}, []string{"starting: counts as 0", ""}},
+		"pending, on the way down":   {load{rates: []string{"10", "10"}, pending: 1}, []string{"starting: left out", ""}},
+		"all of them pending":        {load{rates: times(2, "90"), pending: 2}, []string{"starting: left out", "starting: left out"}},
+		"an error":                   {load{rates: times(2, ""), failure: "2 pods: 2 stale"}, []string{"2 pods: 2 stale", "2 pods: 2 stale"}},
+		"CPU, while a pod starts":    {load{rates: times(2, ""), cpu: "72m", pending: 1}, []string{"starting: counts as 0", ""}},
+		"a total has no pods' notes": {load{rates: times(2, ""), external: "330"}, []string{}},
+	} {
+		got := []string{}
+		for _, p := range tc.load.explain(t).Pods {
+			for _, v := range p.Values {
+				got = append(got, v.Note)
+			}
+		}
+		if diff := cmp.Diff(tc.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 	"github.com/tachometer-metrics/tachometer/pkg/hpa"
 	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/records"
@@ -210,13 +211,18 @@ func formatLoggedUsage(m hpa.MetricDecision, spec *autoscalingv2.MetricSpec) str
 		return formatExplainedAmount(loggedMetricName(spec), reading.FormatTarget(target), m.Total) + " over 0 pods"
 	}
 	text := formatExplainedAmount(loggedMetricName(spec), reading.FormatTarget(target), m.Usage)
-	if target.Value == nil {
+	switch {
+	case target.Value == nil:
 		text += " per pod"
+	case m.Counted > 0:
+		text += " with " + output.Count(m.Counted, "ready pod")
 	}
 	return text
 }
 
-func loggedMetricName(m *autoscalingv2.MetricSpec) string { return replay.MetricName(m) }
+func loggedMetricName(m *autoscalingv2.MetricSpec) string {
+	return inventory.BareMetricName(inventory.DescribeMetric(*m))
+}
 
 // Print writes the log as a table, and the replica that recorded it.
 func (l *Log) Print(out io.Writer, noHeaders bool) error {

@@ -87,6 +87,12 @@ func TestRecordedWish(t *testing.T) {
 	if !strings.Contains(e.Unknown[0], "the record cannot be read: the adapter is older") {
 		t.Errorf("unknown %q", e.Unknown)
 	}
+	away := explainapi.Source{Replica: "a", UnknownBefore: replaytest.Begin, Replicas: []explainapi.ReplicaRecord{{Name: "a", UnknownBefore: replaytest.Begin}, {Name: "b", Error: "connection refused"}}}
+	partly := &Explanation{}
+	partly.addExplainedRecord(Recorded{Explanation: &explainapi.Explanation{Source: away, Computed: &explainapi.Computed{}}})
+	if want := "b gave no record (connection refused): looks whose reads reached it are missing"; partly.Unknown[0] != want {
+		t.Errorf("unknown %q, want first %q", partly.Unknown, want)
+	}
 	held := &explainapi.HeldWish{Replicas: 9, Time: replaytest.Begin, Until: replaytest.Begin.Add(replaytest.Period * 20)}
 	l := load{rates: []string{"38", "38", "38", "38", "38", "38", "38", "38", "38"}, wanted: 9, reasons: []string{"ScaleDownStabilized", "ValidMetricFound"}, recorded: Recorded{
 		Explanation: &explainapi.Explanation{Source: explainapi.Source{Replica: "tachometer-adapter-1", UnknownBefore: replaytest.Begin}, Computed: &explainapi.Computed{Holding: held}},

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 )
 
@@ -67,7 +68,7 @@ func (e *Explanation) tabulateExplainedPods() output.Table {
 			if v.Value != "" {
 				age, window = output.Age(v.Time, e.Time), output.Duration(v.Window)
 			}
-			table.Add(p.Name, fmt.Sprint(p.Ready), explainedMetricName(v.Metric), cmp.Or(v.Value, "<none>"), age, window, v.Note)
+			table.Add(p.Name, fmt.Sprint(p.Ready), inventory.BareMetricName(v.Metric), cmp.Or(v.Value, "<none>"), age, window, v.Note)
 		}
 	}
 	return table
@@ -99,7 +100,7 @@ func (e *Explanation) listExplainedSteps() []string {
 	var lines []string
 	for _, m := range e.Metrics {
 		if len(m.Steps) > 0 {
-			lines = append(lines, explainedMetricName(m.Name)+": "+strings.Join(m.Steps, "; "))
+			lines = append(lines, inventory.BareMetricName(m.Name)+": "+strings.Join(m.Steps, "; "))
 		}
 	}
 	return lines

@@ -24,13 +24,16 @@ func composeExplainedSentence(e *Explanation, scaler *autoscalingv2.HorizontalPo
 	case m == nil:
 		return head + "the autoscaler has no metric."
 	case m.Error != "":
-		return head + explainedMetricName(m.Name) + " has no value (" + m.Error + "), so it keeps the number."
+		return head + inventory.BareMetricName(m.Name) + " has no value (" + m.Error + "), so it keeps the number."
 	case m.Wish == nil:
 		return head + e.Target + " is scaled to 0, which switches the autoscaler off."
 	}
-	text := head + explainedMetricName(m.Name) + " is " + m.Total
-	if m.shared {
+	text := head + inventory.BareMetricName(m.Name) + " is " + m.Total
+	switch {
+	case m.shared:
 		text += " over " + output.Count(int(m.pods), "pod")
+	case m.decision.Counted > 0:
+		text += " with " + output.Count(m.decision.Counted, m.nameCountedPods())
 	}
 	text += ", target " + m.Target + " → " + formatExplainedQuotient(m.wanted())
 	if n := m.countWithoutValue(); n > 0 {

@@ -8,22 +8,41 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/pager"
 )
+
+// autoscalerResource is the Unread resource of autoscalers.
+const autoscalerResource = "horizontalpodautoscalers"
+
+// AutoscalerError returns the error of reading autoscalers, or nil.
+func AutoscalerError(unread []Unread) error {
+	for _, u := range unread {
+		if u.Resource == autoscalerResource {
+			return fmt.Errorf("read %s: %s", u.Resource, u.Reason)
+		}
+	}
+	return nil
+}
 
 // ReadScaled reads the autoscalers, workloads and pods of a namespace, or of all if it is empty. A resource that the user may not read,
 // or that fails, becomes an Unread: the rest is still worth having.
 func ReadScaled(ctx context.Context, client kubernetes.Interface, namespace string) *Inventory {
 	i := &Inventory{Namespaces: map[string]map[string]string{}}
-	all := metav1.ListOptions{}
-	if list, err := client.AutoscalingV2().HorizontalPodAutoscalers(namespace).List(ctx, all); i.noteInventoryRead("horizontalpodautoscalers", err) {
-		i.HPAs = list.Items
+	scalers, err := listInventoryPages[autoscalingv2.HorizontalPodAutoscaler](ctx, client.AutoscalingV2().HorizontalPodAutoscalers(namespace).List)
+	if i.noteInventoryRead(autoscalerResource, err) {
+		i.HPAs = scalers
 	}
 	i.readInventoryWorkloads(ctx, client, namespace)
-	if list, err := client.CoreV1().Pods(namespace).List(ctx, all); i.noteInventoryRead("pods", err) {
-		i.Pods = list.Items
+	pods, err := listInventoryPages[corev1.Pod](ctx, client.CoreV1().Pods(namespace).List)
+	if i.noteInventoryRead("pods", err) {
+		i.Pods = pods
 	}
 	i.sortInventory()
 	return i
@@ -32,15 +51,17 @@ func ReadScaled(ctx context.Context, client kubernetes.Interface, namespace stri
 // ReadCluster reads as ReadScaled does, and the objects around: budgets, policies and the labels of namespaces.
 func ReadCluster(ctx context.Context, client kubernetes.Interface, namespace string) *Inventory {
 	i := ReadScaled(ctx, client, namespace)
-	all := metav1.ListOptions{}
-	if list, err := client.PolicyV1().PodDisruptionBudgets(namespace).List(ctx, all); i.noteInventoryRead("poddisruptionbudgets", err) {
-		i.Budgets = list.Items
+	budgets, err := listInventoryPages[policyv1.PodDisruptionBudget](ctx, client.PolicyV1().PodDisruptionBudgets(namespace).List)
+	if i.noteInventoryRead("poddisruptionbudgets", err) {
+		i.Budgets = budgets
 	}
-	if list, err := client.NetworkingV1().NetworkPolicies(namespace).List(ctx, all); i.noteInventoryRead("networkpolicies", err) {
-		i.NetworkPolicies = list.Items
+	policies, err := listInventoryPages[networkingv1.NetworkPolicy](ctx, client.NetworkingV1().NetworkPolicies(namespace).List)
+	if i.noteInventoryRead("networkpolicies", err) {
+		i.NetworkPolicies = policies
 	}
-	if list, err := client.CoreV1().Namespaces().List(ctx, all); i.noteInventoryRead("namespaces", err) {
-		for _, n := range list.Items {
+	namespaces, err := listInventoryPages[corev1.Namespace](ctx, client.CoreV1().Namespaces().List)
+	if i.noteInventoryRead("namespaces", err) {
+		for _, n := range namespaces {
 			i.Namespaces[n.Name] = n.Labels
 		}
 	}
@@ -49,17 +70,38 @@ func ReadCluster(ctx context.Context, client kubernetes.Interface, namespace str
 }
 
 func (i *Inventory) readInventoryWorkloads(ctx context.Context, client kubernetes.Interface, namespace string) {
-	all := metav1.ListOptions{}
-	if list, err := client.AppsV1().Deployments(namespace).List(ctx, all); i.noteInventoryRead("deployments", err) {
-		for n := range list.Items {
-			i.Workloads = append(i.Workloads, newDeploymentWorkload(&list.Items[n]))
+	deployments, err := listInventoryPages[appsv1.Deployment](ctx, client.AppsV1().Deployments(namespace).List)
+	if i.noteInventoryRead("deployments", err) {
+		for n := range deployments {
+			i.Workloads = append(i.Workloads, newDeploymentWorkload(&deployments[n]))
 		}
 	}
-	if list, err := client.AppsV1().StatefulSets(namespace).List(ctx, all); i.noteInventoryRead("statefulsets", err) {
-		for n := range list.Items {
-			i.Workloads = append(i.Workloads, newStatefulSetWorkload(&list.Items[n]))
+	sets, err := listInventoryPages[appsv1.StatefulSet](ctx, client.AppsV1().StatefulSets(namespace).List)
+	if i.noteInventoryRead("statefulsets", err) {
+		for n := range sets {
+			i.Workloads = append(i.Workloads, newStatefulSetWorkload(&sets[n]))
 		}
 	}
+}
+
+// listInventoryPages returns the objects of a resource. It reads pages, as kubectl does: one answer with all objects of a large cluster takes
+// kube-apiserver's memory and time.
+func listInventoryPages[T any, L runtime.Object](ctx context.Context, list func(context.Context, metav1.ListOptions) (L, error)) ([]T, error) {
+	pages := pager.New(func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) { return list(ctx, opts) })
+	found, _, err := pages.List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, err
+	}
+	items := make([]T, 0, meta.LenList(found))
+	err = meta.EachListItem(found, func(object runtime.Object) error {
+		item, isItem := any(object).(*T)
+		if !isItem {
+			return fmt.Errorf("the answer has a %T", object)
+		}
+		items = append(items, *item)
+		return nil
+	})
+	return items, err
 }
 
 // SelectorReader returns the pod selector of a scale target of any kind.
@@ -107,7 +149,7 @@ func newDeploymentWorkload(d *appsv1.Deployment) Workload {
 	return Workload{
 		Kind: "Deployment", Namespace: d.Namespace, Name: d.Name,
 		Replicas: d.Spec.Replicas, StatusReplicas: d.Status.Replicas, Selector: d.Spec.Selector, Template: d.Spec.Template, Surges: isSurgingDeployment(d),
-		Failure: DescribeReplicaFailure(d),
+		Failure: DescribeReplicaFailure(d), IsPaused: d.Spec.Paused,
 	}
 }
 

@@ -15,31 +15,40 @@ import (
 // byteOrderMark stands before the first character in the files of some editors.
 const byteOrderMark = "\ufeff"
 
+// manifestDocument is a document of a file.
+type manifestDocument struct {
+	text string
+	line int // of the file, at which the text begins
+}
+
 // splitManifestDocuments returns the documents of a YAML or JSON file. A document ends at a line "---", which may be followed by a comment
 // or by the next document, and at a line "...". Directives, byte order marks and the line ends of other systems are removed.
-func splitManifestDocuments(data []byte) []string {
+func splitManifestDocuments(data []byte) []manifestDocument {
 	text := strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(string(data))
-	var documents []string
+	var documents []manifestDocument
 	var document strings.Builder
+	number, first := 0, 1
 	begun := false // a line that starts with % is a directive only before the document
 	for line := range strings.SplitAfterSeq(text, "\n") {
+		number++
 		line = strings.TrimPrefix(line, byteOrderMark)
 		rest, isMark := strings.CutPrefix(line, "---")
 		isMark = isMark && (rest == "" || strings.ContainsAny(rest[:1], " \t\n"))
 		switch {
 		case isMark || strings.TrimRight(line, " \t\n") == "...":
-			documents = append(documents, document.String())
+			documents = append(documents, manifestDocument{document.String(), first})
 			document.Reset()
 			document.WriteString(strings.TrimLeft(rest, " \t."))
-			begun = isMark
+			begun, first = isMark, number
 		case !begun && strings.HasPrefix(line, "%"):
+			document.WriteString("\n") // keeps the numbers of the lines
 		default:
 			document.WriteString(line)
 			begun = begun || strings.TrimSpace(line) != "" && line[0] != '#'
 		}
 	}
-	documents = append(documents, document.String())
-	return slices.DeleteFunc(documents, func(d string) bool { return strings.TrimSpace(d) == "" })
+	documents = append(documents, manifestDocument{document.String(), first})
+	return slices.DeleteFunc(documents, func(d manifestDocument) bool { return strings.TrimSpace(d.text) == "" })
 }
 
 // parseManifestDocument returns the values of a document: one, or several of JSON that follow each other.

@@ -2,13 +2,16 @@ package inventory
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -34,38 +37,92 @@ var configurationChecks = map[string]string{
 	domain.ConfigAPIVersion + "/" + domain.ScalerConfigKind:  "tachometer-scaler run --check-config --config ",
 }
 
-// ReadFiles reads the manifests below the paths, each a file, a folder or "-" for in. Objects without a namespace get the given one.
-// Kinds that no check is about are skipped, and so are kustomize's patches. The templates of a Helm chart and the programs'
-// configurations are unread. An error names the file and the document; the inventory has what could be read.
-func ReadFiles(paths []string, in io.Reader, namespace string) (*Inventory, error) {
+// FileOptions say how manifests are read.
+type FileOptions struct {
+	In        io.Reader    // read for the path "-"
+	Namespace string       // of objects without one
+	IsFlat    bool         // a folder is read without the folders in it
+	Client    *http.Client // for URLs; nil: http.DefaultClient
+}
+
+// ReadFiles reads the manifests of the paths, each a file, a pattern of files, a folder, an https URL or "-". Kinds that no check is about
+// are skipped, and so are kustomize's patches. The templates of a Helm chart and the programs' configurations are unread, and a named
+// folder of kustomize is an error. An error names the file and the document; the inventory has what could be read.
+func ReadFiles(ctx context.Context, paths []string, opts FileOptions) (*Inventory, error) {
 	i := &Inventory{Namespaces: map[string]map[string]string{}, UnknownFields: map[string][]string{}}
 	var errs []error
 	for _, path := range paths {
-		if path == "-" {
-			errs = append(errs, i.addInventoryStream("standard input", in, namespace))
-			continue
-		}
-		root := path
-		if info, err := os.Stat(path); err == nil && info.IsDir() {
-			root += string(filepath.Separator) // follows a link to a folder
-		}
-		_ = filepath.WalkDir(root, func(name string, entry fs.DirEntry, err error) error {
-			switch {
-			case err != nil:
-				errs = append(errs, err)
-				return nil
-			case entry.IsDir():
-				return i.skipChartTemplates(name)
-			case name != root && !isManifestFile(name):
-				return nil
-			}
-			errs = append(errs, i.addInventoryFile(name, namespace))
-			return nil
-		})
+		errs = append(errs, i.readInventoryPath(ctx, path, opts))
 	}
 	i.applyLimitRanges()
 	i.sortInventory()
 	return i, errors.Join(errs...)
+}
+
+// readInventoryPath reads what a path of the command line names.
+func (i *Inventory) readInventoryPath(ctx context.Context, path string, opts FileOptions) error {
+	switch {
+	case path == "-":
+		return i.addInventoryStream("standard input", opts.In, opts.Namespace)
+	case isManifestURL(path):
+		return i.addInventoryURL(ctx, path, opts)
+	}
+	if _, err := os.Stat(path); err == nil {
+		return i.addInventoryTree(path, opts)
+	}
+	names, err := filepath.Glob(path)
+	if err != nil || len(names) == 0 {
+		return i.addInventoryTree(path, opts) // says that it does not exist
+	}
+	var errs []error
+	for _, name := range names {
+		errs = append(errs, i.addInventoryTree(name, opts))
+	}
+	return errors.Join(errs...)
+}
+
+// addInventoryTree adds a file, or the manifests of a folder.
+func (i *Inventory) addInventoryTree(root string, opts FileOptions) error {
+	if err := rejectKustomization(root); err != nil {
+		return err
+	}
+	var errs []error
+	if info, err := os.Stat(root); err == nil && info.IsDir() {
+		root += string(filepath.Separator) // follows a link to a folder
+	}
+	_ = filepath.WalkDir(root, func(name string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			errs = append(errs, err)
+			return nil
+		case entry.IsDir() && name != root && opts.IsFlat:
+			return fs.SkipDir
+		case entry.IsDir():
+			return i.skipChartTemplates(name)
+		case name != root && !isManifestFile(name):
+			return nil
+		}
+		errs = append(errs, i.addInventoryFile(name, opts.Namespace))
+		return nil
+	})
+	return errors.Join(errs...)
+}
+
+// kustomizationFiles are the names by which kustomize finds its file in a folder.
+var kustomizationFiles = []string{"kustomization.yaml", "kustomization.yml", "Kustomization"}
+
+// rejectKustomization returns an error for kustomize's file or its folder: what it applies is another text than its files have.
+func rejectKustomization(path string) error {
+	folder := path
+	if slices.Contains(kustomizationFiles, filepath.Base(path)) {
+		folder = filepath.Dir(path)
+	}
+	for _, name := range kustomizationFiles {
+		if info, err := os.Stat(filepath.Join(folder, name)); err == nil && !info.IsDir() {
+			return fmt.Errorf("%s is a folder of kustomize; read what it renders: kubectl kustomize %s | kubectl tachometer lint -f -", folder, folder)
+		}
+	}
+	return nil
 }
 
 // isManifestFile reports whether a file of a folder has the ending of a manifest, and is no pipe, device or link to a folder.
@@ -104,17 +161,29 @@ func (i *Inventory) addInventoryStream(name string, in io.Reader, namespace stri
 	}
 	var errs []error
 	for n, document := range splitManifestDocuments(data) {
-		values, err := parseManifestDocument(document)
+		values, err := parseManifestDocument(document.text)
+		i.addDuplicateKeys(name, document)
 		for _, value := range values {
 			if object, ok := value.(map[string]any); ok { // else no object, such as a JSON patch
 				err = errors.Join(err, i.addInventoryDocument(name, object, namespace))
 			}
 		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: document %d: %w", name, n+1, err))
+			errs = append(errs, fmt.Errorf("%s: document %d: %w%s", name, n+1, err, describeMissingQuotes(err)))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// unquotedValue matches the error for a number or a word such as true, Off or yes in the place of a text.
+var unquotedValue = regexp.MustCompile(`cannot unmarshal (bool|number) into .* of type string`)
+
+// describeMissingQuotes says how to write a text that YAML takes for another type, or nothing.
+func describeMissingQuotes(err error) string {
+	if unquotedValue.MatchString(err.Error()) {
+		return `; quote the value: "true", "8080"`
+	}
+	return ""
 }
 
 // addInventoryDocument adds an object, or the items of a list. The items of a typed list need no version and kind of their own.
@@ -172,6 +241,8 @@ func (i *Inventory) addInventoryObject(file, kind string, data []byte, namespace
 			i.addInventoryWorkload(newStatefulSetWorkload(&list[n]), file)
 		}
 		return err
+	case "autoscaling.k8s.io/VerticalPodAutoscaler":
+		return decodeInventoryObject(data, &i.VerticalAutoscalers, func(o *VerticalAutoscaler) *string { return &o.Namespace }, namespace)
 	case "policy/PodDisruptionBudget":
 		return decodeInventoryObject(data, &i.Budgets, func(o *policyv1.PodDisruptionBudget) *string { return &o.Namespace }, namespace)
 	case "networking.k8s.io/NetworkPolicy":

@@ -49,7 +49,7 @@ func TestReadFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	i, err := ReadFiles([]string{folder}, nil, "default")
+	i, err := ReadFiles(t.Context(), []string{folder}, FileOptions{Namespace: "default"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,12 +71,12 @@ func TestReadFilesErrors(t *testing.T) {
 		"a: 1\n---\nb: [":        "standard input: document 2: ",
 		"kind: List\nitems: [1]": "standard input: document 1: items[0] is no object",
 	} {
-		_, err := ReadFiles([]string{"-"}, strings.NewReader(text), "")
+		_, err := ReadFiles(t.Context(), []string{"-"}, FileOptions{In: strings.NewReader(text)})
 		if err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%q: error %v, want %q", text, err, want)
 		}
 	}
-	if _, err := ReadFiles([]string{"/does/not/exist"}, nil, ""); err == nil {
+	if _, err := ReadFiles(t.Context(), []string{"/does/not/exist"}, FileOptions{}); err == nil {
 		t.Error("a folder that does not exist is no error")
 	}
 }
@@ -97,7 +97,7 @@ func TestChartsAreUnread(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	i, err := ReadFiles([]string{folder}, nil, "default")
+	i, err := ReadFiles(t.Context(), []string{folder}, FileOptions{Namespace: "default"})
 	if err != nil || len(i.HPAs) != 4 {
 		t.Fatalf("%d autoscalers: %v", len(i.HPAs), err)
 	}
@@ -105,7 +105,7 @@ func TestChartsAreUnread(t *testing.T) {
 	if len(i.Unread) != 1 || i.Unread[0].Resource != filepath.Join(chart, "templates") || !strings.Contains(i.Unread[0].Reason, "helm template "+chart+" | ") {
 		t.Errorf("unread: %+v", i.Unread)
 	}
-	if _, err := ReadFiles([]string{filepath.Join(chart, "templates", "web.yaml")}, nil, ""); err == nil {
+	if _, err := ReadFiles(t.Context(), []string{filepath.Join(chart, "templates", "web.yaml")}, FileOptions{}); err == nil {
 		t.Error("a template by its own name is read")
 	}
 }
@@ -157,7 +157,7 @@ func TestDocuments(t *testing.T) {
 		"no last line end":             strings.TrimSpace(a + "---\n" + b),
 		"a line of megabytes":          "# " + strings.Repeat("x", 6<<20) + "\n" + a + "---\n" + b,
 	} {
-		i, err := ReadFiles([]string{"-"}, strings.NewReader(text), "default")
+		i, err := ReadFiles(t.Context(), []string{"-"}, FileOptions{In: strings.NewReader(text), Namespace: "default"})
 		if err != nil || len(i.HPAs) != 2 || i.HPAs[0].Name != "a" || i.HPAs[1].Name != "b" || i.HPAs[1].Spec.MaxReplicas != 3 {
 			t.Errorf("%s: %+v, %v", name, i.HPAs, err)
 		}
@@ -179,7 +179,7 @@ func TestFolders(t *testing.T) {
 		}
 	}
 	for _, path := range []string{folder, link} {
-		i, err := ReadFiles([]string{path}, nil, "default")
+		i, err := ReadFiles(t.Context(), []string{path}, FileOptions{Namespace: "default"})
 		if len(i.HPAs) != 3 || len(i.Unread) != 0 {
 			t.Errorf("autoscalers: %+v, unread %v", i.HPAs, i.Unread)
 		}

@@ -26,6 +26,10 @@ type Inventory struct {
 	Namespaces      map[string]map[string]string // labels, by name
 	ScaledObjects   []ScaledObject               // only from files
 	LimitRanges     []corev1.LimitRange          // only from files
+	// VerticalAutoscalers change the requests of pods.
+	VerticalAutoscalers []VerticalAutoscaler
+	// DuplicateKeys are the keys that manifests in files have twice.
+	DuplicateKeys []DuplicateKey
 	// UnknownFields are errors for fields of autoscalers in files that their API version does not have, by namespace/name.
 	UnknownFields map[string][]string
 	// Unread are the resources that could not be read. An absent object of such a resource proves nothing.
@@ -55,6 +59,8 @@ type Workload struct {
 	Surges bool
 	// Failure says why pods cannot be created, such as a quota; empty otherwise.
 	Failure string
+	// IsPaused: changes of the template reach no pod.
+	IsPaused bool
 	// Source is the file that the workload comes from; empty for a cluster.
 	Source string
 }
@@ -151,22 +157,51 @@ func KEDAOwner(hpa *autoscalingv2.HorizontalPodAutoscaler) string {
 	return ""
 }
 
-// DescribeMetric returns the metric of a spec in words: "request_per_second of pods", "cpu of pods".
+// DescribeMetric returns the metric of a spec in words: "request_per_second of pods", "cpu of pods". A selector is part of the name, as in
+// PromQL: "request_per_second{code=500} of pods".
 func DescribeMetric(m autoscalingv2.MetricSpec) string {
 	switch {
 	case m.Pods != nil:
-		return m.Pods.Metric.Name + " of pods"
+		return nameMetric(m.Pods.Metric) + " of pods"
 	case m.Object != nil:
 		o := m.Object.DescribedObject
-		return m.Object.Metric.Name + " of " + strings.ToLower(o.Kind) + "/" + o.Name
+		return nameMetric(m.Object.Metric) + " of " + strings.ToLower(o.Kind) + "/" + o.Name
 	case m.External != nil:
-		return m.External.Metric.Name + ", external"
+		return nameMetric(m.External.Metric) + externalWords
 	case m.Resource != nil:
 		return string(m.Resource.Name) + " of pods"
 	case m.ContainerResource != nil:
 		return fmt.Sprintf("%s of container %s", m.ContainerResource.Name, m.ContainerResource.Container)
 	}
 	return "unknown type " + string(m.Type)
+}
+
+// externalWords follow the name of an external metric.
+const externalWords = ", external"
+
+// nameMetric returns the name of a metric with its selector.
+func nameMetric(m autoscalingv2.MetricIdentifier) string {
+	if m.Selector == nil || len(m.Selector.MatchLabels)+len(m.Selector.MatchExpressions) == 0 {
+		return m.Name
+	}
+	return m.Name + "{" + metav1.FormatLabelSelector(m.Selector) + "}"
+}
+
+// BareMetricName returns the name of a metric in words, with its selector: "cpu of pods" → "cpu".
+func BareMetricName(words string) string {
+	if name, isExternal := strings.CutSuffix(words, externalWords); isExternal {
+		return name
+	}
+	if i := strings.LastIndex(words, " of "); i >= 0 {
+		return words[:i]
+	}
+	return words
+}
+
+// IsRateMetric reports whether a metric in words is a rate by its name.
+func IsRateMetric(words string) bool {
+	name, _, _ := strings.Cut(BareMetricName(words), "{")
+	return strings.HasSuffix(name, "_per_second")
 }
 
 // MinReplicasOf returns the minimum of an autoscaler; 1 where it has none, as Kubernetes defines it.

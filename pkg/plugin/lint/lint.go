@@ -30,7 +30,7 @@ type Rule struct {
 	Severity Severity
 	// Reason says why it is wrong, Fix says how to mend it; both are whole sentences.
 	Reason, Fix string
-	// check returns one message for each place where the rule is broken.
+	// check returns one message for each place where the rule is broken; nil for a rule of files.
 	check func(s subject) []string
 }
 
@@ -38,7 +38,7 @@ type Rule struct {
 type Finding struct {
 	Rule     string   `json:"rule"`
 	Severity Severity `json:"severity"`
-	Object   string   `json:"object"` // NAMESPACE/hpa/NAME
+	Object   string   `json:"object"` // NAMESPACE/hpa/NAME, or FILE:LINE
 	Message  string   `json:"message"`
 	Reason   string   `json:"reason"`
 	Fix      string   `json:"fix"`
@@ -55,7 +55,7 @@ type subject struct {
 
 // Rules returns all rules, sorted by ID.
 func Rules() []Rule {
-	rules := slices.Concat(listLintMetricRules(), listLintLimitRules(), listLintBehaviorRules(), listLintWorkloadRules(), listLintNeighbourRules())
+	rules := slices.Concat(listLintMetricRules(), listLintLimitRules(), listLintBehaviorRules(), listLintWorkloadRules(), listLintNeighbourRules(), []Rule{duplicateKeyRule})
 	slices.SortFunc(rules, func(a, b Rule) int { return cmp.Compare(a.ID, b.ID) })
 	return rules
 }
@@ -67,28 +67,41 @@ type Report struct {
 	HPAs     int                `json:"autoscalers"`
 }
 
+// duplicateKeyRule is the rule of files: a decoded object has each key once.
+var duplicateKeyRule = Rule{
+	ID: "duplicate-key", Severity: SeverityError,
+	Reason: "kubectl takes the last of the values without a word.", Fix: "Remove the key with the wrong value.",
+}
+
 // Run applies all rules to every autoscaler of the objects, from files or from a cluster.
 func Run(objects *inventory.Inventory, files bool) *Report {
 	report := &Report{Unread: objects.Unread, HPAs: len(objects.HPAs), Findings: []Finding{}}
-	rules := Rules()
+	for _, k := range objects.DuplicateKeys {
+		report.addFinding(duplicateKeyRule, fmt.Sprintf("%s:%d", k.File, k.Line), fmt.Sprintf("%s repeats line %d", k.Path, k.First))
+	}
+	rules := slices.DeleteFunc(Rules(), func(r Rule) bool { return r.check == nil })
 	for i := range objects.HPAs {
 		hpa := &objects.HPAs[i]
 		s := subject{objects: objects, hpa: hpa, workload: objects.WorkloadOf(hpa), files: files}
 		s.takeNewestPod()
 		for _, r := range rules {
 			for _, message := range r.check(s) {
-				f := Finding{
-					Rule: r.ID, Severity: r.Severity, Object: hpa.Namespace + "/hpa/" + hpa.Name,
-					Message: message, Reason: r.Reason, Fix: r.Fix, Page: "docs/lint.md#" + r.ID,
-				}
-				if !slices.Contains(report.Findings, f) { // overlays have variants of one autoscaler
-					report.Findings = append(report.Findings, f)
-				}
+				report.addFinding(r, hpa.Namespace+"/hpa/"+hpa.Name, message)
 			}
 		}
 	}
 	slices.SortStableFunc(report.Findings, func(a, b Finding) int { return cmp.Compare(a.Severity, b.Severity) })
 	return report
+}
+
+// addFinding adds a finding once: overlays have variants of one autoscaler.
+func (r *Report) addFinding(rule Rule, object, message string) {
+	f := Finding{
+		Rule: rule.ID, Severity: rule.Severity, Object: object, Message: message, Reason: rule.Reason, Fix: rule.Fix, Page: "docs/lint.md#" + rule.ID,
+	}
+	if !slices.Contains(r.Findings, f) {
+		r.Findings = append(r.Findings, f)
+	}
 }
 
 // takeNewestPod gives the workload the containers and annotations of its newest pod: webhooks, a LimitRange and a VerticalPodAutoscaler change

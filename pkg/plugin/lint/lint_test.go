@@ -145,6 +145,10 @@ var lintCases = map[string]struct{ bad, good []string }{
 		[]string{soundMetric, objectMetric("orders_waiting", `type: AverageValue, averageValue: "50"`)},
 		[]string{soundMetric, objectMetric("orders_waiting", `type: AverageValue, averageValue: "50"`), "  selector: {matchLabels: {app: web}}\n  template", "  strategy: {rollingUpdate: {maxSurge: 0, maxUnavailable: 1}}\n  selector: {matchLabels: {app: web}}\n  template"},
 	},
+	"value-of-a-rate": {
+		[]string{soundMetric, objectMetric("request_per_second", `type: Value, value: "50"`)},
+		[]string{soundMetric, objectMetric("orders_waiting", `type: Value, value: "50"`)},
+	},
 	"unknown-container": {
 		[]string{soundMetric, `  - type: ContainerResource
     containerResource: {name: cpu, container: wep, target: {type: AverageValue, averageValue: 50m}}
@@ -238,6 +242,14 @@ var lintCases = map[string]struct{ bad, good []string }{
 		[]string{"apiVersion: apps/v1, kind: Deployment", "apiVersion: extensions/v1beta1, kind: Deployment"},
 		[]string{"apiVersion: apps/v1, kind: Deployment", "apiVersion: apps/v1beta2, kind: Deployment"},
 	},
+	"duplicate-key": {
+		[]string{"maxReplicas: 10", "maxReplicas: 10\n  minReplicas: 3"},
+		[]string{"maxReplicas: 10", "maxReplicas: 10\n  # minReplicas: 3"},
+	},
+	"vertical-autoscaler": {
+		[]string{soundMetric, cpuMetric, "\n---\napiVersion: policy", "\n" + verticalAutoscaler("") + "---\napiVersion: policy"},
+		[]string{soundMetric, cpuMetric, "\n---\napiVersion: policy", "\n" + verticalAutoscaler(`updatePolicy: {updateMode: "Off"}`) + "---\napiVersion: policy"},
+	},
 	"two-autoscalers": {
 		[]string{"\n---\napiVersion: policy", "\n" + strings.ReplaceAll(secondHPA, "NAME", "web") + "---\napiVersion: policy"},
 		[]string{
@@ -277,6 +289,17 @@ func scaledObject(spec string) string {
 	return "---\napiVersion: keda.sh/v1alpha1\nkind: ScaledObject\nmetadata: {name: orders, namespace: shop}\nspec: {" + spec + "}\n"
 }
 
+// verticalAutoscaler is a VerticalPodAutoscaler of the workload, with more of a spec.
+func verticalAutoscaler(spec string) string {
+	return "---\napiVersion: autoscaling.k8s.io/v1\nkind: VerticalPodAutoscaler\nmetadata: {name: web, namespace: shop}\n" +
+		"spec: {targetRef: {apiVersion: apps/v1, kind: Deployment, name: web}, " + spec + "}\n"
+}
+
+// besideVertical are replacements for an autoscaler on a metric beside a VerticalPodAutoscaler.
+func besideVertical(metric, spec string) []string {
+	return []string{soundMetric, metric, "\n---\napiVersion: policy", "\n" + verticalAutoscaler(spec) + "---\napiVersion: policy"}
+}
+
 // unscaledObject is an object with pods that no autoscaler scales.
 func unscaledObject(version, kind, spec string) string {
 	return "---\napiVersion: " + version + "\nkind: " + kind + "\nmetadata: {name: report, namespace: shop}\nspec: {" + spec + "}\n"
@@ -292,7 +315,7 @@ func TestUnscaledPods(t *testing.T) {
 		}
 		return p
 	}
-	objects, err := inventory.ReadFiles([]string{"-"}, strings.NewReader(sound), "default")
+	objects, err := inventory.ReadFiles(t.Context(), []string{"-"}, inventory.FileOptions{In: strings.NewReader(sound), Namespace: "default"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -330,7 +353,8 @@ func TestNewestPod(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			objects, err := inventory.ReadFiles([]string{"-"}, strings.NewReader(strings.NewReplacer(soundMetric, cpuMetric, bounds, "").Replace(sound)), "default")
+			text := strings.NewReplacer(soundMetric, cpuMetric, bounds, "").Replace(sound)
+			objects, err := inventory.ReadFiles(t.Context(), []string{"-"}, inventory.FileOptions{In: strings.NewReader(text), Namespace: "default"})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -348,6 +372,16 @@ func TestNewestPod(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestDuplicateKey: the finding has the file with its line, and the line of the first key.
+func TestDuplicateKey(t *testing.T) {
+	t.Parallel()
+	report := lintManifests(t, []string{"maxReplicas: 10", "maxReplicas: 10\n  minReplicas: 3"})
+	i := slices.IndexFunc(report.Findings, func(f Finding) bool { return f.Rule == "duplicate-key" })
+	if i < 0 || report.Findings[i].Object != "standard input:9" || report.Findings[i].Message != "spec.minReplicas repeats line 7" || !report.Faulty() {
+		t.Errorf("finding %d of %+v", i, report.Findings)
 	}
 }
 
@@ -496,6 +530,22 @@ var lintJudgements = map[string]struct {
 	"a ReplicaSet without pods":            {"overlapping-selectors", 0, []string{"\n---\napiVersion: policy", "\n" + strings.Replace(replicaSet(""), "spec: {", "spec: {replicas: 0, ", 1) + "---\napiVersion: policy"}},
 	"a DeploymentConfig of OpenShift":      {"overlapping-selectors", 0, []string{"\n---\napiVersion: policy", "\n" + deploymentConfig + "---\napiVersion: policy"}},
 	"a ReplicaSet of its own":              {"overlapping-selectors", 1, []string{"\n---\napiVersion: policy", "\n" + replicaSet("") + "---\napiVersion: policy"}},
+	"a VPA of memory, an HPA on CPU":       {"vertical-autoscaler", 0, besideVertical(cpuMetric, "resourcePolicy: {containerPolicies: [{containerName: '*', controlledResources: [memory]}]}")},
+	"a VPA of memory, an HPA on memory":    {"vertical-autoscaler", 1, besideVertical(strings.ReplaceAll(cpuMetric, "cpu", "memory"), "resourcePolicy: {containerPolicies: [{containerName: '*', controlledResources: [memory]}]}")},
+	"a VPA, an HPA on load":                {"vertical-autoscaler", 0, besideVertical(soundMetric, "")},
+	"a VPA, an HPA on CPU and on load":     {"vertical-autoscaler", 1, besideVertical(soundMetric+cpuMetric, "")},
+	"a VPA of new pods alone":              {"vertical-autoscaler", 1, besideVertical(cpuMetric, "updatePolicy: {updateMode: Initial}")},
+	"a VPA of updates in place":            {"vertical-autoscaler", 1, besideVertical(cpuAverage("500m"), "updatePolicy: {updateMode: InPlaceOrRecreate}")},
+	"a VPA that leaves the container":      {"vertical-autoscaler", 0, besideVertical(cpuMetric, `resourcePolicy: {containerPolicies: [{containerName: web, mode: "Off"}]}`)},
+	"a VPA of this container alone":        {"vertical-autoscaler", 1, besideVertical(cpuMetric, `resourcePolicy: {containerPolicies: [{containerName: '*', mode: "Off"}, {containerName: web}]}`)},
+	"a VPA of no resource":                 {"vertical-autoscaler", 0, besideVertical(cpuMetric, "resourcePolicy: {containerPolicies: [{containerName: web, controlledResources: []}]}")},
+	"a VPA of another target":              {"vertical-autoscaler", 0, append(besideVertical(cpuMetric, ""), "kind: Deployment, name: web}, }", "kind: StatefulSet, name: web}}")},
+	"a VPA of another namespace":           {"vertical-autoscaler", 0, append(besideVertical(cpuMetric, ""), "VerticalPodAutoscaler\nmetadata: {name: web, namespace: shop}", "VerticalPodAutoscaler\nmetadata: {name: web, namespace: bank}")},
+	"an HPA on a sidecar, a VPA beside":    {"vertical-autoscaler", 0, besideVertical(sidecarMetric, `resourcePolicy: {containerPolicies: [{containerName: proxy, mode: "Off"}]}`)},
+	"a rate of pods with the type Value":   {"value-of-a-rate", 0, []string{"type: AverageValue, ", "type: Value, "}},
+	"a rate with an average":               {"value-of-a-rate", 0, []string{soundMetric, objectMetric("request_per_second", `type: AverageValue, averageValue: "50"`)}},
+	"a rate by another name":               {"value-of-a-rate", 1, []string{soundMetric, objectMetric("front_rps", `type: Value, value: "50"`)}},
+	"a share of hits":                      {"value-of-a-rate", 0, []string{soundMetric, objectMetric("cache_hit_rate", `type: Value, value: "50"`)}},
 	"a metric that is null":                {"invalid-metric", 1, []string{soundMetric, "  - null\n"}},
 }
 
@@ -520,7 +570,7 @@ func TestHelmList(t *testing.T) {
 		items.WriteString("- " + strings.ReplaceAll(strings.TrimSpace(document), "\n", "\n  ") + "\n")
 	}
 	text := "apiVersion: v1\nkind: List\nitems:\n" + items.String()
-	objects, err := inventory.ReadFiles([]string{"-"}, strings.NewReader(text), "default")
+	objects, err := inventory.ReadFiles(t.Context(), []string{"-"}, inventory.FileOptions{In: strings.NewReader(text), Namespace: "default"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -557,7 +607,7 @@ func lintManifests(t *testing.T, replacements []string) *Report {
 		}
 		text = strings.Replace(text, replacements[i], replacements[i+1], 1)
 	}
-	objects, err := inventory.ReadFiles([]string{"-"}, strings.NewReader(text), "default")
+	objects, err := inventory.ReadFiles(t.Context(), []string{"-"}, inventory.FileOptions{In: strings.NewReader(text), Namespace: "default"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -612,7 +662,7 @@ func TestSoundManifests(t *testing.T) {
 func TestOwnManifests(t *testing.T) {
 	t.Parallel()
 	root := filepath.Join("..", "..", "..")
-	objects, err := inventory.ReadFiles([]string{filepath.Join(root, "manifests"), filepath.Join(root, "test", "e2e", "manifests")}, nil, "tachometer-sample")
+	objects, err := inventory.ReadFiles(t.Context(), []string{filepath.Join(root, "manifests"), filepath.Join(root, "test", "e2e", "manifests")}, inventory.FileOptions{Namespace: "tachometer-sample"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -647,6 +697,7 @@ func TestOwnManifests(t *testing.T) {
 		"tachometer-sample/hpa/orders single-pod",
 		"tachometer-sample/hpa/orders surge-counts-as-wish",
 		"tachometer-sample/hpa/sample budget-equals-minimum", // its comment says for whom
+		"tachometer-sample/hpa/sample value-of-a-rate",       // of hpa-total: its comment says for what
 	}
 	if diff := cmp.Diff(want, found); diff != "" {
 		t.Errorf("findings (-want +got):\n%s", diff)
@@ -683,7 +734,8 @@ func TestBurst(t *testing.T) {
 		"{scaleUp: {selectPolicy: Min, policies: [{type: Pods, value: 8, periodSeconds: 15}, {type: Pods, value: 4, periodSeconds: 15}]}}": 15,
 		"{scaleUp: {policies: [{type: Percent, value: 10, periodSeconds: 15}]}}":                                                           105, // one more each look
 	} {
-		objects, err := inventory.ReadFiles([]string{"-"}, strings.NewReader(strings.Replace(sound, "behavior: {}", "behavior: "+behavior, 1)), "")
+		text := strings.Replace(sound, "behavior: {}", "behavior: "+behavior, 1)
+		objects, err := inventory.ReadFiles(t.Context(), []string{"-"}, inventory.FileOptions{In: strings.NewReader(text)})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -22,6 +22,9 @@ var quantileName = regexp.MustCompile(`(_p\d{2,3}|_quantile|(^|_)latency|_durati
 // counterName is a metric that is a counter by its name, or a counter of a histogram.
 var counterName = regexp.MustCompile(`_total$|_bucket$|_(seconds|bytes)_(count|sum)$`)
 
+// rateName is a metric that is a rate by its name: it adds up over pods.
+var rateName = regexp.MustCompile(`_per_second$|(^|_)(rps|qps)$`)
+
 // isLintedQuantile reports whether a metric is a quantile by its name, or by a label of its selector, as a summary has it.
 func isLintedQuantile(m autoscalingv2.MetricSpec) bool {
 	return quantileName.MatchString(lintedMetricName(m)) ||
@@ -123,6 +126,11 @@ func listLintMetricRules() []Rule {
 			"No pod has a container of this name.",
 			"Name a container of the workload.", lintUnknownContainers,
 		},
+		{
+			"value-of-a-rate", SeverityWarning,
+			"More pods do not lower the rate of all, so with a target of type Value each look multiplies the pods again, up to maxReplicas.",
+			"Use a target of type AverageValue, unless the metric is a mean over the pods.", lintRateValues,
+		},
 	}
 }
 
@@ -154,6 +162,15 @@ func lintQuantileAverages(s subject) []string {
 	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
 		if m.Pods == nil && isLintedQuantile(m) && reading.TargetOf(m).AverageValue != nil {
 			return "a quantile with a target of type AverageValue"
+		}
+		return ""
+	})
+}
+
+func lintRateValues(s subject) []string {
+	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
+		if m.Pods == nil && rateName.MatchString(lintedMetricName(m)) && reading.TargetOf(m).Value != nil {
+			return "a rate with a target of type Value"
 		}
 		return ""
 	})

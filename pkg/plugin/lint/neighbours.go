@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -57,6 +58,11 @@ func listLintNeighbourRules() []Rule {
 			"Two autoscalers of one workload undo each other's work.",
 			"Put the metrics of both into one autoscaler: the highest wish wins.", lintTwoAutoscalers,
 		},
+		{
+			"vertical-autoscaler", SeverityWarning,
+			"Both act on one resource: a changed request changes the utilization, and the number of pods with it.",
+			"Scale on load; or set the VerticalPodAutoscaler's updateMode to \"Off\", or its controlledResources to the other resource.", lintVerticalAutoscalers,
+		},
 	}
 }
 
@@ -69,6 +75,20 @@ func lintTwoAutoscalers(s subject) []string {
 		messages = append(messages, fmt.Sprintf("KEDA makes an autoscaler for ScaledObject %s, which has the same target", o.Name))
 	}
 	return messages
+}
+
+// lintVerticalAutoscalers looks for VerticalPodAutoscalers that change a resource on which an autoscaler scales.
+func lintVerticalAutoscalers(s subject) []string {
+	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
+		name, container, _ := lintedResource(m)
+		if name == "" {
+			return ""
+		}
+		for _, v := range s.objects.VerticalAutoscalersOf(s.hpa, name, container) {
+			return "VerticalPodAutoscaler " + v.Name + " changes its request"
+		}
+		return ""
+	})
 }
 
 func lintMissingTarget(s subject) []string {

@@ -3,6 +3,7 @@ package output
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"regexp"
@@ -11,6 +12,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/duration"
+	apijson "k8s.io/apimachinery/pkg/util/json"
+	"k8s.io/client-go/util/jsonpath"
 
 	"github.com/tachometer-metrics/tachometer/pkg/domain"
 	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
@@ -51,17 +54,61 @@ var shellWord = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/@-]*$`)
 // references and names of metrics may hold anything.
 func IsShellWord(text string) bool { return shellWord.MatchString(text) }
 
-// PrintObject writes an object as JSON or YAML, in an envelope with apiVersion and kind.
-func PrintObject(out io.Writer, format, kind string, object any) error {
+// wrapObject returns the fields of an object in an envelope with apiVersion and kind.
+func wrapObject(kind string, object any) (map[string]any, error) {
 	data, err := json.Marshal(object)
+	if err != nil {
+		return nil, err
+	}
+	fields := map[string]any{}
+	if err := apijson.Unmarshal(data, &fields); err != nil { // whole numbers stay whole
+		return nil, fmt.Errorf("print %s: %w", kind, err)
+	}
+	fields["apiVersion"], fields["kind"] = APIVersion, kind
+	return fields, nil
+}
+
+// CheckTemplate returns an error for a JSONPath template that PrintTemplate cannot use.
+func CheckTemplate(template string) error {
+	_, err := parseTemplate(template)
+	return err
+}
+
+// parseTemplate parses a JSONPath template: {.items[*].name}, or one path without braces.
+func parseTemplate(template string) (*jsonpath.JSONPath, error) {
+	if template == "" {
+		return nil, errors.New("it is empty; write for example jsonpath='{.items[*].name}'")
+	}
+	if !strings.Contains(template, "{") {
+		template = "{." + strings.TrimPrefix(template, ".") + "}"
+	}
+	path := jsonpath.New("output").AllowMissingKeys(true)
+	return path, path.Parse(template)
+}
+
+// PrintTemplate writes the fields of an object that a JSONPath template names, as kubectl does. The object has its envelope.
+func PrintTemplate(out io.Writer, template, kind string, object any) error {
+	path, err := parseTemplate(template)
 	if err != nil {
 		return err
 	}
-	fields := map[string]any{}
-	if err := json.Unmarshal(data, &fields); err != nil {
-		return fmt.Errorf("print %s: %w", kind, err)
+	fields, err := wrapObject(kind, object)
+	if err != nil {
+		return err
 	}
-	fields["apiVersion"], fields["kind"] = APIVersion, kind
+	if err := path.Execute(out, plaintext.CleanValue(fields)); err != nil {
+		return fmt.Errorf("print %s as jsonpath: %w", kind, err)
+	}
+	return nil
+}
+
+// PrintObject writes an object as JSON or YAML, in an envelope with apiVersion and kind.
+func PrintObject(out io.Writer, format, kind string, object any) error {
+	fields, err := wrapObject(kind, object)
+	if err != nil {
+		return err
+	}
+	var data []byte
 	if format == "yaml" {
 		data, err = plaintext.MarshalYAML(fields)
 	} else {

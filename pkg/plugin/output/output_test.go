@@ -2,6 +2,7 @@ package output
 
 import (
 	"bytes"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -65,5 +66,25 @@ func TestAge(t *testing.T) {
 	}
 	if got := Age(time.Time{}, now); got != "<unknown>" {
 		t.Errorf("got %s", got)
+	}
+}
+
+// TestPrintTemplate: a template prints fields in plain words: whole numbers whole, and no control characters.
+func TestPrintTemplate(t *testing.T) {
+	t.Parallel()
+	object := map[string]any{"name": "web\x1b[2J", "replicas": 12345678, "items": []any{map[string]any{"name": "a"}, map[string]any{"name": "b"}}}
+	for template, want := range map[string]string{
+		"{.replicas}": "12345678", ".replicas": "12345678", "{.items[*].name}": "a b", `{range .items[*]}{.name}{"\t"}{end}`: "a\tb\t", "{.nothing}": "",
+		"{.name}": "web?[2J", "{.apiVersion} {.kind}": APIVersion + " Report",
+	} {
+		var out strings.Builder
+		if err := PrintTemplate(&out, template, "Report", object); err != nil || out.String() != want {
+			t.Errorf("%s: %q, %v, want %q", template, out.String(), err, want)
+		}
+	}
+	for _, template := range []string{"", "{.a", "{.items[}"} {
+		if CheckTemplate(template) == nil || PrintTemplate(io.Discard, template, "Report", object) == nil {
+			t.Errorf("%q is no error", template)
+		}
 	}
 }

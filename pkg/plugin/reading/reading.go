@@ -8,11 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strconv"
+	"strings"
 	"time"
 
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -29,6 +32,10 @@ const (
 	CustomVersion   = "v1beta2"
 	externalVersion = "v1beta1"
 	resourceVersion = "v1beta1"
+	// newResourceVersion has the same types, and is read where a server has given up v1beta1.
+	newResourceVersion = "v1"
+
+	usagePath = "/apis/" + ResourceGroup + "/"
 )
 
 // Reader reads a path of kube-apiserver. An API status becomes an *apierrors.StatusError. Implementations may be used concurrently.
@@ -79,6 +86,11 @@ func (r MetricReader) ReadMetric(ctx context.Context, namespace, selector string
 		return a
 	}
 	data, err := r.Reader.Read(ctx, a.Path)
+	if rest, isUsage := strings.CutPrefix(a.Path, usagePath+resourceVersion); isUsage && apierrors.IsNotFound(err) {
+		if again, retryErr := r.Reader.Read(ctx, usagePath+newResourceVersion+rest); retryErr == nil {
+			a.Path, data, err = usagePath+newResourceVersion+rest, again, nil
+		}
+	}
 	if err != nil {
 		a.Err = err
 		return a
@@ -121,7 +133,7 @@ func (r MetricReader) metricReadingPath(namespace, selector string, m autoscalin
 		return "/apis/" + ExternalGroup + "/" + externalVersion + "/namespaces/" + namespace + "/" + url.PathEscape(m.External.Metric.Name) + encodeReadingQuery(query), nil
 	case m.Resource != nil, m.ContainerResource != nil:
 		query.Set("labelSelector", selector)
-		return "/apis/" + ResourceGroup + "/" + resourceVersion + "/namespaces/" + namespace + "/pods" + encodeReadingQuery(query), nil
+		return usagePath + resourceVersion + "/namespaces/" + namespace + "/pods" + encodeReadingQuery(query), nil
 	}
 	return "", fmt.Errorf("metric type %q is unknown", m.Type)
 }
@@ -318,6 +330,18 @@ func FormatTarget(t autoscalingv2.MetricTarget) string {
 		return fmt.Sprintf("%d%%", *t.AverageUtilization)
 	}
 	return "?"
+}
+
+// binaryUnits are the suffixes of amounts of memory, with their bytes.
+var binaryUnits = map[string]float64{"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40}
+
+// FormatAmount returns thousandths as a quantity, in the unit of a target of bytes: 61500m, 1536Mi.
+func FormatAmount(target string, milli int64) string {
+	unit := target[max(0, len(target)-2):]
+	if bytes, isBinary := binaryUnits[unit]; isBinary {
+		return strings.TrimSuffix(strconv.FormatFloat(float64(milli)/1000/bytes, 'f', 1, 64), ".0") + unit
+	}
+	return resource.NewMilliQuantity(milli, resource.DecimalSI).String()
 }
 
 // CurrentOf returns the values that the HPA controller wrote for a metric.

@@ -172,3 +172,44 @@ func TestRESTReader(t *testing.T) {
 		t.Errorf("error = %v, want the server's", err)
 	}
 }
+
+// TestFormatAmount: an amount has the unit of its target, so that both can be compared by eye.
+func TestFormatAmount(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		target string
+		milli  int64
+		want   string
+	}{
+		{"50", 61500, "61500m"}, {"50", 61000, "61"}, {"200Mi", 314572800000, "300Mi"}, {"2Gi", 1717986918400, "1.6Gi"}, {"1M", 1500000000, "1500k"}, {"60%", 72000, "72"}, {"?", 0, "0"}, {"", 5, "5m"},
+	} {
+		if got := FormatAmount(tc.target, tc.milli); got != tc.want {
+			t.Errorf("FormatAmount(%q, %d) = %q, want %q", tc.target, tc.milli, got, tc.want)
+		}
+	}
+}
+
+// usageServer serves CPU in one version of the API.
+type usageServer string
+
+func (s usageServer) Read(_ context.Context, path string) ([]byte, error) {
+	if !strings.HasPrefix(path, "/apis/metrics.k8s.io/"+string(s)+"/") {
+		return nil, apierrors.NewNotFound(schema.GroupResource{Group: ResourceGroup, Resource: "pods"}, "")
+	}
+	return []byte(`{"items":[{"metadata":{"name":"web-1"},"containers":[{"name":"web","usage":{"cpu":"1"}}]}]}`), nil
+}
+
+// TestUsageVersions: CPU is read in the version that the server has. Without one, the error is that of the first.
+func TestUsageVersions(t *testing.T) {
+	t.Parallel()
+	spec := autoscalingv2.MetricSpec{Type: autoscalingv2.ResourceMetricSourceType, Resource: &autoscalingv2.ResourceMetricSource{Name: "cpu"}}
+	for version, isServed := range map[string]bool{"v1beta1": true, "v1": true, "v2": false} {
+		a := MetricReader{Reader: usageServer(version)}.ReadMetric(t.Context(), "shop", "app=web", spec, "cpu of pods")
+		if isServed && (a.Err != nil || len(a.Values) != 1 || a.Path != "/apis/metrics.k8s.io/"+version+"/namespaces/shop/pods?labelSelector=app%3Dweb") {
+			t.Errorf("%s: %+v", version, a)
+		}
+		if !isServed && !apierrors.IsNotFound(a.Err) {
+			t.Errorf("%s: error %v", version, a.Err)
+		}
+	}
+}

@@ -14,7 +14,6 @@ import (
 	"golang.org/x/sync/errgroup"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/tachometer-metrics/tachometer/pkg/hpa"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
@@ -102,6 +101,7 @@ func readTopRow(ctx context.Context, objects *inventory.Inventory, metrics readi
 		Target: strings.ToLower(scaler.Spec.ScaleTargetRef.Kind) + "/" + scaler.Spec.ScaleTargetRef.Name,
 		Min:    inventory.MinReplicasOf(scaler), Max: scaler.Spec.MaxReplicas,
 		Replicas: scaler.Status.CurrentReplicas, Wanted: scaler.Status.DesiredReplicas, Ready: -1,
+		Metrics: []Metric{}, // JSON writes none as a list
 	}
 	r := topRead{scaler: scaler, workload: objects.WorkloadOf(scaler), answers: make([]reading.Answer, len(scaler.Spec.Metrics))}
 	selector := ""
@@ -157,7 +157,7 @@ func (r *topRead) newTopMetric(i int) (m Metric, isFailed bool) {
 		isAtZero := r.scaler.Status.CurrentReplicas == 0 && len(r.scaler.Status.Conditions) > 0 && len(r.pods) == 0
 		return m, !isAtZero || spec.Object != nil || spec.External != nil
 	case i < len(r.decisions) && target.AverageUtilization == nil:
-		m.Value = resource.NewMilliQuantity(r.decisions[i].Usage, resource.DecimalSI).String()
+		m.Value = reading.FormatAmount(m.Target, r.decisions[i].Usage)
 	default:
 		m.Value = formatTopValue(r.scaler, i, answer.Values)
 	}
@@ -199,7 +199,7 @@ func formatTopValue(hpa *autoscalingv2.HorizontalPodAutoscaler, i int, values []
 	if spec.Object != nil || spec.External != nil { // the HPA controller rounds the share of a total up
 		share = math.Ceil(share)
 	}
-	return resource.NewMilliQuantity(int64(share), resource.DecimalSI).String()
+	return reading.FormatAmount(reading.FormatTarget(target), int64(share))
 }
 
 // formatTopStatusValue returns the value that the HPA controller wrote last.

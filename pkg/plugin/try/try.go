@@ -114,25 +114,24 @@ func newTriedAutoscaler(scaler *autoscalingv2.HorizontalPodAutoscaler, objects *
 
 // noteTriedOmissions replaces the notes of pods without a value by the reasons of the review.
 func (t *Trial) noteTriedOmissions() {
-	notes := map[[2]string]string{}
 	for _, r := range t.Reviews {
 		for _, o := range r.Omitted {
-			notes[[2]string{inventory.DescribeMetric(newTriedPodsMetric(r.Metric)), o.Pod}] = describeTriedOmission(o)
-		}
-	}
-	for i := range t.Explanation.Pods {
-		pod := &t.Explanation.Pods[i]
-		for n := range pod.Values {
-			if note := notes[[2]string{pod.Values[n].Metric, pod.Name}]; note != "" && pod.Values[n].Value == "" {
-				pod.Values[n].Note = note
-			}
+			t.noteTriedOmission(r.Metric, o)
 		}
 	}
 }
 
-func newTriedPodsMetric(name string) autoscalingv2.MetricSpec {
-	return autoscalingv2.MetricSpec{
-		Type: autoscalingv2.PodsMetricSourceType,
-		Pods: &autoscalingv2.PodsMetricSource{Metric: autoscalingv2.MetricIdentifier{Name: name}},
+func (t *Trial) noteTriedOmission(metric string, o explainapi.Omission) {
+	for i := range t.Explanation.Pods {
+		pod := &t.Explanation.Pods[i]
+		for n := range pod.Values {
+			v := &pod.Values[n]
+			if v.Value == "" && pod.Name == o.Pod && (v.Metric == metric+" of pods" || strings.HasPrefix(v.Metric, metric+"{")) { // with a selector
+				_, counting, isCounted := strings.Cut(v.Note, ", counts as ")
+				if v.Note = describeTriedOmission(o); isCounted {
+					v.Note += ", counts as " + counting
+				}
+			}
+		}
 	}
 }

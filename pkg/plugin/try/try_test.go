@@ -261,3 +261,10 @@ func TestTriedPaths(t *testing.T) {
 		}
 	}
 }
+
+func newTriedPodsMetric(name string) autoscalingv2.MetricSpec {
+	return autoscalingv2.MetricSpec{
+		Type: autoscalingv2.PodsMetricSourceType,
+		Pods: &autoscalingv2.PodsMetricSource{Metric: autoscalingv2.MetricIdentifier{Name: name}},
+	}
+}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 	"github.com/tachometer-metrics/tachometer/pkg/hpa"
+	"github.com/tachometer-metrics/tachometer/pkg/replay"
 )
 
 // recordDecision records a decision with what the controller read.
@@ -66,18 +67,29 @@ func newRecordedRead(now time.Time, metric int, answer hpa.Answer) explainapi.Re
 	return read
 }
 
-// readRecord answers a read of an autoscaler's decisions.
+// readRecord answers a read of an autoscaler's decisions, or of the autoscaler as the record has it now.
 func (w *World) readRecord(path string) ([]byte, error) {
 	for _, a := range w.apps {
-		if w.older || !strings.HasSuffix(path, "/namespaces/"+a.namespace+"/horizontalpodautoscalers/"+a.name+"/decisions") {
+		place, isLog := strings.CutSuffix(path, "/decisions")
+		if w.older || !strings.HasSuffix(place, "/namespaces/"+a.namespace+"/horizontalpodautoscalers/"+a.name) {
 			continue
 		}
-		log := explainapi.DecisionLog{
-			Source: explainapi.Source{Replica: "tachometer-adapter-1", Time: w.now, UnknownBefore: w.started},
-			Specs:  []explainapi.SpecVersion{{From: w.started, Spec: a.scaler.Spec}}, Decisions: a.record,
+		log := w.newRecordedLog(a)
+		if isLog {
+			return json.Marshal(log)
 		}
-		log.Namespace, log.Name = a.namespace, a.name
-		return json.Marshal(log)
+		e := explainapi.Explanation{ObjectMeta: log.ObjectMeta, Source: log.Source, Spec: a.scaler.Spec, Computed: replay.Compute(log, replay.Settings())}
+		return json.Marshal(e)
 	}
 	return nil, apierrors.NewGenericServerResponse(http.StatusNotFound, "get", corev1.Resource("horizontalpodautoscalers"), path, "no such API", 0, false)
+}
+
+// newRecordedLog returns the whole record of an app.
+func (w *World) newRecordedLog(a *app) *explainapi.DecisionLog {
+	log := &explainapi.DecisionLog{
+		Source: explainapi.Source{Replica: "tachometer-adapter-1", Time: w.now, UnknownBefore: w.started},
+		Specs:  []explainapi.SpecVersion{{From: w.started, Spec: a.scaler.Spec}}, Decisions: a.record,
+	}
+	log.Namespace, log.Name = a.namespace, a.name
+	return log
 }

@@ -76,7 +76,7 @@ export function updateCharts(d, route) {
   const end = d.series.time.at(-1);
   for (const spec of listCharts(d, chosenMetric(d, route))) {
     const element = document.querySelector(`[data-chart="${spec.id}"]`);
-    const shape = JSON.stringify([spec.title, spec.lines.map((l) => l.name), document.documentElement.dataset.theme]);
+    const shape = JSON.stringify([spec.title, spec.lines.map((l) => l.name), document.documentElement.dataset.theme, route.params.get("utc")]);
     let chart = drawn.get(element);
     if (chart && chart.shape !== shape) {
       chart.plot.destroy();

@@ -1,5 +1,7 @@
 // Builds elements, and updates the page in place, so that focus, selection and scroll position stay.
 
+import { date } from "./format.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 const svgTags = new Set(["svg", "line", "circle", "rect", "path"]);
 
@@ -75,5 +77,5 @@ export function copyButton(command, subject) {
 
 // time returns an element whose text is the age of a time. It grows every second.
 export function time(text, age) {
-  return text ? h("time", { datetime: text, "data-age": true, title: new Date(text).toLocaleString() }, age) : "–";
+  return text ? h("time", { datetime: text, "data-age": true, title: date(text) }, age) : "–";
 }

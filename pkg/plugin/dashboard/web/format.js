@@ -30,14 +30,26 @@ export function age(seconds) {
   return `${Math.floor(s / 86400)}d`;
 }
 
-// clock returns the time of day with seconds.
-export function clock(text) {
-  return new Date(text).toLocaleTimeString("en-GB");
+let timeZone; // of the clocks; undefined: the browser's
+
+// setTimeZone sets the zone of the clocks: "UTC", or the browser's for nothing.
+export function setTimeZone(name) {
+  timeZone = name || undefined;
 }
 
-// metricName returns the bare name of a metric in words: "cpu of pods" → "cpu".
+// clock returns the time of day with seconds.
+export function clock(text) {
+  return new Date(text).toLocaleTimeString("en-GB", { timeZone });
+}
+
+// date returns the day with the time of day.
+export function date(text) {
+  return new Date(text).toLocaleString("en-GB", { timeZone });
+}
+
+// metricName returns the bare name of a metric in words, with its selector: "cpu of pods" → "cpu".
 export function metricName(words) {
-  return words.split(" of ")[0].split(",")[0];
+  return words.replace(/, external$| of (pods|container \S+|\S+\/\S+)$/, "");
 }
 
 // span returns nanoseconds as a time span; nothing for none.

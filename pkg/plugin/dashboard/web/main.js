@@ -1,8 +1,8 @@
 // Reads the program's data, keeps the state of the page in its URL, and draws.
 
 import { h, morph } from "./dom.js";
-import { age } from "./format.js";
-import { drawHead, drawAutoscalers, drawFaults, drawHolds } from "./pages.js";
+import { age, setTimeZone } from "./format.js";
+import { drawHead, drawAutoscalers, drawMetrics, drawFaults, drawHolds } from "./pages.js";
 import { drawAutoscaler } from "./detail.js";
 import { updateCharts, resizeCharts, moveCursor } from "./charts.js";
 
@@ -34,6 +34,7 @@ let route = readRoute();
 function draw() {
   const theme = route.params.get("theme") || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
   document.documentElement.dataset.theme = theme;
+  setTimeZone(route.params.get("utc") && "UTC");
   morph(document.getElementById("head"), drawHead(view, route));
   if (!view.state) return;
   morph(document.getElementById("main"), h("div", {}, drawPage()));
@@ -46,6 +47,7 @@ function draw() {
 
 function drawPage() {
   if (route.path.startsWith("/hpa/")) return drawAutoscaler(view, route);
+  if (route.path === "/metrics") return drawMetrics(view, route);
   if (route.path === "/faults") return drawFaults(view, route);
   if (route.path === "/holds") return drawHolds(view);
   return drawAutoscalers(view, route);

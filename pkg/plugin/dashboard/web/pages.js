@@ -1,7 +1,7 @@
 // Draws the head, the table of autoscalers, the faults and the holds.
 
 import { h, table, copyButton, time } from "./dom.js";
-import { quantity, metricName } from "./format.js";
+import { quantity, metricName, date } from "./format.js";
 
 // The states from the worst to the best, with the look that repeats the word.
 const states = ["broken", "partial", "limited", "off", "rising", "falling", "held", "minimum", "new", "steady"];
@@ -15,6 +15,7 @@ export function stateWord(state) {
 export function drawHead(view, route) {
   const places = [
     ["/", "Autoscalers", view.state?.autoscalers.length, false],
+    ["/metrics", "Metrics", view.state && new Set(view.state.autoscalers.flatMap((a) => a.metrics.map((m) => m.name))).size, false],
     ["/faults", "Faults", view.state && view.state.faults.length + (view.state.unread ?? []).length, true],
     ["/holds", "Holds", view.state?.holds.installed ? view.state.holds.items.length : undefined, false],
   ];
@@ -31,6 +32,7 @@ export function drawHead(view, route) {
         h("span", { class: "muted" }, view.state?.time ? ["read ", time(view.state.time, view.age(view.state.time)), " ago"] : "not read yet"),
         h("button", { type: "button", "data-set": `stop=${route.params.get("stop") ? "" : "1"}`, "aria-pressed": String(Boolean(route.params.get("stop"))) },
           route.params.get("stop") ? "Refresh is stopped" : "Stop refresh"),
+        h("button", { type: "button", "data-set": `utc=${route.params.get("utc") ? "" : "1"}`, "aria-pressed": String(Boolean(route.params.get("utc"))), title: "Clocks in UTC, as in the commands" }, "UTC"),
         h("span", { class: "segments", role: "group", "aria-label": "Theme" }, ["", "light", "dark"].map((theme) =>
           h("button", { type: "button", "data-set": `theme=${theme}`, "aria-pressed": String((route.params.get("theme") ?? "") === theme) },
             theme ? theme[0].toUpperCase() + theme.slice(1) : "Auto"))))),
@@ -108,6 +110,26 @@ function drawRange(a) {
     h("circle", { class: "dot", cx: place(a.replicas), cy: 7, r: 3.5 }));
 }
 
+// drawMetrics returns each metric with the autoscalers that scale on it, and what they read.
+export function drawMetrics(view, route) {
+  const columns = [{ name: "Metric" }, { name: "Autoscaler" }, { name: "Value", class: "number" }, { name: "Target", class: "number" }, { name: "Age", class: "number" }];
+  const rows = view.state.autoscalers.flatMap((a) => a.metrics.map((m, i) => ({
+    key: `${m.name} ${a.namespace}/${a.name} ${i}`,
+    cells: [
+      [metricName(m.name), " ", copyButton(a.commands.values?.[i], `${m.name}, ${a.namespace}/${a.name}`), m.error && h("div", { class: "fault-text" }, m.error)],
+      [h("a", { class: "name", href: route.link(`/hpa/${a.namespace}/${a.name}`, {}) }, a.name), h("div", { class: "muted" }, a.namespace)],
+      h("span", { class: m.error && "fault-text" }, quantity(m.value)), quantity(m.target), m.error ? "–" : time(a.oldestValue, view.age(a.oldestValue)),
+    ],
+  })));
+  rows.sort((a, b) => (a.key < b.key ? -1 : 1));
+  return [
+    h("div", { class: "title" }, h("h2", { tabindex: "-1" }, "Metrics")),
+    h("section", { class: "panel", "aria-label": "Metrics" }, rows.length
+      ? table("Metrics with the autoscalers that scale on them", columns, rows, { class: "by-metric" })
+      : h("p", { class: "empty" }, describeNoRows(view, ""))),
+  ];
+}
+
 // drawFaults returns the metrics that fail, and the resources that could not be read.
 export function drawFaults(view, route) {
   const { faults, unread = [] } = view.state;
@@ -148,7 +170,7 @@ export function drawHolds(view) {
       cells: [
         [h("span", { class: "name" }, d.workload), h("div", { class: "muted" }, d.namespace)], d.name,
         stateWord(d.paused ? "paused" : d.state), d.replicas, time(d.since, view.age(d.since)),
-        d.until ? new Date(d.until).toLocaleString("en-GB") : "it is released", d.by || "–", [d.reason, d.message && h("div", { class: "muted" }, d.message)],
+        d.until ? date(d.until) : "it is released", d.by || "–", [d.reason, d.message && h("div", { class: "muted" }, d.message)],
       ],
     })), { class: "holds" });
   } else if (holds.installed) body = h("p", { class: "empty" }, "No hold is in force.");

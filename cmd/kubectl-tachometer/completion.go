@@ -1,0 +1,108 @@
+// Completion of names, from the kubeconfig and from the cluster.
+
+package main
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+)
+
+// registerPluginFlagCompletions completes the values of connection flags. Registering fails for an unknown flag alone.
+func (p *pluginProgram) registerPluginFlagCompletions(cmd *cobra.Command) {
+	_ = cmd.RegisterFlagCompletionFunc(clientcmd.FlagNamespace, p.completePluginNamespaces)
+	for name, list := range map[string]func(c clientcmdapi.Config) []string{
+		clientcmd.FlagContext:      func(c clientcmdapi.Config) []string { return slices.Sorted(maps.Keys(c.Contexts)) },
+		clientcmd.FlagClusterName:  func(c clientcmdapi.Config) []string { return slices.Sorted(maps.Keys(c.Clusters)) },
+		clientcmd.FlagAuthInfoName: func(c clientcmdapi.Config) []string { return slices.Sorted(maps.Keys(c.AuthInfos)) },
+	} {
+		_ = cmd.RegisterFlagCompletionFunc(name, func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			config, err := p.loadPluginKubeconfig().RawConfig()
+			if err != nil {
+				return nil, cobra.ShellCompDirectiveError
+			}
+			return list(config), cobra.ShellCompDirectiveNoFileComp
+		})
+	}
+}
+
+// completePluginNamespaces lists the namespaces of the cluster.
+func (p *pluginProgram) completePluginNamespaces(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	c, err := p.connectPluginCluster()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	list, err := c.client.CoreV1().Namespaces().List(cmd.Context(), metav1.ListOptions{})
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	var names []string
+	for _, n := range list.Items {
+		names = append(names, n.Name)
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completePluginHPAs completes hpa/NAME, and the NAME after hpa, from the cluster.
+func (p *pluginProgram) completePluginHPAs(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	before := "hpa/"
+	if len(args) == 1 && !strings.Contains(args[0], "/") {
+		if _, err := parsePluginHPA(args[0] + "/x"); err == nil {
+			args, before = nil, ""
+		}
+	}
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	c, err := p.connectPluginCluster()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	list, err := c.client.AutoscalingV2().HorizontalPodAutoscalers(c.namespace).List(cmd.Context(), metav1.ListOptions{})
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	var names []string
+	for _, h := range list.Items {
+		names = append(names, before+h.Name)
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completePluginMetricSubjects completes deployment/NAME, statefulset/NAME and the names of pods, as far as they can be read.
+func (p *pluginProgram) completePluginMetricSubjects(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	c, err := p.connectPluginCluster()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	return c.listPluginMetricSubjects(cmd.Context()), cobra.ShellCompDirectiveNoFileComp
+}
+
+func (c *pluginConnection) listPluginMetricSubjects(ctx context.Context) []string {
+	var names []string
+	if list, err := c.client.AppsV1().Deployments(c.namespace).List(ctx, metav1.ListOptions{}); err == nil {
+		for _, d := range list.Items {
+			names = append(names, "deployment/"+d.Name)
+		}
+	}
+	if list, err := c.client.AppsV1().StatefulSets(c.namespace).List(ctx, metav1.ListOptions{}); err == nil {
+		for _, s := range list.Items {
+			names = append(names, "statefulset/"+s.Name)
+		}
+	}
+	if list, err := c.client.CoreV1().Pods(c.namespace).List(ctx, metav1.ListOptions{}); err == nil {
+		for _, p := range list.Items {
+			names = append(names, p.Name)
+		}
+	}
+	return names
+}

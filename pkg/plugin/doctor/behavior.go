@@ -1,0 +1,86 @@
+// What the spec of an autoscaler keeps it from, by the wishes of now.
+
+package doctor
+
+import (
+	"fmt"
+	"math"
+
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+
+	"github.com/tachometer-metrics/tachometer/pkg/hpa"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
+	"github.com/tachometer-metrics/tachometer/pkg/replay"
+)
+
+// checkVisitedBehavior warns where the spec keeps the autoscaler from a change that its metrics ask for. Conditions do not say so.
+func (v *autoscalerVisit) checkVisitedBehavior() {
+	if least, most := inventory.MinReplicasOf(v.hpa), v.hpa.Spec.MaxReplicas; least == most {
+		v.addVisitCheck("behavior", StatusWarning, fmt.Sprintf("minReplicas and maxReplicas are both %d: it can change nothing", most), v.formatMaximumCommand())
+	}
+	wish, isKnown := v.highestVisitedWish()
+	current := v.countVisitedReplicas()
+	for _, d := range []struct {
+		name    string
+		rules   *autoscalingv2.HPAScalingRules
+		isAsked bool
+	}{
+		{"scaleUp", v.visitedScalingRules(true), isKnown && wish > current && current < v.hpa.Spec.MaxReplicas},
+		{"scaleDown", v.visitedScalingRules(false), isKnown && wish < current && current > inventory.MinReplicasOf(v.hpa)},
+	} {
+		if d.isAsked && d.rules != nil && d.rules.SelectPolicy != nil && *d.rules.SelectPolicy == autoscalingv2.DisabledPolicySelect {
+			v.addVisitCheck("behavior", StatusWarning, fmt.Sprintf("it has %d pods and its metrics ask for %d, but %s is disabled (selectPolicy)", current, wish, d.name),
+				v.formatVisitCommand(`patch hpa %s --type=json -p '[{"op":"remove","path":"/spec/behavior/%s/selectPolicy"}]'`, v.hpa.Name, d.name))
+		}
+	}
+	v.checkVisitedTolerance()
+}
+
+// checkVisitedTolerance warns of a tolerance that hides what the default tolerance would not.
+func (v *autoscalerVisit) checkVisitedTolerance() {
+	usual := replay.Settings().Tolerance
+	for i, d := range v.decisions {
+		if d.Err != nil || d.Stage != hpa.StageTolerated || d.NewUsageRatio != nil || math.Abs(d.UsageRatio-1) <= usual+1e-9 {
+			continue
+		}
+		name, tolerance := "scaleUp", d.Tolerance.Up
+		if d.UsageRatio < 1 {
+			name, tolerance = "scaleDown", d.Tolerance.Down
+		}
+		v.addVisitCheck("behavior", StatusWarning, fmt.Sprintf("%s: %.3g times its target, and within the %s tolerance of %.3g", v.answers[i].Metric, d.UsageRatio, name, tolerance),
+			v.formatVisitCommand(`patch hpa %s --type=json -p '[{"op":"remove","path":"/spec/behavior/%s/tolerance"}]'`, v.hpa.Name, name))
+	}
+}
+
+// highestVisitedWish returns the highest wish of the metrics; it is unknown without one.
+func (v *autoscalerVisit) highestVisitedWish() (wish int32, isKnown bool) {
+	for _, d := range v.decisions {
+		if d.Err == nil && (!isKnown || d.Replicas > wish) {
+			wish, isKnown = d.Replicas, true
+		}
+	}
+	return wish, isKnown
+}
+
+// countVisitedReplicas returns the number of pods that the wishes start from.
+func (v *autoscalerVisit) countVisitedReplicas() int32 {
+	if v.hpa.Status.CurrentReplicas == 0 {
+		return int32(len(v.pods)) //nolint:gosec // pods of one workload
+	}
+	return v.hpa.Status.CurrentReplicas
+}
+
+func (v *autoscalerVisit) visitedScalingRules(up bool) *autoscalingv2.HPAScalingRules {
+	switch {
+	case v.hpa.Spec.Behavior == nil:
+		return nil
+	case up:
+		return v.hpa.Spec.Behavior.ScaleUp
+	}
+	return v.hpa.Spec.Behavior.ScaleDown
+}
+
+// formatMaximumCommand returns the command that doubles maxReplicas.
+func (v *autoscalerVisit) formatMaximumCommand() string {
+	return v.formatVisitCommand(`patch hpa %s --type=merge -p '{"spec":{"maxReplicas":%d}}'`, v.hpa.Name, min(2*int64(v.hpa.Spec.MaxReplicas), math.MaxInt32))
+}
