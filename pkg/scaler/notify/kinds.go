@@ -28,6 +28,8 @@ var senderKinds = map[string]senderKind{
 type senderKind struct {
 	// secretKey is the key of the file with the kind's secret, and secret its name; empty: urlFile, and the URL.
 	secretKey, secret string
+	// endsTrouble is set if the receiver keeps trouble open until a message ends it: such a message has no lowest severity.
+	endsTrouble bool
 	// newSender returns a sender by the configuration.
 	newSender func(c Config, opts SenderOptions) Sender
 	// fields decode the keys of the kind into c; optional. All kinds have urlFile, severity, namespaces and allowAddresses.
