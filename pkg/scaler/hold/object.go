@@ -264,9 +264,10 @@ func (o *Object) IsPausedByOwner() bool {
 	return o.Spec.Paused && o.Annotations[pausedByOwnerAnnotation] != ""
 }
 
-// SetPausedByOwner pauses the hold for its owner, or ends that pause. A pause by a person stays.
+// SetPausedByOwner pauses the hold for its owner, or ends that pause. A person's pause without an end stays.
 func (o *Object) SetPausedByOwner(paused bool) {
 	switch {
+	case paused && o.Spec.Paused && o.Spec.PausedUntil == nil:
 	case paused:
 		o.Spec.Paused, o.Spec.PausedUntil = true, nil
 		if o.Annotations == nil {

@@ -38,7 +38,7 @@ func listPreflightHolds(cfg *config.Config) (all []plannedHold) {
 	for i := range cfg.Schedules {
 		s := &cfg.Schedules[i]
 		for _, w := range listPreflightWindows(s) {
-			h := hold.Hold{ID: "schedule/" + s.Name, Replicas: w.MinReplicas, MinReplicas: w.MinReplicas, MaxReplicas: w.MaxReplicas, Lower: true}
+			h := hold.Hold{ID: hold.SchedulePrefix + s.Name, Replicas: w.MinReplicas, MinReplicas: w.MinReplicas, MaxReplicas: w.MaxReplicas, Lower: true}
 			for _, t := range s.Workloads {
 				all = append(all, plannedHold{"schedule " + s.Name, t, h})
 			}
@@ -47,7 +47,7 @@ func listPreflightHolds(cfg *config.Config) (all []plannedHold) {
 	for i := range cfg.Events.Rules {
 		r := &cfg.Events.Rules[i]
 		for _, w := range r.Workloads {
-			h := hold.Hold{ID: "event/" + r.Name, Replicas: largestPreflightCount(w.Replicas), MinReplicas: largestPreflightCount(w.MinReplicas), MaxReplicas: largestPreflightCount(w.MaxReplicas)}
+			h := hold.Hold{ID: hold.EventPrefix + r.Name, Replicas: largestPreflightCount(w.Replicas), MinReplicas: largestPreflightCount(w.MinReplicas), MaxReplicas: largestPreflightCount(w.MaxReplicas)}
 			all = append(all, plannedHold{"rule " + r.Name, w.Workload, h})
 		}
 	}
