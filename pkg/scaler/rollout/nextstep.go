@@ -210,8 +210,11 @@ func (o *Observed) reportTrouble(now time.Time) (Step, bool) {
 		status := h.Status.DeepCopy()
 		if trouble == "" {
 			status.Conditions = setHoldCondition(status.Conditions, conditionReachable, metav1.ConditionTrue, "Found", "the workload can be scaled", now)
-			status.Told = forgetOutcome(status.Told, reasonStuck)
+			status.Told = endStuck(h, now)
 			return o.writeStatusStep(i, status), true
+		}
+		if c == nil || c.Status == metav1.ConditionTrue {
+			status.Told = forgetOutcome(status.Told, reasonStuck)
 		}
 		status.Conditions = setHoldCondition(status.Conditions, conditionReachable, metav1.ConditionFalse, "Trouble", trouble, now)
 		return o.writeStatusStep(i, status).withStepWarning(reasonTrouble, "hold %s: %s", h.HoldID(), trouble), true
