@@ -42,7 +42,7 @@ func (o *Observed) owedOutcome(h *hold.Object, now time.Time) (name, outcome str
 		return "", ""
 	case o.stuckReason(h, now) != "" && !told(reasonStuck):
 		return reasonStuck, "stuck at " + o.describeReplicas() + ": the scaler cannot set its numbers"
-	case s == hold.RolledBack && !h.Status.GateOpen && !told(string(s)):
+	case s == hold.RolledBack && (!h.Status.GateOpen || h.IsKept()) && !told(string(s)):
 		return string(s), "failed and rolled back to " + o.describeReplicas()
 	case s == hold.Open && !told(string(s)): // before its trouble, which it would end at a receiver
 		return string(s), "up: " + o.describeReplicas()

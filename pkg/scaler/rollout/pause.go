@@ -52,7 +52,7 @@ func (o *Observed) pauseHold(now time.Time) (Step, bool) {
 			message += " until " + h.Spec.PausedUntil.UTC().Format(time.RFC3339)
 		}
 		status := h.Status.DeepCopy()
-		status.ObservedGeneration = h.Generation
+		status.ObservedGeneration, status.Up = h.Generation, nil
 		status.Conditions = setHoldCondition(status.Conditions, conditionPaused, metav1.ConditionTrue, reason, message, now)
 		status.Told = slices.DeleteFunc(status.Told, func(t string) bool { return t == reasonPaused || t == reasonResumed })
 		return o.writeStatusStep(i, status).withStepEvent(reasonPaused, "hold %s: %s", h.HoldID(), message), true
