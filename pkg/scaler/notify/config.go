@@ -63,7 +63,8 @@ type severitySender struct {
 
 // Send implements Sender.
 func (s *severitySender) Send(ctx context.Context, m Message) error {
-	if rank, known := severityRanks[m.Severity]; known && rank < severityRanks[s.lowest] && !(s.endsTrouble && m.endsNotifiedTrouble()) {
+	isEnd := s.endsTrouble && m.endsNotifiedTrouble()
+	if rank, known := severityRanks[m.Severity]; known && rank < severityRanks[s.lowest] && !isEnd {
 		return errNotMeant
 	}
 	return s.Sender.Send(ctx, m)

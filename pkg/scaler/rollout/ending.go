@@ -81,7 +81,7 @@ func (o *Observed) releaseHold(now time.Time) (Step, bool) {
 			step.Status.ObservedGeneration = h.Generation
 			return step.withStepWarning(string(hold.Released), "hold %s: its end %s was past before it began", h.HoldID(), h.Spec.Until.UTC().Format(time.RFC3339)), true
 		}
-		if !h.IsOver(now) || o.Denied != "" || h.Status.GateOpen || h.Status.Numbers != nil || s == "" || s == hold.Released || s == hold.RolledBack {
+		if !h.IsOver(now) || o.Denied != "" || h.Status.GateOpen || h.Status.Numbers != nil || s == "" || s == hold.Released || s == hold.RolledBack && !h.IsKept() {
 			continue
 		}
 		ended := "ended"

@@ -50,7 +50,7 @@ func (o *Observed) owedOutcome(h *hold.Object, now time.Time) (name, outcome str
 		return reasonYielded, findHoldCondition(h, conditionYielded).Message + ": " + o.describeReplicas()
 	case s == hold.Open && isWatchUnread(h) && !told(reasonUnwatched):
 		return reasonUnwatched, "the gate is open, and nothing watches it: " + findHoldCondition(h, conditionWatched).Message
-	case s == hold.Released && (told(string(hold.Open)) || told(reasonStuck)) && !told(string(s)) && told(reasonPaused) == told(reasonResumed):
+	case s == hold.Released && (told(string(hold.Open)) || told(reasonStuck) || told(string(hold.RolledBack))) && !told(string(s)) && told(reasonPaused) == told(reasonResumed):
 		return string(s), "ended: " + o.describeReplicas()
 	}
 	return "", ""

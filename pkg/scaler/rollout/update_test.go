@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -59,6 +60,9 @@ func TestD6FailedUpdateKeepsWhatWasUp(t *testing.T) {
 			}
 			b.release(t, "shop", "event/sale")
 			b.mustPass(t)
+			if told := b.notifier.told["shop event/sale"]; !strings.HasPrefix(told[len(told)-1], "Ended: ") {
+				t.Errorf("told %q", told)
+			}
 			if len(b.holds) > 0 || b.gates.open["sale"] || w.hpa == nil && w.replicas != 2 || w.hpa != nil && w.hpa.bounds != bounds {
 				t.Errorf("%d holds, gate %v, %d replicas, %+v", len(b.holds), b.gates.open["sale"], w.replicas, w.hpa)
 			}
