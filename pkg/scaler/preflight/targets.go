@@ -89,9 +89,9 @@ func (o *Options) checkPreflightWorkloads(ctx context.Context) (all []Result) {
 		case isPreflightUnanswered(err):
 			r.Status, r.Detail = Unknown, err.Error()
 		case err != nil:
-			r.Status, r.Detail, r.Fix = Missing, err.Error(), "let one autoscaler scale it, or take it out of the configuration"
+			r.Status, r.Detail, r.Fix = Missing, err.Error(), "mend that, or take it out of the configuration" // the reason says how
 		case plan.RejectReason != "":
-			r.Status, r.Detail, r.Fix = Missing, plan.RejectReason, fmt.Sprintf("set maxReplicas in the %s, or raise it in the autoscaler", p.source)
+			r.Status, r.Detail, r.Fix = Missing, plan.RejectReason, "mend that, or change the "+p.source
 		default:
 			r.Detail = fmt.Sprintf("up to %d replicas (now %d)", p.hold.Replicas, plan.Replicas)
 		}
