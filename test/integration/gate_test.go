@@ -109,26 +109,55 @@ func createRoute(t *testing.T, objects dynamic.Interface, namespace string) dyna
 	return routes
 }
 
-// TestGateKeepsEdits: a person's rule, added between two steps of a gate, stays at the next step and after the gate is shut.
+// TestGateKeepsEdits: a person's rule, added between two steps of a gate, stays at the next step and after the gate is shut, wherever it is, and with or
+// without actions that shut the gate.
 func TestGateKeepsEdits(t *testing.T) {
 	need(t)
 	t.Parallel()
+	for name, c := range map[string]struct {
+		place, backend string // of the person's rule
+		shut           bool
+	}{
+		"last": {"-", "shop", false}, "first": {"0", "maintenance", false}, "last, with shut": {"-", "shop", true}, "first, with shut": {"0", "maintenance", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			checkGateKeepsEdit(t, c.place, c.backend, c.shut)
+		})
+	}
+}
+
+// checkGateKeepsEdit opens and shuts a gate around a person's rule.
+func checkGateKeepsEdit(t *testing.T, place, backend string, shut bool) {
+	t.Helper()
 	namespace := newNamespace(t)
 	objects := newDynamicClient(t)
 	routes := createRoute(t, objects, namespace)
-	const weights = `{"spec":{"rules":[{"backendRefs":[{"name":"waiting-room","port":80,"weight":"<<.Remainder>>"},{"name":"shop","port":80,"weight":"<<.Percent>>"}]}]}}`
-	route := action.Action{Patch: &action.Patch{APIVersion: "gateway.networking.k8s.io/v1", Kind: "HTTPRoute", Name: "shop", Merge: []byte(weights)}}
-	gate := action.Gate{Namespaces: []string{namespace}, Open: []action.Action{route}, Plan: action.Plan{Steps: []int{10, 100}}}
+	patchRoute := func(room, shop string) []action.Action {
+		merge := `{"spec":{"rules":[{"backendRefs":[{"name":"waiting-room","port":80,"weight":` + room + `},{"name":"shop","port":80,"weight":` + shop + `}]}]}}`
+		return []action.Action{{Patch: &action.Patch{APIVersion: "gateway.networking.k8s.io/v1", Kind: "HTTPRoute", Name: "shop", Merge: []byte(merge)}}}
+	}
+	gate := action.Gate{Namespaces: []string{namespace}, Open: patchRoute(`"<<.Remainder>>"`, `"<<.Percent>>"`), Plan: action.Plan{Steps: []int{10, 100}}}
+	if shut {
+		gate.Shut = patchRoute("100", "0")
+	}
 	gates := action.New(objects, kube.NewLazyRESTMapper(client.Discovery()), action.Options{Gates: map[string]action.Gate{"sale": gate}})
 	changes, err := gates.Record(t.Context(), namespace, "sale")
 	if err != nil {
 		t.Fatal(err)
 	}
+	var added any
 	check := func(when string, want []any) {
 		t.Helper()
 		got, err := routes.Get(t.Context(), "shop", metav1.GetOptions{})
 		if err != nil {
 			t.Fatal(err)
+		}
+		switch {
+		case added != nil && place == "0":
+			want = append([]any{added}, want...)
+		case added != nil:
+			want = append(want, added)
 		}
 		if diff := cmp.Diff(map[string]any{"hostnames": []any{"shop.example"}, "rules": want}, got.Object["spec"]); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", when, diff)
@@ -138,19 +167,21 @@ func TestGateKeepsEdits(t *testing.T) {
 		t.Fatal(err)
 	}
 	check("after the first step", rules(90, 10))
-	added := rules(1, 1)[0]
-	edit := []byte(`[{"op":"add","path":"/spec/rules/-","value":{"backendRefs":[{"name":"waiting-room","port":80,"weight":1},{"name":"shop","port":80,"weight":1}]}}]`)
+	edit := []byte(`[{"op":"add","path":"/spec/rules/` + place + `","value":{"backendRefs":[{"name":"waiting-room","port":80,"weight":1},{"name":"` + backend + `","port":80,"weight":1}]}}]`)
 	if _, err := routes.Patch(t.Context(), "shop", types.JSONPatchType, edit, metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
+	added = map[string]any{"backendRefs": []any{
+		map[string]any{"name": "waiting-room", "port": int64(80), "weight": int64(1)}, map[string]any{"name": backend, "port": int64(80), "weight": int64(1)},
+	}}
 	if err := gates.Open(t.Context(), namespace, "sale", 100, changes); err != nil {
 		t.Fatal(err)
 	}
-	check("after the second step", append(rules(0, 100), added))
+	check("after the second step", rules(0, 100))
 	if err := gates.Shut(t.Context(), namespace, "sale", changes); err != nil {
 		t.Fatal(err)
 	}
-	check("shut", append(rules(100, 0), added))
+	check("shut", rules(100, 0))
 }
 
 // rules returns the rules of a route to a waiting room and a shop.

@@ -112,6 +112,13 @@ func (h *heard) tells(t *testing.T, outcome, why string, pods int) {
 	}
 }
 
+// forget forgets all messages.
+func (h *heard) forget() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.told = nil
+}
+
 // newEngine returns the engine of a new process, whose requests go through wrap; nil: unchanged.
 func newEngine(t *testing.T, h *heard, passed bool, wrap func(http.RoundTripper) http.RoundTripper) *rollout.Engine {
 	t.Helper()
@@ -303,6 +310,37 @@ func TestRaiseAndRelease(t *testing.T) {
 				t.Errorf("gate %v", h.actions)
 			}
 		})
+	}
+}
+
+// TestFailedUpdate: an open hold that asks for more than its autoscaler allows keeps the pods and the gate that it had, whichever process goes on.
+func TestFailedUpdate(t *testing.T) {
+	need(t)
+	t.Parallel()
+	namespace := newNamespace(t)
+	workload := newWorkload(t, namespace, true)
+	before := mustLook(t, namespace)
+	h := &heard{}
+	e := newEngine(t, h, true, nil)
+	put(t, e, workload, sale())
+	drive(t.Context(), t, e, workload, settled)
+	h.forget()
+	more := sale()
+	more.Replicas = before.MaxReplicas + 1
+	put(t, e, workload, more)
+	for range 2 {
+		drive(t.Context(), t, e, workload, func(r rollout.Result) bool { return r.FindHold("event/sale").Status.State == hold.RolledBack })
+		if kept := mustLook(t, namespace); kept.Replicas != 20 || kept.MinReplicas != 20 || h.count("shut") != 0 {
+			t.Fatalf("kept: %+v, gate %v", kept, h.actions)
+		}
+		e = newEngine(t, h, true, nil)
+	}
+	h.tells(t, "failed and rolled back to 20 replicas", "the 20 replicas of before stay", 0)
+	end(t, e, workload, "event/sale")
+	drive(t.Context(), t, e, workload, unheld)
+	isBack(t, namespace, before)
+	if h.count("shut") != 1 {
+		t.Errorf("gate %v", h.actions)
 	}
 }
 

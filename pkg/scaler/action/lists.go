@@ -15,16 +15,20 @@ import (
 	"k8s.io/client-go/dynamic"
 )
 
-// This file keeps the edits of other clients in the lists of a gate with a record: a merge patch alone replaces whole lists.
+// This file keeps the edits of other clients in the lists of a gate: a merge patch alone replaces whole lists.
 
-// sendActionMerge patches the object with the merge patch of a step.
-func (p *Patch) sendActionMerge(ctx context.Context, objects dynamic.ResourceInterface, merge json.RawMessage, changes []Change) error {
-	if len(changes) > 0 && strings.Contains(string(merge), "[") {
+// fillList returns a list as it becomes: at a place of an object, from the list there, the gate's list with its placeholders, and the list of the
+// merge patch.
+type fillList func(object map[string]any, path string, found, pattern any, merge []any) (any, error)
+
+// sendActionMerge patches the object with a merge patch, the lists of which fill completes; nil: they replace the lists of the object.
+func (p *Patch) sendActionMerge(ctx context.Context, objects dynamic.ResourceInterface, merge json.RawMessage, fill fillList) error {
+	if fill != nil && hasMergeLists(merge) {
 		object, err := objects.Get(ctx, p.Name, metav1.GetOptions{})
 		if err != nil {
 			return err
 		}
-		if merge, err = p.fillActionLists(object, merge, changes); err != nil {
+		if merge, err = p.fillActionLists(object, merge, fill); err != nil {
 			return err
 		}
 	}
@@ -32,14 +36,19 @@ func (p *Patch) sendActionMerge(ctx context.Context, objects dynamic.ResourceInt
 	return err
 }
 
+// hasMergeLists reports whether a merge patch may have lists.
+func hasMergeLists(merge json.RawMessage) bool { return strings.Contains(string(merge), "[") }
+
 // fillActionLists returns the merge patch with the lists as they become. The API server rejects it if the object has changed meanwhile.
-func (p *Patch) fillActionLists(object *unstructured.Unstructured, merge json.RawMessage, changes []Change) (json.RawMessage, error) {
+func (p *Patch) fillActionLists(object *unstructured.Unstructured, merge json.RawMessage, fill fillList) (json.RawMessage, error) {
 	var pattern, filled map[string]any
 	if err := errors.Join(json.Unmarshal(p.Merge, &pattern), json.Unmarshal(merge, &filled)); err != nil {
 		return nil, fmt.Errorf("read the merge patch: %w", err)
 	}
-	l := listFiller{object.Object, changes}
-	if err := l.fillActionObject("", object.Object, pattern, filled); err != nil {
+	inObject := func(path string, found, pattern any, merge []any) (any, error) {
+		return fill(object.Object, path, found, pattern, merge)
+	}
+	if err := fillActionObject("", object.Object, pattern, filled, inObject); err != nil {
 		return nil, err
 	}
 	if err := unstructured.SetNestedField(filled, object.GetResourceVersion(), "metadata", "resourceVersion"); err != nil {
@@ -48,14 +57,8 @@ func (p *Patch) fillActionLists(object *unstructured.Unstructured, merge json.Ra
 	return json.Marshal(filled)
 }
 
-// listFiller fills the lists of a merge patch from the object, by the record of what the gate changes.
-type listFiller struct {
-	object  map[string]any
-	changes []Change
-}
-
 // fillActionObject replaces each list of a merge patch with the list as it becomes. The pattern is the merge patch with its placeholders.
-func (l *listFiller) fillActionObject(path string, found, pattern, merge any) error {
+func fillActionObject(path string, found, pattern, merge any, fill func(path string, found, pattern any, merge []any) (any, error)) error {
 	before, _ := found.(map[string]any)
 	shape, _ := pattern.(map[string]any)
 	fields, _ := merge.(map[string]any)
@@ -63,12 +66,12 @@ func (l *listFiller) fillActionObject(path string, found, pattern, merge any) er
 		at := path + "/" + escapeActionPointer(key)
 		list, isList := value.([]any)
 		if !isList {
-			if err := l.fillActionObject(at, before[key], shape[key], value); err != nil {
+			if err := fillActionObject(at, before[key], shape[key], value, fill); err != nil {
 				return err
 			}
 			continue
 		}
-		filled, err := l.fillActionList(at, before[key], shape[key], list)
+		filled, err := fill(at, before[key], shape[key], list)
 		if err != nil {
 			return err
 		}
@@ -77,29 +80,131 @@ func (l *listFiller) fillActionObject(path string, found, pattern, merge any) er
 	return nil
 }
 
-// fillActionList returns a list as it becomes. The first step replaces the elements that were there, and keeps elements that were added at the end
-// since. A later step changes only what its own elements set.
-func (l *listFiller) fillActionList(path string, found, pattern any, merge []any) (any, error) {
-	before, _ := found.([]any)
-	isUnchanged, isWhole := true, false
-	for _, c := range l.changes {
-		if c.Path == path || strings.HasPrefix(c.Path, path+"/") {
-			value, exists := lookUpActionPointer(l.object, c.Path)
-			isUnchanged, isWhole = isUnchanged && equalActionValue(value, exists, c.Was), isWhole || c.Path == path
+// fillOpenLists returns the fillList of a gate's steps, by the record of what the gate changes; nil: without a record, a step replaces whole lists. The
+// first step replaces the elements that were there, and keeps elements that were added at the end since. A later step changes only what its own
+// elements set.
+func fillOpenLists(changes []Change) fillList {
+	if len(changes) == 0 {
+		return nil
+	}
+	return func(object map[string]any, path string, found, pattern any, merge []any) (any, error) {
+		before, _ := found.([]any)
+		isRecorded, isUnchanged, isWhole := false, true, false
+		for _, c := range changes {
+			if c.Path == path || strings.HasPrefix(c.Path, path+"/") {
+				value, exists := lookUpActionPointer(object, c.Path)
+				isRecorded, isUnchanged, isWhole = true, isUnchanged && equalActionValue(value, exists, c.Was), isWhole || c.Path == path
+			}
 		}
+		own, _ := pattern.([]any)
+		switch at := placeActionElements(before, own); {
+		case !isRecorded:
+			return merge, nil
+		case isUnchanged && !isWhole && len(before) > len(merge):
+			return slices.Concat(merge, before[len(merge):]), nil
+		case isUnchanged:
+			return merge, nil
+		case !slices.Contains(at, -1):
+			return overlayActionElements(before, at, own, merge), nil
+		}
+		return nil, fmt.Errorf("another client changed the list at %s, so that the elements of the gate are not found: put them back, or delete the hold", path)
 	}
-	switch {
-	case isUnchanged && !isWhole && len(before) > len(merge):
-		return slices.Concat(merge, before[len(merge):]), nil
-	case isUnchanged:
-		return merge, nil
-	case matchesActionPattern(found, pattern):
-		return overlayActionValue(found, merge), nil
-	}
-	return nil, fmt.Errorf("another client changed the list at %s, so that the elements of the gate are not found: put them back first in the list, or delete the hold", path)
 }
 
-// matchesActionPattern reports whether a value has all that a merge patch sets, whatever its placeholders become. A list may be longer.
+// fillShutLists returns the fillList of the patches that shut a gate: they replace the elements of the gate, and keep those of other clients. A list with
+// none of them is replaced as a whole.
+func (g Gate) fillShutLists(p *Patch, namespace string) fillList {
+	return func(_ map[string]any, path string, found, _ any, merge []any) (any, error) {
+		before, isList := found.([]any)
+		own := g.findOpenList(p, namespace, path)
+		at, to := placeActionElements(before, own), placeActionElements(before, merge)
+		isThere := func(place int) bool { return place >= 0 }
+		switch {
+		case !isList || len(own) == 0:
+		case !slices.Contains(to, -1): // all elements are there; those that the gate alone has go
+			at = slices.DeleteFunc(at, func(place int) bool { return slices.Contains(to, place) })
+			return replaceActionElements(overlayActionElements(before, to, merge, merge), at, nil), nil
+		case slices.ContainsFunc(at, isThere) || slices.ContainsFunc(to, isThere):
+			return replaceActionElements(before, append(at, to...), merge), nil
+		}
+		return merge, nil
+	}
+}
+
+// findOpenList returns the list that opens the gate at a place of a patch's object; nil: the gate sets none there.
+func (g Gate) findOpenList(p *Patch, namespace, path string) []any {
+	object := resolveGateActions(namespace, []Action{{Patch: p}})[0].objectID()
+	for _, a := range resolveGateActions(namespace, g.Open) {
+		if list, found := lookUpActionPointer(a.Merge, path); found && a.objectID() == object {
+			own, _ := list.([]any)
+			return own
+		}
+	}
+	return nil
+}
+
+// placeActionElements returns the index of each element of a gate's list in a list of an object; -1: it is not there, or more than one may be it. An element
+// has all that the gate's sets, or else its name. Other clients may have moved it.
+func placeActionElements(found, own []any) []int {
+	places := make([]int, len(own))
+	for i, element := range own {
+		var alike, namesakes []int
+		for j := range found {
+			switch {
+			case slices.Contains(places[:i], j):
+			case matchesActionPattern(found[j], element):
+				alike = append(alike, j)
+			case isActionNamesake(found[j], element):
+				namesakes = append(namesakes, j)
+			}
+		}
+		if len(alike) == 0 {
+			alike = namesakes
+		}
+		switch {
+		case slices.Contains(alike, i):
+			places[i] = i
+		case len(alike) == 1:
+			places[i] = alike[0]
+		default:
+			places[i] = -1
+		}
+	}
+	return places
+}
+
+// isActionNamesake reports whether an element of a list has the name of a gate's element, by which most lists of the API tell their elements.
+func isActionNamesake(found, element any) bool {
+	there, _ := found.(map[string]any)
+	own, _ := element.(map[string]any)
+	name, _ := own["name"].(string)
+	return name != "" && there["name"] == name && !strings.Contains(name, placeholderStart)
+}
+
+// overlayActionElements returns a list with what a merge patch sets in its elements at places.
+func overlayActionElements(found []any, at []int, pattern, merge []any) []any {
+	all := slices.Clone(found)
+	for i, place := range at {
+		all[place] = overlayActionValue(found[place], pattern[i], merge[i])
+	}
+	return all
+}
+
+// replaceActionElements returns a list with other elements in place of those at places.
+func replaceActionElements(found []any, at []int, with []any) []any {
+	all := []any{}
+	for i := range found {
+		if !slices.Contains(at, i) {
+			all = append(all, found[i])
+			continue
+		}
+		all, with = append(all, with...), nil
+	}
+	return all
+}
+
+// matchesActionPattern reports whether a value has all that a merge patch sets, whatever its placeholders become. A list may have more elements, in any
+// order.
 func matchesActionPattern(found, pattern any) bool {
 	switch pattern := pattern.(type) {
 	case map[string]any:
@@ -113,15 +218,10 @@ func matchesActionPattern(found, pattern any) bool {
 		return isObject
 	case []any:
 		before, isList := found.([]any)
-		if !isList || len(before) < len(pattern) {
-			return false
+		for i, place := range placeActionElements(before, pattern) {
+			isList = isList && place >= 0 && matchesActionPattern(before[place], pattern[i])
 		}
-		for i := range pattern {
-			if !matchesActionPattern(before[i], pattern[i]) {
-				return false
-			}
-		}
-		return true
+		return isList
 	case string:
 		if strings.Contains(pattern, percentPlaceholder) || strings.Contains(pattern, remainderPlaceholder) {
 			return found != nil
@@ -130,24 +230,24 @@ func matchesActionPattern(found, pattern any) bool {
 	return equalActionValue(found, true, marshalActionValue(pattern, true))
 }
 
-// overlayActionValue returns a value with what a merge patch sets, at each depth of lists and objects.
-func overlayActionValue(found, merge any) any {
+// overlayActionValue returns a value with what a merge patch sets, at each depth of lists and objects. The pattern is the merge patch with its
+// placeholders.
+func overlayActionValue(found, pattern, merge any) any {
 	switch merge := merge.(type) {
 	case map[string]any:
+		shape, _ := pattern.(map[string]any)
 		if before, isObject := found.(map[string]any); isObject {
 			all := maps.Clone(before)
 			for key, value := range merge {
-				all[key] = overlayActionValue(before[key], value)
+				all[key] = overlayActionValue(before[key], shape[key], value)
 			}
 			return all
 		}
 	case []any:
-		if before, isList := found.([]any); isList && len(before) >= len(merge) {
-			all := slices.Clone(before)
-			for i := range merge {
-				all[i] = overlayActionValue(before[i], merge[i])
-			}
-			return all
+		before, _ := found.([]any)
+		own, _ := pattern.([]any)
+		if at := placeActionElements(before, own); len(own) == len(merge) && !slices.Contains(at, -1) {
+			return overlayActionElements(before, at, own, merge)
 		}
 	}
 	return merge

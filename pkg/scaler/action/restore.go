@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
@@ -20,18 +21,30 @@ import (
 // maxRecordBytes bounds the record of a gate: it is a part of a Hold's status.
 const maxRecordBytes = 32 << 10
 
-// Record returns what the gate's patches will change, to be stored before they do. A gate with actions to shut it has no record.
+// errUnrestorable marks a gate whose patches cannot be taken back.
+var errUnrestorable = errors.New("give it actions to shut it")
+
+// Record returns what the gate's patches will change, to be stored before they do. Of a gate with actions to shut it, these are the lists alone: its steps
+// keep what other clients change there. If they cannot be recorded, the steps replace them.
 func (r *Runner) Record(ctx context.Context, namespace, gate string) ([]Change, error) {
 	if fault := r.Fault(namespace, gate); fault != "" {
 		return nil, errors.New(fault)
 	}
-	g := r.gates[gate]
-	if len(g.Shut) > 0 {
+	isShut := len(r.gates[gate].Shut) > 0
+	all, err := r.recordGatePatches(ctx, namespace, gate)
+	if isShut && (errors.Is(err, errUnrestorable) || apierrors.IsForbidden(err) || isActionObjectGone(err)) {
 		return nil, nil
 	}
+	return all, err
+}
+
+// recordGatePatches returns what the patches of a gate will change.
+func (r *Runner) recordGatePatches(ctx context.Context, namespace, gate string) ([]Change, error) {
+	g := r.gates[gate]
+	isShut := len(g.Shut) > 0
 	var all []Change
 	for _, a := range g.Open {
-		if a.Patch == nil {
+		if a.Patch == nil || isShut && !hasMergeLists(a.Patch.Merge) {
 			continue
 		}
 		changes, err := r.recordActionPatch(ctx, namespace, g, a.Patch)
@@ -41,10 +54,13 @@ func (r *Runner) Record(ctx context.Context, namespace, gate string) ([]Change, 
 		for i := range changes {
 			changes[i].Gate = gate
 		}
+		if isShut {
+			changes = slices.DeleteFunc(changes, func(c Change) bool { return !a.Patch.isActionListPlace(c.Path) })
+		}
 		all = append(all, changes...)
 	}
 	if text, err := json.Marshal(all); err != nil || len(text) > maxRecordBytes {
-		return nil, fmt.Errorf("gate %s changes %d bytes of objects; the maximum is %d: give it actions to shut it", gate, len(text), maxRecordBytes)
+		return nil, fmt.Errorf("gate %s changes %d bytes of objects; the maximum is %d: %w", gate, len(text), maxRecordBytes, errUnrestorable)
 	}
 	return all, nil
 }
@@ -84,7 +100,7 @@ func (r *Runner) recordActionPatch(ctx context.Context, namespace string, g Gate
 	var all []Change
 	for _, path := range slices.Sorted(maps.Keys(places)) {
 		if !p.isActionPatchOf(*places[path], namespace) {
-			return nil, fmt.Errorf("the patch makes an object of the value at %s, which cannot be restored: give the gate actions to shut it", path)
+			return nil, fmt.Errorf("the patch makes an object of the value at %s, which the gate cannot restore: %w", path, errUnrestorable)
 		}
 		all = append(all, *places[path])
 	}
@@ -150,10 +166,14 @@ var actionPointerEscapes = strings.NewReplacer("~", "~0", "/", "~1")
 
 func escapeActionPointer(key string) string { return actionPointerEscapes.Replace(key) }
 
+func unescapeActionPointer(token string) string {
+	return strings.NewReplacer("~1", "/", "~0", "~").Replace(token)
+}
+
 // lookUpActionPointer returns the value at a JSON pointer, and whether it exists.
 func lookUpActionPointer(v any, path string) (any, bool) {
 	for _, token := range strings.Split(path, "/")[1:] {
-		token = strings.NewReplacer("~1", "/", "~0", "~").Replace(token)
+		token = unescapeActionPointer(token)
 		switch at := v.(type) {
 		case map[string]any:
 			next, found := at[token]
@@ -230,6 +250,22 @@ func (p *Patch) isActionPatchOf(c Change, namespace string) bool {
 	return false
 }
 
+// isActionListPlace reports whether a place is a list of the patch, or in one.
+func (p *Patch) isActionListPlace(path string) bool {
+	var merge any
+	if json.Unmarshal(p.Merge, &merge) != nil {
+		return false
+	}
+	tokens := strings.Split(path, "/")
+	for i := 2; i <= len(tokens); i++ {
+		v, _ := lookUpActionPointer(merge, strings.Join(tokens[:i], "/"))
+		if _, isList := v.([]any); isList {
+			return true
+		}
+	}
+	return false
+}
+
 // restoreActionPatch takes back the changes of a patch in its object. Each value is tested in the same request.
 func (r *Runner) restoreActionPatch(ctx context.Context, namespace string, p *Patch, changes []Change) error {
 	if len(changes) == 0 {
@@ -246,7 +282,7 @@ func (r *Runner) restoreActionPatch(ctx context.Context, namespace string, p *Pa
 	if err != nil {
 		return err
 	}
-	operations := newActionRestoreOperations(object.Object, changes)
+	operations := newActionRestoreOperations(object.Object, p.Merge, changes)
 	if len(operations) == 0 {
 		return nil
 	}
@@ -265,9 +301,18 @@ type actionOperation struct {
 	Value json.RawMessage `json:"value,omitempty"`
 }
 
-// newActionRestoreOperations returns the operations that give back the changes. A value that the gate did not set is another client's, and stays.
-func newActionRestoreOperations(object map[string]any, changes []Change) (all []actionOperation) {
+// newActionRestoreOperations returns the operations that give back the changes of a merge patch. A value that the gate did not set is another client's,
+// and stays.
+func newActionRestoreOperations(object map[string]any, merge json.RawMessage, changes []Change) (all []actionOperation) {
+	var pattern any
+	if json.Unmarshal(merge, &pattern) != nil {
+		return nil
+	}
 	for _, c := range changes {
+		var isThere bool
+		if c.Path, isThere = locateActionPlace(object, pattern, c.Path); !isThere {
+			continue
+		}
 		found, exists := lookUpActionPointer(object, c.Path)
 		was, isOwn := c.findRestoredValue(found, exists)
 		if !isOwn || equalActionValue(found, exists, was) {
@@ -288,6 +333,35 @@ func newActionRestoreOperations(object map[string]any, changes []Change) (all []
 	return all
 }
 
+// locateActionPlace returns where a recorded place is now: other clients may have moved the elements of its lists. false: its element is gone.
+func locateActionPlace(object, pattern any, path string) (string, bool) {
+	tokens := strings.Split(path, "/")[1:]
+	for n, token := range tokens {
+		token = unescapeActionPointer(token)
+		switch own := pattern.(type) {
+		case map[string]any:
+			before, _ := object.(map[string]any)
+			object, pattern = before[token], own[token]
+		case []any:
+			found, _ := object.([]any)
+			i, err := strconv.Atoi(token)
+			if err != nil || i < 0 || i >= len(own) {
+				return "", false
+			}
+			place := placeActionElements(found, own)[i]
+			if place < 0 && len(found) == len(own) { // its own values changed
+				place = i
+			}
+			if place < 0 {
+				return "", false
+			}
+			tokens[n] = strconv.Itoa(place)
+			object, pattern = found[place], own[i]
+		}
+	}
+	return "/" + strings.Join(tokens, "/"), true
+}
+
 // findRestoredValue returns what a place becomes, and whether its value is the gate's. The API server may have added defaults to a list of the gate, and
 // other clients elements at its end, which stay.
 func (c *Change) findRestoredValue(found any, exists bool) (was string, isOwn bool) {
@@ -297,18 +371,18 @@ func (c *Change) findRestoredValue(found any, exists bool) (was string, isOwn bo
 	var before []any
 	list, isList := found.([]any)
 	isOther := c.Was != "" && json.Unmarshal([]byte(c.Was), &before) != nil // no list
-	if !isList || isOther || len(before) > 0 && matchesActionPattern(found, before) {
+	if !isList || isOther || len(before) > 0 && len(before) <= len(list) && matchesActionPattern(list[:len(before)], before) {
 		return "", false
 	}
 	for _, set := range c.Set {
 		var own []any
-		if json.Unmarshal([]byte(set), &own) != nil || len(own) == 0 || !matchesActionPattern(found, own) {
+		if json.Unmarshal([]byte(set), &own) != nil || len(own) == 0 || !matchesActionPattern(list, own) {
 			continue
 		}
 		if len(list) == len(own) {
 			return c.Was, true
 		}
-		return marshalActionValue(slices.Concat(before, list[len(own):]), true), true
+		return marshalActionValue(replaceActionElements(list, placeActionElements(list, own), before), true), true
 	}
 	return "", false
 }

@@ -69,7 +69,17 @@ func (r *Runner) Open(ctx context.Context, namespace, gate string, percent int, 
 	if fault := r.Fault(namespace, gate); fault != "" {
 		return errors.New(fault)
 	}
-	return r.doAtPercent(ctx, namespace, r.gates[gate].Open, percent, selectGateChanges(gate, changes))
+	own := selectGateChanges(gate, changes)
+	for _, a := range r.gates[gate].Open {
+		var fill fillList
+		if a.Patch != nil {
+			fill = fillOpenLists(a.Patch.selectPatchChanges(namespace, own))
+		}
+		if err := r.runActionPatchOrWebhook(ctx, namespace, a, percent, fill); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Shut runs the actions that shut a gate. A gate without any restores the changes of its Record. An object that was deleted, or whose kind was, lets
@@ -79,7 +89,11 @@ func (r *Runner) Shut(ctx context.Context, namespace, gate string, changes []Cha
 		return errors.New(fault)
 	}
 	for _, a := range r.gates[gate].Shut {
-		if err := r.runActionPatchOrWebhook(ctx, namespace, a, 0, nil); err != nil && !isActionObjectGone(err) {
+		err := r.runActionPatchOrWebhook(ctx, namespace, a, 0, r.gates[gate].fillShutLists(a.Patch, namespace))
+		if a.Patch != nil && apierrors.IsForbidden(err) { // it may have no right to read the object: its lists are replaced
+			err = r.runActionPatchOrWebhook(ctx, namespace, a, 0, nil)
+		}
+		if err != nil && !isActionObjectGone(err) {
 			return err
 		}
 	}
@@ -92,13 +106,8 @@ func (r *Runner) Shut(ctx context.Context, namespace, gate string, changes []Cha
 // Do runs the actions in their order, and stops at the first failure; the error names it. The given namespace applies to patches without
 // a namespace. A repeated call is harmless.
 func (r *Runner) Do(ctx context.Context, namespace string, actions []Action) error {
-	return r.doAtPercent(ctx, namespace, actions, 100, nil)
-}
-
-// doAtPercent runs the actions for a percentage.
-func (r *Runner) doAtPercent(ctx context.Context, namespace string, actions []Action, percent int, changes []Change) error {
 	for _, a := range actions {
-		if err := r.runActionPatchOrWebhook(ctx, namespace, a, percent, changes); err != nil {
+		if err := r.runActionPatchOrWebhook(ctx, namespace, a, 100, nil); err != nil {
 			return err
 		}
 	}
@@ -108,14 +117,14 @@ func (r *Runner) doAtPercent(ctx context.Context, namespace string, actions []Ac
 // isActionObjectGone reports whether the object of an action was deleted, or its kind was.
 func isActionObjectGone(err error) bool { return apierrors.IsNotFound(err) || meta.IsNoMatchError(err) }
 
-func (r *Runner) runActionPatchOrWebhook(ctx context.Context, namespace string, a Action, percent int, changes []Change) error {
+func (r *Runner) runActionPatchOrWebhook(ctx context.Context, namespace string, a Action, percent int, fill fillList) error {
 	ctx, cancel := context.WithTimeout(ctx, actionTimeout)
 	defer cancel()
 	switch {
 	case (a.Patch == nil) == (a.Webhook == ""):
 		return errors.New("run action: give either patch or webhook")
 	case a.Patch != nil:
-		return r.runPatchAction(ctx, namespace, a.Patch, percent, changes)
+		return r.runPatchAction(ctx, namespace, a.Patch, percent, fill)
 	}
 	if isWebhookActionURL(a.Webhook) {
 		return errors.New("call webhook: " + secretURLMessage)
@@ -130,7 +139,7 @@ const secretURLMessage = "a webhook is a name in the configuration; the URL itse
 
 func isWebhookActionURL(webhook string) bool { return strings.Contains(webhook, "://") }
 
-func (r *Runner) runPatchAction(ctx context.Context, namespace string, p *Patch, percent int, changes []Change) error {
+func (r *Runner) runPatchAction(ctx context.Context, namespace string, p *Patch, percent int, fill fillList) error {
 	if p.Namespace != "" {
 		namespace = p.Namespace
 	}
@@ -143,7 +152,7 @@ func (r *Runner) runPatchAction(ctx context.Context, namespace string, p *Patch,
 		merge, err = p.RenderMerge(percent)
 	}
 	if err == nil {
-		err = retry.RetryOnConflict(retry.DefaultRetry, func() error { return p.sendActionMerge(ctx, objects, merge, p.selectPatchChanges(namespace, changes)) })
+		err = retry.RetryOnConflict(retry.DefaultRetry, func() error { return p.sendActionMerge(ctx, objects, merge, fill) })
 	}
 	if err != nil {
 		return fmt.Errorf("patch %s %s in namespace %s: %w", p.Kind, p.Name, namespace, err)

@@ -106,7 +106,7 @@ func (f *holdProgress) isScalerCommandFinished(r rollout.Result) bool {
 	case h.Status.ObservedGeneration != h.Generation:
 		return false
 	case h.Status.State == hold.RolledBack:
-		return h.Status.Numbers == nil
+		return h.Status.Numbers == nil || h.IsKept()
 	}
 	return f.isEnough(h.Status.State)
 }

@@ -191,7 +191,7 @@ func (s *setCommand) applyScalerCommandHold(
 	}
 	waiting, observer := withScalerCommandGiveUp(ctx, s.within, f.newScalerCommandObserver())
 	r, err := e.Reconcile(waiting, t, f.isScalerCommandFinished, observer)
-	if err == nil && f.lastHold.Status.State == hold.RolledBack { // a command does not try again: its exit code is final
+	if err == nil && f.lastHold.Status.State == hold.RolledBack && !f.lastHold.IsKept() { // a command does not try again: its exit code is final
 		_, err = e.EndHolds(ctx, t, func(o *hold.Object) bool {
 			return o.UID == f.lastHold.UID && o.Generation == f.lastHold.Generation // the same command of another terminal may have replaced it
 		})

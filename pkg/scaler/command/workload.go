@@ -88,11 +88,10 @@ func (c *Connection) parseScalerWorkloadArg(args []string) (hold.Workload, error
 // cluster.
 func (c *Connection) parseScalerWorkload(text string) (hold.Workload, error) {
 	kind, name, _ := strings.Cut(text, "/")
-	if t, err := hold.ParseWorkload(text, c.Namespace); err == nil || kind == "" || name == "" || strings.Contains(name, "/") {
-		if err != nil {
-			err = WithExitCode(err, ExitUsage)
-		}
-		return t, err
+	if t, err := hold.ParseWorkload(text, c.Namespace); err == nil {
+		return t, c.requireServedVersion(t.GroupVersionKind())
+	} else if kind == "" || name == "" || strings.Contains(name, "/") {
+		return t, WithExitCode(err, ExitUsage)
 	}
 	found, err := c.resolveScalerWorkloadKind(kind)
 	if err != nil {
@@ -109,7 +108,12 @@ func (c *Connection) resolveScalerWorkloadKind(text string) (schema.GroupVersion
 	var kind schema.GroupVersionKind
 	err := error(&meta.NoResourceMatchError{})
 	if versioned != nil {
-		kind, err = c.Mapper.KindFor(*versioned)
+		if kind, err = c.Mapper.KindFor(*versioned); err == nil { // of any version
+			kind.Version = versioned.Version
+			if fault := c.requireServedVersion(kind); fault != nil {
+				return kind, fault
+			}
+		}
 	}
 	if meta.IsNoMatchError(err) {
 		kind, err = c.Mapper.KindFor(plain.WithVersion(""))
@@ -128,6 +132,30 @@ func (c *Connection) resolveScalerWorkloadKind(text string) (schema.GroupVersion
 		return kind, UsageErrorf("%s has no replicas to hold: its resource has no scale%s", text, c.describeScalableTypes())
 	}
 	return kind, nil
+}
+
+// appsVersion is the version of the kinds that need no request to the cluster.
+const appsVersion = "apps/v1"
+
+// requireServedVersion returns an error for a version of a kind that the cluster does not serve, while it serves others. An unknown kind is the next
+// request's error.
+func (c *Connection) requireServedVersion(kind schema.GroupVersionKind) error {
+	if kind.GroupVersion().String() == appsVersion {
+		return nil
+	}
+	served, err := c.Mapper.RESTMappings(kind.GroupKind())
+	if err != nil {
+		return nil //nolint:nilerr // an unknown kind, or a cluster that does not answer
+	}
+	var versions []string
+	for _, m := range served {
+		versions = append(versions, m.GroupVersionKind.Version)
+	}
+	if len(versions) == 0 || slices.Contains(versions, kind.Version) {
+		return nil
+	}
+	slices.Sort(versions)
+	return UsageErrorf("the cluster serves %s of %s in version %s, not in %s", kind.Kind, kind.Group, strings.Join(slices.Compact(versions), ", "), kind.Version)
 }
 
 // scalableType is a type of the cluster with a scale subresource.

@@ -41,6 +41,12 @@ func TestD32WorkloadArgs(t *testing.T) {
 		"deploy shop deploy/cart":           {fault: "every argument is a NAME", code: ExitUsage},
 		"deploy/shop cart":                  {fault: "every workload is TYPE/NAME", code: ExitUsage},
 		"depoly/shop":                       {fault: `no type "depoly"; types with replicas: deployments.apps, rollouts.argoproj.io`, code: ExitUsage},
+		"deploy.v1beta1.apps/shop":          {fault: "the cluster serves Deployment of apps in version v1, not in v1beta1", code: ExitUsage},
+		"apps/v1beta1/Deployment/shop":      {fault: "the cluster serves Deployment of apps in version v1, not in v1beta1", code: ExitUsage},
+		"ro.v1.argoproj.io web":             {fault: "the cluster serves Rollout of argoproj.io in version v1alpha1, not in v1", code: ExitUsage},
+		"argoproj.io/v1/Rollout/web":        {fault: "the cluster serves Rollout of argoproj.io in version v1alpha1, not in v1", code: ExitUsage},
+		"apps/v1/Deployment/shop":           {workloads: []hold.Workload{deployment("shop")}},
+		"example.com/v1/Thing/x":            {workloads: []hold.Workload{{APIVersion: "example.com/v1", Kind: "Thing", Namespace: "sale", Name: "x"}}},
 		"deploy.argoproj.io/shop":           {fault: "types with replicas: deployments.apps", code: ExitUsage},
 		"ds/agent":                          {fault: "its resource has no scale", code: ExitUsage},
 	} {

@@ -24,7 +24,7 @@ type Options struct {
 	Namespaces    []string
 	Schedules     []schedule.Schedule
 	Verifications map[string]verify.Spec // of schedules, by name
-	Rules         map[string]bool        // whether each rule of events is paused, by name: for the metrics
+	Rules         map[string]bool        // whether each rule of events is paused, by name
 	HoldsBy       string                 // owner of the schedules' holds, for people
 	Metrics       *Metrics               // nil: not registered
 }

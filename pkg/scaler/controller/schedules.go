@@ -75,7 +75,33 @@ func (c *Controller) applyControllerSchedules(ctx context.Context, at time.Time)
 		}
 	}
 	done := runControllerApplies(ctx, applies)
-	return c.endStaleControllerHolds(ctx, at, applied) && done
+	paused := runControllerApplies(ctx, c.listControllerRulePauses(c.Caches.ListAllHolds()))
+	return c.endStaleControllerHolds(ctx, at, applied) && done && paused
+}
+
+// listControllerRulePauses returns the changes that pause the holds of paused rules, and resume those of rules that are no longer paused.
+func (c *Controller) listControllerRulePauses(all []hold.Object) (changes []func(context.Context) error) {
+	for i := range all {
+		h := &all[i]
+		key, isEvent := strings.CutPrefix(h.HoldID(), hold.EventPrefix)
+		rule, _, _ := strings.Cut(key, "/")
+		if paused, known := c.Rules[rule]; isEvent && known && h.Labels[hold.OwnerLabel] == c.Engine.Owner {
+			changes = append(changes, func(ctx context.Context) error { return c.pauseControllerRuleHold(ctx, h, paused) })
+		}
+	}
+	return changes
+}
+
+// pauseControllerRuleHold pauses a hold of a paused rule, or resumes it.
+func (c *Controller) pauseControllerRuleHold(ctx context.Context, h *hold.Object, paused bool) error {
+	changed, err := c.Engine.PauseByOwner(ctx, h, paused)
+	switch {
+	case err != nil && !errors.Is(context.Cause(ctx), context.Canceled):
+		klog.FromContext(ctx).Error(err, "Pause of a rule cannot be applied", "hold", h.HoldID(), "workload", h.HeldWorkload().String(), "retryIn", reapplyRetryInterval)
+	case changed:
+		klog.FromContext(ctx).Info("Hold follows the pause of its rule", "hold", h.HoldID(), "workload", h.HeldWorkload().String(), "paused", paused)
+	}
+	return err
 }
 
 // runControllerApplies calls functions at the same time, up to maxParallelApplies, each with a context of applyTimeout. It returns after all of them, and

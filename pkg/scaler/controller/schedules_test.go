@@ -2,6 +2,8 @@ package controller
 
 import (
 	"context"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,6 +21,8 @@ type oneWorkload struct {
 	rollout.Cluster
 
 	replicas int32
+
+	updating sync.Mutex // guards holds in UpdateHold
 	holds    []hold.Object
 }
 
@@ -30,6 +34,46 @@ func (c *oneWorkload) GetScale(context.Context, hold.Workload) (*rollout.Scale, 
 
 func (c *oneWorkload) ListAutoscalers(context.Context, string) ([]*autoscalingv2.HorizontalPodAutoscaler, error) {
 	return nil, nil
+}
+
+func (c *oneWorkload) UpdateHold(_ context.Context, o *hold.Object) (*hold.Object, error) {
+	c.updating.Lock()
+	defer c.updating.Unlock()
+	for i := range c.holds {
+		if c.holds[i].Name == o.Name {
+			c.holds[i] = *o
+		}
+	}
+	return o, nil
+}
+
+// TestRulePausesItsHolds: the holds in force of a rule are paused with the rule, and resumed with it. A person's pause and the holds of others stay.
+func TestRulePausesItsHolds(t *testing.T) {
+	t.Parallel()
+	shop := hold.Workload{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "sale", Name: "shop"}
+	cluster := &oneWorkload{replicas: 2}
+	for id, owner := range map[string]string{"event/sale": "me", "event/sale/black-friday": "me", "event/sale2": "me", "event/sale/theirs": "them", "schedule/sale": "me", "set/event/sale": ""} {
+		cluster.holds = append(cluster.holds, *hold.NewObject(shop, hold.Hold{ID: id, Replicas: 5}, owner))
+	}
+	byPerson := hold.NewObject(shop, hold.Hold{ID: "event/sale/by-person", Replicas: 5}, "me")
+	byPerson.Spec.Paused = true
+	cluster.holds = append(cluster.holds, *byPerson)
+	for _, paused := range []bool{true, true, false, false} {
+		control := New(Options{Engine: rollout.New(rollout.Options{Cluster: cluster, Owner: "me"}), Rules: map[string]bool{"sale": paused, "sale2": false}})
+		if !runControllerApplies(t.Context(), control.listControllerRulePauses(slices.Clone(cluster.holds))) {
+			t.Fatal("failed")
+		}
+		got := map[string]bool{}
+		for i := range cluster.holds {
+			got[cluster.holds[i].HoldID()] = cluster.holds[i].Spec.Paused
+		}
+		want := map[string]bool{
+			"event/sale": paused, "event/sale/black-friday": paused, "event/sale2": false, "event/sale/theirs": false, "schedule/sale": false, "set/event/sale": false, "event/sale/by-person": true,
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("paused %v (-want +got):\n%s", paused, diff)
+		}
+	}
 }
 
 // TestD9RampStartsAtTheWorkload: a ramp from nothing goes from the workload's own number to the window's, and never past either.

@@ -154,7 +154,7 @@ func (r *Rule) eventHoldDuration(e *Event) time.Duration {
 var holdKeyPattern = regexp.MustCompile(`^[!-~]{1,128}$`)
 
 func (r *Rule) buildEventHoldID(e *Event) (string, error) {
-	id := "event/" + r.Name
+	id := hold.EventPrefix + r.Name
 	if r.Key == "" {
 		return id, nil
 	}

@@ -227,10 +227,7 @@ func (f *messageFields) setEventCommonFields(e *Event) error {
 		}
 	}
 	e.ID = shortenEventID(f.scopeEventID(e.ID))
-	if _, err := strconv.ParseUint(ttl, 10, 32); err == nil {
-		ttl += "s"
-	}
-	return e.setCommonEventFields(convertUnixEventTime(at), ttl)
+	return e.setCommonEventFields(convertUnixEventTime(at), convertEventSeconds(ttl))
 }
 
 // scopeEventID adds the source of a CloudEvent, because its ids are unique only within the source.
@@ -250,22 +247,37 @@ func shortenEventID(id string) string {
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
-// minUnixMillis separates seconds since 1970 from milliseconds: as seconds it is in the year 5138.
+// minUnixMillis separates seconds since 1970 from milliseconds: as seconds it is in the year 5138. Microseconds and nanoseconds begin a thousand times
+// higher each.
 const minUnixMillis = 100_000_000_000
 
-// unixTimePattern matches the decimal numbers from 0: ParseFloat reads NaN and 0x10 too.
-var unixTimePattern = regexp.MustCompile(`^[0-9]+(\.[0-9]+)?([eE]\+?[0-9]+)?$`)
+// decimalPattern matches the decimal numbers from 0: ParseFloat reads NaN and 0x10 too.
+var decimalPattern = regexp.MustCompile(`^[0-9]+(\.[0-9]+)?([eE]\+?[0-9]+)?$`)
 
-// convertUnixEventTime converts a number of seconds or milliseconds since 1970 to RFC 3339. It returns any other text as it is.
-func convertUnixEventTime(text string) string {
+// parseEventDecimal parses a decimal number from 0 up to 1e21.
+func parseEventDecimal(text string) (n float64, ok bool) {
 	n, err := strconv.ParseFloat(text, 64)
-	if err != nil || n > 1e15 || !unixTimePattern.MatchString(text) {
+	return n, err == nil && n < 1e21 && decimalPattern.MatchString(text)
+}
+
+// convertUnixEventTime converts a number of seconds, milliseconds, microseconds or nanoseconds since 1970 to RFC 3339. It returns any other text as it is.
+func convertUnixEventTime(text string) string {
+	n, ok := parseEventDecimal(text)
+	if !ok {
 		return text
 	}
-	if n < minUnixMillis {
-		n *= 1000
+	for n >= minUnixMillis {
+		n /= 1000
 	}
-	return time.UnixMilli(int64(math.Round(n))).UTC().Format(time.RFC3339Nano)
+	return time.UnixMilli(int64(math.Round(n * 1000))).UTC().Format(time.RFC3339Nano)
+}
+
+// convertEventSeconds converts a number of seconds to a duration. It returns any other text as it is.
+func convertEventSeconds(text string) string {
+	if n, ok := parseEventDecimal(text); ok && n >= MinTTL.Seconds() && n <= MaxTTL.Seconds() {
+		return strconv.FormatInt(int64(math.Round(n*1000)), 10) + "ms"
+	}
+	return text
 }
 
 // collectEventFields returns all fields except the common ones. Mapped fields win over the body, and the body over attributes.

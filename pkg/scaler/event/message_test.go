@@ -43,6 +43,11 @@ func TestD23MessagesAsTheyAre(t *testing.T) {
 		"an empty id and a header":  {newRecordMessage(`{"type":"FLASH_SALE_START","id":"","at":null}`, map[string]string{"id": "a", "time": "2026-11-27T09:00:00Z"}), func(e *Event) { e.ID, e.At = "a", at }, plain},
 		"id and time by headers":    {newRecordMessage("FLASH_SALE_START", map[string]string{"id": "a", "time": "2026-11-27T09:00:00Z"}), func(e *Event) { e.ID, e.At = "a", at }, plain},
 		"seconds and ttl by header": {newRecordMessage("FLASH_SALE_START", map[string]string{"at": "1795770000", "ttl": "600"}), func(e *Event) { e.At, e.TTL = at, 10*time.Minute }, plain},
+		"milliseconds by header":    {newRecordMessage("FLASH_SALE_START", map[string]string{"at": "1795770000000"}), func(e *Event) { e.At = at }, plain},
+		"microseconds by header":    {newRecordMessage("FLASH_SALE_START", map[string]string{"at": "1795770000000000"}), func(e *Event) { e.At = at }, plain},
+		"nanoseconds":               {newRecordMessage(`{"type":"FLASH_SALE_START","at":1795770000000000000}`, nil), func(e *Event) { e.At = at }, plain},
+		"seconds with a fraction":   {newRecordMessage(`{"type":"FLASH_SALE_START","at":1795770000.000000000,"ttl":1800.0}`, nil), func(e *Event) { e.At = at }, plain},
+		"a ttl with a fraction":     {newRecordMessage(`{"type":"FLASH_SALE_START","ttl":"90.5"}`, nil), func(e *Event) { e.TTL = 90*time.Second + 500*time.Millisecond }, plain},
 		"an id that is too long": {newRecordMessage("FLASH_SALE_START", long), func(e *Event) {
 			e.ID = shortenEventID(long["id"])
 		}, plain},
@@ -203,7 +208,7 @@ func TestD23BrokenDataOfHeaders(t *testing.T) {
 // TestD23TimesThatAreNone: what a parser of floating-point numbers takes for a number is no time.
 func TestD23TimesThatAreNone(t *testing.T) {
 	t.Parallel()
-	for _, at := range []string{"NaN", "Inf", "-5", "0x1p30", "1_795_770_000", "1795770000123456", "1795770000s"} {
+	for _, at := range []string{"NaN", "Inf", "-5", "0x1p30", "1_795_770_000", "1795770000s", "1e22", "+1795770000"} {
 		_, err := Format{TTL: DefaultTTL}.ParseMessage(newRecordMessage("T", map[string]string{"at": at}))
 		if err == nil || !strings.Contains(err.Error(), "at: must be a time such as 2026-11-27T08:00:00Z, not \""+at+"\"") {
 			t.Errorf("%s: %v", at, err)

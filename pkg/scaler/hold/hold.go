@@ -48,8 +48,11 @@ type Hold struct {
 	Paused bool
 }
 
-// SchedulePrefix is the prefix of the IDs of schedules' holds.
-const SchedulePrefix = "schedule/"
+// SchedulePrefix is the prefix of the IDs of schedules' holds, and EventPrefix of those of events: event/RULE, or event/RULE/KEY.
+const (
+	SchedulePrefix = "schedule/"
+	EventPrefix    = "event/"
+)
 
 // DefaultWithin is the default time in which new pods must become ready: long enough for a slow image and a start-up probe, short
 // enough for a person who waits.

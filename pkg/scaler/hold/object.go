@@ -107,6 +107,8 @@ type Status struct {
 	// ReplicasBefore is the workload's scale at Since, and ReplicasAsked the spec's replicas of ObservedGeneration.
 	ReplicasBefore int32 `json:"replicasBefore,omitempty"`
 	ReplicasAsked  int32 `json:"replicasAsked,omitempty"`
+	// Up are the numbers with which the hold was open last: they stay if a change of the spec fails. nil: it was not open, or lost its pods since.
+	Up *CountedNumbers `json:"up,omitempty"`
 	// GateOpen is set before the first action that opens a gate, and cleared after the last action that closes it.
 	GateOpen bool `json:"gateOpen,omitempty"`
 	// GateSteps counts the steps in which the gates opened so far, and GateStepAt is the time of the last, or of the approval. Approved is set
@@ -130,6 +132,13 @@ type Status struct {
 	// Numbers are the original numbers of the workload. One of its holds carries them.
 	Numbers    *Numbers           `json:"numbers,omitempty"`
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// CountedNumbers are the numbers of a hold that count towards those of its workload; 0 as in Spec.
+type CountedNumbers struct {
+	Replicas    int32 `json:"replicas"`
+	MinReplicas int32 `json:"minReplicas,omitempty"`
+	MaxReplicas int32 `json:"maxReplicas,omitempty"`
 }
 
 // OutboxMessage is a message about a hold, stored until all its notifiers are done with it.
@@ -264,9 +273,10 @@ func (o *Object) IsPausedByOwner() bool {
 	return o.Spec.Paused && o.Annotations[pausedByOwnerAnnotation] != ""
 }
 
-// SetPausedByOwner pauses the hold for its owner, or ends that pause. A pause by a person stays.
+// SetPausedByOwner pauses the hold for its owner, or ends that pause. A person's pause without an end stays.
 func (o *Object) SetPausedByOwner(paused bool) {
 	switch {
+	case paused && o.Spec.Paused && o.Spec.PausedUntil == nil:
 	case paused:
 		o.Spec.Paused, o.Spec.PausedUntil = true, nil
 		if o.Annotations == nil {
@@ -309,13 +319,25 @@ func (o *Object) WithinOrDefault() time.Duration {
 	return DefaultWithin
 }
 
+// IsKept reports whether a change of the hold failed, so that its numbers of before count.
+func (o *Object) IsKept() bool { return o.Status.State == RolledBack && o.Status.Up != nil }
+
+// CountedNumbers returns the numbers of the hold that count.
+func (o *Object) CountedNumbers() CountedNumbers {
+	if o.IsKept() {
+		return *o.Status.Up
+	}
+	return CountedNumbers{o.Spec.Replicas, o.Spec.MinReplicas, o.Spec.MaxReplicas}
+}
+
 // MinReplicasOrReplicas returns the autoscaler's minReplicas during the hold: at least 1, since without HPAScaleToZero its API rejects
 // 0.
 func (o *Object) MinReplicasOrReplicas() int32 {
-	if o.Spec.MinReplicas > 0 {
-		return o.Spec.MinReplicas
+	n := o.CountedNumbers()
+	if n.MinReplicas > 0 {
+		return n.MinReplicas
 	}
-	return max(o.Spec.Replicas, 1)
+	return max(n.Replicas, 1)
 }
 
 // DeepCopy returns a copy that shares no memory.
@@ -344,6 +366,10 @@ func (o *Object) DeepCopy() *Object {
 // DeepCopy returns a copy that shares no memory.
 func (s Status) DeepCopy() Status {
 	s.Yielded, s.Told = append([]string(nil), s.Yielded...), append([]string(nil), s.Told...)
+	if s.Up != nil {
+		up := *s.Up
+		s.Up = &up
+	}
 	s.GateChanges = append([]action.Change(nil), s.GateChanges...)
 	for i := range s.GateChanges {
 		s.GateChanges[i].Set = append([]string(nil), s.GateChanges[i].Set...)

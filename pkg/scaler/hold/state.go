@@ -16,7 +16,7 @@ const (
 	Ready      State = "Ready"      // as many pods as asked for are ready
 	Verified   State = "Verified"   // the new pods passed the verification, if the hold has one
 	Open       State = "Open"       // the gates are open
-	RolledBack State = "RolledBack" // the hold failed: its changes are undone, and its gates are shut
+	RolledBack State = "RolledBack" // the hold failed: its changes are undone, and its gates are shut; of a changed open hold, the change alone (IsKept)
 	Released   State = "Released"   // the hold ended: its changes are undone
 )
 

@@ -12,7 +12,7 @@ import (
 // This file sends messages to Alertmanager.
 
 // alertmanagerKind is the kind alertmanager of the configuration.
-var alertmanagerKind = senderKind{newSender: func(c Config, opts SenderOptions) Sender { return NewAlertmanager(c.ReadURL, opts) }}
+var alertmanagerKind = senderKind{endsTrouble: true, newSender: func(c Config, opts SenderOptions) Sender { return NewAlertmanager(c.ReadURL, opts) }}
 
 // alertsPath is the path of Alertmanager's API for alerts.
 const alertsPath = "/api/v2/alerts"
@@ -38,9 +38,9 @@ func NewAlertmanager(url func() (string, error), opts SenderOptions) *Alertmanag
 	return &Alertmanager{readURL: readURL, client: webhook.NewClient(opts.Client)}
 }
 
-// Send posts the alerts of the message's hold. The start of a hold is no alert.
+// Send posts the alerts of the message's hold. Other news is no alert.
 func (a *Alertmanager) Send(ctx context.Context, m Message) error {
-	if m.Kind == KindStarted {
+	if m.isNotifiedNews() {
 		return errNotMeant
 	}
 	return postNotificationJSON(ctx, a.client, a.readURL, nil, newAlertmanagerNotificationBody(m))
@@ -48,6 +48,9 @@ func (a *Alertmanager) Send(ctx context.Context, m Message) error {
 
 // alertDuration is how long an alert stays unless a later message ends it: Alertmanager itself would resolve it after five minutes.
 const alertDuration = 24 * time.Hour
+
+// alertClockSkew is how far the clock of an Alertmanager may be behind. It ignores an end that is still to come: the alert would stay for alertDuration.
+const alertClockSkew = time.Minute
 
 // postedAlert is an alert of Alertmanager's API.
 type postedAlert struct {
@@ -62,8 +65,8 @@ func newAlertmanagerNotificationBody(m Message) []postedAlert {
 	at := m.Time.UTC()
 	if m.endsNotifiedTrouble() {
 		var all []postedAlert
-		for _, k := range []Kind{KindYielded, KindUnwatched, KindStuck, KindRolledBack} {
-			all = append(all, postedAlert{Labels: alertmanagerNotificationLabels(&m, k, k.Severity()), EndsAt: at})
+		for _, k := range troubleKinds {
+			all = append(all, postedAlert{Labels: alertmanagerNotificationLabels(&m, k, k.Severity()), EndsAt: at.Add(-alertClockSkew)})
 		}
 		return all
 	}

@@ -45,7 +45,7 @@ func (c Config) NewSender(opts SenderOptions) Sender {
 	if c.severity == "" || c.severity == SeverityInfo {
 		return sender
 	}
-	return &severitySender{Sender: sender, lowest: c.severity}
+	return &severitySender{Sender: sender, lowest: c.severity, endsTrouble: senderKinds[c.kind].endsTrouble}
 }
 
 // AllowedAddresses returns the loopback and link-local addresses that the notifier may call.
@@ -57,12 +57,14 @@ func (c Config) Namespaces() []string { return c.namespaces }
 // severitySender sends the messages from a severity on.
 type severitySender struct {
 	Sender
-	lowest Severity
+	lowest      Severity
+	endsTrouble bool // as in senderKind
 }
 
 // Send implements Sender.
 func (s *severitySender) Send(ctx context.Context, m Message) error {
-	if rank, known := severityRanks[m.Severity]; known && rank < severityRanks[s.lowest] {
+	isEnd := s.endsTrouble && m.endsNotifiedTrouble()
+	if rank, known := severityRanks[m.Severity]; known && rank < severityRanks[s.lowest] && !isEnd {
 		return errNotMeant
 	}
 	return s.Sender.Send(ctx, m)

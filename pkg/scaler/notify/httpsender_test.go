@@ -257,13 +257,15 @@ func TestSendersHideTheURL(t *testing.T) {
 	}
 }
 
-// TestStartIsNoIncident: receivers of trouble are not told that a hold begins.
-func TestStartIsNoIncident(t *testing.T) {
+// TestNewsIsNoIncident: receivers of trouble are not told that a hold begins, for the first time or after a pause.
+func TestNewsIsNoIncident(t *testing.T) {
 	t.Parallel()
 	url := func() (string, error) { return "http://127.0.0.1:1/hush", nil }
 	for _, s := range []Sender{NewAlertmanager(url, SenderOptions{}), NewPagerDuty(url, url, SenderOptions{})} {
-		if err := s.Send(t.Context(), Message{Kind: KindStarted}); !errors.Is(err, errNotMeant) {
-			t.Errorf("%T: %v", s, err)
+		for _, k := range []Kind{KindStarted, KindResumed} {
+			if err := s.Send(t.Context(), Message{Kind: k}); !errors.Is(err, errNotMeant) {
+				t.Errorf("%T, %s: %v", s, k, err)
+			}
 		}
 	}
 }
@@ -283,15 +285,17 @@ func TestAlertmanagerURL(t *testing.T) {
 func TestLongMessagesFit(t *testing.T) {
 	t.Parallel()
 	m := newTestMessage()
-	long := strings.Repeat("[", 50_000)
-	m.Kind, m.Outcome, m.Hold, m.Reason, m.By, m.Why, m.Workload.Name = KindRolledBack, long, long, long, long, long, long
-	card, err := json.Marshal(newTeamsNotificationBody(m))
-	if err != nil || len(card) > 28<<10 {
-		t.Errorf("a card of %d bytes, %v", len(card), err)
-	}
-	p := newPagerDutyNotificationBody("key", m)
-	if len(p.Payload.Summary) > 1024 || len(p.DedupKey) > 255 {
-		t.Errorf("a summary of %d and a key of %d", len(p.Payload.Summary), len(p.DedupKey))
+	for _, text := range []string{"[", "<", `"`, "ü", "😀"} {
+		long := strings.Repeat(text, 50_000)
+		m.Kind, m.Outcome, m.Hold, m.Reason, m.By, m.Why, m.Workload.Name = KindRolledBack, long, long, long, long, long, long
+		card, err := json.Marshal(newTeamsNotificationBody(m))
+		if err != nil || len(card) > 28<<10 {
+			t.Errorf("a card of %d bytes of %q, %v", len(card), text, err)
+		}
+		p := newPagerDutyNotificationBody("key", m)
+		if utf8.RuneCountInString(p.Payload.Summary) > 1024 || utf8.RuneCountInString(p.DedupKey) > 255 {
+			t.Errorf("a summary of %d and a key of %d", len(p.Payload.Summary), len(p.DedupKey))
+		}
 	}
 }
 

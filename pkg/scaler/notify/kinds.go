@@ -30,6 +30,8 @@ type senderKind struct {
 	secretKey, secret string
 	// url is the receiver's URL without urlFile; empty: the kind needs urlFile.
 	url string
+	// endsTrouble is set if the receiver keeps trouble open until a message ends it: such a message has no lowest severity.
+	endsTrouble bool
 	// newSender returns a sender by the configuration.
 	newSender func(c Config, opts SenderOptions) Sender
 	// fields decode the keys of the kind into c; optional. All kinds have urlFile, severity, namespaces and allowAddresses.

@@ -3,6 +3,7 @@ package notify
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
@@ -87,9 +88,20 @@ func (m Message) withCleanNotificationTexts() Message {
 	return m
 }
 
+// troubleKinds are the kinds of messages that report trouble, and calmKinds all others.
+var (
+	troubleKinds = []Kind{KindYielded, KindUnwatched, KindStuck, KindRolledBack}
+	calmKinds    = []Kind{KindStarted, KindUp, KindPaused, KindResumed, KindEnded}
+)
+
 // endsNotifiedTrouble reports whether the message ends the trouble that earlier messages about the hold reported.
 func (m *Message) endsNotifiedTrouble() bool {
 	return m.Kind == KindUp || m.Kind == KindPaused || m.Kind == KindEnded
+}
+
+// isNotifiedNews reports whether the message neither reports trouble nor ends it. A message of an unknown kind may report trouble.
+func (m *Message) isNotifiedNews() bool {
+	return slices.Contains(calmKinds, m.Kind) && !m.endsNotifiedTrouble()
 }
 
 // notificationTitle returns the workload and the outcome.

@@ -221,12 +221,24 @@ func TestDeafSenderHoldsUpNobody(t *testing.T) {
 	})
 }
 
-// TestSeverities: a notifier gets the messages from its severity on, and messages of no known kind.
+// TestSeverities: a notifier gets the messages from its severity on, messages of no known kind and, if it keeps trouble open until then, those that end
+// trouble.
 func TestSeverities(t *testing.T) {
 	t.Parallel()
+	for _, endsTrouble := range []bool{false, true} {
+		want, skipped := []string{"Yielded", "RolledBack", ""}, 3.0
+		if endsTrouble {
+			want, skipped = []string{"Up", "Yielded", "RolledBack", "Ended", ""}, 1
+		}
+		checkSeverities(t, endsTrouble, want, skipped)
+	}
+}
+
+func checkSeverities(t *testing.T, endsTrouble bool, want []string, skipped float64) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		r := &recordingSender{}
-		q := NewQueue(map[string]Sender{"pager": &severitySender{Sender: r, lowest: SeverityWarning}}, QueueOptions{})
+		q := NewQueue(map[string]Sender{"pager": &severitySender{Sender: r, lowest: SeverityWarning, endsTrouble: endsTrouble}}, QueueOptions{})
 		stop := startQueue(t, q)
 		for _, k := range []Kind{KindStarted, KindUp, KindYielded, KindRolledBack, KindEnded, ""} {
 			if err := q.Post([]string{"pager"}, Message{Kind: k, Key: "key " + string(k), Hold: string(k)}); err != nil {
@@ -234,10 +246,10 @@ func TestSeverities(t *testing.T) {
 			}
 		}
 		synctest.Wait()
-		if _, holds := r.listSends(); !slices.Equal(holds, []string{"Yielded", "RolledBack", ""}) {
-			t.Errorf("sent %q", holds)
+		if _, holds := r.listSends(); !slices.Equal(holds, want) {
+			t.Errorf("sent %q, want %q", holds, want)
 		}
-		if got := q.listDeliveries(); len(got) != 6 || q.countNotifications("pager", outcomeSkipped) != 3 {
+		if got := q.listDeliveries(); len(got) != 6 || q.countNotifications("pager", outcomeSkipped) != skipped {
 			t.Errorf("deliveries %q, %v skipped", got, q.countNotifications("pager", outcomeSkipped))
 		}
 		stop()

@@ -19,7 +19,7 @@ import (
 
 // pagerDutyKind is the kind pagerduty of the configuration. Its URL is the same for all accounts of a region; its routing key is the secret.
 var pagerDutyKind = senderKind{
-	secretKey: "routingKeyFile", secret: "routing key", url: PagerDutyURL,
+	secretKey: "routingKeyFile", secret: "routing key", url: PagerDutyURL, endsTrouble: true,
 	newSender: func(c Config, opts SenderOptions) Sender {
 		url := func() (string, error) { return PagerDutyURL, nil }
 		if c.urlFile != "" {
@@ -50,9 +50,9 @@ func NewPagerDuty(url, routingKey func() (string, error), opts SenderOptions) *P
 	return &PagerDuty{readURL: url, readKey: routingKey, client: webhook.NewClient(opts.Client)}
 }
 
-// Send triggers or resolves the incident of the message's hold. The start of a hold is no incident.
+// Send triggers or resolves the incident of the message's hold. Other news is no incident.
 func (p *PagerDuty) Send(ctx context.Context, m Message) error {
-	if m.Kind == KindStarted {
+	if m.isNotifiedNews() {
 		return errNotMeant
 	}
 	key, err := p.readKey()

@@ -32,8 +32,8 @@ func (t *Teams) Send(ctx context.Context, m Message) error {
 	return postNotificationJSON(ctx, t.client, t.readURL, nil, newTeamsNotificationBody(m))
 }
 
-// maxCardChars bounds a text of a card. A card has at most 28 KB.
-const maxCardChars = 800
+// maxCardChars bounds a text of a card. A card has at most 28 KB, and JSON has six bytes for a character such as <.
+const maxCardChars = 600
 
 // teamsBody is the body of a request to a workflow.
 type teamsBody struct {

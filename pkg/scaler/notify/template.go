@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	template "github.com/DataDog/datadog-agent/pkg/template/text"
@@ -28,7 +29,7 @@ var notificationTemplateFuncs = template.FuncMap{
 	},
 }
 
-// notifierTemplateFromYAML decodes a template. It renders messages whose texts have quotes and line ends, so that a template that forgets to
+// notifierTemplateFromYAML decodes a template. It renders messages of each kind whose texts have quotes and line ends, so that a template that forgets to
 // quote is a fault, and not a lost message.
 func notifierTemplateFromYAML(d *strict.Decoder, path string, n *yaml.Node) *template.Template {
 	var text string
@@ -41,13 +42,16 @@ func notifierTemplateFromYAML(d *strict.Decoder, path string, n *yaml.Node) *tem
 		return nil
 	}
 	const hard = "\"a\"\nb \\"
-	short := Message{Kind: KindUp, Time: time.Unix(0, 0).UTC(), Outcome: hard, Workload: hold.Workload{Kind: "Deployment", Namespace: "n", Name: "w"}, Hold: hard}
+	short := Message{Time: time.Unix(0, 0).UTC(), Outcome: hard, Workload: hold.Workload{Kind: "Deployment", Namespace: "n", Name: "w"}, Hold: hard}
 	long := short
-	long.Kind, long.Reason, long.By, long.Why, long.Report = KindRolledBack, hard, hard, hard, &verify.Report{}
-	for _, m := range []Message{short, long} {
-		if _, err := renderNotificationTemplate(t, m.withNotificationSeverity()); err != nil {
-			d.AddFault(path, "%s", strict.ShortenPlain(err.Error()))
-			return nil
+	long.Reason, long.By, long.Why, long.Report = hard, hard, hard, &verify.Report{}
+	for _, k := range slices.Concat(troubleKinds, calmKinds) {
+		for _, m := range []Message{short, long} {
+			m.Kind = k
+			if _, err := renderNotificationTemplate(t, m.withNotificationSeverity()); err != nil {
+				d.AddFault(path, "a message of the kind %s: %s", k, strict.ShortenPlain(err.Error()))
+				return nil
+			}
 		}
 	}
 	return t

@@ -174,9 +174,15 @@ func TestCheck(t *testing.T) {
 			allowed: func(a *authorizationv1.ResourceAttributes) bool { return a.Subresource != "scale" || a.Verb != "patch" },
 			missing: map[string]string{"rights": "tachometer-scaler-workloads"}, fault: "not granted",
 		},
-		"no lease":     {allowed: func(a *authorizationv1.ResourceAttributes) bool { return a.Resource != "leases" }, missing: map[string]string{"rights": "Role tachometer-scaler"}, fault: "not granted"},
-		"no gate":      {noGate: true, missing: map[string]string{"gate": "create it"}, fault: "does not exist"},
-		"too many":     {change: func(_ *testing.T, w *world) { w.Planner = planner{most: 20} }, missing: map[string]string{"workload": "maxReplicas"}, fault: "at most 20"},
+		"no lease": {allowed: func(a *authorizationv1.ResourceAttributes) bool { return a.Resource != "leases" }, missing: map[string]string{"rights": "Role tachometer-scaler"}, fault: "not granted"},
+		"no gate":  {noGate: true, missing: map[string]string{"gate": "create it"}, fault: "does not exist"},
+		"too many": {change: func(_ *testing.T, w *world) { w.Planner = planner{most: 20} }, missing: map[string]string{"workload": "change the rule"}, fault: "at most 20"},
+		"of KEDA": {
+			change: func(_ *testing.T, w *world) {
+				w.Planner = planner{30, errors.New("autoscaler web belongs to ScaledObject web, which reverts every change: set its minReplicaCount instead")}
+			},
+			missing: map[string]string{"workload": "mend that"}, fault: "set its minReplicaCount",
+		},
 		"no workload":  {change: func(_ *testing.T, w *world) { w.Planner = planner{30, rollout.ErrGone} }, missing: map[string]string{"workload": "create it"}, fault: "does not exist"},
 		"no notifier":  {change: func(_ *testing.T, w *world) { w.receiver.Close() }, missing: map[string]string{"notifier": "NetworkPolicy"}, fault: "refused"},
 		"no URL":       {change: func(t *testing.T, w *world) { w.write(t, "url", "slack") }, missing: map[string]string{"notifier": "Secret"}, fault: "begins with http://"},

@@ -38,7 +38,7 @@ func listPreflightHolds(cfg *config.Config) (all []plannedHold) {
 	for i := range cfg.Schedules {
 		s := &cfg.Schedules[i]
 		for _, w := range listPreflightWindows(s) {
-			h := hold.Hold{ID: "schedule/" + s.Name, Replicas: w.MinReplicas, MinReplicas: w.MinReplicas, MaxReplicas: w.MaxReplicas, Lower: true}
+			h := hold.Hold{ID: hold.SchedulePrefix + s.Name, Replicas: w.MinReplicas, MinReplicas: w.MinReplicas, MaxReplicas: w.MaxReplicas, Lower: true}
 			for _, t := range s.Workloads {
 				all = append(all, plannedHold{"schedule " + s.Name, t, h})
 			}
@@ -47,7 +47,7 @@ func listPreflightHolds(cfg *config.Config) (all []plannedHold) {
 	for i := range cfg.Events.Rules {
 		r := &cfg.Events.Rules[i]
 		for _, w := range r.Workloads {
-			h := hold.Hold{ID: "event/" + r.Name, Replicas: largestPreflightCount(w.Replicas), MinReplicas: largestPreflightCount(w.MinReplicas), MaxReplicas: largestPreflightCount(w.MaxReplicas)}
+			h := hold.Hold{ID: hold.EventPrefix + r.Name, Replicas: largestPreflightCount(w.Replicas), MinReplicas: largestPreflightCount(w.MinReplicas), MaxReplicas: largestPreflightCount(w.MaxReplicas)}
 			all = append(all, plannedHold{"rule " + r.Name, w.Workload, h})
 		}
 	}
@@ -89,9 +89,9 @@ func (o *Options) checkPreflightWorkloads(ctx context.Context) (all []Result) {
 		case isPreflightUnanswered(err):
 			r.Status, r.Detail = Unknown, err.Error()
 		case err != nil:
-			r.Status, r.Detail, r.Fix = Missing, err.Error(), "let one autoscaler scale it, or take it out of the configuration"
+			r.Status, r.Detail, r.Fix = Missing, err.Error(), "mend that, or take it out of the configuration" // the reason says how
 		case plan.RejectReason != "":
-			r.Status, r.Detail, r.Fix = Missing, plan.RejectReason, fmt.Sprintf("set maxReplicas in the %s, or raise it in the autoscaler", p.source)
+			r.Status, r.Detail, r.Fix = Missing, plan.RejectReason, "mend that, or change the "+p.source
 		default:
 			r.Detail = fmt.Sprintf("up to %d replicas (now %d)", p.hold.Replicas, plan.Replicas)
 		}

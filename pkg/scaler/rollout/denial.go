@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -75,10 +76,11 @@ func (o *Observed) reportDenial(now time.Time) (Step, bool) {
 	case o.Denied != "" && pending && !denied:
 		text := shortenStatusText(o.Denied)
 		status.Conditions = setHoldCondition(status.Conditions, conditionNumbersSet, metav1.ConditionFalse, "Denied", text, now)
+		status.Told = forgetOutcome(status.Told, reasonStuck)
 		return o.writeStatusStep(i, status).withStepWarning(reasonTrouble, "hold %s: %s", keeper.HoldID(), text), true
 	case denied && !pending:
 		status.Conditions = setHoldCondition(status.Conditions, conditionNumbersSet, metav1.ConditionTrue, "Set", "the recorded numbers are set", now)
-		status.Told = forgetOutcome(status.Told, reasonStuck)
+		status.Told = endStuck(keeper, now)
 		return o.writeStatusStep(i, status), true
 	}
 	return Step{}, false
@@ -97,6 +99,15 @@ func (o *Observed) stuckReason(h *hold.Object, now time.Time) string {
 		return c.Message
 	}
 	return ""
+}
+
+// endStuck returns what a hold has told, after the scaler can set its numbers again. At the end of the hold, its end tells that.
+func endStuck(h *hold.Object, now time.Time) []string {
+	told := slices.Clone(h.Status.Told)
+	if h.IsOver(now) {
+		return told
+	}
+	return endTrouble(told, reasonStuck)
 }
 
 // pendingError returns the error of a pass that leaves a number unset; nil: it leaves none.

@@ -81,7 +81,7 @@ func (o *Observed) releaseHold(now time.Time) (Step, bool) {
 			step.Status.ObservedGeneration = h.Generation
 			return step.withStepWarning(string(hold.Released), "hold %s: its end %s was past before it began", h.HoldID(), h.Spec.Until.UTC().Format(time.RFC3339)), true
 		}
-		if !h.IsOver(now) || o.Denied != "" || h.Status.GateOpen || h.Status.Numbers != nil || s == "" || s == hold.Released || s == hold.RolledBack {
+		if !h.IsOver(now) || o.Denied != "" || h.Status.GateOpen || h.Status.Numbers != nil || s == "" || s == hold.Released || s == hold.RolledBack && !h.IsKept() {
 			continue
 		}
 		ended := "ended"
@@ -116,7 +116,7 @@ func (o *Observed) removeHold(now time.Time) (Step, bool) {
 		case h.DeletionTimestamp != nil && slices.Contains(h.Finalizers, hold.Finalizer):
 			return Step{Kind: RemoveFinalizer, Hold: i}, true
 		case h.DeletionTimestamp != nil || !h.IsManaged() || h.IsPaused(now) && o.outlastsEnd(h, now):
-		case h.IsOver(now), s == hold.RolledBack && h.Spec.Until == nil && h.Status.RetryAt.IsZero() && h.Fault == "": // a person mends a fault
+		case h.IsOver(now), s == hold.RolledBack && !h.IsKept() && h.Spec.Until == nil && h.Status.RetryAt.IsZero() && h.Fault == "": // a person mends a fault
 			return Step{Kind: DeleteHold, Hold: i}, true
 		}
 	}

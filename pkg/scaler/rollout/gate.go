@@ -178,7 +178,7 @@ func (o *Observed) openGateStep(i int, now time.Time) Step {
 	s.Kind, s.Confirm, s.GateStep, s.GateSteps = OpenGate, true, at, len(steps)
 	s.Status.GateSteps, s.Status.GateStepAt = at+1, metav1.NewMicroTime(now)
 	if at+1 < len(steps) {
-		s.Status.State, s.Status.Entered = hold.Verified, h.Status.Entered
+		s.Status.State, s.Status.Entered, s.Status.Up = hold.Verified, h.Status.Entered, h.Status.Up
 		return s.withStepEvent(string(hold.Verified), "hold %s: the gate is open at %d %%", h.HoldID(), steps[at])
 	}
 	if plan.Approval || len(steps) > 1 || strings.HasPrefix(h.Status.Message, gateErrorPrefix) { // the message is what the gate waited for

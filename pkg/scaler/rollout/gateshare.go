@@ -69,7 +69,7 @@ func (o *Observed) gatePercentBesides(h *hold.Object, gate string, now time.Time
 		for i := range list {
 			m := &list[i]
 			sameGroup := h.Spec.Group != nil && m.Spec.Group != nil && m.Spec.Group.Name == h.Spec.Group.Name
-			if m.UID == h.UID || sameGroup || !m.Status.GateOpen || !m.Status.State.IsActive() || m.IsOver(now) {
+			if m.UID == h.UID || sameGroup || !m.Status.GateOpen || !m.Status.State.IsActive() && !m.IsKept() || m.IsOver(now) {
 				continue
 			}
 			for _, g := range m.Spec.Gates {

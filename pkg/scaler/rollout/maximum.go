@@ -36,7 +36,7 @@ func (o *Observed) maximumFailure(h *hold.Object, now time.Time) string {
 		allowed = n.MaxReplicas.Was
 	}
 	for _, held := range o.listCountedHolds(fieldMaxReplicas, now) {
-		allowed = max(allowed, held.Spec.MaxReplicas)
+		allowed = max(allowed, held.CountedNumbers().MaxReplicas)
 	}
 	if h.Spec.Replicas <= allowed || hasYieldedField(h, fieldMaxReplicas) {
 		return ""

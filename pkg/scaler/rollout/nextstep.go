@@ -107,6 +107,7 @@ func (o *Observed) rejectFaultyHold(now time.Time) (Step, bool) {
 			continue
 		}
 		s := o.enterStateStep(i, hold.RolledBack, reason, now)
+		s.Status.Up = nil
 		s.Status.ObservedGeneration, s.Status.RetryAt = h.Generation, metav1.MicroTime{}
 		return s.withStepWarning(string(hold.RolledBack), "hold %s: %s", h.HoldID(), reason), true
 	}
@@ -124,7 +125,7 @@ func (o *Observed) beginHold(now time.Time) (Step, bool) {
 		status := hold.Status{
 			ObservedGeneration: h.Generation, ReplicasAsked: h.Spec.Replicas, Numbers: before.Numbers, GateOpen: before.GateOpen,
 			GateSteps: before.GateSteps, GateStepAt: before.GateStepAt, WatchUntil: before.WatchUntil, BreachedSince: before.BreachedSince,
-			GateChanges: before.GateChanges, Outbox: o.keepFailure(h, now),
+			GateChanges: before.GateChanges, Up: before.Up, Outbox: o.keepFailure(h, now),
 			State: hold.Received, Since: metav1.NewMicroTime(now), Entered: metav1.NewMicroTime(now),
 		}
 		if o.Scale != nil {
@@ -132,6 +133,7 @@ func (o *Observed) beginHold(now time.Time) (Step, bool) {
 		}
 		switch {
 		case before.State == hold.Open && h.Spec.Replicas <= before.ReplicasAsked:
+			status.Up = upNumbers(h)
 			status.State, status.Since, status.Entered, status.Message = hold.Open, before.Since, before.Entered, before.Message
 			status.ReplicasBefore, status.Told = before.ReplicasBefore, before.Told
 		case before.State.IsActive() && before.State != hold.Open: // it never opened: its pods are new pods of the changed hold too
@@ -151,6 +153,14 @@ func (o *Observed) beginHold(now time.Time) (Step, bool) {
 	return Step{}, false
 }
 
+// upNumbers returns the numbers of an open hold. A group is up as a whole, and has none of its own.
+func upNumbers(h *hold.Object) *hold.CountedNumbers {
+	if h.Spec.Group != nil {
+		return nil
+	}
+	return &hold.CountedNumbers{Replicas: h.Spec.Replicas, MinReplicas: h.Spec.MinReplicas, MaxReplicas: h.Spec.MaxReplicas}
+}
+
 // formatHoldUntil returns the end of a hold as the last words of a sentence; empty if it has no end.
 func formatHoldUntil(h *hold.Object) string {
 	if h.Spec.Until == nil {
@@ -161,7 +171,7 @@ func formatHoldUntil(h *hold.Object) string {
 
 // mustShutGate reports whether a hold's gate must not be open: the hold is over or failed, or a hold of its group is.
 func (o *Observed) mustShutGate(h *hold.Object, now time.Time) bool {
-	if h.IsOver(now) || h.Status.State == hold.RolledBack || h.Status.State == hold.Released || o.isWorkloadLost() {
+	if h.IsOver(now) || h.Status.State == hold.RolledBack && !h.IsKept() || h.Status.State == hold.Released || o.isWorkloadLost() {
 		return true
 	}
 	members := o.listGroupMembers(h)
@@ -210,8 +220,11 @@ func (o *Observed) reportTrouble(now time.Time) (Step, bool) {
 		status := h.Status.DeepCopy()
 		if trouble == "" {
 			status.Conditions = setHoldCondition(status.Conditions, conditionReachable, metav1.ConditionTrue, "Found", "the workload can be scaled", now)
-			status.Told = forgetOutcome(status.Told, reasonStuck)
+			status.Told = endStuck(h, now)
 			return o.writeStatusStep(i, status), true
+		}
+		if c == nil || c.Status == metav1.ConditionTrue {
+			status.Told = forgetOutcome(status.Told, reasonStuck)
 		}
 		status.Conditions = setHoldCondition(status.Conditions, conditionReachable, metav1.ConditionFalse, "Trouble", trouble, now)
 		return o.writeStatusStep(i, status).withStepWarning(reasonTrouble, "hold %s: %s", h.HoldID(), trouble), true
@@ -231,12 +244,12 @@ func (o *Observed) restartLostHold(now time.Time) (Step, bool) {
 	}
 	for i := range o.Holds {
 		h := &o.Holds[i]
-		if s := h.Status.State; h.IsOver(now) || s == hold.Received || s == hold.RolledBack || h.Status.GateOpen {
+		if s := h.Status.State; h.IsOver(now) || s == hold.Received && h.Status.Up == nil || s == hold.RolledBack && !h.IsKept() || h.Status.GateOpen {
 			continue
 		}
 		status := endMaximum(h.Status.DeepCopy(), now)
 		status.State, status.Message, status.Since, status.Entered = hold.Received, "the workload does not exist", metav1.NewMicroTime(now), metav1.NewMicroTime(now)
-		status.ReplicasBefore, status.Told = 0, nil
+		status.ReplicasBefore, status.Told, status.Up, status.RetryAt = 0, nil, nil, metav1.MicroTime{}
 		if o.Scale != nil {
 			status.Message = "the workload was replaced" // all its pods are new
 		}

@@ -17,7 +17,7 @@ func (o *Observed) desiredBounds(n hold.Numbers, now time.Time) hold.ReplicaBoun
 		return to
 	}
 	for _, h := range o.listCountedHolds(fieldMaxReplicas, now) {
-		to.MaxReplicas = max(to.MaxReplicas, h.Spec.MaxReplicas)
+		to.MaxReplicas = max(to.MaxReplicas, h.CountedNumbers().MaxReplicas)
 	}
 	if held := o.listCountedHolds(fieldMinReplicas, now); len(held) > 0 {
 		to.MinReplicas = combineHolds(held, n.MinReplicas.Was, (*hold.Object).MinReplicasOrReplicas)
@@ -41,9 +41,9 @@ func combineHolds(held []*hold.Object, was int32, number func(*hold.Object) int3
 	return max(highest, was)
 }
 
-// isLowered reports whether one of the holds may lower the workload.
+// isLowered reports whether one of the holds may lower the workload. A hold that asks for other numbers by now does not.
 func isLowered(held []*hold.Object) bool {
-	return slices.ContainsFunc(held, func(h *hold.Object) bool { return h.Spec.Lower })
+	return slices.ContainsFunc(held, func(h *hold.Object) bool { return h.Spec.Lower && !h.IsKept() })
 }
 
 // desiredReplicas returns the scale that the workload should have, or false if the autoscaler decides.
@@ -55,7 +55,7 @@ func (o *Observed) desiredReplicas(n hold.Numbers, bounds hold.ReplicaBounds, no
 	held := o.listCountedHolds(fieldReplicas, now)
 	to := n.Replicas.Was
 	if len(held) > 0 {
-		to = combineHolds(held, n.Replicas.Was, func(h *hold.Object) int32 { return h.Spec.Replicas })
+		to = combineHolds(held, n.Replicas.Was, func(h *hold.Object) int32 { return h.CountedNumbers().Replicas })
 		if o.isFieldYielded(fieldReplicas, now) {
 			to = max(to, n.Replicas.Was)
 		}
@@ -147,7 +147,9 @@ func (o *Observed) planNumbers(n hold.Numbers, now time.Time) hold.Numbers {
 func (o *Observed) replicasOfWorkload(n hold.Numbers, now time.Time) hold.Change {
 	found := o.Scale.Replicas
 	isKnown := n.Sequence > 0 && (n.WorkloadUID == "" || n.WorkloadUID == o.Scale.UID)
-	isCopied := n.Sequence > 0 && (!n.Replicas.IsForeign(found) || slices.ContainsFunc(o.Holds, func(h hold.Object) bool { return !h.IsOver(now) && h.Spec.Replicas == found }))
+	isCopied := n.Sequence > 0 && (!n.Replicas.IsForeign(found) || slices.ContainsFunc(o.Holds, func(h hold.Object) bool {
+		return !h.IsOver(now) && (h.Spec.Replicas == found || h.CountedNumbers().Replicas == found)
+	}))
 	switch a := o.Autoscaler; {
 	case isKnown:
 		return n.Replicas

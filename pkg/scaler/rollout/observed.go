@@ -119,7 +119,7 @@ func (o *Observed) isHoldCounted(h *hold.Object, now time.Time) bool {
 	if o.Scale == nil {
 		return false
 	}
-	return h.Status.GateOpen || h.Status.State.IsActive() && !h.IsOver(now)
+	return h.Status.GateOpen || (h.Status.State.IsActive() || h.IsKept()) && !h.IsOver(now)
 }
 
 // isHoldPending reports whether a failed hold will be tried again.

@@ -42,15 +42,15 @@ func (o *Observed) owedOutcome(h *hold.Object, now time.Time) (name, outcome str
 		return "", ""
 	case o.stuckReason(h, now) != "" && !told(reasonStuck):
 		return reasonStuck, "stuck at " + o.describeReplicas() + ": the scaler cannot set its numbers"
-	case s == hold.RolledBack && !h.Status.GateOpen && !told(string(s)):
+	case s == hold.RolledBack && (!h.Status.GateOpen || h.IsKept()) && !told(string(s)):
 		return string(s), "failed and rolled back to " + o.describeReplicas()
+	case s == hold.Open && !told(string(s)): // before its trouble, which it would end at a receiver
+		return string(s), "up: " + o.describeReplicas()
 	case s == hold.Open && isHoldYielded(h) && !told(reasonYielded):
 		return reasonYielded, findHoldCondition(h, conditionYielded).Message + ": " + o.describeReplicas()
 	case s == hold.Open && isWatchUnread(h) && !told(reasonUnwatched):
 		return reasonUnwatched, "the gate is open, and nothing watches it: " + findHoldCondition(h, conditionWatched).Message
-	case s == hold.Open && !told(string(s)):
-		return string(s), "up: " + o.describeReplicas()
-	case s == hold.Released && told(string(hold.Open)) && !told(string(s)) && told(reasonPaused) == told(reasonResumed):
+	case s == hold.Released && (told(string(hold.Open)) || told(reasonStuck) || told(string(hold.RolledBack))) && !told(string(s)) && told(reasonPaused) == told(reasonResumed):
 		return string(s), "ended: " + o.describeReplicas()
 	}
 	return "", ""
@@ -59,6 +59,17 @@ func (o *Observed) owedOutcome(h *hold.Object, now time.Time) (name, outcome str
 // forgetOutcome returns the told outcomes without one, so that it is told again.
 func forgetOutcome(told []string, name string) []string {
 	return slices.DeleteFunc(told, func(t string) bool { return t == name })
+}
+
+// contraryOutcomes are the outcomes after which one is news again: a hold that came up after a failure may fail once more.
+var contraryOutcomes = map[string]string{string(hold.Open): string(hold.RolledBack), string(hold.RolledBack): string(hold.Open)}
+
+// endTrouble returns the told outcomes after a trouble has ended: if it was told, it is told again that the hold is up.
+func endTrouble(told []string, trouble string) []string {
+	if slices.Contains(told, trouble) {
+		return forgetOutcome(told, string(hold.Open))
+	}
+	return told
 }
 
 // storeOutcome stores an outcome in the hold's outbox, before it is posted.
@@ -70,7 +81,7 @@ func (o *Observed) storeOutcome(now time.Time) (Step, bool) {
 			continue // a command does not know the notifiers
 		}
 		status := h.Status.DeepCopy()
-		status.Told = append(status.Told, name)
+		status.Told = append(forgetOutcome(status.Told, contraryOutcomes[name]), name)
 		if name == reasonStuck {
 			h = h.DeepCopy()
 			h.Status.Message = o.stuckReason(h, now)

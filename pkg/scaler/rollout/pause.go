@@ -3,6 +3,8 @@
 package rollout
 
 import (
+	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -14,6 +16,19 @@ import (
 
 // conditionPaused tells that the hold counts for nothing, until it is resumed.
 const conditionPaused = "Paused"
+
+// PauseByOwner pauses a hold for its owner, or ends that pause, and reports whether it changed the hold.
+func (e *Engine) PauseByOwner(ctx context.Context, h *hold.Object, paused bool) (changed bool, err error) {
+	next := h.DeepCopy()
+	next.SetPausedByOwner(paused)
+	if h.DeletionTimestamp != nil || h.Fault != "" || hold.EqualSpecs(next.Spec, h.Spec) {
+		return false, nil
+	}
+	if _, err := e.Cluster.UpdateHold(ctx, next); err != nil {
+		return false, fmt.Errorf("pause hold %s: %w", h.HoldID(), err)
+	}
+	return true, nil
+}
 
 // isPauseNoted reports whether the status says that the hold is paused.
 func isPauseNoted(h *hold.Object) bool {
@@ -37,7 +52,7 @@ func (o *Observed) pauseHold(now time.Time) (Step, bool) {
 			message += " until " + h.Spec.PausedUntil.UTC().Format(time.RFC3339)
 		}
 		status := h.Status.DeepCopy()
-		status.ObservedGeneration = h.Generation
+		status.ObservedGeneration, status.Up = h.Generation, nil
 		status.Conditions = setHoldCondition(status.Conditions, conditionPaused, metav1.ConditionTrue, reason, message, now)
 		status.Told = slices.DeleteFunc(status.Told, func(t string) bool { return t == reasonPaused || t == reasonResumed })
 		return o.writeStatusStep(i, status).withStepEvent(reasonPaused, "hold %s: %s", h.HoldID(), message), true

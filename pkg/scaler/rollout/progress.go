@@ -78,12 +78,18 @@ func (o *Observed) resumeGroupGate(now time.Time) (Step, bool) {
 const maxFailures = 1_000_000
 
 // rollBackStep returns the step that rolls a hold back, with a later try if its window has time for one. A command's hold without an end gets none: its
-// exit code is final.
+// exit code is final. Numbers that were up before a change of the hold stay, unless the hold failed for good.
 func (o *Observed) rollBackStep(i int, reason string, retry bool, now time.Time) Step {
 	h := &o.Holds[i]
 	s := o.enterStateStep(i, hold.RolledBack, reason, now)
 	s.Status.Failures = min(max(s.Status.Failures, 0), maxFailures) + 1
 	s.Status.RetryAt = metav1.MicroTime{}
+	if !retry {
+		s.Status.Up = nil
+	}
+	if up := s.Status.Up; up != nil {
+		s.Status.Message = shortenStatusText(fmt.Sprintf("%s; the %d replicas of before stay", reason, up.Replicas))
+	}
 	pause := min(firstRetryPause<<min(s.Status.Failures-1, 10), maxRetryPause)
 	if at := now.Add(pause); retry && hasTimeForTry(h, at) {
 		s.Status.RetryAt = metav1.NewMicroTime(at)

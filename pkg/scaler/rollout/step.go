@@ -112,6 +112,13 @@ func (o *Observed) enterStateStep(i int, to hold.State, message string, now time
 	if to != hold.Open {
 		status = endMaximum(status, now)
 	}
+	switch to {
+	case hold.Open:
+		status.Up = upNumbers(&o.Holds[i])
+	case hold.Released:
+		status.Up = nil
+	case hold.Received, hold.Raised, hold.Scaled, hold.Ready, hold.Verified, hold.RolledBack:
+	}
 	status.State, status.Message, status.Entered = to, shortenStatusText(message), metav1.NewMicroTime(now)
 	return o.writeStatusStep(i, status)
 }

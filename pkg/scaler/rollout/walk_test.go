@@ -121,7 +121,7 @@ func (w *walker) checkGates() {
 	for gate, open := range w.gates.open {
 		ok := false
 		for _, h := range w.holds {
-			ok = ok || slices.Contains(h.Spec.Gates, gate) && h.Status.GateOpen && h.Status.State.IsActive() && !h.IsOver(w.now)
+			ok = ok || slices.Contains(h.Spec.Gates, gate) && h.Status.GateOpen && (h.Status.State.IsActive() || h.IsKept()) && !h.IsOver(w.now)
 		}
 		if open && !ok {
 			w.fail("gate %s is open, and no hold keeps it open", gate)

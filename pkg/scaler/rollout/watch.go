@@ -78,7 +78,7 @@ func watchReason(h *hold.Object) string {
 }
 
 // watchOpenGate judges the last reading of each watched hold. Only numbers above their bound without a break are a breach: a number that cannot
-// be read is told, and no more.
+// be read is told, and no more. The watch ends with a reading of its end, also after another leader.
 func (o *Observed) watchOpenGate(now time.Time) (Step, bool) {
 	for _, i := range o.listHoldsInState(hold.Open, now) {
 		h := &o.Holds[i]
@@ -100,7 +100,7 @@ func (o *Observed) watchOpenGate(now time.Time) (Step, bool) {
 		case read && r.Err == "" && !r.Over && watchReason(h) != watchReading:
 			s := o.watchStep(i, watchReading, metav1.ConditionTrue, r.Text, now)
 			return s.withStepEvent(reasonWatched, "hold %s: %s", h.HoldID(), r.Text), true
-		case since.IsZero() && !now.Before(h.Status.WatchUntil.Time):
+		case read && since.IsZero() && !r.At.Before(h.Status.WatchUntil.Add(-watchInterval)) && !now.Before(h.Status.WatchUntil.Time):
 			return o.endWatchStep(i, now), true
 		}
 	}
@@ -127,6 +127,9 @@ func (o *Observed) endWatchStep(i int, now time.Time) Step {
 	}
 	s := o.watchStep(i, reason, is, text, now)
 	s.Status.WatchUntil = metav1.MicroTime{}
+	if reason == watchPassed {
+		s.Status.Told = endTrouble(s.Status.Told, reasonUnwatched)
+	}
 	return s.withStepEvent(reasonWatched, "hold %s: the watch over the gate has ended: %s", h.HoldID(), text)
 }
 

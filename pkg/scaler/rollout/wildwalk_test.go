@@ -11,6 +11,10 @@ import (
 	"testing"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
@@ -148,9 +152,58 @@ func (w *wildWalker) editHold() {
 	w.note("person sets %s to %d replicas: %v", h.Name, h.Spec.Replicas, err)
 }
 
+// changeHold makes a person pause, resume, prolong or shorten a hold.
+func (w *wildWalker) changeHold() {
+	names := slices.Sorted(maps.Keys(w.holds))
+	if len(names) == 0 {
+		return
+	}
+	h := w.holds[names[w.IntN(len(names))]].DeepCopy()
+	if h.DeletionTimestamp != nil {
+		return
+	}
+	later := metav1.NewTime(w.now.Add(time.Duration(w.IntN(7200)-600) * time.Second).Truncate(time.Second))
+	h.Spec.Paused, h.Spec.PausedUntil = false, nil
+	switch w.IntN(4) {
+	case 0:
+		h.Spec.Paused = true
+	case 1:
+		h.Spec.Paused, h.Spec.PausedUntil = true, &later
+	case 2:
+		h.Spec.Until = &later
+	}
+	_, err := w.UpdateHold(w.t.Context(), h)
+	w.note("person sets %s to paused %v until %v, until %v: %v", h.Name, h.Spec.Paused, h.Spec.PausedUntil, h.Spec.Until, err)
+}
+
+// denyNumbers makes the API server deny all numbers for a pass.
+func (w *wildWalker) denyNumbers() {
+	w.note("the API server denies all numbers")
+	w.deny = apierrors.NewForbidden(schema.GroupResource{Resource: "deployments/scale"}, "x", errors.New("a policy"))
+	_ = w.pass(w.t.Context())
+	w.deny = nil
+}
+
+// drainPods replaces the first pods of a workload.
+func (w *wildWalker) drainPods() {
+	work := w.workloads[[]string{"shop", "cart"}[w.IntN(2)]]
+	pods := w.IntN(3) + 1
+	w.note("%d pods of %s are replaced", pods, work.name)
+	work.drain(w.memoryCluster, pods)
+}
+
 // disturb makes one random event.
 func (w *wildWalker) disturb() {
-	switch w.IntN(14) {
+	switch w.IntN(18) {
+	case 14:
+		w.changeHold()
+	case 15:
+		w.denyNumbers()
+	case 16:
+		w.drainPods()
+	case 17:
+		w.notifier.down = w.IntN(2) == 0
+		w.note("the receiver is down: %v", w.notifier.down)
 	case 0, 1:
 		w.applyWild()
 	case 13:
@@ -251,7 +304,8 @@ func TestWildWalks(t *testing.T) {
 		for range 60 {
 			w.disturb()
 		}
-		w.gates.fail = nil
+		w.gates.fail, w.notifier.down = nil, false
+		w.restart() // what waited for the receiver is posted again
 		if shop := w.workloads["shop"]; shop.gone {
 			shop.replace(w.memoryCluster, 3)
 		}

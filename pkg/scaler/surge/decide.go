@@ -10,6 +10,7 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/hpa"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
 )
 
 // Skip is the reason for which a look decides nothing.
@@ -219,7 +220,7 @@ func (d *Decision) findSurgeObstacle(o *Observed) Skip {
 	m := &d.Memory
 	isRead := slices.ContainsFunc(o.Readings, func(r Reading) bool { return !r.IsUnread })
 	switch {
-	case o.isOwnedByScaledObject():
+	case rollout.FindScaledObject(o.Autoscaler) != "":
 		return SkipOwned
 	case o.IsShared:
 		return SkipShared

@@ -201,7 +201,7 @@ func TestSurgeObstacles(t *testing.T) {
 		{"a second autoscaler of the workload", SkipShared, func(s *laneSim) { s.observed.IsShared = true }},
 		{"a pause at 0 replicas", SkipZero, func(s *laneSim) { s.setPods(0) }},
 		{"a ScaledObject", SkipOwned, func(s *laneSim) {
-			s.observed.Autoscaler.OwnerReferences = []metav1.OwnerReference{{APIVersion: "keda.sh/v1alpha1", Kind: "ScaledObject"}}
+			s.observed.Autoscaler.OwnerReferences = []metav1.OwnerReference{{APIVersion: "keda.sh/v1alpha1", Kind: "ScaledObject", Name: "orders"}}
 		}},
 		{"no scaling up", SkipDisabled, func(s *laneSim) {
 			s.observed.Autoscaler.Spec.Behavior = &autoscalingv2.HorizontalPodAutoscalerBehavior{

@@ -9,7 +9,6 @@ import (
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/hpa"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
@@ -115,7 +114,7 @@ func (o *Observed) isSurgeHold(h hold.Object) bool {
 func (o *Observed) isHeldByPerson() bool {
 	return slices.ContainsFunc(o.Holds, func(h hold.Object) bool {
 		id := h.HoldID()
-		isProgram := o.isSurgeHold(h) || strings.HasPrefix(id, "schedule/") || strings.HasPrefix(id, "event/")
+		isProgram := o.isSurgeHold(h) || strings.HasPrefix(id, hold.SchedulePrefix) || strings.HasPrefix(id, hold.EventPrefix)
 		return !h.IsOver(o.Now) && (!isProgram || len(h.Status.Yielded) > 0)
 	})
 }
@@ -123,13 +122,6 @@ func (o *Observed) isHeldByPerson() bool {
 // isOwnZero reports whether the autoscaler itself has scaled the workload to zero, and can wake it. Any other zero is a person's.
 func (o *Observed) isOwnZero() bool {
 	return hpa.IsOwnZero(o.Autoscaler, hpa.DefaultSettings(hpaMinor))
-}
-
-// isOwnedByScaledObject reports whether KEDA owns the autoscaler, which reverts every change.
-func (o *Observed) isOwnedByScaledObject() bool {
-	return slices.ContainsFunc(o.Autoscaler.OwnerReferences, func(r metav1.OwnerReference) bool {
-		return r.Kind == "ScaledObject" && strings.HasPrefix(r.APIVersion, "keda.sh/")
-	})
 }
 
 // isScaleUpDisabled reports whether the autoscaler's behavior forbids to scale up.

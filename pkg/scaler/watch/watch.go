@@ -14,6 +14,8 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	custommetrics "k8s.io/metrics/pkg/apis/custom_metrics/v1beta2"
 	externalmetrics "k8s.io/metrics/pkg/apis/external_metrics/v1beta1"
@@ -56,25 +58,55 @@ func (r *Reader) readExternalWatch(ctx context.Context, namespace string, w acti
 	if err := kube.GetMetricList(ctx, r.Client, externalmetrics.SchemeGroupVersion, path, map[string]string{"labelSelector": w.Selector}, &list); err != nil {
 		return 0, err
 	}
-	var values []float64
+	var values watchValues
 	for i := range list.Items {
-		values = append(values, list.Items[i].Value.AsApproximateFloat64())
+		values.addMetricValue(list.Items[i].Value, list.Items[i].Timestamp)
 	}
-	return highestWatchValue("metric "+w.Metric, values)
+	return values.highestMetricValue(w)
 }
 
 // readPodsWatch reads a metric of pods.
 func (r *Reader) readPodsWatch(ctx context.Context, namespace, selector string, w action.Watch) (float64, error) {
+	if selector == "" {
+		return 0, fmt.Errorf("metric %s: the scale of the workload has no selector, so its pods are not known", w.Metric)
+	}
 	var list custommetrics.MetricValueList
 	path := []string{"namespaces", namespace, "pods", "*", w.Metric}
 	if err := kube.GetMetricList(ctx, r.Client, custommetrics.SchemeGroupVersion, path, map[string]string{"labelSelector": selector, "metricLabelSelector": w.Selector}, &list); err != nil {
 		return 0, err
 	}
-	var values []float64
+	var values watchValues
 	for i := range list.Items {
-		values = append(values, list.Items[i].Value.AsApproximateFloat64())
+		values.addMetricValue(list.Items[i].Value, list.Items[i].Timestamp)
 	}
-	return highestWatchValue("metric "+w.Metric, values)
+	return values.highestMetricValue(w)
+}
+
+// maxValueAge is the age from which on a value says nothing about the open gate. Some clouds' metrics are a few minutes late.
+const maxValueAge = 5 * time.Minute
+
+// watchValues are the values of a metric that are young enough, and the time of the last of the others; zero: there is none.
+type watchValues struct {
+	young []float64
+	last  metav1.Time
+}
+
+// addMetricValue adds a value. A value without a time is of now.
+func (v *watchValues) addMetricValue(value resource.Quantity, at metav1.Time) {
+	switch {
+	case at.IsZero() || time.Since(at.Time) <= maxValueAge:
+		v.young = append(v.young, value.AsApproximateFloat64())
+	case v.last.Before(&at):
+		v.last = at
+	}
+}
+
+// highestMetricValue returns the highest young value of a watch's metric.
+func (v *watchValues) highestMetricValue(w action.Watch) (float64, error) {
+	if len(v.young) == 0 && !v.last.IsZero() {
+		return 0, fmt.Errorf("metric %s has no value since %s", w.Metric, v.last.UTC().Format(time.RFC3339))
+	}
+	return highestWatchValue("metric "+w.Metric, v.young)
 }
 
 // queryResponse is the response of Prometheus's HTTP API to an instant query.

@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -75,24 +76,33 @@ func TestMetrics(t *testing.T) {
 		case req.URL.Path == "/apis/external.metrics.k8s.io/v1beta1/namespaces/shop/error_ratio" && req.FormValue("labelSelector") == "code=500":
 			_, _ = w.Write([]byte(`{"items":[{"value":"10m"},{"value":"20m"}]}`))
 		case req.URL.Path == "/apis/custom.metrics.k8s.io/v1beta2/namespaces/shop/pods/*/latency_p99" && req.FormValue("labelSelector") == "app=web":
-			_, _ = w.Write([]byte(`{"items":[{"value":"250m"},{"value":"1"}]}`))
+			_, _ = w.Write([]byte(`{"items":[{"value":"250m","timestamp":"` + formatAge(time.Minute) + `"},{"value":"1"},{"value":"7","timestamp":"` + formatAge(time.Hour) + `"}]}`))
+		case strings.HasSuffix(req.URL.Path, "/stale"):
+			_, _ = w.Write([]byte(`{"items":[{"value":"1","timestamp":"` + formatAge(time.Hour) + `"},{"value":"7","timestamp":"` + formatAge(10*time.Minute) + `"}]}`))
 		default:
 			w.WriteHeader(http.StatusNotFound)
 			_, _ = w.Write([]byte(`no rule for the metric`))
 		}
 	})
 	for _, c := range []struct {
-		w    action.Watch
-		want float64
-		fail bool
+		w        action.Watch
+		selector string
+		want     float64
+		fault    string
 	}{
-		{action.Watch{Metric: "error_ratio", Selector: "code=500", Of: action.WatchExternal}, 0.02, false},
-		{action.Watch{Metric: "latency_p99", Of: action.WatchPods}, 1, false},
-		{action.Watch{Metric: "unknown", Of: action.WatchExternal}, 0, true},
+		{action.Watch{Metric: "error_ratio", Selector: "code=500", Of: action.WatchExternal}, "app=web", 0.02, ""},
+		{action.Watch{Metric: "latency_p99", Of: action.WatchPods}, "app=web", 1, ""},
+		{action.Watch{Metric: "latency_p99", Of: action.WatchPods}, "", 0, "its pods are not known"},
+		{action.Watch{Metric: "stale", Of: action.WatchExternal}, "app=web", 0, "metric stale has no value since"},
+		{action.Watch{Metric: "stale", Of: action.WatchPods}, "app=web", 0, "metric stale has no value since"},
+		{action.Watch{Metric: "unknown", Of: action.WatchExternal}, "app=web", 0, "read metric unknown"},
 	} {
-		got, err := r.ReadWatch(t.Context(), "shop", "app=web", c.w)
-		if (err != nil) != c.fail || got != c.want {
-			t.Errorf("%+v: %v, %v; want %v", c.w, got, err, c.want)
+		got, err := r.ReadWatch(t.Context(), "shop", c.selector, c.w)
+		if (err != nil) != (c.fault != "") || err != nil && !strings.Contains(err.Error(), c.fault) || got != c.want {
+			t.Errorf("%+v: %v, %v; want %v, %q", c.w, got, err, c.want, c.fault)
 		}
 	}
 }
+
+// formatAge returns the time of a value with an age.
+func formatAge(age time.Duration) string { return time.Now().Add(-age).UTC().Format(time.RFC3339) }
