@@ -134,7 +134,7 @@ type FieldDecoder func(path string, n *yaml.Node)
 // ParseDocument returns the only document in data, or nil and a fault.
 func (d *Decoder) ParseDocument(data []byte) *yaml.Node {
 	dec := yaml.NewDecoder(bytes.NewReader(data))
-	var doc, more yaml.Node
+	var doc yaml.Node
 	if err := dec.Decode(&doc); err != nil {
 		if errors.Is(err, io.EOF) {
 			d.AddFaultAtLine("", 0, "the file is empty; begin it with apiVersion: %s", domain.ConfigAPIVersion)
@@ -143,16 +143,28 @@ func (d *Decoder) ParseDocument(data []byte) *yaml.Node {
 		d.addStrictSyntaxFault(err)
 		return nil
 	}
-	switch err := dec.Decode(&more); {
-	case err == nil:
-		d.AddFaultAtLine("", more.Line, "second YAML document; write one document per file")
-	case !errors.Is(err, io.EOF):
-		d.addStrictSyntaxFault(err)
-	}
+	d.rejectFurtherDocuments(dec)
 	if len(doc.Content) != 1 {
 		return nil
 	}
 	return doc.Content[0]
+}
+
+// rejectFurtherDocuments adds a fault for a second document, unless it is empty, as behind a last line of dashes.
+func (d *Decoder) rejectFurtherDocuments(dec *yaml.Decoder) {
+	for {
+		var more yaml.Node
+		switch err := dec.Decode(&more); {
+		case errors.Is(err, io.EOF):
+			return
+		case err != nil:
+			d.addStrictSyntaxFault(err)
+			return
+		case len(more.Content) != 1 || !IsNullNode(more.Content[0]):
+			d.AddFaultAtLine("", more.Line, "second YAML document; write one document per file")
+			return
+		}
+	}
 }
 
 func (d *Decoder) addStrictSyntaxFault(err error) {
@@ -210,6 +222,8 @@ func (d *Decoder) DecodeMapping(path string, n *yaml.Node, fields map[string]Fie
 		switch first, again := seen[key.Value]; {
 		case key.Kind != yaml.ScalarNode:
 			d.AddFaultAtLine(path, key.Line, "a key must be text, not %s", DescribeNode(key))
+		case key.ShortTag() == "!!merge":
+			d.AddFaultAtLine(path, key.Line, "<< merges another mapping, which this format does not support; repeat its keys here")
 		case again:
 			d.AddFaultAtLine(at, key.Line, "duplicate key; first on line %d", first)
 		case !known:
@@ -374,8 +388,8 @@ func (d *Decoder) Integer(to *int, minimum, maximum int) FieldDecoder {
 		if !d.ValidateScalar(path, n, "a whole number", "!!int") {
 			return
 		}
-		v, err := strconv.Atoi(n.Value)
-		if err != nil || v < minimum || v > maximum {
+		v := 0
+		if err := n.Decode(&v); err != nil || v < minimum || v > maximum {
 			d.AddFaultAtLine(path, n.Line, "must be from %d to %d, not %s", minimum, maximum, Shorten(n.Value))
 			return
 		}
@@ -460,8 +474,8 @@ func (d *Decoder) Number(to *float64) FieldDecoder {
 		if !d.ValidateScalar(path, n, "a number", "!!int", "!!float") {
 			return
 		}
-		v, err := strconv.ParseFloat(n.Value, 64)
-		if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
+		v := 0.0
+		if err := n.Decode(&v); err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
 			d.AddFaultAtLine(path, n.Line, "must be a finite number, not %s", Shorten(n.Value))
 			return
 		}

@@ -54,3 +54,18 @@ func TestRequestTextBounds(t *testing.T) {
 		})
 	}
 }
+
+// TestBadMetricSelector: a metric selector that does not parse is a bad request, with the reason.
+func TestBadMetricSelector(t *testing.T) {
+	t.Parallel()
+	served := rejectBadAPIServerMetricSelector(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), newMetrics(nil))
+	for selector, want := range map[string]int{
+		"": 200, "code=200": 200, "code in (200, 500),!path": 200, "(": 400, "code in (": 400, "a b": 400, "code=~5..": 400,
+	} {
+		w := httptest.NewRecorder()
+		served.ServeHTTP(w, httptest.NewRequest("GET", "/apis?metricLabelSelector="+url.QueryEscape(selector), http.NoBody))
+		if w.Code != want || want == 400 && !strings.Contains(w.Body.String(), `"message":"metricLabelSelector: `) {
+			t.Errorf("%q: %d %s, want %d", selector, w.Code, w.Body, want)
+		}
+	}
+}

@@ -160,7 +160,8 @@ func (s *Server) buildAPIServerHandlerChain(config *genericapiserver.Config) err
 	explainer := newAPIServerHealthExplainer(s.deps.Health, authorizers.details, authorizers.wide)
 	gate := newAPIServerProcessorGate(lanes, s.opts.limits)
 	config.BuildHandlerChainFunc = func(api http.Handler, c *genericapiserver.Config) http.Handler {
-		chain := genericapiserver.DefaultBuildHandlerChain(explainer.explainAPIServerHealthResponse(gate.gateAPIServerRequest(withPlainAPIServerDiscovery(api))), c)
+		api = rejectBadAPIServerMetricSelector(withPlainAPIServerDiscovery(api), s.metrics)
+		chain := genericapiserver.DefaultBuildHandlerChain(explainer.explainAPIServerHealthResponse(gate.gateAPIServerRequest(api)), c)
 		return newAPIServerAdmission(chain, s.opts.limits, open, proven, verifier, s.metrics)
 	}
 	return nil

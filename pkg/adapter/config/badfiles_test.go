@@ -2,6 +2,10 @@ package config
 
 // badFiles maps each invalid file of testdata to the whole text of its error, line by line.
 var badFiles = map[string][]string{
+	"aliases": {
+		`line 6: backends[0].http: has more than 1000 values; aliases multiply them, or are within themselves: write the values out`,
+		`line 12: rules[1]: << merges another mapping, which this format does not support; repeat its keys here`,
+	},
 	"backends": {
 		`line 4: backends[0].name: scrape is the name of the embedded backend; choose another name`,
 		`line 6: backends[1].name: "Prometheus" is not a backend name; use at most 63 lower-case letters, digits and -`,
@@ -28,6 +32,7 @@ var badFiles = map[string][]string{
 		`line 51: rules[4].labels.namespace: "k8s.namespace" is not a label name; use letters, digits and _, and begin with a letter or _`,
 		`line 51: rules[4].labels.object: has no effect for pods; use labels.pod`,
 		`line 56: rules[5].labels.object: an external metric has no object; remove the key`,
+		`line 60: rules[6].labels: app cannot name both an object and its namespace; write labels: {namespace: LABEL, pod: LABEL} with two labels`,
 	},
 	"bounds": {
 		`line 4: scrape.interval: must be from 100ms to 5m, not 10ms`,
@@ -130,6 +135,18 @@ var badFiles = map[string][]string{
 	},
 	"not_yaml_at_all": {
 		`line 1: must be a mapping of keys to values, not "<html><body>502 Bad Gateway</body></html>"`,
+	},
+	"numbers": {
+		`line 4: scrape.maxSamples: must be from 1 to 10000000, not 1_000_000_000`,
+		`line 6: backends[0].url: must be http://HOST:PORT/PATH or https://HOST:PORT/PATH`,
+		`line 7: backends[1].url: has the port 99999; a port is a number from 1 to 65535`,
+		`line 8: backends[2].failover[0]: has the port 70000; a port is a number from 1 to 65535`,
+		`line 8: backends[2].url: has the port 0; a port is a number from 1 to 65535`,
+		`line 10: rules[0].onMissing.value: must be from -9.2e+15 to 9.2e+15, not 1e17; an HPA reads no other number`,
+		`line 11: rules[1].whenNoPods.value: must be from -9.2e+15 to 9.2e+15, not -1e300; an HPA reads no other number`,
+		`line 12: rules[2].fallback.value: must be from -9.2e+15 to 9.2e+15, not 9300000000000000; an HPA reads no other number`,
+		`line 13: rules[3].fallback.value: must be a finite number, not .inf`,
+		`line 14: rules[4].targets.addresses[0]: must have an IP address and a port: http://IP:PORT/PATH; for a name write service: NAMESPACE/NAME`,
 	},
 	"odd_nodes": {
 		`line 3: scrape: must be a mapping of keys to values, not a list`,

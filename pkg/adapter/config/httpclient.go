@@ -10,6 +10,8 @@ import (
 	promconfig "github.com/prometheus/common/config"
 	yamlv2 "go.yaml.in/yaml/v2"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
 // decodeAdapterConfigHTTPClient decodes the HTTP client configuration of Prometheus, with Prometheus's own decoder and checks.
@@ -18,7 +20,11 @@ import (
 // kind of such an error, and never its text.
 func (d *adapterConfigDecoder) decodeAdapterConfigHTTPClient(path string, n *yaml.Node) promconfig.HTTPClientConfig {
 	c := promconfig.DefaultHTTPClientConfig
-	spreadAdapterConfigLines(n)
+	room := maxHTTPValues
+	if n = expandAdapterConfigAliases(n, &room); room < 0 {
+		d.AddFaultAtLine(path, n.Line, "has more than %d values; aliases multiply them, or are within themselves: write the values out", maxHTTPValues)
+		return c
+	}
 	text, err := yaml.Marshal(n)
 	if err == nil {
 		err = yamlv2.UnmarshalStrict(text, &c)
@@ -66,12 +72,22 @@ func describeAdapterConfigTypeError(message, text string) string {
 	return "is not as Prometheus's http_config (what is wrong may be a secret, so it is not shown)"
 }
 
-// spreadAdapterConfigLines writes each key of the node on a line of its own.
-func spreadAdapterConfigLines(n *yaml.Node) {
-	n.Style &^= yaml.FlowStyle
+// maxHTTPValues bounds the values of an HTTP client configuration: more than its keys and the headers of any server.
+const maxHTTPValues = 1000
+
+// expandAdapterConfigAliases returns a copy of a node that stands for itself: with the values of its aliases, whose anchors may be elsewhere
+// in the file, and each key on a line of its own. It stops where room ends.
+func expandAdapterConfigAliases(n *yaml.Node, room *int) *yaml.Node {
+	n = strict.ResolveAlias(n)
+	expanded := *n
+	expanded.Anchor, expanded.Style, expanded.Content = "", n.Style&^yaml.FlowStyle, nil
 	for _, child := range n.Content {
-		spreadAdapterConfigLines(child)
+		if *room--; *room < 0 {
+			break
+		}
+		expanded.Content = append(expanded.Content, expandAdapterConfigAliases(child, room))
 	}
+	return &expanded
 }
 
 // minSecretBytes is the length from which a value is looked for in a message: shorter ones stand in every sentence.
@@ -87,5 +103,5 @@ func repeatsAdapterConfigValue(message string, n *yaml.Node) bool {
 			return true
 		}
 	}
-	return n.Alias != nil && repeatsAdapterConfigValue(message, n.Alias)
+	return false
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"math"
 	"regexp"
 	"slices"
 	"time"
@@ -204,10 +205,22 @@ func (d *adapterConfigDecoder) decodeAdapterConfigFrom(path string, n *yaml.Node
 // namespaceNameRegexp matches the name of a Kubernetes namespace.
 var namespaceNameRegexp = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 
+// maxServedNumber bounds the numbers that an HPA reads: they are thousandths, of 63 bits.
+const maxServedNumber = 9.2e15
+
+// decodeAdapterConfigServedNumber returns the decoder of a number that is served in place of a value.
+func (d *adapterConfigDecoder) decodeAdapterConfigServedNumber(to *float64) strict.FieldDecoder {
+	return func(path string, n *yaml.Node) {
+		if d.Number(to)(path, n); math.Abs(*to) > maxServedNumber {
+			d.AddFaultAtLine(path, n.Line, "must be from -%[1]g to %[1]g, not %[2]s; an HPA reads no other number", maxServedNumber, n.Value)
+		}
+	}
+}
+
 func (d *adapterConfigDecoder) decodeAdapterConfigFallback(path string, n *yaml.Node) *Fallback {
 	var f Fallback
 	before := len(d.Faults)
-	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{"after": d.Duration(&f.After, minRefreshInterval, maxFallbackDelay), "value": d.Number(&f.Value)})
+	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{"after": d.Duration(&f.After, minRefreshInterval, maxFallbackDelay), "value": d.decodeAdapterConfigServedNumber(&f.Value)})
 	for _, key := range []string{"after", "value"} {
 		if _, ok := d.Lines[path+"."+key]; !ok && len(d.Faults) == before {
 			d.AddFaultAtLine(path, n.Line, "must be {after: DURATION, value: NUMBER}; add %s", key)
@@ -220,7 +233,7 @@ func (d *adapterConfigDecoder) decodeAdapterConfigOnMissing(path string, n *yaml
 	var v float64
 	if n.Kind == yaml.MappingNode {
 		before := len(d.Faults)
-		d.DecodeMapping(path, n, map[string]strict.FieldDecoder{"value": d.Number(&v)})
+		d.DecodeMapping(path, n, map[string]strict.FieldDecoder{"value": d.decodeAdapterConfigServedNumber(&v)})
 		if _, ok := d.Lines[path+".value"]; !ok && len(d.Faults) == before {
 			d.AddFaultAtLine(path, n.Line, "must be error, zero or {value: NUMBER}, not an empty mapping")
 		}

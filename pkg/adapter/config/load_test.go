@@ -72,13 +72,42 @@ func TestLoadTooLarge(t *testing.T) {
 
 func TestLoadMinimal(t *testing.T) {
 	t.Parallel()
-	got, err := Load([]byte("apiVersion: config.tachometer.dev/v1alpha1\nkind: AdapterConfig\n"))
+	got, err := Load([]byte("---\napiVersion: config.tachometer.dev/v1alpha1\nkind: AdapterConfig\n---\n# no second document\n---\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := Default()
 	if diff := cmp.Diff(&want, got, cmpopts.IgnoreUnexported(Config{}, promconfig.ProxyConfig{})); diff != "" {
 		t.Errorf("a file without settings differs from Default (-Default +Load):\n%s", diff)
+	}
+}
+
+// TestLoadAliases: aliases give the HTTP configuration of several servers the values of an anchor elsewhere in the file, and whole numbers may
+// have any notation of YAML.
+func TestLoadAliases(t *testing.T) {
+	t.Parallel()
+	c, err := Load([]byte(`apiVersion: config.tachometer.dev/v1alpha1
+kind: AdapterConfig
+scrape: {maxSamples: 10_000, maxSeries: 0x4000}
+backends:
+- name: a
+  url: http://a
+  http: {authorization: &token {credentials_file: /etc/token}, tls_config: &tls {ca_file: /etc/ca, server_name: "0123"}}
+- name: b
+  url: http://b
+  http:
+    authorization: *token
+    tls_config: {<<: *tls, server_name: b}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := c.Backends[1].HTTP
+	if b.Authorization == nil || b.Authorization.CredentialsFile != "/etc/token" || b.TLSConfig.CAFile != "/etc/ca" || b.TLSConfig.ServerName != "b" {
+		t.Errorf("HTTP configuration %+v", b)
+	}
+	if c.Scrape.MaxSamples != 10_000 || c.Scrape.MaxSeries != 0x4000 {
+		t.Errorf("maxSamples %d, maxSeries %d", c.Scrape.MaxSamples, c.Scrape.MaxSeries)
 	}
 }
 

@@ -147,7 +147,7 @@ func findTargetAddressFault(address string) string {
 		return "must not contain credentials, because logs show it"
 	}
 	at, err := netip.ParseAddrPort(u.Host)
-	if err != nil {
+	if err != nil || at.Port() == 0 {
 		return "must have an IP address and a port: http://IP:PORT/PATH; for a name write service: NAMESPACE/NAME"
 	}
 	if kind := reserved.Classify(at.Addr()); kind != "" {

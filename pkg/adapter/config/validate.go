@@ -1,10 +1,12 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
@@ -86,8 +88,10 @@ func FindAPIPath(u *url.URL) string { return apiPathRegexp.FindString(u.Path) }
 
 func (v *configValidator) validateAdapterConfigBackendURL(path, address string) {
 	switch u, err := url.Parse(address); {
-	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
 		v.AddFault(path, "must be http://HOST:PORT/PATH or https://HOST:PORT/PATH")
+	case u.Port() != "" && !isPort(u.Port()):
+		v.AddFault(path, "has the port %s; a port is a number from 1 to 65535", strict.Shorten(u.Port()))
 	case u.User != nil:
 		v.AddFault(path, "must not contain credentials, because logs show it; use http.basic_auth")
 	case u.Fragment != "":
@@ -95,6 +99,12 @@ func (v *configValidator) validateAdapterConfigBackendURL(path, address string) 
 	case FindAPIPath(u) != "":
 		v.AddFault(path, "must be the base address; remove %s, which each request adds", FindAPIPath(u))
 	}
+}
+
+// isPort reports whether a text is the number of a port.
+func isPort(text string) bool {
+	n, err := strconv.ParseUint(text, 10, 16)
+	return err == nil && n > 0
 }
 
 func (v *configValidator) requireAdapterConfigKey(path, hint string) {
@@ -269,6 +279,9 @@ func (v *configValidator) validateAdapterConfigRuleResource(r *Rule, path string
 		return
 	}
 	v.validateAdapterConfigObjectLabel(r, path)
+	if object := cmp.Or(r.Labels.Object, r.Labels.Pod); object == r.Labels.Namespace && r.Targets == nil && (r.Namespaced == nil || *r.Namespaced) {
+		v.AddFault(path+".labels", "%s cannot name both an object and its namespace; write labels: {namespace: LABEL, pod: LABEL} with two labels", object)
+	}
 	if correction := correctAdapterConfigResource(r.Resource); correction != "" {
 		v.AddFault(at, "%q is not a resource; write %s", r.Resource, correction)
 	} else if !resourceNameRegexp.MatchString(r.Resource) {

@@ -185,7 +185,8 @@ type FamilyResult struct {
 	HeldCounts float64
 	// Type is the type that the page gives to the family; MetricTypeUnknown without a TYPE line.
 	Type model.MetricType
-	// NewestOwn is the newest timestamp that the page itself gives to a sample, in milliseconds; 0: the page gives none.
+	// NewestOwn is the newest timestamp that the page itself gives to a line of the family, in milliseconds; 0: the page gives none. A line
+	// with a negative timestamp gives no sample.
 	NewestOwn int64
 	// Decreasing reports that several processes answer behind one port: a counter of the family went back on several of the last pages, while
 	// its process ran on, or all counters gave way to earlier ones. It needs PageOptions.FindBeginnings and Started.

@@ -23,7 +23,7 @@ func (p *Parser) parseExpositionLine(line []byte) {
 	if !p.sawLine {
 		line = bytes.TrimPrefix(line, []byte("\ufeff")) // some editors and shells begin a file with it
 	}
-	if p.options.Format == Text && len(line) > 0 && (line[0] == ' ' || line[0] == '\t') {
+	if len(line) > 0 && (line[0] == ' ' || line[0] == '\t') {
 		line = bytes.TrimLeft(line, " \t")
 	}
 	if len(line) == 0 {
@@ -173,6 +173,7 @@ func (p *Parser) deferExpositionLine(line []byte, family int) {
 		p.refuseExpositionFamily(family, newExpositionError(KindTooManyLabels, "series with more than %d labels at line %d", p.options.MaxLabels, p.lineCount))
 		return
 	case p.options.Format == Text && hasNegativeExpositionTimestamp(line):
+		p.families[family].noteOwnExpositionTime(0)
 		return
 	}
 	p.pendingUsed[0] = true
@@ -220,6 +221,12 @@ func hasNegativeExpositionTimestamp(line []byte) bool {
 		}
 	}
 	return true
+}
+
+// noteOwnExpositionTime notes a timestamp of the page, in milliseconds. One before the first millisecond of the epoch stands for it: 0 means
+// that the page gives none.
+func (f *FamilyResult) noteOwnExpositionTime(at int64) {
+	f.NewestOwn = max(f.NewestOwn, at, 1)
 }
 
 // addParsedExpositionSample adds a sample. It refuses the family if the series appears twice with different values at one time. Of several

@@ -361,7 +361,9 @@ func (p *Parser) correctExpositionTimestamps() {
 		}
 	}
 	for i := range p.families {
-		p.families[i].NewestOwn = max(0, p.families[i].NewestOwn-skew)
+		if f := &p.families[i]; f.NewestOwn > 0 {
+			f.NewestOwn = max(1, f.NewestOwn-skew)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ package exposition
 import (
 	"bytes"
 	"errors"
+	"time"
 
 	"github.com/prometheus/common/model"
 )
@@ -110,11 +111,22 @@ func (p *Parser) addDecodedExpositionSample(d decodedSample) error {
 	sample := Sample{Series: s, Time: p.now, Value: d.value, family: family}
 	if d.hasTime {
 		if ahead := d.time - p.now; ahead > maxFutureSkew.Milliseconds() {
-			return newExpositionError(KindFuture, "timestamp of %s more than %v in the future", formatExpositionSeries(s.Labels), maxFutureSkew)
+			return newExpositionError(KindFuture, "timestamp of %s more than %v in the future%s",
+				formatExpositionSeries(s.Labels), maxFutureSkew, p.explainFutureExpositionTime(ahead))
 		}
 		sample.Time, sample.ownTime = d.time, true
-		p.families[family].NewestOwn = max(p.families[family].NewestOwn, d.time)
+		p.families[family].noteOwnExpositionTime(d.time)
 	}
 	p.addParsedExpositionSample(sample)
 	return nil
+}
+
+// explainFutureExpositionTime explains a timestamp that is so many milliseconds ahead: some exporters write the milliseconds of the text
+// format into OpenMetrics.
+func (p *Parser) explainFutureExpositionTime(ahead int64) string {
+	written := (ahead + p.now) / 1000
+	if off := max(written-p.now, p.now-written); p.options.Format == OpenMetrics && off < (24*time.Hour).Milliseconds() {
+		return ": it is in milliseconds, and OpenMetrics has seconds"
+	}
+	return ""
 }

@@ -104,6 +104,8 @@ var realOpenMetricsPages = []realPage{
 	{"counter", "# TYPE jobs counter\n# UNIT jobs jobs\njobs_total{q=\"a\"} 5\njobs_created{q=\"a\"} 1700000000\n# EOF\n", "jobs_total", `jobs_total{q="a"} 5 counter`},
 	{"exemplar", "# TYPE d histogram\nd_bucket{le=\"1\"} 5 # {trace_id=\"a # {b\"} 0.5 1700000000.1\nd_bucket{le=\"+Inf\"} 5\nd_count 5\nd_sum 2\n# EOF\n", "d", `d_bucket{le="+Inf"} 5 histogram; d_bucket{le="1.0"} 5 histogram; d_count 5 histogram; d_sum 2 histogram`},
 	{"timestamps in seconds", "x 5 1700000009.5\n# EOF\n", "x", `x 5 unknown -500ms`},
+	{"timestamps in milliseconds", "x 5 1700000009000\n# EOF\n", "x", `future: timestamp of x{namespace="shop",node="n1",pod="cart-1"} more than 1m0s in the future: it is in milliseconds, and OpenMetrics has seconds`},
+	{"indented", "  x 5\n\ty 6\n# EOF\n", "x y", `x 5 unknown; y 6 unknown`},
 	{"info", "# TYPE build info\nbuild_info{version=\"1\"} 1\n# EOF\n", "build_info", `build_info{version="1"} 1 unknown`},
 	{"stateset", "# TYPE door stateset\ndoor{door=\"open\"} 1\ndoor{door=\"shut\"} 0\n# EOF\n", "door", `door{door="open"} 1 stateset; door{door="shut"} 0 stateset`},
 	{"gauge histogram", "# TYPE sizes gaugehistogram\nsizes_bucket{le=\"+Inf\"} 5\nsizes_gcount 5\nsizes_gsum 2\n# EOF\n", "sizes", `sizes_bucket{le="+Inf"} 5 gaugehistogram`},

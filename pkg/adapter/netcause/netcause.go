@@ -40,7 +40,7 @@ func DescribeTLS(err error, peer string) (text, detail string) {
 	var verification *tls.CertificateVerificationError
 	var invalid x509.CertificateInvalidError
 	var record tls.RecordHeaderError
-	var alert tls.AlertError
+	var alert *net.OpError
 	switch {
 	case errors.As(err, &host):
 		return "TLS: certificate is for another name", " than " + host.Host
@@ -50,8 +50,8 @@ func DescribeTLS(err error, peer string) (text, detail string) {
 		return "TLS: certificate not trusted", ""
 	case errors.As(err, &record), strings.Contains(err.Error(), "HTTP response to HTTPS client"):
 		return "TLS: the " + peer + " speaks plain HTTP", ""
-	case errors.As(err, &alert):
-		return "TLS: handshake refused", ": " + alert.Error()
+	case errors.As(err, &alert) && alert.Op == "remote error": // as crypto/tls calls an alert of the peer
+		return "TLS: handshake refused", ": " + strings.TrimPrefix(alert.Err.Error(), "tls: ")
 	}
 	return "", ""
 }

@@ -34,7 +34,7 @@ func TestDescribe(t *testing.T) {
 		"expired":     {&tls.CertificateVerificationError{Err: x509.CertificateInvalidError{Reason: x509.Expired}}, "", "TLS: certificate has expired, or is not valid yet"},
 		"no TLS":      {tls.RecordHeaderError{Msg: "x"}, "", "TLS: the server speaks plain HTTP"},
 		"plain HTTP":  {errors.New("http: server gave HTTP response to HTTPS client"), "", "TLS: the server speaks plain HTTP"},
-		"alert":       {tls.AlertError(42), "", "TLS: handshake refused: tls: bad certificate"},
+		"alert":       {&net.OpError{Op: "remote error", Err: errors.New("tls: bad certificate")}, "", "TLS: handshake refused: bad certificate"},
 		"other":       {errors.New("other"), "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {

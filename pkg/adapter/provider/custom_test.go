@@ -403,6 +403,12 @@ func TestRefused(t *testing.T) {
 				return err
 			}, 400, "nodes are in no namespace: ask for nodes/NAME/load",
 		},
+		"a namespace through a namespace": {
+			func() error {
+				_, err := w.GetMetricByName(t.Context(), named("shop", "shop"), infoOf("namespaces", "load"), nil)
+				return err
+			}, 400, "namespaces are in no namespace: ask for namespaces/NAME/metrics/load",
+		},
 		"all services": {
 			func() error {
 				_, err := w.GetMetricBySelector(t.Context(), "shop", k8slabels.Everything(), infoOf("services", "request_per_second"), nil)

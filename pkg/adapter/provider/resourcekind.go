@@ -58,6 +58,8 @@ func (k resourceKind) checkProviderRequestScope(namespace, metricName string) er
 	case k.namespaced && namespace == "":
 		return metric.Errorf(metric.KindInvalid, "%[1]s are in a namespace: ask for namespaces/NAMESPACE/%[1]s/NAME/%[2]s",
 			k.resource.String(), metricName)
+	case !k.namespaced && namespace != "" && k.resource.Resource == namespaces && k.resource.Group == "":
+		return metric.Errorf(metric.KindInvalid, "namespaces are in no namespace: ask for namespaces/NAME/metrics/%s", metricName)
 	case !k.namespaced && namespace != "":
 		return metric.Errorf(metric.KindInvalid, "%[1]s are in no namespace: ask for %[1]s/NAME/%[2]s",
 			k.resource.String(), metricName)

@@ -272,6 +272,26 @@ func TestEvaluate(t *testing.T) {
 			rule: []string{"query: histogram_quantile(0.75, sum by (namespace, pod, le) (rate(h_bucket[$window])))"},
 			want: []string{"shop/a = 0.15, 0s old, over 9s"},
 		},
+		"several buckets without the last": {
+			series: map[string][]float64{
+				`h_bucket{namespace="shop",pod="a",le="0.1"}`: growingValues(60, 0, 20), `h_bucket{namespace="shop",pod="a",le="0.10"}`: growingValues(60, 0, 20),
+				`h_bucket{namespace="shop",pod="a",le="+Inf"}`: growingValues(60, 0, 100), `h_count{namespace="shop",pod="a"}`: growingValues(60, 0, 100),
+			},
+			rule: []string{`query: sum by (namespace, pod) (rate(h_bucket{le=~"0.1|0.10"}[$window])) / sum by (namespace, pod) (rate(h_count[$window]))`},
+			want: []string{"shop/a = 0.4, 0s old, over 1m0s"},
+		},
+		"all buckets but the last": {
+			series: map[string][]float64{
+				`h_bucket{namespace="shop",pod="a",le="0.1"}`: growingValues(60, 0, 20), `h_bucket{namespace="shop",pod="a",le="+Inf"}`: growingValues(60, 0, 100),
+			},
+			rule: []string{`query: sum by (namespace, pod) (rate(h_bucket{le!="+Inf"}[$window]))`},
+			want: []string{"shop/a = 10, 0s old, over 1m0s"},
+		},
+		"a counter named like buckets": {
+			series: map[string][]float64{`puts_per_bucket{namespace="shop",pod="a"}`: growingValues(60, 0, 20)},
+			rule:   []string{"query: sum by (namespace, pod) (rate(puts_per_bucket[$window]))"},
+			want:   []string{"shop/a = 10, 0s old, over 1m0s"},
+		},
 		"buckets are not counted twice": {
 			// 31 events after 20, four times, may be chance; three times as many would not be.
 			series: map[string][]float64{

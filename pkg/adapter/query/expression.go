@@ -113,11 +113,21 @@ func newPromQLSelector(v *parser.VectorSelector, path []parser.Node) exprSelecto
 	// A sum of seconds or bytes grows with each event, but not by one.
 	s.countsEvents = s.isCounter && !strings.HasSuffix(s.name, "_sum")
 	if strings.HasSuffix(s.name, "_bucket") && (s.isCounter || readsBuckets) && fixedPromQLLabel(v, labels.BucketLabel) == "" {
-		// Each event is in every bucket above it; the last bucket has all events. Plain values may be those of a gauge with such a name.
-		inf := labels.MustNewMatcher(labels.MatchEqual, labels.BucketLabel, lastBucketBound)
-		s.scanMatchers, s.lastBucketOnly = append(slices.Clone(s.matchers), inf), true
+		s.countPromQLBuckets(v)
 	}
 	return s
+}
+
+// countPromQLBuckets makes the last bucket stand for all buckets that a selector reads: each event is in every bucket above it, and the last
+// has all events. Several buckets without the last, as of le=~"0.3|0.5", count no events. Plain values may be those of a gauge with such a
+// name.
+func (s *exprSelector) countPromQLBuckets(v *parser.VectorSelector) {
+	if slices.ContainsFunc(v.LabelMatchers, func(m *labels.Matcher) bool { return m.Name == labels.BucketLabel && !m.Matches(lastBucketBound) }) {
+		s.countsEvents = false
+		return
+	}
+	inf := labels.MustNewMatcher(labels.MatchEqual, labels.BucketLabel, lastBucketBound)
+	s.scanMatchers, s.lastBucketOnly = append(slices.Clone(s.matchers), inf), true
 }
 
 // isExtensivePromQLFunction returns whether the result of a range function grows with the range's width. In a ratio the

@@ -34,6 +34,8 @@ var fastPathRules = [][]string{
 	{"query: histogram_quantile(0.9, sum by (namespace, pod, le) (rate(h_bucket[$window])))", "window: 30s"},
 	{"query: histogram_quantile(0.5, sum by (namespace, pod, le) (rate(h_bucket[$window])))", "window: auto"},
 	{`query: sum by (namespace, pod) (rate(h_bucket{le="0.5"}[$window])) / sum by (namespace, pod) (rate(h_bucket{le="+Inf"}[$window]))`, "window: auto"},
+	{`query: sum by (namespace, pod) (rate(h_bucket{le=~"0.1|0.5"}[$window]))`, "window: auto"},
+	{"external: true", `query: sum by (le) (rate(h_bucket{le!="+Inf"}[30s]))`},
 	{"external: true", "query: sum(rate(c_total[$window]))", "window: 30s"},
 	{"external: true", "query: sum(rate(c_total[$window])) / sum(g)", "window: 30s"},
 	{"external: true", "query: avg by (pod) (rate(c_total[$window]))", "window: auto"},

@@ -212,7 +212,8 @@ func (s *seriesScanner) addQueriedSeries(selector int, l labels.Labels, times []
 			p.noteQueriedStrangers(strangers, len(times)-since)
 		}
 	}
-	countsAll := !sel.lastBucketOnly || l.Get(labels.BucketLabel) == lastBucketBound // not a part of the events
+	bound := l.Get(labels.BucketLabel)                                          // empty: a counter whose name ends like that of buckets
+	countsAll := !sel.lastBucketOnly || bound == "" || bound == lastBucketBound // not a part of the events
 	if s.samplesLeft -= len(times); s.samplesLeft < 0 {
 		s.keepSamples = false
 	}

@@ -153,6 +153,10 @@ func TestLyingServer(t *testing.T) {
 			fakeResponse{code: 422, body: `{"status":"error","errorType":"execution","error":"expanding series: proxy Series(): rpc error: code = Aborted desc = no store"}`},
 			metric.KindUnavailable, "error: backend prometheus: HTTP 422: expanding series: proxy Series(): rpc error: code = Aborted desc = no store, since",
 		},
+		"a store behind an engine of its own fails": {
+			fakeResponse{code: 422, body: `{"status":"error","errorType":"execution","error":"proxy Series(): rpc error: code = Unavailable desc = no store"}`},
+			metric.KindUnavailable, "error: backend prometheus: HTTP 422: proxy Series(): rpc error: code = Unavailable desc = no store, since",
+		},
 		"a store behind the server fails, with status 200": {
 			fakeResponse{body: `{"status":"error","errorType":"execution","error":"expanding series: context deadline exceeded"}`},
 			metric.KindUnavailable, "error: backend prometheus: execution: expanding series: context deadline exceeded, since",

@@ -257,6 +257,7 @@ func TestCertificates(t *testing.T) {
 		"not yet":     {now.Add(time.Hour), now.Add(2 * time.Hour), "  http: {tls_config: {ca_file: CA}}\n", "TLS: certificate is valid from"},
 		"unknown":     {now.Add(-time.Hour), now.Add(time.Hour), "", "TLS: certificate not trusted"},
 		"other name":  {now.Add(-time.Hour), now.Add(time.Hour), "  http: {tls_config: {ca_file: CA, server_name: thanos}}\n", "TLS: certificate is for another name than thanos"},
+		"own wanted":  {now.Add(-time.Hour), now.Add(time.Hour), "  http: {tls_config: {ca_file: CA}}\n", "TLS: handshake refused: certificate required"},
 		"no TLS here": {time.Time{}, time.Time{}, "", "TLS: the server speaks plain HTTP"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -273,6 +274,9 @@ func TestCertificates(t *testing.T) {
 					t.Fatal(err)
 				}
 				server.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+				if name == "own wanted" {
+					server.TLS.ClientAuth = tls.RequireAnyClientCert
+				}
 				server.StartTLS()
 			}
 			defer server.Close()

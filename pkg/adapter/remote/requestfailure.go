@@ -217,8 +217,10 @@ func checkRemoteHTTPStatus(resp *http.Response, now time.Time) *requestFailure {
 }
 
 // isRemoteStorageError reports whether the error of a query is that its series could not be read, as while a store behind Thanos or a remote
-// read fails. Servers tell it with the status 422 of a wrong query.
-func isRemoteStorageError(text string) bool { return strings.HasPrefix(text, "expanding series: ") }
+// read fails. Servers tell it with the status 422 of a wrong query. Thanos's own engine passes on the error of gRPC alone.
+func isRemoteStorageError(text string) bool {
+	return strings.HasPrefix(text, "expanding series: ") || strings.Contains(text, "rpc error: code = ")
+}
 
 // serverMessage is the text of an error response.
 type serverMessage struct {

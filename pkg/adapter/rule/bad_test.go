@@ -135,6 +135,12 @@ var badFiles = map[string][]string{
 		`line 29: rules[23].query: pod="" matches no series, because all have the label pod; remove it`,
 		`line 30: rules[24].query: histogram_quantile: x_seconds is no series of buckets, whose names end with _bucket on pages; write x_seconds_bucket`,
 	},
+	"numbers": {
+		`line 6: rules[0].query: le="1" matches no series of a page with types, whose numbers are read as in Prometheus 3; write 1.0`,
+		`line 7: rules[1].query: le=~"5|10" matches no series of a page with types, whose numbers are read as in Prometheus 3; write 5.0`,
+		`line 8: rules[2].query: quantile="1" matches no series of a page with types, whose numbers are read as in Prometheus 3; write 1.0`,
+		"line 9: rules[3].query: for metric \"x_fast\": le=\"0.50\" matches no series of a page with types, whose numbers are read as in Prometheus 3; write 0.5",
+	},
 	"patterns": {
 		"line 4: rules[0].match: is not a regular expression: missing closing ): `^(.+_per_second$`",
 		`line 7: rules[1].query: column 42: ${2} refers to no group of match, which has only ${1}`,
@@ -148,6 +154,9 @@ var badFiles = map[string][]string{
 		`line 25: rules[10].match: serves no name of a metric; correct match or except`,
 		`line 29: rules[11].query: for metric "x_z": the result has no label pod; aggregate by (namespace, pod)`,
 		`line 31: rules[12].query: for metric "-_dash": ${1} is "-"; a rule takes letters, digits, _ : and . from a name`,
+		"line 34: rules[15].match: is not a regular expression: invalid or unsupported Perl syntax: `(?!`; exclude names by except",
+		`line 37: rules[16].query: for metric "x_w": column 36: illegal character U+0022 '"' in escape sequence; \1 is no reference to a group: write ${1}`,
+		`line 39: rules[17].query: column 14: expected type scalar in call to function "clamp_min", got instant vector`,
 	},
 	"selectors": {
 		`line 5: rules[0].query: selector {job="cart"} has no fixed metric name; the backend scrape must know the family to scrape: write a selector for each metric`,

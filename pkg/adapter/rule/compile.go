@@ -340,7 +340,7 @@ func (c *compiledRule) validateEmbeddedRuleLimits(t *exprTree) []keyError {
 		return ruleKeyErrorf("query", "%s reads native histograms, which pages do not have; divide the rates of _sum and _count, "+
 			"or use one of backends", text)
 	}
-	if why := t.describeRuleQuantileWithoutBuckets(c.match == nil); why != "" {
+	if why := cmp.Or(t.describeRuleQuantileWithoutBuckets(c.match == nil), t.describeUnwrittenRuleNumber()); why != "" {
 		return ruleKeyErrorf("query", "%s", why)
 	}
 	if text := t.shiftedRuleSelector(); text != "" {

@@ -169,7 +169,7 @@ func TestFamilies(t *testing.T) {
 	for query, want := range map[string][]string{
 		`rate(a_total[10s])`: {"a_total"},
 		`b + a + b`:          {"a", "b"},
-		`sum by (namespace, pod) (rate(a_bucket{le="1"}[10s])) / ignoring (le) rate(a_count[10s])`: {"a", "a_count"},
+		`sum by (namespace, pod) (rate(a_bucket{le="0.5"}[10s])) / ignoring (le) rate(a_count[10s])`: {"a", "a_count"},
 		`rate(a_sum[10s])`: {"a", "a_sum"},
 		`_bucket + _sum`:   {"_bucket", "_sum"},
 	} {

@@ -3,7 +3,10 @@
 package rule
 
 import (
+	"cmp"
+	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/prometheus/common/model"
@@ -75,6 +78,40 @@ func findRuleFamilyWithoutBuckets(expr parser.Expr) (first string) {
 				first = m.Value
 			}
 		}
+	}
+	return first
+}
+
+// describeUnwrittenRuleNumber returns what is wrong with a matcher for the bound of a bucket, or a quantile, that no page with types has: on
+// these pages every reader writes such numbers like 1.0. It is empty without such a matcher.
+func (t *exprTree) describeUnwrittenRuleNumber() string {
+	for _, v := range t.selectors {
+		for _, m := range v.LabelMatchers {
+			if number := unwrittenRuleNumber(m); number != "" {
+				return fmt.Sprintf("%s matches no series of a page with types, whose numbers are read as in Prometheus 3; write %s", m, number)
+			}
+		}
+	}
+	return ""
+}
+
+// unwrittenRuleNumber returns how the first number that a matcher admits is written, if it admits a few numbers and none as it is written;
+// empty for any other matcher.
+func unwrittenRuleNumber(m *labels.Matcher) (first string) {
+	admitted := m.SetMatches()
+	if m.Type == labels.MatchEqual {
+		admitted = []string{m.Value}
+	}
+	if m.Name != model.BucketLabel && m.Name != model.QuantileLabel {
+		return ""
+	}
+	for _, text := range admitted {
+		number, err := strconv.ParseFloat(text, 64)
+		written := labels.FormatOpenMetricsFloat(number)
+		if err != nil || m.Matches(written) {
+			return ""
+		}
+		first = cmp.Or(first, written)
 	}
 	return first
 }

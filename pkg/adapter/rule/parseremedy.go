@@ -18,6 +18,10 @@ var (
 	experimentalFunctionRegexp = regexp.MustCompile(`(?:function "(\w+)" is not enabled|(\w+)\(\) is experimental and must be enabled .*)$`)
 	// rangeVariableRegexp matches the variables that Grafana and people's own scripts replace, as a range.
 	rangeVariableRegexp = regexp.MustCompile(`\[\s*["']?\$\{?(\w+)`)
+	// metricsQLErrorRegexp matches the errors about what only MetricsQL has: a word, a sign or a function.
+	metricsQLErrorRegexp = regexp.MustCompile(`: (unexpected|unknown function) `)
+	// backslashReferenceRegexp matches a reference to a group as other programs write it.
+	backslashReferenceRegexp = regexp.MustCompile(`\\[0-9]`)
 )
 
 // typographicMarks are characters that look like others: quotes, a space that does not break a line, a space without a width, dashes.
@@ -63,9 +67,12 @@ func explainRuleParseError(msg, query string) string {
 		return msg + "; $" + m[1] + " is no variable of rules: write [$window], or a duration such as [1m]"
 	case m != nil && strings.Contains(msg, "duration expression"):
 		return msg + "; the range is [$window], without braces, quotes or arithmetic"
+	case strings.Contains(msg, "escape sequence") && backslashReferenceRegexp.MatchString(query):
+		ref := backslashReferenceRegexp.FindString(query)
+		return msg + "; " + ref + " is no reference to a group: write ${" + ref[1:] + "}"
 	case strings.Contains(msg, "unexpected character: '.'"):
 		return msg + "; write a name with dots in quotes and braces: {\"http.requests\"}"
-	case mayRuleBeMetricsQL(query) && !strings.Contains(query, windowVariable):
+	case metricsQLErrorRegexp.MatchString(msg) && mayRuleBeMetricsQL(query) && !strings.Contains(query, windowVariable):
 		return msg + "; the query is MetricsQL, and rules are PromQL"
 	case strings.Contains(query, "{{"):
 		return msg + "; {{…}} is a template that nothing has replaced"

@@ -25,7 +25,11 @@ func compileRuleNamePattern(expr string) (*regexp.Regexp, error) {
 		if _, err2 := regexp.Compile(expr); err2 != nil {
 			err = err2
 		}
-		return nil, errors.New(strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+		text := strings.TrimPrefix(err.Error(), "error parsing regexp: ")
+		if strings.Contains(expr, "(?!") || strings.Contains(expr, "(?<!") {
+			text += "; exclude names by except"
+		}
+		return nil, errors.New(text)
 	}
 	return re, nil
 }

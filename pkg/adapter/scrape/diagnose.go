@@ -286,7 +286,7 @@ func (l *scrapeLoop) scrapeFamilyOmission(family string, opts *Options, now time
 		return metric.ReasonStale, fmt.Sprintf("newest page %v old", age.Round(time.Second))
 	case f.inRow == 0 && f.had && f.lacking < minPagesInRow:
 		return metric.ReasonWarmingUp, family + " was on its page just now, and may come back"
-	case f.inRow == 0:
+	case f.inRow == 0 && f.newestOwn == 0:
 		return metric.ReasonAbsent, "no " + family + " on its page"
 	case f.newestOwn > 0 && (f.inRow >= minPagesInRow || now.Sub(newest) > maxScrapeGap(opts.Interval)):
 		return metric.ReasonStale, describeScrapedTimestamp(f.newestOwn, now)

@@ -87,6 +87,25 @@ func TestRefusedSince(t *testing.T) {
 	})
 }
 
+// TestTimestampOfNoTime: a page that has a family with the zero time of a program, or the epoch, does not prove that the family is absent.
+func TestTimestampOfNoTime(t *testing.T) {
+	t.Parallel()
+	runInFakeTime(t, Options{Interval: 2 * time.Second, Retention: 20 * time.Second}, func(m *Manager, n *fakeNetwork, _ *recordingAppender) {
+		for pod, body := range map[string]string{"zero": "a 5 -62135596800000\n", "epoch": "a 5 0\n", "none": "b 1\n"} {
+			n.addServer(pod+":8080", &fakePage{body: body})
+		}
+		m.SetTargets([]metric.Target{newTestTarget("zero", "a"), newTestTarget("epoch", "a"), newTestTarget("none", "a")})
+		for range 2 {
+			passFakeTime(15 * time.Second)
+			for pod, want := range map[string]metric.Reason{"zero": metric.ReasonStale, "epoch": metric.ReasonStale, "none": metric.ReasonAbsent} {
+				if got := m.Diagnose("shop", pod, []string{"a"}); got.Reason != want {
+					t.Errorf("%s: %+v, want %s", pod, got, want)
+				}
+			}
+		}
+	})
+}
+
 // TestFamilyThatLeaves: a family that was on the page of the process is absent from the third page without it on. A page that has it
 // every other time gives no proof.
 func TestFamilyThatLeaves(t *testing.T) {

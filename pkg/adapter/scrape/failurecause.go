@@ -135,8 +135,8 @@ func classifyScrapeFetchError(err error, timeout time.Duration) failureCause {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT):
 		return failureCause{outcomeTimeout, "timeout after " + timeout.String()}
 	}
-	if text, _ := netcause.DescribeTLS(err, "target"); text != "" {
-		return failureCause{outcomeTLS, text}
+	if text, detail := netcause.DescribeTLS(err, "target"); text != "" {
+		return failureCause{outcomeTLS, text + detail}
 	}
 	if text, _ := netcause.DescribeConnect(err); text != "" {
 		return failureCause{outcomeConnect, text}

@@ -4,7 +4,6 @@ import (
 	"compress/gzip"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -51,17 +50,12 @@ var schemes = map[string]func(http.Handler) *httptest.Server{
 	"http": httptest.NewServer, "https": httptest.NewTLSServer,
 }
 
-// serveScheme returns the address of a server, and the TLS settings that trust it.
-func serveScheme(t *testing.T, scheme string, h http.HandlerFunc) (string, *tls.Config) {
+// serveScheme returns the address of a server. Its certificate, if any, is of no known authority.
+func serveScheme(t *testing.T, scheme string, h http.HandlerFunc) string {
 	t.Helper()
 	s := schemes[scheme](h)
 	t.Cleanup(s.Close)
-	if scheme == "http" {
-		return s.URL + "/metrics", nil
-	}
-	trusted := x509.NewCertPool()
-	trusted.AddCert(s.Certificate())
-	return s.URL + "/metrics", &tls.Config{RootCAs: trusted}
+	return s.URL + "/metrics"
 }
 
 func textHandler(body string) http.HandlerFunc {
@@ -134,7 +128,6 @@ func TestBadTargets(t *testing.T) {
 const lateTargetTimeout = 2 * time.Second
 
 func testBadTargets(t *testing.T, scheme string, timeout time.Duration) {
-	var trust *tls.Config
 	million := millionLabels()
 	bad := map[string]struct {
 		h     http.HandlerFunc
@@ -167,8 +160,7 @@ func testBadTargets(t *testing.T, scheme string, timeout time.Duration) {
 	}
 	var targets []metric.Target
 	for name, b := range bad {
-		var url string
-		url, trust = serveScheme(t, scheme, b.h) // all with the same certificate
+		url := serveScheme(t, scheme, b.h)
 		for i := range 4 {
 			tg := newTestTarget(name, "a")
 			tg.URL = url
@@ -179,17 +171,17 @@ func testBadTargets(t *testing.T, scheme string, timeout time.Duration) {
 		}
 	}
 	nan := newTestTarget("nan", "a")
-	nan.URL, _ = serveScheme(t, scheme, textHandler("a NaN\n"))
+	nan.URL = serveScheme(t, scheme, textHandler("a NaN\n"))
 	for i := range 5 {
 		tg := newTestTarget(fmt.Sprintf("good-%d", i), "a")
-		tg.URL, _ = serveScheme(t, scheme, textHandler("a 7\n"))
+		tg.URL = serveScheme(t, scheme, textHandler("a 7\n"))
 		targets = append(targets, tg)
 	}
 	targets = append(targets, nan)
 
 	reg := prometheus.NewRegistry()
 	opts := Options{
-		Interval: 2 * time.Second, Timeout: timeout, MaxPageBytes: 1 << 20, MaxSamples: 100, Registerer: reg, MaxConcurrent: 16, TLS: trust,
+		Interval: 2 * time.Second, Timeout: timeout, MaxPageBytes: 1 << 20, MaxSamples: 100, Registerer: reg, MaxConcurrent: 16,
 	}
 	told := map[string]bool{}
 	before := livingHeapBytes()
@@ -273,7 +265,7 @@ func TestAgainstClientGolang(t *testing.T) {
 			t.Parallel()
 			var size atomic.Int64
 			h := promhttp.HandlerFor(reg, promhttp.HandlerOpts{EnableOpenMetrics: format})
-			url, _ := serveScheme(t, "http", func(w http.ResponseWriter, r *http.Request) {
+			url := serveScheme(t, "http", func(w http.ResponseWriter, r *http.Request) {
 				if format { // a server that has OpenMetrics only
 					r.Header.Set("Accept", "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8")
 				}
@@ -399,8 +391,10 @@ func TestTargetThatRefusesNames(t *testing.T) {
 // TestCauses checks that a cause is short, for people, and holds no secret of a URL.
 func TestCauses(t *testing.T) {
 	t.Parallel()
-	tlsServer := httptest.NewTLSServer(textHandler("a 1\n"))
-	t.Cleanup(tlsServer.Close)
+	demanding := httptest.NewUnstartedServer(textHandler("a 1\n"))
+	demanding.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
+	demanding.StartTLS()
+	t.Cleanup(demanding.Close)
 	plain := httptest.NewServer(textHandler("a 1\n"))
 	t.Cleanup(plain.Close)
 	hangUp := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -412,14 +406,15 @@ func TestCauses(t *testing.T) {
 	t.Cleanup(hangUp.Close)
 	const secret = "/metrics?token=secret"
 	for name, tc := range map[string]struct{ url, want string }{
-		"tls, unknown authority": {tlsServer.URL + secret, "TLS: certificate not trusted"},
-		"tls, plain server":      {strings.Replace(plain.URL, "http:", "https:", 1) + secret, "TLS: the target speaks plain HTTP"},
-		"refused":                {"http://127.0.0.1:1" + secret, "connection refused"},
-		"hangs up":               {hangUp.URL + secret, "connection closed"},
-		"no URL":                 {"http://[::1" + secret, "invalid URL"},
-		"no scheme":              {"cart-1:8080" + secret, "invalid URL"},
-		"file":                   {"file:///etc/passwd", "invalid URL"},
-		"good":                   {plain.URL + secret, "scraped for a moment only"},
+		"tls, client certificate": {demanding.URL + secret, "TLS: handshake refused: certificate required"},
+		"tls, plain server":       {strings.Replace(plain.URL, "http:", "https:", 1) + secret, "TLS: the target speaks plain HTTP"},
+		"refused":                 {"http://127.0.0.1:1" + secret, "connection refused"},
+		"hangs up":                {hangUp.URL + secret, "connection closed"},
+		"no URL":                  {"http://[::1" + secret, "invalid URL"},
+		"no scheme":               {"cart-1:8080" + secret, "invalid URL"},
+		"file":                    {"file:///etc/passwd", "invalid URL"},
+		"good":                    {plain.URL + secret, "scraped for a moment only"},
+		"good, https":             {serveScheme(t, "https", textHandler("a 1\n")) + "?token=secret", "scraped for a moment only"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

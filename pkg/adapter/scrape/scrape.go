@@ -11,7 +11,6 @@ package scrape
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"net"
 	"sync"
@@ -70,8 +69,6 @@ type Options struct {
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 	// Clock tells the time of samples; nil: a clock of the manager's own.
 	Clock *Clock
-	// TLS is for targets with the scheme https; nil: the system's authorities verify their certificates.
-	TLS *tls.Config
 	// Seed moves this process's scrapes within the interval, so that replicas do not scrape in step.
 	Seed uint64
 }

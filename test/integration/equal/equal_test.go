@@ -138,10 +138,10 @@ func TestEmbeddedEqualsPrometheus(t *testing.T) {
 			w := newWorld(seed, false)
 			local, remote := w.embedded(t), newRemoteBackend(t, servers.Prometheus(t, servers.Options{Series: w.series}))
 			found := 0
-			for _, q := range questions(w.rand) {
+			for _, q := range append(questions(w.rand), unusualQuestions(seed)...) {
 				found += q.compare(t, local, remote, w.now())
 			}
-			if found < 80 {
+			if found < 120 {
 				t.Errorf("only %d values compared", found)
 			}
 		})
@@ -203,6 +203,18 @@ func questions(r *rand.Rand) []question {
 		if q := g.ask(g.perPod(), false); !q.givesNothing() {
 			all = append(all, q)
 		}
+	}
+	return all
+}
+
+// unusualQuestions are those with the rarer parts of PromQL.
+func unusualQuestions(seed uint64) (all []question) {
+	g := grammar{Rand: rand.New(rand.NewPCG(seed, 1))}
+	for _, expr := range unusual {
+		all = append(all, g.ask(expr, false))
+	}
+	for _, expr := range unusualExternal {
+		all = append(all, g.ask(expr, true))
 	}
 	return all
 }

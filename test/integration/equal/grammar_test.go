@@ -27,6 +27,36 @@ var typical = []string{
 	"max_over_time(sum by (namespace, pod) (rate(http_requests_total[10s]))[20s:5s])",
 }
 
+// unusual are expressions for pods with the rarer parts of PromQL, which MetricsQL computes otherwise in part.
+var unusual = []string{
+	`sum by (namespace, pod) (rate(latency_seconds_bucket{le=~"0.5|0.50"}[$window])) / sum by (namespace, pod) (rate(latency_seconds_count[$window]))`,
+	"sum without (route, code) (rate(http_requests_total[$window]))",
+	"quantile by (namespace, pod) (0.5, temperature)",
+	"stddev by (namespace, pod) (temperature)",
+	"group by (namespace, pod) (temperature)",
+	"topk by (namespace, pod) (1, temperature)",
+	`label_join(label_replace(queue_length, "x", "$1", "pod", "p-(.*)"), "y", "-", "namespace", "x")`,
+	"sort_desc(queue_length)",
+	"time() - timestamp(queue_length)",
+	"queue_length * on () group_left () vector(2)",
+	"queue_length and on (namespace) (sum by (namespace) (temperature) > -1000)",
+	"queue_length unless on (namespace, pod) (temperature > 50)",
+	"queue_length or on (namespace, pod) temperature",
+	"predict_linear(queue_length[20s], 60)",
+	"scalar(sum(jobs_total)) - sum by (namespace, pod) (jobs_total)",
+	`rate(latency_seconds_bucket{le="0.5"}[$window]) / ignoring (le) rate(latency_seconds_count[$window])`,
+	`sum by (namespace, pod) (rate(latency_seconds_bucket{le!="+Inf"}[$window]))`,
+	"max_over_time(deriv(jobs_total[10s])[20s:2s])",
+	"sum by (namespace, pod) (temperature > bool 0) % 2 ^ 2",
+	"temperature{sensor=\"a\"} - ignoring (sensor) temperature{sensor=\"b\"}",
+	"(queue_length > 10) or (queue_length * 0)",
+	"jobs_total * on (namespace, pod) group_right (sensor) temperature{sensor=\"a\"}",
+	"queue_length + hour(queue_length * 0)",
+	"max by (namespace, pod) (quantile_over_time(0.9, queue_length[$window])) atan2 2",
+	"sum by (namespace, pod) (changes(queue_length[30s])) / sum by (namespace, pod) (count_over_time(queue_length[30s]))",
+	"sum by (pod, namespace) (increase(http_requests_total[10s])) == on (namespace, pod) sum by (namespace, pod) (increase(http_requests_total[10s]))",
+}
+
 // typicalExternal are expressions of external metrics.
 var typicalExternal = []string{
 	"sum(queue_length)",
@@ -37,6 +67,18 @@ var typicalExternal = []string{
 	"topk(2, queue_length)",
 	"histogram_quantile(0.95, sum by (le) (rate(latency_seconds_bucket[$window])))",
 	"sum(queue_length) / count(queue_length)",
+}
+
+// unusualExternal are unusual expressions of external metrics.
+var unusualExternal = []string{
+	`count_values("v", round(queue_length))`,
+	"sum by (sensor) (temperature) / ignoring (sensor) group_left () sum(temperature)",
+	"bottomk by (namespace) (1, jobs_total)",
+	"sum by (namespace) (queue_length) or sum by (sensor) (temperature)",
+	"max(queue_length) unless max(jobs_total) > 1e12",
+	"count(queue_length > 0) or vector(0) * count(queue_length)",
+	"avg without (pod, namespace) (temperature)",
+	"stdvar(queue_length) + sum(no_such_metric) or sum(queue_length)",
 }
 
 // grammar draws expressions. Each has one result for a pod, with the labels namespace and pod alone.

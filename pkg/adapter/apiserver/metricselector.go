@@ -1,0 +1,28 @@
+package apiserver
+
+import (
+	"net/http"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
+)
+
+// metricSelectorParameter selects the series of a custom metric.
+const metricSelectorParameter = "metricLabelSelector"
+
+// rejectBadAPIServerMetricSelector rejects a metric selector that does not parse. The metrics API library answers it with an internal error.
+func rejectBadAPIServerMetricSelector(next http.Handler, m *metrics) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.URL.RawQuery, metricSelectorParameter) {
+			if _, err := labels.Parse(r.URL.Query().Get(metricSelectorParameter)); err != nil {
+				rejectAPIServerRequest(w, m, &requestFault{reasonSelector, http.StatusBadRequest, metav1.StatusReasonBadRequest,
+					metricSelectorParameter + ": " + strict.ShortenPlain(err.Error())})
+				return
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
