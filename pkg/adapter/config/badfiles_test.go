@@ -141,7 +141,9 @@ var badFiles = map[string][]string{
 		`line 10: rules[2]: a key must be text, not a list`,
 		`line 11: rules[3].metric: has no value`,
 		`line 12: rules[3].query: has no value`,
-		`line 13: rules[4].query: must be text (quote numbers and booleans), not a mapping`,
+	},
+	"alias_loop": {
+		`line 6: the aliases (*NAME) up to here stand for more than 10,000 values, or for themselves; write the values out`,
 	},
 	"policies": {
 		`line 6: rules[0].aggregate: must be sum, avg or max, not "median"`,
