@@ -58,7 +58,7 @@ func (c *Caches) Start(ctx context.Context, namespaces []string, onChange func(h
 	for _, namespace := range namespaces {
 		if c.holds[namespace] == nil {
 			c.holds[namespace] = c.live.Holds.NewInformer(namespace)
-			_ = c.holds[namespace].SetTransform(stripCachedHold) // an informer that has not started takes a transform
+			_ = c.holds[namespace].SetTransform(stripCachedHold)                          // an informer that has not started takes a transform
 			c.runInformer(c.holds[namespace], func(object any) { c.wakeForHold(object) }) //nolint:contextcheck // informers live as long as the caches, not as the call
 		}
 	}
