@@ -25,7 +25,7 @@ func (d *Decoder) HideValues(n *yaml.Node, decode func()) {
 
 // hideFaultValues takes the values of a node out of a fault.
 func (f *Fault) hideFaultValues(n *yaml.Node, isKey bool) {
-	if n.Kind == yaml.ScalarNode && n.Value != "" && !(isKey && plainKeyRegexp.MatchString(n.Value)) {
+	if n.Kind == yaml.ScalarNode && n.Value != "" && (!isKey || !plainKeyRegexp.MatchString(n.Value)) {
 		f.Message = strings.ReplaceAll(f.Message, strconv.Quote(Shorten(n.Value)), hiddenValue)
 		if isKey {
 			f.Path = strings.TrimSuffix(f.Path, "."+n.Value)

@@ -60,7 +60,7 @@ func TestFloodOfAWorkloadDelaysNobody(t *testing.T) {
 		b := newHandlerBench(t, nil, Options{}, one, two)
 		b.sink.setFailure(func(w hold.Workload, _ string) error {
 			if w.Name == "shop" {
-				time.Sleep(pause)
+				<-time.After(pause)
 			}
 			return nil
 		})
@@ -84,7 +84,7 @@ func TestFloodOfAWorkloadDelaysNobody(t *testing.T) {
 		if want := DefaultMaxWaiting + int(took/pause); accepted < want-1 || accepted > want+2 || b.countOutcome(Undelivered) != flood-accepted {
 			t.Errorf("%d holds of %d wait or are made, %d are counted as undelivered; want %d", accepted, flood, b.countOutcome(Undelivered), want)
 		}
-		time.Sleep(DefaultMaxWaiting * pause) // the queue is empty
+		<-time.After(DefaultMaxWaiting * pause) // the queue is empty
 		if err := b.Handle(t.Context(), newEventJSON("after", "START", "10m", `,"sale":"after"`), SourceKafka); err != nil {
 			t.Errorf("after the flood: %v", err)
 		}

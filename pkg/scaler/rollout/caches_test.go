@@ -73,7 +73,7 @@ func TestHugeObjectsAreCachedSmall(t *testing.T) {
 		metrics = append(metrics, autoscalingv2.MetricSpec{Pods: &autoscalingv2.PodsMetricSource{Metric: autoscalingv2.MetricIdentifier{Name: fmt.Sprint("metric_", i)}}})
 		policies = append(policies, autoscalingv2.HPAScalingPolicy{Type: autoscalingv2.PodsScalingPolicy, Value: int32(i), PeriodSeconds: 1})
 	}
-	fields := []metav1.ManagedFieldsEntry{{Manager: hold.Manager, FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"x":"` + long + `"}`)}}, {Manager: long}}
+	fields := []metav1.ManagedFieldsEntry{{Manager: hold.Manager, FieldsV1: metav1.NewFieldsV1(`{"x":"` + long + `"}`)}, {Manager: long}}
 	meta := func(change func(m *metav1.ObjectMeta)) metav1.ObjectMeta {
 		m := metav1.ObjectMeta{Namespace: "shop", Name: "web", UID: "1", ResourceVersion: "2"}
 		change(&m)
