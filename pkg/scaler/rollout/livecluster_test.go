@@ -133,7 +133,7 @@ func TestDropBoundsOwnerKeepsOthers(t *testing.T) {
 	stored := &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: metav1.ObjectMeta{
 		Namespace: "shop", Name: "web", UID: "1", ResourceVersion: "5", ManagedFields: []metav1.ManagedFieldsEntry{{Manager: hold.Manager}, other},
 	}}
-	client := clientfake.NewSimpleClientset(stored) //nolint:staticcheck // the other client replaces the managed fields
+	client := clientfake.NewSimpleClientset(stored) // the other client replaces the managed fields
 	var patch []byte
 	client.PrependReactor("patch", "horizontalpodautoscalers", func(action clienttesting.Action) (bool, runtime.Object, error) {
 		patch = action.(clienttesting.PatchAction).GetPatch()
