@@ -75,14 +75,14 @@ func (h *healthServer) checkScalerProgramReadiness() error {
 	return nil
 }
 
-// writeScalerProgramReadiness writes leader and configuration for people, on /readyz?verbose.
+// writeScalerProgramReadiness writes leader and configuration for people, on /readyz?verbose. The port is open to strangers, who see no reasons.
 func (h *healthServer) writeScalerProgramReadiness(w http.ResponseWriter) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	_, leader, _ := h.lead.snapshotScalerProgramLeader()
 	fmt.Fprintf(w, "leader: %s\n", leader)
 	if h.configError != nil {
-		fmt.Fprintf(w, "configuration: rejected at %s, keeping the previous one:\n%v\n", h.configLoadedAt.UTC().Format(time.RFC3339), h.configError)
+		fmt.Fprintf(w, "configuration: rejected at %s, keeping the previous one; the log has the reason\n", h.configLoadedAt.UTC().Format(time.RFC3339))
 	}
 }
 

@@ -144,6 +144,10 @@ func (d *Decoder) ParseDocument(data []byte) *yaml.Node {
 		return nil
 	}
 	d.rejectFurtherDocuments(dec)
+	if line, message := DescribeAliases(&doc); line > 0 {
+		d.AddFaultAtLine("", line, "%s", message)
+		return nil
+	}
 	if len(doc.Content) != 1 {
 		return nil
 	}
@@ -181,6 +185,9 @@ func ParseYAMLError(err error) (line int, message string) {
 	if m := yamlErrorRegexp.FindStringSubmatch(message); m != nil {
 		line, _ = strconv.Atoi(m[1])
 		message = m[2]
+	}
+	if strings.HasPrefix(message, "unknown anchor '") { // the name may be a secret that begins with *
+		message = "a value begins with * and is no alias; put quotes around it"
 	}
 	if remedy := yamlRemedies[message]; remedy != "" {
 		message += "; " + remedy

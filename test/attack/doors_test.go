@@ -42,6 +42,7 @@ var doorAttacks = []struct {
 	{"streams opened and reset", map[string]int{"resets": 0}},
 	{"idle connections", map[string]int{"connections": 0}},
 	{"connections that dribble", map[string]int{"dribbles": 0}},
+	{"headers of thousands of fields that dribble", map[string]int{"fields": 0}},
 	{"callers without a right", map[string]int{"known": 10_000}},
 	{"strangers and readers", map[string]int{"anonymous": 10_000, "readers": 1_000}},
 }
@@ -257,7 +258,7 @@ type doorFlooder struct {
 func (f *doorFlooder) countDoorAnswer(code int, err error) {
 	f.codes[code].Add(1)
 	// Streams that are reset have no answers, and frames and bytes never.
-	if (code > 0 || slices.Contains([]string{"resets", "frames", "dribbles"}, f.order.Kind)) && f.answered.Add(1) == doorFloodStart {
+	if (code > 0 || slices.Contains([]string{"resets", "frames", "dribbles", "fields"}, f.order.Kind)) && f.answered.Add(1) == doorFloodStart {
 		fmt.Printf("\n%s\n", doorFloodBegins)
 	}
 	if code >= http.StatusInternalServerError {
@@ -336,7 +337,10 @@ func (f *doorFlooder) send(ctx context.Context, client *http.Client, host int, n
 		f.holdFrames(ctx, host)
 		return
 	case "dribbles":
-		f.holdDribbles(ctx, host)
+		f.holdDribbles(ctx, host, dribbles)
+		return
+	case "fields":
+		f.holdDribbles(ctx, host, fieldDribbles)
 		return
 	case "known": // each request of another caller, for another path
 		url, header = fmt.Sprintf("%s/apis/custom.metrics.k8s.io/v1beta2/namespaces/shop/pods/*/m%d", f.order.Base, n), bearer(fmt.Sprintf("known-%d", n))

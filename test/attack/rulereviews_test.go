@@ -67,6 +67,9 @@ func newCostlyReviews() map[string]string {
 	} {
 		texts[name] = newReviewText(query)
 	}
+	names := "&names [" + strings.Repeat("_,", 2500) + "_]"
+	texts["an alias of itself"] = "backends: [{name: a, url: 'http://a', http: &x {basic_auth: *x}}]\n" + newReviewText("up")
+	texts["aliases of long lists"] = "rules: [&r {metric: m, query: up, external: true, from: " + names + "}" + strings.Repeat(", *r", 2500) + "]"
 	return texts
 }
 

@@ -20,11 +20,26 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/harness/adapter"
 )
 
-// dribbles are the beginnings of what is sent byte by byte and never ends, after a TLS handshake if secure.
-var dribbles = []struct {
+// dribble is the beginning of what is sent, and the rest that follows byte by byte and never ends, after a TLS handshake if secure.
+type dribble struct {
 	secure      bool
 	first, rest string
-}{
+}
+
+// fieldDribbles are headers of thousands of fields, each of few bytes, that do not end.
+var fieldDribbles = []dribble{{true, "GET /readyz HTTP/1.1\r\nHost: localhost\r\n" + newManyFields(60_000), strings.Repeat("X: slow\r\n", 1000)}}
+
+// newManyFields returns about so many bytes of header fields with different names.
+func newManyFields(size int) string {
+	var b strings.Builder
+	for i := 0; b.Len() < size; i++ {
+		fmt.Fprintf(&b, "%x:\r\n", i)
+	}
+	return b.String()
+}
+
+// dribbles are of each kind.
+var dribbles = []dribble{
 	{false, "", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + strings.Repeat("\x00", 500)}, // a TLS hello
 	{true, "GET /readyz HTTP/1.1\r\nHost: localhost\r\n", strings.Repeat("X-Header: slow\r\n", 1000)},
 	{true, "GET " + doorReadPath + " HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer unknown", strings.Repeat("x", 10_000)},
@@ -41,17 +56,16 @@ var dribbles = []struct {
 }
 
 // holdDribbles opens connections from an address and sends a byte on each every 100 ms.
-func (f *doorFlooder) holdDribbles(ctx context.Context, host int) {
+func (f *doorFlooder) holdDribbles(ctx context.Context, host int, kinds []dribble) {
 	var held sync.WaitGroup
 	defer held.Wait()
 	for range 15 { // 20 addresses, 10 workers: 3,000
-		held.Go(func() { f.countDoorAnswer(0, f.dribble(ctx, host, f.sent.Add(1))) })
+		held.Go(func() { f.countDoorAnswer(0, f.sendDribble(ctx, host, kinds[f.sent.Add(1)%int64(len(kinds))])) })
 	}
 }
 
-// dribble sends one of dribbles until the server ends the connection, and returns the reason.
-func (f *doorFlooder) dribble(ctx context.Context, host int, n int64) error {
-	kind := dribbles[n%int64(len(dribbles))]
+// sendDribble sends a dribble until the server ends the connection, and returns the reason.
+func (f *doorFlooder) sendDribble(ctx context.Context, host int, kind dribble) error {
 	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(host))}, Timeout: 10 * time.Second}
 	c, err := dialer.DialContext(ctx, "tcp", strings.TrimPrefix(f.order.Base, "https://"))
 	if err != nil {

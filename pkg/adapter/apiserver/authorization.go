@@ -77,8 +77,12 @@ func (attributesWithoutSelectors) GetFieldSelector() (fields.Requirements, error
 // GetLabelSelector implements authorizer.Attributes.
 func (attributesWithoutSelectors) GetLabelSelector() (labels.Requirements, error) { return nil, nil }
 
-// maxAuthorizedSelectorBytes is the size above which a selector takes no part in a decision.
-const maxAuthorizedSelectorBytes = 512
+const (
+	// maxAuthorizedSelectorBytes is the size above which a selector takes no part in a decision.
+	maxAuthorizedSelectorBytes = 256
+	// requirementBytes is the size of a requirement in the key of a decision, beside its texts, and valueBytes that of a value.
+	requirementBytes, valueBytes = 48, 3
+)
 
 // dropLongAPIServerSelectors returns the attributes without selectors if they are long. The library remembers a decision by all attributes,
 // and does not count the selectors: readers could fill the memory with them. The decision is then that for all objects, which
@@ -87,14 +91,14 @@ func dropLongAPIServerSelectors(a authorizer.Attributes) authorizer.Attributes {
 	size := 0
 	if byField, err := a.GetFieldSelector(); err == nil {
 		for _, r := range byField {
-			size += len(r.Field) + len(r.Value)
+			size += requirementBytes + valueBytes + len(r.Field) + len(r.Value)
 		}
 	}
 	if byLabel, err := a.GetLabelSelector(); err == nil {
 		for i := range byLabel {
-			size += len(byLabel[i].Key())
+			size += requirementBytes + len(byLabel[i].Key())
 			for _, v := range byLabel[i].ValuesUnsorted() {
-				size += len(v)
+				size += valueBytes + len(v)
 			}
 		}
 	}

@@ -25,11 +25,13 @@ func TestLongSelectorsAreNoKeys(t *testing.T) {
 		fieldSelector fields.Selector
 		keeps         bool
 	}{
-		"none":            {"", fields.Everything(), true},
-		"usual":           {"app=web,tier in (a,b)", fields.OneTermEqualSelector("metadata.name", "web"), true},
-		"long values":     {"app in (" + strings.Join(values, ",") + ")", fields.Everything(), false},
-		"many keys":       {strings.Join(values, ","), fields.Everything(), false},
-		"field selectors": {"", fields.OneTermEqualSelector("metadata.name", strings.Repeat(long, 10)), false},
+		"none":              {"", fields.Everything(), true},
+		"usual":             {"app=web,tier in (a,b)", fields.OneTermEqualSelector("metadata.name", "web"), true},
+		"long values":       {"app in (" + strings.Join(values, ",") + ")", fields.Everything(), false},
+		"many keys":         {strings.Join(values, ","), fields.Everything(), false},
+		"many short keys":   {"a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p", fields.Everything(), false},
+		"many short values": {"a in (" + strings.Join(strings.Split("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", ""), ",") + ")", fields.Everything(), false},
+		"field selectors":   {"", fields.OneTermEqualSelector("metadata.name", strings.Repeat(long, 10)), false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

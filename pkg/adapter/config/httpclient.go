@@ -20,11 +20,7 @@ import (
 // kind of such an error, and never its text.
 func (d *adapterConfigDecoder) decodeAdapterConfigHTTPClient(path string, n *yaml.Node) promconfig.HTTPClientConfig {
 	c := promconfig.DefaultHTTPClientConfig
-	room := maxHTTPValues
-	if n = expandAdapterConfigAliases(n, &room); room < 0 {
-		d.AddFaultAtLine(path, n.Line, "has more than %d values; aliases multiply them, or are within themselves: write the values out", maxHTTPValues)
-		return c
-	}
+	n = expandAdapterConfigAliases(n)
 	text, err := yaml.Marshal(n)
 	if err == nil {
 		err = yamlv2.UnmarshalStrict(text, &c)
@@ -72,20 +68,14 @@ func describeAdapterConfigTypeError(message, text string) string {
 	return "is not as Prometheus's http_config (what is wrong may be a secret, so it is not shown)"
 }
 
-// maxHTTPValues bounds the values of an HTTP client configuration: more than its keys and the headers of any server.
-const maxHTTPValues = 1000
-
 // expandAdapterConfigAliases returns a copy of a node that stands for itself: with the values of its aliases, whose anchors may be elsewhere
-// in the file, and each key on a line of its own. It stops where room ends.
-func expandAdapterConfigAliases(n *yaml.Node, room *int) *yaml.Node {
+// in the file, and each key on a line of its own. The document's aliases are within their bound.
+func expandAdapterConfigAliases(n *yaml.Node) *yaml.Node {
 	n = strict.ResolveAlias(n)
 	expanded := *n
 	expanded.Anchor, expanded.Style, expanded.Content = "", n.Style&^yaml.FlowStyle, nil
 	for _, child := range n.Content {
-		if *room--; *room < 0 {
-			break
-		}
-		expanded.Content = append(expanded.Content, expandAdapterConfigAliases(child, room))
+		expanded.Content = append(expanded.Content, expandAdapterConfigAliases(child))
 	}
 	return &expanded
 }

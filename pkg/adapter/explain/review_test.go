@@ -450,3 +450,36 @@ func TestReviewFollowsRunningIntervals(t *testing.T) {
 		}
 	}
 }
+
+// TestAliasesOfReviews: a text of few bytes whose aliases stand for themselves, or for millions of values, is a fault at once.
+func TestAliasesOfReviews(t *testing.T) {
+	t.Parallel()
+	for name, text := range map[string]string{
+		"of itself":     "backends: [{name: a, url: 'http://a', http: &x {basic_auth: *x}}]\nrules: []",
+		"of long lists": "rules: [&r {metric: m, query: up, external: true, from: &names [" + strings.Repeat("_,", 2500) + "_]}" + strings.Repeat(", *r", 1500) + "]",
+	} {
+		running := config.Default()
+		_, faults, err := compileReviewedText(t.Context(), text, &running)
+		if err != nil || len(faults) != 1 || !strings.Contains(faults.Error(), "aliases") {
+			t.Errorf("%s: %d faults, %v; want one about the aliases", name, len(faults), err)
+		}
+	}
+}
+
+// FuzzReviewedText compiles texts of reviewers: each is taken, or has faults or an error.
+func FuzzReviewedText(f *testing.F) {
+	f.Add(reviewedQueueRule)
+	f.Add(reviewedHead + "- {match: '^(.+)_per_second$', query: 'sum by (namespace, pod) (rate({__name__=\"${1}_total\"}[$window]))'}")
+	f.Add("backends: [{name: a, url: 'http://a', http: &x {basic_auth: *x}}]")
+	f.Add("{rules: [{metric: m, query: up}]}")
+	f.Fuzz(func(t *testing.T, text string) {
+		if len(text) > maxReviewedConfigBytes {
+			return
+		}
+		running := config.Default()
+		rules, faults, err := compileReviewedText(t.Context(), text, &running)
+		if err == nil && len(faults) == 0 && rules == nil {
+			t.Errorf("%q: no rules, and no fault", text)
+		}
+	})
+}

@@ -185,3 +185,32 @@ func FuzzLoad(f *testing.F) {
 		}
 	})
 }
+
+// TestFaultsShowNoSecret: a secret in the place of its file, or of a mapping, is a fault without the secret.
+func TestFaultsShowNoSecret(t *testing.T) {
+	t.Parallel()
+	const rules = "\n  rules: [{name: sale, namespace: shop, type: START, workloads: [{workload: deploy/web, replicas: 2}]}]\n"
+	kafka := func(sasl string) string {
+		return "events:\n  kafka: {brokers: ['a:9092'], topic: t, tls: {}, sasl: " + sasl + "}" + rules
+	}
+	for name, text := range map[string]string{
+		"a notifier":                 "notify: {team: hunter2}\n",
+		"a kind":                     "notify: {team: {slack: hunter2}}\n",
+		"a list":                     "notify: {team: {slack: [hunter2]}}\n",
+		"a URL without its scheme":   "notify: {team: {slack: {urlFile: hooks.example.com/hunter2}}}\n",
+		"a routing key":              "notify: {team: {pagerduty: {routingKeyFile: hunter2}}}\n",
+		"headers":                    "notify: {team: {webhook: {urlFile: /a, headers: hunter2}}}\n",
+		"a header":                   "notify: {team: {webhook: {urlFile: /a, headers: {'hunter2 x': y}}}}\n",
+		"credentials":                kafka("hunter2"),
+		"a password":                 kafka("{mechanism: SCRAM-SHA-512, usernameFile: /a, passwordFile: hunter2}"),
+		"a password without its key": kafka("{mechanism: SCRAM-SHA-512, usernameFile: /a, hunter2: }"),
+		"a password as an alias":     kafka("{mechanism: SCRAM-SHA-512, usernameFile: /a, passwordFile: *hunter2}"),
+		"a shared secret":            "events:\n  http: {address: ':8443', secretFiles: hunter2}" + rules,
+		"shared secrets":             "events:\n  http: {address: ':8443', secretFiles: [/a, hunter2]}" + rules,
+	} {
+		_, err := Load([]byte(configHeader + text))
+		if err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

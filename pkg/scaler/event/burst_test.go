@@ -18,7 +18,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
-// TestFullQueue checks that Handle waits while a queue is full: memory is bounded, and no event is dropped.
+// TestFullQueue checks that Handle waits while a queue is full for a moment: memory is bounded, and no event is dropped.
 func TestFullQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSaleRule()
@@ -45,6 +45,78 @@ func TestFullQueue(t *testing.T) {
 		}
 		if got := testutil.ToFloat64(b.metrics.waiting); got != 0 {
 			t.Errorf("%v holds wait in the end", got)
+		}
+	})
+}
+
+// TestFloodOfAWorkloadDelaysNobody: a workload that gets holds faster than it takes them keeps its queue full. After a while it loses those above
+// its rate, counted, and the events of other workloads no longer wait behind it. It takes holds all the time, and all again after the flood.
+func TestFloodOfAWorkloadDelaysNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const flood, pause = 20_000, 100 * time.Millisecond
+		one, two := newSaleRule(), newSaleRule()
+		one.Key, one.Workloads = "sale", newWorkloadSpecs(20, "shop")
+		two.Name, two.Type, two.Workloads = "cart", "CART", newWorkloadSpecs(5, "cart")
+		b := newHandlerBench(t, nil, Options{}, one, two)
+		b.sink.setFailure(func(w hold.Workload, _ string) error {
+			if w.Name == "shop" {
+				<-time.After(pause)
+			}
+			return nil
+		})
+		begun := time.Now()
+		accepted := 0
+		for i := range flood {
+			_, err := b.Accept(t.Context(), newEventJSON(fmt.Sprint(i), "START", "10m", fmt.Sprintf(`,"sale":"%d"`, i)), SourceKafka)
+			if err == nil {
+				accepted++
+			} else if got := errorOutcome(t, err); got != Undelivered {
+				t.Fatalf("%v; want it undelivered", err)
+			}
+		}
+		if err := b.Handle(t.Context(), newEventJSON("cart", "CART", "1h", ""), SourceKafka); err != nil {
+			t.Error(err)
+		}
+		took := time.Since(begun)
+		if took > maxFullWait+time.Second {
+			t.Errorf("an event behind the flood waited %s; want at most %s", took, maxFullWait)
+		}
+		if want := DefaultMaxWaiting + int(took/pause); accepted < want-1 || accepted > want+2 || b.countOutcome(Undelivered) != flood-accepted {
+			t.Errorf("%d holds of %d wait or are made, %d are counted as undelivered; want %d", accepted, flood, b.countOutcome(Undelivered), want)
+		}
+		<-time.After(DefaultMaxWaiting * pause) // the queue is empty
+		if err := b.Handle(t.Context(), newEventJSON("after", "START", "10m", `,"sale":"after"`), SourceKafka); err != nil {
+			t.Errorf("after the flood: %v", err)
+		}
+	})
+}
+
+// TestFullQueueIsOfOneWorkload: an event for two workloads, of which one has a full queue, makes the hold of the other.
+func TestFullQueueIsOfOneWorkload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSaleRule()
+		r.Key = "sale"
+		b := newHandlerBench(t, nil, Options{MaxWaiting: 1}, r)
+		b.sink.setFailure(func(w hold.Workload, _ string) error {
+			if w.Name == "shop" {
+				return errors.New("forbidden")
+			}
+			return nil
+		})
+		for i := range 3 {
+			_, err := b.Accept(t.Context(), newEventJSON(fmt.Sprint(i), "START", "1h", fmt.Sprintf(`,"sale":"%d"`, i)), SourceKafka)
+			want := Delivered
+			if i == 2 {
+				want = Undelivered
+			}
+			if got := errorOutcome(t, err); got != want {
+				t.Errorf("event %d: %v; want it %s", i, err, want)
+			}
+			synctest.Wait()
+		}
+		want := []string{"raise cart event/sale/0 20", "raise cart event/sale/1 20", "raise cart event/sale/2 20"}
+		if diff := cmp.Diff(want, b.sink.listCalls()); diff != "" {
+			t.Errorf("calls (-want +got):\n%s", diff)
 		}
 	})
 }

@@ -3,7 +3,7 @@ package event
 import (
 	"container/list"
 	"context"
-	"errors"
+	"fmt"
 	"sync"
 	"time"
 )
@@ -19,14 +19,15 @@ type commandQueue struct {
 	latestByHold map[string]*list.Element
 	changed      chan struct{} // closed and replaced whenever a command comes or goes
 	failingSince time.Time     // zero: the sink took or rejected the last command
+	fullSince    time.Time     // when a command first found no place; zero: half of the places were free since then
 }
 
-// maxFullWait is how long the sink may fail before a full queue takes no further command: longer than most outages of an API server, and
-// short enough for the events of other workloads, which wait behind it.
+// maxFullWait is how long the sink may fail, or the queue be full, before a full queue takes no further command: longer than most outages of an
+// API server, and short enough for the events of other workloads, which wait behind it.
 const maxFullWait = 10 * time.Second
 
-// errQueueFull is the error of a command for a workload that takes no holds.
-var errQueueFull = errors.New("the queue of the workload is full, and the workload takes no holds")
+// errQueueFull is the error of a command for a workload that takes no holds, or takes them more slowly than they come.
+var errQueueFull = fmt.Errorf("the queue of the workload was full for %s: it gets more holds than it takes", maxFullWait)
 
 // queuedCommand is a command of a delivery.
 type queuedCommand struct {
@@ -52,17 +53,14 @@ func newEventCommandQueue(maxWaiting int) *commandQueue {
 }
 
 // appendEventCommand appends c, and returns the command that it replaces, or nil. It waits while the queue is full; its error is the error of
-// ctx, or ErrStopped. It returns errQueueFull if the workload takes no holds.
+// ctx, or ErrStopped. It returns errQueueFull if that lasts too long.
 func (q *commandQueue) appendEventCommand(ctx context.Context, stopped <-chan struct{}, c *queuedCommand) (*queuedCommand, error) {
 	for {
-		replaced, failingSince, changed := q.tryAppendEventCommand(c)
+		replaced, since, changed := q.tryAppendEventCommand(c)
 		if changed == nil {
 			return replaced, nil
 		}
-		left := maxFullWait
-		if !failingSince.IsZero() {
-			left -= time.Since(failingSince)
-		}
+		left := maxFullWait - time.Since(since)
 		if left <= 0 {
 			return nil, errQueueFull
 		}
@@ -81,16 +79,22 @@ func (q *commandQueue) appendEventCommand(ctx context.Context, stopped <-chan st
 	}
 }
 
-// tryAppendEventCommand appends c, and returns no channel. If the queue is full, it returns the channel to wait for, and since when the sink
-// has been failing.
-func (q *commandQueue) tryAppendEventCommand(c *queuedCommand) (replaced *queuedCommand, failingSince time.Time, changed <-chan struct{}) {
+// tryAppendEventCommand appends c, and returns no channel. If the queue is full, it returns the channel to wait for, and since when the queue
+// has been full or the sink failing.
+func (q *commandQueue) tryAppendEventCommand(c *queuedCommand) (replaced *queuedCommand, since time.Time, changed <-chan struct{}) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	id := c.command.hold.ID
 	if at := q.latestByHold[id]; at != nil && c.supersedesEventCommand(at.Value.(*queuedCommand)) {
 		replaced = q.waiting.Remove(at).(*queuedCommand)
 	} else if q.waiting.Len() >= q.maxWaiting {
-		return nil, q.failingSince, q.changed
+		if q.fullSince.IsZero() {
+			q.fullSince = time.Now()
+		}
+		if since = q.fullSince; !q.failingSince.IsZero() && q.failingSince.Before(since) {
+			since = q.failingSince
+		}
+		return nil, since, q.changed
 	}
 	q.latestByHold[id] = q.waiting.PushBack(c)
 	q.signalEventQueueChange()
@@ -122,6 +126,9 @@ func (q *commandQueue) tryTakeEventCommand() (*queuedCommand, <-chan struct{}) {
 	c := q.waiting.Remove(at).(*queuedCommand)
 	if id := c.command.hold.ID; q.latestByHold[id] == at {
 		delete(q.latestByHold, id)
+	}
+	if q.waiting.Len() <= q.maxWaiting/2 {
+		q.fullSince = time.Time{}
 	}
 	q.signalEventQueueChange()
 	return c, nil

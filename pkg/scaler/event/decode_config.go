@@ -58,7 +58,9 @@ func (d *configDecoder) eventSourceKafkaFromYAML(path string, n *yaml.Node) *Kaf
 		"topic":   d.eventPatternFromYAML(&k.Topic, topicNamePattern, "a topic: letters, digits, dots, _ and -, at most 249"),
 		"rewind":  d.Duration(&k.Rewind, time.Second, maxRewind),
 		"tls":     func(path string, n *yaml.Node) { k.TLS = d.eventSourceTLSFromYAML(path, n) },
-		"sasl":    func(path string, n *yaml.Node) { k.SASL = d.eventSourceSASLFromYAML(path, n) },
+		"sasl": func(path string, n *yaml.Node) {
+			d.HideValues(n, func() { k.SASL = d.eventSourceSASLFromYAML(path, n) })
+		},
 	})
 	d.Require(path, "brokers", "topic")
 	if k.SASL != nil && k.SASL.Mechanism == MechanismPlain && k.TLS == nil {
@@ -148,10 +150,12 @@ func (d *configDecoder) eventSourceHTTPFromYAML(path string, n *yaml.Node) *HTTP
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
 		"address": d.Text(&h.Address),
 		"secretFiles": func(path string, n *yaml.Node) {
-			h.SecretFiles = d.eventTextListFromYAML(path, n)
-			for i, f := range h.SecretFiles {
-				d.validateEventSourcePath(path+"["+strconv.Itoa(i)+"]", f)
-			}
+			d.HideValues(n, func() {
+				h.SecretFiles = d.eventTextListFromYAML(path, n)
+				for i, f := range h.SecretFiles {
+					d.validateEventSourcePath(path+"["+strconv.Itoa(i)+"]", f)
+				}
+			})
 		},
 		"certFile": d.eventSourceFileFromYAML(&h.CertFile), "keyFile": d.eventSourceFileFromYAML(&h.KeyFile),
 	})

@@ -73,16 +73,19 @@ func (h *Handler) abandonEventDelivery(d *Delivery, o Outcome, reason string) {
 	close(d.done)
 }
 
-// enqueueEventCommands appends the commands of d to the queues of their workloads.
+// enqueueEventCommands appends the commands of d to the queues of their workloads. A full queue rejects the command of its workload alone.
 func (h *Handler) enqueueEventCommands(ctx context.Context, d *Delivery, commands []holdCommand) error {
+	var rejected error
 	for i := range commands {
 		replaced, err := h.queues[commands[i].workload].appendEventCommand(ctx, h.stopped, &queuedCommand{command: commands[i], delivery: d})
-		if err != nil {
+		switch {
+		case errors.Is(err, errQueueFull):
+			rejected = &OutcomeError{Outcome: Undelivered, Reason: err.Error()}
+			h.finishEventCommand(ctx, d, Undelivered, err.Error())
+			continue
+		case err != nil:
 			for range commands[i:] {
 				h.finishEventCommand(ctx, d, Undelivered, err.Error())
-			}
-			if errors.Is(err, errQueueFull) {
-				return &OutcomeError{Outcome: Undelivered, Reason: err.Error()}
 			}
 			return err
 		}
@@ -92,7 +95,7 @@ func (h *Handler) enqueueEventCommands(ctx context.Context, d *Delivery, command
 			h.finishEventCommand(ctx, replaced.delivery, Superseded, "")
 		}
 	}
-	return nil
+	return rejected
 }
 
 // finishEventCommand settles a command of a delivery. With the last command it settles the event; it adds the event's id before another

@@ -46,7 +46,7 @@ type Options struct {
 	Registerer prometheus.Registerer
 	// MaxSkew is how far the senders' clocks may be ahead; 0: DefaultMaxSkew.
 	MaxSkew time.Duration
-	// MaxWaiting bounds the waiting commands of a workload. Handle waits while the queue is full. 0: DefaultMaxWaiting.
+	// MaxWaiting bounds the waiting commands of a workload. 0: DefaultMaxWaiting.
 	MaxWaiting int
 	// AttemptTimeout bounds a call of the sink; 0: DefaultAttemptTimeout.
 	AttemptTimeout time.Duration
@@ -142,8 +142,8 @@ func (h *Handler) HandleMessage(ctx context.Context, m Message) error {
 	return h.WaitDelivered(ctx, d)
 }
 
-// AcceptMessage reads an event and appends its commands to the queues of their workloads. It waits while a queue is full and its workload
-// takes holds. It returns the same errors as HandleMessage.
+// AcceptMessage reads an event and appends its commands to the queues of their workloads. It waits up to maxFullWait while a queue is full. It
+// returns the same errors as HandleMessage.
 func (h *Handler) AcceptMessage(ctx context.Context, m Message) (*Delivery, error) {
 	now := time.Now()
 	e, err := h.opts.Format.ParseMessage(m.withEventDefaults(now))

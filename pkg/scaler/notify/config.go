@@ -120,7 +120,7 @@ func ParseSender(text string, opts SenderOptions) (Sender, error) {
 func Decode(d *strict.Decoder, path string, n *yaml.Node) Config {
 	var c Config
 	fields := notifierKindFields(d, &c)
-	d.DecodeMapping(path, n, fields)
+	decodeNotifierMapping(d, path, n, fields)
 	given := 0
 	for name := range fields {
 		if d.HasKey(path + "." + name) {
@@ -136,14 +136,23 @@ func Decode(d *strict.Decoder, path string, n *yaml.Node) Config {
 // notifierFileFromYAML decodes the path of a file that holds a secret.
 func notifierFileFromYAML(d *strict.Decoder, to *string, secret string) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
-		d.Text(to)(path, n)
+		d.HideValues(n, func() { d.Text(to)(path, n) })
 		switch {
 		case strings.Contains(*to, "://"):
 			d.AddFault(path, "must be the file that holds the %s, not the %s itself, which is a secret", secret, secret)
 		case !filepath.IsAbs(*to):
-			d.AddFault(path, "must be an absolute path, not %q", strict.Shorten(*to))
+			d.AddFault(path, "must be an absolute path: that of the file that holds the %s", secret)
 		}
 	}
+}
+
+// decodeNotifierMapping decodes a mapping. Another value in its place may be the secret that belongs into a file.
+func decodeNotifierMapping(d *strict.Decoder, path string, n *yaml.Node, fields map[string]strict.FieldDecoder) {
+	if n.Kind == yaml.MappingNode {
+		d.DecodeMapping(path, n, fields)
+		return
+	}
+	d.HideValues(n, func() { d.DecodeMapping(path, n, fields) })
 }
 
 // notifierFieldsFromYAML decodes the keys of all kinds, and the keys of the kind.
@@ -154,7 +163,7 @@ func (c *Config) notifierFieldsFromYAML(d *strict.Decoder, path string, n *yaml.
 	}
 	fields["namespaces"] = func(path string, n *yaml.Node) { c.namespaces = d.DecodeTexts(path, n) }
 	fields["allowAddresses"] = func(path string, n *yaml.Node) { c.allow = notifierAddressesFromYAML(d, path, n) }
-	d.DecodeMapping(path, n, fields)
+	decodeNotifierMapping(d, path, n, fields)
 	d.Require(path, cmp.Or(kind.secretKey, "urlFile"))
 }
 
@@ -193,7 +202,7 @@ func notifierHeadersFromYAML(d *strict.Decoder, path string, n *yaml.Node) map[s
 			fields[name] = func(path string, n *yaml.Node) { notifierHeaderFromYAML(d, path, n, name, all) }
 		}
 	}
-	d.DecodeMapping(path, n, fields)
+	d.HideValues(n, func() { d.DecodeMapping(path, n, fields) })
 	return all
 }
 

@@ -58,6 +58,7 @@ func (c *Caches) Start(ctx context.Context, namespaces []string, onChange func(h
 	for _, namespace := range namespaces {
 		if c.holds[namespace] == nil {
 			c.holds[namespace] = c.live.Holds.NewInformer(namespace)
+			_ = c.holds[namespace].SetTransform(stripCachedHold)                          // an informer that has not started takes a transform
 			c.runInformer(c.holds[namespace], func(object any) { c.wakeForHold(object) }) //nolint:contextcheck // informers live as long as the caches, not as the call
 		}
 	}
@@ -249,7 +250,8 @@ func (c *Caches) openNamespace(namespace string) *namespaceCaches {
 		workloads: map[schema.GroupVersionResource]cache.SharedIndexInformer{},
 	}
 	c.namespaces[namespace] = n
-	_ = n.pods.SetTransform(stripCachedPod) // an informer that has not started takes a transform
+	_ = n.pods.SetTransform(stripCachedPod)
+	_ = n.autoscalers.SetTransform(stripCachedAutoscaler)
 	c.runInformer(n.pods, func(any) {
 		c.wakeNamespace(namespace, func(h *hold.Object) bool { return !h.Status.State.IsSettled() })
 	})
@@ -262,22 +264,6 @@ func (c *Caches) openNamespace(namespace string) *namespaceCaches {
 		}
 	})
 	return n
-}
-
-// stripCachedPod drops the parts of a pod that no verification reads. A tenant's pod may have as many bytes as etcd takes.
-func stripCachedPod(object any) (any, error) {
-	pod, ok := object.(*corev1.Pod)
-	if !ok {
-		return object, nil
-	}
-	pod.ManagedFields, pod.Annotations, pod.Spec.Volumes = nil, nil, nil
-	for _, containers := range [][]corev1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
-		for i := range containers {
-			c := &containers[i]
-			*c = corev1.Container{Name: c.Name, Ports: c.Ports, ReadinessProbe: c.ReadinessProbe, RestartPolicy: c.RestartPolicy}
-		}
-	}
-	return pod, nil
 }
 
 // ListAutoscalers implements Reader.
@@ -327,7 +313,7 @@ func (c *Caches) GetScale(ctx context.Context, t hold.Workload) (*Scale, error) 
 		return c.live.GetScale(ctx, t) // a workload that is missing in the cache may only be late
 	}
 	u, ok := object.(*unstructured.Unstructured)
-	if !ok {
+	if !ok || !isWholeCachedWorkload(u) {
 		return c.live.GetScale(ctx, t)
 	}
 	return c.live.scaleOfObject(ctx, c.live.Dynamic.Resource(mapping.Resource).Namespace(t.Namespace), u)
@@ -341,6 +327,7 @@ func (c *Caches) openWorkloads(n *namespaceCaches, resource schema.GroupVersionR
 		return informer
 	}
 	informer := dynamicinformer.NewFilteredDynamicInformer(c.live.Dynamic, resource, t.Namespace, 0, cache.Indexers{}, nil).Informer()
+	_ = informer.SetTransform(stripCachedWorkload)
 	n.workloads[resource] = informer
 	c.runInformer(informer, func(object any) {
 		if u, ok := object.(*unstructured.Unstructured); ok {

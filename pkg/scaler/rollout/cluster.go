@@ -167,9 +167,7 @@ func convertAutoscaler(hpa *autoscalingv2.HorizontalPodAutoscaler) *Autoscaler {
 			if m.Time != nil {
 				a.BoundsSet = m.Time.Time
 			}
-			continue
 		}
-		a.CoOwners = append(a.CoOwners, m)
 	}
 	return a
 }

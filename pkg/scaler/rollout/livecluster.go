@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
@@ -99,7 +100,7 @@ var (
 // scaleOfObject returns the scale of a workload: from the object itself for scalableAppsKinds, else from the scale subresource.
 func (c *LiveCluster) scaleOfObject(ctx context.Context, api dynamic.ResourceInterface, object *unstructured.Unstructured) (*Scale, error) {
 	s := &Scale{UID: object.GetUID(), Version: object.GetResourceVersion(), Failure: findReplicaFailure(object)}
-	s.Owned, _ = splitScaleOwner(object.GetManagedFields())
+	s.Owned, _ = splitOwner(object.GetManagedFields(), "scale")
 	kind := object.GroupVersionKind()
 	if owner := metav1.GetControllerOf(object); owner != nil && kind.Group == "apps" && kind.Kind == "ReplicaSet" {
 		return nil, fmt.Errorf("%s/%s %w %s/%s, which sets its replicas: hold that one", kind.Kind, object.GetName(), errControlled, owner.Kind, owner.Name)
@@ -154,10 +155,10 @@ func readScale(s *Scale, scale *unstructured.Unstructured) {
 	}
 }
 
-// splitScaleOwner returns whether the scaler owns a workload's replicas, and the other entries of the managed fields.
-func splitScaleOwner(all []metav1.ManagedFieldsEntry) (owned bool, others []metav1.ManagedFieldsEntry) {
+// splitOwner returns whether the scaler owns fields that it wrote through a subresource, and the other entries of the managed fields.
+func splitOwner(all []metav1.ManagedFieldsEntry, subresource string) (owned bool, others []metav1.ManagedFieldsEntry) {
 	for _, m := range all {
-		if m.Manager == hold.Manager && m.Subresource == "scale" {
+		if m.Manager == hold.Manager && m.Subresource == subresource {
 			owned = true
 			continue
 		}
@@ -219,9 +220,20 @@ func (c *LiveCluster) SetBounds(ctx context.Context, namespace string, a *Autosc
 	})
 }
 
-// DropBoundsOwner implements Writer.
+// DropBoundsOwner implements Writer. It lists one object, because it needs no right to get it.
 func (c *LiveCluster) DropBoundsOwner(ctx context.Context, namespace string, a *Autoscaler) (*Autoscaler, error) {
-	return c.patchAutoscaler(ctx, namespace, a, managersPatch(a.Version, a.CoOwners))
+	only := metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector(metav1.ObjectNameField, a.Name).String()}
+	list, err := c.Client.AutoscalingV2().HorizontalPodAutoscalers(namespace).List(ctx, only)
+	if err != nil {
+		return nil, fmt.Errorf("list autoscaler %s: %w", a.Name, err)
+	}
+	var others []metav1.ManagedFieldsEntry
+	for i := range list.Items {
+		if list.Items[i].UID == a.UID {
+			_, others = splitOwner(list.Items[i].ManagedFields, "")
+		}
+	}
+	return c.patchAutoscaler(ctx, namespace, a, managersPatch(a.Version, others))
 }
 
 // managersPatch returns the patch that replaces the field managers of an object.
@@ -266,7 +278,7 @@ func (c *LiveCluster) DropScaleOwner(ctx context.Context, t hold.Workload, s *Sc
 	if err != nil {
 		return nil, fmt.Errorf("get workload: %w", err)
 	}
-	_, others := splitScaleOwner(object.GetManagedFields())
+	_, others := splitOwner(object.GetManagedFields(), "scale")
 	patch, err := json.Marshal(managersPatch(object.GetResourceVersion(), others))
 	if err != nil {
 		return nil, fmt.Errorf("write a patch of the managed fields: %w", err)

@@ -7,12 +7,15 @@ import (
 	"strings"
 	"testing"
 
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic/fake"
+	clientfake "k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
@@ -122,3 +125,29 @@ func failScaleRequests(a clienttesting.Action) (bool, runtime.Object, error) {
 
 // cutKind splits APIVERSION KIND.
 func cutKind(text string) (apiVersion, kind string, found bool) { return strings.Cut(text, " ") }
+
+// TestDropBoundsOwnerKeepsOthers: the cache has no other field managers of an autoscaler, and they keep their fields.
+func TestDropBoundsOwnerKeepsOthers(t *testing.T) {
+	t.Parallel()
+	other := metav1.ManagedFieldsEntry{Manager: "argocd", Operation: metav1.ManagedFieldsOperationApply, FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(`{"f:spec":{}}`)}
+	stored := &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: metav1.ObjectMeta{
+		Namespace: "shop", Name: "web", UID: "1", ResourceVersion: "5", ManagedFields: []metav1.ManagedFieldsEntry{{Manager: hold.Manager}, other},
+	}}
+	client := clientfake.NewSimpleClientset(stored) // the other client replaces the managed fields
+	var patch []byte
+	client.PrependReactor("patch", "horizontalpodautoscalers", func(action clienttesting.Action) (bool, runtime.Object, error) {
+		patch = action.(clienttesting.PatchAction).GetPatch()
+		return true, stored, nil
+	})
+	stripped, err := stripCachedAutoscaler(stored.DeepCopy())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cached := convertAutoscaler(stripped.(*autoscalingv2.HorizontalPodAutoscaler))
+	if _, err := (&LiveCluster{Client: client}).DropBoundsOwner(t.Context(), "shop", cached); err != nil {
+		t.Fatal(err)
+	}
+	if text := string(patch); !strings.Contains(text, `"argocd"`) || !strings.Contains(text, `"f:spec"`) || strings.Contains(text, hold.Manager) || !strings.Contains(text, `"resourceVersion":"5"`) {
+		t.Errorf("the patch is %s; want the other manager with its fields", text)
+	}
+}

@@ -37,9 +37,7 @@ type Autoscaler struct {
 	ScaledObject string // the KEDA object that owns it; empty: none
 	// BoundsSet is the time at which the scaler last set the bounds, truncated to the second; zero: never, or it gave them up.
 	BoundsSet time.Time
-	// Owned is set if the scaler is a field manager of the bounds. CoOwners are all other entries of its managed fields.
-	Owned    bool
-	CoOwners []metav1.ManagedFieldsEntry
+	Owned     bool // the scaler is a field manager of the bounds
 }
 
 // Verdict is the result of a verification.

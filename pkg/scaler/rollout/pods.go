@@ -134,9 +134,15 @@ func describeUnreadyRolloutPod(pod *corev1.Pod) string {
 func findReplicaFailure(object *unstructured.Unstructured) string {
 	conditions, _, _ := unstructured.NestedSlice(object.Object, "status", "conditions")
 	for _, c := range conditions {
-		if c, ok := c.(map[string]any); ok && c["type"] == "ReplicaFailure" && c["status"] == "True" {
+		if c, ok := c.(map[string]any); ok && isReplicaFailure(c) {
 			return fmt.Sprintf(" (%v)", c["message"])
 		}
 	}
 	return ""
+}
+
+// isReplicaFailure reports whether a condition of a workload says that its pods cannot be created.
+func isReplicaFailure(condition any) bool {
+	c, ok := condition.(map[string]any)
+	return ok && c["type"] == "ReplicaFailure" && c["status"] == "True"
 }

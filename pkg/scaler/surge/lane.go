@@ -51,7 +51,8 @@ type Options struct {
 type Lane struct {
 	Options
 
-	next     int // the autoscaler that the next round begins with
+	first    int            // looks so far: the next round begins with another namespace
+	turns    map[string]int // looks so far, by namespace
 	memories map[types.UID]*Memory
 	// misread has the faulty annotations that were told, by autoscaler.
 	misread map[types.UID]string
@@ -82,7 +83,7 @@ func (l *Lane) Run(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	l.memories, l.misread = map[types.UID]*Memory{}, map[types.UID]string{}
+	l.turns, l.memories, l.misread = map[string]int{}, map[types.UID]*Memory{}, map[types.UID]string{}
 	tick := time.NewTicker(lookInterval)
 	defer tick.Stop()
 	for {
@@ -103,24 +104,55 @@ type laneMember struct {
 	isShared   bool // another autoscaler has the same target
 }
 
-// runSurgeRound looks at the autoscalers in the lane once, at most at maxRoundLooks of them.
+// runSurgeRound looks at the autoscalers in the lane once: at most at maxRoundLooks of them, and at those that it comes to within lookInterval.
 func (l *Lane) runSurgeRound(ctx context.Context) {
 	members := l.listLaneMembers(ctx)
 	l.Metrics.autoscalers.Set(float64(len(members)))
-	looks := min(len(members), maxRoundLooks)
+	begun := time.Now()
 	var group errgroup.Group
 	group.SetLimit(maxConcurrentLooks)
-	for i := range looks {
-		m := members[(l.next+i)%len(members)]
+	for _, m := range l.orderSurgeLooks(members) {
+		if time.Since(begun) >= lookInterval {
+			break
+		}
+		l.first++
+		l.turns[m.autoscaler.Namespace]++
 		group.Go(func() error {
 			l.lookAtAutoscaler(ctx, m)
 			return nil
 		})
 	}
 	_ = group.Wait() // looks tell their errors themselves
-	if len(members) > maxRoundLooks {
-		l.next = (l.next + looks) % len(members)
+}
+
+// orderSurgeLooks returns the autoscalers of a round: one of each namespace in turn, so that the many or slow ones of a namespace delay no other's.
+// Those of a namespace take turns over the rounds, and so do the namespaces.
+func (l *Lane) orderSurgeLooks(members []laneMember) (looks []laneMember) {
+	byNamespace := map[string][]laneMember{}
+	var namespaces []string
+	for _, m := range members {
+		namespace := m.autoscaler.Namespace
+		if byNamespace[namespace] == nil {
+			namespaces = append(namespaces, namespace)
+		}
+		byNamespace[namespace] = append(byNamespace[namespace], m)
 	}
+	maps.DeleteFunc(l.turns, func(namespace string, _ int) bool { return byNamespace[namespace] == nil })
+	if len(namespaces) == 0 {
+		return nil
+	}
+	for place := 0; len(looks) < min(len(members), maxRoundLooks); place++ {
+		for i := range namespaces {
+			namespace := namespaces[(l.first+i)%len(namespaces)]
+			if all := byNamespace[namespace]; place < len(all) && len(looks) < maxRoundLooks {
+				m := all[(l.turns[namespace]+place)%len(all)]
+				// A copy: a Quantity keeps its text when it is first printed, and the cache shares its objects.
+				m.autoscaler = m.autoscaler.DeepCopy()
+				looks = append(looks, m)
+			}
+		}
+	}
+	return looks
 }
 
 // listLaneMembers lists the autoscalers that opt in, and forgets all others. A namespace that cannot be listed keeps its memories.
@@ -144,15 +176,14 @@ func (l *Lane) listLaneMembers(ctx context.Context) (members []laneMember) {
 			listed[a.UID] = true
 			terms, isIn, err := l.Config.FindTerms(a)
 			l.tellMisreadTerms(ctx, a, err)
-			if !isIn || a.DeletionTimestamp != nil {
+			if !isIn || a.DeletionTimestamp != nil || len(a.Spec.Metrics) == 0 { // the cache keeps no metrics of a huge autoscaler
 				continue
 			}
 			seen[a.UID] = true
 			if m := l.memories[a.UID]; m == nil || m.Target != target {
 				l.memories[a.UID] = &Memory{Target: target}
 			}
-			// A copy: a Quantity keeps its text when it is first printed, and the cache shares its objects.
-			members = append(members, laneMember{a.DeepCopy(), terms, l.memories[a.UID], targets[target] > 1})
+			members = append(members, laneMember{a, terms, l.memories[a.UID], targets[target] > 1})
 		}
 	}
 	if isComplete {

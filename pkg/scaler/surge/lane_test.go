@@ -3,6 +3,7 @@ package surge
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -155,9 +156,75 @@ func TestLaneCopiesAutoscalers(t *testing.T) {
 	cached.Annotations = map[string]string{Annotation: "maxReplicas=30"}
 	lane := New(Options{Config: Config{Mode: ModeAct}, Namespaces: []string{"shop"}, Reader: w, Readings: w, Raiser: w, Events: w})
 	lane.memories = map[types.UID]*Memory{}
-	members := lane.listLaneMembers(t.Context())
-	if len(members) != 1 || members[0].autoscaler == cached {
-		t.Errorf("%d members, want a copy of the autoscaler", len(members))
+	looks := lane.orderSurgeLooks(lane.listLaneMembers(t.Context()))
+	if len(looks) != 1 || looks[0].autoscaler == cached {
+		t.Errorf("%d looks, want one at a copy of the autoscaler", len(looks))
+	}
+}
+
+// crowdedWorld has many autoscalers in the namespace crowd, whose metrics come never, and one in each other namespace.
+type crowdedWorld struct {
+	*fakeWorld
+	crowd int
+	looks map[string]map[string]int // by namespace and autoscaler; guarded by fakeWorld.mu
+}
+
+func (w *crowdedWorld) ListAutoscalers(_ context.Context, namespace string) (all []*autoscalingv2.HorizontalPodAutoscaler, err error) {
+	count := 1
+	if namespace == "crowd" {
+		count = w.crowd
+	}
+	for i := range count {
+		a := w.sim.observed.Autoscaler.DeepCopy()
+		a.Namespace, a.Name = namespace, fmt.Sprint("web-", i)
+		a.UID, a.Spec.ScaleTargetRef.Name = types.UID(namespace+a.Name), a.Name
+		a.Annotations = map[string]string{Annotation: ""}
+		all = append(all, a)
+	}
+	return all, nil
+}
+
+func (w *crowdedWorld) ReadMetrics(ctx context.Context, a *autoscalingv2.HorizontalPodAutoscaler, selector string) []Reading {
+	w.mu.Lock()
+	if w.looks[a.Namespace] == nil {
+		w.looks[a.Namespace] = map[string]int{}
+	}
+	w.looks[a.Namespace][a.Name]++
+	w.mu.Unlock()
+	if a.Namespace == "crowd" {
+		<-ctx.Done()
+		return []Reading{{Answer: hpa.Answer{Err: ctx.Err()}}}
+	}
+	return w.fakeWorld.ReadMetrics(ctx, a, selector)
+}
+
+// TestCrowdDelaysNobody: a hundred autoscalers of a namespace, whose metrics never come, leave the lane in time for those of other namespaces. All
+// of them get their turn.
+func TestCrowdDelaysNobody(t *testing.T) {
+	t.Parallel()
+	w := &crowdedWorld{&fakeWorld{sim: newLaneSim()}, 100, map[string]map[string]int{}}
+	namespaces := []string{"crowd"}
+	for i := range 20 {
+		namespaces = append(namespaces, fmt.Sprint("shop-", i))
+	}
+	const seconds = 120
+	synctest.Test(t, func(t *testing.T) {
+		w.stepAt = time.Now().Add(time.Hour)
+		lane := New(Options{Config: Config{Mode: ModeObserve}, Namespaces: namespaces, Reader: w, Readings: w, Raiser: w, Events: w})
+		ctx, cancel := context.WithTimeout(t.Context(), seconds*time.Second)
+		defer cancel()
+		if err := lane.Run(ctx); err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+	})
+	for _, namespace := range namespaces[1:] {
+		if got := w.looks[namespace]["web-0"]; got < seconds/3 {
+			t.Errorf("%d looks at the autoscaler of %s in %d seconds; want one each two seconds", got, namespace, seconds)
+		}
+	}
+	if got := len(w.looks["crowd"]); got != w.crowd {
+		t.Errorf("looks at %d of the %d autoscalers of the crowd", got, w.crowd)
 	}
 }
 

@@ -92,19 +92,7 @@ func (r *reader) await(t *testing.T, values ...string) (all []string) {
 // failing waits until the reader reports a failure of the brokers.
 func (r *reader) failing(t *testing.T) {
 	t.Helper()
-	until(t, "a failure is counted", func() bool {
-		families, err := r.registry.Gather()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, f := range families {
-			if f.GetName() == "tachometer_scaler_kafka_failures_total" {
-				return f.GetMetric()[0].GetCounter().GetValue() > 0
-			}
-		}
-		t.Fatal("failures are not counted at all")
-		return false
-	})
+	until(t, "a failure is counted", func() bool { return counter(t, r.registry, "tachometer_scaler_kafka_failures_total") > 0 })
 }
 
 func until(t *testing.T, what string, ok func() bool) {

@@ -96,6 +96,46 @@ func TestS11PlainBatchesAreBounded(t *testing.T) {
 	}
 }
 
+// TestS11LargeBatchesFitIntoMemory: batches of the largest size that is read alone do not end the scaler at its memory limit.
+func TestS11LargeBatchesFitIntoMemory(t *testing.T) {
+	program := buildLimitedConsumer(t)
+	const size = 15 << 20
+	for name, write := range map[string]func(batch func(...*kgo.Record)){
+		"few large records": func(batch func(...*kgo.Record)) {
+			value := noise(1 << 20)
+			for range 3 {
+				var records []*kgo.Record
+				for range size >> 20 {
+					records = append(records, &kgo.Record{Value: value})
+				}
+				batch(records...)
+			}
+		},
+		"empty records": func(batch func(...*kgo.Record)) {
+			records := make([]*kgo.Record, size/12)
+			for i := range records {
+				records[i] = &kgo.Record{}
+			}
+			batch(records...)
+		},
+		"empty headers": func(batch func(...*kgo.Record)) {
+			for range 3 {
+				batch(&kgo.Record{Headers: make([]kgo.RecordHeader, size/2-1000)})
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := largeCluster(t)
+			batch, end := batchWriter(t, c.ListenAddrs(), kgo.NoCompression()), writer(t, c.ListenAddrs())
+			for partition := range int32(3) {
+				write(func(records ...*kgo.Record) { batch(partition, records...) })
+				end(partition, time.Now(), "END")
+			}
+			readInMemoryGroup(t, program, c.ListenAddrs())
+		})
+	}
+}
+
 // buildLimitedConsumer builds this package's tests without the race detector, which takes many times the memory.
 func buildLimitedConsumer(t *testing.T) (program string) {
 	t.Helper()

@@ -50,7 +50,7 @@ const (
 	maxBytes, maxPartitionBytes = 1 << 20, 512 << 10
 	// maxFetches bounds fetches under way or not handled yet. maxReadBytes bounds a response, which has a whole batch however large: it is above
 	// the largest batch of a topic by default. A byte of records that are not compressed takes up to thirty in memory, before the client shows
-	// the first record.
+	// the first record. A larger batch is read alone (largebatch.go).
 	maxFetches, maxReadBytes = 1, 5 << 18
 	// metadataMaxAge is the time to find a new partition or a new topic; metadataMinAge, to find a moved leader.
 	metadataMaxAge, metadataMinAge = 5 * time.Second, 250 * time.Millisecond
@@ -108,11 +108,14 @@ func (c *Consumer) Run(ctx context.Context) error {
 	klog.FromContext(ctx).Info("Reading events", "topic", c.cfg.Topic, "brokers", c.cfg.Brokers, "rewind", c.cfg.Rewind)
 	for last := time.Now(); ; {
 		unzip := &boundedDecompressor{}
-		client, err := kgo.NewClient(append(c.kafkaClientOptions(last.Add(-c.cfg.Rewind)), kgo.WithHooks(t), kgo.WithDecompressor(unzip))...)
+		from := last.Add(-c.cfg.Rewind)
+		client, err := kgo.NewClient(append(c.kafkaClientOptions(from), kgo.WithHooks(t), kgo.WithDecompressor(unzip))...)
 		if err != nil {
 			return fmt.Errorf("make Kafka client: %w", err)
 		}
-		last = c.runKafkaSession(ctx, client, unzip, t, last)
+		s := &kafkaSession{Consumer: c, client: client, unzip: unzip, errors: t, from: from, last: last, next: map[int32]int64{}}
+		s.readKafkaRecords(ctx)
+		last = s.last
 		client.Close()
 		if !retry.Sleep(ctx, sessionPause) {
 			return nil
@@ -120,54 +123,76 @@ func (c *Consumer) Run(ctx context.Context) error {
 	}
 }
 
-// runKafkaSession reads until ctx ends, or until the topic was replaced: a client does not recover from that. It returns the time of the last
-// read, or last if it read no record.
-func (c *Consumer) runKafkaSession(ctx context.Context, client *kgo.Client, unzip *boundedDecompressor, t *brokerErrorLog, last time.Time) time.Time {
-	for ctx.Err() == nil {
-		polled := c.pollKafkaRecords(ctx, client, t)
-		topicReplaced := false
-		polled.EachError(func(_ string, partition int32, err error) {
-			if errors.Is(err, errBufferFull) || c.skipLargeKafkaBatch(ctx, client, err) {
-				return
-			}
-			t.reportKafkaReadError(partition, err)
-			topicReplaced = topicReplaced || errors.Is(err, kerr.UnknownTopicID)
-		})
-		now := time.Now()
-		for records := polled.RecordIter(); !records.Done() && ctx.Err() == nil; {
-			r := records.Next()
-			last = now
-			c.metrics.records.Inc()
-			c.metrics.lag.Observe(now.Sub(r.Timestamp).Seconds())
-			_ = c.handleMessage(ctx, newKafkaMessage(r)) // the handler records the outcome of the event
-		}
-		if client.BufferedFetchRecords() == 0 {
-			unzip.forgetHandledKafkaRecords()
-		}
-		if topicReplaced {
-			klog.FromContext(ctx).Info("Topic was deleted and made anew, reading the new one", "topic", c.cfg.Topic, "from", last.Add(-c.cfg.Rewind))
-			break
-		}
-	}
-	return last
+// kafkaSession reads with a client. It ends when the topic is replaced: a client does not recover from that.
+type kafkaSession struct {
+	*Consumer
+	client *kgo.Client
+	unzip  *boundedDecompressor
+	errors *brokerErrorLog
+	from   time.Time       // the client reads records from this time on
+	last   time.Time       // of the last read, or as it was before the session
+	next   map[int32]int64 // the offset behind the last handled record, by partition
 }
 
-// skipLargeKafkaBatch continues behind a batch that decompresses to more than maxBatchBytes or maxBatchRecords. Without it, the client stops
-// reading the partition for good. The batch counts as a malformed event: the handler gets a message above the size limit. The result is false
-// for any other error.
-func (c *Consumer) skipLargeKafkaBatch(ctx context.Context, client *kgo.Client, err error) bool {
+// readKafkaRecords reads until ctx ends, or until the topic was replaced.
+func (s *kafkaSession) readKafkaRecords(ctx context.Context) {
+	for ctx.Err() == nil {
+		polled := s.pollKafkaRecords(ctx, s.client, s.errors)
+		topicReplaced := false
+		var tooLarge error
+		polled.EachError(func(_ string, partition int32, err error) {
+			switch {
+			case errors.Is(err, errBufferFull), s.skipLargeKafkaBatch(ctx, err):
+			case isKafkaResponseTooLarge(err):
+				tooLarge = err
+			default:
+				s.errors.reportKafkaReadError(partition, err)
+				topicReplaced = topicReplaced || errors.Is(err, kerr.UnknownTopicID)
+			}
+		})
+		for records := polled.RecordIter(); !records.Done() && ctx.Err() == nil; {
+			s.handleKafkaRecord(ctx, records.Next())
+		}
+		if s.client.BufferedFetchRecords() == 0 {
+			s.unzip.forgetHandledKafkaRecords()
+		}
+		if tooLarge != nil {
+			s.readLargeKafkaBatches(ctx, tooLarge)
+		}
+		if topicReplaced {
+			klog.FromContext(ctx).Info("Topic was deleted and made anew, reading the new one", "topic", s.cfg.Topic, "from", s.last.Add(-s.cfg.Rewind))
+			return
+		}
+	}
+}
+
+func (s *kafkaSession) handleKafkaRecord(ctx context.Context, r *kgo.Record) {
+	s.last = time.Now()
+	s.metrics.records.Inc()
+	s.metrics.lag.Observe(s.last.Sub(r.Timestamp).Seconds())
+	s.next[r.Partition] = r.Offset + 1
+	_ = s.handleMessage(ctx, newKafkaMessage(r)) // the handler records the outcome of the event
+}
+
+// skipLargeKafkaBatch continues behind a batch above the limits of a batch. Without it, the client stops reading the partition for good. The
+// batch counts as a malformed event: the handler gets a message above the size limit. The result is false for any other error.
+func (s *kafkaSession) skipLargeKafkaBatch(ctx context.Context, err error) bool {
 	var large *kgo.ErrDecompressTooLarge
 	if !errors.As(err, &large) {
 		return false
 	}
-	client.SetOffsets(map[string]map[int32]kgo.EpochOffset{
-		large.Topic: {large.Partition: {Epoch: large.Epoch, Offset: large.NextOffset}},
-	})
-	c.metrics.skippedBatches.Inc()
-	klog.FromContext(ctx).Error(nil, "Batch skipped, because it decompresses to more than the limit; find its producer",
-		"partition", large.Partition, "offset", large.Offset, "records", large.NextOffset-large.Offset, "limitBytes", maxBatchBytes)
-	_ = c.handleMessage(ctx, newOversizedKafkaMessage())
+	s.continueKafkaPartition(large.Partition, large.NextOffset, large.Epoch)
+	s.metrics.skippedBatches.Inc()
+	klog.FromContext(ctx).Error(nil, "Batch skipped, because it is above a limit; find its producer", "partition", large.Partition, "offset", large.Offset,
+		"records", large.NextOffset-large.Offset, "limitBytes", maxBatchBytes, "limitRecords", maxBatchRecords, "limitHeaders", maxBatchHeaders)
+	_ = s.handleMessage(ctx, newOversizedKafkaMessage())
 	return true
+}
+
+// continueKafkaPartition makes the client read a partition from an offset on. What the client has read of it before is dropped.
+func (s *kafkaSession) continueKafkaPartition(partition int32, next int64, epoch int32) {
+	s.next[partition] = next
+	s.client.SetOffsets(map[string]map[int32]kgo.EpochOffset{s.cfg.Topic: {partition: {Epoch: epoch, Offset: next}}})
 }
 
 // newOversizedKafkaMessage returns a message above the limit of an event, which the handler counts as malformed.
@@ -235,18 +260,24 @@ func (c *Consumer) checkKafkaTopicExists(ctx context.Context, client *kgo.Client
 
 // kafkaClientOptions returns the options of a client that reads records from the time from on.
 func (c *Consumer) kafkaClientOptions(from time.Time) []kgo.Opt {
-	opts := []kgo.Opt{
-		kgo.ClientID("tachometer-scaler"), kgo.DisableClientMetrics(),
-		kgo.SeedBrokers(c.cfg.Brokers...),
+	return c.withKafkaConnectionOptions(
 		kgo.ConsumeTopics(c.cfg.Topic),
 		kgo.ConsumeStartOffset(kgo.NewOffset().AfterMilli(from.UnixMilli())),
 		kgo.ConsumeResetOffset(kgo.RewindOffset(c.cfg.Rewind)),
 		kgo.FetchMinBytes(1), kgo.FetchMaxWait(maxWait), kgo.FetchMaxBytes(maxBytes), kgo.FetchMaxPartitionBytes(maxPartitionBytes),
 		kgo.MaxConcurrentFetches(maxFetches), kgo.BrokerMaxReadBytes(maxReadBytes),
+	)
+}
+
+// withKafkaConnectionOptions adds the options of each client.
+func (c *Consumer) withKafkaConnectionOptions(opts ...kgo.Opt) []kgo.Opt {
+	opts = append(opts,
+		kgo.ClientID("tachometer-scaler"), kgo.DisableClientMetrics(),
+		kgo.SeedBrokers(c.cfg.Brokers...),
 		kgo.MetadataMaxAge(metadataMaxAge), kgo.MetadataMinAge(metadataMinAge),
 		kgo.RetryBackoffFn(kafkaBrokerBackoff),
 		kgo.Dialer(c.dialKafkaBroker),
-	}
+	)
 	if c.cfg.SASL != nil {
 		opts = append(opts, kgo.SASL(newKafkaSASLMechanism(c.cfg.SASL)))
 	}

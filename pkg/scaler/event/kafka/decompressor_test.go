@@ -13,6 +13,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/event"
 )
@@ -201,6 +202,28 @@ func FuzzDecompress(f *testing.F) {
 		out, err := new(boundedDecompressor).Decompress(data, kgo.CompressionCodecType(codec%6))
 		if err == nil && codec%6 != byte(kgo.CodecNone) && len(out) > maxBatchBytes {
 			t.Errorf("%d bytes", len(out))
+		}
+	})
+}
+
+// FuzzLargeBatch reads batches of brokers that are not what they say: they name their end, behind their begin, or are none.
+func FuzzLargeBatch(f *testing.F) {
+	batch := make([]byte, 61, 80)
+	batch[11], batch[16], batch[26] = 49+19, 2, 1 // its length, magic and last offset
+	f.Add(append(batch, newRecordBytes(1, 18)...), int64(0))
+	f.Add(batch[:60], int64(5))
+	f.Fuzz(func(t *testing.T, data []byte, offset int64) {
+		response := &kmsg.FetchResponseTopicPartition{RecordBatches: data}
+		b := newLargeKafkaBatch(response, offset)
+		if b == nil {
+			return
+		}
+		records, _, err := b.decodeKafkaBatch("topic")
+		if err == nil && len(records) > maxBatchRecords {
+			t.Errorf("%d records", len(records))
+		}
+		if len(b.response.RecordBatches) > len(data) {
+			t.Errorf("a batch of %d bytes in a response of %d", len(b.response.RecordBatches), len(data))
 		}
 	})
 }

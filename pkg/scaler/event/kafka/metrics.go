@@ -28,7 +28,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		}),
 		skippedBatches: f.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_scaler_kafka_skipped_batches_total",
-			Help: "Batches that were skipped because they decompress to more than 8 MiB or 20,000 records. Each counts as one malformed event.",
+			Help: "Batches that were skipped because they have more than 8 MiB decompressed, 20,000 records or 200,000 headers. Each counts as one malformed event.",
 		}),
 		lag: f.NewHistogram(prometheus.HistogramOpts{
 			Name:    "tachometer_scaler_kafka_lag_seconds",
