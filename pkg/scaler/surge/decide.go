@@ -288,8 +288,16 @@ func (d *Decision) computeSurgeWish(o *Observed) (surgeWish, bool) {
 	return w, true
 }
 
-// learnSteadyDemands notes the demands of metrics that all pods have.
+// learnSteadyDemands notes the demands of metrics that all pods have. After a change of the replicas an answer may still be that of the
+// pods before.
 func (d *Decision) learnSteadyDemands(o *Observed, metrics []hpa.MetricDecision) {
+	if d.Memory.Replicas != o.Replicas {
+		d.Memory.Replicas = o.Replicas
+		for i := range d.Memory.Metrics {
+			d.Memory.Metrics[i].interruptSteadyDemand(o.Now)
+		}
+		return
+	}
 	for i, m := range metrics {
 		if m.Err == nil && len(m.Pods.Missing)+len(m.Pods.Unready) == 0 {
 			d.Memory.Metrics[i].noteSteadyDemand(o.Readings[i], measureSurgeDemand(m, o.Replicas), o.Now)

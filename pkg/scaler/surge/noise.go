@@ -27,7 +27,7 @@ type MetricMemory struct {
 	// SteadyDemand is the latest demand over a window close to the longest.
 	SteadyDemand float64
 	SteadyAt     time.Time // zero: the windows since then are short
-	// ShortAt is the time of the latest window that is not close to the longest.
+	// ShortAt is the time of the latest window that is not close to the longest, or of the latest change of the replicas.
 	ShortAt time.Time
 	Noise   noiseSum // decays with noiseMemory
 	// Recent are the latest times, of noiseDelay each, that Noise does not have yet: the older, then the newer.
@@ -70,7 +70,7 @@ func (m *MetricMemory) noteMetricWindow(metric string, window time.Duration, now
 // adapter had not found it yet is forgotten.
 func (m *MetricMemory) noteSteadyDemand(r Reading, demand float64, now time.Time) {
 	if float64(r.Window) < steadyShare*float64(m.Longest) {
-		m.SteadyAt, m.ShortAt = time.Time{}, now
+		m.interruptSteadyDemand(now)
 		return
 	}
 	gap := now.Sub(m.SteadyAt)
@@ -86,6 +86,11 @@ func (m *MetricMemory) noteSteadyDemand(r Reading, demand float64, now time.Time
 		m.addNoise(noiseSum{change * change / 2, gap.Seconds()})
 	}
 	m.SteadyDemand, m.SteadyAt = demand, now
+}
+
+// interruptSteadyDemand notes that the demand of now is not comparable with those before.
+func (m *MetricMemory) interruptSteadyDemand(now time.Time) {
+	m.SteadyAt, m.ShortAt = time.Time{}, now
 }
 
 // addNoise adds the noise of a time.

@@ -70,11 +70,7 @@ func TestStepIsNoNoise(t *testing.T) {
 		}
 	}
 	settle(40, 120)
-	variance := func() float64 {
-		m := s.memory.Metrics[0]
-		return (m.Noise.Squares + m.Recent[0].Squares + m.Recent[1].Squares) / (m.Noise.Seconds + m.Recent[0].Seconds + m.Recent[1].Seconds)
-	}
-	calm := variance()
+	calm := s.measureVariance()
 	for range 4 {
 		s.look(s.readTotal(46, time.Minute)) // a second of the step, in the longest window: the adapter has not found it
 		s.setPods(20)
@@ -86,8 +82,43 @@ func TestStepIsNoNoise(t *testing.T) {
 		s.settle(40, 30*time.Second, 25)
 		settle(40, 30)
 	}
-	if got := variance(); got > 2*calm {
+	if got := s.measureVariance(); got > 2*calm {
 		t.Errorf("the variance is %.3g after steps, %.3g before", got, calm)
+	}
+}
+
+// measureVariance returns the variance of the first metric's noise.
+func (s *laneSim) measureVariance() float64 {
+	m := s.memory.Metrics[0]
+	return (m.Noise.Squares + m.Recent[0].Squares + m.Recent[1].Squares) / (m.Noise.Seconds + m.Recent[0].Seconds + m.Recent[1].Seconds)
+}
+
+// TestScalingIsNoNoise: the load is steady, and the autoscaler removes and adds pods. For some looks the answer is still that of the pods
+// before, so that the demand seems to jump. That is no noise.
+func TestScalingIsNoNoise(t *testing.T) {
+	t.Parallel()
+	for _, lag := range []int{0, 1, 3} {
+		s := newLaneSim()
+		s.setPods(20)
+		settle := func(looks int) {
+			for i := range looks {
+				s.look(s.readTotal(40+0.05*float64(i%2*2-1), time.Minute))
+			}
+		}
+		settle(120)
+		calm := s.measureVariance()
+		for _, pods := range []int{3, 2, 6, 2} {
+			before := s.readTotal(40, time.Minute)
+			s.setPods(pods)
+			for range lag {
+				before.Newest = s.observed.Now
+				s.look(before)
+			}
+			settle(40)
+		}
+		if got := s.measureVariance(); got > 2*calm {
+			t.Errorf("an answer late by %d looks: the variance is %.3g after the autoscaler scaled, %.3g before", lag, got, calm)
+		}
 	}
 }
 

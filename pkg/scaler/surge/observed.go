@@ -47,6 +47,7 @@ type Memory struct {
 	// answer; zero: the last answer was good.
 	GoodSince, FailedSince time.Time
 	Metrics                []MetricMemory // of the autoscaler, in their order
+	Replicas               int32          // at the latest look that taught a steady demand
 	Agreement              Agreement
 	Raise                  *Raise // in force, or in the mode observe supposed to be; nil: none
 	// Raises are the times of the raises within the budget's period.
