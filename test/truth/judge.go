@@ -99,6 +99,9 @@ func (p *player) judgeError(r *reader, a *adapterReplica, out *answer) (verdict,
 	if p.expectsError(r, out) {
 		return verdictRefused, "the scenario expects it"
 	}
+	if r.truth[0] == "quantile" && p.hadNoEvents(text, families, out.at) {
+		return verdictRefused, "there were no events"
+	}
 	reference := p.describeRateCase(r, a).reference
 	for _, t := range p.troubles { // a window may begin in the trouble
 		if strings.Contains(text, "warming up") && !out.at.Before(t.from) && out.at.Before(t.until.Add(reference)) {
