@@ -127,6 +127,11 @@ func (ev *evaluation) planQueryGroups(s *seriesScanner, auto, moved bool) error 
 		return nil
 	}
 	if moved {
+		if longest := ev.span + slackIntervals*ev.interval; ev.hasLateQueriedPod() {
+			if since, shared := ev.queriedLoadMovedBesideLate(longest, longest, ev.scan.queriedSelectorHistories()); !shared {
+				ev.noteQueriedMove(since)
+			}
+		}
 		return ev.planMovedQuery(s, auto)
 	}
 	if s.countEvents {
@@ -142,9 +147,7 @@ func (ev *evaluation) planQueryGroups(s *seriesScanner, auto, moved bool) error 
 			chosen, shared = ev.queriedLoadMovedBesideLate(chosen, longest, counters)
 		}
 		if !shared && s.keepSamples {
-			if began := ev.now.Add(-chosen); began.After(ev.MovedAt) { // a pod that is late may have lost its load, or have got more
-				ev.MovedAt = began
-			}
+			ev.noteQueriedMove(chosen) // a pod that is late may have lost its load, or have got more
 			return ev.planMovedQuery(s, auto)
 		}
 		if auto {
@@ -154,6 +157,13 @@ func (ev *evaluation) planQueryGroups(s *seriesScanner, auto, moved bool) error 
 	}
 	ev.groupQueryObjects()
 	return nil
+}
+
+// noteQueriedMove notes that load moved so long ago.
+func (ev *evaluation) noteQueriedMove(ago time.Duration) {
+	if began := ev.now.Add(-ago); began.After(ev.MovedAt) {
+		ev.MovedAt = began
+	}
 }
 
 // queryScanReach returns how far back the scan looks. For sums it looks for series that go on without a fresh sample.
