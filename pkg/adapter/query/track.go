@@ -159,7 +159,7 @@ type countedRange struct {
 // promQLIncreaseBetween returns the increase of a counter over a range, by interpolation between samples (see countQueriedPart); false if nothing
 // is known of it. A counter that decreases began again at zero: since the sample before, or after a pause since an
 // interval before its first sample. A track counts nothing before its first sample if it began at zero, and nothing after
-// its last if it ended. Where the last track's begin or end is not known, it is taken to have counted more of the same:
+// its last, or its end if no other follows. Where the last track's begin or end is not known, it is taken to have counted more of the same:
 // back to the begin of the range, or to the end of the series that were in its place; but not if the pod was watched before
 // and had no such series. A track of a single sample goes on as the track before did;
 // see lateQueriedRate for one whose newest sample is late.
@@ -173,11 +173,12 @@ func promQLIncreaseBetween(times []int64, values []float64, r countedRange) (inc
 	for i, v := range values {
 		if value.IsStaleNaN(v) {
 			if last >= 0 {
-				next := endedTrack{to: times[last], rate: newestRate, newestRate: newestRate, hasRate: true}
+				next := endedTrack{to: times[last], marker: times[i], rate: newestRate, newestRate: newestRate, hasRate: true}
 				if from := max(times[first], r.from); next.to > from {
 					next.rate = track / float64(next.to-from)
 				}
 				if first == last && !fromZero { // it tells no rate
+					next.marker = next.to // nor does it tell what it counted until its end
 					next.rate, next.newestRate, next.hasRate, firstRate = before.rate, before.newestRate, before.hasRate, before.newestRate
 				}
 				if !fromZero {
@@ -215,7 +216,11 @@ func promQLIncreaseBetween(times []int64, values []float64, r countedRange) (inc
 		track, ok = track+n, true
 	}
 	if last <= first || first < 0 {
-		if last >= 0 && !fromZero && !r.silent {
+		switch {
+		case last < 0:
+			n := before.countUntilQueriedEnd(r)
+			increase, ok = increase+n, ok || n > 0
+		case !fromZero && !r.silent:
 			increase += before.continueQueriedTrack(times[last], r)
 		}
 		return increase + track, ok
@@ -297,9 +302,19 @@ func (r countedRange) lateQueriedRate(times []int64, values []float64, mean floa
 
 // endedTrack is a track that ended. Its rate, per millisecond, is that within a range, or of its last increment if it ended before the range.
 type endedTrack struct {
-	to               int64
+	to, marker       int64   // its last sample, and the staleness marker behind it
 	rate, newestRate float64 // newestRate is that of its last increment
 	hasRate          bool
+}
+
+// countUntilQueriedEnd returns what a counter of a process that ended counted between its last sample and its end, if that is no hole: as much
+// as before.
+func (t endedTrack) countUntilQueriedEnd(r countedRange) float64 {
+	overlap := min(t.marker, r.to) - max(t.to, r.from)
+	if overlap <= 0 || float64(t.marker-t.to) > minHoleIntervals*float64(r.interval) {
+		return 0
+	}
+	return t.newestRate * float64(overlap)
 }
 
 // bridgeQueriedTracks returns what a counter counted between the end of a track and the first sample of the next, at from, where the same

@@ -62,6 +62,26 @@ func TestIncreaseOverTracks(t *testing.T) {
 	}
 }
 
+// TestIncreaseUntilAnEnd: a counter whose pod ends counts until its end as before, unless it had no page for longer than an interval.
+func TestIncreaseUntilAnEnd(t *testing.T) {
+	t.Parallel()
+	end := math.Float64frombits(value.StaleNaN)
+	for name, tc := range map[string]struct {
+		ended, from int64
+		want        float64
+	}{
+		"at its last page":          {11, 0, 11},
+		"soon after":                {15, 0, 15},
+		"from behind its last page": {15, 12, 3},
+		"a hole":                    {17, 0, 10},
+	} {
+		got, ok := promQLIncreaseBetween([]int64{0, 5, 10, tc.ended}, []float64{100, 105, 110, end}, countedRange{from: tc.from, to: 30, interval: 5})
+		if !ok || math.Abs(got-tc.want) > 0.01 {
+			t.Errorf("%s: %.2f %v, want %.2f", name, got, ok, tc.want)
+		}
+	}
+}
+
 // TestIncreaseAroundAMove: load that moves from one counter to another in the midst of their increments is counted once, wherever the range
 // begins.
 func TestIncreaseAroundAMove(t *testing.T) {
