@@ -99,6 +99,9 @@ func (p *player) judgeError(r *reader, a *adapterReplica, out *answer) (verdict,
 	if p.expectsError(r, out) {
 		return verdictRefused, "the scenario expects it"
 	}
+	if r.truth[0] == "quantile" && p.hadNoEvents(text, families, out.at) {
+		return verdictRefused, "there were no events"
+	}
 	reference := p.describeRateCase(r, a).reference
 	for _, t := range p.troubles { // a window may begin in the trouble
 		if strings.Contains(text, "warming up") && !out.at.Before(t.from) && out.at.Before(t.until.Add(reference)) {
@@ -304,7 +307,8 @@ func (p *player) judgeRate(r *reader, a *adapterReplica, out *answer) (verdict, 
 	if out.sum < low*(1-windowTolerance)-noise-loss || out.sum > high*(1+windowTolerance)+noise {
 		return verdictWrong, fmt.Sprintf("truth %.4g to %.4g over the stated window", low, high)
 	}
-	if steady && out.at.Sub(c.lastMove) > horizon && len(omitted) == 0 {
+	// A pod's value has the counts of pods that left within the stated window, which a pause of its page makes longer than the rule's.
+	if steady && out.at.Sub(c.lastMove) > max(horizon, out.window[1]+retainedIntervals*p.settings.interval) && len(omitted) == 0 {
 		p.report.Promises.addSample(promiseWindow, relativeError(out.sum, low, high))
 		if v, why := p.judgePods(r, out, c, noise); v != verdictRight {
 			return v, why

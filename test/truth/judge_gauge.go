@@ -5,6 +5,7 @@ package truth
 import (
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"sort"
 	"strings"
@@ -99,6 +100,33 @@ func (p *player) judgeQuantile(r *reader, out *answer) (verdict, string) {
 		}
 	}
 	return verdictRight, ""
+}
+
+// emptyWindow is the window of a quantile's error for want of events.
+var emptyWindow = regexp.MustCompile(`\(no events in ([0-9hms]+)\)`)
+
+// hadNoEvents reports whether an error says that there were no events in a window, and there were none until a page of the last intervals.
+func (p *player) hadNoEvents(text string, families []*metricFamily, now time.Time) bool {
+	found := emptyWindow.FindStringSubmatch(text)
+	if found == nil {
+		return false
+	}
+	window, err := time.ParseDuration(found[1])
+	if err != nil {
+		return false
+	}
+	window -= time.Second / 2 // it is rounded
+	step := p.settings.interval / 8
+	for end := now.Add(-time.Duration(settledIntervals * float64(p.settings.interval))); !end.After(now); end = end.Add(step) {
+		events := 0.0
+		for _, f := range families {
+			events += f.history.countAt(end) - f.history.countAt(end.Add(-window))
+		}
+		if events < 1 { // a page has whole events
+			return true
+		}
+	}
+	return false
 }
 
 // bucketBounds returns the bounds of the bucket of a latency.

@@ -239,12 +239,12 @@ func (p *player) applySetting(st Statement) {
 	}
 }
 
-// noteSlowPages notes the pages that take longer than the interval.
+// noteSlowPages notes the pages that take longer than the interval, the delay of all pages of the service included.
 func (p *player) noteSlowPages() {
 	for _, s := range p.services {
 		for _, pod := range s.pods {
 			mode, until := pod.activeMode(), pod.pageUntil
-			if mode.name != "slow" || mode.value < p.settings.interval {
+			if mode.name != "slow" || s.delay+mode.value < p.settings.interval {
 				continue
 			}
 			if until.IsZero() {

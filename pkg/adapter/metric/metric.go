@@ -83,7 +83,7 @@ type Value struct {
 	// the total of a group, and no value of the object.
 	Ended bool
 	// Reason says why the object has no right value, and Detail says it in words. Value is then meaningless. Both are
-	// empty for a right value.
+	// empty for a right value. A NaN may have a Detail alone.
 	Reason Reason
 	Detail string
 }

@@ -64,6 +64,7 @@ func (p *Provider) provideSingleValue(req request, v *metric.Value) (*custom_met
 		return nil, p.rejectNegativeProvidedValue(req.rule, v)
 	}
 	o := newProviderOmission(req.rule, v.Object, reason)
+	o.Detail = cmp.Or(o.Detail, v.Detail)
 	return p.substituteOrRejectProvidedValue(req, o, req.kind.resource.String()+" "+o.Object.String(), []metric.Omission{o})
 }
 

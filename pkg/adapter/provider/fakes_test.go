@@ -262,6 +262,7 @@ func (s scrapeState) FamilyType(_, pod, family string) (model.MetricType, bool) 
 	return kind, ok
 }
 
+func (scrapeState) CountsUnseen(_, _ string) bool             { return false }
 func (scrapeState) SilentSince(_, _ string) (time.Time, bool) { return time.Time{}, false }
 
 func (s scrapeState) HeldCounts(_, pod string, _ []string) float64 { return s.held[pod] }

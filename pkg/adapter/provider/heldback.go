@@ -11,6 +11,8 @@ import (
 const (
 	// heldBack is the detail of a value without the series that are held back.
 	heldBack = "a new series waits for the next page"
+	// unseenCounts is the detail of a pod that was ready just now, while its page fails.
+	unseenCounts = "ready until now, without a page"
 	// heldShare divides the counts of a value: if less is held back, the value is right within its promise.
 	heldShare = 20
 )

@@ -157,7 +157,8 @@ func (p *Provider) checkProviderRequestComplete(req request, pods []discovery.Po
 // because it refuses connections. The backend does not know of it for ever. A pod that is not ready gets no traffic to count.
 func (p *Provider) isProvidedPodSilent(req request, pod *discovery.Pod) bool {
 	page, ended := p.Scrapes.SilentSince(pod.Namespace, pod.Name)
-	if page.IsZero() || !pod.Ready && req.rule.Conserves() || !ended && req.now.Sub(page) <= req.rule.MaxAge {
+	idle := !pod.Ready && req.rule.Conserves() && !p.Scrapes.CountsUnseen(pod.Namespace, pod.Name)
+	if page.IsZero() || idle || !ended && req.now.Sub(page) <= req.rule.MaxAge {
 		return false
 	}
 	return p.exposesProvidedFamily(req.rule, pod)

@@ -175,6 +175,9 @@ func (p *Provider) evaluateProviderRuleForPods(ctx context.Context, req request,
 		case computed.Reason == "" && isProvidedPart(req.rule, p.countHeldProvidedEvents(req.rule, r.pod), countProvidedEvents(computed)):
 			computed.Reason, computed.Detail = metric.ReasonWarmingUp, heldBack
 		}
+		if req.spreadsProvidedDeparted() && r.pod.Live && !r.pod.Ready && p.Scrapes.CountsUnseen(r.pod.Namespace, r.pod.Name) {
+			unknown = append(unknown, metric.Omission{Object: r.pod.Object(), Reason: metric.ReasonStale, Detail: unseenCounts})
+		}
 		if r.done {
 			continue
 		}
@@ -229,12 +232,11 @@ func (p *Provider) isProvidedPodToEvaluate(req *request, r *podResult) bool {
 // recordProvidedPodResult records the computed value of an open pod (nil: none), or the reason of its omission.
 func (p *Provider) recordProvidedPodResult(req *request, r *podResult, computed *metric.Value) error {
 	reason, detail := metric.ReasonAbsent, ""
-	switch {
-	case computed == nil:
-	case computed.Reason != "":
+	if computed != nil {
 		reason, detail = computed.Reason, computed.Detail
 		r.goesOn = !computed.Ended && req.spreadsProvidedDeparted()
-	default:
+	}
+	if computed != nil && reason == "" {
 		_, reason = validateProvidedValue(req.rule, computed, req.now)
 	}
 	switch reason {

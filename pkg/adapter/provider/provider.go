@@ -61,6 +61,9 @@ type Scrapes interface {
 	// SilentSince returns the time of the newest accepted page of a pod whose last scrape failed, and whether its series
 	// ended since. The time is zero if the last scrape succeeded, or if no page was accepted.
 	SilentSince(namespace, pod string) (page time.Time, ended bool)
+	// CountsUnseen reports whether a pod whose page fails is ready, or was since its series ended, as far as the scraper knows: what it counts is
+	// on no page.
+	CountsUnseen(namespace, pod string) bool
 }
 
 // Demands records the demands of requests, so the adapter scrapes and keeps their series for a while.

@@ -43,7 +43,7 @@ func (p *Provider) validateProvidedValues(req request, found []metric.Value) (po
 		}
 		if reason != "" {
 			o := newProviderOmission(req.rule, v.Object, reason)
-			o.Detail = cmp.Or(v.Detail, o.Detail)
+			o.Detail = cmp.Or(o.Detail, v.Detail)
 			labels := v.Labels
 			if v, n, reason = p.substituteMissingProvidedValue(req, o); reason != "" {
 				result.omitted = append(result.omitted, o)

@@ -258,7 +258,7 @@ func (ev *evaluation) planMovedQuery(s *seriesScanner, auto bool) error {
 		if few := ev.describeFewQueryEvents(c, counters); few != "" {
 			ev.refuseQueriedPods(metric.ReasonWarmingUp, few+" in "+ev.window.Round(time.Second).String())
 		}
-		extended := ev.scan.extendQueriedHistories(counters, c, c.end-ev.window.Milliseconds())
+		extended := ev.scan.extendQueriedHistories(counters, c, c.end-ev.window.Milliseconds(), ev.interval.Milliseconds())
 		chosen := chooseQueryTotalWindow(c.end, ev.window, append(extended, ev.scan.queriedQuantileHistories(s.selectors)...))
 		ev.window = max(chosen, min(ev.window, minStretchIntervals*ev.interval))
 	}
@@ -313,7 +313,7 @@ func (s *seriesScan) leaveQueriedGaps(at int64, find func(namedSampleTimes, int)
 	for again := true; again; {
 		again = false
 		for _, p := range s.orderedPods {
-			for _, t := range p.sampleTimes {
+			for _, t := range slices.Concat(p.sampleTimes, p.endedTimes) {
 				i := t.times.queriedSampleIndexAfter(at)
 				if i == 0 || i == len(t.times) || t.times[i-1] == at {
 					continue
@@ -376,7 +376,7 @@ func (ev *evaluation) refuseLateQueriedPods(c commonStretch) {
 
 // extendQueriedHistories returns the counters, where pods that are watched only since a later time than begin, or whose newest increments
 // are late, have what they may have counted in the missing time: the same rate. What is not known is then no step of the total.
-func (s *seriesScan) extendQueriedHistories(counters []window.Counter, c commonStretch, begin int64) []window.Counter {
+func (s *seriesScan) extendQueriedHistories(counters []window.Counter, c commonStretch, begin, interval int64) []window.Counter {
 	extended := make([]window.Counter, len(counters))
 	for _, p := range s.orderedPods {
 		since := p.queriedPodKnownSince()
@@ -384,7 +384,11 @@ func (s *seriesScan) extendQueriedHistories(counters []window.Counter, c commonS
 			if h == nil {
 				continue
 			}
-			if p.newest > 0 && !p.silent && len(h) > 0 {
+			switch {
+			case len(h) == 0:
+			case p.newest == 0:
+				h = p.extendEndedQueriedHistory(h, c.end, interval)
+			case !p.silent:
 				h = extendQueriedHistory(h, since, begin, c.end, p.settled)
 			}
 			extended[i].Pods = append(extended[i].Pods, h)
@@ -404,6 +408,16 @@ func extendQueriedHistory(h window.History, since, begin, end, settled int64) wi
 		h = append(window.History{{From: begin, To: since, Count: meanQueriedRate(h, begin) * float64(since-begin)}}, h...)
 	}
 	return h
+}
+
+// extendEndedQueriedHistory gives the history of a pod that ended an increment until its end, as countUntilQueriedEnd counts it.
+func (p *scannedPod) extendEndedQueriedHistory(h window.History, end, interval int64) window.History {
+	last, until := h[len(h)-1], min(p.ended, end)
+	if until <= last.To || float64(p.ended-last.To) > minHoleIntervals*float64(interval) {
+		return h
+	}
+	rate := last.Count / float64(last.To-last.From)
+	return append(slices.Clip(h), window.Increment{From: last.To, To: until, Count: rate * float64(until-last.To)})
 }
 
 // meanQueriedRate returns the mean rate, per millisecond, of the increments that begin at a time or later; of all if none does.

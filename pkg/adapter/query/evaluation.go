@@ -5,6 +5,7 @@ package query
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -126,6 +127,11 @@ func (ev *evaluation) planQueryGroups(s *seriesScanner, auto, moved bool) error 
 		return nil
 	}
 	if moved {
+		if longest := ev.span + slackIntervals*ev.interval; ev.hasLateQueriedPod() {
+			if since, shared := ev.queriedLoadMovedBesideLate(longest, longest, ev.scan.queriedSelectorHistories()); !shared {
+				ev.noteQueriedMove(since)
+			}
+		}
 		return ev.planMovedQuery(s, auto)
 	}
 	if s.countEvents {
@@ -141,9 +147,7 @@ func (ev *evaluation) planQueryGroups(s *seriesScanner, auto, moved bool) error 
 			chosen, shared = ev.queriedLoadMovedBesideLate(chosen, longest, counters)
 		}
 		if !shared && s.keepSamples {
-			if began := ev.now.Add(-chosen); began.After(ev.MovedAt) { // a pod that is late may have lost its load, or have got more
-				ev.MovedAt = began
-			}
+			ev.noteQueriedMove(chosen) // a pod that is late may have lost its load, or have got more
 			return ev.planMovedQuery(s, auto)
 		}
 		if auto {
@@ -153,6 +157,13 @@ func (ev *evaluation) planQueryGroups(s *seriesScanner, auto, moved bool) error 
 	}
 	ev.groupQueryObjects()
 	return nil
+}
+
+// noteQueriedMove notes that load moved so long ago.
+func (ev *evaluation) noteQueriedMove(ago time.Duration) {
+	if began := ev.now.Add(-ago); began.After(ev.MovedAt) {
+		ev.MovedAt = began
+	}
 }
 
 // queryScanReach returns how far back the scan looks. For sums it looks for series that go on without a fresh sample.
@@ -300,6 +311,9 @@ func (ev *evaluation) queryGroupObjectNames(group int) []string {
 // addQueryResult adds the value of a group's result.
 func (ev *evaluation) addQueryResult(r evalResult, group int, span time.Duration) error {
 	v := metric.Value{Value: r.value, Window: span}
+	if math.IsNaN(r.value) && ev.countsNoQueriedEvents(r, ev.evalGroups[group].at, span) {
+		v.Detail = "no events in " + span.Round(time.Second).String()
+	}
 	if ev.Rule.External {
 		v.Time, v.Labels = ev.scan.newestQuerySample(r.labels), queryResultLabels(r.labels)
 		ev.values = append(ev.values, v)
@@ -332,6 +346,24 @@ func (ev *evaluation) addQueryResult(r evalResult, group int, span time.Duration
 	}
 	ev.values = append(ev.values, v)
 	return nil
+}
+
+// countsNoQueriedEvents reports whether the counters behind a result have no events within the span before at, as behind a quantile of nothing.
+func (ev *evaluation) countsNoQueriedEvents(r evalResult, at int64, span time.Duration) bool {
+	within, counters := countedRange{from: at - span.Milliseconds(), to: at, interval: ev.interval.Milliseconds()}, 0
+	for _, series := range ev.scan.seriesBySelector {
+		for i := range series {
+			s := &series[i]
+			if !s.isCounter || r.pod != nil && s.pod != r.pod || r.pod == nil && !hasQueryResultLabels(r.labels, s.labels) {
+				continue
+			}
+			if n, _ := promQLIncreaseBetween(s.times, s.values, within); n != 0 {
+				return false
+			}
+			counters++
+		}
+	}
+	return counters > 0
 }
 
 // missingQueryResultLabel returns the label that a result lacks to name its object, or an empty string.

@@ -2,7 +2,11 @@
 
 package query
 
-import "github.com/prometheus/prometheus/model/value"
+import (
+	"math"
+
+	"github.com/prometheus/prometheus/model/value"
+)
 
 // maxLateIntervals is the greatest age of a punctual pod's newest sample, and the longest pause within a track, in scrape
 // intervals with some jitter: one scrape may fail.
@@ -152,10 +156,10 @@ type countedRange struct {
 	silent bool
 }
 
-// promQLIncreaseBetween returns the increase of a counter over a range, by interpolation between samples; false if nothing
+// promQLIncreaseBetween returns the increase of a counter over a range, by interpolation between samples (see countQueriedPart); false if nothing
 // is known of it. A counter that decreases began again at zero: since the sample before, or after a pause since an
 // interval before its first sample. A track counts nothing before its first sample if it began at zero, and nothing after
-// its last if it ended. Where the last track's begin or end is not known, it is taken to have counted more of the same:
+// its last, or its end if no other follows. Where the last track's begin or end is not known, it is taken to have counted more of the same:
 // back to the begin of the range, or to the end of the series that were in its place; but not if the pod was watched before
 // and had no such series. A track of a single sample goes on as the track before did;
 // see lateQueriedRate for one whose newest sample is late.
@@ -169,11 +173,12 @@ func promQLIncreaseBetween(times []int64, values []float64, r countedRange) (inc
 	for i, v := range values {
 		if value.IsStaleNaN(v) {
 			if last >= 0 {
-				next := endedTrack{to: times[last], rate: newestRate, newestRate: newestRate, hasRate: true}
+				next := endedTrack{to: times[last], marker: times[i], rate: newestRate, newestRate: newestRate, hasRate: true}
 				if from := max(times[first], r.from); next.to > from {
 					next.rate = track / float64(next.to-from)
 				}
 				if first == last && !fromZero { // it tells no rate
+					next.marker = next.to // nor does it tell what it counted until its end
 					next.rate, next.newestRate, next.hasRate, firstRate = before.rate, before.newestRate, before.hasRate, before.newestRate
 				}
 				if !fromZero {
@@ -201,18 +206,21 @@ func promQLIncreaseBetween(times []int64, values []float64, r countedRange) (inc
 			firstRate = newestRate
 		}
 		last, all = i, all+n
-		overlap := min(times[i], r.to) - max(begin, r.from)
-		if overlap <= 0 {
+		counted := timeSpan{max(begin, r.from), min(times[i], r.to)}
+		if counted.from >= counted.to {
 			continue
 		}
-		ok = true
-		if overlap < times[i]-begin {
-			n *= float64(overlap) / float64(times[i]-begin)
+		if whole := (timeSpan{begin, times[i]}); counted != whole {
+			n = newQueriedIncrement(whole, n, times[first:], values[first:], i-first).countQueriedPart(counted)
 		}
-		track += n
+		track, ok = track+n, true
 	}
 	if last <= first || first < 0 {
-		if last >= 0 && !fromZero && !r.silent {
+		switch {
+		case last < 0:
+			n := before.countUntilQueriedEnd(r)
+			increase, ok = increase+n, ok || n > 0
+		case !fromZero && !r.silent:
 			increase += before.continueQueriedTrack(times[last], r)
 		}
 		return increase + track, ok
@@ -234,6 +242,50 @@ func promQLIncreaseBetween(times []int64, values []float64, r countedRange) (inc
 	return increase + track, ok
 }
 
+// queriedIncrement is the increment of a counter between two samples, with the rates of the increments beside it, per millisecond; NaN for an
+// unknown rate.
+type queriedIncrement struct {
+	timeSpan
+	count, before, after float64
+}
+
+// newQueriedIncrement returns the increment that ends at the sample with an index, of a track. A track that begins at zero counted nothing
+// before. Rates of much shorter increments are chance.
+func newQueriedIncrement(span timeSpan, count float64, times []int64, values []float64, i int) queriedIncrement {
+	rate := func(i int) float64 {
+		if i >= len(values) || !(values[i] >= values[i-1]) || 2*(times[i]-times[i-1]) < span.to-span.from {
+			return math.NaN()
+		}
+		return (values[i] - values[i-1]) / float64(times[i]-times[i-1])
+	}
+	n := queriedIncrement{timeSpan: span, count: count, before: math.NaN(), after: rate(i + 1)}
+	switch {
+	case values[i] < values[i-1]: // the process before had another rate
+	case i > 1:
+		n.before = rate(i - 1)
+	case values[0] == 0:
+		n.before = 0
+	}
+	return n
+}
+
+// countQueriedPart returns what a counter counted in a part of an increment. If its rate is between the rates beside it, it changed once, from
+// the one to the other: load moves in the midst of an increment. Otherwise the counts are taken for even.
+func (n queriedIncrement) countQueriedPart(part timeSpan) float64 {
+	rate := n.count / float64(n.to-n.from)
+	if (rate-n.before)*(n.after-rate) > 0 {
+		return n.steppedQueriedCount(part.to) - n.steppedQueriedCount(part.from)
+	}
+	return rate * float64(part.to-part.from)
+}
+
+// steppedQueriedCount returns what a counter whose rate changed once counted in an increment until a time.
+func (n queriedIncrement) steppedQueriedCount(until int64) float64 {
+	passed := float64(until - n.from)
+	changed := (n.count - n.after*float64(n.to-n.from)) / (n.before - n.after)
+	return n.before*min(passed, changed) + n.after*max(0, passed-changed)
+}
+
 // lateQueriedRate returns the rate, per millisecond, at which a late counter is taken to go on after its samples: that since load last
 // moved, if the samples show it for an interval, and else the mean rate.
 func (r countedRange) lateQueriedRate(times []int64, values []float64, mean float64) float64 {
@@ -250,9 +302,19 @@ func (r countedRange) lateQueriedRate(times []int64, values []float64, mean floa
 
 // endedTrack is a track that ended. Its rate, per millisecond, is that within a range, or of its last increment if it ended before the range.
 type endedTrack struct {
-	to               int64
+	to, marker       int64   // its last sample, and the staleness marker behind it
 	rate, newestRate float64 // newestRate is that of its last increment
 	hasRate          bool
+}
+
+// countUntilQueriedEnd returns what a counter of a process that ended counted between its last sample and its end, if that is no hole: as much
+// as before.
+func (t endedTrack) countUntilQueriedEnd(r countedRange) float64 {
+	overlap := min(t.marker, r.to) - max(t.to, r.from)
+	if overlap <= 0 || float64(t.marker-t.to) > minHoleIntervals*float64(r.interval) {
+		return 0
+	}
+	return t.newestRate * float64(overlap)
 }
 
 // bridgeQueriedTracks returns what a counter counted between the end of a track and the first sample of the next, at from, where the same

@@ -62,6 +62,55 @@ func TestIncreaseOverTracks(t *testing.T) {
 	}
 }
 
+// TestIncreaseUntilAnEnd: a counter whose pod ends counts until its end as before, unless it had no page for longer than an interval.
+func TestIncreaseUntilAnEnd(t *testing.T) {
+	t.Parallel()
+	end := math.Float64frombits(value.StaleNaN)
+	for name, tc := range map[string]struct {
+		ended, from int64
+		want        float64
+	}{
+		"at its last page":          {11, 0, 11},
+		"soon after":                {15, 0, 15},
+		"from behind its last page": {15, 12, 3},
+		"a hole":                    {17, 0, 10},
+	} {
+		got, ok := promQLIncreaseBetween([]int64{0, 5, 10, tc.ended}, []float64{100, 105, 110, end}, countedRange{from: tc.from, to: 30, interval: 5})
+		if !ok || math.Abs(got-tc.want) > 0.01 {
+			t.Errorf("%s: %.2f %v, want %.2f", name, got, ok, tc.want)
+		}
+	}
+}
+
+// TestIncreaseAroundAMove: load that moves from one counter to another in the midst of their increments is counted once, wherever the range
+// begins.
+func TestIncreaseAroundAMove(t *testing.T) {
+	t.Parallel()
+	for moved := int64(10_000); moved < 15_000; moved += 200 {
+		var giver, taker [2][]float64 // times and values
+		for at := int64(0); at <= 40_000; at += 5_000 {
+			giver[0], giver[1] = append(giver[0], float64(at)), append(giver[1], 1_000_000+float64(min(at, moved))+float64(max(0, at-moved))/9)
+			if from := at + 9_300; from <= 40_000 {
+				taker[0], taker[1] = append(taker[0], float64(from)), append(taker[1], float64(max(0, from-moved))*8/9)
+			}
+		}
+		for from := int64(5_100); from < 20_000; from += 100 {
+			r, total := countedRange{from: from, to: 30_000, interval: 5_000}, 0.0
+			for _, c := range [][2][]float64{giver, taker} {
+				var times []int64
+				for _, at := range c[0] {
+					times = append(times, int64(at))
+				}
+				n, _ := promQLIncreaseBetween(times, c[1], r)
+				total += n
+			}
+			if want := float64(30_000 - from); math.Abs(total-want) > 0.01*want {
+				t.Errorf("load moved at %d, counted from %d: %.0f, want %.0f", moved, from, total, want)
+			}
+		}
+	}
+}
+
 // TestIncreaseFromTheEndOfATrack: a range that begins where a track ended knows the rate of the track, too.
 func TestIncreaseFromTheEndOfATrack(t *testing.T) {
 	t.Parallel()

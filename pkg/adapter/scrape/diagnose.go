@@ -212,6 +212,22 @@ func (m *Manager) SilentSince(namespace, pod string) (page time.Time, ended bool
 	return l.status.pageAt, l.status.seriesEnded
 }
 
+// CountsUnseen reports whether a pod whose page fails is ready, or was since its series ended, as far as the scraper knows: it may count on no
+// page. The scraper learns a little later than the watch that such a pod is no longer ready, and first finishes a scrape under way; see
+// endFailedScrapeSeries.
+func (m *Manager) CountsUnseen(namespace, pod string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l := m.loops[metric.Object{Namespace: namespace, Name: pod}]
+	if l == nil || l.status.cause == "" || l.status.pageAt.IsZero() {
+		return false
+	}
+	if l.status.seriesEnded {
+		return l.ready || !l.readyAt.IsZero()
+	}
+	return l.ready || l.scraping // the end of the scrape ends the series
+}
+
 // minPagesInRow is the number of pages in a row that rules out too few samples as the reason of a missing value: two for a
 // rate, and a third because the newest page may be younger than the computation of the value.
 const minPagesInRow = 3

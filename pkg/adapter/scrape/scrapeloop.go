@@ -38,6 +38,7 @@ type scrapeLoop struct {
 	unreadyAt  time.Time // the pod stopped being ready, by the manager's clock; zero: it is ready, or was not before
 	replaced   bool      // the container has ended or started again, and no scrape has shown since whether its page goes on
 	ending     bool      // the pod is being deleted
+	endingAt   time.Time // since then, by the manager's clock; zero: it is not, or was before it was a target
 	ended      bool      // and its first scrape has failed since: no scrape follows
 	due        time.Time
 	lane       lane
@@ -89,6 +90,9 @@ func (l *scrapeLoop) updateScrapeTarget(t metric.Target, families rankedFamilies
 	case l.ready:
 		l.unreadyAt = now
 	}
+	if t.Ending && !l.ending {
+		l.endingAt = now
+	}
 	l.replaced = l.replaced || !l.started.IsZero() && !l.started.Equal(t.Started)
 	l.started, l.stopped, l.ready, l.ending = t.Started, t.Stopped, t.Ready, t.Ending
 	if l.endpoint.families != families.families {
@@ -104,6 +108,7 @@ type scrapeJob struct {
 	ranks        []int     // of the endpoint's families
 	processStart time.Time // when the target's container started; zero: unknown
 	newProcess   bool      // the cluster has not told so far that the container started
+	knownProcess bool      // the process had a page at the pod's URL before: its counters did not begin here
 	ready        bool      // the pod is ready
 	ending       bool      // the pod is being deleted
 	due, started time.Time
@@ -132,6 +137,7 @@ func (m *Manager) startScrape(l *scrapeLoop, now time.Time) *scrapeJob {
 	j := &scrapeJob{
 		loop: l, endpoint: l.endpoint, ranks: l.endpoint.ranks, processStart: l.started, newProcess: l.stopped, ready: l.ready, ending: l.ending, due: l.due, started: now, opts: m.opts, lane: l.lane,
 	}
+	j.knownProcess = l.predecessor != nil && !l.status.pageAt.IsZero() && l.status.processStart.Equal(l.started)
 	l.places.running[j.lane]++
 	if m.running[j.lane]++; j.lane == fastLane {
 		m.fastJobs.pushScrapeQueue(j)
@@ -156,6 +162,9 @@ func (m *Manager) scrapeTarget(ctx context.Context, j *scrapeJob) scrapeOutcome 
 		Started: j.processStart, NewProcess: j.newProcess, Oldest: m.clock.Now().Add(-min(j.opts.Retention, maxBeginningIntervals*j.opts.Interval)),
 		MaxBytes: j.opts.MaxPageBytes, MaxSamples: j.opts.MaxSamples, MaxLabels: j.opts.MaxLabels,
 		MaxLabelBytes: j.opts.MaxLabelBytes, Reserve: j.loop.reserve,
+	}
+	if j.knownProcess {
+		page.Started = time.Time{}
 	}
 	var r exposition.ParsedPage
 	r, o.bytes, o.err = m.fetcher.fetchScrapePage(ctx, j.loop, j.endpoint, page)
@@ -211,17 +220,13 @@ func (m *Manager) recordScrapeOutcome(j *scrapeJob, o scrapeOutcome) (before, af
 	}
 	before = l.status.failure
 	if o.cancelled && l.ending && l.inflight.WasInterrupted() { // see beginScrapeTargetEnd
-		m.endTerminatedScrapeLoop(l, m.clock.scrapeClockTimeAt(o.end).UnixMilli())
+		m.endTerminatedScrapeLoop(l)
 		return before, before, true
 	}
 	if !o.cancelled {
 		m.markTargetScraped(l)
 		if o.err != nil && j.ending {
-			at := int64(0)
-			if l.status.cause != "" { // it failed before, so that its last counts are on no page
-				at = m.clock.scrapeClockTimeAt(o.end).UnixMilli()
-			}
-			m.endTerminatedScrapeLoop(l, at)
+			m.endTerminatedScrapeLoop(l)
 			return before, before, true
 		}
 		l.status.recordScrape(j, o, m.clock.scrapeClockTimeAt(o.end))

@@ -96,7 +96,7 @@ func (m *Manager) retireScrapeLoop(l *scrapeLoop) {
 		m.retiring[l.key] = l
 		return
 	}
-	m.endScrapeLoopSeries(l, m.clock.Now().UnixMilli())
+	m.endRetiredScrapeLoop(l)
 }
 
 // finishRetiredScrapeLoop ends a retired loop after its scrape, and schedules its successor.
@@ -108,7 +108,7 @@ func (m *Manager) finishRetiredScrapeLoop(l *scrapeLoop) {
 		l.conn.Close()
 		successor.predecessor = l
 	} else {
-		m.endScrapeLoopSeries(l, m.clock.Now().UnixMilli())
+		m.endRetiredScrapeLoop(l)
 	}
 	if successor != nil {
 		m.scheduleScrapeLoop(successor, time.Now())
@@ -160,7 +160,7 @@ func (m *Manager) beginScrapeTargetEnd(l *scrapeLoop, now time.Time) {
 		l.inflight.Interrupt()
 		return
 	case silent:
-		m.endTerminatedScrapeLoop(l, m.clock.Now().UnixMilli())
+		m.endTerminatedScrapeLoop(l)
 		return
 	case l.scraping:
 		return
@@ -172,11 +172,20 @@ func (m *Manager) beginScrapeTargetEnd(l *scrapeLoop, now time.Time) {
 	}
 }
 
-// endTerminatedScrapeLoop ends the series of a pod that is being deleted, at a time or at their newest samples. The loop stays,
-// without scrapes, until it is no longer a target.
-func (m *Manager) endTerminatedScrapeLoop(l *scrapeLoop, at int64) {
+// endTerminatedScrapeLoop ends the series of a pod that is being deleted: when that began, if no page has followed, so that its last counts are
+// on none; else at their newest samples. The loop stays, without scrapes, until it is no longer a target.
+func (m *Manager) endTerminatedScrapeLoop(l *scrapeLoop) {
 	l.ended = true
-	m.endScrapeLoopSeries(l, at)
+	m.endScrapeLoopSeries(l, l.endingAt.UnixMilli())
+}
+
+// endRetiredScrapeLoop ends the series of a loop that is no longer a target.
+func (m *Manager) endRetiredScrapeLoop(l *scrapeLoop) {
+	if l.ending {
+		m.endTerminatedScrapeLoop(l)
+		return
+	}
+	m.endScrapeLoopSeries(l, m.clock.Now().UnixMilli())
 }
 
 // maxReadinessLag is how much later than its process's end a pod is known not to be ready, in scrape intervals.
@@ -229,6 +238,9 @@ func (l *scrapeLoop) scrapeSeriesEnd(now time.Time, interval time.Duration) time
 	s := &l.status
 	if s.seriesEnded { // a counter that comes back smaller began later
 		return now
+	}
+	if l.ending && !l.endingAt.IsZero() { // it was ready until then, and stops for that reason
+		return l.endingAt
 	}
 	end := now
 	switch {

@@ -42,6 +42,8 @@
 //     of the load (see dispersion.go). Without it, batches of five give short windows in three reads of four, and
 //     totals of 3.6 × the standard deviation. A few rare batches are no evidence of a step: a single one leaves the
 //     longest window.
+//   - A part may have a batch of each pod more or less than its length explains: where all counts are multiples of a size, n₁ and n₂ move by this
+//     size times the root of the number of pods. Periodic batches that come nearly once in an interval look steady, and then twice in some.
 //   - The newest page of a group's only pod may be older than it looks. There n₁ and n₂ move by the events of an interval,
 //     not by ½: what a single page shows is no step, unless it is more than the age of the page explains.
 //   - A false alarm costs the more, the shorter the window it leaves, and there are more short parts than long ones.
@@ -55,7 +57,10 @@
 // write.
 package window
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Counter is a counter of events in a group of pods.
 type Counter struct {
@@ -117,7 +122,28 @@ func (c Counter) windowBlur(g *ageGrid) float64 {
 			rates += h.meanWindowRate(g)
 		}
 	}
-	return max(minBlur, c.blur*float64(g.interval)*rates)
+	blur := max(minBlur, c.blur*float64(g.interval)*rates)
+	if size := windowBatchSize(c.singleWindowPods()); size > 1 {
+		blur = max(blur, size*math.Sqrt(float64(len(c.singleWindowPods()))))
+	}
+	return blur
+}
+
+// windowBatchSize returns the greatest common divisor of all counts: more than 1 if events come in batches of equal size, of which a part may
+// have one more or less of each pod. Of single events it is soon known to be 1.
+func windowBatchSize(pods []History) float64 {
+	size := 0.0
+	for _, h := range pods {
+		for _, i := range h {
+			if size == 1 || i.Count-math.Trunc(i.Count) != 0 { // also of infinity
+				return 1
+			}
+			for rest := i.Count; rest != 0; {
+				size, rest = rest, math.Mod(size, rest)
+			}
+		}
+	}
+	return size
 }
 
 // meanWindowRate returns the mean rate within the longest window, per millisecond.

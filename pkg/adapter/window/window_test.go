@@ -4,6 +4,7 @@ package window
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -148,7 +149,7 @@ func TestChooseSettled(t *testing.T) {
 	t.Parallel()
 	even := regularHistory(0, evenRate(25))
 	batchMore := slices.Clone(even)
-	batchMore[len(batchMore)-1].Count *= 2
+	batchMore[len(batchMore)-1].Count = 101 // and no multiple of the others
 	for name, tc := range map[string]struct {
 		pod  History
 		want time.Duration
@@ -166,6 +167,37 @@ func TestChooseSettled(t *testing.T) {
 	}
 	if got := Choose(Counter{Pods: []History{batchMore}}, now, time.Minute); got == time.Minute {
 		t.Error("Choose() takes no batch for a step either: ChooseSettled is needless")
+	}
+}
+
+// TestPeriodicBatches: pods whose batches come nearly once in an interval have two batches in some increments, at times in the same ones: this is
+// no step. A step of such a load is one.
+func TestPeriodicBatches(t *testing.T) {
+	t.Parallel()
+	batches := func(rate float64, until int64) (pods []History) {
+		for pod := range 3 {
+			var h History
+			count := func(at int64) float64 { return 100 * math.Floor((rate*float64(at)/1000+float64(5*pod))/100) }
+			for at := until - 70_000; at < until; at += 1000 {
+				h = append(h, Increment{From: at, To: at + 1000, Count: count(at+1000) - count(at)})
+			}
+			pods = append(pods, h)
+		}
+		return pods
+	}
+	for until := int64(100_000); until < 130_000; until += 1000 {
+		if got := Choose(Counter{Pods: batches(108, until)}, until, time.Minute); got != time.Minute {
+			t.Errorf("%d ms: %s, want the longest window", until, got)
+		}
+	}
+	stepped := batches(108, 100_000)
+	for i := range stepped {
+		for k := range stepped[i][64:] {
+			stepped[i][64+k].Count *= 4
+		}
+	}
+	if got := Choose(Counter{Pods: stepped}, 100_000, time.Minute); got > 8*time.Second {
+		t.Errorf("a step 6 s ago: %s", got)
 	}
 }
 
