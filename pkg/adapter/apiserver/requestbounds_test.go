@@ -63,7 +63,7 @@ func TestBadMetricSelector(t *testing.T) {
 		"": 200, "code=200": 200, "code in (200, 500),!path": 200, "(": 400, "code in (": 400, "a b": 400, "code=~5..": 400,
 	} {
 		w := httptest.NewRecorder()
-		served.ServeHTTP(w, httptest.NewRequest("GET", "/apis?metricLabelSelector="+url.QueryEscape(selector), http.NoBody))
+		served.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/apis?metricLabelSelector="+url.QueryEscape(selector), http.NoBody))
 		if w.Code != want || want == 400 && !strings.Contains(w.Body.String(), `"message":"metricLabelSelector: `) {
 			t.Errorf("%q: %d %s, want %d", selector, w.Code, w.Body, want)
 		}
