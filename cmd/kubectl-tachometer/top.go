@@ -87,7 +87,7 @@ func (p *pluginProgram) printPluginTop(ctx context.Context, c *pluginConnection)
 		return nil
 	}
 	var table bytes.Buffer                                                    // written at once, so that a terminal does not flicker
-	if p.watching && isPluginTerminal(p.out) && os.Getenv("TERM") != "dumb" { // which knows no escapes
+	if p.watching && isPluginTerminal(p.out) && os.Getenv("TERM") != "dumb" { // a dumb terminal knows no escapes
 		table.WriteString(clearScreen)
 	}
 	if err := report.Print(&table, c.now(), c.namespace == "", p.output == "wide", p.noHeaders); err != nil {

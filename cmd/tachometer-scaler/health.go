@@ -75,7 +75,7 @@ func (h *healthServer) checkScalerProgramReadiness() error {
 	return nil
 }
 
-// writeScalerProgramReadiness writes leader and configuration for people, on /readyz?verbose. The port is open to strangers, who see no reasons.
+// writeScalerProgramReadiness writes leader and configuration for people, on /readyz?verbose. Without reasons: the port is open to strangers.
 func (h *healthServer) writeScalerProgramReadiness(w http.ResponseWriter) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -91,7 +91,7 @@ func (v *configValidator) validateAdapterConfigBackendURL(path, address string) 
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
 		v.AddFault(path, "must be http://HOST:PORT/PATH or https://HOST:PORT/PATH")
 	case u.Port() != "" && !isPort(u.Port()):
-		v.AddFault(path, "has the port %s; a port is a number from 1 to 65535", strict.Shorten(u.Port()))
+		v.AddFault(path, "has the port %s; a port is a number from 1 to 65535", strict.ShortenPlain(u.Port()))
 	case u.User != nil:
 		v.AddFault(path, "must not contain credentials, because logs show it; use http.basic_auth")
 	case u.Fragment != "":

@@ -110,7 +110,7 @@ func (req request) checkProvidedAggregate(result podValues, counted string) erro
 		return metric.Errorf(metric.KindInvalid, "values of %s do not add up over pods: write a rule with aggregate: max or avg", req.rule.NonAdditive)
 	}
 	if result.mixed {
-		return metric.Errorf(metric.KindUnavailable, "some of %s give %s by another rule, with another aggregate", counted, req.rule.Metric)
+		return metric.Errorf(metric.KindUnavailable, "some of %s give %s by another rule, with another aggregate; wait for the end of a rollout, or write a rule with metric", counted, req.rule.Metric)
 	}
 	lacking := req.podsMissingFromProvidedExtreme(result)
 	article := "an average"

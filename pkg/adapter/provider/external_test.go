@@ -46,7 +46,7 @@ func TestExternal(t *testing.T) {
 		code     int
 	}{
 		"sorted by labels":   {values: []metric.Value{queue("b", 2), queue("a", 1.5)}, want: `{queue="a"}=1500m {queue="b"}=2`},
-		"negative":           {values: []metric.Value{queue("a", -1)}, code: 500, want: `rule "orders_waiting" gives -1: negative values are refused`},
+		"negative":           {values: []metric.Value{queue("a", -1)}, code: 500, want: `rule "orders_waiting" gives -1: negative values are rejected`},
 		"negative, allowed":  {metric: "profit", values: []metric.Value{queue("a", -1)}, want: `{queue="a"}=-1`},
 		"NaN, one of many":   {values: []metric.Value{queue("a", math.NaN()), queue("b", 2)}, want: `{queue="b"}=2`},
 		"NaN, the only one":  {values: []metric.Value{queue("a", math.NaN())}, code: 503, want: "1 series: 1 not a number"},

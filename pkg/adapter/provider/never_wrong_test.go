@@ -121,7 +121,7 @@ func TestNeverAWrongNumber(t *testing.T) {
 
 		"negative: error": {
 			pods: []labelledPod{a, b}, values: []metric.Value{fresh("a", 1), fresh("b", -0.5)},
-			code: 500, message: `rule "request_per_second" gives -0.5 for shop/b: negative values are refused unless the rule says allowNegative: true`,
+			code: 500, message: `rule "request_per_second" gives -0.5 for shop/b: negative values are rejected; correct the query, or set allowNegative: true`,
 			omitted: map[metric.Reason]int{metric.ReasonNegative: 1},
 		},
 		"negative with allowNegative: served": {

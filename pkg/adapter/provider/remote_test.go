@@ -117,7 +117,7 @@ func TestRemoteNeverAWrongNumber(t *testing.T) {
 
 		"negative: 500 with rule and pod": {
 			pods: []labelledPod{a, b}, server: vector("namespace=shop,pod=a 1 1s", "namespace=shop,pod=b -0.5 1s"),
-			want:    `500 rule "requests" gives -0.5 for shop/b: negative values are refused unless the rule says allowNegative: true`,
+			want:    `500 rule "requests" gives -0.5 for shop/b: negative values are rejected; correct the query, or set allowNegative: true`,
 			omitted: map[metric.Reason]int{metric.ReasonNegative: 1},
 		},
 		"negative with allowNegative: served": {
@@ -170,7 +170,7 @@ func TestRemoteNeverAWrongNumber(t *testing.T) {
 		},
 		"onMissing and a negative number: 500": {
 			pods: []labelledPod{a}, server: vector("namespace=shop,pod=a -1 1s"), read: "pods/*/zero",
-			want:    `500 rule "zero" gives -1 for shop/a: negative values are refused unless the rule says allowNegative: true`,
+			want:    `500 rule "zero" gives -1 for shop/a: negative values are rejected; correct the query, or set allowNegative: true`,
 			omitted: map[metric.Reason]int{metric.ReasonNegative: 1},
 		},
 		"onMissing and no pod: 404": {

@@ -44,7 +44,7 @@ func TestRemoteObjects(t *testing.T) {
 		},
 		"negative": {
 			server: vector("namespace=shop,service=cart -1 2s"), read: "services/cart/hits",
-			want:    `500 rule "hits" gives -1 for shop/cart: negative values are refused unless the rule says allowNegative: true`,
+			want:    `500 rule "hits" gives -1 for shop/cart: negative values are rejected; correct the query, or set allowNegative: true`,
 			omitted: map[metric.Reason]int{metric.ReasonNegative: 1},
 		},
 		"twice": {
@@ -120,7 +120,7 @@ func TestRemoteExternal(t *testing.T) {
 		"sum out of range": {server: vector("queue=a 9e15 1s", "queue=b 9e15 1s"), read: "external/orders", want: "503 2 values: their sum is out of range"},
 		"negative": {
 			server: vector("queue=a 1 1s", "queue=b -1 1s"), read: "external/orders",
-			want:    `500 rule "orders" gives -1: negative values are refused unless the rule says allowNegative: true`,
+			want:    `500 rule "orders" gives -1: negative values are rejected; correct the query, or set allowNegative: true`,
 			omitted: map[metric.Reason]int{metric.ReasonNegative: 1},
 		},
 		"negative, allowed": {server: vector("queue=a -1 1s"), read: "external/profit", want: `{queue="a"}=-1@1s`},

@@ -64,7 +64,7 @@ func (p *Provider) rejectNegativeProvidedValue(r *rule.Rule, v *metric.Value) er
 	if v.Object.Name != "" {
 		of = " for " + v.Object.String()
 	}
-	return metric.Errorf(metric.KindInternal, "rule %q gives %g%s: negative values are refused unless the rule says allowNegative: true",
+	return metric.Errorf(metric.KindInternal, "rule %q gives %g%s: negative values are rejected; correct the query, or set allowNegative: true",
 		r.Name, v.Value, of)
 }
 

@@ -119,7 +119,7 @@ func newPromQLSelector(v *parser.VectorSelector, path []parser.Node) exprSelecto
 }
 
 // countPromQLBuckets makes the last bucket stand for all buckets that a selector reads: each event is in every bucket above it, and the last
-// has all events. Several buckets without the last, as of le=~"0.3|0.5", count no events. Plain values may be those of a gauge with such a
+// has all events. Several buckets without the last, such as those of le=~"0.3|0.5", count no events. Plain values may be those of a gauge with such a
 // name.
 func (s *exprSelector) countPromQLBuckets(v *parser.VectorSelector) {
 	if slices.ContainsFunc(v.LabelMatchers, func(m *labels.Matcher) bool { return m.Name == labels.BucketLabel && !m.Matches(lastBucketBound) }) {
@@ -150,7 +150,7 @@ func fixedPromQLLabel(v *parser.VectorSelector, label string) string {
 	return ""
 }
 
-// maxCachedText bounds a remembered text. Those of rules without a metric selector have some hundreds of bytes.
+// maxCachedText bounds a remembered text. A rule without a metric selector has some hundreds of bytes.
 const maxCachedText = 4 << 10
 
 // expressionCache caches parsed expressions by text: parsing takes as long as reading the samples of 50 pods.
@@ -175,7 +175,7 @@ func (p *expressionCache) getOrParsePromQLExpression(namespace, text string, rem
 	return p.byText.Add(namespace, text, e, measurePromQLExpression(text, e)), nil
 }
 
-// measurePromQLExpression returns about the memory of a parsed expression.
+// measurePromQLExpression estimates the memory of a parsed expression.
 func measurePromQLExpression(text string, e *parsedExpression) int {
 	bytes := memorybounds.ExpressionRatio * len(text)
 	for i := range e.selectors {
@@ -188,13 +188,13 @@ func measurePromQLExpression(text string, e *parsedExpression) int {
 	return max(bytes, len(text))
 }
 
-// What a regular expression takes, in bytes. A text of a dozen characters may have a thousand instructions, or characters.
+// The memory of a regular expression, in bytes. A text of a dozen characters may have a thousand instructions, or characters.
 const (
 	patternBytes, patternValueBytes           = 1536, 64
 	patternInstructionBytes, patternRuneBytes = 100, 20
 )
 
-// measurePromQLPattern returns about the memory of the regular expression of a matcher. A list of values needs no instructions.
+// measurePromQLPattern estimates the memory of the regular expression of a matcher. A list of values needs no instructions.
 func measurePromQLPattern(m *labels.Matcher) int {
 	if values := m.SetMatches(); len(values) > 0 {
 		return patternBytes/4 + patternValueBytes*len(values) + 2*len(m.Value)

@@ -38,7 +38,7 @@ type seriesScan struct {
 	seriesBySelector [][]scannedSeries
 	since            int64      // the scan has samples of ranged selectors from then on, milliseconds
 	holes            []timeSpan // see appendQueriedHoles
-	// hasEnded is set if a counter ended or began again within reach, hasBegun if one began at zero.
+	// hasEnded is set if a counter ended or began again within reach, hasBegun if a counter began at zero.
 	hasEnded, hasBegun bool
 }
 
@@ -69,10 +69,10 @@ type scannedPod struct {
 	silent bool // newest is older than the rule's maxAge
 	// settled is the time since which load no longer moves to the pod or away from it; 0 outside a common stretch.
 	settled int64
-	// ended is the time of the newest sample of a counter that ended, ends has the different times of all ends, ascending after the scan.
+	// ended is the time of the newest sample of an ended counter; ends has the distinct times of all ends, ascending after the scan.
 	ended int64
 	ends  []int64
-	// samples and decreases are those of the counter that decreased most often.
+	// samples and decreases belong to the counter with the most decreases.
 	samples, decreases int
 	// strangers are the values to which no restart explains a decrease, strangerSamples the samples since the last; see separateQueriedProcesses.
 	strangers, strangerSamples int
@@ -269,7 +269,7 @@ func (p *scannedPod) noteQueriedEnds(sel exprSelector, track currentTrack, times
 	}
 }
 
-// describeQueriedPod sets what the counters of a pod have in common in a range of the counter of a name.
+// describeQueriedPod sets the properties that all counters of this name in a pod share in a range.
 func (p *scannedPod) describeQueriedPod(name string, r *countedRange) {
 	r.settled, r.silent, r.podSince, r.podEnded = p.settled, p.silent, 0, 0
 	for i := range p.sampleTimes {

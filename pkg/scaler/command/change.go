@@ -98,8 +98,8 @@ func newScalerApproveCommand(p *Program) *cobra.Command {
 			return map[string]any{"approved": true}, "the controller opens the gate when the pods are verified", nil
 		},
 	}
-	return newScalerChangeCommand(c, "approve", "let the gates of holds open that wait for a person",
-		"Approve lets the gates open that wait for an approval, after the new pods are verified.", "approve deploy/shop")
+	return newScalerChangeCommand(c, "approve", "open the gates that wait for approval",
+		"Approve opens the gates that wait for approval, after the new pods are verified.", "approve deploy/shop")
 }
 
 // hasScalerGateToOpen reports whether a hold has gates that are not open yet, and may still open.

@@ -28,7 +28,7 @@ func newScalerReleaseCommand(p *Program) *cobra.Command {
 	r := &releaseCommand{Program: p}
 	cmd := &cobra.Command{
 		Use: "release (" + workloadUse + "... | --expired)", Short: "end holds and restore the original numbers",
-		Long: `Release ends the holds of a workload that people made with set, and waits until the original numbers are restored: the bounds of the
+		Long: `Release ends the manual holds of a workload, made with set, and waits until the original numbers are restored: the bounds of the
 autoscaler or, without an autoscaler, the replicas. A number that a user changed during the hold stays. --reason names the holds to end;
 --all ends the holds of schedules and events too. A schedule makes its hold again within a minute: pause it instead.
 
