@@ -25,6 +25,8 @@ const (
 	ScalerGroup = "scaler." + Name
 	// ScalerPrefix begins the keys of its labels and annotations.
 	ScalerPrefix = ScalerGroup + "/"
+	// ScalerManager is the field manager of its writes.
+	ScalerManager = "tachometer-scaler"
 	// ScalerController is the reportingController of its Events.
 	ScalerController = Name + "/scaler"
 )

@@ -15,7 +15,7 @@ import (
 
 // checkVisitedBehavior warns where the spec keeps the autoscaler from a change that its metrics ask for. Conditions do not say so.
 func (v *autoscalerVisit) checkVisitedBehavior() {
-	if least, most := inventory.MinReplicasOf(v.hpa), v.hpa.Spec.MaxReplicas; least == most {
+	if least, most := inventory.MinReplicasOf(v.hpa), v.hpa.Spec.MaxReplicas; least == most && !inventory.IsHeld(v.hpa) {
 		v.addVisitCheck("behavior", StatusWarning, fmt.Sprintf("minReplicas and maxReplicas are both %d: it can change nothing", most), v.formatMaximumCommand())
 	}
 	wish, isKnown := v.highestVisitedWish()

@@ -225,6 +225,10 @@ func TestQuietAndSound(t *testing.T) {
 			w.setBehavior(autoscalingv2.HPAScalingRules{Tolerance: new(resource.MustParse("500m"))})
 		},
 		"a deny around an adapter that is ready": func(_ *testing.T, w *world) { w.more = append(w.more, denyEgress(), newServerEndpoints()) },
+		"a hold up to the maximum": func(_ *testing.T, w *world) {
+			w.hpa.Spec.MaxReplicas = 2
+			w.hpa.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubectl"}, {Manager: "tachometer-scaler"}}
+		},
 		"the word true with spaces": func(_ *testing.T, w *world) {
 			w.deployment.Spec.Template.Annotations = map[string]string{inventory.AnnotationScrape: " true "}
 		},

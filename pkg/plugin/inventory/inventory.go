@@ -13,6 +13,8 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/tachometer-metrics/tachometer/pkg/domain"
 )
 
 // Inventory is a set of objects. Its slices are sorted by namespace and name.
@@ -155,6 +157,13 @@ func KEDAOwner(hpa *autoscalingv2.HorizontalPodAutoscaler) string {
 		}
 	}
 	return ""
+}
+
+// IsHeld reports whether a hold of the scaler sets the limits of an autoscaler, until the hold ends.
+func IsHeld(hpa *autoscalingv2.HorizontalPodAutoscaler) bool {
+	return slices.ContainsFunc(hpa.ManagedFields, func(m metav1.ManagedFieldsEntry) bool {
+		return m.Manager == domain.ScalerManager && m.Subresource == ""
+	})
 }
 
 // DescribeMetric returns the metric of a spec in words: "request_per_second of pods", "cpu of pods". A selector is part of the name, as in

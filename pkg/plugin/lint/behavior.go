@@ -220,7 +220,7 @@ func lintMinAboveMax(s subject) []string {
 }
 
 func lintNoRoom(s subject) []string {
-	return newLintMessage(inventory.MinReplicasOf(s.hpa) == s.hpa.Spec.MaxReplicas, "both limits are %d", s.hpa.Spec.MaxReplicas)
+	return newLintMessage(inventory.MinReplicasOf(s.hpa) == s.hpa.Spec.MaxReplicas && !inventory.IsHeld(s.hpa), "both limits are %d", s.hpa.Spec.MaxReplicas)
 }
 
 func lintSinglePod(s subject) []string {

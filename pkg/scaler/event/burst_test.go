@@ -49,6 +49,35 @@ func TestFullQueue(t *testing.T) {
 	})
 }
 
+// TestFullQueueTakesEnds: starts that fill the queue keep no end out, whose hold would stay raised.
+func TestFullQueueTakesEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSaleRule()
+		r.Key, r.Workloads = "sale", newWorkloadSpecs(20, "shop")
+		b := newHandlerBench(t, nil, Options{MaxWaiting: 2}, r)
+		if err := b.Handle(t.Context(), newEventJSON("old", "START", "10m", `,"sale":"old"`), SourceHTTP); err != nil {
+			t.Fatal(err)
+		}
+		b.sink.setFailure(func(hold.Workload, string) error { return errors.New("down") })
+		for i := range 3 { // the worker holds the first
+			b.acceptEvent(t, newEventJSON(fmt.Sprint(i), "START", "10m", fmt.Sprintf(`,"sale":"%d"`, i)))
+			synctest.Wait()
+		}
+		var rejected *OutcomeError
+		if _, err := b.Accept(t.Context(), newEventJSON("3", "START", "10m", `,"sale":"3"`), SourceHTTP); !errors.As(err, &rejected) {
+			t.Errorf("a fourth start: %v; want it rejected", err)
+		}
+		last := b.acceptEvent(t, newEventJSON("4", "END", "10m", `,"sale":"old"`))
+		b.sink.setFailure(nil)
+		if err := b.WaitDelivered(t.Context(), last); err != nil {
+			t.Fatal(err)
+		}
+		if calls := b.sink.listCalls(); calls[len(calls)-1] != "release shop event/sale/old" {
+			t.Errorf("calls %q", calls)
+		}
+	})
+}
+
 // TestFloodOfAWorkloadDelaysNobody: a workload that gets holds faster than it takes them keeps its queue full. After a while it loses those above
 // its rate, counted, and the events of other workloads no longer wait behind it. It takes holds all the time, and all again after the flood.
 func TestFloodOfAWorkloadDelaysNobody(t *testing.T) {

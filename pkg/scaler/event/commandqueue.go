@@ -87,7 +87,7 @@ func (q *commandQueue) tryAppendEventCommand(c *queuedCommand) (replaced *queued
 	id := c.command.hold.ID
 	if at := q.latestByHold[id]; at != nil && c.supersedesEventCommand(at.Value.(*queuedCommand)) {
 		replaced = q.waiting.Remove(at).(*queuedCommand)
-	} else if q.waiting.Len() >= q.maxWaiting {
+	} else if q.waiting.Len() >= q.countEventQueuePlaces(c) {
 		if q.fullSince.IsZero() {
 			q.fullSince = time.Now()
 		}
@@ -99,6 +99,14 @@ func (q *commandQueue) tryAppendEventCommand(c *queuedCommand) (replaced *queued
 	q.latestByHold[id] = q.waiting.PushBack(c)
 	q.signalEventQueueChange()
 	return replaced, time.Time{}, nil
+}
+
+// countEventQueuePlaces returns how many commands may wait when c comes. Ends have as many places again: a hold without its end stays for its time.
+func (q *commandQueue) countEventQueuePlaces(c *queuedCommand) int {
+	if c.command.release {
+		return 2 * q.maxWaiting
+	}
+	return q.maxWaiting
 }
 
 // takeEventCommand removes and returns the first command. It waits for a command, and returns nil when ctx has ended.

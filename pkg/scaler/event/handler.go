@@ -46,7 +46,7 @@ type Options struct {
 	Registerer prometheus.Registerer
 	// MaxSkew is how far the senders' clocks may be ahead; 0: DefaultMaxSkew.
 	MaxSkew time.Duration
-	// MaxWaiting bounds the waiting commands of a workload. 0: DefaultMaxWaiting.
+	// MaxWaiting bounds the waiting commands of a workload; twice as many may wait if the last are ends. 0: DefaultMaxWaiting.
 	MaxWaiting int
 	// AttemptTimeout bounds a call of the sink; 0: DefaultAttemptTimeout.
 	AttemptTimeout time.Duration

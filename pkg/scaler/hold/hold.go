@@ -15,6 +15,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tachometer-metrics/tachometer/pkg/domain"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
@@ -126,7 +127,7 @@ func (h *Hold) validateSchemaLimits() error {
 const (
 	ManagedLabel = "app.kubernetes.io/managed-by"
 	// Manager is the value of ManagedLabel, and the field manager of the scaler's writes.
-	Manager = "tachometer-scaler"
+	Manager = domain.ScalerManager
 )
 
 // NewObject returns the object of a hold on a workload. owner labels it as the work of one controller; empty: of no controller.

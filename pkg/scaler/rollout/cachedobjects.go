@@ -33,13 +33,37 @@ func stripCachedPod(object any) (any, error) {
 	for _, containers := range [][]corev1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
 		for i := range containers {
 			c := &containers[i]
-			*c = corev1.Container{Name: c.Name, Ports: c.Ports, ReadinessProbe: c.ReadinessProbe, RestartPolicy: c.RestartPolicy}
+			*c = corev1.Container{Name: c.Name, Ports: listNamedPorts(c.Ports), ReadinessProbe: c.ReadinessProbe, RestartPolicy: c.RestartPolicy}
 		}
 	}
+	pod.Status = stripCachedPodStatus(pod.Status)
 	if pod.Size() > maxCachedObjectBytes {
 		pod.Labels, pod.Spec = nil, corev1.PodSpec{}
 	}
 	return pod, nil
+}
+
+// listNamedPorts returns the ports with a name, which probes use. Media servers declare thousands without.
+func listNamedPorts(all []corev1.ContainerPort) []corev1.ContainerPort {
+	return slices.DeleteFunc(all, func(p corev1.ContainerPort) bool { return p.Name == "" })
+}
+
+// stripCachedPodStatus keeps the states of a pod. The last words of its containers have up to 12 KiB, twice.
+func stripCachedPodStatus(s corev1.PodStatus) corev1.PodStatus {
+	kept := corev1.PodStatus{Phase: s.Phase, Conditions: s.Conditions, PodIP: s.PodIP, StartTime: s.StartTime, InitContainerStatuses: s.InitContainerStatuses, ContainerStatuses: s.ContainerStatuses}
+	for _, statuses := range [][]corev1.ContainerStatus{kept.InitContainerStatuses, kept.ContainerStatuses} {
+		for i := range statuses {
+			c := &statuses[i]
+			*c = corev1.ContainerStatus{Name: c.Name, State: c.State}
+			if c.State.Waiting != nil {
+				c.State.Waiting.Message = ""
+			}
+			if c.State.Terminated != nil {
+				c.State.Terminated.Message = ""
+			}
+		}
+	}
+	return kept
 }
 
 // stripCachedAutoscaler keeps what a hold and the surge lane read of an autoscaler. One above maxCachedObjectBytes has no metrics: the lane leaves it.

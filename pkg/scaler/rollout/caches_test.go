@@ -118,6 +118,30 @@ func TestHugeObjectsAreCachedSmall(t *testing.T) {
 	}
 }
 
+// TestCachedPodsKeepTheirWorkload: pods that are large for a good reason still count as their workload's.
+func TestCachedPodsKeepTheirWorkload(t *testing.T) {
+	t.Parallel()
+	words := strings.Repeat("x", 12<<10)
+	ports := []corev1.ContainerPort{{Name: "http", ContainerPort: 8080}}
+	for i := range 2_000 {
+		ports = append(ports, corev1.ContainerPort{ContainerPort: int32(20_000 + i), Protocol: corev1.ProtocolUDP})
+	}
+	ended := corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Reason: "Error", ExitCode: 3, Message: words}}
+	for name, pod := range map[string]*corev1.Pod{
+		"last words": {Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{Name: "app", State: ended, LastTerminationState: ended}}}},
+		"ports":      {Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "media", Ports: ports}}}},
+	} {
+		pod.Labels = map[string]string{"app": "web"}
+		want := describeUnreadyRolloutPod(pod)
+		if _, err := stripCachedPod(pod); err != nil || pod.Labels["app"] != "web" || describeUnreadyRolloutPod(pod) != want {
+			t.Errorf("%s: %v, labels %v, %q; want %q", name, err, pod.Labels, describeUnreadyRolloutPod(pod), want)
+		}
+		if name == "ports" && len(pod.Spec.Containers[0].Ports) != 1 {
+			t.Errorf("%s: %d ports, want the one with a name", name, len(pod.Spec.Containers[0].Ports))
+		}
+	}
+}
+
 func checkCachedSize(t *testing.T, name string, strip cache.TransformFunc, object any) {
 	t.Helper()
 	stripped, err := strip(object)

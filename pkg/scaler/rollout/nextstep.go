@@ -125,11 +125,15 @@ func (o *Observed) beginHold(now time.Time) (Step, bool) {
 		status := hold.Status{
 			ObservedGeneration: h.Generation, ReplicasAsked: h.Spec.Replicas, Numbers: before.Numbers, GateOpen: before.GateOpen,
 			GateSteps: before.GateSteps, GateStepAt: before.GateStepAt, WatchUntil: before.WatchUntil, BreachedSince: before.BreachedSince,
-			GateChanges: before.GateChanges, Up: before.Up, Outbox: o.keepFailure(h, now),
+			GateChanges: before.GateChanges, Outbox: o.keepFailure(h, now),
 			State: hold.Received, Since: metav1.NewMicroTime(now), Entered: metav1.NewMicroTime(now),
 		}
 		if o.Scale != nil {
 			status.ReplicasBefore = o.Scale.Replicas
+		}
+		status.Told = forgetOutcomes(before.Told, status.Outbox)
+		if h.Spec.Group == nil { // it may have got one by now
+			status.Up = before.Up
 		}
 		switch {
 		case before.State == hold.Open && h.Spec.Replicas <= before.ReplicasAsked:
@@ -249,7 +253,7 @@ func (o *Observed) restartLostHold(now time.Time) (Step, bool) {
 		}
 		status := endMaximum(h.Status.DeepCopy(), now)
 		status.State, status.Message, status.Since, status.Entered = hold.Received, "the workload does not exist", metav1.NewMicroTime(now), metav1.NewMicroTime(now)
-		status.ReplicasBefore, status.Told, status.Up, status.RetryAt = 0, nil, nil, metav1.MicroTime{}
+		status.ReplicasBefore, status.Told, status.Up, status.RetryAt = 0, forgetOutcomes(status.Told, nil), nil, metav1.MicroTime{}
 		if o.Scale != nil {
 			status.Message = "the workload was replaced" // all its pods are new
 		}

@@ -127,7 +127,7 @@ func (o *Observed) isHoldPending(h *hold.Object, now time.Time) bool {
 
 // isHoldWaiting reports whether a hold waits for its deleted workload to come back.
 func (o *Observed) isHoldWaiting(h *hold.Object, now time.Time) bool {
-	return o.isWorkloadLost() && !h.IsOver(now) && (h.Status.State.IsActive() || h.Status.State == hold.RolledBack && !h.Status.RetryAt.IsZero())
+	return o.isWorkloadLost() && !h.IsOver(now) && (h.Status.State.IsActive() || h.IsKept() || h.Status.State == hold.RolledBack && !h.Status.RetryAt.IsZero())
 }
 
 // listRecordHolds lists the holds that need the record of the numbers: those that count, those that will be tried again, and those that wait for

@@ -50,15 +50,30 @@ func (o *Observed) owedOutcome(h *hold.Object, now time.Time) (name, outcome str
 		return reasonYielded, findHoldCondition(h, conditionYielded).Message + ": " + o.describeReplicas()
 	case s == hold.Open && isWatchUnread(h) && !told(reasonUnwatched):
 		return reasonUnwatched, "the gate is open, and nothing watches it: " + findHoldCondition(h, conditionWatched).Message
-	case s == hold.Released && (told(string(hold.Open)) || told(reasonStuck) || told(string(hold.RolledBack))) && !told(string(s)) && told(reasonPaused) == told(reasonResumed):
+	case s == hold.Released && (told(string(hold.Open)) || told(reasonStuck) || told(string(hold.RolledBack)) || told(toldBefore)) && !told(string(s)) && told(reasonPaused) == told(reasonResumed):
 		return string(s), "ended: " + o.describeReplicas()
 	}
 	return "", ""
 }
 
+// toldBefore stands in Status.Told for outcomes that were told and forgotten: the end of the hold ends them too.
+const toldBefore = "Before"
+
 // forgetOutcome returns the told outcomes without one, so that it is told again.
 func forgetOutcome(told []string, name string) []string {
-	return slices.DeleteFunc(told, func(t string) bool { return t == name })
+	kept := slices.DeleteFunc(told, func(t string) bool { return t == name })
+	if len(kept) == len(told) || slices.Contains(kept, toldBefore) {
+		return kept
+	}
+	return append(kept, toldBefore)
+}
+
+// forgetOutcomes returns what stays of the told outcomes of a hold that begins again with an outbox.
+func forgetOutcomes(told []string, outbox []hold.OutboxMessage) []string {
+	if len(told)+len(outbox) == 0 || slices.Contains(told, string(hold.Released)) { // its end was told
+		return nil
+	}
+	return []string{toldBefore}
 }
 
 // contraryOutcomes are the outcomes after which one is news again: a hold that came up after a failure may fail once more.

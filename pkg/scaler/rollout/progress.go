@@ -88,7 +88,7 @@ func (o *Observed) rollBackStep(i int, reason string, retry bool, now time.Time)
 		s.Status.Up = nil
 	}
 	if up := s.Status.Up; up != nil {
-		s.Status.Message = shortenStatusText(fmt.Sprintf("%s; the %d replicas of before stay", reason, up.Replicas))
+		s.Status.Message = shortenStatusText(fmt.Sprintf("%s; at least the %d replicas of before stay", reason, up.Replicas))
 	}
 	pause := min(firstRetryPause<<min(s.Status.Failures-1, 10), maxRetryPause)
 	if at := now.Add(pause); retry && hasTimeForTry(h, at) {
