@@ -395,8 +395,11 @@ func (d *Decoder) Integer(to *int, minimum, maximum int) FieldDecoder {
 		if !d.ValidateScalar(path, n, "a whole number", "!!int") {
 			return
 		}
-		v := 0
-		if err := n.Decode(&v); err != nil || v < minimum || v > maximum {
+		v, err := strconv.Atoi(n.Value) // first, because yaml reads 0100 as 64
+		if err != nil {
+			err = n.Decode(&v)
+		}
+		if err != nil || v < minimum || v > maximum {
 			d.AddFaultAtLine(path, n.Line, "must be from %d to %d, not %s", minimum, maximum, Shorten(n.Value))
 			return
 		}
@@ -481,8 +484,11 @@ func (d *Decoder) Number(to *float64) FieldDecoder {
 		if !d.ValidateScalar(path, n, "a number", "!!int", "!!float") {
 			return
 		}
-		v := 0.0
-		if err := n.Decode(&v); err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
+		v, err := strconv.ParseFloat(n.Value, 64) // as in Integer
+		if err != nil {
+			err = n.Decode(&v)
+		}
+		if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
 			d.AddFaultAtLine(path, n.Line, "must be a finite number, not %s", Shorten(n.Value))
 			return
 		}

@@ -112,7 +112,7 @@ func (p *player) hadNoEvents(text string, families []*metricFamily, now time.Tim
 		return false
 	}
 	window, err := time.ParseDuration(found[1])
-	if err != nil {
+	if err != nil || window < p.settings.interval {
 		return false
 	}
 	window -= time.Second / 2 // it is rounded

@@ -32,6 +32,7 @@ var badFiles = map[string][]string{
 		`line 51: rules[4].labels.object: has no effect for pods; use labels.pod`,
 		`line 56: rules[5].labels.object: an external metric has no object; remove the key`,
 		`line 60: rules[6].labels: app cannot name both an object and its namespace; write labels: {namespace: LABEL, pod: LABEL} with two labels`,
+		`line 65: rules[7].labels.object: has no effect for namespaces; use labels.namespace`,
 	},
 	"bounds": {
 		`line 4: scrape.interval: must be from 100ms to 5m, not 10ms`,

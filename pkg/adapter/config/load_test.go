@@ -83,12 +83,12 @@ func TestLoadMinimal(t *testing.T) {
 }
 
 // TestLoadAliases: aliases give the HTTP configuration of several servers the values of an anchor elsewhere in the file, and whole numbers may
-// have any notation of YAML.
+// have any notation of YAML. Zeros in front mean nothing, as in YAML 1.2.
 func TestLoadAliases(t *testing.T) {
 	t.Parallel()
 	c, err := Load([]byte(`apiVersion: config.tachometer.dev/v1alpha1
 kind: AdapterConfig
-scrape: {maxSamples: 10_000, maxSeries: 0x4000}
+scrape: {maxSamples: 10_000, maxSeries: 0x4000, maxLabels: 0100}
 backends:
 - name: a
   url: http://a
@@ -106,8 +106,8 @@ backends:
 	if b.Authorization == nil || b.Authorization.CredentialsFile != "/etc/token" || b.TLSConfig.CAFile != "/etc/ca" || b.TLSConfig.ServerName != "b" {
 		t.Errorf("HTTP configuration %+v", b)
 	}
-	if c.Scrape.MaxSamples != 10_000 || c.Scrape.MaxSeries != 0x4000 {
-		t.Errorf("maxSamples %d, maxSeries %d", c.Scrape.MaxSamples, c.Scrape.MaxSeries)
+	if c.Scrape.MaxSamples != 10_000 || c.Scrape.MaxSeries != 0x4000 || c.Scrape.MaxLabels != 100 {
+		t.Errorf("maxSamples %d, maxSeries %d, maxLabels %d", c.Scrape.MaxSamples, c.Scrape.MaxSeries, c.Scrape.MaxLabels)
 	}
 }
 

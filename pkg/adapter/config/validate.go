@@ -279,7 +279,9 @@ func (v *configValidator) validateAdapterConfigRuleResource(r *Rule, path string
 		return
 	}
 	v.validateAdapterConfigObjectLabel(r, path)
-	if object := cmp.Or(r.Labels.Object, r.Labels.Pod); object == r.Labels.Namespace && r.Targets == nil && (r.Namespaced == nil || *r.Namespaced) {
+	cluster := r.Resource == "namespaces" || r.Resource == "nodes"
+	object := cmp.Or(r.Labels.Object, r.Labels.Pod)
+	if !cluster && object == r.Labels.Namespace && r.Targets == nil && (r.Namespaced == nil || *r.Namespaced) {
 		v.AddFault(path+".labels", "%s cannot name both an object and its namespace; write labels: {namespace: LABEL, pod: LABEL} with two labels", object)
 	}
 	if correction := correctAdapterConfigResource(r.Resource); correction != "" {
@@ -287,7 +289,6 @@ func (v *configValidator) validateAdapterConfigRuleResource(r *Rule, path string
 	} else if !resourceNameRegexp.MatchString(r.Resource) {
 		v.AddFault(at, "%q is not a resource; write the plural and the group, such as pods or deployments.apps", strict.Shorten(r.Resource))
 	}
-	cluster := r.Resource == "namespaces" || r.Resource == "nodes"
 	if cluster && v.HasKey(path+".aggregate") {
 		v.AddFault(path+".aggregate", "has no effect for %s, because the query gives the value of the object itself; remove aggregate", r.Resource)
 	}

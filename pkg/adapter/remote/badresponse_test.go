@@ -157,6 +157,14 @@ func TestLyingServer(t *testing.T) {
 			fakeResponse{code: 422, body: `{"status":"error","errorType":"execution","error":"proxy Series(): rpc error: code = Unavailable desc = no store"}`},
 			metric.KindUnavailable, "error: backend prometheus: HTTP 422: proxy Series(): rpc error: code = Unavailable desc = no store, since",
 		},
+		"a server behind the server refuses the query": {
+			fakeResponse{code: 422, body: `{"status":"error","errorType":"execution","error":"rpc error: code = InvalidArgument desc = no such function"}`},
+			metric.KindInternal, `error: rule "requests": backend prometheus: refuses the query: rpc error: code = InvalidArgument desc = no such function`,
+		},
+		"a server behind the server refuses the query with a status of HTTP": {
+			fakeResponse{code: 422, body: `{"status":"error","errorType":"execution","error":"expanding series: rpc error: code = Code(422) desc = the query exceeds the limit"}`},
+			metric.KindInternal, `error: rule "requests": backend prometheus: refuses the query: expanding series: rpc error: code = Code(422) desc = the query exceeds the limit`,
+		},
 		"a store behind the server fails, with status 200": {
 			fakeResponse{body: `{"status":"error","errorType":"execution","error":"expanding series: context deadline exceeded"}`},
 			metric.KindUnavailable, "error: backend prometheus: execution: expanding series: context deadline exceeded, since",

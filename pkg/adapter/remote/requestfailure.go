@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -216,10 +217,14 @@ func checkRemoteHTTPStatus(resp *http.Response, now time.Time) *requestFailure {
 	return newRemoteFailuref(outcomeBadRequest, "%s", text)
 }
 
+// remoteRejectionRegexp matches the error of gRPC for a wrong query.
+var remoteRejectionRegexp = regexp.MustCompile(`rpc error: code = (InvalidArgument|Code\((400|422)\)) `)
+
 // isRemoteStorageError reports whether the error of a query is that its series could not be read, as while a store behind Thanos or a remote
-// read fails. Servers tell it with the status 422 of a wrong query. Thanos's own engine passes on the error of gRPC alone.
+// read fails. Servers tell it with the status 422 of a wrong query. Thanos's own engine passes on the error of gRPC alone. A server behind
+// the server may also reject the query, with a code of gRPC or of HTTP.
 func isRemoteStorageError(text string) bool {
-	return strings.HasPrefix(text, "expanding series: ") || strings.Contains(text, "rpc error: code = ")
+	return !remoteRejectionRegexp.MatchString(text) && (strings.HasPrefix(text, "expanding series: ") || strings.Contains(text, "rpc error: code = "))
 }
 
 // serverMessage is the text of an error response.

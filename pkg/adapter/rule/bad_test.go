@@ -138,8 +138,7 @@ var badFiles = map[string][]string{
 	"numbers": {
 		`line 6: rules[0].query: le="1" matches no series of a page with types, whose numbers are read as in Prometheus 3; write 1.0`,
 		`line 7: rules[1].query: le=~"5|10" matches no series of a page with types, whose numbers are read as in Prometheus 3; write 5.0`,
-		`line 8: rules[2].query: quantile="1" matches no series of a page with types, whose numbers are read as in Prometheus 3; write 1.0`,
-		"line 9: rules[3].query: for metric \"x_fast\": le=\"0.50\" matches no series of a page with types, whose numbers are read as in Prometheus 3; write 0.5",
+		"line 8: rules[2].query: for metric \"x_fast\": le=\"0.50\" matches no series of a page with types, whose numbers are read as in Prometheus 3; write 0.5",
 	},
 	"patterns": {
 		"line 4: rules[0].match: is not a regular expression: missing closing ): `^(.+_per_second$`",

@@ -82,8 +82,9 @@ func findRuleFamilyWithoutBuckets(expr parser.Expr) (first string) {
 	return first
 }
 
-// describeUnwrittenRuleNumber returns what is wrong with a matcher for the bound of a bucket, or a quantile, that no page with types has: on
-// these pages every reader writes such numbers like 1.0. It is empty without such a matcher.
+// describeUnwrittenRuleNumber returns what is wrong with a matcher for the bound of a bucket that no page with types has: on these pages every
+// reader writes bounds like 1.0. It is empty without such a matcher. Quantiles are no fault: those of gauges, as of the exporter for JMX, stay
+// as they are.
 func (t *exprTree) describeUnwrittenRuleNumber() string {
 	for _, v := range t.selectors {
 		for _, m := range v.LabelMatchers {
@@ -102,7 +103,7 @@ func unwrittenRuleNumber(m *labels.Matcher) (first string) {
 	if m.Type == labels.MatchEqual {
 		admitted = []string{m.Value}
 	}
-	if m.Name != model.BucketLabel && m.Name != model.QuantileLabel {
+	if m.Name != model.BucketLabel {
 		return ""
 	}
 	for _, text := range admitted {

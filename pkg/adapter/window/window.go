@@ -103,9 +103,9 @@ func Choose(counter Counter, now int64, longest time.Duration) time.Duration {
 		s, found := c.findWindowSplitCell(g, w)
 		if found && !estimated { // in steady traffic hardly ever
 			estimated = true
-			if c.phi = estimateWindowDispersion(counter.windowCounterEvents(), counter.singleWindowPods(), g); c.phi > 1 {
-				s, found = c.findWindowSplitCell(g, w)
-			}
+			c.phi = estimateWindowDispersion(counter.windowCounterEvents(), counter.singleWindowPods(), g)
+			c.blur = max(c.blur, windowBatchBlur(counter.singleWindowPods()))
+			s, found = c.findWindowSplitCell(g, w)
 		}
 		if found {
 			return time.Duration(g.edges[c.trimWindowSplitCell(s, w)]) * time.Millisecond
@@ -122,11 +122,15 @@ func (c Counter) windowBlur(g *ageGrid) float64 {
 			rates += h.meanWindowRate(g)
 		}
 	}
-	blur := max(minBlur, c.blur*float64(g.interval)*rates)
-	if size := windowBatchSize(c.singleWindowPods()); size > 1 {
-		blur = max(blur, size*math.Sqrt(float64(len(c.singleWindowPods()))))
+	return max(minBlur, c.blur*float64(g.interval)*rates)
+}
+
+// windowBatchBlur returns the number of events by which a part differs if each pod has a batch more or less; 0 without batches.
+func windowBatchBlur(pods []History) float64 {
+	if size := windowBatchSize(pods); size > 1 {
+		return size * math.Sqrt(float64(len(pods)))
 	}
-	return blur
+	return 0
 }
 
 // windowBatchSize returns the greatest common divisor of all counts: more than 1 if events come in batches of equal size, of which a part may
