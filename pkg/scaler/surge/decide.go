@@ -294,7 +294,9 @@ func (d *Decision) learnSteadyDemands(o *Observed, metrics []hpa.MetricDecision)
 	if d.Memory.Replicas != o.Replicas {
 		d.Memory.Replicas = o.Replicas
 		for i := range d.Memory.Metrics {
-			d.Memory.Metrics[i].interruptSteadyDemand(o.Now)
+			if m := &d.Memory.Metrics[i]; !m.SteadyAt.IsZero() {
+				m.interruptSteadyDemand(o.Now)
+			}
 		}
 		return
 	}
