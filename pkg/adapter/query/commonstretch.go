@@ -23,7 +23,8 @@ import (
 //   - The stretch ends at the oldest of the newest samples of the punctual pods. Until then every pod is known.
 //   - A pod that began within the stretch has counted from zero. This is known from its first sample, which is 0 then:
 //     the scraper adds it where it knows the begin. Another pod is as old as the stretch, but watched only since its
-//     first sample: it is read over that time, as if it had counted the same before.
+//     first sample: it is read over that time, as if it had counted the same before. The stretch does not reach back to before its
+//     first sample if load moved meanwhile.
 //   - A pod that ended within the stretch has counted until its last sample. A pod whose scrapes fail goes on at the
 //     rate that it had since load last moved: the scraper ends its series where nothing listens any more.
 //   - The stretch does not reach back across a time without any pod.
@@ -134,6 +135,12 @@ func (s *seriesScan) planQueryStretch(now, interval int64) (c commonStretch, ok 
 	for _, h := range s.holes { // load leaves a pod soon after its end is known
 		if h.to > s.since {
 			c.begin = max(c.begin, h.to+interval)
+		}
+	}
+	for _, p := range s.orderedPods { // load moved, so that what the pod counted before is not what it counts now
+		if since := p.queriedPodKnownSince(); p.newest > 0 && since > c.begin {
+			moved := c.lastQueriedPodEvent(p.newest, true) + moveIntervals*interval
+			c.begin = max(c.begin, min(since, moved))
 		}
 	}
 	return c, newest > 0
