@@ -7,11 +7,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
-	"github.com/tachometer-metrics/tachometer/pkg/strict"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/netcause"
 )
 
 // metricSelectorParameter selects the series of a custom metric.
 const metricSelectorParameter = "metricLabelSelector"
+
+// maxSelectorFaultBytes has room for the parser's reason and its example of a valid value.
+const maxSelectorFaultBytes = 400
 
 // rejectBadAPIServerMetricSelector rejects a metric selector that does not parse. The metrics API library answers it with an internal error.
 func rejectBadAPIServerMetricSelector(next http.Handler, m *metrics) http.Handler {
@@ -19,7 +22,7 @@ func rejectBadAPIServerMetricSelector(next http.Handler, m *metrics) http.Handle
 		if strings.Contains(r.URL.RawQuery, metricSelectorParameter) {
 			if _, err := labels.Parse(r.URL.Query().Get(metricSelectorParameter)); err != nil {
 				rejectAPIServerRequest(w, m, &requestFault{reasonSelector, http.StatusBadRequest, metav1.StatusReasonBadRequest,
-					metricSelectorParameter + ": " + strict.ShortenPlain(err.Error())})
+					metricSelectorParameter + ": " + netcause.Clip(err.Error(), maxSelectorFaultBytes)})
 				return
 			}
 		}
