@@ -129,10 +129,8 @@ func stripCachedWorkload(object any) (any, error) {
 	if data, err := json.Marshal(spec); err == nil && len(data) <= maxCachedObjectBytes {
 		kept.Object["spec"] = spec
 	}
-	conditions, _, _ := unstructured.NestedSlice(u.Object, "status", "conditions")
-	conditions = slices.DeleteFunc(conditions, func(c any) bool { return !isReplicaFailure(c) })
-	if len(conditions) > 0 {
-		kept.Object["status"] = map[string]any{"conditions": conditions[:1]}
+	if failure := findReplicaFailure(u); failure != nil {
+		kept.Object["status"] = map[string]any{"conditions": []any{failure}}
 	}
 	return kept, nil
 }

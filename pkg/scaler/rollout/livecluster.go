@@ -99,7 +99,7 @@ var (
 
 // scaleOfObject returns the scale of a workload: from the object itself for scalableAppsKinds, else from the scale subresource.
 func (c *LiveCluster) scaleOfObject(ctx context.Context, api dynamic.ResourceInterface, object *unstructured.Unstructured) (*Scale, error) {
-	s := &Scale{UID: object.GetUID(), Version: object.GetResourceVersion(), Failure: findReplicaFailure(object)}
+	s := &Scale{UID: object.GetUID(), Version: object.GetResourceVersion(), Failure: describeReplicaFailure(object)}
 	s.Owned, _ = splitOwner(object.GetManagedFields(), "scale")
 	kind := object.GroupVersionKind()
 	if owner := metav1.GetControllerOf(object); owner != nil && kind.Group == "apps" && kind.Kind == "ReplicaSet" {

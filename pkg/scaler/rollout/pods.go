@@ -130,19 +130,22 @@ func describeUnreadyRolloutPod(pod *corev1.Pod) string {
 	return strings.ToLower(string(pod.Status.Phase))
 }
 
-// findReplicaFailure returns the workload's own message about pods that cannot be created, such as an exhausted quota.
-func findReplicaFailure(object *unstructured.Unstructured) string {
-	conditions, _, _ := unstructured.NestedSlice(object.Object, "status", "conditions")
-	for _, c := range conditions {
-		if c, ok := c.(map[string]any); ok && isReplicaFailure(c) {
-			return fmt.Sprintf(" (%v)", c["message"])
-		}
+// describeReplicaFailure returns the workload's own message about pods that cannot be created, such as an exhausted quota.
+func describeReplicaFailure(object *unstructured.Unstructured) string {
+	if c := findReplicaFailure(object); c != nil {
+		return fmt.Sprintf(" (%v)", c["message"])
 	}
 	return ""
 }
 
-// isReplicaFailure reports whether a condition of a workload says that its pods cannot be created.
-func isReplicaFailure(condition any) bool {
-	c, ok := condition.(map[string]any)
-	return ok && c["type"] == "ReplicaFailure" && c["status"] == "True"
+// findReplicaFailure returns the condition of a workload that says that its pods cannot be created; nil without one.
+func findReplicaFailure(object *unstructured.Unstructured) map[string]any {
+	found, _, _ := unstructured.NestedFieldNoCopy(object.Object, "status", "conditions")
+	conditions, _ := found.([]any)
+	for _, condition := range conditions {
+		if c, ok := condition.(map[string]any); ok && c["type"] == "ReplicaFailure" && c["status"] == "True" {
+			return c
+		}
+	}
+	return nil
 }

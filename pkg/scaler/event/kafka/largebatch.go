@@ -2,7 +2,6 @@ package kafka
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
@@ -96,10 +95,10 @@ func (r *largeBatchReader) loadKafkaPartitions(ctx context.Context) error {
 
 // largeBatch is a batch as the broker sent it.
 type largeBatch struct {
-	partition           int32
-	from, first, behind int64 // the offset to read from, of the first record, and behind the last record
-	epoch               int32
-	response            *kmsg.FetchResponseTopicPartition // with this batch alone
+	kmsg.RecordBatch
+	partition int32
+	from      int64                             // the offset to read from
+	response  *kmsg.FetchResponseTopicPartition // with this batch alone
 }
 
 // findLargeKafkaBatch returns the batch at the partition's position if it is large, and nil if it is not: the session's client reads a smaller
@@ -177,30 +176,26 @@ func (r *largeBatchReader) fetchKafkaBatch(ctx context.Context, p kmsg.MetadataR
 
 // newLargeKafkaBatch returns the first batch of a response; nil if there is none, or none in today's format.
 func newLargeKafkaBatch(response *kmsg.FetchResponseTopicPartition, offset int64) *largeBatch {
-	const header = 61 // bytes before the records
-	b := response.RecordBatches
-	if len(b) < header || b[16] != 2 {
+	const magic, lengthEnd = 2, 12 // the format, and the bytes before those that Length counts
+	b := &largeBatch{partition: response.Partition, from: offset, response: response}
+	if err := b.ReadFrom(response.RecordBatches); err != nil || b.Magic != magic {
 		return nil
 	}
-	size := int64(int32(binary.BigEndian.Uint32(b[8:]))) + 12 //nolint:gosec // signed on the wire
-	if size < header || size > int64(len(b)) {
-		return nil
-	}
-	response.RecordBatches = b[:size]
-	first := int64(binary.BigEndian.Uint64(b)) //nolint:gosec // signed on the wire
-	return &largeBatch{
-		partition: response.Partition, from: offset, first: first, behind: first + int64(int32(binary.BigEndian.Uint32(b[23:]))) + 1, //nolint:gosec // signed on the wire
-		epoch: int32(binary.BigEndian.Uint32(b[12:])), response: response, //nolint:gosec // signed on the wire
-	}
+	response.RecordBatches = response.RecordBatches[:lengthEnd+int(b.Length)]
+	return b
 }
+
+// nextKafkaOffset returns the offset behind the last record.
+func (b *largeBatch) nextKafkaOffset() int64 { return b.FirstOffset + int64(b.LastOffsetDelta) + 1 }
 
 // decodeKafkaBatch returns the records from the offset on, and the offset behind the batch. The error is a kgo.ErrDecompressTooLarge for a batch
 // above the limits.
 func (b *largeBatch) decodeKafkaBatch(topic string) (records []*kgo.Record, next int64, err error) {
-	const attributes, header, compression = 22, 61, 7
-	if raw := b.response.RecordBatches; raw[attributes]&compression == 0 {
-		if count, headers := countKafkaRecords(raw[header:]); count > maxBatchRecords || headers > maxBatchHeaders {
-			return nil, b.behind, &kgo.ErrDecompressTooLarge{Topic: topic, Partition: b.partition, Offset: b.first, Epoch: b.epoch, NextOffset: b.behind}
+	const compression = 7
+	if b.Attributes&compression == 0 {
+		if count, headers := countKafkaRecords(b.Records); count > maxBatchRecords || headers > maxBatchHeaders {
+			next = b.nextKafkaOffset()
+			return nil, next, &kgo.ErrDecompressTooLarge{Topic: topic, Partition: b.partition, Offset: b.FirstOffset, Epoch: b.PartitionLeaderEpoch, NextOffset: next}
 		}
 	}
 	opts := kgo.ProcessFetchPartitionOpts{Topic: topic, Partition: b.partition, Offset: b.from}
@@ -218,12 +213,12 @@ func (r *largeBatchReader) handleLargeKafkaBatch(ctx context.Context, b *largeBa
 		r.errors.reportKafkaReadError(b.partition, err)
 		return
 	}
-	klog.FromContext(ctx).Info("Large batch read alone", "partition", b.partition, "offset", b.first, "records", len(records), "bytes", len(b.response.RecordBatches))
+	klog.FromContext(ctx).Info("Large batch read alone", "partition", b.partition, "offset", b.FirstOffset, "records", len(records), "bytes", len(b.response.RecordBatches))
 	for _, record := range records {
 		if ctx.Err() != nil {
 			return
 		}
 		r.handleKafkaRecord(ctx, record)
 	}
-	r.continueKafkaPartition(b.partition, b.behind, b.epoch)
+	r.continueKafkaPartition(b.partition, b.nextKafkaOffset(), b.PartitionLeaderEpoch)
 }
