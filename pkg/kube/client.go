@@ -1,4 +1,4 @@
-// Package kube makes the clients of Kubernetes's own APIs that both programs use.
+// Package kube has the pieces of Kubernetes APIs that several programs use: clients, metrics and owners.
 package kube
 
 import (

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/tachometer-metrics/tachometer/pkg/domain"
+	"github.com/tachometer-metrics/tachometer/pkg/kube"
 )
 
 // Inventory is a set of objects. Its slices are sorted by namespace and name.
@@ -151,12 +152,7 @@ func isSameScaleTarget(a, b *autoscalingv2.HorizontalPodAutoscaler) bool {
 
 // KEDAOwner returns the name of the ScaledObject that owns the autoscaler, or nothing.
 func KEDAOwner(hpa *autoscalingv2.HorizontalPodAutoscaler) string {
-	for _, o := range hpa.OwnerReferences {
-		if o.Kind == "ScaledObject" && strings.HasPrefix(o.APIVersion, "keda.sh/") {
-			return o.Name
-		}
-	}
-	return ""
+	return kube.FindScaledObject(hpa.OwnerReferences)
 }
 
 // IsHeld reports whether a hold of the scaler sets the limits of an autoscaler, until the hold ends.

@@ -3,6 +3,7 @@
 package rollout
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/tachometer-metrics/tachometer/pkg/kube"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
@@ -134,12 +136,7 @@ const scaledObjectLabel = "scaledobject.keda.sh/name"
 
 // FindScaledObject returns the name of the KEDA object that owns an autoscaler, and reverts every change of it; empty: none does.
 func FindScaledObject(hpa *autoscalingv2.HorizontalPodAutoscaler) string {
-	for _, owner := range hpa.OwnerReferences {
-		if owner.Kind == "ScaledObject" && strings.HasPrefix(owner.APIVersion, "keda.sh/") {
-			return owner.Name
-		}
-	}
-	return hpa.Labels[scaledObjectLabel]
+	return cmp.Or(kube.FindScaledObject(hpa.OwnerReferences), hpa.Labels[scaledObjectLabel])
 }
 
 // convertAutoscaler returns the fields of an autoscaler that nextStep needs. The API's default of minReplicas is 1.
