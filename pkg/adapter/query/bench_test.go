@@ -53,6 +53,20 @@ func BenchmarkEvaluate(b *testing.B) {
 	}
 }
 
+// BenchmarkEvaluateMoved evaluates a group whose load has just moved, over a common stretch.
+func BenchmarkEvaluateMoved(b *testing.B) {
+	now := time.UnixMilli(epoch)
+	mine, _, names := newBenchStores(b, 5000)
+	b.ReportAllocs()
+	e := New(mine, Options{})
+	q := rule.Query{Rule: compileRule(b, interval, perPodQuery, "window: auto"), Namespace: "shop", Objects: names, Moved: now}
+	for b.Loop() {
+		if values, err := e.Evaluate(b.Context(), q, now); err != nil || len(values) != len(names) {
+			b.Fatal(len(values), err)
+		}
+	}
+}
+
 func benchmarkEvaluate(b *testing.B, pods int) {
 	now := time.UnixMilli(epoch)
 	mine, theirs, names := newBenchStores(b, pods)

@@ -116,6 +116,31 @@ type commonStretch struct {
 	// punctual pod is known.
 	begin, end int64
 	tracks     []trackSpan // of all series, ascending by first
+	events     podEvents
+}
+
+// podEvents are the latest times at which pods began and ended; 0: none did.
+type podEvents struct {
+	began, beganAtZero int64 // the first sample of a pod, and that of a counter at zero
+	ended, endedBefore int64 // the latest end, and the latest one before that
+}
+
+// newPodEvents returns the events of tracks.
+func newPodEvents(tracks []trackSpan) (e podEvents) {
+	for _, t := range tracks {
+		e.began = max(e.began, t.first)
+		if t.counted != t.first {
+			e.beganAtZero = max(e.beganAtZero, t.first)
+		}
+		switch {
+		case !t.ended || t.last == e.ended:
+		case t.last > e.ended:
+			e.ended, e.endedBefore = t.last, e.ended
+		default:
+			e.endedBefore = max(e.endedBefore, t.last)
+		}
+	}
+	return e
 }
 
 // planQueryStretch plans the stretch of a group that moved; false if no pod is current.
@@ -131,6 +156,7 @@ func (s *seriesScan) planQueryStretch(now, interval int64) (c commonStretch, ok 
 	c.end = min(c.end, newest)
 	c.tracks = s.queriedTracks(interval)
 	slices.SortFunc(c.tracks, func(a, b trackSpan) int { return cmp.Compare(a.first, b.first) })
+	c.events = newPodEvents(c.tracks)
 	c.begin = c.lastGapOfQuery(s.since, interval)
 	for _, h := range s.holes { // load leaves a pod soon after its end is known
 		if h.to > s.since {
@@ -139,7 +165,7 @@ func (s *seriesScan) planQueryStretch(now, interval int64) (c commonStretch, ok 
 	}
 	for _, p := range s.orderedPods { // load moved, so that what the pod counted before is not what it counts now
 		if since := p.queriedPodKnownSince(); p.newest > 0 && since > c.begin {
-			moved := c.lastQueriedPodEvent(p.newest, true) + moveIntervals*interval
+			moved := c.events.lastQueriedPodEvent(p.newest, true) + moveIntervals*interval
 			c.begin = max(c.begin, min(since, moved))
 		}
 	}
@@ -207,16 +233,15 @@ func (c commonStretch) lastGapOfQuery(since, interval int64) int64 {
 
 // lastQueriedPodEvent returns the time of the newest begin or end of a pod, without the end of tracks at newest. With certain,
 // a begin is that of a counter at zero, and not of its first sample alone.
-func (c commonStretch) lastQueriedPodEvent(newest int64, certain bool) (at int64) {
-	for _, t := range c.tracks {
-		if !certain || t.counted != t.first {
-			at = max(at, t.first)
-		}
-		if t.ended && t.last != newest {
-			at = max(at, t.last)
-		}
+func (e podEvents) lastQueriedPodEvent(newest int64, certain bool) int64 {
+	began, ended := e.began, e.ended
+	if certain {
+		began = e.beganAtZero
 	}
-	return at
+	if ended == newest {
+		ended = e.endedBefore
+	}
+	return max(began, ended)
 }
 
 // trimQueryRange lets the stretch of a window begin at the last pod that began or ended in its first quarter. It costs little,
@@ -352,9 +377,9 @@ func (ev *evaluation) refuseUnknownQueriedPods(c commonStretch) {
 	interval := ev.interval.Milliseconds()
 	for _, p := range ev.scan.orderedPods {
 		since := p.queriedPodKnownSince()
-		moved, late := c.lastQueriedPodEvent(p.newest, false), isPauseInQuery(c.end-p.newest, interval)
+		moved, late := c.events.lastQueriedPodEvent(p.newest, false), isPauseInQuery(c.end-p.newest, interval)
 		if !late && p.newest < c.end && isPauseInQuery(ev.now.UnixMilli()-p.newest, interval) {
-			moved, late = c.lastQueriedPodEvent(p.newest, true), true
+			moved, late = c.events.lastQueriedPodEvent(p.newest, true), true
 		}
 		moved = max(moved, ev.MovedAt.UnixMilli())
 		p.settled = moved + beginningSamples*interval

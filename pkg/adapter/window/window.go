@@ -103,8 +103,9 @@ func Choose(counter Counter, now int64, longest time.Duration) time.Duration {
 		s, found := c.findWindowSplitCell(g, w)
 		if found && !estimated { // in steady traffic hardly ever
 			estimated = true
-			c.phi = estimateWindowDispersion(counter.windowCounterEvents(), counter.singleWindowPods(), g)
-			c.blur = max(c.blur, windowBatchBlur(counter.singleWindowPods()))
+			pods := counter.singleWindowPods()
+			c.phi = estimateWindowDispersion(counter.windowCounterEvents(), pods, g)
+			c.blur = max(c.blur, windowBatchBlur(pods))
 			s, found = c.findWindowSplitCell(g, w)
 		}
 		if found {
