@@ -343,17 +343,26 @@ func (ev *evaluation) queryWindowBesideGaps(c commonStretch) time.Duration {
 // around the sample with an index and the sample before, if there is one.
 func (s *seriesScan) leaveQueriedGaps(at int64, find func(namedSampleTimes, int) (timeSpan, bool), edge func(timeSpan) int64) int64 {
 	for again := true; again; {
-		again = false
+		before := at
 		for _, p := range s.orderedPods {
-			for _, t := range slices.Concat(p.sampleTimes, p.endedTimes) {
-				i := t.times.queriedSampleIndexAfter(at)
-				if i == 0 || i == len(t.times) || t.times[i-1] == at {
-					continue
-				}
-				if gap, ok := find(t, i); ok && gap.from < at && at < gap.to {
-					at, again = edge(gap), true
-				}
+			for _, all := range [...][]namedSampleTimes{p.sampleTimes, p.endedTimes} {
+				at = leaveQueriedGapsOf(all, at, find, edge)
 			}
+		}
+		again = at != before
+	}
+	return at
+}
+
+// leaveQueriedGapsOf moves a time to an edge of the gap in which it lies, for one counter after the other.
+func leaveQueriedGapsOf(all []namedSampleTimes, at int64, find func(namedSampleTimes, int) (timeSpan, bool), edge func(timeSpan) int64) int64 {
+	for _, t := range all {
+		i := t.times.queriedSampleIndexAfter(at)
+		if i == 0 || i == len(t.times) || t.times[i-1] == at {
+			continue
+		}
+		if gap, ok := find(t, i); ok && gap.from < at && at < gap.to {
+			at = edge(gap)
 		}
 	}
 	return at
