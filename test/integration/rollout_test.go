@@ -77,7 +77,6 @@ func (h *heard) Post(_ []string, m notify.Message) error {
 	return nil
 }
 
-// count returns the number of calls for an action.
 // Delivery implements rollout.Notifier: what was posted is delivered.
 func (h *heard) Delivery(_, key string) notify.Delivery {
 	h.mu.Lock()
@@ -89,6 +88,7 @@ func (h *heard) Delivery(_, key string) notify.Delivery {
 // Withdraw implements rollout.Notifier.
 func (h *heard) Withdraw(context.Context) {}
 
+// count returns the number of calls for an action.
 func (h *heard) count(action string) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -303,12 +303,7 @@ func TestRaiseAndRelease(t *testing.T) {
 			if left := mustLook(t, namespace); autoscaled && left.MinReplicas != 20 || !autoscaled && left.Replicas != 20 {
 				t.Fatalf("the lower of two holds: %+v", left)
 			}
-			end(t, e, workload, "event/sale")
-			drive(t.Context(), t, e, workload, unheld)
-			isBack(t, namespace, before)
-			if h.count("shut") != 1 {
-				t.Errorf("gate %v", h.actions)
-			}
+			endSale(t, e, workload, before, h)
 		})
 	}
 }
@@ -336,12 +331,7 @@ func TestFailedUpdate(t *testing.T) {
 		e = newEngine(t, h, true, nil)
 	}
 	h.tells(t, "failed and rolled back to 20 replicas", "the 20 replicas of before stay", 0)
-	end(t, e, workload, "event/sale")
-	drive(t.Context(), t, e, workload, unheld)
-	isBack(t, namespace, before)
-	if h.count("shut") != 1 {
-		t.Errorf("gate %v", h.actions)
-	}
+	endSale(t, e, workload, before, h)
 }
 
 func put(t *testing.T, e *rollout.Engine, workload hold.Workload, h hold.Hold) {
@@ -358,6 +348,17 @@ func end(t *testing.T, e *rollout.Engine, workload hold.Workload, id string) {
 	t.Helper()
 	if ended, err := e.EndHolds(t.Context(), workload, func(h *hold.Object) bool { return h.HoldID() == id }); err != nil || len(ended) != 1 {
 		t.Fatalf("end %s: %v, %v", id, ended, err)
+	}
+}
+
+// endSale ends the sale, and expects what was there before it, with the gate shut once.
+func endSale(t *testing.T, e *rollout.Engine, workload hold.Workload, before world, h *heard) {
+	t.Helper()
+	end(t, e, workload, "event/sale")
+	drive(t.Context(), t, e, workload, unheld)
+	isBack(t, workload.Namespace, before)
+	if h.count("shut") != 1 {
+		t.Errorf("gate %v", h.actions)
 	}
 }
 

@@ -281,21 +281,27 @@ func TestVariants(t *testing.T) {
 // TestSoundVariants: what looks like a breakage and is none.
 func TestSoundVariants(t *testing.T) {
 	t.Parallel()
-	for name, spoil := range map[string]func(w *world){
-		"an evicted pod of the adapter": func(w *world) {
+	wantSound(t, map[string]func(t *testing.T, w *world){
+		"an evicted pod of the adapter": func(_ *testing.T, w *world) {
 			evicted := newReadyPod("tachometer", "tachometer-adapter-0", w.adapterPods[0].Labels)
 			evicted.Status = corev1.PodStatus{Phase: corev1.PodFailed, Reason: "Evicted"}
 			w.more = append(w.more, evicted)
 		},
-		"a budget of a workload that sleeps": func(w *world) { w.hpa.Spec.MinReplicas = new(int32(0)) },
-		"it wants less than its minimum": func(w *world) {
+		"a budget of a workload that sleeps": func(_ *testing.T, w *world) { w.hpa.Spec.MinReplicas = new(int32(0)) },
+		"it wants less than its minimum": func(_ *testing.T, w *world) {
 			w.hpa.Status.Conditions[2] = autoscalingv2.HorizontalPodAutoscalerCondition{Type: autoscalingv2.ScalingLimited, Status: corev1.ConditionTrue, Reason: "TooFewReplicas"}
 		},
-	} {
+	})
+}
+
+// wantSound expects that nothing is broken in any of the variants of a healthy world.
+func wantSound(t *testing.T, variants map[string]func(t *testing.T, w *world)) {
+	t.Helper()
+	for name, vary := range variants {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			spoil(w)
+			vary(t, w)
 			if first := w.run("web").First(); first != nil {
 				t.Errorf("first broken = %+v", *first)
 			}

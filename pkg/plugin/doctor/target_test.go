@@ -240,7 +240,7 @@ func TestTargetBreakages(t *testing.T) {
 // TestSoundTargets: nothing is broken, though something is missing.
 func TestSoundTargets(t *testing.T) {
 	t.Parallel()
-	for name, spoil := range map[string]func(t *testing.T, w *world){
+	wantSound(t, map[string]func(t *testing.T, w *world){
 		"scaled to zero by the controller": func(_ *testing.T, w *world) {
 			w.scaleToZero()
 			w.hpa.Status.Conditions = append(w.hpa.Status.Conditions, autoscalingv2.HorizontalPodAutoscalerCondition{
@@ -261,16 +261,7 @@ func TestSoundTargets(t *testing.T) {
 			t.Helper()
 			w.setRecord(t, 15*time.Second, worldTime)
 		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t)
-			spoil(t, w)
-			if first := w.run("web").First(); first != nil {
-				t.Errorf("first broken = %+v", *first)
-			}
-		})
-	}
+	})
 }
 
 // TestLeftoverOfAnotherAdapter: an API that the HPA controller does not read is a warning, which hides no fault of the others.

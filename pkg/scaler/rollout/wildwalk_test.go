@@ -137,14 +137,23 @@ func (w *wildWalker) editMaximum() {
 	}
 }
 
-// editHold makes a person's change of a hold.
-func (w *wildWalker) editHold() {
+// pickHold returns a copy of any hold; nil if there is none, or if it is being deleted.
+func (w *wildWalker) pickHold() *hold.Object {
 	names := slices.Sorted(maps.Keys(w.holds))
 	if len(names) == 0 {
-		return
+		return nil
 	}
 	h := w.holds[names[w.IntN(len(names))]].DeepCopy()
 	if h.DeletionTimestamp != nil {
+		return nil
+	}
+	return h
+}
+
+// editHold makes a person's change of a hold.
+func (w *wildWalker) editHold() {
+	h := w.pickHold()
+	if h == nil {
 		return
 	}
 	h.Spec.Replicas, h.Spec.MaxReplicas = int32(w.IntN(9)+1), 0
@@ -154,12 +163,8 @@ func (w *wildWalker) editHold() {
 
 // changeHold makes a person pause, resume, prolong or shorten a hold.
 func (w *wildWalker) changeHold() {
-	names := slices.Sorted(maps.Keys(w.holds))
-	if len(names) == 0 {
-		return
-	}
-	h := w.holds[names[w.IntN(len(names))]].DeepCopy()
-	if h.DeletionTimestamp != nil {
+	h := w.pickHold()
+	if h == nil {
 		return
 	}
 	later := metav1.NewTime(w.now.Add(time.Duration(w.IntN(7200)-600) * time.Second).Truncate(time.Second))
