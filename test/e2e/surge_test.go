@@ -76,7 +76,7 @@ func TestSurge(t *testing.T) {
 	}
 }
 
-// scrapeEvery sets the adapter's scrape interval until the test ends. docs/surge.md recommends a second: a raise waits for two scrapes.
+// scrapeEvery sets the adapter's scrape interval until the test ends. docs/surge.md has figures for a second: a raise waits for two scrapes.
 func scrapeEvery(t *testing.T, interval time.Duration) {
 	t.Helper()
 	original := configuration(t)
