@@ -302,6 +302,7 @@ func (ev *evaluation) planMovedQuery(s *seriesScanner, auto bool) error {
 		ev.refuseQueriedPods(metric.ReasonWarmingUp, few+" in "+ev.window.Round(time.Second).String())
 	}
 	ev.span = ev.Rule.Span(ev.window)
+	ev.refuseBriefQueriedPods()
 	ev.refuseLateQueriedPods(c)
 	if ev.window > 0 {
 		ev.moved = true
