@@ -425,6 +425,9 @@ func (p *podProcess) containerStatus() corev1.ContainerStatus {
 	} else {
 		s.State.Waiting = &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}
 	}
+	if !p.stopped.IsZero() {
+		s.LastTerminationState.Terminated = &corev1.ContainerStateTerminated{FinishedAt: truncateAPITime(p.stopped)}
+	}
 	return s
 }
 
