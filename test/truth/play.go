@@ -78,8 +78,19 @@ func (p *player) playStatements(seed uint64) {
 			p.applyStatement(rest[0])
 			rest = rest[1:]
 		}
-		synctest.Wait() // the watches have told what happened
+		p.tellWatches()
 		p.readDue()
+		p.tellWatches()
+	}
+}
+
+// tellWatches changes the cluster, and waits until the adapters have seen each change. Otherwise the scheduler would decide how many changes
+// of a moment an adapter sees at once, and how many 100 ms later.
+func (p *player) tellWatches() {
+	synctest.Wait()
+	for ; len(p.changes) > 0; p.changes = p.changes[1:] {
+		p.changes[0]()
+		synctest.Wait()
 	}
 }
 
@@ -193,10 +204,10 @@ func (p *player) applyStatement(st Statement) {
 	case "restart":
 		p.restartAdapters()
 	case "forget": // the autoscaler of a reader is deleted
-		p.cluster.removeAutoscaler("reader-" + st.Args[0])
+		p.notifyNow(func() { p.cluster.removeAutoscaler("reader-" + st.Args[0]) })
 	case "selector":
 		p.selected[st.Args[0]] = st.Args[1]
-		p.cluster.storeService(st.Args[0], st.Args[1])
+		p.notifyNow(func() { p.cluster.storeService(st.Args[0], st.Args[1]) })
 		p.noteTrouble("", "the selector changes", time.Now())
 	case "service", "counter", "gauge", "histogram", "summary":
 		p.applyObject(st)
@@ -282,7 +293,7 @@ func (p *player) applyObject(st Statement) {
 			p.noteTrouble(s.name, "pages are slow", p.start.Add(time.Hour))
 		}
 		p.selected[s.name] = s.name
-		p.cluster.storeService(s.name, s.name)
+		p.notifyNow(func() { p.cluster.storeService(s.name, s.name) })
 		for range int(st.parseNumber("pods", 1)) {
 			p.addPod(s, st.At == 0)
 		}

@@ -97,9 +97,11 @@ func (p *player) storeDemand(r *reader) {
 	default:
 		return // no autoscaler can name it: the first read makes the demand
 	}
-	p.cluster.storeAutoscaler(&autoscalingv2.HorizontalPodAutoscaler{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "reader-" + r.id},
-		Spec:       autoscalingv2.HorizontalPodAutoscalerSpec{ScaleTargetRef: target, Metrics: []autoscalingv2.MetricSpec{m}},
+	p.notifyNow(func() {
+		p.cluster.storeAutoscaler(&autoscalingv2.HorizontalPodAutoscaler{
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "reader-" + r.id},
+			Spec:       autoscalingv2.HorizontalPodAutoscalerSpec{ScaleTargetRef: target, Metrics: []autoscalingv2.MetricSpec{m}},
+		})
 	})
 }
 

@@ -28,6 +28,7 @@ type world struct {
 	ips      int
 	troubles []trouble
 	due      []dueEvent        // sorted by time
+	changes  []func()          // of the cluster, that the watches have not told so far
 	lag      time.Duration     // of the watches behind the world
 	selected map[string]string // the app that each Service selects
 }
@@ -400,10 +401,19 @@ func (w *world) publishPod(p *podProcess) {
 // notifyLater changes the cluster as soon as its watches know.
 func (w *world) notifyLater(change func()) {
 	if w.lag == 0 || !time.Now().After(w.start) {
+		w.notifyNow(change)
+		return
+	}
+	w.runAfter(w.lag, func() { w.notifyNow(change) })
+}
+
+// notifyNow changes the cluster once the adapters have seen all earlier changes: see tellWatches.
+func (w *world) notifyNow(change func()) {
+	if !time.Now().After(w.start) { // before the adapters start
 		change()
 		return
 	}
-	w.runAfter(w.lag, change)
+	w.changes = append(w.changes, change)
 }
 
 // containerStatus returns the state of the pod's container as the kubelet writes it.
@@ -414,6 +424,9 @@ func (p *podProcess) containerStatus() corev1.ContainerStatus {
 		s.State.Running = &corev1.ContainerStateRunning{StartedAt: truncateAPITime(p.started)}
 	} else {
 		s.State.Waiting = &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}
+	}
+	if !p.stopped.IsZero() {
+		s.LastTerminationState.Terminated = &corev1.ContainerStateTerminated{FinishedAt: truncateAPITime(p.stopped)}
 	}
 	return s
 }

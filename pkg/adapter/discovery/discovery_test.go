@@ -259,6 +259,36 @@ func TestFirstTargetsWaitForSelectors(t *testing.T) {
 	})
 }
 
+// slowRules takes a second to find the families of external metrics.
+type slowRules struct{ prefixRules }
+
+func (r slowRules) Families(resource, metric string, external bool) []string {
+	if external {
+		<-time.After(time.Second)
+	}
+	return r.prefixRules.Families(resource, metric, external)
+}
+
+func TestFirstTargetsHaveSelectorsReadMeanwhile(t *testing.T) {
+	objects := []runtime.Object{newHPA("shop", "web", "web", podsMetric("rps"), externalMetric("queue", nil)), apiPod("shop", "web-1")}
+	lookUp := func(w *clusterWorld) {
+		w.SetRules(slowRules{})
+		w.selectors.fetch = func(context.Context, objectKey) (labels.Selector, error) {
+			<-time.After(time.Second / 2)
+			return parseSelector(t, "app=web"), nil
+		}
+		go func() { // a reader's lookup ends while the first targets are computed
+			_, _ = w.PodsOf(w.ctx, schema.GroupResource{Group: "apps", Resource: "deployments"}, metric.Object{Namespace: "shop", Name: "web"})
+		}()
+	}
+	runInWorld(t, objects, nil, lookUp, func(w *clusterWorld) {
+		sleepAndSettle(firstTargetsTimeout - time.Second)
+		if calls, last := w.publishedTargets(); calls != 1 || !strings.Contains(last, "pods_rps") {
+			t.Errorf("%d calls, targets %q; want the pods of the selector from the first call on", calls, last)
+		}
+	})
+}
+
 func TestScaleTargetThatComesLater(t *testing.T) {
 	objects := []runtime.Object{newHPA("shop", "web", "web", podsMetric("rps")), apiPod("shop", "web-1")}
 	runInWorld(t, objects, nil, nil, func(w *clusterWorld) {

@@ -211,7 +211,7 @@ func (c *targetLoop) publishDiscoveredTargets(ctx context.Context, next *targetS
 		}
 	}
 	first := !c.ready.Load()
-	if first && !c.selectors.hasLookedUpDiscoverySelectors() {
+	if first && (c.plan.unread || !c.selectors.hasLookedUpDiscoverySelectors()) { // a lookup may have ended since the plan
 		if now.Sub(c.start) < firstTargetsTimeout {
 			return
 		}

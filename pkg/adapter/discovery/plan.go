@@ -42,6 +42,8 @@ type demandPlan struct {
 	needed map[objectKey]struct{}
 	// unresolved maps a namespace to a text that names an autoscaler with unknown pods, and the reason.
 	unresolved map[string]string
+	// unread is true if some selector had not been looked up.
+	unread bool
 	// unmapped is true if the API server does not know a kind: a later attempt may succeed.
 	unmapped bool
 }
@@ -306,8 +308,12 @@ func (b *planBuilder) mapDiscoveredObjectReference(a *storedAutoscaler, r object
 func (b *planBuilder) requireDiscoveryPodSelector(a *storedAutoscaler, key objectKey) (labels.Selector, bool) {
 	b.plan.needed[key] = struct{}{}
 	r := b.selectorOf(key)
-	if r.selector == nil && r.err != nil {
+	switch {
+	case r.selector != nil:
+	case r.err != nil:
 		b.recordUnresolvedDiscoveryPods(a, r.err)
+	default:
+		b.plan.unread = true
 	}
 	return r.selector, r.selector != nil
 }

@@ -28,6 +28,8 @@ type Pod struct {
 	// Started is the time at which the container behind the metrics endpoint started, or else the pod; truncated to the
 	// second, zero if unknown.
 	Started time.Time
+	// Finished is the time at which the process before ended in this container, truncated to the second; zero if unknown.
+	Finished time.Time
 	// Stopped is true while this container is known not to run.
 	Stopped bool
 	// Ready is the pod's Ready condition: Services send traffic to ready pods only.
@@ -158,7 +160,9 @@ func (p *storedPod) setDiscoveredEndpoint(o *corev1.Pod, policy endpointPolicy) 
 		if err = cmp.Or(err, validateDiscoveredEndpointSize(p.url), policy.validateDiscoveredAddress(o.Status.PodIP), policy.validateDiscoveredHostPort(o, containers, port)); err != nil {
 			p.url = ""
 		}
-		p.Started, p.Stopped = findDiscoveredPodStartTime(o, findDiscoveredPortContainer(containers, port))
+		container := findDiscoveredPortContainer(containers, port)
+		p.Started, p.Stopped = findDiscoveredPodStartTime(o, container)
+		p.Finished = findDiscoveredPodFinishTime(o, container)
 	}
 	if err != nil {
 		p.skipReason = err.Error()
@@ -183,6 +187,18 @@ func findDiscoveredPodStartTime(o *corev1.Pod, container string) (at time.Time, 
 		return time.Time{}, false
 	}
 	return truncateDiscoveredPodTime(*o.Status.StartTime), false
+}
+
+// findDiscoveredPodFinishTime returns the time at which the newest process that has ended in a container ended; zero if none has, or if the
+// container is not known.
+func findDiscoveredPodFinishTime(o *corev1.Pod, container string) time.Time {
+	for _, s := range slices.Concat(o.Status.ContainerStatuses, o.Status.InitContainerStatuses) {
+		ended := cmp.Or(s.State.Terminated, s.LastTerminationState.Terminated)
+		if s.Name == container && ended != nil {
+			return truncateDiscoveredPodTime(ended.FinishedAt)
+		}
+	}
+	return time.Time{}
 }
 
 // discoveredPodReadyCondition returns the Ready condition of a pod, or nil.

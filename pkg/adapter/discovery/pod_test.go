@@ -152,6 +152,31 @@ func TestPodStarted(t *testing.T) {
 	}
 }
 
+// TestPodFinished: the end of the process before is that in the container with the port.
+func TestPodFinished(t *testing.T) {
+	t.Parallel()
+	ended := func(at int64) corev1.ContainerState {
+		return corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{FinishedAt: metav1.Unix(at, 0)}}
+	}
+	for name, tc := range map[string]struct {
+		status corev1.ContainerStatus
+		want   time.Time
+	}{
+		"never":             {corev1.ContainerStatus{Name: "proxy"}, time.Time{}},
+		"once":              {corev1.ContainerStatus{Name: "proxy", LastTerminationState: ended(105)}, time.Unix(105, 0)},
+		"now, and before":   {corev1.ContainerStatus{Name: "proxy", State: ended(108), LastTerminationState: ended(105)}, time.Unix(108, 0)},
+		"another container": {corev1.ContainerStatus{Name: "app", LastTerminationState: ended(105)}, time.Time{}},
+	} {
+		p := endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-1", withContainers(newContainer("8080"), newContainer("metrics:9090")), func(p *corev1.Pod) {
+			p.Status.ContainerStatuses = []corev1.ContainerStatus{tc.status}
+			p.Status.ContainerStatuses = append(p.Status.ContainerStatuses, corev1.ContainerStatus{Name: "other", LastTerminationState: ended(109)})
+		}))
+		if p.Finished != tc.want {
+			t.Errorf("%s: Finished = %v, want %v", name, p.Finished, tc.want)
+		}
+	}
+}
+
 // TestPodOwnerAndReadyChange: pods of a Deployment have one owner, whatever their ReplicaSet.
 func TestPodOwnerAndReadyChange(t *testing.T) {
 	t.Parallel()

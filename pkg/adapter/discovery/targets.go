@@ -74,7 +74,7 @@ func (s *targetSnapshot) listDiscoveredTargets(pods *podTable, sets *familySets)
 	for i, p := range chosen {
 		families := sets.resolvePodFamilies(p.Namespace, s.marks[p].claims)
 		targets[i] = metric.Target{
-			Namespace: p.Namespace, Pod: p.Name, Node: p.Node, UID: p.UID, URL: p.url, Started: p.Started, Stopped: p.Stopped, Ready: p.Ready,
+			Namespace: p.Namespace, Pod: p.Name, Node: p.Node, UID: p.UID, URL: p.url, Started: p.Started, Finished: p.Finished, Stopped: p.Stopped, Ready: p.Ready,
 			Ending: !p.Live, Families: families.all, Standing: families.standing,
 		}
 	}

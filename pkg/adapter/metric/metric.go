@@ -20,6 +20,8 @@ type Target struct {
 	URL string
 	// Started is the time at which the container behind the endpoint started; zero if unknown. Samples before it belong to another process.
 	Started time.Time
+	// Finished is the time at which the process before ended, truncated to the second; zero if unknown.
+	Finished time.Time
 	// Stopped reports that this container does not run, as far as the cluster tells: a page is of one that has started since.
 	Stopped bool
 	// Ready reports that the pod is ready: it may serve requests, even while its page fails.
@@ -40,7 +42,7 @@ func (t Target) Key() Object { return Object{Namespace: t.Namespace, Name: t.Pod
 // Equal reports whether two targets are the same endpoint with the same demand.
 func (t Target) Equal(o Target) bool {
 	return t.Namespace == o.Namespace && t.Pod == o.Pod && t.Node == o.Node && t.UID == o.UID &&
-		t.URL == o.URL && t.Started.Equal(o.Started) && t.Stopped == o.Stopped && t.Ready == o.Ready && t.Ending == o.Ending &&
+		t.URL == o.URL && t.Started.Equal(o.Started) && t.Finished.Equal(o.Finished) && t.Stopped == o.Stopped && t.Ready == o.Ready && t.Ending == o.Ending &&
 		slices.Equal(t.Families, o.Families) && slices.Equal(t.Standing, o.Standing)
 }
 

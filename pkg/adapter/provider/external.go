@@ -94,7 +94,7 @@ func (p *Provider) evaluateProvidedSumOverPods(ctx context.Context, req request,
 		pods = append(pods, p.Pods.Pods(source, k8slabels.Everything())...)
 	}
 	req.moved, req.movedAt = latestProvidedMove(pods, req.now)
-	req.began = youngestProvidedStart(pods)
+	req.began, req.readied = youngestProvidedStart(pods), readiedProvidedPods(pods, req.now)
 	values, err := p.evaluateProviderRuleOnBackend(ctx, req, namespace, nil)
 	if err != nil {
 		return nil, err

@@ -140,7 +140,7 @@ func hasOpenProvidedPod(results []podResult) bool {
 func (p *Provider) evaluateProviderRuleForPods(ctx context.Context, req request, pods []discovery.Pod, results []podResult) error {
 	req.moved, req.movedAt = latestProvidedMove(pods, req.now)
 	pods = p.providedPodsToEvaluate(req, pods, results)
-	req.began = youngestProvidedStart(pods)
+	req.began, req.readied = youngestProvidedStart(pods), readiedProvidedPods(pods, req.now)
 	found, err := p.evaluateProviderRuleByNamespace(ctx, req, pods)
 	if err != nil {
 		return err
@@ -311,6 +311,23 @@ func youngestProvidedStart(pods []discovery.Pod) (latest time.Time) {
 	return latest
 }
 
+// maxReadiedAge is the greatest age of a pod's readiness that matters for its first counts: no longer than windows are by default, with their
+// slack.
+const maxReadiedAge = 2 * time.Minute
+
+// readiedProvidedPods returns the times at which pods became ready lately; nil if none did.
+func readiedProvidedPods(pods []discovery.Pod, now time.Time) (readied map[metric.Object]time.Time) {
+	for i := range pods {
+		if at := pods[i].Readied; now.Sub(at) < maxReadiedAge {
+			if readied == nil {
+				readied = map[metric.Object]time.Time{}
+			}
+			readied[pods[i].Object()] = at
+		}
+	}
+	return readied
+}
+
 // awaitsProvidedSeries reports whether a ready pod whose series ended has others to come: it refuses connections, or its page holds them
 // back so far.
 func (p *Provider) awaitsProvidedSeries(r *rule.Rule, pod *discovery.Pod) bool {
@@ -410,7 +427,7 @@ func (p *Provider) evaluateProviderRuleOnBackend(ctx context.Context, req reques
 	if !req.rule.Namespaced {
 		namespace = ""
 	}
-	values, err := b.Evaluate(ctx, rule.Query{Rule: req.rule, Namespace: namespace, Objects: objects, Selector: req.matchers, Moved: req.moved, MovedAt: req.movedAt, Began: req.began}, req.now)
+	values, err := b.Evaluate(ctx, rule.Query{Rule: req.rule, Namespace: namespace, Objects: objects, Selector: req.matchers, Moved: req.moved, MovedAt: req.movedAt, Readied: req.readied, Began: req.began}, req.now)
 	return values, p.explainMissingProvidedValue(req, err)
 }
 

@@ -21,8 +21,8 @@ import (
 // same begin to the same end, by interpolation between their samples (promQLIncreaseBetween):
 //
 //   - The stretch ends at the oldest of the newest samples of the punctual pods. Until then every pod is known.
-//   - A pod that began within the stretch has counted from zero. This is known from its first sample, which is 0 then:
-//     the scraper adds it where it knows the begin. Another pod is as old as the stretch, but watched only since its
+//   - A pod that began within the stretch has counted from zero, since it became ready. This is known from its first
+//     sample, which is 0 then: the scraper adds it where it knows the begin. Another pod is as old as the stretch, but watched only since its
 //     first sample: it is read over that time, as if it had counted the same before. The stretch does not reach back to before its
 //     first sample if load moved meanwhile.
 //   - A pod that ended within the stretch has counted until its last sample. A pod whose scrapes fail goes on at the
@@ -302,6 +302,7 @@ func (ev *evaluation) planMovedQuery(s *seriesScanner, auto bool) error {
 		ev.refuseQueriedPods(metric.ReasonWarmingUp, few+" in "+ev.window.Round(time.Second).String())
 	}
 	ev.span = ev.Rule.Span(ev.window)
+	ev.refuseBriefQueriedPods()
 	ev.refuseLateQueriedPods(c)
 	if ev.window > 0 {
 		ev.moved = true

@@ -21,6 +21,8 @@ import (
 // So every object gets an evalPoint, a time and a window at which d0 and d1 are small:
 //
 //   - If the newest sample is late, the evaluation moves back to its time.
+//   - If a short window begins just behind a sample, the evaluation moves back until it has that sample: see
+//     keepQueriedIncrement.
 //   - If a scrape is missing at the start of the window, the window begins at the sample before.
 //   - If the samples cover less than the window, the window begins at the first sample, and d0 is all but zero. This
 //     matters because rate knows that no counter is negative, and would cut d0 off for a counter that began at zero.
@@ -41,6 +43,12 @@ const (
 	maxStretch = 1.5
 	// maxCut is the part of a fixed range by which a rate may be too low. Beyond it the object has no value.
 	maxCut = 0.05
+	// maxLostStep is how far behind a sample a short window may begin without it, in scrape intervals. Scrapes shift by up to a 32nd of an
+	// interval each, and pages come late.
+	maxLostStep = 0.25
+	// maxShortEdges is the part of a short window, in scrape intervals, that a rate may extrapolate if there is a choice: where a scrape is
+	// missing, one increment would stand for three.
+	maxShortEdges = 1.6
 	// alignmentShift rounds up windows that begin at a sample, to a 1/64th of the window, as a shift. Objects whose
 	// first samples are close then share a query, at an error of at most this part.
 	alignmentShift = 6
@@ -80,7 +88,36 @@ func (p pointPlanner) planQueryEvalPoint(podTimes []sampleTimes) (evalPoint, boo
 	if first > start {
 		return p.planYoungQueryEvalPoint(at, first, podTimes)
 	}
+	if p.isShortQueryWindow(at - start) {
+		earlier := p.keepQueriedIncrement(at, start, podTimes)
+		at, start = earlier, start-(at-earlier)
+	}
 	return p.planCoveredQueryEvalPoint(at, start, podTimes)
+}
+
+// isShortQueryWindow reports whether a range has so few increments that each of them matters. A window that begins at a change must have no more.
+func (p pointPlanner) isShortQueryWindow(ms int64) bool {
+	return !p.anchored && ms <= shortWindowIntervals*p.interval
+}
+
+// keepQueriedIncrement moves an evaluation back so that its window begins before the sample that it would just miss, if it still reaches
+// the newest samples of all pods. A window of three intervals has two increments: without one of them, the other would stand for all three.
+// Times are rounded, so that objects share evalPoints.
+func (p pointPlanner) keepQueriedIncrement(at, start int64, podTimes []sampleTimes) int64 {
+	missed := int64(0)
+	for _, t := range podTimes {
+		if i := t.queriedSampleIndexAfter(start); i > 0 && float64(start-t[i-1]) <= maxLostStep*float64(p.interval) {
+			missed = max(missed, start-t[i-1]+1)
+		}
+	}
+	unit := max(1, (at-start)>>(alignmentShift+1))
+	earlier := at - (missed+unit-1)/unit*unit
+	for _, t := range podTimes {
+		if earlier < t.lastQueriedSampleTime() || !p.reachesQueryEvalEnd(t, earlier, at-start) && p.reachesQueryEvalEnd(t, at, at-start) {
+			return at
+		}
+	}
+	return earlier
 }
 
 // chooseQueryEvalTime returns now, or a time soon after the newest sample if it is late. This is a whole number of half
@@ -131,7 +168,7 @@ func (p pointPlanner) planCoveredQueryEvalPoint(at, start int64, podTimes []samp
 		found = found || i+1 < len(t)
 		missing := float64(t[i] - start)
 		step := t[i:].meanQueriedSampleStep()
-		if i == 0 || missing < maxEdgeSteps*step && step > 0 {
+		if i == 0 || missing < maxEdgeSteps*step && step > 0 && !p.extrapolatesShortQuery(at, start, t, i) {
 			continue
 		}
 		begin = min(begin, t[i-1]-1)
@@ -144,6 +181,16 @@ func (p pointPlanner) planCoveredQueryEvalPoint(at, start int64, podTimes []samp
 		return plain, found && cut <= maxCut
 	}
 	return p.planStretchedQueryEvalPoint(at, begin, start, podTimes)
+}
+
+// extrapolatesShortQuery reports whether a rate would extrapolate too much of a short window, in which the sample with an index is the first,
+// and less with the sample before.
+func (p pointPlanner) extrapolatesShortQuery(at, start int64, t sampleTimes, i int) bool {
+	if p.fixedWindow || p.span(p.window) != p.window || !p.isShortQueryWindow(at-start) {
+		return false
+	}
+	edges := at - start - (t.lastQueriedSampleTime() - t[i])
+	return float64(edges) > maxShortEdges*float64(p.interval) && p.reachesQueryEvalEnd(t, at, at-t[i-1]+1)
 }
 
 // planStretchedQueryEvalPoint returns the evalPoint of an object with a missed scrape at start; begin is the sample before.

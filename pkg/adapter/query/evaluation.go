@@ -113,7 +113,20 @@ func (ev *evaluation) scanQueryGroup(ctx context.Context, e *Engine, s *seriesSc
 		}
 		ev.markSilentQueriedPods()
 	}
+	ev.noteReadiedQueriedPods()
 	return moved, nil
+}
+
+// noteReadiedQueriedPods notes when pods became ready.
+func (ev *evaluation) noteReadiedQueriedPods() {
+	if len(ev.Readied) == 0 {
+		return
+	}
+	for _, p := range ev.scan.orderedPods {
+		if at, ok := ev.Readied[metric.Object{Namespace: p.labels.Get(namespaceLabel), Name: p.labels.Get(podLabel)}]; ok {
+			p.readied = at.UnixMilli()
+		}
+	}
 }
 
 // shortWindowIntervals is the length of a fixed window, in scrape intervals, up to which the edges of the pods' own windows matter: load

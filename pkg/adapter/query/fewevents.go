@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"time"
 
 	"github.com/prometheus/prometheus/model/value"
 
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/window"
 )
 
@@ -32,18 +34,49 @@ func (ev *evaluation) describeFewQueryEvents(c commonStretch, counters []window.
 		return ""
 	}
 	for selector, counter := range counters {
-		events, full, pauses := countQueriedEvents(counter, c.end-ev.window.Milliseconds(), c.end)
-		moments := countQueriedMoments(full)
-		switch {
-		case events != math.Trunc(events) || math.IsNaN(events):
-		case events == 0 && ev.window >= ev.maxWindow/idleShare:
-		case events < minEvents:
-			return fmt.Sprintf("fewer than %d events", minEvents)
-		case moments < minMoments && (pauses >= len(full) || ev.scan.mayBeQueriedBatch(selector)), moments < minBatches && pauses > len(full):
-			return fmt.Sprintf("fewer than %d batches of events", minBatches)
+		within := timeSpan{c.end - ev.window.Milliseconds(), c.end}
+		if few := ev.describeFewCounterEvents(counter, within, func() bool { return ev.scan.mayBeQueriedBatch(selector, nil, math.MinInt64) }); few != "" {
+			return few
 		}
 	}
 	return ""
+}
+
+// describeFewCounterEvents returns what a counter of whole events lacks within a time; "" if it lacks nothing.
+func (ev *evaluation) describeFewCounterEvents(counter window.Counter, within timeSpan, mayBeBatch func() bool) string {
+	events, full, pauses := countQueriedEvents(counter, within.from, within.to)
+	moments := countQueriedMoments(full)
+	switch {
+	case events != math.Trunc(events) || math.IsNaN(events):
+	case events == 0 && queryMillisToDuration(within.to-within.from) >= ev.maxWindow/idleShare:
+	case events < minEvents:
+		return fmt.Sprintf("fewer than %d events", minEvents)
+	case moments < minMoments && (pauses >= len(full) || mayBeBatch()), moments < minBatches && pauses > len(full):
+		return fmt.Sprintf("fewer than %d batches of events", minBatches)
+	}
+	return ""
+}
+
+// refuseBriefQueriedPods refuses pods with few events that are watched for less than half of the window: they are read as if they had counted
+// the same in the rest of it.
+func (ev *evaluation) refuseBriefQueriedPods() {
+	if ev.neverCountedSinceQueryWindow() {
+		return
+	}
+	for _, p := range ev.scan.orderedPods {
+		watched := timeSpan{p.queriedPodKnownSince(), p.newest}
+		if p.newest == 0 || p.silent || watched.from == math.MinInt64 || 2*(watched.to-watched.from) >= ev.window.Milliseconds() {
+			continue
+		}
+		for selector, h := range p.histories {
+			counter := window.Counter{Pods: []window.History{h}}
+			few := ev.describeFewCounterEvents(counter, watched, func() bool { return ev.scan.mayBeQueriedBatch(selector, p, watched.from) })
+			if few != "" {
+				ev.refuseQueriedPod(p, metric.ReasonWarmingUp, few+" in "+queryMillisToDuration(watched.to-watched.from).Round(time.Second).String())
+				break
+			}
+		}
+	}
 }
 
 // neverCountedSinceQueryWindow reports whether all counters are at 0, in processes that are older than the longest window: there were no
@@ -96,16 +129,19 @@ func countQueriedMoments(full []window.Increment) (moments int) {
 	return moments
 }
 
-// mayBeQueriedBatch reports whether fewer than minBatches batches of equal size explain all that each counter of a selector has counted
-// since its first sample: its values are multiples of that size. Values of single events hardly ever are.
-func (s *seriesScan) mayBeQueriedBatch(selector int) bool {
+// mayBeQueriedBatch reports whether fewer than minBatches batches of equal size explain all that each counter of a selector, in a pod or in
+// all pods for nil, has counted since a sample: its values are multiples of that size. Values of single events hardly ever are.
+func (s *seriesScan) mayBeQueriedBatch(selector int, pod *scannedPod, since int64) bool {
 	for _, c := range s.seriesBySelector[selector] {
+		if pod != nil && c.pod != pod {
+			continue
+		}
 		size, counted := 0.0, 0.0
 		for i, v := range c.values {
 			if value.IsStaleNaN(v) || v != math.Trunc(v) {
 				continue
 			}
-			if size = greatestCommonQueryDivisor(size, v); i > 0 && v > c.values[i-1] {
+			if size = greatestCommonQueryDivisor(size, v); i > 0 && c.times[i-1] >= since && v > c.values[i-1] {
 				counted += v - c.values[i-1]
 			}
 		}

@@ -67,6 +67,8 @@ type scannedPod struct {
 	// newest is the time of the newest sample of a series that goes on; 0 if all series ended.
 	newest int64
 	silent bool // newest is older than the rule's maxAge
+	// readied is the time at which the pod became ready, if it did so lately, in milliseconds; else 0.
+	readied int64
 	// settled is the time since which load no longer moves to the pod or away from it; 0 outside a common stretch.
 	settled int64
 	// ended is the time of the newest sample of an ended counter; ends has the distinct times of all ends, ascending after the scan.
@@ -271,7 +273,7 @@ func (p *scannedPod) noteQueriedEnds(sel exprSelector, track currentTrack, times
 
 // describeQueriedPod sets the properties that all counters of this name in a pod share in a range.
 func (p *scannedPod) describeQueriedPod(name string, r *countedRange) {
-	r.settled, r.silent, r.podSince, r.podEnded = p.settled, p.silent, 0, 0
+	r.readied, r.settled, r.silent, r.podSince, r.podEnded = p.readied, p.settled, p.silent, 0, 0
 	for i := range p.sampleTimes {
 		if t := &p.sampleTimes[i]; t.name == name {
 			if r.podSince = t.pagedSince; t.fromZero && t.since == t.pagedSince { // no counter of it counted before

@@ -150,6 +150,8 @@ type countedRange struct {
 	// podSince is the first sample of the process's counter of this name that is watched for longest. podEnded is the same if that is its
 	// beginning at zero, or the newest sample of the pod's counters that ended before; 0 without any.
 	podSince, podEnded int64
+	// readied is the time at which the pod became ready, if it did so lately; else 0.
+	readied int64
 	// settled is the time since which load no longer moves between pods; 0 if it did not move.
 	settled int64
 	// silent is set if the pod's newest sample is too old to go on.
@@ -161,7 +163,7 @@ type countedRange struct {
 // interval before its first sample. A track counts nothing before its first sample if it began at zero, and nothing after
 // its last, or its end if no other follows. Where the last track's begin or end is not known, it is taken to have counted more of the same:
 // back to the begin of the range, or to the end of the series that were in its place; but not if the pod was watched before
-// and had no such series. A track of a single sample goes on as the track before did;
+// and had no such series. What a counter has beyond zero, it counted since its pod became ready. A track of a single sample goes on as the track before did;
 // see lateQueriedRate for one whose newest sample is late.
 func promQLIncreaseBetween(times []int64, values []float64, r countedRange) (increase float64, ok bool) {
 	first, last := -1, -1 // indices of the track's first and newest sample so far
@@ -201,16 +203,17 @@ func promQLIncreaseBetween(times []int64, values []float64, r countedRange) (inc
 				increase, track = increase+track, 0
 			}
 		}
-		newestRate = n / float64(times[i]-begin)
+		whole := r.loadOfQueriedIncrement(timeSpan{begin, times[i]}, n == v)
+		newestRate = n / float64(whole.to-whole.from)
 		if last == first {
 			firstRate = newestRate
 		}
 		last, all = i, all+n
-		counted := timeSpan{max(begin, r.from), min(times[i], r.to)}
-		if counted.from >= counted.to {
+		if max(begin, r.from) >= min(whole.to, r.to) {
 			continue
 		}
-		if whole := (timeSpan{begin, times[i]}); counted != whole {
+		counted := timeSpan{max(whole.from, r.from), max(whole.from, min(whole.to, r.to))}
+		if counted != whole {
 			n = newQueriedIncrement(whole, n, times[first:], values[first:], i-first).countQueriedPart(counted)
 		}
 		track, ok = track+n, true
@@ -240,6 +243,15 @@ func promQLIncreaseBetween(times []int64, values []float64, r countedRange) (inc
 		track += r.lateQueriedRate(times[first:last+1], values[first:last+1], track/float64(times[last]-from)) * float64(r.to-times[last])
 	}
 	return increase + track, ok
+}
+
+// loadOfQueriedIncrement returns the part of an increment in which a counter counted: a pod gets no load before it is ready, if the counter was
+// at zero at the begin.
+func (r countedRange) loadOfQueriedIncrement(increment timeSpan, fromZero bool) timeSpan {
+	if fromZero && increment.from < r.readied && r.readied < increment.to {
+		increment.from = r.readied
+	}
+	return increment
 }
 
 // queriedIncrement is the increment of a counter between two samples, with the rates of the increments beside it, per millisecond; NaN for an

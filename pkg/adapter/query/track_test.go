@@ -111,6 +111,30 @@ func TestIncreaseAroundAMove(t *testing.T) {
 	}
 }
 
+// TestIncreaseSinceReadiness: what a counter has beyond zero, it counted since its pod became ready.
+func TestIncreaseSinceReadiness(t *testing.T) {
+	t.Parallel()
+	began, restarted := []float64{0, 0, 50, 100}, []float64{100, 150, 30, 70} // at 0, 5, 10 and 15
+	for name, tc := range map[string]struct {
+		values            []float64
+		readied, from, to int64
+		want              float64
+	}{
+		"until it is ready":                      {began, 8, 0, 8, 0},
+		"soon after":                             {began, 8, 0, 9, 25},
+		"ready before":                           {began, 4, 0, 9, 40},
+		"ready later":                            {began, 12, 0, 9, 40},
+		"since before, over the whole increment": {began, 8, 0, 10, 50},
+		"restarted, until it is ready":           {restarted, 8, 0, 8, 50},
+		"restarted, soon after":                  {restarted, 8, 5, 9, 15},
+	} {
+		got, ok := promQLIncreaseBetween([]int64{0, 5, 10, 15}, tc.values, countedRange{from: tc.from, to: tc.to, interval: 5, readied: tc.readied})
+		if !ok || math.Abs(got-tc.want) > 0.01 {
+			t.Errorf("%s: %.2f %v, want %.2f", name, got, ok, tc.want)
+		}
+	}
+}
+
 // TestIncreaseFromTheEndOfATrack: a range that begins where a track ended knows the rate of the track, too.
 func TestIncreaseFromTheEndOfATrack(t *testing.T) {
 	t.Parallel()

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/config"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
 // Rule is a compiled rule for a concrete metric: a pattern rule is expanded before it becomes a Rule. It is immutable
@@ -168,6 +169,8 @@ type Query struct {
 	Moved time.Time
 	// MovedAt is the latest known time at which a pod of the group became ready, stopped being ready, or was deleted; zero without any.
 	MovedAt time.Time
+	// Readied has the times at which pods of the group became ready lately, by namespace and name: their load began then.
+	Readied map[metric.Object]time.Time
 	// Began is when the youngest process of the group started; zero if unknown. Its counters began at 0 then.
 	Began time.Time
 	// Reviewed is set for a rule of a request: its evaluation has small bounds, and nothing of it is remembered.

@@ -256,26 +256,31 @@ func TestSilentCounterGoesOn(t *testing.T) {
 }
 
 // TestRefusalShortlyBeforeTheEnd refuses the scrapes of a pod that crashed: the series end with the refusal, and not when the pod is
-// known not to be ready.
+// known not to be ready; or when its process ended, if the cluster tells.
 func TestRefusalShortlyBeforeTheEnd(t *testing.T) {
 	t.Parallel()
-	runInFakeTime(t, Options{Interval: 2 * time.Second}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {
-		n.addServer("cart-1:8080", &fakePage{body: "a 1\n"})
-		tg := newTestTarget("cart-1", "a")
-		tg.Ready = true
-		m.SetTargets([]metric.Target{tg})
-		passFakeTime(5 * time.Second)
-		n.removeServer("cart-1:8080")
-		n.closeServers()
-		passFakeTime(3 * time.Second)
-		tg.Ready = false
-		m.SetTargets([]metric.Target{tg})
-		passFakeTime(time.Millisecond)
-		ps := r.pointsOfSeries(t, `"a"`)
-		if !endsWithMarker(ps) || ps[len(ps)-1].t-ps[len(ps)-2].t > 2200 {
-			t.Errorf("samples %q: the series must end with the refused scrape", formatPoints(ps))
-		}
-	})
+	for _, isEndKnown := range []bool{false, true} {
+		runInFakeTime(t, Options{Interval: 2 * time.Second}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {
+			n.addServer("cart-1:8080", &fakePage{body: "a 1\n"})
+			tg := newTestTarget("cart-1", "a")
+			tg.Ready = true
+			m.SetTargets([]metric.Target{tg})
+			passFakeTime(5 * time.Second)
+			n.removeServer("cart-1:8080")
+			n.closeServers()
+			passFakeTime(3 * time.Second)
+			tg.Ready = false
+			if isEndKnown {
+				tg.Finished = time.Now().Add(-100 * time.Millisecond)
+			}
+			m.SetTargets([]metric.Target{tg})
+			passFakeTime(time.Millisecond)
+			ps := r.pointsOfSeries(t, `"a"`)
+			if !endsWithMarker(ps) || ps[len(ps)-1].t-ps[len(ps)-2].t > 2200 != isEndKnown || isEndKnown && ps[len(ps)-1].t != tg.Finished.UnixMilli() {
+				t.Errorf("samples %q, the process ended at %d (0: unknown): the series must end then, or with the refused scrape", formatPoints(ps), max(0, tg.Finished.UnixMilli()))
+			}
+		})
+	}
 }
 
 // TestReadyBeforeTheEnd: the series of a pod that became ready before its last page end once. Later scrapes that fail do not move the end.

@@ -32,6 +32,7 @@ type scrapeLoop struct {
 	places     *namespacePlaces // of its namespace; never changes
 	endpoint   *targetEndpoint
 	started    time.Time // when the container behind the endpoint started; zero: unknown
+	finished   time.Time // when the process before ended; zero: unknown
 	stopped    bool      // the container does not run, as far as the cluster tells
 	ready      bool      // the pod is ready: it may serve requests while its page fails
 	readyAt    time.Time // the pod became ready, by the manager's clock; zero: it was not seen to since its series ended
@@ -65,7 +66,7 @@ func newScrapeLoop(t metric.Target, families rankedFamilies, p scrapeOffset) *sc
 	return &scrapeLoop{
 		key: t.Key(), uid: t.UID, node: t.Node, offset: p,
 		endpoint: endpoint,
-		started:  t.Started, stopped: t.Stopped, ready: t.Ready, ending: t.Ending,
+		started:  t.Started, finished: t.Finished, stopped: t.Stopped, ready: t.Ready, ending: t.Ending,
 		parser: exposition.NewParser(own.Labels()),
 	}
 }
@@ -94,7 +95,7 @@ func (l *scrapeLoop) updateScrapeTarget(t metric.Target, families rankedFamilies
 		l.endingAt = now
 	}
 	l.replaced = l.replaced || !l.started.IsZero() && !l.started.Equal(t.Started)
-	l.started, l.stopped, l.ready, l.ending = t.Started, t.Stopped, t.Ready, t.Ending
+	l.started, l.finished, l.stopped, l.ready, l.ending = t.Started, t.Finished, t.Stopped, t.Ready, t.Ending
 	if l.endpoint.families != families.families {
 		l.endpoint = l.endpoint.cloneScrapeEndpointForFamilies(families.families)
 	}

@@ -232,8 +232,8 @@ func (m *Manager) endUnseenScrapeCounts(l *scrapeLoop, now time.Time) {
 	}
 }
 
-// scrapeSeriesEnd returns the time at which the series of a target ended that serves nothing: when it stopped being ready, or shortly
-// before at a refused scrape. Until then it may have counted.
+// scrapeSeriesEnd returns the time at which the series of a target ended that serves nothing: when its process ended if the cluster tells, or
+// when it stopped being ready, or shortly before at a refused scrape. Until then it may have counted.
 func (l *scrapeLoop) scrapeSeriesEnd(now time.Time, interval time.Duration) time.Time {
 	s := &l.status
 	if s.seriesEnded { // a counter that comes back smaller began later
@@ -241,6 +241,9 @@ func (l *scrapeLoop) scrapeSeriesEnd(now time.Time, interval time.Duration) time
 	}
 	if l.ending && !l.endingAt.IsZero() { // it was ready until then, and stops for that reason
 		return l.endingAt
+	}
+	if l.finished.After(s.pageAt) && !l.finished.After(now) {
+		return l.finished
 	}
 	end := now
 	switch {
