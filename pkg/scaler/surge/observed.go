@@ -24,7 +24,7 @@ type Observed struct {
 	Terms      Terms
 	Mode       Mode
 	Now        time.Time
-	// IsShared reports whether another autoscaler has the same target: the HPA controller then scales for neither.
+	// IsShared reports whether another autoscaler has the same target or the same pods: the HPA controller then scales for neither.
 	IsShared bool
 }
 
@@ -95,6 +95,23 @@ func cloneSurgeMemory(m Memory) Memory {
 		m.Expected = &expected
 	}
 	return m
+}
+
+// removeUnreadMetrics removes the metrics that the lane does not read: the arithmetic takes them for failed ones. The autoscaler is changed in a copy.
+func (o *Observed) removeUnreadMetrics() {
+	all := o.Autoscaler.Spec.Metrics
+	isUnread := func(r Reading) bool { return r.IsUnread }
+	if len(o.Readings) != len(all) || !slices.ContainsFunc(o.Readings, isUnread) {
+		return
+	}
+	a := *o.Autoscaler
+	a.Spec.Metrics = nil
+	for i, r := range o.Readings {
+		if !r.IsUnread {
+			a.Spec.Metrics = append(a.Spec.Metrics, all[i])
+		}
+	}
+	o.Autoscaler, o.Readings = &a, slices.DeleteFunc(slices.Clone(o.Readings), isUnread)
 }
 
 // findSurgeHold returns the lane's hold on the workload, or nil. A person may have given another object the same ID.
