@@ -124,11 +124,15 @@ func (d *Decision) noteSurgeAnswers(o *Observed) {
 		m.GoodSince = o.Now
 	}
 	m.FailedSince = time.Time{}
-	if len(m.Metrics) != len(o.Readings) {
-		m.Metrics = make([]MetricMemory, len(o.Readings))
-	}
+	known := m.Metrics
+	m.Metrics = make([]MetricMemory, len(o.Readings))
 	for i, r := range o.Readings {
-		m.Metrics[i].noteMetricWindow(o.Autoscaler.Spec.Metrics[i].String(), r.Window, o.Now)
+		metric := o.Autoscaler.Spec.Metrics[i].String()
+		if at := slices.IndexFunc(known, func(k MetricMemory) bool { return k.Metric == metric }); at >= 0 {
+			m.Metrics[i] = known[at]
+			known = slices.Delete(known, at, at+1)
+		}
+		m.Metrics[i].noteMetricWindow(metric, r.Window, o.Now)
 	}
 }
 

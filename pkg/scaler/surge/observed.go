@@ -97,21 +97,23 @@ func cloneSurgeMemory(m Memory) Memory {
 	return m
 }
 
-// removeUnreadMetrics removes the metrics that the lane does not read: the arithmetic takes them for failed ones. The autoscaler is changed in a copy.
+// removeUnreadMetrics removes the metrics that the lane does not read: the arithmetic takes them for failed ones. At zero it removes failed
+// metrics beside others too: those of the workload's own pods have no answer there. The autoscaler is changed in a copy.
 func (o *Observed) removeUnreadMetrics() {
-	all := o.Autoscaler.Spec.Metrics
-	isUnread := func(r Reading) bool { return r.IsUnread }
-	if len(o.Readings) != len(all) || !slices.ContainsFunc(o.Readings, isUnread) {
+	all, isAnswered := o.Autoscaler.Spec.Metrics, func(r Reading) bool { return r.Err == nil }
+	mayFail := o.Replicas == 0 && slices.ContainsFunc(o.Readings, isAnswered)
+	isRemoved := func(r Reading) bool { return r.IsUnread || mayFail && !isAnswered(r) }
+	if len(o.Readings) != len(all) || !slices.ContainsFunc(o.Readings, isRemoved) {
 		return
 	}
 	a := *o.Autoscaler
 	a.Spec.Metrics = nil
 	for i, r := range o.Readings {
-		if !r.IsUnread {
+		if !isRemoved(r) {
 			a.Spec.Metrics = append(a.Spec.Metrics, all[i])
 		}
 	}
-	o.Autoscaler, o.Readings = &a, slices.DeleteFunc(slices.Clone(o.Readings), isUnread)
+	o.Autoscaler, o.Readings = &a, slices.DeleteFunc(slices.Clone(o.Readings), isRemoved)
 }
 
 // findSurgeHold returns the lane's hold on the workload, or nil. A person may have given another object the same ID.
