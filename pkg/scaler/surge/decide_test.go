@@ -480,6 +480,10 @@ func TestFindTerms(t *testing.T) {
 		{"budget=1/h", "{0 1}"},
 		{"", "{0 3}"},
 		{"off", "out"},
+		{"off\n", "out"}, // a block scalar of YAML
+		{" \n", "{0 3}"},
+		{"maxReplicas = 40, budget = 6/h\n", "{40 6}"},
+		{"Off", "unknown key"},
 		{"on", "unknown key"},
 		{"maxReplicas=0", "from 1"},
 		{"maxReplicas=many", "whole number"},

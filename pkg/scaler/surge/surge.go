@@ -81,7 +81,7 @@ func (c *Config) FindTerms(a *autoscalingv2.HorizontalPodAutoscaler) (t Terms, i
 		}
 	}
 	if text, found := a.Annotations[Annotation]; found {
-		if text == "off" {
+		if text = strings.TrimSpace(text); text == "off" {
 			return Terms{}, false, nil
 		}
 		own, err := parseSurgeTerms(text)
@@ -97,8 +97,9 @@ func (c *Config) FindTerms(a *autoscalingv2.HorizontalPodAutoscaler) (t Terms, i
 // parseSurgeTerms reads terms such as "maxReplicas=40,budget=3/h". An empty text has the defaults.
 func parseSurgeTerms(text string) (t Terms, err error) {
 	for part := range strings.SplitSeq(text, ",") {
-		key, value, _ := strings.Cut(strings.TrimSpace(part), "=")
-		switch key {
+		key, value, _ := strings.Cut(part, "=")
+		value = strings.TrimSpace(value)
+		switch key = strings.TrimSpace(key); key {
 		case "":
 			if text != "" {
 				return t, fmt.Errorf("%s has an empty part; write maxReplicas=40,budget=3/h", strict.Quote(text))
