@@ -186,6 +186,14 @@ func TestSurgeObstacles(t *testing.T) {
 	}{
 		{"a person's hold", SkipHeld, heldBy("set/ann", hold.Status{State: hold.Open})},
 		{"a hold from Git", SkipHeld, heldBy("launch", hold.Status{State: hold.Open})},
+		{"a person's hold that is paused", "", func(s *laneSim) {
+			heldBy("set/ann", hold.Status{State: hold.Released})(s)
+			s.observed.Holds[0].Spec.Paused = true
+		}},
+		{"a person's hold whose pause is over", SkipHeld, func(s *laneSim) {
+			heldBy("set/ann", hold.Status{State: hold.Released})(s)
+			s.observed.Holds[0].Spec.Paused, s.observed.Holds[0].Spec.PausedUntil = true, &metav1.Time{Time: s.observed.Now}
+		}},
 		{"a schedule's hold", "", heldBy("schedule/day", hold.Status{State: hold.Open})},
 		{"a schedule's hold that yielded", SkipHeld, heldBy("schedule/day", hold.Status{State: hold.Open, Yielded: []string{"minReplicas"}})},
 		{"the lane's hold that yielded", SkipOff, heldBy(HoldID, hold.Status{State: hold.Open, Yielded: []string{"minReplicas"}})},
