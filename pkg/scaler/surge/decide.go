@@ -278,7 +278,7 @@ func (d *Decision) computeSurgeWish(o *Observed) (surgeWish, bool) {
 	w := surgeWish{
 		replicas: min(m.Replicas, o.maxSurgeReplicas()), demand: demand, metric: i, reading: o.Readings[i],
 		score: d.Memory.Metrics[i].scoreDemand(demand, o.Readings[i].Window, d.replicasBeforeRaise(o)),
-		cause: fmt.Sprintf("%s wants %d replicas, %d are there", m.Name, m.Replicas, o.Replicas),
+		cause: fmt.Sprintf("%s wants %d replicas, %d are there", describeSurgeMetric(o.Autoscaler.Spec.Metrics[i]), m.Replicas, o.Replicas),
 	}
 	least := max(minSurplus, m.Tolerance.Up)
 	if d.hasYoungRaise(o) { // it follows whatever the autoscaler would not tolerate

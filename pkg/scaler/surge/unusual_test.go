@@ -3,6 +3,7 @@ package surge
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -199,5 +200,47 @@ func TestSharedPods(t *testing.T) {
 				t.Errorf("raises at %v", w.raiseAt)
 			}
 		})
+	}
+}
+
+// TestCauseIsPlain: Events and the reason of the hold name the metric as a person writes it, and a long selector keeps no hold from its place.
+func TestCauseIsPlain(t *testing.T) {
+	t.Parallel()
+	average := autoscalingv2.MetricTarget{Type: autoscalingv2.AverageValueMetricType, AverageValue: resource.NewQuantity(5, resource.DecimalSI)}
+	var queues []string
+	for i := range 200 {
+		queues = append(queues, fmt.Sprintf("queue-of-orders-%d", i))
+	}
+	many := &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "queue", Operator: metav1.LabelSelectorOpIn, Values: queues}}}
+	external := func(s *metav1.LabelSelector) autoscalingv2.MetricSpec {
+		id := autoscalingv2.MetricIdentifier{Name: "queue_messages", Selector: s}
+		return autoscalingv2.MetricSpec{Type: autoscalingv2.ExternalMetricSourceType, External: &autoscalingv2.ExternalMetricSource{Metric: id, Target: average}}
+	}
+	for want, m := range map[string]autoscalingv2.MetricSpec{
+		"external metric queue_messages wants 8 replicas, 2 are there":                     external(nil),
+		"external metric queue_messages{queue=worker_tasks} wants 8 replicas, 2 are there": external(&metav1.LabelSelector{MatchLabels: map[string]string{"queue": "worker_tasks"}}),
+		"external metric queue_messages{queue in (queue-of-orders-0":                       external(many),
+		"metric queue_messages of Service web wants 8 replicas, 2 are there": {Type: autoscalingv2.ObjectMetricSourceType, Object: &autoscalingv2.ObjectMetricSource{
+			DescribedObject: autoscalingv2.CrossVersionObjectReference{APIVersion: "v1", Kind: "Service", Name: "web"},
+			Metric:          autoscalingv2.MetricIdentifier{Name: "queue_messages"}, Target: average,
+		}},
+	} {
+		s := newLaneSim()
+		s.observed.Autoscaler.Spec.Metrics = []autoscalingv2.MetricSpec{m}
+		for range 120 {
+			s.look(readValue(10))
+		}
+		for range 4 {
+			s.look(readValue(40))
+		}
+		r := s.memory.Raise
+		if r == nil || !strings.HasPrefix(r.Cause, want) || len(r.Cause) > 400 || !strings.HasSuffix(r.Cause, " wants 8 replicas, 2 are there") {
+			t.Errorf("%+v; want %s", r, want)
+			continue
+		}
+		h := (&Lane{}).newSurgeHold(s.observed.Autoscaler, *r)
+		if err := h.Validate(); err != nil && !strings.Contains(err.Error(), "past") {
+			t.Errorf("%s: %v", want, err)
+		}
 	}
 }
