@@ -57,11 +57,11 @@ type Decision struct {
 	LooksAgain bool
 	// Skip is the reason for which nothing was decided; empty: the look was complete.
 	Skip Skip
-	// Lead is the time by which the autoscaler came later than an observed raise; nil: none ended at this look.
-	Lead *time.Duration
-	// IsUnmatched is set at the end of an observed raise that the autoscaler did not make.
-	IsUnmatched bool
-	Notices     []Notice
+	// Leads are the times by which the autoscaler came later than observed raises, of those that it came to at this look.
+	Leads []time.Duration
+	// Unmatched is the number of observed raises that ended at this look, and that the autoscaler did not make.
+	Unmatched int
+	Notices   []Notice
 	// Memory is the memory for the next look. After a hold that could not be placed, the memory before counts.
 	Memory Memory
 }
@@ -200,26 +200,24 @@ func describeUndoneHold(h *hold.Object) string {
 	return fmt.Sprintf("another client set %v", h.Status.Yielded)
 }
 
-// noteSurgeFollowing notes that the autoscaler came to an observed raise, or did not in time.
+// noteSurgeFollowing notes that the autoscaler came to observed raises, or did not in time.
 func (d *Decision) noteSurgeFollowing(o *Observed) {
-	expected := d.Memory.Expected
-	if expected == nil {
-		return
-	}
-	after := o.Now.Sub(expected.Began)
-	switch {
-	case o.Replicas >= expected.Replicas:
-		d.Lead = &after
-		d.Notices = append(d.Notices, Notice{Reason: ReasonFollowed, Message: fmt.Sprintf("%d replicas %.1f s after the lane would have raised to %d",
-			o.Replicas, after.Seconds(), expected.Replicas)})
-	case after >= maxHoldFor:
-		d.IsUnmatched = true
-		d.Notices = append(d.Notices, Notice{Reason: ReasonUnmatched, IsWarning: true, Message: fmt.Sprintf(
-			"the autoscaler did not come to %d replicas within %s; it has %d", expected.Replicas, maxHoldFor, o.Replicas)})
-	default:
-		return
-	}
-	d.Memory.Expected = nil
+	d.Memory.Expected = slices.DeleteFunc(d.Memory.Expected, func(expected Raise) bool {
+		after := o.Now.Sub(expected.Began)
+		switch {
+		case o.Replicas >= expected.Replicas:
+			d.Leads = append(d.Leads, after)
+			d.Notices = append(d.Notices, Notice{Reason: ReasonFollowed, Message: fmt.Sprintf("%d replicas %.1f s after the lane would have raised to %d",
+				o.Replicas, after.Seconds(), expected.Replicas)})
+		case after >= maxHoldFor:
+			d.Unmatched++
+			d.Notices = append(d.Notices, Notice{Reason: ReasonUnmatched, IsWarning: true, Message: fmt.Sprintf(
+				"the autoscaler did not come to %d replicas within %s; it has %d", expected.Replicas, maxHoldFor, o.Replicas)})
+		default:
+			return false
+		}
+		return true
+	})
 }
 
 // findSurgeObstacle returns why the lane may not raise now; empty: it may.
@@ -447,9 +445,8 @@ func (d *Decision) raiseForSurge(o *Observed, w surgeWish) {
 		d.IsNew = true
 	}
 	d.Place, m.Raise = true, &to
-	if o.Mode != ModeAct {
-		expected := to
-		m.Expected = &expected
+	if o.Mode != ModeAct { // a higher number of the same raise takes the place of the one before
+		m.Expected = append(slices.DeleteFunc(m.Expected, func(r Raise) bool { return r.Began.Equal(to.Began) }), to)
 	}
 	if d.IsNew {
 		notice := Notice{Reason: ReasonRaised, Message: fmt.Sprintf("raise to %d replicas: %s", to.Replicas, to.Cause)}

@@ -438,8 +438,8 @@ func TestObserve(t *testing.T) {
 				if tc.after == 0 && look > completeLooks {
 					total = 40 // the lane was wrong
 				}
-				if d := s.look(s.readTotal(total, min(time.Minute, time.Duration(4+look)*time.Second))); d.Lead != nil {
-					lead = d.Lead
+				if d := s.look(s.readTotal(total, min(time.Minute, time.Duration(4+look)*time.Second))); len(d.Leads) > 0 {
+					lead = &d.Leads[0]
 				}
 			}
 			if got := fmt.Sprint(s.notices); got != tc.events {

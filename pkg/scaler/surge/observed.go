@@ -58,8 +58,8 @@ type Memory struct {
 	BudgetToldAt time.Time
 	// UnplacedToldAt is the time of the last log line about a hold that could not be placed; zero: the last one could.
 	UnplacedToldAt time.Time
-	// Expected is a raise of the mode observe that the autoscaler has not made yet.
-	Expected *Raise
+	// Expected are the raises of the mode observe that the autoscaler has not made yet.
+	Expected []Raise
 }
 
 // Agreement is a row of looks that all find a surge.
@@ -85,14 +85,10 @@ type Raise struct {
 
 // cloneSurgeMemory returns a copy that can be changed.
 func cloneSurgeMemory(m Memory) Memory {
-	m.Metrics, m.Raises = slices.Clone(m.Metrics), slices.Clone(m.Raises)
+	m.Metrics, m.Raises, m.Expected = slices.Clone(m.Metrics), slices.Clone(m.Raises), slices.Clone(m.Expected)
 	if m.Raise != nil {
 		raise := *m.Raise
 		m.Raise = &raise
-	}
-	if m.Expected != nil {
-		expected := *m.Expected
-		m.Expected = &expected
 	}
 	return m
 }

@@ -203,6 +203,23 @@ func TestSharedPods(t *testing.T) {
 	}
 }
 
+// TestObservesEachRaise: a second raise begins before the autoscaler made the first. Each is told on its own.
+func TestObservesEachRaise(t *testing.T) {
+	t.Parallel()
+	s := newLaneSim()
+	s.observed.Mode = ModeObserve
+	s.settle(40, time.Minute, steadyLooks)
+	s.settle(400, 4*time.Second, 20)
+	s.settle(600, 4*time.Second, 5)
+	s.setPods(20)
+	s.settle(600, 30*time.Second, 2)
+	s.setPods(25) // less than the second
+	s.settle(500, time.Minute, 300)
+	if got, want := fmt.Sprint(s.notices), "[SurgeObserved SurgeObserved SurgeFollowed SurgeUnmatched]"; got != want {
+		t.Errorf("notices %s, want %s", got, want)
+	}
+}
+
 // TestCauseIsPlain: Events and the reason of the hold name the metric as a person writes it, and a long selector keeps no hold from its place.
 func TestCauseIsPlain(t *testing.T) {
 	t.Parallel()
