@@ -131,7 +131,7 @@ func (a *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (a *fakeAPI) answer(r *http.Request, body map[string]any) any {
 	path, dry := r.URL.Path, r.URL.Query().Get("dryRun") != ""
 	switch {
-	case strings.HasSuffix(path, "/events"):
+	case strings.HasSuffix(path, "/events") && r.Method != http.MethodGet:
 		return map[string]any{"apiVersion": "v1", "kind": "Event"}
 	case r.Method == http.MethodPost:
 		metadata := body["metadata"].(map[string]any)
@@ -226,6 +226,8 @@ func (a *fakeAPI) list(path string) map[string]any {
 		kind, version = "HorizontalPodAutoscalerList", "autoscaling/v2"
 	case strings.HasSuffix(path, "/pods"):
 		kind, version = "PodList", "v1"
+	case strings.HasSuffix(path, "/events"):
+		kind, version = "EventList", "v1"
 	case strings.HasSuffix(path, "/deployments"):
 		kind, version = "DeploymentList", "apps/v1"
 	}

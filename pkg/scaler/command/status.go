@@ -26,6 +26,8 @@ func newScalerStatusCommand(p *Program) *cobra.Command {
 		Use: "status [" + workloadUse + "...]", Short: "show holds with owner, end and original numbers",
 		Long: `Status shows the holds of workloads, or of all workloads in the namespace: state and owner of each hold, and the original numbers
 that the last hold restores. With -o wide it also shows minReplicas, maxReplicas, gates and notifiers; with -o json and -o yaml, the Holds.
+Below is the latest Event of the surge lane about each autoscaler, of the last hour: the raise, or in the mode observe the raise that it would
+have made, and the seconds by which the autoscaler came later.
 
 ` + workloadHelp + "\n\n" + ReadExitCodesHelp,
 		Example: p.exampleScalerCommand("status", "status deploy/shop -o wide", "status -A -o yaml"),
@@ -68,11 +70,20 @@ func (p *Program) runScalerStatusCommand(ctx context.Context, args []string, eve
 		return cmp.Or(cmp.Compare(a.HeldWorkload().String(), b.HeldWorkload().String()), cmp.Compare(a.Name, b.Name))
 	})
 	for i := range all {
-		if all[i].Fault != "" && format != outputAuto && format != outputText && format != outputWide {
+		if all[i].Fault != "" && !isScalerTable(format) {
 			fmt.Fprintln(p.Errs, plaintext.Clean(fmt.Sprintf("hold %s in namespace %s: %s", all[i].Name, all[i].Namespace, describeScalerHoldFault(&all[i]))))
 		}
 	}
-	return p.printScalerHolds(format, namespace, all, time.Now())
+	now := time.Now()
+	if err := p.printScalerHolds(format, namespace, all, now); err != nil || !isScalerTable(format) {
+		return err
+	}
+	return p.printScalerSurgeEvents(ctx, c, namespace, args, now)
+}
+
+// isScalerTable reports whether a format is a table for people.
+func isScalerTable(format string) bool {
+	return format == outputAuto || format == outputText || format == outputWide
 }
 
 // describeScalerHoldFault returns why a hold cannot be read.

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+
 	"github.com/tachometer-metrics/tachometer/pkg/hpa"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
@@ -55,11 +57,11 @@ type Decision struct {
 	LooksAgain bool
 	// Skip is the reason for which nothing was decided; empty: the look was complete.
 	Skip Skip
-	// Lead is the time by which the autoscaler came later than an observed raise; nil: none ended at this look.
-	Lead *time.Duration
-	// IsUnmatched is set at the end of an observed raise that the autoscaler did not make.
-	IsUnmatched bool
-	Notices     []Notice
+	// Leads are the times by which the autoscaler came later than observed raises, of those that it came to at this look.
+	Leads []time.Duration
+	// Unmatched is the number of observed raises that ended at this look, and that the autoscaler did not make.
+	Unmatched int
+	Notices   []Notice
 	// Memory is the memory for the next look. After a hold that could not be placed, the memory before counts.
 	Memory Memory
 }
@@ -85,6 +87,7 @@ const (
 // Decide returns the decision about an autoscaler, from an observation and the memory of the look before.
 func Decide(o Observed, before Memory) Decision {
 	d := Decision{Memory: cloneSurgeMemory(before)}
+	o.removeUnreadMetrics()
 	d.noteSurgeAnswers(&o)
 	d.noteSurgeHold(&o)
 	d.noteSurgeFollowing(&o)
@@ -121,17 +124,21 @@ func (d *Decision) noteSurgeAnswers(o *Observed) {
 		m.GoodSince = o.Now
 	}
 	m.FailedSince = time.Time{}
-	if len(m.Metrics) != len(o.Readings) {
-		m.Metrics = make([]MetricMemory, len(o.Readings))
-	}
+	known := m.Metrics
+	m.Metrics = make([]MetricMemory, len(o.Readings))
 	for i, r := range o.Readings {
-		m.Metrics[i].noteMetricWindow(o.Autoscaler.Spec.Metrics[i].String(), r.Window, o.Now)
+		metric := o.Autoscaler.Spec.Metrics[i].String()
+		if at := slices.IndexFunc(known, func(k MetricMemory) bool { return k.Metric == metric }); at >= 0 {
+			m.Metrics[i] = known[at]
+			known = slices.Delete(known, at, at+1)
+		}
+		m.Metrics[i].noteMetricWindow(metric, r.Window, o.Now)
 	}
 }
 
 // hasFailedReading reports whether a metric that the lane reads has no answer.
 func (o *Observed) hasFailedReading() bool {
-	return len(o.Readings) != len(o.Autoscaler.Spec.Metrics) || slices.ContainsFunc(o.Readings, func(r Reading) bool { return r.Err != nil && !r.IsUnread })
+	return len(o.Readings) != len(o.Autoscaler.Spec.Metrics) || slices.ContainsFunc(o.Readings, func(r Reading) bool { return r.Err != nil })
 }
 
 // noteSurgeHold adopts the hold of an earlier leader, and ends an expired raise. A hold that another client undid stops the lane for a while.
@@ -193,32 +200,29 @@ func describeUndoneHold(h *hold.Object) string {
 	return fmt.Sprintf("another client set %v", h.Status.Yielded)
 }
 
-// noteSurgeFollowing notes that the autoscaler came to an observed raise, or did not in time.
+// noteSurgeFollowing notes that the autoscaler came to observed raises, or did not in time.
 func (d *Decision) noteSurgeFollowing(o *Observed) {
-	expected := d.Memory.Expected
-	if expected == nil {
-		return
-	}
-	after := o.Now.Sub(expected.Began)
-	switch {
-	case o.Replicas >= expected.Replicas:
-		d.Lead = &after
-		d.Notices = append(d.Notices, Notice{Reason: ReasonFollowed, Message: fmt.Sprintf("%d replicas %.1f s after the lane would have raised to %d",
-			o.Replicas, after.Seconds(), expected.Replicas)})
-	case after >= maxHoldFor:
-		d.IsUnmatched = true
-		d.Notices = append(d.Notices, Notice{Reason: ReasonUnmatched, IsWarning: true, Message: fmt.Sprintf(
-			"the autoscaler did not come to %d replicas within %s; it has %d", expected.Replicas, maxHoldFor, o.Replicas)})
-	default:
-		return
-	}
-	d.Memory.Expected = nil
+	d.Memory.Expected = slices.DeleteFunc(d.Memory.Expected, func(expected Raise) bool {
+		after := o.Now.Sub(expected.Began)
+		switch {
+		case o.Replicas >= expected.Replicas:
+			d.Leads = append(d.Leads, after)
+			d.Notices = append(d.Notices, Notice{Reason: ReasonFollowed, Message: fmt.Sprintf("%d replicas %.1f s after the lane would have raised to %d",
+				o.Replicas, after.Seconds(), expected.Replicas)})
+		case after >= maxHoldFor:
+			d.Unmatched++
+			d.Notices = append(d.Notices, Notice{Reason: ReasonUnmatched, IsWarning: true, Message: fmt.Sprintf(
+				"the autoscaler did not come to %d replicas within %s; it has %d", expected.Replicas, maxHoldFor, o.Replicas)})
+		default:
+			return false
+		}
+		return true
+	})
 }
 
 // findSurgeObstacle returns why the lane may not raise now; empty: it may.
 func (d *Decision) findSurgeObstacle(o *Observed) Skip {
 	m := &d.Memory
-	isRead := slices.ContainsFunc(o.Readings, func(r Reading) bool { return !r.IsUnread })
 	switch {
 	case rollout.FindScaledObject(o.Autoscaler) != "":
 		return SkipOwned
@@ -234,7 +238,7 @@ func (d *Decision) findSurgeObstacle(o *Observed) Skip {
 		return SkipHeld
 	case o.hasFailedReading():
 		return SkipFailed
-	case !isRead:
+	case len(o.Readings) == 0:
 		return SkipUnread
 	case o.Now.Sub(m.GoodSince) < settleFor:
 		return SkipSettling
@@ -267,18 +271,18 @@ func (d *Decision) computeSurgeWish(o *Observed) (surgeWish, bool) {
 	if decided.Winner < 0 {
 		return surgeWish{}, false
 	}
-	i := decided.Winner
+	i := d.limitCountedPods(o, decided.Metrics)
 	m, demand := decided.Metrics[i], measureSurgeDemand(decided.Metrics[i], o.Replicas)
 	w := surgeWish{
-		replicas: min(decided.Wanted, o.maxSurgeReplicas()), demand: demand, metric: i, reading: o.Readings[i],
+		replicas: min(m.Replicas, o.maxSurgeReplicas()), demand: demand, metric: i, reading: o.Readings[i],
 		score: d.Memory.Metrics[i].scoreDemand(demand, o.Readings[i].Window, d.replicasBeforeRaise(o)),
-		cause: fmt.Sprintf("%s wants %d replicas, %d are there", m.Name, decided.Wanted, o.Replicas),
+		cause: fmt.Sprintf("%s wants %d replicas, %d are there", describeSurgeMetric(o.Autoscaler.Spec.Metrics[i]), m.Replicas, o.Replicas),
 	}
 	least := max(minSurplus, m.Tolerance.Up)
 	if d.hasYoungRaise(o) { // it follows whatever the autoscaler would not tolerate
 		least = m.Tolerance.Up
 	}
-	w.isSurge = w.replicas > o.Replicas && demand > (1+least)*float64(o.Replicas)
+	w.isSurge = w.replicas > o.Replicas && min(demand, float64(o.maxSurgeReplicas())) > (1+least)*float64(o.Replicas)
 	if o.Replicas == 0 && w.isSurge {
 		w.replicas, w.isWake = 1, true
 	}
@@ -286,6 +290,28 @@ func (d *Decision) computeSurgeWish(o *Observed) (surgeWish, bool) {
 		d.learnSteadyDemands(o, decided.Metrics)
 	}
 	return w, true
+}
+
+// limitCountedPods limits the ready pods that a target of the type Value multiplies to those of the workload before a raise, and returns the
+// metric with the largest wish. The pods of a raise or of a rollout are no further load, and such a wish would grow by its own pods.
+func (d *Decision) limitCountedPods(o *Observed, metrics []hpa.MetricDecision) (winner int) {
+	before := max(1, d.replicasBeforeRaise(o))
+	for i := range metrics {
+		m := &metrics[i]
+		if isValueTarget(o.Autoscaler.Spec.Metrics[i]) && m.Counted > int(before) {
+			m.Counted = int(before)
+			m.Replicas = min(m.Replicas, max(o.Replicas, int32(min(math.Ceil(m.UsageRatio*float64(before)), maxHoldReplicas))))
+		}
+		if m.Err == nil && (metrics[winner].Err != nil || m.Replicas > metrics[winner].Replicas) {
+			winner = i
+		}
+	}
+	return winner
+}
+
+// isValueTarget reports whether the target of a metric is a number for the whole workload.
+func isValueTarget(m autoscalingv2.MetricSpec) bool {
+	return m.Object != nil && m.Object.Target.Type == autoscalingv2.ValueMetricType || m.External != nil && m.External.Target.AverageValue == nil
 }
 
 // learnSteadyDemands notes the demands of metrics that all pods have. After a change of the replicas an answer may still be that of the
@@ -419,9 +445,8 @@ func (d *Decision) raiseForSurge(o *Observed, w surgeWish) {
 		d.IsNew = true
 	}
 	d.Place, m.Raise = true, &to
-	if o.Mode != ModeAct {
-		expected := to
-		m.Expected = &expected
+	if o.Mode != ModeAct { // a higher number of the same raise takes the place of the one before
+		m.Expected = append(slices.DeleteFunc(m.Expected, func(r Raise) bool { return r.Began.Equal(to.Began) }), to)
 	}
 	if d.IsNew {
 		notice := Notice{Reason: ReasonRaised, Message: fmt.Sprintf("raise to %d replicas: %s", to.Replicas, to.Cause)}

@@ -186,6 +186,14 @@ func TestSurgeObstacles(t *testing.T) {
 	}{
 		{"a person's hold", SkipHeld, heldBy("set/ann", hold.Status{State: hold.Open})},
 		{"a hold from Git", SkipHeld, heldBy("launch", hold.Status{State: hold.Open})},
+		{"a person's hold that is paused", "", func(s *laneSim) {
+			heldBy("set/ann", hold.Status{State: hold.Released})(s)
+			s.observed.Holds[0].Spec.Paused = true
+		}},
+		{"a person's hold whose pause is over", SkipHeld, func(s *laneSim) {
+			heldBy("set/ann", hold.Status{State: hold.Released})(s)
+			s.observed.Holds[0].Spec.Paused, s.observed.Holds[0].Spec.PausedUntil = true, &metav1.Time{Time: s.observed.Now}
+		}},
 		{"a schedule's hold", "", heldBy("schedule/day", hold.Status{State: hold.Open})},
 		{"a schedule's hold that yielded", SkipHeld, heldBy("schedule/day", hold.Status{State: hold.Open, Yielded: []string{"minReplicas"}})},
 		{"the lane's hold that yielded", SkipOff, heldBy(HoldID, hold.Status{State: hold.Open, Yielded: []string{"minReplicas"}})},
@@ -430,8 +438,8 @@ func TestObserve(t *testing.T) {
 				if tc.after == 0 && look > completeLooks {
 					total = 40 // the lane was wrong
 				}
-				if d := s.look(s.readTotal(total, min(time.Minute, time.Duration(4+look)*time.Second))); d.Lead != nil {
-					lead = d.Lead
+				if d := s.look(s.readTotal(total, min(time.Minute, time.Duration(4+look)*time.Second))); len(d.Leads) > 0 {
+					lead = &d.Leads[0]
 				}
 			}
 			if got := fmt.Sprint(s.notices); got != tc.events {
@@ -480,6 +488,10 @@ func TestFindTerms(t *testing.T) {
 		{"budget=1/h", "{0 1}"},
 		{"", "{0 3}"},
 		{"off", "out"},
+		{"off\n", "out"}, // a block scalar of YAML
+		{" \n", "{0 3}"},
+		{"maxReplicas = 40, budget = 6/h\n", "{40 6}"},
+		{"Off", "unknown key"},
 		{"on", "unknown key"},
 		{"maxReplicas=0", "from 1"},
 		{"maxReplicas=many", "whole number"},

@@ -4,6 +4,7 @@ package surge
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -13,10 +14,34 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/domain"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
 // maxEventText bounds the text of an Event: the API allows 1,024 bytes.
 const maxEventText = 1000
+
+// describeSurgeMetric returns the name of a metric for people. It is short: the reason of a hold is bounded.
+func describeSurgeMetric(m autoscalingv2.MetricSpec) string {
+	switch {
+	case m.Pods != nil:
+		return "pods metric " + describeMetricIdentifier(m.Pods.Metric)
+	case m.Object != nil:
+		object := m.Object.DescribedObject
+		return fmt.Sprintf("metric %s of %s %s", describeMetricIdentifier(m.Object.Metric), strict.ShortenPlain(object.Kind), strict.ShortenPlain(object.Name))
+	case m.External != nil:
+		return "external metric " + describeMetricIdentifier(m.External.Metric)
+	}
+	return "a metric"
+}
+
+// describeMetricIdentifier returns a metric's name with its selector.
+func describeMetricIdentifier(m autoscalingv2.MetricIdentifier) string {
+	name := strict.ShortenPlain(m.Name)
+	if selector, err := formatMetricSelector(m.Selector); err == nil && selector != "" {
+		name += "{" + strict.ShortenPlain(selector) + "}"
+	}
+	return name
+}
 
 // tellSurgeNotice writes a notice to the log, and as an Event on the autoscaler.
 func (l *Lane) tellSurgeNotice(ctx context.Context, a *autoscalingv2.HorizontalPodAutoscaler, n Notice) {

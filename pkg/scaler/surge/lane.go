@@ -5,6 +5,7 @@ package surge
 import (
 	"context"
 	"maps"
+	"slices"
 	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -101,7 +102,7 @@ type laneMember struct {
 	autoscaler *autoscalingv2.HorizontalPodAutoscaler
 	terms      Terms
 	memory     *Memory
-	isShared   bool // another autoscaler has the same target
+	isShared   bool // another autoscaler has the same target or the same pods
 }
 
 // runSurgeRound looks at the autoscalers in the lane once: at most at maxRoundLooks of them, and at those that it comes to within lookInterval.
@@ -169,7 +170,7 @@ func (l *Lane) listLaneMembers(ctx context.Context) (members []laneMember) {
 		}
 		targets := map[hold.Workload]int{}
 		for _, a := range all {
-			targets[workloadOfAutoscaler(a)]++
+			targets[workloadOfAutoscaler(a).WithoutVersion()]++
 		}
 		for _, a := range all {
 			target := workloadOfAutoscaler(a)
@@ -183,7 +184,7 @@ func (l *Lane) listLaneMembers(ctx context.Context) (members []laneMember) {
 			if m := l.memories[a.UID]; m == nil || m.Target != target {
 				l.memories[a.UID] = &Memory{Target: target}
 			}
-			members = append(members, laneMember{a, terms, l.memories[a.UID], targets[target] > 1})
+			members = append(members, laneMember{a, terms, l.memories[a.UID], targets[target.WithoutVersion()] > 1 || isAmbiguous(a)})
 		}
 	}
 	if isComplete {
@@ -191,6 +192,13 @@ func (l *Lane) listLaneMembers(ctx context.Context) (members []laneMember) {
 		maps.DeleteFunc(l.misread, func(uid types.UID, _ string) bool { return !listed[uid] })
 	}
 	return members
+}
+
+// isAmbiguous reports whether the HPA controller found pods of an autoscaler that another one has too.
+func isAmbiguous(a *autoscalingv2.HorizontalPodAutoscaler) bool {
+	return slices.ContainsFunc(a.Status.Conditions, func(c autoscalingv2.HorizontalPodAutoscalerCondition) bool {
+		return c.Type == autoscalingv2.ScalingActive && c.Status == corev1.ConditionFalse && c.Reason == "AmbiguousSelector"
+	})
 }
 
 // tellMisreadTerms tells a fault of an annotation once.

@@ -49,10 +49,8 @@ func (m *Metrics) countSurgeDecision(mode Mode, d Decision) {
 	if d.IsNew {
 		m.raises.WithLabelValues(string(mode)).Inc()
 	}
-	if d.IsUnmatched {
-		m.unmatched.Inc()
-	}
-	if d.Lead != nil {
-		m.lead.Observe(d.Lead.Seconds())
+	m.unmatched.Add(float64(d.Unmatched))
+	for _, lead := range d.Leads {
+		m.lead.Observe(lead.Seconds())
 	}
 }

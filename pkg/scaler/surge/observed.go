@@ -24,7 +24,7 @@ type Observed struct {
 	Terms      Terms
 	Mode       Mode
 	Now        time.Time
-	// IsShared reports whether another autoscaler has the same target: the HPA controller then scales for neither.
+	// IsShared reports whether another autoscaler has the same target or the same pods: the HPA controller then scales for neither.
 	IsShared bool
 }
 
@@ -58,8 +58,8 @@ type Memory struct {
 	BudgetToldAt time.Time
 	// UnplacedToldAt is the time of the last log line about a hold that could not be placed; zero: the last one could.
 	UnplacedToldAt time.Time
-	// Expected is a raise of the mode observe that the autoscaler has not made yet.
-	Expected *Raise
+	// Expected are the raises of the mode observe that the autoscaler has not made yet.
+	Expected []Raise
 }
 
 // Agreement is a row of looks that all find a surge.
@@ -85,16 +85,31 @@ type Raise struct {
 
 // cloneSurgeMemory returns a copy that can be changed.
 func cloneSurgeMemory(m Memory) Memory {
-	m.Metrics, m.Raises = slices.Clone(m.Metrics), slices.Clone(m.Raises)
+	m.Metrics, m.Raises, m.Expected = slices.Clone(m.Metrics), slices.Clone(m.Raises), slices.Clone(m.Expected)
 	if m.Raise != nil {
 		raise := *m.Raise
 		m.Raise = &raise
 	}
-	if m.Expected != nil {
-		expected := *m.Expected
-		m.Expected = &expected
-	}
 	return m
+}
+
+// removeUnreadMetrics removes the metrics that the lane does not read: the arithmetic takes them for failed ones. At zero it removes failed
+// metrics beside others too: those of the workload's own pods have no answer there. The autoscaler is changed in a copy.
+func (o *Observed) removeUnreadMetrics() {
+	all, isAnswered := o.Autoscaler.Spec.Metrics, func(r Reading) bool { return r.Err == nil }
+	mayFail := o.Replicas == 0 && slices.ContainsFunc(o.Readings, isAnswered)
+	isRemoved := func(r Reading) bool { return r.IsUnread || mayFail && !isAnswered(r) }
+	if len(o.Readings) != len(all) || !slices.ContainsFunc(o.Readings, isRemoved) {
+		return
+	}
+	a := *o.Autoscaler
+	a.Spec.Metrics = nil
+	for i, r := range o.Readings {
+		if !isRemoved(r) {
+			a.Spec.Metrics = append(a.Spec.Metrics, all[i])
+		}
+	}
+	o.Autoscaler, o.Readings = &a, slices.DeleteFunc(slices.Clone(o.Readings), isRemoved)
 }
 
 // findSurgeHold returns the lane's hold on the workload, or nil. A person may have given another object the same ID.

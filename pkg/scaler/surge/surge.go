@@ -4,8 +4,8 @@
 // computes the autoscaler's wish with pkg/hpa, and places a hold as soon as a surge is certain. The autoscaler, which looks every 15
 // seconds and then obeys its policies, finds the pods already there, keeps them, and owns the way down.
 //
-// Decide is the whole decision, as a pure function. In the mode observe the lane places no hold: Events, metrics and the log show each
-// raise that it would have made, and the seconds until the autoscaler made it.
+// Decide is the whole decision, as a pure function. In the mode observe the lane places no hold: Events, the command status, metrics and the log
+// show each raise that it would have made, and the seconds until the autoscaler made it.
 package surge
 
 import (
@@ -81,7 +81,7 @@ func (c *Config) FindTerms(a *autoscalingv2.HorizontalPodAutoscaler) (t Terms, i
 		}
 	}
 	if text, found := a.Annotations[Annotation]; found {
-		if text == "off" {
+		if text = strings.TrimSpace(text); text == "off" {
 			return Terms{}, false, nil
 		}
 		own, err := parseSurgeTerms(text)
@@ -97,8 +97,9 @@ func (c *Config) FindTerms(a *autoscalingv2.HorizontalPodAutoscaler) (t Terms, i
 // parseSurgeTerms reads terms such as "maxReplicas=40,budget=3/h". An empty text has the defaults.
 func parseSurgeTerms(text string) (t Terms, err error) {
 	for part := range strings.SplitSeq(text, ",") {
-		key, value, _ := strings.Cut(strings.TrimSpace(part), "=")
-		switch key {
+		key, value, _ := strings.Cut(part, "=")
+		value = strings.TrimSpace(value)
+		switch key = strings.TrimSpace(key); key {
 		case "":
 			if text != "" {
 				return t, fmt.Errorf("%s has an empty part; write maxReplicas=40,budget=3/h", strict.Quote(text))

@@ -1,6 +1,7 @@
 package surge
 
 import (
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -131,5 +132,36 @@ func TestWakeIsObserved(t *testing.T) {
 	s.look(readQueue(4))
 	if !slices.Equal(s.notices, []string{ReasonObserved, ReasonFollowed}) {
 		t.Errorf("notices %v", s.notices)
+	}
+}
+
+// TestWakeBesideMetricsOfPods: a metric of the workload's own pods has no answer at zero. The autoscaler wakes by the others, and so does the
+// lane; what it knows of the queue is kept for the further pods.
+func TestWakeBesideMetricsOfPods(t *testing.T) {
+	t.Parallel()
+	s := newQueueSim(func(a *autoscalingv2.HorizontalPodAutoscaler) {
+		a.Spec.Metrics = append(newLaneSim().observed.Autoscaler.Spec.Metrics, a.Spec.Metrics...)
+	})
+	requests := Reading{Answer: hpa.Answer{Err: errors.New("404: no pods")}}
+	look := func(messages int64) Decision {
+		return s.lookAtAll(surgeReadings(func(*laneSim) Reading { return requests }, func(*laneSim) Reading { return readQueue(messages) }))
+	}
+	for range 120 {
+		look(0)
+	}
+	if d := look(40); !d.Place || d.Memory.Raise.Replicas != 1 {
+		t.Fatalf("the first item: %+v, skip %q; want a hold of 1 replica", d.Memory.Raise, d.Skip)
+	}
+	s.setPods(1)
+	requests = s.readTotal(0, time.Minute)
+	requests.Newest = s.observed.Now
+	var raised int32
+	for range 10 {
+		if d := look(40); d.Place {
+			raised = d.Memory.Raise.Replicas
+		}
+	}
+	if raised != 8 {
+		t.Errorf("raised to %d replicas after the wake, want 8", raised)
 	}
 }

@@ -1,0 +1,81 @@
+// The surge lane in the command status.
+
+package command
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+)
+
+// scalerSurgeEvents selects the Events of the surge lane: all Events of the scaler about autoscalers.
+const scalerSurgeEvents = "involvedObject.kind=HorizontalPodAutoscaler,source=" + hold.Manager
+
+// printScalerSurgeEvents prints the latest Event of the surge lane about each autoscaler of the workloads, or of the namespace without
+// workloads. Where Events cannot be read it says so, and the holds are shown all the same.
+func (p *Program) printScalerSurgeEvents(ctx context.Context, c *Connection, namespace string, args []string, now time.Time) error {
+	latest, err := c.listScalerSurgeEvents(ctx, namespace, args)
+	if err != nil {
+		fmt.Fprintln(p.Errs, plaintext.Clean("the surge lane is not shown: "+err.Error()))
+		return nil
+	}
+	if len(latest) == 0 {
+		return nil
+	}
+	t := tabwriter.NewWriter(p.Out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "\nNAMESPACE\tAUTOSCALER\tSURGE LANE\tAGE\tMESSAGE")
+	for i := range latest {
+		e := &latest[i]
+		fmt.Fprintf(t, "%s\thpa/%s\t%s\t%s\t%s\n", e.Namespace, plaintext.Clean(e.InvolvedObject.Name), plaintext.Clean(e.Reason),
+			describeScalerCommandSpan(now.Sub(e.LastTimestamp.Time)), plaintext.Clean(e.Message))
+	}
+	return t.Flush()
+}
+
+// listScalerSurgeEvents lists the latest Event of the surge lane about each autoscaler.
+func (c *Connection) listScalerSurgeEvents(ctx context.Context, namespace string, args []string) ([]corev1.Event, error) {
+	list, err := c.Client.CoreV1().Events(namespace).List(ctx, metav1.ListOptions{FieldSelector: scalerSurgeEvents})
+	if err != nil {
+		return nil, fmt.Errorf("list events: %w", err)
+	}
+	all := list.Items
+	if len(args) > 0 && len(all) > 0 {
+		if all, err = c.keepScalerWorkloadEvents(ctx, all, args); err != nil {
+			return nil, err
+		}
+	}
+	slices.SortFunc(all, func(a, b corev1.Event) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.InvolvedObject.Name, b.InvolvedObject.Name), b.LastTimestamp.Compare(a.LastTimestamp.Time))
+	})
+	return slices.CompactFunc(all, func(a, b corev1.Event) bool {
+		return a.Namespace == b.Namespace && a.InvolvedObject.Name == b.InvolvedObject.Name
+	}), nil
+}
+
+// keepScalerWorkloadEvents returns the Events about autoscalers of the workloads.
+func (c *Connection) keepScalerWorkloadEvents(ctx context.Context, all []corev1.Event, args []string) ([]corev1.Event, error) {
+	only, err := c.parseScalerWorkloads(args)
+	if err != nil {
+		return nil, err
+	}
+	list, err := c.Client.AutoscalingV2().HorizontalPodAutoscalers(c.Namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list autoscalers: %w", err)
+	}
+	kept := map[string]bool{}
+	for i := range list.Items {
+		ref := list.Items[i].Spec.ScaleTargetRef
+		target := hold.Workload{APIVersion: ref.APIVersion, Kind: ref.Kind, Namespace: c.Namespace, Name: ref.Name}
+		kept[list.Items[i].Name] = slices.ContainsFunc(only, target.IsSameObject)
+	}
+	return slices.DeleteFunc(all, func(e corev1.Event) bool { return !kept[e.InvolvedObject.Name] }), nil
+}
