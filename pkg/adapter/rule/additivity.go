@@ -34,6 +34,25 @@ func describeNonAdditiveRuleValues(expr parser.Expr, byName bool) string {
 	return ""
 }
 
+// withoutPlainRuleSum returns an expression without its sums of plain series. Of values that do not add up, a pod then has one series, or the
+// evaluation fails.
+func withoutPlainRuleSum(expr parser.Expr) parser.Expr {
+	if findPlainRuleSeries(expr) == nil {
+		return expr
+	}
+	switch e := expr.(type) {
+	case *parser.ParenExpr:
+		e.Expr = withoutPlainRuleSum(e.Expr)
+	case *parser.AggregateExpr:
+		return withoutPlainRuleSum(e.Expr)
+	case *parser.Call:
+		e.Args[0] = withoutPlainRuleSum(e.Args[0])
+	case *parser.BinaryExpr:
+		e.LHS, e.RHS = withoutPlainRuleSum(e.LHS), withoutPlainRuleSum(e.RHS)
+	}
+	return expr
+}
+
 // passingFunctions are the functions whose results are values of their series, smoothed or bounded.
 var passingFunctions = []string{
 	"avg_over_time", "last_over_time", "first_over_time", "clamp", "clamp_min", "clamp_max", "abs", "ceil", "floor", "round",
