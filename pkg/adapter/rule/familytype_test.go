@@ -90,6 +90,8 @@ func TestFindTypeConflict(t *testing.T) {
 		"rate of a summary's count":              {"latency_count_per_second", "latency summary,latency_count summary", []string{"", "", ""}},
 		"rate of a gauge named like a count":     {"timer_count_per_second", "timer_count gauge", []string{"", "timer_count is a gauge", ""}},
 		"rate of a gauge named like a bucket":    {"token_bucket_per_second", "token gauge", []string{"", "token is a gauge", ""}},
+		"rate of a histogram's buckets":          {"latency_bucket_per_second", "latency histogram", []string{"", "latency is a histogram", ""}},
+		"buckets of a gauge histogram":           {"sizes_bucket", "sizes gaugehistogram", []string{"sizes is a gauge histogram"}},
 		"plain gauge named like a bucket":        {"token_bucket", "token gauge", []string{""}},
 		"plain histogram":                        {"latency", "latency histogram", []string{"latency is a histogram"}},
 		"plain summary":                          {"rpc_duration_seconds", "rpc_duration_seconds summary", []string{"rpc_duration_seconds is a summary"}},
