@@ -34,6 +34,17 @@ func describeNonAdditiveRuleValues(expr parser.Expr, byName bool) string {
 	return ""
 }
 
+// describeNonAdditiveRuleSeriesSum returns what the series of an expression are if no sum of them has a meaning; empty if one may have.
+func describeNonAdditiveRuleSeriesSum(expr parser.Expr) string {
+	if what := describeNonAdditiveRuleSummands(expr); what != "" {
+		return what
+	}
+	if s := findPlainRuleSeries(expr); s != nil {
+		return describeNonAdditiveRuleSeries(s, true)
+	}
+	return ""
+}
+
 // withoutPlainRuleSum returns an expression without its sums of plain series. Of values that do not add up, a pod then has one series, or the
 // evaluation fails.
 func withoutPlainRuleSum(expr parser.Expr) parser.Expr {

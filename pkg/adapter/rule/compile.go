@@ -164,6 +164,9 @@ func (c *compiledRule) instantiateRule(metric, query string) (*Rule, []keyError)
 	if r.NonAdditive != "" {
 		t.root = withoutPlainRuleSum(t.root)
 	}
+	if r.External {
+		r.SeriesKind = describeNonAdditiveRuleSeriesSum(t.root)
+	}
 	if r.External && !r.Namespaced && !c.spec.HasFrom() {
 		r.Namespaces, r.ownNamespaces = t.namespacesOfRuleSelectors(r.NamespaceLabel)
 	}
