@@ -298,7 +298,8 @@ func describeNonAdditiveRuleCall(e *parser.Call) string {
 // nonAdditiveEndings are the endings of gauges whose values for several pods do not add up.
 var nonAdditiveEndings = []string{
 	"ratio", "fraction", "percent", "percentage", "perc", "pct", "seconds", "milliseconds", "microseconds", "nanoseconds", "ms", "minutes", "hours",
-	"days", "age", "duration", "latency", "uptime", "celsius", "fahrenheit", "kelvin", "temperature", "temp", "volts", "hertz", "info", "timestamp", "time", "created", "avg", "mean", "average", "median", "max", "min",
+	"days", "age", "duration", "latency", "uptime", "celsius", "fahrenheit", "kelvin", "temperature", "temp", "volts",
+	"hertz", "info", "timestamp", "time", "created", "avg", "mean", "average", "median", "max", "min",
 	"quantile", "p50", "p75", "p90", "p95", "p99", "p999", "utilization", "utilisation", "util", "version",
 }
 
