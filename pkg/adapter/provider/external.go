@@ -76,6 +76,10 @@ func (p *Provider) provideExternalSeries(ctx context.Context, req request, names
 	if len(result.values) == 0 || slices.ContainsFunc(result.omitted, func(o metric.Omission) bool { return o.Reason != metric.ReasonNotANumber }) {
 		return nil, newProviderMissingError(fmt.Sprintf("%d series", len(found)), result.omitted)
 	}
+	if n := len(result.values); n > 1 && req.rule.SeriesKind != "" {
+		return nil, metric.Errorf(metric.KindInvalid, "rule %q gives %d series, each %s, and an autoscaler adds them up: "+
+			"choose one by the metric's selector, or aggregate them in the query, as max(…) does", req.rule.Name, n, req.rule.SeriesKind)
+	}
 	return p.newProvidedExternalValueList(req, result)
 }
 

@@ -14,23 +14,28 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
-// findProvidedTypeConflict returns a family of the pod whose type does not fit the rule. The selected states of a state set are gauges.
+// findProvidedTypeConflict returns a family of the pod whose type does not fit the rule. The selected states of a state set are gauges, the
+// selected buckets of a histogram counters.
 func (p *Provider) findProvidedTypeConflict(req *request, pod *discovery.Pod) (rule.TypeConflict, bool) {
 	if !isProviderRuleEmbedded(req.rule) {
 		return rule.TypeConflict{}, false
 	}
 	return req.rule.FindTypeConflict(func(family string) (model.MetricType, bool) {
 		kind, ok := p.Scrapes.FamilyType(pod.Namespace, pod.Name, family)
-		if kind == model.MetricTypeStateset && req.selectsProvidedState(family) {
+		switch {
+		case kind == model.MetricTypeStateset && req.selectsProvidedValue(family), // the label of its states has its name
+			kind == model.MetricTypeGaugeHistogram && req.selectsProvidedValue(model.BucketLabel):
 			kind = model.MetricTypeGauge
+		case kind == model.MetricTypeHistogram && req.selectsProvidedValue(model.BucketLabel):
+			kind = model.MetricTypeCounter
 		}
 		return kind, ok
 	})
 }
 
-// selectsProvidedState reports whether the selector chooses states of a state set: their label has the name of the family.
-func (req *request) selectsProvidedState(family string) bool {
-	return slices.ContainsFunc(req.matchers, func(m *labels.Matcher) bool { return m.Name == family && !m.Matches("") })
+// selectsProvidedValue reports whether the selector chooses values of a label.
+func (req *request) selectsProvidedValue(label string) bool {
+	return slices.ContainsFunc(req.matchers, func(m *labels.Matcher) bool { return m.Name == label && !m.Matches("") })
 }
 
 // newProvidedTypeConflictError returns the error for a family of an unfit type, with the metric to ask for instead.
@@ -39,9 +44,10 @@ func (p *Provider) newProvidedTypeConflictError(namespace string, c rule.TypeCon
 	switch c.Type {
 	case model.MetricTypeHistogram:
 		names = []string{c.Family + "_p95", names[0]}
-	case model.MetricTypeGaugeHistogram: // no sum of its buckets has a meaning
+	case model.MetricTypeGaugeHistogram, // no sum of its buckets has a meaning
+		model.MetricTypeUnknown: // its plain value may be a counter's
 		names = nil
-	case model.MetricTypeUnknown, model.MetricTypeCounter, model.MetricTypeGauge, model.MetricTypeSummary, model.MetricTypeInfo, model.MetricTypeStateset:
+	case model.MetricTypeCounter, model.MetricTypeGauge, model.MetricTypeSummary, model.MetricTypeInfo, model.MetricTypeStateset:
 	}
 	for _, name := range names {
 		if p.isFamilyProvidedAsItIs(namespace, name, c) {

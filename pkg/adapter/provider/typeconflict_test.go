@@ -60,9 +60,16 @@ func TestBuiltinRulesFollowTheType(t *testing.T) {
 			"latency_count", "latency histogram 5,latency_count histogram 5",
 			[]string{"latency_count is a counter: ask for latency_count_per_second", "latency_count is a counter: ask for latency_count_per_second"},
 		},
+		"rate of a histogram's buckets": {
+			"latency_bucket_per_second", "latency histogram 5",
+			[]string{"latency is a histogram: ask for latency_p95", "latency is a histogram: ask for latency_p95"},
+		},
+		"buckets of a gauge histogram": {
+			"sizes_bucket", "sizes gaugehistogram 5", []string{"sizes is a gauge histogram: write a rule for it", "sizes is a gauge histogram: write a rule for it"},
+		},
 		"rate of a family without a type": {
 			"things_per_second", "things unknown 5",
-			[]string{"things has no type on its page, so it may be no counter: ask for things", "things has no type on its page, so it may be no counter: ask for things"},
+			[]string{"things has no type on its page, so it may be no counter: write a rule for it", "things has no type on its page, so it may be no counter: write a rule for it"},
 		},
 		"quantile of a gauge": {
 			"level_p95", "level gauge 5", []string{"level is a gauge: ask for level", "level is a gauge: ask for level"},
@@ -131,6 +138,26 @@ func TestStateOfAStateSet(t *testing.T) {
 		w := newBuiltinWorld(t, "door stateset 1", "door")
 		got := ""
 		list, err := w.provideBySelector(t.Context(), "shop", mustParse(t, "app=web"), pods("door"), mustParse(t, selector))
+		if err != nil {
+			got = err.Error()
+		} else {
+			got = values(list)
+		}
+		if got != want {
+			t.Errorf("selector %q: %s, want %s", selector, got, want)
+		}
+	}
+}
+
+// TestChosenBucket: a selector that chooses buckets by their bounds makes them counters.
+func TestChosenBucket(t *testing.T) {
+	t.Parallel()
+	for selector, want := range map[string]string{
+		"le=0.5": "a=5 b=5", "": "latency is a histogram: ask for latency_p95", "route=slow": "latency is a histogram: ask for latency_p95",
+	} {
+		w := newBuiltinWorld(t, "latency histogram 5", "latency_bucket_per_second")
+		got := ""
+		list, err := w.provideBySelector(t.Context(), "shop", mustParse(t, "app=web"), pods("latency_bucket_per_second"), mustParse(t, selector))
 		if err != nil {
 			got = err.Error()
 		} else {

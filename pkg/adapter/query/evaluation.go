@@ -349,6 +349,9 @@ func (ev *evaluation) addQueryResult(r evalResult, group int, span time.Duration
 		return fmt.Errorf("the result %s names an object that none of its series belongs to", r.labels)
 	case s.groupIndex != group:
 		return nil // it is in another group, and the expression could not separate them
+	case s.hasValue && ev.Rule.NonAdditive != "":
+		return metric.Errorf(metric.KindInvalid, "values of %s do not add up over the series of a pod, such as %s: "+
+			"choose one series by the metric's selector, or write a rule with max or avg by (namespace, pod)", ev.Rule.NonAdditive, r.labels)
 	case s.hasValue:
 		return fmt.Errorf("the result has several series for %s %s, such as %s", ev.Rule.ObjectLabel, v.Object, r.labels)
 	}

@@ -210,6 +210,9 @@ func wrapEvaluatedQueryError(q rule.Query, err error) error {
 	if errors.As(err, &missing) {
 		return missing // the rule is right
 	}
+	if metric.KindOf(err) == metric.KindInvalid {
+		return err // likewise
+	}
 	kind := metric.KindInternal
 	var timeout promql.ErrQueryTimeout
 	var canceled promql.ErrQueryCanceled

@@ -34,6 +34,36 @@ func describeNonAdditiveRuleValues(expr parser.Expr, byName bool) string {
 	return ""
 }
 
+// describeNonAdditiveRuleSeriesSum returns what the series of an expression are if no sum of them has a meaning; empty if one may have.
+func describeNonAdditiveRuleSeriesSum(expr parser.Expr) string {
+	if what := describeNonAdditiveRuleSummands(expr); what != "" {
+		return what
+	}
+	if s := findPlainRuleSeries(expr); s != nil {
+		return describeNonAdditiveRuleSeries(s, true)
+	}
+	return ""
+}
+
+// withoutPlainRuleSum returns an expression without its sums of plain series. Of values that do not add up, a pod then has one series, or the
+// evaluation fails.
+func withoutPlainRuleSum(expr parser.Expr) parser.Expr {
+	if findPlainRuleSeries(expr) == nil {
+		return expr
+	}
+	switch e := expr.(type) {
+	case *parser.ParenExpr:
+		e.Expr = withoutPlainRuleSum(e.Expr)
+	case *parser.AggregateExpr:
+		return withoutPlainRuleSum(e.Expr)
+	case *parser.Call:
+		e.Args[0] = withoutPlainRuleSum(e.Args[0])
+	case *parser.BinaryExpr:
+		e.LHS, e.RHS = withoutPlainRuleSum(e.LHS), withoutPlainRuleSum(e.RHS)
+	}
+	return expr
+}
+
 // passingFunctions are the functions whose results are values of their series, smoothed or bounded.
 var passingFunctions = []string{
 	"avg_over_time", "last_over_time", "first_over_time", "clamp", "clamp_min", "clamp_max", "abs", "ceil", "floor", "round",
@@ -267,8 +297,9 @@ func describeNonAdditiveRuleCall(e *parser.Call) string {
 
 // nonAdditiveEndings are the endings of gauges whose values for several pods do not add up.
 var nonAdditiveEndings = []string{
-	"ratio", "fraction", "percent", "percentage", "perc", "pct", "seconds", "milliseconds", "celsius", "fahrenheit", "kelvin", "temperature",
-	"temp", "volts", "hertz", "info", "timestamp", "time", "created", "avg", "mean", "average", "median", "max", "min",
+	"ratio", "fraction", "percent", "percentage", "perc", "pct", "seconds", "milliseconds", "microseconds", "nanoseconds", "ms", "minutes", "hours",
+	"days", "age", "duration", "latency", "uptime", "celsius", "fahrenheit", "kelvin", "temperature", "temp", "volts",
+	"hertz", "info", "timestamp", "time", "created", "avg", "mean", "average", "median", "max", "min",
 	"quantile", "p50", "p75", "p90", "p95", "p99", "p999", "utilization", "utilisation", "util", "version",
 }
 

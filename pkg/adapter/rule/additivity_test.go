@@ -76,7 +76,8 @@ func TestEndsNonAdditive(t *testing.T) {
 	for name, want := range map[string]bool{
 		"worker_utilization_ratio": true, "cpu_percent": true, "queue_age_seconds": true, "request_latency_p99": true,
 		"cpu.utilization": true, "build_info": true, "ratio": true,
-		"queue_length": false, "memory_bytes": false, "connections": false, "jobs_per_second": false, "configuration": false,
+		"queue_wait_ms": true, "request_latency": true, "last_run_duration": true, "oldest_message_age": true, "worker_uptime": true, "lag_minutes": true,
+		"queue_length": false, "memory_bytes": false, "connections": false, "messages": false, "storage": false, "vms": false, "jobs_per_second": false, "configuration": false,
 	} {
 		if got := endsLikeNonAdditiveRuleGauge(name); got != want {
 			t.Errorf("endsNonAdditive(%q) = %v, want %v", name, got, want)

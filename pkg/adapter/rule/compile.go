@@ -161,6 +161,12 @@ func (c *compiledRule) instantiateRule(metric, query string) (*Rule, []keyError)
 	if c.match != nil && !c.spec.HasAggregate && r.PerPod() {
 		r.NonAdditive = findNonAdditiveRuleGauge(r.familyUses)
 	}
+	if r.NonAdditive != "" {
+		t.root = withoutPlainRuleSum(t.root)
+	}
+	if r.External {
+		r.SeriesKind = describeNonAdditiveRuleSeriesSum(t.root)
+	}
 	if r.External && !r.Namespaced && !c.spec.HasFrom() {
 		r.Namespaces, r.ownNamespaces = t.namespacesOfRuleSelectors(r.NamespaceLabel)
 	}

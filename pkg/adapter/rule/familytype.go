@@ -59,6 +59,8 @@ type familyUse struct {
 	// families may own the name: itself, and the name without the ending of a histogram or summary.
 	families  []string
 	asCounter bool
+	// addsBuckets is set for a sum over the buckets of a histogram: each counts the events of all below.
+	addsBuckets bool
 }
 
 // histogramEndings are the endings of the counters of a histogram or summary.
@@ -87,11 +89,11 @@ func (u familyUse) ruleFamilyConflictsWith(kind model.MetricType, family string)
 	case model.MetricTypeCounter:
 		return !u.asCounter
 	case model.MetricTypeHistogram:
-		return !u.asCounter || u.name == family
+		return !u.asCounter || u.name == family || u.addsBuckets
 	case model.MetricTypeSummary:
 		return !u.asCounter || u.name == family || strings.HasSuffix(u.name, "_bucket")
 	case model.MetricTypeGaugeHistogram:
-		return u.asCounter || u.name == family // its samples have names of their own
+		return u.asCounter || u.name == family || u.addsBuckets // its samples have names of their own
 	case model.MetricTypeStateset: // the sum of its states is 1, whichever is set
 		return true
 	case model.MetricTypeUnknown, model.MetricTypeGauge, model.MetricTypeInfo:
@@ -110,12 +112,38 @@ func (t *exprTree) findRuleFamilyUses() []familyUse {
 		counter, any := classifyRuleFamilyUse(path)
 		any = any || !counter && choosesRuleQuantile(v)
 		u := newRuleFamilyUse(ruleSelectorMetric(v), counter)
-		if !any && !slices.ContainsFunc(uses, func(o familyUse) bool { return o.name == u.name && o.asCounter == u.asCounter }) {
+		u.addsBuckets = addsRuleBuckets(v, path)
+		same := func(o familyUse) bool {
+			return o.name == u.name && o.asCounter == u.asCounter && o.addsBuckets == u.addsBuckets
+		}
+		if !any && !slices.ContainsFunc(uses, same) {
 			uses = append(uses, u)
 		}
 		return nil
 	})
 	return uses
+}
+
+// addsRuleBuckets reports whether an expression adds up the buckets that a selector reads, and chooses none by its bound. path leads to the
+// selector.
+func addsRuleBuckets(v *parser.VectorSelector, path []parser.Node) bool {
+	if !strings.HasSuffix(ruleSelectorMetric(v), "_bucket") ||
+		slices.ContainsFunc(v.LabelMatchers, func(m *labels.Matcher) bool { return m.Name == model.BucketLabel && !m.Matches("") }) {
+		return false
+	}
+	for _, node := range slices.Backward(path) {
+		switch n := node.(type) {
+		case *parser.Call:
+			if n.Func.Name == "histogram_quantile" || n.Func.Name == "histogram_fraction" {
+				return false
+			}
+		case *parser.AggregateExpr:
+			if slices.Contains(n.Grouping, model.BucketLabel) == n.Without {
+				return n.Op == parser.SUM
+			}
+		}
+	}
+	return false
 }
 
 // choosesRuleQuantile reports whether a selector chooses quantiles of a summary: their plain values are meant.

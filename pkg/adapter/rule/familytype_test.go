@@ -3,6 +3,7 @@ package rule
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/common/model"
@@ -89,6 +90,8 @@ func TestFindTypeConflict(t *testing.T) {
 		"rate of a summary's count":              {"latency_count_per_second", "latency summary,latency_count summary", []string{"", "", ""}},
 		"rate of a gauge named like a count":     {"timer_count_per_second", "timer_count gauge", []string{"", "timer_count is a gauge", ""}},
 		"rate of a gauge named like a bucket":    {"token_bucket_per_second", "token gauge", []string{"", "token is a gauge", ""}},
+		"rate of a histogram's buckets":          {"latency_bucket_per_second", "latency histogram", []string{"", "latency is a histogram", ""}},
+		"buckets of a gauge histogram":           {"sizes_bucket", "sizes gaugehistogram", []string{"sizes is a gauge histogram"}},
 		"plain gauge named like a bucket":        {"token_bucket", "token gauge", []string{""}},
 		"plain histogram":                        {"latency", "latency histogram", []string{"latency is a histogram"}},
 		"plain summary":                          {"rpc_duration_seconds", "rpc_duration_seconds summary", []string{"rpc_duration_seconds is a summary"}},
@@ -125,6 +128,30 @@ func TestFindTypeConflict(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestSeriesThatDoNotAddUp: a pattern's sum of values that do not add up is left out, so that several series of a pod are an error.
+func TestSeriesThatDoNotAddUp(t *testing.T) {
+	t.Parallel()
+	s := loadTestSet(t, `
+rules:
+- {match: ^(.+)_milli$, query: '1000 * (sum(avg_over_time({__name__="${1}"}[30s])) by (pod, namespace))'}
+- {match: ^(.+)_worst$, query: 'sum by (namespace, pod) (sum by (namespace, pod) ({__name__="${1}"}))', aggregate: max}
+- {match: ^(.+)$, query: 'sum by (namespace, pod) ({__name__="${1}"})'}
+`)
+	for name, want := range map[string]string{
+		"queue_length": `sum by (namespace, pod) ({__name__="queue_length"})`,
+		"cpu_ratio":    `{__name__="cpu_ratio"}`, "cpu_ratio_milli": `1000 * (avg_over_time({__name__="cpu_ratio"}[30s]))`,
+		"cpu_ratio_worst": `sum by (namespace, pod) (sum by (namespace, pod) ({__name__="cpu_ratio"}))`,
+	} {
+		r, err := s.Lookup("pods", name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := (Query{Rule: r}).Expr(time.Minute, nil); got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
 	}
 }
 

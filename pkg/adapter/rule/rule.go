@@ -46,9 +46,11 @@ type Rule struct {
 	Window config.Window
 	// Aggregate says how to compute an object's value from the values of its pods.
 	Aggregate config.Aggregate
-	// NonAdditive is a gauge of a pattern rule whose values for several pods do not add up, by its name: an object has no
-	// value then. It is empty if they may add up, and if the rule's author chose the aggregate.
+	// NonAdditive is a gauge of a pattern rule whose values do not add up, by its name: an object has no value then, nor a pod with several
+	// series. It is empty if they may add up, and if the rule's author chose the aggregate.
 	NonAdditive string
+	// SeriesKind says what each series of an external rule is if their sum has no meaning, such as "a quantile"; empty if it may have one.
+	SeriesKind string
 	// OnMissing substitutes a missing value; nil means an error.
 	OnMissing *float64
 	// WhenNoPods is the value of an object that has no pods; nil means an error.
