@@ -86,6 +86,18 @@ var unusualAutoscalers = map[string]func(*autoscalingv2.HorizontalPodAutoscaler)
 	"an external total": func(h *autoscalingv2.HorizontalPodAutoscaler) {
 		h.Spec.Metrics[0] = newExternalSpec(newMetricTarget(autoscalingv2.ValueMetricType, "5"))
 	},
+	"two containers": func(h *autoscalingv2.HorizontalPodAutoscaler) {
+		h.Spec.Metrics = nil
+		for _, name := range []string{"web", "proxy"} {
+			h.Spec.Metrics = append(h.Spec.Metrics, autoscalingv2.MetricSpec{Type: autoscalingv2.ContainerResourceMetricSourceType, ContainerResource: &autoscalingv2.ContainerResourceMetricSource{
+				Name: "cpu", Container: name, Target: newMetricTarget(autoscalingv2.AverageValueMetricType, "50m"),
+			}})
+		}
+	},
+	"an invalid selector": func(h *autoscalingv2.HorizontalPodAutoscaler) {
+		h.Spec.Metrics[0] = newExternalSpec(newMetricTarget(autoscalingv2.ValueMetricType, "5"))
+		h.Spec.Metrics[0].External.Metric.Selector = &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "code", Operator: "Equals", Values: []string{"500"}}}}
+	},
 	"an external share": func(h *autoscalingv2.HorizontalPodAutoscaler) {
 		h.Spec.Metrics[0] = newExternalSpec(newMetricTarget(autoscalingv2.AverageValueMetricType, "5"))
 	},

@@ -16,6 +16,7 @@ import (
 	apiregistration "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/hpa"
+	"github.com/tachometer-metrics/tachometer/pkg/kube"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
@@ -123,9 +124,9 @@ func (v *autoscalerVisit) checkVisitedRivals() {
 // chooseSuperfluousAutoscaler returns the one of two autoscalers that is better deleted, whichever is first: KEDA would make its own anew, and
 // the older is probably the one that was there.
 func chooseSuperfluousAutoscaler(a, b *autoscalingv2.HorizontalPodAutoscaler) *autoscalingv2.HorizontalPodAutoscaler {
-	byKEDA, age := inventory.KEDAOwner(a) != "", a.CreationTimestamp.Compare(b.CreationTimestamp.Time)
+	byKEDA, age := kube.FindScaledObject(a) != "", a.CreationTimestamp.Compare(b.CreationTimestamp.Time)
 	switch {
-	case byKEDA != (inventory.KEDAOwner(b) != ""):
+	case byKEDA != (kube.FindScaledObject(b) != ""):
 		if byKEDA {
 			return b
 		}
@@ -235,7 +236,7 @@ func (v *autoscalerVisit) checkVisitedDisruptions(b *policyv1.PodDisruptionBudge
 
 // checkVisitedOwner warns that KEDA overwrites what a person changes in its autoscaler.
 func (v *autoscalerVisit) checkVisitedOwner() {
-	owner, fix := inventory.KEDAOwner(v.hpa), ""
+	owner, fix := kube.FindScaledObject(v.hpa), ""
 	if owner == "" {
 		return
 	}

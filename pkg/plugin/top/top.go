@@ -281,8 +281,7 @@ func (r *Report) Print(out io.Writer, now time.Time, namespaces, wide, noHeaders
 func (r Row) formatTopCells(now time.Time) []string {
 	var metrics []string
 	for _, m := range r.Metrics {
-		name, _, _ := strings.Cut(m.Name, " of pods")
-		metrics = append(metrics, fmt.Sprintf("%s: %s/%s", name, m.Value, m.Target))
+		metrics = append(metrics, fmt.Sprintf("%s: %s/%s", strings.TrimSuffix(m.Name, " of pods"), m.Value, m.Target))
 	}
 	ready := "?"
 	if r.Ready >= 0 {

@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/tachometer-metrics/tachometer/pkg/hpa"
+	"github.com/tachometer-metrics/tachometer/pkg/kube"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
-	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
 )
 
 // Skip is the reason for which a look decides nothing.
@@ -220,7 +220,7 @@ func (d *Decision) findSurgeObstacle(o *Observed) Skip {
 	m := &d.Memory
 	isRead := slices.ContainsFunc(o.Readings, func(r Reading) bool { return !r.IsUnread })
 	switch {
-	case rollout.FindScaledObject(o.Autoscaler) != "":
+	case kube.FindScaledObject(o.Autoscaler) != "":
 		return SkipOwned
 	case o.IsShared:
 		return SkipShared
