@@ -45,6 +45,7 @@ type cluster struct {
 	status  autoscalingv2.HorizontalPodAutoscalerStatus
 	holds   func() ([]byte, error)
 	record  *explainapi.Explanation // of the adapter; nil: it serves none
+	targets *explainapi.TargetList  // nil: it serves none
 
 	mu    sync.Mutex // guards reads
 	reads map[string]int
@@ -138,7 +139,11 @@ func (c *cluster) Read(_ context.Context, path string) ([]byte, error) {
 		return nil, apierrors.NewNotFound(corev1.Resource("holds"), "")
 	}
 	if strings.HasPrefix(path, "/apis/"+explainapi.GroupVersion.String()) {
-		if c.record != nil {
+		isTargets := strings.HasSuffix(path, "/"+explainapi.Targets)
+		if isTargets && c.targets != nil {
+			return json.Marshal(c.targets)
+		}
+		if !isTargets && c.record != nil {
 			return json.Marshal(c.record)
 		}
 		return nil, apierrors.NewNotFound(corev1.Resource("horizontalpodautoscalers"), "")
