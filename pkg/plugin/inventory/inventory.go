@@ -4,7 +4,6 @@ package inventory
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -16,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/tachometer-metrics/tachometer/pkg/domain"
+	"github.com/tachometer-metrics/tachometer/pkg/replay"
 )
 
 // Inventory is a set of objects. Its slices are sorted by namespace and name.
@@ -200,15 +200,12 @@ func BareMetricName(words string) string {
 	return strings.TrimSuffix(strings.TrimSuffix(words, externalWords), podsWords)
 }
 
-// rateName matches the names of rates per second.
-var rateName = regexp.MustCompile(`_per_second$|(^|_)(rps|qps)$`)
-
 // IsRateMetric reports whether a metric in words, or a bare name, is a rate per second by its name: it adds up over pods.
 func IsRateMetric(words string) bool {
 	if end := strings.IndexAny(words, "{, "); end >= 0 { // no name has one of these
 		words = words[:end]
 	}
-	return rateName.MatchString(words)
+	return replay.IsRateName(words)
 }
 
 // MinReplicasOf returns the minimum of an autoscaler; 1 where it has none, as Kubernetes defines it.
