@@ -93,6 +93,10 @@ func (v *autoscalerVisit) checkVisitedTarget() {
 			v.formatVisitCommand(`patch hpa %s --type=merge -p '{"spec":{"scaleTargetRef":{"apiVersion":"apps/v1"}}}'`, v.hpa.Name))
 		return
 	}
+	if v.workload != nil && v.objects.IsUnread("pods") {
+		v.addVisitCheck("target", StatusUnread, v.workload.Ref()+", and its pods could not be read", "")
+		return
+	}
 	if v.workload != nil {
 		v.addVisitCheck("target", StatusOK, v.workload.Ref()+", "+output.Count(len(v.pods), "pod"), "")
 		return
@@ -105,7 +109,7 @@ func (v *autoscalerVisit) checkVisitedTarget() {
 	switch {
 	case resource == "":
 		v.addVisitCheck("target", StatusUnread, fmt.Sprintf("the pods of %s %s are unknown", ref.Kind, ref.Name), "")
-	case v.isDoctorResourceUnread(resource):
+	case v.objects.IsUnread(resource):
 		v.addVisitCheck("target", StatusUnread, resource+" could not be read", "")
 	default:
 		v.addVisitCheck("target", StatusFail, fmt.Sprintf("%s %s does not exist", ref.Kind, ref.Name), v.formatVisitCommand("get %s", resource))
@@ -153,7 +157,7 @@ func (v *autoscalerVisit) readVisitedMetrics(ctx context.Context) {
 		v.answers[i] = v.Metrics.ReadMetric(ctx, v.hpa.Namespace, selector, m, words)
 	}
 	v.readVisitedUsageAPI(ctx)
-	if v.workload == nil || v.isDoctorResourceUnread("pods") {
+	if v.workload == nil || v.objects.IsUnread("pods") {
 		return
 	}
 	in := reading.NewDecisionInput(v.hpa, v.answers, v.pods, v.Now().Add(v.ahead))

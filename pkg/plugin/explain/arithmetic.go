@@ -31,13 +31,14 @@ func (e *Explanation) explainMetricDecision(i int, in hpa.Input) {
 		return
 	}
 	d := decision.Metrics[i]
+	m.decision = d
 	if d.Err != nil {
 		m.Error = d.Err.Error()
 		return
 	}
 	spec := in.HPA.Spec.Metrics[i]
 	target := reading.TargetOf(spec)
-	m.decision, m.ofPods = d, spec.Object == nil && spec.External == nil
+	m.ofPods = spec.Object == nil && spec.External == nil
 	m.shared = target.Value == nil
 	m.pods = int64(in.StatusReplicas)
 	switch {

@@ -5,6 +5,7 @@ package explain
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 	"github.com/tachometer-metrics/tachometer/pkg/hpa"
@@ -56,6 +58,8 @@ type Metric struct {
 	Wish   *int32   `json:"wish,omitempty"` // nil: not known
 	Steps  []string `json:"steps,omitempty"`
 	Error  string   `json:"error,omitempty"`
+	// Unread marks an error of this read alone, as without a right: the HPA controller's own read may succeed.
+	Unread bool `json:"unread,omitempty"`
 
 	decision    hpa.MetricDecision
 	total, pods int64 // in thousandths, and the pods behind it
@@ -159,7 +163,7 @@ func Live(ctx context.Context, scaler *autoscalingv2.HorizontalPodAutoscaler, op
 		}
 		m := Metric{Name: words, Target: reading.FormatTarget(reading.TargetOf(spec))}
 		if answers[i].Err != nil {
-			m.Error = answers[i].Err.Error()
+			m.Error, m.Unread = answers[i].Err.Error(), apierrors.IsForbidden(answers[i].Err) || errors.Is(answers[i].Err, errUnknownPods)
 		}
 		e.Metrics = append(e.Metrics, m)
 		e.addExplainedPodValues(spec, answers[i])
@@ -172,6 +176,9 @@ func Live(ctx context.Context, scaler *autoscalingv2.HorizontalPodAutoscaler, op
 	}
 	for i := range e.Metrics {
 		e.explainMetricDecision(i, in)
+		if m := &e.Metrics[i]; m.decision.Err != nil && opts.Objects.IsUnread("pods") {
+			m.Error, m.Unread = "the pods of "+e.Target+" "+errUnknownPods.Error(), true
+		}
 	}
 	e.addExplainedBehavior(scaler)
 	e.addExplainedConditions(scaler)
@@ -199,13 +206,14 @@ func describeMissingScaleTarget(scaler *autoscalingv2.HorizontalPodAutoscaler, o
 		return fmt.Errorf("its target %s/%s %s", ref.Kind, ref.Name, fault)
 	}
 	resource := strings.ToLower(ref.Kind) + "s"
-	isRead := inventory.IsAppsTarget(ref) &&
-		!slices.ContainsFunc(objects.Unread, func(u inventory.Unread) bool { return u.Resource == resource })
-	if isRead {
+	if inventory.IsAppsTarget(ref) && !objects.IsUnread(resource) {
 		return fmt.Errorf("its target %s/%s does not exist in namespace %s", ref.Kind, ref.Name, scaler.Namespace)
 	}
-	return fmt.Errorf("the pods of %s/%s are unknown", ref.Kind, ref.Name)
+	return fmt.Errorf("the pods of %s/%s %w", ref.Kind, ref.Name, errUnknownPods)
 }
+
+// errUnknownPods ends an error about pods that could not be read.
+var errUnknownPods = errors.New("are unknown")
 
 // addExplainedRecord adds the controller's memory, as far as the adapter's record shows it.
 func (e *Explanation) addExplainedRecord(r Recorded) {

@@ -626,7 +626,7 @@ func TestMissingTarget(t *testing.T) {
 	}
 	for want, unread := range map[string][]inventory.Unread{
 		"0 pods: request_per_second has no value (its target Deployment/wep does not exist in namespace shop), so it keeps the number.": nil,
-		"0 pods: request_per_second has no value (the pods of Deployment/wep are unknown), so it keeps the number.":                     {{Resource: "deployments", Reason: "forbidden"}},
+		"0 pods: request_per_second could not be read (the pods of Deployment/wep are unknown).":                                        {{Resource: "deployments", Reason: "forbidden"}},
 	} {
 		e := Live(t.Context(), scaler, Options{Objects: &inventory.Inventory{Unread: unread}, Now: explainTime})
 		if e.Sentence != want {

@@ -150,6 +150,11 @@ func isSameScaleTarget(a, b *autoscalingv2.HorizontalPodAutoscaler) bool {
 	return targetGroup(x) == targetGroup(y) && x.Kind == y.Kind && x.Name == y.Name
 }
 
+// IsUnread reports whether a resource, such as "pods", could not be read.
+func (i *Inventory) IsUnread(resource string) bool {
+	return slices.ContainsFunc(i.Unread, func(u Unread) bool { return u.Resource == resource })
+}
+
 // IsHeld reports whether a hold of the scaler sets the limits of an autoscaler, until the hold ends.
 func IsHeld(hpa *autoscalingv2.HorizontalPodAutoscaler) bool {
 	return slices.ContainsFunc(hpa.ManagedFields, func(m metav1.ManagedFieldsEntry) bool {
