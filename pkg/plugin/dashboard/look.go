@@ -4,6 +4,7 @@ package dashboard
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -44,12 +45,13 @@ func (s *Server) Look(ctx context.Context) {
 	}
 	looks := s.readAutoscalerLooks(ctx, objects, metrics, now)
 	s.records.recordLooks(ctx, looks)
-	next.Time, next.Failed, next.Unread = now, nil, objects.Unread
+	next.Time, next.Failed, next.Unread = now, nil, slices.Clone(objects.Unread)
 	next.Targets = s.readDashboardTargets(ctx, metrics.Reader)
 	next.Autoscalers, next.Faults = make([]autoscalerView, len(looks)), []faultView{}
 	for i, look := range looks {
 		next.Autoscalers[i] = look.view
 		next.Faults = append(next.Faults, listLookFaults(look)...)
+		next.Unread = append(next.Unread, listUnreadMetrics(look)...)
 	}
 	if next.Holds = s.readDashboardHolds(ctx, metrics.Reader); next.Holds.Installed {
 		next.Calendars = s.readDashboardCalendars(ctx, last.Calendars, now)
@@ -147,7 +149,7 @@ func listLookFaults(look autoscalerLook) []faultView {
 	var faults []faultView
 	fault := faultView{Namespace: look.view.Namespace, Name: look.view.Name, Command: look.view.Commands.Doctor}
 	for _, m := range look.explanation.Metrics {
-		if m.Error != "" {
+		if m.Error != "" && !m.Unread {
 			fault.Metric, fault.Reason = m.Name, m.Error
 			faults = append(faults, fault)
 		}
@@ -161,6 +163,16 @@ func listLookFaults(look autoscalerLook) []faultView {
 		}
 	}
 	return faults
+}
+
+// listUnreadMetrics returns the metrics of an autoscaler that the user may not read.
+func listUnreadMetrics(look autoscalerLook) (unread []inventory.Unread) {
+	for _, m := range look.explanation.Metrics {
+		if m.Unread {
+			unread = append(unread, inventory.Unread{Resource: fmt.Sprintf("%s for hpa/%s in namespace %s", m.Name, look.view.Name, look.view.Namespace), Reason: m.Error})
+		}
+	}
+	return unread
 }
 
 // metricAmount has the numbers of a metric at one look, for the charts. NaN is a number that could not be read.

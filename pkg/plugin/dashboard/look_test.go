@@ -459,3 +459,16 @@ func TestTargets(t *testing.T) {
 		t.Errorf("of an older adapter: %+v", got)
 	}
 }
+
+// TestRefusedMetrics: a metric that the user may not read is no fault of the autoscaler.
+func TestRefusedMetrics(t *testing.T) {
+	t.Parallel()
+	c := newCluster("60", "62")
+	c.refused = true
+	s := c.serve(Options{})
+	c.look(t, s)
+	got := getJSON[snapshot](t, s, "api/state")
+	if len(got.Faults) != 0 || len(got.Unread) != 1 || got.Unread[0].Resource != "request_per_second of pods for hpa/web in namespace shop" || got.Autoscalers[0].State != "steady" {
+		t.Errorf("faults %+v, unread %+v, state %s", got.Faults, got.Unread, got.Autoscalers[0].State)
+	}
+}

@@ -41,6 +41,7 @@ type cluster struct {
 	name    string
 	rates   []string
 	failure string // of the metric
+	refused bool   // to read the metric
 	created []time.Time
 	status  autoscalingv2.HorizontalPodAutoscalerStatus
 	holds   func() ([]byte, error)
@@ -147,6 +148,9 @@ func (c *cluster) Read(_ context.Context, path string) ([]byte, error) {
 			return json.Marshal(c.record)
 		}
 		return nil, apierrors.NewNotFound(corev1.Resource("horizontalpodautoscalers"), "")
+	}
+	if c.refused {
+		return nil, apierrors.NewForbidden(corev1.Resource("pods"), "*", errors.New("no right"))
 	}
 	if c.failure != "" {
 		return nil, errors.New(c.failure)
