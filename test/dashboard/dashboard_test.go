@@ -56,7 +56,7 @@ func TestPage(t *testing.T) {
 	b.click(t, "nav a[href^='#/faults']")
 	b.await(t, "document.querySelector('main').innerText.includes('5 scrape failed (connection refused)')")
 	b.await(t, "document.querySelector('[aria-label^=Metrics] tbody').innerText.includes('scrape failed (connection refused), counts as ')")
-	b.await(t, "document.querySelectorAll('[aria-label=\"Targets that fail\"] tbody tr').length === 1")
+	b.await(t, "document.querySelectorAll('[aria-label=\"Targets that fail\"] tbody tr').length === 6")
 	b.click(t, "[aria-label='Targets that fail'] header .copy")
 	b.await(t, "document.getElementById('toast').innerText.includes('kubectl get targets.explain.tachometer.dev -A')")
 	b.click(t, "nav a[href^='#/holds']")

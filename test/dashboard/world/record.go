@@ -100,9 +100,10 @@ func (w *World) readRecord(path string) ([]byte, error) {
 func (w *World) newTargetList() *explainapi.TargetList {
 	list := &explainapi.TargetList{Source: explainapi.Source{Replica: "tachometer-adapter-1", Time: w.now}}
 	for _, a := range w.apps {
+		isRefused := slices.ContainsFunc(a.metrics, func(m metricModel) bool { return strings.Contains(m.failure(w.now.Sub(w.started)), "refused") })
 		for i, p := range a.pods {
 			t := explainapi.Target{ObjectMeta: metav1.ObjectMeta{Namespace: a.namespace, Name: p.name}, URL: "http://10.0.0.7:8080/metrics", State: explainapi.TargetUp}
-			if i < a.mute {
+			if isRefused || i < a.mute {
 				t.State, t.Error = "scrape_failed", "connection refused"
 			}
 			list.Items = append(list.Items, t)
