@@ -19,7 +19,7 @@ import (
 )
 
 const dashboardHelp = `Serve one page about autoscalers on this machine, and open it in the browser: replicas and the reason in a sentence, load and
-pods over time, values of pods, decisions with their arithmetic, faults, and the scaler's holds.
+pods over time, values of pods, decisions with their arithmetic, faults, and the scaler's holds and calendar.
 
 It reads the cluster every 5 s with your own rights and changes nothing. Only this machine reaches it, at an address that nobody can
 guess. Decisions of the last hour come from the adapter's record; with an older adapter it remembers those since it was started. It
@@ -61,7 +61,8 @@ func (p *pluginProgram) runPluginDashboard(ctx context.Context, set *pflag.FlagS
 	}
 	server := dashboard.New(dashboard.Options{
 		Client: c.client, Metrics: c.metricReader(), Now: c.now, Namespace: c.namespace,
-		Decisions: dashboard.NewRecordedDecisions(c.reader, c.now), Context: p.findPluginContext(), Flags: listPluginConnectionFlags(set),
+		Decisions: dashboard.NewRecordedDecisions(c.reader, c.now), Calendars: calendarReader{c.client, c.namespace},
+		Context: p.findPluginContext(), Flags: listPluginConnectionFlags(set),
 	})
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", netip.AddrPortFrom(address, flags.port).String())
 	if err != nil {

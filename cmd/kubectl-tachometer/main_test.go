@@ -276,7 +276,7 @@ func TestFlagCompletion(t *testing.T) {
 	for words, want := range map[string]string{
 		"top -n ": "bank\nshop\n:4\n", "top --context ": "east\nwest\n:4\n", "explain hpa/web --cluster ": "c1\n:4\n", "doctor --user ": "ann\n:4\n",
 		"top -o ": "wide\njson\nyaml\nname\njsonpath=\n:4\n", "explain -o ": "json\nyaml\nsentence\njsonpath=\n:4\n", "metrics ": "deployment/web\nweb-1\n:4\n", "metrics deployment/web ": ":4\n",
-		"lint -f ": ":0\n",
+		"lint -f ": ":0\n", "top ": ":4\n", "lint ": ":4\n", "try ": ":4\n", "dashboard ": ":4\n", "version ": ":4\n", "hold status web ": ":4\n", "replay hpa/web -f ": ":0\n",
 	} {
 		var out, errs bytes.Buffer
 		args := append([]string{"__complete", "--kubeconfig", kubeconfig}, strings.Split(words, " ")...)

@@ -113,14 +113,22 @@ func (c *pluginConnection) findPluginPod(ctx context.Context, arg string) (*inve
 				return w, pod, nil
 			}
 		}
-		return nil, nil, fmt.Errorf("%s has no ready pod to read a page of", w.Ref())
+		return nil, nil, cmp.Or(describePluginUnread(objects, "pods"), fmt.Errorf("%s has no ready pod to read a page of", w.Ref()))
 	}
-	for _, u := range objects.Unread {
-		if strings.HasPrefix(u.Resource, strings.ToLower(kinds[kind])) {
-			return nil, nil, fmt.Errorf("read %s: %s", u.Resource, u.Reason)
-		}
+	if err := describePluginUnread(objects, strings.ToLower(kinds[kind])+"s"); err != nil {
+		return nil, nil, err
 	}
 	return nil, nil, fmt.Errorf("there is no %s in namespace %s", arg, c.namespace)
+}
+
+// describePluginUnread returns why a resource could not be read, or nil.
+func describePluginUnread(objects *inventory.Inventory, resource string) error {
+	for _, u := range objects.Unread {
+		if u.Resource == resource {
+			return fmt.Errorf("read %s: %s", u.Resource, u.Reason)
+		}
+	}
+	return nil
 }
 
 // printPluginNamedMetrics prints the metrics that discovery lists.

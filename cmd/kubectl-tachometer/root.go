@@ -71,7 +71,18 @@ func newPluginRootCommand(p *pluginProgram) *cobra.Command {
 	cmd.AddCommand(
 		newPluginTopCommand(p), newPluginTryCommand(p), newPluginLintCommand(p), newPluginDashboardCommand(p), newPluginHoldCommand(p), newPluginVersionCommand(p),
 	)
+	rejectFileCompletions(cmd)
 	return cmd
+}
+
+// rejectFileCompletions keeps a shell from offering files as arguments of commands that take none.
+func rejectFileCompletions(cmd *cobra.Command) {
+	if cmd.ValidArgsFunction == nil {
+		cmd.ValidArgsFunction = cobra.NoFileCompletions
+	}
+	for _, child := range cmd.Commands() {
+		rejectFileCompletions(child)
+	}
 }
 
 // bindPluginConnectionFlags adds kubectl's own flags for the cluster, the user and the namespace, and -v.

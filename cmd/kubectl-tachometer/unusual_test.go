@@ -86,6 +86,18 @@ var unusualAutoscalers = map[string]func(*autoscalingv2.HorizontalPodAutoscaler)
 	"an external total": func(h *autoscalingv2.HorizontalPodAutoscaler) {
 		h.Spec.Metrics[0] = newExternalSpec(newMetricTarget(autoscalingv2.ValueMetricType, "5"))
 	},
+	"two containers": func(h *autoscalingv2.HorizontalPodAutoscaler) {
+		h.Spec.Metrics = nil
+		for _, name := range []string{"web", "proxy"} {
+			h.Spec.Metrics = append(h.Spec.Metrics, autoscalingv2.MetricSpec{Type: autoscalingv2.ContainerResourceMetricSourceType, ContainerResource: &autoscalingv2.ContainerResourceMetricSource{
+				Name: "cpu", Container: name, Target: newMetricTarget(autoscalingv2.AverageValueMetricType, "50m"),
+			}})
+		}
+	},
+	"an invalid selector": func(h *autoscalingv2.HorizontalPodAutoscaler) {
+		h.Spec.Metrics[0] = newExternalSpec(newMetricTarget(autoscalingv2.ValueMetricType, "5"))
+		h.Spec.Metrics[0].External.Metric.Selector = &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "code", Operator: "Equals", Values: []string{"500"}}}}
+	},
 	"an external share": func(h *autoscalingv2.HorizontalPodAutoscaler) {
 		h.Spec.Metrics[0] = newExternalSpec(newMetricTarget(autoscalingv2.AverageValueMetricType, "5"))
 	},
@@ -383,5 +395,31 @@ func TestUnusualVersions(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestUnreadIsNoFault: what the user may not read is told as such, and not as a fault or a number of the autoscaler: the HPA controller reads it.
+func TestUnreadIsNoFault(t *testing.T) {
+	t.Parallel()
+	const (
+		pods        = "/api/v1/namespaces/shop/pods"
+		deployments = "/apis/apps/v1/namespaces/shop/deployments"
+		metric      = "/apis/custom.metrics.k8s.io/v1beta2/namespaces/shop/pods/*/request_per_second"
+	)
+	for _, tc := range []struct{ unread, command, want string }{
+		{pods, "explain hpa/web -o sentence", "2 pods: request_per_second could not be read (the pods of Deployment/web are unknown); the HPA controller wants 3.\n"},
+		{deployments, "explain hpa/web -o sentence", "2 pods: request_per_second could not be read (the pods of Deployment/web are unknown); the HPA controller wants 3.\n"},
+		{metric, "explain hpa/web -o sentence", "2 pods: request_per_second could not be read (forbidden: " + metric + "); the HPA controller wants 3.\n"},
+		{pods, "top -o jsonpath={.items[0].ready}", "-1"},
+		{pods, "top -o jsonpath={.items[0].state}", "rising"},
+		{metric, "top -o jsonpath={.items[0].state}", "rising"},
+		{pods, "doctor hpa/web", "deployment/web, and its pods could not be read"},
+		{pods, "metrics deploy/web", "error: read pods: forbidden: " + pods},
+	} {
+		shop := newShop(t)
+		delete(shop.answers, tc.unread)
+		if _, out, errs := shop.run(append(strings.Fields(tc.command), "-n", "shop")...); !strings.Contains(out+errs, tc.want) {
+			t.Errorf("%s without %s:\n%s%s\nwant %s", tc.command, tc.unread, out, errs, tc.want)
+		}
 	}
 }

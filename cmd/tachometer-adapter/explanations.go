@@ -33,7 +33,9 @@ func (a *adapter) buildAdapterProgramRecorder(start *parsedConfig, client kubern
 		return fmt.Errorf("find the name of this replica: %w", err)
 	}
 	a.replica = replica
-	a.recorder = recorder.New(recorder.Options{Now: a.clock.Now, Autoscalers: a.opts.server.Autoscalers, Registerer: metrics})
+	a.recorder = recorder.New(recorder.Options{
+		Now: a.clock.Now, Autoscalers: a.opts.server.Autoscalers, RuleName: a.rules.nameAdapterProgramRule, Registerer: metrics,
+	})
 	if a.opts.autoscalerEvents {
 		a.events = metricevents.New(metricevents.Options{
 			Events: client.CoreV1(), Records: a.recorder, Replica: replica, Now: a.clock.Now, Registerer: metrics,

@@ -22,3 +22,29 @@ func TestOwnAddress(t *testing.T) {
 		}
 	}
 }
+
+// TestRuleNames: a metric has the name of its rule, which is the pattern of a pattern rule, so that there are as many names as rules.
+func TestRuleNames(t *testing.T) {
+	t.Parallel()
+	start, err := readAdapterProgramConfig(newAdapterProgramOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	live := liveRules{}
+	live.setAdapterProgramStaticRules(start.rules)
+	for _, tc := range []struct {
+		resource, metric string
+		external         bool
+		want             string
+	}{
+		{"pods", "request_per_second", false, "request_per_second"},
+		{"pods", "orders_per_second", false, "^(.+)_per_second$"},
+		{"services", "sales_per_second", false, "^(.+)_per_second$"},
+		{"pods", "http_request_duration_seconds_p95", false, "^(.+)_p(50|90|95|99)$"},
+		{"", "orders_waiting", true, ""}, // no external rule
+	} {
+		if got := live.nameAdapterProgramRule("shop", tc.resource, tc.metric, tc.external); got != tc.want {
+			t.Errorf("%+v: %q", tc, got)
+		}
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/promadapter"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/provider"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
 // liveRules holds the active rules. It may be used concurrently.
@@ -26,6 +27,19 @@ func (l *liveRules) getAdapterProgramRules() provider.Rules {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return l.current()
+}
+
+// nameAdapterProgramRule returns the name of a metric's rule, as the self-metrics have it; empty without a rule.
+func (l *liveRules) nameAdapterProgramRule(namespace, resource, metric string, external bool) string {
+	find := func() (*rule.Rule, error) { return l.getAdapterProgramRules().LookupFor(namespace, resource, metric) }
+	if external {
+		find = func() (*rule.Rule, error) { return l.getAdapterProgramRules().ExternalFor(namespace, metric) }
+	}
+	r, err := find()
+	if err != nil {
+		return ""
+	}
+	return r.Name
 }
 
 // setAdapterProgramStaticRules activates rules that do not change.

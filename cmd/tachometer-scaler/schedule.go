@@ -25,7 +25,7 @@ func newScalerScheduleCommand(g *globalFlags) *cobra.Command {
 	preview := &cobra.Command{
 		Use: "preview --config FILE", Short: "show the coming changes of schedules",
 		Long: `Preview shows minReplicas and maxReplicas of each workload over time, with the window of the schedule that sets them. It notes
-clock changes, windows below another window, and numbers that contradict each other. It needs no cluster.
+clock changes, windows below another window, paused schedules, and numbers that contradict each other. It needs no cluster.
 
 ` + command.ReadExitCodesHelp,
 		Args: command.RejectArgs,

@@ -272,6 +272,12 @@ func (l *DecisionLog) Shorten() {
 	}
 }
 
+// The states of a Target that are no failure.
+const (
+	TargetUp        = "up"
+	TargetWarmingUp = "warming_up" // no scrape was due yet, or too few
+)
+
 // Target is a pod's metrics endpoint as the replica scrapes it.
 type Target struct {
 	metav1.TypeMeta   `json:",inline"`

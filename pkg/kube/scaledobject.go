@@ -6,12 +6,15 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// FindScaledObject returns the name of the KEDA object among the owners of an autoscaler, which reverts every change of it; empty: there is none.
-func FindScaledObject(owners []metav1.OwnerReference) string {
-	for _, owner := range owners {
+// scaledObjectLabel is the label with which KEDA marks its autoscalers. A restored backup has it, and no owner.
+const scaledObjectLabel = "scaledobject.keda.sh/name"
+
+// FindScaledObject returns the name of the KEDA object that an autoscaler belongs to, which reverts every change of it; empty: there is none.
+func FindScaledObject(autoscaler metav1.Object) string {
+	for _, owner := range autoscaler.GetOwnerReferences() {
 		if owner.Kind == "ScaledObject" && strings.HasPrefix(owner.APIVersion, "keda.sh/") {
 			return owner.Name
 		}
 	}
-	return ""
+	return autoscaler.GetLabels()[scaledObjectLabel]
 }

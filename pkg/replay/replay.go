@@ -5,7 +5,6 @@ package replay
 import (
 	"fmt"
 	"regexp"
-	"strings"
 	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -167,11 +166,17 @@ var loadedByPods = regexp.MustCompile(`(?i)(^|_)p\d{2,3}(_|$)|quantile|latency|d
 // quantileLabel matches a selector with the label of a summary's quantiles.
 var quantileLabel = regexp.MustCompile(`(^|,)quantile(=| in )`)
 
+// rateName matches the names of rates per second.
+var rateName = regexp.MustCompile(`_per_second$|(^|_)(rps|qps)$`)
+
+// IsRateName reports whether a metric is a rate per second by its name: a load that adds up over pods.
+func IsRateName(name string) bool { return rateName.MatchString(name) }
+
 // isLoadedByPods judges a metric by its name and by the labels of its selector, as a summary has them. A rate is a load, also that of a
 // histogram's counters.
 func isLoadedByPods(m *autoscalingv2.MetricSpec) bool {
 	name := MetricName(m)
-	if strings.HasSuffix(name, "_per_second") {
+	if IsRateName(name) {
 		return false
 	}
 	var selector *metav1.LabelSelector

@@ -136,6 +136,7 @@ func TestSimulatedMetrics(t *testing.T) {
 		"a rate":                            {"request_per_second", nil, true},
 		"a queue":                           {"jobs_waiting", nil, true},
 		"the rate of a histogram's counter": {"http_request_duration_seconds_count_per_second", nil, true},
+		"a rate by another ending":          {"checkout_latency_probe_rps", nil, true},
 		"a name with p":                     {"http_p2p_requests", nil, true},
 		"a quantile":                        {"request_p99", nil, false},
 		"a quantile with its unit":          {"request_p99_ms", nil, false},

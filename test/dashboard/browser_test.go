@@ -46,7 +46,7 @@ func servePage(t *testing.T) *servedPage {
 	p := &servedPage{world: world.New(worldEnd.Add(-past))}
 	p.server = dashboard.New(dashboard.Options{
 		Client: p.world.Client(), Metrics: reading.MetricReader{Reader: p.world}, Now: p.world.Now, Context: "production",
-		Decisions: dashboard.NewRecordedDecisions(p.world, p.world.Now),
+		Decisions: dashboard.NewRecordedDecisions(p.world, p.world.Now), Calendars: p.world,
 	})
 	for range past / pause {
 		p.world.Advance(pause)

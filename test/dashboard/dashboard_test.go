@@ -55,8 +55,20 @@ func TestPage(t *testing.T) {
 	b.await(t, "document.title.startsWith('shop/search')")
 	b.click(t, "nav a[href^='#/faults']")
 	b.await(t, "document.querySelector('main').innerText.includes('5 scrape failed (connection refused)')")
+	b.await(t, "document.querySelector('[aria-label^=Metrics] tbody').innerText.includes('scrape failed (connection refused), counts as ')")
+	b.await(t, "document.querySelectorAll('[aria-label=\"Targets that fail\"] tbody tr').length === 6")
+	b.click(t, "[aria-label='Targets that fail'] header .copy")
+	b.await(t, "document.getElementById('toast').innerText.includes('kubectl get targets.explain.tachometer.dev -A')")
 	b.click(t, "nav a[href^='#/holds']")
 	b.await(t, "document.querySelector('main').innerText.includes('schedule friday-sale')")
+	const windows = "Array.from(document.querySelectorAll('[aria-label^=Calendar] tbody tr'), (row) => Array.from(row.cells).slice(1).map((cell) => cell.innerText).join('|')).join(' ')"
+	if got, want := evaluate[string](t, b, windows), "friday-sale|sale|now|5|30|27/11/2026, 10:00:00|27/11/2026, 14:00:00 "+
+		"nights|night|paused|2|–|27/11/2026, 22:00:00|28/11/2026, 06:00:00 "+
+		"office-hours|mon,tue,wed,thu,fri 08:00-22:00|next|8|–|28/11/2026, 08:00:00|28/11/2026, 22:00:00"; got != want {
+		t.Errorf("the calendar shows\n%s\nwant\n%s", got, want)
+	}
+	b.click(t, "[aria-label^=Calendar] header .copy")
+	b.await(t, "document.getElementById('toast').innerText.includes('kubectl get configmap tachometer-scaler-config')")
 	b.run(t, chromedp.Evaluate[chromedp.Void]("history.back()"))
 	b.await(t, "location.hash.startsWith('#/faults') && document.querySelector('h2').innerText === 'Faults'")
 	b.checkConsole(t)

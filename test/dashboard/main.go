@@ -33,7 +33,7 @@ func previewDashboard(ctx context.Context) error {
 		return w.Now()
 	}
 	server := dashboard.New(dashboard.Options{
-		Client: w.Client(), Metrics: reading.MetricReader{Reader: w}, Context: "example", Now: now, Decisions: dashboard.NewRecordedDecisions(w, now),
+		Client: w.Client(), Metrics: reading.MetricReader{Reader: w}, Context: "example", Now: now, Decisions: dashboard.NewRecordedDecisions(w, now), Calendars: w,
 	})
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {

@@ -219,14 +219,14 @@ func (a *API) getExplainedTarget(_ context.Context, key types.NamespacedName) (*
 }
 
 func (a *API) newExplainedTarget(t metric.Target) explainapi.Target {
-	out := explainapi.Target{URL: t.URL, State: "up", Families: t.Families}
+	out := explainapi.Target{URL: t.URL, State: explainapi.TargetUp, Families: t.Families}
 	out.Name, out.Namespace = t.Pod, t.Namespace
 	switch o := a.deps.Scrapes.Diagnose(t.Namespace, t.Pod, t.Families); o.Reason {
 	case metric.ReasonScrapeFailed, metric.ReasonStale, metric.ReasonNotScraped, metric.ReasonTerminating:
 		out.State, out.Error = string(o.Reason), o.Detail
 	case metric.ReasonAbsent, metric.ReasonWarmingUp: // the last scrape succeeded, or none was due yet
 		if out.Error = o.Detail; o.Reason == metric.ReasonWarmingUp {
-			out.State = string(o.Reason)
+			out.State = explainapi.TargetWarmingUp
 		}
 	case metric.ReasonNotANumber, metric.ReasonOutOfRange, metric.ReasonNegative, metric.ReasonDecreasing:
 	}

@@ -3,6 +3,7 @@
 package recorder
 
 import (
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,10 +20,20 @@ const (
 	stageStart    = "start"
 )
 
+const (
+	// maxReactionRules bounds the rules with observations of their own: a rule has some 80 series.
+	maxReactionRules = 50
+	// otherRules is the label value that all further rules share.
+	otherRules = "other"
+)
+
 // metrics are the self-metrics of the package.
 type metrics struct {
 	decisions *prometheus.CounterVec
-	reaction  map[string]prometheus.Observer // by stage
+	reaction  *prometheus.HistogramVec
+
+	mu    sync.Mutex
+	rules map[string]bool // with observations of their own; guarded by mu
 }
 
 func newMetrics(reg prometheus.Registerer, r *Recorder) *metrics {
@@ -37,29 +48,39 @@ func newMetrics(reg prometheus.Registerer, r *Recorder) *metrics {
 	})
 	reaction := f.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "tachometer_reaction_seconds",
-		Help: "Stages of the reaction to load: age of the oldest sample of a read (sample), time between two looks of an HPA (period), first read to scaled status (decision), creation of a pod to its readiness (start).",
+		Help: "Stages of the reaction to load by rule (of an HPA with several, the first; beyond 50 rules, other): age of the oldest sample of a read (sample), time between two looks of an HPA (period), first read to scaled status (decision), creation of a pod to its readiness (start).",
 		// A sample is 0 to 2 s old, a look comes every 15 s, and a pod starts in seconds to minutes.
 		Buckets: []float64{.05, .1, .25, .5, 1, 2, 3, 5, 10, 15, 20, 30, 45, 60, 120, 300},
-	}, []string{"stage"})
-	m := &metrics{
-		reaction: map[string]prometheus.Observer{},
+	}, []string{"rule", "stage"})
+	return &metrics{
+		reaction: reaction, rules: map[string]bool{},
 		decisions: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_hpa_decisions_total",
 			Help: "Changed statuses of HorizontalPodAutoscalers by reason: scaled_up, scaled_down, failed, stabilized, limited or kept.",
 		}, []string{"reason"}),
 	}
-	for _, stage := range []string{stageSample, stagePeriod, stageDecision, stageStart} {
-		m.reaction[stage] = reaction.WithLabelValues(stage)
-	}
-	return m
 }
 
-func (m *metrics) observeReaction(stage string, took time.Duration) {
-	m.reaction[stage].Observe(took.Seconds())
+// observeReaction observes a stage of a reaction by a rule; an empty name stands for a metric without a rule, of which nothing is observed.
+func (m *metrics) observeReaction(rule, stage string, took time.Duration) {
+	if rule != "" {
+		m.reaction.WithLabelValues(m.boundReactionRule(rule), stage).Observe(took.Seconds())
+	}
+}
+
+// boundReactionRule returns the name of a rule, or otherRules where enough rules have observations of their own.
+func (m *metrics) boundReactionRule(rule string) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.rules[rule] && len(m.rules) >= maxReactionRules {
+		return otherRules
+	}
+	m.rules[rule] = true
+	return rule
 }
 
 // observeSampleAge observes the age of the oldest value of a read.
-func (m *metrics) observeSampleAge(values []explainapi.Value) {
+func (m *metrics) observeSampleAge(rule string, values []explainapi.Value) {
 	if len(values) == 0 {
 		return
 	}
@@ -67,7 +88,7 @@ func (m *metrics) observeSampleAge(values []explainapi.Value) {
 	for i := range values {
 		oldest = max(oldest, values[i].AgeMillis)
 	}
-	m.observeReaction(stageSample, time.Duration(oldest)*time.Millisecond)
+	m.observeReaction(rule, stageSample, time.Duration(oldest)*time.Millisecond)
 }
 
 // countDecision counts a changed status by its reason.

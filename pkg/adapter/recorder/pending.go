@@ -25,6 +25,7 @@ const (
 type pendingAnswer struct {
 	at      time.Time
 	metric  int
+	rule    ruleOfRead
 	shared  bool
 	err     string
 	convert valueConverter // nil: no values
@@ -135,14 +136,18 @@ func (r *Recorder) encodeAnswer(rec *record, a *pendingAnswer) {
 		return
 	}
 	read := explainapi.Read{Metric: a.metric, Shared: a.shared, Error: a.err, Omitted: convertRecordedOmissions(a.omitted)}
+	rule := rec.lookRule // of an error: no rule may serve the metric, and the search for one is dear
 	if a.convert != nil {
+		rule = r.nameRule(rec.key.Namespace, a.rule)
 		read.Values, read.Truncated = a.convert(a.at, rec.base.spare)
-		r.metrics.observeSampleAge(read.Values)
+		r.metrics.observeSampleAge(rule, read.Values)
 	}
 	rec.read = read
 	at, before := a.at.UnixMilli(), rec.looks.begin
-	if rec.looks.trackRead(at, read.Metric) && before != 0 {
-		r.metrics.observeReaction(stagePeriod, time.Duration(at-before)*time.Millisecond)
+	if rec.looks.trackRead(at, read.Metric) {
+		if rec.lookRule = rule; before != 0 {
+			r.metrics.observeReaction(rule, stagePeriod, time.Duration(at-before)*time.Millisecond)
+		}
 	}
 	r.addUsage(rec, rec.appendEntry(&entry{at: at, read: &rec.read, pods: rec.updatePods(a.pods, r.metrics)}))
 }

@@ -136,13 +136,38 @@ type readSubject struct {
 	object   schema.GroupResource
 }
 
+// ruleOfRead is what finds the rule of a read.
+type ruleOfRead struct {
+	resource, metric string
+	external         bool
+}
+
+func newRuleOfRead(key readKey, subject readSubject) ruleOfRead {
+	switch key.kind {
+	case podsRead:
+		return ruleOfRead{resource: "pods", metric: key.metric}
+	case objectRead:
+		return ruleOfRead{resource: subject.object.String(), metric: key.metric}
+	case externalRead:
+	}
+	return ruleOfRead{metric: key.metric, external: true}
+}
+
+// nameRule returns the name of a read's rule; empty if it has none.
+func (r *Recorder) nameRule(namespace string, of ruleOfRead) string {
+	if r.opts.RuleName == nil {
+		return ""
+	}
+	return r.opts.RuleName(namespace, of.resource, of.metric, of.external)
+}
+
 // recordRead records an answer for the autoscalers that it belongs to. convert returns its values, if there was no error.
 func (r *Recorder) recordRead(key readKey, subject readSubject, err error, values int, convert valueConverter) {
 	found, evidence := r.findReaders(key, subject.pods, subject.object), subject.evidence
 	if len(found) == 0 {
 		return
 	}
-	answer := pendingAnswer{at: r.opts.Now(), shared: len(found) > 1, values: values, convert: convert}
+	answer := pendingAnswer{at: r.opts.Now(), rule: newRuleOfRead(key, subject), shared: len(found) > 1, values: values, convert: convert}
 	if err != nil {
 		answer.err, answer.values, answer.convert = clipRecordedText(err.Error()), 0, nil
 	}
@@ -180,7 +205,7 @@ func (r *record) updatePods(pods []discovery.Pod, m *metrics) []podEntry {
 		if !began && p.Live && p.Ready {
 			began = true
 			if p.Created.After(r.since) && !p.Readied.Before(p.Created) {
-				m.observeReaction(stageStart, p.Readied.Sub(p.Created))
+				m.observeReaction(r.lookRule, stageStart, p.Readied.Sub(p.Created))
 			}
 		}
 		started[p.Name] = began

@@ -46,6 +46,9 @@ type Options struct {
 	Autoscalers []string
 	// MaxRecordBytes and MaxBytes bound the memory of one autoscaler's record and of all; 0 means those of memorybounds.
 	MaxRecordBytes, MaxBytes int
+	// RuleName returns the name of a metric's rule in a namespace, for the self-metrics; empty without a rule. The resource of an external metric is
+	// empty. It is called concurrently. Nil names none.
+	RuleName func(namespace, resource, metric string, external bool) string
 	// Registerer takes the self-metrics; nil registers none.
 	Registerer prometheus.Registerer
 }
@@ -108,7 +111,7 @@ func (r *Recorder) ObserveAutoscaler(h *autoscalingv2.HorizontalPodAutoscaler) {
 	if before != nil {
 		r.metrics.countDecision(before, status)
 		if belongs && !before.LastScaleTime.Equal(status.LastScaleTime) {
-			r.metrics.observeReaction(stageDecision, now.Sub(time.UnixMilli(begin)))
+			r.metrics.observeReaction(rec.lookRule, stageDecision, now.Sub(time.UnixMilli(begin)))
 		}
 	}
 }

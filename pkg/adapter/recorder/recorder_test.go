@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	dto "github.com/prometheus/client_model/go"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/types"
@@ -314,11 +315,13 @@ func FuzzDecodeBlock(f *testing.F) {
 	})
 }
 
-// TestSelfMetrics: decisions are counted by reason, and the stages of a reaction are observed.
+// TestSelfMetrics: decisions are counted by reason, and the stages of a reaction are observed by rule.
 func TestSelfMetrics(t *testing.T) {
 	t.Parallel()
 	reg := prometheus.NewRegistry()
-	s := newLoadedService(t, "web", Options{Registerer: reg})
+	s := newLoadedService(t, "web", Options{Registerer: reg, RuleName: func(namespace, resource, metric string, external bool) string {
+		return fmt.Sprint(namespace, " ", resource, " ", metric, " ", external)
+	}})
 	s.load = 100_000
 	s.look()
 	s.load = 200_000 // twice the target on 2 pods
@@ -336,12 +339,36 @@ func TestSelfMetrics(t *testing.T) {
 	for _, f := range families {
 		for _, x := range f.GetMetric() {
 			if f.GetName() == "tachometer_reaction_seconds" {
-				observed[x.GetLabel()[0].GetValue()] = x.GetHistogram().GetSampleCount()
+				if rule := x.GetLabel()[0].GetValue(); rule != "shop pods web_per_second false" {
+					t.Errorf("observations of rule %q", rule)
+				}
+				observed[x.GetLabel()[1].GetValue()] = x.GetHistogram().GetSampleCount()
 			}
 		}
 	}
 	if want := map[string]uint64{stageSample: 3, stagePeriod: 2, stageDecision: 1, stageStart: 2}; !cmp.Equal(want, observed) {
 		t.Errorf("observations by stage %v, want %v", observed, want)
+	}
+}
+
+// TestReactionRulesAreBounded: rules beyond the bound share their observations, and a metric without a rule has none.
+func TestReactionRulesAreBounded(t *testing.T) {
+	t.Parallel()
+	reg := prometheus.NewRegistry()
+	m := New(Options{Registerer: reg}).metrics
+	for i := range 3 * maxReactionRules {
+		m.observeReaction(fmt.Sprint("rule ", i), stageSample, time.Second)
+	}
+	m.observeReaction("rule 0", stageSample, time.Second)
+	m.observeReaction("", stageSample, time.Second)
+	if n := testutil.CollectAndCount(m.reaction); n != maxReactionRules+1 {
+		t.Errorf("%d rules with observations, want %d", n, maxReactionRules+1)
+	}
+	for rule, want := range map[string]uint64{"rule 0": 2, otherRules: 2 * maxReactionRules} {
+		var got dto.Metric
+		if err := m.reaction.WithLabelValues(rule, stageSample).(prometheus.Metric).Write(&got); err != nil || got.GetHistogram().GetSampleCount() != want {
+			t.Errorf("%s: %d observations, want %d: %v", rule, got.GetHistogram().GetSampleCount(), want, err)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ package dashboard
 import (
 	"strings"
 
+	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 )
 
@@ -48,6 +49,10 @@ func (w commandWriter) writeTopCommand() string {
 
 func (w commandWriter) writeHoldsCommand() string {
 	return w.writeShellCommand("kubectl", "get", "holds", "-o", "wide")
+}
+
+func (w commandWriter) writeTargetsCommand() string {
+	return w.writeShellCommand("kubectl", "get", explainapi.Targets+"."+explainapi.GroupVersion.Group)
 }
 
 // writeRawCommand reads a path as the HPA controller does; the path has the namespace.

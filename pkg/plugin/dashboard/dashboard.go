@@ -50,6 +50,8 @@ type Options struct {
 	Interval time.Duration
 	// Decisions has the recorded decisions of autoscalers; nil, or where it fails: the decisions of the server's own looks.
 	Decisions DecisionSource
+	// Calendars has the scaler's schedules; nil: the page has no calendar.
+	Calendars CalendarReader
 }
 
 // DecisionSource has the decisions of autoscalers. It may be used concurrently.
@@ -79,7 +81,7 @@ func New(opts Options) *Server {
 	s := &Server{opts: opts, token: rand.Text(), once: rand.Text(), records: newRecordBook(opts.Now())}
 	s.last.Store(&snapshot{
 		Started: opts.Now(), Context: opts.Context, Namespace: opts.Namespace, Interval: opts.Interval.Seconds(),
-		Autoscalers: []autoscalerView{}, Faults: []faultView{}, Holds: holdList{Items: []holdView{}},
+		Autoscalers: []autoscalerView{}, Faults: []faultView{}, Targets: targetList{Items: []targetView{}}, Holds: holdList{Items: []holdView{}}, Calendars: calendarList{Items: []Calendar{}},
 	})
 	return s
 }

@@ -4,7 +4,9 @@ package dashboard
 
 import (
 	"context"
+	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -43,13 +45,17 @@ func (s *Server) Look(ctx context.Context) {
 	}
 	looks := s.readAutoscalerLooks(ctx, objects, metrics, now)
 	s.records.recordLooks(ctx, looks)
-	next.Time, next.Failed, next.Unread = now, nil, objects.Unread
+	next.Time, next.Failed, next.Unread = now, nil, slices.Clone(objects.Unread)
+	next.Targets = s.readDashboardTargets(ctx, metrics.Reader)
 	next.Autoscalers, next.Faults = make([]autoscalerView, len(looks)), []faultView{}
 	for i, look := range looks {
 		next.Autoscalers[i] = look.view
 		next.Faults = append(next.Faults, listLookFaults(look)...)
+		next.Unread = append(next.Unread, listUnreadMetrics(look)...)
 	}
-	next.Holds = s.readDashboardHolds(ctx, metrics.Reader)
+	if next.Holds = s.readDashboardHolds(ctx, metrics.Reader); next.Holds.Installed {
+		next.Calendars = s.readDashboardCalendars(ctx, last.Calendars, now)
+	}
 	s.last.Store(&next)
 }
 
@@ -66,10 +72,9 @@ func findAutoscalerFailure(unread []inventory.Unread) string {
 func (s *Server) readAutoscalerLooks(ctx context.Context, objects *inventory.Inventory, metrics reading.MetricReader, now time.Time) []autoscalerLook {
 	rows := top.Read(ctx, objects, metrics, now).Items
 	looks := make([]autoscalerLook, len(rows))
-	recorded := readHeldRecords(ctx, rows, metrics.Reader)
+	explanations := s.explainLooks(ctx, objects, metrics, rows, now)
 	for i, row := range rows {
-		hpa := &objects.HPAs[i]
-		e := explain.Live(ctx, hpa, explain.Options{Objects: objects, Metrics: metrics, Now: now, Recorded: recorded[i]})
+		hpa, e := &objects.HPAs[i], explanations[i]
 		look := autoscalerLook{
 			time: now, scaler: hpa, objects: objects, metrics: metrics, explanation: e, view: autoscalerView{Row: row, Sentence: e.Sentence},
 		}
@@ -92,15 +97,36 @@ func (s *Server) readAutoscalerLooks(ctx context.Context, objects *inventory.Inv
 	return looks
 }
 
-// maxHeldRecords bounds the records that a look reads, all at a time: the adapter asks its other replicas for each.
-const maxHeldRecords = 8
+// explainLooks explains each row, the first of those that need it with the adapter's record.
+func (s *Server) explainLooks(ctx context.Context, objects *inventory.Inventory, metrics reading.MetricReader, rows []top.Row, now time.Time) []*explain.Explanation {
+	all := make([]*explain.Explanation, len(rows))
+	for i := range rows {
+		all[i] = explain.Live(ctx, &objects.HPAs[i], explain.Options{Objects: objects, Metrics: metrics, Now: now})
+	}
+	for i, recorded := range readLookRecords(ctx, rows, all, metrics.Reader) {
+		if recorded != (explain.Recorded{}) {
+			all[i] = explain.Live(ctx, &objects.HPAs[i], explain.Options{Objects: objects, Metrics: metrics, Now: now, Recorded: recorded})
+		}
+	}
+	return all
+}
 
-// readHeldRecords returns the adapter's record of the first held rows, by the index of the row: it has the time until which they are held.
-func readHeldRecords(ctx context.Context, rows []top.Row, reader reading.Reader) []explain.Recorded {
+// maxLookRecords bounds the records that a look reads, all at a time: the adapter asks its other replicas for each.
+const maxLookRecords = 8
+
+// needsRecord reports whether the record says what a live read cannot: until when a number is held, and why an answer leaves a ready pod out.
+func needsRecord(row top.Row, e *explain.Explanation) bool {
+	return row.State == top.StateHeld || slices.ContainsFunc(e.Pods, func(p explain.Pod) bool {
+		return p.Ready && slices.ContainsFunc(p.Values, func(v explain.PodValue) bool { return v.Value == "" && !e.IsBroken(v.Metric) })
+	})
+}
+
+// readLookRecords returns the adapter's record of the first rows that need it, by the index of the row.
+func readLookRecords(ctx context.Context, rows []top.Row, explanations []*explain.Explanation, reader reading.Reader) []explain.Recorded {
 	recorded := make([]explain.Recorded, len(rows))
 	group, reads := errgroup.Group{}, 0
 	for i, row := range rows {
-		if row.State != top.StateHeld || reads == maxHeldRecords {
+		if reads == maxLookRecords || !needsRecord(row, explanations[i]) {
 			continue
 		}
 		reads++
@@ -122,23 +148,31 @@ func readHeldRecords(ctx context.Context, rows []top.Row, reader reading.Reader)
 func listLookFaults(look autoscalerLook) []faultView {
 	var faults []faultView
 	fault := faultView{Namespace: look.view.Namespace, Name: look.view.Name, Command: look.view.Commands.Doctor}
-	broken := map[string]bool{}
 	for _, m := range look.explanation.Metrics {
-		if m.Error != "" {
-			broken[m.Name] = true
+		if m.Error != "" && !m.Unread {
 			fault.Metric, fault.Reason = m.Name, m.Error
 			faults = append(faults, fault)
 		}
 	}
 	for _, p := range look.explanation.Pods {
 		for _, v := range p.Values {
-			if p.Ready && v.Value == "" && !broken[v.Metric] {
+			if p.Ready && v.Value == "" && !look.explanation.IsBroken(v.Metric) {
 				fault.Metric, fault.Pod, fault.Reason = v.Metric, p.Name, v.Note
 				faults = append(faults, fault)
 			}
 		}
 	}
 	return faults
+}
+
+// listUnreadMetrics returns the metrics of an autoscaler that the user may not read.
+func listUnreadMetrics(look autoscalerLook) (unread []inventory.Unread) {
+	for _, m := range look.explanation.Metrics {
+		if m.Unread {
+			unread = append(unread, inventory.Unread{Resource: fmt.Sprintf("%s for hpa/%s in namespace %s", m.Name, look.view.Name, look.view.Namespace), Reason: m.Error})
+		}
+	}
+	return unread
 }
 
 // metricAmount has the numbers of a metric at one look, for the charts. NaN is a number that could not be read.

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 )
@@ -362,5 +363,112 @@ func TestClockSetBack(t *testing.T) {
 	d := getJSON[autoscalerDetail](t, s, "api/autoscalers/shop/web")
 	if len(d.Series.Time) != 2 || d.Series.Time[1] != c.now.Unix() || reader.reads != 2 {
 		t.Errorf("points at %v, now is %d; %d reads of the record", d.Series.Time, c.now.Unix(), reader.reads)
+	}
+}
+
+// calendarBook is a source of calendars.
+type calendarBook struct {
+	calendars []Calendar
+	err       error
+	reads     int
+}
+
+// ReadCalendars implements CalendarReader.
+func (b *calendarBook) ReadCalendars(context.Context, time.Time) ([]Calendar, error) {
+	b.reads++
+	return b.calendars, b.err
+}
+
+// TestCalendars: where the cluster has holds, the page has the windows of schedules with their command, and reads them twice a minute.
+func TestCalendars(t *testing.T) {
+	t.Parallel()
+	c := newCluster("40")
+	book := &calendarBook{calendars: []Calendar{
+		{Namespace: "tachometer", ConfigMap: "tachometer-scaler-config", Key: "config.yaml", Windows: []CalendarWindow{{
+			Namespace: "shop", Workload: "deployment/web", Schedule: "office", Window: "day", MinReplicas: 8, From: noon.Add(-time.Hour), Until: noon.Add(time.Hour), Paused: true,
+		}}},
+		{Namespace: "team", ConfigMap: "other", Key: "scaler.yaml", Error: "forbidden"},
+	}}
+	s := c.serve(Options{Namespace: "shop", Calendars: book, Flags: []string{"--context", "prod"}})
+	c.look(t, s)
+	if got := getJSON[snapshot](t, s, "api/state").Calendars; book.reads != 0 || len(got.Items) != 0 {
+		t.Errorf("without the scaler: read %d times: %+v", book.reads, got)
+	}
+	c.holds = func() ([]byte, error) { return []byte(`{"items":[]}`), nil }
+	for range 7 { // 5 s each
+		c.look(t, s)
+	}
+	got := getJSON[snapshot](t, s, "api/state").Calendars
+	if book.reads != 2 {
+		t.Errorf("read %d times within 30 s, want 2", book.reads)
+	}
+	want := []Calendar{book.calendars[0], book.calendars[1]}
+	want[0].Key, want[1].Key, want[1].Windows = "", "", []CalendarWindow{}
+	want[0].Command = `kubectl get configmap tachometer-scaler-config -o 'jsonpath={.data.config\.yaml}' -n tachometer --context prod | tachometer-scaler schedule preview --config /dev/stdin`
+	want[1].Command = `kubectl get configmap other -o 'jsonpath={.data.scaler\.yaml}' -n team --context prod | tachometer-scaler schedule preview --config /dev/stdin`
+	if diff := cmp.Diff(want, got.Items); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	book.calendars, book.err, c.now = nil, errors.New("deployments.apps is forbidden"), c.now.Add(time.Hour)
+	c.look(t, s)
+	if got := getJSON[snapshot](t, s, "api/state").Calendars; got.Error != "deployments.apps is forbidden" || got.Items == nil || len(got.Items) != 0 {
+		t.Errorf("without the right: %+v", got)
+	}
+}
+
+// TestTargets: the page has the targets that give no samples with their cause, up to a bound, beside the reason of the record for a pod without a value.
+func TestTargets(t *testing.T) {
+	t.Parallel()
+	c := newCluster("60", "62", "")
+	c.record = &explainapi.Explanation{
+		Spec:   autoscalingv2.HorizontalPodAutoscalerSpec{Metrics: []autoscalingv2.MetricSpec{{Pods: &autoscalingv2.PodsMetricSource{Metric: autoscalingv2.MetricIdentifier{Name: "request_per_second"}}}}},
+		Latest: &explainapi.Decision{Time: noon, Reads: []explainapi.Read{{Omitted: []explainapi.Omission{{Pod: "web-3", Reason: "scrape_failed", Detail: "connection refused"}}}}},
+	}
+	target := func(name, state, cause string) explainapi.Target {
+		return explainapi.Target{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name}, URL: "http://10.0.0.7/metrics", State: state, Error: cause}
+	}
+	c.targets = &explainapi.TargetList{Source: explainapi.Source{Replica: "a"}, Items: []explainapi.Target{
+		target("web-3", "scrape_failed", "connection refused"), target("web-1", explainapi.TargetUp, ""), target("web-2", explainapi.TargetWarmingUp, ""), target("batch-1", "not_scraped", ""),
+	}}
+	s := c.serve(Options{Namespace: "shop"})
+	c.look(t, s)
+	got := getJSON[snapshot](t, s, "api/state")
+	want := targetList{
+		Items: []targetView{
+			{Namespace: "shop", Pod: "batch-1", URL: "http://10.0.0.7/metrics", Reason: "not scraped"},
+			{Namespace: "shop", Pod: "web-3", URL: "http://10.0.0.7/metrics", Reason: "scrape failed (connection refused)"},
+		},
+		Failing: 2, All: 4, Replica: "a", Command: "kubectl get targets.explain.tachometer.dev -n shop",
+	}
+	if diff := cmp.Diff(want, got.Targets); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if len(got.Faults) != 1 || got.Faults[0].Reason != "scrape failed (connection refused), counts as 0" {
+		t.Errorf("faults = %+v", got.Faults)
+	}
+	for i := range 3 * maxShownTargets {
+		c.targets.Items = append(c.targets.Items, target(fmt.Sprint("more-", i), "stale", ""))
+	}
+	c.look(t, s)
+	if got := getJSON[snapshot](t, s, "api/state").Targets; len(got.Items) != maxShownTargets || got.Failing != 3*maxShownTargets+2 {
+		t.Errorf("%d of %d failing targets", len(got.Items), got.Failing)
+	}
+	c.targets = nil
+	c.look(t, s)
+	if got := getJSON[snapshot](t, s, "api/state").Targets; got.Items == nil || got.All != 0 || got.Command != "" {
+		t.Errorf("of an older adapter: %+v", got)
+	}
+}
+
+// TestRefusedMetrics: a metric that the user may not read is no fault of the autoscaler.
+func TestRefusedMetrics(t *testing.T) {
+	t.Parallel()
+	c := newCluster("60", "62")
+	c.refused = true
+	s := c.serve(Options{})
+	c.look(t, s)
+	got := getJSON[snapshot](t, s, "api/state")
+	if len(got.Faults) != 0 || len(got.Unread) != 1 || got.Unread[0].Resource != "request_per_second of pods for hpa/web in namespace shop" || got.Autoscalers[0].State != "steady" {
+		t.Errorf("faults %+v, unread %+v, state %s", got.Faults, got.Unread, got.Autoscalers[0].State)
 	}
 }

@@ -21,7 +21,9 @@ type snapshot struct {
 
 	Autoscalers []autoscalerView   `json:"autoscalers"`
 	Faults      []faultView        `json:"faults"`
+	Targets     targetList         `json:"targets"`
 	Holds       holdList           `json:"holds"`
+	Calendars   calendarList       `json:"calendars"`
 	Unread      []inventory.Unread `json:"unread,omitempty"`
 	// Failed is set while autoscalers cannot be listed: the rest is then as of Time.
 	Failed  *failedLook `json:"failed,omitempty"`

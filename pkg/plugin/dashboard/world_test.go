@@ -41,10 +41,12 @@ type cluster struct {
 	name    string
 	rates   []string
 	failure string // of the metric
+	refused bool   // to read the metric
 	created []time.Time
 	status  autoscalingv2.HorizontalPodAutoscalerStatus
 	holds   func() ([]byte, error)
 	record  *explainapi.Explanation // of the adapter; nil: it serves none
+	targets *explainapi.TargetList  // nil: it serves none
 
 	mu    sync.Mutex // guards reads
 	reads map[string]int
@@ -138,10 +140,17 @@ func (c *cluster) Read(_ context.Context, path string) ([]byte, error) {
 		return nil, apierrors.NewNotFound(corev1.Resource("holds"), "")
 	}
 	if strings.HasPrefix(path, "/apis/"+explainapi.GroupVersion.String()) {
-		if c.record != nil {
+		isTargets := strings.HasSuffix(path, "/"+explainapi.Targets)
+		if isTargets && c.targets != nil {
+			return json.Marshal(c.targets)
+		}
+		if !isTargets && c.record != nil {
 			return json.Marshal(c.record)
 		}
 		return nil, apierrors.NewNotFound(corev1.Resource("horizontalpodautoscalers"), "")
+	}
+	if c.refused {
+		return nil, apierrors.NewForbidden(corev1.Resource("pods"), "*", errors.New("no right"))
 	}
 	if c.failure != "" {
 		return nil, errors.New(c.failure)

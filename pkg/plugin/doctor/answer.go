@@ -65,7 +65,7 @@ func (v *autoscalerVisit) checkVisitedAnswer(i int) {
 	case i < len(v.decisions) && v.decisions[i].Err != nil:
 		v.addVisitCheck("metric", StatusFail, words+v.decisions[i].Err.Error(), v.formatRequestCommand(i))
 	default:
-		v.checkVisitedValues(words, a, isUsageMetric(v.hpa.Spec.Metrics[i]))
+		v.checkVisitedValues(words, i)
 	}
 }
 
@@ -118,8 +118,9 @@ func (v *autoscalerVisit) checkVisitedContainer(i int) {
 	v.addVisitCheck("metric", StatusFail, message, fix)
 }
 
-// checkVisitedValues judges the age and the completeness of values. isUsage: they are CPU or memory, which the kubelet measures.
-func (v *autoscalerVisit) checkVisitedValues(words string, a reading.Answer, isUsage bool) {
+// checkVisitedValues judges the age and the completeness of the values of the i-th metric.
+func (v *autoscalerVisit) checkVisitedValues(words string, i int) {
+	a, spec := v.answers[i], v.hpa.Spec.Metrics[i]
 	age := v.Now().Add(v.ahead).Sub(a.Oldest()).Round(time.Second)
 	text := fmt.Sprintf("%s%s, the oldest is %s old", words, output.Count(len(a.Values), "value"), age)
 	switch {
@@ -127,9 +128,9 @@ func (v *autoscalerVisit) checkVisitedValues(words string, a reading.Answer, isU
 		v.addVisitCheck("metric", StatusWarning, text+": the pods are not scraped any more, or this clock is wrong", v.formatRawReadCommand(a.Path))
 	case age < -clockSkew:
 		v.addVisitCheck("metric", StatusWarning, fmt.Sprintf("%sthe oldest value lies %s in the future: this machine's clock and the adapter's differ", words, -age), "date -u")
-	case a.Values[0].Object != "" && strings.HasSuffix(a.Metric, " of pods") && len(a.Values) < len(v.pods):
+	case isMetricOfPods(spec) && len(a.Values) < len(v.pods):
 		fix := v.formatPageCommand(v.findPodsWithoutValue(a), a.Path)
-		if isUsage { // which no page of a pod has
+		if isUsageMetric(spec) { // the kubelet measures it, and no page of a pod has it
 			fix = v.formatRawReadCommand(a.Path)
 		}
 		v.addVisitCheck("metric", StatusWarning, fmt.Sprintf("%s; %d of %d pods have none", text, len(v.pods)-len(a.Values), len(v.pods)), fix)
@@ -179,6 +180,9 @@ func (v *autoscalerVisit) judgeVisitedError(i int) (status Status, fix string) {
 	}
 	if apierrors.IsNotFound(a.Err) {
 		return StatusFail, v.formatPluginCommand("metrics", v.formatVisitedTarget())
+	}
+	if a.Path == "" && v.hpa.Spec.Metrics[i].Object == nil { // the spec itself is faulty: an unknown type, an invalid selector
+		return StatusFail, v.formatVisitCommand("edit hpa %s", v.hpa.Name)
 	}
 	return StatusFail, v.formatRawReadCommand(a.Path)
 }

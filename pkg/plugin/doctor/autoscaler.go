@@ -16,6 +16,7 @@ import (
 	apiregistration "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/hpa"
+	"github.com/tachometer-metrics/tachometer/pkg/kube"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
@@ -92,6 +93,10 @@ func (v *autoscalerVisit) checkVisitedTarget() {
 			v.formatVisitCommand(`patch hpa %s --type=merge -p '{"spec":{"scaleTargetRef":{"apiVersion":"apps/v1"}}}'`, v.hpa.Name))
 		return
 	}
+	if v.workload != nil && v.objects.IsUnread("pods") {
+		v.addVisitCheck("target", StatusUnread, v.workload.Ref()+", and its pods could not be read", "")
+		return
+	}
 	if v.workload != nil {
 		v.addVisitCheck("target", StatusOK, v.workload.Ref()+", "+output.Count(len(v.pods), "pod"), "")
 		return
@@ -104,7 +109,7 @@ func (v *autoscalerVisit) checkVisitedTarget() {
 	switch {
 	case resource == "":
 		v.addVisitCheck("target", StatusUnread, fmt.Sprintf("the pods of %s %s are unknown", ref.Kind, ref.Name), "")
-	case v.isDoctorResourceUnread(resource):
+	case v.objects.IsUnread(resource):
 		v.addVisitCheck("target", StatusUnread, resource+" could not be read", "")
 	default:
 		v.addVisitCheck("target", StatusFail, fmt.Sprintf("%s %s does not exist", ref.Kind, ref.Name), v.formatVisitCommand("get %s", resource))
@@ -123,9 +128,9 @@ func (v *autoscalerVisit) checkVisitedRivals() {
 // chooseSuperfluousAutoscaler returns the one of two autoscalers that is better deleted, whichever is first: KEDA would make its own anew, and
 // the older is probably the one that was there.
 func chooseSuperfluousAutoscaler(a, b *autoscalingv2.HorizontalPodAutoscaler) *autoscalingv2.HorizontalPodAutoscaler {
-	byKEDA, age := inventory.KEDAOwner(a) != "", a.CreationTimestamp.Compare(b.CreationTimestamp.Time)
+	byKEDA, age := kube.FindScaledObject(a) != "", a.CreationTimestamp.Compare(b.CreationTimestamp.Time)
 	switch {
-	case byKEDA != (inventory.KEDAOwner(b) != ""):
+	case byKEDA != (kube.FindScaledObject(b) != ""):
 		if byKEDA {
 			return b
 		}
@@ -152,7 +157,7 @@ func (v *autoscalerVisit) readVisitedMetrics(ctx context.Context) {
 		v.answers[i] = v.Metrics.ReadMetric(ctx, v.hpa.Namespace, selector, m, words)
 	}
 	v.readVisitedUsageAPI(ctx)
-	if v.workload == nil || v.isDoctorResourceUnread("pods") {
+	if v.workload == nil || v.objects.IsUnread("pods") {
 		return
 	}
 	in := reading.NewDecisionInput(v.hpa, v.answers, v.pods, v.Now().Add(v.ahead))
@@ -235,7 +240,7 @@ func (v *autoscalerVisit) checkVisitedDisruptions(b *policyv1.PodDisruptionBudge
 
 // checkVisitedOwner warns that KEDA overwrites what a person changes in its autoscaler.
 func (v *autoscalerVisit) checkVisitedOwner() {
-	owner, fix := inventory.KEDAOwner(v.hpa), ""
+	owner, fix := kube.FindScaledObject(v.hpa), ""
 	if owner == "" {
 		return
 	}

@@ -139,10 +139,6 @@ func (d *doctor) checkDoctorAutoscalers(ctx context.Context) {
 	}
 }
 
-func (d *doctor) isDoctorResourceUnread(resource string) bool {
-	return slices.ContainsFunc(d.objects.Unread, func(u inventory.Unread) bool { return u.Resource == resource })
-}
-
 func describeDoctorNamespace(namespace string) string {
 	if namespace == "" {
 		return "the cluster"

@@ -403,6 +403,10 @@ func TestChain(t *testing.T) {
 				w.hpa.OwnerReferences = []metav1.OwnerReference{{APIVersion: "keda.sh/v1alpha1", Kind: "ScaledObject", Name: "orders"}}
 			}, "owner", StatusWarning, "KEDA owns this autoscaler",
 		},
+		"KEDA, by the label of a restored backup": {
+			func(w *world) { w.hpa.Labels = map[string]string{"scaledobject.keda.sh/name": "orders"} },
+			"owner", StatusWarning, "KEDA owns this autoscaler and overwrites changes to it: edit its ScaledObject orders",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -23,7 +23,7 @@ import (
 // checkVisitedNetwork looks for policies that keep the adapter from the workload's pods, on either side. Where the values arrive
 // nevertheless, the network does not enforce them.
 func (v *autoscalerVisit) checkVisitedNetwork() {
-	if len(v.adapter.pods) == 0 || len(v.pods) == 0 || v.isDoctorResourceUnread("networkpolicies") {
+	if len(v.adapter.pods) == 0 || len(v.pods) == 0 || v.objects.IsUnread("networkpolicies") {
 		return
 	}
 	message, fix := v.findVisitedBarrier()

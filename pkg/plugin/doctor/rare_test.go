@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
@@ -113,6 +114,22 @@ func TestRareBreakages(t *testing.T) {
 			Check{
 				"metric", "shop/web", StatusFail, "cpu of container app: no pod reports this container; deployment/web has web",
 				`kubectl -n shop patch hpa web --type=json -p '[{"op":"replace","path":"/spec/metrics/0/containerResource/container","value":"web"}]'`,
+			},
+		},
+		"a selector that is invalid": {
+			func(w *world) {
+				w.hpa.Spec.Metrics[0].Pods.Metric.Selector = &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "code", Operator: "Equals", Values: []string{"500"}}}}
+			},
+			Check{"metric", "shop/web", StatusFail, "request_per_second{invalid selector} of pods: the selector of the metric is invalid", "kubectl -n shop edit hpa web"},
+		},
+		"a container that one of the pods does not report": {
+			func(w *world) {
+				w.setContainerMetric("web")
+				w.hpa.Spec.Metrics[0].ContainerResource.Target = autoscalingv2.MetricTarget{Type: autoscalingv2.AverageValueMetricType, AverageValue: new(resource.MustParse("50m"))}
+			},
+			Check{
+				"metric", "shop/web", StatusWarning, "cpu of container web: 1 value, the oldest is 0s old; 1 of 2 pods have none",
+				"kubectl get --raw '/apis/metrics.k8s.io/v1beta1/namespaces/shop/pods?labelSelector=app%3Dweb'",
 			},
 		},
 		"a Service without a selector": {

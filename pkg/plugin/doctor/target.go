@@ -32,7 +32,7 @@ func (v *autoscalerVisit) formatTargetCommand(fault inventory.TargetFault) strin
 
 // checkVisitedPods checks that the target gets the pods that it asks for, and that they become ready.
 func (v *autoscalerVisit) checkVisitedPods() {
-	if v.workload == nil || v.isDoctorResourceUnread("pods") {
+	if v.workload == nil || v.objects.IsUnread("pods") {
 		return
 	}
 	wanted := len(v.pods)

@@ -24,20 +24,21 @@ func (e *Explanation) explainMetricDecision(i int, in hpa.Input) {
 		return
 	}
 	if i < len(decision.Metrics) {
-		e.noteCountedPods(i, &decision.Metrics[i])
+		e.noteCountedPods(i, in, &decision.Metrics[i])
 	}
 	if i >= len(decision.Metrics) {
 		m.Steps = []string{"the HPA does not look at metrics: the number of pods is outside of its limits, or 0"}
 		return
 	}
 	d := decision.Metrics[i]
+	m.decision = d
 	if d.Err != nil {
 		m.Error = d.Err.Error()
 		return
 	}
 	spec := in.HPA.Spec.Metrics[i]
 	target := reading.TargetOf(spec)
-	m.decision, m.ofPods = d, spec.Object == nil && spec.External == nil
+	m.ofPods = spec.Object == nil && spec.External == nil
 	m.shared = target.Value == nil
 	m.pods = int64(in.StatusReplicas)
 	switch {
@@ -51,7 +52,7 @@ func (e *Explanation) explainMetricDecision(i int, in hpa.Input) {
 		}
 	}
 	m.Total = m.formatAmount(m.total)
-	if target.AverageUtilization != nil {
+	if m.utilization = target.AverageUtilization != nil; m.utilization {
 		m.Total = fmt.Sprintf("%d%%", d.Usage)
 	}
 	m.Ratio, m.Wish = formatExplainedRatio(d), new(d.Replicas)
@@ -59,8 +60,8 @@ func (e *Explanation) explainMetricDecision(i int, in hpa.Input) {
 }
 
 // noteCountedPods notes the pods whose own value does not count, with what counts in its place.
-func (e *Explanation) noteCountedPods(metric int, d *hpa.MetricDecision) {
-	m := Metric{Total: e.Metrics[metric].Target, decision: *d} // of a utilization both end with %
+func (e *Explanation) noteCountedPods(metric int, in hpa.Input, d *hpa.MetricDecision) {
+	m := Metric{decision: *d, utilization: reading.TargetOf(in.HPA.Spec.Metrics[metric]).AverageUtilization != nil}
 	for i := range e.Pods {
 		p := &e.Pods[i]
 		v := p.findPodValue(e.Metrics[metric].Name)
@@ -71,9 +72,11 @@ func (e *Explanation) noteCountedPods(metric int, d *hpa.MetricDecision) {
 		case slices.Contains(d.Pods.Unready, p.Name) && d.Unready == "":
 			v.Note = "starting: left out"
 		case slices.Contains(d.Pods.Unready, p.Name):
-			v.Note = "starting: counts as 0"
+			v.CountsAs = "0"
+			v.NoteCause("starting")
 		case slices.Contains(d.Pods.Missing, p.Name) && d.Missing != "":
-			v.Note += ", counts as " + m.describeSubstitute("its")
+			v.CountsAs = m.describeSubstitute("its")
+			v.NoteCause(v.Note)
 		}
 	}
 }
@@ -129,7 +132,7 @@ func (m *Metric) countWithoutValue() int {
 func (m *Metric) listExplainedDecisionSteps() []string {
 	d := m.decision
 	var steps []string
-	if m.shared && m.pods > 0 && !strings.HasSuffix(m.Total, "%") {
+	if m.shared && m.pods > 0 && !m.utilization {
 		steps = append(steps, fmt.Sprintf("%s over %s is %s per pod", m.Total, output.Count(int(m.pods), "pod"), m.formatAmount(d.Usage)))
 	}
 	if d.IsShareOfNone() {
@@ -137,7 +140,11 @@ func (m *Metric) listExplainedDecisionSteps() []string {
 	}
 	steps = append(steps, fmt.Sprintf("divided by the target %s: ratio %.3f", m.Target, d.UsageRatio))
 	if d.NewUsageRatio != nil {
-		steps = append(steps, fmt.Sprintf("%s without a value counted as %s: ratio %.3f", output.Count(m.countWithoutValue(), "pod"), m.describeSubstitute("their"), *d.NewUsageRatio))
+		pronoun := "their"
+		if m.countWithoutValue() == 1 {
+			pronoun = "its"
+		}
+		steps = append(steps, fmt.Sprintf("%s without a value counted as %s: ratio %.3f", output.Count(m.countWithoutValue(), "pod"), m.describeSubstitute(pronoun), *d.NewUsageRatio))
 	}
 	switch d.Stage {
 	case hpa.StageTolerated:
@@ -175,7 +182,7 @@ func (m *Metric) describeSubstitute(pronoun string) string {
 	switch {
 	case as != hpa.AssumedTarget:
 		return string(as)
-	case strings.HasSuffix(m.Total, "%"):
+	case m.utilization:
 		return fmt.Sprintf("%d%% of %s request", max(100, m.decision.Target), pronoun)
 	}
 	return "the target"
@@ -202,7 +209,7 @@ func formatExplainedAmount(metric, target string, milli int64) string {
 func (e *Explanation) addExplainedChanges(in hpa.Input) {
 	for i := range e.Metrics {
 		m := &e.Metrics[i]
-		if m.Wish == nil || m.countWithoutValue() > 0 || m.pods == 0 || strings.HasSuffix(m.Total, "%") {
+		if m.Wish == nil || m.countWithoutValue() > 0 || m.pods == 0 || m.utilization {
 			continue
 		}
 		s := newExplainedSearch(m, i, in)

@@ -5,6 +5,7 @@ package explain
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 	"github.com/tachometer-metrics/tachometer/pkg/hpa"
@@ -56,11 +58,14 @@ type Metric struct {
 	Wish   *int32   `json:"wish,omitempty"` // nil: not known
 	Steps  []string `json:"steps,omitempty"`
 	Error  string   `json:"error,omitempty"`
+	// Unread marks an error of this read alone, as without a right: the HPA controller's own read may succeed.
+	Unread bool `json:"unread,omitempty"`
 
 	decision    hpa.MetricDecision
 	total, pods int64 // in thousandths, and the pods behind it
 	ofPods      bool  // each pod has a value of its own
 	shared      bool  // the target is a share for each pod
+	utilization bool  // total and target are percents of the pods' requests
 }
 
 // Pod is a pod of the scale target with its values, one for each metric of pods.
@@ -77,6 +82,15 @@ type PodValue struct {
 	Time   time.Time     `json:"time,omitzero"`
 	Window time.Duration `json:"window,omitempty"`
 	Note   string        `json:"note,omitempty"`
+	// CountsAs is what counts in place of the pod's own value; empty: its own counts, or none does.
+	CountsAs string `json:"countsAs,omitempty"`
+}
+
+// NoteCause replaces the note by a cause, with what counts in place of the missing value.
+func (v *PodValue) NoteCause(cause string) {
+	if v.Note = cause; v.CountsAs != "" {
+		v.Note += ", counts as " + v.CountsAs
+	}
 }
 
 // Policy is a scaling policy in force.
@@ -149,11 +163,12 @@ func Live(ctx context.Context, scaler *autoscalingv2.HorizontalPodAutoscaler, op
 		}
 		m := Metric{Name: words, Target: reading.FormatTarget(reading.TargetOf(spec))}
 		if answers[i].Err != nil {
-			m.Error = answers[i].Err.Error()
+			m.Error, m.Unread = answers[i].Err.Error(), apierrors.IsForbidden(answers[i].Err) || errors.Is(answers[i].Err, errUnknownPods)
 		}
 		e.Metrics = append(e.Metrics, m)
 		e.addExplainedPodValues(spec, answers[i])
 	}
+	e.noteRecordedOmissions(opts.Recorded.Explanation)
 	in := reading.NewDecisionInput(scaler, answers, pods, opts.Now)
 	in.SpecReplicas, in.StatusReplicas = e.Replicas, e.Replicas
 	if workload != nil && e.Replicas > 0 {
@@ -161,6 +176,9 @@ func Live(ctx context.Context, scaler *autoscalingv2.HorizontalPodAutoscaler, op
 	}
 	for i := range e.Metrics {
 		e.explainMetricDecision(i, in)
+		if m := &e.Metrics[i]; m.decision.Err != nil && opts.Objects.IsUnread("pods") {
+			m.Error, m.Unread = "the pods of "+e.Target+" "+errUnknownPods.Error(), true
+		}
 	}
 	e.addExplainedBehavior(scaler)
 	e.addExplainedConditions(scaler)
@@ -188,13 +206,14 @@ func describeMissingScaleTarget(scaler *autoscalingv2.HorizontalPodAutoscaler, o
 		return fmt.Errorf("its target %s/%s %s", ref.Kind, ref.Name, fault)
 	}
 	resource := strings.ToLower(ref.Kind) + "s"
-	isRead := inventory.IsAppsTarget(ref) &&
-		!slices.ContainsFunc(objects.Unread, func(u inventory.Unread) bool { return u.Resource == resource })
-	if isRead {
+	if inventory.IsAppsTarget(ref) && !objects.IsUnread(resource) {
 		return fmt.Errorf("its target %s/%s does not exist in namespace %s", ref.Kind, ref.Name, scaler.Namespace)
 	}
-	return fmt.Errorf("the pods of %s/%s are unknown", ref.Kind, ref.Name)
+	return fmt.Errorf("the pods of %s/%s %w", ref.Kind, ref.Name, errUnknownPods)
 }
+
+// errUnknownPods ends an error about pods that could not be read.
+var errUnknownPods = errors.New("are unknown")
 
 // addExplainedRecord adds the controller's memory, as far as the adapter's record shows it.
 func (e *Explanation) addExplainedRecord(r Recorded) {
@@ -240,6 +259,52 @@ func (e *Explanation) addExplainedPodValues(spec autoscalingv2.MetricSpec, answe
 	}
 }
 
+// maxOmissionAge is the age up to which a recorded reason holds for a value that is missing now: four looks of the controller.
+const maxOmissionAge = time.Minute
+
+// noteRecordedOmissions notes the reasons of the newest recorded look at pods that the answers leave out now.
+func (e *Explanation) noteRecordedOmissions(r *explainapi.Explanation) {
+	if r == nil || r.Latest == nil || e.Time.Sub(r.Latest.Time) > maxOmissionAge {
+		return
+	}
+	for _, read := range r.Latest.Reads {
+		if read.Metric < 0 || read.Metric >= len(r.Spec.Metrics) {
+			continue
+		}
+		words := inventory.DescribeMetric(r.Spec.Metrics[read.Metric])
+		for _, o := range read.Omitted {
+			if !e.IsBroken(words) { // the error of now is newer
+				e.NoteOmission(o, func(metric string) bool { return metric == words })
+			}
+		}
+	}
+}
+
+// IsBroken reports whether a metric, in words, has an error in place of a value.
+func (e *Explanation) IsBroken(metric string) bool {
+	return slices.ContainsFunc(e.Metrics, func(m Metric) bool { return m.Name == metric && m.Error != "" })
+}
+
+// NoteOmission notes why a pod has no value of the metrics, in words, that isMetric chooses.
+func (e *Explanation) NoteOmission(o explainapi.Omission, isMetric func(words string) bool) {
+	for i := range e.Pods {
+		for n := range e.Pods[i].Values {
+			if v := &e.Pods[i].Values[n]; v.Value == "" && e.Pods[i].Name == o.Pod && isMetric(v.Metric) {
+				v.NoteCause(DescribeOmission(o))
+			}
+		}
+	}
+}
+
+// DescribeOmission returns the reason of an omission in words: scrape failed (connection refused).
+func DescribeOmission(o explainapi.Omission) string {
+	text := strings.ReplaceAll(o.Reason, "_", " ")
+	if o.Detail != "" {
+		text += " (" + o.Detail + ")"
+	}
+	return text
+}
+
 // addExplainedBehavior adds the policies and windows in force, Kubernetes' defaults included.
 func (e *Explanation) addExplainedBehavior(scaler *autoscalingv2.HorizontalPodAutoscaler) {
 	for _, up := range []bool{true, false} {
@@ -253,11 +318,11 @@ func (e *Explanation) addExplainedBehavior(scaler *autoscalingv2.HorizontalPodAu
 			rules.Policies = nil
 		}
 		for _, p := range rules.Policies {
-			unit := " pods"
+			amount := output.Count(int(p.Value), "pod")
 			if p.Type == autoscalingv2.PercentScalingPolicy {
-				unit = " %"
+				amount = fmt.Sprintf("%d %%", p.Value)
 			}
-			e.Policies = append(e.Policies, Policy{direction, fmt.Sprintf("%d%s in %d s (%s of all)", p.Value, unit, p.PeriodSeconds, *rules.SelectPolicy)})
+			e.Policies = append(e.Policies, Policy{direction, fmt.Sprintf("%s in %d s (%s of all)", amount, p.PeriodSeconds, *rules.SelectPolicy)})
 		}
 		e.Stabilization = append(e.Stabilization, Stabilization{
 			Direction: direction, Window: time.Duration(*rules.StabilizationWindowSeconds) * time.Second, Holds: hasExplainedReason(scaler, reason),

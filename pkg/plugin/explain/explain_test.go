@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 	"github.com/tachometer-metrics/tachometer/pkg/hpa"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
@@ -407,11 +408,11 @@ func TestPodNotes(t *testing.T) {
 		"missing, on the way up":     {load{rates: []string{"160", "160", ""}}, []string{"", "", "left out of the answer, counts as 0"}},
 		"missing, on the way down":   {load{rates: []string{"10", "10", ""}}, []string{"", "", "left out of the answer, counts as the target"}},
 		"missing, on target":         {load{rates: []string{"50", "50", ""}}, []string{"", "", "left out of the answer"}},
-		"pending, on the way up":     {load{rates: []string{"90", "90"}, pending: 1}, []string{"starting: counts as 0", ""}},
+		"pending, on the way up":     {load{rates: []string{"90", "90"}, pending: 1}, []string{"starting, counts as 0", ""}},
 		"pending, on the way down":   {load{rates: []string{"10", "10"}, pending: 1}, []string{"starting: left out", ""}},
 		"all of them pending":        {load{rates: times(2, "90"), pending: 2}, []string{"starting: left out", "starting: left out"}},
 		"an error":                   {load{rates: times(2, ""), failure: "2 pods: 2 stale"}, []string{"2 pods: 2 stale", "2 pods: 2 stale"}},
-		"CPU, while a pod starts":    {load{rates: times(2, ""), cpu: "72m", pending: 1}, []string{"starting: counts as 0", ""}},
+		"CPU, while a pod starts":    {load{rates: times(2, ""), cpu: "72m", pending: 1}, []string{"starting, counts as 0", ""}},
 		"a total has no pods' notes": {load{rates: times(2, ""), external: "330"}, []string{}},
 	} {
 		got := []string{}
@@ -419,6 +420,57 @@ func TestPodNotes(t *testing.T) {
 			for _, v := range p.Values {
 				got = append(got, v.Note)
 			}
+		}
+		if diff := cmp.Diff(tc.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+// TestMetricsAreToldApart: two metrics that differ in their container or object alone are named with it.
+func TestMetricsAreToldApart(t *testing.T) {
+	t.Parallel()
+	e := load{rates: times(2, ""), cpu: "72m", change: func(hpa *autoscalingv2.HorizontalPodAutoscaler) {
+		hpa.Spec.Metrics = nil
+		for _, name := range []string{"web", "proxy"} {
+			hpa.Spec.Metrics = append(hpa.Spec.Metrics, autoscalingv2.MetricSpec{Type: autoscalingv2.ContainerResourceMetricSourceType, ContainerResource: &autoscalingv2.ContainerResourceMetricSource{
+				Name: corev1.ResourceCPU, Container: name, Target: autoscalingv2.MetricTarget{Type: autoscalingv2.UtilizationMetricType, AverageUtilization: new(int32(60))},
+			}})
+		}
+	}}.explain(t)
+	if want := "2 pods: cpu of container web is 72% over 2 pods"; !strings.HasPrefix(e.Sentence, want) {
+		t.Errorf("got %q, want %q …", e.Sentence, want)
+	}
+}
+
+// TestRecordedOmissions: a pod that the answer leaves out has the reason of the newest recorded look, while it is young and about the same metric.
+func TestRecordedOmissions(t *testing.T) {
+	t.Parallel()
+	spec := func(name string) autoscalingv2.HorizontalPodAutoscalerSpec {
+		return autoscalingv2.HorizontalPodAutoscalerSpec{Metrics: []autoscalingv2.MetricSpec{{Pods: &autoscalingv2.PodsMetricSource{Metric: autoscalingv2.MetricIdentifier{Name: name}}}}}
+	}
+	refused := explainapi.Omission{Pod: "web-3", Reason: "scrape_failed", Detail: "connection refused"}
+	latest := func(age time.Duration, metric int) *explainapi.Decision {
+		return &explainapi.Decision{Time: explainTime.Add(-age), Reads: []explainapi.Read{{Metric: metric, Omitted: []explainapi.Omission{refused, {Pod: "web-1", Reason: "stale"}}}}}
+	}
+	left := []string{"", "", "left out of the answer, counts as 0"}
+	for name, tc := range map[string]struct {
+		recorded explainapi.Explanation
+		failure  string
+		want     []string
+	}{
+		"of the last look":  {explainapi.Explanation{Spec: spec("request_per_second"), Latest: latest(15*time.Second, 0)}, "", []string{"", "", "scrape failed (connection refused), counts as 0"}},
+		"of an old look":    {explainapi.Explanation{Spec: spec("request_per_second"), Latest: latest(2*time.Minute, 0)}, "", left},
+		"of another metric": {explainapi.Explanation{Spec: spec("other"), Latest: latest(0, 0)}, "", left},
+		"of no metric":      {explainapi.Explanation{Spec: spec("request_per_second"), Latest: latest(0, 7)}, "", left},
+		"before a look":     {explainapi.Explanation{Spec: spec("request_per_second")}, "", left},
+		"an error of now": {
+			explainapi.Explanation{Spec: spec("request_per_second"), Latest: latest(0, 0)}, "no backend", []string{"no backend", "no backend", "no backend"},
+		},
+	} {
+		got := []string{}
+		for _, p := range (load{rates: []string{"160", "160", ""}, failure: tc.failure, recorded: Recorded{Explanation: &tc.recorded}}).explain(t).Pods {
+			got = append(got, p.Values[0].Note)
 		}
 		if diff := cmp.Diff(tc.want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
@@ -574,7 +626,7 @@ func TestMissingTarget(t *testing.T) {
 	}
 	for want, unread := range map[string][]inventory.Unread{
 		"0 pods: request_per_second has no value (its target Deployment/wep does not exist in namespace shop), so it keeps the number.": nil,
-		"0 pods: request_per_second has no value (the pods of Deployment/wep are unknown), so it keeps the number.":                     {{Resource: "deployments", Reason: "forbidden"}},
+		"0 pods: request_per_second could not be read (the pods of Deployment/wep are unknown).":                                        {{Resource: "deployments", Reason: "forbidden"}},
 	} {
 		e := Live(t.Context(), scaler, Options{Objects: &inventory.Inventory{Unread: unread}, Now: explainTime})
 		if e.Sentence != want {

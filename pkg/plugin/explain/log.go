@@ -160,7 +160,7 @@ func listLoggedMetrics(d *explainapi.Decision, look replay.Look, spec *autoscali
 		}
 		m.total = sumLoggedValues(d, i, decision)
 		m.Total = m.formatAmount(m.total)
-		if target.AverageUtilization != nil {
+		if m.utilization = target.AverageUtilization != nil; m.utilization {
 			m.Total = strconv.FormatInt(decision.Usage, 10) + "%"
 		}
 		m.Ratio, m.Wish = formatExplainedRatio(decision), new(decision.Replicas)

@@ -51,11 +51,11 @@ func printExplainedLines(out io.Writer, title string, lines []string) {
 func (e *Explanation) tabulateExplainedMetrics() output.Table {
 	table := output.Table{Header: []string{"METRIC", "TOTAL", "TARGET", "RATIO", "WISH", "ERROR"}}
 	for _, m := range e.Metrics {
-		wish := "?"
+		wish, ratio := "?", cmp.Or(m.Ratio, "?")
 		if m.Wish != nil {
-			wish = fmt.Sprint(*m.Wish)
+			wish, ratio = fmt.Sprint(*m.Wish), cmp.Or(m.Ratio, "<none>") // no pods share a total
 		}
-		table.Add(m.Name, cmp.Or(m.Total, "?"), m.Target, cmp.Or(m.Ratio, "?"), wish, m.Error)
+		table.Add(m.Name, cmp.Or(m.Total, "?"), m.Target, ratio, wish, m.Error)
 	}
 	return table
 }

@@ -23,6 +23,10 @@ func composeExplainedSentence(e *Explanation, scaler *autoscalingv2.HorizontalPo
 	switch {
 	case m == nil:
 		return head + "the autoscaler has no metric."
+	case m.Unread && isUnseenAutoscaler(scaler):
+		return head + inventory.BareMetricName(m.Name) + " could not be read (" + m.Error + ")."
+	case m.Unread:
+		return head + fmt.Sprintf("%s could not be read (%s); the HPA controller wants %d.", inventory.BareMetricName(m.Name), m.Error, e.Wanted)
 	case m.Error != "":
 		return head + inventory.BareMetricName(m.Name) + " has no value (" + m.Error + "), so it keeps the number."
 	case m.Wish == nil:

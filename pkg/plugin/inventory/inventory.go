@@ -15,7 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/tachometer-metrics/tachometer/pkg/domain"
-	"github.com/tachometer-metrics/tachometer/pkg/kube"
+	"github.com/tachometer-metrics/tachometer/pkg/replay"
 )
 
 // Inventory is a set of objects. Its slices are sorted by namespace and name.
@@ -150,9 +150,9 @@ func isSameScaleTarget(a, b *autoscalingv2.HorizontalPodAutoscaler) bool {
 	return targetGroup(x) == targetGroup(y) && x.Kind == y.Kind && x.Name == y.Name
 }
 
-// KEDAOwner returns the name of the ScaledObject that owns the autoscaler, or nothing.
-func KEDAOwner(hpa *autoscalingv2.HorizontalPodAutoscaler) string {
-	return kube.FindScaledObject(hpa.OwnerReferences)
+// IsUnread reports whether a resource, such as "pods", could not be read.
+func (i *Inventory) IsUnread(resource string) bool {
+	return slices.ContainsFunc(i.Unread, func(u Unread) bool { return u.Resource == resource })
 }
 
 // IsHeld reports whether a hold of the scaler sets the limits of an autoscaler, until the hold ends.
@@ -167,14 +167,14 @@ func IsHeld(hpa *autoscalingv2.HorizontalPodAutoscaler) bool {
 func DescribeMetric(m autoscalingv2.MetricSpec) string {
 	switch {
 	case m.Pods != nil:
-		return nameMetric(m.Pods.Metric) + " of pods"
+		return nameMetric(m.Pods.Metric) + podsWords
 	case m.Object != nil:
 		o := m.Object.DescribedObject
 		return nameMetric(m.Object.Metric) + " of " + strings.ToLower(o.Kind) + "/" + o.Name
 	case m.External != nil:
 		return nameMetric(m.External.Metric) + externalWords
 	case m.Resource != nil:
-		return string(m.Resource.Name) + " of pods"
+		return string(m.Resource.Name) + podsWords
 	case m.ContainerResource != nil:
 		return fmt.Sprintf("%s of container %s", m.ContainerResource.Name, m.ContainerResource.Container)
 	}
@@ -189,24 +189,28 @@ func nameMetric(m autoscalingv2.MetricIdentifier) string {
 	if m.Selector == nil || len(m.Selector.MatchLabels)+len(m.Selector.MatchExpressions) == 0 {
 		return m.Name
 	}
-	return m.Name + "{" + metav1.FormatLabelSelector(m.Selector) + "}"
+	s, err := metav1.LabelSelectorAsSelector(m.Selector)
+	if err != nil {
+		return m.Name + "{invalid selector}"
+	}
+	return m.Name + "{" + s.String() + "}"
 }
 
-// BareMetricName returns the name of a metric in words, with its selector: "cpu of pods" → "cpu".
+// podsWords follow the name of a metric of pods.
+const podsWords = " of pods"
+
+// BareMetricName returns the name of a metric in words, with its selector: "cpu of pods" → "cpu". A container and an object stay: two metrics of an
+// autoscaler may differ in that alone.
 func BareMetricName(words string) string {
-	if name, isExternal := strings.CutSuffix(words, externalWords); isExternal {
-		return name
-	}
-	if i := strings.LastIndex(words, " of "); i >= 0 {
-		return words[:i]
-	}
-	return words
+	return strings.TrimSuffix(strings.TrimSuffix(words, externalWords), podsWords)
 }
 
-// IsRateMetric reports whether a metric in words is a rate by its name.
+// IsRateMetric reports whether a metric in words, or a bare name, is a rate per second by its name: it adds up over pods.
 func IsRateMetric(words string) bool {
-	name, _, _ := strings.Cut(BareMetricName(words), "{")
-	return strings.HasSuffix(name, "_per_second")
+	if end := strings.IndexAny(words, "{, "); end >= 0 { // no name has one of these
+		words = words[:end]
+	}
+	return replay.IsRateName(words)
 }
 
 // MinReplicasOf returns the minimum of an autoscaler; 1 where it has none, as Kubernetes defines it.

@@ -6,6 +6,9 @@ import (
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
 )
 
 // metricField is the field of a metric that holds its source, with its target and the fields that the target may set.
@@ -88,7 +91,7 @@ func CheckMetric(m autoscalingv2.MetricSpec) error {
 	return checkMetricNames(m)
 }
 
-// checkMetricNames returns an error for a source that names no metric or no object, and for a second source.
+// checkMetricNames returns an error for a source that names no metric or no object, for a second source, and for an invalid selector.
 func checkMetricNames(m autoscalingv2.MetricSpec) error {
 	sources := 0
 	var missing []string
@@ -125,6 +128,9 @@ func checkMetricNames(m autoscalingv2.MetricSpec) error {
 		return fmt.Errorf("%s is missing", missing[0])
 	case sources > 1:
 		return fmt.Errorf("it sets %d sources; set the one of type %s", sources, m.Type)
+	}
+	if _, err := metav1.LabelSelectorAsSelector(reading.SelectorOf(m)); err != nil {
+		return fmt.Errorf("its selector is invalid: %w", err)
 	}
 	return nil
 }

@@ -417,6 +417,7 @@ var lintJudgements = map[string]struct {
 }{
 	"one metric twice, with one selector":    {"duplicate-metric", 1, []string{soundMetric, selectedMetric("200", "50") + selectedMetric("200", "60")}},
 	"one metric, with two selectors":         {"duplicate-metric", 0, []string{soundMetric, selectedMetric("200", "50") + selectedMetric("500", "5")}},
+	"KEDA's label, as in a restored backup":  {"keda-owner", 1, []string{"metadata: {name: web, namespace: shop}\nspec:\n  scale", "metadata: {name: web, namespace: shop, labels: {scaledobject.keda.sh/name: web}}\nspec:\n  scale"}},
 	"memory beside load":                     {"cpu-beside-load", 0, []string{soundMetric, soundMetric + strings.Replace(cpuMetric, "cpu", "memory", 1)}},
 	"CPU of a sidecar beside load":           {"cpu-beside-load", 1, []string{soundMetric, soundMetric + sidecarMetric}},
 	"metric of a native sidecar":             {"unknown-container", 0, []string{soundMetric, sidecarMetric, containers, sidecar + containers}},
@@ -444,6 +445,8 @@ var lintJudgements = map[string]struct {
 	"a metric without its source":            {"invalid-metric", 1, []string{soundMetric, "  - {type: Pods}\n"}},
 	"a target of 0":                          {"invalid-metric", 1, []string{`averageValue: "50"`, `averageValue: "0"`}},
 	"a target without a type":                {"invalid-metric", 1, []string{"type: AverageValue, ", ""}},
+	"a selector with an unknown operator":    {"invalid-metric", 1, []string{"{name: request_per_second}", "{name: request_per_second, selector: {matchExpressions: [{key: code, operator: Equals, values: ['500']}]}}"}},
+	"an empty selector":                      {"invalid-metric", 0, []string{"{name: request_per_second}", "{name: request_per_second, selector: {}}"}},
 	"a metric without a name":                {"invalid-metric", 1, []string{"metric: {name: request_per_second}", "metric: {}"}},
 	"a metric with two sources":              {"invalid-metric", 1, []string{soundMetric, soundMetric + "    resource: {name: cpu, target: {type: Utilization, averageUtilization: 60}}\n"}},
 	"an object without a name":               {"invalid-metric", 1, []string{soundMetric, strings.Replace(objectMetric("seats", `type: Value, value: "1"`), ", name: web", "", 1)}},

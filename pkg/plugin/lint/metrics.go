@@ -22,9 +22,6 @@ var quantileName = regexp.MustCompile(`(_p\d{2,3}|_quantile|(^|_)latency|_durati
 // counterName is a metric that is a counter by its name, or a counter of a histogram.
 var counterName = regexp.MustCompile(`_total$|_bucket$|_(seconds|bytes)_(count|sum)$`)
 
-// rateName is a metric that is a rate by its name: it adds up over pods.
-var rateName = regexp.MustCompile(`_per_second$|(^|_)(rps|qps)$`)
-
 // isLintedQuantile reports whether a metric is a quantile by its name, or by a label of its selector, as a summary has it.
 func isLintedQuantile(m autoscalingv2.MetricSpec) bool {
 	return quantileName.MatchString(lintedMetricName(m)) ||
@@ -33,9 +30,9 @@ func isLintedQuantile(m autoscalingv2.MetricSpec) bool {
 
 // listLintedRequirements returns the requirements of a metric's selector, sorted: the same for matchLabels and for matchExpressions.
 func listLintedRequirements(m autoscalingv2.MetricSpec) []string {
-	selector, err := metav1.LabelSelectorAsSelector(lintedMetricSelector(m))
+	selector, err := metav1.LabelSelectorAsSelector(reading.SelectorOf(m))
 	if err != nil {
-		return []string{metav1.FormatLabelSelector(lintedMetricSelector(m))}
+		return []string{metav1.FormatLabelSelector(reading.SelectorOf(m))}
 	}
 	requirements, _ := selector.Requirements()
 	var texts []string
@@ -48,19 +45,6 @@ func listLintedRequirements(m autoscalingv2.MetricSpec) []string {
 	}
 	slices.Sort(texts)
 	return texts
-}
-
-// lintedMetricSelector returns the selector of a custom or external metric, or nil.
-func lintedMetricSelector(m autoscalingv2.MetricSpec) *metav1.LabelSelector {
-	switch {
-	case m.Pods != nil:
-		return m.Pods.Metric.Selector
-	case m.Object != nil:
-		return m.Object.Metric.Selector
-	case m.External != nil:
-		return m.External.Metric.Selector
-	}
-	return nil
 }
 
 // listLintMetricRules returns the rules about the metrics of an autoscaler.
@@ -169,7 +153,7 @@ func lintQuantileAverages(s subject) []string {
 
 func lintRateValues(s subject) []string {
 	return lintEachMetric(s, func(m autoscalingv2.MetricSpec) string {
-		if m.Pods == nil && rateName.MatchString(lintedMetricName(m)) && reading.TargetOf(m).Value != nil {
+		if m.Pods == nil && inventory.IsRateMetric(lintedMetricName(m)) && reading.TargetOf(m).Value != nil {
 			return "a rate with a target of type Value"
 		}
 		return ""

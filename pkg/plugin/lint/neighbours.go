@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/tachometer-metrics/tachometer/pkg/kube"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 )
 
@@ -114,7 +115,7 @@ func lintTargetScale(s subject) []string {
 }
 
 func lintKEDAOwner(s subject) []string {
-	owner := inventory.KEDAOwner(s.hpa)
+	owner := kube.FindScaledObject(s.hpa)
 	return newLintMessage(owner != "", "it belongs to ScaledObject %s", owner)
 }
 

@@ -110,15 +110,16 @@ func (r MetricReader) ReadMetric(ctx context.Context, namespace, selector string
 
 // metricReadingPath returns the path that the HPA controller reads for a metric.
 func (r MetricReader) metricReadingPath(namespace, selector string, m autoscalingv2.MetricSpec) (string, error) {
-	query := url.Values{}
+	query, err := newReadingQuery(m)
+	if err != nil {
+		return "", err
+	}
 	custom := "/apis/" + CustomGroup + "/" + CustomVersion + "/namespaces/" + namespace
 	switch {
 	case m.Pods != nil:
 		query.Set("labelSelector", selector)
-		setReadingSelector(query, "metricLabelSelector", m.Pods.Metric.Selector)
 		return custom + "/pods/*/" + url.PathEscape(m.Pods.Metric.Name) + encodeReadingQuery(query), nil
 	case m.Object != nil:
-		setReadingSelector(query, "metricLabelSelector", m.Object.Metric.Selector)
 		object := m.Object.DescribedObject
 		if object.Kind == "Namespace" && object.APIVersion == "v1" {
 			return custom + "/metrics/" + url.PathEscape(m.Object.Metric.Name) + encodeReadingQuery(query), nil
@@ -129,7 +130,6 @@ func (r MetricReader) metricReadingPath(namespace, selector string, m autoscalin
 		}
 		return custom + "/" + plural + "/" + url.PathEscape(object.Name) + "/" + url.PathEscape(m.Object.Metric.Name) + encodeReadingQuery(query), nil
 	case m.External != nil:
-		setReadingSelector(query, "labelSelector", m.External.Metric.Selector)
 		return "/apis/" + ExternalGroup + "/" + externalVersion + "/namespaces/" + namespace + "/" + url.PathEscape(m.External.Metric.Name) + encodeReadingQuery(query), nil
 	case m.Resource != nil, m.ContainerResource != nil:
 		query.Set("labelSelector", selector)
@@ -145,11 +145,21 @@ func encodeReadingQuery(query url.Values) string {
 	return "?" + query.Encode()
 }
 
-func setReadingSelector(query url.Values, key string, s *metav1.LabelSelector) {
-	if s == nil {
-		return
+// newReadingQuery returns the query with the selector of a metric, if it selects less than all.
+func newReadingQuery(m autoscalingv2.MetricSpec) (url.Values, error) {
+	key := "metricLabelSelector"
+	if m.External != nil {
+		key = "labelSelector"
 	}
-	query.Set(key, metav1.FormatLabelSelector(s))
+	query := url.Values{}
+	s, err := metav1.LabelSelectorAsSelector(SelectorOf(m))
+	if err != nil { // kube-apiserver stores it all the same, and the HPA controller reads nothing
+		return nil, fmt.Errorf("the selector of the metric is invalid: %w", err)
+	}
+	if text := s.String(); text != "" {
+		query.Set(key, text)
+	}
+	return query, nil
 }
 
 // FindResource returns the plural of an object's kind with its group: ingresses.networking.k8s.io.
@@ -292,6 +302,19 @@ func parsePodUsageReading(data []byte, name corev1.ResourceName, container strin
 		}
 	}
 	return values, nil
+}
+
+// SelectorOf returns the selector of a custom or external metric; nil for none.
+func SelectorOf(m autoscalingv2.MetricSpec) *metav1.LabelSelector {
+	switch {
+	case m.Pods != nil:
+		return m.Pods.Metric.Selector
+	case m.Object != nil:
+		return m.Object.Metric.Selector
+	case m.External != nil:
+		return m.External.Metric.Selector
+	}
+	return nil
 }
 
 // TargetOf returns the target of a metric. The target of an object may have two amounts: the HPA controller takes the amount of the target's type.

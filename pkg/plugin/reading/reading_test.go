@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -117,6 +118,42 @@ func TestReadMetric(t *testing.T) {
 				t.Error("half an answer is no error")
 			}
 		})
+	}
+}
+
+// TestMetricSelectors: an empty selector selects all, as no selector does, and the selector in a path is one that the API understands. One that is
+// invalid, which kube-apiserver stores all the same, is an error.
+func TestMetricSelectors(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		selector *metav1.LabelSelector
+		query    string
+		failure  string
+	}{
+		"none":    {nil, "", ""},
+		"empty":   {&metav1.LabelSelector{}, "", ""},
+		"a set":   {&metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "code", Operator: "In", Values: []string{"500", "503"}}}}, "code+in+%28500%2C503%29", ""},
+		"absent":  {&metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "code", Operator: "DoesNotExist"}}}, "%21code", ""},
+		"invalid": {&metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "code", Operator: "Equals", Values: []string{"500"}}}}, "", "the selector of the metric is invalid: "},
+	} {
+		id := autoscalingv2.MetricIdentifier{Name: "orders", Selector: tc.selector}
+		for key, spec := range map[string]autoscalingv2.MetricSpec{
+			"labelSelector":       {External: &autoscalingv2.ExternalMetricSource{Metric: id}},
+			"metricLabelSelector": {Pods: &autoscalingv2.PodsMetricSource{Metric: id}},
+		} {
+			got := MetricReader{Reader: answers{}}.ReadMetric(t.Context(), "shop", "app=web", spec, name)
+			u, err := url.Parse(got.Path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, _ := url.QueryUnescape(tc.query)
+			if value := u.Query().Get(key); value != want || u.Query().Has(key) != (want != "") {
+				t.Errorf("%s: %s=%q, want %q", name, key, value, want)
+			}
+			if tc.failure != "" && (got.Err == nil || !strings.HasPrefix(got.Err.Error(), tc.failure) || got.Path != "") {
+				t.Errorf("%s: %v", name, got.Err)
+			}
+		}
 	}
 }
 

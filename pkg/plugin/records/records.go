@@ -33,6 +33,12 @@ func ListExplanations(ctx context.Context, r reading.Reader, namespace string) (
 	return l, readRecords(ctx, r, recordsPath(namespace)+explainapi.HPAs, l)
 }
 
+// ListTargets reads the targets that a replica of the adapter scrapes in a namespace, or in all for an empty one.
+func ListTargets(ctx context.Context, r reading.Reader, namespace string) (*explainapi.TargetList, error) {
+	l := &explainapi.TargetList{}
+	return l, readRecords(ctx, r, recordsPath(namespace)+explainapi.Targets, l)
+}
+
 // ReadLog reads the decisions of an autoscaler back to a time span before now, complete.
 func ReadLog(ctx context.Context, r reading.Reader, namespace, name string, since time.Duration) (*explainapi.DecisionLog, error) {
 	l := &explainapi.DecisionLog{}

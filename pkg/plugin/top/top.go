@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/tachometer-metrics/tachometer/pkg/hpa"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
@@ -107,7 +108,9 @@ func readTopRow(ctx context.Context, objects *inventory.Inventory, metrics readi
 	selector := ""
 	if r.workload != nil {
 		selector, r.pods = r.workload.PodSelector().String(), objects.PodsOf(r.workload)
-		row.Ready = countReadyTopPods(r.pods)
+		if !objects.IsUnread("pods") {
+			row.Ready = countReadyTopPods(r.pods)
+		}
 	}
 	for i, spec := range scaler.Spec.Metrics {
 		if r.workload != nil || spec.Object != nil || spec.External != nil {
@@ -152,6 +155,8 @@ func (r *topRead) newTopMetric(i int) (m Metric, isFailed bool) {
 	switch {
 	case answer.Metric == "":
 		m.Error, m.Value = "its pods are unknown", formatTopStatusValue(r.scaler, i)
+	case apierrors.IsForbidden(err): // to the user: the HPA controller reads it all the same
+		m.Error, m.Value = err.Error(), formatTopStatusValue(r.scaler, i)
 	case err != nil:
 		m.Error = err.Error()
 		isAtZero := r.scaler.Status.CurrentReplicas == 0 && len(r.scaler.Status.Conditions) > 0 && len(r.pods) == 0
@@ -281,8 +286,7 @@ func (r *Report) Print(out io.Writer, now time.Time, namespaces, wide, noHeaders
 func (r Row) formatTopCells(now time.Time) []string {
 	var metrics []string
 	for _, m := range r.Metrics {
-		name, _, _ := strings.Cut(m.Name, " of pods")
-		metrics = append(metrics, fmt.Sprintf("%s: %s/%s", name, m.Value, m.Target))
+		metrics = append(metrics, fmt.Sprintf("%s: %s/%s", strings.TrimSuffix(m.Name, " of pods"), m.Value, m.Target))
 	}
 	ready := "?"
 	if r.Ready >= 0 {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/explain"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
@@ -53,7 +54,7 @@ func (t *Trial) printTriedReview(out io.Writer, r *explainapi.RuleReviewStatus, 
 		table.Add(cmp.Or(v.Object, formatTriedLabels(v.Labels)), value, output.Age(v.Time, r.Source.Time), window, "")
 	}
 	for _, o := range r.Omitted {
-		table.Add(o.Pod, "<none>", "", "", describeTriedOmission(o))
+		table.Add(o.Pod, "<none>", "", "", explain.DescribeOmission(o))
 	}
 	if len(table.Rows) > 0 {
 		if err := table.Print(out, noHeaders); err != nil {
@@ -73,13 +74,4 @@ func formatTriedLabels(labels map[string]string) string {
 		parts = append(parts, fmt.Sprintf("%s=%q", name, labels[name]))
 	}
 	return "{" + strings.Join(parts, ", ") + "}"
-}
-
-// describeTriedOmission returns the reason of an omission in words: scrape failed (connection refused).
-func describeTriedOmission(o explainapi.Omission) string {
-	text := strings.ReplaceAll(o.Reason, "_", " ")
-	if o.Detail != "" {
-		text += " (" + o.Detail + ")"
-	}
-	return text
 }

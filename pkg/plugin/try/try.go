@@ -116,22 +116,9 @@ func newTriedAutoscaler(scaler *autoscalingv2.HorizontalPodAutoscaler, objects *
 func (t *Trial) noteTriedOmissions() {
 	for _, r := range t.Reviews {
 		for _, o := range r.Omitted {
-			t.noteTriedOmission(r.Metric, o)
-		}
-	}
-}
-
-func (t *Trial) noteTriedOmission(metric string, o explainapi.Omission) {
-	for i := range t.Explanation.Pods {
-		pod := &t.Explanation.Pods[i]
-		for n := range pod.Values {
-			v := &pod.Values[n]
-			if v.Value == "" && pod.Name == o.Pod && (v.Metric == metric+" of pods" || strings.HasPrefix(v.Metric, metric+"{")) { // with a selector
-				_, counting, isCounted := strings.Cut(v.Note, ", counts as ")
-				if v.Note = describeTriedOmission(o); isCounted {
-					v.Note += ", counts as " + counting
-				}
-			}
+			t.Explanation.NoteOmission(o, func(words string) bool {
+				return words == r.Metric+" of pods" || strings.HasPrefix(words, r.Metric+"{") // with a selector
+			})
 		}
 	}
 }

@@ -213,6 +213,22 @@ func TestReviewFor(t *testing.T) {
 	}
 }
 
+// TestTriedPodsThatStart: a pod that starts has the review's reason, and still says what counts in its place.
+func TestTriedPodsThatStart(t *testing.T) {
+	t.Parallel()
+	a := &adapter{}
+	scaler, objects := newTriedShop(newTriedMetric("jobs_waiting", "10"))
+	objects.Pods[2].Status = corev1.PodStatus{Phase: corev1.PodPending}
+	trial, err := ReviewFor(t.Context(), scaler, objects, reading.MetricReader{Reader: a}, a.options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := trial.Explanation.Pods[2].Values[0]
+	if got.Note != "scrape failed (connection refused), counts as 0" || got.CountsAs != "0" {
+		t.Errorf("%+v", got)
+	}
+}
+
 // TestReviewForFaults: faults, a metric without a rule, missing rights and an older adapter end with their reason and the way out.
 func TestReviewForFaults(t *testing.T) {
 	t.Parallel()

@@ -3,7 +3,6 @@
 package rollout
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -131,14 +130,6 @@ func pickAutoscaler(all []*autoscalingv2.HorizontalPodAutoscaler, t hold.Workloa
 	return convertAutoscaler(found[0]), nil
 }
 
-// scaledObjectLabel is the label with which KEDA marks its autoscalers. A restored backup has it, and no owner.
-const scaledObjectLabel = "scaledobject.keda.sh/name"
-
-// FindScaledObject returns the name of the KEDA object that owns an autoscaler, and reverts every change of it; empty: none does.
-func FindScaledObject(hpa *autoscalingv2.HorizontalPodAutoscaler) string {
-	return cmp.Or(kube.FindScaledObject(hpa.OwnerReferences), hpa.Labels[scaledObjectLabel])
-}
-
 // convertAutoscaler returns the fields of an autoscaler that nextStep needs. The API's default of minReplicas is 1.
 func convertAutoscaler(hpa *autoscalingv2.HorizontalPodAutoscaler) *Autoscaler {
 	a := &Autoscaler{
@@ -157,7 +148,7 @@ func convertAutoscaler(hpa *autoscalingv2.HorizontalPodAutoscaler) *Autoscaler {
 		case autoscalingv2.AbleToScale, autoscalingv2.ScalingLimited:
 		}
 	}
-	a.ScaledObject = FindScaledObject(hpa)
+	a.ScaledObject = kube.FindScaledObject(hpa)
 	for _, m := range hpa.ManagedFields {
 		if m.Manager == hold.Manager && m.Subresource == "" {
 			a.Owned = true

@@ -25,7 +25,7 @@ type PreviewRow struct {
 	Schedule string `json:"schedule,omitempty"`
 	Window   string `json:"window,omitempty"`
 	Ramping  bool   `json:"ramping,omitempty"`
-	// Notes name clock changes, windows without effect, windows that do not happen, and conflicting numbers.
+	// Notes name clock changes, windows without effect, those of paused schedules, windows that do not happen, and conflicting numbers.
 	Notes []string `json:"notes,omitempty"`
 }
 
@@ -109,9 +109,15 @@ func listActiveScheduleWindows(schedules []*Schedule, now time.Time) []scheduled
 
 // schedulePreviewRowAt returns a row without its times, and the start of its window.
 func schedulePreviewRowAt(schedules []*Schedule, now time.Time) (PreviewRow, time.Time) {
-	all := listActiveScheduleWindows(schedules, now)
+	var paused []string
+	all := slices.DeleteFunc(listActiveScheduleWindows(schedules, now), func(c scheduledWindow) bool {
+		if c.schedule.Paused {
+			paused = append(paused, fmt.Sprintf("paused: %s, minReplicas %d", c, c.MinReplicas))
+		}
+		return c.schedule.Paused
+	})
 	if len(all) == 0 {
-		return PreviewRow{}, time.Time{}
+		return PreviewRow{Notes: paused}, time.Time{}
 	}
 	first := all[0]
 	row := PreviewRow{MinReplicas: &first.MinReplicas, Schedule: first.schedule.Name, Window: first.Window, Ramping: first.Steps > 0}
@@ -119,7 +125,7 @@ func schedulePreviewRowAt(schedules []*Schedule, now time.Time) (PreviewRow, tim
 		row.Notes = append(row.Notes, "from the workload's own replicas, here 0")
 	}
 	for _, s := range schedules { // one window of each schedule counts; of several schedules, the highest number wins
-		if w, ok := s.ActiveBeside(schedules, now); ok {
+		if w, ok := s.ActiveBeside(schedules, now); ok && !s.Paused {
 			row.MaxReplicas = max(row.MaxReplicas, w.MaxReplicas)
 		}
 	}
@@ -130,6 +136,7 @@ func schedulePreviewRowAt(schedules []*Schedule, now time.Time) (PreviewRow, tim
 			row.Notes = append(row.Notes, fmt.Sprintf("shadows %s, minReplicas %d", c, c.MinReplicas))
 		}
 	}
+	row.Notes = append(row.Notes, paused...)
 	return row, first.Since
 }
 

@@ -58,3 +58,17 @@ func TestPreviewOfNothing(t *testing.T) {
 	want := []PreviewRow{{From: now, To: now.Add(time.Hour), Workload: s.Workloads[0]}}
 	reportDiff(t, want, Preview([]Schedule{*s}, now, time.Hour))
 }
+
+// TestPreviewOfPausedSchedules: a paused schedule sets nothing, alone and beside a lower one; a note names its window.
+func TestPreviewOfPausedSchedules(t *testing.T) {
+	t.Parallel()
+	now := parseTestTime(t, "2026-11-27T12:00:00Z")
+	paused := newOneSchedule(t, "UTC", ", paused: true", `{name: sale, from: 2026-11-26 08:00, to: 2026-11-28 08:00, minReplicas: 9, maxReplicas: 40}`)
+	const note = "paused: one (sale), minReplicas 9"
+	want := []PreviewRow{{From: now, To: now.Add(time.Hour), Workload: paused.Workloads[0], Notes: []string{note}}}
+	reportDiff(t, want, Preview([]Schedule{*paused}, now, time.Hour))
+	other := newOneSchedule(t, "UTC", "", `{name: base, from: 2026-11-26 08:00, to: 2026-11-28 08:00, minReplicas: 4, maxReplicas: 10}`)
+	other.Name = "other"
+	want[0].MinReplicas, want[0].MaxReplicas, want[0].Schedule, want[0].Window = new(int32(4)), 10, "other", "base"
+	reportDiff(t, want, Preview([]Schedule{*paused, *other}, now, time.Hour))
+}

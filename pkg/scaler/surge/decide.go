@@ -11,8 +11,8 @@ import (
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 
 	"github.com/tachometer-metrics/tachometer/pkg/hpa"
+	"github.com/tachometer-metrics/tachometer/pkg/kube"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
-	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
 )
 
 // Skip is the reason for which a look decides nothing.
@@ -224,7 +224,7 @@ func (d *Decision) noteSurgeFollowing(o *Observed) {
 func (d *Decision) findSurgeObstacle(o *Observed) Skip {
 	m := &d.Memory
 	switch {
-	case rollout.FindScaledObject(o.Autoscaler) != "":
+	case kube.FindScaledObject(o.Autoscaler) != "":
 		return SkipOwned
 	case o.IsShared:
 		return SkipShared

@@ -31,7 +31,13 @@ func (a *app) recordDecision(now time.Time, in hpa.Input, d hpa.Decision) {
 	for i, m := range a.metrics {
 		out.Status.Current = append(out.Status.Current, recordedUsage(d, i))
 		if m.spec.Resource == nil { // another API serves it
-			out.Reads = append(out.Reads, newRecordedRead(now, i, in.Answers[i]))
+			read := newRecordedRead(now, i, in.Answers[i])
+			for _, p := range a.pods[:min(a.mute, len(a.pods))] {
+				if m.spec.External == nil && read.Error == "" {
+					read.Omitted = append(read.Omitted, explainapi.Omission{Pod: p.name, Reason: "scrape_failed", Detail: "connection refused"})
+				}
+			}
+			out.Reads = append(out.Reads, read)
 		}
 	}
 	for _, p := range a.pods {
@@ -69,6 +75,9 @@ func newRecordedRead(now time.Time, metric int, answer hpa.Answer) explainapi.Re
 
 // readRecord answers a read of an autoscaler's decisions, or of the autoscaler as the record has it now.
 func (w *World) readRecord(path string) ([]byte, error) {
+	if strings.HasSuffix(path, "/"+explainapi.Targets) && !w.older {
+		return json.Marshal(w.newTargetList())
+	}
 	for _, a := range w.apps {
 		place, isLog := strings.CutSuffix(path, "/decisions")
 		if w.older || !strings.HasSuffix(place, "/namespaces/"+a.namespace+"/horizontalpodautoscalers/"+a.name) {
@@ -79,9 +88,28 @@ func (w *World) readRecord(path string) ([]byte, error) {
 			return json.Marshal(log)
 		}
 		e := explainapi.Explanation{ObjectMeta: log.ObjectMeta, Source: log.Source, Spec: a.scaler.Spec, Computed: replay.Compute(log, replay.Settings())}
+		if n := len(log.Decisions); n > 0 {
+			e.Latest = &log.Decisions[n-1]
+		}
 		return json.Marshal(e)
 	}
 	return nil, apierrors.NewGenericServerResponse(http.StatusNotFound, "get", corev1.Resource("horizontalpodautoscalers"), path, "no such API", 0, false)
+}
+
+// newTargetList returns the pods as targets. Those without a value refuse connections.
+func (w *World) newTargetList() *explainapi.TargetList {
+	list := &explainapi.TargetList{Source: explainapi.Source{Replica: "tachometer-adapter-1", Time: w.now}}
+	for _, a := range w.apps {
+		isRefused := slices.ContainsFunc(a.metrics, func(m metricModel) bool { return strings.Contains(m.failure(w.now.Sub(w.started)), "refused") })
+		for i, p := range a.pods {
+			t := explainapi.Target{ObjectMeta: metav1.ObjectMeta{Namespace: a.namespace, Name: p.name}, URL: "http://10.0.0.7:8080/metrics", State: explainapi.TargetUp}
+			if isRefused || i < a.mute {
+				t.State, t.Error = "scrape_failed", "connection refused"
+			}
+			list.Items = append(list.Items, t)
+		}
+	}
+	return list
 }
 
 // newRecordedLog returns the whole record of an app.

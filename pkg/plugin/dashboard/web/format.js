@@ -47,9 +47,9 @@ export function date(text) {
   return new Date(text).toLocaleString("en-GB", { timeZone });
 }
 
-// metricName returns the bare name of a metric in words, with its selector: "cpu of pods" → "cpu".
+// metricName returns the bare name of a metric in words, with its selector: "cpu of pods" → "cpu". A container and an object stay.
 export function metricName(words) {
-  return words.replace(/, external$| of (pods|container \S+|\S+\/\S+)$/, "");
+  return words.replace(/(, external| of pods)$/, "");
 }
 
 // span returns nanoseconds as a time span; nothing for none.

@@ -1,4 +1,4 @@
-// Draws the head, the table of autoscalers, the faults and the holds.
+// Draws the head, the table of autoscalers, the faults, the holds and the calendar.
 
 import { h, table, copyButton, time } from "./dom.js";
 import { quantity, metricName, date } from "./format.js";
@@ -16,7 +16,7 @@ export function drawHead(view, route) {
   const places = [
     ["/", "Autoscalers", view.state?.autoscalers.length, false],
     ["/metrics", "Metrics", view.state && new Set(view.state.autoscalers.flatMap((a) => a.metrics.map((m) => m.name))).size, false],
-    ["/faults", "Faults", view.state && view.state.faults.length + (view.state.unread ?? []).length, true],
+    ["/faults", "Faults", view.state && view.state.faults.length + view.state.targets.failing + (view.state.unread ?? []).length, true],
     ["/holds", "Holds", view.state?.holds.installed ? view.state.holds.items.length : undefined, false],
   ];
   const here = route.path.startsWith("/hpa/") ? "/" : route.path;
@@ -148,6 +148,7 @@ export function drawFaults(view, route) {
           ],
         })))
         : h("p", { class: "empty" }, "Every metric has a value for every ready pod.")),
+    drawTargets(view.state.targets),
     unread.length > 0 && h("section", { class: "panel", "aria-label": "Not read" },
       h("header", {}, h("h3", {}, "Could not be read with your rights")),
       table("Resources that could not be read", [{ name: "Resource" }, { name: "Cause", class: "why" }],
@@ -155,7 +156,22 @@ export function drawFaults(view, route) {
   ];
 }
 
-// drawHolds returns the holds of the scaler.
+// drawTargets returns the pods whose metrics pages the adapter cannot read.
+function drawTargets({ items, failing, all, replica, error, command }) {
+  if (!command) return null;
+  const title = "Targets that fail";
+  const more = failing > items.length ? `, the first ${items.length} of ${failing}` : "";
+  return h("section", { class: "panel", "aria-label": title },
+    h("header", {}, h("h3", {}, title, replica && h("span", { class: "muted" }, ` as ${replica} scrapes them${more}`)), copyButton(command, "the targets")),
+    error && h("p", { class: "empty fault-text" }, error),
+    items.length > 0 && table(title, [{ name: "Pod" }, { name: "Cause", class: "why" }, { name: "URL", class: "why" }], items.map((t) => ({
+      key: `${t.namespace}/${t.pod}/${t.url}`,
+      cells: [[h("span", { class: "name" }, t.pod), h("div", { class: "muted" }, t.namespace)], h("span", { class: "fault-text" }, t.reason), t.url],
+    }))),
+    !error && items.length === 0 && h("p", { class: "empty" }, all === 1 ? "The adapter reads the only target." : `The adapter reads all ${all} targets.`));
+}
+
+// drawHolds returns the holds of the scaler, and the windows of its schedules.
 export function drawHolds(view) {
   const { holds } = view.state;
   const columns = [
@@ -177,5 +193,34 @@ export function drawHolds(view) {
   return [
     h("div", { class: "title" }, h("h2", { tabindex: "-1" }, "Holds"), holds.installed && copyButton(holds.command, "the holds")),
     h("section", { class: "panel", "aria-label": "Holds" }, body),
+    holds.installed && drawCalendars(view),
   ];
+}
+
+function drawCalendars(view) {
+  const { items, error } = view.state.calendars;
+  if (error) return h("section", { class: "panel", "aria-label": "Calendar" }, h("header", {}, h("h3", {}, "Calendar")), h("p", { class: "empty fault-text" }, error));
+  return items.map((c) => {
+    const title = `Calendar of configmap/${c.configMap} in namespace ${c.namespace}`;
+    return h("section", { class: "panel", "aria-label": title },
+      h("header", {}, h("h3", {}, title), copyButton(c.command, title)),
+      c.error && h("p", { class: "empty fault-text" }, c.error),
+      c.windows.length > 0 && drawWindows(c.windows, title),
+      !c.error && c.windows.length === 0 && h("p", { class: "empty" }, "No schedule has a window now or in the next year."));
+  });
+}
+
+// drawWindows returns the windows of schedules: those of now, and the next ones.
+function drawWindows(windows, title) {
+  const columns = [
+    { name: "Workload" }, { name: "Schedule" }, { name: "Window" }, { name: "State" }, { name: "minReplicas", class: "number" }, { name: "maxReplicas", class: "number" },
+    { name: "From", class: "nowrap" }, { name: "Until", class: "nowrap" },
+  ];
+  return table(title, columns, windows.map((w) => ({
+    key: `${w.namespace}/${w.workload} ${w.schedule} ${w.from} ${w.window}`,
+    cells: [
+      [h("span", { class: "name" }, w.workload), h("div", { class: "muted" }, w.namespace)], w.schedule, w.window,
+      stateWord(w.paused ? "paused" : new Date(w.from) <= Date.now() ? "now" : "next"), w.minReplicas, w.maxReplicas ?? "–", date(w.from), date(w.until),
+    ],
+  })), { class: "holds" });
 }
