@@ -59,9 +59,9 @@ func (ev *evaluation) refuseWrongQueriedPods() {
 			continue
 		}
 		switch {
-		case p.strangers >= minStrangers, p.decreases >= minDecreases && float64(p.decreases) >= minDecreasesPerSample*float64(p.samples):
+		case p.unexplained >= minUnexplained, p.decreases >= minDecreases && float64(p.decreases) >= minDecreasesPerSample*float64(p.samples):
 			ev.refuseQueriedPod(p, metric.ReasonDecreasing, "a counter decreases again and again: several processes behind one port?")
-		case p.strangers > 0 && p.strangerSamples < strangerSamples:
+		case p.unexplained > 0 && p.unexplainedSince < unexplainedSamples:
 			ev.refuseQueriedPod(p, metric.ReasonWarmingUp, "a counter went back to a value that no restart explains")
 		}
 		if p.silent && ev.querySumsPods() {
