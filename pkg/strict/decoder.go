@@ -295,8 +295,8 @@ func Quote(value string) string {
 	return strconv.Quote(Shorten(value))
 }
 
-// ShortenPlain is Shorten for a text that stands in a message as it is, without quotes: it is made fit for a terminal.
-func ShortenPlain(s string) string { return Shorten(plaintext.Clean(s)) }
+// ShortenPlain is Shorten for a text that stands in a message as it is, without quotes: it is made harmless, and cut after 80 bytes.
+func ShortenPlain(s string) string { return plaintext.Clip(s, 80+len("…")) }
 
 // Shorten cuts text after 80 characters, so that a message that quotes it stays readable.
 func Shorten(s string) string {

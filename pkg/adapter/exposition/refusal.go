@@ -6,7 +6,7 @@ package exposition
 import (
 	"bytes"
 
-	"github.com/tachometer-metrics/tachometer/pkg/adapter/netcause"
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 )
 
 // maxForeignBytes bounds what an error quotes of a page that is none: enough to recognise a sentence, and little of what an endpoint
@@ -109,7 +109,7 @@ func findExpositionLineFault(line []byte) *Error {
 	if len(text) == 0 || text[0] == '#' || len(line) > maxLineBytes || hasExpositionSampleForm(text) {
 		return nil
 	}
-	return newExpositionError(KindNotMetrics, "text, not metrics: %s", netcause.Clip(string(text), maxForeignBytes))
+	return newExpositionError(KindNotMetrics, "text, not metrics: %s", plaintext.Clip(string(text), maxForeignBytes))
 }
 
 // hasExpositionSampleForm reports whether a line has a name, or braces, and then a number.

@@ -57,7 +57,7 @@ var badFiles = map[string][]string{
 		`line 6: schedules[0].workloads[4]: "deployment/shop" is in the list already`,
 		"line 6: schedules[0].workloads[5]: must be text (quote numbers and booleans), not a list; put quotes around text that begins with { or [",
 		`line 6: schedules[0].workloads[6]: "\x1b[2J" is not a valid object name`,
-		`line 6: schedules[0].workloads[7]: workload "c\x1b/shop": unknown kind c?; write APIVERSION/KIND/NAME, such as argo…`,
+		`line 6: schedules[0].workloads[7]: workload "c\x1b/shop": unknown kind c\x1b; write APIVERSION/KIND/NAME, such as a…`,
 		`line 7: schedules[0].zone: "Berlin" is not a time zone; write a name such as Europe/Berlin or UTC`,
 		"line 11: schedules[1].workloads: is empty",
 		`line 12: schedules[1].zone: "Local" is not a time zone; write a name such as Europe/Berlin or UTC`,

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
 // This file checks the fields of a cron pattern before the library parses them: the library accepts some mistakes, and explains others by its own
@@ -50,7 +52,7 @@ func describeCronFault(pattern string) string {
 	for i, form := range cronFieldForms {
 		for _, item := range strings.Split(fields[i], ",") {
 			if fault := form.describeItemFault(item); fault != "" {
-				return fmt.Sprintf("%s %q: %s", form.name, sanitizeScheduleText(item), fault)
+				return fmt.Sprintf("%s %q: %s", form.name, strict.Shorten(item), fault)
 			}
 		}
 	}
