@@ -82,7 +82,7 @@ func (ev *evaluation) preparePromQLQuery(ctx context.Context, e *Engine) error {
 	if !s.keepSamples {
 		ev.fastPath = nil
 	}
-	ev.refuseWrongQueriedPods()
+	ev.omitWrongQueriedPods()
 	if err := ev.planQueryGroups(&s, auto, moved); err != nil {
 		return err
 	}
@@ -199,7 +199,7 @@ func (ev *evaluation) sortedQueryObjects() []string {
 }
 
 // promQLSelectorLookback returns the greatest age of a sample for a selector without range: the rule's maxAge, so that an older
-// sample is refused for its age and never taken for none. PromQL leaves out a sample as old as the look-back.
+// sample is omitted for its age and never taken for none. PromQL leaves out a sample as old as the look-back.
 func (ev *evaluation) promQLSelectorLookback() time.Duration {
 	return min(max(lookbackIntervals*ev.interval, ev.Rule.MaxAge)+time.Millisecond, Retention(ev.maxWindow, ev.interval))
 }
@@ -216,7 +216,7 @@ func (ev *evaluation) groupQueryObjects() {
 	ev.scan.forEachQueriedObject(func(_ metric.Object, s *scannedObject) {
 		ev.objectCount++
 		if s.hasValue {
-			return // refused
+			return // omitted
 		}
 		at := evalPoint{at: p.now}
 		if ev.span > 0 {
@@ -260,7 +260,7 @@ func (ev *evaluation) evaluateQueryGroup(ctx context.Context, e *Engine, i int) 
 	if ev.filters == "" || ev.Reviewed {
 		return nil
 	}
-	return ev.refuseComparedQueryObjects(ctx, e, i)
+	return ev.omitComparedQueryObjects(ctx, e, i)
 }
 
 // computeQueryResults returns the results of the expression for a group.

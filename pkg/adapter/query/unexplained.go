@@ -17,7 +17,7 @@ const (
 	maxRestartRatio = 2
 	// minUnexplained is the number of such values that tell several processes behind one port. After a single one, a pod has no value for
 	// unexplainedSamples samples: the next may be of the process before.
-	minUnexplained    = 2
+	minUnexplained     = 2
 	unexplainedSamples = 4
 )
 
