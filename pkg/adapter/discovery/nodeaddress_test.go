@@ -45,8 +45,8 @@ func TestAddressesOfNode(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				refused := tc.reason != "" && (!allow || tc.always)
-				if (p.url == "") != refused || refused && !strings.Contains(p.skipReason, tc.reason) {
+				rejected := tc.reason != "" && (!allow || tc.always)
+				if (p.url == "") != rejected || rejected && !strings.Contains(p.skipReason, tc.reason) {
 					t.Errorf("allowed %v: url %q, reason %q; want %q", allow, p.url, p.skipReason, tc.reason)
 				}
 			}

@@ -189,7 +189,7 @@ func TestNewPod(t *testing.T) {
 		live      bool
 		why       metric.Omission
 		url       string
-		refused   string
+		rejected  string
 		annotated bool
 		unready   bool
 		departed  bool
@@ -197,11 +197,11 @@ func TestNewPod(t *testing.T) {
 		"live":                       {change: func(*corev1.Pod) {}, live: true, url: url},
 		"not ready":                  {change: markUnready, live: true, url: url, unready: true},
 		"annotated":                  {change: withAnnotations(annotationScrape, "true"), live: true, url: url, annotated: true},
-		"barred":                     {change: withAnnotations(annotationScrape, "false"), live: true, refused: `annotation prometheus.io/scrape is "false"`},
-		"bad annotation":             {change: withAnnotations(annotationPort, "x"), live: true, refused: `annotation prometheus.io/port is "x", not a port number, and no port has this name`},
+		"barred":                     {change: withAnnotations(annotationScrape, "false"), live: true, rejected: `annotation prometheus.io/scrape is "false"`},
+		"bad annotation":             {change: withAnnotations(annotationPort, "x"), live: true, rejected: `annotation prometheus.io/port is "x", not a port number, and no port has this name`},
 		"terminating":                {change: markTerminating, why: why(metric.ReasonTerminating, ""), url: url, departed: true},
 		"ended while terminating":    {change: combine(markTerminating, inPhase(corev1.PodSucceeded)), why: why(metric.ReasonTerminating, ""), departed: true},
-		"barred, terminating":        {change: combine(markTerminating, withAnnotations(annotationScrape, "false")), why: why(metric.ReasonTerminating, ""), refused: `annotation prometheus.io/scrape is "false"`, departed: true},
+		"barred, terminating":        {change: combine(markTerminating, withAnnotations(annotationScrape, "false")), why: why(metric.ReasonTerminating, ""), rejected: `annotation prometheus.io/scrape is "false"`, departed: true},
 		"native sidecar":             {change: withInitContainer(new(corev1.ContainerRestartPolicyAlways), "metrics:15090"), live: true, url: "http://10.0.0.7:15090/metrics"},
 		"native sidecar's only port": {change: combine(func(p *corev1.Pod) { p.Spec.Containers[0].Ports = nil }, withInitContainer(new(corev1.ContainerRestartPolicyAlways), "15090")), live: true, url: "http://10.0.0.7:15090/metrics"},
 		"plain init container":       {change: withInitContainer(nil, "metrics:15090"), live: true, url: url},
@@ -221,7 +221,7 @@ func TestNewPod(t *testing.T) {
 					Namespace: "shop", Name: "web-1", UID: "uid-1", Node: "node-1",
 					Ready: !tc.unready, Live: tc.live, Departed: tc.departed, Omission: tc.why,
 				},
-				labels: map[string]string{"app": "web"}, url: tc.url, skipReason: tc.refused, annotated: tc.annotated,
+				labels: map[string]string{"app": "web"}, url: tc.url, skipReason: tc.rejected, annotated: tc.annotated,
 				hostNetwork: name == "on host network",
 			}
 			if tc.departed {

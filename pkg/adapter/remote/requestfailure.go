@@ -207,7 +207,7 @@ func checkRemoteHTTPStatus(resp *http.Response, now time.Time) *requestFailure {
 	case words.fromAPI && isRemoteStorageError(words.text):
 		return newRemoteFailuref(outcomeServerError, "%s", text)
 	case words.fromAPI && (code == http.StatusBadRequest || code == http.StatusUnprocessableEntity):
-		return newRemoteFailuref(outcomeBadQuery, "refuses the query: %s", words.text)
+		return newRemoteFailuref(outcomeBadQuery, "rejects the query: %s", words.text)
 	case code == http.StatusMethodNotAllowed:
 		return newRemoteFailuref(outcomeBadRequest, "%s: try method: GET", text)
 	case code == http.StatusRequestURITooLong:

@@ -21,8 +21,8 @@ import (
 // maxCauseBytes bounds a text from another program.
 const maxCauseBytes = 100
 
-// maxRefusalBytes bounds the reason of a refused family: a sentence of the store with the name of a namespace.
-const maxRefusalBytes = 200
+// maxRejectionBytes bounds the reason of a rejected family: a sentence of the store with the name of a namespace.
+const maxRejectionBytes = 200
 
 var errInvalidURL = errors.New("invalid URL")
 
@@ -88,20 +88,20 @@ func (o scrapeOutcome) classifyScrapeOutcome(timeout time.Duration) failureCause
 		return classifyScrapeFetchError(o.err, timeout)
 	case o.noRoom:
 		return failureCause{outcome: outcomeStoreRejected}
-	case o.refused != nil:
+	case o.rejected != nil:
 		return failureCause{outcome: outcomePageRejected}
 	default:
 		return failureCause{outcome: outcomeSuccess}
 	}
 }
 
-// describeScrapeRefusal returns the reason of a refused family in a few words.
-func describeScrapeRefusal(err error) string {
+// describeScrapeRejection returns the reason of a rejected family in a few words.
+func describeScrapeRejection(err error) string {
 	var page *exposition.Error
 	if errors.As(err, &page) {
 		return page.Detail
 	}
-	return plaintext.Clip(err.Error(), maxRefusalBytes)
+	return plaintext.Clip(err.Error(), maxRejectionBytes)
 }
 
 // classifyScrapeOtherProtocol returns the cause of a target that does not speak HTTP/1.

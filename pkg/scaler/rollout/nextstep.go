@@ -42,7 +42,7 @@ var decisions = []decision{
 	(*Observed).adoptHold,
 	(*Observed).approveHold,
 	(*Observed).beginHold,
-	(*Observed).refuseNotifiers,
+	(*Observed).rejectNotifiers,
 	(*Observed).pauseHold,
 	(*Observed).endFailedPause,
 	(*Observed).shutHoldGate,
