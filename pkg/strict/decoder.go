@@ -307,6 +307,15 @@ func Shorten(s string) string {
 	return s
 }
 
+// ParsePort returns the number of a port, from 1 to 65535; 0 if the text is none.
+func ParsePort(text string) int32 {
+	n, err := strconv.ParseUint(text, 10, 16)
+	if err != nil {
+		return 0
+	}
+	return int32(n)
+}
+
 // ValidateScalar reports whether the node is a scalar with one of the tags, and adds a fault otherwise.
 func (d *Decoder) ValidateScalar(path string, n *yaml.Node, want string, tags ...string) bool {
 	if n.Kind == yaml.ScalarNode {

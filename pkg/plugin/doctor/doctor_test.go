@@ -20,7 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	apiregistration "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 
-	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
+	"github.com/tachometer-metrics/tachometer/pkg/podpage"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -44,7 +44,7 @@ var breakages = map[string]struct {
 	},
 	"wrong_port": {
 		func(w *world) {
-			w.deployment.Spec.Template.Annotations = map[string]string{inventory.AnnotationPort: "9999"}
+			w.deployment.Spec.Template.Annotations = map[string]string{podpage.AnnotationPort: "9999"}
 			w.answers[podsMetricPath] = newAdapterStatus(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable,
 				"2 pods: 2 scrape failed (connection refused)", causeScrapeFailed)
 		},
@@ -253,11 +253,11 @@ var variants = map[string]struct {
 		}}}
 	}, "metric", StatusFail, "the server could not find the requested resource", "kubectl"},
 	"stale behind another path": {func(w *world) {
-		w.deployment.Spec.Template.Annotations = map[string]string{inventory.AnnotationPath: "/stats/prometheus?all=1", inventory.AnnotationScheme: "https"}
+		w.deployment.Spec.Template.Annotations = map[string]string{podpage.AnnotationPath: "/stats/prometheus?all=1", podpage.AnnotationScheme: "https"}
 		breakages["stale"].spoil(w)
 	}, "metric", StatusFail, "2 stale", "kubectl get --raw '/api/v1/namespaces/shop/pods/https:web-1:8080/proxy/stats/prometheus?all=1'"},
 	"stale behind a hostile path": {func(w *world) {
-		w.deployment.Spec.Template.Annotations = map[string]string{inventory.AnnotationPath: "/x';reboot;'"}
+		w.deployment.Spec.Template.Annotations = map[string]string{podpage.AnnotationPath: "/x';reboot;'"}
 		breakages["stale"].spoil(w)
 	}, "metric", StatusFail, "2 stale", "kubectl -n shop describe pod web-1"},
 }

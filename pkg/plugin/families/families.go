@@ -47,9 +47,6 @@ type Report struct {
 
 // ReadPod reads the metrics page of a pod over kube-apiserver's proxy, which needs the right to get pods/proxy.
 func ReadPod(ctx context.Context, reader reading.Reader, pod *corev1.Pod) (*Report, error) {
-	if _, err := inventory.ScrapedPort(pod.Annotations, pod.Spec); err != nil {
-		return nil, fmt.Errorf("find the metrics port of pod %s: %w; annotate %s", pod.Name, err, inventory.AnnotationPort)
-	}
 	path, err := inventory.ScrapedPage(pod)
 	if err != nil {
 		return nil, fmt.Errorf("find the metrics page of pod %s: %w", pod.Name, err)
