@@ -106,7 +106,7 @@ func (ev *evaluation) scanQueryGroup(ctx context.Context, e *Engine, s *seriesSc
 		}
 		ev.markSilentQueriedPods()
 	}
-	if !moved && !s.countEvents && ev.span > 0 && !ev.fixedWindow && ev.hasLateQueriedPod() { // see queriedLoadMovedBesideLate
+	if !moved && !s.countEvents && ev.span > 0 && !ev.fixedWindow && ev.hasLateQueriedPod() { // see findQueriedLoadMoveBesideLatePod
 		s.countEvents = true
 		if err := s.scanQuerySeries(ctx, e.data, ev.now, reach); err != nil {
 			return false, err
@@ -128,7 +128,7 @@ func (ev *evaluation) planQueryGroups(s *seriesScanner, auto, moved bool) error 
 	}
 	if moved {
 		if longest := ev.span + slackIntervals*ev.interval; ev.hasLateQueriedPod() {
-			if since, shared := ev.queriedLoadMovedBesideLate(longest, longest, ev.scan.queriedSelectorHistories()); !shared {
+			if since, shared := ev.findQueriedLoadMoveBesideLatePod(longest, longest, ev.scan.queriedSelectorHistories()); !shared {
 				ev.noteQueriedMove(since)
 			}
 		}
@@ -144,7 +144,7 @@ func (ev *evaluation) planQueryGroups(s *seriesScanner, auto, moved bool) error 
 			chosen, shared = chooseQueryWindow(ev.now.UnixMilli(), longest, counters, window.Choose)
 		}
 		if shared && ev.hasLateQueriedPod() {
-			chosen, shared = ev.queriedLoadMovedBesideLate(chosen, longest, counters)
+			chosen, shared = ev.findQueriedLoadMoveBesideLatePod(chosen, longest, counters)
 		}
 		if !shared && s.keepSamples {
 			ev.noteQueriedMove(chosen) // a pod that is late may have lost its load, or have got more

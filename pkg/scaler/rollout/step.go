@@ -109,11 +109,11 @@ func (o *Observed) writeStatusStep(i int, status hold.Status) Step {
 func (o *Observed) enterStateStep(i int, to hold.State, message string, now time.Time) Step {
 	status := o.Holds[i].Status.DeepCopy()
 	if to != hold.Open {
-		status = endMaximum(status, now)
+		status = clearMaximumYield(status, now)
 	}
 	switch to {
 	case hold.Open:
-		status.Up = upNumbers(&o.Holds[i])
+		status.Up = openHoldNumbers(&o.Holds[i])
 	case hold.Released:
 		status.Up = nil
 	case hold.Received, hold.Raised, hold.Scaled, hold.Ready, hold.Verified, hold.RolledBack:
