@@ -144,7 +144,7 @@ func (d *Decoder) ParseDocument(data []byte) *yaml.Node {
 		return nil
 	}
 	d.rejectFurtherDocuments(dec)
-	if line, message := DescribeAliases(&doc); line > 0 {
+	if line, message := describeYAMLAliases(&doc); line > 0 {
 		d.AddFaultAtLine("", line, "%s", message)
 		return nil
 	}

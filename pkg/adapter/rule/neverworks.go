@@ -237,7 +237,7 @@ func rejectRuleLabelRemoval(e *parser.Call, wanted []string) error {
 	}
 	replacement, isText := e.Args[2].(*parser.StringLiteral)
 	expr, ok := e.Args[4].(*parser.StringLiteral)
-	if !isText || !ok || !NeverMatchTogether(nil, []string{"(?s:" + expr.Val + ")"}) {
+	if !isText || !ok || !neverMatchTogether(nil, []string{"(?s:" + expr.Val + ")"}) {
 		return nil
 	}
 	re, err := regexp.Compile("(?s:" + expr.Val + ")")

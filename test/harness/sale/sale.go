@@ -176,7 +176,7 @@ func (s *Sale) Post(ctx context.Context, event []byte, key string) (int, string,
 	if err != nil {
 		return 0, "", err
 	}
-	stamp, signature := httpevent.Sign([]byte(key), event, time.Now())
+	stamp, signature := httpevent.Sign([]byte(key), nil, event, time.Now())
 	request.Header.Set(httpevent.TimestampHeader, stamp)
 	request.Header.Set(httpevent.SignatureHeader, signature)
 	answer, err := http.DefaultClient.Do(request)
