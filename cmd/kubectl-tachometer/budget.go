@@ -1,3 +1,5 @@
+// The command budget: how stale a metric may be before autoscalers act on it too late.
+
 package main
 
 import (

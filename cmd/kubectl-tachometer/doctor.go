@@ -1,3 +1,5 @@
+// The command doctor: the first broken part between pods and autoscalers.
+
 package main
 
 import (

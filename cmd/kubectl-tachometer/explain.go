@@ -1,3 +1,5 @@
+// The command explain: why an autoscaler wants its number of pods, now or in the recorded past.
+
 package main
 
 import (

@@ -1,3 +1,5 @@
+// The command lint: faults of autoscalers in files or in the cluster.
+
 package main
 
 import (

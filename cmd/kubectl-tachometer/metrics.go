@@ -1,3 +1,5 @@
+// The command metrics: metrics to scale on, and an autoscaler on one of them.
+
 package main
 
 import (

@@ -1,3 +1,5 @@
+// The command replay: recorded decisions, computed again with another spec.
+
 package main
 
 import (

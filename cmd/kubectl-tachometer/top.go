@@ -1,3 +1,5 @@
+// The command top: the autoscalers of a namespace as a table that may refresh itself.
+
 package main
 
 import (

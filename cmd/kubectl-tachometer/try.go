@@ -1,3 +1,5 @@
+// The command try: a rule that is not deployed, evaluated by the adapter.
+
 package main
 
 import (

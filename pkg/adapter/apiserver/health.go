@@ -1,3 +1,5 @@
+// The health endpoints, and their reasons for callers with a right to them.
+
 package apiserver
 
 import (

@@ -1,3 +1,5 @@
+// Requests in flight: HPAs, readers and strangers have places of their own.
+
 package apiserver
 
 import (

@@ -1,3 +1,5 @@
+// Metric selectors that do not parse, which the library would ignore.
+
 package apiserver
 
 import (

@@ -1,3 +1,5 @@
+// Places that an address may hold a few of, and a place that several holders share.
+
 package apiserver
 
 import "sync"

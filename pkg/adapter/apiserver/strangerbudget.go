@@ -1,3 +1,5 @@
+// The rate of rejected and unverified requests of an address.
+
 package apiserver
 
 import (

@@ -1,3 +1,5 @@
+// The metrics page of a pod, behind kube-apiserver's proxy.
+
 package inventory
 
 import (

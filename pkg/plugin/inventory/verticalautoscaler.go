@@ -1,3 +1,5 @@
+// VerticalPodAutoscalers, which change the requests that a utilization depends on.
+
 package inventory
 
 import (

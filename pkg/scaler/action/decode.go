@@ -1,3 +1,5 @@
+// Actions from YAML.
+
 package action
 
 import (

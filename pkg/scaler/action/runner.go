@@ -1,3 +1,5 @@
+// Runs the actions of gates.
+
 package action
 
 import (
