@@ -51,7 +51,7 @@ type Pod struct {
 // Object returns the pod's namespace and name.
 func (p *Pod) Object() metric.Object { return metric.Object{Namespace: p.Namespace, Name: p.Name} }
 
-// storedPod is the stored part of a pod. stripPod drops the rest of the API object, most of its bytes. A storedPod is
+// storedPod is the stored part of a pod. stripDiscoveredPod drops the rest of the API object, most of its bytes. A storedPod is
 // immutable: a change replaces it.
 type storedPod struct {
 	Pod

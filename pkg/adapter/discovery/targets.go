@@ -41,7 +41,7 @@ func chooseDiscoveredTargets(p *demandPlan, pods *podTable) *targetSnapshot {
 		marks: make(map[*storedPod]podMark, count), inserted: inserted, demanded: p.demanded, unresolved: p.unresolved, standing: p.standing,
 		contested: map[metric.Object]string{},
 	}
-	// markOptedIn reads the autoscaled mark, so that markDemandedPods must have visited all pods first.
+	// markOptedInDiscoveryTargets reads the autoscaled mark, so that markDemandedDiscoveryTargets must have visited all pods first.
 	for _, c := range p.demandedPods {
 		s.markDemandedDiscoveryTargets(c, pods, p.sets)
 	}

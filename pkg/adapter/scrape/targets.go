@@ -83,7 +83,7 @@ func (m *Manager) scheduleScrapeLoop(l *scrapeLoop, due time.Time) {
 	}
 }
 
-// retireScrapeLoop ends a loop. If the loop is in a scrape, it interrupts the scrape, and finishRetired writes the markers.
+// retireScrapeLoop ends a loop. If the loop is in a scrape, it interrupts the scrape, and finishRetiredScrapeLoop writes the markers.
 func (m *Manager) retireScrapeLoop(l *scrapeLoop) {
 	l.retired = true
 	if !l.scraping {
