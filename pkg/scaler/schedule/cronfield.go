@@ -33,7 +33,7 @@ var cronShorthands = map[string]string{
 	"@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *", "@monthly": "0 0 1 * *", "@weekly": "0 0 * * sun", "@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@hourly": "0 * * * *",
 }
 
-// describeCronFault returns what is wrong with a pattern in lower case with single spaces; empty: the library may parse it.
+// describeCronFault returns the fault of a pattern in lower case with single spaces; empty: the library may parse it.
 func describeCronFault(pattern string) string {
 	const want = "must be minute, hour, day of month, month and day of week, such as 0 8 * * mon-fri"
 	fields := strings.Split(pattern, " ")
