@@ -71,7 +71,7 @@ func (p *pluginProgram) runPluginTry(ctx context.Context, f tryFlags) error {
 	}
 	printed, err := p.printPluginObject("Trial", trial)
 	if err == nil && !printed {
-		err = trial.Print(p.out, p.noHeaders)
+		err = trial.Print(p.out, p.newPluginTableOptions())
 	}
 	if err == nil && trial.Broken() {
 		err = errFound

@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	apiregistration "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/podpage"
 )
 
@@ -158,7 +159,7 @@ func TestBreakages(t *testing.T) {
 				t.Errorf("Broken() = %v, want %v", report.Broken(), want)
 			}
 			var out bytes.Buffer
-			if err := report.Print(&out, false); err != nil {
+			if err := report.Print(&out, output.TableOptions{}); err != nil {
 				t.Fatal(err)
 			}
 			compareGolden(t, name, out.Bytes())
@@ -320,7 +321,7 @@ func TestHealthyWorld(t *testing.T) {
 		t.Errorf("%d checks, too few to have walked the chain: %+v", len(report.Checks), report.Checks)
 	}
 	var out bytes.Buffer
-	if err := report.Print(&out, false); err != nil {
+	if err := report.Print(&out, output.TableOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	compareGolden(t, "healthy", out.Bytes())
@@ -565,7 +566,7 @@ func TestHostileNames(t *testing.T) {
 		"no rule for metric on pods; nearest: "+name)
 	report := w.run("web")
 	var out bytes.Buffer
-	if err := report.Print(&out, false); err != nil {
+	if err := report.Print(&out, output.TableOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if strings.ContainsAny(out.String(), "\x1b\u202e") {

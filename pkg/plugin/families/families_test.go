@@ -10,6 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 )
 
 const page = `# HELP http_requests_total Requests.
@@ -54,7 +56,7 @@ func TestReadPod(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	if err := report.Print(&out, false, true); err != nil {
+	if err := report.Print(&out, output.TableOptions{NoHeaders: true}); err != nil {
 		t.Fatal(err)
 	}
 	want := `go_goroutines                                                                           gauge       go_goroutines         1   12
