@@ -193,7 +193,7 @@ func (p *Provider) judgeProvidedPodValue(req request, pod *discovery.Pod, comput
 	case computed.Ended && p.awaitsProvidedSeries(req.rule, pod): // and may serve requests all the same
 		return nil
 	case computed.Reason == "" && p.decreasesOnProvidedPages(req.rule, pod):
-		computed.Reason, computed.Detail = metric.ReasonDecreasing, "a counter decreases again and again: several processes behind one port?"
+		computed.Reason, computed.Detail = metric.ReasonDecreasing, metric.DecreasingDetail
 	case computed.Reason == "" && isProvidedPart(req.rule, p.countHeldProvidedEvents(req.rule, pod), countProvidedEvents(computed)):
 		computed.Reason, computed.Detail = metric.ReasonWarmingUp, heldBack
 	}

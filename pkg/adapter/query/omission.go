@@ -60,7 +60,7 @@ func (ev *evaluation) omitWrongQueriedPods() {
 		}
 		switch {
 		case p.unexplained >= minUnexplained, p.decreases >= minDecreases && float64(p.decreases) >= minDecreasesPerSample*float64(p.samples):
-			ev.omitQueriedPod(p, metric.ReasonDecreasing, "a counter decreases again and again: several processes behind one port?")
+			ev.omitQueriedPod(p, metric.ReasonDecreasing, metric.DecreasingDetail)
 		case p.unexplained > 0 && p.unexplainedSince < unexplainedSamples:
 			ev.omitQueriedPod(p, metric.ReasonWarmingUp, "a counter went back to a value that no restart explains")
 		}

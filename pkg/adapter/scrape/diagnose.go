@@ -297,7 +297,7 @@ func (l *scrapeLoop) scrapeFamilyOmission(family string, opts *Options, now time
 	case f.rejected != "":
 		return metric.ReasonScrapeFailed, f.rejected
 	case f.decreasing:
-		return metric.ReasonDecreasing, "a counter decreases again and again: several processes behind one port?"
+		return metric.ReasonDecreasing, metric.DecreasingDetail
 	case age > maxScrapeGap(opts.Interval):
 		return metric.ReasonStale, fmt.Sprintf("newest page %v old", age.Round(time.Second))
 	case f.inRow == 0 && f.had && f.lacking < minPagesInRow:
