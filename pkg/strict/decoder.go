@@ -240,6 +240,20 @@ func (d *Decoder) DecodeMapping(path string, n *yaml.Node, fields map[string]Fie
 	}
 }
 
+// RejectEmpty adds a fault for a list without elements.
+func (d *Decoder) RejectEmpty(path string, n *yaml.Node) {
+	if n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
+		d.AddFaultAtLine(path, n.Line, "is empty")
+	}
+}
+
+// RejectLong adds a fault for a list of more elements than the maximum.
+func (d *Decoder) RejectLong(path string, n *yaml.Node, maximum int) {
+	if n.Kind == yaml.SequenceNode && len(n.Content) > maximum {
+		d.AddFaultAtLine(path, n.Line, "has %d elements; the maximum is %d", len(n.Content), maximum)
+	}
+}
+
 // DecodeSequence calls item for each element of a list.
 func (d *Decoder) DecodeSequence(path string, n *yaml.Node, item FieldDecoder) {
 	if n.Kind != yaml.SequenceNode {

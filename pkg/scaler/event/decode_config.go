@@ -103,14 +103,9 @@ func (d *configDecoder) eventSourceBrokersFromYAML(path string, n *yaml.Node) []
 
 // eventTextListFromYAML decodes a list of texts, and rejects an empty or a long list.
 func (d *configDecoder) eventTextListFromYAML(path string, n *yaml.Node) []string {
-	all := d.DecodeTexts(path, n)
-	switch {
-	case n.Kind == yaml.SequenceNode && len(all) == 0:
-		d.AddFaultAtLine(path, n.Line, "is empty")
-	case len(all) > maxListItems:
-		d.AddFaultAtLine(path, n.Line, "has %d elements; the maximum is %d", len(all), maxListItems)
-	}
-	return all
+	d.RejectEmpty(path, n)
+	d.RejectLong(path, n, maxListItems)
+	return d.DecodeTexts(path, n)
 }
 
 func (d *configDecoder) eventSourceTLSFromYAML(path string, n *yaml.Node) *KafkaTLS {

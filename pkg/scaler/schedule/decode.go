@@ -124,7 +124,7 @@ func (d *scheduleDecoder) scheduleWorkloadsFromYAML(path string, n *yaml.Node, n
 		t, err := hold.ParseWorkload(text, namespace)
 		switch {
 		case err != nil:
-			d.AddFaultAtLine(path, n.Line, "%s", strict.ShortenPlain(err.Error()))
+			d.AddFaultAtLine(path, n.Line, "%s", err.Error())
 		case !objectNamePattern.MatchString(t.Name):
 			d.AddFaultAtLine(path, n.Line, "%q is not a valid object name", strict.Shorten(t.Name))
 		case slices.Contains(all, t):
@@ -139,9 +139,7 @@ func (d *scheduleDecoder) scheduleWorkloadsFromYAML(path string, n *yaml.Node, n
 // scheduleListFromYAML decodes a list and rejects an empty one.
 func (d *scheduleDecoder) scheduleListFromYAML(path string, n *yaml.Node, item strict.FieldDecoder) {
 	d.DecodeSequence(path, n, item)
-	if n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
-		d.AddFaultAtLine(path, n.Line, "is empty")
-	}
+	d.RejectEmpty(path, n)
 }
 
 // isPlausibleScheduleYear rejects mistyped years.
