@@ -110,7 +110,7 @@ hpa: ## pkg/hpa beside the HPA controllers of Kubernetes 1.36 and 1.37: every ra
 attack: ## the adapter attacked as a tenant, a reader, a stranger, each attack with its bound; as root in a memory cgroup of the shipped limit
 	go -C test test ./attack -count 1 -timeout 20m -v
 
-attack-short: ## a share of `make attack` that judges memory and refusals, and no time
+attack-short: ## a share of `make attack` that judges memory and rejections, and no time
 	go -C test test ./attack -short -parallel 16 -count 1 -timeout 20m
 
 STEPS ?= 10

@@ -1,3 +1,5 @@
+// The command budget: how stale a metric may be before autoscalers act on it too late.
+
 package main
 
 import (
@@ -63,7 +65,7 @@ func (p *pluginProgram) runPluginBudget(ctx context.Context, args []string, sinc
 	if printed, err := p.printPluginObject("Budgets", map[string]any{"items": budgets}); printed || err != nil {
 		return err
 	}
-	return budget.Print(p.out, budgets, p.allSpaces, p.noHeaders)
+	return budget.Print(p.out, budgets, p.newPluginTableOptions())
 }
 
 // measurePluginBudgets returns the budgets of the named autoscalers of the namespace, or of all that the adapter knows there. A record of those

@@ -1,3 +1,5 @@
+// The command dashboard: a page on loopback, and the browser that opens it.
+
 package main
 
 import (

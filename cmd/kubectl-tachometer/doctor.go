@@ -1,3 +1,5 @@
+// The command doctor: the first broken part between pods and autoscalers.
+
 package main
 
 import (
@@ -52,7 +54,7 @@ func (p *pluginProgram) runPluginDoctor(ctx context.Context, args []string) erro
 	})
 	printed, err := p.printPluginObject("DoctorReport", report)
 	if err == nil && !printed {
-		err = report.Print(p.out, p.noHeaders)
+		err = report.Print(p.out, p.newPluginTableOptions())
 	}
 	if err == nil && report.Broken() {
 		err = errFound

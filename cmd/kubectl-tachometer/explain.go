@@ -1,3 +1,5 @@
+// The command explain: why an autoscaler wants its number of pods, now or in the recorded past.
+
 package main
 
 import (
@@ -67,7 +69,7 @@ func (p *pluginProgram) runPluginExplain(ctx context.Context, arg string) error 
 			_, err := fmt.Fprintln(p.out, plaintext.Clean(e.Sentence))
 			return err
 		}
-		return e.Print(p.out, p.noHeaders)
+		return e.Print(p.out, p.newPluginTableOptions())
 	}
 	if err := inventory.AutoscalerError(objects.Unread); err != nil {
 		return err
@@ -110,5 +112,5 @@ func (p *pluginProgram) runPluginDecisions(ctx context.Context, arg string, sinc
 	if printed, err := p.printPluginObject("DecisionLog", decisions); printed || err != nil {
 		return err
 	}
-	return decisions.Print(p.out, p.noHeaders)
+	return decisions.Print(p.out, p.newPluginTableOptions())
 }

@@ -1,3 +1,5 @@
+// The command hold: the scaler's own commands on Holds, with the user's rights.
+
 package main
 
 import (

@@ -1,3 +1,5 @@
+// The command lint: faults of autoscalers in files or in the cluster.
+
 package main
 
 import (
@@ -63,7 +65,7 @@ func (p *pluginProgram) runPluginLint(ctx context.Context, files []string, isRec
 	}
 	printed, err := p.printPluginObject("LintReport", report)
 	if err == nil && !printed {
-		err = report.Print(p.out, p.output == "wide", p.noHeaders)
+		err = report.Print(p.out, p.newPluginTableOptions())
 	}
 	if err == nil && report.Faulty() {
 		err = errFound

@@ -1,3 +1,5 @@
+// The command metrics: metrics to scale on, and an autoscaler on one of them.
+
 package main
 
 import (
@@ -65,7 +67,7 @@ func (p *pluginProgram) runPluginMetrics(ctx context.Context, args []string, met
 	if printed, err := p.printPluginObject("FamilyList", report); printed || err != nil {
 		return err
 	}
-	return report.Print(p.out, p.output == "wide", p.noHeaders)
+	return report.Print(p.out, p.newPluginTableOptions())
 }
 
 // printPluginSuggestion prints an autoscaler of the workload.
@@ -164,7 +166,7 @@ func (p *pluginProgram) printPluginNamedMetrics(ctx context.Context, c *pluginCo
 	for _, m := range metrics {
 		table.Add(m.Metric, cmp.Or(m.Of, "<external>"), m.API)
 	}
-	return table.Print(p.out, p.noHeaders)
+	return table.Print(p.out, p.newPluginTableOptions())
 }
 
 // namedMetric is a metric that discovery lists, and the resource that it is of; empty for an external metric.

@@ -1,3 +1,5 @@
+// The command replay: recorded decisions, computed again with another spec.
+
 package main
 
 import (
@@ -72,7 +74,7 @@ func (p *pluginProgram) runPluginReplay(ctx context.Context, arg, file string, s
 	if printed, err := p.printPluginObject("Replay", comparison); printed || err != nil {
 		return err
 	}
-	return comparison.Print(p.out, p.noHeaders)
+	return comparison.Print(p.out, p.newPluginTableOptions())
 }
 
 // readReplayedSpec returns the spec of the autoscaler in a file: the one of the name, or the only one. It returns nil without a file.

@@ -142,6 +142,11 @@ func (p *pluginProgram) printPluginObject(kind string, object any) (bool, error)
 	return false, nil
 }
 
+// newPluginTableOptions returns the options of the flags.
+func (p *pluginProgram) newPluginTableOptions() output.TableOptions {
+	return output.TableOptions{NoHeaders: p.noHeaders, WithNamespace: p.allSpaces, Wide: p.output == "wide"}
+}
+
 // warnPluginUnread says on standard error which resources could not be read.
 func (p *pluginProgram) warnPluginUnread(unread []inventory.Unread) {
 	for _, u := range unread {

@@ -1,3 +1,5 @@
+// The command top: the autoscalers of a namespace as a table that may refresh itself.
+
 package main
 
 import (
@@ -90,7 +92,7 @@ func (p *pluginProgram) printPluginTop(ctx context.Context, c *pluginConnection)
 	if p.watching && isPluginTerminal(p.out) && os.Getenv("TERM") != "dumb" { // a dumb terminal knows no escapes
 		table.WriteString(clearScreen)
 	}
-	if err := report.Print(&table, c.now(), c.namespace == "", p.output == "wide", p.noHeaders); err != nil {
+	if err := report.Print(&table, c.now(), p.newPluginTableOptions()); err != nil {
 		return err
 	}
 	if p.watching { // below the table: a line beside it would be cleared

@@ -1,3 +1,5 @@
+// The command try: a rule that is not deployed, evaluated by the adapter.
+
 package main
 
 import (
@@ -69,7 +71,7 @@ func (p *pluginProgram) runPluginTry(ctx context.Context, f tryFlags) error {
 	}
 	printed, err := p.printPluginObject("Trial", trial)
 	if err == nil && !printed {
-		err = trial.Print(p.out, p.noHeaders)
+		err = trial.Print(p.out, p.newPluginTableOptions())
 	}
 	if err == nil && trial.Broken() {
 		err = errFound

@@ -1,3 +1,5 @@
+// The command version: the versions of the plugin, the adapter and Kubernetes.
+
 package main
 
 import (

@@ -117,7 +117,7 @@ func (p *prometheusOptions) describeAdapterProgramUnusedAuth() string {
 	kubeconfig := p.newAdapterProgramServerKubeconfig()
 	raw, err := kubeconfig.RawConfig()
 	if err != nil {
-		return "" // newKubeconfigTransport has the error
+		return "" // newAdapterProgramAuthTransport has the error
 	}
 	current := raw.Contexts[raw.CurrentContext]
 	if current == nil || raw.AuthInfos[current.AuthInfo] == nil {

@@ -17,7 +17,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/filewatch"
 )
 
-// configReloader applies each valid content of the configuration file. describeReloads may be called while Run runs.
+// configReloader applies each valid content of the configuration file. describeAdapterProgramReloads may be called while Run runs.
 type configReloader struct {
 	opts    *adapterOptions
 	initial *parsedConfig

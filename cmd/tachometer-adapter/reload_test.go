@@ -64,7 +64,7 @@ func TestBadConfigurationLeavesTheLastGoodOne(t *testing.T) {
 		return strings.Contains(strings.Join(r.describeAdapterProgramReloads(), "\n"), "another format")
 	})
 	if g := gaugeValue(t, registry, "tachometer_config_generation"); g != 1 || len(applied) != 0 {
-		t.Errorf("generation %v, %d applied: a refused file was taken into force", g, len(applied))
+		t.Errorf("generation %v, %d applied: a rejected file was taken into force", g, len(applied))
 	}
 
 	write(configHeader + "scrape: {interval: 7s}\n")

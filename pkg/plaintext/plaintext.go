@@ -1,27 +1,67 @@
-// Package plaintext makes texts of other programs fit for a terminal: a terminal obeys control characters and marks of writing direction.
+// Package plaintext makes texts of other programs harmless and short: a terminal obeys control characters and marks of writing direction.
 package plaintext
 
 import (
 	"encoding/json"
 	"fmt"
+	"math"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf16"
+	"unicode/utf8"
 
 	"sigs.k8s.io/yaml"
 )
 
-// Clean makes a text fit for one line: line breaks and tabs become spaces, other characters that do not print question marks.
-func Clean(text string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case unicode.IsSpace(r):
-			return ' '
-		case !isHarmlessRune(r), r == unicode.ReplacementChar:
-			return '?'
+// cutMark ends a text that was cut.
+const cutMark = "…"
+
+// Clean makes a text fit for one line of a terminal, a log, an Event or a status. Line breaks and tabs become spaces. Other characters that do
+// not print, and invalid UTF-8, are quoted as Go does: \x1b, \u202e.
+func Clean(text string) string { return Clip(text, math.MaxInt) }
+
+// Clip is Clean with a result of at most maxBytes, 3 or more. It marks a cut, and cuts neither a character nor its quotation.
+func Clip(text string, maxBytes int) string {
+	if len(text) <= maxBytes && isPrintableASCII(text) {
+		return text
+	}
+	var b strings.Builder
+	end := 0 // where the text has room for the mark
+	for i, r := range text {
+		if r == utf8.RuneError && !strings.HasPrefix(text[i:], string(r)) {
+			b.WriteString(`\x` + strconv.FormatUint(uint64(text[i]), 16))
+		} else {
+			b.WriteString(cleanTextRune(r))
 		}
-		return r
-	}, text)
+		if b.Len() > maxBytes {
+			return b.String()[:end] + cutMark
+		}
+		if b.Len() <= maxBytes-len(cutMark) {
+			end = b.Len()
+		}
+	}
+	return b.String()
+}
+
+func cleanTextRune(r rune) string {
+	switch {
+	case unicode.IsSpace(r):
+		return " "
+	case isHarmlessRune(r):
+		return string(r)
+	}
+	return strings.Trim(strconv.QuoteRune(r), "'")
+}
+
+// isPrintableASCII reports whether a text has printable ASCII only, as nearly all texts have.
+func isPrintableASCII(text string) bool {
+	for i := range len(text) {
+		if text[i] < ' ' || text[i] > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 // CleanLines cleans each line of a text.

@@ -21,28 +21,61 @@ var activeTexts = []string{
 func TestClean(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{
-		"a\nb\tc\rd":               "a b c d",
-		"\x1b[2Jcleared":           "?[2Jcleared",
-		"\u009b2Jcleared":          "?2Jcleared",
-		"\u202eright to left":      "?right to left",
+		"a\nb\tc\r\nd":             "a b c  d",
+		"\x1b[2Jcleared":           `\x1b[2Jcleared`, // a terminal clears its screen
+		"\u009b2Jcleared":          `\u009b2Jcleared`,
+		"\u202eright to left":      `\u202eright to left`,
 		"\u2028line\u0085":         " line ",
-		"\U000e0041\ufffe\ue000":   "???",
-		"µ-seconds → 6.9 at 20 °C": "µ-seconds → 6.9 at 20 °C",
-		"\x9b31m":                  "?31m",
+		"\ufeff\u200bmark\x00\x7f": `\ufeff\u200bmark\x00\x7f`,
+		"\U000e0041\ufffe\ue000":   `\U000e0041\ufffe\ue000`,
+		"\x9b31m\xff":              `\x9b31m\xff`, // 0x9b is an escape of eight bits
+		"größe 6.9 µs → 'x' \"y\" `z` \\ 日 \ufffd": "größe 6.9 µs → 'x' \"y\" `z` \\ 日 \ufffd",
 	} {
 		if got := Clean(in); got != want {
 			t.Errorf("Clean(%q) = %q, want %q", in, got, want)
 		}
 	}
-	if got := CleanLines("a\x1b\nb\u009b"); got != "a?\nb?" {
+	if got := CleanLines("a\x1b\nb\u009b"); got != `a\x1b`+"\n"+`b\u009b` {
 		t.Errorf("lines became %q", got)
 	}
+}
+
+func TestClip(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"": "", "abcdef": "abcdef", "abcdefg": "abc…", "abcde\n": "abcde ", "abcdeü": "abc…", "abüdef": "ab…", "a\x1b[": `a\x1b[`,
+		"ab\x1b[": "ab…", "\u202e": `\u202e`, "\u202e\u202e": "…", // no half of a quotation
+	} {
+		if got := Clip(in, 6); got != want {
+			t.Errorf("Clip(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+// FuzzClip checks that no result moves a cursor or ends a line, that its length is bounded, and that nothing is cleaned twice.
+func FuzzClip(f *testing.F) {
+	for _, seed := range append(activeTexts, "", "abc", strings.Repeat("é\n", 100)) {
+		f.Add(seed, 20)
+	}
+	f.Fuzz(func(t *testing.T, text string, maxBytes int) {
+		maxBytes = min(max(maxBytes, len(cutMark)), 1000)
+		got := Clip(text, maxBytes)
+		if len(got) > maxBytes || !utf8.ValidString(got) {
+			t.Fatalf("%q: %q, longer than %d bytes or not UTF-8", text, got, maxBytes)
+		}
+		if strings.ContainsFunc(got, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			t.Fatalf("%q: %q", text, got)
+		}
+		if again := Clip(got, maxBytes); again != got {
+			t.Fatalf("%q: %q, cleaned again %q", text, got, again)
+		}
+	})
 }
 
 func TestCleanValue(t *testing.T) {
 	t.Parallel()
 	got := CleanValue(map[string]any{"a\x1b": []any{"b\u202e", 1.5, nil, map[string]any{"c": "\u009b"}}})
-	want := map[string]any{"a?": []any{"b?", 1.5, nil, map[string]any{"c": "?"}}}
+	want := map[string]any{`a\x1b`: []any{`b\u202e`, 1.5, nil, map[string]any{"c": `\u009b`}}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

@@ -109,13 +109,13 @@ func TestSimulate(t *testing.T) {
 	}
 }
 
-// TestSimulateRefusesLatency: what a latency would be with other pods is not in the record.
-func TestSimulateRefusesLatency(t *testing.T) {
+// TestSimulateRejectsLatency: what a latency would be with other pods is not in the record.
+func TestSimulateRejectsLatency(t *testing.T) {
 	t.Parallel()
 	spec := replaytest.Spec("http_request_duration_p95")
 	log := replaytest.Log(spec, wave()...)
 	if _, err := replay.Simulate(log, &spec, replay.Settings()); err != nil {
-		t.Errorf("the recorded spec is refused: %v", err)
+		t.Errorf("the recorded spec is rejected: %v", err)
 	}
 	other := replaytest.Spec("http_request_duration_p95")
 	other.MaxReplicas = 3

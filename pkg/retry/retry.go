@@ -74,13 +74,6 @@ func (t *Throttle) Allow(key string, now time.Time) bool {
 	return true
 }
 
-// Forget lets the next line of the key pass, as after a success.
-func (t *Throttle) Forget(key string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	delete(t.passed, key)
-}
-
 // forgetThrottledRetryLines drops the keys that may be logged again. The caller holds the lock.
 func (t *Throttle) forgetThrottledRetryLines(limit time.Time) {
 	for key, last := range t.passed {

@@ -75,10 +75,6 @@ func TestThrottle(t *testing.T) {
 			t.Errorf("%s after %v: %v, want %v", s.key, s.after, got, s.want)
 		}
 	}
-	th.Forget("a")
-	if !th.Allow("a", now.Add(2*time.Minute)) {
-		t.Error("a forgotten key is still throttled")
-	}
 }
 
 func TestThrottleIsBounded(t *testing.T) {

@@ -48,7 +48,7 @@ func TestManifestKeepsTheContract(t *testing.T) {
 	}
 	cfg, err := LoadConfig(lookupEnv(env))
 	if err != nil {
-		t.Fatalf("the service refuses the Deployment's environment: %v", err)
+		t.Fatalf("the service rejects the Deployment's environment: %v", err)
 	}
 	if killed := time.Duration(*pod.TerminationGracePeriodSeconds) * time.Second; killed <= cfg.GracePeriod {
 		t.Errorf("killed after %v, before GRACE_PERIOD %v is over", killed, cfg.GracePeriod)

@@ -5,9 +5,9 @@ import "go.yaml.in/yaml/v3"
 // maxAliasNodes bounds the values that the aliases of a document stand for: a few bytes of aliases of aliases may stand for any number.
 const maxAliasNodes = 10_000
 
-// DescribeAliases returns the line and the words for a document whose aliases stand for too many values, or for themselves. The line is 0 for any
+// describeYAMLAliases returns the line and the words for a document whose aliases stand for too many values, or for themselves. The line is 0 for any
 // other document. Code that follows aliases comes after it.
-func DescribeAliases(document *yaml.Node) (line int, message string) {
+func describeYAMLAliases(document *yaml.Node) (line int, message string) {
 	left := maxAliasNodes
 	if line = findExcessAlias(document, &left, map[*yaml.Node]int{}); line == 0 {
 		return 0, ""

@@ -7,18 +7,13 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"math"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
-	"time"
 
-	"github.com/prometheus/common/model"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/tachometer-metrics/tachometer/pkg/domain"
-	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 )
 
 // MaxBytes bounds a file. It is the most that a ConfigMap can hold.
@@ -144,7 +139,7 @@ func (d *Decoder) ParseDocument(data []byte) *yaml.Node {
 		return nil
 	}
 	d.rejectFurtherDocuments(dec)
-	if line, message := DescribeAliases(&doc); line > 0 {
+	if line, message := describeYAMLAliases(&doc); line > 0 {
 		d.AddFaultAtLine("", line, "%s", message)
 		return nil
 	}
@@ -245,6 +240,20 @@ func (d *Decoder) DecodeMapping(path string, n *yaml.Node, fields map[string]Fie
 	}
 }
 
+// RejectEmpty adds a fault for a list without elements.
+func (d *Decoder) RejectEmpty(path string, n *yaml.Node) {
+	if n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
+		d.AddFaultAtLine(path, n.Line, "is empty")
+	}
+}
+
+// RejectLong adds a fault for a list of more elements than the maximum.
+func (d *Decoder) RejectLong(path string, n *yaml.Node, maximum int) {
+	if n.Kind == yaml.SequenceNode && len(n.Content) > maximum {
+		d.AddFaultAtLine(path, n.Line, "has %d elements; the maximum is %d", len(n.Content), maximum)
+	}
+}
+
 // DecodeSequence calls item for each element of a list.
 func (d *Decoder) DecodeSequence(path string, n *yaml.Node, item FieldDecoder) {
 	if n.Kind != yaml.SequenceNode {
@@ -256,252 +265,4 @@ func (d *Decoder) DecodeSequence(path string, n *yaml.Node, item FieldDecoder) {
 		d.Lines[at] = e.Line
 		item(at, ResolveAlias(e))
 	}
-}
-
-// IndexPath returns the path of an element of the list at path.
-func IndexPath(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
-
-// JoinPath returns the path of a key below path.
-func JoinPath(path, key string) string {
-	if path == "" {
-		return key
-	}
-	return path + "." + key
-}
-
-// IsNullNode reports whether the node is null or an empty value.
-func IsNullNode(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
-
-// DescribeNode returns the words for a node in a fault: its kind, or the quoted text of a scalar.
-func DescribeNode(n *yaml.Node) string {
-	switch {
-	case n.Kind == yaml.SequenceNode:
-		return "a list"
-	case n.Kind == yaml.MappingNode:
-		return "a mapping"
-	case n.Kind == yaml.AliasNode:
-		return "an alias"
-	case IsNullNode(n):
-		return "null"
-	}
-	return Quote(n.Value)
-}
-
-// Quote returns a value of a file for a message: quoted and shortened, and without a URL, which may have a password in it.
-func Quote(value string) string {
-	if strings.Contains(value, "://") {
-		return "a URL"
-	}
-	return strconv.Quote(Shorten(value))
-}
-
-// ShortenPlain is Shorten for a text that stands in a message as it is, without quotes: it is made fit for a terminal.
-func ShortenPlain(s string) string { return Shorten(plaintext.Clean(s)) }
-
-// Shorten cuts text after 80 characters, so that a message that quotes it stays readable.
-func Shorten(s string) string {
-	const maxRunes = 80
-	if r := []rune(s); len(r) > maxRunes {
-		return string(r[:maxRunes]) + "…"
-	}
-	return s
-}
-
-// ValidateScalar reports whether the node is a scalar with one of the tags, and adds a fault otherwise.
-func (d *Decoder) ValidateScalar(path string, n *yaml.Node, want string, tags ...string) bool {
-	if n.Kind == yaml.ScalarNode {
-		for _, tag := range tags {
-			if n.ShortTag() == tag {
-				return true
-			}
-		}
-	}
-	d.AddFaultAtLine(path, n.Line, "must be %s, not %s%s", want, DescribeNode(n), DescribeQuotes(n, tags...))
-	return false
-}
-
-// DescribeQuotes returns the remedy for a value that needs its quotes removed, to have one of the types, or quotes added, to be text; empty for
-// other values.
-func DescribeQuotes(n *yaml.Node, tags ...string) string {
-	if n.Kind != yaml.ScalarNode && n.Style&yaml.FlowStyle != 0 && slices.Equal(tags, []string{"!!str"}) {
-		return "; put quotes around text that begins with { or ["
-	}
-	plain := yaml.Node{Kind: yaml.ScalarNode, Value: n.Value}
-	if n.Kind == yaml.ScalarNode && n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0 && slices.Contains(tags, plain.ShortTag()) {
-		return "; remove the quotes"
-	}
-	return ""
-}
-
-// Text returns the decoder of text, which must not be empty.
-func (d *Decoder) Text(to *string) FieldDecoder {
-	return func(path string, n *yaml.Node) {
-		if !d.ValidateScalar(path, n, "text (quote numbers and booleans)", "!!str") {
-			return
-		}
-		if strings.TrimSpace(n.Value) == "" {
-			d.AddFaultAtLine(path, n.Line, "has no value")
-			return
-		}
-		*to = n.Value
-	}
-}
-
-// DecodeTexts decodes a list of texts.
-func (d *Decoder) DecodeTexts(path string, n *yaml.Node) []string {
-	var all []string
-	d.DecodeSequence(path, n, func(path string, n *yaml.Node) {
-		var element string
-		d.Text(&element)(path, n)
-		all = append(all, element)
-	})
-	return all
-}
-
-// DecodeEnum decodes a choice among the words. It adds a fault for any other text and returns the first word.
-func (d *Decoder) DecodeEnum(path string, n *yaml.Node, words ...string) string {
-	if n.Kind != yaml.ScalarNode || !slices.Contains(words, n.Value) {
-		d.AddFaultAtLine(path, n.Line, "must be %s, not %s", strings.Join(words, " or "), DescribeNode(n))
-		return words[0]
-	}
-	return n.Value
-}
-
-// labelNameRegexp matches the names that every server and every dialect accepts without quotes.
-var labelNameRegexp = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
-
-// LabelName returns the decoder of the name of a label.
-func (d *Decoder) LabelName(to *string) FieldDecoder {
-	return func(path string, n *yaml.Node) {
-		d.Text(to)(path, n)
-		if !d.failed[path] && !labelNameRegexp.MatchString(*to) {
-			d.AddFaultAtLine(path, n.Line, "%s is not a label name; use letters, digits and _, and begin with a letter or _", DescribeNode(n))
-		}
-	}
-}
-
-// Bool returns the decoder of true or false.
-func (d *Decoder) Bool(to *bool) FieldDecoder {
-	return func(path string, n *yaml.Node) {
-		if d.ValidateScalar(path, n, "true or false", "!!bool") {
-			*to = strings.EqualFold(n.Value, "true")
-		}
-	}
-}
-
-// Integer returns the decoder of a whole number from minimum to maximum.
-func (d *Decoder) Integer(to *int, minimum, maximum int) FieldDecoder {
-	return func(path string, n *yaml.Node) {
-		if !d.ValidateScalar(path, n, "a whole number", "!!int") {
-			return
-		}
-		v, err := strconv.Atoi(n.Value) // first, because yaml reads 0100 as 64
-		if err != nil {
-			err = n.Decode(&v)
-		}
-		if err != nil || v < minimum || v > maximum {
-			d.AddFaultAtLine(path, n.Line, "must be from %d to %d, not %s", minimum, maximum, Shorten(n.Value))
-			return
-		}
-		*to = v
-	}
-}
-
-// byteUnits has the factor of each suffix of Kubernetes quantities.
-var byteUnits = map[string]int64{"": 1, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30}
-
-var byteCountRegexp = regexp.MustCompile(`^([0-9]{1,12})(Ki|Mi|Gi)?$`)
-
-// Bytes returns the decoder of a number of bytes from minimum to maximum, with the suffixes of Kubernetes quantities.
-func (d *Decoder) Bytes(to *int64, minimum, maximum int64) FieldDecoder {
-	return func(path string, n *yaml.Node) {
-		const want = "a number of bytes such as 16Mi"
-		if !d.ValidateScalar(path, n, want, "!!int", "!!str") {
-			return
-		}
-		m := byteCountRegexp.FindStringSubmatch(n.Value)
-		if m == nil {
-			d.AddFaultAtLine(path, n.Line, "must be %s, not %s", want, DescribeNode(n))
-			return
-		}
-		v, _ := strconv.ParseInt(m[1], 10, 64)
-		unit := byteUnits[m[2]]
-		if v > maximum/unit || v*unit < minimum {
-			d.AddFaultAtLine(path, n.Line, "must be from %s to %s, not %s", FormatBytes(minimum), FormatBytes(maximum), n.Value)
-			return
-		}
-		*to = v * unit
-	}
-}
-
-// FormatBytes returns a number of bytes as a configuration writes it, with the largest unit that divides it.
-func FormatBytes(n int64) string {
-	for _, unit := range []string{"Gi", "Mi", "Ki"} {
-		if n%byteUnits[unit] == 0 {
-			return strconv.FormatInt(n/byteUnits[unit], 10) + unit
-		}
-	}
-	return strconv.FormatInt(n, 10)
-}
-
-// Duration returns the decoder of a duration from minimum to maximum. It accepts only PromQL's notation, so that all files agree.
-func (d *Decoder) Duration(to *time.Duration, minimum, maximum time.Duration) FieldDecoder {
-	return func(path string, n *yaml.Node) {
-		v, ok := d.DecodeDuration(path, n, "a duration such as 2s, 500ms or 1m30s")
-		switch {
-		case !ok:
-		case v < minimum || v > maximum:
-			d.AddFaultAtLine(path, n.Line, "must be from %s to %s, not %s", FormatDuration(minimum), FormatDuration(maximum), n.Value)
-		default:
-			*to = v
-		}
-	}
-}
-
-// DecodeDuration decodes a duration of any length. In the fault, want names the expected value.
-func (d *Decoder) DecodeDuration(path string, n *yaml.Node, want string) (time.Duration, bool) {
-	if !d.ValidateScalar(path, n, want, "!!str", "!!int", "!!float") {
-		return 0, false
-	}
-	if n.ShortTag() != "!!str" {
-		d.AddFaultAtLine(path, n.Line, "must be %s; %s has no unit", want, Shorten(n.Value))
-		return 0, false
-	}
-	v, err := model.ParseDuration(n.Value)
-	if err != nil {
-		d.AddFaultAtLine(path, n.Line, "must be %s, not %s", want, DescribeNode(n))
-		return 0, false
-	}
-	return time.Duration(v), true
-}
-
-// FormatDuration returns a duration as a configuration writes it.
-func FormatDuration(d time.Duration) string { return model.Duration(d).String() }
-
-// Number returns the decoder of a finite number.
-func (d *Decoder) Number(to *float64) FieldDecoder {
-	return func(path string, n *yaml.Node) {
-		if !d.ValidateScalar(path, n, "a number", "!!int", "!!float") {
-			return
-		}
-		v, err := strconv.ParseFloat(n.Value, 64) // as in Integer
-		if err != nil {
-			err = n.Decode(&v)
-		}
-		if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
-			d.AddFaultAtLine(path, n.Line, "must be a finite number, not %s", Shorten(n.Value))
-			return
-		}
-		*to = v
-	}
-}
-
-// suggestStrictKey returns a hint at the known key with the same letters, or else at all known keys.
-func suggestStrictKey(got string, fields map[string]FieldDecoder) string {
-	for _, known := range slices.Sorted(maps.Keys(fields)) {
-		if strings.EqualFold(known, got) || strings.EqualFold(known, strings.NewReplacer("_", "", "-", "").Replace(got)) {
-			return "; did you mean " + known + "?"
-		}
-	}
-	return "; known: " + strings.Join(slices.Sorted(maps.Keys(fields)), ", ")
 }

@@ -10,7 +10,7 @@ import (
 func TestFaultIsHarmlessText(t *testing.T) {
 	t.Parallel()
 	fault := strict.Fault{Path: "rules[0].a\x1b[2J\u202e\nline 9: b", Line: 3, Message: "unknown key\u009b"}
-	if got, want := fault.String(), "line 3: rules[0].a?[2J? line 9: b: unknown key?"; got != want {
+	if got, want := fault.String(), `line 3: rules[0].a\x1b[2J\u202e line 9: b: unknown key\u009b`; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }

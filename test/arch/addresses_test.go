@@ -51,7 +51,7 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
-// TestNoReplace: go install MODULE/cmd/…@VERSION refuses a module whose go.mod has a replace directive.
+// TestNoReplace: go install MODULE/cmd/…@VERSION rejects a module whose go.mod has a replace directive.
 func TestNoReplace(t *testing.T) {
 	t.Parallel()
 	data, err := os.ReadFile(filepath.Join(root, "go.mod"))

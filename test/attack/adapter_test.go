@@ -84,7 +84,7 @@ func joinShare(t *testing.T) {
 }
 
 // isBusyMachine reports whether a result may be the fault of a busy machine. Continuous integration may be so busy that scrapes and answers
-// are late, and old values are an error then. A refusal never is.
+// are late, and old values are an error then. A rejection never is.
 func isBusyMachine(code int, err error) bool {
 	return testing.Short() && (code == http.StatusServiceUnavailable || code == http.StatusGatewayTimeout || code == 0 && os.IsTimeout(err))
 }

@@ -54,7 +54,7 @@ func TestDoors(t *testing.T) {
 	w := startDoorWorld(t)
 	attacks := doorAttacks
 	if testing.Short() {
-		attacks = attacks[:2] // the share judges memory and refusals
+		attacks = attacks[:2] // the share judges memory and rejections
 	}
 	for _, attack := range attacks {
 		t.Run(attack.name, func(t *testing.T) {

@@ -84,12 +84,12 @@ func (w *alertWorld) breakAdapter() {
 	configure(w.t.Context(), w.t, w.adapterConfig+"\n- metrik: typo\n")
 }
 
-// breakScaler makes a hold whose verification must fail, with a receiver that refuses the message, and another whose number a person changes, sends
+// breakScaler makes a hold whose verification must fail, with a receiver that rejects the message, and another whose number a person changes, sends
 // an event that is none, and takes the broker away. Then the configuration gets a fault.
 func (w *alertWorld) breakScaler() {
 	w.t.Helper()
 	ctx := w.t.Context()
-	w.sale.RefuseAlerts(true)
+	w.sale.RejectAlerts(true)
 	w.postAlertEvent("CONTESTED", http.StatusAccepted)
 	w.awaitHeldMinReplicas()
 	w.setMinReplicas(4)
@@ -124,7 +124,7 @@ func (w *alertWorld) mendAlertWorld() {
 		w.t.Fatal(err)
 	}
 	w.kubectl("apply", "-k", filepath.Join(s.Root, "manifests/scaler/workloads"))
-	w.sale.RefuseAlerts(false)
+	w.sale.RejectAlerts(false)
 	if err := w.sale.ResumeBroker(ctx); err != nil {
 		w.t.Fatal(err)
 	}

@@ -158,8 +158,8 @@ func agrees(ctx context.Context, path string, items int, want float64) error {
 	return nil
 }
 
-// TestRefusals sends unanswerable requests: the status and the message give the reason.
-func TestRefusals(t *testing.T) {
+// TestRejections sends unanswerable requests: the status and the message give the reason.
+func TestRejections(t *testing.T) {
 	needNode(t)
 	const namespaced = stack.CustomMetrics + "/namespaces/" + stack.SampleNamespace
 	for name, tc := range map[string]struct {

@@ -15,13 +15,13 @@ import (
 // TestUmbrella renders both charts as parts of another chart, beside one with templates of short names: they render what they do alone.
 func TestUmbrella(t *testing.T) {
 	t.Parallel()
-	stranger := &v4chart.Chart{
-		Metadata: &v4chart.Metadata{APIVersion: "v2", Name: "stranger", Version: "1.0.0"},
+	other := &v4chart.Chart{
+		Metadata: &v4chart.Metadata{APIVersion: "v2", Name: "other", Version: "1.0.0"},
 		Templates: []*common.File{{Name: "templates/_helpers.tpl", Data: []byte(
 			`{{- define "adapter.fullname" }}other{{ end }}{{- define "scaler.fullname" }}other{{ end }}{{- define "labels" }}other: other{{ end }}`)}},
 	}
 	umbrella := &v4chart.Chart{Metadata: &v4chart.Metadata{APIVersion: "v2", Name: "umbrella", Version: "1.0.0"}}
-	umbrella.AddDependency(loadChart(t, "tachometer-adapter"), loadChart(t, "tachometer-scaler"), stranger)
+	umbrella.AddDependency(loadChart(t, "tachometer-adapter"), loadChart(t, "tachometer-scaler"), other)
 	values := map[string]any{"global": map[string]any{"imageRegistry": "registry.example.com"}}
 	options := common.ReleaseOptions{Name: "web", Namespace: "monitoring", IsInstall: true}
 	all, err := v4util.ToRenderValues(umbrella, values, options, nil)

@@ -137,8 +137,8 @@ func checkPodSpec(t *testing.T, key string, deployment *unstructured.Unstructure
 	}
 }
 
-// TestRefusedValues gives values that could only make a release that does not work: Helm refuses them, and says what to write.
-func TestRefusedValues(t *testing.T) {
+// TestRejectedValues gives values that could only make a release that does not work: Helm rejects them, and says what to write.
+func TestRejectedValues(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		release

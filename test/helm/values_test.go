@@ -100,7 +100,7 @@ func TestSchema(t *testing.T) {
 	}
 }
 
-// TestUnknownValue gives values that the charts do not have: Helm refuses them by name.
+// TestUnknownValue gives values that the charts do not have: Helm rejects them by name.
 func TestUnknownValue(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {

@@ -82,7 +82,7 @@ func TestEndedPods(t *testing.T) {
 			return agree(found, want, never)
 		})
 		_, err := admin.raw(t.Context(), stack.CustomMetrics+"/namespaces/"+namespace+"/pods/"+end.pod+"/"+requests)
-		if err := refused(err, end.code, end.says); err != nil {
+		if err := rejected(err, end.code, end.says); err != nil {
 			t.Errorf("%s: %v", end.pod, err)
 		}
 	}

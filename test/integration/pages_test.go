@@ -17,9 +17,9 @@ import (
 type badPage struct {
 	page http.HandlerFunc
 	says string // what an answer gives as the reason
-	// counted is where the self-metrics count it: the label value of the pages that were refused, else of scrapes
+	// counted is where the self-metrics count it: the label value of the pages that were rejected, else of scrapes
 	// by outcome, else of the values left out.
-	refused, outcome, omitted string
+	rejected, outcome, omitted string
 }
 
 const goodLine = "http_requests_total{code=\"200\"} 100\n"
@@ -28,8 +28,8 @@ func text(page string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, page) }
 }
 
-// beginning serves the beginning of a page that never ends: the adapter must refuse the page for it, on a busy machine too, and
-// so within its timeout. A page that is refused only later runs into the timeout.
+// beginning serves the beginning of a page that never ends: the adapter must reject the page for it, on a busy machine too, and
+// so within its timeout. A page that is rejected only later runs into the timeout.
 func beginning(page string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, page)
@@ -57,25 +57,25 @@ func badPages() map[string]badPage {
 		"html": {page: func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/html")
 			_, _ = io.WriteString(w, "<html><body>"+goodLine+"</body></html>\n")
-		}, says: "Content-Type is text/html", refused: "not_metrics"},
+		}, says: "Content-Type is text/html", rejected: "not_metrics"},
 		"html-as-text": {page: func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/plain")
 			_, _ = io.WriteString(w, "<!DOCTYPE html>\n"+goodLine)
-		}, says: "HTML, not metrics", refused: "not_metrics"},
+		}, says: "HTML, not metrics", rejected: "not_metrics"},
 		"truncated": {page: func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Transfer-Encoding", "identity") // the body ends with the connection
 			_, _ = io.WriteString(w, goodLine+"http_requests_total{code=\"50")
-		}, says: "truncated page", refused: "truncated"},
+		}, says: "truncated page", rejected: "truncated"},
 		"cut-off": {page: func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "1000")
 			_, _ = io.WriteString(w, goodLine)
-		}, says: "truncated page", refused: "truncated"},
+		}, says: "truncated page", rejected: "truncated"},
 		"gzip": {page: func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Encoding", "gzip")
 			zip := gzip.NewWriter(w)
 			_, _ = io.WriteString(zip, goodLine)
 			_ = zip.Close()
-		}, says: "gzip, though not asked for", refused: "encoding"},
+		}, says: "gzip, though not asked for", rejected: "encoding"},
 		"gzip-unsaid": {page: func(w http.ResponseWriter, _ *http.Request) {
 			var b bytes.Buffer
 			zip := gzip.NewWriter(&b)
@@ -83,15 +83,15 @@ func badPages() map[string]badPage {
 			_ = zip.Close()
 			w.Header().Set("Content-Type", "text/plain")
 			_, _ = w.Write(b.Bytes())
-		}, says: "gzip, though not asked for", refused: "encoding"},
+		}, says: "gzip, though not asked for", rejected: "encoding"},
 		"huge": {page: func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Length", strconv.Itoa(200<<20))
 			beginning(filler)(w, r)
-		}, says: "page over 16 MiB", refused: "too_large"},
+		}, says: "page over 16 MiB", rejected: "too_large"},
 		"huge-unsaid": {page: func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(w, goodLine)
 			many(w, filler, 17<<20)
-		}, says: "", refused: "too_large"}, // or, on a slow machine, the time is over first
+		}, says: "", rejected: "too_large"}, // or, on a slow machine, the time is over first
 		"endless": {page: func(w http.ResponseWriter, r *http.Request) {
 			tick := time.NewTicker(20 * time.Millisecond)
 			defer tick.Stop()
@@ -101,12 +101,12 @@ func badPages() map[string]badPage {
 				<-tick.C
 			}
 		}, says: "timeout after 500ms", outcome: "timeout"},
-		"duplicate":      {page: text(goodLine + strings.Replace(goodLine, "100", "101", 1)), says: "duplicate series http_requests_total", refused: "duplicate"},
+		"duplicate":      {page: text(goodLine + strings.Replace(goodLine, "100", "101", 1)), says: "duplicate series http_requests_total", rejected: "duplicate"},
 		"nan":            {page: text("http_requests_total NaN\n"), says: "not a number", omitted: "not_a_number"},
-		"labels-1000":    {page: text("http_requests_total{" + labelList(1000) + "} 1\n"), says: "series with more than 64 labels", refused: "too_many_labels"},
-		"labels-million": {page: beginning("http_requests_total{" + strings.Repeat("name=\"value\",", 2000)), says: "longer than", refused: "too_long"},
-		"series-million": {page: beginning(series.String()), says: "more than 10000 samples", refused: "too_many_samples"},
-		"latin-1":        {page: text(goodLine + "http_requests_total{route=\"caf\xe9\"} 1\n"), says: "not UTF-8", refused: "not_utf8"},
+		"labels-1000":    {page: text("http_requests_total{" + labelList(1000) + "} 1\n"), says: "series with more than 64 labels", rejected: "too_many_labels"},
+		"labels-million": {page: beginning("http_requests_total{" + strings.Repeat("name=\"value\",", 2000)), says: "longer than", rejected: "too_long"},
+		"series-million": {page: beginning(series.String()), says: "more than 10000 samples", rejected: "too_many_samples"},
+		"latin-1":        {page: text(goodLine + "http_requests_total{route=\"caf\xe9\"} 1\n"), says: "not UTF-8", rejected: "not_utf8"},
 		"status":         {page: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) }, says: "HTTP 418", outcome: "http_status"},
 	}
 }
@@ -138,13 +138,13 @@ func TestBadPages(t *testing.T) {
 	for name, b := range bad {
 		eventually(t, 20*time.Second, func(ctx context.Context) error {
 			_, err := admin.values(ctx, podsPath(namespace, requests, "page="+name, ""))
-			return refused(err, http.StatusServiceUnavailable, "1 pod", b.says)
+			return rejected(err, http.StatusServiceUnavailable, "1 pod", b.says)
 		})
 		eventually(t, 20*time.Second, b.isCounted)
 	}
 	failed := fmt.Sprintf("%d pods: %d scrape failed (", len(bad), len(bad)-1)
 	_, err := admin.values(t.Context(), podsPath(namespace, requests, "bad=true", ""))
-	if err := refused(err, http.StatusServiceUnavailable, failed, ", 1 not a number"); err != nil {
+	if err := rejected(err, http.StatusServiceUnavailable, failed, ", 1 not a number"); err != nil {
 		t.Error(err)
 	}
 	// Each bad page was fetched; now each is fetched some more, and nothing of it piles up.
@@ -190,7 +190,7 @@ func reach(ctx context.Context, t *testing.T, path string, want map[string]float
 }
 
 func (b badPage) isCounted(ctx context.Context) error {
-	name, label, value := "tachometer_scrape_pages_rejected_total", "reason", b.refused
+	name, label, value := "tachometer_scrape_pages_rejected_total", "reason", b.rejected
 	switch {
 	case b.outcome != "":
 		name, label, value = "tachometer_scrape_requests_total", "outcome", b.outcome

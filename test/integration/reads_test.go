@@ -73,11 +73,11 @@ func (c *caller) raw(ctx context.Context, path string) ([]byte, error) {
 	if err != nil || response.StatusCode == http.StatusOK {
 		return body, err
 	}
-	refusal := &apierrors.StatusError{}
-	if err := json.Unmarshal(body, &refusal.ErrStatus); err != nil || refusal.ErrStatus.Code == 0 {
+	rejection := &apierrors.StatusError{}
+	if err := json.Unmarshal(body, &rejection.ErrStatus); err != nil || rejection.ErrStatus.Code == 0 {
 		return nil, fmt.Errorf("GET %s: %s: %.200s", path, response.Status, body)
 	}
-	return nil, refusal
+	return nil, rejection
 }
 
 // values reads a path of custom.metrics.k8s.io and returns the values by object.
@@ -133,8 +133,8 @@ func agree(found, want map[string]float64, tolerance float64) error {
 	return nil
 }
 
-// refused returns an error unless err is a status of the code, with all words in its message.
-func refused(err error, code int32, words ...string) error {
+// rejected returns an error unless err is a status of the code, with all words in its message.
+func rejected(err error, code int32, words ...string) error {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {
 		return fmt.Errorf("got %w, want status %d", err, code)

@@ -140,7 +140,7 @@ func TestRights(t *testing.T) {
 		return err
 	}
 	nobody := newUser(t, "nobody", "nobodies")
-	if err := refused(read(nobody, namespace), http.StatusForbidden, "nobody", "custom.metrics.k8s.io"); err != nil {
+	if err := rejected(read(nobody, namespace), http.StatusForbidden, "nobody", "custom.metrics.k8s.io"); err != nil {
 		t.Error(err)
 	}
 	someone := newUser(t, "someone")
@@ -148,7 +148,7 @@ func TestRights(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, 20*time.Second, func(context.Context) error { return read(someone, namespace) })
-	if err := refused(read(someone, "default"), http.StatusForbidden, "someone"); err != nil {
+	if err := rejected(read(someone, "default"), http.StatusForbidden, "someone"); err != nil {
 		t.Errorf("in another namespace: %v", err)
 	}
 }

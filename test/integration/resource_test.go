@@ -39,7 +39,7 @@ func TestNewResource(t *testing.T) {
 	newPod(t, namespace, "other", map[string]string{"app": "other"}, newCounter(4000))
 	path := stack.CustomMetrics + "/namespaces/" + namespace + "/gadgets.example.test/%s/" + requests
 	_, err := admin.raw(t.Context(), fmt.Sprintf(path, "big"))
-	if err := refused(err, http.StatusNotFound, "gadgets"); err != nil {
+	if err := rejected(err, http.StatusNotFound, "gadgets"); err != nil {
 		t.Errorf("before there are gadgets: %v", err)
 	}
 
@@ -53,7 +53,7 @@ func TestNewResource(t *testing.T) {
 		return reach(ctx, t, fmt.Sprintf(path, "big"), map[string]float64{"big": 3000})
 	})
 	_, err = admin.raw(t.Context(), fmt.Sprintf(path, "small"))
-	if err := refused(err, http.StatusNotFound, "small"); err != nil {
+	if err := rejected(err, http.StatusNotFound, "small"); err != nil {
 		t.Errorf("a gadget that is not there: %v", err)
 	}
 }

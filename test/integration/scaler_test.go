@@ -165,7 +165,7 @@ func (s *scaler) post(ctx context.Context, id, kind string) error {
 	if err != nil {
 		return err
 	}
-	stamp, signature := httpevent.Sign([]byte(saleSecret), event, time.Now())
+	stamp, signature := httpevent.Sign([]byte(saleSecret), nil, event, time.Now())
 	request.Header.Set(httpevent.TimestampHeader, stamp)
 	request.Header.Set(httpevent.SignatureHeader, signature)
 	answer, err := http.DefaultClient.Do(request)

@@ -95,7 +95,7 @@ func TestMetricSelectors(t *testing.T) {
 				t.Errorf("%s: served %v", selector, found)
 				return nil
 			}
-			return refused(err, tc.code, tc.says)
+			return rejected(err, tc.code, tc.says)
 		})
 	}
 }

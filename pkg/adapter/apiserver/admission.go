@@ -1,3 +1,5 @@
+// The first handler of a request: bounds before authentication.
+
 package apiserver
 
 import (

@@ -1,3 +1,5 @@
+// Authorizers over kube-apiserver's SubjectAccessReviews, apart for HPAs, others and large identities.
+
 package apiserver
 
 import (

@@ -1,3 +1,5 @@
+// The open connections: their number, in all and of an address.
+
 package apiserver
 
 import (

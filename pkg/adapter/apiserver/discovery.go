@@ -1,3 +1,5 @@
+// The discovery document of /apis, always in its plain form.
+
 package apiserver
 
 import (

@@ -1,3 +1,5 @@
+// The connections of kube-apiserver's front proxy, which carry the requests of all users.
+
 package apiserver
 
 import (

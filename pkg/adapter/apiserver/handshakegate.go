@@ -1,3 +1,5 @@
+// TLS handshakes, which compute before anything is known of a client.
+
 package apiserver
 
 import (

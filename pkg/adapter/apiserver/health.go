@@ -1,3 +1,5 @@
+// The health endpoints, and their reasons for callers with a right to them.
+
 package apiserver
 
 import (
@@ -29,13 +31,13 @@ type Health struct {
 	// Ready are the checks of /readyz: a failure keeps requests away.
 	Ready []Check
 	// Notes returns lines for /readyz?verbose, without effect on its result. Only callers with the right to get
-	// HealthDetailsPath read them. Nil for none.
+	// healthDetailsPath read them. Nil for none.
 	Notes func() []string
 }
 
-// HealthDetailsPath is the non-resource URL whose get right shows the reasons of failing checks, and the notes, on the health
+// healthDetailsPath is the non-resource URL whose get right shows the reasons of failing checks, and the notes, on the health
 // endpoints. They name addresses and files. The health paths themselves are readable for everybody in every cluster.
-const HealthDetailsPath = "/debug/health"
+const healthDetailsPath = "/debug/health"
 
 func toAPIServerHealthCheckers(checks []Check) []healthz.HealthChecker {
 	out := make([]healthz.HealthChecker, len(checks))
@@ -85,7 +87,7 @@ func (e *healthExplainer) explainAPIServerHealthResponse(next http.Handler) http
 	})
 }
 
-// mayReadAPIServerHealthDetails reports whether the caller has the right to get HealthDetailsPath.
+// mayReadAPIServerHealthDetails reports whether the caller has the right to get healthDetailsPath.
 func (e *healthExplainer) mayReadAPIServerHealthDetails(r *http.Request) bool {
 	caller, ok := request.UserFrom(r.Context())
 	if !ok || caller.GetName() == user.Anonymous {
@@ -97,7 +99,7 @@ func (e *healthExplainer) mayReadAPIServerHealthDetails(r *http.Request) bool {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), healthDetailsTime)
 	defer cancel()
-	decision, _, err := chosen.Authorize(ctx, authorizer.AttributesRecord{User: caller, Verb: "get", Path: HealthDetailsPath})
+	decision, _, err := chosen.Authorize(ctx, authorizer.AttributesRecord{User: caller, Verb: "get", Path: healthDetailsPath})
 	if err != nil && e.log.Allow("details", time.Now()) {
 		klog.FromContext(r.Context()).Error(err, "Right to read health details not verified", "user", caller.GetName())
 	}

@@ -1,3 +1,5 @@
+// Requests in flight: HPAs, readers and strangers have places of their own.
+
 package apiserver
 
 import (
@@ -20,8 +22,8 @@ import (
 )
 
 // requestLanes bound the authenticated requests in flight in three lanes, so that no lane takes the places of another:
-// autoscaling for HPAs and kube-apiserver itself, readers, and strangers. A stranger is an anonymous caller, or a caller
-// with a request denied a short time ago.
+// autoscaling for HPAs and kube-apiserver itself, readers, and strangers. A stranger is a caller without any right: anonymous, or
+// denied a short time ago.
 //
 // It takes the place of API priority and fairness in the library's handler chain. The original would need the right to read
 // the cluster's flow schemas, and could not tell a stranger from a reader.

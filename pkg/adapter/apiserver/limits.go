@@ -1,3 +1,5 @@
+// The numbers of all bounds in this package, with their reasons.
+
 package apiserver
 
 import (

@@ -1,3 +1,5 @@
+// Accepts connections and completes their handshakes before an HTTP server sees them.
+
 package apiserver
 
 import (

@@ -1,3 +1,5 @@
+// Metric selectors that do not parse, which the library would ignore.
+
 package apiserver
 
 import (
@@ -7,7 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
-	"github.com/tachometer-metrics/tachometer/pkg/adapter/netcause"
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 )
 
 // metricSelectorParameter selects the series of a custom metric.
@@ -22,7 +24,7 @@ func rejectBadAPIServerMetricSelector(next http.Handler, m *metrics) http.Handle
 		if strings.Contains(r.URL.RawQuery, metricSelectorParameter) {
 			if _, err := labels.Parse(r.URL.Query().Get(metricSelectorParameter)); err != nil {
 				rejectAPIServerRequest(w, m, &requestFault{reasonSelector, http.StatusBadRequest, metav1.StatusReasonBadRequest,
-					metricSelectorParameter + ": " + netcause.Clip(err.Error(), maxSelectorFaultBytes)})
+					metricSelectorParameter + ": " + plaintext.Clip(err.Error(), maxSelectorFaultBytes)})
 				return
 			}
 		}

@@ -1,3 +1,5 @@
+// OpenAPI documents of the served groups.
+
 package apiserver
 
 import (

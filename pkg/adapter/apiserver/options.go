@@ -1,3 +1,5 @@
+// The flags of the server.
+
 package apiserver
 
 import (

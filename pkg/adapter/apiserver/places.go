@@ -1,3 +1,5 @@
+// Places that an address may hold a few of, and a place that several holders share.
+
 package apiserver
 
 import "sync"
@@ -15,7 +17,7 @@ func newAPIServerAddressPlaces(total, perAddress int) *addressPlaces {
 	return &addressPlaces{total: total, perAddress: perAddress, by: map[string]int{}}
 }
 
-// takeAPIServerAddressPlace reports whether address has a place now. The caller gives it back with returnPlace.
+// takeAPIServerAddressPlace reports whether address has a place now. The caller gives it back with returnAPIServerAddressPlace.
 func (p *addressPlaces) takeAPIServerAddressPlace(address string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -1,3 +1,5 @@
+// The processors: half of them stay free for the reads of HPAs and for scrapes.
+
 package apiserver
 
 import (

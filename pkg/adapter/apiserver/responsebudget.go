@@ -1,3 +1,5 @@
+// The memory of responses that wait for their clients.
+
 package apiserver
 
 import (

@@ -131,7 +131,7 @@ func (s *Server) buildAPIServerConfig() (*genericapiserver.Config, error) {
 	}
 	config.OpenAPIConfig, config.OpenAPIV3Config = describeAPIServerOpenAPI(s.deps.Groups)
 	config.LongRunningFunc = func(*http.Request, *request.RequestInfo) bool { return false } // no API here has watches: all end in time
-	config.EnableMetrics = false                                                             // served by serveMetrics, together with the adapter's own
+	config.EnableMetrics = false                                                             // see installAPIServerMetricsHandler: together with the adapter's own
 	config.ShutdownDelayDuration = s.opts.ShutdownDelay
 	config.RequestTimeout = s.opts.RequestTimeout
 	config.MaxRequestBodyBytes = maxRequestBodyBytes

@@ -1,3 +1,5 @@
+// Two HTTP servers on one port: one for the front proxy, and one for all others.
+
 package apiserver
 
 import (

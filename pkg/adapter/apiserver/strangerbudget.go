@@ -1,3 +1,5 @@
+// The rate of rejected and unverified requests of an address.
+
 package apiserver
 
 import (
@@ -11,8 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/cache"
 )
 
-// strangerBudget bounds the rate of requests that are rejected, or need their credentials to be verified, by address. A rejection costs a
-// tenth of a millisecond, most of it TLS: ten thousand a second would take a processor.
+// strangerBudget bounds the rate of requests that a stranger may have sent, by address: those that are rejected, or need their credentials to be
+// verified. A rejection costs a tenth of a millisecond, most of it TLS: ten thousand a second would take a processor.
 //
 // A connection with such a request is not read while its address is over the budget, so TCP slows its client down. Other connections of
 // the address, such as the kubelet's probes, are read as ever: pods and kubelet share an address behind some network plugins.

@@ -41,7 +41,7 @@ type optimisticSecret struct {
 	version     int
 	held        *core.Secret
 	down        error  // what every request answers, unless nil
-	refused     error  // what every write answers, unless nil
+	rejected    error  // what every write answers, unless nil
 	beforeWrite func() // another client, between a read and the write
 }
 
@@ -75,14 +75,14 @@ func (s *optimisticSecret) Update(_ context.Context, in *core.Secret, _ metav1.U
 	})
 }
 
-func (s *optimisticSecret) write(in *core.Secret, refuse func() error) (*core.Secret, error) {
+func (s *optimisticSecret) write(in *core.Secret, reject func() error) (*core.Secret, error) {
 	if race := s.beforeWrite; race != nil {
 		s.beforeWrite = nil
 		race()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := errors.Join(s.down, s.refused, refuse()); err != nil {
+	if err := errors.Join(s.down, s.rejected, reject()); err != nil {
 		return nil, err
 	}
 	s.version++
@@ -346,7 +346,7 @@ func TestPublishFails(t *testing.T) {
 	renewal := start.Add(60 * 24 * time.Hour)
 	for i := range 10 {
 		if err := k.reconcileCertificate(t.Context(), renewal.Add(time.Duration(i)*10*time.Second)); err == nil {
-			t.Fatal("check says nothing about the refusal")
+			t.Fatal("check says nothing about the rejection")
 		}
 	}
 	if !k.currentCertificatePair().equalCertificatePair(before) || k.Trusted() != nil {

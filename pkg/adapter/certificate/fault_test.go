@@ -45,12 +45,12 @@ func TestSecretDeletedWithoutRightToCreate(t *testing.T) {
 	a, b := c.replica(), c.replica()
 	check(t, a, start)
 	check(t, b, start)
-	c.secret.held, c.secret.refused = nil, errForbidden
+	c.secret.held, c.secret.rejected = nil, errForbidden
 	now := start
 	round := func(when string, replicas ...*Keeper) {
 		for _, k := range replicas {
 			now = now.Add(3 * time.Second)
-			if err := k.reconcileCertificate(t.Context(), now); c.secret.refused != nil && err == nil {
+			if err := k.reconcileCertificate(t.Context(), now); c.secret.rejected != nil && err == nil {
 				t.Fatal("check says nothing about the missing Secret")
 			}
 			if k.Trusted() == nil {
@@ -77,7 +77,7 @@ func TestSecretDeletedWithoutRightToCreate(t *testing.T) {
 		}
 	}
 	c.secret.held = &core.Secret{ObjectMeta: metav1.ObjectMeta{Name: "cert", ResourceVersion: "0"}}
-	c.secret.refused = nil
+	c.secret.rejected = nil
 	for range 10 {
 		for _, k := range []*Keeper{third, b, fourth, a} {
 			round("Secret back", k)
@@ -149,10 +149,10 @@ func TestClockJumps(t *testing.T) {
 	}
 }
 
-// Whatever refuses the renewed pair, and however long: a replica never serves an expired certificate while it can publish another.
-func TestRenewalRefused(t *testing.T) {
+// Whatever rejects the renewed pair, and however long: a replica never serves an expired certificate while it can publish another.
+func TestRenewalRejected(t *testing.T) {
 	t.Parallel()
-	for name, refusal := range map[string]error{
+	for name, rejection := range map[string]error{
 		"conflict": errConflict, "forbidden": errForbidden, "unreachable": errors.New("connection refused"),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -161,7 +161,7 @@ func TestRenewalRefused(t *testing.T) {
 			a, b := c.replica(), c.replica()
 			check(t, a, start)
 			check(t, b, start)
-			c.secret.refused = refusal
+			c.secret.rejected = rejection
 			for step := range 80 {
 				now := start.Add(time.Duration(step) * 5 * 24 * time.Hour)
 				for i, k := range []*Keeper{a, b} {
@@ -174,12 +174,12 @@ func TestRenewalRefused(t *testing.T) {
 			if n := len(parseCertificateAuthorities(c.bundle(t, customName))); n > maxPublished {
 				t.Errorf("%d authorities", n)
 			}
-			c.secret.refused = nil
+			c.secret.rejected = nil
 			for look := range 5 {
 				for _, k := range []*Keeper{b, a} {
 					now := start.Add(400*24*time.Hour + time.Duration(10*look)*time.Second)
 					check(t, k, now)
-					wantTrusted(t, c, "not refused any more", now, a, b)
+					wantTrusted(t, c, "not rejected any more", now, a, b)
 				}
 			}
 			if !a.currentCertificatePair().equalCertificatePair(b.currentCertificatePair()) {

@@ -8,7 +8,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/memorybounds"
 )
 
-// Default returns the configuration without a file: every default, with its reason. setConfigDefaults derives further defaults
+// Default returns the configuration without a file: every default, with its reason. setAdapterConfigDefaults derives further defaults
 // from the scrape interval. A file with another interval changes them too.
 func Default() Config {
 	c := Config{
@@ -35,7 +35,7 @@ func Default() Config {
 	return c
 }
 
-// Defaults of setConfigDefaults and SetDefaults.
+// Defaults of setAdapterConfigDefaults and SetDefaults.
 const (
 	// maxDefaultTimeout: a slower page is too old for a decision.
 	maxDefaultTimeout = 10 * time.Second

@@ -28,7 +28,7 @@ func Load(data []byte) (*Config, error) {
 func Decode(data []byte) (*Config, Faults) {
 	d := &adapterConfigDecoder{strict.NewDecoder()}
 	c := Default()
-	// setConfigDefaults derives these values again, from the values of the file.
+	// setAdapterConfigDefaults derives these values again, from the values of the file.
 	c.Scrape.Timeout, c.MaxAge, c.MaxWindow = 0, 0, 0
 	c.lines = d.Lines
 	d.decodeAdapterConfigFile(&c, data)

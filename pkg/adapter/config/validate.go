@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
@@ -90,7 +89,7 @@ func (v *configValidator) validateAdapterConfigBackendURL(path, address string) 
 	switch u, err := url.Parse(address); {
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
 		v.AddFault(path, "must be http://HOST:PORT/PATH or https://HOST:PORT/PATH")
-	case u.Port() != "" && !isPort(u.Port()):
+	case u.Port() != "" && strict.ParsePort(u.Port()) == 0:
 		v.AddFault(path, "has the port %s; a port is a number from 1 to 65535", strict.ShortenPlain(u.Port()))
 	case u.User != nil:
 		v.AddFault(path, "must not contain credentials, because logs show it; use http.basic_auth")
@@ -99,12 +98,6 @@ func (v *configValidator) validateAdapterConfigBackendURL(path, address string) 
 	case FindAPIPath(u) != "":
 		v.AddFault(path, "must be the base address; remove %s, which each request adds", FindAPIPath(u))
 	}
-}
-
-// isPort reports whether a text is the number of a port.
-func isPort(text string) bool {
-	n, err := strconv.ParseUint(text, 10, 16)
-	return err == nil && n > 0
 }
 
 func (v *configValidator) requireAdapterConfigKey(path, hint string) {

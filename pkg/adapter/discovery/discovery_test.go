@@ -26,6 +26,7 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+	"github.com/tachometer-metrics/tachometer/pkg/podpage"
 )
 
 // clusterWorld is a Discovery that runs against fakes, under a clock of its own.
@@ -357,7 +358,7 @@ func TestPodsThatLeaveExternalMetrics(t *testing.T) {
 	orders := newHPA("shop", "orders", "api", externalMetric("waiting", nil))
 	objects := []runtime.Object{
 		newHPA("shop", "web", "web", podsMetric("rps")), newHPA("shop", "again", "web", podsMetric("rps")), orders,
-		apiPod("shop", "web-1"), apiPod("shop", "web-2"), apiPod("shop", "web-annotated", withAnnotations(annotationScrape, "true")),
+		apiPod("shop", "web-1"), apiPod("shop", "web-2"), apiPod("shop", "web-annotated", withAnnotations(podpage.AnnotationScrape, "true")),
 		apiPod("shop", "web-ending", markTerminating), apiPod("shop", "api-1", withLabels(map[string]string{"app": "api"})),
 	}
 	runInWorld(t, objects, map[string]any{"shop/web": "app=web", "shop/api": "app=api"}, nil, func(w *clusterWorld) {
@@ -393,7 +394,7 @@ func TestKindThatComesLater(t *testing.T) {
 }
 
 func TestReaderDemand(t *testing.T) {
-	objects := []runtime.Object{apiPod("shop", "web-1", withAnnotations(annotationScrape, "true")), apiPod("shop", "web-2")}
+	objects := []runtime.Object{apiPod("shop", "web-1", withAnnotations(podpage.AnnotationScrape, "true")), apiPod("shop", "web-2")}
 	runInWorld(t, objects, nil, nil, func(w *clusterWorld) {
 		sleepAndSettle(time.Second)
 		w.expectTargets("at start", "")

@@ -28,7 +28,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // Kubernetes 1.34, which client-go's fake clients cannot.
 type watchServer struct {
 	t          *testing.T
-	forbidden  atomic.Int32 // how many more watches of pods are refused
+	forbidden  atomic.Int32 // how many more watches of pods are rejected
 	pods, hpas []runtime.Object
 	more       chan watch.Event // of pods, after the list
 	watching   atomic.Int32

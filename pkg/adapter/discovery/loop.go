@@ -10,6 +10,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+	"github.com/tachometer-metrics/tachometer/pkg/podpage"
 )
 
 const (
@@ -195,7 +196,7 @@ func (c *targetLoop) reportOptedOutDiscoveredPods(ctx context.Context, previous 
 	for namespace, pods := range byNamespace {
 		c.metrics.optedOut.Add(float64(pods))
 		klog.FromContext(ctx).Info("Pods leave external metrics: no autoscaler names a metric of theirs, and they are not annotated",
-			"namespace", namespace, "pods", pods, "annotation", annotationScrape)
+			"namespace", namespace, "pods", pods, "annotation", podpage.AnnotationScrape)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/tachometer-metrics/tachometer/pkg/podpage"
 	"github.com/tachometer-metrics/tachometer/pkg/reserved"
 )
 
@@ -20,7 +21,7 @@ type endpointPolicy struct {
 
 // nodePorts are the ports of Kubernetes's own services on a node: kubelet, etcd, kube-apiserver, kube-controller-manager and
 // kube-scheduler. A pod of a tenant must not lend the adapter's reach to them.
-var nodePorts = []int{2379, 2380, 6443, 10250, 10255, 10256, 10257, 10259}
+var nodePorts = []int32{2379, 2380, 6443, 10250, 10255, 10256, 10257, 10259}
 
 // validateDiscoveredAddress returns an error for an address that is no pod's own.
 func (e endpointPolicy) validateDiscoveredAddress(ip string) error {
@@ -42,13 +43,13 @@ func (e endpointPolicy) validateDiscoveredAddress(ip string) error {
 
 // validateDiscoveredHostPort returns an error for a port of a pod on the node's network that the pod does not declare, or that belongs to
 // a service of the node.
-func (e endpointPolicy) validateDiscoveredHostPort(o *corev1.Pod, containers []corev1.Container, port int) error {
+func (e endpointPolicy) validateDiscoveredHostPort(o *corev1.Pod, containers []corev1.Container, port int32) error {
 	switch {
 	case !o.Spec.HostNetwork || e.allowHostNetwork:
 		return nil
 	case slices.Contains(nodePorts, port):
 		return fmt.Errorf("port %d on the node's network belongs to a service of the node: --allow-host-network permits it", port)
-	case !slices.Contains(listDiscoveredPodTCPPorts(containers, ""), port):
+	case !podpage.Declares(containers, port):
 		return fmt.Errorf("port %d on the node's network is not a container port of the pod: declare it, or permit it by --allow-host-network", port)
 	default:
 		return nil

@@ -5,12 +5,14 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/tachometer-metrics/tachometer/pkg/podpage"
 )
 
 // TestAddressesOfNode: what is not a pod's own is not scraped, with a reason, whatever the pod's status and annotations say.
 func TestAddressesOfNode(t *testing.T) {
 	t.Parallel()
-	onPort := func(port string) func(*corev1.Pod) { return withAnnotations(annotationPort, port) }
+	onPort := func(port string) func(*corev1.Pod) { return withAnnotations(podpage.AnnotationPort, port) }
 	for name, tc := range map[string]struct {
 		change func(*corev1.Pod)
 		reason string // without the key
@@ -36,7 +38,7 @@ func TestAddressesOfNode(t *testing.T) {
 		"kubelet":                 {change: combine(onHostNetwork, onPort("10250")), reason: "a service of the node"},
 		"kubelet, declared":       {change: combine(onHostNetwork, withContainers(newContainer("metrics:10250"), corev1.Container{})), reason: "a service of the node"},
 		"etcd":                    {change: combine(onHostNetwork, onPort("2379")), reason: "a service of the node"},
-		"scheme that is a scheme": {change: withAnnotations(annotationScheme, "gopher"), reason: "neither", always: true},
+		"scheme that is a scheme": {change: withAnnotations(podpage.AnnotationScheme, "gopher"), reason: "neither", always: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -45,8 +47,8 @@ func TestAddressesOfNode(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				refused := tc.reason != "" && (!allow || tc.always)
-				if (p.url == "") != refused || refused && !strings.Contains(p.skipReason, tc.reason) {
+				rejected := tc.reason != "" && (!allow || tc.always)
+				if (p.url == "") != rejected || rejected && !strings.Contains(p.skipReason, tc.reason) {
 					t.Errorf("allowed %v: url %q, reason %q; want %q", allow, p.url, p.skipReason, tc.reason)
 				}
 			}

@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+	"github.com/tachometer-metrics/tachometer/pkg/podpage"
 )
 
 // Pod holds the fields of a pod that readers need.
@@ -52,7 +53,7 @@ type Pod struct {
 // Object returns the pod's namespace and name.
 func (p *Pod) Object() metric.Object { return metric.Object{Namespace: p.Namespace, Name: p.Name} }
 
-// storedPod is the stored part of a pod. stripPod drops the rest of the API object, most of its bytes. A storedPod is
+// storedPod is the stored part of a pod. stripDiscoveredPod drops the rest of the API object, most of its bytes. A storedPod is
 // immutable: a change replaces it.
 type storedPod struct {
 	Pod
@@ -149,18 +150,21 @@ func (e endpointPolicy) newDiscoveredPod(o *corev1.Pod) *storedPod {
 // setDiscoveredEndpoint sets the endpoint of a running pod. A pod that is being deleted serves its last requests, so that it keeps
 // its endpoint for as long as it runs.
 func (p *storedPod) setDiscoveredEndpoint(o *corev1.Pod, policy endpointPolicy) {
-	wanted, err := parseDiscoveryScrapeAnnotation(o.Annotations)
+	wanted, err := podpage.IsWanted(o.Annotations)
 	p.annotated = wanted
 	if o.Status.Phase == corev1.PodRunning {
 		p.ip = o.Status.PodIP
 	}
 	if err == nil && p.ip != "" {
-		containers, port := listDiscoveredPodContainers(&o.Spec), 0
-		p.url, port, err = buildDiscoveredEndpoint(o.Status.PodIP, o.Annotations, containers)
+		containers := podpage.Containers(&o.Spec)
+		u, port, fault := podpage.URL(o.Status.PodIP, o.Annotations, containers)
+		if err = fault; err == nil {
+			p.url = u.String()
+		}
 		if err = cmp.Or(err, validateDiscoveredEndpointSize(p.url), policy.validateDiscoveredAddress(o.Status.PodIP), policy.validateDiscoveredHostPort(o, containers, port)); err != nil {
 			p.url = ""
 		}
-		container := findDiscoveredPortContainer(containers, port)
+		container := podpage.ServingContainer(containers, port)
 		p.Started, p.Stopped = findDiscoveredPodStartTime(o, container)
 		p.Finished = findDiscoveredPodFinishTime(o, container)
 	}

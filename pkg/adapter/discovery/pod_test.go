@@ -3,6 +3,7 @@ package discovery
 import (
 	"hash/fnv"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,6 +13,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+	"github.com/tachometer-metrics/tachometer/pkg/podpage"
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
 // podAddress returns an address of the pod's own. That of shop/web-1 is 10.0.0.7.
@@ -96,6 +99,19 @@ func withRunning(startedAt map[string]int64) func(*corev1.Pod) {
 	}
 }
 
+// newContainer declares ports written as "number" or "name:number".
+func newContainer(ports ...string) corev1.Container {
+	var c corev1.Container
+	for _, text := range ports {
+		name, number, isNamed := strings.Cut(text, ":")
+		if !isNamed {
+			name, number = "", text
+		}
+		c.Ports = append(c.Ports, corev1.ContainerPort{Name: name, ContainerPort: strict.ParsePort(number)})
+	}
+	return c
+}
+
 // withContainers replaces the containers by app and proxy with the ports.
 func withContainers(app, proxy corev1.Container) func(*corev1.Pod) {
 	return func(p *corev1.Pod) {
@@ -130,9 +146,9 @@ func TestPodStarted(t *testing.T) {
 	}{
 		"unknown":                         {combine(), 0},
 		"container with the port":         {combine(withContainers(app, proxy), withRunning(map[string]int64{"app": 110, "proxy": 120})), 120},
-		"annotated, declared":             {combine(withContainers(app, proxy), withAnnotations(annotationPort, "8080"), withRunning(map[string]int64{"app": 110, "proxy": 120})), 110},
-		"annotated, not declared":         {combine(withContainers(app, proxy), withAnnotations(annotationPort, "7070"), withRunning(map[string]int64{"app": 110, "proxy": 120})), 100},
-		"not declared, one restarted":     {combine(withContainers(app, proxy), withAnnotations(annotationPort, "7070"), withRunning(map[string]int64{"app": 110}), restart), 0},
+		"annotated, declared":             {combine(withContainers(app, proxy), withAnnotations(podpage.AnnotationPort, "8080"), withRunning(map[string]int64{"app": 110, "proxy": 120})), 110},
+		"annotated, not declared":         {combine(withContainers(app, proxy), withAnnotations(podpage.AnnotationPort, "7070"), withRunning(map[string]int64{"app": 110, "proxy": 120})), 100},
+		"not declared, one restarted":     {combine(withContainers(app, proxy), withAnnotations(podpage.AnnotationPort, "7070"), withRunning(map[string]int64{"app": 110}), restart), 0},
 		"declared, other restarted":       {combine(withContainers(app, proxy), withRunning(map[string]int64{"app": 110}), restart, withRunning(map[string]int64{"proxy": 120})), 120},
 		"container waits for its restart": {combine(withContainers(app, proxy), withRunning(map[string]int64{"proxy": 0})), 0},
 		"no status of the container":      {combine(withContainers(app, proxy), withRunning(nil)), 100},
@@ -214,19 +230,19 @@ func TestNewPod(t *testing.T) {
 		live      bool
 		why       metric.Omission
 		url       string
-		refused   string
+		rejected  string
 		annotated bool
 		unready   bool
 		departed  bool
 	}{
 		"live":                       {change: func(*corev1.Pod) {}, live: true, url: url},
 		"not ready":                  {change: markUnready, live: true, url: url, unready: true},
-		"annotated":                  {change: withAnnotations(annotationScrape, "true"), live: true, url: url, annotated: true},
-		"barred":                     {change: withAnnotations(annotationScrape, "false"), live: true, refused: `annotation prometheus.io/scrape is "false"`},
-		"bad annotation":             {change: withAnnotations(annotationPort, "x"), live: true, refused: `annotation prometheus.io/port is "x", not a port number, and no port has this name`},
+		"annotated":                  {change: withAnnotations(podpage.AnnotationScrape, "true"), live: true, url: url, annotated: true},
+		"barred":                     {change: withAnnotations(podpage.AnnotationScrape, "false"), live: true, rejected: `annotation prometheus.io/scrape is "false"`},
+		"bad annotation":             {change: withAnnotations(podpage.AnnotationPort, "x"), live: true, rejected: `annotation prometheus.io/port is "x", not a port number, and no port has this name`},
 		"terminating":                {change: markTerminating, why: why(metric.ReasonTerminating, ""), url: url, departed: true},
 		"ended while terminating":    {change: combine(markTerminating, inPhase(corev1.PodSucceeded)), why: why(metric.ReasonTerminating, ""), departed: true},
-		"barred, terminating":        {change: combine(markTerminating, withAnnotations(annotationScrape, "false")), why: why(metric.ReasonTerminating, ""), refused: `annotation prometheus.io/scrape is "false"`, departed: true},
+		"barred, terminating":        {change: combine(markTerminating, withAnnotations(podpage.AnnotationScrape, "false")), why: why(metric.ReasonTerminating, ""), rejected: `annotation prometheus.io/scrape is "false"`, departed: true},
 		"native sidecar":             {change: withInitContainer(new(corev1.ContainerRestartPolicyAlways), "metrics:15090"), live: true, url: "http://10.0.0.7:15090/metrics"},
 		"native sidecar's only port": {change: combine(func(p *corev1.Pod) { p.Spec.Containers[0].Ports = nil }, withInitContainer(new(corev1.ContainerRestartPolicyAlways), "15090")), live: true, url: "http://10.0.0.7:15090/metrics"},
 		"plain init container":       {change: withInitContainer(nil, "metrics:15090"), live: true, url: url},
@@ -246,7 +262,7 @@ func TestNewPod(t *testing.T) {
 					Namespace: "shop", Name: "web-1", UID: "uid-1", Node: "node-1",
 					Ready: !tc.unready, Live: tc.live, Departed: tc.departed, Omission: tc.why,
 				},
-				labels: map[string]string{"app": "web"}, url: tc.url, skipReason: tc.refused, annotated: tc.annotated,
+				labels: map[string]string{"app": "web"}, url: tc.url, skipReason: tc.rejected, annotated: tc.annotated,
 				hostNetwork: name == "on host network",
 			}
 			if tc.departed {

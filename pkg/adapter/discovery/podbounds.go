@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+	"github.com/tachometer-metrics/tachometer/pkg/podpage"
 )
 
 const (
@@ -52,7 +53,7 @@ func measureDiscoveredLabels(labels map[string]string) (size int) {
 // validateDiscoveredEndpointSize returns an error for a URL that is too long.
 func validateDiscoveredEndpointSize(endpoint string) error {
 	if len(endpoint) > maxEndpointBytes {
-		return fmt.Errorf("annotations %s and %s_NAME make a URL of %d bytes; the maximum is %d: shorten them", annotationPath, annotationParam, len(endpoint), maxEndpointBytes)
+		return fmt.Errorf("annotations %s and %s_NAME make a URL of %d bytes; the maximum is %d: shorten them", podpage.AnnotationPath, podpage.AnnotationParam, len(endpoint), maxEndpointBytes)
 	}
 	return nil
 }

@@ -14,6 +14,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes/fake"
+
+	"github.com/tachometer-metrics/tachometer/pkg/podpage"
 )
 
 // numberedLabels returns labels with values of a size.
@@ -38,12 +40,12 @@ func TestPodTextsAreBounded(t *testing.T) {
 		"too many labels":     {withLabels(numberedLabels(maxPodLabels+1, 1)), "pod has 101 labels of"},
 		"labels too long":     {withLabels(map[string]string{"app": "web", "x": long}), "pod has 2 labels of 200007 bytes"},
 		"labels of 600 KB":    {combine(withoutAddress, withLabels(numberedLabels(10_000, 50))), "pod has 10000 labels of"},
-		"path too long":       {withAnnotations(annotationPath, long), "make a URL of 200"},
-		"escapes in the path": {withAnnotations(annotationPath, "/a"+strings.Repeat("\n", 1_000)+"b"), "make a URL of 3023 bytes"},
+		"path too long":       {withAnnotations(podpage.AnnotationPath, long), "make a URL of 200"},
+		"escapes in the path": {withAnnotations(podpage.AnnotationPath, "/a"+strings.Repeat("\n", 1_000)+"b"), "make a URL of 3023 bytes"},
 		"parameter too long":  {withAnnotations("prometheus.io/param_x", long), "make a URL of 200"},
-		"scheme that is long": {withAnnotations(annotationScheme, long), "neither \"http\" nor \"https\""},
-		"port that is long":   {withAnnotations(annotationPort, long), "not a port number"},
-		"scrape that is long": {withAnnotations(annotationScrape, strings.Repeat("\x1b[2J", 50_000)), "neither \"true\" nor \"false\""},
+		"scheme that is long": {withAnnotations(podpage.AnnotationScheme, long), "neither \"http\" nor \"https\""},
+		"port that is long":   {withAnnotations(podpage.AnnotationPort, long), "not a port number"},
+		"scrape that is long": {withAnnotations(podpage.AnnotationScrape, strings.Repeat("\x1b[2J", 50_000)), "neither \"true\" nor \"false\""},
 		"owner that is long": {func(p *corev1.Pod) {
 			p.OwnerReferences = []metav1.OwnerReference{{Kind: "ReplicaSet", Name: long, Controller: new(true)}}
 		}, ""},

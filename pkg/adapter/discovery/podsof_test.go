@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+	"github.com/tachometer-metrics/tachometer/pkg/podpage"
 )
 
 // TestServiceThatSelectsOthers has a Service switch from blue to green pods: the next read must not add up pods without
@@ -81,8 +82,8 @@ func TestPodsOf(t *testing.T) {
 
 func TestObjectDemandOfReader(t *testing.T) {
 	objects := []runtime.Object{
-		apiPod("shop", "web-1", withAnnotations(annotationScrape, "true")),
-		apiPod("shop", "api-1", withAnnotations(annotationScrape, "true"), withLabels(map[string]string{"app": "api"})),
+		apiPod("shop", "web-1", withAnnotations(podpage.AnnotationScrape, "true")),
+		apiPod("shop", "api-1", withAnnotations(podpage.AnnotationScrape, "true"), withLabels(map[string]string{"app": "api"})),
 	}
 	runInWorld(t, objects, map[string]any{"shop/web": "app=web"}, nil, func(w *clusterWorld) {
 		sleepAndSettle(time.Second)

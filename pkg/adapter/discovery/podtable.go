@@ -18,7 +18,7 @@ type podTable struct {
 	byURL    map[string][]*storedPod // the current pods with an endpoint
 	departed departedPods
 	changes  uint64 // number of insertions since the start
-	// newLabels holds the namespaces with a pod whose labels no other pod has, since the last takeNewPodLabels.
+	// newLabels holds the namespaces with a pod whose labels no other pod has, since the last takeNewDiscoveredPodLabels.
 	newLabels map[string]struct{}
 	// ruleTargets are the keys of the pods of rules' own targets among the current pods.
 	ruleTargets map[metric.Object]struct{}

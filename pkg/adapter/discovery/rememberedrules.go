@@ -1,4 +1,4 @@
-// What rules say of the metrics in a plan is remembered for the next plan: a rule for a name costs more than the rest of a plan.
+// The answers of rules about the metrics in a plan are remembered for the next plan: a rule for a name costs more than the rest of a plan.
 
 package discovery
 

@@ -5,16 +5,15 @@ package discovery
 import (
 	"cmp"
 	"fmt"
-	"net"
 	"net/netip"
 	"net/url"
 	"slices"
-	"strconv"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+	"github.com/tachometer-metrics/tachometer/pkg/podpage"
 )
 
 // RuleTarget is a source of series that the configuration names: the pods behind a Service, or an address. Its pages are stored in a
@@ -124,11 +123,11 @@ func (e endpointPolicy) validateRuleTargetAddress(host string) error {
 	if err := e.validateDiscoveredAddress(at.Addr().String()); err != nil {
 		return err
 	}
-	return e.validateNodePort(int(at.Port()))
+	return e.validateNodePort(int32(at.Port()))
 }
 
 // validateNodePort returns an error for a port of Kubernetes's own services on a node.
-func (e endpointPolicy) validateNodePort(port int) error {
+func (e endpointPolicy) validateNodePort(port int32) error {
 	if slices.Contains(nodePorts, port) && !e.allowHostNetwork {
 		return fmt.Errorf("port %d belongs to a service of the node: --allow-host-network permits it", port)
 	}
@@ -153,16 +152,14 @@ func (e endpointPolicy) newServiceTarget(t RuleTarget, p *storedPod) *storedPod 
 		q.skipReason = err.Error()
 		return q
 	}
-	u := parseDiscoveryPathAnnotation(t.Path)
-	u.Scheme, u.Host = "http", net.JoinHostPort(p.ip, strconv.Itoa(t.Port))
-	q.url = u.String()
+	q.url = podpage.NewURL("http", p.ip, t.Port, t.Path).String()
 	return q
 }
 
 // validateServiceTarget returns an error for a pod that is not scraped at the port of the target.
 func (e endpointPolicy) validateServiceTarget(p *storedPod) error {
 	if p.hostNetwork && !e.allowHostNetwork {
-		return fmt.Errorf("it is on the node's network: remove targets.port and annotate %s, or permit it by --allow-host-network", annotationPort)
+		return fmt.Errorf("it is on the node's network: remove targets.port and annotate %s, or permit it by --allow-host-network", podpage.AnnotationPort)
 	}
 	return e.validateDiscoveredAddress(p.ip)
 }

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+	"github.com/tachometer-metrics/tachometer/pkg/podpage"
 )
 
 const queueSource = "service:mail/queue:9419/metrics"
@@ -126,7 +127,7 @@ func (w *clusterWorld) createService(s *corev1.Service) {
 func TestPodOfTwoSources(t *testing.T) {
 	t.Parallel()
 	table := newDiscoveredPodTable()
-	original := stripTestPod(t, endpointPolicy{}, apiPod("mail", "queue-1", withAnnotations(annotationPort, "9419")))
+	original := stripTestPod(t, endpointPolicy{}, apiPod("mail", "queue-1", withAnnotations(podpage.AnnotationPort, "9419")))
 	table.upsertDiscoveredObject(original)
 	policy := endpointPolicy{}
 	table.replaceRuleTargetPods([]*storedPod{policy.newServiceTarget(queueTarget(), original)}, time.Now())

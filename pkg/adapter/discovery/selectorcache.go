@@ -25,7 +25,7 @@ const (
 	// milliseconds, and the workers of the autoscalers' controller are few.
 	maxReadDelay = 100 * time.Millisecond
 	// fixedRefreshInterval applies to objects with an immutable selector. Only a deleted and recreated object can have
-	// another selector, and it makes pods with labels that are new to the namespace (see refreshSoon). A thousand
+	// another selector, and it makes pods with labels that are new to the namespace (see refreshDiscoverySelectorsSoon). A thousand
 	// autoscalers cost 3 requests a second instead of 33.
 	fixedRefreshInterval = 5 * time.Minute
 	// minRetryDelay doubles with each failure up to maxRetryDelay, which is the autoscaler's own period.

@@ -308,7 +308,7 @@ func TestAbsentObjectIsLookedUpRarely(t *testing.T) {
 }
 
 // TestObjectsThatDoNotExist: 10,000 reads of different objects cost some lookups a second while they last, none after, and no other
-// namespace is refused.
+// namespace is rejected.
 func TestObjectsThatDoNotExist(t *testing.T) {
 	runCacheInBubble(t, func(t *testing.T, ctx context.Context, s *selectorCache, a *lookupScript) {
 		a.setAnswer(nil, errGone)

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+	"github.com/tachometer-metrics/tachometer/pkg/podpage"
 )
 
 // podMark holds the claims of a plan on a pod.
@@ -40,7 +41,7 @@ func chooseDiscoveredTargets(p *demandPlan, pods *podTable) *targetSnapshot {
 		marks: make(map[*storedPod]podMark, count), inserted: inserted, demanded: p.demanded, unresolved: p.unresolved, standing: p.standing,
 		contested: map[metric.Object]string{},
 	}
-	// markOptedIn reads the autoscaled mark, so that markDemandedPods must have visited all pods first.
+	// markOptedInDiscoveryTargets reads the autoscaled mark, so that markDemandedDiscoveryTargets must have visited all pods first.
 	for _, c := range p.demandedPods {
 		s.markDemandedDiscoveryTargets(c, pods, p.sets)
 	}
@@ -85,7 +86,7 @@ func (s *targetSnapshot) listDiscoveredTargets(pods *podTable, sets *familySets)
 func explainDiscoveredEndpointRival(p, rival *storedPod) string {
 	text := "pod " + rival.discoveredPodKey().String() + " has the same endpoint " + p.url
 	if p.hostNetwork || rival.hostNetwork {
-		text += " on the node's network: annotate " + annotationPort + " with different ports"
+		text += " on the node's network: annotate " + podpage.AnnotationPort + " with different ports"
 	}
 	return text
 }
@@ -150,7 +151,7 @@ func (s *targetSnapshot) explainUntargetedDiscoveredPod(p *storedPod) metric.Omi
 	case s.unresolved[p.Namespace] != "":
 		o.Detail = s.unresolved[p.Namespace]
 	default:
-		o.Detail = `annotate it ` + annotationScrape + `: "true" or point a HorizontalPodAutoscaler at it`
+		o.Detail = `annotate it ` + podpage.AnnotationScrape + `: "true" or point a HorizontalPodAutoscaler at it`
 	}
 	return o
 }

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+	"github.com/tachometer-metrics/tachometer/pkg/podpage"
 )
 
 // prefixRules serves every metric that is not unknown from a family of its name behind the resource's:
@@ -76,11 +77,11 @@ func newShopTable() *podTable {
 	for _, p := range []*storedPod{
 		endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-1", web)),
 		endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-2", web)),
-		endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-barred", web, withAnnotations(annotationScrape, "false"))),
+		endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-barred", web, withAnnotations(podpage.AnnotationScrape, "false"))),
 		endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-ending", web, markTerminating)),
-		endpointPolicy{}.newDiscoveredPod(apiPod("shop", "api-1", api, withAnnotations(annotationScrape, "true"))),
+		endpointPolicy{}.newDiscoveredPod(apiPod("shop", "api-1", api, withAnnotations(podpage.AnnotationScrape, "true"))),
 		endpointPolicy{}.newDiscoveredPod(apiPod("shop", "api-2", api)),
-		endpointPolicy{}.newDiscoveredPod(apiPod("other", "api-1", api, withAnnotations(annotationScrape, "true"))),
+		endpointPolicy{}.newDiscoveredPod(apiPod("other", "api-1", api, withAnnotations(podpage.AnnotationScrape, "true"))),
 	} {
 		t.upsertDiscoveredObject(p)
 	}
@@ -259,7 +260,7 @@ func TestContestedEndpoints(t *testing.T) {
 			first: withCreated(1), second: combine(withCreated(2), withLabels(nil)),
 			details: [2]string{"pod shop/web-2 has the same endpoint " + url, `annotate it prometheus.io/scrape: "true" or point a HorizontalPodAutoscaler at it`},
 		},
-		"different ports": {first: withCreated(1), second: combine(withCreated(2), withAnnotations(annotationPort, "81")), targets: "web-1 web-2"},
+		"different ports": {first: withCreated(1), second: combine(withCreated(2), withAnnotations(podpage.AnnotationPort, "81")), targets: "web-1 web-2"},
 		"host network": {
 			first: combine(withCreated(1), onHostNetwork), second: combine(withCreated(2), onHostNetwork),
 			details: [2]string{fmt.Sprintf(sameNode, 2), fmt.Sprintf(sameNode, 1)},
@@ -331,7 +332,7 @@ func TestExplain(t *testing.T) {
 	const hint = `annotate it prometheus.io/scrape: "true" or point a HorizontalPodAutoscaler at it`
 	pods := newShopTable()
 	pods.upsertDiscoveredObject(endpointPolicy{}.newDiscoveredPod(apiPod("broken", "web-1")))
-	pods.upsertDiscoveredObject(endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-manyports", withAnnotations(annotationPort, "x"))))
+	pods.upsertDiscoveredObject(endpointPolicy{}.newDiscoveredPod(apiPod("shop", "web-manyports", withAnnotations(podpage.AnnotationPort, "x"))))
 	p := demandPlanner{rules: prefixRules{}, resourceOf: mapTestKind, selectorOf: knownSelectors(t, map[string]any{
 		"deployments.apps shop/web": "app=web", "deployments.apps broken/web": errors.New("forbidden"),
 		"deployments.apps shop/empty": "app=none",

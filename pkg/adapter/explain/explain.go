@@ -89,10 +89,10 @@ func (a *API) Group() *genericapiserver.APIGroupInfo {
 	info := genericapiserver.NewDefaultAPIGroupInfo(explainapi.GroupVersion.Group, scheme, metav1.ParameterCodec, serializer.NewCodecFactory(scheme))
 	info.PrioritizedVersions = []schema.GroupVersion{explainapi.GroupVersion}
 	info.VersionedResourcesStorageMap[explainapi.GroupVersion.Version] = map[string]rest.Storage{
-		explainapi.HPAs: a.newHPAStorage(),
+		explainapi.HPAs: a.newExplainedHPAStorage(),
 		explainapi.HPAs + "/" + explainapi.Decisions: &decisionStorage{a},
-		explainapi.Targets:                           a.newTargetStorage(),
-		explainapi.Metrics:                           a.newMetricStorage(),
+		explainapi.Targets:                           a.newExplainedTargetStorage(),
+		explainapi.Metrics:                           a.newExplainedMetricStorage(),
 		explainapi.RuleReviews:                       reviewStorage{a},
 	}
 	return &info
@@ -110,7 +110,7 @@ func (a *API) getExplainedHPA(ctx context.Context, key types.NamespacedName) (*e
 		return nil, orExplainNotFound(nil, "autoscaler", key)
 	}
 	e := a.newExplanation(key, current)
-	log, err := a.readMergedLog(ctx, key, replay.Memory(&e.Spec))
+	log, err := a.readMergedExplainedLog(ctx, key, replay.Memory(&e.Spec))
 	if err != nil || log == nil {
 		return nil, orExplainNotFound(err, "autoscaler", key)
 	}
@@ -133,15 +133,15 @@ func (a *API) newExplanation(key types.NamespacedName, c recorder.Current) *expl
 	return e
 }
 
-// readMergedLog returns the complete log of an autoscaler over a time span from all replicas; 0 means all. It returns nil if no replica
+// readMergedExplainedLog returns the complete log of an autoscaler over a time span from all replicas; 0 means all. It returns nil if no replica
 // knows the autoscaler.
-func (a *API) readMergedLog(ctx context.Context, key types.NamespacedName, span time.Duration) (*explainapi.DecisionLog, error) {
+func (a *API) readMergedExplainedLog(ctx context.Context, key types.NamespacedName, span time.Duration) (*explainapi.DecisionLog, error) {
 	since := time.Time{}
 	if span > 0 {
 		since = a.deps.Now().Add(-span)
 		span += mergeReach // of a look at the begin, one replica may have only the status
 	}
-	own, err := a.readOwnLog(key, span)
+	own, err := a.readOwnExplainedLog(key, span)
 	if err != nil {
 		return nil, err
 	}
@@ -164,15 +164,15 @@ func (a *API) readMergedLog(ctx context.Context, key types.NamespacedName, span 
 	if len(logs) == 0 {
 		return nil, nil
 	}
-	log := mergeDecisionLogs(logs)
+	log := mergeExplainedLogs(logs)
 	source.UnknownBefore = log.Source.UnknownBefore
 	log.Source = source
 	log.Decisions = slices.DeleteFunc(log.Decisions, func(d explainapi.Decision) bool { return d.Time.Before(since) })
 	return log, nil
 }
 
-// readOwnLog returns what this replica recorded of an autoscaler over a time span; 0 means all. It returns nil if it knows no such one.
-func (a *API) readOwnLog(key types.NamespacedName, span time.Duration) (*explainapi.DecisionLog, error) {
+// readOwnExplainedLog returns what this replica recorded of an autoscaler over a time span; 0 means all. It returns nil if it knows no such one.
+func (a *API) readOwnExplainedLog(key types.NamespacedName, span time.Duration) (*explainapi.DecisionLog, error) {
 	since := time.Time{}
 	if span > 0 {
 		since = a.deps.Now().Add(-span)

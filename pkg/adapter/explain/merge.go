@@ -19,14 +19,14 @@ type partialLook struct {
 	replicas []int
 }
 
-// mergeDecisionLogs merges the complete logs of several replicas into one log of all reads. Every replica watches the status, so that
+// mergeExplainedLogs merges the complete logs of several replicas into one log of all reads. Every replica watches the status, so that
 // one status is in each log: the replica that was read has it with the look, and the others have it alone.
-func mergeDecisionLogs(logs []*explainapi.DecisionLog) *explainapi.DecisionLog {
+func mergeExplainedLogs(logs []*explainapi.DecisionLog) *explainapi.DecisionLog {
 	if len(logs) == 1 {
 		return logs[0]
 	}
 	out := &explainapi.DecisionLog{ObjectMeta: logs[0].ObjectMeta, Source: logs[0].Source}
-	specs := mergeLoggedSpecs(out, logs)
+	specs := mergeExplainedSpecs(out, logs)
 	var looks []partialLook
 	var statuses []explainapi.Decision
 	for replica, log := range logs {
@@ -43,22 +43,22 @@ func mergeDecisionLogs(logs []*explainapi.DecisionLog) *explainapi.DecisionLog {
 			looks = append(looks, partialLook{d, []int{replica}})
 		}
 	}
-	whole := joinPartialLooks(looks)
-	sortLoggedDecisions(statuses)
+	whole := joinExplainedLooks(looks)
+	sortExplainedDecisions(statuses)
 	var alone []explainapi.Decision
 	for i := range statuses {
-		if s := &statuses[i]; !hasLoggedStatus(whole, s) && !hasLoggedStatus(alone, s) {
+		if s := &statuses[i]; !hasExplainedStatus(whole, s) && !hasExplainedStatus(alone, s) {
 			alone = append(alone, *s)
 		}
 	}
 	out.Decisions = slices.Concat(whole, alone)
-	sortLoggedDecisions(out.Decisions)
+	sortExplainedDecisions(out.Decisions)
 	out.Complete()
 	return out
 }
 
-// mergeLoggedSpecs sets the specs of all logs in the order of time, and returns the new index of each log's specs.
-func mergeLoggedSpecs(out *explainapi.DecisionLog, logs []*explainapi.DecisionLog) [][]int {
+// mergeExplainedSpecs sets the specs of all logs in the order of time, and returns the new index of each log's specs.
+func mergeExplainedSpecs(out *explainapi.DecisionLog, logs []*explainapi.DecisionLog) [][]int {
 	type place struct{ replica, spec int }
 	var places []place
 	indexes := make([][]int, len(logs))
@@ -81,13 +81,13 @@ func mergeLoggedSpecs(out *explainapi.DecisionLog, logs []*explainapi.DecisionLo
 	return indexes
 }
 
-// joinPartialLooks joins the parts of looks whose metrics were read from different replicas.
-func joinPartialLooks(parts []partialLook) []explainapi.Decision {
+// joinExplainedLooks joins the parts of looks whose metrics were read from different replicas.
+func joinExplainedLooks(parts []partialLook) []explainapi.Decision {
 	slices.SortStableFunc(parts, func(a, b partialLook) int { return a.Time.Compare(b.Time) })
 	var joined []partialLook
 	for _, p := range parts {
-		if n := len(joined); n > 0 && joined[n-1].isPartialLookWith(p) {
-			joined[n-1].joinPartialLook(p)
+		if n := len(joined); n > 0 && joined[n-1].isPartOfExplainedLook(p) {
+			joined[n-1].joinExplainedLook(p)
 			continue
 		}
 		joined = append(joined, p)
@@ -99,8 +99,8 @@ func joinPartialLooks(parts []partialLook) []explainapi.Decision {
 	return decisions
 }
 
-// isPartialLookWith reports whether a later part is of the same look: of another replica and other metrics, before the status.
-func (l *partialLook) isPartialLookWith(later partialLook) bool {
+// isPartOfExplainedLook reports whether a later part is of the same look: of another replica and other metrics, before the status.
+func (l *partialLook) isPartOfExplainedLook(later partialLook) bool {
 	if later.Time.Sub(l.Time) > mergeReach || later.Spec != l.Spec || slices.Contains(l.replicas, later.replicas[0]) {
 		return false
 	}
@@ -112,7 +112,7 @@ func (l *partialLook) isPartialLookWith(later partialLook) bool {
 	})
 }
 
-func (l *partialLook) joinPartialLook(later partialLook) {
+func (l *partialLook) joinExplainedLook(later partialLook) {
 	l.Reads = append(slices.Clone(l.Reads), later.Reads...)
 	l.replicas = append(l.replicas, later.replicas...)
 	if l.WrittenAfter == nil && later.WrittenAfter != nil {
@@ -124,20 +124,20 @@ func (l *partialLook) joinPartialLook(later partialLook) {
 	}
 }
 
-// hasLoggedStatus reports whether sorted decisions have the status that a replica without a read watched.
-func hasLoggedStatus(decisions []explainapi.Decision, alone *explainapi.Decision) bool {
+// hasExplainedStatus reports whether sorted decisions have the status that a replica without a read watched.
+func hasExplainedStatus(decisions []explainapi.Decision, alone *explainapi.Decision) bool {
 	earliest := alone.Time.Add(-3 * mergeReach) // of a look: its reads, its status, and the difference of times
 	first, _ := slices.BinarySearchFunc(decisions, earliest, func(d explainapi.Decision, at time.Time) int { return d.Time.Compare(at) })
 	for i := first; i < len(decisions) && decisions[i].Time.Sub(alone.Time) <= mergeReach; i++ {
-		if isSameLoggedStatus(&decisions[i], alone) {
+		if isSameExplainedStatus(&decisions[i], alone) {
 			return true
 		}
 	}
 	return false
 }
 
-// isSameLoggedStatus reports whether a decision has the status that a replica without a read watched.
-func isSameLoggedStatus(d, alone *explainapi.Decision) bool {
+// isSameExplainedStatus reports whether a decision has the status that a replica without a read watched.
+func isSameExplainedStatus(d, alone *explainapi.Decision) bool {
 	written := d.Time
 	switch {
 	case d.WrittenAfter != nil:
@@ -145,10 +145,10 @@ func isSameLoggedStatus(d, alone *explainapi.Decision) bool {
 	case len(d.Reads) > 0: // the status was there before
 		return false
 	}
-	return written.Sub(alone.Time).Abs() <= mergeReach && equalLoggedStatus(d.Status, alone.Status)
+	return written.Sub(alone.Time).Abs() <= mergeReach && equalExplainedStatus(d.Status, alone.Status)
 }
 
-func equalLoggedStatus(a, b *explainapi.Status) bool {
+func equalExplainedStatus(a, b *explainapi.Status) bool {
 	if a == nil || b == nil {
 		return a == b
 	}
@@ -156,6 +156,6 @@ func equalLoggedStatus(a, b *explainapi.Status) bool {
 		slices.Equal(a.Conditions, b.Conditions) && slices.Equal(a.Current, b.Current)
 }
 
-func sortLoggedDecisions(decisions []explainapi.Decision) {
+func sortExplainedDecisions(decisions []explainapi.Decision) {
 	slices.SortStableFunc(decisions, func(a, b explainapi.Decision) int { return a.Time.Compare(b.Time) })
 }

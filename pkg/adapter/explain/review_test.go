@@ -119,7 +119,7 @@ func (*reviewedShop) SilentSince(string, string) (time.Time, bool) { return time
 func (*reviewedShop) HeldCounts(string, string, []string) float64 { return 0 }
 
 func (*reviewedShop) Decreases(string, string, []string) bool { return false }
-func (*reviewedShop) RefusedSince(string, string, []string) (time.Time, bool) {
+func (*reviewedShop) RejectedSince(string, string, []string) (time.Time, bool) {
 	return time.Time{}, false
 }
 

@@ -42,7 +42,7 @@ var (
 	_ rest.Connecter = (*decisionStorage)(nil)
 )
 
-func (a *API) newHPAStorage() *namedStorage {
+func (a *API) newExplainedHPAStorage() *namedStorage {
 	return &namedStorage{
 		explainStorage{
 			"", &explainapi.Explanation{}, a.listExplainedHPAs, []string{"Name", "Replicas", "Wanted", "Replica", "Known since"},
@@ -65,7 +65,7 @@ func (a *API) newHPAStorage() *namedStorage {
 	}
 }
 
-func (a *API) newTargetStorage() *namedStorage {
+func (a *API) newExplainedTargetStorage() *namedStorage {
 	return &namedStorage{
 		explainStorage{
 			"target", &explainapi.Target{}, a.listExplainedTargets, []string{"Name", "State", "URL", "Error"},
@@ -84,7 +84,7 @@ func (a *API) newTargetStorage() *namedStorage {
 	}
 }
 
-func (a *API) newMetricStorage() *explainStorage {
+func (a *API) newExplainedMetricStorage() *explainStorage {
 	return &explainStorage{
 		"metric", &explainapi.Metric{}, a.listExplainedMetrics, []string{"Name", "Resource", "Object", "Selector", "Autoscaled"},
 		func(o runtime.Object) []any {
@@ -183,7 +183,7 @@ func (*decisionStorage) ConnectMethods() []string { return []string{http.MethodG
 func (s *decisionStorage) Connect(ctx context.Context, name string, _ runtime.Object, responder rest.Responder) (http.Handler, error) {
 	key := types.NamespacedName{Namespace: request.NamespaceValue(ctx), Name: name}
 	return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		log, err := s.readDecisionLog(r.Context(), key, r.URL.Query())
+		log, err := s.readExplainedDecisionLog(r.Context(), key, r.URL.Query())
 		if err != nil {
 			responder.Error(toExplainStatus(r.Context(), name, err))
 			return
@@ -192,8 +192,8 @@ func (s *decisionStorage) Connect(ctx context.Context, name string, _ runtime.Ob
 	}), nil
 }
 
-// readDecisionLog returns the log of an autoscaler, by the parameters of a request. Parts that repeat are left out of it.
-func (s *decisionStorage) readDecisionLog(ctx context.Context, key types.NamespacedName, parameters url.Values) (*explainapi.DecisionLog, error) {
+// readExplainedDecisionLog returns the log of an autoscaler, by the parameters of a request. Parts that repeat are left out of it.
+func (s *decisionStorage) readExplainedDecisionLog(ctx context.Context, key types.NamespacedName, parameters url.Values) (*explainapi.DecisionLog, error) {
 	span := time.Duration(0)
 	if text := parameters.Get(explainapi.SinceParameter); text != "" {
 		var err error
@@ -205,9 +205,9 @@ func (s *decisionStorage) readDecisionLog(ctx context.Context, key types.Namespa
 	var err error
 	switch scope := parameters.Get(explainapi.ScopeParameter); scope {
 	case explainapi.ScopeReplica:
-		log, err = s.api.readOwnLog(key, span)
+		log, err = s.api.readOwnExplainedLog(key, span)
 	case "":
-		log, err = s.api.readMergedLog(ctx, key, span)
+		log, err = s.api.readMergedExplainedLog(ctx, key, span)
 	default:
 		return nil, metric.Errorf(metric.KindInvalid, "%s=%q: want %s, or no %s for all replicas", explainapi.ScopeParameter, scope, explainapi.ScopeReplica, explainapi.ScopeParameter)
 	}

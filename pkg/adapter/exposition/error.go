@@ -10,7 +10,7 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
-	"github.com/tachometer-metrics/tachometer/pkg/adapter/netcause"
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 )
 
 // ErrorKind is the reason of a rejected page or family, in one word: a label value of the self-metrics.
@@ -60,7 +60,7 @@ func newExpositionError(k ErrorKind, format string, args ...any) *Error {
 const maxDetailBytes = 120
 
 // shortenExpositionDetail returns text of a page as it may stand in an error.
-func shortenExpositionDetail(s string) string { return netcause.Clip(s, maxDetailBytes) }
+func shortenExpositionDetail(s string) string { return plaintext.Clip(s, maxDetailBytes) }
 
 // formatExpositionSeries returns a series as a text for people, with braces only if it has labels.
 func formatExpositionSeries(l labels.Labels) string {

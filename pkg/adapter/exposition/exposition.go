@@ -76,7 +76,7 @@ type PageOptions struct {
 	MaxBytes int64
 	// MaxSamples bounds the wanted samples. A page with more loses whole families, by Ranks.
 	MaxSamples int
-	// Ranks are the ranks of the families, in the order of Families.Names. Of a page with too many samples the parser refuses
+	// Ranks are the ranks of the families, in the order of Families.Names. Of a page with too many samples the parser rejects
 	// the family of the highest rank, and among equal ranks the largest. nil: all families have the same rank.
 	Ranks []int
 	// MaxLabels bounds the labels of a wanted series, without its name.
@@ -84,7 +84,7 @@ type PageOptions struct {
 	// MaxLabelBytes bounds the names and values of the labels of a wanted series, together.
 	MaxLabelBytes int
 	// Reserve takes the bytes of a series that the parser has to remember from a budget, or gives them back if bytes is negative. Its
-	// error refuses the family. The parser calls it for series that it has not seen before. nil: no budget.
+	// error rejects the family. The parser calls it for series that it has not seen before. nil: no budget.
 	Reserve func(bytes int64) error
 	// Complete reports that the transport knows the end of the body. The last line then needs no line break.
 	Complete bool
@@ -197,5 +197,5 @@ type FamilyResult struct {
 
 // maxFutureSkew bounds how far a page's own timestamp may lie in the future. Clocks of a cluster differ by less. A
 // sample of the future would be invisible at first, and would keep a value looking fresh after its target has died: see
-// correctPageTimestamps.
+// correctExpositionTimestamps.
 const maxFutureSkew = time.Minute

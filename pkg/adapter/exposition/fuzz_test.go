@@ -70,8 +70,8 @@ func parseInPieces(page PageOptions, p *Parser, body []byte, piece int) (string,
 	}
 	r, err := p.EndPage()
 	if err != nil {
-		var refused *Error
-		if !errors.As(err, &refused) {
+		var rejected *Error
+		if !errors.As(err, &rejected) {
 			panic("not an *Error: " + err.Error())
 		}
 		return "", err

@@ -164,13 +164,13 @@ func parseExpositionSampleValue(b []byte) (float64, bool) {
 func (p *Parser) deferExpositionLine(line []byte, family int) {
 	switch {
 	case len(line) > maxLineBytes:
-		p.refuseExpositionFamily(family, newExpositionError(KindTooLong, "line %d longer than %d bytes", p.lineCount, maxLineBytes))
+		p.rejectExpositionFamily(family, newExpositionError(KindTooLong, "line %d longer than %d bytes", p.lineCount, maxLineBytes))
 		return
 	case !utf8.Valid(line):
-		p.refuseExpositionFamily(family, newExpositionError(KindNotUTF8, "not UTF-8 at line %d", p.lineCount))
+		p.rejectExpositionFamily(family, newExpositionError(KindNotUTF8, "not UTF-8 at line %d", p.lineCount))
 		return
 	case p.options.MaxLabels > 0 && countExpositionLineLabels(line) > p.options.MaxLabels:
-		p.refuseExpositionFamily(family, newExpositionError(KindTooManyLabels, "series with more than %d labels at line %d", p.options.MaxLabels, p.lineCount))
+		p.rejectExpositionFamily(family, newExpositionError(KindTooManyLabels, "series with more than %d labels at line %d", p.options.MaxLabels, p.lineCount))
 		return
 	case p.options.Format == Text && hasNegativeExpositionTimestamp(line):
 		p.families[family].noteOwnExpositionTime(0)
@@ -229,7 +229,7 @@ func (f *FamilyResult) noteOwnExpositionTime(at int64) {
 	f.NewestOwn = max(f.NewestOwn, at, 1)
 }
 
-// addParsedExpositionSample adds a sample. It refuses the family if the series appears twice with different values at one time. Of several
+// addParsedExpositionSample adds a sample. It rejects the family if the series appears twice with different values at one time. Of several
 // times, the newest counts.
 func (p *Parser) addParsedExpositionSample(sample Sample) {
 	s, f := sample.Series, &p.families[sample.family]
@@ -238,7 +238,7 @@ func (p *Parser) addParsedExpositionSample(sample Sample) {
 		case sample.Time > first.Time:
 			*first = sample
 		case sample.Time == first.Time && !first.repeatsExpositionSample(sample):
-			p.refuseExpositionFamily(sample.family, newExpositionError(KindDuplicate, "duplicate series %s with different values", formatExpositionSeries(s.Labels)))
+			p.rejectExpositionFamily(sample.family, newExpositionError(KindDuplicate, "duplicate series %s with different values", formatExpositionSeries(s.Labels)))
 		}
 		return
 	}
@@ -249,7 +249,7 @@ func (p *Parser) addParsedExpositionSample(sample Sample) {
 	}
 	f.Samples++
 	if p.acceptedCount++; p.options.MaxSamples > 0 && p.acceptedCount > p.options.MaxSamples {
-		p.refuseExpositionFamily(p.overflowingExpositionFamily(), newExpositionError(KindTooManySamples, "more than %d samples", p.options.MaxSamples))
+		p.rejectExpositionFamily(p.overflowingExpositionFamily(), newExpositionError(KindTooManySamples, "more than %d samples", p.options.MaxSamples))
 	}
 }
 

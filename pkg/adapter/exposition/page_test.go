@@ -95,7 +95,7 @@ func compareGolden(t *testing.T, name, got string) {
 	}
 }
 
-func TestRefusedPages(t *testing.T) {
+func TestRejectedPages(t *testing.T) {
 	t.Parallel()
 	const good = "http_requests_total{code=\"200\"} 1\n"
 	manyLabels := func(n int) string {
@@ -147,18 +147,18 @@ func TestRefusedPages(t *testing.T) {
 			p := NewParser(testOwn)
 			mustParse(t, p, newTestPage(Text, "http_requests_total"), []byte(good), 1)
 			_, err := p.Parse(newTestPage(tc.format, "http_requests_total"), []byte(tc.body))
-			var refused *Error
-			if !errors.As(err, &refused) {
+			var rejected *Error
+			if !errors.As(err, &rejected) {
 				t.Fatalf("error %v, want an *Error", err)
 			}
-			if diff := cmp.Diff(&Error{tc.kind, tc.detail}, refused); diff != "" {
-				t.Errorf("refusal (-want +got):\n%s", diff)
+			if diff := cmp.Diff(&Error{tc.kind, tc.detail}, rejected); diff != "" {
+				t.Errorf("rejection (-want +got):\n%s", diff)
 			}
-			if !slices.Contains(ErrorKinds(), refused.Kind) {
-				t.Errorf("kind %q is not among Kinds", refused.Kind)
+			if !slices.Contains(ErrorKinds(), rejected.Kind) {
+				t.Errorf("kind %q is not among Kinds", rejected.Kind)
 			}
 			if n := len(p.AliveSeries()); n != 1 {
-				t.Errorf("%d series alive after a refused page, want 1 as before it", n)
+				t.Errorf("%d series alive after a rejected page, want 1 as before it", n)
 			}
 			mustParse(t, p, newTestPage(Text, "http_requests_total"), []byte(good), 1) // a rejected page leaves no trace
 		})

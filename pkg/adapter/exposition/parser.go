@@ -51,9 +51,9 @@ type Parser struct {
 	pendingCount int           // the samples among them
 	pendingUsed  [2]bool       // whether this page, and the page before it, had pending lines
 
-	samples       []Sample // also of families refused later
-	acceptedCount int      // the samples of families that are not refused
-	refusedCount  int      // refused families
+	samples       []Sample // also of families rejected later
+	acceptedCount int      // the samples of families that are not rejected
+	rejectedCount int      // rejected families
 	families      []FamilyResult
 	aliveSeries   []*Series // series of the last accepted page
 	endedSeries   []*Series // those that EndSeries has ended since
@@ -91,7 +91,7 @@ func (p *Parser) BeginPage(page PageOptions) {
 	p.created, p.firstName, p.unwantedName, p.firstLineFault, p.lastLineFault = nil, "", p.unwantedName[:0], nil, nil
 	p.clearPendingExpositionLines()
 	p.pendingUsed = [2]bool{false, p.pendingUsed[0]}
-	p.samples, p.acceptedCount, p.refusedCount = p.samples[:0], 0, 0
+	p.samples, p.acceptedCount, p.rejectedCount = p.samples[:0], 0, 0
 	p.families = slices.Grow(p.families[:0], len(p.options.Families.Names()))[:len(p.options.Families.Names())]
 	clear(p.families)
 	p.cache.startExpositionPage(page)
@@ -114,7 +114,7 @@ func (p *Parser) Write(piece []byte) (int, error) {
 			break
 		}
 		if end > 0 && p.canSkipLines && p.options.Families.skippable[piece[0]] {
-			p.lineCount++ // most lines end here: a page takes a third less time than with parseLine
+			p.lineCount++ // most lines end here: a page takes a third less time than with parseExpositionLine
 		} else {
 			p.parseExpositionLine(piece[:end])
 		}
@@ -167,22 +167,22 @@ func (p *Parser) EndPage() (ParsedPage, error) {
 	}
 	if p.err == nil {
 		p.decodePendingExpositionLines()
-		p.refuseUnprovenExpositionFamilies()
+		p.rejectUnprovenExpositionFamilies()
 	}
 	p.trimExpositionLineBuffers()
 	if p.err != nil {
 		p.cache.forgetSeriesOffExposition()
-		p.releaseRefusedExpositionSeries()
+		p.releaseRejectedExpositionSeries()
 		return ParsedPage{}, p.err
 	}
 	page := p.acceptExpositionPage()
-	p.releaseRefusedExpositionSeries()
+	p.releaseRejectedExpositionSeries()
 	return page, nil
 }
 
-// releaseRefusedExpositionSeries forgets the series that no page was accepted with, if the page found no room: what it took until then would
+// releaseRejectedExpositionSeries forgets the series that no page was accepted with, if the page found no room: what it took until then would
 // keep other pages from their room.
-func (p *Parser) releaseRefusedExpositionSeries() {
+func (p *Parser) releaseRejectedExpositionSeries() {
 	if !slices.ContainsFunc(p.families, func(f FamilyResult) bool { return f.Err != nil && f.Err.Kind == KindNoRoom }) {
 		return
 	}
@@ -280,8 +280,8 @@ func (p *Parser) checkExpositionEOF(partial bool) {
 
 // acceptExpositionPage makes the series of the page the alive series, and finds the beginnings of its counters.
 func (p *Parser) acceptExpositionPage() ParsedPage {
-	if p.refusedCount > 0 {
-		p.dropRefusedExpositionSamples()
+	if p.rejectedCount > 0 {
+		p.dropRejectedExpositionSamples()
 	}
 	p.correctExpositionTimestamps()
 	var earlier []Sample
@@ -292,7 +292,7 @@ func (p *Parser) acceptExpositionPage() ParsedPage {
 	alive := 0
 	for _, s := range p.aliveSeries {
 		switch {
-		case p.isRefusedExpositionSeries(s):
+		case p.isRejectedExpositionSeries(s):
 			p.aliveSeries[alive] = s // the page says nothing about it
 			alive++
 		case !p.cache.isSeriesOnExpositionPage(s):
@@ -317,9 +317,9 @@ func (p *Parser) acceptExpositionPage() ParsedPage {
 	return ParsedPage{Time: p.now, Earlier: earlier, Samples: p.samples, Vanished: p.vanished, Families: p.families, FirstName: p.firstName}
 }
 
-// isRefusedExpositionSeries reports whether the series belongs to a family that this page asked for and refused.
-func (p *Parser) isRefusedExpositionSeries(s *Series) bool {
-	if p.refusedCount == 0 {
+// isRejectedExpositionSeries reports whether the series belongs to a family that this page asked for and rejected.
+func (p *Parser) isRejectedExpositionSeries(s *Series) bool {
+	if p.rejectedCount == 0 {
 		return false
 	}
 	i := p.options.Families.findWantedExpositionFamily([]byte(s.Labels.Get(model.MetricNameLabel)))

@@ -46,7 +46,7 @@ func (p *Parser) clearPendingExpositionLines() {
 	p.pending, p.pendingLines, p.pendingCount = p.pending[:0], p.pendingLines[:0], 0
 }
 
-// decodeExpositionLinesSingly reads the pending lines one by one, each with the TYPE line before it, and refuses the families of faulty
+// decodeExpositionLinesSingly reads the pending lines one by one, each with the TYPE line before it, and rejects the families of faulty
 // lines. A batch with a fault does not tell which line has it. Samples that the batch gave already are repetitions here.
 func (p *Parser) decodeExpositionLinesSingly() {
 	var typeLine, buffer []byte
@@ -72,7 +72,7 @@ func (p *Parser) decodeExpositionLinesSingly() {
 				err = errors.New("not one sample")
 			}
 			if err != nil {
-				p.refuseExpositionLine(line, err)
+				p.rejectExpositionLine(line, err)
 			}
 		}
 	}
@@ -86,13 +86,13 @@ func expositionTypeLineCoversFamily(typeLine []byte, family string) bool {
 	return ok && len(name) > 0 && (len(suffix) == 0 || string(suffix) == "_total" || expositionSampleSuffix([]byte(family)) == string(suffix))
 }
 
-// refuseExpositionLine refuses the family of a faulty line.
-func (p *Parser) refuseExpositionLine(line pendingLine, err error) {
+// rejectExpositionLine rejects the family of a faulty line.
+func (p *Parser) rejectExpositionLine(line pendingLine, err error) {
 	var rejected *Error
 	if !errors.As(err, &rejected) {
 		rejected = newExpositionError(KindSyntax, "line %d: %s", line.number, shortenExpositionDetail(err.Error()))
 	}
-	p.refuseExpositionFamily(line.family, rejected)
+	p.rejectExpositionFamily(line.family, rejected)
 }
 
 // addDecodedExpositionSample adds a sample that Prometheus's parser decoded, unless it belongs to no wanted family.

@@ -136,7 +136,7 @@ func TestRealPages(t *testing.T) {
 	}
 }
 
-// readRealPage returns the samples as "series value type age", and FAMILY!KIND for a refused family; for a refused page its
+// readRealPage returns the samples as "series value type age", and FAMILY!KIND for a rejected family; for a rejected page its
 // kind and its error.
 func readRealPage(p *Parser, page PageOptions, body string, piece int) string {
 	p.BeginPage(page)
@@ -144,9 +144,9 @@ func readRealPage(p *Parser, page PageOptions, body string, piece int) string {
 		_, _ = p.Write([]byte(rest[:min(piece, len(rest))]))
 	}
 	r, err := p.EndPage()
-	var refused *Error
-	if errors.As(err, &refused) {
-		return string(refused.Kind) + ": " + refused.Detail
+	var rejected *Error
+	if errors.As(err, &rejected) {
+		return string(rejected.Kind) + ": " + rejected.Detail
 	}
 	var out []string
 	for _, s := range r.Samples {

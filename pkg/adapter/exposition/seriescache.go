@@ -96,7 +96,7 @@ func (c *seriesCache) addExpositionSeries(d decodedSample) (*Series, error) {
 	return s, nil
 }
 
-// reserveExpositionSeries takes the memory of a series from the budget. Its error is a reason to refuse the family.
+// reserveExpositionSeries takes the memory of a series from the budget. Its error is a reason to reject the family.
 func (c *seriesCache) reserveExpositionSeries(l labels.Labels) error {
 	if c.reserve == nil {
 		return nil

@@ -110,6 +110,9 @@ const (
 	ReasonDecreasing   Reason = "decreasing"    // a counter that decreases again and again
 )
 
+// DecreasingDetail is the detail of ReasonDecreasing, for the status of an HPA.
+const DecreasingDetail = "a counter decreases again and again: several processes behind one port?"
+
 var reasonOrder = []Reason{
 	ReasonScrapeFailed, ReasonAbsent, ReasonWarmingUp, ReasonStale, ReasonNotScraped,
 	ReasonTerminating, ReasonNotANumber, ReasonOutOfRange, ReasonNegative, ReasonDecreasing,

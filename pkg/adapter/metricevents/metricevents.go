@@ -21,6 +21,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 )
 
 const (
@@ -187,7 +188,7 @@ func (r *Reporter) newMetricEvent(key types.NamespacedName, c metricChange) *cor
 		InvolvedObject: corev1.ObjectReference{
 			APIVersion: "autoscaling/v2", Kind: "HorizontalPodAutoscaler", Namespace: key.Namespace, Name: key.Name, UID: c.uid,
 		},
-		Type: corev1.EventTypeNormal, Reason: c.nameReason(), Message: clipEventMessage(c.describeMetricChange(cause)),
+		Type: corev1.EventTypeNormal, Reason: c.nameReason(), Message: plaintext.Clip(c.describeMetricChange(cause), maxMessageBytes),
 		Source: corev1.EventSource{Component: component, Host: r.opts.Replica}, ReportingController: component, ReportingInstance: r.opts.Replica,
 		FirstTimestamp: now, LastTimestamp: now, Count: 1,
 	}

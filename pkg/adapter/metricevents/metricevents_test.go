@@ -378,7 +378,7 @@ func TestLongTexts(t *testing.T) {
 		c.look(0, name, "")
 		c.look(0, name, strings.Repeat("é", 2000))
 		events := c.listEvents()
-		if len(events) != 1 || len(events[0].Name) > 253 || len(events[0].Message) > 1024 || !strings.HasSuffix(events[0].Message, "...") {
+		if len(events) != 1 || len(events[0].Name) > 253 || len(events[0].Message) > 1024 || !strings.HasSuffix(events[0].Message, "…") {
 			t.Errorf("Events %+v", events)
 		}
 	})

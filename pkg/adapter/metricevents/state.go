@@ -203,10 +203,3 @@ func nameMetricEvent(autoscaler string, c metricChange) string {
 	_, _ = fmt.Fprint(hash, c.uid, " ", c.version, " ", c.isFailing)
 	return fmt.Sprintf("%s.%016x", autoscaler[:min(len(autoscaler), maxNameBytes)], hash.Sum64())
 }
-
-func clipEventMessage(text string) string {
-	if len(text) > maxMessageBytes {
-		return strings.ToValidUTF8(text[:maxMessageBytes-3], "") + "..."
-	}
-	return text
-}

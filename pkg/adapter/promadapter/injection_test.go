@@ -78,7 +78,7 @@ func TestNameOfTheAuthor(t *testing.T) {
 	}
 }
 
-// TestQueryLeavesNoNamespace: were the name served all the same, the query is refused, because its template reads one namespace.
+// TestQueryLeavesNoNamespace: were the name served all the same, the query is rejected, because its template reads one namespace.
 func TestQueryLeavesNoNamespace(t *testing.T) {
 	t.Parallel()
 	cfg := loadConfig(t, injectableRule)
@@ -115,7 +115,7 @@ func TestTemplateWithoutMatchers(t *testing.T) {
 	}
 }
 
-// FuzzSeriesName: whatever a series is called, its query is left out, is refused, or reads the request's namespace alone.
+// FuzzSeriesName: whatever a series is called, its query is left out, is rejected, or reads the request's namespace alone.
 func FuzzSeriesName(f *testing.F) {
 	f.Add("http_requests")
 	f.Add(injectedName)

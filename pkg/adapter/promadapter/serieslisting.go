@@ -325,7 +325,7 @@ type cachedLookup struct {
 	lookups   map[string]func() (Resource, error)
 }
 
-// Resource implements Resources.
+// LookupResource implements Resources.
 func (c *cachedLookup) LookupResource(name string) (Resource, error) {
 	c.mu.Lock()
 	f := c.lookups[name]

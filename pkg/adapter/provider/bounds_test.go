@@ -28,7 +28,7 @@ func manyRequirements(t *testing.T, n int) k8slabels.Selector {
 	return mustParse(t, strings.TrimSuffix(strings.Repeat("c!=v,", n), ","))
 }
 
-// TestRequestBounds: what is too long is refused by each of the three reads, and leaves nothing behind.
+// TestRequestBounds: what is too long is rejected by each of the three reads, and leaves nothing behind.
 func TestRequestBounds(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("a", 254)

@@ -155,7 +155,7 @@ func TestAggregated(t *testing.T) {
 			code: 503, want: "a sum over 3 pods needs them all: 1 warming up",
 		},
 		"sum of rates needs a pod that has just stopped being ready: its counts are within the window": {
-			pods: []labelledPod{a, b, unready("c")}, values: append(append([]metric.Value(nil), two...), refusedValue("c", metric.ReasonStale, "no sample within the window")),
+			pods: []labelledPod{a, b, unready("c")}, values: append(append([]metric.Value(nil), two...), omittedValue("c", metric.ReasonStale, "no sample within the window")),
 			causes: causeOf{"c": {Reason: metric.ReasonScrapeFailed}}, code: 503, want: "a sum over 3 pods needs them all: 1 scrape failed (no sample within the window)",
 		},
 		"sum of gauges needs a pod that is not ready": {
@@ -181,17 +181,17 @@ func TestAggregated(t *testing.T) {
 			metric: "seven_if_missing", pods: []labelledPod{a, b, c}, values: two, causes: causeOf{"c": {Reason: metric.ReasonStale}},
 			code: 503, want: "a sum over 3 pods needs them all: 1 stale",
 		},
-		"the engine refuses a pod": {
-			pods: []labelledPod{a, b, c}, values: append([]metric.Value{refusedValue("c", metric.ReasonDecreasing, "a counter decreases")}, two...),
+		"the engine omits a pod": {
+			pods: []labelledPod{a, b, c}, values: append([]metric.Value{omittedValue("c", metric.ReasonDecreasing, "a counter decreases")}, two...),
 			code: 503, want: "a sum over 3 pods needs them all: 1 decreasing (a counter decreases)",
 		},
 		"a comparison excludes the only pod": {
-			pods: []labelledPod{a}, values: []metric.Value{refusedValue("a", metric.ReasonAbsent, "a comparison of the rule excludes it")},
+			pods: []labelledPod{a}, values: []metric.Value{omittedValue("a", metric.ReasonAbsent, "a comparison of the rule excludes it")},
 			causes: causeOf{"a": {Reason: metric.ReasonWarmingUp, Detail: "scraped for 35s only"}}, exposed: "a/http_requests_total",
 			code: 503, want: "1 pod: 1 absent (a comparison of the rule excludes it)",
 		},
 		"a comparison excludes a pod whose scrapes fail": {
-			pods: []labelledPod{a}, values: []metric.Value{refusedValue("a", metric.ReasonAbsent, "a comparison of the rule excludes it")},
+			pods: []labelledPod{a}, values: []metric.Value{omittedValue("a", metric.ReasonAbsent, "a comparison of the rule excludes it")},
 			causes: causeOf{"a": {Reason: metric.ReasonScrapeFailed, Detail: "HTTP 500"}},
 			code:   503, want: "1 pod: 1 scrape failed (HTTP 500)",
 		},
@@ -378,12 +378,12 @@ func TestAllLabelled(t *testing.T) {
 	checkStatus(t, err, 503, `rule "load" has no series for any of nodes`)
 }
 
-func TestRefused(t *testing.T) {
+func TestRejected(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, livePod("a"))
 	t.Cleanup(func() {
 		if len(w.demands.read) != 0 {
-			t.Errorf("refused reads made a demand: %v", w.demands.read)
+			t.Errorf("rejected reads made a demand: %v", w.demands.read)
 		}
 	})
 	for name, tc := range map[string]struct {

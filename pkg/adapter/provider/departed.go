@@ -5,6 +5,7 @@ package provider
 import (
 	"math"
 
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/discovery"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
@@ -13,6 +14,24 @@ import (
 // up the values of the pods, and the sum is the total of what they counted.
 func (req request) spreadsProvidedDeparted() bool {
 	return req.group && isProviderRuleEmbedded(req.rule) && req.rule.Conserves()
+}
+
+// departedCounts are the counts within a window that are in the value of no pod.
+type departedCounts struct {
+	total   float64           // of pods that left
+	unknown []metric.Omission // the pods whose counts are not known
+}
+
+// addProvidedShare adds the value of a pod that left, or of a process that ended.
+func (c *departedCounts) addProvidedShare(pod *discovery.Pod, v *metric.Value) {
+	if pod.Departed && isProvidedShareUnknown(v) {
+		c.addUnknownProvidedCounts(pod, v.Reason, v.Detail)
+	}
+	c.total += departedProvidedShare(v)
+}
+
+func (c *departedCounts) addUnknownProvidedCounts(pod *discovery.Pod, reason metric.Reason, detail string) {
+	c.unknown = append(c.unknown, metric.Omission{Object: pod.Object(), Reason: reason, Detail: detail})
 }
 
 // departedProvidedShare returns the share of a departed pod in the total: nothing if its value is not a number.

@@ -40,11 +40,11 @@ func TestDepartedPods(t *testing.T) {
 		"a pod that has left without a count": {
 			pods: []labelledPod{a, gone}, values: []metric.Value{fresh("a", 1), fresh("gone", math.NaN())}, want: "a=1", object: "1",
 		},
-		"a pod that the engine refuses": {
-			pods: []labelledPod{a, gone}, values: []metric.Value{fresh("a", 1), refusedValue("gone", metric.ReasonDecreasing, "")}, want: "a=1", object: "1",
+		"a pod that the engine omits": {
+			pods: []labelledPod{a, gone}, values: []metric.Value{fresh("a", 1), omittedValue("gone", metric.ReasonDecreasing, "")}, want: "a=1", object: "1",
 		},
 		"a pod that leaves before its second page": {
-			pods: []labelledPod{a, gone}, values: []metric.Value{fresh("a", 1), refusedValue("gone", metric.ReasonWarmingUp, "scraped for 0s")},
+			pods: []labelledPod{a, gone}, values: []metric.Value{fresh("a", 1), omittedValue("gone", metric.ReasonWarmingUp, "scraped for 0s")},
 			want: "1 pod: 1 warming up (scraped for 0s)", object: "1 pod: 1 warming up (scraped for 0s)",
 		},
 		"under the name of a live pod": {

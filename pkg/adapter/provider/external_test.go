@@ -75,7 +75,7 @@ func TestExternal(t *testing.T) {
 		},
 		"NaN, onMissing":    {metric: "orders_or_zero", values: []metric.Value{queue("a", math.NaN()), queue("b", 2)}, want: `{queue="a"}=0 {queue="b"}=2`},
 		"no rule":           {metric: "orders_waitin", code: 404, want: "orders_waiting"},
-		"operator refused":  {selector: "size>1", code: 400, want: "cannot be expressed"},
+		"operator rejected": {selector: "size>1", code: 400, want: "cannot be expressed"},
 		"backend down":      {err: metric.Errorf(metric.KindUnavailable, "down since noon"), code: 503, want: "down since noon"},
 		"a target warms up": {values: []metric.Value{queue("a", 1)}, causes: causeOf{"b": {Reason: metric.ReasonWarmingUp}}, code: 503, want: "2 pods: 1 warming up"},
 		"a target fails":    {values: []metric.Value{queue("a", 1)}, causes: causeOf{"b": {Reason: metric.ReasonScrapeFailed}}, want: `{queue="a"}=1`},

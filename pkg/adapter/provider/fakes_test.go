@@ -268,7 +268,7 @@ func (scrapeState) SilentSince(_, _ string) (time.Time, bool) { return time.Time
 func (s scrapeState) HeldCounts(_, pod string, _ []string) float64 { return s.held[pod] }
 
 func (scrapeState) Decreases(string, string, []string) bool { return false }
-func (scrapeState) RefusedSince(string, string, []string) (time.Time, bool) {
+func (scrapeState) RejectedSince(string, string, []string) (time.Time, bool) {
 	return time.Time{}, false
 }
 
@@ -373,8 +373,8 @@ func departedPod(name string) labelledPod {
 	return p
 }
 
-// refusedValue is a pod without a right value, by the engine's own reason.
-func refusedValue(pod string, reason metric.Reason, detail string) metric.Value {
+// omittedValue is a pod without a right value, by the engine's own reason.
+func omittedValue(pod string, reason metric.Reason, detail string) metric.Value {
 	v := fresh(pod, 0)
 	v.Reason, v.Detail = reason, detail
 	return v

@@ -121,9 +121,9 @@ func TestGolden(t *testing.T) {
 func goldenProvider(t *testing.T) *Provider {
 	cold := livePod("cold-1")
 	cold.labels = map[string]string{"app": "cold"}
-	refused := livePod("cold-2")
-	refused.labels = cold.labels
-	w := newWorld(t, livePod("web-1"), livePod("web-2"), deadPod("web-3", metric.ReasonTerminating, ""), cold, refused)
+	rejected := livePod("cold-2")
+	rejected.labels = cold.labels
+	w := newWorld(t, livePod("web-1"), livePod("web-2"), deadPod("web-3", metric.ReasonTerminating, ""), cold, rejected)
 	w.backends["scrape"] = byMetric{
 		"request_per_second": {fresh("web-1", 103.25), aged("web-2", 99, 1500*time.Millisecond)},
 		"traffic":            {{Object: metric.Object{Name: "shop"}, Value: 202.25, Time: noon}},

@@ -233,7 +233,7 @@ func TestNeverAWrongNumber(t *testing.T) {
 			pods: []labelledPod{a}, causes: causeOf{"a": {Reason: metric.ReasonWarmingUp}}, metric: "zero_if_missing",
 			code: 503, message: "1 pod: 1 warming up", omitted: map[metric.Reason]int{metric.ReasonWarmingUp: 1},
 		},
-		"onMissing and a refused number: error": {
+		"onMissing and an omitted value: error": {
 			pods: []labelledPod{a}, values: []metric.Value{fresh("a", inf)}, metric: "zero_if_missing",
 			code: 503, message: "1 pod: 1 out of range", omitted: map[metric.Reason]int{metric.ReasonOutOfRange: 1},
 		},

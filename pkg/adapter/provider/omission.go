@@ -141,7 +141,7 @@ func (p *Provider) checkProviderRequestComplete(req request, pods []discovery.Po
 			continue
 		}
 		if p.isProvidedPodWarmingUp(req.rule, pod, req.now) || p.isProvidedPodSilent(req, pod) || p.decreasesOnProvidedPages(req.rule, pod) ||
-			p.isProvidedFamilyRefused(req, pod) ||
+			p.isProvidedFamilyRejected(req, pod) ||
 			p.hasProvidedPodNeverAnswered(req.rule, pod) && exposes()[pod.Namespace+"/"+pod.Owner] {
 			missing = append(missing, p.Scrapes.Diagnose(pod.Namespace, pod.Name, req.rule.ReadFamilies()))
 		}
@@ -182,14 +182,14 @@ func (p *Provider) hasProvidedPodEndedFamily(r *rule.Rule, pod *discovery.Pod) b
 	if !isProviderRuleEmbedded(r) {
 		return false
 	}
-	_, ended := p.Scrapes.RefusedSince(pod.Namespace, pod.Name, r.ReadFamilies())
+	_, ended := p.Scrapes.RejectedSince(pod.Namespace, pod.Name, r.ReadFamilies())
 	return ended
 }
 
-// isProvidedFamilyRefused reports whether the pages of a pod have a family of the rule that is refused, for longer than maxAge or because
+// isProvidedFamilyRejected reports whether the pages of a pod have a family of the rule that is rejected, for longer than maxAge or because
 // the store has no room. The backend does not know of it for ever.
-func (p *Provider) isProvidedFamilyRefused(req request, pod *discovery.Pod) bool {
-	since, ended := p.Scrapes.RefusedSince(pod.Namespace, pod.Name, req.rule.ReadFamilies())
+func (p *Provider) isProvidedFamilyRejected(req request, pod *discovery.Pod) bool {
+	since, ended := p.Scrapes.RejectedSince(pod.Namespace, pod.Name, req.rule.ReadFamilies())
 	return ended || !since.IsZero() && req.now.Sub(since) > req.rule.MaxAge
 }
 

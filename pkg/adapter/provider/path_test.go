@@ -197,8 +197,8 @@ func (*chain) SilentSince(string, string) (time.Time, bool) { return time.Time{}
 
 func (*chain) HeldCounts(string, string, []string) float64 { return 0 }
 
-func (*chain) Decreases(string, string, []string) bool                 { return false }
-func (*chain) RefusedSince(string, string, []string) (time.Time, bool) { return time.Time{}, false }
+func (*chain) Decreases(string, string, []string) bool                  { return false }
+func (*chain) RejectedSince(string, string, []string) (time.Time, bool) { return time.Time{}, false }
 
 func (c *chain) Explain(string, string) metric.Omission { return metric.Omission{} }
 
@@ -222,7 +222,7 @@ func TestWholePath(t *testing.T) {
 		{labelledPod: livePod("c"), rate: 60, start: 20 * time.Second, stop: never, offset: 1900 * time.Millisecond},
 	}}
 	c.restart()
-	served, refused := map[string]int{}, map[string]int{}
+	served, rejected := map[string]int{}, map[string]int{}
 	var sums []float64 // the truth every 100 ms
 	for c.now < 100*time.Second {
 		c.advance()
@@ -237,7 +237,7 @@ func TestWholePath(t *testing.T) {
 		for name, read := range c.reads() {
 			got, err := read()
 			if err != nil {
-				refused[name]++
+				rejected[name]++
 				continue
 			}
 			served[name]++
@@ -257,10 +257,10 @@ func TestWholePath(t *testing.T) {
 			}
 		}
 	}
-	// Refused are about three scrapes after each of two starts, and where a new pod counts, three more.
+	// Rejected are about three scrapes after each of two starts, and where a new pod counts, three more.
 	for name, most := range map[string]int{"pods": 20, "zero": 20, "deployment": 40, "namespace": 45, "external": 45} {
-		if refused[name] > most || served[name] < 200-most {
-			t.Errorf("%s: served %d, refused %d times; at most %d", name, served[name], refused[name], most)
+		if rejected[name] > most || served[name] < 200-most {
+			t.Errorf("%s: served %d, rejected %d times; at most %d", name, served[name], rejected[name], most)
 		}
 	}
 }

@@ -145,38 +145,15 @@ func (p *Provider) evaluateProviderRuleForPods(ctx context.Context, req request,
 	if err != nil {
 		return err
 	}
-	departed := 0.0 // the total of pods that left
-	var unknown []metric.Omission
+	var departed departedCounts
 	var silent []*podResult
 	for i := range results {
 		r := &results[i]
 		var computed *metric.Value
 		computed, found = nextProvidedPodValue(found, r.pod)
-		owner := thisPod
-		if computed != nil {
-			owner = findProvidedValueOwner(req.rule, computed, r.pod)
-		}
-		switch {
-		case computed == nil:
-		case r.pod.Departed, computed.Ended && !r.pod.Ready, owner == earlierPod:
-			if r.pod.Departed && isProvidedShareUnknown(computed) {
-				unknown = append(unknown, metric.Omission{Object: r.pod.Object(), Reason: computed.Reason, Detail: computed.Detail})
-			}
-			departed += departedProvidedShare(computed)
-			computed = nil
-		case owner == unclearPod:
-			computed.Reason, computed.Detail = metric.ReasonWarmingUp, "created less than a second before its sample"
-		case p.hasProvidedPodEndedFamily(req.rule, r.pod):
-			computed = nil
-		case computed.Ended && p.awaitsProvidedSeries(req.rule, r.pod): // and may serve requests all the same
-			computed = nil
-		case computed.Reason == "" && p.decreasesOnProvidedPages(req.rule, r.pod):
-			computed.Reason, computed.Detail = metric.ReasonDecreasing, "a counter decreases again and again: several processes behind one port?"
-		case computed.Reason == "" && isProvidedPart(req.rule, p.countHeldProvidedEvents(req.rule, r.pod), countProvidedEvents(computed)):
-			computed.Reason, computed.Detail = metric.ReasonWarmingUp, heldBack
-		}
+		computed = p.judgeProvidedPodValue(req, r.pod, computed, &departed)
 		if req.spreadsProvidedDeparted() && r.pod.Live && !r.pod.Ready && p.Scrapes.CountsUnseen(r.pod.Namespace, r.pod.Name) {
-			unknown = append(unknown, metric.Omission{Object: r.pod.Object(), Reason: metric.ReasonStale, Detail: unseenCounts})
+			departed.addUnknownProvidedCounts(r.pod, metric.ReasonStale, unseenCounts)
 		}
 		if r.done {
 			continue
@@ -188,17 +165,39 @@ func (p *Provider) evaluateProviderRuleForPods(ctx context.Context, req request,
 			silent = append(silent, r)
 		}
 	}
-	if err := p.proveProvidedAbsence(ctx, req, silent); err != nil {
+	if err := p.proveProvidedAbsence(ctx, req, silent); err != nil || !req.spreadsProvidedDeparted() {
 		return err
 	}
-	if req.spreadsProvidedDeparted() {
-		if len(unknown) > 0 {
-			p.metrics.countProviderOmissions(unknown)
-			return newProviderMissingError(countProvidedPods(pods), unknown)
-		}
-		spreadProvidedDepartedTotal(results, req.rule, departed)
+	if len(departed.unknown) > 0 {
+		p.metrics.countProviderOmissions(departed.unknown)
+		return newProviderMissingError(countProvidedPods(pods), departed.unknown)
 	}
+	spreadProvidedDepartedTotal(results, req.rule, departed.total)
 	return nil
+}
+
+// judgeProvidedPodValue returns the value that the rule has for a pod, with a reason if it is not right; nil if the pod has none. It adds
+// the counts that the pod leaves behind to departed.
+func (p *Provider) judgeProvidedPodValue(req request, pod *discovery.Pod, computed *metric.Value, departed *departedCounts) *metric.Value {
+	if computed == nil {
+		return nil
+	}
+	switch owner := findProvidedValueOwner(req.rule, computed, pod); {
+	case pod.Departed, computed.Ended && !pod.Ready, owner == earlierPod:
+		departed.addProvidedShare(pod, computed)
+		return nil
+	case owner == unclearPod:
+		computed.Reason, computed.Detail = metric.ReasonWarmingUp, "created less than a second before its sample"
+	case p.hasProvidedPodEndedFamily(req.rule, pod):
+		return nil
+	case computed.Ended && p.awaitsProvidedSeries(req.rule, pod): // and may serve requests all the same
+		return nil
+	case computed.Reason == "" && p.decreasesOnProvidedPages(req.rule, pod):
+		computed.Reason, computed.Detail = metric.ReasonDecreasing, metric.DecreasingDetail
+	case computed.Reason == "" && isProvidedPart(req.rule, p.countHeldProvidedEvents(req.rule, pod), countProvidedEvents(computed)):
+		computed.Reason, computed.Detail = metric.ReasonWarmingUp, heldBack
+	}
+	return computed
 }
 
 // providedPodsToEvaluate returns the open pods with families of fit types, and the departed pods that count; pods itself if that is all

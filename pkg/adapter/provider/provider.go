@@ -55,9 +55,9 @@ type Scrapes interface {
 	HeldCounts(namespace, pod string, families []string) float64
 	// Decreases returns whether counters of one of these families go back again and again on the pages of a pod: no rate is right.
 	Decreases(namespace, pod string, families []string) bool
-	// RefusedSince returns the time since which one of these families is refused on the pages of a pod, and whether its series ended
-	// since, so that a value would have a part of the pod's counts. The time is zero if none is refused.
-	RefusedSince(namespace, pod string, families []string) (since time.Time, ended bool)
+	// RejectedSince returns the time since which one of these families is rejected on the pages of a pod, and whether its series ended
+	// since, so that a value would have a part of the pod's counts. The time is zero if none is rejected.
+	RejectedSince(namespace, pod string, families []string) (since time.Time, ended bool)
 	// SilentSince returns the time of the newest accepted page of a pod whose last scrape failed, and whether its series
 	// ended since. The time is zero if the last scrape succeeded, or if no page was accepted.
 	SilentSince(namespace, pod string) (page time.Time, ended bool)

@@ -55,7 +55,7 @@ func TestQuantity(t *testing.T) {
 	}
 }
 
-// TestQuantityBeyondThousandths shows why quantity refuses what a Quantity could still hold.
+// TestQuantityBeyondThousandths shows why quantity rejects what a Quantity could still hold.
 func TestQuantityBeyondThousandths(t *testing.T) {
 	t.Parallel()
 	q := resource.MustParse("100P")

@@ -164,7 +164,7 @@ func TestRemoteNeverAWrongNumber(t *testing.T) {
 		"onMissing value: that value": {
 			pods: []labelledPod{a, b}, server: vector("namespace=shop,pod=a 1 1s"), read: "pods/*/seven", want: "a=1@1s b=7@0s", omitted: absent(1),
 		},
-		"onMissing and a refused number: 503": {
+		"onMissing and an omitted value: 503": {
 			pods: []labelledPod{a}, server: vector("namespace=shop,pod=a +Inf 1s"), read: "pods/*/zero",
 			want: "503 1 pod: 1 out of range", omitted: map[metric.Reason]int{metric.ReasonOutOfRange: 1},
 		},
@@ -244,9 +244,9 @@ func TestRemoteServerFaults(t *testing.T) {
 		"503 of the API":  {server: text(503, "", `{"status":"error","errorType":"timeout","error":"query timed out"}`), want: "503 backend prometheus: HTTP 503: query timed out, since T; no answer yet"},
 		"200 of an error": {server: reply{body: `{"status":"error","errorType":"unavailable","error":"starting"}`}, want: "503 backend prometheus: unavailable: starting, since T; no answer yet"},
 		"another path":    {server: text(404, "text/plain", "404 page not found\n"), want: "503 backend prometheus: HTTP 404: 404 page not found: no Prometheus API at this url, since T; no answer yet"},
-		"query refused": {
+		"query rejected": {
 			server: text(400, "", `{"status":"error","errorType":"bad_data","error":"1:2: parse error"}`),
-			want:   `500 rule "requests": backend prometheus: refuses the query: 1:2: parse error`,
+			want:   `500 rule "requests": backend prometheus: rejects the query: 1:2: parse error`,
 		},
 
 		"partial response": {

@@ -185,8 +185,8 @@ func TestRemoteDownLater(t *testing.T) {
 					}
 					s.set(tc.then)
 				}
-				if !sinceNoon.MatchString(w.refused) {
-					t.Errorf("%q, want %v", w.refused, sinceNoon)
+				if !sinceNoon.MatchString(w.rejected) {
+					t.Errorf("%q, want %v", w.rejected, sinceNoon)
 				}
 			})
 		})

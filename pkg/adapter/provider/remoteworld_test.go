@@ -67,9 +67,9 @@ rules:
 // remoteWorld is a provider whose rules are all on servers, and what it stands on. Requests are for namespace shop.
 type remoteWorld struct {
 	*world
-	t       *testing.T
-	servers map[string]*remote.Backend
-	refused string // the last message, with its times
+	t        *testing.T
+	servers  map[string]*remote.Backend
+	rejected string // the last message, with its times
 }
 
 func newRemoteWorld(t *testing.T, address string, transport http.RoundTripper, pods ...labelledPod) *remoteWorld {
@@ -105,7 +105,7 @@ func (w *remoteWorld) read(path, selector string) string {
 	if part[0] == "external" {
 		list, err := w.GetExternalMetric(ctx, "shop", labels, metricsprovider.ExternalMetricInfo{Metric: part[1]})
 		if err != nil {
-			return w.refusal(err)
+			return w.rejectionText(err)
 		}
 		var out []string
 		for _, i := range list.Items {
@@ -135,7 +135,7 @@ func (w *remoteWorld) read(path, selector string) string {
 		}
 	}
 	if err != nil {
-		return w.refusal(err)
+		return w.rejectionText(err)
 	}
 	var out []string
 	for _, i := range items {
@@ -155,14 +155,14 @@ func (w *remoteWorld) item(name, value string, at time.Time, window *int64) stri
 // sinceWhen is by the clock of the process.
 var sinceWhen = regexp.MustCompile(`since \d\d:\d\d:\d\d UTC \(\w+ ago\)`)
 
-func (w *remoteWorld) refusal(err error) string {
+func (w *remoteWorld) rejectionText(err error) string {
 	w.t.Helper()
 	var s apierrors.APIStatus
 	if !errors.As(err, &s) {
 		w.t.Fatalf("error %v is no API status", err)
 	}
 	checkStatus(w.t, err, int(s.Status().Code), "")
-	w.refused = s.Status().Message
+	w.rejected = s.Status().Message
 	return fmt.Sprintf("%d %s", s.Status().Code, sinceWhen.ReplaceAllString(s.Status().Message, "since T"))
 }
 

@@ -65,7 +65,7 @@ func providerRequirementToMatcher(r k8slabels.Requirement) (*labels.Matcher, err
 	}
 }
 
-// asProviderLabelSelector converts a metric selector that toLabelMatchers accepts to the type of a response. It keeps every
+// asProviderLabelSelector converts a metric selector that providerSelectorToMatchers accepts to the type of a response. It keeps every
 // requirement; an operator that the type lacks (!=) becomes its equivalent.
 func asProviderLabelSelector(s k8slabels.Selector) *metav1.LabelSelector {
 	out := &metav1.LabelSelector{}

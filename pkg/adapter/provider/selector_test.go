@@ -84,7 +84,7 @@ func TestAsLabelSelector(t *testing.T) {
 	}
 }
 
-func TestMatchersRefused(t *testing.T) {
+func TestMatchersRejected(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		selector k8slabels.Selector
@@ -110,7 +110,7 @@ func TestMatchersRefused(t *testing.T) {
 	}
 }
 
-// FuzzMatchers: whatever Kubernetes parses is either refused or selects the same series as Kubernetes would.
+// FuzzMatchers: whatever Kubernetes parses is either rejected or selects the same series as Kubernetes would.
 func FuzzMatchers(f *testing.F) {
 	f.Add("route in (a,b.c)", "route", "b.c")
 	f.Add("route notin (a,b)", "route", "abc")

@@ -34,10 +34,10 @@ func chooseQueryWindow(
 // minLateShare divides the pods of a group: if fewer are late, their changes are within the tolerance of the total.
 const minLateShare = 20
 
-// queriedLoadMovedBesideLate looks for a change of single pods while another pod is late, which not all pods share: load moved, and what the
+// findQueriedLoadMoveBesideLatePod looks for a change of single pods while another pod is late, which not all pods share: load moved, and what the
 // late pod counts since then is not known. The total of the others does not tell. It returns the window since the change, and false
 // as shared; or chosen. A look at each pod takes time in a large group, where few late pods hardly matter.
-func (ev *evaluation) queriedLoadMovedBesideLate(chosen, longest time.Duration, counters []window.Counter) (since time.Duration, shared bool) {
+func (ev *evaluation) findQueriedLoadMoveBesideLatePod(chosen, longest time.Duration, counters []window.Counter) (since time.Duration, shared bool) {
 	now, late := ev.now.UnixMilli(), 0
 	for _, p := range ev.scan.orderedPods {
 		if ev.isLateQueriedPod(p) {

@@ -54,7 +54,7 @@ func (b *evalBuffers) resetQueriedSeries(n int) [][]scannedSeries {
 	return b.series[:n]
 }
 
-// keyPositions maps keys to positions in a list. It is valid until the next call of newKeyPositions.
+// keyPositions maps keys to positions in a list. It is valid until the next call of newPromQLVectorKeyPositions.
 type keyPositions struct {
 	byKey map[uint64]int
 	byPod []int32 // position plus 1; replaces byKey if keys are ids of pods, which begin at 0
@@ -106,7 +106,7 @@ func (a *sliceArena[T]) allocQueryArenaSlice(n int) []T {
 	return s
 }
 
-// allocQueryArenaElement returns a zero element, because clearBlock clears the arena before each reuse.
+// allocQueryArenaElement returns a zero element, because clearQueryArena clears the arena before each reuse.
 func (a *sliceArena[T]) allocQueryArenaElement() *T { return &a.allocQueryArenaSlice(1)[:1][0] }
 
 // clearQueryArena clears and takes back the whole arena.

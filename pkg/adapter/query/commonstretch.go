@@ -284,11 +284,11 @@ func (ev *evaluation) planMovedQuery(s *seriesScanner, auto bool) error {
 	if !ev.fixedWindow {
 		ev.window = ev.longestQueryWindow(max(0, c.coveredQueryMillis()))
 	}
-	ev.refuseQueryHoles(c)
-	ev.refuseUnknownQueriedPods(c)
+	ev.omitQueryHoles(c)
+	ev.omitUnknownQueriedPods(c)
 	if auto {
 		if few := ev.describeFewQueryEvents(c, counters); few != "" {
-			ev.refuseQueriedPods(metric.ReasonWarmingUp, few+" in "+ev.window.Round(time.Second).String())
+			ev.omitQueriedPods(metric.ReasonWarmingUp, few+" in "+ev.window.Round(time.Second).String())
 		}
 		extended := ev.scan.extendQueriedHistories(counters, c, c.end-ev.window.Milliseconds(), ev.interval.Milliseconds())
 		chosen := chooseQueryTotalWindow(c.end, ev.window, append(extended, ev.scan.queriedQuantileHistories(s.selectors)...))
@@ -299,11 +299,11 @@ func (ev *evaluation) planMovedQuery(s *seriesScanner, auto bool) error {
 		ev.window = ev.queryWindowBesideGaps(c)
 	}
 	if few := ev.describeFewQueryEvents(c, counters); few != "" && !auto && !ev.fixedWindow && ev.window < ev.Rule.Window.Duration*3/4 { // a trimmed window is longer
-		ev.refuseQueriedPods(metric.ReasonWarmingUp, few+" in "+ev.window.Round(time.Second).String())
+		ev.omitQueriedPods(metric.ReasonWarmingUp, few+" in "+ev.window.Round(time.Second).String())
 	}
 	ev.span = ev.Rule.Span(ev.window)
-	ev.refuseBriefQueriedPods()
-	ev.refuseLateQueriedPods(c)
+	ev.omitBriefQueriedPods()
+	ev.omitLateQueriedPods(c)
 	if ev.window > 0 {
 		ev.moved = true
 		ev.groupAllQueryObjects(evalPoint{at: c.end, window: ev.window.Milliseconds()})
@@ -335,7 +335,7 @@ func (ev *evaluation) queryWindowBesideGaps(c commonStretch) time.Duration {
 		return queryMillisToDuration(c.end - later)
 	}
 	if earlier < c.begin {
-		ev.refuseQueriedPods(metric.ReasonStale, "no page for a while, and load moved since the page before")
+		ev.omitQueriedPods(metric.ReasonStale, "no page for a while, and load moved since the page before")
 	}
 	return ev.window
 }
@@ -369,20 +369,20 @@ func leaveQueriedGapsOf(all []namedSampleTimes, at int64, find func(namedSampleT
 	return at
 }
 
-// refuseQueryHoles refuses all pods while the stretch cannot be free of the unknown counts of a pod that ended.
-func (ev *evaluation) refuseQueryHoles(c commonStretch) {
+// omitQueryHoles omits all pods while the stretch cannot be free of the unknown counts of a pod that ended.
+func (ev *evaluation) omitQueryHoles(c commonStretch) {
 	for _, h := range ev.scan.holes {
 		inside := ev.fixedWindow && h.to > c.end-ev.span.Milliseconds()
 		if inside || h.to > c.end-2*ev.interval.Milliseconds() {
-			ev.refuseQueriedPods(metric.ReasonStale, "a pod ended without an answer for "+queryMillisToDuration(h.to-h.from).Round(time.Second).String())
+			ev.omitQueriedPods(metric.ReasonStale, "a pod ended without an answer for "+queryMillisToDuration(h.to-h.from).Round(time.Second).String())
 			return
 		}
 	}
 }
 
-// refuseUnknownQueriedPods refuses pods without an increment, or without increments over all of the ranges if these are written
+// omitUnknownQueriedPods omits pods without an increment, or without increments over all of the ranges if these are written
 // or nested.
-func (ev *evaluation) refuseUnknownQueriedPods(c commonStretch) {
+func (ev *evaluation) omitUnknownQueriedPods(c commonStretch) {
 	whole := ev.fixedWindow || ev.Rule.Span(ev.window) != ev.window
 	interval := ev.interval.Milliseconds()
 	for _, p := range ev.scan.orderedPods {
@@ -394,24 +394,24 @@ func (ev *evaluation) refuseUnknownQueriedPods(c commonStretch) {
 		moved = max(moved, ev.MovedAt.UnixMilli())
 		p.settled = moved + beginningSamples*interval
 		if late && p.newest > 0 && !p.silent && p.newest < moved+moveIntervals*interval {
-			ev.refuseQueriedPod(p, metric.ReasonStale, "no sample since pods came or went, and load with them")
+			ev.omitQueriedPod(p, metric.ReasonStale, "no sample since pods came or went, and load with them")
 		}
 		switch unknown := p.newest > 0 && (!p.queriedPodHasIncrement() || whole && since > c.end-ev.span.Milliseconds()); {
 		case unknown && p.silent:
-			ev.refuseQueriedPod(p, metric.ReasonStale, "over maxAge "+ev.Rule.MaxAge.String())
+			ev.omitQueriedPod(p, metric.ReasonStale, "over maxAge "+ev.Rule.MaxAge.String())
 		case unknown:
-			ev.refuseQueriedPod(p, metric.ReasonWarmingUp, "scraped for "+queryMillisToDuration(max(0, p.newest-max(since, ev.scan.since))).Round(time.Second).String())
+			ev.omitQueriedPod(p, metric.ReasonWarmingUp, "scraped for "+queryMillisToDuration(max(0, p.newest-max(since, ev.scan.since))).Round(time.Second).String())
 		}
 	}
 }
 
-// refuseLateQueriedPods refuses pods whose newest sample is hardly within the stretch: what they count now is not known.
-func (ev *evaluation) refuseLateQueriedPods(c commonStretch) {
+// omitLateQueriedPods omits pods whose newest sample is hardly within the stretch: what they count now is not known.
+func (ev *evaluation) omitLateQueriedPods(c commonStretch) {
 	interval, begin := ev.interval.Milliseconds(), c.end-ev.window.Milliseconds()
 	for _, p := range ev.scan.orderedPods {
 		late := isPauseInQuery(c.end-p.newest, interval) && p.newest < begin+interval
 		if p.newest > 0 && !p.silent && (late || p.newest <= begin) {
-			ev.refuseQueriedPod(p, metric.ReasonStale, "no sample within the window")
+			ev.omitQueriedPod(p, metric.ReasonStale, "no sample within the window")
 		}
 	}
 }
@@ -488,7 +488,7 @@ func (ev *evaluation) longestQueryWindow(covered int64) time.Duration {
 	return queryMillisToDuration(int64(w))
 }
 
-// groupAllQueryObjects puts all objects without a refusal into one group.
+// groupAllQueryObjects puts all objects that are not omitted into one group.
 func (ev *evaluation) groupAllQueryObjects(at evalPoint) {
 	g := evalGroup{evalPoint: at}
 	ev.scan.forEachQueriedObject(func(_ metric.Object, s *scannedObject) {

@@ -193,7 +193,7 @@ func TestRestartInPlace(t *testing.T) {
 	}
 }
 
-// TestDecreasingCounter: a counter that goes back at every other scrape is refused, over pods and outside; a restart is not.
+// TestDecreasingCounter: a counter that goes back at every other scrape is omitted, over pods and outside; a restart is not.
 func TestDecreasingCounter(t *testing.T) {
 	t.Parallel()
 	s := store.New(store.Options{Retention: 500 * time.Second})
@@ -235,7 +235,7 @@ func TestOldSampleIsStale(t *testing.T) {
 	}
 }
 
-// TestSumWithoutAPod: a sum outside a list of pods is refused while a pod's series goes on without a fresh sample, and is
+// TestSumWithoutAPod: a sum outside a list of pods is an error while a pod's series goes on without a fresh sample, and is
 // that of the others once the series ended.
 func TestSumWithoutAPod(t *testing.T) {
 	t.Parallel()

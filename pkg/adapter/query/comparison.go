@@ -17,9 +17,9 @@ const (
 	excludedByUnless     = "unless in the rule excludes it"
 )
 
-// refuseComparedQueryObjects refuses the objects of a group that have no result because an operator filters them, as x > 1000 does: they
-// have a result without that operator. An external rule without any result gets one refused value without labels.
-func (ev *evaluation) refuseComparedQueryObjects(ctx context.Context, e *Engine, i int) error {
+// omitComparedQueryObjects omits the objects of a group that have no result because an operator filters them, as x > 1000 does: they
+// have a result without that operator. An external rule without any result gets one value with that reason, without labels.
+func (ev *evaluation) omitComparedQueryObjects(ctx context.Context, e *Engine, i int) error {
 	if ev.Rule.External && len(ev.values) > 0 || !ev.Rule.External && !ev.lacksQueryResult(i) {
 		return nil
 	}

@@ -82,7 +82,7 @@ func (ev *evaluation) preparePromQLQuery(ctx context.Context, e *Engine) error {
 	if !s.keepSamples {
 		ev.fastPath = nil
 	}
-	ev.refuseWrongQueriedPods()
+	ev.omitWrongQueriedPods()
 	if err := ev.planQueryGroups(&s, auto, moved); err != nil {
 		return err
 	}
@@ -106,7 +106,7 @@ func (ev *evaluation) scanQueryGroup(ctx context.Context, e *Engine, s *seriesSc
 		}
 		ev.markSilentQueriedPods()
 	}
-	if !moved && !s.countEvents && ev.span > 0 && !ev.fixedWindow && ev.hasLateQueriedPod() { // see queriedLoadMovedBesideLate
+	if !moved && !s.countEvents && ev.span > 0 && !ev.fixedWindow && ev.hasLateQueriedPod() { // see findQueriedLoadMoveBesideLatePod
 		s.countEvents = true
 		if err := s.scanQuerySeries(ctx, e.data, ev.now, reach); err != nil {
 			return false, err
@@ -141,7 +141,7 @@ func (ev *evaluation) planQueryGroups(s *seriesScanner, auto, moved bool) error 
 	}
 	if moved {
 		if longest := ev.span + slackIntervals*ev.interval; ev.hasLateQueriedPod() {
-			if since, shared := ev.queriedLoadMovedBesideLate(longest, longest, ev.scan.queriedSelectorHistories()); !shared {
+			if since, shared := ev.findQueriedLoadMoveBesideLatePod(longest, longest, ev.scan.queriedSelectorHistories()); !shared {
 				ev.noteQueriedMove(since)
 			}
 		}
@@ -157,7 +157,7 @@ func (ev *evaluation) planQueryGroups(s *seriesScanner, auto, moved bool) error 
 			chosen, shared = chooseQueryWindow(ev.now.UnixMilli(), longest, counters, window.Choose)
 		}
 		if shared && ev.hasLateQueriedPod() {
-			chosen, shared = ev.queriedLoadMovedBesideLate(chosen, longest, counters)
+			chosen, shared = ev.findQueriedLoadMoveBesideLatePod(chosen, longest, counters)
 		}
 		if !shared && s.keepSamples {
 			ev.noteQueriedMove(chosen) // a pod that is late may have lost its load, or have got more
@@ -212,7 +212,7 @@ func (ev *evaluation) sortedQueryObjects() []string {
 }
 
 // promQLSelectorLookback returns the greatest age of a sample for a selector without range: the rule's maxAge, so that an older
-// sample is refused for its age and never taken for none. PromQL leaves out a sample as old as the look-back.
+// sample is omitted for its age and never taken for none. PromQL leaves out a sample as old as the look-back.
 func (ev *evaluation) promQLSelectorLookback() time.Duration {
 	return min(max(lookbackIntervals*ev.interval, ev.Rule.MaxAge)+time.Millisecond, Retention(ev.maxWindow, ev.interval))
 }
@@ -229,7 +229,7 @@ func (ev *evaluation) groupQueryObjects() {
 	ev.scan.forEachQueriedObject(func(_ metric.Object, s *scannedObject) {
 		ev.objectCount++
 		if s.hasValue {
-			return // refused
+			return // omitted
 		}
 		at := evalPoint{at: p.now}
 		if ev.span > 0 {
@@ -273,7 +273,7 @@ func (ev *evaluation) evaluateQueryGroup(ctx context.Context, e *Engine, i int) 
 	if ev.filters == "" || ev.Reviewed {
 		return nil
 	}
-	return ev.refuseComparedQueryObjects(ctx, e, i)
+	return ev.omitComparedQueryObjects(ctx, e, i)
 }
 
 // computeQueryResults returns the results of the expression for a group.

@@ -250,7 +250,7 @@ func (t *aggregateTotal) accumulatePromQLElement(op parser.ItemType, v float64, 
 		}
 	case parser.COUNT:
 	default:
-		panic("no formula of aggregation " + op.String()) // compileAggregation lets no other pass
+		panic("no formula of aggregation " + op.String()) // compilePromQLAggregation lets no other pass
 	}
 }
 
@@ -265,7 +265,7 @@ func (t *aggregateTotal) aggregatePromQLElements(op parser.ItemType) float64 {
 	case parser.MAX, parser.MIN:
 		return t.sum
 	}
-	panic("no formula of aggregation " + op.String()) // compileAggregation lets no other pass
+	panic("no formula of aggregation " + op.String()) // compilePromQLAggregation lets no other pass
 }
 
 // histogramQuantile computes histogram_quantile.

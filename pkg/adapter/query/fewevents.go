@@ -57,9 +57,9 @@ func (ev *evaluation) describeFewCounterEvents(counter window.Counter, within ti
 	return ""
 }
 
-// refuseBriefQueriedPods refuses pods with few events that are watched for less than half of the window: they are read as if they had counted
+// omitBriefQueriedPods omits pods with few events that are watched for less than half of the window: they are read as if they had counted
 // the same in the rest of it.
-func (ev *evaluation) refuseBriefQueriedPods() {
+func (ev *evaluation) omitBriefQueriedPods() {
 	if ev.neverCountedSinceQueryWindow() {
 		return
 	}
@@ -72,7 +72,7 @@ func (ev *evaluation) refuseBriefQueriedPods() {
 			counter := window.Counter{Pods: []window.History{h}}
 			few := ev.describeFewCounterEvents(counter, watched, func() bool { return ev.scan.mayBeQueriedBatch(selector, p, watched.from) })
 			if few != "" {
-				ev.refuseQueriedPod(p, metric.ReasonWarmingUp, few+" in "+queryMillisToDuration(watched.to-watched.from).Round(time.Second).String())
+				ev.omitQueriedPod(p, metric.ReasonWarmingUp, few+" in "+queryMillisToDuration(watched.to-watched.from).Round(time.Second).String())
 				break
 			}
 		}

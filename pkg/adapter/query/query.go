@@ -23,6 +23,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 	"github.com/tachometer-metrics/tachometer/pkg/panics"
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 )
 
 const (
@@ -225,9 +226,6 @@ func wrapEvaluatedQueryError(q rule.Query, err error) error {
 
 // wrapPromQLError adds the expression to an error of the engine.
 func wrapPromQLError(text string, err error) error {
-	const maxText = 300 // bytes, for a reader: the names of a thousand pods would not help
-	if len(text) > maxText {
-		text = text[:maxText] + "…"
-	}
-	return fmt.Errorf("%s: %w", text, err)
+	const maxBytes = 300 // for a reader: the names of a thousand pods would not help
+	return fmt.Errorf("%s: %w", plaintext.Clip(text, maxBytes), err)
 }

@@ -1,4 +1,4 @@
-// The budget of an evaluation for a review: its expression is anybody's who may review.
+// The budget of an evaluation for a review: every reviewer may write its expression.
 
 package query
 

@@ -76,8 +76,8 @@ type scannedPod struct {
 	ends  []int64
 	// samples and decreases belong to the counter with the most decreases.
 	samples, decreases int
-	// strangers are the values to which no restart explains a decrease, strangerSamples the samples since the last; see separateQueriedProcesses.
-	strangers, strangerSamples int
+	// unexplained counts the decreases that no restart explains, unexplainedSince the samples since the last; see separateQueriedProcesses.
+	unexplained, unexplainedSince int
 	// sampleTimes has an entry per metric name of the expression's ranged selectors.
 	sampleTimes []namedSampleTimes
 	endedTimes  []namedSampleTimes // of counters that ended
@@ -208,10 +208,10 @@ func (s *seriesScanner) addQueriedSeries(selector int, l labels.Labels, times []
 	}
 	decreases := track.decreases
 	if sel.isCounter && decreases > 0 {
-		strangers, since := 0, 0
-		if times, values, strangers, since = separateQueriedProcesses(times, values); strangers > 0 {
+		unexplained, since := 0, 0
+		if times, values, unexplained, since = separateQueriedProcesses(times, values); unexplained > 0 {
 			track = findQueriedTrack(sel, times, values, s.interval)
-			p.noteQueriedStrangers(strangers, len(times)-since)
+			p.noteUnexplainedQueriedDecreases(unexplained, len(times)-since)
 		}
 	}
 	bound := l.Get(labels.BucketLabel)                                          // empty: a counter whose name ends like that of buckets

@@ -50,7 +50,7 @@ func (scrapedPods) SilentSince(string, string) (time.Time, bool) { return time.T
 func (scrapedPods) HeldCounts(string, string, []string) float64 { return 0 }
 
 func (scrapedPods) Decreases(string, string, []string) bool { return false }
-func (scrapedPods) RefusedSince(string, string, []string) (time.Time, bool) {
+func (scrapedPods) RejectedSince(string, string, []string) (time.Time, bool) {
 	return time.Time{}, false
 }
 

@@ -30,8 +30,8 @@ func (c *coder) reset() {
 	*c = coder{data: c.data[:0], texts: c.texts[:0], ids: c.ids}
 }
 
-// codeNumber codes a signed number.
-func (c *coder) codeNumber(v *int64) {
+// codeRecordNumber codes a signed number.
+func (c *coder) codeRecordNumber(v *int64) {
 	if !c.reading {
 		c.data = binary.AppendVarint(c.data, *v)
 		return
@@ -43,52 +43,52 @@ func (c *coder) codeNumber(v *int64) {
 	*v, c.data = n, c.data[size:]
 }
 
-// codeDelta codes a number by its difference to a base.
-func (c *coder) codeDelta(v *int64, base int64) {
+// codeRecordDelta codes a number by its difference to a base.
+func (c *coder) codeRecordDelta(v *int64, base int64) {
 	d := *v - base
-	c.codeNumber(&d)
+	c.codeRecordNumber(&d)
 	*v = base + d
 }
 
-// codeFlag codes a truth value.
-func (c *coder) codeFlag(v *bool) {
+// codeRecordFlag codes a truth value.
+func (c *coder) codeRecordFlag(v *bool) {
 	n := int64(0)
 	if *v {
 		n = 1
 	}
-	c.codeNumber(&n)
+	c.codeRecordNumber(&n)
 	*v = n != 0
 }
 
-// codeCount codes a length. While reading it returns no more than the bytes that are left.
-func (c *coder) codeCount(n int) int {
+// codeRecordCount codes a length. While reading it returns no more than the bytes that are left.
+func (c *coder) codeRecordCount(n int) int {
 	v := int64(n)
-	c.codeNumber(&v)
+	c.codeRecordNumber(&v)
 	if c.reading && (v < 0 || v > int64(len(c.data))) {
 		c.failed, v = true, 0
 	}
 	return int(v)
 }
 
-// codeText codes a text.
-func (c *coder) codeText(v *string) {
+// codeRecordText codes a text.
+func (c *coder) codeRecordText(v *string) {
 	id := int64(0)
 	if !c.reading {
 		id = c.indexRecordedText(*v)
 	}
-	c.codeNumber(&id)
+	c.codeRecordNumber(&id)
 	if c.reading {
 		*v = c.lookUpRecordedText(id)
 	}
 }
 
-// codeTextAfter codes a text that often equals another one.
-func (c *coder) codeTextAfter(v *string, before string) {
+// codeRecordTextAfter codes a text that often equals another one.
+func (c *coder) codeRecordTextAfter(v *string, before string) {
 	id := int64(-1)
 	if !c.reading && *v != before {
 		id = c.indexRecordedText(*v)
 	}
-	c.codeNumber(&id)
+	c.codeRecordNumber(&id)
 	if c.reading {
 		if *v = before; id >= 0 {
 			*v = c.lookUpRecordedText(id)

@@ -44,54 +44,54 @@ type deltaBase struct {
 	status explainapi.Status
 }
 
-// codeEntry codes an entry.
-func (c *coder) codeEntry(e *entry, base *deltaBase) {
-	c.codeDelta(&e.at, base.at)
+// codeRecordEntry codes an entry.
+func (c *coder) codeRecordEntry(e *entry, base *deltaBase) {
+	c.codeRecordDelta(&e.at, base.at)
 	base.at = e.at
 	isStatus := e.status != nil
-	c.codeFlag(&isStatus)
+	c.codeRecordFlag(&isStatus)
 	if isStatus {
 		if c.reading {
 			e.status = &explainapi.Status{}
 		}
-		c.codeStatus(e.status, base)
+		c.codeRecordedStatus(e.status, base)
 		return
 	}
 	if c.reading {
 		e.read = &explainapi.Read{}
 	}
-	c.codeRead(e.read, base)
-	c.codePods(&e.pods, base)
+	c.codeRecordedRead(e.read, base)
+	c.codeRecordedPods(&e.pods, base)
 }
 
-func (c *coder) codeRead(r *explainapi.Read, base *deltaBase) {
+func (c *coder) codeRecordedRead(r *explainapi.Read, base *deltaBase) {
 	metric := int64(r.Metric)
-	c.codeNumber(&metric)
+	c.codeRecordNumber(&metric)
 	r.Metric = int(metric)
-	c.codeFlag(&r.Shared)
-	c.codeText(&r.Error)
-	c.codeFlag(&r.Truncated)
-	c.codeValues(r, base)
-	n := c.codeCount(len(r.Omitted))
+	c.codeRecordFlag(&r.Shared)
+	c.codeRecordText(&r.Error)
+	c.codeRecordFlag(&r.Truncated)
+	c.codeRecordedValues(r, base)
+	n := c.codeRecordCount(len(r.Omitted))
 	if c.reading && n > 0 {
 		r.Omitted = make([]explainapi.Omission, n)
 	}
 	for i := range r.Omitted {
 		o := &r.Omitted[i]
-		c.codeText(&o.Pod)
-		c.codeText(&o.Reason)
-		c.codeText(&o.Detail)
+		c.codeRecordText(&o.Pod)
+		c.codeRecordText(&o.Reason)
+		c.codeRecordText(&o.Detail)
 	}
 }
 
-// codeValues codes each value by the one in its place in the metric's read before: pods and rates change little.
-func (c *coder) codeValues(r *explainapi.Read, base *deltaBase) {
+// codeRecordedValues codes each value by the one in its place in the metric's read before: pods and rates change little.
+func (c *coder) codeRecordedValues(r *explainapi.Read, base *deltaBase) {
 	before := base.values[r.Metric]
-	n := c.codeCount(len(r.Values))
+	n := c.codeRecordCount(len(r.Values))
 	if !c.reading {
-		c.writeValues(r.Values, before)
+		c.writeRecordedValues(r.Values, before)
 		if n > 0 {
-			base.keepValues(r.Metric, r.Values)
+			base.keepRecordedValues(r.Metric, r.Values)
 		}
 		return
 	}
@@ -104,19 +104,19 @@ func (c *coder) codeValues(r *explainapi.Read, base *deltaBase) {
 		if i < len(before) {
 			b = before[i]
 		}
-		c.codeTextAfter(&v.Pod, b.Pod)
-		c.codeDelta(&v.Milli, b.Milli)
-		c.codeNumber(&v.AgeMillis)
-		c.codeDelta(&v.WindowSeconds, window)
+		c.codeRecordTextAfter(&v.Pod, b.Pod)
+		c.codeRecordDelta(&v.Milli, b.Milli)
+		c.codeRecordNumber(&v.AgeMillis)
+		c.codeRecordDelta(&v.WindowSeconds, window)
 		window = v.WindowSeconds
 	}
 	if n > 0 {
-		base.keepValues(r.Metric, r.Values)
+		base.keepRecordedValues(r.Metric, r.Values)
 	}
 }
 
-// writeValues is the writing half of codeValues, in a loop of its own: it runs for each pod of each read.
-func (c *coder) writeValues(values, before []explainapi.Value) {
+// writeRecordedValues is the writing half of codeRecordedValues, in a loop of its own: it runs for each pod of each read.
+func (c *coder) writeRecordedValues(values, before []explainapi.Value) {
 	data, window := c.data, int64(0)
 	for i := range values {
 		v, milli, pod := &values[i], int64(0), ""
@@ -136,8 +136,8 @@ func (c *coder) writeValues(values, before []explainapi.Value) {
 	c.data = data
 }
 
-// keepValues makes values the base of the metric's next read.
-func (b *deltaBase) keepValues(metric int, values []explainapi.Value) {
+// keepRecordedValues makes values the base of the metric's next read.
+func (b *deltaBase) keepRecordedValues(metric int, values []explainapi.Value) {
 	if b.values == nil {
 		b.values = map[int][]explainapi.Value{}
 	}
@@ -145,14 +145,14 @@ func (b *deltaBase) keepValues(metric int, values []explainapi.Value) {
 	b.values[metric] = values
 }
 
-// codePods codes the pods, or that they are the same as before.
-func (c *coder) codePods(pods *[]podEntry, base *deltaBase) {
-	same := !c.reading && equalPodEntries(*pods, base.pods)
-	if c.codeFlag(&same); same {
+// codeRecordedPods codes the pods, or that they are the same as before.
+func (c *coder) codeRecordedPods(pods *[]podEntry, base *deltaBase) {
+	same := !c.reading && equalRecordedPodEntries(*pods, base.pods)
+	if c.codeRecordFlag(&same); same {
 		*pods = base.pods
 		return
 	}
-	n := c.codeCount(len(*pods))
+	n := c.codeRecordCount(len(*pods))
 	if c.reading {
 		*pods = make([]podEntry, n)
 	}
@@ -162,30 +162,30 @@ func (c *coder) codePods(pods *[]podEntry, base *deltaBase) {
 		if i < len(base.pods) {
 			b = base.pods[i]
 		}
-		c.codeTextAfter(&p.name, b.name)
-		c.codeNumber(&p.state)
-		c.codeDelta(&p.created, last)
+		c.codeRecordTextAfter(&p.name, b.name)
+		c.codeRecordNumber(&p.state)
+		c.codeRecordDelta(&p.created, last)
 		last = p.created
-		c.codeDelta(&p.readied, p.created)
+		c.codeRecordDelta(&p.readied, p.created)
 	}
 	base.pods = *pods
 }
 
-// equalPodEntries reports whether two slices are equal. Most often they are one.
-func equalPodEntries(a, b []podEntry) bool {
+// equalRecordedPodEntries reports whether two slices are equal. Most often they are one.
+func equalRecordedPodEntries(a, b []podEntry) bool {
 	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0] || slices.Equal(a, b))
 }
 
-func (c *coder) codeStatus(s *explainapi.Status, base *deltaBase) {
+func (c *coder) codeRecordedStatus(s *explainapi.Status, base *deltaBase) {
 	b := &base.status
 	current, desired := int64(s.CurrentReplicas), int64(s.DesiredReplicas)
-	c.codeDelta(&current, int64(b.CurrentReplicas))
-	c.codeDelta(&desired, int64(b.DesiredReplicas))
+	c.codeRecordDelta(&current, int64(b.CurrentReplicas))
+	c.codeRecordDelta(&desired, int64(b.DesiredReplicas))
 	s.CurrentReplicas, s.DesiredReplicas = int32(current), int32(desired)
 	scaled := unixOfRecordedTime(s.LastScaleTime)
-	c.codeDelta(&scaled, unixOfRecordedTime(b.LastScaleTime))
+	c.codeRecordDelta(&scaled, unixOfRecordedTime(b.LastScaleTime))
 	s.LastScaleTime = timeOfRecordedUnix(scaled)
-	n := c.codeCount(len(s.Conditions))
+	n := c.codeRecordCount(len(s.Conditions))
 	if c.reading && n > 0 {
 		s.Conditions = make([]explainapi.Condition, n)
 	}
@@ -194,12 +194,12 @@ func (c *coder) codeStatus(s *explainapi.Status, base *deltaBase) {
 		if i < len(b.Conditions) {
 			before = b.Conditions[i]
 		}
-		c.codeTextAfter(&v.Type, before.Type)
-		c.codeTextAfter(&v.Status, before.Status)
-		c.codeTextAfter(&v.Reason, before.Reason)
-		c.codeTextAfter(&v.Message, before.Message)
+		c.codeRecordTextAfter(&v.Type, before.Type)
+		c.codeRecordTextAfter(&v.Status, before.Status)
+		c.codeRecordTextAfter(&v.Reason, before.Reason)
+		c.codeRecordTextAfter(&v.Message, before.Message)
 	}
-	n = c.codeCount(len(s.Current))
+	n = c.codeRecordCount(len(s.Current))
 	if c.reading && n > 0 {
 		s.Current = make([]int64, n)
 	}
@@ -208,7 +208,7 @@ func (c *coder) codeStatus(s *explainapi.Status, base *deltaBase) {
 		if i < len(b.Current) {
 			before = b.Current[i]
 		}
-		c.codeDelta(&s.Current[i], before)
+		c.codeRecordDelta(&s.Current[i], before)
 	}
 	*b = *s
 }

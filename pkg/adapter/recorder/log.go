@@ -62,12 +62,12 @@ func (r *Recorder) Log(key types.NamespacedName, since time.Time) (*explainapi.D
 	}
 	rec.mu.Lock()
 	r.encodeAnswers(rec)
-	blocks, begin, spec := rec.snapshotBlocks(since), rec.since, rec.spec
+	blocks, begin, spec := rec.snapshotRecordBlocks(since), rec.since, rec.spec
 	rec.mu.Unlock()
 	r.boundRecords()
 	log := &explainapi.DecisionLog{Source: explainapi.Source{UnknownBefore: begin.UTC()}, Decisions: []explainapi.Decision{}}
 	log.Name, log.Namespace = key.Name, key.Namespace
-	if err := addBlocksToLog(log, blocks); err != nil {
+	if err := addRecordBlocksToLog(log, blocks); err != nil {
 		return nil, err
 	}
 	if len(log.Specs) == 0 && spec != nil {
@@ -82,8 +82,8 @@ func (r *Recorder) Log(key types.NamespacedName, since time.Time) (*explainapi.D
 	return log, nil
 }
 
-// addBlocksToLog decodes blocks into the log.
-func addBlocksToLog(log *explainapi.DecisionLog, blocks []*block) error {
+// addRecordBlocksToLog decodes blocks into the log.
+func addRecordBlocksToLog(log *explainapi.DecisionLog, blocks []*block) error {
 	var b decisionBuilder
 	var newest *specVersion
 	for _, block := range blocks {
@@ -91,12 +91,12 @@ func addBlocksToLog(log *explainapi.DecisionLog, blocks []*block) error {
 			newest = block.spec
 			log.Specs = append(log.Specs, explainapi.SpecVersion{From: newest.from.UTC(), Spec: *newest.spec})
 		}
-		entries, err := block.decodeBlock()
+		entries, err := block.decodeRecordBlock()
 		if err != nil {
 			return err
 		}
 		for i := range entries {
-			b.addEntry(&entries[i], len(log.Specs)-1, i == 0)
+			b.addRecordEntry(&entries[i], len(log.Specs)-1, i == 0)
 		}
 	}
 	log.Decisions = append(log.Decisions, b.decisions...)

@@ -21,8 +21,8 @@ type lookTracker struct {
 	status  *explainapi.Status
 }
 
-// trackRead notes a read, and reports whether it begins a look.
-func (l *lookTracker) trackRead(at int64, metric int) (begins bool) {
+// trackRecordedRead notes a read, and reports whether it begins a look.
+func (l *lookTracker) trackRecordedRead(at int64, metric int) (begins bool) {
 	bit := uint64(1) << (metric % 64)
 	begins = l.begin == 0 || l.closed || l.metrics&bit != 0 || at-l.begin > maxLook.Milliseconds()
 	if begins {
@@ -32,8 +32,8 @@ func (l *lookTracker) trackRead(at int64, metric int) (begins bool) {
 	return begins
 }
 
-// trackStatus notes a status, and reports whether it belongs to the look that is open.
-func (l *lookTracker) trackStatus(at int64, s *explainapi.Status) (belongs bool) {
+// trackRecordedStatus notes a status, and reports whether it belongs to the look that is open.
+func (l *lookTracker) trackRecordedStatus(at int64, s *explainapi.Status) (belongs bool) {
 	belongs = l.begin != 0 && !l.closed && at-l.begin <= maxLook.Milliseconds()
 	l.closed, l.status = true, s
 	return belongs
@@ -46,14 +46,14 @@ type decisionBuilder struct {
 	pods      []podEntry // of the newest decision that has pods
 }
 
-// addEntry adds an entry under the spec of the index. first marks the entry that opens a block: it may repeat the status in force.
-func (b *decisionBuilder) addEntry(e *entry, spec int, first bool) {
+// addRecordEntry adds an entry under the spec of the index. first marks the entry that opens a block: it may repeat the status in force.
+func (b *decisionBuilder) addRecordEntry(e *entry, spec int, first bool) {
 	at := time.UnixMilli(e.at).UTC()
 	if e.status != nil {
-		b.addStatus(e, at, spec, first)
+		b.addRecordedStatus(e, at, spec, first)
 		return
 	}
-	if b.looks.trackRead(e.at, e.read.Metric) {
+	if b.looks.trackRecordedRead(e.at, e.read.Metric) {
 		b.decisions = append(b.decisions, explainapi.Decision{Time: at, Spec: spec})
 	}
 	d := &b.decisions[len(b.decisions)-1]
@@ -64,12 +64,12 @@ func (b *decisionBuilder) addEntry(e *entry, spec int, first bool) {
 	}
 }
 
-func (b *decisionBuilder) addStatus(e *entry, at time.Time, spec int, first bool) {
+func (b *decisionBuilder) addRecordedStatus(e *entry, at time.Time, spec int, first bool) {
 	before := b.looks.status
 	if first && equalRecordedStatus(before, e.status) {
 		return
 	}
-	if b.looks.trackStatus(e.at, e.status) {
+	if b.looks.trackRecordedStatus(e.at, e.status) {
 		d := &b.decisions[len(b.decisions)-1]
 		d.Status = e.status
 		d.WrittenAfter = &metav1.Duration{Duration: at.Sub(d.Time)}

@@ -144,10 +144,10 @@ func (r *Recorder) encodeAnswer(rec *record, a *pendingAnswer) {
 	}
 	rec.read = read
 	at, before := a.at.UnixMilli(), rec.looks.begin
-	if rec.looks.trackRead(at, read.Metric) {
+	if rec.looks.trackRecordedRead(at, read.Metric) {
 		if rec.lookRule = rule; before != 0 {
 			r.metrics.observeReaction(rule, stagePeriod, time.Duration(at-before)*time.Millisecond)
 		}
 	}
-	r.addUsage(rec, rec.appendEntry(&entry{at: at, read: &rec.read, pods: rec.updatePods(a.pods, r.metrics)}))
+	r.addRecorderUsage(rec, rec.appendRecordEntry(&entry{at: at, read: &rec.read, pods: rec.updatePods(a.pods, r.metrics)}))
 }

@@ -72,30 +72,30 @@ type record struct {
 	takesNoAnswers bool            // guarded by answersMu
 }
 
-// appendEntry adds an entry and returns the bytes of the blocks that it closed.
-func (r *record) appendEntry(e *entry) (closed int) {
+// appendRecordEntry adds an entry and returns the bytes of the blocks that it closed.
+func (r *record) appendRecordEntry(e *entry) (closed int) {
 	if r.begin != 0 && (r.openSpec != r.spec || len(r.writer.data)+r.writer.size >= maxBlockBytes) {
-		closed = r.closeBlock()
+		closed = r.closeRecordBlock()
 	}
 	if r.begin == 0 {
 		r.begin, r.openSpec = e.at, r.spec
 		r.base.at = e.at
 		if s := r.looks.status; s != nil && e.status == nil { // the status in force opens each block
-			r.codeOpenEntry(&entry{at: e.at, status: s})
+			r.codeOpenRecordEntry(&entry{at: e.at, status: s})
 		}
 	}
-	r.codeOpenEntry(e)
+	r.codeOpenRecordEntry(e)
 	return closed
 }
 
-func (r *record) codeOpenEntry(e *entry) {
-	r.writer.codeEntry(e, &r.base)
+func (r *record) codeOpenRecordEntry(e *entry) {
+	r.writer.codeRecordEntry(e, &r.base)
 	r.entries++
 }
 
-// closeBlock moves the open block to the closed ones and returns its bytes.
-func (r *record) closeBlock() int {
-	b := r.copyOpenBlock()
+// closeRecordBlock moves the open block to the closed ones and returns its bytes.
+func (r *record) closeRecordBlock() int {
+	b := r.copyOpenRecordBlock()
 	r.blocks = append(r.blocks, b)
 	r.bytes += b.bytes
 	r.writer.reset()
@@ -112,8 +112,8 @@ func (b *deltaBase) reset() {
 	*b = deltaBase{values: b.values, spare: b.spare}
 }
 
-// copyOpenBlock returns a copy of the open block.
-func (r *record) copyOpenBlock() *block {
+// copyOpenRecordBlock returns a copy of the open block.
+func (r *record) copyOpenRecordBlock() *block {
 	b := &block{
 		spec: r.openSpec, begin: r.begin, entries: r.entries,
 		data: append([]byte(nil), r.writer.data...), texts: append([]string(nil), r.writer.texts...),
@@ -125,8 +125,8 @@ func (r *record) copyOpenBlock() *block {
 	return b
 }
 
-// dropOldestBlock drops the oldest closed block and returns its bytes.
-func (r *record) dropOldestBlock() int {
+// dropOldestRecordBlock drops the oldest closed block and returns its bytes.
+func (r *record) dropOldestRecordBlock() int {
 	if len(r.blocks) == 0 {
 		return 0
 	}
@@ -144,8 +144,8 @@ func (r *record) dropOldestBlock() int {
 	return b.bytes
 }
 
-// snapshotBlocks returns the blocks that may have entries from a time on.
-func (r *record) snapshotBlocks(since time.Time) []*block {
+// snapshotRecordBlocks returns the blocks that may have entries from a time on.
+func (r *record) snapshotRecordBlocks(since time.Time) []*block {
 	var all []*block
 	for i, b := range r.blocks {
 		end := r.begin
@@ -157,17 +157,17 @@ func (r *record) snapshotBlocks(since time.Time) []*block {
 		}
 	}
 	if r.begin != 0 {
-		all = append(all, r.copyOpenBlock())
+		all = append(all, r.copyOpenRecordBlock())
 	}
 	return all
 }
 
-// decodeBlock returns the entries of a block, the oldest first.
-func (b *block) decodeBlock() ([]entry, error) {
+// decodeRecordBlock returns the entries of a block, the oldest first.
+func (b *block) decodeRecordBlock() ([]entry, error) {
 	c, base := coder{data: b.data, reading: true, texts: b.texts}, deltaBase{at: b.begin}
 	entries := make([]entry, b.entries)
 	for i := range entries {
-		c.codeEntry(&entries[i], &base)
+		c.codeRecordEntry(&entries[i], &base)
 	}
 	if c.failed {
 		return nil, errDamagedBlock

@@ -106,8 +106,8 @@ func (r *Recorder) ObserveAutoscaler(h *autoscalingv2.HorizontalPodAutoscaler) {
 		return
 	}
 	begin := rec.looks.begin
-	belongs := rec.looks.trackStatus(now.UnixMilli(), status)
-	r.addUsage(rec, rec.appendEntry(&entry{at: now.UnixMilli(), status: status}))
+	belongs := rec.looks.trackRecordedStatus(now.UnixMilli(), status)
+	r.addRecorderUsage(rec, rec.appendRecordEntry(&entry{at: now.UnixMilli(), status: status}))
 	if before != nil {
 		r.metrics.countDecision(before, status)
 		if belongs && !before.LastScaleTime.Equal(status.LastScaleTime) {
@@ -162,18 +162,18 @@ func (r *Recorder) forgetRecord(rec *record) {
 	r.unindexReads(rec)
 	rec.mu.Lock()
 	defer rec.mu.Unlock()
-	r.addUsage(rec, -rec.bytes)
+	r.addRecorderUsage(rec, -rec.bytes)
 	rec.blocks, rec.bytes, rec.isForgotten = nil, 0, true
 	r.dropAnswers(rec)
 }
 
-// addUsage counts the bytes of closed blocks, and drops the oldest blocks of the record beyond its bound. The caller holds rec.mu.
-func (r *Recorder) addUsage(rec *record, bytes int) {
+// addRecorderUsage counts the bytes of closed blocks, and drops the oldest blocks of the record beyond its bound. The caller holds rec.mu.
+func (r *Recorder) addRecorderUsage(rec *record, bytes int) {
 	if rec.isForgotten || bytes == 0 {
 		return
 	}
 	for bytes > 0 && rec.bytes > r.opts.MaxRecordBytes {
-		bytes -= rec.dropOldestBlock()
+		bytes -= rec.dropOldestRecordBlock()
 	}
 	r.usageMu.Lock()
 	defer r.usageMu.Unlock()
@@ -187,14 +187,14 @@ func (r *Recorder) addUsage(rec *record, bytes int) {
 // the most. So no namespace pushes out the records of others. The caller holds no lock.
 func (r *Recorder) boundRecords() {
 	for {
-		largest, over := r.findLargestNamespace()
-		if !over || !r.dropLargestBlock(largest) {
+		largest, over := r.findLargestRecordedNamespace()
+		if !over || !r.dropLargestRecordBlock(largest) {
 			return
 		}
 	}
 }
 
-func (r *Recorder) findLargestNamespace() (namespace string, over bool) {
+func (r *Recorder) findLargestRecordedNamespace() (namespace string, over bool) {
 	r.usageMu.Lock()
 	defer r.usageMu.Unlock()
 	if r.used <= r.opts.MaxBytes {
@@ -209,8 +209,8 @@ func (r *Recorder) findLargestNamespace() (namespace string, over bool) {
 	return namespace, true
 }
 
-// dropLargestBlock drops the oldest block of the largest record in a namespace, and reports whether there was one.
-func (r *Recorder) dropLargestBlock(namespace string) bool {
+// dropLargestRecordBlock drops the oldest block of the largest record in a namespace, and reports whether there was one.
+func (r *Recorder) dropLargestRecordBlock(namespace string) bool {
 	var largest *record
 	most := 0
 	r.mu.RLock()
@@ -230,7 +230,7 @@ func (r *Recorder) dropLargestBlock(namespace string) bool {
 	}
 	largest.mu.Lock()
 	defer largest.mu.Unlock()
-	dropped := largest.dropOldestBlock()
-	r.addUsage(largest, -dropped)
+	dropped := largest.dropOldestRecordBlock()
+	r.addRecorderUsage(largest, -dropped)
 	return dropped > 0
 }

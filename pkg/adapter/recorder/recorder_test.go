@@ -280,9 +280,9 @@ func TestBlocks(t *testing.T) {
 				}
 			}
 			want = append(want, e)
-			rec.appendEntry(&e)
+			rec.appendRecordEntry(&e)
 		}
-		got, err := rec.copyOpenBlock().decodeBlock()
+		got, err := rec.copyOpenRecordBlock().decodeRecordBlock()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -307,11 +307,11 @@ func FuzzDecodeBlock(f *testing.F) {
 	for range 5 {
 		s.look()
 	}
-	b := s.recorder.records[types.NamespacedName{Namespace: "shop", Name: "web"}].copyOpenBlock()
+	b := s.recorder.records[types.NamespacedName{Namespace: "shop", Name: "web"}].copyOpenRecordBlock()
 	f.Add(b.data, 5)
 	f.Fuzz(func(_ *testing.T, data []byte, entries int) {
 		broken := &block{data: data, texts: b.texts, entries: min(max(entries, 0), 100)}
-		_, _ = broken.decodeBlock()
+		_, _ = broken.decodeRecordBlock()
 	})
 }
 
@@ -381,7 +381,7 @@ func TestMemoryOfAnHour(t *testing.T) {
 		s.look()
 	}
 	rec := s.recorder.records[types.NamespacedName{Namespace: "shop", Name: "web"}]
-	bytes := rec.bytes + rec.copyOpenBlock().bytes + cap(rec.writer.data)
+	bytes := rec.bytes + rec.copyOpenRecordBlock().bytes + cap(rec.writer.data)
 	t.Logf("%d bytes an hour, %d a decision at %d pods", bytes, bytes/240, len(s.pods))
 	if bytes/240 > 1000 || bytes > 100_000 {
 		t.Errorf("%d bytes an hour of one autoscaler, %d a decision; want less than 100,000 and 1,000", bytes, bytes/240)

@@ -36,7 +36,7 @@ func (r *Recorder) admitRecordedSpec(h *autoscalingv2.HorizontalPodAutoscaler) b
 	if rec != nil {
 		others, all = others-rec.specBytes, all-rec.specBytes
 	}
-	if h.Spec.Size() <= maxSpecBytes && others+size <= maxNamespaceSpecBytes && r.makeSpecRoom(h.Namespace, others+size, all+size) {
+	if h.Spec.Size() <= maxSpecBytes && others+size <= maxNamespaceSpecBytes && r.makeRoomForRecordedSpec(h.Namespace, others+size, all+size) {
 		return true
 	}
 	if rec != nil {
@@ -45,9 +45,9 @@ func (r *Recorder) admitRecordedSpec(h *autoscalingv2.HorizontalPodAutoscaler) b
 	return false
 }
 
-// makeSpecRoom forgets records of namespaces with more bytes than a namespace will have, until all specs are within their bound. It reports
+// makeRoomForRecordedSpec forgets records of namespaces with more bytes than a namespace will have, until all specs are within their bound. It reports
 // whether they are. The caller holds mu.
-func (r *Recorder) makeSpecRoom(namespace string, own, all int) bool {
+func (r *Recorder) makeRoomForRecordedSpec(namespace string, own, all int) bool {
 	for all > maxAllSpecBytes {
 		greediest := ""
 		for n, bytes := range r.specBytes {

@@ -143,11 +143,11 @@ func TestLyingServer(t *testing.T) {
 		},
 		"bad query": {
 			fakeResponse{code: 400, body: `{"status":"error","errorType":"bad_data","error":"1:2: parse error"}`}, metric.KindInternal,
-			`error: rule "requests": backend prometheus: refuses the query: 1:2: parse error`,
+			`error: rule "requests": backend prometheus: rejects the query: 1:2: parse error`,
 		},
 		"too many samples": {
 			fakeResponse{code: 422, body: `{"status":"error","errorType":"execution","error":"too many samples"}`}, metric.KindInternal,
-			`error: rule "requests": backend prometheus: refuses the query: too many samples`,
+			`error: rule "requests": backend prometheus: rejects the query: too many samples`,
 		},
 		"a store behind the server fails": {
 			fakeResponse{code: 422, body: `{"status":"error","errorType":"execution","error":"expanding series: proxy Series(): rpc error: code = Aborted desc = no store"}`},
@@ -157,13 +157,13 @@ func TestLyingServer(t *testing.T) {
 			fakeResponse{code: 422, body: `{"status":"error","errorType":"execution","error":"proxy Series(): rpc error: code = Unavailable desc = no store"}`},
 			metric.KindUnavailable, "error: backend prometheus: HTTP 422: proxy Series(): rpc error: code = Unavailable desc = no store, since",
 		},
-		"a server behind the server refuses the query": {
+		"a server behind the server rejects the query": {
 			fakeResponse{code: 422, body: `{"status":"error","errorType":"execution","error":"rpc error: code = InvalidArgument desc = no such function"}`},
-			metric.KindInternal, `error: rule "requests": backend prometheus: refuses the query: rpc error: code = InvalidArgument desc = no such function`,
+			metric.KindInternal, `error: rule "requests": backend prometheus: rejects the query: rpc error: code = InvalidArgument desc = no such function`,
 		},
-		"a server behind the server refuses the query with a status of HTTP": {
+		"a server behind the server rejects the query with a status of HTTP": {
 			fakeResponse{code: 422, body: `{"status":"error","errorType":"execution","error":"expanding series: rpc error: code = Code(422) desc = the query exceeds the limit"}`},
-			metric.KindInternal, `error: rule "requests": backend prometheus: refuses the query: expanding series: rpc error: code = Code(422) desc = the query exceeds the limit`,
+			metric.KindInternal, `error: rule "requests": backend prometheus: rejects the query: expanding series: rpc error: code = Code(422) desc = the query exceeds the limit`,
 		},
 		"a store behind the server fails, with status 200": {
 			fakeResponse{body: `{"status":"error","errorType":"execution","error":"expanding series: context deadline exceeded"}`},

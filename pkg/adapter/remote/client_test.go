@@ -136,8 +136,8 @@ func TestNoSecretInErrors(t *testing.T) {
 	}
 }
 
-// TestTokenServerRefuses has an OAuth 2 server that rejects the client.
-func TestTokenServerRefuses(t *testing.T) {
+// TestTokenServerRejects has an OAuth 2 server that rejects the client.
+func TestTokenServerRejects(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusUnauthorized)

@@ -55,15 +55,15 @@ func TestLabelsFaults(t *testing.T) {
 		"too large":          {"  maxResponseBytes: 1Ki\n", fakeResponse{body: `{"status":"success","data":["` + strings.Repeat("a", 2000) + `"]}`}, "more than the 1024 bytes"},
 		"truncated":          {"", fakeResponse{body: `{"status":"success","data":["a","b"`}, "truncated JSON"},
 		"cut off":            {"", fakeResponse{header: map[string]string{"Content-Length": "100"}, body: `{"status":"success","data":["a"`}, "connection closed in the middle"},
-		"error":              {"", fakeResponse{body: `{"status":"error","errorType":"bad_data","error":"invalid match"}`}, "refuses the query: invalid match"},
-		"422":                {"", fakeResponse{code: 422, body: `{"status":"error","errorType":"bad_data","error":"invalid match"}`}, "refuses the query: invalid match"},
+		"error":              {"", fakeResponse{body: `{"status":"error","errorType":"bad_data","error":"invalid match"}`}, "rejects the query: invalid match"},
+		"422":                {"", fakeResponse{code: 422, body: `{"status":"error","errorType":"bad_data","error":"invalid match"}`}, "rejects the query: invalid match"},
 		"HTML":               {"", fakeResponse{header: map[string]string{"Content-Type": "text/html"}}, "HTML page"},
 		"no strings":         {"", fakeResponse{body: `{"status":"success","data":[1]}`}, "not a list of strings"},
 		"no list":            {"", fakeResponse{body: `{"status":"success","data":{}}`}, "not a list of strings"},
 		"not JSON":           {"", fakeResponse{body: `x`}, "not JSON"},
 		"an array":           {"", fakeResponse{body: `[]`}, "not JSON"},
 		"status of no kind":  {"", fakeResponse{body: `{"status":1,"data":[]}`}, "not JSON"},
-		"refused by reader":  {"", fakeResponse{body: `{"status":"success","data":["stop"]}`}, "enough"},
+		"rejected by reader": {"", fakeResponse{body: `{"status":"success","data":["stop"]}`}, "enough"},
 		"without any status": {"", fakeResponse{body: `{"data":[]}`}, `status is ""`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -68,7 +68,7 @@ func (e responseEnvelope) checkRemoteAPIStatus() *requestFailure {
 	}
 	text := clipRemoteText(e.Error)
 	if (e.ErrorType == "bad_data" || e.ErrorType == "execution") && !isRemoteStorageError(e.Error) {
-		return newRemoteFailuref(outcomeBadQuery, "refuses the query: %s", text)
+		return newRemoteFailuref(outcomeBadQuery, "rejects the query: %s", text)
 	}
 	return newRemoteFailuref(outcomeServerError, "%s: %s", clipRemoteText(e.ErrorType), text)
 }

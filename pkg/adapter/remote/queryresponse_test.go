@@ -91,7 +91,7 @@ func FuzzDecode(f *testing.F) {
 		}
 		want := &referenceResponse{}
 		if err := json.Unmarshal(data, want); err != nil {
-			t.Fatalf("decoded what encoding/json refuses: %v", err)
+			t.Fatalf("decoded what encoding/json rejects: %v", err)
 		}
 		if diff := cmp.Diff(want.decodeSamples(t), r.samples, cmp.AllowUnexported(timedValue{}), cmpopts.EquateNaNs()); diff != "" {
 			t.Errorf("samples (-encoding/json +decode):\n%s", diff)

@@ -20,6 +20,7 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/netcause"
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 	"github.com/tachometer-metrics/tachometer/pkg/retry"
 )
 
@@ -180,7 +181,7 @@ func describeRemoteCertificateExpiry(c *x509.Certificate, now time.Time) string 
 // clipRemoteText bounds text of another program.
 func clipRemoteText(s string) string {
 	const maxBytes = 300
-	return netcause.Clip(s, maxBytes)
+	return plaintext.Clip(s, maxBytes)
 }
 
 // checkRemoteHTTPStatus returns the failure of a response's status; nil for 200. It may read the body.
@@ -206,7 +207,7 @@ func checkRemoteHTTPStatus(resp *http.Response, now time.Time) *requestFailure {
 	case words.fromAPI && isRemoteStorageError(words.text):
 		return newRemoteFailuref(outcomeServerError, "%s", text)
 	case words.fromAPI && (code == http.StatusBadRequest || code == http.StatusUnprocessableEntity):
-		return newRemoteFailuref(outcomeBadQuery, "refuses the query: %s", words.text)
+		return newRemoteFailuref(outcomeBadQuery, "rejects the query: %s", words.text)
 	case code == http.StatusMethodNotAllowed:
 		return newRemoteFailuref(outcomeBadRequest, "%s: try method: GET", text)
 	case code == http.StatusRequestURITooLong:

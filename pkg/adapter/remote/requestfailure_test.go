@@ -124,7 +124,7 @@ func TestBackOff(t *testing.T) {
 		"429 with long Retry-After": {fakeResponse{code: 429, header: map[string]string{"Retry-After": "86400"}}, 5, 6, "HTTP 429, since"},
 		"401":                       {fakeResponse{code: 401}, 6, 9, "unauthorised (HTTP 401): check the credentials under http, since"},
 		"403":                       {fakeResponse{code: 403}, 6, 9, "unauthorised (HTTP 403): check the credentials under http, since"},
-		"bad query":                 {fakeResponse{code: 400, body: `{"error":"x"}`}, 6, 9, "refuses the query: x"},
+		"bad query":                 {fakeResponse{code: 400, body: `{"error":"x"}`}, 6, 9, "rejects the query: x"},
 		"partial costs nothing":     {fakeResponse{body: `{"status":"success","isPartial":true,"data":{"resultType":"vector","result":[]}}`}, 59, 62, "partial"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -112,9 +112,9 @@ func FuzzPages(f *testing.F) {
 		histories := map[containerID]usageHistory{}
 		for _, body := range []string{first, second} {
 			p, err := decodePage(body, now)
-			var refused *exposition.Error
+			var rejected *exposition.Error
 			if err != nil {
-				if !errors.As(err, &refused) && !errors.Is(err, errIncomplete) {
+				if !errors.As(err, &rejected) && !errors.Is(err, errIncomplete) {
 					t.Fatalf("an error of no kind: %v", err)
 				}
 				continue

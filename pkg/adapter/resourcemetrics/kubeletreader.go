@@ -4,8 +4,6 @@ package resourcemetrics
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +17,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/exposition"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/netcause"
 )
 
 // KubeletTLS configures the verification of kubelets.
@@ -160,17 +159,11 @@ func classifyKubeletUsageError(err error) (outcome, text string) {
 	return outcomeConnect, "connection broken"
 }
 
-// describeKubeletUsageTLSError returns the cause of a failed handshake; empty if err has another cause.
+// describeKubeletUsageTLSError returns the cause of a failed handshake, without the address; empty if err has another cause.
 func describeKubeletUsageTLSError(err error) string {
-	var host x509.HostnameError
-	var verification *tls.CertificateVerificationError
-	switch {
-	case errors.As(err, &host):
-		return "TLS: the kubelet's certificate is not for its address"
-	case errors.As(err, &verification):
-		return "TLS: the kubelet's certificate is not trusted"
-	case strings.Contains(err.Error(), "tls:"):
-		return "TLS: handshake refused"
+	text, _ := netcause.DescribeTLS(err, "kubelet")
+	if text == "" && strings.Contains(err.Error(), "tls:") {
+		return "TLS: handshake failed"
 	}
-	return ""
+	return text
 }

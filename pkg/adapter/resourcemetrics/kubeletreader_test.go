@@ -1,7 +1,11 @@
 package resourcemetrics
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/pem"
+	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -102,5 +106,21 @@ func TestKubeletTransport(t *testing.T) {
 	}
 	if _, err := NewKubeletTransport(&rest.Config{}, KubeletTLS{CAFile: "none"}); err == nil {
 		t.Error("no fault for a file that does not exist")
+	}
+}
+
+// TestKubeletTLSCauses: an expired certificate is not merely one that is not trusted, and no cause has an address.
+func TestKubeletTLSCauses(t *testing.T) {
+	t.Parallel()
+	for want, err := range map[string]error{
+		"TLS: certificate has expired, or is not valid yet": &tls.CertificateVerificationError{Err: x509.CertificateInvalidError{Reason: x509.Expired}},
+		"TLS: certificate not trusted":                      &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}},
+		"TLS: certificate is for another name":              &tls.CertificateVerificationError{Err: x509.HostnameError{Certificate: &x509.Certificate{}, Host: "10.0.0.7"}},
+		"TLS: the kubelet speaks plain HTTP":                tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"},
+		"TLS: handshake failed":                             errors.New("tls: server selected unsupported protocol version 301"),
+	} {
+		if outcome, text := classifyKubeletUsageError(fmt.Errorf("read: %w", err)); outcome != outcomeTLS || text != want {
+			t.Errorf("%v: %s, %q, want %q", err, outcome, text, want)
+		}
 	}
 }

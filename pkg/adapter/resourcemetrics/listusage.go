@@ -50,7 +50,7 @@ func (a *API) listPodResourceMetrics(ctx context.Context, objects []*metav1.Part
 	return items, omitted, nil
 }
 
-// listNodeResourceMetrics returns the usages of nodes, like listPodMetrics for pods.
+// listNodeResourceMetrics returns the usages of nodes, like listPodResourceMetrics for pods.
 func (a *API) listNodeResourceMetrics(ctx context.Context, objects []*metav1.PartialObjectMetadata) ([]metrics.NodeMetrics, []metric.Omission, error) {
 	if len(objects) == 0 {
 		return []metrics.NodeMetrics{}, nil, nil

@@ -303,7 +303,7 @@ var nonAdditiveEndings = []string{
 	"quantile", "p50", "p75", "p90", "p95", "p99", "p999", "utilization", "utilisation", "util", "version",
 }
 
-// findNonAdditiveRuleGauge returns the first name used by its plain value that endsNonAdditive; empty without any.
+// findNonAdditiveRuleGauge returns the first name used by its plain value that endsLikeNonAdditiveRuleGauge; empty without any.
 func findNonAdditiveRuleGauge(uses []familyUse) string {
 	for _, u := range uses {
 		if !u.asCounter && endsLikeNonAdditiveRuleGauge(u.name) {

@@ -82,7 +82,7 @@ func findRuleFamilyWithoutBuckets(expr parser.Expr) (first string) {
 	return first
 }
 
-// describeUnwrittenRuleNumber returns what is wrong with a matcher for the bound of a bucket that no page with types has: on these pages every
+// describeUnwrittenRuleNumber returns the fault of a matcher for the bound of a bucket that no page with types has: on these pages every
 // reader writes bounds like 1.0. It is empty without such a matcher. Quantiles are no fault: those of gauges, as of the exporter for JMX, stay
 // as they are.
 func (t *exprTree) describeUnwrittenRuleNumber() string {

@@ -237,7 +237,7 @@ func rejectRuleLabelRemoval(e *parser.Call, wanted []string) error {
 	}
 	replacement, isText := e.Args[2].(*parser.StringLiteral)
 	expr, ok := e.Args[4].(*parser.StringLiteral)
-	if !isText || !ok || !NeverMatchTogether(nil, []string{"(?s:" + expr.Val + ")"}) {
+	if !isText || !ok || !neverMatchTogether(nil, []string{"(?s:" + expr.Val + ")"}) {
 		return nil
 	}
 	re, err := regexp.Compile("(?s:" + expr.Val + ")")
@@ -376,7 +376,7 @@ func rejectRuleAlternativeWithout(t *exprTree, label string, wanted []string) er
 // pairFunctions are the functions that need two values of each series.
 var pairFunctions = []string{"rate", "increase", "irate", "delta", "idelta", "deriv", "predict_linear"}
 
-// findCoarseRuleSubquery returns what is wrong with a subquery whose range does not always hold a value, or the two that a function of
+// findCoarseRuleSubquery returns the fault of a subquery whose range does not always hold a value, or the two that a function of
 // pairs needs; empty without any. A range holds the multiples of the step in it. $window is at least window.
 func (t *exprTree) findCoarseRuleSubquery(window time.Duration) (text string) {
 	parser.Inspect(t.root, func(node parser.Node, path []parser.Node) error {

@@ -27,7 +27,7 @@ var (
 // typographicMarks are characters that look like others: quotes, a space that does not break a line, a space without a width, dashes.
 const typographicMarks = "\u201c\u201d\u2018\u2019\u00ab\u00bb\u00a0\u200b\u2013\u2014"
 
-// nearestRuleFunction returns the function that somebody who wrote the name means; empty if there is none.
+// nearestRuleFunction returns the known function closest to a name; empty if there is none.
 func nearestRuleFunction(name string) string {
 	lower := strings.ToLower(name)
 	best, bestDistance := "", 3

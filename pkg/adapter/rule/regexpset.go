@@ -17,9 +17,9 @@ import (
 // maxRegexpSearchSteps bounds the visited instructions of a search: some 0.2 s. Expressions of rules need a few hundred.
 const maxRegexpSearchSteps = 200_000
 
-// NeverMatchTogether reports whether no text matches all of the expressions in must and none of those in mustNot. Each stands for a
+// neverMatchTogether reports whether no text matches all of the expressions in must and none of those in mustNot. Each stands for a
 // whole text. It returns false if an expression is invalid, or too large for an answer.
-func NeverMatchTogether(must, mustNot []string) bool {
+func neverMatchTogether(must, mustNot []string) bool {
 	_, found, complete := searchTextOfRegexps(must, mustNot)
 	return complete && !found
 }
@@ -33,7 +33,7 @@ func ExcludeEachOther(matchers []*labels.Matcher, further ...string) bool {
 		}
 	}
 	must, mustNot := listMatchedRegexps(matchers)
-	return NeverMatchTogether(append(must, further...), mustNot)
+	return neverMatchTogether(append(must, further...), mustNot)
 }
 
 // listMatchedRegexps returns expressions that a text has to match, and must not match, to satisfy all matchers.

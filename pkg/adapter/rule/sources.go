@@ -65,6 +65,6 @@ func (t *exprTree) namespacesOfRuleSelectors(label string) (namespaces []string,
 
 // restrictsRuleNamespaces reports whether a matcher says which namespaces it means, and not only which it does not mean.
 func restrictsRuleNamespaces(m *labels.Matcher, label string) bool {
-	const stranger = "a-namespace-that-no-rule-names"
-	return m.Name == label && (m.Type == labels.MatchEqual || m.Type == labels.MatchRegexp) && m.Value != "" && !m.Matches(stranger)
+	const other = "a-namespace-that-no-rule-names"
+	return m.Name == label && (m.Type == labels.MatchEqual || m.Type == labels.MatchRegexp) && m.Value != "" && !m.Matches(other)
 }

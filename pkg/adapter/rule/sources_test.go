@@ -9,22 +9,22 @@ import (
 // TestSources: a rule is fed by the namespace of the request, by those that its author names, or it is a fault.
 func TestSources(t *testing.T) {
 	t.Parallel()
-	const refused = "from: required with namespaced: none"
+	const rejected = "from: required with namespaced: none"
 	for name, tc := range map[string]struct {
 		rule []string
 		want string // the source namespaces of a request in shop, or a part of the fault
 	}{
 		"default":                     {[]string{"external: true", "query: sum(a)"}, "shop"},
-		"none, unsaid":                {[]string{"external: true", "query: sum(a)", "namespaced: none"}, refused},
-		"none, of one selector alone": {[]string{"external: true", `query: sum(a{namespace="mail"}) / sum(b)`, "namespaced: none"}, refused},
-		"none, by exclusion":          {[]string{"external: true", `query: sum(a{namespace!="evil"})`, "namespaced: none"}, refused},
-		"none, by any":                {[]string{"external: true", `query: sum(a{namespace=~".+"})`, "namespaced: none"}, refused},
-		"none, another label":         {[]string{"external: true", `query: sum(a{exported_namespace="mail"})`, "namespaced: none"}, refused},
-		"none, pattern":               {[]string{"metric: ''", "match: ^queue_(.+)$", "external: true", `query: sum(a{q="${1}"})`, "namespaced: none"}, refused},
-		"none, on a server":           {[]string{"external: true", "query: sum(a)", "namespaced: none", "backend: prometheus"}, refused},
+		"none, unsaid":                {[]string{"external: true", "query: sum(a)", "namespaced: none"}, rejected},
+		"none, of one selector alone": {[]string{"external: true", `query: sum(a{namespace="mail"}) / sum(b)`, "namespaced: none"}, rejected},
+		"none, by exclusion":          {[]string{"external: true", `query: sum(a{namespace!="evil"})`, "namespaced: none"}, rejected},
+		"none, by any":                {[]string{"external: true", `query: sum(a{namespace=~".+"})`, "namespaced: none"}, rejected},
+		"none, another label":         {[]string{"external: true", `query: sum(a{exported_namespace="mail"})`, "namespaced: none"}, rejected},
+		"none, pattern":               {[]string{"metric: ''", "match: ^queue_(.+)$", "external: true", `query: sum(a{q="${1}"})`, "namespaced: none"}, rejected},
+		"none, on a server":           {[]string{"external: true", "query: sum(a)", "namespaced: none", "backend: prometheus"}, rejected},
 		"none, of objects on a server": {[]string{
 			"resource: services", "query: sum by (service) (a)", "namespaced: none", "labels: {object: service}", "backend: prometheus",
-		}, refused},
+		}, rejected},
 		"in the query":                    {[]string{"external: true", `query: sum(a{namespace="mail"})`, "namespaced: none"}, "mail"},
 		"several in the query":            {[]string{"external: true", `query: sum(a{namespace=~"mail|bank"})`, "namespaced: none"}, "bank mail"},
 		"a pattern in the query":          {[]string{"external: true", `query: sum(a{namespace=~"team-.+"})`, "namespaced: none"}, "*"},
@@ -53,7 +53,7 @@ func TestSources(t *testing.T) {
 					got = "*"
 				}
 			}
-			if tc.want == refused && !strings.Contains(got, refused) || tc.want != refused && got != tc.want {
+			if tc.want == rejected && !strings.Contains(got, rejected) || tc.want != rejected && got != tc.want {
 				t.Errorf("got %q, want %q", got, tc.want)
 			}
 		})

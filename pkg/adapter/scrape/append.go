@@ -15,37 +15,37 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/exposition"
 )
 
-// appendScrapedPage appends the samples of a page and ends the series that the page no longer has. It returns the reason of each refused
-// family, by its index, or nil; and whether the appender refused one. A part of a family would be served as the whole of it: if
+// appendScrapedPage appends the samples of a page and ends the series that the page no longer has. It returns the reason of each rejected
+// family, by its index, or nil; and whether the appender rejected one. A part of a family would be served as the whole of it: if
 // the appender has no room for a family, all of its series end, and stay so until a page fits.
-func (m *Manager) appendScrapedPage(j *scrapeJob, r exposition.ParsedPage) (refused []error, noRoom bool) {
+func (m *Manager) appendScrapedPage(j *scrapeJob, r exposition.ParsedPage) (rejected []error, noRoom bool) {
 	l, families := j.loop, j.endpoint.families
-	refuse := func(family int, err error) {
-		if refused == nil {
-			refused = make([]error, len(r.Families))
+	reject := func(family int, err error) {
+		if rejected == nil {
+			rejected = make([]error, len(r.Families))
 		}
-		if refused[family] == nil {
-			refused[family] = err
+		if rejected[family] == nil {
+			rejected[family] = err
 		}
 	}
 	for i, f := range r.Families {
 		if f.Err != nil {
-			refuse(i, f.Err)
+			reject(i, f.Err)
 		}
 	}
 	for family, err := range m.createScrapedSeries(j, r) {
 		noRoom = true
-		refuse(family, err)
+		reject(family, err)
 	}
-	isRefused := func(s exposition.Sample) bool { return refused != nil && refused[r.FamilyOf(s)] != nil }
+	isRejected := func(s exposition.Sample) bool { return rejected != nil && rejected[r.FamilyOf(s)] != nil }
 	for _, s := range r.Earlier {
-		if !isRefused(s) {
+		if !isRejected(s) {
 			m.appendScrapedBeginning(l, s)
 		}
 	}
 	stored := 0
 	for _, s := range r.Samples {
-		if isRefused(s) {
+		if isRejected(s) {
 			continue
 		}
 		ref, err := m.appender.Append(s.Series.Ref, s.Series.Labels, s.Time, s.Value)
@@ -56,16 +56,16 @@ func (m *Manager) appendScrapedPage(j *scrapeJob, r exposition.ParsedPage) (refu
 			l.newestSample = max(l.newestSample, s.Time)
 		case s.Time == r.Time: // a page repeats a sample with a time of its own until a newer sample exists
 			noRoom = true
-			refuse(r.FamilyOf(s), err)
+			reject(r.FamilyOf(s), err)
 		}
 	}
-	m.endRefusedScrapeFamilies(l, families, r, refused)
+	m.endRejectedScrapeFamilies(l, families, r, rejected)
 	for _, s := range r.Vanished {
 		m.appendScrapeStaleMarker(s, r.Time)
 	}
 	m.metrics.storedSamples.Add(float64(stored))
 	m.metrics.rejectedSamples.Add(float64(len(r.Samples) - stored))
-	return refused, noRoom
+	return rejected, noRoom
 }
 
 // createScrapedSeries makes the series of a page that have no reference so far. It returns the error of each family for which the
@@ -130,21 +130,21 @@ func (m *Manager) appendScrapedBeginning(l *scrapeLoop, s exposition.Sample) {
 	}
 }
 
-// endRefusedScrapeFamilies ends, once, the series of the families for which the appender has no room. A family that the page refuses
+// endRejectedScrapeFamilies ends, once, the series of the families for which the appender has no room. A family that the page rejects
 // keeps its series, as after a failed scrape.
-func (m *Manager) endRefusedScrapeFamilies(l *scrapeLoop, families *exposition.Families, r exposition.ParsedPage, refused []error) {
-	before := l.refusedFamilies
-	l.refusedFamilies = nil
+func (m *Manager) endRejectedScrapeFamilies(l *scrapeLoop, families *exposition.Families, r exposition.ParsedPage, rejected []error) {
+	before := l.rejectedFamilies
+	l.rejectedFamilies = nil
 	newly := map[int]struct{}{}
-	for i, err := range refused {
+	for i, err := range rejected {
 		if err == nil || r.Families[i].Err != nil {
 			continue
 		}
-		if l.refusedFamilies == nil {
-			l.refusedFamilies = map[string]struct{}{}
+		if l.rejectedFamilies == nil {
+			l.rejectedFamilies = map[string]struct{}{}
 		}
 		name := families.Names()[i]
-		l.refusedFamilies[name] = struct{}{}
+		l.rejectedFamilies[name] = struct{}{}
 		if _, ended := before[name]; !ended {
 			newly[i] = struct{}{}
 		}

@@ -62,7 +62,7 @@ func (c *Clock) scrapeClockTimeAt(moment time.Time) time.Time {
 	return c.convertScrapeClockMoment(moment)
 }
 
-// convertScrapeClockMoment is at for a caller that holds mu.
+// convertScrapeClockMoment is scrapeClockTimeAt for a caller that holds mu.
 func (c *Clock) convertScrapeClockMoment(moment time.Time) time.Time {
 	return c.wall.Add(moment.Sub(c.started) + c.offset)
 }

@@ -1,6 +1,6 @@
 package scrape
 
-// The demanded families of the targets, by the age of the demand: who asks later must not take the place of who asked before.
+// The demanded families of the targets, by the age of the demand: a later demand must not take the place of an earlier one.
 
 import (
 	"cmp"

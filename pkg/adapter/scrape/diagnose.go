@@ -18,7 +18,7 @@ import (
 type targetStatus struct {
 	tried   bool
 	cause   string // the reason of the last scrape's failure; "" after an accepted page
-	failure string // the same, or the first refused family and its reason: for the log
+	failure string // the same, or the first rejected family and its reason: for the log
 	pageAt  time.Time
 	broken  bool // a scrape has failed since the newest accepted page
 	// refusedAt is the time of the first scrape since the newest accepted page at which the target refused connections; zero: none.
@@ -37,11 +37,11 @@ type familyStatus struct {
 	had      bool      // a page of the same process had samples of it
 	lacking  int32     // since then, the newest pages in a row without samples
 	steadyAt time.Time // the first page with it since which every scrape was on time and had it
-	refused  string    // why the newest page gave no samples of it; "": not refused
-	// refusedAt is the first of the newest pages in a row that were refused. noRoom is set if the appender refused the newest, so that the
+	rejected string    // why the newest page gave no samples of it; "": not rejected
+	// rejectedAt is the first of the newest pages in a row that were rejected. noRoom is set if the appender rejected the newest, so that the
 	// series have ended.
-	refusedAt time.Time
-	noRoom    bool
+	rejectedAt time.Time
+	noRoom     bool
 	// decreasing is set if counters of it go back again and again, see exposition.FamilyResult.
 	decreasing bool
 	kind       model.MetricType
@@ -69,12 +69,12 @@ func (s *targetStatus) recordScrape(j *scrapeJob, o scrapeOutcome, now time.Time
 	for i, f := range o.families {
 		p := &s.pages[i]
 		p.had = p.had && j.processStart.Equal(s.processStart)
-		var refused error
-		if o.refused != nil {
-			refused = o.refused[i]
+		var rejected error
+		if o.rejected != nil {
+			rejected = o.rejected[i]
 		}
-		if p.recordScrapedFamily(f, refused, steady, now); refused != nil && s.failure == "" {
-			s.failure = s.families[i] + ": " + p.refused
+		if p.recordScrapedFamily(f, rejected, steady, now); rejected != nil && s.failure == "" {
+			s.failure = s.families[i] + ": " + p.rejected
 		}
 	}
 	s.processStart = j.processStart
@@ -82,21 +82,21 @@ func (s *targetStatus) recordScrape(j *scrapeJob, o scrapeOutcome, now time.Time
 }
 
 // recordScrapedFamily records what a page that ended at now has of a family. steady is set if all scrapes before it were on time.
-func (p *familyStatus) recordScrapedFamily(f exposition.FamilyResult, refused error, steady bool, now time.Time) {
-	p.decreasing, p.refused, p.noRoom = f.Decreasing, "", false
+func (p *familyStatus) recordScrapedFamily(f exposition.FamilyResult, rejected error, steady bool, now time.Time) {
+	p.decreasing, p.rejected, p.noRoom = f.Decreasing, "", false
 	p.held, p.heldCount, p.newestOwn = f.Held > 0, f.HeldCounts, f.NewestOwn
 	if says := f.Type != "" && f.Type != model.MetricTypeUnknown; says || !p.had { // a page that says nothing does not take back the last word
 		p.kind = f.Type
 	}
-	if refused != nil {
-		p.refused, p.noRoom = describeScrapeRefusal(refused), f.Err == nil
+	if rejected != nil {
+		p.rejected, p.noRoom = describeScrapeRejection(rejected), f.Err == nil
 		p.inRow, p.steadyAt = 0, now
-		if p.refusedAt.IsZero() {
-			p.refusedAt = now
+		if p.rejectedAt.IsZero() {
+			p.rejectedAt = now
 		}
 		return
 	}
-	p.refusedAt = time.Time{}
+	p.rejectedAt = time.Time{}
 	p.inRow++
 	p.lacking++
 	if f.Samples == 0 {
@@ -181,9 +181,9 @@ func (m *Manager) Decreases(namespace, pod string, families []string) bool {
 	})
 }
 
-// RefusedSince returns the time since which one of these families is refused on the accepted pages of a pod, and whether its series
-// have ended, because the appender has no room: what a window still has of them is a part. The time is zero if none is refused.
-func (m *Manager) RefusedSince(namespace, pod string, families []string) (since time.Time, ended bool) {
+// RejectedSince returns the time since which one of these families is rejected on the accepted pages of a pod, and whether its series
+// have ended, because the appender has no room: what a window still has of them is a part. The time is zero if none is rejected.
+func (m *Manager) RejectedSince(namespace, pod string, families []string) (since time.Time, ended bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	l := m.loops[metric.Object{Namespace: namespace, Name: pod}]
@@ -192,8 +192,8 @@ func (m *Manager) RefusedSince(namespace, pod string, families []string) (since 
 	}
 	for _, family := range families {
 		f, _ := l.status.scrapedFamilyStatus(family)
-		if since.IsZero() || !f.refusedAt.IsZero() && f.refusedAt.Before(since) {
-			since = f.refusedAt
+		if since.IsZero() || !f.rejectedAt.IsZero() && f.rejectedAt.Before(since) {
+			since = f.rejectedAt
 		}
 		ended = ended || f.noRoom
 	}
@@ -253,7 +253,7 @@ func (m *Manager) Diagnose(namespace, pod string, families []string) metric.Omis
 	return metric.Omission{Object: key, Reason: reason, Detail: detail}
 }
 
-// scrapeOmissionReason returns the reason and its detail, for the families of a metric. A family that is refused comes first: the others
+// scrapeOmissionReason returns the reason and its detail, for the families of a metric. A family that is rejected comes first: the others
 // may have a value soon. Those come before an absent family.
 func (l *scrapeLoop) scrapeOmissionReason(families []string, opts *Options, now time.Time) (metric.Reason, string) {
 	s := &l.status
@@ -294,10 +294,10 @@ func (l *scrapeLoop) scrapeFamilyOmission(family string, opts *Options, now time
 	}
 	newest := time.UnixMilli(f.newestOwn)
 	switch {
-	case f.refused != "":
-		return metric.ReasonScrapeFailed, f.refused
+	case f.rejected != "":
+		return metric.ReasonScrapeFailed, f.rejected
 	case f.decreasing:
-		return metric.ReasonDecreasing, "a counter decreases again and again: several processes behind one port?"
+		return metric.ReasonDecreasing, metric.DecreasingDetail
 	case age > maxScrapeGap(opts.Interval):
 		return metric.ReasonStale, fmt.Sprintf("newest page %v old", age.Round(time.Second))
 	case f.inRow == 0 && f.had && f.lacking < minPagesInRow:

@@ -27,7 +27,7 @@ func TestDiagnose(t *testing.T) {
 		p := &fakePage{body: "a 1\n"}
 		n.addServer("cart-1:8080", p)
 		n.addServer("silent:8080", nil)
-		m.SetTargets([]metric.Target{newTestTarget("cart-1", "a", "b"), newTestTarget("refuses", "a"), newTestTarget("silent", "a")})
+		m.SetTargets([]metric.Target{newTestTarget("cart-1", "a", "b"), newTestTarget("rejects", "a"), newTestTarget("silent", "a")})
 		checkDiagnosis(t, m, "cart-1", metric.ReasonWarmingUp, "not scraped yet", "a")
 		passFakeTime(time.Second)
 		checkDiagnosis(t, m, "nobody", metric.ReasonNotScraped, "", "a")
@@ -35,32 +35,32 @@ func TestDiagnose(t *testing.T) {
 		checkDiagnosis(t, m, "cart-1", metric.ReasonAbsent, "no b on its page", "b")
 		checkDiagnosis(t, m, "cart-1", metric.ReasonWarmingUp, "scraped for a moment only; no b on its page", "a", "b")
 		checkDiagnosis(t, m, "cart-1", metric.ReasonWarmingUp, "c not scraped yet", "c")
-		checkDiagnosis(t, m, "refuses", metric.ReasonScrapeFailed, "connection refused", "a")
+		checkDiagnosis(t, m, "rejects", metric.ReasonScrapeFailed, "connection refused", "a")
 		passFakeTime(10 * time.Second)
 		checkDiagnosis(t, m, "silent", metric.ReasonScrapeFailed, "timeout after 2s", "a")
 		checkDiagnosis(t, m, "cart-1", metric.ReasonWarmingUp, "scraped for 11s only", "a")
-		n.addServer("refuses:8080", p)
+		n.addServer("rejects:8080", p)
 		n.removeServer("cart-1:8080")
 		r.mu.Lock()
 		r.reject = errors.New("too many series")
 		r.mu.Unlock()
 		passFakeTime(3 * time.Second)
-		checkDiagnosis(t, m, "refuses", metric.ReasonScrapeFailed, "too many series", "a")
+		checkDiagnosis(t, m, "rejects", metric.ReasonScrapeFailed, "too many series", "a")
 	})
 }
 
-// TestRefusedSince: a family that the appender has no room for has ended, one that the page refuses has not. Its reason comes before
+// TestRejectedSince: a family that the appender has no room for has ended, one that the page rejects has not. Its reason comes before
 // that of a family that may have a value soon.
-func TestRefusedSince(t *testing.T) {
+func TestRejectedSince(t *testing.T) {
 	t.Parallel()
 	runInFakeTime(t, Options{Interval: 2 * time.Second}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {
 		p := &fakePage{body: "a 1\nb 1\n"}
 		n.addServer("cart-1:8080", p)
 		m.SetTargets([]metric.Target{newTestTarget("cart-1", "a", "b")})
-		check := func(family string, refused, wantEnded bool) {
+		check := func(family string, rejected, wantEnded bool) {
 			t.Helper()
-			if since, ended := m.RefusedSince("shop", "cart-1", []string{family, "c"}); !since.IsZero() != refused || ended != wantEnded {
-				t.Errorf("%s: refused since %v, ended %v; want %v, %v", family, since, ended, refused, wantEnded)
+			if since, ended := m.RejectedSince("shop", "cart-1", []string{family, "c"}); !since.IsZero() != rejected || ended != wantEnded {
+				t.Errorf("%s: rejected since %v, ended %v; want %v, %v", family, since, ended, rejected, wantEnded)
 			}
 		}
 		passFakeTime(3 * time.Second)
@@ -72,17 +72,17 @@ func TestRefusedSince(t *testing.T) {
 		passFakeTime(2 * time.Second)
 		check("a", false, false)
 		check("b", true, true)
-		first, _ := m.RefusedSince("shop", "cart-1", []string{"b"})
+		first, _ := m.RejectedSince("shop", "cart-1", []string{"b"})
 		passFakeTime(4 * time.Second)
-		if since, _ := m.RefusedSince("shop", "cart-1", []string{"b"}); !since.Equal(first) {
-			t.Errorf("refused since %v, and since %v two pages before", since, first)
+		if since, _ := m.RejectedSince("shop", "cart-1", []string{"b"}); !since.Equal(first) {
+			t.Errorf("rejected since %v, and since %v two pages before", since, first)
 		}
 		checkDiagnosis(t, m, "cart-1", metric.ReasonScrapeFailed, "too many series", "a", "b")
 		p.setBody("a 1\nb 1\n")
 		passFakeTime(2 * time.Second)
 		check("b", false, false)
-		if since, ended := m.RefusedSince("shop", "nobody", []string{"b"}); !since.IsZero() || ended {
-			t.Error("a pod that is no target has a refused family")
+		if since, ended := m.RejectedSince("shop", "nobody", []string{"b"}); !since.IsZero() || ended {
+			t.Error("a pod that is no target has a rejected family")
 		}
 	})
 }

@@ -15,13 +15,14 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/exposition"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/netcause"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/scrape/http1"
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 )
 
 // maxCauseBytes bounds a text from another program.
 const maxCauseBytes = 100
 
-// maxRefusalBytes bounds the reason of a refused family: a sentence of the store with the name of a namespace.
-const maxRefusalBytes = 200
+// maxRejectionBytes bounds the reason of a rejected family: a sentence of the store with the name of a namespace.
+const maxRejectionBytes = 200
 
 var errInvalidURL = errors.New("invalid URL")
 
@@ -48,7 +49,7 @@ func newScrapeStatusError(code int, location string, wantsTLS bool) *statusError
 // Error returns "HTTP 500", or "redirected to https://host/path, not followed".
 func (e *statusError) Error() string {
 	if e.redirectTo != "" {
-		return "redirected to " + netcause.Clip(e.redirectTo, maxCauseBytes) + ", not followed"
+		return "redirected to " + plaintext.Clip(e.redirectTo, maxCauseBytes) + ", not followed"
 	}
 	text := "HTTP " + strconv.Itoa(e.code)
 	if e.wantsTLS {
@@ -87,20 +88,20 @@ func (o scrapeOutcome) classifyScrapeOutcome(timeout time.Duration) failureCause
 		return classifyScrapeFetchError(o.err, timeout)
 	case o.noRoom:
 		return failureCause{outcome: outcomeStoreRejected}
-	case o.refused != nil:
+	case o.rejected != nil:
 		return failureCause{outcome: outcomePageRejected}
 	default:
 		return failureCause{outcome: outcomeSuccess}
 	}
 }
 
-// describeScrapeRefusal returns the reason of a refused family in a few words.
-func describeScrapeRefusal(err error) string {
+// describeScrapeRejection returns the reason of a rejected family in a few words.
+func describeScrapeRejection(err error) string {
 	var page *exposition.Error
 	if errors.As(err, &page) {
 		return page.Detail
 	}
-	return netcause.Clip(err.Error(), maxRefusalBytes)
+	return plaintext.Clip(err.Error(), maxRejectionBytes)
 }
 
 // classifyScrapeOtherProtocol returns the cause of a target that does not speak HTTP/1.
@@ -109,7 +110,7 @@ func classifyScrapeOtherProtocol(e *http1.OtherProtocolError) failureCause {
 	case "TLS":
 		return failureCause{outcomeTLS, speaksTLS}
 	case "":
-		return failureCause{outcomeOther, "not HTTP: " + netcause.Clip(e.FirstLine, maxCauseBytes)}
+		return failureCause{outcomeOther, "not HTTP: " + plaintext.Clip(e.FirstLine, maxCauseBytes)}
 	}
 	return failureCause{outcomeOther, "the target speaks " + e.Protocol + " only, as gRPC ports do: annotate prometheus.io/port"}
 }
@@ -141,5 +142,5 @@ func classifyScrapeFetchError(err error, timeout time.Duration) failureCause {
 	if text, _ := netcause.DescribeConnect(err); text != "" {
 		return failureCause{outcomeConnect, text}
 	}
-	return failureCause{outcomeOther, netcause.Clip(netcause.Innermost(err).Error(), maxCauseBytes)}
+	return failureCause{outcomeOther, plaintext.Clip(netcause.Innermost(err).Error(), maxCauseBytes)}
 }

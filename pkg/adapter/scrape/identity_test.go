@@ -404,8 +404,8 @@ func TestCountersBeginAtZero(t *testing.T) {
 	}
 }
 
-// TestFullStoreRefusesFamiliesWhole scrapes a page for which the store has room in part.
-func TestFullStoreRefusesFamiliesWhole(t *testing.T) {
+// TestFullStoreRejectsFamiliesWhole scrapes a page for which the store has room in part.
+func TestFullStoreRejectsFamiliesWhole(t *testing.T) {
 	t.Parallel()
 	runInFakeTime(t, Options{Interval: 2 * time.Second}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {
 		r.limit = 5

@@ -91,7 +91,7 @@ func (m *metrics) observeScrape(j *scrapeJob, o scrapeOutcome) {
 	if o.err == nil {
 		m.pageBytes.Observe(float64(o.bytes))
 	}
-	for _, err := range append(o.refused, o.err) {
+	for _, err := range append(o.rejected, o.err) {
 		var page *exposition.Error
 		if errors.As(err, &page) {
 			m.rejectedPages.WithLabelValues(string(page.Kind)).Inc()

@@ -352,7 +352,7 @@ func (h *namelessServer) rejectAll() {
 	h.rejecting = true
 }
 
-func TestTargetThatRefusesNames(t *testing.T) {
+func TestTargetThatRejectsNames(t *testing.T) {
 	t.Parallel()
 	runInFakeTime(t, Options{Interval: 2 * time.Second}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {
 		h := &namelessServer{}

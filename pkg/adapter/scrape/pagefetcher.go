@@ -1,3 +1,5 @@
+// One page over HTTP: by name or whole, and with redirects.
+
 package scrape
 
 import (

@@ -34,7 +34,7 @@ func (m *Manager) renewPanickedScrapeLoop(l *scrapeLoop) {
 			m.metrics.panics.Inc()
 			l.parser.Release()
 		}
-		l.parser, l.refusedFamilies = exposition.NewParser(own), nil
+		l.parser, l.rejectedFamilies = exposition.NewParser(own), nil
 	}()
 	m.endScrapeLoopSeries(l, m.clock.Now().UnixMilli())
 }

@@ -80,10 +80,10 @@ func (q loopQueue) Len() int           { return len(q) }
 func (q loopQueue) Less(i, j int) bool { return q[i].due.Before(q[j].due) }
 func (q loopQueue) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
 
-// Push is for package heap; other code calls pushLoop.
+// Push is for package heap; other code calls pushScrapeLoop.
 func (q *loopQueue) Push(x any) { *q = append(*q, x.(*scrapeLoop)) }
 
-// Pop is for package heap; other code calls popLoop.
+// Pop is for package heap; other code calls popScrapeLoop.
 func (q *loopQueue) Pop() any {
 	old := *q
 	l := old[len(old)-1]

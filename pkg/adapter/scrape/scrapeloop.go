@@ -48,14 +48,14 @@ type scrapeLoop struct {
 	firstRound bool
 	status     targetStatus
 
-	inflight        http1.Inflight      // of the scrape under way
-	conn            http1.Conn          // owned by the scrape under way, else guarded by Manager.mu
-	parser          *exposition.Parser  // likewise; nil: the series have ended
-	predecessor     *scrapeLoop         // likewise; the loop of the pod's URL before, until the first scrape; nil: none
-	reserve         func(int64) error   // takes memory for the parser's series; nil: nobody counts; never changes
-	newSeries       seriesChurn         // owned like conn
-	newestSample    int64               // time of the newest appended sample, ms; likewise
-	refusedFamilies map[string]struct{} // families with ended series, for which the appender has no room; likewise
+	inflight         http1.Inflight      // of the scrape under way
+	conn             http1.Conn          // owned by the scrape under way, else guarded by Manager.mu
+	parser           *exposition.Parser  // likewise; nil: the series have ended
+	predecessor      *scrapeLoop         // likewise; the loop of the pod's URL before, until the first scrape; nil: none
+	reserve          func(int64) error   // takes memory for the parser's series; nil: nobody counts; never changes
+	newSeries        seriesChurn         // owned like conn
+	newestSample     int64               // time of the newest appended sample, ms; likewise
+	rejectedFamilies map[string]struct{} // families with ended series, for which the appender has no room; likewise
 }
 
 func newScrapeLoop(t metric.Target, families rankedFamilies, p scrapeOffset) *scrapeLoop {
@@ -124,8 +124,8 @@ type scrapeOutcome struct {
 	start, end time.Time
 	bytes      int64
 	families   []exposition.FamilyResult // nil unless the page was accepted; valid until the next scrape of the target
-	refused    []error                   // by family, why it has no sample: the page's fault, or the appender's; nil: none is refused
-	noRoom     bool                      // the appender refused a family
+	rejected   []error                   // by family, why it has no sample: the page's fault, or the appender's; nil: none is rejected
+	noRoom     bool                      // the appender rejected a family
 	err        error                     // the fetch or the page failed
 	panicked   bool                      // a bug of this program ended the scrape
 	cancelled  bool                      // the end of Run or of the target ended the scrape: the result says nothing about the target
@@ -155,7 +155,7 @@ const endingInterval = time.Second
 // counted nothing for a while: the rate from its first page on is nearer to the truth.
 const maxBeginningIntervals = 5
 
-// scrapeTarget fetches a page and appends its samples. A family that the page or the appender refuses gets none.
+// scrapeTarget fetches a page and appends its samples. A family that the page or the appender rejects gets none.
 func (m *Manager) scrapeTarget(ctx context.Context, j *scrapeJob) scrapeOutcome {
 	o := scrapeOutcome{start: time.Now()}
 	page := exposition.PageOptions{
@@ -174,7 +174,7 @@ func (m *Manager) scrapeTarget(ctx context.Context, j *scrapeJob) scrapeOutcome 
 	}
 	if o.err == nil {
 		o.families = r.Families
-		o.refused, o.noRoom = m.appendScrapedPage(j, r)
+		o.rejected, o.noRoom = m.appendScrapedPage(j, r)
 	}
 	o.end = time.Now()
 	o.cancelled = o.err != nil && (j.loop.inflight.WasInterrupted() || ctx.Err() != nil)

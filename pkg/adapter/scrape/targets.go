@@ -83,7 +83,7 @@ func (m *Manager) scheduleScrapeLoop(l *scrapeLoop, due time.Time) {
 	}
 }
 
-// retireScrapeLoop ends a loop. If the loop is in a scrape, it interrupts the scrape, and finishRetired writes the markers.
+// retireScrapeLoop ends a loop. If the loop is in a scrape, it interrupts the scrape, and finishRetiredScrapeLoop writes the markers.
 func (m *Manager) retireScrapeLoop(l *scrapeLoop) {
 	l.retired = true
 	if !l.scraping {
@@ -194,7 +194,7 @@ const maxReadinessLag = 2
 // endFailedScrapeSeries ends the series of a target whose last scrape failed, if it serves nothing: the pod is not ready, or another process
 // takes the place of its own. Counts go on with the next page of the same process, and begin anew if a process comes back with
 // less. A ready pod may serve requests beside its failing page: its series go on. If it is not known whether the process is
-// the same, only a refused scrape shows that nothing is served.
+// the same, only a refused connection shows that nothing is served.
 func (m *Manager) endFailedScrapeSeries(l *scrapeLoop, now time.Time) {
 	if !l.ready {
 		m.endUnseenScrapeCounts(l, now)
@@ -233,7 +233,7 @@ func (m *Manager) endUnseenScrapeCounts(l *scrapeLoop, now time.Time) {
 }
 
 // scrapeSeriesEnd returns the time at which the series of a target ended that serves nothing: when its process ended if the cluster tells, or
-// when it stopped being ready, or shortly before at a refused scrape. Until then it may have counted.
+// when it stopped being ready, or shortly before at a refused connection. Until then it may have counted.
 func (l *scrapeLoop) scrapeSeriesEnd(now time.Time, interval time.Duration) time.Time {
 	s := &l.status
 	if s.seriesEnded { // a counter that comes back smaller began later

@@ -1,4 +1,4 @@
-// Package sharedcache has a cache of what requests name, with a share of its bytes for each namespace.
+// Package sharedcache has a cache of the names in requests, with a share of its bytes for each namespace.
 package sharedcache
 
 import (

@@ -152,12 +152,12 @@ func TestReservationsLeaveRoom(t *testing.T) {
 	const limit, piece = 64 << 20, 1000
 	s := New(Options{MaxBytes: limit})
 	greedy := []string{"evil-1", "evil-2", "evil-3", "evil-4"}
-	for refused := 0; refused < len(greedy); {
-		refused = 0
+	for rejected := 0; rejected < len(greedy); {
+		rejected = 0
 		for _, namespace := range greedy {
 			var full *FullError
 			if err := s.Reserve(namespace, piece); errors.As(err, &full) {
-				refused++
+				rejected++
 			} else if err != nil {
 				t.Fatal(err)
 			}

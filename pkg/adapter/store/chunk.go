@@ -104,7 +104,7 @@ func (ch sampleChunk) decodeNextStoredSample(c *chunkCursor, pos int) int {
 	return pos + 8
 }
 
-// decodeStoredChunkRange appends the samples in [mint, maxt] to times and values. It decodes like decodeFirstChunkSample and decodeNextChunkSample, but with the
+// decodeStoredChunkRange appends the samples in [mint, maxt] to times and values. It decodes like decodeFirstStoredSample and decodeNextStoredSample, but with the
 // fields of the cursor in registers; calls would cost its speed.
 func (ch sampleChunk) decodeStoredChunkRange(times []int64, values []float64, mint, maxt int64) ([]int64, []float64) {
 	var c chunkCursor

@@ -44,7 +44,7 @@ func decodeChunks(chunks []sampleChunk) (points []samplePoint) {
 	return points
 }
 
-// decodeChunkRanges returns the samples of chunks by decodeChunkRange.
+// decodeChunkRanges returns the samples of chunks by decodeStoredChunkRange.
 func decodeChunkRanges(chunks []sampleChunk) (points []samplePoint) {
 	for _, ch := range chunks {
 		times, values := ch.decodeStoredChunkRange(nil, nil, math.MinInt64, math.MaxInt64)

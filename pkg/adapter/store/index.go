@@ -168,7 +168,7 @@ func (f levelFilter) matchesStoreIndexValue(v string) bool {
 	return f.matchesFixedStoreIndexValue(v) && (f.valueSet.label == "" || f.valueSet.containsStoreIndexValue(v))
 }
 
-// matchesFixedStoreIndexValue reports the same as matchesIndexValue, for a value that fixedIndexValues returned.
+// matchesFixedStoreIndexValue reports the same as matchesStoreIndexValue, for a value that fixedStoreIndexValues returned.
 func (f levelFilter) matchesFixedStoreIndexValue(v string) bool {
 	for _, m := range f.matchers {
 		if !m.Matches(v) {

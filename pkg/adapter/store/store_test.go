@@ -96,7 +96,7 @@ func TestAppendThenSelect(t *testing.T) {
 	}
 }
 
-func TestAppendRefuses(t *testing.T) {
+func TestAppendRejects(t *testing.T) {
 	t.Parallel()
 	reg := prometheus.NewRegistry()
 	s := New(Options{MaxSeries: 1, Registerer: reg})
@@ -111,12 +111,12 @@ func TestAppendRefuses(t *testing.T) {
 	if !errors.Is(err, ErrTooManySeries) || got != 0 {
 		t.Errorf("second series: Append = %d, %v, want 0, ErrTooManySeries", got, err)
 	}
-	refused := s.metrics
-	if n := testutil.ToFloat64(refused.outOfOrder); n != 2 {
-		t.Errorf("%v refused as out of order, want 2", n)
+	rejected := s.metrics
+	if n := testutil.ToFloat64(rejected.outOfOrder); n != 2 {
+		t.Errorf("%v rejected as out of order, want 2", n)
 	}
-	if n := testutil.ToFloat64(refused.tooMany); n != 1 {
-		t.Errorf("%v refused as too many, want 1", n)
+	if n := testutil.ToFloat64(rejected.tooMany); n != 1 {
+		t.Errorf("%v rejected as too many, want 1", n)
 	}
 	if problems, err := testutil.GatherAndLint(reg); err != nil || len(problems) > 0 {
 		t.Errorf("self-metrics: %v %v", err, problems)

@@ -127,14 +127,14 @@ func findBudgetQuantile(sorted []time.Duration, percent int) time.Duration {
 }
 
 // Print writes the budgets as a table, one row for each autoscaler, and the meaning of the stages.
-func Print(out io.Writer, budgets []Budget, withNamespace, noHeaders bool) error {
+func Print(out io.Writer, budgets []Budget, opts output.TableOptions) error {
 	table := output.Table{Header: []string{"NAME", "SAMPLE", "PERIOD", "DECISION", "START", "LONGEST", "RECORDED BY"}}
-	if withNamespace {
+	if opts.WithNamespace {
 		table.Header = append([]string{"NAMESPACE"}, table.Header...)
 	}
 	for _, b := range budgets {
 		var cells []string
-		if withNamespace {
+		if opts.WithNamespace {
 			cells = append(cells, b.Namespace)
 		}
 		cells = append(cells, b.Name)
@@ -147,10 +147,10 @@ func Print(out io.Writer, budgets []Budget, withNamespace, noHeaders bool) error
 		}
 		table.Add(append(cells, longest, cmp.Or(strings.Join(b.Source.Recorders(), ","), "<none>"))...)
 	}
-	if err := table.Print(out, noHeaders); err != nil {
+	if err := table.Print(out, opts); err != nil {
 		return err
 	}
-	if noHeaders {
+	if opts.NoHeaders {
 		return nil
 	}
 	var meanings []string

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/replay/replaytest"
 )
 
@@ -31,7 +32,7 @@ func TestMeasure(t *testing.T) {
 		t.Errorf("longest %s, stages (-want +got):\n%s", b.Longest, diff)
 	}
 	var out bytes.Buffer
-	if err := Print(&out, []Budget{b, {Name: "idle", Stages: Measure(replaytest.Log(replaytest.Spec("x"))).Stages}}, false, false); err != nil {
+	if err := Print(&out, []Budget{b, {Name: "idle", Stages: Measure(replaytest.Log(replaytest.Spec("x"))).Stages}}, output.TableOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if *update {

@@ -18,6 +18,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
+	"github.com/tachometer-metrics/tachometer/pkg/podpage"
 )
 
 const (
@@ -107,7 +108,7 @@ func (v *autoscalerVisit) checkVisitedContainer(i int) {
 	message, fix := v.answers[i].Metric+": no pod reports this container", v.formatRawReadCommand(v.answers[i].Path)
 	if v.workload != nil && len(v.workload.Template.Spec.Containers) > 0 {
 		var names []string
-		for _, c := range inventory.RunningContainers(v.workload.Template.Spec) {
+		for _, c := range podpage.Containers(&v.workload.Template.Spec) {
 			names = append(names, c.Name)
 		}
 		message += fmt.Sprintf("; %s has %s", v.workload.Ref(), strings.Join(names, ", "))
@@ -219,21 +220,21 @@ func (v *autoscalerVisit) formatScrapeCommand() string {
 	if v.workload == nil {
 		return ""
 	}
-	annotations, spec := v.workload.Template.Annotations, v.workload.Template.Spec
-	if text := strings.TrimSpace(annotations[inventory.AnnotationScrape]); text != "" && text != "true" {
-		return v.formatAnnotationCommand(inventory.AnnotationScrape, "null")
+	annotations, containers := v.workload.Template.Annotations, podpage.Containers(&v.workload.Template.Spec)
+	if text := podpage.Annotation(annotations, podpage.AnnotationScrape); text != "" && text != "true" {
+		return v.formatAnnotationCommand(podpage.AnnotationScrape, "null")
 	}
-	declared := inventory.DeclaredPorts(spec, "")
-	port, err := inventory.ScrapedPort(annotations, spec)
-	isDeclared := err == nil && slices.ContainsFunc(declared, func(p corev1.ContainerPort) bool { return p.ContainerPort == port.ContainerPort })
-	if strings.TrimSpace(annotations[inventory.AnnotationPort]) == "" || len(declared) == 0 || isDeclared {
+	declared := podpage.DeclaredPorts(containers, "")
+	port, err := podpage.Port(annotations, containers)
+	isDeclared := err == nil && podpage.Declares(containers, port.ContainerPort)
+	if podpage.Annotation(annotations, podpage.AnnotationPort) == "" || len(declared) == 0 || isDeclared {
 		return ""
 	}
-	best, err := inventory.ScrapedPort(nil, spec) // without the annotation
+	best, err := podpage.Port(nil, containers) // without the annotation
 	if err != nil {
 		best = declared[0]
 	}
-	return v.formatAnnotationCommand(inventory.AnnotationPort, fmt.Sprintf(`"%d"`, best.ContainerPort))
+	return v.formatAnnotationCommand(podpage.AnnotationPort, fmt.Sprintf(`"%d"`, best.ContainerPort))
 }
 
 // formatAnnotationCommand returns the command that sets an annotation of the target's pods to a value in JSON; null removes it.

@@ -42,7 +42,7 @@ func (v *autoscalerVisit) judgeVisitedCondition(c autoscalingv2.HorizontalPodAut
 		return StatusOK, ""
 	case c.Reason == "ScalingDisabled":
 		return StatusWarning, v.formatWakingCommand()
-	case refusedUser.MatchString(c.Message):
+	case deniedUser.MatchString(c.Message):
 		return StatusFail, v.formatControllerGrant(c.Message)
 	case c.Reason == "AmbiguousSelector", c.Reason == "InvalidSelector": // no read of a metric shows these
 		return StatusFail, formatDescribeHPACommand(v.hpa)
@@ -63,16 +63,16 @@ func (v *autoscalerVisit) formatWakingCommand() string {
 }
 
 var (
-	// refusedUser matches the refusal of a read by kube-apiserver.
-	refusedUser = regexp.MustCompile(`is forbidden: User "[^"]*" cannot `)
-	// refusedController matches the refusal of a user that the HPA controller can have, with the API. A condition quotes names of tenants,
+	// deniedUser matches the denial of a read by kube-apiserver.
+	deniedUser = regexp.MustCompile(`is forbidden: User "[^"]*" cannot `)
+	// deniedController matches the denial of a user that the HPA controller can have, with the API. A condition quotes names of tenants,
 	// so no other user becomes part of a command.
-	refusedController = regexp.MustCompile(`is forbidden: User "system:(kube-controller-manager|serviceaccount:kube-system:[a-z0-9][a-z0-9.-]*)" cannot .* in API group "((?:custom\.|external\.)?metrics\.k8s\.io)"`)
+	deniedController = regexp.MustCompile(`is forbidden: User "system:(kube-controller-manager|serviceaccount:kube-system:[a-z0-9][a-z0-9.-]*)" cannot .* in API group "((?:custom\.|external\.)?metrics\.k8s\.io)"`)
 )
 
 // formatControllerGrant returns the command for the right that the HPA controller lacks according to a condition, for the user in that condition.
 func (v *autoscalerVisit) formatControllerGrant(message string) string {
-	found := refusedController.FindStringSubmatch(message)
+	found := deniedController.FindStringSubmatch(message)
 	if found == nil {
 		return formatDescribeHPACommand(v.hpa)
 	}

@@ -1,3 +1,5 @@
+// The HPA controller: whether it reads, and how often; and this machine's clock.
+
 package doctor
 
 import (

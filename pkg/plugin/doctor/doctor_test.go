@@ -20,7 +20,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	apiregistration "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 
-	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
+	"github.com/tachometer-metrics/tachometer/pkg/podpage"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -44,7 +45,7 @@ var breakages = map[string]struct {
 	},
 	"wrong_port": {
 		func(w *world) {
-			w.deployment.Spec.Template.Annotations = map[string]string{inventory.AnnotationPort: "9999"}
+			w.deployment.Spec.Template.Annotations = map[string]string{podpage.AnnotationPort: "9999"}
 			w.answers[podsMetricPath] = newAdapterStatus(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable,
 				"2 pods: 2 scrape failed (connection refused)", causeScrapeFailed)
 		},
@@ -158,7 +159,7 @@ func TestBreakages(t *testing.T) {
 				t.Errorf("Broken() = %v, want %v", report.Broken(), want)
 			}
 			var out bytes.Buffer
-			if err := report.Print(&out, false); err != nil {
+			if err := report.Print(&out, output.TableOptions{}); err != nil {
 				t.Fatal(err)
 			}
 			compareGolden(t, name, out.Bytes())
@@ -253,11 +254,11 @@ var variants = map[string]struct {
 		}}}
 	}, "metric", StatusFail, "the server could not find the requested resource", "kubectl"},
 	"stale behind another path": {func(w *world) {
-		w.deployment.Spec.Template.Annotations = map[string]string{inventory.AnnotationPath: "/stats/prometheus?all=1", inventory.AnnotationScheme: "https"}
+		w.deployment.Spec.Template.Annotations = map[string]string{podpage.AnnotationPath: "/stats/prometheus?all=1", podpage.AnnotationScheme: "https"}
 		breakages["stale"].spoil(w)
 	}, "metric", StatusFail, "2 stale", "kubectl get --raw '/api/v1/namespaces/shop/pods/https:web-1:8080/proxy/stats/prometheus?all=1'"},
 	"stale behind a hostile path": {func(w *world) {
-		w.deployment.Spec.Template.Annotations = map[string]string{inventory.AnnotationPath: "/x';reboot;'"}
+		w.deployment.Spec.Template.Annotations = map[string]string{podpage.AnnotationPath: "/x';reboot;'"}
 		breakages["stale"].spoil(w)
 	}, "metric", StatusFail, "2 stale", "kubectl -n shop describe pod web-1"},
 }
@@ -320,7 +321,7 @@ func TestHealthyWorld(t *testing.T) {
 		t.Errorf("%d checks, too few to have walked the chain: %+v", len(report.Checks), report.Checks)
 	}
 	var out bytes.Buffer
-	if err := report.Print(&out, false); err != nil {
+	if err := report.Print(&out, output.TableOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	compareGolden(t, "healthy", out.Bytes())
@@ -569,7 +570,7 @@ func TestHostileNames(t *testing.T) {
 		"no rule for metric on pods; nearest: "+name)
 	report := w.run("web")
 	var out bytes.Buffer
-	if err := report.Print(&out, false); err != nil {
+	if err := report.Print(&out, output.TableOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if strings.ContainsAny(out.String(), "\x1b\u202e") {

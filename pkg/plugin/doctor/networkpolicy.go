@@ -16,8 +16,8 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
-	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
+	"github.com/tachometer-metrics/tachometer/pkg/podpage"
 )
 
 // checkVisitedNetwork looks for policies that keep the adapter from the workload's pods, on either side. Where the values arrive
@@ -42,7 +42,7 @@ func (v *autoscalerVisit) checkVisitedNetwork() {
 // findVisitedBarrier returns the first policy between a pod of the adapter and a pod of the workload in words, and the command that opens it.
 func (v *autoscalerVisit) findVisitedBarrier() (message, fix string) {
 	for _, pod := range v.pods {
-		port, err := inventory.ScrapedPort(pod.Annotations, pod.Spec)
+		port, err := podpage.Port(pod.Annotations, podpage.Containers(&pod.Spec))
 		if err != nil || pod.Spec.HostNetwork {
 			continue // the adapter scrapes nothing, which its answer says, or no policy holds for the pod
 		}
@@ -70,7 +70,7 @@ func (d *doctor) checkDoctorAdapterNetwork(ctx context.Context) {
 		d.addDoctorCheck("network", subject, StatusUnread, err.Error(), "")
 		return
 	}
-	served := findServedPort(&d.adapter.pods[0], d.adapter.podPort)
+	served := podpage.FindPort(podpage.Containers(&d.adapter.pods[0].Spec), d.adapter.podPort)
 	servers := d.readAPIServerPlace(ctx).addresses
 	var narrow *networkingv1.NetworkPolicy
 	for i := range d.adapter.policies {
@@ -199,15 +199,6 @@ func formatPolicyCommand(p *networkingv1.NetworkPolicy, direction string, rules 
 		first = fmt.Sprintf(`{"op":"add","path":"/spec/%s","value":[]},`, direction)
 	}
 	return fmt.Sprintf(`kubectl -n %s patch networkpolicy %s --type=json -p '[%s{"op":"add","path":"/spec/%s/-","value":%s}]'`, p.Namespace, p.Name, first, direction, rule)
-}
-
-func findServedPort(pod *corev1.Pod, number int32) corev1.ContainerPort {
-	for _, p := range inventory.DeclaredPorts(pod.Spec, "") {
-		if p.ContainerPort == number {
-			return p
-		}
-	}
-	return corev1.ContainerPort{ContainerPort: number}
 }
 
 // admitsOutsiders reports whether a policy admits one of kube-apiserver's addresses to the port; any block, where they are unknown.

@@ -17,7 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	apiregistration "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 
-	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
+	"github.com/tachometer-metrics/tachometer/pkg/podpage"
 )
 
 // setBehavior gives the world's autoscaler one rule for both directions.
@@ -121,20 +121,20 @@ func TestQuietBreakages(t *testing.T) {
 		},
 		"a word that is not true": {
 			func(_ *testing.T, w *world) {
-				w.annotatePods(inventory.AnnotationScrape, "True", `2 pods: 2 not scraped (annotation prometheus.io/scrape is "True", neither "true" nor "false")`, causeNotScraped)
+				w.annotatePods(podpage.AnnotationScrape, "True", `2 pods: 2 not scraped (annotation prometheus.io/scrape is "True", neither "true" nor "false")`, causeNotScraped)
 			},
 			Check{"metric", "shop/web", StatusFail, `annotation prometheus.io/scrape is "True"`,
 				`kubectl -n shop patch deployment/web -p '{"spec":{"template":{"metadata":{"annotations":{"prometheus.io/scrape":null}}}}}'`},
 		},
 		"a port by its name, and no server behind it": { // the annotation is right
 			func(_ *testing.T, w *world) {
-				w.annotatePods(inventory.AnnotationPort, "http", "2 pods: 2 scrape failed (connection refused)", causeScrapeFailed)
+				w.annotatePods(podpage.AnnotationPort, "http", "2 pods: 2 scrape failed (connection refused)", causeScrapeFailed)
 			},
 			Check{"metric", "shop/web", StatusFail, "connection refused", "kubectl get --raw /api/v1/namespaces/shop/pods/web-1:8080/proxy/metrics"},
 		},
 		"a port by a name that is mistyped": {
 			func(_ *testing.T, w *world) {
-				w.annotatePods(inventory.AnnotationPort, "htp", "2 pods: 2 not scraped (…)", causeNotScraped)
+				w.annotatePods(podpage.AnnotationPort, "htp", "2 pods: 2 not scraped (…)", causeNotScraped)
 			},
 			Check{"metric", "shop/web", StatusFail, "2 not scraped",
 				`kubectl -n shop patch deployment/web -p '{"spec":{"template":{"metadata":{"annotations":{"prometheus.io/port":"8080"}}}}}'`},
@@ -230,7 +230,7 @@ func TestQuietAndSound(t *testing.T) {
 			w.hpa.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubectl"}, {Manager: "tachometer-scaler"}}
 		},
 		"the word true with spaces": func(_ *testing.T, w *world) {
-			w.deployment.Spec.Template.Annotations = map[string]string{inventory.AnnotationScrape: " true "}
+			w.deployment.Spec.Template.Annotations = map[string]string{podpage.AnnotationScrape: " true "}
 		},
 		"a controller that looked two minutes ago": func(t *testing.T, w *world) {
 			w.silence = 2 * time.Minute

@@ -22,8 +22,8 @@ func (w *world) setInactive(reason, message string) {
 	}
 }
 
-// refuseController lets kube-apiserver refuse the controller's read, which it makes as a user.
-func (w *world) refuseController(user string) {
+// denyController lets kube-apiserver deny the controller's read, which it makes as a user.
+func (w *world) denyController(user string) {
 	w.setInactive("FailedGetPodsMetric", `unable to fetch metrics from custom metrics API: pods.custom.metrics.k8s.io "*" is forbidden: User "`+user+
 		`" cannot get resource "pods/request_per_second" in API group "custom.metrics.k8s.io" in the namespace "shop"`)
 }
@@ -47,14 +47,14 @@ func TestRareBreakages(t *testing.T) {
 		want  Check // Message is a part of it
 	}{
 		"the controller reads as another user": {
-			func(w *world) { w.refuseController("system:kube-controller-manager") },
+			func(w *world) { w.denyController("system:kube-controller-manager") },
 			Check{
 				"condition", "shop/web", StatusFail, "a metric of pods could not be read",
 				"kubectl create clusterrolebinding hpa-metrics --clusterrole=tachometer-metrics-reader --user=system:kube-controller-manager",
 			},
 		},
 		"the controller has a renamed ServiceAccount": {
-			func(w *world) { w.refuseController("system:serviceaccount:kube-system:hpa-v2") },
+			func(w *world) { w.denyController("system:serviceaccount:kube-system:hpa-v2") },
 			Check{
 				"condition", "shop/web", StatusFail, "a metric of pods could not be read",
 				"kubectl create clusterrolebinding hpa-metrics --clusterrole=tachometer-metrics-reader --serviceaccount=kube-system:hpa-v2",
@@ -71,7 +71,7 @@ func TestRareBreakages(t *testing.T) {
 			},
 		},
 		"a metric is named so that its error gives a tenant rights": {
-			func(w *world) { w.refuseController("system:serviceaccount:shop:mallory") },
+			func(w *world) { w.denyController("system:serviceaccount:shop:mallory") },
 			Check{"condition", "shop/web", StatusFail, "a metric of pods could not be read", "kubectl -n shop describe hpa web"},
 		},
 		"pods of two autoscalers": {

@@ -12,12 +12,12 @@ import (
 )
 
 // Print writes the table of checks, and below it the first broken check with its command.
-func (r *Report) Print(out io.Writer, noHeaders bool) error {
+func (r *Report) Print(out io.Writer, opts output.TableOptions) error {
 	table := output.Table{Header: []string{"CHECK", "SUBJECT", "STATUS", "DETAIL"}}
 	for _, c := range r.Checks {
 		table.Add(c.Name, cmp.Or(c.Subject, "-"), string(c.Status), c.Message)
 	}
-	if err := table.Print(out, noHeaders); err != nil {
+	if err := table.Print(out, opts); err != nil {
 		return err
 	}
 	first, fine := r.First(), "Nothing is broken"

@@ -15,7 +15,7 @@ import (
 	apiregistration "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
-	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
+	"github.com/tachometer-metrics/tachometer/pkg/podpage"
 )
 
 // failReplicas lets kube-apiserver reject new pods of a Deployment.
@@ -172,7 +172,7 @@ func TestTargetBreakages(t *testing.T) {
 		"a wrong port of a Rollout": {
 			func(_ *testing.T, w *world) {
 				w.useRollout()
-				w.deployment.Spec.Template.Annotations = map[string]string{inventory.AnnotationPort: "9999"}
+				w.deployment.Spec.Template.Annotations = map[string]string{podpage.AnnotationPort: "9999"}
 				w.answers[podsMetricPath] = newScrapeFailure()
 			},
 			Check{"metric", "shop/web", StatusFail, "scrape failed",

@@ -21,6 +21,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 	"github.com/tachometer-metrics/tachometer/pkg/hpa"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
 	"github.com/tachometer-metrics/tachometer/pkg/replay"
 )
@@ -570,7 +571,7 @@ func TestPrint(t *testing.T) {
 	t.Parallel()
 	l := load{rates: append(times(8, "38100m"), "38"), wanted: 9, reasons: []string{"ScaleDownStabilized", "ValidMetricFound"}}
 	var out bytes.Buffer
-	if err := l.explain(t).Print(&out, false); err != nil {
+	if err := l.explain(t).Print(&out, output.TableOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join("testdata", "held.golden")

@@ -225,7 +225,7 @@ func loggedMetricName(m *autoscalingv2.MetricSpec) string {
 }
 
 // Print writes the log as a table, and the replica that recorded it.
-func (l *Log) Print(out io.Writer, noHeaders bool) error {
+func (l *Log) Print(out io.Writer, opts output.TableOptions) error {
 	table := output.Table{Header: []string{"TIME", "LOOKS", "PODS", "WANTED", "CAUSE"}}
 	for _, d := range l.Decisions {
 		pods, wanted := fmt.Sprint(d.Replicas), fmt.Sprint(d.Wanted)
@@ -235,7 +235,7 @@ func (l *Log) Print(out io.Writer, noHeaders bool) error {
 		table.Add(d.Time.UTC().Format(logTime), strconv.Itoa(d.Looks), pods, wanted, d.Cause)
 	}
 	if len(table.Rows) > 0 {
-		if err := table.Print(out, noHeaders); err != nil {
+		if err := table.Print(out, opts); err != nil {
 			return err
 		}
 		fmt.Fprintln(out)

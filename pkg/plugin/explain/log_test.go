@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/replay/replaytest"
 )
 
@@ -20,7 +21,7 @@ func TestLog(t *testing.T) {
 	log := replaytest.Log(replaytest.Spec("request_per_second"), slices.Concat(
 		replaytest.Repeat(90, 4), replaytest.Repeat(400, 4), []float64{-1}, replaytest.Repeat(120, 24), replaytest.Repeat(900, 3))...)
 	var out bytes.Buffer
-	if err := NewLog(log).Print(&out, false); err != nil {
+	if err := NewLog(log).Print(&out, output.TableOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if *update {
@@ -71,7 +72,7 @@ func TestLogFromTheMiddle(t *testing.T) {
 	log := replaytest.Log(replaytest.Spec("request_per_second"), replaytest.Repeat(90, 4)...)
 	log.Decisions[0].Status, log.Decisions[1].Status = nil, nil
 	var out bytes.Buffer
-	if err := NewLog(log).Print(&out, true); err != nil {
+	if err := NewLog(log).Print(&out, output.TableOptions{NoHeaders: true}); err != nil {
 		t.Fatal(err)
 	}
 	if want := "12:00:00   2   ?   ?   not computed: the status is not known\n"; !strings.HasPrefix(out.String(), want) {

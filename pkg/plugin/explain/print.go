@@ -13,7 +13,7 @@ import (
 )
 
 // Print writes the sentence, and below it the tables.
-func (e *Explanation) Print(out io.Writer, noHeaders bool) error {
+func (e *Explanation) Print(out io.Writer, opts output.TableOptions) error {
 	fmt.Fprintln(out, plaintext.Clean(e.Sentence))
 	for _, section := range []struct {
 		title string
@@ -28,7 +28,7 @@ func (e *Explanation) Print(out io.Writer, noHeaders bool) error {
 			continue
 		}
 		fmt.Fprintf(out, "\n%s:\n", section.title)
-		if err := section.table.Print(out, noHeaders); err != nil {
+		if err := section.table.Print(out, opts); err != nil {
 			return err
 		}
 	}

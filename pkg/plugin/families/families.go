@@ -47,9 +47,6 @@ type Report struct {
 
 // ReadPod reads the metrics page of a pod over kube-apiserver's proxy, which needs the right to get pods/proxy.
 func ReadPod(ctx context.Context, reader reading.Reader, pod *corev1.Pod) (*Report, error) {
-	if _, err := inventory.ScrapedPort(pod.Annotations, pod.Spec); err != nil {
-		return nil, fmt.Errorf("find the metrics port of pod %s: %w; annotate %s", pod.Name, err, inventory.AnnotationPort)
-	}
 	path, err := inventory.ScrapedPage(pod)
 	if err != nil {
 		return nil, fmt.Errorf("find the metrics page of pod %s: %w", pod.Name, err)
@@ -126,24 +123,24 @@ func nameFamilyMetrics(name string, kind dto.MetricType) []string {
 }
 
 // Print writes the table; wide adds the help.
-func (r *Report) Print(out io.Writer, wide, noHeaders bool) error {
+func (r *Report) Print(out io.Writer, opts output.TableOptions) error {
 	table := output.Table{Header: []string{"METRIC", "TYPE", "FAMILY", "SERIES", "VALUE"}}
-	if wide {
+	if opts.Wide {
 		table.Header = append(table.Header, "HELP")
 	}
 	for _, f := range r.Families {
 		cells := []string{
 			cmp.Or(strings.Join(f.Metrics, ","), "<none>"), f.Type, f.Name, strconv.Itoa(f.Series), formatFamilyValue(f.Value),
 		}
-		if wide {
+		if opts.Wide {
 			cells = append(cells, f.Help)
 		}
 		table.Add(cells...)
 	}
-	if err := table.Print(out, noHeaders); err != nil {
+	if err := table.Print(out, opts); err != nil {
 		return err
 	}
-	if !noHeaders {
+	if !opts.NoHeaders {
 		fmt.Fprintf(out, "\nOf pod %s. METRIC is by the adapter's built-in rules; rules of your own replace them.\n", r.Pod)
 	}
 	return nil

@@ -10,6 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 )
 
 const page = `# HELP http_requests_total Requests.
@@ -54,7 +56,7 @@ func TestReadPod(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	if err := report.Print(&out, false, true); err != nil {
+	if err := report.Print(&out, output.TableOptions{NoHeaders: true}); err != nil {
 		t.Fatal(err)
 	}
 	want := `go_goroutines                                                                           gauge       go_goroutines         1   12
@@ -92,10 +94,10 @@ func TestReadPodErrors(t *testing.T) {
 		pod    *corev1.Pod
 		want   string
 	}{
-		"no port":    {nil, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web-1"}}, "find the metrics port of pod web-1: no container declares a port, and none is annotated; annotate prometheus.io/port"},
+		"no port":    {nil, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web-1"}}, "find the metrics page of pod web-1: no port is declared: annotate prometheus.io/port or name a container port metrics"},
 		"no page":    {nil, newPod(nil), "read the metrics page of pod web-1: no such path"},
 		"not a page": {pageReader{"/api/v1/namespaces/shop/pods/web-1:8080/proxy/metrics": "<html>"}, newPod(nil), "parse the metrics page of pod web-1: "},
-		"odd port":   {nil, newPod(map[string]string{"prometheus.io/port": "web"}), `find the metrics port of pod web-1: annotation prometheus.io/port is "web", neither a port number nor the name of one declared port`},
+		"odd port":   {nil, newPod(map[string]string{"prometheus.io/port": "web"}), `find the metrics page of pod web-1: annotation prometheus.io/port is "web", not a port number, and no port has this name`},
 	} {
 		if _, err := ReadPod(t.Context(), tc.reader, tc.pod); err == nil || !strings.HasPrefix(err.Error(), tc.want) {
 			t.Errorf("%s: error %v, want %q", name, err, tc.want)

@@ -1,3 +1,5 @@
+// The objects of a cluster, read with the user's rights.
+
 package inventory
 
 import (

@@ -1,3 +1,5 @@
+// The YAML and JSON documents of a file.
+
 package inventory
 
 import (

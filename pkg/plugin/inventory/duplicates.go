@@ -1,3 +1,5 @@
+// Keys that a mapping has twice.
+
 package inventory
 
 import (

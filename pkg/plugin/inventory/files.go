@@ -1,3 +1,5 @@
+// The manifests of files, folders and patterns.
+
 package inventory
 
 import (

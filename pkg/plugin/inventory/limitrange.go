@@ -1,3 +1,5 @@
+// Defaults of LimitRanges, which kube-apiserver would add to the workloads of files.
+
 package inventory
 
 import (

@@ -1,3 +1,5 @@
+// Metrics of autoscalers that kube-apiserver or the HPA controller would reject.
+
 package inventory
 
 import (

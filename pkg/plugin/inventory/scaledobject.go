@@ -1,3 +1,5 @@
+// Objects of KEDA, which own autoscalers.
+
 package inventory
 
 import (

@@ -13,6 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/tachometer-metrics/tachometer/pkg/podpage"
 )
 
 // namedAutoscaler is the manifest of an autoscaler with a name.
@@ -190,7 +192,7 @@ func TestMissingQuotes(t *testing.T) {
 		}
 	}
 	i, err := ReadFiles(t.Context(), []string{"-"}, FileOptions{In: strings.NewReader(fmt.Sprintf(deployment, `scrape: "true"`))})
-	if err != nil || i.Workloads[0].Template.Annotations[AnnotationScrape] != "true" {
+	if err != nil || i.Workloads[0].Template.Annotations[podpage.AnnotationScrape] != "true" {
 		t.Errorf("quoted: %v", err)
 	}
 }

@@ -1,3 +1,5 @@
+// The scale targets of autoscalers, and why a target can never be scaled.
+
 package inventory
 
 import (

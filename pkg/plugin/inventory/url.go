@@ -1,3 +1,5 @@
+// Manifests behind https URLs.
+
 package inventory
 
 import (

@@ -1,3 +1,5 @@
+// Autoscalers of older API versions.
+
 package inventory
 
 import (

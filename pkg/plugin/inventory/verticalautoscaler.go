@@ -1,3 +1,5 @@
+// VerticalPodAutoscalers, which change the requests that a utilization depends on.
+
 package inventory
 
 import (
@@ -9,6 +11,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tachometer-metrics/tachometer/pkg/podpage"
 )
 
 // verticalGroupPath is the API group of VerticalPodAutoscalers.
@@ -83,7 +87,7 @@ func (i *Inventory) listContainerNames(hpa *autoscalingv2.HorizontalPodAutoscale
 		return []string{container}
 	}
 	var names []string
-	for _, c := range RunningContainers(w.Template.Spec) {
+	for _, c := range podpage.Containers(&w.Template.Spec) {
 		names = append(names, c.Name)
 	}
 	return names

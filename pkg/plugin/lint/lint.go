@@ -127,14 +127,14 @@ func (r *Report) Faulty() bool {
 }
 
 // Print writes a table of the findings; wide adds reason and fix.
-func (r *Report) Print(out io.Writer, wide, noHeaders bool) error {
+func (r *Report) Print(out io.Writer, opts output.TableOptions) error {
 	table := output.Table{Header: []string{"SEVERITY", "OBJECT", "RULE", "FINDING"}}
-	if wide {
+	if opts.Wide {
 		table.Header = append(table.Header, "REASON", "FIX")
 	}
 	for _, f := range r.Findings {
 		cells := []string{string(f.Severity), f.Object, f.Rule, f.Message}
-		if wide {
+		if opts.Wide {
 			cells = append(cells, f.Reason, f.Fix)
 		}
 		table.Add(cells...)
@@ -143,7 +143,7 @@ func (r *Report) Print(out io.Writer, wide, noHeaders bool) error {
 		fmt.Fprintf(out, "%s, no finding.\n", output.Count(r.HPAs, "autoscaler"))
 		return nil
 	}
-	return table.Print(out, noHeaders)
+	return table.Print(out, opts)
 }
 
 // newLintMessage returns the message as the only finding if found, else none.

@@ -17,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 )
 
 var update = flag.Bool("update", false, "rewrite docs/lint.md and the golden files")
@@ -711,7 +712,7 @@ func TestPrint(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	report := lintManifests(t, []string{"maxUnavailable: 1", "minAvailable: 2", "request_per_second", "http_requests_total"})
-	if err := report.Print(&out, false, false); err != nil {
+	if err := report.Print(&out, output.TableOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	want := `SEVERITY   OBJECT         RULE                    FINDING

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
+	"github.com/tachometer-metrics/tachometer/pkg/podpage"
 )
 
 // quantileName is a metric that is a quantile or a duration by its name: it does not add up over pods.
@@ -281,7 +282,7 @@ func lintMissingRequests(s subject) []string {
 			}
 			return fmt.Sprintf("the pod's own requests lack %s", name)
 		}
-		for _, c := range inventory.RunningContainers(s.workload.Template.Spec) {
+		for _, c := range podpage.Containers(&s.workload.Template.Spec) {
 			if _, ok := c.Resources.Requests[name]; !ok && (container == "" || c.Name == container) {
 				if _, limited := c.Resources.Limits[name]; !limited { // a limit is the request where none is written
 					return fmt.Sprintf("container %s has no request of %s", c.Name, name)
@@ -297,7 +298,7 @@ func lintUnknownContainers(s subject) []string {
 		if m.ContainerResource == nil || s.workload == nil {
 			return ""
 		}
-		for _, c := range inventory.RunningContainers(s.workload.Template.Spec) {
+		for _, c := range podpage.Containers(&s.workload.Template.Spec) {
 			if c.Name == m.ContainerResource.Container {
 				return ""
 			}
@@ -338,7 +339,7 @@ func lintUnreachableTarget(s subject) []string {
 // none. Requests and limits of the pod as a whole go before those of its containers.
 func sumLintedBounds(spec corev1.PodSpec, name corev1.ResourceName, container string) (request, limit *resource.Quantity) {
 	request, limit = &resource.Quantity{}, &resource.Quantity{}
-	for _, c := range inventory.RunningContainers(spec) {
+	for _, c := range podpage.Containers(&spec) {
 		if container != "" && c.Name != container {
 			continue
 		}

@@ -2,14 +2,12 @@ package lint
 
 import (
 	"cmp"
-	"slices"
 	"strconv"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
-	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
+	"github.com/tachometer-metrics/tachometer/pkg/podpage"
 )
 
 // listLintWorkloadRules returns the rules about the pods that an autoscaler scales.
@@ -87,7 +85,7 @@ func lintReadyWhileStarting(s subject) []string {
 	if t == nil {
 		return nil
 	}
-	for _, c := range inventory.RunningContainers(t.Spec) {
+	for _, c := range podpage.Containers(&t.Spec) {
 		if isLintedOnCPU(s, c.Name) && c.ReadinessProbe != nil && c.StartupProbe == nil && c.ReadinessProbe.InitialDelaySeconds == 0 {
 			return newLintMessage(true, "container %s is ready without a delay, and the autoscaler looks at CPU", c.Name)
 		}
@@ -153,7 +151,7 @@ func lintScrapeOptOut(s subject) []string {
 	if t == nil || !isLintedOnPods(s) {
 		return nil
 	}
-	text := strings.TrimSpace(t.Annotations[inventory.AnnotationScrape])
+	text := podpage.Annotation(t.Annotations, podpage.AnnotationScrape)
 	return newLintMessage(text != "" && text != "true", "the pods opt out of scraping: %q", text)
 }
 
@@ -172,7 +170,7 @@ func lintAmbiguousPort(s subject) []string {
 	if t == nil || !isLintedOnPods(s) {
 		return nil
 	}
-	if _, err := inventory.ScrapedPort(t.Annotations, t.Spec); err != nil {
+	if _, err := podpage.Port(t.Annotations, podpage.Containers(&t.Spec)); err != nil {
 		return []string{err.Error()}
 	}
 	return nil
@@ -183,12 +181,10 @@ func lintUndeclaredPort(s subject) []string {
 	if t == nil || !isLintedOnPods(s) {
 		return nil
 	}
-	text := strings.TrimSpace(t.Annotations[inventory.AnnotationPort])
-	declared := inventory.DeclaredPorts(t.Spec, "")
-	port, err := inventory.ScrapedPort(t.Annotations, t.Spec)
-	if text == "" || len(declared) == 0 || err != nil { // the adapter cannot choose: another rule's
+	text, containers := podpage.Annotation(t.Annotations, podpage.AnnotationPort), podpage.Containers(&t.Spec)
+	port, err := podpage.Port(t.Annotations, containers)
+	if text == "" || len(podpage.DeclaredPorts(containers, "")) == 0 || err != nil { // the adapter cannot choose: another rule's
 		return nil
 	}
-	found := slices.ContainsFunc(declared, func(p corev1.ContainerPort) bool { return p.ContainerPort == port.ContainerPort })
-	return newLintMessage(!found, "prometheus.io/port is %q, which no container declares", text)
+	return newLintMessage(!podpage.Declares(containers, port.ContainerPort), "prometheus.io/port is %q, which no container declares", text)
 }

@@ -31,10 +31,17 @@ type Table struct {
 // Add appends a row.
 func (t *Table) Add(cells ...string) { t.Rows = append(t.Rows, cells) }
 
-// Print writes the table, without its header if noHeaders is set. It cleans every cell.
-func (t *Table) Print(out io.Writer, noHeaders bool) error {
+// TableOptions say how much of a table is printed. The zero value is kubectl's default.
+type TableOptions struct {
+	NoHeaders     bool
+	WithNamespace bool // a column for the namespace, where a table has objects of several
+	Wide          bool // further columns, where a table has some
+}
+
+// Print writes the table. It cleans every cell.
+func (t *Table) Print(out io.Writer, opts TableOptions) error {
 	w := tabwriter.NewWriter(out, 0, 8, 3, ' ', 0)
-	if !noHeaders {
+	if !opts.NoHeaders {
 		fmt.Fprintln(w, strings.Join(t.Header, "\t"))
 	}
 	for _, row := range t.Rows {

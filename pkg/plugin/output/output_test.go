@@ -75,7 +75,7 @@ func TestPrintTemplate(t *testing.T) {
 	object := map[string]any{"name": "web\x1b[2J", "replicas": 12345678, "items": []any{map[string]any{"name": "a"}, map[string]any{"name": "b"}}}
 	for template, want := range map[string]string{
 		"{.replicas}": "12345678", ".replicas": "12345678", "{.items[*].name}": "a b", `{range .items[*]}{.name}{"\t"}{end}`: "a\tb\t", "{.nothing}": "",
-		"{.name}": "web?[2J", "{.apiVersion} {.kind}": APIVersion + " Report",
+		"{.name}": `web\x1b[2J`, "{.apiVersion} {.kind}": APIVersion + " Report",
 	} {
 		var out strings.Builder
 		if err := PrintTemplate(&out, template, "Report", object); err != nil || out.String() != want {

@@ -42,7 +42,7 @@ func (r Reader) ReadCertificates(ctx context.Context, namespace, pod string, por
 	defer func() { _ = connection.Close() }() // nothing was sent that could be lost
 	stop := context.AfterFunc(ctx, func() { _ = connection.Close() })
 	defer stop()
-	data, refusal, err := openForwardedStreams(connection, port)
+	data, failure, err := openForwardedStreams(connection, port)
 	if err != nil {
 		return nil, fmt.Errorf("forward port %d of pod %s: %w", port, pod, err)
 	}
@@ -50,7 +50,7 @@ func (r Reader) ReadCertificates(ctx context.Context, namespace, pod string, por
 	client := tls.Client(forwardedConn{data}, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}) //nolint:gosec // see above
 	if err := client.HandshakeContext(ctx); err != nil {
 		_ = connection.Close() // ends the read below
-		if reason, _ := io.ReadAll(refusal); len(reason) > 0 {
+		if reason, _ := io.ReadAll(failure); len(reason) > 0 {
 			return nil, fmt.Errorf("connect to port %d of pod %s: %s", port, pod, reason)
 		}
 		return nil, fmt.Errorf("TLS handshake with port %d of pod %s: %w", port, pod, err)
@@ -70,18 +70,18 @@ func (r Reader) dialForwardedPod(namespace, pod string) (httpstream.Connection, 
 }
 
 // openForwardedStreams opens the two streams of a forwarded connection: its data, and the reason if the kubelet cannot connect.
-func openForwardedStreams(connection httpstream.Connection, port int32) (data, refusal httpstream.Stream, err error) {
+func openForwardedStreams(connection httpstream.Connection, port int32) (data, failure httpstream.Stream, err error) {
 	headers := http.Header{}
 	headers.Set(corev1.StreamType, corev1.StreamTypeError)
 	headers.Set(corev1.PortHeader, strconv.Itoa(int(port)))
 	headers.Set(corev1.PortForwardRequestIDHeader, "0")
-	if refusal, err = connection.CreateStream(headers); err != nil {
+	if failure, err = connection.CreateStream(headers); err != nil {
 		return nil, nil, err
 	}
-	refusal.Close() // nothing is written to it
+	failure.Close() // nothing is written to it
 	headers.Set(corev1.StreamType, corev1.StreamTypeData)
 	data, err = connection.CreateStream(headers)
-	return data, refusal, err
+	return data, failure, err
 }
 
 // forwardedConn makes a stream a net.Conn for crypto/tls. Its deadlines do nothing: the context closes the connection below.

@@ -16,7 +16,7 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// newForwardingAPIServer forwards every port of every pod to backend; without one it refuses, as a kubelet does.
+// newForwardingAPIServer forwards every port of every pod to backend; without one it rejects, as a kubelet does.
 func newForwardingAPIServer(t *testing.T, backend string) Reader {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -45,19 +45,19 @@ func newForwardingAPIServer(t *testing.T, backend string) Reader {
 }
 
 func forwardStreams(streams <-chan httpstream.Stream, backend string) {
-	refusal := <-streams
+	failure := <-streams
 	data := <-streams
 	if data.Headers().Get(corev1.StreamType) == corev1.StreamTypeError {
-		refusal, data = data, refusal
+		failure, data = data, failure
 	}
 	upstream, err := net.Dial("tcp", backend)
 	if err != nil {
-		_, _ = refusal.Write([]byte("error forwarding port: connection refused"))
-		_ = refusal.Close()
+		_, _ = failure.Write([]byte("error forwarding port: connection refused"))
+		_ = failure.Close()
 		_ = data.Close()
 		return
 	}
-	_ = refusal.Close()
+	_ = failure.Close()
 	go func() { _, _ = io.Copy(upstream, data) }()
 	_, _ = io.Copy(data, upstream)
 }

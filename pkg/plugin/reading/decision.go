@@ -19,12 +19,12 @@ func NewDecisionInput(scaler *autoscalingv2.HorizontalPodAutoscaler, answers []A
 		Answers: make([]hpa.Answer, len(answers)),
 	}
 	for i, a := range answers {
-		in.Answers[i] = newDecisionAnswer(scaler.Spec.Metrics[i], a)
+		in.Answers[i] = newReadingDecisionAnswer(scaler.Spec.Metrics[i], a)
 	}
 	return in
 }
 
-func newDecisionAnswer(spec autoscalingv2.MetricSpec, a Answer) hpa.Answer {
+func newReadingDecisionAnswer(spec autoscalingv2.MetricSpec, a Answer) hpa.Answer {
 	answer := hpa.Answer{Err: a.Err}
 	for _, v := range a.Values {
 		switch {

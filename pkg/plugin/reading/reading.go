@@ -267,9 +267,9 @@ type podUsage struct {
 	} `json:"containers"`
 }
 
-// sumUsage returns the usage of a named container, or of all. As the HPA controller does, it rounds each container up to thousandths, and
+// sumReadingUsage returns the usage of a named container, or of all. As the HPA controller does, it rounds each container up to thousandths, and
 // gives none where one container lacks the resource.
-func (u podUsage) sumUsage(name corev1.ResourceName, container string) (sum resource.Quantity, found bool) {
+func (u podUsage) sumReadingUsage(name corev1.ResourceName, container string) (sum resource.Quantity, found bool) {
 	for _, c := range u.Containers {
 		if container != "" && c.Name != container {
 			continue
@@ -297,7 +297,7 @@ func parsePodUsageReading(data []byte, name corev1.ResourceName, container strin
 	}
 	var values []Value
 	for _, m := range list.Items {
-		if sum, found := m.sumUsage(name, container); found {
+		if sum, found := m.sumReadingUsage(name, container); found {
 			values = append(values, Value{m.Metadata.Name, sum, m.Timestamp.Time, m.Window.Duration})
 		}
 	}

@@ -104,7 +104,7 @@ func (c *Comparison) addOtherReplay(log *explainapi.DecisionLog, other *autoscal
 }
 
 // Print writes the comparison as tables.
-func (c *Comparison) Print(out io.Writer, noHeaders bool) error {
+func (c *Comparison) Print(out io.Writer, opts output.TableOptions) error {
 	fmt.Fprintf(out, "hpa/%s from %s to %s UTC, recorded by %s: %s, %d with all inputs.\n", plaintext.Clean(c.Name), c.From.UTC().Format("2006-01-02 15:04:05"),
 		c.Until.UTC().Format("15:04:05"), plaintext.Clean(records.NameRecorders(c.Source)), output.Count(c.Looks, "look"), c.Computed)
 	for _, note := range records.ListSourceNotes(c.Source) {
@@ -119,13 +119,13 @@ func (c *Comparison) Print(out io.Writer, noHeaders bool) error {
 	if c.Other != nil {
 		addReplayRow(&table, "other", *c.Other)
 	}
-	if err := table.Print(out, noHeaders); err != nil {
+	if err := table.Print(out, opts); err != nil {
 		return err
 	}
-	if err := printReplayDifferences(out, "Not given again, since an earlier wish or change is not in the record, or a window ends within the look", c.NotReproduced, noHeaders); err != nil {
+	if err := printReplayDifferences(out, "Not given again, since an earlier wish or change is not in the record, or a window ends within the look", c.NotReproduced, opts); err != nil {
 		return err
 	}
-	return printReplayDifferences(out, "The other spec wants", c.Differences, noHeaders)
+	return printReplayDifferences(out, "The other spec wants", c.Differences, opts)
 }
 
 func addReplayRow(table *output.Table, name string, s replay.Summary) {
@@ -133,7 +133,7 @@ func addReplayRow(table *output.Table, name string, s replay.Summary) {
 }
 
 // printReplayDifferences writes the looks at which a difference begins or changes.
-func printReplayDifferences(out io.Writer, title string, all []Difference, noHeaders bool) error {
+func printReplayDifferences(out io.Writer, title string, all []Difference, opts output.TableOptions) error {
 	if len(all) == 0 {
 		return nil
 	}
@@ -150,7 +150,7 @@ func printReplayDifferences(out io.Writer, title string, all []Difference, noHea
 		table.Add(d.Time.UTC().Format("15:04:05"), fmt.Sprint(d.Recorded), fmt.Sprint(d.Computed))
 	}
 	fmt.Fprintf(out, "\n%s:\n", title)
-	if err := table.Print(out, noHeaders); err != nil {
+	if err := table.Print(out, opts); err != nil {
 		return err
 	}
 	if left > 0 {

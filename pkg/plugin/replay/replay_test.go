@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/replay/replaytest"
 )
 
@@ -33,7 +34,7 @@ func TestPrint(t *testing.T) {
 		t.Errorf("%d of %d decisions are given again", c.Reproduced, len(loads))
 	}
 	var out bytes.Buffer
-	if err := c.Print(&out, false); err != nil {
+	if err := c.Print(&out, output.TableOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if *update {
@@ -57,7 +58,7 @@ func TestReturningDifferences(t *testing.T) {
 		return Difference{Time: time.Date(2026, 11, 28, 12, look, 0, 0, time.UTC), Recorded: 4, Computed: 3, look: look}
 	}
 	var out bytes.Buffer
-	if err := (&Comparison{Differences: []Difference{at(1), at(2), at(30), at(31)}}).Print(&out, true); err != nil {
+	if err := (&Comparison{Differences: []Difference{at(1), at(2), at(30), at(31)}}).Print(&out, output.TableOptions{NoHeaders: true}); err != nil {
 		t.Fatal(err)
 	}
 	if got := regexp.MustCompile(`12:\d\d:00`).FindAllString(out.String(), -1); !slices.Equal(got, []string{"12:01:00", "12:30:00"}) {

@@ -262,25 +262,25 @@ func judgeTopState(hpa *autoscalingv2.HorizontalPodAutoscaler, failed int) State
 }
 
 // Print writes the table. Wide adds the target, the limits and the errors.
-func (r *Report) Print(out io.Writer, now time.Time, namespaces, wide, noHeaders bool) error {
+func (r *Report) Print(out io.Writer, now time.Time, opts output.TableOptions) error {
 	table := output.Table{Header: []string{"NAME", "METRICS", "REPLICAS", "WANTED", "READY", "AGE", "STATE"}}
-	if namespaces {
+	if opts.WithNamespace {
 		table.Header = append([]string{"NAMESPACE"}, table.Header...)
 	}
-	if wide {
+	if opts.Wide {
 		table.Header = append(table.Header, "REFERENCE", "MIN", "MAX", "ERROR")
 	}
 	for _, row := range r.Items {
 		cells := row.formatTopCells(now)
-		if namespaces {
+		if opts.WithNamespace {
 			cells = append([]string{row.Namespace}, cells...)
 		}
-		if wide {
+		if opts.Wide {
 			cells = append(cells, row.Target, strconv.Itoa(int(row.Min)), strconv.Itoa(int(row.Max)), row.firstTopError())
 		}
 		table.Add(cells...)
 	}
-	return table.Print(out, noHeaders)
+	return table.Print(out, opts)
 }
 
 func (r Row) formatTopCells(now time.Time) []string {

@@ -19,7 +19,7 @@ import (
 )
 
 // Print writes the faults, or the values of each metric, or the autoscaler's decision.
-func (t *Trial) Print(out io.Writer, noHeaders bool) error {
+func (t *Trial) Print(out io.Writer, opts output.TableOptions) error {
 	for _, f := range t.Faults {
 		fmt.Fprintln(out, plaintext.Clean(t.File+": "+strict.Fault{Path: f.Path, Line: f.Line, Message: f.Message}.String()))
 	}
@@ -27,17 +27,17 @@ func (t *Trial) Print(out io.Writer, noHeaders bool) error {
 		return nil
 	}
 	if t.Explanation != nil {
-		return t.Explanation.Print(out, noHeaders)
+		return t.Explanation.Print(out, opts)
 	}
 	for i := range t.Reviews {
-		if err := t.printTriedReview(out, &t.Reviews[i], noHeaders); err != nil {
+		if err := t.printTriedReview(out, &t.Reviews[i], opts); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (t *Trial) printTriedReview(out io.Writer, r *explainapi.RuleReviewStatus, noHeaders bool) error {
+func (t *Trial) printTriedReview(out io.Writer, r *explainapi.RuleReviewStatus, opts output.TableOptions) error {
 	kind := r.Resource
 	if r.External {
 		kind = "external"
@@ -57,7 +57,7 @@ func (t *Trial) printTriedReview(out io.Writer, r *explainapi.RuleReviewStatus, 
 		table.Add(o.Pod, "<none>", "", "", explain.DescribeOmission(o))
 	}
 	if len(table.Rows) > 0 {
-		if err := table.Print(out, noHeaders); err != nil {
+		if err := table.Print(out, opts); err != nil {
 			return err
 		}
 	}

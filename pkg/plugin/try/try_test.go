@@ -24,6 +24,7 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
 )
 
@@ -133,7 +134,7 @@ func newTriedMetric(name, target string) autoscalingv2.MetricSpec {
 func checkTriedGolden(t *testing.T, trial *Trial, name string) {
 	t.Helper()
 	var out bytes.Buffer
-	if err := trial.Print(&out, false); err != nil {
+	if err := trial.Print(&out, output.TableOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join("testdata", name+".golden")

@@ -1,3 +1,5 @@
+// Actions from YAML.
+
 package action
 
 import (
@@ -17,9 +19,7 @@ const maxActions = 32
 func Decode(d *strict.Decoder, path string, n *yaml.Node) []Action {
 	var all []Action
 	d.DecodeSequence(path, n, func(path string, n *yaml.Node) { all = append(all, gateActionFromYAML(d, path, n)) })
-	if len(all) > maxActions {
-		d.AddFaultAtLine(path, n.Line, "has %d elements; the maximum is %d", len(all), maxActions)
-	}
+	d.RejectLong(path, n, maxActions)
 	return all
 }
 

@@ -52,10 +52,8 @@ func gateStepsFromYAML(d *strict.Decoder, path string, n *yaml.Node) (steps []in
 		}
 		steps = append(steps, percent)
 	})
-	switch {
-	case len(steps) > maxGateSteps:
-		d.AddFault(path, "has %d elements; the maximum is %d", len(steps), maxGateSteps)
-	case len(steps) == 0 || steps[len(steps)-1] != 100:
+	d.RejectLong(path, n, maxGateSteps)
+	if len(steps) == 0 || steps[len(steps)-1] != 100 {
 		d.AddFault(path, "must end with 100")
 	}
 	return steps

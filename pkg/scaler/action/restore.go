@@ -55,7 +55,8 @@ func (r *Runner) recordGatePatches(ctx context.Context, namespace, gate string) 
 			changes[i].Gate = gate
 		}
 		if isShut {
-			changes = slices.DeleteFunc(changes, func(c Change) bool { return !a.Patch.isActionListPlace(c.Path) })
+			pattern := a.Patch.decodeMergePattern()
+			changes = slices.DeleteFunc(changes, func(c Change) bool { return !isActionListPlace(pattern, c.Path) })
 		}
 		all = append(all, changes...)
 	}
@@ -67,9 +68,7 @@ func (r *Runner) recordGatePatches(ctx context.Context, namespace, gate string) 
 
 // recordActionPatch returns the changes that a patch will make in its object.
 func (r *Runner) recordActionPatch(ctx context.Context, namespace string, g Gate, p *Patch) ([]Change, error) {
-	if p.Namespace != "" {
-		namespace = p.Namespace
-	}
+	namespace = p.namespaceFor(namespace)
 	objects, err := r.resolvePatchActionClient(p, namespace)
 	if err != nil {
 		return nil, err
@@ -98,8 +97,9 @@ func (r *Runner) recordActionPatch(ctx context.Context, namespace string, g Gate
 		})
 	}
 	var all []Change
+	pattern := p.decodeMergePattern()
 	for _, path := range slices.Sorted(maps.Keys(places)) {
-		if !p.isActionPatchOf(*places[path], namespace) {
+		if !p.isActionPatchOf(*places[path], namespace, pattern) {
 			return nil, fmt.Errorf("the patch makes an object of the value at %s, which the gate cannot restore: %w", path, errUnrestorable)
 		}
 		all = append(all, *places[path])
@@ -220,29 +220,32 @@ func selectGateChanges(gate string, changes []Change) (own []Change) {
 
 // selectPatchChanges returns the changes of a gate that the patch makes.
 func (p *Patch) selectPatchChanges(namespace string, changes []Change) (own []Change) {
+	pattern := p.decodeMergePattern()
 	for _, c := range changes {
-		if p.isActionPatchOf(c, namespace) {
+		if p.isActionPatchOf(c, namespace, pattern) {
 			own = append(own, c)
 		}
 	}
 	return own
 }
 
-// isActionPatchOf reports whether the patch itself can make the change: a record is no order to patch anything else.
-func (p *Patch) isActionPatchOf(c Change, namespace string) bool {
-	if p.Namespace != "" {
-		namespace = p.Namespace
+// decodeMergePattern returns the merge patch with its placeholders; nil if it is not valid JSON.
+func (p *Patch) decodeMergePattern() (pattern any) {
+	if json.Unmarshal(p.Merge, &pattern) != nil {
+		return nil
 	}
+	return pattern
+}
+
+// isActionPatchOf reports whether the patch itself, decoded as pattern, can make the change: a record is no order to patch anything else.
+func (p *Patch) isActionPatchOf(c Change, namespace string, pattern any) bool {
+	namespace = p.namespaceFor(namespace)
 	if c.APIVersion != p.APIVersion || c.Kind != p.Kind || c.Name != p.Name || c.Namespace != "" && c.Namespace != namespace || !strings.HasPrefix(c.Path, "/") {
-		return false
-	}
-	var merge any
-	if json.Unmarshal(p.Merge, &merge) != nil {
 		return false
 	}
 	tokens := strings.Split(c.Path, "/")
 	for i := 2; i <= len(tokens); i++ {
-		v, found := lookUpActionPointer(merge, strings.Join(tokens[:i], "/"))
+		v, found := lookUpActionPointer(pattern, strings.Join(tokens[:i], "/"))
 		if !found || !isActionObject(v) { // a value or a list: the patch replaces it, and all below
 			return found
 		}
@@ -250,15 +253,11 @@ func (p *Patch) isActionPatchOf(c Change, namespace string) bool {
 	return false
 }
 
-// isActionListPlace reports whether a place is a list of the patch, or in one.
-func (p *Patch) isActionListPlace(path string) bool {
-	var merge any
-	if json.Unmarshal(p.Merge, &merge) != nil {
-		return false
-	}
+// isActionListPlace reports whether a place is a list of the pattern, or in one.
+func isActionListPlace(pattern any, path string) bool {
 	tokens := strings.Split(path, "/")
 	for i := 2; i <= len(tokens); i++ {
-		v, _ := lookUpActionPointer(merge, strings.Join(tokens[:i], "/"))
+		v, _ := lookUpActionPointer(pattern, strings.Join(tokens[:i], "/"))
 		if _, isList := v.([]any); isList {
 			return true
 		}
@@ -271,10 +270,7 @@ func (r *Runner) restoreActionPatch(ctx context.Context, namespace string, p *Pa
 	if len(changes) == 0 {
 		return nil
 	}
-	if p.Namespace != "" {
-		namespace = p.Namespace
-	}
-	objects, err := r.resolvePatchActionClient(p, namespace)
+	objects, err := r.resolvePatchActionClient(p, p.namespaceFor(namespace))
 	if err != nil {
 		return err
 	}
@@ -282,7 +278,7 @@ func (r *Runner) restoreActionPatch(ctx context.Context, namespace string, p *Pa
 	if err != nil {
 		return err
 	}
-	operations := newActionRestoreOperations(object.Object, p.Merge, changes)
+	operations := newActionRestoreOperations(object.Object, p.decodeMergePattern(), changes)
 	if len(operations) == 0 {
 		return nil
 	}
@@ -303,11 +299,7 @@ type actionOperation struct {
 
 // newActionRestoreOperations returns the operations that give back the changes of a merge patch. A value that the gate did not set is another client's,
 // and stays.
-func newActionRestoreOperations(object map[string]any, merge json.RawMessage, changes []Change) (all []actionOperation) {
-	var pattern any
-	if json.Unmarshal(merge, &pattern) != nil {
-		return nil
-	}
+func newActionRestoreOperations(object map[string]any, pattern any, changes []Change) (all []actionOperation) {
 	for _, c := range changes {
 		var isThere bool
 		if c.Path, isThere = locateActionPlace(object, pattern, c.Path); !isThere {

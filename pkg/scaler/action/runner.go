@@ -1,3 +1,5 @@
+// Runs the actions of gates.
+
 package action
 
 import (
@@ -140,9 +142,7 @@ const secretURLMessage = "a webhook is a name in the configuration; the URL itse
 func isWebhookActionURL(webhook string) bool { return strings.Contains(webhook, "://") }
 
 func (r *Runner) runPatchAction(ctx context.Context, namespace string, p *Patch, percent int, fill fillList) error {
-	if p.Namespace != "" {
-		namespace = p.Namespace
-	}
+	namespace = p.namespaceFor(namespace)
 	objects, err := r.resolvePatchActionClient(p, namespace)
 	if err == nil {
 		err = validateActionMergePatch(p.Merge)

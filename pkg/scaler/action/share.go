@@ -57,7 +57,7 @@ func resolveGateActions(namespace string, actions []Action) (all []resolvedActio
 		next := resolvedAction{Webhook: a.Webhook}
 		if p := a.Patch; p != nil {
 			next.APIVersion, next.Kind, next.Namespace, next.Name = p.APIVersion, p.Kind, p.namespaceFor(namespace), p.Name
-			_ = json.Unmarshal(p.Merge, &next.Merge) // nil: an invalid patch changes nothing
+			next.Merge = p.decodeMergePattern() // nil: an invalid patch changes nothing
 		}
 		all = append(all, next)
 	}

@@ -18,7 +18,7 @@ func TestD29StatusFormats(t *testing.T) {
 	addHeldShop(a)
 	a.addHold("odd", map[string]any{"replicas": 3, "by": "\x1b[31mmallory"}, map[string]any{"state": "Open", "message": "up"})
 	for format, want := range map[string][]string{
-		"auto": {"WORKLOAD", "deployment/shop", "schedule/hours", "?[31mmallory"}, "text": {"set/launch"}, "wide": {"GATES", "sale"},
+		"auto": {"WORKLOAD", "deployment/shop", "schedule/hours", `\x1b[31mmallory`}, "text": {"set/launch"}, "wide": {"GATES", "sale"},
 		"name": {"hold.scaler.tachometer.dev/hours\nhold.scaler.tachometer.dev/launch\nhold.scaler.tachometer.dev/odd\n"},
 	} {
 		out, errs, code := a.run(t, "status", "deployment.apps/shop", "-o", format)

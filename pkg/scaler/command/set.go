@@ -92,21 +92,32 @@ func (s *setCommand) runScalerSetCommand(ctx context.Context, args []string) err
 			return err
 		}
 	}
-	e := c.NewEngine(c.holdsForScalerCommand(s.dryRun))
-	plan, err := s.planScalerCommandHold(ctx, c, e, workload, h)
+	set := &holdSetting{setCommand: s, conn: c, engine: c.NewEngine(c.holdsForScalerCommand(s.dryRun)), workload: workload, hold: h, out: out}
+	err = set.planScalerCommandHold(ctx)
 	if s.dryRun.isDry() {
 		if err == nil {
-			err = s.printScalerCommandHoldPlan(ctx, e, workload, h, plan, out)
+			err = set.printScalerCommandHoldPlan(ctx)
 		}
 		return err
 	}
 	return withScalerCommandNotifier(ctx, s.notify, func(ctx context.Context, queue *notify.Queue) error {
 		f := &holdProgress{outputPrinter: out, holdID: h.ID}
 		if err != nil { // nothing was written
-			return errors.Join(err, s.postScalerCommandOutcome(queue, workload, h, f, "", rollout.Result{Replicas: plan.Replicas}, err))
+			return errors.Join(err, set.postScalerCommandOutcome(queue, f, set.plan.Replicas, err))
 		}
-		return s.applyScalerCommandHold(ctx, c, e, queue, workload, h, plan, f)
+		return set.applyScalerCommandHold(ctx, queue, f)
 	})
+}
+
+// holdSetting is a run of set: a hold of a workload, and the changes that it makes.
+type holdSetting struct {
+	*setCommand
+	conn     *Connection
+	engine   *rollout.Engine
+	workload hold.Workload
+	hold     hold.Hold
+	out      *outputPrinter
+	plan     rollout.Plan
 }
 
 // newHoldFromScalerSetFlags returns the hold that the flags describe.
@@ -137,121 +148,111 @@ func (s *setCommand) newHoldFromScalerSetFlags(now time.Time) (hold.Hold, error)
 	return h, nil
 }
 
-// planScalerCommandHold returns the changes that the hold would make. A hold that would be rejected is an error, before anything is
+// planScalerCommandHold finds the changes that the hold would make. A hold that would be rejected is an error, before anything is
 // written.
-func (s *setCommand) planScalerCommandHold(
-	ctx context.Context, c *Connection, e *rollout.Engine, t hold.Workload, h hold.Hold,
-) (rollout.Plan, error) {
-	plan, err := e.PlanHold(ctx, t, h, time.Now())
+func (s *holdSetting) planScalerCommandHold(ctx context.Context) (err error) {
+	s.plan, err = s.engine.PlanHold(ctx, s.workload, s.hold, time.Now())
 	switch {
 	case errors.Is(err, rollout.ErrGone):
-		return plan, fmt.Errorf("%w%s", err, c.describeScalerWorkloadNames(ctx, t))
+		return fmt.Errorf("%w%s", err, s.conn.describeScalerWorkloadNames(ctx, s.workload))
 	case err != nil:
-		return plan, err
-	case plan.RejectReason != "":
-		return plan, fmt.Errorf("%w: %s", hold.ErrRejected, plan.RejectReason)
+		return err
+	case s.plan.RejectReason != "":
+		return fmt.Errorf("%w: %s", hold.ErrRejected, s.plan.RejectReason)
 	}
-	return plan, nil
+	return nil
 }
 
 // printScalerCommandHoldPlan prints the changes that the hold would make. A dry run of the server also has it check the Hold.
-func (s *setCommand) printScalerCommandHoldPlan(
-	ctx context.Context, e *rollout.Engine, t hold.Workload, h hold.Hold, plan rollout.Plan, out *outputPrinter,
-) error {
+func (s *holdSetting) printScalerCommandHoldPlan(ctx context.Context) error {
 	if s.dryRun == dryRunServer {
-		if _, err := e.ApplyHold(ctx, t, h); err != nil {
+		if _, err := s.engine.ApplyHold(ctx, s.workload, s.hold); err != nil {
 			return err
 		}
 	}
+	plan := s.plan
 	text := fmt.Sprintf("would set %d replicas (now %d)", plan.ToReplicas, plan.Replicas)
 	if plan.Autoscaler != "" {
 		text += fmt.Sprintf(", and autoscaler %s to %d..%d (now %d..%d)",
 			plan.Autoscaler, plan.ToBounds.MinReplicas, plan.ToBounds.MaxReplicas, plan.Bounds.MinReplicas, plan.Bounds.MaxReplicas)
 	}
-	out.printScalerCommandEvent("dry-run", h.ID, text, plan)
-	if !out.json {
+	s.out.printScalerCommandEvent("dry-run", s.hold.ID, text, plan)
+	if !s.out.json {
 		for _, step := range plan.Steps {
-			out.printScalerCommandEvent("step", h.ID, step, nil)
+			s.out.printScalerCommandEvent("step", s.hold.ID, step, nil)
 		}
 	}
-	o := hold.NewObject(t, h, "")
+	o := hold.NewObject(s.workload, s.hold, "")
 	o.Labels, o.Finalizers = nil, nil // of the client that applies it from Git
-	return out.printScalerCommandObjects(*o)
+	return s.out.printScalerCommandObjects(*o)
 }
 
 // applyScalerCommandHold stores the hold, and reconciles until it is Scaled or, with --wait, Open. It posts the outcome to --notify.
-func (s *setCommand) applyScalerCommandHold(
-	ctx context.Context, c *Connection, e *rollout.Engine, queue *notify.Queue, t hold.Workload, h hold.Hold, plan rollout.Plan, f *holdProgress,
-) error {
-	if err := s.replaceScalerCommandHold(ctx, c, e, t, h, f.outputPrinter); err != nil {
+func (s *holdSetting) applyScalerCommandHold(ctx context.Context, queue *notify.Queue, f *holdProgress) error {
+	if err := s.replaceScalerCommandHold(ctx); err != nil {
 		return err
 	}
 	f.isEnough = func(at hold.State) bool {
 		return at == hold.Open || !s.wait && at != "" && at != hold.Received && at != hold.Raised
 	}
 	waiting, observer := withScalerCommandGiveUp(ctx, s.within, f.newScalerCommandObserver())
-	r, err := e.Reconcile(waiting, t, f.isScalerCommandFinished, observer)
+	r, err := s.engine.Reconcile(waiting, s.workload, f.isScalerCommandFinished, observer)
 	if err == nil && f.lastHold.Status.State == hold.RolledBack && !f.lastHold.IsKept() { // a command does not try again: its exit code is final
-		_, err = e.EndHolds(ctx, t, func(o *hold.Object) bool {
+		_, err = s.engine.EndHolds(ctx, s.workload, func(o *hold.Object) bool {
 			return o.UID == f.lastHold.UID && o.Generation == f.lastHold.Generation // the same command of another terminal may have replaced it
 		})
-		if _, passErr := e.ReconcileOnce(ctx, t, time.Now()); err == nil {
+		if _, passErr := s.engine.ReconcileOnce(ctx, s.workload, time.Now()); err == nil {
 			err = passErr
 		}
 	}
 	err = f.finalScalerCommandError(ctx, err)
 	if err == nil {
-		s.warnScalerCommandController(ctx, c, &f.lastHold, f.outputPrinter)
-		err = f.printScalerCommandObjects(f.lastHold)
+		s.warnScalerCommandController(ctx, s.conn, &f.lastHold, s.out)
+		err = s.out.printScalerCommandObjects(f.lastHold)
 	}
-	asked := fmt.Sprintf("asked for %d replicas, from %d", h.Replicas, plan.Replicas)
-	return errors.Join(err, s.postScalerCommandOutcome(queue, t, h, f, asked, r, err))
+	return errors.Join(err, s.postScalerCommandOutcome(queue, f, r.Replicas, err))
 }
 
 // replaceScalerCommandHold stores the hold, and names a hold that it replaces.
-func (s *setCommand) replaceScalerCommandHold(
-	ctx context.Context, c *Connection, e *rollout.Engine, t hold.Workload, h hold.Hold, out *outputPrinter,
-) error {
-	there, err := e.Cluster.ListHolds(ctx, t.Namespace)
+func (s *holdSetting) replaceScalerCommandHold(ctx context.Context) error {
+	there, err := s.engine.Cluster.ListHolds(ctx, s.workload.Namespace)
 	if err != nil {
-		return fmt.Errorf("hold %s: %w", t, err)
+		return fmt.Errorf("hold %s: %w", s.workload, err)
 	}
-	changed, err := e.ApplyHold(ctx, t, h)
+	changed, err := s.engine.ApplyHold(ctx, s.workload, s.hold)
 	if err != nil {
 		return unrecordedScalerCommandError(s.Name, err)
 	}
 	for i := range there {
 		o := &there[i]
-		if o.Name != hold.ObjectName(t, h.ID) {
+		if o.Name != hold.ObjectName(s.workload, s.hold.ID) {
 			continue
 		}
 		if o.Spec.Paused { // set asks for the replicas now
-			if _, err := c.Holds.PatchHold(ctx, o.Namespace, o.Name, []byte(`{"spec":{"paused":null,"pausedUntil":null}}`)); err != nil {
-				return unrecordedScalerCommandError(s.Name, fmt.Errorf("resume hold %s: %w", h.ID, err))
+			if _, err := s.conn.Holds.PatchHold(ctx, o.Namespace, o.Name, []byte(`{"spec":{"paused":null,"pausedUntil":null}}`)); err != nil {
+				return unrecordedScalerCommandError(s.Name, fmt.Errorf("resume hold %s: %w", s.hold.ID, err))
 			}
-			out.printScalerCommandEvent("resumed", h.ID, "the hold was paused", nil)
+			s.out.printScalerCommandEvent("resumed", s.hold.ID, "the hold was paused", nil)
 		}
 		if changed {
 			text := fmt.Sprintf("a hold by %s for %d replicas, until %s", o.Spec.By, o.Spec.Replicas, describeScalerHoldEnd(o, time.Now()))
-			out.printScalerCommandEvent("replaced", h.ID, text, nil)
+			s.out.printScalerCommandEvent("replaced", s.hold.ID, text, nil)
 		}
 	}
 	if !changed {
-		out.printScalerCommandEvent("unchanged", h.ID, "the workload has an identical hold", nil)
+		s.out.printScalerCommandEvent("unchanged", s.hold.ID, "the workload has an identical hold", nil)
 	}
 	return nil
 }
 
-// postScalerCommandOutcome posts the outcome of the hold.
-func (s *setCommand) postScalerCommandOutcome(
-	queue *notify.Queue, t hold.Workload, h hold.Hold, f *holdProgress, asked string, r rollout.Result, failure error,
-) error {
+// postScalerCommandOutcome posts the outcome of the hold, with the number of replicas at its end.
+func (s *holdSetting) postScalerCommandOutcome(queue *notify.Queue, f *holdProgress, replicas int32, failure error) error {
 	if len(s.notify) == 0 {
 		return nil
 	}
 	m := notify.Message{
-		Kind: notify.KindStarted, Time: time.Now(), Outcome: asked, Workload: t, Hold: h.ID, Reason: h.Reason, By: h.By,
-		Why: f.lastHold.Status.Message, Report: f.lastReport,
+		Kind: notify.KindStarted, Time: time.Now(), Outcome: fmt.Sprintf("asked for %d replicas, from %d", s.hold.Replicas, s.plan.Replicas),
+		Workload: s.workload, Hold: s.hold.ID, Reason: s.hold.Reason, By: s.hold.By, Why: f.lastHold.Status.Message, Report: f.lastReport,
 	}
 	switch {
 	case failure != nil:
@@ -259,10 +260,10 @@ func (s *setCommand) postScalerCommandOutcome(
 		if unfinished := (exitError{}); !errors.As(failure, &unfinished) || unfinished.code != ExitUnfinished {
 			m.Kind = notify.KindRolledBack // else the hold may go on
 		}
-		m.Outcome = fmt.Sprintf("failed: %d replicas", r.Replicas)
+		m.Outcome = fmt.Sprintf("failed: %d replicas", replicas)
 	case s.wait:
 		m.Kind = notify.KindUp
-		m.Outcome = fmt.Sprintf("up: %d replicas", r.Replicas)
+		m.Outcome = fmt.Sprintf("up: %d replicas", replicas)
 	}
 	return queue.Post(s.notify, m)
 }

@@ -94,28 +94,18 @@ func (d *configDecoder) eventSourceBrokersFromYAML(path string, n *yaml.Node) []
 	all := d.eventTextListFromYAML(path, n)
 	for i, b := range all {
 		host, port, err := net.SplitHostPort(b)
-		if err != nil || host == "" || !isEventSourcePort(port) {
+		if err != nil || host == "" || strict.ParsePort(port) == 0 {
 			d.AddFault(path+"["+strconv.Itoa(i)+"]", "must be HOST:PORT, not %q", strict.Shorten(b))
 		}
 	}
 	return all
 }
 
-func isEventSourcePort(text string) bool {
-	p, err := strconv.Atoi(text)
-	return err == nil && p >= 0 && p <= 65535
-}
-
 // eventTextListFromYAML decodes a list of texts, and rejects an empty or a long list.
 func (d *configDecoder) eventTextListFromYAML(path string, n *yaml.Node) []string {
-	all := d.DecodeTexts(path, n)
-	switch {
-	case n.Kind == yaml.SequenceNode && len(all) == 0:
-		d.AddFaultAtLine(path, n.Line, "is empty")
-	case len(all) > maxListItems:
-		d.AddFaultAtLine(path, n.Line, "has %d elements; the maximum is %d", len(all), maxListItems)
-	}
-	return all
+	d.RejectEmpty(path, n)
+	d.RejectLong(path, n, maxListItems)
+	return d.DecodeTexts(path, n)
 }
 
 func (d *configDecoder) eventSourceTLSFromYAML(path string, n *yaml.Node) *KafkaTLS {
@@ -160,7 +150,7 @@ func (d *configDecoder) eventSourceHTTPFromYAML(path string, n *yaml.Node) *HTTP
 		"certFile": d.eventSourceFileFromYAML(&h.CertFile), "keyFile": d.eventSourceFileFromYAML(&h.KeyFile),
 	})
 	d.Require(path, "address", "secretFiles")
-	if _, port, err := net.SplitHostPort(h.Address); h.Address != "" && (err != nil || !isEventSourcePort(port)) {
+	if _, port, err := net.SplitHostPort(h.Address); h.Address != "" && (err != nil || port != "0" && strict.ParsePort(port) == 0) {
 		d.AddFault(path+".address", "must be HOST:PORT or :PORT, not %q", strict.Shorten(h.Address))
 	}
 	d.validateEventSourceCertPair(path, h.CertFile, h.KeyFile)

@@ -112,6 +112,7 @@ func TestFaults(t *testing.T) {
 		"unknown key":                     {"topic: sales", "topic: sales\n    group: g", "events.kafka.group", "unknown key"},
 		"no source":                       {"  kafka:", "  x:", "events.x", "unknown key"},
 		"broker without a port":           {`"kafka-0:9092"`, `"kafka-0"`, "events.kafka.brokers[0]", "HOST:PORT"},
+		"broker at port 0":                {`"kafka-0:9092"`, `"kafka-0:0"`, "events.kafka.brokers[0]", "HOST:PORT"},
 		"no brokers":                      {`["kafka-0:9092", "[::1]:9093"]`, `[]`, "events.kafka.brokers", "empty"},
 		"a topic that is none":            {"topic: sales", "topic: a/b", "events.kafka.topic", "a topic"},
 		"no topic":                        {"    topic: sales\n", "", "events.kafka.topic", "required"},

@@ -36,12 +36,8 @@ func (d *configDecoder) eventRulesFromYAML(path string, n *yaml.Node) []Rule {
 		}
 		first[r.Name] = path
 	})
-	switch {
-	case n.Kind == yaml.SequenceNode && len(all) == 0:
-		d.AddFaultAtLine(path, n.Line, "is empty")
-	case len(all) > maxRules:
-		d.AddFaultAtLine(path, n.Line, "has %d elements; the maximum is %d", len(all), maxRules)
-	}
+	d.RejectEmpty(path, n)
+	d.RejectLong(path, n, maxRules)
 	return all
 }
 
@@ -151,9 +147,7 @@ func (d *configDecoder) eventRuleWorkloadSpecsFromYAML(path string, n *yaml.Node
 		}
 		all = append(all, w)
 	})
-	if n.Kind == yaml.SequenceNode && len(all) == 0 {
-		d.AddFaultAtLine(path, n.Line, "is empty")
-	}
+	d.RejectEmpty(path, n)
 	return all
 }
 
@@ -217,7 +211,7 @@ func (d *configDecoder) eventRuleWorkloadFromYAML(path string, n *yaml.Node, nam
 	t, err := hold.ParseWorkload(text, namespace)
 	switch {
 	case err != nil:
-		d.AddFaultAtLine(path, n.Line, "%s", strict.ShortenPlain(err.Error()))
+		d.AddFaultAtLine(path, n.Line, "%s", err.Error())
 	case !objectNamePattern.MatchString(t.Name):
 		d.AddFaultAtLine(path, n.Line, "%q is not a valid object name", strict.Shorten(t.Name))
 	}

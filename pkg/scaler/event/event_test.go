@@ -29,7 +29,7 @@ func TestParseReadsWhatIsThere(t *testing.T) {
 	}
 }
 
-func TestParseRefuses(t *testing.T) {
+func TestParseRejects(t *testing.T) {
 	t.Parallel()
 	with := func(key, value string) string {
 		fields := map[string]string{"id": `"a"`, "type": `"T"`, "at": `"2026-11-27T08:00:00Z"`, "ttl": `"1m"`}

@@ -17,7 +17,7 @@ import (
 
 // Sink applies the holds that events request. Both methods are idempotent, and end with ctx. The handler calls them concurrently for
 // different workloads, and never concurrently for one workload. They return nil only after the change is stored beyond a crash. An error
-// that wraps hold.ErrRefused is final; after any other error the handler retries until the event expires.
+// that wraps hold.ErrRejected is final; after any other error the handler retries until the event expires.
 type Sink interface {
 	// Raise adds the hold, or replaces the hold with its ID.
 	Raise(ctx context.Context, w hold.Workload, h hold.Hold) error

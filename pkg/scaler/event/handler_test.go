@@ -389,7 +389,7 @@ func (h hangingSink) Raise(ctx context.Context, _ hold.Workload, _ hold.Hold) er
 
 func (h hangingSink) Release(context.Context, hold.Workload, string, string) error { return nil }
 
-func TestSinkRefuses(t *testing.T) {
+func TestSinkRejects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newHandlerBench(t, nil, Options{}, newSaleRule())
 		b.sink.setFailure(func(t hold.Workload, _ string) error {
@@ -400,13 +400,13 @@ func TestSinkRefuses(t *testing.T) {
 		})
 		err := b.Handle(t.Context(), newEventJSON("1", "START", "1m", ""), SourceKafka)
 		if got := errorOutcome(t, err); got != Refused || !strings.Contains(err.Error(), "above the maximum") {
-			t.Errorf("%v; want it refused, and why", err)
+			t.Errorf("%v; want it rejected, and why", err)
 		}
 		if got := b.sink.listCalls(); len(got) != 1 {
 			t.Errorf("calls %q; want the other workload's", got)
 		}
 		if got := errorOutcome(t, b.Handle(t.Context(), newEventJSON("1", "START", "1m", ""), SourceKafka)); got != Duplicate {
-			t.Errorf("again: %s; want a duplicate: it is refused for good", got)
+			t.Errorf("again: %s; want a duplicate: it is rejected for good", got)
 		}
 	})
 }

@@ -20,7 +20,7 @@ type Limiter struct {
 	nextPlace time.Time  // the time at which the place after the last one is free; places before now add up to a burst
 	queues    map[string][]*waitingRequest
 	turns     []string // the namespaces with a queue, the next one first
-	isTimed   bool     // grantPlaces will be called
+	isTimed   bool     // grantFreePlaces will be called
 }
 
 // waitingRequest is a request in a queue.

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
 // Workload identifies an object with a scale subresource.
@@ -56,7 +58,7 @@ var kindShortNames = map[string]Workload{
 func ParseWorkload(text, namespace string) (Workload, error) {
 	i := strings.LastIndexByte(text, '/')
 	if i <= 0 || i == len(text)-1 {
-		return Workload{}, fmt.Errorf("workload %q: want KIND/NAME, such as deploy/shop", text)
+		return Workload{}, fmt.Errorf("workload %q: want KIND/NAME, such as deploy/shop", strict.Shorten(text))
 	}
 	kind, name := text[:i], text[i+1:]
 	if t, ok := kindShortNames[strings.ToLower(kind)]; ok {
@@ -65,10 +67,11 @@ func ParseWorkload(text, namespace string) (Workload, error) {
 	}
 	i = strings.LastIndexByte(kind, '/')
 	if i <= 0 || i == len(kind)-1 {
-		return Workload{}, fmt.Errorf("workload %q: unknown kind %s; write APIVERSION/KIND/NAME, such as argoproj.io/v1alpha1/Rollout/shop", text, kind)
+		return Workload{}, fmt.Errorf("workload %q: unknown kind %s; write APIVERSION/KIND/NAME, such as argoproj.io/v1alpha1/Rollout/shop",
+			strict.Shorten(text), strict.ShortenPlain(kind))
 	}
 	if version := kind[:i]; strings.Count(version, "/") > 1 || !strings.Contains(version, "/") && version != "v1" { // the core group has v1 alone
-		return Workload{}, fmt.Errorf("workload %q: %q is not an apiVersion", text, kind[:i])
+		return Workload{}, fmt.Errorf("workload %q: %q is not an apiVersion", strict.Shorten(text), strict.Shorten(kind[:i]))
 	}
 	return Workload{APIVersion: kind[:i], Kind: kind[i+1:], Namespace: namespace, Name: name}, nil
 }

@@ -95,7 +95,7 @@ func TestDecodeFaults(t *testing.T) {
 		"slack: {urlFile: /a, template: '{}'}":                                            "unknown key",
 		"webhook: {urlFile: /a, template: '{{'}":                                          "not a template",
 		"webhook: {urlFile: /a, template: '{\"a\": 1{{if eq .Kind \"Stuck\"}},{{end}}}'}": "a message of the kind Stuck: render the template: the result is not JSON",
-		"webhook: {urlFile: /a, template: '{{.Nobody}}'}":                                 "render the template",
+		"webhook: {urlFile: /a, template: '{{.Nobody}}'}":                                 "can't evaluate field Nobody",
 		"webhook: {urlFile: /a, template: '{\"a\": \"{{.Why}}\"}'}":                       "the result is not JSON",
 		"webhook: {urlFile: /a, template: '{\"a\": {{json .Report.SummaryLine}}}'}":       "render the template",
 		"email: {}": "unknown key",

@@ -221,7 +221,7 @@ func TestTextsMakeNoLinks(t *testing.T) {
 		t.Fatal(err)
 	}
 	posted := q.senders["chat"].waiting[0].Message
-	if posted.By != "ci @channel http://there <http://there|x> *Hold*" || posted.Why != "a?b?  c" {
+	if posted.By != "ci @channel http://there <http://there|x> *Hold*" || posted.Why != `a\u202eb\u009b  c` {
 		t.Errorf("posted by %q: %q", posted.By, posted.Why)
 	}
 	for _, b := range newSlackNotificationBody(posted).Blocks {

@@ -19,9 +19,9 @@ import (
 
 // pagerDutyKind is the kind pagerduty of the configuration. Its URL is the same for all accounts of a region; its routing key is the secret.
 var pagerDutyKind = senderKind{
-	secretKey: "routingKeyFile", secret: "routing key", url: PagerDutyURL, endsTrouble: true,
+	secretKey: "routingKeyFile", secret: "routing key", url: pagerDutyURL, endsTrouble: true,
 	newSender: func(c Config, opts SenderOptions) Sender {
-		url := func() (string, error) { return PagerDutyURL, nil }
+		url := func() (string, error) { return pagerDutyURL, nil }
 		if c.urlFile != "" {
 			url = c.ReadURL
 		}
@@ -34,8 +34,8 @@ var pagerDutyKind = senderKind{
 	},
 }
 
-// PagerDutyURL is the URL of PagerDuty's Events API v2, except for accounts in Europe.
-const PagerDutyURL = "https://events.pagerduty.com/v2/enqueue"
+// pagerDutyURL is the URL of PagerDuty's Events API v2, except for accounts in Europe.
+const pagerDutyURL = "https://events.pagerduty.com/v2/enqueue"
 
 // PagerDuty opens an incident for each hold in trouble, and resolves it when the trouble ends.
 type PagerDuty struct {

@@ -11,6 +11,7 @@ import (
 	template "github.com/DataDog/datadog-agent/pkg/template/text"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
@@ -29,6 +30,9 @@ var notificationTemplateFuncs = template.FuncMap{
 	},
 }
 
+// maxTemplateFaultBytes has room for the words of text/template: name, line, expression and cause.
+const maxTemplateFaultBytes = 200
+
 // notifierTemplateFromYAML decodes a template. It renders messages of each kind whose texts have quotes and line ends, so that a template that forgets to
 // quote is a fault, and not a lost message.
 func notifierTemplateFromYAML(d *strict.Decoder, path string, n *yaml.Node) *template.Template {
@@ -38,7 +42,7 @@ func notifierTemplateFromYAML(d *strict.Decoder, path string, n *yaml.Node) *tem
 	}
 	t, err := template.New("webhook").Funcs(notificationTemplateFuncs).Parse(text)
 	if err != nil {
-		d.AddFault(path, "not a template: %s", strict.ShortenPlain(err.Error()))
+		d.AddFault(path, "not a template: %s", plaintext.Clip(err.Error(), maxTemplateFaultBytes))
 		return nil
 	}
 	const hard = "\"a\"\nb \\"
@@ -49,7 +53,7 @@ func notifierTemplateFromYAML(d *strict.Decoder, path string, n *yaml.Node) *tem
 		for _, m := range []Message{short, long} {
 			m.Kind = k
 			if _, err := renderNotificationTemplate(t, m.withNotificationSeverity()); err != nil {
-				d.AddFault(path, "a message of the kind %s: %s", k, strict.ShortenPlain(err.Error()))
+				d.AddFault(path, "a message of the kind %s: %s", k, plaintext.Clip(err.Error(), maxTemplateFaultBytes))
 				return nil
 			}
 		}

@@ -317,7 +317,7 @@ func TestRightsAreShipped(t *testing.T) {
 	w := newWorld(t, everything)
 	w.Config.Namespaces = append(w.Config.Namespaces, "other")
 	rules := readShippedRules(t)
-	rights := ListRights(w.Config, w.Mapper, w.LeaseNamespace, w.LeaseName)
+	rights := listPreflightRights(w.Config, w.Mapper, w.LeaseNamespace, w.LeaseName)
 	if len(rights) < 30 {
 		t.Fatalf("only %d rights", len(rights))
 	}

@@ -57,8 +57,8 @@ func listPreflightVerbs(of Right, verbs ...string) (all []Right) {
 	return all
 }
 
-// ListRights lists the rights that the controller needs for a configuration. A kind that the mapper does not know is left out.
-func ListRights(cfg *config.Config, mapper meta.RESTMapper, leaseNamespace, leaseName string) []Right {
+// listPreflightRights lists the rights that the controller needs for a configuration. A kind that the mapper does not know is left out.
+func listPreflightRights(cfg *config.Config, mapper meta.RESTMapper, leaseNamespace, leaseName string) []Right {
 	lease := Right{Namespace: leaseNamespace, Group: "coordination.k8s.io", Resource: "leases"}
 	named := lease
 	named.Name = leaseName
@@ -159,7 +159,7 @@ func listPreflightWatchRights(cfg *config.Config) (all []Right) {
 func (o *Options) checkPreflightRights(ctx context.Context) (all []Result) {
 	granted := map[string]int{}
 	var namespaces []string
-	for _, r := range ListRights(o.Config, o.Mapper, o.LeaseNamespace, o.LeaseName) {
+	for _, r := range listPreflightRights(o.Config, o.Mapper, o.LeaseNamespace, o.LeaseName) {
 		if _, known := granted[r.Namespace]; !known {
 			namespaces = append(namespaces, r.Namespace)
 			granted[r.Namespace] = 0

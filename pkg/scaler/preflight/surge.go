@@ -24,7 +24,7 @@ func (o *Options) checkPreflightSurge(ctx context.Context) (all []Result) {
 		return nil
 	}
 	asked := map[Right]bool{}
-	for _, r := range ListRights(o.Config, o.Mapper, o.LeaseNamespace, o.LeaseName) {
+	for _, r := range listPreflightRights(o.Config, o.Mapper, o.LeaseNamespace, o.LeaseName) {
 		asked[r] = true // by checkPreflightRights
 	}
 	for _, namespace := range o.Config.Namespaces {

@@ -80,7 +80,7 @@ func (o *Observed) reportDenial(now time.Time) (Step, bool) {
 		return o.writeStatusStep(i, status).withStepWarning(reasonTrouble, "hold %s: %s", keeper.HoldID(), text), true
 	case denied && !pending:
 		status.Conditions = setHoldCondition(status.Conditions, conditionNumbersSet, metav1.ConditionTrue, "Set", "the recorded numbers are set", now)
-		status.Told = endStuck(keeper, now)
+		status.Told = clearToldStuck(keeper, now)
 		return o.writeStatusStep(i, status), true
 	}
 	return Step{}, false
@@ -101,8 +101,8 @@ func (o *Observed) stuckReason(h *hold.Object, now time.Time) string {
 	return ""
 }
 
-// endStuck returns what a hold has told, after the scaler can set its numbers again. At the end of the hold, its end tells that.
-func endStuck(h *hold.Object, now time.Time) []string {
+// clearToldStuck returns what a hold has told, after the scaler can set its numbers again. At the end of the hold, its end tells that.
+func clearToldStuck(h *hold.Object, now time.Time) []string {
 	told := slices.Clone(h.Status.Told)
 	if h.IsOver(now) {
 		return told

@@ -258,14 +258,14 @@ func (p *pass) retryAfterConflict(ctx context.Context, conflict error) error {
 	if p.conflicts++; p.conflicts > maxPassConflicts {
 		return conflict
 	}
-	if !retry.Sleep(ctx, conflictBackoff(p.conflicts)) {
+	if !retry.Sleep(ctx, delayAfterHoldConflict(p.conflicts)) {
 		return context.Cause(ctx)
 	}
 	return p.observeLive(ctx)
 }
 
-// conflictBackoff returns the delay after the i-th try, from 1: 10 ms, doubling up to half a second.
-func conflictBackoff(i int) time.Duration {
+// delayAfterHoldConflict returns the delay after the i-th try, from 1: 10 ms, doubling up to half a second.
+func delayAfterHoldConflict(i int) time.Duration {
 	return retry.Backoff{First: 10 * time.Millisecond, Max: 500 * time.Millisecond}.Delay(i)
 }
 

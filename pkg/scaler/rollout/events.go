@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/domain"
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
@@ -51,7 +52,7 @@ const maxEventMessageBytes = 1024
 // newStepEvent returns an Event about the workload. It cuts a long message at the limit of the API, between two characters.
 func (p *pass) newStepEvent(s Step) *corev1.Event {
 	at := metav1.NewTime(p.now)
-	text, kind := cutStatusText(s.Message, maxEventMessageBytes), corev1.EventTypeNormal
+	text, kind := plaintext.Clip(s.Message, maxEventMessageBytes), corev1.EventTypeNormal
 	if s.Warning {
 		kind = corev1.EventTypeWarning
 	}

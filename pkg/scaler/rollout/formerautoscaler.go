@@ -51,7 +51,7 @@ func (o *Observed) returnFormerBounds(now time.Time) (Step, bool) {
 	if keeper == nil || !o.isFormerRaised(n) || o.Denied != "" {
 		return Step{}, false
 	}
-	if to := originalBounds(n, a.Bounds); to != a.Bounds {
+	if to := removeScalerBounds(n, a.Bounds); to != a.Bounds {
 		return Step{Kind: SetBounds, Hold: -1, Former: true, Bounds: to, Confirm: true}.withStepEvent(reasonBoundsChanged,
 			"autoscaler %s no longer scales %s: from %d..%d to %d..%d replicas", a.Name, o.Workload, a.Bounds.MinReplicas, a.Bounds.MaxReplicas, to.MinReplicas, to.MaxReplicas), true
 	}
@@ -69,9 +69,9 @@ func (o *Observed) returnFormerBounds(now time.Time) (Step, bool) {
 	return o.writeStatusStep(o.indexOfHold(keeper), status), true
 }
 
-// originalBounds returns the bounds without the scaler's changes; a bound of another client stays.
-func originalBounds(n hold.Numbers, found hold.ReplicaBounds) hold.ReplicaBounds {
-	n, _ = foreignBounds(n, found)
+// removeScalerBounds returns the bounds without the scaler's changes; a bound of another client stays.
+func removeScalerBounds(n hold.Numbers, found hold.ReplicaBounds) hold.ReplicaBounds {
+	n, _ = recordForeignBounds(n, found)
 	return hold.ReplicaBounds{MinReplicas: min(n.MinReplicas.Was, n.MaxReplicas.Was), MaxReplicas: n.MaxReplicas.Was}
 }
 

@@ -41,7 +41,7 @@ func (e *Engine) ApplyHold(ctx context.Context, t hold.Workload, h hold.Hold) (c
 		}
 		reader = e.Cluster // the cache was late
 		e.Metrics.conflicts.Inc()
-		if !retry.Sleep(ctx, conflictBackoff(i)) {
+		if !retry.Sleep(ctx, delayAfterHoldConflict(i)) {
 			return false, context.Cause(ctx)
 		}
 	}
@@ -116,7 +116,7 @@ func (e *Engine) EndHolds(ctx context.Context, t hold.Workload, matches func(*ho
 			break
 		}
 		e.Metrics.conflicts.Inc()
-		if !retry.Sleep(ctx, conflictBackoff(i)) {
+		if !retry.Sleep(ctx, delayAfterHoldConflict(i)) {
 			return ended, context.Cause(ctx)
 		}
 	}

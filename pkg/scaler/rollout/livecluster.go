@@ -233,11 +233,11 @@ func (c *LiveCluster) DropBoundsOwner(ctx context.Context, namespace string, a *
 			_, others = splitOwner(list.Items[i].ManagedFields, "")
 		}
 	}
-	return c.patchAutoscaler(ctx, namespace, a, managersPatch(a.Version, others))
+	return c.patchAutoscaler(ctx, namespace, a, newFieldManagersPatch(a.Version, others))
 }
 
-// managersPatch returns the patch that replaces the field managers of an object.
-func managersPatch(version string, managers []metav1.ManagedFieldsEntry) map[string]any {
+// newFieldManagersPatch returns the patch that replaces the field managers of an object.
+func newFieldManagersPatch(version string, managers []metav1.ManagedFieldsEntry) map[string]any {
 	if len(managers) == 0 {
 		managers = []metav1.ManagedFieldsEntry{{}} // the API's way to say: none; it ignores an empty list
 	}
@@ -279,7 +279,7 @@ func (c *LiveCluster) DropScaleOwner(ctx context.Context, t hold.Workload, s *Sc
 		return nil, fmt.Errorf("get workload: %w", err)
 	}
 	_, others := splitOwner(object.GetManagedFields(), "scale")
-	patch, err := json.Marshal(managersPatch(object.GetResourceVersion(), others))
+	patch, err := json.Marshal(newFieldManagersPatch(object.GetResourceVersion(), others))
 	if err != nil {
 		return nil, fmt.Errorf("write a patch of the managed fields: %w", err)
 	}

@@ -83,14 +83,14 @@ func (o *Observed) reportMaximum(now time.Time) (Step, bool) {
 			s.Confirm = true
 			return s.withStepWarning(reasonYielded, "hold %s: %s", h.HoldID(), text), true
 		case text == "" && reported:
-			return o.writeStatusStep(i, endMaximum(h.Status.DeepCopy(), now)), true
+			return o.writeStatusStep(i, clearMaximumYield(h.Status.DeepCopy(), now)), true
 		}
 	}
 	return Step{}, false
 }
 
-// endMaximum returns the status of a hold without the note that its autoscaler takes pods from it. A yield to another client lasts.
-func endMaximum(status hold.Status, now time.Time) hold.Status {
+// clearMaximumYield returns the status of a hold without the note that its autoscaler takes pods from it. A yield to another client lasts.
+func clearMaximumYield(status hold.Status, now time.Time) hold.Status {
 	c := apimeta.FindStatusCondition(status.Conditions, conditionYielded)
 	if c == nil || c.Status != metav1.ConditionTrue || c.Reason == yieldedToOther {
 		return status

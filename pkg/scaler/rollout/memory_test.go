@@ -414,8 +414,8 @@ type memoryNotifier struct {
 	queue map[string]notify.Delivery
 	down  bool  // the receiver is away
 	err   error // the queue gives up with it
-	// refused are the notifiers that no hold may use.
-	refused map[string]bool
+	// rejected are the notifiers that no hold may use.
+	rejected map[string]bool
 	// onTaken is called after a message arrived; optional.
 	onTaken func()
 }
@@ -450,7 +450,7 @@ func (n *memoryNotifier) Post(names []string, m notify.Message) error {
 func (n *memoryNotifier) Delivery(name, key string) notify.Delivery { return n.queue[name+" "+key] }
 
 func (n *memoryNotifier) fault(namespace, name string) string {
-	if n.refused[name] {
+	if n.rejected[name] {
 		return "notifier " + name + " is not allowed for namespace " + namespace
 	}
 	return ""

@@ -42,7 +42,7 @@ var decisions = []decision{
 	(*Observed).adoptHold,
 	(*Observed).approveHold,
 	(*Observed).beginHold,
-	(*Observed).refuseNotifiers,
+	(*Observed).rejectNotifiers,
 	(*Observed).pauseHold,
 	(*Observed).endFailedPause,
 	(*Observed).shutHoldGate,
@@ -137,7 +137,7 @@ func (o *Observed) beginHold(now time.Time) (Step, bool) {
 		}
 		switch {
 		case before.State == hold.Open && h.Spec.Replicas <= before.ReplicasAsked:
-			status.Up = upNumbers(h)
+			status.Up = openHoldNumbers(h)
 			status.State, status.Since, status.Entered, status.Message = hold.Open, before.Since, before.Entered, before.Message
 			status.ReplicasBefore, status.Told = before.ReplicasBefore, before.Told
 		case before.State.IsActive() && before.State != hold.Open: // it never opened: its pods are new pods of the changed hold too
@@ -157,8 +157,8 @@ func (o *Observed) beginHold(now time.Time) (Step, bool) {
 	return Step{}, false
 }
 
-// upNumbers returns the numbers of an open hold. A group is up as a whole, and has none of its own.
-func upNumbers(h *hold.Object) *hold.CountedNumbers {
+// openHoldNumbers returns the numbers of an open hold. A group is up as a whole, and has none of its own.
+func openHoldNumbers(h *hold.Object) *hold.CountedNumbers {
 	if h.Spec.Group != nil {
 		return nil
 	}
@@ -224,7 +224,7 @@ func (o *Observed) reportTrouble(now time.Time) (Step, bool) {
 		status := h.Status.DeepCopy()
 		if trouble == "" {
 			status.Conditions = setHoldCondition(status.Conditions, conditionReachable, metav1.ConditionTrue, "Found", "the workload can be scaled", now)
-			status.Told = endStuck(h, now)
+			status.Told = clearToldStuck(h, now)
 			return o.writeStatusStep(i, status), true
 		}
 		if c == nil || c.Status == metav1.ConditionTrue {
@@ -251,7 +251,7 @@ func (o *Observed) restartLostHold(now time.Time) (Step, bool) {
 		if s := h.Status.State; h.IsOver(now) || s == hold.Received && h.Status.Up == nil || s == hold.RolledBack && !h.IsKept() || h.Status.GateOpen {
 			continue
 		}
-		status := endMaximum(h.Status.DeepCopy(), now)
+		status := clearMaximumYield(h.Status.DeepCopy(), now)
 		status.State, status.Message, status.Since, status.Entered = hold.Received, "the workload does not exist", metav1.NewMicroTime(now), metav1.NewMicroTime(now)
 		status.ReplicasBefore, status.Told, status.Up, status.RetryAt = 0, forgetOutcomes(status.Told, nil), nil, metav1.MicroTime{}
 		if o.Scale != nil {

@@ -15,31 +15,31 @@ import (
 // conditionNotifiersAllowed tells whether the hold may use all notifiers that it names.
 const conditionNotifiersAllowed = "NotifiersAllowed"
 
-// refuseNotifiers writes which notifiers a hold names and may not use. It refuses their messages alone: the hold goes on.
-func (o *Observed) refuseNotifiers(now time.Time) (Step, bool) {
+// rejectNotifiers writes which notifiers a hold names and may not use. It rejects their messages alone: the hold goes on.
+func (o *Observed) rejectNotifiers(now time.Time) (Step, bool) {
 	for i := range o.Holds {
 		h := &o.Holds[i]
 		if h.Fault != "" || h.IsOver(now) || !o.Gated {
 			continue // a command does not know the notifiers
 		}
-		refused := o.describeRefusedNotifiers(h)
+		rejected := o.describeRejectedNotifiers(h)
 		c := findHoldCondition(h, conditionNotifiersAllowed)
 		status := h.Status.DeepCopy()
 		switch {
-		case refused == "" && (c == nil || c.Status == metav1.ConditionTrue), refused != "" && c != nil && c.Status == metav1.ConditionFalse && c.Message == refused:
+		case rejected == "" && (c == nil || c.Status == metav1.ConditionTrue), rejected != "" && c != nil && c.Status == metav1.ConditionFalse && c.Message == rejected:
 			continue
-		case refused == "":
+		case rejected == "":
 			status.Conditions = setHoldCondition(status.Conditions, conditionNotifiersAllowed, metav1.ConditionTrue, "Allowed", "the hold may use its notifiers", now)
 			return o.writeStatusStep(i, status), true
 		}
-		status.Conditions = setHoldCondition(status.Conditions, conditionNotifiersAllowed, metav1.ConditionFalse, "Refused", refused, now)
-		return o.writeStatusStep(i, status).withStepWarning(reasonUntold, "hold %s: %s", h.HoldID(), refused), true
+		status.Conditions = setHoldCondition(status.Conditions, conditionNotifiersAllowed, metav1.ConditionFalse, "Rejected", rejected, now)
+		return o.writeStatusStep(i, status).withStepWarning(reasonUntold, "hold %s: %s", h.HoldID(), rejected), true
 	}
 	return Step{}, false
 }
 
-// describeRefusedNotifiers returns why a hold may not use some of its notifiers; empty: it may use all.
-func (o *Observed) describeRefusedNotifiers(h *hold.Object) string {
+// describeRejectedNotifiers returns why a hold may not use some of its notifiers; empty: it may use all.
+func (o *Observed) describeRejectedNotifiers(h *hold.Object) string {
 	var faults []string
 	for _, name := range slices.Compact(slices.Sorted(slices.Values(h.Spec.Notify))) {
 		if fault := o.NotifierFaults[name]; fault != "" {

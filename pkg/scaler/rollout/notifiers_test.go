@@ -21,7 +21,7 @@ func wantCondition(t *testing.T, h *hold.Object, kind string, want metav1.Condit
 func TestS7ForbiddenNotifier(t *testing.T) {
 	t.Parallel()
 	b := newBench()
-	b.notifier.refused = map[string]bool{"payments": true}
+	b.notifier.rejected = map[string]bool{"payments": true}
 	w := b.addWorkload("shop", 2, hold.ReplicaBounds{})
 	h := saleHold()
 	h.Notify = []string{"payments", "oncall"}
@@ -45,7 +45,7 @@ func TestS7ForbiddenNotifier(t *testing.T) {
 	}
 }
 
-// TestS7NotifierRevoked: a message that waits when its notifier is taken from the namespace is refused, and told so; a notifier that is allowed
+// TestS7NotifierRevoked: a message that waits when its notifier is taken from the namespace is rejected, and told so; a notifier that is allowed
 // again ends the condition.
 func TestS7NotifierRevoked(t *testing.T) {
 	t.Parallel()
@@ -54,14 +54,14 @@ func TestS7NotifierRevoked(t *testing.T) {
 	b.pauseHold(t, "shop", "event/sale", true, nil)
 	b.mustPass(t)
 	b.restart()
-	b.notifier.down, b.notifier.refused = false, map[string]bool{"oncall": true}
+	b.notifier.down, b.notifier.rejected = false, map[string]bool{"oncall": true}
 	b.mustPass(t)
 	wantCondition(t, b.find("shop", "event/sale"), conditionNotified, metav1.ConditionFalse, "not allowed for namespace sale")
 	b.wantTold(t, "event/sale", "Up")
 	b.pauseHold(t, "shop", "event/sale", false, nil)
 	b.mustPass(t)
 	wantCondition(t, b.find("shop", "event/sale"), conditionNotifiersAllowed, metav1.ConditionFalse, "oncall")
-	b.notifier.refused = nil
+	b.notifier.rejected = nil
 	b.mustPass(t)
 	wantCondition(t, b.find("shop", "event/sale"), conditionNotifiersAllowed, metav1.ConditionTrue, "")
 }

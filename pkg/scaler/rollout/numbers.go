@@ -214,7 +214,7 @@ func (o *Observed) confirmNumbers(n hold.Numbers) hold.Numbers {
 func (o *Observed) foreignNumbers(n hold.Numbers) (hold.Numbers, []string) {
 	var fields []string
 	if a := o.Autoscaler; a != nil && a.UID == n.AutoscalerUID {
-		n, fields = foreignBounds(n, a.Bounds)
+		n, fields = recordForeignBounds(n, a.Bounds)
 	}
 	if o.Autoscaler == nil && o.Scale != nil && n.AutoscalerUID == "" && !o.isWorkloadReplaced() && n.Replicas.IsForeign(o.Scale.Replicas) {
 		n.Replicas, fields = hold.Change{Was: o.Scale.Replicas, Set: o.Scale.Replicas}, append(fields, fieldReplicas)
@@ -222,9 +222,9 @@ func (o *Observed) foreignNumbers(n hold.Numbers) (hold.Numbers, []string) {
 	return n, fields
 }
 
-// foreignBounds returns the record after other clients' changes of the autoscaler's bounds, and the fields with a change. The API rejects minReplicas
+// recordForeignBounds returns the record after other clients' changes of the autoscaler's bounds, and the fields with a change. The API rejects minReplicas
 // above maxReplicas: the other client's number counts, and displaces the original other bound.
-func foreignBounds(n hold.Numbers, found hold.ReplicaBounds) (hold.Numbers, []string) {
+func recordForeignBounds(n hold.Numbers, found hold.ReplicaBounds) (hold.Numbers, []string) {
 	var fields []string
 	low, high := n.MinReplicas.IsForeign(found.MinReplicas), n.MaxReplicas.IsForeign(found.MaxReplicas)
 	if low {

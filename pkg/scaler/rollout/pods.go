@@ -54,11 +54,11 @@ func isPodProven(pod *corev1.Pod, h *hold.Object) bool {
 // and was ready. A pod that became ready again since has another process.
 func tookPartInVerification(pod *corev1.Pod, h *hold.Object) bool {
 	youngest, ready := h.Status.YoungestVerified, h.Status.VerifiedReadyAt
-	return (youngest.IsZero() || !pod.CreationTimestamp.After(youngest.Time)) && (ready.IsZero() || !readyTime(pod).After(ready.Time))
+	return (youngest.IsZero() || !pod.CreationTimestamp.After(youngest.Time)) && (ready.IsZero() || !findRolloutPodReadyTime(pod).After(ready.Time))
 }
 
-// readyTime returns the time at which a pod became ready; zero: it is not, or does not say.
-func readyTime(pod *corev1.Pod) metav1.Time {
+// findRolloutPodReadyTime returns the time at which a pod became ready; zero: it is not, or does not say.
+func findRolloutPodReadyTime(pod *corev1.Pod) metav1.Time {
 	for _, c := range pod.Status.Conditions {
 		if c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue {
 			return c.LastTransitionTime

@@ -104,10 +104,10 @@ func TestBackoff(t *testing.T) {
 	t.Parallel()
 	total := time.Duration(0)
 	for i := 1; i < maxPassConflicts; i++ {
-		if conflictBackoff(i) > 500*time.Millisecond || conflictBackoff(i) < conflictBackoff(max(1, i-1)) {
-			t.Errorf("try %d waits %s", i, conflictBackoff(i))
+		if delayAfterHoldConflict(i) > 500*time.Millisecond || delayAfterHoldConflict(i) < delayAfterHoldConflict(max(1, i-1)) {
+			t.Errorf("try %d waits %s", i, delayAfterHoldConflict(i))
 		}
-		total += conflictBackoff(i)
+		total += delayAfterHoldConflict(i)
 	}
 	if total > 5*time.Second {
 		t.Errorf("a pass gives up after %s", total)

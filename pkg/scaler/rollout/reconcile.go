@@ -108,13 +108,13 @@ func (d *workloadReconciler) stopVerification() {
 	}
 }
 
-// reportPassError reports a failed pass, and returns the delay until the next: ten times conflictBackoff, up to retryInterval.
+// reportPassError reports a failed pass, and returns the delay until the next: ten times delayAfterHoldConflict, up to retryInterval.
 func (d *workloadReconciler) reportPassError(err error) time.Duration {
 	d.failures++
 	if d.OnError != nil {
 		d.OnError(err)
 	}
-	return min(conflictBackoff(d.failures)*10, retryInterval)
+	return min(delayAfterHoldConflict(d.failures)*10, retryInterval)
 }
 
 // waitForNextPass waits for the time, a wake-up, or the end of a verification. A zero time never comes.
@@ -180,7 +180,7 @@ func (p *pass) verifyNewPods(ctx context.Context, h *hold.Object) Verdict {
 			if v.Youngest.Before(&pod.CreationTimestamp) {
 				v.Youngest = pod.CreationTimestamp
 			}
-			if at := readyTime(&pod); v.ReadyAt.Before(&at) {
+			if at := findRolloutPodReadyTime(&pod); v.ReadyAt.Before(&at) {
 				v.ReadyAt = at
 			}
 		}

@@ -278,7 +278,7 @@ func TestD14RetryInWindow(t *testing.T) {
 	wantState(t, b.find("shop", "schedule/hours"), hold.Open, "")
 }
 
-// TestD17: an autoscaler of KEDA is refused with a sentence that says so.
+// TestD17: an autoscaler of KEDA is rejected with a sentence that says so.
 func TestD17ScaledObject(t *testing.T) {
 	t.Parallel()
 	b := newBench()
@@ -316,7 +316,7 @@ func TestD18NightWithoutMetrics(t *testing.T) {
 	}
 }
 
-// TestD19: 0 beside an autoscaler is refused, and a workload that was at 0 goes back to 0.
+// TestD19: 0 beside an autoscaler is rejected, and a workload that was at 0 goes back to 0.
 func TestD19Zero(t *testing.T) {
 	t.Parallel()
 	b := newBench()

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"time"
-	"unicode/utf8"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -110,11 +109,11 @@ func (o *Observed) writeStatusStep(i int, status hold.Status) Step {
 func (o *Observed) enterStateStep(i int, to hold.State, message string, now time.Time) Step {
 	status := o.Holds[i].Status.DeepCopy()
 	if to != hold.Open {
-		status = endMaximum(status, now)
+		status = clearMaximumYield(status, now)
 	}
 	switch to {
 	case hold.Open:
-		status.Up = upNumbers(&o.Holds[i])
+		status.Up = openHoldNumbers(&o.Holds[i])
 	case hold.Released:
 		status.Up = nil
 	case hold.Received, hold.Raised, hold.Scaled, hold.Ready, hold.Verified, hold.RolledBack:
@@ -127,17 +126,7 @@ func (o *Observed) enterStateStep(i int, to hold.State, message string, now time
 const maxStatusMessageBytes = 2048
 
 // shortenStatusText cleans a text for a status, and cuts it at its limit.
-func shortenStatusText(text string) string { return cutStatusText(text, maxStatusMessageBytes) }
-
-// cutStatusText cleans a text, parts of which others wrote, and cuts it at a number of bytes, between two characters.
-func cutStatusText(text string, limit int) string {
-	text = plaintext.Clean(text)
-	for len(text) > limit {
-		_, size := utf8.DecodeLastRuneInString(text)
-		text = text[:len(text)-size]
-	}
-	return text
-}
+func shortenStatusText(text string) string { return plaintext.Clip(text, maxStatusMessageBytes) }
 
 // Simulate returns the observation after a step without a cluster: for a dry run and for tests.
 func (o Observed) Simulate(s Step) Observed {

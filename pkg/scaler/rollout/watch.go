@@ -67,10 +67,10 @@ func (o *Observed) holdToWatch(now time.Time) int {
 }
 
 // isWatchUnread reports whether the number that watches the gates of a hold cannot be read.
-func isWatchUnread(h *hold.Object) bool { return watchReason(h) == watchUnread }
+func isWatchUnread(h *hold.Object) bool { return findWatchedReason(h) == watchUnread }
 
-// watchReason returns the reason of the condition Watched; empty: nothing was read yet.
-func watchReason(h *hold.Object) string {
+// findWatchedReason returns the reason of the condition Watched; empty: nothing was read yet.
+func findWatchedReason(h *hold.Object) string {
 	if c := findHoldCondition(h, conditionWatched); c != nil {
 		return c.Reason
 	}
@@ -94,10 +94,10 @@ func (o *Observed) watchOpenGate(now time.Time) (Step, bool) {
 		case read && r.Over && r.At.Sub(since.Time) >= r.Breach:
 			reason := fmt.Sprintf("after the gate opened: %s, for %s", r.Text, strict.FormatDuration(r.At.Sub(since.Time).Round(time.Second)))
 			return o.rollBackStep(i, reason, false, now), true
-		case read && r.Err != "" && watchReason(h) != watchUnread:
+		case read && r.Err != "" && findWatchedReason(h) != watchUnread:
 			s := o.watchStep(i, watchUnread, metav1.ConditionUnknown, r.Err, now)
 			return s.withStepWarning(reasonUnwatched, "hold %s: %s", h.HoldID(), r.Err), true
-		case read && r.Err == "" && !r.Over && watchReason(h) != watchReading:
+		case read && r.Err == "" && !r.Over && findWatchedReason(h) != watchReading:
 			s := o.watchStep(i, watchReading, metav1.ConditionTrue, r.Text, now)
 			return s.withStepEvent(reasonWatched, "hold %s: %s", h.HoldID(), r.Text), true
 		case read && since.IsZero() && !r.At.Before(h.Status.WatchUntil.Add(-watchInterval)) && !now.Before(h.Status.WatchUntil.Time):
@@ -119,7 +119,7 @@ func (o *Observed) watchStep(i int, reason string, is metav1.ConditionStatus, te
 func (o *Observed) endWatchStep(i int, now time.Time) Step {
 	h := &o.Holds[i]
 	reason, is, text := watchPassed, metav1.ConditionTrue, o.Readings[h.UID].Text
-	if why := watchReason(h); why != watchReading {
+	if why := findWatchedReason(h); why != watchReading {
 		reason, is, text = watchUnread, metav1.ConditionUnknown, "no number was read"
 		if c := findHoldCondition(h, conditionWatched); c != nil {
 			text = c.Message

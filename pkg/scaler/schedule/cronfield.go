@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
 // This file checks the fields of a cron pattern before the library parses them: the library accepts some mistakes, and explains others by its own
@@ -31,7 +33,7 @@ var cronShorthands = map[string]string{
 	"@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *", "@monthly": "0 0 1 * *", "@weekly": "0 0 * * sun", "@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@hourly": "0 * * * *",
 }
 
-// describeCronFault returns what is wrong with a pattern in lower case with single spaces; empty: the library may parse it.
+// describeCronFault returns the fault of a pattern in lower case with single spaces; empty: the library may parse it.
 func describeCronFault(pattern string) string {
 	const want = "must be minute, hour, day of month, month and day of week, such as 0 8 * * mon-fri"
 	fields := strings.Split(pattern, " ")
@@ -50,7 +52,7 @@ func describeCronFault(pattern string) string {
 	for i, form := range cronFieldForms {
 		for _, item := range strings.Split(fields[i], ",") {
 			if fault := form.describeItemFault(item); fault != "" {
-				return fmt.Sprintf("%s %q: %s", form.name, sanitizeScheduleText(item), fault)
+				return fmt.Sprintf("%s %q: %s", form.name, strict.Shorten(item), fault)
 			}
 		}
 	}

@@ -3,7 +3,6 @@ package schedule
 import (
 	"regexp"
 	"slices"
-	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -125,7 +124,7 @@ func (d *scheduleDecoder) scheduleWorkloadsFromYAML(path string, n *yaml.Node, n
 		t, err := hold.ParseWorkload(text, namespace)
 		switch {
 		case err != nil:
-			d.AddFaultAtLine(path, n.Line, "%s", sanitizeScheduleText(err.Error()))
+			d.AddFaultAtLine(path, n.Line, "%s", err.Error())
 		case !objectNamePattern.MatchString(t.Name):
 			d.AddFaultAtLine(path, n.Line, "%q is not a valid object name", strict.Shorten(t.Name))
 		case slices.Contains(all, t):
@@ -140,19 +139,7 @@ func (d *scheduleDecoder) scheduleWorkloadsFromYAML(path string, n *yaml.Node, n
 // scheduleListFromYAML decodes a list and rejects an empty one.
 func (d *scheduleDecoder) scheduleListFromYAML(path string, n *yaml.Node, item strict.FieldDecoder) {
 	d.DecodeSequence(path, n, item)
-	if n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
-		d.AddFaultAtLine(path, n.Line, "is empty")
-	}
-}
-
-// sanitizeScheduleText replaces control characters, which a terminal would obey, and shortens long text.
-func sanitizeScheduleText(text string) string {
-	return strict.ShortenPlain(strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return '?'
-		}
-		return r
-	}, text))
+	d.RejectEmpty(path, n)
 }
 
 // isPlausibleScheduleYear rejects mistyped years.

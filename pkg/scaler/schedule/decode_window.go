@@ -6,10 +6,12 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/netresearch/go-cron"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
@@ -77,11 +79,14 @@ func (d *scheduleDecoder) validateScheduleWindowKind(path string) {
 	d.Require(path, windowKinds[chosen].needs...)
 }
 
+// maxWindowName is the most characters of a window's name.
+const maxWindowName = 80
+
 // completeScheduleWindow checks keys that depend on each other, and sets the window's starts.
 func (d *scheduleDecoder) completeScheduleWindow(path string, w *Window, s *Schedule) {
 	w.Name = strings.Join(strings.Fields(w.Name), " ")
-	if w.Name != sanitizeScheduleText(w.Name) {
-		d.AddFault(path+".name", "has control characters or more than 80 characters")
+	if plaintext.Clean(w.Name) != w.Name || utf8.RuneCountInString(w.Name) > maxWindowName {
+		d.AddFault(path+".name", "has control characters or more than %d characters", maxWindowName)
 	}
 	if w.MaxReplicas > 0 && w.MaxReplicas < w.MinReplicas {
 		d.AddFault(path+".maxReplicas", "%d is below minReplicas %d", w.MaxReplicas, w.MinReplicas)
@@ -147,7 +152,7 @@ func (d *scheduleDecoder) parseScheduleCronStarts(path string, w *Window) {
 	}
 	starts, err := parseScheduleCronPattern(w.Cron)
 	if err != nil {
-		d.AddFault(at, "not a cron pattern: %s", sanitizeScheduleText(err.Error()))
+		d.AddFault(at, "not a cron pattern: %s", strict.ShortenPlain(err.Error()))
 		return
 	}
 	// The search begins on a fixed day, so that the same file is valid or invalid on every day.

@@ -15,15 +15,15 @@ import (
 
 // This file runs verifications: first the readiness of all new pods, then the requests to new and old pods.
 
-// DefaultParallel lets twenty pods take a few seconds, and does not slow them down.
-const DefaultParallel = 10
+// defaultParallel lets twenty pods take a few seconds, and does not slow them down.
+const defaultParallel = 10
 
 // Options are the optional settings of a Checker.
 type Options struct {
 	// Transport sends all requests; nil: a transport for each pod, without proxies, that accepts any certificate. Redirects are never
 	// followed.
 	Transport http.RoundTripper
-	// Parallel is how many new pods are tested at a time, each beside an old pod; 0: DefaultParallel.
+	// Parallel is how many new pods are tested at a time, each beside an old pod; 0: defaultParallel.
 	Parallel int
 }
 
@@ -32,7 +32,7 @@ type Checker struct{ opts Options }
 
 // New returns a Checker.
 func New(opts Options) *Checker {
-	opts.Parallel = cmp.Or(opts.Parallel, DefaultParallel)
+	opts.Parallel = cmp.Or(opts.Parallel, defaultParallel)
 	return &Checker{opts}
 }
 

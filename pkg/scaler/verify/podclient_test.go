@@ -103,7 +103,7 @@ func TestCausesOfRequestsAreHarmless(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := r.Pods[0].Readiness + "\n" + r.SummaryLine()
-	if !strings.Contains(text, "malformed: ?[2J?31m? WARNING?") || plaintext.CleanLines(text) != text {
+	if !strings.Contains(text, `malformed: \x1b[2J\u009b31m\u202e WARNING\a`) || plaintext.CleanLines(text) != text {
 		t.Errorf("causes %+q", text)
 	}
 }

@@ -111,21 +111,19 @@ func verificationProbeScheme(get *corev1.HTTPGetAction) string {
 
 // resolveVerificationProbePort returns the number of a port. A name is looked up in the container.
 func resolveVerificationProbePort(pod *corev1.Pod, c *corev1.Container, port intstr.IntOrString) (string, error) {
-	number := int64(port.IntVal)
+	number := port.IntVal
 	if port.Type == intstr.String {
 		i := slices.IndexFunc(c.Ports, func(p corev1.ContainerPort) bool { return p.Name == port.StrVal })
 		if i >= 0 {
-			number = int64(c.Ports[i].ContainerPort)
-		} else if n, err := strconv.ParseInt(port.StrVal, 10, 32); err == nil {
-			number = n
-		} else {
+			number = c.Ports[i].ContainerPort
+		} else if number = strict.ParsePort(port.StrVal); number == 0 {
 			return "", fmt.Errorf("pod %s: the readiness probe of container %s names the unknown port %q", pod.Name, c.Name, strict.Shorten(port.StrVal))
 		}
 	}
 	if number < 1 || number > 65535 {
 		return "", fmt.Errorf("pod %s: the readiness probe of container %s has no port", pod.Name, c.Name)
 	}
-	return strconv.FormatInt(number, 10), nil
+	return strconv.Itoa(int(number)), nil
 }
 
 // buildVerificationLoadRequest returns the request to the URL of the spec, with the pod's address.

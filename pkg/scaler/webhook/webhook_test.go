@@ -50,7 +50,7 @@ func TestPostDelivers(t *testing.T) {
 	}
 }
 
-func TestRefusals(t *testing.T) {
+func TestRejections(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		status   int

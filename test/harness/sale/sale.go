@@ -119,8 +119,8 @@ func (s *Sale) InterruptBroker() error { return s.port.interruptBrokerListener()
 // ResumeBroker makes the broker accept connections again, with the records of before.
 func (s *Sale) ResumeBroker(ctx context.Context) error { return s.port.resumeBrokerListener(ctx) }
 
-// RefuseAlerts makes the receiver reject alerts, so that no retry helps, or take them again.
-func (s *Sale) RefuseAlerts(refuse bool) { s.alerts.refuse.Store(refuse) }
+// RejectAlerts makes the receiver reject alerts, so that no retry helps, or take them again.
+func (s *Sale) RejectAlerts(reject bool) { s.alerts.reject.Store(reject) }
 
 // startBroker starts kfake at an address that pods reach. It speaks Kafka's protocol and keeps records in memory.
 func (s *Sale) startBroker(ctx context.Context, host string) (err error) {
@@ -176,7 +176,7 @@ func (s *Sale) Post(ctx context.Context, event []byte, key string) (int, string,
 	if err != nil {
 		return 0, "", err
 	}
-	stamp, signature := httpevent.Sign([]byte(key), event, time.Now())
+	stamp, signature := httpevent.Sign([]byte(key), nil, event, time.Now())
 	request.Header.Set(httpevent.TimestampHeader, stamp)
 	request.Header.Set(httpevent.SignatureHeader, signature)
 	answer, err := http.DefaultClient.Do(request)
@@ -207,7 +207,7 @@ func (s *Sale) Alerts() []string { return s.alerts.allAlerts() }
 type alerts struct {
 	server   *http.Server
 	listener net.Listener
-	refuse   atomic.Bool
+	reject   atomic.Bool
 
 	mu  sync.Mutex // guards got
 	got []string
@@ -234,7 +234,7 @@ func (a *alerts) allAlerts() []string {
 
 // ServeHTTP stores the body of the request.
 func (a *alerts) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if a.refuse.Load() {
+	if a.reject.Load() {
 		http.Error(w, "no such message", http.StatusBadRequest)
 		return
 	}

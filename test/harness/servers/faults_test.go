@@ -201,8 +201,8 @@ func TestFrozen(t *testing.T) {
 	r.untilFresh(s, 2)
 }
 
-// TestRefused: a query that Prometheus rejects is an error of the rule, with Prometheus's message.
-func TestRefused(t *testing.T) {
+// TestRejected: a query that Prometheus rejects is an error of the rule, with Prometheus's message.
+func TestRejected(t *testing.T) {
 	t.Parallel()
 	one, other := now(1), now(1)
 	other.Labels = labels.FromStrings("__name__", "m", "namespace", "shop", "pod", "a", "route", "/")

@@ -102,9 +102,9 @@ var same = cmp.Options{
 	cmpopts.EquateEmpty(),
 }
 
-// leaveOutRefused leaves out what the engine refuses and a server computes. Where the engine says that there is nothing, the server must
+// leaveOutOmitted leaves out what the engine omits and a server computes. Where the engine says that there is nothing, the server must
 // have nothing, too.
-func leaveOutRefused[K comparable](want, got map[K]metric.Value) {
+func leaveOutOmitted[K comparable](want, got map[K]metric.Value) {
 	for key, v := range got {
 		if v.Reason == "" {
 			continue
@@ -121,7 +121,7 @@ func (q question) compare(t *testing.T, local, remote backend, now time.Time) (v
 	t.Helper()
 	want := q.evaluate(t, remote, "remote", now)
 	got := q.evaluate(t, local, "scrape", now)
-	leaveOutRefused(want, got)
+	leaveOutOmitted(want, got)
 	if d := cmp.Diff(want, got, same); d != "" {
 		t.Errorf("%v, at %d (-remote +embedded)\n%s", q, now.UnixMilli(), d)
 	}
@@ -169,7 +169,7 @@ func TestLabelNames(t *testing.T) {
 		theirs.lines[0] = strings.NewReplacer("namespace", "kubernetes_namespace", "pod", "k8s_pod").Replace(q.lines[0])
 		now := w.now()
 		want, got := byObject(theirs.evaluate(t, remote, "remote", now)), byObject(q.evaluate(t, local, "scrape", now))
-		leaveOutRefused(want, got)
+		leaveOutOmitted(want, got)
 		if d := cmp.Diff(want, got, same); d != "" {
 			t.Errorf("%v, at %d (-remote +embedded)\n%s", theirs, now.UnixMilli(), d)
 		}

@@ -18,7 +18,7 @@ func TestPodsOfOneNameInTwoNamespaces(t *testing.T) {
 		`requests_total{namespace="shop",pod="web-1"}`,
 		`requests_total{namespace="bank",pod="web-1",path="/"}`, `requests_total{namespace="bank",pod="web-1",path="/a"}`,
 	)
-	const refused = `has no label namespace, and the query reads all namespaces; write <<.LabelMatchers>> in every selector, or aggregate by (namespace, pod)`
+	const rejected = `has no label namespace, and the query reads all namespaces; write <<.LabelMatchers>> in every selector, or aggregate by (namespace, pod)`
 	for name, start := range map[string]func(testing.TB, servers.Options) *servers.Server{
 		"Prometheus": servers.Prometheus, "VictoriaMetrics": servers.VictoriaMetrics,
 	} {
@@ -26,11 +26,11 @@ func TestPodsOfOneNameInTwoNamespaces(t *testing.T) {
 			t.Parallel()
 			b := newBackend(t, start(t, series).URL)
 			for query, want := range map[string]string{
-				`sum(rate(requests_total[1m])) by (pod)`:                              refused,
+				`sum(rate(requests_total[1m])) by (pod)`:                              rejected,
 				`sum(rate(requests_total[1m])) by (namespace, pod)`:                   "",
 				`sum(rate(requests_total{<<.LabelMatchers>>}[1m])) by (pod)`:          "",
 				`sum(rate(requests_total{<<.LabelMatchers>>}[1m])) by (<<.GroupBy>>)`: "",
-				`sum(rate(requests_total{namespace=~"shop|bank"}[1m])) by (pod)`:      refused,
+				`sum(rate(requests_total{namespace=~"shop|bank"}[1m])) by (pod)`:      rejected,
 			} {
 				c := promadapter.NewCatalog(loadConfig(t, `
 rules:

@@ -47,7 +47,7 @@ func (i *Inflight) WasInterrupted() bool {
 	return i.interrupted
 }
 
-// attachHTTP1Conn makes the deadline and Interrupt end reads and writes of conn, until detachConn.
+// attachHTTP1Conn makes the deadline and Interrupt end reads and writes of conn, until detachHTTP1Conn.
 func (i *Inflight) attachHTTP1Conn(conn net.Conn) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -40,7 +40,7 @@ type responseReader struct {
 	inChunk       bool  // a chunk has begun: a line break follows its bytes
 	bodyEnded     bool  // the whole body was returned
 	hasTrailer    bool  // headers follow the last chunk
-	chunkOverhead int64 // see parseChunkSize
+	chunkOverhead int64 // see parseHTTP1ChunkSize
 	fallback      *fallbackResponse
 }
 

@@ -140,7 +140,7 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-// copyCommand copies a command and shows it. Where the browser refuses, the command can be read.
+// copyCommand copies a command and shows it. Where the browser forbids it, the command can be read.
 async function copyCommand(command) {
   let words = `Copied: ${command}`;
   try {

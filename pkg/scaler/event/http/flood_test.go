@@ -62,7 +62,7 @@ func openConnection(t *testing.T, from, to, text string) net.Conn {
 // others. A signed event is delivered all the same.
 func TestS10UnsignedRequestsKeepNobodyOut(t *testing.T) {
 	t.Parallel()
-	timestamp, mac := Sign([]byte("another secret, long enough"), nil, time.Now())
+	timestamp, mac := Sign([]byte("another secret, long enough"), nil, nil, time.Now())
 	slow := fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n%s: %s\r\n%s: %s\r\n\r\nbegin", Path, TimestampHeader, timestamp, SignatureHeader, mac)
 	for name, c := range map[string]struct {
 		text  string
@@ -230,11 +230,11 @@ func TestD23CloudEventsAreSigned(t *testing.T) {
 		want   int
 	}{
 		"signed": {func(h http.Header) (string, string) {
-			return SignCloudEvent([]byte(testSecret), h, []byte(testBody), now)
+			return Sign([]byte(testSecret), h, []byte(testBody), now)
 		}, "", http.StatusAccepted},
-		"body alone": {func(http.Header) (string, string) { return Sign([]byte(testSecret), []byte(testBody), now) }, "", http.StatusUnauthorized},
+		"body alone": {func(http.Header) (string, string) { return Sign([]byte(testSecret), nil, []byte(testBody), now) }, "", http.StatusUnauthorized},
 		"changed later": {func(h http.Header) (string, string) {
-			return SignCloudEvent([]byte(testSecret), h, []byte(testBody), now)
+			return Sign([]byte(testSecret), h, []byte(testBody), now)
 		}, "END", http.StatusUnauthorized},
 	} {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+to+Path, strings.NewReader(testBody))

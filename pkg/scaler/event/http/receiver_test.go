@@ -55,7 +55,7 @@ func newSignedRequest(t *testing.T, url, key, body string, at time.Time) *http.R
 	if err != nil {
 		t.Fatal(err)
 	}
-	timestamp, mac := Sign([]byte(key), []byte(body), at)
+	timestamp, mac := Sign([]byte(key), nil, []byte(body), at)
 	req.Header.Set(TimestampHeader, timestamp)
 	req.Header.Set(SignatureHeader, mac)
 	return req
@@ -85,7 +85,7 @@ func sendEventRequest(t *testing.T, s *httptest.Server, req *http.Request) (*htt
 // TestSign checks the signature against another program: printf '1700000000.{"id":"a"}' | openssl dgst -sha256 -hmac 'correct horse battery'.
 func TestSign(t *testing.T) {
 	t.Parallel()
-	timestamp, mac := Sign([]byte(testSecret), []byte(testBody), time.Unix(1_700_000_000, 0))
+	timestamp, mac := Sign([]byte(testSecret), nil, []byte(testBody), time.Unix(1_700_000_000, 0))
 	if want := "sha256=54314eb19be7b707b450ae95db89a2667a164275e98e2d171871dc751c1fd77c"; timestamp != "1700000000" || mac != want {
 		t.Errorf("%s %s; want %s", timestamp, mac, want)
 	}
@@ -143,7 +143,7 @@ func TestClockSkew(t *testing.T) {
 	for off, want := range map[time.Duration]bool{
 		0: true, maxTimestampSkew: true, -maxTimestampSkew: true, maxTimestampSkew + time.Second: false, -maxTimestampSkew - time.Second: false,
 	} {
-		timestamp, mac := Sign([]byte(testSecret), []byte(testBody), now.Add(off))
+		timestamp, mac := Sign([]byte(testSecret), nil, []byte(testBody), now.Add(off))
 		h := http.Header{}
 		h.Set(TimestampHeader, timestamp)
 		h.Set(SignatureHeader, mac)
@@ -311,7 +311,7 @@ func TestRun(t *testing.T) {
 }
 
 func FuzzSignature(f *testing.F) {
-	timestamp, mac := Sign([]byte(testSecret), []byte(testBody), time.Unix(1_700_000_000, 0))
+	timestamp, mac := Sign([]byte(testSecret), nil, []byte(testBody), time.Unix(1_700_000_000, 0))
 	f.Add(timestamp, mac)
 	f.Add("", "sha256=")
 	f.Fuzz(func(t *testing.T, timestamp, mac string) {
@@ -323,7 +323,7 @@ func FuzzSignature(f *testing.F) {
 		if err != nil || !matchesHTTPEventSecret([][]byte{[]byte(testSecret)}, httpEventSignedText(sent, nil, []byte(testBody)), sum) {
 			return
 		}
-		if _, want := Sign([]byte(testSecret), []byte(testBody), now); !bytes.EqualFold([]byte(mac), []byte(want)) && sent == "1700000000" {
+		if _, want := Sign([]byte(testSecret), nil, []byte(testBody), now); !bytes.EqualFold([]byte(mac), []byte(want)) && sent == "1700000000" {
 			t.Errorf("%s is taken for the signature %s", mac, want)
 		}
 	})

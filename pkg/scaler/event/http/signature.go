@@ -35,13 +35,9 @@ const (
 
 const wrongSignatureMessage = "wrong signature: it is the HMAC-SHA256 of timestamp, dot and body, or, with ce- headers, of timestamp, headers and body"
 
-// Sign returns the values of TimestampHeader and SignatureHeader for a body sent at now.
-func Sign(secret, body []byte, now time.Time) (timestamp, signature string) {
-	return SignCloudEvent(secret, nil, body, now)
-}
-
-// SignCloudEvent is Sign for a CloudEvent in binary mode: it signs the ce- headers too.
-func SignCloudEvent(secret []byte, header http.Header, body []byte, now time.Time) (timestamp, signature string) {
+// Sign returns the values of TimestampHeader and SignatureHeader for a body sent at now. For a CloudEvent in binary mode it signs the
+// ce- headers too.
+func Sign(secret []byte, header http.Header, body []byte, now time.Time) (timestamp, signature string) {
 	timestamp = strconv.FormatInt(now.Unix(), 10)
 	return timestamp, signaturePrefix + hex.EncodeToString(computeHTTPEventSignature(secret, httpEventSignedText(timestamp, header, body)))
 }

@@ -73,7 +73,7 @@ func replaceSignature(h http.Header, from, to string) {
 }
 
 func signWith(h http.Header, secret string, now time.Time) {
-	timestamp, signature := Sign([]byte(secret), []byte(testBody), now)
+	timestamp, signature := Sign([]byte(secret), nil, []byte(testBody), now)
 	h.Set(TimestampHeader, timestamp)
 	h.Set(SignatureHeader, signature)
 }

@@ -1,4 +1,4 @@
-// Refusals: objects with a reason instead of a value, and sums that lack a pod.
+// Omissions: objects with a reason instead of a value, and sums that lack a pod.
 
 package query
 
@@ -22,8 +22,8 @@ func (ev *evaluation) querySumsPods() bool {
 	return ev.Rule.External || ev.Rule.ObjectLabel != podLabel
 }
 
-// refuseQueriedPod refuses a value for the pod's object, or for the sum that lacks the pod.
-func (ev *evaluation) refuseQueriedPod(p *scannedPod, reason metric.Reason, detail string) {
+// omitQueriedPod gives a reason instead of a value for the pod's object, or for the sum that lacks the pod.
+func (ev *evaluation) omitQueriedPod(p *scannedPod, reason metric.Reason, detail string) {
 	if ev.querySumsPods() {
 		pod := metric.Object{Namespace: p.labels.Get(namespaceLabel), Name: p.labels.Get(podLabel)}
 		ev.missing = append(ev.missing, metric.Omission{Object: pod, Reason: reason, Detail: detail})
@@ -35,11 +35,11 @@ func (ev *evaluation) refuseQueriedPod(p *scannedPod, reason metric.Reason, deta
 	}
 }
 
-// refuseQueriedPods refuses all objects.
-func (ev *evaluation) refuseQueriedPods(reason metric.Reason, detail string) {
+// omitQueriedPods omits all objects.
+func (ev *evaluation) omitQueriedPods(reason metric.Reason, detail string) {
 	for _, p := range ev.scan.orderedPods {
 		if p.newest > 0 {
-			ev.refuseQueriedPod(p, reason, detail)
+			ev.omitQueriedPod(p, reason, detail)
 		}
 	}
 }
@@ -51,21 +51,21 @@ func (ev *evaluation) markSilentQueriedPods() {
 	}
 }
 
-// refuseWrongQueriedPods refuses pods whose counters are no counters, and sums with pods whose series go on without a fresh
+// omitWrongQueriedPods omits pods whose counters are no counters, and sums with pods whose series go on without a fresh
 // sample.
-func (ev *evaluation) refuseWrongQueriedPods() {
+func (ev *evaluation) omitWrongQueriedPods() {
 	for _, p := range ev.scan.orderedPods {
 		if p.newest == 0 {
 			continue
 		}
 		switch {
-		case p.strangers >= minStrangers, p.decreases >= minDecreases && float64(p.decreases) >= minDecreasesPerSample*float64(p.samples):
-			ev.refuseQueriedPod(p, metric.ReasonDecreasing, "a counter decreases again and again: several processes behind one port?")
-		case p.strangers > 0 && p.strangerSamples < strangerSamples:
-			ev.refuseQueriedPod(p, metric.ReasonWarmingUp, "a counter went back to a value that no restart explains")
+		case p.unexplained >= minUnexplained, p.decreases >= minDecreases && float64(p.decreases) >= minDecreasesPerSample*float64(p.samples):
+			ev.omitQueriedPod(p, metric.ReasonDecreasing, metric.DecreasingDetail)
+		case p.unexplained > 0 && p.unexplainedSince < unexplainedSamples:
+			ev.omitQueriedPod(p, metric.ReasonWarmingUp, "a counter went back to a value that no restart explains")
 		}
 		if p.silent && ev.querySumsPods() {
-			ev.refuseQueriedPod(p, metric.ReasonStale, "over maxAge "+ev.Rule.MaxAge.String())
+			ev.omitQueriedPod(p, metric.ReasonStale, "over maxAge "+ev.Rule.MaxAge.String())
 		}
 	}
 }

@@ -1,4 +1,4 @@
-// Strangers: counters that go back to a value that no restart explains.
+// Unexplained decreases: counters that go back to a value that no restart explains.
 
 package query
 
@@ -15,10 +15,10 @@ const (
 	// maxRestartRatio bounds the rate of a counter since a restart, relative to its rate before and after: what a pod lost while it
 	// was away comes at once.
 	maxRestartRatio = 2
-	// minStrangers is the number of such values that tell several processes behind one port. After a single one, a pod has no value for
-	// strangerSamples samples: the next may be of the process before.
-	minStrangers    = 2
-	strangerSamples = 4
+	// minUnexplained is the number of such values that tell several processes behind one port. After a single one, a pod has no value for
+	// unexplainedSamples samples: the next may be of the process before.
+	minUnexplained     = 2
+	unexplainedSamples = 4
 )
 
 // separateQueriedProcesses removes the samples of another process or another program: PromQL would add a value that it goes back to, as after
@@ -26,7 +26,7 @@ const (
 // those above a value that goes on from an earlier one. A staleness marker stands before any other value to which a counter cannot have counted
 // since the sample before. It returns the number of such changes, and the index of the first sample behind the last. It does not change the
 // slices.
-func separateQueriedProcesses(times []int64, values []float64) (_ []int64, _ []float64, strangers, since int) {
+func separateQueriedProcesses(times []int64, values []float64) (_ []int64, _ []float64, unexplained, since int) {
 	for i := 1; i < len(values); i++ {
 		if !(values[i] < values[i-1]) {
 			continue
@@ -38,7 +38,7 @@ func separateQueriedProcesses(times []int64, values []float64) (_ []int64, _ []f
 			}
 			from, to = findSpikeOfQueriedCounter(times, values, i)
 		}
-		if strangers++; strangers == 1 {
+		if unexplained++; unexplained == 1 {
 			times, values = slices.Clone(times), slices.Clone(values)
 		}
 		if to > 0 {
@@ -50,7 +50,7 @@ func separateQueriedProcesses(times []int64, values []float64) (_ []int64, _ []f
 		}
 		since = i
 	}
-	return times, values, strangers, since
+	return times, values, unexplained, since
 }
 
 // findReturnOfQueriedCounter returns the index at which a counter that goes back at index i goes on from the value before, in a step that
@@ -137,10 +137,10 @@ func incrementRateInQuery(times []int64, values []float64, i int) float64 {
 	return 0
 }
 
-// noteQueriedStrangers keeps the counter of a pod that went back most often, and the samples since it last did.
-func (p *scannedPod) noteQueriedStrangers(strangers, samplesSince int) {
-	if strangers > 0 && (p.strangers == 0 || samplesSince < p.strangerSamples) {
-		p.strangerSamples = samplesSince
+// noteUnexplainedQueriedDecreases keeps the counter of a pod that went back most often, and the samples since it last did.
+func (p *scannedPod) noteUnexplainedQueriedDecreases(unexplained, samplesSince int) {
+	if unexplained > 0 && (p.unexplained == 0 || samplesSince < p.unexplainedSince) {
+		p.unexplainedSince = samplesSince
 	}
-	p.strangers = max(p.strangers, strangers)
+	p.unexplained = max(p.unexplained, unexplained)
 }

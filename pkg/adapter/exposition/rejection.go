@@ -1,21 +1,21 @@
 package exposition
 
-// Refused families: a fault of one family must not cost the others their samples, and a page proves the absence of a family only
+// Rejected families: a fault of one family must not cost the others their samples, and a page proves the absence of a family only
 // if it is a page from its first line to its last.
 
 import (
 	"bytes"
 
-	"github.com/tachometer-metrics/tachometer/pkg/adapter/netcause"
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 )
 
 // maxForeignBytes bounds what an error quotes of a page that is none: enough to recognise a sentence, and little of what an endpoint
 // says that was never meant for readers of metrics.
 const maxForeignBytes = 60
 
-// refuseExpositionFamily refuses a family of the page as a whole. Without another wanted family it rejects the page at once: the rest is
+// rejectExpositionFamily rejects a family of the page as a whole. Without another wanted family it rejects the page at once: the rest is
 // of no use.
-func (p *Parser) refuseExpositionFamily(family int, err *Error) {
+func (p *Parser) rejectExpositionFamily(family int, err *Error) {
 	f := &p.families[family]
 	if f.Err != nil {
 		return
@@ -23,18 +23,18 @@ func (p *Parser) refuseExpositionFamily(family int, err *Error) {
 	f.Err = err
 	p.acceptedCount -= f.Samples
 	f.Samples = 0
-	if p.refusedCount++; p.options.AllFamilies {
+	if p.rejectedCount++; p.options.AllFamilies {
 		p.rejectExpositionPage(err)
-	} else if p.refusedCount == len(p.families) {
-		p.rejectExpositionPage(p.families[p.firstRefusedExpositionFamily()].Err)
+	} else if p.rejectedCount == len(p.families) {
+		p.rejectExpositionPage(p.families[p.firstRejectedExpositionFamily()].Err)
 	}
 	if p.options.MaxSamples > 0 && len(p.samples) >= 2*p.options.MaxSamples {
-		p.dropRefusedExpositionSamples()
+		p.dropRejectedExpositionSamples()
 	}
 }
 
-// firstRefusedExpositionFamily returns the family with the lowest rank, which the error of the whole page is about.
-func (p *Parser) firstRefusedExpositionFamily() int {
+// firstRejectedExpositionFamily returns the family with the lowest rank, which the error of the whole page is about.
+func (p *Parser) firstRejectedExpositionFamily() int {
 	first := 0
 	for i := range p.families {
 		if p.rankOfExpositionFamily(i) < p.rankOfExpositionFamily(first) {
@@ -44,7 +44,7 @@ func (p *Parser) firstRefusedExpositionFamily() int {
 	return first
 }
 
-// overflowingExpositionFamily returns the family to refuse on a page with too many samples.
+// overflowingExpositionFamily returns the family to reject on a page with too many samples.
 func (p *Parser) overflowingExpositionFamily() int {
 	victim := -1
 	for i, f := range p.families {
@@ -65,8 +65,8 @@ func (p *Parser) rankOfExpositionFamily(family int) int {
 	return p.options.Ranks[family]
 }
 
-// dropRefusedExpositionSamples removes the samples of refused families.
-func (p *Parser) dropRefusedExpositionSamples() {
+// dropRejectedExpositionSamples removes the samples of rejected families.
+func (p *Parser) dropRejectedExpositionSamples() {
 	kept := p.samples[:0]
 	for _, sample := range p.samples {
 		if p.families[sample.family].Err == nil {
@@ -84,10 +84,10 @@ func (p *Parser) judgeLastExpositionLine(line []byte) {
 	}
 }
 
-// refuseUnprovenExpositionFamilies refuses the families without a sample if the first or the last line of the page is neither a sample
+// rejectUnprovenExpositionFamilies rejects the families without a sample if the first or the last line of the page is neither a sample
 // nor a comment. Services and proxies answer with a sentence in plain text and status 200, and libraries append one to a page that
 // they cannot complete. Such a page does not prove that a family is absent.
-func (p *Parser) refuseUnprovenExpositionFamilies() {
+func (p *Parser) rejectUnprovenExpositionFamilies() {
 	fault := p.firstLineFault
 	if fault == nil {
 		fault = p.lastLineFault
@@ -97,7 +97,7 @@ func (p *Parser) refuseUnprovenExpositionFamilies() {
 	}
 	for i := range p.families {
 		if p.families[i].Samples == 0 {
-			p.refuseExpositionFamily(i, fault)
+			p.rejectExpositionFamily(i, fault)
 		}
 	}
 }
@@ -109,7 +109,7 @@ func findExpositionLineFault(line []byte) *Error {
 	if len(text) == 0 || text[0] == '#' || len(line) > maxLineBytes || hasExpositionSampleForm(text) {
 		return nil
 	}
-	return newExpositionError(KindNotMetrics, "text, not metrics: %s", netcause.Clip(string(text), maxForeignBytes))
+	return newExpositionError(KindNotMetrics, "text, not metrics: %s", plaintext.Clip(string(text), maxForeignBytes))
 }
 
 // hasExpositionSampleForm reports whether a line has a name, or braces, and then a number.

@@ -10,8 +10,8 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// TestRefusedFamily reads pages with a fault in the family b: the family a must not suffer.
-func TestRefusedFamily(t *testing.T) {
+// TestRejectedFamily reads pages with a fault in the family b: the family a must not suffer.
+func TestRejectedFamily(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		lines string
@@ -39,7 +39,7 @@ func TestRefusedFamily(t *testing.T) {
 					t.Errorf("faults %v and %v, want none and %s", r.Families[0].Err, r.Families[1].Err, tc.kind)
 				}
 				if len(r.Vanished) != 0 || len(p.AliveSeries()) != 3 {
-					t.Errorf("%d series vanished, %d alive: a refused family says nothing about its series", len(r.Vanished), len(p.AliveSeries()))
+					t.Errorf("%d series vanished, %d alive: a rejected family says nothing about its series", len(r.Vanished), len(p.AliveSeries()))
 				}
 			}
 			if r := mustParse(t, p, page, []byte("a 1\n"+goodB), 2); len(r.Vanished) != 1 || len(r.Earlier) != 0 {
@@ -49,8 +49,8 @@ func TestRefusedFamily(t *testing.T) {
 	}
 }
 
-// TestRefusedPageHoldsNothing: a page that finds no room gives back what it took on its way, but for the series of accepted families.
-func TestRefusedPageHoldsNothing(t *testing.T) {
+// TestRejectedPageHoldsNothing: a page that finds no room gives back what it took on its way, but for the series of accepted families.
+func TestRejectedPageHoldsNothing(t *testing.T) {
 	t.Parallel()
 	room, taken := int64(20_000), int64(0)
 	page := newTestPage(Text, "a", "b")
@@ -67,7 +67,7 @@ func TestRefusedPageHoldsNothing(t *testing.T) {
 	for range 3 {
 		r := mustParse(t, p, page, []byte("a 1\n"+manyB(1000)), 1)
 		if err := r.Families[1].Err; err == nil || err.Kind != KindNoRoom {
-			t.Fatalf("b is refused for %v, want %s", err, KindNoRoom)
+			t.Fatalf("b is rejected for %v, want %s", err, KindNoRoom)
 		}
 		if taken != held || len(p.cache.byBytes) != 1 {
 			t.Errorf("%d bytes of %d series taken, want %d of one", taken, len(p.cache.byBytes), held)
@@ -77,7 +77,7 @@ func TestRefusedPageHoldsNothing(t *testing.T) {
 	held = taken
 	page.Families = NewFamilies([]string{"b"})
 	if _, err := p.Parse(page, []byte(manyB(1000))); err == nil || taken != held {
-		t.Errorf("a refused page: error %v, %d bytes taken, want an error and the %d bytes of the page before", err, taken, held)
+		t.Errorf("a rejected page: error %v, %d bytes taken, want an error and the %d bytes of the page before", err, taken, held)
 	}
 	room = 1 << 20
 	mustParse(t, p, page, []byte(manyB(1000)), 1000)
@@ -131,8 +131,8 @@ func TestPageOverflow(t *testing.T) {
 	}
 }
 
-// TestEndlessLineIsRefusedEarly checks that the parser rejects an endless line of the only wanted family at its bound.
-func TestEndlessLineIsRefusedEarly(t *testing.T) {
+// TestEndlessLineIsRejectedEarly checks that the parser rejects an endless line of the only wanted family at its bound.
+func TestEndlessLineIsRejectedEarly(t *testing.T) {
 	t.Parallel()
 	p := NewParser(testOwn)
 	p.BeginPage(newTestPage(Text, "a"))
@@ -194,7 +194,7 @@ func TestRepeatedLines(t *testing.T) {
 }
 
 // TestRepeatedSeries reads a page that repeats a series with timestamps of its own: the newest sample is its value, in any order of the lines.
-// Values that differ at one time refuse the family.
+// Values that differ at one time reject the family.
 func TestRepeatedSeries(t *testing.T) {
 	t.Parallel()
 	now := testNow.UnixMilli()
@@ -219,8 +219,8 @@ func TestRepeatedSeries(t *testing.T) {
 			for range 3 { // the second and third time on the fast path
 				r, err := p.Parse(newTestPage(Text, "a"), fmt.Appendf(nil, tc.body+"# %[1]d %[2]d\n", now-5000, now-1000))
 				if tc.isDuplicate {
-					var refused *Error
-					if !errors.As(err, &refused) || refused.Kind != KindDuplicate {
+					var rejected *Error
+					if !errors.As(err, &rejected) || rejected.Kind != KindDuplicate {
 						t.Errorf("error %v, want a duplicate", err)
 					}
 					continue
@@ -241,7 +241,7 @@ func TestAbsenceOnAPageOfOneLine(t *testing.T) {
 	t.Parallel()
 	r := mustParse(t, NewParser(testOwn), newTestPage(Text, "a", "b"), []byte("\ufeffa 1\n"), 1)
 	if err := r.Families[1].Err; err != nil {
-		t.Errorf("b is refused: %v", err)
+		t.Errorf("b is rejected: %v", err)
 	}
 }
 

@@ -16,7 +16,7 @@ func TestSeparateQueriedProcesses(t *testing.T) {
 	for name, tc := range map[string]struct {
 		values []float64 // one every 10 ms
 		want   string
-		since  int64 // the time of the first sample behind the last stranger; 0: any
+		since  int64 // the time of the first sample behind the last unexplained decrease; 0: any
 	}{
 		"a restart":                       {[]float64{100, 120, 140, 8, 28}, "[100 120 140 8 28]", 0},
 		"a restart of a quiet counter":    {[]float64{100, 100, 100, 10, 10}, "[100 100 100 10 10]", 0},
@@ -54,11 +54,11 @@ func TestSeparateQueriedProcesses(t *testing.T) {
 			times[i] = int64(10 * i)
 		}
 		before := fmt.Sprint(tc.values)
-		got, values, strangers, since := separateQueriedProcesses(times, tc.values)
-		if fmt.Sprint(values) != tc.want || len(got) != len(values) || (strangers > 0) != (fmt.Sprint(values) != before) {
-			t.Errorf("%s: %v, %d strangers, want %s", name, values, strangers, tc.want)
+		got, values, unexplained, since := separateQueriedProcesses(times, tc.values)
+		if fmt.Sprint(values) != tc.want || len(got) != len(values) || (unexplained > 0) != (fmt.Sprint(values) != before) {
+			t.Errorf("%s: %v, %d unexplained, want %s", name, values, unexplained, tc.want)
 		}
-		if strangers > 0 && tc.since > 0 && got[since] != tc.since {
+		if unexplained > 0 && tc.since > 0 && got[since] != tc.since {
 			t.Errorf("%s: goes on at %d, want %d", name, got[since], tc.since)
 		}
 		if fmt.Sprint(tc.values) != before {

@@ -13,15 +13,15 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// refusedFamily is a scraper that refuses a family of the pod b since a time.
-type refusedFamily struct {
+// rejectedFamily is a scraper that rejects a family of the pod b since a time.
+type rejectedFamily struct {
 	Scrapes
 	family string
 	since  time.Time
 	ended  bool // the series
 }
 
-func (s refusedFamily) RefusedSince(_, pod string, families []string) (time.Time, bool) {
+func (s rejectedFamily) RejectedSince(_, pod string, families []string) (time.Time, bool) {
 	if pod != "b" || !slices.Contains(families, s.family) {
 		return time.Time{}, false
 	}
@@ -32,7 +32,7 @@ func (s refusedFamily) RefusedSince(_, pod string, families []string) (time.Time
 func TestEndedFamilyHasNoPart(t *testing.T) {
 	t.Parallel()
 	w := newBuiltinWorld(t, "jobs_total counter 5", "jobs_per_second")
-	w.Scrapes = refusedFamily{Scrapes: w.Scrapes, family: "jobs_total", since: noon, ended: true}
+	w.Scrapes = rejectedFamily{Scrapes: w.Scrapes, family: "jobs_total", since: noon, ended: true}
 	w.causes["b"] = metric.Omission{Reason: metric.ReasonScrapeFailed, Detail: "too many series"}
 	list, err := w.provideBySelector(t.Context(), "shop", mustParse(t, "app=web"), pods("jobs_per_second"), k8slabels.Everything())
 	if err != nil {
@@ -45,17 +45,17 @@ func TestEndedFamilyHasNoPart(t *testing.T) {
 	checkStatus(t, err, 503, "1 scrape failed (too many series)")
 }
 
-// TestSumNeedsRefusedFamily: the only pod of a workload has the family on its page, and it is refused. An external sum is not whole.
-func TestSumNeedsRefusedFamily(t *testing.T) {
+// TestSumNeedsRejectedFamily: the only pod of a workload has the family on its page, and it is rejected. An external sum is not whole.
+func TestSumNeedsRejectedFamily(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
-		scrapes refusedFamily
-		refused bool
+		scrapes  rejectedFamily
+		rejected bool
 	}{
-		"no room":                {refusedFamily{family: "orders_waiting", since: noon, ended: true}, true},
-		"longer than maxAge":     {refusedFamily{family: "orders_waiting", since: noon.Add(-11 * time.Second)}, true},
-		"a page":                 {refusedFamily{family: "orders_waiting", since: noon.Add(-time.Second)}, false},
-		"a family of other sums": {refusedFamily{family: "other", since: noon, ended: true}, false},
+		"no room":                {rejectedFamily{family: "orders_waiting", since: noon, ended: true}, true},
+		"longer than maxAge":     {rejectedFamily{family: "orders_waiting", since: noon.Add(-11 * time.Second)}, true},
+		"a page":                 {rejectedFamily{family: "orders_waiting", since: noon.Add(-time.Second)}, false},
+		"a family of other sums": {rejectedFamily{family: "other", since: noon, ended: true}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -66,7 +66,7 @@ func TestSumNeedsRefusedFamily(t *testing.T) {
 			tc.scrapes.Scrapes = w.Scrapes
 			w.Scrapes = tc.scrapes
 			_, err := w.GetExternalMetric(t.Context(), "shop", k8slabels.Everything(), metricsprovider.ExternalMetricInfo{Metric: "orders_waiting"})
-			if tc.refused {
+			if tc.rejected {
 				checkStatus(t, err, 503, "2 pods: 1 scrape failed (too many samples)")
 			} else if err != nil {
 				t.Error(err)

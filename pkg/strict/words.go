@@ -1,0 +1,86 @@
+// The words of faults: paths, kinds of nodes, quoted values, known keys.
+
+package strict
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
+)
+
+// IndexPath returns the path of an element of the list at path.
+func IndexPath(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
+
+// JoinPath returns the path of a key below path.
+func JoinPath(path, key string) string {
+	if path == "" {
+		return key
+	}
+	return path + "." + key
+}
+
+// IsNullNode reports whether the node is null or an empty value.
+func IsNullNode(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
+
+// DescribeNode returns the words for a node in a fault: its kind, or the quoted text of a scalar.
+func DescribeNode(n *yaml.Node) string {
+	switch {
+	case n.Kind == yaml.SequenceNode:
+		return "a list"
+	case n.Kind == yaml.MappingNode:
+		return "a mapping"
+	case n.Kind == yaml.AliasNode:
+		return "an alias"
+	case IsNullNode(n):
+		return "null"
+	}
+	return Quote(n.Value)
+}
+
+// Quote returns a value of a file for a message: quoted and shortened, and without a URL, which may have a password in it.
+func Quote(value string) string {
+	if strings.Contains(value, "://") {
+		return "a URL"
+	}
+	return strconv.Quote(Shorten(value))
+}
+
+// ShortenPlain is Shorten for a text that stands in a message as it is, without quotes: it is made harmless, and cut after 80 bytes.
+func ShortenPlain(s string) string { return plaintext.Clip(s, 80+len("…")) }
+
+// Shorten cuts text after 80 characters, so that a message that quotes it stays readable.
+func Shorten(s string) string {
+	const maxRunes = 80
+	if r := []rune(s); len(r) > maxRunes {
+		return string(r[:maxRunes]) + "…"
+	}
+	return s
+}
+
+// DescribeQuotes returns the remedy for a value that needs its quotes removed, to have one of the types, or quotes added, to be text; empty for
+// other values.
+func DescribeQuotes(n *yaml.Node, tags ...string) string {
+	if n.Kind != yaml.ScalarNode && n.Style&yaml.FlowStyle != 0 && slices.Equal(tags, []string{"!!str"}) {
+		return "; put quotes around text that begins with { or ["
+	}
+	plain := yaml.Node{Kind: yaml.ScalarNode, Value: n.Value}
+	if n.Kind == yaml.ScalarNode && n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0 && slices.Contains(tags, plain.ShortTag()) {
+		return "; remove the quotes"
+	}
+	return ""
+}
+
+// suggestStrictKey returns a hint at the known key with the same letters, or else at all known keys.
+func suggestStrictKey(got string, fields map[string]FieldDecoder) string {
+	for _, known := range slices.Sorted(maps.Keys(fields)) {
+		if strings.EqualFold(known, got) || strings.EqualFold(known, strings.NewReplacer("_", "", "-", "").Replace(got)) {
+			return "; did you mean " + known + "?"
+		}
+	}
+	return "; known: " + strings.Join(slices.Sorted(maps.Keys(fields)), ", ")
+}
