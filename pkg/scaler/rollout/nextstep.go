@@ -48,6 +48,7 @@ var decisions = []decision{
 	(*Observed).shutHoldGate,
 	(*Observed).reportTrouble,
 	(*Observed).restartLostHold,
+	(*Observed).endYields,
 	(*Observed).yieldNumbers,
 	(*Observed).reportMaximum,
 	(*Observed).verifyReplacedPods,
@@ -254,6 +255,7 @@ func (o *Observed) restartLostHold(now time.Time) (Step, bool) {
 		status := endMaximum(h.Status.DeepCopy(), now)
 		status.State, status.Message, status.Since, status.Entered = hold.Received, "the workload does not exist", metav1.NewMicroTime(now), metav1.NewMicroTime(now)
 		status.ReplicasBefore, status.Told, status.Up, status.RetryAt = 0, forgetOutcomes(status.Told, nil), nil, metav1.MicroTime{}
+		status = dropYields(status, now, fieldReplicas) // another client set them on that workload
 		if o.Scale != nil {
 			status.Message = "the workload was replaced" // all its pods are new
 		}
@@ -291,6 +293,23 @@ func (o *Observed) yieldNumbers(now time.Time) (Step, bool) {
 	s := o.writeStatusStep(o.indexOfHold(keeper), status)
 	s.Confirm = true
 	return s, true
+}
+
+// endYields ends the holds' yields of bounds with the autoscaler that had them, unless a copy of it has them too.
+func (o *Observed) endYields(now time.Time) (Step, bool) {
+	n, keeper := o.findNumbers()
+	if keeper == nil || o.Trouble != "" || o.Autoscaler == nil || n.Autoscaler == "" || n.AutoscalerUID == o.Autoscaler.UID || isAutoscalerCopy(o.expectAutoscalerCopy(n, now), o.Autoscaler) {
+		return Step{}, false
+	}
+	for i := range o.Holds {
+		h := &o.Holds[i]
+		if hasYieldedField(h, fieldMinReplicas) || hasYieldedField(h, fieldMaxReplicas) {
+			s := o.writeStatusStep(i, dropYields(h.Status.DeepCopy(), now, fieldMinReplicas, fieldMaxReplicas))
+			s.Confirm = true
+			return s, true
+		}
+	}
+	return Step{}, false
 }
 
 // describeFields returns the fields with their numbers.

@@ -225,6 +225,7 @@ func (w *walker) edit(work *memoryWorkload) {
 	}
 	if !recorded {
 		e = nil // before the first hold began: the hold states its number anew
+		w.checkBounds()
 	}
 	w.note("person sets %s %s to %d", work.name, field, value)
 	if work.hpa != nil {
@@ -246,7 +247,7 @@ func (w *walker) keepBounds(work *memoryWorkload) {
 	}
 }
 
-// checkBounds is called after a whole pass: an autoscaler that no record names has the bounds that must come back.
+// checkBounds may be called at any time: an autoscaler that no record names has the bounds that must come back.
 func (w *walker) checkBounds() {
 	for name, work := range w.workloads {
 		isRecorded := work.hpa == nil
@@ -356,6 +357,7 @@ func (w *walker) step() {
 		w.note("a process that dies after %d writes", w.writesLeft)
 		_ = w.pass(w.t.Context())
 		w.restart()
+		w.checkBounds()
 	case 11:
 		w.replaceAutoscaler()
 	}
