@@ -123,8 +123,10 @@ type Status struct {
 	// numbers that were above their bound, without a break.
 	WatchUntil    metav1.MicroTime `json:"watchUntil,omitzero"`
 	BreachedSince metav1.MicroTime `json:"breachedSince,omitzero"`
-	// Yielded are the numbers that another client has set during this hold: minReplicas, maxReplicas or replicas. The hold leaves them.
-	Yielded []string `json:"yielded,omitempty"`
+	// Yielded are the numbers that another client has set during this hold: minReplicas, maxReplicas or replicas. The hold leaves them. YieldedUntil is
+	// the end that the hold had then: a schedule's hold leaves them for as long, also if it changes, such as by the next step of a ramp.
+	Yielded      []string    `json:"yielded,omitempty"`
+	YieldedUntil metav1.Time `json:"yieldedUntil,omitzero"`
 	// Told are the outcomes that were put into Outbox. Outbox are the messages that a notifier has not confirmed yet.
 	Told   []string        `json:"told,omitempty"`
 	Outbox []OutboxMessage `json:"outbox,omitempty"`

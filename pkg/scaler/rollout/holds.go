@@ -71,9 +71,6 @@ func (e *Engine) storeHold(ctx context.Context, reader Reader, want *hold.Object
 	}
 	next := there.DeepCopy()
 	pauseChanged := next.SetPausedByOwner(want.IsPausedByOwner())
-	if isYieldedInWindow(there, want) {
-		want.Spec = there.DeepCopy().Spec
-	}
 	want.Spec.Paused, want.Spec.PausedUntil = next.Spec.Paused, next.Spec.PausedUntil // the next hold of a paused schedule is paused too
 	if want.Spec.Approved = there.Spec.Approved; !hold.EqualSpecs(there.Spec, want.Spec) {
 		want.Spec.Approved = false // the approval was for another request
@@ -92,13 +89,6 @@ func (e *Engine) storeHold(ctx context.Context, reader Reader, want *hold.Object
 	next.Spec = want.Spec
 	_, err = e.Cluster.UpdateHold(ctx, next)
 	return err == nil, err
-}
-
-// isYieldedInWindow reports whether a schedule's hold left a number to another client in the window of the next one, such as the next step of a ramp. That
-// number stays until the end of the window: a changed hold would state its own anew.
-func isYieldedInWindow(there, next *hold.Object) bool {
-	return strings.HasPrefix(next.HoldID(), hold.SchedulePrefix) && len(there.Status.Yielded) > 0 && there.Spec.Reason == next.Spec.Reason &&
-		there.Spec.Until != nil && there.Spec.Until.Equal(next.Spec.Until)
 }
 
 // replaceGivenBackHold replaces a deleted hold that only owes messages. A receiver that is down so delays no hold: the new one owes them.

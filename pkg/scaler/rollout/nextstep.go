@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -123,6 +124,10 @@ func (o *Observed) beginHold(now time.Time) (Step, bool) {
 			continue
 		}
 		before := h.Status.DeepCopy()
+		if isLeftInWindow(h) {
+			before.ObservedGeneration, before.ReplicasAsked = h.Generation, h.Spec.Replicas
+			return o.writeStatusStep(i, before), true
+		}
 		status := hold.Status{
 			ObservedGeneration: h.Generation, ReplicasAsked: h.Spec.Replicas, Numbers: before.Numbers, GateOpen: before.GateOpen,
 			GateSteps: before.GateSteps, GateStepAt: before.GateStepAt, WatchUntil: before.WatchUntil, BreachedSince: before.BreachedSince,
@@ -149,6 +154,10 @@ func (o *Observed) beginHold(now time.Time) (Step, bool) {
 		if c := findHoldCondition(h, conditionPaused); c != nil && c.Status == metav1.ConditionTrue {
 			return o.resumeHoldStep(i, status, now), true
 		}
+		if keepsYields(h) {
+			status.Yielded, status.YieldedUntil, status.Told = before.Yielded, before.YieldedUntil, append(status.Told, reasonYielded)
+			status = noteYields(status, now)
+		}
 		s := o.writeStatusStep(i, status)
 		if status.State == hold.Received {
 			s = s.withStepEvent(string(hold.Received), "hold %s by %s: %d replicas%s", h.HoldID(), h.Spec.By, h.Spec.Replicas, formatHoldUntil(h))
@@ -156,6 +165,18 @@ func (o *Observed) beginHold(now time.Time) (Step, bool) {
 		return s, true
 	}
 	return Step{}, false
+}
+
+// keepsYields reports whether a schedule's hold that changed still leaves numbers to another client: its window has not ended since.
+func keepsYields(h *hold.Object) bool {
+	s := h.Status
+	return strings.HasPrefix(h.HoldID(), hold.SchedulePrefix) && len(s.Yielded) > 0 && !isPauseNoted(h) && h.Spec.Until != nil && h.Spec.Until.Equal(&s.YieldedUntil) && s.State != "" && s.State != hold.Released
+}
+
+// isLeftInWindow reports whether such a hold has nothing to do before its window ends: another client has decided on its replicas.
+func isLeftInWindow(h *hold.Object) bool {
+	settled := h.Status.State == hold.Open || h.Status.State == hold.RolledBack && h.Status.RetryAt.IsZero()
+	return settled && keepsYields(h) && (hasYieldedField(h, fieldMinReplicas) || hasYieldedField(h, fieldReplicas))
 }
 
 // upNumbers returns the numbers of an open hold. A group is up as a whole, and has none of its own.

@@ -418,7 +418,7 @@ func TestD5YieldLastsForTheWindow(t *testing.T) {
 				t.Error("not paused")
 			}
 			window.Paused = false
-			pass(window, 4) // resumed, it states its number anew
+			pass(window, 2) // resumed, it states its number anew
 			night := nightHold(5)
 			night.Reason, night.Until = "night", window.Until.Add(8*time.Hour)
 			pass(night, 5)
@@ -426,5 +426,33 @@ func TestD5YieldLastsForTheWindow(t *testing.T) {
 				t.Errorf("told %v", told)
 			}
 		})
+	}
+}
+
+// TestD5MaximumInARamp: a person's maximum does not stop the minimum of a ramp, and stays.
+func TestD5MaximumInARamp(t *testing.T) {
+	t.Parallel()
+	b := newBench()
+	w := b.addWorkload("shop", 2, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 10})
+	window := nightHold(4)
+	window.Reason, window.MaxReplicas = "day", 20
+	for _, replicas := range []int32{4, 6, 8} {
+		window.Replicas = replicas
+		b.apply(t, "shop", window)
+		b.mustPass(t)
+		w.ready = w.replicas
+		b.mustPass(t)
+		if replicas == 4 {
+			w.setBounds(b.memoryCluster, hold.ReplicaBounds{MinReplicas: 4, MaxReplicas: 15})
+			b.mustPass(t)
+		}
+		if got, want := w.hpa.bounds, (hold.ReplicaBounds{MinReplicas: replicas, MaxReplicas: 15}); got != want {
+			t.Errorf("%+v; want %+v", got, want)
+		}
+	}
+	b.release(t, "shop", "schedule/hours")
+	b.mustPass(t)
+	if got, want := w.hpa.bounds, (hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 15}); got != want {
+		t.Errorf("released: %+v; want %+v", got, want)
 	}
 }

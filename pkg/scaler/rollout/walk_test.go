@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -74,8 +75,13 @@ func (w *walker) checkSet(work *memoryWorkload, field string, to int32) {
 	w.fail("the person's %s %s %d is taken back to %d", work.name, field, e.value, to)
 }
 
-// holdKey tells a hold in one window from all others.
-func holdKey(h *hold.Object) string { return fmt.Sprint(h.UID, " ", h.Generation) }
+// holdKey tells a hold in one window from all others: the steps of a schedule's ramp are of one window.
+func holdKey(h *hold.Object) string {
+	if strings.HasPrefix(h.HoldID(), hold.SchedulePrefix) {
+		return fmt.Sprint(h.UID, " ", h.Spec.Until)
+	}
+	return fmt.Sprint(h.UID, " ", h.Generation)
+}
 
 // checkOpen is called when a gate opens: a hold that asks for it must have all its pods, in all workloads of its group. Another hold with the
 // same gate may have lost its own.
