@@ -130,7 +130,7 @@ func addWaitingWorkloads(t *testing.T, namespace string, n int) {
 	if err := making.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 3*time.Minute, func(ctx context.Context) error {
+	eventually(t, 5*time.Minute, func(ctx context.Context) error {
 		all, err := holds.ListHolds(ctx, namespace, "")
 		waiting := 0
 		for i := range all {

@@ -155,8 +155,11 @@ func (o *Observed) beginHold(now time.Time) (Step, bool) {
 			return o.resumeHoldStep(i, status, now), true
 		}
 		if keepsYields(h) {
-			status.Yielded, status.YieldedUntil, status.Told = before.Yielded, before.YieldedUntil, append(status.Told, reasonYielded)
+			status.Yielded, status.YieldedUntil = before.Yielded, before.YieldedUntil
 			status = noteYields(status, now)
+			if slices.Contains(before.Told, reasonYielded) && !slices.Contains(status.Told, reasonYielded) {
+				status.Told = append(status.Told, reasonYielded)
+			}
 		}
 		s := o.writeStatusStep(i, status)
 		if status.State == hold.Received {
