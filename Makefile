@@ -12,7 +12,7 @@ TEST_UNITS = $(filter-out $(MODULE)/test/integration% $(MODULE)/test/e2e% $(MODU
 SEQUENTIAL := TestPrometheusScripts|TestDirectIsTheEngine
 
 .DEFAULT_GOAL := help
-.PHONY: help build check fmt lint unit verify update test e2e cluster-test charts kubernetes truth bench bench-cluster demo demo-sale demo-down images release deps clean chaos fuzz hpa attack walks vuln browser update-screenshots attack-short alwaysup soak soak-scaler surge fast-start alerts
+.PHONY: help build check fmt lint unit verify update test e2e cluster-test charts kubernetes truth bench bench-cluster demo demo-sale demo-down images release deps clean chaos fuzz hpa attack walks vuln browser update-screenshots attack-short alwaysup soak soak-scaler soak-scaler-node surge fast-start alerts
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -128,6 +128,10 @@ walks: ## random walks over the scaler's holds (WALKS=, SEED=)
 SOAK_DAYS ?= 366
 soak-scaler: ## a year of the scaler in virtual time (SOAK_DAYS=, SEED=)
 	go test ./pkg/scaler/rollout -count 1 -timeout 2h -run TestYear -soak-days $(SOAK_DAYS) -soak-seed $(SEED)
+
+SOAK ?= 30m
+soak-scaler-node: kubernetes ## the scaler on a real Kubernetes for half an hour, with schedules, events, edits, kills and restarts (SOAK=, SEED=)
+	go -C test test ./e2e -count 1 -timeout 3h -v -run TestScalerSoak -scalersoak.duration $(SOAK) -scalersoak.seed $(SEED)
 
 bench: ## benchmarks of the hot paths, each beside its peer (PROMETHEUS=path to a newer one)
 	go test -run "^$$$$" -bench . -benchmem ./pkg/...

@@ -298,7 +298,10 @@ func restartKubeAPIServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pid := processes["kube-apiserver"]
+	pid, err := findKubeAPIServer(processes)
+	if err != nil {
+		t.Fatal(err)
+	}
 	folder := fmt.Sprintf("/proc/%d/", pid)
 	line, err := os.ReadFile(folder + "cmdline")
 	if err != nil {
@@ -323,4 +326,27 @@ func restartKubeAPIServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// findKubeAPIServer returns the process of kube-apiserver among the cluster's: that of the harness or, after a restart by restartKubeAPIServer, the one beside etcd.
+func findKubeAPIServer(processes map[string]int) (int, error) {
+	if pid := processes["kube-apiserver"]; pid > 0 {
+		return pid, nil
+	}
+	namespace, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", processes["etcd"]))
+	if err != nil {
+		return 0, err
+	}
+	names, err := filepath.Glob("/proc/[0-9]*/comm")
+	if err != nil {
+		return 0, err
+	}
+	for _, file := range names {
+		name, _ := os.ReadFile(file)
+		link, _ := os.Readlink(filepath.Join(filepath.Dir(file), "ns/pid"))
+		if strings.TrimSpace(string(name)) == "kube-apiserver" && link == namespace {
+			return strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		}
+	}
+	return 0, fmt.Errorf("no kube-apiserver among %v", processes)
 }

@@ -29,6 +29,8 @@ type changeCommand struct {
 	unfit   string
 	// fields returns the new values of fields of the spec; a nil value removes the field. It also describes the change.
 	fields func(now time.Time) (fields map[string]any, message string, err error)
+	// annotations are new values of annotations; a nil value removes the annotation.
+	annotations map[string]any
 	// isDone reports whether the scaler has acted on the change; nil: the controller alone acts.
 	isDone func(*hold.Object) bool
 }
@@ -47,11 +49,14 @@ func newScalerChangeCommand(c *changeCommand, name, short, long string, examples
 	return cmd
 }
 
+// pauseOfPerson marks a pause, or its end, as a person's.
+var pauseOfPerson = map[string]any{hold.PausedByOwnerAnnotation: nil}
+
 func newScalerPauseCommand(p *Program) *cobra.Command {
 	var pauseFor time.Duration
 	c := &changeCommand{
 		Program: p, verb: "paused", matches: func(h *hold.Object) bool { return h.DeletionTimestamp == nil }, none: "no holds on %s: nothing to pause",
-		unfit: "is being released: nothing to pause",
+		unfit: "is being released: nothing to pause", annotations: pauseOfPerson,
 		isDone: func(h *hold.Object) bool {
 			return h.Status.GateOpen || h.Status.State == "" || h.Status.State == hold.Released || h.Status.State == hold.RolledBack && h.Status.Numbers == nil
 		},
@@ -77,7 +82,7 @@ resumes them after --for, or another command with resume. The coming windows of 
 func newScalerResumeCommand(p *Program) *cobra.Command {
 	c := &changeCommand{
 		Program: p, verb: "resumed", matches: func(h *hold.Object) bool { return h.Spec.Paused }, none: "no paused hold on %s",
-		unfit: "is not paused: nothing to resume",
+		unfit: "is not paused: nothing to resume", annotations: pauseOfPerson,
 		isDone: func(h *hold.Object) bool {
 			s := h.Status.State
 			return h.IsOver(time.Now()) && h.IsGivenBack() || h.Status.ObservedGeneration == h.Generation && s != "" && s != hold.Received && s != hold.Raised
@@ -125,7 +130,11 @@ func (c *changeCommand) runScalerChangeCommand(ctx context.Context, args []strin
 	if err != nil {
 		return err
 	}
-	patch, err := json.Marshal(map[string]any{"spec": fields})
+	change := map[string]any{"spec": fields}
+	if c.annotations != nil {
+		change["metadata"] = map[string]any{"annotations": c.annotations}
+	}
+	patch, err := json.Marshal(change)
 	if err != nil {
 		return fmt.Errorf("write the patch: %w", err)
 	}

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
 // addHeldShop adds a hold of a schedule, and one of a person with a gate, both given back.
@@ -117,5 +119,23 @@ func TestResumeAfterTheEnd(t *testing.T) {
 	delete(a.objects[holdsPath+"/git"]["metadata"].(map[string]any), "labels")
 	if out, errs, code := a.run(t, "resume", "deploy/shop", "-o", "text"); code != ExitDone || a.hold("git")["spec"].(map[string]any)["paused"] != nil {
 		t.Errorf("exit code %d: %s%s", code, out, errs)
+	}
+}
+
+// TestPauseIsAPersons: pause and resume take the mark of the configuration's pause away, and an approval takes no annotation.
+func TestPauseIsAPersons(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{"pause", "deploy/shop"}, {"pause", "deploy/shop", "--for", "1h"}, {"resume", "deploy/shop"}, {"approve", "deploy/shop"}} {
+		a := newFakeAPI(t)
+		a.addHold("launch", map[string]any{"id": "set/launch", "replicas": 6, "by": "alice", "gates": []any{"sale"}, "paused": true}, map[string]any{"state": "Released", "observedGeneration": 1})
+		meta := a.objects[holdsPath+"/launch"]["metadata"].(map[string]any)
+		meta["annotations"] = map[string]any{"team": "web", hold.PausedByOwnerAnnotation: "true"}
+		if _, errs, code := a.run(t, args...); code != ExitDone {
+			t.Fatalf("%v: exit code %d: %s", args, code, errs)
+		}
+		got, _ := a.hold("launch")["metadata"].(map[string]any)["annotations"].(map[string]any)
+		if marked := got[hold.PausedByOwnerAnnotation] != nil; got["team"] != "web" || marked != (args[0] == "approve") {
+			t.Errorf("%v: %v", args, got)
+		}
 	}
 }

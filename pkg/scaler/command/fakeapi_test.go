@@ -177,8 +177,12 @@ func (a *fakeAPI) change(object, body map[string]any, status, put, dry bool) map
 	case put:
 		object["spec"] = body["spec"]
 	default:
+		patched, _ := body["metadata"].(map[string]any)
 		delete(body, "metadata")
 		mergeObject(object, body)
+		if annotations, ok := patched["annotations"].(map[string]any); ok {
+			mergeObject(metadata, map[string]any{"annotations": annotations})
+		}
 	}
 	if g, ok := metadata["generation"].(float64); ok {
 		metadata["generation"] = g + 1

@@ -87,7 +87,11 @@ func (d *sectionDecoder) decodeScalerConfigEntries(path string, n *yaml.Node, ea
 func (d *sectionDecoder) validateScalerConfigReferences(c *Config) {
 	for i := range c.Schedules {
 		s := &c.Schedules[i]
-		d.validateScalerConfigNames(strict.IndexPath("schedules", i), c, s.Verify, s.Notify, nil)
+		path := strict.IndexPath("schedules", i)
+		d.validateScalerConfigNames(path, c, s.Verify, s.Notify, nil)
+		if n := len(s.Gates); n > hold.MaxGates {
+			d.AddFault(path+".gates", "has %d elements; the maximum of a Hold is %d", n, hold.MaxGates)
+		}
 	}
 	for i := range c.Events.Rules {
 		r := &c.Events.Rules[i]
@@ -150,18 +154,7 @@ func (c *Config) listScalerConfigWorkloads() (all []hold.Workload) {
 		all = append(all, c.Schedules[i].Workloads...)
 	}
 	for i := range c.Events.Rules {
-		for _, w := range c.Events.Rules[i].Workloads {
-			all = append(all, w.Workload)
-		}
-	}
-	return all
-}
-
-// PausedRules returns whether each rule of events is paused, by name.
-func (c *Config) PausedRules() map[string]bool {
-	all := map[string]bool{}
-	for i := range c.Events.Rules {
-		all[c.Events.Rules[i].Name] = c.Events.Rules[i].Paused
+		all = append(all, c.Events.Rules[i].ListWorkloads()...)
 	}
 	return all
 }

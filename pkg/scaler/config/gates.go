@@ -7,6 +7,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
@@ -23,27 +24,41 @@ func (d *sectionDecoder) decodeScalerConfigGates(path string, n *yaml.Node) map[
 	return all
 }
 
-// validateScalerConfigGates checks the names in gates, and the gates of rules.
+// validateScalerConfigGates checks the names in gates, and the gates of schedules and rules.
 func (d *sectionDecoder) validateScalerConfigGates(c *Config) {
 	for _, name := range slices.Sorted(maps.Keys(c.NamedGates)) {
 		g := c.NamedGates[name]
 		d.validateScalerConfigNames("gates."+name, c, "", nil, slices.Concat(g.Open, g.Shut))
+	}
+	for i := range c.Schedules {
+		s, path := &c.Schedules[i], strict.IndexPath("schedules", i)
+		d.validateScalerConfigGateNames(path+".gates", c, s.Gates, s.Workloads)
+		for j := range s.Windows {
+			if len(s.Gates) > 0 && s.Windows[j].Ramp.Steps > 0 {
+				d.AddFault(strict.IndexPath(path+".windows", j)+".ramp", "would open gates after its first step: name them in a schedule without a ramp")
+			}
+		}
 	}
 	for i := range c.Events.Rules {
 		r, path := &c.Events.Rules[i], strict.IndexPath("events.rules", i)
 		if _, taken := c.NamedGates[r.Name]; taken && len(r.OnSuccess) > 0 {
 			d.AddFault(path+".onSuccess", "makes a gate of the rule's name, and gates has another of that name")
 		}
-		for _, name := range r.Gates {
-			g, ok := c.NamedGates[name]
-			if !ok {
-				d.AddFault(path+".gates", "unknown gate %q; the file has %v", name, slices.Sorted(maps.Keys(c.NamedGates)))
-				continue
-			}
-			for _, w := range r.Workloads {
-				if !slices.Contains(g.Namespaces, w.Workload.Namespace) {
-					d.AddFault(path+".gates", "gate %s is not for namespace %s", name, w.Workload.Namespace)
-				}
+		d.validateScalerConfigGateNames(path+".gates", c, r.Gates, r.ListWorkloads())
+	}
+}
+
+// validateScalerConfigGateNames checks that the gates of a schedule or rule exist, for the namespaces of its workloads.
+func (d *sectionDecoder) validateScalerConfigGateNames(path string, c *Config, gates []string, workloads []hold.Workload) {
+	for _, name := range gates {
+		g, ok := c.NamedGates[name]
+		if !ok {
+			d.AddFault(path, "unknown gate %q; the file has %v", name, slices.Sorted(maps.Keys(c.NamedGates)))
+			continue
+		}
+		for _, w := range workloads {
+			if !slices.Contains(g.Namespaces, w.Namespace) {
+				d.AddFault(path, "gate %s is not for namespace %s", name, w.Namespace)
 			}
 		}
 	}

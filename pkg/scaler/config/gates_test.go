@@ -70,3 +70,28 @@ func TestD3GatesWithOneWebhook(t *testing.T) {
 		}
 	}
 }
+
+// TestScheduleGates: a schedule names gates of the section gates, for its namespace, and has no ramp: a gate would open after the first step.
+func TestScheduleGates(t *testing.T) {
+	t.Parallel()
+	const gates = "gates: [{name: cdn, namespaces: [shop], open: [{patch: {apiVersion: v1, kind: ConfigMap, name: cdn, merge: {data: {open: x}}}}]}]\n"
+	schedule := func(namespace, gates, window string) string {
+		return "schedules: [{name: sale, namespace: " + namespace + ", workloads: [deploy/web], gates: [" + gates + "], windows: [{start: \"08:00\", end: \"22:00\", minReplicas: 8" + window + "}]}]\n"
+	}
+	for text, fault := range map[string]string{
+		schedule("shop", "cdn", ""):                              "",
+		schedule("shop", "", ", ramp: {over: 10m, steps: 4}"):    "",
+		schedule("shop", "cnd", ""):                              `schedules[0].gates: unknown gate "cnd"; the file has [cdn]`,
+		schedule("bank", "cdn", ""):                              "schedules[0].gates: gate cdn is not for namespace bank",
+		schedule("shop", "cdn", ", ramp: {over: 10m, steps: 4}"): "schedules[0].windows[0].ramp: would open gates after its first step: name them in a schedule without a ramp",
+		schedule("shop", strings.Repeat("cdn, ", 17), ""):        "schedules[0].gates: has 17 elements; the maximum of a Hold is 16",
+	} {
+		c, err := Load([]byte(configHeader + gates + text))
+		if fault == "" && err != nil || fault != "" && (err == nil || !strings.Contains(err.Error(), fault)) {
+			t.Errorf("%v; want %q of\n%s", err, fault, text)
+		}
+		if err == nil && len(c.Schedules[0].Gates) != strings.Count(text, "gates: [cdn]") {
+			t.Errorf("gates %v of\n%s", c.Schedules[0].Gates, text)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package controller
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/tachometer-metrics/tachometer/pkg/retry"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/event"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/schedule"
@@ -24,9 +26,9 @@ type Options struct {
 	Namespaces    []string
 	Schedules     []schedule.Schedule
 	Verifications map[string]verify.Spec // of schedules, by name
-	Rules         map[string]bool        // whether each rule of events is paused, by name
-	HoldsBy       string                 // owner of the schedules' holds, for people
-	Metrics       *Metrics               // nil: not registered
+	Rules         []event.Rule
+	HoldsBy       string   // owner of the schedules' holds, for people
+	Metrics       *Metrics // nil: not registered
 }
 
 // Controller is the work of the leader. It starts with Run.
@@ -53,8 +55,8 @@ func New(opts Options) *Controller {
 	for i := range opts.Schedules {
 		opts.Metrics.setPaused("schedule", opts.Schedules[i].Name, opts.Schedules[i].Paused)
 	}
-	for name, paused := range opts.Rules {
-		opts.Metrics.setPaused("rule", name, paused)
+	for i := range opts.Rules {
+		opts.Metrics.setPaused("rule", opts.Rules[i].Name, opts.Rules[i].Paused)
 	}
 	return &Controller{Options: opts, workers: map[hold.Workload]*workloadWorker{}}
 }
@@ -133,14 +135,21 @@ func (c *Controller) Raise(ctx context.Context, t hold.Workload, h hold.Hold) er
 	return err
 }
 
-// Release ends a hold of a workload. A missing hold is not an error.
+// Release ends a hold of a workload and, with the hold of a rule, those that the rule made before the configuration changed. A missing hold is not an error.
 func (c *Controller) Release(ctx context.Context, t hold.Workload, id, reason string) error {
-	ended, err := c.Engine.EndHolds(ctx, t, func(h *hold.Object) bool { return h.HoldID() == id && h.DeletionTimestamp == nil })
-	if err == nil && len(ended) > 0 {
-		klog.FromContext(ctx).Info("Hold released", "workload", t.String(), "hold", id, "reason", reason)
-		c.wakeControllerWorker(t)
+	ended, err := c.Engine.EndHoldsOfNamespace(ctx, t.Namespace, func(h *hold.Object) bool {
+		isHold := h.HoldID() == id && h.HeldWorkload().IsSameObject(t)
+		return h.DeletionTimestamp == nil && (isHold || c.isFormerControllerHold(h, id))
+	})
+	for i := range ended {
+		held := ended[i].HeldWorkload()
+		klog.FromContext(ctx).Info("Hold released", "workload", held.String(), "hold", ended[i].HoldID(), "reason", reason)
+		c.wakeControllerWorker(held)
 	}
-	return err
+	if err != nil {
+		return fmt.Errorf("release %s: %w", t, err)
+	}
+	return nil
 }
 
 // wakeControllerWorker makes the workload's worker start a pass at once, and starts the worker if necessary.

@@ -83,10 +83,8 @@ func (c *Controller) applyControllerSchedules(ctx context.Context, at time.Time)
 func (c *Controller) listControllerRulePauses(all []hold.Object) (changes []func(context.Context) error) {
 	for i := range all {
 		h := &all[i]
-		key, isEvent := strings.CutPrefix(h.HoldID(), hold.EventPrefix)
-		rule, _, _ := strings.Cut(key, "/")
-		if paused, known := c.Rules[rule]; isEvent && known && h.Labels[hold.OwnerLabel] == c.Engine.Owner {
-			changes = append(changes, func(ctx context.Context) error { return c.pauseControllerRuleHold(ctx, h, paused) })
+		if r := c.findControllerRule(h); r != nil {
+			changes = append(changes, func(ctx context.Context) error { return c.pauseControllerRuleHold(ctx, h, r.Paused) })
 		}
 	}
 	return changes
@@ -172,7 +170,10 @@ func (c *Controller) newControllerScheduleHold(s *schedule.Schedule, w schedule.
 	h := hold.Hold{
 		ID: hold.SchedulePrefix + s.Name, Reason: w.Window, By: c.HoldsBy,
 		Replicas: w.Replicas, MinReplicas: w.MinReplicas, MaxReplicas: w.MaxReplicas, Lower: !w.Ramping, Until: w.Until.Add(holdOverlap), Notify: s.Notify,
-		Paused: s.Paused,
+		Gates: s.Gates, Paused: s.Paused,
+	}
+	if len(s.Gates) > 0 && len(s.Workloads) > 1 { // they open over all its workloads, or not at all
+		h.Group, h.GroupSize = h.ID, len(s.Workloads)
 	}
 	if spec, ok := c.Verifications[s.Verify]; ok {
 		h.Verify = &spec

@@ -11,6 +11,7 @@ import (
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/event"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/schedule"
@@ -59,7 +60,7 @@ func TestRulePausesItsHolds(t *testing.T) {
 	byPerson.Spec.Paused = true
 	cluster.holds = append(cluster.holds, *byPerson)
 	for _, paused := range []bool{true, true, false, false} {
-		control := New(Options{Engine: rollout.New(rollout.Options{Cluster: cluster, Owner: "me"}), Rules: map[string]bool{"sale": paused, "sale2": false}})
+		control := New(Options{Engine: rollout.New(rollout.Options{Cluster: cluster, Owner: "me"}), Rules: []event.Rule{{Name: "sale", Paused: paused}, {Name: "sale2"}}})
 		if !runControllerApplies(t.Context(), control.listControllerRulePauses(slices.Clone(cluster.holds))) {
 			t.Fatal("failed")
 		}
@@ -169,6 +170,28 @@ func TestD9RampBesideAWindow(t *testing.T) {
 		}
 		if diff := cmp.Diff(c.want, got); diff != "" {
 			t.Errorf("%s: steps (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+// TestD2ScheduleWithGates: the holds of a schedule with gates name them, and those of several workloads are a group: the gates open over all, or not at all.
+func TestD2ScheduleWithGates(t *testing.T) {
+	t.Parallel()
+	shop := hold.Workload{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "sale", Name: "shop"}
+	cart := shop
+	cart.Name = "cart"
+	for name, c := range map[string]struct {
+		schedule schedule.Schedule
+		group    string
+		size     int
+	}{
+		"no gate":       {schedule.Schedule{Name: "sale", Workloads: []hold.Workload{shop, cart}}, "", 0},
+		"one workload":  {schedule.Schedule{Name: "sale", Workloads: []hold.Workload{shop}, Gates: []string{"cdn"}}, "", 0},
+		"two workloads": {schedule.Schedule{Name: "sale", Workloads: []hold.Workload{shop, cart}, Gates: []string{"cdn"}}, "schedule/sale", 2},
+	} {
+		h := New(Options{}).newControllerScheduleHold(&c.schedule, schedule.ActiveWindow{Replicas: 8, MinReplicas: 8})
+		if diff := cmp.Diff(c.schedule.Gates, h.Gates); diff != "" || h.Group != c.group || h.GroupSize != c.size {
+			t.Errorf("%s: group %q of %d, gates (-want +got):\n%s", name, h.Group, h.GroupSize, diff)
 		}
 	}
 }

@@ -55,6 +55,14 @@ func (r *Rule) CountGates() int {
 	return n
 }
 
+// ListWorkloads lists the workloads of the rule.
+func (r *Rule) ListWorkloads() (all []hold.Workload) {
+	for i := range r.Workloads {
+		all = append(all, r.Workloads[i].Workload)
+	}
+	return all
+}
+
 // WorkloadSpec is the hold of a rule on a workload.
 type WorkloadSpec struct {
 	Workload                           hold.Workload

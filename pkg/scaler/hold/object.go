@@ -2,6 +2,7 @@ package hold
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"time"
 
@@ -25,8 +26,9 @@ const (
 	OwnerLabel = domain.ScalerPrefix + "owner"
 	// ControllerLabel names the controller that acts on an object, whoever made it: NAMESPACE.LEASE.
 	ControllerLabel = domain.ScalerPrefix + "controller"
-	// pausedByOwnerAnnotation is on an object that the owner of the hold paused: its schedule or rule is paused.
-	pausedByOwnerAnnotation = domain.ScalerPrefix + "paused-by-owner"
+	// PausedByOwnerAnnotation is on an object that the owner of the hold paused: its schedule or rule is paused. Its value is the end of a person's pause,
+	// which goes on after the owner's, or true.
+	PausedByOwnerAnnotation = domain.ScalerPrefix + "paused-by-owner"
 )
 
 // GroupVersion is the group and version of the resource.
@@ -121,8 +123,10 @@ type Status struct {
 	// numbers that were above their bound, without a break.
 	WatchUntil    metav1.MicroTime `json:"watchUntil,omitzero"`
 	BreachedSince metav1.MicroTime `json:"breachedSince,omitzero"`
-	// Yielded are the numbers that another client has set during this hold: minReplicas, maxReplicas or replicas. The hold leaves them.
-	Yielded []string `json:"yielded,omitempty"`
+	// Yielded are the numbers that another client has set during this hold: minReplicas, maxReplicas or replicas. The hold leaves them. YieldedUntil is
+	// the end that the hold had then: a schedule's hold leaves them for as long, also if it changes, such as by the next step of a ramp.
+	Yielded      []string    `json:"yielded,omitempty"`
+	YieldedUntil metav1.Time `json:"yieldedUntil,omitzero"`
 	// Told are the outcomes that were put into Outbox. Outbox are the messages that a notifier has not confirmed yet.
 	Told   []string        `json:"told,omitempty"`
 	Outbox []OutboxMessage `json:"outbox,omitempty"`
@@ -270,23 +274,38 @@ func (o *Object) IsGivenBack() bool {
 
 // IsPausedByOwner reports whether the owner of the hold paused it, and no person.
 func (o *Object) IsPausedByOwner() bool {
-	return o.Spec.Paused && o.Annotations[pausedByOwnerAnnotation] != ""
+	return o.Spec.Paused && o.Annotations[PausedByOwnerAnnotation] != ""
 }
 
-// SetPausedByOwner pauses the hold for its owner, or ends that pause. A person's pause without an end stays.
-func (o *Object) SetPausedByOwner(paused bool) {
+// SetPausedByOwner pauses the hold for its owner, or ends that pause, and reports whether it changed the object. A person's pause stays: one without an
+// end as it is, one with an end for the time that is left of it after the owner's.
+func (o *Object) SetPausedByOwner(paused bool) (changed bool) {
+	noted := o.Annotations[PausedByOwnerAnnotation]
 	switch {
-	case paused && o.Spec.Paused && o.Spec.PausedUntil == nil:
+	case paused && o.Spec.Paused && o.Spec.PausedUntil == nil, !paused && noted == "":
+		return false
 	case paused:
+		noted = "true"
+		if o.Spec.Paused {
+			noted = o.Spec.PausedUntil.UTC().Format(time.RFC3339)
+		}
 		o.Spec.Paused, o.Spec.PausedUntil = true, nil
+		o.Annotations = maps.Clone(o.Annotations)
 		if o.Annotations == nil {
 			o.Annotations = map[string]string{}
 		}
-		o.Annotations[pausedByOwnerAnnotation] = "true"
-	case o.Annotations[pausedByOwnerAnnotation] != "":
-		o.Spec.Paused = false
-		delete(o.Annotations, pausedByOwnerAnnotation)
+		o.Annotations[PausedByOwnerAnnotation] = noted
+		return true
 	}
+	if o.Spec.Paused && o.Spec.PausedUntil == nil {
+		until, err := time.Parse(time.RFC3339, noted)
+		if o.Spec.Paused = err == nil; o.Spec.Paused {
+			o.Spec.PausedUntil = &metav1.Time{Time: until}
+		}
+	}
+	o.Annotations = maps.Clone(o.Annotations)
+	delete(o.Annotations, PausedByOwnerAnnotation)
+	return true
 }
 
 // IsShared reports whether the hold has its gates open, or a record of an autoscaler: holds of other workloads may have the same ones.

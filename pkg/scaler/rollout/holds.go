@@ -63,18 +63,22 @@ func (e *Engine) storeHold(ctx context.Context, reader Reader, want *hold.Object
 		return err == nil, err
 	}
 	there := all[i].DeepCopy()
-	next := there.DeepCopy()
-	next.SetPausedByOwner(want.IsPausedByOwner())
-	want.Spec.Paused, want.Spec.PausedUntil = next.Spec.Paused, next.Spec.PausedUntil // the next hold of a paused schedule is paused too
-	if want.Spec.Approved = there.Spec.Approved; !hold.EqualSpecs(there.Spec, want.Spec) {
-		want.Spec.Approved = false // the approval was for another request
-	}
 	switch {
 	case there.DeletionTimestamp != nil && there.IsGivenBack():
 		return true, e.replaceGivenBackHold(ctx, there, want)
 	case there.DeletionTimestamp != nil:
 		return false, errBeingReleased
-	case hold.EqualSpecs(there.Spec, want.Spec):
+	}
+	next := there.DeepCopy()
+	pauseChanged := next.SetPausedByOwner(want.IsPausedByOwner())
+	want.Spec.Paused, want.Spec.PausedUntil = next.Spec.Paused, next.Spec.PausedUntil // the next hold of a paused schedule is paused too
+	if want.Spec.Approved = there.Spec.Approved; !hold.EqualSpecs(there.Spec, want.Spec) {
+		want.Spec.Approved = false // the approval was for another request
+	}
+	switch {
+	case hold.EqualSpecs(there.Spec, want.Spec) && !pauseChanged:
+		return false, nil
+	case !slices.Equal(there.Spec.Gates, want.Spec.Gates) && next.Spec.Paused && isPauseNoted(there): // another object would not be paused
 		return false, nil
 	case !slices.Equal(there.Spec.Gates, want.Spec.Gates): // the open gates must be shut first
 		if err := e.Cluster.DeleteHold(ctx, there); err != nil {
@@ -106,44 +110,52 @@ func (e *Engine) replaceGivenBackHold(ctx context.Context, there, want *hold.Obj
 
 // EndHolds deletes the holds of a workload that match, and returns their IDs; the next passes give back what was there. A hold that changes meanwhile
 // must match again.
-func (e *Engine) EndHolds(ctx context.Context, t hold.Workload, matches func(*hold.Object) bool) (ended []string, err error) {
+func (e *Engine) EndHolds(ctx context.Context, t hold.Workload, matches func(*hold.Object) bool) (ids []string, err error) {
+	ended, err := e.EndHoldsOfNamespace(ctx, t.Namespace, func(h *hold.Object) bool { return h.HeldWorkload().IsSameObject(t) && matches(h) })
+	for i := range ended {
+		ids = append(ids, ended[i].HoldID())
+	}
+	if err != nil {
+		return ids, fmt.Errorf("release %s: %w", t, err)
+	}
+	return ids, nil
+}
+
+// EndHoldsOfNamespace is EndHolds for all workloads of a namespace. It returns the holds that it deleted, also with an error.
+func (e *Engine) EndHoldsOfNamespace(ctx context.Context, namespace string, matches func(*hold.Object) bool) (ended []hold.Object, err error) {
 	deleted := map[types.UID]bool{}
 	for i := 1; ; i++ {
-		var ids []string
-		ids, err = e.deleteMatchingHolds(ctx, t, matches, deleted)
-		ended = append(ended, ids...)
+		var some []hold.Object
+		some, err = e.deleteMatchingHolds(ctx, namespace, matches, deleted)
+		ended = append(ended, some...)
 		if !apierrors.IsConflict(err) || i > maxPassConflicts {
-			break
+			return ended, err
 		}
 		e.Metrics.conflicts.Inc()
 		if !retry.Sleep(ctx, delayAfterHoldConflict(i)) {
 			return ended, context.Cause(ctx)
 		}
 	}
-	if err != nil {
-		return ended, fmt.Errorf("release %s: %w", t, err)
-	}
-	return ended, nil
 }
 
-// deleteMatchingHolds deletes the holds of a workload that match and are not deleted yet, and returns their IDs.
-func (e *Engine) deleteMatchingHolds(ctx context.Context, t hold.Workload, matches func(*hold.Object) bool, deleted map[types.UID]bool) (ids []string, err error) {
-	all, err := e.Cluster.ListHolds(ctx, t.Namespace)
+// deleteMatchingHolds deletes the holds of a namespace that match and are not deleted yet, and returns them.
+func (e *Engine) deleteMatchingHolds(ctx context.Context, namespace string, matches func(*hold.Object) bool, deleted map[types.UID]bool) (ended []hold.Object, err error) {
+	all, err := e.Cluster.ListHolds(ctx, namespace)
 	if err != nil {
 		return nil, err
 	}
 	for i := range all {
 		h := &all[i]
-		if !h.HeldWorkload().IsSameObject(t) || deleted[h.UID] || !matches(h) {
+		if deleted[h.UID] || !matches(h) {
 			continue
 		}
 		if err := e.Cluster.DeleteHold(ctx, h); err != nil && !apierrors.IsNotFound(err) {
-			return ids, err
+			return ended, err
 		}
 		deleted[h.UID] = true
-		ids = append(ids, h.HoldID())
+		ended = append(ended, *h)
 	}
-	return ids, nil
+	return ended, nil
 }
 
 // GetOriginalReplicas returns the number of a workload without its holds: its autoscaler's minReplicas, or its own replicas. It reports false for

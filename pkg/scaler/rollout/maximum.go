@@ -95,6 +95,11 @@ func clearMaximumYield(status hold.Status, now time.Time) hold.Status {
 	if c == nil || c.Status != metav1.ConditionTrue || c.Reason == yieldedToOther {
 		return status
 	}
+	return noteYields(status, now)
+}
+
+// noteYields returns the status with the condition about the fields that the hold leaves to another client, and no other reason.
+func noteYields(status hold.Status, now time.Time) hold.Status {
 	if len(status.Yielded) == 0 {
 		status.Conditions = slices.Clone(status.Conditions)
 		apimeta.RemoveStatusCondition(&status.Conditions, conditionYielded)

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -48,6 +49,7 @@ var decisions = []decision{
 	(*Observed).shutHoldGate,
 	(*Observed).reportTrouble,
 	(*Observed).restartLostHold,
+	(*Observed).endYields,
 	(*Observed).yieldNumbers,
 	(*Observed).reportMaximum,
 	(*Observed).verifyReplacedPods,
@@ -122,6 +124,10 @@ func (o *Observed) beginHold(now time.Time) (Step, bool) {
 			continue
 		}
 		before := h.Status.DeepCopy()
+		if isLeftInWindow(h) {
+			before.ObservedGeneration, before.ReplicasAsked = h.Generation, h.Spec.Replicas
+			return o.writeStatusStep(i, before), true
+		}
 		status := hold.Status{
 			ObservedGeneration: h.Generation, ReplicasAsked: h.Spec.Replicas, Numbers: before.Numbers, GateOpen: before.GateOpen,
 			GateSteps: before.GateSteps, GateStepAt: before.GateStepAt, WatchUntil: before.WatchUntil, BreachedSince: before.BreachedSince,
@@ -148,6 +154,13 @@ func (o *Observed) beginHold(now time.Time) (Step, bool) {
 		if c := findHoldCondition(h, conditionPaused); c != nil && c.Status == metav1.ConditionTrue {
 			return o.resumeHoldStep(i, status, now), true
 		}
+		if keepsYields(h) {
+			status.Yielded, status.YieldedUntil = before.Yielded, before.YieldedUntil
+			status = noteYields(status, now)
+			if slices.Contains(before.Told, reasonYielded) && !slices.Contains(status.Told, reasonYielded) {
+				status.Told = append(status.Told, reasonYielded)
+			}
+		}
 		s := o.writeStatusStep(i, status)
 		if status.State == hold.Received {
 			s = s.withStepEvent(string(hold.Received), "hold %s by %s: %d replicas%s", h.HoldID(), h.Spec.By, h.Spec.Replicas, formatHoldUntil(h))
@@ -155,6 +168,18 @@ func (o *Observed) beginHold(now time.Time) (Step, bool) {
 		return s, true
 	}
 	return Step{}, false
+}
+
+// keepsYields reports whether a schedule's hold that changed still leaves numbers to another client: its window has not ended since.
+func keepsYields(h *hold.Object) bool {
+	s := h.Status
+	return strings.HasPrefix(h.HoldID(), hold.SchedulePrefix) && len(s.Yielded) > 0 && !isPauseNoted(h) && h.Spec.Until != nil && h.Spec.Until.Equal(&s.YieldedUntil) && s.State != "" && s.State != hold.Released
+}
+
+// isLeftInWindow reports whether such a hold has nothing to do before its window ends: another client has decided on its replicas.
+func isLeftInWindow(h *hold.Object) bool {
+	settled := h.Status.State == hold.Open || h.Status.State == hold.RolledBack && h.Status.RetryAt.IsZero()
+	return settled && keepsYields(h) && (hasYieldedField(h, fieldMinReplicas) || hasYieldedField(h, fieldReplicas))
 }
 
 // openHoldNumbers returns the numbers of an open hold. A group is up as a whole, and has none of its own.
@@ -254,6 +279,7 @@ func (o *Observed) restartLostHold(now time.Time) (Step, bool) {
 		status := clearMaximumYield(h.Status.DeepCopy(), now)
 		status.State, status.Message, status.Since, status.Entered = hold.Received, "the workload does not exist", metav1.NewMicroTime(now), metav1.NewMicroTime(now)
 		status.ReplicasBefore, status.Told, status.Up, status.RetryAt = 0, forgetOutcomes(status.Told, nil), nil, metav1.MicroTime{}
+		status = dropYields(status, now, fieldReplicas) // another client set them on that workload
 		if o.Scale != nil {
 			status.Message = "the workload was replaced" // all its pods are new
 		}
@@ -291,6 +317,23 @@ func (o *Observed) yieldNumbers(now time.Time) (Step, bool) {
 	s := o.writeStatusStep(o.indexOfHold(keeper), status)
 	s.Confirm = true
 	return s, true
+}
+
+// endYields ends the holds' yields of bounds with the autoscaler that had them, unless a copy of it has them too.
+func (o *Observed) endYields(now time.Time) (Step, bool) {
+	n, keeper := o.findNumbers()
+	if keeper == nil || o.Trouble != "" || o.Autoscaler == nil || n.Autoscaler == "" || n.AutoscalerUID == o.Autoscaler.UID || isAutoscalerCopy(o.expectAutoscalerCopy(n, now), o.Autoscaler) {
+		return Step{}, false
+	}
+	for i := range o.Holds {
+		h := &o.Holds[i]
+		if hasYieldedField(h, fieldMinReplicas) || hasYieldedField(h, fieldMaxReplicas) {
+			s := o.writeStatusStep(i, dropYields(h.Status.DeepCopy(), now, fieldMinReplicas, fieldMaxReplicas))
+			s.Confirm = true
+			return s, true
+		}
+	}
+	return Step{}, false
 }
 
 // describeFields returns the fields with their numbers.

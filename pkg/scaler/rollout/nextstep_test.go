@@ -198,7 +198,7 @@ func TestNextStep(t *testing.T) {
 		}, WriteStatus, hold.Open},
 		"paused and noted, gate open": {func(o *Observed, h *hold.Object) {
 			h.Status.State, h.Status.GateOpen, h.Spec.Paused = hold.Open, true, true
-			h.Status.Conditions = []metav1.Condition{{Type: conditionPaused, Status: metav1.ConditionTrue}}
+			h.Status.Conditions = []metav1.Condition{{Type: conditionPaused, Status: metav1.ConditionTrue, Message: "paused by a person"}}
 		}, ShutGate, ""},
 		"over":       {func(o *Observed, h *hold.Object) { h.Status.State = hold.Open; over(h) }, WriteStatus, hold.Open},
 		"given back": {func(o *Observed, h *hold.Object) { h.Status.State = hold.Open; back(o, h) }, DropBoundsOwner, ""},

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
@@ -183,7 +185,7 @@ func (o *Observed) expectAutoscalerCopy(n hold.Numbers, now time.Time) hold.Numb
 func boundsOfAutoscaler(n hold.Numbers, a *Autoscaler) (low, high hold.Change) {
 	low = hold.Change{Was: a.Bounds.MinReplicas, Set: a.Bounds.MinReplicas}
 	high = hold.Change{Was: a.Bounds.MaxReplicas, Set: a.Bounds.MaxReplicas}
-	if n.Autoscaler != a.Name || low.Set != n.MinReplicas.Set {
+	if !isAutoscalerCopy(n, a) {
 		return low, high
 	}
 	low.Was, low.Displaced = n.MinReplicas.Was, n.MinReplicas.Displaced
@@ -191,6 +193,11 @@ func boundsOfAutoscaler(n hold.Numbers, a *Autoscaler) (low, high hold.Change) {
 		high.Was, high.Displaced = n.MaxReplicas.Was, n.MaxReplicas.Displaced
 	}
 	return low, high
+}
+
+// isAutoscalerCopy reports whether an autoscaler is a copy of the recorded one.
+func isAutoscalerCopy(n hold.Numbers, a *Autoscaler) bool {
+	return n.Autoscaler == a.Name && n.MinReplicas.Set == a.Bounds.MinReplicas
 }
 
 // equalNumbers reports whether two records are the same.
@@ -245,10 +252,24 @@ func recordForeignBounds(n hold.Numbers, found hold.ReplicaBounds) (hold.Numbers
 // yieldHold returns the hold's status with the fields left to another client, and whether it changed.
 func yieldHold(h *hold.Object, fields []string) (status hold.Status, changed bool) {
 	status = h.Status.DeepCopy()
+	if h.Spec.Until != nil {
+		status.YieldedUntil = *h.Spec.Until
+	}
 	for _, f := range fields {
 		if !slices.Contains(status.Yielded, f) {
 			status.Yielded, changed = append(status.Yielded, f), true
 		}
 	}
 	return status, changed
+}
+
+// dropYields returns the status of a hold that no longer leaves these fields to another client.
+func dropYields(status hold.Status, now time.Time, fields ...string) hold.Status {
+	before := len(status.Yielded)
+	status.Yielded = slices.DeleteFunc(status.Yielded, func(f string) bool { return slices.Contains(fields, f) })
+	c := apimeta.FindStatusCondition(status.Conditions, conditionYielded)
+	if len(status.Yielded) == before || c == nil || c.Reason != yieldedToOther {
+		return status
+	}
+	return noteYields(status, now)
 }

@@ -20,8 +20,7 @@ const conditionPaused = "Paused"
 // PauseByOwner pauses a hold for its owner, or ends that pause, and reports whether it changed the hold.
 func (e *Engine) PauseByOwner(ctx context.Context, h *hold.Object, paused bool) (changed bool, err error) {
 	next := h.DeepCopy()
-	next.SetPausedByOwner(paused)
-	if h.DeletionTimestamp != nil || h.Fault != "" || hold.EqualSpecs(next.Spec, h.Spec) {
+	if h.DeletionTimestamp != nil || h.Fault != "" || !next.SetPausedByOwner(paused) {
 		return false, nil
 	}
 	if _, err := e.Cluster.UpdateHold(ctx, next); err != nil {
@@ -36,11 +35,12 @@ func isPauseNoted(h *hold.Object) bool {
 	return c != nil && c.Status == metav1.ConditionTrue
 }
 
-// pauseHold writes that a hold is paused, before its gates are shut and its numbers are given back. Resuming it is its beginning.
+// pauseHold writes that a hold is paused, before its gates are shut and its numbers are given back, and each change of the pause. Resuming the hold is
+// its beginning.
 func (o *Observed) pauseHold(now time.Time) (Step, bool) {
 	for i := range o.Holds {
 		h := &o.Holds[i]
-		if h.DeletionTimestamp != nil || !h.IsPaused(now) || isPauseNoted(h) {
+		if h.DeletionTimestamp != nil || !h.IsPaused(now) {
 			continue
 		}
 		reason, by := "ByPerson", "a person"
@@ -51,10 +51,16 @@ func (o *Observed) pauseHold(now time.Time) (Step, bool) {
 		if h.Spec.PausedUntil != nil {
 			message += " until " + h.Spec.PausedUntil.UTC().Format(time.RFC3339)
 		}
+		noted := isPauseNoted(h)
+		if noted && findHoldCondition(h, conditionPaused).Message == message {
+			continue
+		}
 		status := h.Status.DeepCopy()
 		status.ObservedGeneration, status.Up = h.Generation, nil
 		status.Conditions = setHoldCondition(status.Conditions, conditionPaused, metav1.ConditionTrue, reason, message, now)
-		status.Told = slices.DeleteFunc(status.Told, func(t string) bool { return t == reasonPaused || t == reasonResumed })
+		if !noted {
+			status.Told = slices.DeleteFunc(status.Told, func(t string) bool { return t == reasonPaused || t == reasonResumed })
+		}
 		return o.writeStatusStep(i, status).withStepEvent(reasonPaused, "hold %s: %s", h.HoldID(), message), true
 	}
 	return Step{}, false

@@ -118,3 +118,117 @@ func TestPauseOfAFailedHoldEnds(t *testing.T) {
 		})
 	}
 }
+
+// TestTimedPauseBesideTheOwners: a person's pause with an end lasts until that end, whenever the owner pauses and resumes the hold meanwhile, and the owner's
+// lasts until the owner ends it. The condition says which pause counts.
+func TestTimedPauseBesideTheOwners(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		ownerEnds, personEnds time.Duration
+	}{
+		"the owner's ends first":  {time.Hour, 2 * time.Hour},
+		"the person's ends first": {2 * time.Hour, time.Hour},
+		"a person's without end":  {time.Hour, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench()
+			w := b.addWorkload("shop", 2, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 30})
+			night := nightHold(8)
+			night.Until = b.now.Add(24 * time.Hour)
+			b.apply(t, "shop", night)
+			b.mustPass(t)
+			start, owners := b.now, func(paused bool) {
+				t.Helper()
+				for range 2 { // the controller repeats it
+					if _, err := b.engine.PauseByOwner(t.Context(), b.find("shop", "schedule/hours"), paused); err != nil {
+						t.Fatal(err)
+					}
+					h := night
+					h.Paused = paused
+					if _, err := b.engine.ApplyHold(t.Context(), memoryRef("shop"), h); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			var until *metav1.Time
+			if c.personEnds > 0 {
+				until = new(metav1.NewTime(start.Add(c.personEnds)))
+			}
+			b.pauseHold(t, "shop", "schedule/hours", true, until)
+			for at := time.Duration(0); at <= 3*time.Hour; at += 30 * time.Minute {
+				b.now = start.Add(at)
+				owners(at < c.ownerEnds)
+				b.mustPass(t)
+				w.ready = w.replicas
+				b.mustPass(t)
+				byPerson, byOwner := c.personEnds == 0 || at < c.personEnds, at < c.ownerEnds
+				h := b.find("shop", "schedule/hours")
+				want := int32(8)
+				if byPerson || byOwner {
+					want = 2
+				}
+				if w.hpa.bounds.MinReplicas != want || h.IsPaused(b.now) != (byPerson || byOwner) {
+					t.Fatalf("after %s: %+v, paused %v until %v; by the person %v, by the owner %v", at, w.hpa.bounds, h.Spec.Paused, h.Spec.PausedUntil, byPerson, byOwner)
+				}
+				reason := "ByPerson"
+				if byOwner && c.personEnds > 0 {
+					reason = "ByOwner"
+				}
+				if got := findHoldCondition(h, conditionPaused); want == 2 && got.Reason != reason {
+					t.Errorf("after %s: %s, %s; want %s", at, got.Reason, got.Message, reason)
+				}
+			}
+		})
+	}
+}
+
+// TestPauseIsProlonged: a pause whose end a person moves says so.
+func TestPauseIsProlonged(t *testing.T) {
+	t.Parallel()
+	b := newBench()
+	w := b.addWorkload("shop", 2, hold.ReplicaBounds{})
+	b.apply(t, "shop", saleHold())
+	b.mustPass(t)
+	w.ready = 20
+	b.mustPass(t)
+	for _, end := range []time.Duration{time.Hour, 2 * time.Hour} {
+		until := metav1.NewTime(b.now.Add(end))
+		b.pauseHold(t, "shop", "event/sale", true, &until)
+		b.mustPass(t)
+		if c := findHoldCondition(b.find("shop", "event/sale"), conditionPaused); c.Message != "paused by a person until "+until.UTC().Format(time.RFC3339) {
+			t.Errorf("%s; the end is %s", c.Message, until.UTC())
+		}
+	}
+	b.wantTold(t, "event/sale", "Up", "Paused")
+}
+
+// TestPauseOutlastsOtherGates: a schedule that gets a gate takes it into its next hold, and a paused hold stays until its pause has ended.
+func TestPauseOutlastsOtherGates(t *testing.T) {
+	t.Parallel()
+	b := newBench()
+	w := b.addWorkload("shop", 2, hold.ReplicaBounds{})
+	night := nightHold(8)
+	b.apply(t, "shop", night)
+	b.mustPass(t)
+	until := metav1.NewTime(b.now.Add(time.Hour))
+	b.pauseHold(t, "shop", "schedule/hours", true, &until)
+	b.mustPass(t)
+	night.Gates = []string{"sale"}
+	for _, c := range []struct {
+		after    time.Duration
+		replicas int32
+	}{{0, 2}, {59 * time.Minute, 2}, {time.Hour, 8}} {
+		b.now = until.Add(c.after - time.Hour)
+		for range 3 { // the controller repeats it
+			_, _ = b.engine.ApplyHold(t.Context(), memoryRef("shop"), night)
+			b.mustPass(t)
+		}
+		if w.replicas != c.replicas {
+			t.Errorf("after %s: %d replicas; want %d", c.after, w.replicas, c.replicas)
+		}
+	}
+	if got := b.find("shop", "schedule/hours"); len(got.Spec.Gates) != 1 {
+		t.Errorf("gates %v", got.Spec.Gates)
+	}
+}

@@ -3,6 +3,7 @@
 package rollout
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -369,4 +370,89 @@ func TestPodsOfBefore(t *testing.T) {
 		}
 	}
 	b.mustPass(t)
+}
+
+// TestD5YieldLastsForTheWindow: a person's number stays until the end of the window, although the steps of a ramp, or a change of the configuration, change
+// the schedule's hold meanwhile, and nobody is told of a failure. A pause still counts. The next window states its number anew.
+func TestD5YieldLastsForTheWindow(t *testing.T) {
+	t.Parallel()
+	for name, bounds := range map[string]hold.ReplicaBounds{"autoscaled": {MinReplicas: 2, MaxReplicas: 30}, "plain": {}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench()
+			w := b.addWorkload("shop", 2, bounds)
+			number := func() int32 {
+				if w.hpa != nil {
+					return w.hpa.bounds.MinReplicas
+				}
+				return w.replicas
+			}
+			window := nightHold(4)
+			window.Reason, window.Notify = "day", []string{"oncall"}
+			pass := func(h hold.Hold, want int32) {
+				t.Helper()
+				b.apply(t, "shop", h)
+				b.mustPass(t)
+				w.ready = w.replicas
+				b.mustPass(t)
+				if got := number(); got != want {
+					t.Fatalf("%s, %d replicas: %d; want %d", h.Reason, h.Replicas, got, want)
+				}
+			}
+			pass(window, 4)
+			if w.hpa != nil {
+				w.setBounds(b.memoryCluster, hold.ReplicaBounds{MinReplicas: 3, MaxReplicas: 30})
+			} else {
+				w.scale(b.memoryCluster, 3)
+			}
+			b.mustPass(t)
+			for _, replicas := range []int32{6, 8, 2} {
+				window.Replicas = replicas
+				pass(window, 3)
+			}
+			window.Notify = []string{"oncall", "team"}
+			pass(window, 3)
+			window.Paused = true
+			pass(window, 3)
+			if !b.find("shop", "schedule/hours").IsPaused(b.now) {
+				t.Error("not paused")
+			}
+			window.Paused = false
+			pass(window, 2) // resumed, it states its number anew
+			night := nightHold(5)
+			night.Reason, night.Until = "night", window.Until.Add(8*time.Hour)
+			pass(night, 5)
+			if told := b.notifier.told["shop schedule/hours"]; slices.ContainsFunc(told, func(m string) bool { return strings.HasPrefix(m, "RolledBack") }) {
+				t.Errorf("told %v", told)
+			}
+		})
+	}
+}
+
+// TestD5MaximumInARamp: a person's maximum does not stop the minimum of a ramp, and stays.
+func TestD5MaximumInARamp(t *testing.T) {
+	t.Parallel()
+	b := newBench()
+	w := b.addWorkload("shop", 2, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 10})
+	window := nightHold(4)
+	window.Reason, window.MaxReplicas = "day", 20
+	for _, replicas := range []int32{4, 6, 8} {
+		window.Replicas = replicas
+		b.apply(t, "shop", window)
+		b.mustPass(t)
+		w.ready = w.replicas
+		b.mustPass(t)
+		if replicas == 4 {
+			w.setBounds(b.memoryCluster, hold.ReplicaBounds{MinReplicas: 4, MaxReplicas: 15})
+			b.mustPass(t)
+		}
+		if got, want := w.hpa.bounds, (hold.ReplicaBounds{MinReplicas: replicas, MaxReplicas: 15}); got != want {
+			t.Errorf("%+v; want %+v", got, want)
+		}
+	}
+	b.release(t, "shop", "schedule/hours")
+	b.mustPass(t)
+	if got, want := w.hpa.bounds, (hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 15}); got != want {
+		t.Errorf("released: %+v; want %+v", got, want)
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -74,8 +75,13 @@ func (w *walker) checkSet(work *memoryWorkload, field string, to int32) {
 	w.fail("the person's %s %s %d is taken back to %d", work.name, field, e.value, to)
 }
 
-// holdKey tells a hold in one window from all others.
-func holdKey(h *hold.Object) string { return fmt.Sprint(h.UID, " ", h.Generation) }
+// holdKey tells a hold in one window from all others: the steps of a schedule's ramp are of one window.
+func holdKey(h *hold.Object) string {
+	if strings.HasPrefix(h.HoldID(), hold.SchedulePrefix) {
+		return fmt.Sprint(h.UID, " ", h.Spec.Until)
+	}
+	return fmt.Sprint(h.UID, " ", h.Generation)
+}
 
 // checkOpen is called when a gate opens: a hold that asks for it must have all its pods, in all workloads of its group. Another hold with the
 // same gate may have lost its own.
@@ -225,6 +231,7 @@ func (w *walker) edit(work *memoryWorkload) {
 	}
 	if !recorded {
 		e = nil // before the first hold began: the hold states its number anew
+		w.checkBounds()
 	}
 	w.note("person sets %s %s to %d", work.name, field, value)
 	if work.hpa != nil {
@@ -246,7 +253,7 @@ func (w *walker) keepBounds(work *memoryWorkload) {
 	}
 }
 
-// checkBounds is called after a whole pass: an autoscaler that no record names has the bounds that must come back.
+// checkBounds may be called at any time: an autoscaler that no record names has the bounds that must come back.
 func (w *walker) checkBounds() {
 	for name, work := range w.workloads {
 		isRecorded := work.hpa == nil
@@ -356,6 +363,7 @@ func (w *walker) step() {
 		w.note("a process that dies after %d writes", w.writesLeft)
 		_ = w.pass(w.t.Context())
 		w.restart()
+		w.checkBounds()
 	case 11:
 		w.replaceAutoscaler()
 	}

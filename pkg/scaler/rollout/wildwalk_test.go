@@ -128,6 +128,7 @@ func (w *wildWalker) editMaximum() {
 	}
 	if !recorded {
 		e = nil
+		w.checkBounds()
 	}
 	w.note("person sets shop maxReplicas to %d", value)
 	shop.setBounds(w.memoryCluster, hold.ReplicaBounds{MinReplicas: shop.hpa.bounds.MinReplicas, MaxReplicas: value})

@@ -61,7 +61,7 @@ func (s *soaker) checkStatus(before, after *hold.Object) {
 	}
 }
 
-// applyWindow stores the hold of the schedule's window now: a day and a night.
+// applyWindow stores the hold of the schedule's window now: a day with a ramp of three steps, and a night.
 func (s *soaker) applyWindow() {
 	day := time.Date(s.now.Year(), s.now.Month(), s.now.Day(), 0, 0, 0, 0, time.UTC)
 	h := hold.Hold{ID: "schedule/hours", By: "scaler", Replicas: 2, Lower: true, Until: day.Add(8 * time.Hour), Notify: []string{"oncall"}}
@@ -69,7 +69,7 @@ func (s *soaker) applyWindow() {
 	case hour >= 22:
 		h.Until = day.Add(32 * time.Hour)
 	case hour >= 8:
-		h.Replicas, h.Until, h.Verify = 7, day.Add(22*time.Hour), &verify.Spec{URL: "/"}
+		h.Replicas, h.Until, h.Verify = min(int32(hour)-4, 7), day.Add(22*time.Hour), &verify.Spec{URL: "/"}
 	}
 	if changed, err := s.engine.ApplyHold(s.t.Context(), memoryRef("shop"), h); changed || err != nil {
 		s.note("schedule: %d replicas: %v", h.Replicas, err)
@@ -88,6 +88,7 @@ func (s *soaker) pauseOrApprove() {
 	}
 	if s.IntN(2) == 0 {
 		h.Spec.Paused = !h.Spec.Paused
+		delete(s.edits, h.HeldWorkload().Name+" "+fieldMinReplicas) // resumed, it states its number anew
 	} else {
 		h.Spec.Approved = true
 	}

@@ -105,8 +105,8 @@ var badFiles = map[string][]string{
 		`line 16: schedules[0].windows[7].to: must be a date and time such as 2026-11-27 08:00 or 2026-11-27T08:00:00+01:00, not "9999-01-01T00:00:00Z"`,
 	},
 	"unknown_keys": {
-		"line 4: schedules[0].nam: unknown key; known: except, name, namespace, notify, paused, verify, windows, workloads, zone",
-		"line 5: schedules[0].timezone: unknown key; known: except, name, namespace, notify, paused, verify, windows, workloads, zone",
+		"line 4: schedules[0].nam: unknown key; known: except, gates, name, namespace, notify, paused, verify, windows, workloads, zone",
+		"line 5: schedules[0].timezone: unknown key; known: except, gates, name, namespace, notify, paused, verify, windows, workloads, zone",
 		"line 7: schedules[0].windows[0].For: unknown key; did you mean for?",
 		"line 7: schedules[0].windows[0].for: required",
 		"line 8: schedules[0].windows[1].ramp.step: unknown key; known: over, steps",

@@ -58,6 +58,7 @@ func Decode(strictly *strict.Decoder, path string, n *yaml.Node) Schedule {
 		"except":    except.keepScheduleYAMLNode,
 		"paused":    d.Bool(&s.Paused),
 		"verify":    d.Text(&s.Verify),
+		"gates":     func(path string, n *yaml.Node) { s.Gates = d.DecodeTexts(path, n) },
 		"notify":    func(path string, n *yaml.Node) { s.Notify = d.DecodeTexts(path, n) },
 	})
 	if d.HasFault(path) {

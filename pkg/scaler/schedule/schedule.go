@@ -23,9 +23,9 @@ type Schedule struct {
 	Except []Exception
 	// Paused makes its holds count for nothing.
 	Paused bool
-	// Verify is the name of a verification, and Notify are the names of notifiers; both are optional.
-	Verify string
-	Notify []string
+	// Verify is the name of a verification, Gates and Notify are the names of gates and notifiers; all are optional.
+	Verify        string
+	Gates, Notify []string
 }
 
 // ActiveWindow is the state that a schedule sets for each of its workloads.

@@ -50,14 +50,19 @@ type Sale struct {
 
 // Up installs the scaler from the image on the node, and waits until it is ready.
 func Up(ctx context.Context, s *stack.Stack) (*Sale, error) {
+	return UpWith(ctx, s, func(config string) string { return config })
+}
+
+// UpWith is Up with another configuration, which edit makes from that of a sale.
+func UpWith(ctx context.Context, s *stack.Stack, edit func(config string) string) (*Sale, error) {
 	sale := &Sale{stack: s}
-	if err := sale.startSale(ctx); err != nil {
+	if err := sale.startSale(ctx, edit(config)); err != nil {
 		return nil, errors.Join(err, sale.Down(context.WithoutCancel(ctx)))
 	}
 	return sale, nil
 }
 
-func (s *Sale) startSale(ctx context.Context) (err error) {
+func (s *Sale) startSale(ctx context.Context, config string) (err error) {
 	host := s.stack.Cluster.HostIP()
 	if err := s.startBroker(ctx, host); err != nil {
 		return err

@@ -1,0 +1,73 @@
+package controller
+
+import (
+	"context"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/event"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
+)
+
+// deletedHolds is a cluster that remembers the holds that were deleted.
+type deletedHolds struct {
+	oneWorkload
+	deleted []string
+}
+
+func (c *deletedHolds) DeleteHold(_ context.Context, o *hold.Object) error {
+	c.deleted = append(c.deleted, o.HeldWorkload().Name+" "+o.HoldID())
+	return nil
+}
+
+// TestD21EndAfterAChangeOfTheRule: an end reaches the holds of its rule that an earlier configuration made: on a workload that the rule had, and under the
+// name that the rule had. It leaves the hold of another sale, of another owner, and one that another rule could have made.
+func TestD21EndAfterAChangeOfTheRule(t *testing.T) {
+	t.Parallel()
+	workload := func(name string) hold.Workload {
+		return hold.Workload{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "sale", Name: name}
+	}
+	rule := func(name, key string, workloads ...string) event.Rule {
+		r := event.Rule{Name: name, Type: "START", ReleaseOn: "END", Key: key}
+		for _, w := range workloads {
+			r.Workloads = append(r.Workloads, event.WorkloadSpec{Workload: workload(w)})
+		}
+		return r
+	}
+	for name, c := range map[string]struct {
+		rules []event.Rule
+		holds [][4]string // workload, ID, reason, owner
+		id    string
+		want  []string
+	}{
+		"its own hold":              {[]event.Rule{rule("sale", "", "shop")}, [][4]string{{"shop", "event/sale", "START", "me"}, {"shop", "set/a", "START", ""}}, "event/sale", []string{"shop event/sale"}},
+		"a workload that it had":    {[]event.Rule{rule("sale", "", "shop")}, [][4]string{{"shop", "event/sale", "START", "me"}, {"cart", "event/sale", "START", "me"}}, "event/sale", []string{"shop event/sale", "cart event/sale"}},
+		"a workload that it has":    {[]event.Rule{rule("sale", "", "shop", "cart")}, [][4]string{{"cart", "event/sale", "START", "me"}}, "event/sale", nil},
+		"a name that it had":        {[]event.Rule{rule("sale", "", "shop")}, [][4]string{{"shop", "event/flash", "START", "me"}}, "event/sale", []string{"shop event/flash"}},
+		"a name and a key":          {[]event.Rule{rule("sale", "id", "shop")}, [][4]string{{"shop", "event/flash/a/b", "START", "me"}, {"shop", "event/flash/b", "START", "me"}, {"shop", "event/flash", "START", "me"}}, "event/sale/a/b", []string{"shop event/flash/a/b"}},
+		"another type":              {[]event.Rule{rule("sale", "", "shop")}, [][4]string{{"shop", "event/flash", "OTHER", "me"}}, "event/sale", nil},
+		"another owner":             {[]event.Rule{rule("sale", "", "shop")}, [][4]string{{"shop", "event/flash", "START", "them"}, {"cart", "event/sale", "START", "them"}}, "event/sale", nil},
+		"two rules that could":      {[]event.Rule{rule("sale", "", "shop"), rule("vip", "", "shop")}, [][4]string{{"shop", "event/flash", "START", "me"}}, "event/sale", nil},
+		"a rule that is there":      {[]event.Rule{rule("sale", "", "shop"), rule("flash", "", "cart")}, [][4]string{{"shop", "event/flash", "START", "me"}}, "event/sale", nil},
+		"a schedule takes none":     {[]event.Rule{rule("sale", "", "shop")}, [][4]string{{"shop", "event/flash", "START", "me"}, {"shop", "schedule/sale", "day", "me"}}, "schedule/sale", []string{"shop schedule/sale"}},
+		"a hold that a person made": {[]event.Rule{rule("sale", "", "shop")}, [][4]string{{"cart", "event/sale", "START", ""}}, "event/sale", nil},
+	} {
+		cluster := &deletedHolds{}
+		for _, h := range c.holds {
+			cluster.holds = append(cluster.holds, *hold.NewObject(workload(h[0]), hold.Hold{ID: h[1], Reason: h[2], Replicas: 5}, h[3]))
+		}
+		for i := range cluster.holds {
+			cluster.holds[i].UID = types.UID(cluster.holds[i].Name)
+		}
+		control := New(Options{Engine: rollout.New(rollout.Options{Cluster: cluster, Owner: "me"}), Rules: c.rules})
+		if err := control.Release(t.Context(), workload("shop"), c.id, "END"); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if diff := cmp.Diff(c.want, cluster.deleted); diff != "" {
+			t.Errorf("%s: ended (-want +got):\n%s", name, diff)
+		}
+	}
+}
