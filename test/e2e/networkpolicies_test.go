@@ -17,7 +17,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/tachometer-metrics/tachometer/test/harness/cluster"
 	"github.com/tachometer-metrics/tachometer/test/harness/sale"
@@ -270,7 +269,7 @@ func sellBehindPolicies(t *testing.T, stranger corev1.Pod) []way {
 		{"scaler to a broker outside", scaler, market.Broker(), false},
 	}
 	waysAre(t, ways)
-	admitScaler(t, market.Broker())
+	admitScaler(t)
 	if err := market.Publish(ctx, sale.Event("policies", sale.Start, 10*time.Minute)); err != nil {
 		t.Fatal(err)
 	}
@@ -293,27 +292,17 @@ func sellBehindPolicies(t *testing.T, stranger corev1.Pod) []way {
 	return ways
 }
 
-// admitScaler adds the rule of one's own that the shipped policy asks for: a broker outside of the cluster.
-func admitScaler(t *testing.T, broker string) {
+// admitScaler adds the rule of one's own that the shipped policy asks for: the broker and the webhook of on-call, outside of the cluster.
+func admitScaler(t *testing.T) {
 	t.Helper()
-	host, text, err := net.SplitHostPort(broker)
-	if err != nil {
-		t.Fatal(err)
-	}
-	port, err := strconv.Atoi(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	number := intstr.FromInt(port)
 	policies := s.Client.NetworkingV1().NetworkPolicies(stack.AdapterNamespace)
-	_, err = policies.Create(t.Context(), &networkingv1.NetworkPolicy{
-		ObjectMeta: metav1.ObjectMeta{Name: "broker"},
+	_, err := policies.Create(t.Context(), &networkingv1.NetworkPolicy{
+		ObjectMeta: metav1.ObjectMeta{Name: "outside"},
 		Spec: networkingv1.NetworkPolicySpec{
 			PodSelector: metav1.LabelSelector{MatchLabels: map[string]string{"app.kubernetes.io/name": "tachometer-scaler"}},
 			PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeEgress},
 			Egress: []networkingv1.NetworkPolicyEgressRule{{
-				To:    []networkingv1.NetworkPolicyPeer{{IPBlock: &networkingv1.IPBlock{CIDR: host + "/32"}}},
-				Ports: []networkingv1.NetworkPolicyPort{{Port: &number}},
+				To: []networkingv1.NetworkPolicyPeer{{IPBlock: &networkingv1.IPBlock{CIDR: s.Cluster.HostIP() + "/32"}}},
 			}},
 		},
 	}, metav1.CreateOptions{})
@@ -321,7 +310,7 @@ func admitScaler(t *testing.T, broker string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := policies.Delete(context.Background(), "broker", metav1.DeleteOptions{}); err != nil {
+		if err := policies.Delete(context.Background(), "outside", metav1.DeleteOptions{}); err != nil {
 			t.Error(err)
 		}
 	})
