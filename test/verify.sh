@@ -7,7 +7,7 @@ report() { echo "verify: $1" >&2; fail=1; }
 
 unformatted=$(gofmt -l cmd pkg test)
 [ -z "$unformatted" ] || report "not gofmt-ed: $unformatted"
-for module in . test test/harness/cluster test/helm test/monitoring test/release test/dashboard; do
+for module in . test test/harness/cluster test/harness/cluster/policyengine test/helm test/monitoring test/release test/dashboard; do
 	go -C "$module" mod tidy -diff >/dev/null || report "$module/go.mod or go.sum: run 'go mod tidy' there"
 done
 for file in go.mod kubernetes-1.37.mod; do

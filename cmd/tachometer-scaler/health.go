@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	dto "github.com/prometheus/client_model/go"
 
+	"github.com/tachometer-metrics/tachometer/pkg/fieldlimit"
 	"github.com/tachometer-metrics/tachometer/pkg/filewatch"
 	"github.com/tachometer-metrics/tachometer/pkg/logging"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/connlimit"
@@ -127,9 +128,14 @@ func (h *healthServer) serveScalerProgramHealth(ctx context.Context, address str
 	if err != nil {
 		return fmt.Errorf("listen for probes: %w", err)
 	}
+	return h.serveScalerProgramListener(ctx, listener)
+}
+
+// serveScalerProgramListener serves on the listener until ctx ends.
+func (h *healthServer) serveScalerProgramListener(ctx context.Context, listener net.Listener) error {
 	server := h.newScalerProgramHTTPServer()
 	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+	if err := fieldlimit.Serve(server, listener); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve probes: %w", err)
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -67,14 +68,14 @@ func TestHealthPortIsBounded(t *testing.T) {
 		<-release
 		return nil, nil
 	}))
-	server := health.newScalerProgramHTTPServer()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(listener) }()
-	defer func() { _ = server.Close(); <-ended }()
+	ctx, stop := context.WithCancel(t.Context())
+	go func() { ended <- health.serveScalerProgramListener(ctx, listener) }()
+	defer func() { stop(); <-ended }()
 
 	var scrapes errgroup.Group
 	for range 4 {
@@ -99,6 +100,17 @@ func TestHealthPortIsBounded(t *testing.T) {
 	}
 	if _, err := idle[0].Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("the oldest idle connection: %v; want it closed", err)
+	}
+	fields, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fields.Close()
+	if _, err := io.WriteString(fields, "GET /livez HTTP/1.1\r\nHost: x\r\n"+strings.Repeat("a:\r\n", 300)); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := io.ReadAll(fields); !strings.HasPrefix(string(got), "HTTP/1.1 400 ") {
+		t.Errorf("300 fields without an end: %q", got)
 	}
 	if err := getHealthPath(t, listener, "/livez", http.StatusOK); err != nil {
 		t.Error(err)

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -47,7 +48,11 @@ func newAPIServerAdmission(next http.Handler, limits serverLimits, open pathMatc
 func (a *requestAdmission) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// The library also takes a token from here, on paths that are open to all too. No API of this server has WebSockets.
 	r.Header.Del("Sec-Websocket-Protocol")
-	if fault := checkAPIServerRequestBounds(r, a.limits); fault != nil {
+	fault := checkAPIServerRequestBounds(r, a.limits)
+	if fault == nil {
+		fault = a.checkAPIServerFields(r)
+	}
+	if fault != nil {
 		a.rejectAPIServerRequest(w, r, fault)
 		return
 	}
@@ -63,6 +68,20 @@ func (a *requestAdmission) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		a.serveAPIServerRequestWithCredentials(w, r)
 	}
+}
+
+// checkAPIServerFields returns the fault of a header with too many fields; nil for none. kube-apiserver may send any number: one for each group
+// of its caller.
+func (a *requestAdmission) checkAPIServerFields(r *http.Request) *requestFault {
+	fields := 0
+	for _, values := range r.Header {
+		fields += len(values)
+	}
+	if fields <= a.limits.fields || isFromAPIServerFrontProxy(r.Context()) || a.verifier.isAPIServerFrontProxyPeer(r.TLS) {
+		return nil
+	}
+	return &requestFault{reasonHeader, http.StatusRequestHeaderFieldsTooLarge, metav1.StatusReasonInvalid, fmt.Sprintf(
+		"the request's header has %d fields and may have %d; remove some", fields, a.limits.fields)}
 }
 
 // serveAnonymousAPIServerRequest serves only the paths that need no authentication. For all others the answer is known without a question

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/memorybounds"
+	"github.com/tachometer-metrics/tachometer/pkg/fieldlimit"
 )
 
 // maxRequestBodyBytes bounds the body of a request. Only reviews of rules have one, of 16 KiB of text at most.
@@ -22,8 +23,9 @@ type serverLimits struct {
 	handshake time.Duration
 	// decision bounds the time of a decision about access that is not of the autoscaling lane.
 	decision time.Duration
-	// headerBytes bounds a request's header. A read by an HPA has under 1 KiB.
-	headerBytes int
+	// headerBytes bounds a request's header, and fields its fields. A read by an HPA has under 1 KiB in ten fields. HTTP/2 counts 32 bytes more
+	// for each field.
+	headerBytes, fields int
 	// proxyHeaderBytes is the same for the front proxy. kube-apiserver forwards request lines of up to 1 MiB; they must be
 	// read to be rejected with a reason.
 	proxyHeaderBytes int
@@ -61,7 +63,7 @@ func defaultAPIServerLimits() serverLimits {
 	return serverLimits{
 		connections: memorybounds.Connections, connectionsPerAddress: memorybounds.Connections / 4, youngConnections: memorybounds.YoungConnections,
 		handshake: 10 * time.Second, decision: 10 * time.Second,
-		headerBytes: 64 << 10, proxyHeaderBytes: 1<<20 + 64<<10,
+		headerBytes: 40 << 10, fields: fieldlimit.Max, proxyHeaderBytes: 1<<20 + 64<<10,
 		uriBytes: 32 << 10, tokenBytes: 16 << 10, methodBytes: 16, pathBytes: memorybounds.PathBytes, fieldBytes: 8 << 10,
 		requirements: 100, values: 1000,
 		streams: memorybounds.Streams, proxyStreams: 100,

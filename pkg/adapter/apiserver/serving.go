@@ -15,6 +15,7 @@ import (
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 	"k8s.io/klog/v2"
 
+	"github.com/tachometer-metrics/tachometer/pkg/fieldlimit"
 	"github.com/tachometer-metrics/tachometer/pkg/logging"
 )
 
@@ -96,31 +97,28 @@ func (s *secureServer) Run(ctx context.Context, handler http.Handler) error {
 		timeout: s.limits.handshake, gate: newAPIServerHandshakeGate(), metrics: s.metrics,
 		proxied: newAPIServerConnectionListener(s.lifecycle.address), direct: newAPIServerConnectionListener(s.lifecycle.address),
 	}
-	servers := map[*http.Server]*connectionListener{
-		s.newAPIServerFrontProxyServer(handler): acceptor.proxied,
-		s.newAPIServerDirectServer(handler):     acceptor.direct,
-	}
+	proxied, direct := s.newAPIServerFrontProxyServer(handler), s.newAPIServerDirectServer(handler)
 	var running sync.WaitGroup
 	running.Go(func() {
 		s.verifier.awaitAPIServerFrontProxyAuthority(ctx)
 		acceptor.acceptAPIServerConnections(ctx)
 	})
-	for server, listener := range servers {
-		running.Go(func() { _ = server.Serve(listener) }) // always ErrServerClosed: Accept fails only after Shutdown
-	}
+	// The error is always ErrServerClosed: Accept fails only after Shutdown.
+	running.Go(func() { _ = proxied.Serve(acceptor.proxied) })
+	running.Go(func() { _ = fieldlimit.Serve(direct, acceptor.direct) })
 	<-s.lifecycle.ended
 	cancel()
-	err := shutdownAPIServerHTTPServers(context.WithoutCancel(ctx), servers, s.requestTimeout)
+	err := shutdownAPIServerHTTPServers(context.WithoutCancel(ctx), s.requestTimeout, proxied, direct)
 	running.Wait()
 	return err
 }
 
 // shutdownAPIServerHTTPServers ends all servers at the same time, with a timeout for requests in flight.
-func shutdownAPIServerHTTPServers(ctx context.Context, servers map[*http.Server]*connectionListener, timeout time.Duration) error {
+func shutdownAPIServerHTTPServers(ctx context.Context, timeout time.Duration, servers ...*http.Server) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	results := make(chan error, len(servers))
-	for server := range servers {
+	for _, server := range servers {
 		go func() { results <- errors.Join(server.Shutdown(ctx), server.Close()) }()
 	}
 	var errs []error

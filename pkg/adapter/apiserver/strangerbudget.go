@@ -11,6 +11,8 @@ import (
 
 	"golang.org/x/time/rate"
 	"k8s.io/apimachinery/pkg/util/cache"
+
+	"github.com/tachometer-metrics/tachometer/pkg/fieldlimit"
 )
 
 // strangerBudget bounds the rate of requests that a stranger may have sent, by address: those that are rejected, or need their credentials to be
@@ -86,6 +88,9 @@ type connectionKey struct{}
 
 // withAPIServerConnection is an http.Server's ConnContext: requests know the connection that they came over.
 func withAPIServerConnection(ctx context.Context, c net.Conn) context.Context {
+	if limited, ok := c.(*fieldlimit.Conn); ok {
+		c = limited.NetConn()
+	}
 	if secured, ok := c.(*tls.Conn); ok {
 		if gated, ok := secured.NetConn().(*gatedConn); ok {
 			return context.WithValue(ctx, connectionKey{}, gated.Conn)

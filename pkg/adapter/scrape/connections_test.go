@@ -100,7 +100,7 @@ func TestConnections(t *testing.T) {
 		"HTTP/1.0":                 {&scriptedServer{responses: []string{"HTTP/1.0 200 OK\r\n\r\na 1\n", ""}, closeAfter: 1}, 5, 5, "1 1 1 1 1", ""},
 		"switches protocols":       {&scriptedServer{responses: []string{"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n"}}, 5, 5, "", "HTTP 101"},
 		"a long error, kept":       {&scriptedServer{responses: []string{"HTTP/1.1 503 No\r\nContent-Length: 5000\r\n\r\n" + strings.Repeat("x", 5000)}}, 1, 6, "", "HTTP 503"},
-		"endless headers":          {&scriptedServer{responses: []string{"HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 100<<10) + "\r\n\r\n"}}, 5, 5, "", "response headers over 64 KiB"},
+		"endless headers":          {&scriptedServer{responses: []string{"HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 100<<10) + "\r\n\r\n"}}, 5, 5, "", "response headers over 16 KiB"},
 		"not HTTP":                 {&scriptedServer{responses: []string{"SSH-2.0-x\r\n"}, closeAfter: 1}, 5, 5, "", "not HTTP: SSH-2.0-x"},
 		"malformed chunks":         {&scriptedServer{responses: []string{okHead + "Transfer-Encoding: chunked\r\n\r\n4\na 1\n\r\n0\r\n\r\n"}}, 5, 5, "", "malformed chunked encoding"},
 	} {

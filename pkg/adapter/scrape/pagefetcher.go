@@ -30,8 +30,9 @@ const (
 	// maxDrainedBytes bounds the bytes read of a response with an error status: a body read to its end leaves the
 	// connection usable.
 	maxDrainedBytes = 8 << 10
-	// maxHeaderBytes bounds the status line and the headers of a response.
-	maxHeaderBytes = 64 << 10
+	// maxHeaderBytes bounds the status line and the headers of a response. net/http takes up to 25 times as much for tiny headers, in each of the
+	// responses that are read at a time.
+	maxHeaderBytes = 16 << 10
 	// maxConnIdle is how long a connection may wait for its next request.
 	maxConnIdle = 90 * time.Second
 	// readBufferSize is the size of a buffer for a body that net/http reads.

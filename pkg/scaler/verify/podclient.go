@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -23,8 +24,9 @@ import (
 
 // Limits of a response.
 const (
-	maxBodyBytes   = 1 << 20
-	maxHeaderBytes = 64 << 10
+	maxBodyBytes = 1 << 20
+	// net/http takes up to 25 times as much for tiny headers, in each of a hundred responses at a time: of ten new pods and ten old ones.
+	maxHeaderBytes = 16 << 10
 )
 
 // podClient sends requests to a pod. It has its own connections and keeps them alive between requests, as browsers and proxies do. It
@@ -100,6 +102,9 @@ func (c *podClient) sendVerificationRequest(ctx context.Context, a *podRequest) 
 // timeoutCause is the cause of requests that timed out.
 const timeoutCause = "timeout"
 
+// longHeadersCause is the cause of responses with headers above maxHeaderBytes.
+const longHeadersCause = "response headers over 16 KiB"
+
 // tooManyBytesCause is the cause of requests that are not sent, because the pod has responded with maxPodBytes.
 const tooManyBytesCause = "more than 256MiB of responses"
 
@@ -118,6 +123,8 @@ func shortenVerificationCause(err error) string {
 		return "no route"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return "connection closed"
+	case strings.Contains(err.Error(), "server response headers exceeded"): // net/http has no error value for it
+		return longHeadersCause
 	}
 	var outer *url.Error
 	if errors.As(err, &outer) {

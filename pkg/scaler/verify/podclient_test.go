@@ -61,6 +61,7 @@ func TestFailuresByCause(t *testing.T) {
 	hang := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 	abort := func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 	unavailable := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }
+	long := func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X-Long", strings.Repeat("x", 20<<10)) }
 	cut := func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "100")
 		fmt.Fprint(w, "short")
@@ -75,6 +76,7 @@ func TestFailuresByCause(t *testing.T) {
 		{"hangs", hang, "timeout"},
 		{"drops the connection", abort, "connection closed"},
 		{"drops it in the middle of the body", cut, "connection closed"},
+		{"sends 20 KiB of headers", long, longHeadersCause},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

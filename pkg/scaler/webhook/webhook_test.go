@@ -218,3 +218,15 @@ func FuzzAfter(f *testing.F) {
 		}
 	})
 }
+
+// TestHeadersAreBounded: a response with 20 KiB of headers is an error.
+func TestHeadersAreBounded(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Long", strings.Repeat("x", 20<<10))
+	}))
+	defer server.Close()
+	if err := Post(t.Context(), NewClient(nil), fixedURL(server.URL), nil, []byte("{}")); err == nil {
+		t.Error("it was read")
+	}
+}

@@ -21,7 +21,7 @@
 // (tachXXXXXXXX) with the routes to its pods and Services, a cgroup of that name, and its folder; Down removes them.
 // From this machine the API server, pods and Services are reached by their addresses, and pods reach this
 // machine at Cluster.HostIP. Pods cannot reach other networks: no default route, no DNS. Images come from LoadImage, never from a
-// registry. Network policies are accepted and not enforced; hostPort is not supported.
+// registry. Network policies are enforced only by EnforceNetworkPolicies; hostPort is not supported.
 //
 // # Programs
 //

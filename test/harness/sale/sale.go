@@ -118,6 +118,9 @@ func (s *Sale) Down(ctx context.Context) error {
 	return err
 }
 
+// Broker returns the address of the broker.
+func (s *Sale) Broker() string { return s.broker.ListenAddrs()[0] }
+
 // InterruptBroker makes the broker refuse connections until ResumeBroker.
 func (s *Sale) InterruptBroker() error { return s.port.interruptBrokerListener() }
 

@@ -58,6 +58,16 @@ func openConnection(t *testing.T, from, to, text string) net.Conn {
 	return c
 }
 
+// TestFieldsEndTheirConnection: a header of thousands of fields, of which each takes 120 bytes of memory, is not read to its end.
+func TestFieldsEndTheirConnection(t *testing.T) {
+	t.Parallel()
+	to := runReceiver(t, func(context.Context, event.Message) error { return nil }, Options{})
+	c := openConnection(t, "127.0.0.1", to, "POST "+Path+" HTTP/1.1\r\nHost: x\r\n"+strings.Repeat("a:\r\n", 300))
+	if got, _ := io.ReadAll(c); !strings.HasPrefix(string(got), "HTTP/1.1 400 ") { // without the bound it is 408 or nothing, after the timeout
+		t.Errorf("answer %q", got)
+	}
+}
+
 // TestS10UnsignedRequestsKeepNobodyOut: bodies that do not come, and connections without a request, from the sender's own address and from
 // others. A signed event is delivered all the same.
 func TestS10UnsignedRequestsKeepNobodyOut(t *testing.T) {
@@ -75,6 +85,7 @@ func TestS10UnsignedRequestsKeepNobodyOut(t *testing.T) {
 		"600 connections of ten":         {"", "127.0.1.%d", 600},
 		"600 bodies of a hundred":        {slow, "127.0.2.%d", 600},
 		"600 requests that have a start": {"POST ", "127.0.3.%d", 600},
+		"600 requests of fields":         {"POST / HTTP/1.1\r\nHost: x\r\n" + strings.Repeat("a:\r\n", 4000), "127.0.4.%d", 600},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

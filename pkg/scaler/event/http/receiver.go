@@ -34,6 +34,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/klog/v2"
 
+	"github.com/tachometer-metrics/tachometer/pkg/fieldlimit"
 	"github.com/tachometer-metrics/tachometer/pkg/logging"
 	"github.com/tachometer-metrics/tachometer/pkg/retry"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/connlimit"
@@ -124,7 +125,7 @@ func (r *Receiver) Run(ctx context.Context) error {
 	r.connections.Apply(s)
 	klog.FromContext(ctx).Info("Receiving events over HTTP", "address", l.Addr().String(), "tls", r.cfg.CertFile != "")
 	ended := make(chan error, 1)
-	go func() { ended <- s.Serve(l) }()
+	go func() { ended <- fieldlimit.Serve(s, l) }()
 	select {
 	case err := <-ended:
 		return fmt.Errorf("serve events: %w", err)

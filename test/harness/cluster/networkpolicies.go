@@ -1,0 +1,102 @@
+//go:build unix
+
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// policyTools are the system programs of the network policies' engine.
+func policyTools() []nodeTool {
+	return []nodeTool{{"iptables", "iptables"}, {"ipset", "ipset"}, {"nsenter", "util-linux"}}
+}
+
+// engineStopTimeout is for the engine to end by itself.
+const engineStopTimeout = 10 * time.Second
+
+// EnforceNetworkPolicies puts the NetworkPolicies of the cluster in force on its node, until stop. The engine is the firewall of kube-router,
+// whose version the nested module policyengine pins. It enforces new and changed policies within seconds, and writes into the folder of logs.
+func (c *Cluster) EnforceNetworkPolicies(ctx context.Context, opts Options) (stop func() error, err error) {
+	if !c.state.Node {
+		return nil, errors.New("enforce network policies: the cluster has no node")
+	}
+	engine, err := ensurePolicyEngine(ctx, opts)
+	if err != nil {
+		return nil, fmt.Errorf("build the engine of network policies: %w", err)
+	}
+	log, err := os.Create(c.clusterFilePath("logs", "kube-router.log"))
+	if err != nil {
+		return nil, err
+	}
+	cmd := c.nodeCommand(context.WithoutCancel(ctx), engine, "--kubeconfig="+c.Kubeconfig(), "--hostname-override="+NodeName,
+		"--run-firewall", "--run-router=false", "--run-service-proxy=false", "--enable-cni=false",
+		"--service-cluster-ip-range="+c.state.Network.Services, "--health-port=0", "--metrics-port=0", "-v=1")
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // nsenter passes no signal on to the engine
+	if err := cmd.Start(); err != nil {
+		return nil, errors.Join(err, log.Close())
+	}
+	return func() error { return errors.Join(c.stopPolicyEngine(context.WithoutCancel(ctx), cmd), log.Close()) }, nil
+}
+
+// stopPolicyEngine ends the engine, and removes its rules: the engine leaves them in force. Beside them the table has only rules of the kubelet,
+// which it adds again.
+func (c *Cluster) stopPolicyEngine(ctx context.Context, cmd *exec.Cmd) error {
+	if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM); err != nil {
+		return fmt.Errorf("stop the engine of network policies: %w", err)
+	}
+	kill := time.AfterFunc(engineStopTimeout, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
+	defer kill.Stop()
+	_ = cmd.Wait() // the signal is an error too
+	if out, err := c.nodeCommand(ctx, c.state.Tools["nft"], "delete", "table", "ip", "filter").CombinedOutput(); err != nil {
+		return fmt.Errorf("remove the rules of network policies: %w: %s", err, out)
+	}
+	return nil
+}
+
+// nodeCommand returns a command in the node's namespaces.
+func (c *Cluster) nodeCommand(ctx context.Context, args ...string) *exec.Cmd {
+	enter := []string{"--target", strconv.Itoa(c.state.Supervisor.PID), "--mount", "--net", "--pid", "--"}
+	return exec.CommandContext(ctx, "nsenter", append(enter, args...)...)
+}
+
+// ensurePolicyEngine returns the path of the engine, built unless it is in the cache, and checks its system programs.
+func ensurePolicyEngine(ctx context.Context, opts Options) (string, error) {
+	if opts.Install {
+		if err := installTools(ctx, opts.Log, policyTools()); err != nil {
+			return "", err
+		}
+	}
+	if _, missing := findNodeTools(policyTools()); len(missing) > 0 {
+		return "", fmt.Errorf("missing programs; %s", installHint(missing))
+	}
+	source, err := kubeSourceDir()
+	if err != nil {
+		return "", err
+	}
+	cache, err := clusterCacheDir()
+	if err != nil {
+		return "", err
+	}
+	module := filepath.Join(source, "policyengine")
+	sum, err := hashSourceFiles(module, "go.mod", "go.sum")
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(cache, "policyengine", sum)
+	return filepath.Join(dir, "kube-router"), buildProgramOnce(ctx, dir, func(target string) error {
+		cmd := goBuildCommand(ctx, module, "-o", target+"/", "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("%w\n%s", err, out)
+		}
+		return nil
+	})
+}
