@@ -37,14 +37,7 @@ func (p *scannedPod) missesQueriedPodScrape(now, interval int64) bool {
 	if missesScrapeInQuery(now-p.newest, interval) {
 		return true
 	}
-	for _, t := range p.sampleTimes {
-		for i := 1; i < len(t.times); i++ {
-			if missesScrapeInQuery(t.times[i]-t.times[i-1], interval) {
-				return true
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(p.sampleTimes, func(t namedSampleTimes) bool { return t.times.missesQueriedScrape(interval) })
 }
 
 // pausesAroundQueriedTime reports whether the pod has a pause between two samples around a time, or up to a missed scrape before it: its

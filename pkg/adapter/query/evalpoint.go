@@ -21,9 +21,8 @@ import (
 // So every object gets an evalPoint, a time and a window at which d0 and d1 are small:
 //
 //   - If the newest sample is late, the evaluation moves back to its time.
-//   - If a short window begins just behind a sample, the evaluation moves back until it has that sample: see
-//     keepQueriedIncrement.
-//   - If a scrape is missing at the start of the window, the window begins at the sample before.
+//   - If a scrape is missing at the start of the window, or leaves a short one with too few increments, the window begins
+//     at the sample before.
 //   - If the samples cover less than the window, the window begins at the first sample, and d0 is all but zero. This
 //     matters because rate knows that no counter is negative, and would cut d0 off for a counter that began at zero.
 //   - If none of this is possible, the object has no evalPoint and no value.
@@ -43,9 +42,6 @@ const (
 	maxStretch = 1.5
 	// maxCut is the part of a fixed range by which a rate may be too low. Beyond it the object has no value.
 	maxCut = 0.05
-	// maxLostStep is how far behind a sample a short window may begin without it, in scrape intervals. Scrapes shift by up to a 32nd of an
-	// interval each, and pages come late.
-	maxLostStep = 0.25
 	// maxShortEdges is the part of a short window, in scrape intervals, that a rate may extrapolate if there is a choice: where a scrape is
 	// missing, one increment would stand for three.
 	maxShortEdges = 1.6
@@ -88,36 +84,7 @@ func (p pointPlanner) planQueryEvalPoint(podTimes []sampleTimes) (evalPoint, boo
 	if first > start {
 		return p.planYoungQueryEvalPoint(at, first, podTimes)
 	}
-	if p.isShortQueryWindow(at - start) {
-		earlier := p.keepQueriedIncrement(at, start, podTimes)
-		at, start = earlier, start-(at-earlier)
-	}
 	return p.planCoveredQueryEvalPoint(at, start, podTimes)
-}
-
-// isShortQueryWindow reports whether a range has so few increments that each of them matters. A window that begins at a change must have no more.
-func (p pointPlanner) isShortQueryWindow(ms int64) bool {
-	return !p.anchored && ms <= shortWindowIntervals*p.interval
-}
-
-// keepQueriedIncrement moves an evaluation back so that its window begins before the sample that it would just miss, if it still reaches
-// the newest samples of all pods. A window of three intervals has two increments: without one of them, the other would stand for all three.
-// Times are rounded, so that objects share evalPoints.
-func (p pointPlanner) keepQueriedIncrement(at, start int64, podTimes []sampleTimes) int64 {
-	missed := int64(0)
-	for _, t := range podTimes {
-		if i := t.queriedSampleIndexAfter(start); i > 0 && float64(start-t[i-1]) <= maxLostStep*float64(p.interval) {
-			missed = max(missed, start-t[i-1]+1)
-		}
-	}
-	unit := max(1, (at-start)>>(alignmentShift+1))
-	earlier := at - (missed+unit-1)/unit*unit
-	for _, t := range podTimes {
-		if earlier < t.lastQueriedSampleTime() || !p.reachesQueryEvalEnd(t, earlier, at-start) && p.reachesQueryEvalEnd(t, at, at-start) {
-			return at
-		}
-	}
-	return earlier
 }
 
 // chooseQueryEvalTime returns now, or a time soon after the newest sample if it is late. This is a whole number of half
@@ -183,10 +150,10 @@ func (p pointPlanner) planCoveredQueryEvalPoint(at, start int64, podTimes []samp
 	return p.planStretchedQueryEvalPoint(at, begin, start, podTimes)
 }
 
-// extrapolatesShortQuery reports whether a rate would extrapolate too much of a short window, in which the sample with an index is the first,
-// and less with the sample before.
+// extrapolatesShortQuery reports whether a rate would extrapolate too much of a short window with a missing scrape, in which the sample with
+// an index is the first, and less with the sample before. A window that begins at a change must have no more.
 func (p pointPlanner) extrapolatesShortQuery(at, start int64, t sampleTimes, i int) bool {
-	if p.fixedWindow || p.span(p.window) != p.window || !p.isShortQueryWindow(at-start) {
+	if p.fixedWindow || p.anchored || p.span(p.window) != p.window || at-start > shortWindowIntervals*p.interval || !t[i-1:].missesQueriedScrape(p.interval) {
 		return false
 	}
 	edges := at - start - (t.lastQueriedSampleTime() - t[i])
@@ -222,6 +189,16 @@ func (p pointPlanner) queryEvalPointHasPair(podTimes []sampleTimes, start int64)
 func alignQueryWindow(ms int64) int64 {
 	unit := int64(1) << max(0, bits.Len64(uint64(ms))-1-alignmentShift)
 	return (ms + unit - 1) / unit * unit
+}
+
+// missesQueriedScrape reports whether a scrape is missing between two of the samples.
+func (t sampleTimes) missesQueriedScrape(interval int64) bool {
+	for i := 1; i < len(t); i++ {
+		if missesScrapeInQuery(t[i]-t[i-1], interval) {
+			return true
+		}
+	}
+	return false
 }
 
 func (t sampleTimes) lastQueriedSampleTime() int64 { return t[len(t)-1] }
