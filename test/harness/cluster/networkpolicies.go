@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -39,23 +40,37 @@ func (c *Cluster) EnforceNetworkPolicies(ctx context.Context, opts Options) (sto
 	cmd := c.nodeCommand(context.WithoutCancel(ctx), engine, "--kubeconfig="+c.Kubeconfig(), "--hostname-override="+NodeName,
 		"--run-firewall", "--run-router=false", "--run-service-proxy=false", "--enable-cni=false",
 		"--service-cluster-ip-range="+c.state.Network.Services, "--health-port=0", "--metrics-port=0", "-v=1")
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // nsenter passes no signal on to the engine
-	if err := cmd.Start(); err != nil {
+	if err := startPolicyEngine(cmd, log); err != nil {
 		return nil, errors.Join(err, log.Close())
 	}
-	return func() error { return errors.Join(c.stopPolicyEngine(context.WithoutCancel(ctx), cmd), log.Close()) }, nil
+	return func() error {
+		err := stopPolicyEngine(cmd, engineStopTimeout)
+		return errors.Join(err, c.removePolicyRules(context.WithoutCancel(ctx)), log.Close())
+	}, nil
 }
 
-// stopPolicyEngine ends the engine, and removes its rules: the engine leaves them in force. Beside them the table has only rules of the kubelet,
-// which it adds again.
-func (c *Cluster) stopPolicyEngine(ctx context.Context, cmd *exec.Cmd) error {
+// startPolicyEngine starts the engine below nsenter, which passes no signal on: they are one process group.
+func startPolicyEngine(cmd *exec.Cmd, log io.Writer) error {
+	output := io.MultiWriter(log) // not a file: so Wait lasts until the engine has ended, and not only nsenter
+	cmd.Stdout, cmd.Stderr = output, output
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	return cmd.Start()
+}
+
+// stopPolicyEngine ends the engine, and kills it after a timeout.
+func stopPolicyEngine(cmd *exec.Cmd, timeout time.Duration) error {
 	if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM); err != nil {
 		return fmt.Errorf("stop the engine of network policies: %w", err)
 	}
-	kill := time.AfterFunc(engineStopTimeout, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
+	kill := time.AfterFunc(timeout, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
 	defer kill.Stop()
 	_ = cmd.Wait() // the signal is an error too
+	return nil
+}
+
+// removePolicyRules removes the rules of the engine, which leaves them in force. Beside them the table has only rules of the kubelet, which it
+// adds again.
+func (c *Cluster) removePolicyRules(ctx context.Context) error {
 	if out, err := c.nodeCommand(ctx, c.state.Tools["nft"], "delete", "table", "ip", "filter").CombinedOutput(); err != nil {
 		return fmt.Errorf("remove the rules of network policies: %w: %s", err, out)
 	}
