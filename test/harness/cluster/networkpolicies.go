@@ -15,6 +15,9 @@ import (
 	"time"
 )
 
+// ErrNoPolicyEngine means that this machine cannot enforce network policies.
+var ErrNoPolicyEngine = errors.New("network policies cannot be enforced here")
+
 // policyTools are the system programs of the network policies' engine.
 func policyTools() []nodeTool {
 	return []nodeTool{{"iptables", "iptables"}, {"ipset", "ipset"}, {"nsenter", "util-linux"}}
@@ -25,6 +28,7 @@ const engineStopTimeout = 10 * time.Second
 
 // EnforceNetworkPolicies puts the NetworkPolicies of the cluster in force on its node, until stop. The engine is the firewall of kube-router,
 // whose version the nested module policyengine pins. It enforces new and changed policies within seconds, and writes into the folder of logs.
+// Without its programs, or the kernel for it, the error is an ErrNoPolicyEngine.
 func (c *Cluster) EnforceNetworkPolicies(ctx context.Context, opts Options) (stop func() error, err error) {
 	if !c.state.Node {
 		return nil, errors.New("enforce network policies: the cluster has no node")
@@ -32,6 +36,10 @@ func (c *Cluster) EnforceNetworkPolicies(ctx context.Context, opts Options) (sto
 	engine, err := ensurePolicyEngine(ctx, opts)
 	if err != nil {
 		return nil, fmt.Errorf("build the engine of network policies: %w", err)
+	}
+	tools, _ := findNodeTools(policyTools())
+	if out, err := c.nodeCommand(ctx, tools["ipset"], "list", "-name").CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("%w: ipset list: %w: %s; load the kernel's modules ip_set and xt_set", ErrNoPolicyEngine, err, out)
 	}
 	log, err := os.Create(c.clusterFilePath("logs", "kube-router.log"))
 	if err != nil {
@@ -91,7 +99,7 @@ func ensurePolicyEngine(ctx context.Context, opts Options) (string, error) {
 		}
 	}
 	if _, missing := findNodeTools(policyTools()); len(missing) > 0 {
-		return "", fmt.Errorf("missing programs; %s", installHint(missing))
+		return "", fmt.Errorf("%w: missing programs; %s", ErrNoPolicyEngine, installHint(missing))
 	}
 	source, err := kubeSourceDir()
 	if err != nil {
