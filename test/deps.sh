@@ -3,7 +3,7 @@
 # misses its server is skipped and says so.
 set -eu
 missing=
-for pair in redis-server:redis-server prometheus:prometheus victoria-metrics:victoria-metrics buildah:buildah containerd:containerd runc:runc nft:nftables ip:iproute2 chromium:chromium; do
+for pair in redis-server:redis-server prometheus:prometheus victoria-metrics:victoria-metrics buildah:buildah containerd:containerd runc:runc nft:nftables ip:iproute2 iptables:iptables ipset:ipset chromium:chromium; do
 	PATH="$PATH:/usr/sbin:/sbin" command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair#*:}"
 done
 [ -d /usr/lib/cni ] || [ -d /opt/cni/bin ] || missing="$missing containernetworking-plugins"

@@ -12,6 +12,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/tools/pager"
 
 	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
@@ -43,11 +45,19 @@ func (p *Program) printScalerSurgeEvents(ctx context.Context, c *Connection, nam
 
 // listScalerSurgeEvents lists the latest Event of the surge lane about each autoscaler.
 func (c *Connection) listScalerSurgeEvents(ctx context.Context, namespace string, args []string) ([]corev1.Event, error) {
-	list, err := c.Client.CoreV1().Events(namespace).List(ctx, metav1.ListOptions{FieldSelector: scalerSurgeEvents})
+	pages := pager.New(func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
+		return c.Client.CoreV1().Events(namespace).List(ctx, opts) // the API server filters: in one page it would load all Events at once
+	})
+	var all []corev1.Event
+	err := pages.EachListItem(ctx, metav1.ListOptions{FieldSelector: scalerSurgeEvents}, func(o runtime.Object) error {
+		if e, ok := o.(*corev1.Event); ok {
+			all = append(all, *e)
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, fmt.Errorf("list events: %w", err)
 	}
-	all := list.Items
 	if len(args) > 0 && len(all) > 0 {
 		if all, err = c.keepScalerWorkloadEvents(ctx, all, args); err != nil {
 			return nil, err

@@ -46,8 +46,10 @@ func TestStatusShowsSurgeLane(t *testing.T) {
 			t.Errorf("status %s has no seconds:\n%s", args, out)
 		}
 	}
-	if !slices.ContainsFunc(a.requests, func(r string) bool { return strings.Contains(r, "source%3Dtachometer-scaler") }) {
-		t.Errorf("requests %v; want only the scaler's Events", a.requests)
+	if !slices.ContainsFunc(a.requests, func(r string) bool {
+		return strings.Contains(r, "source%3Dtachometer-scaler") && strings.Contains(r, "limit=")
+	}) {
+		t.Errorf("requests %v; want only the scaler's Events, in pages", a.requests)
 	}
 	a.forbids = "GET /api/v1/namespaces/sale/events"
 	if out, errs, code := a.run(t, "status"); code != ExitDone || !strings.Contains(out, "no holds") || !strings.Contains(errs, "the surge lane is not shown: list events") {

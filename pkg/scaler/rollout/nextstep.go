@@ -273,7 +273,8 @@ func (o *Observed) restartLostHold(now time.Time) (Step, bool) {
 	}
 	for i := range o.Holds {
 		h := &o.Holds[i]
-		if s := h.Status.State; h.IsOver(now) || s == hold.Received && h.Status.Up == nil || s == hold.RolledBack && !h.IsKept() || h.Status.GateOpen {
+		begins := h.Status.State == hold.Received && h.Status.Up == nil && !hasYieldedField(h, fieldReplicas)
+		if s := h.Status.State; h.IsOver(now) || begins || s == hold.RolledBack && !h.IsKept() || h.Status.GateOpen {
 			continue
 		}
 		status := clearMaximumYield(h.Status.DeepCopy(), now)

@@ -232,3 +232,34 @@ func TestPauseOutlastsOtherGates(t *testing.T) {
 		t.Errorf("gates %v", got.Spec.Gates)
 	}
 }
+
+// TestPauseOutlastsWindowsOfOtherGates: the pause of a person without an end lasts over the coming windows, also if the schedule's gates have changed.
+func TestPauseOutlastsWindowsOfOtherGates(t *testing.T) {
+	t.Parallel()
+	b := newBench()
+	w := b.addWorkload("shop", 2, hold.ReplicaBounds{})
+	night := nightHold(8)
+	b.apply(t, "shop", night)
+	b.mustPass(t)
+	b.pauseHold(t, "shop", "schedule/hours", true, nil)
+	b.mustPass(t)
+	night.Gates = []string{"sale"}
+	for range 3 {
+		_, _ = b.engine.ApplyHold(t.Context(), memoryRef("shop"), night)
+		b.mustPass(t)
+		b.now = night.Until.Add(-time.Minute) // the window before ends after the next begins
+		night.Until = night.Until.Add(14 * time.Hour)
+	}
+	h := b.find("shop", "schedule/hours")
+	if w.replicas != 2 || !h.IsPaused(b.now) {
+		t.Errorf("%d replicas, paused %t at %v", w.replicas, h.IsPaused(b.now), b.now)
+	}
+	b.pauseHold(t, "shop", "schedule/hours", false, nil)
+	for range 3 {
+		_, _ = b.engine.ApplyHold(t.Context(), memoryRef("shop"), night)
+		b.mustPass(t)
+	}
+	if h := b.find("shop", "schedule/hours"); w.replicas != 8 || len(h.Spec.Gates) != 1 {
+		t.Errorf("resumed: %d replicas, gates %v", w.replicas, h.Spec.Gates)
+	}
+}

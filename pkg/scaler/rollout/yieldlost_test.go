@@ -62,3 +62,23 @@ func TestD5YieldEndsWithItsObject(t *testing.T) {
 		})
 	}
 }
+
+// TestD5YieldOfAHoldThatChanges: the next step of a ramp comes with another workload of the same name. The number that a person set on the one before is no
+// number of this one, also if the hold never opened.
+func TestD5YieldOfAHoldThatChanges(t *testing.T) {
+	t.Parallel()
+	b := newBench()
+	w := b.addWorkload("shop", 2, hold.ReplicaBounds{})
+	h := nightHold(4)
+	b.apply(t, "shop", h)
+	b.mustPass(t)
+	w.scale(b.memoryCluster, 5) // enough, and before the pods are ready
+	b.mustPass(t)
+	w.replace(b.memoryCluster, 2)
+	h.Replicas = 6
+	b.apply(t, "shop", h)
+	b.mustPass(t)
+	if got := b.find("shop", "schedule/hours"); w.replicas != 6 || isHoldYielded(got) {
+		t.Errorf("%d replicas: %+v", w.replicas, got.Status)
+	}
+}
