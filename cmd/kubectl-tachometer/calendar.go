@@ -45,7 +45,9 @@ var _ dashboard.CalendarReader = calendarReader{}
 // ReadCalendars implements dashboard.CalendarReader.
 func (r calendarReader) ReadCalendars(ctx context.Context, now time.Time) ([]dashboard.Calendar, error) {
 	scalers, err := r.client.AppsV1().Deployments(metav1.NamespaceAll).List(ctx, metav1.ListOptions{LabelSelector: scalerSelector})
+	searched := "the cluster"
 	if apierrors.IsForbidden(err) {
+		searched = "namespace " + scalerNamespace + " (you may not list Deployments of all namespaces)"
 		scalers, err = r.client.AppsV1().Deployments(scalerNamespace).List(ctx, metav1.ListOptions{LabelSelector: scalerSelector})
 	}
 	if err != nil {
@@ -66,7 +68,7 @@ func (r calendarReader) ReadCalendars(ctx context.Context, now time.Time) ([]das
 		}
 	}
 	if len(calendars) == 0 {
-		return nil, fmt.Errorf("no Deployment with the label %s runs the scaler with a ConfigMap", scalerSelector)
+		return nil, fmt.Errorf("no Deployment with the label %s in %s runs the scaler with a ConfigMap", scalerSelector, searched)
 	}
 	return calendars, nil
 }
@@ -82,17 +84,36 @@ func findScalerConfigMap(pod *corev1.PodSpec) (dashboard.Calendar, bool) {
 			continue
 		}
 		for _, m := range c.VolumeMounts {
-			if path.Clean(m.MountPath) != path.Dir(file) {
-				continue
-			}
+			name := findMountedName(m, path.Clean(file))
 			for _, v := range pod.Volumes {
-				if v.Name == m.Name && v.ConfigMap != nil {
-					return dashboard.Calendar{ConfigMap: v.ConfigMap.Name, Key: path.Base(file)}, true
+				if name != "" && v.Name == m.Name && v.ConfigMap != nil {
+					return dashboard.Calendar{ConfigMap: v.ConfigMap.Name, Key: findConfigMapKey(v.ConfigMap.Items, name)}, true
 				}
 			}
 		}
 	}
 	return dashboard.Calendar{}, false
+}
+
+// findMountedName returns the name in its volume of a file in the folder of a mount, or of a file that is mounted alone; else empty.
+func findMountedName(m corev1.VolumeMount, file string) string {
+	switch mount := path.Clean(m.MountPath); {
+	case m.SubPath == "" && mount == path.Dir(file):
+		return path.Base(file)
+	case m.SubPath != "" && mount == file:
+		return path.Clean(m.SubPath)
+	}
+	return ""
+}
+
+// findConfigMapKey returns the key of a file in a volume of a ConfigMap: its name, unless the volume renames its keys.
+func findConfigMapKey(items []corev1.KeyToPath, name string) string {
+	for _, item := range items {
+		if path.Clean(item.Path) == name {
+			return item.Key
+		}
+	}
+	return name
 }
 
 // findFlagValue returns the value of a flag among the words of a command line; empty without it.

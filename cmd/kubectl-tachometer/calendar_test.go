@@ -90,9 +90,40 @@ func TestCalendar(t *testing.T) {
 			t.Errorf("namespace %q: %v (-want +got):\n%s", namespace, err, diff)
 		}
 	}
-	cluster.answers[allDeployments] = newDeploymentList(list.Items[0])
-	if got, err := readTestCalendars(t, cluster, "shop"); err == nil || err.Error() != "no Deployment with the label app.kubernetes.io/part-of=tachometer runs the scaler with a ConfigMap" {
-		t.Errorf("without a scaler: %v, %v", got, err)
+	adapterAlone := newDeploymentList(list.Items[0])
+	for place, want := range map[string]string{scalerDeployments: "namespace tachometer (you may not list Deployments of all namespaces)", allDeployments: "the cluster"} {
+		cluster := newAPIServer(t)
+		cluster.answers[place] = adapterAlone
+		want = "no Deployment with the label app.kubernetes.io/part-of=tachometer in " + want + " runs the scaler with a ConfigMap"
+		if got, err := readTestCalendars(t, cluster, "shop"); err == nil || err.Error() != want {
+			t.Errorf("without a scaler: %v, %v, want %s", got, err, want)
+		}
+	}
+}
+
+// TestScalerConfigMap: the key is found in a folder, in a volume that renames keys, and behind a file that is mounted alone.
+func TestScalerConfigMap(t *testing.T) {
+	t.Parallel()
+	renamed := []corev1.KeyToPath{{Key: "b", Path: "b"}, {Key: "scaler", Path: "config.yaml"}}
+	for name, tc := range map[string]struct {
+		file  string
+		mount corev1.VolumeMount
+		items []corev1.KeyToPath
+		want  string
+	}{
+		"a folder":                {"/etc/tachometer//config.yaml", corev1.VolumeMount{MountPath: "/etc/tachometer/"}, nil, "config.yaml"},
+		"renamed keys":            {"/etc/tachometer/config.yaml", corev1.VolumeMount{MountPath: "/etc/tachometer"}, renamed, "scaler"},
+		"a file":                  {"/scaler.yaml", corev1.VolumeMount{MountPath: "/scaler.yaml", SubPath: "config.yaml"}, nil, "config.yaml"},
+		"a file of a renamed key": {"/scaler.yaml", corev1.VolumeMount{MountPath: "/scaler.yaml", SubPath: "config.yaml"}, renamed, "scaler"},
+		"another folder":          {"/etc/tachometer/config.yaml", corev1.VolumeMount{MountPath: "/etc"}, nil, ""},
+		"another file":            {"/scaler.yaml", corev1.VolumeMount{MountPath: "/", SubPath: "config.yaml"}, nil, ""},
+	} {
+		pod := newProgram("tachometer-scaler", "run", "--config="+tc.file).Spec.Template.Spec
+		tc.mount.Name = "config"
+		pod.Containers[0].VolumeMounts, pod.Volumes[1].ConfigMap.Items = []corev1.VolumeMount{tc.mount}, tc.items
+		if got, found := findScalerConfigMap(&pod); got.Key != tc.want || found != (tc.want != "") {
+			t.Errorf("%s: key %q, want %q", name, got.Key, tc.want)
+		}
 	}
 }
 

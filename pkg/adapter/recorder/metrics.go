@@ -48,7 +48,7 @@ func newMetrics(reg prometheus.Registerer, r *Recorder) *metrics {
 	})
 	reaction := f.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "tachometer_reaction_seconds",
-		Help: "Stages of the reaction to load by rule (of an HPA with several, the first; beyond 50 rules, other): age of the oldest sample of a read (sample), time between two looks of an HPA (period), first read to scaled status (decision), creation of a pod to its readiness (start).",
+		Help: "Stages of the reaction to load by rule (of an HPA with several, the first that gave a value; beyond 50 rules, other): age of the oldest sample of a read (sample), time between two looks of an HPA (period), first read to scaled status (decision), creation of a pod to its readiness (start).",
 		// A sample is 0 to 2 s old, a look comes every 15 s, and a pod starts in seconds to minutes.
 		Buckets: []float64{.05, .1, .25, .5, 1, 2, 3, 5, 10, 15, 20, 30, 45, 60, 120, 300},
 	}, []string{"rule", "stage"})

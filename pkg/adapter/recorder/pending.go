@@ -3,6 +3,7 @@
 package recorder
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -149,5 +150,6 @@ func (r *Recorder) encodeAnswer(rec *record, a *pendingAnswer) {
 			r.metrics.observeReaction(rule, stagePeriod, time.Duration(at-before)*time.Millisecond)
 		}
 	}
+	rec.lookRule = cmp.Or(rec.lookRule, rule) // the look began with a metric that never had a value
 	r.addRecorderUsage(rec, rec.appendRecordEntry(&entry{at: at, read: &rec.read, pods: rec.updatePods(a.pods, r.metrics)}))
 }

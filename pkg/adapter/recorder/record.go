@@ -59,7 +59,7 @@ type record struct {
 	bytes    int       // of the closed blocks
 	since    time.Time // when the record began, or the end of what was dropped
 	looks    lookTracker
-	lookRule string          // of the read that began the newest look; empty: none
+	lookRule string          // of the newest look: of its first read, or of the first that had a value; empty: none
 	read     explainapi.Read // the newest, while it is coded
 	pods     []podEntry      // at the last read
 	started  map[string]bool // the pods that were seen ready, of those at the last read

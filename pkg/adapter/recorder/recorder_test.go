@@ -315,40 +315,60 @@ func FuzzDecodeBlock(f *testing.F) {
 	})
 }
 
-// TestSelfMetrics: decisions are counted by reason, and the stages of a reaction are observed by rule.
+// TestSelfMetrics: decisions are counted by reason, and the stages of a reaction are observed by rule, also behind a first metric that never has a
+// value.
 func TestSelfMetrics(t *testing.T) {
 	t.Parallel()
-	reg := prometheus.NewRegistry()
-	s := newLoadedService(t, "web", Options{Registerer: reg, RuleName: func(namespace, resource, metric string, external bool) string {
-		return fmt.Sprint(namespace, " ", resource, " ", metric, " ", external)
-	}})
-	s.load = 100_000
-	s.look()
-	s.load = 200_000 // twice the target on 2 pods
-	s.look()
-	s.look()
-	m := s.recorder.metrics
-	if n := testutil.ToFloat64(m.decisions.WithLabelValues("scaled_up")); n != 1 {
-		t.Errorf("%v decisions to scale up, want 1", n)
+	for name, failing := range map[string]string{"one metric": "", "a first metric that fails": "other_per_second"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			reg := prometheus.NewRegistry()
+			s := newLoadedService(t, "web", Options{Registerer: reg, RuleName: func(namespace, resource, metric string, external bool) string {
+				return fmt.Sprint(namespace, " ", resource, " ", metric, " ", external)
+			}})
+			if failing != "" {
+				s.failing, s.err = failing, errNoValue
+				other := *s.hpa.Spec.Metrics[0].DeepCopy()
+				other.Pods.Metric.Name = failing
+				s.hpa.Spec.Metrics = append([]autoscalingv2.MetricSpec{other}, s.hpa.Spec.Metrics...)
+				s.recorder.ObserveAutoscaler(s.hpa.DeepCopy())
+			}
+			s.load = 100_000
+			s.look()
+			s.load = 200_000 // twice the target on 2 pods
+			s.look()
+			s.look()
+			if n := testutil.ToFloat64(s.recorder.metrics.decisions.WithLabelValues("scaled_up")); n != 1 {
+				t.Errorf("%v decisions to scale up, want 1", n)
+			}
+			want := map[string]uint64{stageSample: 3, stagePeriod: 2, stageDecision: 1, stageStart: 2}
+			if got := gatherReactions(t, reg, "shop pods web_per_second false"); !cmp.Equal(want, got) {
+				t.Errorf("observations by stage %v, want %v", got, want)
+			}
+		})
 	}
+}
+
+// gatherReactions returns the number of observations by stage, all of which must be of a rule.
+func gatherReactions(t *testing.T, reg prometheus.Gatherer, rule string) map[string]uint64 {
+	t.Helper()
 	families, err := reg.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
 	observed := map[string]uint64{}
 	for _, f := range families {
+		if f.GetName() != "tachometer_reaction_seconds" {
+			continue
+		}
 		for _, x := range f.GetMetric() {
-			if f.GetName() == "tachometer_reaction_seconds" {
-				if rule := x.GetLabel()[0].GetValue(); rule != "shop pods web_per_second false" {
-					t.Errorf("observations of rule %q", rule)
-				}
-				observed[x.GetLabel()[1].GetValue()] = x.GetHistogram().GetSampleCount()
+			if got := x.GetLabel()[0].GetValue(); got != rule {
+				t.Errorf("observations of rule %q", got)
 			}
+			observed[x.GetLabel()[1].GetValue()] = x.GetHistogram().GetSampleCount()
 		}
 	}
-	if want := map[string]uint64{stageSample: 3, stagePeriod: 2, stageDecision: 1, stageStart: 2}; !cmp.Equal(want, observed) {
-		t.Errorf("observations by stage %v, want %v", observed, want)
-	}
+	return observed
 }
 
 // TestReactionRulesAreBounded: rules beyond the bound share their observations, and a metric without a rule has none.

@@ -444,6 +444,17 @@ func TestMetricsAreToldApart(t *testing.T) {
 	}
 }
 
+// TestUnreadMetricDecides: where the controller wants more than the readable metric does, the metric that was not read decides, and no earlier wish.
+func TestUnreadMetricDecides(t *testing.T) {
+	t.Parallel()
+	for wanted, want := range map[int32]string{2: "readable", 3: "readable", 5: "unread"} {
+		e := &Explanation{Replicas: 2, Wanted: wanted, Metrics: []Metric{{Name: "readable", Wish: new(int32(3))}, {Name: "unread", Error: "forbidden", Unread: true}}}
+		if got := e.findDecidingMetric().Name; got != want {
+			t.Errorf("wanted %d: metric %s decides, want %s", wanted, got, want)
+		}
+	}
+}
+
 // TestRecordedOmissions: a pod that the answer leaves out has the reason of the newest recorded look, while it is young and about the same metric.
 func TestRecordedOmissions(t *testing.T) {
 	t.Parallel()

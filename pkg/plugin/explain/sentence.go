@@ -3,6 +3,7 @@ package explain
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -112,6 +113,9 @@ func (e *Explanation) findDecidingMetric() *Metric {
 // overridesFailure reports whether the HPA follows a wish although another metric has no value: it scales down in no case, and a wish for
 // the present number lets an earlier wish count. At 0 replicas no metric of pods has a value.
 func (e *Explanation) overridesFailure(wish int32) bool {
+	if wish < e.Wanted && slices.ContainsFunc(e.Metrics, func(m Metric) bool { return m.Unread }) {
+		return false // the higher wish is probably of the metric that was not read
+	}
 	return wish > e.Replicas || wish == e.Replicas && (e.Wanted != e.Replicas || wish == 0)
 }
 
