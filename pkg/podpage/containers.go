@@ -1,3 +1,5 @@
+// The containers of a pod and the ports that they declare.
+
 package podpage
 
 import (

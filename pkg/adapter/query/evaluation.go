@@ -350,8 +350,7 @@ func (ev *evaluation) addQueryResult(r evalResult, group int, span time.Duration
 	case s.groupIndex != group:
 		return nil // it is in another group, and the expression could not separate them
 	case s.hasValue && ev.Rule.NonAdditive != "":
-		return metric.Errorf(metric.KindInvalid, "values of %s do not add up over the series of a pod, such as %s: "+
-			"choose one series by the metric's selector, or write a rule with max or avg by (namespace, pod)", ev.Rule.NonAdditive, r.labels)
+		return ev.Rule.NewSeriesSumError(r.labels.String())
 	case s.hasValue:
 		return fmt.Errorf("the result has several series for %s %s, such as %s", ev.Rule.ObjectLabel, v.Object, r.labels)
 	}

@@ -123,6 +123,9 @@ func (b *Backend) serveCachedRemoteResult(q rule.Query, r cachedResult, now time
 		if !isRemoteResultPartitioned(q.Rule) {
 			namespace = ""
 		}
+		if fault := r.result.findRemoteSumFault(namespace); fault != nil {
+			return nil, fault
+		}
 		objects := q.Objects
 		if q.Rule.External {
 			objects = nil // its results name no objects: the requested objects became matchers of the query

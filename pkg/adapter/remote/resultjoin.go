@@ -50,6 +50,18 @@ type queryResult struct {
 	// values are under "".
 	valuesByNamespace map[string][]metric.Value
 	sortedNamespaces  []string // keys of valuesByNamespace
+	// sumFaults has the error of each such key whose pods have several series of values that do not add up: other namespaces keep their values.
+	sumFaults map[string]error
+}
+
+// findRemoteSumFault returns the error of a namespace (empty: of any) without right values; nil if all are right.
+func (r *queryResult) findRemoteSumFault(namespace string) error {
+	for n, fault := range r.sumFaults {
+		if namespace == "" || n == namespace {
+			return fault
+		}
+	}
+	return nil
 }
 
 // selectRemoteValues returns the values of a namespace (empty: of all) for objects (nil: any). The caller owns the slice, and must not
@@ -85,7 +97,9 @@ func (r *queryResult) mergeRemoteResult(more *queryResult) *queryResult {
 		evaluatedAt:       earlierRemoteTime(r.evaluatedAt, more.evaluatedAt),
 		namespaceScope:    namespaceScope{namespaces: maps.Clone(r.namespaceScope.namespaces)},
 		valuesByNamespace: maps.Clone(r.valuesByNamespace),
+		sumFaults:         maps.Clone(r.sumFaults),
 	}
+	maps.Copy(both.sumFaults, more.sumFaults)
 	maps.Copy(both.namespaceScope.namespaces, more.namespaceScope.namespaces)
 	maps.Copy(both.valuesByNamespace, more.valuesByNamespace)
 	both.sortedNamespaces = slices.Sorted(maps.Keys(both.valuesByNamespace))
@@ -140,7 +154,9 @@ func (j resultJoin) joinRemoteSamples(samples []resultSample) (*queryResult, *re
 	if f := j.rejectDuplicateRemoteResults(rows); f != nil {
 		return nil, f
 	}
-	return j.groupRemoteResultsByNamespace(rows), nil
+	result := j.groupRemoteResultsByNamespace(rows)
+	result.sumFaults = j.findRemoteSumFaults(rows)
+	return result, nil
 }
 
 // splitRemoteSampleTimes separates results from sample times.
@@ -232,9 +248,21 @@ func (j resultJoin) isRemoteResultOfOtherNamespace(namespace string) bool {
 	return !j.query.Rule.Shared() && !j.text.OfNamespace && namespace != "" && j.query.Namespace != "" && namespace != j.query.Namespace
 }
 
-// rejectDuplicateRemoteResults returns a failure if two of the sorted values have the same object.
+// findRemoteSumFaults returns the error of each namespace in which two of the sorted values, which do not add up, have the same object.
+func (j resultJoin) findRemoteSumFaults(rows []namespacedValue) map[string]error {
+	faults := map[string]error{}
+	for i := 1; i < len(rows) && j.query.Rule.NonAdditive != ""; i++ {
+		if a, b := rows[i-1].value, rows[i]; a.Object == b.value.Object {
+			faults[b.namespace] = j.query.Rule.NewSeriesSumError(formatRemoteResultLabels(b.value.Labels))
+		}
+	}
+	return faults
+}
+
+// rejectDuplicateRemoteResults returns a failure if two of the sorted values have the same object. See findRemoteSumFaults for values that do not
+// add up: there the rule's author is not at fault.
 func (j resultJoin) rejectDuplicateRemoteResults(rows []namespacedValue) *requestFailure {
-	if j.query.Rule.External {
+	if j.query.Rule.External || j.query.Rule.NonAdditive != "" {
 		return nil
 	}
 	for i := 1; i < len(rows); i++ {
@@ -253,7 +281,7 @@ func (j resultJoin) groupRemoteResultsByNamespace(rows []namespacedValue) *query
 	values := make([]metric.Value, len(rows))
 	for i, r := range rows {
 		values[i] = r.value
-		if j.objectNamesRemoteLabels(r.value.Labels) {
+		if j.query.Rule.NonAdditive != "" || j.objectNamesRemoteLabels(r.value.Labels) {
 			values[i].Labels = nil // most of the memory of a result
 		}
 	}

@@ -282,3 +282,38 @@ func TestFind(t *testing.T) {
 		}
 	}
 }
+
+// TestValuesThatDoNotAddUp: two series of a pod are an error in its namespace alone, with the author's sum left out of the query.
+func TestValuesThatDoNotAddUp(t *testing.T) {
+	t.Parallel()
+	w := newTestBackend(t, "", `
+- match: ^(.+)$
+  backend: prometheus
+  query: sum by (namespace, pod) ({__name__="${1}"})
+`, Options{})
+	now := time.Now()
+	w.server.alwaysRespond(newVectorResponse(
+		fakeSeries{"__name__=cpu_ratio,namespace=shop,pod=a,cpu=0", 0.25, now}, fakeSeries{"__name__=cpu_ratio,namespace=shop,pod=a,cpu=1", 0.5, now},
+		fakeSeries{"__name__=cpu_ratio,namespace=bank,pod=b,cpu=0", 0.75, now},
+	))
+	for _, both := range []string{"shop", "bank", "shop"} { // the second read has the namespace of the first in its query
+		got := formatValues(w.Evaluate(t.Context(), w.newRuleQuery("cpu_ratio", both), now))
+		want := map[string]string{"bank": "bank/b=0.75", "shop": "error: values of cpu_ratio do not add up over the series of a pod, such as " +
+			`{cpu="1", namespace="shop", pod="a"}: choose one series by the metric's selector, or write a rule with max or avg by (namespace, pod)`}[both]
+		if got != want {
+			t.Errorf("%s: %s, want %s", both, got, want)
+		}
+	}
+
+	r, err := w.rules.Lookup("pods", "cpu_ratio")
+	if err != nil {
+		t.Fatal(err)
+	}
+	result, failure := resultJoin{query: rule.Query{Rule: r}, scope: namespaceScope{allNamespaces: true}}.joinRemoteSamples([]resultSample{
+		{Metric: map[string]string{"namespace": "bank", "pod": "b"}}, {Metric: map[string]string{"namespace": "shop", "pod": "a", "cpu": "0"}},
+		{Metric: map[string]string{"namespace": "shop", "pod": "a", "cpu": "1"}},
+	})
+	if failure != nil || result.findRemoteSumFault("bank") != nil || result.findRemoteSumFault("shop") == nil {
+		t.Errorf("%+v, %v; want a fault of shop alone", result, failure)
+	}
+}

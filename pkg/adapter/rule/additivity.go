@@ -8,6 +8,9 @@ import (
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/promql/parser"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 )
 
 // Conserves returns whether the expression is linear in rates and increases of counters: the sum over several pods is
@@ -62,6 +65,13 @@ func withoutPlainRuleSum(expr parser.Expr) parser.Expr {
 		e.LHS, e.RHS = withoutPlainRuleSum(e.LHS), withoutPlainRuleSum(e.RHS)
 	}
 	return expr
+}
+
+// NewSeriesSumError returns the error of a pod with several series of NonAdditive, such as the one given.
+func (r *Rule) NewSeriesSumError(series string) error {
+	const maxBytes = 300 // in the status of an HPA
+	return metric.Errorf(metric.KindInvalid, "values of %s do not add up over the series of a pod, such as %s: choose one series by the metric's "+
+		"selector, or write a rule with max or avg by (%s, %s)", r.NonAdditive, plaintext.Clip(series, maxBytes), r.NamespaceLabel, r.ObjectLabel)
 }
 
 // passingFunctions are the functions whose results are values of their series, smoothed or bounded.

@@ -80,7 +80,7 @@ func TestEndsNonAdditive(t *testing.T) {
 		"queue_length": false, "memory_bytes": false, "connections": false, "messages": false, "storage": false, "vms": false, "jobs_per_second": false, "configuration": false,
 	} {
 		if got := endsLikeNonAdditiveRuleGauge(name); got != want {
-			t.Errorf("endsNonAdditive(%q) = %v, want %v", name, got, want)
+			t.Errorf("endsLikeNonAdditiveRuleGauge(%q) = %v, want %v", name, got, want)
 		}
 	}
 }
