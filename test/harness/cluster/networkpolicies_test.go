@@ -3,7 +3,8 @@
 package cluster
 
 import (
-	"bytes"
+	"bufio"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,18 +25,21 @@ func TestStopPolicyEngine(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cmd := exec.CommandContext(t.Context(), "sh", "-c", `sh -c 'trap "$1" TERM; echo ready > ready; while :; do sleep 0.1; done' - "$1" & exec sleep 600`, "-", tc.onSignal)
+			cmd := exec.CommandContext(t.Context(), "sh", "-c", `sh -c 'trap "$1" TERM; echo ready; while :; do sleep 0.1; done' - "$1" & exec sleep 600`, "-", tc.onSignal)
 			cmd.Dir = t.TempDir()
-			var log bytes.Buffer
-			if err := startPolicyEngine(cmd, &log); err != nil {
+			logs, log := io.Pipe()
+			if err := startPolicyEngine(cmd, log); err != nil {
 				t.Fatal(err)
 			}
-			isThere := func(file string) bool { _, err := os.Stat(filepath.Join(cmd.Dir, file)); return err == nil }
-			for !isThere("ready") {
-				time.Sleep(10 * time.Millisecond)
+			lines := bufio.NewReader(logs)
+			if line, err := lines.ReadString('\n'); line != "ready\n" {
+				t.Fatalf("the engine says %q: %v", line, err)
 			}
-			if err := stopPolicyEngine(cmd, tc.timeout); err != nil || isThere("ended") != tc.ended {
-				t.Errorf("%v; ended by itself: %t, want %t\n%s", err, isThere("ended"), tc.ended, log.String())
+			go func() { _, _ = io.Copy(io.Discard, lines) }()
+			err := stopPolicyEngine(cmd, tc.timeout)
+			_, missing := os.Stat(filepath.Join(cmd.Dir, "ended"))
+			if ended := missing == nil; err != nil || ended != tc.ended {
+				t.Errorf("%v; ended by itself: %t, want %t", err, ended, tc.ended)
 			}
 		})
 	}
