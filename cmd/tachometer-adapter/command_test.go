@@ -74,6 +74,9 @@ func TestCheckConfig(t *testing.T) {
 	}{
 		"good":         {write(head + "scrape: {interval: 5s}\n"), nil},
 		"shipped":      {"../../manifests/adapter/config.yaml", nil},
+		"a queue":      {"../../manifests/examples/external-config.yaml", nil},
+		"a server":     {"../../manifests/examples/backend-config.yaml", nil},
+		"drop-in":      {"../../manifests/examples/prometheus-adapter-config.yaml", nil},
 		"all at once":  {write(head + "scrap: {}\nrules:\n- metric: a\n  query: sum(\n"), []string{"line 3: scrap", "rules[0].query"}},
 		"no such file": {filepath.Join(t.TempDir(), "none.yaml"), []string{"none.yaml"}},
 		"legacy":       {write(legacyRules), nil},

@@ -47,8 +47,8 @@ func TestExamples(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("%d examples, %v", len(files), err)
 	}
-	for _, file := range files {
-		if c, err := Load([]byte(readConfigFile(t, file))); err != nil || len(c.Notes()) != 0 || len(c.Events.Rules) == 0 {
+	for _, file := range append(files, "../../../manifests/examples/schedule-config.yaml") {
+		if c, err := Load([]byte(readConfigFile(t, file))); err != nil || len(c.Notes()) != 0 || len(c.Events.Rules)+len(c.Schedules) == 0 {
 			t.Errorf("%s: %v", file, err)
 		}
 	}
