@@ -145,7 +145,9 @@ func startCluster(ctx context.Context, dir string) error {
 		return err
 	}
 	shared, err = cluster.Start(ctx, cluster.Options{
-		HPASyncPeriod: hpaPeriod, APIServerArgs: append(args, scaleToZero), ControllerManagerArgs: []string{scaleToZero, keepTerminating}, Log: os.Stderr,
+		HPASyncPeriod: hpaPeriod, APIServerArgs: append(args, scaleToZero), Log: os.Stderr,
+		// Many tests share the controllers: by default 20 requests a second are for all of them, and one test's 200 Deployments delay the others.
+		ControllerManagerArgs: []string{scaleToZero, keepTerminating, "--kube-api-qps=500", "--kube-api-burst=750"},
 	})
 	if err != nil {
 		return err

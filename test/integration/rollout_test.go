@@ -169,7 +169,7 @@ func newWorkload(t *testing.T, namespace string, autoscaled bool) hold.Workload 
 	}
 	newKubelet(t, namespace)
 	workload := hold.Workload{APIVersion: "apps/v1", Kind: "Deployment", Namespace: namespace, Name: "shop"}
-	eventually(t, 20*time.Second, func(ctx context.Context) error {
+	eventually(t, 2*time.Minute, func(ctx context.Context) error {
 		d, err := client.AppsV1().Deployments(namespace).Get(ctx, "shop", metav1.GetOptions{})
 		if err == nil && d.Status.ReadyReplicas != 2 {
 			err = fmt.Errorf("%d pods are ready", d.Status.ReadyReplicas)
