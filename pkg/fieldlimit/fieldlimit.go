@@ -65,7 +65,8 @@ func (l limitedListener) Accept() (net.Conn, error) {
 }
 
 // Conn is a connection that carries HTTP/1 requests. Read returns an error when a request's header has more than Max lines. net/http reads by one
-// goroutine at a time, and reports between two reads that the next request may come.
+// goroutine at a time, and reports between two reads that the next request may come. The body of a request that a client sends before the last
+// response counts as a header: above Max lines it ends the connection.
 type Conn struct {
 	net.Conn
 
