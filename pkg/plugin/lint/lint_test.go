@@ -702,7 +702,7 @@ func TestOwnManifests(t *testing.T) {
 		"tachometer-sample/hpa/orders surge-counts-as-wish",
 		"tachometer-sample/hpa/sample budget-equals-minimum", // its comment says for whom
 		"tachometer-sample/hpa/sample value-of-a-rate",       // of hpa-total: its comment says for what
-		"tachometer-sample/hpa/web target-missing", // of manifests/examples, which have no workloads
+		"tachometer-sample/hpa/web target-missing",           // of manifests/examples, which have no workloads
 		"tachometer-sample/hpa/workers target-missing",
 	}
 	if diff := cmp.Diff(want, found); diff != "" {
