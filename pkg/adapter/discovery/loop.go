@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/time/rate"
 	"k8s.io/klog/v2"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
@@ -14,9 +15,11 @@ import (
 )
 
 const (
-	// minComputeInterval is the minimum time between two computations of the targets. A single change takes effect at
-	// once; a rollout of a thousand pods causes ten computations a second.
+	// minComputeInterval is the minimum time between two computations of the targets, except for computeBurst of them after the start. The
+	// changes of one moment take effect at once, because reads know of them at once; a rollout of a thousand pods causes ten computations a
+	// second.
 	minComputeInterval = 100 * time.Millisecond
+	computeBurst       = 20
 	// expireInterval is the interval between two checks of the demands' age.
 	expireInterval = time.Second
 	// unmappedRetryInterval is the retry interval for autoscalers with a kind that the API server does not know.
@@ -32,7 +35,7 @@ func (d *Discovery) runDiscoveryLoop(ctx context.Context) {
 	defer ticker.Stop()
 	reporter, stopReporter := d.startRejectionReporter(ctx)
 	defer stopReporter()
-	c := targetLoop{Discovery: d, start: time.Now(), reporter: reporter}
+	c := targetLoop{Discovery: d, start: time.Now(), reporter: reporter, computations: rate.NewLimiter(rate.Every(minComputeInterval), computeBurst)}
 	for {
 		select {
 		case <-ctx.Done():
@@ -60,6 +63,7 @@ type targetLoop struct {
 	reporter         *rejectionReporter
 	plan             *demandPlan // nil before the first plan
 	start            time.Time
+	computations     *rate.Limiter
 	lastComputed     time.Time
 	lastTook         time.Duration
 	knownAutoscalers map[*storedAutoscaler]struct{}
@@ -73,11 +77,15 @@ func (c *targetLoop) isDiscoveryTargetUpdateOverdue(now time.Time) bool {
 	return !c.ready.Load() || c.plan != nil && c.plan.unmapped && now.Sub(c.lastComputed) >= unmappedRetryInterval
 }
 
-// waitDiscoveryTargetInterval waits until minComputeInterval has passed since the last computation, or returns false when ctx ends. The
+// waitDiscoveryTargetInterval waits until a computation is due (see minComputeInterval), or returns false when ctx ends. The
 // next computation includes changes that arrive meanwhile. After a long computation the wait is longer, so that demands of many scopes
 // take at most a fifth of a processor.
 func (c *targetLoop) waitDiscoveryTargetInterval(ctx context.Context) bool {
-	if wait := max(minComputeInterval, 5*c.lastTook) - time.Since(c.lastComputed); wait > 0 {
+	wait := max(minComputeInterval, 5*c.lastTook) - time.Since(c.lastComputed)
+	if c.ready.Load() {
+		wait = max(c.computations.Reserve().Delay(), 5*c.lastTook-time.Since(c.lastComputed))
+	}
+	if wait > 0 {
 		timer := time.NewTimer(wait)
 		defer timer.Stop()
 		select {
