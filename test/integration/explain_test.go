@@ -180,7 +180,7 @@ func TestTwoReplicas(t *testing.T) {
 	own := func(a *adapter, scope string) (*explainapi.DecisionLog, error) {
 		return parseDecisions(a.get(t.Context(), decisionsPath(namespace, scope)))
 	}
-	eventually(t, 40*time.Second, func(ctx context.Context) error {
+	eventually(t, 2*time.Minute, func(ctx context.Context) error {
 		if err := second.readAs(ctx, controller, path); err != nil {
 			return err
 		}
