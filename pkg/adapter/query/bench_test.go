@@ -17,8 +17,9 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/store"
 )
 
-// newBenchStores returns a store and Prometheus's storage, with a counter per pod and a sample every 2 s for 100 s.
-func newBenchStores(b *testing.B, pods int) (*store.Store, storage.Queryable, []string) {
+// newBenchStores returns a store and Prometheus's storage, with a counter per pod and a sample every 2 s for 100 s, of every
+// second pod for a reach in milliseconds.
+func newBenchStores(b *testing.B, pods int, reach int64) (*store.Store, storage.Queryable, []string) {
 	mine, theirs := store.New(store.Options{}), teststorage.New(b)
 	app := theirs.Appender(context.Background())
 	var names []string
@@ -28,7 +29,11 @@ func newBenchStores(b *testing.B, pods int) (*store.Store, storage.Queryable, []
 		l := labels.FromStrings(model.MetricNameLabel, "http_requests_total", "namespace", "shop", "pod", name,
 			"node", fmt.Sprintf("node-%02d", i%50), "method", "GET", "route", "/orders/{id}", "code", "200")
 		phase := int64(i*37) % 2000
-		for at := epoch - 100_000 + phase; at <= epoch; at += 2000 {
+		begin := epoch - 100_000 + phase
+		if i%2 == 1 {
+			begin = epoch - reach + phase
+		}
+		for at := begin; at <= epoch; at += 2000 {
 			v := float64((at - epoch + 200_000) * int64(40+i%20) / 1000)
 			if _, err := mine.Append(0, l, at, v); err != nil {
 				b.Fatal(err)
@@ -53,23 +58,28 @@ func BenchmarkEvaluate(b *testing.B) {
 	}
 }
 
-// BenchmarkEvaluateMoved evaluates a group whose load has just moved, over a common stretch.
+// BenchmarkEvaluateMoved evaluates a group whose load has just moved, over a common stretch: of pods that are watched for longer than the
+// window, and of some that are watched for a few scrapes.
 func BenchmarkEvaluateMoved(b *testing.B) {
 	now := time.UnixMilli(epoch)
-	mine, _, names := newBenchStores(b, 5000)
-	b.ReportAllocs()
-	e := New(mine, Options{})
-	q := rule.Query{Rule: compileRule(b, interval, perPodQuery, "window: auto"), Namespace: "shop", Objects: names, Moved: now}
-	for b.Loop() {
-		if values, err := e.Evaluate(b.Context(), q, now); err != nil || len(values) != len(names) {
-			b.Fatal(len(values), err)
-		}
+	for _, reach := range []int64{100_000, 4_000} {
+		b.Run(fmt.Sprintf("watched=%ds", reach/1000), func(b *testing.B) {
+			mine, _, names := newBenchStores(b, 5000, reach)
+			b.ReportAllocs()
+			e := New(mine, Options{})
+			q := rule.Query{Rule: compileRule(b, interval, perPodQuery, "window: auto"), Namespace: "shop", Objects: names, Moved: now}
+			for b.Loop() {
+				if values, err := e.Evaluate(b.Context(), q, now); err != nil || len(values) != len(names) {
+					b.Fatal(len(values), err)
+				}
+			}
+		})
 	}
 }
 
 func benchmarkEvaluate(b *testing.B, pods int) {
 	now := time.UnixMilli(epoch)
-	mine, theirs, names := newBenchStores(b, pods)
+	mine, theirs, names := newBenchStores(b, pods, 100_000)
 	for _, window := range []string{"60s", "auto"} {
 		b.Run("evaluate window="+window, func(b *testing.B) {
 			b.ReportAllocs()

@@ -35,7 +35,7 @@ func (ev *evaluation) describeFewQueryEvents(c commonStretch, counters []window.
 	}
 	for selector, counter := range counters {
 		within := timeSpan{c.end - ev.window.Milliseconds(), c.end}
-		if few := ev.describeFewCounterEvents(counter, within, func() bool { return ev.scan.mayBeQueriedBatch(selector, nil, math.MinInt64) }); few != "" {
+		if few := ev.describeFewCounterEvents(counter, within, func() bool { return ev.scan.mayBeQueriedBatch(selector) }); few != "" {
 			return few
 		}
 	}
@@ -63,6 +63,7 @@ func (ev *evaluation) omitBriefQueriedPods() {
 	if ev.neverCountedSinceQueryWindow() {
 		return
 	}
+	seriesByPod := map[int]map[*scannedPod][]*scannedSeries{} // of the selectors that need it
 	for _, p := range ev.scan.orderedPods {
 		watched := timeSpan{p.queriedPodKnownSince(), p.newest}
 		if p.newest == 0 || p.silent || watched.from == math.MinInt64 || 2*(watched.to-watched.from) >= ev.window.Milliseconds() {
@@ -70,7 +71,12 @@ func (ev *evaluation) omitBriefQueriedPods() {
 		}
 		for selector, h := range p.histories {
 			counter := window.Counter{Pods: []window.History{h}}
-			few := ev.describeFewCounterEvents(counter, watched, func() bool { return ev.scan.mayBeQueriedBatch(selector, p, watched.from) })
+			few := ev.describeFewCounterEvents(counter, watched, func() bool {
+				if seriesByPod[selector] == nil {
+					seriesByPod[selector] = ev.scan.queriedSeriesByPod(selector)
+				}
+				return !slices.ContainsFunc(seriesByPod[selector][p], func(c *scannedSeries) bool { return !c.mayBeQueriedBatch(watched.from) })
+			})
 			if few != "" {
 				ev.omitQueriedPod(p, metric.ReasonWarmingUp, few+" in "+queryMillisToDuration(watched.to-watched.from).Round(time.Second).String())
 				break
@@ -129,27 +135,34 @@ func countQueriedMoments(full []window.Increment) (moments int) {
 	return moments
 }
 
-// mayBeQueriedBatch reports whether fewer than minBatches batches of equal size explain all that each counter of a selector, in a pod or in
-// all pods for nil, has counted since a sample: its values are multiples of that size. Values of single events hardly ever are.
-func (s *seriesScan) mayBeQueriedBatch(selector int, pod *scannedPod, since int64) bool {
-	for _, c := range s.seriesBySelector[selector] {
-		if pod != nil && c.pod != pod {
+// queriedSeriesByPod returns the series of a selector by their pods.
+func (s *seriesScan) queriedSeriesByPod(selector int) map[*scannedPod][]*scannedSeries {
+	byPod := map[*scannedPod][]*scannedSeries{}
+	for i := range s.seriesBySelector[selector] {
+		c := &s.seriesBySelector[selector][i]
+		byPod[c.pod] = append(byPod[c.pod], c)
+	}
+	return byPod
+}
+
+// mayBeQueriedBatch reports whether few batches explain each counter of a selector.
+func (s *seriesScan) mayBeQueriedBatch(selector int) bool {
+	return !slices.ContainsFunc(s.seriesBySelector[selector], func(c scannedSeries) bool { return !c.mayBeQueriedBatch(math.MinInt64) })
+}
+
+// mayBeQueriedBatch reports whether fewer than minBatches batches of equal size explain all that a counter has counted since a time: its
+// values are multiples of that size. Values of single events hardly ever are.
+func (s *scannedSeries) mayBeQueriedBatch(since int64) bool {
+	size, counted := 0.0, 0.0
+	for i, v := range s.values {
+		if value.IsStaleNaN(v) || v != math.Trunc(v) {
 			continue
 		}
-		size, counted := 0.0, 0.0
-		for i, v := range c.values {
-			if value.IsStaleNaN(v) || v != math.Trunc(v) {
-				continue
-			}
-			if size = greatestCommonQueryDivisor(size, v); i > 0 && c.times[i-1] >= since && v > c.values[i-1] {
-				counted += v - c.values[i-1]
-			}
-		}
-		if counted >= minBatches*size && size > 0 {
-			return false
+		if size = greatestCommonQueryDivisor(size, v); i > 0 && s.times[i-1] >= since && v > s.values[i-1] {
+			counted += v - s.values[i-1]
 		}
 	}
-	return true
+	return counted < minBatches*size || size <= 0
 }
 
 // greatestCommonQueryDivisor returns the greatest common divisor of two whole numbers.
