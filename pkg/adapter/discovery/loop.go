@@ -63,7 +63,7 @@ type targetLoop struct {
 	reporter         *rejectionReporter
 	plan             *demandPlan // nil before the first plan
 	start            time.Time
-	computations     *rate.Limiter
+	computations     *rate.Limiter // of the time after the first targets
 	lastComputed     time.Time
 	lastTook         time.Duration
 	knownAutoscalers map[*storedAutoscaler]struct{}
@@ -81,11 +81,12 @@ func (c *targetLoop) isDiscoveryTargetUpdateOverdue(now time.Time) bool {
 // next computation includes changes that arrive meanwhile. After a long computation the wait is longer, so that demands of many scopes
 // take at most a fifth of a processor.
 func (c *targetLoop) waitDiscoveryTargetInterval(ctx context.Context) bool {
-	wait := max(minComputeInterval, 5*c.lastTook) - time.Since(c.lastComputed)
-	if c.ready.Load() {
-		wait = max(c.computations.Reserve().Delay(), 5*c.lastTook-time.Since(c.lastComputed))
+	passed := time.Since(c.lastComputed)
+	wait := minComputeInterval - passed
+	if c.ready.Load() { // before, no read depends on the targets
+		wait = c.computations.Reserve().Delay()
 	}
-	if wait > 0 {
+	if wait = max(wait, 5*c.lastTook-passed); wait > 0 {
 		timer := time.NewTimer(wait)
 		defer timer.Stop()
 		select {
