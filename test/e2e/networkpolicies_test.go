@@ -244,22 +244,7 @@ func sellBehindPolicies(t *testing.T, stranger corev1.Pod) []way {
 	t.Helper()
 	ctx := t.Context()
 	light(t)
-	before, err := sampleStands(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	market, err := sale.Up(ctx, s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			dumpScaler()
-		}
-		if err := market.Down(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
+	before, market := beginSale(t, sale.Up)
 	scaler := readyPod(t, stack.AdapterNamespace, "tachometer-scaler")
 	service, endpoint := kubeAPIServers(t)
 	ways := []way{
@@ -276,7 +261,7 @@ func sellBehindPolicies(t *testing.T, stranger corev1.Pod) []way {
 	if err := market.Publish(ctx, sale.Event("policies", sale.Start, 10*time.Minute)); err != nil {
 		t.Fatal(err)
 	}
-	err = stack.Wait(ctx, 2*time.Minute, func(ctx context.Context) error {
+	err := stack.Wait(ctx, 2*time.Minute, func(ctx context.Context) error {
 		n, err := containers(ctx)
 		if err == nil && n < sale.Pods {
 			err = fmt.Errorf("%d containers run, want %d", n, sale.Pods)

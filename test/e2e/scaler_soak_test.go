@@ -81,23 +81,10 @@ func TestScalerSoak(t *testing.T) {
 		t.Skip("SKIPPED: -scalersoak.duration is 0: run `make soak-scaler-node`")
 	}
 	light(t)
-	before, err := sampleStands(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	market, err := sale.UpWith(t.Context(), s, func(config string) string {
-		return strings.Replace(config, "replicas: 20, maxReplicas: 30", fmt.Sprintf("replicas: %d, maxReplicas: 12", soakPods), 1) + soakSchedule
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			dumpScaler()
-		}
-		if err := market.Down(context.Background()); err != nil {
-			t.Error(err)
-		}
+	before, market := beginSale(t, func(ctx context.Context, s *stack.Stack) (*sale.Sale, error) {
+		return sale.UpWith(ctx, s, func(config string) string {
+			return strings.Replace(config, "replicas: 20, maxReplicas: 30", fmt.Sprintf("replicas: %d, maxReplicas: 12", soakPods), 1) + soakSchedule
+		})
 	})
 	k := &soak{Rand: rand.New(rand.NewPCG(*soakSeed, 0)), market: market, person: before.MinReplicas, max: before.MaxReplicas}
 	t.Cleanup(func() { // for the tests after this one

@@ -95,18 +95,14 @@ func containers(ctx context.Context) (int, error) {
 	return n, nil
 }
 
-// TestSale: an event on Kafka raises the sample to twenty pods, which are verified before the gate opens. The HPA, which needs only
-// two, does not undo it. The end of the sale restores exactly the original state. Then a bad release is rolled back, with a
-// notification.
-func TestSale(t *testing.T) {
-	needNode(t)
-	ctx := t.Context()
-	light(t)
-	before, err := sampleStands(ctx)
+// beginSale starts the parts of a sale, until the test ends. It returns the sample as it was before.
+func beginSale(t *testing.T, up func(context.Context, *stack.Stack) (*sale.Sale, error)) (standing, *sale.Sale) {
+	t.Helper()
+	before, err := sampleStands(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	market, err := sale.Up(ctx, s)
+	market, err := up(t.Context(), s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,12 +114,23 @@ func TestSale(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	return before, market
+}
+
+// TestSale: an event on Kafka raises the sample to twenty pods, which are verified before the gate opens. The HPA, which needs only
+// two, does not undo it. The end of the sale restores exactly the original state. Then a bad release is rolled back, with a
+// notification.
+func TestSale(t *testing.T) {
+	needNode(t)
+	ctx := t.Context()
+	light(t)
+	before, market := beginSale(t, sale.Up)
 
 	began := time.Now()
 	if err := market.Publish(ctx, sale.Event("sale-1", sale.Start, 10*time.Minute)); err != nil {
 		t.Fatal(err)
 	}
-	err = stack.Wait(ctx, time.Minute, func(ctx context.Context) error {
+	err := stack.Wait(ctx, time.Minute, func(ctx context.Context) error {
 		if n, err := containers(ctx); err != nil || n < sale.Pods {
 			return fmt.Errorf("%d containers run, %w", n, err)
 		}
