@@ -136,17 +136,20 @@ func TestStateOfAStateSet(t *testing.T) {
 		"room=hall": "door is a stateset: write a rule for it",
 	} {
 		w := newBuiltinWorld(t, "door stateset 1", "door")
-		got := ""
-		list, err := w.provideBySelector(t.Context(), "shop", mustParse(t, "app=web"), pods("door"), mustParse(t, selector))
-		if err != nil {
-			got = err.Error()
-		} else {
-			got = values(list)
-		}
-		if got != want {
+		if got := readSelected(t, w, "door", selector); got != want {
 			t.Errorf("selector %q: %s, want %s", selector, got, want)
 		}
 	}
+}
+
+// readSelected returns the values of the series that a selector chooses, or the error.
+func readSelected(t *testing.T, w *world, name, selector string) string {
+	t.Helper()
+	list, err := w.provideBySelector(t.Context(), "shop", mustParse(t, "app=web"), pods(name), mustParse(t, selector))
+	if err != nil {
+		return err.Error()
+	}
+	return values(list)
 }
 
 // TestChosenBucket: a selector that chooses buckets by their bounds makes them counters.
@@ -156,14 +159,7 @@ func TestChosenBucket(t *testing.T) {
 		"le=0.5": "a=5 b=5", "": "latency is a histogram: ask for latency_p95", "route=slow": "latency is a histogram: ask for latency_p95",
 	} {
 		w := newBuiltinWorld(t, "latency histogram 5", "latency_bucket_per_second")
-		got := ""
-		list, err := w.provideBySelector(t.Context(), "shop", mustParse(t, "app=web"), pods("latency_bucket_per_second"), mustParse(t, selector))
-		if err != nil {
-			got = err.Error()
-		} else {
-			got = values(list)
-		}
-		if got != want {
+		if got := readSelected(t, w, "latency_bucket_per_second", selector); got != want {
 			t.Errorf("selector %q: %s, want %s", selector, got, want)
 		}
 	}

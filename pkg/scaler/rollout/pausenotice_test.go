@@ -186,12 +186,7 @@ func TestTimedPauseBesideTheOwners(t *testing.T) {
 // TestPauseIsProlonged: a pause whose end a person moves says so.
 func TestPauseIsProlonged(t *testing.T) {
 	t.Parallel()
-	b := newBench()
-	w := b.addWorkload("shop", 2, hold.ReplicaBounds{})
-	b.apply(t, "shop", saleHold())
-	b.mustPass(t)
-	w.ready = 20
-	b.mustPass(t)
+	b, _ := newOpenSale(t)
 	for _, end := range []time.Duration{time.Hour, 2 * time.Hour} {
 		until := metav1.NewTime(b.now.Add(end))
 		b.pauseHold(t, "shop", "event/sale", true, &until)
