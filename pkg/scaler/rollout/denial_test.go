@@ -18,7 +18,7 @@ import (
 // it takes them again, by whichever process.
 func TestD13DeniedGiveBack(t *testing.T) {
 	t.Parallel()
-	for name, bounds := range map[string]hold.ReplicaBounds{"autoscaled": {MinReplicas: 2, MaxReplicas: 30}, "plain": {}} {
+	for name, bounds := range autoscaledAndPlain {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := newBench()

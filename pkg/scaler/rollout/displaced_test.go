@@ -50,7 +50,7 @@ func TestD4DisplacedBoundComesBack(t *testing.T) {
 // later hold does not lower it.
 func TestD4YieldedWhileGateStaysOpen(t *testing.T) {
 	t.Parallel()
-	for name, bounds := range map[string]hold.ReplicaBounds{"autoscaled": {MinReplicas: 2, MaxReplicas: 30}, "plain": {}} {
+	for name, bounds := range autoscaledAndPlain {
 		b := newBench()
 		w := b.addWorkload("shop", 3, bounds)
 		b.apply(t, "shop", hold.Hold{ID: "event/sale", By: "event 1", Replicas: 4, Gates: []string{"sale"}, Until: b.now.Add(time.Hour)})

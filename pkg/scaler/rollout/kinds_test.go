@@ -202,7 +202,7 @@ func (b *kindBench) releaseAll(t *testing.T, replicas int32, bounds hold.Replica
 func TestD1AllKinds(t *testing.T) {
 	t.Parallel()
 	for kind := range workloadKinds {
-		for name, bounds := range map[string]hold.ReplicaBounds{"autoscaled": {MinReplicas: 2, MaxReplicas: 30}, "plain": {}} {
+		for name, bounds := range autoscaledAndPlain {
 			t.Run(kind+" "+name, func(t *testing.T) {
 				t.Parallel()
 				b := newKindBench(kind, 2, bounds)

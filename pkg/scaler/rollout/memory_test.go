@@ -498,6 +498,9 @@ func newBench() *bench {
 	return b
 }
 
+// autoscaledAndPlain are the bounds of a workload with an autoscaler, and of one without.
+var autoscaledAndPlain = map[string]hold.ReplicaBounds{"autoscaled": {MinReplicas: 2, MaxReplicas: 30}, "plain": {}}
+
 // newOpenSale returns a bench whose only workload, without an autoscaler, is raised for a sale, with its gate open.
 func newOpenSale(t *testing.T) (*bench, *memoryWorkload) {
 	t.Helper()

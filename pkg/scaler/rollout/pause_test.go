@@ -63,7 +63,7 @@ func TestPauseEnds(t *testing.T) {
 // resumed, it comes up.
 func TestPauseAtEveryStep(t *testing.T) {
 	t.Parallel()
-	for name, bounds := range map[string]hold.ReplicaBounds{"autoscaled": {MinReplicas: 2, MaxReplicas: 30}, "plain": {}} {
+	for name, bounds := range autoscaledAndPlain {
 		states := map[hold.State]bool{}
 		for writes := 1; writes < 20; writes++ {
 			b := newBench()

@@ -54,7 +54,7 @@ func wantState(t *testing.T, h *hold.Object, want hold.State, message string) {
 // TestUpAndBack raises, opens the gate after the pods are there, and gives everything back.
 func TestUpAndBack(t *testing.T) {
 	t.Parallel()
-	for name, bounds := range map[string]hold.ReplicaBounds{"autoscaled": {MinReplicas: 2, MaxReplicas: 30}, "plain": {}} {
+	for name, bounds := range autoscaledAndPlain {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := newBench()
@@ -376,7 +376,7 @@ func TestPodsOfBefore(t *testing.T) {
 // the schedule's hold meanwhile, and nobody is told of a failure. A pause still counts. The next window states its number anew.
 func TestD5YieldLastsForTheWindow(t *testing.T) {
 	t.Parallel()
-	for name, bounds := range map[string]hold.ReplicaBounds{"autoscaled": {MinReplicas: 2, MaxReplicas: 30}, "plain": {}} {
+	for name, bounds := range autoscaledAndPlain {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := newBench()

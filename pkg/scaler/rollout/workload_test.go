@@ -16,7 +16,7 @@ import (
 // TestD25DeniedNumber: a number that the API server denies fails the hold, is told, and leaves the other holds of the workload.
 func TestD25DeniedNumber(t *testing.T) {
 	t.Parallel()
-	for name, bounds := range map[string]hold.ReplicaBounds{"autoscaled": {MinReplicas: 2, MaxReplicas: 30}, "plain": {}} {
+	for name, bounds := range autoscaledAndPlain {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := newBench()
@@ -116,7 +116,7 @@ func TestD35LongReason(t *testing.T) {
 // person's, and the last one gives back.
 func TestD16TwoVersionsOneWorkload(t *testing.T) {
 	t.Parallel()
-	for name, bounds := range map[string]hold.ReplicaBounds{"autoscaled": {MinReplicas: 2, MaxReplicas: 30}, "plain": {}} {
+	for name, bounds := range autoscaledAndPlain {
 		b := newBench()
 		w := b.addWorkload("shop", 2, bounds)
 		b.apply(t, "shop", nightHold(8))
