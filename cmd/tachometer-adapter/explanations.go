@@ -79,7 +79,7 @@ func (a *adapter) observeAdapterProgramAutoscalers() podDiscovery.AutoscalerObse
 	return autoscalerObservers{a.recorder, a.events}
 }
 
-// addAdapterProgramExplanations makes the server record its answers, and serve the records.
+// addAdapterProgramExplanations makes the server record its answers, serve the records, and reach the other replicas.
 func (a *adapter) addAdapterProgramExplanations(cluster *rest.Config, deps *apiserver.Dependencies) error {
 	if a.recorder == nil {
 		return nil
@@ -90,6 +90,7 @@ func (a *adapter) addAdapterProgramExplanations(cluster *rest.Config, deps *apis
 	}
 	a.recorder.SetScaleTargets(a.discovery)
 	deps.Provider = a.recorder.Record(deps.Provider)
+	deps.Replica, deps.Forwarder = a.replica, peers
 	api := explain.New(explain.Deps{
 		Records: a.recorder, Peers: peers, Discovery: a.discovery, Scrapes: a.scraper, Replica: a.replica, Now: a.clock.Now,
 		Reading: a.newAdapterProgramReadingDeps(), Config: a.running.Load,

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
@@ -46,10 +47,14 @@ func (s *componentReloader) runScalerProgramComponents(ctx context.Context, cfg 
 	events := event.NewHandler(cfg.Events.Rules, control, ids, event.Options{
 		VerifySpecs: cfg.Verifications, Registerer: registry, Format: cfg.Events.Format, Times: ids,
 	})
+	readings, err := surge.NewAPIReader(s.Config, s.Mapper)
+	if err != nil {
+		return fmt.Errorf("make the client of the surge lane: %w", err)
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	lane := surge.New(surge.Options{
 		Config: cfg.Surge, Namespaces: cfg.Namespaces, Reader: caches, Raiser: control, Events: live, Identity: command.IdentifyCaller(),
-		Readings: &surge.APIReader{Client: s.Client.CoreV1().RESTClient(), Mapper: s.Mapper}, Metrics: surge.NewMetrics(registry),
+		Readings: readings, Metrics: surge.NewMetrics(registry),
 	})
 	group.Go(func() error { return s.lead.runWhileScalerProgramLeads(ctx, control.Run) })
 	group.Go(func() error { return s.lead.runWhileScalerProgramLeads(ctx, lane.Run) })

@@ -30,3 +30,11 @@ const (
 	// ScalerController is the reportingController of its Events.
 	ScalerController = Name + "/scaler"
 )
+
+// The headers of reads of the metrics APIs.
+const (
+	// ReplicaHeader of a response names the replica of the adapter that computed it.
+	ReplicaHeader = "Tachometer-Replica"
+	// OtherReplicaHeader of a request names a replica of the adapter: another one shall compute the response, where one can be reached.
+	OtherReplicaHeader = "Tachometer-Other-Replica"
+)

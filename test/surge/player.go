@@ -69,7 +69,7 @@ func (p *lanePlayer) lookAt(now int64, isTurn bool) {
 
 // lookOnce makes one look, and reports whether the lane asks for another.
 func (p *lanePlayer) lookOnce(now int64, isTurn bool) (again bool) {
-	total, over, newest := p.traffic.readTotal(now)
+	total, over, newest := p.traffic.readTotal(now, p.memory.Agreement.Replica)
 	pods := make([]*corev1.Pod, p.replicas)
 	answer := hpa.Answer{Pods: map[string]hpa.PodValue{}}
 	for i := range pods {
@@ -82,7 +82,7 @@ func (p *lanePlayer) lookOnce(now int64, isTurn bool) (again bool) {
 	at := time.UnixMilli(now)
 	d := lane.Decide(lane.Observed{
 		Autoscaler: p.autoscaler, Replicas: p.replicas, Pods: pods, Mode: p.mode, Now: at, Terms: lane.Terms{Budget: 60},
-		Readings: []lane.Reading{{Answer: answer, Window: over.Truncate(time.Second), Newest: time.UnixMilli(newest).Truncate(time.Second)}},
+		Readings: []lane.Reading{{Answer: answer, Window: over.Truncate(time.Second), Newest: time.UnixMilli(newest).Truncate(time.Second), Replica: p.traffic.nameReplica()}},
 	}, p.memory)
 	p.memory = d.Memory
 	if d.IsNew {

@@ -12,7 +12,7 @@ import (
 
 var (
 	hours = flag.Float64("hours", 0.25, "simulated `hours` of each kind of traffic, each hour on its own; docs/surge.md has 50")
-	steps = flag.Int("steps", 40, "simulated steps")
+	steps = flag.Int("steps", 200, "simulated steps")
 )
 
 const simPods = 4

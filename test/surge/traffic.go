@@ -3,6 +3,7 @@
 package surge
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"sort"
@@ -88,10 +89,11 @@ func selfSimilarKind(name string, rate float64) trafficKind {
 	}}
 }
 
-// podTraffic is the traffic of some pods, as the replicas of an adapter scrape it. Each read goes to any of them.
+// podTraffic is the traffic of some pods, as the replicas of an adapter scrape it. A read goes to any of them, or to another than the last.
 type podTraffic struct {
 	replicas []*adapterReplica
 	reads    *rand.Rand // choose the replica
+	answered int        // replica of the latest read
 	// restartedAt is the time, in milliseconds, at which the adapter began anew, without a history.
 	restartedAt int64
 	// youngAt and movedAt are the times, in milliseconds, at which the first and the last of some pods began; 0: none did.
@@ -170,10 +172,21 @@ func (t *podTraffic) countOnPod(pod int, at, count float64) {
 	}
 }
 
-// readTotal returns the total rate that a replica of the adapter serves at a time in milliseconds, its window, and the time of the newest
-// sample.
-func (t *podTraffic) readTotal(now int64) (total float64, over time.Duration, newest int64) {
-	a := t.replicas[t.reads.IntN(len(t.replicas))]
+// nameReplica returns the name of the replica of the latest read.
+func (t *podTraffic) nameReplica() string { return fmt.Sprint("adapter-", t.answered) }
+
+// chooseReplica lets any replica answer, but the one with a name.
+func (t *podTraffic) chooseReplica(otherThan string) *adapterReplica {
+	if t.answered = t.reads.IntN(len(t.replicas)); t.nameReplica() == otherThan {
+		t.answered = (t.answered + 1) % len(t.replicas)
+	}
+	return t.replicas[t.answered]
+}
+
+// readTotal returns the total rate that a replica of the adapter other than the named one serves at a time in milliseconds, its window, and
+// the time of the newest sample.
+func (t *podTraffic) readTotal(now int64, otherThan string) (total float64, over time.Duration, newest int64) {
+	a := t.chooseReplica(otherThan)
 	end := a.scrapeUntil(now, t.restartedAt)
 	for _, h := range a.view {
 		if len(h) > 0 {

@@ -40,6 +40,10 @@ type Dependencies struct {
 	Health Health
 	// Groups are API groups beside custom and external metrics; usually none.
 	Groups []Group
+	// Replica is the name of this replica, which responses carry; empty for none.
+	Replica string
+	// Forwarder reaches the other replicas; nil for none.
+	Forwarder ReadForwarder
 }
 
 // Group is an API group with storage of its own.
@@ -160,7 +164,7 @@ func (s *Server) buildAPIServerHandlerChain(config *genericapiserver.Config) err
 	explainer := newAPIServerHealthExplainer(s.deps.Health, authorizers.details, authorizers.wide)
 	gate := newAPIServerProcessorGate(lanes, s.opts.limits)
 	config.BuildHandlerChainFunc = func(api http.Handler, c *genericapiserver.Config) http.Handler {
-		api = rejectBadAPIServerMetricSelector(withPlainAPIServerDiscovery(api), s.metrics)
+		api = s.answerByOtherAPIServerReplica(rejectBadAPIServerMetricSelector(withPlainAPIServerDiscovery(api), s.metrics))
 		chain := genericapiserver.DefaultBuildHandlerChain(explainer.explainAPIServerHealthResponse(gate.gateAPIServerRequest(api)), c)
 		return newAPIServerAdmission(chain, s.opts.limits, open, proven, verifier, s.metrics)
 	}

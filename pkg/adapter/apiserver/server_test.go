@@ -167,7 +167,7 @@ func serveWith(t *testing.T, health Health, groups []Group, changes ...func(*Opt
 	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "tachometer_test_one"}, func() float64 { return 1 }))
 	r := &instance{kube: kube, cert: &switched{}, addr: opts.Serving.Listener.Addr().String()}
 	server := New(opts, Dependencies{
-		Provider: constant{}, Certificate: r.cert, Metrics: registry, Health: health, Groups: groups,
+		Provider: constant{}, Certificate: r.cert, Metrics: registry, Health: health, Groups: groups, Replica: "a", Forwarder: otherReplica{},
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)

@@ -1,5 +1,5 @@
-// Package peer reads the records of the adapter's other replicas: a request through kube-apiserver reaches one replica, and each records
-// the reads that reach it.
+// Package peer reads from the adapter's other replicas: a request through kube-apiserver reaches one replica, and each records the reads
+// that reach it.
 package peer
 
 import (
@@ -23,6 +23,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/memorybounds"
+	"github.com/tachometer-metrics/tachometer/pkg/domain"
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 )
 
@@ -33,6 +34,10 @@ const (
 	defaultTimeout = 3 * time.Second
 	// maxLogBytes bounds the logs of all peers together: a whole record is some thirty times its delta code as JSON.
 	maxLogBytes = memorybounds.PeerLogs
+	// forwardTimeout is a part of the second in which the surge lane looks: it also has time for this replica's own answer.
+	forwardTimeout = 400 * time.Millisecond
+	// forwardMemory is the time for which a list of replicas counts. A replica that is gone costs a refused connection.
+	forwardMemory = 5 * time.Second
 )
 
 // EndpointSlices lists the endpoints of Services. It is safe for concurrent use.
@@ -71,6 +76,8 @@ type Reader struct {
 	mu          sync.Mutex   // guards the fields below
 	authorities string       // of client
 	client      *http.Client // nil: not made yet
+	known       []endpoint   // for forwarded reads
+	knownUntil  time.Time
 }
 
 // New returns a Reader. It sends no request.
@@ -109,6 +116,62 @@ func (r *Reader) ReadLogs(ctx context.Context, key types.NamespacedName, span ti
 	}
 	reads.Wait()
 	return answers
+}
+
+// ForwardRead lets another replica answer a read, with the adapter's own credentials: the caller has authorized the read. It reports false,
+// and has written nothing, if no other replica answers with values within forwardTimeout.
+func (r *Reader) ForwardRead(w http.ResponseWriter, read *http.Request) bool {
+	ctx, cancel := context.WithTimeout(read.Context(), forwardTimeout)
+	defer cancel()
+	client, err := r.openPeerClient()
+	if err != nil {
+		return false
+	}
+	for _, p := range r.listForwardEndpoints(ctx) {
+		if forwardPeerRead(ctx, client, p, w, read.URL) {
+			return true
+		}
+	}
+	return false
+}
+
+// listForwardEndpoints returns the other replicas. They are listed once in a while: a surge takes two reads a second.
+func (r *Reader) listForwardEndpoints(ctx context.Context) []endpoint {
+	r.mu.Lock()
+	known, until := r.known, r.knownUntil
+	r.mu.Unlock()
+	if now := time.Now(); now.After(until) {
+		known, _ = r.listPeerEndpoints(ctx) // without any the replica answers itself
+		r.mu.Lock()
+		r.known, r.knownUntil = known, now.Add(forwardMemory)
+		r.mu.Unlock()
+	}
+	return known
+}
+
+// forwardPeerRead reports whether a replica answered a read with values. Of the request it gets the path and the parameters alone.
+func forwardPeerRead(ctx context.Context, client *http.Client, p endpoint, w http.ResponseWriter, read *url.URL) bool {
+	at := url.URL{Scheme: "https", Host: p.address.String(), Path: read.Path, RawPath: read.RawPath, RawQuery: read.RawQuery}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, at.String(), http.NoBody)
+	if err != nil {
+		return false
+	}
+	request.Header.Set("Accept", "application/json")
+	response, err := client.Do(request)
+	if err != nil {
+		return false
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return false
+	}
+	for _, key := range []string{"Content-Type", domain.ReplicaHeader} {
+		w.Header().Set(key, response.Header.Get(key))
+	}
+	if _, err := io.Copy(w, response.Body); err != nil {
+		panic(http.ErrAbortHandler) // a part of the values must not look like all
+	}
+	return true
 }
 
 // listPeerEndpoints returns the other replicas that serve, sorted by name. A replica that terminates serves still. A pod with addresses

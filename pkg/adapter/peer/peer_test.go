@@ -215,3 +215,102 @@ func TestLogWithoutRoomLeavesOthers(t *testing.T) {
 		t.Errorf("%d logs are read, want 1", read)
 	}
 }
+
+// TestForwardRead: another replica answers a read of metrics, with the adapter's own token and nothing of the caller's. Without one that
+// answers with values nothing is written.
+func TestForwardRead(t *testing.T) {
+	t.Parallel()
+	const path = "/apis/custom.metrics.k8s.io/v1beta2/namespaces/shop/pods/%2A/requests?labelSelector=app%3Dweb"
+	var asked, lists atomic.Value
+	good, certificate := servePeer(t, func(w http.ResponseWriter, r *http.Request) {
+		asked.Store(r.Header)
+		lists.Store(r.URL.String())
+		w.Header().Set("Tachometer-Replica", "b")
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"items":[]}`)
+	})
+	warming, _ := servePeer(t, func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "warming up", http.StatusServiceUnavailable)
+	})
+	hanging, _ := servePeer(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	for name, tc := range map[string]struct {
+		replicas []netip.AddrPort
+		answered bool
+	}{
+		"one":                      {[]netip.AddrPort{good}, true},
+		"the second":               {[]netip.AddrPort{warming, good}, true},
+		"none":                     {nil, false},
+		"one that is warming up":   {[]netip.AddrPort{warming}, false},
+		"one that does not answer": {[]netip.AddrPort{hanging}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			endpoints := listedEndpoints{}
+			for i, address := range tc.replicas {
+				endpoints.add(address, fmt.Sprint("replica-", i), true)
+			}
+			read := httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, http.NoBody)
+			read.Header = http.Header{"Authorization": {"Bearer caller"}, "X-Remote-User": {"caller"}, "Tachometer-Other-Replica": {"a"}}
+			w := httptest.NewRecorder()
+			if got := newTestReader(endpoints, certificate).ForwardRead(w, read); got != tc.answered {
+				t.Fatalf("forwarded: %t, want %t", got, tc.answered)
+			}
+			if !tc.answered {
+				if w.Body.Len()+len(w.Header()) > 0 {
+					t.Errorf("wrote %q with %v", w.Body, w.Header())
+				}
+				return
+			}
+			if w.Body.String() != `{"items":[]}` || w.Header().Get("Tachometer-Replica") != "b" || lists.Load() != path {
+				t.Errorf("%q with %v of %v", w.Body, w.Header(), lists.Load())
+			}
+			header, _ := asked.Load().(http.Header)
+			if got := header.Get("Authorization"); got != "Bearer own" || header.Get("X-Remote-User")+header.Get("Tachometer-Other-Replica") != "" {
+				t.Errorf("the replica got %v", header)
+			}
+		})
+	}
+}
+
+// BenchmarkForwardRead reads the values of 20 pods from a replica, at once and through another one. The difference is the price of a
+// forwarded read: docs/benchmarks.md has it.
+func BenchmarkForwardRead(b *testing.B) {
+	item := `{"describedObject":{"kind":"Pod","namespace":"shop","name":"web-7c9d8b6f5-x2x4z","apiVersion":"/v1"},"metric":{"name":"request_per_second"},` +
+		`"timestamp":"2026-11-30T12:00:00Z","windowSeconds":4,"value":"20125m"}`
+	body := `{"kind":"MetricValueList","items":[` + strings.Repeat(item+",", 19) + item + `]}`
+	answer := func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }
+	peer := httptest.NewUnstartedServer(http.HandlerFunc(answer))
+	peer.EnableHTTP2 = true
+	peer.StartTLS()
+	b.Cleanup(peer.Close)
+	endpoints := listedEndpoints{}
+	endpoints.add(netip.MustParseAddrPort(strings.TrimPrefix(peer.URL, "https://")), "b", true)
+	reader := newTestReader(endpoints, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: peer.Certificate().Raw}))
+	first := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Tachometer-Other-Replica") == "" {
+			answer(w, r)
+		} else if !reader.ForwardRead(w, r) {
+			b.Error("not forwarded")
+		}
+	}))
+	first.EnableHTTP2 = true
+	first.StartTLS()
+	b.Cleanup(first.Close)
+	for _, other := range []string{"", "a"} {
+		b.Run("other="+other, func(b *testing.B) {
+			for b.Loop() {
+				read, err := http.NewRequestWithContext(b.Context(), http.MethodGet, first.URL+"/apis/custom.metrics.k8s.io/v1beta2/namespaces/shop/pods/*/x", http.NoBody)
+				if err != nil {
+					b.Fatal(err)
+				}
+				read.Header.Set("Tachometer-Other-Replica", other)
+				response, err := first.Client().Do(read)
+				if err != nil {
+					b.Fatal(err)
+				}
+				_, _ = io.Copy(io.Discard, response.Body)
+				_ = response.Body.Close()
+			}
+		})
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -21,18 +22,31 @@ import (
 )
 
 // APIReader reads custom and external metrics through kube-apiserver. It reads no resource metrics: kubelets measure them every 10 to
-// 15 seconds, so that the lane gains nothing. Both fields are required.
+// 15 seconds, so that the lane gains nothing.
 type APIReader struct {
-	Client rest.Interface
-	Mapper meta.RESTMapper // of the objects that Object metrics name
+	client rest.Interface
+	mapper meta.RESTMapper
 }
 
 var _ MetricsReader = (*APIReader)(nil)
 
 var errUnread = errors.New("the surge lane reads no resource metrics")
 
+// NewAPIReader returns a reader with a client of its own. mapper knows the objects that Object metrics name.
+func NewAPIReader(config *rest.Config, mapper meta.RESTMapper) (*APIReader, error) {
+	config = rest.CopyConfig(config)
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return replicaChooser{next} })
+	client, err := kube.NewClient(config)
+	if err != nil {
+		return nil, err
+	}
+	return &APIReader{client.CoreV1().RESTClient(), mapper}, nil
+}
+
 // ReadMetrics implements MetricsReader.
-func (r *APIReader) ReadMetrics(ctx context.Context, a *autoscalingv2.HorizontalPodAutoscaler, selector string) []Reading {
+func (r *APIReader) ReadMetrics(ctx context.Context, a *autoscalingv2.HorizontalPodAutoscaler, selector, otherThan string) []Reading {
+	choice := &replicaChoice{other: otherThan}
+	ctx = withReplicaChoice(ctx, choice)
 	readings := make([]Reading, len(a.Spec.Metrics))
 	for i, m := range a.Spec.Metrics {
 		var err error
@@ -46,7 +60,7 @@ func (r *APIReader) ReadMetrics(ctx context.Context, a *autoscalingv2.Horizontal
 		default:
 			readings[i], err = Reading{IsUnread: true}, errUnread
 		}
-		readings[i].Err = err
+		readings[i].Err, readings[i].Replica = err, choice.answered
 	}
 	return readings
 }
@@ -66,7 +80,7 @@ func (r *APIReader) readPodsMetric(ctx context.Context, namespace, selector stri
 // readObjectMetric reads a metric of one object.
 func (r *APIReader) readObjectMetric(ctx context.Context, namespace string, m *autoscalingv2.ObjectMetricSource) (Reading, error) {
 	kind := schema.FromAPIVersionAndKind(m.DescribedObject.APIVersion, m.DescribedObject.Kind)
-	mapping, err := r.Mapper.RESTMapping(kind.GroupKind(), kind.Version)
+	mapping, err := r.mapper.RESTMapping(kind.GroupKind(), kind.Version)
 	if err != nil {
 		return Reading{}, fmt.Errorf("find the API of %s %s: %w", m.DescribedObject.APIVersion, m.DescribedObject.Kind, err)
 	}
@@ -98,7 +112,7 @@ func (r *APIReader) readExternalMetric(ctx context.Context, namespace string, me
 	}
 	var list externalmetrics.ExternalMetricValueList
 	path := []string{"namespaces", namespace, metric.Name}
-	if err := kube.GetMetricList(ctx, r.Client, externalmetrics.SchemeGroupVersion, path, map[string]string{"labelSelector": selector}, &list); err != nil {
+	if err := kube.GetMetricList(ctx, r.client, externalmetrics.SchemeGroupVersion, path, map[string]string{"labelSelector": selector}, &list); err != nil {
 		return Reading{}, err
 	}
 	if len(list.Items) == 0 {
@@ -123,7 +137,7 @@ func (r *APIReader) listCustomMetric(ctx context.Context, selector *metav1.Label
 		all[key] = value
 	}
 	var list custommetrics.MetricValueList
-	err = kube.GetMetricList(ctx, r.Client, custommetrics.SchemeGroupVersion, path, all, &list)
+	err = kube.GetMetricList(ctx, r.client, custommetrics.SchemeGroupVersion, path, all, &list)
 	if err == nil && len(list.Items) == 0 {
 		err = fmt.Errorf("metric %s has no value", path[len(path)-1])
 	}

@@ -55,6 +55,8 @@ type Decision struct {
 	Place, IsNew bool
 	// LooksAgain asks for a second look within the second: a surge may have begun, a raise follows the metric, or the workload may wake.
 	LooksAgain bool
+	// ConfirmsNow asks for another look at once, in which another replica of the adapter answers: the workload may wake.
+	ConfirmsNow bool
 	// Skip is the reason for which nothing was decided; empty: the look was complete.
 	Skip Skip
 	// Leads are the times by which the autoscaler came later than observed raises, of those that it came to at this look.
@@ -73,11 +75,15 @@ const (
 	// minScore is the least number of standard deviations between a surge and the steady demand. A step from 40 to 80 requests/s has 11
 	// after four seconds. test/surge plays hours of steady traffic that must stay below it.
 	minScore = 8
-	// shortenedLooks is the number of looks in a row if the adapter shortened its window: it tells a step from chance itself, and two
-	// looks may come from two replicas of it.
+	// shortenedLooks is the number of looks in a row if the adapter shortened its window, which tells a step from chance, and two replicas of it
+	// agree.
 	shortenedLooks = 2
+	// unconfirmedLooks is the number if one replica answered them all: another could not be reached, or the adapter does not name them.
+	unconfirmedLooks = 3
 	// plainSamples is the number of samples in a row otherwise.
 	plainSamples = 3
+	// wakeLooks is the number of looks in a row that find a wish at zero.
+	wakeLooks = 2
 	// maxAgreedChange is the greatest part by which the demands of two samples differ after the step.
 	maxAgreedChange = 0.05
 	// shortenedShare is the share of the longest window that makes a window a shortened one. A step of longer ago is no surge.
@@ -107,6 +113,7 @@ func Decide(o Observed, before Memory) Decision {
 		raise.Until = o.Now.Add(holdFor)
 		d.Place = true
 	}
+	d.ConfirmsNow = w.isWake && d.Memory.Agreement.Looks == 1
 	d.LooksAgain = o.Replicas == 0 || !d.Memory.Agreement.Since.IsZero() || d.hasYoungRaise(&o)
 	return d
 }
@@ -361,6 +368,9 @@ func (d *Decision) noteSurgeAgreement(o *Observed, w surgeWish) {
 	if a.Since.IsZero() {
 		a = Agreement{Since: o.Now, Last: w.replicas, First: w.demand}
 	}
+	a.Looks++
+	a.IsConfirmed = a.Replica != "" && w.reading.Replica != "" && w.reading.Replica != a.Replica
+	a.Replica = w.reading.Replica
 	if w.reading.Newest.IsZero() || w.reading.Newest.After(a.Newest) {
 		a.Samples++
 		a.Newest = w.reading.Newest
@@ -371,7 +381,7 @@ func (d *Decision) noteSurgeAgreement(o *Observed, w surgeWish) {
 		a.Shortened = 0
 	}
 	a.Low, a.Last = min(a.Last, w.replicas), w.replicas
-	a.Before, a.Demand = a.Demand, w.demand
+	a.Earlier, a.Before, a.Demand = a.Before, a.Demand, w.demand
 	d.Memory.Agreement = a
 }
 
@@ -380,18 +390,23 @@ func (d *Decision) isSurgeWindowShortened(w surgeWish) bool {
 	return w.reading.Window > 0 && float64(w.reading.Window) <= shortenedShare*float64(d.Memory.Metrics[w.metric].Longest)
 }
 
-// isSurgeCertain reports whether the row of looks is no chance: far outside the variation of the steady demand, in two looks over a
-// shortened window, or in three samples in a row whose windows do not overlap. Values over overlapping windows are one observation.
+// isSurgeCertain reports whether the row of looks is no chance: far outside the variation of the steady demand, in some looks over a
+// shortened window, or in three samples in a row whose windows do not overlap. Values over overlapping windows are one observation. Each look
+// of a row asks for another replica of the adapter than the look before, so that one that is wrong cannot raise alone.
 func (d *Decision) isSurgeCertain(o *Observed, w surgeWish) bool {
 	a := d.Memory.Agreement
 	lasting := o.Now.Sub(a.Since)
 	if w.isWake { // the autoscaler asks for as much at its next look, whatever the load was before
-		return !a.Since.IsZero() && lasting >= o.scaleUpStabilization()
+		return a.Looks >= wakeLooks && lasting >= o.scaleUpStabilization()
 	}
 	if a.Since.IsZero() || lasting < o.scaleUpStabilization() || w.score < minScore {
 		return false
 	}
-	if a.Shortened >= shortenedLooks && (d.hasYoungRaise(o) || d.isSurgeComplete(o, w)) {
+	needed := unconfirmedLooks
+	if a.IsConfirmed {
+		needed = shortenedLooks
+	}
+	if a.Shortened >= needed && (d.hasYoungRaise(o) || d.isSurgeComplete(o, w)) {
 		return true
 	}
 	return a.Samples >= plainSamples && lasting >= (plainSamples-1)*w.reading.Window
@@ -401,12 +416,14 @@ func (d *Decision) isSurgeCertain(o *Observed, w surgeWish) bool {
 // intervals, and for an interval the newest increments have the step inside: they show a part of it. A raise to a part costs more time
 // than it gains: beside new pods the adapter reads all pods over a common stretch, which begins before the step.
 //
-// The demand is complete as soon as it has risen, and two different samples agree. Else an interval must have passed; two if the looks
+// The demand is complete as soon as it has risen, two different samples agree, and the look before them, mostly of the same replica as the
+// latest, is within the tolerance: two replicas may agree by chance on their ways up. Else an interval must have passed; two if the looks
 // still differ by more than the tolerance, perhaps because one replica of the adapter lags.
 func (d *Decision) isSurgeComplete(o *Observed, w surgeWish) bool {
 	m, a := &d.Memory.Metrics[w.metric], d.Memory.Agreement
 	tolerance, change := hpa.DefaultSettings(hpaMinor).Tolerance, math.Abs(a.Demand-a.Before)
-	if hasRisen := min(a.Before, a.Demand) >= (1+tolerance)*a.First; hasRisen && change > 0 && change <= maxAgreedChange*a.Before {
+	hasRisen, stands := min(a.Before, a.Demand) >= (1+tolerance)*a.First, math.Abs(a.Demand-a.Earlier) <= tolerance*a.Earlier
+	if hasRisen && stands && change > 0 && change <= maxAgreedChange*a.Before {
 		return true
 	}
 	complete := min(m.Shortest/2+FollowUp, hpaPeriod/2) // the autoscaler itself looks by then, on average

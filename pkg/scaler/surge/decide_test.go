@@ -307,7 +307,8 @@ func TestRaiseWaitsForStep(t *testing.T) {
 	}{
 		{"a part of the step in two looks", []float64{88, 88, 226, 400, 400}, 20},
 		{"climbs", []float64{100, 200, 300, 400, 400}, 20},
-		{"has climbed, and two samples agree", []float64{276, 395, 382}, 20},
+		{"has climbed, and three samples agree", []float64{276, 395, 382, 390}, 20},
+		{"two replicas of the adapter meet on their ways up", []float64{81, 175, 171, 320, 395, 400}, 20},
 		{"two replicas of the adapter", []float64{243, 371, 371, 380}, 19},
 		{"of which one lags", []float64{400, 254, 400, 254, 390, 400}, 20},
 		{"which never agree", []float64{400, 254, 400, 254, 400, 254}, 13},

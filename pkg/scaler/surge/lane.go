@@ -22,8 +22,9 @@ import (
 
 // MetricsReader reads the metrics of an autoscaler. Its methods may be called concurrently.
 type MetricsReader interface {
-	// ReadMetrics returns a reading for each of the autoscaler's metrics, in their order. selector selects the pods of the target.
-	ReadMetrics(ctx context.Context, a *autoscalingv2.HorizontalPodAutoscaler, selector string) []Reading
+	// ReadMetrics returns a reading for each of the autoscaler's metrics, in their order. selector selects the pods of the target. otherThan
+	// names a replica of the adapter: another one answers, where one can be reached; empty: any.
+	ReadMetrics(ctx context.Context, a *autoscalingv2.HorizontalPodAutoscaler, selector, otherThan string) []Reading
 }
 
 // Raiser stores a hold, and replaces a hold with the same ID. It may be called concurrently.
@@ -212,28 +213,37 @@ func (l *Lane) tellMisreadTerms(ctx context.Context, a *autoscalingv2.Horizontal
 	}
 }
 
-// lookAtAutoscaler makes a look, and a second one half a look later if the first asks for it.
+// lookAtAutoscaler makes a look, and a second one half a look later if the first asks for it. A look that must be confirmed is at once.
 func (l *Lane) lookAtAutoscaler(ctx context.Context, m laneMember) {
-	if l.lookAtAutoscalerOnce(ctx, m) && retry.Sleep(ctx, FollowUp) {
-		l.lookAtAutoscalerOnce(ctx, m)
+	if l.lookAtAutoscalerTwice(ctx, m) && retry.Sleep(ctx, FollowUp) {
+		l.lookAtAutoscalerTwice(ctx, m)
 	}
 }
 
-// lookAtAutoscalerOnce observes, decides, and places the hold. It reports whether it asks for another look.
-func (l *Lane) lookAtAutoscalerOnce(ctx context.Context, m laneMember) bool {
+// lookAtAutoscalerTwice makes a look, and confirms it if it asks for that. It reports whether it asks for another look.
+func (l *Lane) lookAtAutoscalerTwice(ctx context.Context, m laneMember) (again bool) {
+	d := l.lookAtAutoscalerOnce(ctx, m)
+	if d.ConfirmsNow {
+		d = l.lookAtAutoscalerOnce(ctx, m)
+	}
+	return d.LooksAgain
+}
+
+// lookAtAutoscalerOnce observes, decides, and places the hold. A look that failed has no decision.
+func (l *Lane) lookAtAutoscalerOnce(ctx context.Context, m laneMember) (d Decision) {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	o, err := l.observeAutoscaler(ctx, m)
 	if err != nil {
 		l.Metrics.looks.WithLabelValues("error").Inc()
 		klog.FromContext(ctx).V(1).Info("Autoscaler cannot be observed", "namespace", m.autoscaler.Namespace, "hpa", m.autoscaler.Name, "err", err)
-		return false
+		return d
 	}
-	d := Decide(o, *m.memory)
+	d = Decide(o, *m.memory)
 	if d.Place && o.Mode == ModeAct {
 		if err := l.Raiser.Raise(ctx, workloadOfAutoscaler(m.autoscaler), l.newSurgeHold(m.autoscaler, *d.Memory.Raise)); err != nil {
 			l.tellUnplacedHold(ctx, m, err)
-			return false // the memory of before: the next look tries again
+			return Decision{} // the memory of before: the next look tries again
 		}
 		d.Memory.UnplacedToldAt = time.Time{}
 	}
@@ -242,7 +252,7 @@ func (l *Lane) lookAtAutoscalerOnce(ctx context.Context, m laneMember) bool {
 	for _, n := range d.Notices {
 		l.tellSurgeNotice(ctx, m.autoscaler, n)
 	}
-	return d.LooksAgain
+	return d
 }
 
 // tellUnplacedHold counts a hold that cannot be placed, and logs it once a minute.
@@ -279,7 +289,7 @@ func (l *Lane) observeAutoscaler(ctx context.Context, m laneMember) (o Observed,
 			o.Holds = append(o.Holds, holds[i])
 		}
 	}
-	o.Readings = l.Readings.ReadMetrics(ctx, a, scale.Selector)
+	o.Readings = l.Readings.ReadMetrics(ctx, a, scale.Selector, m.memory.Agreement.Replica)
 	o.Now = time.Now()
 	return o, nil
 }

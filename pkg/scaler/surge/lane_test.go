@@ -20,10 +20,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 
+	"github.com/tachometer-metrics/tachometer/pkg/domain"
 	"github.com/tachometer-metrics/tachometer/pkg/hpa"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
@@ -76,7 +76,7 @@ func (w *fakeWorld) ListHolds(context.Context, string) ([]hold.Object, error) {
 	return slices.DeleteFunc(slices.Clone(w.sim.observed.Holds), func(h hold.Object) bool { return h.IsOver(time.Now()) }), nil
 }
 
-func (w *fakeWorld) ReadMetrics(context.Context, *autoscalingv2.HorizontalPodAutoscaler, string) []Reading {
+func (w *fakeWorld) ReadMetrics(context.Context, *autoscalingv2.HorizontalPodAutoscaler, string, string) []Reading {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.reads++
@@ -184,7 +184,7 @@ func (w *crowdedWorld) ListAutoscalers(_ context.Context, namespace string) (all
 	return all, nil
 }
 
-func (w *crowdedWorld) ReadMetrics(ctx context.Context, a *autoscalingv2.HorizontalPodAutoscaler, selector string) []Reading {
+func (w *crowdedWorld) ReadMetrics(ctx context.Context, a *autoscalingv2.HorizontalPodAutoscaler, selector, otherThan string) []Reading {
 	w.mu.Lock()
 	if w.looks[a.Namespace] == nil {
 		w.looks[a.Namespace] = map[string]int{}
@@ -195,7 +195,7 @@ func (w *crowdedWorld) ReadMetrics(ctx context.Context, a *autoscalingv2.Horizon
 		<-ctx.Done()
 		return []Reading{{Answer: hpa.Answer{Err: ctx.Err()}}}
 	}
-	return w.fakeWorld.ReadMetrics(ctx, a, selector)
+	return w.fakeWorld.ReadMetrics(ctx, a, selector, otherThan)
 }
 
 // TestCrowdDelaysNobody: a hundred autoscalers of a namespace, whose metrics never come, leave the lane in time for those of other namespaces. All
@@ -439,6 +439,9 @@ func TestAPIReader(t *testing.T) {
 		"/apis/external.metrics.k8s.io/v1beta1/namespaces/shop/none?":                                           `{"items":[]}`,
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if r.Header.Get(domain.OtherReplicaHeader) == "adapter-a" && strings.Contains(r.URL.Path, "custom.metrics") {
+			rw.Header().Set(domain.ReplicaHeader, "adapter-b") // the external metrics are another adapter's, which names no replicas
+		}
 		text, found := answers[r.URL.Path+"?"+r.URL.RawQuery]
 		if !found || !strings.Contains(r.Header.Get("Accept"), "application/json") {
 			http.Error(rw, "no such metric "+r.URL.String(), http.StatusNotFound)
@@ -447,10 +450,6 @@ func TestAPIReader(t *testing.T) {
 		_, _ = rw.Write([]byte(text))
 	}))
 	defer server.Close()
-	client, err := kubernetes.NewForConfig(&rest.Config{Host: server.URL})
-	if err != nil {
-		t.Fatal(err)
-	}
 	mapper := meta.NewDefaultRESTMapper(nil)
 	mapper.Add(schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "Deployment"}, meta.RESTScopeNamespace)
 	a := newLaneSim().observed.Autoscaler
@@ -465,7 +464,14 @@ func TestAPIReader(t *testing.T) {
 		external("orders", &metav1.LabelSelector{MatchLabels: map[string]string{"queue": "a"}}), external("none", nil), external("unknown", nil),
 		autoscalingv2.MetricSpec{Resource: &autoscalingv2.ResourceMetricSource{Name: "cpu"}},
 	)
-	r := (&APIReader{Client: client.CoreV1().RESTClient(), Mapper: mapper}).ReadMetrics(t.Context(), a, "app=web")
+	reader, err := NewAPIReader(&rest.Config{Host: server.URL}, mapper)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := reader.ReadMetrics(t.Context(), a, "app=web", "adapter-a")
+	if r[0].Replica != "adapter-b" || r[1].Replica != "adapter-b" || r[2].Replica != "" {
+		t.Errorf("answered by %q, %q and %q", r[0].Replica, r[1].Replica, r[2].Replica)
+	}
 	if r[0].Err != nil || r[0].Pods["web-0"].Value != 1500 || r[0].Window != 4*time.Second || r[0].Newest.IsZero() {
 		t.Errorf("pods: %+v", r[0])
 	}

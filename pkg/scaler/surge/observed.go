@@ -37,6 +37,8 @@ type Reading struct {
 	Window time.Duration
 	// Newest is the time of the newest sample.
 	Newest time.Time
+	// Replica is the name of the adapter's replica that answered; empty: not told.
+	Replica string
 }
 
 // Memory is the lane's memory of an autoscaler. The zero value is its start.
@@ -65,12 +67,16 @@ type Memory struct {
 // Agreement is a row of looks that all find a surge.
 type Agreement struct {
 	Since     time.Time // zero: no row
-	Samples   int       // looks with a newer sample than the look before
-	Shortened int       // latest looks in a row whose window is shortened
+	Looks     int
+	Samples   int // looks with a newer sample than the look before
+	Shortened int // latest looks in a row whose window is shortened
 	Newest    time.Time
-	Last, Low int32 // wish of the latest look, and the lower wish of the latest two
-	// First, Before and Demand are the demands of the first look, of the look before the latest, and of the latest.
-	First, Before, Demand float64
+	// Replica is the adapter's replica that answered the latest look; empty: not told. IsConfirmed is set if another one answered the look before.
+	Replica     string
+	IsConfirmed bool
+	Last, Low   int32 // wish of the latest look, and the lower wish of the latest two
+	// First and Demand are the demands of the first look and of the latest, Earlier and Before those of the two looks before the latest.
+	First, Earlier, Before, Demand float64
 }
 
 // Raise is a raise to a number of replicas.

@@ -37,11 +37,16 @@ func readQueue(messages int64) Reading {
 	return Reading{Answer: hpa.Answer{External: []int64{1000 * messages}}}
 }
 
-// TestWake: the first item wakes one pod at the first look, without a raise of the budget. The further ones need the evidence of a raise.
+// TestWake: the first item wakes one pod at the first look and its confirmation, without a raise of the budget. The further ones need the
+// evidence of a raise.
 func TestWake(t *testing.T) {
 	t.Parallel()
 	s := newQueueSim(nil)
 	d := s.look(readQueue(40))
+	if d.Place || !d.ConfirmsNow {
+		t.Fatalf("the first item: %+v, want another look at once", d)
+	}
+	d = s.look(readQueue(40))
 	if !d.Place || !d.IsNew || d.Memory.Raise.Replicas != 1 || len(d.Memory.Raises) != 0 {
 		t.Fatalf("the first item: %+v, want a hold of 1 replica, and no raise", d)
 	}
@@ -128,6 +133,7 @@ func TestWakeIsObserved(t *testing.T) {
 	s := newQueueSim(nil)
 	s.observed.Mode = ModeObserve
 	s.look(readQueue(4))
+	s.look(readQueue(4))
 	s.setPods(1)
 	s.look(readQueue(4))
 	if !slices.Equal(s.notices, []string{ReasonObserved, ReasonFollowed}) {
@@ -149,6 +155,7 @@ func TestWakeBesideMetricsOfPods(t *testing.T) {
 	for range 120 {
 		look(0)
 	}
+	look(40)
 	if d := look(40); !d.Place || d.Memory.Raise.Replicas != 1 {
 		t.Fatalf("the first item: %+v, skip %q; want a hold of 1 replica", d.Memory.Raise, d.Skip)
 	}
