@@ -22,6 +22,12 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
+// The bound of a wake: two seconds, and on a machine that is too busy for a look each half second as many looks.
+const (
+	surgeWakeBound = 2 * time.Second
+	surgeWakeLooks = 4
+)
+
 // TestSurgeFromZero: workers at zero under a plain HPA on a queue, with the lane, have their first pod asked for as soon as the page shows
 // an item. The HPA takes them back to zero; a person's zero stays.
 func TestSurgeFromZero(t *testing.T) {
@@ -36,13 +42,20 @@ func TestSurgeFromZero(t *testing.T) {
 	newQueueWorkers(t, 5, map[string]string{surge.Annotation: ""})
 	for range min(*surgeSteps, keptSurges) {
 		awaitQueueWorkers(t, 0)
+		idle := startLookTimer(t)
 		waitForSurge(t, 70*time.Second) // good answers for a minute, at any time of the HPA's period
+		period := idle()
 		messages.Store(40)
-		began := time.Now()
+		began, waking := time.Now(), startLookTimer(t)
 		awaitQueueWorkers(t, 1)
 		first := time.Since(began)
+		bound := max(surgeWakeBound, surgeWakeLooks*max(period, waking()))
+		t.Logf("the first pod was asked for after %.1f s, want %.1f s; the lane looks each %.2f s", first.Seconds(), bound.Seconds(), period.Seconds())
+		if first > bound {
+			t.Error("the first pod was asked for too late")
+		}
 		awaitQueueWorkers(t, 8)
-		t.Logf("the first pod was asked for %.1f s after the first item, the eighth after %.1f s", first.Seconds(), time.Since(began).Seconds())
+		t.Logf("the eighth pod was asked for %.1f s after the first item", time.Since(began).Seconds())
 		messages.Store(0)
 	}
 	awaitQueueWorkers(t, 0)
@@ -53,6 +66,41 @@ func TestSurgeFromZero(t *testing.T) {
 	if n, err := countQueueWorkers(t.Context()); err != nil || n != 0 {
 		t.Errorf("a person's zero: %d workers, %v; want 0", n, err)
 	}
+}
+
+// startLookTimer returns a function that returns the time of a look of the lane since the start.
+func startLookTimer(t *testing.T) (period func() time.Duration) {
+	t.Helper()
+	began, before := time.Now(), countSurgeLooks(t)
+	return func() time.Duration {
+		return time.Duration(float64(time.Since(began)) / max(1, countSurgeLooks(t)-before))
+	}
+}
+
+// countSurgeLooks returns the looks of the lane in all pods of the scaler.
+func countSurgeLooks(t *testing.T) (looks float64) {
+	t.Helper()
+	pods, err := s.Client.CoreV1().Pods(stack.AdapterNamespace).List(t.Context(), metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=tachometer-scaler"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range pods.Items {
+		page, err := s.Get(t.Context(), fmt.Sprintf("/api/v1/namespaces/%s/pods/%s:8080/proxy/metrics", stack.AdapterNamespace, pods.Items[i].Name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(page)) {
+			if !strings.HasPrefix(line, "tachometer_scaler_surge_looks_total{") {
+				continue
+			}
+			n, err := strconv.ParseFloat(line[strings.LastIndex(line, " ")+1:len(line)-1], 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			looks += n
+		}
+	}
+	return looks
 }
 
 // needScaleToZero skips the test on a Kubernetes whose HPAs do not go to zero.

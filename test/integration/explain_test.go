@@ -23,6 +23,7 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/tachometer-metrics/tachometer/pkg/domain"
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 	"github.com/tachometer-metrics/tachometer/pkg/replay"
 	"github.com/tachometer-metrics/tachometer/test/harness/cluster"
@@ -214,6 +215,7 @@ func TestTwoReplicas(t *testing.T) {
 			t.Errorf("the replica at port %d has the records of %+v", a.port, log.Source)
 		}
 	}
+	checkForwardedRead(t, second, path)
 	if err := second.stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -223,6 +225,40 @@ func TestTwoReplicas(t *testing.T) {
 	}
 	if r := log.Source.Replicas; len(r) != 2 || !strings.Contains(r[1].Error, "refused") {
 		t.Errorf("a replica that is gone is told as %+v", r)
+	}
+}
+
+// checkForwardedRead expects that a read that asks for another replica than the first is answered by the second, to which kube-apiserver
+// sends nothing. Both have the name of this machine.
+func checkForwardedRead(t *testing.T, second *adapter, path string) {
+	t.Helper()
+	answered := func() float64 {
+		n, err := second.counted(t.Context(), "tachometer_provider_requests_total", "api", "custom", "outcome", "success")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	before := answered()
+	name, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+net.JoinHostPort(shared.HostIP(), strconv.Itoa(tacho.port))+path, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set(domain.OtherReplicaHeader, name)
+	response, err := tacho.reader.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK || response.Header.Get(domain.ReplicaHeader) != name {
+		t.Errorf("%s by %q, want values by %q", response.Status, response.Header.Get(domain.ReplicaHeader), name)
+	}
+	if got := answered(); got != before+1 {
+		t.Errorf("the second replica answered %g reads, want %g", got-before, 1.0)
 	}
 }
 

@@ -65,7 +65,7 @@ type auditedProgram struct {
 }
 
 var auditedPrograms = []auditedProgram{
-	{"adapter", adapterUser, "adapter/rbac.yaml", []string{"tachometer-adapter"}, append(builtInRights, peerRight)},
+	{"adapter", adapterUser, "adapter/rbac.yaml", []string{"tachometer-adapter"}, append(builtInRights, peerRights...)},
 	{"scaler", scalerUser, "scaler/base/rbac.yaml", []string{"tachometer-scaler", "tachometer-scaler-workloads", "tachometer-scaler-holds"}, scalerOptionalRights},
 }
 
@@ -80,8 +80,14 @@ var scalerOptionalRights = []right{
 	{"external.metrics.k8s.io", "*", "list", ""},
 }
 
-// peerRight is asked of another replica, and so in no audit log: TestTwoReplicas fails without it.
-var peerRight = right{"explain.tachometer.dev", "horizontalpodautoscalers/decisions", "get", ""}
+// peerRights are asked of another replica, and so in no audit log: TestTwoReplicas fails without them.
+var peerRights = []right{
+	{"explain.tachometer.dev", "horizontalpodautoscalers/decisions", "get", ""},
+	{"custom.metrics.k8s.io", "*", "get", ""},
+	{"custom.metrics.k8s.io", "*", "list", ""},
+	{"external.metrics.k8s.io", "*", "get", ""},
+	{"external.metrics.k8s.io", "*", "list", ""},
+}
 
 // builtInRights are those of the roles of Kubernetes that the adapter is bound to: system:auth-delegator and
 // extension-apiserver-authentication-reader. They need not be used.

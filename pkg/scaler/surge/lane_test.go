@@ -346,10 +346,8 @@ func TestLaneLooksTwiceAtZero(t *testing.T) {
 			w := playLane(t, ModeAct, 2*time.Minute, func(w *fakeWorld, _ context.CancelFunc) {
 				w.mu.Lock()
 				defer w.mu.Unlock()
-				w.sim.setPods(0)
-				a := w.sim.observed.Autoscaler
-				a.Spec.MinReplicas, a.Spec.Metrics = new(int32(0)), newQueueSim(nil).observed.Autoscaler.Spec.Metrics
-				a.Status.Conditions = []autoscalingv2.HorizontalPodAutoscalerCondition{{Type: autoscalingv2.ScaledToZero, Status: tc.condition}}
+				w.setAtZero()
+				w.sim.observed.Autoscaler.Status.Conditions[0].Status = tc.condition
 			})
 			if w.reads < tc.atLeast || w.reads > tc.atMost {
 				t.Errorf("%d reads in two minutes, want %d to %d", w.reads, tc.atLeast, tc.atMost)

@@ -3,6 +3,8 @@ package surge
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -56,6 +58,73 @@ func playReplicas(t *testing.T, w *replicatedWorld) {
 	})
 }
 
+// queuedWorld has two replicas of the adapter that scrape a queue each second, each at a phase of its own. A read takes 20 ms.
+type queuedWorld struct {
+	*fakeWorld
+	phases [2]time.Duration // of the scrapes, from start on
+	start  time.Time
+	itemAt time.Time // of the first item
+}
+
+func (w *queuedWorld) ReadMetrics(_ context.Context, _ *autoscalingv2.HorizontalPodAutoscaler, _, otherThan string) []Reading {
+	waitVirtually(20 * time.Millisecond)
+	replica := 0 // all connections of kube-apiserver end there
+	if otherThan == "adapter-0" {
+		replica = 1
+	}
+	first := w.start.Add(w.phases[replica])
+	scraped := first.Add(time.Since(first).Truncate(time.Second))
+	var messages int64
+	if !scraped.Before(w.itemAt) {
+		messages = 40
+	}
+	r := readQueue(messages)
+	r.Newest, r.Replica = scraped, fmt.Sprint("adapter-", replica)
+	return []Reading{r}
+}
+
+// setAtZero lets the autoscaler of a queue be at its own zero.
+func (w *fakeWorld) setAtZero() {
+	w.sim.setPods(0)
+	a := w.sim.observed.Autoscaler
+	a.Spec.MinReplicas, a.Spec.Metrics = new(int32(0)), newQueueSim(nil).observed.Autoscaler.Spec.Metrics
+	a.Status.Conditions = []autoscalingv2.HorizontalPodAutoscalerCondition{{Type: autoscalingv2.ScaledToZero, Status: corev1.ConditionTrue}}
+}
+
+// TestWakeWithinTwoSeconds: the first pod is asked for within two seconds of the first item, at any phase of the scrapes and looks, and
+// although two replicas must agree.
+func TestWakeWithinTwoSeconds(t *testing.T) {
+	t.Parallel()
+	var slowest time.Duration
+	for seed := range uint64(100) {
+		random := rand.New(rand.NewPCG(seed, 41))
+		w := &queuedWorld{fakeWorld: &fakeWorld{sim: newLaneSim()}, phases: [2]time.Duration{
+			time.Duration(random.Int64N(int64(time.Second))), time.Duration(random.Int64N(int64(time.Second))),
+		}}
+		w.setAtZero()
+		w.sim.observed.Autoscaler.Annotations = map[string]string{Annotation: ""}
+		synctest.Test(t, func(t *testing.T) {
+			w.start = time.Now().Add(-time.Second)
+			w.itemAt = time.Now().Add(90*time.Second + time.Duration(random.Int64N(int64(time.Second))))
+			lane := New(Options{Config: Config{Mode: ModeAct}, Namespaces: []string{"shop"}, Reader: w, Readings: w, Raiser: w, Events: w})
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Second)
+			defer cancel()
+			if err := lane.Run(ctx); err != nil {
+				t.Error(err)
+			}
+			synctest.Wait()
+		})
+		if len(w.raiseAt) == 0 {
+			t.Fatalf("seed %d: no wake", seed)
+		}
+		slowest = max(slowest, w.raiseAt[0].Sub(w.itemAt))
+	}
+	t.Logf("the slowest of 100 wakes took %s", slowest)
+	if slowest > 2*time.Second {
+		t.Errorf("the slowest wake took %s, want 2 s", slowest)
+	}
+}
+
 // TestLyingReplica: a replica of the adapter that always lies, and that kube-apiserver sends all reads to, raises and wakes nothing while
 // another one can be reached. Where none can, its reads are those of an adapter with one replica.
 func TestLyingReplica(t *testing.T) {
@@ -68,12 +137,7 @@ func TestLyingReplica(t *testing.T) {
 		return func(*laneSim) Reading { return readQueue(messages) }
 	}
 	calm, step := total(40, time.Minute), total(400, 4*time.Second)
-	atZero := func(w *replicatedWorld) {
-		w.sim.setPods(0)
-		a := w.sim.observed.Autoscaler
-		a.Spec.MinReplicas, a.Spec.Metrics = new(int32(0)), newQueueSim(nil).observed.Autoscaler.Spec.Metrics
-		a.Status.Conditions = []autoscalingv2.HorizontalPodAutoscalerCondition{{Type: autoscalingv2.ScaledToZero, Status: corev1.ConditionTrue}}
-	}
+	atZero := func(w *replicatedWorld) { w.setAtZero() }
 	for name, tc := range map[string]struct {
 		calm, lie, truth func(*laneSim) Reading
 		change           func(*replicatedWorld)
