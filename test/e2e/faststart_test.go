@@ -2,9 +2,15 @@ package e2e
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -16,6 +22,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/tachometer-metrics/tachometer/test/harness/cluster"
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
@@ -92,6 +99,62 @@ func TestFastStart(t *testing.T) {
 		removeFastPods(t, fastStartName)
 	}
 	logFastStart(t, "as shipped, in place of placeholders", seconds)
+}
+
+// TestFastStartOfNewImage measures what an image costs that the node does not have: the seconds from the begin of the import of its archive, of a
+// file on the node's own disk, until 20 pods are ready. A pull adds the network.
+func TestFastStartOfNewImage(t *testing.T) {
+	needNode(t)
+	if *fastStartRuns == 0 {
+		t.Skip("SKIPPED: -faststart.runs is not set: run `make fast-start`")
+	}
+	program := filepath.Join(t.TempDir(), "sample")
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", program, "./cmd/sample")
+	build.Dir, build.Env = s.Root, append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build the sample: %v: %s", err, out)
+	}
+	for _, padding := range []int{0, 100} {
+		var present, imported []float64
+		for run := range *fastStartRuns {
+			tag := fmt.Sprintf("tachometer/faststart:%d-%d", padding, run)
+			archive := packFastImage(t, tag, program, padding)
+			change := func(c *corev1.Container) { c.Image, c.ImagePullPolicy = tag, corev1.PullNever }
+			began := time.Now()
+			if err := s.Cluster.LoadImage(t.Context(), archive); err != nil {
+				t.Fatal(err)
+			}
+			startFastPods(t, change)
+			imported = append(imported, time.Since(began).Seconds())
+			removeFastPods(t, fastStartName)
+			present = append(present, startFastPods(t, change))
+			removeFastPods(t, fastStartName)
+		}
+		logFastStart(t, fmt.Sprintf("the sample's image and %d MB more, on the node", padding), present)
+		logFastStart(t, fmt.Sprintf("the sample's image and %d MB more, imported from an archive first", padding), imported)
+	}
+}
+
+// packFastImage writes an archive of the sample's image with some megabytes more, at random: no node has its layer.
+func packFastImage(t *testing.T, tag, program string, padding int) (archive string) {
+	t.Helper()
+	dir := t.TempDir()
+	random, err := os.Create(filepath.Join(dir, "padding"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = io.CopyN(random, rand.Reader, int64(padding)*1_000_000+8)
+	if err := errors.Join(err, random.Close()); err != nil {
+		t.Fatal(err)
+	}
+	archive = filepath.Join(dir, "image.tar")
+	err = cluster.PackImage(archive, cluster.Image{
+		Tag: tag, Files: map[string]string{"/sample": program, "/padding": random.Name()}, Entrypoint: []string{"/sample"}, User: "65532",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return archive
 }
 
 // logFastStart logs a row of the table.
