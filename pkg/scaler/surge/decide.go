@@ -260,7 +260,7 @@ type surgeWish struct {
 	isWake   bool    // it is the first pod of a workload that its autoscaler scaled to zero
 	demand   float64 // before it is rounded
 	score    float64 // standard deviations of the demand above the steady one
-	metric   int     // index of the metric with the largest wish
+	metric   int     // index of the metric whose wish it is
 	reading  Reading // of this metric
 	cause    string
 }
@@ -278,11 +278,12 @@ func (d *Decision) computeSurgeWish(o *Observed) (surgeWish, bool) {
 	if decided.Winner < 0 {
 		return surgeWish{}, false
 	}
-	i := d.limitCountedPods(o, decided.Metrics)
+	d.limitCountedPods(o, decided.Metrics)
+	i := d.findSurgeMetric(o, decided.Metrics)
 	m, demand := decided.Metrics[i], measureSurgeDemand(decided.Metrics[i], o.Replicas)
 	w := surgeWish{
 		replicas: min(m.Replicas, o.maxSurgeReplicas()), demand: demand, metric: i, reading: o.Readings[i],
-		score: d.Memory.Metrics[i].scoreDemand(demand, o.Readings[i].Window, d.replicasBeforeRaise(o)),
+		score: d.scoreSurgeMetric(o, i, demand),
 		cause: fmt.Sprintf("%s wants %d replicas, %d are there", describeSurgeMetric(o.Autoscaler.Spec.Metrics[i]), m.Replicas, o.Replicas),
 	}
 	least := max(minSurplus, m.Tolerance.Up)
@@ -299,9 +300,9 @@ func (d *Decision) computeSurgeWish(o *Observed) (surgeWish, bool) {
 	return w, true
 }
 
-// limitCountedPods limits the ready pods that a target of the type Value multiplies to those of the workload before a raise, and returns the
-// metric with the largest wish. The pods of a raise or of a rollout are no further load, and such a wish would grow by its own pods.
-func (d *Decision) limitCountedPods(o *Observed, metrics []hpa.MetricDecision) (winner int) {
+// limitCountedPods limits the ready pods that a target of the type Value multiplies to those of the workload before a raise. The pods of a
+// raise or of a rollout are no further load, and such a wish would grow by its own pods.
+func (d *Decision) limitCountedPods(o *Observed, metrics []hpa.MetricDecision) {
 	before := max(1, d.replicasBeforeRaise(o))
 	for i := range metrics {
 		m := &metrics[i]
@@ -309,11 +310,28 @@ func (d *Decision) limitCountedPods(o *Observed, metrics []hpa.MetricDecision) (
 			m.Counted = int(before)
 			m.Replicas = min(m.Replicas, max(o.Replicas, int32(min(math.Ceil(m.UsageRatio*float64(before)), maxHoldReplicas))))
 		}
-		if m.Err == nil && (metrics[winner].Err != nil || m.Replicas > metrics[winner].Replicas) {
-			winner = i
+	}
+}
+
+// findSurgeMetric returns the metric with the largest wish of those whose demand is no chance; of all, if there is none. A restless metric
+// with a larger wish hides no surge of another.
+func (d *Decision) findSurgeMetric(o *Observed, metrics []hpa.MetricDecision) (found int) {
+	isFoundCertain := false
+	for i, m := range metrics {
+		if m.Err != nil {
+			continue
+		}
+		isCertain := m.Replicas > o.Replicas && d.scoreSurgeMetric(o, i, measureSurgeDemand(m, o.Replicas)) >= minScore
+		if metrics[found].Err != nil || isCertain && !isFoundCertain || isCertain == isFoundCertain && m.Replicas > metrics[found].Replicas {
+			found, isFoundCertain = i, isCertain
 		}
 	}
-	return winner
+	return found
+}
+
+// scoreSurgeMetric returns by how many standard deviations the demand of a metric exceeds its steady demand.
+func (d *Decision) scoreSurgeMetric(o *Observed, metric int, demand float64) float64 {
+	return d.Memory.Metrics[metric].scoreDemand(demand, o.Readings[metric].Window, d.replicasBeforeRaise(o))
 }
 
 // isValueTarget reports whether the target of a metric is a number for the whole workload.
@@ -371,7 +389,9 @@ func (d *Decision) noteSurgeAgreement(o *Observed, w surgeWish) {
 	a.Looks++
 	a.IsConfirmed = a.Replica != "" && w.reading.Replica != "" && w.reading.Replica != a.Replica
 	a.Replica = w.reading.Replica
-	if w.reading.Newest.IsZero() || w.reading.Newest.After(a.Newest) {
+	// An adapter that names no replicas may write the time of the answer for that of the sample: only another value is another sample.
+	isNew := w.reading.Newest.IsZero() || w.reading.Newest.After(a.Newest)
+	if isNew && (w.reading.Replica != "" || w.demand != a.Demand) {
 		a.Samples++
 		a.Newest = w.reading.Newest
 	}
@@ -380,9 +400,18 @@ func (d *Decision) noteSurgeAgreement(o *Observed, w surgeWish) {
 	} else {
 		a.Shortened = 0
 	}
-	a.Low, a.Last = min(a.Last, w.replicas), w.replicas
+	a.Low, a.Last = min(a.Last, w.replicas, a.noteStableWish(w.replicas, o.Now, o.scaleUpStabilization())), w.replicas
 	a.Earlier, a.Before, a.Demand = a.Before, a.Demand, w.demand
 	d.Memory.Agreement = a
+}
+
+// noteStableWish notes a wish, and returns the least of a time before now. It keeps those that no later wish is below.
+func (a *Agreement) noteStableWish(replicas int32, now time.Time, stabilization time.Duration) int32 {
+	a.Wishes = slices.DeleteFunc(slices.Clone(a.Wishes), func(r hpa.Recommendation) bool {
+		return r.Replicas >= replicas || now.Sub(r.Time) > stabilization
+	})
+	a.Wishes = append(a.Wishes, hpa.Recommendation{Replicas: replicas, Time: now})
+	return a.Wishes[0].Replicas
 }
 
 // isSurgeWindowShortened reports whether the adapter shortened the window of the wish: it found a step that chance does not explain.

@@ -55,7 +55,7 @@ func (s *laneSim) setPods(n int) {
 
 // readTotal returns a reading of a total over a window, spread over the pods, with a sample of now.
 func (s *laneSim) readTotal(total float64, window time.Duration) Reading {
-	r := Reading{Window: window, Newest: s.observed.Now, Answer: hpa.Answer{Pods: map[string]hpa.PodValue{}}}
+	r := Reading{Window: window, Newest: s.observed.Now, Replica: "adapter-0", Answer: hpa.Answer{Pods: map[string]hpa.PodValue{}}}
 	for _, p := range s.observed.Pods {
 		r.Pods[p.Name] = hpa.PodValue{Value: int64(1000 * total / float64(len(s.observed.Pods)))}
 	}

@@ -75,6 +75,8 @@ type Agreement struct {
 	Replica     string
 	IsConfirmed bool
 	Last, Low   int32 // wish of the latest look, and the lower wish of the latest two
+	// Wishes are those of the time that the autoscaler wants a wish to last, of which no later one is below.
+	Wishes []hpa.Recommendation
 	// First and Demand are the demands of the first look and of the latest, Earlier and Before those of the two looks before the latest.
 	First, Earlier, Before, Demand float64
 }

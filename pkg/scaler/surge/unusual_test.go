@@ -95,7 +95,7 @@ func newValueSims() map[string]*laneSim {
 
 // readValue returns a reading of a whole queue, for an Object as for an External metric.
 func readValue(messages int64) Reading {
-	return Reading{Answer: hpa.Answer{Object: 1000 * messages, External: []int64{1000 * messages}}}
+	return Reading{Replica: "adapter-0", Answer: hpa.Answer{Object: 1000 * messages, External: []int64{1000 * messages}}}
 }
 
 // TestValueTargetDoesNotCompound: a target of the type Value multiplies the ready pods. The pods of the raise are no further load, whether

@@ -34,7 +34,7 @@ func newQueueSim(change func(*autoscalingv2.HorizontalPodAutoscaler)) *laneSim {
 }
 
 func readQueue(messages int64) Reading {
-	return Reading{Answer: hpa.Answer{External: []int64{1000 * messages}}}
+	return Reading{Replica: "adapter-0", Answer: hpa.Answer{External: []int64{1000 * messages}}}
 }
 
 // TestWake: the first item wakes one pod at the first look and its confirmation, without a raise of the budget. The further ones need the
