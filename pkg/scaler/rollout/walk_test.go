@@ -154,7 +154,7 @@ func (w *walker) checkMaximums() {
 // that a changed hold asked for before. The hold may be of a workload that the one before was pointed at for a while.
 func (w *walker) looksCopied(least int32) bool {
 	for _, h := range w.holds {
-		if n := h.Status.Numbers; h.Spec.Replicas == least || h.CountedNumbers().Replicas == least || n != nil && n.MinReplicas.Set == least {
+		if n := h.Status.Numbers; h.Spec.Replicas == least || h.Status.Up != nil && h.Status.Up.Replicas == least || n != nil && n.MinReplicas.Set == least {
 			return true
 		}
 	}
