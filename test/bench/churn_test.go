@@ -41,7 +41,6 @@ const (
 	generation  = 500              // pods at a time
 	lifetime    = 5 * time.Second  // of each pod: two or three scrapes
 	churnBounds = 500_000          // maximum growth of the heap, in bytes: a leak of 125 bytes per pod over 4,000 pods exceeds it
-	remembered  = 16 * generation  // deleted pods within discovery's retention
 	forgotten   = 11 * time.Minute // time after which no trace of a pod or a demand remains
 	scrapers    = 4                // concurrent scrapes: as many workers stay idle, started when that many scrapes first coincide
 )
@@ -71,7 +70,7 @@ func TestChurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, end := newChurn(t)
 		defer end()
-		c.live(min(*churnPods, remembered)) // for memory that is allocated once
+		c.live(*churnPods) // as many as are measured: maps keep the capacity of their fullest moment
 		before = c.leave()
 		gone = -c.made
 		c.live(*churnPods)

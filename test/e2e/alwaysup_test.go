@@ -337,14 +337,14 @@ func findKubeAPIServer(processes map[string]int) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	names, err := filepath.Glob("/proc/[0-9]*/comm")
+	lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
 		return 0, err
 	}
-	for _, file := range names {
-		name, _ := os.ReadFile(file)
+	for _, file := range lines {
+		line, _ := os.ReadFile(file) // the command and its arguments: one program holds the whole control plane
 		link, _ := os.Readlink(filepath.Join(filepath.Dir(file), "ns/pid"))
-		if strings.TrimSpace(string(name)) == "kube-apiserver" && link == namespace {
+		if words := strings.Split(string(line), "\x00"); len(words) > 1 && words[1] == "kube-apiserver" && link == namespace {
 			return strconv.Atoi(filepath.Base(filepath.Dir(file)))
 		}
 	}

@@ -150,11 +150,11 @@ func (w *walker) checkMaximums() {
 	}
 }
 
-// looksCopied reports whether another autoscaler with a minimum cannot be told from a copy of one before: it has the number of a hold. The hold may
-// be of a workload that the one before was pointed at for a while.
+// looksCopied reports whether another autoscaler with a minimum cannot be told from a copy of one before: it has a number of a hold, also the one
+// that a changed hold asked for before. The hold may be of a workload that the one before was pointed at for a while.
 func (w *walker) looksCopied(least int32) bool {
 	for _, h := range w.holds {
-		if n := h.Status.Numbers; h.Spec.Replicas == least || n != nil && n.MinReplicas.Set == least {
+		if n := h.Status.Numbers; h.Spec.Replicas == least || h.Status.Up != nil && h.Status.Up.Replicas == least || n != nil && n.MinReplicas.Set == least {
 			return true
 		}
 	}
