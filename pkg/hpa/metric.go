@@ -20,7 +20,7 @@ func decideMetric(in Input, s Settings, index int) MetricDecision {
 	if index < len(in.Answers) {
 		answer = in.Answers[index]
 	}
-	m := MetricDecision{Tolerance: chooseTolerance(in.HPA, s)}
+	m := MetricDecision{Tolerance: ToleranceOf(in.HPA, s)}
 	var err error
 	switch kind := spec.Type; {
 	case !hasMetricSource(spec):
@@ -61,8 +61,8 @@ func hasMetricSource(m autoscalingv2.MetricSpec) bool {
 	return true // unknown
 }
 
-// chooseTolerance returns the controller's tolerance, or for each direction the one of spec.behavior.
-func chooseTolerance(hpa *autoscalingv2.HorizontalPodAutoscaler, s Settings) Tolerance {
+// ToleranceOf returns the controller's tolerance, or for each direction the one of spec.behavior.
+func ToleranceOf(hpa *autoscalingv2.HorizontalPodAutoscaler, s Settings) Tolerance {
 	t := Tolerance{Down: s.Tolerance, Up: s.Tolerance}
 	if b := hpa.Spec.Behavior; b != nil {
 		if b.ScaleDown != nil && b.ScaleDown.Tolerance != nil {

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// calendarInterval is the pause between two reads of the calendar: people change it seldom.
-const calendarInterval = 30 * time.Second
+// slowInterval is the pause between two reads of the calendar, seldom changed, and of the targets, a long list in a large cluster.
+const slowInterval = 30 * time.Second
 
 // CalendarReader reads the schedules of the cluster's scalers.
 type CalendarReader interface {
@@ -50,7 +50,7 @@ type calendarList struct {
 
 // readDashboardCalendars returns the calendars of the last read, or reads them again.
 func (s *Server) readDashboardCalendars(ctx context.Context, last calendarList, now time.Time) calendarList {
-	if s.opts.Calendars == nil || !last.read.IsZero() && now.Sub(last.read) < calendarInterval {
+	if s.opts.Calendars == nil || !last.read.IsZero() && now.Sub(last.read) < slowInterval {
 		return last
 	}
 	items, err := s.opts.Calendars.ReadCalendars(ctx, now)

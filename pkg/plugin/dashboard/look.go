@@ -46,7 +46,7 @@ func (s *Server) Look(ctx context.Context) {
 	looks := s.readAutoscalerLooks(ctx, objects, metrics, now)
 	s.records.recordLooks(ctx, looks)
 	next.Time, next.Failed, next.Unread = now, nil, slices.Clone(objects.Unread)
-	next.Targets = s.readDashboardTargets(ctx, metrics.Reader)
+	next.Targets = s.readDashboardTargets(ctx, metrics.Reader, last.Targets, now)
 	next.Autoscalers, next.Faults = make([]autoscalerView, len(looks)), []faultView{}
 	for i, look := range looks {
 		next.Autoscalers[i] = look.view

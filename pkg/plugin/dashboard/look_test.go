@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -440,7 +441,7 @@ func TestTargets(t *testing.T) {
 		},
 		Failing: 2, All: 4, Replica: "a", Command: "kubectl get targets.explain.tachometer.dev -n shop",
 	}
-	if diff := cmp.Diff(want, got.Targets); diff != "" {
+	if diff := cmp.Diff(want, got.Targets, cmpopts.IgnoreUnexported(targetList{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	if len(got.Faults) != 1 || got.Faults[0].Reason != "scrape failed (connection refused), counts as 0" {
@@ -450,10 +451,15 @@ func TestTargets(t *testing.T) {
 		c.targets.Items = append(c.targets.Items, target(fmt.Sprint("more-", i), "stale", ""))
 	}
 	c.look(t, s)
+	if got := getJSON[snapshot](t, s, "api/state").Targets; got.Failing != 2 {
+		t.Errorf("%d failing targets 5 s after a read; the next read is due after 30 s", got.Failing)
+	}
+	c.now = c.now.Add(slowInterval)
+	c.look(t, s)
 	if got := getJSON[snapshot](t, s, "api/state").Targets; len(got.Items) != maxShownTargets || got.Failing != 3*maxShownTargets+2 {
 		t.Errorf("%d of %d failing targets", len(got.Items), got.Failing)
 	}
-	c.targets = nil
+	c.targets, c.now = nil, c.now.Add(slowInterval)
 	c.look(t, s)
 	if got := getJSON[snapshot](t, s, "api/state").Targets; got.Items == nil || got.All != 0 || got.Command != "" {
 		t.Errorf("of an older adapter: %+v", got)

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/explain"
@@ -25,6 +26,7 @@ type targetList struct {
 	Replica string       `json:"replica,omitempty"` // of the adapter, whose scrapes they are
 	Error   string       `json:"error,omitempty"`
 	Command string       `json:"command,omitempty"` // empty: the adapter serves no targets
+	read    time.Time
 }
 
 // targetView is a pod's metrics endpoint that gives no samples.
@@ -35,9 +37,12 @@ type targetView struct {
 	Reason    string `json:"reason"`
 }
 
-// readDashboardTargets reads the targets of a replica of the adapter. An older adapter serves none.
-func (s *Server) readDashboardTargets(ctx context.Context, reader reading.Reader) targetList {
-	list := targetList{Items: []targetView{}}
+// readDashboardTargets returns the targets of the last read, or reads those of a replica of the adapter. An older adapter serves none.
+func (s *Server) readDashboardTargets(ctx context.Context, reader reading.Reader, last targetList, now time.Time) targetList {
+	if !last.read.IsZero() && now.Sub(last.read) < slowInterval {
+		return last
+	}
+	list := targetList{Items: []targetView{}, read: now}
 	targets, err := records.ListTargets(ctx, reader, s.opts.Namespace)
 	if errors.Is(err, records.ErrNotServed) {
 		return list

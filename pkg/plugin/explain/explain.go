@@ -21,6 +21,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/records"
+	"github.com/tachometer-metrics/tachometer/pkg/replay"
 )
 
 // Explanation is the state of an autoscaler with its reasons.
@@ -40,6 +41,7 @@ type Explanation struct {
 	Pods          []Pod           `json:"pods,omitempty"`
 	Policies      []Policy        `json:"policies"`
 	Stabilization []Stabilization `json:"stabilization"`
+	Tolerance     Tolerance       `json:"tolerance"`
 	Conditions    []Condition     `json:"conditions"`
 	// Changes say at which value the wish of a metric changes.
 	Changes []string `json:"changes,omitempty"`
@@ -97,6 +99,12 @@ func (v *PodValue) NoteCause(cause string) {
 type Policy struct {
 	Direction string `json:"direction"`
 	Text      string `json:"text"`
+}
+
+// Tolerance has, for each direction, the distance between a usage ratio and 1 that changes nothing.
+type Tolerance struct {
+	ScaleUp   float64 `json:"scaleUp"`
+	ScaleDown float64 `json:"scaleDown"`
 }
 
 // Stabilization is the window of a direction.
@@ -305,8 +313,10 @@ func DescribeOmission(o explainapi.Omission) string {
 	return text
 }
 
-// addExplainedBehavior adds the policies and windows in force, Kubernetes' defaults included.
+// addExplainedBehavior adds the policies, windows and tolerances in force, Kubernetes' defaults included.
 func (e *Explanation) addExplainedBehavior(scaler *autoscalingv2.HorizontalPodAutoscaler) {
+	tolerance := hpa.ToleranceOf(scaler, replay.Settings())
+	e.Tolerance = Tolerance{ScaleUp: tolerance.Up, ScaleDown: tolerance.Down}
 	for _, up := range []bool{true, false} {
 		direction, reason := "scaleDown", "ScaleDownStabilized"
 		if up {
@@ -360,7 +370,6 @@ func explainedScalingRules(scaler *autoscalingv2.HorizontalPodAutoscaler, up boo
 	if len(own.Policies) > 0 {
 		rules.Policies = own.Policies
 	}
-	rules.Tolerance = own.Tolerance
 	return rules
 }
 

@@ -623,6 +623,27 @@ func TestDisabledDirection(t *testing.T) {
 	}
 }
 
+// TestTolerance: the behavior shows the tolerance of each direction, the controller's own where the spec has none.
+func TestTolerance(t *testing.T) {
+	t.Parallel()
+	e := load{rates: times(7, "50"), wanted: 7, change: func(hpa *autoscalingv2.HorizontalPodAutoscaler) {
+		hpa.Spec.Behavior = &autoscalingv2.HorizontalPodAutoscalerBehavior{ScaleUp: &autoscalingv2.HPAScalingRules{
+			SelectPolicy: new(autoscalingv2.DisabledPolicySelect), Tolerance: new(resource.MustParse("20m")),
+		}}
+	}}.explain(t)
+	if want := (Tolerance{ScaleUp: 0.02, ScaleDown: 0.1}); e.Tolerance != want {
+		t.Errorf("tolerance = %+v, want %+v", e.Tolerance, want)
+	}
+	table := e.tabulateExplainedBehavior()
+	shown := map[string]string{}
+	for _, row := range table.Rows {
+		shown[row[0]] = row[len(row)-1]
+	}
+	if diff := cmp.Diff(map[string]string{"scaleUp": "2%", "scaleDown": "10%"}, shown); diff != "" {
+		t.Errorf("shown tolerances (-want +got):\n%s", diff)
+	}
+}
+
 // TestMissingTarget: a scale target that does not exist is told from one that could not be read.
 func TestMissingTarget(t *testing.T) {
 	t.Parallel()

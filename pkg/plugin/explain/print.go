@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"math"
+	"strconv"
 	"strings"
 	"time"
 
@@ -75,17 +77,25 @@ func (e *Explanation) tabulateExplainedPods() output.Table {
 }
 
 func (e *Explanation) tabulateExplainedBehavior() output.Table {
-	table := output.Table{Header: []string{"DIRECTION", "POLICY", "WINDOW", "HOLDS"}}
+	table := output.Table{Header: []string{"DIRECTION", "POLICY", "WINDOW", "HOLDS", "TOLERANCE"}}
 	for _, p := range e.Policies {
-		window, holds := time.Duration(0), false
+		window, holds, tolerance := time.Duration(0), false, e.Tolerance.ScaleDown
+		if p.Direction == "scaleUp" {
+			tolerance = e.Tolerance.ScaleUp
+		}
 		for _, s := range e.Stabilization {
 			if s.Direction == p.Direction {
 				window, holds = s.Window, s.Holds
 			}
 		}
-		table.Add(p.Direction, p.Text, output.Duration(window), fmt.Sprint(holds))
+		table.Add(p.Direction, p.Text, output.Duration(window), fmt.Sprint(holds), formatExplainedTolerance(tolerance))
 	}
 	return table
+}
+
+// formatExplainedTolerance returns a share of 1 in percent, to three decimals.
+func formatExplainedTolerance(share float64) string {
+	return strconv.FormatFloat(math.Round(share*1e5)/1e3, 'f', -1, 64) + "%"
 }
 
 func (e *Explanation) tabulateExplainedConditions() output.Table {
