@@ -286,6 +286,8 @@ type Target struct {
 	// State is up, or the reason why the target gives no samples; Error says it in words.
 	State string `json:"state"`
 	Error string `json:"error,omitempty"`
+	// DurationMillis is the duration of the last scrape, whatever became of it; 0: under a millisecond, or none was finished.
+	DurationMillis int64 `json:"durationMillis,omitempty"`
 	// Families are the metric families that are read from it.
 	Families []string `json:"families,omitempty"`
 }

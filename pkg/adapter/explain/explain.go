@@ -51,6 +51,7 @@ type Discovery interface {
 // Scrapes tells why a target gives no samples.
 type Scrapes interface {
 	Diagnose(namespace, pod string, families []string) metric.Omission
+	ScrapeDuration(namespace, pod string) time.Duration
 }
 
 // Deps are the dependencies of an API. All are required.
@@ -219,7 +220,8 @@ func (a *API) getExplainedTarget(_ context.Context, key types.NamespacedName) (*
 }
 
 func (a *API) newExplainedTarget(t metric.Target) explainapi.Target {
-	out := explainapi.Target{URL: t.URL, State: explainapi.TargetUp, Families: t.Families}
+	took := a.deps.Scrapes.ScrapeDuration(t.Namespace, t.Pod)
+	out := explainapi.Target{URL: t.URL, State: explainapi.TargetUp, DurationMillis: took.Milliseconds(), Families: t.Families}
 	out.Name, out.Namespace = t.Pod, t.Namespace
 	switch o := a.deps.Scrapes.Diagnose(t.Namespace, t.Pod, t.Families); o.Reason {
 	case metric.ReasonScrapeFailed, metric.ReasonStale, metric.ReasonNotScraped, metric.ReasonTerminating:

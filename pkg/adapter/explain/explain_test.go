@@ -94,6 +94,8 @@ func (knownShop) Diagnose(namespace, pod string, _ []string) metric.Omission {
 	return metric.Omission{Object: metric.Object{Namespace: namespace, Name: pod}, Reason: metric.ReasonScrapeFailed, Detail: "connection refused"}
 }
 
+func (knownShop) ScrapeDuration(string, string) time.Duration { return 12 * time.Millisecond }
+
 // lookedStatus is the status of an autoscaler after the controller's first look.
 func lookedStatus() *explainapi.Status {
 	return &explainapi.Status{CurrentReplicas: 1, DesiredReplicas: 2, Conditions: []explainapi.Condition{{Type: "AbleToScale", Status: "True"}}}
@@ -226,7 +228,7 @@ func TestAPI(t *testing.T) {
 	}
 	var targets explainapi.TargetList
 	getExplained(t, shop+"targets", "application/json", &targets)
-	if len(targets.Items) != 1 || targets.Items[0].State != "scrape_failed" || targets.Items[0].Error != "connection refused" || targets.Source.Replica != "adapter-1" {
+	if len(targets.Items) != 1 || targets.Items[0].State != "scrape_failed" || targets.Items[0].Error != "connection refused" || targets.Items[0].DurationMillis != 12 || targets.Source.Replica != "adapter-1" {
 		t.Errorf("targets %+v", targets)
 	}
 	var metrics explainapi.MetricList
@@ -266,7 +268,7 @@ func TestKubectlTable(t *testing.T) {
 	shop := serveShop(t) + "/namespaces/shop/"
 	for resource, want := range map[string][]any{
 		"horizontalpodautoscalers": {"web", "1", "2", "adapter-1", "2026-11-28T11:00:00Z"},
-		"targets":                  {"web-1", "scrape_failed", "http://10.0.0.1:8080/metrics", "connection refused"},
+		"targets":                  {"web-1", "scrape_failed", "12ms", "http://10.0.0.1:8080/metrics", "connection refused"},
 		"metrics":                  {"request_per_second", "pods", "", "", true},
 	} {
 		var table metav1.Table

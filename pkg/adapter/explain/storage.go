@@ -68,13 +68,13 @@ func (a *API) newExplainedHPAStorage() *namedStorage {
 func (a *API) newExplainedTargetStorage() *namedStorage {
 	return &namedStorage{
 		explainStorage{
-			"target", &explainapi.Target{}, a.listExplainedTargets, []string{"Name", "State", "URL", "Error"},
+			"target", &explainapi.Target{}, a.listExplainedTargets, []string{"Name", "State", "Duration", "URL", "Error"},
 			func(o runtime.Object) []any {
 				t, ok := o.(*explainapi.Target)
 				if !ok {
 					return nil
 				}
-				return []any{t.Name, t.State, t.URL, t.Error}
+				return []any{t.Name, t.State, fmt.Sprintf("%dms", t.DurationMillis), t.URL, t.Error}
 			},
 		},
 		func(ctx context.Context, key types.NamespacedName) (runtime.Object, error) {

@@ -17,8 +17,9 @@ import (
 // targetStatus is the state of a target after its last scrape. Manager.mu guards it. Its times are from the manager's clock.
 type targetStatus struct {
 	tried   bool
-	cause   string // the reason of the last scrape's failure; "" after an accepted page
-	failure string // the same, or the first rejected family and its reason: for the log
+	took    time.Duration // of the last scrape
+	cause   string        // the reason of the last scrape's failure; "" after an accepted page
+	failure string        // the same, or the first rejected family and its reason: for the log
 	pageAt  time.Time
 	broken  bool // a scrape has failed since the newest accepted page
 	// refusedAt is the time of the first scrape since the newest accepted page at which the target refused connections; zero: none.
@@ -56,7 +57,7 @@ func maxScrapeGap(interval time.Duration) time.Duration { return interval * 22 /
 
 // recordScrape records the outcome of a scrape that ended at now.
 func (s *targetStatus) recordScrape(j *scrapeJob, o scrapeOutcome, now time.Time) {
-	s.tried, s.cause = true, o.classifyScrapeOutcome(j.opts.Timeout).text
+	s.tried, s.took, s.cause = true, o.end.Sub(o.start), o.classifyScrapeOutcome(j.opts.Timeout).text
 	s.failure = s.cause
 	if o.err != nil {
 		if s.broken = true; s.refusedAt.IsZero() && isScrapeConnectionRefused(o.err) {
@@ -210,6 +211,17 @@ func (m *Manager) SilentSince(namespace, pod string) (page time.Time, ended bool
 		return time.Time{}, false
 	}
 	return l.status.pageAt, l.status.seriesEnded
+}
+
+// ScrapeDuration returns the duration of the last scrape of a pod, from its start until the page was read or failed; 0: none was finished.
+func (m *Manager) ScrapeDuration(namespace, pod string) time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l := m.loops[metric.Object{Namespace: namespace, Name: pod}]
+	if l == nil {
+		return 0
+	}
+	return l.status.took
 }
 
 // CountsUnseen reports whether a pod whose page fails is ready, or was since its series ended, as far as the scraper knows: it may count on no

@@ -38,6 +38,11 @@ func TestDiagnose(t *testing.T) {
 		checkDiagnosis(t, m, "rejects", metric.ReasonScrapeFailed, "connection refused", "a")
 		passFakeTime(10 * time.Second)
 		checkDiagnosis(t, m, "silent", metric.ReasonScrapeFailed, "timeout after 2s", "a")
+		for pod, want := range map[string]time.Duration{"silent": 2 * time.Second, "cart-1": 0, "nobody": 0} {
+			if got := m.ScrapeDuration("shop", pod); got != want {
+				t.Errorf("the last scrape of %s took %s, want %s", pod, got, want)
+			}
+		}
 		checkDiagnosis(t, m, "cart-1", metric.ReasonWarmingUp, "scraped for 11s only", "a")
 		n.addServer("rejects:8080", p)
 		n.removeServer("cart-1:8080")
