@@ -21,8 +21,8 @@ const Max = 200
 func Serve(server *http.Server, listener net.Listener) error {
 	follow, addContext, handler := server.ConnState, server.ConnContext, server.Handler
 	server.ConnState = func(c net.Conn, state http.ConnState) {
-		if limited, ok := c.(*Conn); ok && state == http.StateIdle {
-			limited.expectHeader()
+		if limited, ok := c.(*Conn); ok {
+			limited.followState(state)
 		}
 		if follow != nil {
 			follow(c, state)
@@ -65,26 +65,32 @@ func (l limitedListener) Accept() (net.Conn, error) {
 }
 
 // Conn is a connection that carries HTTP/1 requests. Read returns an error when a request's header has more than Max lines. net/http reads by one
-// goroutine at a time, and reports between two reads that the next request may come. The body of a request that a client sends before the last
-// response counts as a header: above Max lines it ends the connection.
+// goroutine at a time, and reports between two reads that a header has ended and that the next one may begin. A client that does not wait for
+// the last response may have sent the beginning of the next header with it: up to the 4 KiB of net/http's buffer do not count.
 type Conn struct {
 	net.Conn
 
 	lines  int  // of the header that is read, without the last one
 	filled bool // the last line is not blank
-	ended  bool // a blank line has ended the header
+	ended  bool // a blank line, or net/http, has ended the header
+	inside bool // the next read may begin inside of a header
 }
 
 // NetConn returns the connection below, as that of a tls.Conn.
 func (c *Conn) NetConn() net.Conn { return c.Conn }
 
-// Read implements net.Conn.
-func (c *Conn) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
-	if plain := (tls.RecordHeaderError{}); errors.As(err, &plain) && plain.Conn != nil { // as net/http does for its own TLS connections
-		_, _ = io.WriteString(plain.Conn, "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n")
+// Read implements net.Conn. The error stays: net/http overlooks one at the end of a line, and reads again.
+func (c *Conn) Read(b []byte) (n int, err error) {
+	if c.inside { // a blank line may end this header or precede it, so the read is too short for Max lines of a body
+		b, c.inside = b[:min(len(b), Max)], false
 	}
-	c.countHeaderLines(b[:n])
+	if c.lines <= Max {
+		n, err = c.Conn.Read(b)
+		if plain := (tls.RecordHeaderError{}); errors.As(err, &plain) && plain.Conn != nil { // as net/http does for its own TLS connections
+			_, _ = io.WriteString(plain.Conn, "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n")
+		}
+		c.countHeaderLines(b[:n])
+	}
 	if c.lines > Max {
 		return 0, fmt.Errorf("read a request: its header has more than %d lines", Max)
 	}
@@ -108,5 +114,13 @@ func (c *Conn) countHeaderLines(data []byte) {
 	}
 }
 
-// expectHeader begins anew: the response to the last request is written.
-func (c *Conn) expectHeader() { c.lines, c.filled, c.ended = 0, false, false }
+// followState begins anew when the response to the last request is written, and ends the header when net/http has read it.
+func (c *Conn) followState(state http.ConnState) {
+	switch state {
+	case http.StateIdle:
+		c.lines, c.filled, c.ended, c.inside = 0, false, false, true
+	case http.StateActive:
+		c.ended = true
+	default:
+	}
+}

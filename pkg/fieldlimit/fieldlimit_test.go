@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -87,6 +88,50 @@ func TestServe(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestServePipelined: requests that do not wait for each other's responses are served wherever the reads of the server divide them, whatever
+// lines their bodies have, and a header above the bound ends the connection.
+func TestServePipelined(t *testing.T) {
+	t.Parallel()
+	lines := strings.Repeat("x\n", 2000)
+	post := fmt.Sprintf("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(lines), lines)
+	above := "POST / HTTP/1.1\r\nHost: x\r\n" + newFields(3000) + "\r\n"
+	const get, bufferBytes = "GET / HTTP/1.1\r\nHost: x\r\nA: \r\n\r\n", 4 << 10 // net/http's buffer
+	const filled, posted = "1 0 <nil> false 1", "1 4000 <nil> false 1"
+	address := serve(t, listen(t))
+	for rest := range 60 { // of the first read, after the first request
+		filler := strings.Replace(get, "A: ", "A: "+strings.Repeat("a", bufferBytes-rest-len(get)), 1)
+		for requests, want := range map[string][]string{
+			filler + post + post + filler: {filled, posted, posted, filled},
+			filler + post + above:         {filled, posted},
+		} {
+			if got := exchangePipelined(t, address, requests); !slices.Equal(got, want) {
+				t.Errorf("%d bytes of a read are left: %q; want %q", rest, got, want)
+			}
+		}
+	}
+}
+
+// exchangePipelined returns the answers to requests that are written at once.
+func exchangePipelined(t *testing.T, address, requests string) (answers []string) {
+	t.Helper()
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	go func() {
+		_, _ = io.WriteString(conn, requests)
+		_ = conn.(*net.TCPConn).CloseWrite() //nolint:forcetypeassert // it was dialled as TCP
+	}()
+	for reader := bufio.NewReader(conn); ; {
+		answer, err := readAnswer(reader)
+		if answer == "" || err != nil {
+			return answers
+		}
+		answers = append(answers, answer)
 	}
 }
 

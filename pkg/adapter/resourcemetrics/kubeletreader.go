@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/rest"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/exposition"
@@ -42,11 +43,31 @@ func NewKubeletTransport(cluster *rest.Config, trust KubeletTLS) (http.RoundTrip
 	if trust.Insecure {
 		cfg.CAFile = ""
 	}
+	cfg.Wrap(limitKubeletHeaders) // a proxy of its own makes it a transport of its own
 	transport, err := rest.TransportFor(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("make kubelet transport: %w", err)
 	}
 	return transport, nil
+}
+
+// maxHeaderBytes bounds the status line and the headers of a response. net/http takes up to 25 times as much for tiny headers, and by default
+// 10 MiB of them. A kubelet sends under 1 KiB.
+const maxHeaderBytes = 16 << 10
+
+// limitKubeletHeaders bounds the headers of responses to an unused transport.
+func limitKubeletHeaders(transport http.RoundTripper) http.RoundTripper {
+	for below := transport; ; {
+		switch t := below.(type) {
+		case *http.Transport:
+			t.MaxResponseHeaderBytes = maxHeaderBytes
+			return transport
+		case utilnet.RoundTripperWrapper:
+			below = t.WrappedRoundTripper()
+		default:
+			return transport
+		}
+	}
 }
 
 // kubeletReader reads the pages of a kubelet. It serves one read at a time.

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -121,6 +122,41 @@ func TestKubeletTLSCauses(t *testing.T) {
 	} {
 		if outcome, text := classifyKubeletUsageError(fmt.Errorf("read: %w", err)); outcome != outcomeTLS || text != want {
 			t.Errorf("%v: %s, %q, want %q", err, outcome, text, want)
+		}
+	}
+}
+
+// TestKubeletHeadersAreBounded: a node that was taken over makes the adapter hold no thousands of header fields, over HTTP/1 and HTTP/2, with
+// an authority that client-go reads again and with one that it does not.
+func TestKubeletHeadersAreBounded(t *testing.T) {
+	t.Parallel()
+	for _, http2 := range []bool{false, true} {
+		kubelet := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			for i := range 4000 {
+				w.Header().Set("A"+strconv.Itoa(i), "")
+			}
+			_, _ = w.Write([]byte(usagePage("p", time.Now())))
+		}))
+		kubelet.EnableHTTP2 = http2
+		kubelet.StartTLS()
+		t.Cleanup(kubelet.Close)
+		ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: kubelet.Certificate().Raw})
+		caFile := filepath.Join(t.TempDir(), "ca.crt")
+		if err := os.WriteFile(caFile, ca, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for name, trust := range map[string]rest.TLSClientConfig{"data": {CAData: ca}, "file": {CAFile: caFile}} {
+			transport, err := NewKubeletTransport(&rest.Config{Host: "https://kubernetes.invalid", TLSClientConfig: trust}, KubeletTLS{CAFile: trust.CAFile})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer utilnet.CloseIdleConnectionsFor(transport)
+			removeHandshakeTimeout(t, transport)
+			r := newKubeletUsageReader(transport, exposition.PageOptions{Families: kubeletUsageFamilies(), MaxBytes: 1 << 20, MaxLabels: maxPageLabels, MaxSamples: maxPageSamples})
+			_, err = r.readKubeletUsagePage(t.Context(), kubelet.Listener.Addr().String(), time.Now())
+			if outcome, text := classifyKubeletUsageError(err); outcome != outcomeConnect {
+				t.Errorf("HTTP/2 %v, authority as %s: %s (%s: %v), want %s", http2, name, outcome, text, err, outcomeConnect)
+			}
 		}
 	}
 }
