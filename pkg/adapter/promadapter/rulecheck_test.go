@@ -145,6 +145,10 @@ func TestCheckRules(t *testing.T) {
 			faults:   ``,
 			warnings: ``,
 		},
+		"one namespace joined": {
+			text: rules(`seriesQuery: 'a'`, `resources: {overrides: {namespace: {resource: namespace}, deployment: {group: apps, resource: deployment}}}`,
+				`metricsQuery: 'sum by (<<.GroupBy>>) (a{<<.LabelMatchers>>} * on (namespace, deployment) group_left () b{namespace="<<index .LabelValuesByName "namespace">>"})'`),
+		},
 		"a form that depends on the series": {
 			text: rules(`seriesQuery: '{__name__=~"^app_.*",node!=""}'`, `resources: {overrides: {node: {resource: node}}}`,
 				`metricsQuery: '<<if eq .Series "app_a">>sum(app_a{<<.LabelMatchers>>}) by (<<.GroupBy>>)<<end>>'`),
