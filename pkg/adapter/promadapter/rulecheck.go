@@ -182,7 +182,7 @@ func (c ruleChecker) checkPromAdapterRuleResources(r *Rule, resources []mappedRe
 			fault = c.newPromAdapterRuleFault(r.path+".seriesQuery", "excludes series with the label %s, which names the namespace", res.namespaceLabel)
 		case one.Fault != nil:
 			fault = c.newPromAdapterRuleFault(path, "%v", one.Fault)
-		case several.Fault != nil && !warned:
+		case several.Fault != nil && !warned && (res.Name != namespacesResource || len(resources) == 1): // beside others, its label only names the namespace
 			warned = true
 			c.addPromAdapterRuleWarning(path, "fails for several objects: %v", several.Fault)
 			continue

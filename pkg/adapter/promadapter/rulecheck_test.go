@@ -142,8 +142,23 @@ func TestCheckRules(t *testing.T) {
 		},
 		"only for one object": {
 			text:     rules(`seriesQuery: 'a'`, `resources: {overrides: {node: {resource: node}}}`, `metricsQuery: 'a{node="<<index .LabelValuesByName "node">>"}'`),
-			faults:   ``,
-			warnings: ``,
+			warnings: `line 4: rules[0].metricsQuery: fails for several objects: node="example|example-2" takes several names for one; write =~`,
+		},
+		"only for one object, by another label": {
+			text:     rules(`seriesQuery: 'a{pod!=""}'`, pods, `metricsQuery: 'sum(a{namespace="<<.LabelValuesByName.namespace>>",exported_pod!="<<.LabelValuesByName.pod>>"}) by (pod)'`),
+			warnings: `line 4: rules[0].metricsQuery: fails for several objects: exported_pod!="example|example-2" takes several names for one; write !~`,
+		},
+		"for several objects, by a pattern": {
+			text: rules(`seriesQuery: 'a{pod!=""}'`, pods, `metricsQuery: 'sum(a{namespace="<<.LabelValuesByName.namespace>>",pod=~"<<.LabelValuesByName.pod>>",code="a|b"}) by (pod)'`),
+		},
+		"one namespace joined": {
+			text: rules(`seriesQuery: 'a'`, `resources: {overrides: {namespace: {resource: namespace}, deployment: {group: apps, resource: deployment}}}`,
+				`metricsQuery: 'sum by (<<.GroupBy>>) (a{<<.LabelMatchers>>} * on (namespace, deployment) group_left () b{namespace="<<index .LabelValuesByName "namespace">>"})'`),
+		},
+		"one namespace, and no other resource": {
+			text: rules(`seriesQuery: 'a'`, `resources: {overrides: {namespace: {resource: namespace}}}`,
+				`metricsQuery: 'sum by (<<.GroupBy>>) (a{namespace="<<index .LabelValuesByName "namespace">>"})'`),
+			warnings: `line 4: rules[0].metricsQuery: fails for several objects: namespace="example|example-2" takes several names for one; write =~`,
 		},
 		"a form that depends on the series": {
 			text: rules(`seriesQuery: '{__name__=~"^app_.*",node!=""}'`, `resources: {overrides: {node: {resource: node}}}`,

@@ -67,20 +67,57 @@ func (p namespaceProof) isRuleNamespaceMatcher(m *labels.Matcher) bool {
 
 func (p namespaceProof) provesRuleBinaryNamespace(e *parser.BinaryExpr) bool {
 	m := e.VectorMatching
+	left, right := p.provesRuleExprNamespace(e.LHS), p.provesRuleExprNamespace(e.RHS)
 	switch {
 	case m == nil || e.Op == parser.LOR:
-		return p.provesRuleExprNamespace(e.LHS) && p.provesRuleExprNamespace(e.RHS)
+		return left && right
+	case e.Op != parser.LUNLESS && (left || right) && p.matchesRuleSidesByNamespace(e):
+		return true
 	case e.Op.IsSetOperator(): // the right side only chooses among results of the left
-		return p.provesRuleExprNamespace(e.LHS)
+		return left
 	case m.Card == parser.CardManyToOne:
-		return p.provesRuleExprNamespace(e.LHS) && (p.provesRuleExprNamespace(e.RHS) || p.isRuleMatchingSameForAll(m))
+		return left && (right || p.isRuleMatchingSameForAll(m))
 	case m.Card == parser.CardOneToMany:
-		return p.provesRuleExprNamespace(e.RHS) && (p.provesRuleExprNamespace(e.LHS) || p.isRuleMatchingSameForAll(m))
+		return right && (left || p.isRuleMatchingSameForAll(m))
 	}
-	return p.provesRuleExprNamespace(e.LHS) && p.provesRuleExprNamespace(e.RHS)
+	return left && right
 }
 
 // isRuleMatchingSameForAll reports whether the "one" side of a matching has no object's label: it then is of no single object.
 func (p namespaceProof) isRuleMatchingSameForAll(m *parser.VectorMatching) bool {
 	return p.objectLabel != "" && m.On && !slices.Contains(m.MatchingLabels, p.objectLabel) && !slices.Contains(m.Include, p.objectLabel)
+}
+
+// matchesRuleSidesByNamespace reports whether the results of both sides match only if the series behind them are of one namespace.
+func (p namespaceProof) matchesRuleSidesByNamespace(e *parser.BinaryExpr) bool {
+	m := e.VectorMatching
+	return slices.Contains(m.MatchingLabels, p.namespaceLabel) == m.On && p.separatesRuleNamespaces(e.LHS) && p.separatesRuleNamespaces(e.RHS)
+}
+
+// separatesRuleNamespaces reports whether the series behind each result have the result's own label of the namespace.
+func (p namespaceProof) separatesRuleNamespaces(expr parser.Expr) bool {
+	switch e := expr.(type) {
+	case *parser.VectorSelector:
+		return true
+	case *parser.MatrixSelector:
+		return p.separatesRuleNamespaces(e.VectorSelector)
+	case *parser.SubqueryExpr:
+		return p.separatesRuleNamespaces(e.Expr)
+	case *parser.ParenExpr:
+		return p.separatesRuleNamespaces(e.Expr)
+	case *parser.UnaryExpr:
+		return p.separatesRuleNamespaces(e.Expr)
+	case *parser.StepInvariantExpr:
+		return p.separatesRuleNamespaces(e.Expr)
+	case *parser.AggregateExpr:
+		return ruleAggregateKeepsLabel(e, p.namespaceLabel) && p.separatesRuleNamespaces(e.Expr)
+	case *parser.Call:
+		arg := ruleCallArgumentWithLabel(e, p.namespaceLabel)
+		return arg != nil && p.separatesRuleNamespaces(arg)
+	case *parser.BinaryExpr:
+		m := e.VectorMatching
+		matched := m == nil || e.Op.IsSetOperator() || slices.Contains(m.MatchingLabels, p.namespaceLabel) == m.On
+		return matched && p.separatesRuleNamespaces(e.LHS) && p.separatesRuleNamespaces(e.RHS)
+	}
+	return true // numbers and strings
 }

@@ -57,6 +57,20 @@ func (t *exprTree) findRuleNeverMatching(certain []string, madeUp ...string) err
 	return nil
 }
 
+// findRulePatternAsText returns an error for a matcher that compares the names of several objects with = or !=: templates get them as one
+// regular expression, such as a|b.
+func (t *exprTree) findRulePatternAsText(objects []string) error {
+	for _, v := range t.selectors {
+		for _, m := range v.LabelMatchers {
+			operator := map[labels.MatchType]string{labels.MatchEqual: "=~", labels.MatchNotEqual: "!~"}[m.Type]
+			if operator != "" && len(objects) > 1 && strings.Contains(m.Value, strings.Join(objects, "|")) {
+				return fmt.Errorf("%s takes several names for one; write %s", m, operator)
+			}
+		}
+	}
+	return nil
+}
+
 // objectNameCharacters matches every name of an object, and the namespaces of rules' own targets. It does not match a variable that nothing
 // has replaced, such as $pod or {{pod}}.
 const objectNameCharacters = `[^${}<>\s]+`

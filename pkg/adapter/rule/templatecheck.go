@@ -73,8 +73,8 @@ func parseTemplatedRuleQuery(text string) (*exprTree, error) {
 // checkTemplatedRuleResult judges whether the results of a templated query can name their object and its namespace.
 func (q Query) checkTemplatedRuleResult(text string, t *exprTree, objectLabels []string) TemplateCheck {
 	r := q.Rule
-	if err := cmp.Or(t.findRuleNeverMatching(objectLabels, slices.Concat(q.Objects, []string{q.Namespace})...), t.findRuleNeverWorking(),
-		t.findRuleLosingLabel(objectLabels), t.findRuleWithoutNumber(true)); err != nil {
+	if err := cmp.Or(t.findRuleNeverMatching(objectLabels, slices.Concat(q.Objects, []string{q.Namespace})...),
+		t.findRulePatternAsText(q.Objects), t.findRuleNeverWorking(), t.findRuleLosingLabel(objectLabels), t.findRuleWithoutNumber(true)); err != nil {
 		return TemplateCheck{Fault: err}
 	}
 	proven := !r.Namespaced || newRuleNamespaceProof(q).provesRuleTextNamespace(text, t)
