@@ -1,3 +1,5 @@
+// Measures reads of custom metrics: the processor time and the latency of the adapter under a reader.
+
 package main
 
 import (

@@ -1,3 +1,5 @@
+// Child processes of a run: programs and roles of this program, with their logs, start and end.
+
 package main
 
 import (

@@ -1,3 +1,5 @@
+// Measures the evaluation of an expression over stored samples, beside the engine of Prometheus.
+
 package main
 
 import (

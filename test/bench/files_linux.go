@@ -1,3 +1,5 @@
+// The check of the limit of open files, on Linux.
+
 package main
 
 import (

@@ -1,3 +1,5 @@
+// Quantiles of the observations that a Prometheus histogram gained between two readings.
+
 package main
 
 import "math"

@@ -1,3 +1,5 @@
+// The objects of the minimal kube-apiserver: Deployments, their pods and autoscalers.
+
 package main
 
 import (

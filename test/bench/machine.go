@@ -1,3 +1,5 @@
+// The origin of figures: the machine, its load, and the versions of the compared programs.
+
 package main
 
 import (

@@ -1,3 +1,5 @@
+// Measures the adapter's resident memory with populations of targets and series.
+
 package main
 
 import (

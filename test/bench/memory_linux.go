@@ -1,3 +1,5 @@
+// The processors of a process that is measured for its memory, not its speed.
+
 package main
 
 // allProcessors returns all processors of the machine.

@@ -1,3 +1,5 @@
+// The targets of the memory measurement: pages of two families, of any number of series.
+
 package main
 
 import (

@@ -1,3 +1,5 @@
+// The section of the report on memory, and the cost of a target and of a series.
+
 package main
 
 import (

@@ -1,3 +1,5 @@
+// Processor time and resident memory of a process over a time, beside the load of the machine.
+
 package main
 
 import (

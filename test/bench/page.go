@@ -1,3 +1,5 @@
+// The pages of targets, and the server of the pages: a Go service's metrics, rendered ahead or for each request.
+
 package main
 
 import (

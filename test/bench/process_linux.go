@@ -1,3 +1,5 @@
+// Division of the processors between the measured process and the processes around it.
+
 package main
 
 import (

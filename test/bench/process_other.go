@@ -1,5 +1,7 @@
 //go:build !linux
 
+// The division of processors on systems other than Linux, where no benchmark runs.
+
 package main
 
 import (

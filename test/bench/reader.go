@@ -1,3 +1,5 @@
+// Reads of custom metrics at a rate or at full speed, with their latencies.
+
 package main
 
 import (

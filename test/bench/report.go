@@ -1,3 +1,5 @@
+// The sections of the report, and their replacement in the file of the results.
+
 package main
 
 import "github.com/tachometer-metrics/tachometer/test/bench/internal/report"

@@ -1,3 +1,5 @@
+// The roles of a child: the targets' server, the scraper of the adapter, and the bare reading of pages with net/http.
+
 package main
 
 import (

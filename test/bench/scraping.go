@@ -1,3 +1,5 @@
+// Measures scrapers over the same targets: the adapter, Prometheus, and the bare reading of pages with net/http.
+
 package main
 
 import (

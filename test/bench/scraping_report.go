@@ -1,3 +1,5 @@
+// The section of the report on scraping: the cost of a scrape for the scraper and for the target.
+
 package main
 
 import (

@@ -1,3 +1,5 @@
+// The self-metrics of the server, and the reasons of rejected requests.
+
 package apiserver
 
 import (

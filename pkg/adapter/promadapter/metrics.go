@@ -1,3 +1,5 @@
+// The self-metrics of a Catalog: its rules, their listings, and the metrics that they serve.
+
 package promadapter
 
 import "github.com/prometheus/client_golang/prometheus"

@@ -1,3 +1,5 @@
+// The self-metrics of all backends: requests, repeated queries, and notices in responses.
+
 package remote
 
 import (

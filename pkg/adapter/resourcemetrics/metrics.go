@@ -1,3 +1,5 @@
+// The self-metrics of the reads of kubelets, and of the resource metrics API.
+
 package resourcemetrics
 
 import (

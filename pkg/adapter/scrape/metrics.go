@@ -1,5 +1,7 @@
 package scrape
 
+// This file has the self-metrics of a Manager: scrapes, pages, samples and their outcomes.
+
 import (
 	"errors"
 

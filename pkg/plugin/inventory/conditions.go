@@ -1,3 +1,5 @@
+// The reasons of a HorizontalPodAutoscaler's conditions, in plain words.
+
 package inventory
 
 // conditionWords say the reasons of an autoscaler's conditions in plain words.

@@ -1,3 +1,5 @@
+// This file decodes gates.
+
 package action
 
 import (
@@ -8,8 +10,6 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
-
-// This file decodes gates.
 
 const (
 	maxGateSteps = 20

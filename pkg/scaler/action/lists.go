@@ -1,3 +1,5 @@
+// This file keeps the edits of other clients in the lists of a gate: a merge patch alone replaces whole lists.
+
 package action
 
 import (
@@ -14,8 +16,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 )
-
-// This file keeps the edits of other clients in the lists of a gate: a merge patch alone replaces whole lists.
 
 // fillList returns a list as it becomes: at a place of an object, from the list there, the gate's list with its placeholders, and the list of the
 // merge patch.

@@ -1,3 +1,5 @@
+// This file renders the merge patches of stepped gates.
+
 package action
 
 import (
@@ -6,8 +8,6 @@ import (
 	"strconv"
 	"strings"
 )
-
-// This file renders the merge patches of stepped gates.
 
 // The placeholders of a merge patch. A text that is one placeholder becomes a number, except where the API has only texts.
 const (

@@ -1,3 +1,5 @@
+// This file records the changes of patches, and takes them back.
+
 package action
 
 import (
@@ -15,8 +17,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
-
-// This file records the changes of patches, and takes them back.
 
 // maxRecordBytes bounds the record of a gate: it is a part of a Hold's status.
 const maxRecordBytes = 32 << 10

@@ -1,3 +1,6 @@
+// This file finds gates that change the same places. Gates with the same actions in one namespace are one gate under several names; any other two
+// would shut such a place for each other.
+
 package action
 
 import (
@@ -11,9 +14,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
-
-// This file finds gates that change the same places. Gates with the same actions in one namespace are one gate under several names; any other two
-// would shut such a place for each other.
 
 // resolvedAction is an action with all that it depends on.
 type resolvedAction struct {

@@ -1,3 +1,5 @@
+// This file decodes the watch of a gate.
+
 package action
 
 import (
@@ -10,8 +12,6 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
-
-// This file decodes the watch of a gate.
 
 // Watch is a number that must stay low for a while after a gate has opened. It comes from a query or from a metric.
 type Watch struct {

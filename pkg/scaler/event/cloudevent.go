@@ -1,3 +1,6 @@
+// This file reads CloudEvents 1.0. In binary mode the attributes are headers, named ce_NAME in Kafka and ce-NAME in HTTP, and the message is
+// the data. In structured mode the message is an object with the attributes and the data.
+
 package event
 
 import (
@@ -6,9 +9,6 @@ import (
 	"fmt"
 	"strings"
 )
-
-// This file reads CloudEvents 1.0. In binary mode the attributes are headers, named ce_NAME in Kafka and ce-NAME in HTTP, and the message is
-// the data. In structured mode the message is an object with the attributes and the data.
 
 const (
 	specVersionAttribute = "specversion"

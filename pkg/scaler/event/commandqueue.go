@@ -1,3 +1,5 @@
+// This file queues commands until Run delivers them, and drops commands that a later command supersedes.
+
 package event
 
 import (
@@ -7,8 +9,6 @@ import (
 	"sync"
 	"time"
 )
-
-// This file queues commands until Run delivers them, and drops commands that a later command supersedes.
 
 // commandQueue holds the waiting commands of a workload, in the order of delivery. Many goroutines append; a single goroutine takes.
 type commandQueue struct {

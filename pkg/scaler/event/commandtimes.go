@@ -1,3 +1,5 @@
+// This file applies the starts and ends of a hold by the times of their events, in whatever order they come.
+
 package event
 
 import (
@@ -6,8 +8,6 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
-
-// This file applies the starts and ends of a hold by the times of their events, in whatever order they come.
 
 // CommandTimes remembers, by key, the time of the latest event. Its methods are called concurrently, and do not block.
 type CommandTimes interface {

@@ -1,8 +1,8 @@
+// This file holds the configuration types of the section events; decode_config.go and decode_rule.go fill them.
+
 package event
 
 import "time"
-
-// This file holds the configuration types of the section events; decode_config.go and decode_rule.go fill them.
 
 // Config is the section events: the sources of events and the rules.
 type Config struct {

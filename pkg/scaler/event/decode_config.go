@@ -1,3 +1,5 @@
+// This file decodes the section events, except its rules.
+
 package event
 
 import (
@@ -11,8 +13,6 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
-
-// This file decodes the section events, except its rules.
 
 const (
 	minRewind    = time.Minute // the start of another replica

@@ -1,3 +1,5 @@
+// This file decodes the rules of the section events.
+
 package event
 
 import (
@@ -14,8 +16,6 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
-
-// This file decodes the rules of the section events.
 
 const (
 	maxReplicaCount = hold.MaxReplicas

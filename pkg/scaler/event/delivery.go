@@ -1,3 +1,6 @@
+// This file delivers the commands of an event to the sink: it claims the event's id, fills the queues, empties them with retries, and
+// settles the outcome.
+
 package event
 
 import (
@@ -10,9 +13,6 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/retry"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
-
-// This file delivers the commands of an event to the sink: it claims the event's id, fills the queues, empties them with retries, and
-// settles the outcome.
 
 const (
 	// firstRetryPause is short, because most failures of an API server are conflicts and timeouts that pass at once. maxRetryPause is

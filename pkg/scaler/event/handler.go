@@ -1,3 +1,6 @@
+// This file is the way of an event: Accept parses it (event.go), matches it with the rules (match.go) and queues its commands
+// (commandqueue.go); Run delivers them (delivery.go).
+
 package event
 
 import (
@@ -11,9 +14,6 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 )
-
-// This file is the way of an event: Accept parses it (event.go), matches it with the rules (match.go) and queues its commands
-// (commandqueue.go); Run delivers them (delivery.go).
 
 // Sink applies the holds that events request. Both methods are idempotent, and end with ctx. The handler calls them concurrently for
 // different workloads, and never concurrently for one workload. They return nil only after the change is stored beyond a crash. An error

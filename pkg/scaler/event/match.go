@@ -1,3 +1,5 @@
+// This file matches an event with the rules, and builds the commands that the rules derive from it.
+
 package event
 
 import (
@@ -12,8 +14,6 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 )
-
-// This file matches an event with the rules, and builds the commands that the rules derive from it.
 
 // holdCommand is the change that an event makes to the holds of a workload.
 type holdCommand struct {

@@ -1,3 +1,6 @@
+// This file reads an event from a message: an object with the fields of an event, an object of another system whose fields are mapped,
+// a CloudEvent (cloudevent.go), or nothing but a type.
+
 package event
 
 import (
@@ -21,9 +24,6 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
-
-// This file reads an event from a message: an object with the fields of an event, an object of another system whose fields are mapped,
-// a CloudEvent (cloudevent.go), or nothing but a type.
 
 // Message is a message as its source received it.
 type Message struct {

@@ -1,3 +1,5 @@
+// This file has the self-metrics of a Handler.
+
 package event
 
 import (

@@ -1,3 +1,5 @@
+// This file holds the outcomes of events, and how they are counted and logged.
+
 package event
 
 import (
@@ -8,8 +10,6 @@ import (
 
 	"k8s.io/klog/v2"
 )
-
-// This file holds the outcomes of events, and how they are counted and logged.
 
 // Outcome is the result of an event.
 type Outcome string

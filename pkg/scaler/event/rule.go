@@ -1,3 +1,5 @@
+// This file holds the rules as the configuration gives them. match.go applies them to an event.
+
 package event
 
 import (
@@ -11,8 +13,6 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
-
-// This file holds the rules as the configuration gives them. match.go applies them to an event.
 
 // DefaultMaxFor is the longest hold of a rule without maxFor, so that no sender can raise a workload for ever.
 const DefaultMaxFor = 24 * time.Hour

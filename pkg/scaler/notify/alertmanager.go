@@ -1,3 +1,5 @@
+// This file sends messages to Alertmanager.
+
 package notify
 
 import (
@@ -8,8 +10,6 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/webhook"
 )
-
-// This file sends messages to Alertmanager.
 
 // alertmanagerKind is the kind alertmanager of the configuration.
 var alertmanagerKind = senderKind{endsTrouble: true, newSender: func(c Config, opts SenderOptions) Sender { return NewAlertmanager(c.ReadURL, opts) }}

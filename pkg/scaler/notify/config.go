@@ -1,3 +1,5 @@
+// This file decodes notifiers.
+
 package notify
 
 import (
@@ -19,8 +21,6 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/webhook"
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
-
-// This file decodes notifiers.
 
 // Config is the configuration of a notifier. Decode and ParseSender make it.
 type Config struct {

@@ -1,3 +1,5 @@
+// This file connects to receivers without sending a message.
+
 package notify
 
 import (
@@ -9,8 +11,6 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/webhook"
 )
-
-// This file connects to receivers without sending a message.
 
 // Connect reads the secrets of a notifier, and connects to its receiver, without a message. Any response will do: the request is for the root
 // of the host, and has no secret. Its errors contain no part of the URL but the host.

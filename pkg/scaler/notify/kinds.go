@@ -1,3 +1,5 @@
+// This file lists the kinds of notifiers.
+
 package notify
 
 import (
@@ -11,8 +13,6 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
-
-// This file lists the kinds of notifiers.
 
 // senderKinds maps the name of a kind, as in the configuration, to the kind. A new notifier is one file with its senderKind, and one
 // line here.

@@ -1,3 +1,5 @@
+// This file has the self-metrics of a Queue, and the outcomes of notifications.
+
 package notify
 
 import (

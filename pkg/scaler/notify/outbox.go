@@ -1,3 +1,6 @@
+// This file is the queue's side of an outbox that survives the process. The owner of a message stores it, posts it with a Key as often as it
+// likes, and removes it after its Delivery is done. A process that dies in between leaves the message stored, and the next process posts it.
+
 package notify
 
 import (
@@ -8,9 +11,6 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/retry"
 )
-
-// This file is the queue's side of an outbox that survives the process. The owner of a message stores it, posts it with a Key as often as it
-// likes, and removes it after its Delivery is done. A process that dies in between leaves the message stored, and the next process posts it.
 
 // Delivery is the state of a message at a notifier. The zero Delivery is of a message that was not posted to this queue.
 type Delivery struct {

@@ -1,3 +1,5 @@
+// This file sends messages to PagerDuty.
+
 package notify
 
 import (
@@ -14,8 +16,6 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/webhook"
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
-
-// This file sends messages to PagerDuty.
 
 // pagerDutyKind is the kind pagerduty of the configuration. Its URL is the same for all accounts of a region; its routing key is the secret.
 var pagerDutyKind = senderKind{

@@ -1,3 +1,5 @@
+// This file queues messages, and sends them with retries; outbox.go has the deliveries.
+
 package notify
 
 import (
@@ -13,8 +15,6 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/retry"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/webhook"
 )
-
-// This file queues messages, and sends them with retries; outbox.go has the deliveries.
 
 // QueueOptions are the optional settings of a Queue.
 type QueueOptions struct {

@@ -1,3 +1,5 @@
+// This file sends messages to Slack.
+
 package notify
 
 import (
@@ -10,8 +12,6 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/webhook"
 )
-
-// This file sends messages to Slack.
 
 // slackKind is the kind slack of the configuration.
 var slackKind = senderKind{newSender: func(c Config, opts SenderOptions) Sender { return NewSlack(c.ReadURL, opts) }}

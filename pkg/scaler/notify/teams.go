@@ -1,3 +1,5 @@
+// This file sends messages to Microsoft Teams.
+
 package notify
 
 import (
@@ -8,8 +10,6 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/webhook"
 )
-
-// This file sends messages to Microsoft Teams.
 
 // teamsKind is the kind teams of the configuration.
 var teamsKind = senderKind{newSender: func(c Config, opts SenderOptions) Sender { return NewTeams(c.ReadURL, opts) }}

@@ -1,3 +1,5 @@
+// This file renders messages with the template of a webhook. A template has the fields of Message, and the function json, which quotes.
+
 package notify
 
 import (
@@ -16,8 +18,6 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
-
-// This file renders messages with the template of a webhook. A template has the fields of Message, and the function json, which quotes.
 
 // maxTemplateBytes bounds a rendered message.
 const maxTemplateBytes = 64 << 10

@@ -1,3 +1,5 @@
+// This file sends messages to any webhook; template.go renders them.
+
 package notify
 
 import (
@@ -13,8 +15,6 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/webhook"
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
-
-// This file sends messages to any webhook; template.go renders them.
 
 // SenderOptions are the optional settings of a sender.
 type SenderOptions struct {

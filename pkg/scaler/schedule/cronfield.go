@@ -1,5 +1,8 @@
 package schedule
 
+// This file checks the fields of a cron pattern before the library parses them: the library accepts some mistakes, and explains others by its own
+// options.
+
 import (
 	"fmt"
 	"regexp"
@@ -9,9 +12,6 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
-
-// This file checks the fields of a cron pattern before the library parses them: the library accepts some mistakes, and explains others by its own
-// options.
 
 // cronFieldForm is the form of one of the five fields.
 type cronFieldForm struct {

@@ -1,5 +1,7 @@
 package schedule
 
+// This file decodes schedules and their lists; decode_window.go decodes the windows.
+
 import (
 	"regexp"
 	"slices"
@@ -10,8 +12,6 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
-
-// This file decodes schedules and their lists; decode_window.go decodes the windows.
 
 // Limits of the numbers and durations in a file.
 const (

@@ -1,5 +1,7 @@
 package schedule
 
+// This file decodes windows: their times, cron patterns, weekdays and ramps.
+
 import (
 	"regexp"
 	"slices"
@@ -14,8 +16,6 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
-
-// This file decodes windows: their times, cron patterns, weekdays and ramps.
 
 func (d *scheduleDecoder) scheduleWindowsFromYAML(path string, n *yaml.Node, s *Schedule) []Window {
 	var all []Window

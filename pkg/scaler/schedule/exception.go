@@ -1,5 +1,9 @@
 package schedule
 
+// This file holds exceptions: days on which windows do not start. On a holiday the night goes on: for the time of each window that would
+// start, the window that ran before it stands in, of the schedule or else of another one of the workload. An exception may name another window, or
+// none.
+
 import (
 	"fmt"
 	"slices"
@@ -9,10 +13,6 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
-
-// This file holds exceptions: days on which windows do not start. On a holiday the night goes on: for the time of each window that would
-// start, the window that ran before it stands in, of the schedule or else of another one of the workload. An exception may name another window, or
-// none.
 
 // Exception is a day on which windows do not start.
 type Exception struct {

@@ -1,5 +1,7 @@
 package schedule
 
+// This file computes previews: the rows that schedules set for each workload over a span of time.
+
 import (
 	"cmp"
 	"fmt"
@@ -8,8 +10,6 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
-
-// This file computes previews: the rows that schedules set for each workload over a span of time.
 
 // PreviewRow is the state that schedules set for a workload over a span of time.
 type PreviewRow struct {

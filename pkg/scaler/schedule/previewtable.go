@@ -1,5 +1,7 @@
 package schedule
 
+// This file writes previews as a table and as JSON lines.
+
 import (
 	"fmt"
 	"io"
@@ -10,8 +12,6 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 )
-
-// This file writes previews as a table and as JSON lines.
 
 // WriteTable writes rows as an aligned table.
 func WriteTable(out io.Writer, rows []PreviewRow) error {

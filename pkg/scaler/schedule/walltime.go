@@ -1,10 +1,10 @@
 package schedule
 
-import "time"
-
 // This file converts between real time and wall-clock time. A wall-clock time is a time.Time in UTC with the digits of the clock:
 // every day has 24 hours there, so calendars and cron patterns can ignore daylight saving. firstScheduleInstant converts a wall-clock time
 // to real time; latestScheduleWallTime is its inverse.
+
+import "time"
 
 // scheduleWallTime returns the time on the clocks of the zone at t.
 func scheduleWallTime(t time.Time, zone *time.Location) time.Time {

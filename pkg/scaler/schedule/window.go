@@ -1,5 +1,7 @@
 package schedule
 
+// This file holds windows and their occurrences in time.
+
 import (
 	"fmt"
 	"slices"
@@ -8,8 +10,6 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
-
-// This file holds windows and their occurrences in time.
 
 // Window is a time span with a minimum of replicas. Its times have one of three forms: Cron and For; Start, End and Days; From
 // and To.

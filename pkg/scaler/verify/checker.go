@@ -1,3 +1,5 @@
+// This file runs verifications: first the readiness of all new pods, then the requests to new and old pods.
+
 package verify
 
 import (
@@ -12,8 +14,6 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
-
-// This file runs verifications: first the readiness of all new pods, then the requests to new and old pods.
 
 // defaultParallel lets twenty pods take a few seconds, and does not slow them down.
 const defaultParallel = 10

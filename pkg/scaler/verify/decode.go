@@ -1,3 +1,5 @@
+// This file decodes verifications; limits.go holds the defaults and limits.
+
 package verify
 
 import (
@@ -7,8 +9,6 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
-
-// This file decodes verifications; limits.go holds the defaults and limits.
 
 // Decode decodes a verification, completes it with defaults, and adds every error in it to the faults of d. With a fault, the result
 // serves only to find further faults.

@@ -1,3 +1,5 @@
+// This file holds the defaults and limits of a Spec, and validates it.
+
 package verify
 
 import (
@@ -12,8 +14,6 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
-
-// This file holds the defaults and limits of a Spec, and validates it.
 
 const (
 	// DefaultRequests is the smallest number with a meaningful p99 of a single pod: a hundredth is a request.

@@ -1,3 +1,5 @@
+// This file sends requests to a pod.
+
 package verify
 
 import (
@@ -19,8 +21,6 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
-
-// This file sends requests to a pod.
 
 // Limits of a response.
 const (

@@ -1,3 +1,5 @@
+// This file builds the requests to a pod from its readiness probes and the URL of the spec.
+
 package verify
 
 import (
@@ -18,8 +20,6 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/reserved"
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
-
-// This file builds the requests to a pod from its readiness probes and the URL of the spec.
 
 // podRequest is a request to a pod.
 type podRequest struct {

@@ -1,3 +1,5 @@
+// This file holds the report of a verification, and its forms for people.
+
 package verify
 
 import (
@@ -13,8 +15,6 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 )
-
-// This file holds the report of a verification, and its forms for people.
 
 // Report is the result of a verification: the responses of new and old pods, and the verdicts.
 type Report struct {

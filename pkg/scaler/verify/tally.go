@@ -1,3 +1,5 @@
+// This file counts the responses of pods and computes their percentiles.
+
 package verify
 
 import (
@@ -9,8 +11,6 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
-
-// This file counts the responses of pods and computes their percentiles.
 
 // requestTally counts requests. Its methods may be called concurrently.
 type requestTally struct {

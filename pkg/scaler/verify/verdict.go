@@ -1,3 +1,5 @@
+// This file compares results with the thresholds of the spec.
+
 package verify
 
 import (
@@ -8,8 +10,6 @@ import (
 	"strings"
 	"time"
 )
-
-// This file compares results with the thresholds of the spec.
 
 // readinessOK is the readiness of a ready pod.
 const readinessOK = "ok"

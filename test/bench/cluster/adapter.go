@@ -1,3 +1,5 @@
+// The adapter as a process outside the cluster, installed with its shipped manifests.
+
 package main
 
 import (

@@ -1,3 +1,5 @@
+// The attributes of child processes on Linux: their own group, and an end with this process.
+
 package main
 
 import "syscall"

@@ -1,5 +1,7 @@
 //go:build !linux
 
+// The attributes of child processes on other systems: their own group.
+
 package main
 
 import "syscall"

@@ -1,3 +1,5 @@
+// Requests of the adapter and of the HPA controller, counted in the API server's audit log.
+
 package main
 
 import (

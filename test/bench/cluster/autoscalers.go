@@ -1,3 +1,5 @@
+// Measures the cost of serving many autoscalers on a control plane without a node.
+
 package main
 
 import (

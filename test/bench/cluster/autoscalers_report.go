@@ -1,3 +1,5 @@
+// The section of the report on many autoscalers.
+
 package main
 
 import (

@@ -1,3 +1,5 @@
+// Measures the chain from a step of the load to ready pods, with each of the compared behaviors.
+
 package main
 
 import (

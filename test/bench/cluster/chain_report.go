@@ -1,3 +1,5 @@
+// The section of the report on the chain.
+
 package main
 
 import (

@@ -1,3 +1,5 @@
+// Quantiles of measured durations, in seconds.
+
 package main
 
 import (

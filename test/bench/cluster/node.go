@@ -1,3 +1,5 @@
+// The cluster with a node: the adapter, the sample service and its autoscalers on it.
+
 package main
 
 import (

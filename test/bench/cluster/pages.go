@@ -1,3 +1,5 @@
+// The server of the metrics pages of all pods without a node.
+
 package main
 
 import (

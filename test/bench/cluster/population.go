@@ -1,3 +1,5 @@
+// The Deployments, pods and autoscalers of the control plane without a node.
+
 package main
 
 import (

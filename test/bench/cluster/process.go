@@ -1,3 +1,5 @@
+// Child processes with their log: start, exit and stop.
+
 package main
 
 import (

@@ -1,3 +1,5 @@
+// Measures a sale: the time from an event on Kafka to new running pods and an open gate.
+
 package main
 
 import (

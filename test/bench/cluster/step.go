@@ -1,3 +1,5 @@
+// Measures the time until a step of the load is visible in the metric.
+
 package main
 
 import (

@@ -1,3 +1,5 @@
+// The load on the sample service, with steps at exactly known times.
+
 package main
 
 import (

@@ -1,5 +1,7 @@
 //go:build unix
 
+// Requests to the API server as administrator, and the waits for a ready control plane and node.
+
 package cluster
 
 import (

@@ -1,5 +1,7 @@
 //go:build unix
 
+// Builds of Kubernetes, the supervisor and the pause program, kept in the cache of the user.
+
 package cluster
 
 import (

@@ -1,5 +1,7 @@
 //go:build unix
 
+// Builds of container images from a Dockerfile, with the Go and the caches of this machine and no registry.
+
 package cluster
 
 import (

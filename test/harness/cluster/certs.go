@@ -1,5 +1,7 @@
 //go:build unix
 
+// Certificate authorities, certificates and the signing key of ServiceAccount tokens.
+
 package cluster
 
 import (

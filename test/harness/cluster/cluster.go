@@ -1,5 +1,7 @@
 //go:build unix
 
+// The options of a cluster, its start, and the addresses and paths of a running cluster.
+
 package cluster
 
 import (

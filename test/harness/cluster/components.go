@@ -1,5 +1,7 @@
 //go:build unix
 
+// The processes of a cluster, from etcd to kube-proxy, with their arguments.
+
 package cluster
 
 import (

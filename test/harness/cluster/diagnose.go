@@ -1,5 +1,7 @@
 //go:build unix
 
+// The ends of the logs of a failed start.
+
 package cluster
 
 import (

@@ -1,5 +1,7 @@
 //go:build unix
 
+// The removal of a cluster, and of the remains of dead clusters.
+
 package cluster
 
 import (

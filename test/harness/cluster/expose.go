@@ -1,5 +1,7 @@
 //go:build unix
 
+// Services for processes of this machine.
+
 package cluster
 
 import (

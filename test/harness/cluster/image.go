@@ -1,5 +1,7 @@
 //go:build unix
 
+// Image archives: written from files, and imported into the containerd of a node.
+
 package cluster
 
 import (

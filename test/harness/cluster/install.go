@@ -1,5 +1,7 @@
 //go:build unix
 
+// The Debian packages of missing system programs.
+
 package cluster
 
 import (

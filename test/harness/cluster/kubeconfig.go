@@ -1,5 +1,7 @@
 //go:build unix
 
+// Kubeconfig files, and the certificates of users and components.
+
 package cluster
 
 import (

@@ -1,5 +1,7 @@
 //go:build unix
 
+// kubectl as administrator.
+
 package cluster
 
 import (

@@ -1,5 +1,7 @@
 //go:build unix
 
+// The network link between this machine and a node, and the networks that nodes may use.
+
 package cluster
 
 import (

@@ -1,5 +1,7 @@
 //go:build unix
 
+// The addresses and ports of a cluster, and unused ports of this machine.
+
 package cluster
 
 import (

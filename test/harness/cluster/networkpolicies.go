@@ -1,5 +1,7 @@
 //go:build unix
 
+// The enforcement of network policies on a node, by the firewall of kube-router.
+
 package cluster
 
 import (

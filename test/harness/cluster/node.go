@@ -1,5 +1,7 @@
 //go:build unix
 
+// The conditions for a node on this machine: root, capabilities and system programs.
+
 package cluster
 
 import (

@@ -1,3 +1,5 @@
+// The namespaces of a node, and the snapshotter of its images, on Linux.
+
 package cluster
 
 import "syscall"

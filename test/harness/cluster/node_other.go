@@ -1,5 +1,7 @@
 //go:build unix && !linux
 
+// The supervisor on systems without nodes.
+
 package cluster
 
 import "syscall"

@@ -1,5 +1,7 @@
 //go:build unix
 
+// The set-up script of a node, and the configuration of its containerd, kubelet and CNI plugins.
+
 package cluster
 
 import (

@@ -1,5 +1,7 @@
 //go:build unix
 
+// The running processes of a cluster, and repeated checks of a condition.
+
 package cluster
 
 import (

@@ -1,5 +1,7 @@
 //go:build unix
 
+// The stored data of a cluster, by which another process opens it.
+
 package cluster
 
 import (
