@@ -116,11 +116,10 @@ func (c *Conn) countHeaderLines(data []byte) {
 
 // followState begins anew when the response to the last request is written, and ends the header when net/http has read it.
 func (c *Conn) followState(state http.ConnState) {
-	switch state {
-	case http.StateIdle:
+	if state == http.StateIdle {
 		c.lines, c.filled, c.ended, c.inside = 0, false, false, true
-	case http.StateActive:
+	}
+	if state == http.StateActive {
 		c.ended = true
-	default:
 	}
 }
