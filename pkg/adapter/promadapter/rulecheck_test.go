@@ -160,6 +160,21 @@ func TestCheckRules(t *testing.T) {
 				`metricsQuery: 'sum by (<<.GroupBy>>) (a{namespace="<<index .LabelValuesByName "namespace">>"})'`),
 			warnings: `line 4: rules[0].metricsQuery: fails for several objects: namespace="example|example-2" takes several names for one; write =~`,
 		},
+		"a variable of Grafana": {
+			text: rules(`seriesQuery: 'a_total{pod!=""}'`, pods, `metricsQuery: 'sum(rate(<<.Series>>{<<.LabelMatchers>>}[$__rate_interval])) by (<<.GroupBy>>)'`),
+			warnings: `line 4: rules[0].metricsQuery: is MetricsQL and not PromQL (column 39: unexpected character in duration expression: '$'): of all servers only VictoriaMetrics evaluates it, ` +
+				`and the age of its values is unknown; $__rate_interval is a variable of Grafana: write a duration, such as [5m]`,
+		},
+		"a variable of Grafana that no server has": {
+			text: rules(`seriesQuery: 'a_total{pod!=""}'`, pods, `metricsQuery: 'sum(rate(<<.Series>>{<<.LabelMatchers>>}[${__range}])) by (<<.GroupBy>>)'`),
+			faults: `line 4: rules[0].metricsQuery: does not give PromQL: column 53: unexpected character in duration expression: '$', in sum(rate(a_total{namespace="example",pod="example"}[${__range}])) by (pod); ` +
+				`$__range is a variable of Grafana: write a duration, such as [5m]`,
+		},
+		"a variable of Grafana as a step": {
+			text: rules(`seriesQuery: 'a{pod!=""}'`, pods, `metricsQuery: 'max_over_time(a{<<.LabelMatchers>>}[5m:$__interval])'`),
+			warnings: `line 4: rules[0].metricsQuery: is MetricsQL and not PromQL (column 41: unexpected character: '$'): of all servers only VictoriaMetrics evaluates it, ` +
+				`and the age of its values is unknown; $__interval is a variable of Grafana: write a duration, such as [5m]`,
+		},
 		"a form that depends on the series": {
 			text: rules(`seriesQuery: '{__name__=~"^app_.*",node!=""}'`, `resources: {overrides: {node: {resource: node}}}`,
 				`metricsQuery: '<<if eq .Series "app_a">>sum(app_a{<<.LabelMatchers>>}) by (<<.GroupBy>>)<<end>>'`),

@@ -16,8 +16,8 @@ import (
 var (
 	unknownFunctionRegexp      = regexp.MustCompile(`unknown function with name "(\w+)"$`)
 	experimentalFunctionRegexp = regexp.MustCompile(`(?:function "(\w+)" is not enabled|(\w+)\(\) is experimental and must be enabled .*)$`)
-	// rangeVariableRegexp matches the variables that Grafana and people's own scripts replace, as a range.
-	rangeVariableRegexp = regexp.MustCompile(`\[\s*["']?\$\{?(\w+)`)
+	// rangeVariableRegexp matches the variables that Grafana and people's own scripts replace, as a range or as the step of a subquery.
+	rangeVariableRegexp = regexp.MustCompile(`\[(?:\w+:)?\s*["']?\$\{?(\w+)`)
 	// metricsQLErrorRegexp matches the errors about what only MetricsQL has: a word, a sign or a function.
 	metricsQLErrorRegexp = regexp.MustCompile(`: (unexpected|unknown function) `)
 	// backslashReferenceRegexp matches a reference to a group as other programs write it.
@@ -40,6 +40,15 @@ func nearestRuleFunction(name string) string {
 		}
 	}
 	return best
+}
+
+// describeGrafanaRuleVariable returns the way out for a duration that only Grafana replaces; empty without any.
+func describeGrafanaRuleVariable(query string) string {
+	m := rangeVariableRegexp.FindStringSubmatch(query)
+	if m == nil || !strings.HasPrefix(m[1], "__") {
+		return ""
+	}
+	return "; $" + m[1] + " is a variable of Grafana: write a duration, such as [5m]"
 }
 
 // explainRuleParseError returns the message of a parse error with what to do about it.

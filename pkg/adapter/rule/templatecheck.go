@@ -32,9 +32,9 @@ func (q Query) CheckTemplate(objectLabels ...string) TemplateCheck {
 	switch {
 	case err != nil && mayRuleBeMetricsQL(text):
 		return TemplateCheck{Warning: fmt.Sprintf("is MetricsQL and not PromQL (%v): of all servers only VictoriaMetrics evaluates it, "+
-			"and the age of its values is unknown", err)}
+			"and the age of its values is unknown%s", err, describeGrafanaRuleVariable(text))}
 	case err != nil:
-		return TemplateCheck{Fault: fmt.Errorf("does not give PromQL: %w, in %s", err, excerptRuleText(text, err))}
+		return TemplateCheck{Fault: fmt.Errorf("does not give PromQL: %w, in %s%s", err, excerptRuleText(text, err), describeGrafanaRuleVariable(text))}
 	}
 	return q.checkTemplatedRuleResult(text, t, objectLabels)
 }
