@@ -298,7 +298,7 @@ func (l *scrapeLoop) scrapeOmissionReason(families []string, opts *Options, now 
 // scrapeFamilyOmission returns the reason why a family gives no value, and its detail; ReasonAbsent without a detail if the page has the
 // family.
 func (l *scrapeLoop) scrapeFamilyOmission(family string, opts *Options, now time.Time) (metric.Reason, string) {
-	asked := l.endpoint.families.Names()
+	asked := l.asked.families.Names()
 	f, known := l.status.scrapedFamilyStatus(family)
 	age := now.Sub(l.status.pageAt)
 	if _, ok := slices.BinarySearch(asked, family); !ok || !known {

@@ -21,7 +21,6 @@ type targetEndpoint struct {
 	loggedURL   string // the URL for logs, without user and query, which may hold secrets
 	dialAddress string // host and port for plain HTTP; empty: net/http connects
 	families    *exposition.Families
-	ranks       []int // of the families, by their age as demands: see demandAges
 	urlErr      error // the URL is invalid
 
 	requestURL *url.URL // the URL, or the page on the same host that the URL redirects to

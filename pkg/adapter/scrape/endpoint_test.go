@@ -31,6 +31,13 @@ func (l *requestLog) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	l.Handler.ServeHTTP(w, r)
 }
 
+// requests counts the requests since the last call of takeURLs.
+func (l *requestLog) requests() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.urls)
+}
+
 // takeURLs returns the URLs of the requests since the last call.
 func (l *requestLog) takeURLs() string {
 	l.mu.Lock()

@@ -66,3 +66,28 @@ func TestFamiliesHiddenByName(t *testing.T) {
 		}
 	}
 }
+
+// TestFamiliesChangeInScrape: a scrape that finds out how its target answers, while the target's families change, leaves that to the next scrape.
+func TestFamiliesChangeInScrape(t *testing.T) {
+	t.Parallel()
+	runInFakeTime(t, Options{Interval: 2 * time.Second}, func(m *Manager, n *fakeNetwork, _ *recordingAppender) {
+		page := namesPage{nil, func() string { return "a_total 1\nb_total 1\n" }}
+		log := &requestLog{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			time.Sleep(100 * time.Millisecond) //nolint:forbidigo // fake time
+			page.ServeHTTP(w, r)
+		})}
+		n.addServer("cart-1:8080", log)
+		m.SetTargets([]metric.Target{newTestTarget("cart-1", "a_total")})
+		for log.requests() < 2 {
+			passFakeTime(10 * time.Millisecond)
+		}
+		m.SetTargets([]metric.Target{newTestTarget("cart-1", "a_total", "b_total")})
+		passFakeTime(time.Second)
+		log.takeURLs()
+		passFakeTime(2 * time.Second)
+		if got := log.takeURLs(); got != "/metrics" {
+			t.Errorf("the next scrape asks for %s, want the whole page alone", got)
+		}
+		checkDiagnosis(t, m, "cart-1", metric.ReasonWarmingUp, "scraped for a moment only", "b_total")
+	})
+}

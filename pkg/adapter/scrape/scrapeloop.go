@@ -30,17 +30,18 @@ type scrapeLoop struct {
 	offset    scrapeOffset
 
 	places     *namespacePlaces // of its namespace; never changes
-	endpoint   *targetEndpoint
-	started    time.Time // when the container behind the endpoint started; zero: unknown
-	finished   time.Time // when the process before ended; zero: unknown
-	stopped    bool      // the container does not run, as far as the cluster tells
-	ready      bool      // the pod is ready: it may serve requests while its page fails
-	readyAt    time.Time // the pod became ready, by the manager's clock; zero: it was not seen to since its series ended
-	unreadyAt  time.Time // the pod stopped being ready, by the manager's clock; zero: it is ready, or was not before
-	replaced   bool      // the container has ended or started again, and no scrape has shown since whether its page goes on
-	ending     bool      // the pod is being deleted
-	endingAt   time.Time // since then, by the manager's clock; zero: it is not, or was before it was a target
-	ended      bool      // and its first scrape has failed since: no scrape follows
+	endpoint   *targetEndpoint  // replaced between scrapes; the scrape under way owns its lessons
+	asked      rankedFamilies   // of the next scrape
+	started    time.Time        // when the container behind the endpoint started; zero: unknown
+	finished   time.Time        // when the process before ended; zero: unknown
+	stopped    bool             // the container does not run, as far as the cluster tells
+	ready      bool             // the pod is ready: it may serve requests while its page fails
+	readyAt    time.Time        // the pod became ready, by the manager's clock; zero: it was not seen to since its series ended
+	unreadyAt  time.Time        // the pod stopped being ready, by the manager's clock; zero: it is ready, or was not before
+	replaced   bool             // the container has ended or started again, and no scrape has shown since whether its page goes on
+	ending     bool             // the pod is being deleted
+	endingAt   time.Time        // since then, by the manager's clock; zero: it is not, or was before it was a target
+	ended      bool             // and its first scrape has failed since: no scrape follows
 	due        time.Time
 	lane       lane
 	scraping   bool // a scrape is under way
@@ -61,12 +62,10 @@ type scrapeLoop struct {
 func newScrapeLoop(t metric.Target, families rankedFamilies, p scrapeOffset) *scrapeLoop {
 	own := labels.NewBuilder(labels.EmptyLabels())
 	own.Set("namespace", t.Namespace).Set("pod", t.Pod).Set("node", t.Node)
-	endpoint := newScrapeEndpoint(t.URL, families.families)
-	endpoint.ranks = families.ranks
 	return &scrapeLoop{
 		key: t.Key(), uid: t.UID, node: t.Node, offset: p,
-		endpoint: endpoint,
-		started:  t.Started, finished: t.Finished, stopped: t.Stopped, ready: t.Ready, ending: t.Ending,
+		endpoint: newScrapeEndpoint(t.URL, families.families), asked: families,
+		started: t.Started, finished: t.Finished, stopped: t.Stopped, ready: t.Ready, ending: t.Ending,
 		parser: exposition.NewParser(own.Labels()),
 	}
 }
@@ -96,10 +95,7 @@ func (l *scrapeLoop) updateScrapeTarget(t metric.Target, families rankedFamilies
 	}
 	l.replaced = l.replaced || !l.started.IsZero() && !l.started.Equal(t.Started)
 	l.started, l.finished, l.stopped, l.ready, l.ending = t.Started, t.Finished, t.Stopped, t.Ready, t.Ending
-	if l.endpoint.families != families.families {
-		l.endpoint = l.endpoint.cloneScrapeEndpointForFamilies(families.families)
-	}
-	l.endpoint.ranks = families.ranks
+	l.asked = families
 }
 
 // scrapeJob is one scrape, with the settings at its start. Manager.mu guards lane and ended; the rest does not change.
@@ -133,10 +129,13 @@ type scrapeOutcome struct {
 
 // startScrape returns a scrape of l that starts now. The caller holds m.mu.
 func (m *Manager) startScrape(l *scrapeLoop, now time.Time) *scrapeJob {
+	if l.endpoint.families != l.asked.families {
+		l.endpoint = l.endpoint.cloneScrapeEndpointForFamilies(l.asked.families)
+	}
 	l.scraping = true
 	l.inflight.SetDeadline(now.Add(m.opts.Timeout))
 	j := &scrapeJob{
-		loop: l, endpoint: l.endpoint, ranks: l.endpoint.ranks, processStart: l.started, newProcess: l.stopped, ready: l.ready, ending: l.ending, due: l.due, started: now, opts: m.opts, lane: l.lane,
+		loop: l, endpoint: l.endpoint, ranks: l.asked.ranks, processStart: l.started, newProcess: l.stopped, ready: l.ready, ending: l.ending, due: l.due, started: now, opts: m.opts, lane: l.lane,
 	}
 	j.knownProcess = l.predecessor != nil && !l.status.pageAt.IsZero() && l.status.processStart.Equal(l.started)
 	l.places.running[j.lane]++
