@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -141,6 +142,13 @@ func (c *Controller) Release(ctx context.Context, t hold.Workload, id, reason st
 		isHold := h.HoldID() == id && h.HeldWorkload().IsSameObject(t)
 		return h.DeletionTimestamp == nil && (isHold || c.isFormerControllerHold(h, id))
 	})
+	if err == nil && strings.HasPrefix(id, hold.EventPrefix) {
+		var elsewhere []hold.Object
+		elsewhere, err = c.endHoldsOfOtherNamespaces(ctx, t.Namespace, func(h *hold.Object) bool {
+			return h.DeletionTimestamp == nil && c.isFormerControllerHold(h, id)
+		})
+		ended = append(ended, elsewhere...)
+	}
 	for i := range ended {
 		held := ended[i].HeldWorkload()
 		klog.FromContext(ctx).Info("Hold released", "workload", held.String(), "hold", ended[i].HoldID(), "reason", reason)

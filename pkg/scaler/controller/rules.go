@@ -1,11 +1,17 @@
 package controller
 
 import (
+	"context"
+	"errors"
 	"slices"
 	"strings"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/klog/v2"
+
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/event"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
 )
 
 // This file relates the holds of events to the rules of the configuration, which may have changed since.
@@ -52,4 +58,29 @@ func (c *Controller) isFormerControllerHold(h *hold.Object, id string) bool {
 		return false
 	}
 	return before != name || !slices.ContainsFunc(r.ListWorkloads(), h.HeldWorkload().IsSameObject)
+}
+
+// endHoldsOfOtherNamespaces ends the matching holds outside of a namespace. Without the right to list the holds of all namespaces it looks in those that this
+// controller watches. A permanent error there is logged alone: it must not keep the end, and the next start, of the rule's workloads.
+func (c *Controller) endHoldsOfOtherNamespaces(ctx context.Context, namespace string, matches func(*hold.Object) bool) ([]hold.Object, error) {
+	isElsewhere := func(h *hold.Object) bool { return h.Namespace != namespace && matches(h) }
+	ended, err := c.Engine.EndHoldsOfNamespace(ctx, "", isElsewhere)
+	if apierrors.IsForbidden(err) {
+		err = nil
+		var namespaces []string
+		for _, h := range c.Caches.ListAllHolds() {
+			if isElsewhere(&h) && !slices.Contains(namespaces, h.Namespace) {
+				namespaces = append(namespaces, h.Namespace)
+			}
+		}
+		for _, other := range namespaces {
+			some, otherErr := c.Engine.EndHoldsOfNamespace(ctx, other, isElsewhere)
+			ended, err = append(ended, some...), errors.Join(err, otherErr)
+		}
+	}
+	if err != nil && rollout.IsPermanentError(err) {
+		klog.FromContext(ctx).Error(err, "Holds of other namespaces cannot be ended, they last until their own end")
+		err = nil
+	}
+	return ended, err
 }

@@ -2,9 +2,13 @@ package controller
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/event"
@@ -64,6 +68,57 @@ func TestD21EndAfterAChangeOfTheRule(t *testing.T) {
 		}
 		control := New(Options{Engine: rollout.New(rollout.Options{Cluster: cluster, Owner: "me"}), Rules: c.rules})
 		if err := control.Release(t.Context(), workload("shop"), c.id, "END"); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if diff := cmp.Diff(c.want, cluster.deleted); diff != "" {
+			t.Errorf("%s: ended (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+// manyNamespaces is a cluster with holds in several namespaces. It may be without the right to list those of all at once.
+type manyNamespaces struct {
+	deletedHolds
+	rights map[string]error // of a list, by namespace
+}
+
+func (c *manyNamespaces) ListHolds(_ context.Context, namespace string) (all []hold.Object, err error) {
+	for i := range c.holds {
+		if namespace == "" || c.holds[i].Namespace == namespace {
+			all = append(all, c.holds[i])
+		}
+	}
+	return all, c.rights[namespace]
+}
+
+// TestD21EndAfterAChangeOfTheNamespace: an end reaches the holds that its rule made in the namespace of before, under the name of before too. A missing right
+// there keeps no end from the workload that the rule has now, and an outage is tried again.
+func TestD21EndAfterAChangeOfTheNamespace(t *testing.T) {
+	t.Parallel()
+	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "holds"}, "", errors.New("no right"))
+	away := apierrors.NewServiceUnavailable("away")
+	for name, c := range map[string]struct {
+		rights map[string]error
+		want   []string
+		err    error
+	}{
+		"all rights":          {nil, []string{"shop event/sale/a", "shop event/sale/a"}, nil},
+		"rights of its own":   {map[string]error{"": forbidden}, []string{"shop event/sale/a"}, nil},
+		"an outage of a list": {map[string]error{"": away}, []string{"shop event/sale/a"}, away},
+	} {
+		cluster := &manyNamespaces{rights: c.rights}
+		for i, namespace := range []string{"old", "sale", "old", "old"} {
+			w := hold.Workload{APIVersion: "apps/v1", Kind: "Deployment", Namespace: namespace, Name: "shop"}
+			h := hold.NewObject(w, hold.Hold{ID: "event/sale/" + string("aab"[min(i, 2)]), Reason: "START", Replicas: 5}, "me")
+			h.UID = types.UID(fmt.Sprint(i))
+			if i == 3 {
+				h.Labels[hold.OwnerLabel] = "them"
+			}
+			cluster.holds = append(cluster.holds, *h)
+		}
+		rule := event.Rule{Name: "sale", Type: "START", ReleaseOn: "END", Key: "id", Workloads: []event.WorkloadSpec{{Workload: cluster.holds[1].HeldWorkload()}}}
+		control := New(Options{Engine: rollout.New(rollout.Options{Cluster: cluster, Owner: "me"}), Caches: rollout.NewCaches(nil), Rules: []event.Rule{rule}})
+		if err := control.Release(t.Context(), cluster.holds[1].HeldWorkload(), "event/sale/a", "END"); !errors.Is(err, c.err) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if diff := cmp.Diff(c.want, cluster.deleted); diff != "" {

@@ -21,7 +21,7 @@ import (
 
 // Reader reads a cluster, live or from caches. Its methods may be called concurrently. Callers do not change what they return.
 type Reader interface {
-	// ListHolds lists the Holds of a namespace.
+	// ListHolds lists the Holds of a namespace; of a Cluster, those of all namespaces for an empty one.
 	ListHolds(ctx context.Context, namespace string) ([]hold.Object, error)
 	// GetScale returns the scale of a workload; nil: the workload does not exist. Its error is meta.NoKindMatchError for an unknown kind.
 	GetScale(ctx context.Context, t hold.Workload) (*Scale, error)

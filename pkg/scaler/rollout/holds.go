@@ -121,7 +121,7 @@ func (e *Engine) EndHolds(ctx context.Context, t hold.Workload, matches func(*ho
 	return ids, nil
 }
 
-// EndHoldsOfNamespace is EndHolds for all workloads of a namespace. It returns the holds that it deleted, also with an error.
+// EndHoldsOfNamespace is EndHolds for all workloads of a namespace; empty: of all namespaces. It returns the holds that it deleted, also with an error.
 func (e *Engine) EndHoldsOfNamespace(ctx context.Context, namespace string, matches func(*hold.Object) bool) (ended []hold.Object, err error) {
 	deleted := map[types.UID]bool{}
 	for i := 1; ; i++ {

@@ -198,18 +198,26 @@ func TestPauseIsProlonged(t *testing.T) {
 	b.wantTold(t, "event/sale", "Up", "Paused")
 }
 
-// TestPauseOutlastsOtherGates: a schedule that gets a gate takes it into its next hold, and a paused hold stays until its pause has ended.
-func TestPauseOutlastsOtherGates(t *testing.T) {
-	t.Parallel()
+// newNightOfOtherGates returns a bench with a schedule's hold that a person pauses, until a time or nil, and the hold that the schedule asks for after it
+// has got a gate.
+func newNightOfOtherGates(t *testing.T, until *metav1.Time) (*bench, *memoryWorkload, hold.Hold) {
+	t.Helper()
 	b := newBench()
 	w := b.addWorkload("shop", 2, hold.ReplicaBounds{})
 	night := nightHold(8)
 	b.apply(t, "shop", night)
 	b.mustPass(t)
-	until := metav1.NewTime(b.now.Add(time.Hour))
-	b.pauseHold(t, "shop", "schedule/hours", true, &until)
+	b.pauseHold(t, "shop", "schedule/hours", true, until)
 	b.mustPass(t)
 	night.Gates = []string{"sale"}
+	return b, w, night
+}
+
+// TestPauseOutlastsOtherGates: a schedule that gets a gate takes it into its next hold, and a paused hold stays until its pause has ended.
+func TestPauseOutlastsOtherGates(t *testing.T) {
+	t.Parallel()
+	until := metav1.NewTime(benchStart.Add(time.Hour))
+	b, w, night := newNightOfOtherGates(t, &until)
 	for _, c := range []struct {
 		after    time.Duration
 		replicas int32
@@ -231,14 +239,7 @@ func TestPauseOutlastsOtherGates(t *testing.T) {
 // TestPauseOutlastsWindowsOfOtherGates: the pause of a person without an end lasts over the coming windows, also if the schedule's gates have changed.
 func TestPauseOutlastsWindowsOfOtherGates(t *testing.T) {
 	t.Parallel()
-	b := newBench()
-	w := b.addWorkload("shop", 2, hold.ReplicaBounds{})
-	night := nightHold(8)
-	b.apply(t, "shop", night)
-	b.mustPass(t)
-	b.pauseHold(t, "shop", "schedule/hours", true, nil)
-	b.mustPass(t)
-	night.Gates = []string{"sale"}
+	b, w, night := newNightOfOtherGates(t, nil)
 	for range 3 {
 		_, _ = b.engine.ApplyHold(t.Context(), memoryRef("shop"), night)
 		b.mustPass(t)
