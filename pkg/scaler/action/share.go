@@ -5,6 +5,8 @@ package action
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -78,7 +80,18 @@ func (r *Runner) Key(namespace, gate string) string {
 	if !ok {
 		return ""
 	}
-	return g.actionsKey(namespace)
+	sum := sha256.Sum256([]byte(g.actionsKey(namespace)))
+	return hex.EncodeToString(sum[:16])
+}
+
+// FindGate returns the name of the gate with a key that holds of the namespace may use; empty: there is none.
+func (r *Runner) FindGate(namespace, key string) string {
+	for _, name := range slices.Sorted(maps.Keys(r.gates)) {
+		if r.Fault(namespace, name) == "" && r.Key(namespace, name) == key {
+			return name
+		}
+	}
+	return ""
 }
 
 // actionsKey returns a text of all that the gate's actions do for the holds of a namespace.

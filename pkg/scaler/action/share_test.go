@@ -3,6 +3,7 @@ package action
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -58,6 +59,10 @@ func TestD3GatesWithOnePlace(t *testing.T) {
 		r := New(nil, nil, Options{Gates: map[string]Gate{"a": row.a, "b": row.b}})
 		if same := r.Key("shop", "a") == r.Key("shop", "b"); same != row.sameKey {
 			t.Errorf("%s: the same key: %v", name, same)
+		}
+		renamed := New(nil, nil, Options{Gates: map[string]Gate{"b": row.b}}).FindGate("shop", r.Key("shop", "a"))
+		if found := row.sameKey && slices.Contains(row.b.Namespaces, "shop"); found != (renamed == "b") || !found && renamed != "" {
+			t.Errorf("%s: the configuration without a has it as %q", name, renamed)
 		}
 		for _, gates := range []map[string]Gate{{"a": row.a, "b": row.b}, {"a": row.b, "b": row.a}} {
 			var want []Conflict

@@ -42,7 +42,7 @@ func (o *Object) UnmarshalJSON(data []byte) error {
 	}
 	decodeKnownFields(parts.Status, map[string]any{
 		"observedGeneration": &o.Status.ObservedGeneration, "state": &o.Status.State, "message": &o.Status.Message, "gateOpen": &o.Status.GateOpen,
-		"gateSteps": &o.Status.GateSteps, "watchUntil": &o.Status.WatchUntil, "gateChanges": &o.Status.GateChanges, "told": &o.Status.Told, "outbox": &o.Status.Outbox,
+		"gateSteps": &o.Status.GateSteps, "watchUntil": &o.Status.WatchUntil, "gateChanges": &o.Status.GateChanges, "gateKeys": &o.Status.GateKeys, "told": &o.Status.Told, "outbox": &o.Status.Outbox,
 		"numbers": &o.Status.Numbers, "conditions": &o.Status.Conditions,
 	})
 	return nil

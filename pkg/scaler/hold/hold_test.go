@@ -183,7 +183,7 @@ func TestSchema(t *testing.T) {
 		Status: Status{
 			ObservedGeneration: 1, State: Open, Message: "a", Since: metav1.NewMicroTime(time.Unix(1, 0)), Entered: metav1.NewMicroTime(time.Unix(1, 0)), ReplicasBefore: 1,
 			ReplicasAsked: 1, Up: &CountedNumbers{1, 1, 1}, YoungestVerified: metav1.Unix(1, 0), VerifiedReadyAt: metav1.Unix(1, 0), GateOpen: true, GateSteps: 1, WatchUntil: metav1.NewMicroTime(time.Unix(1, 0)), BreachedSince: metav1.NewMicroTime(time.Unix(1, 0)), GateStepAt: metav1.NewMicroTime(time.Unix(1, 0)), Approved: true,
-			GateChanges: []action.Change{{Gate: "a", APIVersion: "a", Kind: "a", Namespace: "a", Name: "a", Path: "a", Was: "a", Set: []string{"a"}}}, Yielded: []string{"a"}, Told: []string{"a"}, Outbox: []OutboxMessage{{Key: "a", Outcome: "a", Text: "a", Why: "a", Time: metav1.NewMicroTime(time.Unix(1, 0)), Notifiers: []string{"a"}}}, Failures: 1, RetryAt: metav1.NewMicroTime(time.Unix(1, 0)),
+			GateChanges: []action.Change{{Gate: "a", APIVersion: "a", Kind: "a", Namespace: "a", Name: "a", Path: "a", Was: "a", Set: []string{"a"}}}, GateKeys: map[string]string{"a": "a"}, Yielded: []string{"a"}, Told: []string{"a"}, Outbox: []OutboxMessage{{Key: "a", Outcome: "a", Text: "a", Why: "a", Time: metav1.NewMicroTime(time.Unix(1, 0)), Notifiers: []string{"a"}}}, Failures: 1, RetryAt: metav1.NewMicroTime(time.Unix(1, 0)),
 			Numbers:    &Numbers{Sequence: 1, WorkloadUID: "a", Autoscaler: "a", AutoscalerUID: "a", MinReplicas: change, MaxReplicas: change, Replicas: change},
 			Conditions: []metav1.Condition{{Type: "a", Status: "True", Reason: "a", Message: "a", ObservedGeneration: 1, LastTransitionTime: metav1.Now()}},
 		},
@@ -204,6 +204,10 @@ func TestSchema(t *testing.T) {
 		case map[string]any:
 			properties, _ := at(schema, "properties").(map[string]any)
 			for key, value := range v {
+				if names := at(schema, "additionalProperties"); names != nil {
+					check(path, names, value)
+					continue
+				}
 				if properties[key] == nil {
 					t.Errorf("the definition has no %s.%s", path, key)
 					continue

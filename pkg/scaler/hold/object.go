@@ -114,11 +114,13 @@ type Status struct {
 	// GateOpen is set before the first action that opens a gate, and cleared after the last action that closes it.
 	GateOpen bool `json:"gateOpen,omitempty"`
 	// GateSteps counts the steps in which the gates opened so far, and GateStepAt is the time of the last, or of the approval. Approved is set
-	// after the approval was seen. GateChanges are what the gates changed, stored before they did.
-	GateSteps   int              `json:"gateSteps,omitempty"`
-	GateStepAt  metav1.MicroTime `json:"gateStepAt,omitzero"`
-	Approved    bool             `json:"approved,omitempty"`
-	GateChanges []action.Change  `json:"gateChanges,omitempty"`
+	// after the approval was seen. GateChanges are what the gates changed, stored before they did. GateKeys identify by name what the gates did when the
+	// hold began: a gate that has another name by now is found by its key.
+	GateSteps   int               `json:"gateSteps,omitempty"`
+	GateStepAt  metav1.MicroTime  `json:"gateStepAt,omitzero"`
+	Approved    bool              `json:"approved,omitempty"`
+	GateChanges []action.Change   `json:"gateChanges,omitempty"`
+	GateKeys    map[string]string `json:"gateKeys,omitempty"`
 	// WatchUntil is the end of the watch over the open gates; zero: they are not watched. BreachedSince is the time of the first of the last
 	// numbers that were above their bound, without a break.
 	WatchUntil    metav1.MicroTime `json:"watchUntil,omitzero"`
@@ -389,6 +391,7 @@ func (s Status) DeepCopy() Status {
 		up := *s.Up
 		s.Up = &up
 	}
+	s.GateKeys = maps.Clone(s.GateKeys)
 	s.GateChanges = append([]action.Change(nil), s.GateChanges...)
 	for i := range s.GateChanges {
 		s.GateChanges[i].Set = append([]string(nil), s.GateChanges[i].Set...)

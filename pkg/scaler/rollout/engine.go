@@ -50,6 +50,8 @@ type Gates interface {
 type GateKeys interface {
 	// Key identifies what the gate does for holds of the namespace: gates with the same key are one gate. Empty: the gate does not exist.
 	Key(namespace, gate string) string
+	// FindGate returns the name of a gate that holds of the namespace may use, by its key. Empty: there is none.
+	FindGate(namespace, key string) string
 }
 
 // GateConflicts tells which gates of Gates would shut each other. It is optional.
@@ -371,13 +373,16 @@ func (o *Observed) addHolds(all []hold.Object) {
 // addGatePlans asks for the plans and keys of all gates of the namespace's holds.
 func (p *pass) addGatePlans(o *Observed) {
 	keys, _ := p.Gates.(GateKeys)
+	if keys != nil {
+		p.addGateNames(o, keys)
+	}
 	for _, list := range [][]hold.Object{o.Holds, o.Others} {
 		for i := range list {
 			for _, g := range list[i].Spec.Gates {
 				if _, known := o.GateKeys[g]; !known {
-					o.GatePlans[g], o.GateKeys[g] = p.Gates.Plan(g), g
+					o.GatePlans[g], o.GateKeys[g] = p.Gates.Plan(o.currentGate(g)), g
 					if keys != nil {
-						o.GateKeys[g] = keys.Key(p.workload.Namespace, g)
+						o.GateKeys[g] = keys.Key(p.workload.Namespace, o.currentGate(g))
 					}
 				}
 			}
@@ -395,9 +400,9 @@ func (p *pass) addGateFaults() {
 	for i := range p.observed.Holds {
 		h := &p.observed.Holds[i]
 		for _, g := range h.Spec.Gates {
-			fault := p.Gates.Fault(p.workload.Namespace, g)
+			fault := p.Gates.Fault(p.workload.Namespace, p.observed.currentGate(g))
 			if conflicts != nil && fault == "" && (!h.Status.State.IsActive() || h.Status.State == hold.Received) { // it begins
-				fault = conflicts.Conflict(g)
+				fault = conflicts.Conflict(p.observed.currentGate(g))
 			}
 			p.observed.GateFaults[g] = cmp.Or(fault, p.observed.GateFaults[g])
 		}

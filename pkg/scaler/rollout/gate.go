@@ -196,13 +196,14 @@ func (p *pass) recordHoldGates(ctx context.Context, s Step) error {
 	h := &p.observed.Holds[s.Hold]
 	s.Status.GateChanges = nil
 	for _, g := range h.Spec.Gates {
-		changes, err := p.Gates.Record(ctx, p.workload.Namespace, g)
+		changes, err := p.Gates.Record(ctx, p.workload.Namespace, p.observed.currentGate(g))
 		if err != nil {
 			p.passLogger(ctx).Error(err, "Gate cannot be read yet, retrying", "hold", h.HoldID(), "gate", g)
 			p.observed.GateErrors[h.UID] = err.Error()
 			return nil
 		}
 		for _, c := range changes {
+			c.Gate = g
 			if earlier := p.observed.findGateChange(h, c); earlier != nil {
 				c.Was = earlier.Was
 			}
@@ -239,7 +240,7 @@ func (p *pass) moveHoldGate(ctx context.Context, s Step) error {
 		return err
 	}
 	for _, g := range h.Spec.Gates {
-		if fault := p.Gates.Fault(p.workload.Namespace, g); fault != "" && s.Kind == ShutGate {
+		if fault := p.Gates.Fault(p.workload.Namespace, p.observed.currentGate(g)); fault != "" && s.Kind == ShutGate {
 			p.passLogger(ctx).Info("Gate cannot be shut, since the configuration no longer has it", "hold", h.HoldID(), "gate", g, "reason", fault)
 			s.Status.Message = strings.TrimPrefix(s.Status.Message+"; ", "; ") + fmt.Sprintf("gate %s stays open: %s", g, fault)
 			p.events = append(p.events, p.newStepEvent(Step{}.withStepWarning(reasonTrouble, "hold %s: gate %s stays open: %s", h.HoldID(), g, fault)))
@@ -256,14 +257,15 @@ func (p *pass) moveHoldGate(ctx context.Context, s Step) error {
 
 // moveOneGate opens one gate of a hold by a step, or shuts it. Other holds keep the gate open to the percentage besides.
 func (p *pass) moveOneGate(ctx context.Context, s Step, h *hold.Object, gate string, besides int) error {
-	switch percent, now := percentOfStep(p.Gates.Plan(gate), s.GateStep, cmp.Or(s.GateSteps, 1)); {
+	name, changes := p.observed.currentGate(gate), p.observed.currentGateChanges(h)
+	switch percent, now := percentOfStep(p.Gates.Plan(name), s.GateStep, cmp.Or(s.GateSteps, 1)); {
 	case s.Kind == ShutGate && besides == 0:
-		return p.Gates.Shut(ctx, p.workload.Namespace, gate, h.Status.GateChanges)
+		return p.Gates.Shut(ctx, p.workload.Namespace, name, changes)
 	case s.Kind == ShutGate:
-		return p.Gates.Open(ctx, p.workload.Namespace, gate, besides, h.Status.GateChanges)
+		return p.Gates.Open(ctx, p.workload.Namespace, name, besides, changes)
 	case !now:
 		return nil
 	default:
-		return p.Gates.Open(ctx, p.workload.Namespace, gate, max(percent, besides), h.Status.GateChanges)
+		return p.Gates.Open(ctx, p.workload.Namespace, name, max(percent, besides), changes)
 	}
 }

@@ -1,10 +1,11 @@
-// Gates that several holds have open: a gate is open as far as the hold asks that asks for most.
+// Gates that several holds have open, or under several names: a gate is open as far as the hold asks that asks for most.
 
 package rollout
 
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -46,6 +47,53 @@ func (l *gateLocks) lockGates(namespace string, gates []string) (unlock func()) 
 // isSameGate reports whether two names are of one gate: two rules may have the same actions.
 func (o *Observed) isSameGate(a, b string) bool {
 	return a == b || o.GateKeys[a] != "" && o.GateKeys[a] == o.GateKeys[b]
+}
+
+// currentGate returns the name in the configuration of a gate that holds know by a name.
+func (o *Observed) currentGate(gate string) string { return cmp.Or(o.GateNames[gate], gate) }
+
+// currentGateChanges returns the changes of a hold's gates, with the gates' names in the configuration.
+func (o *Observed) currentGateChanges(h *hold.Object) []action.Change {
+	changes := slices.Clone(h.Status.GateChanges)
+	for i := range changes {
+		changes[i].Gate = o.currentGate(changes[i].Gate)
+	}
+	return changes
+}
+
+// noteGateKeys returns the keys of a hold's gates. The key of a gate that the configuration has lost stays.
+func (o *Observed) noteGateKeys(h *hold.Object) map[string]string {
+	keys := maps.Clone(h.Status.GateKeys)
+	for _, g := range h.Spec.Gates {
+		if key := o.GateKeys[g]; key != "" {
+			if keys == nil {
+				keys = map[string]string{}
+			}
+			keys[g] = key
+		}
+	}
+	return keys
+}
+
+// addGateNames finds the gates that the configuration has under other names than the holds: a rule was renamed, or its actions became a gate of their
+// own. A name that stood for different gates stands for none.
+func (p *pass) addGateNames(o *Observed, keys GateKeys) {
+	o.GateNames = map[string]string{}
+	for _, list := range [][]hold.Object{o.Holds, o.Others} {
+		for i := range list {
+			for _, g := range list[i].Spec.Gates {
+				key := list[i].Status.GateKeys[g]
+				if key == "" || p.Gates.Fault(p.workload.Namespace, g) == "" {
+					continue
+				}
+				name := cmp.Or(keys.FindGate(p.workload.Namespace, key), g)
+				if earlier, again := o.GateNames[g]; again && earlier != name {
+					name = g
+				}
+				o.GateNames[g] = name
+			}
+		}
+	}
 }
 
 // listGateKeys lists what identifies the gates of a hold.

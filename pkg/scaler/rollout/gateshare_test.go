@@ -88,6 +88,55 @@ func TestD3GateLeavesConfiguration(t *testing.T) {
 	}
 }
 
+// TestD3GateIsRenamed: a gate that the configuration has under another name by now opens and shuts as before, whenever in the course of its hold the name
+// changed, once or back again. A gate with other actions does not take its place.
+func TestD3GateIsRenamed(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		lost []string // by minute
+		same string
+		told string
+	}{
+		"before its pods are ready": {lost: []string{"a"}, same: "a"},
+		"between two steps":         {lost: []string{"", "", "a"}, same: "a"},
+		"while it is open":          {lost: []string{"", "", "", "", "a"}, same: "a"},
+		"and back again":            {lost: []string{"", "", "a", "b"}, same: "a"},
+		"to other actions":          {lost: []string{"", "", "", "", "a"}, same: "c", told: "gate a stays open"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench()
+			b.gates.places["a"], b.gates.same = "closed", map[string]string{"b": c.same}
+			plan := action.Plan{Steps: []int{10, 50, 100}, Pause: time.Minute}
+			b.gates.plans = map[string]action.Plan{"a": plan, "b": plan}
+			w := b.addWorkload("shop", 2, hold.ReplicaBounds{})
+			b.apply(t, "shop", newGateHold("set/me", "a"))
+			b.mustPass(t)
+			for minute := range 6 {
+				if minute < len(c.lost) {
+					b.gates.lost = c.lost[minute]
+					b.restart()
+				}
+				b.mustPass(t)
+				w.ready = 4
+				b.mustPass(t)
+				b.now = b.now.Add(time.Minute)
+			}
+			if wantState(t, b.find("shop", "set/me"), hold.Open, ""); b.gates.places["a"] != "100" {
+				t.Fatalf("the gate is at %s", b.gates.places["a"])
+			}
+			b.release(t, "shop", "set/me")
+			b.mustPass(t)
+			if shut := b.gates.places["a"] == "closed"; len(b.holds) > 0 || shut != (c.told == "") {
+				t.Errorf("%d holds; the gate is at %s", len(b.holds), b.gates.places["a"])
+			}
+			if why := strings.Join(b.notifier.whys, "\n"); strings.Contains(why, "stays open") != (c.told != "") || !strings.Contains(why, c.told) {
+				t.Errorf("told: %q", why)
+			}
+		})
+	}
+}
+
 // TestD3FewerSteps: a configuration with fewer steps than a gate has already made is no fault of the hold.
 func TestD3FewerSteps(t *testing.T) {
 	t.Parallel()

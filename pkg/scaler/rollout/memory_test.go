@@ -372,7 +372,21 @@ func (g *memoryGates) Fault(_, gate string) string {
 
 func (g *memoryGates) Plan(gate string) action.Plan { return g.plans[gate] }
 
-func (g *memoryGates) Key(_, gate string) string { return cmp.Or(g.same[gate], gate) }
+func (g *memoryGates) Key(_, gate string) string {
+	if gate == g.lost {
+		return ""
+	}
+	return cmp.Or(g.same[gate], gate)
+}
+
+func (g *memoryGates) FindGate(_, key string) string {
+	for _, name := range append(slices.Sorted(maps.Keys(g.same)), key) {
+		if g.Fault("", name) == "" && g.Key("", name) == key {
+			return name
+		}
+	}
+	return ""
+}
 
 func (g *memoryGates) Record(_ context.Context, _, gate string) ([]action.Change, error) {
 	place := g.Key("", gate)

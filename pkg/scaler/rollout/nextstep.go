@@ -131,7 +131,7 @@ func (o *Observed) beginHold(now time.Time) (Step, bool) {
 		status := hold.Status{
 			ObservedGeneration: h.Generation, ReplicasAsked: h.Spec.Replicas, Numbers: before.Numbers, GateOpen: before.GateOpen,
 			GateSteps: before.GateSteps, GateStepAt: before.GateStepAt, WatchUntil: before.WatchUntil, BreachedSince: before.BreachedSince,
-			GateChanges: before.GateChanges, Outbox: o.keepFailure(h, now),
+			GateChanges: before.GateChanges, GateKeys: o.noteGateKeys(h), Outbox: o.keepFailure(h, now),
 			State: hold.Received, Since: metav1.NewMicroTime(now), Entered: metav1.NewMicroTime(now),
 		}
 		if o.Scale != nil {

@@ -74,6 +74,8 @@ type Observed struct {
 	GateFaults map[string]string
 	GatePlans  map[string]action.Plan
 	GateKeys   map[string]string
+	// GateNames are the names in the configuration of gates that the holds know by other names.
+	GateNames  map[string]string
 	GateErrors map[types.UID]string
 	Owner      string // the value of hold.ControllerLabel for the holds that this process acts on; empty: a command
 	// NotifierFaults describe notifiers that no hold of the namespace may use, by name.
