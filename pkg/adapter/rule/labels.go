@@ -21,6 +21,9 @@ func (t *exprTree) ruleResultMayHaveLabel(label string) bool {
 }
 
 func ruleExprMayHaveLabel(expr parser.Expr, label string) bool {
+	if inner := innerRuleExpr(expr); inner != nil {
+		return ruleExprMayHaveLabel(inner, label)
+	}
 	switch e := expr.(type) {
 	case *parser.AggregateExpr:
 		return ruleAggregateMayHaveLabel(e, label)
@@ -28,22 +31,30 @@ func ruleExprMayHaveLabel(expr parser.Expr, label string) bool {
 		return ruleBinaryMayHaveLabel(e, label)
 	case *parser.Call:
 		return ruleCallMayHaveLabel(e, label)
-	case *parser.ParenExpr:
-		return ruleExprMayHaveLabel(e.Expr, label)
-	case *parser.UnaryExpr:
-		return ruleExprMayHaveLabel(e.Expr, label)
-	case *parser.StepInvariantExpr:
-		return ruleExprMayHaveLabel(e.Expr, label)
-	case *parser.SubqueryExpr:
-		return ruleExprMayHaveLabel(e.Expr, label)
-	case *parser.MatrixSelector:
-		return ruleExprMayHaveLabel(e.VectorSelector, label)
 	case *parser.VectorSelector: // a matcher may say that the label is empty
 		return !slices.ContainsFunc(e.LabelMatchers, func(m *labels.Matcher) bool {
 			return m.Name == label && isEmptyRuleMatcher(m)
 		})
 	}
 	return false // numbers and strings
+}
+
+// innerRuleExpr returns the expression whose series an expression has with all their labels but the name: that in parentheses, after a sign, or
+// before a range; nil for any other.
+func innerRuleExpr(expr parser.Expr) parser.Expr {
+	switch e := expr.(type) {
+	case *parser.ParenExpr:
+		return e.Expr
+	case *parser.UnaryExpr:
+		return e.Expr
+	case *parser.StepInvariantExpr:
+		return e.Expr
+	case *parser.SubqueryExpr:
+		return e.Expr
+	case *parser.MatrixSelector:
+		return e.VectorSelector
+	}
+	return nil
 }
 
 // describeRuleQuantileWithoutBuckets returns why a function of classic histograms has no buckets: its argument cannot have the label le,

@@ -31,19 +31,12 @@ func (p namespaceProof) provesRuleTextNamespace(text string, t *exprTree) bool {
 }
 
 func (p namespaceProof) provesRuleExprNamespace(expr parser.Expr) bool {
+	if inner := innerRuleExpr(expr); inner != nil {
+		return p.provesRuleExprNamespace(inner)
+	}
 	switch e := expr.(type) {
 	case *parser.VectorSelector:
 		return slices.ContainsFunc(e.LabelMatchers, p.isRuleNamespaceMatcher)
-	case *parser.MatrixSelector:
-		return p.provesRuleExprNamespace(e.VectorSelector)
-	case *parser.SubqueryExpr:
-		return p.provesRuleExprNamespace(e.Expr)
-	case *parser.ParenExpr:
-		return p.provesRuleExprNamespace(e.Expr)
-	case *parser.UnaryExpr:
-		return p.provesRuleExprNamespace(e.Expr)
-	case *parser.StepInvariantExpr:
-		return p.provesRuleExprNamespace(e.Expr)
 	case *parser.AggregateExpr:
 		return p.provesRuleExprNamespace(e.Expr)
 	case *parser.BinaryExpr:
@@ -96,19 +89,12 @@ func (p namespaceProof) matchesRuleSidesByNamespace(e *parser.BinaryExpr) bool {
 
 // separatesRuleNamespaces reports whether the series behind each result have the result's own label of the namespace.
 func (p namespaceProof) separatesRuleNamespaces(expr parser.Expr) bool {
+	if inner := innerRuleExpr(expr); inner != nil {
+		return p.separatesRuleNamespaces(inner)
+	}
 	switch e := expr.(type) {
 	case *parser.VectorSelector:
 		return true
-	case *parser.MatrixSelector:
-		return p.separatesRuleNamespaces(e.VectorSelector)
-	case *parser.SubqueryExpr:
-		return p.separatesRuleNamespaces(e.Expr)
-	case *parser.ParenExpr:
-		return p.separatesRuleNamespaces(e.Expr)
-	case *parser.UnaryExpr:
-		return p.separatesRuleNamespaces(e.Expr)
-	case *parser.StepInvariantExpr:
-		return p.separatesRuleNamespaces(e.Expr)
 	case *parser.AggregateExpr:
 		return ruleAggregateKeepsLabel(e, p.namespaceLabel) && p.separatesRuleNamespaces(e.Expr)
 	case *parser.Call:
