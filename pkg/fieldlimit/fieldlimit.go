@@ -1,5 +1,5 @@
 // Package fieldlimit bounds the header fields of an HTTP/1 request while a server reads them. net/http bounds only their bytes, and a field of
-// five bytes takes about 120 bytes of memory.
+// five bytes takes about 120 bytes of memory. It also has the bound of clients on the headers of a response.
 package fieldlimit
 
 import (
@@ -12,6 +12,10 @@ import (
 	"net"
 	"net/http"
 )
+
+// MaxResponseHeaderBytes bounds the status line and the headers of a response that a client reads. net/http takes up to 25 times as much memory
+// for tiny headers, and by default 10 MiB of them.
+const MaxResponseHeaderBytes = 16 << 10
 
 // Max is the greatest number of lines in a request's header. A browser sends 20, a proxy adds 10.
 const Max = 200

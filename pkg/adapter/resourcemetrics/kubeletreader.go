@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/exposition"
+	"github.com/tachometer-metrics/tachometer/pkg/fieldlimit"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/netcause"
 )
 
@@ -51,16 +52,12 @@ func NewKubeletTransport(cluster *rest.Config, trust KubeletTLS) (http.RoundTrip
 	return transport, nil
 }
 
-// maxHeaderBytes bounds the status line and the headers of a response. net/http takes up to 25 times as much for tiny headers, and by default
-// 10 MiB of them. A kubelet sends under 1 KiB.
-const maxHeaderBytes = 16 << 10
-
-// limitKubeletHeaders bounds the headers of responses to an unused transport.
+// limitKubeletHeaders bounds the headers of responses to an unused transport. A kubelet sends under 1 KiB of them.
 func limitKubeletHeaders(transport http.RoundTripper) http.RoundTripper {
 	for below := transport; ; {
 		switch t := below.(type) {
 		case *http.Transport:
-			t.MaxResponseHeaderBytes = maxHeaderBytes
+			t.MaxResponseHeaderBytes = fieldlimit.MaxResponseHeaderBytes
 			return transport
 		case utilnet.RoundTripperWrapper:
 			below = t.WrappedRoundTripper()

@@ -16,6 +16,7 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/exposition"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/scrape/http1"
+	"github.com/tachometer-metrics/tachometer/pkg/fieldlimit"
 )
 
 // The fetcher: one page of a target over HTTP, with the families by name or whole, into the target's parser.
@@ -30,9 +31,6 @@ const (
 	// maxDrainedBytes bounds the bytes read of a response with an error status: a body read to its end leaves the
 	// connection usable.
 	maxDrainedBytes = 8 << 10
-	// maxHeaderBytes bounds the status line and the headers of a response. net/http takes up to 25 times as much for tiny headers, in each of the
-	// responses that are read at a time.
-	maxHeaderBytes = 16 << 10
 	// maxConnIdle is how long a connection may wait for its next request.
 	maxConnIdle = 90 * time.Second
 	// readBufferSize is the size of a buffer for a body that net/http reads.
@@ -53,7 +51,7 @@ func newScrapePageFetcher(opts Options) *pageFetcher {
 	if dial == nil {
 		dial = (&net.Dialer{}).DialContext
 	}
-	f := &pageFetcher{clock: opts.Clock, client: http1.Client{DialContext: dial, MaxConnIdle: maxConnIdle, MaxHeaderBytes: maxHeaderBytes}}
+	f := &pageFetcher{clock: opts.Clock, client: http1.Client{DialContext: dial, MaxConnIdle: maxConnIdle, MaxHeaderBytes: fieldlimit.MaxResponseHeaderBytes}}
 	f.readBuffers.New = func() any {
 		b := make([]byte, readBufferSize)
 		return &b
@@ -71,7 +69,7 @@ func newScrapePageFetcher(opts Options) *pageFetcher {
 		// Compression saves little of a small page, costs both sides CPU, and is a way to make a
 		// scraper inflate 16 MiB out of 16 KiB. The scraper does not ask for it, and rejects a compressed page.
 		DisableCompression:     true,
-		MaxResponseHeaderBytes: maxHeaderBytes,
+		MaxResponseHeaderBytes: fieldlimit.MaxResponseHeaderBytes,
 	}
 	return f
 }

@@ -19,15 +19,12 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/tachometer-metrics/tachometer/pkg/fieldlimit"
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-// Limits of a response.
-const (
-	maxBodyBytes = 1 << 20
-	// net/http takes up to 25 times as much for tiny headers, in each of a hundred responses at a time: of ten new pods and ten old ones.
-	maxHeaderBytes = 16 << 10
-)
+// maxBodyBytes bounds the body of a response.
+const maxBodyBytes = 1 << 20
 
 // podClient sends requests to a pod. It has its own connections and keeps them alive between requests, as browsers and proxies do. It
 // never follows a redirect, which would lead away from the pod.
@@ -48,7 +45,7 @@ func newVerificationPodClient(shared http.RoundTripper, host string, concurrency
 			DialContext:            (&net.Dialer{}).DialContext,
 			TLSClientConfig:        verificationTLSConfig(host),
 			MaxIdleConnsPerHost:    concurrency,
-			MaxResponseHeaderBytes: maxHeaderBytes,
+			MaxResponseHeaderBytes: fieldlimit.MaxResponseHeaderBytes,
 			DisableCompression:     true, // the body is measured as the pod sends it
 		}
 		c.http.Transport, c.closeIdle = own, own.CloseIdleConnections
@@ -102,7 +99,7 @@ func (c *podClient) sendVerificationRequest(ctx context.Context, a *podRequest) 
 // timeoutCause is the cause of requests that timed out.
 const timeoutCause = "timeout"
 
-// longHeadersCause is the cause of responses with headers above maxHeaderBytes.
+// longHeadersCause is the cause of responses with headers above fieldlimit.MaxResponseHeaderBytes.
 const longHeadersCause = "response headers over 16 KiB"
 
 // tooManyBytesCause is the cause of requests that are not sent, because the pod has responded with maxPodBytes.

@@ -11,6 +11,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"github.com/tachometer-metrics/tachometer/pkg/fieldlimit"
 )
 
 const (
@@ -20,8 +22,6 @@ const (
 	maxURLBytes = 4 << 10
 	// maxResponseBytes bounds the part of a response to read, for the error and for reuse of the connection.
 	maxResponseBytes = 4 << 10
-	// maxHeaderBytes bounds the headers of a response. net/http takes up to 25 times as much for tiny headers, and by default 10 MiB of them.
-	maxHeaderBytes = 16 << 10
 )
 
 // URLFromFile returns a function that reads the URL from a file. Each call reads the file again, because Secrets rotate.
@@ -58,7 +58,7 @@ func NewClient(c *http.Client) *http.Client {
 func newWebhookTransport() *http.Transport {
 	transport := http.DefaultTransport.(*http.Transport).Clone() // the standard library's default is a Transport
 	transport.DisableKeepAlives = true
-	transport.MaxResponseHeaderBytes = maxHeaderBytes
+	transport.MaxResponseHeaderBytes = fieldlimit.MaxResponseHeaderBytes
 	return transport
 }
 
