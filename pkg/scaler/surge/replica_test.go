@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/hpa"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
 )
 
 // replicatedWorld has two replicas of the adapter. All connections of kube-apiserver end at the one that lies.
@@ -42,19 +43,33 @@ func (w *replicatedWorld) ReadMetrics(ctx context.Context, a *autoscalingv2.Hori
 	return all
 }
 
+// laneWorld is all that a lane reads and writes.
+type laneWorld interface {
+	rollout.Reader
+	MetricsReader
+	Raiser
+	EventWriter
+}
+
+// runLane runs a lane that acts on a world, in a bubble.
+func runLane(t *testing.T, w laneWorld, length time.Duration) {
+	t.Helper()
+	lane := New(Options{Config: Config{Mode: ModeAct}, Namespaces: []string{"shop"}, Reader: w, Readings: w, Raiser: w, Events: w})
+	ctx, cancel := context.WithTimeout(t.Context(), length)
+	defer cancel()
+	if err := lane.Run(ctx); err != nil {
+		t.Error(err)
+	}
+	synctest.Wait()
+}
+
 // playReplicas runs the lane on a world for ten minutes. One replica lies in eight of them.
 func playReplicas(t *testing.T, w *replicatedWorld) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w.stepAt = time.Now().Add(2*time.Minute + 300*time.Millisecond)
 		w.sim.observed.Autoscaler.Annotations = map[string]string{Annotation: ""}
-		lane := New(Options{Config: Config{Mode: ModeAct}, Namespaces: []string{"shop"}, Reader: w, Readings: w, Raiser: w, Events: w})
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
-		defer cancel()
-		if err := lane.Run(ctx); err != nil {
-			t.Error(err)
-		}
-		synctest.Wait()
+		runLane(t, w, 10*time.Minute)
 	})
 }
 
@@ -106,13 +121,7 @@ func TestWakeWithinTwoSeconds(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w.start = time.Now().Add(-time.Second)
 			w.itemAt = time.Now().Add(90*time.Second + time.Duration(random.Int64N(int64(time.Second))))
-			lane := New(Options{Config: Config{Mode: ModeAct}, Namespaces: []string{"shop"}, Reader: w, Readings: w, Raiser: w, Events: w})
-			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Second)
-			defer cancel()
-			if err := lane.Run(ctx); err != nil {
-				t.Error(err)
-			}
-			synctest.Wait()
+			runLane(t, w, 100*time.Second)
 		})
 		if len(w.raiseAt) == 0 {
 			t.Fatalf("seed %d: no wake", seed)
