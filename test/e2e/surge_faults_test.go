@@ -29,15 +29,8 @@ const surgeFaultWatch = time.Minute
 // TestSurgeFaults: an adapter of which one replica lies, stands still or restarts raises nothing under a steady load. The end of the scaler's
 // leader in a raise, and a client that reverts minReplicas, leave the autoscaler as it was.
 func TestSurgeFaults(t *testing.T) {
-	needNode(t)
-	if *surgeSteps == 0 {
-		t.Skip("SKIPPED: -surge.steps is not set: run `make surge`")
-	}
-	light(t)
-	scrapeEvery(t, *surgeEvery)
-	reshapeForSurge(t)
-	installSurgeLane(t)
-	load := send(t, beforeSurge)
+	needSurge(t)
+	load := beginSurges(t)
 	random := rand.New(rand.NewPCG(1, 2))
 	for _, f := range []struct {
 		name   string

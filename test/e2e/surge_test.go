@@ -47,15 +47,8 @@ type surgeTimes struct {
 // TestSurge steps the load from 40 to 400 requests/s, in turns without and with the surge lane. The lane raises ahead of the HPA, which
 // keeps the pods after the lane's hold is over; nothing of the hold stays.
 func TestSurge(t *testing.T) {
-	needNode(t)
-	if *surgeSteps == 0 {
-		t.Skip("SKIPPED: -surge.steps is not set: run `make surge`")
-	}
-	light(t)
-	scrapeEvery(t, *surgeEvery)
-	reshapeForSurge(t)
-	installSurgeLane(t)
-	load := send(t, beforeSurge)
+	needSurge(t)
+	load := beginSurges(t)
 	times := map[bool][]surgeTimes{}
 	for i := range *surgeSteps {
 		if i%max(*surgeSteps/max(*surgeBeside, 1), 1) == 0 && len(times[false]) < *surgeBeside {
@@ -74,6 +67,25 @@ func TestSurge(t *testing.T) {
 			t.Errorf("with the lane %d requests of a step failed, and none without it", m.failed)
 		}
 	}
+}
+
+// needSurge skips the test unless `make surge` runs it.
+func needSurge(t *testing.T) {
+	t.Helper()
+	needNode(t)
+	if *surgeSteps == 0 {
+		t.Skip("SKIPPED: -surge.steps is not set: run `make surge`")
+	}
+}
+
+// beginSurges prepares the node for steps of the load with the lane, until the test ends, and sends the load before them.
+func beginSurges(t *testing.T) *sending {
+	t.Helper()
+	light(t)
+	scrapeEvery(t, *surgeEvery)
+	reshapeForSurge(t)
+	installSurgeLane(t)
+	return send(t, beforeSurge)
 }
 
 // scrapeEvery sets the adapter's scrape interval until the test ends. docs/surge.md has figures for a second: a raise waits for two scrapes.

@@ -31,10 +31,7 @@ const (
 // TestSurgeFromZero: workers at zero under a plain HPA on a queue, with the lane, have their first pod asked for as soon as the page shows
 // an item. The HPA takes them back to zero; a person's zero stays.
 func TestSurgeFromZero(t *testing.T) {
-	needNode(t)
-	if *surgeSteps == 0 {
-		t.Skip("SKIPPED: -surge.steps is not set: run `make surge`")
-	}
+	needSurge(t)
 	needScaleToZero(t)
 	light(t)
 	installSurgeLane(t)

@@ -71,18 +71,18 @@ var auditedPrograms = []auditedProgram{
 
 // scalerOptionalRights are asked for and not granted (with them the scaler gives up the ownership of a field after a hold), or granted and
 // not asked for here (the surge lane reads metrics of autoscalers that opt in: TestSurge in test/e2e).
-var scalerOptionalRights = []right{
+var scalerOptionalRights = append([]right{
 	{"apps", "deployments", "patch", ""},
 	{"apps", "statefulsets", "patch", ""},
-	{"custom.metrics.k8s.io", "*", "get", ""},
-	{"custom.metrics.k8s.io", "*", "list", ""},
-	{"external.metrics.k8s.io", "*", "get", ""},
-	{"external.metrics.k8s.io", "*", "list", ""},
-}
+}, metricReadRights...)
 
 // peerRights are asked of another replica, and so in no audit log: TestTwoReplicas fails without them.
-var peerRights = []right{
+var peerRights = append([]right{
 	{"explain.tachometer.dev", "horizontalpodautoscalers/decisions", "get", ""},
+}, metricReadRights...)
+
+// metricReadRights are those of reads of all metrics.
+var metricReadRights = []right{
 	{"custom.metrics.k8s.io", "*", "get", ""},
 	{"custom.metrics.k8s.io", "*", "list", ""},
 	{"external.metrics.k8s.io", "*", "get", ""},
