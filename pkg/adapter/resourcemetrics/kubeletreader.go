@@ -18,8 +18,8 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/exposition"
-	"github.com/tachometer-metrics/tachometer/pkg/fieldlimit"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/netcause"
+	"github.com/tachometer-metrics/tachometer/pkg/fieldlimit"
 )
 
 // KubeletTLS configures the verification of kubelets.
