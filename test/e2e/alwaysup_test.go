@@ -58,7 +58,7 @@ var disruptions = []disruption{
 	{"a replica without network for 20 s", 60, 20 * time.Second, ofChaos(dropAdapterTraffic("drop"))},
 	{"etcd frozen for 8 s", 20, 8 * time.Second, ofChaos(freezeControlPlane("etcd"))},
 	{"kube-apiserver frozen for 8 s", 20, 8 * time.Second, ofChaos(freezeControlPlane("kube-apiserver"))},
-	{"kube-apiserver restarted", 60, 0, over(restartKubeAPIServer)}, // the last: the harness does not know the new process
+	{"kube-apiserver restarted", 60, 0, over(restartControlPlane("kube-apiserver"))}, // the last: the harness does not know the new process
 }
 
 // TestAlwaysUp counts the seconds in which a read through kube-apiserver fails while something happens to one of two replicas.
@@ -245,7 +245,7 @@ func awaitAdapterRestart(t *testing.T, before corev1.Pod) {
 func exhaustAdapterMemory(t *testing.T) {
 	t.Helper()
 	pod, pid := chooseAdapterProcess(t, rand.New(rand.NewPCG(2, 2)))
-	group, err := findMemoryGroup(pid)
+	group, err := findControlGroup(pid, "memory", "memory.limit_in_bytes", "memory.max")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -272,68 +272,73 @@ func exhaustAdapterMemory(t *testing.T) {
 	awaitAdapterRestart(t, pod)
 }
 
-// findMemoryGroup returns the folder of a process's memory cgroup.
-func findMemoryGroup(pid int) (string, error) {
+// findControlGroup returns the folder of a process's cgroup with the given controller, as memory, in either version of cgroups. It has one
+// of the files.
+func findControlGroup(pid int, controller string, files ...string) (string, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
 	if err != nil {
 		return "", err
 	}
 	for line := range strings.Lines(string(text)) {
 		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
-		root := map[string]string{"memory": "/sys/fs/cgroup/memory", "": "/sys/fs/cgroup"}[parts[1]]
+		root := map[string]string{controller: "/sys/fs/cgroup/" + controller, "": "/sys/fs/cgroup"}[parts[1]]
 		folder := filepath.Join(root, parts[2])
-		for _, limit := range []string{"memory.limit_in_bytes", "memory.max"} {
-			if _, err := os.Stat(filepath.Join(folder, limit)); root != "" && err == nil {
+		for _, file := range files {
+			if _, err := os.Stat(filepath.Join(folder, file)); root != "" && err == nil {
 				return folder, nil
 			}
 		}
 	}
-	return "", fmt.Errorf("process %d has no memory cgroup: %s", pid, text)
+	return "", fmt.Errorf("process %d has no %s cgroup: %s", pid, controller, text)
 }
 
-// restartKubeAPIServer kills kube-apiserver and starts it again after three seconds, with the arguments and in the namespaces that it had.
-func restartKubeAPIServer(t *testing.T) {
-	t.Helper()
-	processes, err := s.Cluster.Processes()
-	if err != nil {
-		t.Fatal(err)
-	}
-	pid, err := findKubeAPIServer(processes)
-	if err != nil {
-		t.Fatal(err)
-	}
-	folder := fmt.Sprintf("/proc/%d/", pid)
-	line, err := os.ReadFile(folder + "cmdline")
-	if err != nil {
-		t.Fatal(err)
-	}
-	working, err := os.Readlink(folder + "cwd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	command := strings.Split(string(bytes.TrimRight(line, "\x00")), "\x00")
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	retry.Sleep(t.Context(), 3*time.Second)
-	inside := []string{"--target", strconv.Itoa(processes["supervisor"]), "--mount", "--net", "--pid", "--wd=" + working, "--"}
-	again := exec.Command("nsenter", append(inside, command...)...)
-	if err := again.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { go func() { _ = again.Wait() }() }) // it ends with the cluster
-	err = stack.Wait(t.Context(), 2*time.Minute, func(ctx context.Context) error { _, err := s.Get(ctx, "/readyz"); return err })
-	if err != nil {
-		t.Fatal(err)
+// restartControlPlane returns a fault: a component of the control plane is killed, and starts again after three seconds with the arguments
+// and in the namespaces that it had.
+func restartControlPlane(component string) func(*testing.T) {
+	return func(t *testing.T) {
+		t.Helper()
+		processes, err := s.Cluster.Processes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		pid, err := findControlPlane(processes, component)
+		if err != nil {
+			t.Fatal(err)
+		}
+		folder := fmt.Sprintf("/proc/%d/", pid)
+		line, err := os.ReadFile(folder + "cmdline")
+		if err != nil {
+			t.Fatal(err)
+		}
+		working, err := os.Readlink(folder + "cwd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		command := strings.Split(string(bytes.TrimRight(line, "\x00")), "\x00")
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		retry.Sleep(t.Context(), 3*time.Second)
+		inside := []string{"--target", strconv.Itoa(processes["supervisor"]), "--mount", "--net", "--pid", "--wd=" + working, "--"}
+		again := exec.Command("nsenter", append(inside, command...)...)
+		if err := again.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { go func() { _ = again.Wait() }() }) // it ends with the cluster
+		err = stack.Wait(t.Context(), 2*time.Minute, func(ctx context.Context) error { _, err := s.Get(ctx, "/readyz"); return err })
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
-// findKubeAPIServer returns the process of kube-apiserver among the cluster's: that of the harness or, after a restart by restartKubeAPIServer, the one beside etcd.
-func findKubeAPIServer(processes map[string]int) (int, error) {
-	if pid := processes["kube-apiserver"]; pid > 0 {
+// findControlPlane returns the process of a component among the cluster's: that of the harness or, after a restart by
+// restartControlPlane, the one beside the supervisor.
+func findControlPlane(processes map[string]int, component string) (int, error) {
+	if pid := processes[component]; pid > 0 {
 		return pid, nil
 	}
-	namespace, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", processes["etcd"]))
+	namespace, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", processes["supervisor"]))
 	if err != nil {
 		return 0, err
 	}
@@ -344,9 +349,9 @@ func findKubeAPIServer(processes map[string]int) (int, error) {
 	for _, file := range lines {
 		line, _ := os.ReadFile(file) // the command and its arguments: one program holds the whole control plane
 		link, _ := os.Readlink(filepath.Join(filepath.Dir(file), "ns/pid"))
-		if words := strings.Split(string(line), "\x00"); len(words) > 1 && words[1] == "kube-apiserver" && link == namespace {
+		if words := strings.Split(string(line), "\x00"); len(words) > 1 && words[1] == component && link == namespace {
 			return strconv.Atoi(filepath.Base(filepath.Dir(file)))
 		}
 	}
-	return 0, fmt.Errorf("no kube-apiserver among %v", processes)
+	return 0, fmt.Errorf("no %s among %v", component, processes)
 }

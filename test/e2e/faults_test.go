@@ -122,50 +122,6 @@ func (w *witness) report(t *testing.T, replicas int32) {
 	w.right, w.refused, w.wrong, w.lowest = 0, map[string]int{}, nil, replicas
 }
 
-// TestNoWrongValue injects faults, one after another, under a steady load, and checks every value that is served meanwhile. The HPA
-// must never scale down.
-func TestNoWrongValue(t *testing.T) {
-	needNode(t)
-	const replicas = 5
-	load := send(t, high)
-	if err := stack.Wait(t.Context(), 90*time.Second, func(ctx context.Context) error { return steady(ctx, replicas) }); err != nil {
-		t.Fatal(err)
-	}
-	w := &witness{truth: load.truth, refused: map[string]int{}, lowest: replicas}
-	ctx, cancel := context.WithCancel(t.Context())
-	t.Cleanup(func() { stabilize(context.Background(), t, 15) })
-	var watching sync.WaitGroup
-	watching.Go(func() { w.watch(ctx) })
-	defer watching.Wait()
-	defer cancel()
-	for _, fault := range []struct {
-		name  string
-		cause func(*testing.T)
-		after time.Duration // time for which values are checked after the repair
-	}{
-		{"nothing", func(*testing.T) {}, 5 * time.Second},
-		{"an adapter pod killed", func(t *testing.T) { killAdapters(t, 1) }, 5 * time.Second},
-		{"both adapter pods killed", func(t *testing.T) { killAdapters(t, 2) }, 15 * time.Second},
-		{"a good configuration", goodConfiguration, 5 * time.Second},
-		{"a bad configuration", badConfiguration, 5 * time.Second},
-		{"a certificate rotated", rotateCertificate, 5 * time.Second},
-		// The load of a pod that ends appears on the other pods only as their windows move on. The gap is shorter than any scale-down
-		// stabilization other than the demo's.
-		{"the shipped scale-down", func(t *testing.T) { stabilize(t.Context(), t, 300) }, time.Second},
-		{"a pod killed", killSample, 15 * time.Second},
-		{"a rolling update", rollSample, 10 * time.Second},
-	} {
-		t.Run(fault.name, func(t *testing.T) {
-			fault.cause(t)
-			select {
-			case <-time.After(fault.after):
-			case <-t.Context().Done():
-			}
-			w.report(t, replicas)
-		})
-	}
-}
-
 // stabilize sets the time in seconds that the HPA looks back before it removes pods.
 func stabilize(ctx context.Context, t *testing.T, seconds int) {
 	t.Helper()

@@ -67,7 +67,7 @@ var soakDisturbances = []struct {
 	{"a person's minimum", (*soak).editMinimum},
 	{"a scaler killed", func(k *soak, t *testing.T) { t.Helper(); k.killScalers(t, 1) }},
 	{"both scalers killed", func(k *soak, t *testing.T) { t.Helper(); k.killScalers(t, 2) }},
-	{"kube-apiserver restarted", func(_ *soak, t *testing.T) { t.Helper(); restartKubeAPIServer(t) }},
+	{"kube-apiserver restarted", func(_ *soak, t *testing.T) { t.Helper(); restartControlPlane("kube-apiserver")(t) }},
 	{"the broker away", (*soak).interruptBroker},
 	{"the holds paused and resumed", (*soak).pauseHolds},
 }
