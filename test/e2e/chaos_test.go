@@ -199,10 +199,14 @@ func chooseProcesses(t *testing.T, random *rand.Rand, pods []corev1.Pod, err err
 // stopProcesses stops processes until end is called, or the test ends.
 func stopProcesses(t *testing.T, pids []int) (end func()) {
 	t.Helper()
+	started := slices.Clone(pids)
+	for _, pid := range pids {
+		started = append(started, parentProcess(pid)) // nsenter stops itself with its child
+	}
 	var once sync.Once
 	end = func() {
 		once.Do(func() {
-			for _, pid := range pids {
+			for _, pid := range started {
 				_ = syscall.Kill(pid, syscall.SIGCONT) // gone, if a probe had it killed meanwhile
 			}
 		})
@@ -214,6 +218,19 @@ func stopProcesses(t *testing.T, pids []int) (end func()) {
 		}
 	}
 	return end
+}
+
+// parentProcess returns the parent of a process, or the process itself if it is gone.
+func parentProcess(pid int) int {
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	for line := range strings.Lines(string(status)) {
+		if text, ok := strings.CutPrefix(line, "PPid:"); ok {
+			if parent, err := strconv.Atoi(strings.TrimSpace(text)); err == nil && parent > 1 {
+				return parent
+			}
+		}
+	}
+	return pid
 }
 
 func freezeAdapter(t *testing.T, _ *witness, random *rand.Rand) func() {
