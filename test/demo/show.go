@@ -24,6 +24,9 @@ func (d *demo) playLoad(ctx context.Context, s *stack.Stack) ([]timeline.Point, 
 	if err := stack.Wait(ctx, 2*time.Minute, func(ctx context.Context) error { return checkReadySamplePods(ctx, s, 2) }); err != nil {
 		return nil, err
 	}
+	if err := d.awaitSteadyMetric(ctx, s); err != nil {
+		return nil, err
+	}
 	var targets atomic.Pointer[[]string]
 	start := time.Now()
 	rate := load.StepRate(start, d.steps)
@@ -50,6 +53,32 @@ func (d *demo) playLoad(ctx context.Context, s *stack.Stack) ([]timeline.Point, 
 	}
 	d.summarizeDemoRun(points, generator.Result())
 	return points, nil
+}
+
+// awaitSteadyMetric sends the first load until the metric shows it: counters of new pods have no rate, and then that of an idle time.
+func (d *demo) awaitSteadyMetric(ctx context.Context, s *stack.Stack) error {
+	rate := d.demoStepAt(0).Rate
+	fmt.Fprintf(d.out, "sending %.0f requests/s until the metric shows them\n", rate)
+	_, urls, err := observeSample(ctx, s)
+	if err != nil {
+		return err
+	}
+	sending, stop := context.WithCancel(ctx)
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		load.Run(sending, load.Options{Rate: func(time.Time) float64 { return rate }, Targets: func() []string { return urls }})
+	}()
+	err = stack.Wait(ctx, 2*time.Minute, func(ctx context.Context) error {
+		p, _, err := observeSample(ctx, s)
+		if err == nil && !(math.Abs(p.Served-rate) <= 0.05*rate) { // also without a value
+			err = fmt.Errorf("the metric is %.1f requests/s of %.0f: %s", p.Served, rate, p.Reason)
+		}
+		return err
+	})
+	stop()
+	<-sent
+	return err
 }
 
 func checkReadySamplePods(ctx context.Context, s *stack.Stack, n int) error {

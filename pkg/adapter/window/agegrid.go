@@ -23,7 +23,7 @@ type ageGrid struct {
 	first, step    int64
 	perStep        float64 // 1/step
 	cells          int
-	edges          [maxCells]int64 // exclusive upper ages of the cells
+	edges          [maxCells]int64 // exclusive upper ages of the cells; that of the last is inclusive
 }
 
 // newWindowAgeGrid makes the grid for pods. It returns false if they have no increments, or if their newest increments need
@@ -90,7 +90,7 @@ func meanWindowTotalInterval(pods []History) int64 {
 	return sum / max(1, increments)
 }
 
-// windowCellIndex returns the cell of an increment that began at from, less than maxWindow ago.
+// windowCellIndex returns the cell of an increment that began at from, at most maxWindow ago.
 func (g *ageGrid) windowCellIndex(from int64) int {
 	age := g.now - from
 	if age < g.first {
@@ -98,7 +98,7 @@ func (g *ageGrid) windowCellIndex(from int64) int {
 	}
 	// An integer division would take as long as all other work for an increment. The half keeps an age of a whole
 	// number of steps from being rounded down.
-	return int((float64(age-g.first)+0.5)*g.perStep) + 1
+	return min(int((float64(age-g.first)+0.5)*g.perStep)+1, g.cells-1)
 }
 
 // windowThresholdMargin returns the addition to the threshold for a part of this length.

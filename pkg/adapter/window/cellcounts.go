@@ -59,7 +59,7 @@ func (c *cellCounts) addWindowPodHistories(g *ageGrid, pods []History) (young []
 func (c *cellCounts) addWindowPodHistory(g *ageGrid, h History, sign float64) (oldest int, whole bool) {
 	begin := len(h)
 	events, span := 0.0, int64(0)
-	for begin > 0 && g.now-h[begin-1].From < g.maxWindow {
+	for begin > 0 && g.now-h[begin-1].From <= g.maxWindow {
 		begin--
 		events += h[begin].Count
 		span += h[begin].To - h[begin].From

@@ -155,7 +155,7 @@ func windowBatchSize(pods []History) float64 {
 func (h History) meanWindowRate(g *ageGrid) float64 {
 	events, span := 0.0, int64(0)
 	for _, i := range h {
-		if g.now-i.From < g.maxWindow {
+		if g.now-i.From <= g.maxWindow {
 			events, span = events+i.Count, span+i.To-i.From
 		}
 	}
@@ -193,7 +193,7 @@ func ChooseSettled(c Counter, now int64, longest time.Duration) time.Duration {
 // Two parts must differ by more than that.
 func ChooseTotal(c Counter, end int64, longest time.Duration) time.Duration {
 	interval := meanWindowTotalInterval(c.Pods)
-	if interval <= 0 {
+	if interval <= 0 || longest.Milliseconds() < interval {
 		return longest
 	}
 	total := Counter{Pods: []History{totalWindowHistory(c.Pods, end, interval, longest)}, each: c.windowCounterEvents(), blur: moveBlur}
@@ -203,10 +203,12 @@ func ChooseTotal(c Counter, end int64, longest time.Duration) time.Duration {
 	return Choose(total, end, longest)
 }
 
-// totalWindowHistory returns the counts of all pods as a history, in cells of an interval before end.
+// totalWindowHistory returns the counts of all pods as a history, in cells of at least an interval that fill the longest window before end:
+// what the window counts is tested, to its oldest moment.
 func totalWindowHistory(pods []History, end, interval int64, longest time.Duration) History {
-	step := max(interval, (longest.Milliseconds()+maxCells-1)/maxCells)
-	t := newWindowTotalCounts(pods, end, step, int(longest.Milliseconds()/step))
+	cells := min(longest.Milliseconds()/interval, maxCells)
+	step := longest.Milliseconds() / cells
+	t := newWindowTotalCounts(pods, end, step, int(cells))
 	total := make(History, t.cells)
 	for i := range total {
 		from := end - int64(i+1)*step

@@ -229,3 +229,18 @@ func TestPageOfUnknownAge(t *testing.T) {
 		})
 	}
 }
+
+// TestTotalBeginsAtAStep: the window of a total begins at a step, within half an increment, until the step has left the longest window.
+func TestTotalBeginsAtAStep(t *testing.T) {
+	t.Parallel()
+	const end = 120
+	for step := int64(62); step <= 100; step += 2 {
+		h := regularHistory(0, steppedRate(step, 250, 30))
+		if got := ChooseTotal(Counter{Pods: []History{h, h}}, end*1000, time.Minute); got > time.Duration(end-step+1)*time.Second {
+			t.Errorf("a step %d s ago: the window is %v", end-step, got)
+		}
+	}
+	if got := ChooseTotal(Counter{Pods: []History{regularHistory(0, evenRate(30))}}, end*1000, 0); got != 0 {
+		t.Errorf("a stretch of no time: the window is %v", got)
+	}
+}
