@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/config"
+	"github.com/tachometer-metrics/tachometer/pkg/fieldlimit"
 )
 
 // parseFlags are the options of a command line.
@@ -212,6 +213,31 @@ func TestServerHeaders(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestServerHeadersAreBounded: whatever flags make the transport, the server's headers have the bound.
+func TestServerHeadersAreBounded(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("A", strings.Repeat("x", 2*fieldlimit.MaxResponseHeaderBytes))
+	}))
+	t.Cleanup(server.Close)
+	ca := writeFile(t, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
+	kubeconfig := writeFile(t, "{clusters: [{name: a, cluster: {server: '"+server.URL+"', insecure-skip-tls-verify: true}}], users: [{name: me, user: {token: x}}], "+
+		"contexts: [{name: a, context: {cluster: a, user: me}}], current-context: a}")
+	for _, args := range [][]string{{"--prometheus-auth-config=" + kubeconfig}, {"--prometheus-header=A=1", "--prometheus-ca-file=" + ca}} {
+		transport, err := parseFlags(t, append(args, "--config=a")...).prometheus.newAdapterProgramServerTransport()
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := (&http.Client{Transport: transport}).Get(server.URL)
+		if err == nil {
+			_ = resp.Body.Close()
+		}
+		if err == nil || !fieldlimit.IsLongHeadersError(err) {
+			t.Errorf("%q: error %v, want one of the headers", args, err)
+		}
 	}
 }
 

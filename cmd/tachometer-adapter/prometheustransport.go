@@ -8,10 +8,11 @@ import (
 	"net/url"
 	"strings"
 
-	promconfig "github.com/prometheus/common/config"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/remote"
+	"github.com/tachometer-metrics/tachometer/pkg/kube"
 	"github.com/tachometer-metrics/tachometer/pkg/version"
 )
 
@@ -37,7 +38,7 @@ func (p *prometheusOptions) newAdapterProgramServerTransport() (http.RoundTrippe
 		if err != nil {
 			return nil, err
 		}
-		if base, err = promconfig.NewRoundTripperFromConfig(b.HTTP, "backend_"+b.Name); err != nil {
+		if base, err = remote.NewTransport(b); err != nil {
 			return nil, fmt.Errorf("use the --prometheus flags: %w", err)
 		}
 	}
@@ -96,7 +97,7 @@ func (p *prometheusOptions) newAdapterProgramAuthTransport() (http.RoundTripper,
 	if p.tokenFile != "" {
 		cfg.BearerToken, cfg.BearerTokenFile = "", p.tokenFile
 	}
-	t, err := rest.TransportFor(cfg)
+	t, err := kube.NewBoundedTransport(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("use --prometheus-auth-config: %w", err)
 	}

@@ -11,11 +11,21 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 )
 
 // MaxResponseHeaderBytes bounds the status line and the headers of a response that a client reads. net/http takes up to 25 times as much memory
 // for tiny headers, and by default 10 MiB of them.
 const MaxResponseHeaderBytes = 16 << 10
+
+// LongHeadersCause is the cause of requests that fail at MaxResponseHeaderBytes.
+const LongHeadersCause = "response headers over 16 KiB"
+
+// IsLongHeadersError reports whether a request failed at MaxResponseHeaderBytes. net/http has no error values for it.
+func IsLongHeadersError(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, "server response headers exceeded") || strings.Contains(text, "response header list larger than advertised limit")
+}
 
 // Max is the greatest number of lines in a request's header. A browser sends 20, a proxy adds 10.
 const Max = 200

@@ -48,13 +48,13 @@ func Classify(address netip.Addr) Kind {
 }
 
 // translatedPrefixes are the IPv6 prefixes that stand for IPv4 addresses, with the place of these: compatible addresses (RFC 4291), NAT64
-// (RFC 6052, RFC 8215), and 6to4 (RFC 3056).
+// (RFC 6052, RFC 8215), SIIT (RFC 2765), and 6to4 (RFC 3056).
 var translatedPrefixes = []struct {
 	prefix netip.Prefix
 	begin  int // in bytes
 }{
 	{netip.MustParsePrefix("::/96"), 12}, {netip.MustParsePrefix("64:ff9b::/96"), 12}, {netip.MustParsePrefix("64:ff9b:1::/48"), 12},
-	{netip.MustParsePrefix("2002::/16"), 2},
+	{netip.MustParsePrefix("::ffff:0:0:0/96"), 12}, {netip.MustParsePrefix("2002::/16"), 2},
 }
 
 // embeddedIPv4 returns the IPv4 address that a router or a host may send to in place of an IPv6 address.

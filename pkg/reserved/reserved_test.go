@@ -11,11 +11,11 @@ func TestClassify(t *testing.T) {
 		"127.0.0.1": Loopback, "127.255.0.9": Loopback, "::1": Loopback, "::ffff:127.0.0.1": Loopback, "::127.0.0.1": Loopback,
 		"64:ff9b::7f00:1": Loopback, "64:ff9b:1::7f00:1": Loopback, "2002:7f00:1::": Loopback,
 		"169.254.169.254": LinkLocal, "fe80::1": LinkLocal, "fe80::1%eth0": LinkLocal, "::ffff:169.254.169.254": LinkLocal,
-		"64:ff9b::a9fe:a9fe": LinkLocal, "2002:a9fe:a9fe::1": LinkLocal,
+		"64:ff9b::a9fe:a9fe": LinkLocal, "::ffff:0:a9fe:a9fe": LinkLocal, "2002:a9fe:a9fe::1": LinkLocal,
 		"224.0.0.1": Multicast, "ff02::1": Multicast, "255.255.255.255": Multicast, "0.0.0.0": Unspecified, "::": Unspecified, "0.0.0.7": Unspecified,
 		"fd00:ec2::254": Metadata, "fd20:ce::254": Metadata, "100.100.100.200": Metadata, "192.0.0.192": Metadata, "168.63.129.16": Metadata,
 		"64:ff9b::6464:64c8": Metadata,
-		"10.0.0.7":           "", "192.168.1.1": "", "100.64.0.1": "", "8.8.8.8": "", "fd00::7": "", "2001:db8::1": "", "64:ff9b::808:808": "", "2002:808:808::1": "",
+		"10.0.0.7":           "", "192.168.1.1": "", "100.64.0.1": "", "8.8.8.8": "", "fd00::7": "", "2001:db8::1": "", "64:ff9b::808:808": "", "::ffff:0:808:808": "", "2002:808:808::1": "",
 	} {
 		if got := Classify(netip.MustParseAddr(text)); got != want {
 			t.Errorf("%s: %q, want %q", text, got, want)

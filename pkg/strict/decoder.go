@@ -226,6 +226,9 @@ func (d *Decoder) DecodeMapping(path string, n *yaml.Node, fields map[string]Fie
 			d.AddFaultAtLine(path, key.Line, "a key must be text, not %s", DescribeNode(key))
 		case key.ShortTag() == "!!merge":
 			d.AddFaultAtLine(path, key.Line, "<< merges another mapping, which this format does not support; repeat its keys here")
+		case !known && strings.Contains(key.Value, ":"): // behind it may be a secret
+			name, _, _ := strings.Cut(key.Value, ":")
+			d.AddFaultAtLine(JoinPath(path, name), key.Line, "write a space after the colon")
 		case again:
 			d.AddFaultAtLine(at, key.Line, "duplicate key; first on line %d", first)
 		case !known:

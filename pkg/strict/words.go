@@ -4,6 +4,7 @@ package strict
 
 import (
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -42,10 +43,16 @@ func DescribeNode(n *yaml.Node) string {
 	return Quote(n.Value)
 }
 
-// Quote returns a value of a file for a message: quoted and shortened, and without a URL, which may have a password in it.
+// credentialsRegexp matches a user and a password in front of a host.
+var credentialsRegexp = regexp.MustCompile(`^[^\s/@:]+:[^\s@]+@`)
+
+// Quote returns a value of a file for a message: quoted and shortened, and without a URL or credentials, which may have a password in them.
 func Quote(value string) string {
-	if strings.Contains(value, "://") {
+	switch {
+	case strings.Contains(value, "://"):
 		return "a URL"
+	case credentialsRegexp.MatchString(value):
+		return "credentials"
 	}
 	return strconv.Quote(Shorten(value))
 }

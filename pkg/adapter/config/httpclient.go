@@ -53,8 +53,14 @@ var (
 
 // describeAdapterConfigTypeError returns an error of Prometheus's decoder for text, without any value.
 func describeAdapterConfigTypeError(message, text string) string {
-	if m := httpUnknownKeyRegexp.FindStringSubmatch(message); m != nil && httpKeyRegexp.MatchString(m[1]+":") {
-		return "unknown key " + m[1]
+	if m := httpUnknownKeyRegexp.FindStringSubmatch(message); m != nil {
+		key, _, joined := strings.Cut(m[1], ":")
+		switch isKey := httpKeyRegexp.MatchString(key + ":"); {
+		case isKey && joined:
+			return "write a space after the colon of " + key
+		case isKey:
+			return "unknown key " + key
+		}
 	}
 	if m := httpTypeErrorRegexp.FindStringSubmatch(message); m != nil {
 		lines := strings.Split(text, "\n")

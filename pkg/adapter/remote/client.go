@@ -32,11 +32,10 @@ type backendClient struct {
 func newRemoteClient(b config.Backend, transport http.RoundTripper, metrics *Metrics) (*backendClient, error) {
 	if transport == nil {
 		var err error
-		transport, err = promconfig.NewRoundTripperFromConfig(b.HTTP, "backend_"+b.Name,
-			promconfig.WithUserAgent("tachometer/"+version.String()))
-		if err != nil {
-			return nil, fmt.Errorf("configure the HTTP client of backend %q: %w", b.Name, err)
+		if transport, err = NewTransport(b); err != nil {
+			return nil, err
 		}
+		transport = promconfig.NewUserAgentRoundTripper("tachometer/"+version.String(), transport)
 	}
 	c := &backendClient{name: b.Name, method: b.Method, refresh: b.Refresh, metrics: metrics}
 	c.http = &http.Client{Transport: transport, CheckRedirect: newRemoteRedirectPolicy(b.HTTP.FollowRedirects)}

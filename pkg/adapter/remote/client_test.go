@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -18,11 +19,14 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/tachometer-metrics/tachometer/pkg/fieldlimit"
 )
 
 // testSecrets must not appear in any text.
@@ -288,6 +292,45 @@ func TestCertificates(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestLongHeaders: a server makes the adapter hold no long headers, over HTTP/1 and HTTP/2, with and without an authority that is
+// read again.
+func TestLongHeaders(t *testing.T) {
+	t.Parallel()
+	for name, settings := range map[string]string{"plain": "", "secure": "{tls_config: {ca_file: CA}}", "HTTP/1": "{enable_http2: false, tls_config: {insecure_skip_verify: true}}"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := httptest.NewUnstartedServer(longHeaders{})
+			ca := filepath.Join(t.TempDir(), "ca.pem")
+			if server.EnableHTTP2 = true; settings == "" {
+				server.Start()
+			} else {
+				server.StartTLS()
+				file := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+				if err := os.WriteFile(ca, file, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			defer server.Close()
+			w := newTestBackend(t, "  url: "+server.URL+"\n  http: "+strings.ReplaceAll(cmp.Or(settings, "{}"), "CA", ca)+"\n", sharedRules, Options{})
+			defer w.client.http.CloseIdleConnections()
+			if got, want := formatValues(w.evaluateRequests("shop")), "backend prometheus: "+fieldlimit.LongHeadersCause+", since"; !strings.Contains(got, want) {
+				t.Errorf("%s\nwant %s", got, want)
+			}
+		})
+	}
+}
+
+// longHeaders responds with 17 KiB of headers: far more would end a connection of HTTP/2.
+type longHeaders struct{}
+
+func (longHeaders) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	for i := range 100 {
+		w.Header().Set("A"+strconv.Itoa(i), strings.Repeat("x", 170))
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = io.WriteString(w, newVectorResponse(fakeSeries{"namespace=shop,pod=a", 1, time.Now()}).body)
 }
 
 // TestRedirects follows redirects only on the same host, with the same request.

@@ -20,6 +20,7 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/netcause"
+	"github.com/tachometer-metrics/tachometer/pkg/fieldlimit"
 	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 	"github.com/tachometer-metrics/tachometer/pkg/retry"
 )
@@ -121,6 +122,9 @@ func classifyRemoteTransportError(err error, timeout time.Duration) *requestFail
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return newRemoteFailuref(outcomeTimeout, "timeout after %v", timeout)
+	}
+	if fieldlimit.IsLongHeadersError(err) {
+		return newRemoteFailuref(outcomeBadResponse, "%s", fieldlimit.LongHeadersCause)
 	}
 	if f := classifyRemoteTLSError(err); f != nil {
 		return f

@@ -14,12 +14,11 @@ import (
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
-	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/rest"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/exposition"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/netcause"
-	"github.com/tachometer-metrics/tachometer/pkg/fieldlimit"
+	"github.com/tachometer-metrics/tachometer/pkg/kube"
 )
 
 // KubeletTLS configures the verification of kubelets.
@@ -44,27 +43,11 @@ func NewKubeletTransport(cluster *rest.Config, trust KubeletTLS) (http.RoundTrip
 	if trust.Insecure {
 		cfg.CAFile = ""
 	}
-	cfg.Wrap(limitKubeletHeaders) // a proxy of its own makes it a transport of its own
-	transport, err := rest.TransportFor(cfg)
+	transport, err := kube.NewBoundedTransport(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("make kubelet transport: %w", err)
 	}
 	return transport, nil
-}
-
-// limitKubeletHeaders bounds the headers of responses to an unused transport. A kubelet sends under 1 KiB of them.
-func limitKubeletHeaders(transport http.RoundTripper) http.RoundTripper {
-	for below := transport; ; {
-		switch t := below.(type) {
-		case *http.Transport:
-			t.MaxResponseHeaderBytes = fieldlimit.MaxResponseHeaderBytes
-			return transport
-		case utilnet.RoundTripperWrapper:
-			below = t.WrappedRoundTripper()
-		default:
-			return transport
-		}
-	}
 }
 
 // kubeletReader reads the pages of a kubelet. It serves one read at a time.

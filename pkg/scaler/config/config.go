@@ -45,7 +45,7 @@ func Load(data []byte) (*Config, error) {
 	d.DecodeFile(data, domain.ScalerConfigKind, map[string]strict.FieldDecoder{
 		"namespaces": func(path string, n *yaml.Node) { c.Namespaces = d.DecodeTexts(path, n) },
 		"notify": func(path string, n *yaml.Node) {
-			d.decodeScalerConfigEntries(path, n, func(name, path string, n *yaml.Node) { c.Notify[name] = d.decodeScalerConfigNotifier(name, path, n) })
+			d.decodeScalerConfigEntries(path, n, func(name, path string, n *yaml.Node) { d.decodeScalerConfigNotifier(c.Notify, name, path, n) })
 		},
 		"verifications": func(path string, n *yaml.Node) {
 			d.decodeScalerConfigEntries(path, n, func(name, path string, n *yaml.Node) { c.Verifications[name] = verify.Decode(d.Decoder, path, n) })
@@ -109,19 +109,19 @@ func (d *sectionDecoder) validateScalerConfigReferences(c *Config) {
 // validateScalerConfigNames checks the names in a schedule or rule.
 func (d *sectionDecoder) validateScalerConfigNames(path string, c *Config, verification string, notifiers []string, actions []action.Action) {
 	if _, ok := c.Verifications[verification]; !ok && verification != "" {
-		d.AddFault(path+".verify", "unknown verification %q; the file has %v", verification, slices.Sorted(maps.Keys(c.Verifications)))
+		d.AddFault(path+".verify", "unknown verification %s; the file has %v", strict.Quote(verification), slices.Sorted(maps.Keys(c.Verifications)))
 	}
 	if len(notifiers) > hold.MaxNotifiers {
 		d.AddFault(path+".notify", "has %d elements; the maximum of a Hold is %d", len(notifiers), hold.MaxNotifiers)
 	}
 	for _, name := range notifiers {
 		if _, ok := c.Notify[name]; !ok {
-			d.AddFault(path+".notify", "unknown notifier %q; the file has %v", name, slices.Sorted(maps.Keys(c.Notify)))
+			d.AddFault(path+".notify", "unknown notifier %s; the file has %v", strict.Quote(name), slices.Sorted(maps.Keys(c.Notify)))
 		}
 	}
 	for _, a := range actions {
 		if _, ok := c.Notify[a.Webhook]; a.Webhook != "" && !ok {
-			d.AddFault(path, "webhook %q is not in notify; the file has %v", a.Webhook, slices.Sorted(maps.Keys(c.Notify)))
+			d.AddFault(path, "webhook %s is not in notify; the file has %v", strict.Quote(a.Webhook), slices.Sorted(maps.Keys(c.Notify)))
 		}
 	}
 }

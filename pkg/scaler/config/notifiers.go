@@ -11,12 +11,13 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-// decodeScalerConfigNotifier decodes a notifier, and rejects a name that no Hold can have.
-func (d *sectionDecoder) decodeScalerConfigNotifier(name, path string, n *yaml.Node) notify.Config {
-	if !hold.IsNotifierName(name) {
-		d.AddFaultAtLine(path, n.Line, "%q is no name of a notifier: a Hold names it, with 1 to %d characters without / and :", strict.Shorten(name), hold.MaxNotifierName)
+// decodeScalerConfigNotifier adds a notifier to all. It rejects a name that no Hold can have.
+func (d *sectionDecoder) decodeScalerConfigNotifier(all map[string]notify.Config, name, path string, n *yaml.Node) {
+	if !hold.IsNotifierName(name) { // a path with the name would show a URL
+		d.AddFaultAtLine("notify", n.Line, "%s is no name of a notifier: a Hold names it, with 1 to %d characters without / and :", strict.Quote(name), hold.MaxNotifierName)
+		return
 	}
-	return notify.Decode(d.Decoder, path, n)
+	all[name] = notify.Decode(d.Decoder, path, n)
 }
 
 // NotifierFault returns why no Hold of a namespace may use a notifier; empty: Holds may use it. A notifier is for its own namespaces, and for those

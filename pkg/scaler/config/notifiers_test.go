@@ -58,7 +58,7 @@ func TestD24NamesThatNoHoldHas(t *testing.T) {
 	section := "gates: [" + strings.Join(gates, ", ") + "]\n"
 	const actions = `onSuccess: [{patch: {apiVersion: v1, kind: ConfigMap, name: x, merge: {data: {a: b}}}}], onRelease: [{patch: {apiVersion: v1, kind: ConfigMap, name: x, merge: {data: {a: c}}}}]`
 	for name, c := range map[string]struct{ text, want string }{
-		"a slash":             {"notify:\n  team/oncall: {slack: {urlFile: /slack}}\n", `notify.team/oncall: "team/oncall" is no name of a notifier`},
+		"a slash":             {"notify:\n  team/oncall: {slack: {urlFile: /slack}}\n", `notify: "team/oncall" is no name of a notifier`},
 		"a colon":             {"notify:\n  \"slack:x\": {slack: {urlFile: /slack}}\n", "is no name of a notifier"},
 		"empty":               {"notify:\n  \"\": {slack: {urlFile: /slack}}\n", "is no name of a notifier"},
 		"too long":            {"notify:\n  " + strings.Repeat("a", 254) + ": {slack: {urlFile: /slack}}\n", "is no name of a notifier"},

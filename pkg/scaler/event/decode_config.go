@@ -95,7 +95,7 @@ func (d *configDecoder) eventSourceBrokersFromYAML(path string, n *yaml.Node) []
 	for i, b := range all {
 		host, port, err := net.SplitHostPort(b)
 		if err != nil || host == "" || strict.ParsePort(port) == 0 {
-			d.AddFault(path+"["+strconv.Itoa(i)+"]", "must be HOST:PORT, not %q", strict.Shorten(b))
+			d.AddFault(path+"["+strconv.Itoa(i)+"]", "must be HOST:PORT, not %s", strict.Quote(b))
 		}
 	}
 	return all
@@ -151,7 +151,7 @@ func (d *configDecoder) eventSourceHTTPFromYAML(path string, n *yaml.Node) *HTTP
 	})
 	d.Require(path, "address", "secretFiles")
 	if _, port, err := net.SplitHostPort(h.Address); h.Address != "" && (err != nil || port != "0" && strict.ParsePort(port) == 0) {
-		d.AddFault(path+".address", "must be HOST:PORT or :PORT, not %q", strict.Shorten(h.Address))
+		d.AddFault(path+".address", "must be HOST:PORT or :PORT, not %s", strict.Quote(h.Address))
 	}
 	d.validateEventSourceCertPair(path, h.CertFile, h.KeyFile)
 	return &h
@@ -167,7 +167,7 @@ func (d *configDecoder) eventSourceFileFromYAML(to *string) strict.FieldDecoder 
 
 func (d *configDecoder) validateEventSourcePath(path, file string) {
 	if !filepath.IsAbs(file) {
-		d.AddFault(path, "must be an absolute path, not %q", strict.Shorten(file))
+		d.AddFault(path, "must be an absolute path, not %s", strict.Quote(file))
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"net/netip"
 	"os"
@@ -99,9 +100,12 @@ func ParseSender(text string, opts SenderOptions) (Sender, error) {
 		return nil, fmt.Errorf("notify %q: %s", strict.Shorten(text), want)
 	}
 	info, err := os.Stat(file)
+	if missing := (*fs.PathError)(nil); errors.As(err, &missing) {
+		err = missing.Err // without the path, which is the secret itself where a person gave that
+	}
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("notify %s: find the file with the %s: %w", name, kind.describeNotifierSecret(), err)
+		return nil, fmt.Errorf("notify %s: find the file with the %s: %w; %s", name, kind.describeNotifierSecret(), err, want)
 	case info.IsDir():
 		return nil, fmt.Errorf("notify %s: %s is a directory, not a file with the %s", name, file, kind.describeNotifierSecret())
 	}

@@ -137,6 +137,9 @@ func TestParseSender(t *testing.T) {
 		"https://a/hush":          "the URL itself is a secret",
 		"slack:https://a/hush":    "the URL itself is a secret",
 		"slack:" + file + "-none": "find the file with the URL",
+		"pagerduty:hush":          "find the file with the routing key: no such file or directory; want",
+		"slack:hooks.a/hush":      "find the file with the URL: no such file or directory; want",
+		"slack:/dev/null/hush":    "find the file with the URL: not a directory; want",
 		"webhook:" + os.TempDir(): "is a directory",
 	} {
 		if _, err := ParseSender(text, SenderOptions{}); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hush") {

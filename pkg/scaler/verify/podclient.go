@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -99,9 +98,6 @@ func (c *podClient) sendVerificationRequest(ctx context.Context, a *podRequest) 
 // timeoutCause is the cause of requests that timed out.
 const timeoutCause = "timeout"
 
-// longHeadersCause is the cause of responses with headers above fieldlimit.MaxResponseHeaderBytes.
-const longHeadersCause = "response headers over 16 KiB"
-
 // tooManyBytesCause is the cause of requests that are not sent, because the pod has responded with maxPodBytes.
 const tooManyBytesCause = "more than 256MiB of responses"
 
@@ -120,8 +116,8 @@ func shortenVerificationCause(err error) string {
 		return "no route"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return "connection closed"
-	case strings.Contains(err.Error(), "server response headers exceeded"): // net/http has no error value for it
-		return longHeadersCause
+	case fieldlimit.IsLongHeadersError(err):
+		return fieldlimit.LongHeadersCause
 	}
 	var outer *url.Error
 	if errors.As(err, &outer) {

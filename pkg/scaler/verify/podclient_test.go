@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/tachometer-metrics/tachometer/pkg/fieldlimit"
 	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 )
 
@@ -76,7 +77,7 @@ func TestFailuresByCause(t *testing.T) {
 		{"hangs", hang, "timeout"},
 		{"drops the connection", abort, "connection closed"},
 		{"drops it in the middle of the body", cut, "connection closed"},
-		{"sends 20 KiB of headers", long, longHeadersCause},
+		{"sends 20 KiB of headers", long, fieldlimit.LongHeadersCause},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -1,0 +1,124 @@
+// The transport to the servers of a backend: Prometheus's credentials and TLS, with a bound on the headers of responses.
+
+package remote
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	promconfig "github.com/prometheus/common/config"
+
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/config"
+	"github.com/tachometer-metrics/tachometer/pkg/fieldlimit"
+)
+
+// NewTransport returns the transport of a backend. Prometheus's own constructor has no option for the bound of headers. It reads the files of
+// authorities, certificates and credentials again when they change.
+func NewTransport(b config.Backend) (http.RoundTripper, error) {
+	transport, err := newRemoteTransport(&b.HTTP)
+	if err != nil {
+		return nil, fmt.Errorf("configure the HTTP client of backend %q: %w", b.Name, err)
+	}
+	return transport, nil
+}
+
+func newRemoteTransport(c *promconfig.HTTPClientConfig) (http.RoundTripper, error) {
+	secured, err := promconfig.NewTLSConfig(&c.TLSConfig)
+	if err != nil {
+		return nil, err
+	}
+	var files promconfig.TLSRoundTripperSettings
+	files.CA, err = newRemoteSecret(promconfig.Secret(c.TLSConfig.CA), c.TLSConfig.CAFile, c.TLSConfig.CARef)
+	if err != nil {
+		return nil, err
+	}
+	if files.Cert, err = newRemoteSecret(promconfig.Secret(c.TLSConfig.Cert), c.TLSConfig.CertFile, c.TLSConfig.CertRef); err != nil {
+		return nil, err
+	}
+	if files.Key, err = newRemoteSecret(c.TLSConfig.Key, c.TLSConfig.KeyFile, c.TLSConfig.KeyRef); err != nil {
+		return nil, err
+	}
+	return promconfig.NewTLSRoundTripper(secured, files, func(secured *tls.Config) (http.RoundTripper, error) {
+		next, err := addRemoteCredentials(c, newRemoteBaseTransport(c, secured))
+		if err != nil {
+			return nil, err
+		}
+		if c.HTTPHeaders != nil {
+			next = promconfig.NewHeadersRoundTripper(c.HTTPHeaders, next)
+		}
+		return next, nil
+	})
+}
+
+// newRemoteBaseTransport returns a transport as Prometheus's, with the bound.
+func newRemoteBaseTransport(c *promconfig.HTTPClientConfig, secured *tls.Config) *http.Transport {
+	protocols := &http.Protocols{}
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(c.EnableHTTP2)
+	return &http.Transport{
+		Proxy:                  c.Proxy(),
+		ProxyConnectHeader:     c.GetProxyConnectHeader(),
+		MaxIdleConnsPerHost:    1000, // as many as there are requests at a time
+		DisableCompression:     true, // costs both sides more CPU than it saves
+		IdleConnTimeout:        5 * time.Minute,
+		TLSClientConfig:        secured,
+		TLSHandshakeTimeout:    10 * time.Second,
+		Protocols:              protocols,
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: time.Minute},
+		MaxResponseHeaderBytes: fieldlimit.MaxResponseHeaderBytes,
+	}
+}
+
+// addRemoteCredentials adds the credentials of a configuration to the requests of next.
+func addRemoteCredentials(c *promconfig.HTTPClientConfig, next http.RoundTripper) (http.RoundTripper, error) {
+	if a := c.Authorization; a != nil {
+		credentials, err := newRemoteSecret(a.Credentials, a.CredentialsFile, a.CredentialsRef)
+		if err != nil {
+			return nil, err
+		}
+		next = promconfig.NewAuthorizationCredentialsRoundTripper(a.Type, credentials, next)
+	}
+	if a := c.BasicAuth; a != nil {
+		username, err := newRemoteSecret(promconfig.Secret(a.Username), a.UsernameFile, a.UsernameRef)
+		if err != nil {
+			return nil, err
+		}
+		password, err := newRemoteSecret(a.Password, a.PasswordFile, a.PasswordRef)
+		if err != nil {
+			return nil, err
+		}
+		next = promconfig.NewBasicAuthRoundTripper(username, password, next)
+	}
+	if a := c.OAuth2; a != nil {
+		secret, err := newRemoteOAuthSecret(a)
+		if err != nil {
+			return nil, err
+		}
+		next = promconfig.NewOAuth2RoundTripper(secret, a, next)
+	}
+	return next, nil
+}
+
+// newRemoteOAuthSecret returns what proves a client to its token server: a key for the grant by a signed assertion, else a secret.
+func newRemoteOAuthSecret(a *promconfig.OAuth2) (promconfig.SecretReader, error) {
+	if a.GrantType == "urn:ietf:params:oauth:grant-type:jwt-bearer" {
+		return newRemoteSecret(a.ClientCertificateKey, a.ClientCertificateKeyFile, a.ClientCertificateKeyRef)
+	}
+	return newRemoteSecret(a.ClientSecret, a.ClientSecretFile, a.ClientSecretRef)
+}
+
+// newRemoteSecret returns a text or the text of a file; nil for neither.
+func newRemoteSecret(text promconfig.Secret, file, ref string) (promconfig.SecretReader, error) {
+	switch {
+	case text != "":
+		return promconfig.NewInlineSecret(string(text)), nil
+	case file != "":
+		return promconfig.NewFileSecret(file), nil
+	case ref != "":
+		return nil, errors.New("keys with _ref need Prometheus's secret providers; use the key with _file")
+	}
+	return nil, nil //nolint:nilnil // no secret is no error: the library asks nothing of nil
+}
