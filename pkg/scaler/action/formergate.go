@@ -21,8 +21,8 @@ func (r *Runner) ShutFault(namespace, gate, key string, changes []Change) string
 		return ""
 	}
 	shut := describeActionChanges(selectGateChanges(gate, changes))
-	if isSame {
-		shut = append(describeShutActions(namespace, r.gates[gate].Shut), shut...)
+	if own := r.gates[gate].Shut; isSame && len(own) > 0 {
+		shut = describeShutActions(namespace, own)
 	}
 	return fault + "; shut it by hand: " + cmp.Or(strings.Join(shut, "; "), "undo what its open actions did")
 }

@@ -551,6 +551,9 @@ func (b *bench) restart() {
 	if b.cache != nil {
 		opts.Reader = b.cache
 	}
+	if b.engine != nil {
+		opts.Watcher = b.engine.Watcher
+	}
 	b.engine = New(opts)
 }
 
@@ -566,6 +569,9 @@ func (b *bench) pass(ctx context.Context) error {
 			r, err := b.engine.ReconcileOnce(ctx, memoryRef(name), b.now)
 			if err == nil && r.HoldToVerify != "" {
 				b.engine.VerifyHold(ctx, memoryRef(name), r.HoldToVerify, b.now)
+			}
+			if err == nil && r.HoldToWatch != "" {
+				b.engine.ReadHoldWatch(ctx, memoryRef(name), r.HoldToWatch, b.now)
 			}
 			errs = append(errs, err)
 		}
