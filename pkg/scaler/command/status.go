@@ -190,7 +190,7 @@ func describeScalerHoldTrouble(h *hold.Object, now time.Time) string {
 		parts = []string{"no controller has seen it: add the namespace to its configuration, or see its log"}
 	}
 	for _, c := range h.Status.Conditions {
-		if isScalerHoldConditionTrouble(h, c.Type, c.Status) {
+		if isScalerHoldConditionTrouble(h, c.Type, c.Status) && !strings.Contains(h.Status.Message, c.Message) {
 			parts = append(parts, c.Message)
 		}
 	}
@@ -202,7 +202,7 @@ func isScalerHoldConditionTrouble(h *hold.Object, condition string, status metav
 	switch condition {
 	case "Yielded":
 		return status == metav1.ConditionTrue
-	case "WorkloadReachable", "NotifiersAllowed", "NumbersSet", "Notified":
+	case "WorkloadReachable", "NotifiersAllowed", "NumbersSet", "Notified", "GateShut":
 		return status == metav1.ConditionFalse
 	case "Watched":
 		return h.Status.GateOpen
