@@ -17,7 +17,7 @@ import (
 func (r *Runner) ShutFault(namespace, gate, key string, changes []Change) string {
 	fault := r.Fault(namespace, gate)
 	isSame := key != "" && r.Key(namespace, gate) == key
-	if fault == "" || isSame && r.isGateWithin(namespace, gate) {
+	if fault == "" || isSame && r.isGateWithin(gate) {
 		return ""
 	}
 	shut := describeActionChanges(selectGateChanges(gate, changes))
@@ -27,8 +27,8 @@ func (r *Runner) ShutFault(namespace, gate, key string, changes []Change) string
 	return fault + "; shut it by hand: " + cmp.Or(strings.Join(shut, "; "), "undo what its open actions did")
 }
 
-// isGateWithin reports whether the actions of a gate, for holds of a namespace, change objects of that namespace alone, which no other namespace's holds use.
-func (r *Runner) isGateWithin(namespace, gate string) bool {
+// isGateWithin reports whether the actions of a gate change objects of the holds' own namespace alone, which no other namespace's holds use.
+func (r *Runner) isGateWithin(gate string) bool {
 	g := r.gates[gate]
 	return !slices.ContainsFunc(slices.Concat(g.Open, g.Shut), func(a Action) bool {
 		return a.Patch == nil || a.Patch.Namespace != "" || r.isClusterScoped(a.Patch.groupKind())
