@@ -148,7 +148,7 @@ bench-cluster: kubernetes ## benchmarks on a real Kubernetes (ADAPTER=folder of 
 demo: deps ## the main job in one command: a real cluster, load up, pods up, load down, pods down (SURGE=1: with the surge lane, KEEP=1). First installs what is missing
 	go -C test run ./demo -svg "$(CURDIR)/out/demo.svg"
 
-demo-sale: deps ## a flash sale: an event, twenty pods, verified, the gate opened, all undone; then a bad release, rolled back
+demo-sale: deps ## a flash sale: an event, twenty new pods, verified, the gate opened, all undone; then a bad release, rolled back
 	go -C test run ./demo/sale
 
 demo-down: ## end what `KEEP=1 make demo` left

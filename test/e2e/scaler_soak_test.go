@@ -83,7 +83,7 @@ func TestScalerSoak(t *testing.T) {
 	light(t)
 	before, market := beginSale(t, func(ctx context.Context, s *stack.Stack) (*sale.Sale, error) {
 		return sale.UpWith(ctx, s, func(config string) string {
-			return strings.Replace(config, "replicas: 20, maxReplicas: 30", fmt.Sprintf("replicas: %d, maxReplicas: 12", soakPods), 1) + soakSchedule
+			return strings.Replace(config, "replicas: 22, maxReplicas: 30", fmt.Sprintf("replicas: %d, maxReplicas: 12", soakPods), 1) + soakSchedule
 		})
 	})
 	k := &soak{Rand: rand.New(rand.NewPCG(*soakSeed, 0)), market: market, person: before.MinReplicas, max: before.MaxReplicas}

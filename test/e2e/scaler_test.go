@@ -59,7 +59,7 @@ func sampleHolds(ctx context.Context) ([]hold.Object, error) {
 	return list.Items, nil
 }
 
-// light installs the resource of holds, makes room on the node for twenty pods of the sample, and waits until two of them are ready.
+// light installs the resource of holds, makes room on the node for the pods of a sale, and waits until two of them are ready.
 func light(t *testing.T) {
 	t.Helper()
 	const patch = `{"spec":{"template":{"spec":{"containers":[{"name":"sample","resources":{"requests":{"cpu":"10m"}}}]}}}}`
@@ -117,7 +117,7 @@ func beginSale(t *testing.T, up func(context.Context, *stack.Stack) (*sale.Sale,
 	return before, market
 }
 
-// TestSale: an event on Kafka raises the sample to twenty pods, which are verified before the gate opens. The HPA, which needs only
+// TestSale: an event on Kafka raises the sample by twenty pods, which are verified before the gate opens. The HPA, which needs only
 // two, does not undo it. The end of the sale restores exactly the original state. Then a bad release is rolled back, with a
 // notification.
 func TestSale(t *testing.T) {
@@ -139,7 +139,7 @@ func TestSale(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("from the event to %d running containers: %.1f s", sale.Pods, time.Since(began).Seconds())
+	t.Logf("from the event to %d new running containers: %.1f s", sale.NewPods, time.Since(began).Seconds())
 	gateSays(t, market, "true")
 	t.Logf("from the event to the open gate: %.1f s", time.Since(began).Seconds())
 	if err := market.Publish(ctx, sale.Event("sale-1", sale.Start, 10*time.Minute)); err != nil { // the repeated event has no effect

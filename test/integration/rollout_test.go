@@ -49,6 +49,9 @@ type heard struct {
 // Fault implements rollout.Gates.
 func (h *heard) Fault(string, string) string { return "" }
 
+// ShutFault implements rollout.Gates.
+func (h *heard) ShutFault(string, string, string, []action.Change) string { return "" }
+
 // Plan implements rollout.Gates.
 func (h *heard) Plan(string) action.Plan { return action.Plan{} }
 

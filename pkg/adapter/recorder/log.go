@@ -89,16 +89,16 @@ func addRecordBlocksToLog(log *explainapi.DecisionLog, blocks []*block) error {
 	for _, block := range blocks {
 		if block.spec != newest {
 			newest = block.spec
-			log.Specs = append(log.Specs, explainapi.SpecVersion{From: newest.from.UTC(), Spec: *newest.spec})
+			b.specs = append(b.specs, explainapi.SpecVersion{From: newest.from.UTC(), Spec: *newest.spec})
 		}
 		entries, err := block.decodeRecordBlock()
 		if err != nil {
 			return err
 		}
 		for i := range entries {
-			b.addRecordEntry(&entries[i], len(log.Specs)-1, i == 0)
+			b.addRecordEntry(&entries[i], i == 0)
 		}
 	}
-	log.Decisions = append(log.Decisions, b.decisions...)
+	log.Specs, log.Decisions = b.specs, append(log.Decisions, b.decisions...)
 	return nil
 }

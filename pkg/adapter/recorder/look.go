@@ -3,8 +3,10 @@
 package recorder
 
 import (
+	"slices"
 	"time"
 
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
@@ -41,20 +43,21 @@ func (l *lookTracker) trackRecordedStatus(at int64, s *explainapi.Status) (belon
 
 // decisionBuilder turns entries into decisions.
 type decisionBuilder struct {
+	specs     []explainapi.SpecVersion // until now; the last is in force
 	looks     lookTracker
 	decisions []explainapi.Decision
 	pods      []podEntry // of the newest decision that has pods
 }
 
-// addRecordEntry adds an entry under the spec of the index. first marks the entry that opens a block: it may repeat the status in force.
-func (b *decisionBuilder) addRecordEntry(e *entry, spec int, first bool) {
+// addRecordEntry adds an entry under the newest spec. first marks the entry that opens a block: it may repeat the status in force.
+func (b *decisionBuilder) addRecordEntry(e *entry, first bool) {
 	at := time.UnixMilli(e.at).UTC()
 	if e.status != nil {
-		b.addRecordedStatus(e, at, spec, first)
+		b.addRecordedStatus(e, at, first)
 		return
 	}
 	if b.looks.trackRecordedRead(e.at, e.read.Metric) {
-		b.decisions = append(b.decisions, explainapi.Decision{Time: at, Spec: spec})
+		b.decisions = append(b.decisions, explainapi.Decision{Time: at, Spec: len(b.specs) - 1})
 	}
 	d := &b.decisions[len(b.decisions)-1]
 	e.read.Time = at
@@ -64,18 +67,32 @@ func (b *decisionBuilder) addRecordEntry(e *entry, spec int, first bool) {
 	}
 }
 
-func (b *decisionBuilder) addRecordedStatus(e *entry, at time.Time, spec int, first bool) {
-	before := b.looks.status
+// addRecordedStatus adds a status. The controller decided by the spec in force at its write: the API server takes no status of an autoscaler that changed
+// since the controller read it. The adapter may have learned of that spec after the look's reads.
+func (b *decisionBuilder) addRecordedStatus(e *entry, at time.Time, first bool) {
+	before, spec := b.looks.status, len(b.specs)-1
 	if first && equalRecordedStatus(before, e.status) {
 		return
 	}
 	if b.looks.trackRecordedStatus(e.at, e.status) {
 		d := &b.decisions[len(b.decisions)-1]
 		d.Status = e.status
+		if haveSameReads(&b.specs[d.Spec].Spec, &b.specs[spec].Spec) {
+			d.Spec = spec
+		}
 		d.WrittenAfter = &metav1.Duration{Duration: at.Sub(d.Time)}
 		return
 	}
 	b.decisions = append(b.decisions, explainapi.Decision{Time: at, Spec: spec, Status: e.status})
+}
+
+// haveSameReads reports whether two specs have the same metrics in the same order: a read under one is a read under the other.
+func haveSameReads(a, b *autoscalingv2.HorizontalPodAutoscalerSpec) bool {
+	return slices.EqualFunc(a.Metrics, b.Metrics, func(x, y autoscalingv2.MetricSpec) bool {
+		xKey, xOK := newReadKey("", &x)
+		yKey, yOK := newReadKey("", &y)
+		return x.Type == y.Type && xOK == yOK && xKey == yKey && (x.Object == nil || x.Object.DescribedObject == y.Object.DescribedObject)
+	})
 }
 
 func convertRecordedPods(pods []podEntry) []explainapi.Pod {

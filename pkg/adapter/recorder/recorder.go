@@ -97,9 +97,10 @@ func (r *Recorder) ObserveAutoscaler(h *autoscalingv2.HorizontalPodAutoscaler) {
 	defer r.boundRecords() // after the unlock
 	defer rec.mu.Unlock()
 	r.encodeAnswers(rec) // they were given before
-	if rec.spec == nil || !equality.Semantic.DeepEqual(rec.spec.spec, &h.Spec) {
-		spec := h.Spec // a copy: a pointer into the object would keep the page that it was listed in
-		rec.spec = &specVersion{now, &spec, spec.Size()}
+	if isOfEarlierSpec(h) && rec.spec != nil {
+		defer rec.setRecordedSpec(h, now)
+	} else {
+		rec.setRecordedSpec(h, now)
 	}
 	before := rec.looks.status
 	if equalRecordedStatus(before, status) {
@@ -113,6 +114,21 @@ func (r *Recorder) ObserveAutoscaler(h *autoscalingv2.HorizontalPodAutoscaler) {
 		if belongs && !before.LastScaleTime.Equal(status.LastScaleTime) {
 			r.metrics.observeReaction(rec.lookRule, stageDecision, now.Sub(time.UnixMilli(begin)))
 		}
+	}
+}
+
+// isOfEarlierSpec reports whether the controller wrote the status before the spec changed: both changes came at once, as after an interrupted watch.
+// A controller before Kubernetes 1.37 does not tell.
+func isOfEarlierSpec(h *autoscalingv2.HorizontalPodAutoscaler) bool {
+	observed := h.Status.ObservedGeneration
+	return observed != nil && *observed < h.Generation
+}
+
+// setRecordedSpec notes the spec of an autoscaler, if it is another. The caller holds mu.
+func (r *record) setRecordedSpec(h *autoscalingv2.HorizontalPodAutoscaler, now time.Time) {
+	if r.spec == nil || !equality.Semantic.DeepEqual(r.spec.spec, &h.Spec) {
+		spec := h.Spec // a copy: a pointer into the object would keep the page that it was listed in
+		r.spec = &specVersion{now, &spec, spec.Size()}
 	}
 }
 

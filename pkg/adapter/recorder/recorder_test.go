@@ -407,3 +407,65 @@ func TestMemoryOfAnHour(t *testing.T) {
 		t.Errorf("%d bytes an hour of one autoscaler, %d a decision; want less than 100,000 and 1,000", bytes, bytes/240)
 	}
 }
+
+// observeSpec shows the recorder another floor.
+func (s *loadedService) observeSpec(floor int32) {
+	s.hpa.Spec.MinReplicas = &floor
+	s.now = s.now.Add(5 * time.Millisecond)
+	s.recorder.ObserveAutoscaler(s.hpa.DeepCopy())
+}
+
+// observeWish shows the recorder another wish of the controller.
+func (s *loadedService) observeWish(replicas int32) {
+	s.hpa.Status.DesiredReplicas = replicas
+	s.now = s.now.Add(5 * time.Millisecond)
+	s.recorder.ObserveAutoscaler(s.hpa.DeepCopy())
+}
+
+// TestSpecOfADecision: a decision has the spec that the controller decided by, also if the adapter learned of it after the read, it was in force for less than
+// a look, or the change of it came with the status.
+func TestSpecOfADecision(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		change func(s *loadedService, floor, wish int32)
+		want   int32 // the floor of the first decision
+	}{
+		"the status tells of the spec": {func(s *loadedService, floor, wish int32) {
+			s.observeSpec(floor)
+			s.observeWish(wish)
+			s.observeSpec(6)
+		}, 2},
+		"the spec came after the status": {func(s *loadedService, floor, wish int32) {
+			s.observeWish(wish)
+			s.observeSpec(floor)
+		}, 6},
+		"both came at once, the status last": {func(s *loadedService, floor, wish int32) {
+			s.hpa.Spec.MinReplicas = &floor
+			s.hpa.Generation, s.hpa.Status.ObservedGeneration = 3, new(int64(3))
+			s.observeWish(wish)
+		}, 2},
+		"both came at once, the spec last": {func(s *loadedService, floor, wish int32) {
+			s.hpa.Spec.MinReplicas = &floor
+			s.hpa.Generation, s.hpa.Status.ObservedGeneration = 3, new(int64(2))
+			s.observeWish(wish)
+		}, 6},
+		"another metric": {func(s *loadedService, floor, wish int32) {
+			s.hpa.Spec.Metrics[0].Pods.Metric.Name = "other"
+			s.observeSpec(floor)
+			s.observeWish(wish)
+		}, 6},
+	} {
+		s := newLoadedService(t, "web", Options{})
+		s.observeSpec(6)
+		s.observeWish(6)
+		s.now = s.now.Add(15 * time.Second)
+		s.read(s.hpa.Spec.Metrics[0])
+		c.change(s, 2, 4)
+		s.now = s.now.Add(15 * time.Second)
+		s.read(s.hpa.Spec.Metrics[0])
+		log := logOf(t, s, noon.Add(time.Second))
+		if d := log.Decisions[0]; *log.Specs[d.Spec].Spec.MinReplicas != c.want || d.Status.DesiredReplicas != 4 || d.WrittenAfter == nil {
+			t.Errorf("%s: a floor of %d: %+v", name, *log.Specs[d.Spec].Spec.MinReplicas, d)
+		}
+	}
+}

@@ -87,7 +87,7 @@ func (r *Runner) Open(ctx context.Context, namespace, gate string, percent int, 
 // Shut runs the actions that shut a gate. A gate without any restores the changes of its Record. An object that was deleted, or whose kind was, lets
 // no traffic in: it needs no action.
 func (r *Runner) Shut(ctx context.Context, namespace, gate string, changes []Change) error {
-	if fault := r.Fault(namespace, gate); fault != "" {
+	if fault := r.ShutFault(namespace, gate, r.Key(namespace, gate), changes); fault != "" {
 		return errors.New(fault)
 	}
 	for _, a := range r.gates[gate].Shut {

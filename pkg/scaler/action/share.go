@@ -84,14 +84,18 @@ func (r *Runner) Key(namespace, gate string) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// FindGate returns the name of the gate with a key that holds of the namespace may use; empty: there is none.
-func (r *Runner) FindGate(namespace, key string) string {
+// FindGate returns the name of the gate with a key, before all others of one that holds of the namespace may use; empty: there is none.
+func (r *Runner) FindGate(namespace, key string) (found string) {
 	for _, name := range slices.Sorted(maps.Keys(r.gates)) {
-		if r.Fault(namespace, name) == "" && r.Key(namespace, name) == key {
+		if r.Key(namespace, name) != key {
+			continue
+		}
+		if r.Fault(namespace, name) == "" {
 			return name
 		}
+		found = cmp.Or(found, name)
 	}
-	return ""
+	return found
 }
 
 // actionsKey returns a text of all that the gate's actions do for the holds of a namespace.

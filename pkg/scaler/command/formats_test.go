@@ -55,11 +55,16 @@ func TestStatusShowsTrouble(t *testing.T) {
 		return map[string]any{"type": kind, "status": "False", "reason": "X", "message": message, "lastTransitionTime": "2026-01-01T00:00:00Z"}
 	}
 	a.addHold("denied", map[string]any{"replicas": 3}, map[string]any{"state": "Released", "conditions": []any{condition("NumbersSet", "quota says no"), condition("Notified", "slack is away")}})
+	a.addHold("open", map[string]any{"replicas": 3}, map[string]any{"state": "Released", "message": "ended; gate a stays open", "conditions": []any{condition("GateShut", "gate a stays open")}})
+	a.addHold("failed", map[string]any{"replicas": 3}, map[string]any{"state": "RolledBack", "message": "no room", "conditions": []any{condition("GateShut", "the gate cannot be shut")}})
 	out, errs, code := a.run(t, "status", "deploy/shop")
-	for _, want := range []string{"no controller has seen it", "quota says no; slack is away"} {
+	for _, want := range []string{"no controller has seen it", "quota says no; slack is away", "no room; the gate cannot be shut"} {
 		if code != ExitDone || !strings.Contains(out, want) {
 			t.Errorf("exit code %d, no %q in\n%s%s", code, want, out, errs)
 		}
+	}
+	if strings.Count(out, "gate a stays open") != 1 {
+		t.Errorf("a message twice in\n%s", out)
 	}
 }
 

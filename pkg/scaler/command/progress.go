@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
@@ -61,7 +62,7 @@ func describeScalerCommandHold(h *hold.Object, r rollout.Result) string {
 	case hold.Verified, hold.Open:
 		return fmt.Sprintf("%d replicas are up: %s", r.Replicas, h.Status.Message)
 	case hold.Released:
-		return fmt.Sprintf("%d replicas", r.Replicas)
+		return strings.TrimSuffix(fmt.Sprintf("%d replicas; %s", r.Replicas, describeScalerOpenGate(h)), "; ")
 	case hold.Received, hold.Raised, hold.Scaled, hold.Ready:
 	}
 	if r.Autoscaler != "" {

@@ -3,6 +3,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
@@ -185,15 +188,16 @@ func waitForScalerCommandRelease(ctx context.Context, e *rollout.Engine, t hold.
 			out.printScalerCommandEvent("error", "", err.Error()+"; retrying", nil)
 		}
 	}}
-	gated := false
 	observer.OnReconciled = func(r rollout.Result) {
 		for i := range r.EndedHolds {
 			out.printScalerCommandEvent(string(hold.Released), r.EndedHolds[i].HoldID(), describeScalerCommandHold(&r.EndedHolds[i], r), nil)
 		}
 		for i := range r.Holds {
-			if h := &r.Holds[i]; h.Status.GateOpen && slices.Contains(ids, h.HoldID()) && !gated {
-				gated = true
-				out.printScalerCommandEvent("waiting", h.HoldID(), "the controller shuts the gate first", nil)
+			h := &r.Holds[i]
+			text := cmp.Or(describeScalerOpenGate(h), "the controller shuts the gate first")
+			if h.Status.GateOpen && slices.Contains(ids, h.HoldID()) && !printed[text] {
+				printed[text] = true
+				out.printScalerCommandEvent("waiting", h.HoldID(), text, nil)
 			}
 		}
 	}
@@ -211,6 +215,14 @@ func waitForScalerCommandRelease(ctx context.Context, e *rollout.Engine, t hold.
 		out.printScalerCommandEvent("held", "", "still held by "+formatScalerCommandCount(len(others), "other hold"), nil)
 	}
 	return nil
+}
+
+// describeScalerOpenGate returns why the gates of a hold are open after it; empty: they are not, or will be shut soon.
+func describeScalerOpenGate(h *hold.Object) string {
+	if c := meta.FindStatusCondition(h.Status.Conditions, gateShutCondition); c != nil && c.Status == metav1.ConditionFalse {
+		return c.Message
+	}
+	return ""
 }
 
 // releaseExpiredScalerCommandHolds releases the expired holds of all workloads in a namespace.

@@ -4,7 +4,10 @@ import (
 	"strings"
 	"testing"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
 )
 
 // TestD10ReleaseEndsOwnHolds: without flags, release ends the holds of people, and neither an event's nor a schedule's.
@@ -60,5 +63,17 @@ func TestReleaseEndsWithTheNumbers(t *testing.T) {
 				t.Errorf("exit code %d: %s%s", code, out, errs)
 			}
 		})
+	}
+}
+
+// TestReleaseSaysWhyTheGateIsOpen: release tells of a gate that cannot be shut yet, and of one that stays open.
+func TestReleaseSaysWhyTheGateIsOpen(t *testing.T) {
+	t.Parallel()
+	h := &hold.Object{Status: hold.Status{State: hold.Released}}
+	for status, want := range map[metav1.ConditionStatus]string{metav1.ConditionTrue: "3 replicas", metav1.ConditionFalse: "3 replicas; gate a stays open"} {
+		h.Status.Conditions = []metav1.Condition{{Type: gateShutCondition, Status: status, Message: "gate a stays open"}}
+		if got := describeScalerCommandHold(h, rollout.Result{Replicas: 3}); got != want {
+			t.Errorf("%s: %q", status, got)
+		}
 	}
 }

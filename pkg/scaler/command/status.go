@@ -190,19 +190,22 @@ func describeScalerHoldTrouble(h *hold.Object, now time.Time) string {
 		parts = []string{"no controller has seen it: add the namespace to its configuration, or see its log"}
 	}
 	for _, c := range h.Status.Conditions {
-		if isScalerHoldConditionTrouble(h, c.Type, c.Status) {
+		if isScalerHoldConditionTrouble(h, c.Type, c.Status) && !strings.Contains(h.Status.Message, c.Message) {
 			parts = append(parts, c.Message)
 		}
 	}
 	return strings.Join(slices.DeleteFunc(parts, func(p string) bool { return p == "" }), "; ")
 }
 
+// gateShutCondition is the condition of a hold that tells whether its gates are shut after it.
+const gateShutCondition = "GateShut"
+
 // isScalerHoldConditionTrouble reports whether a person should know a condition of a hold.
 func isScalerHoldConditionTrouble(h *hold.Object, condition string, status metav1.ConditionStatus) bool {
 	switch condition {
 	case "Yielded":
 		return status == metav1.ConditionTrue
-	case "WorkloadReachable", "NotifiersAllowed", "NumbersSet", "Notified":
+	case "WorkloadReachable", "NotifiersAllowed", "NumbersSet", "Notified", gateShutCondition:
 		return status == metav1.ConditionFalse
 	case "Watched":
 		return h.Status.GateOpen

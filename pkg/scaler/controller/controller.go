@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -142,7 +141,7 @@ func (c *Controller) Release(ctx context.Context, t hold.Workload, id, reason st
 		isHold := h.HoldID() == id && h.HeldWorkload().IsSameObject(t)
 		return h.DeletionTimestamp == nil && (isHold || c.isFormerControllerHold(h, id))
 	})
-	if err == nil && strings.HasPrefix(id, hold.EventPrefix) {
+	if err == nil && c.isFirstOfRule(t, id) { // one list for all workloads of an end
 		var elsewhere []hold.Object
 		elsewhere, err = c.endHoldsOfOtherNamespaces(ctx, t.Namespace, func(h *hold.Object) bool {
 			return h.DeletionTimestamp == nil && c.isFormerControllerHold(h, id)

@@ -60,6 +60,13 @@ func (c *Controller) isFormerControllerHold(h *hold.Object, id string) bool {
 	return before != name || !slices.ContainsFunc(r.ListWorkloads(), h.HeldWorkload().IsSameObject)
 }
 
+// isFirstOfRule reports whether a workload is the first of the rule with a hold of the ID.
+func (c *Controller) isFirstOfRule(t hold.Workload, id string) bool {
+	name, _, isEvent := cutEventHoldID(id)
+	i := slices.IndexFunc(c.Rules, func(r event.Rule) bool { return r.Name == name })
+	return isEvent && i >= 0 && c.Rules[i].Workloads[0].Workload.IsSameObject(t)
+}
+
 // endHoldsOfOtherNamespaces ends the matching holds outside of a namespace. Without the right to list the holds of all namespaces it looks in those that this
 // controller watches. A permanent error there is logged alone: it must not keep the end, and the next start, of the rule's workloads.
 func (c *Controller) endHoldsOfOtherNamespaces(ctx context.Context, namespace string, matches func(*hold.Object) bool) ([]hold.Object, error) {

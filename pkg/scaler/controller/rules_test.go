@@ -80,9 +80,11 @@ func TestD21EndAfterAChangeOfTheRule(t *testing.T) {
 type manyNamespaces struct {
 	deletedHolds
 	rights map[string]error // of a list, by namespace
+	lists  map[string]int   // by namespace
 }
 
 func (c *manyNamespaces) ListHolds(_ context.Context, namespace string) (all []hold.Object, err error) {
+	c.lists[namespace]++
 	for i := range c.holds {
 		if namespace == "" || c.holds[i].Namespace == namespace {
 			all = append(all, c.holds[i])
@@ -92,7 +94,7 @@ func (c *manyNamespaces) ListHolds(_ context.Context, namespace string) (all []h
 }
 
 // TestD21EndAfterAChangeOfTheNamespace: an end reaches the holds that its rule made in the namespace of before, under the name of before too. A missing right
-// there keeps no end from the workload that the rule has now, and an outage is tried again.
+// there keeps no end from the workloads that the rule has now, and an outage is tried again. All namespaces are listed once for all workloads of an end.
 func TestD21EndAfterAChangeOfTheNamespace(t *testing.T) {
 	t.Parallel()
 	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "holds"}, "", errors.New("no right"))
@@ -106,7 +108,7 @@ func TestD21EndAfterAChangeOfTheNamespace(t *testing.T) {
 		"rights of its own":   {map[string]error{"": forbidden}, []string{"shop event/sale/a"}, nil},
 		"an outage of a list": {map[string]error{"": away}, []string{"shop event/sale/a"}, away},
 	} {
-		cluster := &manyNamespaces{rights: c.rights}
+		cluster := &manyNamespaces{rights: c.rights, lists: map[string]int{}}
 		for i, namespace := range []string{"old", "sale", "old", "old"} {
 			w := hold.Workload{APIVersion: "apps/v1", Kind: "Deployment", Namespace: namespace, Name: "shop"}
 			h := hold.NewObject(w, hold.Hold{ID: "event/sale/" + string("aab"[min(i, 2)]), Reason: "START", Replicas: 5}, "me")
@@ -117,12 +119,18 @@ func TestD21EndAfterAChangeOfTheNamespace(t *testing.T) {
 			cluster.holds = append(cluster.holds, *h)
 		}
 		rule := event.Rule{Name: "sale", Type: "START", ReleaseOn: "END", Key: "id", Workloads: []event.WorkloadSpec{{Workload: cluster.holds[1].HeldWorkload()}}}
+		second := cluster.holds[1].HeldWorkload()
+		second.Name = "cart"
+		rule.Workloads = append(rule.Workloads, event.WorkloadSpec{Workload: second})
 		control := New(Options{Engine: rollout.New(rollout.Options{Cluster: cluster, Owner: "me"}), Caches: rollout.NewCaches(nil), Rules: []event.Rule{rule}})
 		if err := control.Release(t.Context(), cluster.holds[1].HeldWorkload(), "event/sale/a", "END"); !errors.Is(err, c.err) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if diff := cmp.Diff(c.want, cluster.deleted); diff != "" {
 			t.Errorf("%s: ended (-want +got):\n%s", name, diff)
+		}
+		if err := control.Release(t.Context(), second, "event/sale/a", "END"); err != nil || cluster.lists[""] != 1 {
+			t.Errorf("%s: all namespaces were listed %d times: %v", name, cluster.lists[""], err)
 		}
 	}
 }

@@ -39,7 +39,7 @@ const (
 	KindUp         Kind = "Up"         // all replicas are up and verified, and the gate is open
 	KindYielded    Kind = "Yielded"    // another client changed a number, and the hold leaves it
 	KindUnwatched  Kind = "Unwatched"  // the number that watches an open gate cannot be read
-	KindStuck      Kind = "Stuck"      // the scaler cannot set the workload's numbers
+	KindStuck      Kind = "Stuck"      // the scaler cannot set the workload's numbers, or shut the gate
 	KindRolledBack Kind = "RolledBack" // the hold failed
 	KindPaused     Kind = "Paused"     // the original numbers are back until the hold is resumed
 	KindResumed    Kind = "Resumed"    // the hold asks for its replicas again

@@ -106,6 +106,9 @@ func (p *pass) recordStep(s Step, before hold.State) {
 		if to := h.Status.State; to != before {
 			p.Metrics.countTransition(to, p.now.Sub(h.Status.Since.Time))
 		}
+		if s.Kind == ShutGate && findLeftOpenGate(h.Status) != nil {
+			p.Metrics.leftOpen.Inc()
+		}
 		if s.Reason == reasonYielded && s.Kind == WriteStatus {
 			p.Metrics.yields.Inc()
 		}

@@ -86,8 +86,11 @@ func (o *Observed) reportDenial(now time.Time) (Step, bool) {
 	return Step{}, false
 }
 
-// stuckReason returns why the scaler cannot set the numbers of a hold, after the time in which that may mend itself; empty: it can.
+// stuckReason returns why the scaler cannot set the numbers of a hold, or shut its gates, after the time in which that may mend itself; empty: it can.
 func (o *Observed) stuckReason(h *hold.Object, now time.Time) string {
+	if reason := openGateReason(h, now); reason != "" {
+		return reason
+	}
 	if c := findHoldCondition(h, conditionNumbersSet); c != nil && c.Status == metav1.ConditionFalse {
 		return c.Message
 	}

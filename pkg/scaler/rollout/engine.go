@@ -42,6 +42,9 @@ type Gates interface {
 	Plan(gate string) action.Plan
 	// Record returns what the gate will change, to be stored before it opens, and given to Open and Shut.
 	Record(ctx context.Context, namespace, gate string) ([]action.Change, error)
+	// ShutFault returns why a gate cannot be shut for a hold of the namespace that has it open, and how a person shuts it; empty: it can. key is the
+	// gate's GateKeys.Key when the hold began.
+	ShutFault(namespace, gate, key string, changes []action.Change) string
 	Open(ctx context.Context, namespace, gate string, percent int, changes []action.Change) error
 	Shut(ctx context.Context, namespace, gate string, changes []action.Change) error
 }
@@ -50,7 +53,7 @@ type Gates interface {
 type GateKeys interface {
 	// Key identifies what the gate does for holds of the namespace: gates with the same key are one gate. Empty: the gate does not exist.
 	Key(namespace, gate string) string
-	// FindGate returns the name of a gate that holds of the namespace may use, by its key. Empty: there is none.
+	// FindGate returns the name of a gate by its key, before all others of one that holds of the namespace may use. Empty: there is none.
 	FindGate(namespace, key string) string
 }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
@@ -149,6 +150,7 @@ func (o *Observed) openHoldGate(now time.Time) (Step, bool) {
 		case !h.Status.GateOpen:
 			status := h.Status.DeepCopy()
 			status.GateOpen = true
+			apimeta.RemoveStatusCondition(&status.Conditions, conditionGateShut)
 			s := o.writeStatusStep(i, status)
 			s.Kind = RecordGate
 			return s, true
@@ -240,15 +242,15 @@ func (p *pass) moveHoldGate(ctx context.Context, s Step) error {
 		return err
 	}
 	for _, g := range h.Spec.Gates {
-		if fault := p.Gates.Fault(p.workload.Namespace, p.observed.currentGate(g)); fault != "" && s.Kind == ShutGate {
-			p.passLogger(ctx).Info("Gate cannot be shut, since the configuration no longer has it", "hold", h.HoldID(), "gate", g, "reason", fault)
-			s.Status.Message = strings.TrimPrefix(s.Status.Message+"; ", "; ") + fmt.Sprintf("gate %s stays open: %s", g, fault)
-			p.events = append(p.events, p.newStepEvent(Step{}.withStepWarning(reasonTrouble, "hold %s: gate %s stays open: %s", h.HoldID(), g, fault)))
+		if s.Kind == ShutGate && p.isLeftOpen(ctx, h, g, &s.Status) {
 			continue // it would keep the pods for ever
 		}
 		if err := p.moveOneGate(ctx, s, h, g, shared.gatePercentBesides(h, g, p.now)); err != nil {
 			p.passLogger(ctx).Error(err, "Gate cannot be moved yet, retrying", "hold", h.HoldID(), "gate", g, "step", s.Kind)
 			p.observed.GateErrors[h.UID] = err.Error()
+			if s.Kind == ShutGate {
+				p.observed.GateErrors[h.UID] = shutErrorPrefix + err.Error()
+			}
 			return nil
 		}
 	}

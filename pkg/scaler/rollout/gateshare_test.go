@@ -3,9 +3,12 @@
 package rollout
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
@@ -229,5 +232,90 @@ func TestD3ConflictingGate(t *testing.T) {
 	wantState(t, b.find("shop", "event/sale"), hold.RolledBack, gates.conflict)
 	if w.replicas != 2 {
 		t.Errorf("%d replicas", w.replicas)
+	}
+}
+
+// newOpenGate returns a bench with a hold of the workload shop, whose gate a is open.
+func newOpenGate(t *testing.T) (*bench, *memoryWorkload) {
+	t.Helper()
+	b := newBench()
+	w := b.addWorkload("shop", 2, hold.ReplicaBounds{})
+	b.apply(t, "shop", newGateHold("set/me", "a"))
+	b.mustPass(t)
+	w.ready = 4
+	b.mustPass(t)
+	if !b.gates.open["a"] {
+		t.Fatal("the gate is not open")
+	}
+	return b, w
+}
+
+// lastTold returns the newest message about a hold of a workload; empty: none.
+func lastTold(b *bench, of string) string {
+	if all := b.notifier.told[of]; len(all) > 0 {
+		return all[len(all)-1]
+	}
+	return ""
+}
+
+// TestD3GateMovesToAnotherNamespace: a gate that is for another namespace by now is shut at the end of a hold that has it open, and no hold opens it.
+func TestD3GateMovesToAnotherNamespace(t *testing.T) {
+	t.Parallel()
+	b, w := newOpenGate(t)
+	b.gates.moved = "a"
+	b.restart()
+	b.release(t, "shop", "set/me")
+	b.mustPass(t)
+	if b.gates.open["a"] || len(b.holds) > 0 || w.replicas != 2 {
+		t.Errorf("open %v, %d holds, %d replicas", b.gates.open["a"], len(b.holds), w.replicas)
+	}
+	b.apply(t, "shop", newGateHold("set/me", "a"))
+	b.mustPass(t)
+	w.ready = 4
+	b.mustPass(t)
+	if b.gates.open["a"] {
+		t.Error("another hold opened the gate")
+	}
+}
+
+// TestD3GateStaysOpen: the notifiers learn of a gate that only a person can shut, and no later message ends that at a receiver.
+func TestD3GateStaysOpen(t *testing.T) {
+	t.Parallel()
+	b, _ := newOpenGate(t)
+	b.gates.lost = "a"
+	b.release(t, "shop", "set/me")
+	b.notifier.down = true
+	b.mustPass(t)
+	wantCondition(t, b.find("shop", "set/me"), conditionGateShut, metav1.ConditionFalse, "gate a stays open")
+	b.notifier.down = false
+	b.restart()
+	b.mustPass(t)
+	if got := lastTold(b, "shop set/me"); got != "Stuck: the gate stays open: 2 replicas" || len(b.holds) > 0 {
+		t.Errorf("told %q, %d holds", b.notifier.told, len(b.holds))
+	}
+}
+
+// TestD3GateCannotBeShut: the notifiers learn of a gate that cannot be shut for a minute, which keeps the pods, and then of the end.
+func TestD3GateCannotBeShut(t *testing.T) {
+	t.Parallel()
+	b, w := newOpenGate(t)
+	b.gates.fail = errors.New("the receiver is away")
+	b.release(t, "shop", "set/me")
+	for _, c := range []struct {
+		after time.Duration
+		told  string
+	}{{0, "Up: up: 4 replicas"}, {gateOpenTimeout - time.Second, "Up: up: 4 replicas"}, {time.Second, "Stuck: the gate stays open: 4 replicas"}, {time.Hour, "Stuck: the gate stays open: 4 replicas"}} {
+		b.now = b.now.Add(c.after)
+		b.mustPass(t)
+		if got := lastTold(b, "shop set/me"); got != c.told || w.replicas != 4 {
+			t.Errorf("after %s: told %q; %d replicas", c.after, b.notifier.told, w.replicas)
+		}
+	}
+	wantCondition(t, b.find("shop", "set/me"), conditionGateShut, metav1.ConditionFalse, "the receiver is away")
+	b.gates.fail = nil
+	b.now = b.now.Add(retryInterval)
+	b.mustPass(t)
+	if got := lastTold(b, "shop set/me"); got != "Ended: ended: 2 replicas" || len(b.holds) > 0 || w.replicas != 2 || b.gates.open["a"] {
+		t.Errorf("told %q; %d holds, %d replicas, open %v", b.notifier.told, len(b.holds), w.replicas, b.gates.open["a"])
 	}
 }

@@ -358,16 +358,27 @@ type memoryGates struct {
 	onOpen   func(gate string, percent int)
 	fail     error
 	lost     string // the gate that the configuration no longer has
+	moved    string // the gate that is for another namespace by now
 }
 
 func (g *memoryGates) Fault(_, gate string) string {
 	if gate == g.lost {
 		return "gate " + gate + " is not in the scaler's configuration"
 	}
+	if gate == g.moved {
+		return "gate " + gate + " is not allowed for namespace sale"
+	}
 	if gate == "forbidden" {
 		return "gate forbidden is not allowed for namespace sale"
 	}
 	return ""
+}
+
+func (g *memoryGates) ShutFault(_, gate, key string, _ []action.Change) string {
+	if gate == g.moved && g.Key("", gate) == key {
+		return ""
+	}
+	return g.Fault("", gate)
 }
 
 func (g *memoryGates) Plan(gate string) action.Plan { return g.plans[gate] }
@@ -540,6 +551,9 @@ func (b *bench) restart() {
 	if b.cache != nil {
 		opts.Reader = b.cache
 	}
+	if b.engine != nil {
+		opts.Watcher = b.engine.Watcher
+	}
 	b.engine = New(opts)
 }
 
@@ -555,6 +569,9 @@ func (b *bench) pass(ctx context.Context) error {
 			r, err := b.engine.ReconcileOnce(ctx, memoryRef(name), b.now)
 			if err == nil && r.HoldToVerify != "" {
 				b.engine.VerifyHold(ctx, memoryRef(name), r.HoldToVerify, b.now)
+			}
+			if err == nil && r.HoldToWatch != "" {
+				b.engine.ReadHoldWatch(ctx, memoryRef(name), r.HoldToWatch, b.now)
 			}
 			errs = append(errs, err)
 		}

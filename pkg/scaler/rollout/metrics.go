@@ -17,6 +17,7 @@ type Metrics struct {
 	stepSeconds *prometheus.HistogramVec
 	conflicts   prometheus.Counter
 	yields      prometheus.Counter
+	leftOpen    prometheus.Counter
 	watchReads  *prometheus.CounterVec
 
 	// Panics ends a panic in the work on a workload, so that other workloads go on.
@@ -40,6 +41,9 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "tachometer_scaler_yields_total", Help: "Numbers that holds left to another client, which had set them, or did not get from their autoscaler.",
 		}),
 	}
+	m.leftOpen = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "tachometer_scaler_gates_left_open_total", Help: "Holds with gates that stay open after them, since the configuration no longer has the gates.",
+	})
 	m.watchReads = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tachometer_scaler_watch_reads_total", Help: "Reads of numbers that watch open gates, by outcome: success, above or error.",
 	}, []string{"outcome"})
@@ -56,7 +60,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	})
 	m.Panics = panics.NewGuard("work on a hold", caught)
 	if reg != nil {
-		reg.MustRegister(m.transitions, m.stepSeconds, m.conflicts, m.yields, m.watchReads, caught)
+		reg.MustRegister(m.transitions, m.stepSeconds, m.conflicts, m.yields, m.leftOpen, m.watchReads, caught)
 	}
 	return m
 }

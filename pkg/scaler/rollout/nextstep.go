@@ -47,6 +47,7 @@ var decisions = []decision{
 	(*Observed).pauseHold,
 	(*Observed).endFailedPause,
 	(*Observed).shutHoldGate,
+	(*Observed).reportOpenGate,
 	(*Observed).reportTrouble,
 	(*Observed).restartLostHold,
 	(*Observed).endYields,
@@ -223,6 +224,7 @@ func (o *Observed) shutHoldGate(now time.Time) (Step, bool) {
 		status := h.Status.DeepCopy()
 		status.GateOpen, status.GateSteps, status.GateStepAt, status.GateChanges = false, 0, metav1.MicroTime{}, nil
 		status.WatchUntil, status.BreachedSince = metav1.MicroTime{}, metav1.MicroTime{}
+		status = o.noteShutGate(h, status, now)
 		if o.areGatesKept(h, now) {
 			return o.writeStatusStep(i, status), true
 		}

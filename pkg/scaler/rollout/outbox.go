@@ -40,6 +40,8 @@ func (o *Observed) owedOutcome(h *hold.Object, now time.Time) (name, outcome str
 	switch s := h.Status.State; {
 	case len(h.Spec.Notify) == 0:
 		return "", ""
+	case openGateReason(h, now) != "" && !told(reasonStuck):
+		return reasonStuck, "the gate stays open: " + o.describeReplicas()
 	case o.stuckReason(h, now) != "" && !told(reasonStuck):
 		return reasonStuck, "stuck at " + o.describeReplicas() + ": the scaler cannot set its numbers"
 	case s == hold.RolledBack && (!h.Status.GateOpen || h.IsKept()) && !told(string(s)):
@@ -50,6 +52,8 @@ func (o *Observed) owedOutcome(h *hold.Object, now time.Time) (name, outcome str
 		return reasonYielded, findHoldCondition(h, conditionYielded).Message + ": " + o.describeReplicas()
 	case s == hold.Open && isWatchUnread(h) && !told(reasonUnwatched):
 		return reasonUnwatched, "the gate is open, and nothing watches it: " + findHoldCondition(h, conditionWatched).Message
+	case s == hold.Released && findLeftOpenGate(h.Status) != nil: // its end would end that at a receiver
+		return "", ""
 	case s == hold.Released && (told(string(hold.Open)) || told(reasonStuck) || told(string(hold.RolledBack)) || told(toldBefore)) && !told(string(s)) && told(reasonPaused) == told(reasonResumed):
 		return string(s), "ended: " + o.describeReplicas()
 	}

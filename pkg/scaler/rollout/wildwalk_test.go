@@ -21,7 +21,11 @@ import (
 )
 
 // wildWalker makes one walk in the wild.
-type wildWalker struct{ *walker }
+type wildWalker struct {
+	*walker
+
+	number *memoryWatcher
+}
 
 // applyWild stores a hold on any gates, with or without a maximum.
 func (w *wildWalker) applyWild() {
@@ -198,9 +202,52 @@ func (w *wildWalker) drainPods() {
 	work.drain(w.memoryCluster, pods)
 }
 
+// approveHold makes a person approve a hold.
+func (w *wildWalker) approveHold() {
+	if h := w.pickHold(); h != nil {
+		h.Spec.Approved = true
+		_, err := w.UpdateHold(w.t.Context(), h)
+		w.note("person approves %s: %v", h.Name, err)
+	}
+}
+
+// moveGate makes a configuration that has any of the gates for another namespace, or none of them.
+func (w *wildWalker) moveGate() {
+	w.gates.moved = []string{"", "a", "b", "c"}[w.IntN(4)]
+	w.note("gate %q is for another namespace", w.gates.moved)
+	w.restart()
+}
+
+// takeOverAutoscaler makes KEDA the owner of shop's autoscaler, or ends that: its holds state their numbers anew.
+func (w *wildWalker) takeOverAutoscaler() {
+	shop := w.workloads["shop"]
+	if shop.hpa.scales != "" {
+		return
+	}
+	if shop.hpa.scaledObject == "" {
+		shop.hpa.scaledObject = "orders"
+	} else {
+		shop.hpa.scaledObject = ""
+	}
+	shop.hpa.version = w.nextVersion()
+	for _, field := range []string{fieldReplicas, fieldMinReplicas, fieldMaxReplicas} {
+		delete(w.edits, "shop "+field)
+	}
+	w.note("the autoscaler of shop belongs to %q", shop.hpa.scaledObject)
+}
+
 // disturb makes one random event.
 func (w *wildWalker) disturb() {
-	switch w.IntN(18) {
+	switch w.IntN(23) {
+	case 22:
+		w.takeOverAutoscaler()
+	case 18, 19:
+		w.approveHold()
+	case 20:
+		w.moveGate()
+	case 21:
+		w.number.value = float64(w.IntN(2))
+		w.note("the number that watches gate a is %v", w.number.value)
 	case 14:
 		w.changeHold()
 	case 15:
@@ -297,12 +344,16 @@ func TestWildWalks(t *testing.T) {
 	t.Parallel()
 	for i := range max(*walks/20, 1) {
 		seed := *walkSeed + uint64(i)
-		w := &wildWalker{&walker{bench: newBench(), Rand: rand.New(rand.NewPCG(seed, 2)), t: t, edits: map[string]*edit{}, was: map[string]int32{}, last: map[string]string{}}}
+		w := &wildWalker{&walker{bench: newBench(), Rand: rand.New(rand.NewPCG(seed, 2)), t: t, edits: map[string]*edit{}, was: map[string]int32{}, last: map[string]string{}}, &memoryWatcher{}}
 		w.note("seed %d", seed)
 		if seed%2 == 0 {
 			w.readLive()
 		}
-		w.gates.plans = map[string]action.Plan{"c": {Steps: []int{10, 50, 100}, Pause: time.Minute}}
+		w.gates.plans = map[string]action.Plan{
+			"a": {After: &action.Watch{For: 10 * time.Minute, Breach: 30 * time.Second, Max: 0.5, Metric: "errors"}},
+			"b": {Approval: true}, "c": {Steps: []int{10, 50, 100}, Pause: time.Minute},
+		}
+		w.engine.Watcher = w.number
 		w.addWorkload("cart", 2, hold.ReplicaBounds{})
 		w.addWorkload("shop", 3, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 12})
 		w.was["shop minReplicas"], w.was["shop maxReplicas"] = 2, 12

@@ -1,4 +1,4 @@
-// Command sale shows a flash sale on a real cluster: an event raises the sample to twenty pods, which are verified before the gate
+// Command sale shows a flash sale on a real cluster: an event raises the sample by twenty pods, which are verified before the gate
 // opens; when the event expires, the scaler restores the original state. Then the same with a bad release: rolled back, with an alert.
 package main
 
@@ -90,7 +90,7 @@ func (d *demo) installSaleStack(ctx context.Context) error {
 		return err
 	}
 	const room = `{"spec":{"template":{"spec":{"containers":[{"name":"sample","resources":{"requests":{"cpu":"10m"}}}]}}}}`
-	if _, err := d.runKubectl(ctx, "patch", "deploy/sample", "--type=strategic", "-p", room); err != nil { // makes room for twenty pods on one small node
+	if _, err := d.runKubectl(ctx, "patch", "deploy/sample", "--type=strategic", "-p", room); err != nil { // makes room for the sale on one small node
 		return err
 	}
 	_, err := d.runKubectl(ctx, "rollout", "status", "deploy/sample", "--timeout=120s")

@@ -28,7 +28,8 @@ import (
 
 // The constants of a sale in these tests.
 const (
-	Pods    = 20
+	NewPods = 20
+	Pods    = 2 + NewPods // with those before
 	topic   = "sales"
 	secret  = "only-for-this-cluster"
 	name    = "tachometer-scaler"

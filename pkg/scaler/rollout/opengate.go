@@ -1,0 +1,90 @@
+// Gates that cannot be shut: people learn that traffic may still come.
+
+package rollout
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+)
+
+// conditionGateShut tells whether the gates of a hold that is over or failed are shut. Its reasons while they are not:
+const (
+	conditionGateShut = "GateShut"
+	gateShutFailed    = "Failed"   // the scaler tries again, and keeps the pods
+	gateLeftOpen      = "LeftOpen" // only a person can shut them
+)
+
+// shutErrorPrefix begins the errors of gates that cannot be shut.
+const shutErrorPrefix = "the gate cannot be shut: "
+
+// reportOpenGate writes to a hold why its gates cannot be shut yet: the first error alone, since each write wakes another pass.
+func (o *Observed) reportOpenGate(now time.Time) (Step, bool) {
+	for i := range o.Holds {
+		h := &o.Holds[i]
+		c, err := findHoldCondition(h, conditionGateShut), o.GateErrors[h.UID]
+		if !h.Status.GateOpen || !strings.HasPrefix(err, shutErrorPrefix) || c != nil && c.Status == metav1.ConditionFalse {
+			continue
+		}
+		s := o.writeStatusStep(i, noteOpenGate(h.Status.DeepCopy(), gateShutFailed, err, now))
+		return s.withStepWarning(reasonTrouble, "hold %s: %s", h.HoldID(), err), true
+	}
+	return Step{}, false
+}
+
+// noteOpenGate returns the status of a hold with the reason of its open gates, of which its notifiers are to be told.
+func noteOpenGate(status hold.Status, reason, message string, now time.Time) hold.Status {
+	status.Conditions = setHoldCondition(status.Conditions, conditionGateShut, metav1.ConditionFalse, reason, shortenStatusText(message), now)
+	status.Told = forgetOutcome(status.Told, reasonStuck)
+	return status
+}
+
+// noteShutGate returns the status of a hold after its gates were shut.
+func (o *Observed) noteShutGate(h *hold.Object, status hold.Status, now time.Time) hold.Status {
+	if c := findHoldCondition(h, conditionGateShut); c != nil && c.Status == metav1.ConditionFalse {
+		status.Conditions = setHoldCondition(status.Conditions, conditionGateShut, metav1.ConditionTrue, "Shut", "the gate is shut", now)
+		status.Told = clearToldStuck(h, now)
+	}
+	return status
+}
+
+// isLeftOpen reports whether only a person can shut a gate of a hold, and notes how in the status that the hold gets.
+func (p *pass) isLeftOpen(ctx context.Context, h *hold.Object, gate string, status *hold.Status) bool {
+	fault := p.Gates.ShutFault(p.workload.Namespace, p.observed.currentGate(gate), h.Status.GateKeys[gate], p.observed.currentGateChanges(h))
+	if fault == "" {
+		return false
+	}
+	text := fmt.Sprintf("gate %s stays open: %s", gate, fault)
+	p.passLogger(ctx).Info("Gate cannot be shut, since the configuration no longer has it", "hold", h.HoldID(), "gate", gate, "reason", fault)
+	status.Message = shortenStatusText(strings.TrimPrefix(status.Message+"; ", "; ") + text)
+	if c := findLeftOpenGate(*status); c != nil { // another gate of the hold
+		text = c.Message + "; " + text
+	}
+	*status = noteOpenGate(*status, gateLeftOpen, text, p.now)
+	p.events = append(p.events, p.newStepEvent(Step{}.withStepWarning(reasonTrouble, "hold %s: gate %s stays open: %s", h.HoldID(), gate, fault)))
+	return true
+}
+
+// findLeftOpenGate returns the condition about the gates of a hold that only a person can shut; nil: it left none open.
+func findLeftOpenGate(status hold.Status) *metav1.Condition {
+	c := apimeta.FindStatusCondition(status.Conditions, conditionGateShut)
+	if c == nil || c.Status != metav1.ConditionFalse || c.Reason != gateLeftOpen {
+		return nil
+	}
+	return c
+}
+
+// openGateReason returns why the gates of a hold are open after it, once that does not mend itself; empty: they are not.
+func openGateReason(h *hold.Object, now time.Time) string {
+	c := findHoldCondition(h, conditionGateShut)
+	if c == nil || c.Status == metav1.ConditionTrue || c.Reason == gateShutFailed && now.Before(c.LastTransitionTime.Add(gateOpenTimeout)) {
+		return ""
+	}
+	return c.Message
+}
