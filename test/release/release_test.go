@@ -135,3 +135,18 @@ func TestVersionForm(t *testing.T) {
 		}
 	}
 }
+
+// TestChangelogSection: the notes are the section of this version, also beside one that begins alike and below an empty Unreleased.
+func TestChangelogSection(t *testing.T) {
+	t.Parallel()
+	const changelog = "# Changelog\n\n## Unreleased\n\n## 0.1.10 (2027-02-01)\n\n* ten\n\n## [v0.1.1] - 2027-01-01\n\n* one\n\n### more\n\n* two\n"
+	for version, want := range map[string]string{"0.1.1": "* one\n\n### more\n\n* two\n", "0.1.10": "* ten\n", "0.1": "", "0.2.0": ""} {
+		got, err := findChangelogSection(changelog, version)
+		if got != want || (err == nil) != (want != "") {
+			t.Errorf("%s: %q, %v; want %q", version, got, err, want)
+		}
+	}
+	if got, err := findChangelogSection("## Unreleased\n\n* new\n", "0.2.0"); got != "* new\n" || err != nil {
+		t.Errorf("unreleased: %q, %v", got, err)
+	}
+}
