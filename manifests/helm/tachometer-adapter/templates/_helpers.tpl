@@ -193,12 +193,15 @@ spec:
 {{- if include "tachometer-adapter.legacy" . -}}
 {{- $urls = list (include "tachometer-adapter.prometheusURL" .) -}}
 {{- else -}}
-{{- range (default dict .Values.config).backends }}{{ if kindIs "map" . }}{{ $urls = append $urls (toString .url) }}{{ end }}{{ end -}}
+{{- range (default dict .Values.config).backends -}}
+{{- if kindIs "map" . }}{{ $urls = concat $urls (list .url) (default list .failover) }}{{ end -}}
+{{- end -}}
 {{- end -}}
 {{- $ports := list -}}
 {{- range $urls -}}
-{{- $port := regexFind "^https?://[^/]+" . | regexFind ":[0-9]+$" | trimPrefix ":" -}}
-{{- $ports = append $ports (default (ternary "443" "80" (hasPrefix "https:" .)) $port) -}}
+{{- $url := toString . -}}
+{{- $port := regexFind "^https?://[^/]+" $url | regexFind ":[0-9]+$" | trimPrefix ":" -}}
+{{- $ports = append $ports (default (ternary "443" "80" (hasPrefix "https:" $url)) $port) -}}
 {{- end -}}
 {{- without (uniq $ports) "443" | join " " -}}
 {{- end -}}
