@@ -261,6 +261,9 @@ watchNamespace: leave it out, the adapter serves every namespace
 {{- if and (regexMatch "^--(tls-cert-file|tls-private-key-file|cert-dir)(=|$)" (toString .)) (not $trusted) -}}
 {{- fail (printf "%s makes a certificate that the APIServices would not trust: leave it out, and the replicas make a trusted one; or use tls.enable or certManager.enabled; or have cert-manager add the authority by apiServices.annotations" .) -}}
 {{- end -}}
+{{- if and (hasPrefix "--secure-port=" (toString .)) (ne . (printf "--secure-port=%d" (int $.Values.listenPort))) -}}
+{{- fail (printf "%s is not the port of the Service and of the probes: set listenPort" .) -}}
+{{- end -}}
 {{- end -}}
 {{- if and (include "tachometer-adapter.legacy" .) (not (or .Values.rules.default .Values.rules.custom .Values.rules.existing .Values.rules.external .Values.rules.resource)) -}}
 {{- fail "prometheus.* selects prometheus-adapter's format, which has no rule here: set rules.default, rules.custom, rules.external, rules.resource or rules.existing" -}}
