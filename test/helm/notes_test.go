@@ -91,6 +91,64 @@ func TestNotes(t *testing.T) {
 	}
 }
 
+// TestIgnoredValues: the notes name each value that has no effect beside the others.
+func TestIgnoredValues(t *testing.T) {
+	t.Parallel()
+	const ignored = " is ignored; "
+	for values, want := range map[string]string{
+		"{}":                                     "",
+		"psp: {create: true}":                    "psp" + ignored,
+		"runAsUser: 10001":                       "runAsUser" + ignored,
+		"automountServiceAccountToken: false":    "automountServiceAccountToken=false" + ignored,
+		"rbac: {useAuthReaderClusterRole: true}": "rbac.useAuthReaderClusterRole" + ignored,
+		"metricsRelistInterval: 30s":             "metricsRelistInterval" + ignored,
+		"{metricsRelistInterval: 30s, prometheus: {port: 80}}":                               "",
+		"{existingConfigMap: mine, config: {rules: []}}":                                     "config.rules, config.scrape" + ignored + "the ConfigMap mine takes precedence",
+		"{existingConfigMap: mine, rules: {custom: [{}]}}":                                   "external and resource are ignored; the ConfigMap mine takes precedence",
+		"{existingConfigMap: mine, rules: {existing: other}}":                                "existingConfigMap" + ignored,
+		"{rules: {existing: other, external: [{}]}}":                                         "external and resource are ignored; the ConfigMap other takes precedence",
+		"{certManager: {enabled: true}, tls: {enable: true}}":                                "tls" + ignored,
+		"{rbac: {create: false}, selfMetrics: {readers: [{name: p, namespace: m}]}}":         "selfMetrics.readers" + ignored,
+		"serviceMonitor: {enabled: true}":                                                    "Prometheus may not read /metrics yet",
+		"{global: {promHost: p}, prometheus: {url: 'http://{{ .Values.global.promHost }}'}}": "the chart reads nothing from global (promHost)",
+	} {
+		notes := renderBoth(t, release{"tachometer-adapter", "web", "monitoring"}, parseValues(t, values))["tachometer-adapter/templates/NOTES.txt"]
+		if (want == "" && strings.Contains(notes, "Note: ")) || !strings.Contains(notes, want) {
+			t.Errorf("with %s the notes lack %q, or have another one:\n%s", values, want, notes)
+		}
+	}
+}
+
+// TestServerPorts: the NetworkPolicy lets the adapter reach the servers in the values, also outside of the cluster.
+func TestServerPorts(t *testing.T) {
+	t.Parallel()
+	for values, want := range map[string][]string{
+		"{}": {"53", "53", "443", "6443"},
+		"prometheus: {url: 'http://prometheus.example.com'}":                           {"53", "53", "443", "6443", "9090"},
+		"prometheus: {url: 'http://arms.example.com:8080/api/v1/prometheus', port: 0}": {"53", "53", "443", "6443", "8080"},
+		"prometheus: {url: 'http://[fd00::1]', port: 0}":                               {"53", "53", "443", "6443", "80"},
+		"prometheus: {url: 'https://prometheus.example.com', port: 0}":                 {"53", "53", "443", "6443"},
+		"extraArguments: ['--prometheus-url=http://10.0.0.1:10902']":                   {"53", "53", "443", "6443", "10902"},
+		"config: {backends: [{name: a, url: 'http://10.0.0.1:9090'}, {name: b, url: 'http://10.0.0.2:9090'}, {name: c, url: 'https://p:8481/x', failover: ['http://10.0.0.3']}]}": {
+			"53", "53", "443", "6443", "9090", "8481", "80",
+		},
+	} {
+		policy := renderObjects(t, release{"tachometer-adapter", "web", "monitoring"}, parseValues(t, values))["NetworkPolicy monitoring/web-tachometer-adapter"]
+		egress, _, _ := unstructured.NestedSlice(policy.Object, "spec", "egress")
+		var got []string
+		for _, rule := range egress {
+			if rule := rule.(map[string]any); rule["to"] == nil {
+				for _, port := range rule["ports"].([]any) {
+					got = append(got, fmt.Sprint(port.(map[string]any)["port"]))
+				}
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("with %s, ports open to every address (-want +got):\n%s", values, diff)
+		}
+	}
+}
+
 // checkNotedObjects checks that the objects in the commands of the notes are those of the release.
 func checkNotedObjects(t *testing.T, notes string, objects map[string]*unstructured.Unstructured) {
 	t.Helper()

@@ -38,6 +38,12 @@ func TestUnusualValues(t *testing.T) {
 		"adapter, as a subchart":   {release{"tachometer-adapter", "web", "monitoring"}, "global: {imageRegistry: registry.example.com, storageClass: fast}"},
 		"adapter, hostNetwork":     {release{"tachometer-adapter", "web", "monitoring"}, "hostNetwork: {enabled: true}"},
 		"adapter, own certificate": {release{"tachometer-adapter", "web", "monitoring"}, "{extraArgs: ['--tls-cert-file=/etc/tls/tls.crt', '--tls-private-key-file=/etc/tls/tls.key'], apiServices: {annotations: {cert-manager.io/inject-ca-from: monitoring/web}}}"},
+		"adapter, numbers as text": {release{"tachometer-adapter", "web", "monitoring"}, "{replicas: '3', listenPort: '8443', logLevel: '4', revisionHistoryLimit: '5', terminationGracePeriodSeconds: '20', runAsUser: '10001', service: {port: '8443'}, extraArguments: ['--secure-port=8443'], prometheus: {port: '80'}, certManager: {enabled: true, certRevisionHistoryLimit: '2'}}"},
+		"adapter, no path":         {release{"tachometer-adapter", "web", "monitoring"}, "prometheus: {url: 'http://prometheus', port: null, path: null}"},
+		"adapter, URL argument":    {release{"tachometer-adapter", "web", "monitoring"}, "extraArguments: ['--prometheus-url=https://thanos:10902']"},
+		"adapter, tenant's path":   {release{"tachometer-adapter", "web", "monitoring"}, "prometheus: {url: 'http://[fd00::1]', port: '8481', path: /select/0:1/prometheus}"},
+		"adapter, recreate":        {release{"tachometer-adapter", "web", "monitoring"}, "strategy: {type: Recreate}"},
+		"scaler, recreate":         {release{"tachometer-scaler", "web", "monitoring"}, "{strategy: {type: Recreate}, replicas: '3', terminationGracePeriodSeconds: '20', service: {port: '443'}}"},
 		"scaler, long name":        {release{"tachometer-scaler", longName, "monitoring"}, "workloads: {namespaces: [shop, shop]}"},
 		"scaler, number":           {release{"tachometer-scaler", "1e3", "123"}, "{fullnameOverride: x1, workloads: {namespaces: ['7', '1e3']}, existingSecret: '5', existingConfigMap: '6'}"},
 		"scaler, every namespace":  {release{"tachometer-scaler", "web", "null"}, "{workloads: {namespaces: ['*', shop]}, gates: {namespaces: ['*', '*']}, podMonitor: {enabled: true, interval: '15'}, prometheusRule: {enabled: true}}"},
@@ -114,6 +120,10 @@ func checkPodSpec(t *testing.T, key string, deployment *unstructured.Unstructure
 		t.Errorf("%s: %v", key, err)
 		return
 	}
+	kind, _, _ := unstructured.NestedString(deployment.Object, "spec", "strategy", "type")
+	if _, rolling, _ := unstructured.NestedMap(deployment.Object, "spec", "strategy", "rollingUpdate"); rolling && kind == "Recreate" {
+		t.Errorf("%s: kube-apiserver rejects rollingUpdate beside Recreate", key)
+	}
 	volumes := map[string]bool{}
 	for _, volume := range spec.Volumes {
 		if volumes[volume.Name] {
@@ -153,7 +163,10 @@ func TestRejectedValues(t *testing.T) {
 			"image: {repository: registry.k8s.io/prometheus-adapter/prometheus-adapter, tag: v0.12.0}", "set image.repository and image.tag",
 		},
 		"peer's mirror": {release{"tachometer-adapter", "web", "monitoring"}, "image: {repository: mirror.example.com/k8s-prometheus-adapter-amd64}", "set image.repository"},
-		"no PEM":        {release{"tachometer-adapter", "web", "monitoring"}, "tls: {enable: true, ca: '# Public CA file'}", "tls.ca is no PEM"},
+		"peer's flat mirror": {
+			release{"tachometer-adapter", "web", "monitoring"}, "image: {repository: mirror.example.com/mirrored-prometheus-adapter-prometheus-adapter}", "set image.repository",
+		},
+		"no PEM": {release{"tachometer-adapter", "web", "monitoring"}, "tls: {enable: true, ca: '# Public CA file'}", "tls.ca is no PEM"},
 		"untrusted certificate": {
 			release{"tachometer-adapter", "web", "monitoring"}, "extraArguments: ['--tls-cert-file=/etc/tls/tls.crt']", "--tls-cert-file=/etc/tls/tls.crt makes a certificate",
 		},
@@ -166,6 +179,12 @@ func TestRejectedValues(t *testing.T) {
 			"{prometheus: {url: 'http://prometheus'}, config: {rules: [{metric: a, resource: pods, query: a}]}}", "config.rules",
 		},
 		"both by the port": {release{"tachometer-adapter", "web", "monitoring"}, "{prometheus: {port: 80}, config: {backends: []}}", "config.backends"},
+		"other port":       {release{"tachometer-adapter", "web", "monitoring"}, "{listenPort: 6443, extraArguments: ['--secure-port=8443']}", "set listenPort"},
+		"port twice":       {release{"tachometer-adapter", "web", "monitoring"}, "prometheus: {url: 'http://prometheus:9090'}", "if prometheus.url has the port or the path, set prometheus.port to 0"},
+		"port after slash": {release{"tachometer-adapter", "web", "monitoring"}, "prometheus: {url: 'http://prometheus/', port: 80}", "prometheus.url has a path"},
+		"no scheme":        {release{"tachometer-adapter", "web", "monitoring"}, "prometheus: {url: prometheus.monitoring.svc}", "write prometheus.url as http://HOST"},
+		"no slash":         {release{"tachometer-adapter", "web", "monitoring"}, "prometheus: {url: 'http://mimir', port: 0, path: prometheus}", "has no slash at its beginning"},
+		"word as a number": {release{"tachometer-adapter", "web", "monitoring"}, "{logLevel: info, replicas: ''}", "/replicas"},
 		"number as a tag":  {release{"tachometer-adapter", "web", "monitoring"}, "image: {tag: 1.10}", "/image/tag"},
 		"registry":         {release{"tachometer-adapter", "web", "monitoring"}, "image: {registry: registry.example.com}", "image.registry is no value of this chart: write the registry in image.repository"},
 		"replicaCount":     {release{"tachometer-scaler", "web", "monitoring"}, "replicaCount: 3", "replicaCount is no value of this chart: use replicas"},
@@ -254,12 +273,16 @@ func TestBudget(t *testing.T) {
 	for values, want := range map[string]bool{
 		"{}": true, "replicas: 1": false, "replicas: 0": false, "replicas: null": false, "podDisruptionBudget: {enabled: false}": false,
 		"{replicas: 1, podDisruptionBudget: {minAvailable: null, maxUnavailable: 1}}": true,
+		"podDisruptionBudget: {maxUnavailable: 0}":                                    true, "podDisruptionBudget: {maxUnavailable: ''}": true,
+		"{replicas: 1, podDisruptionBudget: {maxUnavailable: 0}}": false,
 	} {
 		for _, chart := range charts {
 			r := release{chart, "web", "monitoring"}
 			objects := renderObjects(t, r, parseValues(t, values))
 			if got := objects["PodDisruptionBudget monitoring/web-"+chart] != nil; got != want {
 				t.Errorf("%s with %s: a PodDisruptionBudget %t, want %t", chart, values, got, want)
+			} else if got && !strings.Contains(textOf(objects["PodDisruptionBudget monitoring/web-"+chart].Object), "vailable: 1\n") {
+				t.Errorf("%s with %s: it leaves no pod or every pod to a drain", chart, values)
 			}
 			notes := renderBoth(t, r, parseValues(t, values))[chart+"/templates/NOTES.txt"]
 			if noted := strings.Contains(notes, note); noted != (!want && strings.Contains(values, "replicas")) {

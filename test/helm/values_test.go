@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -68,7 +69,7 @@ func listFurtherKeys(own ...string) map[string]any {
 var typesBesides = map[string][]string{
 	"podDisruptionBudget.minAvailable": {"string", "null"}, "podDisruptionBudget.maxUnavailable": {"string", "integer"},
 	"rules.existing": {"string"}, "certManager.caCertRevisionHistoryLimit": {"integer"}, "certManager.certRevisionHistoryLimit": {"integer"},
-	"revisionHistoryLimit": {"integer"}, "prometheus.port": {"string"}, "logLevel": {"string"},
+	"revisionHistoryLimit": {"integer"}, "prometheus.port": {"string"}, "logLevel": {"string"}, "runAsUser": {"integer"},
 }
 
 // textMap are the values whose own values Kubernetes takes as text alone.
@@ -256,7 +257,20 @@ func valueSchema(node *yaml.Node, path string, further map[string]map[string]any
 		return objectSchema(node, path, further)
 	}
 	types := append([]string{map[string]string{"!!str": "string", "!!int": "integer", "!!bool": "boolean", "!!null": "null"}[node.Tag]}, typesBesides[path]...)
-	return schemaOf(types...)
+	if !slices.Contains(types, "integer") || strings.HasPrefix(path, "podDisruptionBudget.") { // a share of the pods, such as 50%
+		return schemaOf(types...)
+	}
+	if slices.Contains(types, "string") {
+		return numberSchema("^[0-9]*$", types...)
+	}
+	return numberSchema("^[0-9]+$", append(types, "string")...)
+}
+
+// numberSchema returns the schema of a number that Terraform, Argo CD or a template may write as text.
+func numberSchema(pattern string, types ...string) map[string]any {
+	schema := schemaOf(types...)
+	schema["pattern"] = pattern
+	return schema
 }
 
 // kubernetesSchema returns the schema of a type of Kubernetes. Each value may be null, which takes a default of the chart away.

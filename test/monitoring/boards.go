@@ -13,6 +13,28 @@ func newRateQuery(counter, label string) query {
 	return query{`sum by (` + label + `) (rate(` + counter + `{job=~"$job"}[$__rate_interval]))`, "{{" + label + "}}"}
 }
 
+// oneAutoscaler are the matchers of the chosen HPA in kube-state-metrics. Its queries take the maximum: two replicas of kube-state-metrics, or one before
+// and after its restart, have each series twice.
+const oneAutoscaler = `namespace="$namespace",horizontalpodautoscaler="$hpa"`
+
+// newAutoscalerQuery returns the query of a number of the HPA.
+func newAutoscalerQuery(number, legend string) query {
+	return query{`max(kube_horizontalpodautoscaler_` + number + `{` + oneAutoscaler + `})`, legend}
+}
+
+// newConditionQuery returns the query of a condition of the HPA: 1 while it is true.
+func newConditionQuery(condition, legend string) query {
+	return query{`max(kube_horizontalpodautoscaler_status_condition{` + oneAutoscaler + `,condition="` + condition + `",status="true"})`, legend}
+}
+
+// readyReplicas is the number of ready pods of what the HPA scales.
+var readyReplicas = `max(` + newReadyExpression("deployment", "Deployment") + ` or ` + newReadyExpression("statefulset", "StatefulSet") + `)`
+
+func newReadyExpression(label, kind string) string {
+	return `kube_` + label + `_status_replicas_ready{namespace="$namespace"} and on (` + label +
+		`) label_replace(kube_horizontalpodautoscaler_info{` + oneAutoscaler + `,scaletargetref_kind="` + kind + `"}, "` + label + `", "$1", "scaletargetref_name", "(.+)")`
+}
+
 // boards are the dashboards, by the names of their files.
 var boards = map[string]board{
 	"adapter.json": {
@@ -58,28 +80,40 @@ var boards = map[string]board{
 	},
 	"hpa.json": {
 		uid: "tachometer-hpa", title: "Tachometer / HPA",
-		description: "One HorizontalPodAutoscaler: its values, what it asks for, and what is ready. Needs kube-state-metrics.",
+		description: "One HorizontalPodAutoscaler: its values, what it asks for, what is ready, and how fast it reacts. Needs kube-state-metrics.",
 		variables: []variable{
 			{"namespace", `label_values(kube_horizontalpodautoscaler_info, namespace)`},
 			{"hpa", `label_values(kube_horizontalpodautoscaler_info{namespace="$namespace"}, horizontalpodautoscaler)`},
+			{"rule", `label_values(tachometer_reaction_seconds_count, rule)`},
 		},
-		rows: []row{{"Scaling", []panel{
-			{title: "Replicas", description: "What the HPA asks for, what there is, and its limits.", unit: "short", queries: []query{
-				{`kube_horizontalpodautoscaler_status_desired_replicas{namespace="$namespace",horizontalpodautoscaler="$hpa"}`, "desired"},
-				{`kube_horizontalpodautoscaler_status_current_replicas{namespace="$namespace",horizontalpodautoscaler="$hpa"}`, "current"},
-				{`kube_horizontalpodautoscaler_spec_min_replicas{namespace="$namespace",horizontalpodautoscaler="$hpa"}`, "min"},
-				{`kube_horizontalpodautoscaler_spec_max_replicas{namespace="$namespace",horizontalpodautoscaler="$hpa"}`, "max"},
+		rows: []row{
+			{"Now", []panel{
+				{title: "Replicas wanted", description: "What the HPA asks for.", unit: "short", stat: true, queries: []query{newAutoscalerQuery("status_desired_replicas", "")}},
+				{title: "Replicas ready", description: "Of the Deployment or StatefulSet that the HPA scales.", unit: "short", stat: true, queries: []query{{readyReplicas, ""}}},
+				{title: "Has a value", description: "1 if the HPA has a value, 0 if it keeps its replicas: `kubectl describe hpa` has the reason.", unit: "short", stat: true, queries: []query{newConditionQuery("ScalingActive", "")}},
 			}},
-			{title: "Metric values", description: "The values that the HPA read last, per pod or of the object.", unit: "short", queries: []query{
-				{`kube_horizontalpodautoscaler_status_target_metric{namespace="$namespace",horizontalpodautoscaler="$hpa"}`, "{{metric_name}} {{metric_target_type}}"},
-				{`kube_horizontalpodautoscaler_spec_target_metric{namespace="$namespace",horizontalpodautoscaler="$hpa"}`, "{{metric_name}} target"},
+			{"Scaling", []panel{
+				{title: "Replicas", description: "What the HPA asks for, what there is, what is ready, and its limits.", unit: "short", queries: []query{
+					newAutoscalerQuery("status_desired_replicas", "wanted"), newAutoscalerQuery("status_current_replicas", "current"), {readyReplicas, "ready"},
+					newAutoscalerQuery("spec_min_replicas", "min"), newAutoscalerQuery("spec_max_replicas", "max"),
+				}},
+				{title: "Metric values", description: "The values that the HPA read last, per pod or of the object.", unit: "short", queries: []query{
+					{`max by (metric_name, metric_target_type) (kube_horizontalpodautoscaler_status_target_metric{` + oneAutoscaler + `})`, "{{metric_name}} {{metric_target_type}}"},
+					{`max by (metric_name, metric_target_type) (kube_horizontalpodautoscaler_spec_target_metric{` + oneAutoscaler + `})`, "{{metric_name}} {{metric_target_type}} target"},
+				}},
+				{title: "Conditions", description: "ScalingActive 0: the HPA has no value, and `kubectl describe hpa` has the reason.", unit: "short", queries: []query{
+					{`max by (condition) (kube_horizontalpodautoscaler_status_condition{` + oneAutoscaler + `,status="true"})`, "{{condition}}"},
+				}},
+				{title: "At the limit", description: "1 while the HPA wants more than its maximum allows.", unit: "short", queries: []query{newConditionQuery("ScalingLimited", "limited")}},
 			}},
-			{title: "Conditions", description: "ScalingActive false: the HPA has no value, and `kubectl describe hpa` has the reason.", unit: "short", queries: []query{
-				{`kube_horizontalpodautoscaler_status_condition{namespace="$namespace",horizontalpodautoscaler="$hpa",status="true"}`, "{{condition}}"},
+			{"Reaction", []panel{
+				{title: "Stages, p95", description: "Of all HPAs with this rule: age of the oldest sample of a read, time between two looks, first read to scaled status, creation of a pod to its readiness.", unit: "s", queries: []query{
+					{`histogram_quantile(0.95, sum by (stage, le) (rate(tachometer_reaction_seconds_bucket{rule="$rule"}[10m])))`, "{{stage}}"},
+				}},
+				{title: "Observations of each stage", description: "Over ten minutes; decisions and starts are rare.", unit: "short", queries: []query{
+					{`sum by (stage) (increase(tachometer_reaction_seconds_count{rule="$rule"}[10m]))`, "{{stage}}"},
+				}},
 			}},
-			{title: "At the limit", description: "1 while the HPA wants more than its maximum allows.", unit: "short", queries: []query{
-				{`kube_horizontalpodautoscaler_status_condition{namespace="$namespace",horizontalpodautoscaler="$hpa",condition="ScalingLimited",status="true"}`, "limited"},
-			}},
-		}}},
+		},
 	},
 }

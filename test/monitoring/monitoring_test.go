@@ -70,9 +70,8 @@ func expressions(t *testing.T) map[string]string {
 func TestExpressions(t *testing.T) {
 	t.Parallel()
 	documented := readDocument(t, "metrics.md") + readDocument(t, "scaler-reference.md")
-	values := strings.NewReplacer("$__rate_interval", "1m", "$namespace", "shop", "$hpa", "web", "$job", ".*")
 	for place, text := range expressions(t) {
-		expr, err := parser.NewParser(parser.Options{}).ParseExpr(values.Replace(text))
+		expr, err := parser.NewParser(parser.Options{}).ParseExpr(chosenValues.Replace(text))
 		if err != nil {
 			t.Errorf("%s: %v", place, err)
 			continue
@@ -97,7 +96,8 @@ func readDocument(t *testing.T, name string) string {
 
 // foreign are the metrics of others: Prometheus's Go client, and kube-state-metrics.
 var foreign = regexp.MustCompile(`^(process_(cpu_seconds_total|resident_memory_bytes)|up|` +
-	`kube_horizontalpodautoscaler_(status_(desired|current)_replicas|spec_(min|max)_replicas|(status|spec)_target_metric|status_condition))$`)
+	`kube_(deployment|statefulset)_status_replicas_ready|` +
+	`kube_horizontalpodautoscaler_(info|status_(desired|current)_replicas|spec_(min|max)_replicas|(status|spec)_target_metric|status_condition))$`)
 
 func knownMetric(documented, name string) bool {
 	base := name

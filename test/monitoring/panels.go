@@ -14,6 +14,9 @@ import (
 	"github.com/grafana/grafana-foundation-sdk/go/timeseries"
 )
 
+// alertsPage lists the alerts, each with its runbook.
+const alertsPage = "https://github.com/tachometer-metrics/tachometer/blob/main/docs/operations.md#alerts"
+
 // query is one PromQL expression of a panel, with the legend of its series.
 type query struct{ expr, legend string }
 
@@ -44,6 +47,7 @@ func buildDashboard(b board) ([]byte, error) {
 	builder := dashboard.NewDashboardBuilder(b.title).Uid(b.uid).Description(b.description).Tags([]string{"tachometer", "autoscaling"}).
 		Readonly().Refresh("10s").Time("now-30m", "now").Timezone(common.TimeZoneBrowser).Tooltip(dashboard.DashboardCursorSyncCrosshair).
 		WithVariable(dashboard.NewDatasourceVariableBuilder("datasource").Label("Prometheus").Type("prometheus"))
+	builder.Link(dashboard.NewDashboardLinkBuilder("Alerts and runbooks").Type(dashboard.DashboardLinkTypeLink).Url(alertsPage).TargetBlank(true))
 	for _, v := range b.variables {
 		builder.WithVariable(dashboard.NewQueryVariableBuilder(v.name).Datasource(dashboardDataSource()).
 			Query(dashboard.StringOrMap{String: &v.expr}).Refresh(dashboard.VariableRefreshOnTimeRangeChanged).Sort(dashboard.VariableSortAlphabeticalAsc))

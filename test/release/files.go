@@ -185,19 +185,33 @@ func versionReleaseChart(text []byte, chart, app string) ([]byte, error) {
 	return yaml.Marshal(meta)
 }
 
-// writeReleaseNotes writes the release's section of the changelog; before the section has its heading, that of Unreleased.
+// writeReleaseNotes writes the release's section of the changelog.
 func (r *release) writeReleaseNotes(context.Context) error {
 	text, err := os.ReadFile(filepath.Join(r.root, "CHANGELOG.md"))
 	if err != nil {
 		return err
 	}
-	for _, section := range strings.Split(string(text), "\n## ")[1:] {
+	section, err := findChangelogSection(string(text), strings.TrimPrefix(r.version, "v"))
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(r.out, "notes.md"), []byte(r.releaseNotesHead()+section), 0o644)
+}
+
+// findChangelogSection returns the section of a version; before it has its heading, that of Unreleased.
+func findChangelogSection(changelog, version string) (string, error) {
+	bodies := map[string]string{}
+	for _, section := range strings.Split("\n"+changelog, "\n## ")[1:] {
 		heading, body, _ := strings.Cut(section, "\n")
-		if strings.HasPrefix(heading, strings.TrimPrefix(r.version, "v")) || heading == "Unreleased" {
-			return os.WriteFile(filepath.Join(r.out, "notes.md"), []byte(r.releaseNotesHead()+strings.TrimLeft(body, "\n")), 0o644)
+		name, _, _ := strings.Cut(strings.Trim(heading, "[]v "), " ") // a date may follow
+		bodies[strings.TrimSuffix(name, "]")] = strings.TrimLeft(body, "\n")
+	}
+	for _, name := range []string{version, "Unreleased"} {
+		if body := bodies[name]; body != "" {
+			return body, nil
 		}
 	}
-	return fmt.Errorf("CHANGELOG.md has no section for %s", r.version)
+	return "", fmt.Errorf("CHANGELOG.md has no section %q, and nothing in Unreleased: write what changed", version)
 }
 
 // releaseNotesHead returns what a reader types first: the check of the files, and the install.

@@ -6,11 +6,14 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
+
+	"sigs.k8s.io/yaml"
 )
 
 // TestReproducible makes the files of a release twice, and expects the same checksums of the same files.
@@ -59,6 +62,69 @@ func TestReproducible(t *testing.T) {
 	}
 	checkSBOM(t, filepath.Join(folder, "tachometer-adapter"+system+".spdx.json"))
 	checkScalerSize(t, readPacked(t, filepath.Join(folder, "tachometer-scaler"+system+".tar.gz"), "tachometer-scaler"))
+}
+
+// krewPlugin is a manifest of krew, https://krew.sigs.k8s.io/docs/developer-guide/plugin-manifest.
+type krewPlugin struct {
+	APIVersion string            `json:"apiVersion"`
+	Kind       string            `json:"kind"`
+	Metadata   map[string]string `json:"metadata"`
+	Spec       struct {
+		Version          string `json:"version"`
+		Homepage         string `json:"homepage"`
+		ShortDescription string `json:"shortDescription"`
+		Description      string `json:"description"`
+		Platforms        []struct {
+			URI      string `json:"uri"`
+			SHA256   string `json:"sha256"`
+			Bin      string `json:"bin"`
+			Selector struct {
+				MatchLabels map[string]string `json:"matchLabels"`
+			} `json:"selector"`
+		} `json:"platforms"`
+	} `json:"spec"`
+}
+
+// TestKrewManifest reads the plugin's manifest strictly, and expects what krew's index asks of one: the archive of each system, by its checksum.
+func TestKrewManifest(t *testing.T) {
+	t.Parallel()
+	r := release{root: "../..", out: t.TempDir(), version: "v1.2.3", systems: systems}
+	for _, s := range systems {
+		files := []packed{{"LICENSE", []byte("Apache"), 0o644}, {"kubectl-tachometer", []byte(s.os + s.arch), 0o755}}
+		if err := r.packReleaseArchive("kubectl-tachometer_v1.2.3_"+s.os+"_"+s.arch+".tar.gz", files); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(r.writeKrewManifest(t.Context()), r.writeReleaseChecksums(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(r.out, "krew.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var plugin krewPlugin
+	if err := yaml.UnmarshalStrict(text, &plugin); err != nil {
+		t.Fatal(err)
+	}
+	if plugin.APIVersion != "krew.googlecontainertools.github.com/v1alpha2" || plugin.Kind != "Plugin" || plugin.Metadata["name"] != "tachometer" || plugin.Spec.Version != "v1.2.3" {
+		t.Errorf("krew.yaml: %s %s %v %s", plugin.APIVersion, plugin.Kind, plugin.Metadata, plugin.Spec.Version)
+	}
+	if s := plugin.Spec.ShortDescription; s == "" || len(s) > 50 || plugin.Spec.Homepage == "" || plugin.Spec.Description == "" || len(plugin.Spec.Platforms) != len(systems) {
+		t.Errorf("krew.yaml: shortDescription %q, homepage %q, %d platforms", s, plugin.Spec.Homepage, len(plugin.Spec.Platforms))
+	}
+	sums, err := os.ReadFile(filepath.Join(r.out, "checksums.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, p := range plugin.Spec.Platforms {
+		s, file := systems[i], filepath.Base(p.URI)
+		if !strings.HasSuffix(p.URI, "/releases/download/v1.2.3/"+file) || !strings.Contains(string(sums), p.SHA256+"  "+file+"\n") {
+			t.Errorf("krew.yaml: %s has the checksum %q", p.URI, p.SHA256)
+		}
+		if want := map[string]string{"os": s.os, "arch": s.arch}; !maps.Equal(p.Selector.MatchLabels, want) || readPacked(t, filepath.Join(r.out, file), p.Bin) != s.os+s.arch {
+			t.Errorf("krew.yaml: selector %v, bin %q", p.Selector.MatchLabels, p.Bin)
+		}
+	}
 }
 
 // checkScalerSize notices a dependency that calls methods by name, as text/template does: the linker then keeps every method of every type, and the
@@ -133,5 +199,20 @@ func TestVersionForm(t *testing.T) {
 		if err := run(t.Context(), []string{"-version", version}); err == nil || !strings.Contains(err.Error(), "want vMAJOR.MINOR.PATCH") {
 			t.Errorf("version %q: %v", version, err)
 		}
+	}
+}
+
+// TestChangelogSection: the notes are the section of this version, also beside one that begins alike and below an empty Unreleased.
+func TestChangelogSection(t *testing.T) {
+	t.Parallel()
+	const changelog = "# Changelog\n\n## Unreleased\n\n## 0.1.10 (2027-02-01)\n\n* ten\n\n## [v0.1.1] - 2027-01-01\n\n* one\n\n### more\n\n* two\n"
+	for version, want := range map[string]string{"0.1.1": "* one\n\n### more\n\n* two\n", "0.1.10": "* ten\n", "0.1": "", "0.2.0": ""} {
+		got, err := findChangelogSection(changelog, version)
+		if got != want || (err == nil) != (want != "") {
+			t.Errorf("%s: %q, %v; want %q", version, got, err, want)
+		}
+	}
+	if got, err := findChangelogSection("## Unreleased\n\n* new\n", "0.2.0"); got != "* new\n" || err != nil {
+		t.Errorf("unreleased: %q, %v", got, err)
 	}
 }

@@ -36,7 +36,7 @@ func newMetrics(reg prometheus.Registerer, active func() float64) *metrics {
 		Name: "tachometer_provider_active_fallbacks",
 		Help: "Metrics last answered with the rule's fallback, within ten minutes.",
 	}, active)
-	return &metrics{
+	m := &metrics{
 		requests: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_provider_requests_total",
 			Help: "Requests for a metric, by API (custom or external) and outcome (success, not_found, unavailable, invalid or internal).",
@@ -70,6 +70,12 @@ func newMetrics(reg prometheus.Registerer, active func() float64) *metrics {
 			Help: "Panics in requests for metrics, each a bug.",
 		}),
 	}
+	for _, api := range []string{customAPI, externalAPI} {
+		for _, outcome := range []string{"success", "not_found", "unavailable", "invalid", "internal"} {
+			m.requests.WithLabelValues(api, outcome) // present from the start, so a rate sees the first increase
+		}
+	}
+	return m
 }
 
 // countProviderRequest counts one finished request.

@@ -23,8 +23,16 @@ func TestSelfMetrics(t *testing.T) {
 	want := `
 # HELP tachometer_provider_requests_total Requests for a metric, by API (custom or external) and outcome (success, not_found, unavailable, invalid or internal).
 # TYPE tachometer_provider_requests_total counter
+tachometer_provider_requests_total{api="custom",outcome="internal"} 0
+tachometer_provider_requests_total{api="custom",outcome="invalid"} 0
 tachometer_provider_requests_total{api="custom",outcome="not_found"} 1
 tachometer_provider_requests_total{api="custom",outcome="success"} 3
+tachometer_provider_requests_total{api="custom",outcome="unavailable"} 0
+tachometer_provider_requests_total{api="external",outcome="internal"} 0
+tachometer_provider_requests_total{api="external",outcome="invalid"} 0
+tachometer_provider_requests_total{api="external",outcome="not_found"} 0
+tachometer_provider_requests_total{api="external",outcome="success"} 0
+tachometer_provider_requests_total{api="external",outcome="unavailable"} 0
 # HELP tachometer_provider_substituted_total Missing values replaced by the rule's onMissing.
 # TYPE tachometer_provider_substituted_total counter
 tachometer_provider_substituted_total 1

@@ -57,28 +57,56 @@ annotations:
 {{- end }}
 {{- end -}}
 
+{{/* The last --prometheus-url among the further arguments, which takes precedence over prometheus.url, as for prometheus-adapter. */}}
+{{- define "tachometer-adapter.urlArgument" -}}
+{{- $url := "" -}}
+{{- range concat (default list .Values.extraArgs) (default list .Values.extraArguments) -}}
+{{- if hasPrefix "--prometheus-url=" (toString .) -}}{{- $url = trimPrefix "--prometheus-url=" . -}}{{- end -}}
+{{- end -}}
+{{- $url -}}
+{{- end -}}
+
 {{/* "true" where the values ask for prometheus-adapter's format: a server's URL, port or path, or rules in that format. */}}
 {{- define "tachometer-adapter.legacy" -}}
-{{- $server := or .Values.prometheus.url .Values.prometheus.path (ne (toString .Values.prometheus.port) "9090") -}}
+{{- $port := has (toString .Values.prometheus.port) (list "9090" "<nil>" "") | not -}}
+{{- $server := or .Values.prometheus.url .Values.prometheus.path $port (include "tachometer-adapter.urlArgument" .) -}}
 {{- if or $server .Values.rules.custom .Values.rules.existing .Values.rules.external .Values.rules.resource -}}true{{- end -}}
 {{- end -}}
 
 {{- define "tachometer-adapter.prometheusURL" -}}
 {{- $url := tpl (default "http://prometheus.default.svc" .Values.prometheus.url) . -}}
-{{- if int .Values.prometheus.port -}}
-{{- printf "%s:%d%s" $url (int .Values.prometheus.port) .Values.prometheus.path -}}
-{{- else -}}
-{{- printf "%s%s" $url .Values.prometheus.path -}}
+{{- $port := int .Values.prometheus.port -}}
+{{- default (print $url (ternary (print ":" $port) "" (ne $port 0)) (default "" .Values.prometheus.path)) (include "tachometer-adapter.urlArgument" .) -}}
+{{- end -}}
+
+{{/* Fails where prometheus.url, port and path together are no URL, or another one than each of them says. */}}
+{{- define "tachometer-adapter.checkURL" -}}
+{{- $url := include "tachometer-adapter.prometheusURL" . -}}
+{{- if not (regexMatch `^https?://([^/@\s]+@)?(\[[^]/\s]+\]|[^][/:@\s]+)(:[0-9]+)?(/\S*)?$` $url) -}}
+{{- fail (printf "prometheus.url, port and path give %q, which is no URL of a server: write prometheus.url as http://HOST or https://HOST, and prometheus.path with a slash at its beginning; if prometheus.url has the port or the path, set prometheus.port to 0" $url) -}}
+{{- end -}}
+{{- if and (int .Values.prometheus.port) (regexMatch "^https?://[^/]+/" (tpl (default "" .Values.prometheus.url) .)) -}}
+{{- fail (printf "prometheus.url has a path, and prometheus.port would follow it: %q; write the path in prometheus.path, or set prometheus.port to 0 and write the port in prometheus.url" $url) -}}
+{{- end -}}
+{{- if and .Values.prometheus.path (not (hasPrefix "/" .Values.prometheus.path)) -}}
+{{- fail (printf "prometheus.path %q has no slash at its beginning" .Values.prometheus.path) -}}
 {{- end -}}
 {{- end -}}
 
+{{/* The user's own ConfigMap; empty for one that the chart renders. */}}
+{{- define "tachometer-adapter.givenConfigMap" -}}
+{{- default .Values.existingConfigMap .Values.rules.existing -}}
+{{- end -}}
+
 {{- define "tachometer-adapter.configMapName" -}}
-{{- if .Values.rules.existing -}}
-{{- .Values.rules.existing -}}
-{{- else if .Values.existingConfigMap -}}
-{{- .Values.existingConfigMap -}}
-{{- else -}}
-{{- printf "%s-config" (include "tachometer-adapter.fullname" .) -}}
+{{- default (printf "%s-config" (include "tachometer-adapter.fullname" .)) (include "tachometer-adapter.givenConfigMap" .) -}}
+{{- end -}}
+
+{{/* The settings that the user wrote into config, such as "rules, config.scrape"; empty for the default. */}}
+{{- define "tachometer-adapter.nativeSettings" -}}
+{{- $native := omit (default dict .Values.config) "apiVersion" "kind" -}}
+{{- if ne (toJson $native) (toJson (dict "scrape" (dict "interval" "2s"))) -}}
+{{- keys $native | sortAlpha | join ", config." -}}
 {{- end -}}
 {{- end -}}
 
@@ -159,9 +187,28 @@ spec:
   {{- end }}
 {{ end -}}
 
+{{/* The ports of the Prometheus-compatible servers in the values, which may be outside of the cluster, without 443, which is open. */}}
+{{- define "tachometer-adapter.serverPorts" -}}
+{{- $urls := list -}}
+{{- if include "tachometer-adapter.legacy" . -}}
+{{- $urls = list (include "tachometer-adapter.prometheusURL" .) -}}
+{{- else -}}
+{{- range (default dict .Values.config).backends -}}
+{{- if kindIs "map" . }}{{ $urls = concat $urls (list .url) (default list .failover) }}{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- $ports := list -}}
+{{- range $urls -}}
+{{- $url := toString . -}}
+{{- $port := regexFind "^https?://[^/]+" $url | regexFind ":[0-9]+$" | trimPrefix ":" -}}
+{{- $ports = append $ports (default (ternary "443" "80" (hasPrefix "https:" $url)) $port) -}}
+{{- end -}}
+{{- without (uniq $ports) "443" | join " " -}}
+{{- end -}}
+
 {{/* "true" where a PodDisruptionBudget is rendered. For one pod, minAvailable would stop every drain of its node. */}}
 {{- define "tachometer-adapter.budget" -}}
-{{- $one := and (kindIs "invalid" .Values.podDisruptionBudget.maxUnavailable) (lt (int (default 1 .Values.replicas)) 2) -}}
+{{- $one := and (not .Values.podDisruptionBudget.maxUnavailable) (lt (int (default 1 .Values.replicas)) 2) -}}
 {{- if and .Values.podDisruptionBudget.enabled (not $one) -}}true{{- end -}}
 {{- end -}}
 
@@ -198,7 +245,7 @@ watchNamespace: leave it out, the adapter serves every namespace
 {{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $fullname) -}}
 {{- fail (printf "a Service cannot be called %q: set fullnameOverride to a name of small letters, digits and hyphens that begins with a letter" $fullname) -}}
 {{- end -}}
-{{- if regexMatch "(^|/)(prometheus-adapter/prometheus-adapter|(k8s-)?prometheus-adapter(-[a-z0-9]+)?)$" .Values.image.repository -}}
+{{- if regexMatch "prometheus-adapter[^/]*$" .Values.image.repository -}}
 {{- fail (printf "image.repository is that of prometheus-adapter, %q: set image.repository and image.tag to tachometer-adapter's image" .Values.image.repository) -}}
 {{- end -}}
 {{- if and .Values.tls.enable (not .Values.certManager.enabled) -}}
@@ -214,12 +261,16 @@ watchNamespace: leave it out, the adapter serves every namespace
 {{- if and (regexMatch "^--(tls-cert-file|tls-private-key-file|cert-dir)(=|$)" (toString .)) (not $trusted) -}}
 {{- fail (printf "%s makes a certificate that the APIServices would not trust: leave it out, and the replicas make a trusted one; or use tls.enable or certManager.enabled; or have cert-manager add the authority by apiServices.annotations" .) -}}
 {{- end -}}
+{{- if and (hasPrefix "--secure-port=" (toString .)) (ne . (printf "--secure-port=%d" (int $.Values.listenPort))) -}}
+{{- fail (printf "%s is not the port of the Service and of the probes: set listenPort" .) -}}
+{{- end -}}
 {{- end -}}
 {{- if and (include "tachometer-adapter.legacy" .) (not (or .Values.rules.default .Values.rules.custom .Values.rules.existing .Values.rules.external .Values.rules.resource)) -}}
 {{- fail "prometheus.* selects prometheus-adapter's format, which has no rule here: set rules.default, rules.custom, rules.external, rules.resource or rules.existing" -}}
 {{- end -}}
-{{- $native := omit (default dict .Values.config) "apiVersion" "kind" -}}
-{{- if and (include "tachometer-adapter.legacy" .) (ne (toJson $native) (toJson (dict "scrape" (dict "interval" "2s")))) $native -}}
-{{- fail (printf "prometheus.* and rules.* select prometheus-adapter's format, which would leave out config.%s: write native rules and their servers in config.rules and config.backends alone, or remove them from config" (keys $native | sortAlpha | join ", config.")) -}}
+{{- if include "tachometer-adapter.legacy" . }}{{ include "tachometer-adapter.checkURL" . }}{{ end -}}
+{{- $native := include "tachometer-adapter.nativeSettings" . -}}
+{{- if and (include "tachometer-adapter.legacy" .) $native -}}
+{{- fail (printf "prometheus.* and rules.* select prometheus-adapter's format, which would leave out config.%s: write native rules and their servers in config.rules and config.backends alone, or remove them from config" $native) -}}
 {{- end -}}
 {{- end -}}

@@ -101,7 +101,7 @@ subjects:
 
 {{/* "true" where a PodDisruptionBudget is rendered. For one pod, minAvailable would stop every drain of its node. */}}
 {{- define "tachometer-scaler.budget" -}}
-{{- $one := and (kindIs "invalid" .Values.podDisruptionBudget.maxUnavailable) (lt (int (default 1 .Values.replicas)) 2) -}}
+{{- $one := and (not .Values.podDisruptionBudget.maxUnavailable) (lt (int (default 1 .Values.replicas)) 2) -}}
 {{- if and .Values.podDisruptionBudget.enabled (not $one) -}}true{{- end -}}
 {{- end -}}
 
