@@ -19,18 +19,18 @@ func newMetrics(r prometheus.Registerer, pods *podTable) *metrics {
 			Name: "tachometer_discovery_targets", Help: "Pods that are scraped.",
 		}),
 		demands: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "tachometer_discovery_demands", Help: "Distinct demands of autoscalers, and of readers in the last ten minutes.",
+			Name: "tachometer_discovery_demands", Help: "Demands of autoscalers, and of readers in the last ten minutes.",
 		}),
 		autoscalers: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "tachometer_discovery_hpas", Help: "HorizontalPodAutoscalers in the cluster.",
 		}),
 		unresolved: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "tachometer_discovery_unresolved_namespaces",
-			Help: "Namespaces with a HorizontalPodAutoscaler on unknown pods.",
+			Help: "Namespaces with an HPA on unknown pods.",
 		}),
 		selectorLookups: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_discovery_resolve_total",
-			Help: "Requests for the pod selector of an object, by outcome: success, not_found, no_selector, forbidden or error.",
+			Help: "Reads of an object's pod selector, by outcome: success, not_found, no_selector, forbidden or error.",
 		}, []string{"outcome"}),
 		watchErrors: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_discovery_watch_errors_total", Help: "Failed lists and watches, by resource.",
@@ -41,7 +41,7 @@ func newMetrics(r prometheus.Registerer, pods *podTable) *metrics {
 		}),
 		rejectedMetrics: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "tachometer_discovery_rejected_hpa_metrics",
-			Help: "Metrics of HorizontalPodAutoscalers beyond the limit of 50 for each, or a limit in bytes.",
+			Help: "Metrics of HPAs beyond the limit of 50 for each, or a limit in bytes.",
 		}),
 		rejectedFamilies: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "tachometer_discovery_rejected_families",
@@ -49,7 +49,7 @@ func newMetrics(r prometheus.Registerer, pods *podTable) *metrics {
 		}),
 		optedOut: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_discovery_opted_out_pods_total",
-			Help: "Pods without annotation that left external metrics with their last HorizontalPodAutoscaler.",
+			Help: "Pods without annotation that left external metrics with their last HPA.",
 		}),
 	}
 	if r != nil {

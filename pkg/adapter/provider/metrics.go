@@ -39,7 +39,7 @@ func newMetrics(reg prometheus.Registerer, active func() float64) *metrics {
 	return &metrics{
 		requests: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_provider_requests_total",
-			Help: "Requests for a metric, by API (custom or external) and outcome (success, not_found, unavailable, invalid or internal).",
+			Help: "Requests by API (custom or external) and outcome (success, not_found, unavailable, invalid or internal).",
 		}, []string{"api", "outcome"}),
 		duration: f.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "tachometer_provider_request_duration_seconds",

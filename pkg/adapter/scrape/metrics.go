@@ -40,7 +40,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		requests: map[string]prometheus.Counter{},
 		rejectedPages: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_scrape_pages_rejected_total",
-			Help: "Rejected pages, and rejected families of accepted pages, by reason.",
+			Help: "Rejected pages, and families of accepted pages, by reason.",
 		}, []string{"reason"}),
 		duration: f.NewHistogram(prometheus.HistogramOpts{
 			Name:    "tachometer_scrape_duration_seconds",
@@ -69,7 +69,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		}),
 		missedScrapes: f.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_scrape_missed_total",
-			Help: "Scrapes skipped because the previous one was still under way.",
+			Help: "Scrapes skipped because the previous one still ran.",
 		}),
 		panics: f.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_scrape_panics_total",

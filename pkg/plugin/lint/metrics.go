@@ -53,7 +53,7 @@ func listLintMetricRules() []Rule {
 	return []Rule{
 		{
 			"average-of-a-quantile", SeverityError,
-			"The HPA divides this value by the number of pods; a latency divided by pods means nothing.",
+			"The HPA divides this value by the number of pods: a latency divided by pods means nothing.",
 			"Use a target of type Value, or scale on a rate or on concurrency.", lintQuantileAverages,
 		},
 		{
@@ -63,8 +63,8 @@ func listLintMetricRules() []Rule {
 		},
 		{
 			"cpu-beside-load", SeverityWarning,
-			"The highest wish of all metrics wins: the CPU of starting pods scales up at each deploy.",
-			"Keep the metric that the load moves first, and drop the other.", lintCPUBesideLoad,
+			"The highest wish wins: the CPU of starting pods scales up at each deploy.",
+			"Keep the metric that the load moves first.", lintCPUBesideLoad,
 		},
 		{
 			"cpu-target-out-of-reach", SeverityError,
@@ -73,7 +73,7 @@ func listLintMetricRules() []Rule {
 		},
 		{
 			"duplicate-metric", SeverityWarning,
-			"Of two targets for one metric only the lower has an effect.",
+			"Only the lower of two targets for one metric has an effect.",
 			"Keep one of them.", lintDuplicateMetrics,
 		},
 		{
@@ -83,27 +83,27 @@ func listLintMetricRules() []Rule {
 		},
 		{
 			"latency-target", SeverityWarning,
-			"A slow dependency raises latency whatever the number of pods: the autoscaler goes to maxReplicas.",
+			"A slow dependency raises latency whatever the number of pods, up to maxReplicas.",
 			"Scale on a rate or on concurrency, and alert on latency.", lintLatencyTargets,
 		},
 		{
 			"memory-target", SeverityWarning,
-			"Most programs keep the memory of a peak, so the number of pods never falls again.",
+			"Most programs keep the memory of a peak: the number of pods never falls again.",
 			"Scale on load; bound memory by the container's limit.", lintMemoryTargets,
 		},
 		{
 			"metric-dies-with-its-pods", SeverityError,
-			"Without pods there is no metric, so nothing wakes the workload.",
-			"Add an external or Object metric that exists at zero, such as a queue; or set minReplicas to 1.", lintMetricAtZero,
+			"Without pods there is no metric, and nothing wakes the workload.",
+			"Add a metric that exists at zero, such as a queue; or set minReplicas to 1.", lintMetricAtZero,
 		},
 		{
 			"missing-request", SeverityError,
-			"A utilization is a share of the request: without it the HPA controller has no value for the pod.",
+			"A utilization is a share of the request: without one the pod has no value.",
 			"Set the request of every container, or use a target of type AverageValue.", lintMissingRequests,
 		},
 		{
 			"surge-counts-as-wish", SeverityWarning,
-			"Within the tolerance the HPA controller counts a rolling update's surge as wanted: each deploy adds pods (kubernetes#138505).",
+			"Within the tolerance a rolling update's surge counts as wanted: each deploy adds pods (kubernetes#138505).",
 			"Scale on a metric of pods, use a target of type Value, or set the Deployment's maxSurge to 0.", lintSurgingAverages,
 		},
 		{
@@ -113,7 +113,7 @@ func listLintMetricRules() []Rule {
 		},
 		{
 			"value-of-a-rate", SeverityWarning,
-			"More pods do not lower the rate of all, so with a target of type Value each look multiplies the pods again, up to maxReplicas.",
+			"More pods do not lower the rate of all: with a target of type Value each look multiplies the pods, up to maxReplicas.",
 			"Use a target of type AverageValue, unless the metric is a mean over the pods.", lintRateValues,
 		},
 	}

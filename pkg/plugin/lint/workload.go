@@ -15,7 +15,7 @@ func listLintWorkloadRules() []Rule {
 	return []Rule{
 		{
 			"liveness-is-readiness", SeverityWarning,
-			"Under overload both probes fail, and the kubelet kills the pods that are needed most.",
+			"Under overload both probes fail, and the kubelet kills the pods.",
 			"Give the livenessProbe a page without dependencies, or a higher failureThreshold.", lintLivenessIsReadiness,
 		},
 		{
@@ -30,12 +30,12 @@ func listLintWorkloadRules() []Rule {
 		},
 		{
 			"metrics-port-undeclared", SeverityWarning,
-			"No container declares the annotated port: it is probably mistyped.",
+			"No container declares the annotated port.",
 			"Annotate a port that the container declares, or declare the port.", lintUndeclaredPort,
 		},
 		{
 			"no-readiness-probe", SeverityWarning,
-			"The pod gets traffic as soon as it starts, and the autoscaler counts it as ready.",
+			"The pod gets traffic, and counts as ready, as soon as it starts.",
 			"Add a readinessProbe.", lintReadinessProbe,
 		},
 		{
