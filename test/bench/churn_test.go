@@ -99,7 +99,7 @@ func writeChurn(file string, gone int, before, after footprint) error {
 		return err
 	}
 	text := fmt.Sprintf(`%s
-%d pods come and go, %d at a time, each scraped two or three times, in virtual time. Before, and after all pods are forgotten:
+%d pods come and go, %d at a time, each scraped two or three times, in virtual time. *After*: all pods are forgotten.
 
 | | heap in use, KB | goroutines | series | label sets of the self-metrics |
 | --- | --- | --- | --- | --- |

@@ -214,8 +214,8 @@ func watchPodCount(seen *saleSeen) func(watch.Event) {
 
 func formatSales(all []saleTimes) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, `The sample with two pods and its autoscaler, and the scaler as shipped; the node has the images, and room for %d pods. An event on Kafka asks for
-%d pods. Seconds from its publication; %d runs.
+	fmt.Fprintf(&b, `The sample with two pods and its autoscaler, and the scaler as shipped; the node has the images, and room for %d pods. Seconds from the publication of
+an event on Kafka that asks for %d; %d runs.
 
 | until | median | p95 | greatest |
 | --- | --- | --- | --- |
