@@ -45,7 +45,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		}),
 		handshakeErrors: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_apiserver_handshake_errors_total",
-			Help: "Connections that ended before their TLS handshake was complete.",
+			Help: "Connections that ended in their TLS handshake.",
 		}),
 	}
 	for _, reason := range []string{

@@ -13,7 +13,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	m := &metrics{
 		checks: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_certificate_checks_total",
-			Help: "Checks of the Secret and the APIServices, by outcome (success or error).",
+			Help: "Checks of the Secret and the APIServices (success or error).",
 		}, []string{"outcome"}),
 		renewals: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_certificate_renewals_total",

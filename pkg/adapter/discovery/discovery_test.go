@@ -473,7 +473,7 @@ tachometer_discovery_hpas 2
 # HELP tachometer_discovery_pods Pods in the cluster, live or not.
 # TYPE tachometer_discovery_pods gauge
 tachometer_discovery_pods 2
-# HELP tachometer_discovery_resolve_total Reads of an object's pod selector, by outcome: success, not_found, no_selector, forbidden or error.
+# HELP tachometer_discovery_resolve_total Reads of an object's pod selector: success, not_found, no_selector, forbidden or error.
 # TYPE tachometer_discovery_resolve_total counter
 tachometer_discovery_resolve_total{outcome="success"} 1
 # HELP tachometer_discovery_targets Pods that are scraped.

@@ -30,10 +30,10 @@ func newMetrics(r prometheus.Registerer, pods *podTable) *metrics {
 		}),
 		selectorLookups: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_discovery_resolve_total",
-			Help: "Reads of an object's pod selector, by outcome: success, not_found, no_selector, forbidden or error.",
+			Help: "Reads of an object's pod selector: success, not_found, no_selector, forbidden or error.",
 		}, []string{"outcome"}),
 		watchErrors: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "tachometer_discovery_watch_errors_total", Help: "Failed lists and watches, by resource.",
+			Name: "tachometer_discovery_watch_errors_total", Help: "Failed lists and watches.",
 		}, []string{"resource"}),
 		rejectedDemands: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_discovery_demands_rejected_total",

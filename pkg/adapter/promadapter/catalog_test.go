@@ -291,7 +291,7 @@ func TestClusterDown(t *testing.T) {
 # HELP tachometer_promadapter_known_metrics Metrics that prometheus-adapter's rules serve.
 # TYPE tachometer_promadapter_known_metrics gauge
 tachometer_promadapter_known_metrics 1
-# HELP tachometer_promadapter_listings_total Listings of the series of a rule, by outcome (success or error).
+# HELP tachometer_promadapter_listings_total Listings of a rule's series (success or error).
 # TYPE tachometer_promadapter_listings_total counter
 tachometer_promadapter_listings_total{outcome="error"} 3
 tachometer_promadapter_listings_total{outcome="success"} 1

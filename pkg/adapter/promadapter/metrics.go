@@ -25,7 +25,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		}),
 		listings: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_promadapter_listings_total",
-			Help: "Listings of the series of a rule, by outcome (success or error).",
+			Help: "Listings of a rule's series (success or error).",
 		}, []string{"outcome"}),
 		rejected: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "tachometer_promadapter_rejected_names",

@@ -35,7 +35,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		running: map[string]int{},
 		requests: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_backend_requests_total",
-			Help: "Requests to the backend's servers, by outcome.",
+			Help: "Requests to the backend's servers.",
 		}, []string{"backend", "outcome"}),
 		requestDuration: f.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "tachometer_backend_request_duration_seconds",
@@ -68,7 +68,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		}, by),
 		panics: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_backend_panics_total",
-			Help: "Panics in queries of a backend, each a bug.",
+			Help: "Panics in queries, each a bug.",
 		}, by),
 	}
 }

@@ -25,7 +25,7 @@ func newKubeletUsageMetrics(r prometheus.Registerer) *kubeletMetrics {
 	m := &kubeletMetrics{
 		reads: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_resource_node_reads_total",
-			Help: "Reads of kubelets, by outcome.",
+			Help: "Reads of kubelets.",
 		}, []string{"outcome"}),
 		duration: f.NewHistogram(prometheus.HistogramOpts{
 			Name:    "tachometer_resource_node_read_duration_seconds",
@@ -73,7 +73,7 @@ func newResourceMetricsAPIMetrics(r prometheus.Registerer) *apiMetrics {
 		}, []string{"resource"}),
 		omissions: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_resource_omissions_total",
-			Help: "Pods and nodes without usage in a response, by reason.",
+			Help: "Pods and nodes without usage in a response.",
 		}, []string{"resource", "reason"}),
 	}
 }

@@ -23,7 +23,7 @@ type metrics struct {
 func newMetrics(s *Store, r prometheus.Registerer) metrics {
 	rejected := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tachometer_store_rejected_total",
-		Help: "Samples that the store rejected, by reason.",
+		Help: "Samples that the store rejected.",
 	}, []string{"reason"})
 	m := metrics{
 		tooMany:    rejected.WithLabelValues(reasonTooManySeries),
