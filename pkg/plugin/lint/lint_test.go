@@ -763,7 +763,7 @@ func TestPage(t *testing.T) {
 		fmt.Fprintf(&page, "\n## %ss\n", strings.ToUpper(string(severity[:1]))+string(severity[1:]))
 		for _, r := range Rules() {
 			if r.Severity == severity {
-				fmt.Fprintf(&page, "\n### %s\n\n%s.\n\n%s\n", r.ID, r.Reason, r.Fix)
+				fmt.Fprintf(&page, "\n### %s\n\n%s\n\n%s\n", r.ID, r.Reason, r.Fix)
 			}
 		}
 	}
