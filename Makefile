@@ -137,7 +137,7 @@ bench: ## benchmarks of the hot paths, each beside its peer (PROMETHEUS=path to 
 	go test -run "^$$$$" -bench . -benchmem ./pkg/...
 	go test ./pkg/adapter/window -run TestReport -report
 	go -C test test ./bench -run TestChurn -churn-pods 100000
-	go -C test run ./bench $(if $(PROMETHEUS),-prometheus $(abspath $(PROMETHEUS))) -report "$(CURDIR)/docs/benchmarks.md"
+	go -C test run ./bench $(if $(PROMETHEUS),-prometheus $(abspath $(PROMETHEUS))) -report "$(CURDIR)/test/bench/REPORT.md"
 
 # Figures of another adapter are shown, not written into the report of ours.
 PEER_PARTS ?= step,chain
