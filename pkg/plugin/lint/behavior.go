@@ -32,12 +32,12 @@ func listLintLimitRules() []Rule {
 	return []Rule{
 		{
 			"invalid-limits", SeverityError,
-			"kube-apiserver rejects an autoscaler with maxReplicas below 1 or minReplicas below 0.",
+			"kube-apiserver rejects maxReplicas below 1 and minReplicas below 0.",
 			"Set maxReplicas to 1 or more, and minReplicas to 0 or more.", lintInvalidLimits,
 		},
 		{
 			"min-above-max", SeverityError,
-			"kube-apiserver rejects an autoscaler with minReplicas above maxReplicas.",
+			"kube-apiserver rejects minReplicas above maxReplicas.",
 			"Raise maxReplicas.", lintMinAboveMax,
 		},
 		{
@@ -69,12 +69,12 @@ func listLintBehaviorRules() []Rule {
 		{
 			"down-faster-than-up", SeverityWarning,
 			"It removes pods sooner than it adds them, and the next peak lacks them.",
-			"Make scaleDown.stabilizationWindowSeconds longer than the scaleUp window.", lintDownFasterThanUp,
+			"Lengthen scaleDown.stabilizationWindowSeconds.", lintDownFasterThanUp,
 		},
 		{
 			"invalid-behavior", SeverityError,
 			"kube-apiserver rejects this autoscaler.",
-			"Keep periodSeconds from 1 to 1800, stabilizationWindowSeconds from 0 to 3600, values above 0; remove an empty list of policies.",
+			"Keep periodSeconds from 1 to 1800, stabilizationWindowSeconds from 0 to 3600, values above 0, and no empty policies.",
 			lintInvalidBehavior,
 		},
 		{
@@ -110,7 +110,7 @@ func listLintBehaviorRules() []Rule {
 		{
 			"waits-to-scale-up", SeverityWarning,
 			"A burst gets pods only when it has lasted as long as the window.",
-			"Set scaleUp.stabilizationWindowSeconds to 0, its default.", lintUpWindow,
+			"Set scaleUp.stabilizationWindowSeconds to 0.", lintUpWindow,
 		},
 	}
 }

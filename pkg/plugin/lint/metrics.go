@@ -58,8 +58,8 @@ func listLintMetricRules() []Rule {
 		},
 		{
 			"counter-without-rate", SeverityError,
-			"A counter only grows, so the autoscaler goes to maxReplicas and stays there.",
-			"Scale on its rate: NAME_per_second instead of NAME_total.", lintRawCounters,
+			"A counter only grows: the autoscaler stays at maxReplicas.",
+			"Scale on NAME_per_second instead of NAME_total.", lintRawCounters,
 		},
 		{
 			"cpu-beside-load", SeverityWarning,
@@ -68,8 +68,8 @@ func listLintMetricRules() []Rule {
 		},
 		{
 			"cpu-target-out-of-reach", SeverityError,
-			"The target with its tolerance lies above the CPU limit, so it never scales up.",
-			"Lower the target, or raise or remove the CPU limit.", lintUnreachableTarget,
+			"The target with its tolerance lies above the CPU limit.",
+			"Lower the target, or raise the CPU limit.", lintUnreachableTarget,
 		},
 		{
 			"duplicate-metric", SeverityWarning,
@@ -79,7 +79,7 @@ func listLintMetricRules() []Rule {
 		{
 			"invalid-metric", SeverityError,
 			"kube-apiserver rejects such a metric, or the HPA controller cannot compute it.",
-			"Give the metric a type, the field of that type, and one target above 0 of the target's type.", lintInvalidMetrics,
+			"Give it a type, the field of that type, and one target above 0.", lintInvalidMetrics,
 		},
 		{
 			"latency-target", SeverityWarning,
@@ -94,12 +94,12 @@ func listLintMetricRules() []Rule {
 		{
 			"metric-dies-with-its-pods", SeverityError,
 			"Without pods there is no metric, and nothing wakes the workload.",
-			"Add a metric that exists at zero, such as a queue; or set minReplicas to 1.", lintMetricAtZero,
+			"Add a metric that exists at zero, or set minReplicas to 1.", lintMetricAtZero,
 		},
 		{
 			"missing-request", SeverityError,
 			"A utilization is a share of the request: without one the pod has no value.",
-			"Set the request of every container, or use a target of type AverageValue.", lintMissingRequests,
+			"Set every container's request, or use a target of type AverageValue.", lintMissingRequests,
 		},
 		{
 			"surge-counts-as-wish", SeverityWarning,

@@ -37,12 +37,12 @@ func listLintNeighbourRules() []Rule {
 		{
 			"overlapping-selectors", SeverityError,
 			"The selector matches pods of two workloads: the HPA counts both, or rejects them (AmbiguousSelector).",
-			"Give each workload a label of its own, Jobs and DaemonSets too.", lintOverlappingSelectors,
+			"Give each workload its own label, Jobs and DaemonSets too.", lintOverlappingSelectors,
 		},
 		{
 			"target-missing", SeverityWarning,
 			"The scale target was not read: its name may be mistyped.",
-			"Correct scaleTargetRef, or read the file with the workload too.", lintMissingTarget,
+			"Correct scaleTargetRef, or name the workload's file too.", lintMissingTarget,
 		},
 		{
 			"target-without-group", SeverityError,
@@ -52,16 +52,16 @@ func listLintNeighbourRules() []Rule {
 		{
 			"target-without-scale", SeverityError,
 			"Such a kind has no scale.",
-			"Name a Deployment, a StatefulSet or another kind with a scale, spelled as in its manifest.", lintTargetScale,
+			"Name a kind with a scale, such as Deployment, spelled as in its manifest.", lintTargetScale,
 		},
 		{
 			"two-autoscalers", SeverityError,
 			"Two autoscalers of one workload undo each other's work.",
-			"Put the metrics of both into one autoscaler: the highest wish wins.", lintTwoAutoscalers,
+			"Put both metrics into one autoscaler: the highest wish wins.", lintTwoAutoscalers,
 		},
 		{
 			"vertical-autoscaler", SeverityWarning,
-			"Both act on one resource: a changed request changes the utilization, and so the number of pods.",
+			"Both act on one resource: a changed request changes the number of pods.",
 			"Scale on load; or set the VerticalPodAutoscaler's updateMode to \"Off\", or its controlledResources to the other resource.", lintVerticalAutoscalers,
 		},
 	}

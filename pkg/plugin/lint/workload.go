@@ -31,7 +31,7 @@ func listLintWorkloadRules() []Rule {
 		{
 			"metrics-port-undeclared", SeverityWarning,
 			"No container declares the annotated port.",
-			"Annotate a port that the container declares, or declare the port.", lintUndeclaredPort,
+			"Annotate a declared port, or declare it.", lintUndeclaredPort,
 		},
 		{
 			"no-readiness-probe", SeverityWarning,
@@ -41,7 +41,7 @@ func listLintWorkloadRules() []Rule {
 		{
 			"ready-while-starting", SeverityWarning,
 			"The autoscaler takes the CPU of the start for load.",
-			"Add a startupProbe, or an initialDelaySeconds to the readinessProbe.", lintReadyWhileStarting,
+			"Add a startupProbe, or initialDelaySeconds to the readinessProbe.", lintReadyWhileStarting,
 		},
 		{
 			"replicas-in-manifest", SeverityWarning,
