@@ -41,11 +41,11 @@ func newMetrics(r prometheus.Registerer, pods *podTable) *metrics {
 		}),
 		rejectedMetrics: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "tachometer_discovery_rejected_hpa_metrics",
-			Help: "Metrics of HPAs beyond the limit of 50 for each, or a limit in bytes.",
+			Help: "Metrics of HPAs beyond 50 for each, or a limit in bytes.",
 		}),
 		rejectedFamilies: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "tachometer_discovery_rejected_families",
-			Help: "Demanded families beyond the limit of 1000 for each group of pods.",
+			Help: "Demanded families beyond 1000 for a group of pods.",
 		}),
 		optedOut: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_discovery_opted_out_pods_total",
@@ -66,7 +66,7 @@ func newDiscoveredPodCollectors(pods *podTable) []prometheus.Collector {
 			Name: "tachometer_discovery_pods", Help: "Pods in the cluster, live or not.",
 		}, func() float64 { count, _ := pods.countDiscoveredPods(); return float64(count) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "tachometer_discovery_departed_pods", Help: "Deleted pods with counts that may still be within a window.",
+			Name: "tachometer_discovery_departed_pods", Help: "Deleted pods with counts still within a window.",
 		}, func() float64 { kept, _ := pods.countDiscoveredDepartures(); return float64(kept) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "tachometer_discovery_departed_pods_dropped_total",
