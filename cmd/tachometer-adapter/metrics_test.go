@@ -114,7 +114,7 @@ kubectl -n tachometer port-forward deploy/tachometer-adapter 6443 &
 curl -sk -H "Authorization: Bearer $(kubectl -n monitoring create token prometheus)" https://localhost:6443/metrics
 ` + "```" + `
 
-The ServiceAccount needs the ClusterRole ` + "`tachometer-self-metrics-reader`" + `. The page also has the metrics of every Kubernetes API server and Go program.
+The ServiceAccount needs the ClusterRole ` + "`tachometer-self-metrics-reader`" + `.
 Names in ` + "`_total`" + ` are counters, *histogram* marks histograms, and all others are gauges. Braces hold the labels.
 
 | metric | meaning |

@@ -69,7 +69,7 @@ func listLintBehaviorRules() []Rule {
 		{
 			"down-faster-than-up", SeverityWarning,
 			"It removes pods sooner than it adds them, and the next peak lacks them.",
-			"Lengthen scaleDown.stabilizationWindowSeconds.", lintDownFasterThanUp,
+			"Make scaleDown.stabilizationWindowSeconds longer than scaleUp's.", lintDownFasterThanUp,
 		},
 		{
 			"invalid-behavior", SeverityError,

@@ -54,7 +54,7 @@ func listLintMetricRules() []Rule {
 		{
 			"average-of-a-quantile", SeverityError,
 			"The HPA divides this value by the number of pods: a latency divided by pods means nothing.",
-			"Use a target of type Value, or scale on a rate or on concurrency.", lintQuantileAverages,
+			"Use a Value target, or scale on a rate or on concurrency.", lintQuantileAverages,
 		},
 		{
 			"counter-without-rate", SeverityError,
@@ -99,12 +99,12 @@ func listLintMetricRules() []Rule {
 		{
 			"missing-request", SeverityError,
 			"A utilization is a share of the request: without one the pod has no value.",
-			"Set every container's request, or use a target of type AverageValue.", lintMissingRequests,
+			"Set every container's request, or use an AverageValue target.", lintMissingRequests,
 		},
 		{
 			"surge-counts-as-wish", SeverityWarning,
 			"Within the tolerance a rolling update's surge counts as wanted: each deploy adds pods (kubernetes#138505).",
-			"Scale on a metric of pods, use a target of type Value, or set the Deployment's maxSurge to 0.", lintSurgingAverages,
+			"Scale on a metric of pods, use a Value target, or set the Deployment's maxSurge to 0.", lintSurgingAverages,
 		},
 		{
 			"unknown-container", SeverityError,
@@ -113,8 +113,8 @@ func listLintMetricRules() []Rule {
 		},
 		{
 			"value-of-a-rate", SeverityWarning,
-			"More pods do not lower the rate of all: with a target of type Value each look multiplies the pods, up to maxReplicas.",
-			"Use a target of type AverageValue, unless the metric is a mean over the pods.", lintRateValues,
+			"More pods do not lower the rate of all: with a Value target each look multiplies the pods, up to maxReplicas.",
+			"Use an AverageValue target, unless the metric is a mean over the pods.", lintRateValues,
 		},
 	}
 }
