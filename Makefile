@@ -136,8 +136,8 @@ soak-scaler-node: kubernetes ## the scaler on a real Kubernetes for half an hour
 bench: ## benchmarks of the hot paths, each beside its peer (PROMETHEUS=path to a newer one)
 	go test -run "^$$$$" -bench . -benchmem ./pkg/...
 	go test ./pkg/adapter/window -run TestReport -report
-	go -C test test ./bench -run TestChurn -churn-pods 100000 -churn-report "$(CURDIR)/docs/benchmarks.md"
-	go -C test run ./bench $(if $(PROMETHEUS),-prometheus $(abspath $(PROMETHEUS))) -report "$(CURDIR)/docs/benchmarks.md"
+	go -C test test ./bench -run TestChurn -churn-pods 100000
+	go -C test run ./bench $(if $(PROMETHEUS),-prometheus $(abspath $(PROMETHEUS))) -report "$(CURDIR)/test/bench/REPORT.md"
 
 # Figures of another adapter are shown, not written into the report of ours.
 PEER_PARTS ?= step,chain

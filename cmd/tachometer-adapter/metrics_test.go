@@ -107,25 +107,31 @@ func TestMetricsAreDocumented(t *testing.T) {
 
 <!-- Written by ` + "`make update`" + ` from what the program registers; do not edit. -->
 
-The numbers about the adapter itself, to alert on and to draw. [operations.md](operations.md#alerts) has the shipped alerts and dashboards.
+Draw the adapter's own state, and write alerts. [operations.md](operations.md#alerts) has the shipped alerts and dashboards.
 
 ` + "```sh" + `
 kubectl -n tachometer port-forward deploy/tachometer-adapter 6443 &
 curl -sk -H "Authorization: Bearer $(kubectl -n monitoring create token prometheus)" https://localhost:6443/metrics
 ` + "```" + `
 
-The ServiceAccount needs the ClusterRole ` + "`tachometer-self-metrics-reader`" + `. Beside these metrics the page has those of every Kubernetes API server and Go
-program: ` + "`apiserver_*`, `authentication_*`, `authorization_*`, `rest_client_*`, `go_*`, `process_*`" + `.
+The ServiceAccount needs the ClusterRole ` + "`tachometer-self-metrics-reader`" + `.
+Names in ` + "`_total`" + ` are counters, *histogram* marks histograms, and all others are gauges. Braces hold the labels.
 
-| metric | type, labels | meaning |
-| --- | --- | --- |
+| metric | meaning |
+| --- | --- |
 `)
 	for _, m := range selfMetrics(t) {
-		labels := ""
+		labels, kind := "", ""
 		if m.labels != "" {
-			labels = ", `" + strings.ReplaceAll(m.labels, ", ", "`, `") + "`"
+			labels = "{" + strings.ReplaceAll(m.labels, ", ", ",") + "}"
 		}
-		fmt.Fprintf(&b, "| `%s` | %s%s | %s |\n", m.name, m.kind, labels, strings.ReplaceAll(m.help, "|", `\|`))
+		switch suffix := strings.HasSuffix(m.name, "_total"); {
+		case m.kind == "histogram":
+			kind = "*histogram* "
+		case suffix != (m.kind == "counter"):
+			t.Errorf("%s is a %s: the page says otherwise by its name", m.name, m.kind)
+		}
+		fmt.Fprintf(&b, "| `%s%s` | %s%s |\n", m.name, labels, kind, strings.ReplaceAll(m.help, "|", `\|`))
 	}
 	compareGolden(t, "../../docs/metrics.md", b.String())
 }

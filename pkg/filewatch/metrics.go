@@ -19,9 +19,9 @@ func NewMetrics(r prometheus.Registerer, program string) *Metrics {
 		})
 	}
 	m := &Metrics{
-		generation:  gauge("generation", "Number of configurations applied since the start; the first is 1."),
+		generation:  gauge("generation", "Configurations applied since the start."),
 		lastSuccess: gauge("last_success_timestamp_seconds", "When the active configuration was read."),
-		faults:      gauge("faults", "Faults in the newest configuration file; above 0 the previous configuration stays active."),
+		faults:      gauge("faults", "Faults in the newest configuration file; above 0 the previous one stays active."),
 	}
 	if r != nil {
 		r.MustRegister(m.generation, m.lastSuccess, m.faults)

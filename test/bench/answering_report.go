@@ -25,12 +25,12 @@ func (s *settings) reportAnswering(ctx context.Context, dir string, load float64
 
 func (a *answering) formatAnswering(answers []*answer) string {
 	var w bytes.Buffer
-	fmt.Fprintf(&w, `The adapter with its defaults, beside a fake kube-apiserver with %d pods in groups of %d and an autoscaler on each group. The adapter has one
-processor to itself, and scrapes all pods every 2 s (%.1f %% of the processor without reads; resident: %.0f MB). Reads come over TLS with the front
-proxy's certificate, from %d connections for %v. *CPU* is the adapter's time for one read, less the time without reads.
+	fmt.Fprintf(&w, `A fake kube-apiserver has %d pods in groups of %d, and an autoscaler on each group. The adapter has its defaults and a processor to itself, and
+scrapes every 2 s (without reads %.1f %% of the processor, %.0f MB resident). Reads come over TLS with the front proxy's certificate, from %d
+connections for %v. *CPU* is of one read, beyond the time without reads.
 
-| read | protocol | offered | reads/s | p50, ms | p99, ms | CPU, ms |
-| --- | --- | --- | --- | --- | --- | --- |
+| read | offered | reads/s | p50, ms | p99, ms | CPU, ms |
+| --- | --- | --- | --- | --- | --- |
 `, a.groups*podsPerGroup, podsPerGroup, 100*a.idle.cpu.Seconds()/a.idle.elapsed.Seconds(), float64(a.idle.resident)/1e6, connections, a.steady)
 	for _, one := range answers {
 		a.writeAnsweringRow(&w, one)
@@ -39,10 +39,13 @@ proxy's certificate, from %d connections for %v. *CPU* is the adapter's time for
 }
 
 func (a *answering) writeAnsweringRow(w io.Writer, one *answer) {
-	offered := "all it takes"
+	name, offered := one.name, "all"
+	if one.protocol != http2 {
+		name += ", " + one.protocol
+	}
 	if one.rate > 0 {
 		offered = fmt.Sprintf("%d/s", one.rate)
 	}
-	fmt.Fprintf(w, "| %s | %s | %s | %.0f | %.2f | %.2f | %.3f |\n", one.name, one.protocol, offered, one.apiReadsPerSecond(),
+	fmt.Fprintf(w, "| %s | %s | %.0f | %.2f | %.2f | %.3f |\n", name, offered, one.apiReadsPerSecond(),
 		1000*one.apiLatencyQuantile(0.5).Seconds(), 1000*one.apiLatencyQuantile(0.99).Seconds(), 1000*one.cpuPerAPIRead(a.idle).Seconds())
 }

@@ -27,15 +27,10 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/query"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/scrape"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/store"
-	"github.com/tachometer-metrics/tachometer/test/bench/internal/host"
-	"github.com/tachometer-metrics/tachometer/test/bench/internal/report"
 )
 
 // A hundred thousand pods take ten seconds, and some minutes with the race detector: `make bench` uses as many.
-var (
-	churnPods   = flag.Int("churn-pods", 4000, "pods that come and go in TestChurn")
-	churnReport = flag.String("churn-report", "", "file whose section about churn is written anew")
-)
+var churnPods = flag.Int("churn-pods", 4000, "pods that come and go in TestChurn")
 
 const (
 	generation  = 500              // pods at a time
@@ -85,30 +80,6 @@ func TestChurn(t *testing.T) {
 	if after.goroutines > before.goroutines+scrapers || after.labelSets > before.labelSets || after.series > 0 {
 		t.Errorf("before %+v, after %+v", before, after)
 	}
-	if *churnReport == "" || t.Failed() {
-		return
-	}
-	if err := writeChurn(*churnReport, gone, before, after); err != nil {
-		t.Error(err)
-	}
-}
-
-func writeChurn(file string, gone int, before, after footprint) error {
-	load, err := host.Quiet(context.Background(), 1e6, 0)
-	if err != nil {
-		return err
-	}
-	text := fmt.Sprintf(`%s
-%d pods come and go, %d at a time, each scraped two or three times, in virtual time. Before, and after all pods are forgotten:
-
-| | heap in use, KB | goroutines | series | label sets of the self-metrics |
-| --- | --- | --- | --- | --- |
-| before | %.0f | %d | %d | %d |
-| after | %.0f | %d | %d | %d |
-`, host.Describe(time.Now(), load), gone, generation,
-		float64(before.heap)/1e3, before.goroutines, before.series, before.labelSets,
-		float64(after.heap)/1e3, after.goroutines, after.series, after.labelSets)
-	return report.Section{Command: "test/bench", Part: "churn", Title: "Pods that come and go"}.Write(file, text)
 }
 
 // newChurn starts the components; end stops them.

@@ -173,8 +173,8 @@ func (e *evaluating) measureEvaluator(ctx context.Context, row evaluation, ask f
 
 func (e *evaluating) formatEvaluating(all []*evaluation) string {
 	var w bytes.Buffer
-	fmt.Fprintf(&w, `CPU of one evaluation of `+"`%s`"+` over %d samples a series, one series a pod, in one process.
-Tachometer gets all pods by name and checks the age of its samples. Prometheus's engine reads Prometheus's own storage.
+	fmt.Fprintf(&w, `CPU of one evaluation of `+"`%s`"+` over %d samples a series, one series a pod. Tachometer
+gets all pods by name and checks the samples' age. Prometheus's engine reads Prometheus's storage.
 
 | series | evaluated by | CPU, ms | × Prometheus |
 | --- | --- | --- | --- |

@@ -1,5 +1,5 @@
 // Command bench measures this repository's programs beside their peers, on this machine, in one run. It writes the results into
-// docs/benchmarks.md.
+// REPORT.md.
 package main
 
 import (

@@ -22,8 +22,8 @@ func (s *settings) reportMemory(ctx context.Context, dir string, load float64, o
 
 func (m *memory) formatMemory(all []*holding) string {
 	var w bytes.Buffer
-	fmt.Fprintf(&w, `The adapter with its defaults (scrapes every 2 s, longest window %v), beside a fake kube-apiserver with these pods in groups of %d and an
-autoscaler on each group that asks for two families.
+	fmt.Fprintf(&w, `Resident memory of the adapter with its defaults (scrapes every 2 s, longest window %v). A fake kube-apiserver has the pods in groups of %d, each
+with an autoscaler that asks for two families.
 
 | pods | series | resident, MB | processors |
 | --- | --- | --- | --- |
@@ -34,7 +34,7 @@ autoscaler on each group that asks for two families.
 		fmt.Fprintf(&w, "| %d | %d | %.1f | %.2f |\n", h.populationPods(), h.populationPods()*2*h.series,
 			float64(h.resident)/1e6, h.cpu.Seconds()/h.elapsed.Seconds())
 	}
-	fmt.Fprintf(&w, "\nBy difference of *resident*: %.1f KB a target with its two series and its pod; %.2f KB a series with a minute of samples.\n",
+	fmt.Fprintf(&w, "\nBy difference: %.1f KB a target with two series and its pod; %.2f KB a series with a minute of samples.\n",
 		residentBytesEach(by[someFlat], by[manyFlat], population.populationPods)/1e3, residentBytesEach(by[someFlat], by[someDeep], population.populationSeries)/1e3)
 	return w.String()
 }

@@ -14,14 +14,11 @@ func (s *scraping) formatScraping(results []*result) string {
 	service := newBenchService()
 	service.advanceBenchSeries()
 	whole, named := service.renderBenchPage(""), service.renderBenchPage("name[]="+family)
-	fmt.Fprintf(&w, `Every %v each target serves a page of promhttp with %d series in %.1f KB; the scraper keeps the family %s: %d series, %.1f KB where
-a target honours `+"`name[]`"+`. Each scraper has one processor to itself for %v, after a warm-up of %v.
+	fmt.Fprintf(&w, `Every %v each target serves a page of promhttp: %d series, %.1f KB. The scraper keeps the family %s: %d series, %.1f KB where a target
+honours `+"`name[]`"+`. Each scraper has a processor to itself for %v, after %v. *CPU* is of one scrape; *× Prometheus* compares with whole
+pages and as many targets, at most %d, its limit; *memory* is resident for one target, beyond the empty process (%s).
 
-* *CPU*: for one scrape. *× Prometheus*: beside Prometheus with whole pages and as many targets, at most %d, its limit.
-* *Memory*: resident for one target, beyond the process without targets (%s).
-* *Scrapes*: made, of due.
-
-| targets | pages | scraper | CPU, ms | × Prometheus | memory, KB | scrapes |
+| targets | pages | scraper | CPU, ms | × Prometheus | memory, KB | scrapes made |
 | --- | --- | --- | --- | --- | --- | --- |
 `, s.interval, countPageSeries(whole), benchKilobytes(len(whole)), family, countPageSeries(named), benchKilobytes(len(named)), s.steady,
 		warmUp*s.interval, s.peerLimit, s.idleMemoryText(results))
@@ -75,7 +72,7 @@ func (s *scraping) writeScrapingRow(w io.Writer, r *result, results []*result) {
 // reportTargets writes the cost of a scrape for a target that gathers and renders each page.
 func (s *scraping) reportTargets(w io.Writer, results []*result) {
 	fmt.Fprint(w, `
-**What a scrape costs the target**: CPU of the targets' process for one scrape. Prometheus requests a compressed page.
+**Cost for the target**: its CPU for one scrape. Prometheus requests a compressed page.
 
 | asked by | CPU, ms | × asked by Prometheus |
 | --- | --- | --- |

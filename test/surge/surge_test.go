@@ -22,7 +22,7 @@ func splitHours(hours float64) (simulations int, end int64) {
 	return int(math.Ceil(hours)), settleMillis + int64(3_600_000*min(hours, 1))
 }
 
-// steadyKinds are the kinds of steady traffic of docs/benchmarks.md.
+// steadyKinds are the kinds of steady traffic of pkg/adapter/window/REPORT.md.
 func steadyKinds() []trafficKind {
 	rare := batchKind("4 requests/s in batches of 20, spread", 4, 20, true)
 	rare.leastHours = 3 // in these the shortened window alone would raise

@@ -37,15 +37,15 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	m := &metrics{
 		rejections: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_apiserver_rejected_requests_total",
-			Help: "Requests rejected for a limit of the server, by reason. The reasons that end in lane_full, processors_busy and unread_responses come after authentication, all others before.",
+			Help: "Requests rejected for a limit, by reason. Reasons ending in lane_full, processors_busy or unread_responses: after authentication; all others before.",
 		}, []string{"reason"}),
 		evictions: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_apiserver_evicted_connections_total",
-			Help: "Connections closed for new ones, because there were too many.",
+			Help: "Connections closed for new ones at the limit.",
 		}),
 		handshakeErrors: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_apiserver_handshake_errors_total",
-			Help: "Connections that ended before their TLS handshake was complete.",
+			Help: "Connections that ended in their TLS handshake.",
 		}),
 	}
 	for _, reason := range []string{
@@ -55,7 +55,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	}
 	connections := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "tachometer_apiserver_connections",
-		Help: "Open connections that do not belong to kube-apiserver's front proxy.",
+		Help: "Open connections of others than kube-apiserver's front proxy.",
 	}, m.currentAPIServerConnections)
 	if r != nil {
 		r.MustRegister(m.rejections, m.evictions, m.handshakeErrors, connections)

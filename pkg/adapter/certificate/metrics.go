@@ -13,15 +13,15 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	m := &metrics{
 		checks: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_certificate_checks_total",
-			Help: "Checks of the shared Secret and the APIServices by outcome (success or error).",
+			Help: "Checks of the Secret and the APIServices (success or error).",
 		}, []string{"outcome"}),
 		renewals: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_certificate_renewals_total",
-			Help: "Serving certificates that this replica made and stored.",
+			Help: "Certificates made and stored by this replica.",
 		}),
 		writes: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_certificate_ca_bundle_writes_total",
-			Help: "Writes of the caBundle of an APIService by this replica.",
+			Help: "Writes of an APIService's caBundle by this replica.",
 		}),
 	}
 	for _, outcome := range []string{"success", "error"} {
@@ -45,7 +45,7 @@ func (m *metrics) countCertificateCheck(err error) {
 func registerCertificateExpiry(r prometheus.Registerer, timestamp func() float64) {
 	gauge := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "tachometer_certificate_expiry_timestamp_seconds",
-		Help: "When the serving certificate expires; 0 while there is none.",
+		Help: "Expiry of the serving certificate; 0 without one.",
 	}, timestamp)
 	if r != nil {
 		r.MustRegister(gauge)

@@ -464,7 +464,7 @@ func TestSelfMetrics(t *testing.T) {
 	runInWorld(t, objects, map[string]any{"shop/web": "app=web"}, nil, func(w *clusterWorld) {
 		sleepAndSettle(time.Second)
 		want := `
-# HELP tachometer_discovery_demands Distinct demands of autoscalers, and of readers in the last ten minutes.
+# HELP tachometer_discovery_demands Demands of autoscalers, and of readers in the last ten minutes.
 # TYPE tachometer_discovery_demands gauge
 tachometer_discovery_demands 2
 # HELP tachometer_discovery_hpas HorizontalPodAutoscalers in the cluster.
@@ -473,7 +473,7 @@ tachometer_discovery_hpas 2
 # HELP tachometer_discovery_pods Pods in the cluster, live or not.
 # TYPE tachometer_discovery_pods gauge
 tachometer_discovery_pods 2
-# HELP tachometer_discovery_resolve_total Requests for the pod selector of an object, by outcome: success, not_found, no_selector, forbidden or error.
+# HELP tachometer_discovery_resolve_total Reads of an object's pod selector: success, not_found, no_selector, forbidden or error.
 # TYPE tachometer_discovery_resolve_total counter
 tachometer_discovery_resolve_total{outcome="success"} 1
 # HELP tachometer_discovery_targets Pods that are scraped.

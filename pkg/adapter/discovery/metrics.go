@@ -19,21 +19,21 @@ func newMetrics(r prometheus.Registerer, pods *podTable) *metrics {
 			Name: "tachometer_discovery_targets", Help: "Pods that are scraped.",
 		}),
 		demands: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "tachometer_discovery_demands", Help: "Distinct demands of autoscalers, and of readers in the last ten minutes.",
+			Name: "tachometer_discovery_demands", Help: "Demands of autoscalers, and of readers in the last ten minutes.",
 		}),
 		autoscalers: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "tachometer_discovery_hpas", Help: "HorizontalPodAutoscalers in the cluster.",
 		}),
 		unresolved: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "tachometer_discovery_unresolved_namespaces",
-			Help: "Namespaces with a HorizontalPodAutoscaler on unknown pods.",
+			Help: "Namespaces with an HPA on unknown pods.",
 		}),
 		selectorLookups: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_discovery_resolve_total",
-			Help: "Requests for the pod selector of an object, by outcome: success, not_found, no_selector, forbidden or error.",
+			Help: "Reads of an object's pod selector: success, not_found, no_selector, forbidden or error.",
 		}, []string{"outcome"}),
 		watchErrors: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "tachometer_discovery_watch_errors_total", Help: "Failed lists and watches, by resource.",
+			Name: "tachometer_discovery_watch_errors_total", Help: "Failed lists and watches.",
 		}, []string{"resource"}),
 		rejectedDemands: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_discovery_demands_rejected_total",
@@ -41,15 +41,15 @@ func newMetrics(r prometheus.Registerer, pods *podTable) *metrics {
 		}),
 		rejectedMetrics: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "tachometer_discovery_rejected_hpa_metrics",
-			Help: "Metrics of HorizontalPodAutoscalers beyond the limit of 50 for each, or a limit in bytes.",
+			Help: "Metrics of HPAs beyond 50 for each, or a limit in bytes.",
 		}),
 		rejectedFamilies: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "tachometer_discovery_rejected_families",
-			Help: "Demanded families beyond the limit of 1000 for each group of pods.",
+			Help: "Demanded families beyond 1000 for a group of pods.",
 		}),
 		optedOut: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_discovery_opted_out_pods_total",
-			Help: "Pods without annotation that left external metrics with their last HorizontalPodAutoscaler.",
+			Help: "Pods without annotation that left external metrics with their last HPA.",
 		}),
 	}
 	if r != nil {
@@ -66,7 +66,7 @@ func newDiscoveredPodCollectors(pods *podTable) []prometheus.Collector {
 			Name: "tachometer_discovery_pods", Help: "Pods in the cluster, live or not.",
 		}, func() float64 { count, _ := pods.countDiscoveredPods(); return float64(count) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "tachometer_discovery_departed_pods", Help: "Deleted pods with counts that may still be within a window.",
+			Name: "tachometer_discovery_departed_pods", Help: "Deleted pods with counts still within a window.",
 		}, func() float64 { kept, _ := pods.countDiscoveredDepartures(); return float64(kept) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "tachometer_discovery_departed_pods_dropped_total",

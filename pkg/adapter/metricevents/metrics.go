@@ -13,7 +13,7 @@ type metrics struct {
 func newMetrics(reg prometheus.Registerer) *metrics {
 	m := &metrics{events: promauto.With(reg).NewCounterVec(prometheus.CounterOpts{
 		Name: "tachometer_hpa_events_total",
-		Help: "Events written on HorizontalPodAutoscalers, by outcome (success or error).",
+		Help: "Events written on HPAs (success or error).",
 	}, []string{"outcome"})}
 	m.events.WithLabelValues("success")
 	m.events.WithLabelValues("error")

@@ -273,7 +273,7 @@ func TestForwardRead(t *testing.T) {
 }
 
 // BenchmarkForwardRead reads the values of 20 pods from a replica, at once and through another one. The difference is the price of a
-// forwarded read: docs/benchmarks.md has it.
+// forwarded read.
 func BenchmarkForwardRead(b *testing.B) {
 	item := `{"describedObject":{"kind":"Pod","namespace":"shop","name":"web-7c9d8b6f5-x2x4z","apiVersion":"/v1"},"metric":{"name":"request_per_second"},` +
 		`"timestamp":"2026-11-30T12:00:00Z","windowSeconds":4,"value":"20125m"}`

@@ -288,17 +288,17 @@ func TestClusterDown(t *testing.T) {
 			t.Errorf("notes: %q", c.Rules().Notes())
 		}
 		want := `
-# HELP tachometer_promadapter_known_metrics Number of metrics that the rules of prometheus-adapter's configuration serve.
+# HELP tachometer_promadapter_known_metrics Metrics that prometheus-adapter's rules serve.
 # TYPE tachometer_promadapter_known_metrics gauge
 tachometer_promadapter_known_metrics 1
-# HELP tachometer_promadapter_listings_total Listings of the series of a rule, by outcome (success or error).
+# HELP tachometer_promadapter_listings_total Listings of a rule's series (success or error).
 # TYPE tachometer_promadapter_listings_total counter
 tachometer_promadapter_listings_total{outcome="error"} 3
 tachometer_promadapter_listings_total{outcome="success"} 1
-# HELP tachometer_promadapter_rejected_names Series names left out by prometheus-adapter's rules, because they are no metric names.
+# HELP tachometer_promadapter_rejected_names Series names left out because they are no metric names.
 # TYPE tachometer_promadapter_rejected_names gauge
 tachometer_promadapter_rejected_names 0
-# HELP tachometer_promadapter_rule_failing Whether a rule of prometheus-adapter's configuration fails (1) or works (0).
+# HELP tachometer_promadapter_rule_failing Whether a rule of prometheus-adapter fails (1) or works (0).
 # TYPE tachometer_promadapter_rule_failing gauge
 tachometer_promadapter_rule_failing{rule="externalRules[0]"} 0
 tachometer_promadapter_rule_failing{rule="rules[0]"} 1

@@ -17,19 +17,19 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		ruleFailing: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "tachometer_promadapter_rule_failing",
-			Help: "Whether a rule of prometheus-adapter's configuration fails (1) or works (0).",
+			Help: "Whether a rule of prometheus-adapter fails (1) or works (0).",
 		}, []string{"rule"}),
 		knownMetrics: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "tachometer_promadapter_known_metrics",
-			Help: "Number of metrics that the rules of prometheus-adapter's configuration serve.",
+			Help: "Metrics that prometheus-adapter's rules serve.",
 		}),
 		listings: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_promadapter_listings_total",
-			Help: "Listings of the series of a rule, by outcome (success or error).",
+			Help: "Listings of a rule's series (success or error).",
 		}, []string{"outcome"}),
 		rejected: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "tachometer_promadapter_rejected_names",
-			Help: "Series names left out by prometheus-adapter's rules, because they are no metric names.",
+			Help: "Series names left out because they are no metric names.",
 		}),
 	}
 	if reg != nil {

@@ -119,7 +119,7 @@ rules:
 			}
 		}
 		failing := `
-# HELP tachometer_promadapter_rule_failing Whether a rule of prometheus-adapter's configuration fails (1) or works (0).
+# HELP tachometer_promadapter_rule_failing Whether a rule of prometheus-adapter fails (1) or works (0).
 # TYPE tachometer_promadapter_rule_failing gauge
 tachometer_promadapter_rule_failing{rule="rules[0]"} 1
 tachometer_promadapter_rule_failing{rule="rules[1]"} 0

@@ -39,11 +39,11 @@ func newMetrics(reg prometheus.Registerer, active func() float64) *metrics {
 	m := &metrics{
 		requests: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_provider_requests_total",
-			Help: "Requests for a metric, by API (custom or external) and outcome (success, not_found, unavailable, invalid or internal).",
+			Help: "Requests by API (custom or external) and outcome (success, not_found, unavailable, invalid or internal).",
 		}, []string{"api", "outcome"}),
 		duration: f.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "tachometer_provider_request_duration_seconds",
-			Help: "Time to answer a request for a metric, by API.",
+			Help: "Time to answer a request for a metric.",
 			// From memory alone (well under a millisecond) to waiting for a backend.
 			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .5, 1, 5},
 		}, []string{"api"}),
@@ -55,7 +55,7 @@ func newMetrics(reg prometheus.Registerer, active func() float64) *metrics {
 		}),
 		omissions: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_provider_omissions_total",
-			Help: "Objects without a value in a response, by reason.",
+			Help: "Objects without a value in a response.",
 		}, []string{"reason"}),
 		substituted: f.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_provider_substituted_total",

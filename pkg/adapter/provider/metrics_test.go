@@ -21,7 +21,7 @@ func TestSelfMetrics(t *testing.T) {
 	read("zero_if_missing")
 	read("nonsense")
 	want := `
-# HELP tachometer_provider_requests_total Requests for a metric, by API (custom or external) and outcome (success, not_found, unavailable, invalid or internal).
+# HELP tachometer_provider_requests_total Requests by API (custom or external) and outcome (success, not_found, unavailable, invalid or internal).
 # TYPE tachometer_provider_requests_total counter
 tachometer_provider_requests_total{api="custom",outcome="internal"} 0
 tachometer_provider_requests_total{api="custom",outcome="invalid"} 0

@@ -156,7 +156,7 @@ func TestInstruments(t *testing.T) {
 		_, _ = e.Evaluate(t.Context(), q, time.UnixMilli(epoch)) // the error is one of the outcomes
 	}
 	want := `
-# HELP tachometer_query_evaluations_total Evaluations of rules on the embedded backend, by outcome.
+# HELP tachometer_query_evaluations_total Evaluations of rules on the embedded backend.
 # TYPE tachometer_query_evaluations_total counter
 tachometer_query_evaluations_total{outcome="error"} 1
 tachometer_query_evaluations_total{outcome="no_value"} 1

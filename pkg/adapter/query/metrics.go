@@ -30,13 +30,13 @@ type metrics struct {
 func newMetrics(r prometheus.Registerer) metrics {
 	evaluations := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tachometer_query_evaluations_total",
-		Help: "Evaluations of rules on the embedded backend, by outcome.",
+		Help: "Evaluations of rules on the embedded backend.",
 	}, []string{"outcome"})
 	m := metrics{
 		evaluations: map[string]prometheus.Counter{},
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "tachometer_query_duration_seconds",
-			Help:    "Duration of an evaluation, including the wait for a free slot.",
+			Help:    "Duration of an evaluation, with the wait for a slot.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 4, 8), // 0.1 ms to 1.6 s
 		}),
 		window: prometheus.NewHistogram(prometheus.HistogramOpts{

@@ -40,7 +40,7 @@ func newMetrics(reg prometheus.Registerer, r *Recorder) *metrics {
 	f := promauto.With(reg)
 	f.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "tachometer_hpa_record_bytes",
-		Help: "Memory of the records of HorizontalPodAutoscalers.",
+		Help: "Memory of the records of HPAs.",
 	}, func() float64 {
 		r.usageMu.Lock()
 		defer r.usageMu.Unlock()
@@ -48,7 +48,7 @@ func newMetrics(reg prometheus.Registerer, r *Recorder) *metrics {
 	})
 	reaction := f.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "tachometer_reaction_seconds",
-		Help: "Stages of the reaction to load by rule (of an HPA with several, the first that gave a value; beyond 50 rules, other): age of the oldest sample of a read (sample), time between two looks of an HPA (period), first read to scaled status (decision), creation of a pod to its readiness (start).",
+		Help: "Stages of the reaction by rule (an HPA's first with a value; beyond 50 rules, other): sample (age of a read's oldest sample), period (between two looks of an HPA), decision (first read to scaled status), start (a pod's creation to readiness).",
 		// A sample is 0 to 2 s old, a look comes every 15 s, and a pod starts in seconds to minutes.
 		Buckets: []float64{.05, .1, .25, .5, 1, 2, 3, 5, 10, 15, 20, 30, 45, 60, 120, 300},
 	}, []string{"rule", "stage"})
@@ -56,7 +56,7 @@ func newMetrics(reg prometheus.Registerer, r *Recorder) *metrics {
 		reaction: reaction, rules: map[string]bool{},
 		decisions: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_hpa_decisions_total",
-			Help: "Changed statuses of HorizontalPodAutoscalers by reason: scaled_up, scaled_down, failed, stabilized, limited or kept.",
+			Help: "Changed statuses of HPAs: scaled_up, scaled_down, failed, stabilized, limited or kept.",
 		}, []string{"reason"}),
 	}
 }

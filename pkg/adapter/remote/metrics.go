@@ -35,20 +35,20 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		running: map[string]int{},
 		requests: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_backend_requests_total",
-			Help: "Finished requests to the servers of a backend, by outcome.",
+			Help: "Requests to the backend's servers.",
 		}, []string{"backend", "outcome"}),
 		requestDuration: f.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "tachometer_backend_request_duration_seconds",
-			Help:    "Duration of a request to a server of a backend.",
+			Help:    "Duration of a request to a server.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
 		}, by),
 		refreshedQueries: f.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "tachometer_backend_refreshed_queries",
-			Help: "Queries that the adapter repeats every refresh interval.",
+			Help: "Queries repeated every refresh interval.",
 		}, by),
 		droppedQueries: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_backend_dropped_queries_total",
-			Help: "Repeated queries that gave way to newer ones at a bound.",
+			Help: "Repeated queries dropped for newer ones at a bound.",
 		}, by),
 		up: f.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "tachometer_backend_up",
@@ -56,19 +56,19 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		}, by),
 		lastSuccess: f.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "tachometer_backend_last_success_timestamp_seconds",
-			Help: "Time of the last response of the backend to a query.",
+			Help: "Time of the backend's last response.",
 		}, by),
 		partialResponses: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_backend_partial_responses_total",
-			Help: "Responses that the backend marked as incomplete, accepted or not.",
+			Help: "Responses marked as incomplete, accepted or not.",
 		}, by),
 		infos: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_backend_infos_total",
-			Help: "Responses with informational notices about the query.",
+			Help: "Responses with a notice about the query.",
 		}, by),
 		panics: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_backend_panics_total",
-			Help: "Panics in queries of a backend, each a bug.",
+			Help: "Panics in queries, each a bug.",
 		}, by),
 	}
 }

@@ -25,7 +25,7 @@ func TestMetrics(t *testing.T) {
 			}
 		}
 		const help = `
-# HELP tachometer_backend_refreshed_queries Queries that the adapter repeats every refresh interval.
+# HELP tachometer_backend_refreshed_queries Queries repeated every refresh interval.
 # TYPE tachometer_backend_refreshed_queries gauge
 tachometer_backend_refreshed_queries{backend="prometheus"} 1
 # HELP tachometer_backend_up Whether the backend responds (1) or fails (0).

@@ -318,7 +318,7 @@ func TestAPICounts(t *testing.T) {
 		}
 	}
 	const want = `
-# HELP tachometer_resource_omissions_total Pods and nodes without resource usage in a response, by reason.
+# HELP tachometer_resource_omissions_total Pods and nodes without usage in a response.
 # TYPE tachometer_resource_omissions_total counter
 tachometer_resource_omissions_total{reason="scrape_failed",resource="nodes"} 1
 tachometer_resource_omissions_total{reason="warming_up",resource="pods"} 2

@@ -25,7 +25,7 @@ func newKubeletUsageMetrics(r prometheus.Registerer) *kubeletMetrics {
 	m := &kubeletMetrics{
 		reads: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_resource_node_reads_total",
-			Help: "Finished reads of kubelets' resource metrics, by outcome.",
+			Help: "Reads of kubelets.",
 		}, []string{"outcome"}),
 		duration: f.NewHistogram(prometheus.HistogramOpts{
 			Name:    "tachometer_resource_node_read_duration_seconds",
@@ -34,11 +34,11 @@ func newKubeletUsageMetrics(r prometheus.Registerer) *kubeletMetrics {
 		}),
 		nodes: f.NewGauge(prometheus.GaugeOpts{
 			Name: "tachometer_resource_nodes",
-			Help: "Number of nodes with a kubelet to read.",
+			Help: "Nodes with a kubelet to read.",
 		}),
 		failing: f.NewGauge(prometheus.GaugeOpts{
 			Name: "tachometer_resource_nodes_failing",
-			Help: "Nodes with a failed last read of their kubelet.",
+			Help: "Nodes with a failed last read.",
 		}),
 		panics: f.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_resource_node_read_panics_total",
@@ -73,7 +73,7 @@ func newResourceMetricsAPIMetrics(r prometheus.Registerer) *apiMetrics {
 		}, []string{"resource"}),
 		omissions: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_resource_omissions_total",
-			Help: "Pods and nodes without resource usage in a response, by reason.",
+			Help: "Pods and nodes without usage in a response.",
 		}, []string{"resource", "reason"}),
 	}
 }

@@ -34,22 +34,22 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	}, []string{"outcome"})
 	requests := f.NewCounterVec(prometheus.CounterOpts{
 		Name: "tachometer_scrape_requests_total",
-		Help: "Finished scrapes of targets, by outcome.",
+		Help: "Finished scrapes of targets.",
 	}, []string{"outcome"})
 	m := &metrics{
 		requests: map[string]prometheus.Counter{},
 		rejectedPages: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_scrape_pages_rejected_total",
-			Help: "Rejected pages, and rejected families of accepted pages, by reason.",
+			Help: "Rejected pages, and families of accepted pages.",
 		}, []string{"reason"}),
 		duration: f.NewHistogram(prometheus.HistogramOpts{
 			Name:    "tachometer_scrape_duration_seconds",
-			Help:    "Duration of a scrape, successful or failed.",
+			Help:    "Duration of a scrape, failed or not.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}),
 		lateness: f.NewHistogram(prometheus.HistogramOpts{
 			Name:    "tachometer_scrape_lateness_seconds",
-			Help:    "Time from the due time of a scrape to its start.",
+			Help:    "Delay of a scrape's start.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}),
 		pageBytes: f.NewHistogram(prometheus.HistogramOpts{
@@ -69,7 +69,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		}),
 		missedScrapes: f.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_scrape_missed_total",
-			Help: "Scrapes skipped because the previous one was still under way.",
+			Help: "Scrapes skipped because the previous one still ran.",
 		}),
 		panics: f.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_scrape_panics_total",

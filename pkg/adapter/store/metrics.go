@@ -23,7 +23,7 @@ type metrics struct {
 func newMetrics(s *Store, r prometheus.Registerer) metrics {
 	rejected := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tachometer_store_rejected_total",
-		Help: "Samples that the store rejected, by reason.",
+		Help: "Samples that the store rejected.",
 	}, []string{"reason"})
 	m := metrics{
 		tooMany:    rejected.WithLabelValues(reasonTooManySeries),
@@ -34,7 +34,7 @@ func newMetrics(s *Store, r prometheus.Registerer) metrics {
 		}),
 		evictedSeries: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_store_series_evicted_total",
-			Help: "Series that the namespace with the most lost in a full store.",
+			Help: "Series that the largest namespace lost in a full store.",
 		}),
 	}
 	if r == nil {
@@ -74,11 +74,11 @@ func newNamespaceUsageGauges(s *Store) (series, bytes *namespaceUsageGauge) {
 	label := []string{"namespace"}
 	series = &namespaceUsageGauge{store: s, value: func(u NamespaceUsage) int64 { return u.Series }, GaugeVec: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "tachometer_store_namespace_series",
-		Help: "Series of the ten namespaces with the most memory.",
+		Help: "Series of the ten largest namespaces.",
 	}, label)}
 	bytes = &namespaceUsageGauge{store: s, value: func(u NamespaceUsage) int64 { return u.Bytes }, GaugeVec: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "tachometer_store_namespace_bytes",
-		Help: "Memory of the series of the ten namespaces with the most.",
+		Help: "Memory of the ten largest namespaces.",
 	}, label)}
 	return series, bytes
 }

@@ -1,4 +1,4 @@
-// The report of the simulations: a section of docs/benchmarks.md.
+// The report of the simulations: REPORT.md.
 
 package window
 
@@ -12,16 +12,16 @@ import (
 	"testing"
 )
 
-var report = flag.Bool("report", false, "write the section on windows of docs/benchmarks.md")
+var report = flag.Bool("report", false, "rewrite REPORT.md")
 
 const (
-	reportFile  = "../../../docs/benchmarks.md"
+	reportFile  = "REPORT.md"
 	reportBegin = "<!-- pkg/window: begin -->\n"
 	reportEnd   = "<!-- pkg/window: end -->\n"
 	reportSeeds = 200
 )
 
-// TestReport checks this package's section of docs/benchmarks.md; -report rewrites it. It is a simulation of a
+// TestReport checks that REPORT.md has a place for the figures; -report rewrites them. It is a simulation of a
 // minute, the same on every machine. targets_test.go asserts the promises, on fewer seeds.
 func TestReport(t *testing.T) {
 	t.Parallel()
@@ -46,8 +46,8 @@ func TestReport(t *testing.T) {
 
 func writeReport(w io.Writer) {
 	fmt.Fprintf(w, `
-Simulated Poisson traffic, spread evenly over pods that are scraped every %g s; longest window %s; seeds 0 to %d, the same on every machine.
-Regenerate: `+"`go test ./pkg/adapter/window -run TestReport -report`"+`.
+Simulated Poisson traffic, spread evenly over pods; a scrape every %g s; longest window %s; seeds 0 to %d, the same on every machine. Repeat:
+`+"`go test ./pkg/adapter/window -run TestReport -report`"+`.
 
 `, interval, longest, reportSeeds-1)
 	reportSteps(w)
@@ -56,9 +56,8 @@ Regenerate: `+"`go test ./pkg/adapter/window -run TestReport -report`"+`.
 }
 
 func reportSteps(w io.Writer) {
-	fmt.Fprint(w, `**After a step**: seconds until the served total is within 10 % of the truth (for no load: 1 % of the load before); median and 95th
-percentile. *In time*: the lowest share of runs within the *promised* time; 95 % is promised. *Best*: a window that begins exactly at
-the step, on 4 pods, 95th percentile.
+	fmt.Fprint(w, `**After a step**: seconds until the served total is within 10 % of the truth (no load: 1 % of the load before), median and 95th percentile.
+*In time*: the lowest share of runs within the *promised* time; 95 % is promised. *Best*: a window that begins at the step, 4 pods, 95th percentile.
 
 | requests/s | 4 pods | 100 pods | promised | in time | best |
 | --- | --- | --- | --- | --- | --- |
@@ -76,8 +75,8 @@ the step, on 4 pods, 95th percentile.
 
 func reportSteady(w io.Writer) {
 	fmt.Fprint(w, `
-**At a steady rate**, ten hours on 4 pods, an hour on 100: the standard deviation of the total beside the longest window's (promised: at most
-1.15), and the greatest total beside the truth.
+**At a steady rate**, ten hours on 4 pods, an hour on 100: standard deviation of the total beside the longest window's (promised: at most
+1.15), and greatest total beside the truth.
 
 | requests/s | in batches of | pods | standard deviation | greatest | greatest, longest window |
 | --- | --- | --- | --- | --- | --- |
@@ -114,7 +113,7 @@ const shapeSeconds = 190.0
 
 func reportShapes(w io.Writer) {
 	fmt.Fprint(w, `
-**Ramps and bursts** on 4 pods: average error of the served total over two minutes, in requests/s.
+**Ramps and bursts** on 4 pods: average error of the total over two minutes, in requests/s.
 
 | requests/s | off by | off by, longest window |
 | --- | --- | --- |

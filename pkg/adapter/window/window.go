@@ -53,7 +53,7 @@
 //
 // Derived: a standard normal variable exceeds √G with a probability under exp(−G/2)/√(πG/2), to both sides. For the
 // newest 4 s of 60 s this is 6 in a hundred million, for the newest half 2 in ten million; dozens of tests at each length,
-// most of them alike, make some tens of a million reads. Measured: docs/benchmarks.md, which the tests of this package
+// most of them alike, make some tens of a million reads. Measured: REPORT.md, which the tests of this package
 // write.
 package window
 

@@ -32,27 +32,27 @@ func listLintLimitRules() []Rule {
 	return []Rule{
 		{
 			"invalid-limits", SeverityError,
-			"kube-apiserver rejects an autoscaler with maxReplicas below 1 or minReplicas below 0.",
+			"kube-apiserver rejects maxReplicas below 1 and minReplicas below 0.",
 			"Set maxReplicas to 1 or more, and minReplicas to 0 or more.", lintInvalidLimits,
 		},
 		{
 			"min-above-max", SeverityError,
-			"kube-apiserver rejects an autoscaler with minReplicas above maxReplicas.",
+			"kube-apiserver rejects minReplicas above maxReplicas.",
 			"Raise maxReplicas.", lintMinAboveMax,
 		},
 		{
 			"no-room", SeverityWarning,
-			"minReplicas equals maxReplicas: the autoscaler can do nothing.",
+			"minReplicas equals maxReplicas.",
 			"Raise maxReplicas, or delete the autoscaler.", lintNoRoom,
 		},
 		{
 			"single-pod", SeverityWarning,
-			"With one pod, each eviction and each crash is an outage.",
+			"With one pod each eviction or crash is an outage.",
 			"Set minReplicas to 2.", lintSinglePod,
 		},
 		{
 			"unknown-field", SeverityError,
-			"The API version has no such field: kubectl rejects it, kube-apiserver ignores it.",
+			"kubectl rejects such a field, kube-apiserver ignores it.",
 			"Correct its name or its place.", lintUnknownFields,
 		},
 		{
@@ -68,13 +68,13 @@ func listLintBehaviorRules() []Rule {
 	return []Rule{
 		{
 			"down-faster-than-up", SeverityWarning,
-			"It removes pods sooner than it adds them: the next peak misses them.",
-			"Make scaleDown.stabilizationWindowSeconds longer than the scaleUp window.", lintDownFasterThanUp,
+			"It removes pods sooner than it adds them, and the next peak lacks them.",
+			"Make scaleDown.stabilizationWindowSeconds longer than scaleUp's.", lintDownFasterThanUp,
 		},
 		{
 			"invalid-behavior", SeverityError,
 			"kube-apiserver rejects this autoscaler.",
-			"Keep periodSeconds from 1 to 1800, stabilizationWindowSeconds from 0 to 3600, values above 0; remove an empty list of policies.",
+			"Keep periodSeconds from 1 to 1800, stabilizationWindowSeconds from 0 to 3600, values above 0, and no empty policies.",
 			lintInvalidBehavior,
 		},
 		{
@@ -84,7 +84,7 @@ func listLintBehaviorRules() []Rule {
 		},
 		{
 			"period-below-sync", SeverityWarning,
-			"The HPA controller looks every 15 s, so a policy of a shorter period permits less than it says.",
+			"The HPA controller looks every 15 s: a shorter period permits less than it says.",
 			"Set periodSeconds to 15 or a multiple.", lintShortPeriods,
 		},
 		{
@@ -94,12 +94,12 @@ func listLintBehaviorRules() []Rule {
 		},
 		{
 			"slow-burst", SeverityWarning,
-			"With these scaleUp policies the way from minReplicas to maxReplicas takes more than a minute.",
+			"These scaleUp policies take more than a minute from minReplicas to maxReplicas.",
 			"Add a scaleUp policy with a higher percentage, or raise minReplicas.", lintSlowBurst,
 		},
 		{
 			"tolerance-hides-pods", SeverityWarning,
-			"Within the tolerance the autoscaler does nothing: of many pods, several may be missing.",
+			"Within the tolerance nothing happens: of many pods, several may be missing.",
 			"Set behavior.scaleUp.tolerance, such as 0.05 (Kubernetes 1.35 and later).", lintWideTolerance,
 		},
 		{
@@ -109,8 +109,8 @@ func listLintBehaviorRules() []Rule {
 		},
 		{
 			"waits-to-scale-up", SeverityWarning,
-			"With a scaleUp window a burst gets pods only when it has lasted that long.",
-			"Set scaleUp.stabilizationWindowSeconds to 0, its default.", lintUpWindow,
+			"A burst gets pods only when it has lasted as long as the window.",
+			"Set scaleUp.stabilizationWindowSeconds to 0.", lintUpWindow,
 		},
 	}
 }

@@ -70,7 +70,7 @@ type Report struct {
 // duplicateKeyRule is the rule of files: a decoded object has each key once.
 var duplicateKeyRule = Rule{
 	ID: "duplicate-key", Severity: SeverityError,
-	Reason: "kubectl takes the last of the values without a word.", Fix: "Remove the key with the wrong value.",
+	Reason: "kubectl silently takes the last value.", Fix: "Remove the key with the wrong value.",
 }
 
 // Run applies all rules to every autoscaler of the objects, from files or from a cluster.

@@ -756,11 +756,16 @@ func TestPage(t *testing.T) {
 	t.Parallel()
 	var page bytes.Buffer
 	page.WriteString("# Rules of kubectl tachometer lint\n\n<!-- Written by `make update` from the rules themselves; do not edit. -->\n\n" +
-		"Find faults of autoscalers and their workloads before a load shows them. An error cannot work as written, and makes the exit code 1; a\n" +
-		"warning works badly in a case that comes sooner or later.\n\n```sh\n" +
+		"Find faults of autoscalers before a load shows them. An error cannot work as written (exit code 1); a warning works badly sooner or\n" +
+		"later. Each rule has its reason, then the fix.\n\n```sh\n" +
 		"kubectl tachometer lint -f manifests/   # files\nkubectl tachometer lint --all           # a cluster\n```\n")
-	for _, r := range Rules() {
-		fmt.Fprintf(&page, "\n## %s\n\n%s. %s\n\nFix: %s\n", r.ID, strings.ToUpper(string(r.Severity[:1]))+string(r.Severity[1:]), r.Reason, r.Fix)
+	for _, severity := range []Severity{SeverityError, SeverityWarning} {
+		fmt.Fprintf(&page, "\n## %ss\n", strings.ToUpper(string(severity[:1]))+string(severity[1:]))
+		for _, r := range Rules() {
+			if r.Severity == severity {
+				fmt.Fprintf(&page, "\n### %s\n\n%s\n\n%s\n", r.ID, r.Reason, r.Fix)
+			}
+		}
 	}
 	path := filepath.Join("..", "..", "..", "docs", "lint.md")
 	if *update {

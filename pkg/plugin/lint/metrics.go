@@ -53,58 +53,58 @@ func listLintMetricRules() []Rule {
 	return []Rule{
 		{
 			"average-of-a-quantile", SeverityError,
-			"The HPA divides this value by the number of pods; a latency divided by pods means nothing.",
-			"Use a target of type Value, or scale on a rate or on concurrency.", lintQuantileAverages,
+			"The HPA divides this value by the number of pods: a latency divided by pods means nothing.",
+			"Use a Value target, or scale on a rate or on concurrency.", lintQuantileAverages,
 		},
 		{
 			"counter-without-rate", SeverityError,
-			"A counter only grows, so the autoscaler goes to maxReplicas and stays there.",
-			"Scale on its rate: NAME_per_second instead of NAME_total.", lintRawCounters,
+			"A counter only grows: the autoscaler stays at maxReplicas.",
+			"Scale on NAME_per_second instead of NAME_total.", lintRawCounters,
 		},
 		{
 			"cpu-beside-load", SeverityWarning,
-			"The highest wish of all metrics wins: the CPU of starting pods scales up at each deploy.",
-			"Keep the metric that the load moves first, and drop the other.", lintCPUBesideLoad,
+			"The highest wish wins: the CPU of starting pods scales up at each deploy.",
+			"Keep the metric that the load moves first.", lintCPUBesideLoad,
 		},
 		{
 			"cpu-target-out-of-reach", SeverityError,
-			"The target with its tolerance lies above the CPU limit, so it never scales up.",
-			"Lower the target, or raise or remove the CPU limit.", lintUnreachableTarget,
+			"The target with its tolerance lies above the CPU limit.",
+			"Lower the target, or raise the CPU limit.", lintUnreachableTarget,
 		},
 		{
 			"duplicate-metric", SeverityWarning,
-			"Of two targets for one metric only the lower has an effect.",
+			"Only the lower of two targets for one metric has an effect.",
 			"Keep one of them.", lintDuplicateMetrics,
 		},
 		{
 			"invalid-metric", SeverityError,
 			"kube-apiserver rejects such a metric, or the HPA controller cannot compute it.",
-			"Give the metric a type, the field of that type, and one target above 0 of the target's type.", lintInvalidMetrics,
+			"Give it a type, the field of that type, and one target above 0.", lintInvalidMetrics,
 		},
 		{
 			"latency-target", SeverityWarning,
-			"A slow dependency raises latency whatever the number of pods: the autoscaler goes to maxReplicas.",
+			"A slow dependency raises latency whatever the number of pods, up to maxReplicas.",
 			"Scale on a rate or on concurrency, and alert on latency.", lintLatencyTargets,
 		},
 		{
 			"memory-target", SeverityWarning,
-			"Most programs keep the memory of a peak, so the number of pods never falls again.",
+			"Most programs keep the memory of a peak: the number of pods never falls again.",
 			"Scale on load; bound memory by the container's limit.", lintMemoryTargets,
 		},
 		{
 			"metric-dies-with-its-pods", SeverityError,
-			"Without pods there is no metric, so nothing wakes the workload.",
-			"Add an external or Object metric that exists at zero, such as a queue; or set minReplicas to 1.", lintMetricAtZero,
+			"Without pods there is no metric, and nothing wakes the workload.",
+			"Add a metric that exists at zero, or set minReplicas to 1.", lintMetricAtZero,
 		},
 		{
 			"missing-request", SeverityError,
-			"A utilization is a share of the request: without it the HPA controller has no value for the pod.",
-			"Set the request of every container, or use a target of type AverageValue.", lintMissingRequests,
+			"A utilization is a share of the request: without one the pod has no value.",
+			"Set every container's request, or use an AverageValue target.", lintMissingRequests,
 		},
 		{
 			"surge-counts-as-wish", SeverityWarning,
-			"Within the tolerance the HPA controller counts a rolling update's surge as wanted: each deploy adds pods (kubernetes#138505).",
-			"Scale on a metric of pods, use a target of type Value, or set the Deployment's maxSurge to 0.", lintSurgingAverages,
+			"Within the tolerance a rolling update's surge counts as wanted: each deploy adds pods (kubernetes#138505).",
+			"Scale on a metric of pods, use a Value target, or set the Deployment's maxSurge to 0.", lintSurgingAverages,
 		},
 		{
 			"unknown-container", SeverityError,
@@ -113,8 +113,8 @@ func listLintMetricRules() []Rule {
 		},
 		{
 			"value-of-a-rate", SeverityWarning,
-			"More pods do not lower the rate of all, so with a target of type Value each look multiplies the pods again, up to maxReplicas.",
-			"Use a target of type AverageValue, unless the metric is a mean over the pods.", lintRateValues,
+			"More pods do not lower the rate of all: with a Value target each look multiplies the pods, up to maxReplicas.",
+			"Use an AverageValue target, unless the metric is a mean over the pods.", lintRateValues,
 		},
 	}
 }

@@ -21,12 +21,12 @@ func listLintNeighbourRules() []Rule {
 	return []Rule{
 		{
 			"budget-blocks-all", SeverityWarning,
-			"The budget permits no disruption, so it stops every drain of a node.",
+			"The budget stops every drain of a node.",
 			"Keep one budget, with maxUnavailable: 1.", lintBlockingBudgets,
 		},
 		{
 			"budget-equals-minimum", SeverityWarning,
-			"At its minimum the workload has no pod to spare, and no node can be drained.",
+			"At its minimum the workload has no pod to spare: no node can be drained.",
 			"Set maxUnavailable: 1 in place of minAvailable, or raise minReplicas.", lintBudgetAtMinimum,
 		},
 		{
@@ -36,32 +36,32 @@ func listLintNeighbourRules() []Rule {
 		},
 		{
 			"overlapping-selectors", SeverityError,
-			"The selector matches pods of two workloads: the HPA controller counts both, or rejects them (AmbiguousSelector).",
-			"Give each workload a label of its own, Jobs and DaemonSets too.", lintOverlappingSelectors,
+			"The selector matches pods of two workloads: the HPA counts both, or rejects them (AmbiguousSelector).",
+			"Give each workload its own label, Jobs and DaemonSets too.", lintOverlappingSelectors,
 		},
 		{
 			"target-missing", SeverityWarning,
 			"The scale target was not read: its name may be mistyped.",
-			"Correct scaleTargetRef, or read the file with the workload too.", lintMissingTarget,
+			"Correct scaleTargetRef, or name the workload's file too.", lintMissingTarget,
 		},
 		{
 			"target-without-group", SeverityError,
-			"The HPA controller finds no such kind in the API group of scaleTargetRef.apiVersion.",
+			"The API group of scaleTargetRef.apiVersion has no such kind.",
 			"Write apiVersion: apps/v1 in scaleTargetRef.", lintTargetGroup,
 		},
 		{
 			"target-without-scale", SeverityError,
-			"The HPA controller finds no scale for such a kind: it never scales.",
-			"Name a Deployment, a StatefulSet or another kind with a scale, spelled as in its manifest.", lintTargetScale,
+			"Such a kind has no scale.",
+			"Name a kind with a scale, such as Deployment, spelled as in its manifest.", lintTargetScale,
 		},
 		{
 			"two-autoscalers", SeverityError,
 			"Two autoscalers of one workload undo each other's work.",
-			"Put the metrics of both into one autoscaler: the highest wish wins.", lintTwoAutoscalers,
+			"Put both metrics into one autoscaler: the highest wish wins.", lintTwoAutoscalers,
 		},
 		{
 			"vertical-autoscaler", SeverityWarning,
-			"Both act on one resource: a changed request changes the utilization, and the number of pods with it.",
+			"Both act on one resource: a changed request changes the number of pods.",
 			"Scale on load; or set the VerticalPodAutoscaler's updateMode to \"Off\", or its controlledResources to the other resource.", lintVerticalAutoscalers,
 		},
 	}

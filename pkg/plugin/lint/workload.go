@@ -15,7 +15,7 @@ func listLintWorkloadRules() []Rule {
 	return []Rule{
 		{
 			"liveness-is-readiness", SeverityWarning,
-			"Under overload both probes fail, and the kubelet kills the pods that are needed most.",
+			"Under overload both probes fail, and the kubelet kills the pods.",
 			"Give the livenessProbe a page without dependencies, or a higher failureThreshold.", lintLivenessIsReadiness,
 		},
 		{
@@ -30,18 +30,18 @@ func listLintWorkloadRules() []Rule {
 		},
 		{
 			"metrics-port-undeclared", SeverityWarning,
-			"No container declares the annotated port: it is probably mistyped.",
-			"Annotate a port that the container declares, or declare the port.", lintUndeclaredPort,
+			"No container declares the annotated port.",
+			"Annotate a declared port, or declare it.", lintUndeclaredPort,
 		},
 		{
 			"no-readiness-probe", SeverityWarning,
-			"The pod gets traffic as soon as it starts, and the autoscaler counts it as ready.",
+			"The pod gets traffic, and counts as ready, as soon as it starts.",
 			"Add a readinessProbe.", lintReadinessProbe,
 		},
 		{
 			"ready-while-starting", SeverityWarning,
 			"The autoscaler takes the CPU of the start for load.",
-			"Add a startupProbe, or an initialDelaySeconds to the readinessProbe.", lintReadyWhileStarting,
+			"Add a startupProbe, or initialDelaySeconds to the readinessProbe.", lintReadyWhileStarting,
 		},
 		{
 			"replicas-in-manifest", SeverityWarning,

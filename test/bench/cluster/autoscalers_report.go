@@ -10,19 +10,19 @@ import (
 func (s *setting) formatAutoscalers(seen *sight) string {
 	var w strings.Builder
 	a := seen.audit
-	fmt.Fprintf(&w, `The real API server and HPA controller with a period of %v, and `+"`--kube-api-qps=%d`"+` (the default of 20 permits 20 autoscalers a second with any
-adapter). %d autoscalers on Deployments of %d pods each, without nodes. The adapter scrapes each pod every %v. Everything shares this machine, of which
-%.2f processors were busy. Watched for %.0f s.
+	fmt.Fprintf(&w, `The real API server and HPA controller with a period of %v, and `+"`--kube-api-qps=%d`"+` (the default permits 20 autoscalers a second with any adapter).
+%d autoscalers on Deployments of %d pods each, without nodes; a scrape of each pod every %v. Everything shares this machine, with %.2f processors
+busy, for %.0f s.
 
 | | |
 | --- | --- |
-| reads of autoscalers' metrics | %d, %.1f a second; %d were answered with an error |
+| reads of metrics | %d, %.1f a second; %d with an error |
 | time between two of one autoscaler, s | median %.2f, p95 %.2f, greatest %.2f |
 | a read, at the API server, ms | median %.1f, p99 %.1f |
-| autoscalers with a value at the end; with the right number of pods | %d, %d |
+| autoscalers with a value at the end; with the right pods | %d, %d |
 | adapter: processors | %.2f |
-| adapter: most memory resident | %.0f MB |
-| adapter: scrapes | %.0f, of which %.0f were due and left out |
+| adapter: most memory | %.0f MB resident |
+| adapter: scrapes | %.0f; %.0f left out |
 | adapter: requests to the API server | %d, %.2f a second: %s |
 `, hpaPeriod, s.qps, s.count, podsEach, s.interval, seen.busy, seen.elapsed.Seconds(),
 		a.reads, float64(a.reads)/seen.elapsed.Seconds(), a.refused,

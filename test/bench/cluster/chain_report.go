@@ -12,9 +12,8 @@ func (c *chain) formatChain(set settings) string {
 	var w strings.Builder
 	fmt.Fprint(&w, set.describeForeignAdapter())
 	fmt.Fprintf(&w, `The sample's autoscaler keeps %d pods for %d requests/s. The load steps to %d, which needs %d pods, at any phase of the HPA controller's period of
-%v. *Right*: from the step until the total is within 10 %% of the load. *Desired*: until %d pods are asked for. The sample waits up to 4 s at its
-start and is first probed after 5 s. *Shipped behavior* is `+"`manifests/sample/overlays/hpa-requests`"+`; the [surge lane](surge.md) has its defaults.
-Median, and the range of all runs.
+%v. *Right*: the total is within 10 %% of the load; *desired*: %d pods are asked for. The sample waits up to 4 s at its start and is first probed after
+5 s. *Shipped behavior*: `+"`manifests/sample/overlays/hpa-requests`"+`. Median, and range of all runs.
 
 | behavior | runs | right, s | ≥ %d desired, s | ≥ %d ready, s | requests failed |
 | --- | --- | --- | --- | --- | --- |
@@ -30,7 +29,7 @@ Median, and the range of all runs.
 		fmt.Fprintf(&w, "| %s | %d | %s | %s | %s | %d of %d |\n", behavior, len(runs),
 			right.formatFigureRange(), desired.formatFigureRange(), ready.formatFigureRange(), failed, sent)
 	}
-	fmt.Fprintf(&w, "\nThe run with the median time of each:\n\n![load, metric, desired and ready pods over time](%s)\n", filepath.Base(set.picture))
+	fmt.Fprintf(&w, "\nThe median run of each:\n\n![load, metric, desired and ready pods over time](%s)\n", filepath.Base(set.picture))
 	return w.String()
 }
 

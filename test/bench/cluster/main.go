@@ -100,9 +100,9 @@ type part struct {
 
 func (b *bench) clusterBenchParts() []part {
 	return []part{
-		{"step", "On a real node: seconds until a step of the load shows", true, b.reportStep},
-		{"chain", "On a real node: seconds until there are pods for the load", true, b.reportChain},
-		{"sale", "On a real node: seconds from an event to twenty new pods", true, b.reportSale},
+		{"step", "Seconds until a step of the load shows", true, b.reportStep},
+		{"chain", "Seconds until there are pods for the load", true, b.reportChain},
+		{"sale", "Seconds from an event to twenty new pods", true, b.reportSale},
 		{"autoscalers", "A thousand autoscalers on five thousand pods", false, b.manyAutoscalers},
 	}
 }

@@ -148,8 +148,8 @@ func (n *node) awaitSampleMetric(ctx context.Context, s *steps, right func(sum f
 func (s *steps) formatSteps(set settings) string {
 	var w strings.Builder
 	fmt.Fprint(&w, set.describeForeignAdapter())
-	fmt.Fprintf(&w, `The sample service with %d pods, and the adapter as shipped. The load steps from %d to %d requests/s and back, the low one held for %v to %v; the pods'
-metric is read every %v through kube-apiserver. Seconds from the step until the sum over all pods has gone nine tenths of the way.
+	fmt.Fprintf(&w, `The sample with %d pods, and the adapter as shipped. The load steps from %d to %d requests/s and back, the low one held for %v to %v. A read every %v
+through kube-apiserver. Seconds until the sum over all pods has gone nine tenths of the way.
 
 | step | steps | median, s | p95, s | greatest, s |
 | --- | --- | --- | --- | --- |
@@ -158,7 +158,7 @@ metric is read every %v through kube-apiserver. Seconds from the step until the 
 `, fixedPods, low, high, lowFor, lowFor+lowMore, pollEvery,
 		low, high, len(s.up), s.up.summarizeFigures(), high, low, len(s.down), s.down.summarizeFigures())
 	if s.refused > 0 {
-		fmt.Fprintf(&w, "\n%d reads were answered with an error, the last: %v.\n", s.refused, s.reason)
+		fmt.Fprintf(&w, "\n%d reads got an error, the last: %v.\n", s.refused, s.reason)
 	}
 	return w.String()
 }

@@ -30,7 +30,7 @@ func Describe(now time.Time, load float64, versions ...string) string {
 		}
 	}
 	all := append([]string{hostKernelVersion(), runtime.Version()}, versions...)
-	return fmt.Sprintf("Measured on %s: %d × %s, %s; %s. Load average at the start: %.2f.",
+	return fmt.Sprintf("%s; %d × %s, %s; %s; load average %.2f.",
 		now.Format("2006-01-02"), runtime.NumCPU(), model, memory, strings.Join(all, ", "), load)
 }
 
