@@ -389,7 +389,8 @@ func (ev *evaluation) omitUnknownQueriedPods(c commonStretch) {
 		if late && p.newest > 0 && !p.silent && p.newest < moved+moveIntervals*interval {
 			ev.omitQueriedPod(p, metric.ReasonStale, "no sample since pods came or went, and load with them")
 		}
-		switch unknown := p.newest > 0 && (!p.queriedPodHasIncrement() || whole && since > c.end-ev.span.Milliseconds()); {
+		counts := len(p.sampleTimes)+len(p.endedTimes) > 0 // else the expression reads only gauges of it
+		switch unknown := p.newest > 0 && counts && (!p.queriedPodHasIncrement() || whole && since > c.end-ev.span.Milliseconds()); {
 		case unknown && p.silent:
 			ev.omitQueriedPod(p, metric.ReasonStale, "over maxAge "+ev.Rule.MaxAge.String())
 		case unknown:

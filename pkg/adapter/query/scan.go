@@ -38,7 +38,7 @@ type seriesScan struct {
 	seriesBySelector [][]scannedSeries
 	since            int64      // the scan has samples of ranged selectors from then on, milliseconds
 	holes            []timeSpan // see appendQueriedHoles
-	// hasEnded is set if a counter ended or began again within reach, hasBegun if a counter began at zero.
+	// hasEnded is set if a counter ended or began again within reach, hasBegun if a counter began at zero, or began to count.
 	hasEnded, hasBegun bool
 }
 
@@ -225,7 +225,7 @@ func (s *seriesScanner) addQueriedSeries(selector int, l labels.Labels, times []
 	}
 	if sel.isCounter {
 		p.countQueriedDecreases(len(values), decreases)
-		s.hasBegun = s.hasBegun || track.fromZero && times[track.first] > s.since+s.interval
+		s.hasBegun = s.hasBegun || track.fromZero && times[track.lastZeroOfQueriedTrack(values)] > s.since+s.interval
 		if track.start > 0 {
 			s.hasEnded = true
 			s.holes = appendQueriedHoles(s.holes, s.since, times, values, s.interval)
