@@ -201,6 +201,10 @@ var badFiles = map[string][]string{
 		"line 17: rules[4].query: label_replace: \"(\" is not a regular expression: missing closing ): `(`",
 		`line 19: rules[5].query: histogram_quantile: its buckets have no label le; aggregate by (le, namespace, pod)`,
 		`line 22: rules[6].query: for metric "x_or_zero": the alternative vector(0) has no label namespace to name an object; write onMissing: {value: NUMBER} in place of it`,
+		"line 30: rules[14].query: absent(…) reads only the series of the requested objects, so that it has a value although others have the series; " +
+			"write `unless on (namespace, pod)` in place of it, or external: true",
+		"line 31: rules[15].query: absent_over_time(…) reads only the series of the requested objects, so that it has a value although others have the series; " +
+			"write `unless on (node)` in place of it, or external: true",
 	},
 	"types": {
 		`line 5: rules[0].query: the result is a range vector; an instant vector is needed: put it into a function of ranges, such as rate(…)`,
