@@ -156,6 +156,7 @@ var badFiles = map[string][]string{
 		"line 34: rules[15].match: is not a regular expression: invalid or unsupported Perl syntax: `(?!`; exclude names by except",
 		`line 37: rules[16].query: for metric "x_w": column 36: illegal character U+0022 '"' in escape sequence; \1 is no reference to a group: write ${1}`,
 		`line 39: rules[17].query: column 14: expected type scalar in call to function "clamp_min", got instant vector`,
+		`line 41: rules[18].query: for metric "x_v": column 26: unexpected character: '$'; $1 is no variable of rules: ${1} is a group of match`,
 	},
 	"selectors": {
 		`line 5: rules[0].query: selector {job="cart"} has no fixed metric name; the backend scrape must know the family to scrape: write a selector for each metric`,
