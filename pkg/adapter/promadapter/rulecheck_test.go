@@ -47,6 +47,16 @@ func TestCheckRules(t *testing.T) {
 			text:   rules(`seriesQuery: '{__name__=~"a|b",pod!=""}'`, pods, `seriesFilters: [{isNot: "^[ab]$"}]`, usual),
 			faults: `line 4: rules[0].seriesFilters: serves no metric: excludes a, b, the only series of seriesQuery`,
 		},
+		"absence of the requested objects' series": {
+			text: rules(`seriesQuery: 'a_total{pod!=""}'`, pods,
+				`metricsQuery: 'sum(rate(a_total{<<.LabelMatchers>>}[2m])) by (<<.GroupBy>>) and on() absent_over_time(b{<<.LabelMatchers>>}[1m])'`),
+			warnings: `line 4: rules[0].metricsQuery: absent_over_time(…) with <<.LabelMatchers>> reads only the series of the requested objects, and has a value ` +
+				"although others have the series; write `unless on (<<.GroupBy>>)` in place of it",
+		},
+		"absence on the whole server": {
+			text: rules(`seriesQuery: 'a_total{pod!=""}'`, pods,
+				`metricsQuery: 'sum(rate(a_total{<<.LabelMatchers>>}[2m])) by (<<.GroupBy>>) and on() absent(paused{job="x"})'`),
+		},
 		"matchers as a value": {
 			text:   rules(`seriesQuery: 'a'`, `resources: {template: <<.Resource>>}`, `metricsQuery: 'rate(a{pod=<<.LabelMatchers>>}[2m])'`),
 			faults: `line 4: rules[0].metricsQuery: does not give PromQL: column 12: unexpected identifier "namespace" in label matching, expected string, in rate(a{pod=namespace="example",pod="example"}[2m])`,

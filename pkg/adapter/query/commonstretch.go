@@ -176,6 +176,9 @@ func (p *scannedPod) queriedPodKnownSince() int64 {
 	return since
 }
 
+// queriedPodCounts reports whether a counter of the pod goes on. Of another pod the expression reads only gauges, up to the rule's maxAge.
+func (p *scannedPod) queriedPodCounts() bool { return len(p.sampleTimes) > 0 }
+
 // queriedPodHasIncrement reports whether the pod has a series with two samples of a process, also at another URL before.
 func (p *scannedPod) queriedPodHasIncrement() bool {
 	for _, t := range p.sampleTimes {
@@ -379,6 +382,9 @@ func (ev *evaluation) omitUnknownQueriedPods(c commonStretch) {
 	whole := ev.fixedWindow || ev.Rule.Span(ev.window) != ev.window
 	interval := ev.interval.Milliseconds()
 	for _, p := range ev.scan.orderedPods {
+		if !p.queriedPodCounts() {
+			continue
+		}
 		since := p.queriedPodKnownSince()
 		moved, late := c.events.lastQueriedPodEvent(p.newest, false), isPauseInQuery(c.end-p.newest, interval)
 		if !late && p.newest < c.end && isPauseInQuery(ev.now.UnixMilli()-p.newest, interval) {
@@ -403,7 +409,7 @@ func (ev *evaluation) omitLateQueriedPods(c commonStretch) {
 	interval, begin := ev.interval.Milliseconds(), c.end-ev.window.Milliseconds()
 	for _, p := range ev.scan.orderedPods {
 		late := isPauseInQuery(c.end-p.newest, interval) && p.newest < begin+interval
-		if p.newest > 0 && !p.silent && (late || p.newest <= begin) {
+		if p.newest > 0 && p.queriedPodCounts() && !p.silent && (late || p.newest <= begin) {
 			ev.omitQueriedPod(p, metric.ReasonStale, "no sample within the window")
 		}
 	}

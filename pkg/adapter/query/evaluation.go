@@ -190,8 +190,16 @@ func (ev *evaluation) queryScanReach() scanReach {
 
 // interpolates reports whether rates and increases are those between the ends of their ranges, by interpolation. PromQL
 // extrapolates each series by its own mean: a counter that begins within the range, beside one whose events it takes over,
-// would make the sum too low.
-func (ev *evaluation) interpolates() bool { return ev.moved || ev.scan.hasBegun }
+// would make the sum too low. So does a counter that stood at zero, beyond which PromQL does not extrapolate. A window that begins at a change
+// has increments from before it at its begin, which only the extrapolation leaves out.
+func (ev *evaluation) interpolates() bool {
+	return ev.moved || ev.scan.hasBegun || ev.scan.hasWoken && !ev.beginsAtQueriedChange()
+}
+
+// beginsAtQueriedChange reports whether the window begins at a change of the load.
+func (ev *evaluation) beginsAtQueriedChange() bool {
+	return ev.Rule.Window.Auto && ev.window < ev.maxWindow
+}
 
 // isPodLabelOfQuery returns whether this label names the same object for all series of a pod.
 func isPodLabelOfQuery(label string) bool {
@@ -221,7 +229,7 @@ func (ev *evaluation) promQLSelectorLookback() time.Duration {
 func (ev *evaluation) groupQueryObjects() {
 	p := pointPlanner{
 		now: ev.now.UnixMilli(), interval: ev.interval.Milliseconds(), window: ev.window.Milliseconds(), fixedWindow: ev.fixedWindow,
-		anchored: ev.Rule.Window.Auto && ev.window < ev.maxWindow,
+		anchored: ev.beginsAtQueriedChange(),
 		span:     func(ms int64) int64 { return ev.Rule.Span(queryMillisToDuration(ms)).Milliseconds() },
 	}
 	byPoint := map[evalPoint]int{}

@@ -38,8 +38,9 @@ type seriesScan struct {
 	seriesBySelector [][]scannedSeries
 	since            int64      // the scan has samples of ranged selectors from then on, milliseconds
 	holes            []timeSpan // see appendQueriedHoles
-	// hasEnded is set if a counter ended or began again within reach, hasBegun if a counter began at zero.
-	hasEnded, hasBegun bool
+	// hasEnded is set if a counter ended or began again within reach, hasBegun if a counter began at zero, hasWoken if one
+	// stood at zero and began to count.
+	hasEnded, hasBegun, hasWoken bool
 }
 
 // scannedObject is an object of a value. An external metric has a single object without a name.
@@ -226,6 +227,7 @@ func (s *seriesScanner) addQueriedSeries(selector int, l labels.Labels, times []
 	if sel.isCounter {
 		p.countQueriedDecreases(len(values), decreases)
 		s.hasBegun = s.hasBegun || track.fromZero && times[track.first] > s.since+s.interval
+		s.hasWoken = s.hasWoken || track.fromZero && times[track.lastZeroOfQueriedTrack(values)] > s.since+s.interval
 		if track.start > 0 {
 			s.hasEnded = true
 			s.holes = appendQueriedHoles(s.holes, s.since, times, values, s.interval)

@@ -54,6 +54,16 @@ func findQueriedTrack(sel exprSelector, times []int64, values []float64, interva
 	return t
 }
 
+// lastZeroOfQueriedTrack returns the index of the last 0 before the track's first count; its first sample if that is none, or all are 0.
+func (t currentTrack) lastZeroOfQueriedTrack(values []float64) int {
+	for i := t.first; i < len(values); i++ {
+		if values[i] != 0 {
+			return max(t.first, i-1)
+		}
+	}
+	return t.first
+}
+
 // joinResumedQuerySeries removes the staleness markers behind which a counter has its last value again: the scraper ended it for want of
 // pages, and the same process goes on. It changes the slices in place, unless nothing is to be removed.
 func joinResumedQuerySeries(times []int64, values []float64) ([]int64, []float64) {

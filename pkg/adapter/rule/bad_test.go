@@ -156,6 +156,7 @@ var badFiles = map[string][]string{
 		"line 34: rules[15].match: is not a regular expression: invalid or unsupported Perl syntax: `(?!`; exclude names by except",
 		`line 37: rules[16].query: for metric "x_w": column 36: illegal character U+0022 '"' in escape sequence; \1 is no reference to a group: write ${1}`,
 		`line 39: rules[17].query: column 14: expected type scalar in call to function "clamp_min", got instant vector`,
+		`line 41: rules[18].query: for metric "x_v": column 26: unexpected character: '$'; $1 is no variable of rules: ${1} is a group of match`,
 	},
 	"selectors": {
 		`line 5: rules[0].query: selector {job="cart"} has no fixed metric name; the backend scrape must know the family to scrape: write a selector for each metric`,
@@ -201,6 +202,10 @@ var badFiles = map[string][]string{
 		"line 17: rules[4].query: label_replace: \"(\" is not a regular expression: missing closing ): `(`",
 		`line 19: rules[5].query: histogram_quantile: its buckets have no label le; aggregate by (le, namespace, pod)`,
 		`line 22: rules[6].query: for metric "x_or_zero": the alternative vector(0) has no label namespace to name an object; write onMissing: {value: NUMBER} in place of it`,
+		"line 30: rules[14].query: absent(…) reads only the series of the requested objects, so that it has a value although others have the series; " +
+			"write `unless on (namespace, pod)` in place of it, or external: true",
+		"line 31: rules[15].query: absent_over_time(…) reads only the series of the requested objects, so that it has a value although others have the series; " +
+			"write `unless on (node)` in place of it, or external: true",
 	},
 	"types": {
 		`line 5: rules[0].query: the result is a range vector; an instant vector is needed: put it into a function of ranges, such as rate(…)`,

@@ -71,6 +71,24 @@ func (t *exprTree) findRulePatternAsText(objects []string) error {
 	return nil
 }
 
+// findRuleAbsence returns the first function that proves an absence, absent or absent_over_time, from a selector with a matcher whose
+// value contains names; empty without any.
+func (t *exprTree) findRuleAbsence(names string) (function string) {
+	parser.Inspect(t.root, func(node parser.Node, _ []parser.Node) error {
+		e, ok := node.(*parser.Call)
+		if !ok || function != "" || e.Func.Name != "absent" && e.Func.Name != "absent_over_time" {
+			return nil
+		}
+		for _, matchers := range parser.ExtractSelectors(e) {
+			if slices.ContainsFunc(matchers, func(m *labels.Matcher) bool { return strings.Contains(m.Value, names) }) {
+				function = e.Func.Name
+			}
+		}
+		return nil
+	})
+	return function
+}
+
 // objectNameCharacters matches every name of an object, and the namespaces of rules' own targets. It does not match a variable that nothing
 // has replaced, such as $pod or {{pod}}.
 const objectNameCharacters = `[^${}<>\s]+`

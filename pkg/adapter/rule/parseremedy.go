@@ -22,6 +22,8 @@ var (
 	metricsQLErrorRegexp = regexp.MustCompile(`: (unexpected|unknown function) `)
 	// backslashReferenceRegexp matches a reference to a group as other programs write it.
 	backslashReferenceRegexp = regexp.MustCompile(`\\[0-9]`)
+	// bareVariableRegexp matches a variable without braces.
+	bareVariableRegexp = regexp.MustCompile(`\$(\w+)`)
 )
 
 // typographicMarks are characters that look like others: quotes, a space that does not break a line, a space without a width, dashes.
@@ -79,6 +81,9 @@ func explainRuleParseError(msg, query string) string {
 	case strings.Contains(msg, "escape sequence") && backslashReferenceRegexp.MatchString(query):
 		ref := backslashReferenceRegexp.FindString(query)
 		return msg + "; " + ref + " is no reference to a group: write ${" + ref[1:] + "}"
+	case strings.Contains(msg, "unexpected character: '$'") && bareVariableRegexp.MatchString(query):
+		name := bareVariableRegexp.FindStringSubmatch(query)[1]
+		return msg + "; $" + name + " is no variable of rules: ${" + name + "} is a group of match"
 	case strings.Contains(msg, "unexpected character: '.'"):
 		return msg + "; write a name with dots in quotes and braces: {\"http.requests\"}"
 	case metricsQLErrorRegexp.MatchString(msg) && mayRuleBeMetricsQL(query) && !strings.Contains(query, windowVariable):

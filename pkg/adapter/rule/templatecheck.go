@@ -117,6 +117,10 @@ func (q Query) checkTemplatedRuleResult(text string, t *exprTree, objectLabels [
 			return TemplateCheck{Warning: fmt.Sprintf("the alternative %s names no object, and gives none a value", side)}
 		}
 	}
+	if function := t.findRuleAbsence(strings.Join(q.Objects, "|")); function != "" && len(q.Objects) > 0 {
+		return TemplateCheck{Warning: fmt.Sprintf("%s(…) with <<.LabelMatchers>> reads only the series of the requested objects, and has a value although "+
+			"others have the series; write `unless on (<<.GroupBy>>)` in place of it", function)}
+	}
 	return TemplateCheck{}
 }
 

@@ -35,9 +35,9 @@ var trialTime = time.Unix(1_700_000_000, 0)
 
 // tryRule returns the faults of an expression for the embedded backend that only an evaluation shows: an error, and a
 // value without any series, such as of absent(…) or `or vector(0)`. The backend gives values of series only, so that such
-// a value is never served.
+// a value is never served. Of any backend it returns the fault of rejectRuleAbsence.
 func (c *compiledRule) tryRule(ctx context.Context, r *Rule) []keyError {
-	if r == nil || r.Backend != config.ScrapeBackend {
+	if r == nil {
 		return nil
 	}
 	window := r.Window.Duration
@@ -45,6 +45,9 @@ func (c *compiledRule) tryRule(ctx context.Context, r *Rule) []keyError {
 		window = c.limits.maxWindow
 	}
 	expr := Query{Rule: r}.Expr(window, nil)
+	if r.Backend != config.ScrapeBackend {
+		return rejectRuleAbsence(r, expr)
+	}
 	if _, err := evaluateRuleTrial(ctx, expr, trialWorld{made: true, interval: c.limits.interval}); err != nil {
 		return ruleKeyErrorf("query", "fails when it is evaluated: %w", err)
 	}
@@ -52,6 +55,20 @@ func (c *compiledRule) tryRule(ctx context.Context, r *Rule) []keyError {
 	if err == nil && values > 0 {
 		return ruleKeyErrorf("query", "has a value where there are no series, as absent(…) and `or vector(…)` do; the backend %s "+
 			"serves values of series only; write onMissing: {value: NUMBER}", c.spec.Backend)
+	}
+	return rejectRuleAbsence(r, expr)
+}
+
+// rejectRuleAbsence returns the fault of absent(…) in a rule for objects: the adapter's matchers hide the series of all objects but the
+// requested ones.
+func rejectRuleAbsence(r *Rule, expr string) []keyError {
+	t, err := parseRuleExpr(expr)
+	if err != nil || r.External {
+		return nil
+	}
+	if function := t.findRuleAbsence(""); function != "" {
+		return ruleKeyErrorf("query", "%s(…) reads only the series of the requested objects, so that it has a value although others have the series; "+
+			"write `unless on (%s)` in place of it, or external: true", function, strings.Join(r.wantedRuleLabels(), ", "))
 	}
 	return nil
 }
