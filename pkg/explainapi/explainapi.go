@@ -329,12 +329,17 @@ func (m *Metric) Serves(d MetricDemand) bool {
 // IsFamily reports whether it is a family, and not a metric that no family serves.
 func (m *Metric) IsFamily() bool { return m.Type != "" }
 
-// DescribeMetrics returns the names of the metrics, for a person.
+// DescribeMetrics returns the names of the metrics for a person: request_per_second, services/request_per_second, orders (external).
 func (m *Metric) DescribeMetrics() string {
 	var names []string
 	for _, s := range m.Metrics {
-		if !slices.Contains(names, s.Name) {
+		switch {
+		case s.External:
+			names = append(names, s.Name+" (external)")
+		case s.Resource == "pods":
 			names = append(names, s.Name)
+		default:
+			names = append(names, s.Resource+"/"+s.Name)
 		}
 	}
 	if len(names) == 0 {
@@ -391,6 +396,9 @@ type MetricPage struct {
 	// Error is the reason why the page could not be read.
 	Error string `json:"error,omitempty"`
 }
+
+// NoMetricPages says why the list of a namespace has no page, and what to do.
+const NoMetricPages = `no pod's page is read: annotate pods prometheus.io/scrape: "true", or point a HorizontalPodAutoscaler with a metric at them`
 
 // MetricList is a list of metrics.
 type MetricList struct {

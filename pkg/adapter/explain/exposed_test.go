@@ -127,13 +127,15 @@ func TestExposedMetrics(t *testing.T) {
 		"# TYPE depth gauge\ndepth 3\n# TYPE took summary\ntook{quantile=\"0.5\"} 1\ntook_sum 1\ntook_count 1\n", "web-1", "web-2", "web-3")
 	shop.addPods("StatefulSet/db", "depth 2\n", "db-0")
 	shop.addPods("", "<html>", "alone")
+	shop.addPods("ReplicaSet/half\x1b", "depth 1\n", "half-1", "half-2", "half-3")
+	shop.slow["half-1"], shop.pods[len(shop.pods)-2].Ready = true, false
 	for _, name := range []string{"request_per_second", "depth", "lost_per_second"} {
 		shop.demands = append(shop.demands, discovery.Demand{Resource: "pods", Metric: name, Namespace: "shop", Standing: name != "depth"})
 	}
 	shop.demands = append(shop.demands, discovery.Demand{Metric: reviewedDemandPrefix + "x", Namespace: "shop"}, discovery.Demand{Resource: "pods", Metric: "depth", Namespace: "bank"})
 	list, lines := listExposed(t, newExposingAPI(t, shop))
 	want := []string{
-		"depth gauge 4 depth reader: ", "http_requests_total counter 3 request_per_second,http_requests_per_second autoscaler: Requests.",
+		"depth gauge 7 depth reader: ", "http_requests_total counter 3 request_per_second,http_requests_per_second autoscaler: Requests.",
 		"took summary 3 took_sum_per_second,took_count_per_second <none>: ", "lost_per_second  0 <none> autoscaler: ",
 	}
 	if diff := cmp.Diff(want, lines); diff != "" {
@@ -141,12 +143,13 @@ func TestExposedMetrics(t *testing.T) {
 	}
 	wantPages := []explainapi.MetricPage{
 		{Workload: "Pod/alone", Pod: "alone", Targets: 1, Error: "HTML, not metrics"},
+		{Workload: `ReplicaSet/half\x1b`, Pod: "half-3", Targets: 3, Families: 1},
 		{Workload: "ReplicaSet/web", Pod: "web-1", Targets: 3, Families: 3}, {Workload: "StatefulSet/db", Pod: "db-0", Targets: 1, Families: 1},
 	}
 	if diff := cmp.Diff(wantPages, list.Pages); diff != "" {
 		t.Errorf("pages (-want +got):\n%s", diff)
 	}
-	if len(shop.reads) != 3 {
+	if len(shop.reads) != 4 {
 		t.Errorf("reads %v, want one pod of each workload", shop.reads)
 	}
 }

@@ -1,3 +1,5 @@
+// The list of metrics: families on the pages of pods, with the metrics that rules compute from them, and demands.
+
 package explain
 
 import (
@@ -19,8 +21,12 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 )
 
-// maxExposedWarnings bounds the warnings about single pages.
-const maxExposedWarnings = 5
+const (
+	// maxExposedWarnings bounds the warnings about single pages.
+	maxExposedWarnings = 5
+	// maxServedMetrics bounds the metrics of a family in a list. The built-in rules make seven of one.
+	maxServedMetrics = 50
+)
 
 // exposedFamilies are the families of several pages. It is safe for concurrent use.
 type exposedFamilies struct {
@@ -111,7 +117,8 @@ func (a *API) listExplainedMetrics(ctx context.Context, namespace string, select
 func (a *API) newExposedMetric(namespace string, f *exposedFamily, all *exposedFamilies) explainapi.Metric {
 	m := explainapi.Metric{Type: string(f.Type), Help: f.Help, Unit: f.Unit, Targets: f.targets}
 	m.Name, m.Namespace = f.Name, namespace
-	for _, served := range a.deps.MetricsOf(namespace, f.Name, all.exposedTypeOf) {
+	served := a.deps.MetricsOf(namespace, f.Name, all.exposedTypeOf)
+	for _, served := range served[:min(len(served), maxServedMetrics)] {
 		m.Metrics = append(m.Metrics, explainapi.ServedMetric{
 			Name: served.Metric, Resource: served.Resource, External: served.External, Pattern: served.Pattern,
 		})
@@ -172,6 +179,9 @@ func warnOfExposedGaps(ctx context.Context, list *explainapi.MetricList) {
 	}
 	if failed > maxExposedWarnings {
 		warning.AddWarning(ctx, "", fmt.Sprintf("pages of %d further workloads: see pages in -o json", failed-maxExposedWarnings))
+	}
+	if len(list.Pages) == 0 {
+		warning.AddWarning(ctx, "", explainapi.NoMetricPages)
 	}
 	if list.UnreadWorkloads > 0 {
 		warning.AddWarning(ctx, "", fmt.Sprintf("%d workloads were not read, a list reads %d: select pods by -l", list.UnreadWorkloads, maxExposedWorkloads))

@@ -1,3 +1,5 @@
+// The pages of workloads, read for lists of their families.
+
 package explain
 
 import (
@@ -15,6 +17,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/sharedcache"
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 )
 
 const (
@@ -76,7 +79,7 @@ type exposedWorkload struct {
 	read    explainapi.MetricPage // the page without its families
 }
 
-// listExposedWorkloads returns the workloads of a namespace with a pod each, a ready one if there is. Those with slow and failing pages come
+// listExposedWorkloads returns the workloads of a namespace with a pod each, one that does not fail and is ready if there is. Those with slow and failing pages come
 // last: they do not take the time of the others.
 func (a *API) listExposedWorkloads(namespace string, selector labels.Selector) []exposedWorkload {
 	index := map[string]int{}
@@ -87,17 +90,16 @@ func (a *API) listExposedWorkloads(namespace string, selector labels.Selector) [
 		if !known {
 			i = len(workloads)
 			index[name] = i
-			workloads = append(workloads, exposedWorkload{name: name, page: page})
+			workloads = append(workloads, exposedWorkload{name: name})
 		}
 		w := &workloads[i]
-		if w.targets++; page.Ready && !w.page.Ready {
-			w.page = page
+		failing := a.deps.Scrapes.Diagnose(namespace, page.Name, nil).Reason == metric.ReasonScrapeFailed
+		if w.targets++; !known || w.failing && !failing || w.failing == failing && page.Ready && !w.page.Ready {
+			w.page, w.failing = page, failing
 		}
 	}
 	for i := range workloads {
-		w := &workloads[i]
-		w.took = a.deps.Scrapes.ScrapeDuration(namespace, w.page.Name)
-		w.failing = a.deps.Scrapes.Diagnose(namespace, w.page.Name, nil).Reason == metric.ReasonScrapeFailed
+		workloads[i].took = a.deps.Scrapes.ScrapeDuration(namespace, workloads[i].page.Name)
 	}
 	slices.SortStableFunc(workloads, func(a, b exposedWorkload) int {
 		return cmp.Or(compareExposedFailures(a.failing, b.failing), cmp.Compare(a.took, b.took), cmp.Compare(a.name, b.name))
@@ -214,7 +216,7 @@ func (b *exposedBudget) returnExposedBytes(bytes int64) {
 
 // addExposedPage adds a page to the families of a list, and keeps what an answer says about it.
 func (w *exposedWorkload) addExposedPage(page *exposedPage, families *exposedFamilies) {
-	w.read = explainapi.MetricPage{Workload: w.name, Pod: page.pod, Targets: w.targets, Families: len(page.families), Truncated: page.cut}
+	w.read = explainapi.MetricPage{Workload: plaintext.Clean(w.name), Pod: page.pod, Targets: w.targets, Families: len(page.families), Truncated: page.cut}
 	if page.err != nil {
 		w.read.Error = page.err.Error()
 	}

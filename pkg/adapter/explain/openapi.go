@@ -1,3 +1,5 @@
+// The OpenAPI definitions of the types.
+
 package explain
 
 import (

@@ -1,3 +1,5 @@
+// The bounds of requests that cost much: at a time, and over time, in all and for each namespace.
+
 package explain
 
 import (

@@ -1,3 +1,5 @@
+// Reviews of rules, from the request to the answer.
+
 package explain
 
 import (

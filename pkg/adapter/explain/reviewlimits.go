@@ -1,3 +1,5 @@
+// The bounds of reviews.
+
 package explain
 
 import (

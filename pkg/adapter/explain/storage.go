@@ -1,3 +1,5 @@
+// The resources of the API, as a generic API server serves them.
+
 package explain
 
 import (

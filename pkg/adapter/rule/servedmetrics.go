@@ -186,8 +186,10 @@ func (s *Set) listPatternMetrics(c *compiledRule, family string, types FamilyTyp
 	for i := range c.patternNames {
 		n := &c.patternNames[i]
 		for _, sample := range listFamilySampleNames(family, kind) {
-			if n.isFixedPatternName() && n.parts[0].text == sample {
-				served = append(served, ServedMetric{c.spec.Match, resource, c.spec.External, true})
+			if n.isFixedPatternName() {
+				if _, conflicts := n.findPatternFamily(sample, types); n.parts[0].text == sample && !conflicts {
+					served = append(served, ServedMetric{c.spec.Match, resource, c.spec.External, true})
+				}
 				continue
 			}
 			for _, name := range c.listMetricsOfPatternName(n, sample) {
@@ -217,9 +219,6 @@ func listFamilySampleNames(family string, kind model.MetricType) []string {
 
 // listMetricsOfPatternName returns the names of metrics for which the pattern reads a sample's name.
 func (c *compiledRule) listMetricsOfPatternName(n *patternName, sample string) []string {
-	if n.isFixedPatternName() {
-		return nil
-	}
 	groups := n.findPatternGroups(sample)
 	if groups == nil {
 		return nil
@@ -300,24 +299,31 @@ func (c *compiledRule) findsFamilies(metric string, groups []string, types Famil
 		if sample == "" {
 			return false
 		}
-		family, kind, ok := findFamilyOfSample(sample, types)
-		if !ok {
-			continue
+		ok, conflicts := n.findPatternFamily(sample, types)
+		if conflicts {
+			return false
 		}
-		found = true
-		kind = guessRuleFamilyType(kind, sample, family)
-		for _, u := range n.uses {
-			u.name, u.addsBuckets = sample, u.addsBounds && isRuleBucketName(sample)
-			if u.ruleFamilyConflictsWith(kind, family) {
-				return false
-			}
-		}
+		found = found || ok
 	}
 	if found && !model.LegacyValidation.IsValidMetricName(metric) { // a bare name in a query has no dots
 		_, err := c.expandRule(metric)
 		return err == nil
 	}
 	return found
+}
+
+// findPatternFamily reports whether pages have the family of a sample's name, and whether it has another type than the uses need.
+func (n *patternName) findPatternFamily(sample string, types FamilyTypes) (found, conflicts bool) {
+	family, kind, ok := findFamilyOfSample(sample, types)
+	if !ok {
+		return false, false
+	}
+	kind = guessRuleFamilyType(kind, sample, family)
+	for _, u := range n.uses {
+		u.name, u.addsBuckets = sample, u.addsBounds && isRuleBucketName(sample)
+		conflicts = conflicts || u.ruleFamilyConflictsWith(kind, family)
+	}
+	return true, conflicts
 }
 
 // findFamilyOfSample returns the family on the pages that may own a sample's name.

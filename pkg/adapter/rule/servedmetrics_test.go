@@ -93,6 +93,9 @@ func TestMetricsOfConfigured(t *testing.T) {
 			pageTypes{"web_bad_total": "counter", "web_all_total": "counter", "api_bad_total": "counter", "api_all_total": "gauge"},
 			map[string][]string{"web_bad_total": {"pods/web_share"}, "web_all_total": {"pods/web_share"}},
 		},
+		"a name that decides a label": {
+			"rules:\n- match: ^code_(.+)$\n  query: sum by (namespace, pod) (rate(requests{code=\"${1}\"}[$window]))\n", pageTypes{"requests": "gauge"}, map[string][]string{},
+		},
 		"a server's pattern first": {
 			"backends:\n- {name: prom, url: 'http://prom:9090'}\nrules:\n- {match: ^web_(.+)$, backend: prom, query: 'sum by (namespace, pod) (x{a=\"${1}\"})'}\n- match: ^(.+)$\n  query: sum by (namespace, pod) (${1})\n",
 			pageTypes{"web_depth": "gauge", "api_depth": "gauge"},

@@ -49,6 +49,9 @@ func PrintListed(out io.Writer, list *explainapi.MetricList, opts output.TableOp
 // ListGaps returns what the adapter's list lacks, a sentence each.
 func ListGaps(list *explainapi.MetricList) []string {
 	var gaps []string
+	if len(list.Pages) == 0 {
+		gaps = append(gaps, explainapi.NoMetricPages)
+	}
 	for _, p := range list.Pages {
 		switch {
 		case p.Error != "":
