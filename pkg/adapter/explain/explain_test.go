@@ -259,8 +259,18 @@ func TestAPI(t *testing.T) {
 	if len(targets.Items) != 1 || targets.Items[0].State != "scrape_failed" || targets.Items[0].Error != "connection refused" || targets.Items[0].DurationMillis != 12 || targets.Source.Replica != "adapter-1" {
 		t.Errorf("targets %+v", targets)
 	}
+	var other explainapi.TargetList
+	if getExplained(t, url+"/namespaces/other/targets", "application/json", &other); len(other.Items) != 0 {
+		t.Errorf("targets of another namespace: %+v", other)
+	}
+}
+
+// TestMetricsAPI: the metrics of a namespace are the families of its pods with what demands them, and those of all namespaces the demands alone.
+func TestMetricsAPI(t *testing.T) {
+	t.Parallel()
+	url := serveShop(t)
 	var metrics explainapi.MetricList
-	getExplained(t, shop+"metrics", "application/json", &metrics)
+	getExplained(t, url+"/namespaces/shop/metrics", "application/json", &metrics)
 	if m := metrics.Items; len(m) != 1 || m[0].Name != "http_requests_total" || m[0].Type != "counter" || m[0].Targets != 1 || len(m[0].Demands) != 1 || !m[0].Demands[0].Autoscaled || m[0].Demands[0].Families[0] != "http_requests_total" {
 		t.Errorf("metrics %+v", metrics)
 	}
@@ -268,10 +278,6 @@ func TestAPI(t *testing.T) {
 	getExplained(t, url+"/metrics", "application/json", &all)
 	if len(all.Items) != 1 || all.Items[0].Name != "request_per_second" || all.Items[0].IsFamily() || len(all.Pages) != 0 {
 		t.Errorf("metrics of all namespaces %+v", all)
-	}
-	var other explainapi.TargetList
-	if getExplained(t, url+"/namespaces/other/targets", "application/json", &other); len(other.Items) != 0 {
-		t.Errorf("targets of another namespace: %+v", other)
 	}
 }
 
