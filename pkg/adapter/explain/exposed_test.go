@@ -257,7 +257,7 @@ func TestExposedListPlaces(t *testing.T) {
 		shop.addPods("ReplicaSet/web", "", "web-1")
 		shop.slow["web-1"] = true
 		a := newExposingAPI(t, shop)
-		go listExposed(t, a)
+		go func() { _, _ = a.listExplainedMetrics(t.Context(), "shop", nil) }()
 		synctest.Wait()
 		if _, err := a.listExplainedMetrics(t.Context(), "shop", nil); !apierrors.IsTooManyRequests(err) {
 			t.Errorf("a second list of the namespace: error %v", err)
