@@ -115,7 +115,58 @@ func newShop(t *testing.T) *apiServer {
 		Metric: "request_per_second", Resource: "pods", Values: []explainapi.ReviewedValue{{Object: "web-1", Milli: 120_000, Time: time.Now()}},
 	}}
 	a.answers["/api/v1/namespaces/shop/pods/web-1:8080/proxy/metrics"] = "# TYPE http_requests_total counter\nhttp_requests_total 9\n"
+	a.answers["/apis/explain.tachometer.dev/v1alpha1/namespaces/shop/metrics"] = listedMetrics()
 	return a
+}
+
+// listedMetrics is the adapter's list of a workload with a page, one without, and a demanded metric that no family serves.
+func listedMetrics() explainapi.MetricList {
+	list := explainapi.MetricList{
+		Source: explainapi.Source{Replica: "adapter-1"}, UnreadWorkloads: 3,
+		Pages: []explainapi.MetricPage{
+			{Workload: "ReplicaSet/web", Pod: "web-1", Targets: 2, Families: 1}, {Workload: "Pod/db", Pod: "db", Targets: 1, Error: "connection refused"},
+		},
+		Items: []explainapi.Metric{
+			{Type: "counter", Help: "Requests \x1b[2Jserved.", Targets: 2, Metrics: []explainapi.ServedMetric{{Name: "request_per_second", Resource: "pods"}}},
+			{Demands: []explainapi.MetricDemand{{Metric: "orders", External: true, Autoscaled: true}}},
+		},
+	}
+	list.Items[0].Name, list.Items[1].Name = "http_requests_total", "orders"
+	return list
+}
+
+// TestListedMetrics: without the right to read pages, a workload's families are the adapter's list; a namespace's are so for everybody.
+func TestListedMetrics(t *testing.T) {
+	t.Parallel()
+	shop := newShop(t)
+	shop.answers["/apis/custom.metrics.k8s.io/v1beta2"] = metav1.APIResourceList{GroupVersion: "custom.metrics.k8s.io/v1beta2"}
+	delete(shop.answers, "/api/v1/namespaces/shop/pods/web-1:8080/proxy/metrics")
+	const row = `request_per_second   counter   http_requests_total   2         <none>       Requests \x1b[2Jserved.`
+	for name, tc := range map[string]struct {
+		args  []string
+		texts []string
+	}{
+		"a workload": {[]string{"metrics", "deploy/web", "-n", "shop"}, []string{row, "Listed by adapter-1, by the rules in force. Values need the right to get pods/proxy."}},
+		"a namespace": {[]string{"metrics", "-n", "shop"}, []string{
+			row, "orders               <none>    <none>                0         autoscaler", "could not read the page of pod db for Pod/db: connection refused",
+			"3 workloads more not read: name one, as deployment/NAME",
+		}},
+		"an autoscaler":      {[]string{"metrics", "deploy/web", "-n", "shop", "-o", "yaml"}, []string{"name: request_per_second"}},
+		"a workload in JSON": {[]string{"metrics", "deploy/web", "-n", "shop", "-o", "json"}, []string{`"help": "Requests \u001b[2Jserved."`}},
+	} {
+		code, out, errs := shop.run(tc.args...)
+		for _, text := range tc.texts {
+			if code != exitFine || !strings.Contains(out+errs, text) {
+				t.Errorf("%s: exit code %d, want %q in\n%s%s", name, code, text, out, errs)
+			}
+		}
+		if strings.Contains(out+errs, "\x1b") {
+			t.Errorf("%s: a control character reaches the terminal", name)
+		}
+	}
+	if code, out, errs := shop.run("metrics", "web-1", "-n", "shop"); code != exitBroken || !strings.Contains(errs, "forbidden") {
+		t.Errorf("a pod: exit code %d\n%s%s", code, out, errs)
+	}
 }
 
 // run runs the plugin against the server.

@@ -11,22 +11,27 @@ import (
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/families"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/records"
 )
 
 const metricsHelp = `Show the metrics to scale on. With a pod or a workload: the families on the metrics page of the pod, or of a ready pod of the
-workload, each with the API metric that serves it. Without: the metrics that the adapter's rules name.
+workload, each with the API metric that serves it. Without: the metrics that the adapter's rules name, and the families that the pods of the
+namespace expose, with their help.
 
 -o yaml prints an autoscaler on the metric that is most probably load, or on --metric. Its target is an example: a load test shows
 what one pod can serve.
 
-The page is read over kube-apiserver's proxy, which needs the right to get pods/proxy.`
+The page is read over kube-apiserver's proxy, which needs the right to get pods/proxy. Without that right, the families of a workload come
+from the adapter, without values.`
 
 func newPluginMetricsCommand(p *pluginProgram) *cobra.Command {
 	metric := ""
@@ -58,6 +63,9 @@ func (p *pluginProgram) runPluginMetrics(ctx context.Context, args []string, met
 		return err
 	}
 	report, err := families.ReadPod(ctx, c.reader, pod)
+	if apierrors.IsForbidden(err) && workload != nil {
+		return p.printPluginListedFamilies(ctx, c, workload, metric, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -68,6 +76,35 @@ func (p *pluginProgram) runPluginMetrics(ctx context.Context, args []string, met
 		return err
 	}
 	return report.Print(p.out, p.newPluginTableOptions())
+}
+
+// printPluginListedFamilies prints the families of a workload that the adapter lists, for a user who may not read the page. forbidden is the
+// error of that.
+func (p *pluginProgram) printPluginListedFamilies(ctx context.Context, c *pluginConnection, workload *inventory.Workload, metric string, forbidden error) error {
+	list, err := records.ListMetrics(ctx, c.reader, c.namespace, workload.PodSelector().String())
+	if err != nil {
+		return fmt.Errorf("%w; and of the adapter's list: %w", forbidden, err)
+	}
+	p.printPluginListGaps(list)
+	report := families.NewListedReport(c.namespace, list)
+	if p.output == "yaml" {
+		return p.printPluginSuggestion(report, workload, metric)
+	}
+	if printed, err := p.printPluginObject("FamilyList", report); printed || err != nil {
+		return err
+	}
+	if err := families.PrintListed(p.out, list, p.newPluginTableOptions()); err != nil || p.noHeaders {
+		return err
+	}
+	fmt.Fprintf(p.out, "\nListed by %s, by the rules in force. Values need the right to get pods/proxy.\n", plaintext.Clean(list.Source.Replica))
+	return nil
+}
+
+// printPluginListGaps prints what the adapter's list lacks to standard error.
+func (p *pluginProgram) printPluginListGaps(list *explainapi.MetricList) {
+	for _, gap := range families.ListGaps(list) {
+		fmt.Fprintln(p.errs, plaintext.Clean(gap))
+	}
 }
 
 // printPluginSuggestion prints an autoscaler of the workload.
@@ -159,14 +196,38 @@ func (p *pluginProgram) printPluginNamedMetrics(ctx context.Context, c *pluginCo
 	if failed == len(paths) {
 		return errFound // standard error has the reasons
 	}
-	if printed, err := p.printPluginObject("MetricList", map[string]any{"items": metrics}); printed || err != nil {
+	list := p.listPluginExposedMetrics(ctx, c)
+	object := map[string]any{"items": metrics}
+	if list != nil {
+		object["families"], object["pages"] = list.Items, list.Pages
+	}
+	if printed, err := p.printPluginObject("MetricList", object); printed || err != nil {
 		return err
 	}
 	table := output.Table{Header: []string{"METRIC", "OF", "API"}}
 	for _, m := range metrics {
 		table.Add(m.Metric, cmp.Or(m.Of, "<external>"), m.API)
 	}
-	return table.Print(p.out, p.newPluginTableOptions())
+	if err := table.Print(p.out, p.newPluginTableOptions()); err != nil || list == nil {
+		return err
+	}
+	fmt.Fprintln(p.out)
+	return families.PrintListed(p.out, list, p.newPluginTableOptions())
+}
+
+// listPluginExposedMetrics returns the families of the namespace's pods; nil for all namespaces, and where the adapter does not list them,
+// for which standard error has the reason.
+func (p *pluginProgram) listPluginExposedMetrics(ctx context.Context, c *pluginConnection) *explainapi.MetricList {
+	if c.namespace == "" {
+		return nil
+	}
+	list, err := records.ListMetrics(ctx, c.reader, c.namespace, "")
+	if err != nil {
+		fmt.Fprintf(p.errs, "could not list the families of the pods: %s\n", plaintext.Clean(err.Error()))
+		return nil
+	}
+	p.printPluginListGaps(list)
+	return list
 }
 
 // namedMetric is a metric that discovery lists, and the resource that it is of; empty for an external metric.

@@ -97,6 +97,7 @@ func (a *adapter) addAdapterProgramExplanations(cluster *rest.Config, deps *apis
 		Families: func(resource, metric string, external bool) []string {
 			return demandRules{a.rules.getAdapterProgramRules()}.Families(resource, metric, external)
 		},
+		MetricsOf: a.rules.listAdapterProgramMetrics,
 	})
 	deps.Groups = append(deps.Groups, apiserver.Group{Info: api.Group(), Definitions: api.Definitions})
 	return nil

@@ -42,6 +42,15 @@ func (l *liveRules) nameAdapterProgramRule(namespace, resource, metric string, e
 	return r.Name
 }
 
+// listAdapterProgramMetrics returns the metrics that the active rules compute from a family; none with prometheus-adapter's format.
+func (l *liveRules) listAdapterProgramMetrics(namespace, family string, types rule.FamilyTypes) []rule.ServedMetric {
+	set, ok := l.getAdapterProgramRules().(*rule.Set)
+	if !ok {
+		return nil
+	}
+	return set.MetricsOf(namespace, family, types)
+}
+
 // setAdapterProgramStaticRules activates rules that do not change.
 func (l *liveRules) setAdapterProgramStaticRules(rules provider.Rules) {
 	l.replaceAdapterProgramRules(func() provider.Rules { return rules }, nil, nil)

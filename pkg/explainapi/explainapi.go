@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -300,10 +301,77 @@ type TargetList struct {
 	Items           []Target `json:"items"`
 }
 
-// Metric is a metric that autoscalers or readers ask for now.
+// Metric is a metric family on the pages of pods, with the metrics that can be asked for. A demanded metric that no such family serves is one
+// too, without a type.
 type Metric struct {
 	metav1.TypeMeta   `json:",inline"`
-	metav1.ObjectMeta `json:"metadata"`
+	metav1.ObjectMeta `json:"metadata"` // the name of the family, or else of the demanded metric
+	// Type is the type of the family by its page: counter, gauge, histogram, summary, unknown and so on.
+	Type string `json:"type,omitempty"`
+	// Help and Unit are those of the page, cut to a sentence.
+	Help string `json:"help,omitempty"`
+	Unit string `json:"unit,omitempty"`
+	// Targets is the number of pods that expose the family: all pods of a workload, if the page of one of them has it.
+	Targets int `json:"targets"`
+	// Metrics are the metrics that the rules in force compute from the family.
+	Metrics []ServedMetric `json:"metrics,omitempty"`
+	// Demands are what autoscalers and readers ask for now.
+	Demands []MetricDemand `json:"demands,omitempty"`
+}
+
+// Serves reports whether a rule computes the demanded metric from the family.
+func (m *Metric) Serves(d MetricDemand) bool {
+	return slices.Contains(d.Families, m.Name) && slices.ContainsFunc(m.Metrics, func(s ServedMetric) bool {
+		return s.External == d.External && (s.Name == d.Metric || s.Pattern)
+	})
+}
+
+// IsFamily reports whether it is a family, and not a metric that no family serves.
+func (m *Metric) IsFamily() bool { return m.Type != "" }
+
+// DescribeMetrics returns the names of the metrics for a person: request_per_second, services/request_per_second, orders (external).
+func (m *Metric) DescribeMetrics() string {
+	var names []string
+	for _, s := range m.Metrics {
+		switch {
+		case s.External:
+			names = append(names, s.Name+" (external)")
+		case s.Resource == "pods":
+			names = append(names, s.Name)
+		default:
+			names = append(names, s.Resource+"/"+s.Name)
+		}
+	}
+	if len(names) == 0 {
+		return "<none>"
+	}
+	return strings.Join(names, ",")
+}
+
+// DescribeDemands returns what asks for the metrics now, for a person: autoscaler, or reader, or <none>.
+func (m *Metric) DescribeDemands() string {
+	switch {
+	case slices.ContainsFunc(m.Demands, func(d MetricDemand) bool { return d.Autoscaled }):
+		return "autoscaler"
+	case len(m.Demands) > 0:
+		return "reader"
+	}
+	return "<none>"
+}
+
+// ServedMetric is a metric that a rule computes from a family.
+type ServedMetric struct {
+	Name string `json:"name"`
+	// Resource is the resource that the metric describes; empty for an external metric. A metric of pods can be asked for of their workload too.
+	Resource string `json:"resource,omitempty"`
+	External bool   `json:"external,omitempty"`
+	// Pattern reports that Name is a regular expression: the rule reads the family under each name that matches.
+	Pattern bool `json:"pattern,omitempty"`
+}
+
+// MetricDemand is a metric that autoscalers or readers ask for now.
+type MetricDemand struct {
+	Metric string `json:"metric"`
 	// Resource is the resource that the metric describes; empty for an external metric.
 	Resource string `json:"resource,omitempty"`
 	External bool   `json:"external,omitempty"`
@@ -315,12 +383,34 @@ type Metric struct {
 	Families []string `json:"families,omitempty"`
 }
 
+// MetricPage is the page of a pod that stands for those of its workload.
+type MetricPage struct {
+	// Workload is the kind and the name of the pods' controller; of the pods of a Deployment their ReplicaSets' kind and the Deployment's name.
+	Workload string `json:"workload"`
+	Pod      string `json:"pod"`
+	// Targets is the number of the workload's pods.
+	Targets int `json:"targets"`
+	// Families is the number of families on the page. Truncated reports that it has more than are listed.
+	Families  int  `json:"families"`
+	Truncated bool `json:"truncated,omitempty"`
+	// Error is the reason why the page could not be read.
+	Error string `json:"error,omitempty"`
+}
+
+// NoMetricPages says why the list of a namespace has no page, and what to do.
+const NoMetricPages = `no pod's page is read: annotate pods prometheus.io/scrape: "true", or point a HorizontalPodAutoscaler with a metric at them`
+
 // MetricList is a list of metrics.
 type MetricList struct {
 	metav1.TypeMeta `json:",inline"`
 	metav1.ListMeta `json:"metadata"`
-	Source          Source   `json:"source"`
-	Items           []Metric `json:"items"`
+	Source          Source `json:"source"`
+	// Pages are the pages that were read, and UnreadWorkloads the number of further workloads. A list of all namespaces reads none.
+	Pages           []MetricPage `json:"pages,omitempty"`
+	UnreadWorkloads int          `json:"unreadWorkloads,omitempty"`
+	// Truncated reports that the pages have more families together than are listed.
+	Truncated bool     `json:"truncated,omitempty"`
+	Items     []Metric `json:"items"`
 }
 
 // AddToScheme registers the types under a version: the API's own, and the internal one of a server.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
@@ -17,10 +18,12 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/config"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/discovery"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/exposition"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/peer"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/provider"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/recorder"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 	"github.com/tachometer-metrics/tachometer/pkg/replay"
 )
@@ -46,12 +49,16 @@ type Peers interface {
 type Discovery interface {
 	Targets() []metric.Target
 	Demanded() []discovery.Demand
+	// MetricsPages returns the pages of a namespace's pods that the selector matches. The caller owns the slice.
+	MetricsPages(namespace string, selector labels.Selector) []discovery.MetricsPage
 }
 
-// Scrapes tells why a target gives no samples.
+// Scrapes tells why a target gives no samples, and reads pages for people. It is safe for concurrent use.
 type Scrapes interface {
 	Diagnose(namespace, pod string, families []string) metric.Omission
 	ScrapeDuration(namespace, pod string) time.Duration
+	// ReadFamilies reads a page once. It changes nothing of the target's scrapes.
+	ReadFamilies(ctx context.Context, target metric.Object, url string, limits exposition.FamilyPageLimits) (exposition.FamilyPage, error)
 }
 
 // Deps are the dependencies of an API. All are required.
@@ -62,6 +69,8 @@ type Deps struct {
 	Scrapes   Scrapes
 	// Families returns the families that the rule of a metric reads from pods.
 	Families func(resource, metric string, external bool) []string
+	// MetricsOf returns the metrics that the rules in force compute from a family on the pages of a namespace's pods.
+	MetricsOf func(namespace, family string, types rule.FamilyTypes) []rule.ServedMetric
 	// Replica is the name of this replica.
 	Replica string
 	Now     func() time.Time
@@ -75,10 +84,11 @@ type Deps struct {
 type API struct {
 	deps    Deps
 	reviews *reviewLimits
+	exposed *exposedPages
 }
 
 // New returns an API.
-func New(deps Deps) *API { return &API{deps, newReviewLimits()} }
+func New(deps Deps) *API { return &API{deps, newReviewLimits(), newExposedPages()} }
 
 // Group returns the API group, for a generic API server to install.
 func (a *API) Group() *genericapiserver.APIGroupInfo {
@@ -233,24 +243,4 @@ func (a *API) newExplainedTarget(t metric.Target) explainapi.Target {
 	case metric.ReasonNotANumber, metric.ReasonOutOfRange, metric.ReasonNegative, metric.ReasonDecreasing:
 	}
 	return out
-}
-
-// listExplainedMetrics returns the metrics that are asked for in a namespace.
-func (a *API) listExplainedMetrics(_ context.Context, namespace string) (runtime.Object, error) {
-	list := &explainapi.MetricList{Source: a.newExplainSource(), Items: []explainapi.Metric{}}
-	for _, d := range a.deps.Discovery.Demanded() {
-		if _, reviewed := ReviewedFamilies(d.Metric); reviewed || namespace != "" && d.Namespace != namespace {
-			continue
-		}
-		m := explainapi.Metric{
-			Resource: d.Resource, External: d.External, Object: d.Object, Autoscaled: d.Standing,
-			Families: a.deps.Families(d.Resource, d.Metric, d.External),
-		}
-		if d.Selector != nil {
-			m.Selector = d.Selector.String()
-		}
-		m.Name, m.Namespace = d.Metric, d.Namespace
-		list.Items = append(list.Items, m)
-	}
-	return list, nil
 }

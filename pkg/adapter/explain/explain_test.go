@@ -12,9 +12,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/types"
 	genericapifilters "k8s.io/apiserver/pkg/endpoints/filters"
@@ -26,9 +28,11 @@ import (
 	"sigs.k8s.io/custom-metrics-apiserver/pkg/generated/openapi/core"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/discovery"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/exposition"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/peer"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/recorder"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 )
 
@@ -86,6 +90,19 @@ func (knownShop) Targets() []metric.Target {
 	return []metric.Target{{Namespace: "shop", Pod: "web-1", URL: "http://10.0.0.1:8080/metrics", Families: []string{"http_requests_total"}}}
 }
 
+func (knownShop) MetricsPages(namespace string, _ labels.Selector) []discovery.MetricsPage {
+	if namespace != "shop" {
+		return nil
+	}
+	page := discovery.MetricsPage{URL: "http://10.0.0.1:8080/metrics"}
+	page.Namespace, page.Name, page.Owner = "shop", "web-1", "ReplicaSet/web"
+	return []discovery.MetricsPage{page}
+}
+
+func (knownShop) ReadFamilies(context.Context, metric.Object, string, exposition.FamilyPageLimits) (exposition.FamilyPage, error) {
+	return exposition.FamilyPage{Families: []exposition.ListedFamily{{Name: "http_requests_total", Help: "Requests.", Type: model.MetricTypeCounter}}}, nil
+}
+
 func (knownShop) Demanded() []discovery.Demand {
 	return []discovery.Demand{{Resource: "pods", Metric: "request_per_second", Namespace: "shop", Standing: true}}
 }
@@ -101,12 +118,23 @@ func lookedStatus() *explainapi.Status {
 	return &explainapi.Status{CurrentReplicas: 1, DesiredReplicas: 2, Conditions: []explainapi.Condition{{Type: "AbleToScale", Status: "True"}}}
 }
 
+// newBuiltinRules returns the rules of an adapter without a configuration.
+func newBuiltinRules(t *testing.T) *rule.Set {
+	t.Helper()
+	_, set, err := rule.Load([]byte("apiVersion: config.tachometer.dev/v1alpha1\nkind: AdapterConfig\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set
+}
+
 // serveShop serves the API as a generic API server does, without authentication.
 func serveShop(t *testing.T) string {
 	t.Helper()
 	return serveExplained(t, New(Deps{
 		Records: knownShop{}, Peers: knownShop{}, Discovery: knownShop{}, Scrapes: knownShop{}, Replica: "adapter-1", Now: func() time.Time { return noon },
-		Families: func(string, string, bool) []string { return []string{"http_requests_total"} },
+		Families:  func(string, string, bool) []string { return []string{"http_requests_total"} },
+		MetricsOf: newBuiltinRules(t).MetricsOf,
 	}))
 }
 
@@ -231,14 +259,25 @@ func TestAPI(t *testing.T) {
 	if len(targets.Items) != 1 || targets.Items[0].State != "scrape_failed" || targets.Items[0].Error != "connection refused" || targets.Items[0].DurationMillis != 12 || targets.Source.Replica != "adapter-1" {
 		t.Errorf("targets %+v", targets)
 	}
-	var metrics explainapi.MetricList
-	getExplained(t, shop+"metrics", "application/json", &metrics)
-	if len(metrics.Items) != 1 || !metrics.Items[0].Autoscaled || metrics.Items[0].Families[0] != "http_requests_total" {
-		t.Errorf("metrics %+v", metrics)
-	}
 	var other explainapi.TargetList
 	if getExplained(t, url+"/namespaces/other/targets", "application/json", &other); len(other.Items) != 0 {
 		t.Errorf("targets of another namespace: %+v", other)
+	}
+}
+
+// TestMetricsAPI: the metrics of a namespace are the families of its pods with what demands them, and those of all namespaces the demands alone.
+func TestMetricsAPI(t *testing.T) {
+	t.Parallel()
+	url := serveShop(t)
+	var metrics explainapi.MetricList
+	getExplained(t, url+"/namespaces/shop/metrics", "application/json", &metrics)
+	if m := metrics.Items; len(m) != 1 || m[0].Name != "http_requests_total" || m[0].Type != "counter" || m[0].Targets != 1 || len(m[0].Demands) != 1 || !m[0].Demands[0].Autoscaled || m[0].Demands[0].Families[0] != "http_requests_total" {
+		t.Errorf("metrics %+v", metrics)
+	}
+	var all explainapi.MetricList
+	getExplained(t, url+"/metrics", "application/json", &all)
+	if len(all.Items) != 1 || all.Items[0].Name != "request_per_second" || all.Items[0].IsFamily() || len(all.Pages) != 0 {
+		t.Errorf("metrics of all namespaces %+v", all)
 	}
 }
 
@@ -251,8 +290,9 @@ func TestAPIErrors(t *testing.T) {
 		"horizontalpodautoscalers/wep/decisions":            "404 this replica knows no autoscaler shop/wep",
 		"horizontalpodautoscalers/web/decisions?since=soon": `400 since="soon": want a time span above 0, such as 30m or 1h`,
 		"horizontalpodautoscalers/web/decisions?scope=all":  `400 scope="all": want replica, or no scope for all replicas`,
-		"targets/web-2":               "404 this replica knows no target shop/web-2",
-		"targets?labelSelector=a%3Db": "400 objects of this API have no labels and no fields to select by: read all, or one by name",
+		"targets/web-2": "404 this replica knows no target shop/web-2",
+		"metrics?fieldSelector=metadata.name%3Db": "400 metrics have no fields to select by: select the pods by labels",
+		"targets?labelSelector=a%3Db":             "400 objects of this API have no labels and no fields to select by: read all, or one by name",
 	} {
 		var status metav1.Status
 		code, _ := getExplained(t, shop+path, "application/json", &status)
@@ -269,7 +309,7 @@ func TestKubectlTable(t *testing.T) {
 	for resource, want := range map[string][]any{
 		"horizontalpodautoscalers": {"web", "1", "2", "adapter-1", "2026-11-28T11:00:00Z"},
 		"targets":                  {"web-1", "scrape_failed", "12ms", "http://10.0.0.1:8080/metrics", "connection refused"},
-		"metrics":                  {"request_per_second", "pods", "", "", true},
+		"metrics":                  {"http_requests_total", "counter", 1.0, "request_per_second,http_requests_per_second", "autoscaler", "Requests."},
 	} {
 		var table metav1.Table
 		getExplained(t, shop+resource, "application/json;as=Table;v=v1;g=meta.k8s.io", &table)

@@ -1,3 +1,5 @@
+// One record from the records of several replicas.
+
 package explain
 
 import (

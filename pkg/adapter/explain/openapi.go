@@ -1,3 +1,5 @@
+// The OpenAPI definitions of the types.
+
 package explain
 
 import (
@@ -16,7 +18,7 @@ func (*API) Definitions(openapi.ReferenceCallback) map[string]openapi.OpenAPIDef
 		explainapi.DecisionLog{}.OpenAPIModelName():     "The recorded decisions of an autoscaler.",
 		explainapi.Target{}.OpenAPIModelName():          "A pod's metrics endpoint with its state.",
 		explainapi.TargetList{}.OpenAPIModelName():      "A list of targets.",
-		explainapi.Metric{}.OpenAPIModelName():          "A metric that is asked for.",
+		explainapi.Metric{}.OpenAPIModelName():          "A metric family that pods expose, with its type and help and the metrics that can be asked for; or a demanded metric.",
 		explainapi.MetricList{}.OpenAPIModelName():      "A list of metrics.",
 		explainapi.RuleReview{}.OpenAPIModelName():      "A rule that is not deployed, and its values on the pods of a namespace.",
 	} {

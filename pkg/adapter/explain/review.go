@@ -1,3 +1,5 @@
+// Reviews of rules, from the request to the answer.
+
 package explain
 
 import (
@@ -49,11 +51,14 @@ type ruleReview struct {
 // reviewRule answers a review for the pods of a namespace. An error means that the request itself is wrong or comes too soon; faults
 // of the rule and missing values are answers.
 func (a *API) reviewRule(ctx context.Context, namespace string, spec explainapi.RuleReviewSpec) (*explainapi.RuleReviewStatus, error) {
-	free, err := a.reviews.takeReviewPlace(namespace, a.deps.Now())
+	free, err := a.reviews.takeRequestPlace(namespace)
 	if err != nil {
 		return nil, err
 	}
 	defer free()
+	if err := a.reviews.takeRequestTurn(namespace, a.deps.Now()); err != nil {
+		return nil, err
+	}
 	ctx, cancel := a.reviews.withReviewDeadline(ctx)
 	defer cancel()
 	review, err := newRuleReview(namespace, spec)

@@ -378,7 +378,7 @@ func TestReviewPlaces(t *testing.T) {
 	l := newReviewLimits()
 	var free []func()
 	take := func(namespace string) bool {
-		f, err := l.takeReviewPlace(namespace, noon)
+		f, err := l.takeRequestPlace(namespace)
 		if err == nil {
 			free = append(free, f)
 		}

@@ -1,3 +1,5 @@
+// The provider of a reviewed rule, over the running backends, scrapes and pods.
+
 package explain
 
 import (

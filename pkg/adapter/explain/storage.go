@@ -1,6 +1,9 @@
+// The resources of the API, as a generic API server serves them.
+
 package explain
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -11,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/internalversion"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apiserver/pkg/endpoints/request"
@@ -19,6 +23,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/apistatus"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 )
 
 // explainStorage serves one resource, read-only.
@@ -84,17 +89,46 @@ func (a *API) newExplainedTargetStorage() *namedStorage {
 	}
 }
 
-func (a *API) newExplainedMetricStorage() *explainStorage {
-	return &explainStorage{
-		"metric", &explainapi.Metric{}, a.listExplainedMetrics, []string{"Name", "Resource", "Object", "Selector", "Autoscaled"},
-		func(o runtime.Object) []any {
-			m, ok := o.(*explainapi.Metric)
-			if !ok {
-				return nil
-			}
-			return []any{m.Name, m.Resource, m.Object, m.Selector, m.Autoscaled}
+// exposedMetricStorage serves metrics, whose lists take a selector of pods.
+type exposedMetricStorage struct {
+	explainStorage
+	api *API
+}
+
+var _ rest.Lister = (*exposedMetricStorage)(nil)
+
+func (a *API) newExplainedMetricStorage() *exposedMetricStorage {
+	return &exposedMetricStorage{
+		explainStorage{
+			singular: "metric", empty: &explainapi.Metric{}, columns: []string{"Name", "Type", "Targets", "Metrics", "Demanded", "Help"},
+			row: func(o runtime.Object) []any {
+				m, ok := o.(*explainapi.Metric)
+				if !ok {
+					return nil
+				}
+				return []any{plaintext.Clean(m.Name), cmp.Or(m.Type, "<none>"), m.Targets, m.DescribeMetrics(), m.DescribeDemands(), m.Help}
+			},
 		},
+		a,
 	}
+}
+
+// List returns the families of the pods that the label selector matches, in the request's namespace. A client that asks for pages gets all.
+func (s *exposedMetricStorage) List(ctx context.Context, opts *internalversion.ListOptions) (runtime.Object, error) {
+	selector := labels.Everything()
+	if opts != nil {
+		if opts.FieldSelector != nil && !opts.FieldSelector.Empty() {
+			return nil, toExplainStatus(ctx, s.singular, metric.Errorf(metric.KindInvalid, "metrics have no fields to select by: select the pods by labels"))
+		}
+		if opts.LabelSelector != nil {
+			selector = opts.LabelSelector
+		}
+	}
+	list, err := s.api.listExplainedMetrics(ctx, request.NamespaceValue(ctx), selector)
+	if apierrors.IsTooManyRequests(err) {
+		return nil, err
+	}
+	return list, toExplainStatus(ctx, s.singular, err)
 }
 
 // New returns an empty object of the resource.

@@ -38,8 +38,16 @@ const (
 	// ExpandedRules bounds the remembered rules of metrics that a pattern serves: 700 names, which autoscalers share.
 	ExpandedRules = 6 * mib
 	// ReviewedLabels bounds the labels that the review of a rule holds, of which one computes at a time, and ReviewedSamples its samples.
-	ReviewedLabels  = 8 * mib
+	ReviewedLabels  = 6 * mib
 	ReviewedSamples = 250_000
+	// FamilyLists bounds the lists of a namespace's families at a time, and FamilyList the families of one: 1,100 with 100 bytes of text.
+	FamilyLists = 3
+	FamilyList  = 256 * kib
+	// ListedPages bounds the pages that are read for one at a time, and ListedPage the families of a page: 560.
+	ListedPages = 2
+	ListedPage  = 128 * kib
+	// RememberedFamilies bounds the families of pages that answer further lists for some seconds: of 20 workloads with 100 families.
+	RememberedFamilies = 512 * kib
 	// WideIdentities bounds the identities above IdentityBytes in remembered decisions about access.
 	WideIdentities = 1 * mib
 	// IdentityBytes bounds the identity of a caller in the other remembered decisions. That of a ServiceAccount has 600 bytes.
@@ -101,6 +109,7 @@ func List() []Bound {
 		{"the review of a rule", ReviewedLabels + sampleBytes*ReviewedSamples},
 		{"pages that are read", pages * pageBytes},
 		{"records of other replicas for a read", PeerLogs},
+		{"lists of families", FamilyLists*(FamilyList+ListedPages*ListedPage) + RememberedFamilies},
 		{"answers that wait for their record", PendingValues * PendingValueBytes},
 		{"parsed expressions", Expressions},
 		{"rules of patterns", ExpandedRules},

@@ -32,7 +32,7 @@ func TestReviewedEvaluationIsBounded(t *testing.T) {
 				if err != nil || len(values) != 1 {
 					t.Errorf("%.20s, reviewed: %t: %v, %v", expression, q.Reviewed, values, err)
 				}
-			case err == nil || !strings.Contains(err.Error(), "would hold more than 8 MiB of labels, the limit of a review"):
+			case err == nil || !strings.Contains(err.Error(), "would hold more than 6 MiB of labels, the limit of a review"):
 				t.Errorf("%.20s: %v", expression, err)
 			}
 			if n, _ := e.expressions.byText.Usage(); (n > 0) == q.Reviewed {

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"regexp/syntax"
 	"slices"
 	"strings"
 	"time"
@@ -20,6 +21,11 @@ type compiledRule struct {
 	rule    *Rule // nil in a pattern rule
 	builtin bool
 	namePattern
+
+	// Of a pattern rule: the syntax of match, a Rule of an example's name, and the metric names in the query.
+	matchSyntax  *syntax.Regexp
+	example      *Rule
+	patternNames []patternName
 }
 
 // embeddedLimits are the settings of the configuration that bound expressions on the embedded backend.
@@ -95,6 +101,9 @@ func (c *compiledRule) compilePatternRule(ctx context.Context) []keyError {
 	if c.match, err = compileRuleNamePattern(c.spec.Match); err != nil {
 		return ruleKeyErrorf("match", "is not a regular expression: %w", err)
 	}
+	if c.matchSyntax, err = syntax.Parse(c.match.String(), syntax.Perl); err != nil {
+		return ruleKeyErrorf("match", "is not a regular expression: %w", err)
+	}
 	if c.spec.Except != "" {
 		if c.except, err = compileRuleNamePattern(c.spec.Except); err != nil {
 			return ruleKeyErrorf("except", "is not a regular expression: %w", err)
@@ -115,6 +124,9 @@ func (c *compiledRule) compilePatternRule(ctx context.Context) []keyError {
 		return []keyError{{"query", fmt.Errorf("for metric %q: %w", name, err)}}
 	}
 	r, faults := c.instantiateRule(name, query)
+	if r != nil {
+		c.example, c.patternNames = r, c.findPatternNames(name, query)
+	}
 	faults = append(faults, c.tryRule(ctx, r)...)
 	for i := range faults {
 		if faults[i].key == "query" {

@@ -59,8 +59,9 @@ type familyUse struct {
 	// families may own the name: itself, and the name without the ending of a histogram or summary.
 	families  []string
 	asCounter bool
-	// addsBuckets is set for a sum over the buckets of a histogram: each counts the events of all below.
-	addsBuckets bool
+	// addsBuckets is set for a sum over the buckets of a histogram: each counts the events of all below. addsBounds is set for one over series
+	// that would be such buckets under another name.
+	addsBuckets, addsBounds bool
 }
 
 // histogramEndings are the endings of the counters of a histogram or summary.
@@ -112,9 +113,10 @@ func (t *exprTree) findRuleFamilyUses() []familyUse {
 		counter, any := classifyRuleFamilyUse(path)
 		any = any || !counter && choosesRuleQuantile(v)
 		u := newRuleFamilyUse(ruleSelectorMetric(v), counter)
-		u.addsBuckets = addsRuleBuckets(v, path)
+		u.addsBounds = addsRuleBounds(v, path)
+		u.addsBuckets = u.addsBounds && isRuleBucketName(u.name)
 		same := func(o familyUse) bool {
-			return o.name == u.name && o.asCounter == u.asCounter && o.addsBuckets == u.addsBuckets
+			return o.name == u.name && o.asCounter == u.asCounter && o.addsBounds == u.addsBounds
 		}
 		if !any && !slices.ContainsFunc(uses, same) {
 			uses = append(uses, u)
@@ -124,11 +126,13 @@ func (t *exprTree) findRuleFamilyUses() []familyUse {
 	return uses
 }
 
-// addsRuleBuckets reports whether an expression adds up the buckets that a selector reads, and chooses none by its bound. path leads to the
-// selector.
-func addsRuleBuckets(v *parser.VectorSelector, path []parser.Node) bool {
-	if !strings.HasSuffix(ruleSelectorMetric(v), "_bucket") ||
-		slices.ContainsFunc(v.LabelMatchers, func(m *labels.Matcher) bool { return m.Name == model.BucketLabel && !m.Matches("") }) {
+// isRuleBucketName reports whether a metric name is that of a histogram's buckets.
+func isRuleBucketName(name string) bool { return strings.HasSuffix(name, "_bucket") }
+
+// addsRuleBounds reports whether an expression adds up the series that a selector reads over the bounds of buckets, and chooses none by its
+// bound. path leads to the selector.
+func addsRuleBounds(v *parser.VectorSelector, path []parser.Node) bool {
+	if slices.ContainsFunc(v.LabelMatchers, func(m *labels.Matcher) bool { return m.Name == model.BucketLabel && !m.Matches("") }) {
 		return false
 	}
 	for _, node := range slices.Backward(path) {

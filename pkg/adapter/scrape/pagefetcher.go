@@ -205,8 +205,8 @@ func drainScrapeResponse(resp *http1.Response) (mentionsHTTPS bool) {
 	return mentionsHTTPS
 }
 
-// copyScrapedBody writes a body into p and returns the number of bytes read.
-func copyScrapedBody(p *exposition.Parser, resp *http1.Response) (n int64, err error) {
+// copyScrapedBody writes a body into a parser and returns the number of bytes read.
+func copyScrapedBody(parser io.Writer, resp *http1.Response) (n int64, err error) {
 	for {
 		piece, err := resp.NextPiece()
 		if errors.Is(err, io.EOF) {
@@ -219,7 +219,7 @@ func copyScrapedBody(p *exposition.Parser, resp *http1.Response) (n int64, err e
 			return n, fmt.Errorf("read page: %w", err)
 		}
 		n += int64(len(piece))
-		if _, err := p.Write(piece); err != nil {
+		if _, err := parser.Write(piece); err != nil {
 			return n, err
 		}
 	}

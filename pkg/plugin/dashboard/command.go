@@ -55,6 +55,10 @@ func (w commandWriter) writeTargetsCommand() string {
 	return w.writeShellCommand("kubectl", "get", explainapi.Targets+"."+explainapi.GroupVersion.Group)
 }
 
+func (w commandWriter) writeMetricsCommand() string {
+	return w.writeShellCommand("kubectl", "tachometer", "metrics")
+}
+
 // writeRawCommand reads a path as the HPA controller does; the path has the namespace.
 func (w commandWriter) writeRawCommand(path string) string {
 	if path == "" {

@@ -81,7 +81,7 @@ func New(opts Options) *Server {
 	s := &Server{opts: opts, token: rand.Text(), once: rand.Text(), records: newRecordBook(opts.Now())}
 	s.last.Store(&snapshot{
 		Started: opts.Now(), Context: opts.Context, Namespace: opts.Namespace, Interval: opts.Interval.Seconds(),
-		Autoscalers: []autoscalerView{}, Faults: []faultView{}, Targets: targetList{Items: []targetView{}}, Holds: holdList{Items: []holdView{}}, Calendars: calendarList{Items: []Calendar{}},
+		Autoscalers: []autoscalerView{}, Faults: []faultView{}, Targets: targetList{Items: []targetView{}}, Families: familyList{Items: []familyView{}}, Holds: holdList{Items: []holdView{}}, Calendars: calendarList{Items: []Calendar{}},
 	})
 	return s
 }

@@ -47,6 +47,7 @@ func (s *Server) Look(ctx context.Context) {
 	s.records.recordLooks(ctx, looks)
 	next.Time, next.Failed, next.Unread = now, nil, slices.Clone(objects.Unread)
 	next.Targets = s.readDashboardTargets(ctx, metrics.Reader, last.Targets, now)
+	next.Families = s.readDashboardFamilies(ctx, metrics.Reader, last.Families, now)
 	next.Autoscalers, next.Faults = make([]autoscalerView, len(looks)), []faultView{}
 	for i, look := range looks {
 		next.Autoscalers[i] = look.view

@@ -466,6 +466,41 @@ func TestTargets(t *testing.T) {
 	}
 }
 
+// TestFamilies: the page has the families of its namespace, up to a bound, with what the list lacks; of all namespaces none.
+func TestFamilies(t *testing.T) {
+	t.Parallel()
+	c := newCluster("60")
+	family := func(name string) explainapi.Metric {
+		return explainapi.Metric{ObjectMeta: metav1.ObjectMeta{Name: name}, Type: "gauge", Help: "Jobs.", Targets: 2, Metrics: []explainapi.ServedMetric{{Name: name, Resource: "pods"}}}
+	}
+	c.families = &explainapi.MetricList{
+		Source: explainapi.Source{Replica: "a"}, UnreadWorkloads: 2,
+		Items: []explainapi.Metric{family("depth"), {ObjectMeta: metav1.ObjectMeta{Name: "orders"}, Demands: []explainapi.MetricDemand{{Metric: "orders", Autoscaled: true}}}},
+	}
+	s := c.serve(Options{Namespace: "shop"})
+	c.look(t, s)
+	want := familyList{
+		Items: []familyView{{Name: "depth", Type: "gauge", Help: "Jobs.", Targets: 2, Metrics: "depth", Demanded: "<none>"}}, All: 1, Replica: "a",
+		Gaps: []string{"2 workloads more not read: name one, as deployment/NAME"}, Command: "kubectl tachometer metrics -n shop",
+	}
+	if diff := cmp.Diff(want, getJSON[snapshot](t, s, "api/state").Families, cmpopts.IgnoreUnexported(familyList{})); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for i := range 2 * maxShownFamilies {
+		c.families.Items = append(c.families.Items, family(fmt.Sprint("more_", i)))
+	}
+	c.now = c.now.Add(slowInterval)
+	c.look(t, s)
+	if got := getJSON[snapshot](t, s, "api/state").Families; len(got.Items) != maxShownFamilies || got.All != 2*maxShownFamilies+1 {
+		t.Errorf("%d of %d families", len(got.Items), got.All)
+	}
+	all := c.serve(Options{})
+	c.look(t, all)
+	if got := getJSON[snapshot](t, all, "api/state").Families; got.Items == nil || got.Command != "" {
+		t.Errorf("families of all namespaces: %+v", got)
+	}
+}
+
 // TestRefusedMetrics: a metric that the user may not read is no fault of the autoscaler.
 func TestRefusedMetrics(t *testing.T) {
 	t.Parallel()

@@ -22,6 +22,7 @@ type snapshot struct {
 	Autoscalers []autoscalerView   `json:"autoscalers"`
 	Faults      []faultView        `json:"faults"`
 	Targets     targetList         `json:"targets"`
+	Families    familyList         `json:"families"`
 	Holds       holdList           `json:"holds"`
 	Calendars   calendarList       `json:"calendars"`
 	Unread      []inventory.Unread `json:"unread,omitempty"`

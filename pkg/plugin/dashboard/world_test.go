@@ -34,19 +34,20 @@ var noon = time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
 
 // cluster has one autoscaler, shop/web, with a rate for each of its pods.
 type cluster struct {
-	now     time.Time
-	gone    bool   // the autoscaler
-	lost    string // the cause for which autoscalers cannot be listed
-	uid     string
-	name    string
-	rates   []string
-	failure string // of the metric
-	refused bool   // to read the metric
-	created []time.Time
-	status  autoscalingv2.HorizontalPodAutoscalerStatus
-	holds   func() ([]byte, error)
-	record  *explainapi.Explanation // of the adapter; nil: it serves none
-	targets *explainapi.TargetList  // nil: it serves none
+	now      time.Time
+	gone     bool   // the autoscaler
+	lost     string // the cause for which autoscalers cannot be listed
+	uid      string
+	name     string
+	rates    []string
+	failure  string // of the metric
+	refused  bool   // to read the metric
+	created  []time.Time
+	status   autoscalingv2.HorizontalPodAutoscalerStatus
+	holds    func() ([]byte, error)
+	record   *explainapi.Explanation // of the adapter; nil: it serves none
+	targets  *explainapi.TargetList  // nil: it serves none
+	families *explainapi.MetricList  // nil: it lists none
 
 	mu    sync.Mutex // guards reads
 	reads map[string]int
@@ -144,7 +145,11 @@ func (c *cluster) Read(_ context.Context, path string) ([]byte, error) {
 		if isTargets && c.targets != nil {
 			return json.Marshal(c.targets)
 		}
-		if !isTargets && c.record != nil {
+		if strings.HasSuffix(path, "/"+explainapi.Metrics) {
+			if c.families != nil {
+				return json.Marshal(c.families)
+			}
+		} else if !isTargets && c.record != nil {
 			return json.Marshal(c.record)
 		}
 		return nil, apierrors.NewNotFound(corev1.Resource("horizontalpodautoscalers"), "")

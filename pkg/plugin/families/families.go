@@ -30,10 +30,11 @@ type Family struct {
 	Name   string `json:"name"`
 	Type   string `json:"type"`
 	Help   string `json:"help,omitempty"`
-	Series int    `json:"series"`
+	Series int    `json:"series,omitempty"` // 0 in the adapter's list, which has no samples
 	// Value is the sum over the series; for a histogram the number of observations. It is nil where the sum is infinite or not a number.
 	Value *float64 `json:"value,omitempty"`
-	// Metrics are the API metrics that the adapter's built-in rules make of it; none if they make none.
+	// Metrics are the API metrics that the adapter's built-in rules make of it, or the rules in force in the adapter's list; none if they make
+	// none.
 	Metrics []string `json:"metrics"`
 }
 
@@ -41,7 +42,7 @@ type Family struct {
 type Report struct {
 	Namespace string   `json:"namespace"`
 	Pod       string   `json:"pod"`
-	Page      string   `json:"page"` // below kube-apiserver's root
+	Page      string   `json:"page,omitempty"` // below kube-apiserver's root; empty in the adapter's list
 	Families  []Family `json:"families"`
 }
 

@@ -19,6 +19,7 @@ var _ Reader = RESTReader{}
 func NewRESTReader(cfg *rest.Config) (RESTReader, error) {
 	plain := rest.CopyConfig(cfg)
 	plain.ContentType, plain.AcceptContentTypes = runtime.ContentTypeJSON, runtime.ContentTypeJSON+",*/*" // pods' own pages are text
+	plain.WarningHandler = rest.NoWarnings{}                                                              // the answers say the same
 	plain.GroupVersion = &schema.GroupVersion{}
 	plain.NegotiatedSerializer = scheme.Codecs.WithoutConversion()
 	client, err := rest.UnversionedRESTClientFor(plain)

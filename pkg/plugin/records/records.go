@@ -39,6 +39,16 @@ func ListTargets(ctx context.Context, r reading.Reader, namespace string) (*expl
 	return l, readRecords(ctx, r, recordsPath(namespace)+explainapi.Targets, l)
 }
 
+// ListMetrics reads the metric families on the pages of a namespace's pods that the label selector matches (empty: all), and the demanded
+// metrics.
+func ListMetrics(ctx context.Context, r reading.Reader, namespace, selector string) (*explainapi.MetricList, error) {
+	l, path := &explainapi.MetricList{}, recordsPath(namespace)+explainapi.Metrics
+	if selector != "" {
+		path += "?labelSelector=" + url.QueryEscape(selector)
+	}
+	return l, readRecords(ctx, r, path, l)
+}
+
 // ReadLog reads the decisions of an autoscaler back to a time span before now, complete.
 func ReadLog(ctx context.Context, r reading.Reader, namespace, name string, since time.Duration) (*explainapi.DecisionLog, error) {
 	l := &explainapi.DecisionLog{}

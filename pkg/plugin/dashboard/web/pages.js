@@ -127,7 +127,24 @@ export function drawMetrics(view, route) {
     h("section", { class: "panel", "aria-label": "Metrics" }, rows.length
       ? table("Metrics with the autoscalers that scale on them", columns, rows, { class: "by-metric" })
       : h("p", { class: "empty" }, describeNoRows(view, ""))),
+    drawFamilies(view.state.families),
   ];
+}
+
+// drawFamilies returns the metric families that the pods expose, with the metrics that serve them.
+function drawFamilies({ items, all, gaps = [], replica, error, command }) {
+  if (!command) return null;
+  const title = "Families that the pods expose";
+  const more = all > items.length ? `, the first ${items.length} of ${all}` : "";
+  const columns = [{ name: "Family" }, { name: "Type" }, { name: "Pods", class: "number" }, { name: "Metrics", class: "why" }, { name: "Demanded by" }];
+  return h("section", { class: "panel", "aria-label": title },
+    h("header", {}, h("h3", {}, title, replica && h("span", { class: "muted" }, ` as ${replica} reads them${more}`)), copyButton(command, "the families")),
+    error && h("p", { class: "empty fault-text" }, error),
+    gaps.map((gap) => h("p", { class: "empty fault-text" }, gap)),
+    items.length > 0 && table(title, columns, items.map((f) => ({
+      key: f.name, cells: [[h("span", { class: "name" }, f.name), f.help && h("div", { class: "muted" }, f.help)], f.type, f.targets, f.metrics, f.demanded],
+    }))),
+    !error && items.length === 0 && h("p", { class: "empty" }, "No pod that is annotated or autoscaled exposes a family."));
 }
 
 // drawFaults returns the metrics that fail, and the resources that could not be read.
