@@ -6,6 +6,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 )
 
@@ -37,7 +38,7 @@ func (p *player) isPromQLRate(r *reader, a *adapterReplica, out *answer, c rateC
 // promQLPodRate returns PromQL's rate over the samples that an adapter has of a pod; false if one shows what the pod did not count.
 func (p *player) promQLPodRate(a *adapterReplica, pod *podProcess, f *metricFamily, at time.Time, window time.Duration) (rate float64, ok bool) {
 	matchers := []*labels.Matcher{
-		labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, f.name),
+		labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, f.name),
 		labels.MustNewMatcher(labels.MatchEqual, "pod", pod.name),
 	}
 	history, ok := pod.counts[f].history, true
