@@ -304,13 +304,13 @@ func (p *player) judgeRate(r *reader, a *adapterReplica, out *answer) (verdict, 
 		noise += 3 * math.Sqrt(max(1, f.batch)*c.offered*p.settings.interval.Seconds()) / max(1, out.window[0].Seconds())
 	}
 	loss := p.lostRate(c, out)
-	if out.sum < low*(1-windowTolerance)-noise-loss || out.sum > high*(1+windowTolerance)+noise {
+	if (out.sum < low*(1-windowTolerance)-noise-loss || out.sum > high*(1+windowTolerance)+noise) && !p.isPromQLRate(r, a, out, c) {
 		return verdictWrong, fmt.Sprintf("truth %.4g to %.4g over the stated window", low, high)
 	}
 	// A pod's value has the counts of pods that left within the stated window, which a pause of its page makes longer than the rule's.
 	if steady && out.at.Sub(c.lastMove) > max(horizon, out.window[1]+retainedIntervals*p.settings.interval) && len(omitted) == 0 {
 		p.report.Promises.addSample(promiseWindow, relativeError(out.sum, low, high))
-		if v, why := p.judgePods(r, out, c, noise); v != verdictRight {
+		if v, why := p.judgePods(r, out, c, noise); v != verdictRight && !p.isPromQLRate(r, a, out, c) {
 			return v, why
 		}
 	}

@@ -2,6 +2,7 @@ package truth
 
 import (
 	"flag"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -161,6 +162,26 @@ func TestDeterministic(t *testing.T) {
 		a, b := playScenario(t, s, seed), playScenario(t, s, seed)
 		if a.Right != b.Right || a.Refused != b.Refused || a.Wrong != b.Wrong {
 			t.Errorf("seed %d: %s, then %s\n%s", seed, a, b, s)
+		}
+	}
+}
+
+// TestPromQLRate compares with numbers that PromQL's documentation explains.
+func TestPromQLRate(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		times  []int64
+		values []float64
+		want   float64
+	}{
+		"one sample":                     {[]int64{9000}, []float64{7}, 0},
+		"two increments stand for three": {[]int64{4000, 9000, 14000}, []float64{100, 130, 160}, 6},
+		"one increment stands for three": {[]int64{5000, 10000}, []float64{100, 150}, 10},
+		"a sample is missing":            {[]int64{1000, 5000}, []float64{100, 140}, 4.666667},
+		"not to before zero":             {[]int64{5000, 10000, 15000}, []float64{10, 60, 110}, 7.333333},
+	} {
+		if got := promQLRate(c.times, c.values, 0, 15000); math.Abs(got-c.want) > 1e-6 {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
 		}
 	}
 }

@@ -282,6 +282,7 @@ func (ev *evaluation) planMovedQuery(s *seriesScanner, auto bool) error {
 	}
 	ev.omitQueryHoles(c)
 	ev.omitUnknownQueriedPods(c)
+	ev.omitBriefQueryStretch(c)
 	if auto {
 		if few := ev.describeFewQueryEvents(c, counters); few != "" {
 			ev.omitQueriedPods(metric.ReasonWarmingUp, few+" in "+ev.window.Round(time.Second).String())
@@ -401,6 +402,21 @@ func (ev *evaluation) omitUnknownQueriedPods(c commonStretch) {
 		case unknown:
 			ev.omitQueriedPod(p, metric.ReasonWarmingUp, "scraped for "+queryMillisToDuration(max(0, p.newest-max(since, ev.scan.since))).Round(time.Second).String())
 		}
+	}
+}
+
+// omitBriefQueryStretch omits all pods while the stretch is within the first increment of a pod that is watched since a time before another
+// became ready: load moved in the midst of that increment.
+func (ev *evaluation) omitBriefQueryStretch(c commonStretch) {
+	covered, readied := c.coveredQueryMillis(), int64(0)
+	for _, p := range ev.scan.orderedPods {
+		readied = max(readied, p.readied)
+	}
+	if covered < ev.interval.Milliseconds() && slices.ContainsFunc(ev.scan.orderedPods, func(p *scannedPod) bool {
+		since := p.queriedPodKnownSince()
+		return p.newest > 0 && since > math.MinInt64 && since < readied
+	}) {
+		ev.omitQueriedPods(metric.ReasonWarmingUp, "scraped for "+queryMillisToDuration(max(0, covered)).Round(time.Second).String())
 	}
 }
 

@@ -185,13 +185,10 @@ func promQLIncreaseBetween(times []int64, values []float64, r countedRange) (inc
 	for i, v := range values {
 		if value.IsStaleNaN(v) {
 			if last >= 0 {
-				next := endedTrack{to: times[last], marker: times[i], rate: newestRate, newestRate: newestRate, hasRate: true}
-				if from := max(times[first], r.from); next.to > from {
-					next.rate = track / float64(next.to-from)
-				}
+				next := endedTrack{to: times[last], marker: times[i], newestRate: newestRate, hasRate: true}
 				if first == last && !fromZero { // it tells no rate
 					next.marker = next.to // nor does it tell what it counted until its end
-					next.rate, next.newestRate, next.hasRate, firstRate = before.rate, before.newestRate, before.hasRate, before.newestRate
+					next.newestRate, next.hasRate, firstRate = before.newestRate, before.hasRate, before.newestRate
 				}
 				if !fromZero {
 					track += before.bridgeQueriedTracks(times[first], firstRate, r)
@@ -224,7 +221,7 @@ func promQLIncreaseBetween(times []int64, values []float64, r countedRange) (inc
 		}
 		counted := timeSpan{max(whole.from, r.from), max(whole.from, min(whole.to, r.to))}
 		if counted != whole {
-			n = newQueriedIncrement(whole, n, times[first:], values[first:], i-first).countQueriedPart(counted)
+			n = newQueriedIncrement(whole, n, times[first:], values[first:], i-first, r.interval).countQueriedPart(counted)
 		}
 		track, ok = track+n, true
 	}
@@ -265,40 +262,64 @@ func (r countedRange) loadOfQueriedIncrement(increment timeSpan, fromZero bool) 
 }
 
 // queriedIncrement is the increment of a counter between two samples, with the rates of the increments beside it, per millisecond; NaN for an
-// unknown rate.
+// unknown rate. doubt is the weight of even counts, beside those of a rate that changed once: more the more the rates beside it changed, too.
 type queriedIncrement struct {
 	timeSpan
-	count, before, after float64
+	count, before, after, doubt float64
 }
 
 // newQueriedIncrement returns the increment that ends at the sample with an index, of a track. A track that begins at zero counted nothing
-// before. Rates of much shorter increments are chance.
-func newQueriedIncrement(span timeSpan, count float64, times []int64, values []float64, i int) queriedIncrement {
-	rate := func(i int) float64 {
-		if i >= len(values) || !(values[i] >= values[i-1]) || 2*(times[i]-times[i-1]) < span.to-span.from {
-			return math.NaN()
-		}
-		return (values[i] - values[i-1]) / float64(times[i]-times[i-1])
-	}
-	n := queriedIncrement{timeSpan: span, count: count, before: math.NaN(), after: rate(i + 1)}
+// before. Rates of much shorter times than a scrape interval are chance.
+func newQueriedIncrement(span timeSpan, count float64, times []int64, values []float64, i int, interval int64) queriedIncrement {
+	least, rate := min(span.to-span.from, interval)/2, count/float64(span.to-span.from)
+	n := queriedIncrement{timeSpan: span, count: count, before: math.NaN()}
+	n.after, n.doubt = settledQueriedRateBeside(times, values, i, 1, least, rate)
 	switch {
 	case values[i] < values[i-1]: // the process before had another rate
 	case i > 1:
-		n.before = rate(i - 1)
+		before, doubt := settledQueriedRateBeside(times, values, i-1, -1, least, rate)
+		n.before, n.doubt = before, max(n.doubt, doubt)
 	case values[0] == 0:
 		n.before = 0
 	}
 	return n
 }
 
+// settledQueriedRateBeside returns queriedRateBeside, and the doubt that it is the rate at the border of the increment: if the rate
+// beyond it differs in the same direction, it changed meanwhile, to any rate up to that of the increment.
+func settledQueriedRateBeside(times []int64, values []float64, i, direction int, least int64, rate float64) (beside, doubt float64) {
+	beside, end := queriedRateBeside(times, values, i, direction, least)
+	beyond, _ := queriedRateBeside(times, values, end, direction, least)
+	if changed := (beyond - beside) / (beyond - rate); changed > 0 && changed < 1 {
+		doubt = changed / (1 + changed)
+	}
+	return beside, doubt
+}
+
+// queriedRateBeside returns the rate from the sample with an index, per millisecond, over the next samples in a direction that
+// are at least so far away, and the index of the last of them; NaN without them, or if the counter began again.
+func queriedRateBeside(times []int64, values []float64, i, direction int, least int64) (rate float64, end int) {
+	for j := i + direction; j >= 0 && j < len(values); j += direction {
+		if earlier := min(j, j-direction); !(values[earlier+1] >= values[earlier]) {
+			break
+		}
+		if span := (times[j] - times[i]) * int64(direction); span >= least {
+			return (values[j] - values[i]) / float64(times[j]-times[i]), j
+		}
+	}
+	return math.NaN(), i
+}
+
 // countQueriedPart returns what a counter counted in a part of an increment. If its rate is between the rates beside it, it changed once, from
 // the one to the other: load moves in the midst of an increment. Otherwise the counts are taken for even.
 func (n queriedIncrement) countQueriedPart(part timeSpan) float64 {
 	rate := n.count / float64(n.to-n.from)
+	even := rate * float64(part.to-part.from)
 	if (rate-n.before)*(n.after-rate) > 0 {
-		return n.steppedQueriedCount(part.to) - n.steppedQueriedCount(part.from)
+		stepped := n.steppedQueriedCount(part.to) - n.steppedQueriedCount(part.from)
+		return stepped + n.doubt*(even-stepped)
 	}
-	return rate * float64(part.to-part.from)
+	return even
 }
 
 // steppedQueriedCount returns what a counter whose rate changed once counted in an increment until a time.
@@ -322,11 +343,11 @@ func (r countedRange) lateQueriedRate(times []int64, values []float64, mean floa
 	return n / float64(since.to-since.from)
 }
 
-// endedTrack is a track that ended. Its rate, per millisecond, is that within a range, or of its last increment if it ended before the range.
+// endedTrack is a track that ended.
 type endedTrack struct {
-	to, marker       int64   // its last sample, and the staleness marker behind it
-	rate, newestRate float64 // newestRate is that of its last increment
-	hasRate          bool
+	to, marker int64   // its last sample, and the staleness marker behind it
+	newestRate float64 // of its last increment, per millisecond
+	hasRate    bool
 }
 
 // countUntilQueriedEnd returns what a counter of a process that ended counted between its last sample and its end, if that is no hole: as much
@@ -358,5 +379,5 @@ func (t endedTrack) continueQueriedTrack(since int64, r countedRange) float64 {
 	if t.to == 0 || t.to >= r.to || isPauseInQuery(since-t.to, r.interval) {
 		return 0
 	}
-	return t.rate * float64(r.to-max(t.to, r.from))
+	return t.newestRate * float64(r.to-max(t.to, r.from))
 }

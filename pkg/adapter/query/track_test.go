@@ -111,6 +111,32 @@ func TestIncreaseAroundAMove(t *testing.T) {
 	}
 }
 
+// TestIncreaseBesideAnotherChange: a range begins or ends in an increment in which the rate changed. Where the rates beside it are known to have
+// changed, too, its counts are between those of one change and even ones.
+func TestIncreaseBesideAnotherChange(t *testing.T) {
+	t.Parallel()
+	end := math.Float64frombits(value.StaleNaN)
+	for name, tc := range map[string]struct {
+		times     []int64
+		values    []float64
+		from, to  int64
+		low, high float64
+	}{
+		"a pause, and shorter increments behind it": {[]int64{0, 50, 150, 199, 248}, []float64{100, 150, 180, 180, 180}, 100, 248, 0, 0},
+		"a pause, and shorter increments before it": {[]int64{0, 48, 96, 196, 246}, []float64{100, 100, 100, 120, 170}, 0, 146, 0, 0},
+		"a change alone":                              {[]int64{0, 50, 100, 150, 200}, []float64{0, 500, 1000, 1200, 1200}, 120, 200, 0, 0},
+		"another change before, in the midst":         {[]int64{0, 50, 100, 150, 200, 250}, []float64{1, 501, 1001, 1261, 1311, 1311}, 160, 250, 1, 39},
+		"another change behind, in the midst":         {[]int64{0, 50, 100, 150, 200, 250}, []float64{1, 1, 51, 311, 811, 1311}, 0, 90, 1, 39},
+		"one page at another URL, after a change":     {[]int64{0, 50, 100, 140, 150}, []float64{100, 150, 155, end, 900}, 0, 150, 60, 60},
+		"one page at another URL, and one at a third": {[]int64{0, 50, 100, 140, 141, 149, 150}, []float64{100, 150, 155, end, 900, end, 1900}, 0, 150, 60, 60},
+	} {
+		got, ok := promQLIncreaseBetween(tc.times, tc.values, countedRange{from: tc.from, to: tc.to, interval: 50})
+		if !ok || got < tc.low-0.01 || got > tc.high+0.01 {
+			t.Errorf("%s: %.2f %v, want %v to %v", name, got, ok, tc.low, tc.high)
+		}
+	}
+}
+
 // TestIncreaseSinceReadiness: what a counter has beyond zero, it counted since its pod became ready.
 func TestIncreaseSinceReadiness(t *testing.T) {
 	t.Parallel()
