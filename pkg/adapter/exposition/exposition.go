@@ -179,7 +179,7 @@ func (r ParsedPage) FamilyOf(s Sample) int { return s.family }
 
 // FamilyResult is the content of a page for one wanted family.
 type FamilyResult struct {
-	// Samples is the number of its samples on the page, Held the number of those that wait for the next page.
+	// Samples is the number of its samples on the page, Held the number that wait for the next page.
 	Samples, Held int
 	// HeldCounts is the sum of the held samples that count events: a histogram's count, and not its buckets.
 	HeldCounts float64

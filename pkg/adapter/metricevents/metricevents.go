@@ -31,7 +31,7 @@ const (
 	// writesPerSecond and writeBurst bound the Events of all autoscalers: a lost backend fails a thousand at once.
 	writesPerSecond = 5
 	writeBurst      = 20
-	// retryInterval is the time between two looks at what is still to be told, and writeAttempts bounds them for a failing write.
+	// retryInterval is the time between two looks at untold changes, and writeAttempts bounds them for a failing write.
 	retryInterval = 15 * time.Second
 	writeAttempts = 3
 )

@@ -43,10 +43,10 @@ type metricChange struct {
 	version   string // the autoscaler's resourceVersion, the same for all replicas
 }
 
-// metricState is what is known and told of an autoscaler's metrics. The Reporter's mu guards it.
+// metricState is the known and the told state of an autoscaler's metrics. The Reporter's mu guards it.
 type metricState struct {
 	uid types.UID
-	// hadValues: all metrics had values once. A new autoscaler whose metrics warm up loses nothing.
+	// hadValues: all metrics had values once. A new autoscaler with metrics that warm up loses nothing.
 	hadValues bool
 	newest    metricChange
 	failedAt  time.Time

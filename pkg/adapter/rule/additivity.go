@@ -14,7 +14,7 @@ import (
 )
 
 // Conserves returns whether the expression is linear in rates and increases of counters: the sum over several pods is
-// the total of what they counted. The counts of a pod that left are part of that total for as long as a window holds
+// the total of their counts. The counts of a pod that left are part of that total for as long as a window holds
 // them.
 func (r *Rule) Conserves() bool { return r.conserves }
 
@@ -25,8 +25,8 @@ func NeedsAggregate(query string) bool {
 	return err == nil && describeNonAdditiveRuleValues(t.root, true) != ""
 }
 
-// describeNonAdditiveRuleValues returns what the values of pods are if they do not add up, by the operations of the expression, or
-// by the series whose plain values they are; empty if they may add up. A name counts only if byName.
+// describeNonAdditiveRuleValues names the kind of the pods' values if they do not add up, by the operations of the expression, or
+// by the series that they are plain values of; empty if they may add up. A name counts only if byName.
 func describeNonAdditiveRuleValues(expr parser.Expr, byName bool) string {
 	if what := describeNonAdditiveRule(expr); what != "" {
 		return what
@@ -37,7 +37,7 @@ func describeNonAdditiveRuleValues(expr parser.Expr, byName bool) string {
 	return ""
 }
 
-// describeNonAdditiveRuleSeriesSum returns what the series of an expression are if no sum of them has a meaning; empty if one may have.
+// describeNonAdditiveRuleSeriesSum names the kind of an expression's series if no sum of them has a meaning; empty if one may have.
 func describeNonAdditiveRuleSeriesSum(expr parser.Expr) string {
 	if what := describeNonAdditiveRuleSummands(expr); what != "" {
 		return what
@@ -74,12 +74,12 @@ func (r *Rule) NewSeriesSumError(series string) error {
 		"selector, or write a rule with max or avg by (%s, %s)", r.NonAdditive, plaintext.Clip(series, maxBytes), r.NamespaceLabel, r.ObjectLabel)
 }
 
-// passingFunctions are the functions whose results are values of their series, smoothed or bounded.
+// passingFunctions are the functions that return values of their series, smoothed or bounded.
 var passingFunctions = []string{
 	"avg_over_time", "last_over_time", "first_over_time", "clamp", "clamp_min", "clamp_max", "abs", "ceil", "floor", "round",
 }
 
-// findPlainRuleSeries returns the selector whose values an expression passes on: as they are, smoothed, in another unit, or summed over
+// findPlainRuleSeries returns the selector from which an expression passes values on: as they are, smoothed, in another unit, or summed over
 // other labels. It returns nil for other expressions.
 func findPlainRuleSeries(expr parser.Expr) *parser.VectorSelector {
 	switch e := expr.(type) {
@@ -126,7 +126,7 @@ func describeNonAdditiveRuleSeries(s *parser.VectorSelector, byName bool) string
 	return ""
 }
 
-// doubtlessEndings are the endings of gauges whose values never add up. A longer list would reject rules that are meant: seconds, for
+// doubtlessEndings are the endings of gauges with values that never add up. A longer list would reject rules that are meant: seconds, for
 // example, add up where they are a backlog.
 var doubtlessEndings = []struct {
 	what    string
@@ -168,7 +168,7 @@ func ruleConservesCounts(expr parser.Expr) bool {
 	return false
 }
 
-// describeNonAdditiveRule returns the outermost operation whose results for several pods do not add up, such as "a
+// describeNonAdditiveRule returns the outermost operation with results that do not add up over pods, such as "a
 // quantile"; empty if they may add up.
 func describeNonAdditiveRule(expr parser.Expr) string {
 	switch e := expr.(type) {
@@ -240,7 +240,7 @@ func describeNonAdditiveRuleSummands(expr parser.Expr) string {
 	return ""
 }
 
-// ruleReadsCounters reports whether the values of an expression are those of rates or increases, or sums of them.
+// ruleReadsCounters reports whether the values of an expression are rates or increases, or sums of them.
 func ruleReadsCounters(expr parser.Expr) bool {
 	switch e := expr.(type) {
 	case *parser.ParenExpr:
@@ -279,7 +279,7 @@ func describeNonAdditiveRuleOperation(e *parser.BinaryExpr) string {
 	return "" // a join, or a condition, by the right side
 }
 
-// nonAdditiveFunctions maps functions whose results do not add up to their descriptions.
+// nonAdditiveFunctions maps functions with results that do not add up to their descriptions.
 var nonAdditiveFunctions = map[string]string{
 	"histogram_quantile": "a quantile", "histogram_quantiles": "a quantile", "quantile_over_time": "a quantile",
 	"histogram_avg": "a mean", "histogram_fraction": "a ratio", "histogram_stddev": "a deviation", "histogram_stdvar": "a deviation",
@@ -305,7 +305,7 @@ func describeNonAdditiveRuleCall(e *parser.Call) string {
 	return ""
 }
 
-// nonAdditiveEndings are the endings of gauges whose values for several pods do not add up.
+// nonAdditiveEndings are the endings of gauges with values that do not add up over pods.
 var nonAdditiveEndings = []string{
 	"ratio", "fraction", "percent", "percentage", "perc", "pct", "seconds", "milliseconds", "microseconds", "nanoseconds", "ms", "minutes", "hours",
 	"days", "age", "duration", "latency", "uptime", "celsius", "fahrenheit", "kelvin", "temperature", "temp", "volts",

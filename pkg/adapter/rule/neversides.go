@@ -1,4 +1,4 @@
-// Operators whose sides never match, or leave no finite number, and the labels that decide it.
+// Operators with sides that never match, or leave no finite number, and the labels that decide it.
 
 package rule
 
@@ -227,7 +227,7 @@ func ruleAggregateKeepsLabel(e *parser.AggregateExpr, label string) bool {
 	return slices.Contains(e.Grouping, label) != e.Without
 }
 
-// ruleCallArgumentWithLabel returns the argument whose label the results of a function have; nil if a function makes the label, or drops it.
+// ruleCallArgumentWithLabel returns the argument that gives the results of a function their label; nil if a function makes the label, or drops it.
 func ruleCallArgumentWithLabel(e *parser.Call, label string) parser.Expr {
 	switch e.Func.Name {
 	case "absent", "absent_over_time", "vector", "scalar":

@@ -1,4 +1,4 @@
-// Expressions that never give a number, whatever the series.
+// Expressions that never give a number, from any series.
 
 package rule
 
@@ -390,7 +390,7 @@ func rejectRuleAlternativeWithout(t *exprTree, label string, wanted []string) er
 // pairFunctions are the functions that need two values of each series.
 var pairFunctions = []string{"rate", "increase", "irate", "delta", "idelta", "deriv", "predict_linear"}
 
-// findCoarseRuleSubquery returns the fault of a subquery whose range does not always hold a value, or the two that a function of
+// findCoarseRuleSubquery returns the fault of a subquery with a range that does not always hold a value, or the two that a function of
 // pairs needs; empty without any. A range holds the multiples of the step in it. $window is at least window.
 func (t *exprTree) findCoarseRuleSubquery(window time.Duration) (text string) {
 	parser.Inspect(t.root, func(node parser.Node, path []parser.Node) error {

@@ -143,7 +143,7 @@ func measureRuleIntersection(e *parser.BinaryExpr, left, right resultBounds, b *
 	}
 }
 
-// measureRuleComparison sets the bounds of a comparison that drops elements. Its values are those of the left side, or of the vector
+// measureRuleComparison sets the bounds of a comparison that drops elements. Its values come from the left side, or from the vector
 // beside a number.
 func measureRuleComparison(e *parser.BinaryExpr, left, right resultBounds, b *resultBounds) {
 	op, kept, other := e.Op, left, right
