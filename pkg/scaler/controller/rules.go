@@ -60,8 +60,8 @@ func (c *Controller) isFormerControllerHold(h *hold.Object, id string) bool {
 	return before != name || !slices.ContainsFunc(r.ListWorkloads(), h.HeldWorkload().IsSameObject)
 }
 
-// endHoldsOfOtherNamespaces ends the matching holds outside of a namespace. Without the right to list the holds of all namespaces it looks in those that this
-// controller watches. A permanent error there is logged alone: it must not keep the end, and the next start, of the rule's workloads.
+// endHoldsOfOtherNamespaces ends the matching holds outside of a namespace. Without the right to list the holds of all namespaces it looks in this controller's
+// alone. A permanent error there is logged alone: it must not keep the end, and the next start, of the rule's workloads.
 func (c *Controller) endHoldsOfOtherNamespaces(ctx context.Context, namespace string, matches func(*hold.Object) bool) ([]hold.Object, error) {
 	isElsewhere := func(h *hold.Object) bool { return h.Namespace != namespace && matches(h) }
 	ended, err := c.Engine.EndHoldsOfNamespace(ctx, "", isElsewhere)

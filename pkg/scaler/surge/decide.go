@@ -59,7 +59,7 @@ type Decision struct {
 	ConfirmsNow bool
 	// Skip is the reason for which nothing was decided; empty: the look was complete.
 	Skip Skip
-	// Leads are the times by which the autoscaler came later than observed raises, of those that it came to at this look.
+	// Leads are the times by which the autoscaler came later than observed raises, for the raises that it came to at this look.
 	Leads []time.Duration
 	// Unmatched is the number of observed raises that ended at this look, and that the autoscaler did not make.
 	Unmatched int
@@ -260,7 +260,7 @@ type surgeWish struct {
 	isWake   bool    // it is the first pod of a workload that its autoscaler scaled to zero
 	demand   float64 // before it is rounded
 	score    float64 // standard deviations of the demand above the steady one
-	metric   int     // index of the metric whose wish it is
+	metric   int     // index of its metric
 	reading  Reading // of this metric
 	cause    string
 }
@@ -287,7 +287,7 @@ func (d *Decision) computeSurgeWish(o *Observed) (surgeWish, bool) {
 		cause: fmt.Sprintf("%s wants %d replicas, %d are there", describeSurgeMetric(o.Autoscaler.Spec.Metrics[i]), m.Replicas, o.Replicas),
 	}
 	least := max(minSurplus, m.Tolerance.Up)
-	if d.hasYoungRaise(o) { // it follows whatever the autoscaler would not tolerate
+	if d.hasYoungRaise(o) { // it follows any change that the autoscaler would not tolerate
 		least = m.Tolerance.Up
 	}
 	w.isSurge = w.replicas > o.Replicas && min(demand, float64(o.maxSurgeReplicas())) > (1+least)*float64(o.Replicas)
@@ -300,7 +300,7 @@ func (d *Decision) computeSurgeWish(o *Observed) (surgeWish, bool) {
 	return w, true
 }
 
-// limitCountedPods limits the ready pods that a target of the type Value multiplies to those of the workload before a raise. The pods of a
+// limitCountedPods limits the ready pods that a target of the type Value multiplies to the workload's pods before a raise. The pods of a
 // raise or of a rollout are no further load, and such a wish would grow by its own pods.
 func (d *Decision) limitCountedPods(o *Observed, metrics []hpa.MetricDecision) {
 	before := max(1, d.replicasBeforeRaise(o))
@@ -313,7 +313,7 @@ func (d *Decision) limitCountedPods(o *Observed, metrics []hpa.MetricDecision) {
 	}
 }
 
-// findSurgeMetric returns the metric with the largest wish of those whose demand is no chance; of all, if there is none. A restless metric
+// findSurgeMetric returns the metric with the largest wish among metrics with a demand that is no chance; of all, if there is none. A restless metric
 // with a larger wish hides no surge of another.
 func (d *Decision) findSurgeMetric(o *Observed, metrics []hpa.MetricDecision) (found int) {
 	isFoundCertain := false
@@ -389,7 +389,7 @@ func (d *Decision) noteSurgeAgreement(o *Observed, w surgeWish) {
 	a.Looks++
 	a.IsConfirmed = a.Replica != "" && w.reading.Replica != "" && w.reading.Replica != a.Replica
 	a.Replica = w.reading.Replica
-	// An adapter that names no replicas may write the time of the answer for that of the sample: only another value is another sample.
+	// An adapter that names no replicas may write the time of the answer for the sample's: only another value is another sample.
 	isNew := w.reading.Newest.IsZero() || w.reading.Newest.After(a.Newest)
 	if isNew && (w.reading.Replica != "" || w.demand != a.Demand) {
 		a.Samples++
@@ -405,7 +405,7 @@ func (d *Decision) noteSurgeAgreement(o *Observed, w surgeWish) {
 	d.Memory.Agreement = a
 }
 
-// noteStableWish notes a wish, and returns the least of a time before now. It keeps those that no later wish is below.
+// noteStableWish notes a wish, and returns the least of a time before now. It keeps the wishes that no later wish is below.
 func (a *Agreement) noteStableWish(replicas int32, now time.Time, stabilization time.Duration) int32 {
 	a.Wishes = slices.DeleteFunc(slices.Clone(a.Wishes), func(r hpa.Recommendation) bool {
 		return r.Replicas >= replicas || now.Sub(r.Time) > stabilization
@@ -420,12 +420,12 @@ func (d *Decision) isSurgeWindowShortened(w surgeWish) bool {
 }
 
 // isSurgeCertain reports whether the row of looks is no chance: far outside the variation of the steady demand, in some looks over a
-// shortened window, or in three samples in a row whose windows do not overlap. Values over overlapping windows are one observation. Each look
-// of a row asks for another replica of the adapter than the look before, so that one that is wrong cannot raise alone.
+// shortened window, or in three samples in a row with windows that do not overlap. Values over overlapping windows are one observation. Each look
+// of a row asks for another replica of the adapter than the look before, so that a wrong one cannot raise alone.
 func (d *Decision) isSurgeCertain(o *Observed, w surgeWish) bool {
 	a := d.Memory.Agreement
 	lasting := o.Now.Sub(a.Since)
-	if w.isWake { // the autoscaler asks for as much at its next look, whatever the load was before
+	if w.isWake { // the autoscaler asks for as much at its next look, after any load before
 		return a.Looks >= wakeLooks && lasting >= o.scaleUpStabilization()
 	}
 	if a.Since.IsZero() || lasting < o.scaleUpStabilization() || w.score < minScore {
@@ -441,7 +441,7 @@ func (d *Decision) isSurgeCertain(o *Observed, w surgeWish) bool {
 	return a.Samples >= plainSamples && lasting >= (plainSamples-1)*w.reading.Window
 }
 
-// isSurgeComplete reports whether the demand over a shortened window is that of the whole step. The shortest such window spans two scrape
+// isSurgeComplete reports whether the demand over a shortened window covers the whole step. The shortest such window spans two scrape
 // intervals, and for an interval the newest increments have the step inside: they show a part of it. A raise to a part costs more time
 // than it gains: beside new pods the adapter reads all pods over a common stretch, which begins before the step.
 //
