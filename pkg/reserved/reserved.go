@@ -15,7 +15,7 @@ const (
 	LinkLocal   Kind = "link-local"
 	Multicast   Kind = "multicast"
 	Unspecified Kind = "unspecified"
-	Metadata    Kind = "metadata" // of a cloud, whose answers may have credentials
+	Metadata    Kind = "metadata" // of a cloud; its answers may have credentials
 )
 
 // metadataAddresses are addresses at which clouds serve metadata to their machines, beside link-local ones: AWS, Google Cloud, Alibaba

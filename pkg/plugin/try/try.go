@@ -26,7 +26,7 @@ type Trial struct {
 	Namespace string    `json:"namespace"`
 	File      string    `json:"file"`
 	Time      time.Time `json:"time"`
-	// Faults are those of the file; with any, nothing is computed.
+	// Faults are the file's; with any, nothing is computed.
 	Faults []explainapi.RuleFault `json:"faults,omitempty"`
 	// Reviews are the adapter's answers, one for each metric that the file's rules serve.
 	Reviews []explainapi.RuleReviewStatus `json:"reviews,omitempty"`
