@@ -57,6 +57,10 @@ func withoutPlainRuleSum(expr parser.Expr) parser.Expr {
 	switch e := expr.(type) {
 	case *parser.ParenExpr:
 		e.Expr = withoutPlainRuleSum(e.Expr)
+	case *parser.UnaryExpr:
+		e.Expr = withoutPlainRuleSum(e.Expr)
+	case *parser.SubqueryExpr:
+		e.Expr = withoutPlainRuleSum(e.Expr)
 	case *parser.AggregateExpr:
 		return withoutPlainRuleSum(e.Expr)
 	case *parser.Call:
@@ -82,15 +86,12 @@ var passingFunctions = []string{
 // findPlainRuleSeries returns the selector from which an expression passes values on: as they are, smoothed, in another unit, or summed over
 // other labels. It returns nil for other expressions.
 func findPlainRuleSeries(expr parser.Expr) *parser.VectorSelector {
+	if inner := innerRuleExpr(expr); inner != nil {
+		return findPlainRuleSeries(inner)
+	}
 	switch e := expr.(type) {
 	case *parser.VectorSelector:
 		return e
-	case *parser.MatrixSelector:
-		return findPlainRuleSeries(e.VectorSelector)
-	case *parser.ParenExpr:
-		return findPlainRuleSeries(e.Expr)
-	case *parser.StepInvariantExpr:
-		return findPlainRuleSeries(e.Expr)
 	case *parser.AggregateExpr:
 		if e.Op == parser.SUM {
 			return findPlainRuleSeries(e.Expr)
@@ -140,13 +141,10 @@ var doubtlessEndings = []struct {
 
 // ruleConservesCounts implements Rule.Conserves.
 func ruleConservesCounts(expr parser.Expr) bool {
+	if inner := innerRuleExpr(expr); inner != nil {
+		return ruleConservesCounts(inner)
+	}
 	switch e := expr.(type) {
-	case *parser.ParenExpr:
-		return ruleConservesCounts(e.Expr)
-	case *parser.UnaryExpr:
-		return ruleConservesCounts(e.Expr)
-	case *parser.StepInvariantExpr:
-		return ruleConservesCounts(e.Expr)
 	case *parser.AggregateExpr:
 		return e.Op == parser.SUM && ruleConservesCounts(e.Expr)
 	case *parser.Call:
@@ -171,15 +169,10 @@ func ruleConservesCounts(expr parser.Expr) bool {
 // describeNonAdditiveRule returns the outermost operation with results that do not add up over pods, such as "a
 // quantile"; empty if they may add up.
 func describeNonAdditiveRule(expr parser.Expr) string {
+	if inner := innerRuleExpr(expr); inner != nil {
+		return describeNonAdditiveRule(inner)
+	}
 	switch e := expr.(type) {
-	case *parser.ParenExpr:
-		return describeNonAdditiveRule(e.Expr)
-	case *parser.UnaryExpr:
-		return describeNonAdditiveRule(e.Expr)
-	case *parser.StepInvariantExpr:
-		return describeNonAdditiveRule(e.Expr)
-	case *parser.SubqueryExpr:
-		return describeNonAdditiveRule(e.Expr)
 	case *parser.AggregateExpr:
 		return describeNonAdditiveRuleAggregation(e)
 	case *parser.BinaryExpr:
@@ -214,11 +207,10 @@ func describeNonAdditiveRuleAggregation(e *parser.AggregateExpr) string {
 // describeNonAdditiveRuleSummands describes the summands of an inner sum if no sum of them has a meaning: quantiles, and ratios of series,
 // which are shares or means of events. Their author wants other labels. The author of any other inner sum wants an outer sum too.
 func describeNonAdditiveRuleSummands(expr parser.Expr) string {
+	if inner := innerRuleExpr(expr); inner != nil {
+		return describeNonAdditiveRuleSummands(inner)
+	}
 	switch e := expr.(type) {
-	case *parser.ParenExpr:
-		return describeNonAdditiveRuleSummands(e.Expr)
-	case *parser.StepInvariantExpr:
-		return describeNonAdditiveRuleSummands(e.Expr)
 	case *parser.AggregateExpr:
 		if e.Op == parser.SUM {
 			return describeNonAdditiveRuleSummands(e.Expr)
@@ -242,9 +234,10 @@ func describeNonAdditiveRuleSummands(expr parser.Expr) string {
 
 // ruleReadsCounters reports whether the values of an expression are rates or increases, or sums of them.
 func ruleReadsCounters(expr parser.Expr) bool {
+	if inner := innerRuleExpr(expr); inner != nil {
+		return ruleReadsCounters(inner)
+	}
 	switch e := expr.(type) {
-	case *parser.ParenExpr:
-		return ruleReadsCounters(e.Expr)
 	case *parser.AggregateExpr:
 		return e.Op == parser.SUM && ruleReadsCounters(e.Expr)
 	case *parser.Call:

@@ -39,15 +39,13 @@ func ruleExprMayHaveLabel(expr parser.Expr, label string) bool {
 	return false // numbers and strings
 }
 
-// innerRuleExpr returns the expression that hands on its series with all their labels but the name: the one in parentheses, after a sign, or
-// before a range; nil for any other.
+// innerRuleExpr returns the expression inside of one that hands on its series, with all their labels but the name: the one in parentheses,
+// after a sign, or before a range; nil for any other.
 func innerRuleExpr(expr parser.Expr) parser.Expr {
 	switch e := expr.(type) {
 	case *parser.ParenExpr:
 		return e.Expr
 	case *parser.UnaryExpr:
-		return e.Expr
-	case *parser.StepInvariantExpr:
 		return e.Expr
 	case *parser.SubqueryExpr:
 		return e.Expr

@@ -82,8 +82,6 @@ func textOfRuleArgument(expr parser.Expr) string {
 		return e.Val
 	case *parser.ParenExpr:
 		return textOfRuleArgument(e.Expr)
-	case *parser.StepInvariantExpr:
-		return textOfRuleArgument(e.Expr)
 	}
 	return ""
 }

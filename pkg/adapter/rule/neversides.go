@@ -125,19 +125,12 @@ func rejectRuleSidesOfDifferentValues(e *parser.BinaryExpr, label string) error 
 
 // matchersOfRuleLabel returns matchers that every result satisfies with its label.
 func matchersOfRuleLabel(expr parser.Expr, label string) []*labels.Matcher {
+	if inner := innerRuleExpr(expr); inner != nil {
+		return matchersOfRuleLabel(inner, label)
+	}
 	switch e := expr.(type) {
 	case *parser.VectorSelector:
 		return slices.DeleteFunc(slices.Clone(e.LabelMatchers), func(m *labels.Matcher) bool { return m.Name != label })
-	case *parser.MatrixSelector:
-		return matchersOfRuleLabel(e.VectorSelector, label)
-	case *parser.SubqueryExpr:
-		return matchersOfRuleLabel(e.Expr, label)
-	case *parser.ParenExpr:
-		return matchersOfRuleLabel(e.Expr, label)
-	case *parser.UnaryExpr:
-		return matchersOfRuleLabel(e.Expr, label)
-	case *parser.StepInvariantExpr:
-		return matchersOfRuleLabel(e.Expr, label)
 	case *parser.AggregateExpr:
 		if ruleAggregateKeepsLabel(e, label) {
 			return matchersOfRuleLabel(e.Expr, label)
@@ -188,21 +181,14 @@ func certainLabelsOfRuleExpr(expr parser.Expr) []string {
 
 // ruleExprHasLabel returns true only if every result has the label. certain are labels that all series have.
 func ruleExprHasLabel(expr parser.Expr, label string, certain []string) bool {
+	if inner := innerRuleExpr(expr); inner != nil {
+		return ruleExprHasLabel(inner, label, certain)
+	}
 	switch e := expr.(type) {
 	case *parser.VectorSelector:
 		return slices.Contains(certain, label) || slices.ContainsFunc(e.LabelMatchers, func(m *labels.Matcher) bool {
 			return m.Name == label && !m.Matches("")
 		})
-	case *parser.MatrixSelector:
-		return ruleExprHasLabel(e.VectorSelector, label, certain)
-	case *parser.SubqueryExpr:
-		return ruleExprHasLabel(e.Expr, label, certain)
-	case *parser.ParenExpr:
-		return ruleExprHasLabel(e.Expr, label, certain)
-	case *parser.UnaryExpr:
-		return ruleExprHasLabel(e.Expr, label, certain)
-	case *parser.StepInvariantExpr:
-		return ruleExprHasLabel(e.Expr, label, certain)
 	case *parser.AggregateExpr:
 		return ruleAggregateKeepsLabel(e, label) && ruleExprHasLabel(e.Expr, label, certain)
 	case *parser.Call:

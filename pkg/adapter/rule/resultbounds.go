@@ -80,8 +80,6 @@ func measureRuleBounds(expr parser.Expr) resultBounds {
 	switch e := expr.(type) {
 	case *parser.ParenExpr:
 		return measureRuleBounds(e.Expr)
-	case *parser.StepInvariantExpr:
-		return measureRuleBounds(e.Expr)
 	case *parser.NumberLiteral:
 		if math.IsNaN(e.Val) {
 			return unknownRuleBounds()
@@ -94,7 +92,8 @@ func measureRuleBounds(expr parser.Expr) resultBounds {
 		return resultBounds{numbers: b.numbers, never: b.never} // it looks at several times
 	case *parser.UnaryExpr:
 		b := measureRuleBounds(e.Expr)
-		if b.core, b.whole = "", false; e.Op == parser.SUB {
+		if e.Op == parser.SUB {
+			b.core, b.whole = "", false
 			b.numbers = numberBounds{-b.numbers.high, -b.numbers.low}
 		}
 		return b
