@@ -66,7 +66,9 @@ func withoutPlainRuleSum(expr parser.Expr) parser.Expr {
 	case *parser.Call:
 		e.Args[0] = withoutPlainRuleSum(e.Args[0])
 	case *parser.BinaryExpr:
-		e.LHS, e.RHS = withoutPlainRuleSum(e.LHS), withoutPlainRuleSum(e.RHS)
+		if side := passedRuleOperand(e); side != nil {
+			*side = withoutPlainRuleSum(*side)
+		}
 	}
 	return expr
 }
@@ -83,8 +85,8 @@ var passingFunctions = []string{
 	"avg_over_time", "last_over_time", "first_over_time", "clamp", "clamp_min", "clamp_max", "abs", "ceil", "floor", "round",
 }
 
-// findPlainRuleSeries returns the selector from which an expression passes values on: as they are, smoothed, in another unit, or summed over
-// other labels. It returns nil for other expressions.
+// findPlainRuleSeries returns the selector from which an expression passes values on: as they are, filtered, smoothed, in another unit, or summed
+// over other labels. It returns nil for other expressions.
 func findPlainRuleSeries(expr parser.Expr) *parser.VectorSelector {
 	if inner := innerRuleExpr(expr); inner != nil {
 		return findPlainRuleSeries(inner)
@@ -101,12 +103,22 @@ func findPlainRuleSeries(expr parser.Expr) *parser.VectorSelector {
 			return findPlainRuleSeries(e.Args[0])
 		}
 	case *parser.BinaryExpr:
-		switch {
-		case e.Op == parser.MUL && isConstantRuleExpr(e.LHS):
-			return findPlainRuleSeries(e.RHS)
-		case (e.Op == parser.MUL || e.Op == parser.DIV) && isConstantRuleExpr(e.RHS):
-			return findPlainRuleSeries(e.LHS)
+		if side := passedRuleOperand(e); side != nil {
+			return findPlainRuleSeries(*side)
 		}
+	}
+	return nil
+}
+
+// passedRuleOperand returns the side of an operation from which it passes values on: as they are, some of them, or in another unit. It
+// returns nil for other operations, and where all labels must match, so that the side must keep its labels.
+func passedRuleOperand(e *parser.BinaryExpr) *parser.Expr {
+	filters := e.Op == parser.LAND || e.Op == parser.LUNLESS || e.Op.IsComparisonOperator() && !e.ReturnBool
+	switch {
+	case e.Op == parser.MUL && isConstantRuleExpr(e.LHS), filters && e.LHS.Type() == parser.ValueTypeScalar:
+		return &e.RHS
+	case (e.Op == parser.MUL || e.Op == parser.DIV) && isConstantRuleExpr(e.RHS), filters && (e.VectorMatching == nil || e.VectorMatching.On):
+		return &e.LHS
 	}
 	return nil
 }
@@ -216,12 +228,10 @@ func describeNonAdditiveRuleSummands(expr parser.Expr) string {
 			return describeNonAdditiveRuleSummands(e.Expr)
 		}
 	case *parser.BinaryExpr:
-		switch {
-		case e.Op == parser.MUL && isConstantRuleExpr(e.LHS):
-			return describeNonAdditiveRuleSummands(e.RHS)
-		case (e.Op == parser.MUL || e.Op == parser.DIV) && isConstantRuleExpr(e.RHS):
-			return describeNonAdditiveRuleSummands(e.LHS)
-		case e.Op == parser.DIV && ruleReadsCounters(e.LHS) && ruleReadsCounters(e.RHS):
+		if side := passedRuleOperand(e); side != nil {
+			return describeNonAdditiveRuleSummands(*side)
+		}
+		if e.Op == parser.DIV && ruleReadsCounters(e.LHS) && ruleReadsCounters(e.RHS) {
 			return "a ratio"
 		}
 	case *parser.Call:

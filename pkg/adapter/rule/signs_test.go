@@ -14,6 +14,10 @@ func TestSignsChangeNoVerdict(t *testing.T) {
 		`sum by (namespace, pod) (@(room_celsius))`,
 		`@(1.8 * @(room_celsius))`,
 		`@(avg_over_time(room_celsius[1m]))`,
+		`@(room_celsius) > 0`,
+		`0 < @(room_celsius)`,
+		`@(room_celsius) and on (namespace, pod) up == 1`,
+		`sum by (namespace, pod) (@(histogram_quantile(0.95, rate(a_bucket[$window]))) > 0 unless on (pod) b)`,
 		`avg_over_time((@(room_celsius))[1m:5s])`,
 		`sum by (namespace, pod) (@(histogram_quantile(0.95, rate(a_bucket[$window]))))`,
 		`sum by (namespace, pod) (rate(a_sum[$window]) / @(rate(a_count[$window])))`,
@@ -36,10 +40,12 @@ func TestPlainSumsBehindSigns(t *testing.T) {
 	s := loadTestSet(t, `
 rules:
 - {match: ^neg_(.+)$, query: '-sum by (namespace, pod) ({__name__="${1}"})'}
+- {match: ^up_(.+)$, query: 'sum by (namespace, pod) ({__name__="${1}"}) and on (namespace, pod) sum by (namespace, pod) (up) > 0'}
 - {match: ^steps_(.+)$, query: 'avg_over_time(sum by (namespace, pod) ({__name__="${1}"})[30s:5s])'}
 `)
 	for name, want := range map[string]string{
 		"neg_cpu_ratio": `-{__name__="cpu_ratio"}`, "neg_queue": `-sum by (namespace, pod) ({__name__="queue"})`,
+		"up_cpu_ratio":    `{__name__="cpu_ratio"} and on (namespace, pod) sum by (namespace, pod) (up) > 0`,
 		"steps_cpu_ratio": `avg_over_time({__name__="cpu_ratio"}[30s:5s])`,
 	} {
 		r, err := s.Lookup("pods", name)
