@@ -52,7 +52,7 @@ verify: ## fail where something generated is out of date: golden files, module f
 	test/verify.sh
 
 update: ## rewrite what is generated: golden files, help text, metric list, the charts' schema and README
-	go test $(shell grep -rl --include='*_test.go' 'flag.Bool."update"' cmd pkg | xargs -n1 dirname | sort -u | sed 's|^|./|') -update
+	go test $(shell grep -rl --include='*_test.go' 'pkg/golden"' cmd pkg | xargs -n1 dirname | sort -u | sed 's|^|./|') -update
 	go -C test/monitoring test . -update
 	go -C test/helm test -short . -update
 

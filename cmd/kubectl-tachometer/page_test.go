@@ -1,15 +1,14 @@
 package main
 
 import (
-	"flag"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
-)
 
-var update = flag.Bool("update", false, "rewrite the examples of the pages")
+	"github.com/tachometer-metrics/tachometer/pkg/golden"
+)
 
 // pageExample is an example of a page: a golden file, its first paragraph (head), or the others (tail).
 var pageExample = regexp.MustCompile("(?s)<!-- (\\S+\\.golden)( head| tail)? -->\n```\n(.*?)```\n")
@@ -63,7 +62,7 @@ func checkPage(t *testing.T, root, path string, examples int) {
 	if want == string(page) {
 		return
 	}
-	if !*update {
+	if !golden.Updates() {
 		t.Fatalf("%s differs from the golden files; run make update", path)
 	}
 	if err := os.WriteFile(path, []byte(want), 0o644); err != nil {

@@ -77,7 +77,7 @@ func (p *pluginProgram) runPluginReplay(ctx context.Context, arg, file string, s
 	return comparison.Print(p.out, p.newPluginTableOptions())
 }
 
-// readReplayedSpec returns the spec of the autoscaler in a file: the one of the name, or the only one. It returns nil without a file.
+// readReplayedSpec returns the spec of the autoscaler in a file: by its name, or the only one. It returns nil without a file.
 func (p *pluginProgram) readReplayedSpec(ctx context.Context, file, name string) (*autoscalingv2.HorizontalPodAutoscalerSpec, error) {
 	if file == "" {
 		return nil, nil

@@ -2,34 +2,19 @@ package main
 
 import (
 	"bytes"
-	"flag"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	"github.com/tachometer-metrics/tachometer/pkg/golden"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 // compareGolden compares got with the file at path, or rewrites the file.
 func compareGolden(t *testing.T, path, got string) {
 	t.Helper()
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s is not up to date; `make update` rewrites it (-file +program):\n%s", path, diff)
-	}
+	golden.Compare(t, path, got)
 }
 
 // adapterCommand runs the command line and returns its output.

@@ -45,7 +45,7 @@ type warmupCheck struct {
 	mu    sync.Mutex
 	since time.Time // when the first round was first seen done; zero: not yet
 	done  bool      // once warm, always warm: later, responses carry the state of targets
-	// seen are the demands of the last check, warm the number of those at its beginning with values: each is checked until it has
+	// seen are the demands of the last check, warm how many of its first ones have values: each is checked until it has
 	// one, so that a thousand autoscalers cost a thousand evaluations and one more for each probe.
 	seen []podDiscovery.Demand
 	warm int

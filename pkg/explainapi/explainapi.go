@@ -64,7 +64,7 @@ type ReplicaRecord struct {
 	Error string `json:"error,omitempty"`
 }
 
-// Recorders returns the names of the replicas whose records are in the answer.
+// Recorders returns the names of the replicas with records in the answer.
 func (s Source) Recorders() []string {
 	if len(s.Replicas) == 0 {
 		return []string{s.Replica}
@@ -287,7 +287,7 @@ type Target struct {
 	// State is up, or the reason why the target gives no samples; Error says it in words.
 	State string `json:"state"`
 	Error string `json:"error,omitempty"`
-	// DurationMillis is the duration of the last scrape, whatever became of it; 0: under a millisecond, or none was finished.
+	// DurationMillis is the duration of the last scrape, also of a failed one; 0: under a millisecond, or none was finished.
 	DurationMillis int64 `json:"durationMillis,omitempty"`
 	// Families are the metric families that are read from it.
 	Families []string `json:"families,omitempty"`

@@ -40,7 +40,7 @@ type RuleReviewSpec struct {
 // RuleReviewStatus is the answer: faults of the configuration, or values and omissions, or the error that an autoscaler would get.
 type RuleReviewStatus struct {
 	Source Source `json:"source"`
-	// Metric, External and Resource say what was computed.
+	// Metric, External and Resource name the computed metric.
 	Metric   string `json:"metric,omitempty"`
 	External bool   `json:"external,omitempty"`
 	Resource string `json:"resource,omitempty"`
@@ -65,7 +65,7 @@ type RuleFault struct {
 type ReviewedValue struct {
 	// Object is the name of the described object; empty for an external metric.
 	Object string `json:"object,omitempty"`
-	// Labels are those of the series of an external metric.
+	// Labels are the labels of an external metric's series.
 	Labels map[string]string `json:"labels,omitempty"`
 	// Milli is the value in thousandths.
 	Milli int64 `json:"milli"`

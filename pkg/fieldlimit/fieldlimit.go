@@ -90,7 +90,7 @@ type Conn struct {
 	inside bool // the next read may begin inside of a header
 }
 
-// NetConn returns the connection below, as that of a tls.Conn.
+// NetConn returns the connection below, as a tls.Conn does.
 func (c *Conn) NetConn() net.Conn { return c.Conn }
 
 // Read implements net.Conn. The error stays: net/http overlooks one at the end of a line, and reads again.

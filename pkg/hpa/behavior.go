@@ -43,7 +43,7 @@ func completeBehavior(b *autoscalingv2.HorizontalPodAutoscalerBehavior, s Settin
 }
 
 // stabilizeDown returns the largest recommendation of the controller's own window, for an HPA without spec.behavior. The new
-// recommendation replaces the last one that is older than the window.
+// recommendation replaces the last recommendation older than the window.
 func stabilizeDown(h *History, wish int32, now time.Time, window time.Duration) *Stabilization {
 	st, reused := &Stabilization{DownFrom: now.Add(-window), Replicas: wish}, -1
 	for i, rec := range h.Recommendations {

@@ -61,7 +61,7 @@ func hasMetricSource(m autoscalingv2.MetricSpec) bool {
 	return true // unknown
 }
 
-// ToleranceOf returns the controller's tolerance, or for each direction the one of spec.behavior.
+// ToleranceOf returns the controller's tolerance, or for each direction the tolerance in spec.behavior.
 func ToleranceOf(hpa *autoscalingv2.HorizontalPodAutoscaler, s Settings) Tolerance {
 	t := Tolerance{Down: s.Tolerance, Up: s.Tolerance}
 	if b := hpa.Spec.Behavior; b != nil {

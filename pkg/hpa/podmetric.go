@@ -98,7 +98,7 @@ func decidePodMetric(m *MetricDecision, p podMetric, in Input, s Settings, answe
 	return nil
 }
 
-// selectPodValues returns the values that count: those of ready pods, and of names that are no pods of the target.
+// selectPodValues returns the values that count: of ready pods, and of names that are no pods of the target.
 func selectPodValues(answer map[string]PodValue, g PodGroups) map[string]int64 {
 	values := make(map[string]int64, len(answer))
 	for _, names := range [][]string{g.Ready, g.Unknown} {

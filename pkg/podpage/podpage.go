@@ -15,7 +15,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-// The pod annotations, which Prometheus setups commonly use. Prometheus's usual relabelling decides what a value means:
+// The pod annotations, which Prometheus setups commonly use. Values mean the same as in Prometheus's usual relabelling:
 // an empty value says nothing, and a path is no URL. Space around a value has no meaning.
 const (
 	AnnotationScrape = "prometheus.io/scrape"

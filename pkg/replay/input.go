@@ -69,7 +69,7 @@ func (b *inputBuilder) decidesWithoutMetrics(current int32, before *explainapi.S
 	return !isOwnZero || low == 0 && !outlivesPods
 }
 
-// findRecordedMetric returns the index of a metric in the recorded spec, whatever its target; -1 without one.
+// findRecordedMetric returns the index of a metric in the recorded spec, with any target; -1 without one.
 func (b *inputBuilder) findRecordedMetric(m *autoscalingv2.MetricSpec) int {
 	return slices.IndexFunc(b.recorded.Metrics, func(o autoscalingv2.MetricSpec) bool {
 		switch {

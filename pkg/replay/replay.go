@@ -81,7 +81,7 @@ func Reproduce(log *explainapi.DecisionLog, s hpa.Settings) []Look {
 	return looks
 }
 
-// Simulate computes what another spec would have decided from the first look on. Where the number of pods is not the recorded one,
+// Simulate computes the decisions of another spec from the first look on. Where the number of pods is not the recorded one,
 // the recorded total is spread evenly over the pods. The error says why a metric forbids that.
 func Simulate(log *explainapi.DecisionLog, spec *autoscalingv2.HorizontalPodAutoscalerSpec, s hpa.Settings) ([]Look, error) {
 	var looks []Look
@@ -130,7 +130,7 @@ func newSimulatedStatus(s *autoscalingv2.HorizontalPodAutoscalerStatus) *explain
 }
 
 // newReplayedLook returns the recorded part of a look. The status after the look has the number of pods before it. Without a new
-// status the number is what the status before wanted.
+// status the number is the wish of the status before.
 func newReplayedLook(d, before *explainapi.Decision) Look {
 	look := Look{Time: d.Time}
 	switch {
@@ -160,7 +160,7 @@ func decideReplayedLook(look *Look, in hpa.Input, s hpa.Settings) {
 	look.Computed = look.Decision.Status.DesiredReplicas
 }
 
-// loadedByPods matches the metrics whose value depends on the number of pods in another way than as a share of a total.
+// loadedByPods matches the metrics with a value that depends on the number of pods in another way than as a share of a total.
 var loadedByPods = regexp.MustCompile(`(?i)(^|_)p\d{2,3}(_|$)|quantile|latency|duration|response_?time|_(seconds|milliseconds|ms|ratio|percent|percentage)$|utili[sz]ation|saturation`)
 
 // quantileLabel matches a selector with the label of a summary's quantiles.
@@ -172,7 +172,7 @@ var rateName = regexp.MustCompile(`_per_second$|(^|_)(rps|qps)$`)
 // IsRateName reports whether a metric is a rate per second by its name: a load that adds up over pods.
 func IsRateName(name string) bool { return rateName.MatchString(name) }
 
-// isLoadedByPods judges a metric by its name and by the labels of its selector, as a summary has them. A rate is a load, also that of a
+// isLoadedByPods judges a metric by its name and by the labels of its selector, as a summary has them. A rate is a load, also of a
 // histogram's counters.
 func isLoadedByPods(m *autoscalingv2.MetricSpec) bool {
 	name := MetricName(m)

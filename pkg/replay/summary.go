@@ -17,12 +17,12 @@ type Summary struct {
 	Lowest     int32   `json:"lowest"`
 	Highest    int32   `json:"highest"`
 	PodMinutes float64 `json:"podMinutes"`
-	// Changes are the changes of the number, Flaps those that took an earlier one back within five minutes.
+	// Changes are the changes of the number, Flaps the changes that took an earlier one back within five minutes.
 	Changes int `json:"changes"`
 	Flaps   int `json:"flaps"`
 }
 
-// Summarize sums up the number of pods that looks wanted: the recorded or the computed one. It leaves out looks whose numbers are not
+// Summarize sums up the number of pods that looks wanted: the recorded or the computed one. It leaves out looks with numbers that are not
 // known, and spans of time that are negative, since a clock was set back.
 func Summarize(looks []Look, wanted func(Look) int32) Summary {
 	looks = slices.DeleteFunc(slices.Clone(looks), func(l Look) bool { return l.Unknown })

@@ -1,4 +1,4 @@
-// Package reserved knows the addresses that no pod and no other server has: they belong to a machine itself, to its links, or to its cloud.
+// Package reserved tells the addresses that no pod or other server may have: a machine's own, its links', and its cloud's metadata service.
 package reserved
 
 import (
@@ -15,7 +15,7 @@ const (
 	LinkLocal   Kind = "link-local"
 	Multicast   Kind = "multicast"
 	Unspecified Kind = "unspecified"
-	Metadata    Kind = "metadata" // of a cloud, whose answers may have credentials
+	Metadata    Kind = "metadata" // of a cloud; its answers may have credentials
 )
 
 // metadataAddresses are addresses at which clouds serve metadata to their machines, beside link-local ones: AWS, Google Cloud, Alibaba
@@ -25,7 +25,8 @@ var metadataAddresses = map[netip.Addr]struct{}{
 	netip.MustParseAddr("192.0.0.192"): {}, netip.MustParseAddr("168.63.129.16"): {},
 }
 
-// Classify returns the kind of an address. An IPv6 address that stands for an IPv4 address has the kind of that one.
+// Classify returns the kind of an address; empty for an ordinary one. An IPv6 address that stands for an IPv4 address has the kind of that
+// IPv4 address.
 func Classify(address netip.Addr) Kind {
 	address = address.WithZone("").Unmap()
 	_, metadata := metadataAddresses[address]

@@ -2,17 +2,15 @@ package sample
 
 import (
 	"bytes"
-	"flag"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/zap/zapcore"
-)
 
-var update = flag.Bool("update", false, "rewrite the golden files")
+	"github.com/tachometer-metrics/tachometer/pkg/golden"
+)
 
 func lookupEnv(env map[string]string) func(string) (string, bool) {
 	return func(name string) (string, bool) { v, ok := env[name]; return v, ok }
@@ -103,21 +101,9 @@ func TestBadConfiguration(t *testing.T) {
 
 func TestUsage(t *testing.T) {
 	t.Parallel()
-	const golden = "testdata/usage.txt"
 	var got bytes.Buffer
 	Usage(&got)
-	if *update {
-		if err := os.WriteFile(golden, got.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got.String()); diff != "" {
-		t.Errorf("usage (-want +got); rewrite with -update:\n%s", diff)
-	}
+	golden.Compare(t, "testdata/usage.txt", got.String())
 }
 
 func FuzzLoadConfig(f *testing.F) {

@@ -5,7 +5,7 @@ import "go.yaml.in/yaml/v3"
 // maxAliasNodes bounds the values that the aliases of a document stand for: a few bytes of aliases of aliases may stand for any number.
 const maxAliasNodes = 10_000
 
-// describeYAMLAliases returns the line and the words for a document whose aliases stand for too many values, or for themselves. The line is 0 for any
+// describeYAMLAliases returns the line and the words for a document with aliases that stand for too many values, or for themselves. The line is 0 for any
 // other document. Code that follows aliases comes after it.
 func describeYAMLAliases(document *yaml.Node) (line int, message string) {
 	left := maxAliasNodes
@@ -30,7 +30,7 @@ func findExcessAlias(n *yaml.Node, left *int, counts map[*yaml.Node]int) (line i
 	return 0
 }
 
-// countExpandedNodes counts the nodes of a value in which each alias is what it stands for, up to a number above maxAliasNodes. A value that
+// countExpandedNodes counts the nodes of a value in which each alias counts as its value, up to a number above maxAliasNodes. A value that
 // contains itself counts as too many.
 func countExpandedNodes(n *yaml.Node, counts map[*yaml.Node]int) int {
 	if known, found := counts[n]; found {

@@ -5,6 +5,7 @@ import (
 	"go/token"
 	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 	"unicode"
 	"unicode/utf8"
@@ -24,7 +25,7 @@ var (
 // TestLogCalls: every log line has a constant message that begins with a capital, and keys of one style.
 func TestLogCalls(t *testing.T) {
 	t.Parallel()
-	calls := 0
+	calls, withKeys := 0, 0
 	for _, f := range parseSources(t, "cmd", "pkg") {
 		ast.Inspect(f.File, func(n ast.Node) bool {
 			call, ok := n.(*ast.CallExpr)
@@ -33,14 +34,27 @@ func TestLogCalls(t *testing.T) {
 			}
 			if message, keys, ok := asLogCall(call); ok {
 				calls++
-				checkLogCall(t, f.fset.Position(call.Pos()), message, keys)
+				checkLogMessage(t, f.fset.Position(call.Pos()), message)
+				checkLogKeys(t, f.fset.Position(call.Pos()), keys)
+			} else if keys, ok := asLoggerWithKeys(call); ok {
+				withKeys++
+				checkLogKeys(t, f.fset.Position(call.Pos()), keys)
 			}
 			return true
 		})
 	}
-	if calls < 60 {
-		t.Errorf("%d log calls found: the test does not recognise them", calls)
+	if calls < 100 || withKeys < 8 {
+		t.Errorf("%d log calls and %d loggers with keys found: the test does not recognise them", calls, withKeys)
 	}
+}
+
+// asLoggerWithKeys returns the keys and values that a call adds to a logger.
+func asLoggerWithKeys(call *ast.CallExpr) (keys []ast.Expr, ok bool) {
+	sel, isSelector := call.Fun.(*ast.SelectorExpr)
+	if !isSelector || sel.Sel.Name != "WithValues" && sel.Sel.Name != "With" || !isLogger(sel.X) {
+		return nil, false
+	}
+	return call.Args, true
 }
 
 // asLogCall returns the message and the key-value arguments of a call to a logr or zap logger.
@@ -84,14 +98,13 @@ func isLogger(e ast.Expr) bool {
 			return ok && id.Name == "klog"
 		case "V", "WithValues", "With", "WithName":
 			return isLogger(sel.X)
-		case "logger":
-			return true
 		}
+		return strings.HasSuffix(strings.ToLower(sel.Sel.Name), "logger") // a method such as passLogger
 	}
 	return false
 }
 
-func checkLogCall(t *testing.T, at token.Position, message ast.Expr, rest []ast.Expr) {
+func checkLogMessage(t *testing.T, at token.Position, message ast.Expr) {
 	t.Helper()
 	text, ok := textOf(message)
 	if first, _ := utf8.DecodeRuneInString(text); !ok {
@@ -99,6 +112,10 @@ func checkLogCall(t *testing.T, at token.Position, message ast.Expr, rest []ast.
 	} else if !unicode.IsUpper(first) {
 		t.Errorf("%s: log message %q begins with a lower-case letter", at, text)
 	}
+}
+
+func checkLogKeys(t *testing.T, at token.Position, rest []ast.Expr) {
+	t.Helper()
 	for i, e := range rest {
 		key, ok := textOf(e)
 		if field, isCall := e.(*ast.CallExpr); isCall && len(field.Args) > 1 { // zap.String("key", value)

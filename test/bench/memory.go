@@ -11,8 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
+	"github.com/tachometer-metrics/tachometer/test/harness/metricspage"
 )
 
 // memory is the part that measures the adapter's memory, beside a minimal kube-apiserver.
@@ -105,8 +104,8 @@ func (m *memory) measurePopulation(ctx context.Context, h *holding) (err error) 
 func (m *memory) fillBenchStore(ctx context.Context, client *http.Client, base string, h *holding) error {
 	err := pollBenchUntil(ctx, func() error {
 		page, err := readBenchSelfMetrics(ctx, client, base)
-		if err == nil && int(page["tachometer_store_series"]) < h.populationSeries() {
-			err = fmt.Errorf("%.0f series of %d are there", page["tachometer_store_series"], h.populationSeries())
+		if err == nil && int(page.Sum("tachometer_store_series")) < h.populationSeries() {
+			err = fmt.Errorf("%.0f series of %d are there", page.Sum("tachometer_store_series"), h.populationSeries())
 		}
 		return err
 	})
@@ -118,8 +117,8 @@ func (m *memory) fillBenchStore(ctx context.Context, client *http.Client, base s
 
 func (h *holding) readHolding(ctx context.Context, client *http.Client, base string) error {
 	page, err := readBenchSelfMetrics(ctx, client, base)
-	h.samples, h.heap, h.stacks = page["tachometer_store_samples"], page["go_memstats_heap_inuse_bytes"], page["go_memstats_stack_inuse_bytes"]
-	h.scrapes = page["tachometer_scrape_missed_total"]
+	h.samples, h.heap, h.stacks = page.Sum("tachometer_store_samples"), page.Sum("go_memstats_heap_inuse_bytes"), page.Sum("go_memstats_stack_inuse_bytes")
+	h.scrapes = page.Sum("tachometer_scrape_missed_total")
 	return err
 }
 
@@ -136,8 +135,8 @@ func (m *memory) profileBenchHeap(ctx context.Context, client *http.Client, base
 	return os.WriteFile(filepath.Join(m.profiles, name), profile, 0o600)
 }
 
-// readBenchSelfMetrics returns the adapter's counters and gauges, each summed over its labels.
-func readBenchSelfMetrics(ctx context.Context, client *http.Client, base string) (map[string]float64, error) {
+// readBenchSelfMetrics returns the adapter's self-metrics.
+func readBenchSelfMetrics(ctx context.Context, client *http.Client, base string) (metricspage.Page, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/metrics", http.NoBody)
 	if err != nil {
 		return nil, err
@@ -150,16 +149,5 @@ func readBenchSelfMetrics(ctx context.Context, client *http.Client, base string)
 	if response.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("read self-metrics: %s", response.Status)
 	}
-	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(response.Body)
-	if err != nil {
-		return nil, fmt.Errorf("parse self-metrics: %w", err)
-	}
-	sums := map[string]float64{}
-	for name, f := range families {
-		for _, m := range f.GetMetric() {
-			sums[name] += m.GetCounter().GetValue() + m.GetGauge().GetValue()
-		}
-	}
-	return sums, nil
+	return metricspage.Parse(response.Body)
 }

@@ -15,8 +15,9 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+
+	"github.com/tachometer-metrics/tachometer/test/harness/metricspage"
 )
 
 // scraping is the part that compares scrapers.
@@ -276,16 +277,15 @@ func writeBenchJSON(path string, v any) error {
 
 // parseBenchHistogram reads a histogram without labels from a page.
 func parseBenchHistogram(page []byte, name string) (histogram, error) {
-	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(bytes.NewReader(page))
+	metrics, err := metricspage.Parse(bytes.NewReader(page))
 	if err != nil {
-		return nil, fmt.Errorf("read metrics: %w", err)
+		return nil, err
 	}
-	if families[name] == nil {
+	if metrics[name] == nil {
 		return nil, fmt.Errorf("read metrics: no %s", name)
 	}
 	h := histogram{}
-	for _, b := range families[name].GetMetric()[0].GetHistogram().GetBucket() {
+	for _, b := range metrics[name].GetMetric()[0].GetHistogram().GetBucket() {
 		h = append(h, bucket{b.GetUpperBound(), float64(b.GetCumulativeCount())})
 	}
 	return h, nil

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -19,6 +20,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/surge"
+	"github.com/tachometer-metrics/tachometer/test/harness/metricspage"
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
@@ -86,16 +88,11 @@ func countSurgeLooks(t *testing.T) (looks float64) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for line := range strings.Lines(string(page)) {
-			if !strings.HasPrefix(line, "tachometer_scaler_surge_looks_total{") {
-				continue
-			}
-			n, err := strconv.ParseFloat(line[strings.LastIndex(line, " ")+1:len(line)-1], 64)
-			if err != nil {
-				t.Fatal(err)
-			}
-			looks += n
+		metrics, err := metricspage.Parse(bytes.NewReader(page))
+		if err != nil {
+			t.Fatal(err)
 		}
+		looks += metrics.Sum("tachometer_scaler_surge_looks_total")
 	}
 	return looks
 }

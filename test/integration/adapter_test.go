@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -16,11 +17,10 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/tachometer-metrics/tachometer/test/harness/memorygroup"
+	"github.com/tachometer-metrics/tachometer/test/harness/metricspage"
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
@@ -208,25 +208,11 @@ func (a *adapter) counted(ctx context.Context, name string, pairs ...string) (fl
 	if err != nil {
 		return 0, err
 	}
-	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(strings.NewReader(string(page)))
-	if err != nil {
-		return 0, fmt.Errorf("parse self-metrics: %w", err)
+	metrics, err := metricspage.Parse(bytes.NewReader(page))
+	if err == nil && !metrics.Has(name, pairs...) {
+		err = fmt.Errorf("no self-metric %s%v", name, pairs)
 	}
-	for _, m := range families[name].GetMetric() {
-		found := 0
-		for _, label := range m.GetLabel() {
-			for i := 0; i < len(pairs); i += 2 {
-				if label.GetName() == pairs[i] && label.GetValue() == pairs[i+1] {
-					found++
-				}
-			}
-		}
-		if 2*found == len(pairs) {
-			return m.GetCounter().GetValue() + m.GetGauge().GetValue(), nil
-		}
-	}
-	return 0, fmt.Errorf("no self-metric %s%v", name, pairs)
+	return metrics.Sum(name, pairs...), err
 }
 
 // resident returns the peak of the process's resident memory, in bytes.

@@ -9,12 +9,9 @@ import (
 	"testing"
 	"time"
 
-	dto "github.com/prometheus/client_model/go"
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
-
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/memorybounds"
 	"github.com/tachometer-metrics/tachometer/pkg/retry"
+	"github.com/tachometer-metrics/tachometer/test/harness/metricspage"
 )
 
 // adapterSample is the state of the adapter at a time.
@@ -90,25 +87,16 @@ func (w *soakWorld) sampleAdapter(t *testing.T) (s adapterSample, err error) {
 		return s, err
 	}
 	defer response.Body.Close()
-	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(response.Body)
+	metrics, err := metricspage.Parse(response.Body)
 	if err != nil {
 		return s, err
 	}
 	return adapterSample{
-		resident: float64(resident), files: float64(files), heap: sumOfFamily(families["go_memstats_heap_inuse_bytes"]),
-		goal: sumOfFamily(families["go_memstats_next_gc_bytes"]), records: sumOfFamily(families["tachometer_hpa_record_bytes"]),
-		goroutines: sumOfFamily(families["go_goroutines"]), targets: sumOfFamily(families["tachometer_scrape_targets"]),
-		series: sumOfFamily(families["tachometer_store_series"]), scrapes: sumOfFamily(families["tachometer_scrape_requests_total"]),
+		resident: float64(resident), files: float64(files), heap: metrics.Sum("go_memstats_heap_inuse_bytes"),
+		goal: metrics.Sum("go_memstats_next_gc_bytes"), records: metrics.Sum("tachometer_hpa_record_bytes"),
+		goroutines: metrics.Sum("go_goroutines"), targets: metrics.Sum("tachometer_scrape_targets"),
+		series: metrics.Sum("tachometer_store_series"), scrapes: metrics.Sum("tachometer_scrape_requests_total"),
 	}, nil
-}
-
-// sumOfFamily adds up the series of a counter or gauge.
-func sumOfFamily(f *dto.MetricFamily) (sum float64) {
-	for _, m := range f.GetMetric() {
-		sum += m.GetGauge().GetValue() + m.GetCounter().GetValue()
-	}
-	return sum
 }
 
 // growthOf returns the growth of a column as a share of its size.

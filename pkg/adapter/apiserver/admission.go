@@ -19,7 +19,7 @@ import (
 )
 
 // requestAdmission bounds the cost of requests that are not authenticated yet. It stands in front of the handler chain of the
-// library, whose own limits come after authentication.
+// library: its own limits come after authentication.
 //
 // Requests over connections of the front proxy pass at once: kube-apiserver has authenticated their callers, and holds
 // places for them itself. All others are sorted by their credentials: none, credentials that were accepted lately, or unproven ones.
@@ -96,7 +96,7 @@ func (a *requestAdmission) serveAnonymousAPIServerRequest(w http.ResponseWriter,
 	chargeAPIServerConnection(r.Context())
 }
 
-// serveAPIServerRequestWithCredentials serves a request whose credentials are proven, or may cost a TokenReview.
+// serveAPIServerRequestWithCredentials serves a request with credentials that are proven, or may cost a TokenReview.
 func (a *requestAdmission) serveAPIServerRequestWithCredentials(w http.ResponseWriter, r *http.Request) {
 	credentials := hashAPIServerCredentials(r) // the library removes an accepted token
 	hashed := r.WithContext(context.WithValue(r.Context(), credentialsKey{}, credentials))
@@ -192,13 +192,13 @@ func (p *provenCredentials) isProvenAPIServerHash(credentials credentialsHash) b
 }
 
 // observeAPIServerCredentials returns an authenticator that adds the credentials that next accepts, of requests that admission has
-// hashed. Those of the front proxy need no proof.
+// hashed. The front proxy's need no proof.
 func (p *provenCredentials) observeAPIServerCredentials(next authenticator.Request) authenticator.Request {
 	return authenticator.RequestFunc(func(r *http.Request) (*authenticator.Response, bool, error) {
 		credentials, hashed := r.Context().Value(credentialsKey{}).(credentialsHash)
 		response, ok, err := authenticateInAPIServerPlace(next, r)
 		accepted := ok && err == nil && response.User.GetName() != user.Anonymous
-		// The library removes an accepted token from the request; one that is still there was not looked at.
+		// The library removes an accepted token from the request; a token that is still there was not looked at.
 		if accepted && hashed && apiServerBearerToken(r) == "" {
 			p.hashes.Add(credentials, struct{}{}, provenTime)
 		}

@@ -18,7 +18,7 @@ type delegatedAuthorizers struct {
 	autoscaling, others authorizer.Authorizer
 	// wide is for others with wide identities.
 	wide authorizer.Authorizer
-	// details decides who reads the reasons on the health endpoints, which are open to all.
+	// details decides about readers of the reasons on the health endpoints, which are open to all.
 	details authorizer.Authorizer
 }
 

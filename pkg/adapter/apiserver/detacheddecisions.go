@@ -12,7 +12,7 @@ import (
 )
 
 // decisionPlaces bounds the decisions under way of callers outside of the autoscaling lane: with 200 reviews a second none waits for
-// long. widePlaces are those of callers with wide identities, detailPlaces those about reasons on the health endpoints.
+// long. widePlaces are the places of callers with wide identities, detailPlaces the places for reasons on the health endpoints.
 const decisionPlaces, widePlaces, detailPlaces = 32, 8, 8
 
 // detachedAuthorizer decides with a time of its own. The library's client counts a review that is given up while it waits for the rate, so

@@ -35,7 +35,7 @@ type Health struct {
 	Notes func() []string
 }
 
-// healthDetailsPath is the non-resource URL whose get right shows the reasons of failing checks, and the notes, on the health
+// healthDetailsPath is the non-resource URL; the right to get it shows the reasons of failing checks, and the notes, on the health
 // endpoints. They name addresses and files. The health paths themselves are readable for everybody in every cluster.
 const healthDetailsPath = "/debug/health"
 

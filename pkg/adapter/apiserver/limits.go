@@ -12,10 +12,10 @@ import (
 // maxRequestBodyBytes bounds the body of a request. Only reviews of rules have one, of 16 KiB of text at most.
 const maxRequestBodyBytes = 64 << 10
 
-// serverLimits bound what callers can take before they are authenticated, and at the same time afterwards.
+// serverLimits bound the memory and time that callers can take before they are authenticated, and at the same time afterwards.
 type serverLimits struct {
-	// connections bounds all connections, and connectionsPerAddress those of one remote address. An idle TLS connection
-	// costs 40 KiB, one whose client reads no answers 40 KiB more and 8 KiB a stream. Connections of the front proxy have no such bound.
+	// connections bounds all connections, and connectionsPerAddress the connections of one remote address. An idle TLS connection
+	// costs 40 KiB, with a client that reads no answers 40 KiB more and 8 KiB a stream. Connections of the front proxy have no such bound.
 	connections, connectionsPerAddress int
 	// youngConnections bounds further connections, while the oldest are younger than connectionGrace.
 	youngConnections int
@@ -33,7 +33,7 @@ type serverLimits struct {
 	uriBytes int
 	// methodBytes and pathBytes bound texts that are keys of remembered decisions.
 	methodBytes, pathBytes int
-	// fieldBytes bounds each header, such as Accept, except those of the caller's identity. kubectl's longest has 200 bytes.
+	// fieldBytes bounds each header, such as Accept, except the headers of the caller's identity. kubectl's longest has 200 bytes.
 	fieldBytes int
 	// requirements and values bound a selector before it is parsed; the provider counts them again.
 	requirements, values int
@@ -41,7 +41,7 @@ type serverLimits struct {
 	tokenBytes int
 	// streams bounds the concurrent HTTP/2 streams of a connection. A browser or a Prometheus server uses one or two.
 	streams int
-	// proxyStreams is the same for the front proxy, whose few connections carry the requests of the whole cluster. Its
+	// proxyStreams is the same for the front proxy: its few connections carry the requests of the whole cluster. Its
 	// client opens a second connection if a hundred streams are not enough.
 	proxyStreams int
 	// unproven bounds the requests with credentials that are still to be verified, which cost a TokenReview each.

@@ -14,7 +14,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/retry"
 )
 
-// connectionListener offers connections whose handshake is complete to an http.Server.
+// connectionListener offers connections with a complete handshake to an http.Server.
 type connectionListener struct {
 	address net.Addr
 	conns   chan net.Conn

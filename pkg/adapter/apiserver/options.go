@@ -58,7 +58,7 @@ func NewOptions() *Options {
 	o.Authorization.AllowCacheTTL = time.Minute
 	// Fair queuing would need informers on, and the right to read, the cluster's flow schemas. requestLanes take its place.
 	o.Features.EnablePriorityAndFairness = false
-	// Profiles show memory, and cost time: only for those who ask.
+	// Profiles show memory, and cost time: off by default.
 	o.Features.EnableProfiling = false
 	// No self-signed certificate on disk by default: it comes from files or from the Keeper.
 	o.Serving.ServerCert.CertDirectory, o.Serving.ServerCert.PairName = "", ""

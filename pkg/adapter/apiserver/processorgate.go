@@ -100,13 +100,13 @@ func (g *processorGate) enterAPIServerProcessorGate(r *http.Request) (release fu
 	return release, true
 }
 
-// isAPIServerRecordRead reports whether a request reads what all replicas recorded of an autoscaler.
+// isAPIServerRecordRead reports whether a request reads the records of an autoscaler from all replicas.
 func isAPIServerRecordRead(u *url.URL) bool {
 	return strings.HasPrefix(u.Path, "/apis/"+explainapi.GroupVersion.Group+"/") && strings.Contains(u.Path, "/"+explainapi.HPAs+"/") &&
 		u.Query().Get(explainapi.ScopeParameter) != explainapi.ScopeReplica
 }
 
-// isAPIServerMetricsPath reports whether a path is of an API whose requests may wait for others.
+// isAPIServerMetricsPath reports whether a path is of an API with requests that may wait for others.
 func isAPIServerMetricsPath(path string) bool {
 	group, found := strings.CutPrefix(path, "/apis/")
 	group, _, _ = strings.Cut(group, "/")

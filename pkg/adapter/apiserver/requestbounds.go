@@ -1,4 +1,4 @@
-// Bounds of the texts in a request, checked before authentication. What comes later parses them, remembers them as keys of
+// Bounds of the texts in a request, checked before authentication. Later stages parse them, remembers them as keys of
 // decisions, and sends them to kube-apiserver.
 
 package apiserver
@@ -45,8 +45,8 @@ func checkAPIServerRequestBounds(r *http.Request, limits serverLimits) *requestF
 	return nil
 }
 
-// findLongAPIServerHeader returns the name of a header whose values are too long together; empty if there is none. Of the headers that
-// say who the caller is, only kube-apiserver's count, and their bound is that of all headers.
+// findLongAPIServerHeader returns the name of a header with values that are too long together; empty if there is none. Of the headers that
+// say who the caller is, only kube-apiserver's count, and their bound is the bound of all headers.
 func findLongAPIServerHeader(header http.Header, limit int) string {
 	for name, values := range header {
 		if name == "Authorization" || strings.HasPrefix(name, "X-Remote-") {

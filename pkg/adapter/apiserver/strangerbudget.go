@@ -15,7 +15,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/fieldlimit"
 )
 
-// strangerBudget bounds the rate of requests that a stranger may have sent, by address: those that are rejected, or need their credentials to be
+// strangerBudget bounds the rate of requests that a stranger may have sent, by address: requests that are rejected, or need their credentials to be
 // verified. A rejection costs a tenth of a millisecond, most of it TLS: ten thousand a second would take a processor.
 //
 // A connection with such a request is not read while its address is over the budget, so TCP slows its client down. Other connections of

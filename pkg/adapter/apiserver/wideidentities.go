@@ -23,7 +23,7 @@ const (
 	// maxWideIdentityBytes bounds the identities in remembered decisions about wide ones.
 	maxWideIdentityBytes = memorybounds.WideIdentities
 	// slowReviews and slowReviewBurst bound the SubjectAccessReviews a second about wide identities and about reasons on the health
-	// endpoints, whatever is remembered.
+	// endpoints, with any decisions remembered.
 	slowReviews, slowReviewBurst = 50, 100
 )
 
@@ -86,7 +86,7 @@ func newSlowAPIServerReviews(outer transport.WrapperFunc) transport.WrapperFunc 
 	}
 }
 
-// limitedRoundTripper sends requests at a limited rate. Requests take turns, so that one that is given up while it waits takes nothing from
+// limitedRoundTripper sends requests at a limited rate. Requests take turns, so that a request that is given up while it waits takes nothing from
 // the rate: a limiter would count it.
 type limitedRoundTripper struct {
 	limiter *rate.Limiter

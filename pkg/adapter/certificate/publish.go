@@ -20,7 +20,7 @@ import (
 // publishCertificateBundle makes bundle the caBundle of every APIService that points at this adapter. It skips a missing APIService and
 // an APIService of another adapter (KEDA serves external metrics in many clusters).
 //
-// If the bundle is not shared, the replicas do not know each other's authorities: what a Keeper wrote there stays.
+// If the bundle is not shared, the replicas do not know each other's authorities: a Keeper's entries stay there.
 func (k *Keeper) publishCertificateBundle(ctx context.Context, bundle []byte, shared bool) error {
 	var errs []error
 	for _, name := range k.opts.APIServices {

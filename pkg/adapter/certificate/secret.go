@@ -54,7 +54,7 @@ func (k *Keeper) selectKnownCertificatePair(now time.Time) *certificatePair {
 	return nil
 }
 
-// renewCertificatePair returns a new pair, with the authorities of all that replicas may serve. secret and stored are what they share, nil if
+// renewCertificatePair returns a new pair, with the authorities of all that replicas may serve. secret and stored are their common state, nil if
 // it is unknown.
 func (k *Keeper) renewCertificatePair(ctx context.Context, secret *core.Secret, stored *certificatePair, now time.Time) (*certificatePair, error) {
 	judged := now

@@ -132,7 +132,7 @@ type Rule struct {
 	External bool
 	// Namespaced adds a matcher for the namespace of the request. It is nil if the file does not say.
 	Namespaced *bool
-	// From are the namespaces whose series the rule reads, whatever the namespace of the request. It may be empty.
+	// From are the namespaces that the rule reads, for a request in any namespace. It may be empty.
 	From []string
 	// FromAll reports that the file says from: all, so that pods of every namespace may feed the rule.
 	FromAll bool
@@ -178,10 +178,10 @@ func (r *Rule) Name() string {
 	return r.Metric
 }
 
-// HasFrom reports whether the file says whose pods may feed the rule.
+// HasFrom reports whether the file lists the namespaces that may feed the rule.
 func (r *Rule) HasFrom() bool { return r.FromAll || len(r.From) > 0 || r.Targets != nil }
 
-// SourceNamespaces returns the namespaces whose series the rule reads, whatever the namespace of the request. It may be empty.
+// SourceNamespaces returns the namespaces that the rule reads, for a request in any namespace. It may be empty.
 func (r *Rule) SourceNamespaces() []string {
 	if r.Targets != nil {
 		return r.Targets.listSourceNamespaces()
@@ -205,7 +205,7 @@ func (w Window) String() string {
 	return strict.FormatDuration(w.Duration)
 }
 
-// Aggregate is how an object's value follows from those of the pods that it selects.
+// Aggregate is how an object's value follows from the values of the pods that it selects.
 type Aggregate string
 
 // The ways to aggregate.

@@ -176,7 +176,7 @@ func (d *adapterConfigDecoder) decodeAdapterConfigNamespaced(path string, n *yam
 	return nil
 }
 
-// decodeAdapterConfigFrom decodes the namespaces whose pods may feed a rule: a list, or all.
+// decodeAdapterConfigFrom decodes the namespaces that may feed a rule: a list, or all.
 func (d *adapterConfigDecoder) decodeAdapterConfigFrom(path string, n *yaml.Node) (namespaces []string, all bool) {
 	switch {
 	case n.Kind == yaml.ScalarNode && n.Value == "all":

@@ -293,7 +293,7 @@ func (v *configValidator) validateAdapterConfigRuleResource(r *Rule, path string
 	}
 }
 
-// validateAdapterConfigFrom checks the namespaces whose pods may feed a rule.
+// validateAdapterConfigFrom checks the namespaces that may feed a rule.
 func (v *configValidator) validateAdapterConfigFrom(r *Rule, path string) {
 	at := path + ".from"
 	switch {

@@ -17,7 +17,7 @@ const (
 
 // departedPods holds pods that had an endpoint when they ended. Values are by name, so a pod hides a departed one of its name, and takes its
 // place once it has departed too. If the bound is reached, the namespace with the most departed pods loses its oldest, so that
-// no namespace pushes out those of others. It is not safe for concurrent use.
+// no namespace pushes out another's pods. It is not safe for concurrent use.
 type departedPods struct {
 	podIndex
 	retention time.Duration

@@ -24,10 +24,10 @@ type Rules interface {
 	// Families returns the families to scrape for a metric of a resource (plural or plural.group). The resource of
 	// an external metric is empty. The result is empty if no rule or a remote backend serves the metric.
 	Families(resource, metric string, external bool) []string
-	// Namespaces returns the namespaces whose series an external metric reads when a client asks for it in the
+	// Namespaces returns the namespaces that an external metric reads when a client asks for it in the
 	// namespace asked: at least one, and a single empty name for all namespaces.
 	Namespaces(metric, asked string) []string
-	// TargetSources returns the sources of a metric of objects whose rule has targets of its own; none otherwise.
+	// TargetSources returns the sources of a metric of objects if its rule has targets of its own; none otherwise.
 	TargetSources(resource, metric string) []string
 }
 

@@ -17,7 +17,7 @@ const (
 	maxPodClaims = 256
 	// maxClaimChains bounds the different combinations of scopes. Real clusters have tens.
 	maxClaimChains = 100_000
-	// maxFamilySetBytes bounds the sets of families in all, maxNamespaceFamilySetBytes those of the pods of a namespace.
+	// maxFamilySetBytes bounds the sets of families in all, maxNamespaceFamilySetBytes the sets of a namespace's pods.
 	maxFamilySetBytes          = memorybounds.FamilySets
 	maxNamespaceFamilySetBytes = maxFamilySetBytes / 4
 )
@@ -131,7 +131,7 @@ func (s *familySets) resolvePodFamilies(namespace string, chain claimChain) podF
 	return found
 }
 
-// collectClaimedFamilies returns the families of autoscalers and those that readers alone demand, both sorted.
+// collectClaimedFamilies returns the families of autoscalers, and the families that readers alone demand, both sorted.
 func (s *familySets) collectClaimedFamilies(chain claimChain) (standing, others []string) {
 	families := familyDemand{}
 	for ; chain != noClaims; chain = s.links[chain].before {

@@ -31,7 +31,7 @@ func (d *Discovery) startRejectionReporter(ctx context.Context) (r *rejectionRep
 	return &rejectionReporter{recorder: recorder, reported: map[metric.Object]string{}}, broadcaster.Shutdown
 }
 
-// reportRejectedMetrics reports the autoscalers whose rejected metrics changed since the last call. It returns the number of rejected
+// reportRejectedMetrics reports the autoscalers with a change of their rejected metrics since the last call. It returns the number of rejected
 // metrics.
 func (r *rejectionReporter) reportRejectedMetrics(ctx context.Context, hpas []*storedAutoscaler) (rejected int) {
 	reported := map[metric.Object]string{}

@@ -11,7 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// The resources whose pods are known without a selector.
+// The resources with pods that are known without a selector.
 const (
 	resourcePods       = "pods"
 	resourceNamespaces = "namespaces"
@@ -38,7 +38,7 @@ type demandPlan struct {
 	standing map[demandKey]struct{}
 	// rejectedFamilies counts the families that a bound left out.
 	rejectedFamilies int
-	// needed holds the objects whose selectors the autoscalers depend on.
+	// needed holds the objects with selectors that the autoscalers depend on.
 	needed map[objectKey]struct{}
 	// unresolved maps a namespace to a text that names an autoscaler with unknown pods, and the reason.
 	unresolved map[string]string
@@ -229,7 +229,7 @@ func (b *planBuilder) demandFromAllDiscoveredPods(s podScope, families []string)
 	}
 }
 
-// claimDemandedFamilies adds families to a demand and counts those that its bound leaves out.
+// claimDemandedFamilies adds families to a demand and counts the families that its bound leaves out.
 func (b *planBuilder) claimDemandedFamilies(d *familyDemand, families []string, standing bool) {
 	b.plan.rejectedFamilies += d.addDemandedFamilies(families, standing)
 }

@@ -214,7 +214,7 @@ func discoveredPodReadyCondition(o *corev1.Pod) *corev1.PodCondition {
 	return &o.Status.Conditions[i]
 }
 
-// findDiscoveredPodOwner returns the pod's controller. Of the ReplicaSets of a Deployment it returns what their names share, because
+// findDiscoveredPodOwner returns the pod's controller. Of the ReplicaSets of a Deployment it returns the common part of their names, because
 // they follow each other in a rollout.
 func findDiscoveredPodOwner(o *corev1.Pod) string {
 	owner := metav1.GetControllerOfNoCopy(o)

@@ -15,7 +15,7 @@ const (
 	// maxPodLabels and maxPodLabelBytes bound the labels of a pod, which are in an index each. Pods of large platforms have about thirty.
 	maxPodLabels, maxPodLabelBytes = 100, 8 << 10
 	// maxObjectSelectorBytes and maxObjectRequirements bound the pod selector of an object, which is remembered as long as it is used, parsed
-	// and as text. Those of large platforms have some hundred bytes.
+	// and as text. On large platforms they have some hundred bytes.
 	maxObjectSelectorBytes = 4 << 10
 	maxObjectRequirements  = 100
 	// maxEndpointBytes bounds the URL of a pod's metrics.
@@ -33,7 +33,7 @@ func boundDiscoveredPodLabels(labels map[string]string) (map[string]string, erro
 	return labels, nil
 }
 
-// validateDiscoveredSelectorSize returns an error for an object whose pod selector is too large to be parsed and remembered.
+// validateDiscoveredSelectorSize returns an error for an object if its pod selector is too large to be parsed and remembered.
 func validateDiscoveredSelectorSize(key objectKey, size, requirements int) error {
 	if size > maxObjectSelectorBytes || requirements > maxObjectRequirements {
 		return metric.Errorf(metric.KindInvalid, "find the pods of %s: its selector has %d requirements of %d bytes; %d requirements of %d bytes are supported: shorten it",
@@ -58,7 +58,7 @@ func validateDiscoveredEndpointSize(endpoint string) error {
 	return nil
 }
 
-// unnamedReference stands for a reference whose texts are too long to be those of an object.
+// unnamedReference stands for a reference with texts too long for any object.
 var unnamedReference = objectReference{kind: schema.GroupKind{Kind: "(longer than 253 bytes)"}}
 
 // boundDiscoveredReference returns the reference, or unnamedReference.

@@ -51,7 +51,7 @@ func newDiscoveredPodIndex() podIndex {
 	}
 }
 
-// insertIntoDiscoveredPodIndex adds a pod, whose key must be free.
+// insertIntoDiscoveredPodIndex adds a pod; its key must be free.
 func (t *podIndex) insertIntoDiscoveredPodIndex(p *storedPod) {
 	t.pods[p.discoveredPodKey()] = p
 	addToDiscoveryIndex(t.byNamespace, p.Namespace, p)

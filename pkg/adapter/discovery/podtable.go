@@ -11,14 +11,14 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// podTable holds the pods of the cluster, and for a while those that were deleted. It is safe for concurrent use.
+// podTable holds the pods of the cluster, and for a while the deleted ones. It is safe for concurrent use.
 type podTable struct {
 	mu       sync.RWMutex // guards all fields; a *storedPod itself never changes
 	current  podIndex
 	byURL    map[string][]*storedPod // the current pods with an endpoint
 	departed departedPods
 	changes  uint64 // number of insertions since the start
-	// newLabels holds the namespaces with a pod whose labels no other pod has, since the last takeNewDiscoveredPodLabels.
+	// newLabels holds the namespaces with a pod that shares its labels with no other, since the last takeNewDiscoveredPodLabels.
 	newLabels map[string]struct{}
 	// ruleTargets are the keys of the pods of rules' own targets among the current pods.
 	ruleTargets map[metric.Object]struct{}
@@ -83,7 +83,7 @@ func (t *podTable) replaceDiscoveredObjects(pods []*storedPod) bool {
 	return changed
 }
 
-// limitDiscoveredPodTimes moves times of the pod that lie ahead of now, by the clock of samples, back to it: what is seen has happened. The
+// limitDiscoveredPodTimes moves times of the pod that lie ahead of now, by the clock of samples, back to it: no observed event is in the future. The
 // clocks of kube-apiserver and the kubelet may be ahead, and a sample from before the pod's creation counts as another pod's. old is the
 // pod as it was, or nil: its times stay as long as the cluster tells the same.
 func (p *storedPod) limitDiscoveredPodTimes(old *storedPod, now time.Time) {
@@ -193,7 +193,7 @@ func (t *podTable) expireDiscoveredDepartures(now time.Time) {
 	t.departed.expireDepartedDiscoveredPods(now)
 }
 
-// countDiscoveredDepartures returns the number of deleted pods in the table, and of those that the bound has dropped since the start.
+// countDiscoveredDepartures returns the number of deleted pods in the table, and how many the bound has dropped since the start.
 func (t *podTable) countDiscoveredDepartures() (kept int, dropped uint64) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()

@@ -15,7 +15,7 @@ const (
 	// person with kubectl should find the metric warm a few minutes later.
 	readerDemandTTL = 10 * time.Minute
 	// maxReaderDemands and maxReaderDemandBytes bound the remembered demands of all readers: a reader with ever new selectors
-	// must not fill the memory. The number is ten times that of the autoscalers in a large cluster.
+	// must not fill the memory. The number is ten times the autoscalers of a large cluster.
 	maxReaderDemands     = 10_000
 	maxReaderDemandBytes = memorybounds.ReaderDemands
 	// maxNamespaceReaderDemands and maxNamespaceReaderBytes bound the demands in one namespace.

@@ -50,7 +50,7 @@ func (r *selectorResolver) mapDiscoveryDemandedKind(kind schema.GroupKind) (sche
 	return resource, nil
 }
 
-// podSelectingKinds are the kinds without a scale subresource whose spec.selector selects pods. The spec.selector of other
+// podSelectingKinds are the kinds that have no scale subresource but select pods by spec.selector. The spec.selector of other
 // kinds may select other objects: a ServiceMonitor's selects Services, which often have the labels of pods.
 var podSelectingKinds = map[schema.GroupResource]bool{
 	{Group: "apps", Resource: "daemonsets"}:             true,

@@ -36,7 +36,7 @@ const (
 	maxAbsentDelay = 5 * time.Minute
 	// selectorTTL is the time until the cache drops a selector that no autoscaler needs and no reader uses.
 	selectorTTL = 10 * time.Minute
-	// maxSelectors bounds the entries that readers can add, maxNamespaceSelectors those of a namespace.
+	// maxSelectors bounds the entries that readers can add, maxNamespaceSelectors the entries of a namespace.
 	maxSelectors          = 10_000
 	maxNamespaceSelectors = 1000
 	// limitedRetryInterval is the interval between two attempts to start lookups that the rate limit delays.

@@ -129,7 +129,7 @@ func (s *targetSnapshot) isDiscoveredTarget(key metric.Object) bool {
 // overFamilyBudget is the detail of an omission for a pod without room for its families.
 const overFamilyBudget = "its namespace demands too many different sets of metric families: name fewer metrics"
 
-// NotDemanded is the detail of an omission for a pod whose scraping starts with the first demand for one of its metrics.
+// NotDemanded is the detail of an omission for a pod: its scraping starts with the first demand for one of its metrics.
 const NotDemanded = "not demanded yet"
 
 // explainUntargetedDiscoveredPod returns the reason why a stored pod is not a target; the zero reason means that it is a target.

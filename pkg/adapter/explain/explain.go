@@ -1,4 +1,4 @@
-// Package explain serves the API group explain: what the adapter knows of autoscalers, of the targets that it scrapes, and of
+// Package explain serves the API group explain: the adapter's knowledge of autoscalers, of the targets that it scrapes, and of
 // the metrics that are asked for.
 package explain
 
@@ -41,7 +41,7 @@ type Records interface {
 
 // Peers are the other replicas. It is safe for concurrent use.
 type Peers interface {
-	// ReadLogs returns what each of them recorded of an autoscaler over a time span before now; 0 means all. The caller owns the logs.
+	// ReadLogs returns their records of an autoscaler over a time span before now; 0 means all. The caller owns the logs.
 	ReadLogs(ctx context.Context, autoscaler types.NamespacedName, span time.Duration) []peer.Answer
 }
 
@@ -182,7 +182,7 @@ func (a *API) readMergedExplainedLog(ctx context.Context, key types.NamespacedNa
 	return log, nil
 }
 
-// readOwnExplainedLog returns what this replica recorded of an autoscaler over a time span; 0 means all. It returns nil if it knows no such one.
+// readOwnExplainedLog returns this replica's record of an autoscaler over a time span; 0 means all. It returns nil for an unknown autoscaler.
 func (a *API) readOwnExplainedLog(key types.NamespacedName, span time.Duration) (*explainapi.DecisionLog, error) {
 	since := time.Time{}
 	if span > 0 {

@@ -83,7 +83,7 @@ func mergeExplainedSpecs(out *explainapi.DecisionLog, logs []*explainapi.Decisio
 	return indexes
 }
 
-// joinExplainedLooks joins the parts of looks whose metrics were read from different replicas.
+// joinExplainedLooks joins the parts of looks with metrics that were read from different replicas.
 func joinExplainedLooks(parts []partialLook) []explainapi.Decision {
 	slices.SortStableFunc(parts, func(a, b partialLook) int { return a.Time.Compare(b.Time) })
 	var joined []partialLook

@@ -27,14 +27,14 @@ import (
 const (
 	// maxReviewedConfigBytes bounds the text of a review: a hundred rules.
 	maxReviewedConfigBytes = 16 << 10
-	// maxReviewedNameBytes bounds the names of a review, as those of a read, and maxReviewedSelectorBytes its selectors.
+	// maxReviewedNameBytes bounds the names of a review, as of a read, and maxReviewedSelectorBytes its selectors.
 	maxReviewedNameBytes     = 253
 	maxReviewedSelectorBytes = 4 << 10
 	// maxReviewedFaults bounds the faults of an answer.
 	maxReviewedFaults = 50
 	// reviewStepTimeout bounds the check of the configuration, and each evaluation. Usual ones take microseconds.
 	reviewStepTimeout = time.Second
-	// maxReviewTime bounds a review with its wait for scrapes, and reviewAnswerTime is what remains of a request's time for the answer.
+	// maxReviewTime bounds a review with its wait for scrapes, and reviewAnswerTime is the rest of a request's time, for the answer.
 	maxReviewTime    = 9 * time.Second
 	reviewAnswerTime = time.Second
 )
@@ -247,7 +247,7 @@ func (r *ruleReview) chooseOnlyReviewedRule() error {
 	return nil
 }
 
-// checkReviewedRule rejects a rule whose values are not those of the namespace's own pods: the right to review is one of a namespace.
+// checkReviewedRule rejects a rule with values that are not of the namespace's own pods: the right to review is one of a namespace.
 func checkReviewedRule(r *rule.Rule, namespace string) error {
 	switch {
 	case r.Backend != config.ScrapeBackend:

@@ -10,10 +10,10 @@ import (
 )
 
 const (
-	// maxReviews bounds the reviews at a time, most of which wait for scrapes, and maxNamespaceReviews those of a namespace.
+	// maxReviews bounds the reviews at a time, most of which wait for scrapes, and maxNamespaceReviews the reviews of a namespace.
 	maxReviews          = 16
 	maxNamespaceReviews = 2
-	// A namespace may have reviewBurst reviews at once, and then another each reviewPause: a person who tries a rule again and again.
+	// A namespace may have reviewBurst reviews at once, and then another each reviewPause: for a person trying a rule again and again.
 	reviewBurst = 5
 	reviewPause = 2 * time.Second
 )

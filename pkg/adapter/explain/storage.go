@@ -35,7 +35,7 @@ type explainStorage struct {
 	row      func(runtime.Object) []any // the cells of an object; nil for an object of another kind
 }
 
-// namedStorage is a resource whose objects are read by name too.
+// namedStorage is a resource with objects that are read by name too.
 type namedStorage struct {
 	explainStorage
 	get func(ctx context.Context, key types.NamespacedName) (runtime.Object, error)

@@ -28,8 +28,8 @@ const (
 	// order of their counts, decrease that often.
 	decreasingPages = 64
 	maxUnusualPages = 3
-	// batchPages is the number of pages whose greatest batch tells how many events a family may show at once: two minutes at 2 s. A batch is
-	// more than minBatchRatio times what the rate of the page before explains.
+	// batchPages is the number of pages over which the greatest batch tells how many events a family may show at once: two minutes at 2 s. A batch is
+	// more than minBatchRatio times the number that the rate of the page before explains.
 	batchPages    = 64
 	minBatchRatio = 2
 )
@@ -144,7 +144,7 @@ func (h *counterHistory) recordExpositionCounterPage(p *Parser) []Sample {
 }
 
 // measureExpositionFamilyRate returns the rate since the last page, which was passed milliseconds ago. Where traffic moves to new counters
-// on each page, those of the page before do not grow: new counters keep up the rate, but do not raise it, as no other growth proves it.
+// on each page, the counters of the page before do not grow: new counters keep up the rate, but do not raise it, as no other growth proves it.
 func (g *familyGrowth) measureExpositionFamilyRate(passed float64) float64 {
 	return max(g.grown/passed, min(g.rate, (g.grown+g.begun)/passed))
 }
@@ -297,7 +297,7 @@ func (h *counterHistory) placeExpositionCounterBeginning(p *Parser, sample *Samp
 }
 
 // addExpositionBatch keeps the growth of the counters since the last page, which was passed milliseconds ago, if it is a batch: their rate does
-// not explain it, as it explains that of a long time without pages.
+// not explain it, as it explains the growth over a long time without pages.
 func (g *familyGrowth) addExpositionBatch(passed float64) {
 	if g.pages%batchPages == 0 {
 		g.batches = [2]float64{0, g.batches[0]}

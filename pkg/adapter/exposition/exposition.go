@@ -1,6 +1,7 @@
-// Package exposition reads the needed lines of a /metrics page: pure functions, bytes in, samples or an error out.
+// Package exposition reads the needed lines of a /metrics page. It does no input or output: its callers hand over the bytes.
 //
-// A Parser reads the page line by line as it arrives, in pieces of any size, and only the lines of wanted families. It
+// A Parser belongs to a target, and remembers its series from page to page. It reads a page line by line as it arrives, in pieces of any size,
+// and only the lines of wanted families. It
 // recognises a series of an earlier page by its bytes, so that a sample of a steady target costs a map look-up and a float
 // conversion, and no allocation. Prometheus's own parser decodes every other wanted line. A Parser accepts or rejects a wanted
 // family as a whole; a page with wrong framing or content loses all its families.
@@ -179,7 +180,7 @@ func (r ParsedPage) FamilyOf(s Sample) int { return s.family }
 
 // FamilyResult is the content of a page for one wanted family.
 type FamilyResult struct {
-	// Samples is the number of its samples on the page, Held the number of those that wait for the next page.
+	// Samples is the number of its samples on the page, Held the number that wait for the next page.
 	Samples, Held int
 	// HeldCounts is the sum of the held samples that count events: a histogram's count, and not its buckets.
 	HeldCounts float64

@@ -43,7 +43,7 @@ func (p *Parser) parseExpositionLine(line []byte) {
 		switch family := p.options.Families.findWantedExpositionFamily(name); {
 		case family < 0 && bytes.HasSuffix(name, []byte(createdSuffix)):
 			p.parseExpositionCreatedLine(line, name)
-		case family < 0 && line[0] != '{': // a name in quotes may contain what ends another
+		case family < 0 && line[0] != '{': // a name in quotes may contain the characters that end another
 			p.unwantedName = append(p.unwantedName[:0], name...)
 		case family >= 0 && p.families[family].Err == nil:
 			p.parseWantedExpositionLine(line, name, family)
@@ -52,7 +52,7 @@ func (p *Parser) parseExpositionLine(line []byte) {
 }
 
 // isUnwantedExpositionLine reports whether the line has the same metric name as the last line of an unwanted family. Most lines are such:
-// a page of families whose first bytes are those of wanted ones takes half the time.
+// a page of families with the first bytes of wanted ones takes half the time.
 func (p *Parser) isUnwantedExpositionLine(line []byte) bool {
 	n := len(p.unwantedName)
 	return n > 0 && len(line) > n && (line[n] == '{' || line[n] == ' ') && string(line[:n]) == string(p.unwantedName)
@@ -245,7 +245,7 @@ func (p *Parser) addParsedExpositionSample(sample Sample) {
 	s.sampleIndex = len(p.samples)
 	p.samples = append(p.samples, sample)
 	if s.isQuantile && (f.Type == model.MetricTypeUnknown || f.Type == model.MetricTypeGauge) {
-		f.Type = model.MetricTypeSummary // whatever the page says: quantiles do not add up
+		f.Type = model.MetricTypeSummary // though the page says otherwise: quantiles do not add up
 	}
 	f.Samples++
 	if p.acceptedCount++; p.options.MaxSamples > 0 && p.acceptedCount > p.options.MaxSamples {

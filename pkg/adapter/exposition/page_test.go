@@ -2,7 +2,6 @@ package exposition
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"math"
 	"os"
@@ -15,9 +14,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/prometheus/model/labels"
-)
 
-var update = flag.Bool("update", false, "rewrite the golden files")
+	"github.com/tachometer-metrics/tachometer/pkg/golden"
+)
 
 var (
 	testNow    = time.UnixMilli(1_700_000_010_000)
@@ -81,18 +80,7 @@ func TestGoldenPages(t *testing.T) {
 func compareGolden(t *testing.T, name, got string) {
 	t.Helper()
 	path := filepath.Join("testdata", name+".golden")
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatalf("%v (run with -update)", err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("samples differ from %s (-want +got):\n%s", path, diff)
-	}
+	golden.Compare(t, path, got)
 }
 
 func TestRejectedPages(t *testing.T) {

@@ -56,7 +56,7 @@ type Parser struct {
 	rejectedCount int      // rejected families
 	families      []FamilyResult
 	aliveSeries   []*Series // series of the last accepted page
-	endedSeries   []*Series // those that EndSeries has ended since
+	endedSeries   []*Series // ended by EndSeries since
 	vanished      []*Series
 	history       counterHistory
 	created       map[createdKey]int64 // when counters of the page began, in milliseconds; nil: the page does not say
@@ -180,7 +180,7 @@ func (p *Parser) EndPage() (ParsedPage, error) {
 	return page, nil
 }
 
-// releaseRejectedExpositionSeries forgets the series that no page was accepted with, if the page found no room: what it took until then would
+// releaseRejectedExpositionSeries forgets the series that no page was accepted with, if the page found no room: its share until then would
 // keep other pages from their room.
 func (p *Parser) releaseRejectedExpositionSeries() {
 	if !slices.ContainsFunc(p.families, func(f FamilyResult) bool { return f.Err != nil && f.Err.Kind == KindNoRoom }) {

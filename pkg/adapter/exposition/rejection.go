@@ -9,7 +9,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 )
 
-// maxForeignBytes bounds what an error quotes of a page that is none: enough to recognise a sentence, and little of what an endpoint
+// maxForeignBytes bounds the text that an error quotes of a page that is none: enough to recognise a sentence, and little of what an endpoint
 // says that was never meant for readers of metrics.
 const maxForeignBytes = 60
 

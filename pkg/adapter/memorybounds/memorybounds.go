@@ -8,14 +8,14 @@ const (
 
 // Bounds that are counted in bytes where they are enforced. Each is enough for 5,000 pods and 1,000 autoscalers.
 const (
-	// Store bounds the series, and what the scraper remembers of pages. A series with 200 bytes of labels takes 1.2 KiB of it: ten series of
+	// Store bounds the series, and the scraper's memory of pages. A series with 200 bytes of labels takes 1.2 KiB of it: ten series of
 	// each of 5,000 pods.
 	Store = 64 * mib
 	// Records bounds the closed blocks of decisions: an hour of 1,000 autoscalers of five pods.
 	Records = 12 * mib
 	// RecordedSpecs bounds the open blocks and the newest specs of autoscalers: 1,000 with specs of 3 KiB.
 	RecordedSpecs = 11 * mib
-	// AutoscalerDemands bounds the demands of autoscalers: 1,000 with ten metrics each, whose names and selectors have 200 bytes.
+	// AutoscalerDemands bounds the demands of autoscalers: 1,000 with ten metrics each, with names and selectors of 200 bytes.
 	AutoscalerDemands = 8 * mib
 	// ReaderDemands bounds the demands of readers: 10,000 of 500 bytes.
 	ReaderDemands = 5 * mib
@@ -50,14 +50,14 @@ const (
 	RememberedFamilies = 512 * kib
 	// WideIdentities bounds the identities above IdentityBytes in remembered decisions about access.
 	WideIdentities = 1 * mib
-	// IdentityBytes bounds the identity of a caller in the other remembered decisions. That of a ServiceAccount has 600 bytes.
+	// IdentityBytes bounds the identity of a caller in the other remembered decisions. A ServiceAccount's has 600 bytes.
 	IdentityBytes = 1 * kib
 	// PathBytes bounds a path in them. The longest path of a metric has 900 bytes.
 	PathBytes = 1 * kib
 	// Responses bounds the large responses that wait for their clients. A list of 5,000 pods has 2.5 MiB, and a
 	// user may have half of the bytes.
 	Responses = 6 * mib
-	// Connections bounds the connections without those of kube-apiserver. Probes and monitoring need some dozens.
+	// Connections bounds the connections, except kube-apiserver's. Probes and monitoring need some dozens.
 	Connections = 90
 	// YoungConnections bounds further connections, which are in their handshakes.
 	YoungConnections = 90

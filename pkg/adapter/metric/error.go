@@ -16,7 +16,7 @@ const (
 	KindNotFound
 	// KindUnavailable means that the value exists and is not available now. A later read may succeed.
 	KindUnavailable
-	// KindInvalid means that the request itself is wrong, whatever the state of the cluster.
+	// KindInvalid means that the request itself is wrong, in any state of the cluster.
 	KindInvalid
 )
 

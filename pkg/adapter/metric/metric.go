@@ -22,7 +22,7 @@ type Target struct {
 	Started time.Time
 	// Finished is the time at which the process before ended, truncated to the second; zero if unknown.
 	Finished time.Time
-	// Stopped reports that this container does not run, as far as the cluster tells: a page is of one that has started since.
+	// Stopped reports that this container does not run, as far as the cluster tells: a page is of another process, started since.
 	Stopped bool
 	// Ready reports that the pod is ready: it may serve requests, even while its page fails.
 	Ready bool
@@ -46,7 +46,7 @@ func (t Target) Equal(o Target) bool {
 		slices.Equal(t.Families, o.Families) && slices.Equal(t.Standing, o.Standing)
 }
 
-// Object names a Kubernetes object whose resource is known from the context. Namespace is empty for objects of the
+// Object names a Kubernetes object; its resource is known from the context. Namespace is empty for objects of the
 // cluster.
 type Object struct {
 	Namespace, Name string
@@ -81,7 +81,7 @@ type Value struct {
 	Time time.Time
 	// Window is the time span of the computation; zero for an instantaneous value.
 	Window time.Duration
-	// Ended reports that all series of the object ended. Value is what they counted within the window until then: a part of
+	// Ended reports that all series of the object ended. Value is their count within the window until then: a part of
 	// the total of a group, and no value of the object.
 	Ended bool
 	// Reason says why the object has no right value, and Detail says it in words. Value is then meaningless. Both are

@@ -25,20 +25,20 @@ import (
 )
 
 const (
-	// failureBurst and failureInterval bound the failures told of an autoscaler. A recovery is told only after its failure.
+	// failureBurst and failureInterval bound the Events about failures of one autoscaler. A recovery has an Event only if its failure had one.
 	failureBurst    = 3
 	failureInterval = 10 * time.Minute
 	// writesPerSecond and writeBurst bound the Events of all autoscalers: a lost backend fails a thousand at once.
 	writesPerSecond = 5
 	writeBurst      = 20
-	// retryInterval is the time between two looks at what is still to be told, and writeAttempts bounds them for a failing write.
+	// retryInterval is the time between two attempts to write an Event, and writeAttempts bounds the attempts for one change.
 	retryInterval = 15 * time.Second
 	writeAttempts = 3
 )
 
-// Records tell this replica's answers to autoscalers. It is safe for concurrent use.
+// Records has this replica's answers to autoscalers, and their decisions. It is safe for concurrent use.
 type Records interface {
-	// Log returns the decisions of an autoscaler from a time on; nil if it is not known.
+	// Log returns the decisions of an autoscaler since a time, and the reads before each; nil for an unknown autoscaler.
 	Log(autoscaler types.NamespacedName, since time.Time) (*explainapi.DecisionLog, error)
 }
 
@@ -73,7 +73,7 @@ func New(opts Options) *Reporter {
 	}
 }
 
-// ObserveAutoscaler notes which metrics of a new or changed autoscaler have values.
+// ObserveAutoscaler notes which metrics of a new or changed autoscaler have values, by its status. It keeps no reference to h.
 func (r *Reporter) ObserveAutoscaler(h *autoscalingv2.HorizontalPodAutoscaler) {
 	key := types.NamespacedName{Namespace: h.Namespace, Name: h.Name}
 	r.mu.Lock()
@@ -102,7 +102,7 @@ func (r *Reporter) ForgetAutoscaler(namespace, name string) {
 	delete(r.states, types.NamespacedName{Namespace: namespace, Name: name})
 }
 
-// RetainAutoscalers drops the states of all autoscalers but the given ones.
+// RetainAutoscalers drops the state of each autoscaler for which exists returns false. exists must not call the Reporter.
 func (r *Reporter) RetainAutoscalers(exists func(namespace, name string) bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -113,7 +113,7 @@ func (r *Reporter) RetainAutoscalers(exists func(namespace, name string) bool) {
 	}
 }
 
-// Run writes Events until ctx ends.
+// Run writes Events until ctx ends, and returns nil. An Event that cannot be written is tried writeAttempts times.
 func (r *Reporter) Run(ctx context.Context) error {
 	tick := time.NewTicker(retryInterval)
 	defer tick.Stop()
@@ -145,7 +145,7 @@ func (r *Reporter) listUntoldAutoscalers() []types.NamespacedName {
 	return untold
 }
 
-// tellMetricChange writes the Event of an autoscaler's change, if this replica answered its reads.
+// tellMetricChange writes the Event of an autoscaler's newest change, if this replica answered a read of the metric.
 func (r *Reporter) tellMetricChange(ctx context.Context, key types.NamespacedName) {
 	r.mu.Lock()
 	s := r.states[key]
@@ -170,7 +170,7 @@ func (r *Reporter) tellMetricChange(ctx context.Context, key types.NamespacedNam
 		return
 	}
 	r.metrics.countMetricEvent("error")
-	klog.FromContext(ctx).Error(err, "An Event on an autoscaler was not written", "namespace", key.Namespace, "name", key.Name, "reason", event.Reason)
+	klog.FromContext(ctx).Error(err, "Event on an autoscaler cannot be written", "namespace", key.Namespace, "hpa", key.Name, "reason", event.Reason)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s.returnMetricChange(change)

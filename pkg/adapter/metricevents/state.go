@@ -43,14 +43,14 @@ type metricChange struct {
 	version   string // the autoscaler's resourceVersion, the same for all replicas
 }
 
-// metricState is what is known and told of an autoscaler's metrics. The Reporter's mu guards it.
+// metricState is an autoscaler's newest change, and whether its Event is written. The Reporter's mu guards it.
 type metricState struct {
 	uid types.UID
-	// hadValues: all metrics had values once. A new autoscaler whose metrics warm up loses nothing.
+	// hadValues: all metrics had values once. A new autoscaler with metrics that warm up loses nothing.
 	hadValues bool
 	newest    metricChange
 	failedAt  time.Time
-	told      bool // the failure was told, and its end was not
+	told      bool // the newest Event is of a failure
 	attempts  int  // failed writes of the newest change
 	failures  *rate.Limiter
 }
@@ -83,7 +83,7 @@ func (s *metricState) updateMetricState(h *autoscalingv2.HorizontalPodAutoscaler
 	}
 }
 
-// isUntold reports whether the newest change is still to be told.
+// isUntold reports whether the newest change has no Event yet.
 func (s *metricState) isUntold() bool { return s.newest.isFailing != s.told }
 
 // mayTellMetricChange reports whether the bound on failures admits the newest change.
@@ -91,7 +91,7 @@ func (s *metricState) mayTellMetricChange(now time.Time) bool {
 	return !s.newest.isFailing || s.failures.TokensAt(now) >= 1
 }
 
-// takeMetricChange returns the newest change, and counts it as told.
+// takeMetricChange returns the newest change, and counts it as told, in the bound on failures too.
 func (s *metricState) takeMetricChange(now time.Time) metricChange {
 	if s.told = s.newest.isFailing; s.told && s.attempts == 0 {
 		s.failures.AllowN(now, 1)
@@ -160,7 +160,7 @@ func (c metricChange) nameReason() string {
 	return reasonRecovered
 }
 
-// hasMetric reports whether a read of a metric shows the change. Where all metrics that failed were taken out of the spec, any does.
+// hasMetric reports whether a read of the metric at index shows the change. If the spec has none of the failed metrics any more, any read does.
 func (c metricChange) hasMetric(index int) bool {
 	return len(c.metrics) == 0 || slices.ContainsFunc(c.metrics, func(m specMetric) bool { return m.index == index })
 }

@@ -47,14 +47,14 @@ type EndpointSlices interface {
 
 // Options are the dependencies of a Reader. All but Timeout are required.
 type Options struct {
-	// EndpointSlices are those of the adapter's namespace, and Service the name of its Service there.
+	// EndpointSlices are of the adapter's namespace, and Service the name of its Service there.
 	EndpointSlices EndpointSlices
 	Service        string
 	// ServerName is the name in the replicas' certificates.
 	ServerName string
 	// Authorities returns certificates in PEM that verify a replica's own one; empty before there are any.
 	Authorities func() []byte
-	// Cluster has the adapter's credentials for kube-apiserver. A peer lets kube-apiserver verify them, as those of every caller.
+	// Cluster has the adapter's credentials for kube-apiserver. A peer lets kube-apiserver verify them, as of every caller.
 	Cluster *rest.Config
 	// IsSelf reports whether an address is this replica's own.
 	IsSelf func(netip.AddrPort) bool
@@ -92,7 +92,7 @@ type endpoint struct {
 	address netip.AddrPort
 }
 
-// ReadLogs returns what each other replica recorded of an autoscaler over a time span before now; 0 means all. A replica that cannot be
+// ReadLogs returns each other replica's record of an autoscaler over a time span before now; 0 means all. A replica that cannot be
 // read has an answer with the cause.
 func (r *Reader) ReadLogs(ctx context.Context, key types.NamespacedName, span time.Duration) []Answer {
 	ctx, cancel := context.WithTimeout(ctx, r.opts.Timeout)
@@ -308,7 +308,7 @@ func (r *roomyReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// checkPeerLog rejects a log whose decisions name specs that it lacks, and completes a good one.
+// checkPeerLog rejects a log with decisions that name missing specs, and completes a good log.
 func checkPeerLog(log *explainapi.DecisionLog) error {
 	for i := range log.Decisions {
 		if spec := log.Decisions[i].Spec; spec < 0 || spec >= len(log.Specs) {

@@ -1,18 +1,14 @@
 package promadapter
 
 import (
-	"flag"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
+	"github.com/tachometer-metrics/tachometer/pkg/golden"
 )
-
-var updateGolden = flag.Bool("update", false, "rewrite the golden files")
 
 // TestImport translates each configuration of testdata/import and compares the result with its golden file.
 func TestImport(t *testing.T) {
@@ -43,19 +39,8 @@ func TestImport(t *testing.T) {
 					t.Errorf("the native format rejects it: %v", err)
 				}
 			}
-			golden := strings.TrimSuffix(path, ".yaml") + ".native.yaml"
-			if *updateGolden {
-				if err := os.WriteFile(golden, native, 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(string(native), "\n")); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
-			}
+			file := strings.TrimSuffix(path, ".yaml") + ".native.yaml"
+			golden.Compare(t, file, string(native))
 		})
 	}
 }

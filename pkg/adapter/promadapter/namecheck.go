@@ -72,7 +72,7 @@ func (r *Rule) excludesEveryPromAdapterName(further ...string) bool {
 	return rule.ExcludeEachOther(named, must...)
 }
 
-// checkPromAdapterExpandedNames judges the metrics of series whose names are known.
+// checkPromAdapterExpandedNames judges the metrics of series with known names.
 func (c ruleChecker) checkPromAdapterExpandedNames(path string, r *Rule) {
 	for _, series := range r.promAdapterNamesOfSeries() {
 		switch name := r.compiled.expandPromAdapterMetricName(series); {
@@ -87,7 +87,7 @@ func (c ruleChecker) checkPromAdapterExpandedNames(path string, r *Rule) {
 	}
 }
 
-// builtinGroups are the API groups of every cluster whose names have no dot. Groups of custom resources have one.
+// builtinGroups are the API groups without a dot in their names, of every cluster. Groups of custom resources have one.
 var builtinGroups = []string{"apps", "batch", "autoscaling", "policy"}
 
 // shortResourceNames maps names that only kubectl knows to plurals.

@@ -22,7 +22,7 @@ import (
 
 // RuleReport is the judgement of the rules of a configuration by the file alone.
 type RuleReport struct {
-	// Faults are the reasons why a rule never gives a value, whatever the cluster and the server have. The rule fails alone.
+	// Faults are the reasons why a rule never gives a value in any cluster, with any server. The rule fails alone.
 	Faults config.Faults
 	// Warnings are notes about rules that work, but may be mistakes.
 	Warnings config.Faults

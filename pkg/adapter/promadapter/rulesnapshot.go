@@ -50,7 +50,7 @@ func (s *RuleSnapshot) Lookup(resource, name string) (*rule.Rule, error) {
 	return nil, metric.Errorf(metric.KindNotFound, "no rule has a series for metric %q on %s%s", name, resource, s.suggestPromAdapterMetric(resource, name))
 }
 
-// LookupFor is Lookup: the rules of a listing are all there, whoever asks.
+// LookupFor is Lookup: the rules of a listing are all there, for every namespace.
 func (s *RuleSnapshot) LookupFor(_, resource, name string) (*rule.Rule, error) {
 	return s.Lookup(resource, name)
 }

@@ -46,7 +46,7 @@ func formatPromAdapterTemplateError(name string, err error) string {
 	if name == "template" {
 		known = ".Resource, .Group"
 	}
-	if m := templatePositionRegexp.FindStringSubmatch(text); m != nil { // most templates are one line, whose text says where
+	if m := templatePositionRegexp.FindStringSubmatch(text); m != nil { // most templates are one line, and the text says where
 		if text = text[len(m[0]):]; m[1] != "1" {
 			text = "line " + m[1] + ": " + text
 		}

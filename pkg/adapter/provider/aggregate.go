@@ -137,7 +137,7 @@ func (req request) podsMissingFromProvidedExtreme(result podValues) []metric.Omi
 
 // podsMissingFromProvidedSum returns the omitted live pods without which a sum is too low. It skips pods known to add zero:
 //   - a scraped pod without the series (a counter with labels is not exposed before its first event);
-//   - in a sum of rates, a pod that is not ready and whose scrapes fail: Services send it no traffic;
+//   - in a sum of rates, a pod that is not ready, with failing scrapes: Services send it no traffic;
 //   - in a namespace or on a node, a pod that is not a target.
 func (req request) podsMissingFromProvidedSum(result podValues) []metric.Omission {
 	holder := req.kind.resource.Resource == namespaces || req.kind.resource.Resource == nodes

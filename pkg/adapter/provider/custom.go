@@ -28,7 +28,7 @@ type request struct {
 	// identifier is the metric as the response names it.
 	identifier custom_metrics.MetricIdentifier
 	now        time.Time
-	// group is set for a request that adds up several pods, or whose client does so.
+	// group is set for a request if it or its client adds up several pods.
 	group bool
 	// moved and movedAt are when load last moved between the pods of the group, began when the youngest of their processes started; see
 	// rule.Query.

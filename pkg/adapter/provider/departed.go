@@ -11,7 +11,7 @@ import (
 )
 
 // spreadsProvidedDeparted reports whether the counts of departed pods belong to the response: the autoscaler, or this package, adds
-// up the values of the pods, and the sum is the total of what they counted.
+// up the values of the pods, and the sum is the total of their counts.
 func (req request) spreadsProvidedDeparted() bool {
 	return req.group && isProviderRuleEmbedded(req.rule) && req.rule.Conserves()
 }
@@ -19,7 +19,7 @@ func (req request) spreadsProvidedDeparted() bool {
 // departedCounts are the counts within a window that are in the value of no pod.
 type departedCounts struct {
 	total   float64           // of pods that left
-	unknown []metric.Omission // the pods whose counts are not known
+	unknown []metric.Omission // the pods with unknown counts
 }
 
 // addProvidedShare adds the value of a pod that left, or of a process that ended.
@@ -42,7 +42,7 @@ func departedProvidedShare(v *metric.Value) float64 {
 	return v.Value
 }
 
-// isProvidedShareUnknown reports whether a departed pod still goes on, and the backend does not know what it has counted: its next page
+// isProvidedShareUnknown reports whether a departed pod still goes on, and the backend does not know its counts: its next page
 // tells, or its end.
 func isProvidedShareUnknown(v *metric.Value) bool {
 	return !v.Ended && (v.Reason == metric.ReasonWarmingUp || v.Reason == metric.ReasonStale)

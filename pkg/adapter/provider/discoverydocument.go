@@ -29,7 +29,7 @@ const (
 )
 
 // selectListedDemands returns the demands of autoscalers for different metrics, within the bounds. Readers' demands stand in no
-// document: it would show to everybody what somebody asked for.
+// document: it would show one client's requests to all.
 func selectListedDemands(demanded []discovery.Demand) []discovery.Demand {
 	type listed struct {
 		resource, metric string

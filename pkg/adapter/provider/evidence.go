@@ -34,7 +34,7 @@ func (c *evidenceContext) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// WithEvidence returns a context whose read of a metric of pods fills in the evidence.
+// WithEvidence returns a context: a read of a metric of pods with it fills in the evidence.
 func WithEvidence(ctx context.Context) (context.Context, *Evidence) {
 	c := &evidenceContext{Context: ctx}
 	return c, &c.evidence

@@ -132,7 +132,7 @@ func (p *Provider) newProviderExternalRequest(namespace string, selector k8slabe
 	return req, err
 }
 
-// sourceNamespacesOfProviderRule returns the namespaces of the pods whose series the rule reads; a single empty name: all namespaces.
+// sourceNamespacesOfProviderRule returns the namespaces of the pods that feed the rule; a single empty name: all namespaces.
 func (req request) sourceNamespacesOfProviderRule() []string {
 	if req.demand.External || req.rule.HasTargets {
 		return req.rule.SourceNamespaces(req.demand.Namespace)
@@ -147,7 +147,7 @@ func (p *Provider) newProviderFirstRequest(req request) func() bool {
 	})
 }
 
-// demandsOfProviderRequest returns the demands of a request: one for each namespace whose pods feed the rule.
+// demandsOfProviderRequest returns the demands of a request: one for each namespace with pods that feed the rule.
 func (req request) demandsOfProviderRequest() []discovery.Demand {
 	var all []discovery.Demand
 	for _, source := range req.sourceNamespacesOfProviderRule() {

@@ -3,17 +3,14 @@ package provider
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/emicklei/go-restful/v3"
-	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	genericapi "k8s.io/apiserver/pkg/endpoints"
@@ -29,9 +26,8 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/discovery"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+	"github.com/tachometer-metrics/tachometer/pkg/golden"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 // newHandler is the library's own HTTP side over a provider: routes, versions and encoding, without authorization.
 func newHandler(t testing.TB, p *Provider) http.Handler {
@@ -102,18 +98,7 @@ func TestGolden(t *testing.T) {
 			}
 			pretty.WriteByte('\n')
 			file := filepath.Join("testdata", name+".golden")
-			if *update {
-				if err := os.WriteFile(file, pretty.Bytes(), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), pretty.String()); diff != "" {
-				t.Errorf("%s (-want +got), rewritten by -update:\n%s", file, diff)
-			}
+			golden.Compare(t, file, pretty.String())
 		})
 	}
 }

@@ -42,7 +42,7 @@ func (p *Provider) explainProvidedPodOmission(req request, pod *discovery.Pod, r
 	return o
 }
 
-// describeProvidedBackendAbsence says what a result without an object means, if it is of a server.
+// describeProvidedBackendAbsence explains a server's result without an object.
 func describeProvidedBackendAbsence(r *rule.Rule) string {
 	text := "backend " + r.Backend + " has no series"
 	if r.Filters() {
@@ -172,7 +172,7 @@ func (p *Provider) hasProvidedPodNeverAnswered(r *rule.Rule, pod *discovery.Pod)
 	return p.Scrapes.Diagnose(pod.Namespace, pod.Name, r.ReadFamilies()).Reason == metric.ReasonScrapeFailed && !p.exposesProvidedFamily(r, pod)
 }
 
-// decreasesOnProvidedPages reports whether counters that a rule reads are those of several processes behind the pod's port.
+// decreasesOnProvidedPages reports whether a rule reads counters of several processes behind the pod's port.
 func (p *Provider) decreasesOnProvidedPages(r *rule.Rule, pod *discovery.Pod) bool {
 	return isProviderRuleEmbedded(r) && p.Scrapes.Decreases(pod.Namespace, pod.Name, r.ReadFamilies())
 }
@@ -193,7 +193,7 @@ func (p *Provider) isProvidedFamilyRejected(req request, pod *discovery.Pod) boo
 	return ended || !since.IsZero() && req.now.Sub(since) > req.rule.MaxAge
 }
 
-// providedOwnersOfFamilies returns the workloads with a pod whose page has a family of the rule, each behind its namespace.
+// providedOwnersOfFamilies returns the workloads with a family of the rule on a pod's page, each behind its namespace.
 func (p *Provider) providedOwnersOfFamilies(r *rule.Rule, pods []discovery.Pod) map[string]bool {
 	owners := map[string]bool{}
 	for i := range pods {

@@ -54,7 +54,7 @@ func (p *Provider) evaluateProvidedPods(ctx context.Context, req request, pods [
 	return values, err
 }
 
-// sortProvidedPods sorts pods by namespace and name. Those of one list are sorted already.
+// sortProvidedPods sorts pods by namespace and name. A single list is sorted already.
 func sortProvidedPods(pods []discovery.Pod) {
 	for i := 1; i < len(pods); i++ {
 		if pods[i-1].Object().Compare(pods[i].Object()) > 0 {
@@ -121,8 +121,8 @@ type podResult struct {
 	// omission is the reason by the first rule, conflict the first family of an unfit type; nil without one.
 	omission *metric.Omission
 	conflict *rule.TypeConflict
-	// goesOn is set if the pod's counters have not ended so far, and the backend does not know what they count now: a sum without the pod
-	// would lack what it has counted within the window.
+	// goesOn is set if the pod's counters have not ended so far, and the backend does not know their present counts: a sum without the pod
+	// would lack its counts within the window.
 	goesOn bool
 }
 
@@ -327,7 +327,7 @@ func readiedProvidedPods(pods []discovery.Pod, now time.Time) (readied map[metri
 	return readied
 }
 
-// awaitsProvidedSeries reports whether a ready pod whose series ended has others to come: it refuses connections, or its page holds them
+// awaitsProvidedSeries reports whether a ready pod with ended series has others to come: it refuses connections, or its page holds them
 // back so far.
 func (p *Provider) awaitsProvidedSeries(r *rule.Rule, pod *discovery.Pod) bool {
 	_, ended := p.Scrapes.SilentSince(pod.Namespace, pod.Name)
@@ -390,7 +390,7 @@ func (p *Provider) evaluateProviderRuleByNamespace(ctx context.Context, req requ
 	return found, nil
 }
 
-// sortProvidedValues sorts values by object. Those of the embedded backend are sorted already.
+// sortProvidedValues sorts values by object. The embedded backend's are sorted already.
 func sortProvidedValues(values []metric.Value) {
 	for i := 1; i < len(values); i++ {
 		if values[i-1].Object.Compare(values[i].Object) > 0 {

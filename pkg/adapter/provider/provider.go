@@ -44,7 +44,7 @@ type Targets interface {
 	Explain(namespace, pod string) metric.Omission
 }
 
-// Scrapes tells what the scraper knows of a target. It is safe for concurrent use, and answers from memory.
+// Scrapes has the scraper's knowledge of a target. It is safe for concurrent use, and answers from memory.
 type Scrapes interface {
 	// Diagnose returns why a target has no value of these families. The reason is metric.ReasonAbsent only if a young page
 	// proves it.
@@ -58,7 +58,7 @@ type Scrapes interface {
 	// RejectedSince returns the time since which one of these families is rejected on the pages of a pod, and whether its series ended
 	// since, so that a value would have a part of the pod's counts. The time is zero if none is rejected.
 	RejectedSince(namespace, pod string, families []string) (since time.Time, ended bool)
-	// SilentSince returns the time of the newest accepted page of a pod whose last scrape failed, and whether its series
+	// SilentSince returns the time of the newest accepted page of a pod after a failed scrape, and whether its series
 	// ended since. The time is zero if the last scrape succeeded, or if no page was accepted.
 	SilentSince(namespace, pod string) (page time.Time, ended bool)
 	// CountsUnseen reports whether a pod whose page fails is ready, or was since its series ended, as far as the scraper knows: what it counts is
@@ -82,7 +82,7 @@ type Rules interface {
 	Lookup(resource, metric string) (*rule.Rule, error)
 	// External returns the rule for an external metric.
 	External(metric string) (*rule.Rule, error)
-	// LookupFor and ExternalFor are the same for a request in a namespace, whose rules are remembered apart from others'.
+	// LookupFor and ExternalFor are the same for a request in a namespace; its rules are remembered apart from others'.
 	LookupFor(namespace, resource, metric string) (*rule.Rule, error)
 	ExternalFor(namespace, metric string) (*rule.Rule, error)
 	// Metrics returns the metrics that rules name, without a demand.

@@ -61,7 +61,7 @@ func (p *Provider) findProvidedRuleTargetFault(req request, pod *discovery.Pod) 
 	return metric.Omission{}
 }
 
-// provideFromRuleTargets returns the value of an object whose series are on the pages of the rule's targets.
+// provideFromRuleTargets returns the value of an object with its series on the pages of the rule's targets.
 func (p *Provider) provideFromRuleTargets(ctx context.Context, req request, object metric.Object) (*custom_metrics.MetricValue, error) {
 	series, of := req, req.rule.TargetLabels
 	series.rule = req.rule.Series

@@ -14,7 +14,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
-// findProvidedTypeConflict returns a family of the pod whose type does not fit the rule. The selected states of a state set are gauges, the
+// findProvidedTypeConflict returns a family of the pod with a type that does not fit the rule. The selected states of a state set are gauges, the
 // selected buckets of a histogram counters.
 func (p *Provider) findProvidedTypeConflict(req *request, pod *discovery.Pod) (rule.TypeConflict, bool) {
 	if !isProviderRuleEmbedded(req.rule) {

@@ -61,7 +61,7 @@ func (ev *evaluation) findQueriedLoadMoveBesideLatePod(chosen, longest time.Dura
 	return chosen, true
 }
 
-// chooseQueryTotalWindow is chooseQueryWindow for a group whose pods came and went: only its total shows a change of the load. It
+// chooseQueryTotalWindow is chooseQueryWindow for a group with pods that came and went: only its total shows a change of the load. It
 // counts the total until end.
 func chooseQueryTotalWindow(end int64, longest time.Duration, counters []window.Counter) time.Duration {
 	chosen := longest
@@ -72,7 +72,7 @@ func chooseQueryTotalWindow(end int64, longest time.Duration, counters []window.
 }
 
 // queriedQuantileHistories returns counters that change with the quantiles of an expression: for each quantile the events beyond
-// the bucket that has it, and those in this bucket or beyond. The number of all events does not tell how slow they are.
+// the bucket that has it, and the events in this bucket or beyond. The number of all events does not tell how slow they are.
 func (s *seriesScan) queriedQuantileHistories(selectors []exprSelector) (counters []window.Counter) {
 	for i := range s.seriesBySelector {
 		if sel := selectors[i]; sel.quantile > 0 && sel.quantile < 1 && sel.lastBucketOnly {

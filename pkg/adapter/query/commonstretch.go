@@ -1,4 +1,4 @@
-// The common stretch of a group whose pods came or went.
+// The common stretch of a group with pods that came or went.
 
 package query
 
@@ -25,12 +25,12 @@ import (
 //     sample, which is 0 then: the scraper adds it where it knows the begin. Another pod is as old as the stretch, but watched only since its
 //     first sample: it is read over that time, as if it had counted the same before. The stretch does not reach back to before its
 //     first sample if load moved meanwhile.
-//   - A pod that ended within the stretch has counted until its last sample. A pod whose scrapes fail goes on at the
+//   - A pod that ended within the stretch has counted until its last sample. A pod with failing scrapes goes on at the
 //     rate that it had since load last moved: the scraper ends its series where nothing listens any more.
 //   - The stretch does not reach back across a time without any pod.
 //
 // The sum over all pods is then the true mean rate over the stretch, however the load moved. The value of a single pod
-// is its share of that: what it counted, divided by the whole stretch.
+// is its share of that: its count, divided by the whole stretch.
 
 // missesQueriedPodScrape reports whether a scrape of the pod is missing, until now or before.
 func (p *scannedPod) missesQueriedPodScrape(now, interval int64) bool {
@@ -114,7 +114,7 @@ type commonStretch struct {
 
 // podEvents are the latest times at which pods began and ended; 0: none did.
 type podEvents struct {
-	began, beganAtZero int64 // the first sample of a pod, and that of a counter at zero
+	began, beganAtZero int64 // the first sample of a pod, and of a counter at zero
 	ended, endedBefore int64 // the latest end, and the latest one before that
 }
 
@@ -156,7 +156,7 @@ func (s *seriesScan) planQueryStretch(now, interval int64) (c commonStretch, ok 
 			c.begin = max(c.begin, h.to+interval)
 		}
 	}
-	for _, p := range s.orderedPods { // load moved, so that what the pod counted before is not what it counts now
+	for _, p := range s.orderedPods { // load moved, so that the pod's earlier counts do not tell its present ones
 		if since := p.queriedPodKnownSince(); p.newest > 0 && since > c.begin {
 			moved := c.events.lastQueriedPodEvent(p.newest, true) + moveIntervals*interval
 			c.begin = max(c.begin, min(since, moved))
@@ -228,7 +228,7 @@ func (c commonStretch) lastGapOfQuery(since, interval int64) int64 {
 }
 
 // lastQueriedPodEvent returns the time of the newest begin or end of a pod, without the end of tracks at newest. With certain,
-// a begin is that of a counter at zero, and not of its first sample alone.
+// a begin is a counter's at zero, and not its first sample's alone.
 func (e podEvents) lastQueriedPodEvent(newest int64, certain bool) int64 {
 	began, ended := e.began, e.ended
 	if certain {
@@ -420,7 +420,7 @@ func (ev *evaluation) omitBriefQueryStretch(c commonStretch) {
 	}
 }
 
-// omitLateQueriedPods omits pods whose newest sample is hardly within the stretch: what they count now is not known.
+// omitLateQueriedPods omits pods with a newest sample hardly within the stretch: their present counts are not known.
 func (ev *evaluation) omitLateQueriedPods(c commonStretch) {
 	interval, begin := ev.interval.Milliseconds(), c.end-ev.window.Milliseconds()
 	for _, p := range ev.scan.orderedPods {
@@ -431,8 +431,8 @@ func (ev *evaluation) omitLateQueriedPods(c commonStretch) {
 	}
 }
 
-// extendQueriedHistories returns the counters, where pods that are watched only since a later time than begin, or whose newest increments
-// are late, have what they may have counted in the missing time: the same rate. What is not known is then no step of the total.
+// extendQueriedHistories returns the counters, where pods that are watched only since a later time than begin, or have newest increments that
+// are late, have the same rate in the missing time. An unknown part is then no step of the total.
 func (s *seriesScan) extendQueriedHistories(counters []window.Counter, c commonStretch, begin, interval int64) []window.Counter {
 	extended := make([]window.Counter, len(counters))
 	for _, p := range s.orderedPods {
@@ -491,7 +491,7 @@ func meanQueriedRate(h window.History, since int64) float64 {
 	return count / float64(span)
 }
 
-// longestQueryWindow returns the longest window whose span is covered, at most ev.window.
+// longestQueryWindow returns the longest window with a covered span, at most ev.window.
 func (ev *evaluation) longestQueryWindow(covered int64) time.Duration {
 	longest := ev.window.Milliseconds()
 	if ev.span.Milliseconds() <= covered {

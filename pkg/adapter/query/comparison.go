@@ -57,7 +57,7 @@ func (ev *evaluation) lacksQueryResult(group int) bool {
 	return lacks
 }
 
-// withoutQueryFilters returns an expression whose comparisons return 0 or 1 instead of dropping elements, and without the right side of
+// withoutQueryFilters returns an expression with comparisons that return 0 or 1 instead of dropping elements, and without the right side of
 // each `unless`.
 func withoutQueryFilters(text string) (string, error) {
 	root, err := newPromQLParser().ParseExpr(text)

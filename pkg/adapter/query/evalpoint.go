@@ -65,7 +65,7 @@ type pointPlanner struct {
 	anchored bool
 }
 
-// planQueryEvalPoint returns the evalPoint of an object whose pods have these sample times, none of them empty; false without
+// planQueryEvalPoint returns the evalPoint of an object with pods that have these sample times, none of them empty; false without
 // any.
 func (p pointPlanner) planQueryEvalPoint(podTimes []sampleTimes) (evalPoint, bool) {
 	freshest := podTimes[0]
@@ -108,7 +108,7 @@ func (p pointPlanner) reachesQueryEvalEnd(t sampleTimes, at, span int64) bool {
 	return float64(at-t.lastQueriedSampleTime()) < maxEdgeSteps*t[min(t.queriedSampleIndexAfter(at-span), len(t)-1):].meanQueriedSampleStep()
 }
 
-// planYoungQueryEvalPoint returns the evalPoint of an object whose samples begin at first, within the span of the expression. Only the span of
+// planYoungQueryEvalPoint returns the evalPoint of an object with samples that begin at first, within the span of the expression. Only the span of
 // an object that is late reaches so far: a group with a young pod is read over a common stretch.
 func (p pointPlanner) planYoungQueryEvalPoint(at, first int64, podTimes []sampleTimes) (evalPoint, bool) {
 	if p.fixedWindow || !p.queryEvalPointHasPair(podTimes, first-1) {
@@ -123,7 +123,7 @@ func (p pointPlanner) planYoungQueryEvalPoint(at, first int64, podTimes []sample
 	return evalPoint{at: at, window: window}, window > 0
 }
 
-// planCoveredQueryEvalPoint returns the evalPoint of an object whose samples reach back to start or further.
+// planCoveredQueryEvalPoint returns the evalPoint of an object with samples that reach back to start or further.
 func (p pointPlanner) planCoveredQueryEvalPoint(at, start int64, podTimes []sampleTimes) (evalPoint, bool) {
 	plain := evalPoint{at: at, window: p.window}
 	begin, cut, found := start, 0.0, false

@@ -26,7 +26,7 @@ type evaluation struct {
 	now                 time.Time
 	interval, maxWindow time.Duration
 
-	window      time.Duration // replaces $window for objects whose samples cover it
+	window      time.Duration // replaces $window for objects with samples that cover it
 	span        time.Duration // how far back the expression looks; 0 if it reads only the newest samples
 	fixedWindow bool          // see pointPlanner
 	filters     string        // see parsedExpression
@@ -90,7 +90,7 @@ func (ev *evaluation) preparePromQLQuery(ctx context.Context, e *Engine) error {
 }
 
 // scanQueryGroup scans the series, and reports whether load moved between their pods. Then it scans all that the store has: behind a
-// pause of a pod, its last sample before tells what it counted, and a window may become so short that it has too few events.
+// pause of a pod, its last sample before tells its count, and a window may become so short that it has too few events.
 func (ev *evaluation) scanQueryGroup(ctx context.Context, e *Engine, s *seriesScanner) (moved bool, err error) {
 	reach := ev.queryScanReach()
 	if err := s.scanQuerySeries(ctx, e.data, ev.now, reach); err != nil {

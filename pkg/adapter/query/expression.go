@@ -36,7 +36,7 @@ type exprSelector struct {
 	name string
 	// matchers are the matchers of the selector.
 	matchers []*labels.Matcher
-	// scanMatchers select the series whose times and events are needed. Of a histogram's buckets this is only the
+	// scanMatchers select the series that times and events are needed of. Of a histogram's buckets this is only the
 	// last, which has the same sample times; then lastBucketOnly is set.
 	scanMatchers   []*labels.Matcher
 	lastBucketOnly bool
@@ -119,7 +119,7 @@ func newPromQLSelector(v *parser.VectorSelector, path []parser.Node) exprSelecto
 }
 
 // countPromQLBuckets makes the last bucket stand for all buckets that a selector reads: each event is in every bucket above it, and the last
-// has all events. Several buckets without the last, such as those of le=~"0.3|0.5", count no events. Plain values may be those of a gauge with such a
+// has all events. Several buckets without the last, such as those of le=~"0.3|0.5", count no events. Plain values may be a gauge's with such a
 // name.
 func (s *exprSelector) countPromQLBuckets(v *parser.VectorSelector) {
 	if slices.ContainsFunc(v.LabelMatchers, func(m *labels.Matcher) bool { return m.Name == labels.BucketLabel && !m.Matches(lastBucketBound) }) {

@@ -26,7 +26,7 @@ type formulaInput struct {
 	at, window, lookback int64 // milliseconds
 	now, interval        int64 // milliseconds
 	interpolates         bool  // see evaluation.interpolates
-	// overflow is set if the engine must compute the result: a mean whose sum overflows.
+	// overflow is set if the engine must compute the result: a mean with a sum that overflows.
 	overflow bool
 }
 

@@ -27,7 +27,7 @@ const (
 	idleShare = 2
 )
 
-// describeFewQueryEvents returns what a counter of whole events lacks within less than the longest window; "" if none lacks
+// describeFewQueryEvents returns the lack of a counter of whole events within less than the longest window; "" if none lacks
 // anything.
 func (ev *evaluation) describeFewQueryEvents(c commonStretch, counters []window.Counter) string {
 	if ev.window >= ev.maxWindow || ev.neverCountedSinceQueryWindow() {
@@ -42,7 +42,7 @@ func (ev *evaluation) describeFewQueryEvents(c commonStretch, counters []window.
 	return ""
 }
 
-// describeFewCounterEvents returns what a counter of whole events lacks within a time; "" if it lacks nothing.
+// describeFewCounterEvents returns the lack of a counter of whole events within a time; "" if it lacks nothing.
 func (ev *evaluation) describeFewCounterEvents(counter window.Counter, within timeSpan, mayBeBatch func() bool) string {
 	events, full, pauses := countQueriedEvents(counter, within.from, within.to)
 	moments := countQueriedMoments(full)
@@ -101,7 +101,7 @@ func (ev *evaluation) neverCountedSinceQueryWindow() bool {
 	return true
 }
 
-// countQueriedEvents returns the events of a counter from begin to end, its increments with events, and the number of those without; NaN
+// countQueriedEvents returns the events of a counter from begin to end, its increments with events, and the number of increments without; NaN
 // without an increment at any time.
 func countQueriedEvents(c window.Counter, begin, end int64) (events float64, full []window.Increment, pauses int) {
 	events = math.NaN()

@@ -44,14 +44,14 @@ func (ev *evaluation) omitQueriedPods(reason metric.Reason, detail string) {
 	}
 }
 
-// markSilentQueriedPods marks the pods whose newest sample is older than the rule's maxAge: PromQL does not look back to it.
+// markSilentQueriedPods marks the pods with a newest sample older than the rule's maxAge: PromQL does not look back to it.
 func (ev *evaluation) markSilentQueriedPods() {
 	for _, p := range ev.scan.orderedPods {
 		p.silent = p.newest > 0 && ev.Rule.MaxAge > 0 && ev.now.UnixMilli()-p.newest > ev.Rule.MaxAge.Milliseconds()
 	}
 }
 
-// omitWrongQueriedPods omits pods whose counters are no counters, and sums with pods whose series go on without a fresh
+// omitWrongQueriedPods omits pods with counters that are none, and sums with pods that have series without a fresh
 // sample.
 func (ev *evaluation) omitWrongQueriedPods() {
 	for _, p := range ev.scan.orderedPods {

@@ -88,7 +88,7 @@ func (o *Options) setQueryEngineDefaults() {
 // SampleSource is the storage that an Engine reads; *store.Store implements it. It is safe for concurrent use.
 type SampleSource interface {
 	storage.Queryable
-	// Visit calls visit for every series that all matchers match and whose label has one of the values, which ascend.
+	// Visit calls visit for every series that all matchers match, with one of the values, which ascend, in its label.
 	// visit gets the samples in [mint, maxt], milliseconds, oldest first and with staleness markers. If label is
 	// empty, values is ignored. The slices are valid only during the call. Series of a metric name and a pod come one
 	// after the other, in the order of Select.
@@ -161,7 +161,7 @@ func (e *Engine) Reconfigure(s Settings) {
 
 // Evaluate evaluates a query as of now: a value for each object, or for each series of an external metric, in a
 // stable order. It omits objects without a right value: unknown, scraped less than twice, or with fewer samples than
-// the expression's ranges need. A value with a Reason is none: the object's, or that of an external rule whose operators exclude every
+// the expression's ranges need. A value with a Reason is none: the object's, or the value of an external rule with operators that exclude every
 // series. It does not validate values: they may be old, negative or NaN.
 //
 // Errors have a metric.Kind: KindUnavailable after a timeout, KindInternal for a fault of the rule or this program.

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	// maxReviewedSamples bounds the samples that a review reads, and those that its evaluation holds: 30 of 8,000 series, in 4 MB.
+	// maxReviewedSamples bounds the samples that a review reads, and the samples that its evaluation holds: 30 of 8,000 series, in 4 MB.
 	maxReviewedSamples = memorybounds.ReviewedSamples
 	// maxReviewedLabelBytes bounds the labels that its operations hold at a time: three operations on 6,000 buckets.
 	maxReviewedLabelBytes = memorybounds.ReviewedLabels

@@ -32,7 +32,7 @@ type seriesScan struct {
 	// objects and pods are nil if series come pod by pod, each pod an object of its own: no look-up is needed then.
 	objects map[metric.Object]*scannedObject
 	pods    map[podKey]*scannedPod
-	// externalSeries are all series of an external metric, whose results may have any labels.
+	// externalSeries are all series of an external metric; its results may have any labels.
 	externalSeries []externalSeries
 	// seriesBySelector has the series of each selector, if the scan keeps samples.
 	seriesBySelector [][]scannedSeries
@@ -215,7 +215,7 @@ func (s *seriesScanner) addQueriedSeries(selector int, l labels.Labels, times []
 			p.noteUnexplainedQueriedDecreases(unexplained, len(times)-since)
 		}
 	}
-	bound := l.Get(labels.BucketLabel)                                          // empty: a counter whose name ends like that of buckets
+	bound := l.Get(labels.BucketLabel)                                          // empty: a counter with a name that ends like buckets'
 	countsAll := !sel.lastBucketOnly || bound == "" || bound == lastBucketBound // not a part of the events
 	if s.samplesLeft -= len(times); s.samplesLeft < 0 {
 		s.keepSamples = false

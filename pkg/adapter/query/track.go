@@ -93,11 +93,11 @@ func missesScrapeInQuery(ms, interval int64) bool {
 // timeSpan is a stretch of time, in milliseconds.
 type timeSpan struct{ from, to int64 }
 
-// minHoleIntervals is the shortest time without an answer whose counts are missed, in scrape intervals: a pod that answers loses
+// minHoleIntervals is the shortest time without an answer from which counts are missed, in scrape intervals: a pod that answers loses
 // up to one.
 const minHoleIntervals = 1.2
 
-// appendQueriedHoles appends the times in which a counter counted what no sample shows: its pod ended without an answer for longer
+// appendQueriedHoles appends the times in which a counter has counts that no sample shows: its pod ended without an answer for longer
 // than an interval. A counter that began again was away.
 // The samples begin at since, in the midst of the series.
 func appendQueriedHoles(dst []timeSpan, since int64, times []int64, values []float64, interval int64) []timeSpan {
@@ -174,7 +174,7 @@ type countedRange struct {
 // its last, or its end if no other follows. Where the last track's begin or end is not known, it is taken to have counted more of the same:
 // back to the begin of the range, or to the end of the series that were in its place; but not if the pod was watched before
 // and had no such series. What a counter has beyond zero, it counted since its pod became ready. A track of a single sample goes on as the track before did;
-// see lateQueriedRate for one whose newest sample is late.
+// see lateQueriedRate for a track with a late newest sample.
 func promQLIncreaseBetween(times []int64, values []float64, r countedRange) (increase float64, ok bool) {
 	first, last := -1, -1 // indices of the track's first and newest sample so far
 	ended := r.podEnded   // the newest sample of the tracks before
@@ -187,7 +187,7 @@ func promQLIncreaseBetween(times []int64, values []float64, r countedRange) (inc
 			if last >= 0 {
 				next := endedTrack{to: times[last], marker: times[i], newestRate: newestRate, hasRate: true}
 				if first == last && !fromZero { // it tells no rate
-					next.marker = next.to // nor does it tell what it counted until its end
+					next.marker = next.to // nor does it tell its counts until its end
 					next.newestRate, next.hasRate, firstRate = before.newestRate, before.hasRate, before.newestRate
 				}
 				if !fromZero {
@@ -310,7 +310,7 @@ func queriedRateBeside(times []int64, values []float64, i, direction int, least 
 	return math.NaN(), i
 }
 
-// countQueriedPart returns what a counter counted in a part of an increment. If its rate is between the rates beside it, it changed once, from
+// countQueriedPart returns the count of a counter in a part of an increment. If its rate is between the rates beside it, it changed once, from
 // the one to the other: load moves in the midst of an increment. Otherwise the counts are taken for even.
 func (n queriedIncrement) countQueriedPart(part timeSpan) float64 {
 	rate := n.count / float64(n.to-n.from)
@@ -322,7 +322,7 @@ func (n queriedIncrement) countQueriedPart(part timeSpan) float64 {
 	return even
 }
 
-// steppedQueriedCount returns what a counter whose rate changed once counted in an increment until a time.
+// steppedQueriedCount returns the count in an increment until a time, of a counter with one change of its rate.
 func (n queriedIncrement) steppedQueriedCount(until int64) float64 {
 	passed := float64(until - n.from)
 	changed := (n.count - n.after*float64(n.to-n.from)) / (n.before - n.after)
@@ -350,7 +350,7 @@ type endedTrack struct {
 	hasRate    bool
 }
 
-// countUntilQueriedEnd returns what a counter of a process that ended counted between its last sample and its end, if that is no hole: as much
+// countUntilQueriedEnd returns the count of an ended process between its last sample and its end, if that is no hole: as much
 // as before.
 func (t endedTrack) countUntilQueriedEnd(r countedRange) float64 {
 	overlap := min(t.marker, r.to) - max(t.to, r.from)
@@ -360,7 +360,7 @@ func (t endedTrack) countUntilQueriedEnd(r countedRange) float64 {
 	return t.newestRate * float64(overlap)
 }
 
-// bridgeQueriedTracks returns what a counter counted between the end of a track and the first sample of the next, at from, where the same
+// bridgeQueriedTracks returns the count of a counter between the end of a track and the first sample of the next, at from, where the same
 // counter goes on elsewhere: at the mean of the rates just before and just after.
 func (t endedTrack) bridgeQueriedTracks(from int64, firstRate float64, r countedRange) float64 {
 	overlap := min(from, r.to) - max(t.to, r.from)
@@ -373,7 +373,7 @@ func (t endedTrack) bridgeQueriedTracks(from int64, firstRate float64, r counted
 	return (t.newestRate + firstRate) / 2 * float64(overlap)
 }
 
-// continueQueriedTrack returns what a track counts after its end until the end of the range, if its counter goes on elsewhere: the
+// continueQueriedTrack returns the count of a track after its end until the end of the range, if its counter goes on elsewhere: the
 // first sample there is at since.
 func (t endedTrack) continueQueriedTrack(since int64, r countedRange) float64 {
 	if t.to == 0 || t.to >= r.to || isPauseInQuery(since-t.to, r.interval) {

@@ -12,8 +12,8 @@ import (
 const (
 	// maxRestartEvents is the value to which a counter may have counted since a restart, however slow it was before.
 	maxRestartEvents = 10
-	// maxRestartRatio bounds the rate of a counter since a restart, relative to its rate before and after: what a pod lost while it
-	// was away comes at once.
+	// maxRestartRatio bounds the rate of a counter since a restart, relative to its rate before and after: the counts that a pod lost while it
+	// was away come at once.
 	maxRestartRatio = 2
 	// minUnexplained is the number of such values that tell several processes behind one port. After a single one, a pod has no value for
 	// unexplainedSamples samples: the next may be of the process before.
@@ -23,7 +23,7 @@ const (
 
 // separateQueriedProcesses removes the samples of another process or another program: PromQL would add a value that it goes back to, as after
 // a restart, and the step back up. Where a counter goes back and then goes on from where it was, the samples between are another's; likewise
-// those above a value that goes on from an earlier one. A staleness marker stands before any other value to which a counter cannot have counted
+// increments above a value that goes on from an earlier one. A staleness marker stands before any other value to which a counter cannot have counted
 // since the sample before. It returns the number of such changes, and the index of the first sample behind the last. It does not change the
 // slices.
 func separateQueriedProcesses(times []int64, values []float64) (_ []int64, _ []float64, unexplained, since int) {
@@ -54,7 +54,7 @@ func separateQueriedProcesses(times []int64, values []float64) (_ []int64, _ []f
 }
 
 // findReturnOfQueriedCounter returns the index at which a counter that goes back at index i goes on from the value before, in a step that
-// neither its rates explain nor what it counted since index i; 0 if it does not.
+// neither its rates explain nor its count since index i; 0 if it does not.
 func findReturnOfQueriedCounter(times []int64, values []float64, i int) int {
 	for j := i + 1; j < len(values); j++ {
 		if !(values[j] >= values[i-1]) {

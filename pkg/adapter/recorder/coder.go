@@ -23,7 +23,7 @@ type coder struct {
 	failed  bool           // the data ended within an entry
 }
 
-// reset forgets what was written, and keeps the memory. The texts of a closed block are copies.
+// reset forgets the written bytes, and keeps the memory. The texts of a closed block are copies.
 func (c *coder) reset() {
 	clear(c.ids)
 	clear(c.texts) // which may be long

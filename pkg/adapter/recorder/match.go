@@ -111,7 +111,7 @@ func (r *Recorder) unindexReads(rec *record) {
 }
 
 // findReaders returns the metrics of autoscalers that a read may belong to. Of several with a metric of pods, it returns those
-// that select the same pods, and of several with a metric of objects those of the object's resource. The slice is shared.
+// that select the same pods, and of several with a metric of objects the reads of the object's resource. The slice is shared.
 func (r *Recorder) findReaders(key readKey, pods labels.Selector, object schema.GroupResource) []reader {
 	r.mu.RLock()
 	found := r.readers[key]

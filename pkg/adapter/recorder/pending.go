@@ -77,7 +77,7 @@ func (r *record) hasAnswers() bool {
 	return len(r.answers) > 0
 }
 
-// takeAnswer adds an answer to those that wait, or encodes it with them if there is no room.
+// takeAnswer adds an answer to the waiting answers, or encodes it with them if there is no room.
 func (r *Recorder) takeAnswer(rec *record, a pendingAnswer) {
 	if r.queueAnswer(rec, a) {
 		return
@@ -89,7 +89,7 @@ func (r *Recorder) takeAnswer(rec *record, a pendingAnswer) {
 	r.boundRecords()
 }
 
-// queueAnswer adds an answer to those that wait. It returns false if there is no room.
+// queueAnswer adds an answer to the waiting answers. It returns false if there is no room.
 func (r *Recorder) queueAnswer(rec *record, a pendingAnswer) bool {
 	size := a.countPendingValues()
 	rec.answersMu.Lock()
@@ -115,7 +115,7 @@ func (r *Recorder) dropAnswers(rec *record) {
 	rec.answers, rec.takesNoAnswers = nil, true
 }
 
-// encodeAnswers encodes the answers that wait in a record, the oldest first. The caller holds rec.mu, so that what it encodes next comes
+// encodeAnswers encodes the answers that wait in a record, the oldest first. The caller holds rec.mu, so that its next bytes come
 // after them.
 func (r *Recorder) encodeAnswers(rec *record) {
 	rec.answersMu.Lock()
@@ -130,7 +130,7 @@ func (r *Recorder) encodeAnswers(rec *record) {
 	rec.spareAnswers = answers[:0]
 }
 
-// encodeAnswer encodes an answer. Its values are kept until the next read alone, whose values then take their memory. The caller holds
+// encodeAnswer encodes an answer. Its values are kept until the next read alone, which takes their memory. The caller holds
 // rec.mu.
 func (r *Recorder) encodeAnswer(rec *record, a *pendingAnswer) {
 	if rec.isForgotten || rec.spec == nil {

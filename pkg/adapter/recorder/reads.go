@@ -109,7 +109,7 @@ func (r *Recorder) isAutoscaler(ctx context.Context) bool {
 	return ok && slices.Contains(r.opts.Autoscalers, u.GetName())
 }
 
-// resizeRecordedValues returns a slice of n values in the memory of another one, with what was there before.
+// resizeRecordedValues returns a slice of n values in the memory of another one, with its earlier values.
 func resizeRecordedValues(into []explainapi.Value, n int) []explainapi.Value {
 	return slices.Grow(into[:0], n)[:n]
 }
@@ -129,14 +129,14 @@ func setRecordedValue(v *explainapi.Value, pod string, milli int64, at time.Time
 // valueConverter appends the values of an answer to a slice, and reports whether it left some out.
 type valueConverter func(now time.Time, into []explainapi.Value) (values []explainapi.Value, truncated bool)
 
-// readSubject is what a read is of, beside its key: pods or the resource of an object. An external metric has neither.
+// readSubject is the subject of a read, beside its key: pods or the resource of an object. An external metric has neither.
 type readSubject struct {
 	pods     labels.Selector
 	evidence *provider.Evidence // of a read of pods
 	object   schema.GroupResource
 }
 
-// ruleOfRead is what finds the rule of a read.
+// ruleOfRead has the fields that find the rule of a read.
 type ruleOfRead struct {
 	resource, metric string
 	external         bool
@@ -180,7 +180,7 @@ func (r *Recorder) recordRead(key readKey, subject readSubject, err error, value
 	}
 }
 
-// selectRecordedPods returns the pods of the scale target: those that were read, else those that discovery knows.
+// selectRecordedPods returns the pods of the scale target: the pods that were read, else the pods that discovery knows.
 func (r *Recorder) selectRecordedPods(rec *record, evidence *provider.Evidence) []discovery.Pod {
 	if evidence != nil {
 		return evidence.Pods
@@ -214,7 +214,7 @@ func (r *record) updatePods(pods []discovery.Pod, m *metrics) []podEntry {
 	return entries
 }
 
-// describesPods reports whether the entries are those of the pods. It copies no pod: this runs on each read.
+// describesPods reports whether the entries are of these pods. It copies no pod: this runs on each read.
 func describesPods(entries []podEntry, pods []discovery.Pod) bool {
 	if len(entries) != len(pods) {
 		return false

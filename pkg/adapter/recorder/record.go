@@ -57,12 +57,12 @@ type record struct {
 	entries  int   // in the open block
 	openSpec *specVersion
 	bytes    int       // of the closed blocks
-	since    time.Time // when the record began, or the end of what was dropped
+	since    time.Time // when the record began, or the end of its dropped part
 	looks    lookTracker
 	lookRule string          // of the newest look: of its first read, or of the first that had a value; empty: none
 	read     explainapi.Read // the newest, while it is coded
 	pods     []podEntry      // at the last read
-	started  map[string]bool // the pods that were seen ready, of those at the last read
+	started  map[string]bool // the pods of the last read that were seen ready
 
 	isForgotten  bool
 	spareAnswers []pendingAnswer // memory for answers, without any

@@ -1,4 +1,4 @@
-// Package recorder keeps a record of what each HorizontalPodAutoscaler was answered and decided: the values of each pod, the
+// Package recorder keeps a record of the answers to each HorizontalPodAutoscaler and of its decisions: the values of each pod, the
 // omissions with their reasons, and the status as it changed.
 //
 // A record is a list of blocks of delta-coded entries. The newest hours of it are kept, within bounds for each autoscaler and for
@@ -44,7 +44,7 @@ type Options struct {
 	Now func() time.Time
 	// Autoscalers are the user names of HPA controllers. Only their reads are recorded.
 	Autoscalers []string
-	// MaxRecordBytes and MaxBytes bound the memory of one autoscaler's record and of all; 0 means those of memorybounds.
+	// MaxRecordBytes and MaxBytes bound the memory of one autoscaler's record and of all; 0 means the bounds of memorybounds.
 	MaxRecordBytes, MaxBytes int
 	// RuleName returns the name of a metric's rule in a namespace, for the self-metrics; empty without a rule. The resource of an external metric is
 	// empty. It is called concurrently. Nil names none.

@@ -12,7 +12,7 @@ import (
 const (
 	// maxSpecBytes bounds a spec. One with fifty metrics has about 10 KiB.
 	maxSpecBytes = 32 << 10
-	// maxAllSpecBytes bounds what all records have beside their closed blocks, and maxNamespaceSpecBytes what those of a namespace have.
+	// maxAllSpecBytes bounds the bytes of all records beside their closed blocks, and maxNamespaceSpecBytes the same of a namespace.
 	maxAllSpecBytes       = memorybounds.RecordedSpecs
 	maxNamespaceSpecBytes = maxAllSpecBytes / 2
 	// openRecordBytes are about the bytes of a record with its open block and its newest status. A spec takes specRatio times its bytes.
@@ -70,7 +70,7 @@ func (r *Recorder) makeRoomForRecordedSpec(namespace string, own, all int) bool 
 	return true
 }
 
-// countRecordedSpec counts a record with its spec; 0 for one that is forgotten. The caller holds mu.
+// countRecordedSpec counts a record with its spec; 0 for a forgotten record. The caller holds mu.
 func (r *Recorder) countRecordedSpec(rec *record, size int) {
 	namespace := rec.key.Namespace
 	r.specBytes[namespace] += size - rec.specBytes

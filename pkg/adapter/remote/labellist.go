@@ -16,7 +16,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// SeriesSelection selects the series whose labels are listed.
+// SeriesSelection selects the series to list the labels of.
 type SeriesSelection struct {
 	// Match are series selectors, any of which may match; empty means all series.
 	Match []string

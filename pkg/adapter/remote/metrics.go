@@ -109,7 +109,7 @@ func (m *Metrics) removeRemoteBackendSeries(name string) {
 	m.panics.DeletePartialMatch(own)
 }
 
-// observeRemoteRequest counts a finished request. It skips a cancelled request, whose outcome is not the server's.
+// observeRemoteRequest counts a finished request. It skips a cancelled request: its outcome is not the server's.
 func (m *Metrics) observeRemoteRequest(name string, f *requestFailure, took time.Duration) {
 	o := outcomeSuccess
 	if f != nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/memorybounds"
 )
 
-// queryBounds bound standing queries, the bytes of their selectors, which come from requests, and those of their results. A parsed selector
+// queryBounds bound standing queries, the bytes of their selectors, which come from requests, and of their results. A parsed selector
 // takes some ten times its text.
 type queryBounds struct{ queries, selectorBytes, resultBytes int }
 
@@ -18,7 +18,7 @@ var (
 	maxAllQueries = queryBounds{10_000, memorybounds.ServerSelectors, memorybounds.ServerResults}
 	// maxNamespaceQueries are the bounds of a namespace: five metrics of 5,000 pods.
 	maxNamespaceQueries = queryBounds{1000, memorybounds.ServerSelectors / 4, memorybounds.ServerResults / 2}
-	// maxCommonQueries are those of the queries that belong to no namespace, such as of external metrics of all.
+	// maxCommonQueries are the bounds of the queries that belong to no namespace, such as of external metrics of all.
 	maxCommonQueries = queryBounds{5000, memorybounds.ServerSelectors / 2, memorybounds.ServerResults / 2}
 )
 
@@ -29,7 +29,7 @@ func (m queryBounds) exceededByRemoteShare(s *queryShare) bool {
 
 // queryShare are the standing queries that a namespace was the first to read.
 type queryShare struct {
-	order         list.List // of *standingQuery, the one that was read last in front
+	order         list.List // of *standingQuery, the last read in front
 	selectorBytes int
 	resultBytes   int
 }
@@ -37,7 +37,7 @@ type queryShare struct {
 // queryShares are the shares of all namespaces. Its zero value is empty and ready. Backend.mu guards it.
 type queryShares struct {
 	byNamespace map[string]*queryShare
-	all         queryBounds // what is used
+	all         queryBounds // in use
 }
 
 // addRemoteQueryShare adds a query to the share of its namespace.
@@ -90,7 +90,7 @@ func (s *queryShares) removeRemoteQueryShare(sq *standingQuery) {
 }
 
 // findRemoteQueryToDrop returns the query that gives way to a new query or result of a namespace, or nil while all bounds hold: the
-// namespace's own that was not read for longest, or that of the namespace with the most.
+// namespace's own that was not read for longest, or the one from the namespace with the most.
 func (s *queryShares) findRemoteQueryToDrop(owner string) *standingQuery {
 	bounds := maxNamespaceQueries
 	if owner == "" {
@@ -148,7 +148,7 @@ func (s *queryShares) findExceededRemoteBound() (size func(*queryShare) int) {
 const (
 	// matcherBytes are a matcher's bytes beside its texts, in selectorBytes. With ten times that it has room for a regular expression.
 	matcherBytes = 32
-	// valueBytes are a value's bytes beside its texts, labelledBytes those of the map of its labels, and labelBytes a label's.
+	// valueBytes are a value's bytes beside its texts, labelledBytes the bytes of the map of its labels, and labelBytes a label's.
 	valueBytes, labelledBytes, labelBytes = 256, 256, 32
 )
 

@@ -17,7 +17,7 @@ type responseDecoder struct {
 	depth           int
 	failure         *requestFailure
 	internedStrings map[string]string // equal strings share their memory
-	room            int64             // bytes that what is decoded may still take
+	room            int64             // bytes that decoded values may still take
 
 	resultType    string // type of the result
 	resultDecoded bool   // a result was decoded
@@ -34,7 +34,7 @@ func (d *responseDecoder) failRemoteDecoding(cause string) {
 }
 
 const (
-	// decodedSampleBytes are a result's bytes beside the texts of its labels, most of them of the map; decodedTextBytes those of a text.
+	// decodedSampleBytes are a result's bytes beside the texts of its labels, most of them of the map; decodedTextBytes the bytes of a text.
 	decodedSampleBytes, decodedTextBytes = 336, 48
 )
 

@@ -50,7 +50,7 @@ type queryResult struct {
 	// values are under "".
 	valuesByNamespace map[string][]metric.Value
 	sortedNamespaces  []string // keys of valuesByNamespace
-	// sumFaults has the error of each such key whose pods have several series of values that do not add up: other namespaces keep their values.
+	// sumFaults has the error of each such key with pods that have several series of values that do not add up: other namespaces keep their values.
 	sumFaults map[string]error
 }
 

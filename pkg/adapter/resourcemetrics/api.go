@@ -92,7 +92,7 @@ func (*API) Definitions(ref openapi.ReferenceCallback) map[string]openapi.OpenAP
 	return definitions
 }
 
-// stableResourceModelName returns the name of the v1 model for that of a v1beta1 model, and any other name as it is.
+// stableResourceModelName returns the name of the v1 model for a v1beta1 model's name, and any other name as it is.
 func stableResourceModelName(name string) string {
 	return strings.Replace(name, ".apis.metrics.v1beta1.", ".apis.metrics.v1.", 1)
 }

@@ -33,7 +33,7 @@ import (
 type Clients struct {
 	// Metadata reads pods: names and labels are enough.
 	Metadata metadata.Interface
-	// Kube reads nodes, whose status has the kubelet's address.
+	// Kube reads nodes: their status has the kubelet's address.
 	Kube kubernetes.Interface
 }
 

@@ -105,7 +105,7 @@ type kubeletState struct {
 	reader  *kubeletReader
 	history usageHistory
 	pods    map[containerID]usageHistory
-	machine nodeMachine // whose counters the histories have
+	machine nodeMachine // the histories have its counters
 
 	current     nodeMachine // guarded by KubeletSource.mu, as are all below
 	dueAt       time.Time   // of the next read

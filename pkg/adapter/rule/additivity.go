@@ -14,7 +14,7 @@ import (
 )
 
 // Conserves returns whether the expression is linear in rates and increases of counters: the sum over several pods is
-// the total of what they counted. The counts of a pod that left are part of that total for as long as a window holds
+// the total of their counts. The counts of a pod that left are part of that total for as long as a window holds
 // them.
 func (r *Rule) Conserves() bool { return r.conserves }
 
@@ -25,8 +25,8 @@ func NeedsAggregate(query string) bool {
 	return err == nil && describeNonAdditiveRuleValues(t.root, true) != ""
 }
 
-// describeNonAdditiveRuleValues returns what the values of pods are if they do not add up, by the operations of the expression, or
-// by the series whose plain values they are; empty if they may add up. A name counts only if byName.
+// describeNonAdditiveRuleValues names the kind of the pods' values if they do not add up, by the operations of the expression, or
+// by the series that they are plain values of; empty if they may add up. A name counts only if byName.
 func describeNonAdditiveRuleValues(expr parser.Expr, byName bool) string {
 	if what := describeNonAdditiveRule(expr); what != "" {
 		return what
@@ -37,7 +37,7 @@ func describeNonAdditiveRuleValues(expr parser.Expr, byName bool) string {
 	return ""
 }
 
-// describeNonAdditiveRuleSeriesSum returns what the series of an expression are if no sum of them has a meaning; empty if one may have.
+// describeNonAdditiveRuleSeriesSum names the kind of an expression's series if no sum of them has a meaning; empty if one may have.
 func describeNonAdditiveRuleSeriesSum(expr parser.Expr) string {
 	if what := describeNonAdditiveRuleSummands(expr); what != "" {
 		return what
@@ -57,12 +57,18 @@ func withoutPlainRuleSum(expr parser.Expr) parser.Expr {
 	switch e := expr.(type) {
 	case *parser.ParenExpr:
 		e.Expr = withoutPlainRuleSum(e.Expr)
+	case *parser.UnaryExpr:
+		e.Expr = withoutPlainRuleSum(e.Expr)
+	case *parser.SubqueryExpr:
+		e.Expr = withoutPlainRuleSum(e.Expr)
 	case *parser.AggregateExpr:
 		return withoutPlainRuleSum(e.Expr)
 	case *parser.Call:
 		e.Args[0] = withoutPlainRuleSum(e.Args[0])
 	case *parser.BinaryExpr:
-		e.LHS, e.RHS = withoutPlainRuleSum(e.LHS), withoutPlainRuleSum(e.RHS)
+		if side := passedRuleOperand(e); side != nil {
+			*side = withoutPlainRuleSum(*side)
+		}
 	}
 	return expr
 }
@@ -74,23 +80,20 @@ func (r *Rule) NewSeriesSumError(series string) error {
 		"selector, or write a rule with max or avg by (%s, %s)", r.NonAdditive, plaintext.Clip(series, maxBytes), r.NamespaceLabel, r.ObjectLabel)
 }
 
-// passingFunctions are the functions whose results are values of their series, smoothed or bounded.
+// passingFunctions are the functions that return values of their series, smoothed or bounded.
 var passingFunctions = []string{
 	"avg_over_time", "last_over_time", "first_over_time", "clamp", "clamp_min", "clamp_max", "abs", "ceil", "floor", "round",
 }
 
-// findPlainRuleSeries returns the selector whose values an expression passes on: as they are, smoothed, in another unit, or summed over
-// other labels. It returns nil for other expressions.
+// findPlainRuleSeries returns the selector from which an expression passes values on: as they are, filtered, smoothed, in another unit, or summed
+// over other labels. It returns nil for other expressions.
 func findPlainRuleSeries(expr parser.Expr) *parser.VectorSelector {
+	if inner := innerRuleExpr(expr); inner != nil {
+		return findPlainRuleSeries(inner)
+	}
 	switch e := expr.(type) {
 	case *parser.VectorSelector:
 		return e
-	case *parser.MatrixSelector:
-		return findPlainRuleSeries(e.VectorSelector)
-	case *parser.ParenExpr:
-		return findPlainRuleSeries(e.Expr)
-	case *parser.StepInvariantExpr:
-		return findPlainRuleSeries(e.Expr)
 	case *parser.AggregateExpr:
 		if e.Op == parser.SUM {
 			return findPlainRuleSeries(e.Expr)
@@ -100,12 +103,22 @@ func findPlainRuleSeries(expr parser.Expr) *parser.VectorSelector {
 			return findPlainRuleSeries(e.Args[0])
 		}
 	case *parser.BinaryExpr:
-		switch {
-		case e.Op == parser.MUL && isConstantRuleExpr(e.LHS):
-			return findPlainRuleSeries(e.RHS)
-		case (e.Op == parser.MUL || e.Op == parser.DIV) && isConstantRuleExpr(e.RHS):
-			return findPlainRuleSeries(e.LHS)
+		if side := passedRuleOperand(e); side != nil {
+			return findPlainRuleSeries(*side)
 		}
+	}
+	return nil
+}
+
+// passedRuleOperand returns the side of an operation from which it passes values on: as they are, some of them, or in another unit. It
+// returns nil for other operations, and where all labels must match, so that the side must keep its labels.
+func passedRuleOperand(e *parser.BinaryExpr) *parser.Expr {
+	filters := e.Op == parser.LAND || e.Op == parser.LUNLESS || e.Op.IsComparisonOperator() && !e.ReturnBool
+	switch {
+	case e.Op == parser.MUL && isConstantRuleExpr(e.LHS), filters && e.LHS.Type() == parser.ValueTypeScalar:
+		return &e.RHS
+	case (e.Op == parser.MUL || e.Op == parser.DIV) && isConstantRuleExpr(e.RHS), filters && (e.VectorMatching == nil || e.VectorMatching.On):
+		return &e.LHS
 	}
 	return nil
 }
@@ -126,7 +139,7 @@ func describeNonAdditiveRuleSeries(s *parser.VectorSelector, byName bool) string
 	return ""
 }
 
-// doubtlessEndings are the endings of gauges whose values never add up. A longer list would reject rules that are meant: seconds, for
+// doubtlessEndings are the endings of gauges with values that never add up. A longer list would reject rules that are meant: seconds, for
 // example, add up where they are a backlog.
 var doubtlessEndings = []struct {
 	what    string
@@ -140,13 +153,10 @@ var doubtlessEndings = []struct {
 
 // ruleConservesCounts implements Rule.Conserves.
 func ruleConservesCounts(expr parser.Expr) bool {
+	if inner := innerRuleExpr(expr); inner != nil {
+		return ruleConservesCounts(inner)
+	}
 	switch e := expr.(type) {
-	case *parser.ParenExpr:
-		return ruleConservesCounts(e.Expr)
-	case *parser.UnaryExpr:
-		return ruleConservesCounts(e.Expr)
-	case *parser.StepInvariantExpr:
-		return ruleConservesCounts(e.Expr)
 	case *parser.AggregateExpr:
 		return e.Op == parser.SUM && ruleConservesCounts(e.Expr)
 	case *parser.Call:
@@ -168,18 +178,13 @@ func ruleConservesCounts(expr parser.Expr) bool {
 	return false
 }
 
-// describeNonAdditiveRule returns the outermost operation whose results for several pods do not add up, such as "a
+// describeNonAdditiveRule returns the outermost operation with results that do not add up over pods, such as "a
 // quantile"; empty if they may add up.
 func describeNonAdditiveRule(expr parser.Expr) string {
+	if inner := innerRuleExpr(expr); inner != nil {
+		return describeNonAdditiveRule(inner)
+	}
 	switch e := expr.(type) {
-	case *parser.ParenExpr:
-		return describeNonAdditiveRule(e.Expr)
-	case *parser.UnaryExpr:
-		return describeNonAdditiveRule(e.Expr)
-	case *parser.StepInvariantExpr:
-		return describeNonAdditiveRule(e.Expr)
-	case *parser.SubqueryExpr:
-		return describeNonAdditiveRule(e.Expr)
 	case *parser.AggregateExpr:
 		return describeNonAdditiveRuleAggregation(e)
 	case *parser.BinaryExpr:
@@ -214,22 +219,19 @@ func describeNonAdditiveRuleAggregation(e *parser.AggregateExpr) string {
 // describeNonAdditiveRuleSummands describes the summands of an inner sum if no sum of them has a meaning: quantiles, and ratios of series,
 // which are shares or means of events. Their author wants other labels. The author of any other inner sum wants an outer sum too.
 func describeNonAdditiveRuleSummands(expr parser.Expr) string {
+	if inner := innerRuleExpr(expr); inner != nil {
+		return describeNonAdditiveRuleSummands(inner)
+	}
 	switch e := expr.(type) {
-	case *parser.ParenExpr:
-		return describeNonAdditiveRuleSummands(e.Expr)
-	case *parser.StepInvariantExpr:
-		return describeNonAdditiveRuleSummands(e.Expr)
 	case *parser.AggregateExpr:
 		if e.Op == parser.SUM {
 			return describeNonAdditiveRuleSummands(e.Expr)
 		}
 	case *parser.BinaryExpr:
-		switch {
-		case e.Op == parser.MUL && isConstantRuleExpr(e.LHS):
-			return describeNonAdditiveRuleSummands(e.RHS)
-		case (e.Op == parser.MUL || e.Op == parser.DIV) && isConstantRuleExpr(e.RHS):
-			return describeNonAdditiveRuleSummands(e.LHS)
-		case e.Op == parser.DIV && ruleReadsCounters(e.LHS) && ruleReadsCounters(e.RHS):
+		if side := passedRuleOperand(e); side != nil {
+			return describeNonAdditiveRuleSummands(*side)
+		}
+		if e.Op == parser.DIV && ruleReadsCounters(e.LHS) && ruleReadsCounters(e.RHS) {
 			return "a ratio"
 		}
 	case *parser.Call:
@@ -240,11 +242,12 @@ func describeNonAdditiveRuleSummands(expr parser.Expr) string {
 	return ""
 }
 
-// ruleReadsCounters reports whether the values of an expression are those of rates or increases, or sums of them.
+// ruleReadsCounters reports whether the values of an expression are rates or increases, or sums of them.
 func ruleReadsCounters(expr parser.Expr) bool {
+	if inner := innerRuleExpr(expr); inner != nil {
+		return ruleReadsCounters(inner)
+	}
 	switch e := expr.(type) {
-	case *parser.ParenExpr:
-		return ruleReadsCounters(e.Expr)
 	case *parser.AggregateExpr:
 		return e.Op == parser.SUM && ruleReadsCounters(e.Expr)
 	case *parser.Call:
@@ -279,7 +282,7 @@ func describeNonAdditiveRuleOperation(e *parser.BinaryExpr) string {
 	return "" // a join, or a condition, by the right side
 }
 
-// nonAdditiveFunctions maps functions whose results do not add up to their descriptions.
+// nonAdditiveFunctions maps functions with results that do not add up to their descriptions.
 var nonAdditiveFunctions = map[string]string{
 	"histogram_quantile": "a quantile", "histogram_quantiles": "a quantile", "quantile_over_time": "a quantile",
 	"histogram_avg": "a mean", "histogram_fraction": "a ratio", "histogram_stddev": "a deviation", "histogram_stdvar": "a deviation",
@@ -305,7 +308,7 @@ func describeNonAdditiveRuleCall(e *parser.Call) string {
 	return ""
 }
 
-// nonAdditiveEndings are the endings of gauges whose values for several pods do not add up.
+// nonAdditiveEndings are the endings of gauges with values that do not add up over pods.
 var nonAdditiveEndings = []string{
 	"ratio", "fraction", "percent", "percentage", "perc", "pct", "seconds", "milliseconds", "microseconds", "nanoseconds", "ms", "minutes", "hours",
 	"days", "age", "duration", "latency", "uptime", "celsius", "fahrenheit", "kelvin", "temperature", "temp", "volts",

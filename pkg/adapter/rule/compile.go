@@ -31,7 +31,7 @@ type compiledRule struct {
 // embeddedLimits are the settings of the configuration that bound expressions on the embedded backend.
 type embeddedLimits struct {
 	interval, maxWindow time.Duration
-	// hasTargets reports whether rules have targets of their own, whose series other rules must not read.
+	// hasTargets reports whether rules have targets of their own: other rules must not read the series of these.
 	hasTargets bool
 }
 
@@ -271,7 +271,7 @@ func (c *compiledRule) validateRuleExpression(r *Rule, t *exprTree) []keyError {
 	return faults
 }
 
-// validateRuleResultLabels rejects an expression whose result cannot name its object.
+// validateRuleResultLabels rejects an expression with a result that cannot name its object.
 func validateRuleResultLabels(r *Rule, t *exprTree) []keyError {
 	wanted := r.wantedRuleLabels()
 	for _, label := range wanted {

@@ -166,7 +166,7 @@ func (q Query) ruleObjectMatchers(objects []string) string {
 	return string(b)
 }
 
-// appendRuleObjectsMatcher appends a matcher for series whose label has one of the names.
+// appendRuleObjectsMatcher appends a matcher for series with one of the names in the label.
 func appendRuleObjectsMatcher(b []byte, label string, names []string) []byte {
 	switch len(names) {
 	case 0: // no series can satisfy both

@@ -3,9 +3,7 @@
 package rule
 
 import (
-	"flag"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -17,9 +15,8 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/config"
+	"github.com/tachometer-metrics/tachometer/pkg/golden"
 )
-
-var updateGolden = flag.Bool("update", false, "rewrite the golden files")
 
 // goldenQueries are the queries of every expression in the golden file.
 var goldenQueries = []struct {
@@ -64,15 +61,7 @@ func TestGolden(t *testing.T) {
 		}
 		b.WriteString("\n")
 	}
-	const file = "testdata/expressions.golden"
-	if *updateGolden {
-		if err := os.WriteFile(file, []byte(b.String()), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if diff := cmp.Diff(string(readTestFile(t, file)), b.String()); diff != "" {
-		t.Errorf("%s (-want +got):\n%s\nrewrite with -update", file, diff)
-	}
+	golden.Compare(t, "testdata/expressions.golden", b.String())
 }
 
 // compileQuery compiles a rule on pods from its query, with the default configuration.

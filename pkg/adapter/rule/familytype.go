@@ -1,4 +1,4 @@
-// The types of families: what a page says about the families that an expression reads.
+// The types that a page declares for the families that an expression reads.
 
 package rule
 
@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// TypeConflict is a family whose type does not fit its use in an expression.
+// TypeConflict is a family with a type that does not fit its use in an expression.
 type TypeConflict struct {
 	// Name is the metric name that the expression reads, Family the family, without _bucket, _sum or _count of a histogram.
 	Name, Family string
@@ -32,7 +32,7 @@ func (c TypeConflict) String() string {
 	return c.Family + " is a " + string(c.Type)
 }
 
-// FindTypeConflict returns the first family whose type does not fit: a gauge of which the expression takes a rate, or a
+// FindTypeConflict returns the first family with a type that does not fit: a gauge of which the expression takes a rate, or a
 // counter, histogram, summary or state set of which it takes the plain value. It judges only expanded pattern rules and built-in
 // rules, which choose families by their names; the author of any other rule chose the family. typeOf returns the type
 // that a page gives to a family, and whether the page has the family.
@@ -102,7 +102,7 @@ func (u familyUse) ruleFamilyConflictsWith(kind model.MetricType, family string)
 	return u.asCounter
 }
 
-// findRuleFamilyUses returns the names whose types matter, without duplicates.
+// findRuleFamilyUses returns the names of the families with types that matter, without duplicates.
 func (t *exprTree) findRuleFamilyUses() []familyUse {
 	var uses []familyUse
 	parser.Inspect(t.root, func(node parser.Node, path []parser.Node) error {

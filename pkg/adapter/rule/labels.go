@@ -14,7 +14,7 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// ruleResultMayHaveLabel returns false only if no result can have the label, whatever the series. Load then rejects a
+// ruleResultMayHaveLabel returns false only if no result can have the label, with any series. Load then rejects a
 // rule that could never name its object.
 func (t *exprTree) ruleResultMayHaveLabel(label string) bool {
 	return ruleExprMayHaveLabel(t.root, label)
@@ -39,15 +39,13 @@ func ruleExprMayHaveLabel(expr parser.Expr, label string) bool {
 	return false // numbers and strings
 }
 
-// innerRuleExpr returns the expression whose series an expression has with all their labels but the name: that in parentheses, after a sign, or
-// before a range; nil for any other.
+// innerRuleExpr returns the expression inside of one that hands on its series, with all their labels but the name: the one in parentheses,
+// after a sign, or before a range; nil for any other.
 func innerRuleExpr(expr parser.Expr) parser.Expr {
 	switch e := expr.(type) {
 	case *parser.ParenExpr:
 		return e.Expr
 	case *parser.UnaryExpr:
-		return e.Expr
-	case *parser.StepInvariantExpr:
 		return e.Expr
 	case *parser.SubqueryExpr:
 		return e.Expr
@@ -94,7 +92,7 @@ func findRuleFamilyWithoutBuckets(expr parser.Expr) (first string) {
 }
 
 // describeUnwrittenRuleNumber returns the fault of a matcher for the bound of a bucket that no page with types has: on these pages every
-// reader writes bounds like 1.0. It is empty without such a matcher. Quantiles are no fault: those of gauges, as of the exporter for JMX, stay
+// reader writes bounds like 1.0. It is empty without such a matcher. Quantiles are no fault: quantiles of gauges, as of the exporter for JMX, stay
 // as they are.
 func (t *exprTree) describeUnwrittenRuleNumber() string {
 	for _, v := range t.selectors {

@@ -10,7 +10,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/config"
 )
 
-// builtinYAML is the configuration whose rules apply if a configuration has no rules.
+// builtinYAML is the configuration with the rules for a configuration that has none.
 //
 //go:embed builtin.yaml
 var builtinYAML string

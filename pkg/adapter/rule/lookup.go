@@ -13,7 +13,7 @@ import (
 const podsResource = "pods"
 
 // Lookup returns the rule of a metric for a resource, given as plural or plural.group. A rule for this resource wins
-// over a rule for pods, whose values the caller aggregates over the object's pods. Explicit names win over patterns,
+// over a rule for pods: the caller aggregates its values over the object's pods. Explicit names win over patterns,
 // then the order of the configuration counts. The error is a metric.KindNotFound that names the nearest metric.
 func (s *Set) Lookup(resource, metric string) (*Rule, error) {
 	return s.LookupFor("", resource, metric)

@@ -82,8 +82,6 @@ func textOfRuleArgument(expr parser.Expr) string {
 		return e.Val
 	case *parser.ParenExpr:
 		return textOfRuleArgument(e.Expr)
-	case *parser.StepInvariantExpr:
-		return textOfRuleArgument(e.Expr)
 	}
 	return ""
 }
@@ -102,7 +100,7 @@ func validateMadeRuleLabels(t *exprTree) []keyError {
 
 // EvaluationCost bounds the memory of the labels that an evaluation of a rule makes.
 type EvaluationCost struct {
-	results int // operations whose results the engine may hold at a time
+	results int // operations with results that the engine may hold at a time
 	made    labelMeasure
 }
 

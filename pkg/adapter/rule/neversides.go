@@ -1,4 +1,4 @@
-// Operators whose sides never match, or leave no finite number, and the labels that decide it.
+// Operators with sides that never match, or leave no finite number, and the labels that decide it.
 
 package rule
 
@@ -125,19 +125,12 @@ func rejectRuleSidesOfDifferentValues(e *parser.BinaryExpr, label string) error 
 
 // matchersOfRuleLabel returns matchers that every result satisfies with its label.
 func matchersOfRuleLabel(expr parser.Expr, label string) []*labels.Matcher {
+	if inner := innerRuleExpr(expr); inner != nil {
+		return matchersOfRuleLabel(inner, label)
+	}
 	switch e := expr.(type) {
 	case *parser.VectorSelector:
 		return slices.DeleteFunc(slices.Clone(e.LabelMatchers), func(m *labels.Matcher) bool { return m.Name != label })
-	case *parser.MatrixSelector:
-		return matchersOfRuleLabel(e.VectorSelector, label)
-	case *parser.SubqueryExpr:
-		return matchersOfRuleLabel(e.Expr, label)
-	case *parser.ParenExpr:
-		return matchersOfRuleLabel(e.Expr, label)
-	case *parser.UnaryExpr:
-		return matchersOfRuleLabel(e.Expr, label)
-	case *parser.StepInvariantExpr:
-		return matchersOfRuleLabel(e.Expr, label)
 	case *parser.AggregateExpr:
 		if ruleAggregateKeepsLabel(e, label) {
 			return matchersOfRuleLabel(e.Expr, label)
@@ -188,21 +181,14 @@ func certainLabelsOfRuleExpr(expr parser.Expr) []string {
 
 // ruleExprHasLabel returns true only if every result has the label. certain are labels that all series have.
 func ruleExprHasLabel(expr parser.Expr, label string, certain []string) bool {
+	if inner := innerRuleExpr(expr); inner != nil {
+		return ruleExprHasLabel(inner, label, certain)
+	}
 	switch e := expr.(type) {
 	case *parser.VectorSelector:
 		return slices.Contains(certain, label) || slices.ContainsFunc(e.LabelMatchers, func(m *labels.Matcher) bool {
 			return m.Name == label && !m.Matches("")
 		})
-	case *parser.MatrixSelector:
-		return ruleExprHasLabel(e.VectorSelector, label, certain)
-	case *parser.SubqueryExpr:
-		return ruleExprHasLabel(e.Expr, label, certain)
-	case *parser.ParenExpr:
-		return ruleExprHasLabel(e.Expr, label, certain)
-	case *parser.UnaryExpr:
-		return ruleExprHasLabel(e.Expr, label, certain)
-	case *parser.StepInvariantExpr:
-		return ruleExprHasLabel(e.Expr, label, certain)
 	case *parser.AggregateExpr:
 		return ruleAggregateKeepsLabel(e, label) && ruleExprHasLabel(e.Expr, label, certain)
 	case *parser.Call:
@@ -227,7 +213,7 @@ func ruleAggregateKeepsLabel(e *parser.AggregateExpr, label string) bool {
 	return slices.Contains(e.Grouping, label) != e.Without
 }
 
-// ruleCallArgumentWithLabel returns the argument whose label the results of a function have; nil if a function makes the label, or drops it.
+// ruleCallArgumentWithLabel returns the argument that gives the results of a function their label; nil if a function makes the label, or drops it.
 func ruleCallArgumentWithLabel(e *parser.Call, label string) parser.Expr {
 	switch e.Func.Name {
 	case "absent", "absent_over_time", "vector", "scalar":

@@ -1,4 +1,4 @@
-// Expressions that never give a number, whatever the series.
+// Expressions that never give a number, from any series.
 
 package rule
 
@@ -240,11 +240,11 @@ func findRuleNeverWorkingAggregation(e *parser.AggregateExpr) error {
 func (t *exprTree) findRuleLosingLabel(wanted []string) error {
 	expr := t.root
 	for {
+		if inner := innerRuleExpr(expr); inner != nil {
+			expr = inner
+			continue
+		}
 		switch e := expr.(type) {
-		case *parser.ParenExpr:
-			expr = e.Expr
-		case *parser.StepInvariantExpr:
-			expr = e.Expr
 		case *parser.AggregateExpr:
 			expr = e.Expr
 		case *parser.Call:
@@ -335,8 +335,6 @@ func evaluateConstantRuleExpr(expr parser.Expr) (float64, bool) {
 		return e.Val, true
 	case *parser.ParenExpr:
 		return evaluateConstantRuleExpr(e.Expr)
-	case *parser.StepInvariantExpr:
-		return evaluateConstantRuleExpr(e.Expr)
 	case *parser.Call:
 		if e.Func.Name == "vector" || e.Func.Name == "scalar" {
 			return evaluateConstantRuleExpr(e.Args[0])
@@ -373,20 +371,19 @@ func combineConstantRuleExprs(op parser.ItemType, left, right float64) (float64,
 
 // findRuleAlternativeWithout returns the alternative of an outermost `or` that cannot have the label; nil without any.
 func findRuleAlternativeWithout(expr parser.Expr, label string) parser.Expr {
-	switch e := expr.(type) {
-	case *parser.ParenExpr:
-		return findRuleAlternativeWithout(e.Expr, label)
-	case *parser.BinaryExpr:
-		if e.Op != parser.LOR {
-			return nil
+	if inner := innerRuleExpr(expr); inner != nil {
+		return findRuleAlternativeWithout(inner, label)
+	}
+	e, ok := expr.(*parser.BinaryExpr)
+	if !ok || e.Op != parser.LOR {
+		return nil
+	}
+	for _, side := range []parser.Expr{e.LHS, e.RHS} {
+		if !ruleExprMayHaveLabel(side, label) {
+			return side
 		}
-		for _, side := range []parser.Expr{e.LHS, e.RHS} {
-			if !ruleExprMayHaveLabel(side, label) {
-				return side
-			}
-			if inner := findRuleAlternativeWithout(side, label); inner != nil {
-				return inner
-			}
+		if inner := findRuleAlternativeWithout(side, label); inner != nil {
+			return inner
 		}
 	}
 	return nil
@@ -408,7 +405,7 @@ func rejectRuleAlternativeWithout(t *exprTree, label string, wanted []string) er
 // pairFunctions are the functions that need two values of each series.
 var pairFunctions = []string{"rate", "increase", "irate", "delta", "idelta", "deriv", "predict_linear"}
 
-// findCoarseRuleSubquery returns the fault of a subquery whose range does not always hold a value, or the two that a function of
+// findCoarseRuleSubquery returns the fault of a subquery with a range that does not always hold a value, or the two that a function of
 // pairs needs; empty without any. A range holds the multiples of the step in it. $window is at least window.
 func (t *exprTree) findCoarseRuleSubquery(window time.Duration) (text string) {
 	parser.Inspect(t.root, func(node parser.Node, path []parser.Node) error {

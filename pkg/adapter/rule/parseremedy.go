@@ -18,7 +18,7 @@ var (
 	experimentalFunctionRegexp = regexp.MustCompile(`(?:function "(\w+)" is not enabled|(\w+)\(\) is experimental and must be enabled .*)$`)
 	// rangeVariableRegexp matches the variables that Grafana and people's own scripts replace, as a range or as the step of a subquery.
 	rangeVariableRegexp = regexp.MustCompile(`\[(?:\w+:)?\s*["']?\$\{?(\w+)`)
-	// metricsQLErrorRegexp matches the errors about what only MetricsQL has: a word, a sign or a function.
+	// metricsQLErrorRegexp matches the errors about an element that only MetricsQL has: a word, a sign or a function.
 	metricsQLErrorRegexp = regexp.MustCompile(`: (unexpected|unknown function) `)
 	// backslashReferenceRegexp matches a reference to a group as other programs write it.
 	backslashReferenceRegexp = regexp.MustCompile(`\\[0-9]`)
@@ -53,7 +53,7 @@ func describeGrafanaRuleVariable(query string) string {
 	return "; $" + m[1] + " is a variable of Grafana: write a duration, such as [5m]"
 }
 
-// explainRuleParseError returns the message of a parse error with what to do about it.
+// explainRuleParseError returns the message of a parse error with its remedy.
 func explainRuleParseError(msg, query string) string {
 	if experimentalFunctionRegexp.MatchString(msg) {
 		return experimentalFunctionRegexp.ReplaceAllString(msg, "$1$2 is an experimental function, which rules do not have; "+

@@ -135,7 +135,7 @@ func (p *namePattern) exampleNameOfRulePattern(expr string) string {
 // metricNameExpr matches the names of metrics.
 const metricNameExpr = "[a-zA-Z_:][a-zA-Z0-9_:.-]*"
 
-// searchNameOfRulePattern returns a shortest name that the pattern serves, of those that match names. It reports whether there is none.
+// searchNameOfRulePattern returns a shortest name that matches names and that the pattern serves. It reports whether there is none.
 func (p *namePattern) searchNameOfRulePattern(names string) (name string, none bool) {
 	var except []string
 	if p.except != nil {

@@ -17,7 +17,7 @@ import (
 // maxRegexpSearchSteps bounds the visited instructions of a search: some 0.2 s. Expressions of rules need a few hundred.
 const maxRegexpSearchSteps = 200_000
 
-// neverMatchTogether reports whether no text matches all of the expressions in must and none of those in mustNot. Each stands for a
+// neverMatchTogether reports whether no text matches all of the expressions in must and none in mustNot. Each stands for a
 // whole text. It returns false if an expression is invalid, or too large for an answer.
 func neverMatchTogether(must, mustNot []string) bool {
 	_, found, complete := searchTextOfRegexps(must, mustNot)
@@ -136,7 +136,7 @@ func searchTextOfRegexps(must, mustNot []string) (text string, found, complete b
 	return "", false, true
 }
 
-// regexpsAcceptEnd reports whether a text that ends here is one that is looked for.
+// regexpsAcceptEnd reports whether a text that ends here matches as required.
 func (s *regexpSearch) regexpsAcceptEnd(state regexpSearchState) bool {
 	for i, program := range s.programs {
 		reached := s.closeRegexpCounters(program, state.counters[i], state.before, -1)
@@ -148,7 +148,7 @@ func (s *regexpSearch) regexpsAcceptEnd(state regexpSearchState) bool {
 	return true
 }
 
-// advanceRegexps returns the state after one more character; alive is false if no longer text can be one that is looked for.
+// advanceRegexps returns the state after one more character; alive is false if no longer text can match as required.
 func (s *regexpSearch) advanceRegexps(state regexpSearchState, r rune) (next regexpSearchState, alive bool) {
 	next = regexpSearchState{before: r, text: state.text + string(r)}
 	for i, program := range s.programs {
@@ -212,7 +212,7 @@ func (state regexpSearchState) regexpSearchKey() string {
 	return b.String()
 }
 
-// representativeRunesOfRegexps returns characters of which each other character has one that no program tells from it. Letters come
+// representativeRunesOfRegexps returns a character from each class of characters that no program tells apart. Letters come
 // first, so that an example looks like a name.
 func representativeRunesOfRegexps(programs []*syntax.Prog) []rune {
 	borders := []rune{0, '\n', '\n' + 1, '0', '9' + 1, 'A', 'Z' + 1, '_', '_' + 1, 'a', 'z' + 1}

@@ -5,7 +5,6 @@ package rule
 import (
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/config"
+	"github.com/tachometer-metrics/tachometer/pkg/golden"
 )
 
 // compileRemoteRule compiles a rule, given as lines of YAML, on a backend with these labels.
@@ -79,15 +79,7 @@ func TestTextGolden(t *testing.T) {
 		fmt.Fprintf(&b, "%s\n  shared: %t\n  expr:   %s\n  times:  %s\n  needed: %v\n  window: %v\n\n",
 			strings.Join(lines, "\n"), r.Shared(), text.Expr, text.Times, text.TimesNeeded, text.Window)
 	}
-	const file = "testdata/texts.golden"
-	if *updateGolden {
-		if err := os.WriteFile(file, []byte(b.String()), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if diff := cmp.Diff(string(readTestFile(t, file)), b.String()); diff != "" {
-		t.Errorf("%s (-want +got):\n%s\nrewrite with -update", file, diff)
-	}
+	golden.Compare(t, "testdata/texts.golden", b.String())
 }
 
 // TestKey: the key is equal for queries with a common evaluation, and different otherwise.

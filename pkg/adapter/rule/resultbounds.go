@@ -1,4 +1,4 @@
-// Bounds of results: an expression whose filters leave nothing, whatever the series.
+// Bounds of results: an expression with filters that leave nothing of any series.
 
 package rule
 
@@ -32,18 +32,18 @@ func (b numberBounds) isWithinRuleBounds(o numberBounds) bool {
 	return b.low >= o.low && b.high <= o.high
 }
 
-// resultBounds are what is known of an expression's results, whatever the series.
+// resultBounds are the known bounds of an expression's results, for any series.
 type resultBounds struct {
 	numbers numberBounds
 	// always is set if there is a result without labels, and a number, also without any series.
 	always bool
 	// never is why there is no result; nil if there may be one. unusable is why every result is NaN or infinite.
 	never, unusable error
-	// core is the text of the expression whose values pass these bounds, if only comparisons and `and` are around it. It is empty if
+	// core is the text of the expression with the values that pass these bounds, if only comparisons and `and` are around it. It is empty if
 	// several of its results may have the same labels. whole is set if all its values within numbers are results.
 	core  string
 	whole bool
-	// reads are selectors without whose series there is no result, lacks those with whose series there is none.
+	// reads are selectors: without their series there is no result. lacks are selectors: with their series there is none.
 	reads, lacks []string
 }
 
@@ -80,8 +80,6 @@ func measureRuleBounds(expr parser.Expr) resultBounds {
 	switch e := expr.(type) {
 	case *parser.ParenExpr:
 		return measureRuleBounds(e.Expr)
-	case *parser.StepInvariantExpr:
-		return measureRuleBounds(e.Expr)
 	case *parser.NumberLiteral:
 		if math.IsNaN(e.Val) {
 			return unknownRuleBounds()
@@ -94,7 +92,8 @@ func measureRuleBounds(expr parser.Expr) resultBounds {
 		return resultBounds{numbers: b.numbers, never: b.never} // it looks at several times
 	case *parser.UnaryExpr:
 		b := measureRuleBounds(e.Expr)
-		if b.core, b.whole = "", false; e.Op == parser.SUB {
+		if e.Op == parser.SUB {
+			b.core, b.whole = "", false
 			b.numbers = numberBounds{-b.numbers.high, -b.numbers.low}
 		}
 		return b
@@ -165,7 +164,7 @@ func sumRuleBounds(b numberBounds) numberBounds {
 	return sum
 }
 
-// callBounds are the bounds of functions, whatever their arguments. Counters do not decrease.
+// callBounds are the bounds of functions, for any arguments. Counters do not decrease.
 var callBounds = map[string]numberBounds{
 	"rate": notNegative, "increase": notNegative, "irate": notNegative, "changes": notNegative, "resets": notNegative,
 	"abs": notNegative, "exp": notNegative, "sgn": {-1, 1}, "time": notNegative, "timestamp": notNegative,
@@ -261,7 +260,7 @@ func (b numberBounds) formatRuleBounds() string {
 	return fmt.Sprintf("from %.6g to %.6g", b.low, b.high)
 }
 
-// formatRuleBound words a bound. A strict comparison has the next float as its bound, whose neighbour is the number that a person wrote.
+// formatRuleBound words a bound. A strict comparison has the next float as its bound: its neighbour is the number that a person wrote.
 func formatRuleBound(at, beyond string, bound, toward float64) string {
 	text := func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
 	if written := math.Nextafter(bound, toward); len(text(written)) < len(text(bound)) {

@@ -120,13 +120,11 @@ func isRuleRangeOfOneMetric(expr parser.Expr) bool {
 
 // isRuleExprWithoutLabels reports whether results have no labels at all.
 func isRuleExprWithoutLabels(expr parser.Expr) bool {
-	switch e := expr.(type) {
-	case *parser.ParenExpr:
-		return isRuleExprWithoutLabels(e.Expr)
-	case *parser.AggregateExpr:
-		return !choosesRuleSeries(e) && !e.Without && len(e.Grouping) == 0
+	if inner := innerRuleExpr(expr); inner != nil {
+		return isRuleExprWithoutLabels(inner)
 	}
-	return false
+	e, ok := expr.(*parser.AggregateExpr)
+	return ok && !choosesRuleSeries(e) && !e.Without && len(e.Grouping) == 0
 }
 
 // measureRuleIntersection sets the bounds of `and`.
@@ -143,7 +141,7 @@ func measureRuleIntersection(e *parser.BinaryExpr, left, right resultBounds, b *
 	}
 }
 
-// measureRuleComparison sets the bounds of a comparison that drops elements. Its values are those of the left side, or of the vector
+// measureRuleComparison sets the bounds of a comparison that drops elements. Its values come from the left side, or from the vector
 // beside a number.
 func measureRuleComparison(e *parser.BinaryExpr, left, right resultBounds, b *resultBounds) {
 	op, kept, other := e.Op, left, right

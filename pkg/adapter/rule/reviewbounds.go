@@ -30,7 +30,7 @@ const (
 	maxRuleSteps = 1_000_000
 )
 
-// ValidateReviewedRules returns a fault for each rule whose check could take much time or memory. It looks at texts alone, and is for
+// ValidateReviewedRules returns a fault for each rule that could take much time or memory to check. It looks at texts alone, and is for
 // rules that come with a request; an operator's configuration has no such bounds.
 func ValidateReviewedRules(cfg *config.Config) config.Faults {
 	var faults config.Faults

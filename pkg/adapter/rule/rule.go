@@ -31,10 +31,10 @@ type Rule struct {
 	External bool
 	// Namespaced adds the request's namespace as a matcher. The result must then have this label.
 	Namespaced bool
-	// Namespaces are the namespaces whose series the rule reads, whatever the request's; empty if the rule does not fix
+	// Namespaces are the namespaces that the rule reads, for a request in any; empty if the rule does not fix
 	// them: it then reads the request's namespace if Namespaced, and all otherwise.
 	Namespaces []string
-	// HasTargets marks a rule with targets of its own: Namespaces are then their sources, whose every target must answer.
+	// HasTargets marks a rule with targets of its own: Namespaces are then their sources, and every target there must answer.
 	HasTargets bool
 	// Series is set for a metric of objects that comes from targets: the same rule over the series of all objects, as of an external
 	// metric. The series of an object have its namespace and name in TargetLabels.
@@ -46,10 +46,10 @@ type Rule struct {
 	Window config.Window
 	// Aggregate says how to compute an object's value from the values of its pods.
 	Aggregate config.Aggregate
-	// NonAdditive is a gauge of a pattern rule whose values do not add up, by its name: an object has no value then, nor a pod with several
+	// NonAdditive is a gauge of a pattern rule with values that do not add up, by its name: an object has no value then, nor a pod with several
 	// series. It is empty if they may add up, and if the rule's author chose the aggregate.
 	NonAdditive string
-	// SeriesKind says what each series of an external rule is if their sum has no meaning, such as "a quantile"; empty if it may have one.
+	// SeriesKind is the kind of each series of an external rule if their sum has no meaning, such as "a quantile"; empty if it may have one.
 	SeriesKind string
 	// OnMissing substitutes a missing value; nil means an error.
 	OnMissing *float64
@@ -85,7 +85,7 @@ type Rule struct {
 // PerPod returns whether results are per pod. Objects of other resources are then aggregated from their pods.
 func (r *Rule) PerPod() bool { return !r.External && !r.namesObjects }
 
-// SourceNamespaces returns the namespaces whose series the rule reads for a request in the namespace asked: at least one, and a
+// SourceNamespaces returns the namespaces that the rule reads for a request in the namespace asked: at least one, and a
 // single empty name for all namespaces. The caller must not change the slice.
 func (r *Rule) SourceNamespaces(asked string) []string {
 	switch {
@@ -98,7 +98,7 @@ func (r *Rule) SourceNamespaces(asked string) []string {
 }
 
 // Filters returns whether a comparison or `unless` of the expression may leave an object without a result that has series. It is false for a
-// template, whose expression depends on the request.
+// template: its expression depends on the request.
 func (r *Rule) Filters() bool { return r.filters }
 
 // Shared returns whether a common evaluation gives each object the same value as its own evaluation would, with
@@ -114,18 +114,18 @@ type Template struct {
 	// Render returns the expression.
 	Render func(Query) (string, error)
 	// RenderSample returns the expression of the same query for series with a made-up name; nil if the template depends on no
-	// name. A query whose sample reads the namespace of the request alone must do so too.
+	// name. If the sample query reads the namespace of the request alone, every query must do so too.
 	RenderSample func(Query) (string, error)
 }
 
-// WithTemplate returns a copy of r whose expression t makes. The copy is never Shared.
+// WithTemplate returns a copy of r with an expression that t makes. The copy is never Shared.
 func (r Rule) WithTemplate(t Template) *Rule {
 	r.template, r.shared = t, false
 	r.namesObjects = !r.External && r.Resource != podsResource
 	return &r
 }
 
-// Families returns the families for the scraper to request, sorted: those that the expression reads, and those of the
+// Families returns the families for the scraper to request, sorted: the ones in the expression, and in the
 // rules that are next. The caller must not change the slice.
 func (r *Rule) Families() []string {
 	if r.next == nil {
@@ -143,7 +143,7 @@ func (r *Rule) ReadFamilies() []string { return r.expr.families }
 // its newest sample; nil if r is not per pod, or of a remote backend.
 func (r *Rule) Presence() *Rule { return r.presence }
 
-// Next returns the rule to try for a pod whose page has no family of r, or has it with a type that does not fit; nil
+// Next returns the rule to try for a pod if its page has no family of r, or has it with a type that does not fit; nil
 // without any. Patterns alone have one: the next pattern of the same resource that serves the metric.
 func (r *Rule) Next() *Rule { return r.next }
 
@@ -152,7 +152,7 @@ func (r *Rule) HasWindow() bool { return r.expr.windowCount > 0 }
 
 // Span returns how far back the expression looks with this window: the longest sum of ranges from the outermost
 // subquery to a selector. It is zero if the expression reads only the newest samples. A value is right only for an
-// object whose samples reach back this far.
+// object if its samples reach back this far.
 func (r *Rule) Span(window time.Duration) time.Duration { return r.expr.longestRuleSpan(window) }
 
 // Query is a rule to evaluate, with namespace, objects and selector.
@@ -181,7 +181,7 @@ type Query struct {
 
 // Expr returns the expression for objects (nil: any; they may be fewer than q.Objects), with window for $window. It
 // adds the matchers for namespace, objects and selector to each selector, beside its own matchers. Equal queries give
-// equal text, whatever the order of objects.
+// equal text, in any order of objects.
 func (q Query) Expr(window time.Duration, objects []string) string {
 	return q.Rule.expr.fillRuleHoles(q.ruleObjectMatchers(objects), window)
 }

@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	// expandedRuleBytes are about the bytes of an expanded rule, and expandedNameRatio those for each byte of its name.
+	// expandedRuleBytes are about the bytes of an expanded rule, and expandedNameRatio the bytes for each byte of its name.
 	expandedRuleBytes, expandedNameRatio = 8 << 10, 32
 	// maxCachedRuleBytes bounds the expanded rules.
 	maxCachedRuleBytes = memorybounds.ExpandedRules

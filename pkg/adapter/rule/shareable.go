@@ -12,17 +12,12 @@ import (
 // the labels must not influence a result, and results must have the labels of their series. It returns true only if
 // both are certain.
 func isShareableRuleExpr(expr parser.Expr, labels []string) bool {
+	if inner := innerRuleExpr(expr); inner != nil {
+		return isShareableRuleExpr(inner, labels)
+	}
 	switch e := expr.(type) {
-	case *parser.VectorSelector, *parser.MatrixSelector:
+	case *parser.VectorSelector:
 		return true
-	case *parser.SubqueryExpr:
-		return isShareableRuleExpr(e.Expr, labels)
-	case *parser.ParenExpr:
-		return isShareableRuleExpr(e.Expr, labels)
-	case *parser.UnaryExpr:
-		return isShareableRuleExpr(e.Expr, labels)
-	case *parser.StepInvariantExpr:
-		return isShareableRuleExpr(e.Expr, labels)
 	case *parser.AggregateExpr:
 		for _, l := range labels {
 			if slices.Contains(e.Grouping, l) == e.Without {

@@ -1,4 +1,4 @@
-// The sources of a rule: the namespaces whose pods may feed it.
+// The sources of a rule: the namespaces with pods that may feed it.
 
 package rule
 

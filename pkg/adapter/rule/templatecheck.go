@@ -140,7 +140,7 @@ func (t *exprTree) writesRuleLabel(label string) (writes bool) {
 	return writes
 }
 
-// namespaceOfRuleText returns the namespace that the query itself selects, whatever the request; empty if there is none.
+// namespaceOfRuleText returns the namespace that the query itself selects for any request; empty if there is none.
 func (q Query) namespaceOfRuleText(text string, t *exprTree) string {
 	for _, v := range t.selectors {
 		for _, m := range v.LabelMatchers {

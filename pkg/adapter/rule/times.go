@@ -147,20 +147,13 @@ func (s sampleTimes) alternateRuleSampleTimes(other sampleTimes) sampleTimes {
 
 // collectRuleSampleTimes returns the times behind the results of an expression.
 func collectRuleSampleTimes(expr parser.Expr) sampleTimes {
+	if inner := innerRuleExpr(expr); inner != nil {
+		return collectRuleSampleTimes(inner)
+	}
 	switch e := expr.(type) {
 	case *parser.VectorSelector:
 		p := newRuleSampleTimesPath(e)
 		return sampleTimes{[]*timesPath{p}, [][]*timesPath{{p}}}
-	case *parser.MatrixSelector:
-		return collectRuleSampleTimes(e.VectorSelector)
-	case *parser.SubqueryExpr:
-		return collectRuleSampleTimes(e.Expr)
-	case *parser.ParenExpr:
-		return collectRuleSampleTimes(e.Expr)
-	case *parser.UnaryExpr:
-		return collectRuleSampleTimes(e.Expr)
-	case *parser.StepInvariantExpr:
-		return collectRuleSampleTimes(e.Expr)
 	case *parser.AggregateExpr:
 		return collectRuleAggregateSampleTimes(e)
 	case *parser.BinaryExpr:

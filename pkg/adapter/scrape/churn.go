@@ -10,7 +10,7 @@ import (
 )
 
 // maxNewPages is the number of pages with new series only that a target may have within the retention, each with as many samples as a
-// page may have: its first page, and that of a program that begins anew. The store so holds at most three times MaxSamples
+// page may have: its first page, and the first of a program that begins anew. The store so holds at most three times MaxSamples
 // series of a target: the series of its newest page, and twice as many that have ended.
 const maxNewPages = 2
 

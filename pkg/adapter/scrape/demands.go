@@ -22,7 +22,7 @@ type demandAges struct {
 // demandedFamily is a family demanded of the pods of a namespace.
 type demandedFamily struct{ namespace, family string }
 
-// standingFamilies are the joined families of a target, and those of autoscalers.
+// standingFamilies are the joined families of a target, and of autoscalers.
 type standingFamilies struct{ namespace, families, standing string }
 
 // readersRank is added to the rank of a family that no autoscaler demands.

@@ -82,7 +82,7 @@ func (s *targetStatus) recordScrape(j *scrapeJob, o scrapeOutcome, now time.Time
 	s.pageAt, s.broken, s.refusedAt, s.seriesEnded = now, false, time.Time{}, false
 }
 
-// recordScrapedFamily records what a page that ended at now has of a family. steady is set if all scrapes before it were on time.
+// recordScrapedFamily records a family's part of a page that ended at now. steady is set if all scrapes before it were on time.
 func (p *familyStatus) recordScrapedFamily(f exposition.FamilyResult, rejected error, steady bool, now time.Time) {
 	p.decreasing, p.rejected, p.noRoom = f.Decreasing, "", false
 	p.held, p.heldCount, p.newestOwn = f.Held > 0, f.HeldCounts, f.NewestOwn
@@ -183,7 +183,7 @@ func (m *Manager) Decreases(namespace, pod string, families []string) bool {
 }
 
 // RejectedSince returns the time since which one of these families is rejected on the accepted pages of a pod, and whether its series
-// have ended, because the appender has no room: what a window still has of them is a part. The time is zero if none is rejected.
+// have ended, because the appender has no room: a window has only a part of them. The time is zero if none is rejected.
 func (m *Manager) RejectedSince(namespace, pod string, families []string) (since time.Time, ended bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -201,7 +201,7 @@ func (m *Manager) RejectedSince(namespace, pod string, families []string) (since
 	return since, ended
 }
 
-// SilentSince returns the time of the newest accepted page of a pod whose last scrape failed, and whether its series ended since,
+// SilentSince returns the time of the newest accepted page of a pod after a failed scrape, and whether its series ended since,
 // because its process is away. The time is zero if the last scrape succeeded, or if no page was accepted.
 func (m *Manager) SilentSince(namespace, pod string) (page time.Time, ended bool) {
 	m.mu.Lock()

@@ -34,7 +34,7 @@ type statusError struct {
 	wantsTLS   bool   // the response says that the port expects TLS
 }
 
-// speaksTLS is the cause of a target whose port expects TLS.
+// speaksTLS is the cause of a failure at a port that expects TLS.
 const speaksTLS = "the target speaks TLS: annotate prometheus.io/scheme: \"https\""
 
 func newScrapeStatusError(code int, location string, wantsTLS bool) *statusError {

@@ -149,7 +149,7 @@ func (m *Manager) startScrape(l *scrapeLoop, now time.Time) *scrapeJob {
 // that it counted since its last scrape.
 const endingInterval = time.Second
 
-// maxBeginningIntervals is the greatest age of a process at its first page whose counters get a zero at their beginning, in
+// maxBeginningIntervals is the greatest age of a process at its first page with which its counters get a zero at their beginning, in
 // scrape intervals. Between the zero and the page counts are taken for even, and a process that is found late may have
 // counted nothing for a while: the rate from its first page on is nearer to the truth.
 const maxBeginningIntervals = 5

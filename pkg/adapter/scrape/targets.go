@@ -116,7 +116,7 @@ func (m *Manager) finishRetiredScrapeLoop(l *scrapeLoop) {
 }
 
 // succeedScrapeLoop lets a new loop take the place of another URL's loop of the same pod: the pod is known to have had the
-// families of that loop, whose series go on until the first scrape of the new loop.
+// families of that loop; their series go on until the first scrape of the new loop.
 func (m *Manager) succeedScrapeLoop(l *scrapeLoop) {
 	before := m.loops[l.key]
 	if before == nil || !l.succeedsScrapeLoop(before) {
@@ -191,7 +191,7 @@ func (m *Manager) endRetiredScrapeLoop(l *scrapeLoop) {
 // maxReadinessLag is how much later than its process's end a pod is known not to be ready, in scrape intervals.
 const maxReadinessLag = 2
 
-// endFailedScrapeSeries ends the series of a target whose last scrape failed, if it serves nothing: the pod is not ready, or another process
+// endFailedScrapeSeries ends the series of a target after a failed scrape, if it serves nothing: the pod is not ready, or another process
 // takes the place of its own. Counts go on with the next page of the same process, and begin anew if a process comes back with
 // less. A ready pod may serve requests beside its failing page: its series go on. If it is not known whether the process is
 // the same, only a refused connection shows that nothing is served.
@@ -214,7 +214,7 @@ func (m *Manager) endFailedScrapeSeries(l *scrapeLoop, now time.Time) {
 	l.newestSample = t
 }
 
-// endUnseenScrapeCounts moves the end of a target's counters to the time until which the pod was ready again: what it counted since their
+// endUnseenScrapeCounts moves the end of a target's counters to the time until which the pod was ready again: its counts since their
 // end is on no page.
 func (m *Manager) endUnseenScrapeCounts(l *scrapeLoop, now time.Time) {
 	if l.parser == nil || !l.status.seriesEnded || l.readyAt.IsZero() {

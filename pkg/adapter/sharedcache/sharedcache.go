@@ -20,7 +20,7 @@ type Cache[K comparable, V any] struct {
 // share has the values of the namespace that asked for them first.
 type share struct {
 	namespace string
-	order     list.List // of *entry, the one that was used last in front
+	order     list.List // of *entry, the last used in front
 	bytes     int
 }
 

@@ -20,7 +20,7 @@ const (
 	seriesOverheadBytes = 240
 	// chunkCost is the memory of a chunk: its block, its slice header, and spare room for headers.
 	chunkCost = chunkBytes + 32
-	// prepaidChunks are the chunks that a series pays for from its beginning: what a steady counter holds. Room that only grows with
+	// prepaidChunks are the chunks that a series pays for from its beginning, as many as a steady counter holds. Room that only grows with
 	// the samples would be given away twice.
 	prepaidChunks = 2
 	// spareParts is the part of each bound that the namespace with the most leaves to the others: a sixteenth. A pod of another
@@ -29,14 +29,14 @@ const (
 	// parsedParts is the part of the bytes that Reserve gives out: a half, as a parser needs no more for a series than the store. Pages that
 	// are read cannot fill the store before it has their series.
 	parsedParts = 2
-	// parsedRatio is how many times the reserved bytes of a namespace may be those that are still free. So many greedy namespaces, which
+	// parsedRatio is how many times the reserved bytes of a namespace may exceed the free ones. So many greedy namespaces, which
 	// nothing evicts from their parsers, still leave room to the next.
 	parsedRatio = 8
 	// evictedParts is the part of a bound that an eviction frees at least, so that evictions stay rare.
 	evictedParts = 64
 )
 
-// namespaceUsage is what a namespace holds of the store. Store.mu guards series and reserved.
+// namespaceUsage is a namespace's part of the store. Store.mu guards series and reserved.
 type namespaceUsage struct {
 	namespace string
 	series    int64
@@ -53,7 +53,7 @@ type storeDimension struct {
 	held   func(*namespaceUsage) int64
 }
 
-// FullError rejects what has no room in the store. It is an ErrTooManySeries.
+// FullError rejects a series or a sample without room in the store. It is an ErrTooManySeries.
 type FullError struct {
 	// Namespace holds the most. If Own, it is the namespace that was rejected.
 	Namespace string
@@ -176,7 +176,7 @@ func (s *Store) findGreediestStoreUsage(held func(*namespaceUsage) int64) *names
 }
 
 // evictStoredSeries drops series of a namespace until it has freed so much of a dimension: first series that ended, then the newest. It
-// returns what it freed. The caller holds s.mu.
+// returns the freed bytes. The caller holds s.mu.
 func (s *Store) evictStoredSeries(u *namespaceUsage, d storeDimension, free int64) (freed int64) {
 	type candidate struct {
 		series *memSeries

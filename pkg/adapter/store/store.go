@@ -34,7 +34,7 @@ type Options struct {
 	Retention time.Duration
 	// MaxSeries bounds the series. Default 200,000.
 	MaxSeries int
-	// MaxBytes bounds the memory of the series, with what Reserve took, which is half of it at most. Default memorybounds.Store.
+	// MaxBytes bounds the memory of the series and the reservations, which are half of it at most. Default memorybounds.Store.
 	MaxBytes int64
 
 	// Reconfigure ignores the following options.
@@ -69,7 +69,7 @@ type Store struct {
 	options      atomic.Pointer[Options] // with defaults; never changed, but replaced
 	metrics      metrics
 	sampleCount  atomic.Int64
-	byteCount    atomic.Int64 // of all usages, with what they reserved
+	byteCount    atomic.Int64 // of all usages, with their reservations
 	visitBuffers sync.Pool    // of *visitBuffers
 
 	// mu guards the fields below, and ref and nextSameHash of every series. No code locks it while it holds a series' own lock.
@@ -99,7 +99,7 @@ func New(opts Options) *Store {
 	return s
 }
 
-// Reconfigure replaces the options, except those that only New reads. Series beyond a lower MaxSeries stay until they get no samples for
+// Reconfigure replaces the options, except the options that only New reads. Series beyond a lower MaxSeries stay until they get no samples for
 // the retention.
 func (s *Store) Reconfigure(opts Options) {
 	opts = opts.withDefaults()
@@ -147,7 +147,7 @@ func (s *Store) appendToStoredSeries(target *memSeries, t int64, v float64) (don
 	}
 	chunks := len(target.chunks)
 	grown, ok := target.appendStoredSample(t, v, s.oldestStoredTime(t))
-	if chunks != len(target.chunks) { // under the lock: a drop gives back what was charged
+	if chunks != len(target.chunks) { // under the lock: a drop gives back the charge
 		s.chargeStoreBytes(target.usage, storedChunksCost(len(target.chunks))-storedChunksCost(chunks))
 		overflows = s.byteCount.Load() > s.options.Load().MaxBytes
 	}

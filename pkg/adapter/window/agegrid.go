@@ -66,7 +66,7 @@ func meanWindowIncrementInterval(pods []History) int64 {
 }
 
 // meanWindowTotalInterval returns the mean length of all increments of the punctual pods; 0 without any. A pod that leaves is scraped sooner:
-// cells of the length of its last increments would divide those of the others, as if these were even.
+// cells of the length of its last increments would divide the others' increments, as if these were even.
 func meanWindowTotalInterval(pods []History) int64 {
 	newest := int64(0)
 	for _, h := range pods {

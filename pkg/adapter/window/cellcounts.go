@@ -23,7 +23,7 @@ const (
 	// minTrimDeviance is the least G for leaving out the old end of the newer part: one standard deviation. Leaving
 	// it out by mistake costs some events. Keeping it by mistake costs the bias of a whole increment.
 	minTrimDeviance = 1
-	// maxTrimIntervals bounds what is left out: increments with a step inside are in the two intervals around it.
+	// maxTrimIntervals bounds the intervals left out: increments with a step inside are in the two intervals around it.
 	maxTrimIntervals = 2
 )
 
@@ -35,7 +35,7 @@ type cellCounts struct {
 	blur       float64           // events by which parts differ by mistake
 }
 
-// youngPod is a pod whose samples begin at a cell within the longest window.
+// youngPod is a pod with its first sample at a cell within the longest window.
 type youngPod struct {
 	history History
 	since   int

@@ -41,7 +41,7 @@ const (
 )
 
 // totalCounts are the counts of all pods in cells of equal length, newest first. An increment that spans cells is
-// divided among them by time. The variances are those of independent Poisson increments.
+// divided among them by time. The variances are of independent Poisson increments.
 type totalCounts struct {
 	cells        int
 	n, variance  [maxCells]float64
@@ -83,7 +83,7 @@ func (t *totalCounts) spreadWindowIncrement(i Increment, end, step int64) {
 }
 
 // estimateWindowDispersion estimates φ from the differences between cells. It returns 1 where counts vary as Poisson's do, and
-// +Inf without enough evidence: a single batch looks like a step. The histories of pods may be their total, each has those of single pods.
+// +Inf without enough evidence: a single batch looks like a step. The histories of pods may be their total; each has the histories of single pods.
 func estimateWindowDispersion(pods, each []History, g *ageGrid) float64 {
 	step := max(g.interval, (g.maxWindow+maxCells-1)/maxCells)
 	end := g.commonWindowCellEnd(pods)
@@ -206,7 +206,7 @@ func (g *ageGrid) isPunctualInWindow(h History) bool {
 	return len(h) > 0 && float64(g.now-h[len(h)-1].From) < maxLateIntervals*float64(g.interval)
 }
 
-// punctualWindowPods returns the pods without those that are late, whose missing counts would look like a step; all pods if all are late.
+// punctualWindowPods returns the pods that are not late; the missing counts of late pods would look like a step. It returns all pods if all are late.
 func (g *ageGrid) punctualWindowPods(pods []History) []History {
 	late := func(h History) bool { return len(h) > 0 && !g.isPunctualInWindow(h) }
 	if !slices.ContainsFunc(pods, late) || !slices.ContainsFunc(pods, g.isPunctualInWindow) {

@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	// minSharedLoad is the least part of the older load whose pods must change for a change of the group's load: all of up to 20 equal
+	// minSharedLoad is the least part of the older load that must come from changed pods for a change of the group's load: all of up to 20 equal
 	// pods. Where load moves to one pod, all others show it before that pod is scraped.
 	minSharedLoad = 0.95
 	// minSharedChange is the least change of such a pod, as a part of the change that its part of the load would have.
@@ -57,7 +57,7 @@ func endWindowHistories(pods []History, end int64) (until []History) {
 	return until
 }
 
-// ratesAroundWindowBegin returns the rates of the increments that began before a time and since oldest, and of those that began later,
+// ratesAroundWindowBegin returns the rates of the increments that began before a time and since oldest, and of later ones,
 // or the former again without the latter; false without the former.
 func (h History) ratesAroundWindowBegin(begin, oldest int64) (older, newer float64, ok bool) {
 	var n [2]float64

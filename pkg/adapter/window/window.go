@@ -14,7 +14,7 @@
 //
 //	n₁, n₂  the events counted in the newer and in the older part
 //	e₁, e₂  the events expected, if every pod had its own mean rate throughout: Σ rate × duration
-//	mᵢ      (n₁ + n₂) eᵢ / (e₁ + e₂): the events expected if both parts had the same rate, whatever it is
+//	mᵢ      (n₁ + n₂) eᵢ / (e₁ + e₂): the events expected if both parts had the same rate
 //	G       2 (n₁ ln n₁/m₁ + n₂ ln n₂/m₂), with n₁ and n₂ moved towards m₁ and m₂ by ½
 //
 // The parts differ if
@@ -45,7 +45,7 @@
 //   - A part may have a batch of each pod more or less than its length explains: where all counts are multiples of a size, n₁ and n₂ move by this
 //     size times the root of the number of pods. Periodic batches that come nearly once in an interval look steady, and then twice in some.
 //   - The newest page of a group's only pod may be older than it looks. There n₁ and n₂ move by the events of an interval,
-//     not by ½: what a single page shows is no step, unless it is more than the age of the page explains.
+//     not by ½: a change on a single page is no step, unless it is more than the age of the page explains.
 //   - A false alarm costs the more, the shorter the window it leaves, and there are more short parts than long ones.
 //     The logarithms (as in Dümbgen and Spokoiny, Multiscale testing, 2001) make up for both.
 //
@@ -70,7 +70,7 @@ type Counter struct {
 	Among []History
 	// each has the single pods if Pods has their total.
 	each []History
-	// Sole is set if Pods has the only pod of its group: what the newest page alone shows may be the age of the page. Changes on the
+	// Sole is set if Pods has the only pod of its group: a change on the newest page alone may be the age of the page. Changes on the
 	// pages of several pods support each other.
 	Sole bool
 	// blur is the time by which counts are dated wrong, in scrape intervals.
@@ -115,7 +115,7 @@ func Choose(counter Counter, now int64, longest time.Duration) time.Duration {
 	return longest
 }
 
-// windowBlur returns the number of events whose time is uncertain, at the border of two parts.
+// windowBlur returns the number of events with an uncertain time, at the border of two parts.
 func (c Counter) windowBlur(g *ageGrid) float64 {
 	rates := 0.0
 	for _, h := range c.Pods {

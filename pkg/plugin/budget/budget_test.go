@@ -2,8 +2,6 @@ package budget
 
 import (
 	"bytes"
-	"flag"
-	"os"
 	"slices"
 	"testing"
 	"time"
@@ -11,11 +9,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tachometer-metrics/tachometer/pkg/golden"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/replay/replaytest"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 // TestMeasure: each stage is measured from the record, and the longest is named.
 func TestMeasure(t *testing.T) {
@@ -35,18 +32,7 @@ func TestMeasure(t *testing.T) {
 	if err := Print(&out, []Budget{b, {Name: "idle", Stages: Measure(replaytest.Log(replaytest.Spec("x"))).Stages}}, output.TableOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if *update {
-		if err := os.WriteFile("testdata/budget.golden", out.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	golden, err := os.ReadFile("testdata/budget.golden")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(golden), out.String()); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
+	golden.Compare(t, "testdata/budget.golden", out.String())
 }
 
 // TestGapsAreNoPeriods: a gap of the record is not the controller's period.

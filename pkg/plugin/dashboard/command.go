@@ -32,7 +32,7 @@ func (w commandWriter) writeShellCommand(words ...string) string {
 	return quoteShellWords(append(words, w.flags...))
 }
 
-// quoteShellWords joins words so that a shell takes each as one, whatever it holds.
+// quoteShellWords joins words so that a shell takes each as one, with any characters.
 func quoteShellWords(words []string) string {
 	quoted := make([]string, len(words))
 	for i, word := range words {

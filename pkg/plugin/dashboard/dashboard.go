@@ -57,7 +57,7 @@ type Options struct {
 // DecisionSource has the decisions of autoscalers. It may be used concurrently.
 type DecisionSource interface {
 	// ListDecisions returns the decisions about an autoscaler, newest first, and the time since which it knows all of them. Nil decisions
-	// are not known, and the error says why; beside others, it says what they lack.
+	// are not known, and the error says why; beside others, it says why they are incomplete.
 	ListDecisions(ctx context.Context, namespace, name string) (decisions []Decision, knownSince time.Time, err error)
 }
 

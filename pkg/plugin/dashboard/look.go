@@ -98,7 +98,7 @@ func (s *Server) readAutoscalerLooks(ctx context.Context, objects *inventory.Inv
 	return looks
 }
 
-// explainLooks explains each row, the first of those that need it with the adapter's record.
+// explainLooks explains each row. The first rows that need the adapter's record get it.
 func (s *Server) explainLooks(ctx context.Context, objects *inventory.Inventory, metrics reading.MetricReader, rows []top.Row, now time.Time) []*explain.Explanation {
 	all := make([]*explain.Explanation, len(rows))
 	for i := range rows {
@@ -115,7 +115,7 @@ func (s *Server) explainLooks(ctx context.Context, objects *inventory.Inventory,
 // maxLookRecords bounds the records that a look reads, all at a time: the adapter asks its other replicas for each.
 const maxLookRecords = 8
 
-// needsRecord reports whether the record says what a live read cannot: until when a number is held, and why an answer leaves a ready pod out.
+// needsRecord reports whether the record has more than a live read: until when a number is held, and why an answer leaves a ready pod out.
 func needsRecord(row top.Row, e *explain.Explanation) bool {
 	return row.State == top.StateHeld || slices.ContainsFunc(e.Pods, func(p explain.Pod) bool {
 		return p.Ready && slices.ContainsFunc(p.Values, func(v explain.PodValue) bool { return v.Value == "" && !e.IsBroken(v.Metric) })
@@ -141,7 +141,7 @@ func readLookRecords(ctx context.Context, rows []top.Row, explanations []*explai
 			return nil
 		})
 	}
-	_ = group.Wait() // no read fails the look: the page says what is not known
+	_ = group.Wait() // no read fails the look: the page shows the gap
 	return recorded
 }
 

@@ -1,6 +1,6 @@
 package dashboard
 
-// This file keeps what the looks showed: the numbers over an hour, and the decisions.
+// This file keeps the numbers of the looks over an hour, and the decisions.
 
 import (
 	"context"
@@ -101,7 +101,7 @@ func (l autoscalerLook) key() types.NamespacedName {
 	return types.NamespacedName{Namespace: l.view.Namespace, Name: l.view.Name}
 }
 
-// findAutoscalerRecord returns the record of an autoscaler, or nil for one that is new or was made anew.
+// findAutoscalerRecord returns the record of an autoscaler, or nil if the autoscaler is new or was made anew.
 func (b *recordBook) findAutoscalerRecord(look autoscalerLook) *autoscalerRecord {
 	record := b.records[look.key()]
 	if record == nil || record.last.scaler.UID != look.scaler.UID {

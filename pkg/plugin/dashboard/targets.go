@@ -23,7 +23,7 @@ type targetList struct {
 	Items   []targetView `json:"items"`
 	Failing int          `json:"failing"` // of All, with those beyond the bound of Items
 	All     int          `json:"all"`
-	Replica string       `json:"replica,omitempty"` // of the adapter, whose scrapes they are
+	Replica string       `json:"replica,omitempty"` // of the adapter, which scrapes them
 	Error   string       `json:"error,omitempty"`
 	Command string       `json:"command,omitempty"` // empty: the adapter serves no targets
 	read    time.Time
@@ -37,7 +37,7 @@ type targetView struct {
 	Reason    string `json:"reason"`
 }
 
-// readDashboardTargets returns the targets of the last read, or reads those of a replica of the adapter. An older adapter serves none.
+// readDashboardTargets returns the targets of the last read, or reads a replica's targets. An older adapter serves none.
 func (s *Server) readDashboardTargets(ctx context.Context, reader reading.Reader, last targetList, now time.Time) targetList {
 	if !last.read.IsZero() && now.Sub(last.read) < slowInterval {
 		return last

@@ -22,7 +22,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
 )
 
-// maxParallelVisits bounds the autoscalers whose metrics are read at a time: kube-apiserver serves others too.
+// maxParallelVisits bounds how many autoscalers have their metrics read at a time: kube-apiserver serves others too.
 const maxParallelVisits = 8
 
 // autoscalerVisit is the check of one autoscaler.
@@ -52,11 +52,11 @@ func (d *doctor) readDoctorVisits(ctx context.Context) []*autoscalerVisit {
 			return nil
 		})
 	}
-	_ = group.Wait() // no read fails the report: a check says what failed
+	_ = group.Wait() // no read fails the report: a check shows the failure
 	return visits
 }
 
-// checkDoctorAutoscaler judges an autoscaler whose metrics were read.
+// checkDoctorAutoscaler judges an autoscaler after its metrics were read.
 func (v *autoscalerVisit) checkDoctorAutoscaler() {
 	v.checkVisitedTarget()
 	v.checkVisitedRivals()
@@ -125,8 +125,8 @@ func (v *autoscalerVisit) checkVisitedRivals() {
 	}
 }
 
-// chooseSuperfluousAutoscaler returns the one of two autoscalers that is better deleted, whichever is first: KEDA would make its own anew, and
-// the older is probably the one that was there.
+// chooseSuperfluousAutoscaler returns the autoscaler to delete of two, in either order: KEDA would make its own anew, and
+// the older is probably the original.
 func chooseSuperfluousAutoscaler(a, b *autoscalingv2.HorizontalPodAutoscaler) *autoscalingv2.HorizontalPodAutoscaler {
 	byKEDA, age := kube.FindScaledObject(a) != "", a.CreationTimestamp.Compare(b.CreationTimestamp.Time)
 	switch {
@@ -238,7 +238,7 @@ func (v *autoscalerVisit) checkVisitedDisruptions(b *policyv1.PodDisruptionBudge
 		b.Name, b.Status.CurrentHealthy, b.Status.ExpectedPods, b.Status.DesiredHealthy), v.formatVisitCommand("describe pdb %s", b.Name))
 }
 
-// checkVisitedOwner warns that KEDA overwrites what a person changes in its autoscaler.
+// checkVisitedOwner warns that KEDA overwrites manual changes of its autoscaler.
 func (v *autoscalerVisit) checkVisitedOwner() {
 	owner, fix := kube.FindScaledObject(v.hpa), ""
 	if owner == "" {

@@ -1,4 +1,4 @@
-// What the spec of an autoscaler keeps it from, by the wishes of now.
+// The limits in an autoscaler's spec that hold back its present wishes.
 
 package doctor
 
@@ -36,7 +36,7 @@ func (v *autoscalerVisit) checkVisitedBehavior() {
 	v.checkVisitedTolerance()
 }
 
-// checkVisitedTolerance warns of a tolerance that hides what the default tolerance would not.
+// checkVisitedTolerance warns of a tolerance that hides a change above the default tolerance.
 func (v *autoscalerVisit) checkVisitedTolerance() {
 	usual := replay.Settings().Tolerance
 	for i, d := range v.decisions {

@@ -148,7 +148,7 @@ func (d *doctor) checkDoctorRegistration(service *apiregistration.APIService) {
 	}
 }
 
-// needsDoctorAPIService reports whether the HPA controller reads a registered version: of custom metrics the one of the higher priority.
+// needsDoctorAPIService reports whether the HPA controller reads a registered version: of custom metrics only the version with the higher priority.
 func (d *doctor) needsDoctorAPIService(service *apiregistration.APIService) bool {
 	switch service.Name {
 	case checkedAPIServices[1]:
@@ -168,7 +168,7 @@ func (d *doctor) brokenServiceStatus(service *apiregistration.APIService) Status
 	return StatusWarning
 }
 
-// checkDoctorAvailability checks what kube-apiserver says of its connection to the adapter.
+// checkDoctorAvailability checks kube-apiserver's condition about its connection to the adapter.
 func (d *doctor) checkDoctorAvailability() {
 	for _, s := range d.services {
 		d.addDoctorAvailabilityCheck(s, d.brokenServiceStatus(s))
@@ -197,7 +197,7 @@ func (d *doctor) addDoctorAvailabilityCheck(s *apiregistration.APIService, broke
 // rejectedProxy matches the status of an aggregated server that does not accept kube-apiserver as a proxy.
 var rejectedProxy = regexp.MustCompile(`bad status from \S+: 40[13]`)
 
-// describeDoctorPath says what is left of the way from kube-apiserver to a ready adapter, or nothing where another hop is broken.
+// describeDoctorPath describes the rest of the way from kube-apiserver to a ready adapter; it is empty if another hop is broken.
 func (d *doctor) describeDoctorPath(s *apiregistration.APIService, message string) string {
 	switch {
 	case d.adapter.podPort == 0, !d.isDoctorAdapterService(s), slices.ContainsFunc(d.report.Checks, func(c Check) bool { return c.Status == StatusFail && c.Name != "available" }):
@@ -322,7 +322,7 @@ func (d *doctor) checkDoctorAdapterPods(ctx context.Context, service *corev1.Ser
 	}
 }
 
-// isDoctorPodOver reports whether a pod has ended, such as one that was evicted: no Service goes to it.
+// isDoctorPodOver reports whether a pod has ended, by an eviction for example: no Service goes to it.
 func isDoctorPodOver(pod corev1.Pod) bool {
 	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
 }
@@ -420,7 +420,7 @@ func findRestartedContainer(pod *corev1.Pod) *corev1.ContainerStatus {
 	return nil
 }
 
-// listDoctorContainerStatuses returns the states of a pod's init containers, then those of its containers.
+// listDoctorContainerStatuses returns the states of a pod's init containers, then of its containers.
 func listDoctorContainerStatuses(pod *corev1.Pod) []corev1.ContainerStatus {
 	return slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses)
 }

@@ -47,12 +47,12 @@ func (v *autoscalerVisit) judgeVisitedCondition(c autoscalingv2.HorizontalPodAut
 	case c.Reason == "AmbiguousSelector", c.Reason == "InvalidSelector": // no read of a metric shows these
 		return StatusFail, formatDescribeHPACommand(v.hpa)
 	case c.Type == autoscalingv2.ScalingActive && !v.hasBrokenAnswer():
-		return StatusWarning, formatDescribeHPACommand(v.hpa) // it reads again within 15 s; what warms up has a check of its own
+		return StatusWarning, formatDescribeHPACommand(v.hpa) // it reads again within 15 s; a metric that warms up has a check of its own
 	}
 	return StatusFail, formatDescribeHPACommand(v.hpa)
 }
 
-// formatWakingCommand returns the command that switches on an autoscaler whose target is at 0.
+// formatWakingCommand returns the command that switches on an autoscaler with its target at 0.
 func (v *autoscalerVisit) formatWakingCommand() string {
 	ref := v.hpa.Spec.ScaleTargetRef
 	target := strings.ToLower(ref.Kind) + "/" + ref.Name

@@ -123,7 +123,7 @@ func (d *doctor) expectsControllerReads(hpa *autoscalingv2.HorizontalPodAutoscal
 		hpa.Status.CurrentReplicas <= hpa.Spec.MaxReplicas && !begin.IsZero() && now.Sub(begin) > controllerSilence
 }
 
-// checkDoctorClock compares this machine's clock with the adapter's time of an answer. Ages of values are those by the adapter's clock.
+// checkDoctorClock compares this machine's clock with the adapter's time of an answer. Ages of values are by the adapter's clock.
 func (d *doctor) checkDoctorClock(answered time.Time) {
 	ahead := answered.Sub(d.Now()).Round(time.Second)
 	if answered.IsZero() || ahead.Abs() < clockSkew {

@@ -2,10 +2,8 @@ package doctor
 
 import (
 	"bytes"
-	"flag"
 	"math"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -20,11 +18,10 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	apiregistration "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 
+	"github.com/tachometer-metrics/tachometer/pkg/golden"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/podpage"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 // breakages are the ways in which a newcomer's autoscaler does not work, each with the first check that says so.
 var breakages = map[string]struct {
@@ -598,19 +595,5 @@ func TestUnknownAutoscaler(t *testing.T) {
 func compareGolden(t *testing.T, name string, got []byte) {
 	t.Helper()
 	path := filepath.Join("testdata", name+".golden")
-	if *update {
-		if err := os.MkdirAll("testdata", 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("%s, rewritten by -update (-want +got):\n%s", path, diff)
-	}
+	golden.Compare(t, path, string(got))
 }

@@ -180,7 +180,7 @@ func describeAPIServer(addresses []string) string {
 	return "kube-apiserver (" + strings.Join(addresses, ", ") + ")"
 }
 
-// describeNarrowPolicy says whom a policy keeps from the adapter.
+// describeNarrowPolicy names the pods that a policy keeps from the adapter.
 func describeNarrowPolicy(p *networkingv1.NetworkPolicy, port corev1.ContainerPort, servers []string) string {
 	for _, rule := range p.Spec.Ingress {
 		if slices.ContainsFunc(rule.From, isPolicyBlock) {

@@ -59,7 +59,7 @@ func (e *Explanation) explainMetricDecision(i int, in hpa.Input) {
 	m.Steps = m.listExplainedDecisionSteps()
 }
 
-// noteCountedPods notes the pods whose own value does not count, with what counts in its place.
+// noteCountedPods notes the pods without a value that counts, with the number in its place.
 func (e *Explanation) noteCountedPods(metric int, in hpa.Input, d *hpa.MetricDecision) {
 	m := Metric{decision: *d, utilization: reading.TargetOf(in.HPA.Spec.Metrics[metric]).AverageUtilization != nil}
 	for i := range e.Pods {
@@ -239,7 +239,7 @@ func newExplainedSearch(m *Metric, i int, in hpa.Input) wishSearch {
 	perPod, wish, tolerance := unit/float64(m.countMultipliedPods(in.Pods)), float64(*m.Wish), m.decision.Tolerance
 	s := wishSearch{total: m.total, step: m.pods, wishAt: func(total int64) int32 { return decideExplainedTotal(m, i, in, total) }}
 	for _, at := range []float64{unit * (1 - tolerance.Down), unit * (1 + tolerance.Up), perPod * wish, perPod * (wish - 1)} {
-		s.edges = append(s.edges, int64(math.Floor(at+1e-3))) // the last total before the change, whatever the last bit of the product
+		s.edges = append(s.edges, int64(math.Floor(at+1e-3))) // the last total before the change; the last bit of the product may be wrong
 	}
 	slices.Sort(s.edges)
 	return s

@@ -84,11 +84,11 @@ type PodValue struct {
 	Time   time.Time     `json:"time,omitzero"`
 	Window time.Duration `json:"window,omitempty"`
 	Note   string        `json:"note,omitempty"`
-	// CountsAs is what counts in place of the pod's own value; empty: its own counts, or none does.
+	// CountsAs is the number that replaces the pod's own value; empty: its own counts, or none does.
 	CountsAs string `json:"countsAs,omitempty"`
 }
 
-// NoteCause replaces the note by a cause, with what counts in place of the missing value.
+// NoteCause replaces the note by a cause, with the number in place of the missing value.
 func (v *PodValue) NoteCause(cause string) {
 	if v.Note = cause; v.CountsAs != "" {
 		v.Note += ", counts as " + v.CountsAs
@@ -139,7 +139,7 @@ type Recorded struct {
 	Missing     string
 }
 
-// Live explains an autoscaler from what can be read now: its status, its pods and the answers of the metrics APIs.
+// Live explains an autoscaler from the cluster's present state: its status, its pods and the answers of the metrics APIs.
 func Live(ctx context.Context, scaler *autoscalingv2.HorizontalPodAutoscaler, opts Options) *Explanation {
 	workload := opts.Objects.WorkloadOf(scaler)
 	pods := opts.Objects.PodsOf(workload)

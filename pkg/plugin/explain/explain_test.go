@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -19,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
+	"github.com/tachometer-metrics/tachometer/pkg/golden"
 	"github.com/tachometer-metrics/tachometer/pkg/hpa"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
@@ -27,7 +26,6 @@ import (
 )
 
 var (
-	update      = flag.Bool("update", false, "rewrite the golden files")
 	explainTime = time.Date(2026, 11, 28, 12, 4, 0, 0, time.UTC)
 )
 
@@ -586,21 +584,7 @@ func TestPrint(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := filepath.Join("testdata", "held.golden")
-	if *update {
-		if err := os.MkdirAll("testdata", 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, out.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), out.String()); diff != "" {
-		t.Errorf("%s, rewritten by -update (-want +got):\n%s", path, diff)
-	}
+	golden.Compare(t, path, out.String())
 }
 
 // TestDisabledDirection: a disabled direction keeps the number, and shows no policies that are not in force.

@@ -48,7 +48,7 @@ type LoggedDecision struct {
 	// input is not recorded.
 	Metrics []Metric `json:"metrics,omitempty"`
 
-	kind string // of the cause: what makes looks the same, whatever the values
+	kind string // of the cause: looks with the same kind are alike, though their values differ
 }
 
 // NewLog returns the decisions of a complete record with their causes. Looks in a row that decide the same for the same reason are one

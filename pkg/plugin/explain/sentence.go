@@ -93,7 +93,7 @@ func quoteExplainedMessage(message string) string {
 	return " (" + message + ")"
 }
 
-// findDecidingMetric returns the metric with the highest wish. A metric without a wish comes before those that do not override it.
+// findDecidingMetric returns the metric with the highest wish. A metric without a wish comes before metrics that do not override it.
 func (e *Explanation) findDecidingMetric() *Metric {
 	var best *Metric
 	for i := range e.Metrics {
@@ -119,7 +119,7 @@ func (e *Explanation) overridesFailure(wish int32) bool {
 	return wish > e.Replicas || wish == e.Replicas && (e.Wanted != e.Replicas || wish == 0)
 }
 
-// describeExplainedHold says what happens to the wish: it is taken, or a limit, a window or a policy holds it.
+// describeExplainedHold describes the fate of the wish: it is taken, or a limit, a window or a policy holds it.
 func (e *Explanation) describeExplainedHold(scaler *autoscalingv2.HorizontalPodAutoscaler, m *Metric) string {
 	wish, window := *m.Wish, e.Stabilization[1].Window
 	wants := describeExplainedWish(wish)

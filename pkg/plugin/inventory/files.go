@@ -49,7 +49,7 @@ type FileOptions struct {
 
 // ReadFiles reads the manifests of the paths, each a file, a pattern of files, a folder, an https URL or "-". Kinds that no check is about
 // are skipped, and so are kustomize's patches. The templates of a Helm chart and the programs' configurations are unread, and a named
-// folder of kustomize is an error. An error names the file and the document; the inventory has what could be read.
+// folder of kustomize is an error. An error names the file and the document; the inventory has all other documents.
 func ReadFiles(ctx context.Context, paths []string, opts FileOptions) (*Inventory, error) {
 	i := &Inventory{Namespaces: map[string]map[string]string{}, UnknownFields: map[string][]string{}}
 	var errs []error
@@ -61,7 +61,7 @@ func ReadFiles(ctx context.Context, paths []string, opts FileOptions) (*Inventor
 	return i, errors.Join(errs...)
 }
 
-// readInventoryPath reads what a path of the command line names.
+// readInventoryPath reads a file, a folder or standard input, as a path of the command line names it.
 func (i *Inventory) readInventoryPath(ctx context.Context, path string, opts FileOptions) error {
 	switch {
 	case path == "-":
@@ -113,7 +113,7 @@ func (i *Inventory) addInventoryTree(root string, opts FileOptions) error {
 // kustomizationFiles are the names by which kustomize finds its file in a folder.
 var kustomizationFiles = []string{"kustomization.yaml", "kustomization.yml", "Kustomization"}
 
-// rejectKustomization returns an error for kustomize's file or its folder: what it applies is another text than its files have.
+// rejectKustomization returns an error for kustomize's file or its folder: the applied text differs from its files.
 func rejectKustomization(path string) error {
 	folder := path
 	if slices.Contains(kustomizationFiles, filepath.Base(path)) {
@@ -294,7 +294,7 @@ func (i *Inventory) addOtherWorkload(file, kind string, data []byte, namespace s
 	return nil
 }
 
-// newWorkloadSelector returns the selector of a manifest, or nil. That of a DeploymentConfig or a ReplicationController is labels alone.
+// newWorkloadSelector returns the selector of a manifest, or nil. A DeploymentConfig's or a ReplicationController's is labels alone.
 func newWorkloadSelector(v any) *metav1.LabelSelector {
 	fields, isObject := v.(map[string]any)
 	if !isObject {

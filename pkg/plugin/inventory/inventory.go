@@ -54,7 +54,7 @@ type Workload struct {
 	Group string
 	// Replicas are nil where the manifest leaves the number to the autoscaler.
 	Replicas *int32
-	// StatusReplicas are the pods that the workload's status counts, those of a rolling update included; 0 if unknown.
+	// StatusReplicas are the pods that the workload's status counts, also during a rolling update; 0 if unknown.
 	StatusReplicas int32
 	Selector       *metav1.LabelSelector
 	Template       corev1.PodTemplateSpec

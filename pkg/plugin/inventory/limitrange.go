@@ -23,7 +23,7 @@ func (i *Inventory) applyLimitRanges() {
 	}
 }
 
-// applyContainerDefaults sets what containers leave open. A default limit is max where it is not set, and a default request the default
+// applyContainerDefaults sets the amounts that containers leave open. A default limit is max where it is not set, and a default request the default
 // limit, then min. A container with a limit of its own has that for its request.
 func applyContainerDefaults(containers []corev1.Container, item corev1.LimitRangeItem) {
 	limits := mergeResourceLists(item.Default, item.Max)

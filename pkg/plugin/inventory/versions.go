@@ -15,7 +15,7 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
-// The annotations in which autoscaling/v1 carries what it has no fields for.
+// The annotations in which autoscaling/v1 carries settings that it has no fields for.
 const (
 	metricsAnnotation  = "autoscaling.alpha.kubernetes.io/metrics"
 	behaviorAnnotation = "autoscaling.alpha.kubernetes.io/behavior"
@@ -46,7 +46,7 @@ func decodeFileAutoscaler(data []byte) (*autoscalingv2.HorizontalPodAutoscaler, 
 	return hpa, err
 }
 
-// takeFirstVersionFields replaces metrics and behavior by those of autoscaling/v1: its CPU target and its annotations. kube-apiserver
+// takeFirstVersionFields replaces metrics and behavior by the fields of autoscaling/v1: its CPU target and its annotations. kube-apiserver
 // ignores annotations that cannot be parsed.
 func takeFirstVersionFields(hpa *autoscalingv2.HorizontalPodAutoscaler, data []byte) error {
 	var old autoscalingv1.HorizontalPodAutoscaler

@@ -33,7 +33,7 @@ type VerticalAutoscaler struct {
 	} `json:"spec"`
 }
 
-// verticalContainerPolicy says what is changed in a container; the name * means each container without a policy of its own.
+// verticalContainerPolicy lists the changed resources of a container; the name * means each container without a policy of its own.
 type verticalContainerPolicy struct {
 	ContainerName       string                 `json:"containerName"`
 	Mode                string                 `json:"mode"`
@@ -80,7 +80,7 @@ func (i *Inventory) VerticalAutoscalersOf(hpa *autoscalingv2.HorizontalPodAutosc
 	return found
 }
 
-// listContainerNames returns the named container, or those of the autoscaler's target; one without a name where they are unknown.
+// listContainerNames returns the named container, or all of the autoscaler's target; a single empty name where they are unknown.
 func (i *Inventory) listContainerNames(hpa *autoscalingv2.HorizontalPodAutoscaler, container string) []string {
 	w := i.WorkloadOf(hpa)
 	if container != "" || w == nil || len(w.Template.Spec.Containers) == 0 {
@@ -101,7 +101,7 @@ func (v *VerticalAutoscaler) changesRequests(resource corev1.ResourceName, conta
 	})
 }
 
-// findContainerPolicy returns the policy of a container, or that of all others; without one the defaults.
+// findContainerPolicy returns the policy of a container, or the policy for all others, or the defaults.
 func (v *VerticalAutoscaler) findContainerPolicy(container string) verticalContainerPolicy {
 	for _, name := range []string{container, "*"} {
 		for _, p := range v.Spec.ResourcePolicy.ContainerPolicies {

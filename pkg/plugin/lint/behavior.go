@@ -272,7 +272,7 @@ func lintDisabledDirections(s subject) []string {
 
 func lintWideTolerance(s subject) []string {
 	tolerance := lintedTolerance(s.hpa)
-	hidden := int(math.Floor(tolerance*float64(s.hpa.Spec.MaxReplicas) + 1e-9)) // 0.29 of 100 are 29, whatever the last bit
+	hidden := int(math.Floor(tolerance*float64(s.hpa.Spec.MaxReplicas) + 1e-9)) // 0.29 of 100 are 29, also if the last bit is wrong
 	wide := tolerance >= wideTolerance && hidden > 0 || s.hpa.Spec.MaxReplicas >= tolerablePods && hidden > 1
 	return newLintMessage(wide, "at %d pods, a tolerance of %.4g hides the need for %d", s.hpa.Spec.MaxReplicas, tolerance, hidden)
 }

@@ -1,4 +1,4 @@
-// Package lint judges an autoscaler together with its workload, its budget and its neighbours, before a load shows what is wrong.
+// Package lint judges an autoscaler together with its workload, its budget and its neighbours, before a load shows a fault.
 package lint
 
 import (

@@ -2,9 +2,7 @@ package lint
 
 import (
 	"bytes"
-	"flag"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,11 +14,10 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tachometer-metrics/tachometer/pkg/golden"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 )
-
-var update = flag.Bool("update", false, "rewrite docs/lint.md and the golden files")
 
 // sound is a set of manifests without a fault. The cases below spoil it by replacing text.
 const sound = `
@@ -768,16 +765,5 @@ func TestPage(t *testing.T) {
 		}
 	}
 	path := filepath.Join("..", "..", "..", "docs", "lint.md")
-	if *update {
-		if err := os.WriteFile(path, page.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	got, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(page.String(), string(got)); diff != "" {
-		t.Errorf("%s, rewritten by -update (-want +got):\n%s", path, diff)
-	}
+	golden.Compare(t, path, page.String())
 }

@@ -336,7 +336,7 @@ func lintUnreachableTarget(s subject) []string {
 }
 
 // sumLintedBounds returns the sums of the requests and the limits of a pod, or of one of its containers. The limit is nil where something has
-// none. Requests and limits of the pod as a whole go before those of its containers.
+// none. Requests and limits of the pod as a whole go before its containers' own.
 func sumLintedBounds(spec corev1.PodSpec, name corev1.ResourceName, container string) (request, limit *resource.Quantity) {
 	request, limit = &resource.Quantity{}, &resource.Quantity{}
 	for _, c := range podpage.Containers(&spec) {

@@ -136,7 +136,7 @@ func lintOverlappingSelectors(s subject) []string {
 	return append(messages, lintUnscaledPods(s)...)
 }
 
-// lintUnscaledPods looks for pods of Jobs and DaemonSets among those of a workload. A pod of a Job that
+// lintUnscaledPods looks for pods of Jobs and DaemonSets among the pods of a workload. A pod of a Job that
 // has ended well still counts: the controller takes it for a pod without a value.
 func lintUnscaledPods(s subject) []string {
 	selector := s.workload.PodSelector()

@@ -54,7 +54,7 @@ func (t *Table) Print(out io.Writer, opts TableOptions) error {
 	return w.Flush()
 }
 
-// shellWord is a text that a shell takes as one word, whatever stands around it.
+// shellWord is a text that a shell takes as one word, in any surroundings.
 var shellWord = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/@-]*$`)
 
 // IsShellWord reports whether a text can be part of a command that a person will paste. Names that Kubernetes checks always can; owner

@@ -31,7 +31,8 @@ type Reader struct {
 	Client kubernetes.Interface
 }
 
-// ReadCertificates returns the certificates that the pod serves on the port, the leaf first. It does not verify them.
+// ReadCertificates returns the certificates that the pod serves on the port, the leaf first. It does not verify them. It takes at most
+// handshakeTimeout; the error names the pod, and the port if kube-apiserver forwards it.
 func (r Reader) ReadCertificates(ctx context.Context, namespace, pod string, port int32) ([]*x509.Certificate, error) {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()

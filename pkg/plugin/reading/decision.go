@@ -42,7 +42,7 @@ func newReadingDecisionAnswer(spec autoscalingv2.MetricSpec, a Answer) hpa.Answe
 	return answer
 }
 
-// DecideMetrics returns the HPA's decision on each metric, whatever the limits of the autoscaler; none at 0 replicas.
+// DecideMetrics returns the HPA's decision on each metric, before the limits of the autoscaler; none at 0 replicas.
 func DecideMetrics(in hpa.Input) []hpa.MetricDecision {
 	if in.SpecReplicas == 0 {
 		return nil

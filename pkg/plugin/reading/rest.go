@@ -15,7 +15,7 @@ type RESTReader struct{ client rest.Interface }
 
 var _ Reader = RESTReader{}
 
-// NewRESTReader returns a reader that asks for JSON, whatever cfg prefers. It does not change cfg.
+// NewRESTReader returns a reader that asks for JSON, even if cfg prefers another format. It does not change cfg.
 func NewRESTReader(cfg *rest.Config) (RESTReader, error) {
 	plain := rest.CopyConfig(cfg)
 	plain.ContentType, plain.AcceptContentTypes = runtime.ContentTypeJSON, runtime.ContentTypeJSON+",*/*" // pods' own pages are text

@@ -65,7 +65,7 @@ func ReadLog(ctx context.Context, r reading.Reader, namespace, name string, sinc
 	return l, nil
 }
 
-// NameRecorders names the replicas whose records are in an answer.
+// NameRecorders names the replicas with records in an answer.
 func NameRecorders(s explainapi.Source) string {
 	names := slices.DeleteFunc(s.Recorders(), func(name string) bool { return name == "" })
 	if len(names) == 0 {
@@ -85,7 +85,7 @@ func DescribeBegin(s explainapi.Source) string {
 // beginSlack is the difference between the begins of two replicas' records that matters to nobody: replicas start together.
 const beginSlack = time.Minute
 
-// ListSourceNotes returns what an answer lacks since a replica's part is missing or begins late.
+// ListSourceNotes returns a note for each replica with a missing part of an answer, or a part that begins late.
 func ListSourceNotes(s explainapi.Source) []string {
 	var notes []string
 	for _, r := range s.Replicas {

@@ -1,4 +1,4 @@
-// Package replay compares the recorded decisions of an autoscaler with those of another spec on the same load.
+// Package replay compares the recorded decisions of an autoscaler with another spec's decisions on the same load.
 package replay
 
 import (
@@ -26,10 +26,10 @@ type Comparison struct {
 	Source    explainapi.Source `json:"source"`
 	From      time.Time         `json:"from"`
 	Until     time.Time         `json:"until"`
-	// Looks is the number of recorded looks, Computed of those with all inputs.
+	// Looks is the number of recorded looks, Computed the number with all inputs.
 	Looks    int `json:"looks"`
 	Computed int `json:"computed"`
-	// Reproduced is the number of looks whose recorded decision the arithmetic gives again from the recorded spec.
+	// Reproduced is the number of looks for which the arithmetic gives the recorded decision again from the recorded spec.
 	Reproduced int `json:"reproduced"`
 	// NotReproduced are the looks of which that is not so, each with its cause.
 	NotReproduced []Difference `json:"notReproduced,omitempty"`

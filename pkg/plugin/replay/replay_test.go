@@ -2,21 +2,17 @@ package replay
 
 import (
 	"bytes"
-	"flag"
-	"os"
 	"regexp"
 	"slices"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 
+	"github.com/tachometer-metrics/tachometer/pkg/golden"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/replay/replaytest"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 // TestPrint: the recorded spec gives its decisions again, and another spec has other numbers.
 func TestPrint(t *testing.T) {
@@ -37,18 +33,7 @@ func TestPrint(t *testing.T) {
 	if err := c.Print(&out, output.TableOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if *update {
-		if err := os.WriteFile("testdata/other.golden", out.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile("testdata/other.golden")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), out.String()); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
+	golden.Compare(t, "testdata/other.golden", out.String())
 }
 
 // TestReturningDifferences: a difference that comes again after looks without one is listed again.

@@ -83,7 +83,7 @@ func Read(ctx context.Context, objects *inventory.Inventory, metrics reading.Met
 			return nil
 		})
 	}
-	_ = group.Wait() // no read fails the table: a row says what failed
+	_ = group.Wait() // no read fails the table: a row shows the failure
 	return report
 }
 

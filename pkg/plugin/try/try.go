@@ -26,7 +26,7 @@ type Trial struct {
 	Namespace string    `json:"namespace"`
 	File      string    `json:"file"`
 	Time      time.Time `json:"time"`
-	// Faults are those of the file; with any, nothing is computed.
+	// Faults are the file's; with any, nothing is computed.
 	Faults []explainapi.RuleFault `json:"faults,omitempty"`
 	// Reviews are the adapter's answers, one for each metric that the file's rules serve.
 	Reviews []explainapi.RuleReviewStatus `json:"reviews,omitempty"`
@@ -63,7 +63,8 @@ type Options struct {
 	Now          func() time.Time
 }
 
-// Review computes a metric of the file. The spec may leave the metric open if the file has a single rule with a name.
+// Review computes a metric of the file. The spec may leave the metric open if the file has a single rule with a name. Faults of the file are in
+// the Trial; an error means that the adapter did not answer.
 func Review(ctx context.Context, spec explainapi.RuleReviewSpec, opts Options) (*Trial, error) {
 	spec.Config = opts.Config
 	status, err := opts.Reviewer.Review(ctx, opts.Namespace, spec)
@@ -77,8 +78,8 @@ func Review(ctx context.Context, spec explainapi.RuleReviewSpec, opts Options) (
 	return t, nil
 }
 
-// ReviewFor computes what an autoscaler would ask for with the rules of the file. Metrics that these rules do not serve are read from the
-// metrics APIs, as those in force.
+// ReviewFor computes the decision of an autoscaler with the rules of the file. It reads metrics that these rules do not serve from the
+// metrics APIs, by the deployed rules. If the rules serve none of the autoscaler's metrics, that is an error.
 func ReviewFor(ctx context.Context, scaler *autoscalingv2.HorizontalPodAutoscaler, objects *inventory.Inventory, metrics reading.MetricReader, opts Options) (*Trial, error) {
 	reviewed := &reviewReader{next: metrics.Reader, opts: opts}
 	metrics.Reader = reviewed

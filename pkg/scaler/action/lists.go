@@ -80,7 +80,7 @@ func fillActionObject(path string, found, pattern, merge any, fill func(path str
 	return nil
 }
 
-// fillOpenLists returns the fillList of a gate's steps, by the record of what the gate changes; nil: without a record, a step replaces whole lists. The
+// fillOpenLists returns the fillList of a gate's steps, by the record of the gate's changes; nil: without a record, a step replaces whole lists. The
 // first step replaces the elements that were there, and keeps elements that were added at the end since. A later step changes only what its own
 // elements set.
 func fillOpenLists(changes []Change) fillList {
@@ -121,7 +121,7 @@ func (g Gate) fillShutLists(p *Patch, namespace string) fillList {
 		isThere := func(place int) bool { return place >= 0 }
 		switch {
 		case !isList || len(own) == 0:
-		case !slices.Contains(to, -1): // all elements are there; those that the gate alone has go
+		case !slices.Contains(to, -1): // all elements are there; the elements that the gate alone has go
 			at = slices.DeleteFunc(at, func(place int) bool { return slices.Contains(to, place) })
 			return replaceActionElements(overlayActionElements(before, to, merge, merge), at, nil), nil
 		case slices.ContainsFunc(at, isThere) || slices.ContainsFunc(to, isThere):
@@ -181,7 +181,7 @@ func isActionNamesake(found, element any) bool {
 	return name != "" && there["name"] == name && !strings.Contains(name, placeholderStart)
 }
 
-// overlayActionElements returns a list with what a merge patch sets in its elements at places.
+// overlayActionElements returns a list after a merge patch of its elements at places.
 func overlayActionElements(found []any, at []int, pattern, merge []any) []any {
 	all := slices.Clone(found)
 	for i, place := range at {
@@ -190,7 +190,7 @@ func overlayActionElements(found []any, at []int, pattern, merge []any) []any {
 	return all
 }
 
-// replaceActionElements returns a list with other elements in place of those at places.
+// replaceActionElements returns a list with other elements in the given places.
 func replaceActionElements(found []any, at []int, with []any) []any {
 	all := []any{}
 	for i := range found {
@@ -203,7 +203,7 @@ func replaceActionElements(found []any, at []int, with []any) []any {
 	return all
 }
 
-// matchesActionPattern reports whether a value has all that a merge patch sets, whatever its placeholders become. A list may have more elements, in any
+// matchesActionPattern reports whether a value has all that a merge patch sets, for any values of its placeholders. A list may have more elements, in any
 // order.
 func matchesActionPattern(found, pattern any) bool {
 	switch pattern := pattern.(type) {
@@ -230,7 +230,7 @@ func matchesActionPattern(found, pattern any) bool {
 	return equalActionValue(found, true, marshalActionValue(pattern, true))
 }
 
-// overlayActionValue returns a value with what a merge patch sets, at each depth of lists and objects. The pattern is the merge patch with its
+// overlayActionValue returns a value after a merge patch, at each depth of lists and objects. The pattern is the merge patch with its
 // placeholders.
 func overlayActionValue(found, pattern, merge any) any {
 	switch merge := merge.(type) {

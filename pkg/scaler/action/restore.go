@@ -21,11 +21,11 @@ import (
 // maxRecordBytes bounds the record of a gate: it is a part of a Hold's status.
 const maxRecordBytes = 32 << 10
 
-// errUnrestorable marks a gate whose patches cannot be taken back.
+// errUnrestorable marks a gate with patches that cannot be taken back.
 var errUnrestorable = errors.New("give it actions to shut it")
 
-// Record returns what the gate's patches will change, to be stored before they do. Of a gate with actions to shut it, these are the lists alone: its steps
-// keep what other clients change there. If they cannot be recorded, the steps replace them.
+// Record returns the coming changes of the gate's patches, to be stored before they are made. Of a gate with actions to shut it, these are the lists alone: its steps
+// keep other clients' changes there. If they cannot be recorded, the steps replace them.
 func (r *Runner) Record(ctx context.Context, namespace, gate string) ([]Change, error) {
 	if fault := r.Fault(namespace, gate); fault != "" {
 		return nil, errors.New(fault)
@@ -38,7 +38,7 @@ func (r *Runner) Record(ctx context.Context, namespace, gate string) ([]Change, 
 	return all, err
 }
 
-// recordGatePatches returns what the patches of a gate will change.
+// recordGatePatches returns the coming changes of a gate's patches.
 func (r *Runner) recordGatePatches(ctx context.Context, namespace, gate string) ([]Change, error) {
 	g := r.gates[gate]
 	isShut := len(g.Shut) > 0
@@ -354,7 +354,7 @@ func locateActionPlace(object, pattern any, path string) (string, bool) {
 	return "/" + strings.Join(tokens, "/"), true
 }
 
-// findRestoredValue returns what a place becomes, and whether its value is the gate's. The API server may have added defaults to a list of the gate, and
+// findRestoredValue returns the restored value of a place, and whether its value is the gate's. The API server may have added defaults to a list of the gate, and
 // other clients elements at its end, which stay.
 func (c *Change) findRestoredValue(found any, exists bool) (was string, isOwn bool) {
 	if slices.ContainsFunc(c.Set, func(set string) bool { return equalActionValue(found, exists, set) }) {

@@ -185,7 +185,7 @@ func (p patchedPlaces) findCommonPlace(other patchedPlaces) string {
 }
 
 // FindWebhookConflicts returns a conflict of each gate that calls a webhook of an earlier one. A receiver need not tell gates or namespaces apart:
-// a webhook is for gates with the same actions, in one namespace. addresses tells by the webhook's name what it calls.
+// a webhook is for gates with the same actions, in one namespace. addresses has the called address by the webhook's name.
 func FindWebhookConflicts(gates map[string]Gate, addresses map[string]string) (all []Conflict) {
 	type caller struct{ gate, namespace, key string }
 	callers := map[string]caller{}

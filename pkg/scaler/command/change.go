@@ -23,7 +23,7 @@ type changeCommand struct {
 	verb    string // past participle, the event of the output
 	reasons []string
 	dryRun  dryRunValue
-	// matches selects the holds, none is the error if no hold matches, and unfit what keeps a named hold from it.
+	// matches selects the holds, none is the error if no hold matches, and unfit the reason against a named hold.
 	matches func(*hold.Object) bool
 	none    string
 	unfit   string
@@ -177,7 +177,7 @@ func (c *changeCommand) changeScalerHolds(
 	return len(changed), c.waitForScalerChange(ctx, e, t, changed, out)
 }
 
-// chooseScalerHolds returns the holds of a workload that the command changes. Of several names, each must be that of such a hold.
+// chooseScalerHolds returns the holds of a workload that the command changes. Of several names, each must name such a hold.
 func (c *changeCommand) chooseScalerHolds(ctx context.Context, conn *Connection, e *rollout.Engine, t hold.Workload) (chosen []hold.Object, err error) {
 	all, err := e.Cluster.ListHolds(ctx, t.Namespace)
 	if err != nil {

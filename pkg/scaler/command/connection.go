@@ -70,7 +70,7 @@ func NewConnection(config *rest.Config, namespace string) (*Connection, error) {
 		return nil, err
 	}
 	cached := memory.NewMemCacheClient(client.Discovery())
-	mapper := restmapper.NewShortcutExpander(restmapper.NewDeferredDiscoveryRESTMapper(cached), cached, nil)
+	mapper := restmapper.NewShortcutExpander(kube.NewLazyRESTMapper(cached), cached, nil)
 	return &Connection{Config: config, Client: client, Dynamic: objects, Discovery: cached, Mapper: mapper, Holds: holds, Namespace: namespace}, nil
 }
 

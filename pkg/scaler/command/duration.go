@@ -17,7 +17,7 @@ type durationValue time.Duration
 
 var _ pflag.Value = (*durationValue)(nil)
 
-// addScalerDurationFlag adds a flag whose durations may have days and weeks.
+// addScalerDurationFlag adds a flag for durations that may have days and weeks.
 func addScalerDurationFlag(flags *pflag.FlagSet, to *time.Duration, name string, value time.Duration, usage string) {
 	*to = value
 	flags.Var((*durationValue)(to), name, usage)

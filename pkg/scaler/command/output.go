@@ -210,7 +210,7 @@ func writeScalerJSONPath(w io.Writer, template string, object any) error {
 	return nil
 }
 
-// writeScalerHoldList writes Holds as a list of JSON or YAML, or what a jsonpath finds in the list.
+// writeScalerHoldList writes Holds as a list of JSON or YAML, or the parts that a jsonpath finds in the list.
 func writeScalerHoldList(w io.Writer, format string, all []hold.Object) error {
 	list := struct {
 		APIVersion string `json:"apiVersion"`

@@ -23,7 +23,7 @@ func addScalerReasonFlag(p *Program, cmd *cobra.Command, to *[]string, usage str
 	registerScalerCompletion(cmd, "reason", p.completeScalerReasons)
 }
 
-// nameUnnamedScalerHold gives a hold without --reason a name of its own if the user's name is that of a hold from another host: two people may log
+// nameUnnamedScalerHold gives a hold without --reason a name of its own if a hold from another host has the user's name: two people may log
 // in as root. The two hold side by side.
 func nameUnnamedScalerHold(ctx context.Context, c *Connection, t hold.Workload, h *hold.Hold, out *outputPrinter) error {
 	if isScalerCommandInPod() { // each run of a CronJob has a host of its own, and replaces the hold of the one before
@@ -41,7 +41,7 @@ func nameUnnamedScalerHold(ctx context.Context, c *Connection, t hold.Workload, 
 	return nil
 }
 
-// pickUnnamedScalerHoldID returns the ID for a hold without --reason, whose ID is the user's name, and the hold of another host that has that ID;
+// pickUnnamedScalerHoldID returns the ID for a hold without --reason, which is the user's name, and the hold of another host that has that ID;
 // nil: none has. A hold that this host already named after itself keeps its name.
 func pickUnnamedScalerHoldID(all []hold.Object, t hold.Workload, h *hold.Hold) (id string, other *hold.Object) {
 	own := setHoldPrefix + h.By

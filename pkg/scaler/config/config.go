@@ -29,7 +29,7 @@ type Config struct {
 	Notify map[string]notify.Config
 	// Verifications holds the verifications of new pods, by name.
 	Verifications map[string]verify.Spec
-	// NamedGates holds the gates of the section gates, by name; Gates has those of rules too.
+	// NamedGates holds the gates of the section gates, by name; Gates has the gates of rules too.
 	NamedGates map[string]action.Gate
 	Schedules  []schedule.Schedule
 	Events     event.Config

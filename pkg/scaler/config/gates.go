@@ -98,7 +98,7 @@ func (d *sectionDecoder) validateScalerConfigSharedPlaces(c *Config) {
 	}
 }
 
-// Gates returns the gates by name: those of the section gates, and each rule with onSuccess for the Holds of its own namespace.
+// Gates returns the gates by name: the section gates, and each rule with onSuccess for the Holds of its own namespace.
 func (c *Config) Gates() map[string]action.Gate {
 	gates := maps.Clone(c.NamedGates)
 	if gates == nil {

@@ -135,7 +135,7 @@ func (c *Controller) Raise(ctx context.Context, t hold.Workload, h hold.Hold) er
 	return err
 }
 
-// Release ends a hold of a workload and, with the hold of a rule, those that the rule made before the configuration changed. A missing hold is not an error.
+// Release ends a hold of a workload and, with the hold of a rule, the holds that the rule made before the configuration changed. A missing hold is not an error.
 func (c *Controller) Release(ctx context.Context, t hold.Workload, id, reason string) error {
 	ended, err := c.Engine.EndHoldsOfNamespace(ctx, t.Namespace, func(h *hold.Object) bool {
 		isHold := h.HoldID() == id && h.HeldWorkload().IsSameObject(t)

@@ -79,7 +79,7 @@ func (c *Controller) applyControllerSchedules(ctx context.Context, at time.Time)
 	return c.endStaleControllerHolds(ctx, at, applied) && done && paused
 }
 
-// listControllerRulePauses returns the changes that pause the holds of paused rules, and resume those of rules that are no longer paused.
+// listControllerRulePauses returns the changes that pause the holds of paused rules, and resume the holds of rules that are no longer paused.
 func (c *Controller) listControllerRulePauses(all []hold.Object) (changes []func(context.Context) error) {
 	for i := range all {
 		h := &all[i]
@@ -181,7 +181,7 @@ func (c *Controller) newControllerScheduleHold(s *schedule.Schedule, w schedule.
 	return h
 }
 
-// endStaleControllerHolds ends this controller's schedule holds whose schedule or window is no longer in the configuration. Between two
+// endStaleControllerHolds ends this controller's schedule holds if their schedule or window is no longer in the configuration. Between two
 // windows a paused hold stays, so that the next window is paused too.
 func (c *Controller) endStaleControllerHolds(ctx context.Context, at time.Time, applied map[hold.Workload]map[string]bool) bool {
 	var releases []func(context.Context) error

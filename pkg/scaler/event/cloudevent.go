@@ -78,7 +78,7 @@ func splitStructuredCloudEvent(object map[string]any) (attributes, fields map[st
 	return renameCloudEventTime(object), fields, err
 }
 
-// cloudEventBase64Fields returns the fields of data in base64, in which a sender puts what it has as bytes.
+// cloudEventBase64Fields returns the fields of data in base64, in which a sender puts bytes.
 func cloudEventBase64Fields(text string) (map[string]any, error) {
 	data, err := base64.StdEncoding.DecodeString(text)
 	if err != nil {

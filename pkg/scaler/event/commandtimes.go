@@ -1,4 +1,4 @@
-// This file applies the starts and ends of a hold by the times of their events, in whatever order they come.
+// This file applies the starts and ends of a hold by the times of their events, in any order of arrival.
 
 package event
 

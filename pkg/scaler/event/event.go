@@ -4,13 +4,13 @@
 //
 // An event that matches a rule is delivered to the sink at least once, and never after its expiry: at + ttl, or the end of its hold if
 // earlier. An end does not expire before the longest hold of its rule: nothing else would end that. An event is delivered only once while
-// its id is remembered: a second event with the same type and id is skipped, whatever its content, also after a restart.
+// its id is remembered: a second event with the same type and id is skipped, with any content, also after a restart.
 //
 // For each workload, events are delivered in the order of the calls of Handle. A failing workload delays its own events, and no other
 // workload's. Of several waiting events for the same hold of a workload, the last supersedes the others, even if the sink then rejects
 // it. A raise does not supersede a raise that expires later.
 //
-// Starts and ends of the same hold are applied by their at, in whatever order they come: an end or a start supersedes an earlier start that comes
+// Starts and ends of the same hold are applied by their at, in any order of arrival: an end or a start supersedes an earlier start that comes
 // later, and an end does not end the hold of a later start. Of a start and an end of the same moment, the end counts.
 //
 // The guarantee begins when an event is read. A Kafka record can be read again within the consumer's rewind, by default the longest hold of

@@ -1,4 +1,4 @@
-// This file reads an event from a message: an object with the fields of an event, an object of another system whose fields are mapped,
+// This file reads an event from a message: an object with the fields of an event, an object of another system with mapped fields,
 // a CloudEvent (cloudevent.go), or nothing but a type.
 
 package event

@@ -41,7 +41,7 @@ type Rule struct {
 	OnSuccess, OnRelease []action.Action
 	// After watches the gate that OnSuccess makes; nil: nothing is watched.
 	After *action.Watch
-	// Gates are gates of the configuration, besides the one of OnSuccess.
+	// Gates are gates of the configuration, besides OnSuccess.
 	Gates  []string
 	Notify []string
 }

@@ -1,5 +1,5 @@
 // Package fairlimit limits the requests to the API server to a rate, with a turn for each namespace. The many requests of one namespace wait
-// for each other, and those of another namespace do not wait for them.
+// for each other, and another namespace's do not wait for them.
 package fairlimit
 
 import (
@@ -102,7 +102,7 @@ func (l *Limiter) takeTurn() (next *waitingRequest) {
 	return next
 }
 
-// Wrap returns a transport whose requests wait for their places.
+// Wrap returns a transport with requests that wait for their places.
 func (l *Limiter) Wrap(next http.RoundTripper) http.RoundTripper {
 	return &limitedTransport{RoundTripper: next, limiter: l}
 }
@@ -131,7 +131,7 @@ func (t *limitedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 // WrappedRoundTripper returns the transport below, for client-go.
 func (t *limitedTransport) WrappedRoundTripper() http.RoundTripper { return t.RoundTripper }
 
-// queueOfPath returns the namespace of a request to the API server; empty: it has none. Those without share a queue.
+// queueOfPath returns the namespace of a request to the API server; empty: it has none. Requests without share a queue.
 func queueOfPath(path string) string {
 	_, rest, _ := strings.Cut(path, "/namespaces/")
 	namespace, _, _ := strings.Cut(rest, "/")

@@ -49,20 +49,20 @@ type Hold struct {
 	Paused bool
 }
 
-// SchedulePrefix is the prefix of the IDs of schedules' holds, and EventPrefix of those of events: event/RULE, or event/RULE/KEY.
+// SchedulePrefix is the prefix of the IDs of schedules' holds, and EventPrefix of events' holds: event/RULE, or event/RULE/KEY.
 const (
 	SchedulePrefix = "schedule/"
 	EventPrefix    = "event/"
 )
 
 // DefaultWithin is the default time in which new pods must become ready: long enough for a slow image and a start-up probe, short
-// enough for a person who waits.
+// enough for a waiting person.
 const DefaultWithin = 5 * time.Minute
 
 // MaxWithin bounds the time in which new pods must become ready: a hold that waits for longer never fails, and nobody is told.
 const MaxWithin = 24 * time.Hour
 
-// The limits of a Hold in its schema, manifests/scaler/crd/crd.yaml: the API server rejects what is beyond them.
+// The limits of a Hold in its schema, manifests/scaler/crd/crd.yaml: the API server rejects a Hold beyond them.
 const (
 	// MaxReplicas bounds all numbers of replicas: a larger number is a typing error.
 	MaxReplicas = 10_000
@@ -101,7 +101,7 @@ func (h *Hold) Validate() error {
 	return h.validateSchemaLimits()
 }
 
-// validateSchemaLimits checks what the schema of a Hold bounds.
+// validateSchemaLimits checks the limits in the schema of a Hold.
 func (h *Hold) validateSchemaLimits() error {
 	for _, limit := range []struct {
 		what          string

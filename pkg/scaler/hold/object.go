@@ -24,7 +24,7 @@ const (
 	Finalizer = domain.ScalerPrefix + "give-back"
 	// OwnerLabel names the controller that made an object: NAMESPACE.LEASE.
 	OwnerLabel = domain.ScalerPrefix + "owner"
-	// ControllerLabel names the controller that acts on an object, whoever made it: NAMESPACE.LEASE.
+	// ControllerLabel names the controller that acts on an object, made by any client: NAMESPACE.LEASE.
 	ControllerLabel = domain.ScalerPrefix + "controller"
 	// PausedByOwnerAnnotation is on an object that the owner of the hold paused: its schedule or rule is paused. Its value is the end of a person's pause,
 	// which goes on after the owner's, or true.
@@ -114,7 +114,7 @@ type Status struct {
 	// GateOpen is set before the first action that opens a gate, and cleared after the last action that closes it.
 	GateOpen bool `json:"gateOpen,omitempty"`
 	// GateSteps counts the steps in which the gates opened so far, and GateStepAt is the time of the last, or of the approval. Approved is set
-	// after the approval was seen. GateChanges are what the gates changed, stored before they did. GateKeys identify by name what the gates did when the
+	// after the approval was seen. GateChanges are the changes of the gates, stored before they are made. GateKeys identify by name the effects of the gates when the
 	// hold began: a gate that has another name by now is found by its key.
 	GateSteps   int               `json:"gateSteps,omitempty"`
 	GateStepAt  metav1.MicroTime  `json:"gateStepAt,omitzero"`
@@ -140,7 +140,7 @@ type Status struct {
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
-// CountedNumbers are the numbers of a hold that count towards those of its workload; 0 as in Spec.
+// CountedNumbers are the numbers of a hold that count towards its workload's; 0 as in Spec.
 type CountedNumbers struct {
 	Replicas    int32 `json:"replicas"`
 	MinReplicas int32 `json:"minReplicas,omitempty"`
@@ -160,7 +160,7 @@ type OutboxMessage struct {
 	Notifiers []string `json:"notifiers"`
 }
 
-// Numbers are the numbers of a workload and its autoscaler: what was there, and what the scaler set. They are written before a change
+// Numbers are the numbers of a workload and its autoscaler: the originals, and the scaler's. They are written before a change
 // is made. Of several records the one with the highest Sequence counts.
 type Numbers struct {
 	Sequence int64 `json:"sequence"`
@@ -214,7 +214,7 @@ func (c Change) Fit(low, high int32) Change {
 	return c
 }
 
-// Confirm returns the change without From, if the number is the one that the scaler set.
+// Confirm returns the change without From, if the scaler set the number.
 func (c Change) Confirm(now int32) Change {
 	if now == c.Set {
 		c.From = nil

@@ -29,7 +29,7 @@ type Config struct {
 	urlFile  string // holds the URL
 	keyFile  string // holds the routing key of PagerDuty
 	severity Severity
-	// namespaces are those whose Holds may name the notifier.
+	// namespaces are the namespaces with Holds that may name the notifier.
 	namespaces []string
 	allow      []netip.Prefix // addresses of the scaler's own machine and links that it may call
 	headers    map[string]string
@@ -52,7 +52,7 @@ func (c Config) NewSender(opts SenderOptions) Sender {
 // AllowedAddresses returns the loopback and link-local addresses that the notifier may call.
 func (c Config) AllowedAddresses() []netip.Prefix { return c.allow }
 
-// Namespaces returns the namespaces whose Holds may name the notifier.
+// Namespaces returns the namespaces with Holds that may name the notifier.
 func (c Config) Namespaces() []string { return c.namespaces }
 
 // severitySender sends the messages from a severity on.

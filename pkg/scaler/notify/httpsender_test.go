@@ -4,27 +4,23 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
 
-	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tachometer-metrics/tachometer/pkg/golden"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/webhook"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 func newTestMessage() Message {
 	ms := func(n int) metav1.Duration { return metav1.Duration{Duration: time.Duration(n) * time.Millisecond} }
@@ -60,18 +56,7 @@ func compareGoldenJSON(t *testing.T, name string, got []byte) {
 	}
 	pretty.WriteByte('\n')
 	file := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(file, pretty.Bytes(), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), pretty.String()); diff != "" {
-		t.Errorf("rewrite with -update if this is meant:\n%s", diff)
-	}
+	golden.Compare(t, file, pretty.String())
 }
 
 func TestGolden(t *testing.T) {

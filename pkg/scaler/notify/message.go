@@ -80,7 +80,7 @@ func (m Message) withNotificationSeverity() Message {
 	return m
 }
 
-// withCleanNotificationTexts returns the message with its texts cleaned: others write reasons and owners of holds, and what pods respond.
+// withCleanNotificationTexts returns the message with its texts cleaned: others write reasons and owners of holds, and responses of pods.
 func (m Message) withCleanNotificationTexts() Message {
 	for _, text := range []*string{&m.Outcome, &m.Hold, &m.Reason, &m.By, &m.Why} {
 		*text = plaintext.Clean(*text)

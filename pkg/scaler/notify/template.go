@@ -33,7 +33,7 @@ var notificationTemplateFuncs = template.FuncMap{
 // maxTemplateFaultBytes has room for the words of text/template: name, line, expression and cause.
 const maxTemplateFaultBytes = 200
 
-// notifierTemplateFromYAML decodes a template. It renders messages of each kind whose texts have quotes and line ends, so that a template that forgets to
+// notifierTemplateFromYAML decodes a template. It renders messages of each kind with quotes and line ends in their texts, so that a template that forgets to
 // quote is a fault, and not a lost message.
 func notifierTemplateFromYAML(d *strict.Decoder, path string, n *yaml.Node) *template.Template {
 	var text string

@@ -113,7 +113,7 @@ func listPreflightNamespaceRights(namespace string) []Right {
 	)
 }
 
-// listPreflightGateRights lists the rights to patch the objects of gates, and to read those that are restored.
+// listPreflightGateRights lists the rights to patch the objects of gates, and to read the ones to restore.
 func listPreflightGateRights(cfg *config.Config, mapper meta.RESTMapper) (all []Right) {
 	for _, p := range listPreflightPatches(cfg) {
 		mapping, err := mapper.RESTMapping(p.kind.GroupKind(), p.kind.Version)

@@ -115,7 +115,7 @@ type gatePatch struct {
 	isRecorded            bool // its object is read before the gate opens
 }
 
-// listPreflightPatches lists the patches of all gates, for each namespace whose holds may use them.
+// listPreflightPatches lists the patches of all gates, for each namespace with holds that may use them.
 func listPreflightPatches(cfg *config.Config) (all []gatePatch) {
 	gates := cfg.Gates()
 	for _, name := range slices.Sorted(maps.Keys(gates)) {
@@ -141,7 +141,7 @@ func newPreflightPatch(gate, namespace string, p *action.Patch) gatePatch {
 	}
 	merge, err := p.RenderMerge(100)
 	if err != nil {
-		merge = p.Merge // the API server says what is wrong with it
+		merge = p.Merge // the API server names its fault
 	}
 	return gatePatch{gate: gate, namespace: namespace, name: p.Name, kind: schema.FromAPIVersionAndKind(p.APIVersion, p.Kind), merge: merge}
 }

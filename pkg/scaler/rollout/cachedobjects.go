@@ -21,7 +21,7 @@ import (
 // metrics 10 KiB.
 const maxCachedObjectBytes = 16 << 10
 
-// stripCachedPod keeps what a verification and the surge lane read of a pod. A pod above maxCachedObjectBytes belongs to no workload: it has no labels.
+// stripCachedPod keeps the fields of a pod that a verification and the surge lane read. A pod above maxCachedObjectBytes belongs to no workload: it has no labels.
 func stripCachedPod(object any) (any, error) {
 	pod, ok := object.(*corev1.Pod)
 	if !ok {
@@ -66,7 +66,7 @@ func stripCachedPodStatus(s corev1.PodStatus) corev1.PodStatus {
 	return kept
 }
 
-// stripCachedAutoscaler keeps what a hold and the surge lane read of an autoscaler. One above maxCachedObjectBytes has no metrics: the lane leaves it.
+// stripCachedAutoscaler keeps the fields of an autoscaler that a hold and the surge lane read. One above maxCachedObjectBytes has no metrics: the lane leaves it.
 func stripCachedAutoscaler(object any) (any, error) {
 	hpa, ok := object.(*autoscalingv2.HorizontalPodAutoscaler)
 	if !ok {
@@ -101,7 +101,7 @@ func listOwnManagers(all []metav1.ManagedFieldsEntry) (own []metav1.ManagedField
 	return own
 }
 
-// stripCachedWorkload keeps what scaleOfObject reads of a workload. One whose selector is above maxCachedObjectBytes has no spec.
+// stripCachedWorkload keeps the fields that scaleOfObject reads of a workload. With a selector above maxCachedObjectBytes it has no spec.
 func stripCachedWorkload(object any) (any, error) {
 	u, ok := object.(*unstructured.Unstructured)
 	if !ok {

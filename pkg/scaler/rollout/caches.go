@@ -48,7 +48,7 @@ func NewCaches(live *LiveCluster) *Caches {
 	return &Caches{live: live, holds: map[string]cache.SharedIndexInformer{}, namespaces: map[string]*namespaceCaches{}}
 }
 
-// Start watches the holds of the namespaces, and calls onChange for each workload whose hold, scale, autoscaler or pods changed. stop
+// Start watches the holds of the namespaces, and calls onChange for each workload with a change of its hold, scale, autoscaler or pods. stop
 // ends all watches and waits for them; the caches are then empty.
 func (c *Caches) Start(ctx context.Context, namespaces []string, onChange func(hold.Workload)) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
@@ -133,7 +133,7 @@ func (c *Caches) wakeNamespace(namespace string, matches func(*hold.Object) bool
 	}
 }
 
-// holdInformer returns the informer of the holds of a namespace, nil for one that is not watched.
+// holdInformer returns the informer of the holds of a namespace, nil for an unwatched namespace.
 func (c *Caches) holdInformer(namespace string) cache.SharedIndexInformer {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -258,7 +258,7 @@ func (c *Caches) openNamespace(namespace string) *namespaceCaches {
 	c.runInformer(n.autoscalers, func(object any) {
 		if hpa, ok := object.(*autoscalingv2.HorizontalPodAutoscaler); ok {
 			c.wakeNamespace(namespace, func(h *hold.Object) bool {
-				n := h.Status.Numbers // an autoscaler that is pointed at another workload wakes the one of before
+				n := h.Status.Numbers // an autoscaler that is pointed at another workload wakes its former one
 				return scalesWorkload(hpa, h.HeldWorkload()) || n != nil && n.AutoscalerUID == hpa.UID
 			})
 		}

@@ -19,9 +19,9 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
-// Reader reads a cluster, live or from caches. Its methods may be called concurrently. Callers do not change what they return.
+// Reader reads a cluster, live or from caches. Its methods may be called concurrently. Callers do not change the results.
 type Reader interface {
-	// ListHolds lists the Holds of a namespace; of a Cluster, those of all namespaces for an empty one.
+	// ListHolds lists the Holds of a namespace; of a Cluster, of all namespaces for an empty one.
 	ListHolds(ctx context.Context, namespace string) ([]hold.Object, error)
 	// GetScale returns the scale of a workload; nil: the workload does not exist. Its error is meta.NoKindMatchError for an unknown kind.
 	GetScale(ctx context.Context, t hold.Workload) (*Scale, error)
@@ -32,14 +32,14 @@ type Reader interface {
 	ListPods(ctx context.Context, namespace, selector string) ([]corev1.Pod, error)
 }
 
-// HoldFinder lists the holds of a workload, those of their groups, and those of the namespace that IsShared. It is optional for a Reader: without it, a
+// HoldFinder lists the holds of a workload and of their groups, and the holds of the namespace that IsShared. It is optional for a Reader: without it, a
 // pass lists all holds of the namespace.
 type HoldFinder interface {
 	FindHolds(ctx context.Context, t hold.Workload) ([]hold.Object, error)
 }
 
 // Writer writes to a cluster. Every write names the version that was read, and conflicts with any later one. Its methods may be called
-// concurrently, and return what the API server made of the write.
+// concurrently, and return the object as the API server stored it.
 type Writer interface {
 	CreateHold(ctx context.Context, o *hold.Object) (*hold.Object, error)
 	UpdateHold(ctx context.Context, o *hold.Object) (*hold.Object, error)
@@ -76,7 +76,7 @@ var templateHashLabels = map[schema.GroupKind]string{
 	{Group: "argoproj.io", Kind: "Rollout"}: "rollouts-pod-template-hash",
 }
 
-// keepOwnPods returns the pods of keepPods without those of other workloads: selectors may overlap, as those of a Deployment and its canary do.
+// keepOwnPods returns the pods of keepPods without other workloads' pods: selectors may overlap, as of a Deployment and its canary.
 func keepOwnPods(all []corev1.Pod, t hold.Workload, uid types.UID) []corev1.Pod {
 	return slices.DeleteFunc(keepPods(all), func(pod corev1.Pod) bool { return isForeignPod(&pod, t, uid) })
 }

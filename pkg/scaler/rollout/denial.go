@@ -104,7 +104,7 @@ func (o *Observed) stuckReason(h *hold.Object, now time.Time) string {
 	return ""
 }
 
-// clearToldStuck returns what a hold has told, after the scaler can set its numbers again. At the end of the hold, its end tells that.
+// clearToldStuck returns the told outcomes of a hold, after the scaler can set its numbers again. At the end of the hold, its end tells that.
 func clearToldStuck(h *hold.Object, now time.Time) []string {
 	told := slices.Clone(h.Status.Told)
 	if h.IsOver(now) {
@@ -122,7 +122,7 @@ func (o *Observed) pendingError(now time.Time) error {
 }
 
 // dropOwner makes the scaler no field manager of a number that is given back. Where the API server denies that, the hold ends all the same: an
-// Event says what the next server-side apply of another number needs.
+// Event names the needs of the next server-side apply of another number.
 func (p *pass) dropOwner(ctx context.Context, s Step) (err error) {
 	o := &p.observed
 	a := o.autoscalerOfStep(s)

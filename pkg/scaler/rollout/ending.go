@@ -1,4 +1,4 @@
-// The decisions about the end of holds: what is given back, told and removed.
+// The decisions about the end of holds: giving back numbers, telling, and removing.
 
 package rollout
 

@@ -40,7 +40,7 @@ type Gates interface {
 	Fault(namespace, gate string) string
 	// Plan returns how the gate opens.
 	Plan(gate string) action.Plan
-	// Record returns what the gate will change, to be stored before it opens, and given to Open and Shut.
+	// Record returns the coming changes of the gate, to be stored before it opens, and given to Open and Shut.
 	Record(ctx context.Context, namespace, gate string) ([]action.Change, error)
 	// ShutFault returns why a gate cannot be shut for a hold of the namespace that has it open, and how a person shuts it; empty: it can. key is the
 	// gate's GateKeys.Key when the hold began.
@@ -51,7 +51,7 @@ type Gates interface {
 
 // GateKeys tells which gates of Gates do the same. It is optional: without it, each name is a gate of its own.
 type GateKeys interface {
-	// Key identifies what the gate does for holds of the namespace: gates with the same key are one gate. Empty: the gate does not exist.
+	// Key identifies the effects of the gate for holds of the namespace: gates with the same key are one gate. Empty: the gate does not exist.
 	Key(namespace, gate string) string
 	// FindGate returns the name of a gate by its key, before all others of one that holds of the namespace may use. Empty: there is none.
 	FindGate(namespace, key string) string
@@ -90,7 +90,7 @@ type Options struct {
 	Cluster Cluster
 	Reader  Reader // caches; nil: Cluster
 	Checker Checker
-	// Gates and Notifier are those of the configuration. Without Gates, another process opens and shuts gates, and tells the outcomes.
+	// Gates and Notifier are the configuration's. Without Gates, another process opens and shuts gates, and tells the outcomes.
 	Gates    Gates
 	Notifier Notifier
 	// NotifierFault returns why no hold of the namespace may use a notifier; empty: holds may use it. nil: holds may use all.
@@ -138,7 +138,7 @@ type Result struct {
 	HoldToVerify types.UID
 	// PodsMissing is set while too few pods are ready to verify that hold.
 	PodsMissing bool
-	// HoldToWatch is the UID of the hold whose gates need Engine.ReadHoldWatch; empty: no hold's do.
+	// HoldToWatch is the UID of the hold with gates that need Engine.ReadHoldWatch; empty: no hold's do.
 	HoldToWatch types.UID
 	// Autoscaler is the name of the workload's autoscaler; empty: it has no autoscaler.
 	Autoscaler string
@@ -345,7 +345,7 @@ func (p *pass) listPassHolds(ctx context.Context) ([]hold.Object, error) {
 	return p.reader.ListHolds(ctx, p.workload.Namespace)
 }
 
-// addHolds sorts the holds of a namespace: of the workload, oldest first, and those of others that matter to it. A namespace may have thousands.
+// addHolds sorts the holds of a namespace: of the workload, oldest first, and of others that matter to it. A namespace may have thousands.
 func (o *Observed) addHolds(all []hold.Object) {
 	groups := map[string]bool{}
 	for i := range all {
@@ -417,7 +417,7 @@ func (o *Observed) waitsForPods(now time.Time) bool {
 	return slices.ContainsFunc(o.Holds, func(h hold.Object) bool { return h.Status.State != hold.Open && !h.IsOver(now) })
 }
 
-// observeScale reads the scale and the autoscaler. What a person must mend is trouble of this workload, and no error.
+// observeScale reads the scale and the autoscaler. A fault that a person must mend is trouble of this workload, and no error.
 func (p *pass) observeScale(ctx context.Context) error {
 	o := &p.observed
 	n, _ := o.findNumbers()

@@ -75,7 +75,7 @@ func removeScalerBounds(n hold.Numbers, found hold.ReplicaBounds) hold.ReplicaBo
 	return hold.ReplicaBounds{MinReplicas: min(n.MinReplicas.Was, n.MaxReplicas.Was), MaxReplicas: n.MaxReplicas.Was}
 }
 
-// awaitedWorkload returns the workload whose holds still have numbers on this workload's autoscaler, which scaled that one before; nil: none. Until
+// awaitedWorkload returns the workload with holds that still have numbers on this workload's autoscaler, which scaled that one before; nil: none. Until
 // they are back, no record may take them for the original ones.
 func (o *Observed) awaitedWorkload() *hold.Workload {
 	n, _ := o.findNumbers()

@@ -51,7 +51,7 @@ func (o *Observed) isHoldApproved(h *hold.Object) bool {
 	return h.Spec.Approved || slices.ContainsFunc(o.listGroupMembers(h), func(m *hold.Object) bool { return m.Spec.Approved })
 }
 
-// gateWait returns what the next step of a hold's gates waits for, and until when at most; empty: for nothing, zero: for a person.
+// gateWait returns the condition that the next step of a hold's gates waits for, and until when at most; empty: for nothing, zero: for a person.
 func (o *Observed) gateWait(h *hold.Object, now time.Time) (reason string, until time.Time) {
 	plan := o.planHoldGates(h)
 	if plan.Approval && !o.isHoldApproved(h) {
@@ -167,7 +167,7 @@ func (o *Observed) waitGateStep(i int, waits string) Step {
 	return o.writeStatusStep(i, status).withStepEvent(string(hold.Verified), "hold %s: %s", o.Holds[i].HoldID(), waits)
 }
 
-// openGateStep returns the next step of a hold's gates: never one before that of another hold of its group, which opens the same gates.
+// openGateStep returns the next step of a hold's gates: never a step before the one of another hold of its group, which opens the same gates.
 func (o *Observed) openGateStep(i int, now time.Time) Step {
 	h := &o.Holds[i]
 	plan := o.planHoldGates(h)
@@ -183,7 +183,7 @@ func (o *Observed) openGateStep(i int, now time.Time) Step {
 		s.Status.State, s.Status.Entered, s.Status.Up = hold.Verified, h.Status.Entered, h.Status.Up
 		return s.withStepEvent(string(hold.Verified), "hold %s: the gate is open at %d %%", h.HoldID(), steps[at])
 	}
-	if plan.Approval || len(steps) > 1 || strings.HasPrefix(h.Status.Message, gateErrorPrefix) { // the message is what the gate waited for
+	if plan.Approval || len(steps) > 1 || strings.HasPrefix(h.Status.Message, gateErrorPrefix) { // the message has the condition that the gate waited for
 		s.Status.Message = "the gate is open"
 	}
 	if plan.After != nil {
@@ -192,7 +192,7 @@ func (o *Observed) openGateStep(i int, now time.Time) Step {
 	return s
 }
 
-// recordHoldGates adds to the status of a step what the hold's gates will change, and writes it. Where another hold has a gate open, what was
+// recordHoldGates adds to the status of a step the coming changes of the hold's gates, and writes it. Where another hold has a gate open, what was
 // there before is in its record.
 func (p *pass) recordHoldGates(ctx context.Context, s Step) error {
 	h := &p.observed.Holds[s.Hold]

@@ -96,7 +96,7 @@ func (p *pass) addGateNames(o *Observed, keys GateKeys) {
 	}
 }
 
-// listGateKeys lists what identifies the gates of a hold.
+// listGateKeys lists the keys that identify the gates of a hold.
 func (o *Observed) listGateKeys(h *hold.Object) (all []string) {
 	for _, g := range h.Spec.Gates {
 		all = append(all, cmp.Or(o.GateKeys[g], g))

@@ -22,7 +22,7 @@ import (
 // ErrGone marks a workload that does not exist.
 var ErrGone = errors.New("workload does not exist")
 
-// errBeingReleased marks a hold whose predecessor with the same ID has not gone yet.
+// errBeingReleased marks a hold with a predecessor of the same ID that has not gone yet.
 var errBeingReleased = errors.New("a hold with this ID is being released; try again")
 
 // ApplyHold stores a hold, and replaces a hold with the same ID; the next pass acts on it. It reports whether anything changed: an
@@ -108,7 +108,7 @@ func (e *Engine) replaceGivenBackHold(ctx context.Context, there, want *hold.Obj
 	return nil
 }
 
-// EndHolds deletes the holds of a workload that match, and returns their IDs; the next passes give back what was there. A hold that changes meanwhile
+// EndHolds deletes the holds of a workload that match, and returns their IDs; the next passes restore the originals. A hold that changes meanwhile
 // must match again.
 func (e *Engine) EndHolds(ctx context.Context, t hold.Workload, matches func(*hold.Object) bool) (ids []string, err error) {
 	ended, err := e.EndHoldsOfNamespace(ctx, t.Namespace, func(h *hold.Object) bool { return h.HeldWorkload().IsSameObject(t) && matches(h) })

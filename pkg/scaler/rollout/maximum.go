@@ -61,7 +61,7 @@ func (o *Observed) isAutoscalerRecorded() bool {
 }
 
 // reportMaximum notes on an open hold that the autoscaler takes pods from it, and drops the note when that ends. The gate stays open: its pods
-// were there when it opened, and traffic may need those that are left.
+// were there when it opened, and traffic may need the remaining pods.
 func (o *Observed) reportMaximum(now time.Time) (Step, bool) {
 	for _, i := range o.listHoldsInState(hold.Open, now) {
 		h := &o.Holds[i]

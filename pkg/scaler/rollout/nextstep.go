@@ -101,7 +101,7 @@ func (o *Observed) adoptHold(now time.Time) (Step, bool) {
 	return Step{}, false
 }
 
-// rejectFaultyHold fails a hold that cannot be read. What it did before a person broke it is undone.
+// rejectFaultyHold fails a hold that cannot be read. Its effects from before a person broke it are undone.
 func (o *Observed) rejectFaultyHold(now time.Time) (Step, bool) {
 	for i := range o.Holds {
 		h := &o.Holds[i]
@@ -117,7 +117,7 @@ func (o *Observed) rejectFaultyHold(now time.Time) (Step, bool) {
 	return Step{}, false
 }
 
-// beginHold starts a new hold, a changed one over, and one whose pause has ended. An open hold that now asks for no more stays open.
+// beginHold starts a new hold, starts a changed hold over, and a hold after its pause. An open hold that now asks for no more stays open.
 func (o *Observed) beginHold(now time.Time) (Step, bool) {
 	for i := range o.Holds {
 		h := &o.Holds[i]

@@ -51,7 +51,7 @@ func isLowered(held []*hold.Object) bool {
 // desiredReplicas returns the scale that the workload should have, or false if the autoscaler decides.
 //
 // An active autoscaler gets one push up for each new hold, and decides then. Without metrics it would keep its replicas for ever: there
-// the scaler lowers what it raised, and leaves any other number.
+// the scaler lowers its own numbers, and leaves any other.
 func (o *Observed) desiredReplicas(n hold.Numbers, bounds hold.ReplicaBounds, now time.Time) (int32, bool) {
 	found := o.Scale.Replicas
 	held := o.listCountedHolds(fieldReplicas, now)
@@ -109,7 +109,7 @@ func (o *Observed) planNumbers(n hold.Numbers, now time.Time) hold.Numbers {
 		n = o.expectAutoscalerCopy(n, now)
 	}
 	if a == nil {
-		if n.AutoscalerUID != "" && found != nil { // what it decided last stays while a hold lasts
+		if n.AutoscalerUID != "" && found != nil { // its last decision stays while a hold lasts
 			n.Replicas.Set, n.Replicas.From = found.Replicas, nil
 		}
 		n.AutoscalerUID = "" // the rest stays for a copy of it
@@ -136,7 +136,7 @@ func (o *Observed) planNumbers(n hold.Numbers, now time.Time) hold.Numbers {
 		n.Replicas.Set, n.Replicas.From = found.Replicas, nil
 	}
 	if decided {
-		if o.Autoscaler != nil && !o.areReplicasOurs(n) && n.Replicas.Was != 0 { // the autoscaler's own number is what was there
+		if o.Autoscaler != nil && !o.areReplicasOurs(n) && n.Replicas.Was != 0 { // the autoscaler's own number was there before
 			n.Replicas.Was = found.Replicas
 		}
 		n.Replicas = n.Replicas.Intend(replicas, found.Replicas)
@@ -145,7 +145,7 @@ func (o *Observed) planNumbers(n hold.Numbers, now time.Time) hold.Numbers {
 }
 
 // replicasOfWorkload returns the recorded replicas or, for a workload that the record does not know, its own. A workload that was deleted and made
-// again with a number of the holds is a copy of the one before: that number is not what was there.
+// again with a number of the holds is a copy of the one before: that number is not the original.
 func (o *Observed) replicasOfWorkload(n hold.Numbers, now time.Time) hold.Change {
 	found := o.Scale.Replicas
 	isKnown := n.Sequence > 0 && (n.WorkloadUID == "" || n.WorkloadUID == o.Scale.UID)
@@ -181,7 +181,7 @@ func (o *Observed) expectAutoscalerCopy(n hold.Numbers, now time.Time) hold.Numb
 }
 
 // boundsOfAutoscaler returns the bounds of an autoscaler that the record does not know: its own or, for a copy of the recorded one, as kubectl replace
-// --force and a restored backup make it, those of the record. A copy has the minimum that the scaler set there; its maximum may be edited.
+// --force and a restored backup make it, the record's. A copy has the minimum that the scaler set there; its maximum may be edited.
 func boundsOfAutoscaler(n hold.Numbers, a *Autoscaler) (low, high hold.Change) {
 	low = hold.Change{Was: a.Bounds.MinReplicas, Set: a.Bounds.MinReplicas}
 	high = hold.Change{Was: a.Bounds.MaxReplicas, Set: a.Bounds.MaxReplicas}
@@ -217,7 +217,7 @@ func (o *Observed) confirmNumbers(n hold.Numbers) hold.Numbers {
 	return n
 }
 
-// foreignNumbers returns the record after other clients' changes, which are what was there from now on, and the fields with a change.
+// foreignNumbers returns the record after other clients' changes, which count as the originals from now on, and the fields with a change.
 func (o *Observed) foreignNumbers(n hold.Numbers) (hold.Numbers, []string) {
 	var fields []string
 	if a := o.Autoscaler; a != nil && a.UID == n.AutoscalerUID {

@@ -54,7 +54,7 @@ type Verdict struct {
 type Observed struct {
 	Workload   hold.Workload
 	Holds      []hold.Object // of the workload, oldest first
-	Others     []hold.Object // of other workloads in the namespace: those of their groups, and those that share a gate or an autoscaler
+	Others     []hold.Object // of other workloads in the namespace: the holds of their groups, and the holds that share a gate or an autoscaler
 	Scale      *Scale        // nil: the workload does not exist
 	Autoscaler *Autoscaler   // nil: no autoscaler scales the workload
 	Former     *Autoscaler   // the recorded autoscaler, which scales another workload by now; nil: it does not
@@ -66,11 +66,11 @@ type Observed struct {
 	// Denied is why the API server denied this pass a number; empty: it did not.
 	Denied   string
 	Verdicts map[types.UID]Verdict
-	Readings map[types.UID]WatchReading // the last of each hold whose gates are watched
+	Readings map[types.UID]WatchReading // the last of each hold with watched gates
 	// Gated is set if this process has the gates of the configuration; a command has none. GateFaults describe gates that no hold of the
 	// namespace may use, by name. GateErrors are the failed attempts of this pass, by the hold's UID.
 	Gated bool
-	// GatePlans are how the gates open, by name, and GateKeys what they do: gates with the same key are one gate.
+	// GatePlans are how the gates open, by name, and GateKeys identify their effects: gates with the same key are one gate.
 	GateFaults map[string]string
 	GatePlans  map[string]action.Plan
 	GateKeys   map[string]string
@@ -100,7 +100,7 @@ func hasYieldedField(h *hold.Object, field string) bool {
 	return slices.Contains(h.Status.Yielded, field)
 }
 
-// isFieldYielded reports whether a hold that lasts, or whose gate is still open, leaves a number to another client: a later hold may raise that number,
+// isFieldYielded reports whether a hold that lasts, or has a gate still open, leaves a number to another client: a later hold may raise that number,
 // and not lower it.
 func (o *Observed) isFieldYielded(field string, now time.Time) bool {
 	return slices.ContainsFunc(o.Holds, func(h hold.Object) bool {
@@ -132,7 +132,7 @@ func (o *Observed) isHoldWaiting(h *hold.Object, now time.Time) bool {
 	return o.isWorkloadLost() && !h.IsOver(now) && (h.Status.State.IsActive() || h.IsKept() || h.Status.State == hold.RolledBack && !h.Status.RetryAt.IsZero())
 }
 
-// listRecordHolds lists the holds that need the record of the numbers: those that count, those that will be tried again, and those that wait for
+// listRecordHolds lists the holds that need the record of the numbers: they count, will be tried again, or wait for
 // a workload. It may come back as a copy, with their numbers, and so may its autoscaler.
 func (o *Observed) listRecordHolds(now time.Time) (all []*hold.Object) {
 	for i := range o.Holds {

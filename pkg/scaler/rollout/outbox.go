@@ -1,5 +1,5 @@
 // The outbox of a hold: each outcome is stored in the hold's status before it is posted, and removed after every notifier is done with it. The
-// next process posts what is left. A receiver learns the same key in every attempt.
+// next process posts the rest. A receiver learns the same key in every attempt.
 
 package rollout
 
@@ -31,7 +31,7 @@ var notificationKinds = map[string]notify.Kind{
 	string(hold.Released): notify.KindEnded, reasonUnwatched: notify.KindUnwatched, reasonStuck: notify.KindStuck, reasonPaused: notify.KindPaused, reasonResumed: notify.KindResumed,
 }
 
-// owedOutcome returns what the notifiers of a hold have not been told, and its name in Status.Told; empty: nothing.
+// owedOutcome returns the outcome that the notifiers of a hold have not been told, and its name in Status.Told; empty: nothing.
 func (o *Observed) owedOutcome(h *hold.Object, now time.Time) (name, outcome string) {
 	if name, outcome = o.owedPause(h, now); name != "" && len(h.Spec.Notify) > 0 {
 		return name, outcome
@@ -72,7 +72,7 @@ func forgetOutcome(told []string, name string) []string {
 	return append(kept, toldBefore)
 }
 
-// forgetOutcomes returns what stays of the told outcomes of a hold that begins again with an outbox.
+// forgetOutcomes returns the rest of the told outcomes of a hold that begins again with an outbox.
 func forgetOutcomes(told []string, outbox []hold.OutboxMessage) []string {
 	if len(told)+len(outbox) == 0 || slices.Contains(told, string(hold.Released)) { // its end was told
 		return nil
@@ -155,7 +155,7 @@ func (o *Observed) confirmDelivery(now time.Time) (Step, bool) {
 	return Step{}, false
 }
 
-// confirmDeliveries returns the status without the deliveries that are done, and an error for those that reached nobody.
+// confirmDeliveries returns the status without the finished deliveries, and an error for the deliveries that reached no receiver.
 func (o *Observed) confirmDeliveries(status hold.Status) (hold.Status, error) {
 	status = status.DeepCopy()
 	var errs []error
@@ -235,7 +235,7 @@ func (p *pass) postHoldMessage(ctx context.Context, s Step) {
 		}
 	}
 	p.observeDeliveries()
-	for _, name := range s.Post.Notifiers { // whatever became of it, this pass posts it once
+	for _, name := range s.Post.Notifiers { // successful or not, this pass posts it once
 		address := messageAddress{s.Post.Key, name}
 		d := p.observed.Deliveries[address]
 		d.Posted = true

@@ -24,7 +24,7 @@ func (o *Observed) listHoldsInState(s hold.State, now time.Time) (all []int) {
 	return all
 }
 
-// failHold rolls a hold back that cannot have what it asks for.
+// failHold rolls a hold back that cannot have its numbers.
 func (o *Observed) failHold(now time.Time) (Step, bool) {
 	for _, s := range []hold.State{hold.Received, hold.Raised, hold.Scaled, hold.Ready, hold.Verified} {
 		for _, i := range o.listHoldsInState(s, now) {
@@ -50,7 +50,7 @@ func (o *Observed) failHold(now time.Time) (Step, bool) {
 	return Step{}, false
 }
 
-// failOpenGroup rolls an open hold back whose group failed: its gates are shut already.
+// failOpenGroup rolls an open hold of a failed group back: its gates are shut already.
 func (o *Observed) failOpenGroup(now time.Time) (Step, bool) {
 	for _, i := range o.listHoldsInState(hold.Open, now) {
 		if reason, _ := o.groupFailure(&o.Holds[i]); reason != "" {
@@ -60,7 +60,7 @@ func (o *Observed) failOpenGroup(now time.Time) (Step, bool) {
 	return Step{}, false
 }
 
-// resumeGroupGate moves an open hold whose gates were shut, since its group was not complete, back to the wait for pods: its gates open again with
+// resumeGroupGate moves an open hold with shut gates, since its group was not complete, back to the wait for pods: its gates open again with
 // the group.
 func (o *Observed) resumeGroupGate(now time.Time) (Step, bool) {
 	for _, i := range o.listHoldsInState(hold.Open, now) {
@@ -130,7 +130,7 @@ func (o *Observed) rejectionReason(h *hold.Object, now time.Time) string {
 	return o.maximumFailure(h, now)
 }
 
-// yieldFailure returns why a hold lost what it asks for to another client; empty: it did not. A higher number is no loss.
+// yieldFailure returns why a hold lost its numbers to another client; empty: it did not. A higher number is no loss.
 func (o *Observed) yieldFailure(h *hold.Object) string {
 	switch a := o.Autoscaler; {
 	case a != nil && hasYieldedField(h, fieldMinReplicas) && a.Bounds.MinReplicas < h.MinReplicasOrReplicas():
@@ -260,7 +260,7 @@ func (o *Observed) verifyReplacedPods(now time.Time) (Step, bool) {
 	return Step{}, false
 }
 
-// holdToVerify returns the index of a hold that waits for a verification, one whose pods are all ready if there is such a hold; -1: none.
+// holdToVerify returns the index of a hold that waits for a verification, if possible a hold with all pods ready; -1: none.
 func (o *Observed) holdToVerify(now time.Time) int {
 	first := -1
 	for _, i := range o.listHoldsInState(hold.Ready, now) {

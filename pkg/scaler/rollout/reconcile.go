@@ -158,7 +158,7 @@ func (e *Engine) VerifyHold(ctx context.Context, t hold.Workload, id types.UID, 
 	}
 	h := &p.observed.Holds[i]
 	if p.observed.describeMissingPods(h, p.now) != "" {
-		return Verdict{} // the ready pods alone say nothing about those that were ready a moment ago
+		return Verdict{} // the ready pods alone say nothing about pods that were ready a moment ago
 	}
 	v := p.verifyNewPods(ctx, h)
 	if ctx.Err() != nil {

@@ -28,7 +28,7 @@ const (
 	DropBoundsOwner StepKind = "DropBoundsOwner" // the scaler stops to own the autoscaler's bounds
 	DropScaleOwner  StepKind = "DropScaleOwner"  // the scaler stops to own the workload's replicas
 	VerifyPods      StepKind = "VerifyPods"      // of the hold, in the background
-	RecordGate      StepKind = "RecordGate"      // what the gates of the hold will change, with a write of its status
+	RecordGate      StepKind = "RecordGate"      // the coming changes of the hold's gates, with a write of its status
 	OpenGate        StepKind = "OpenGate"        // of the hold, by a step; its status says so before
 	ShutGate        StepKind = "ShutGate"        // of the hold
 	PostMessage     StepKind = "PostMessage"     // of the hold's outbox
@@ -96,7 +96,7 @@ func (s Step) withStepWarning(reason, format string, args ...any) Step {
 	return s
 }
 
-// writeStatusStep returns the step that writes a hold's status. If the hold carries the record, the write also confirms what is done.
+// writeStatusStep returns the step that writes a hold's status. If the hold carries the record, the write also confirms the finished changes.
 func (o *Observed) writeStatusStep(i int, status hold.Status) Step {
 	if status.Numbers != nil {
 		n := o.confirmNumbers(*status.Numbers)

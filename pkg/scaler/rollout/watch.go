@@ -115,7 +115,7 @@ func (o *Observed) watchStep(i int, reason string, is metav1.ConditionStatus, te
 	return o.writeStatusStep(i, status)
 }
 
-// endWatchStep returns the step that ends the watch over a hold's gates. What could not be read stays so in the condition.
+// endWatchStep returns the step that ends the watch over a hold's gates. An unread watch stays unread in the condition.
 func (o *Observed) endWatchStep(i int, now time.Time) Step {
 	h := &o.Holds[i]
 	reason, is, text := watchPassed, metav1.ConditionTrue, o.Readings[h.UID].Text

@@ -1,13 +1,14 @@
 package schedule
 
 import (
-	"flag"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/tachometer-metrics/tachometer/pkg/golden"
 )
 
 // TestBadFiles checks the complete error text of every invalid file.
@@ -42,15 +43,8 @@ func readTestFile(t *testing.T, file string) []byte {
 	return data
 }
 
-var update = flag.Bool("update", false, "write the golden files")
-
 // compareGoldenText compares text with a file.
 func compareGoldenText(t *testing.T, file, got string) {
 	t.Helper()
-	if *update {
-		if err := os.WriteFile(file, []byte(got), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	reportDiff(t, string(readTestFile(t, file)), got)
+	golden.Compare(t, file, got)
 }

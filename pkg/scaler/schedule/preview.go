@@ -25,7 +25,7 @@ type PreviewRow struct {
 	Schedule string `json:"schedule,omitempty"`
 	Window   string `json:"window,omitempty"`
 	Ramping  bool   `json:"ramping,omitempty"`
-	// Notes name clock changes, windows without effect, those of paused schedules, windows that do not happen, and conflicting numbers.
+	// Notes name clock changes, windows without effect or of paused schedules, windows that do not happen, and conflicting numbers.
 	Notes []string `json:"notes,omitempty"`
 }
 

@@ -95,7 +95,7 @@ func (s *Schedule) RampsBesideWindow(others []*Schedule, now time.Time) bool {
 	return len(all) > 1 && slices.ContainsFunc(all, func(w ActiveWindow) bool { return w.Ramping })
 }
 
-// listActiveOccurrences lists what the running windows set at now.
+// listActiveOccurrences lists the settings of the running windows at now.
 func (s *Schedule) listActiveOccurrences(others []*Schedule, now time.Time) (all []ActiveWindow) {
 	for _, o := range s.runningScheduleOccurrences(now, others) {
 		all = append(all, s.evaluateScheduleOccurrence(o, others, now))

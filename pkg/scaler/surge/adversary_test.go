@@ -82,7 +82,7 @@ func TestSeveralMetrics(t *testing.T) {
 		"the queue surges":            {[]autoscalingv2.MetricSpec{queueMetric}, surgeReadings(total(40, time.Minute), queueOf(5)), surgeReadings(total(40, time.Minute), queueOf(150)), 30, ""},
 		"both surge":                  {[]autoscalingv2.MetricSpec{queueMetric}, surgeReadings(total(40, time.Minute), queueOf(5)), surgeReadings(total(400, 4*time.Second), queueOf(150)), 30, ""},
 		"beside CPU":                  {[]autoscalingv2.MetricSpec{cpu}, surgeReadings(total(40, time.Minute), unread), surgeReadings(total(400, 4*time.Second), unread), 20, ""},
-		"beside a metric that is 404": {[]autoscalingv2.MetricSpec{queueMetric}, surgeReadings(total(40, time.Minute), failed), surgeReadings(total(400, 4*time.Second), failed), 0, SkipFailed},
+		"beside a metric that is 404": {[]autoscalingv2.MetricSpec{queueMetric}, surgeReadings(total(40, time.Minute), failed), surgeReadings(total(400, 4*time.Second), failed), 0, SkipUnanswered},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"time"
 
-	autoscalingv2 "k8s.io/api/autoscaling/v2"
-
 	"github.com/tachometer-metrics/tachometer/pkg/hpa"
 	"github.com/tachometer-metrics/tachometer/pkg/kube"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
@@ -20,16 +18,16 @@ type Skip string
 
 // The reasons of Skip.
 const (
-	SkipFailed   Skip = "failed"   // a metric has no answer
-	SkipSettling Skip = "settling" // the answers are not good for long enough yet
-	SkipUnread   Skip = "unread"   // the lane reads none of the metrics
-	SkipZero     Skip = "zero"     // the workload has 0 replicas, and not by its autoscaler
-	SkipHeld     Skip = "held"     // a person's hold or number is in force
-	SkipOff      Skip = "off"      // another client undid a raise
-	SkipOwned    Skip = "owned"    // a ScaledObject owns the autoscaler
-	SkipShared   Skip = "shared"   // another autoscaler has the same target
-	SkipDisabled Skip = "disabled" // the autoscaler's behavior forbids to scale up
-	SkipBudget   Skip = "budget"   // the budget is used up
+	SkipUnanswered Skip = "unanswered" // a metric has no answer
+	SkipSettling   Skip = "settling"   // the answers are not good for long enough yet
+	SkipUnread     Skip = "unread"     // the lane reads none of the metrics
+	SkipZero       Skip = "zero"       // the workload has 0 replicas, and not by its autoscaler
+	SkipHeld       Skip = "held"       // a person's hold or number is in force
+	SkipOff        Skip = "off"        // another client undid a raise
+	SkipOwned      Skip = "owned"      // a ScaledObject owns the autoscaler
+	SkipShared     Skip = "shared"     // another autoscaler has the same target
+	SkipDisabled   Skip = "disabled"   // the autoscaler's behavior forbids to scale up
+	SkipBudget     Skip = "budget"     // the budget is used up
 )
 
 // Notice is a message to people: an Event on the autoscaler and a line of the log.
@@ -59,7 +57,7 @@ type Decision struct {
 	ConfirmsNow bool
 	// Skip is the reason for which nothing was decided; empty: the look was complete.
 	Skip Skip
-	// Leads are the times by which the autoscaler came later than observed raises, of those that it came to at this look.
+	// Leads are the times by which the autoscaler came later than observed raises, for the raises that it came to at this look.
 	Leads []time.Duration
 	// Unmatched is the number of observed raises that ended at this look, and that the autoscaler did not make.
 	Unmatched int
@@ -244,136 +242,13 @@ func (d *Decision) findSurgeObstacle(o *Observed) Skip {
 	case o.isHeldByPerson():
 		return SkipHeld
 	case o.hasFailedReading():
-		return SkipFailed
+		return SkipUnanswered
 	case len(o.Readings) == 0:
 		return SkipUnread
 	case o.Now.Sub(m.GoodSince) < settleFor:
 		return SkipSettling
 	}
 	return ""
-}
-
-// surgeWish is the autoscaler's wish, and its weight.
-type surgeWish struct {
-	replicas int32   // within the maximum of a raise
-	isSurge  bool    // the demand exceeds the replicas that are there by enough
-	isWake   bool    // it is the first pod of a workload that its autoscaler scaled to zero
-	demand   float64 // before it is rounded
-	score    float64 // standard deviations of the demand above the steady one
-	metric   int     // index of the metric whose wish it is
-	reading  Reading // of this metric
-	cause    string
-}
-
-// computeSurgeWish returns the wish of the autoscaler, or false if it computes none. A look without a surge teaches the steady demands.
-func (d *Decision) computeSurgeWish(o *Observed) (surgeWish, bool) {
-	if o.hasFailedReading() {
-		return surgeWish{}, false
-	}
-	in := hpa.Input{HPA: o.Autoscaler, SpecReplicas: o.Replicas, StatusReplicas: o.Replicas, Pods: o.Pods, Now: o.Now}
-	for _, r := range o.Readings {
-		in.Answers = append(in.Answers, r.Answer)
-	}
-	decided := hpa.Decide(in, hpa.DefaultSettings(hpaMinor))
-	if decided.Winner < 0 {
-		return surgeWish{}, false
-	}
-	d.limitCountedPods(o, decided.Metrics)
-	i := d.findSurgeMetric(o, decided.Metrics)
-	m, demand := decided.Metrics[i], measureSurgeDemand(decided.Metrics[i], o.Replicas)
-	w := surgeWish{
-		replicas: min(m.Replicas, o.maxSurgeReplicas()), demand: demand, metric: i, reading: o.Readings[i],
-		score: d.scoreSurgeMetric(o, i, demand),
-		cause: fmt.Sprintf("%s wants %d replicas, %d are there", describeSurgeMetric(o.Autoscaler.Spec.Metrics[i]), m.Replicas, o.Replicas),
-	}
-	least := max(minSurplus, m.Tolerance.Up)
-	if d.hasYoungRaise(o) { // it follows whatever the autoscaler would not tolerate
-		least = m.Tolerance.Up
-	}
-	w.isSurge = w.replicas > o.Replicas && min(demand, float64(o.maxSurgeReplicas())) > (1+least)*float64(o.Replicas)
-	if o.Replicas == 0 && w.isSurge {
-		w.replicas, w.isWake = 1, true
-	}
-	if !w.isSurge {
-		d.learnSteadyDemands(o, decided.Metrics)
-	}
-	return w, true
-}
-
-// limitCountedPods limits the ready pods that a target of the type Value multiplies to those of the workload before a raise. The pods of a
-// raise or of a rollout are no further load, and such a wish would grow by its own pods.
-func (d *Decision) limitCountedPods(o *Observed, metrics []hpa.MetricDecision) {
-	before := max(1, d.replicasBeforeRaise(o))
-	for i := range metrics {
-		m := &metrics[i]
-		if isValueTarget(o.Autoscaler.Spec.Metrics[i]) && m.Counted > int(before) {
-			m.Counted = int(before)
-			m.Replicas = min(m.Replicas, max(o.Replicas, int32(min(math.Ceil(m.UsageRatio*float64(before)), maxHoldReplicas))))
-		}
-	}
-}
-
-// findSurgeMetric returns the metric with the largest wish of those whose demand is no chance; of all, if there is none. A restless metric
-// with a larger wish hides no surge of another.
-func (d *Decision) findSurgeMetric(o *Observed, metrics []hpa.MetricDecision) (found int) {
-	isFoundCertain := false
-	for i, m := range metrics {
-		if m.Err != nil {
-			continue
-		}
-		isCertain := m.Replicas > o.Replicas && d.scoreSurgeMetric(o, i, measureSurgeDemand(m, o.Replicas)) >= minScore
-		if metrics[found].Err != nil || isCertain && !isFoundCertain || isCertain == isFoundCertain && m.Replicas > metrics[found].Replicas {
-			found, isFoundCertain = i, isCertain
-		}
-	}
-	return found
-}
-
-// scoreSurgeMetric returns by how many standard deviations the demand of a metric exceeds its steady demand.
-func (d *Decision) scoreSurgeMetric(o *Observed, metric int, demand float64) float64 {
-	return d.Memory.Metrics[metric].scoreDemand(demand, o.Readings[metric].Window, d.replicasBeforeRaise(o))
-}
-
-// isValueTarget reports whether the target of a metric is a number for the whole workload.
-func isValueTarget(m autoscalingv2.MetricSpec) bool {
-	return m.Object != nil && m.Object.Target.Type == autoscalingv2.ValueMetricType || m.External != nil && m.External.Target.AverageValue == nil
-}
-
-// learnSteadyDemands notes the demands of metrics that all pods have. After a change of the replicas an answer may still be that of the
-// pods before.
-func (d *Decision) learnSteadyDemands(o *Observed, metrics []hpa.MetricDecision) {
-	if d.Memory.Replicas != o.Replicas {
-		d.Memory.Replicas = o.Replicas
-		for i := range d.Memory.Metrics {
-			if m := &d.Memory.Metrics[i]; !m.SteadyAt.IsZero() {
-				m.interruptSteadyDemand(o.Now)
-			}
-		}
-		return
-	}
-	for i, m := range metrics {
-		if m.Err == nil && len(m.Pods.Missing)+len(m.Pods.Unready) == 0 {
-			d.Memory.Metrics[i].noteSteadyDemand(o.Readings[i], measureSurgeDemand(m, o.Replicas), o.Now)
-		}
-	}
-}
-
-// hpaMinor is the version of the arithmetic. The wish is the same in all versions that pkg/hpa has.
-const hpaMinor = 37
-
-// measureSurgeDemand returns a metric's wish before tolerance and rounding. Without replicas it is the wish: there is no ratio to them.
-func measureSurgeDemand(m hpa.MetricDecision, replicas int32) float64 {
-	if replicas == 0 {
-		return float64(m.Replicas)
-	}
-	ratio, pods := m.UsageRatio, float64(replicas)
-	if m.NewUsageRatio != nil {
-		ratio = *m.NewUsageRatio
-	}
-	if m.Counted > 0 {
-		pods = float64(m.Counted)
-	}
-	return ratio * pods
 }
 
 // noteSurgeAgreement adds a look to the row of looks that find a surge, or ends the row.
@@ -389,7 +264,7 @@ func (d *Decision) noteSurgeAgreement(o *Observed, w surgeWish) {
 	a.Looks++
 	a.IsConfirmed = a.Replica != "" && w.reading.Replica != "" && w.reading.Replica != a.Replica
 	a.Replica = w.reading.Replica
-	// An adapter that names no replicas may write the time of the answer for that of the sample: only another value is another sample.
+	// An adapter that names no replicas may write the time of the answer for the sample's: only another value is another sample.
 	isNew := w.reading.Newest.IsZero() || w.reading.Newest.After(a.Newest)
 	if isNew && (w.reading.Replica != "" || w.demand != a.Demand) {
 		a.Samples++
@@ -405,7 +280,7 @@ func (d *Decision) noteSurgeAgreement(o *Observed, w surgeWish) {
 	d.Memory.Agreement = a
 }
 
-// noteStableWish notes a wish, and returns the least of a time before now. It keeps those that no later wish is below.
+// noteStableWish notes a wish, and returns the least of a time before now. It keeps the wishes that no later wish is below.
 func (a *Agreement) noteStableWish(replicas int32, now time.Time, stabilization time.Duration) int32 {
 	a.Wishes = slices.DeleteFunc(slices.Clone(a.Wishes), func(r hpa.Recommendation) bool {
 		return r.Replicas >= replicas || now.Sub(r.Time) > stabilization
@@ -420,12 +295,12 @@ func (d *Decision) isSurgeWindowShortened(w surgeWish) bool {
 }
 
 // isSurgeCertain reports whether the row of looks is no chance: far outside the variation of the steady demand, in some looks over a
-// shortened window, or in three samples in a row whose windows do not overlap. Values over overlapping windows are one observation. Each look
-// of a row asks for another replica of the adapter than the look before, so that one that is wrong cannot raise alone.
+// shortened window, or in three samples in a row with windows that do not overlap. Values over overlapping windows are one observation. Each look
+// of a row asks for another replica of the adapter than the look before, so that a wrong one cannot raise alone.
 func (d *Decision) isSurgeCertain(o *Observed, w surgeWish) bool {
 	a := d.Memory.Agreement
 	lasting := o.Now.Sub(a.Since)
-	if w.isWake { // the autoscaler asks for as much at its next look, whatever the load was before
+	if w.isWake { // the autoscaler asks for as much at its next look, after any load before
 		return a.Looks >= wakeLooks && lasting >= o.scaleUpStabilization()
 	}
 	if a.Since.IsZero() || lasting < o.scaleUpStabilization() || w.score < minScore {
@@ -441,7 +316,7 @@ func (d *Decision) isSurgeCertain(o *Observed, w surgeWish) bool {
 	return a.Samples >= plainSamples && lasting >= (plainSamples-1)*w.reading.Window
 }
 
-// isSurgeComplete reports whether the demand over a shortened window is that of the whole step. The shortest such window spans two scrape
+// isSurgeComplete reports whether the demand over a shortened window covers the whole step. The shortest such window spans two scrape
 // intervals, and for an interval the newest increments have the step inside: they show a part of it. A raise to a part costs more time
 // than it gains: beside new pods the adapter reads all pods over a common stretch, which begins before the step.
 //

@@ -106,7 +106,7 @@ type laneMember struct {
 	isShared   bool // another autoscaler has the same target or the same pods
 }
 
-// runSurgeRound looks at the autoscalers in the lane once: at most at maxRoundLooks of them, and at those that it comes to within lookInterval.
+// runSurgeRound looks at the autoscalers in the lane once: at most maxRoundLooks of them, as many as it comes to within lookInterval.
 func (l *Lane) runSurgeRound(ctx context.Context) {
 	members := l.listLaneMembers(ctx)
 	l.Metrics.autoscalers.Set(float64(len(members)))
@@ -128,7 +128,7 @@ func (l *Lane) runSurgeRound(ctx context.Context) {
 }
 
 // orderSurgeLooks returns the autoscalers of a round: one of each namespace in turn, so that the many or slow ones of a namespace delay no other's.
-// Those of a namespace take turns over the rounds, and so do the namespaces.
+// The autoscalers of a namespace take turns over the rounds, and so do the namespaces.
 func (l *Lane) orderSurgeLooks(members []laneMember) (looks []laneMember) {
 	byNamespace := map[string][]laneMember{}
 	var namespaces []string

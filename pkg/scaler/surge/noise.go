@@ -14,7 +14,7 @@ import (
 //
 //	(L d)² / 2 = v on average
 //
-// where v is the variance of the increments of a second, whatever the unit of the metric, and whether requests come alone, in
+// where v is the variance of the increments of a second, in any unit of the metric, and whether requests come alone, in
 // batches or by the clock. A metric without windows has the variance d²/2.
 type MetricMemory struct {
 	Metric        string        // the specification that the memory belongs to

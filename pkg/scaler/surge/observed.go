@@ -69,15 +69,15 @@ type Agreement struct {
 	Since     time.Time // zero: no row
 	Looks     int
 	Samples   int // looks with a newer sample than the look before
-	Shortened int // latest looks in a row whose window is shortened
+	Shortened int // latest looks in a row with a shortened window
 	Newest    time.Time
 	// Replica is the adapter's replica that answered the latest look; empty: not told. IsConfirmed is set if another one answered the look before.
 	Replica     string
 	IsConfirmed bool
 	Last, Low   int32 // wish of the latest look, and the lower wish of the latest two
-	// Wishes are those of the time that the autoscaler wants a wish to last, of which no later one is below.
+	// Wishes are the wishes of the time that the autoscaler wants a wish to last, of which no later one is below.
 	Wishes []hpa.Recommendation
-	// First and Demand are the demands of the first look and of the latest, Earlier and Before those of the two looks before the latest.
+	// First and Demand are the demands of the first look and of the latest, Earlier and Before the demands of the two looks before the latest.
 	First, Earlier, Before, Demand float64
 }
 
@@ -102,7 +102,7 @@ func cloneSurgeMemory(m Memory) Memory {
 }
 
 // removeUnreadMetrics removes the metrics that the lane does not read: the arithmetic takes them for failed ones. At zero it removes failed
-// metrics beside others too: those of the workload's own pods have no answer there. The autoscaler is changed in a copy.
+// metrics beside others too: metrics of the workload's own pods have no answer there. The autoscaler is changed in a copy.
 func (o *Observed) removeUnreadMetrics() {
 	all, isAnswered := o.Autoscaler.Spec.Metrics, func(r Reading) bool { return r.Err == nil }
 	mayFail := o.Replicas == 0 && slices.ContainsFunc(o.Readings, isAnswered)

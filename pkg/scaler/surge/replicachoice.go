@@ -20,7 +20,7 @@ type replicaChoiceKey struct{}
 // maxReplicaName is the length of the longest name of a pod. An adapter that tells a longer name has none.
 const maxReplicaName = 253
 
-// replicaChooser asks for the replica of a read's choice, and notes the one that answered.
+// replicaChooser asks for the replica of a read's choice, and notes the answering replica.
 type replicaChooser struct{ next http.RoundTripper }
 
 var _ http.RoundTripper = replicaChooser{}

@@ -34,7 +34,7 @@ type PodReport struct {
 	Summary
 }
 
-// Summary counts requests and summarizes latencies, from the start of a request to the end of its response. The latencies are those of
+// Summary counts requests and summarizes latencies, from the start of a request to the end of its response. The latencies are of
 // successful and timed-out requests; 0: no such request.
 type Summary struct {
 	Requests int             `json:"requests"`

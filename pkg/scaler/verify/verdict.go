@@ -14,7 +14,7 @@ import (
 // readinessOK is the readiness of a ready pod.
 const readinessOK = "ok"
 
-// minLatencyDifference always passes, whatever the ratio to old pods: at such latencies a ratio measures the network and the scheduler of
+// minLatencyDifference always passes, with any ratio to old pods: at such latencies a ratio measures the network and the scheduler of
 // the machine.
 const minLatencyDifference = 5 * time.Millisecond
 

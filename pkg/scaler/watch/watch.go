@@ -38,7 +38,7 @@ type Reader struct {
 	HTTP *http.Client
 }
 
-// ReadWatch returns the number of a watch now: of several values the highest. Pods are those of the selector, in the namespace.
+// ReadWatch returns the number of a watch now: of several values the highest. Pods are selected in the namespace.
 func (r *Reader) ReadWatch(ctx context.Context, namespace, selector string, w action.Watch) (float64, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
@@ -180,7 +180,7 @@ func (q *queryResponse) highestQueryValue() (float64, error) {
 	return highestWatchValue("the query", values)
 }
 
-// highestWatchValue returns the highest value. NaN is none: it is what no traffic divided by no traffic gives.
+// highestWatchValue returns the highest value. NaN is none: no traffic divided by no traffic gives it.
 func highestWatchValue(of string, values []float64) (float64, error) {
 	highest, found := math.Inf(-1), false
 	for _, v := range values {

@@ -52,7 +52,7 @@ func checkWebhookIP(ip netip.Addr, allowed []netip.Prefix) error {
 }
 
 // guardWebhookProxy returns the proxy of the environment. Behind a proxy the client connects to the proxy alone, so the host in the URL is
-// checked here: the proxy may reach what is forbidden.
+// checked here: the proxy may reach forbidden addresses.
 func guardWebhookProxy(allowed []netip.Prefix, choose func(*http.Request) (*url.URL, error)) func(*http.Request) (*url.URL, error) {
 	return func(r *http.Request) (*url.URL, error) {
 		proxy, err := choose(r)

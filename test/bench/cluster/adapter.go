@@ -18,11 +18,9 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
-
 	"github.com/tachometer-metrics/tachometer/test/harness/cluster"
 	"github.com/tachometer-metrics/tachometer/test/harness/memorygroup"
+	"github.com/tachometer-metrics/tachometer/test/harness/metricspage"
 	"github.com/tachometer-metrics/tachometer/test/harness/stack"
 )
 
@@ -176,16 +174,6 @@ func (a *adapter) countAdapterScrapes(ctx context.Context) (made, missed float64
 		return 0, 0, err
 	}
 	defer page.Close()
-	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(page)
-	if err != nil {
-		return 0, 0, fmt.Errorf("parse self-metrics: %w", err)
-	}
-	total := func(name string) (sum float64) {
-		for _, m := range families[name].GetMetric() {
-			sum += m.GetCounter().GetValue()
-		}
-		return sum
-	}
-	return total("tachometer_scrape_requests_total"), total("tachometer_scrape_missed_total"), nil
+	metrics, err := metricspage.Parse(page)
+	return metrics.Sum("tachometer_scrape_requests_total"), metrics.Sum("tachometer_scrape_missed_total"), err
 }

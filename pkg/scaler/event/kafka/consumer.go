@@ -189,7 +189,7 @@ func (s *kafkaSession) skipLargeKafkaBatch(ctx context.Context, err error) bool 
 	return true
 }
 
-// continueKafkaPartition makes the client read a partition from an offset on. What the client has read of it before is dropped.
+// continueKafkaPartition makes the client read a partition from an offset on. It drops the records that the client has read of it before.
 func (s *kafkaSession) continueKafkaPartition(partition int32, next int64, epoch int32) {
 	s.next[partition] = next
 	s.client.SetOffsets(map[string]map[int32]kgo.EpochOffset{s.cfg.Topic: {partition: {Epoch: epoch, Offset: next}}})

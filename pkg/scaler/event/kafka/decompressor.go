@@ -25,7 +25,7 @@ const (
 	maxBatchRecords = 20_000
 	// maxBufferedBytes bounds the decompressed batches that wait for the handler. The batch that exceeds it is read again later.
 	maxBufferedBytes = 16 << 20
-	// recordBytes is the memory of a record beside its data, and headerBytes that of a header: on the wire it takes two bytes.
+	// recordBytes is the memory of a record beside its data, and headerBytes the memory of a header: on the wire it takes two bytes.
 	recordBytes, headerBytes = 256, 40
 	// maxBatchHeaders bounds the headers of a compressed batch: ten for each of its records.
 	maxBatchHeaders = 10 * maxBatchRecords

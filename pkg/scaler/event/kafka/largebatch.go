@@ -23,7 +23,7 @@ const (
 	largeReadTimeout = 10 * time.Second
 )
 
-// isKafkaResponseTooLarge reports whether an error is that of a response above BrokerMaxReadBytes, which the client does not export.
+// isKafkaResponseTooLarge reports whether an error is about a response above BrokerMaxReadBytes, which the client does not export.
 func isKafkaResponseTooLarge(err error) bool {
 	return strings.Contains(err.Error(), "BrokerMaxReadBytes")
 }
@@ -147,7 +147,7 @@ func (r *largeBatchReader) findFirstKafkaOffset(ctx context.Context, p kmsg.Meta
 	return found.Offset, kerr.ErrorForCode(found.ErrorCode)
 }
 
-// fetchKafkaBatch returns the batch with the offset, and nil if there is none: a broker sends one batch, whatever its size, for a limit of one
+// fetchKafkaBatch returns the batch with the offset, and nil if there is none: a broker sends one batch, of any size, for a limit of one
 // byte.
 func (r *largeBatchReader) fetchKafkaBatch(ctx context.Context, p kmsg.MetadataResponseTopicPartition, offset int64) (*largeBatch, error) {
 	if offset < 0 {
@@ -176,7 +176,7 @@ func (r *largeBatchReader) fetchKafkaBatch(ctx context.Context, p kmsg.MetadataR
 
 // newLargeKafkaBatch returns the first batch of a response; nil if there is none, or none in today's format.
 func newLargeKafkaBatch(response *kmsg.FetchResponseTopicPartition, offset int64) *largeBatch {
-	const magic, lengthEnd = 2, 12 // the format, and the bytes before those that Length counts
+	const magic, lengthEnd = 2, 12 // the format, and the bytes that Length does not count
 	b := &largeBatch{partition: response.Partition, from: offset, response: response}
 	if err := b.ReadFrom(response.RecordBatches); err != nil || b.Magic != magic {
 		return nil
