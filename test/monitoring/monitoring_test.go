@@ -99,12 +99,14 @@ var foreign = regexp.MustCompile(`^(process_(cpu_seconds_total|resident_memory_b
 	`kube_(deployment|statefulset)_status_replicas_ready|` +
 	`kube_horizontalpodautoscaler_(info|status_(desired|current)_replicas|spec_(min|max)_replicas|(status|spec)_target_metric|status_condition))$`)
 
+// knownMetric reports whether a table of the documents has a metric: NAME or NAME{LABELS}, and histograms marked as such.
 func knownMetric(documented, name string) bool {
 	base := name
 	for _, suffix := range []string{"_bucket", "_count", "_sum"} {
 		base = strings.TrimSuffix(base, suffix)
 	}
-	return strings.Contains(documented, "| `"+name+"` |") || strings.Contains(documented, "| `"+base+"` | histogram") || foreign.MatchString(name)
+	row := regexp.MustCompile("\\| `(" + name + "(\\{[a-z,]+\\})?` \\||" + base + "(\\{[a-z,]+\\})?` \\| \\*histogram\\*)")
+	return row.MatchString(documented) || foreign.MatchString(name)
 }
 
 type alert struct {
