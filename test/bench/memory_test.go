@@ -27,7 +27,7 @@ func TestMemoryReport(t *testing.T) {
 		all = append(all, h)
 	}
 	report := (&memory{}).formatMemory(all)
-	const want = "20.0 KB a target with its two series and its pod; 1.00 KB a series"
+	const want = "20.0 KB a target with two series and its pod; 1.00 KB a series"
 	if !strings.Contains(report, want) {
 		t.Errorf("the report lacks %q:\n%s", want, report)
 	}
