@@ -278,7 +278,9 @@ func TestCheckUnanswered(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(a *authorizationv1.ResourceAttributes) bool { return a.Namespace != "" }, newGate())
 	all := Run(t.Context(), w.Options)
-	i := slices.IndexFunc(all, func(r Result) bool { return strings.HasPrefix(r.Detail, "optional") && strings.Contains(r.Subject, "in all namespaces") })
+	i := slices.IndexFunc(all, func(r Result) bool {
+		return strings.HasPrefix(r.Detail, "optional") && strings.Contains(r.Subject, "in all namespaces")
+	})
 	if err := Err(all); i < 0 || err != nil {
 		t.Errorf("%v: %+v", err, all)
 	}
