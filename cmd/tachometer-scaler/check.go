@@ -76,10 +76,10 @@ func (c *checkCommand) runScalerCheckCommand(ctx context.Context) error {
 	} else {
 		err = c.writeScalerCheckTable(all)
 	}
-	if n := preflight.CountMissing(all); err == nil && n > 0 {
-		err = fmt.Errorf("%d of %d checks found something missing", n, len(all))
+	if err != nil {
+		return err
 	}
-	return err
+	return preflight.Err(all)
 }
 
 // writeScalerCheckTable writes a line for each check.

@@ -43,7 +43,7 @@ func TestAlerts(t *testing.T) {
 	w.breakScaler()
 	w.awaitAlerts("TachometerReadsFailing", "TachometerValuesStale", "TachometerScrapesFailing", "TachometerStoreRejects",
 		"TachometerConfigRejected", "TachometerCertificateExpiring", "TachometerBackendDown", "TachometerFallbackActive",
-		"TachometerReactionSlow", "TachometerRequestsRejected", "TachometerHoldRolledBack", "TachometerScalerYielded", "TachometerNotificationsFailing",
+		"TachometerReactionSlow", "TachometerRequestsRejected", "TachometerHoldRolledBack", "TachometerGateOpen", "TachometerScalerYielded", "TachometerNotificationsFailing",
 		"TachometerEventsRejected", "TachometerKafkaFailing", "TachometerScalerConfigRejected")
 	w.forbidHolds()
 	w.awaitAlerts("TachometerEventsWaiting")
@@ -84,12 +84,15 @@ func (w *alertWorld) breakAdapter() {
 	configure(w.t.Context(), w.t, w.adapterConfig+"\n- metrik: typo\n")
 }
 
-// breakScaler makes a hold whose verification must fail, with a receiver that rejects the message, and another whose number a person changes, sends
+// breakScaler ends a hold with a gate that its receiver does not shut, makes a hold whose verification must fail, with a receiver that rejects the message, and another whose number a person changes, sends
 // an event that is none, and takes the broker away. Then the configuration gets a fault.
 func (w *alertWorld) breakScaler() {
 	w.t.Helper()
 	ctx := w.t.Context()
+	w.postAlertEvent("GATED", http.StatusAccepted)
+	w.awaitOpenGate()
 	w.sale.RejectAlerts(true)
+	w.postAlertEvent("GATED_END", http.StatusAccepted)
 	w.postAlertEvent("CONTESTED", http.StatusAccepted)
 	w.awaitHeldMinReplicas()
 	w.setMinReplicas(4)
@@ -235,6 +238,21 @@ func (w *alertWorld) postAlertEvent(kind string, want int) {
 	code, answer, err := w.sale.Post(ctx, sale.Event(fmt.Sprintf("alert-%d", w.events), kind, time.Minute), sale.Secret)
 	if want != 0 && (err != nil || code != want) {
 		w.t.Fatalf("event %s: %d %s, %v", kind, code, answer, err)
+	}
+}
+
+// awaitOpenGate waits until the hold with a gate is open.
+func (w *alertWorld) awaitOpenGate() {
+	w.t.Helper()
+	err := stack.Wait(w.t.Context(), time.Minute, func(ctx context.Context) error {
+		out, err := s.Kubectl(ctx, "-n", stack.SampleNamespace, "get", "holds", "-o", `jsonpath={.items[?(@.status.gateOpen==true)].status.state}`)
+		if err == nil && !strings.Contains(string(out), "Open") {
+			err = fmt.Errorf("no hold has an open gate: %s", out)
+		}
+		return err
+	})
+	if err != nil {
+		w.t.Fatal(err)
 	}
 }
 

@@ -69,6 +69,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	c.mu.Lock()
 	c.runContext = ctx
 	c.mu.Unlock()
+	defer c.Metrics.countFailingGates(nil) // the next leader counts them
 	var owing []string
 	defer func() { c.settleControllerMessages(ctx, owing) }()
 	defer c.runningWorkers.Wait()
@@ -137,16 +138,11 @@ func (c *Controller) Raise(ctx context.Context, t hold.Workload, h hold.Hold) er
 
 // Release ends a hold of a workload and, with the hold of a rule, the holds that the rule made before the configuration changed. A missing hold is not an error.
 func (c *Controller) Release(ctx context.Context, t hold.Workload, id, reason string) error {
-	ended, err := c.Engine.EndHoldsOfNamespace(ctx, t.Namespace, func(h *hold.Object) bool {
-		isHold := h.HoldID() == id && h.HeldWorkload().IsSameObject(t)
-		return h.DeletionTimestamp == nil && (isHold || c.isFormerControllerHold(h, id))
-	})
+	ended, err := c.Engine.EndHold(ctx, t, id)
 	if err == nil && c.isFirstOfRule(t, id) { // one list for all workloads of an end
-		var elsewhere []hold.Object
-		elsewhere, err = c.endHoldsOfOtherNamespaces(ctx, t.Namespace, func(h *hold.Object) bool {
-			return h.DeletionTimestamp == nil && c.isFormerControllerHold(h, id)
-		})
-		ended = append(ended, elsewhere...)
+		var former []hold.Object
+		former, err = c.endFormerHolds(ctx, t.Namespace, func(h *hold.Object) bool { return h.DeletionTimestamp == nil && c.isFormerControllerHold(h, id) })
+		ended = append(ended, former...)
 	}
 	for i := range ended {
 		held := ended[i].HeldWorkload()

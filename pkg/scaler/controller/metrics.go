@@ -1,10 +1,16 @@
 package controller
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
+)
 
 // Metrics are the metrics of a controller.
 type Metrics struct {
 	heldWorkloads prometheus.Gauge
+	failingGates  prometheus.Gauge
 	paused        *prometheus.GaugeVec // by kind and name
 }
 
@@ -14,14 +20,28 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		heldWorkloads: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "tachometer_scaler_workloads_held", Help: "Workloads with a hold.",
 		}),
+		failingGates: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "tachometer_scaler_gates_failing_to_shut", Help: "Holds that are over or failed, with gates that the scaler cannot shut yet.",
+		}),
 		paused: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "tachometer_scaler_paused", Help: "1 for a schedule or rule that the configuration pauses, else 0.",
 		}, []string{"kind", "name"}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.heldWorkloads, m.paused)
+		reg.MustRegister(m.heldWorkloads, m.failingGates, m.paused)
 	}
 	return m
+}
+
+// countFailingGates counts the holds with gates that cannot be shut yet.
+func (m *Metrics) countFailingGates(all []hold.Object) {
+	n := 0
+	for i := range all {
+		if rollout.FailsToShutGates(&all[i]) {
+			n++
+		}
+	}
+	m.failingGates.Set(float64(n))
 }
 
 // setPaused sets whether the configuration pauses a schedule or rule.

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/klog/v2"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/event"
@@ -67,27 +66,28 @@ func (c *Controller) isFirstOfRule(t hold.Workload, id string) bool {
 	return isEvent && i >= 0 && c.Rules[i].Workloads[0].Workload.IsSameObject(t)
 }
 
-// endHoldsOfOtherNamespaces ends the matching holds outside of a namespace. Without the right to list the holds of all namespaces it looks in those that this
-// controller watches. A permanent error there is logged alone: it must not keep the end, and the next start, of the rule's workloads.
-func (c *Controller) endHoldsOfOtherNamespaces(ctx context.Context, namespace string, matches func(*hold.Object) bool) ([]hold.Object, error) {
-	isElsewhere := func(h *hold.Object) bool { return h.Namespace != namespace && matches(h) }
-	ended, err := c.Engine.EndHoldsOfNamespace(ctx, "", isElsewhere)
-	if apierrors.IsForbidden(err) {
-		err = nil
-		var namespaces []string
-		for _, h := range c.Caches.ListAllHolds() {
-			if isElsewhere(&h) && !slices.Contains(namespaces, h.Namespace) {
-				namespaces = append(namespaces, h.Namespace)
-			}
-		}
-		for _, other := range namespaces {
-			some, otherErr := c.Engine.EndHoldsOfNamespace(ctx, other, isElsewhere)
-			ended, err = append(ended, some...), errors.Join(err, otherErr)
+// endFormerHolds ends the matching holds of all namespaces. Without the right to list those it looks in the rule's own namespace, and in the others that this
+// controller watches. A permanent error in another one is logged alone: it must not keep the end, and the next start, of the rule's workloads.
+func (c *Controller) endFormerHolds(ctx context.Context, namespace string, matches func(*hold.Object) bool) ([]hold.Object, error) {
+	ended, err := c.Engine.EndHoldsOfNamespace(ctx, "", matches)
+	if err == nil || !rollout.IsPermanentError(err) {
+		return ended, err
+	}
+	namespaces := []string{namespace}
+	for _, h := range c.Caches.ListAllHolds() {
+		if matches(&h) && !slices.Contains(namespaces, h.Namespace) {
+			namespaces = append(namespaces, h.Namespace)
 		}
 	}
-	if err != nil && rollout.IsPermanentError(err) {
-		klog.FromContext(ctx).Error(err, "Holds of other namespaces cannot be ended, they last until their own end")
-		err = nil
+	var errs []error
+	for _, n := range namespaces {
+		some, err := c.Engine.EndHoldsOfNamespace(ctx, n, matches)
+		ended = append(ended, some...)
+		if n != namespace && err != nil && rollout.IsPermanentError(err) {
+			klog.FromContext(ctx).Error(err, "Holds of another namespace cannot be ended, they last until their own end", "namespace", n)
+			continue
+		}
+		errs = append(errs, err)
 	}
-	return ended, err
+	return ended, errors.Join(errs...)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -131,6 +132,67 @@ func TestD21EndAfterAChangeOfTheNamespace(t *testing.T) {
 		}
 		if err := control.Release(t.Context(), second, "event/sale/a", "END"); err != nil || cluster.lists[""] != 1 {
 			t.Errorf("%s: all namespaces were listed %d times: %v", name, cluster.lists[""], err)
+		}
+	}
+}
+
+// cachedHolds is a cache of holds, which may be late.
+type cachedHolds struct {
+	rollout.Reader
+	holds []hold.Object
+}
+
+func (c *cachedHolds) ListHolds(context.Context, string) ([]hold.Object, error) {
+	return slices.Clone(c.holds), nil
+}
+
+// versionedHolds deletes the version of a hold that is there alone.
+type versionedHolds struct{ manyNamespaces }
+
+func (c *versionedHolds) DeleteHold(ctx context.Context, o *hold.Object) error {
+	i := slices.IndexFunc(c.holds, func(h hold.Object) bool { return h.Name == o.Name })
+	switch {
+	case i < 0:
+		return apierrors.NewNotFound(schema.GroupResource{Resource: "holds"}, o.Name)
+	case c.holds[i].ResourceVersion != o.ResourceVersion:
+		return apierrors.NewConflict(schema.GroupResource{Resource: "holds"}, o.Name, errors.New("another version"))
+	}
+	c.holds = slices.Delete(slices.Clone(c.holds), i, i+1)
+	return c.deletedHolds.DeleteHold(ctx, o)
+}
+
+// TestD21EndListsOnce: an end of a rule with many workloads lists the holds once, as far as the cache has them, and a late cache hides no hold.
+func TestD21EndListsOnce(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		makeLate func([]hold.Object) []hold.Object // the cache
+		lists    int                               // of the rule's own namespace
+	}{
+		"a cache that has all":    {func(all []hold.Object) []hold.Object { return all }, 0},
+		"a cache with none":       {func([]hold.Object) []hold.Object { return nil }, 3},
+		"a version of before":     {func(all []hold.Object) []hold.Object { all[0].ResourceVersion = "0"; return all }, 1},
+		"a hold that was renamed": {func(all []hold.Object) []hold.Object { all[0].Name = "gone"; return all }, 1},
+	} {
+		cluster := &versionedHolds{manyNamespaces{lists: map[string]int{}}}
+		rule := event.Rule{Name: "sale", Type: "START", ReleaseOn: "END"}
+		for i, name := range []string{"cart", "shop", "till"} {
+			w := hold.Workload{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "sale", Name: name}
+			rule.Workloads = append(rule.Workloads, event.WorkloadSpec{Workload: w})
+			h := hold.NewObject(w, hold.Hold{ID: "event/sale", Reason: "START", Replicas: 5}, "me")
+			h.UID, h.ResourceVersion = types.UID(fmt.Sprint(i)), "1"
+			cluster.holds = append(cluster.holds, *h)
+		}
+		reader := &cachedHolds{holds: c.makeLate(slices.Clone(cluster.holds))}
+		engine := rollout.New(rollout.Options{Cluster: cluster, Reader: reader, Owner: "me"})
+		control := New(Options{Engine: engine, Caches: rollout.NewCaches(nil), Rules: []event.Rule{rule}})
+		for _, w := range rule.ListWorkloads() {
+			if err := control.Release(t.Context(), w, "event/sale", "END"); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		want := []string{"cart event/sale", "shop event/sale", "till event/sale"}
+		if diff := cmp.Diff(want, cluster.deleted); diff != "" || cluster.lists["sale"] != c.lists || cluster.lists[""] != 1 {
+			t.Errorf("%s: lists %v; ended (-want +got):\n%s", name, cluster.lists, diff)
 		}
 	}
 }

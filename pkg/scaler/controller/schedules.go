@@ -33,6 +33,7 @@ const (
 func (c *Controller) runControllerSchedules(ctx context.Context) error {
 	for {
 		at := time.Now()
+		c.Metrics.countFailingGates(c.Caches.ListAllHolds())
 		next := at.Add(reapplyInterval)
 		if !c.applyControllerSchedules(ctx, at) {
 			next = at.Add(reapplyRetryInterval)

@@ -71,10 +71,24 @@ func Run(ctx context.Context, opts Options) []Result {
 	return all
 }
 
-// CountMissing counts the results of things that are missing.
-func CountMissing(all []Result) (n int) {
+// Err returns an error if something is missing, or could not be checked; nil: all is there.
+func Err(all []Result) error {
+	missing, unknown := CountStatus(all, Missing), CountStatus(all, Unknown)
+	switch {
+	case missing > 0 && unknown > 0:
+		return fmt.Errorf("%d of %d checks found something missing, and %d could not be made", missing, len(all), unknown)
+	case missing > 0:
+		return fmt.Errorf("%d of %d checks found something missing", missing, len(all))
+	case unknown > 0:
+		return fmt.Errorf("%d of %d checks could not be made", unknown, len(all))
+	}
+	return nil
+}
+
+// CountStatus counts the results with a status.
+func CountStatus(all []Result, status Status) (n int) {
 	for _, r := range all {
-		if r.Status == Missing {
+		if r.Status == status {
 			n++
 		}
 	}

@@ -165,7 +165,7 @@ func (o *Options) checkPreflightRights(ctx context.Context) (all []Result) {
 			granted[r.Namespace] = 0
 		}
 		result := o.checkPreflightRight(ctx, r)
-		if result.Status == OK {
+		if result.Status == OK && result.Detail == "" {
 			granted[r.Namespace]++
 			continue
 		}
@@ -195,7 +195,7 @@ func (o *Options) checkPreflightRight(ctx context.Context, r Right) Result {
 	case err != nil:
 		result.Status, result.Detail = Unknown, fmt.Sprintf("the API server does not answer: %v", err)
 	case !review.Status.Allowed && r.Optional:
-		result.Status, result.Detail = Unknown, "not granted; holds of namespaces that the configuration no longer names stay"
+		result.Detail = "optional, and not granted: holds of namespaces that the configuration no longer names stay"
 	case !review.Status.Allowed:
 		result.Status, result.Detail = Missing, strings.TrimSuffix("not granted: "+review.Status.Reason, ": ")
 		result.Fix = describePreflightGrant(r, o.LeaseNamespace)

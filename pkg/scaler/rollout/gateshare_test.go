@@ -307,7 +307,7 @@ func TestD3GateCannotBeShut(t *testing.T) {
 	}{{0, "Up: up: 4 replicas"}, {gateOpenTimeout - time.Second, "Up: up: 4 replicas"}, {time.Second, "Stuck: the gate stays open: 4 replicas"}, {time.Hour, "Stuck: the gate stays open: 4 replicas"}} {
 		b.now = b.now.Add(c.after)
 		b.mustPass(t)
-		if got := lastTold(b, "shop set/me"); got != c.told || w.replicas != 4 {
+		if got := lastTold(b, "shop set/me"); got != c.told || w.replicas != 4 || !FailsToShutGates(b.find("shop", "set/me")) {
 			t.Errorf("after %s: told %q; %d replicas", c.after, b.notifier.told, w.replicas)
 		}
 	}

@@ -121,6 +121,31 @@ func (e *Engine) EndHolds(ctx context.Context, t hold.Workload, matches func(*ho
 	return ids, nil
 }
 
+// EndHold deletes the holds of a workload with an ID, and returns them. It lists the holds of the API server only if the cache has none, or late ones.
+func (e *Engine) EndHold(ctx context.Context, t hold.Workload, id string) (ended []hold.Object, err error) {
+	all, err := e.Reader.ListHolds(ctx, t.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	matches := func(h *hold.Object) bool {
+		return h.DeletionTimestamp == nil && h.HoldID() == id && h.HeldWorkload().IsSameObject(t)
+	}
+	for i := range all {
+		if !matches(&all[i]) {
+			continue
+		}
+		if err = e.Cluster.DeleteHold(ctx, &all[i]); err != nil {
+			break
+		}
+		ended = append(ended, all[i])
+	}
+	if isLate := apierrors.IsConflict(err) || apierrors.IsNotFound(err); !isLate && (err != nil || len(ended) > 0) {
+		return ended, err
+	}
+	rest, err := e.EndHoldsOfNamespace(ctx, t.Namespace, matches)
+	return append(ended, rest...), err
+}
+
 // EndHoldsOfNamespace is EndHolds for all workloads of a namespace; empty: of all namespaces. It returns the holds that it deleted, also with an error.
 func (e *Engine) EndHoldsOfNamespace(ctx context.Context, namespace string, matches func(*hold.Object) bool) (ended []hold.Object, err error) {
 	deleted := map[types.UID]bool{}

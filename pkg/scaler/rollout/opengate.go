@@ -80,6 +80,12 @@ func findLeftOpenGate(status hold.Status) *metav1.Condition {
 	return c
 }
 
+// FailsToShutGates reports whether the scaler cannot shut the gates of a hold yet, and tries again.
+func FailsToShutGates(h *hold.Object) bool {
+	c := findHoldCondition(h, conditionGateShut)
+	return c != nil && c.Status == metav1.ConditionFalse && c.Reason == gateShutFailed
+}
+
 // openGateReason returns why the gates of a hold are open after it, once that does not mend itself; empty: they are not.
 func openGateReason(h *hold.Object, now time.Time) string {
 	c := findHoldCondition(h, conditionGateShut)

@@ -78,7 +78,9 @@ func newWebhookResponseError(resp *http.Response, u *url.URL, answer []byte, now
 	e := &Error{Status: resp.StatusCode, RetryAfter: parseWebhookRetryAfter(resp.Header.Get("Retry-After"), now)}
 	e.message = "status " + strconv.Itoa(resp.StatusCode)
 	text := strings.TrimSpace(string(answer))
-	if shortAnswerPattern.MatchString(text) && !strings.Contains(strings.ToLower(u.String()), strings.ToLower(text)) {
+	if e.Status/100 == 3 {
+		e.message += ": a redirect, which is not followed; write the new URL into the file"
+	} else if shortAnswerPattern.MatchString(text) && !strings.Contains(strings.ToLower(u.String()), strings.ToLower(text)) {
 		e.message += ": " + text
 	}
 	return e

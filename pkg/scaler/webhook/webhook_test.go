@@ -69,6 +69,7 @@ func TestRejections(t *testing.T) {
 		"the secret as the answer": {403, "hush", "", "status 403", 0, false},
 		"a nonsensical header":     {503, "", "soon", "status 503", 0, false},
 		"a negative header":        {503, "", "-5", "status 503", 0, false},
+		"a redirect":               {308, "Permanent Redirect", "", "status 308: a redirect, which is not followed; write the new URL into the file", 0, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
