@@ -135,20 +135,24 @@ func listedMetrics() explainapi.MetricList {
 	return list
 }
 
-// TestListedMetrics: without the right to read pages, a workload's families are the adapter's list; a namespace's are so for everybody.
+// TestListedMetrics: without the right to read pages, a pod's families are the adapter's list; a namespace's are so for everybody.
 func TestListedMetrics(t *testing.T) {
 	t.Parallel()
 	shop := newShop(t)
 	shop.answers["/apis/custom.metrics.k8s.io/v1beta2"] = metav1.APIResourceList{GroupVersion: "custom.metrics.k8s.io/v1beta2"}
 	delete(shop.answers, "/api/v1/namespaces/shop/pods/web-1:8080/proxy/metrics")
-	const row = `request_per_second   counter   http_requests_total   2         <none>       Requests \x1b[2Jserved.`
 	for name, tc := range map[string]struct {
 		args  []string
 		texts []string
 	}{
-		"a workload": {[]string{"metrics", "deploy/web", "-n", "shop"}, []string{row, "Listed by adapter-1, by the rules in force. Values need the right to get pods/proxy."}},
-		"a namespace": {[]string{"metrics", "-n", "shop"}, []string{
-			row, "orders               <none>    <none>                0         autoscaler", "could not read the page of pod db for Pod/db: connection refused",
+		"a workload": {[]string{"metrics", "deploy/web", "-n", "shop"}, []string{
+			"http_requests_total   counter   0        <none>   request_per_second", "METRICS are by the rules in force, as adapter-1 lists them.",
+			"no values: read the metrics page of pod web-1: forbidden",
+		}},
+		"a pod": {[]string{"metrics", "web-1", "-n", "shop"}, []string{"http_requests_total   counter   0        <none>   request_per_second"}},
+		"a namespace": {[]string{"metrics", "-n", "shop", "-o", "wide"}, []string{
+			`http_requests_total   counter   2         <none>       request_per_second   Requests \x1b[2Jserved.`,
+			"<none>                <none>    0         autoscaler   orders", "could not read the page of pod db for Pod/db: connection refused",
 			"3 workloads more not read: name one, as deployment/NAME",
 		}},
 		"an autoscaler":      {[]string{"metrics", "deploy/web", "-n", "shop", "-o", "yaml"}, []string{"name: request_per_second"}},
@@ -164,8 +168,40 @@ func TestListedMetrics(t *testing.T) {
 			t.Errorf("%s: a control character reaches the terminal", name)
 		}
 	}
-	if code, out, errs := shop.run("metrics", "web-1", "-n", "shop"); code != exitBroken || !strings.Contains(errs, "forbidden") {
-		t.Errorf("a pod: exit code %d\n%s%s", code, out, errs)
+}
+
+// TestMetricsByRulesInForce: a pod's families have the metrics of the rules in force beside the values of its page; without the adapter's list
+// those of the built-in rules, and a note.
+func TestMetricsByRulesInForce(t *testing.T) {
+	t.Parallel()
+	const path = "/apis/explain.tachometer.dev/v1alpha1/namespaces/shop/metrics"
+	shop := newShop(t)
+	list := listedMetrics()
+	list.Items[0].Metrics[0].Name = "web_per_second"
+	shop.answers[path] = list
+	older := newShop(t)
+	older.answers[path] = newFault(http.StatusNotFound, metav1.StatusReasonNotFound, "the server could not find the requested resource")
+	bare := newShop(t)
+	bare.answers[path] = explainapi.MetricList{Items: []explainapi.Metric{}}
+	const builtIn = "METRICS are by the adapter's built-in rules"
+	for _, tc := range []struct {
+		shop *apiServer
+		args string
+		want []string
+	}{
+		{shop, "web-1", []string{"http_requests_total   counter   1        9       web_per_second", "Of pod web-1. METRICS are by the rules in force, as adapter-1 lists them."}},
+		{shop, "deploy/web", []string{"web_per_second"}},
+		{shop, "deploy/web -o yaml", []string{"name: web_per_second"}},
+		{older, "deploy/web", []string{"request_per_second", builtIn, "could not list the families by the rules in force: the adapter does not serve"}},
+		{older, "deploy/web -o yaml", []string{"name: request_per_second"}},
+		{bare, "deploy/web", []string{"request_per_second", builtIn, explainapi.NoMetricPages}},
+	} {
+		code, out, errs := tc.shop.run(append([]string{"metrics", "-n", "shop"}, strings.Fields(tc.args)...)...)
+		for _, want := range tc.want {
+			if code != exitFine || !strings.Contains(out+errs, want) {
+				t.Errorf("%s: exit code %d, want %q in\n%s%s", tc.args, code, want, out, errs)
+			}
+		}
 	}
 }
 

@@ -6,13 +6,15 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
@@ -24,14 +26,14 @@ import (
 )
 
 const metricsHelp = `Show the metrics to scale on. With a pod or a workload: the families on the metrics page of the pod, or of a ready pod of the
-workload, each with the API metric that serves it. Without: the metrics that the adapter's rules name, and the families that the pods of the
-namespace expose, with their help.
+workload, each with its value and the API metrics that serve it. Without: the metrics that the adapter's rules name, and the families that
+the pods of the namespace expose. -o wide adds the help of each family.
 
 -o yaml prints an autoscaler on the metric that is most probably load, or on --metric. Its target is an example: a load test shows
 what one pod can serve.
 
-The page is read over kube-apiserver's proxy, which needs the right to get pods/proxy. Without that right, the families of a workload come
-from the adapter, without values.`
+Values are read over kube-apiserver's proxy, which needs the right to get pods/proxy. The API metrics are those of the rules in force, from
+the adapter's list of families; where it lists none, those of the built-in rules.`
 
 func newPluginMetricsCommand(p *pluginProgram) *cobra.Command {
 	metric := ""
@@ -62,10 +64,7 @@ func (p *pluginProgram) runPluginMetrics(ctx context.Context, args []string, met
 	if err != nil {
 		return err
 	}
-	report, err := families.ReadPod(ctx, c.reader, pod)
-	if apierrors.IsForbidden(err) && workload != nil {
-		return p.printPluginListedFamilies(ctx, c, workload, metric, err)
-	}
+	report, err := p.readPluginFamilies(ctx, c, workload, pod)
 	if err != nil {
 		return err
 	}
@@ -78,26 +77,38 @@ func (p *pluginProgram) runPluginMetrics(ctx context.Context, args []string, met
 	return report.Print(p.out, p.newPluginTableOptions())
 }
 
-// printPluginListedFamilies prints the families of a workload that the adapter lists, for a user who may not read the page. forbidden is the
-// error of that.
-func (p *pluginProgram) printPluginListedFamilies(ctx context.Context, c *pluginConnection, workload *inventory.Workload, metric string, forbidden error) error {
-	list, err := records.ListMetrics(ctx, c.reader, c.namespace, workload.PodSelector().String())
-	if err != nil {
-		return fmt.Errorf("%w; and of the adapter's list: %w", forbidden, err)
+// readPluginFamilies returns the families of a pod: values from its page, types and metrics from the adapter's list of the workload's pods or
+// of those with the pod's labels. Standard error has the reason if one of the two is missing.
+func (p *pluginProgram) readPluginFamilies(ctx context.Context, c *pluginConnection, workload *inventory.Workload, pod *corev1.Pod) (*families.Report, error) {
+	list, unlisted := listPluginPodMetrics(ctx, c, workload, pod)
+	report, unread := families.ReadPod(ctx, c.reader, pod)
+	switch {
+	case unread != nil && unlisted != nil && !errors.Is(unlisted, records.ErrNotServed):
+		return nil, fmt.Errorf("%w; and of the adapter's list: %w", unread, unlisted)
+	case unread != nil && (unlisted != nil || !slices.ContainsFunc(list.Items, func(m explainapi.Metric) bool { return m.IsFamily() })):
+		return nil, unread
+	case unread != nil:
+		report = &families.Report{Namespace: pod.Namespace, Families: []families.Family{}}
+		fmt.Fprintf(p.errs, "no values: %s\n", plaintext.Clean(unread.Error()))
+	case unlisted != nil:
+		fmt.Fprintf(p.errs, "could not list the families by the rules in force: %s\n", plaintext.Clean(unlisted.Error()))
+		return report, nil
 	}
 	p.printPluginListGaps(list)
-	report := families.NewListedReport(c.namespace, list)
-	if p.output == "yaml" {
-		return p.printPluginSuggestion(report, workload, metric)
+	report.AddListed(list)
+	return report, nil
+}
+
+// listPluginPodMetrics reads the adapter's list of a workload's pods, or else of a pod.
+func listPluginPodMetrics(ctx context.Context, c *pluginConnection, workload *inventory.Workload, pod *corev1.Pod) (*explainapi.MetricList, error) {
+	selector := labels.SelectorFromSet(pod.Labels)
+	if workload != nil {
+		selector = workload.PodSelector()
 	}
-	if printed, err := p.printPluginObject("FamilyList", report); printed || err != nil {
-		return err
+	if selector.Empty() {
+		return nil, fmt.Errorf("the adapter selects pods by labels, and pod %s has none", pod.Name)
 	}
-	if err := families.PrintListed(p.out, list, p.newPluginTableOptions()); err != nil || p.noHeaders {
-		return err
-	}
-	fmt.Fprintf(p.out, "\nListed by %s, by the rules in force. Values need the right to get pods/proxy.\n", plaintext.Clean(list.Source.Replica))
-	return nil
+	return records.ListMetrics(ctx, c.reader, c.namespace, selector.String())
 }
 
 // printPluginListGaps prints what the adapter's list lacks to standard error.

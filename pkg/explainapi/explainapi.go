@@ -2,6 +2,7 @@
 package explainapi
 
 import (
+	"cmp"
 	"encoding/json"
 	"reflect"
 	"slices"
@@ -333,19 +334,9 @@ func (m *Metric) IsFamily() bool { return m.Type != "" }
 func (m *Metric) DescribeMetrics() string {
 	var names []string
 	for _, s := range m.Metrics {
-		switch {
-		case s.External:
-			names = append(names, s.Name+" (external)")
-		case s.Resource == "pods":
-			names = append(names, s.Name)
-		default:
-			names = append(names, s.Resource+"/"+s.Name)
-		}
+		names = append(names, s.Describe())
 	}
-	if len(names) == 0 {
-		return "<none>"
-	}
-	return strings.Join(names, ",")
+	return cmp.Or(strings.Join(names, ","), "<none>")
 }
 
 // DescribeDemands returns what asks for the metrics now, for a person: autoscaler, or reader, or <none>.
@@ -367,6 +358,17 @@ type ServedMetric struct {
 	External bool   `json:"external,omitempty"`
 	// Pattern reports that Name is a regular expression: the rule reads the family under each name that matches.
 	Pattern bool `json:"pattern,omitempty"`
+}
+
+// Describe returns the name for a person. For pods it is the name that an autoscaler has.
+func (s ServedMetric) Describe() string {
+	switch {
+	case s.External:
+		return s.Name + " (external)"
+	case s.Resource == "pods":
+		return s.Name
+	}
+	return s.Resource + "/" + s.Name
 }
 
 // MetricDemand is a metric that autoscalers or readers ask for now.

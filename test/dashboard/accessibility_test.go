@@ -35,9 +35,15 @@ var mustHaveName = []string{"link", "button", "searchbox", "textbox", "img", "im
 // TestAccessibility: on every page, in both themes, on a desktop and a phone of 320 px, the accessibility tree is complete, text has
 // contrast, and nothing lies beside the screen.
 func TestAccessibility(t *testing.T) {
-	served := servePage(t)
 	b := openTab(t, wide)
-	for _, page := range []string{"#/", "#/metrics", "#/faults", "#/holds", "#/hpa/shop/web", "#/hpa/shop/checkout"} {
+	checkPages(t, b, servePage(t), "#/", "#/metrics", "#/faults", "#/holds", "#/hpa/shop/web", "#/hpa/shop/checkout")
+	checkPages(t, b, serveNamespacePage(t, "shop"), "#/metrics")
+	b.checkConsole(t)
+}
+
+func checkPages(t *testing.T, b *tab, served *servedPage, pages ...string) {
+	t.Helper()
+	for _, page := range pages {
 		for _, theme := range []string{"light", "dark"} {
 			b.run(t, chromedp.Navigate("about:blank"))
 			b.open(t, served.url(page+"?theme="+theme), "main h2")
@@ -54,7 +60,6 @@ func TestAccessibility(t *testing.T) {
 			}
 		}
 	}
-	b.checkConsole(t)
 }
 
 // checkTree checks the accessibility tree of the page that the tab shows.

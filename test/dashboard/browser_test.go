@@ -40,12 +40,15 @@ type servedPage struct {
 }
 
 // servePage serves a world that was looked at every five seconds for twenty minutes.
-func servePage(t *testing.T) *servedPage {
+func servePage(t *testing.T) *servedPage { return serveNamespacePage(t, "") }
+
+// serveNamespacePage is servePage of a namespace; empty: of all.
+func serveNamespacePage(t *testing.T, namespace string) *servedPage {
 	t.Helper()
 	const past, pause = 20 * time.Minute, 5 * time.Second
 	p := &servedPage{world: world.New(worldEnd.Add(-past))}
 	p.server = dashboard.New(dashboard.Options{
-		Client: p.world.Client(), Metrics: reading.MetricReader{Reader: p.world}, Now: p.world.Now, Context: "production",
+		Client: p.world.Client(), Metrics: reading.MetricReader{Reader: p.world}, Now: p.world.Now, Context: "production", Namespace: namespace,
 		Decisions: dashboard.NewRecordedDecisions(p.world, p.world.Now), Calendars: p.world,
 	})
 	for range past / pause {

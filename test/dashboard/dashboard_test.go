@@ -221,6 +221,33 @@ func TestHostileTexts(t *testing.T) {
 	b.checkConsole(t)
 }
 
+// TestFamilies: the families of a namespace can be filtered by keys, are in the address, have a command, and their texts stay texts.
+func TestFamilies(t *testing.T) {
+	served := serveNamespacePage(t, "shop")
+	b := openTab(t, wide)
+	b.open(t, served.url("#/"), "table.autoscalers")
+	b.click(t, "nav a[href^='#/metrics']")
+	const rows = "document.querySelectorAll('.families tbody tr').length"
+	b.await(t, rows+" === 304 && document.querySelector('main').innerText.includes('for Pod/import: connection refused')")
+	b.await(t, fmt.Sprintf("document.querySelector('.families').innerText.includes(%q)", world.HostileText))
+	if n := evaluate[int](t, b, "document.querySelectorAll('main img, main script').length"); n != 0 || strings.Contains(evaluate[string](t, b, "document.title"), "taken") {
+		t.Errorf("%d elements of another's text, or one ran", n)
+	}
+	b.await(t, "document.activeElement.tagName === 'H2'")
+	b.run(t, chromedp.Evaluate[chromedp.Void]("document.activeElement.blur(), document.body.dispatchEvent(new KeyboardEvent('keydown', { key: '/', bubbles: true }))"))
+	b.await(t, "document.activeElement.id === 'filter'")
+	b.press(t, "QUERIES")
+	b.await(t, "location.hash.includes('q=QUERIES') && "+rows+" === 1 && document.querySelectorAll('.by-metric tbody tr').length === 1")
+	b.press(t, "?")
+	b.await(t, "document.querySelector('main').innerText.includes('No family matches “queries?”') && document.activeElement.id === 'filter'")
+	b.run(t, chromedp.Navigate("about:blank"))
+	b.open(t, served.url("#/metrics?q=code+and"), ".families")
+	b.await(t, rows+" === 1 && document.getElementById('filter').value === 'code and' && document.querySelector('.families').innerText.includes('autoscaler')")
+	b.click(t, "[aria-label='Families that the pods expose'] header .copy")
+	b.await(t, "document.getElementById('toast').innerText.includes('kubectl tachometer metrics -n shop')")
+	b.checkConsole(t)
+}
+
 // click clicks the first element of a selector.
 func (b *tab) click(t *testing.T, selector string) {
 	t.Helper()

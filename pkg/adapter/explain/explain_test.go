@@ -309,7 +309,7 @@ func TestKubectlTable(t *testing.T) {
 	for resource, want := range map[string][]any{
 		"horizontalpodautoscalers": {"web", "1", "2", "adapter-1", "2026-11-28T11:00:00Z"},
 		"targets":                  {"web-1", "scrape_failed", "12ms", "http://10.0.0.1:8080/metrics", "connection refused"},
-		"metrics":                  {"http_requests_total", "counter", 1.0, "request_per_second,http_requests_per_second", "autoscaler", "Requests."},
+		"metrics":                  {"http_requests_total", "counter", 1.0, "autoscaler", "request_per_second,http_requests_per_second", "Requests."},
 	} {
 		var table metav1.Table
 		getExplained(t, shop+resource, "application/json;as=Table;v=v1;g=meta.k8s.io", &table)
@@ -320,6 +320,9 @@ func TestKubectlTable(t *testing.T) {
 		for i, cell := range table.Rows[0].Cells {
 			if cell != want[i] {
 				t.Errorf("%s: cell %d is %v, want %v", resource, i, cell, want[i])
+			}
+			if c := table.ColumnDefinitions[i]; c.Priority > 0 != (c.Name == "Help") {
+				t.Errorf("%s: column %s has priority %d; kubectl shows the help with -o wide alone", resource, c.Name, c.Priority)
 			}
 		}
 	}

@@ -33,6 +33,7 @@ type explainStorage struct {
 	list     func(ctx context.Context, namespace string) (runtime.Object, error)
 	columns  []string
 	row      func(runtime.Object) []any // the cells of an object; nil for an object of another kind
+	wide     int                        // the last columns that kubectl shows with -o wide alone
 }
 
 // namedStorage is a resource with objects that are read by name too.
@@ -62,6 +63,7 @@ func (a *API) newExplainedHPAStorage() *namedStorage {
 				}
 				return []any{e.Name, replicas, wanted, e.Source.Replica, e.Source.UnknownBefore.Format(time.RFC3339)}
 			},
+			0,
 		},
 		func(ctx context.Context, key types.NamespacedName) (runtime.Object, error) {
 			e, err := a.getExplainedHPA(ctx, key)
@@ -81,6 +83,7 @@ func (a *API) newExplainedTargetStorage() *namedStorage {
 				}
 				return []any{t.Name, t.State, fmt.Sprintf("%dms", t.DurationMillis), t.URL, t.Error}
 			},
+			0,
 		},
 		func(ctx context.Context, key types.NamespacedName) (runtime.Object, error) {
 			t, err := a.getExplainedTarget(ctx, key)
@@ -100,13 +103,13 @@ var _ rest.Lister = (*exposedMetricStorage)(nil)
 func (a *API) newExplainedMetricStorage() *exposedMetricStorage {
 	return &exposedMetricStorage{
 		explainStorage{
-			singular: "metric", empty: &explainapi.Metric{}, columns: []string{"Name", "Type", "Targets", "Metrics", "Demanded", "Help"},
+			singular: "metric", empty: &explainapi.Metric{}, columns: []string{"Name", "Type", "Targets", "Demanded", "Metrics", "Help"}, wide: 1,
 			row: func(o runtime.Object) []any {
 				m, ok := o.(*explainapi.Metric)
 				if !ok {
 					return nil
 				}
-				return []any{plaintext.Clean(m.Name), cmp.Or(m.Type, "<none>"), m.Targets, m.DescribeMetrics(), m.DescribeDemands(), m.Help}
+				return []any{plaintext.Clean(m.Name), cmp.Or(m.Type, "<none>"), m.Targets, m.DescribeDemands(), m.DescribeMetrics(), m.Help}
 			},
 		},
 		a,
@@ -171,6 +174,9 @@ func (s *explainStorage) ConvertToTable(_ context.Context, object, opts runtime.
 			c := metav1.TableColumnDefinition{Name: name, Type: "string"}
 			if i == 0 {
 				c.Format = "name"
+			}
+			if i >= len(s.columns)-s.wide {
+				c.Priority = 1
 			}
 			t.ColumnDefinitions = append(t.ColumnDefinitions, c)
 		}

@@ -474,7 +474,8 @@ func TestFamilies(t *testing.T) {
 		return explainapi.Metric{ObjectMeta: metav1.ObjectMeta{Name: name}, Type: "gauge", Help: "Jobs.", Targets: 2, Metrics: []explainapi.ServedMetric{{Name: name, Resource: "pods"}}}
 	}
 	c.families = &explainapi.MetricList{
-		Source: explainapi.Source{Replica: "a"}, UnreadWorkloads: 2, Pages: []explainapi.MetricPage{{Workload: "ReplicaSet/web", Pod: "web-1", Targets: 2, Families: 1}},
+		Pages:  []explainapi.MetricPage{{Workload: "ReplicaSet/web", Pod: "web-1", Targets: 2, Families: 1}},
+		Source: explainapi.Source{Replica: "a"}, UnreadWorkloads: 2,
 		Items: []explainapi.Metric{family("depth"), {ObjectMeta: metav1.ObjectMeta{Name: "orders"}, Demands: []explainapi.MetricDemand{{Metric: "orders", Autoscaled: true}}}},
 	}
 	s := c.serve(Options{Namespace: "shop"})

@@ -4,44 +4,68 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 )
 
-// NewListedReport returns the families of a workload from the adapter's list, which has no series and no values.
-func NewListedReport(namespace string, list *explainapi.MetricList) *Report {
-	report := &Report{Namespace: namespace, Families: []Family{}}
-	if len(list.Pages) > 0 {
-		report.Pod = list.Pages[0].Pod
+// AddListed adds the adapter's list of the pod's families to the report of its page, or to one without a page: types and metrics by the rules
+// in force, and helps where the page has none.
+func (r *Report) AddListed(list *explainapi.MetricList) {
+	r.Replica = list.Source.Replica
+	if r.Pod == "" && len(list.Pages) > 0 {
+		r.Pod = list.Pages[0].Pod
 	}
+	byName := map[string]*Family{}
+	for i := range r.Families {
+		byName[r.Families[i].Name] = &r.Families[i]
+	}
+	var more []Family
 	for i := range list.Items {
 		m := &list.Items[i]
-		if !m.IsFamily() {
-			continue
+		switch f := byName[m.Name]; {
+		case !m.IsFamily():
+		case f == nil:
+			more = append(more, Family{Name: m.Name})
+			more[len(more)-1].takeListedFamily(m)
+		default:
+			f.takeListedFamily(m)
 		}
-		f := Family{Name: m.Name, Type: m.Type, Help: m.Help}
-		for _, served := range m.Metrics {
-			if served.Resource == "pods" && !served.Pattern {
-				f.Metrics = append(f.Metrics, served.Name)
-			}
-		}
-		report.Families = append(report.Families, f)
 	}
-	return report
+	r.Families = append(r.Families, more...)
+	slices.SortFunc(r.Families, func(a, b Family) int { return cmp.Compare(a.Name, b.Name) })
 }
 
-// PrintListed writes the table of the adapter's list.
+func (f *Family) takeListedFamily(m *explainapi.Metric) {
+	f.Type, f.Help, f.Metrics, f.BuiltIn = m.Type, cmp.Or(f.Help, m.Help), []string{}, false
+	for _, served := range m.Metrics {
+		if served.Resource == "pods" && !served.Pattern {
+			f.Metrics = append(f.Metrics, served.Name)
+		} else {
+			f.OtherMetrics = append(f.OtherMetrics, served.Describe())
+		}
+	}
+}
+
+// PrintListed writes the table of the adapter's list; wide adds the help.
 func PrintListed(out io.Writer, list *explainapi.MetricList, opts output.TableOptions) error {
-	table := output.Table{Header: []string{"METRIC", "TYPE", "FAMILY", "TARGETS", "DEMANDED", "HELP"}}
+	table := output.Table{Header: []string{"FAMILY", "TYPE", "TARGETS", "DEMANDED", "METRICS"}}
+	if opts.Wide {
+		table.Header = append(table.Header, "HELP")
+	}
 	for i := range list.Items {
 		m := &list.Items[i]
 		metrics, family := m.DescribeMetrics(), m.Name
 		if !m.IsFamily() {
 			metrics, family = m.Name, "<none>"
 		}
-		table.Add(metrics, cmp.Or(m.Type, "<none>"), family, strconv.Itoa(m.Targets), m.DescribeDemands(), m.Help)
+		cells := []string{family, cmp.Or(m.Type, "<none>"), strconv.Itoa(m.Targets), m.DescribeDemands(), metrics}
+		if opts.Wide {
+			cells = append(cells, m.Help)
+		}
+		table.Add(cells...)
 	}
 	return table.Print(out, opts)
 }

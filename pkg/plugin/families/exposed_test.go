@@ -2,18 +2,14 @@ package families
 
 import (
 	"bytes"
-	"flag"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
+	"github.com/tachometer-metrics/tachometer/pkg/golden"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 func newListedFamily(name, kind, help string, targets int, metrics ...string) explainapi.Metric {
 	m := explainapi.Metric{Type: kind, Help: help, Targets: targets}
@@ -44,33 +40,61 @@ func TestPrintListed(t *testing.T) {
 	if err := PrintListed(&out, listedFamilies(), output.TableOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join("testdata", "listed.golden")
-	if *update {
-		if err := os.WriteFile(path, out.Bytes(), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
+	golden.Compare(t, "testdata/listed.golden", out.String())
+}
+
+// TestReportWithList: values are those of the page, types and metrics those of the list; an autoscaler is suggested on what the rules in
+// force serve for pods alone.
+func TestReportWithList(t *testing.T) {
+	t.Parallel()
+	report, err := ReadPod(t.Context(), pageReader{"/api/v1/namespaces/shop/pods/web-1:8080/proxy/metrics": page}, newPod(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(string(want), out.String()); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+	list := &explainapi.MetricList{Source: explainapi.Source{Replica: "adapter-1"}, Items: []explainapi.Metric{
+		newListedFamily("http_requests_total", "counter", "Cut.", 3, "web_per_second"), newListedFamily("legacy", "unknown", "Jobs.", 3, "jobs"),
+		newListedFamily("orders_total", "counter", "", 3), newListedFamily("elsewhere", "gauge", "Elsewhere.", 3, "elsewhere"), newListedFamily("lost", "", "", 0),
+	}}
+	list.Items[2].Metrics = []explainapi.ServedMetric{{Name: "orders_of_(.+)", Resource: "pods", Pattern: true}, {Name: "orders", External: true}}
+	report.AddListed(list)
+	var out bytes.Buffer
+	if err := report.Print(&out, output.TableOptions{Wide: true}); err != nil {
+		t.Fatal(err)
+	}
+	golden.Compare(t, "testdata/report.golden", out.String())
+	hpa, err := report.Suggest("Deployment", "web", "")
+	if err != nil || hpa.Namespace != "shop" || hpa.Spec.Metrics[0].Pods.Metric.Name != "web_per_second" {
+		t.Errorf("suggested %+v, error %v", hpa, err)
+	}
+	unread := &Report{Namespace: "shop"}
+	unread.AddListed(&explainapi.MetricList{Pages: []explainapi.MetricPage{{Pod: "web-2"}}, Items: list.Items[2:]})
+	if len(unread.Families) != 2 || unread.Pod != "web-2" {
+		t.Errorf("without a page: %+v", unread)
+	}
+	if hpa, err := unread.Suggest("Deployment", "web", ""); err != nil || hpa.Spec.Metrics[0].Pods.Metric.Name != "elsewhere" {
+		t.Errorf("without a page: suggested %+v, error %v", hpa, err)
 	}
 }
 
-// TestListedReport: an autoscaler is suggested on the adapter's list as on a page, and never on what no rule serves for pods.
-func TestListedReport(t *testing.T) {
+// TestSuggestLoad: of the metrics of a service, that of its load is suggested, and never a fact, a time or the process itself.
+func TestSuggestLoad(t *testing.T) {
 	t.Parallel()
-	list := listedFamilies()
-	list.Items[3].Metrics = []explainapi.ServedMetric{{Name: "jobs_of_(.+)", Resource: "pods", Pattern: true}, {Name: "jobs_waiting", External: true}}
-	report := NewListedReport("shop", list)
-	if len(report.Families) != 4 || report.Families[3].Metrics != nil {
-		t.Errorf("families %+v", report.Families)
-	}
-	hpa, err := report.Suggest("Deployment", "web", "")
-	if err != nil || hpa.Namespace != "shop" || hpa.Spec.Metrics[0].Pods.Metric.Name != "request_per_second" {
-		t.Errorf("suggested %+v, error %v", hpa, err)
+	for want, metrics := range map[string][]string{
+		"request_per_second":        {"a_per_second", "request_per_second"},
+		"took_count_per_second":     {"took_sum_per_second", "took_count_per_second", "took_p50", "took_p90"},
+		"waiting":                   {"took_p50", "took_p90", "took_p95", "waiting", "took_p99"},
+		"took_p50":                  {"build_info", "took_p50", "took_p90"},
+		"orders_created_per_second": {"http_requests_created", "last_backup_timestamp_seconds", "orders_created_per_second"},
+		"":                          {"build_info", "go_goroutines", "process_cpu_seconds_per_second"},
+	} {
+		hpa, err := (&Report{Families: []Family{{Metrics: metrics}}}).Suggest("Deployment", "web", "")
+		if got := ""; err == nil {
+			if got = hpa.Spec.Metrics[0].Pods.Metric.Name; got != want {
+				t.Errorf("of %v: %s, want %s", metrics, got, want)
+			}
+		} else if want != "" {
+			t.Errorf("of %v: %v", metrics, err)
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
@@ -30,19 +32,23 @@ type Family struct {
 	Name   string `json:"name"`
 	Type   string `json:"type"`
 	Help   string `json:"help,omitempty"`
-	Series int    `json:"series,omitempty"` // 0 in the adapter's list, which has no samples
-	// Value is the sum over the series; for a histogram the number of observations. It is nil where the sum is infinite or not a number.
+	Series int    `json:"series,omitempty"` // 0 without the page
+	// Value is the sum over the series; for a histogram the number of observations. It is nil where the sum is infinite or not a number, and
+	// without the page.
 	Value *float64 `json:"value,omitempty"`
-	// Metrics are the API metrics that the adapter's built-in rules make of it, or the rules in force in the adapter's list; none if they make
-	// none.
+	// Metrics are the API metrics of pods that the rules in force compute from it; BuiltIn: the built-in rules.
 	Metrics []string `json:"metrics"`
+	BuiltIn bool     `json:"builtIn,omitempty"`
+	// OtherMetrics are those of other resources, external ones and patterns.
+	OtherMetrics []string `json:"otherMetrics,omitempty"`
 }
 
 // Report lists the families of one pod.
 type Report struct {
 	Namespace string   `json:"namespace"`
 	Pod       string   `json:"pod"`
-	Page      string   `json:"page,omitempty"` // below kube-apiserver's root; empty in the adapter's list
+	Page      string   `json:"page,omitempty"`    // below kube-apiserver's root; empty if it was not read
+	Replica   string   `json:"replica,omitempty"` // the adapter's, whose list has the rules in force; empty without the list
 	Families  []Family `json:"families"`
 }
 
@@ -74,7 +80,7 @@ func parseFamilies(page []byte) ([]Family, error) {
 	for name, f := range parsed {
 		families = append(families, Family{
 			Name: name, Type: strings.ToLower(f.GetType().String()), Help: f.GetHelp(), Series: len(f.GetMetric()),
-			Value: sumFamily(f), Metrics: nameFamilyMetrics(name, f.GetType()),
+			Value: sumFamily(f), Metrics: nameFamilyMetrics(name, f.GetType()), BuiltIn: true,
 		})
 	}
 	slices.SortFunc(families, func(a, b Family) int { return cmp.Compare(a.Name, b.Name) })
@@ -120,19 +126,18 @@ func nameFamilyMetrics(name string, kind dto.MetricType) []string {
 		return []string{name}
 	case dto.MetricType_SUMMARY, dto.MetricType_UNTYPED:
 	}
-	return nil
+	return []string{}
 }
 
 // Print writes the table; wide adds the help.
 func (r *Report) Print(out io.Writer, opts output.TableOptions) error {
-	table := output.Table{Header: []string{"METRIC", "TYPE", "FAMILY", "SERIES", "VALUE"}}
+	table := output.Table{Header: []string{"FAMILY", "TYPE", "SERIES", "VALUE", "METRICS"}}
 	if opts.Wide {
 		table.Header = append(table.Header, "HELP")
 	}
 	for _, f := range r.Families {
-		cells := []string{
-			cmp.Or(strings.Join(f.Metrics, ","), "<none>"), f.Type, f.Name, strconv.Itoa(f.Series), formatFamilyValue(f.Value),
-		}
+		metrics := cmp.Or(strings.Join(slices.Concat(f.Metrics, f.OtherMetrics), ","), "<none>")
+		cells := []string{f.Name, f.Type, strconv.Itoa(f.Series), formatFamilyValue(f.Value), metrics}
 		if opts.Wide {
 			cells = append(cells, f.Help)
 		}
@@ -142,9 +147,27 @@ func (r *Report) Print(out io.Writer, opts output.TableOptions) error {
 		return err
 	}
 	if !opts.NoHeaders {
-		fmt.Fprintf(out, "\nOf pod %s. METRIC is by the adapter's built-in rules; rules of your own replace them.\n", r.Pod)
+		fmt.Fprintf(out, "\nOf pod %s. %s\n", r.Pod, r.describeFamilyRules())
 	}
 	return nil
+}
+
+// describeFamilyRules names the rules behind the metrics.
+func (r *Report) describeFamilyRules() string {
+	builtIn := 0
+	for i := range r.Families {
+		if r.Families[i].BuiltIn {
+			builtIn++
+		}
+	}
+	switch listed := len(r.Families) - builtIn; {
+	case listed == 0:
+		return "METRICS are by the adapter's built-in rules; rules of your own replace them."
+	case builtIn > 0:
+		return fmt.Sprintf("METRICS are by the rules in force; %s lists %d of %d families, the others are by the built-in rules.",
+			plaintext.Clean(r.Replica), listed, len(r.Families))
+	}
+	return "METRICS are by the rules in force, as " + plaintext.Clean(r.Replica) + " lists them."
 }
 
 // Suggest returns an autoscaler of a workload on one of the metrics: a rate before a gauge, and any before a quantile. The target is to be
@@ -186,17 +209,23 @@ func (r *Report) chooseFamilyMetric() string {
 	return best
 }
 
+// noLoadMetric matches the metrics of a process itself, and those of facts and of times.
+var noLoadMetric = regexp.MustCompile(`^(go|process|promhttp)_|_(info|created|timestamp_seconds)$`)
+
+// quantileMetric matches the metrics of quantiles.
+var quantileMetric = regexp.MustCompile(`_p[0-9]+$`)
+
+// rankFamilyMetric returns a higher number for a metric that is more probably load; 0: it is none.
 func rankFamilyMetric(metric string) int {
-	ownProcess := strings.HasPrefix(metric, "go_") || strings.HasPrefix(metric, "process_") || strings.HasPrefix(metric, "promhttp_")
 	switch {
-	case ownProcess:
+	case noLoadMetric.MatchString(metric):
 		return 0
+	case quantileMetric.MatchString(metric):
+		return 1
 	case metric == "request_per_second":
 		return 4
-	case strings.HasSuffix(metric, "_per_second"):
+	case strings.HasSuffix(metric, "_per_second") && !strings.HasSuffix(metric, "_sum_per_second"):
 		return 3
-	case strings.HasSuffix(metric, "_p50"):
-		return 1
 	}
 	return 2
 }

@@ -4,6 +4,7 @@ package world
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -78,6 +79,9 @@ func (w *World) readRecord(path string) ([]byte, error) {
 	if strings.HasSuffix(path, "/"+explainapi.Targets) && !w.older {
 		return json.Marshal(w.newTargetList())
 	}
+	if strings.HasSuffix(path, "/namespaces/shop/"+explainapi.Metrics) && !w.older {
+		return json.Marshal(newFamilyList())
+	}
 	for _, a := range w.apps {
 		place, isLog := strings.CutSuffix(path, "/decisions")
 		if w.older || !strings.HasSuffix(place, "/namespaces/"+a.namespace+"/horizontalpodautoscalers/"+a.name) {
@@ -120,4 +124,34 @@ func (w *World) newRecordedLog(a *app) *explainapi.DecisionLog {
 	}
 	log.Namespace, log.Name = a.namespace, a.name
 	return log
+}
+
+// HostileText is the help of a family, and a part of its name.
+const HostileText = `<img src=x onerror="document.title='taken'"><script>document.title='taken'</script>`
+
+// newFamilyList returns the families of namespace shop: those of its services, three hundred of a library, and one with hostile texts.
+func newFamilyList() *explainapi.MetricList {
+	list := &explainapi.MetricList{Source: explainapi.Source{Replica: "tachometer-adapter-1"}, Pages: []explainapi.MetricPage{
+		{Workload: "ReplicaSet/web", Pod: "web-5d8f7c9b4-x", Targets: 5, Families: 3}, {Workload: "Pod/import", Pod: "import", Targets: 1, Error: "connection refused"},
+	}}
+	add := func(name, kind, help string, metrics ...string) *explainapi.Metric {
+		m := explainapi.Metric{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name}, Type: kind, Help: help, Targets: 5}
+		for _, metric := range metrics {
+			m.Metrics = append(m.Metrics, explainapi.ServedMetric{Name: metric, Resource: "pods"})
+		}
+		list.Items = append(list.Items, m)
+		return &list.Items[len(list.Items)-1]
+	}
+	took := "http_request_duration_seconds"
+	add(took, "histogram", "Time from the first byte of a request to the last byte of its response.", took+"_sum_per_second", took+"_count_per_second",
+		took+"_p50", took+"_p90", took+"_p95", took+"_p99")
+	requests := add("http_requests_total", "counter", "Requests by code and method.", "request_per_second", "http_requests_per_second")
+	requests.Demands = []explainapi.MetricDemand{{Metric: "request_per_second", Resource: "pods", Autoscaled: true}}
+	add("queries_in_flight", "gauge", "", "queries_in_flight")
+	for i := range 300 {
+		name := fmt.Sprintf("library_cache_of_shards_%03d", i)
+		add(name, "gauge", "Entries of a shard. "+strings.Repeat("They are counted once a second. ", 5), name)
+	}
+	add(HostileText+strings.Repeat("x", 150), "gauge", HostileText+strings.Repeat("y", 100))
+	return list
 }

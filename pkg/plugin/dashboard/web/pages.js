@@ -64,16 +64,16 @@ export function drawAutoscalers(view, route) {
   }
   return [
     h("div", { class: "title" }, h("h2", { tabindex: "-1" }, "Autoscalers"), copyButton(view.state.command, "this table"),
-      h("div", { class: "tools" }, h("input", { type: "search", id: "filter", placeholder: "Filter", "aria-label": "Filter autoscalers", autocomplete: "off", spellcheck: "false" }))),
+      drawFilter("autoscalers")),
     h("section", { class: "panel", "aria-label": "Autoscalers" }, rows.length
       ? table("Autoscalers with their replicas, values and reasons", columns, rows.map((a) => drawRow(view, route, a)), { class: "autoscalers" })
       : h("p", { class: "empty" }, describeNoRows(view, query))),
   ];
 }
 
-function describeNoRows(view, query) {
+function describeNoRows(view, query, noun = "autoscaler") {
   if (!view.state.time) return "Reading the cluster.";
-  if (query) return `No autoscaler matches “${query}”.`;
+  if (query) return `No ${noun} matches “${query}”.`;
   return view.state.namespace ? `There is no autoscaler in namespace ${view.state.namespace}. Start with -A for all namespaces.` : "There is no autoscaler in the cluster.";
 }
 
@@ -112,6 +112,7 @@ function drawRange(a) {
 
 // drawMetrics returns each metric with the autoscalers that scale on it, and what they read.
 export function drawMetrics(view, route) {
+  const query = (route.params.get("q") ?? "").toLowerCase();
   const columns = [{ name: "Metric" }, { name: "Autoscaler" }, { name: "Value", class: "number" }, { name: "Target", class: "number" }, { name: "Age", class: "number" }];
   const rows = view.state.autoscalers.flatMap((a) => a.metrics.map((m, i) => ({
     key: `${m.name} ${a.namespace}/${a.name} ${i}`,
@@ -121,19 +122,26 @@ export function drawMetrics(view, route) {
       h("span", { class: m.error && "fault-text" }, quantity(m.value)), quantity(m.target), m.error ? "–" : time(a.oldestValue, view.age(a.oldestValue)),
     ],
   })));
-  rows.sort((a, b) => (a.key < b.key ? -1 : 1));
+  const shown = rows.filter((row) => row.key.toLowerCase().includes(query));
+  shown.sort((a, b) => (a.key < b.key ? -1 : 1));
   return [
-    h("div", { class: "title" }, h("h2", { tabindex: "-1" }, "Metrics")),
-    h("section", { class: "panel", "aria-label": "Metrics" }, rows.length
-      ? table("Metrics with the autoscalers that scale on them", columns, rows, { class: "by-metric" })
-      : h("p", { class: "empty" }, describeNoRows(view, ""))),
-    drawFamilies(view.state.families),
+    h("div", { class: "title" }, h("h2", { tabindex: "-1" }, "Metrics"), drawFilter("metrics")),
+    h("section", { class: "panel", "aria-label": "Metrics" }, shown.length
+      ? table("Metrics with the autoscalers that scale on them", columns, shown, { class: "by-metric" })
+      : h("p", { class: "empty" }, describeNoRows(view, rows.length > 0 && query, "metric"))),
+    drawFamilies(view.state.families, query),
   ];
 }
 
+// drawFilter returns the field whose text the address keeps as q.
+function drawFilter(noun) {
+  return h("div", { class: "tools" }, h("input", { type: "search", id: "filter", placeholder: "Filter", "aria-label": `Filter ${noun}`, autocomplete: "off", spellcheck: "false" }));
+}
+
 // drawFamilies returns the metric families that the pods expose, with the metrics that serve them.
-function drawFamilies({ items, all, gaps = [], replica, error, command }) {
+function drawFamilies({ items, all, gaps = [], replica, error, command }, query) {
   if (!command) return null;
+  const shown = items.filter((f) => `${f.name} ${f.type} ${f.help ?? ""} ${f.metrics} ${f.demanded}`.toLowerCase().includes(query));
   const title = "Families that the pods expose";
   const more = all > items.length ? `, the first ${items.length} of ${all}` : "";
   const columns = [{ name: "Family" }, { name: "Type" }, { name: "Pods", class: "number" }, { name: "Metrics", class: "why" }, { name: "Demanded by" }];
@@ -141,10 +149,12 @@ function drawFamilies({ items, all, gaps = [], replica, error, command }) {
     h("header", {}, h("h3", {}, title, replica && h("span", { class: "muted" }, ` as ${replica} reads them${more}`)), copyButton(command, "the families")),
     error && h("p", { class: "empty fault-text" }, error),
     gaps.map((gap) => h("p", { class: "empty fault-text" }, gap)),
-    items.length > 0 && table(title, columns, items.map((f) => ({
-      key: f.name, cells: [[h("span", { class: "name" }, f.name), f.help && h("div", { class: "muted" }, f.help)], f.type, f.targets, f.metrics, f.demanded],
-    }))),
-    !error && items.length === 0 && h("p", { class: "empty" }, "No pod that is annotated or autoscaled exposes a family."));
+    shown.length > 0 && table(title, columns, shown.map((f) => ({
+      key: f.name,
+      cells: [[h("span", { class: "name" }, f.name), f.help && h("div", { class: "muted" }, f.help)], f.type, f.targets, f.metrics.replaceAll(",", ", "), f.demanded],
+    })), { class: "families" }),
+    items.length > 0 && shown.length === 0 && h("p", { class: "empty" }, `No family matches “${query}”.`),
+    !error && gaps.length === 0 && items.length === 0 && h("p", { class: "empty" }, "No pod that is annotated or autoscaled exposes a family."));
 }
 
 // drawFaults returns the metrics that fail, and the resources that could not be read.
