@@ -182,7 +182,7 @@ func (l *FamilyLister) listExpositionLine(line []byte) {
 	if l.lastName = l.lastName[:0]; line[0] != '{' { // a name in quotes may contain what ends another
 		l.lastName = append(l.lastName, name...)
 	}
-	if f := l.ensureListedFamilyOfSample(string(name)); f != nil {
+	if f := l.ensureListedFamilyOfSample(string(name), line); f != nil {
 		f.hasSamples = true
 	}
 }
@@ -262,8 +262,18 @@ func (l *FamilyLister) ensureListedFamily(name string) *listedFamily {
 	return f
 }
 
-// ensureListedFamilyOfSample returns the family of a sample; nil without one.
-func (l *FamilyLister) ensureListedFamilyOfSample(name string) *listedFamily {
+// hasExpositionBucketLabel reports whether a sample has the label of a histogram's buckets, or the text of one in a label value.
+func hasExpositionBucketLabel(line []byte) bool {
+	for _, before := range [...]string{"{", ",", " ", "\t"} {
+		if bytes.Contains(line, []byte(before+model.BucketLabel+`="`)) {
+			return true
+		}
+	}
+	return false
+}
+
+// ensureListedFamilyOfSample returns the family of the sample on a line; nil without one.
+func (l *FamilyLister) ensureListedFamilyOfSample(name string, line []byte) *listedFamily {
 	if f := l.families[name]; f != nil {
 		return f
 	}
@@ -275,7 +285,7 @@ func (l *FamilyLister) ensureListedFamilyOfSample(name string) *listedFamily {
 		if f := l.families[base]; f != nil && f.hasParts {
 			return f
 		}
-		if suffix == "_bucket" { // of a histogram without a TYPE line
+		if suffix == "_bucket" && hasExpositionBucketLabel(line) { // of a histogram without a TYPE line
 			f := l.ensureListedFamily(base)
 			if f != nil && f.Type == model.MetricTypeUnknown {
 				f.Type, f.hasParts = model.MetricTypeHistogram, true

@@ -48,6 +48,7 @@ func TestFamilyLister(t *testing.T) {
 			[]string{"a_total counter : All.", "a_totals unknown :", "h histogram :"}},
 		"types in the wrong order": {Text, "# TYPE b gauge\nb 1\n# HELP b Late.\nb{x=\"1\"} 2\n", []string{"b gauge : Late."}},
 		"untyped histogram":        {Text, "h_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 1\nh_sum 1\nh_count 1\n", []string{"h histogram :"}},
+		"a gauge called bucket":    {Text, "s3_bucket{title=\"x\"} 1\n", []string{"s3_bucket unknown :"}},
 		"a sum that stands alone":  {Text, "orders_sum 4\norders_count 2\n", []string{"orders_count unknown :", "orders_sum unknown :"}},
 		"summary":                  {Text, "# TYPE s summary\ns{quantile=\"0.5\"} 1\ns_sum 1\ns_count 1\n", []string{"s summary :"}},
 		"OpenMetrics": {OpenMetrics, "# TYPE req counter\n# UNIT req seconds\n# HELP req Time \\\"spent\\\".\nreq_total 1\nreq_created 1\n# TYPE b info\nb_info{v=\"1\"} 1\n" +
