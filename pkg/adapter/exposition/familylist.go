@@ -71,7 +71,8 @@ type FamilyLister struct {
 	sawLine, dropped bool   // dropped: the rest of a long line is left out
 	partialLine      []byte // the last line of the last Write, without its end
 	lastName         []byte // the metric name of the last sample
-	err              *Error
+	lineFault        *Error // of the first line that is neither a comment nor a sample
+	err              *Error // of the page
 }
 
 // listedFamily is a family while its page is read.
@@ -122,7 +123,8 @@ func (l *FamilyLister) keepPartialListedLine(piece []byte) {
 	l.partialLine, l.dropped = append(l.partialLine, piece[:min(len(piece), room)]...), l.dropped || len(piece) > room
 }
 
-// List ends the page and returns its families, sorted by name. truncated reports that the page has more. An error is an *Error.
+// List ends the page and returns its families, sorted by name. truncated reports that the page has more. An error is an *Error: the page is
+// rejected, or it has text and no sample.
 func (l *FamilyLister) List() (families []ListedFamily, truncated bool, err error) {
 	if l.err == nil && len(l.partialLine) > 0 {
 		l.listExpositionLine(l.partialLine)
@@ -134,6 +136,9 @@ func (l *FamilyLister) List() (families []ListedFamily, truncated bool, err erro
 		if f.hasSamples {
 			families = append(families, f.ListedFamily)
 		}
+	}
+	if len(families) == 0 && !l.truncated && l.lineFault != nil {
+		return nil, false, l.lineFault
 	}
 	slices.SortFunc(families, func(a, b ListedFamily) int { return cmp.Compare(a.Name, b.Name) })
 	return families, l.truncated, nil
@@ -147,21 +152,27 @@ func (l *FamilyLister) repeatsListedName(line []byte) bool {
 
 // listExpositionLine reads a line, without its line break.
 func (l *FamilyLister) listExpositionLine(line []byte) {
+	clipped := len(line) >= maxListedLineBytes // the value may be beyond the part that is read
 	if !l.sawLine {
 		line = bytes.TrimPrefix(line, []byte("\ufeff"))
 	}
-	line = bytes.TrimLeft(line, " \t")
-	if len(line) == 0 || len(line) == 1 && line[0] == '\r' {
+	if line = bytes.TrimLeft(bytes.TrimRight(line, " \t\r"), " \t"); len(line) == 0 {
 		return
 	}
 	if !l.sawLine {
 		l.sawLine = true
-		if l.err = findForeignPageFault(line, l.format); l.err != nil {
+		if l.err = findForeignPageFault(line); l.err != nil {
 			return
 		}
 	}
 	if line[0] == '#' {
 		l.listExpositionComment(line[1:])
+		return
+	}
+	if !clipped && !hasExpositionSampleForm(line) {
+		if l.lineFault == nil {
+			l.lineFault = newForeignExpositionTextError(line)
+		}
 		return
 	}
 	name := parseExpositionSampleName(line)
@@ -171,20 +182,18 @@ func (l *FamilyLister) listExpositionLine(line []byte) {
 	if l.lastName = l.lastName[:0]; line[0] != '{' { // a name in quotes may contain what ends another
 		l.lastName = append(l.lastName, name...)
 	}
-	if f := l.ensureListedFamilyOfSample(string(name)); f != nil {
+	if f := l.ensureListedFamilyOfSample(string(name), line); f != nil {
 		f.hasSamples = true
 	}
 }
 
 // findForeignPageFault returns the reason why the first line of a page is none of metrics, or nil.
-func findForeignPageFault(line []byte, format Format) *Error {
+func findForeignPageFault(line []byte) *Error {
 	switch {
 	case line[0] == '<':
 		return newExpositionError(KindNotMetrics, "HTML, not metrics")
 	case line[0] == 0x1f && len(line) > 1 && line[1] == 0x8b:
 		return newExpositionError(KindEncoding, "gzip, though not asked for")
-	case format == Text && len(line) < maxListedLineBytes:
-		return findExpositionLineFault(line)
 	}
 	return nil
 }
@@ -253,8 +262,18 @@ func (l *FamilyLister) ensureListedFamily(name string) *listedFamily {
 	return f
 }
 
-// ensureListedFamilyOfSample returns the family of a sample; nil without one.
-func (l *FamilyLister) ensureListedFamilyOfSample(name string) *listedFamily {
+// hasExpositionBucketLabel reports whether a sample has the label of a histogram's buckets, or the text of one in a label value.
+func hasExpositionBucketLabel(line []byte) bool {
+	for _, before := range [...]string{"{", ",", " ", "\t"} {
+		if bytes.Contains(line, []byte(before+model.BucketLabel+`="`)) {
+			return true
+		}
+	}
+	return false
+}
+
+// ensureListedFamilyOfSample returns the family of the sample on a line; nil without one.
+func (l *FamilyLister) ensureListedFamilyOfSample(name string, line []byte) *listedFamily {
 	if f := l.families[name]; f != nil {
 		return f
 	}
@@ -266,7 +285,7 @@ func (l *FamilyLister) ensureListedFamilyOfSample(name string) *listedFamily {
 		if f := l.families[base]; f != nil && f.hasParts {
 			return f
 		}
-		if suffix == "_bucket" { // of a histogram without a TYPE line
+		if suffix == "_bucket" && hasExpositionBucketLabel(line) { // of a histogram without a TYPE line
 			f := l.ensureListedFamily(base)
 			if f != nil && f.Type == model.MetricTypeUnknown {
 				f.Type, f.hasParts = model.MetricTypeHistogram, true

@@ -48,6 +48,7 @@ func TestFamilyLister(t *testing.T) {
 			[]string{"a_total counter : All.", "a_totals unknown :", "h histogram :"}},
 		"types in the wrong order": {Text, "# TYPE b gauge\nb 1\n# HELP b Late.\nb{x=\"1\"} 2\n", []string{"b gauge : Late."}},
 		"untyped histogram":        {Text, "h_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 1\nh_sum 1\nh_count 1\n", []string{"h histogram :"}},
+		"a gauge called bucket":    {Text, "s3_bucket{title=\"x\"} 1\n", []string{"s3_bucket unknown :"}},
 		"a sum that stands alone":  {Text, "orders_sum 4\norders_count 2\n", []string{"orders_count unknown :", "orders_sum unknown :"}},
 		"summary":                  {Text, "# TYPE s summary\ns{quantile=\"0.5\"} 1\ns_sum 1\ns_count 1\n", []string{"s summary :"}},
 		"OpenMetrics": {OpenMetrics, "# TYPE req counter\n# UNIT req seconds\n# HELP req Time \\\"spent\\\".\nreq_total 1\nreq_created 1\n# TYPE b info\nb_info{v=\"1\"} 1\n" +
@@ -55,13 +56,15 @@ func TestFamilyLister(t *testing.T) {
 			[]string{"b_info info :", "g gaugehistogram :", "g_gcount unknown :", "g_gsum unknown :", `req_total counter seconds: Time "spent".`}},
 		"names in quotes": {Text, "# HELP \"http.requests\" Dots.\n# TYPE \"http.requests\" counter\n{\"http.requests\",code=\"200\"} 1\n{code=\"500\",\"http.requests\"} 1\n",
 			[]string{"http.requests counter : Dots."}},
-		"control characters": {Text, "# HELP a \x1b[2J\\nline\u202e\xff\na 1\n{\"b\\n\x07\"} 1\n", []string{"a unknown : \\x1b[2J line\\u202e\\xff", "b \\a unknown :"}},
-		"no line break":      {Text, "a 1\nb 2", []string{"a unknown :", "b unknown :"}},
-		"windows":            {Text, "# TYPE a counter\r\n\r\na 1\r\n", []string{"a counter :"}},
-		"mark at the begin":  {Text, "\ufeff# TYPE a gauge\na 1\n", []string{"a gauge :"}},
-		"no metrics":         {Text, "", nil},
-		"long help":          {Text, "# HELP a " + strings.Repeat("y", 5000) + "\na 1\n", []string{"a unknown : " + strings.Repeat("y", 197) + "…"}},
-		"long line":          {Text, "a{x=\"" + strings.Repeat("y", 1<<20) + "\"} 1\nb 1\n", []string{"a unknown :", "b unknown :"}},
+		"control characters":           {Text, "# HELP a \x1b[2J\\nline\u202e\xff\na 1\n{\"b\\n\x07\"} 1\n", []string{"a unknown : \\x1b[2J line\\u202e\\xff", "b \\a unknown :"}},
+		"a faulty line before samples": {Text, "queue=5\na 1\n", []string{"a unknown :"}},
+		"a sentence behind samples":    {Text, "a 1\nError: no more\nAn error has occurred\n", []string{"a unknown :"}},
+		"no line break":                {Text, "a 1\nb 2", []string{"a unknown :", "b unknown :"}},
+		"windows":                      {Text, "# TYPE a counter\r\n\r\na 1\r\n", []string{"a counter :"}},
+		"mark at the begin":            {Text, "\ufeff# TYPE a gauge\na 1\n", []string{"a gauge :"}},
+		"no metrics":                   {Text, "", nil},
+		"long help":                    {Text, "# HELP a " + strings.Repeat("y", 5000) + "\na 1\n", []string{"a unknown : " + strings.Repeat("y", 197) + "…"}},
+		"long line":                    {Text, "a{x=\"" + strings.Repeat("y", 1<<20) + "\"} 1\nb 1\n", []string{"a unknown :", "b unknown :"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -76,10 +79,11 @@ func TestFamilyLister(t *testing.T) {
 func TestFamilyListerRejects(t *testing.T) {
 	t.Parallel()
 	for page, want := range map[string]string{
-		"<html>\n":              "HTML, not metrics",
-		"\x1f\x8b\x08\n":        "gzip, though not asked for",
-		"try again later\n":     "text, not metrics: try again later",
-		strings.Repeat("a", 99): "page over 64 bytes",
+		"<html>\n":               "HTML, not metrics",
+		"\x1f\x8b\x08\n":         "gzip, though not asked for",
+		"try again later\n":      "text, not metrics: try again later",
+		"# A page\nsorry\nor 1x": "text, not metrics: sorry",
+		strings.Repeat("a", 99):  "page over 64 bytes",
 	} {
 		l := NewFamilyLister(Text, 64, 1<<20)
 		_, err := l.Write([]byte(page))

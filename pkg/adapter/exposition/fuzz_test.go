@@ -1,6 +1,7 @@
 package exposition
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -216,4 +217,102 @@ func newValidValue(r *rand.Rand, format Format) string {
 		v += []string{` # {trace_id="x"} 1`, ` # {a=" # {"} 0.5 1700000000`, ` # {} 3`}[r.IntN(3)]
 	}
 	return v
+}
+
+// FuzzFamilyLister lists the families of any bytes as a page. The list must be the same for a page in pieces, keep its bounds, and agree with
+// the Parser: a listed family has samples or a fault there, and a sample there has a listed family.
+func FuzzFamilyLister(f *testing.F) {
+	pages, err := filepath.Glob("testdata/*.page")
+	if err != nil || len(pages) == 0 {
+		f.Fatalf("no seeds: %v", err)
+	}
+	for _, path := range pages {
+		body, err := os.ReadFile(path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(body, strings.Contains(path, "openmetrics"), uint8(7), uint16(1<<14))
+	}
+	f.Add([]byte("queue=5\na 1\n"), false, uint8(1), uint16(1<<14))
+	f.Add([]byte("# TYPE a counter\n# HELP a x\na_total 1\na_created 1\n# TYPE b info\nb_info 1\n# EOF\n"), true, uint8(9), uint16(400))
+	f.Add([]byte("h_bucket{le=\"1\"} 1\nh_sum 1\n{\"q.x_bucket\",le=\"1\"} 1\nError: no more 1\n"), false, uint8(3), uint16(1<<14))
+	f.Fuzz(func(t *testing.T, body []byte, openMetrics bool, piece uint8, listBytes uint16) {
+		format := Text
+		if openMetrics {
+			format = OpenMetrics
+		}
+		whole, wholeErr := listInPieces(format, body, len(body), int(listBytes))
+		pieces, piecesErr := listInPieces(format, body, int(piece)+1, int(listBytes))
+		if diff := cmp.Diff(whole.families, pieces.families, cmp.AllowUnexported(listedFamily{})); diff != "" || fmt.Sprint(wholeErr) != fmt.Sprint(piecesErr) {
+			t.Errorf("whole: %v; in pieces: %v, which differ:\n%s", wholeErr, piecesErr, diff)
+		}
+		if held := cap(pieces.partialLine) + cap(pieces.lastName); pieces.listBytes > int(listBytes) || held > 4*maxListedLineBytes {
+			t.Errorf("a list of %d bytes, of at most %d, and %d bytes of lines", pieces.listBytes, listBytes, held)
+		}
+		checkListedFamilies(t, whole, wholeErr, format, body)
+		if !whole.truncated {
+			checkUnlistedFamilies(t, whole, wholeErr, format, body)
+		}
+	})
+}
+
+// listInPieces lists the families of a page in pieces.
+func listInPieces(format Format, body []byte, piece, listBytes int) (*FamilyLister, error) {
+	l := NewFamilyLister(format, 0, listBytes)
+	for part := range slices.Chunk(body, max(piece, 1)) {
+		if _, err := l.Write(part); err != nil {
+			break
+		}
+	}
+	_, _, err := l.List()
+	return l, err
+}
+
+// checkListedFamilies checks that the Parser finds samples or a fault of each listed family.
+func checkListedFamilies(t *testing.T, l *FamilyLister, listErr error, format Format, body []byte) {
+	t.Helper()
+	var names []string
+	for name, f := range l.families {
+		if f.hasSamples && listErr == nil {
+			names = append(names, name)
+		}
+	}
+	page := PageOptions{Format: format, Families: NewFamilies(names), Now: testNow, Complete: true}
+	r, err := NewParser(testOwn).Parse(page, body)
+	if err != nil {
+		return
+	}
+	for i, f := range r.Families {
+		if f.Samples == 0 && f.Err == nil && f.NewestOwn == 0 {
+			t.Errorf("the list has %q, of which the page has no sample", page.Families.names[i])
+		}
+	}
+}
+
+// checkUnlistedFamilies checks that each sample that the Parser finds on the page belongs to a listed family.
+func checkUnlistedFamilies(t *testing.T, l *FamilyLister, listErr error, format Format, body []byte) {
+	t.Helper()
+	names := slices.Clone(fuzzFamilies)
+	for line := range bytes.SplitSeq(body, []byte("\n")) {
+		if line = bytes.TrimLeft(bytes.TrimPrefix(line, []byte("\ufeff")), " \t"); len(line) > 0 && line[0] != '#' {
+			names = append(names, string(parseExpositionSampleName(line)))
+		}
+	}
+	r, err := NewParser(testOwn).Parse(PageOptions{Format: format, Families: NewFamilies(names), Now: testNow, Complete: true}, body)
+	if err != nil {
+		return
+	}
+	for _, s := range r.Samples {
+		name := s.Series.Labels.Get(model.MetricNameLabel)
+		if format == OpenMetrics && strings.HasSuffix(name, createdSuffix) {
+			continue // when a counter began is no family
+		}
+		listed := l.families[name]
+		if base := l.families[strings.TrimSuffix(name, expositionSampleSuffix([]byte(name)))]; listed == nil || !listed.hasSamples {
+			listed = base
+		}
+		if listErr != nil || listed == nil || !listed.hasSamples {
+			t.Errorf("the list has no family of %q, which the page has a sample of; error %v", name, listErr)
+		}
+	}
 }

@@ -71,12 +71,7 @@ func (p *Parser) parseWantedExpositionLine(line, name []byte, family int) {
 // rejectNonExposition rejects HTML and gzip by the first line of a page, for targets that send no content type.
 func (p *Parser) rejectNonExposition(line []byte) {
 	p.sawLine, p.canSkipLines = true, !p.options.FindFirstName
-	if line[0] == '<' {
-		p.rejectExpositionPage(newExpositionError(KindNotMetrics, "HTML, not metrics"))
-	}
-	if line[0] == 0x1f && len(line) > 1 && line[1] == 0x8b {
-		p.rejectExpositionPage(newExpositionError(KindEncoding, "gzip, though not asked for"))
-	}
+	p.rejectExpositionPage(findForeignPageFault(line))
 	if p.options.Format == Text {
 		p.firstLineFault = findExpositionLineFault(line)
 	}

@@ -109,6 +109,10 @@ func findExpositionLineFault(line []byte) *Error {
 	if len(text) == 0 || text[0] == '#' || len(line) > maxLineBytes || hasExpositionSampleForm(text) {
 		return nil
 	}
+	return newForeignExpositionTextError(text)
+}
+
+func newForeignExpositionTextError(text []byte) *Error {
 	return newExpositionError(KindNotMetrics, "text, not metrics: %s", plaintext.Clip(string(text), maxForeignBytes))
 }
 
