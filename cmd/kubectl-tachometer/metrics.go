@@ -24,10 +24,10 @@ import (
 )
 
 const metricsHelp = `Show the metrics to scale on. With a pod or a workload: the families on the metrics page of the pod, or of a ready pod of the
-workload, each with the API metric that serves it. Without: the metrics that the adapter's rules name, and the families that the pods of the
+workload, each with the API metric that serves it. Without an argument: the metrics that the adapter's rules name, and the families that the pods of the
 namespace expose, with their help.
 
--o yaml prints an autoscaler on the metric that is most probably load, or on --metric. Its target is an example: a load test shows
+-o yaml prints an autoscaler on the metric that most probably shows load, or on --metric. Its target is an example: a load test shows
 what one pod can serve.
 
 The page is read over kube-apiserver's proxy, which needs the right to get pods/proxy. Without that right, the families of a workload come
