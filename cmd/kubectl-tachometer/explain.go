@@ -18,7 +18,7 @@ import (
 )
 
 const explainHelp = `Say in one sentence why an autoscaler has its number of pods, then show the values, the arithmetic, the policies, the windows
-and the conditions behind it, and the value at which it changes.
+and the conditions behind it, and the values at which the number changes.
 
 -o sentence prints the sentence alone. --since prints the decisions of that time instead, each with its cause, as the adapter recorded
 them.`

@@ -17,7 +17,7 @@ import (
 )
 
 const lintHelp = `Judge autoscalers together with their workloads, probes and disruption budgets. -f reads manifests and needs no cluster: files,
-patterns of files, folders, https URLs and standard input; kustomize and Helm render theirs first. --all reads a cluster: every
+patterns of files, folders, https URLs and standard input; render kustomizations and charts first. --all reads a cluster: every
 namespace, or one with -n.
 
 docs/lint.md has a paragraph for each rule. A warning leaves the exit code 0.

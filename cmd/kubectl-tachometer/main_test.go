@@ -284,6 +284,7 @@ func TestExitCodes(t *testing.T) {
 		"no named metrics in JSON":      {[]string{"metrics", "-n", "empty", "-o", "json"}, exitFine, `"items": [`},
 		"try without rights":            {[]string{"try", "-f", file("rule3.yaml", "rules: []"), "-n", "bank"}, exitBroken, "grant it: kubectl -n bank create rolebinding"},
 		"try for two autoscalers":       {[]string{"try", "-f", file("rule4.yaml", "rules: []"), "-n", "shop", "--hpa", file("none.yaml", "kind: List")}, exitBroken, "has 0 HorizontalPodAutoscalers; give a file with one"},
+		"dashboard on a wrong port":     {[]string{"dashboard", "--port", "99999"}, exitUsage, `--port must be a whole number from 0 to 65535, not "99999"`},
 		"dashboard on a name":           {[]string{"dashboard", "--address", "localhost"}, exitUsage, `--address "localhost" is no IP address`},
 		"metrics of what is not":        {[]string{"metrics", "deploy/wep", "-n", "shop"}, exitBroken, "there is no deploy/wep in namespace shop"},
 		"metrics of another kind":       {[]string{"metrics", "job/web", "-n", "shop"}, exitUsage, "names no pod and no workload"},

@@ -26,10 +26,10 @@ import (
 )
 
 const metricsHelp = `Show the metrics to scale on. With a pod or a workload: the families on the metrics page of the pod, or of a ready pod of the
-workload, each with its value and the API metrics that serve it. Without: the metrics that the adapter's rules name, and the families that
+workload, each with its value and the API metrics that serve it. Without an argument: the metrics that the adapter's rules name, and the families that
 the pods of the namespace expose. -o wide adds the help of each family.
 
--o yaml prints an autoscaler on the metric that is most probably load, or on --metric. Its target is an example: a load test shows
+-o yaml prints an autoscaler on the metric that most probably shows load, or on --metric. Its target is an example: a load test shows
 what one pod can serve.
 
 Values are read over kube-apiserver's proxy, which needs the right to get pods/proxy. The API metrics are those of the rules in force, from

@@ -20,10 +20,10 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/command"
 )
 
-const rootHelp = `Explain what HorizontalPodAutoscalers do, and find what is broken on the way of their metrics.
+const rootHelp = `Explain what HorizontalPodAutoscalers do, and find what keeps their metrics from them.
 
-It acts with your own rights, through kube-apiserver. Only hold changes anything. Where a right is missing it says what it could not read,
-and goes on.
+It acts with your own rights, through kube-apiserver. Only hold changes anything. If you lack a right, it names what it could not read, and
+goes on.
 
 ` + exitCodesHelp
 

@@ -22,6 +22,8 @@ import (
 const adapterDescription = `tachometer-adapter serves custom.metrics.k8s.io and external.metrics.k8s.io to the HorizontalPodAutoscaler. Rules
 compute the metrics from the /metrics pages of pods, or by queries to a Prometheus-compatible server.
 
+tachometer-adapter import --help: translate a configuration of prometheus-adapter into native rules.
+
 Exit codes: 0 done; 1 failed, or faults in the configuration; 2 wrong use.`
 
 // newAdapterProgramCommand returns the command line of the adapter, which prints to out.
@@ -68,7 +70,7 @@ func asAdapterProgramUsageError(check cobra.PositionalArgs) cobra.PositionalArgs
 func validateAdapterProgramArgs(cmd *cobra.Command, args []string) error {
 	for _, arg := range args {
 		if name := path.Base(arg); name != cmd.Name() && name != "adapter" {
-			return fmt.Errorf("unexpected argument %q", arg)
+			return fmt.Errorf("unexpected argument %q; see %s --help", arg, cmd.CommandPath())
 		}
 	}
 	return nil

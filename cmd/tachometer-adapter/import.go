@@ -20,7 +20,7 @@ func newAdapterProgramImportCommand(out io.Writer) *cobra.Command {
 	var from, url string
 	cmd := &cobra.Command{
 		Use:   "import --from prometheus-adapter [--url URL] FILE",
-		Short: "print the native configuration with the meaning of another adapter's, and name each part without a counterpart",
+		Short: "translate prometheus-adapter's configuration into a native one, with a comment for each rule left out",
 		Args:  asAdapterProgramUsageError(cobra.ExactArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if from != legacyFormat {

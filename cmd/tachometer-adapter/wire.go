@@ -263,7 +263,7 @@ func loadAdapterProgramClusterConfig(kubeconfig string) (*rest.Config, error) {
 	if kubeconfig == "" {
 		cfg, err := rest.InClusterConfig()
 		if err != nil {
-			return nil, fmt.Errorf("find the cluster (no --kubeconfig): %w", err)
+			return nil, fmt.Errorf("find the cluster; outside of a pod give --kubeconfig: %w", err)
 		}
 		return cfg, nil
 	}

@@ -39,7 +39,7 @@ func newScalerProgramFlags(out, errs io.Writer) *globalFlags {
 // newScalerRootCommand returns the root command of the scaler.
 func newScalerRootCommand(g *globalFlags) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: g.Name, Long: longHelp, Args: cobra.NoArgs, RunE: showScalerProgramVersion,
+		Use: g.Name, Long: longHelp, Args: rejectUnknownScalerCommand, RunE: showScalerProgramVersion,
 		SilenceUsage:  true, // an error is easier to see without two screens of flags below it
 		SilenceErrors: true, // main prints it
 	}
@@ -61,6 +61,14 @@ func newScalerRootCommand(g *globalFlags) *cobra.Command {
 	cmd.SetErr(g.Errs)
 	g.recordScalerProgramStart(cmd)
 	return cmd
+}
+
+// rejectUnknownScalerCommand rejects an argument that names no command.
+func rejectUnknownScalerCommand(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return command.UsageErrorf("unknown command %q; see %s --help", args[0], cmd.CommandPath())
+	}
+	return nil
 }
 
 // showScalerProgramVersion prints the version with --version, and the help without it.

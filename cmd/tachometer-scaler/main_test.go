@@ -49,7 +49,7 @@ func TestWrongUse(t *testing.T) {
 		args []string
 		want string
 	}{
-		"unknown command":     {[]string{"sett"}, "unknown command"},
+		"unknown command":     {[]string{"sett"}, `unknown command "sett"; see tachometer-scaler --help`},
 		"unknown flag":        {[]string{"set", "deploy/a", "--replica", "1"}, "unknown flag"},
 		"no number":           {[]string{"set", "deploy/a", "--replicas", "50%"}, `--replicas must be a whole number such as 20, not "50%"`},
 		"too large a number":  {[]string{"set", "deploy/a", "--replicas", "99999999999"}, `--replicas must be a number closer to 0, not "99999999999"`},
@@ -77,7 +77,7 @@ func TestWrongUse(t *testing.T) {
 func TestPreview(t *testing.T) {
 	t.Parallel()
 	args := []string{"schedule", "preview", "--config", "../../manifests/scaler/config.yaml", "--next", "1d", "--from", "2026-11-23T00:00:00+01:00"}
-	text, code := runScaler(append(args, "-o", "text")...)
+	text, code := runScaler(args...) // a table off a terminal too: no progress
 	if code != command.ExitDone || !strings.Contains(text, "2026-11-23 08:00 +01:00") || !strings.Contains(text, "office-hours") {
 		t.Errorf("exit code %d\n%s", code, text)
 	}

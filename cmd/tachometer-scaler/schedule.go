@@ -63,7 +63,7 @@ func (g *globalFlags) runScalerPreviewCommand(file, next, from string) error {
 		return err
 	}
 	rows := schedule.Preview(c.Schedules, begin, span)
-	if format == "json" || format == "auto" && !command.IsTerminal(g.Out) {
+	if format == "json" {
 		return schedule.WriteJSON(g.Out, rows)
 	}
 	return schedule.WriteTable(g.Out, rows)

@@ -21,5 +21,8 @@ func ReadKubeconfig(loader clientcmd.ClientConfig) (config *rest.Config, namespa
 	if namespace, _, err = loader.Namespace(); err != nil {
 		return nil, "", fmt.Errorf("read the kubeconfig: %w", err)
 	}
+	if file, err := loader.RawConfig(); err == nil && len(file.Clusters) > 0 { // without one the pod's service account has the address
+		config.Wrap(hintAtAddress)
+	}
 	return config, namespace, nil
 }

@@ -1,7 +1,9 @@
 package kube
 
 import (
+	"errors"
 	"fmt"
+	"net"
 	"net/http"
 
 	utilnet "k8s.io/apimachinery/pkg/util/net"
@@ -39,3 +41,21 @@ func limitResponseHeaders(transport http.RoundTripper) http.RoundTripper {
 		}
 	}
 }
+
+// hintAtAddress adds to the error of a connection that does not open the flags that choose the cluster.
+func hintAtAddress(next http.RoundTripper) http.RoundTripper { return addressHint{next} }
+
+// addressHint is the transport of hintAtAddress.
+type addressHint struct{ next http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (h addressHint) RoundTrip(request *http.Request) (*http.Response, error) {
+	response, err := h.next.RoundTrip(request)
+	if op := (*net.OpError)(nil); errors.As(err, &op) && op.Op == "dial" {
+		err = fmt.Errorf("%w; check the cluster of --kubeconfig and --context", err)
+	}
+	return response, err
+}
+
+// WrappedRoundTripper implements utilnet.RoundTripperWrapper.
+func (h addressHint) WrappedRoundTripper() http.RoundTripper { return h.next }

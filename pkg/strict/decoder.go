@@ -232,7 +232,7 @@ func (d *Decoder) DecodeMapping(path string, n *yaml.Node, fields map[string]Fie
 		case again:
 			d.AddFaultAtLine(at, key.Line, "duplicate key; first on line %d", first)
 		case !known:
-			d.AddFaultAtLine(at, key.Line, "unknown key%s", suggestStrictKey(key.Value, fields))
+			d.AddFaultAtLine(at, key.Line, "%s", DescribeUnknownKey(key.Value, fields))
 		case IsNullNode(value):
 			d.AddFaultAtLine(at, key.Line, "has no value")
 		default:

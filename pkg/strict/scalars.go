@@ -39,7 +39,11 @@ func (d *Decoder) ValidateScalar(path string, n *yaml.Node, want string, tags ..
 // Text returns the decoder of text, which must not be empty.
 func (d *Decoder) Text(to *string) FieldDecoder {
 	return func(path string, n *yaml.Node) {
-		if !d.ValidateScalar(path, n, "text (quote numbers and booleans)", "!!str") {
+		if n.Kind == yaml.ScalarNode && !IsNullNode(n) && n.ShortTag() != "!!str" {
+			d.AddFaultAtLine(path, n.Line, "must be text, not %s; put it in quotes, or YAML reads a number, a date, or true or false", DescribeNode(n))
+			return
+		}
+		if !d.ValidateScalar(path, n, "text", "!!str") {
 			return
 		}
 		if strings.TrimSpace(n.Value) == "" {

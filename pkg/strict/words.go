@@ -82,12 +82,29 @@ func DescribeQuotes(n *yaml.Node, tags ...string) string {
 	return ""
 }
 
-// suggestStrictKey returns a hint at the known key with the same letters, or else at all known keys.
-func suggestStrictKey(got string, fields map[string]FieldDecoder) string {
-	for _, known := range slices.Sorted(maps.Keys(fields)) {
-		if strings.EqualFold(known, got) || strings.EqualFold(known, strings.NewReplacer("_", "", "-", "").Replace(got)) {
-			return "; did you mean " + known + "?"
+// DescribeUnknownKey returns the words for a key that is not among the fields: with the known key that is probably meant, or else with all
+// known keys.
+func DescribeUnknownKey(got string, fields map[string]FieldDecoder) string {
+	known := slices.Sorted(maps.Keys(fields))
+	if near := nearestStrictKey(got, known); near != "" {
+		return "unknown key; did you mean " + near + "?"
+	}
+	return "unknown key; known: " + strings.Join(known, ", ")
+}
+
+// nearestStrictKey returns the known key that differs least, by an edit for each four letters at most: empty if there is none. Capitals,
+// underscores and hyphens do not count.
+func nearestStrictKey(got string, known []string) string {
+	got = strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(got))
+	best, bestDistance := "", len(got)+1
+	for _, k := range known {
+		most := min(len(k)/4, bestDistance-1)
+		if max(len(got)-len(k), len(k)-len(got)) > most {
+			continue // the lengths alone exclude it
+		}
+		if d := EditDistance(got, strings.ToLower(k)); d <= most {
+			best, bestDistance = k, d
 		}
 	}
-	return "; known: " + strings.Join(slices.Sorted(maps.Keys(fields)), ", ")
+	return best
 }

@@ -93,7 +93,7 @@ var badFiles = map[string][]string{
 		`line 16: rules[6].match: a rule has either metric or match; remove metric or match`,
 		`line 19: rules[7].except: has no effect without match; add match or remove except`,
 		`line 21: rules[8].query: required: a PromQL expression`,
-		`line 22: rules[9].metric: must be text (quote numbers and booleans), not "5"`,
+		`line 22: rules[9].metric: must be text, not "5"; put it in quotes, or YAML reads a number, a date, or true or false`,
 	},
 	"no_version": {
 		`line 1: apiVersion: required: config.tachometer.dev/v1alpha1`,
@@ -106,8 +106,8 @@ var badFiles = map[string][]string{
 		`line 1: config.yaml: is a file within a file, as under the key data of a ConfigMap; take its text alone, without indentation`,
 	},
 	"unquoted": {
-		`line 5: rules[0].query: must be text (quote numbers and booleans), not a mapping; put quotes around text that begins with { or [`,
-		`line 6: rules[1].metric: must be text (quote numbers and booleans), not a list; put quotes around text that begins with { or [`,
+		`line 5: rules[0].query: must be text, not a mapping; put quotes around text that begins with { or [`,
+		`line 6: rules[1].metric: must be text, not a list; put quotes around text that begins with { or [`,
 	},
 	"yaml_colon": {
 		`line 5: not valid YAML: mapping values are not allowed in this context; quote a value with a colon and a space in it, and indent the keys of one mapping alike`,
@@ -153,8 +153,8 @@ var badFiles = map[string][]string{
 		`line 4: maxAge: must be a duration such as 2s, 500ms or 1m30s, not a mapping`,
 		`line 5: backends: must be a list, not "none"`,
 		`line 7: rules[0]: must be a mapping of keys to values, not "up"`,
-		`line 8: rules[1].metric: must be text (quote numbers and booleans), not a list; put quotes around text that begins with { or [`,
-		`line 9: rules[1].query: must be text (quote numbers and booleans), not a mapping; put quotes around text that begins with { or [`,
+		`line 8: rules[1].metric: must be text, not a list; put quotes around text that begins with { or [`,
+		`line 9: rules[1].query: must be text, not a mapping; put quotes around text that begins with { or [`,
 		`line 10: rules[2]: a key must be text, not a list`,
 		`line 11: rules[3].metric: has no value`,
 		`line 12: rules[3].query: has no value`,
@@ -252,7 +252,7 @@ var badFiles = map[string][]string{
 		`line 3: interval: unknown key; known: apiVersion, backends, kind, maxAge, maxWindow, rules, scrape`,
 		`line 5: scrape.Interval: unknown key; did you mean interval?`,
 		`line 6: scrape.max_samples: unknown key; did you mean maxSamples?`,
-		`line 10: rules[0].windw: unknown key; known: aggregate, allowNegative, backend, except, external, fallback, from, labels, match, maxAge, metric, namespaced, onMissing, query, resource, targets, whenNoPods, window`,
+		`line 10: rules[0].windw: unknown key; did you mean window?`,
 	},
 	"wrong_version": {
 		`line 1: apiVersion: must be config.tachometer.dev/v1alpha1, not "config.tachometer.dev/v2"`,

@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -94,7 +92,7 @@ func (d *lenientDecoder) decodePromAdapterMapping(path string, n *yaml.Node, fie
 		f, known := fields[key.Value]
 		switch {
 		case !known:
-			d.addPromAdapterFaultAtLine(at, key.Line, "unknown key; known: %s", strings.Join(slices.Sorted(maps.Keys(fields)), ", "))
+			d.addPromAdapterFaultAtLine(at, key.Line, "%s", strict.DescribeUnknownKey(key.Value, fields))
 		case !strict.IsNullNode(value):
 			f(at, value)
 		}

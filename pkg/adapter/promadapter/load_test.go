@@ -100,11 +100,11 @@ rules:
   resources: {overrides: {pod: {resource: pod, kind: Pod}, pod: {resource: pod}}}
 ruels: []
 `,
-			`line 3: rules[0].seriesquery: unknown key; known: metricsQuery, name, resources, seriesFilters, seriesQuery
+			`line 3: rules[0].seriesquery: unknown key; did you mean seriesQuery?
 line 4: rules[0].seriesQuery: duplicate key; first on line 2
 line 5: rules[0].resources.overrides.pod: duplicate key; first on line 5
 line 5: rules[0].resources.overrides.pod.kind: unknown key; known: group, resource
-line 6: ruels: unknown key; known: externalRules, resourceRules, rules`,
+line 6: ruels: unknown key; did you mean rules?`,
 		},
 		"selectors": {
 			`

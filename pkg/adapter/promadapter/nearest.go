@@ -2,7 +2,7 @@
 
 package promadapter
 
-import "github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
+import "github.com/tachometer-metrics/tachometer/pkg/strict"
 
 // suggestPromAdapterMetric returns a hint at a metric with a similar name on the resource (empty: external), or with this name elsewhere.
 // The hint is empty if no metric qualifies.
@@ -21,7 +21,7 @@ func (s *RuleSnapshot) suggestPromAdapterMetric(resource, name string) string {
 		if max(len(i.Metric)-len(name), len(name)-len(i.Metric)) >= bestDistance {
 			continue // the lengths alone exclude it
 		}
-		if d := rule.EditDistance(name, i.Metric); d < bestDistance {
+		if d := strict.EditDistance(name, i.Metric); d < bestDistance {
 			best, bestDistance = i.Metric, d
 		}
 	}

@@ -89,8 +89,7 @@ maxAge: 1
 `))
 	want := []string{
 		"line 5: rules[0].query: the result has no label namespace; aggregate by (namespace, pod)",
-		"line 6: rules[0].windw: unknown key; known: aggregate, allowNegative, backend, except, external, fallback, from, labels, match, maxAge, metric, " +
-			"namespaced, onMissing, query, resource, targets, whenNoPods, window",
+		"line 6: rules[0].windw: unknown key; did you mean window?",
 		"line 9: rules[1].window: 10m is longer than maxWindow 1m; raise maxWindow or shorten the window",
 		"line 10: maxAge: must be a duration such as 2s, 500ms or 1m30s; 1 has no unit",
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
 // newNoRuleError returns the error for a metric without rule (resource empty: external), with the nearest metric.
@@ -76,7 +77,7 @@ const noDistance = 1 << 30
 // nearestMetricOfRule returns the served name nearest to the given name, and its distance.
 func (c *compiledRule) nearestMetricOfRule(name string) (string, int) {
 	if c.rule != nil {
-		return c.rule.Metric, EditDistance(name, c.rule.Metric)
+		return c.rule.Metric, strict.EditDistance(name, c.rule.Metric)
 	}
 	return c.namePattern.nearestNameOfRulePattern(c.spec.Match, name)
 }
@@ -102,7 +103,7 @@ func (p *namePattern) nearestNameOfRulePattern(expr, name string) (best string, 
 	for _, end := range ends {
 		for n := max(0, len(end)-maxEndingTypos); n <= min(len(name), len(end)+maxEndingTypos); n++ {
 			candidate := name[:len(name)-n] + end
-			d := EditDistance(name, candidate)
+			d := strict.EditDistance(name, candidate)
 			if d <= max(1, len(end)/3) && d < bestDistance && end != "" && p.rulePatternServes(candidate) {
 				best, bestDistance = candidate, d
 			}
@@ -169,26 +170,4 @@ func joinRulePatternEndings(heads, ends []string) []string {
 		}
 	}
 	return all
-}
-
-// EditDistance returns the Levenshtein distance in bytes: the fewest insertions, deletions and replacements from a to
-// b. It takes time proportional to len(a) × len(b).
-func EditDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, diagonal+1)
-		}
-	}
-	return row[len(b)]
 }

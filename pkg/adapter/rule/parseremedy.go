@@ -11,6 +11,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/prometheus/prometheus/promql/parser"
+
+	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
 var (
@@ -37,7 +39,7 @@ func nearestRuleFunction(name string) string {
 		if f := parser.Functions[known]; f.Experimental {
 			continue
 		}
-		if d := EditDistance(lower, known); d < bestDistance && d <= len(known)/4 {
+		if d := strict.EditDistance(lower, known); d < bestDistance && d <= len(known)/4 {
 			best, bestDistance = known, d
 		}
 	}

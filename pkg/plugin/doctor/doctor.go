@@ -5,12 +5,15 @@ package doctor
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"slices"
 	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/kubernetes"
 	apiregistration "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 
@@ -98,9 +101,13 @@ type adapterPlace struct {
 	policiesErr        error // of reading them
 }
 
-// Run checks the chain. A hop that cannot be read does not end the run.
+// Run checks the chain. A hop that cannot be read does not end the run, unless kube-apiserver itself does not answer.
 func Run(ctx context.Context, opts Options) *Report {
-	d := &doctor{Options: opts, objects: inventory.ReadCluster(ctx, opts.Client, opts.Namespace)}
+	d := &doctor{Options: opts}
+	if !d.checkDoctorCluster(ctx) {
+		return &d.report
+	}
+	d.objects = inventory.ReadCluster(ctx, opts.Client, opts.Namespace)
 	d.objects.AddScaleTargets(ctx, opts.Metrics)
 	for i := range d.objects.HPAs {
 		if h := &d.objects.HPAs[i]; opts.HPA == "" || h.Name == opts.HPA {
@@ -123,6 +130,16 @@ func Run(ctx context.Context, opts Options) *Report {
 
 func (d *doctor) addDoctorCheck(name, subject string, status Status, message, fix string) {
 	d.report.Checks = append(d.report.Checks, Check{name, subject, status, message, fix})
+}
+
+// checkDoctorCluster reports whether kube-apiserver answers, and accepts the user. A denied or unknown path is an answer too.
+func (d *doctor) checkDoctorCluster(ctx context.Context) bool {
+	_, err := discovery.ToServerVersionInterfaceWithContext(d.Client.Discovery()).ServerVersionWithContext(ctx)
+	if err == nil || errors.As(err, new(apierrors.APIStatus)) && !apierrors.IsUnauthorized(err) {
+		return true
+	}
+	d.addDoctorCheck("cluster", "kube-apiserver", StatusFail, err.Error(), "kubectl cluster-info")
+	return false
 }
 
 // checkDoctorAutoscalers checks each chosen autoscaler: its metrics, its conditions and its neighbours.

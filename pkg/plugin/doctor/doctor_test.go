@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"bytes"
+	"errors"
 	"math"
 	"net/http"
 	"path/filepath"
@@ -14,7 +15,9 @@ import (
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	apiregistration "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 
@@ -596,4 +599,43 @@ func compareGolden(t *testing.T, name string, got []byte) {
 	t.Helper()
 	path := filepath.Join("testdata", name+".golden")
 	golden.Compare(t, path, string(got))
+}
+
+// TestUnansweredClusterIsBroken: without kube-apiserver nothing is fine, and one line says why.
+func TestUnansweredClusterIsBroken(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		err    error
+		broken bool
+	}{
+		"nobody listens":    {errors.New("dial tcp 10.0.0.1:443: connect: connection refused"), true},
+		"an unknown user":   {apierrors.NewUnauthorized("token expired"), true},
+		"a forbidden path":  {apierrors.NewForbidden(schema.GroupResource{}, "", errors.New("no right")), false},
+		"a path is unknown": {apierrors.NewNotFound(schema.GroupResource{}, "version"), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.versionErr = tc.err
+			report := w.run("web")
+			if broken := report.Broken(); broken != tc.broken {
+				t.Fatalf("broken is %v, want %v: %+v", broken, tc.broken, report.Checks)
+			}
+			if want := (Check{"cluster", "kube-apiserver", StatusFail, tc.err.Error(), "kubectl cluster-info"}); tc.broken && (len(report.Checks) != 1 || report.Checks[0] != want) {
+				t.Errorf("checks %+v, want only %+v", report.Checks, want)
+			}
+		})
+	}
+}
+
+// TestUnknownAdapterHasNoRights: rights that were not asked for are not called granted.
+func TestUnknownAdapterHasNoRights(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.adapterPods = nil
+	for _, c := range w.run("web").Checks {
+		if c.Name == "rights" && c.Status != StatusUnread {
+			t.Errorf("rights of an adapter without pods: %s %s", c.Status, c.Message)
+		}
+	}
 }

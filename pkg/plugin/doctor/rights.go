@@ -45,7 +45,10 @@ func (d *doctor) checkDoctorRights(ctx context.Context) {
 		missing++
 		d.addDoctorCheck("rights", r.user, StatusFail, "may not "+r.words, r.fix)
 	}
-	if missing == 0 {
+	switch {
+	case len(d.adapter.pods) == 0:
+		d.addDoctorCheck("rights", "", StatusUnread, "the adapter's rights: its pods, and so its ServiceAccount, are unknown", "")
+	case missing == 0:
 		d.addDoctorCheck("rights", "", StatusOK, fmt.Sprintf("the HPA controller and the adapter have all %d rights that they need", granted), "")
 	}
 }

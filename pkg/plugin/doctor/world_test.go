@@ -60,6 +60,7 @@ type world struct {
 	denied            func(authorizationv1.ResourceAttributes) bool
 	begin, expiry     time.Time
 	certificateFailed error
+	versionErr        error // of reading kube-apiserver's version
 	chain             []*x509.Certificate
 	caBundle          []byte
 	isEmpty           bool          // the target has no pods
@@ -230,6 +231,9 @@ func (w *world) run(hpa string) *Report {
 		answer := review.DeepCopy()
 		answer.Status.Allowed = w.denied == nil || !w.denied(*review.Spec.ResourceAttributes)
 		return true, answer, nil
+	})
+	client.PrependReactor("get", "version", func(clienttesting.Action) (bool, runtime.Object, error) {
+		return w.versionErr != nil, nil, w.versionErr
 	})
 	mapper := apimeta.NewDefaultRESTMapper(nil)
 	mapper.Add(schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "Deployment"}, apimeta.RESTScopeNamespace)

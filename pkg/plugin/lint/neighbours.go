@@ -101,7 +101,7 @@ func lintMissingTarget(s subject) []string {
 	if ref.Name == "" {
 		return []string{"scaleTargetRef has no name"}
 	}
-	return newLintMessage(s.workload == nil && known, "%s %s is not there", ref.Kind, ref.Name)
+	return newLintMessage(s.workload == nil && known, "%s %s is not among the objects that were read", ref.Kind, ref.Name)
 }
 
 func lintTargetGroup(s subject) []string {

@@ -73,7 +73,7 @@ func newScalerPauseCommand(p *Program) *cobra.Command {
 	}
 	cmd := newScalerChangeCommand(c, "pause", "suspend holds, and restore the original numbers meanwhile",
 		`Pause suspends the holds of a workload: their gates are shut, and the original numbers are restored. The holds stay, and a controller
-resumes them after --for, or another command with resume. The coming windows of a paused schedule are paused too.`,
+resumes them after --for, and the command resume at any time. The coming windows of a paused schedule are paused too.`,
 		"pause deploy/shop --for 12h", "pause deploy/shop --reason schedule/office-hours")
 	addScalerDurationFlag(cmd.Flags(), &pauseFor, "for", 0, "`duration` of the pause, such as 2h or 1d; 0: until resume")
 	return cmd
@@ -92,7 +92,7 @@ func newScalerResumeCommand(p *Program) *cobra.Command {
 		},
 	}
 	return newScalerChangeCommand(c, "resume", "let paused holds count again",
-		"Resume ends the pause of holds. Their replicas are asked for again, and verified, before their gates open.", "resume deploy/shop")
+		"Resume ends the pause of holds: their numbers count again, and their gates open after the new pods are verified.", "resume deploy/shop")
 }
 
 func newScalerApproveCommand(p *Program) *cobra.Command {

@@ -25,7 +25,7 @@ type Program struct {
 // AddOutputFlag adds --output.
 func (p *Program) AddOutputFlag(flags *pflag.FlagSet) {
 	flags.StringVarP(&p.output, "output", "o", outputAuto,
-		"output `format`: text, wide, json, yaml, name or jsonpath=TEMPLATE; auto is text, except for the progress of a command off a terminal: JSON lines with timestamps")
+		"output `format`: text, wide, json, yaml, name or jsonpath=TEMPLATE; auto: text, and in a pipe or a file progress as JSON lines with timestamps")
 }
 
 // NewHoldCommands returns the commands that show and change holds.

@@ -58,6 +58,8 @@ func DescribeFlagError(err error) error {
 	}
 	form := "a whole number such as 20"
 	switch {
+	case errors.Is(cause, strconv.ErrRange) && invalid.GetFlag().Value.Type() == "uint16":
+		form = "a whole number from 0 to 65535"
 	case errors.Is(cause, strconv.ErrRange):
 		form = "a number closer to 0"
 	case cause.Func == "ParseFloat":

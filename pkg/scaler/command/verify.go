@@ -29,16 +29,16 @@ type verifyFlags struct {
 
 // addScalerVerifyFlags adds the flags. A zero value means the default of the verification.
 func (c *verifyFlags) addScalerVerifyFlags(f *pflag.FlagSet) {
-	f.StringVar(&c.file, "verify", "", "verification `file`, instead of the flags below")
-	f.BoolVar(&c.readiness, "verify-readiness", false, "request the readiness address of each new pod, with the defaults of the flags below")
+	f.StringVar(&c.file, "verify", "", "`file` with the verification, in place of --verify-readiness, --url and the limits of its requests")
+	f.BoolVar(&c.readiness, "verify-readiness", false, "request only the readiness address of each new pod, unless --url adds another")
 	f.StringVar(&c.url, "url", "", "`path`, or a URL whose host becomes the Host header, requested besides the readiness address")
-	f.IntVar(&c.requests, "requests", 0, "`number` of requests to each pod")
-	f.IntVar(&c.concurrency, "concurrency", 0, "`number` of concurrent requests")
-	addScalerDurationFlag(f, &c.timeout, "timeout", 0, "`duration` in which each request must finish")
-	f.Float64Var(&c.success, "success", 0, "least `share` of successful requests, from 0 to 1")
-	addScalerDurationFlag(f, &c.p50, "p50", 0, "greatest median latency, a `duration`")
-	addScalerDurationFlag(f, &c.p95, "p95", 0, "greatest 95th percentile of the latency, a `duration`")
-	addScalerDurationFlag(f, &c.p99, "p99", 0, "greatest 99th percentile of the latency, a `duration`")
+	f.IntVar(&c.requests, "requests", 0, fmt.Sprintf("`number` of requests to each pod, by default %d", verify.DefaultRequests))
+	f.IntVar(&c.concurrency, "concurrency", 0, fmt.Sprintf("`number` of concurrent requests, by default %d", verify.DefaultConcurrency))
+	addScalerDurationFlag(f, &c.timeout, "timeout", 0, fmt.Sprintf("`duration` in which each request must finish, by default %s", verify.DefaultTimeout))
+	f.Float64Var(&c.success, "success", 0, fmt.Sprintf("least `share` of successful requests, up to 1, by default %v", verify.DefaultSuccess))
+	addScalerDurationFlag(f, &c.p50, "p50", 0, "greatest median `duration` of the requests; 0: not limited")
+	addScalerDurationFlag(f, &c.p95, "p95", 0, "greatest 95th percentile of the `duration` of the requests; 0: not limited")
+	addScalerDurationFlag(f, &c.p99, "p99", 0, "greatest 99th percentile of the `duration` of the requests; 0: not limited")
 	f.Float64Var(&c.slower, "slower", 0, "greatest `ratio` of the new pods' latency to the old pods'; 0: not compared")
 	c.flagSet = f
 }

@@ -53,7 +53,7 @@ func TestDecode(t *testing.T) {
 
 func TestDecodeFaults(t *testing.T) {
 	t.Parallel()
-	const unfounded = "limits the responses of url, which is missing"
+	const unfounded = "needs url: it limits the latency of these requests"
 	for text, want := range map[string]string{
 		"- x":                          "line 1: work: must be a mapping of keys to values, not a list",
 		"url: work":                    `line 1: work.url: must be a path that begins with /, or an http or https URL, not "work"`,

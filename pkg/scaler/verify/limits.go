@@ -85,7 +85,7 @@ func (s Spec) findVerificationSpecErrors() []fieldError {
 		"must be from %s to %s, not %s", strict.FormatDuration(minWithin), strict.FormatDuration(maxWithin), s.Within.Duration)
 	check(s.Success > 0 && s.Success <= 1, "success", "must be above 0 and at most 1, a share, not %v", s.Success)
 	check(s.Slower == 0 || s.Slower >= 1 && s.Slower <= maxSlower, "slower", "must be 0, or from 1 to %d times, not %v", maxSlower, s.Slower)
-	check(s.Slower == 0 || s.URL != "", "slower", "limits the responses of url, which is missing")
+	check(s.Slower == 0 || s.URL != "", "slower", "needs url: it limits the latency of these requests")
 	return append(all, s.findVerificationLatencyErrors()...)
 }
 
@@ -99,7 +99,7 @@ func (s Spec) findVerificationLatencyErrors() []fieldError {
 		case d < 0:
 			all = append(all, fieldError{l.name, fmt.Sprintf("must not be negative, but is %s", d)})
 		case d > 0 && s.URL == "":
-			all = append(all, fieldError{l.name, "limits the responses of url, which is missing"})
+			all = append(all, fieldError{l.name, "needs url: it limits the latency of these requests"})
 		case d > 0 && d < before:
 			all = append(all, fieldError{l.name, fmt.Sprintf("%s is below %s, %s", d, above, before)})
 		case d > 0:
