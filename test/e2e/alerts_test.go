@@ -246,7 +246,7 @@ func (w *alertWorld) awaitOpenGate() {
 	w.t.Helper()
 	err := stack.Wait(w.t.Context(), time.Minute, func(ctx context.Context) error {
 		out, err := s.Kubectl(ctx, "-n", stack.SampleNamespace, "get", "holds", "-o", `jsonpath={.items[?(@.status.gateOpen==true)].status.state}`)
-		if err == nil && !strings.Contains(string(out), "Open") {
+		if err == nil && !strings.Contains(out, "Open") {
 			err = fmt.Errorf("no hold has an open gate: %s", out)
 		}
 		return err
