@@ -128,9 +128,6 @@ func (s *exposedMetricStorage) List(ctx context.Context, opts *internalversion.L
 		}
 	}
 	list, err := s.api.listExplainedMetrics(ctx, request.NamespaceValue(ctx), selector)
-	if apierrors.IsTooManyRequests(err) {
-		return nil, err
-	}
 	return list, toExplainStatus(ctx, s.singular, err)
 }
 
@@ -288,9 +285,6 @@ func (s reviewStorage) Create(ctx context.Context, object runtime.Object, valida
 	}
 	namespace := request.NamespaceValue(ctx)
 	status, err := s.api.reviewRule(ctx, namespace, asked.Spec)
-	if apierrors.IsTooManyRequests(err) {
-		return nil, err
-	}
 	if err != nil {
 		return nil, toExplainStatus(ctx, "rulereview", err)
 	}
@@ -307,6 +301,10 @@ func orExplainNotFound(err error, noun string, key types.NamespacedName) error {
 	return metric.Errorf(metric.KindNotFound, "this replica knows no %s %s", noun, key)
 }
 
+// toExplainStatus returns err as a status; that of a request without a place stays as it is.
 func toExplainStatus(ctx context.Context, subject string, err error) error {
+	if apierrors.IsTooManyRequests(err) {
+		return err
+	}
 	return apistatus.ToStatus(ctx, subject, err, nil)
 }
