@@ -20,9 +20,9 @@ import (
 
 var fuzzFamilies = []string{"http_requests_total", "http_request_duration_seconds", "queue_age", "with.dots", "a"}
 
-// FuzzParse reads any bytes as a page. It must not panic; accepted samples belong to a wanted family; and the result must be
-// the same for a page in pieces, and for series known already.
-func FuzzParse(f *testing.F) {
+// addPageSeeds adds the pages of testdata.
+func addPageSeeds(f *testing.F, add func(body []byte, openMetrics bool)) {
+	f.Helper()
 	pages, err := filepath.Glob("testdata/*.page")
 	if err != nil || len(pages) == 0 {
 		f.Fatalf("no seeds: %v", err)
@@ -32,8 +32,14 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			f.Fatal(err)
 		}
-		f.Add(body, strings.Contains(path, "openmetrics"), uint8(7))
+		add(body, strings.Contains(path, "openmetrics"))
 	}
+}
+
+// FuzzParse reads any bytes as a page. It must not panic; accepted samples belong to a wanted family; and the result must be
+// the same for a page in pieces, and for series known already.
+func FuzzParse(f *testing.F) {
+	addPageSeeds(f, func(body []byte, openMetrics bool) { f.Add(body, openMetrics, uint8(7)) })
 	f.Add([]byte("a 1\na{b=\"\n\"} 2\n"), false, uint8(1))
 	f.Add([]byte("{\"a\",a=\"\\\\\"} 0x1\n"), false, uint8(200))
 	f.Fuzz(func(t *testing.T, body []byte, openMetrics bool, piece uint8) {
@@ -222,17 +228,7 @@ func newValidValue(r *rand.Rand, format Format) string {
 // FuzzFamilyLister lists the families of any bytes as a page. The list must be the same for a page in pieces, keep its bounds, and agree with
 // the Parser: a listed family has samples or a fault there, and a sample there has a listed family.
 func FuzzFamilyLister(f *testing.F) {
-	pages, err := filepath.Glob("testdata/*.page")
-	if err != nil || len(pages) == 0 {
-		f.Fatalf("no seeds: %v", err)
-	}
-	for _, path := range pages {
-		body, err := os.ReadFile(path)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(body, strings.Contains(path, "openmetrics"), uint8(7), uint16(1<<14))
-	}
+	addPageSeeds(f, func(body []byte, openMetrics bool) { f.Add(body, openMetrics, uint8(7), uint16(1<<14)) })
 	f.Add([]byte("queue=5\na 1\n"), false, uint8(1), uint16(1<<14))
 	f.Add([]byte("# TYPE a counter\n# HELP a x\na_total 1\na_created 1\n# TYPE b info\nb_info 1\n# EOF\n"), true, uint8(9), uint16(400))
 	f.Add([]byte("h_bucket{le=\"1\"} 1\nh_sum 1\n{\"q.x_bucket\",le=\"1\"} 1\nError: no more 1\n"), false, uint8(3), uint16(1<<14))
