@@ -4,6 +4,7 @@ package query
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"time"
 
@@ -79,4 +80,69 @@ func (ev *evaluation) podsMissingFromQueryError() error {
 		return cmp.Or(cmp.Compare(a.Object.Namespace, b.Object.Namespace), cmp.Compare(a.Object.Name, b.Object.Name))
 	})
 	return &metric.MissingError{Omissions: ev.missing}
+}
+
+// omitQueryHoles omits all pods while the stretch cannot be free of the unknown counts of a pod that ended.
+func (ev *evaluation) omitQueryHoles(c commonStretch) {
+	for _, h := range ev.scan.holes {
+		inside := ev.fixedWindow && h.to > c.end-ev.span.Milliseconds()
+		if inside || h.to > c.end-2*ev.interval.Milliseconds() {
+			ev.omitQueriedPods(metric.ReasonStale, "a pod ended without an answer for "+queryMillisToDuration(h.to-h.from).Round(time.Second).String())
+			return
+		}
+	}
+}
+
+// omitUnknownQueriedPods omits pods without an increment, or without increments over all of the ranges if these are written
+// or nested.
+func (ev *evaluation) omitUnknownQueriedPods(c commonStretch) {
+	whole := ev.fixedWindow || ev.Rule.Span(ev.window) != ev.window
+	interval := ev.interval.Milliseconds()
+	for _, p := range ev.scan.orderedPods {
+		if !p.queriedPodCounts() {
+			continue
+		}
+		since := p.queriedPodKnownSince()
+		moved, late := c.events.lastQueriedPodEvent(p.newest, false), isPauseInQuery(c.end-p.newest, interval)
+		if !late && p.newest < c.end && isPauseInQuery(ev.now.UnixMilli()-p.newest, interval) {
+			moved, late = c.events.lastQueriedPodEvent(p.newest, true), true
+		}
+		moved = max(moved, ev.MovedAt.UnixMilli())
+		p.settled = moved + beginningSamples*interval
+		if late && p.newest > 0 && !p.silent && p.newest < moved+moveIntervals*interval {
+			ev.omitQueriedPod(p, metric.ReasonStale, "no sample since pods came or went, and load with them")
+		}
+		switch unknown := p.newest > 0 && (!p.queriedPodHasIncrement() || whole && since > c.end-ev.span.Milliseconds()); {
+		case unknown && p.silent:
+			ev.omitQueriedPod(p, metric.ReasonStale, "over maxAge "+ev.Rule.MaxAge.String())
+		case unknown:
+			ev.omitQueriedPod(p, metric.ReasonWarmingUp, "scraped for "+queryMillisToDuration(max(0, p.newest-max(since, ev.scan.since))).Round(time.Second).String())
+		}
+	}
+}
+
+// omitBriefQueryStretch omits all pods while the stretch is within the first increment of a pod that is watched since a time before another
+// became ready: load moved in the midst of that increment.
+func (ev *evaluation) omitBriefQueryStretch(c commonStretch) {
+	covered, readied := c.coveredQueryMillis(), int64(0)
+	for _, p := range ev.scan.orderedPods {
+		readied = max(readied, p.readied)
+	}
+	if covered < ev.interval.Milliseconds() && slices.ContainsFunc(ev.scan.orderedPods, func(p *scannedPod) bool {
+		since := p.queriedPodKnownSince()
+		return p.newest > 0 && since > math.MinInt64 && since < readied
+	}) {
+		ev.omitQueriedPods(metric.ReasonWarmingUp, "scraped for "+queryMillisToDuration(max(0, covered)).Round(time.Second).String())
+	}
+}
+
+// omitLateQueriedPods omits pods with a newest sample hardly within the stretch: their present counts are not known.
+func (ev *evaluation) omitLateQueriedPods(c commonStretch) {
+	interval, begin := ev.interval.Milliseconds(), c.end-ev.window.Milliseconds()
+	for _, p := range ev.scan.orderedPods {
+		late := isPauseInQuery(c.end-p.newest, interval) && p.newest < begin+interval
+		if p.newest > 0 && p.queriedPodCounts() && !p.silent && (late || p.newest <= begin) {
+			ev.omitQueriedPod(p, metric.ReasonStale, "no sample within the window")
+		}
+	}
 }
