@@ -74,12 +74,7 @@ func TestD3StepsOfASharedGate(t *testing.T) {
 // TestD3GateLeavesConfiguration: a gate that the configuration lost while it was open cannot be shut, and the notifiers learn so.
 func TestD3GateLeavesConfiguration(t *testing.T) {
 	t.Parallel()
-	b := newBench()
-	w := b.addWorkload("shop", 2, hold.ReplicaBounds{})
-	b.apply(t, "shop", newGateHold("set/me", "a"))
-	b.mustPass(t)
-	w.ready = 4
-	b.mustPass(t)
+	b, w := newOpenGate(t)
 	b.gates.lost = "a"
 	b.release(t, "shop", "set/me")
 	b.mustPass(t)
