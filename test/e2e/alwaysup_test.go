@@ -297,14 +297,7 @@ func findControlGroup(pid int, controller string, files ...string) (string, erro
 func restartControlPlane(component string) func(*testing.T) {
 	return func(t *testing.T) {
 		t.Helper()
-		processes, err := s.Cluster.Processes()
-		if err != nil {
-			t.Fatal(err)
-		}
-		pid, err := findControlPlane(processes, component)
-		if err != nil {
-			t.Fatal(err)
-		}
+		pid, supervisor := mustFindControlPlane(t, component)
 		folder := fmt.Sprintf("/proc/%d/", pid)
 		line, err := os.ReadFile(folder + "cmdline")
 		if err != nil {
@@ -319,7 +312,7 @@ func restartControlPlane(component string) func(*testing.T) {
 			t.Fatal(err)
 		}
 		retry.Sleep(t.Context(), 3*time.Second)
-		inside := []string{"--target", strconv.Itoa(processes["supervisor"]), "--mount", "--net", "--pid", "--wd=" + working, "--"}
+		inside := []string{"--target", strconv.Itoa(supervisor), "--mount", "--net", "--pid", "--wd=" + working, "--"}
 		again := exec.Command("nsenter", append(inside, command...)...)
 		if err := again.Start(); err != nil {
 			t.Fatal(err)
@@ -330,6 +323,19 @@ func restartControlPlane(component string) func(*testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// mustFindControlPlane returns the process of a component, and the supervisor's.
+func mustFindControlPlane(t *testing.T, component string) (pid, supervisor int) {
+	t.Helper()
+	processes, err := s.Cluster.Processes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if pid, err = findControlPlane(processes, component); err != nil {
+		t.Fatal(err)
+	}
+	return pid, processes["supervisor"]
 }
 
 // findControlPlane returns the process of a component among the cluster's: that of the harness or, after a restart by

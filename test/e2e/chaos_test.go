@@ -273,14 +273,7 @@ func freezeSample(t *testing.T, _ *witness, random *rand.Rand) func() {
 func freezeControlPlane(component string) func(*testing.T, *witness, *rand.Rand) func() {
 	return func(t *testing.T, _ *witness, _ *rand.Rand) func() {
 		t.Helper()
-		processes, err := s.Cluster.Processes()
-		if err != nil {
-			t.Fatal(err)
-		}
-		pid, err := findControlPlane(processes, component)
-		if err != nil {
-			t.Fatal(err)
-		}
+		pid, _ := mustFindControlPlane(t, component)
 		return stopProcesses(t, []int{pid})
 	}
 }
