@@ -88,18 +88,7 @@ func startWithBackend(t *testing.T, a *adapter, server string) {
 	if err := os.WriteFile(a.config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := a.stop(); err != nil {
-			t.Error(err)
-		}
-		if log, err := os.ReadFile(a.log); t.Failed() {
-			t.Logf("the adapter with a backend (%v):\n%.4000s", err, log)
-		}
-	})
-	eventually(t, time.Minute, a.ready)
+	startUntilEnd(t, a, "the adapter with a backend")
 }
 
 // listDashboardQueries returns the queries of the shipped dashboards without those of kube-state-metrics.

@@ -297,19 +297,25 @@ endpoints: [{addresses: [%[3]q], conditions: {ready: false, serving: true}}]
 			_ = client.DiscoveryV1().EndpointSlices(stack.AdapterNamespace).Delete(context.Background(), fmt.Sprintf("replica-%d", port), metav1.DeleteOptions{})
 		})
 	}
-	if err := second.start(); err != nil {
+	startUntilEnd(t, &second, "the second replica")
+	return &second
+}
+
+// startUntilEnd starts an adapter until the test ends, and waits until it is ready. A failed test shows its log.
+func startUntilEnd(t *testing.T, a *adapter, name string) {
+	t.Helper()
+	if err := a.start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := second.stop(); err != nil {
+		if err := a.stop(); err != nil {
 			t.Error(err)
 		}
-		if log, err := os.ReadFile(second.log); t.Failed() {
-			t.Logf("the second replica (%v):\n%.4000s", err, log)
+		if log, err := os.ReadFile(a.log); t.Failed() {
+			t.Logf("%s (%v):\n%.4000s", name, err, log)
 		}
 	})
-	eventually(t, time.Minute, second.ready)
-	return &second
+	eventually(t, time.Minute, a.ready)
 }
 
 // newControllerToken returns a token of the HPA controller's ServiceAccount.
