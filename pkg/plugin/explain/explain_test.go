@@ -505,7 +505,7 @@ func TestChanges(t *testing.T) {
 		},
 		"at the maximum": {
 			load{rates: times(10, "50")},
-			[]string{"at 450/s or less request_per_second asks for 9"},
+			[]string{"below 450/s request_per_second asks for 9"},
 		},
 		"a total, multiplied with the ready pods": {
 			load{rates: times(4, ""), pending: 1, external: "200", change: func(hpa *autoscalingv2.HorizontalPodAutoscaler) {
@@ -560,7 +560,7 @@ func TestChangesAreTrue(t *testing.T) {
 			s := newExplainedSearch(&e.Metrics[0], 0, in)
 			at, wish := s.wishAt, *e.Metrics[0].Wish
 			up, above := s.nextUp()
-			down, below := s.nextDown()
+			down, below, _ := s.nextDown()
 			if got := at(above + 100); got != int32(up) {
 				t.Fatalf("%d pods, %d: above %d the wish is %d, announced %d", replicas, total, above, got, up)
 			}
