@@ -157,7 +157,7 @@ func TestListedMetrics(t *testing.T) {
 			"<none>                <none>    0         autoscaler   orders", "could not read the page of pod db for Pod/db: connection refused",
 			"3 workloads more not read: name one, as deployment/NAME",
 		}},
-		"an autoscaler":      {[]string{"metrics", "deploy/web", "-n", "shop", "-o", "yaml"}, []string{"name: request_per_second"}},
+		"an autoscaler": {[]string{"metrics", "deploy/web", "-n", "shop", "-o", "yaml"}, []string{"name: request_per_second"}},
 		"names of a namespace": {[]string{"metrics", "-n", "shop", "-o", "name"}, []string{
 			"pods/request_per_second.custom.metrics.k8s.io\nmetric.explain.tachometer.dev/http_requests_total\nmetric.explain.tachometer.dev/orders\n",
 		}},
