@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/memorybounds"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
@@ -42,9 +43,12 @@ func (b *Backend) fetchRemoteNamespaces(ctx context.Context, sq *standingQuery, 
 		group := groups[0]
 		groups = groups[1:]
 		r, why := b.fetchRemoteQueryResult(ctx, sq, newRemoteNamespaceScope(group), now)
+		if why == nil {
+			r, why = b.mergeBoundedRemoteResult(r, result)
+		}
 		switch half := len(group) / 2; {
 		case why == nil:
-			result = r.mergeRemoteResult(result)
+			result = r
 			sq.recordRemoteNamespaceFaults(group, nil)
 		case !why.mayConcernOneRemoteNamespace():
 			return nil, why
@@ -74,6 +78,16 @@ func (b *Backend) fetchRemoteNamespaces(ctx context.Context, sq *standingQuery, 
 	return result.mergeRemoteResult(&queryResult{
 		namespaceScope: newRemoteNamespaceScope(slices.Collect(maps.Keys(faults))), evaluatedAt: now, faults: faults,
 	}), nil
+}
+
+// mergeBoundedRemoteResult returns a result with the namespaces of both; before may be nil. Together they are no larger than a single
+// response may be.
+func (b *Backend) mergeBoundedRemoteResult(r, before *queryResult) (*queryResult, *requestFailure) {
+	merged := r.mergeRemoteResult(before)
+	if before != nil && int64(merged.measureRemoteValues()) > memorybounds.DecodedRatio*b.config.MaxResponseBytes {
+		return nil, newRemoteFailuref(outcomeTooLarge, "the answers take too much memory together: query fewer results, or raise maxResponseBytes")
+	}
+	return merged, nil
 }
 
 // groupRemoteNamespaces returns the namespaces of a scope as they are queried: together, but each with a known fault alone. Of

@@ -130,3 +130,34 @@ func TestCostOfBadSeries(t *testing.T) {
 		})
 	}
 }
+
+// TestSizeOfHalvedResponses: namespaces whose responses exceed the bound together have an error, although each fits alone.
+func TestSizeOfHalvedResponses(t *testing.T) {
+	t.Parallel()
+	runInBubble(t, "  maxResponseBytes: 4Ki\n", sharedRules, func(w *testBackend) {
+		w.server.setScript(func(form url.Values) fakeResponse {
+			var all []fakeSeries
+			for n := range strings.SplitSeq(namespaceMatcher.FindStringSubmatch(form.Get("query"))[1], "|") {
+				for i := range 8 {
+					all = append(all, fakeSeries{fmt.Sprintf("namespace=%s,pod=%s-%d", n, strings.Repeat("a", 60), i), 1, time.Now()})
+				}
+			}
+			return newVectorResponse(all...)
+		})
+		const namespaces = 12
+		for range 3 {
+			for i := range namespaces {
+				_, _ = w.evaluateRequests(fmt.Sprintf("n%d", i))
+			}
+			passTime(10 * time.Second)
+		}
+		kept := 0
+		for i := range namespaces {
+			values, _ := w.evaluateRequests(fmt.Sprintf("n%d", i))
+			kept += len(values)
+		}
+		if kept == 0 || kept == 8*namespaces {
+			t.Errorf("%d values of %d, want those of some namespaces", kept, 8*namespaces)
+		}
+	})
+}
