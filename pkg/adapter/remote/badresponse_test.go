@@ -151,7 +151,7 @@ func TestLyingServer(t *testing.T) {
 		},
 		"a query repeated before the cause": {
 			fakeResponse{code: 422, body: `{"status":"error","errorType":"422","error":"error when executing query=\"sum(a{namespace=~\\\"shop` +
-				strings.Repeat("|another-namespace", 2000) + `\\\"})\" for (time=1767323045678, step=300000): duplicate time series on the right side"}`}, metric.KindInternal,
+				strings.Repeat("|another-namespace", 2000) + `\\\"})\" for (time=1767323045678, step=300000): cannot evaluate \"sum(a{x=\\\"y\\\"})\": duplicate time series on the right side"}`}, metric.KindInternal,
 			`error: rule "requests": backend prometheus: rejects the query: duplicate time series on the right side`,
 		},
 		"a store behind the server fails": {
