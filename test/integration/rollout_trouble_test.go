@@ -24,19 +24,17 @@ func TestPersons(t *testing.T) {
 	t.Parallel()
 	namespace := newNamespace(t)
 	workload := newWorkload(t, namespace, true)
-	e := newEngine(t, &heard{}, true, nil)
-	put(t, e, workload, sale())
-	drive(t.Context(), t, e, workload, settled)
+	e := newEngine(t, workload, &heard{})
+	e.holdSale()
 	hpas := client.AutoscalingV2().HorizontalPodAutoscalers(namespace)
 	if _, err := hpas.Patch(t.Context(), "shop", types.MergePatchType, []byte(`{"spec":{"minReplicas":7}}`), metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	drive(t.Context(), t, e, workload, settled)
+	e.drive(settled)
 	if w := mustLook(t, namespace); w.MinReplicas != 7 {
 		t.Errorf("held: %+v", w)
 	}
-	end(t, e, workload, "event/sale")
-	drive(t.Context(), t, e, workload, unheld)
+	e.releaseSale()
 	if w := mustLook(t, namespace); w.MinReplicas != 7 || w.Owned {
 		t.Errorf("released: %+v", w)
 	}
@@ -68,11 +66,11 @@ func TestQuota(t *testing.T) {
 	before := mustLook(t, namespace)
 	limitPods(t, namespace, "5")
 	h := &heard{}
-	e := newEngine(t, h, true, nil)
+	e := newEngine(t, workload, h)
 	wanted := sale()
 	wanted.Within = 25 * time.Second // long enough for the Deployment to report the reason
-	put(t, e, workload, wanted)
-	r := drive(t.Context(), t, e, workload, unheld)
+	e.mustApply(wanted)
+	r := e.drive(unheld)
 	if len(r.EndedHolds) != 1 || !strings.Contains(r.EndedHolds[0].Status.Message, "not created") || !strings.Contains(r.EndedHolds[0].Status.Message, "quota") {
 		t.Errorf("ended: %+v", r.EndedHolds)
 	}
@@ -102,23 +100,22 @@ func TestTooMany(t *testing.T) {
 	namespace := newNamespace(t)
 	workload := newWorkload(t, namespace, true)
 	before := mustLook(t, namespace)
-	e := newEngine(t, &heard{}, true, nil)
+	e := newEngine(t, workload, &heard{})
 	wanted := sale()
 	wanted.Replicas = 31
-	put(t, e, workload, wanted)
-	r := drive(t.Context(), t, e, workload, unheld)
+	e.mustApply(wanted)
+	r := e.drive(unheld)
 	if len(r.EndedHolds) != 1 || !strings.Contains(r.EndedHolds[0].Status.Message, "at most 30 replicas") {
 		t.Errorf("ended: %+v", r.EndedHolds)
 	}
 	isBack(t, namespace, before)
 	wanted.MaxReplicas = 40
-	put(t, e, workload, wanted)
-	drive(t.Context(), t, e, workload, settled)
+	e.mustApply(wanted)
+	e.drive(settled)
 	if w := mustLook(t, namespace); w.Replicas != 31 || w.MinReplicas != 31 || w.MaxReplicas != 40 {
 		t.Errorf("with maxReplicas: %+v", w)
 	}
-	end(t, e, workload, "event/sale")
-	drive(t.Context(), t, e, workload, unheld)
+	e.releaseSale()
 	isBack(t, namespace, before)
 }
 
@@ -129,23 +126,22 @@ func TestAutoscalerComesAndGoes(t *testing.T) {
 	t.Parallel()
 	namespace := newNamespace(t)
 	workload := newWorkload(t, namespace, true)
-	e := newEngine(t, &heard{}, true, nil)
-	put(t, e, workload, sale())
-	drive(t.Context(), t, e, workload, settled)
+	e := newEngine(t, workload, &heard{})
+	e.holdSale()
 	hpas := client.AutoscalingV2().HorizontalPodAutoscalers(namespace)
 	if err := hpas.Delete(t.Context(), "shop", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	drive(t.Context(), t, e, workload, settled)
+	e.drive(settled)
 	if w := mustLook(t, namespace); w.Replicas != 20 {
 		t.Errorf("without autoscaler: %+v", w)
 	}
 	newAutoscaler(t, namespace)
-	drive(t.Context(), t, e, workload, func(r rollout.Result) bool { return r.Bounds.MinReplicas == 20 })
+	e.drive(func(r rollout.Result) bool { return r.Bounds.MinReplicas == 20 })
 	if err := client.AppsV1().Deployments(namespace).Delete(t.Context(), "shop", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if r := drive(t.Context(), t, e, workload, func(r rollout.Result) bool { return r.Gone }); r.Bounds != (hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 30}) {
+	if r := e.drive(func(r rollout.Result) bool { return r.Gone }); r.Bounds != (hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 30}) {
 		t.Errorf("without workload: %+v", r)
 	}
 }
@@ -169,10 +165,10 @@ func TestConflicts(t *testing.T) {
 		}
 	})
 	h := &heard{}
-	put(t, newEngine(t, h, true, nil), workload, sale())
+	newEngine(t, workload, h).mustApply(sale())
 	var both sync.WaitGroup
 	for range 2 {
-		e := newEngine(t, h, true, nil)
+		e := newEngine(t, workload, h)
 		both.Go(func() {
 			if _, err := e.Reconcile(ctx, workload, settled, rollout.Observer{}); err != nil {
 				t.Error(err)
@@ -183,9 +179,8 @@ func TestConflicts(t *testing.T) {
 	if w := mustLook(t, namespace); w.Replicas != 20 || w.MinReplicas != 20 {
 		t.Errorf("held: %+v", w)
 	}
-	e := newEngine(t, h, true, nil)
-	end(t, e, workload, "event/sale")
-	drive(ctx, t, e, workload, unheld)
+	e := newEngine(t, workload, h)
+	e.releaseSale()
 	calm()
 	storm.Wait()
 	isBack(t, namespace, before)
@@ -201,11 +196,9 @@ func TestServerSideApply(t *testing.T) {
 			namespace := newNamespace(t)
 			workload := newWorkload(t, namespace, autoscaled)
 			before := mustLook(t, namespace)
-			e := newEngine(t, &heard{}, true, nil)
-			put(t, e, workload, sale())
-			drive(t.Context(), t, e, workload, settled)
-			end(t, e, workload, "event/sale")
-			drive(t.Context(), t, e, workload, unheld)
+			e := newEngine(t, workload, &heard{})
+			e.holdSale()
+			e.releaseSale()
 			isBack(t, namespace, before)
 			resource, text := "deployment", `{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"shop"},"spec":{"replicas":3}}`
 			if autoscaled {
@@ -256,9 +249,8 @@ func TestServerSideApplyInHold(t *testing.T) {
 			if err := applyAutoscaler(t, namespace, tc.manager, whole, true); err != nil {
 				t.Fatal(err)
 			}
-			e := newEngine(t, &heard{}, true, nil)
-			put(t, e, workload, sale())
-			drive(t.Context(), t, e, workload, settled)
+			e := newEngine(t, workload, &heard{})
+			e.holdSale()
 			held := mustLook(t, namespace)
 			spec := strings.Replace(tc.spec, "MAX", fmt.Sprint(before.MaxReplicas), 1)
 			err := applyAutoscaler(t, namespace, tc.manager, spec, false)
@@ -271,8 +263,7 @@ func TestServerSideApplyInHold(t *testing.T) {
 			if now := mustLook(t, namespace); !tc.conflict && now.MinReplicas != held.MinReplicas {
 				t.Fatalf("minReplicas %d; the hold has %d", now.MinReplicas, held.MinReplicas)
 			}
-			end(t, e, workload, "event/sale")
-			drive(t.Context(), t, e, workload, unheld)
+			e.releaseSale()
 			if now := mustLook(t, namespace); now.MinReplicas != max(tc.minReplicas, before.MinReplicas) {
 				t.Errorf("minReplicas %d after the hold", now.MinReplicas)
 			}
@@ -292,9 +283,9 @@ func describeManagers(all []metav1.ManagedFieldsEntry) (text []string) {
 	return text
 }
 
-// TestD13FieldManagersAfterHold: a hold leaves the managed fields of its autoscaler and workload as they were, without the owners of the numbers that it
+// TestFieldManagersAfterHold: a hold leaves the managed fields of its autoscaler and workload as they were, without the owners of the numbers that it
 // changed. The next apply of the same manifest owns them again, without a conflict. An object without managed fields has none afterwards.
-func TestD13FieldManagersAfterHold(t *testing.T) {
+func TestFieldManagersAfterHold(t *testing.T) {
 	need(t)
 	t.Parallel()
 	for name, tc := range map[string]struct{ autoscaled, untracked bool }{"autoscaled": {autoscaled: true}, "plain": {}, "untracked": {true, true}, "plain, untracked": {false, true}} {
@@ -328,11 +319,9 @@ func TestD13FieldManagersAfterHold(t *testing.T) {
 			if tc.untracked != (len(before) == 0) {
 				t.Fatalf("managers before the hold: %q", before)
 			}
-			e := newEngine(t, &heard{}, true, nil)
-			put(t, e, workload, sale())
-			drive(t.Context(), t, e, workload, settled)
-			end(t, e, workload, "event/sale")
-			drive(t.Context(), t, e, workload, unheld)
+			e := newEngine(t, workload, &heard{})
+			e.holdSale()
+			e.releaseSale()
 			for _, m := range change(types.MergePatchType, "{}") {
 				if strings.HasPrefix(m, hold.Manager+" ") || strings.Contains(m, `"f:minReplicas"`) || !tc.autoscaled && strings.Contains(m, `"f:replicas":{}`) && !strings.Contains(m, "Update status") {
 					t.Errorf("after the hold: %s", m)
@@ -352,15 +341,14 @@ func TestUnknownKind(t *testing.T) {
 	need(t)
 	t.Parallel()
 	namespace := newNamespace(t)
-	e := newEngine(t, &heard{}, true, nil)
 	workload := hold.Workload{APIVersion: "nowhere.example/v1", Kind: "Rollout", Namespace: namespace, Name: "shop"}
-	put(t, e, workload, sale())
+	e := newEngine(t, workload, &heard{})
+	e.mustApply(sale())
 	r, err := e.ReconcileOnce(t.Context(), workload, time.Now())
 	if err != nil || len(r.Holds) != 1 || !strings.Contains(fmt.Sprint(r.Holds[0].Status.Conditions), "no matches for kind") {
 		t.Errorf("%+v, %v", r.Holds, err)
 	}
-	end(t, e, workload, "event/sale")
-	drive(t.Context(), t, e, workload, unheld)
+	e.releaseSale()
 }
 
 // TestHoldValidation: the API server itself rejects a hold that contradicts itself, or spells out an action.

@@ -71,16 +71,6 @@ func buildScaler(t *testing.T) string {
 	return program
 }
 
-// chooseAddress returns a loopback address that nothing else takes.
-func chooseAddress(t *testing.T) string {
-	t.Helper()
-	address, err := loopback.ChooseAddress()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return address
-}
-
 // startScaler starts one of several scalers that share a Lease in the namespace.
 func startScaler(t *testing.T, program, namespace string) *scaler {
 	t.Helper()
@@ -97,7 +87,7 @@ func startScalerWith(t *testing.T, program, namespace, config string) *scaler {
 func startScalerAs(t *testing.T, program, leaseNamespace, namespace, config, kubeconfig string) *scaler {
 	t.Helper()
 	dir := t.TempDir()
-	s := &scaler{health: chooseAddress(t), events: chooseAddress(t), config: filepath.Join(dir, "config.yaml"), log: filepath.Join(dir, "log")}
+	s := &scaler{health: loopback.MustChooseAddress(t), events: loopback.MustChooseAddress(t), config: filepath.Join(dir, "config.yaml"), log: filepath.Join(dir, "log")}
 	secret := filepath.Join(dir, "secret")
 	text := strings.NewReplacer("NAMESPACE", namespace, "EVENTS", s.events, "SECRET", secret).Replace(config)
 	if err := errors.Join(os.WriteFile(secret, []byte(saleSecret), 0o600), os.WriteFile(s.config, []byte(text), 0o600)); err != nil {
@@ -341,10 +331,10 @@ func TestScalerOutage(t *testing.T) {
 	namespace := newNamespace(t)
 	workload := newWorkload(t, namespace, true)
 	before := mustLook(t, namespace)
-	e := newEngine(t, &heard{}, true, nil)
+	e := newEngine(t, workload, &heard{})
 	plain := sale()
 	plain.Gates, plain.Verify, plain.Notify = nil, nil, nil // the program's configuration has none of them
-	put(t, e, workload, plain)
+	e.mustApply(plain)
 	program := buildScaler(t)
 	s := startScaler(t, program, namespace)
 	resume := freeze(t)
@@ -357,11 +347,11 @@ func TestScalerOutage(t *testing.T) {
 	}
 	stands(t, namespace, 4) // the schedule's minReplicas
 	s.kill()
-	drive(t.Context(), t, e, workload, settled)
+	e.drive(settled)
 	if _, err := e.EndHolds(t.Context(), workload, all); err != nil {
 		t.Fatal(err)
 	}
-	drive(t.Context(), t, e, workload, unheld)
+	e.drive(unheld)
 	isBack(t, namespace, before)
 }
 

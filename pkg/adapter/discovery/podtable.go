@@ -225,6 +225,6 @@ func (t *podTable) listDiscoveredPods(s podScope, now time.Time) []Pod {
 		}
 	})
 	t.mu.RUnlock()
-	slices.SortFunc(pods, func(a, b Pod) int { return compareDiscoveredObjects(a.Object(), b.Object()) })
+	slices.SortFunc(pods, func(a, b Pod) int { return a.Object().Compare(b.Object()) })
 	return pods
 }

@@ -54,8 +54,6 @@ type Options struct {
 	Interval time.Duration
 	// Config is a whole configuration file of a Prometheus, in place of Targets and Interval.
 	Config []byte
-	// Args are appended to the server's command line.
-	Args []string
 	// Stopped returns a stopped server, which the test starts; Series must be empty.
 	Stopped bool
 }
@@ -69,7 +67,6 @@ type Server struct {
 	kind  kind
 	bin   string
 	dir   string
-	args  []string
 	child *child // nil while stopped
 }
 
@@ -94,30 +91,20 @@ func startTestServer(t testing.TB, k kind, opts Options) *Server {
 	if err != nil {
 		t.Skipf("SKIPPED: needs a real %s, and %s is not in PATH; on Debian: %s", k.name, k.program, k.install)
 	}
-	s := &Server{t: t, kind: k, bin: bin, dir: t.TempDir(), args: opts.Args}
+	s := &Server{t: t, kind: k, bin: bin, dir: t.TempDir()}
 	t.Cleanup(func() {
 		s.Kill()
 		if t.Failed() {
 			s.dumpServerLog()
 		}
 	})
-	s.chooseServerAddress()
+	s.URL = "http://" + loopback.MustChooseAddress(t)
 	if opts.Stopped {
 		return s
 	}
 	s.Start()
 	s.Write(opts.Series...)
 	return s
-}
-
-// chooseServerAddress chooses a free port.
-func (s *Server) chooseServerAddress() {
-	s.t.Helper()
-	address, err := loopback.ChooseAddress()
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.URL = "http://" + address
 }
 
 // Start starts a stopped server with its data, and waits until it is ready or has ended.
@@ -166,7 +153,7 @@ func (s *Server) runServer() error {
 		return err
 	}
 	defer log.Close()
-	cmd := exec.Command(s.bin, append(s.kind.args(s.URL[len("http://"):], s.dir), s.args...)...)
+	cmd := exec.Command(s.bin, s.kind.args(s.URL[len("http://"):], s.dir)...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = s.dir, log, log, serverAttributes()
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", s.kind.name, err)

@@ -168,22 +168,12 @@ func TestEveryConsumerReadsEverything(t *testing.T) {
 
 func TestBrokerDownAtTheStart(t *testing.T) {
 	t.Parallel()
-	address := chooseAddress(t)
+	address := loopback.MustChooseAddress(t)
 	r := read(t, event.KafkaConfig{Brokers: []string{address}})
 	r.failing(t)
 	c := cluster(t, listenAt(address))
 	writer(t, c.ListenAddrs())(2, time.Now(), "a")
 	r.await(t, "a")
-}
-
-// chooseAddress returns an address that stays free while its broker is away.
-func chooseAddress(t *testing.T) string {
-	t.Helper()
-	address, err := loopback.ChooseAddress()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return address
 }
 
 // listenAt is an option for a single broker at an address.
@@ -193,7 +183,7 @@ func listenAt(address string) kfake.Opt {
 
 func TestBrokerKilledAndRestarted(t *testing.T) {
 	t.Parallel()
-	address, dir := chooseAddress(t), t.TempDir()
+	address, dir := loopback.MustChooseAddress(t), t.TempDir()
 	first := cluster(t, listenAt(address), kfake.DataDir(dir))
 	r := read(t, event.KafkaConfig{Brokers: first.ListenAddrs()})
 	writer(t, first.ListenAddrs())(0, time.Now(), "before")
@@ -248,7 +238,7 @@ func TestLogTruncatedAhead(t *testing.T) {
 // lower than the offsets read before.
 func TestBrokerLostRecords(t *testing.T) {
 	t.Parallel()
-	address := chooseAddress(t)
+	address := loopback.MustChooseAddress(t)
 	first := cluster(t, listenAt(address))
 	r := read(t, event.KafkaConfig{Brokers: first.ListenAddrs()})
 	writer(t, first.ListenAddrs())(0, time.Now(), "a", "b", "c", "d", "e")
