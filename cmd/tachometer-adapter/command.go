@@ -32,7 +32,7 @@ func newAdapterCommand(out io.Writer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:           "tachometer-adapter",
 		Long:          adapterDescription,
-		Args:          asAdapterUsageError(validateAdapterArgs),
+		Args:          wrapArgsErrorAsUsage(validateAdapterArgs),
 		SilenceUsage:  true, // a fault is easier to see without two screens of flags below it
 		SilenceErrors: true, // main prints it
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -56,8 +56,8 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
-// asAdapterUsageError turns the errors of an argument check into usage errors.
-func asAdapterUsageError(check cobra.PositionalArgs) cobra.PositionalArgs {
+// wrapArgsErrorAsUsage turns the errors of an argument check into usage errors.
+func wrapArgsErrorAsUsage(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := check(cmd, args); err != nil {
 			return usageError{err}

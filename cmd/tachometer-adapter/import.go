@@ -21,7 +21,7 @@ func newAdapterImportCommand(out io.Writer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "import --from prometheus-adapter [--url URL] FILE",
 		Short: "translate prometheus-adapter's configuration into a native one, with a comment for each rule left out",
-		Args:  asAdapterUsageError(cobra.ExactArgs(1)),
+		Args:  wrapArgsErrorAsUsage(cobra.ExactArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if from != legacyFormat {
 				return usageError{fmt.Errorf("--from is %q; the one known format is %s", from, legacyFormat)}

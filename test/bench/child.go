@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/tachometer-metrics/tachometer/pkg/retry"
 	"github.com/tachometer-metrics/tachometer/test/bench/internal/host"
 )
 
@@ -126,14 +127,10 @@ func pollBenchUntil(ctx context.Context, try func() error) error {
 
 // sleepInBench waits, or returns ctx's error.
 func sleepInBench(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
+	if !retry.Sleep(ctx, d) {
 		return ctx.Err()
-	case <-timer.C:
-		return nil
 	}
+	return nil
 }
 
 // fetchBenchPage reads a page; a status other than 200 is an error.

@@ -92,15 +92,14 @@ func (l latencies) apiLatencyQuantile(q float64) time.Duration {
 func (r *reader) readAPIAtRate(ctx context.Context, q question, rate int, d time.Duration) (latencies, error) {
 	all := make([]latencies, len(r.clients))
 	begin := time.Now()
+	var gap time.Duration // between two reads of a connection
+	if rate > 0 {
+		gap = time.Second * time.Duration(len(r.clients)) / time.Duration(rate)
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	for i, client := range r.clients {
 		group.Go(func() error {
-			due := begin
-			var gap time.Duration
-			if rate > 0 {
-				gap = time.Second * time.Duration(len(r.clients)) / time.Duration(rate)
-				due = due.Add(gap * time.Duration(i) / time.Duration(len(r.clients)))
-			}
+			due := begin.Add(gap * time.Duration(i) / time.Duration(len(r.clients)))
 			for ; due.Sub(begin) < d && time.Since(begin) < d; due = due.Add(gap) {
 				if rate == 0 {
 					due = time.Now()

@@ -19,7 +19,7 @@ const perPod = 2000
 
 // TestHPA: the real HPA controller follows a load up and down, and holds without its metric.
 func TestHPA(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	namespace := newNamespace(t)
 	k := newKubelet(t, namespace)

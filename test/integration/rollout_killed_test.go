@@ -50,7 +50,7 @@ func (k *killer) RoundTrip(r *http.Request) (*http.Response, error) {
 // TestKilledAtEveryStep kills a process before, or right after, its n-th write; another process finishes the work. It covers the way
 // up, the way back after bad pods, and the way down, each with and without an autoscaler.
 func TestKilledAtEveryStep(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	for _, autoscaled := range []bool{true, false} {
 		for way, passed := range map[string]bool{"up": true, "rolled back": false} {
@@ -69,17 +69,17 @@ func killedAtEach(t *testing.T, autoscaled, passed, after bool) {
 	t.Helper()
 	namespace := newNamespace(t)
 	workload := newWorkload(t, namespace, autoscaled)
-	before := mustLook(t, namespace)
+	before := mustReadWorld(t, namespace)
 	const top = 5 // few pods suffice: the test is about the steps
 	few := sale()
 	few.Replicas = top
 	for n, died := int64(0), true; died; n++ {
 		h := &heard{}
-		died = killed(t, workload, few, h, passed, after, n)
+		died = applyUntilKilled(t, workload, few, h, passed, after, n)
 		whole := newEngineWith(t, workload, h, passed, nil)
 		whole.applyAgain(few)
 		r := whole.drive(settled)
-		now := mustLook(t, namespace)
+		now := mustReadWorld(t, namespace)
 		switch {
 		case passed && (now.Replicas != top || autoscaled && now.MinReplicas != top || r.FindHold("event/sale").Status.State != hold.Open || h.count("open") == 0):
 			t.Fatalf("killed at write %d, another came to %+v, gate %v, %+v", n, now, h.actions, r.Holds)
@@ -89,12 +89,12 @@ func killedAtEach(t *testing.T, autoscaled, passed, after bool) {
 		if n > 30 {
 			t.Fatal("more writes than there are steps")
 		}
-		killedReleasing(t, workload, h, passed, after, n)
+		releaseUntilKilled(t, workload, h, passed, after, n)
 		whole.drive(unheld)
-		if diff := cmp.Diff(before, mustLook(t, namespace)); diff != "" {
+		if diff := cmp.Diff(before, mustReadWorld(t, namespace)); diff != "" {
 			t.Fatalf("killed at write %d, not what was there (-want +got):\n%s", n, diff)
 		}
-		fewer(t, namespace)
+		awaitFewPods(t, namespace)
 	}
 }
 
@@ -110,8 +110,8 @@ func (e workloadEngine) applyAgain(h hold.Hold) {
 	})
 }
 
-// mortal returns a process that dies at its n-th write, and the context that ends with it.
-func mortal(t *testing.T, workload hold.Workload, h *heard, passed, after bool, n int64) (context.Context, *killer, workloadEngine) {
+// newMortalEngine returns a process that dies at its n-th write, and the context that ends with it.
+func newMortalEngine(t *testing.T, workload hold.Workload, h *heard, passed, after bool, n int64) (context.Context, *killer, workloadEngine) {
 	t.Helper()
 	ctx, kill := context.WithCancelCause(t.Context())
 	t.Cleanup(func() { kill(nil) })
@@ -120,10 +120,10 @@ func mortal(t *testing.T, workload hold.Workload, h *heard, passed, after bool, 
 	return ctx, k, newEngineWith(t, workload, h, passed, func(next http.RoundTripper) http.RoundTripper { k.RoundTripper = next; return k })
 }
 
-// killed runs a process that dies at its n-th write; it reports whether the process reached that write.
-func killed(t *testing.T, workload hold.Workload, few hold.Hold, h *heard, passed, after bool, n int64) bool {
+// applyUntilKilled runs a process that dies at its n-th write; it reports whether the process reached that write.
+func applyUntilKilled(t *testing.T, workload hold.Workload, few hold.Hold, h *heard, passed, after bool, n int64) bool {
 	t.Helper()
-	ctx, k, e := mortal(t, workload, h, passed, after, n)
+	ctx, k, e := newMortalEngine(t, workload, h, passed, after, n)
 	if _, err := e.ApplyHold(ctx, workload, few); err == nil {
 		_, err = e.Reconcile(ctx, workload, settled, rollout.Observer{})
 		if err != nil && !k.dead.Load() {
@@ -133,10 +133,10 @@ func killed(t *testing.T, workload hold.Workload, few hold.Hold, h *heard, passe
 	return k.dead.Load()
 }
 
-// killedReleasing is like killed, for the way down.
-func killedReleasing(t *testing.T, workload hold.Workload, h *heard, passed, after bool, n int64) {
+// releaseUntilKilled is like applyUntilKilled, for the way down.
+func releaseUntilKilled(t *testing.T, workload hold.Workload, h *heard, passed, after bool, n int64) {
 	t.Helper()
-	ctx, k, e := mortal(t, workload, h, passed, after, n)
+	ctx, k, e := newMortalEngine(t, workload, h, passed, after, n)
 	if _, err := e.EndHolds(ctx, workload, all); err == nil {
 		_, _ = e.Reconcile(ctx, workload, unheld, rollout.Observer{})
 	}
@@ -147,8 +147,8 @@ func killedReleasing(t *testing.T, workload hold.Workload, h *heard, passed, aft
 	}
 }
 
-// fewer waits until the pods of the previous round are gone, so that only the next round's pods are new.
-func fewer(t *testing.T, namespace string) {
+// awaitFewPods waits until the pods of the previous round are gone, so that only the next round's pods are new.
+func awaitFewPods(t *testing.T, namespace string) {
 	t.Helper()
 	eventually(t, 20*time.Second, func(ctx context.Context) error {
 		pods, err := client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})

@@ -205,8 +205,8 @@ type world struct {
 	Owned                              bool // the scaler is a field manager of one of them
 }
 
-// look reads the state; the limits are 0 without an autoscaler.
-func look(ctx context.Context, namespace string) (world, error) {
+// readWorld reads the state; the limits are 0 without an autoscaler.
+func readWorld(ctx context.Context, namespace string) (world, error) {
 	d, err := client.AppsV1().Deployments(namespace).Get(ctx, "shop", metav1.GetOptions{})
 	if err != nil {
 		return world{}, err
@@ -225,19 +225,19 @@ func look(ctx context.Context, namespace string) (world, error) {
 	return w, nil
 }
 
-func mustLook(t *testing.T, namespace string) world {
+func mustReadWorld(t *testing.T, namespace string) world {
 	t.Helper()
-	w, err := look(t.Context(), namespace)
+	w, err := readWorld(t.Context(), namespace)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return w
 }
 
-// isBack fails t if the state of a namespace differs from before.
-func isBack(t *testing.T, namespace string, before world) {
+// wantWorld fails t if the state of a namespace differs from before.
+func wantWorld(t *testing.T, namespace string, before world) {
 	t.Helper()
-	if diff := cmp.Diff(before, mustLook(t, namespace)); diff != "" {
+	if diff := cmp.Diff(before, mustReadWorld(t, namespace)); diff != "" {
 		t.Errorf("not what was there (-want +got):\n%s", diff)
 	}
 }
@@ -305,7 +305,7 @@ func (e workloadEngine) releaseSale() {
 func (e workloadEngine) endSale(before world, h *heard) {
 	e.t.Helper()
 	e.releaseSale()
-	isBack(e.t, e.workload.Namespace, before)
+	wantWorld(e.t, e.workload.Namespace, before)
 	if h.count("shut") != 1 {
 		e.t.Errorf("gate %v", h.actions)
 	}
@@ -313,18 +313,18 @@ func (e workloadEngine) endSale(before world, h *heard) {
 
 // TestRaiseAndRelease raises with one hold and then a second, and restores the original state, with and without an autoscaler.
 func TestRaiseAndRelease(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	for name, autoscaled := range map[string]bool{"autoscaled": true, "plain": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			namespace := newNamespace(t)
 			workload := newWorkload(t, namespace, autoscaled)
-			before := mustLook(t, namespace)
+			before := mustReadWorld(t, namespace)
 			h := &heard{}
 			e := newEngine(t, workload, h)
 			e.holdSale()
-			up := mustLook(t, namespace)
+			up := mustReadWorld(t, namespace)
 			if up.Replicas != 20 || autoscaled && up.MinReplicas != 20 || up.MaxReplicas != before.MaxReplicas || h.count("open") != 1 || h.count("shut") != 0 {
 				t.Fatalf("held: %+v, gate %v", up, h.actions)
 			}
@@ -333,12 +333,12 @@ func TestRaiseAndRelease(t *testing.T) {
 			more.ID, more.Replicas, more.Gates = "set", 25, nil
 			e.mustApply(more)
 			e.drive(func(r rollout.Result) bool { return r.FindHold("set").Status.State == hold.Open })
-			if top := mustLook(t, namespace); top.Replicas != 25 {
+			if top := mustReadWorld(t, namespace); top.Replicas != 25 {
 				t.Fatalf("two holds: %+v", top)
 			}
 			e.end("set")
 			e.drive(func(r rollout.Result) bool { return r.FindHold("set") == nil })
-			if left := mustLook(t, namespace); autoscaled && left.MinReplicas != 20 || !autoscaled && left.Replicas != 20 {
+			if left := mustReadWorld(t, namespace); autoscaled && left.MinReplicas != 20 || !autoscaled && left.Replicas != 20 {
 				t.Fatalf("the lower of two holds: %+v", left)
 			}
 			e.endSale(before, h)
@@ -348,11 +348,11 @@ func TestRaiseAndRelease(t *testing.T) {
 
 // TestFailedUpdate: an open hold that asks for more than its autoscaler allows keeps the pods and the gate that it had, whichever process goes on.
 func TestFailedUpdate(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	namespace := newNamespace(t)
 	workload := newWorkload(t, namespace, true)
-	before := mustLook(t, namespace)
+	before := mustReadWorld(t, namespace)
 	h := &heard{}
 	e := newEngine(t, workload, h)
 	e.holdSale()
@@ -362,7 +362,7 @@ func TestFailedUpdate(t *testing.T) {
 	e.mustApply(more)
 	for range 2 {
 		e.drive(func(r rollout.Result) bool { return r.FindHold("event/sale").Status.State == hold.RolledBack })
-		if kept := mustLook(t, namespace); kept.Replicas != 20 || kept.MinReplicas != 20 || h.count("shut") != 0 {
+		if kept := mustReadWorld(t, namespace); kept.Replicas != 20 || kept.MinReplicas != 20 || h.count("shut") != 0 {
 			t.Fatalf("kept: %+v, gate %v", kept, h.actions)
 		}
 		e = newEngine(t, workload, h)
@@ -376,16 +376,16 @@ func all(*hold.Object) bool { return true }
 
 // TestJudgedBad: ready pods with wrong responses are removed again, the gate stays shut, and the notification has the figures.
 func TestJudgedBad(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	namespace := newNamespace(t)
 	workload := newWorkload(t, namespace, true)
-	before := mustLook(t, namespace)
+	before := mustReadWorld(t, namespace)
 	h := &heard{}
 	e := newEngineWith(t, workload, h, false, nil)
 	e.mustApply(sale())
 	e.drive(unheld)
-	isBack(t, namespace, before)
+	wantWorld(t, namespace, before)
 	if h.count("open") != 0 {
 		t.Errorf("gate %v", h.actions)
 	}

@@ -169,11 +169,11 @@ func (s *scaler) post(ctx context.Context, id, kind string) error {
 	return nil
 }
 
-// stands waits until the workload's autoscaler has minReplicas, and the workload at least as many replicas.
-func stands(t *testing.T, namespace string, minReplicas int32) {
+// awaitMinReplicas waits until the workload's autoscaler has minReplicas, and the workload at least as many replicas.
+func awaitMinReplicas(t *testing.T, namespace string, minReplicas int32) {
 	t.Helper()
 	eventually(t, time.Minute, func(ctx context.Context) error {
-		w, err := look(ctx, namespace)
+		w, err := readWorld(ctx, namespace)
 		if err == nil && (w.MinReplicas != minReplicas || w.Replicas < minReplicas) {
 			err = fmt.Errorf("%+v; want minReplicas %d", w, minReplicas)
 		}
@@ -184,13 +184,13 @@ func stands(t *testing.T, namespace string, minReplicas int32) {
 // TestTwoScalers: a schedule holds minReplicas. The leader acts on an event that the standby receives. When the leader is killed in
 // the middle, the other scaler finishes. The end of the event restores the schedule's minReplicas.
 func TestTwoScalers(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	namespace := newNamespace(t)
 	newWorkload(t, namespace, true)
 	program := buildScaler(t)
 	both := []*scaler{startScaler(t, program, namespace), startScaler(t, program, namespace)}
-	stands(t, namespace, 4)
+	awaitMinReplicas(t, namespace, 4)
 	leader, standby := both[0], both[1]
 	if !leader.leads(t.Context()) {
 		leader, standby = standby, leader
@@ -201,32 +201,32 @@ func TestTwoScalers(t *testing.T) {
 	if err := standby.post(t.Context(), "one", "START"); err != nil {
 		t.Fatal(err)
 	}
-	stands(t, namespace, 9)
+	awaitMinReplicas(t, namespace, 9)
 	if err := leader.post(t.Context(), "one-end", "END"); err != nil {
 		t.Fatal(err)
 	}
-	stands(t, namespace, 4)
+	awaitMinReplicas(t, namespace, 4)
 	if err := leader.post(t.Context(), "two", "START"); err != nil {
 		t.Fatal(err)
 	}
 	leader.kill() // with the hold recorded, but little more
-	stands(t, namespace, 9)
+	awaitMinReplicas(t, namespace, 9)
 	if err := standby.post(t.Context(), "two-end", "END"); err != nil {
 		t.Fatal(err)
 	}
-	stands(t, namespace, 4)
+	awaitMinReplicas(t, namespace, 4)
 }
 
 // TestReload: a bad configuration changes nothing and is reported. A good configuration is applied, also to workloads that it no
 // longer names.
 func TestReload(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	namespace := newNamespace(t)
 	newWorkload(t, namespace, true)
-	before := mustLook(t, namespace)
+	before := mustReadWorld(t, namespace)
 	s := startScaler(t, buildScaler(t), namespace)
-	stands(t, namespace, 4)
+	awaitMinReplicas(t, namespace, 4)
 	const head = "apiVersion: config.tachometer.dev/v1alpha1\nkind: ScalerConfig\n"
 	six := head + "schedules: [{name: always, namespace: " + namespace + ", workloads: [deploy/shop], windows: [{start: \"00:00\", end: \"24:00\", minReplicas: 6}]}]\n"
 	for _, step := range []struct {
@@ -243,11 +243,11 @@ func TestReload(t *testing.T) {
 			}
 			return err
 		})
-		stands(t, namespace, step.minReplicas)
+		awaitMinReplicas(t, namespace, step.minReplicas)
 	}
 	s.configure(t, head)
 	eventually(t, 30*time.Second, func(ctx context.Context) error {
-		now, err := look(ctx, namespace)
+		now, err := readWorld(ctx, namespace)
 		if diff := cmp.Diff(before, now); err == nil && diff != "" {
 			err = errors.New("not what was there (-want +got):\n" + diff)
 		}
@@ -258,25 +258,25 @@ func TestReload(t *testing.T) {
 // TestForgottenNamespace: a restart together with a configuration that no longer names a namespace releases the schedules' holds there, and a
 // person can still end theirs.
 func TestForgottenNamespace(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	namespace := newNamespace(t)
 	newWorkload(t, namespace, true)
-	before := mustLook(t, namespace)
+	before := mustReadWorld(t, namespace)
 	program := buildScaler(t)
 	s := startScaler(t, program, namespace)
-	stands(t, namespace, 4)
+	awaitMinReplicas(t, namespace, 4)
 	if err := shared.Apply(t.Context(), strings.ReplaceAll(launchHold, "NAMESPACE", namespace)); err != nil {
 		t.Fatal(err)
 	}
-	stands(t, namespace, 7)
+	awaitMinReplicas(t, namespace, 7)
 	s.kill()
 	startScalerWith(t, program, namespace, "apiVersion: config.tachometer.dev/v1alpha1\nkind: ScalerConfig\n")
 	if _, err := shared.Kubectl(t.Context(), "-n", namespace, "delete", "hold", "launch", "--timeout=60s"); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, time.Minute, func(ctx context.Context) error {
-		now, err := look(ctx, namespace)
+		now, err := readWorld(ctx, namespace)
 		if diff := cmp.Diff(before, now); err == nil && diff != "" {
 			err = errors.New("not what was there (-want +got):\n" + diff)
 		}
@@ -293,16 +293,16 @@ spec: {workload: {apiVersion: apps/v1, kind: Deployment, name: shop}, replicas: 
 
 // TestHoldFromGit: a hold that a team applies is raised, opened and, when the team deletes it, given back.
 func TestHoldFromGit(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	namespace := newNamespace(t)
 	newWorkload(t, namespace, true)
-	before := mustLook(t, namespace)
+	before := mustReadWorld(t, namespace)
 	startScalerWith(t, buildScaler(t), namespace, "apiVersion: config.tachometer.dev/v1alpha1\nkind: ScalerConfig\nnamespaces: [NAMESPACE]\n")
 	if err := shared.Apply(t.Context(), strings.ReplaceAll(launchHold, "NAMESPACE", namespace)); err != nil {
 		t.Fatal(err)
 	}
-	stands(t, namespace, 7)
+	awaitMinReplicas(t, namespace, 7)
 	eventually(t, time.Minute, func(ctx context.Context) error {
 		out, err := shared.Kubectl(ctx, "-n", namespace, "get", "holds")
 		if err == nil && !bytes.Contains(out, []byte("Open")) {
@@ -313,7 +313,7 @@ func TestHoldFromGit(t *testing.T) {
 	if _, err := shared.Kubectl(t.Context(), "-n", namespace, "delete", "hold", "launch", "--timeout=60s"); err != nil {
 		t.Fatal(err)
 	}
-	isBack(t, namespace, before)
+	wantWorld(t, namespace, before)
 }
 
 // configure replaces a running scaler's configuration in one rename, like a mounted ConfigMap.
@@ -327,10 +327,10 @@ func (s *scaler) configure(t *testing.T, text string) {
 // TestScalerOutage: kube-apiserver hangs for half a minute during a hold. Afterwards the scaler finishes the hold and releases it. No
 // other test runs beside it, because all need kube-apiserver.
 func TestScalerOutage(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	namespace := newNamespace(t)
 	workload := newWorkload(t, namespace, true)
-	before := mustLook(t, namespace)
+	before := mustReadWorld(t, namespace)
 	e := newEngine(t, workload, &heard{})
 	plain := sale()
 	plain.Gates, plain.Verify, plain.Notify = nil, nil, nil // the program's configuration has none of them
@@ -340,28 +340,28 @@ func TestScalerOutage(t *testing.T) {
 	resume := freeze(t)
 	<-time.After(30 * time.Second)
 	resume()
-	stands(t, namespace, 20)
+	awaitMinReplicas(t, namespace, 20)
 	eventually(t, 30*time.Second, func(ctx context.Context) error { _, err := s.get(ctx, "/readyz"); return err })
 	if _, err := e.EndHolds(t.Context(), workload, func(h *hold.Object) bool { return h.HoldID() == "event/sale" }); err != nil {
 		t.Fatal(err)
 	}
-	stands(t, namespace, 4) // the schedule's minReplicas
+	awaitMinReplicas(t, namespace, 4) // the schedule's minReplicas
 	s.kill()
 	e.drive(settled)
 	if _, err := e.EndHolds(t.Context(), workload, all); err != nil {
 		t.Fatal(err)
 	}
 	e.drive(unheld)
-	isBack(t, namespace, before)
+	wantWorld(t, namespace, before)
 }
 
 // TestInterrupted: an interrupted command reports, with exit code 3, that nothing is rolled back; the user can release.
 func TestInterrupted(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	namespace := newNamespace(t)
 	newWorkload(t, namespace, true)
-	before := mustLook(t, namespace)
+	before := mustReadWorld(t, namespace)
 	limitPods(t, namespace, "2") // the new pods never start
 	program := buildScaler(t)
 	command := func(args ...string) (*exec.Cmd, *bytes.Buffer) {
@@ -374,7 +374,7 @@ func TestInterrupted(t *testing.T) {
 	if err := set.Start(); err != nil {
 		t.Fatal(err)
 	}
-	stands(t, namespace, 6)
+	awaitMinReplicas(t, namespace, 6)
 	if err := set.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
@@ -386,5 +386,5 @@ func TestInterrupted(t *testing.T) {
 	if err := release.Run(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	isBack(t, namespace, before)
+	wantWorld(t, namespace, before)
 }

@@ -28,7 +28,7 @@ events:
 // of the program's client. The time is compared with an event alone, on the same machine: each waiting workload with requests of its own would delay the
 // event by some 50 ms.
 func TestEventAmongWaitingWorkloads(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	const waiting = 200
 	namespace := newNamespace(t)

@@ -18,7 +18,7 @@ import (
 // TestZero: a plain HPA on a queue's length scales its workers to zero, wakes them for messages, and wakes them when the queue can no
 // longer be asked. Workers that a person has stopped, under an HPA that may not go to zero, stay stopped.
 func TestZero(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	namespace := newNamespace(t)
 	queue := newQueue(t, namespace, map[string]string{"prometheus.io/scrape": "true"})
@@ -46,7 +46,7 @@ const queueNamespace = "queues"
 // Service is not there, the metric is an error and then its fallback; the queue's death wakes the workers. Consumers with a metric of their
 // Service, which has no pods at zero, do the same.
 func TestZeroByService(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	namespace := newNamespace(t)
 	newWorkers(t, namespace, "workers", externalMessages("queue_messages_by_service"), 0)

@@ -151,7 +151,7 @@ func (p *player) judgeExpectations() {
 			continue
 		}
 		if st.Args[1] == "calm" {
-			p.judgeCalm(st)
+			p.judgeDeviation(st)
 			continue
 		}
 		if st.Args[1] == "step" {
@@ -183,9 +183,9 @@ func (p *player) judgeStep(st Statement) {
 	p.report.failExpectation(st, "never shown")
 }
 
-// judgeCalm compares the standard deviation of a reader's totals with that of another reader, `than`, whose rule has the longest
+// judgeDeviation compares the standard deviation of a reader's totals with that of another reader, `than`, whose rule has the longest
 // window: at most `most` times.
-func (p *player) judgeCalm(st Statement) {
+func (p *player) judgeDeviation(st Statement) {
 	ratio := p.totalDeviation(st.Args[0], st) / p.totalDeviation(st.option("than", ""), st)
 	p.report.Promises.addSample(promiseCalm, ratio)
 	if !(ratio <= st.parseNumber("most", 1.15)) {

@@ -143,7 +143,7 @@ func (k *Keeper) reconcileCertificate(ctx context.Context, now time.Time) error 
 	pair, shareErr := k.obtainCertificatePair(ctx, now)
 	if shareErr != nil {
 		var err error
-		if pair, err = k.substituteCertificatePair(ctx, shareErr, now); pair == nil {
+		if pair, err = k.chooseSubstituteCertificatePair(ctx, shareErr, now); pair == nil {
 			return errors.Join(shareErr, err)
 		}
 	}
@@ -152,10 +152,10 @@ func (k *Keeper) reconcileCertificate(ctx context.Context, now time.Time) error 
 	return errors.Join(shareErr, err)
 }
 
-// substituteCertificatePair returns the pair to serve while the replicas share none, for the reason err: the latest that this replica knows, or
+// chooseSubstituteCertificatePair returns the pair to serve while the replicas share none, for the reason err: the latest that this replica knows, or
 // else one of its own. It returns nil if it is better to wait: an API server that cannot be reached cannot learn of a first
 // pair either.
-func (k *Keeper) substituteCertificatePair(ctx context.Context, err error, now time.Time) (*certificatePair, error) {
+func (k *Keeper) chooseSubstituteCertificatePair(ctx context.Context, err error, now time.Time) (*certificatePair, error) {
 	if k.currentCertificatePair() == nil && !apierrors.IsForbidden(err) && !apierrors.IsNotFound(err) {
 		return nil, nil
 	}

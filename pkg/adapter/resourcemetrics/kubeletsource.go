@@ -247,10 +247,10 @@ func (k *KubeletSource) recordKubeletUsagePage(j kubeletRead, p kubeletPage) {
 	if u.machine != j.machine {
 		u.machine, u.history, u.pods = j.machine, usageHistory{}, nil
 	}
-	u.history = u.history.withContainerUsageReading(p.node, k.limits)
+	u.history = u.history.addContainerUsageReading(p.node, k.limits)
 	pods := make(map[containerID]usageHistory, len(p.containers))
 	for c, r := range p.containers {
-		pods[c] = u.pods[c].withContainerUsageReading(r, k.limits)
+		pods[c] = u.pods[c].addContainerUsageReading(r, k.limits)
 	}
 	bridgeMissedContainerUsage(pods, u.pods)
 	u.pods = pods
