@@ -38,7 +38,6 @@ func newPluginReplayCommand(p *pluginProgram) *cobra.Command {
 	return cmd
 }
 
-// bindPluginSinceFlag adds --since.
 func bindPluginSinceFlag(since *time.Duration, cmd *cobra.Command) {
 	cmd.Flags().DurationVar(since, "since", *since, "the `time` span of the record, back from now")
 }

@@ -54,7 +54,6 @@ var bodyHeaders = map[string]bool{
 	"Keep-Alive": true, "Te": true, "Trailer": true, "Transfer-Encoding": true, "Upgrade": true,
 }
 
-// parseServerHeaders returns the headers of --prometheus-header.
 func (p *prometheusOptions) parseServerHeaders() http.Header {
 	headers := http.Header{}
 	for _, h := range p.headers {

@@ -36,7 +36,6 @@ func newScalerFlags(out, errs io.Writer) *globalFlags {
 	return g
 }
 
-// newScalerRootCommand returns the root command of the scaler.
 func newScalerRootCommand(g *globalFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: g.Name, Long: longHelp, Args: rejectUnknownScalerCommand, RunE: showScalerVersion,

@@ -129,7 +129,6 @@ func (p *player) hadNoEvents(text string, families []*metricFamily, now time.Tim
 	return false
 }
 
-// bucketBounds returns the bounds of the bucket of a latency.
 func bucketBounds(latency float64) [2]float64 {
 	i := sort.SearchFloat64s(latencyBounds, latency)
 	bounds := [2]float64{0, latencyBounds[min(i, len(latencyBounds)-1)]}

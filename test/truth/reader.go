@@ -105,7 +105,6 @@ func (p *player) storeDemand(r *reader) {
 	})
 }
 
-// readAnswer reads from one replica.
 func (p *player) readAnswer(a *adapterReplica, r *reader, replica int) (out answer) {
 	out = answer{at: time.Now(), replica: replica, values: map[string]float64{}}
 	defer func() {

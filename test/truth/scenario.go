@@ -95,7 +95,6 @@ func Parse(name, text string) (Scenario, error) {
 	return s, nil
 }
 
-// parseStatement reads one line.
 func parseStatement(line string) (Statement, error) {
 	var st Statement
 	head, text, _ := strings.Cut(line, ": ")
@@ -195,7 +194,6 @@ func (st Statement) parseArgument(text string) float64 {
 	return f
 }
 
-// parseInterval returns a text as a duration.
 func (st Statement) parseInterval(text string) time.Duration {
 	d, err := time.ParseDuration(text)
 	if err != nil {

@@ -102,7 +102,6 @@ func (p *Provider) collectProvidedPodValues(req request, results []podResult) (p
 	return out, nil
 }
 
-// recordProvidedValueRule records the rule of a value.
 func (v *podValues) recordProvidedValueRule(r *rule.Rule) {
 	if v.rule == nil {
 		v.rule = r

@@ -93,7 +93,6 @@ func (f *pageFetcher) probeScrapePage(ctx context.Context, l *scrapeLoop, e *tar
 	return r, err
 }
 
-// lacksAnyScrapeFamily reports whether a page lacks a family.
 func lacksAnyScrapeFamily(found exposition.ParsedPage) bool {
 	return slices.ContainsFunc(found.Families, func(f exposition.FamilyResult) bool { return f.Samples == 0 && f.Err == nil })
 }

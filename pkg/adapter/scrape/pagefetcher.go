@@ -143,7 +143,6 @@ func (f *pageFetcher) requestScrapePage(ctx context.Context, l *scrapeLoop, e *t
 	return f.parseScrapeResponsePage(resp, p, page)
 }
 
-// fetchScrapeByNetHTTP makes one request by net/http.
 func (f *pageFetcher) fetchScrapeByNetHTTP(ctx context.Context, l *scrapeLoop, template *http.Request, p *exposition.Parser, page exposition.PageOptions) (exposition.ParsedPage, int64, error) {
 	ctx, release := l.inflight.DeriveContext(ctx)
 	defer release()
