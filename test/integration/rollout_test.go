@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -240,6 +241,18 @@ func wantWorld(t *testing.T, namespace string, before world) {
 	if diff := cmp.Diff(before, mustReadWorld(t, namespace)); diff != "" {
 		t.Errorf("not what was there (-want +got):\n%s", diff)
 	}
+}
+
+// awaitWorld waits until the state of a namespace is as it was before.
+func awaitWorld(t *testing.T, namespace string, before world) {
+	t.Helper()
+	eventually(t, time.Minute, func(ctx context.Context) error {
+		now, err := readWorld(ctx, namespace)
+		if diff := cmp.Diff(before, now); err == nil && diff != "" {
+			err = errors.New("not what was there (-want +got):\n" + diff)
+		}
+		return err
+	})
 }
 
 // sale returns the hold of these tests: twenty pods, verified, with a gate.

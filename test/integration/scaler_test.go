@@ -16,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 
 	httpevent "github.com/tachometer-metrics/tachometer/pkg/scaler/event/http"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
@@ -246,13 +245,7 @@ func TestReload(t *testing.T) {
 		awaitMinReplicas(t, namespace, step.minReplicas)
 	}
 	s.configure(t, head)
-	eventually(t, 30*time.Second, func(ctx context.Context) error {
-		now, err := readWorld(ctx, namespace)
-		if diff := cmp.Diff(before, now); err == nil && diff != "" {
-			err = errors.New("not what was there (-want +got):\n" + diff)
-		}
-		return err
-	})
+	awaitWorld(t, namespace, before)
 }
 
 // TestForgottenNamespace: a restart together with a configuration that no longer names a namespace releases the schedules' holds there, and a
@@ -275,13 +268,7 @@ func TestForgottenNamespace(t *testing.T) {
 	if _, err := shared.Kubectl(t.Context(), "-n", namespace, "delete", "hold", "launch", "--timeout=60s"); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, time.Minute, func(ctx context.Context) error {
-		now, err := readWorld(ctx, namespace)
-		if diff := cmp.Diff(before, now); err == nil && diff != "" {
-			err = errors.New("not what was there (-want +got):\n" + diff)
-		}
-		return err
-	})
+	awaitWorld(t, namespace, before)
 }
 
 // launchHold is a Hold as a team keeps it in Git.
