@@ -32,7 +32,7 @@ func newAPIReader(base string, trust *tls.Config, protocol string) *reader {
 		protocols := new(http.Protocols)
 		protocols.SetHTTP1(protocol == http1)
 		protocols.SetHTTP2(protocol == http2)
-		r.clients = append(r.clients, &http.Client{Timeout: patience, Transport: &http.Transport{
+		r.clients = append(r.clients, &http.Client{Timeout: processTimeout, Transport: &http.Transport{
 			TLSClientConfig: trust.Clone(), Protocols: protocols, MaxConnsPerHost: 1, MaxIdleConnsPerHost: 1,
 		}})
 	}

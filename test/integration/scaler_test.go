@@ -16,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-
 	httpevent "github.com/tachometer-metrics/tachometer/pkg/scaler/event/http"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 	"github.com/tachometer-metrics/tachometer/test/harness/loopback"

@@ -185,7 +185,7 @@ func (p *player) judgeStep(st Statement) {
 // judgeDeviation compares the standard deviation of a reader's totals with that of another reader, `than`, whose rule has the longest
 // window: at most `most` times.
 func (p *player) judgeDeviation(st Statement) {
-	ratio := p.totalDeviation(st.Args[0], st) / p.totalDeviation(st.option("than", ""), st)
+	ratio := p.totalDeviation(st.Args[0], st) / p.totalDeviation(st.optionOr("than", ""), st)
 	p.report.Promises.addSample(promiseCalm, ratio)
 	if !(ratio <= st.parseNumber("most", 1.15)) {
 		p.report.failExpectation(st, fmt.Sprintf("the standard deviation is %.2f times the longest window's", ratio))

@@ -22,8 +22,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/harness/loopback"
 )
 
-// patience bounds the end of a server that ignores its signal, and a request: far above the usual time on a busy machine.
-const patience = 5 * time.Minute
+// serverTimeout bounds the end of a server that ignores its signal, and a request: far above the usual time on a busy machine.
+const serverTimeout = 5 * time.Minute
 
 // Sample is a value at a time, in milliseconds since the epoch. Its bits tell NaN from the staleness marker.
 type Sample struct {
@@ -133,7 +133,7 @@ func (s *Server) Freeze() {
 	s.t.Helper()
 	s.signalServerGroup(syscall.SIGSTOP)
 	// The threads stop one by one.
-	for until := time.Now().Add(patience); time.Now().Before(until); {
+	for until := time.Now().Add(serverTimeout); time.Now().Before(until); {
 		ctx, cancel := context.WithTimeout(s.t.Context(), 100*time.Millisecond)
 		_, err := doServerRequest(ctx, http.MethodGet, s.URL+s.kind.ready, nil)
 		cancel()
@@ -192,7 +192,7 @@ func (s *Server) endServer(sig syscall.Signal) {
 	}
 	s.signalServerGroup(syscall.SIGCONT) // a frozen process would not receive it
 	s.signalServerGroup(sig)
-	late := time.AfterFunc(patience, func() { s.signalServerGroup(syscall.SIGKILL) })
+	late := time.AfterFunc(serverTimeout, func() { s.signalServerGroup(syscall.SIGKILL) })
 	<-s.child.done
 	late.Stop()
 	s.child = nil
@@ -242,7 +242,7 @@ func (s *Server) Get(path string) []byte {
 }
 
 // client keeps no connections, so that no goroutine outlives a test.
-var client = &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+var client = &http.Client{Timeout: serverTimeout, Transport: &http.Transport{DisableKeepAlives: true}}
 
 func doServerRequest(ctx context.Context, method, url string, body []byte) ([]byte, error) {
 	request, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))

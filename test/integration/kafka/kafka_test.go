@@ -21,8 +21,8 @@ import (
 
 const (
 	topic = "sales"
-	// patience is far above any reaction time on a busy machine.
-	patience = 60 * time.Second
+	// reactionTimeout is far above any reaction time on a busy machine.
+	reactionTimeout = 60 * time.Second
 )
 
 func TestMain(m *testing.M) {
@@ -76,7 +76,7 @@ func read(t *testing.T, cfg event.KafkaConfig) *reader {
 func (r *reader) await(t *testing.T, values ...string) (all []string) {
 	t.Helper()
 	missing := slices.Clone(values)
-	timeout := time.After(patience)
+	timeout := time.After(reactionTimeout)
 	for len(missing) > 0 {
 		select {
 		case v := <-r.got:
@@ -99,11 +99,11 @@ func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for timeout := time.After(patience); !ok(); {
+	for timeout := time.After(reactionTimeout); !ok(); {
 		select {
 		case <-tick.C:
 		case <-timeout:
-			t.Fatalf("not within %s: %s", patience, what)
+			t.Fatalf("not within %s: %s", reactionTimeout, what)
 		}
 	}
 }
@@ -120,7 +120,7 @@ func writer(t *testing.T, addrs []string, opts ...kgo.Opt) func(partition int32,
 	t.Cleanup(client.Close)
 	return func(partition int32, at time.Time, values ...string) {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		ctx, cancel := context.WithTimeout(t.Context(), reactionTimeout)
 		defer cancel()
 		var records []*kgo.Record
 		for _, v := range values {

@@ -28,7 +28,7 @@ func batchWriter(t *testing.T, addrs []string, codec kgo.CompressionCodec) func(
 	t.Cleanup(client.Close)
 	return func(partition int32, records ...*kgo.Record) {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		ctx, cancel := context.WithTimeout(t.Context(), reactionTimeout)
 		defer cancel()
 		for _, r := range records {
 			r.Partition = partition

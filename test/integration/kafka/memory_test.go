@@ -37,7 +37,7 @@ func TestLimitedConsumer(t *testing.T) {
 	for i := 0; i < len(other); i += os.Getpagesize() {
 		other[i] = 1
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), reactionTimeout)
 	defer cancel()
 	ends := 0
 	err := kafka.New(event.KafkaConfig{Brokers: strings.Split(brokers, ","), Topic: topic, Rewind: time.Hour}, func(_ context.Context, m event.Message) error {

@@ -46,7 +46,7 @@ func next(t *testing.T, messages <-chan event.Message) event.Message {
 	select {
 	case m := <-messages:
 		return m
-	case <-time.After(patience):
+	case <-time.After(reactionTimeout):
 		t.Fatal("no message")
 		return event.Message{}
 	}
@@ -82,7 +82,7 @@ func TestBombIsSkipped(t *testing.T) {
 	}
 	select {
 	case <-s.released:
-	case <-time.After(patience):
+	case <-time.After(reactionTimeout):
 		t.Fatal("the event behind the bomb was not delivered")
 	}
 	if got := outcomes(t, s.reg, "malformed"); got != 1 {
