@@ -214,7 +214,7 @@ func TestDeafSenderHoldsUpNobody(t *testing.T) {
 		if _, holds := ok.listSends(); len(holds) != 3 {
 			t.Errorf("the other has %v", holds)
 		}
-		if took := stop(); took > drainTimeout {
+		if took := stop(); took > DefaultDrainTimeout {
 			t.Errorf("the end took %s", took)
 		}
 		close(deaf.release)

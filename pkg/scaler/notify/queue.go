@@ -22,8 +22,12 @@ type QueueOptions struct {
 	Registerer prometheus.Registerer
 	// Length bounds the waiting messages of each sender; 0: DefaultLength.
 	Length int
-	// MaxAttempts bounds the attempts to send a message; 0: DefaultMaxAttempts.
+	// MaxAttempts bounds the attempts to send a message, and SendTimeout the time since its Post; 0: DefaultMaxAttempts and
+	// DefaultSendTimeout.
 	MaxAttempts int
+	SendTimeout time.Duration
+	// DrainTimeout is how long Run continues to send after its context has ended; 0: DefaultDrainTimeout.
+	DrainTimeout time.Duration
 }
 
 const (
@@ -31,10 +35,10 @@ const (
 	DefaultLength = 100
 	// DefaultMaxAttempts take about four minutes with the pauses between them: longer than a restart, or a rate limit per minute.
 	DefaultMaxAttempts = 9
-	// sendTimeout bounds the time from the Post of a message until its last attempt. It leaves time for a receiver's Retry-After. A later message is no news.
-	sendTimeout = 15 * time.Minute
-	// drainTimeout is how long Run continues to send after its context has ended: a part of the 30 s in which Kubernetes stops a pod, and short for a person at a terminal.
-	drainTimeout = 5 * time.Second
+	// DefaultSendTimeout leaves time for a receiver's Retry-After. A later message is no news.
+	DefaultSendTimeout = 15 * time.Minute
+	// DefaultDrainTimeout is a part of the 30 s in which Kubernetes stops a pod, and short for a person at a terminal.
+	DefaultDrainTimeout = 5 * time.Second
 
 	firstRetryPause = time.Second
 	maxRetryPause   = time.Minute
@@ -51,6 +55,12 @@ func (o QueueOptions) withDefaults() QueueOptions {
 	}
 	if o.MaxAttempts == 0 {
 		o.MaxAttempts = DefaultMaxAttempts
+	}
+	if o.SendTimeout == 0 {
+		o.SendTimeout = DefaultSendTimeout
+	}
+	if o.DrainTimeout == 0 {
+		o.DrainTimeout = DefaultDrainTimeout
 	}
 	return o
 }
@@ -167,7 +177,7 @@ func (q *Queue) enqueueNotification(name string, m Message) error {
 	return nil
 }
 
-// Run sends messages until ctx ends. It then sends the waiting messages for at most drainTimeout, and returns nil. It is called once.
+// Run sends messages until ctx ends. It then sends the waiting messages for at most DrainTimeout, and returns nil. It is called once.
 func (q *Queue) Run(ctx context.Context) error {
 	drainCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -184,14 +194,14 @@ func (q *Queue) Run(ctx context.Context) error {
 	q.mu.Lock()
 	q.closed = true
 	q.mu.Unlock()
-	timer := time.AfterFunc(drainTimeout, cancel)
+	timer := time.AfterFunc(q.opts.DrainTimeout, cancel)
 	defer timer.Stop()
 	workers.Wait()
 	return nil
 }
 
 // sendQueuedNotifications sends the messages of a sender until ctx has ended or the sender is removed, and its queue is empty. ctx is the
-// context of Run; drainCtx ends drainTimeout later.
+// context of Run; drainCtx ends DrainTimeout later.
 func (q *Queue) sendQueuedNotifications(ctx, drainCtx context.Context, s *senderQueue) {
 	log := klog.FromContext(ctx).WithValues("sender", s.name)
 	for {
@@ -267,7 +277,7 @@ func (q *Queue) deliverNotification(ctx, drainCtx context.Context, s *senderQueu
 		if isPostErr {
 			pause = max(pause, postErr.RetryAfter)
 		}
-		if pause > sendTimeout-time.Since(m.postedAt) { // a sum could overflow
+		if pause > q.opts.SendTimeout-time.Since(m.postedAt) { // a sum could overflow
 			return fmt.Errorf("send message, attempt %d, no time for the next in %s: %w", i, pause.Round(time.Second), err)
 		}
 		klog.FromContext(ctx).Info("Notification not sent, retrying", "sender", s.name, "err", err, "retryIn", pause.Round(time.Millisecond))
@@ -312,7 +322,7 @@ func (s *senderQueue) sendNotificationOnce(ctx context.Context, sender Sender, m
 }
 
 // waitForNotificationRetry waits for the pause, or until the sender is replaced or the message withdrawn, and reports whether time for another
-// attempt is left. After the end of ctx it continues to wait only if the pause ends within drainTimeout.
+// attempt is left. After the end of ctx it continues to wait only if the pause ends within DrainTimeout.
 func (q *Queue) waitForNotificationRetry(ctx, drainCtx context.Context, s *senderQueue, m *queuedMessage, version int, pause time.Duration) bool {
 	due := time.Now().Add(pause)
 	timer := time.NewTimer(pause)
@@ -331,5 +341,5 @@ func (q *Queue) waitForNotificationRetry(ctx, drainCtx context.Context, s *sende
 		break
 	}
 	left := time.Until(due)
-	return left < drainTimeout && retry.Sleep(drainCtx, left)
+	return left < q.opts.DrainTimeout && retry.Sleep(drainCtx, left)
 }

@@ -224,7 +224,7 @@ func TestOneHangsOthersAreTold(t *testing.T) {
 		if _, holds := r.listSends(); len(holds) != 1 {
 			t.Errorf("the other was told %v", holds)
 		}
-		if took := stop(); took > drainTimeout {
+		if took := stop(); took > DefaultDrainTimeout {
 			t.Errorf("the end took %s", took)
 		}
 	})
@@ -296,7 +296,7 @@ func TestDrainIsBounded(t *testing.T) {
 				for range 20 {
 					postMessage(t, q, "slack", "a")
 				}
-				if took := startQueue(t, q)(); took > drainTimeout {
+				if took := startQueue(t, q)(); took > DefaultDrainTimeout {
 					t.Errorf("the end took %s", took)
 				}
 				if got := q.countNotifications("slack", outcomeError); got != 20 {
