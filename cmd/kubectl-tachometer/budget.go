@@ -34,7 +34,7 @@ func newPluginBudgetCommand(p *pluginProgram) *cobra.Command {
 }
 
 func (p *pluginProgram) runPluginBudget(ctx context.Context, args []string, since time.Duration) error {
-	if err := errors.Join(p.checkPluginOutput("json", "yaml"), checkPluginSince(since)); err != nil {
+	if err := errors.Join(p.checkPluginOutput("json", "yaml"), checkPluginSinceFlag(since)); err != nil {
 		return err
 	}
 	var names []string

@@ -35,7 +35,6 @@ type pluginConnection struct {
 	now          func() time.Time
 }
 
-// metricReader returns the reader of metrics on the connection.
 func (c *pluginConnection) metricReader() reading.MetricReader {
 	return reading.MetricReader{Reader: c.reader, Mapper: c.mapper}
 }

@@ -97,7 +97,7 @@ func (p *pluginProgram) readPluginLog(ctx context.Context, name string, since ti
 
 // runPluginDecisions prints the recorded decisions of an autoscaler.
 func (p *pluginProgram) runPluginDecisions(ctx context.Context, arg string, since time.Duration) error {
-	if err := errors.Join(p.checkPluginOutput("json", "yaml"), checkPluginSince(since)); err != nil {
+	if err := errors.Join(p.checkPluginOutput("json", "yaml"), checkPluginSinceFlag(since)); err != nil {
 		return err
 	}
 	name, err := parsePluginHPA(arg)

@@ -38,13 +38,12 @@ func newPluginReplayCommand(p *pluginProgram) *cobra.Command {
 	return cmd
 }
 
-// bindPluginSinceFlag adds --since.
 func bindPluginSinceFlag(since *time.Duration, cmd *cobra.Command) {
 	cmd.Flags().DurationVar(since, "since", *since, "the `time` span of the record, back from now")
 }
 
-// checkPluginSince rejects a time span that is none.
-func checkPluginSince(since time.Duration) error {
+// checkPluginSinceFlag rejects a time span that is none.
+func checkPluginSinceFlag(since time.Duration) error {
 	if since <= 0 {
 		return usageError{fmt.Errorf("--since %s is not above 0; use for example 30m", since)}
 	}
@@ -52,7 +51,7 @@ func checkPluginSince(since time.Duration) error {
 }
 
 func (p *pluginProgram) runPluginReplay(ctx context.Context, arg, file string, since time.Duration) error {
-	if err := errors.Join(p.checkPluginOutput("json", "yaml"), checkPluginSince(since)); err != nil {
+	if err := errors.Join(p.checkPluginOutput("json", "yaml"), checkPluginSinceFlag(since)); err != nil {
 		return err
 	}
 	name, err := parsePluginHPA(arg)

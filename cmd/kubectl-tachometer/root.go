@@ -108,7 +108,6 @@ func bindPluginOutputFlags(p *pluginProgram, cmd *cobra.Command, formats ...stri
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp)) // fails for an unknown flag alone
 }
 
-// bindPluginNamespaceFlag adds -A.
 func bindPluginNamespaceFlag(p *pluginProgram, flags *pflag.FlagSet) {
 	flags.BoolVarP(&p.allSpaces, "all-namespaces", "A", false, "all namespaces, instead of the context's")
 }

@@ -11,12 +11,13 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/top"
 	"github.com/tachometer-metrics/tachometer/pkg/retry"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/command"
 )
 
 // watchInterval is the time between two refreshes of -w: the adapter scrapes as often.
@@ -79,7 +80,7 @@ func (p *pluginProgram) printPluginTop(ctx context.Context, c *pluginConnection)
 		p.warnPluginUnread(report.Unread)
 	}
 	if len(report.Items) == 0 && len(report.Unread) == 0 && !p.watching {
-		fmt.Fprintf(p.errs, "There is no autoscaler in %s.\n", describePluginNamespace(c.namespace))
+		fmt.Fprintf(p.errs, "There is no autoscaler in %s.\n", output.DescribeScope(c.namespace))
 		return nil
 	}
 	if p.output == "name" {
@@ -88,8 +89,8 @@ func (p *pluginProgram) printPluginTop(ctx context.Context, c *pluginConnection)
 		}
 		return nil
 	}
-	var table bytes.Buffer                                                    // written at once, so that a terminal does not flicker
-	if p.watching && isPluginTerminal(p.out) && os.Getenv("TERM") != "dumb" { // a dumb terminal knows no escapes
+	var table bytes.Buffer                                                      // written at once, so that a terminal does not flicker
+	if p.watching && command.IsTerminal(p.out) && os.Getenv("TERM") != "dumb" { // a dumb terminal knows no escapes
 		table.WriteString(clearScreen)
 	}
 	if err := report.Print(&table, c.now(), p.newPluginTableOptions()); err != nil {
@@ -102,16 +103,4 @@ func (p *pluginProgram) printPluginTop(ctx context.Context, c *pluginConnection)
 	}
 	_, err := p.out.Write(table.Bytes())
 	return err
-}
-
-func describePluginNamespace(namespace string) string {
-	if namespace == "" {
-		return "the cluster"
-	}
-	return "namespace " + namespace
-}
-
-func isPluginTerminal(out any) bool {
-	f, ok := out.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
 }

@@ -34,31 +34,31 @@ type remoteBackend struct {
 	stop   func()
 }
 
-func newAdapterProgramBackendSet(embedded provider.Backend, c *componentGroup, metrics *remote.Metrics, transport http.RoundTripper) *backendSet {
+func newAdapterBackendSet(embedded provider.Backend, c *componentGroup, metrics *remote.Metrics, transport http.RoundTripper) *backendSet {
 	return &backendSet{
 		embedded: embedded, components: c, metrics: metrics, transport: transport,
 		seed: rand.Uint64(), // spreads the queries of two replicas
 	}
 }
 
-// lookupAdapterProgramBackend returns the backend of a rule by its name.
-func (b *backendSet) lookupAdapterProgramBackend(name string) (provider.Backend, bool) {
+// lookupBackend returns the backend of a rule by its name.
+func (b *backendSet) lookupBackend(name string) (provider.Backend, bool) {
 	if name == config.ScrapeBackend {
 		return b.embedded, true
 	}
-	return b.lookupAdapterProgramServer(name)
+	return b.lookupServer(name)
 }
 
-func (b *backendSet) lookupAdapterProgramServer(name string) (*remoteBackend, bool) {
+func (b *backendSet) lookupServer(name string) (*remoteBackend, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s, ok := b.servers[name]
 	return s, ok
 }
 
-// applyAdapterProgramBackends starts and stops servers until they equal configs. A server with an unchanged configuration keeps running, with its
+// applyBackends starts and stops servers until they equal configs. A server with an unchanged configuration keeps running, with its
 // cached values. An error names the faulty backend, and leaves all servers unchanged.
-func (b *backendSet) applyAdapterProgramBackends(configs []config.Backend) error {
+func (b *backendSet) applyBackends(configs []config.Backend) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	next := make(map[string]*remoteBackend, len(configs))
@@ -82,15 +82,15 @@ func (b *backendSet) applyAdapterProgramBackends(configs []config.Backend) error
 	}
 	for name, s := range next {
 		if s.stop == nil {
-			s.stop = b.components.addAdapterProgramComponent("backend "+name, s.Run)
+			s.stop = b.components.addComponent("backend "+name, s.Run)
 		}
 	}
 	b.servers, b.order = next, order
 	return nil
 }
 
-// describeAdapterProgramBackends returns the state of each server, in lines for /readyz?verbose.
-func (b *backendSet) describeAdapterProgramBackends() []string {
+// describeBackends returns the state of each server, in lines for /readyz?verbose.
+func (b *backendSet) describeBackends() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var notes []string

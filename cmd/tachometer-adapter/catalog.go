@@ -23,7 +23,7 @@ var _ promadapter.SeriesLister = backendSeries{}
 
 // LabelValues implements promadapter.Series.
 func (l backendSeries) LabelValues(ctx context.Context, label string, s promadapter.SeriesSelection, each func(string) error) error {
-	server, err := l.requireAdapterProgramBackend()
+	server, err := l.requireBackend()
 	if err != nil {
 		return err
 	}
@@ -32,15 +32,15 @@ func (l backendSeries) LabelValues(ctx context.Context, label string, s promadap
 
 // LabelNames implements promadapter.Series.
 func (l backendSeries) LabelNames(ctx context.Context, s promadapter.SeriesSelection, each func(string) error) error {
-	server, err := l.requireAdapterProgramBackend()
+	server, err := l.requireBackend()
 	if err != nil {
 		return err
 	}
 	return server.LabelNames(ctx, remote.SeriesSelection(s), each)
 }
 
-func (l backendSeries) requireAdapterProgramBackend() (*remoteBackend, error) {
-	s, ok := l.backends.lookupAdapterProgramServer(l.name)
+func (l backendSeries) requireBackend() (*remoteBackend, error) {
+	s, ok := l.backends.lookupServer(l.name)
 	if !ok {
 		return nil, metric.Errorf(metric.KindInternal, "there is no backend %q", l.name)
 	}
@@ -56,16 +56,16 @@ var _ promadapter.ResourceLookup = clusterResources{}
 func (c clusterResources) LookupResource(name string) (promadapter.Resource, error) {
 	gvk, err := c.mapper.KindFor(schema.ParseGroupResource(name).WithVersion(""))
 	if err != nil {
-		return promadapter.Resource{}, wrapAdapterProgramMapperError(name, err)
+		return promadapter.Resource{}, wrapAdapterMapperError(name, err)
 	}
 	mapping, err := c.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
 	if err != nil {
-		return promadapter.Resource{}, wrapAdapterProgramMapperError(name, err)
+		return promadapter.Resource{}, wrapAdapterMapperError(name, err)
 	}
 	resource := mapping.Resource.GroupResource()
 	singular, err := c.mapper.ResourceSingularizer(resource.Resource)
 	if err != nil {
-		return promadapter.Resource{}, wrapAdapterProgramMapperError(name, err)
+		return promadapter.Resource{}, wrapAdapterMapperError(name, err)
 	}
 	return promadapter.Resource{
 		Name: resource.String(), Singular: singular, Group: resource.Group,
@@ -73,7 +73,7 @@ func (c clusterResources) LookupResource(name string) (promadapter.Resource, err
 	}, nil
 }
 
-func wrapAdapterProgramMapperError(name string, err error) error {
+func wrapAdapterMapperError(name string, err error) error {
 	if apimeta.IsNoMatchError(err) {
 		return metric.Errorf(metric.KindNotFound, "the cluster has no resource %q", name)
 	}

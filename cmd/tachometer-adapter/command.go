@@ -26,28 +26,28 @@ tachometer-adapter import --help: translate a configuration of prometheus-adapte
 
 Exit codes: 0 done; 1 failed, or faults in the configuration; 2 wrong use.`
 
-// newAdapterProgramCommand returns the command line of the adapter, which prints to out.
-func newAdapterProgramCommand(out io.Writer) *cobra.Command {
-	opts := newAdapterProgramOptions()
+// newAdapterCommand returns the command line of the adapter, which prints to out.
+func newAdapterCommand(out io.Writer) *cobra.Command {
+	opts := newAdapterOptions()
 	cmd := &cobra.Command{
 		Use:           "tachometer-adapter",
 		Long:          adapterDescription,
-		Args:          asAdapterProgramUsageError(validateAdapterProgramArgs),
+		Args:          wrapArgsErrorAsUsage(validateAdapterArgs),
 		SilenceUsage:  true, // a fault is easier to see without two screens of flags below it
 		SilenceErrors: true, // main prints it
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return runAdapterProgramCommand(cmd.Context(), opts, out)
+			return runAdapterCommand(cmd.Context(), opts, out)
 		},
 	}
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	groups := opts.newAdapterProgramFlagSets()
+	groups := opts.newFlagSets()
 	for _, name := range groups.Order {
 		cmd.Flags().AddFlagSet(groups.FlagSets[name])
 	}
 	cmd.SetOut(out)
-	cmd.AddCommand(newAdapterProgramImportCommand(out))
+	cmd.AddCommand(newAdapterImportCommand(out))
 	cmd.CompletionOptions.DisableDefaultCmd = true
-	cliflag.SetUsageAndHelpFunc(cmd, *groups, detectAdapterProgramTerminalWidth(out))
+	cliflag.SetUsageAndHelpFunc(cmd, *groups, detectAdapterTerminalWidth(out))
 	return cmd
 }
 
@@ -56,8 +56,8 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
-// asAdapterProgramUsageError turns the errors of an argument check into usage errors.
-func asAdapterProgramUsageError(check cobra.PositionalArgs) cobra.PositionalArgs {
+// wrapArgsErrorAsUsage turns the errors of an argument check into usage errors.
+func wrapArgsErrorAsUsage(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := check(cmd, args); err != nil {
 			return usageError{err}
@@ -66,8 +66,8 @@ func asAdapterProgramUsageError(check cobra.PositionalArgs) cobra.PositionalArgs
 	}
 }
 
-// validateAdapterProgramArgs permits one argument, the program's name or prometheus-adapter's: that adapter's chart passes /adapter.
-func validateAdapterProgramArgs(cmd *cobra.Command, args []string) error {
+// validateAdapterArgs permits one argument, the program's name or prometheus-adapter's: that adapter's chart passes /adapter.
+func validateAdapterArgs(cmd *cobra.Command, args []string) error {
 	for _, arg := range args {
 		if name := path.Base(arg); name != cmd.Name() && name != "adapter" {
 			return fmt.Errorf("unexpected argument %q; see %s --help", arg, cmd.CommandPath())
@@ -76,8 +76,8 @@ func validateAdapterProgramArgs(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// detectAdapterProgramTerminalWidth returns the columns of a terminal; 0, which does not wrap lines, if out is no terminal.
-func detectAdapterProgramTerminalWidth(out io.Writer) int {
+// detectAdapterTerminalWidth returns the columns of a terminal; 0, which does not wrap lines, if out is no terminal.
+func detectAdapterTerminalWidth(out io.Writer) int {
 	f, ok := out.(*os.File)
 	if !ok {
 		return 0
@@ -89,13 +89,13 @@ func detectAdapterProgramTerminalWidth(out io.Writer) int {
 	return columns
 }
 
-// checkAdapterProgramConfig prints the warnings about the configuration. The error lists its faults, one a line.
-func checkAdapterProgramConfig(opts *adapterOptions, out io.Writer) error {
-	c, err := readAdapterProgramConfig(opts)
+// checkAdapterConfig prints the warnings about the configuration. The error lists its faults, one a line.
+func checkAdapterConfig(opts *adapterOptions, out io.Writer) error {
+	c, err := readAdapterConfig(opts)
 	if err != nil {
 		return err
 	}
-	if unused := opts.prometheus.describeAdapterProgramUnusedAuth(); unused != "" {
+	if unused := opts.prometheus.describeUnusedAuth(); unused != "" {
 		fmt.Fprintf(out, "%s: warning: %s\n", opts.configFile, unused)
 	}
 	if c.legacy != nil {
@@ -114,23 +114,23 @@ func checkAdapterProgramConfig(opts *adapterOptions, out io.Writer) error {
 	return nil
 }
 
-// runAdapterProgramCommand prints the version, checks the configuration, or runs the adapter, as the flags say.
-func runAdapterProgramCommand(ctx context.Context, opts *adapterOptions, out io.Writer) error {
+// runAdapterCommand prints the version, checks the configuration, or runs the adapter, as the flags say.
+func runAdapterCommand(ctx context.Context, opts *adapterOptions, out io.Writer) error {
 	if opts.version {
 		fmt.Fprintln(out, version.String())
 		return nil
 	}
-	if err := opts.validateAdapterProgramFlags(); err != nil {
+	if err := opts.validateFlags(); err != nil {
 		return usageError{err}
 	}
 	if opts.checkConfig {
-		return checkAdapterProgramConfig(opts, out) //nolint:contextcheck // a rule's trial evaluates in memory
+		return checkAdapterConfig(opts, out) //nolint:contextcheck // a rule's trial evaluates in memory
 	}
 	if err := logsapi.ValidateAndApply(opts.logging, nil); err != nil {
 		return usageError{err}
 	}
 	klog.FromContext(ctx).Info("Adapter starts", "version", version.String())
-	if err := runAdapterProgram(ctx, opts); err != nil {
+	if err := runAdapter(ctx, opts); err != nil {
 		return err
 	}
 	klog.FromContext(ctx).Info("Adapter ended")

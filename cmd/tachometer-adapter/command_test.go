@@ -21,7 +21,7 @@ func compareGolden(t *testing.T, path, got string) {
 func adapterCommand(t *testing.T, args ...string) (string, error) {
 	t.Helper()
 	var out bytes.Buffer
-	cmd := newAdapterProgramCommand(&out)
+	cmd := newAdapterCommand(&out)
 	cmd.SetArgs(args)
 	err := cmd.ExecuteContext(t.Context())
 	return out.String(), err
@@ -126,7 +126,7 @@ func TestFlagFaults(t *testing.T) {
 
 func TestNoCluster(t *testing.T) {
 	t.Parallel()
-	if _, err := loadAdapterProgramClusterConfig("/none/such"); err == nil || !strings.Contains(err.Error(), "/none/such") {
+	if _, err := loadAdapterClusterConfig("/none/such"); err == nil || !strings.Contains(err.Error(), "/none/such") {
 		t.Errorf("error %v does not name the file", err)
 	}
 }
@@ -201,7 +201,7 @@ func TestExitCodes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cmd := newAdapterProgramCommand(io.Discard)
+			cmd := newAdapterCommand(io.Discard)
 			cmd.SetArgs(tc.args)
 			err := cmd.ExecuteContext(t.Context())
 			got := 0

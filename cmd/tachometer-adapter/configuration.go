@@ -19,17 +19,17 @@ type parsedConfig struct {
 	data   []byte // the content of the file; nil without a file
 }
 
-// countAdapterProgramRules returns the number of rules in either format.
-func (c *parsedConfig) countAdapterProgramRules() int {
+// countRules returns the number of rules in either format.
+func (c *parsedConfig) countRules() int {
 	if c.legacy != nil {
 		return len(c.legacy.Rules) + len(c.legacy.ExternalRules)
 	}
 	return len(c.config.Rules)
 }
 
-// readAdapterProgramConfig returns the configuration of the file in the options, or the defaults without a file. The error lists every fault
+// readAdapterConfig returns the configuration of the file in the options, or the defaults without a file. The error lists every fault
 // of the file, one a line.
-func readAdapterProgramConfig(opts *adapterOptions) (*parsedConfig, error) {
+func readAdapterConfig(opts *adapterOptions) (*parsedConfig, error) {
 	if opts.configFile == "" {
 		cfg := config.Default()
 		set, err := rule.Compile(&cfg)
@@ -39,17 +39,17 @@ func readAdapterProgramConfig(opts *adapterOptions) (*parsedConfig, error) {
 	if err != nil {
 		return nil, usageError{err}
 	}
-	c, err := opts.parseAdapterProgramConfig(data)
+	c, err := opts.parseConfig(data)
 	if err != nil {
 		return nil, fmt.Errorf("%s:\n%w", opts.configFile, err)
 	}
 	return c, nil
 }
 
-// parseAdapterProgramConfig reads a configuration in either format.
-func (o *adapterOptions) parseAdapterProgramConfig(data []byte) (*parsedConfig, error) {
+// parseConfig reads a configuration in either format.
+func (o *adapterOptions) parseConfig(data []byte) (*parsedConfig, error) {
 	if !promadapter.IsConfig(data) {
-		if err := o.prometheus.rejectGivenAdapterProgramFlags("with a configuration in Tachometer's own format"); err != nil {
+		if err := o.prometheus.rejectGivenFlags("with a configuration in Tachometer's own format"); err != nil {
 			return nil, err
 		}
 		cfg, set, err := rule.Load(data)
@@ -59,7 +59,7 @@ func (o *adapterOptions) parseAdapterProgramConfig(data []byte) (*parsedConfig, 
 	if err != nil {
 		return nil, err
 	}
-	backend, err := o.prometheus.newAdapterProgramFlaggedBackend()
+	backend, err := o.prometheus.newFlaggedBackend()
 	if err != nil {
 		return nil, err
 	}

@@ -42,7 +42,7 @@ type adapterOptions struct {
 	logging *logsapi.LoggingConfiguration
 }
 
-func newAdapterProgramOptions() *adapterOptions {
+func newAdapterOptions() *adapterOptions {
 	return &adapterOptions{
 		// A miss refreshes within seconds, so the interval matters only for resources that are removed.
 		discoveryInterval: 10 * time.Minute,
@@ -51,15 +51,15 @@ func newAdapterProgramOptions() *adapterOptions {
 		service:           "tachometer-adapter",
 		certSecret:        "tachometer-adapter-cert",
 		clientBurst:       rest.DefaultBurst,
-		prometheus:        newAdapterProgramPrometheusFlags(),
-		resources:         newAdapterProgramResourceOptions(),
+		prometheus:        newAdapterPrometheusFlags(),
+		resources:         newAdapterResourceOptions(),
 		server:            apiserver.NewOptions(),
 		logging:           logging.NewConfiguration("tachometer-adapter"),
 	}
 }
 
-// newAdapterProgramFlagSets returns the flags, in the order of --help.
-func (o *adapterOptions) newAdapterProgramFlagSets() *cliflag.NamedFlagSets {
+// newFlagSets returns the flags, in the order of --help.
+func (o *adapterOptions) newFlagSets() *cliflag.NamedFlagSets {
 	groups := &cliflag.NamedFlagSets{}
 	fs := groups.FlagSet("adapter")
 	fs.StringVar(&o.configFile, "config", o.configFile,
@@ -85,8 +85,8 @@ func (o *adapterOptions) newAdapterProgramFlagSets() *cliflag.NamedFlagSets {
 	fs.IntVar(&o.clientBurst, "client-burst", o.clientBurst, "`queries` by which a burst may exceed --client-qps")
 	fs.StringVar(&o.kubeconfig, "lister-kubeconfig", o.kubeconfig, "prometheus-adapter's name of --kubeconfig")
 
-	o.resources.addAdapterProgramResourceFlags(groups.FlagSet("resource metrics"))
-	o.prometheus.addAdapterProgramPrometheusFlags(groups.FlagSet("prometheus-adapter"))
+	o.resources.addResourceFlags(groups.FlagSet("resource metrics"))
+	o.prometheus.addPrometheusFlags(groups.FlagSet("prometheus-adapter"))
 
 	fs = groups.FlagSet("serving certificate")
 	fs.StringVar(&o.certSecret, "cert-secret", o.certSecret,
@@ -97,13 +97,13 @@ func (o *adapterOptions) newAdapterProgramFlagSets() *cliflag.NamedFlagSets {
 
 	o.server.AddFlags(groups)
 	logsapi.AddFlags(o.logging, groups.FlagSet("logging"))
-	o.addIgnoredAdapterProgramFlags(groups)
+	o.addIgnoredFlags(groups)
 	return groups
 }
 
-// addIgnoredAdapterProgramFlags adds the flags of prometheus-adapter that have no effect or another name here, so that its command lines work
+// addIgnoredFlags adds the flags of prometheus-adapter that have no effect or another name here, so that its command lines work
 // unchanged. --help omits them.
-func (o *adapterOptions) addIgnoredAdapterProgramFlags(groups *cliflag.NamedFlagSets) {
+func (o *adapterOptions) addIgnoredFlags(groups *cliflag.NamedFlagSets) {
 	fs := groups.FlagSet("logging")
 	for _, name := range []string{"logtostderr", "alsologtostderr", "add_dir_header", "one_output", "skip_headers", "skip_log_headers"} {
 		fs.Bool(name, false, "no effect: the log goes to standard error")
@@ -118,19 +118,19 @@ func (o *adapterOptions) addIgnoredAdapterProgramFlags(groups *cliflag.NamedFlag
 	groups.FlagSet("cluster").Lookup("lister-kubeconfig").Hidden = true
 }
 
-// setAdapterProgramClientLimits applies --client-qps and --client-burst to the clients of cluster. client-go wants -1 for "no limit".
-func (o *adapterOptions) setAdapterProgramClientLimits(cluster *rest.Config) {
+// setClientLimits applies --client-qps and --client-burst to the clients of cluster. client-go wants -1 for "no limit".
+func (o *adapterOptions) setClientLimits(cluster *rest.Config) {
 	cluster.QPS, cluster.Burst = o.clientQPS, o.clientBurst
 	if o.clientQPS == 0 {
 		cluster.QPS = -1
 	}
 }
 
-// validateAdapterProgramFlags returns every fault of the flags at once.
-func (o *adapterOptions) validateAdapterProgramFlags() error {
+// validateFlags returns every fault of the flags at once.
+func (o *adapterOptions) validateFlags() error {
 	errs := []error{o.server.Validate(), o.prometheus.validateAdapterPrometheusFlags(), o.resources.validateAdapterResourceFlags()}
 	if o.configFile == "" {
-		errs = append(errs, o.prometheus.rejectGivenAdapterProgramFlags("without --config"))
+		errs = append(errs, o.prometheus.rejectGivenFlags("without --config"))
 		if o.checkConfig {
 			errs = append(errs, errors.New("--check-config needs --config"))
 		}

@@ -14,19 +14,19 @@ import (
 	podDiscovery "github.com/tachometer-metrics/tachometer/pkg/adapter/discovery"
 )
 
-// buildAdapterProgramHealth returns the checks of the health endpoints. No check depends on a backend or a target being up: a replica that
+// buildHealth returns the checks of the health endpoints. No check depends on a backend or a target being up: a replica that
 // responds with the reason is better than no replica.
-func (a *adapter) buildAdapterProgramHealth() apiserver.Health {
+func (a *adapter) buildHealth() apiserver.Health {
 	live, ready := a.usage.adapterProgramResourceChecks()
 	return apiserver.Health{
 		Live: append(live, apiserver.Check{Name: "scrape-loop", Test: func() error { return a.scraper.CheckLive(time.Now()) }}),
 		Ready: append(ready,
 			apiserver.Check{Name: "informers", Test: a.discovery.SyncError},
-			apiserver.Check{Name: "first-values", Test: func() error { return a.warmup.checkAdapterProgramWarm(time.Now()) }},
+			apiserver.Check{Name: "first-values", Test: func() error { return a.warmup.checkWarmup(time.Now()) }},
 			apiserver.Check{Name: "resource-mapping", Test: a.mapper.Loaded},
-			apiserver.Check{Name: "certificate", Test: a.checkAdapterProgramCertificate}),
+			apiserver.Check{Name: "certificate", Test: a.checkCertificate}),
 		Notes: func() []string {
-			return slices.Concat(a.reloader.describeAdapterProgramReloads(), a.backends.describeAdapterProgramBackends(), a.rules.describeAdapterProgramCatalog(), a.describeAdapterProgramCertificate())
+			return slices.Concat(a.reloader.describeReloads(), a.backends.describeBackends(), a.rules.describeCatalog(), a.describeCertificate())
 		},
 	}
 }
@@ -55,7 +55,7 @@ type warmupCheck struct {
 // fail, and another may be late. A service without traffic may have no value for much longer.
 const warmupIntervals = 3
 
-func (w *warmupCheck) checkAdapterProgramWarm(now time.Time) error {
+func (w *warmupCheck) checkWarmup(now time.Time) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
@@ -69,7 +69,7 @@ func (w *warmupCheck) checkAdapterProgramWarm(now time.Time) error {
 		w.since = now
 	}
 	if left := warmupIntervals*w.interval - now.Sub(w.since); left > 0 && w.targets() > 0 {
-		if d, err := w.findAdapterProgramColdDemand(); err != nil {
+		if d, err := w.findColdDemand(); err != nil {
 			return fmt.Errorf("waits at most %s more for metric %s in namespace %s: %w", left.Round(100*time.Millisecond), d.Metric, d.Namespace, err)
 		}
 	}
@@ -77,8 +77,8 @@ func (w *warmupCheck) checkAdapterProgramWarm(now time.Time) error {
 	return nil
 }
 
-// findAdapterProgramColdDemand returns the first demand of an autoscaler without a value, and the reason. The caller holds w.mu.
-func (w *warmupCheck) findAdapterProgramColdDemand() (podDiscovery.Demand, error) {
+// findColdDemand returns the first demand of an autoscaler without a value, and the reason. The caller holds w.mu.
+func (w *warmupCheck) findColdDemand() (podDiscovery.Demand, error) {
 	demands := w.demands()
 	if len(demands) != len(w.seen) || len(demands) > 0 && &demands[0] != &w.seen[0] {
 		w.seen, w.warm = demands, 0
@@ -96,13 +96,13 @@ func (w *warmupCheck) findAdapterProgramColdDemand() (podDiscovery.Demand, error
 // warmupCheckTimeout bounds the check of a demand, which may look up the pods of an object. Probes wait for two seconds.
 const warmupCheckTimeout = time.Second
 
-func (a *adapter) checkAdapterProgramDemand(d podDiscovery.Demand) error {
+func (a *adapter) checkDemandIsWarm(d podDiscovery.Demand) error {
 	ctx, cancel := context.WithTimeout(context.Background(), warmupCheckTimeout)
 	defer cancel()
 	return a.provider.CheckWarm(ctx, d)
 }
 
-func (a *adapter) checkAdapterProgramCertificate() error {
+func (a *adapter) checkCertificate() error {
 	if a.keeper != nil {
 		if err := a.keeper.Trusted(); err != nil {
 			return err
@@ -111,7 +111,7 @@ func (a *adapter) checkAdapterProgramCertificate() error {
 	return a.expiry.Valid(time.Now())
 }
 
-func (a *adapter) describeAdapterProgramCertificate() []string {
+func (a *adapter) describeCertificate() []string {
 	if a.keeper == nil {
 		return nil
 	}

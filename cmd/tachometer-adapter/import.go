@@ -15,18 +15,18 @@ import (
 // legacyFormat is the one format that import reads.
 const legacyFormat = "prometheus-adapter"
 
-// newAdapterProgramImportCommand returns the command that translates another adapter's configuration.
-func newAdapterProgramImportCommand(out io.Writer) *cobra.Command {
+// newAdapterImportCommand returns the command that translates another adapter's configuration.
+func newAdapterImportCommand(out io.Writer) *cobra.Command {
 	var from, url string
 	cmd := &cobra.Command{
 		Use:   "import --from prometheus-adapter [--url URL] FILE",
 		Short: "translate prometheus-adapter's configuration into a native one, with a comment for each rule left out",
-		Args:  asAdapterProgramUsageError(cobra.ExactArgs(1)),
+		Args:  wrapArgsErrorAsUsage(cobra.ExactArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if from != legacyFormat {
 				return usageError{fmt.Errorf("--from is %q; the one known format is %s", from, legacyFormat)}
 			}
-			return runAdapterProgramImportCommand(out, args[0], url)
+			return runAdapterImportCommand(out, args[0], url)
 		},
 	}
 	cmd.Flags().StringVar(&from, "from", "", "`format` of FILE: "+legacyFormat)
@@ -37,7 +37,7 @@ func newAdapterProgramImportCommand(out io.Writer) *cobra.Command {
 	return cmd
 }
 
-func runAdapterProgramImportCommand(out io.Writer, file, url string) error {
+func runAdapterImportCommand(out io.Writer, file, url string) error {
 	data, err := filewatch.Read(file)
 	if err != nil {
 		return usageError{err}

@@ -22,18 +22,18 @@ type liveRules struct {
 	stop    func()               // stops the catalog
 }
 
-// getAdapterProgramRules returns the active rules.
-func (l *liveRules) getAdapterProgramRules() provider.Rules {
+// getRules returns the active rules.
+func (l *liveRules) getRules() provider.Rules {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return l.current()
 }
 
-// nameAdapterProgramRule returns the name of a metric's rule, as the self-metrics have it; empty without a rule.
-func (l *liveRules) nameAdapterProgramRule(namespace, resource, metric string, external bool) string {
-	find := func() (*rule.Rule, error) { return l.getAdapterProgramRules().LookupFor(namespace, resource, metric) }
+// nameRule returns the name of a metric's rule, as the self-metrics have it; empty without a rule.
+func (l *liveRules) nameRule(namespace, resource, metric string, external bool) string {
+	find := func() (*rule.Rule, error) { return l.getRules().LookupFor(namespace, resource, metric) }
 	if external {
-		find = func() (*rule.Rule, error) { return l.getAdapterProgramRules().ExternalFor(namespace, metric) }
+		find = func() (*rule.Rule, error) { return l.getRules().ExternalFor(namespace, metric) }
 	}
 	r, err := find()
 	if err != nil {
@@ -42,26 +42,26 @@ func (l *liveRules) nameAdapterProgramRule(namespace, resource, metric string, e
 	return r.Name
 }
 
-// listAdapterProgramMetrics returns the metrics that the active rules compute from a family; none with prometheus-adapter's format.
-func (l *liveRules) listAdapterProgramMetrics(namespace, family string, types rule.FamilyTypes) []rule.ServedMetric {
-	set, ok := l.getAdapterProgramRules().(*rule.Set)
+// listMetrics returns the metrics that the active rules compute from a family; none with prometheus-adapter's format.
+func (l *liveRules) listMetrics(namespace, family string, types rule.FamilyTypes) []rule.ServedMetric {
+	set, ok := l.getRules().(*rule.Set)
 	if !ok {
 		return nil
 	}
 	return set.MetricsOf(namespace, family, types)
 }
 
-// setAdapterProgramStaticRules activates rules that do not change.
-func (l *liveRules) setAdapterProgramStaticRules(rules provider.Rules) {
-	l.replaceAdapterProgramRules(func() provider.Rules { return rules }, nil, nil)
+// setStaticRules activates rules that do not change.
+func (l *liveRules) setStaticRules(rules provider.Rules) {
+	l.replaceRules(func() provider.Rules { return rules }, nil, nil)
 }
 
-// setAdapterProgramCatalogRules activates the rules of a catalog, which change with the series of the server. stop ends the catalog.
-func (l *liveRules) setAdapterProgramCatalogRules(c *promadapter.Catalog, stop func()) {
-	l.replaceAdapterProgramRules(func() provider.Rules { return c.Rules() }, c, stop)
+// setCatalogRules activates the rules of a catalog, which change with the series of the server. stop ends the catalog.
+func (l *liveRules) setCatalogRules(c *promadapter.Catalog, stop func()) {
+	l.replaceRules(func() provider.Rules { return c.Rules() }, c, stop)
 }
 
-func (l *liveRules) replaceAdapterProgramRules(current func() provider.Rules, c *promadapter.Catalog, stop func()) {
+func (l *liveRules) replaceRules(current func() provider.Rules, c *promadapter.Catalog, stop func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.stop != nil {
@@ -70,8 +70,8 @@ func (l *liveRules) replaceAdapterProgramRules(current func() provider.Rules, c 
 	l.current, l.catalog, l.stop = current, c, stop
 }
 
-// describeAdapterProgramCatalog returns the failures of the catalog, in lines for /readyz?verbose.
-func (l *liveRules) describeAdapterProgramCatalog() []string {
+// describeCatalog returns the failures of the catalog, in lines for /readyz?verbose.
+func (l *liveRules) describeCatalog() []string {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	if l.catalog == nil {
@@ -116,8 +116,8 @@ func (d demandRules) TargetSources(resource, name string) []string {
 	return r.Namespaces
 }
 
-// listAdapterProgramRuleTargets returns the targets that the rules of a configuration name, each source once.
-func listAdapterProgramRuleTargets(cfg *config.Config) []discovery.RuleTarget {
+// listAdapterRuleTargets returns the targets that the rules of a configuration name, each source once.
+func listAdapterRuleTargets(cfg *config.Config) []discovery.RuleTarget {
 	var targets []discovery.RuleTarget
 	known := map[string]bool{}
 	for i := range cfg.Rules {

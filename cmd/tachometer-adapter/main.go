@@ -14,14 +14,14 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 )
 
-func main() { os.Exit(executeAdapterProgram()) }
+func main() { os.Exit(executeAdapter()) }
 
-// executeAdapterProgram runs the command line and returns the exit code. It is apart from main because os.Exit skips deferred calls.
-func executeAdapterProgram() int {
+// executeAdapter runs the command line and returns the exit code. It is apart from main because os.Exit skips deferred calls.
+func executeAdapter() int {
 	defer logs.FlushLogs()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	if err := newAdapterProgramCommand(os.Stdout).ExecuteContext(ctx); err != nil {
+	if err := newAdapterCommand(os.Stdout).ExecuteContext(ctx); err != nil {
 		fmt.Fprintf(os.Stderr, "tachometer-adapter: %s\n", plaintext.CleanLines(err.Error()))
 		return adapterProgramExitCode(err)
 	}

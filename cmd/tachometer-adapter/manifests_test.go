@@ -98,9 +98,9 @@ func resourceNames(rules []rbac.PolicyRule, resource string) []string {
 func deployedOptions(t *testing.T) *adapterOptions {
 	t.Helper()
 	deployment := decodeManifests[apps.Deployment](t, "deployment.yaml", "Deployment")[0]
-	opts := newAdapterProgramOptions()
+	opts := newAdapterOptions()
 	flags := pflag.NewFlagSet("adapter", pflag.ContinueOnError)
-	for _, group := range opts.newAdapterProgramFlagSets().FlagSets {
+	for _, group := range opts.newFlagSets().FlagSets {
 		flags.AddFlagSet(group)
 	}
 	container := deployment.Spec.Template.Spec.Containers[0]
@@ -111,7 +111,7 @@ func deployedOptions(t *testing.T) *adapterOptions {
 	if err := flags.Parse(args); err != nil {
 		t.Fatal(err)
 	}
-	if err := opts.validateAdapterProgramFlags(); err != nil {
+	if err := opts.validateFlags(); err != nil {
 		t.Error(err)
 	}
 	if got := container.Ports[0].ContainerPort; int(got) != opts.server.Serving.BindPort {

@@ -86,14 +86,14 @@ func kindOf(c prometheus.Collector) string {
 
 func selfMetrics(t *testing.T) []documentedMetric {
 	t.Helper()
-	start, err := readAdapterProgramConfig(newAdapterProgramOptions())
+	start, err := readAdapterConfig(newAdapterOptions())
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := &metricRecorder{Registry: prometheus.NewRegistry()}
-	opts := newAdapterProgramOptions()
+	opts := newAdapterOptions()
 	opts.resources.kubelets = true
-	if _, err := newAdapterProgram(opts, start, &rest.Config{Host: "https://nowhere.invalid"}, r); err != nil {
+	if _, err := newAdapter(opts, start, &rest.Config{Host: "https://nowhere.invalid"}, r); err != nil {
 		t.Fatal(err)
 	}
 	slices.SortFunc(r.metrics, func(a, b documentedMetric) int { return strings.Compare(a.name, b.name) })

@@ -36,14 +36,14 @@ type prometheusOptions struct {
 	flags                      *pflag.FlagSet // tells which flags were given; nil: none
 }
 
-func newAdapterProgramPrometheusFlags() prometheusOptions {
+func newAdapterPrometheusFlags() prometheusOptions {
 	return prometheusOptions{
 		url: "https://localhost", verb: http.MethodGet, // prometheus-adapter's own defaults
 		relistInterval: 10 * time.Minute,
 	}
 }
 
-func (p *prometheusOptions) addAdapterProgramPrometheusFlags(fs *pflag.FlagSet) {
+func (p *prometheusOptions) addPrometheusFlags(fs *pflag.FlagSet) {
 	p.flags = fs
 	fs.StringVar(&p.url, "prometheus-url", p.url, "base `url` of the server that a prometheus-adapter configuration queries")
 	fs.BoolVar(&p.authInCluster, "prometheus-auth-incluster", p.authInCluster,
@@ -90,8 +90,8 @@ func (p *prometheusOptions) validateAdapterPrometheusFlags() error {
 	return errors.Join(errs...)
 }
 
-// rejectGivenAdapterProgramFlags returns an error if any of the flags is given: they need a configuration in prometheus-adapter's format.
-func (p *prometheusOptions) rejectGivenAdapterProgramFlags(where string) error {
+// rejectGivenFlags returns an error if any of the flags is given: they need a configuration in prometheus-adapter's format.
+func (p *prometheusOptions) rejectGivenFlags(where string) error {
 	var given []string
 	if p.flags != nil {
 		p.flags.VisitAll(func(f *pflag.Flag) {
@@ -107,8 +107,8 @@ func (p *prometheusOptions) rejectGivenAdapterProgramFlags(where string) error {
 		"in Tachometer's format, servers are listed under backends", strings.Join(given, ", "), where)
 }
 
-// newAdapterProgramFlaggedBackend returns the backend that the flags describe, without the headers.
-func (p *prometheusOptions) newAdapterProgramFlaggedBackend() (config.Backend, error) {
+// newFlaggedBackend returns the backend that the flags describe, without the headers.
+func (p *prometheusOptions) newFlaggedBackend() (config.Backend, error) {
 	u, err := url.Parse(p.url)
 	if err != nil {
 		return config.Backend{}, errors.New("--prometheus-url is not a valid URL")

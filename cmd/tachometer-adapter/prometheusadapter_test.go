@@ -23,15 +23,15 @@ import (
 // parseFlags are the options of a command line.
 func parseFlags(t *testing.T, args ...string) *adapterOptions {
 	t.Helper()
-	opts := newAdapterProgramOptions()
-	groups, all := opts.newAdapterProgramFlagSets(), pflag.NewFlagSet("adapter", pflag.ContinueOnError)
+	opts := newAdapterOptions()
+	groups, all := opts.newFlagSets(), pflag.NewFlagSet("adapter", pflag.ContinueOnError)
 	for _, name := range groups.Order {
 		all.AddFlagSet(groups.FlagSets[name])
 	}
 	if err := all.Parse(args); err != nil {
 		t.Fatal(err)
 	}
-	if err := opts.validateAdapterProgramFlags(); err != nil {
+	if err := opts.validateFlags(); err != nil {
 		t.Fatal(err)
 	}
 	return opts
@@ -139,7 +139,7 @@ func TestBackendOfFlags(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b, err := parseFlags(t, append(tc.args, "--config=a")...).prometheus.newAdapterProgramFlaggedBackend()
+			b, err := parseFlags(t, append(tc.args, "--config=a")...).prometheus.newFlaggedBackend()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -194,7 +194,7 @@ func TestServerHeaders(t *testing.T) {
 		"header before kubeconfig": {[]string{"--prometheus-header=Authorization=Bearer x", "--prometheus-auth-config=" + kubeconfig}, map[string]string{"Authorization": "Bearer x"}},
 	} {
 		t.Run(name, func(t *testing.T) { //nolint:paralleltest // they share the server
-			transport, err := parseFlags(t, append(tc.args, "--config=a")...).prometheus.newAdapterProgramServerTransport()
+			transport, err := parseFlags(t, append(tc.args, "--config=a")...).prometheus.newServerTransport()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -227,7 +227,7 @@ func TestServerHeadersAreBounded(t *testing.T) {
 	kubeconfig := writeFile(t, "{clusters: [{name: a, cluster: {server: '"+server.URL+"', insecure-skip-tls-verify: true}}], users: [{name: me, user: {token: x}}], "+
 		"contexts: [{name: a, context: {cluster: a, user: me}}], current-context: a}")
 	for _, args := range [][]string{{"--prometheus-auth-config=" + kubeconfig}, {"--prometheus-header=A=1", "--prometheus-ca-file=" + ca}} {
-		transport, err := parseFlags(t, append(args, "--config=a")...).prometheus.newAdapterProgramServerTransport()
+		transport, err := parseFlags(t, append(args, "--config=a")...).prometheus.newServerTransport()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -262,7 +262,7 @@ func TestUnusedCredentials(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got := parseFlags(t, append(tc.args, "--config=a")...).prometheus.describeAdapterProgramUnusedAuth()
+			got := parseFlags(t, append(tc.args, "--config=a")...).prometheus.describeUnusedAuth()
 			if !strings.Contains(got, tc.want) || (tc.want == "") != (got == "") {
 				t.Errorf("%q, want %q", got, tc.want)
 			}
@@ -274,7 +274,7 @@ func TestUnusedCredentials(t *testing.T) {
 func TestFlagsOfTheOtherFormat(t *testing.T) {
 	t.Parallel()
 	opts := parseFlags(t, "--prometheus-url=http://p", "--config="+writeFile(t, configHeader))
-	if _, err := readAdapterProgramConfig(opts); err == nil || !strings.Contains(err.Error(), "servers are listed under backends") {
+	if _, err := readAdapterConfig(opts); err == nil || !strings.Contains(err.Error(), "servers are listed under backends") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -16,13 +16,13 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/version"
 )
 
-// newAdapterProgramServerTransport returns the transport that the flags describe; nil if the configuration of the backend says all.
-func (p *prometheusOptions) newAdapterProgramServerTransport() (http.RoundTripper, error) {
-	base, err := p.newAdapterProgramAuthTransport()
+// newServerTransport returns the transport that the flags describe; nil if the configuration of the backend says all.
+func (p *prometheusOptions) newServerTransport() (http.RoundTripper, error) {
+	base, err := p.newAuthTransport()
 	if err != nil {
 		return nil, err
 	}
-	headers := p.parseAdapterProgramServerHeaders()
+	headers := p.parseServerHeaders()
 	if base != nil && headers.Get("Authorization") == "" {
 		if u, err := url.Parse(p.url); err == nil && u.User != nil {
 			password, _ := u.User.Password()
@@ -34,7 +34,7 @@ func (p *prometheusOptions) newAdapterProgramServerTransport() (http.RoundTrippe
 		return nil, nil
 	}
 	if base == nil {
-		b, err := p.newAdapterProgramFlaggedBackend()
+		b, err := p.newFlaggedBackend()
 		if err != nil {
 			return nil, err
 		}
@@ -54,8 +54,7 @@ var bodyHeaders = map[string]bool{
 	"Keep-Alive": true, "Te": true, "Trailer": true, "Transfer-Encoding": true, "Upgrade": true,
 }
 
-// parseAdapterProgramServerHeaders returns the headers of --prometheus-header.
-func (p *prometheusOptions) parseAdapterProgramServerHeaders() http.Header {
+func (p *prometheusOptions) parseServerHeaders() http.Header {
 	headers := http.Header{}
 	for _, h := range p.headers {
 		if name, value, _ := strings.Cut(h, "="); !bodyHeaders[http.CanonicalHeaderKey(name)] {
@@ -84,13 +83,13 @@ func (t headerTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return t.next.RoundTrip(req)
 }
 
-// newAdapterProgramAuthTransport returns a transport with the credentials of --prometheus-auth-config; nil without the flag, or, as in
+// newAuthTransport returns a transport with the credentials of --prometheus-auth-config; nil without the flag, or, as in
 // prometheus-adapter, with --prometheus-ca-file.
-func (p *prometheusOptions) newAdapterProgramAuthTransport() (http.RoundTripper, error) {
+func (p *prometheusOptions) newAuthTransport() (http.RoundTripper, error) {
 	if p.authConfig == "" || p.caFile != "" {
 		return nil, nil
 	}
-	cfg, err := p.newAdapterProgramServerKubeconfig().ClientConfig()
+	cfg, err := p.newServerKubeconfig().ClientConfig()
 	if err != nil {
 		return nil, fmt.Errorf("read --prometheus-auth-config: %w", err)
 	}
@@ -104,21 +103,21 @@ func (p *prometheusOptions) newAdapterProgramAuthTransport() (http.RoundTripper,
 	return t, nil
 }
 
-func (p *prometheusOptions) newAdapterProgramServerKubeconfig() clientcmd.ClientConfig {
+func (p *prometheusOptions) newServerKubeconfig() clientcmd.ClientConfig {
 	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(
 		&clientcmd.ClientConfigLoadingRules{ExplicitPath: p.authConfig}, &clientcmd.ConfigOverrides{})
 }
 
-// describeAdapterProgramUnusedAuth returns a line about credentials of --prometheus-auth-config that no request carries, or empty text.
+// describeUnusedAuth returns a line about credentials of --prometheus-auth-config that no request carries, or empty text.
 // Like prometheus-adapter, client-go drops the credentials of a kubeconfig for a server without TLS.
-func (p *prometheusOptions) describeAdapterProgramUnusedAuth() string {
+func (p *prometheusOptions) describeUnusedAuth() string {
 	if p.authConfig == "" {
 		return ""
 	}
-	kubeconfig := p.newAdapterProgramServerKubeconfig()
+	kubeconfig := p.newServerKubeconfig()
 	raw, err := kubeconfig.RawConfig()
 	if err != nil {
-		return "" // newAdapterProgramAuthTransport has the error
+		return "" // newAuthTransport has the error
 	}
 	current := raw.Contexts[raw.CurrentContext]
 	if current == nil || raw.AuthInfos[current.AuthInfo] == nil {

@@ -17,7 +17,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/filewatch"
 )
 
-// configReloader applies each valid content of the configuration file. describeAdapterProgramReloads may be called while Run runs.
+// configReloader applies each valid content of the configuration file. describeReloads may be called while Run runs.
 type configReloader struct {
 	opts    *adapterOptions
 	initial *parsedConfig
@@ -31,8 +31,8 @@ type configReloader struct {
 	rejectedAt  time.Time // when the rejected content was read
 }
 
-// newAdapterProgramConfigReloader returns a reloader of the file in the options, if they name one. The caller has applied start.
-func newAdapterProgramConfigReloader(opts *adapterOptions, start *parsedConfig, apply func(*parsedConfig) error, r prometheus.Registerer) *configReloader {
+// newAdapterConfigReloader returns a reloader of the file in the options, if they name one. The caller has applied start.
+func newAdapterConfigReloader(opts *adapterOptions, start *parsedConfig, apply func(*parsedConfig) error, r prometheus.Registerer) *configReloader {
 	return &configReloader{opts: opts, initial: start, apply: apply, metrics: filewatch.NewMetrics(r, "adapter")}
 }
 
@@ -50,17 +50,17 @@ func (r *configReloader) Run(ctx context.Context) error {
 	return filewatch.Watch(ctx, r.opts.configFile, r.initial.data, func(data []byte, err error) {
 		var next *parsedConfig
 		if err == nil {
-			next, err = r.opts.parseAdapterProgramConfig(data) //nolint:contextcheck // a rule's trial evaluates in memory
+			next, err = r.opts.parseConfig(data) //nolint:contextcheck // a rule's trial evaluates in memory
 		}
 		if err == nil && (next.legacy == nil) != (r.initial.legacy == nil) {
 			err = errors.New("the file has another format than at the start; restart the adapter to change the format")
 		}
-		r.applyOrRejectAdapterProgramConfig(ctx, next, err, time.Now())
+		r.applyOrRejectConfig(ctx, next, err, time.Now())
 	})
 }
 
-// applyOrRejectAdapterProgramConfig applies next. With an error it keeps the previous configuration.
-func (r *configReloader) applyOrRejectAdapterProgramConfig(ctx context.Context, next *parsedConfig, err error, now time.Time) {
+// applyOrRejectConfig applies next. With an error it keeps the previous configuration.
+func (r *configReloader) applyOrRejectConfig(ctx context.Context, next *parsedConfig, err error, now time.Time) {
 	log := klog.FromContext(ctx).WithValues("file", r.opts.configFile)
 	if err == nil {
 		err = r.apply(next)
@@ -69,17 +69,17 @@ func (r *configReloader) applyOrRejectAdapterProgramConfig(ctx context.Context, 
 	defer r.mu.Unlock()
 	r.rejected, r.rejectedAt = err, now
 	if err != nil {
-		r.metrics.RecordRejected(len(splitAdapterProgramReloadError(err)))
+		r.metrics.RecordRejected(len(splitAdapterReloadError(err)))
 		log.Error(err, "Configuration rejected, keeping the previous one")
 		return
 	}
 	r.activeSince = now
 	r.metrics.RecordApplied(now)
-	log.Info("Configuration applied", "rules", next.countAdapterProgramRules())
+	log.Info("Configuration applied", "rules", next.countRules())
 }
 
-// describeAdapterProgramReloads returns the lines about the configuration in /readyz?verbose.
-func (r *configReloader) describeAdapterProgramReloads() []string {
+// describeReloads returns the lines about the configuration in /readyz?verbose.
+func (r *configReloader) describeReloads() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	source := r.opts.configFile
@@ -87,14 +87,14 @@ func (r *configReloader) describeAdapterProgramReloads() []string {
 		source = "built-in rules"
 	}
 	notes := []string{fmt.Sprintf("config: %s active since %s", source, r.activeSince.UTC().Format(time.RFC3339))}
-	for _, line := range splitAdapterProgramReloadError(r.rejected) {
+	for _, line := range splitAdapterReloadError(r.rejected) {
 		notes = append(notes, fmt.Sprintf("config: rejected at %s: %s", r.rejectedAt.UTC().Format(time.RFC3339), line))
 	}
 	return notes
 }
 
-// splitAdapterProgramReloadError returns the faults in err, one a line; none for nil.
-func splitAdapterProgramReloadError(err error) []string {
+// splitAdapterReloadError returns the faults in err, one a line; none for nil.
+func splitAdapterReloadError(err error) []string {
 	if err == nil {
 		return nil
 	}

@@ -30,9 +30,9 @@ func TestBadConfigurationLeavesTheLastGoodOne(t *testing.T) {
 		}
 	}
 	write(configHeader + "scrape: {interval: 2s}\n")
-	opts := newAdapterProgramOptions()
+	opts := newAdapterOptions()
 	opts.configFile = path
-	start, err := readAdapterProgramConfig(opts)
+	start, err := readAdapterConfig(opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,23 +45,23 @@ func TestBadConfigurationLeavesTheLastGoodOne(t *testing.T) {
 		applied <- next.config.Scrape.Interval
 		return nil
 	}
-	r := newAdapterProgramConfigReloader(opts, start, apply, registry)
+	r := newAdapterConfigReloader(opts, start, apply, registry)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- r.Run(ctx) }()
 
 	write(configHeader + "scrape: {interval: never}\n")
 	waitUntil(t, func() bool { return gaugeValue(t, registry, "tachometer_config_faults") == 1 })
-	if notes := strings.Join(r.describeAdapterProgramReloads(), "\n"); !strings.Contains(notes, "rejected at") || !strings.Contains(notes, "scrape.interval") {
+	if notes := strings.Join(r.describeReloads(), "\n"); !strings.Contains(notes, "rejected at") || !strings.Contains(notes, "scrape.interval") {
 		t.Errorf("notes do not name the fault: %s", notes)
 	}
 	write(configHeader + "backends: [{name: a, url: http://a}]\n")
 	waitUntil(t, func() bool {
-		return strings.Contains(strings.Join(r.describeAdapterProgramReloads(), "\n"), "cannot be read")
+		return strings.Contains(strings.Join(r.describeReloads(), "\n"), "cannot be read")
 	})
 	write("rules: []\n")
 	waitUntil(t, func() bool {
-		return strings.Contains(strings.Join(r.describeAdapterProgramReloads(), "\n"), "another format")
+		return strings.Contains(strings.Join(r.describeReloads(), "\n"), "another format")
 	})
 	if g := gaugeValue(t, registry, "tachometer_config_generation"); g != 1 || len(applied) != 0 {
 		t.Errorf("generation %v, %d applied: a rejected file was taken into force", g, len(applied))
@@ -75,7 +75,7 @@ func TestBadConfigurationLeavesTheLastGoodOne(t *testing.T) {
 	if f := gaugeValue(t, registry, "tachometer_config_faults"); f != 0 {
 		t.Errorf("%v faults after a good file", f)
 	}
-	if notes := r.describeAdapterProgramReloads(); len(notes) != 1 {
+	if notes := r.describeReloads(); len(notes) != 1 {
 		t.Errorf("notes still name the fault: %q", notes)
 	}
 	cancel()
@@ -86,7 +86,7 @@ func TestBadConfigurationLeavesTheLastGoodOne(t *testing.T) {
 
 func TestBuiltInRulesWithoutAFile(t *testing.T) {
 	t.Parallel()
-	c, err := readAdapterProgramConfig(newAdapterProgramOptions())
+	c, err := readAdapterConfig(newAdapterOptions())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,11 +26,11 @@ type resourceOptions struct {
 	kubeletsInterval time.Duration
 }
 
-func newAdapterProgramResourceOptions() resourceOptions {
+func newAdapterResourceOptions() resourceOptions {
 	return resourceOptions{kubeletsInterval: 15 * time.Second} // the longest time between two measurements of a kubelet
 }
 
-func (r *resourceOptions) addAdapterProgramResourceFlags(fs *pflag.FlagSet) {
+func (r *resourceOptions) addResourceFlags(fs *pflag.FlagSet) {
 	fs.BoolVar(&r.kubelets, "resource-metrics", r.kubelets,
 		"serve metrics.k8s.io, the CPU and memory of pods and nodes, from the kubelets")
 	fs.DurationVar(&r.kubeletsInterval, "kubelet-interval", r.kubeletsInterval, "`time` between two reads of a kubelet")
@@ -65,9 +65,9 @@ func (o *adapterOptions) adapterProgramServesResources(c *parsedConfig) bool {
 	return o.resources.kubelets || c.legacy != nil && c.legacy.ResourceRules != nil
 }
 
-// buildAdapterProgramResources builds metrics.k8s.io, if the adapter serves it: from the kubelets, else by the resourceRules of a
+// buildResources builds metrics.k8s.io, if the adapter serves it: from the kubelets, else by the resourceRules of a
 // prometheus-adapter configuration.
-func (a *adapter) buildAdapterProgramResources(start *parsedConfig, cluster *rest.Config, metrics metricsRegistry) error {
+func (a *adapter) buildResources(start *parsedConfig, cluster *rest.Config, metrics metricsRegistry) error {
 	if !a.opts.adapterProgramServesResources(start) {
 		return nil
 	}
@@ -83,7 +83,7 @@ func (a *adapter) buildAdapterProgramResources(start *parsedConfig, cluster *res
 	if u.objects, err = resourcemetrics.NewCluster(clients, resourcemetrics.ClusterOptions{Addresses: types}); err != nil {
 		return err
 	}
-	var source resourcemetrics.UsageSource = resourcemetrics.NewRuleSource(a.rules.getAdapterProgramResourceRules, a.backends)
+	var source resourcemetrics.UsageSource = resourcemetrics.NewRuleSource(a.rules.getResourceRules, a.backends)
 	if a.opts.resources.kubelets {
 		transport, err := resourcemetrics.NewKubeletTransport(cluster, a.opts.resources.kubeletTLS)
 		if err != nil {
@@ -120,8 +120,8 @@ func (u *resourceMetrics) adapterProgramResourceChecks() (live, ready []apiserve
 	return live, ready
 }
 
-// getAdapterProgramResourceRules returns the active resourceRules, or nil.
-func (l *liveRules) getAdapterProgramResourceRules() *rule.UsageRuleSet {
+// getResourceRules returns the active resourceRules, or nil.
+func (l *liveRules) getResourceRules() *rule.UsageRuleSet {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	if l.catalog == nil {
@@ -132,7 +132,7 @@ func (l *liveRules) getAdapterProgramResourceRules() *rule.UsageRuleSet {
 
 // Evaluate evaluates a query on the backend of its rule.
 func (b *backendSet) Evaluate(ctx context.Context, q rule.Query, now time.Time) ([]metric.Value, error) {
-	backend, ok := b.lookupAdapterProgramBackend(q.Rule.Backend)
+	backend, ok := b.lookupBackend(q.Rule.Backend)
 	if !ok {
 		return nil, metric.Errorf(metric.KindInternal, "rule %q: there is no backend %q", q.Rule.Name, q.Rule.Backend)
 	}

@@ -12,24 +12,24 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// runAdapterProgram runs an adapter until ctx ends or a component fails. Several may run in one process, each with its own options.
-func runAdapterProgram(ctx context.Context, opts *adapterOptions) error {
-	start, err := readAdapterProgramConfig(opts) //nolint:contextcheck // a rule's trial evaluates in memory
+// runAdapter runs an adapter until ctx ends or a component fails. Several may run in one process, each with its own options.
+func runAdapter(ctx context.Context, opts *adapterOptions) error {
+	start, err := readAdapterConfig(opts) //nolint:contextcheck // a rule's trial evaluates in memory
 	if err != nil {
 		return err
 	}
 	if err := opts.server.SignCertificate(); err != nil {
 		return err
 	}
-	cluster, err := loadAdapterProgramClusterConfig(opts.kubeconfig)
+	cluster, err := loadAdapterClusterConfig(opts.kubeconfig)
 	if err != nil {
 		return err
 	}
-	opts.setAdapterProgramClientLimits(cluster)
-	if reason := opts.prometheus.describeAdapterProgramUnusedAuth(); reason != "" {
+	opts.setClientLimits(cluster)
+	if reason := opts.prometheus.describeUnusedAuth(); reason != "" {
 		klog.FromContext(ctx).Info("Credentials are not used", "reason", reason)
 	}
-	a, err := newAdapterProgram(opts, start, cluster, prometheus.NewRegistry())
+	a, err := newAdapter(opts, start, cluster, prometheus.NewRegistry())
 	if err != nil {
 		return err
 	}
@@ -43,7 +43,7 @@ func (a *adapter) Run(ctx context.Context) error {
 	defer stopMeasuring()
 	parts, measuring := errgroup.WithContext(measuring)
 	start := func(name string, run func(context.Context) error) {
-		parts.Go(func() error { return superviseAdapterProgramComponent(measuring, name, run) })
+		parts.Go(func() error { return superviseAdapterComponent(measuring, name, run) })
 	}
 	start("resource mapping", a.mapper.Run)
 	start("discovery", func(ctx context.Context) error {
@@ -81,8 +81,8 @@ func (a *adapter) Run(ctx context.Context) error {
 	return errors.Join(err, parts.Wait())
 }
 
-// superviseAdapterProgramComponent runs a component, and returns an error if it ends before ctx.
-func superviseAdapterProgramComponent(ctx context.Context, name string, run func(context.Context) error) error {
+// superviseAdapterComponent runs a component, and returns an error if it ends before ctx.
+func superviseAdapterComponent(ctx context.Context, name string, run func(context.Context) error) error {
 	err := run(ctx)
 	switch {
 	case err != nil:

@@ -30,7 +30,7 @@ type replica struct {
 
 func startReplica(t *testing.T, c *fakeCluster, configFile string) *replica {
 	t.Helper()
-	opts := newAdapterProgramOptions()
+	opts := newAdapterOptions()
 	opts.configFile = configFile
 	return startWith(t, c, opts)
 }
@@ -47,7 +47,7 @@ func startWith(t *testing.T, c *fakeCluster, opts *adapterOptions) *replica {
 	opts.server.Serving.Listener = listener
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- runAdapterProgram(ctx, opts) }()
+	go func() { done <- runAdapter(ctx, opts) }()
 	r := &replica{cluster: c, listener: listener, addr: listener.Addr().String()}
 	r.stop = sync.OnceValue(func() error { cancel(); return <-done })
 	t.Cleanup(func() {
@@ -171,7 +171,7 @@ func TestSupervise(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			err := superviseAdapterProgramComponent(tc.ctx, "part", func(context.Context) error { return tc.err })
+			err := superviseAdapterComponent(tc.ctx, "part", func(context.Context) error { return tc.err })
 			if got := errorText(err); got != tc.want {
 				t.Errorf("supervise = %q, want %q", got, tc.want)
 			}

@@ -72,24 +72,24 @@ type adapter struct {
 	warmup         *warmupCheck
 }
 
-// newAdapterProgram builds the components of a configuration. It starts no goroutine and sends no request. The adapter owns opts from now on.
-func newAdapterProgram(opts *adapterOptions, start *parsedConfig, cluster *rest.Config, metrics metricsRegistry) (*adapter, error) {
-	a := &adapter{opts: opts, clock: scrape.NewClock(), components: newAdapterProgramComponentGroup(), catalogMetrics: promadapter.NewMetrics(metrics)}
-	a.reloader = newAdapterProgramConfigReloader(opts, start, a.applyAdapterProgramConfig, metrics)
-	if err := a.buildAdapterProgramClients(start, cluster, metrics); err != nil {
+// newAdapter builds the components of a configuration. It starts no goroutine and sends no request. The adapter owns opts from now on.
+func newAdapter(opts *adapterOptions, start *parsedConfig, cluster *rest.Config, metrics metricsRegistry) (*adapter, error) {
+	a := &adapter{opts: opts, clock: scrape.NewClock(), components: newAdapterComponentGroup(), catalogMetrics: promadapter.NewMetrics(metrics)}
+	a.reloader = newAdapterConfigReloader(opts, start, a.applyConfig, metrics)
+	if err := a.buildClients(start, cluster, metrics); err != nil {
 		return nil, err
 	}
-	a.buildAdapterProgramPipeline(start.config, metrics)
-	if err := a.buildAdapterProgramBackends(start.config, metrics); err != nil {
+	a.buildPipeline(start.config, metrics)
+	if err := a.buildBackends(start.config, metrics); err != nil {
 		return nil, err
 	}
-	if err := a.buildAdapterProgramResources(start, cluster, metrics); err != nil {
+	if err := a.buildResources(start, cluster, metrics); err != nil {
 		return nil, err
 	}
-	a.applyAdapterProgramRules(start)
-	a.provider = provider.New(a.newAdapterProgramReadingDeps(), provider.Options{Registerer: metrics, ScrapeInterval: start.config.Scrape.Interval})
-	deps := apiserver.Dependencies{Provider: a.provider, Metrics: metrics, Registerer: metrics, Health: a.buildAdapterProgramHealth(), Groups: a.usage.adapterProgramResourceAPIGroups()}
-	if err := a.addAdapterProgramExplanations(cluster, &deps); err != nil {
+	a.applyRules(start)
+	a.provider = provider.New(a.newReadingDeps(), provider.Options{Registerer: metrics, ScrapeInterval: start.config.Scrape.Interval})
+	deps := apiserver.Dependencies{Provider: a.provider, Metrics: metrics, Registerer: metrics, Health: a.buildHealth(), Groups: a.usage.adapterProgramResourceAPIGroups()}
+	if err := a.addExplanations(cluster, &deps); err != nil {
 		return nil, err
 	}
 	if a.keeper != nil {
@@ -100,11 +100,11 @@ func newAdapterProgram(opts *adapterOptions, start *parsedConfig, cluster *rest.
 	return a, nil
 }
 
-// newAdapterProgramReadingDeps returns the sources of a provider: the active rules, their backends, pods and scrapes.
-func (a *adapter) newAdapterProgramReadingDeps() provider.Deps {
+// newReadingDeps returns the sources of a provider: the active rules, their backends, pods and scrapes.
+func (a *adapter) newReadingDeps() provider.Deps {
 	return provider.Deps{
-		Rules:     a.rules.getAdapterProgramRules,
-		Backend:   a.backends.lookupAdapterProgramBackend,
+		Rules:     a.rules.getRules,
+		Backend:   a.backends.lookupBackend,
 		Pods:      a.discovery,
 		Targets:   a.discovery,
 		Demands:   a.discovery,
@@ -115,8 +115,8 @@ func (a *adapter) newAdapterProgramReadingDeps() provider.Deps {
 	}
 }
 
-// buildAdapterProgramClients builds the components that talk to kube-apiserver.
-func (a *adapter) buildAdapterProgramClients(start *parsedConfig, cluster *rest.Config, metrics metricsRegistry) error {
+// buildClients builds the components that talk to kube-apiserver.
+func (a *adapter) buildClients(start *parsedConfig, cluster *rest.Config, metrics metricsRegistry) error {
 	resources, err := discovery.NewDiscoveryClientForConfig(cluster)
 	if err != nil {
 		return fmt.Errorf("make discovery client: %w", err)
@@ -126,13 +126,13 @@ func (a *adapter) buildAdapterProgramClients(start *parsedConfig, cluster *rest.
 	if err != nil {
 		return err
 	}
-	if err := a.buildAdapterProgramRecorder(start, clients.Kube, metrics); err != nil {
+	if err := a.buildRecorder(start, clients.Kube, metrics); err != nil {
 		return err
 	}
 	a.discovery = podDiscovery.New(clients, podDiscovery.Options{
 		Now:              a.clock.Now,
-		Observer:         a.observeAdapterProgramAutoscalers(),
-		Retention:        newAdapterProgramStoreOptions(start.config).Retention,
+		Observer:         a.observeAutoscalers(),
+		Retention:        newAdapterStoreOptions(start.config).Retention,
 		Registerer:       metrics,
 		AllowHostNetwork: a.opts.allowHostNetwork,
 		// prometheus-adapter's rules need no scraping, and its service account has no right to read autoscalers.
@@ -145,11 +145,11 @@ func (a *adapter) buildAdapterProgramClients(start *parsedConfig, cluster *rest.
 	if a.opts.adapterProgramServesResources(start) {
 		services = append(slices.Clone(services), resourcemetrics.APIServices...)
 	}
-	return a.buildAdapterProgramKeeper(services, clients.Kube, cluster, metrics)
+	return a.buildKeeper(services, clients.Kube, cluster, metrics)
 }
 
-// buildAdapterProgramKeeper builds the keeper of the serving certificate of services, unless the flags name certificate files.
-func (a *adapter) buildAdapterProgramKeeper(services []string, client kubernetes.Interface, cluster *rest.Config, metrics metricsRegistry) error {
+// buildKeeper builds the keeper of the serving certificate of services, unless the flags name certificate files.
+func (a *adapter) buildKeeper(services []string, client kubernetes.Interface, cluster *rest.Config, metrics metricsRegistry) error {
 	opts := a.opts
 	if opts.server.OwnCertificate() {
 		a.expiry = certificate.NewExpiry(certificate.File(opts.server.Serving.ServerCert.CertKey.CertFile), metrics)
@@ -167,85 +167,85 @@ func (a *adapter) buildAdapterProgramKeeper(services []string, client kubernetes
 	return nil
 }
 
-// buildAdapterProgramPipeline builds the path of the data: targets to samples to values.
-func (a *adapter) buildAdapterProgramPipeline(cfg *config.Config, metrics metricsRegistry) {
-	storeOptions, scrapeOptions := newAdapterProgramStoreOptions(cfg), newAdapterProgramScrapeOptions(cfg)
+// buildPipeline builds the path of the data: targets to samples to values.
+func (a *adapter) buildPipeline(cfg *config.Config, metrics metricsRegistry) {
+	storeOptions, scrapeOptions := newAdapterStoreOptions(cfg), newAdapterScrapeOptions(cfg)
 	storeOptions.Registerer, scrapeOptions.Registerer = metrics, metrics
 	scrapeOptions.Seed = rand.Uint64() // spreads the scrapes of two replicas
 	scrapeOptions.Clock, storeOptions.Now = a.clock, a.clock.Now
 	a.store = store.New(storeOptions)
 	a.scraper = scrape.New(a.store, scrapeOptions)
-	a.engine = query.New(a.store, query.Options{Settings: newAdapterProgramEngineSettings(cfg), Registerer: metrics})
+	a.engine = query.New(a.store, query.Options{Settings: newAdapterEngineSettings(cfg), Registerer: metrics})
 	a.discovery.OnTargets(a.scraper.SetTargets)
 	a.warmup = &warmupCheck{
 		synced:         a.discovery.HasSynced,
 		firstRoundDone: a.scraper.FirstRoundDone,
 		targets:        func() int { return len(a.discovery.Targets()) },
 		demands:        a.discovery.Demanded,
-		checkDemand:    a.checkAdapterProgramDemand,
+		checkDemand:    a.checkDemandIsWarm,
 		interval:       cfg.Scrape.Interval,
 	}
 }
 
-// buildAdapterProgramBackends builds the backends of the configuration.
-func (a *adapter) buildAdapterProgramBackends(cfg *config.Config, metrics metricsRegistry) error {
-	transport, err := a.opts.prometheus.newAdapterProgramServerTransport()
+// buildBackends builds the backends of the configuration.
+func (a *adapter) buildBackends(cfg *config.Config, metrics metricsRegistry) error {
+	transport, err := a.opts.prometheus.newServerTransport()
 	if err != nil {
 		return err
 	}
-	a.backends = newAdapterProgramBackendSet(a.engine, a.components, remote.NewMetrics(metrics), transport)
-	return a.backends.applyAdapterProgramBackends(cfg.Backends)
+	a.backends = newAdapterBackendSet(a.engine, a.components, remote.NewMetrics(metrics), transport)
+	return a.backends.applyBackends(cfg.Backends)
 }
 
-// applyAdapterProgramRules makes requests and targets follow the rules of next from now on.
-func (a *adapter) applyAdapterProgramRules(next *parsedConfig) {
+// applyRules makes requests and targets follow the rules of next from now on.
+func (a *adapter) applyRules(next *parsedConfig) {
 	a.running.Store(next.config)
 	if next.legacy == nil {
-		a.rules.setAdapterProgramStaticRules(next.rules)
+		a.rules.setStaticRules(next.rules)
 	} else {
-		catalog := a.newAdapterProgramCatalog(next)
-		a.rules.setAdapterProgramCatalogRules(catalog, a.components.addAdapterProgramComponent("series", func(ctx context.Context) error {
+		catalog := a.newCatalog(next)
+		a.rules.setCatalogRules(catalog, a.components.addComponent("series", func(ctx context.Context) error {
 			a.mapper.Wait(ctx) // without the mapping every rule would fail at first
 			return catalog.Run(ctx)
 		}))
 	}
-	a.discovery.SetRules(demandRules{a.rules.getAdapterProgramRules()})
-	a.discovery.SetRuleTargets(listAdapterProgramRuleTargets(next.config))
+	a.discovery.SetRules(demandRules{a.rules.getRules()})
+	a.discovery.SetRuleTargets(listAdapterRuleTargets(next.config))
 }
 
-// newAdapterProgramCatalog returns the catalog of a prometheus-adapter configuration.
-func (a *adapter) newAdapterProgramCatalog(next *parsedConfig) *promadapter.Catalog {
+// newCatalog returns the catalog of a prometheus-adapter configuration.
+func (a *adapter) newCatalog(next *parsedConfig) *promadapter.Catalog {
 	return promadapter.NewCatalog(next.legacy, backendSeries{a.backends, legacyBackend}, clusterResources{a.mapper}, promadapter.Options{
 		Backend: legacyBackend, MaxAge: next.config.Backends[0].MaxAge,
 		RelistInterval: a.opts.prometheus.relistInterval, Lookback: a.opts.prometheus.metricsAge, Metrics: a.catalogMetrics,
 	})
 }
 
-// applyAdapterProgramConfig applies next while the adapter runs. After an error the previous configuration is active, unchanged.
-func (a *adapter) applyAdapterProgramConfig(next *parsedConfig) error {
+// applyConfig applies next while the adapter runs. After an error the previous configuration is active, unchanged.
+func (a *adapter) applyConfig(next *parsedConfig) error {
 	cfg := next.config
 	if a.opts.adapterProgramServesResources(next) != (a.usage != nil) {
 		return errors.New("restart the adapter to add or remove resourceRules")
 	}
-	if err := a.backends.applyAdapterProgramBackends(cfg.Backends); err != nil {
+	if err := a.backends.applyBackends(cfg.Backends); err != nil {
 		return err
 	}
 	// The order is from samples to their readers: a rule must not use another interval, or a longer window, than the store has
 	// samples for.
-	a.store.Reconfigure(newAdapterProgramStoreOptions(cfg))
-	a.scraper.Reconfigure(newAdapterProgramScrapeOptions(cfg))
-	a.discovery.SetRetention(newAdapterProgramStoreOptions(cfg).Retention)
-	a.engine.Reconfigure(newAdapterProgramEngineSettings(cfg))
+	a.store.Reconfigure(newAdapterStoreOptions(cfg))
+	a.scraper.Reconfigure(newAdapterScrapeOptions(cfg))
+	a.discovery.SetRetention(newAdapterStoreOptions(cfg).Retention)
+	a.engine.Reconfigure(newAdapterEngineSettings(cfg))
 	a.provider.Reconfigure(cfg.Scrape.Interval)
-	a.applyAdapterProgramRules(next)
+	a.applyRules(next)
 	return nil
 }
 
-func newAdapterProgramStoreOptions(cfg *config.Config) store.Options {
+func newAdapterStoreOptions(cfg *config.Config) store.Options {
 	return store.Options{Retention: query.Retention(cfg.MaxWindow, cfg.Scrape.Interval), MaxSeries: cfg.Scrape.MaxSeries, MaxBytes: cfg.Scrape.MaxStoreBytes}
 }
 
-func newAdapterProgramScrapeOptions(cfg *config.Config) scrape.Options {
+func newAdapterScrapeOptions(cfg *config.Config) scrape.Options {
 	return scrape.Options{
 		Interval: cfg.Scrape.Interval, Timeout: cfg.Scrape.Timeout, MaxPageBytes: cfg.Scrape.MaxPageBytes,
 		MaxSamples: cfg.Scrape.MaxSamples, MaxLabels: cfg.Scrape.MaxLabels, MaxLabelBytes: int(cfg.Scrape.MaxLabelBytes),
@@ -254,12 +254,12 @@ func newAdapterProgramScrapeOptions(cfg *config.Config) scrape.Options {
 	}
 }
 
-func newAdapterProgramEngineSettings(cfg *config.Config) query.Settings {
+func newAdapterEngineSettings(cfg *config.Config) query.Settings {
 	return query.Settings{Interval: cfg.Scrape.Interval, MaxWindow: cfg.MaxWindow}
 }
 
-// loadAdapterProgramClusterConfig returns the client configuration of the cluster: from a kubeconfig, else from the service account of the pod.
-func loadAdapterProgramClusterConfig(kubeconfig string) (*rest.Config, error) {
+// loadAdapterClusterConfig returns the client configuration of the cluster: from a kubeconfig, else from the service account of the pod.
+func loadAdapterClusterConfig(kubeconfig string) (*rest.Config, error) {
 	if kubeconfig == "" {
 		cfg, err := rest.InClusterConfig()
 		if err != nil {

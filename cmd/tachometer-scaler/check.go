@@ -58,7 +58,7 @@ func (c *checkCommand) runScalerCheckCommand(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cfg, err := loadScalerProgramConfig(c.configFile)
+	cfg, err := loadScalerConfig(c.configFile)
 	if err != nil {
 		return err
 	}
@@ -67,7 +67,7 @@ func (c *checkCommand) runScalerCheckCommand(ctx context.Context) error {
 		return err
 	}
 	if c.leaseNamespace == "" {
-		c.leaseNamespace = readScalerProgramNamespace("tachometer")
+		c.leaseNamespace = readScalerNamespace("tachometer")
 	}
 	all := preflight.Run(ctx, preflight.Options{
 		Config: cfg, Client: conn.Client, Dynamic: conn.Dynamic, Mapper: conn.Mapper, Planner: conn.NewEngine(conn.Holds),

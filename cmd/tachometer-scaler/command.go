@@ -29,17 +29,16 @@ type globalFlags struct {
 	commandStarted                     bool // cobra accepted command and flags
 }
 
-// newScalerProgramFlags returns the flags, for a program with these outputs.
-func newScalerProgramFlags(out, errs io.Writer) *globalFlags {
+// newScalerFlags returns the flags, for a program with these outputs.
+func newScalerFlags(out, errs io.Writer) *globalFlags {
 	g := &globalFlags{}
-	g.Program = command.Program{Name: "tachometer-scaler", Out: out, Errs: errs, LoadConfig: g.loadScalerProgramKubeconfig}
+	g.Program = command.Program{Name: "tachometer-scaler", Out: out, Errs: errs, LoadConfig: g.loadKubeconfig}
 	return g
 }
 
-// newScalerRootCommand returns the root command of the scaler.
 func newScalerRootCommand(g *globalFlags) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: g.Name, Long: longHelp, Args: rejectUnknownScalerCommand, RunE: showScalerProgramVersion,
+		Use: g.Name, Long: longHelp, Args: rejectUnknownScalerCommand, RunE: showScalerVersion,
 		SilenceUsage:  true, // an error is easier to see without two screens of flags below it
 		SilenceErrors: true, // main prints it
 	}
@@ -59,7 +58,7 @@ func newScalerRootCommand(g *globalFlags) *cobra.Command {
 	})
 	cmd.SetOut(g.Out)
 	cmd.SetErr(g.Errs)
-	g.recordScalerProgramStart(cmd)
+	g.recordStart(cmd)
 	return cmd
 }
 
@@ -71,8 +70,8 @@ func rejectUnknownScalerCommand(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// showScalerProgramVersion prints the version with --version, and the help without it.
-func showScalerProgramVersion(cmd *cobra.Command, _ []string) error {
+// showScalerVersion prints the version with --version, and the help without it.
+func showScalerVersion(cmd *cobra.Command, _ []string) error {
 	if asked, err := cmd.Flags().GetBool("version"); err != nil || !asked {
 		return errors.Join(err, cmd.Help())
 	}
@@ -80,10 +79,10 @@ func showScalerProgramVersion(cmd *cobra.Command, _ []string) error {
 	return nil
 }
 
-// recordScalerProgramStart makes each command record that cobra accepted it and its flags.
-func (g *globalFlags) recordScalerProgramStart(cmd *cobra.Command) {
+// recordStart makes each command record that cobra accepted it and its flags.
+func (g *globalFlags) recordStart(cmd *cobra.Command) {
 	for _, sub := range cmd.Commands() {
-		g.recordScalerProgramStart(sub)
+		g.recordStart(sub)
 	}
 	if run := cmd.RunE; run != nil {
 		cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -93,8 +92,8 @@ func (g *globalFlags) recordScalerProgramStart(cmd *cobra.Command) {
 	}
 }
 
-// loadScalerProgramKubeconfig returns the configuration of the cluster, and the namespace.
-func (g *globalFlags) loadScalerProgramKubeconfig() (*rest.Config, string, error) {
+// loadKubeconfig returns the configuration of the cluster, and the namespace.
+func (g *globalFlags) loadKubeconfig() (*rest.Config, string, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = g.kubeconfig
 	overrides := &clientcmd.ConfigOverrides{CurrentContext: g.context}

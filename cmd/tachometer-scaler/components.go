@@ -25,11 +25,11 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/webhook"
 )
 
-// runScalerProgramComponents runs the components of one configuration until ctx ends. Every replica accepts events over HTTP and writes their holds to
+// runComponents runs the components of one configuration until ctx ends. Every replica accepts events over HTTP and writes their holds to
 // the workloads; the leader runs all other components too.
-func (s *componentReloader) runScalerProgramComponents(ctx context.Context, cfg *preparedConfig) error {
+func (s *componentReloader) runComponents(ctx context.Context, cfg *preparedConfig) error {
 	registry := prometheus.NewRegistry()
-	s.health.setScalerProgramMetrics(registry)
+	s.health.setMetrics(registry)
 	s.queue.SetSenders(cfg.NewSenders())
 	live := &rollout.LiveCluster{Client: s.Client, Dynamic: s.Dynamic, Mapper: s.Mapper, Holds: s.Holds}
 	caches := rollout.NewCaches(live)
@@ -56,16 +56,16 @@ func (s *componentReloader) runScalerProgramComponents(ctx context.Context, cfg 
 		Config: cfg.Surge, Namespaces: cfg.Namespaces, Reader: caches, Raiser: control, Events: live, Identity: command.IdentifyCaller(),
 		Readings: readings, Metrics: surge.NewMetrics(registry),
 	})
-	group.Go(func() error { return s.lead.runWhileScalerProgramLeads(ctx, control.Run) })
-	group.Go(func() error { return s.lead.runWhileScalerProgramLeads(ctx, lane.Run) })
+	group.Go(func() error { return s.lead.runWhileLeading(ctx, control.Run) })
+	group.Go(func() error { return s.lead.runWhileLeading(ctx, lane.Run) })
 	if len(cfg.Events.Rules) > 0 {
-		s.runScalerProgramEventSources(ctx, group, cfg, events, ids, registry)
+		s.runEventSources(ctx, group, cfg, events, ids, registry)
 	}
 	return group.Wait()
 }
 
-// runScalerProgramEventSources starts the handler and its sources.
-func (s *componentReloader) runScalerProgramEventSources(ctx context.Context, group *errgroup.Group, prepared *preparedConfig, events *event.Handler, ids *dedup.Set, reg prometheus.Registerer) {
+// runEventSources starts the handler and its sources.
+func (s *componentReloader) runEventSources(ctx context.Context, group *errgroup.Group, prepared *preparedConfig, events *event.Handler, ids *dedup.Set, reg prometheus.Registerer) {
 	cfg := prepared.Events
 	adding, added := context.WithCancel(context.WithoutCancel(ctx)) // the set outlives the handler, which adds to it
 	group.Go(func() error { return ids.Run(adding) })
@@ -83,7 +83,7 @@ func (s *componentReloader) runScalerProgramEventSources(ctx context.Context, gr
 			return err
 		}, kafka.Options{Registerer: reg})
 		group.Go(func() error {
-			return s.lead.runWhileScalerProgramLeads(ctx, func(ctx context.Context) error {
+			return s.lead.runWhileLeading(ctx, func(ctx context.Context) error {
 				if !ids.Reload(ctx) { // the ids seen by the previous leader
 					return nil
 				}

@@ -35,22 +35,22 @@ type healthServer struct {
 	configLoadedAt   time.Time
 }
 
-func newScalerProgramHealthServer(lead *leadership) *healthServer {
+func newScalerHealthServer(lead *leadership) *healthServer {
 	registry := prometheus.NewRegistry()
 	h := &healthServer{lead: lead, registry: registry, configMetrics: filewatch.NewMetrics(registry, "scaler")}
-	registry.MustRegister(newScalerProgramLeaderGauge(lead), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(newScalerLeaderGauge(lead), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return h
 }
 
-// setScalerProgramMetrics replaces the metrics of the previous components.
-func (h *healthServer) setScalerProgramMetrics(g prometheus.Gatherer) {
+// setMetrics replaces the metrics of the previous components.
+func (h *healthServer) setMetrics(g prometheus.Gatherer) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.componentMetrics = g
 }
 
-// recordScalerProgramConfigLoad records that a configuration was applied, or, with an error, rejected.
-func (h *healthServer) recordScalerProgramConfigLoad(err error, now time.Time) {
+// recordConfigLoad records that a configuration was applied, or, with an error, rejected.
+func (h *healthServer) recordConfigLoad(err error, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.configError, h.configLoadedAt = err, now
@@ -63,32 +63,32 @@ func (h *healthServer) recordScalerProgramConfigLoad(err error, now time.Time) {
 	h.configMetrics.RecordRejected(len(faults))
 }
 
-// checkScalerProgramReadiness returns an error until the components run and a leader, this replica or another, is known.
-func (h *healthServer) checkScalerProgramReadiness() error {
+// checkReadiness returns an error until the components run and a leader, this replica or another, is known.
+func (h *healthServer) checkReadiness() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.componentMetrics == nil {
 		return errors.New("components have not started yet")
 	}
-	if _, leader, _ := h.lead.snapshotScalerProgramLeader(); leader == "" {
+	if _, leader, _ := h.lead.snapshotLeader(); leader == "" {
 		return errors.New("no leader is known yet; check the connection to the API server")
 	}
 	return nil
 }
 
-// writeScalerProgramReadiness writes leader and configuration for people, on /readyz?verbose. Without reasons: the port is open to strangers.
-func (h *healthServer) writeScalerProgramReadiness(w http.ResponseWriter) {
+// writeReadiness writes leader and configuration for people, on /readyz?verbose. Without reasons: the port is open to strangers.
+func (h *healthServer) writeReadiness(w http.ResponseWriter) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	_, leader, _ := h.lead.snapshotScalerProgramLeader()
+	_, leader, _ := h.lead.snapshotLeader()
 	fmt.Fprintf(w, "leader: %s\n", leader)
 	if h.configError != nil {
 		fmt.Fprintf(w, "configuration: rejected at %s, keeping the previous one; the log has the reason\n", h.configLoadedAt.UTC().Format(time.RFC3339))
 	}
 }
 
-// gatherScalerProgramMetrics returns the metrics of the process and of the running components.
-func (h *healthServer) gatherScalerProgramMetrics() ([]*dto.MetricFamily, error) {
+// gatherMetrics returns the metrics of the process and of the running components.
+func (h *healthServer) gatherMetrics() ([]*dto.MetricFamily, error) {
 	h.mu.Lock()
 	all := prometheus.Gatherers{h.registry}
 	if h.componentMetrics != nil {
@@ -98,42 +98,42 @@ func (h *healthServer) gatherScalerProgramMetrics() ([]*dto.MetricFamily, error)
 	return all.Gather()
 }
 
-// newScalerProgramHealthHandler returns the handler of /livez, /readyz and /metrics.
-func (h *healthServer) newScalerProgramHealthHandler() http.Handler {
+// newHealthHandler returns the handler of /livez, /readyz and /metrics.
+func (h *healthServer) newHealthHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
-		if err := h.lead.checkScalerProgramLiveness(time.Now()); err != nil {
+		if err := h.lead.checkLiveness(time.Now()); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
 		fmt.Fprintln(w, "ok")
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		if err := h.checkScalerProgramReadiness(); err != nil {
+		if err := h.checkReadiness(); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
 		if r.URL.Query().Has("verbose") {
-			h.writeScalerProgramReadiness(w)
+			h.writeReadiness(w)
 		}
 		fmt.Fprintln(w, "ok")
 	})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(prometheus.GathererFunc(h.gatherScalerProgramMetrics), promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(prometheus.GathererFunc(h.gatherMetrics), promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
 	return mux
 }
 
-// serveScalerProgramHealth serves on the address until ctx ends.
-func (h *healthServer) serveScalerProgramHealth(ctx context.Context, address string) error {
+// serveHealth serves on the address until ctx ends.
+func (h *healthServer) serveHealth(ctx context.Context, address string) error {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
 		return fmt.Errorf("listen for probes: %w", err)
 	}
-	return h.serveScalerProgramListener(ctx, listener)
+	return h.serveListener(ctx, listener)
 }
 
-// serveScalerProgramListener serves on the listener until ctx ends.
-func (h *healthServer) serveScalerProgramListener(ctx context.Context, listener net.Listener) error {
-	server := h.newScalerProgramHTTPServer()
+// serveListener serves on the listener until ctx ends.
+func (h *healthServer) serveListener(ctx context.Context, listener net.Listener) error {
+	server := h.newHTTPServer()
 	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
 	if err := fieldlimit.Serve(server, listener); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve probes: %w", err)
@@ -144,10 +144,10 @@ func (h *healthServer) serveScalerProgramListener(ctx context.Context, listener 
 // The connections of the kubelet and of monitoring are few. The port is open to strangers.
 const maxHealthConnections, maxAddressHealthConnections = 128, 32
 
-// newScalerProgramHTTPServer returns the server of the handler.
-func (h *healthServer) newScalerProgramHTTPServer() *http.Server {
+// newHTTPServer returns the server of the handler.
+func (h *healthServer) newHTTPServer() *http.Server {
 	server := &http.Server{
-		Handler: h.newScalerProgramHealthHandler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second,
+		Handler: h.newHealthHandler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second,
 		IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10, ErrorLog: logging.NewServerLog(),
 	}
 	connlimit.New(maxHealthConnections, maxAddressHealthConnections).Apply(server)

@@ -22,8 +22,8 @@ import (
 func TestLivezSeesWorkThatDoesNotEnd(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		lead := newScalerProgramLeadership("scaler/scaler")
-		handler := newScalerProgramHealthServer(lead).newScalerProgramHealthHandler()
+		lead := newScalerLeadership("scaler/scaler")
+		handler := newScalerHealthServer(lead).newHealthHandler()
 		want := func(when string, code int) {
 			t.Helper()
 			w := httptest.NewRecorder()
@@ -34,16 +34,16 @@ func TestLivezSeesWorkThatDoesNotEnd(t *testing.T) {
 		}
 		leading, lose := context.WithCancel(t.Context())
 		release, ended := make(chan struct{}), make(chan error)
-		lead.setScalerProgramLeading(leading)
+		lead.setLeading(leading)
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() {
-			ended <- lead.runWhileScalerProgramLeads(ctx, func(context.Context) error { <-release; return nil })
+			ended <- lead.runWhileLeading(ctx, func(context.Context) error { <-release; return nil })
 		}()
 		<-time.After(time.Hour)
 		want("a leader", http.StatusOK)
 		lose()
-		lead.setScalerProgramLeading(nil) //nolint:staticcheck // no context: no leadership
-		<-time.After(maxScalerProgramStop)
+		lead.setLeading(nil) //nolint:staticcheck // no context: no leadership
+		<-time.After(maxLeaderStop)
 		synctest.Wait()
 		want("while the work ends", http.StatusOK)
 		<-time.After(time.Minute)
@@ -61,9 +61,9 @@ func TestLivezSeesWorkThatDoesNotEnd(t *testing.T) {
 // TestHealthPortIsBounded: idle connections of strangers close each other, not the port, and their metrics are gathered few at a time.
 func TestHealthPortIsBounded(t *testing.T) {
 	t.Parallel()
-	health := newScalerProgramHealthServer(newScalerProgramLeadership("scaler/scaler"))
+	health := newScalerHealthServer(newScalerLeadership("scaler/scaler"))
 	gathering, release := make(chan struct{}, 100), make(chan struct{})
-	health.setScalerProgramMetrics(prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
+	health.setMetrics(prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
 		gathering <- struct{}{}
 		<-release
 		return nil, nil
@@ -74,7 +74,7 @@ func TestHealthPortIsBounded(t *testing.T) {
 	}
 	ended := make(chan error, 1)
 	ctx, stop := context.WithCancel(t.Context())
-	go func() { ended <- health.serveScalerProgramListener(ctx, listener) }()
+	go func() { ended <- health.serveListener(ctx, listener) }()
 	defer func() { stop(); <-ended }()
 
 	var scrapes errgroup.Group

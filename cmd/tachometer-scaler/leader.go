@@ -38,35 +38,35 @@ type leadership struct {
 	watchdog *leaderelection.HealthzAdaptor // sees a lease that runs out while the elector still counts it as held
 }
 
-// maxScalerProgramStop is far beyond the time that the work of a leader takes to end: a request to the API server has at most 30 s.
-const maxScalerProgramStop = 2 * time.Minute
+// maxLeaderStop is far beyond the time that the work of a leader takes to end: a request to the API server has at most 30 s.
+const maxLeaderStop = 2 * time.Minute
 
-func newScalerProgramLeadership(name string) *leadership {
-	return &leadership{leaseName: name, changed: make(chan struct{}), watchdog: leaderelection.NewLeaderHealthzAdaptor(maxScalerProgramStop)}
+func newScalerLeadership(name string) *leadership {
+	return &leadership{leaseName: name, changed: make(chan struct{}), watchdog: leaderelection.NewLeaderHealthzAdaptor(maxLeaderStop)}
 }
 
-// checkScalerProgramLiveness returns an error if only a restart helps: the election hangs, or the work of a lost leadership does not end,
+// checkLiveness returns an error if only a restart helps: the election hangs, or the work of a lost leadership does not end,
 // which keeps a new leadership from starting its own.
-func (l *leadership) checkScalerProgramLiveness(now time.Time) error {
+func (l *leadership) checkLiveness(now time.Time) error {
 	if err := l.watchdog.Check(nil); err != nil {
 		return fmt.Errorf("leader election: %w", err)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if since := now.Sub(l.stoppingSince); !l.stoppingSince.IsZero() && since > maxScalerProgramStop {
+	if since := now.Sub(l.stoppingSince); !l.stoppingSince.IsZero() && since > maxLeaderStop {
 		return fmt.Errorf("the work of the last leadership has not ended for %s", since.Round(time.Second))
 	}
 	return nil
 }
 
-func (l *leadership) setScalerProgramStopping(since time.Time) {
+func (l *leadership) setStopping(since time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.stoppingSince = since
 }
 
-// runScalerProgramElection runs the election until ctx ends.
-func (l *leadership) runScalerProgramElection(ctx context.Context, c *command.Connection, namespace, name string) error {
+// runElection runs the election until ctx ends.
+func (l *leadership) runElection(ctx context.Context, c *command.Connection, namespace, name string) error {
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
 		Lock: &resourcelock.LeaseLock{
 			LeaseMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Client: c.Client.CoordinationV1(),
@@ -74,8 +74,8 @@ func (l *leadership) runScalerProgramElection(ctx context.Context, c *command.Co
 		},
 		LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod, ReleaseOnCancel: true, Name: name, WatchDog: l.watchdog,
 		Callbacks: leaderelection.LeaderCallbacks{
-			OnStartedLeading: func(leading context.Context) { l.setScalerProgramLeading(leading) },
-			OnStoppedLeading: func() { l.setScalerProgramLeading(nil) }, //nolint:staticcheck,contextcheck // no context: no leadership
+			OnStartedLeading: func(leading context.Context) { l.setLeading(leading) },
+			OnStoppedLeading: func() { l.setLeading(nil) }, //nolint:staticcheck,contextcheck // no context: no leadership
 			OnNewLeader: func(identity string) {
 				klog.FromContext(ctx).Info("Leader elected", "lease", l.leaseName, "leader", identity)
 				l.mu.Lock()
@@ -93,8 +93,8 @@ func (l *leadership) runScalerProgramElection(ctx context.Context, c *command.Co
 	return nil
 }
 
-// setScalerProgramLeading sets the context of the leadership, and wakes all waiters.
-func (l *leadership) setScalerProgramLeading(ctx context.Context) {
+// setLeading sets the context of the leadership, and wakes all waiters.
+func (l *leadership) setLeading(ctx context.Context) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.leadingContext = ctx
@@ -102,19 +102,19 @@ func (l *leadership) setScalerProgramLeading(ctx context.Context) {
 	l.changed = make(chan struct{})
 }
 
-// snapshotScalerProgramLeader returns the context of this process's leadership, the name of the leader, and a channel closed at the next change.
-func (l *leadership) snapshotScalerProgramLeader() (ctx context.Context, leader string, changed <-chan struct{}) {
+// snapshotLeader returns the context of this process's leadership, the name of the leader, and a channel closed at the next change.
+func (l *leadership) snapshotLeader() (ctx context.Context, leader string, changed <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.leadingContext, l.leaderName, l.changed
 }
 
-// runWhileScalerProgramLeads runs do whenever this process leads, until ctx ends.
-func (l *leadership) runWhileScalerProgramLeads(ctx context.Context, do func(context.Context) error) error {
+// runWhileLeading runs do whenever this process leads, until ctx ends.
+func (l *leadership) runWhileLeading(ctx context.Context, do func(context.Context) error) error {
 	for {
-		leading, _, changed := l.snapshotScalerProgramLeader()
+		leading, _, changed := l.snapshotLeader()
 		if leading != nil && leading.Err() == nil {
-			if err := l.runUntilScalerProgramStopsLeading(ctx, leading, do); err != nil {
+			if err := l.runUntilLeadershipEnds(ctx, leading, do); err != nil {
 				return err
 			}
 			if ctx.Err() != nil {
@@ -129,17 +129,17 @@ func (l *leadership) runWhileScalerProgramLeads(ctx context.Context, do func(con
 	}
 }
 
-// runUntilScalerProgramStopsLeading runs do until ctx or the leadership ends.
-func (l *leadership) runUntilScalerProgramStopsLeading(ctx, leading context.Context, do func(context.Context) error) error {
+// runUntilLeadershipEnds runs do until ctx or the leadership ends.
+func (l *leadership) runUntilLeadershipEnds(ctx, leading context.Context, do func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(leading, cancel)()
 	ending := make(chan struct{})
-	stopped := context.AfterFunc(ctx, func() { defer close(ending); l.setScalerProgramStopping(time.Now()) })
+	stopped := context.AfterFunc(ctx, func() { defer close(ending); l.setStopping(time.Now()) })
 	err := do(ctx)
 	if !stopped() { // it runs, or it has run
 		<-ending
-		l.setScalerProgramStopping(time.Time{})
+		l.setStopping(time.Time{})
 	}
 	return err
 }

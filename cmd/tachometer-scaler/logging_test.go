@@ -16,7 +16,7 @@ const asProgram = "TACHOMETER_TEST_PROGRAM"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
-		os.Exit(runScalerProgram(os.Args[1:], os.Stdout, os.Stderr)) //nolint:forbidigo // here the process is the program
+		os.Exit(executeScaler(os.Args[1:], os.Stdout, os.Stderr)) //nolint:forbidigo // here the process is the program
 	}
 	m.Run()
 }

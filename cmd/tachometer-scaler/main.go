@@ -16,14 +16,14 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/command"
 )
 
-func main() { os.Exit(runScalerProgram(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() { os.Exit(executeScaler(os.Args[1:], os.Stdout, os.Stderr)) }
 
-// runScalerProgram runs the program and returns its exit code, so that its deferred calls run before the exit.
-func runScalerProgram(args []string, out, errs io.Writer) int {
+// executeScaler runs the program and returns its exit code, so that its deferred calls run before the exit.
+func executeScaler(args []string, out, errs io.Writer) int {
 	defer logs.FlushLogs()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	g := newScalerProgramFlags(out, errs)
+	g := newScalerFlags(out, errs)
 	cmd := newScalerRootCommand(g)
 	cmd.SetArgs(args)
 	err := cmd.ExecuteContext(ctx)

@@ -24,7 +24,7 @@ import (
 // runScaler runs the program, and returns its output and exit code.
 func runScaler(args ...string) (out string, code int) {
 	var b bytes.Buffer
-	code = runScalerProgram(append([]string{}, args...), &b, &b) // for nil cobra takes the arguments of the test
+	code = executeScaler(append([]string{}, args...), &b, &b) // for nil cobra takes the arguments of the test
 	return b.String(), code
 }
 
@@ -109,7 +109,7 @@ var metricName = regexp.MustCompile(`fqName: "(tachometer_[a-z_]+)"`)
 func TestMetricsDocumented(t *testing.T) {
 	t.Parallel()
 	reg := prometheus.NewRegistry()
-	h := newScalerProgramHealthServer(newScalerProgramLeadership("a/b"))
+	h := newScalerHealthServer(newScalerLeadership("a/b"))
 	rollout.NewMetrics(reg)
 	controller.NewMetrics(reg)
 	surge.NewMetrics(reg)
@@ -148,7 +148,7 @@ func TestMetricsDocumented(t *testing.T) {
 func TestErrorsAreHarmlessText(t *testing.T) {
 	t.Parallel()
 	var out, errs bytes.Buffer
-	code := runScalerProgram([]string{"status", "--output", "a\x1b[2J\u009b\u202e"}, &out, &errs)
+	code := executeScaler([]string{"status", "--output", "a\x1b[2J\u009b\u202e"}, &out, &errs)
 	if code != command.ExitUsage || !strings.Contains(errs.String(), "a") || strings.ContainsAny(errs.String(), "\x1b\u009b\u202e") {
 		t.Errorf("exit %d: %q", code, errs.String())
 	}

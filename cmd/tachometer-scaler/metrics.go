@@ -4,12 +4,12 @@ package main
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// newScalerProgramLeaderGauge returns the gauge tachometer_scaler_leader.
-func newScalerProgramLeaderGauge(lead *leadership) prometheus.GaugeFunc {
+// newScalerLeaderGauge returns the gauge tachometer_scaler_leader.
+func newScalerLeaderGauge(lead *leadership) prometheus.GaugeFunc {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "tachometer_scaler_leader", Help: "1 if this replica leads, else 0.",
 	}, func() float64 {
-		if ctx, _, _ := lead.snapshotScalerProgramLeader(); ctx != nil {
+		if ctx, _, _ := lead.snapshotLeader(); ctx != nil {
 			return 1
 		}
 		return 0

@@ -26,8 +26,8 @@ type componentReloader struct {
 	queue  *notify.Queue // of the process: messages wait across changes of the configuration
 }
 
-// runScalerProgramReloader watches the configuration, and restarts the components for each valid one.
-func (s *componentReloader) runScalerProgramReloader(ctx context.Context, cfg *config.Config) error {
+// runReloader watches the configuration, and restarts the components for each valid one.
+func (s *componentReloader) runReloader(ctx context.Context, cfg *config.Config) error {
 	changes := make(chan *config.Config)
 	group, ctx := errgroup.WithContext(ctx)
 	data, err := filewatch.Read(s.runCommand.configFile)
@@ -36,7 +36,7 @@ func (s *componentReloader) runScalerProgramReloader(ctx context.Context, cfg *c
 	}
 	group.Go(func() error {
 		return filewatch.Watch(ctx, s.runCommand.configFile, data, func(data []byte, err error) {
-			if next := s.loadChangedScalerProgramConfig(ctx, data, err); next != nil {
+			if next := s.loadChangedConfig(ctx, data, err); next != nil {
 				select {
 				case changes <- next:
 				case <-ctx.Done():
@@ -45,20 +45,20 @@ func (s *componentReloader) runScalerProgramReloader(ctx context.Context, cfg *c
 		})
 	})
 	group.Go(func() error {
-		r := configRunner{prepare: prepareNextConfig, run: s.runScalerProgramComponents, record: s.health.recordScalerProgramConfigLoad}
+		r := configRunner{prepare: prepareNextConfig, run: s.runComponents, record: s.health.recordConfigLoad}
 		return r.runEachConfig(ctx, cfg, changes)
 	})
 	return group.Wait()
 }
 
-// loadChangedScalerProgramConfig loads a changed configuration, or returns nil for an invalid file: the previous configuration stays.
-func (s *componentReloader) loadChangedScalerProgramConfig(ctx context.Context, data []byte, err error) *config.Config {
+// loadChangedConfig loads a changed configuration, or returns nil for an invalid file: the previous configuration stays.
+func (s *componentReloader) loadChangedConfig(ctx context.Context, data []byte, err error) *config.Config {
 	var next *config.Config
 	if err == nil {
 		next, err = config.Load(data)
 	}
 	if err != nil {
-		s.health.recordScalerProgramConfigLoad(err, time.Now())
+		s.health.recordConfigLoad(err, time.Now())
 		klog.FromContext(ctx).Error(err, "Configuration rejected, keeping the previous one", "file", s.runCommand.configFile)
 		return nil
 	}

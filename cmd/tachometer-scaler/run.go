@@ -63,8 +63,8 @@ func (r *runCommand) addScalerRunFlags(f *pflag.FlagSet) {
 	logsapi.AddFlags(r.logging, f)
 }
 
-// loadScalerProgramConfig reads and validates a configuration file. Faults in the file end the program with command.ExitFailed.
-func loadScalerProgramConfig(file string) (*config.Config, error) {
+// loadScalerConfig reads and validates a configuration file. Faults in the file end the program with command.ExitFailed.
+func loadScalerConfig(file string) (*config.Config, error) {
 	data, err := filewatch.Read(file)
 	if err != nil {
 		return nil, command.UsageErrorf("%w", err)
@@ -78,7 +78,7 @@ func loadScalerProgramConfig(file string) (*config.Config, error) {
 
 // runScalerRunCommand runs tachometer-scaler run.
 func (r *runCommand) runScalerRunCommand(ctx context.Context) error {
-	cfg, err := loadScalerProgramConfig(r.configFile)
+	cfg, err := loadScalerConfig(r.configFile)
 	if err != nil {
 		return err
 	}
@@ -98,30 +98,30 @@ func (r *runCommand) runScalerRunCommand(ctx context.Context) error {
 	}
 	c.Mapper = kube.NewLazyRESTMapper(c.Client.Discovery()) // finds the kinds that are installed later
 	if r.leaseNamespace == "" {
-		r.leaseNamespace = readScalerProgramNamespace(c.Namespace)
+		r.leaseNamespace = readScalerNamespace(c.Namespace)
 	}
 	klog.FromContext(ctx).Info("Scaler started", "version", version.String())
-	if err := r.serveScalerProgram(ctx, c, cfg); err != nil {
+	if err := r.serveScaler(ctx, c, cfg); err != nil {
 		return err
 	}
 	klog.FromContext(ctx).Info("Scaler stopped")
 	return nil
 }
 
-// serveScalerProgram runs health server, election and components until ctx ends or a part fails.
-func (r *runCommand) serveScalerProgram(ctx context.Context, c *command.Connection, cfg *config.Config) error {
-	lead := newScalerProgramLeadership(r.leaseNamespace + "/" + r.leaseName)
-	health := newScalerProgramHealthServer(lead)
+// serveScaler runs health server, election and components until ctx ends or a part fails.
+func (r *runCommand) serveScaler(ctx context.Context, c *command.Connection, cfg *config.Config) error {
+	lead := newScalerLeadership(r.leaseNamespace + "/" + r.leaseName)
+	health := newScalerHealthServer(lead)
 	queue := notify.NewQueue(nil, notify.QueueOptions{Registerer: health.registry})
 	reloader := &componentReloader{runCommand: r, Connection: c, lead: lead, health: health, queue: queue}
 	group, ctx := errgroup.WithContext(ctx)
 	posting, posted := context.WithCancel(context.WithoutCancel(ctx)) // the queue outlives the components, which post to it
 	group.Go(func() error { return queue.Run(posting) })
-	group.Go(func() error { return health.serveScalerProgramHealth(ctx, r.healthAddress) })
-	group.Go(func() error { return lead.runScalerProgramElection(ctx, c, r.leaseNamespace, r.leaseName) })
+	group.Go(func() error { return health.serveHealth(ctx, r.healthAddress) })
+	group.Go(func() error { return lead.runElection(ctx, c, r.leaseNamespace, r.leaseName) })
 	group.Go(func() error {
 		defer posted()
-		return reloader.runScalerProgramReloader(ctx, cfg)
+		return reloader.runReloader(ctx, cfg)
 	})
 	return group.Wait()
 }
@@ -129,8 +129,8 @@ func (r *runCommand) serveScalerProgram(ctx context.Context, c *command.Connecti
 // namespaceFile holds the namespace of a pod.
 const namespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
-// readScalerProgramNamespace returns the namespace of the pod, or fallback outside of a pod.
-func readScalerProgramNamespace(fallback string) string {
+// readScalerNamespace returns the namespace of the pod, or fallback outside of a pod.
+func readScalerNamespace(fallback string) string {
 	if data, err := os.ReadFile(namespaceFile); err == nil && len(data) > 0 {
 		return strings.TrimSpace(string(data))
 	}

@@ -51,7 +51,7 @@ func (g *globalFlags) runScalerPreviewCommand(file, next, from string) error {
 	if err != nil {
 		return err
 	}
-	c, err := loadScalerProgramConfig(file)
+	c, err := loadScalerConfig(file)
 	if err != nil {
 		return err
 	}

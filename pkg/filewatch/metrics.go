@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
 // Metrics holds the self-metrics of a configuration file, the same three in every program.
@@ -13,20 +14,17 @@ type Metrics struct {
 
 // NewMetrics returns the metrics of a program ("adapter", "scaler"), registered with r; a nil r registers nothing.
 func NewMetrics(r prometheus.Registerer, program string) *Metrics {
+	f := promauto.With(r)
 	gauge := func(name, help string) prometheus.Gauge {
-		return prometheus.NewGauge(prometheus.GaugeOpts{
+		return f.NewGauge(prometheus.GaugeOpts{
 			Name: "tachometer_config_" + name, Help: help, ConstLabels: prometheus.Labels{"program": program},
 		})
 	}
-	m := &Metrics{
+	return &Metrics{
 		generation:  gauge("generation", "Configurations applied since the start."),
 		lastSuccess: gauge("last_success_timestamp_seconds", "When the active configuration was read."),
 		faults:      gauge("faults", "Faults in the newest configuration file; above 0 the previous one stays active."),
 	}
-	if r != nil {
-		r.MustRegister(m.generation, m.lastSuccess, m.faults)
-	}
-	return m
 }
 
 // RecordApplied counts a configuration that became active at now. The generation is set last: a reader that sees it also sees the other metrics.

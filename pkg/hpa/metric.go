@@ -14,7 +14,6 @@ import (
 
 var errNoAnswer = errors.New("no answer of the metrics API is given")
 
-// decideMetric returns the decision of one metric.
 func decideMetric(in Input, s Settings, index int) MetricDecision {
 	spec, answer := in.HPA.Spec.Metrics[index], Answer{Err: errNoAnswer}
 	if index < len(in.Answers) {

@@ -36,17 +36,17 @@ func (b *inputBuilder) findMissingInput(replicas int32, before *explainapi.Statu
 		at := b.findRecordedMetric(m)
 		switch {
 		case at < 0 && b.isUsageOfAnotherType(m):
-			return fmt.Sprintf("the record has %s in the terms of the recorded target alone, and the other target is of another type", MetricName(m))
+			return fmt.Sprintf("the record has %s in the terms of the recorded target alone, and the other target is of another type", nameReplayedMetric(m))
 		case at < 0:
-			return fmt.Sprintf("metric %s is not in the recorded spec", MetricName(m))
+			return fmt.Sprintf("metric %s is not in the recorded spec", nameReplayedMetric(m))
 		case m.Resource != nil || m.ContainerResource != nil:
 			if at >= len(b.decision.Status.Current) {
-				return fmt.Sprintf("metric %s is not in the status", MetricName(m))
+				return fmt.Sprintf("metric %s is not in the status", nameReplayedMetric(m))
 			}
 		case b.findRead(at) == nil:
-			return fmt.Sprintf("no read of %s is in the record", MetricName(m))
+			return fmt.Sprintf("no read of %s is in the record", nameReplayedMetric(m))
 		case b.findRead(at).Truncated:
-			return fmt.Sprintf("the record has only the first %d values of %s", len(b.findRead(at).Values), MetricName(m))
+			return fmt.Sprintf("the record has only the first %d values of %s", len(b.findRead(at).Values), nameReplayedMetric(m))
 		}
 	}
 	return ""
@@ -278,8 +278,8 @@ func countPresentPods(pods []*corev1.Pod) int32 {
 	return n
 }
 
-// MetricName returns the name of a metric.
-func MetricName(m *autoscalingv2.MetricSpec) string {
+// nameReplayedMetric returns the name of a metric, for people.
+func nameReplayedMetric(m *autoscalingv2.MetricSpec) string {
 	switch {
 	case m.Pods != nil:
 		return m.Pods.Metric.Name

@@ -175,7 +175,7 @@ func IsRateName(name string) bool { return rateName.MatchString(name) }
 // isLoadedByPods judges a metric by its name and by the labels of its selector, as a summary has them. A rate is a load, also of a
 // histogram's counters.
 func isLoadedByPods(m *autoscalingv2.MetricSpec) bool {
-	name := MetricName(m)
+	name := nameReplayedMetric(m)
 	if IsRateName(name) {
 		return false
 	}
@@ -196,7 +196,7 @@ func (b *inputBuilder) checkLoadIndependence() error {
 	for i := range b.spec.Metrics {
 		if m := &b.spec.Metrics[i]; isLoadedByPods(m) {
 			return fmt.Errorf("metric %s depends on the number of pods, so that its values with another number are not in the record: "+
-				"replay can compare specs that decide alike, or metrics that are a share of a load, such as a rate", MetricName(m))
+				"replay can compare specs that decide alike, or metrics that are a share of a load, such as a rate", nameReplayedMetric(m))
 		}
 	}
 	return nil

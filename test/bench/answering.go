@@ -162,7 +162,7 @@ func (a *answering) profileAPIReads(ctx context.Context, one *answer, r *reader,
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_, _ = r.readAPIAtRate(ctx, q, 0, patience) // ends with cancel
+		_, _ = r.readAPIAtRate(ctx, q, 0, processTimeout) // ends with cancel
 	}()
 	aside := &http.Client{Transport: &http.Transport{TLSClientConfig: a.trust.Clone(), DisableKeepAlives: true}}
 	profile, err := fetchBenchPage(ctx, aside, a.base+"/debug/pprof/profile?seconds=10")

@@ -16,11 +16,12 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/tachometer-metrics/tachometer/pkg/retry"
 	"github.com/tachometer-metrics/tachometer/test/bench/internal/host"
 )
 
-// patience bounds the start and the end of a process.
-const patience = 60 * time.Second
+// processTimeout bounds the start and the end of a process.
+const processTimeout = 60 * time.Second
 
 // process is a child of this process.
 type process struct {
@@ -83,7 +84,7 @@ func (p *process) awaitBenchChildExit() {
 // endBenchChild stops the process and waits for its end.
 func (p *process) endBenchChild() {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
-	late := time.AfterFunc(patience, func() { _ = p.cmd.Process.Kill() })
+	late := time.AfterFunc(processTimeout, func() { _ = p.cmd.Process.Kill() })
 	defer late.Stop()
 	<-p.done
 	if p.log != nil {
@@ -109,9 +110,9 @@ func (p *process) awaitBenchChildOK(ctx context.Context, client *http.Client, ur
 	})
 }
 
-// pollBenchUntil calls try until it succeeds or patience ends.
+// pollBenchUntil calls try until it succeeds or processTimeout ends.
 func pollBenchUntil(ctx context.Context, try func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, processTimeout)
 	defer cancel()
 	for {
 		err := try()
@@ -126,14 +127,10 @@ func pollBenchUntil(ctx context.Context, try func() error) error {
 
 // sleepInBench waits, or returns ctx's error.
 func sleepInBench(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
+	if !retry.Sleep(ctx, d) {
 		return ctx.Err()
-	case <-timer.C:
-		return nil
 	}
+	return nil
 }
 
 // fetchBenchPage reads a page; a status other than 200 is an error.

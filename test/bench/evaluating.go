@@ -126,7 +126,7 @@ func (e *evaluating) ownEvaluator(mine *store.Store, window string, pods []strin
 	if err != nil {
 		return nil, err
 	}
-	engine := query.New(mine, query.Options{Timeout: patience})
+	engine := query.New(mine, query.Options{Timeout: processTimeout})
 	return func(ctx context.Context) (int, error) {
 		values, err := engine.Evaluate(ctx, rule.Query{Rule: r, Namespace: namespace, Objects: pods}, e.now)
 		return len(values), err

@@ -85,7 +85,7 @@ func (m *memory) measurePopulation(ctx context.Context, h *holding) (err error) 
 		return err
 	}
 	defer a.adapter.endBenchChild()
-	client := &http.Client{Timeout: patience, Transport: &http.Transport{TLSClientConfig: a.trust, DisableKeepAlives: true}}
+	client := &http.Client{Timeout: processTimeout, Transport: &http.Transport{TLSClientConfig: a.trust, DisableKeepAlives: true}}
 	if err := m.fillBenchStore(ctx, client, a.base, h); err != nil {
 		log, _ := os.ReadFile(a.adapter.log.Name())
 		return fmt.Errorf("wait for samples: %w; log of the adapter: %s", err, log[max(0, len(log)-2000):])

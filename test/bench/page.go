@@ -89,7 +89,6 @@ func (s *service) renderBenchPage(query string) []byte {
 	return answer.Body.Bytes()
 }
 
-// countPageSeries counts the series of a page.
 func countPageSeries(page []byte) int {
 	return bytes.Count(page, []byte("\n")) - bytes.Count(page, []byte("\n#")) - 1 // the page begins with a comment
 }

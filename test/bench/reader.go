@@ -32,7 +32,7 @@ func newAPIReader(base string, trust *tls.Config, protocol string) *reader {
 		protocols := new(http.Protocols)
 		protocols.SetHTTP1(protocol == http1)
 		protocols.SetHTTP2(protocol == http2)
-		r.clients = append(r.clients, &http.Client{Timeout: patience, Transport: &http.Transport{
+		r.clients = append(r.clients, &http.Client{Timeout: processTimeout, Transport: &http.Transport{
 			TLSClientConfig: trust.Clone(), Protocols: protocols, MaxConnsPerHost: 1, MaxIdleConnsPerHost: 1,
 		}})
 	}
@@ -92,15 +92,14 @@ func (l latencies) apiLatencyQuantile(q float64) time.Duration {
 func (r *reader) readAPIAtRate(ctx context.Context, q question, rate int, d time.Duration) (latencies, error) {
 	all := make([]latencies, len(r.clients))
 	begin := time.Now()
+	var gap time.Duration // between two reads of a connection
+	if rate > 0 {
+		gap = time.Second * time.Duration(len(r.clients)) / time.Duration(rate)
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	for i, client := range r.clients {
 		group.Go(func() error {
-			due := begin
-			var gap time.Duration
-			if rate > 0 {
-				gap = time.Second * time.Duration(len(r.clients)) / time.Duration(rate)
-				due = due.Add(gap * time.Duration(i) / time.Duration(len(r.clients)))
-			}
+			due := begin.Add(gap * time.Duration(i) / time.Duration(len(r.clients)))
 			for ; due.Sub(begin) < d && time.Since(begin) < d; due = due.Add(gap) {
 				if rate == 0 {
 					due = time.Now()

@@ -63,7 +63,7 @@ func serveBenchUntilDone(ctx context.Context, listener net.Listener, handler htt
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: patience}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: processTimeout}
 	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
 	fmt.Println(port)
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {

@@ -180,7 +180,7 @@ func (s *scraping) watchScraper(ctx context.Context, r *result, steady time.Dura
 
 // profileScraper keeps a CPU profile, taken after the measurement, which it would disturb.
 func (s *scraping) profileScraper(ctx context.Context, control, file string) error {
-	patient := &http.Client{Timeout: patience}
+	patient := &http.Client{Timeout: processTimeout}
 	profile, err := fetchBenchPage(ctx, patient, "http://"+control+"/debug/pprof/profile?seconds=10")
 	if err != nil {
 		return err
@@ -188,15 +188,15 @@ func (s *scraping) profileScraper(ctx context.Context, control, file string) err
 	return os.WriteFile(file, profile, 0o600)
 }
 
-// sight is a reading from outside at a moment.
-type sight struct {
+// scraperReading is a reading from outside at a moment.
+type scraperReading struct {
 	served   int64
 	failed   float64 // scrapes by the adapter
 	lateness histogram
 }
 
-func (s *scraping) readScraper(ctx context.Context, name, pages, control string) (sight, error) {
-	var now sight
+func (s *scraping) readScraper(ctx context.Context, name, pages, control string) (scraperReading, error) {
+	var now scraperReading
 	served, err := fetchBenchPage(ctx, s.client, "http://127.0.0.1:"+pages+"/served")
 	if err == nil {
 		now.served, err = strconv.ParseInt(string(served), 10, 64)

@@ -99,14 +99,14 @@ func (run *agreementRun) compareBubble(t *testing.T, minor int) {
 // compareHPA compares an HPA's decisions over some turns, so that history matters.
 func (run *agreementRun) compareHPA(t *testing.T, g caseGenerator, s hpa.Settings, rig *controllerRig) {
 	in := hpa.Input{HPA: g.generateHPA(s), SpecReplicas: g.Int32N(12)}
-	defer func() { rig.forget(in.HPA) }()
+	defer func() { rig.forgetHPA(in.HPA) }()
 	for range 1 + g.IntN(20) {
 		turn := time.Duration(g.IntN(pick(g, 2, 20, 400))) * time.Second / time.Duration(pick(g, 1, 1, 3))
 		time.Sleep(turn) //nolint:forbidigo // in a synctest bubble
 		in.Now = time.Now()
 		g.moveOn(&in)
 		d := hpa.Decide(in, s)
-		err := rig.turn(in)
+		err := rig.decideOnce(in)
 		run.decisions++
 		run.note(in, d)
 		if difference := describeDifference(in, d, rig, err); difference != "" {

@@ -235,7 +235,6 @@ func (g caseGenerator) disturbStatus(p *corev1.Pod, now time.Time) {
 
 var errGenerated = errors.New("the API answers 503")
 
-// generateAnswer returns an answer for a metric.
 func (g caseGenerator) generateAnswer(spec autoscalingv2.MetricSpec, pods []*corev1.Pod, current int32, now time.Time) hpa.Answer {
 	if g.maybe(25) {
 		return hpa.Answer{Err: errGenerated}

@@ -73,8 +73,8 @@ func newControllerRig(s hpa.Settings) (rig *controllerRig, stop func()) {
 	}
 }
 
-// turn lets the controller decide once.
-func (r *controllerRig) turn(in hpa.Input) error {
+// decideOnce lets the controller decide once.
+func (r *controllerRig) decideOnce(in hpa.Input) error {
 	r.wroteScale, r.wroteStatus, r.event, r.asked, r.answers = false, nil, nil, 0, listAskedAnswers(in)
 	r.scale.Spec.Replicas, r.scale.Status.Replicas, r.scale.Status.Selector = in.SpecReplicas, in.StatusReplicas, "app=a"
 	_ = r.hpas.Replace([]any{in.HPA}, "")
@@ -110,8 +110,8 @@ func listAskedAnswers(in hpa.Input) []hpa.Answer {
 	return asked
 }
 
-// forget makes the controller forget an HPA with its history.
-func (r *controllerRig) forget(h *autoscalingv2.HorizontalPodAutoscaler) {
+// forgetHPA makes the controller forget an HPA with its history.
+func (r *controllerRig) forgetHPA(h *autoscalingv2.HorizontalPodAutoscaler) {
 	_ = r.hpas.Replace(nil, "")
 	deleteHPA(r.controller, h)
 	_, _ = reconcileHPAKey(r.controller, context.Background(), h.Namespace+"/"+h.Name)

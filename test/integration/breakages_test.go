@@ -148,7 +148,7 @@ func findAutoscalerFault(report *doctor.Report, namespace string) *doctor.Check 
 
 // TestBreakages: doctor names each breakage first, with the command that mends it; without one it finds nothing.
 func TestBreakages(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	for name, b := range breakages {
 		t.Run(name, func(t *testing.T) {
@@ -184,7 +184,7 @@ func TestBreakages(t *testing.T) {
 
 // TestMissingRights: doctor names the right that the HPA controller lacks. It is not parallel: the controller reads no metric meanwhile.
 func TestMissingRights(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	namespace := newNamespace(t)
 	newScaled(t, namespace)
 	roles := client.RbacV1().ClusterRoles()

@@ -9,7 +9,7 @@ import (
 
 // TestHoldColumns: kubectl get prints a hold's workload, replicas, state, end and owner, under the resource's name and its short name, and more with -o wide.
 func TestHoldColumns(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	namespace := newNamespace(t)
 	object := strings.ReplaceAll(launchHold, "NAMESPACE", namespace)

@@ -22,7 +22,7 @@ import (
 // TestDashboards lets a real Prometheus scrape two adapters, of which one has this Prometheus as its backend, while an HPA follows a load. Every
 // query of the dashboards over the adapter's own metrics then has data; test/monitoring tests those over kube-state-metrics.
 func TestDashboards(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	namespace := newNamespace(t)
 	second := *tacho

@@ -15,7 +15,7 @@ import (
 
 // TestTooManyMetrics creates an HPA with more metrics than the adapter serves for one: an Event on the HPA says so.
 func TestTooManyMetrics(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	namespace := newNamespace(t)
 	hpa := &autoscalingv2.HorizontalPodAutoscaler{

@@ -8,7 +8,7 @@ import (
 
 // TestExampleManifests: a real API server takes each object of manifests/examples. The configurations there are checked beside their programs.
 func TestExampleManifests(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	namespace := newNamespace(t)
 	files, err := filepath.Glob("../../manifests/examples/*.yaml")

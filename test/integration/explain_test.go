@@ -135,7 +135,7 @@ func checkDecisions(t *testing.T, namespace string, history *statusHistory) {
 
 // TestDecisionsAgree: the record gives each decision of the real controller again, for an autoscaler without windows.
 func TestDecisionsAgree(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	namespace := newNamespace(t)
 	k := newKubelet(t, namespace)
@@ -170,7 +170,7 @@ func TestDecisionsAgree(t *testing.T) {
 // TestTwoReplicas: reads that reached different replicas are one record, whichever replica is asked. It is not parallel: a second adapter
 // scrapes every pod too.
 func TestTwoReplicas(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	namespace := newNamespace(t)
 	k := newKubelet(t, namespace)
 	k.load.Store(3000)

@@ -55,7 +55,7 @@ func describeMetrics(list *explainapi.MetricList) string {
 // TestExposedMetrics: who may view a namespace sees the families that its pods expose before anybody demands one of them, without a right to
 // read pages and without a value; others see nothing, and pods that are not to be scraped are not read.
 func TestExposedMetrics(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	namespace := newNamespace(t)
 	const text = "# HELP http_requests_total Requests.\n# TYPE http_requests_total counter\nhttp_requests_total{tenant=\"secret-label\"} 987654\n" +

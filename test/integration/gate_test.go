@@ -38,7 +38,7 @@ spec:
 // TestGates: a route's weights and a Service's selector admit traffic and shut it out again, including a kind that was installed
 // after the scaler's start.
 func TestGates(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	namespace := newNamespace(t)
 	objects := newDynamicClient(t)
@@ -112,7 +112,7 @@ func createRoute(t *testing.T, objects dynamic.Interface, namespace string) dyna
 // TestGateKeepsEdits: a person's rule, added between two steps of a gate, stays at the next step and after the gate is shut, wherever it is, and with or
 // without actions that shut the gate.
 func TestGateKeepsEdits(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	for name, c := range map[string]struct {
 		place, backend string // of the person's rule

@@ -8,9 +8,7 @@ import (
 	"testing"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -21,7 +19,7 @@ const perPod = 2000
 
 // TestHPA: the real HPA controller follows a load up and down, and holds without its metric.
 func TestHPA(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	namespace := newNamespace(t)
 	k := newKubelet(t, namespace)
@@ -143,39 +141,21 @@ func conditions(h *autoscalingv2.HorizontalPodAutoscaler) string {
 // newScaled creates a Deployment of two pods and an HPA on it.
 func newScaled(t *testing.T, namespace string) {
 	t.Helper()
-	labels := map[string]string{"app": "web"}
-	meta := metav1.ObjectMeta{Name: "web", Namespace: namespace}
-	_, err := client.AppsV1().Deployments(namespace).Create(t.Context(), &appsv1.Deployment{
-		ObjectMeta: meta,
-		Spec: appsv1.DeploymentSpec{
-			Replicas: new(int32(2)), Selector: &metav1.LabelSelector{MatchLabels: labels},
-			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: podSpec()},
-		},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	newDeployment(t, namespace, "web", 2, podSpec())
 	// Longer than the window for this load (three scrapes), and than the controller's period: while pods come and go, means over that
 	// time mix old shares with a new number of pods.
 	settle := &autoscalingv2.HPAScalingRules{StabilizationWindowSeconds: new(int32(4))}
-	_, err = client.AutoscalingV2().HorizontalPodAutoscalers(namespace).Create(t.Context(), &autoscalingv2.HorizontalPodAutoscaler{
-		ObjectMeta: meta,
-		Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
-			ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: "web"},
-			MinReplicas:    new(int32(2)), MaxReplicas: 10,
-			Behavior: &autoscalingv2.HorizontalPodAutoscalerBehavior{ScaleUp: settle, ScaleDown: settle},
-			Metrics: []autoscalingv2.MetricSpec{{
-				Type: autoscalingv2.PodsMetricSourceType,
-				Pods: &autoscalingv2.PodsMetricSource{
-					Metric: autoscalingv2.MetricIdentifier{Name: requests, Selector: counted()},
-					Target: autoscalingv2.MetricTarget{Type: autoscalingv2.AverageValueMetricType, AverageValue: resource.NewQuantity(perPod, resource.DecimalSI)},
-				},
-			}},
-		},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	createAutoscaler(t, namespace, "web", autoscalingv2.HorizontalPodAutoscalerSpec{
+		MinReplicas: new(int32(2)), MaxReplicas: 10,
+		Behavior: &autoscalingv2.HorizontalPodAutoscalerBehavior{ScaleUp: settle, ScaleDown: settle},
+		Metrics: []autoscalingv2.MetricSpec{{
+			Type: autoscalingv2.PodsMetricSourceType,
+			Pods: &autoscalingv2.PodsMetricSource{
+				Metric: autoscalingv2.MetricIdentifier{Name: requests, Selector: counted()},
+				Target: autoscalingv2.MetricTarget{Type: autoscalingv2.AverageValueMetricType, AverageValue: resource.NewQuantity(perPod, resource.DecimalSI)},
+			},
+		}},
+	})
 }
 
 // counted selects the series of a kubelet's load on its pages, with every operator of an HPA.

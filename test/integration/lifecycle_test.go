@@ -21,7 +21,7 @@ const atOnce = 3 * time.Second
 // TestEndedPods ends pods in every way while their pages continue to count: the adapter omits them at once. It is not parallel,
 // because it counts targets.
 func TestEndedPods(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	others, err := tacho.counted(t.Context(), "tachometer_scrape_targets")
 	if err != nil {
 		t.Fatal(err)

@@ -93,8 +93,8 @@ func possible() error {
 	return probe.Close()
 }
 
-// need skips t without a cluster.
-func need(t *testing.T) {
+// requireCluster skips t without a cluster.
+func requireCluster(t *testing.T) {
 	t.Helper()
 	if why != nil {
 		t.Skipf("SKIPPED: %v", why)

@@ -15,7 +15,7 @@ const outage = 5 * time.Second
 // during the outage, it waits, and serves right values when the API server is back. The test is not parallel, because all tests share
 // the API server.
 func TestOutage(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	namespace := newNamespace(t)
 	want := map[string]float64{"a": 1200, "b": 800}
 	for name, rate := range want {

@@ -121,7 +121,7 @@ func labelList(n int) string {
 
 // TestBadPages scrapes pods with pages that must not be used beside pods with good ones.
 func TestBadPages(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	namespace := newNamespace(t)
 	want := map[string]float64{"good-1": 1200, "good-2": 800}

@@ -43,7 +43,7 @@ func caBundle(ctx context.Context, name string) ([]byte, error) {
 
 // TestVerified looks for ways around the verification of the adapter's certificate.
 func TestVerified(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	out, err := shared.Kubectl(t.Context(), "get", "apiservices", "-o", "yaml")
 	if err != nil {
@@ -76,7 +76,7 @@ func TestVerified(t *testing.T) {
 
 // TestBundleRestored overwrites a caBundle of the adapter.
 func TestBundleRestored(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	const name = "v1beta1.external.metrics.k8s.io" // not read by any other test
 	before, err := caBundle(t.Context(), name)
@@ -103,7 +103,7 @@ func TestBundleRestored(t *testing.T) {
 // TestDiscoveryDocuments reads the discovery lists of the aggregated APIs. No other test changes the demand meanwhile, as it does not
 // run in parallel.
 func TestDiscoveryDocuments(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	for _, version := range []string{"v1beta1", "v1beta2"} {
 		path := "/apis/custom.metrics.k8s.io/" + version
 		first, err := admin.raw(t.Context(), path)
@@ -131,7 +131,7 @@ func TestDiscoveryDocuments(t *testing.T) {
 
 // TestRights reads with and without the right that the manifests give to users with the view right in a namespace.
 func TestRights(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	namespace := newNamespace(t)
 	newPod(t, namespace, "web", nil, newCounter(1000))

@@ -31,7 +31,7 @@ spec:
 // TestNewResource adds a resource that the cluster did not have when the adapter started. Its metric is the sum over the pods that
 // its scale subresource selects; the shipped rights suffice to find them.
 func TestNewResource(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	namespace := newNamespace(t)
 	newPod(t, namespace, "one", map[string]string{"app": "gadget"}, newCounter(1000))

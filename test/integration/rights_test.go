@@ -243,7 +243,7 @@ func readAskedRights(file, user string) ([]right, error) {
 
 // TestObjectsThatSelect reads a metric of each kind of object whose own selector the adapter has the right to read.
 func TestObjectsThatSelect(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	ctx, namespace := t.Context(), newNamespace(t)
 	labels := map[string]string{"app": "web"}

@@ -50,7 +50,7 @@ func (k *killer) RoundTrip(r *http.Request) (*http.Response, error) {
 // TestKilledAtEveryStep kills a process before, or right after, its n-th write; another process finishes the work. It covers the way
 // up, the way back after bad pods, and the way down, each with and without an autoscaler.
 func TestKilledAtEveryStep(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	for _, autoscaled := range []bool{true, false} {
 		for way, passed := range map[string]bool{"up": true, "rolled back": false} {
@@ -69,17 +69,17 @@ func killedAtEach(t *testing.T, autoscaled, passed, after bool) {
 	t.Helper()
 	namespace := newNamespace(t)
 	workload := newWorkload(t, namespace, autoscaled)
-	before := mustLook(t, namespace)
+	before := mustReadWorld(t, namespace)
 	const top = 5 // few pods suffice: the test is about the steps
 	few := sale()
 	few.Replicas = top
 	for n, died := int64(0), true; died; n++ {
 		h := &heard{}
-		died = killed(t, workload, few, h, passed, after, n)
-		whole := newEngine(t, h, passed, nil)
-		again(t, whole, workload, few)
-		r := drive(t.Context(), t, whole, workload, settled)
-		now := mustLook(t, namespace)
+		died = applyUntilKilled(t, workload, few, h, passed, after, n)
+		whole := newEngineWith(t, workload, h, passed, nil)
+		whole.applyAgain(few)
+		r := whole.drive(settled)
+		now := mustReadWorld(t, namespace)
 		switch {
 		case passed && (now.Replicas != top || autoscaled && now.MinReplicas != top || r.FindHold("event/sale").Status.State != hold.Open || h.count("open") == 0):
 			t.Fatalf("killed at write %d, another came to %+v, gate %v, %+v", n, now, h.actions, r.Holds)
@@ -89,41 +89,41 @@ func killedAtEach(t *testing.T, autoscaled, passed, after bool) {
 		if n > 30 {
 			t.Fatal("more writes than there are steps")
 		}
-		killedReleasing(t, workload, h, passed, after, n)
-		drive(t.Context(), t, whole, workload, unheld)
-		if diff := cmp.Diff(before, mustLook(t, namespace)); diff != "" {
+		releaseUntilKilled(t, workload, h, passed, after, n)
+		whole.drive(unheld)
+		if diff := cmp.Diff(before, mustReadWorld(t, namespace)); diff != "" {
 			t.Fatalf("killed at write %d, not what was there (-want +got):\n%s", n, diff)
 		}
-		fewer(t, namespace)
+		awaitFewPods(t, namespace)
 	}
 }
 
-// again delivers the event again, as its sender does, until the hold is stored.
-func again(t *testing.T, e *rollout.Engine, workload hold.Workload, h hold.Hold) {
-	t.Helper()
-	eventually(t, 20*time.Second, func(ctx context.Context) error {
-		_, err := e.ApplyHold(ctx, workload, h)
+// applyAgain delivers the event again, as its sender does, until the hold is stored.
+func (e workloadEngine) applyAgain(h hold.Hold) {
+	e.t.Helper()
+	eventually(e.t, 20*time.Second, func(ctx context.Context) error {
+		_, err := e.ApplyHold(ctx, e.workload, h)
 		if err != nil {
-			_, _ = e.ReconcileOnce(ctx, workload, time.Now())
+			_, _ = e.ReconcileOnce(ctx, e.workload, time.Now())
 		}
 		return err
 	})
 }
 
-// mortal returns a process that dies at its n-th write, and the context that ends with it.
-func mortal(t *testing.T, h *heard, passed, after bool, n int64) (context.Context, *killer, *rollout.Engine) {
+// newMortalEngine returns a process that dies at its n-th write, and the context that ends with it.
+func newMortalEngine(t *testing.T, workload hold.Workload, h *heard, passed, after bool, n int64) (context.Context, *killer, workloadEngine) {
 	t.Helper()
 	ctx, kill := context.WithCancelCause(t.Context())
 	t.Cleanup(func() { kill(nil) })
 	k := &killer{after: after, kill: kill}
 	k.left.Store(n)
-	return ctx, k, newEngine(t, h, passed, func(next http.RoundTripper) http.RoundTripper { k.RoundTripper = next; return k })
+	return ctx, k, newEngineWith(t, workload, h, passed, func(next http.RoundTripper) http.RoundTripper { k.RoundTripper = next; return k })
 }
 
-// killed runs a process that dies at its n-th write; it reports whether the process reached that write.
-func killed(t *testing.T, workload hold.Workload, few hold.Hold, h *heard, passed, after bool, n int64) bool {
+// applyUntilKilled runs a process that dies at its n-th write; it reports whether the process reached that write.
+func applyUntilKilled(t *testing.T, workload hold.Workload, few hold.Hold, h *heard, passed, after bool, n int64) bool {
 	t.Helper()
-	ctx, k, e := mortal(t, h, passed, after, n)
+	ctx, k, e := newMortalEngine(t, workload, h, passed, after, n)
 	if _, err := e.ApplyHold(ctx, workload, few); err == nil {
 		_, err = e.Reconcile(ctx, workload, settled, rollout.Observer{})
 		if err != nil && !k.dead.Load() {
@@ -133,22 +133,22 @@ func killed(t *testing.T, workload hold.Workload, few hold.Hold, h *heard, passe
 	return k.dead.Load()
 }
 
-// killedReleasing is like killed, for the way down.
-func killedReleasing(t *testing.T, workload hold.Workload, h *heard, passed, after bool, n int64) {
+// releaseUntilKilled is like applyUntilKilled, for the way down.
+func releaseUntilKilled(t *testing.T, workload hold.Workload, h *heard, passed, after bool, n int64) {
 	t.Helper()
-	ctx, k, e := mortal(t, h, passed, after, n)
+	ctx, k, e := newMortalEngine(t, workload, h, passed, after, n)
 	if _, err := e.EndHolds(ctx, workload, all); err == nil {
 		_, _ = e.Reconcile(ctx, workload, unheld, rollout.Observer{})
 	}
 	if k.dead.Load() { // the user repeats the release
-		if _, err := newEngine(t, h, passed, nil).EndHolds(t.Context(), workload, all); err != nil {
+		if _, err := newEngineWith(t, workload, h, passed, nil).EndHolds(t.Context(), workload, all); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-// fewer waits until the pods of the previous round are gone, so that only the next round's pods are new.
-func fewer(t *testing.T, namespace string) {
+// awaitFewPods waits until the pods of the previous round are gone, so that only the next round's pods are new.
+func awaitFewPods(t *testing.T, namespace string) {
 	t.Helper()
 	eventually(t, 20*time.Second, func(ctx context.Context) error {
 		pods, err := client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})

@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -11,7 +12,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -122,8 +122,21 @@ func (h *heard) forget() {
 	h.told = nil
 }
 
-// newEngine returns the engine of a new process, whose requests go through wrap; nil: unchanged.
-func newEngine(t *testing.T, h *heard, passed bool, wrap func(http.RoundTripper) http.RoundTripper) *rollout.Engine {
+// workloadEngine is the engine of a process, with which a test holds one workload.
+type workloadEngine struct {
+	*rollout.Engine
+	t        *testing.T
+	workload hold.Workload
+}
+
+// newEngine returns the engine of a new process, whose verifications pass.
+func newEngine(t *testing.T, workload hold.Workload, h *heard) workloadEngine {
+	t.Helper()
+	return newEngineWith(t, workload, h, true, nil)
+}
+
+// newEngineWith returns the engine of a new process, whose verifications pass or not, and whose requests go through wrap; nil: unchanged.
+func newEngineWith(t *testing.T, workload hold.Workload, h *heard, passed bool, wrap func(http.RoundTripper) http.RoundTripper) workloadEngine {
 	t.Helper()
 	config, err := clientcmd.BuildConfigFromFlags("", shared.Kubeconfig())
 	if err != nil {
@@ -145,28 +158,18 @@ func newEngine(t *testing.T, h *heard, passed bool, wrap func(http.RoundTripper)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return rollout.New(rollout.Options{
+	e := rollout.New(rollout.Options{
 		Cluster: &rollout.LiveCluster{Client: typed, Dynamic: objects, Mapper: mapper, Holds: holds},
 		Checker: verdicts{passed}, Gates: h, Notifier: h, Identity: t.Name(),
 	})
+	return workloadEngine{e, t, workload}
 }
 
 // newWorkload creates a Deployment of two pods, with an autoscaler for 2 to 30 if autoscaled. The autoscaler's metric does not exist,
 // so that only the scaler scales.
 func newWorkload(t *testing.T, namespace string, autoscaled bool) hold.Workload {
 	t.Helper()
-	labels := map[string]string{"app": "shop"}
-	meta := metav1.ObjectMeta{Name: "shop", Namespace: namespace}
-	_, err := client.AppsV1().Deployments(namespace).Create(t.Context(), &appsv1.Deployment{
-		ObjectMeta: meta,
-		Spec: appsv1.DeploymentSpec{
-			Replicas: new(int32(2)), Selector: &metav1.LabelSelector{MatchLabels: labels},
-			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: podSpec()},
-		},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	newDeployment(t, namespace, "shop", 2, podSpec())
 	if autoscaled {
 		newAutoscaler(t, namespace)
 	}
@@ -185,23 +188,16 @@ func newWorkload(t *testing.T, namespace string, autoscaled bool) hold.Workload 
 
 func newAutoscaler(t *testing.T, namespace string) {
 	t.Helper()
-	_, err := client.AutoscalingV2().HorizontalPodAutoscalers(namespace).Create(t.Context(), &autoscalingv2.HorizontalPodAutoscaler{
-		ObjectMeta: metav1.ObjectMeta{Name: "shop", Namespace: namespace},
-		Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
-			ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: "shop"},
-			MinReplicas:    new(int32(2)), MaxReplicas: 30,
-			Metrics: []autoscalingv2.MetricSpec{{
-				Type: autoscalingv2.ExternalMetricSourceType,
-				External: &autoscalingv2.ExternalMetricSource{
-					Metric: autoscalingv2.MetricIdentifier{Name: "nobody_knows_this"},
-					Target: autoscalingv2.MetricTarget{Type: autoscalingv2.ValueMetricType, Value: resource.NewQuantity(1, resource.DecimalSI)},
-				},
-			}},
-		},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	createAutoscaler(t, namespace, "shop", autoscalingv2.HorizontalPodAutoscalerSpec{
+		MinReplicas: new(int32(2)), MaxReplicas: 30,
+		Metrics: []autoscalingv2.MetricSpec{{
+			Type: autoscalingv2.ExternalMetricSourceType,
+			External: &autoscalingv2.ExternalMetricSource{
+				Metric: autoscalingv2.MetricIdentifier{Name: "nobody_knows_this"},
+				Target: autoscalingv2.MetricTarget{Type: autoscalingv2.ValueMetricType, Value: resource.NewQuantity(1, resource.DecimalSI)},
+			},
+		}},
+	})
 }
 
 // world is the state of a namespace that a scaler may change.
@@ -210,8 +206,8 @@ type world struct {
 	Owned                              bool // the scaler is a field manager of one of them
 }
 
-// look reads the state; the limits are 0 without an autoscaler.
-func look(ctx context.Context, namespace string) (world, error) {
+// readWorld reads the state; the limits are 0 without an autoscaler.
+func readWorld(ctx context.Context, namespace string) (world, error) {
 	d, err := client.AppsV1().Deployments(namespace).Get(ctx, "shop", metav1.GetOptions{})
 	if err != nil {
 		return world{}, err
@@ -230,21 +226,33 @@ func look(ctx context.Context, namespace string) (world, error) {
 	return w, nil
 }
 
-func mustLook(t *testing.T, namespace string) world {
+func mustReadWorld(t *testing.T, namespace string) world {
 	t.Helper()
-	w, err := look(t.Context(), namespace)
+	w, err := readWorld(t.Context(), namespace)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return w
 }
 
-// isBack fails t if the state of a namespace differs from before.
-func isBack(t *testing.T, namespace string, before world) {
+// wantWorld fails t if the state of a namespace differs from before.
+func wantWorld(t *testing.T, namespace string, before world) {
 	t.Helper()
-	if diff := cmp.Diff(before, mustLook(t, namespace)); diff != "" {
+	if diff := cmp.Diff(before, mustReadWorld(t, namespace)); diff != "" {
 		t.Errorf("not what was there (-want +got):\n%s", diff)
 	}
+}
+
+// awaitWorld waits until the state of a namespace is as it was before.
+func awaitWorld(t *testing.T, namespace string, before world) {
+	t.Helper()
+	eventually(t, time.Minute, func(ctx context.Context) error {
+		now, err := readWorld(ctx, namespace)
+		if diff := cmp.Diff(before, now); err == nil && diff != "" {
+			err = errors.New("not what was there (-want +got):\n" + diff)
+		}
+		return err
+	})
 }
 
 // sale returns the hold of these tests: twenty pods, verified, with a gate.
@@ -264,119 +272,133 @@ func settled(r rollout.Result) bool {
 	return h == nil || h.Status.State.IsSettled() && h.Status.State != hold.Released && (h.Status.State != hold.RolledBack || h.Status.Numbers == nil)
 }
 
-func drive(ctx context.Context, t *testing.T, e *rollout.Engine, workload hold.Workload, done func(rollout.Result) bool) rollout.Result {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute) // kube-controller-manager sends at most 20 requests per second, for all tests together
+// drive reconciles the workload until done.
+func (e workloadEngine) drive(done func(rollout.Result) bool) rollout.Result {
+	e.t.Helper()
+	ctx, cancel := context.WithTimeout(e.t.Context(), 2*time.Minute) // kube-controller-manager sends at most 20 requests per second, for all tests together
 	defer cancel()
-	r, err := e.Reconcile(ctx, workload, done, rollout.Observer{})
+	r, err := e.Reconcile(ctx, e.workload, done, rollout.Observer{})
 	if err != nil {
-		t.Fatal(err)
+		e.t.Fatal(err)
 	}
 	return r
 }
 
+// mustApply stores a hold, which must be a change.
+func (e workloadEngine) mustApply(h hold.Hold) {
+	e.t.Helper()
+	if changed, err := e.ApplyHold(e.t.Context(), e.workload, h); err != nil || !changed {
+		e.t.Fatalf("apply %s: changed %v, %v", h.ID, changed, err)
+	}
+}
+
+// holdSale stores the sale, and drives it until it waits only for its end.
+func (e workloadEngine) holdSale() {
+	e.t.Helper()
+	e.mustApply(sale())
+	e.drive(settled)
+}
+
+// end ends the hold of an id.
+func (e workloadEngine) end(id string) {
+	e.t.Helper()
+	if ended, err := e.EndHolds(e.t.Context(), e.workload, func(h *hold.Object) bool { return h.HoldID() == id }); err != nil || len(ended) != 1 {
+		e.t.Fatalf("end %s: %v, %v", id, ended, err)
+	}
+}
+
+// releaseSale ends the sale, and drives the workload until it has no hold.
+func (e workloadEngine) releaseSale() {
+	e.t.Helper()
+	e.end("event/sale")
+	e.drive(unheld)
+}
+
+// endSale releases the sale, and expects what was there before it, with the gate shut once.
+func (e workloadEngine) endSale(before world, h *heard) {
+	e.t.Helper()
+	e.releaseSale()
+	wantWorld(e.t, e.workload.Namespace, before)
+	if h.count("shut") != 1 {
+		e.t.Errorf("gate %v", h.actions)
+	}
+}
+
 // TestRaiseAndRelease raises with one hold and then a second, and restores the original state, with and without an autoscaler.
 func TestRaiseAndRelease(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	for name, autoscaled := range map[string]bool{"autoscaled": true, "plain": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			namespace := newNamespace(t)
 			workload := newWorkload(t, namespace, autoscaled)
-			before := mustLook(t, namespace)
+			before := mustReadWorld(t, namespace)
 			h := &heard{}
-			e := newEngine(t, h, true, nil)
-			put(t, e, workload, sale())
-			drive(t.Context(), t, e, workload, settled)
-			up := mustLook(t, namespace)
+			e := newEngine(t, workload, h)
+			e.holdSale()
+			up := mustReadWorld(t, namespace)
 			if up.Replicas != 20 || autoscaled && up.MinReplicas != 20 || up.MaxReplicas != before.MaxReplicas || h.count("open") != 1 || h.count("shut") != 0 {
 				t.Fatalf("held: %+v, gate %v", up, h.actions)
 			}
 			h.tells(t, "up: 20 replicas", "passed", 18)
 			more := sale()
 			more.ID, more.Replicas, more.Gates = "set", 25, nil
-			put(t, e, workload, more)
-			drive(t.Context(), t, e, workload, func(r rollout.Result) bool { return r.FindHold("set").Status.State == hold.Open })
-			if top := mustLook(t, namespace); top.Replicas != 25 {
+			e.mustApply(more)
+			e.drive(func(r rollout.Result) bool { return r.FindHold("set").Status.State == hold.Open })
+			if top := mustReadWorld(t, namespace); top.Replicas != 25 {
 				t.Fatalf("two holds: %+v", top)
 			}
-			end(t, e, workload, "set")
-			drive(t.Context(), t, e, workload, func(r rollout.Result) bool { return r.FindHold("set") == nil })
-			if left := mustLook(t, namespace); autoscaled && left.MinReplicas != 20 || !autoscaled && left.Replicas != 20 {
+			e.end("set")
+			e.drive(func(r rollout.Result) bool { return r.FindHold("set") == nil })
+			if left := mustReadWorld(t, namespace); autoscaled && left.MinReplicas != 20 || !autoscaled && left.Replicas != 20 {
 				t.Fatalf("the lower of two holds: %+v", left)
 			}
-			endSale(t, e, workload, before, h)
+			e.endSale(before, h)
 		})
 	}
 }
 
 // TestFailedUpdate: an open hold that asks for more than its autoscaler allows keeps the pods and the gate that it had, whichever process goes on.
 func TestFailedUpdate(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	namespace := newNamespace(t)
 	workload := newWorkload(t, namespace, true)
-	before := mustLook(t, namespace)
+	before := mustReadWorld(t, namespace)
 	h := &heard{}
-	e := newEngine(t, h, true, nil)
-	put(t, e, workload, sale())
-	drive(t.Context(), t, e, workload, settled)
+	e := newEngine(t, workload, h)
+	e.holdSale()
 	h.forget()
 	more := sale()
 	more.Replicas = before.MaxReplicas + 1
-	put(t, e, workload, more)
+	e.mustApply(more)
 	for range 2 {
-		drive(t.Context(), t, e, workload, func(r rollout.Result) bool { return r.FindHold("event/sale").Status.State == hold.RolledBack })
-		if kept := mustLook(t, namespace); kept.Replicas != 20 || kept.MinReplicas != 20 || h.count("shut") != 0 {
+		e.drive(func(r rollout.Result) bool { return r.FindHold("event/sale").Status.State == hold.RolledBack })
+		if kept := mustReadWorld(t, namespace); kept.Replicas != 20 || kept.MinReplicas != 20 || h.count("shut") != 0 {
 			t.Fatalf("kept: %+v, gate %v", kept, h.actions)
 		}
-		e = newEngine(t, h, true, nil)
+		e = newEngine(t, workload, h)
 	}
 	h.tells(t, "failed and rolled back to 20 replicas", "the 20 replicas of before stay", 0)
-	endSale(t, e, workload, before, h)
-}
-
-func put(t *testing.T, e *rollout.Engine, workload hold.Workload, h hold.Hold) {
-	t.Helper()
-	if changed, err := e.ApplyHold(t.Context(), workload, h); err != nil || !changed {
-		t.Fatalf("put %s: changed %v, %v", h.ID, changed, err)
-	}
+	e.endSale(before, h)
 }
 
 // all matches every hold.
 func all(*hold.Object) bool { return true }
 
-func end(t *testing.T, e *rollout.Engine, workload hold.Workload, id string) {
-	t.Helper()
-	if ended, err := e.EndHolds(t.Context(), workload, func(h *hold.Object) bool { return h.HoldID() == id }); err != nil || len(ended) != 1 {
-		t.Fatalf("end %s: %v, %v", id, ended, err)
-	}
-}
-
-// endSale ends the sale, and expects what was there before it, with the gate shut once.
-func endSale(t *testing.T, e *rollout.Engine, workload hold.Workload, before world, h *heard) {
-	t.Helper()
-	end(t, e, workload, "event/sale")
-	drive(t.Context(), t, e, workload, unheld)
-	isBack(t, workload.Namespace, before)
-	if h.count("shut") != 1 {
-		t.Errorf("gate %v", h.actions)
-	}
-}
-
 // TestJudgedBad: ready pods with wrong responses are removed again, the gate stays shut, and the notification has the figures.
 func TestJudgedBad(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	namespace := newNamespace(t)
 	workload := newWorkload(t, namespace, true)
-	before := mustLook(t, namespace)
+	before := mustReadWorld(t, namespace)
 	h := &heard{}
-	e := newEngine(t, h, false, nil)
-	put(t, e, workload, sale())
-	drive(t.Context(), t, e, workload, unheld)
-	isBack(t, namespace, before)
+	e := newEngineWith(t, workload, h, false, nil)
+	e.mustApply(sale())
+	e.drive(unheld)
+	wantWorld(t, namespace, before)
 	if h.count("open") != 0 {
 		t.Errorf("gate %v", h.actions)
 	}

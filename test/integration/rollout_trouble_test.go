@@ -20,24 +20,22 @@ import (
 
 // TestPersons: a user's changes to a held workload stay, during the hold and after it.
 func TestPersons(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	namespace := newNamespace(t)
 	workload := newWorkload(t, namespace, true)
-	e := newEngine(t, &heard{}, true, nil)
-	put(t, e, workload, sale())
-	drive(t.Context(), t, e, workload, settled)
+	e := newEngine(t, workload, &heard{})
+	e.holdSale()
 	hpas := client.AutoscalingV2().HorizontalPodAutoscalers(namespace)
 	if _, err := hpas.Patch(t.Context(), "shop", types.MergePatchType, []byte(`{"spec":{"minReplicas":7}}`), metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	drive(t.Context(), t, e, workload, settled)
-	if w := mustLook(t, namespace); w.MinReplicas != 7 {
+	e.drive(settled)
+	if w := mustReadWorld(t, namespace); w.MinReplicas != 7 {
 		t.Errorf("held: %+v", w)
 	}
-	end(t, e, workload, "event/sale")
-	drive(t.Context(), t, e, workload, unheld)
-	if w := mustLook(t, namespace); w.MinReplicas != 7 || w.Owned {
+	e.releaseSale()
+	if w := mustReadWorld(t, namespace); w.MinReplicas != 7 || w.Owned {
 		t.Errorf("released: %+v", w)
 	}
 	eventEventually(t, namespace, "Yielded", "minReplicas 7")
@@ -61,22 +59,22 @@ func eventEventually(t *testing.T, namespace, reason, text string) {
 
 // TestQuota: pods that a quota rejects make the hold fail with the quota's reason, and all changes are rolled back.
 func TestQuota(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	namespace := newNamespace(t)
 	workload := newWorkload(t, namespace, true)
-	before := mustLook(t, namespace)
+	before := mustReadWorld(t, namespace)
 	limitPods(t, namespace, "5")
 	h := &heard{}
-	e := newEngine(t, h, true, nil)
+	e := newEngine(t, workload, h)
 	wanted := sale()
 	wanted.Within = 25 * time.Second // long enough for the Deployment to report the reason
-	put(t, e, workload, wanted)
-	r := drive(t.Context(), t, e, workload, unheld)
+	e.mustApply(wanted)
+	r := e.drive(unheld)
 	if len(r.EndedHolds) != 1 || !strings.Contains(r.EndedHolds[0].Status.Message, "not created") || !strings.Contains(r.EndedHolds[0].Status.Message, "quota") {
 		t.Errorf("ended: %+v", r.EndedHolds)
 	}
-	isBack(t, namespace, before)
+	wantWorld(t, namespace, before)
 	if h.count("open") != 0 {
 		t.Errorf("gate %v", h.actions)
 	}
@@ -97,66 +95,64 @@ func limitPods(t *testing.T, namespace, most string) {
 
 // TestTooMany: a hold beyond the autoscaler's maximum is rejected before any change, and allowed with maxReplicas.
 func TestTooMany(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	namespace := newNamespace(t)
 	workload := newWorkload(t, namespace, true)
-	before := mustLook(t, namespace)
-	e := newEngine(t, &heard{}, true, nil)
+	before := mustReadWorld(t, namespace)
+	e := newEngine(t, workload, &heard{})
 	wanted := sale()
 	wanted.Replicas = 31
-	put(t, e, workload, wanted)
-	r := drive(t.Context(), t, e, workload, unheld)
+	e.mustApply(wanted)
+	r := e.drive(unheld)
 	if len(r.EndedHolds) != 1 || !strings.Contains(r.EndedHolds[0].Status.Message, "at most 30 replicas") {
 		t.Errorf("ended: %+v", r.EndedHolds)
 	}
-	isBack(t, namespace, before)
+	wantWorld(t, namespace, before)
 	wanted.MaxReplicas = 40
-	put(t, e, workload, wanted)
-	drive(t.Context(), t, e, workload, settled)
-	if w := mustLook(t, namespace); w.Replicas != 31 || w.MinReplicas != 31 || w.MaxReplicas != 40 {
+	e.mustApply(wanted)
+	e.drive(settled)
+	if w := mustReadWorld(t, namespace); w.Replicas != 31 || w.MinReplicas != 31 || w.MaxReplicas != 40 {
 		t.Errorf("with maxReplicas: %+v", w)
 	}
-	end(t, e, workload, "event/sale")
-	drive(t.Context(), t, e, workload, unheld)
-	isBack(t, namespace, before)
+	e.releaseSale()
+	wantWorld(t, namespace, before)
 }
 
 // TestAutoscalerComesAndGoes deletes an autoscaler in the middle, creates an autoscaler in the middle, and deletes a workload in the
 // middle.
 func TestAutoscalerComesAndGoes(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	namespace := newNamespace(t)
 	workload := newWorkload(t, namespace, true)
-	e := newEngine(t, &heard{}, true, nil)
-	put(t, e, workload, sale())
-	drive(t.Context(), t, e, workload, settled)
+	e := newEngine(t, workload, &heard{})
+	e.holdSale()
 	hpas := client.AutoscalingV2().HorizontalPodAutoscalers(namespace)
 	if err := hpas.Delete(t.Context(), "shop", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	drive(t.Context(), t, e, workload, settled)
-	if w := mustLook(t, namespace); w.Replicas != 20 {
+	e.drive(settled)
+	if w := mustReadWorld(t, namespace); w.Replicas != 20 {
 		t.Errorf("without autoscaler: %+v", w)
 	}
 	newAutoscaler(t, namespace)
-	drive(t.Context(), t, e, workload, func(r rollout.Result) bool { return r.Bounds.MinReplicas == 20 })
+	e.drive(func(r rollout.Result) bool { return r.Bounds.MinReplicas == 20 })
 	if err := client.AppsV1().Deployments(namespace).Delete(t.Context(), "shop", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if r := drive(t.Context(), t, e, workload, func(r rollout.Result) bool { return r.Gone }); r.Bounds != (hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 30}) {
+	if r := e.drive(func(r rollout.Result) bool { return r.Gone }); r.Bounds != (hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 30}) {
 		t.Errorf("without workload: %+v", r)
 	}
 }
 
 // TestConflicts: two scalers and a user with frequent writes reach the same end.
 func TestConflicts(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	namespace := newNamespace(t)
 	workload := newWorkload(t, namespace, true)
-	before := mustLook(t, namespace)
+	before := mustReadWorld(t, namespace)
 	ctx, calm := context.WithCancel(t.Context())
 	var storm sync.WaitGroup
 	storm.Go(func() {
@@ -169,10 +165,10 @@ func TestConflicts(t *testing.T) {
 		}
 	})
 	h := &heard{}
-	put(t, newEngine(t, h, true, nil), workload, sale())
+	newEngine(t, workload, h).mustApply(sale())
 	var both sync.WaitGroup
 	for range 2 {
-		e := newEngine(t, h, true, nil)
+		e := newEngine(t, workload, h)
 		both.Go(func() {
 			if _, err := e.Reconcile(ctx, workload, settled, rollout.Observer{}); err != nil {
 				t.Error(err)
@@ -180,33 +176,30 @@ func TestConflicts(t *testing.T) {
 		})
 	}
 	both.Wait()
-	if w := mustLook(t, namespace); w.Replicas != 20 || w.MinReplicas != 20 {
+	if w := mustReadWorld(t, namespace); w.Replicas != 20 || w.MinReplicas != 20 {
 		t.Errorf("held: %+v", w)
 	}
-	e := newEngine(t, h, true, nil)
-	end(t, e, workload, "event/sale")
-	drive(ctx, t, e, workload, unheld)
+	e := newEngine(t, workload, h)
+	e.releaseSale()
 	calm()
 	storm.Wait()
-	isBack(t, namespace, before)
+	wantWorld(t, namespace, before)
 }
 
 // TestServerSideApply: after a hold, another field manager finds no conflict, on the autoscaler and on the workload.
 func TestServerSideApply(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	for name, autoscaled := range map[string]bool{"autoscaled": true, "plain": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			namespace := newNamespace(t)
 			workload := newWorkload(t, namespace, autoscaled)
-			before := mustLook(t, namespace)
-			e := newEngine(t, &heard{}, true, nil)
-			put(t, e, workload, sale())
-			drive(t.Context(), t, e, workload, settled)
-			end(t, e, workload, "event/sale")
-			drive(t.Context(), t, e, workload, unheld)
-			isBack(t, namespace, before)
+			before := mustReadWorld(t, namespace)
+			e := newEngine(t, workload, &heard{})
+			e.holdSale()
+			e.releaseSale()
+			wantWorld(t, namespace, before)
 			resource, text := "deployment", `{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"shop"},"spec":{"replicas":3}}`
 			if autoscaled {
 				resource, text = "hpa", `{"apiVersion":"autoscaling/v2","kind":"HorizontalPodAutoscaler","metadata":{"name":"shop"},"spec":{"minReplicas":3}}`
@@ -236,7 +229,7 @@ func applyAutoscaler(t *testing.T, namespace, manager, spec string, force bool) 
 // TestServerSideApplyInHold: the recipes of docs/scaler-reference.md while a hold lasts. A manifest without the number (Flux), or from which Argo CD took it,
 // leaves the hold alone, and the whole manifest fits again after it. Helm is told of the conflict; forced, it is a person's number.
 func TestServerSideApplyInHold(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		manager, spec string
@@ -251,15 +244,14 @@ func TestServerSideApplyInHold(t *testing.T) {
 			t.Parallel()
 			namespace := newNamespace(t)
 			workload := newWorkload(t, namespace, true)
-			before := mustLook(t, namespace)
+			before := mustReadWorld(t, namespace)
 			whole := fmt.Sprintf(`{"minReplicas":%d,"maxReplicas":%d}`, before.MinReplicas, before.MaxReplicas)
 			if err := applyAutoscaler(t, namespace, tc.manager, whole, true); err != nil {
 				t.Fatal(err)
 			}
-			e := newEngine(t, &heard{}, true, nil)
-			put(t, e, workload, sale())
-			drive(t.Context(), t, e, workload, settled)
-			held := mustLook(t, namespace)
+			e := newEngine(t, workload, &heard{})
+			e.holdSale()
+			held := mustReadWorld(t, namespace)
 			spec := strings.Replace(tc.spec, "MAX", fmt.Sprint(before.MaxReplicas), 1)
 			err := applyAutoscaler(t, namespace, tc.manager, spec, false)
 			if (err != nil) != tc.conflict || err != nil && !strings.Contains(err.Error(), hold.Manager) {
@@ -268,12 +260,11 @@ func TestServerSideApplyInHold(t *testing.T) {
 			if err := applyAutoscaler(t, namespace, tc.manager, spec, true); err != nil {
 				t.Fatal(err)
 			}
-			if now := mustLook(t, namespace); !tc.conflict && now.MinReplicas != held.MinReplicas {
+			if now := mustReadWorld(t, namespace); !tc.conflict && now.MinReplicas != held.MinReplicas {
 				t.Fatalf("minReplicas %d; the hold has %d", now.MinReplicas, held.MinReplicas)
 			}
-			end(t, e, workload, "event/sale")
-			drive(t.Context(), t, e, workload, unheld)
-			if now := mustLook(t, namespace); now.MinReplicas != max(tc.minReplicas, before.MinReplicas) {
+			e.releaseSale()
+			if now := mustReadWorld(t, namespace); now.MinReplicas != max(tc.minReplicas, before.MinReplicas) {
 				t.Errorf("minReplicas %d after the hold", now.MinReplicas)
 			}
 			if err := applyAutoscaler(t, namespace, tc.manager, whole, false); err != nil {
@@ -292,19 +283,19 @@ func describeManagers(all []metav1.ManagedFieldsEntry) (text []string) {
 	return text
 }
 
-// TestD13FieldManagersAfterHold: a hold leaves the managed fields of its autoscaler and workload as they were, without the owners of the numbers that it
+// TestFieldManagersAfterHold: a hold leaves the managed fields of its autoscaler and workload as they were, without the owners of the numbers that it
 // changed. The next apply of the same manifest owns them again, without a conflict. An object without managed fields has none afterwards.
-func TestD13FieldManagersAfterHold(t *testing.T) {
-	need(t)
+func TestFieldManagersAfterHold(t *testing.T) {
+	requireCluster(t)
 	t.Parallel()
 	for name, tc := range map[string]struct{ autoscaled, untracked bool }{"autoscaled": {autoscaled: true}, "plain": {}, "untracked": {true, true}, "plain, untracked": {false, true}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			namespace := newNamespace(t)
 			workload := newWorkload(t, namespace, tc.autoscaled)
-			apply, patch := types.ApplyPatchType, fmt.Sprintf(`{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"shop"},"spec":{"replicas":%d}}`, mustLook(t, namespace).Replicas)
+			apply, patch := types.ApplyPatchType, fmt.Sprintf(`{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"shop"},"spec":{"replicas":%d}}`, mustReadWorld(t, namespace).Replicas)
 			if tc.autoscaled {
-				patch = fmt.Sprintf(`{"apiVersion":"autoscaling/v2","kind":"HorizontalPodAutoscaler","metadata":{"name":"shop"},"spec":{"minReplicas":%d}}`, mustLook(t, namespace).MinReplicas)
+				patch = fmt.Sprintf(`{"apiVersion":"autoscaling/v2","kind":"HorizontalPodAutoscaler","metadata":{"name":"shop"},"spec":{"minReplicas":%d}}`, mustReadWorld(t, namespace).MinReplicas)
 			}
 			change := func(kind types.PatchType, patch string) []string {
 				t.Helper()
@@ -328,11 +319,9 @@ func TestD13FieldManagersAfterHold(t *testing.T) {
 			if tc.untracked != (len(before) == 0) {
 				t.Fatalf("managers before the hold: %q", before)
 			}
-			e := newEngine(t, &heard{}, true, nil)
-			put(t, e, workload, sale())
-			drive(t.Context(), t, e, workload, settled)
-			end(t, e, workload, "event/sale")
-			drive(t.Context(), t, e, workload, unheld)
+			e := newEngine(t, workload, &heard{})
+			e.holdSale()
+			e.releaseSale()
 			for _, m := range change(types.MergePatchType, "{}") {
 				if strings.HasPrefix(m, hold.Manager+" ") || strings.Contains(m, `"f:minReplicas"`) || !tc.autoscaled && strings.Contains(m, `"f:replicas":{}`) && !strings.Contains(m, "Update status") {
 					t.Errorf("after the hold: %s", m)
@@ -349,23 +338,22 @@ func TestD13FieldManagersAfterHold(t *testing.T) {
 
 // TestUnknownKind: a hold on a kind that is not installed says so, harms no other hold, and can be released.
 func TestUnknownKind(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	namespace := newNamespace(t)
-	e := newEngine(t, &heard{}, true, nil)
 	workload := hold.Workload{APIVersion: "nowhere.example/v1", Kind: "Rollout", Namespace: namespace, Name: "shop"}
-	put(t, e, workload, sale())
+	e := newEngine(t, workload, &heard{})
+	e.mustApply(sale())
 	r, err := e.ReconcileOnce(t.Context(), workload, time.Now())
 	if err != nil || len(r.Holds) != 1 || !strings.Contains(fmt.Sprint(r.Holds[0].Status.Conditions), "no matches for kind") {
 		t.Errorf("%+v, %v", r.Holds, err)
 	}
-	end(t, e, workload, "event/sale")
-	drive(t.Context(), t, e, workload, unheld)
+	e.releaseSale()
 }
 
 // TestHoldValidation: the API server itself rejects a hold that contradicts itself, or spells out an action.
 func TestHoldValidation(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	namespace := newNamespace(t)
 	const head = "apiVersion: scaler.tachometer.dev/v1alpha1\nkind: Hold\nmetadata: {name: x, namespace: NAMESPACE}\nspec:\n  workload: {apiVersion: apps/v1, kind: Deployment, name: shop}\n"

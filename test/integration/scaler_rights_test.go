@@ -98,16 +98,16 @@ func eventIDsVersion(t *testing.T, before string) (version string) {
 // TestScalerRights: with its shipped roles the scaler holds both kinds of workloads for a schedule and an event, and gives back what was
 // there. check finds nothing missing, and TestMain compares the requests with the roles.
 func TestScalerRights(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	namespace := newNamespace(t)
 	newWorkload(t, namespace, true)
 	newStatefulSet(t, namespace)
-	before := mustLook(t, namespace)
+	before := mustReadWorld(t, namespace)
 	kubeconfig, program := installScalerRights(t, namespace), buildScaler(t)
 	config := strings.Replace(saleConfig, "workloads: [deploy/shop]", "workloads: [deploy/shop, sts/db]", 1)
 	s := startScalerAs(t, program, stack.AdapterNamespace, namespace, config, kubeconfig)
-	stands(t, namespace, 4)
+	awaitMinReplicas(t, namespace, 4)
 	eventually(t, time.Minute, func(ctx context.Context) error {
 		set, err := client.AppsV1().StatefulSets(namespace).Get(ctx, "db", metav1.GetOptions{})
 		if err == nil && *set.Spec.Replicas != 4 {
@@ -122,17 +122,17 @@ func TestScalerRights(t *testing.T) {
 	if err := s.post(t.Context(), "one", "START"); err != nil {
 		t.Fatal(err)
 	}
-	stands(t, namespace, 9)
+	awaitMinReplicas(t, namespace, 9)
 	first := eventIDsVersion(t, "")
 	if err := s.post(t.Context(), "one-end", "END"); err != nil {
 		t.Fatal(err)
 	}
-	stands(t, namespace, 4)
+	awaitMinReplicas(t, namespace, 4)
 	eventIDsVersion(t, first)
 	s.configure(t, "apiVersion: config.tachometer.dev/v1alpha1\nkind: ScalerConfig\n")
 	holdsAreGone(t, namespace)
 	eventually(t, 30*time.Second, func(ctx context.Context) error {
-		now, err := look(ctx, namespace)
+		now, err := readWorld(ctx, namespace)
 		now.Owned = false // of the replicas: their field manager stays without the right to patch the workload
 		if diff := cmp.Diff(before, now); err == nil && diff != "" {
 			err = errors.New("not what was there (-want +got):\n" + diff)
@@ -154,13 +154,13 @@ func TestScalerRights(t *testing.T) {
 
 // TestScalerPause: pause gives back what was there, resume asks for it again, and both survive the program.
 func TestScalerPause(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	namespace := newNamespace(t)
 	newWorkload(t, namespace, true)
 	program := buildScaler(t)
 	startScaler(t, program, namespace)
-	stands(t, namespace, 4)
+	awaitMinReplicas(t, namespace, 4)
 	for _, step := range []struct {
 		args        []string
 		minReplicas int32
@@ -172,6 +172,6 @@ func TestScalerPause(t *testing.T) {
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%v: %v: %s", step.args, err, out)
 		}
-		stands(t, namespace, step.minReplicas)
+		awaitMinReplicas(t, namespace, step.minReplicas)
 	}
 }

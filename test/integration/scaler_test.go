@@ -16,8 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	httpevent "github.com/tachometer-metrics/tachometer/pkg/scaler/event/http"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 	"github.com/tachometer-metrics/tachometer/test/harness/loopback"
@@ -71,16 +69,6 @@ func buildScaler(t *testing.T) string {
 	return program
 }
 
-// chooseAddress returns a loopback address that nothing else takes.
-func chooseAddress(t *testing.T) string {
-	t.Helper()
-	address, err := loopback.ChooseAddress()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return address
-}
-
 // startScaler starts one of several scalers that share a Lease in the namespace.
 func startScaler(t *testing.T, program, namespace string) *scaler {
 	t.Helper()
@@ -97,7 +85,7 @@ func startScalerWith(t *testing.T, program, namespace, config string) *scaler {
 func startScalerAs(t *testing.T, program, leaseNamespace, namespace, config, kubeconfig string) *scaler {
 	t.Helper()
 	dir := t.TempDir()
-	s := &scaler{health: chooseAddress(t), events: chooseAddress(t), config: filepath.Join(dir, "config.yaml"), log: filepath.Join(dir, "log")}
+	s := &scaler{health: loopback.MustChooseAddress(t), events: loopback.MustChooseAddress(t), config: filepath.Join(dir, "config.yaml"), log: filepath.Join(dir, "log")}
 	secret := filepath.Join(dir, "secret")
 	text := strings.NewReplacer("NAMESPACE", namespace, "EVENTS", s.events, "SECRET", secret).Replace(config)
 	if err := errors.Join(os.WriteFile(secret, []byte(saleSecret), 0o600), os.WriteFile(s.config, []byte(text), 0o600)); err != nil {
@@ -179,11 +167,11 @@ func (s *scaler) post(ctx context.Context, id, kind string) error {
 	return nil
 }
 
-// stands waits until the workload's autoscaler has minReplicas, and the workload at least as many replicas.
-func stands(t *testing.T, namespace string, minReplicas int32) {
+// awaitMinReplicas waits until the workload's autoscaler has minReplicas, and the workload at least as many replicas.
+func awaitMinReplicas(t *testing.T, namespace string, minReplicas int32) {
 	t.Helper()
 	eventually(t, time.Minute, func(ctx context.Context) error {
-		w, err := look(ctx, namespace)
+		w, err := readWorld(ctx, namespace)
 		if err == nil && (w.MinReplicas != minReplicas || w.Replicas < minReplicas) {
 			err = fmt.Errorf("%+v; want minReplicas %d", w, minReplicas)
 		}
@@ -194,13 +182,13 @@ func stands(t *testing.T, namespace string, minReplicas int32) {
 // TestTwoScalers: a schedule holds minReplicas. The leader acts on an event that the standby receives. When the leader is killed in
 // the middle, the other scaler finishes. The end of the event restores the schedule's minReplicas.
 func TestTwoScalers(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	namespace := newNamespace(t)
 	newWorkload(t, namespace, true)
 	program := buildScaler(t)
 	both := []*scaler{startScaler(t, program, namespace), startScaler(t, program, namespace)}
-	stands(t, namespace, 4)
+	awaitMinReplicas(t, namespace, 4)
 	leader, standby := both[0], both[1]
 	if !leader.leads(t.Context()) {
 		leader, standby = standby, leader
@@ -211,32 +199,32 @@ func TestTwoScalers(t *testing.T) {
 	if err := standby.post(t.Context(), "one", "START"); err != nil {
 		t.Fatal(err)
 	}
-	stands(t, namespace, 9)
+	awaitMinReplicas(t, namespace, 9)
 	if err := leader.post(t.Context(), "one-end", "END"); err != nil {
 		t.Fatal(err)
 	}
-	stands(t, namespace, 4)
+	awaitMinReplicas(t, namespace, 4)
 	if err := leader.post(t.Context(), "two", "START"); err != nil {
 		t.Fatal(err)
 	}
 	leader.kill() // with the hold recorded, but little more
-	stands(t, namespace, 9)
+	awaitMinReplicas(t, namespace, 9)
 	if err := standby.post(t.Context(), "two-end", "END"); err != nil {
 		t.Fatal(err)
 	}
-	stands(t, namespace, 4)
+	awaitMinReplicas(t, namespace, 4)
 }
 
 // TestReload: a bad configuration changes nothing and is reported. A good configuration is applied, also to workloads that it no
 // longer names.
 func TestReload(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	namespace := newNamespace(t)
 	newWorkload(t, namespace, true)
-	before := mustLook(t, namespace)
+	before := mustReadWorld(t, namespace)
 	s := startScaler(t, buildScaler(t), namespace)
-	stands(t, namespace, 4)
+	awaitMinReplicas(t, namespace, 4)
 	const head = "apiVersion: config.tachometer.dev/v1alpha1\nkind: ScalerConfig\n"
 	six := head + "schedules: [{name: always, namespace: " + namespace + ", workloads: [deploy/shop], windows: [{start: \"00:00\", end: \"24:00\", minReplicas: 6}]}]\n"
 	for _, step := range []struct {
@@ -253,45 +241,33 @@ func TestReload(t *testing.T) {
 			}
 			return err
 		})
-		stands(t, namespace, step.minReplicas)
+		awaitMinReplicas(t, namespace, step.minReplicas)
 	}
 	s.configure(t, head)
-	eventually(t, 30*time.Second, func(ctx context.Context) error {
-		now, err := look(ctx, namespace)
-		if diff := cmp.Diff(before, now); err == nil && diff != "" {
-			err = errors.New("not what was there (-want +got):\n" + diff)
-		}
-		return err
-	})
+	awaitWorld(t, namespace, before)
 }
 
 // TestForgottenNamespace: a restart together with a configuration that no longer names a namespace releases the schedules' holds there, and a
 // person can still end theirs.
 func TestForgottenNamespace(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	namespace := newNamespace(t)
 	newWorkload(t, namespace, true)
-	before := mustLook(t, namespace)
+	before := mustReadWorld(t, namespace)
 	program := buildScaler(t)
 	s := startScaler(t, program, namespace)
-	stands(t, namespace, 4)
+	awaitMinReplicas(t, namespace, 4)
 	if err := shared.Apply(t.Context(), strings.ReplaceAll(launchHold, "NAMESPACE", namespace)); err != nil {
 		t.Fatal(err)
 	}
-	stands(t, namespace, 7)
+	awaitMinReplicas(t, namespace, 7)
 	s.kill()
 	startScalerWith(t, program, namespace, "apiVersion: config.tachometer.dev/v1alpha1\nkind: ScalerConfig\n")
 	if _, err := shared.Kubectl(t.Context(), "-n", namespace, "delete", "hold", "launch", "--timeout=60s"); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, time.Minute, func(ctx context.Context) error {
-		now, err := look(ctx, namespace)
-		if diff := cmp.Diff(before, now); err == nil && diff != "" {
-			err = errors.New("not what was there (-want +got):\n" + diff)
-		}
-		return err
-	})
+	awaitWorld(t, namespace, before)
 }
 
 // launchHold is a Hold as a team keeps it in Git.
@@ -303,16 +279,16 @@ spec: {workload: {apiVersion: apps/v1, kind: Deployment, name: shop}, replicas: 
 
 // TestHoldFromGit: a hold that a team applies is raised, opened and, when the team deletes it, given back.
 func TestHoldFromGit(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	namespace := newNamespace(t)
 	newWorkload(t, namespace, true)
-	before := mustLook(t, namespace)
+	before := mustReadWorld(t, namespace)
 	startScalerWith(t, buildScaler(t), namespace, "apiVersion: config.tachometer.dev/v1alpha1\nkind: ScalerConfig\nnamespaces: [NAMESPACE]\n")
 	if err := shared.Apply(t.Context(), strings.ReplaceAll(launchHold, "NAMESPACE", namespace)); err != nil {
 		t.Fatal(err)
 	}
-	stands(t, namespace, 7)
+	awaitMinReplicas(t, namespace, 7)
 	eventually(t, time.Minute, func(ctx context.Context) error {
 		out, err := shared.Kubectl(ctx, "-n", namespace, "get", "holds")
 		if err == nil && !bytes.Contains(out, []byte("Open")) {
@@ -323,7 +299,7 @@ func TestHoldFromGit(t *testing.T) {
 	if _, err := shared.Kubectl(t.Context(), "-n", namespace, "delete", "hold", "launch", "--timeout=60s"); err != nil {
 		t.Fatal(err)
 	}
-	isBack(t, namespace, before)
+	wantWorld(t, namespace, before)
 }
 
 // configure replaces a running scaler's configuration in one rename, like a mounted ConfigMap.
@@ -337,41 +313,41 @@ func (s *scaler) configure(t *testing.T, text string) {
 // TestScalerOutage: kube-apiserver hangs for half a minute during a hold. Afterwards the scaler finishes the hold and releases it. No
 // other test runs beside it, because all need kube-apiserver.
 func TestScalerOutage(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	namespace := newNamespace(t)
 	workload := newWorkload(t, namespace, true)
-	before := mustLook(t, namespace)
-	e := newEngine(t, &heard{}, true, nil)
+	before := mustReadWorld(t, namespace)
+	e := newEngine(t, workload, &heard{})
 	plain := sale()
 	plain.Gates, plain.Verify, plain.Notify = nil, nil, nil // the program's configuration has none of them
-	put(t, e, workload, plain)
+	e.mustApply(plain)
 	program := buildScaler(t)
 	s := startScaler(t, program, namespace)
 	resume := freeze(t)
 	<-time.After(30 * time.Second)
 	resume()
-	stands(t, namespace, 20)
+	awaitMinReplicas(t, namespace, 20)
 	eventually(t, 30*time.Second, func(ctx context.Context) error { _, err := s.get(ctx, "/readyz"); return err })
 	if _, err := e.EndHolds(t.Context(), workload, func(h *hold.Object) bool { return h.HoldID() == "event/sale" }); err != nil {
 		t.Fatal(err)
 	}
-	stands(t, namespace, 4) // the schedule's minReplicas
+	awaitMinReplicas(t, namespace, 4) // the schedule's minReplicas
 	s.kill()
-	drive(t.Context(), t, e, workload, settled)
+	e.drive(settled)
 	if _, err := e.EndHolds(t.Context(), workload, all); err != nil {
 		t.Fatal(err)
 	}
-	drive(t.Context(), t, e, workload, unheld)
-	isBack(t, namespace, before)
+	e.drive(unheld)
+	wantWorld(t, namespace, before)
 }
 
 // TestInterrupted: an interrupted command reports, with exit code 3, that nothing is rolled back; the user can release.
 func TestInterrupted(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	namespace := newNamespace(t)
 	newWorkload(t, namespace, true)
-	before := mustLook(t, namespace)
+	before := mustReadWorld(t, namespace)
 	limitPods(t, namespace, "2") // the new pods never start
 	program := buildScaler(t)
 	command := func(args ...string) (*exec.Cmd, *bytes.Buffer) {
@@ -384,7 +360,7 @@ func TestInterrupted(t *testing.T) {
 	if err := set.Start(); err != nil {
 		t.Fatal(err)
 	}
-	stands(t, namespace, 6)
+	awaitMinReplicas(t, namespace, 6)
 	if err := set.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
@@ -396,5 +372,5 @@ func TestInterrupted(t *testing.T) {
 	if err := release.Run(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	isBack(t, namespace, before)
+	wantWorld(t, namespace, before)
 }

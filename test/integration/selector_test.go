@@ -32,7 +32,7 @@ var versions = map[int]string{
 
 // TestMetricSelectors reads a metric through every operator of a metric selector.
 func TestMetricSelectors(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	namespace := newNamespace(t)
 	var b strings.Builder

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
@@ -19,7 +18,7 @@ import (
 // TestZero: a plain HPA on a queue's length scales its workers to zero, wakes them for messages, and wakes them when the queue can no
 // longer be asked. Workers that a person has stopped, under an HPA that may not go to zero, stay stopped.
 func TestZero(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	namespace := newNamespace(t)
 	queue := newQueue(t, namespace, map[string]string{"prometheus.io/scrape": "true"})
@@ -47,7 +46,7 @@ const queueNamespace = "queues"
 // Service is not there, the metric is an error and then its fallback; the queue's death wakes the workers. Consumers with a metric of their
 // Service, which has no pods at zero, do the same.
 func TestZeroByService(t *testing.T) {
-	need(t)
+	requireCluster(t)
 	t.Parallel()
 	namespace := newNamespace(t)
 	newWorkers(t, namespace, "workers", externalMessages("queue_messages_by_service"), 0)
@@ -137,34 +136,14 @@ func messagesOfService(service string) autoscalingv2.MetricSpec {
 // newWorkers creates a Deployment with a replica, and an HPA on a queue's length.
 func newWorkers(t *testing.T, namespace, name string, metric autoscalingv2.MetricSpec, minReplicas int32) {
 	t.Helper()
-	labels := map[string]string{"app": name}
-	meta := metav1.ObjectMeta{Name: name, Namespace: namespace}
-	_, err := client.AppsV1().Deployments(namespace).Create(t.Context(), &appsv1.Deployment{
-		ObjectMeta: meta,
-		Spec: appsv1.DeploymentSpec{
-			Replicas: new(int32(1)), Selector: &metav1.LabelSelector{MatchLabels: labels},
-			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: corev1.PodSpec{
-				Containers: []corev1.Container{{Name: "worker", Image: "none"}},
-			}},
+	newDeployment(t, namespace, name, 1, corev1.PodSpec{Containers: []corev1.Container{{Name: "worker", Image: "none"}}})
+	createAutoscaler(t, namespace, name, autoscalingv2.HorizontalPodAutoscalerSpec{
+		MinReplicas: &minReplicas, MaxReplicas: 10,
+		Behavior: &autoscalingv2.HorizontalPodAutoscalerBehavior{
+			ScaleDown: &autoscalingv2.HPAScalingRules{StabilizationWindowSeconds: new(int32(0))},
 		},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = client.AutoscalingV2().HorizontalPodAutoscalers(namespace).Create(t.Context(), &autoscalingv2.HorizontalPodAutoscaler{
-		ObjectMeta: meta,
-		Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
-			ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: name},
-			MinReplicas:    &minReplicas, MaxReplicas: 10,
-			Behavior: &autoscalingv2.HorizontalPodAutoscalerBehavior{
-				ScaleDown: &autoscalingv2.HPAScalingRules{StabilizationWindowSeconds: new(int32(0))},
-			},
-			Metrics: []autoscalingv2.MetricSpec{metric},
-		},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+		Metrics: []autoscalingv2.MetricSpec{metric},
+	})
 }
 
 // awaitWorkers waits until a Deployment is asked for that many replicas.

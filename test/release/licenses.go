@@ -103,26 +103,32 @@ func addPackageLicense(modules map[string]*moduleLicense, p listedPackage) error
 	if m.Replace != nil {
 		m = m.Replace
 	}
-	for folder := p.Dir; ; folder = filepath.Dir(folder) {
-		texts, err := readLicenseTexts(m.Dir, folder)
-		if err != nil {
-			return err
+	texts, err := findNearestLicense(m, p.Dir)
+	if err != nil {
+		return err
+	}
+	found := modules[m.Path]
+	if found == nil {
+		found = &moduleLicense{path: m.Path, version: m.Version}
+		modules[m.Path] = found
+	}
+	for _, text := range texts {
+		if !slices.ContainsFunc(found.texts, func(have licenseText) bool { return have.name == text.name }) {
+			found.texts = append(found.texts, text)
 		}
-		if len(texts) > 0 {
-			found := modules[m.Path]
-			if found == nil {
-				found = &moduleLicense{path: m.Path, version: m.Version}
-				modules[m.Path] = found
-			}
-			for _, text := range texts {
-				if !slices.ContainsFunc(found.texts, func(have licenseText) bool { return have.name == text.name }) {
-					found.texts = append(found.texts, text)
-				}
-			}
-			return nil
+	}
+	return nil
+}
+
+// findNearestLicense returns the licence in a folder of a module, or in the nearest folder above it that has one.
+func findNearestLicense(m *listedModule, folder string) ([]licenseText, error) {
+	for ; ; folder = filepath.Dir(folder) {
+		texts, err := readLicenseTexts(m.Dir, folder)
+		if err != nil || len(texts) > 0 {
+			return texts, err
 		}
 		if folder == m.Dir || len(folder) <= len(m.Dir) {
-			return fmt.Errorf("module %s has no licence file; the program must not be passed on with it", m.Path)
+			return nil, fmt.Errorf("module %s has no licence file; the program must not be passed on with it", m.Path)
 		}
 	}
 }

@@ -95,7 +95,6 @@ func (r timedReads) rows(name string, took time.Duration) string {
 	return rows
 }
 
-// all returns the results of all reads.
 func (r timedReads) all() *readResults {
 	all := newReadResults()
 	for _, part := range []*readResults{r.punctual, r.late} {

@@ -89,7 +89,7 @@ func (p *lanePlayer) lookOnce(now int64, isTurn bool) (again bool) {
 		p.raises++
 	}
 	if isTurn {
-		p.takeTurn(hpa.Input{
+		p.letAutoscalerDecide(hpa.Input{
 			HPA: p.autoscaler, SpecReplicas: p.replicas, StatusReplicas: p.replicas, Pods: pods, Answers: []hpa.Answer{answer}, History: p.history, Now: at,
 		})
 	}
@@ -100,8 +100,8 @@ func (p *lanePlayer) lookOnce(now int64, isTurn bool) (again bool) {
 	return d.LooksAgain
 }
 
-// takeTurn lets the autoscaler decide.
-func (p *lanePlayer) takeTurn(in hpa.Input) {
+// letAutoscalerDecide lets the autoscaler decide.
+func (p *lanePlayer) letAutoscalerDecide(in hpa.Input) {
 	decided := hpa.Decide(in, hpa.DefaultSettings(37))
 	p.history, p.replicas, p.autoscaler.Status = decided.History, decided.Replicas, decided.Status
 }

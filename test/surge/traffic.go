@@ -150,7 +150,6 @@ func scheduleScrapes(r *rand.Rand, pods int, seconds float64) *adapterReplica {
 	return t
 }
 
-// countArrival counts an arrival on its pods.
 func (t *podTraffic) countArrival(r *rand.Rand, a arrival) {
 	if a.pod >= 0 {
 		t.countOnPod(a.pod, a.at, float64(a.count))

@@ -45,7 +45,6 @@ func newFakeCluster() *fakeCluster {
 	}
 }
 
-// discoveryClients returns the clients of discovery for this cluster.
 func (c *fakeCluster) discoveryClients() discovery.Clients {
 	return discovery.Clients{Kube: kubeClient{cluster: c}, Scale: scaleClient{}, Mapper: newClusterMapper()}
 }

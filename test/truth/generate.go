@@ -29,7 +29,6 @@ func (g *scenarioWriter) writeLine(format string, args ...any) {
 	fmt.Fprintf(g, format+"\n", args...)
 }
 
-// chooseOne returns one of the choices.
 func chooseOne[T any](g *scenarioWriter, choices ...T) T { return choices[g.rng.IntN(len(choices))] }
 
 // Generate returns the scenario of a seed.

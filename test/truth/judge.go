@@ -77,47 +77,61 @@ func (p *player) judgeError(r *reader, a *adapterReplica, out *answer) (verdict,
 	if len(families) > 0 && strings.Contains(text, "absent") && !p.lacksFamily(services, families, out.at) {
 		return verdictWrong, "absent, although each page has the family: " + text
 	}
-	if r.truth[0] == "none" || r.truth[0] == "any" || len(families) == 0 {
-		return verdictRefused, "there is no right number"
+	if why := p.explainError(r, a, out, services, families); why != "" {
+		return verdictRefused, why
 	}
-	for _, t := range p.troubles {
-		concerned := t.service == "" || r.kind == "external" // any pod of the namespace may have the series
-		for _, s := range services {
-			concerned = concerned || s.name == t.service
-		}
-		if concerned && !out.at.Before(t.from) && !out.at.After(t.until) {
-			return verdictRefused, t.why
-		}
-	}
-	running := 0
-	for _, s := range services {
-		running += len(s.servingPods())
-	}
-	if running == 0 {
-		return verdictRefused, "no pod serves"
-	}
-	if p.expectsError(r, out) {
-		return verdictRefused, "the scenario expects it"
-	}
-	if r.truth[0] == "quantile" && p.hadNoEvents(text, families, out.at) {
-		return verdictRefused, "there were no events"
+	return verdictWrong, "refused without a reason in the world: " + text
+}
+
+// explainError returns the reason that the world gives for an error; empty without one.
+func (p *player) explainError(r *reader, a *adapterReplica, out *answer, services []*service, families []*metricFamily) string {
+	text, trouble := out.err.Error(), p.findTrouble(r, services, out.at)
+	switch {
+	case r.truth[0] == "none" || r.truth[0] == "any" || len(families) == 0:
+		return "there is no right number"
+	case trouble != "":
+		return trouble
+	case !slices.ContainsFunc(services, func(s *service) bool { return len(s.servingPods()) > 0 }):
+		return "no pod serves"
+	case p.expectsError(r, out):
+		return "the scenario expects it"
+	case r.truth[0] == "quantile" && p.hadNoEvents(text, families, out.at):
+		return "there were no events"
 	}
 	reference := p.describeRateCase(r, a).reference
 	for _, t := range p.troubles { // a window may begin in the trouble
 		if strings.Contains(text, "warming up") && !out.at.Before(t.from) && out.at.Before(t.until.Add(reference)) {
-			return verdictRefused, t.why
+			return t.why
 		}
 	}
-	if age := out.at.Sub(a.started); age < p.settings.maxWindow+p.settings.interval {
-		events := 0.0
-		for _, f := range families { // events that come together count once
-			events += (f.history.countAt(out.at) - f.history.countAt(a.started)) / max(1, f.batch)
-		}
-		if r.truth[0] != "gauge" && events < 20 {
-			return verdictRefused, "too few events so far"
+	if r.truth[0] != "gauge" && p.hasFewEvents(a, families, out.at) {
+		return "too few events so far"
+	}
+	return ""
+}
+
+// findTrouble returns the trouble of a read's services at a time; empty without one.
+func (p *player) findTrouble(r *reader, services []*service, at time.Time) string {
+	for _, t := range p.troubles {
+		concerned := t.service == "" || r.kind == "external" || // any pod of the namespace may have the series
+			slices.ContainsFunc(services, func(s *service) bool { return s.name == t.service })
+		if concerned && !at.Before(t.from) && !at.After(t.until) {
+			return t.why
 		}
 	}
-	return verdictWrong, "refused without a reason in the world: " + text
+	return ""
+}
+
+// hasFewEvents reports whether a replica that started lately saw fewer than twenty events of the families.
+func (p *player) hasFewEvents(a *adapterReplica, families []*metricFamily, at time.Time) bool {
+	if at.Sub(a.started) >= p.settings.maxWindow+p.settings.interval {
+		return false
+	}
+	events := 0.0
+	for _, f := range families { // events that come together count once
+		events += (f.history.countAt(at) - f.history.countAt(a.started)) / max(1, f.batch)
+	}
+	return events < 20
 }
 
 // expectsError reports whether a statement of the scenario expects this error.

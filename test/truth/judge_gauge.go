@@ -129,7 +129,6 @@ func (p *player) hadNoEvents(text string, families []*metricFamily, now time.Tim
 	return false
 }
 
-// bucketBounds returns the bounds of the bucket of a latency.
 func bucketBounds(latency float64) [2]float64 {
 	i := sort.SearchFloat64s(latencyBounds, latency)
 	bounds := [2]float64{0, latencyBounds[min(i, len(latencyBounds)-1)]}
@@ -151,7 +150,7 @@ func (p *player) judgeExpectations() {
 			continue
 		}
 		if st.Args[1] == "calm" {
-			p.judgeCalm(st)
+			p.judgeDeviation(st)
 			continue
 		}
 		if st.Args[1] == "step" {
@@ -183,10 +182,10 @@ func (p *player) judgeStep(st Statement) {
 	p.report.failExpectation(st, "never shown")
 }
 
-// judgeCalm compares the standard deviation of a reader's totals with that of another reader, `than`, whose rule has the longest
+// judgeDeviation compares the standard deviation of a reader's totals with that of another reader, `than`, whose rule has the longest
 // window: at most `most` times.
-func (p *player) judgeCalm(st Statement) {
-	ratio := p.totalDeviation(st.Args[0], st) / p.totalDeviation(st.option("than", ""), st)
+func (p *player) judgeDeviation(st Statement) {
+	ratio := p.totalDeviation(st.Args[0], st) / p.totalDeviation(st.optionOr("than", ""), st)
 	p.report.Promises.addSample(promiseCalm, ratio)
 	if !(ratio <= st.parseNumber("most", 1.15)) {
 		p.report.failExpectation(st, fmt.Sprintf("the standard deviation is %.2f times the longest window's", ratio))

@@ -159,7 +159,7 @@ func (m pageMode) renderLiteral(now time.Time, counts map[*metricFamily]*podCoun
 
 func (p *podProcess) writeFamily(b *strings.Builder, f *metricFamily, w *world, mode pageMode, request *http.Request) {
 	if f.dotted {
-		f.writeDotted(b, request)
+		f.writeDottedFamily(b, request)
 		return
 	}
 	if f.typed != "" {
@@ -183,9 +183,9 @@ func (p *podProcess) writeFamily(b *strings.Builder, f *metricFamily, w *world, 
 	}
 }
 
-// writeDotted writes a gauge whose name has dots, as promhttp does: the request's filter reads the name with dots, and the page
+// writeDottedFamily writes a gauge whose name has dots, as promhttp does: the request's filter reads the name with dots, and the page
 // has them only for a scraper that accepts them.
-func (f *metricFamily) writeDotted(b *strings.Builder, request *http.Request) {
+func (f *metricFamily) writeDottedFamily(b *strings.Builder, request *http.Request) {
 	dotted := strings.ReplaceAll(f.name, "_", ".")
 	if asked := request.URL.Query()["name[]"]; len(asked) > 0 && !slices.Contains(asked, dotted) {
 		return

@@ -286,7 +286,7 @@ func (p *player) applyObject(st Statement) {
 		s := &service{
 			name: st.Args[0], boot: st.parseDuration("boot", 3*time.Second), grace: st.parseDuration("grace", 3*time.Second),
 			drain: st.parseDuration("drain", 200*time.Millisecond), delay: st.parseDuration("delay", 0),
-			annotated: st.option("annotated", "yes") == "yes", ports: st.option("ports", ""), lastMove: p.start.Add(-time.Hour),
+			annotated: st.optionOr("annotated", "yes") == "yes", ports: st.optionOr("ports", ""), lastMove: p.start.Add(-time.Hour),
 		}
 		p.services = append(p.services, s)
 		if s.delay > p.settings.interval/4 {
@@ -301,10 +301,10 @@ func (p *player) applyObject(st Statement) {
 	}
 	s := p.requireService(st)
 	f := &metricFamily{
-		name: st.Args[1], kind: st.Verb, typed: st.option("type", st.Verb), rate: st.parseNumber("rate", 0),
-		batch: st.parseNumber("batch", 1), poisson: st.option("poisson", "no") == "yes", spread: st.option("spread", "no") == "yes",
-		countsScrapes: st.option("counts-scrapes", "no") == "yes", rounding: st.option("rounding", "no") == "yes", created: st.option("created", "no") == "yes",
-		dotted: st.option("dotted", "no") == "yes", base: st.parseNumber("base", 0), value: st.parseNumber("value", 0),
+		name: st.Args[1], kind: st.Verb, typed: st.optionOr("type", st.Verb), rate: st.parseNumber("rate", 0),
+		batch: st.parseNumber("batch", 1), poisson: st.optionOr("poisson", "no") == "yes", spread: st.optionOr("spread", "no") == "yes",
+		countsScrapes: st.optionOr("counts-scrapes", "no") == "yes", rounding: st.optionOr("rounding", "no") == "yes", created: st.optionOr("created", "no") == "yes",
+		dotted: st.optionOr("dotted", "no") == "yes", base: st.parseNumber("base", 0), value: st.parseNumber("value", 0),
 		wobble: st.parseNumber("wobble", 0), timestamped: st.parseDuration("timestamped", 0), latency: st.parseNumber("latency", 0),
 		rateChanged: p.start.Add(-time.Hour), series: []string{""},
 	}
@@ -440,7 +440,7 @@ func (p *player) applyPodStatement(st Statement) {
 // breakPage gives a pod's page a mode, for a time or for good.
 func (p *player) breakPage(pod *podProcess, mode string, st Statement) {
 	pod.page = pageMode{name: mode, text: st.Text}
-	if text := st.option("value", ""); text != "" {
+	if text := st.optionOr("value", ""); text != "" {
 		pod.page.value = st.parseInterval(text)
 	}
 	until := p.start.Add(p.length)

@@ -47,15 +47,15 @@ func (p *player) addReader(st Statement) {
 		every: st.parseDuration("every", time.Second), until: st.parseDuration("to", 0),
 	}
 	r.next = p.start.Add(st.parseDuration("from", 10*time.Second))
-	r.truth = strings.Split(st.option("truth", deriveTruth(r.metric)), "/")
-	if text := st.option("selector", ""); text != "" {
+	r.truth = strings.Split(st.optionOr("truth", deriveTruth(r.metric)), "/")
+	if text := st.optionOr("selector", ""); text != "" {
 		var err error
 		if r.selector, err = k8slabels.Parse(strings.ReplaceAll(text, "~", " ")); err != nil {
 			panic(scenarioFault{st, err})
 		}
 	}
 	p.readers = append(p.readers, r)
-	if st.option("demand", "yes") == "yes" {
+	if st.optionOr("demand", "yes") == "yes" {
 		p.storeDemand(r)
 	}
 }
@@ -105,7 +105,6 @@ func (p *player) storeDemand(r *reader) {
 	})
 }
 
-// readAnswer reads from one replica.
 func (p *player) readAnswer(a *adapterReplica, r *reader, replica int) (out answer) {
 	out = answer{at: time.Now(), replica: replica, values: map[string]float64{}}
 	defer func() {

@@ -44,8 +44,8 @@ func (r Report) describeFirst() string {
 	return ""
 }
 
-// isLimit reports whether a scenario expects wrong answers of a reader, as a limit that is written down.
-func (p *player) isLimit(r *reader) bool {
+// expectsWrongAnswers reports whether a scenario expects wrong answers of a reader, as a limit that is written down.
+func (p *player) expectsWrongAnswers(r *reader) bool {
 	for _, st := range p.expects {
 		if st.Args[0] == r.id && st.Args[1] == "wrong" {
 			return true
@@ -79,7 +79,7 @@ func (r *Report) countVerdict(p *player, by *reader, a *answer) {
 	case verdictRefused:
 		r.Refused++
 	case verdictWrong:
-		if p.isLimit(by) {
+		if p.expectsWrongAnswers(by) {
 			return
 		}
 		r.Wrong++

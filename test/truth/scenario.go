@@ -95,7 +95,6 @@ func Parse(name, text string) (Scenario, error) {
 	return s, nil
 }
 
-// parseStatement reads one line.
 func parseStatement(line string) (Statement, error) {
 	var st Statement
 	head, text, _ := strings.Cut(line, ": ")
@@ -155,8 +154,8 @@ func (s Scenario) String() string {
 	return b.String()
 }
 
-// option returns the value of an option, or a default.
-func (st Statement) option(key, missing string) string {
+// optionOr returns the value of an option, or a default.
+func (st Statement) optionOr(key, missing string) string {
 	for _, o := range st.Options {
 		if o[0] == key {
 			return o[1]
@@ -167,7 +166,7 @@ func (st Statement) option(key, missing string) string {
 
 // parseDuration returns an option as a duration.
 func (st Statement) parseDuration(key string, missing time.Duration) time.Duration {
-	d, err := time.ParseDuration(st.option(key, missing.String()))
+	d, err := time.ParseDuration(st.optionOr(key, missing.String()))
 	if err != nil {
 		panic(scenarioFault{st, err})
 	}
@@ -176,7 +175,7 @@ func (st Statement) parseDuration(key string, missing time.Duration) time.Durati
 
 // parseNumber returns an option as a number; "10%" is 0.1.
 func (st Statement) parseNumber(key string, missing float64) float64 {
-	text := st.option(key, "")
+	text := st.optionOr(key, "")
 	if text == "" {
 		return missing
 	}
@@ -195,7 +194,6 @@ func (st Statement) parseArgument(text string) float64 {
 	return f
 }
 
-// parseInterval returns a text as a duration.
 func (st Statement) parseInterval(text string) time.Duration {
 	d, err := time.ParseDuration(text)
 	if err != nil {

@@ -28,7 +28,6 @@ func (h *truthHistory) recordCount(at time.Time, count float64) {
 	*h = append(*h, truthPoint{at, count})
 }
 
-// countAt returns the count at a time.
 func (h truthHistory) countAt(at time.Time) float64 {
 	i := sort.Search(len(h), func(i int) bool { return h[i].at.After(at) })
 	switch {

@@ -362,11 +362,11 @@ func (w *world) publishPod(p *podProcess) {
 			OwnerReferences: []metav1.OwnerReference{{
 				APIVersion: "apps/v1", Kind: "ReplicaSet", Name: p.service.name, UID: types.UID(p.service.name), Controller: new(true),
 			}},
-			CreationTimestamp: truncateAPITime(p.created), Annotations: map[string]string{"prometheus.io/port": fmt.Sprint(p.port)},
+			CreationTimestamp: toAPITime(p.created), Annotations: map[string]string{"prometheus.io/port": fmt.Sprint(p.port)},
 		},
 		Spec: corev1.PodSpec{NodeName: "node-1", Containers: []corev1.Container{{Name: "app"}}},
 		Status: corev1.PodStatus{Phase: corev1.PodPending, Conditions: []corev1.PodCondition{{
-			Type: corev1.PodReady, Status: corev1.ConditionFalse, LastTransitionTime: truncateAPITime(p.readyChanged),
+			Type: corev1.PodReady, Status: corev1.ConditionFalse, LastTransitionTime: toAPITime(p.readyChanged),
 		}}},
 	}
 	if p.service.ports == "two" {
@@ -392,7 +392,7 @@ func (w *world) publishPod(p *podProcess) {
 		object.Status.ContainerStatuses[0].State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{}}
 	}
 	if p.deleting {
-		at := truncateAPITime(p.deleted.Add(p.service.grace))
+		at := toAPITime(p.deleted.Add(p.service.grace))
 		object.DeletionTimestamp, object.DeletionGracePeriodSeconds = &at, new(int64(p.service.grace.Seconds()))
 	}
 	w.notifyLater(func() { w.cluster.storePod(object) })
@@ -421,18 +421,18 @@ func (p *podProcess) containerStatus() corev1.ContainerStatus {
 	s := corev1.ContainerStatus{Name: "app", Ready: p.ready, Started: new(bool)}
 	if p.running {
 		*s.Started = true
-		s.State.Running = &corev1.ContainerStateRunning{StartedAt: truncateAPITime(p.started)}
+		s.State.Running = &corev1.ContainerStateRunning{StartedAt: toAPITime(p.started)}
 	} else {
 		s.State.Waiting = &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}
 	}
 	if !p.stopped.IsZero() {
-		s.LastTerminationState.Terminated = &corev1.ContainerStateTerminated{FinishedAt: truncateAPITime(p.stopped)}
+		s.LastTerminationState.Terminated = &corev1.ContainerStateTerminated{FinishedAt: toAPITime(p.stopped)}
 	}
 	return s
 }
 
-// truncateAPITime returns a time as the API keeps it: in whole seconds.
-func truncateAPITime(t time.Time) metav1.Time { return metav1.NewTime(t.Truncate(time.Second)) }
+// toAPITime returns a time as the API keeps it: in whole seconds.
+func toAPITime(t time.Time) metav1.Time { return metav1.NewTime(t.Truncate(time.Second)) }
 
 // scaleService adds or deletes pods. The youngest go first.
 func (w *world) scaleService(s *service, want int) {

@@ -29,7 +29,7 @@ type connectionTable struct {
 func newAPIServerConnectionTable(limits serverLimits, onEvict func()) *connectionTable {
 	return &connectionTable{
 		total: limits.connections, perAddress: limits.connectionsPerAddress, maxYoung: limits.youngConnections, onEvict: onEvict, open: map[string][]*limitedConn{},
-		strangers: newAPIServerStrangerBudget(limits.strangerRequests, limits.strangerBurst),
+		strangers: newStrangerBudget(limits.strangerRequests, limits.strangerBurst),
 	}
 }
 
@@ -139,7 +139,7 @@ func (c *limitedConn) Write(b []byte) (int, error) {
 // HTTP/2 frame may cost an answer in a queue.
 func (c *limitedConn) Read(b []byte) (int, error) {
 	if c.charged.Load() {
-		c.awaitAPIServerStrangerBudget()
+		c.awaitStrangerBudget()
 	}
 	c.writing <- struct{}{}
 	<-c.writing

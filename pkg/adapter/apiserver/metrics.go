@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
 // metrics are the self-metrics of the package.
@@ -34,16 +35,17 @@ const (
 )
 
 func newMetrics(r prometheus.Registerer) *metrics {
+	f := promauto.With(r)
 	m := &metrics{
-		rejections: prometheus.NewCounterVec(prometheus.CounterOpts{
+		rejections: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_apiserver_rejected_requests_total",
 			Help: "Requests rejected for a limit, by reason. Reasons ending in lane_full, processors_busy or unread_responses: after authentication; all others before.",
 		}, []string{"reason"}),
-		evictions: prometheus.NewCounter(prometheus.CounterOpts{
+		evictions: f.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_apiserver_evicted_connections_total",
 			Help: "Connections closed for new ones at the limit.",
 		}),
-		handshakeErrors: prometheus.NewCounter(prometheus.CounterOpts{
+		handshakeErrors: f.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_apiserver_handshake_errors_total",
 			Help: "Connections that ended in their TLS handshake.",
 		}),
@@ -53,13 +55,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	} {
 		m.rejections.WithLabelValues(reason) // present from the start, so a rate sees the first increase
 	}
-	connections := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+	f.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "tachometer_apiserver_connections",
 		Help: "Open connections of others than kube-apiserver's front proxy.",
 	}, m.currentAPIServerConnections)
-	if r != nil {
-		r.MustRegister(m.rejections, m.evictions, m.handshakeErrors, connections)
-	}
 	return m
 }
 

@@ -36,11 +36,11 @@ const (
 	maxStrangerDelay = 2 * time.Second
 )
 
-func newAPIServerStrangerBudget(perSecond, burst int) *strangerBudget {
+func newStrangerBudget(perSecond, burst int) *strangerBudget {
 	return &strangerBudget{perSecond: perSecond, burst: burst, addresses: cache.NewLRUExpireCache(maxStrangerAddresses)}
 }
 
-func (b *strangerBudget) findAPIServerStrangerLimiter(address string) *rate.Limiter {
+func (b *strangerBudget) findStrangerLimiter(address string) *rate.Limiter {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if known, ok := b.addresses.Get(address); ok {
@@ -53,26 +53,26 @@ func (b *strangerBudget) findAPIServerStrangerLimiter(address string) *rate.Limi
 	return limiter
 }
 
-// chargeAPIServerStranger takes one request from the budget of an address.
-func (b *strangerBudget) chargeAPIServerStranger(address string, now time.Time) {
-	if limiter := b.findAPIServerStrangerLimiter(address); b.delayOfAPIServerStranger(limiter, now) < maxStrangerDelay {
+// chargeStranger takes one request from the budget of an address.
+func (b *strangerBudget) chargeStranger(address string, now time.Time) {
+	if limiter := b.findStrangerLimiter(address); b.measureLimiterDelay(limiter, now) < maxStrangerDelay {
 		limiter.ReserveN(now, 1)
 	}
 }
 
-// delayAPIServerStranger returns the time until an address is within its budget.
-func (b *strangerBudget) delayAPIServerStranger(address string, now time.Time) time.Duration {
-	return b.delayOfAPIServerStranger(b.findAPIServerStrangerLimiter(address), now)
+// measureStrangerDelay returns the time until an address is within its budget.
+func (b *strangerBudget) measureStrangerDelay(address string, now time.Time) time.Duration {
+	return b.measureLimiterDelay(b.findStrangerLimiter(address), now)
 }
 
-func (b *strangerBudget) delayOfAPIServerStranger(limiter *rate.Limiter, now time.Time) time.Duration {
+func (b *strangerBudget) measureLimiterDelay(limiter *rate.Limiter, now time.Time) time.Duration {
 	debt := -limiter.TokensAt(now)
 	return max(0, time.Duration(debt/float64(b.perSecond)*float64(time.Second)))
 }
 
-// awaitAPIServerStrangerBudget waits while the connection's client is over its budget, and the connection is open.
-func (c *limitedConn) awaitAPIServerStrangerBudget() {
-	delay := c.table.strangers.delayAPIServerStranger(c.address, time.Now())
+// awaitStrangerBudget waits while the connection's client is over its budget, and the connection is open.
+func (c *limitedConn) awaitStrangerBudget() {
+	delay := c.table.strangers.measureStrangerDelay(c.address, time.Now())
 	if delay == 0 {
 		return
 	}
@@ -102,7 +102,7 @@ func withAPIServerConnection(ctx context.Context, c net.Conn) context.Context {
 // chargeAPIServerConnection takes a request from the budget of its connection's address. Connections of the front proxy have none.
 func chargeAPIServerConnection(ctx context.Context) {
 	if c, ok := ctx.Value(connectionKey{}).(*limitedConn); ok {
-		c.table.strangers.chargeAPIServerStranger(c.address, time.Now())
+		c.table.strangers.chargeStranger(c.address, time.Now())
 		c.charged.Store(true)
 	}
 }

@@ -12,29 +12,29 @@ import (
 func TestStrangerBudget(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1900000000, 0)
-	b := newAPIServerStrangerBudget(50, 200)
+	b := newStrangerBudget(50, 200)
 	for range 200 {
-		b.chargeAPIServerStranger("10.0.0.1", now)
+		b.chargeStranger("10.0.0.1", now)
 	}
-	if d := b.delayAPIServerStranger("10.0.0.1", now); d != 0 {
+	if d := b.measureStrangerDelay("10.0.0.1", now); d != 0 {
 		t.Errorf("within its burst an address waits %s", d)
 	}
 	for range 25 {
-		b.chargeAPIServerStranger("10.0.0.1", now)
+		b.chargeStranger("10.0.0.1", now)
 	}
-	if d := b.delayAPIServerStranger("10.0.0.1", now); d != 500*time.Millisecond {
+	if d := b.measureStrangerDelay("10.0.0.1", now); d != 500*time.Millisecond {
 		t.Errorf("25 requests above its burst cost %s, want 500ms", d)
 	}
 	for range 100_000 {
-		b.chargeAPIServerStranger("10.0.0.1", now)
+		b.chargeStranger("10.0.0.1", now)
 	}
-	if d := b.delayAPIServerStranger("10.0.0.1", now); d != maxStrangerDelay {
+	if d := b.measureStrangerDelay("10.0.0.1", now); d != maxStrangerDelay {
 		t.Errorf("100,000 requests cost %s, want %s", d, maxStrangerDelay)
 	}
-	if d := b.delayAPIServerStranger("10.0.0.1", now.Add(maxStrangerDelay)); d != 0 {
+	if d := b.measureStrangerDelay("10.0.0.1", now.Add(maxStrangerDelay)); d != 0 {
 		t.Errorf("after that an address waits %s", d)
 	}
-	if d := b.delayAPIServerStranger("10.0.0.2", now); d != 0 {
+	if d := b.measureStrangerDelay("10.0.0.2", now); d != 0 {
 		t.Errorf("another address waits %s", d)
 	}
 }

@@ -21,7 +21,16 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/retry"
 )
 
-// Options name the Secret, the Service and the APIServices of a certificate. The zero value of a duration takes its default.
+const (
+	// certificateLifetime is as public authorities have shown. It is short enough to make renewal routine, and long enough to survive a
+	// month without a possible write.
+	certificateLifetime = 90 * 24 * time.Hour
+	// checkInterval is the time between two checks of the Secret and the APIServices. A check needs only the right to get these few
+	// objects by name, and restores an overwritten caBundle within the interval.
+	checkInterval = 10 * time.Second
+)
+
+// Options name the Secret, the Service and the APIServices of a certificate.
 type Options struct {
 	// Secret is the name of the Secret that the replicas share.
 	Secret string
@@ -30,24 +39,8 @@ type Options struct {
 	Namespace, Service string
 	// APIServices are the names of the APIServices with a caBundle to maintain.
 	APIServices []string
-	// Lifetime of a certificate: 90 days by default, as public authorities have shown. It is short enough to make
-	// renewal routine, and long enough to survive a month without a possible write.
-	Lifetime time.Duration
-	// Interval between two checks of the Secret and the APIServices: 10 s by default. A check needs only the right
-	// to get these few objects by name, and restores an overwritten caBundle within the interval.
-	Interval time.Duration
 	// Registerer takes the self-metrics; nil for none.
 	Registerer prometheus.Registerer
-}
-
-func (o Options) withDefaults() Options {
-	if o.Lifetime == 0 {
-		o.Lifetime = 90 * 24 * time.Hour
-	}
-	if o.Interval == 0 {
-		o.Interval = 10 * time.Second
-	}
-	return o
 }
 
 // certificateDNSNames returns the names in the certificate; kube-apiserver verifies the first.
@@ -89,7 +82,7 @@ var _ dynamiccertificates.CertKeyContentProvider = (*Keeper)(nil)
 // New returns a Keeper that has no certificate until it runs. secrets must be of opts.Namespace.
 func New(secrets corev1.SecretInterface, apiServices apiregistration.APIServiceInterface, opts Options) *Keeper {
 	return &Keeper{
-		secrets: secrets, apiServices: apiServices, opts: opts.withDefaults(),
+		secrets: secrets, apiServices: apiServices, opts: opts,
 		metrics: newMetrics(opts.Registerer),
 	}
 }
@@ -130,20 +123,20 @@ func (k *Keeper) DescribeFailure() []string {
 // certificateCheckDelay returns the time to the next check. It is short until the first pair, because no replica is ready before.
 func (k *Keeper) certificateCheckDelay() time.Duration {
 	if k.currentCertificatePair() == nil {
-		return min(time.Second, k.opts.Interval)
+		return time.Second
 	}
-	return k.opts.Interval
+	return checkInterval
 }
 
 // reconcileCertificate takes one step to make Secret, APIServices and serving pair agree.
 func (k *Keeper) reconcileCertificate(ctx context.Context, now time.Time) error {
 	// Without this bound a slow check could publish an old bundle over a newer bundle.
-	ctx, cancel := context.WithTimeout(ctx, k.opts.Interval)
+	ctx, cancel := context.WithTimeout(ctx, checkInterval)
 	defer cancel()
 	pair, shareErr := k.obtainCertificatePair(ctx, now)
 	if shareErr != nil {
 		var err error
-		if pair, err = k.substituteCertificatePair(ctx, shareErr, now); pair == nil {
+		if pair, err = k.chooseSubstituteCertificatePair(ctx, shareErr, now); pair == nil {
 			return errors.Join(shareErr, err)
 		}
 	}
@@ -152,10 +145,10 @@ func (k *Keeper) reconcileCertificate(ctx context.Context, now time.Time) error 
 	return errors.Join(shareErr, err)
 }
 
-// substituteCertificatePair returns the pair to serve while the replicas share none, for the reason err: the latest that this replica knows, or
+// chooseSubstituteCertificatePair returns the pair to serve while the replicas share none, for the reason err: the latest that this replica knows, or
 // else one of its own. It returns nil if it is better to wait: an API server that cannot be reached cannot learn of a first
 // pair either.
-func (k *Keeper) substituteCertificatePair(ctx context.Context, err error, now time.Time) (*certificatePair, error) {
+func (k *Keeper) chooseSubstituteCertificatePair(ctx context.Context, err error, now time.Time) (*certificatePair, error) {
 	if k.currentCertificatePair() == nil && !apierrors.IsForbidden(err) && !apierrors.IsNotFound(err) {
 		return nil, nil
 	}
@@ -184,7 +177,7 @@ func (k *Keeper) adoptCertificatePair(ctx context.Context, newest *certificatePa
 	case k.since.IsZero():
 		k.since = now
 	}
-	settled := !k.since.IsZero() && now.Sub(k.since) >= 2*k.opts.Interval
+	settled := !k.since.IsZero() && now.Sub(k.since) >= 2*checkInterval
 	covered := k.serving != nil && k.serving.isCertificateSignedBy(parseCertificateAuthorities(newest.bundle))
 	changed := !k.serving.equalCertificatePair(newest) && (settled || !k.serving.isUsableCertificate(now) || published && !covered)
 	if changed {

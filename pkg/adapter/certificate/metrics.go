@@ -1,6 +1,9 @@
 package certificate
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
 
 // metrics are the self-metrics of the package.
 type metrics struct {
@@ -10,25 +13,23 @@ type metrics struct {
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
+	f := promauto.With(r)
 	m := &metrics{
-		checks: prometheus.NewCounterVec(prometheus.CounterOpts{
+		checks: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_certificate_checks_total",
 			Help: "Checks of the Secret and the APIServices (success or error).",
 		}, []string{"outcome"}),
-		renewals: prometheus.NewCounter(prometheus.CounterOpts{
+		renewals: f.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_certificate_renewals_total",
 			Help: "Certificates made and stored by this replica.",
 		}),
-		writes: prometheus.NewCounter(prometheus.CounterOpts{
+		writes: f.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_certificate_ca_bundle_writes_total",
 			Help: "Writes of an APIService's caBundle by this replica.",
 		}),
 	}
 	for _, outcome := range []string{"success", "error"} {
 		m.checks.WithLabelValues(outcome) // present from the start, so a rate sees the first increase
-	}
-	if r != nil {
-		r.MustRegister(m.checks, m.renewals, m.writes)
 	}
 	return m
 }
@@ -43,11 +44,8 @@ func (m *metrics) countCertificateCheck(err error) {
 
 // registerCertificateExpiry registers the gauge of the certificate's end of validity; r may be nil.
 func registerCertificateExpiry(r prometheus.Registerer, timestamp func() float64) {
-	gauge := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+	promauto.With(r).NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "tachometer_certificate_expiry_timestamp_seconds",
 		Help: "Expiry of the serving certificate; 0 without one.",
 	}, timestamp)
-	if r != nil {
-		r.MustRegister(gauge)
-	}
 }

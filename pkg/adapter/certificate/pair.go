@@ -195,7 +195,6 @@ func (p *certificatePair) isUsableCertificate(now time.Time) bool {
 	return p != nil && !now.Before(p.leaf.NotBefore) && !now.Before(p.authority.NotBefore) && !now.After(p.certificatePairExpiry())
 }
 
-// isCertificateSignedBy reports whether one of authorities signed p.
 func (p *certificatePair) isCertificateSignedBy(authorities []*x509.Certificate) bool {
 	return slices.ContainsFunc(authorities, func(a *x509.Certificate) bool { return p.leaf.CheckSignatureFrom(a) == nil })
 }

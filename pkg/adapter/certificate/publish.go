@@ -24,14 +24,14 @@ import (
 func (k *Keeper) publishCertificateBundle(ctx context.Context, bundle []byte, shared bool) error {
 	var errs []error
 	for _, name := range k.opts.APIServices {
-		if err := k.publishCertificateBundleTo(ctx, name, bundle, shared); err != nil {
+		if err := k.publishBundleToAPIService(ctx, name, bundle, shared); err != nil {
 			errs = append(errs, fmt.Errorf("write caBundle of APIService %s: %w", name, err))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func (k *Keeper) publishCertificateBundleTo(ctx context.Context, name string, bundle []byte, shared bool) error {
+func (k *Keeper) publishBundleToAPIService(ctx context.Context, name string, bundle []byte, shared bool) error {
 	service, err := k.apiServices.Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return nil

@@ -47,7 +47,7 @@ func (k *Keeper) obtainCertificatePair(ctx context.Context, now time.Time) (*cer
 // selectKnownCertificatePair returns the latest pair that this replica has seen, or nil if that is due.
 func (k *Keeper) selectKnownCertificatePair(now time.Time) *certificatePair {
 	for _, p := range k.knownCertificatePairs() {
-		if p.certificateRenewalReason(k.opts.certificateDNSNames(), k.opts.Lifetime, now) == "" {
+		if p.certificateRenewalReason(k.opts.certificateDNSNames(), certificateLifetime, now) == "" {
 			return p
 		}
 	}
@@ -61,8 +61,8 @@ func (k *Keeper) renewCertificatePair(ctx context.Context, secret *core.Secret, 
 	if stored != nil && stored.certificatePairExpiry().Before(now) {
 		judged = stored.certificatePairExpiry() // a clock that is far ahead must not drop the authority of the pair that others serve
 	}
-	trusted := unexpiredCertificates(k.believedCertificateAuthorities(ctx, secret), judged)
-	fresh, err := issueCertificatePair(k.opts.certificateDNSNames(), k.opts.Lifetime, trusted, now)
+	trusted := unexpiredCertificates(k.collectServedCertificateAuthorities(ctx, secret), judged)
+	fresh, err := issueCertificatePair(k.opts.certificateDNSNames(), certificateLifetime, trusted, now)
 	if err != nil {
 		return nil, fmt.Errorf("make certificate: %w", err)
 	}
@@ -86,12 +86,12 @@ func (k *Keeper) loadCertificatePair(ctx context.Context, now time.Time) (secret
 		klog.FromContext(ctx).Error(err, "Stored certificate cannot be used", "secret", k.opts.Secret)
 		return secret, nil, "unusable", nil
 	}
-	return secret, stored, stored.certificateRenewalReason(k.opts.certificateDNSNames(), k.opts.Lifetime, now), nil
+	return secret, stored, stored.certificateRenewalReason(k.opts.certificateDNSNames(), certificateLifetime, now), nil
 }
 
-// believedCertificateAuthorities returns the authorities of all pairs that a replica may serve: this replica's own, the Secret's, and those of
+// collectServedCertificateAuthorities returns the authorities of all pairs that a replica may serve: this replica's own, the Secret's, and those of
 // replicas that found no Secret, which are in the APIServices alone.
-func (k *Keeper) believedCertificateAuthorities(ctx context.Context, secret *core.Secret) []*x509.Certificate {
+func (k *Keeper) collectServedCertificateAuthorities(ctx context.Context, secret *core.Secret) []*x509.Certificate {
 	lists := [][]*x509.Certificate{k.knownCertificateAuthorities()}
 	if secret != nil {
 		lists = append(lists, parseCertificateAuthorities(secret.Data[bundleKey]))

@@ -90,7 +90,6 @@ func (d *adapterConfigDecoder) decodeAdapterConfigTargets(path string, n *yaml.N
 	return t
 }
 
-// setAdapterConfigTargetService sets the Service of targets.
 func (d *adapterConfigDecoder) setAdapterConfigTargetService(path string, t *Targets, service string) {
 	namespace, name, _ := strings.Cut(service, "/")
 	if !namespaceNameRegexp.MatchString(namespace) || !namespaceNameRegexp.MatchString(name) {

@@ -154,7 +154,7 @@ func (s *autoscalerTable) listDiscoveredAutoscalers() []*storedAutoscaler {
 	}
 	s.mu.RUnlock()
 	slices.SortFunc(all, func(a, b *storedAutoscaler) int {
-		return compareDiscoveredObjects(a.discoveredAutoscalerKey(), b.discoveredAutoscalerKey())
+		return a.discoveredAutoscalerKey().Compare(b.discoveredAutoscalerKey())
 	})
 	return all
 }

@@ -6,12 +6,10 @@ import (
 	"cmp"
 	"maps"
 	"slices"
-	"strings"
 
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/memorybounds"
-	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
 const (
@@ -108,14 +106,6 @@ func (k demandKey) compareDiscoveryDemandKey(o demandKey) int {
 		cmp.Compare(k.resource, o.resource), cmp.Compare(k.metric, o.metric), cmp.Compare(k.namespace, o.namespace),
 		cmp.Compare(k.object, o.object), cmp.Compare(k.selector, o.selector), cmp.Compare(k.metricSelector, o.metricSelector),
 	)
-}
-
-// compareDiscoveredObjects orders objects by namespace, then name.
-func compareDiscoveredObjects(a, b metric.Object) int {
-	if c := strings.Compare(a.Namespace, b.Namespace); c != 0 {
-		return c
-	}
-	return strings.Compare(a.Name, b.Name)
 }
 
 // sortDiscoveredDemands returns the demands sorted by key, without duplicates: object demands first, then external demands.

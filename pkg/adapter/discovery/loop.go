@@ -12,6 +12,7 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 	"github.com/tachometer-metrics/tachometer/pkg/podpage"
+	"github.com/tachometer-metrics/tachometer/pkg/retry"
 )
 
 const (
@@ -86,14 +87,8 @@ func (c *targetLoop) waitDiscoveryTargetInterval(ctx context.Context) bool {
 	if c.ready.Load() { // before, no read depends on the targets
 		wait = c.computations.Reserve().Delay()
 	}
-	if wait = max(wait, 5*c.lastTook-passed); wait > 0 {
-		timer := time.NewTimer(wait)
-		defer timer.Stop()
-		select {
-		case <-ctx.Done():
-			return false
-		case <-timer.C:
-		}
+	if wait = max(wait, 5*c.lastTook-passed); wait > 0 && !retry.Sleep(ctx, wait) {
+		return false
 	}
 	select {
 	case <-c.updateRequested:
@@ -170,7 +165,7 @@ func (c *targetLoop) refreshDiscoveryHPASelectors(hpas []*storedAutoscaler, now 
 // refreshNewPodDiscoverySelectors refreshes the selectors in namespaces with pods of other labels: they may be the pods of an
 // object that was deleted and made again with another selector.
 func (c *targetLoop) refreshNewPodDiscoverySelectors(now time.Time) {
-	changed := c.pods.takeNewDiscoveredPodLabels()
+	changed := c.pods.takeNamespacesWithNewPodLabels()
 	if len(changed) == 0 {
 		return
 	}

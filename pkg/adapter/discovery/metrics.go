@@ -2,7 +2,10 @@
 
 package discovery
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
 
 // metrics are the package's self-metrics.
 type metrics struct {
@@ -14,63 +17,58 @@ type metrics struct {
 
 // newMetrics returns the self-metrics and registers them with r unless it is nil.
 func newMetrics(r prometheus.Registerer, pods *podTable) *metrics {
-	m := &metrics{
-		targets: prometheus.NewGauge(prometheus.GaugeOpts{
+	f := promauto.With(r)
+	registerPodTableMetrics(f, pods)
+	return &metrics{
+		targets: f.NewGauge(prometheus.GaugeOpts{
 			Name: "tachometer_discovery_targets", Help: "Pods that are scraped.",
 		}),
-		demands: prometheus.NewGauge(prometheus.GaugeOpts{
+		demands: f.NewGauge(prometheus.GaugeOpts{
 			Name: "tachometer_discovery_demands", Help: "Demands of autoscalers, and of readers in the last ten minutes.",
 		}),
-		autoscalers: prometheus.NewGauge(prometheus.GaugeOpts{
+		autoscalers: f.NewGauge(prometheus.GaugeOpts{
 			Name: "tachometer_discovery_hpas", Help: "HorizontalPodAutoscalers in the cluster.",
 		}),
-		unresolved: prometheus.NewGauge(prometheus.GaugeOpts{
+		unresolved: f.NewGauge(prometheus.GaugeOpts{
 			Name: "tachometer_discovery_unresolved_namespaces",
 			Help: "Namespaces with an HPA on unknown pods.",
 		}),
-		selectorLookups: prometheus.NewCounterVec(prometheus.CounterOpts{
+		selectorLookups: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_discovery_resolve_total",
 			Help: "Reads of an object's pod selector: success, not_found, no_selector, forbidden or error.",
 		}, []string{"outcome"}),
-		watchErrors: prometheus.NewCounterVec(prometheus.CounterOpts{
+		watchErrors: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_discovery_watch_errors_total", Help: "Failed lists and watches.",
 		}, []string{"resource"}),
-		rejectedDemands: prometheus.NewCounter(prometheus.CounterOpts{
+		rejectedDemands: f.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_discovery_demands_rejected_total",
 			Help: "Demands of readers dropped at a limit.",
 		}),
-		rejectedMetrics: prometheus.NewGauge(prometheus.GaugeOpts{
+		rejectedMetrics: f.NewGauge(prometheus.GaugeOpts{
 			Name: "tachometer_discovery_rejected_hpa_metrics",
 			Help: "Metrics of HPAs beyond 50 for each, or a limit in bytes.",
 		}),
-		rejectedFamilies: prometheus.NewGauge(prometheus.GaugeOpts{
+		rejectedFamilies: f.NewGauge(prometheus.GaugeOpts{
 			Name: "tachometer_discovery_rejected_families",
 			Help: "Demanded families beyond 1000 for a group of pods.",
 		}),
-		optedOut: prometheus.NewCounter(prometheus.CounterOpts{
+		optedOut: f.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_discovery_opted_out_pods_total",
 			Help: "Pods without annotation that left external metrics with their last HPA.",
 		}),
 	}
-	if r != nil {
-		r.MustRegister(newDiscoveredPodCollectors(pods)...)
-		r.MustRegister(m.targets, m.demands, m.autoscalers, m.unresolved, m.selectorLookups, m.watchErrors, m.rejectedDemands, m.optedOut, m.rejectedMetrics, m.rejectedFamilies)
-	}
-	return m
 }
 
-// newDiscoveredPodCollectors returns the self-metrics that are read from the table.
-func newDiscoveredPodCollectors(pods *podTable) []prometheus.Collector {
-	return []prometheus.Collector{
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "tachometer_discovery_pods", Help: "Pods in the cluster, live or not.",
-		}, func() float64 { count, _ := pods.countDiscoveredPods(); return float64(count) }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "tachometer_discovery_departed_pods", Help: "Deleted pods with counts still within a window.",
-		}, func() float64 { kept, _ := pods.countDiscoveredDepartures(); return float64(kept) }),
-		prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Name: "tachometer_discovery_departed_pods_dropped_total",
-			Help: "Deleted pods forgotten early, at the limit of 10000.",
-		}, func() float64 { _, dropped := pods.countDiscoveredDepartures(); return float64(dropped) }),
-	}
+// registerPodTableMetrics registers the self-metrics that are read from the table.
+func registerPodTableMetrics(f promauto.Factory, pods *podTable) {
+	f.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "tachometer_discovery_pods", Help: "Pods in the cluster, live or not.",
+	}, func() float64 { count, _ := pods.countDiscoveredPods(); return float64(count) })
+	f.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "tachometer_discovery_departed_pods", Help: "Deleted pods with counts still within a window.",
+	}, func() float64 { kept, _ := pods.countDiscoveredDepartures(); return float64(kept) })
+	f.NewCounterFunc(prometheus.CounterOpts{
+		Name: "tachometer_discovery_departed_pods_dropped_total",
+		Help: "Deleted pods forgotten early, at the limit of 10000.",
+	}, func() float64 { _, dropped := pods.countDiscoveredDepartures(); return float64(dropped) })
 }

@@ -18,7 +18,7 @@ type podTable struct {
 	byURL    map[string][]*storedPod // the current pods with an endpoint
 	departed departedPods
 	changes  uint64 // number of insertions since the start
-	// newLabels holds the namespaces with a pod that shares its labels with no other, since the last takeNewDiscoveredPodLabels.
+	// newLabels holds the namespaces with a pod that shares its labels with no other, since the last takeNamespacesWithNewPodLabels.
 	newLabels map[string]struct{}
 	// ruleTargets are the keys of the pods of rules' own targets among the current pods.
 	ruleTargets map[metric.Object]struct{}
@@ -169,9 +169,9 @@ func (t *podTable) removeDiscoveredPod(key metric.Object, now time.Time) bool {
 	return true
 }
 
-// takeNewDiscoveredPodLabels returns the namespaces in which pods with other labels appeared since the last call: a workload was made,
+// takeNamespacesWithNewPodLabels returns the namespaces in which pods with other labels appeared since the last call: a workload was made,
 // or has another template.
-func (t *podTable) takeNewDiscoveredPodLabels() map[string]struct{} {
+func (t *podTable) takeNamespacesWithNewPodLabels() map[string]struct{} {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	namespaces := t.newLabels
@@ -225,6 +225,6 @@ func (t *podTable) listDiscoveredPods(s podScope, now time.Time) []Pod {
 		}
 	})
 	t.mu.RUnlock()
-	slices.SortFunc(pods, func(a, b Pod) int { return compareDiscoveredObjects(a.Object(), b.Object()) })
+	slices.SortFunc(pods, func(a, b Pod) int { return a.Object().Compare(b.Object()) })
 	return pods
 }

@@ -108,7 +108,7 @@ func filterPods(model map[metric.Object]*storedPod, s podScope) []Pod {
 			pods = append(pods, p.Pod)
 		}
 	}
-	slices.SortFunc(pods, func(a, b Pod) int { return compareDiscoveredObjects(a.Object(), b.Object()) })
+	slices.SortFunc(pods, func(a, b Pod) int { return a.Object().Compare(b.Object()) })
 	return pods
 }
 

@@ -31,7 +31,6 @@ func newDiscoverySelectorResolver(clients Clients) *selectorResolver {
 	return &selectorResolver{clients: clients, kinds: map[schema.GroupKind]schema.GroupResource{}}
 }
 
-// mapDiscoveryDemandedKind maps a kind to its resource.
 func (r *selectorResolver) mapDiscoveryDemandedKind(kind schema.GroupKind) (schema.GroupResource, error) {
 	r.mu.Lock()
 	resource, ok := r.kinds[kind]

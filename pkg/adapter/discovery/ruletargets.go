@@ -97,7 +97,6 @@ func newUnknownRuleTarget(t RuleTarget, err error) *storedPod {
 	return p
 }
 
-// newAddressTarget returns the pod of an address.
 func (e endpointPolicy) newAddressTarget(t RuleTarget) *storedPod {
 	p := newRuleTargetPod(t, "page")
 	u, err := url.Parse(t.Address)

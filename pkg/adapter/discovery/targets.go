@@ -70,7 +70,7 @@ func (s *targetSnapshot) listDiscoveredTargets(pods *podTable, sets *familySets)
 		}
 		chosen = append(chosen, p)
 	}
-	slices.SortFunc(chosen, func(a, b *storedPod) int { return compareDiscoveredObjects(a.discoveredPodKey(), b.discoveredPodKey()) })
+	slices.SortFunc(chosen, func(a, b *storedPod) int { return a.discoveredPodKey().Compare(b.discoveredPodKey()) })
 	targets := make([]metric.Target, len(chosen))
 	for i, p := range chosen {
 		families := sets.resolvePodFamilies(p.Namespace, s.marks[p].claims)
@@ -121,7 +121,7 @@ func (s *targetSnapshot) markOptedInDiscoveryTargets(c *demandedPods, pods *podT
 // isDiscoveredTarget reports whether a pod is a target.
 func (s *targetSnapshot) isDiscoveredTarget(key metric.Object) bool {
 	_, ok := slices.BinarySearchFunc(s.targets, key, func(t metric.Target, key metric.Object) int {
-		return compareDiscoveredObjects(t.Key(), key)
+		return t.Key().Compare(key)
 	})
 	return ok
 }

@@ -58,7 +58,6 @@ func (p *Parser) isUnwantedExpositionLine(line []byte) bool {
 	return n > 0 && len(line) > n && (line[n] == '{' || line[n] == ' ') && string(line[:n]) == string(p.unwantedName)
 }
 
-// parseWantedExpositionLine reads a line of a wanted family.
 func (p *Parser) parseWantedExpositionLine(line, name []byte, family int) {
 	if f := &p.families[family]; f.Type == "" {
 		f.Type = p.expositionFamilyType(name, family)

@@ -66,8 +66,6 @@ const (
 	// PendingValues bounds the values and pods of the answers that wait for their record to encode them: 1,000 autoscalers of 20 pods give
 	// about 1,500 in half a second.
 	PendingValues = 2000
-	// PendingValueBytes is the size of one of them.
-	PendingValueBytes = 280
 	// PeerLogs bounds the records that a read gets from the other replicas together. A whole record has some 4 MiB as JSON.
 	PeerLogs = 6 * mib
 	// RecordBytes bounds the record of an autoscaler.
@@ -84,6 +82,7 @@ const (
 	streamBytes       = 8 * kib
 	pages, pageBytes  = 64, 128 * kib
 	sampleBytes       = 16
+	pendingValueBytes = 280
 	// programBytes is the memory of an adapter with 5,000 pods and 1,000 autoscalers, without reads.
 	programBytes = 24 * mib
 )
@@ -110,7 +109,7 @@ func List() []Bound {
 		{"pages that are read", pages * pageBytes},
 		{"records of other replicas for a read", PeerLogs},
 		{"lists of families", FamilyLists*(FamilyList+ListedPages*ListedPage) + RememberedFamilies},
-		{"answers that wait for their record", PendingValues * PendingValueBytes},
+		{"answers that wait for their record", PendingValues * pendingValueBytes},
 		{"parsed expressions", Expressions},
 		{"rules of patterns", ExpandedRules},
 	}

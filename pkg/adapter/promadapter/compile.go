@@ -32,7 +32,6 @@ type compiledFilter struct {
 	mustMatch bool
 }
 
-// promAdapterRuleServesSeries reports whether the rule serves series with the name.
 func (c *compiledRuleText) promAdapterRuleServesSeries(name string) bool {
 	for _, f := range c.filters {
 		if f.re.MatchString(name) != f.mustMatch {

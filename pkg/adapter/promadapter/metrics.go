@@ -2,7 +2,10 @@
 
 package promadapter
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
 
 // Metrics are the self-metrics of a Catalog. Catalogs that follow each other may share them.
 type Metrics struct {
@@ -14,28 +17,25 @@ type Metrics struct {
 
 // NewMetrics returns the self-metrics, registered with reg unless reg is nil.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
-	m := &Metrics{
-		ruleFailing: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+	f := promauto.With(reg)
+	return &Metrics{
+		ruleFailing: f.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "tachometer_promadapter_rule_failing",
 			Help: "Whether a rule of prometheus-adapter fails (1) or works (0).",
 		}, []string{"rule"}),
-		knownMetrics: prometheus.NewGauge(prometheus.GaugeOpts{
+		knownMetrics: f.NewGauge(prometheus.GaugeOpts{
 			Name: "tachometer_promadapter_known_metrics",
 			Help: "Metrics that prometheus-adapter's rules serve.",
 		}),
-		listings: prometheus.NewCounterVec(prometheus.CounterOpts{
+		listings: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_promadapter_listings_total",
 			Help: "Listings of a rule's series (success or error).",
 		}, []string{"outcome"}),
-		rejected: prometheus.NewGauge(prometheus.GaugeOpts{
+		rejected: f.NewGauge(prometheus.GaugeOpts{
 			Name: "tachometer_promadapter_rejected_names",
 			Help: "Series names left out because they are no metric names.",
 		}),
 	}
-	if reg != nil {
-		reg.MustRegister(m.ruleFailing, m.knownMetrics, m.listings, m.rejected)
-	}
-	return m
 }
 
 func (m *Metrics) countPromAdapterListing(err error) {

@@ -77,7 +77,6 @@ func formatPromAdapterRegexpError(err error) string {
 // groupLabelReplacer replaces the characters of a group that a label cannot have.
 var groupLabelReplacer = strings.NewReplacer(".", "_", "-", "_")
 
-// renderPromAdapterLabel returns the label of a resource.
 func (t *labelTemplate) renderPromAdapterLabel(r Resource) (string, error) {
 	return renderPromAdapterTemplate(t.labelText, labelTemplateArguments{Group: groupLabelReplacer.Replace(r.Group), Resource: r.Singular})
 }

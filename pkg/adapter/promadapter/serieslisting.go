@@ -79,7 +79,6 @@ func (l *seriesListing) collectPromAdapterSeriesListing(ctx context.Context, mat
 	return all, nil
 }
 
-// findPromAdapterAssociations finds the associations of a rule.
 func (l *seriesListing) findPromAdapterAssociations(ctx context.Context, r *ruleState) listingResult {
 	m, err := resolvePromAdapterResourceMapping(r.Resources, r.compiled.labelTemplate, l.resources)
 	if err != nil {

@@ -193,7 +193,6 @@ func (r *Rule) newPromAdapterQueryRenderer(series string, groupBy []string) func
 	}
 }
 
-// newPromAdapterQueryRequest returns the request for a query of the rule.
 func (r *Rule) newPromAdapterQueryRequest(q rule.Query, series string, groupBy []string) queryRequest {
 	request := queryRequest{
 		series: series, selector: q.Selector, namespaceLabel: q.Rule.NamespaceLabel,

@@ -27,7 +27,7 @@ func (p *Provider) aggregateProvidedPods(ctx context.Context, req request, objec
 	if err != nil {
 		return nil, err
 	}
-	if req.rule.WhenNoPods != nil && hasNoProvidedPods(pods) {
+	if req.rule.WhenNoPods != nil && areAllProvidedPodsGoing(pods) {
 		return p.provideWhenNoPods(req, object)
 	}
 	if len(pods) == 0 {

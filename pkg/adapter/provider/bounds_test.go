@@ -22,7 +22,6 @@ func manyValues(t *testing.T, n, size int) k8slabels.Selector {
 	return mustParse(t, "app notin ("+strings.Join(values, ",")+")")
 }
 
-// manyRequirements is a selector of n requirements.
 func manyRequirements(t *testing.T, n int) k8slabels.Selector {
 	t.Helper()
 	return mustParse(t, strings.TrimSuffix(strings.Repeat("c!=v,", n), ","))

@@ -143,7 +143,7 @@ func (p *Provider) rememberProviderRequestDemand(req request, err error) error {
 	if err != nil && apistatus.KindOf(err) == metric.KindNotFound {
 		return err
 	}
-	first := err != nil && isProviderRuleEmbedded(req.rule) && mayProviderErrorEndByWaiting(err) && req.first()
+	first := err != nil && isProviderRuleEmbedded(req.rule) && mayNextScrapeAnswer(err) && req.first()
 	var rejected error
 	for _, d := range req.demandsOfProviderRequest() {
 		rejected = errors.Join(rejected, p.Demands.Demand(d))

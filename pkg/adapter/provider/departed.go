@@ -10,9 +10,9 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
-// spreadsProvidedDeparted reports whether the counts of departed pods belong to the response: the autoscaler, or this package, adds
+// countsDepartedPods reports whether the counts of departed pods belong to the response: the autoscaler, or this package, adds
 // up the values of the pods, and the sum is the total of their counts.
-func (req request) spreadsProvidedDeparted() bool {
+func (req request) countsDepartedPods() bool {
 	return req.group && isProviderRuleEmbedded(req.rule) && req.rule.Conserves()
 }
 
@@ -27,15 +27,15 @@ func (c *departedCounts) addProvidedShare(pod *discovery.Pod, v *metric.Value) {
 	if pod.Departed && isProvidedShareUnknown(v) {
 		c.addUnknownProvidedCounts(pod, v.Reason, v.Detail)
 	}
-	c.total += departedProvidedShare(v)
+	c.total += shareOfDepartedPod(v)
 }
 
 func (c *departedCounts) addUnknownProvidedCounts(pod *discovery.Pod, reason metric.Reason, detail string) {
 	c.unknown = append(c.unknown, metric.Omission{Object: pod.Object(), Reason: reason, Detail: detail})
 }
 
-// departedProvidedShare returns the share of a departed pod in the total: nothing if its value is not a number.
-func departedProvidedShare(v *metric.Value) float64 {
+// shareOfDepartedPod returns the share of a departed pod in the total: nothing if its value is not a number.
+func shareOfDepartedPod(v *metric.Value) float64 {
 	if v.Reason != "" || math.IsNaN(v.Value) || math.IsInf(v.Value, 0) {
 		return 0
 	}

@@ -97,8 +97,8 @@ func (p *Provider) evaluateProvidedSumOverPods(ctx context.Context, req request,
 	for _, source := range sources[1:] {
 		pods = append(pods, p.Pods.Pods(source, k8slabels.Everything())...)
 	}
-	req.moved, req.movedAt = latestProvidedMove(pods, req.now)
-	req.began, req.readied = youngestProvidedStart(pods), readiedProvidedPods(pods, req.now)
+	req.moved, req.movedAt = findLatestLoadMove(pods, req.now)
+	req.began, req.readied = findLatestProcessStart(pods), collectRecentReadyTimes(pods, req.now)
 	values, err := p.evaluateProviderRuleOnBackend(ctx, req, namespace, nil)
 	if err != nil {
 		return nil, err
@@ -106,7 +106,7 @@ func (p *Provider) evaluateProvidedSumOverPods(ctx context.Context, req request,
 	if err := p.checkProviderRequestComplete(req, pods); err != nil {
 		return nil, err
 	}
-	if err := p.checkProvidedValuesWhole(req, pods, values); err != nil {
+	if err := p.checkNoEventsHeldBack(req, pods, values); err != nil {
 		return nil, err
 	}
 	if err := p.checkProvidedRuleTargets(req, pods); err != nil {

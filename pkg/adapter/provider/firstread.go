@@ -38,7 +38,7 @@ func waitForFirstProviderRead[T any](ctx context.Context, p *Provider, s request
 		return readOnce()
 	}
 	v, err := read()
-	if !errors.As(err, new(firstReadError)) || !isPersonsProviderRequest(ctx) {
+	if !errors.As(err, new(firstReadError)) || !isRequestOfPerson(ctx) {
 		return v, err
 	}
 	select {
@@ -59,15 +59,15 @@ func waitForFirstProviderRead[T any](ctx context.Context, p *Provider, s request
 		case <-end.C:
 			return read()
 		case <-tick.C:
-			if v, err = read(); err == nil || !mayProviderErrorEndByWaiting(err) {
+			if v, err = read(); err == nil || !mayNextScrapeAnswer(err) {
 				return v, err
 			}
 		}
 	}
 }
 
-// isPersonsProviderRequest reports whether a request comes from a known user other than the autoscaler's controller.
-func isPersonsProviderRequest(ctx context.Context) bool {
+// isRequestOfPerson reports whether a request comes from a known user other than the autoscaler's controller.
+func isRequestOfPerson(ctx context.Context) bool {
 	u, ok := apirequest.UserFrom(ctx)
 	if !ok {
 		return false
@@ -79,8 +79,8 @@ func isPersonsProviderRequest(ctx context.Context) bool {
 	return true
 }
 
-// mayProviderErrorEndByWaiting reports whether the next scrapes may give the value that an error is about.
-func mayProviderErrorEndByWaiting(err error) bool {
+// mayNextScrapeAnswer reports whether the next scrapes may give the value that an error is about.
+func mayNextScrapeAnswer(err error) bool {
 	if apistatus.KindOf(err) != metric.KindUnavailable {
 		return false
 	}

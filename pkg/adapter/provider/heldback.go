@@ -25,17 +25,17 @@ func (p *Provider) countHeldProvidedEvents(r *rule.Rule, pod *discovery.Pod) flo
 	return p.Scrapes.HeldCounts(pod.Namespace, pod.Name, r.ReadFamilies())
 }
 
-// isProvidedPart reports whether values of so many events are a part only, since events within their window are held back. Of a ratio it is
+// lacksHeldProvidedEvents reports whether values of so many events are a part only, since events within their window are held back. Of a ratio it is
 // not known how many events it has: what is held back is much for its family.
-func isProvidedPart(r *rule.Rule, held, counted float64) bool {
+func lacksHeldProvidedEvents(r *rule.Rule, held, counted float64) bool {
 	return held != 0 && (!r.Conserves() || heldShare*held > counted)
 }
 
 // countProvidedEvents returns the events behind a rate.
 func countProvidedEvents(v *metric.Value) float64 { return v.Value * v.Window.Seconds() }
 
-// checkProvidedValuesWhole returns an error if values over all pods lack events that are held back.
-func (p *Provider) checkProvidedValuesWhole(req request, pods []discovery.Pod, values []metric.Value) error {
+// checkNoEventsHeldBack returns an error if values over all pods lack events that are held back.
+func (p *Provider) checkNoEventsHeldBack(req request, pods []discovery.Pod, values []metric.Value) error {
 	held := 0.0
 	var missing []metric.Omission
 	for i := range pods {
@@ -48,7 +48,7 @@ func (p *Provider) checkProvidedValuesWhole(req request, pods []discovery.Pod, v
 	for i := range values {
 		counted += countProvidedEvents(&values[i])
 	}
-	if !isProvidedPart(req.rule, held, counted) {
+	if !lacksHeldProvidedEvents(req.rule, held, counted) {
 		return nil
 	}
 	p.metrics.countProviderOmissions(missing)

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
+	"k8s.io/metrics/pkg/apis/custom_metrics"
 	metricsprovider "sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
@@ -290,6 +291,21 @@ func (w *world) omissions() map[metric.Reason]int {
 		}
 	}
 	return out
+}
+
+// checkValue compares a response with the value want, or, unless code is 0, with the status of that code with the message want.
+func checkValue(t *testing.T, got *custom_metrics.MetricValue, err error, code int, want string) {
+	t.Helper()
+	if code != 0 {
+		checkStatus(t, err, code, want)
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Value.String() != want {
+		t.Errorf("value %s, want %s", got.Value.String(), want)
+	}
 }
 
 func checkStatus(t *testing.T, err error, code int, message string) {

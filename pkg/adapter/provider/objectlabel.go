@@ -30,7 +30,7 @@ func (p *Provider) provideFromObjectLabel(ctx context.Context, req request, obje
 		if err := p.checkProviderRequestComplete(req, pods); err != nil {
 			return nil, err
 		}
-		if err := p.checkProvidedValuesWhole(req, pods, values); err != nil {
+		if err := p.checkNoEventsHeldBack(req, pods, values); err != nil {
 			return nil, err
 		}
 		if detail, none := findProvidedExclusion(values); none {

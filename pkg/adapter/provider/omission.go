@@ -134,13 +134,13 @@ func (p *Provider) checkProviderRequestComplete(req request, pods []discovery.Po
 		return metric.Errorf(metric.KindUnavailable, "%s: %s", metric.ReasonWarmingUp.Text(), firstAsked)
 	}
 	var missing []metric.Omission
-	exposes := sync.OnceValue(func() map[string]bool { return p.providedOwnersOfFamilies(req.rule, pods) })
+	exposes := sync.OnceValue(func() map[string]bool { return p.findWorkloadsExposingFamilies(req.rule, pods) })
 	for i := range pods {
 		pod := &pods[i]
 		if !pod.Live || p.Targets.Explain(pod.Namespace, pod.Name).Reason != "" {
 			continue
 		}
-		if p.isProvidedPodWarmingUp(req.rule, pod, req.now) || p.isProvidedPodSilent(req, pod) || p.decreasesOnProvidedPages(req.rule, pod) ||
+		if p.isProvidedPodWarmingUp(req.rule, pod, req.now) || p.isProvidedPodSilent(req, pod) || p.hasDecreasingPodCounters(req.rule, pod) ||
 			p.isProvidedFamilyRejected(req, pod) ||
 			p.hasProvidedPodNeverAnswered(req.rule, pod) && exposes()[pod.Namespace+"/"+pod.Owner] {
 			missing = append(missing, p.Scrapes.Diagnose(pod.Namespace, pod.Name, req.rule.ReadFamilies()))
@@ -172,8 +172,8 @@ func (p *Provider) hasProvidedPodNeverAnswered(r *rule.Rule, pod *discovery.Pod)
 	return p.Scrapes.Diagnose(pod.Namespace, pod.Name, r.ReadFamilies()).Reason == metric.ReasonScrapeFailed && !p.exposesProvidedFamily(r, pod)
 }
 
-// decreasesOnProvidedPages reports whether a rule reads counters of several processes behind the pod's port.
-func (p *Provider) decreasesOnProvidedPages(r *rule.Rule, pod *discovery.Pod) bool {
+// hasDecreasingPodCounters reports whether a rule reads counters of several processes behind the pod's port.
+func (p *Provider) hasDecreasingPodCounters(r *rule.Rule, pod *discovery.Pod) bool {
 	return isProviderRuleEmbedded(r) && p.Scrapes.Decreases(pod.Namespace, pod.Name, r.ReadFamilies())
 }
 
@@ -193,8 +193,8 @@ func (p *Provider) isProvidedFamilyRejected(req request, pod *discovery.Pod) boo
 	return ended || !since.IsZero() && req.now.Sub(since) > req.rule.MaxAge
 }
 
-// providedOwnersOfFamilies returns the workloads with a family of the rule on a pod's page, each behind its namespace.
-func (p *Provider) providedOwnersOfFamilies(r *rule.Rule, pods []discovery.Pod) map[string]bool {
+// findWorkloadsExposingFamilies returns the workloads with a family of the rule on a pod's page, each behind its namespace.
+func (p *Provider) findWorkloadsExposingFamilies(r *rule.Rule, pods []discovery.Pod) map[string]bool {
 	owners := map[string]bool{}
 	for i := range pods {
 		pod := &pods[i]
@@ -220,11 +220,11 @@ func (p *Provider) isProvidedPodWarmingUp(r *rule.Rule, pod *discovery.Pod, now 
 	if !pod.Ready && r.Conserves() || p.Scrapes.Diagnose(pod.Namespace, pod.Name, r.ReadFamilies()).Reason != metric.ReasonWarmingUp {
 		return false
 	}
-	return p.mayHideProvidedSeries(r, pod, now)
+	return p.mayStoreLackPodSeries(r, pod, now)
 }
 
-// mayHideProvidedSeries reports whether the store may lack series that are on the page of a pod, or that no page was asked for.
-func (p *Provider) mayHideProvidedSeries(r *rule.Rule, pod *discovery.Pod, now time.Time) bool {
+// mayStoreLackPodSeries reports whether the store may lack series that are on the page of a pod, or that no page was asked for.
+func (p *Provider) mayStoreLackPodSeries(r *rule.Rule, pod *discovery.Pod, now time.Time) bool {
 	if !pod.Started.IsZero() && now.Sub(pod.Started) < youngIntervals*p.providerScrapeInterval() {
 		return true
 	}

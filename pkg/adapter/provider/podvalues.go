@@ -44,7 +44,7 @@ func (p *Provider) evaluateProvidedPods(ctx context.Context, req request, pods [
 		results[i].pod, results[i].done = &pods[i], !pods[i].Live
 	}
 	trial := req
-	for ; trial.rule != nil && hasOpenProvidedPod(results); trial.rule = trial.rule.Next() {
+	for ; trial.rule != nil && needsFurtherRule(results); trial.rule = trial.rule.Next() {
 		if err := p.evaluateProviderRuleForPods(ctx, trial, pods, results); err != nil {
 			return podValues{}, err
 		}
@@ -102,7 +102,6 @@ func (p *Provider) collectProvidedPodValues(req request, results []podResult) (p
 	return out, nil
 }
 
-// recordProvidedValueRule records the rule of a value.
 func (v *podValues) recordProvidedValueRule(r *rule.Rule) {
 	if v.rule == nil {
 		v.rule = r
@@ -126,8 +125,8 @@ type podResult struct {
 	goesOn bool
 }
 
-// hasOpenProvidedPod reports whether a further rule is to be tried for some pod.
-func hasOpenProvidedPod(results []podResult) bool {
+// needsFurtherRule reports whether a further rule is to be tried for some pod.
+func needsFurtherRule(results []podResult) bool {
 	for i := range results {
 		if !results[i].done {
 			return true
@@ -138,9 +137,9 @@ func hasOpenProvidedPod(results []podResult) bool {
 
 // evaluateProviderRuleForPods evaluates a single rule for the pods that are open.
 func (p *Provider) evaluateProviderRuleForPods(ctx context.Context, req request, pods []discovery.Pod, results []podResult) error {
-	req.moved, req.movedAt = latestProvidedMove(pods, req.now)
+	req.moved, req.movedAt = findLatestLoadMove(pods, req.now)
 	pods = p.providedPodsToEvaluate(req, pods, results)
-	req.began, req.readied = youngestProvidedStart(pods), readiedProvidedPods(pods, req.now)
+	req.began, req.readied = findLatestProcessStart(pods), collectRecentReadyTimes(pods, req.now)
 	found, err := p.evaluateProviderRuleByNamespace(ctx, req, pods)
 	if err != nil {
 		return err
@@ -152,7 +151,7 @@ func (p *Provider) evaluateProviderRuleForPods(ctx context.Context, req request,
 		var computed *metric.Value
 		computed, found = nextProvidedPodValue(found, r.pod)
 		computed = p.judgeProvidedPodValue(req, r.pod, computed, &departed)
-		if req.spreadsProvidedDeparted() && r.pod.Live && !r.pod.Ready && p.Scrapes.CountsUnseen(r.pod.Namespace, r.pod.Name) {
+		if req.countsDepartedPods() && r.pod.Live && !r.pod.Ready && p.Scrapes.CountsUnseen(r.pod.Namespace, r.pod.Name) {
 			departed.addUnknownProvidedCounts(r.pod, metric.ReasonStale, unseenCounts)
 		}
 		if r.done {
@@ -165,7 +164,7 @@ func (p *Provider) evaluateProviderRuleForPods(ctx context.Context, req request,
 			silent = append(silent, r)
 		}
 	}
-	if err := p.proveProvidedAbsence(ctx, req, silent); err != nil || !req.spreadsProvidedDeparted() {
+	if err := p.proveProvidedAbsence(ctx, req, silent); err != nil || !req.countsDepartedPods() {
 		return err
 	}
 	if len(departed.unknown) > 0 {
@@ -190,11 +189,11 @@ func (p *Provider) judgeProvidedPodValue(req request, pod *discovery.Pod, comput
 		computed.Reason, computed.Detail = metric.ReasonWarmingUp, "created less than a second before its sample"
 	case p.hasProvidedPodEndedFamily(req.rule, pod):
 		return nil
-	case computed.Ended && p.awaitsProvidedSeries(req.rule, pod): // and may serve requests all the same
+	case computed.Ended && p.awaitsFurtherPodSeries(req.rule, pod): // and may serve requests all the same
 		return nil
-	case computed.Reason == "" && p.decreasesOnProvidedPages(req.rule, pod):
+	case computed.Reason == "" && p.hasDecreasingPodCounters(req.rule, pod):
 		computed.Reason, computed.Detail = metric.ReasonDecreasing, metric.DecreasingDetail
-	case computed.Reason == "" && isProvidedPart(req.rule, p.countHeldProvidedEvents(req.rule, pod), countProvidedEvents(computed)):
+	case computed.Reason == "" && lacksHeldProvidedEvents(req.rule, p.countHeldProvidedEvents(req.rule, pod), countProvidedEvents(computed)):
 		computed.Reason, computed.Detail = metric.ReasonWarmingUp, heldBack
 	}
 	return computed
@@ -219,7 +218,7 @@ func (p *Provider) providedPodsToEvaluate(req request, pods []discovery.Pod, res
 // isProvidedPodToEvaluate reports whether the backend is to be asked for the pod. It records a family of an unfit type.
 func (p *Provider) isProvidedPodToEvaluate(req *request, r *podResult) bool {
 	if r.done { // a pod that does not run yet may have the name of a departed pod
-		return !r.pod.Live && req.spreadsProvidedDeparted()
+		return !r.pod.Live && req.countsDepartedPods()
 	}
 	c, ok := p.findProvidedTypeConflict(req, r.pod)
 	if ok && r.conflict == nil {
@@ -233,7 +232,7 @@ func (p *Provider) recordProvidedPodResult(req *request, r *podResult, computed 
 	reason, detail := metric.ReasonAbsent, ""
 	if computed != nil {
 		reason, detail = computed.Reason, computed.Detail
-		r.goesOn = !computed.Ended && req.spreadsProvidedDeparted()
+		r.goesOn = !computed.Ended && req.countsDepartedPods()
 	}
 	if computed != nil && reason == "" {
 		_, reason = validateProvidedValue(req.rule, computed, req.now)
@@ -261,12 +260,12 @@ func (p *Provider) recordProvidedPodResult(req *request, r *podResult, computed 
 	return nil
 }
 
-// latestProvidedMove returns the time when load last moved to or from one of the pods, which is now if some time is unknown, and the latest
+// findLatestLoadMove returns the time when load last moved to or from one of the pods, which is now if some time is unknown, and the latest
 // known time; zero if it never did.
-func latestProvidedMove(pods []discovery.Pod, now time.Time) (last, known time.Time) {
+func findLatestLoadMove(pods []discovery.Pod, now time.Time) (last, known time.Time) {
 	latest := now.Add(-time.Millisecond) // the kubelet's clock may be ahead
 	for i := range pods {
-		last = laterProvidedMove(last, &pods[i], now)
+		last = laterLoadMove(last, &pods[i], now)
 		for _, at := range [...]time.Time{pods[i].Left, pods[i].Readied, pods[i].Unreadied} {
 			if at.After(latest) {
 				at = latest
@@ -279,9 +278,9 @@ func latestProvidedMove(pods []discovery.Pod, now time.Time) (last, known time.T
 	return last, known
 }
 
-// laterProvidedMove returns the later of a time and the time when load last moved to or from a pod: when it became ready or stopped being
+// laterLoadMove returns the later of a time and the time when load last moved to or from a pod: when it became ready or stopped being
 // ready, or now if that is unknown, if it left, or is about to.
-func laterProvidedMove(last time.Time, pod *discovery.Pod, now time.Time) time.Time {
+func laterLoadMove(last time.Time, pod *discovery.Pod, now time.Time) time.Time {
 	changed := pod.Readied
 	if !pod.Ready {
 		changed = pod.Unreadied
@@ -297,8 +296,8 @@ func laterProvidedMove(last time.Time, pod *discovery.Pod, now time.Time) time.T
 	return changed
 }
 
-// youngestProvidedStart returns the latest start of the pods' processes, or zero if one is unknown.
-func youngestProvidedStart(pods []discovery.Pod) (latest time.Time) {
+// findLatestProcessStart returns the latest start of the pods' processes, or zero if one is unknown.
+func findLatestProcessStart(pods []discovery.Pod) (latest time.Time) {
 	for _, pod := range pods {
 		switch {
 		case pod.Started.IsZero():
@@ -314,8 +313,8 @@ func youngestProvidedStart(pods []discovery.Pod) (latest time.Time) {
 // slack.
 const maxReadiedAge = 2 * time.Minute
 
-// readiedProvidedPods returns the times at which pods became ready lately; nil if none did.
-func readiedProvidedPods(pods []discovery.Pod, now time.Time) (readied map[metric.Object]time.Time) {
+// collectRecentReadyTimes returns the times at which pods became ready lately; nil if none did.
+func collectRecentReadyTimes(pods []discovery.Pod, now time.Time) (readied map[metric.Object]time.Time) {
 	for i := range pods {
 		if at := pods[i].Readied; now.Sub(at) < maxReadiedAge {
 			if readied == nil {
@@ -327,9 +326,9 @@ func readiedProvidedPods(pods []discovery.Pod, now time.Time) (readied map[metri
 	return readied
 }
 
-// awaitsProvidedSeries reports whether a ready pod with ended series has others to come: it refuses connections, or its page holds them
+// awaitsFurtherPodSeries reports whether a ready pod with ended series has others to come: it refuses connections, or its page holds them
 // back so far.
-func (p *Provider) awaitsProvidedSeries(r *rule.Rule, pod *discovery.Pod) bool {
+func (p *Provider) awaitsFurtherPodSeries(r *rule.Rule, pod *discovery.Pod) bool {
 	_, ended := p.Scrapes.SilentSince(pod.Namespace, pod.Name)
 	return ended || p.Scrapes.Diagnose(pod.Namespace, pod.Name, r.ReadFamilies()).Reason == metric.ReasonWarmingUp
 }

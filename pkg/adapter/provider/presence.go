@@ -41,7 +41,7 @@ func (p *Provider) proveProvidedAbsence(ctx context.Context, req request, result
 // hasProvidedSeriesShown reports whether a pod that warms up has shown all series of the rule that its pages have: the scraper says warming
 // up until the retention is over.
 func (p *Provider) hasProvidedSeriesShown(req *request, pod *discovery.Pod, o *metric.Omission) bool {
-	return o.Reason == metric.ReasonWarmingUp && o.Detail != firstAsked && !p.mayHideProvidedSeries(req.rule, pod, req.now)
+	return o.Reason == metric.ReasonWarmingUp && o.Detail != firstAsked && !p.mayStoreLackPodSeries(req.rule, pod, req.now)
 }
 
 // checkProvidedAbsence returns an error unless the page of every pod proves that the rule has no series, so that its onMissing

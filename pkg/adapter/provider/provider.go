@@ -145,7 +145,6 @@ func (p *Provider) Reconfigure(scrapeInterval time.Duration) {
 	p.scrapeInterval.Store(int64(scrapeInterval))
 }
 
-// providerScrapeInterval returns the scrape interval.
 func (p *Provider) providerScrapeInterval() time.Duration {
 	return time.Duration(p.scrapeInterval.Load())
 }
@@ -161,7 +160,6 @@ func (p *Provider) checkProviderPodsKnown() error {
 	return nil
 }
 
-// selectProviderBackend returns the backend of a rule.
 func (p *Provider) selectProviderBackend(r *rule.Rule) (Backend, error) {
 	b, ok := p.Backend(r.Backend)
 	if !ok {

@@ -84,8 +84,8 @@ func (p *Provider) provideFromRuleTargets(ctx context.Context, req request, obje
 	return p.provideSingleValue(req, &values[0])
 }
 
-// hasNoProvidedPods reports whether all pods of an object are gone or going. A pod that has not started yet is a pod.
-func hasNoProvidedPods(pods []discovery.Pod) bool {
+// areAllProvidedPodsGoing reports whether all pods of an object are gone or going. A pod that has not started yet is a pod.
+func areAllProvidedPodsGoing(pods []discovery.Pod) bool {
 	return !slices.ContainsFunc(pods, func(pod discovery.Pod) bool { return !pod.Departed })
 }
 

@@ -23,18 +23,18 @@ func (p *Provider) findProvidedTypeConflict(req *request, pod *discovery.Pod) (r
 	return req.rule.FindTypeConflict(func(family string) (model.MetricType, bool) {
 		kind, ok := p.Scrapes.FamilyType(pod.Namespace, pod.Name, family)
 		switch {
-		case kind == model.MetricTypeStateset && req.selectsProvidedValue(family), // the label of its states has its name
-			kind == model.MetricTypeGaugeHistogram && req.selectsProvidedValue(model.BucketLabel):
+		case kind == model.MetricTypeStateset && req.selectsLabelValues(family), // the label of its states has its name
+			kind == model.MetricTypeGaugeHistogram && req.selectsLabelValues(model.BucketLabel):
 			kind = model.MetricTypeGauge
-		case kind == model.MetricTypeHistogram && req.selectsProvidedValue(model.BucketLabel):
+		case kind == model.MetricTypeHistogram && req.selectsLabelValues(model.BucketLabel):
 			kind = model.MetricTypeCounter
 		}
 		return kind, ok
 	})
 }
 
-// selectsProvidedValue reports whether the selector chooses values of a label.
-func (req *request) selectsProvidedValue(label string) bool {
+// selectsLabelValues reports whether the selector chooses values of a label.
+func (req *request) selectsLabelValues(label string) bool {
 	return slices.ContainsFunc(req.matchers, func(m *labels.Matcher) bool { return m.Name == label && !m.Matches("") })
 }
 
@@ -50,15 +50,15 @@ func (p *Provider) newProvidedTypeConflictError(namespace string, c rule.TypeCon
 	case model.MetricTypeCounter, model.MetricTypeGauge, model.MetricTypeSummary, model.MetricTypeInfo, model.MetricTypeStateset:
 	}
 	for _, name := range names {
-		if p.isFamilyProvidedAsItIs(namespace, name, c) {
+		if p.servesFamilyUnchanged(namespace, name, c) {
 			return metric.Errorf(metric.KindInvalid, "%s: ask for %s", c, name)
 		}
 	}
 	return metric.Errorf(metric.KindInvalid, "%s: write a rule for it", c)
 }
 
-// isFamilyProvidedAsItIs reports whether a rule computes the metric from the family as it is.
-func (p *Provider) isFamilyProvidedAsItIs(namespace, name string, c rule.TypeConflict) bool {
+// servesFamilyUnchanged reports whether a rule computes the metric from the family as it is.
+func (p *Provider) servesFamilyUnchanged(namespace, name string, c rule.TypeConflict) bool {
 	r, err := p.Rules().LookupFor(namespace, podKind.resource.String(), name)
 	if err != nil {
 		return false

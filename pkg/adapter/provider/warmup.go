@@ -28,15 +28,15 @@ func (p *Provider) CheckWarm(ctx context.Context, d discovery.Demand) (err error
 	if err != nil || !isProviderRuleEmbedded(req.rule) {
 		return nil //nolint:nilerr // a request gets the error, now as later
 	}
-	if err := p.provideStandingDemand(ctx, req); err != nil && mayProviderErrorEndByWaiting(err) {
+	if err := p.evaluateStandingDemand(ctx, req); err != nil && mayNextScrapeAnswer(err) {
 		return err
 	}
 	return nil
 }
 
-// provideStandingDemand evaluates the request of a demand. It returns an error where an autoscaler would get one, or would get the values of
+// evaluateStandingDemand evaluates the request of a demand. It returns an error where an autoscaler would get one, or would get the values of
 // a part of the pods.
-func (p *Provider) provideStandingDemand(ctx context.Context, req request) error {
+func (p *Provider) evaluateStandingDemand(ctx context.Context, req request) error {
 	d := req.demand
 	if d.External {
 		_, err := p.provideExternalSeries(ctx, req, d.Namespace)

@@ -118,7 +118,6 @@ type podEvents struct {
 	ended, endedBefore int64 // the latest end, and the latest one before that
 }
 
-// newPodEvents returns the events of tracks.
 func newPodEvents(tracks []trackSpan) (e podEvents) {
 	for _, t := range tracks {
 		e.began = max(e.began, t.first)
@@ -197,7 +196,6 @@ func (c commonStretch) coveredQueryMillis() int64 {
 	return c.end - c.begin
 }
 
-// queriedTracks returns the tracks of all series.
 func (s *seriesScan) queriedTracks(interval int64) (tracks []trackSpan) {
 	for i := range s.seriesBySelector {
 		for j := range s.seriesBySelector[i] {

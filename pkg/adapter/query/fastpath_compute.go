@@ -65,7 +65,6 @@ func (s labelShape) canNameQueryObjects(r *rule.Rule) bool {
 	return !r.External && (s.all || slices.Contains(s.by, r.ObjectLabel) && (!r.Namespaced || slices.Contains(s.by, namespaceLabel)))
 }
 
-// buildPromQLVectorLabels returns the labels of an element.
 func (s labelShape) buildPromQLVectorLabels(e vectorElement, b *labels.ScratchBuilder) labels.Labels {
 	if s.all {
 		return e.labels

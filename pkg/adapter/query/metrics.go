@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
@@ -28,32 +29,30 @@ type metrics struct {
 
 // newMetrics makes the self-metrics and registers them with r, unless r is nil.
 func newMetrics(r prometheus.Registerer) metrics {
-	evaluations := prometheus.NewCounterVec(prometheus.CounterOpts{
+	f := promauto.With(r)
+	evaluations := f.NewCounterVec(prometheus.CounterOpts{
 		Name: "tachometer_query_evaluations_total",
 		Help: "Evaluations of rules on the embedded backend.",
 	}, []string{"outcome"})
 	m := metrics{
 		evaluations: map[string]prometheus.Counter{},
-		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
+		duration: f.NewHistogram(prometheus.HistogramOpts{
 			Name:    "tachometer_query_duration_seconds",
 			Help:    "Duration of an evaluation, with the wait for a slot.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 4, 8), // 0.1 ms to 1.6 s
 		}),
-		window: prometheus.NewHistogram(prometheus.HistogramOpts{
+		window: f.NewHistogram(prometheus.HistogramOpts{
 			Name:    "tachometer_query_window_seconds",
 			Help:    "Longest window of an evaluation.",
 			Buckets: []float64{2, 4, 6, 10, 15, 20, 30, 45, 60, 120, 300},
 		}),
 	}
-	m.panics = prometheus.NewCounter(prometheus.CounterOpts{
+	m.panics = f.NewCounter(prometheus.CounterOpts{
 		Name: "tachometer_query_panics_total",
 		Help: "Panics in evaluations, each a bug.",
 	})
 	for _, outcome := range []string{outcomeSuccess, outcomeNoValue, outcomeTimeout, outcomeError} {
 		m.evaluations[outcome] = evaluations.WithLabelValues(outcome)
-	}
-	if r != nil {
-		r.MustRegister(evaluations, m.duration, m.window, m.panics)
 	}
 	return m
 }

@@ -31,7 +31,6 @@ type evalResult struct {
 	pod *scannedPod
 }
 
-// choosePromQLEngine returns the engine for a query.
 func (e *Engine) choosePromQLEngine(q rule.Query) *promqlEngine {
 	if q.Reviewed {
 		return e.reviewEngine

@@ -255,7 +255,6 @@ func (s *seriesScanner) addQueriedSeries(selector int, l labels.Labels, times []
 	}
 }
 
-// namedQueriedTimes returns the sample times of a track.
 func (t currentTrack) namedQueriedTimes(sel exprSelector, times []int64) namedSampleTimes {
 	return namedSampleTimes{name: sel.name, times: times, pagedSince: times[0], since: t.since, fromZero: t.fromZero, hasIncrement: t.hasIncrement}
 }

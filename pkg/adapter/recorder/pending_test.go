@@ -12,7 +12,6 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 )
 
-// countRecordedReads returns the reads in a log.
 func countRecordedReads(log *explainapi.DecisionLog) (reads int) {
 	for _, d := range log.Decisions {
 		reads += len(d.Reads)

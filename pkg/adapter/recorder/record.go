@@ -114,7 +114,6 @@ func (b *deltaBase) reset() {
 	*b = deltaBase{values: b.values, spare: b.spare}
 }
 
-// copyOpenRecordBlock returns a copy of the open block.
 func (r *record) copyOpenRecordBlock() *block {
 	b := &block{
 		spec: r.openSpec, begin: r.begin, entries: r.entries,

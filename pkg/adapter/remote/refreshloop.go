@@ -99,7 +99,7 @@ func (b *Backend) startDueRemoteRefreshes(ctx context.Context, now time.Time) ti
 		if wait := sq.dueAt.Sub(now); wait > 0 {
 			return wait
 		}
-		if sq.forgetUnreadRemoteNamespaces(now, b.idleTimeout) {
+		if sq.forgetUnreadRemoteNamespaces(now, idleTimeout) {
 			b.removeRemoteQuery(sq)
 			continue
 		}

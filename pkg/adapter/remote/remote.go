@@ -2,7 +2,7 @@
 //
 // A read becomes a standing query, which serves reads of any namespace and any objects where the rule permits that. The first
 // read of a new query waits for the server. From then on Run repeats the query every refresh interval, until it has not been read
-// for IdleTimeout.
+// for idleTimeout.
 package remote
 
 import (
@@ -31,9 +31,6 @@ type Options struct {
 	Metrics *Metrics
 	// Transport sends the requests; nil: the transport of the configuration, with its credentials.
 	Transport http.RoundTripper
-	// IdleTimeout ends the refreshes of a query after its last read. Default 3m: several times the HPA's period, so that its
-	// next read finds a value also after a restart of its controller.
-	IdleTimeout time.Duration
 	// Seed moves this process's refreshes within the interval, so that replicas do not query the server in step.
 	Seed uint64
 }
@@ -46,7 +43,6 @@ type Backend struct {
 	client           *backendClient
 	metrics          *Metrics
 	panics           *panics.Guard
-	idleTimeout      time.Duration
 	seed             uint64
 	health           backendHealth
 	wakeups          chan struct{}  // the queue has changed
@@ -63,6 +59,9 @@ type Backend struct {
 }
 
 const (
+	// idleTimeout ends the refreshes of a query after its last read: several times the HPA's period, so that its next read finds a value
+	// also after a restart of its controller.
+	idleTimeout = 3 * time.Minute
 	// maxQueryNamespaces bounds the namespaces that a query names: as many as a cluster can have.
 	maxQueryNamespaces = 10_000
 	// maxRefreshes bounds the queries under way that Run started, and separately the queries that reads started. Prometheus
@@ -79,15 +78,12 @@ func New(b config.Backend, opts Options) (*Backend, error) {
 	if opts.Metrics == nil {
 		opts.Metrics = NewMetrics(nil)
 	}
-	if opts.IdleTimeout <= 0 {
-		opts.IdleTimeout = 3 * time.Minute
-	}
 	c, err := newRemoteClient(b, opts.Transport, opts.Metrics)
 	if err != nil {
 		return nil, err
 	}
 	return &Backend{
-		name: b.Name, config: b, client: c, metrics: opts.Metrics, idleTimeout: opts.IdleTimeout, seed: opts.Seed,
+		name: b.Name, config: b, client: c, metrics: opts.Metrics, seed: opts.Seed,
 		panics:  panics.NewGuard("query of a backend", opts.Metrics.panics.WithLabelValues(b.Name)),
 		wakeups: make(chan struct{}, 1), requestSlots: make(chan struct{}, maxRefreshes), largeResponses: make(chan struct{}, 1), queries: map[string]*standingQuery{},
 	}, nil

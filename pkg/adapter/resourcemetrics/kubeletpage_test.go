@@ -121,7 +121,7 @@ func FuzzPages(f *testing.F) {
 			}
 			p.containers[containerID{}] = p.node
 			for c, r := range p.containers {
-				histories[c] = histories[c].withContainerUsageReading(r, testLimits)
+				histories[c] = histories[c].addContainerUsageReading(r, testLimits)
 			}
 		}
 		for _, h := range histories {

@@ -36,10 +36,6 @@ type Node struct {
 type KubeletOptions struct {
 	// Interval is the time between two reads of a kubelet: 15 s, the longest time between two measurements of a kubelet.
 	Interval time.Duration
-	// Timeout bounds a read: 10 s, or the interval if it is shorter.
-	Timeout time.Duration
-	// MaxAge is the greatest age of a served usage: 60 s, four reads.
-	MaxAge time.Duration
 	// MaxConcurrent bounds the concurrent reads: 32.
 	MaxConcurrent int
 	// MaxPageBytes bounds a page: 16 MiB, tens of thousands of containers on a node.
@@ -52,12 +48,16 @@ type KubeletOptions struct {
 
 func (o KubeletOptions) withDefaults() KubeletOptions {
 	o.Interval = cmp.Or(o.Interval, 15*time.Second)
-	o.Timeout = min(cmp.Or(o.Timeout, 10*time.Second), o.Interval)
-	o.MaxAge = cmp.Or(o.MaxAge, time.Minute)
 	o.MaxConcurrent = cmp.Or(o.MaxConcurrent, 32)
 	o.MaxPageBytes = cmp.Or(o.MaxPageBytes, 16<<20)
 	return o
 }
+
+// readTimeout bounds a read of a kubelet.
+func (o KubeletOptions) readTimeout() time.Duration { return min(10*time.Second, o.Interval) }
+
+// maxUsageAge is the greatest age of a served usage: four reads.
+const maxUsageAge = time.Minute
 
 // minUsageWindow is the shortest time that a CPU usage is computed over, see windowLimits.
 const minUsageWindow = 10 * time.Second
@@ -89,7 +89,7 @@ func NewKubeletSource(nodes func() []Node, transport http.RoundTripper, opts Kub
 	metrics := newKubeletUsageMetrics(opts.Registerer)
 	return &KubeletSource{
 		listNodes: nodes, transport: transport, opts: opts,
-		limits:   windowLimits{minWindow: minUsageWindow, maxGap: max(opts.MaxAge, 4*opts.Interval)},
+		limits:   windowLimits{minWindow: minUsageWindow, maxGap: max(maxUsageAge, 4*opts.Interval)},
 		families: kubeletUsageFamilies(),
 		metrics:  metrics,
 		panics:   panics.NewGuard("read of a kubelet", metrics.panics),
@@ -220,7 +220,7 @@ func (k *KubeletSource) runKubeletUsageRead(ctx context.Context, j kubeletRead) 
 	start := time.Now()
 	p, err := kubeletPage{}, errNoAddress
 	if j.machine.address != "" {
-		bounded, cancel := context.WithTimeout(ctx, k.opts.Timeout)
+		bounded, cancel := context.WithTimeout(ctx, k.opts.readTimeout())
 		p, err = k.readKubeletUsageSafely(bounded, j, start)
 		cancel()
 	}
@@ -247,10 +247,10 @@ func (k *KubeletSource) recordKubeletUsagePage(j kubeletRead, p kubeletPage) {
 	if u.machine != j.machine {
 		u.machine, u.history, u.pods = j.machine, usageHistory{}, nil
 	}
-	u.history = u.history.withContainerUsageReading(p.node, k.limits)
+	u.history = u.history.addContainerUsageReading(p.node, k.limits)
 	pods := make(map[containerID]usageHistory, len(p.containers))
 	for c, r := range p.containers {
-		pods[c] = u.pods[c].withContainerUsageReading(r, k.limits)
+		pods[c] = u.pods[c].addContainerUsageReading(r, k.limits)
 	}
 	bridgeMissedContainerUsage(pods, u.pods)
 	u.pods = pods
@@ -310,7 +310,7 @@ func (k *KubeletSource) countFailingUsageKubelets() int {
 func (k *KubeletSource) Live(now time.Time) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if age := now.Sub(k.lastTick); !k.lastTick.IsZero() && age > 30*time.Second+k.opts.Timeout {
+	if age := now.Sub(k.lastTick); !k.lastTick.IsZero() && age > 30*time.Second+k.opts.readTimeout() {
 		return fmt.Errorf("last check for due reads of kubelets was %s ago", age.Round(time.Second))
 	}
 	return nil

@@ -45,7 +45,7 @@ func (k *KubeletSource) lookupPodResourceUsage(p Pod, now time.Time) (PodUsage, 
 	case e.usage.Time.Add(-e.usage.Window).Before(p.Created):
 		// At least a part of the window belongs to an earlier pod of the same name.
 		return PodUsage{}, metric.Omission{Reason: metric.ReasonWarmingUp}
-	case now.Sub(e.usage.Time) > k.opts.MaxAge:
+	case now.Sub(e.usage.Time) > maxUsageAge:
 		return PodUsage{}, k.explainStaleResourceUsage(e.node)
 	}
 	return e.usage, metric.Omission{}
@@ -62,7 +62,7 @@ func (k *KubeletSource) lookupNodeResourceUsage(name string, now time.Time) (Nod
 		return NodeUsage{}, metric.Omission{Reason: metric.ReasonScrapeFailed, Detail: u.lastFailure}
 	case e.reason != "":
 		return NodeUsage{}, metric.Omission{Reason: e.reason}
-	case now.Sub(e.usage.Time) > k.opts.MaxAge:
+	case now.Sub(e.usage.Time) > maxUsageAge:
 		return NodeUsage{}, k.explainStaleResourceUsage(name)
 	}
 	return e.usage, metric.Omission{}

@@ -65,7 +65,7 @@ func TestUsage(t *testing.T) {
 			t.Parallel()
 			var h usageHistory
 			for _, r := range tc.pages {
-				h = h.withContainerUsageReading(r, testLimits)
+				h = h.addContainerUsageReading(r, testLimits)
 			}
 			u, s, reason := h.computeContainerUsage(testLimits)
 			got := want{u.CPU, 0, s.window, reason}
@@ -85,7 +85,7 @@ func TestHistoryIsBounded(t *testing.T) {
 	t.Parallel()
 	var h usageHistory
 	for i := range 10_000 {
-		h = h.withContainerUsageReading(readingAt(float64(i), float64(i)), testLimits)
+		h = h.addContainerUsageReading(readingAt(float64(i), float64(i)), testLimits)
 	}
 	if len(h.cpuSamples) > 12 {
 		t.Errorf("%d samples are kept, of which the newest 10 s are needed", len(h.cpuSamples))
@@ -94,10 +94,10 @@ func TestHistoryIsBounded(t *testing.T) {
 
 func TestPodNeedsAllContainers(t *testing.T) {
 	t.Parallel()
-	old := usageHistory{}.withContainerUsageReading(readingAt(0, 10), testLimits).withContainerUsageReading(readingAt(15, 13), testLimits)
-	older := usageHistory{}.withContainerUsageReading(readingAt(-10, 10), testLimits).withContainerUsageReading(readingAt(12, 12.2), testLimits)
-	young := usageHistory{}.withContainerUsageReading(readingAt(15, 1), testLimits)
-	silent := usageHistory{}.withContainerUsageReading(usageReading{started: epoch}, testLimits)
+	old := usageHistory{}.addContainerUsageReading(readingAt(0, 10), testLimits).addContainerUsageReading(readingAt(15, 13), testLimits)
+	older := usageHistory{}.addContainerUsageReading(readingAt(-10, 10), testLimits).addContainerUsageReading(readingAt(12, 12.2), testLimits)
+	young := usageHistory{}.addContainerUsageReading(readingAt(15, 1), testLimits)
+	silent := usageHistory{}.addContainerUsageReading(usageReading{started: epoch}, testLimits)
 	pod := metric.Object{Namespace: "a", Name: "p"}
 	of := func(containers map[string]usageHistory) map[containerID]usageHistory {
 		out := map[containerID]usageHistory{}

@@ -113,7 +113,7 @@ func (c *compiledRule) compilePatternRule(ctx context.Context) []keyError {
 		return []keyError{{"query", err}}
 	}
 	name := c.exampleNameOfRulePattern(c.spec.Match)
-	if _, none := c.searchNameOfRulePattern(metricNameExpr); name == "" && none {
+	if _, none := c.searchNameOfRulePattern(); name == "" && none {
 		return ruleKeyErrorf("match", "serves no name of a metric; correct match or except")
 	}
 	if name == "" {

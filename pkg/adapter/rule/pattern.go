@@ -128,20 +128,20 @@ func (p *namePattern) exampleNameOfRulePattern(expr string) string {
 			return name
 		}
 	}
-	found, _ := p.searchNameOfRulePattern(metricNameExpr)
+	found, _ := p.searchNameOfRulePattern()
 	return found
 }
 
 // metricNameExpr matches the names of metrics.
 const metricNameExpr = "[a-zA-Z_:][a-zA-Z0-9_:.-]*"
 
-// searchNameOfRulePattern returns a shortest name that matches names and that the pattern serves. It reports whether there is none.
-func (p *namePattern) searchNameOfRulePattern(names string) (name string, none bool) {
+// searchNameOfRulePattern returns a shortest name of a metric that the pattern serves. It reports whether there is none.
+func (p *namePattern) searchNameOfRulePattern() (name string, none bool) {
 	var except []string
 	if p.except != nil {
 		except = []string{p.except.String()}
 	}
-	name, found, complete := searchTextOfRegexps([]string{names, p.match.String()}, except)
+	name, found, complete := searchTextOfRegexps([]string{metricNameExpr, p.match.String()}, except)
 	return name, complete && !found
 }
 

@@ -109,7 +109,6 @@ func (s sampleTimes) keepRuleSampleTimesLabels(by []string) {
 	}
 }
 
-// dropRuleSampleTimesLabels drops labels.
 func (s sampleTimes) dropRuleSampleTimesLabels(labels []string) {
 	for _, p := range s.paths {
 		if !p.without {

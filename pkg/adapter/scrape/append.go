@@ -83,29 +83,34 @@ func (m *Manager) createScrapedSeries(j *scrapeJob, r exposition.ParsedPage) map
 	}
 	var failed map[int]error
 	for _, family := range sortScrapedFamiliesByRank(created, j.ranks) {
-		series := created[family]
-		lsets := make([]labels.Labels, len(series))
-		for i, s := range series {
-			lsets[i] = s.Labels
-		}
-		err := j.loop.newSeries.checkScrapedSeriesChurn(r.Time, len(series), j.opts)
-		var refs []uint64
-		if err == nil {
-			refs, err = m.appender.Create(r.Time, lsets)
-		}
-		if err != nil {
+		if err := m.createScrapedFamily(j, r.Time, created[family]); err != nil {
 			if failed == nil {
 				failed = map[int]error{}
 			}
 			failed[family] = err
-			continue
 		}
-		for i, s := range series {
-			s.Ref = refs[i]
-		}
-		j.loop.newSeries.addNewScrapedSeries(r.Time, len(series))
 	}
 	return failed
+}
+
+// createScrapedFamily makes the series of a family, all of them or none.
+func (m *Manager) createScrapedFamily(j *scrapeJob, at int64, series []*exposition.Series) error {
+	if err := j.loop.newSeries.checkScrapedSeriesChurn(at, len(series), j.opts); err != nil {
+		return err
+	}
+	lsets := make([]labels.Labels, len(series))
+	for i, s := range series {
+		lsets[i] = s.Labels
+	}
+	refs, err := m.appender.Create(at, lsets)
+	if err != nil {
+		return err
+	}
+	for i, s := range series {
+		s.Ref = refs[i]
+	}
+	j.loop.newSeries.addNewScrapedSeries(at, len(series))
+	return nil
 }
 
 // sortScrapedFamiliesByRank returns the families in the order in which they get room: by rank, the demands of autoscalers first.

@@ -32,9 +32,11 @@ type Clock struct {
 }
 
 // NewClock returns a clock that shows the wall clock's time.
-func NewClock() *Clock { return newScrapeClockOf(func() time.Time { return time.Now().Round(0) }) }
+func NewClock() *Clock {
+	return newScrapeClockWithWall(func() time.Time { return time.Now().Round(0) })
+}
 
-func newScrapeClockOf(readWall func() time.Time) *Clock {
+func newScrapeClockWithWall(readWall func() time.Time) *Clock {
 	now := time.Now()
 	return &Clock{readWall: readWall, wall: readWall(), started: now, slewedAt: now}
 }
@@ -46,23 +48,23 @@ func (c *Clock) Now() time.Time {
 	defer c.mu.Unlock()
 	if step := now.Sub(c.slewedAt) / clockSlew; step >= minSlewStep {
 		c.slewedAt = now
-		lag := c.readWall().Sub(c.convertScrapeClockMoment(now))
+		lag := c.readWall().Sub(c.scrapeClockTimeLocked(now))
 		if lag < maxClockLag {
 			lag = max(-step, min(step, lag))
 		}
 		c.offset += lag
 	}
-	return c.convertScrapeClockMoment(now)
+	return c.scrapeClockTimeLocked(now)
 }
 
 // scrapeClockTimeAt returns the clock's time at a moment of time.Now.
 func (c *Clock) scrapeClockTimeAt(moment time.Time) time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.convertScrapeClockMoment(moment)
+	return c.scrapeClockTimeLocked(moment)
 }
 
-// convertScrapeClockMoment is scrapeClockTimeAt for a caller that holds mu.
-func (c *Clock) convertScrapeClockMoment(moment time.Time) time.Time {
+// scrapeClockTimeLocked is scrapeClockTimeAt for a caller that holds mu.
+func (c *Clock) scrapeClockTimeLocked(moment time.Time) time.Time {
 	return c.wall.Add(moment.Sub(c.started) + c.offset)
 }

@@ -182,8 +182,8 @@ func (e *targetEndpoint) newWholePageScrapeRequest(escaped bool) requestTemplate
 	return e.newScrapeRequestTemplate(e.requestURL, exposition.AcceptHeader)
 }
 
-// asksScrapeOfWholePage reports whether a scrape at now asks for the whole page at once.
-func (e *targetEndpoint) asksScrapeOfWholePage(now time.Time) bool {
+// asksForWholePage reports whether a scrape at now asks for the whole page at once.
+func (e *targetEndpoint) asksForWholePage(now time.Time) bool {
 	return e.escaped || e.namesHidden || !e.namedRequest.isScrapeRequestRendered() || now.Before(e.wholeUntil)
 }
 

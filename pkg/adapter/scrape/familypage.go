@@ -88,7 +88,6 @@ func (f *pageFetcher) requestFamilyPage(ctx context.Context, l *scrapeLoop, limi
 	return listScrapedFamilies(resp, limits)
 }
 
-// listScrapedFamilies lists the families of the page in a response.
 func listScrapedFamilies(resp *http1.Response, limits exposition.FamilyPageLimits) (page exposition.FamilyPage, err error) {
 	if resp.Status != http.StatusOK {
 		wantsTLS := drainScrapeResponse(resp) && resp.Status == http.StatusBadRequest

@@ -25,7 +25,7 @@ const maxWitnessBytes = 200
 // revealHiddenScrapeFamilies looks, once in a while, for the families that a page lacks. It reports whether another request shows more;
 // later scrapes then make that request.
 func (f *pageFetcher) revealHiddenScrapeFamilies(ctx context.Context, l *scrapeLoop, e *targetEndpoint, page exposition.PageOptions, found exposition.ParsedPage, now time.Time) bool {
-	if now.Before(e.probeAfter) || !lacksScrapeFamily(found) {
+	if now.Before(e.probeAfter) || !lacksAnyScrapeFamily(found) {
 		return false
 	}
 	e.probeWait = min(max(firstProbeWait, 2*e.probeWait), namesRetry)
@@ -49,7 +49,7 @@ func (f *pageFetcher) fetchRevealedScrapePage(ctx context.Context, l *scrapeLoop
 // revealScrapeFamiliesHiddenByName compares a page by family with the whole page, and asks for a family of the whole page by its name: a target
 // that does not show it hides others too. Such a target is asked for whole pages from then on.
 func (f *pageFetcher) revealScrapeFamiliesHiddenByName(ctx context.Context, l *scrapeLoop, e *targetEndpoint, page exposition.PageOptions, found exposition.ParsedPage, now time.Time) bool {
-	if e.asksScrapeOfWholePage(now) {
+	if e.asksForWholePage(now) {
 		return false
 	}
 	page.FindFirstName = !e.namesProven
@@ -57,7 +57,7 @@ func (f *pageFetcher) revealScrapeFamiliesHiddenByName(ctx context.Context, l *s
 	if err != nil {
 		return false
 	}
-	if showsMoreScrapeFamilies(whole, found) {
+	if hasMoreScrapeFamilies(whole, found) {
 		e.namesHidden = true
 		return true
 	}
@@ -74,11 +74,11 @@ func (f *pageFetcher) revealScrapeFamiliesHiddenByName(ctx context.Context, l *s
 // and the other way round. A Go service with the family http.requests shows http_requests to curl, and so to the author of an
 // HPA.
 func (f *pageFetcher) revealEscapedScrapeFamilies(ctx context.Context, l *scrapeLoop, e *targetEndpoint, page exposition.PageOptions, found exposition.ParsedPage) bool {
-	if !lacksEscapableScrapeFamily(e.families.Names(), found, e.escaped) {
+	if !lacksFamilyOfEscapedName(e.families.Names(), found, e.escaped) {
 		return false
 	}
 	probed, err := f.probeScrapePage(ctx, l, e, e.newWholePageScrapeRequest(!e.escaped), page)
-	if err != nil || !showsMoreScrapeFamilies(probed, found) {
+	if err != nil || !hasMoreScrapeFamilies(probed, found) {
 		return false
 	}
 	e.escaped, e.wholeRequest = !e.escaped, requestTemplate{}
@@ -93,13 +93,12 @@ func (f *pageFetcher) probeScrapePage(ctx context.Context, l *scrapeLoop, e *tar
 	return r, err
 }
 
-// lacksScrapeFamily reports whether a page lacks a family.
-func lacksScrapeFamily(found exposition.ParsedPage) bool {
+func lacksAnyScrapeFamily(found exposition.ParsedPage) bool {
 	return slices.ContainsFunc(found.Families, func(f exposition.FamilyResult) bool { return f.Samples == 0 && f.Err == nil })
 }
 
-// showsMoreScrapeFamilies reports whether a page has all families of another page, and more.
-func showsMoreScrapeFamilies(page, than exposition.ParsedPage) (more bool) {
+// hasMoreScrapeFamilies reports whether a page has all families of another page, and more.
+func hasMoreScrapeFamilies(page, than exposition.ParsedPage) (more bool) {
 	for i, family := range page.Families {
 		before := than.Families[i]
 		if family.Samples == 0 && before.Samples > 0 {
@@ -110,9 +109,9 @@ func showsMoreScrapeFamilies(page, than exposition.ParsedPage) (more bool) {
 	return more
 }
 
-// lacksEscapableScrapeFamily reports whether a page lacks a family that a page with the other way to write names may have: a name
+// lacksFamilyOfEscapedName reports whether a page lacks a family that a page with the other way to write names may have: a name
 // without dots may stand for a name with dots.
-func lacksEscapableScrapeFamily(families []string, found exposition.ParsedPage, escaped bool) bool {
+func lacksFamilyOfEscapedName(families []string, found exposition.ParsedPage, escaped bool) bool {
 	for i, name := range families {
 		legacy := model.LegacyValidation.IsValidMetricName(name)
 		if found.Families[i].Samples == 0 && found.Families[i].Err == nil && legacy != escaped && (escaped || strings.Contains(name, "_")) {

@@ -107,7 +107,7 @@ func (f *pageFetcher) fetchScrapePage(ctx context.Context, l *scrapeLoop, e *tar
 // fetchNamedOrWholeScrapePage gets the families by name, or the whole page. If the target rejects family names, it asks for the whole page
 // at once, and so do later calls for namesRetry.
 func (f *pageFetcher) fetchNamedOrWholeScrapePage(ctx context.Context, l *scrapeLoop, e *targetEndpoint, page exposition.PageOptions, now time.Time) (exposition.ParsedPage, int64, error) {
-	if e.asksScrapeOfWholePage(now) {
+	if e.asksForWholePage(now) {
 		return f.requestScrapePage(ctx, l, e, e.wholePageScrapeRequest(), l.parser, page)
 	}
 	r, n, err := f.requestScrapePage(ctx, l, e, e.namedRequest, l.parser, page)
@@ -143,7 +143,6 @@ func (f *pageFetcher) requestScrapePage(ctx context.Context, l *scrapeLoop, e *t
 	return f.parseScrapeResponsePage(resp, p, page)
 }
 
-// fetchScrapeByNetHTTP makes one request by net/http.
 func (f *pageFetcher) fetchScrapeByNetHTTP(ctx context.Context, l *scrapeLoop, template *http.Request, p *exposition.Parser, page exposition.PageOptions) (exposition.ParsedPage, int64, error) {
 	ctx, release := l.inflight.DeriveContext(ctx)
 	defer release()

@@ -70,9 +70,9 @@ func newScrapeLoop(t metric.Target, families rankedFamilies, p scrapeOffset) *sc
 	}
 }
 
-// scrapesTarget reports whether t is the target of the loop: the same pod and URL, with the same labels for its series. Another
+// isLoopOfTarget reports whether t is the target of the loop: the same pod and URL, with the same labels for its series. Another
 // URL may be another program, with other counters of the same names.
-func (l *scrapeLoop) scrapesTarget(t metric.Target) bool {
+func (l *scrapeLoop) isLoopOfTarget(t metric.Target) bool {
 	return l.uid == t.UID && l.node == t.Node && l.endpoint.url == t.URL && (t.Ending || !l.ended)
 }
 
@@ -219,7 +219,7 @@ func (m *Manager) recordScrapeOutcome(j *scrapeJob, o scrapeOutcome) (before, af
 		return "", "", false
 	}
 	before = l.status.failure
-	if o.cancelled && l.ending && l.inflight.WasInterrupted() { // see beginScrapeTargetEnd
+	if o.cancelled && l.ending && l.inflight.WasInterrupted() { // see prepareScrapeTargetEnd
 		m.endTerminatedScrapeLoop(l)
 		return before, before, true
 	}

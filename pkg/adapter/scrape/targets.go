@@ -29,13 +29,13 @@ func (m *Manager) SetTargets(targets []metric.Target) {
 		}
 		families := demands.rankScrapeFamilies(t.Namespace, t.Families, t.Standing)
 		l := m.loops[key]
-		if l != nil && l.scrapesTarget(t) {
+		if l != nil && l.isLoopOfTarget(t) {
 			begins := t.Ending && !l.ending
 			l.updateScrapeTarget(t, families, m.clock.scrapeClockTimeAt(now))
 			delete(m.loops, key)
 			switch {
 			case begins:
-				m.beginScrapeTargetEnd(l, now)
+				m.prepareScrapeTargetEnd(l, now)
 			case l.status.cause != "" && !l.status.seriesEnded && !l.scraping:
 				m.endFailedScrapeSeries(l, m.clock.scrapeClockTimeAt(now))
 			case !l.ready && !l.scraping:
@@ -45,7 +45,7 @@ func (m *Manager) SetTargets(targets []metric.Target) {
 			l = newScrapeLoop(t, families, computeScrapeOffset(key, m.seed))
 			l.places = m.scrapePlacesOf(key.Namespace)
 			l.reserve = func(bytes int64) error { return m.appender.Reserve(key.Namespace, bytes) }
-			m.succeedScrapeLoop(l)
+			m.takeOverScrapeLoop(l)
 			added = append(added, l)
 		}
 		loops[key] = l
@@ -104,7 +104,7 @@ func (m *Manager) finishRetiredScrapeLoop(l *scrapeLoop) {
 	m.endScrapeLoopPredecessor(l, m.clock.Now().UnixMilli())
 	delete(m.retiring, l.key)
 	successor := m.loops[l.key]
-	if successor != nil && successor.succeedsScrapeLoop(l) {
+	if successor != nil && successor.isSuccessorOfScrapeLoop(l) {
 		l.conn.Close()
 		successor.predecessor = l
 	} else {
@@ -115,11 +115,11 @@ func (m *Manager) finishRetiredScrapeLoop(l *scrapeLoop) {
 	}
 }
 
-// succeedScrapeLoop lets a new loop take the place of another URL's loop of the same pod: the pod is known to have had the
+// takeOverScrapeLoop lets a new loop take the place of another URL's loop of the same pod: the pod is known to have had the
 // families of that loop; their series go on until the first scrape of the new loop.
-func (m *Manager) succeedScrapeLoop(l *scrapeLoop) {
+func (m *Manager) takeOverScrapeLoop(l *scrapeLoop) {
 	before := m.loops[l.key]
-	if before == nil || !l.succeedsScrapeLoop(before) {
+	if before == nil || !l.isSuccessorOfScrapeLoop(before) {
 		return
 	}
 	l.status = before.status.copyTargetStatus()
@@ -135,8 +135,8 @@ func (m *Manager) succeedScrapeLoop(l *scrapeLoop) {
 	l.predecessor = before
 }
 
-// succeedsScrapeLoop reports whether a loop scrapes another URL of the same pod, while it goes on.
-func (l *scrapeLoop) succeedsScrapeLoop(before *scrapeLoop) bool {
+// isSuccessorOfScrapeLoop reports whether a loop scrapes another URL of the same pod, while it goes on.
+func (l *scrapeLoop) isSuccessorOfScrapeLoop(before *scrapeLoop) bool {
 	return l.uid == before.uid && l.node == before.node && !l.ending
 }
 
@@ -148,9 +148,9 @@ func (m *Manager) endScrapeLoopPredecessor(l *scrapeLoop, at int64) {
 	}
 }
 
-// beginScrapeTargetEnd prepares for the end of a pod. The series of a pod that has not answered for a while end now, which tells
+// prepareScrapeTargetEnd prepares for the end of a pod. The series of a pod that has not answered for a while end now, which tells
 // until when its counts are unknown. Another pod is scraped soon: it may live for less than an interval.
-func (m *Manager) beginScrapeTargetEnd(l *scrapeLoop, now time.Time) {
+func (m *Manager) prepareScrapeTargetEnd(l *scrapeLoop, now time.Time) {
 	if l.ended {
 		return
 	}

@@ -138,15 +138,15 @@ func (s *Store) makeStoreRoom(u *namespaceUsage, series, bytes int64) error {
 		if d.wanted == 0 || d.total+d.wanted <= d.limit-d.limit/spareParts {
 			continue // the ordinary case
 		}
-		if err := s.makeStoreRoomIn(d, u); err != nil {
+		if err := s.makeRoomForStoreBound(d, u); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// makeStoreRoomIn is makeStoreRoom for one bound, of which at most the spare part is free.
-func (s *Store) makeStoreRoomIn(d storeDimension, u *namespaceUsage) error {
+// makeRoomForStoreBound is makeStoreRoom for one bound, of which at most the spare part is free.
+func (s *Store) makeRoomForStoreBound(d storeDimension, u *namespaceUsage) error {
 	most := s.findGreediestStoreUsage(d.held)
 	excess := d.total + d.wanted - d.limit
 	own := most == u || d.held(u)+d.wanted > d.held(most)

@@ -139,7 +139,7 @@ func TestUsageReturnsToZero(t *testing.T) {
 	if got := s.byteCount.Load(); got <= 0 || got > 1<<20 {
 		t.Errorf("%d bytes, want some, and at most the bound", got)
 	}
-	s.DropIdleSeries(time.UnixMilli(endOfDays))
+	s.dropIdleSeries(time.UnixMilli(endOfDays))
 	if got, all := s.byteCount.Load(), s.TopNamespaces(10); got != 0 || len(all) > 0 || len(s.usages) > 0 {
 		t.Errorf("%d bytes of %v stay charged in an empty store", got, all)
 	}
@@ -184,7 +184,7 @@ func TestReservationsLeaveRoom(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s.DropIdleSeries(time.UnixMilli(endOfDays))
+	s.dropIdleSeries(time.UnixMilli(endOfDays))
 	if got := s.byteCount.Load(); got != 0 || s.reserved != 0 || len(s.usages) > 0 {
 		t.Errorf("%d bytes stay charged, %d reserved", got, s.reserved)
 	}

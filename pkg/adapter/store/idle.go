@@ -10,8 +10,8 @@ import (
 // dropBatch bounds the series dropped under one hold of the store's lock: a fraction of a millisecond.
 const dropBatch = 1000
 
-// DropIdleSeries drops each series with a newest sample older than the retention, and frees its memory.
-func (s *Store) DropIdleSeries(now time.Time) {
+// dropIdleSeries drops each series with a newest sample older than the retention, and frees its memory.
+func (s *Store) dropIdleSeries(now time.Time) {
 	cutoff := s.oldestStoredTime(now.UnixMilli())
 	idle := s.listIdleStoredSeries(cutoff)
 	for len(idle) > 0 {

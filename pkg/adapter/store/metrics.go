@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
 // Values of the label reason of tachometer_store_rejected_total.
@@ -21,41 +22,38 @@ type metrics struct {
 
 // newMetrics returns the self-metrics of s. It registers them with r unless r is nil.
 func newMetrics(s *Store, r prometheus.Registerer) metrics {
-	rejected := prometheus.NewCounterVec(prometheus.CounterOpts{
+	f := promauto.With(r)
+	rejected := f.NewCounterVec(prometheus.CounterOpts{
 		Name: "tachometer_store_rejected_total",
 		Help: "Samples that the store rejected.",
 	}, []string{"reason"})
-	m := metrics{
+	f.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "tachometer_store_series",
+		Help: "Series in the store.",
+	}, func() float64 { return float64(s.Stats().Series) })
+	f.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "tachometer_store_bytes",
+		Help: "Memory of all series.",
+	}, func() float64 { return float64(s.byteCount.Load()) })
+	f.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "tachometer_store_samples",
+		Help: "Samples in the store.",
+	}, func() float64 { return float64(s.Stats().Samples) })
+	if r != nil {
+		r.MustRegister(newNamespaceUsageGauges(s)...)
+	}
+	return metrics{
 		tooMany:    rejected.WithLabelValues(reasonTooManySeries),
 		outOfOrder: rejected.WithLabelValues(reasonOutOfOrder),
-		droppedSeries: prometheus.NewCounter(prometheus.CounterOpts{
+		droppedSeries: f.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_store_series_dropped_total",
 			Help: "Series dropped after the retention without a new sample.",
 		}),
-		evictedSeries: prometheus.NewCounter(prometheus.CounterOpts{
+		evictedSeries: f.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_store_series_evicted_total",
 			Help: "Series that the largest namespace lost in a full store.",
 		}),
 	}
-	if r == nil {
-		return m
-	}
-	series, bytes := newNamespaceUsageGauges(s)
-	r.MustRegister(rejected, m.droppedSeries, m.evictedSeries, series, bytes,
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "tachometer_store_series",
-			Help: "Series in the store.",
-		}, func() float64 { return float64(s.Stats().Series) }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "tachometer_store_bytes",
-			Help: "Memory of all series.",
-		}, func() float64 { return float64(s.byteCount.Load()) }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "tachometer_store_samples",
-			Help: "Samples in the store.",
-		}, func() float64 { return float64(s.Stats().Samples) }),
-	)
-	return m
 }
 
 // shownNamespaces bounds the namespaces in the self-metrics.
@@ -70,17 +68,14 @@ type namespaceUsageGauge struct {
 }
 
 // newNamespaceUsageGauges returns the gauges of series and of bytes.
-func newNamespaceUsageGauges(s *Store) (series, bytes *namespaceUsageGauge) {
-	label := []string{"namespace"}
-	series = &namespaceUsageGauge{store: s, value: func(u NamespaceUsage) int64 { return u.Series }, GaugeVec: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "tachometer_store_namespace_series",
-		Help: "Series of the ten largest namespaces.",
-	}, label)}
-	bytes = &namespaceUsageGauge{store: s, value: func(u NamespaceUsage) int64 { return u.Bytes }, GaugeVec: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "tachometer_store_namespace_bytes",
-		Help: "Memory of the ten largest namespaces.",
-	}, label)}
-	return series, bytes
+func newNamespaceUsageGauges(s *Store) []prometheus.Collector {
+	newGauge := func(name, help string, value func(NamespaceUsage) int64) prometheus.Collector {
+		return &namespaceUsageGauge{store: s, value: value, GaugeVec: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, []string{"namespace"})}
+	}
+	return []prometheus.Collector{
+		newGauge("tachometer_store_namespace_series", "Series of the ten largest namespaces.", func(u NamespaceUsage) int64 { return u.Series }),
+		newGauge("tachometer_store_namespace_bytes", "Memory of the ten largest namespaces.", func(u NamespaceUsage) int64 { return u.Bytes }),
+	}
 }
 
 // Collect sends the values.

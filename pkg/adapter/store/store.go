@@ -284,11 +284,11 @@ func (s *Store) Stats() Stats {
 	return Stats{Series: s.seriesCount, Samples: int(s.sampleCount.Load())}
 }
 
-// Run calls DropIdleSeries four times per retention until ctx ends, and returns nil then. An idle series so stays for up to a
+// Run calls dropIdleSeries four times per retention until ctx ends, and returns nil then. An idle series so stays for up to a
 // quarter of the retention longer than necessary.
 func (s *Store) Run(ctx context.Context) error {
 	for retry.Sleep(ctx, s.options.Load().Retention/4) {
-		s.DropIdleSeries(s.now())
+		s.dropIdleSeries(s.now())
 	}
 	return nil
 }

@@ -167,13 +167,13 @@ func TestReconfigure(t *testing.T) {
 	s := New(Options{Retention: time.Minute, MaxSeries: 1})
 	mustAppend(t, s, 0, counterLabels("a"), 0, 1)
 	s.Reconfigure(Options{Retention: 2 * time.Minute, MaxSeries: 2})
-	s.DropIdleSeries(time.UnixMilli(110_000))
+	s.dropIdleSeries(time.UnixMilli(110_000))
 	mustAppend(t, s, 0, counterLabels("b"), 110_000, 1)
 	if n := s.Stats().Series; n != 2 {
 		t.Errorf("%d series under the wider bounds, want 2", n)
 	}
 	s.Reconfigure(Options{Retention: time.Minute, MaxSeries: 1})
-	s.DropIdleSeries(time.UnixMilli(110_000))
+	s.dropIdleSeries(time.UnixMilli(110_000))
 	if n := s.Stats().Series; n != 1 {
 		t.Errorf("%d series under the narrower bounds, want 1", n)
 	}
@@ -183,7 +183,7 @@ func TestStaleReference(t *testing.T) {
 	t.Parallel()
 	s := New(Options{Retention: time.Minute})
 	old := mustAppend(t, s, 0, counterLabels("a"), 0, 1)
-	s.DropIdleSeries(time.UnixMilli(60_001))
+	s.dropIdleSeries(time.UnixMilli(60_001))
 	other := mustAppend(t, s, 0, counterLabels("b"), 60_001, 1)
 	renewed := mustAppend(t, s, old, counterLabels("a"), 60_001, 2)
 	if renewed == old || other == old {
@@ -263,11 +263,11 @@ func TestChurn(t *testing.T) {
 			ref := mustAppend(t, s, 0, l, now, 1)
 			mustAppend(t, s, ref, l, now+2000, math.Float64frombits(value.StaleNaN))
 		}
-		s.DropIdleSeries(time.UnixMilli(now + 60_000))
+		s.dropIdleSeries(time.UnixMilli(now + 60_000))
 		if got := s.Stats().Series; got != pods {
 			t.Fatalf("wave %d: %d series, want %d", wave, got, pods)
 		}
-		s.DropIdleSeries(time.UnixMilli(now + 119_000))
+		s.dropIdleSeries(time.UnixMilli(now + 119_000))
 	}
 	if got := s.Stats(); got != (Stats{}) {
 		t.Errorf("%+v left, want nothing", got)
@@ -295,7 +295,7 @@ func TestConcurrentAppendAndSelect(t *testing.T) {
 					refs[i] = mustAppend(t, s, refs[i], counterLabels(fmt.Sprintf("%d-%d", w, i)), round, float64(round))
 				}
 				if w == 0 && round%100 == 0 {
-					s.DropIdleSeries(time.UnixMilli(round))
+					s.dropIdleSeries(time.UnixMilli(round))
 				}
 			}
 		})
@@ -408,11 +408,11 @@ func TestCreate(t *testing.T) {
 	if _, err := s.Create(3000, []labels.Labels{counterLabels("c")}); err != nil {
 		t.Error(err)
 	}
-	s.DropIdleSeries(time.UnixMilli(12_500)) // drops a and b; c waits for its first sample
+	s.dropIdleSeries(time.UnixMilli(12_500)) // drops a and b; c waits for its first sample
 	if got := s.Stats(); got != (Stats{Series: 1}) {
 		t.Errorf("stats %+v, want the series without samples", got)
 	}
-	s.DropIdleSeries(time.UnixMilli(13_500))
+	s.dropIdleSeries(time.UnixMilli(13_500))
 	if got := s.Stats().Series; got != 0 {
 		t.Errorf("%d series, want 0: a series that never gets a sample must go", got)
 	}

@@ -23,8 +23,8 @@ import (
 )
 
 const (
-	// DefaultInterval is the pause between two looks: the HPA controller decides every 15 s, so that no decision hides another.
-	DefaultInterval = 5 * time.Second
+	// lookInterval is the pause between two looks: the HPA controller decides every 15 s, so that no decision hides another.
+	lookInterval = 5 * time.Second
 	// lookTimeout bounds a look. A slow API costs its own values and no more.
 	lookTimeout = 20 * time.Second
 	// The limits of a request. The page sends a path and little more.
@@ -46,8 +46,6 @@ type Options struct {
 	Context string
 	// Flags are the connection flags that the user gave. They become part of the commands that the page shows.
 	Flags []string
-	// Interval is the pause between two looks; zero: DefaultInterval.
-	Interval time.Duration
 	// Decisions has the recorded decisions of autoscalers; nil, or where it fails: the decisions of the server's own looks.
 	Decisions DecisionSource
 	// Calendars has the scaler's schedules; nil: the page has no calendar.
@@ -75,12 +73,9 @@ type Server struct {
 
 // New returns a server with a random path. It starts nothing.
 func New(opts Options) *Server {
-	if opts.Interval == 0 {
-		opts.Interval = DefaultInterval
-	}
 	s := &Server{opts: opts, token: rand.Text(), once: rand.Text(), records: newRecordBook(opts.Now())}
 	s.last.Store(&snapshot{
-		Started: opts.Now(), Context: opts.Context, Namespace: opts.Namespace, Interval: opts.Interval.Seconds(),
+		Started: opts.Now(), Context: opts.Context, Namespace: opts.Namespace, Interval: lookInterval.Seconds(),
 		Autoscalers: []autoscalerView{}, Faults: []faultView{}, Targets: targetList{Items: []targetView{}}, Families: familyList{Items: []familyView{}}, Holds: holdList{Items: []holdView{}}, Calendars: calendarList{Items: []Calendar{}},
 	})
 	return s
@@ -100,7 +95,7 @@ func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
-		for s.Look(ctx); retry.Sleep(ctx, s.opts.Interval); {
+		for s.Look(ctx); retry.Sleep(ctx, lookInterval); {
 			s.Look(ctx)
 		}
 		return nil

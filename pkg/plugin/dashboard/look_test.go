@@ -210,7 +210,7 @@ func TestRecordsEnd(t *testing.T) {
 	}
 	const pause = 30 * time.Second
 	for i := range maxDecisions + 20 {
-		c.now = c.now.Add(pause - DefaultInterval)
+		c.now = c.now.Add(pause - lookInterval)
 		c.scale(2+i%2, 3-i%2)
 		c.look(t, s)
 	}

@@ -89,7 +89,7 @@ func TestOlderAdapter(t *testing.T) {
 	c.scale(2, 5)
 	c.look(t, s)
 	d := getJSON[autoscalerDetail](t, s, "api/autoscalers/shop/web")
-	if d.Recorded || d.DecisionsError != records.ErrNotServed.Error() || len(d.Decisions) != 1 || d.Decisions[0].To != 5 || !d.KnownSince.Equal(noon.Add(DefaultInterval)) {
+	if d.Recorded || d.DecisionsError != records.ErrNotServed.Error() || len(d.Decisions) != 1 || d.Decisions[0].To != 5 || !d.KnownSince.Equal(noon.Add(lookInterval)) {
 		t.Errorf("recorded %t, %d decisions since %s: %s", d.Recorded, len(d.Decisions), d.KnownSince, d.DecisionsError)
 	}
 }

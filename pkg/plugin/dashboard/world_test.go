@@ -177,7 +177,7 @@ func (c *cluster) serve(opts Options) *Server {
 
 // look moves the time on and looks.
 func (c *cluster) look(t *testing.T, s *Server) {
-	c.now = c.now.Add(DefaultInterval)
+	c.now = c.now.Add(lookInterval)
 	s.Look(t.Context())
 }
 

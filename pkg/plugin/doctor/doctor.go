@@ -18,6 +18,7 @@ import (
 	apiregistration "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/inventory"
+	"github.com/tachometer-metrics/tachometer/pkg/plugin/output"
 	"github.com/tachometer-metrics/tachometer/pkg/plugin/reading"
 )
 
@@ -149,16 +150,9 @@ func (d *doctor) checkDoctorAutoscalers(ctx context.Context) {
 		if d.HPA == "" {
 			subject, status = "", StatusOK
 		}
-		d.addDoctorCheck("autoscaler", subject, status, "there is none in "+describeDoctorNamespace(d.Namespace), "kubectl get hpa -A")
+		d.addDoctorCheck("autoscaler", subject, status, "there is none in "+output.DescribeScope(d.Namespace), "kubectl get hpa -A")
 	}
 	for _, v := range d.readDoctorVisits(ctx) {
 		v.checkDoctorAutoscaler()
 	}
-}
-
-func describeDoctorNamespace(namespace string) string {
-	if namespace == "" {
-		return "the cluster"
-	}
-	return "namespace " + namespace
 }

@@ -138,7 +138,7 @@ func letsOutToServer(p *networkingv1.NetworkPolicy, server apiServerPlace) bool 
 // isOutsidePeer reports whether peers, none of them meaning all, contain one of kube-apiserver's addresses; any block, where they are unknown.
 func isOutsidePeer(peers []networkingv1.NetworkPolicyPeer, servers []string) bool {
 	return len(peers) == 0 || slices.ContainsFunc(peers, func(peer networkingv1.NetworkPolicyPeer) bool {
-		return isPolicyBlock(peer) && (len(servers) == 0 || slices.ContainsFunc(servers, func(address string) bool { return isInPolicyBlock(peer.IPBlock, address) }))
+		return isPolicyOfAddresses(peer) && (len(servers) == 0 || slices.ContainsFunc(servers, func(address string) bool { return isInPolicyBlock(peer.IPBlock, address) }))
 	})
 }
 
@@ -183,14 +183,14 @@ func describeAPIServer(addresses []string) string {
 // describeNarrowPolicy names the pods that a policy keeps from the adapter.
 func describeNarrowPolicy(p *networkingv1.NetworkPolicy, port corev1.ContainerPort, servers []string) string {
 	for _, rule := range p.Spec.Ingress {
-		if slices.ContainsFunc(rule.From, isPolicyBlock) {
+		if slices.ContainsFunc(rule.From, isPolicyOfAddresses) {
 			return fmt.Sprintf("networkpolicy/%s does not admit %s to port %d", p.Name, describeAPIServer(servers), port.ContainerPort)
 		}
 	}
 	return fmt.Sprintf("networkpolicy/%s admits only pods to port %d, and kube-apiserver is none", p.Name, port.ContainerPort)
 }
 
-func isPolicyBlock(peer networkingv1.NetworkPolicyPeer) bool { return peer.IPBlock != nil }
+func isPolicyOfAddresses(peer networkingv1.NetworkPolicyPeer) bool { return peer.IPBlock != nil }
 
 // formatPolicyCommand returns the command that adds a rule to the rules of a policy in a direction.
 func formatPolicyCommand(p *networkingv1.NetworkPolicy, direction string, rules int, rule string) string {

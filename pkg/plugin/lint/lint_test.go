@@ -277,7 +277,6 @@ func cpuAverage(amount string) string {
 	return "  - type: Resource\n    resource: {name: cpu, target: {type: AverageValue, averageValue: " + amount + "}}\n"
 }
 
-// secondBudget is a budget with a selector.
 func secondBudget(selector string) string {
 	return "---\napiVersion: policy/v1\nkind: PodDisruptionBudget\nmetadata: {name: web-2, namespace: shop}\nspec: {maxUnavailable: 1, selector: {" + selector + "}}\n"
 }

@@ -137,6 +137,14 @@ func Age(from, now time.Time) string {
 	return duration.HumanDuration(now.Sub(from))
 }
 
+// DescribeScope returns "namespace shop", or "the cluster" for all namespaces.
+func DescribeScope(namespace string) string {
+	if namespace == "" {
+		return "the cluster"
+	}
+	return "namespace " + namespace
+}
+
 // Count returns "1 pod", "3 pods".
 func Count(n int, noun string) string {
 	if n == 1 {

@@ -208,7 +208,6 @@ func (r *Runner) restore(ctx context.Context, namespace, gate string, changes []
 	return nil
 }
 
-// selectGateChanges returns the changes of a gate.
 func selectGateChanges(gate string, changes []Change) (own []Change) {
 	for _, c := range changes {
 		if c.Gate == gate {

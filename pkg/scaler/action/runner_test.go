@@ -281,9 +281,9 @@ func TestGateOfNamespace(t *testing.T) {
 	}
 }
 
-// TestD3GateObjectGone: an object that was deleted while its gate was open, or whose kind was uninstalled, keeps no gate from being shut: the
+// TestGateObjectGone: an object that was deleted while its gate was open, or whose kind was uninstalled, keeps no gate from being shut: the
 // other actions run, and the pods of its hold need not stay.
-func TestD3GateObjectGone(t *testing.T) {
+func TestGateObjectGone(t *testing.T) {
 	t.Parallel()
 	client, mapper := newFakeCluster()
 	gone := newShopPatch(`{"spec":{"selector":{"track":"old"}}}`)

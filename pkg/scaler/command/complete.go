@@ -17,7 +17,6 @@ import (
 // maxCompletions bounds the names of a completion.
 const maxCompletions = 500
 
-// registerScalerCompletion sets the completion of a flag.
 func registerScalerCompletion(cmd *cobra.Command, flag string, complete cobra.CompletionFunc) {
 	if err := cmd.RegisterFlagCompletionFunc(flag, complete); err != nil {
 		panic(err) // the flag is undefined: a bug here

@@ -49,7 +49,6 @@ autoscaler or, without an autoscaler, the replicas. A number that a user changed
 	return cmd
 }
 
-// runScalerReleaseCommand runs release.
 func (r *releaseCommand) runScalerReleaseCommand(ctx context.Context, args []string) error {
 	c, err := r.Connect()
 	if err != nil {
@@ -163,7 +162,6 @@ func (r *releaseCommand) explainScalerCommandRelease(ctx context.Context, c *Con
 	return nil
 }
 
-// listScalerCommandHolds lists the IDs of the holds of a workload.
 func listScalerCommandHolds(ctx context.Context, e *rollout.Engine, t hold.Workload) (ids []string, err error) {
 	all, err := e.Cluster.ListHolds(ctx, t.Namespace)
 	for i := range all {

@@ -69,7 +69,6 @@ func (s *setCommand) addScalerSetFlags(f *pflag.FlagSet) {
 	s.verification.addScalerVerifyFlags(f)
 }
 
-// runScalerSetCommand runs set.
 func (s *setCommand) runScalerSetCommand(ctx context.Context, args []string) error {
 	c, err := s.Connect()
 	if err != nil {

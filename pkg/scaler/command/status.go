@@ -19,7 +19,6 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
-// newScalerStatusCommand returns status.
 func newScalerStatusCommand(p *Program) *cobra.Command {
 	var everywhere bool
 	cmd := &cobra.Command{
@@ -40,7 +39,6 @@ have made, and the seconds by which the autoscaler came later.
 	return cmd
 }
 
-// runScalerStatusCommand runs status.
 func (p *Program) runScalerStatusCommand(ctx context.Context, args []string, everywhere bool) error {
 	format, err := p.OutputFormat(outputFormats...)
 	if err != nil {
@@ -113,7 +111,6 @@ func (c *Connection) keepScalerWorkloadHolds(ctx context.Context, all []hold.Obj
 	return kept, nil
 }
 
-// printScalerHolds prints holds in the format.
 func (p *Program) printScalerHolds(format, namespace string, all []hold.Object, now time.Time) error {
 	switch {
 	case format == outputJSON || format == outputYAML || strings.HasPrefix(format, outputJSONPath):

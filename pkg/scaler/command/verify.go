@@ -107,7 +107,6 @@ func readScalerCommandVerifySpec(file string) (*verify.Spec, error) {
 	return &spec, nil
 }
 
-// newScalerVerifyCommand returns verify.
 func newScalerVerifyCommand(p *Program) *cobra.Command {
 	c := &verifyFlags{}
 	cmd := &cobra.Command{
@@ -127,7 +126,6 @@ It only reads from the cluster.
 	return cmd
 }
 
-// runScalerVerifyCommand runs verify.
 func (p *Program) runScalerVerifyCommand(ctx context.Context, args []string, flags *verifyFlags) error {
 	c, err := p.Connect()
 	if err != nil {

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
@@ -16,21 +17,18 @@ type Metrics struct {
 
 // NewMetrics returns metrics, registered with reg unless reg is nil.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
-	m := &Metrics{
-		heldWorkloads: prometheus.NewGauge(prometheus.GaugeOpts{
+	f := promauto.With(reg)
+	return &Metrics{
+		heldWorkloads: f.NewGauge(prometheus.GaugeOpts{
 			Name: "tachometer_scaler_workloads_held", Help: "Workloads with a hold.",
 		}),
-		failingGates: prometheus.NewGauge(prometheus.GaugeOpts{
+		failingGates: f.NewGauge(prometheus.GaugeOpts{
 			Name: "tachometer_scaler_gates_failing_to_shut", Help: "Holds that are over or failed, with gates that the scaler cannot shut yet.",
 		}),
-		paused: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		paused: f.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "tachometer_scaler_paused", Help: "1 for a schedule or rule that the configuration pauses, else 0.",
 		}, []string{"kind", "name"}),
 	}
-	if reg != nil {
-		reg.MustRegister(m.heldWorkloads, m.failingGates, m.paused)
-	}
-	return m
 }
 
 // countFailingGates counts the holds with gates that cannot be shut yet.

@@ -203,7 +203,6 @@ func (c *Controller) endStaleControllerHolds(ctx context.Context, at time.Time, 
 	return runControllerApplies(ctx, releases)
 }
 
-// listControllerSchedules lists the schedules of a workload.
 func (c *Controller) listControllerSchedules(t hold.Workload) (all []*schedule.Schedule) {
 	for i := range c.Schedules {
 		if slices.ContainsFunc(c.Schedules[i].Workloads, t.IsSameObject) {

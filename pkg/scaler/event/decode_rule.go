@@ -173,7 +173,7 @@ func (d *configDecoder) eventRuleWorkloadSpecFromYAML(path string, n *yaml.Node,
 
 // eventMinReplicasError returns the fault of a minReplicas that is above replicas in every event.
 func (w *WorkloadSpec) eventMinReplicasError() string {
-	if w.MinReplicas.Field == "" && w.MinReplicas.Value > w.Replicas.maxEventReplicas() {
+	if w.MinReplicas.Field == "" && w.MinReplicas.Value > w.Replicas.Highest() {
 		return fmt.Sprintf("%d is above replicas, %s", w.MinReplicas.Value, w.Replicas.describeEventReplicas())
 	}
 	return ""
@@ -181,14 +181,14 @@ func (w *WorkloadSpec) eventMinReplicasError() string {
 
 // eventMaxReplicasError returns the fault of a maxReplicas that is below replicas, in some event at least.
 func (w *WorkloadSpec) eventMaxReplicasError() string {
-	if highest := w.MaxReplicas.maxEventReplicas(); highest != 0 && highest < w.Replicas.maxEventReplicas() {
+	if highest := w.MaxReplicas.Highest(); highest != 0 && highest < w.Replicas.Highest() {
 		return fmt.Sprintf("%s is below replicas, %s", w.MaxReplicas.describeEventReplicas(), w.Replicas.describeEventReplicas())
 	}
 	return ""
 }
 
-// maxEventReplicas returns the highest number that an event can ask for.
-func (n ReplicaCount) maxEventReplicas() int32 {
+// Highest returns the highest number that an event can ask for.
+func (n ReplicaCount) Highest() int32 {
 	if n.Field != "" {
 		return n.MaxValue
 	}

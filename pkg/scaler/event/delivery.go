@@ -196,7 +196,7 @@ func (h *Handler) logFirstEventRetry(ctx context.Context, w hold.Workload, c *qu
 
 // callEventSink makes an attempt, which ends when the command expires.
 func (h *Handler) callEventSink(ctx context.Context, w hold.Workload, c *holdCommand) error {
-	until := time.Now().Add(h.opts.AttemptTimeout)
+	until := time.Now().Add(attemptTimeout)
 	if c.expiresAt.Before(until) {
 		until = c.expiresAt
 	}

@@ -45,21 +45,17 @@ type Options struct {
 	Times CommandTimes
 	// Registerer takes the metrics; nil: no metrics.
 	Registerer prometheus.Registerer
-	// MaxSkew is how far the senders' clocks may be ahead; 0: DefaultMaxSkew.
-	MaxSkew time.Duration
 	// MaxWaiting bounds the waiting commands of a workload; twice as many may wait if the last are ends. 0: DefaultMaxWaiting.
 	MaxWaiting int
-	// AttemptTimeout bounds a call of the sink; 0: DefaultAttemptTimeout.
-	AttemptTimeout time.Duration
 }
 
 const (
-	// DefaultMaxSkew is above the skew of machines with a time service, and below the error of a wrong time zone.
-	DefaultMaxSkew = time.Minute
+	// maxSkew is how far the senders' clocks may be ahead: above the skew of machines with a time service, and below the error of a wrong time zone.
+	maxSkew = time.Minute
 	// DefaultMaxWaiting is far above the holds of a workload, and about a megabyte.
 	DefaultMaxWaiting = 1024
-	// DefaultAttemptTimeout lets a slow API server answer, and ends a hanging request soon.
-	DefaultAttemptTimeout = 10 * time.Second
+	// attemptTimeout bounds a call of the sink: it lets a slow API server answer, and ends a hanging request soon.
+	attemptTimeout = 10 * time.Second
 )
 
 func (o Options) withDefaults() Options {
@@ -69,14 +65,8 @@ func (o Options) withDefaults() Options {
 	if o.Times == nil {
 		o.Times = newEventCommandTimes()
 	}
-	if o.MaxSkew == 0 {
-		o.MaxSkew = DefaultMaxSkew
-	}
 	if o.MaxWaiting == 0 {
 		o.MaxWaiting = DefaultMaxWaiting
-	}
-	if o.AttemptTimeout == 0 {
-		o.AttemptTimeout = DefaultAttemptTimeout
 	}
 	return o
 }

@@ -51,8 +51,8 @@ func (h *Handler) matchEventRules(e *Event, now time.Time) ([]holdCommand, *Outc
 		return nil, newEventOutcomeError(Unknown, "no rule is about type %s", e.Type)
 	case len(commands) == 0:
 		return nil, newEventOutcomeError(Unmatched, "no rule about type %s matches its fields", e.Type)
-	case e.At.After(now.Add(h.opts.MaxSkew)):
-		return nil, newEventOutcomeError(Future, "at is %s ahead of this clock; the limit is %s", e.At.Sub(now).Round(time.Second), h.opts.MaxSkew)
+	case e.At.After(now.Add(maxSkew)):
+		return nil, newEventOutcomeError(Future, "at is %s ahead of this clock; the limit is %s", e.At.Sub(now).Round(time.Second), maxSkew)
 	}
 	for i := range commands {
 		if !now.Before(commands[i].expiresAt) {

@@ -122,7 +122,7 @@ func (f Format) ParseMessage(m Message) (Event, error) {
 		return Event{}, err
 	}
 	var e Event
-	if err := fields.setEventCommonFields(&e); err != nil {
+	if err := fields.readCommonEventFields(&e); err != nil {
 		return Event{}, err
 	}
 	e.Fields = fields.collectEventFields()
@@ -208,8 +208,8 @@ func (f *messageFields) eventCommonText(name, missing string) (string, error) {
 	return text, nil
 }
 
-// setEventCommonFields sets and validates the four fields of every event.
-func (f *messageFields) setEventCommonFields(e *Event) error {
+// readCommonEventFields sets and validates the four fields of every event.
+func (f *messageFields) readCommonEventFields(e *Event) error {
 	var at, ttl, messageTime, defaultTTL string
 	if !f.message.Time.IsZero() {
 		messageTime = f.message.Time.UTC().Format(time.RFC3339Nano)
@@ -227,7 +227,7 @@ func (f *messageFields) setEventCommonFields(e *Event) error {
 		}
 	}
 	e.ID = shortenEventID(f.scopeEventID(e.ID))
-	return e.setCommonEventFields(convertUnixEventTime(at), convertEventSeconds(ttl))
+	return e.validateCommonEventFields(convertUnixEventTime(at), convertEventSeconds(ttl))
 }
 
 // scopeEventID adds the source of a CloudEvent, because its ids are unique only within the source.
@@ -296,8 +296,8 @@ func (f *messageFields) collectEventFields() map[string]any {
 	return all
 }
 
-// setCommonEventFields validates the fields of every event, and sets At and TTL.
-func (e *Event) setCommonEventFields(at, ttl string) (err error) {
+// validateCommonEventFields validates the fields of every event, and sets At and TTL.
+func (e *Event) validateCommonEventFields(at, ttl string) (err error) {
 	if len(e.Type) > maxType || !eventTypePattern.MatchString(e.Type) {
 		return fmt.Errorf("type: must be 1 to %d letters, digits or _.:/-, not %q", maxType, strict.Shorten(e.Type))
 	}

@@ -30,7 +30,6 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	}
 }
 
-// initNotificationCounters makes the counters of a sender.
 func (m *metrics) initNotificationCounters(sender string) {
 	for _, outcome := range []string{outcomeSuccess, outcomeRetried, outcomeError, outcomeDropped, outcomeSkipped} {
 		m.notifications.WithLabelValues(sender, outcome)

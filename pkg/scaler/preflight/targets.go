@@ -20,7 +20,6 @@ import (
 
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/action"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/config"
-	"github.com/tachometer-metrics/tachometer/pkg/scaler/event"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/schedule"
@@ -47,7 +46,7 @@ func listPreflightHolds(cfg *config.Config) (all []plannedHold) {
 	for i := range cfg.Events.Rules {
 		r := &cfg.Events.Rules[i]
 		for _, w := range r.Workloads {
-			h := hold.Hold{ID: hold.EventPrefix + r.Name, Replicas: largestPreflightCount(w.Replicas), MinReplicas: largestPreflightCount(w.MinReplicas), MaxReplicas: largestPreflightCount(w.MaxReplicas)}
+			h := hold.Hold{ID: hold.EventPrefix + r.Name, Replicas: w.Replicas.Highest(), MinReplicas: w.MinReplicas.Highest(), MaxReplicas: w.MaxReplicas.Highest()}
 			all = append(all, plannedHold{"rule " + r.Name, w.Workload, h})
 		}
 	}
@@ -64,14 +63,6 @@ func listPreflightWindows(s *schedule.Schedule) []schedule.Window {
 		return []schedule.Window{largest}
 	}
 	return []schedule.Window{largest, slices.MaxFunc(unlimited, bySize)}
-}
-
-// largestPreflightCount returns the largest number that a rule may ask for.
-func largestPreflightCount(n event.ReplicaCount) int32 {
-	if n.Field != "" {
-		return n.MaxValue
-	}
-	return n.Value
 }
 
 // checkPreflightWorkloads plans the largest holds: each workload exists, and its autoscaler lets the hold have its number.

@@ -54,7 +54,6 @@ func keepOnError[T any](before *T) func(*T, error) (*T, error) {
 	}
 }
 
-// writeHoldStatus writes the status of a hold.
 func (p *pass) writeHoldStatus(ctx context.Context, s Step) error {
 	h := p.observed.Holds[s.Hold].DeepCopy()
 	h.Status = s.Status

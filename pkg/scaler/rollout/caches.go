@@ -193,7 +193,6 @@ func findIndexedHolds(indexer cache.Indexer, t hold.Workload) (all []hold.Object
 	return all
 }
 
-// listCachedHolds lists the cached holds of a namespace.
 func (c *Caches) listCachedHolds(namespace string) []hold.Object {
 	found := c.findCachedHolds(namespace)
 	all := make([]hold.Object, len(found))

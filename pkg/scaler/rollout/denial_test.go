@@ -14,9 +14,9 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
-// TestD13DeniedGiveBack: numbers that the API server denies to take back are a condition, an Event and a message, once, and are given back when
+// TestDeniedGiveBack: numbers that the API server denies to take back are a condition, an Event and a message, once, and are given back when
 // it takes them again, by whichever process.
-func TestD13DeniedGiveBack(t *testing.T) {
+func TestDeniedGiveBack(t *testing.T) {
 	t.Parallel()
 	for name, bounds := range autoscaledAndPlain {
 		t.Run(name, func(t *testing.T) {
@@ -51,9 +51,9 @@ func TestD13DeniedGiveBack(t *testing.T) {
 	}
 }
 
-// TestD13OwnerCannotBeDropped: a hold ends also where the API server denies the scaler to leave the managed fields, whatever the reason, and an
+// TestOwnerCannotBeDropped: a hold ends also where the API server denies the scaler to leave the managed fields, whatever the reason, and an
 // Event says what that means.
-func TestD13OwnerCannotBeDropped(t *testing.T) {
+func TestOwnerCannotBeDropped(t *testing.T) {
 	t.Parallel()
 	resource := schema.GroupResource{Resource: "deployments"}
 	for name, denial := range map[string]error{
@@ -78,9 +78,9 @@ func TestD13OwnerCannotBeDropped(t *testing.T) {
 	}
 }
 
-// TestD7TroubleAtTheEnd: a second autoscaler, which keeps a hold from giving back, is told; so is one that keeps a hold from its beginning for
+// TestTroubleAtTheEnd: a second autoscaler, which keeps a hold from giving back, is told; so is one that keeps a hold from its beginning for
 // longer than its pods may take.
-func TestD7TroubleAtTheEnd(t *testing.T) {
+func TestTroubleAtTheEnd(t *testing.T) {
 	t.Parallel()
 	b, w := newOpenSale(t)
 	b.addWorkload("second", 1, hold.ReplicaBounds{MinReplicas: 1, MaxReplicas: 5})
@@ -98,9 +98,9 @@ func TestD7TroubleAtTheEnd(t *testing.T) {
 	}
 }
 
-// TestD25BrokenWebhook: an API server that cannot decide on a number, because a webhook is away, fails the hold after its time, and is told; a
+// TestBrokenWebhook: an API server that cannot decide on a number, because a webhook is away, fails the hold after its time, and is told; a
 // short outage of the webhook does not.
-func TestD25BrokenWebhook(t *testing.T) {
+func TestBrokenWebhook(t *testing.T) {
 	t.Parallel()
 	b := newBench()
 	w := b.addWorkload("shop", 2, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 30})

@@ -474,7 +474,6 @@ func (p *pass) buildResult() Result {
 	return r
 }
 
-// passLogger returns the logger of a pass.
 func (p *pass) passLogger(ctx context.Context) klog.Logger {
 	return klog.FromContext(ctx).WithValues("workload", p.workload.String())
 }

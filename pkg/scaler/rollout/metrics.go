@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/tachometer-metrics/tachometer/pkg/panics"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
@@ -26,25 +27,26 @@ type Metrics struct {
 
 // NewMetrics returns metrics, registered with reg unless reg is nil.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
+	f := promauto.With(reg)
 	m := &Metrics{
-		transitions: prometheus.NewCounterVec(prometheus.CounterOpts{
+		transitions: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_scaler_hold_transitions_total", Help: "Transitions of holds to a state, by state.",
 		}, []string{"state"}),
-		stepSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		stepSeconds: f.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "tachometer_scaler_hold_transition_seconds", Help: "Time from the start of a hold until its transition to a state, by state.",
 			Buckets: []float64{.05, .1, .2, .3, .5, 1, 2, 5, 10, 30, 60, 120, 300, 600},
 		}, []string{"state"}),
-		conflicts: prometheus.NewCounter(prometheus.CounterOpts{
+		conflicts: f.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_scaler_conflicts_total", Help: "Writes that conflicted with another client's write, and were retried.",
 		}),
-		yields: prometheus.NewCounter(prometheus.CounterOpts{
+		yields: f.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_scaler_yields_total", Help: "Numbers that holds left to another client, which had set them, or did not get from their autoscaler.",
 		}),
 	}
-	m.leftOpen = prometheus.NewCounter(prometheus.CounterOpts{
+	m.leftOpen = f.NewCounter(prometheus.CounterOpts{
 		Name: "tachometer_scaler_gates_left_open_total", Help: "Holds with gates that stay open after them, since the configuration no longer has the gates.",
 	})
-	m.watchReads = prometheus.NewCounterVec(prometheus.CounterOpts{
+	m.watchReads = f.NewCounterVec(prometheus.CounterOpts{
 		Name: "tachometer_scaler_watch_reads_total", Help: "Reads of numbers that watch open gates, by outcome: success, above or error.",
 	}, []string{"outcome"})
 	for _, outcome := range []string{"success", "above", "error"} {
@@ -54,14 +56,11 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	for _, state := range []hold.State{hold.Received, hold.Raised, hold.Scaled, hold.Ready, hold.Verified, hold.Open, hold.RolledBack, hold.Released} {
 		m.transitions.WithLabelValues(string(state))
 	}
-	caught := prometheus.NewCounter(prometheus.CounterOpts{
+	caught := f.NewCounter(prometheus.CounterOpts{
 		Name: "tachometer_scaler_hold_panics_total",
 		Help: "Passes over a workload's holds, and verifications, that panicked: each a bug in this program. The panic ends that one alone.",
 	})
 	m.Panics = panics.NewGuard("work on a hold", caught)
-	if reg != nil {
-		reg.MustRegister(m.transitions, m.stepSeconds, m.conflicts, m.yields, m.leftOpen, m.watchReads, caught)
-	}
 	return m
 }
 

@@ -370,7 +370,6 @@ func (o *Observed) describeFields(fields []string) string {
 	return text
 }
 
-// indexOfHold returns the index of a hold of o.Holds.
 func (o *Observed) indexOfHold(h *hold.Object) int {
 	return slices.IndexFunc(o.Holds, func(other hold.Object) bool { return other.UID == h.UID })
 }

@@ -16,9 +16,9 @@ func wantCondition(t *testing.T, h *hold.Object, kind string, want metav1.Condit
 	}
 }
 
-// TestS7ForbiddenNotifier: a hold names notifiers. A notifier that is not allowed for its namespace gets nothing, and the hold says so from its
+// TestForbiddenNotifier: a hold names notifiers. A notifier that is not allowed for its namespace gets nothing, and the hold says so from its
 // beginning; its other notifiers are told, and its pods come.
-func TestS7ForbiddenNotifier(t *testing.T) {
+func TestForbiddenNotifier(t *testing.T) {
 	t.Parallel()
 	b := newBench()
 	b.notifier.rejected = map[string]bool{"payments": true}
@@ -45,9 +45,9 @@ func TestS7ForbiddenNotifier(t *testing.T) {
 	}
 }
 
-// TestS7NotifierRevoked: a message that waits when its notifier is taken from the namespace is rejected, and told so; a notifier that is allowed
+// TestNotifierRevoked: a message that waits when its notifier is taken from the namespace is rejected, and told so; a notifier that is allowed
 // again ends the condition.
-func TestS7NotifierRevoked(t *testing.T) {
+func TestNotifierRevoked(t *testing.T) {
 	t.Parallel()
 	b, _ := newOpenSale(t)
 	b.notifier.down = true

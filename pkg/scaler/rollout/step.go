@@ -83,7 +83,6 @@ func (s Step) String() string {
 	return string(s.Kind)
 }
 
-// withStepEvent returns the step with an Event.
 func (s Step) withStepEvent(reason, format string, args ...any) Step {
 	s.Reason, s.Message = reason, fmt.Sprintf(format, args...)
 	return s

@@ -49,7 +49,6 @@ func Preview(schedules []Schedule, from time.Time, span time.Duration) []Preview
 	return rows
 }
 
-// previewWorkloadSchedules returns the rows of one workload.
 func previewWorkloadSchedules(workload hold.Workload, schedules []*Schedule, from, to time.Time) []PreviewRow {
 	var rows []PreviewRow
 	var since time.Time // start of the window of the last row

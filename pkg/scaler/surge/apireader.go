@@ -77,7 +77,6 @@ func (r *APIReader) readPodsMetric(ctx context.Context, namespace, selector stri
 	return reading, err
 }
 
-// readObjectMetric reads a metric of one object.
 func (r *APIReader) readObjectMetric(ctx context.Context, namespace string, m *autoscalingv2.ObjectMetricSource) (Reading, error) {
 	kind := schema.FromAPIVersionAndKind(m.DescribedObject.APIVersion, m.DescribedObject.Kind)
 	mapping, err := r.mapper.RESTMapping(kind.GroupKind(), kind.Version)
@@ -104,7 +103,6 @@ func (r *APIReader) readObjectMetric(ctx context.Context, namespace string, m *a
 	return reading, nil
 }
 
-// readExternalMetric reads an external metric.
 func (r *APIReader) readExternalMetric(ctx context.Context, namespace string, metric autoscalingv2.MetricIdentifier) (Reading, error) {
 	selector, err := formatMetricSelector(metric.Selector)
 	if err != nil {

@@ -65,7 +65,6 @@ func decodeSurgeBudget(d *strict.Decoder, to *int) strict.FieldDecoder {
 	}
 }
 
-// decodeSurgeSelector returns the decoder of a label selector.
 func decodeSurgeSelector(d *strict.Decoder, to *labels.Selector) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		text := ""

@@ -300,7 +300,6 @@ func workloadOfAutoscaler(a *autoscalingv2.HorizontalPodAutoscaler) hold.Workloa
 	return hold.Workload{APIVersion: ref.APIVersion, Kind: ref.Kind, Namespace: a.Namespace, Name: ref.Name}
 }
 
-// newSurgeHold returns the hold of a raise.
 func (l *Lane) newSurgeHold(a *autoscalingv2.HorizontalPodAutoscaler, r Raise) hold.Hold {
 	return hold.Hold{
 		ID: HoldID, Reason: r.Cause, By: "surge lane of autoscaler " + a.Name,

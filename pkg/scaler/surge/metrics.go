@@ -6,6 +6,7 @@ import (
 	"cmp"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
 // Metrics are the metrics of the lane.
@@ -19,28 +20,25 @@ type Metrics struct {
 
 // NewMetrics returns metrics, registered with reg unless reg is nil.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
-	m := &Metrics{
-		autoscalers: prometheus.NewGauge(prometheus.GaugeOpts{
+	f := promauto.With(reg)
+	return &Metrics{
+		autoscalers: f.NewGauge(prometheus.GaugeOpts{
 			Name: "tachometer_scaler_surge_autoscalers", Help: "Autoscalers in the surge lane.",
 		}),
-		looks: prometheus.NewCounterVec(prometheus.CounterOpts{
+		looks: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_scaler_surge_looks_total", Help: "Looks of the surge lane at an autoscaler, by outcome.",
 		}, []string{"outcome"}),
-		raises: prometheus.NewCounterVec(prometheus.CounterOpts{
+		raises: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tachometer_scaler_surge_raises_total", Help: "Raises of the surge lane, by mode.",
 		}, []string{"mode"}),
-		unmatched: prometheus.NewCounter(prometheus.CounterOpts{
+		unmatched: f.NewCounter(prometheus.CounterOpts{
 			Name: "tachometer_scaler_surge_unmatched_total", Help: "Raises of the mode observe that the autoscaler did not make within five minutes.",
 		}),
-		lead: prometheus.NewHistogram(prometheus.HistogramOpts{
+		lead: f.NewHistogram(prometheus.HistogramOpts{
 			Name: "tachometer_scaler_surge_lead_seconds", Help: "Time from a raise of the mode observe until the autoscaler had as many replicas.",
 			Buckets: []float64{1, 2, 5, 10, 15, 20, 30, 45, 60, 120, 300},
 		}),
 	}
-	if reg != nil {
-		reg.MustRegister(m.autoscalers, m.looks, m.raises, m.unmatched, m.lead)
-	}
-	return m
 }
 
 // countSurgeDecision counts a look and its decision.

@@ -182,8 +182,8 @@ func (s *setting) countAutoscalerStates(ctx context.Context) (active, steady int
 	return active, steady, reason, nil
 }
 
-// sight has the measurements of the autoscalers.
-type sight struct {
+// autoscalersUsage has the measurements of the autoscalers.
+type autoscalersUsage struct {
 	elapsed        time.Duration
 	cpu            time.Duration // of the adapter
 	busy           float64       // processors, of the whole machine
@@ -195,7 +195,7 @@ type sight struct {
 }
 
 // watchSetting measures for the configured time.
-func (s *setting) watchSetting(ctx context.Context) (*sight, error) {
+func (s *setting) watchSetting(ctx context.Context) (*autoscalersUsage, error) {
 	if err := sleepUntilBenchTime(ctx, time.Now().Add(2*hpaPeriod)); err != nil { // caches fill, and the garbage of the start is collected
 		return nil, err
 	}
@@ -214,7 +214,7 @@ func (s *setting) watchSetting(ctx context.Context) (*sight, error) {
 }
 
 // measureAdapterUsage measures the usage of the adapter and of the machine.
-func (s *setting) measureAdapterUsage(ctx context.Context) (*sight, error) {
+func (s *setting) measureAdapterUsage(ctx context.Context) (*autoscalersUsage, error) {
 	before, err := s.readAdapterClocks(ctx)
 	if err != nil {
 		return nil, err
@@ -234,7 +234,7 @@ func (s *setting) measureAdapterUsage(ctx context.Context) (*sight, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &sight{
+	return &autoscalersUsage{
 		cpu: after.cpu - before.cpu, busy: (after.busy - before.busy).Seconds() / after.at.Sub(before.at).Seconds(), resident: most,
 		scrapes: after.scrapes - before.scrapes, missed: after.missed - before.missed,
 	}, nil

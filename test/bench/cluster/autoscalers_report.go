@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-func (s *setting) formatAutoscalers(seen *sight) string {
+func (s *setting) formatAutoscalers(seen *autoscalersUsage) string {
 	var w strings.Builder
 	a := seen.audit
 	fmt.Fprintf(&w, `The real API server and HPA controller with a period of %v, and `+"`--kube-api-qps=%d`"+` (the default permits 20 autoscalers a second with any adapter).

@@ -8,6 +8,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"github.com/tachometer-metrics/tachometer/pkg/retry"
 )
 
 // figures are measured durations, in their order.
@@ -34,12 +36,8 @@ func (f figures) formatFigureRange() string {
 
 // sleepUntilBenchTime waits until a time, or returns ctx's error.
 func sleepUntilBenchTime(ctx context.Context, until time.Time) error {
-	timer := time.NewTimer(time.Until(until))
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
+	if !retry.Sleep(ctx, time.Until(until)) {
 		return ctx.Err()
-	case <-timer.C:
-		return nil
 	}
+	return nil
 }

@@ -198,23 +198,28 @@ func watchNewPods(seen *saleSeen, before []core.Pod) func(watch.Event) {
 		if e.Type == watch.Deleted || pod.DeletionTimestamp != nil {
 			delete(pods, pod.Name)
 		}
-		running, ready := 0, 0
-		for _, p := range pods {
-			for _, c := range p.Status.ContainerStatuses {
-				if c.State.Running != nil {
-					running++
-				}
-				if c.Ready {
-					ready++
-				}
-			}
-		}
+		running, ready := countContainers(pods)
 		for what, count := range map[string]int{"created": len(pods), "running": running, "ready": ready} {
 			if count >= sale.NewPods {
 				seen.recordSaleMoment(what)
 			}
 		}
 	}
+}
+
+// countContainers returns the numbers of running and of ready containers.
+func countContainers(pods map[string]*core.Pod) (running, ready int) {
+	for _, p := range pods {
+		for _, c := range p.Status.ContainerStatuses {
+			if c.State.Running != nil {
+				running++
+			}
+			if c.Ready {
+				ready++
+			}
+		}
+	}
+	return running, ready
 }
 
 func formatSales(all []saleTimes) string {

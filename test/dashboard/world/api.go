@@ -32,7 +32,7 @@ var _ reading.Reader = (*World)(nil)
 func (w *World) Client() kubernetes.Interface {
 	client := &fake.Clientset{} // a whole one parses the schema of every API first
 	for name, list := range map[string]func() (runtime.Object, error){
-		"horizontalpodautoscalers": w.listScalers, "pods": w.listAllPods, "deployments": w.listDeployments,
+		"horizontalpodautoscalers": w.listAutoscalers, "pods": w.listAllPods, "deployments": w.listDeployments,
 	} {
 		client.PrependReactor("list", name, func(testing.Action) (bool, runtime.Object, error) {
 			w.mu.Lock()
@@ -44,13 +44,13 @@ func (w *World) Client() kubernetes.Interface {
 	return client
 }
 
-func (w *World) listScalers() (runtime.Object, error) {
+func (w *World) listAutoscalers() (runtime.Object, error) {
 	if w.lost != "" {
 		return nil, errors.New(w.lost)
 	}
 	list := &autoscalingv2.HorizontalPodAutoscalerList{}
 	for _, a := range w.apps {
-		list.Items = append(list.Items, *a.scaler.DeepCopy())
+		list.Items = append(list.Items, *a.autoscaler.DeepCopy())
 	}
 	return list, nil
 }
@@ -70,7 +70,7 @@ func (w *World) listDeployments() (runtime.Object, error) {
 	for _, a := range w.apps {
 		list.Items = append(list.Items, appsv1.Deployment{
 			ObjectMeta: metav1.ObjectMeta{Namespace: a.namespace, Name: a.name},
-			Spec:       appsv1.DeploymentSpec{Selector: &metav1.LabelSelector{MatchLabels: a.labels()}},
+			Spec:       appsv1.DeploymentSpec{Selector: &metav1.LabelSelector{MatchLabels: a.podLabels()}},
 		})
 	}
 	return list, nil
@@ -112,7 +112,7 @@ func (m metricModel) isAskedBy(path string) bool {
 }
 
 func (a *app) readMetric(m metricModel, now time.Time, t time.Duration) ([]byte, error) {
-	if cause := m.failure(t); cause != "" {
+	if cause := m.failureAt(t); cause != "" {
 		return nil, errors.New(cause)
 	}
 	stamp := now.Add(-sampleAge).UTC().Format(time.RFC3339)

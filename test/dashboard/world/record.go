@@ -91,7 +91,7 @@ func (w *World) readRecord(path string) ([]byte, error) {
 		if isLog {
 			return json.Marshal(log)
 		}
-		e := explainapi.Explanation{ObjectMeta: log.ObjectMeta, Source: log.Source, Spec: a.scaler.Spec, Computed: replay.Compute(log, replay.Settings())}
+		e := explainapi.Explanation{ObjectMeta: log.ObjectMeta, Source: log.Source, Spec: a.autoscaler.Spec, Computed: replay.Compute(log, replay.Settings())}
 		if n := len(log.Decisions); n > 0 {
 			e.Latest = &log.Decisions[n-1]
 		}
@@ -104,7 +104,7 @@ func (w *World) readRecord(path string) ([]byte, error) {
 func (w *World) newTargetList() *explainapi.TargetList {
 	list := &explainapi.TargetList{Source: explainapi.Source{Replica: "tachometer-adapter-1", Time: w.now}}
 	for _, a := range w.apps {
-		isRefused := slices.ContainsFunc(a.metrics, func(m metricModel) bool { return strings.Contains(m.failure(w.now.Sub(w.started)), "refused") })
+		isRefused := slices.ContainsFunc(a.metrics, func(m metricModel) bool { return strings.Contains(m.failureAt(w.now.Sub(w.started)), "refused") })
 		for i, p := range a.pods {
 			t := explainapi.Target{ObjectMeta: metav1.ObjectMeta{Namespace: a.namespace, Name: p.name}, URL: "http://10.0.0.7:8080/metrics", State: explainapi.TargetUp}
 			if isRefused || i < a.mute {
@@ -120,7 +120,7 @@ func (w *World) newTargetList() *explainapi.TargetList {
 func (w *World) newRecordedLog(a *app) *explainapi.DecisionLog {
 	log := &explainapi.DecisionLog{
 		Source: explainapi.Source{Replica: "tachometer-adapter-1", Time: w.now, UnknownBefore: w.started},
-		Specs:  []explainapi.SpecVersion{{From: w.started, Spec: a.scaler.Spec}}, Decisions: a.record,
+		Specs:  []explainapi.SpecVersion{{From: w.started, Spec: a.autoscaler.Spec}}, Decisions: a.record,
 	}
 	log.Namespace, log.Name = a.namespace, a.name
 	return log

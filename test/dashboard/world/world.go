@@ -39,7 +39,7 @@ type app struct {
 	metrics         []metricModel
 	cpuRequest      string
 	mute            int // so many ready pods have no value
-	scaler          autoscalingv2.HorizontalPodAutoscaler
+	autoscaler      autoscalingv2.HorizontalPodAutoscaler
 	history         hpa.History
 	pods            []appPod
 	created         int
@@ -62,7 +62,7 @@ type metricModel struct {
 func New(started time.Time) *World {
 	w := &World{started: started, now: started, apps: newApps()}
 	for _, a := range w.apps {
-		a.scalePods(a.scaler.Status.CurrentReplicas, started.Add(-time.Hour))
+		a.scalePods(a.autoscaler.Status.CurrentReplicas, started.Add(-time.Hour))
 	}
 	return w
 }
@@ -82,7 +82,7 @@ func (w *World) Advance(d time.Duration) {
 		w.now = w.now.Add(time.Second)
 		if w.now.Sub(w.started)%controlPeriod == 0 {
 			for _, a := range w.apps {
-				a.decide(w.now, w.now.Sub(w.started))
+				a.decideReplicas(w.now, w.now.Sub(w.started))
 			}
 		}
 	}
@@ -115,23 +115,23 @@ func (w *World) SetFailure(namespace, name, cause string) {
 	}
 }
 
-// decide takes the controller's decision and its consequences.
-func (a *app) decide(now time.Time, t time.Duration) {
+// decideReplicas takes the controller's decision and its consequences.
+func (a *app) decideReplicas(now time.Time, t time.Duration) {
 	replicas := int32(len(a.pods))
-	in := hpa.Input{HPA: &a.scaler, SpecReplicas: replicas, StatusReplicas: replicas, Pods: a.listPods(now), History: a.history, Now: now}
+	in := hpa.Input{HPA: &a.autoscaler, SpecReplicas: replicas, StatusReplicas: replicas, Pods: a.listPods(now), History: a.history, Now: now}
 	for _, m := range a.metrics {
-		in.Answers = append(in.Answers, a.answer(m, now, t))
+		in.Answers = append(in.Answers, a.answerMetric(m, now, t))
 	}
 	d := hpa.Decide(in, hpa.DefaultSettings(36))
 	a.recordDecision(now, in, d)
-	a.scaler.Status, a.history = d.Status, d.History
+	a.autoscaler.Status, a.history = d.Status, d.History
 	if d.Rescale {
 		a.scalePods(d.Replicas, now)
 	}
 }
 
-func (a *app) answer(m metricModel, now time.Time, t time.Duration) hpa.Answer {
-	if cause := m.failure(t); cause != "" {
+func (a *app) answerMetric(m metricModel, now time.Time, t time.Duration) hpa.Answer {
+	if cause := m.failureAt(t); cause != "" {
 		return hpa.Answer{Err: errors.New(cause)}
 	}
 	if m.spec.External != nil {
@@ -144,7 +144,7 @@ func (a *app) answer(m metricModel, now time.Time, t time.Duration) hpa.Answer {
 	return answer
 }
 
-func (m metricModel) failure(t time.Duration) string {
+func (m metricModel) failureAt(t time.Duration) string {
 	if m.fails == nil {
 		return ""
 	}
@@ -196,7 +196,7 @@ func podSuffix(name string, n int) string {
 	return string(suffix)
 }
 
-func (a *app) labels() map[string]string { return map[string]string{"app": a.name} }
+func (a *app) podLabels() map[string]string { return map[string]string{"app": a.name} }
 
 func (a *app) listPods(now time.Time) []*corev1.Pod {
 	pods := make([]*corev1.Pod, len(a.pods))
@@ -210,7 +210,7 @@ func (a *app) listPods(now time.Time) []*corev1.Pod {
 			container.Resources.Requests = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(a.cpuRequest)}
 		}
 		pods[i] = &corev1.Pod{
-			ObjectMeta: metav1.ObjectMeta{Namespace: a.namespace, Name: p.name, Labels: a.labels(), CreationTimestamp: metav1.NewTime(p.created)},
+			ObjectMeta: metav1.ObjectMeta{Namespace: a.namespace, Name: p.name, Labels: a.podLabels(), CreationTimestamp: metav1.NewTime(p.created)},
 			Spec:       corev1.PodSpec{Containers: []corev1.Container{container}},
 			Status: corev1.PodStatus{
 				Phase: corev1.PodRunning, StartTime: &metav1.Time{Time: p.created},

@@ -180,12 +180,12 @@ func packBuilder(archive string, env goEnv) (volumes []string, err error) {
 		Tag:   builderTag,
 		Files: map[string]string{"/etc/ssl/certs/ca-certificates.crt": certificates, "/etc/passwd": "/etc/passwd", "/etc/group": "/etc/group"},
 		Links: links,
-		Env:   env.inBuilder(),
+		Env:   env.builderEnvironment(),
 	})
 }
 
-// inBuilder returns the environment of a build.
-func (env goEnv) inBuilder() []string {
+// builderEnvironment returns the environment of a build.
+func (env goEnv) builderEnvironment() []string {
 	settings := []string{
 		"PATH=" + env.GOROOT + "/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"HOME=/root", "GOPATH=/go", "GOMODCACHE=" + builderModules, "GOCACHE=" + builderCache, "GOTOOLCHAIN=local",

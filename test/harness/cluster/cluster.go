@@ -48,7 +48,7 @@ type Options struct {
 	// address. Start sets it if this machine has no other address. See Expose.
 	ExternalNameRouting bool
 	// Further arguments, appended last so they take precedence.
-	APIServerArgs, ControllerManagerArgs, KubeletArgs []string
+	APIServerArgs, ControllerManagerArgs []string
 
 	// Log gets a line about each step; nil disables it.
 	Log io.Writer
@@ -270,9 +270,6 @@ func (c *Cluster) Name() string { return c.state.Name }
 
 // Dir is the cluster's folder: state, keys, and logs/COMPONENT.log.
 func (c *Cluster) Dir() string { return c.dir }
-
-// HasNode reports whether the cluster can run pods.
-func (c *Cluster) HasNode() bool { return c.state.Node }
 
 // Server is the API server's URL, reachable from this machine.
 func (c *Cluster) Server() string { return c.state.Server }

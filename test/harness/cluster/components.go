@@ -27,7 +27,7 @@ func (c *Cluster) specifyProcesses(opts Options) supervisor.Spec {
 	if c.state.Node {
 		spec.Setup = []string{"/bin/sh", c.clusterFilePath("node.sh")}
 		processes = append([]supervisor.Process{c.containerdProcess()}, processes...)
-		processes = append(processes, c.schedulerProcess(ready), c.kubeletProcess(opts), c.kubeProxyProcess())
+		processes = append(processes, c.schedulerProcess(ready), c.kubeletProcess(), c.kubeProxyProcess())
 	}
 	spec.Processes = processes
 	return spec
@@ -123,12 +123,11 @@ func (c *Cluster) containerdProcess() supervisor.Process {
 	}
 }
 
-func (c *Cluster) kubeletProcess(opts Options) supervisor.Process {
-	args := []string{
-		"--config=" + c.clusterFilePath("kubelet.yaml"), "--kubeconfig=" + c.clusterFilePath("node.kubeconfig"),
-		"--hostname-override=" + NodeName, "--node-ip=" + c.state.Network.Address,
-	}
-	p := c.kubeProcess("kubelet", append(args, opts.KubeletArgs...)...)
+func (c *Cluster) kubeletProcess() supervisor.Process {
+	p := c.kubeProcess("kubelet",
+		"--config="+c.clusterFilePath("kubelet.yaml"), "--kubeconfig="+c.clusterFilePath("node.kubeconfig"),
+		"--hostname-override="+NodeName, "--node-ip="+c.state.Network.Address,
+	)
 	p.After = c.state.Server + "/readyz"
 	return p
 }

@@ -28,10 +28,10 @@ const networks = 256
 // chooseNetwork reserves an unused network by adding the route to its pods: the kernel rejects a second route for the same network.
 // The link's far end becomes the node's eth0.
 func (c *Cluster) chooseNetwork(ctx context.Context) error {
-	if err := c.runIP(ctx, "link", "add", c.state.Link, "type", "veth", "peer", "name", c.state.Link+"n"); err != nil {
+	if err := c.runIPCommand(ctx, "link", "add", c.state.Link, "type", "veth", "peer", "name", c.state.Link+"n"); err != nil {
 		return err
 	}
-	if err := c.runIP(ctx, "link", "set", c.state.Link, "up"); err != nil {
+	if err := c.runIPCommand(ctx, "link", "set", c.state.Link, "up"); err != nil {
 		return err
 	}
 	var last error
@@ -44,12 +44,12 @@ func (c *Cluster) chooseNetwork(ctx context.Context) error {
 		if busy {
 			continue
 		}
-		last = c.runIP(ctx, "route", "add", n.Pods, "via", n.Address, "dev", c.state.Link, "onlink")
+		last = c.runIPCommand(ctx, "route", "add", n.Pods, "via", n.Address, "dev", c.state.Link, "onlink")
 		if last == nil {
 			c.state.Network = n
 			return errors.Join(
-				c.runIP(ctx, "address", "add", n.HostAddress+"/30", "dev", c.state.Link),
-				c.runIP(ctx, "route", "add", n.Services, "via", n.Address, "dev", c.state.Link))
+				c.runIPCommand(ctx, "address", "add", n.HostAddress+"/30", "dev", c.state.Link),
+				c.runIPCommand(ctx, "route", "add", n.Services, "via", n.Address, "dev", c.state.Link))
 		}
 	}
 	return fmt.Errorf("find a free network among %d: %w", networks, errors.Join(last, ctx.Err()))
@@ -57,7 +57,7 @@ func (c *Cluster) chooseNetwork(ctx context.Context) error {
 
 // connectNamespace moves the link's far end into the supervisor's network namespace.
 func (c *Cluster) connectNamespace(ctx context.Context, supervisorPID int) error {
-	return c.runIP(ctx, "link", "set", c.state.Link+"n", "netns", strconv.Itoa(supervisorPID), "name", "eth0")
+	return c.runIPCommand(ctx, "link", "set", c.state.Link+"n", "netns", strconv.Itoa(supervisorPID), "name", "eth0")
 }
 
 // removeLink removes both ends of the link, if it exists, and with it every route.
@@ -68,14 +68,14 @@ func (c *Cluster) removeLink(ctx context.Context) error {
 	if _, err := os.Stat("/sys/class/net/" + c.state.Link); err != nil {
 		return nil
 	}
-	err := c.runIP(ctx, "link", "delete", c.state.Link)
+	err := c.runIPCommand(ctx, "link", "delete", c.state.Link)
 	if _, gone := os.Stat("/sys/class/net/" + c.state.Link); gone != nil {
 		return nil // the node's end took it away
 	}
 	return err
 }
 
-func (c *Cluster) runIP(ctx context.Context, args ...string) error {
+func (c *Cluster) runIPCommand(ctx context.Context, args ...string) error {
 	out, err := exec.CommandContext(ctx, c.state.Tools["ip"], args...).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("ip %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(string(out)))

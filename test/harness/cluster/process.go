@@ -60,7 +60,7 @@ func (c *Cluster) Processes() (map[string]int, error) {
 	}
 	seenFromHere := func(pid int) (int, bool) { return pid, true }
 	if c.state.Node {
-		inside := insidePIDs(c.state.Supervisor.PID)
+		inside := mapInsidePIDs(c.state.Supervisor.PID)
 		seenFromHere = func(pid int) (int, bool) { host, ok := inside[pid]; return host, ok }
 	}
 	pids := map[string]int{}
@@ -75,8 +75,8 @@ func (c *Cluster) Processes() (map[string]int, error) {
 	return pids, nil
 }
 
-// insidePIDs maps the process numbers inside the process namespace of first to the numbers outside.
-func insidePIDs(first int) map[int]int {
+// mapInsidePIDs maps the process numbers inside the process namespace of first to the numbers outside.
+func mapInsidePIDs(first int) map[int]int {
 	pids := map[int]int{}
 	namespace, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", first))
 	if err != nil {

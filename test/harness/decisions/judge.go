@@ -62,7 +62,7 @@ func Judge(log *explainapi.DecisionLog, from time.Time) Verdict {
 			v.Agreed++
 		case isBetweenLooks(log, looks, i), followsFromNeighbourSpec(log, i):
 			v.Changed++
-		case l.Time.Sub(unknown) < memoryOf(spec):
+		case l.Time.Sub(unknown) < controllerMemory(spec):
 			v.Remembered++
 		case hasResourceMetric(spec):
 			v.Rounded++
@@ -105,8 +105,8 @@ func followsFromNeighbourSpec(log *explainapi.DecisionLog, i int) bool {
 	return false
 }
 
-// memoryOf returns how long the controller remembers a wish or a change: the longest window or policy of a spec.
-func memoryOf(spec *autoscalingv2.HorizontalPodAutoscalerSpec) time.Duration {
+// controllerMemory returns how long the controller remembers a wish or a change: the longest window or policy of a spec.
+func controllerMemory(spec *autoscalingv2.HorizontalPodAutoscalerSpec) time.Duration {
 	down := replay.Settings().DownscaleStabilization
 	longest := 15 * time.Second // the default policies
 	if b := spec.Behavior; b != nil {

@@ -28,8 +28,6 @@ type Options struct {
 	// NewConnections opens a connection for every request, which spreads requests over the pods behind a Service. By default
 	// connections are kept alive.
 	NewConnections bool
-	// Method is GET if empty. Requests have no body.
-	Method string
 }
 
 // Count counts the outcomes of the requests to one URL. Sent = OK + Failed + the requests in flight.
@@ -103,9 +101,6 @@ func New(opts Options) *Generator {
 	}
 	if opts.Timeout <= 0 {
 		opts.Timeout = 10 * time.Second
-	}
-	if opts.Method == "" {
-		opts.Method = http.MethodGet
 	}
 	transport := &http.Transport{
 		DialContext:         (&net.Dialer{Timeout: opts.Timeout}).DialContext,
@@ -211,7 +206,7 @@ func (g *Generator) loadCountOf(url string) *Count {
 func (g *Generator) doLoadRequest(ctx context.Context, url string) (failure string, resent int) {
 	resent = -1
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { resent++ }})
-	req, err := http.NewRequestWithContext(ctx, g.opts.Method, url, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return "bad URL", 0
 	}

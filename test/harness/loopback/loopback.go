@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"testing"
 )
 
 // Host returns a loopback address that no other process uses: neither servers of other tests nor the ends of their connections have its
@@ -37,4 +38,14 @@ func ChooseAddress() (string, error) {
 			return address, nil
 		}
 	}
+}
+
+// MustChooseAddress is ChooseAddress for a test, which an error ends.
+func MustChooseAddress(t testing.TB) string {
+	t.Helper()
+	address, err := ChooseAddress()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return address
 }

@@ -22,8 +22,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/test/harness/loopback"
 )
 
-// patience bounds the end of a server that ignores its signal, and a request: far above the usual time on a busy machine.
-const patience = 5 * time.Minute
+// serverTimeout bounds the end of a server that ignores its signal, and a request: far above the usual time on a busy machine.
+const serverTimeout = 5 * time.Minute
 
 // Sample is a value at a time, in milliseconds since the epoch. Its bits tell NaN from the staleness marker.
 type Sample struct {
@@ -54,8 +54,6 @@ type Options struct {
 	Interval time.Duration
 	// Config is a whole configuration file of a Prometheus, in place of Targets and Interval.
 	Config []byte
-	// Args are appended to the server's command line.
-	Args []string
 	// Stopped returns a stopped server, which the test starts; Series must be empty.
 	Stopped bool
 }
@@ -69,7 +67,6 @@ type Server struct {
 	kind  kind
 	bin   string
 	dir   string
-	args  []string
 	child *child // nil while stopped
 }
 
@@ -94,30 +91,20 @@ func startTestServer(t testing.TB, k kind, opts Options) *Server {
 	if err != nil {
 		t.Skipf("SKIPPED: needs a real %s, and %s is not in PATH; on Debian: %s", k.name, k.program, k.install)
 	}
-	s := &Server{t: t, kind: k, bin: bin, dir: t.TempDir(), args: opts.Args}
+	s := &Server{t: t, kind: k, bin: bin, dir: t.TempDir()}
 	t.Cleanup(func() {
 		s.Kill()
 		if t.Failed() {
 			s.dumpServerLog()
 		}
 	})
-	s.chooseServerAddress()
+	s.URL = "http://" + loopback.MustChooseAddress(t)
 	if opts.Stopped {
 		return s
 	}
 	s.Start()
 	s.Write(opts.Series...)
 	return s
-}
-
-// chooseServerAddress chooses a free port.
-func (s *Server) chooseServerAddress() {
-	s.t.Helper()
-	address, err := loopback.ChooseAddress()
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.URL = "http://" + address
 }
 
 // Start starts a stopped server with its data, and waits until it is ready or has ended.
@@ -146,7 +133,7 @@ func (s *Server) Freeze() {
 	s.t.Helper()
 	s.signalServerGroup(syscall.SIGSTOP)
 	// The threads stop one by one.
-	for until := time.Now().Add(patience); time.Now().Before(until); {
+	for until := time.Now().Add(serverTimeout); time.Now().Before(until); {
 		ctx, cancel := context.WithTimeout(s.t.Context(), 100*time.Millisecond)
 		_, err := doServerRequest(ctx, http.MethodGet, s.URL+s.kind.ready, nil)
 		cancel()
@@ -166,7 +153,7 @@ func (s *Server) runServer() error {
 		return err
 	}
 	defer log.Close()
-	cmd := exec.Command(s.bin, append(s.kind.args(s.URL[len("http://"):], s.dir), s.args...)...)
+	cmd := exec.Command(s.bin, s.kind.args(s.URL[len("http://"):], s.dir)...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = s.dir, log, log, serverAttributes()
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", s.kind.name, err)
@@ -205,7 +192,7 @@ func (s *Server) endServer(sig syscall.Signal) {
 	}
 	s.signalServerGroup(syscall.SIGCONT) // a frozen process would not receive it
 	s.signalServerGroup(sig)
-	late := time.AfterFunc(patience, func() { s.signalServerGroup(syscall.SIGKILL) })
+	late := time.AfterFunc(serverTimeout, func() { s.signalServerGroup(syscall.SIGKILL) })
 	<-s.child.done
 	late.Stop()
 	s.child = nil
@@ -255,7 +242,7 @@ func (s *Server) Get(path string) []byte {
 }
 
 // client keeps no connections, so that no goroutine outlives a test.
-var client = &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+var client = &http.Client{Timeout: serverTimeout, Transport: &http.Transport{DisableKeepAlives: true}}
 
 func doServerRequest(ctx context.Context, method, url string, body []byte) ([]byte, error) {
 	request, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))

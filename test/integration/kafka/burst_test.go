@@ -109,7 +109,7 @@ func TestBurstReachesTheSink(t *testing.T) {
 				if id != "event/sale/friday" {
 					t.Errorf("released %s", id)
 				}
-			case <-time.After(patience):
+			case <-time.After(reactionTimeout):
 				t.Error("the last event did not reach the sink")
 			}
 			took := time.Since(begun)

@@ -21,8 +21,8 @@ import (
 
 const (
 	topic = "sales"
-	// patience is far above any reaction time on a busy machine.
-	patience = 60 * time.Second
+	// reactionTimeout is far above any reaction time on a busy machine.
+	reactionTimeout = 60 * time.Second
 )
 
 func TestMain(m *testing.M) {
@@ -76,7 +76,7 @@ func read(t *testing.T, cfg event.KafkaConfig) *reader {
 func (r *reader) await(t *testing.T, values ...string) (all []string) {
 	t.Helper()
 	missing := slices.Clone(values)
-	timeout := time.After(patience)
+	timeout := time.After(reactionTimeout)
 	for len(missing) > 0 {
 		select {
 		case v := <-r.got:
@@ -99,11 +99,11 @@ func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for timeout := time.After(patience); !ok(); {
+	for timeout := time.After(reactionTimeout); !ok(); {
 		select {
 		case <-tick.C:
 		case <-timeout:
-			t.Fatalf("not within %s: %s", patience, what)
+			t.Fatalf("not within %s: %s", reactionTimeout, what)
 		}
 	}
 }
@@ -120,7 +120,7 @@ func writer(t *testing.T, addrs []string, opts ...kgo.Opt) func(partition int32,
 	t.Cleanup(client.Close)
 	return func(partition int32, at time.Time, values ...string) {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		ctx, cancel := context.WithTimeout(t.Context(), reactionTimeout)
 		defer cancel()
 		var records []*kgo.Record
 		for _, v := range values {
@@ -168,22 +168,12 @@ func TestEveryConsumerReadsEverything(t *testing.T) {
 
 func TestBrokerDownAtTheStart(t *testing.T) {
 	t.Parallel()
-	address := chooseAddress(t)
+	address := loopback.MustChooseAddress(t)
 	r := read(t, event.KafkaConfig{Brokers: []string{address}})
 	r.failing(t)
 	c := cluster(t, listenAt(address))
 	writer(t, c.ListenAddrs())(2, time.Now(), "a")
 	r.await(t, "a")
-}
-
-// chooseAddress returns an address that stays free while its broker is away.
-func chooseAddress(t *testing.T) string {
-	t.Helper()
-	address, err := loopback.ChooseAddress()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return address
 }
 
 // listenAt is an option for a single broker at an address.
@@ -193,7 +183,7 @@ func listenAt(address string) kfake.Opt {
 
 func TestBrokerKilledAndRestarted(t *testing.T) {
 	t.Parallel()
-	address, dir := chooseAddress(t), t.TempDir()
+	address, dir := loopback.MustChooseAddress(t), t.TempDir()
 	first := cluster(t, listenAt(address), kfake.DataDir(dir))
 	r := read(t, event.KafkaConfig{Brokers: first.ListenAddrs()})
 	writer(t, first.ListenAddrs())(0, time.Now(), "before")
@@ -248,7 +238,7 @@ func TestLogTruncatedAhead(t *testing.T) {
 // lower than the offsets read before.
 func TestBrokerLostRecords(t *testing.T) {
 	t.Parallel()
-	address := chooseAddress(t)
+	address := loopback.MustChooseAddress(t)
 	first := cluster(t, listenAt(address))
 	r := read(t, event.KafkaConfig{Brokers: first.ListenAddrs()})
 	writer(t, first.ListenAddrs())(0, time.Now(), "a", "b", "c", "d", "e")

@@ -28,7 +28,7 @@ func batchWriter(t *testing.T, addrs []string, codec kgo.CompressionCodec) func(
 	t.Cleanup(client.Close)
 	return func(partition int32, records ...*kgo.Record) {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		ctx, cancel := context.WithTimeout(t.Context(), reactionTimeout)
 		defer cancel()
 		for _, r := range records {
 			r.Partition = partition
@@ -115,9 +115,9 @@ func TestLargeBatchIsReadAlone(t *testing.T) {
 	}
 }
 
-// TestS11LargeBatchesAreBounded: a large batch of too many records or headers is skipped and counted, and the event behind it is read. One that is
+// TestLargeBatchesAreBounded: a large batch of too many records or headers is skipped and counted, and the event behind it is read. One that is
 // larger than all memory stops its partition, and no other.
-func TestS11LargeBatchesAreBounded(t *testing.T) {
+func TestLargeBatchesAreBounded(t *testing.T) {
 	t.Parallel()
 	c := largeCluster(t)
 	write, batch := writer(t, c.ListenAddrs()), batchWriter(t, c.ListenAddrs(), kgo.NoCompression())

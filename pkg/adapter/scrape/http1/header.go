@@ -15,37 +15,46 @@ func (r *responseReader) readHTTP1Header() error {
 	begin := 0 // of the next line
 	for {
 		end := bytes.IndexByte(r.buf[begin:r.hi], '\n')
-		switch {
-		case end < 0 && r.hi == len(r.buf):
+		if end < 0 && r.hi == len(r.buf) {
 			return r.readHTTP1ResponseByNetHTTP()
-		case end < 0:
-			err := r.fillHTTP1Buffer()
-			if err != nil && r.hi > 0 {
-				if other := detectHTTP1OtherProtocol(r.buf[:r.hi]); other != nil {
-					return other
-				}
-				if errors.Is(err, io.EOF) {
-					return io.ErrUnexpectedEOF
-				}
-			}
-			if err != nil {
+		}
+		if end < 0 {
+			if err := r.readMoreHTTP1Header(); err != nil {
 				return err
 			}
-			if r.answered.IsZero() {
-				r.answered = time.Now()
-			}
-		default:
-			line, next := r.buf[begin:begin+end], begin+end+1
-			if len(line) == 1 && line[0] == '\r' && begin > 0 && r.frameHTTP1Body() {
-				r.lo = next
-				return nil
-			}
-			if !r.parseHTTP1HeaderLine(line, begin == 0) {
-				return r.readHTTP1ResponseByNetHTTP()
-			}
-			begin = next
+			continue
 		}
+		line, next := r.buf[begin:begin+end], begin+end+1
+		if len(line) == 1 && line[0] == '\r' && begin > 0 && r.frameHTTP1Body() {
+			r.lo = next
+			return nil
+		}
+		if !r.parseHTTP1HeaderLine(line, begin == 0) {
+			return r.readHTTP1ResponseByNetHTTP()
+		}
+		begin = next
 	}
+}
+
+// readMoreHTTP1Header reads more of the header into the buffer. The error names another protocol, if the begin of a response is one.
+func (r *responseReader) readMoreHTTP1Header() error {
+	err := r.fillHTTP1Buffer()
+	if err == nil {
+		if r.answered.IsZero() {
+			r.answered = time.Now()
+		}
+		return nil
+	}
+	if r.hi == 0 {
+		return err
+	}
+	if other := detectHTTP1OtherProtocol(r.buf[:r.hi]); other != nil {
+		return other
+	}
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
 }
 
 // frameHTTP1Body reports, after the last header, whether a length or chunks delimit the body: exactly one of the two.

@@ -23,10 +23,10 @@ import (
 )
 
 const (
-	// DefaultMaxIDs ids take 700 kB; the limit of an object is a megabyte.
-	DefaultMaxIDs = 20_000
-	// DefaultWriteInterval turns a burst into one write. A crash loses at most this time; then events are delivered again.
-	DefaultWriteInterval = time.Second
+	// maxStoredIDs ids take 700 kB; the limit of an object is a megabyte.
+	maxStoredIDs = 20_000
+	// writeInterval turns a burst into one write. A crash loses at most this time; then events are delivered again.
+	writeInterval = time.Second
 	// requestTimeout bounds one request to the API server.
 	requestTimeout = 10 * time.Second
 	// firstRetryPause and maxRetryPause bound the time between two attempts, which doubles.
@@ -44,17 +44,12 @@ const (
 type Options struct {
 	// Registerer takes the metrics; nil: no metrics.
 	Registerer prometheus.Registerer
-	// MaxIDs bounds the ids; 0: DefaultMaxIDs.
-	MaxIDs int
-	// WriteInterval is the time between two writes; 0: DefaultWriteInterval.
-	WriteInterval time.Duration
 }
 
 // Set is the set of remembered ids.
 type Set struct {
 	client        v1.ConfigMapInterface
 	configMapName string
-	opts          Options
 	metrics       *metrics
 	loaded        chan struct{} // closed after the ConfigMap was read
 	added         chan struct{} // has an element while an unwritten id waits
@@ -69,14 +64,8 @@ var _ event.IDSet = (*Set)(nil)
 
 // New returns a set stored in the ConfigMap of the given name. It sends no request before Run.
 func New(client v1.ConfigMapInterface, name string, opts Options) *Set {
-	if opts.MaxIDs == 0 {
-		opts.MaxIDs = DefaultMaxIDs
-	}
-	if opts.WriteInterval == 0 {
-		opts.WriteInterval = DefaultWriteInterval
-	}
 	return &Set{
-		client: client, configMapName: name, opts: opts, metrics: newMetrics(opts.Registerer),
+		client: client, configMapName: name, metrics: newMetrics(opts.Registerer),
 		loaded: make(chan struct{}), added: make(chan struct{}, 1), ids: idExpiries{}, times: eventTimes{},
 	}
 }
@@ -99,7 +88,7 @@ func (s *Set) Add(id string, until time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ids[hashDedupID(id)] = until.Truncate(time.Second).Add(time.Second) // the stored precision, rounded up: forgotten late rather than early
-	if len(s.ids) > s.opts.MaxIDs+s.opts.MaxIDs/10 {                      // a tenth above, so that not every Add sorts all ids
+	if len(s.ids) > maxStoredIDs+maxStoredIDs/10 {                        // a tenth above, so that not every Add sorts all ids
 		s.pruneDedupIDsLocked(time.Now())
 	}
 	s.scheduleDedupWriteLocked()
@@ -116,7 +105,7 @@ func (s *Set) scheduleDedupWriteLocked() {
 
 // pruneDedupIDsLocked forgets expired and excess ids. The caller holds mu.
 func (s *Set) pruneDedupIDsLocked(now time.Time) {
-	s.metrics.forgotten.Add(float64(s.ids.forgetExpiredDedupIDs(now, s.opts.MaxIDs)))
+	s.metrics.forgotten.Add(float64(s.ids.forgetExpiredDedupIDs(now, maxStoredIDs)))
 	s.metrics.ids.Set(float64(len(s.ids)))
 }
 
@@ -135,7 +124,7 @@ func (s *Set) Run(ctx context.Context) error {
 			return s.saveDedupIDs(last)
 		case <-s.added:
 		}
-		if retry.Sleep(ctx, s.opts.WriteInterval) {
+		if retry.Sleep(ctx, writeInterval) {
 			s.retryDedupRequest(ctx, "write", s.saveDedupIDs)
 		}
 	}

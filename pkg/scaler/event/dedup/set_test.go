@@ -82,7 +82,7 @@ func TestIdsOutliveARestart(t *testing.T) {
 		if !hasID(t, s, "a") {
 			t.Error("not known at once")
 		}
-		advanceClock(2 * DefaultWriteInterval)
+		advanceClock(2 * writeInterval)
 		s.Add("b", time.Now().Add(time.Minute)) // just before the end: the last write takes it
 		stop()
 		again, _ := startSet(t, c, Options{})
@@ -103,7 +103,7 @@ func TestWritesAreBatched(t *testing.T) {
 		for i := range 10_000 {
 			s.Add(fmt.Sprint(i), time.Now().Add(time.Hour))
 		}
-		advanceClock(2 * DefaultWriteInterval)
+		advanceClock(2 * writeInterval)
 		if got := testutil.ToFloat64(s.metrics.writes); got != 1 {
 			t.Errorf("%v writes; want one", got)
 		}
@@ -118,10 +118,10 @@ func TestFullSetForgetsWhatExpiresFirst(t *testing.T) {
 		c := fake.NewClientset()
 		s, _ := startSet(t, c, Options{})
 		s.Add("over soon", time.Now().Add(time.Minute))
-		for i := range 2 * DefaultMaxIDs {
+		for i := range 2 * maxStoredIDs {
 			s.Add(strings.Repeat("x", 250)+fmt.Sprint(i), time.Now().Add(time.Hour))
 		}
-		advanceClock(2 * DefaultWriteInterval)
+		advanceClock(2 * writeInterval)
 		m, err := c.CoreV1().ConfigMaps(testNamespace).Get(t.Context(), testConfigMap, metav1.GetOptions{})
 		if err != nil {
 			t.Fatal(err)
@@ -129,14 +129,14 @@ func TestFullSetForgetsWhatExpiresFirst(t *testing.T) {
 		if got := len(m.Data[dataKey]); got > 1<<20*8/10 {
 			t.Errorf("%d bytes; an object has a megabyte at most", got)
 		}
-		if got := countStoredIDs(t, c); got != DefaultMaxIDs {
-			t.Errorf("%d ids; want %d", got, DefaultMaxIDs)
+		if got := countStoredIDs(t, c); got != maxStoredIDs {
+			t.Errorf("%d ids; want %d", got, maxStoredIDs)
 		}
 		if hasID(t, s, "over soon") {
 			t.Error("what expires first was kept")
 		}
-		if got := testutil.ToFloat64(s.metrics.forgotten); got != DefaultMaxIDs+1 {
-			t.Errorf("%v counted as forgotten; want %d", got, DefaultMaxIDs+1)
+		if got := testutil.ToFloat64(s.metrics.forgotten); got != maxStoredIDs+1 {
+			t.Errorf("%v counted as forgotten; want %d", got, maxStoredIDs+1)
 		}
 	})
 }
@@ -147,7 +147,7 @@ func TestConflict(t *testing.T) {
 		c := fake.NewClientset()
 		one, _ := startSet(t, c, Options{})
 		one.Add("mine", time.Now().Add(time.Hour))
-		advanceClock(2 * DefaultWriteInterval)
+		advanceClock(2 * writeInterval)
 		conflicting := true
 		c.PrependReactor("update", "configmaps", func(clienttesting.Action) (bool, runtime.Object, error) {
 			if !conflicting {
@@ -166,7 +166,7 @@ func TestConflict(t *testing.T) {
 			return true, nil, apierrors.NewConflict(configMapsResource.GroupResource(), testConfigMap, errors.New("the object has been modified"))
 		})
 		one.Add("mine too", time.Now().Add(time.Hour))
-		advanceClock(2 * DefaultWriteInterval)
+		advanceClock(2 * writeInterval)
 		if conflicting {
 			t.Fatal("there was no conflict")
 		}
@@ -198,7 +198,7 @@ func TestCreatedMeanwhile(t *testing.T) {
 		})
 		s, _ := startSet(t, c, Options{})
 		s.Add("mine", time.Now().Add(time.Hour))
-		advanceClock(2 * DefaultWriteInterval)
+		advanceClock(2 * writeInterval)
 		if got := countStoredIDs(t, c); got != 2 || !hasID(t, s, "theirs") {
 			t.Errorf("%d ids written; want both", got)
 		}
@@ -271,8 +271,8 @@ func FuzzIds(f *testing.F) {
 	})
 }
 
-// TestD21TimesOutliveARestart: the times of starts and ends are beside the ids, and the later time of two writers wins.
-func TestD21TimesOutliveARestart(t *testing.T) {
+// TestTimesOutliveARestart: the times of starts and ends are beside the ids, and the later time of two writers wins.
+func TestTimesOutliveARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := fake.NewClientset()
 		one, stop := startSet(t, c, Options{})
@@ -281,10 +281,10 @@ func TestD21TimesOutliveARestart(t *testing.T) {
 		one.NoteAt("sale", at.Add(time.Second), time.Now().Add(time.Hour))
 		one.NoteAt("sale", at, time.Now().Add(time.Hour)) // older
 		one.NoteAt("short", at, time.Now().Add(time.Minute))
-		advanceClock(2 * DefaultWriteInterval)
+		advanceClock(2 * writeInterval)
 		two.NoteAt("sale", at, time.Now().Add(time.Hour))
 		two.NoteAt("other", at, time.Now().Add(time.Hour))
-		advanceClock(2 * DefaultWriteInterval)
+		advanceClock(2 * writeInterval)
 		stop()
 		again, _ := startSet(t, c, Options{})
 		for key, want := range map[string]time.Time{"sale": at.Add(time.Second), "short": at, "other": at, "none": {}} {
@@ -294,7 +294,7 @@ func TestD21TimesOutliveARestart(t *testing.T) {
 		}
 		advanceClock(2 * time.Minute)
 		again.NoteAt("other", at.Add(time.Minute), time.Now().Add(time.Hour))
-		advanceClock(2 * DefaultWriteInterval)
+		advanceClock(2 * writeInterval)
 		if last, _ := startSet(t, c, Options{}); !last.LatestAt("short").IsZero() || last.LatestAt("other").IsZero() {
 			t.Errorf("short %s, other %s; want the expired time forgotten", last.LatestAt("short"), last.LatestAt("other"))
 		}

@@ -17,7 +17,7 @@ import (
 const (
 	// timesKey is the key of the times in the ConfigMap's data.
 	timesKey = "times"
-	// maxTimes times take 240 kB; with DefaultMaxIDs ids they fit into an object.
+	// maxTimes times take 240 kB; with maxStoredIDs ids they fit into an object.
 	maxTimes = 4000
 )
 

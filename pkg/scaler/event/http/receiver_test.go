@@ -48,7 +48,6 @@ func serveReceiver(t *testing.T, handle MessageFunc, opts Options, files ...stri
 	return s
 }
 
-// newSignedRequest returns a signed request.
 func newSignedRequest(t *testing.T, url, key, body string, at time.Time) *http.Request {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+Path, strings.NewReader(body))

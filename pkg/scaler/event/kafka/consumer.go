@@ -37,8 +37,6 @@ type MessageHandler func(ctx context.Context, m event.Message) error
 type Options struct {
 	// Registerer takes the metrics; nil: no metrics.
 	Registerer prometheus.Registerer
-	// ClientOptions are appended to the client's options, for tests.
-	ClientOptions []kgo.Opt
 }
 
 // Limits of the client.
@@ -68,13 +66,12 @@ const (
 type Consumer struct {
 	cfg           event.KafkaConfig
 	handleMessage MessageHandler
-	opts          Options
 	metrics       *metrics
 }
 
 // New returns a consumer. It opens no connection before Run.
 func New(cfg event.KafkaConfig, handle MessageHandler, opts Options) *Consumer {
-	return &Consumer{cfg: cfg, handleMessage: handle, opts: opts, metrics: newMetrics(opts.Registerer)}
+	return &Consumer{cfg: cfg, handleMessage: handle, metrics: newMetrics(opts.Registerer)}
 }
 
 // Validate returns an error for a configuration that the Kafka client rejects: Run would return it.
@@ -281,7 +278,7 @@ func (c *Consumer) withKafkaConnectionOptions(opts ...kgo.Opt) []kgo.Opt {
 	if c.cfg.SASL != nil {
 		opts = append(opts, kgo.SASL(newKafkaSASLMechanism(c.cfg.SASL)))
 	}
-	return append(opts, c.opts.ClientOptions...)
+	return opts
 }
 
 // kafkaBrokerBackoff returns the pause after failures, counted by the client from 0.

@@ -43,7 +43,6 @@ type Spec struct {
 type Process struct {
 	Name string
 	Args []string // the program's path and its arguments
-	Env  []string // added to the environment
 	// After is an address that must answer before the program starts: tcp://HOST:PORT, or an https URL with status 200.
 	After string
 }
@@ -154,7 +153,6 @@ func (s *supervisor) startProcess(p Process) error {
 	}
 	defer null.Close()
 	child, err := os.StartProcess(p.Args[0], p.Args, &os.ProcAttr{
-		Env:   append(os.Environ(), p.Env...),
 		Files: []*os.File{null, logFile, logFile},
 		Sys:   supervisedAttributes(),
 	})
