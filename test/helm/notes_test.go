@@ -129,6 +129,7 @@ func TestServerPorts(t *testing.T) {
 		"prometheus: {url: 'http://[fd00::1]', port: 0}":                               {"53", "53", "443", "6443", "80"},
 		"prometheus: {url: 'https://prometheus.example.com', port: 0}":                 {"53", "53", "443", "6443"},
 		"extraArguments: ['--prometheus-url=http://10.0.0.1:10902']":                   {"53", "53", "443", "6443", "10902"},
+		"extraArgs: ['--prometheus-url', 'http://10.0.0.1:10902']":                     {"53", "53", "443", "6443", "10902"},
 		"config: {backends: [{name: a, url: 'http://10.0.0.1:9090'}, {name: b, url: 'http://10.0.0.2:9090'}, {name: c, url: 'https://p:8481/x', failover: ['http://10.0.0.3']}]}": {
 			"53", "53", "443", "6443", "9090", "8481", "80",
 		},
