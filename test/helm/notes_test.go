@@ -34,6 +34,21 @@ func TestNotes(t *testing.T) {
 			release{"tachometer-adapter", "web", "monitoring"}, nil,
 			[]string{"deployment/web-tachometer-adapter", "/apis/custom.metrics.k8s.io/v1beta2/namespaces/"}, []string{"kubectl top", "external.metrics"},
 		},
+		"adapter with its own rules": {
+			release{"tachometer-adapter", "web", "monitoring"},
+			map[string]any{"config": map[string]any{"rules": []any{map[string]any{"metric": "jobs", "query": "sum by (namespace, pod) (jobs)"}}}},
+			[]string{"/apis/custom.metrics.k8s.io/v1beta2\n", "/apis/external.metrics.k8s.io/v1beta1\n"}, []string{"request_per_second"},
+		},
+		"adapter with a given ConfigMap": {
+			release{"tachometer-adapter", "web", "monitoring"},
+			map[string]any{"existingConfigMap": "mine", "apiServices": map[string]any{"external": false}},
+			[]string{"/apis/custom.metrics.k8s.io/v1beta2\n"}, []string{"request_per_second", "external.metrics.k8s.io"},
+		},
+		"adapter with rules of metrics.k8s.io alone": {
+			release{"tachometer-adapter", "web", "monitoring"},
+			map[string]any{"rules": map[string]any{"default": false, "resource": map[string]any{"window": "1m"}}},
+			[]string{"kubectl top pods"}, []string{"metrics:", "custom.metrics.k8s.io", "external.metrics.k8s.io"},
+		},
 		"adapter by another name": {
 			release{"tachometer-adapter", "web", "monitoring"}, map[string]any{"fullnameOverride": "metrics"}, []string{"deployment/metrics\n"}, nil,
 		},
@@ -65,6 +80,15 @@ func TestNotes(t *testing.T) {
 		"scaler in every namespace": {
 			release{"tachometer-scaler", "web", "monitoring"}, map[string]any{"workloads": map[string]any{"namespaces": []any{"*"}}},
 			[]string{"every namespace"}, []string{"in: *", "namespace: *"},
+		},
+		"scaler whose surge lane raises": {
+			release{"tachometer-scaler", "web", "monitoring"},
+			map[string]any{"config": map[string]any{"surge": map[string]any{"mode": "act"}}},
+			[]string{"kubectl get holds -A"}, []string{"only Holds raise"},
+		},
+		"scaler whose surge lane observes": {
+			release{"tachometer-scaler", "web", "monitoring"},
+			map[string]any{"config": map[string]any{"surge": map[string]any{"mode": "observe"}}}, []string{"only Holds raise"}, nil,
 		},
 		"scaler by another name": {
 			release{"tachometer-scaler", "web", "monitoring"},
