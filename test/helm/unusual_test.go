@@ -50,6 +50,7 @@ func TestUnusualValues(t *testing.T) {
 		"scaler, every namespace":  {release{"tachometer-scaler", "web", "null"}, "{workloads: {namespaces: ['*', shop]}, gates: {namespaces: ['*', '*']}, podMonitor: {enabled: true, interval: '15'}, prometheusRule: {enabled: true}}"},
 		"scaler, nulls":            {release{"tachometer-scaler", "web", "monitoring"}, "{config: null, resources: {limits: null}, workloads: {namespaces: null}, gates: {namespaces: null}, customLabels: null, customAnnotations: null, imagePullSecrets: null, service: {annotations: null}, strategy: null}"},
 		"scaler, as a subchart":    {release{"tachometer-scaler", "web", "monitoring"}, "global: {imageRegistry: registry.example.com}"},
+		"scaler, lane off":         {release{"tachometer-scaler", "web", "monitoring"}, "config: {surge: {mode: off}}"},
 		"scaler, memory in others": {release{"tachometer-scaler", "web", "monitoring"}, "resources: {limits: {memory: 134217728}}"},
 	} {
 		t.Run(name, func(t *testing.T) {
