@@ -44,6 +44,11 @@ func TestNotes(t *testing.T) {
 			map[string]any{"existingConfigMap": "mine", "apiServices": map[string]any{"external": false}},
 			[]string{"/apis/custom.metrics.k8s.io/v1beta2\n"}, []string{"request_per_second", "external.metrics.k8s.io"},
 		},
+		"adapter beside another one": {
+			release{"tachometer-adapter", "web", "monitoring"},
+			map[string]any{"apiServices": map[string]any{"custom": false, "external": false}},
+			[]string{"kubectl get targets.explain.tachometer.dev -A"}, []string{"custom.metrics.k8s.io", "external.metrics.k8s.io", "kubectl top"},
+		},
 		"adapter with rules of metrics.k8s.io alone": {
 			release{"tachometer-adapter", "web", "monitoring"},
 			map[string]any{"rules": map[string]any{"default": false, "resource": map[string]any{"window": "1m"}}},
