@@ -67,7 +67,11 @@ func describeAdapterConfigTypeError(message, text string) string {
 		i, _ := strconv.Atoi(m[1])
 		for i = min(i, len(lines)); i > 0; i-- { // the item of a list stands below the key of the list
 			if key := httpKeyRegexp.FindStringSubmatch(strings.TrimSpace(lines[i-1])); key != nil {
-				return key[1] + " has a value of another type than Prometheus's http_config (it may be a secret, so it is not shown)"
+				remedy := ""
+				if parentOfConfigLine(lines, i-1) == "http_headers:" {
+					remedy = "; a header is {values: [TEXT]}, or {files: [PATH]}"
+				}
+				return key[1] + " has a value of another type than Prometheus's http_config (it may be a secret, so it is not shown)" + remedy
 			}
 		}
 	}
@@ -100,4 +104,15 @@ func repeatsAdapterConfigValue(message string, n *yaml.Node) bool {
 		}
 	}
 	return false
+}
+
+// parentOfConfigLine returns the nearest line before lines[i] with a smaller indentation, without its spaces; empty if there is none.
+func parentOfConfigLine(lines []string, i int) string {
+	indentation := func(line string) int { return len(line) - len(strings.TrimLeft(line, " ")) }
+	for j := i - 1; j >= 0; j-- {
+		if indentation(lines[j]) < indentation(lines[i]) {
+			return strings.TrimSpace(lines[j])
+		}
+	}
+	return ""
 }

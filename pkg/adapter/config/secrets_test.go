@@ -11,6 +11,7 @@ func TestFaultsShowNoSecret(t *testing.T) {
 	for name, tc := range map[string]struct{ backend, want string }{
 		"credentials in place of a mapping": {"http: {basic_auth: hunter2}", "basic_auth has a value of another type"},
 		"a header in place of a mapping":    {"http: {http_headers: {X-K: hunter2}}", "X-K has a value of another type"},
+		"the way out for a header":          {"http:\n    http_headers:\n      X-K: hunter2", "so it is not shown); a header is {values: [TEXT]}, or {files: [PATH]}"},
 		"a list of credentials":             {"http: {basic_auth: [hunter2]}", "basic_auth"},
 		"a list in place of a mapping":      {"http: {authorization: [hunter2]}", "has a value of another type"},
 		"a password without its key":        {"http: {basic_auth: {password hunter2: }}", "is not as Prometheus's http_config"},

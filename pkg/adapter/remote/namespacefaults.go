@@ -26,9 +26,9 @@ func (f *requestFailure) mayConcernOneRemoteNamespace() bool {
 	return f.outcome == outcomeBadResult || f.outcome == outcomeBadQuery || f.outcome == outcomeTooLarge
 }
 
-// fetchRemoteNamespaces queries the servers for the scope of a fetch. A failure with which series of a single namespace may be to
-// blame halves the scope, until such namespaces alone have a fault. Later fetches query them singly. If no namespace has an
-// answer, the failure is the query's.
+// fetchRemoteNamespaces queries the servers for the scope of a fetch. If series of a single namespace may have caused a failure, it
+// halves the scope until only such namespaces have a fault. Later fetches query them singly. If no namespace has an answer, the
+// failure is the query's.
 func (b *Backend) fetchRemoteNamespaces(ctx context.Context, sq *standingQuery, f *queryFetch, now time.Time) (*queryResult, *requestFailure) {
 	if !isRemoteResultPartitioned(sq.query.Rule) || f.scope.allNamespaces {
 		return b.fetchRemoteQueryResult(ctx, sq, f.scope, now)

@@ -3,8 +3,10 @@
 package resourcemetrics
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -39,7 +41,7 @@ func NewRuleSource(set func() *rule.UsageRuleSet, backend Evaluator) *RuleSource
 
 var errNoRules = metric.Errorf(metric.KindUnavailable, "the configuration has no rules for resource usage")
 
-// GetPodUsages evaluates the rules for each namespace separately.
+// GetPodUsages evaluates the rules for each namespace separately. It omits the pods of a namespace whose evaluation fails, unless all fail.
 func (r *RuleSource) GetPodUsages(ctx context.Context, pods []Pod, now time.Time) ([]PodUsage, []metric.Omission, error) {
 	set := r.ruleSet()
 	if set == nil {
@@ -50,7 +52,7 @@ func (r *RuleSource) GetPodUsages(ctx context.Context, pods []Pod, now time.Time
 		names[p.Namespace] = append(names[p.Namespace], p.Name)
 	}
 	cpu, memory := map[string]*containerValues{}, map[string]*containerValues{}
-	queries, ctx := errgroup.WithContext(ctx)
+	var queries errgroup.Group
 	queries.SetLimit(maxConcurrentQueries)
 	for namespace, objects := range names {
 		slices.Sort(objects)
@@ -58,16 +60,29 @@ func (r *RuleSource) GetPodUsages(ctx context.Context, pods []Pod, now time.Time
 		evaluate := func(rules rule.UsageRules, into *containerValues) {
 			q := rule.Query{Rule: rules.Containers, Namespace: namespace, Objects: objects}
 			queries.Go(func() error {
-				return r.evaluateResourceUsageRule(ctx, q, into, podContainerResourceUsageKey(rules), now)
+				into.err = r.evaluateResourceUsageRule(ctx, q, into, podContainerResourceUsageKey(rules), now)
+				return nil
 			})
 		}
 		evaluate(set.CPU, cpu[namespace])
 		evaluate(set.Memory, memory[namespace])
 	}
-	if err := queries.Wait(); err != nil {
-		return nil, nil, err
+	_ = queries.Wait() // each namespace has its own error
+	var failure error
+	failed := 0
+	for _, namespace := range slices.Sorted(maps.Keys(names)) {
+		if err := cmp.Or(cpu[namespace].err, memory[namespace].err); err != nil {
+			failure = cmp.Or(failure, err)
+			failed++
+		}
+	}
+	if failure != nil && failed == len(names) {
+		return nil, nil, failure
 	}
 	usages, omitted := collectResourceUsages(pods, func(p Pod) (PodUsage, metric.Omission) {
+		if err := cmp.Or(cpu[p.Namespace].err, memory[p.Namespace].err); err != nil {
+			return PodUsage{}, metric.Omission{Object: p.Object, Reason: metric.ReasonScrapeFailed, Detail: err.Error()}
+		}
 		u, reason := joinContainerUsage(cpu[p.Namespace].byObject[p.Name], memory[p.Namespace].byObject[p.Name], set.Window)
 		if reason == "" && isResourceUsageStale(u.Time, now, set.CPU.Containers, set.Memory.Containers) {
 			reason = metric.ReasonStale
@@ -114,6 +129,7 @@ func (r *RuleSource) GetNodeUsages(ctx context.Context, names []string, now time
 // containerValues are values by object and container; a node has one container, without a name.
 type containerValues struct {
 	byObject map[string]map[string]metric.Value
+	err      error // there are none
 }
 
 // containerKeyFunc returns the object and container of a value; not ok if the query does not cover them.

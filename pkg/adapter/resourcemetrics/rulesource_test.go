@@ -20,6 +20,7 @@ import (
 type fakeEvaluator struct {
 	values  map[string][]metric.Value // by name of the rule
 	err     error
+	bad     string // a namespace whose queries fail; empty: none
 	queries chan rule.Query
 	busy    atomic.Int32
 	maxBusy atomic.Int32
@@ -31,6 +32,9 @@ func (b *fakeEvaluator) Evaluate(_ context.Context, q rule.Query, _ time.Time) (
 	}
 	defer b.busy.Add(-1)
 	b.queries <- q
+	if b.bad != "" && q.Namespace == b.bad {
+		return nil, metric.Errorf(metric.KindInternal, "duplicate series")
+	}
 	return b.values[q.Rule.Name], b.err
 }
 
@@ -150,6 +154,24 @@ func TestRulesAskByNamespace(t *testing.T) {
 		if q := <-b.queries; q.Namespace == "" || !slices.Equal(q.Objects, []string{"1", "2"}) {
 			t.Errorf("asked for %q in %q", q.Objects, q.Namespace)
 		}
+	}
+}
+
+// TestRulesOfABadNamespace: a list of the pods of all namespaces lacks those of a namespace whose evaluation fails, and no others.
+func TestRulesOfABadNamespace(t *testing.T) {
+	t.Parallel()
+	b := &fakeEvaluator{queries: make(chan rule.Query, 10), bad: "bank", values: map[string][]metric.Value{
+		"cpu of containers": {newContainerValue(1, 0, "p", "c")}, "memory of containers": {newContainerValue(2, 0, "p", "c")},
+	}}
+	set := newUsageRuleSet()
+	r := NewRuleSource(func() *rule.UsageRuleSet { return set }, b)
+	bank, other := Pod{Object: metric.Object{Namespace: "bank", Name: "p"}}, Pod{Object: metric.Object{Namespace: "n", Name: "p"}}
+	usages, omitted, err := r.GetPodUsages(t.Context(), []Pod{bank, other}, measuredAt)
+	if err != nil || len(usages) != 1 || usages[0].Object != other.Object || len(omitted) != 1 || omitted[0].Object != bank.Object {
+		t.Errorf("%+v, %+v, %v; want the pod of n alone", usages, omitted, err)
+	}
+	if _, _, err := r.GetPodUsages(t.Context(), []Pod{bank}, measuredAt); err == nil || !strings.Contains(err.Error(), "duplicate series") {
+		t.Errorf("%v, want the error of the only namespace", err)
 	}
 }
 
