@@ -204,6 +204,8 @@ const (
 	PodUnready  = "unready"
 	PodPending  = "pending"
 	PodDeparted = "departed"
+	// PodCompleted is a pod that has ended well and exists: the HPA controller counts it as one without a value.
+	PodCompleted = "completed"
 )
 
 // Pod is a pod of the scale target.

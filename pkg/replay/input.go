@@ -235,6 +235,8 @@ func (b *inputBuilder) buildReplayedPod(name, state string, created, readied tim
 		ready.Status = corev1.ConditionTrue
 	case explainapi.PodPending:
 		p.Status.Phase = corev1.PodPending
+	case explainapi.PodCompleted:
+		p.Status.Phase = corev1.PodSucceeded
 	case explainapi.PodDeparted:
 		p.DeletionTimestamp = &metav1.Time{Time: b.decision.Time}
 	}
@@ -271,7 +273,7 @@ func (b *inputBuilder) setReplayedRequests(pod *corev1.PodSpec) {
 func countPresentPods(pods []*corev1.Pod) int32 {
 	n := int32(0)
 	for _, p := range pods {
-		if p.DeletionTimestamp == nil {
+		if p.DeletionTimestamp == nil && p.Status.Phase != corev1.PodSucceeded {
 			n++
 		}
 	}

@@ -303,3 +303,32 @@ func TestSummarizeKnown(t *testing.T) {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 }
+
+// TestReproduceCompletedPod: a pod that has ended well damps a scale-up, as a pod without a value does, and is none of the present pods of a total.
+func TestReproduceCompletedPod(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		change func(*autoscalingv2.HorizontalPodAutoscalerSpec)
+		load   float64
+	}{
+		"of pods":    {func(*autoscalingv2.HorizontalPodAutoscalerSpec) {}, 120},
+		"of a total": {func(s *autoscalingv2.HorizontalPodAutoscalerSpec) { *s = *ordersSpec() }, 110},
+	} {
+		log := replaytest.Log(replaytest.Spec("request_per_second"), c.load)
+		c.change(&log.Specs[0].Spec)
+		d := &log.Decisions[0]
+		d.Pods = append(slices.Clone(d.Pods), explainapi.Pod{Name: "job", State: explainapi.PodCompleted})
+		if look := replay.Reproduce(log, replay.Settings())[0]; look.Missing != "" || look.Computed != 2 {
+			t.Errorf("%s: computed %d (%s), want 2", name, look.Computed, look.Missing)
+		}
+	}
+}
+
+// ordersSpec returns an autoscaler on an external metric with a target for each pod.
+func ordersSpec() *autoscalingv2.HorizontalPodAutoscalerSpec {
+	spec := replaytest.Spec("")
+	spec.Metrics[0] = autoscalingv2.MetricSpec{Type: autoscalingv2.ExternalMetricSourceType, External: &autoscalingv2.ExternalMetricSource{
+		Metric: autoscalingv2.MetricIdentifier{Name: "orders"}, Target: spec.Metrics[0].Pods.Target,
+	}}
+	return &spec
+}

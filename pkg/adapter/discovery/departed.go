@@ -47,7 +47,7 @@ func (d *departedPods) addDepartedDiscoveredPod(p *storedPod, now time.Time) {
 		d.dropOldestDepartedDiscoveredPod()
 	}
 	gone := &storedPod{Pod: p.Pod, labels: p.labels, ended: ended}
-	gone.Live, gone.Ready, gone.Departed = false, false, true
+	gone.Live, gone.Ready, gone.Completed, gone.Departed = false, false, false, true
 	gone.Omission = newGoneDiscoveredPodOmission(p.discoveredPodKey())
 	d.removeFromDiscoveredPodIndex(p.discoveredPodKey())
 	d.insertIntoDiscoveredPodIndex(gone)

@@ -46,6 +46,8 @@ type Pod struct {
 	Live bool
 	// Departed is true if the pod is being deleted, has ended or is deleted, and its counts may still be within a window.
 	Departed bool
+	// Completed is true if the pod has ended well and exists: the HPA controller counts it as a pod without a value.
+	Completed bool
 	// Omission is the reason why the pod is not live; it is zero for a live pod.
 	Omission metric.Omission
 }
@@ -140,6 +142,7 @@ func (e endpointPolicy) newDiscoveredPod(o *corev1.Pod) *storedPod {
 		p.Omission = metric.Omission{Object: p.Object(), Reason: reason, Detail: detail}
 	}
 	p.Live = p.Omission.Reason == ""
+	p.Completed = o.DeletionTimestamp == nil && o.Status.Phase == corev1.PodSucceeded
 	p.setDiscoveredEndpoint(o, e)
 	if err != nil {
 		p.url, p.skipReason = "", err.Error()

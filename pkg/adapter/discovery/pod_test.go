@@ -260,7 +260,7 @@ func TestNewPod(t *testing.T) {
 			want := &storedPod{
 				Pod: Pod{
 					Namespace: "shop", Name: "web-1", UID: "uid-1", Node: "node-1",
-					Ready: !tc.unready, Live: tc.live, Departed: tc.departed, Omission: tc.why,
+					Ready: !tc.unready, Live: tc.live, Departed: tc.departed, Completed: name == "succeeded", Omission: tc.why,
 				},
 				labels: map[string]string{"app": "web"}, url: tc.url, skipReason: tc.rejected, annotated: tc.annotated,
 				hostNetwork: name == "on host network",

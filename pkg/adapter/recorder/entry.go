@@ -25,13 +25,14 @@ type podEntry struct {
 }
 
 // podStates are the states of podEntry by number.
-var podStates = []string{explainapi.PodReady, explainapi.PodUnready, explainapi.PodPending, explainapi.PodDeparted}
+var podStates = []string{explainapi.PodReady, explainapi.PodUnready, explainapi.PodPending, explainapi.PodDeparted, explainapi.PodCompleted}
 
 const (
 	stateReady = iota
 	stateUnready
 	statePending
 	stateDeparted
+	stateCompleted
 )
 
 // deltaBase is the newest coded entry of each kind: the next one is coded by its difference. Writer and reader of a block keep the

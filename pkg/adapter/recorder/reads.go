@@ -238,6 +238,8 @@ func stateOfRecordedPod(p *discovery.Pod) int64 {
 		return stateReady
 	case p.Live:
 		return stateUnready
+	case p.Completed:
+		return stateCompleted
 	case p.Omission.Reason == metric.ReasonTerminating:
 		return stateDeparted
 	}

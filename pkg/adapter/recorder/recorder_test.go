@@ -16,6 +16,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/discovery"
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 	"github.com/tachometer-metrics/tachometer/pkg/replay"
 )
@@ -505,4 +507,23 @@ func newLoggedVersions(t *testing.T) *loadedService {
 		}
 	}
 	return s
+}
+
+// TestRecordedPodStates: the record has each pod as the HPA controller counts it, also one that has ended well.
+func TestRecordedPodStates(t *testing.T) {
+	t.Parallel()
+	s := newLoadedService(t, "web", Options{})
+	s.pods[0].Ready = false
+	gone := metric.Omission{Reason: metric.ReasonTerminating}
+	s.pods = append(s.pods, discovery.Pod{Name: "job", Completed: true, Omission: gone}, discovery.Pod{Name: "old", Omission: gone},
+		discovery.Pod{Name: "new", Omission: metric.Omission{Reason: metric.ReasonNotScraped}})
+	s.look()
+	var states []string
+	decisions := logOf(t, s, noon).Decisions
+	for _, p := range decisions[len(decisions)-1].Pods {
+		states = append(states, p.State)
+	}
+	if want := []string{explainapi.PodUnready, explainapi.PodReady, explainapi.PodCompleted, explainapi.PodDeparted, explainapi.PodPending}; !cmp.Equal(states, want) {
+		t.Errorf("states %v, want %v", states, want)
+	}
 }

@@ -43,10 +43,11 @@ func TestAnnouncedChangesAreTrue(t *testing.T) {
 				wishes[words] = l.wishAt(t, totalOf, total)
 			}
 			beside := at.MilliValue() - rounded
-			if parts[1] == "at" {
+			switch parts[1] {
+			case "at":
 				beside = at.MilliValue() + step + rounded
-			} else if parts[1] == "below" {
-				beside += 2 * rounded
+			case "below":
+				beside = at.MilliValue() + rounded
 			}
 			if other := fmt.Sprint(l.wishAt(t, totalOf, beside)); fmt.Sprint(wishes[parts[1]]) != parts[3] || other == parts[3] {
 				t.Errorf("%d pods, target %s: %q, and the controller wants %v, and %s at %dm", len(l.rates), l.describeTarget(t), text, wishes, other, beside)

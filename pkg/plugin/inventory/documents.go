@@ -8,9 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/api/resource"
 	"sigs.k8s.io/yaml"
 )
 
@@ -89,4 +92,32 @@ func describeTemplateError(document string, err error) error {
 		return fmt.Errorf("%w; it looks like a template: render it first, such as with helm template", err)
 	}
 	return err
+}
+
+// quantityField matches the paths of the fields with a quantity.
+var quantityField = regexp.MustCompile(`\.(target\.(averageValue|value)|targetAverageValue|targetValue|scale(Up|Down)\.tolerance|requests\.[^.]+|limits\.[^.]+)$`)
+
+// describeFaultyQuantity names the field of an object that is no quantity, with its value; it returns nothing if it finds none.
+func describeFaultyQuantity(value any, path string) string {
+	switch v := value.(type) {
+	case map[string]any:
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			field := strings.TrimPrefix(path+"."+key, ".")
+			if text, isText := v[key].(string); isText && quantityField.MatchString(field) {
+				if _, err := resource.ParseQuantity(text); err != nil {
+					return fmt.Sprintf("%s is %q; write a number such as 50, 500m or 0.05: ", field, text)
+				}
+			}
+			if found := describeFaultyQuantity(v[key], field); found != "" {
+				return found
+			}
+		}
+	case []any:
+		for n := range v {
+			if found := describeFaultyQuantity(v[n], fmt.Sprintf("%s[%d]", path, n)); found != "" {
+				return found
+			}
+		}
+	}
+	return ""
 }

@@ -24,6 +24,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	apijson "k8s.io/apimachinery/pkg/util/json"
@@ -237,7 +238,11 @@ func (i *Inventory) addInventoryDocument(name string, document map[string]any, n
 	if check := configurationChecks[version+"/"+kind]; check != "" {
 		i.Unread = append(i.Unread, Unread{name, "a configuration; check it: " + check + name})
 	}
-	return i.addInventoryObject(name, group+"/"+kind, data, namespace)
+	err = i.addInventoryObject(name, group+"/"+kind, data, namespace)
+	if errors.Is(err, resource.ErrFormatWrong) {
+		return fmt.Errorf("%s%w", describeFaultyQuantity(document, ""), err)
+	}
+	return err
 }
 
 // addInventoryObject adds an object by its group and kind.

@@ -230,3 +230,19 @@ func TestGeneratedName(t *testing.T) {
 		t.Errorf("autoscalers %+v: %v", i.HPAs, err)
 	}
 }
+
+// TestFaultyQuantities: the error of a faulty amount names its field.
+func TestFaultyQuantities(t *testing.T) {
+	t.Parallel()
+	const autoscaler = "apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nspec: {maxReplicas: 3, scaleTargetRef: {name: web}, "
+	const deployment = "apiVersion: apps/v1\nkind: Deployment\nspec: {template: {spec: {containers: [{name: web, env: [{name: MODE, value: fast}], resources: {requests: {cpu: 100m, memory: "
+	for text, want := range map[string]string{
+		autoscaler + "behavior: {scaleUp: {tolerance: 5%}}}":                          `spec.behavior.scaleUp.tolerance is "5%"; write a number`,
+		autoscaler + "metrics: [{type: Pods, pods: {target: {averageValue: 50/s}}}]}": `spec.metrics[0].pods.target.averageValue is "50/s"; write a number`,
+		deployment + "1 GB}}}]}}}":                                                    `spec.template.spec.containers[0].resources.requests.memory is "1 GB"; write a number`,
+	} {
+		if _, err := ReadFiles(t.Context(), []string{"-"}, FileOptions{In: strings.NewReader(text)}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+}
