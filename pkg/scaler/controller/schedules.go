@@ -18,9 +18,6 @@ import (
 const (
 	// reapplyInterval is the interval at which schedules are applied again, for workloads created or released by hand since.
 	reapplyInterval = time.Minute
-	// holdOverlap is the time by which a hold outlasts its window, unless the controller replaces or ends it at the end of the window.
-	// Without it, a workload between two windows would be restored and raised again.
-	holdOverlap = 2 * time.Minute
 	// applyTimeout bounds the time for one workload, and maxParallelApplies how many workloads have it at once: an API server that does not respond
 	// for one namespace, such as for a webhook on Holds there, must not delay the windows of all others.
 	applyTimeout       = 10 * time.Second
@@ -170,7 +167,7 @@ func (c *Controller) startRampAtOriginal(ctx context.Context, t hold.Workload, w
 func (c *Controller) newControllerScheduleHold(s *schedule.Schedule, w schedule.ActiveWindow) hold.Hold {
 	h := hold.Hold{
 		ID: hold.SchedulePrefix + s.Name, Reason: w.Window, By: c.HoldsBy,
-		Replicas: w.Replicas, MinReplicas: w.MinReplicas, MaxReplicas: w.MaxReplicas, Lower: !w.Ramping, Until: w.Until.Add(holdOverlap), WindowStart: w.Start, Notify: s.Notify,
+		Replicas: w.Replicas, MinReplicas: w.MinReplicas, MaxReplicas: w.MaxReplicas, Lower: !w.Ramping, Until: w.Until.Add(hold.WindowOverlap), WindowStart: w.Start, Notify: s.Notify,
 		Gates: s.Gates, Paused: s.Paused,
 	}
 	if len(s.Gates) > 0 && len(s.Workloads) > 1 { // they open over all its workloads, or not at all

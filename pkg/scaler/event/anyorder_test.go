@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -114,7 +115,7 @@ func TestD21AnyOrder(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			calls, want := append(w.calls, w.sink.listCalls()...), w.isLastEventStart(t)
+			calls, want := slices.Concat(w.calls, w.sink.listCalls()), w.isLastEventStart(t)
 			w.stop()
 			for _, name := range []string{"shop", "cart"} {
 				raised := false

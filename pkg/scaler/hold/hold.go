@@ -57,6 +57,10 @@ const (
 	EventPrefix    = "event/"
 )
 
+// WindowOverlap is the time by which a schedule's hold outlasts its window, unless the controller replaces or ends it at the end of the window. Without it, a
+// workload between two windows would be restored and raised again.
+const WindowOverlap = 2 * time.Minute
+
 // DefaultWithin is the default time in which new pods must become ready: long enough for a slow image and a start-up probe, short
 // enough for a waiting person.
 const DefaultWithin = 5 * time.Minute

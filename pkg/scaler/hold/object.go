@@ -128,9 +128,10 @@ type Status struct {
 	WatchUntil    metav1.MicroTime `json:"watchUntil,omitzero"`
 	BreachedSince metav1.MicroTime `json:"breachedSince,omitzero"`
 	// Yielded are the numbers that another client has set during this hold: minReplicas, maxReplicas or replicas. The hold leaves them. YieldedUntil is
-	// the end that the hold had then.
-	Yielded      []string    `json:"yielded,omitempty"`
-	YieldedUntil metav1.Time `json:"yieldedUntil,omitzero"`
+	// the end, and YieldedWindow the start of the window, that the hold had then.
+	Yielded       []string    `json:"yielded,omitempty"`
+	YieldedUntil  metav1.Time `json:"yieldedUntil,omitzero"`
+	YieldedWindow metav1.Time `json:"yieldedWindow,omitzero"`
 	// Told are the outcomes that were put into Outbox. Outbox are the messages that a notifier has not confirmed yet.
 	Told   []string        `json:"told,omitempty"`
 	Outbox []OutboxMessage `json:"outbox,omitempty"`

@@ -51,6 +51,7 @@ func TestD5ScheduleEditedInItsWindow(t *testing.T) {
 		"a maximum":                                 {func(h *hold.Hold) { h.MaxReplicas, h.Until = 40, h.Until.Add(time.Minute) }, 3},
 		"notifiers":                                 {func(h *hold.Hold) { h.Notify = []string{"team"} }, 3},
 		"a higher window starts, with the same end": {func(h *hold.Hold) { h.Reason, h.Replicas, h.WindowStart = "peak", 12, benchStart.Add(2*time.Hour) }, 12},
+		"it goes on over a holiday":                 {func(h *hold.Hold) { h.Until = h.Until.Add(24 * time.Hour) }, 3},
 		"the next day's window starts": {func(h *hold.Hold) {
 			h.WindowStart, h.Until = day.Add(24*time.Hour), h.Until.Add(24*time.Hour)
 		}, 8},
@@ -86,6 +87,65 @@ func TestD5ScheduleEditedInItsWindow(t *testing.T) {
 					t.Errorf("released: %d; want the person's 3", got)
 				}
 			})
+		}
+	}
+}
+
+// TestD5WindowInAWindow: a person's number goes with the window in which it was set, also if a window around it, which began before, goes on.
+func TestD5WindowInAWindow(t *testing.T) {
+	t.Parallel()
+	for kind, bounds := range autoscaledAndPlain {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			b := newBench()
+			w := b.addWorkload("shop", 2, bounds)
+			day, peak := nightHold(8), nightHold(12)
+			day.Reason, day.WindowStart = "day", benchStart.Add(-time.Hour)
+			peak.Reason, peak.WindowStart, peak.Until = "peak", benchStart, benchStart.Add(2*time.Hour+hold.WindowOverlap)
+			b.apply(t, "shop", peak)
+			b.mustPass(t)
+			b.now = b.now.Add(time.Hour)
+			b.setByPerson(w, 6)
+			b.mustPass(t)
+			peak.Until = peak.Until.Add(30 * time.Minute) // by an edit
+			b.apply(t, "shop", peak)
+			b.mustPass(t)
+			b.now = b.now.Add(80 * time.Minute)
+			peak.Replicas = 14
+			b.apply(t, "shop", peak)
+			b.mustPass(t)
+			if got := shopNumber(w); got != 6 {
+				t.Errorf("in the peak: %d; want the person's 6", got)
+			}
+			b.now = b.now.Add(10 * time.Minute)
+			b.apply(t, "shop", day)
+			b.mustPass(t)
+			if got := shopNumber(w); got != 8 {
+				t.Errorf("after the peak: %d; want 8", got)
+			}
+		})
+	}
+}
+
+// TestD5WindowGoesOn: a window that goes on over a holiday, from the moment of its end, leaves the person's number.
+func TestD5WindowGoesOn(t *testing.T) {
+	t.Parallel()
+	b := newBench()
+	w := b.addWorkload("shop", 2, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 30})
+	night := nightHold(4)
+	night.Reason, night.WindowStart, night.Until = "night", benchStart, benchStart.Add(10*time.Hour+hold.WindowOverlap)
+	b.apply(t, "shop", night)
+	b.mustPass(t)
+	b.now = b.now.Add(5 * time.Hour)
+	b.setByPerson(w, 6)
+	b.mustPass(t)
+	for range 3 {
+		b.now = b.now.Add(5 * time.Hour)
+		night.Until = b.now.Add(14*time.Hour + hold.WindowOverlap)
+		b.apply(t, "shop", night)
+		b.mustPass(t)
+		if got := shopNumber(w); got != 6 {
+			t.Fatalf("%d; want the person's 6", got)
 		}
 	}
 }

@@ -125,8 +125,8 @@ func (o *Observed) beginHold(now time.Time) (Step, bool) {
 			continue
 		}
 		before := h.Status.DeepCopy()
-		if isLeftInWindow(h) {
-			before.ObservedGeneration, before.ReplicasAsked = h.Generation, h.Spec.Replicas
+		if isLeftInWindow(h, now) {
+			before.ObservedGeneration, before.ReplicasAsked, before.YieldedUntil, before.YieldedWindow = h.Generation, h.Spec.Replicas, endOfHold(h), startOfWindow(h)
 			return o.writeStatusStep(i, before), true
 		}
 		status := hold.Status{
@@ -155,8 +155,8 @@ func (o *Observed) beginHold(now time.Time) (Step, bool) {
 		if c := findHoldCondition(h, conditionPaused); c != nil && c.Status == metav1.ConditionTrue {
 			return o.resumeHoldStep(i, status, now), true
 		}
-		if keepsYields(h) {
-			status.Yielded, status.YieldedUntil = before.Yielded, before.YieldedUntil
+		if keepsYields(h, now) {
+			status.Yielded, status.YieldedUntil, status.YieldedWindow = before.Yielded, endOfHold(h), startOfWindow(h)
 			status = noteYields(status, now)
 			if slices.Contains(before.Told, reasonYielded) && !slices.Contains(status.Told, reasonYielded) {
 				status.Told = append(status.Told, reasonYielded)
@@ -173,26 +173,44 @@ func (o *Observed) beginHold(now time.Time) (Step, bool) {
 
 // keepsYields reports whether a hold that changed still leaves numbers to another client. A schedule's hold does in the window in which they were set,
 // whatever else the schedule asks for by now; any other hold that is open, if it asks for the same numbers until the same end.
-func keepsYields(h *hold.Object) bool {
+func keepsYields(h *hold.Object, now time.Time) bool {
 	s := h.Status
 	if len(s.Yielded) == 0 || isPauseNoted(h) || s.State == "" || s.State == hold.Released {
 		return false
 	}
-	isSameEnd := h.Spec.Until.Equal(&s.YieldedUntil) || h.Spec.Until == nil && s.YieldedUntil.IsZero()
+	until, start := endOfHold(h), startOfWindow(h)
+	isSameEnd := until.Equal(&s.YieldedUntil)
 	if !strings.HasPrefix(h.HoldID(), hold.SchedulePrefix) {
 		numbers := openHoldNumbers(h)
 		return isSameEnd && s.State == hold.Open && s.Up != nil && numbers != nil && *s.Up == *numbers
 	}
 	if c := findHoldCondition(h, conditionYielded); c != nil && h.Spec.WindowStart != nil {
-		return !h.Spec.WindowStart.After(c.LastTransitionTime.Time)
+		isEdited := now.Add(hold.WindowOverlap).Before(s.YieldedUntil.Time) && !start.After(c.LastTransitionTime.Time)
+		return isEdited || start.Equal(&s.YieldedWindow)
 	}
 	return h.Spec.Until != nil && isSameEnd
 }
 
+// endOfHold returns the end of a hold; zero: it has none.
+func endOfHold(h *hold.Object) (end metav1.Time) {
+	if h.Spec.Until != nil {
+		end = *h.Spec.Until
+	}
+	return end
+}
+
+// startOfWindow returns the start of the schedule's window of a hold; zero: the hold is not a schedule's.
+func startOfWindow(h *hold.Object) (start metav1.Time) {
+	if h.Spec.WindowStart != nil {
+		start = *h.Spec.WindowStart
+	}
+	return start
+}
+
 // isLeftInWindow reports whether such a hold has nothing to do before its end: another client has decided on its replicas.
-func isLeftInWindow(h *hold.Object) bool {
+func isLeftInWindow(h *hold.Object, now time.Time) bool {
 	settled := h.Status.State == hold.Open || h.Status.State == hold.RolledBack && h.Status.RetryAt.IsZero()
-	return settled && keepsYields(h) && (hasYieldedField(h, fieldMinReplicas) || hasYieldedField(h, fieldReplicas))
+	return settled && keepsYields(h, now) && (hasYieldedField(h, fieldMinReplicas) || hasYieldedField(h, fieldReplicas))
 }
 
 // openHoldNumbers returns the numbers of an open hold. A group is up as a whole, and has none of its own.

@@ -252,9 +252,7 @@ func recordForeignBounds(n hold.Numbers, found hold.ReplicaBounds) (hold.Numbers
 // yieldHold returns the hold's status with the fields left to another client, and whether it changed.
 func yieldHold(h *hold.Object, fields []string) (status hold.Status, changed bool) {
 	status = h.Status.DeepCopy()
-	if h.Spec.Until != nil {
-		status.YieldedUntil = *h.Spec.Until
-	}
+	status.YieldedUntil, status.YieldedWindow = endOfHold(h), startOfWindow(h)
 	for _, f := range fields {
 		if !slices.Contains(status.Yielded, f) {
 			status.Yielded, changed = append(status.Yielded, f), true
