@@ -11,15 +11,25 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-// buildPrograms builds the programs of the charts once for all tests, into a folder.
-var buildPrograms = sync.OnceValues(func() (string, error) {
+// programFolder is the folder of the programs that tests build.
+var programFolder string
+
+// TestMain removes the programs that tests built.
+func TestMain(m *testing.M) {
 	folder, err := os.MkdirTemp("", "tachometer-helm-")
 	if err != nil {
-		return "", err
+		panic(err)
 	}
-	build := exec.Command("go", "build", "-o", folder, "./cmd/tachometer-adapter", "./cmd/tachometer-scaler")
+	defer os.RemoveAll(folder)
+	programFolder = folder
+	m.Run()
+}
+
+// buildPrograms builds the programs of the charts once for all tests, into a folder.
+var buildPrograms = sync.OnceValues(func() (string, error) {
+	build := exec.Command("go", "build", "-o", programFolder, "./cmd/tachometer-adapter", "./cmd/tachometer-scaler")
 	build.Dir, build.Stderr = root, os.Stderr
-	return folder, build.Run()
+	return programFolder, build.Run()
 })
 
 // checkConfiguration lets a chart's program check the configuration that the chart renders, with the arguments that it renders.
