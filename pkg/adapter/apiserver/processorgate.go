@@ -26,6 +26,7 @@ import (
 type processorGate struct {
 	places, recordReads chan struct{}
 	lanes               *requestLanes
+	load                *processorLoad
 	responses           *responseBudget
 }
 
@@ -37,11 +38,11 @@ const (
 )
 
 // newAPIServerProcessorGate leaves at least half of the processors to HPAs' reads and scrapes.
-func newAPIServerProcessorGate(lanes *requestLanes, limits serverLimits) *processorGate {
+func newAPIServerProcessorGate(lanes *requestLanes, load *processorLoad, limits serverLimits) *processorGate {
 	aborted := lanes.metrics.rejections.WithLabelValues(reasonResponse)
 	places := max(1, runtime.GOMAXPROCS(0)/2)
 	return &processorGate{
-		places: make(chan struct{}, places), recordReads: make(chan struct{}, places), lanes: lanes,
+		places: make(chan struct{}, places), recordReads: make(chan struct{}, places), lanes: lanes, load: load,
 		responses: newAPIServerResponseBudget(limits.responseBytes, limits.responseBytesPerUser, aborted.Inc),
 	}
 }
@@ -50,7 +51,12 @@ func newAPIServerProcessorGate(lanes *requestLanes, limits serverLimits) *proces
 func (g *processorGate) gateAPIServerRequest(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		u, known := request.UserFrom(r.Context())
-		if !known || g.lanes.isAPIServerAutoscalingUser(u) || g.lanes.open(r.URL.Path) {
+		switch {
+		case !known || g.lanes.open(r.URL.Path):
+			next.ServeHTTP(w, r)
+			return
+		case g.lanes.isAPIServerAutoscalingUser(u):
+			defer g.load.beginAPIServerComputation()()
 			next.ServeHTTP(w, r)
 			return
 		}
@@ -94,8 +100,11 @@ func (g *processorGate) enterAPIServerProcessorGate(r *http.Request) (release fu
 		release()
 		return nil, false
 	}
+	g.load.awaitFreeAPIServerProcessor(maxProcessorTime, r.Context().Done())
+	giveBack, end := releases[len(releases)-1], g.load.beginAPIServerComputation()
+	releases = append(releases, end)
 	if waits {
-		time.AfterFunc(maxProcessorTime, releases[len(releases)-1])
+		time.AfterFunc(maxProcessorTime, giveBack)
 	}
 	return release, true
 }
