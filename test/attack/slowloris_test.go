@@ -69,7 +69,9 @@ var recordHello = sync.OnceValue(func() []byte {
 	ours, theirs := net.Pipe()
 	defer theirs.Close()
 	defer ours.Close()
-	go func() { _ = tls.Client(ours, &tls.Config{ServerName: "localhost", MinVersion: tls.VersionTLS12}).Handshake() }()
+	go func() {
+		_ = tls.Client(ours, &tls.Config{ServerName: "localhost", MinVersion: tls.VersionTLS12}).Handshake()
+	}()
 	hello := make([]byte, 16<<10)
 	n, _ := theirs.Read(hello) // a record is one Write
 	return hello[:n]

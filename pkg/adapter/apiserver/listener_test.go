@@ -25,7 +25,9 @@ type floodedConn struct {
 	listener *floodListener
 }
 
-func (c floodedConn) RemoteAddr() net.Addr      { return &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 1000} }
+func (c floodedConn) RemoteAddr() net.Addr {
+	return &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 1000}
+}
 func (c floodedConn) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 func (c floodedConn) Close() error              { return nil }
 func (c floodedConn) Read([]byte) (int, error) {
