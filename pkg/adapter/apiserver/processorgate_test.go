@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -33,12 +34,13 @@ func TestProcessorGate(t *testing.T) {
 		after      time.Duration
 		want       int // requests of 10 that are being served then
 	}{
-		"readers compute":               {"reader", gatedMetricPath, maxProcessorTime / 2, 1},
-		"readers wait for a scrape":     {"reader", gatedMetricPath, 4*maxProcessorTime + maxProcessorTime/2, 5},
-		"requests that never wait":      {"reader", gatedExplainPath, maxProcessorWait / 2, 1},
-		"reads of the HPA":              {hpaUser, gatedMetricPath, 0, 10},
-		"probes need no place":          {user.Anonymous, "/livez", 0, 10},
-		"strangers take no more places": {"stranger", "/metrics", maxProcessorWait / 2, 1},
+		"readers compute":                  {"reader", gatedMetricPath, maxProcessorTime / 2, 1},
+		"readers wait for a scrape":        {"reader", gatedMetricPath, 4*maxProcessorTime + maxProcessorTime/2, 5},
+		"requests that never wait":         {"reader", gatedExplainPath, maxProcessorWait / 2, 1},
+		"lists of families wait for pages": {"reader", strings.Replace(gatedExplainPath, "targets", "metrics", 1), 4*maxProcessorTime + maxProcessorTime/2, 5},
+		"reads of the HPA":                 {hpaUser, gatedMetricPath, 0, 10},
+		"probes need no place":             {user.Anonymous, "/livez", 0, 10},
+		"strangers take no more places":    {"stranger", "/metrics", maxProcessorWait / 2, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
