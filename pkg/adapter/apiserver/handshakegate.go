@@ -3,6 +3,7 @@
 package apiserver
 
 import (
+	"fmt"
 	"net"
 	"runtime"
 	"sync"
@@ -22,6 +23,10 @@ type handshakeGate struct {
 // maxHandshakePause bounds the wait of the next handshake for HPAs' reads. Even under them, the connections of the bound and kube-apiserver's get
 // their turn within a second or two.
 const maxHandshakePause = 5 * time.Millisecond
+
+// maxHandshakeBytes bounds what a client may send in a handshake: its certificates, mostly, which are in memory as long as the connection. A usual
+// one sends 4 KiB. The library permits certificates of 256 KiB.
+const maxHandshakeBytes = 64 << 10
 
 // newAPIServerHandshakeGate leaves at least half of the processors to requests.
 func newAPIServerHandshakeGate(load *processorLoad) *handshakeGate {
@@ -50,9 +55,10 @@ type gatedConn struct {
 	*limitedConn
 	gate *handshakeGate
 
-	mu   sync.Mutex // guards the rest
-	held bool
-	done bool // the handshake is over
+	mu       sync.Mutex // guards the rest
+	held     bool
+	done     bool // the handshake is over
+	received int  // bytes of the handshake
 }
 
 // Read implements net.Conn.
@@ -62,6 +68,9 @@ func (c *gatedConn) Read(b []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err == nil && !c.done {
+		if c.received += n; c.received > maxHandshakeBytes {
+			return 0, fmt.Errorf("read a handshake: it has more than %d bytes", maxHandshakeBytes)
+		}
 		if c.held = c.gate.enterAPIServerHandshakeGate(c.closing); !c.held {
 			return 0, net.ErrClosed
 		}
