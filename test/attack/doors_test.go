@@ -41,6 +41,7 @@ var doorAttacks = []struct {
 	{"long tokens and headers", map[string]int{"headers": 0}},
 	{"streams opened and reset", map[string]int{"resets": 0}},
 	{"idle connections", map[string]int{"connections": 0}},
+	{"hellos whose clients leave", map[string]int{"hellos": 0}},
 	{"connections that dribble", map[string]int{"dribbles": 0}},
 	{"headers of thousands of fields that dribble", map[string]int{"fields": 0}},
 	{"callers without a right", map[string]int{"known": 10_000}},
@@ -258,7 +259,7 @@ type doorFlooder struct {
 func (f *doorFlooder) countDoorAnswer(code int, err error) {
 	f.codes[code].Add(1)
 	// Streams that are reset have no answers, and frames and bytes never.
-	if (code > 0 || slices.Contains([]string{"resets", "frames", "dribbles", "fields"}, f.order.Kind)) && f.answered.Add(1) == doorFloodStart {
+	if (code > 0 || slices.Contains([]string{"resets", "frames", "dribbles", "fields", "hellos"}, f.order.Kind)) && f.answered.Add(1) == doorFloodStart {
 		fmt.Printf("\n%s\n", doorFloodBegins)
 	}
 	if code >= http.StatusInternalServerError {
@@ -335,6 +336,9 @@ func (f *doorFlooder) send(ctx context.Context, client *http.Client, host int, n
 		return
 	case "frames":
 		f.holdFrames(ctx, host)
+		return
+	case "hellos":
+		f.countDoorAnswer(0, f.sendHello(ctx, host))
 		return
 	case "dribbles":
 		f.holdDribbles(ctx, host, dribbles)

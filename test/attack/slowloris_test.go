@@ -64,6 +64,31 @@ func (f *doorFlooder) holdDribbles(ctx context.Context, host int, kinds []dribbl
 	}
 }
 
+// recordHello returns the first message of a TLS handshake.
+var recordHello = sync.OnceValue(func() []byte {
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	defer ours.Close()
+	go func() {
+		_ = tls.Client(ours, &tls.Config{ServerName: "localhost", MinVersion: tls.VersionTLS12}).Handshake()
+	}()
+	hello := make([]byte, 16<<10)
+	n, _ := theirs.Read(hello) // a record is one Write
+	return hello[:n]
+})
+
+// sendHello begins a handshake, which costs the server a key and a signature, and leaves.
+func (f *doorFlooder) sendHello(ctx context.Context, host int) error {
+	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(host))}, Timeout: 10 * time.Second}
+	c, err := dialer.DialContext(ctx, "tcp", strings.TrimPrefix(f.order.Base, "https://"))
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	_, err = c.Write(recordHello())
+	return err
+}
+
 // sendDribble sends a dribble until the server ends the connection, and returns the reason.
 func (f *doorFlooder) sendDribble(ctx context.Context, host int, kind dribble) error {
 	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(host))}, Timeout: 10 * time.Second}

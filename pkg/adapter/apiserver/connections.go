@@ -18,7 +18,7 @@ import (
 type connectionTable struct {
 	total, perAddress int
 	maxYoung          int    // connections above total while the oldest are young
-	onEvict           func() // called for each connection closed at a bound, with mu held
+	onEvict           func() // called for each connection closed at a bound
 	strangers         *strangerBudget
 
 	mu    sync.Mutex // guards the rest
@@ -53,6 +53,16 @@ const connectionGrace = 5 * time.Second
 // addAPIServerConnection registers c, and closes another connection if there are too many.
 func (t *connectionTable) addAPIServerConnection(c net.Conn, now time.Time) *limitedConn {
 	added := &limitedConn{Conn: c, table: t, address: apiServerClientHost(c.RemoteAddr().String()), since: now, closing: make(chan struct{}), writing: make(chan struct{}, 1)}
+	if evicted := t.insertAPIServerConnection(added, now); evicted != nil {
+		// The owner's own close follows, and is without effect.
+		_ = evicted.Close()
+		t.onEvict()
+	}
+	return added
+}
+
+// insertAPIServerConnection returns the connection that has left the table for a new one; nil for none.
+func (t *connectionTable) insertAPIServerConnection(added *limitedConn, now time.Time) (evicted *limitedConn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	greediest := added.address
@@ -62,11 +72,12 @@ func (t *connectionTable) addAPIServerConnection(c net.Conn, now time.Time) *lim
 	conns := t.open[greediest]
 	isFull := t.count >= t.total || len(conns) >= t.perAddress
 	if isFull && len(conns) > 0 && (t.count >= t.total+t.maxYoung || now.Sub(conns[0].since) >= connectionGrace) {
-		t.evictOldestAPIServerConnection(greediest)
+		evicted = conns[0]
+		t.dropAPIServerConnection(evicted)
 	}
 	t.count++
 	t.open[added.address] = append(t.open[added.address], added)
-	return added
+	return evicted
 }
 
 // greediestAPIServerClientAddress returns the address with the most connections.
@@ -78,18 +89,6 @@ func (t *connectionTable) greediestAPIServerClientAddress() string {
 		}
 	}
 	return greediest
-}
-
-func (t *connectionTable) evictOldestAPIServerConnection(address string) {
-	conns := t.open[address]
-	if len(conns) == 0 {
-		return
-	}
-	oldest := conns[0]
-	t.dropAPIServerConnection(oldest)
-	// The close of a TCP socket does not block. The owner's own close follows, and is without effect.
-	_ = oldest.Conn.Close()
-	t.onEvict()
 }
 
 // dropAPIServerConnection forgets c if it is still counted.

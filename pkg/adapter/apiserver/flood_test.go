@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -301,5 +302,23 @@ func TestNoProfilesUnlessAsked(t *testing.T) {
 				t.Errorf("a stranger gets %d", code)
 			}
 		})
+	}
+}
+
+// TestClientCertificatesAreBounded: a client keeps no large certificates in the memory of the server.
+func TestClientCertificatesAreBounded(t *testing.T) {
+	t.Parallel()
+	r := serve(t, Health{})
+	eventually(t, "serving", r.answers(t))
+	for count, want := range map[int]bool{1: true, 20: true, 300: false} {
+		client := r.dialFrom(2, true)
+		config := client.Transport.(*http.Transport).TLSClientConfig
+		config.Certificates[0].Certificate = slices.Repeat(config.Certificates[0].Certificate, count)
+		size := count * len(config.Certificates[0].Certificate[0])
+		code, body := r.ask(t, client, "/livez", nil)
+		if got := code == http.StatusOK; got != want {
+			t.Errorf("a client with %d bytes of certificates gets %d %s, want an answer: %t", size, code, body, want)
+		}
+		client.CloseIdleConnections()
 	}
 }

@@ -3,41 +3,77 @@
 package apiserver
 
 import (
+	"fmt"
 	"net"
 	"runtime"
 	"sync"
+	"time"
 )
 
 // handshakeGate bounds the TLS handshakes that compute at the same time. A handshake costs a hundred times the CPU of the packets
 // that ask for it: without a bound, a flood of new connections takes the processors from the reads of HPAs.
 //
-// A handshake holds a place only between two reads from its connection, so a client that does not go on keeps no other out.
-type handshakeGate chan struct{}
+// A handshake holds a place only between two reads from its connection, so a client that does not go on keeps no other out. A connection that
+// closes waits no longer: its handshake would compute in vain, and a flood would wait in any number.
+type handshakeGate struct {
+	places chan struct{}
+	load   *processorLoad
+}
+
+// maxHandshakePause bounds the wait of the next handshake for HPAs' reads. Even under them, the connections of the bound and kube-apiserver's get
+// their turn within a second or two.
+const maxHandshakePause = 5 * time.Millisecond
+
+// maxHandshakeBytes bounds what a client may send in a handshake: its certificates, mostly, which are in memory as long as the connection. A usual
+// one sends 4 KiB. The library permits certificates of 256 KiB.
+const maxHandshakeBytes = 64 << 10
 
 // newAPIServerHandshakeGate leaves at least half of the processors to requests.
-func newAPIServerHandshakeGate() handshakeGate {
-	return make(handshakeGate, max(1, runtime.GOMAXPROCS(0)/2))
+func newAPIServerHandshakeGate(load *processorLoad) *handshakeGate {
+	return &handshakeGate{places: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), load: load}
+}
+
+// enterAPIServerHandshakeGate reports whether a handshake may compute. It must then leave the gate.
+func (g *handshakeGate) enterAPIServerHandshakeGate(closing <-chan struct{}) bool {
+	select {
+	case g.places <- struct{}{}:
+	case <-closing:
+		return false
+	}
+	g.load.awaitFreeAPIServerProcessor(maxHandshakePause, closing)
+	select {
+	case <-closing:
+		<-g.places
+		return false
+	default:
+		return true
+	}
 }
 
 // gatedConn is a connection whose handshake goes through a gate. Read is called by one goroutine at a time.
 type gatedConn struct {
-	net.Conn
-	gate handshakeGate
+	*limitedConn
+	gate *handshakeGate
 
-	mu   sync.Mutex // guards the rest
-	held bool
-	done bool // the handshake is over
+	mu       sync.Mutex // guards the rest
+	held     bool
+	done     bool // the handshake is over
+	received int  // bytes of the handshake
 }
 
 // Read implements net.Conn.
 func (c *gatedConn) Read(b []byte) (int, error) {
 	c.leaveAPIServerHandshakeGate(false)
-	n, err := c.Conn.Read(b)
+	n, err := c.limitedConn.Read(b)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err == nil && !c.done {
-		c.gate <- struct{}{}
-		c.held = true
+		if c.received += n; c.received > maxHandshakeBytes {
+			return 0, fmt.Errorf("read a handshake: it has more than %d bytes", maxHandshakeBytes)
+		}
+		if c.held = c.gate.enterAPIServerHandshakeGate(c.closing); !c.held {
+			return 0, net.ErrClosed
+		}
 	}
 	return n, err
 }
@@ -47,7 +83,7 @@ func (c *gatedConn) leaveAPIServerHandshakeGate(last bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.held {
-		<-c.gate
+		<-c.gate.places
 		c.held = false
 	}
 	c.done = c.done || last

@@ -2,23 +2,37 @@ package apiserver
 
 import (
 	"net"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
-// readGated reads once from a new gated connection, whose peer sends data if sends.
-func readGated(t *testing.T, gate handshakeGate, sends bool) (c *gatedConn, done <-chan struct{}) {
+// newTestHandshakeGate returns a gate with one place, on two processors.
+func newTestHandshakeGate() *handshakeGate {
+	return &handshakeGate{places: make(chan struct{}, 1), load: &processorLoad{processors: 2, freed: make(chan struct{})}}
+}
+
+// openGated returns a new gated connection, and its peer.
+func openGated(t *testing.T, gate *handshakeGate) (c *gatedConn, peer net.Conn) {
 	t.Helper()
 	ours, theirs := net.Pipe()
 	t.Cleanup(func() { ours.Close(); theirs.Close() })
-	c = &gatedConn{Conn: ours, gate: gate}
+	table := newAPIServerConnectionTable(defaultAPIServerLimits(), func() {})
+	return &gatedConn{limitedConn: table.addAPIServerConnection(ours, time.Now()), gate: gate}, theirs
+}
+
+// readGated reads once from a new gated connection, whose peer sends data if sends.
+func readGated(t *testing.T, gate *handshakeGate, sends bool) (c *gatedConn, done <-chan struct{}) {
+	t.Helper()
+	c, peer := openGated(t, gate)
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
 		_, _ = c.Read(make([]byte, 1))
 	}()
 	if sends {
-		go func() { _, _ = theirs.Write([]byte("x")) }()
+		go func() { _, _ = peer.Write([]byte("x")) }()
 	}
 	return c, read
 }
@@ -36,7 +50,7 @@ func isOver(done <-chan struct{}) bool {
 func TestHandshakeGate(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		gate := make(handshakeGate, 1)
+		gate := newTestHandshakeGate()
 		for range 100 {
 			readGated(t, gate, false) // clients that do not go on
 		}
@@ -49,12 +63,12 @@ func TestHandshakeGate(t *testing.T) {
 		}
 		first.leaveAPIServerHandshakeGate(true)
 		synctest.Wait()
-		if !isOver(secondDone) || len(gate) != 1 {
-			t.Errorf("second read: %t, %d places taken", isOver(secondDone), len(gate))
+		if !isOver(secondDone) || len(gate.places) != 1 {
+			t.Errorf("second read: %t, %d places taken", isOver(secondDone), len(gate.places))
 		}
 		second.leaveAPIServerHandshakeGate(true)
-		if len(gate) != 0 {
-			t.Errorf("%d places are taken after the handshakes", len(gate))
+		if len(gate.places) != 0 {
+			t.Errorf("%d places are taken after the handshakes", len(gate.places))
 		}
 	})
 }
@@ -62,15 +76,101 @@ func TestHandshakeGate(t *testing.T) {
 // TestGateAfterHandshake: what is read after the handshake needs no place.
 func TestGateAfterHandshake(t *testing.T) {
 	t.Parallel()
-	ours, theirs := net.Pipe()
-	defer ours.Close()
-	defer theirs.Close()
-	gate := make(handshakeGate, 1)
-	gate <- struct{}{} // taken by another
-	c := &gatedConn{Conn: ours, gate: gate}
+	gate := newTestHandshakeGate()
+	gate.places <- struct{}{} // taken by another
+	c, peer := openGated(t, gate)
 	c.leaveAPIServerHandshakeGate(true)
-	go func() { _, _ = theirs.Write([]byte("x")) }()
-	if n, err := c.Read(make([]byte, 1)); n != 1 || err != nil || len(gate) != 1 {
-		t.Errorf("read %d, %v, %d places taken", n, err, len(gate))
+	go func() { _, _ = peer.Write([]byte("x")) }()
+	if n, err := c.Read(make([]byte, 1)); n != 1 || err != nil || len(gate.places) != 1 {
+		t.Errorf("read %d, %v, %d places taken", n, err, len(gate.places))
 	}
+}
+
+// TestClosedConnectionsLeaveTheGate: a flood of hellos waits in no greater number than its connections, and a connection that was closed for a new one
+// computes nothing.
+func TestClosedConnectionsLeaveTheGate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		gate := newTestHandshakeGate()
+		gate.places <- struct{}{} // taken by another
+		limits := serverLimits{connections: 5, connectionsPerAddress: 5, youngConnections: 5, strangerRequests: 1}
+		table := newAPIServerConnectionTable(limits, func() {})
+		var waiting, computed atomic.Int64
+		for range 100 {
+			ours, theirs := net.Pipe()
+			c := &gatedConn{limitedConn: table.addAPIServerConnection(ours, time.Now()), gate: gate}
+			waiting.Add(1)
+			go func() {
+				defer waiting.Add(-1)
+				if _, err := c.Read(make([]byte, 1)); err == nil {
+					computed.Add(1)
+				}
+				c.leaveAPIServerHandshakeGate(true)
+			}()
+			go func() { _, _ = theirs.Write([]byte("x")); theirs.Close() }()
+			synctest.Wait()
+		}
+		if n := waiting.Load(); n != 10 {
+			t.Errorf("%d handshakes wait, want as many as connections: 10", n)
+		}
+		<-gate.places
+		synctest.Wait()
+		if n := computed.Load(); n != 10 {
+			t.Errorf("%d handshakes computed, want those of the 10 open connections", n)
+		}
+	})
+}
+
+// TestHandshakesWaitForReads: while HPAs' reads have all processors, one handshake begins each maxHandshakePause; with a free one, all do.
+func TestHandshakesWaitForReads(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		gate := newTestHandshakeGate()
+		var began atomic.Int64
+		flood := func() {
+			for range 10 {
+				c, peer := openGated(t, gate)
+				go func() {
+					_, _ = c.Read(make([]byte, 1))
+					began.Add(1)
+					c.leaveAPIServerHandshakeGate(true)
+				}()
+				go func() { _, _ = peer.Write([]byte("x")) }()
+			}
+			synctest.Wait()
+		}
+		endFirst := gate.load.beginAPIServerComputation()
+		if flood(); began.Load() != 10 {
+			t.Errorf("%d of 10 handshakes began beside one read on two processors", began.Load())
+		}
+		endSecond := gate.load.beginAPIServerComputation()
+		if flood(); began.Load() != 10 {
+			t.Errorf("%d handshakes began while two reads have both processors, want none", began.Load()-10)
+		}
+		time.Sleep(3*maxHandshakePause + maxHandshakePause/2) //nolint:forbidigo // virtual time
+		if synctest.Wait(); began.Load() != 13 {
+			t.Errorf("%d handshakes began in three pauses, want 3", began.Load()-10)
+		}
+		endSecond()
+		if synctest.Wait(); began.Load() != 20 {
+			t.Errorf("%d of 10 handshakes began after a read has ended", began.Load()-10)
+		}
+		endFirst()
+	})
+}
+
+// TestLongReadsHoldNobodyUp: a read that takes longer than it can compute waits for something, and its processor is free.
+func TestLongReadsHoldNobodyUp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		load := newTestHandshakeGate().load
+		for range 2 {
+			defer load.beginAPIServerComputation()()
+		}
+		began := time.Now()
+		load.awaitFreeAPIServerProcessor(time.Hour, nil)
+		if waited := time.Since(began); waited != maxProcessorTime {
+			t.Errorf("waited %v, want %v", waited, maxProcessorTime)
+		}
+	})
 }

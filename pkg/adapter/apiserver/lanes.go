@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/cache"
+	"k8s.io/apiserver/pkg/authentication/serviceaccount"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/apiserver/pkg/endpoints/request"
@@ -37,18 +38,18 @@ type requestLanes struct {
 
 var _ utilflowcontrol.Interface = (*requestLanes)(nil)
 
-// requestLane is a number of places. Responses carry its name in the headers in which kube-apiserver names a priority level.
+// requestLane is a number of places, of which one caller may hold a part. Responses carry its name in the headers in which kube-apiserver names a priority level.
 type requestLane struct {
-	places chan struct{}
+	places *addressPlaces
 	reason string // of its rejections, as a label value
 	schema flowcontrol.FlowSchema
 	level  flowcontrol.PriorityLevelConfiguration
 }
 
-func newAPIServerRequestLane(name, reason string, places int) *requestLane {
+func newAPIServerRequestLane(name, reason string, places, perCaller int) *requestLane {
 	meta := metav1.ObjectMeta{Name: name, UID: types.UID(name)}
 	return &requestLane{
-		places: make(chan struct{}, places), reason: reason,
+		places: newAPIServerAddressPlaces(places, perCaller), reason: reason,
 		schema: flowcontrol.FlowSchema{ObjectMeta: meta}, level: flowcontrol.PriorityLevelConfiguration{ObjectMeta: meta},
 	}
 }
@@ -63,9 +64,9 @@ const (
 func newAPIServerRequestLanes(autoscalers []string, open pathMatcher, limits serverLimits, m *metrics) *requestLanes {
 	return &requestLanes{
 		autoscalers: autoscalers, open: open, metrics: m,
-		autoscaling: newAPIServerRequestLane("tachometer-autoscaling", reasonAutoscaling, limits.autoscaling),
-		readers:     newAPIServerRequestLane("tachometer-readers", reasonReaders, limits.readers),
-		strangers:   newAPIServerRequestLane("tachometer-strangers", reasonStrangers, limits.strangers),
+		autoscaling: newAPIServerRequestLane("tachometer-autoscaling", reasonAutoscaling, limits.autoscaling, limits.autoscaling),
+		readers:     newAPIServerRequestLane("tachometer-readers", reasonReaders, limits.readers, max(1, limits.readers/3)),
+		strangers:   newAPIServerRequestLane("tachometer-strangers", reasonStrangers, limits.strangers, max(1, limits.strangers/3)),
 		denied:      cache.NewLRUExpireCache(maxStrangers),
 	}
 }
@@ -81,13 +82,22 @@ func (l *requestLanes) Handle(_ context.Context, digest utilflowcontrol.RequestD
 		execute()
 		return
 	}
-	select {
-	case lane.places <- struct{}{}:
-		defer func() { <-lane.places }()
-		execute()
-	default:
+	caller := nameAPIServerLaneCaller(digest.User)
+	if !lane.places.takeAPIServerAddressPlace(caller) {
 		l.metrics.rejections.WithLabelValues(lane.reason).Inc()
+		return
 	}
+	defer lane.places.returnAPIServerAddressPlace(caller)
+	execute()
+}
+
+// nameAPIServerLaneCaller returns the user's name; for a ServiceAccount its namespace, lest a tenant have the places of as many callers as it makes
+// ServiceAccounts.
+func nameAPIServerLaneCaller(u user.Info) string {
+	if namespace, _, err := serviceaccount.SplitUsername(u.GetName()); err == nil {
+		return serviceaccount.MakeNamespaceGroupName(namespace)
+	}
+	return u.GetName()
 }
 
 func (l *requestLanes) selectAPIServerRequestLane(u user.Info) *requestLane {

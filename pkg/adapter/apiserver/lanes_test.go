@@ -2,6 +2,8 @@ package apiserver
 
 import (
 	"context"
+	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -88,5 +90,41 @@ func testLanes(t *testing.T) {
 	<-time.After(strangerTime + time.Nanosecond)
 	if lane := lanes.selectAPIServerRequestLane(denied); lane != lanes.readers {
 		t.Errorf("denied once, in %s for ever", lane.level.Name)
+	}
+}
+
+// TestCallersShareALane: a caller, and the ServiceAccounts of a namespace together, hold a third of the readers' places, and others have the rest.
+func TestCallersShareALane(t *testing.T) {
+	t.Parallel()
+	limits := defaultAPIServerLimits()
+	for name, flooder := range map[string]func(i int) string{
+		"a user":                             func(int) string { return "jane" },
+		"the ServiceAccounts of a namespace": func(i int) string { return fmt.Sprintf("system:serviceaccount:evil:reader-%d", i) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				lanes := newAPIServerRequestLanes(nil, func(string) bool { return false }, limits, newMetrics(nil))
+				end := make(chan struct{})
+				var served atomic.Int64
+				ask := func(name string) {
+					digest := utilflowcontrol.RequestDigest{User: &user.DefaultInfo{Name: name}, RequestInfo: &request.RequestInfo{Path: podsPath}}
+					lanes.Handle(t.Context(), digest, func(*flowcontrol.FlowSchema, *flowcontrol.PriorityLevelConfiguration, string) {}, nil, nil,
+						func() { served.Add(1); <-end })
+				}
+				for i := range 2 * limits.readers {
+					go ask(flooder(i))
+				}
+				synctest.Wait()
+				if n := served.Swap(0); n != int64(limits.readers/3) {
+					t.Errorf("%d requests of %s are served, want %d", n, name, limits.readers/3)
+				}
+				go ask("system:serviceaccount:monitoring:prometheus")
+				if synctest.Wait(); served.Load() != 1 {
+					t.Error("another caller has no place")
+				}
+				close(end)
+			})
+		})
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
+	"runtime"
 	"sync"
 	"time"
 
@@ -64,7 +65,7 @@ type connectionAcceptor struct {
 	table           *connectionTable
 	verifier        frontProxyVerifier
 	timeout         time.Duration // of a handshake
-	gate            handshakeGate
+	gate            *handshakeGate
 	metrics         *metrics
 	proxied, direct *connectionListener
 }
@@ -89,16 +90,23 @@ func (a *connectionAcceptor) acceptAPIServerConnections(ctx context.Context) {
 			continue
 		}
 		c := a.table.addAPIServerConnection(raw, time.Now())
-		handshakes.Go(func() { a.completeAPIServerHandshake(ctx, c) })
+		began := make(chan struct{})
+		handshakes.Go(func() { a.completeAPIServerHandshake(ctx, c, began) })
+		// A flood would fill the scheduler's queue with hundreds of its handshakes, in front of the next step of an HPA's read.
+		<-began
+		runtime.Gosched()
 	}
 }
 
-func (a *connectionAcceptor) completeAPIServerHandshake(ctx context.Context, c *limitedConn) {
-	ctx, cancel := context.WithTimeout(ctx, a.timeout)
-	defer cancel()
-	gated := &gatedConn{Conn: c, gate: a.gate}
+// completeAPIServerHandshake closes began when it is about to read.
+func (a *connectionAcceptor) completeAPIServerHandshake(ctx context.Context, c *limitedConn, began chan<- struct{}) {
+	end := func() { _ = c.Close() }
+	defer time.AfterFunc(a.timeout, end).Stop()
+	defer context.AfterFunc(ctx, end)()
+	gated := &gatedConn{limitedConn: c, gate: a.gate}
 	secured := tls.Server(gated, a.tls)
-	err := secured.HandshakeContext(ctx)
+	close(began)
+	err := secured.HandshakeContext(context.WithoutCancel(ctx)) // which starts no goroutine
 	gated.leaveAPIServerHandshakeGate(true)
 	if err != nil {
 		a.metrics.handshakeErrors.Inc()

@@ -1,10 +1,10 @@
-// Places that an address may hold a few of, and a place that several holders share.
+// Places that an address or a caller may hold a few of, and a place that several holders share.
 
 package apiserver
 
 import "sync"
 
-// addressPlaces are a number of places, of which one remote address may hold a few. It is safe for concurrent use.
+// addressPlaces are a number of places, of which one remote address, or one caller, may hold a few. It is safe for concurrent use.
 type addressPlaces struct {
 	total, perAddress int
 

@@ -20,12 +20,13 @@ import (
 // processorGate bounds the requests of readers and strangers that compute at the same time. Lanes bound requests in flight, but a hundred
 // requests that are ready to compute would each come before an HPA's read.
 //
-// A request gives its place back with the first byte of its response. A request of a metric, and one that is no GET, does so after
+// A request gives its place back with the first byte of its response. A request of a metric or of families, and one that is no GET, does so after
 // maxProcessorTime: it computes no longer than that, so it waits for a backend or a scrape. So does a read of the records of all replicas, which
 // waits for the others. Such reads have places of their own: each holds records of other replicas, and two replicas may wait for each other.
 type processorGate struct {
 	places, recordReads chan struct{}
 	lanes               *requestLanes
+	load                *processorLoad
 	responses           *responseBudget
 }
 
@@ -37,11 +38,11 @@ const (
 )
 
 // newAPIServerProcessorGate leaves at least half of the processors to HPAs' reads and scrapes.
-func newAPIServerProcessorGate(lanes *requestLanes, limits serverLimits) *processorGate {
+func newAPIServerProcessorGate(lanes *requestLanes, load *processorLoad, limits serverLimits) *processorGate {
 	aborted := lanes.metrics.rejections.WithLabelValues(reasonResponse)
 	places := max(1, runtime.GOMAXPROCS(0)/2)
 	return &processorGate{
-		places: make(chan struct{}, places), recordReads: make(chan struct{}, places), lanes: lanes,
+		places: make(chan struct{}, places), recordReads: make(chan struct{}, places), lanes: lanes, load: load,
 		responses: newAPIServerResponseBudget(limits.responseBytes, limits.responseBytesPerUser, aborted.Inc),
 	}
 }
@@ -50,7 +51,12 @@ func newAPIServerProcessorGate(lanes *requestLanes, limits serverLimits) *proces
 func (g *processorGate) gateAPIServerRequest(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		u, known := request.UserFrom(r.Context())
-		if !known || g.lanes.isAPIServerAutoscalingUser(u) || g.lanes.open(r.URL.Path) {
+		switch {
+		case !known || g.lanes.open(r.URL.Path):
+			next.ServeHTTP(w, r)
+			return
+		case g.lanes.isAPIServerAutoscalingUser(u):
+			defer g.load.beginAPIServerComputation()()
 			next.ServeHTTP(w, r)
 			return
 		}
@@ -73,7 +79,7 @@ func (g *processorGate) gateAPIServerRequest(next http.Handler) http.Handler {
 func (g *processorGate) enterAPIServerProcessorGate(r *http.Request) (release func(), entered bool) {
 	wait := time.NewTimer(maxProcessorWait)
 	defer wait.Stop()
-	needed, waits := []chan struct{}{g.places}, r.Method != http.MethodGet || isAPIServerMetricsPath(r.URL.Path)
+	needed, waits := []chan struct{}{g.places}, r.Method != http.MethodGet || isAPIServerMetricsPath(r.URL.Path) || isAPIServerFamilyList(r.URL.Path)
 	if isAPIServerRecordRead(r.URL) {
 		needed, waits = []chan struct{}{g.recordReads, g.places}, true
 	}
@@ -94,8 +100,11 @@ func (g *processorGate) enterAPIServerProcessorGate(r *http.Request) (release fu
 		release()
 		return nil, false
 	}
+	g.load.awaitFreeAPIServerProcessor(maxProcessorTime, r.Context().Done())
+	giveBack, end := releases[len(releases)-1], g.load.beginAPIServerComputation()
+	releases = append(releases, end)
 	if waits {
-		time.AfterFunc(maxProcessorTime, releases[len(releases)-1])
+		time.AfterFunc(maxProcessorTime, giveBack)
 	}
 	return release, true
 }
@@ -104,6 +113,11 @@ func (g *processorGate) enterAPIServerProcessorGate(r *http.Request) (release fu
 func isAPIServerRecordRead(u *url.URL) bool {
 	return strings.HasPrefix(u.Path, "/apis/"+explainapi.GroupVersion.Group+"/") && strings.Contains(u.Path, "/"+explainapi.HPAs+"/") &&
 		u.Query().Get(explainapi.ScopeParameter) != explainapi.ScopeReplica
+}
+
+// isAPIServerFamilyList reports whether a path is of the list of a namespace's families, which reads the pages of pods.
+func isAPIServerFamilyList(path string) bool {
+	return strings.HasPrefix(path, "/apis/"+explainapi.GroupVersion.Group+"/") && strings.HasSuffix(path, "/"+explainapi.Metrics)
 }
 
 // isAPIServerMetricsPath reports whether a path is of an API with requests that may wait for others.

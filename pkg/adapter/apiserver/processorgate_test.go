@@ -4,7 +4,9 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -32,17 +34,18 @@ func TestProcessorGate(t *testing.T) {
 		after      time.Duration
 		want       int // requests of 10 that are being served then
 	}{
-		"readers compute":               {"reader", gatedMetricPath, maxProcessorTime / 2, 1},
-		"readers wait for a scrape":     {"reader", gatedMetricPath, 4*maxProcessorTime + maxProcessorTime/2, 5},
-		"requests that never wait":      {"reader", gatedExplainPath, maxProcessorWait / 2, 1},
-		"reads of the HPA":              {hpaUser, gatedMetricPath, 0, 10},
-		"probes need no place":          {user.Anonymous, "/livez", 0, 10},
-		"strangers take no more places": {"stranger", "/metrics", maxProcessorWait / 2, 1},
+		"readers compute":                  {"reader", gatedMetricPath, maxProcessorTime / 2, 1},
+		"readers wait for a scrape":        {"reader", gatedMetricPath, 4*maxProcessorTime + maxProcessorTime/2, 5},
+		"requests that never wait":         {"reader", gatedExplainPath, maxProcessorWait / 2, 1},
+		"lists of families wait for pages": {"reader", strings.Replace(gatedExplainPath, "targets", "metrics", 1), 4*maxProcessorTime + maxProcessorTime/2, 5},
+		"reads of the HPA":                 {hpaUser, gatedMetricPath, 0, 10},
+		"probes need no place":             {user.Anonymous, "/livez", 0, 10},
+		"strangers take no more places":    {"stranger", "/metrics", maxProcessorWait / 2, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				gate := newAPIServerProcessorGate(newTestLanes(), defaultAPIServerLimits())
+				gate := newAPIServerProcessorGate(newTestLanes(), newAPIServerProcessorLoad(), defaultAPIServerLimits())
 				gate.places = make(chan struct{}, 1)
 				serving, end := make(chan struct{}, 10), make(chan struct{})
 				handler := gate.gateAPIServerRequest(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { serving <- struct{}{}; <-end }))
@@ -68,7 +71,7 @@ func TestProcessorGate(t *testing.T) {
 func TestProcessorGateSheds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		gate := newAPIServerProcessorGate(newTestLanes(), defaultAPIServerLimits())
+		gate := newAPIServerProcessorGate(newTestLanes(), newAPIServerProcessorLoad(), defaultAPIServerLimits())
 		gate.places = make(chan struct{}) // all are taken
 		w, began := httptest.NewRecorder(), time.Now()
 		r := httptest.NewRequestWithContext(request.WithUser(t.Context(), &user.DefaultInfo{Name: "reader"}), http.MethodGet, gatedMetricPath, http.NoBody)
@@ -83,7 +86,7 @@ func TestProcessorGateSheds(t *testing.T) {
 func TestResponsesShowTheirSize(t *testing.T) {
 	t.Parallel()
 	for path, want := range map[string]string{gatedExplainPath: "", gatedMetricPath: "", "/metrics": "gzip"} {
-		gate := newAPIServerProcessorGate(newTestLanes(), defaultAPIServerLimits())
+		gate := newAPIServerProcessorGate(newTestLanes(), newAPIServerProcessorLoad(), defaultAPIServerLimits())
 		r := httptest.NewRequestWithContext(request.WithUser(t.Context(), &user.DefaultInfo{Name: "reader"}), http.MethodGet, path, http.NoBody)
 		r.Header.Set("Accept-Encoding", "gzip")
 		gate.gateAPIServerRequest(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -97,7 +100,7 @@ func TestResponsesShowTheirSize(t *testing.T) {
 // TestProcessorGateEnds: a request that ends before it has a place takes none.
 func TestProcessorGateEnds(t *testing.T) {
 	t.Parallel()
-	gate := newAPIServerProcessorGate(newTestLanes(), defaultAPIServerLimits())
+	gate := newAPIServerProcessorGate(newTestLanes(), newAPIServerProcessorLoad(), defaultAPIServerLimits())
 	gate.places = make(chan struct{}) // no place at all
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -120,7 +123,7 @@ func TestReplicasReadEachOther(t *testing.T) {
 		}
 		const pause = 3 * maxProcessorTime
 		for i := range replicas {
-			gate := newAPIServerProcessorGate(newTestLanes(), defaultAPIServerLimits())
+			gate := newAPIServerProcessorGate(newTestLanes(), newAPIServerProcessorLoad(), defaultAPIServerLimits())
 			gate.places, gate.recordReads = make(chan struct{}, 1), make(chan struct{}, 1)
 			replicas[i] = gate.gateAPIServerRequest(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 				if r.URL.Path == path && r.URL.RawQuery == "" {
@@ -152,5 +155,39 @@ func TestReplicasReadEachOther(t *testing.T) {
 				t.Errorf("status %d", code)
 			}
 		}
+	})
+}
+
+// TestReadersWaitForHPAs: no reader begins to compute while HPAs' reads have all processors, and one does in each maxProcessorTime all the same.
+func TestReadersWaitForHPAs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		gate := newAPIServerProcessorGate(newTestLanes(), &processorLoad{processors: 2, freed: make(chan struct{})}, defaultAPIServerLimits())
+		gate.places = make(chan struct{}, 1)
+		var served atomic.Int64
+		end := make(chan struct{})
+		handler := gate.gateAPIServerRequest(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			if u, _ := request.UserFrom(r.Context()); u.GetName() == hpaUser {
+				<-end
+				return
+			}
+			served.Add(1)
+		}))
+		const pause = maxProcessorTime / 2
+		for want := range int64(3) {
+			go serveGated(t.Context(), handler, hpaUser, gatedMetricPath)
+			go serveGated(t.Context(), handler, hpaUser, gatedMetricPath)
+			synctest.Wait()
+			go serveGated(t.Context(), handler, "reader", gatedMetricPath)
+			time.Sleep(pause) //nolint:forbidigo // virtual time
+			if synctest.Wait(); served.Load() != want {
+				t.Errorf("%d readers are served beside two reads of HPAs, want %d", served.Load(), want)
+			}
+			time.Sleep(pause) //nolint:forbidigo // virtual time
+			if synctest.Wait(); served.Load() != want+1 {
+				t.Errorf("%d readers are served after %v, want %d", served.Load(), maxProcessorTime, want+1)
+			}
+		}
+		close(end)
 	})
 }

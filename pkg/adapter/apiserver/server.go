@@ -58,12 +58,13 @@ type Group struct {
 type Server struct {
 	opts    *Options
 	deps    Dependencies
+	load    *processorLoad
 	metrics *metrics
 }
 
 // New returns a Server that listens from Run on and owns opts.
 func New(opts *Options, deps Dependencies) *Server {
-	return &Server{opts: opts, deps: deps, metrics: newMetrics(deps.Registerer)}
+	return &Server{opts: opts, deps: deps, load: newAPIServerProcessorLoad(), metrics: newMetrics(deps.Registerer)}
 }
 
 // Listen opens the port, unless the options have a listener, and returns the address. Run calls it too; a test calls it
@@ -104,7 +105,7 @@ func (s *Server) buildAPIServerWithRetry(ctx context.Context) (*genericapiserver
 	for {
 		config, err := s.buildAPIServerConfig() //nolint:contextcheck // the paths' authorizer takes the request's own context
 		if err == nil {
-			secure := replaceAPIServerListener(config, s.opts.limits, s.metrics)
+			secure := replaceAPIServerListener(config, s.opts.limits, s.load, s.metrics)
 			server, err := s.buildAPIServer(config)
 			return server, secure, err
 		}
@@ -162,7 +163,7 @@ func (s *Server) buildAPIServerHandlerChain(config *genericapiserver.Config) err
 	config.Authentication.Authenticator = proven.observeAPIServerCredentials(config.Authentication.Authenticator)
 	verifier := newAPIServerFrontProxyVerifier(config.Authentication.RequestHeaderConfig)
 	explainer := newAPIServerHealthExplainer(s.deps.Health, authorizers.details, authorizers.wide)
-	gate := newAPIServerProcessorGate(lanes, s.opts.limits)
+	gate := newAPIServerProcessorGate(lanes, s.load, s.opts.limits)
 	config.BuildHandlerChainFunc = func(api http.Handler, c *genericapiserver.Config) http.Handler {
 		api = s.answerByOtherAPIServerReplica(rejectBadAPIServerMetricSelector(withPlainAPIServerDiscovery(api), s.metrics))
 		chain := genericapiserver.DefaultBuildHandlerChain(explainer.explainAPIServerHealthResponse(gate.gateAPIServerRequest(api)), c)

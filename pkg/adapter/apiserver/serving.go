@@ -58,6 +58,7 @@ type secureServer struct {
 	lifecycle *lifecycleListener
 	verifier  frontProxyVerifier
 	limits    serverLimits
+	load      *processorLoad
 	metrics   *metrics
 	// requestTimeout bounds a request. The write of its response may take drainTimeout longer, so that a client that does
 	// not read holds no place for ever.
@@ -69,12 +70,12 @@ const drainTimeout = 10 * time.Second
 
 // replaceAPIServerListener takes the port out of config and leaves a lifecycleListener there. It must run after the options of
 // authentication, which add the client authorities.
-func replaceAPIServerListener(config *genericapiserver.Config, limits serverLimits, m *metrics) *secureServer {
+func replaceAPIServerListener(config *genericapiserver.Config, limits serverLimits, load *processorLoad, m *metrics) *secureServer {
 	s := &secureServer{
 		info:      config.SecureServing,
 		lifecycle: newAPIServerLifecycleListener(config.SecureServing.Listener.Addr()),
 		verifier:  newAPIServerFrontProxyVerifier(config.Authentication.RequestHeaderConfig),
-		limits:    limits, metrics: m, requestTimeout: config.RequestTimeout,
+		limits:    limits, load: load, metrics: m, requestTimeout: config.RequestTimeout,
 	}
 	// Certificates stay with s: two controllers for them would do everything twice.
 	config.SecureServing = &genericapiserver.SecureServingInfo{Listener: s.lifecycle, DisableHTTP2: true}
@@ -94,7 +95,7 @@ func (s *secureServer) Run(ctx context.Context, handler http.Handler) error {
 	s.metrics.observeAPIServerConnections(table.countAPIServerConnections)
 	acceptor := &connectionAcceptor{
 		listener: s.info.Listener, tls: s.startAPIServerCertificates(ctx), table: table, verifier: s.verifier,
-		timeout: s.limits.handshake, gate: newAPIServerHandshakeGate(), metrics: s.metrics,
+		timeout: s.limits.handshake, gate: newAPIServerHandshakeGate(s.load), metrics: s.metrics,
 		proxied: newAPIServerConnectionListener(s.lifecycle.address), direct: newAPIServerConnectionListener(s.lifecycle.address),
 	}
 	proxied, direct := s.newAPIServerFrontProxyServer(handler), s.newAPIServerDirectServer(handler)

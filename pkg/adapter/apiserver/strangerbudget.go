@@ -93,7 +93,7 @@ func withAPIServerConnection(ctx context.Context, c net.Conn) context.Context {
 	}
 	if secured, ok := c.(*tls.Conn); ok {
 		if gated, ok := secured.NetConn().(*gatedConn); ok {
-			return context.WithValue(ctx, connectionKey{}, gated.Conn)
+			return context.WithValue(ctx, connectionKey{}, gated.limitedConn)
 		}
 	}
 	return ctx

@@ -26,23 +26,8 @@ func NewTransport(b config.Backend) (http.RoundTripper, error) {
 }
 
 func newRemoteTransport(c *promconfig.HTTPClientConfig) (http.RoundTripper, error) {
-	secured, err := promconfig.NewTLSConfig(&c.TLSConfig)
-	if err != nil {
-		return nil, err
-	}
-	var files promconfig.TLSRoundTripperSettings
-	files.CA, err = newRemoteSecret(promconfig.Secret(c.TLSConfig.CA), c.TLSConfig.CAFile, c.TLSConfig.CARef)
-	if err != nil {
-		return nil, err
-	}
-	if files.Cert, err = newRemoteSecret(promconfig.Secret(c.TLSConfig.Cert), c.TLSConfig.CertFile, c.TLSConfig.CertRef); err != nil {
-		return nil, err
-	}
-	if files.Key, err = newRemoteSecret(c.TLSConfig.Key, c.TLSConfig.KeyFile, c.TLSConfig.KeyRef); err != nil {
-		return nil, err
-	}
-	return promconfig.NewTLSRoundTripper(secured, files, func(secured *tls.Config) (http.RoundTripper, error) {
-		next, err := addRemoteCredentials(c, newRemoteBaseTransport(c, secured))
+	return newRemoteTLSTransport(&c.TLSConfig, func(secured *tls.Config) (http.RoundTripper, error) {
+		next, err := addRemoteCredentials(c, newRemoteBaseTransport(&c.ProxyConfig, secured, c.EnableHTTP2))
 		if err != nil {
 			return nil, err
 		}
@@ -53,11 +38,31 @@ func newRemoteTransport(c *promconfig.HTTPClientConfig) (http.RoundTripper, erro
 	})
 }
 
+// newRemoteTLSTransport returns a transport that build makes, again whenever a file of c changes.
+func newRemoteTLSTransport(c *promconfig.TLSConfig, build func(*tls.Config) (http.RoundTripper, error)) (http.RoundTripper, error) {
+	secured, err := promconfig.NewTLSConfig(c)
+	if err != nil {
+		return nil, err
+	}
+	var files promconfig.TLSRoundTripperSettings
+	files.CA, err = newRemoteSecret(promconfig.Secret(c.CA), c.CAFile, c.CARef)
+	if err != nil {
+		return nil, err
+	}
+	if files.Cert, err = newRemoteSecret(promconfig.Secret(c.Cert), c.CertFile, c.CertRef); err != nil {
+		return nil, err
+	}
+	if files.Key, err = newRemoteSecret(c.Key, c.KeyFile, c.KeyRef); err != nil {
+		return nil, err
+	}
+	return promconfig.NewTLSRoundTripper(secured, files, build)
+}
+
 // newRemoteBaseTransport returns a transport as Prometheus's, with the bound.
-func newRemoteBaseTransport(c *promconfig.HTTPClientConfig, secured *tls.Config) *http.Transport {
+func newRemoteBaseTransport(c *promconfig.ProxyConfig, secured *tls.Config, http2 bool) *http.Transport {
 	protocols := &http.Protocols{}
 	protocols.SetHTTP1(true)
-	protocols.SetHTTP2(c.EnableHTTP2)
+	protocols.SetHTTP2(http2)
 	return &http.Transport{
 		Proxy:                  c.Proxy(),
 		ProxyConnectHeader:     c.GetProxyConnectHeader(),
@@ -93,18 +98,14 @@ func addRemoteCredentials(c *promconfig.HTTPClientConfig, next http.RoundTripper
 		next = promconfig.NewBasicAuthRoundTripper(username, password, next)
 	}
 	if a := c.OAuth2; a != nil {
-		secret, err := newRemoteOAuthSecret(a)
-		if err != nil {
-			return nil, err
-		}
-		next = promconfig.NewOAuth2RoundTripper(secret, a, next)
+		return newRemoteTokenRoundTripper(a, next)
 	}
 	return next, nil
 }
 
 // newRemoteOAuthSecret returns what proves a client to its token server: a key for the grant by a signed assertion, else a secret.
 func newRemoteOAuthSecret(a *promconfig.OAuth2) (promconfig.SecretReader, error) {
-	if a.GrantType == "urn:ietf:params:oauth:grant-type:jwt-bearer" {
+	if a.GrantType == signedAssertion {
 		return newRemoteSecret(a.ClientCertificateKey, a.ClientCertificateKeyFile, a.ClientCertificateKeyRef)
 	}
 	return newRemoteSecret(a.ClientSecret, a.ClientSecretFile, a.ClientSecretRef)

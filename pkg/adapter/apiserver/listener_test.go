@@ -1,0 +1,64 @@
+package apiserver
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// floodListener has a new connection at each Accept until its count is reached, and counts the accepted ones whose handshake has not begun.
+type floodListener struct {
+	left          int
+	waiting, most atomic.Int64
+	end           func()
+}
+
+// floodedConn is a connection whose client has left.
+type floodedConn struct {
+	net.Conn
+	listener *floodListener
+}
+
+func (c floodedConn) RemoteAddr() net.Addr {
+	return &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 1000}
+}
+func (c floodedConn) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
+func (c floodedConn) Close() error              { return nil }
+func (c floodedConn) Read([]byte) (int, error) {
+	c.listener.waiting.Add(-1)
+	return 0, io.EOF
+}
+
+func (l *floodListener) Addr() net.Addr { return nil }
+func (l *floodListener) Close() error   { return nil }
+func (l *floodListener) Accept() (net.Conn, error) {
+	if l.left--; l.left < 0 {
+		l.end()
+		return nil, net.ErrClosed
+	}
+	l.most.Store(max(l.most.Load(), l.waiting.Add(1)))
+	return floodedConn{listener: l}, nil
+}
+
+// TestAcceptedConnectionsTakeTurns: a flood of connections fills the scheduler's queue with few of its handshakes, so the next step of an HPA's read
+// waits for few.
+func TestAcceptedConnectionsTakeTurns(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	listener := &floodListener{left: 5000, end: cancel}
+	acceptor := &connectionAcceptor{
+		listener: listener, tls: &tls.Config{MinVersion: tls.VersionTLS12}, table: newAPIServerConnectionTable(defaultAPIServerLimits(), func() {}),
+		timeout: time.Hour, gate: newTestHandshakeGate(), metrics: newMetrics(prometheus.NewRegistry()),
+	}
+	acceptor.acceptAPIServerConnections(ctx)
+	if most := listener.most.Load(); most > 10 {
+		t.Errorf("%d of 5000 accepted connections waited for their turn at once, want few", most)
+	}
+}
