@@ -36,7 +36,7 @@ RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache
 FROM scratch AS sample
 ARG VERSION=dev
 LABEL org.opencontainers.image.title="sample" \
-      org.opencontainers.image.description="A sample Go service that keeps the contract of an autoscaled service" \
+      org.opencontainers.image.description="A sample Go service for a HorizontalPodAutoscaler" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.source="https://github.com/tachometer-metrics/tachometer" \
       org.opencontainers.image.licenses="Apache-2.0"
@@ -62,7 +62,7 @@ ENTRYPOINT ["/tachometer-adapter"]
 FROM scratch AS tachometer-scaler
 ARG VERSION=dev
 LABEL org.opencontainers.image.title="tachometer-scaler" \
-      org.opencontainers.image.description="Schedules, events and verified rollouts beside the HorizontalPodAutoscaler" \
+      org.opencontainers.image.description="Raises workloads ahead of the load, by schedule, event or command, beside the HorizontalPodAutoscaler" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.source="https://github.com/tachometer-metrics/tachometer" \
       org.opencontainers.image.licenses="Apache-2.0"

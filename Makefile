@@ -15,12 +15,12 @@ SEQUENTIAL := TestPrometheusScripts|TestDirectIsTheEngine
 .PHONY: help build check fmt lint unit verify update test e2e cluster-test charts kubernetes truth bench bench-cluster demo demo-sale demo-down images release deps clean chaos fuzz hpa attack walks vuln browser update-screenshots attack-short alwaysup soak soak-scaler soak-scaler-node surge fast-start alerts
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build the programs into bin/
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
-check: fmt lint unit ## the minute before a commit: format, lint, unit tests; installs nothing
+check: fmt lint unit ## before a commit: format, lint, unit tests; installs nothing
 
 fmt: ## fail where a file is not gofmt-ed
 	@unformatted=$$(gofmt -l cmd pkg test); [ -z "$$unformatted" ] || { echo "not gofmt-ed, run gofmt -w:" $$unformatted >&2; exit 1; }
@@ -35,7 +35,7 @@ lint: ## golangci-lint, pinned in test/tools/go.mod
 	cd test/release && $(GOLANGCI) run --config ../../.golangci.yml ./...
 	cd test/dashboard && $(GOLANGCI) run --config ../../.golangci.yml ./...
 
-unit: ## tests that need nothing but Go, with the race detector wherever goroutines meet
+unit: ## unit tests, with the race detector where goroutines meet; need nothing but Go
 	go test -race -timeout 30m -skip '$(SEQUENTIAL)' $(filter-out $(MODULE)/pkg/adapter/window,$(shell go list ./...))
 	go test -timeout 30m -run '$(SEQUENTIAL)' ./pkg/adapter/query
 	go test -timeout 30m ./pkg/adapter/window
@@ -80,7 +80,7 @@ kubernetes: ## compile Kubernetes for the local clusters: minutes once, then fro
 
 SCENARIOS ?= 10000
 SEED ?= 1
-truth: ## the laboratory of truth: generated scenarios in virtual time, every answer judged, and the table of promises (SCENARIOS=, SEED=)
+truth: ## generated scenarios in virtual time: judges every answer, and writes the table of promises (SCENARIOS=, SEED=)
 	@mkdir -p out && rm -f out/truth.md
 	@go -C test test ./truth -count 1 -timeout 60m -truth.scenarios $(SCENARIOS) -truth.seed $(SEED) -truth.table "$(CURDIR)/out/truth.md"; \
 		status=$$?; cat out/truth.md; exit $$status
@@ -90,15 +90,15 @@ chaos: kubernetes ## random faults on a real Kubernetes for half an hour, every 
 	@mkdir -p out
 	go -C test test ./e2e -count 1 -timeout 3h -v -run TestChaos -chaos.duration $(CHAOS) -chaos.seed $(SEED) -chaos.table "$(CURDIR)/out/chaos.md"
 
-alwaysup: kubernetes ## what an HPA's reads feel of a rolling update, a drain, signals, an OOM kill, a lost network, and the table
+alwaysup: kubernetes ## an HPA's reads during a rolling update, a drain, signals, an OOM kill and a lost network, as a table
 	@mkdir -p out
 	go -C test test ./e2e -count 1 -timeout 40m -v -run TestAlwaysUp -alwaysup -alwaysup.table "$(CURDIR)/out/alwaysup.md"
 
-alerts: kubernetes ## every shipped alert fired for real: what it watches is broken on a node, and mended
+alerts: kubernetes ## makes every shipped alert fire on a real node, and end again
 	go -C test test ./e2e -count 1 -timeout 40m -v -run TestAlerts -alerts
 
 DURATION ?= 30m
-soak: ## the adapter for half an hour at ten times the reads of 1,000 autoscalers, with churn; what grows, and an overload (DURATION=)
+soak: ## the adapter for half an hour at ten times the reads of 1,000 autoscalers, with churn and an overload; fails if something grows (DURATION=)
 	@mkdir -p out
 	go -C test test ./soak -count 1 -timeout 24h -v -run TestSoak -soak.duration $(DURATION) -soak.table "$(CURDIR)/out/soak.md"
 
@@ -110,7 +110,7 @@ hpa: ## pkg/hpa beside the HPA controllers of Kubernetes 1.36 and 1.37: every ra
 attack: ## the adapter attacked as a tenant, a reader, a stranger, each attack with its bound; as root in a memory cgroup of the shipped limit
 	go -C test test ./attack -count 1 -timeout 20m -v
 
-attack-short: ## a share of `make attack` that judges memory and rejections, and no time
+attack-short: ## a part of `make attack`, judged by memory and rejections, not by time
 	go -C test test ./attack -short -parallel 16 -count 1 -timeout 20m
 
 STEPS ?= 10

@@ -139,7 +139,9 @@ func listedMetrics() explainapi.MetricList {
 func TestListedMetrics(t *testing.T) {
 	t.Parallel()
 	shop := newShop(t)
-	shop.answers["/apis/custom.metrics.k8s.io/v1beta2"] = metav1.APIResourceList{GroupVersion: "custom.metrics.k8s.io/v1beta2"}
+	shop.answers["/apis/custom.metrics.k8s.io/v1beta2"] = metav1.APIResourceList{
+		GroupVersion: "custom.metrics.k8s.io/v1beta2", APIResources: []metav1.APIResource{{Name: "pods/request_per_second"}},
+	}
 	delete(shop.answers, "/api/v1/namespaces/shop/pods/web-1:8080/proxy/metrics")
 	for name, tc := range map[string]struct {
 		args  []string
@@ -155,7 +157,11 @@ func TestListedMetrics(t *testing.T) {
 			"<none>                <none>    0         autoscaler   orders", "could not read the page of pod db for Pod/db: connection refused",
 			"3 workloads more not read: name one, as deployment/NAME",
 		}},
-		"an autoscaler":      {[]string{"metrics", "deploy/web", "-n", "shop", "-o", "yaml"}, []string{"name: request_per_second"}},
+		"an autoscaler": {[]string{"metrics", "deploy/web", "-n", "shop", "-o", "yaml"}, []string{"name: request_per_second"}},
+		"names of a namespace": {[]string{"metrics", "-n", "shop", "-o", "name"}, []string{
+			"pods/request_per_second.custom.metrics.k8s.io\nmetric.explain.tachometer.dev/http_requests_total\nmetric.explain.tachometer.dev/orders\n",
+		}},
+		"names of a pod":     {[]string{"metrics", "web-1", "-n", "shop", "-o", "name"}, []string{"metric.explain.tachometer.dev/http_requests_total\n"}},
 		"a workload in JSON": {[]string{"metrics", "deploy/web", "-n", "shop", "-o", "json"}, []string{`"help": "Requests \u001b[2Jserved."`}},
 	} {
 		code, out, errs := shop.run(tc.args...)

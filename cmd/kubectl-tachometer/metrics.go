@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -44,13 +45,13 @@ func newPluginMetricsCommand(p *pluginProgram) *cobra.Command {
 		Args: cobra.MaximumNArgs(1), ValidArgsFunction: p.completePluginMetricSubjects,
 		RunE: func(cmd *cobra.Command, args []string) error { return p.runPluginMetrics(cmd.Context(), args, metric) },
 	}
-	bindPluginOutputFlags(p, cmd, "wide", "json", "yaml")
+	bindPluginOutputFlags(p, cmd, "wide", "json", "yaml", "name")
 	cmd.Flags().StringVar(&metric, "metric", "", "the `metric` of the autoscaler that -o yaml prints")
 	return cmd
 }
 
 func (p *pluginProgram) runPluginMetrics(ctx context.Context, args []string, metric string) error {
-	if err := p.checkPluginOutput("wide", "json", "yaml"); err != nil {
+	if err := p.checkPluginOutput("wide", "json", "yaml", "name"); err != nil {
 		return err
 	}
 	c, err := p.connectPluginCluster()
@@ -68,8 +69,14 @@ func (p *pluginProgram) runPluginMetrics(ctx context.Context, args []string, met
 	if err != nil {
 		return err
 	}
-	if p.output == "yaml" {
+	switch p.output {
+	case "yaml":
 		return p.printPluginSuggestion(report, workload, metric)
+	case "name":
+		for i := range report.Families {
+			p.printPluginFamilyName(report.Families[i].Name)
+		}
+		return nil
 	}
 	if printed, err := p.printPluginObject("FamilyList", report); printed || err != nil {
 		return err
@@ -185,14 +192,14 @@ func describePluginUnread(objects *inventory.Inventory, resource string) error {
 func (p *pluginProgram) printPluginNamedMetrics(ctx context.Context, c *pluginConnection) error {
 	metrics, failed := []namedMetric{}, 0
 	paths := []string{"/apis/" + reading.CustomGroup + "/" + reading.CustomVersion, "/apis/" + reading.ExternalGroup + "/v1beta1"}
-	for _, path := range paths {
-		data, err := c.reader.Read(ctx, path)
+	for _, root := range paths {
+		data, err := c.reader.Read(ctx, root)
 		var list metav1.APIResourceList
 		if err == nil {
 			err = json.Unmarshal(data, &list)
 		}
 		if err != nil {
-			fmt.Fprintf(p.errs, "could not read %s: %s\n", path, plaintext.Clean(err.Error()))
+			fmt.Fprintf(p.errs, "could not read %s: %s\n", root, plaintext.Clean(err.Error()))
 			failed++
 			continue
 		}
@@ -208,6 +215,10 @@ func (p *pluginProgram) printPluginNamedMetrics(ctx context.Context, c *pluginCo
 		return errFound // standard error has the reasons
 	}
 	list := p.listPluginExposedMetrics(ctx, c)
+	if p.output == "name" {
+		p.printPluginMetricNames(metrics, list)
+		return nil
+	}
 	object := map[string]any{"items": metrics}
 	if list != nil {
 		object["families"], object["pages"] = list.Items, list.Pages
@@ -224,6 +235,24 @@ func (p *pluginProgram) printPluginNamedMetrics(ctx context.Context, c *pluginCo
 	}
 	fmt.Fprintln(p.out)
 	return families.PrintListed(p.out, list, p.newPluginTableOptions())
+}
+
+// printPluginMetricNames prints metrics as kubectl api-resources -o name does, and families as kubectl get -o name.
+func (p *pluginProgram) printPluginMetricNames(metrics []namedMetric, list *explainapi.MetricList) {
+	for _, m := range metrics {
+		group, _, _ := strings.Cut(m.API, "/")
+		fmt.Fprintln(p.out, plaintext.Clean(path.Join(m.Of, m.Metric)+"."+group))
+	}
+	if list == nil {
+		return
+	}
+	for i := range list.Items {
+		p.printPluginFamilyName(list.Items[i].Name)
+	}
+}
+
+func (p *pluginProgram) printPluginFamilyName(name string) {
+	fmt.Fprintln(p.out, "metric."+explainapi.GroupVersion.Group+"/"+plaintext.Clean(name))
 }
 
 // listPluginExposedMetrics returns the families of the namespace's pods; nil for all namespaces, and where the adapter does not list them,

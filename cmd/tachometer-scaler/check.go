@@ -14,6 +14,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/plaintext"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/command"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/preflight"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/watch"
+	"github.com/tachometer-metrics/tachometer/pkg/scaler/webhook"
 )
 
 // checkCommand holds the flags of tachometer-scaler check.
@@ -28,8 +30,8 @@ func newScalerCheckCommand(g *globalFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "check --config FILE", Short: "check the cluster and the receivers against the needs of a configuration",
 		Long: `Check asks the API server whether the custom resource of holds is installed, each kind and each workload exists, the autoscalers allow the
-numbers, each right is granted, and each patch of a gate would be accepted. It connects to every notifier and to Kafka. It changes nothing in
-the cluster.
+numbers, each right is granted, and each patch of a gate would be accepted. It reads the numbers that gates are watched by (after), and connects to every notifier and to
+Kafka. It changes nothing in the cluster.
 
 Check has the rights of its user. To check the controller, run it in the controller's pod, or with --as as its service account:
 
@@ -69,6 +71,7 @@ func (c *checkCommand) runScalerCheckCommand(ctx context.Context) error {
 	}
 	all := preflight.Run(ctx, preflight.Options{
 		Config: cfg, Client: conn.Client, Dynamic: conn.Dynamic, Mapper: conn.Mapper, Planner: conn.NewEngine(conn.Holds),
+		Watcher:        &watch.Reader{Client: conn.Client.CoreV1().RESTClient(), HTTP: webhook.NewClient(nil)},
 		LeaseNamespace: c.leaseNamespace, LeaseName: c.leaseName, Send: c.send, Now: time.Now(),
 	})
 	if format == "json" || format == "yaml" {

@@ -85,7 +85,7 @@ type Explanation struct {
 	metav1.ObjectMeta `json:"metadata"`
 	Source            Source                                    `json:"source"`
 	Spec              autoscalingv2.HorizontalPodAutoscalerSpec `json:"spec"`
-	// Status is the newest status that the replica watched; nil before the first.
+	// Status is the newest status that a replica watched, in a list the answering one; nil before the first.
 	Status *Status `json:"status,omitempty"`
 	// Latest is the newest recorded decision; nil before the first, and in a list.
 	Latest *Decision `json:"latest,omitempty"`
@@ -144,8 +144,10 @@ type DecisionLog struct {
 
 // SpecVersion is a spec of the autoscaler and the time when the replica first saw it.
 type SpecVersion struct {
-	From time.Time                                 `json:"from"`
-	Spec autoscalingv2.HorizontalPodAutoscalerSpec `json:"spec"`
+	From time.Time `json:"from"`
+	// ResourceVersion is the autoscaler's when the replica first saw the spec; empty if it is no number.
+	ResourceVersion string                                    `json:"resourceVersion,omitempty"`
+	Spec            autoscalingv2.HorizontalPodAutoscalerSpec `json:"spec"`
 }
 
 // Decision is one look of the HPA controller: the metrics that it read, and the status that it wrote.
@@ -215,6 +217,9 @@ type Pod struct {
 
 // Status is the part of an autoscaler's status that its controller decides.
 type Status struct {
+	// ResourceVersion is the autoscaler's when the replica first saw the status; empty if it is no number. Replicas may see one status at
+	// different versions, and a higher version is never of an earlier status.
+	ResourceVersion string      `json:"resourceVersion,omitempty"`
 	CurrentReplicas int32       `json:"currentReplicas"`
 	DesiredReplicas int32       `json:"desiredReplicas"`
 	LastScaleTime   time.Time   `json:"lastScaleTime,omitzero"`

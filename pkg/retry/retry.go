@@ -46,38 +46,81 @@ func Sleep(ctx context.Context, d time.Duration) bool {
 // maxThrottled bounds the keys of a Throttle.
 const maxThrottled = 1024
 
-// Throttle lets one log line of each key pass in Interval. It may be used concurrently.
+// Throttle lets a few log lines of each key pass in an interval, and counts the others. It may be used concurrently.
 type Throttle struct {
 	Interval time.Duration
+	Lines    int // of a key in Interval; 0: one
 
 	mu     sync.Mutex // guards passed
-	passed map[string]time.Time
+	passed map[string]*throttledLines
 }
 
-// Allow reports whether a line of the key may be written at now, and counts it as written if so. Where too many different keys came
-// within Interval, the lines of further ones pass unthrottled.
+// throttledLines are the lines of a key since the first that passed.
+type throttledLines struct {
+	since               time.Time
+	written, suppressed int
+}
+
+// Allow reports whether a line of the key may be written at now, and counts it as written if so.
 func (t *Throttle) Allow(key string, now time.Time) bool {
+	_, ok := t.AllowLine(key, now)
+	return ok
+}
+
+// AllowLine is Allow, and returns with a line that passes how many of its key were suppressed since the last that passed. Where too many different
+// keys came within Interval, the lines of further ones pass unthrottled.
+func (t *Throttle) AllowLine(key string, now time.Time) (suppressed int, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if last, ok := t.passed[key]; ok && now.Sub(last) < t.Interval {
-		return false
+	l := t.passed[key]
+	if l == nil {
+		if l = t.addThrottledRetryKey(key, now); l == nil {
+			return 0, true
+		}
 	}
+	if now.Sub(l.since) >= t.Interval {
+		l.since, l.written = now, 0
+	}
+	if l.written >= max(t.Lines, 1) {
+		l.suppressed++
+		return 0, false
+	}
+	suppressed, l.suppressed = l.suppressed, 0
+	l.written++
+	return suppressed, true
+}
+
+// TakeSuppressed returns the number of suppressed lines of all keys that no line has told yet, and counts them as told.
+func (t *Throttle) TakeSuppressed() (suppressed int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, l := range t.passed {
+		suppressed += l.suppressed
+		l.suppressed = 0
+	}
+	return suppressed
+}
+
+// addThrottledRetryKey adds a key. It returns nil if there is no room. The caller holds the lock.
+func (t *Throttle) addThrottledRetryKey(key string, now time.Time) *throttledLines {
 	if len(t.passed) >= maxThrottled {
 		t.forgetThrottledRetryLines(now.Add(-t.Interval))
 	}
+	if len(t.passed) >= maxThrottled {
+		return nil
+	}
 	if t.passed == nil {
-		t.passed = map[string]time.Time{}
+		t.passed = map[string]*throttledLines{}
 	}
-	if len(t.passed) < maxThrottled {
-		t.passed[key] = now
-	}
-	return true
+	l := &throttledLines{since: now}
+	t.passed[key] = l
+	return l
 }
 
 // forgetThrottledRetryLines drops the keys that may be logged again. The caller holds the lock.
 func (t *Throttle) forgetThrottledRetryLines(limit time.Time) {
-	for key, last := range t.passed {
-		if !last.After(limit) {
+	for key, l := range t.passed {
+		if !l.since.After(limit) {
 			delete(t.passed, key)
 		}
 	}

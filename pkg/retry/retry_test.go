@@ -77,6 +77,29 @@ func TestThrottle(t *testing.T) {
 	}
 }
 
+// TestThrottleCounts: a few lines of a key pass in each interval, and the next one that passes has the number of the suppressed.
+func TestThrottleCounts(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1000, 0)
+	th := Throttle{Interval: time.Minute, Lines: 2}
+	for _, s := range []struct {
+		key        string
+		after      time.Duration
+		suppressed int
+		want       bool
+	}{
+		{"a", 0, 0, true}, {"a", 30 * time.Second, 0, true}, {"a", 59 * time.Second, 0, false}, {"b", 59 * time.Second, 0, true},
+		{"a", 59 * time.Second, 0, false}, {"a", time.Minute, 2, true}, {"a", time.Minute, 0, true}, {"a", 61 * time.Second, 0, false},
+	} {
+		if suppressed, ok := th.AllowLine(s.key, now.Add(s.after)); ok != s.want || suppressed != s.suppressed {
+			t.Errorf("%s after %v: %v, %d suppressed; want %v, %d", s.key, s.after, ok, suppressed, s.want, s.suppressed)
+		}
+	}
+	if first, second := th.TakeSuppressed(), th.TakeSuppressed(); first != 1 || second != 0 {
+		t.Errorf("%d suppressed, then %d; want 1, then 0", first, second)
+	}
+}
+
 func TestThrottleIsBounded(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1000, 0)

@@ -75,7 +75,7 @@ func TestEachRequestIsLogged(t *testing.T) {
 		for range requestLinesPerSecond {
 			send("/")
 		}
-		if got := s.requestLog.takeOmittedSampleRequests(); got != 1 {
+		if got := s.requestLog.TakeSuppressed(); got != 1 {
 			t.Errorf("%d have no line; want 1, to be said at the end", got)
 		}
 	})

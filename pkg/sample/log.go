@@ -6,8 +6,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net/http"
-	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -29,43 +27,6 @@ func NewLogger(w io.Writer, level zapcore.Level) *zap.Logger {
 	core := zapcore.NewCore(zapcore.NewJSONEncoder(encoding), zapcore.Lock(zapcore.AddSync(w)), level)
 	core = zapcore.NewSamplerWithOptions(core, time.Second, 2*requestLinesPerSecond, 100)
 	return zap.New(core).With(zap.String("service", serviceName), zap.String("version", version.String()))
-}
-
-// requestLogLimiter limits the log lines for requests, and counts the omitted lines. It may be used concurrently.
-type requestLogLimiter struct {
-	mu      sync.Mutex // guards all below
-	since   time.Time  // begin of the current second
-	lines   [2]int     // in the current second: of requests below 500, and of the others
-	omitted int
-}
-
-// allowSampleRequestLine reports whether a request may have a line. It returns the number of lines omitted since the last line.
-func (l *requestLogLimiter) allowSampleRequestLine(code int, now time.Time) (omitted int, ok bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if now.Sub(l.since) >= time.Second {
-		l.since, l.lines = now, [2]int{}
-	}
-	lines := &l.lines[0]
-	if code >= http.StatusInternalServerError {
-		lines = &l.lines[1]
-	}
-	if *lines >= requestLinesPerSecond {
-		l.omitted++
-		return 0, false
-	}
-	*lines++
-	omitted, l.omitted = l.omitted, 0
-	return omitted, true
-}
-
-// takeOmittedSampleRequests returns the number of lines omitted since the last line.
-func (l *requestLogLimiter) takeOmittedSampleRequests() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	omitted := l.omitted
-	l.omitted = 0
-	return omitted
 }
 
 // encodeSampleLogTime writes RFC 3339 in UTC with milliseconds, like all programs of this project.

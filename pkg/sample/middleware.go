@@ -51,17 +51,18 @@ func (s *Service) observeSampleHTTPRequests(next http.Handler) http.Handler {
 
 // logSampleHTTPRequest logs a request with its trace ID, up to requestLinesPerSecond. The next line has the number of omitted lines.
 func (s *Service) logSampleHTTPRequest(r *http.Request, code int, took time.Duration) {
-	level := zapcore.InfoLevel
+	level, class := zapcore.InfoLevel, "other"
 	if code >= http.StatusInternalServerError {
-		level = zapcore.ErrorLevel
+		level, class = zapcore.ErrorLevel, "5xx"
 	}
 	if !s.log.Core().Enabled(level) {
 		return
 	}
-	omitted, ok := s.requestLog.allowSampleRequestLine(code, time.Now())
+	omitted, ok := s.requestLog.AllowLine(class, time.Now())
 	if !ok {
 		return
 	}
+	omitted += s.requestLog.TakeSuppressed() // of the other class
 	fields := []zap.Field{
 		sampleTraceField(r.Context()), zap.String("method", sampleHTTPMethodLabel(r.Method)), zap.String("route", sampleHTTPRouteLabel(r.Pattern)),
 		zap.Int("code", code), zap.Duration("took", took), zap.String("remote", r.RemoteAddr),

@@ -22,6 +22,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tachometer-metrics/tachometer/pkg/retry"
 	"github.com/tachometer-metrics/tachometer/pkg/version"
 )
 
@@ -49,7 +50,7 @@ type Service struct {
 	ready         readiness
 	slots         *requestSlots
 	clientLimiter *clientLimiter
-	requestLog    requestLogLimiter
+	requestLog    retry.Throttle // by class of status code
 	cpus          chan struct{}
 	buffers       *bufferPool
 	orders        orderStore // nil: not configured
@@ -75,6 +76,7 @@ func New(cfg Config, opts Options) *Service {
 		clientLimiter: newSampleClientLimiter(cfg.RateLimit),
 		cpus:          make(chan struct{}, runtime.GOMAXPROCS(0)),
 		buffers:       newSampleOrderBufferPool(),
+		requestLog:    retry.Throttle{Interval: time.Second, Lines: requestLinesPerSecond},
 	}
 	if cfg.RedisAddr != "" {
 		s.redis = newSampleOrderRedisStore(&s.cfg)
@@ -159,7 +161,7 @@ func (s *Service) runSampleReadinessPhases(ctx context.Context, addr net.Addr) {
 	if most := s.cfg.StartJitter; most > 0 {
 		wait := s.opts.Jitter(most)
 		s.log.Info("Waiting for the start-up jitter", zap.Duration("wait", wait))
-		if !sleepInSampleService(ctx, wait) {
+		if !retry.Sleep(ctx, wait) {
 			return
 		}
 	}
@@ -181,12 +183,12 @@ func (s *Service) drainSampleHTTPServer(ctx context.Context, server *http.Server
 	defer cancel()
 	if announced {
 		s.log.Info("Draining", zap.Duration("delay", s.cfg.DrainDelay))
-		sleepInSampleService(ctx, s.cfg.DrainDelay)
+		retry.Sleep(ctx, s.cfg.DrainDelay)
 	}
 	if err := server.Shutdown(ctx); err != nil {
 		return errors.Join(fmt.Errorf("shut down with %d requests unanswered: %w", s.slots.used.Load(), err), server.Close())
 	}
-	if omitted := s.requestLog.takeOmittedSampleRequests(); omitted > 0 {
+	if omitted := s.requestLog.TakeSuppressed(); omitted > 0 {
 		s.log.Info("Requests not logged", zap.Int("omitted", omitted))
 	}
 	s.log.Info("Stopped")
@@ -196,17 +198,5 @@ func (s *Service) drainSampleHTTPServer(ctx context.Context, server *http.Server
 func (s *Service) closeSampleOrderStore() {
 	if err := s.redis.closeSampleOrderRedisClient(); err != nil {
 		s.log.Warn("Closing the Redis client failed", zap.NamedError("err", err))
-	}
-}
-
-// sleepInSampleService waits for d and reports whether ctx lasted as long.
-func sleepInSampleService(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }

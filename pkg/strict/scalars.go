@@ -65,13 +65,18 @@ func (d *Decoder) DecodeTexts(path string, n *yaml.Node) []string {
 	return all
 }
 
-// DecodeEnum decodes a choice among the words. It adds a fault for any other text and returns the first word.
+// DecodeEnum decodes a choice among the words. It adds a fault for any other text and returns the first word. The word off may be false, as
+// which Helm and other readers of YAML 1.1 write it.
 func (d *Decoder) DecodeEnum(path string, n *yaml.Node, words ...string) string {
-	if n.Kind != yaml.ScalarNode || !slices.Contains(words, n.Value) {
+	word := n.Value
+	if n.ShortTag() == "!!bool" && word == "false" {
+		word = "off"
+	}
+	if n.Kind != yaml.ScalarNode || !slices.Contains(words, word) {
 		d.AddFaultAtLine(path, n.Line, "must be %s, not %s", strings.Join(words, " or "), DescribeNode(n))
 		return words[0]
 	}
-	return n.Value
+	return word
 }
 
 // labelNameRegexp matches the names that every server and every dialect accepts without quotes.

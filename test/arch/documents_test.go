@@ -99,10 +99,15 @@ func readDocument(t *testing.T, file string) string {
 	return string(data)
 }
 
-// selectedLogs is a command that reads the logs of pods by their labels.
-var selectedLogs = regexp.MustCompile(`kubectl [^|\n#]*\blogs [^|\n#]*(-l|--selector)[ =][^|\n#]*`)
+var (
+	// selectedLogs is a command that reads the logs of pods by their labels.
+	selectedLogs = regexp.MustCompile(`kubectl [^|\n#]*\blogs [^|\n#]*(-l|--selector)[ =][^|\n#]*`)
+	// deploymentLogs is a command that reads the logs of a Deployment.
+	deploymentLogs = regexp.MustCompile(`kubectl [^|\n#]*\blogs [^|\n#]*\bdeploy(ments?)?(\.apps)?/[^|\n#]*`)
+)
 
-// TestDocumentedLogCommands: kubectl reads ten lines of each pod where a selector names the pods, and --tail does not say otherwise.
+// TestDocumentedLogCommands: kubectl reads ten lines of each pod where a selector names the pods, and --tail does not say otherwise. Of a
+// Deployment it reads one pod, which may not be the replica that leads.
 func TestDocumentedLogCommands(t *testing.T) {
 	t.Parallel()
 	found := 0
@@ -115,6 +120,9 @@ func TestDocumentedLogCommands(t *testing.T) {
 			if !strings.Contains(command, "--tail") {
 				t.Errorf("%s: %q reads ten lines: add --tail=-1", file, strings.TrimSpace(command))
 			}
+		}
+		if command := deploymentLogs.FindString(readDocument(t, file)); command != "" {
+			t.Errorf("%s: %q reads one replica: name the pods by -l", file, strings.TrimSpace(command))
 		}
 	}
 	if found == 0 {

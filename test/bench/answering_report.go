@@ -20,7 +20,7 @@ func (s *settings) reportAnswering(ctx context.Context, dir string, load float64
 	if err != nil {
 		return "", err
 	}
-	return head + "\n" + a.formatAnswering(answers), nil
+	return head + "\n\n" + a.formatAnswering(answers), nil
 }
 
 func (a *answering) formatAnswering(answers []*answer) string {

@@ -53,7 +53,7 @@ func (s *settings) reportEvaluating(ctx context.Context, _ string, load float64,
 	if err != nil {
 		return "", err
 	}
-	return head + "\n" + e.formatEvaluating(all), nil
+	return head + "\n\n" + e.formatEvaluating(all), nil
 }
 
 func (e *evaluating) measureEvaluators(ctx context.Context) (all []*evaluation, err error) {

@@ -177,7 +177,7 @@ func (s *settings) reportScraping(ctx context.Context, dir string, load float64,
 	if err != nil {
 		return "", err
 	}
-	return head + "\n" + part.formatScraping(results), nil
+	return head + "\n\n" + part.formatScraping(results), nil
 }
 
 // newBenchHTTPClient returns a client without kept-alive connections, for control requests.

@@ -17,7 +17,7 @@ func (s *settings) reportMemory(ctx context.Context, dir string, load float64, o
 	if err != nil {
 		return "", err
 	}
-	return head + "\n" + m.formatMemory(all), nil
+	return head + "\n\n" + m.formatMemory(all), nil
 }
 
 func (m *memory) formatMemory(all []*holding) string {

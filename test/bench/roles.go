@@ -109,10 +109,15 @@ func serveBenchProfiles(ctx context.Context, metrics prometheus.Gatherer) error 
 // their own offsets by a 32nd each time; when the interval becomes shorter, they move at once.
 const settle = 8
 
+// benchStoreBytes has room for the series of all targets: a rejected page would cost less than a kept one.
+const benchStoreBytes = 4 << 30
+
 // scrapeAsAdapter runs the write side of the adapter, wired as in the adapter.
 func (t task) scrapeAsAdapter(ctx context.Context) error {
 	metrics := prometheus.NewRegistry()
-	kept := store.New(store.Options{Retention: query.Retention(time.Minute, t.interval), MaxSeries: 1_000_000, Registerer: metrics})
+	kept := store.New(store.Options{
+		Retention: query.Retention(time.Minute, t.interval), MaxSeries: 1_000_000, MaxBytes: benchStoreBytes, Registerer: metrics,
+	})
 	scraper := scrape.New(kept, scrape.Options{Interval: settle * t.interval, Registerer: metrics})
 	targets := make([]metric.Target, t.targets)
 	for i := range targets {

@@ -167,6 +167,9 @@ func (s *scraping) watchScraper(ctx context.Context, r *result, steady time.Dura
 		return err
 	}
 	r.scrapes = after.served - before.served
+	if failed := after.failed - before.failed; failed > float64(r.scrapes)/100 {
+		return fmt.Errorf("%.0f of %d scrapes failed, and a failed scrape costs less: see the log lines above", failed, r.scrapes)
+	}
 	r.due = float64(r.targets) * r.elapsed.Seconds() / s.interval.Seconds()
 	r.late, r.percentile = after.lateness.histogramObservedSince(before.lateness).interpolateHistogramQuantile(0.99)
 	if s.profiles == "" || r.targets == 0 || r.name == bareReading {
@@ -188,6 +191,7 @@ func (s *scraping) profileScraper(ctx context.Context, control, file string) err
 // scraperReading is a reading from outside at a moment.
 type scraperReading struct {
 	served   int64
+	failed   float64 // scrapes by the adapter
 	lateness histogram
 }
 
@@ -200,11 +204,17 @@ func (s *scraping) readScraper(ctx context.Context, name, pages, control string)
 	if err != nil || name != tachometer {
 		return now, err
 	}
-	metrics, err := fetchBenchPage(ctx, s.client, "http://"+control+"/metrics")
+	page, err := fetchBenchPage(ctx, s.client, "http://"+control+"/metrics")
 	if err != nil {
 		return now, err
 	}
-	now.lateness, err = parseBenchHistogram(metrics, "tachometer_scrape_lateness_seconds")
+	metrics, err := metricspage.Parse(bytes.NewReader(page))
+	if err != nil {
+		return now, err
+	}
+	const requests = "tachometer_scrape_requests_total"
+	now.failed = metrics.Sum(requests) - metrics.Sum(requests, "outcome", "success")
+	now.lateness, err = readBenchHistogram(metrics, "tachometer_scrape_lateness_seconds")
 	return now, err
 }
 
@@ -275,12 +285,8 @@ func writeBenchJSON(path string, v any) error {
 	return os.WriteFile(path, text, 0o600)
 }
 
-// parseBenchHistogram reads a histogram without labels from a page.
-func parseBenchHistogram(page []byte, name string) (histogram, error) {
-	metrics, err := metricspage.Parse(bytes.NewReader(page))
-	if err != nil {
-		return nil, err
-	}
+// readBenchHistogram reads a histogram without labels from a page.
+func readBenchHistogram(metrics metricspage.Page, name string) (histogram, error) {
 	if metrics[name] == nil {
 		return nil, fmt.Errorf("read metrics: no %s", name)
 	}

@@ -45,7 +45,7 @@ func (d *demo) printSurges(ctx context.Context, s *stack.Stack) error {
 		fmt.Fprintf(d.out, "  surge lane %s\n", e.Message)
 	}
 	if len(events.Items) == 0 {
-		return errors.New("the surge lane did not raise: kubectl -n " + stack.AdapterNamespace + " logs deploy/tachometer-scaler")
+		return errors.New("the surge lane did not raise: kubectl -n " + stack.AdapterNamespace + " logs -l app.kubernetes.io/name=tachometer-scaler --tail=-1")
 	}
 	return nil
 }

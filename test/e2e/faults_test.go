@@ -22,7 +22,8 @@ const tolerance = 0.05
 
 // witness reads metrics continuously and compares every response with the sent load.
 type witness struct {
-	truth *truth
+	truth   *truth
+	backend *chaosBackend
 
 	mu      sync.Mutex // guards the fields below
 	right   int
@@ -41,6 +42,7 @@ func (w *witness) watch(ctx context.Context) {
 		for _, metric := range []string{fixed, "request_per_second"} {
 			w.look(ctx, metric)
 		}
+		w.lookAtBackend(ctx)
 		if h, err := hpa(ctx, "sample"); err == nil {
 			w.mu.Lock()
 			w.lowest = min(w.lowest, h.Status.DesiredReplicas)
@@ -60,16 +62,6 @@ func (w *witness) look(ctx context.Context, metric string) {
 		return // a failure of the API server, not a response of the adapter
 	}
 	values, err := answer(ctx, stack.PodsMetric(metric))
-	now := time.Now()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if err != nil {
-		if ctx.Err() == nil {
-			w.refused[stack.Reason(err)]++
-			w.lastRefused = now
-		}
-		return
-	}
 	byHost := map[string]served{}
 	for _, v := range values {
 		address, known := addresses[v.Name]
@@ -78,11 +70,28 @@ func (w *witness) look(ctx context.Context, metric string) {
 		}
 		byHost[address] = served{v.Value, v.Window, v.Stamp}
 	}
-	if err := w.truth.checkList(now, byHost, len(byHost) == len(addresses), tolerance); err != nil {
-		w.wrong = append(w.wrong, fmt.Sprintf("%s: %v", metric, err))
-		return
+	w.record(ctx, metric, err, func(now time.Time) error {
+		return w.truth.checkList(now, byHost, len(byHost) == len(addresses), tolerance)
+	})
+}
+
+// record counts a response, or its error, as judge sees it.
+func (w *witness) record(ctx context.Context, metric string, err error, judge func(now time.Time) error) {
+	now := time.Now()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case err != nil && ctx.Err() != nil:
+	case err != nil:
+		w.refused[stack.Reason(err)]++
+		w.lastRefused = now
+	default:
+		if wrong := judge(now); wrong != nil {
+			w.wrong = append(w.wrong, fmt.Sprintf("%s: %v", metric, wrong))
+			return
+		}
+		w.right++
 	}
-	w.right++
 }
 
 // podAddresses returns the addresses of the pods that are not being deleted, by name.
@@ -185,12 +194,18 @@ func rollout(t *testing.T, namespace, deployment string) {
 	}
 }
 
+// furtherRules are the backends and rules that a test adds to the e2e configuration for its duration.
+var furtherRules string
+
 // configuration returns the applied e2e configuration.
 func configuration(t *testing.T) string {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(s.Root, "test/e2e/manifests/adapter/config.yaml"))
 	if err != nil {
 		t.Fatal(err)
+	}
+	if furtherRules != "" {
+		return strings.Replace(string(data), "rules:\n", furtherRules, 1)
 	}
 	return string(data)
 }

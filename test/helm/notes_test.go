@@ -34,6 +34,26 @@ func TestNotes(t *testing.T) {
 			release{"tachometer-adapter", "web", "monitoring"}, nil,
 			[]string{"deployment/web-tachometer-adapter", "/apis/custom.metrics.k8s.io/v1beta2/namespaces/"}, []string{"kubectl top", "external.metrics"},
 		},
+		"adapter with its own rules": {
+			release{"tachometer-adapter", "web", "monitoring"},
+			map[string]any{"config": map[string]any{"rules": []any{map[string]any{"metric": "jobs", "query": "sum by (namespace, pod) (jobs)"}}}},
+			[]string{"/apis/custom.metrics.k8s.io/v1beta2\n", "/apis/external.metrics.k8s.io/v1beta1\n"}, []string{"request_per_second"},
+		},
+		"adapter with a given ConfigMap": {
+			release{"tachometer-adapter", "web", "monitoring"},
+			map[string]any{"existingConfigMap": "mine", "apiServices": map[string]any{"external": false}},
+			[]string{"/apis/custom.metrics.k8s.io/v1beta2\n"}, []string{"request_per_second", "external.metrics.k8s.io"},
+		},
+		"adapter beside another one": {
+			release{"tachometer-adapter", "web", "monitoring"},
+			map[string]any{"apiServices": map[string]any{"custom": false, "external": false}},
+			[]string{"kubectl get targets.explain.tachometer.dev -A"}, []string{"custom.metrics.k8s.io", "external.metrics.k8s.io", "kubectl top"},
+		},
+		"adapter with rules of metrics.k8s.io alone": {
+			release{"tachometer-adapter", "web", "monitoring"},
+			map[string]any{"rules": map[string]any{"default": false, "resource": map[string]any{"window": "1m"}}},
+			[]string{"kubectl top pods"}, []string{"metrics:", "custom.metrics.k8s.io", "external.metrics.k8s.io"},
+		},
 		"adapter by another name": {
 			release{"tachometer-adapter", "web", "monitoring"}, map[string]any{"fullnameOverride": "metrics"}, []string{"deployment/metrics\n"}, nil,
 		},
@@ -65,6 +85,15 @@ func TestNotes(t *testing.T) {
 		"scaler in every namespace": {
 			release{"tachometer-scaler", "web", "monitoring"}, map[string]any{"workloads": map[string]any{"namespaces": []any{"*"}}},
 			[]string{"every namespace"}, []string{"in: *", "namespace: *"},
+		},
+		"scaler whose surge lane raises": {
+			release{"tachometer-scaler", "web", "monitoring"},
+			map[string]any{"config": map[string]any{"surge": map[string]any{"mode": "act"}}},
+			[]string{"kubectl get holds -A"}, []string{"only Holds raise"},
+		},
+		"scaler whose surge lane observes": {
+			release{"tachometer-scaler", "web", "monitoring"},
+			map[string]any{"config": map[string]any{"surge": map[string]any{"mode": "observe"}}}, []string{"only Holds raise"}, nil,
 		},
 		"scaler by another name": {
 			release{"tachometer-scaler", "web", "monitoring"},
@@ -129,6 +158,7 @@ func TestServerPorts(t *testing.T) {
 		"prometheus: {url: 'http://[fd00::1]', port: 0}":                               {"53", "53", "443", "6443", "80"},
 		"prometheus: {url: 'https://prometheus.example.com', port: 0}":                 {"53", "53", "443", "6443"},
 		"extraArguments: ['--prometheus-url=http://10.0.0.1:10902']":                   {"53", "53", "443", "6443", "10902"},
+		"extraArgs: ['--prometheus-url', 'http://10.0.0.1:10902']":                     {"53", "53", "443", "6443", "10902"},
 		"config: {backends: [{name: a, url: 'http://10.0.0.1:9090'}, {name: b, url: 'http://10.0.0.2:9090'}, {name: c, url: 'https://p:8481/x', failover: ['http://10.0.0.3']}]}": {
 			"53", "53", "443", "6443", "9090", "8481", "80",
 		},

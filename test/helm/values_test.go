@@ -47,7 +47,7 @@ var elementSchemas = map[string]map[string]any{
 // furtherKeys are keys without an effect here, by the path in which they stand: Helm's own "global", which the notes name, and keys of other
 // charts, which the template rejects with the way out. The schema could only say that they are not allowed.
 var furtherKeys = map[string]map[string]map[string]any{
-	"tachometer-adapter": {"": listFurtherKeys("addonResizer", "apiService", "containerPort", "metrics", "watchNamespace"), "image": {"registry": map[string]any{}}},
+	"tachometer-adapter": {"": listFurtherKeys("addonResizer", "apiService", "containerPort", "metrics", "podMonitor", "watchNamespace"), "image": {"registry": map[string]any{}}},
 	"tachometer-scaler": {
 		"": listFurtherKeys("containerPort", "extraArguments", "metrics", "namespaceOverride", "serviceMonitor", "watchNamespace"), "image": {"registry": map[string]any{}},
 	},
@@ -57,7 +57,8 @@ var furtherKeys = map[string]map[string]map[string]any{
 func listFurtherKeys(own ...string) map[string]any {
 	keys := map[string]any{"global": schemaOf("object")}
 	both := []string{
-		"additionalLabels", "args", "commonAnnotations", "commonLabels", "defaultArgs", "deploymentStrategy", "extraEnv", "extraEnvs", "replicaCount", "updateStrategy",
+		"additionalAnnotations", "additionalLabels", "args", "commonAnnotations", "commonLabels", "defaultArgs", "deploymentStrategy",
+		"extraEnv", "extraEnvs", "replicaCount", "updateStrategy",
 	}
 	for _, key := range append(both, own...) {
 		keys[key] = map[string]any{}

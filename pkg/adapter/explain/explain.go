@@ -3,6 +3,7 @@
 package explain
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -130,6 +131,7 @@ func (a *API) getExplainedHPA(ctx context.Context, key types.NamespacedName) (*e
 	}
 	if n := len(log.Decisions); n > 0 {
 		e.Latest = &log.Decisions[n-1]
+		e.Status = cmp.Or(e.Latest.Status, e.Status) // the newest of all replicas
 	}
 	e.Computed = replay.Compute(log, replay.Settings())
 	return e, nil
@@ -157,13 +159,21 @@ func (a *API) readMergedExplainedLog(ctx context.Context, key types.NamespacedNa
 		return nil, err
 	}
 	source := a.newExplainSource()
-	answers := slices.Insert(a.deps.Peers.ReadLogs(ctx, key, span), 0, peer.Answer{Replica: source.Replica, Log: own})
+	others := a.deps.Peers.ReadLogs(ctx, key, span)
+	received := a.deps.Now()
+	for _, answer := range others {
+		alignExplainedClock(answer.Log, source.Time, received)
+	}
+	answers := slices.Insert(others, 0, peer.Answer{Replica: source.Replica, Log: own})
+	newest := findNewestExplainedUID(answers)
 	var logs []*explainapi.DecisionLog
 	for _, answer := range answers {
 		part := explainapi.ReplicaRecord{Name: answer.Replica}
 		switch {
 		case answer.Err != nil:
 			part.Error = answer.Err.Error()
+		case answer.Log != nil && answer.Log.UID != "" && answer.Log.UID != newest:
+			part.Error = "its record is of a deleted autoscaler of this name"
 		case answer.Log != nil:
 			part.UnknownBefore = answer.Log.Source.UnknownBefore
 			logs = append(logs, answer.Log)

@@ -8,11 +8,13 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/recorder"
 	"github.com/tachometer-metrics/tachometer/pkg/explainapi"
 )
 
-// mergeReach bounds the difference between the times that two replicas give to one status, and between the reads of one look.
+// mergeReach bounds the time from the first read of a look to its last read, and to its status.
 const mergeReach = 5 * time.Second
 
 // partialLook is a look as some of the replicas recorded it.
@@ -21,8 +23,8 @@ type partialLook struct {
 	replicas []int
 }
 
-// mergeExplainedLogs merges the complete logs of several replicas into one log of all reads. Every replica watches the status, so that
-// one status is in each log: the replica that was read has it with the look, and the others have it alone.
+// mergeExplainedLogs merges the complete logs of several replicas into one log of all reads and all statuses. Every replica watches the status, at its
+// own time and perhaps not each one, so that the order of statuses is by their resourceVersions.
 func mergeExplainedLogs(logs []*explainapi.DecisionLog) *explainapi.DecisionLog {
 	if len(logs) == 1 {
 		return logs[0]
@@ -30,36 +32,27 @@ func mergeExplainedLogs(logs []*explainapi.DecisionLog) *explainapi.DecisionLog 
 	out := &explainapi.DecisionLog{ObjectMeta: logs[0].ObjectMeta, Source: logs[0].Source}
 	specs := mergeExplainedSpecs(out, logs)
 	var looks []partialLook
-	var statuses []explainapi.Decision
+	var statuses []watchedStatus
 	for replica, log := range logs {
 		if begin := log.Source.UnknownBefore; begin.Before(out.Source.UnknownBefore) {
 			out.Source.UnknownBefore = begin
 		}
-		for _, d := range log.Decisions {
+		for i, d := range log.Decisions {
 			d.Spec = specs[replica][d.Spec]
-			if len(d.Reads) == 0 {
-				d.Pods = nil // as of this replica's last read, which may be long ago
-				statuses = append(statuses, d)
-				continue
+			if s, ok := newWatchedStatus(&d, i == 0); ok {
+				statuses = append(statuses, s)
 			}
-			looks = append(looks, partialLook{d, []int{replica}})
+			if len(d.Reads) > 0 {
+				looks = append(looks, partialLook{d, []int{replica}})
+			}
 		}
 	}
-	whole := joinExplainedLooks(looks)
-	sortExplainedDecisions(statuses)
-	var alone []explainapi.Decision
-	for i := range statuses {
-		if s := &statuses[i]; !hasExplainedStatus(whole, s) && !hasExplainedStatus(alone, s) {
-			alone = append(alone, *s)
-		}
-	}
-	out.Decisions = slices.Concat(whole, alone)
-	sortExplainedDecisions(out.Decisions)
+	out.Decisions = pairExplainedStatuses(out, joinExplainedLooks(out.Specs, looks), orderWatchedStatuses(statuses))
 	out.Complete()
 	return out
 }
 
-// mergeExplainedSpecs sets the specs of all logs in the order of time, and returns the new index of each log's specs.
+// mergeExplainedSpecs sets the specs of all logs by their versions, or by time where one is unknown, and returns the new index of each log's specs.
 func mergeExplainedSpecs(out *explainapi.DecisionLog, logs []*explainapi.DecisionLog) [][]int {
 	type place struct{ replica, spec int }
 	var places []place
@@ -71,7 +64,13 @@ func mergeExplainedSpecs(out *explainapi.DecisionLog, logs []*explainapi.Decisio
 		}
 	}
 	at := func(p place) *explainapi.SpecVersion { return &logs[p.replica].Specs[p.spec] }
-	slices.SortStableFunc(places, func(a, b place) int { return at(a).From.Compare(at(b).From) })
+	versioned := !slices.ContainsFunc(places, func(p place) bool { return at(p).ResourceVersion == "" })
+	slices.SortStableFunc(places, func(a, b place) int {
+		if versioned {
+			return compareExplainedVersions(at(a).ResourceVersion, at(b).ResourceVersion)
+		}
+		return at(a).From.Compare(at(b).From)
+	})
 	for _, p := range places {
 		last := len(out.Specs) - 1
 		if last < 0 || !equality.Semantic.DeepEqual(out.Specs[last].Spec, at(p).Spec) {
@@ -83,27 +82,32 @@ func mergeExplainedSpecs(out *explainapi.DecisionLog, logs []*explainapi.Decisio
 	return indexes
 }
 
-// joinExplainedLooks joins the parts of looks with metrics that were read from different replicas.
-func joinExplainedLooks(parts []partialLook) []explainapi.Decision {
+// compareExplainedVersions compares two resourceVersions.
+func compareExplainedVersions(a, b string) int {
+	order, err := resourceversion.CompareResourceVersion(a, b)
+	if err != nil { // no server of Kubernetes writes such a version
+		return 0
+	}
+	return order
+}
+
+// joinExplainedLooks joins the parts of looks with metrics that were read from different replicas, in the order of time.
+func joinExplainedLooks(specs []explainapi.SpecVersion, parts []partialLook) []partialLook {
 	slices.SortStableFunc(parts, func(a, b partialLook) int { return a.Time.Compare(b.Time) })
 	var joined []partialLook
 	for _, p := range parts {
-		if n := len(joined); n > 0 && joined[n-1].isPartOfExplainedLook(p) {
-			joined[n-1].joinExplainedLook(p)
+		if n := len(joined); n > 0 && joined[n-1].isPartOfExplainedLook(&p, specs) {
+			joined[n-1].joinExplainedLook(&p)
 			continue
 		}
 		joined = append(joined, p)
 	}
-	decisions := make([]explainapi.Decision, len(joined))
-	for i := range joined {
-		decisions[i] = joined[i].Decision
-	}
-	return decisions
+	return joined
 }
 
 // isPartOfExplainedLook reports whether a later part is of the same look: of another replica and other metrics, before the status.
-func (l *partialLook) isPartOfExplainedLook(later partialLook) bool {
-	if later.Time.Sub(l.Time) > mergeReach || later.Spec != l.Spec || slices.Contains(l.replicas, later.replicas[0]) {
+func (l *partialLook) isPartOfExplainedLook(later *partialLook, specs []explainapi.SpecVersion) bool {
+	if later.Time.Sub(l.Time) > mergeReach || slices.Contains(l.replicas, later.replicas[0]) || !recorder.HaveSameReads(&specs[l.Spec].Spec, &specs[later.Spec].Spec) {
 		return false
 	}
 	if l.WrittenAfter != nil && later.Time.After(l.Time.Add(l.WrittenAfter.Duration)) {
@@ -114,11 +118,11 @@ func (l *partialLook) isPartOfExplainedLook(later partialLook) bool {
 	})
 }
 
-func (l *partialLook) joinExplainedLook(later partialLook) {
+func (l *partialLook) joinExplainedLook(later *partialLook) {
+	l.Spec = max(l.Spec, later.Spec) // one replica may not know it yet
 	l.Reads = append(slices.Clone(l.Reads), later.Reads...)
 	l.replicas = append(l.replicas, later.replicas...)
 	if l.WrittenAfter == nil && later.WrittenAfter != nil {
-		l.Status = later.Status
 		l.WrittenAfter = &metav1.Duration{Duration: later.Time.Add(later.WrittenAfter.Duration).Sub(l.Time)}
 	}
 	if len(l.Pods) == 0 {
@@ -126,38 +130,28 @@ func (l *partialLook) joinExplainedLook(later partialLook) {
 	}
 }
 
-// hasExplainedStatus reports whether sorted decisions have the status that a replica without a read watched.
-func hasExplainedStatus(decisions []explainapi.Decision, alone *explainapi.Decision) bool {
-	earliest := alone.Time.Add(-3 * mergeReach) // of a look: its reads, its status, and the difference of times
-	first, _ := slices.BinarySearchFunc(decisions, earliest, func(d explainapi.Decision, at time.Time) int { return d.Time.Compare(at) })
-	for i := first; i < len(decisions) && decisions[i].Time.Sub(alone.Time) <= mergeReach; i++ {
-		if isSameExplainedStatus(&decisions[i], alone) {
-			return true
+// pairExplainedStatuses returns the decisions of looks and statuses, both in their order. As in the record of one replica, a status belongs to the
+// look before it, unless that has one or is long ago.
+func pairExplainedStatuses(log *explainapi.DecisionLog, looks []partialLook, statuses []watchedStatus) []explainapi.Decision {
+	decisions := make([]explainapi.Decision, 0, len(looks)+len(statuses))
+	var status *explainapi.Status
+	for len(looks) > 0 || len(statuses) > 0 {
+		if len(statuses) == 0 || len(looks) > 0 && statuses[0].comesAfterLook(&looks[0]) {
+			d := looks[0].Decision
+			d.Status, d.WrittenAfter = status, nil
+			decisions, looks = append(decisions, d), looks[1:]
+			continue
 		}
+		s := &statuses[0]
+		statuses = statuses[1:]
+		if status = s.status; s.inForce {
+			continue
+		}
+		if n := len(decisions); n > 0 && s.belongsToDecision(&decisions[n-1]) {
+			s.joinDecision(log, &decisions[n-1])
+			continue
+		}
+		decisions = append(decisions, explainapi.Decision{Time: s.at, Spec: s.spec, Status: s.status})
 	}
-	return false
-}
-
-// isSameExplainedStatus reports whether a decision has the status that a replica without a read watched.
-func isSameExplainedStatus(d, alone *explainapi.Decision) bool {
-	written := d.Time
-	switch {
-	case d.WrittenAfter != nil:
-		written = written.Add(d.WrittenAfter.Duration)
-	case len(d.Reads) > 0: // the status was there before
-		return false
-	}
-	return written.Sub(alone.Time).Abs() <= mergeReach && equalExplainedStatus(d.Status, alone.Status)
-}
-
-func equalExplainedStatus(a, b *explainapi.Status) bool {
-	if a == nil || b == nil {
-		return a == b
-	}
-	return a.CurrentReplicas == b.CurrentReplicas && a.DesiredReplicas == b.DesiredReplicas && a.LastScaleTime.Equal(b.LastScaleTime) &&
-		slices.Equal(a.Conditions, b.Conditions) && slices.Equal(a.Current, b.Current)
-}
-
-func sortExplainedDecisions(decisions []explainapi.Decision) {
-	slices.SortStableFunc(decisions, func(a, b explainapi.Decision) int { return a.Time.Compare(b.Time) })
+	return decisions
 }

@@ -26,7 +26,7 @@ func newWholeLog() *explainapi.DecisionLog {
 	return log
 }
 
-// dealLog splits a record over replicas: each look's reads reach one of them, and the others watch its status some milliseconds apart.
+// dealLog splits a record over replicas: each look's reads reach one of them, and the others watch its status some milliseconds later.
 func dealLog(whole *explainapi.DecisionLog, replicas int, reached func(look int) int) []*explainapi.DecisionLog {
 	logs := make([]*explainapi.DecisionLog, replicas)
 	for r := range logs {
@@ -38,7 +38,7 @@ func dealLog(whole *explainapi.DecisionLog, replicas int, reached func(look int)
 			case reached(i) == r:
 				log.Decisions = append(log.Decisions, d)
 			case d.WrittenAfter != nil:
-				at := d.Time.Add(d.WrittenAfter.Duration + time.Duration(r*7-9)*time.Millisecond)
+				at := d.Time.Add(d.WrittenAfter.Duration + time.Duration(1+r*7)*time.Millisecond)
 				log.Decisions = append(log.Decisions, explainapi.Decision{Time: at, Spec: d.Spec, Status: d.Status})
 			}
 		}

@@ -128,6 +128,7 @@ func TestRejectedPages(t *testing.T) {
 		"label twice":          {Text, "http_requests_total{a=\"1\",a=\"2\"} 1\n", KindSyntax, `line 1: label a twice in http_requests_total{a="1",a="2"}`},
 		"name as label":        {Text, "http_requests_total{__name__=\"up\"} 1\n", KindSyntax, "line 1: label __name__ twice in http_requests_total"},
 		"value over two lines": {Text, "http_requests_total{a=\"\nhttp_requests_total{b=\"} 1\n", KindSyntax, `line 1: expected label value, got "\"\n\n" ("INVALID") while parsing: "http_requests_total{a=\"\n\n"`},
+		"line ends of Windows": {Text, "# TYPE http_requests_total counter\r\nhttp_requests_total{code=\"200\"} 1\r\n", KindSyntax, `lines end with \r\n; lines of a page end with \n`},
 		"from the future":      {Text, "http_requests_total 1 1700000070001\n", KindFuture, `timestamp of http_requests_total{namespace="shop",node="n1",pod="cart-1"} more than 1m0s in the future`},
 	} {
 		t.Run(name, func(t *testing.T) {

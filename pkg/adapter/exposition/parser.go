@@ -270,7 +270,7 @@ func (p *Parser) checkExpositionEnd() {
 func (p *Parser) checkExpositionEOF(partial bool) {
 	switch {
 	case p.sawWindowsEOF && !partial:
-		p.rejectExpositionPage(newExpositionError(KindSyntax, "lines end with \\r\\n; lines of a page end with \\n"))
+		p.rejectExpositionPage(newWindowsExpositionError())
 	case !p.sawEOF:
 		p.rejectExpositionPage(newExpositionError(KindTruncated, "truncated page, without # EOF at its end"))
 	case partial:
@@ -392,4 +392,8 @@ func (p *Parser) rejectExpositionPage(err *Error) {
 
 func (p *Parser) rejectExpositionAfterEOF() {
 	p.rejectExpositionPage(newExpositionError(KindSyntax, "more after # EOF, at line %d", p.lineCount+1))
+}
+
+func newWindowsExpositionError() *Error {
+	return newExpositionError(KindSyntax, "lines end with \\r\\n; lines of a page end with \\n")
 }

@@ -89,7 +89,11 @@ func expositionTypeLineCoversFamily(typeLine []byte, family string) bool {
 // rejectExpositionLine rejects the family of a faulty line.
 func (p *Parser) rejectExpositionLine(line pendingLine, err error) {
 	var rejected *Error
-	if !errors.As(err, &rejected) {
+	switch {
+	case errors.As(err, &rejected):
+	case bytes.HasSuffix(p.pending[line.start:line.end], []byte("\r\n")):
+		rejected = newWindowsExpositionError()
+	default:
 		rejected = newExpositionError(KindSyntax, "line %d: %s", line.number, shortenExpositionDetail(err.Error()))
 	}
 	p.rejectExpositionFamily(line.family, rejected)

@@ -31,9 +31,11 @@ func IsConfig(data []byte) bool {
 	case strict.IsNullNode(rules) || len(rules.Content) == 0:
 		return !hasAnyPromAdapterKey(root, "apiVersion", "kind")
 	}
-	return slices.ContainsFunc(rules.Content, func(r *yaml.Node) bool {
-		return hasAnyPromAdapterKey(strict.ResolveAlias(r), "seriesQuery", "metricsQuery", "seriesFilters")
-	})
+	keys := []string{"seriesQuery", "metricsQuery", "seriesFilters"}
+	if !hasAnyPromAdapterKey(root, "apiVersion", "kind") {
+		keys = append(keys, "resources", "name") // the others may be misspelt
+	}
+	return slices.ContainsFunc(rules.Content, func(r *yaml.Node) bool { return hasAnyPromAdapterKey(strict.ResolveAlias(r), keys...) })
 }
 
 // findPromAdapterChartRules returns the rules of the values of prometheus-adapter's Helm chart; nil if root has none. People take the values

@@ -36,6 +36,9 @@ func TestIsConfig(t *testing.T) {
 		"something else":        {"a: b\n", false},
 		"values of the chart":   {"rules: {default: false, custom: []}\n", true},
 		"native, rules wrong":   {"apiVersion: config.tachometer.dev/v1alpha1\nkind: AdapterConfig\nrules: {default: false}\n", false},
+		"misspelt keys":         {"rules:\n- {seriesquery: up, resources: {}, metricsquery: up}\n", true},
+		"native, resources":     {"apiVersion: config.tachometer.dev/v1alpha1\nkind: AdapterConfig\nrules:\n- {metric: a, query: b, resources: pods}\n", false},
+		"native, no version":    {"rules:\n- {metric: a, query: b, resource: pods}\n", false},
 		"not YAML":              {"rules: [\n- seriesQuery", false},
 		"text":                  {"seriesQuery", false},
 	} {

@@ -194,6 +194,28 @@ func TestCheckRules(t *testing.T) {
 			text:     rules(`seriesQuery: 'a{pod!=""}'`, pods, `metricsQuery: 'sum(rate(<<.Series>>{<<.LabelMatchers>>})) by (<<.GroupBy>>) limit 3'`),
 			warnings: `line 4: rules[0].metricsQuery: is MetricsQL and not PromQL (column 50: unexpected identifier "limit"): of all servers only VictoriaMetrics evaluates it, and the age of its values is unknown`,
 		},
+		"MetricsQL, without the label of the object": {
+			text:   rules(`seriesQuery: 'a{pod!=""}'`, pods, `metricsQuery: 'sum(rate(<<.Series>>{<<.LabelMatchers>>}))'`),
+			faults: `line 4: rules[0].metricsQuery: the result has no label pod to name its object; aggregate by (namespace, pod)`,
+		},
+		"MetricsQL, without the label of the object by its grouping": {
+			text:   rules(`seriesQuery: 'a'`, `resources: {overrides: {node: {resource: node}}}`, `metricsQuery: 'Sum(rate(<<.Series>>{<<.LabelMatchers>>})) WITHOUT (node, job)'`),
+			faults: `line 4: rules[0].metricsQuery: the result has no label node to name its object; aggregate by (node)`,
+		},
+		"MetricsQL, of all namespaces": {
+			text: rules(`seriesQuery: 'a{pod!=""}'`, pods, `metricsQuery: 'sum(rate(<<.Series>>)) by (<<.GroupBy>>)'`),
+			warnings: `line 4: rules[0].metricsQuery: is MetricsQL and not PromQL (column 10: expected type range vector in call to function "rate", got instant vector): ` +
+				"of all servers only VictoriaMetrics evaluates it, and the age of its values is unknown\n" +
+				`line 4: rules[0].metricsQuery: pods: adds up objects of the same name in all namespaces; write <<.LabelMatchers>> in every selector, or aggregate by (namespace, pod)`,
+		},
+		"MetricsQL that keeps all labels": {
+			text:     rules(`seriesQuery: 'a{pod!=""}'`, pods, `metricsQuery: 'topk_max(3, rate(<<.Series>>{<<.LabelMatchers>>}))'`),
+			warnings: `line 4: rules[0].metricsQuery: is MetricsQL and not PromQL (column 1: unknown function with name "topk_max"): of all servers only VictoriaMetrics evaluates it, and the age of its values is unknown`,
+		},
+		"a function that no server has": {
+			text:   rules(`seriesQuery: 'a{pod!=""}'`, pods, `metricsQuery: 'summ(rate(<<.Series>>{<<.LabelMatchers>>}[2m])) by (<<.GroupBy>>)'`),
+			faults: `line 4: rules[0].metricsQuery: does not give PromQL: column 1: unknown function with name "summ", in summ(rate(a{namespace="example",pod="example"}[2m])) by (pod); write sum`,
+		},
 		"experimental PromQL": {text: rules(`seriesQuery: 'a{node!=""}'`, `resources: {overrides: {node: {resource: node}}}`, `metricsQuery: 'mad_over_time(a{<<.LabelMatchers>>}[5m])'`)},
 		"or a number": {
 			text:     rules(`seriesQuery: 'a{pod!=""}'`, pods, `metricsQuery: 'sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>) or vector(0)'`),

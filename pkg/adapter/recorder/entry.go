@@ -178,6 +178,9 @@ func equalRecordedPodEntries(a, b []podEntry) bool {
 
 func (c *coder) codeRecordedStatus(s *explainapi.Status, base *deltaBase) {
 	b := &base.status
+	version := parseRecordedVersion(s.ResourceVersion)
+	c.codeRecordDelta(&version, parseRecordedVersion(b.ResourceVersion))
+	s.ResourceVersion = formatRecordedVersion(version)
 	current, desired := int64(s.CurrentReplicas), int64(s.DesiredReplicas)
 	c.codeRecordDelta(&current, int64(b.CurrentReplicas))
 	c.codeRecordDelta(&desired, int64(b.DesiredReplicas))

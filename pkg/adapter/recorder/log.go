@@ -62,16 +62,16 @@ func (r *Recorder) Log(key types.NamespacedName, since time.Time) (*explainapi.D
 	}
 	rec.mu.Lock()
 	r.encodeAnswers(rec)
-	blocks, begin, spec := rec.snapshotRecordBlocks(since), rec.since, rec.spec
+	blocks, begin, spec, uid := rec.snapshotRecordBlocks(since), rec.since, rec.spec, rec.uid
 	rec.mu.Unlock()
 	r.boundRecords()
 	log := &explainapi.DecisionLog{Source: explainapi.Source{UnknownBefore: begin.UTC()}, Decisions: []explainapi.Decision{}}
-	log.Name, log.Namespace = key.Name, key.Namespace
+	log.Name, log.Namespace, log.UID = key.Name, key.Namespace, uid
 	if err := addRecordBlocksToLog(log, blocks); err != nil {
 		return nil, err
 	}
 	if len(log.Specs) == 0 && spec != nil {
-		log.Specs = []explainapi.SpecVersion{{From: spec.from.UTC(), Spec: *spec.spec}}
+		log.Specs = []explainapi.SpecVersion{spec.exportRecordedSpec()}
 	}
 	log.Complete()
 	first := 0
@@ -82,6 +82,10 @@ func (r *Recorder) Log(key types.NamespacedName, since time.Time) (*explainapi.D
 	return log, nil
 }
 
+func (v *specVersion) exportRecordedSpec() explainapi.SpecVersion {
+	return explainapi.SpecVersion{From: v.from.UTC(), ResourceVersion: v.seen, Spec: *v.spec}
+}
+
 // addRecordBlocksToLog decodes blocks into the log.
 func addRecordBlocksToLog(log *explainapi.DecisionLog, blocks []*block) error {
 	var b decisionBuilder
@@ -89,7 +93,7 @@ func addRecordBlocksToLog(log *explainapi.DecisionLog, blocks []*block) error {
 	for _, block := range blocks {
 		if block.spec != newest {
 			newest = block.spec
-			b.specs = append(b.specs, explainapi.SpecVersion{From: newest.from.UTC(), Spec: *newest.spec})
+			b.specs = append(b.specs, newest.exportRecordedSpec())
 		}
 		entries, err := block.decodeRecordBlock()
 		if err != nil {

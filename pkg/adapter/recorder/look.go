@@ -77,7 +77,7 @@ func (b *decisionBuilder) addRecordedStatus(e *entry, at time.Time, first bool) 
 	if b.looks.trackRecordedStatus(e.at, e.status) {
 		d := &b.decisions[len(b.decisions)-1]
 		d.Status = e.status
-		if haveSameReads(&b.specs[d.Spec].Spec, &b.specs[spec].Spec) {
+		if HaveSameReads(&b.specs[d.Spec].Spec, &b.specs[spec].Spec) {
 			d.Spec = spec
 		}
 		d.WrittenAfter = &metav1.Duration{Duration: at.Sub(d.Time)}
@@ -86,8 +86,8 @@ func (b *decisionBuilder) addRecordedStatus(e *entry, at time.Time, first bool) 
 	b.decisions = append(b.decisions, explainapi.Decision{Time: at, Spec: spec, Status: e.status})
 }
 
-// haveSameReads reports whether two specs have the same metrics in the same order: a read under one is a read under the other.
-func haveSameReads(a, b *autoscalingv2.HorizontalPodAutoscalerSpec) bool {
+// HaveSameReads reports whether two specs have the same metrics in the same order: a read under one is a read under the other.
+func HaveSameReads(a, b *autoscalingv2.HorizontalPodAutoscalerSpec) bool {
 	return slices.EqualFunc(a.Metrics, b.Metrics, func(x, y autoscalingv2.MetricSpec) bool {
 		xKey, xOK := newReadKey("", &x)
 		yKey, yOK := newReadKey("", &y)

@@ -3,6 +3,7 @@
 package recorder
 
 import (
+	"strconv"
 	"sync"
 	"time"
 
@@ -34,6 +35,7 @@ type block struct {
 // specVersion is a spec of an autoscaler, shared by the blocks under it.
 type specVersion struct {
 	from  time.Time
+	seen  string // the resourceVersion that first had it; empty: unknown
 	spec  *autoscalingv2.HorizontalPodAutoscalerSpec
 	bytes int
 }
@@ -192,7 +194,10 @@ func timeOfRecordedUnix(s int64) time.Time {
 
 // newRecordedStatus returns the recorded part of a status.
 func newRecordedStatus(h *autoscalingv2.HorizontalPodAutoscaler) *explainapi.Status {
-	s := &explainapi.Status{CurrentReplicas: h.Status.CurrentReplicas, DesiredReplicas: h.Status.DesiredReplicas}
+	s := &explainapi.Status{
+		ResourceVersion: formatRecordedVersion(parseRecordedVersion(h.ResourceVersion)),
+		CurrentReplicas: h.Status.CurrentReplicas, DesiredReplicas: h.Status.DesiredReplicas,
+	}
 	if h.Status.LastScaleTime != nil {
 		s.LastScaleTime = h.Status.LastScaleTime.UTC()
 	}
@@ -203,6 +208,23 @@ func newRecordedStatus(h *autoscalingv2.HorizontalPodAutoscaler) *explainapi.Sta
 		s.Current = append(s.Current, recordedMetricStatus(&h.Status.CurrentMetrics[i]))
 	}
 	return s
+}
+
+// parseRecordedVersion returns a resourceVersion as a number; 0 for another text, as no server of Kubernetes writes.
+func parseRecordedVersion(version string) int64 {
+	n, err := strconv.ParseInt(version, 10, 64)
+	if err != nil || n < 0 {
+		return 0
+	}
+	return n
+}
+
+// formatRecordedVersion returns a resourceVersion; empty for 0.
+func formatRecordedVersion(n int64) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.FormatInt(n, 10)
 }
 
 func clipRecordedText(text string) string {
@@ -238,7 +260,7 @@ func recordedMetricStatus(m *autoscalingv2.MetricStatus) int64 {
 	return 0
 }
 
-// equalRecordedStatus reports whether two statuses are the same.
+// equalRecordedStatus reports whether two statuses are the same, at any versions.
 func equalRecordedStatus(a, b *explainapi.Status) bool {
 	if a == nil || b == nil {
 		return a == b

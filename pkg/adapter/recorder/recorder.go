@@ -128,7 +128,7 @@ func isOfEarlierSpec(h *autoscalingv2.HorizontalPodAutoscaler) bool {
 func (r *record) setRecordedSpec(h *autoscalingv2.HorizontalPodAutoscaler, now time.Time) {
 	if r.spec == nil || !equality.Semantic.DeepEqual(r.spec.spec, &h.Spec) {
 		spec := h.Spec // a copy: a pointer into the object would keep the page that it was listed in
-		r.spec = &specVersion{now, &spec, spec.Size()}
+		r.spec = &specVersion{now, formatRecordedVersion(parseRecordedVersion(h.ResourceVersion)), &spec, spec.Size()}
 	}
 }
 

@@ -469,3 +469,40 @@ func TestSpecOfADecision(t *testing.T) {
 		}
 	}
 }
+
+// TestStatusVersions: a status and a spec have the version that first had them, at any length of the record.
+func TestStatusVersions(t *testing.T) {
+	t.Parallel()
+	s := newLoggedVersions(t)
+	log, err := s.recorder.Log(types.NamespacedName{Namespace: "shop", Name: "web"}, time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range log.Decisions[1:] { // the first is without a version
+		want := fmt.Sprint(1_000_000_000_000 + 2*int64(d.Status.DesiredReplicas))
+		if d.Status.ResourceVersion != want {
+			t.Fatalf("status of %d replicas at version %s, want %s", d.Status.DesiredReplicas, d.Status.ResourceVersion, want)
+		}
+	}
+	if got := log.Specs[len(log.Specs)-1].ResourceVersion; got != "1000000000300" || log.UID != "web" {
+		t.Errorf("the newest spec at version %s of UID %s", got, log.UID)
+	}
+}
+
+// newLoggedVersions returns a service with many statuses: that of N replicas is written at version 10^12 + 2N, and annotated at the next.
+func newLoggedVersions(t *testing.T) *loadedService {
+	t.Helper()
+	s := newLoadedService(t, "web", Options{})
+	for i := 1; i <= 500; i++ {
+		s.now = s.now.Add(time.Second)
+		s.hpa.Status.DesiredReplicas = int32(i)
+		if i == 150 {
+			s.hpa.Spec.MaxReplicas = 1000
+		}
+		for _, version := range []int{2 * i, 2*i + 1} {
+			s.hpa.ResourceVersion = fmt.Sprint(1_000_000_000_000 + version)
+			s.recorder.ObserveAutoscaler(s.hpa.DeepCopy())
+		}
+	}
+	return s
+}

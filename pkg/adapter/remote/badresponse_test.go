@@ -149,6 +149,11 @@ func TestLyingServer(t *testing.T) {
 			fakeResponse{code: 422, body: `{"status":"error","errorType":"execution","error":"too many samples"}`}, metric.KindInternal,
 			`error: rule "requests": backend prometheus: rejects the query: too many samples`,
 		},
+		"a query repeated before the cause": {
+			fakeResponse{code: 422, body: `{"status":"error","errorType":"422","error":"error when executing query=\"sum(a{namespace=~\\\"shop` +
+				strings.Repeat("|another-namespace", 2000) + `\\\"})\" for (time=1767323045678, step=300000): cannot evaluate \"sum(a{x=\\\"y\\\"})\": duplicate time series on the right side"}`}, metric.KindInternal,
+			`error: rule "requests": backend prometheus: rejects the query: duplicate time series on the right side`,
+		},
 		"a store behind the server fails": {
 			fakeResponse{code: 422, body: `{"status":"error","errorType":"execution","error":"expanding series: proxy Series(): rpc error: code = Aborted desc = no store"}`},
 			metric.KindUnavailable, "error: backend prometheus: HTTP 422: expanding series: proxy Series(): rpc error: code = Aborted desc = no store, since",

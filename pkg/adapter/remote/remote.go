@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -119,7 +120,7 @@ func (b *Backend) serveCachedRemoteResult(q rule.Query, r cachedResult, now time
 		if !isRemoteResultPartitioned(q.Rule) {
 			namespace = ""
 		}
-		if fault := r.result.findRemoteSumFault(namespace); fault != nil {
+		if fault := r.result.findRemoteNamespaceFault(namespace); fault != nil {
 			return nil, fault
 		}
 		objects := q.Objects
@@ -252,13 +253,22 @@ func (b *Backend) rejectPartialRemoteResponse(ctx context.Context, sq *standingQ
 	if len(r.warnings) > 0 {
 		b.metrics.partialResponses.WithLabelValues(b.name).Inc()
 		if !b.config.AcceptPartial {
-			return newRemoteFailuref(outcomePartial, "partial response: %s", clipRemoteText(r.warnings[0]))
+			return newRemoteWarningFailure(r.warnings)
 		}
 	}
 	if notices := slices.Concat(r.warnings, r.infos); len(notices) > 0 {
 		b.logRemoteNotice(ctx, sq, notices[0])
 	}
 	return nil
+}
+
+// newRemoteWarningFailure returns the failure for warnings. Those of PromQL are about the rule or its series: all series were there.
+func newRemoteWarningFailure(warnings []string) *requestFailure {
+	isOfStorage := func(w string) bool { return !strings.HasPrefix(w, "PromQL warning:") }
+	if i := slices.IndexFunc(warnings, isOfStorage); i >= 0 {
+		return newRemoteFailuref(outcomePartial, "partial response: %s", clipRemoteText(warnings[i]))
+	}
+	return newRemoteFailuref(outcomeBadResult, "%s", clipRemoteText(warnings[0]))
 }
 
 // logRemoteNotice logs a notice of a server about a query, once for each query.

@@ -232,6 +232,9 @@ func isRemoteStorageError(text string) bool {
 	return !remoteRejectionRegexp.MatchString(text) && (strings.HasPrefix(text, "expanding series: ") || strings.Contains(text, "rpc error: code = "))
 }
 
+// quotedQueryRegexp matches the query, and its parts, before the cause in the errors of VictoriaMetrics.
+var quotedQueryRegexp = regexp.MustCompile(`^(?:(?:error when executing query=|cannot [a-z ]+ )"(?:[^"\\]|\\.)*"(?: for \([^)]*\))?: )+`)
+
 // serverMessage is the text of an error response.
 type serverMessage struct {
 	text    string
@@ -241,11 +244,12 @@ type serverMessage struct {
 // readRemoteMessage reads the beginning of an error's body: the error of the API, or a line of plain text. It ignores pages for
 // a browser, which have no short cause.
 func readRemoteMessage(resp *http.Response) serverMessage {
-	const maxBytes = 16 << 10
+	// VictoriaMetrics repeats the query, which names up to maxQueryNamespaces.
+	const maxBytes = 1 << 20
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxBytes)) // the part before a read error may do
 	var api struct{ Error string }
 	if json.Unmarshal(body, &api) == nil && api.Error != "" {
-		return serverMessage{clipRemoteText(api.Error), true}
+		return serverMessage{clipRemoteText(quotedQueryRegexp.ReplaceAllString(api.Error, "")), true}
 	}
 	if remoteMediaType(resp) != "text/plain" {
 		return serverMessage{}

@@ -50,13 +50,13 @@ type queryResult struct {
 	// values are under "".
 	valuesByNamespace map[string][]metric.Value
 	sortedNamespaces  []string // keys of valuesByNamespace
-	// sumFaults has the error of each such key with pods that have several series of values that do not add up: other namespaces keep their values.
-	sumFaults map[string]error
+	// faults has the error of each such key without right values: other namespaces keep theirs.
+	faults map[string]error
 }
 
-// findRemoteSumFault returns the error of a namespace (empty: of any) without right values; nil if all are right.
-func (r *queryResult) findRemoteSumFault(namespace string) error {
-	for n, fault := range r.sumFaults {
+// findRemoteNamespaceFault returns the error of a namespace (empty: of any) without right values; nil if all are right.
+func (r *queryResult) findRemoteNamespaceFault(namespace string) error {
+	for n, fault := range r.faults {
 		if namespace == "" || n == namespace {
 			return fault
 		}
@@ -91,15 +91,18 @@ func appendRemoteValues(found, values []metric.Value, objects []string) []metric
 	return found
 }
 
-// mergeRemoteResult returns a result with the namespaces of both. Its time is the earlier of the two.
+// mergeRemoteResult returns a result with the namespaces of both; more may be nil. Its time is the earlier of the two.
 func (r *queryResult) mergeRemoteResult(more *queryResult) *queryResult {
+	if more == nil {
+		return r
+	}
 	both := &queryResult{
 		evaluatedAt:       earlierRemoteTime(r.evaluatedAt, more.evaluatedAt),
 		namespaceScope:    namespaceScope{namespaces: maps.Clone(r.namespaceScope.namespaces)},
 		valuesByNamespace: maps.Clone(r.valuesByNamespace),
-		sumFaults:         maps.Clone(r.sumFaults),
+		faults:            maps.Clone(r.faults),
 	}
-	maps.Copy(both.sumFaults, more.sumFaults)
+	maps.Copy(both.faults, more.faults)
 	maps.Copy(both.namespaceScope.namespaces, more.namespaceScope.namespaces)
 	maps.Copy(both.valuesByNamespace, more.valuesByNamespace)
 	both.sortedNamespaces = slices.Sorted(maps.Keys(both.valuesByNamespace))
@@ -155,7 +158,7 @@ func (j resultJoin) joinRemoteSamples(samples []resultSample) (*queryResult, *re
 		return nil, f
 	}
 	result := j.groupRemoteResultsByNamespace(rows)
-	result.sumFaults = j.findRemoteSumFaults(rows)
+	result.faults = j.findRemoteSumFaults(rows)
 	return result, nil
 }
 

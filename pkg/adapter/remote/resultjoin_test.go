@@ -313,7 +313,7 @@ func TestValuesThatDoNotAddUp(t *testing.T) {
 		{Metric: map[string]string{"namespace": "bank", "pod": "b"}}, {Metric: map[string]string{"namespace": "shop", "pod": "a", "cpu": "0"}},
 		{Metric: map[string]string{"namespace": "shop", "pod": "a", "cpu": "1"}},
 	})
-	if failure != nil || result.findRemoteSumFault("bank") != nil || result.findRemoteSumFault("shop") == nil {
+	if failure != nil || result.findRemoteNamespaceFault("bank") != nil || result.findRemoteNamespaceFault("shop") == nil {
 		t.Errorf("%+v, %v; want a fault of shop alone", result, failure)
 	}
 }

@@ -34,6 +34,13 @@ type standingQuery struct {
 	queueIndex      int                  // in the queue; -1: not queued
 	missedRefresh   bool                 // became due during a fetch of some namespaces only
 	noticeLogged    bool                 // a notice of the server was logged
+
+	// The fetch under way owns these.
+	faults       map[string]error // of the namespaces that are queried singly
+	retriedFault string           // the namespace among them that was queried last
+	// A query in which so many namespaces failed, every one, is halved again from nextHalving on.
+	failedNamespaces int
+	nextHalving      time.Time
 }
 
 // refreshFailure explains the lack of a newer result.
@@ -41,6 +48,12 @@ type refreshFailure struct {
 	*requestFailure
 	began   time.Time // of the first failure since the last success
 	retryAt time.Time // no query starts before
+	scope   namespaceScope
+}
+
+// concernsRemoteNamespace reports whether a read of a namespace meets the failure.
+func (f *refreshFailure) concernsRemoteNamespace(namespace string) bool {
+	return !f.mayConcernOneRemoteNamespace() || f.scope.remoteScopeCoversNamespace(namespace)
 }
 
 // queryFetch is a query under way.
@@ -79,7 +92,7 @@ func newRemoteStandingQuery(key string, q rule.Query, seed uint64) *standingQuer
 	if q.Rule.Shared() {
 		q.Namespace, q.Objects = "", nil
 	}
-	return &standingQuery{key: key, query: q, owner: owner, offset: computeRemoteRefreshOffset(key, seed), lastRequested: map[string]time.Time{}, queueIndex: -1}
+	return &standingQuery{key: key, query: q, owner: owner, offset: computeRemoteRefreshOffset(key, seed), lastRequested: map[string]time.Time{}, queueIndex: -1, faults: map[string]error{}}
 }
 
 // remoteStandingQueryScope returns the namespaces that were read lately.
@@ -115,7 +128,7 @@ func (b *Backend) lookupCachedRemoteResult(sq *standingQuery, namespace string, 
 	if sq.result != nil && sq.result.remoteScopeCoversNamespace(namespace) {
 		r.result = sq.result
 	}
-	if sq.failure != nil && (b.running || clock.Before(sq.failure.retryAt)) {
+	if sq.failure != nil && sq.failure.concernsRemoteNamespace(namespace) && (b.running || clock.Before(sq.failure.retryAt)) {
 		r.failure = sq.failure
 		return r, true
 	}
@@ -211,11 +224,7 @@ func (b *Backend) fetchRemoteResultSafely(ctx context.Context, sq *standingQuery
 			result, failure = nil, newRemoteFailuref(outcomeOther, "%v", b.panics.Report(ctx, fault, "backend", b.name, "rule", sq.query.Rule.Name))
 		}
 	}()
-	result, failure = b.fetchRemoteQueryResult(ctx, sq, f.scope, now)
-	if failure == nil && f.extends != nil {
-		result = f.extends.mergeRemoteResult(result)
-	}
-	return result, failure
+	return b.fetchRemoteNamespaces(ctx, sq, f, now)
 }
 
 // finishRemoteFetch ends a fetch with a result or a failure.
@@ -261,7 +270,7 @@ func (b *Backend) recordRemoteRefreshFailure(sq *standingQuery, f *queryFetch, f
 		}
 		due = now.Add(wait + time.Duration(float64(wait)*float64(sq.offset)/8)) // spreads the retries
 	}
-	sq.failure = &refreshFailure{requestFailure: failure, began: began, retryAt: due}
+	sq.failure = &refreshFailure{requestFailure: failure, began: began, retryAt: due, scope: f.scope}
 	return due
 }
 

@@ -31,6 +31,9 @@ var badFiles = map[string][]string{
 		`line 19: rules[13].query: column 8: unexpected character in duration expression: '$'; the range is [$window], without braces, quotes or arithmetic`,
 		`line 20: rules[14].query: column 8: experimental duration expression is not enabled; the range is [$window], without braces, quotes or arithmetic`,
 		`line 21: rules[15].query: column 1: unknown function with name "avg_overtime"; write avg_over_time`,
+		`line 22: rules[16].query: column 8: experimental duration expression is not part of rules; write it as a recording rule of a server`,
+		`line 23: rules[17].query: column 6: anchored modifier is experimental and not part of rules; write it as a recording rule of a server`,
+		`line 24: rules[18].query: column 6: unexpected <by>`,
 	},
 	"filters": {
 		`line 6: rules[0].query: (x > 5) < 3 never has a result, because the values of (x > 5) are more than 5; correct one of the numbers`,

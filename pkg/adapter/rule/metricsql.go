@@ -6,6 +6,7 @@ import (
 	"errors"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/VictoriaMetrics/metricsql"
 )
@@ -67,4 +68,26 @@ func metricsQLRuleIsOfNamespace(text, label, namespace string) bool {
 		proven = proven && len(selector.LabelFilterss) > 0
 	})
 	return proven
+}
+
+// metricsQLSumRegexp matches the aggregations whose results have the labels of their grouping alone.
+var metricsQLSumRegexp = regexp.MustCompile(`^(?i:avg|count|distinct|geomean|group|max|median|min|mode|quantile|stddev|stdvar|sum|sum2)$`)
+
+// findMetricsQLRuleLosingLabel returns the label, of those given, that no result of the text can have; empty if each may.
+func findMetricsQLRuleLosingLabel(text string, labels []string) string {
+	root, err := parseRuleMetricsQL(text)
+	if err != nil {
+		return ""
+	}
+	e, ok := root.(*metricsql.AggrFuncExpr)
+	if !ok || !metricsQLSumRegexp.MatchString(e.Name) {
+		return ""
+	}
+	without := strings.EqualFold(e.Modifier.Op, "without") // no modifier is by ()
+	for _, label := range labels {
+		if slices.Contains(e.Modifier.Args, label) == without {
+			return label
+		}
+	}
+	return ""
 }

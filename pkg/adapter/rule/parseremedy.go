@@ -31,19 +31,34 @@ var (
 // typographicMarks are characters that look like others: quotes, a space that does not break a line, a space without a width, dashes.
 const typographicMarks = "\u201c\u201d\u2018\u2019\u00ab\u00bb\u00a0\u200b\u2013\u2014"
 
+// ruleAggregations are the operators that people take for functions.
+var ruleAggregations = []string{"avg", "bottomk", "count", "count_values", "group", "max", "min", "quantile", "stddev", "stdvar", "sum", "topk"}
+
 // nearestRuleFunction returns the known function closest to a name; empty if there is none.
 func nearestRuleFunction(name string) string {
 	lower := strings.ToLower(name)
 	best, bestDistance := "", 3
-	for _, known := range slices.Sorted(maps.Keys(parser.Functions)) {
-		if f := parser.Functions[known]; f.Experimental {
+	for _, known := range slices.Concat(slices.Sorted(maps.Keys(parser.Functions)), ruleAggregations) {
+		if f := parser.Functions[known]; f != nil && f.Experimental {
 			continue
 		}
-		if d := strict.EditDistance(lower, known); d < bestDistance && d <= len(known)/4 {
+		if d := strict.EditDistance(lower, known); d < bestDistance && d <= max(1, len(known)/4) {
 			best, bestDistance = known, d
 		}
 	}
 	return best
+}
+
+// describeNearestRuleFunction returns the way out of the error of an unknown function; empty for other errors, and without a close name.
+func describeNearestRuleFunction(msg string) string {
+	m := unknownFunctionRegexp.FindStringSubmatch(msg)
+	if m == nil {
+		return ""
+	}
+	if near := nearestRuleFunction(m[1]); near != "" {
+		return "; write " + near
+	}
+	return ""
 }
 
 // describeGrafanaRuleVariable returns the way out for a duration that only Grafana replaces; empty without any.
@@ -61,10 +76,8 @@ func explainRuleParseError(msg, query string) string {
 		return experimentalFunctionRegexp.ReplaceAllString(msg, "$1$2 is an experimental function, which rules do not have; "+
 			"write it with other functions, or as a recording rule of a server")
 	}
-	if m := unknownFunctionRegexp.FindStringSubmatch(msg); m != nil {
-		if near := nearestRuleFunction(m[1]); near != "" {
-			return msg + "; write " + near
-		}
+	if remedy := describeNearestRuleFunction(msg); remedy != "" {
+		return msg + remedy
 	}
 	if strings.HasSuffix(msg, "got instant vector") && strings.Contains(msg, "expected type range vector") {
 		return msg + "; give it a range, such as [1m]"
@@ -80,6 +93,8 @@ func explainRuleParseError(msg, query string) string {
 		return msg + "; $" + m[1] + " is no variable of rules: write [$window], or a duration such as [1m]"
 	case m != nil && strings.Contains(msg, "duration expression"):
 		return msg + "; the range is [$window], without braces, quotes or arithmetic"
+	case strings.HasSuffix(msg, "not enabled"):
+		return strings.TrimSuffix(msg, "not enabled") + "not part of rules; write it as a recording rule of a server"
 	case strings.Contains(msg, "escape sequence") && backslashReferenceRegexp.MatchString(query):
 		ref := backslashReferenceRegexp.FindString(query)
 		return msg + "; " + ref + " is no reference to a group: write ${" + ref[1:] + "}"

@@ -31,10 +31,14 @@ func (q Query) CheckTemplate(objectLabels ...string) TemplateCheck {
 	t, err := parseTemplatedRuleQuery(text)
 	switch {
 	case err != nil && mayRuleBeMetricsQL(text):
+		if fault := q.checkMetricsQLRuleResult(text, objectLabels); fault != nil {
+			return TemplateCheck{Fault: fault}
+		}
 		return TemplateCheck{Warning: fmt.Sprintf("is MetricsQL and not PromQL (%v): of all servers only VictoriaMetrics evaluates it, "+
 			"and the age of its values is unknown%s", err, describeGrafanaRuleVariable(text))}
 	case err != nil:
-		return TemplateCheck{Fault: fmt.Errorf("does not give PromQL: %w, in %s%s", err, excerptRuleText(text, err), describeGrafanaRuleVariable(text))}
+		return TemplateCheck{Fault: fmt.Errorf("does not give PromQL: %w, in %s%s%s",
+			err, excerptRuleText(text, err), describeNearestRuleFunction(err.Error()), describeGrafanaRuleVariable(text))}
 	}
 	return q.checkTemplatedRuleResult(text, t, objectLabels)
 }
@@ -88,16 +92,12 @@ func (q Query) checkTemplatedRuleResult(text string, t *exprTree, objectLabels [
 		}
 		return TemplateCheck{}
 	}
-	wanted := objectLabels
-	if r.Namespaced && !slices.Contains(objectLabels, r.NamespaceLabel) {
-		wanted = append([]string{r.NamespaceLabel}, objectLabels...)
-	}
 	if !t.isRuleInstantVector() {
 		return TemplateCheck{Fault: errors.New(t.describeRuleResultKind())}
 	}
 	for _, label := range objectLabels {
 		if !t.ruleResultMayHaveLabel(label) {
-			return TemplateCheck{Fault: fmt.Errorf("the result has no label %s to name its object; aggregate by (%s)", label, strings.Join(wanted, ", "))}
+			return TemplateCheck{Fault: q.newLostRuleObjectError(label, objectLabels)}
 		}
 	}
 	if !proven && !t.ruleResultMayHaveLabel(r.NamespaceLabel) {
@@ -105,8 +105,7 @@ func (q Query) checkTemplatedRuleResult(text string, t *exprTree, objectLabels [
 			return TemplateCheck{Warning: fmt.Sprintf("serves objects of the namespace %s only, because the query names it; "+
 				"write <<.LabelMatchers>> to serve all", namespace)}
 		}
-		return TemplateCheck{Fault: fmt.Errorf("adds up objects of the same name in all namespaces; "+
-			"write <<.LabelMatchers>> in every selector, or aggregate by (%s)", strings.Join(wanted, ", "))}
+		return TemplateCheck{Fault: q.newMixedRuleNamespacesError(objectLabels)}
 	}
 	if !proven && t.writesRuleLabel(r.NamespaceLabel) {
 		return TemplateCheck{Warning: fmt.Sprintf("writes the label %s on values that series of all namespaces may feed; "+
@@ -122,6 +121,39 @@ func (q Query) checkTemplatedRuleResult(text string, t *exprTree, objectLabels [
 			"others have the series; write `unless on (<<.GroupBy>>)` in place of it", function)}
 	}
 	return TemplateCheck{}
+}
+
+// checkMetricsQLRuleResult returns the reason why the results of a query in MetricsQL never name their object or its namespace; nil if
+// they may.
+func (q Query) checkMetricsQLRuleResult(text string, objectLabels []string) error {
+	r := q.Rule
+	if r.External && q.Objects == nil {
+		return nil
+	}
+	if label := findMetricsQLRuleLosingLabel(text, objectLabels); label != "" {
+		return q.newLostRuleObjectError(label, objectLabels)
+	}
+	if r.Namespaced && findMetricsQLRuleLosingLabel(text, []string{r.NamespaceLabel}) != "" && !newRuleNamespaceProof(q).provesRuleTextNamespace(text, nil) {
+		return q.newMixedRuleNamespacesError(objectLabels)
+	}
+	return nil
+}
+
+func (q Query) newLostRuleObjectError(label string, objectLabels []string) error {
+	return fmt.Errorf("the result has no label %s to name its object; aggregate by (%s)", label, q.listWantedRuleLabels(objectLabels))
+}
+
+func (q Query) newMixedRuleNamespacesError(objectLabels []string) error {
+	return fmt.Errorf("adds up objects of the same name in all namespaces; write <<.LabelMatchers>> in every selector, or aggregate by (%s)",
+		q.listWantedRuleLabels(objectLabels))
+}
+
+// listWantedRuleLabels returns the labels that results need, as PromQL takes them in a grouping.
+func (q Query) listWantedRuleLabels(objectLabels []string) string {
+	if r := q.Rule; r.Namespaced && !slices.Contains(objectLabels, r.NamespaceLabel) {
+		return strings.Join(append([]string{r.NamespaceLabel}, objectLabels...), ", ")
+	}
+	return strings.Join(objectLabels, ", ")
 }
 
 // writesRuleLabel reports whether a function of the expression writes a label that its argument cannot have, or a constant.

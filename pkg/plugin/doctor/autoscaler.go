@@ -160,7 +160,7 @@ func (v *autoscalerVisit) readVisitedMetrics(ctx context.Context) {
 	if v.workload == nil || v.objects.IsUnread("pods") {
 		return
 	}
-	in := reading.NewDecisionInput(v.hpa, v.answers, v.pods, v.Now().Add(v.ahead))
+	in := reading.NewDecisionInput(v.hpa, v.answers, v.objects.SelectedPodsOf(v.workload), v.Now().Add(v.ahead))
 	if in.SpecReplicas == 0 { // the controller has not looked yet, or the target is at 0
 		in.SpecReplicas, in.StatusReplicas = int32(len(v.pods)), int32(len(v.pods)) //nolint:gosec // pods of one workload
 	}

@@ -8,7 +8,9 @@ import (
 	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tachometer-metrics/tachometer/pkg/hpa"
 )
@@ -20,6 +22,7 @@ func TestSentencesAgree(t *testing.T) {
 	for range 3000 {
 		decided := &hpa.Decision{}
 		l := load{rates: newRandomRates(random), change: newRandomSpec(random), past: newRandomPast(random), decided: decided}
+		l.spoil, l.hasScaled, l.surging = newRandomSpoil(random), random.IntN(2) == 0, int32(random.IntN(3)*random.IntN(16))
 		l.pending = min(random.IntN(3)*random.IntN(2), len(l.rates))
 		checkSentence(t, l, decided)
 	}
@@ -33,6 +36,7 @@ func TestSentencesOfAllKindsAgree(t *testing.T) {
 	for range 3000 {
 		decided := &hpa.Decision{}
 		l := load{rates: make([]string, 1+random.IntN(12)), external: amounts[random.IntN(len(amounts))], past: newRandomPast(random), decided: decided}
+		l.spoil, l.hasScaled, l.surging = newRandomSpoil(random), random.IntN(2) == 0, int32(random.IntN(3)*random.IntN(16))
 		spec, isTotal, isBeside := newRandomSpec(random), random.IntN(2) == 0, random.IntN(2) == 0
 		switch random.IntN(3) {
 		case 0:
@@ -96,6 +100,23 @@ func newRandomRates(random *rand.Rand) []string {
 	return rates
 }
 
+// newRandomSpoil returns a change of pods: some have ended, go or are not ready.
+func newRandomSpoil(random *rand.Rand) func(i int, p *corev1.Pod) {
+	states := random.Perm(30)
+	return func(i int, p *corev1.Pod) {
+		switch states[i%len(states)] {
+		case 0:
+			p.Status.Phase = corev1.PodFailed
+		case 1:
+			p.Status.Phase = corev1.PodSucceeded
+		case 2:
+			p.DeletionTimestamp = &metav1.Time{Time: explainTime}
+		case 3:
+			p.Status.Conditions[0].Status = corev1.ConditionFalse
+		}
+	}
+}
+
 // newRandomSpec returns a change of an autoscaler's limits and behavior.
 func newRandomSpec(random *rand.Rand) func(*autoscalingv2.HorizontalPodAutoscaler) {
 	var behavior *autoscalingv2.HorizontalPodAutoscalerBehavior
@@ -103,6 +124,10 @@ func newRandomSpec(random *rand.Rand) func(*autoscalingv2.HorizontalPodAutoscale
 		rules := func() *autoscalingv2.HPAScalingRules {
 			r := &autoscalingv2.HPAScalingRules{StabilizationWindowSeconds: new(int32(random.IntN(3) * 100))}
 			r.Policies = []autoscalingv2.HPAScalingPolicy{{Type: autoscalingv2.PodsScalingPolicy, Value: int32(1 + random.IntN(4)), PeriodSeconds: 60}}
+			if random.IntN(3) == 0 {
+				r.Policies = append(r.Policies, autoscalingv2.HPAScalingPolicy{Type: autoscalingv2.PercentScalingPolicy, Value: int32(1 + random.IntN(80)), PeriodSeconds: 15})
+				r.SelectPolicy = new(autoscalingv2.MinChangePolicySelect)
+			}
 			if random.IntN(6) == 0 {
 				r.SelectPolicy = new(autoscalingv2.DisabledPolicySelect)
 			}

@@ -190,12 +190,16 @@ func (m *Metric) describeSubstitute(pronoun string) string {
 
 // formatAmount returns thousandths as an amount of the metric.
 func (m *Metric) formatAmount(milli int64) string {
-	return formatExplainedAmount(m.Name, m.Target, milli)
+	return formatExplainedAmount(m.Name, reading.FormatAmount(m.Target, milli), milli)
 }
 
-// formatExplainedAmount returns thousandths as a number, with /s for a rate, and in the unit of a target of bytes: 343/s, 1536Mi.
-func formatExplainedAmount(metric, target string, milli int64) string {
-	text := reading.FormatAmount(target, milli)
+// formatBound returns thousandths as a bound of the metric, rounded up or down by round.
+func (m *Metric) formatBound(milli int64, round func(float64) float64) string {
+	return formatExplainedAmount(m.Name, reading.FormatBound(m.Target, milli, round), milli)
+}
+
+// formatExplainedAmount returns the text of thousandths as a number, with /s for a rate: 343/s, 1536Mi.
+func formatExplainedAmount(metric, text string, milli int64) string {
 	if strings.HasSuffix(text, "m") {
 		text = strconv.FormatFloat(float64(milli)/1000, 'f', -1, 64)
 	}
@@ -214,17 +218,21 @@ func (e *Explanation) addExplainedChanges(in hpa.Input) {
 		}
 		s := newExplainedSearch(m, i, in)
 		if to, at := s.nextUp(); to <= int64(e.Max) && to > int64(e.Min) {
-			e.Changes = append(e.Changes, fmt.Sprintf("above %s %s asks for %d", m.formatAmount(at), inventory.BareMetricName(m.Name), to))
+			e.Changes = append(e.Changes, fmt.Sprintf("above %s %s asks for %d", m.formatBound(at, math.Ceil), inventory.BareMetricName(m.Name), to))
 		}
-		if to, at := s.nextDown(); to >= int64(e.Min) && to < int64(e.Max) {
-			e.Changes = append(e.Changes, fmt.Sprintf("at %s or less %s asks for %d", m.formatAmount(at), inventory.BareMetricName(m.Name), to))
+		if to, at, includes := s.nextDown(); to >= int64(e.Min) && to < int64(e.Max) {
+			words := "below %s"
+			if includes {
+				words = "at %s or less"
+			}
+			e.Changes = append(e.Changes, fmt.Sprintf(words+" %s asks for %d", m.formatBound(at, math.Floor), inventory.BareMetricName(m.Name), to))
 		}
 	}
 }
 
 // wishSearch finds the totals at which a wish changes.
 type wishSearch struct {
-	total, step int64   // the present total, and the least change of it that the HPA sees
+	total, step int64   // the present total, and the least change of it that the HPA sees: a thousandth, of each pod
 	edges       []int64 // sorted totals at which the wish may change
 	wishAt      func(total int64) int32
 }
@@ -237,9 +245,12 @@ func newExplainedSearch(m *Metric, i int, in hpa.Input) wishSearch {
 		unit *= float64(m.pods)
 	}
 	perPod, wish, tolerance := unit/float64(m.countMultipliedPods(in.Pods)), float64(*m.Wish), m.decision.Tolerance
-	s := wishSearch{total: m.total, step: m.pods, wishAt: func(total int64) int32 { return decideExplainedTotal(m, i, in, total) }}
+	s := wishSearch{total: m.total, step: 1, wishAt: func(total int64) int32 { return decideExplainedTotal(m, i, in, total) }}
+	if m.ofPods {
+		s.step = m.pods
+	}
 	for _, at := range []float64{unit * (1 - tolerance.Down), unit * (1 + tolerance.Up), perPod * wish, perPod * (wish - 1)} {
-		s.edges = append(s.edges, int64(math.Floor(at+1e-3))) // the last total before the change; the last bit of the product may be wrong
+		s.edges = append(s.edges, int64(math.Floor(at+1e-3)))
 	}
 	slices.Sort(s.edges)
 	return s
@@ -277,24 +288,35 @@ func decideExplainedTotal(m *Metric, i int, in hpa.Input, total int64) int32 {
 // nextUp returns the next higher wish, and the total above which it begins.
 func (s wishSearch) nextUp() (wish, total int64) {
 	present := s.wishAt(s.total)
-	for _, at := range s.edges {
-		if above := s.wishAt(at + s.step); at >= s.total && above > present {
-			return int64(above), at
+	for _, edge := range s.edges {
+		for _, at := range besideEdge(edge) {
+			if above := s.wishAt(at + s.step); at >= s.total && above > present && s.wishAt(at) < above {
+				return int64(above), at
+			}
 		}
 	}
 	return math.MaxInt64, 0
 }
 
-// nextDown returns the next lower wish, and the total at or below which it begins.
-func (s wishSearch) nextDown() (wish, total int64) {
+// nextDown returns the next lower wish, and the total below which it begins, or at which already.
+func (s wishSearch) nextDown() (wish, total int64, includes bool) {
 	present := s.wishAt(s.total)
-	for _, at := range slices.Backward(s.edges) {
-		if at > s.total || at < s.step {
-			continue
-		}
-		if below := s.wishAt(at - s.step); below < present {
-			return int64(below), at
+	for _, edge := range slices.Backward(s.edges) {
+		for _, at := range besideEdge(edge) {
+			if at > s.total || at < s.step {
+				continue
+			}
+			here := s.wishAt(at)
+			if here < present && here < s.wishAt(at+s.step) {
+				return int64(here), at, true
+			}
+			if below := s.wishAt(at - s.step); below < present && below < here {
+				return int64(below), at, false
+			}
 		}
 	}
-	return -1, 0
+	return -1, 0, false
 }
+
+// besideEdge returns an edge and its neighbours: the last bit of a product may be wrong.
+func besideEdge(edge int64) [3]int64 { return [3]int64{edge, edge - 1, edge + 1} }

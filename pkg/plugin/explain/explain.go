@@ -75,6 +75,8 @@ type Pod struct {
 	Name   string     `json:"name"`
 	Ready  bool       `json:"ready"`
 	Values []PodValue `json:"values"`
+
+	hasEnded bool // well
 }
 
 // PodValue is a value of a pod, or the note why it has none.
@@ -142,7 +144,7 @@ type Recorded struct {
 // Live explains an autoscaler from the cluster's present state: its status, its pods and the answers of the metrics APIs.
 func Live(ctx context.Context, scaler *autoscalingv2.HorizontalPodAutoscaler, opts Options) *Explanation {
 	workload := opts.Objects.WorkloadOf(scaler)
-	pods := opts.Objects.PodsOf(workload)
+	pods := opts.Objects.SelectedPodsOf(workload)
 	e := &Explanation{
 		Namespace: scaler.Namespace, Name: scaler.Name, Time: opts.Now,
 		Target:   scaler.Spec.ScaleTargetRef.Kind + "/" + scaler.Spec.ScaleTargetRef.Name,
@@ -151,11 +153,13 @@ func Live(ctx context.Context, scaler *autoscalingv2.HorizontalPodAutoscaler, op
 		Metrics: []Metric{}, Conditions: []Condition{},
 	}
 	if isUnseenAutoscaler(scaler) {
-		e.Replicas = countUnseenReplicas(workload, pods)
+		e.Replicas = countUnseenReplicas(workload, opts.Objects.PodsOf(workload))
 		e.Unknown = append(e.Unknown, "the controller's view: it has not looked at this autoscaler yet")
 	}
 	for _, p := range pods {
-		e.Pods = append(e.Pods, Pod{Name: p.Name, Ready: inventory.IsReady(p), Values: []PodValue{}})
+		if p.Status.Phase != corev1.PodFailed { // evictions leave many, and the controller leaves them out
+			e.Pods = append(e.Pods, Pod{Name: p.Name, Ready: inventory.IsReady(p), Values: []PodValue{}, hasEnded: p.Status.Phase == corev1.PodSucceeded})
+		}
 	}
 	selector := ""
 	if workload != nil {
@@ -258,6 +262,9 @@ func (e *Explanation) addExplainedPodValues(spec autoscalingv2.MetricSpec, answe
 	}
 	for i := range e.Pods {
 		value := PodValue{Metric: answer.Metric, Note: "left out of the answer"}
+		if e.Pods[i].hasEnded {
+			value.Note = "completed"
+		}
 		if answer.Err != nil {
 			value.Note = answer.Err.Error()
 		} else if v, ok := byPod[e.Pods[i].Name]; ok {

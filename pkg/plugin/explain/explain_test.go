@@ -31,19 +31,21 @@ var (
 
 // load is a workload of some pods with a rate each, and its autoscaler.
 type load struct {
-	rates    []string // of request_per_second; "" for a pod without value
-	pending  int      // of the first pods
-	failure  string   // of the read
-	wanted   int32
-	reasons  []string
-	external string // the total of an external metric in place of the rates; "none" for an answer without a value
-	broken   string // the API group whose reads fail
-	cpu      string // the usage of each pod, which requests 100m
-	change   func(hpa *autoscalingv2.HorizontalPodAutoscaler)
-	recorded Recorded
-	past     []hpa.Recommendation // with decided: the controller's memory
-	surging  int32                // pods of the workload's status
-	decided  *hpa.Decision        // set to the controller's decision, whose status the autoscaler gets
+	rates     []string // of request_per_second; "" for a pod without value
+	pending   int      // of the first pods
+	failure   string   // of the read
+	wanted    int32
+	reasons   []string
+	external  string // the total of an external metric in place of the rates; "none" for an answer without a value
+	broken    string // the API group whose reads fail
+	cpu       string // the usage of each pod, which requests 100m
+	change    func(hpa *autoscalingv2.HorizontalPodAutoscaler)
+	recorded  Recorded
+	past      []hpa.Recommendation       // with decided: the controller's memory
+	surging   int32                      // pods of the workload's status
+	hasScaled bool                       // with decided: in the last minute
+	spoil     func(i int, p *corev1.Pod) // changes the i-th pod
+	decided   *hpa.Decision              // set to the controller's decision, whose status the autoscaler gets
 }
 
 // decide gives the autoscaler the status of the controller's decision from the same inputs.
@@ -53,8 +55,15 @@ func (l load) decide(t *testing.T, scaler *autoscalingv2.HorizontalPodAutoscaler
 	for _, m := range scaler.Spec.Metrics {
 		answers = append(answers, reading.MetricReader{Reader: l}.ReadMetric(t.Context(), "shop", "app=web", m, ""))
 	}
-	in := reading.NewDecisionInput(scaler, answers, objects.PodsOf(&objects.Workloads[0]), explainTime)
+	in := reading.NewDecisionInput(scaler, answers, objects.SelectedPodsOf(&objects.Workloads[0]), explainTime)
 	in.History.Recommendations = l.past
+	if l.surging > 0 {
+		in.StatusReplicas = l.surging
+	}
+	if l.hasScaled {
+		in.History.ScaleUps = []hpa.ScaleEvent{{Change: 3, Time: explainTime.Add(-30 * time.Second)}}
+		in.History.ScaleDowns = []hpa.ScaleEvent{{Change: 1, Time: explainTime.Add(-20 * time.Second)}}
+	}
 	*l.decided = hpa.Decide(in, replay.Settings())
 	scaler.Status = l.decided.Status
 }
@@ -105,6 +114,11 @@ func (l load) explain(t *testing.T) *Explanation {
 			}}}},
 			Status: corev1.PodStatus{StartTime: new(metav1.NewTime(explainTime.Add(-time.Hour))), Phase: phase, Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: ready}}},
 		})
+	}
+	for i := range objects.Pods {
+		if l.spoil != nil {
+			l.spoil(i, &objects.Pods[i])
+		}
 	}
 	target := autoscalingv2.MetricTarget{Type: autoscalingv2.AverageValueMetricType, AverageValue: new(resource.MustParse("50"))}
 	spec := autoscalingv2.MetricSpec{Type: autoscalingv2.PodsMetricSourceType, Pods: &autoscalingv2.PodsMetricSource{Metric: autoscalingv2.MetricIdentifier{Name: "request_per_second"}, Target: target}}
@@ -505,7 +519,7 @@ func TestChanges(t *testing.T) {
 		},
 		"at the maximum": {
 			load{rates: times(10, "50")},
-			[]string{"at 450/s or less request_per_second asks for 9"},
+			[]string{"below 450/s request_per_second asks for 9"},
 		},
 		"a total, multiplied with the ready pods": {
 			load{rates: times(4, ""), pending: 1, external: "200", change: func(hpa *autoscalingv2.HorizontalPodAutoscaler) {
@@ -560,7 +574,7 @@ func TestChangesAreTrue(t *testing.T) {
 			s := newExplainedSearch(&e.Metrics[0], 0, in)
 			at, wish := s.wishAt, *e.Metrics[0].Wish
 			up, above := s.nextUp()
-			down, below := s.nextDown()
+			down, below, _ := s.nextDown()
 			if got := at(above + 100); got != int32(up) {
 				t.Fatalf("%d pods, %d: above %d the wish is %d, announced %d", replicas, total, above, got, up)
 			}
@@ -649,5 +663,27 @@ func TestMissingTarget(t *testing.T) {
 		if e.Sentence != want {
 			t.Errorf("got  %s\nwant %s", e.Sentence, want)
 		}
+	}
+}
+
+// TestCompletedPod: the HPA controller counts a pod that has ended well, as of a Job with the labels of a Deployment, as a pod without a value; failed
+// pods are left out.
+func TestCompletedPod(t *testing.T) {
+	t.Parallel()
+	decided := &hpa.Decision{}
+	e := load{rates: []string{"60", "60", "", ""}, decided: decided, spoil: func(i int, p *corev1.Pod) {
+		switch i {
+		case 2:
+			p.Status.Phase = corev1.PodSucceeded
+		case 3:
+			p.Status.Phase = corev1.PodFailed
+		}
+	}, change: func(h *autoscalingv2.HorizontalPodAutoscaler) { h.Status.CurrentReplicas = 2 }}.explain(t)
+	const want = "2 pods: request_per_second is 120/s over 2 pods, target 50 → 2.4, 1 pod without a value; with it the direction is not sure, so it keeps 2."
+	if e.Sentence != want || decided.Replicas != 2 {
+		t.Errorf("%s\nthe controller decided %d", e.Sentence, decided.Replicas)
+	}
+	if len(e.Pods) != 3 || e.Pods[2].Values[0].Note != "completed, counts as 0" {
+		t.Errorf("pods %+v", e.Pods)
 	}
 }

@@ -208,9 +208,9 @@ func formatLoggedUsage(m hpa.MetricDecision, spec *autoscalingv2.MetricSpec) str
 		return strconv.FormatInt(m.Usage, 10) + "%"
 	}
 	if m.IsShareOfNone() {
-		return formatExplainedAmount(loggedMetricName(spec), reading.FormatTarget(target), m.Total) + " over 0 pods"
+		return formatExplainedAmount(loggedMetricName(spec), reading.FormatAmount(reading.FormatTarget(target), m.Total), m.Total) + " over 0 pods"
 	}
-	text := formatExplainedAmount(loggedMetricName(spec), reading.FormatTarget(target), m.Usage)
+	text := formatExplainedAmount(loggedMetricName(spec), reading.FormatAmount(reading.FormatTarget(target), m.Usage), m.Usage)
 	switch {
 	case target.Value == nil:
 		text += " per pod"

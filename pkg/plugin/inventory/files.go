@@ -3,6 +3,7 @@
 package inventory
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -104,7 +105,12 @@ func (i *Inventory) addInventoryTree(root string, opts FileOptions) error {
 		case name != root && !isManifestFile(name):
 			return nil
 		}
-		errs = append(errs, i.addInventoryFile(name, opts.Namespace))
+		err = i.addInventoryFile(name, opts.Namespace)
+		if other := (noManifestError{}); name != root && errors.As(err, &other) {
+			i.Unread = append(i.Unread, Unread{name, "no manifest: " + err.Error()})
+			return nil
+		}
+		errs = append(errs, err)
 		return nil
 	})
 	return errors.Join(errs...)
@@ -171,19 +177,31 @@ func (i *Inventory) addInventoryStream(name string, in io.Reader, namespace stri
 			}
 		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: document %d: %w%s", name, n+1, err, describeMissingQuotes(err)))
+			errs = append(errs, fmt.Errorf("%s: document %d: %w%s", name, n+1, err, describeValueError(document.text, err)))
 		}
 	}
-	return errors.Join(errs...)
+	if err = errors.Join(errs...); err != nil && !bytes.Contains(data, []byte("apiVersion")) && !bytes.Contains(data, []byte("{{")) {
+		return noManifestError{err}
+	}
+	return err
 }
+
+// noManifestError is the error of a file that cannot be parsed and names no apiVersion, such as JSON with comments.
+type noManifestError struct{ error }
 
 // unquotedValue matches the error for a number or a word such as true, Off or yes in the place of a text.
 var unquotedValue = regexp.MustCompile(`cannot unmarshal (bool|number) into .* of type string`)
 
-// describeMissingQuotes says how to write a text that YAML takes for another type, or nothing.
-func describeMissingQuotes(err error) string {
-	if unquotedValue.MatchString(err.Error()) {
+// unreplacedValue matches the error for a text such as ${MIN_REPLICAS} in the place of a number.
+var unreplacedValue = regexp.MustCompile(`cannot unmarshal string into .* of type (u?int|float|bool)`)
+
+// describeValueError says how to write a text that YAML takes for another type, or that variables are to be replaced; else nothing.
+func describeValueError(document string, err error) string {
+	switch {
+	case unquotedValue.MatchString(err.Error()):
 		return `; quote the value: "true", "8080"`
+	case unreplacedValue.MatchString(err.Error()) && strings.Contains(document, "${"):
+		return "; it looks like a template: render it first, such as with envsubst"
 	}
 	return ""
 }
@@ -320,7 +338,7 @@ func (i *Inventory) addFileAutoscaler(data []byte, namespace string) error {
 	if err != nil || hpa.Spec.ScaleTargetRef == (autoscalingv2.CrossVersionObjectReference{}) {
 		return err
 	}
-	hpa.Namespace = cmp.Or(hpa.Namespace, namespace)
+	hpa.Namespace, hpa.Name = cmp.Or(hpa.Namespace, namespace), cmp.Or(hpa.Name, hpa.GenerateName)
 	i.HPAs = append(i.HPAs, *hpa)
 	if unknown := listUnknownFields(data); len(unknown) > 0 {
 		key := hpa.Namespace + "/" + hpa.Name

@@ -189,3 +189,44 @@ func TestFolders(t *testing.T) {
 		}
 	}
 }
+
+// TestFilesOfOtherPrograms: beside manifests a repository has files of other programs, which a folder may have and a path must not name.
+func TestFilesOfOtherPrograms(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(folder, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	write("all.yaml", manifests)
+	settings := write("tsconfig.json", "{\n  // a comment\n  \"strict\": true,\n}\n")
+	i, err := ReadFiles(t.Context(), []string{folder}, FileOptions{})
+	if err != nil || len(i.HPAs) != 2 || len(i.Unread) != 1 || i.Unread[0].Resource != settings || !strings.HasPrefix(i.Unread[0].Reason, "no manifest") {
+		t.Errorf("%d autoscalers, unread %v: %v", len(i.HPAs), i.Unread, err)
+	}
+	if _, err := ReadFiles(t.Context(), []string{settings}, FileOptions{}); err == nil {
+		t.Error("a named file that cannot be parsed is no error")
+	}
+	for text, want := range map[string]string{
+		"spec: [\n---\n" + manifests: "document 1", "spec: {{ .Values.spec }}": "it looks like a template",
+		"apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nspec:\n  maxReplicas: ${MAX}\n": "such as with envsubst",
+	} {
+		broken := write("broken.yaml", text)
+		if _, err := ReadFiles(t.Context(), []string{folder}, FileOptions{}); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), broken) {
+			t.Errorf("%.20q: %v, want %s", text, err, want)
+		}
+	}
+}
+
+// TestGeneratedName: an autoscaler that gets its name from the server has the begin of it.
+func TestGeneratedName(t *testing.T) {
+	t.Parallel()
+	in := strings.NewReader(strings.ReplaceAll(manifests, "name: b}", "generateName: b-}"))
+	i, err := ReadFiles(t.Context(), []string{"-"}, FileOptions{In: in, Namespace: "default"})
+	if err != nil || len(i.HPAs) != 2 || i.HPAs[0].Name != "b-" {
+		t.Errorf("autoscalers %+v: %v", i.HPAs, err)
+	}
+}

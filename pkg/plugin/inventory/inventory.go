@@ -94,6 +94,14 @@ func (i *Inventory) WorkloadOf(hpa *autoscalingv2.HorizontalPodAutoscaler) *Work
 
 // PodsOf returns the pods of a workload that have not ended.
 func (i *Inventory) PodsOf(w *Workload) []*corev1.Pod {
+	return slices.DeleteFunc(i.SelectedPodsOf(w), func(p *corev1.Pod) bool {
+		return p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
+	})
+}
+
+// SelectedPodsOf returns all pods that a workload's selector matches, as the HPA controller lists them: a pod that has ended well counts as one
+// without a value.
+func (i *Inventory) SelectedPodsOf(w *Workload) []*corev1.Pod {
 	if w == nil {
 		return nil
 	}
@@ -101,8 +109,7 @@ func (i *Inventory) PodsOf(w *Workload) []*corev1.Pod {
 	var pods []*corev1.Pod
 	for n := range i.Pods {
 		p := &i.Pods[n]
-		ended := p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
-		if p.Namespace == w.Namespace && !ended && selector.Matches(labels.Set(p.Labels)) {
+		if p.Namespace == w.Namespace && selector.Matches(labels.Set(p.Labels)) {
 			pods = append(pods, p)
 		}
 	}

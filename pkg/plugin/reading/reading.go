@@ -121,7 +121,7 @@ func (r MetricReader) metricReadingPath(namespace, selector string, m autoscalin
 		return custom + "/pods/*/" + url.PathEscape(m.Pods.Metric.Name) + encodeReadingQuery(query), nil
 	case m.Object != nil:
 		object := m.Object.DescribedObject
-		if object.Kind == "Namespace" && object.APIVersion == "v1" {
+		if schema.FromAPIVersionAndKind(object.APIVersion, object.Kind).GroupKind() == (schema.GroupKind{Kind: "Namespace"}) {
 			return custom + "/metrics/" + url.PathEscape(m.Object.Metric.Name) + encodeReadingQuery(query), nil
 		}
 		plural, err := r.FindResource(object)
@@ -365,6 +365,15 @@ func FormatAmount(target string, milli int64) string {
 		return strings.TrimSuffix(strconv.FormatFloat(float64(milli)/1000/bytes, 'f', 1, 64), ".0") + unit
 	}
 	return resource.NewMilliQuantity(milli, resource.DecimalSI).String()
+}
+
+// FormatBound is FormatAmount for a bound: an amount that must be rounded is rounded up or down by round.
+func FormatBound(target string, milli int64, round func(float64) float64) string {
+	unit := target[max(0, len(target)-2):]
+	if bytes, isBinary := binaryUnits[unit]; isBinary {
+		return strconv.FormatFloat(round(float64(milli)/bytes)/1000, 'f', -1, 64) + unit
+	}
+	return FormatAmount(target, milli)
 }
 
 // CurrentOf returns the values that the HPA controller wrote for a metric.

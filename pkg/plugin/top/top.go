@@ -90,8 +90,9 @@ func Read(ctx context.Context, objects *inventory.Inventory, metrics reading.Met
 // topRead is an autoscaler with the answers to the reads of its metrics.
 type topRead struct {
 	scaler    *autoscalingv2.HorizontalPodAutoscaler
-	workload  *inventory.Workload // nil if unknown
-	pods      []*corev1.Pod
+	workload  *inventory.Workload  // nil if unknown
+	pods      []*corev1.Pod        // that have not ended
+	selected  []*corev1.Pod        // all, as the HPA controller lists them
 	answers   []reading.Answer     // without a metric's name where the read needs unknown pods
 	decisions []hpa.MetricDecision // the HPA's own on the answers; none without pods
 }
@@ -107,7 +108,7 @@ func readTopRow(ctx context.Context, objects *inventory.Inventory, metrics readi
 	r := topRead{scaler: scaler, workload: objects.WorkloadOf(scaler), answers: make([]reading.Answer, len(scaler.Spec.Metrics))}
 	selector := ""
 	if r.workload != nil {
-		selector, r.pods = r.workload.PodSelector().String(), objects.PodsOf(r.workload)
+		selector, r.pods, r.selected = r.workload.PodSelector().String(), objects.PodsOf(r.workload), objects.SelectedPodsOf(r.workload)
 		if !objects.IsUnread("pods") {
 			row.Ready = countReadyTopPods(r.pods)
 		}
@@ -138,7 +139,7 @@ func (r *topRead) decideTopMetrics(now time.Time) {
 	if len(r.pods) == 0 {
 		return
 	}
-	in := reading.NewDecisionInput(r.scaler, r.answers, r.pods, now)
+	in := reading.NewDecisionInput(r.scaler, r.answers, r.selected, now)
 	in.StatusReplicas = cmp.Or(r.workload.StatusReplicas, in.StatusReplicas)
 	r.decisions = reading.DecideMetrics(in)
 }

@@ -59,3 +59,17 @@ func TestSurgeSection(t *testing.T) {
 		}
 	}
 }
+
+// TestSurgeModeOff: a chart's values with mode: off reach the scaler as mode: false, because Helm reads YAML 1.1.
+func TestSurgeModeOff(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]surge.Mode{
+		"surge: {mode: off}": surge.ModeOff, "surge: {mode: 'off'}": surge.ModeOff, "surge: {mode: false}": surge.ModeOff,
+		"surge: {mode: 'false'}": "", "surge: {mode: true}": "",
+	} {
+		c, err := Load([]byte(surgeHead + text + "\n"))
+		if (err == nil) != (want != "") || (err == nil && c.Surge.ModeOrDefault() != want) {
+			t.Errorf("%s: %v, want mode %q", text, err, want)
+		}
+	}
+}

@@ -170,7 +170,7 @@ func (c *Controller) startRampAtOriginal(ctx context.Context, t hold.Workload, w
 func (c *Controller) newControllerScheduleHold(s *schedule.Schedule, w schedule.ActiveWindow) hold.Hold {
 	h := hold.Hold{
 		ID: hold.SchedulePrefix + s.Name, Reason: w.Window, By: c.HoldsBy,
-		Replicas: w.Replicas, MinReplicas: w.MinReplicas, MaxReplicas: w.MaxReplicas, Lower: !w.Ramping, Until: w.Until.Add(holdOverlap), Notify: s.Notify,
+		Replicas: w.Replicas, MinReplicas: w.MinReplicas, MaxReplicas: w.MaxReplicas, Lower: !w.Ramping, Until: w.Until.Add(holdOverlap), WindowStart: w.Start, Notify: s.Notify,
 		Gates: s.Gates, Paused: s.Paused,
 	}
 	if len(s.Gates) > 0 && len(s.Workloads) > 1 { // they open over all its workloads, or not at all

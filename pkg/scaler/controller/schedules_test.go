@@ -110,6 +110,9 @@ func TestRampStartsAtTheWorkload(t *testing.T) {
 				if !h.Lower {
 					t.Errorf("step %d may not lower", step)
 				}
+				if !h.WindowStart.Equal(start) {
+					t.Errorf("step %d: the window starts at %s; want %s", step, h.WindowStart, start)
+				}
 				got = append(got, h.Replicas)
 				object := hold.NewObject(shop, h, "") // the next step sees the workload with this hold
 				object.Status.State, object.Status.Numbers = hold.Open, &hold.Numbers{Sequence: 1, Replicas: hold.Change{Was: c.was, Set: h.Replicas}}

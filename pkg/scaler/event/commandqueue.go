@@ -36,13 +36,10 @@ type queuedCommand struct {
 }
 
 // supersedesEventCommand reports whether c makes an earlier command for the same hold needless. A raise that expires before the earlier
-// command does not: if c expired undelivered, the earlier command would be lost too. Of two starts, or of a start and an end, only the later by its
-// event's time counts; of one moment, the end.
+// command does not: if c expired undelivered, the earlier command would be lost too. Only the later by its event's time counts; of one moment, the end. An
+// end before a later one may be before a start, too, which it would not end.
 func (c *queuedCommand) supersedesEventCommand(earlier *queuedCommand) bool {
-	switch order := c.command.at.Compare(earlier.command.at); {
-	case c.command.release && earlier.command.release:
-		return true
-	case order < 0, order == 0 && earlier.command.release:
+	if order := c.command.at.Compare(earlier.command.at); order < 0 || order == 0 && earlier.command.release && !c.command.release {
 		return false
 	}
 	return c.command.release || !c.command.fresh.Before(earlier.command.fresh)

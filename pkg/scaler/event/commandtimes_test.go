@@ -87,6 +87,9 @@ func TestWhileTheyWait(t *testing.T) {
 		"an end, then the start of more": {"END", "START", [2]int{0, 3}, []string{"raise shop event/sale 20"}},
 		"a start, then an earlier one":   {"START", "START", [2]int{3, 0}, []string{"raise shop event/sale 20"}},
 		"an end, a start of that moment": {"END", "START", [2]int{3, 3}, []string{"release shop event/sale"}},
+		"an end, then an earlier one":    {"END", "END", [2]int{3, 0}, []string{"release shop event/sale", "release shop event/sale"}},
+		"an end, then a later one":       {"END", "END", [2]int{0, 3}, []string{"release shop event/sale"}},
+		"two ends of that moment":        {"END", "END", [2]int{3, 3}, []string{"release shop event/sale"}},
 		"a start, an end of that moment": {"START", "END", [2]int{3, 3}, []string{"release shop event/sale"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -188,7 +188,7 @@ func (h *Handler) deliverEventCommand(ctx context.Context, w hold.Workload, q *c
 
 // logFirstEventRetry logs the first failed attempt of a command.
 func (h *Handler) logFirstEventRetry(ctx context.Context, w hold.Workload, c *queuedCommand, err error, pause time.Duration) {
-	if suppressed, ok := h.throttle.allowEventLogLine("retried", time.Now()); ok {
+	if suppressed, ok := h.throttle.AllowLine("retried", time.Now()); ok {
 		klog.FromContext(ctx).Info("Event not taken, retrying until it expires",
 			"workload", w, "event", c.delivery.event.ID, "err", err, "retryIn", pause, "expiresAt", c.command.expiresAt, "suppressed", suppressed)
 	}

@@ -86,6 +86,9 @@ func eventFieldsFromJSON(data []byte) (map[string]any, error) {
 	if err := d.Decode(&object); err != nil { // it bounds the depth too
 		return nil, err
 	}
+	if object[0] == '[' {
+		return nil, errors.New("a list; send each event in a message of its own")
+	}
 	if object[0] != '{' {
 		return nil, fmt.Errorf("begins with %.20s", object)
 	}

@@ -47,7 +47,8 @@ func TestParseRejects(t *testing.T) {
 	}
 	for name, c := range map[string]struct{ data, want string }{
 		"nothing":        {"", "id: required"},
-		"a list":         {"[1]", "not one JSON object"},
+		"a list":         {"[1]", "not one JSON object: a list"},
+		"a batch":        {"[" + validEventJSON + "," + validEventJSON + "]", "send each event in a message of its own"},
 		"cut off":        {validEventJSON[:40], "not one JSON object"},
 		"two objects":    {validEventJSON + validEventJSON, "text follows"},
 		"a key twice":    {`{"id":"a","id":"b"}`, `key "id" twice`},

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tachometer-metrics/tachometer/pkg/retry"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 )
@@ -86,7 +87,7 @@ type Handler struct {
 	deliveredIDs IDSet
 	opts         Options
 	metrics      *metrics
-	throttle     logThrottle
+	throttle     retry.Throttle                  // by outcome
 	queues       map[hold.Workload]*commandQueue // of every workload of every rule; the map does not change
 	stopped      chan struct{}
 
@@ -99,7 +100,7 @@ func NewHandler(rules []Rule, sink Sink, deliveredIDs IDSet, opts Options) *Hand
 	h := &Handler{
 		rules: rules, sink: sink, deliveredIDs: deliveredIDs, opts: opts.withDefaults(),
 		metrics:  newMetrics(opts.Registerer, []string{SourceKafka, SourceHTTP}),
-		throttle: logThrottle{byOutcome: map[Outcome]*outcomeLines{}},
+		throttle: retry.Throttle{Interval: throttlePeriod, Lines: maxLinesPerOutcome},
 		queues:   map[hold.Workload]*commandQueue{}, stopped: make(chan struct{}), pending: map[string]*Delivery{},
 	}
 	for i := range rules {

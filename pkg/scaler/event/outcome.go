@@ -5,7 +5,6 @@ package event
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"k8s.io/klog/v2"
@@ -66,43 +65,10 @@ const (
 	throttlePeriod     = 10 * time.Second
 )
 
-// logThrottle passes a few lines of each outcome in a period, and counts the suppressed lines for the next line that passes. That
-// count, and several lines a period, are beyond retry.Throttle.
-type logThrottle struct {
-	mu        sync.Mutex // guards all below
-	byOutcome map[Outcome]*outcomeLines
-}
-
-type outcomeLines struct {
-	since               time.Time
-	written, suppressed int
-}
-
-// allowEventLogLine reports whether a line of an outcome may be written now, and how many lines were suppressed since the last line.
-func (q *logThrottle) allowEventLogLine(outcome Outcome, now time.Time) (suppressed int, ok bool) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	l := q.byOutcome[outcome]
-	if l == nil {
-		l = &outcomeLines{since: now}
-		q.byOutcome[outcome] = l
-	}
-	if now.Sub(l.since) >= throttlePeriod {
-		l.since, l.written = now, 0
-	}
-	if l.written == maxLinesPerOutcome {
-		l.suppressed++
-		return 0, false
-	}
-	suppressed, l.suppressed = l.suppressed, 0
-	l.written++
-	return suppressed, true
-}
-
 // recordEventOutcome counts and logs the outcome of an event. The event's id and type are empty if they could not be read.
 func (h *Handler) recordEventOutcome(ctx context.Context, e *Event, source string, o Outcome, reason string) {
 	h.metrics.events.WithLabelValues(source, string(o)).Inc()
-	suppressed, ok := h.throttle.allowEventLogLine(o, time.Now())
+	suppressed, ok := h.throttle.AllowLine(string(o), time.Now())
 	if !ok {
 		return
 	}

@@ -51,7 +51,7 @@ func (o *Object) UnmarshalJSON(data []byte) error {
 // validateTimes rejects a time that no JSON can have: the API server takes 9999-12-31T23:00:00-08:00, and no write of the year 10000. A write of the
 // zero time is null.
 func (s *Spec) validateTimes() error {
-	for name, t := range map[string]*metav1.Time{"until": s.Until, "pausedUntil": s.PausedUntil} {
+	for name, t := range map[string]*metav1.Time{"until": s.Until, "pausedUntil": s.PausedUntil, "windowStart": s.WindowStart} {
 		if t != nil && (t.IsZero() || t.UTC().Year() < 1 || t.UTC().Year() > 9999) {
 			return fmt.Errorf("spec.%s: a time from the year 1 to 9999, and not the first", name)
 		}

@@ -35,6 +35,8 @@ type Hold struct {
 	// Until is the end; zero: until released. Within is the time in which new pods must become ready; 0: DefaultWithin.
 	Until  time.Time
 	Within time.Duration
+	// WindowStart is the start of a schedule's window: a number that another client sets after it stays until the window ends. Zero: no schedule made the hold.
+	WindowStart time.Time
 	// Verify is the verification that new pods must pass; nil: being ready is enough.
 	Verify *verify.Spec
 	// Gates are the names of gates in the scaler's configuration. They open after the pods are verified.
@@ -145,6 +147,9 @@ func NewObject(t Workload, h Hold, owner string) *Object {
 	}
 	if !h.Until.IsZero() {
 		o.Spec.Until = &metav1.Time{Time: h.Until.UTC().Truncate(time.Second)}
+	}
+	if !h.WindowStart.IsZero() {
+		o.Spec.WindowStart = &metav1.Time{Time: h.WindowStart.UTC().Truncate(time.Second)}
 	}
 	if h.Group != "" && h.GroupSize > 1 {
 		o.Spec.Group = &GroupReference{Name: h.Group, Size: h.GroupSize}

@@ -66,12 +66,14 @@ type Spec struct {
 	MaxReplicas int32             `json:"maxReplicas,omitempty"`
 	Lower       bool              `json:"lower,omitempty"`
 	Until       *metav1.Time      `json:"until,omitempty"`
-	Within      metav1.Duration   `json:"within,omitzero"`
-	Verify      *verify.Spec      `json:"verify,omitempty"`
-	Gates       []string          `json:"gates,omitempty"`
-	Group       *GroupReference   `json:"group,omitempty"`
-	Notify      []string          `json:"notify,omitempty"`
-	Paused      bool              `json:"paused,omitempty"` // the hold counts for nothing until it is resumed
+	// WindowStart is the start of the schedule's window; nil: the hold is not a schedule's.
+	WindowStart *metav1.Time    `json:"windowStart,omitempty"`
+	Within      metav1.Duration `json:"within,omitzero"`
+	Verify      *verify.Spec    `json:"verify,omitempty"`
+	Gates       []string        `json:"gates,omitempty"`
+	Group       *GroupReference `json:"group,omitempty"`
+	Notify      []string        `json:"notify,omitempty"`
+	Paused      bool            `json:"paused,omitempty"` // the hold counts for nothing until it is resumed
 	// PausedUntil ends a pause by itself; nil: it lasts until Paused is cleared.
 	PausedUntil *metav1.Time `json:"pausedUntil,omitempty"`
 	// Approved lets gates open that wait for a person. A change of the request takes it back.
@@ -126,7 +128,7 @@ type Status struct {
 	WatchUntil    metav1.MicroTime `json:"watchUntil,omitzero"`
 	BreachedSince metav1.MicroTime `json:"breachedSince,omitzero"`
 	// Yielded are the numbers that another client has set during this hold: minReplicas, maxReplicas or replicas. The hold leaves them. YieldedUntil is
-	// the end that the hold had then: a schedule's hold leaves them for as long, also if it changes, such as by the next step of a ramp.
+	// the end that the hold had then.
 	Yielded      []string    `json:"yielded,omitempty"`
 	YieldedUntil metav1.Time `json:"yieldedUntil,omitzero"`
 	// Told are the outcomes that were put into Outbox. Outbox are the messages that a notifier has not confirmed yet.
@@ -371,6 +373,7 @@ func (o *Object) DeepCopy() *Object {
 	if o.Spec.PausedUntil != nil {
 		c.Spec.PausedUntil = o.Spec.PausedUntil.DeepCopy()
 	}
+	c.Spec.WindowStart = o.Spec.WindowStart.DeepCopy()
 	if o.Spec.Verify != nil {
 		spec := *o.Spec.Verify
 		c.Spec.Verify = &spec

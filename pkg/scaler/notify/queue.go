@@ -42,6 +42,8 @@ const (
 
 	firstRetryPause = time.Second
 	maxRetryPause   = time.Minute
+	// maxReceiverPause bounds the pause that a receiver asks for: a person waits for the message, and the next messages wait behind it.
+	maxReceiverPause = 5 * time.Minute
 	// attemptTimeout bounds a sender without a timeout of its own.
 	attemptTimeout = 10 * time.Second
 )
@@ -275,11 +277,13 @@ func (q *Queue) deliverNotification(ctx, drainCtx context.Context, s *senderQueu
 		}
 		pause := retryBackoff.Delay(i)
 		if isPostErr {
-			pause = max(pause, postErr.RetryAfter)
+			pause = max(pause, min(postErr.RetryAfter, maxReceiverPause))
 		}
-		if pause > q.opts.SendTimeout-time.Since(m.postedAt) { // a sum could overflow
-			return fmt.Errorf("send message, attempt %d, no time for the next in %s: %w", i, pause.Round(time.Second), err)
+		left := q.opts.SendTimeout - time.Since(m.postedAt)
+		if left <= 0 {
+			return fmt.Errorf("send message, attempt %d, %s after the first: %w", i, q.opts.SendTimeout, err)
 		}
+		pause = min(pause, left) // the last attempt
 		klog.FromContext(ctx).Info("Notification not sent, retrying", "sender", s.name, "err", err, "retryIn", pause.Round(time.Millisecond))
 		if !q.waitForNotificationRetry(ctx, drainCtx, s, m, version, pause) {
 			return fmt.Errorf("send message, attempt %d, stopped before the next: %w", i, err)

@@ -161,10 +161,10 @@ func TestGivesUp(t *testing.T) {
 		err  error
 		want int
 	}{
-		"after so many attempts":              {errors.New("down"), DefaultMaxAttempts},
-		"at once, where there is no hope":     {&webhook.Error{Status: http.StatusBadRequest}, 1},
-		"at once, where it would be too late": {&webhook.Error{Status: http.StatusServiceUnavailable, RetryAfter: time.Hour}, 1},
-		"when its patience is over":           {&webhook.Error{Status: http.StatusServiceUnavailable, RetryAfter: 6 * time.Minute}, 3},
+		"after so many attempts":                       {errors.New("down"), DefaultMaxAttempts},
+		"at once, where there is no hope":              {&webhook.Error{Status: http.StatusBadRequest}, 1},
+		"after the time, not after a pause of an hour": {&webhook.Error{Status: http.StatusServiceUnavailable, RetryAfter: time.Hour}, 4},
+		"after the time, with a last attempt then":     {&webhook.Error{Status: http.StatusServiceUnavailable, RetryAfter: 4 * time.Minute}, 5},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -30,7 +30,7 @@ const (
 
 // Result is the outcome of one check.
 type Result struct {
-	Check   string `json:"check"`   // crd, kind, rights, workload, gate, surge, notifier, kafka or http
+	Check   string `json:"check"`   // crd, kind, rights, workload, gate, watch, surge, notifier, kafka or http
 	Subject string `json:"subject"` // which one
 	Status  Status `json:"status"`
 	Detail  string `json:"detail"`
@@ -49,6 +49,8 @@ type Options struct {
 	Dynamic dynamic.Interface
 	Mapper  meta.RESTMapper
 	Planner Planner
+	// Watcher reads the numbers that gates are watched by.
+	Watcher rollout.Watcher
 	// LeaseNamespace and LeaseName name the controller's Lease.
 	LeaseNamespace, LeaseName string
 	// Send has a test message sent to every notifier. Without it, each receiver is only connected to.
@@ -64,7 +66,7 @@ func Run(ctx context.Context, opts Options) []Result {
 	var all []Result
 	for _, check := range []func(context.Context) []Result{
 		opts.checkHoldKind, opts.checkPreflightKinds, opts.checkPreflightRights, opts.checkPreflightWorkloads, opts.checkPreflightGates,
-		opts.checkPreflightConflicts, opts.checkPreflightSurge, opts.checkPreflightNotifiers, opts.checkPreflightSources,
+		opts.checkPreflightConflicts, opts.checkPreflightWatches, opts.checkPreflightSurge, opts.checkPreflightNotifiers, opts.checkPreflightSources,
 	} {
 		all = append(all, check(ctx)...)
 	}

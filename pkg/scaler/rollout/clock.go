@@ -26,6 +26,14 @@ func (o *Observed) correctFutureTimes(now time.Time) (Step, bool) {
 		for _, t := range []*metav1.MicroTime{&status.Since, &status.Entered, &status.GateStepAt, &status.BreachedSince} {
 			limit(t, now)
 		}
+		for j := range status.Outbox {
+			limit(&status.Outbox[j].Time, now)
+		}
+		for j := range status.Conditions {
+			if at := &status.Conditions[j].LastTransitionTime; at.After(now.Add(maxClockSkew)) {
+				*at, changed = metav1.NewTime(now), true
+			}
+		}
 		limit(&status.RetryAt, now.Add(maxRetryPause))
 		if plan := o.planHoldGates(&o.Holds[i]); plan.After != nil {
 			limit(&status.WatchUntil, now.Add(plan.After.For))

@@ -92,7 +92,7 @@ func isForeignPod(pod *corev1.Pod, t hold.Workload, uid types.UID) bool {
 	switch label := templateHashLabels[own]; {
 	case label != "":
 		return kind != schema.GroupKind{Group: "apps", Kind: "ReplicaSet"} || owner.Name != t.Name+"-"+pod.Labels[label]
-	case own.Group == "apps" || own == kind:
+	case own.Group == "apps" || own.Group == "" || own == kind: // Kubernetes' own kinds have their pods themselves
 		return owner.UID != uid
 	}
 	return false

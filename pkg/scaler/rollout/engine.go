@@ -301,14 +301,28 @@ func (p *pass) observeWorkload(ctx context.Context) error {
 	if err := p.observeScale(ctx); err != nil {
 		return err
 	}
-	if p.observed.Scale != nil && p.observed.Scale.Selector != "" && p.observed.waitsForPods(p.now) {
-		pods, err := p.reader.ListPods(ctx, p.workload.Namespace, p.observed.Scale.Selector)
-		p.observed.Pods = keepOwnPods(pods, p.workload, p.observed.Scale.UID)
-		if err != nil {
+	if p.observed.waitsForPods(p.now) {
+		if err := p.observePods(ctx); err != nil {
 			return err
 		}
 	}
 	return p.observeMembers(ctx)
+}
+
+// observePods reads the pods of the workload. Without a right to them, or with a selector that the API server rejects, they are not known: the holds that
+// wait for pods fail with that in their time.
+func (p *pass) observePods(ctx context.Context) error {
+	o := &p.observed
+	if o.Scale == nil || o.Scale.Selector == "" {
+		return nil
+	}
+	pods, err := p.reader.ListPods(ctx, o.Workload.Namespace, o.Scale.Selector)
+	if apierrors.IsForbidden(err) || apierrors.IsBadRequest(err) {
+		o.PodsFault = shortenStatusText("the pods of the workload cannot be read: " + err.Error())
+		return nil
+	}
+	o.Pods = keepOwnPods(pods, o.Workload, o.Scale.UID)
+	return err
 }
 
 // observeMembers reads the lacks of the other workloads in the groups with a gate that may open now.
@@ -326,11 +340,9 @@ func (p *pass) observeMembers(ctx context.Context) error {
 				o.MissingMembers[m.UID] = "the workload does not exist"
 				continue
 			}
-			pods, err := p.reader.ListPods(ctx, m.Namespace, other.observed.Scale.Selector)
-			if err != nil {
+			if err := other.observePods(ctx); err != nil {
 				return err
 			}
-			other.observed.Pods = keepOwnPods(pods, other.workload, other.observed.Scale.UID)
 			o.MissingMembers[m.UID] = other.observed.describeMissingPods(m, p.now)
 		}
 	}

@@ -26,7 +26,7 @@ import (
 )
 
 // workloadKinds are the kinds that have a scale, by their API versions.
-var workloadKinds = map[string]string{"Deployment": "apps/v1", "StatefulSet": "apps/v1", "ReplicaSet": "apps/v1", "Rollout": "argoproj.io/v1alpha1", "Fleet": "example.org/v1"}
+var workloadKinds = map[string]string{"Deployment": "apps/v1", "StatefulSet": "apps/v1", "ReplicaSet": "apps/v1", "ReplicationController": "v1", "Rollout": "argoproj.io/v1alpha1", "Fleet": "example.org/v1"}
 
 // kindCluster is a cluster in memory whose only workload, shop, is of any kind. It is read and scaled through a LiveCluster.
 type kindCluster struct {

@@ -38,6 +38,7 @@ type memoryCluster struct {
 	afterWrite bool                                            // the last write of a dying process still arrives
 	away       bool                                            // no request succeeds
 	deny       error                                           // the API server denies each number with it
+	hidePods   error                                           // the API server answers each list of pods with it
 	denyOwner  error                                           // the API server denies each change of field managers with it
 	events     []string                                        // reasons and messages
 	onStatus   func(before, after *hold.Object)                // after each write of a status
@@ -173,8 +174,8 @@ func (w *memoryWorkload) object() *autoscalingv2.HorizontalPodAutoscaler {
 
 func (c *memoryCluster) ListPods(_ context.Context, _, selector string) (all []corev1.Pod, err error) {
 	w := c.workloads[strings.TrimPrefix(selector, "app=")]
-	if selector == "" {
-		return nil, nil
+	if selector == "" || c.hidePods != nil {
+		return nil, c.hidePods
 	}
 	for i := range w.replicas {
 		if int(i) == len(w.births) {

@@ -171,13 +171,25 @@ func (o *Observed) beginHold(now time.Time) (Step, bool) {
 	return Step{}, false
 }
 
-// keepsYields reports whether a schedule's hold that changed still leaves numbers to another client: its window has not ended since.
+// keepsYields reports whether a hold that changed still leaves numbers to another client. A schedule's hold does in the window in which they were set,
+// whatever else the schedule asks for by now; any other hold that is open, if it asks for the same numbers until the same end.
 func keepsYields(h *hold.Object) bool {
 	s := h.Status
-	return strings.HasPrefix(h.HoldID(), hold.SchedulePrefix) && len(s.Yielded) > 0 && !isPauseNoted(h) && h.Spec.Until != nil && h.Spec.Until.Equal(&s.YieldedUntil) && s.State != "" && s.State != hold.Released
+	if len(s.Yielded) == 0 || isPauseNoted(h) || s.State == "" || s.State == hold.Released {
+		return false
+	}
+	isSameEnd := h.Spec.Until.Equal(&s.YieldedUntil) || h.Spec.Until == nil && s.YieldedUntil.IsZero()
+	if !strings.HasPrefix(h.HoldID(), hold.SchedulePrefix) {
+		numbers := openHoldNumbers(h)
+		return isSameEnd && s.State == hold.Open && s.Up != nil && numbers != nil && *s.Up == *numbers
+	}
+	if c := findHoldCondition(h, conditionYielded); c != nil && h.Spec.WindowStart != nil {
+		return !h.Spec.WindowStart.After(c.LastTransitionTime.Time)
+	}
+	return h.Spec.Until != nil && isSameEnd
 }
 
-// isLeftInWindow reports whether such a hold has nothing to do before its window ends: another client has decided on its replicas.
+// isLeftInWindow reports whether such a hold has nothing to do before its end: another client has decided on its replicas.
 func isLeftInWindow(h *hold.Object) bool {
 	settled := h.Status.State == hold.Open || h.Status.State == hold.RolledBack && h.Status.RetryAt.IsZero()
 	return settled && keepsYields(h) && (hasYieldedField(h, fieldMinReplicas) || hasYieldedField(h, fieldReplicas))

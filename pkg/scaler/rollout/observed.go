@@ -59,6 +59,7 @@ type Observed struct {
 	Autoscaler *Autoscaler   // nil: no autoscaler scales the workload
 	Former     *Autoscaler   // the recorded autoscaler, which scales another workload by now; nil: it does not
 	Pods       []corev1.Pod  // of the workload, without terminating and finished pods
+	PodsFault  string        // why the pods cannot be read; empty: they can
 	// PodsOutdated is set after the pass itself changed the scale: no hold is judged by the pods of before.
 	PodsOutdated bool
 	Missing      string // why the workload does not exist, if its kind does not; empty: it was not found

@@ -87,6 +87,9 @@ func (o *Observed) describeMissingPods(h *hold.Object, now time.Time) string {
 	if ready >= need {
 		return ""
 	}
+	if o.PodsFault != "" {
+		return o.PodsFault
+	}
 	if o.Scale != nil && o.Scale.Selector == "" {
 		return "the scale of the workload has no selector, so its pods are not known: give its resource a labelSelectorPath"
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -75,10 +74,10 @@ func (w *walker) checkSet(work *memoryWorkload, field string, to int32) {
 	w.fail("the person's %s %s %d is taken back to %d", work.name, field, e.value, to)
 }
 
-// holdKey tells a hold in one window from all others: the steps of a schedule's ramp are of one window.
+// holdKey tells a hold in one window from all others: each change of a schedule in a window is of that window.
 func holdKey(h *hold.Object) string {
-	if strings.HasPrefix(h.HoldID(), hold.SchedulePrefix) {
-		return fmt.Sprint(h.UID, " ", h.Spec.Until)
+	if h.Spec.WindowStart != nil {
+		return fmt.Sprint(h.UID, " ", h.Spec.WindowStart)
 	}
 	return fmt.Sprint(h.UID, " ", h.Generation)
 }

@@ -174,6 +174,11 @@ func (w *wildWalker) changeHold() {
 	}
 	later := metav1.NewTime(w.now.Add(time.Duration(w.IntN(7200)-600) * time.Second).Truncate(time.Second))
 	h.Spec.Paused, h.Spec.PausedUntil = false, nil
+	for _, e := range w.edits {
+		if e != nil {
+			delete(e.holds, h.Name) // resumed, it states its number anew
+		}
+	}
 	switch w.IntN(4) {
 	case 0:
 		h.Spec.Paused = true
@@ -184,6 +189,77 @@ func (w *wildWalker) changeHold() {
 	}
 	_, err := w.UpdateHold(w.t.Context(), h)
 	w.note("person sets %s to paused %v until %v, until %v: %v", h.Name, h.Spec.Paused, h.Spec.PausedUntil, h.Spec.Until, err)
+}
+
+// applySchedule stores the hold of a schedule with windows of two hours, which is edited at any time.
+func (w *wildWalker) applySchedule() {
+	name, start := []string{"shop", "cart"}[w.IntN(2)], w.now.Truncate(2*time.Hour)
+	h := hold.Hold{
+		ID: "schedule/hours", By: "walk", Reason: []string{"day", "office"}[w.IntN(2)], Replicas: int32(w.IntN(9) + 1), Lower: true, WindowStart: start,
+		Until: start.Add(2*time.Hour + time.Duration(w.IntN(60))*time.Minute), Notify: []string{"oncall"},
+	}
+	if w.IntN(3) == 0 {
+		h.MaxReplicas = int32(w.IntN(8) + 13)
+	}
+	_, err := w.engine.ApplyHold(w.t.Context(), memoryRef(name), h)
+	w.note("schedule %s on %s: %d replicas of %d, from %s until %s: %v", h.Reason, name, h.Replicas, h.MaxReplicas, start.Format("15:04:05"), h.Until.Format("15:04:05"), err)
+}
+
+// editField makes a person's change of one field of a hold other than its numbers.
+func (w *wildWalker) editField() {
+	h := w.pickHold()
+	if h == nil {
+		return
+	}
+	field := []string{"notify", "within", "reason", "verify", "group", "lower"}[w.IntN(6)]
+	switch field {
+	case "notify":
+		h.Spec.Notify = [][]string{nil, {"oncall"}, {"oncall", "team"}}[w.IntN(3)]
+	case "within":
+		h.Spec.Within.Duration = time.Duration(w.IntN(30)) * time.Minute
+	case "reason":
+		h.Spec.Reason = fmt.Sprint(w.IntN(9))
+	case "verify":
+		h.Spec.Verify = []*verify.Spec{nil, {URL: "/"}}[w.IntN(2)]
+	case "group":
+		h.Spec.Group = []*hold.GroupReference{nil, {Name: "both", Size: 2}}[w.IntN(2)]
+	case "lower":
+		h.Spec.Lower = !h.Spec.Lower
+	}
+	_, err := w.UpdateHold(w.t.Context(), h)
+	w.note("person edits %s of %s: %v", field, h.Name, err)
+}
+
+// applyFromGit makes a hold as kubectl apply does: with few fields, no label and no finalizer.
+func (w *wildWalker) applyFromGit() {
+	name := []string{"shop", "cart"}[w.IntN(2)]
+	h := hold.Hold{ID: fmt.Sprintf("git-%d", w.IntN(2)), Replicas: int32(w.IntN(9)), Lower: w.IntN(2) == 0}
+	if w.IntN(2) == 0 {
+		h.Until = w.now.Add(time.Duration(w.IntN(7200)-600) * time.Second)
+	}
+	if w.IntN(3) == 0 {
+		h.Gates = []string{"a"}
+	}
+	o := hold.NewObject(memoryRef(name), h, "")
+	o.Labels, o.Finalizers, o.Spec.ID = nil, nil, ""
+	_, err := w.CreateHold(w.t.Context(), o)
+	w.note("Git makes %s on %s: %d replicas, lower %v, until %s, gates %v: %v", o.Name, name, h.Replicas, h.Lower, h.Until.Format("15:04:05"), h.Gates, err)
+}
+
+// hidePodsOnce takes the right to list pods away for a pass.
+func (w *wildWalker) hidePodsOnce() {
+	w.note("the pods cannot be read")
+	w.hidePods = apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "", errors.New("no role"))
+	_ = w.pass(w.t.Context())
+	w.hidePods = nil
+}
+
+// addAutoscalerOnce points a second autoscaler at shop for a pass.
+func (w *wildWalker) addAutoscalerOnce() {
+	w.note("two autoscalers scale shop")
+	w.addWorkload("other", 1, hold.ReplicaBounds{MinReplicas: 1, MaxReplicas: 5}).hpa.scales = "shop"
+	_ = w.pass(w.t.Context())
+	delete(w.workloads, "other")
 }
 
 // denyNumbers makes the API server deny all numbers for a pass.
@@ -238,7 +314,17 @@ func (w *wildWalker) takeOverAutoscaler() {
 
 // disturb makes one random event.
 func (w *wildWalker) disturb() {
-	switch w.IntN(23) {
+	switch w.IntN(29) {
+	case 23, 24:
+		w.applySchedule()
+	case 25:
+		w.editField()
+	case 26:
+		w.applyFromGit()
+	case 27:
+		w.hidePodsOnce()
+	case 28:
+		w.addAutoscalerOnce()
 	case 22:
 		w.takeOverAutoscaler()
 	case 18, 19:
@@ -263,6 +349,7 @@ func (w *wildWalker) disturb() {
 		jump := []time.Duration{-time.Hour, -time.Minute, 24 * time.Hour}[w.IntN(3)]
 		w.now = w.now.Add(jump)
 		w.note("the clock jumps by %s", jump)
+		clear(w.edits) // a window may start after the number was set, by this clock
 	case 12:
 		w.retargetAutoscaler()
 	case 2:

@@ -40,62 +40,63 @@ func (s *Schedule) scheduleExceptionOn(t time.Time) *Exception {
 // maxSubstituteSteps bounds the search for the window before consecutive exceptions: about two months of three windows a day.
 const maxSubstituteSteps = 200
 
-// substituteScheduleWindow returns the window that stands in for an occurrence on the day of an exception, or nil. If the occurrences before
+// substituteScheduleWindow returns an occurrence on the day of an exception with the window that stands in for its own, or nil. If the occurrences before
 // it have exceptions too, the search goes on before them. If no window of the schedule ran before, one of the others may have.
-func (s *Schedule) substituteScheduleWindow(o windowOccurrence, others []*Schedule, budget *int) *Window {
-	if o.exception.Use != "" {
-		return o.exception.window
+func (s *Schedule) substituteScheduleWindow(o windowOccurrence, others []*Schedule, budget *int) windowOccurrence {
+	if o.window = o.exception.window; o.exception.Use != "" {
+		return o
 	}
 	t := o.since
 	for range maxSubstituteSteps {
-		w, before, decided := s.findScheduleWindowBefore(t)
-		switch {
-		case decided:
-			return w
-		case before.IsZero():
-			return s.findOtherScheduleWindow(t, others, budget)
+		goesOn, before, decided := s.findScheduleWindowBefore(t)
+		if !decided && !before.IsZero() {
+			t = before
+			continue
 		}
-		t = before
+		if !decided {
+			goesOn = s.findOtherScheduleWindow(t, others, budget)
+		}
+		o.window, o.goesOnFrom = goesOn.window, goesOn.startOfScheduleWindow()
+		return o
 	}
-	return nil
+	return o
 }
 
 // maxSubstituteSchedules bounds the search across schedules: a month of exceptions in both a day's and a night's, and few looks if many schedules have
 // them.
 const maxSubstituteSchedules = 64
 
-// findOtherScheduleWindow returns the window with the highest minimum of the other schedules that ran just before t, or nil.
-func (s *Schedule) findOtherScheduleWindow(t time.Time, others []*Schedule, budget *int) (found *Window) {
+// findOtherScheduleWindow returns the window with the highest minimum of the other schedules that ran just before t, or none.
+func (s *Schedule) findOtherScheduleWindow(t time.Time, others []*Schedule, budget *int) (found windowOccurrence) {
 	for _, other := range others {
 		if other == s || other.Paused || *budget == 0 {
 			continue
 		}
 		*budget--
 		for _, o := range other.substituteScheduleOccurrences(t.Add(-1), others, budget) {
-			if found == nil || o.window.MinReplicas > found.MinReplicas {
-				found = o.window
+			if found.window == nil || o.window.MinReplicas > found.window.MinReplicas {
+				found = o
 			}
 		}
 	}
 	return found
 }
 
-// findScheduleWindowBefore returns the window with the highest minimum that ran just before t, or nil, and whether one ran or an exception decided for
+// findScheduleWindowBefore returns the window with the highest minimum that ran just before t, or none, and whether one ran or an exception decided for
 // none. If all occurrences then gave way to the window before them, it returns the first start of these.
-func (s *Schedule) findScheduleWindowBefore(t time.Time) (found *Window, before time.Time, decided bool) {
+func (s *Schedule) findScheduleWindowBefore(t time.Time) (found windowOccurrence, before time.Time, decided bool) {
 	for _, o := range s.plannedScheduleOccurrences(t.Add(-1)) {
-		w := o.window
 		if o.exception != nil && o.exception.Use == "" {
 			if before.IsZero() || o.since.Before(before) {
 				before = o.since
 			}
 			continue
 		} else if o.exception != nil {
-			w = o.exception.window
+			o.window = o.exception.window
 		}
 		decided = true
-		if w != nil && (found == nil || w.MinReplicas > found.MinReplicas) {
-			found = w
+		if o.window != nil && (found.window == nil || o.window.MinReplicas > found.window.MinReplicas) {
+			found = o
 		}
 	}
 	return found, before, decided

@@ -225,3 +225,23 @@ func TestDayAndNightInTwoSchedules(t *testing.T) {
 		})
 	}
 }
+
+// TestD5WindowThatGoesOn: on a holiday the night that goes on is the one that began the evening before, of this schedule or of another one; a window that an
+// exception names starts on the day.
+func TestD5WindowThatGoesOn(t *testing.T) {
+	t.Parallel()
+	const holidays = ", except: [2027-12-24, 2027-12-25, {date: 2027-12-26, use: night}]"
+	day, night := newOneSchedule(t, "Europe/Berlin", ", except: [2027-12-24]", dayWindow), newOneSchedule(t, "Europe/Berlin", "", nightWindow)
+	both := newOneSchedule(t, "Europe/Berlin", holidays, `{name: day, start: "08:00", end: "22:00", minReplicas: 8}`, `{name: night, start: "22:00", end: "08:00", minReplicas: 2}`)
+	for at, want := range map[string]string{
+		"2027-12-23T12:00:00+01:00": "2027-12-23T08:00:00+01:00", "2027-12-24T03:00:00+01:00": "2027-12-23T22:00:00+01:00", "2027-12-24T12:00:00+01:00": "2027-12-23T22:00:00+01:00",
+		"2027-12-24T23:00:00+01:00": "2027-12-23T22:00:00+01:00", "2027-12-25T12:00:00+01:00": "2027-12-23T22:00:00+01:00", "2027-12-26T12:00:00+01:00": "2027-12-26T08:00:00+01:00",
+	} {
+		if w, ok := both.ActiveAt(parseTestTime(t, at)); !ok || !w.Start.Equal(parseTestTime(t, want)) {
+			t.Errorf("%s: the window started at %s; want %s", at, w.Start, want)
+		}
+	}
+	if w, ok := day.ActiveBeside([]*Schedule{day, night}, parseTestTime(t, "2027-12-24T12:00:00+01:00")); !ok || !w.Start.Equal(parseTestTime(t, "2027-12-23T22:00:00+01:00")) {
+		t.Errorf("beside another schedule: %+v", w)
+	}
+}

@@ -37,8 +37,9 @@ type ActiveWindow struct {
 	Replicas int32
 	// Window is the window's name, or its times if it has no name.
 	Window string
-	// Since and Until are the window's start and end, in the schedule's zone.
-	Since, Until time.Time
+	// Since and Until are the start and end of the time for which the schedule sets it, in the schedule's zone. Start is the window's own start: before Since
+	// if it goes on over the start of another one, on the day of an exception.
+	Since, Until, Start time.Time
 	// Step counts the completed steps of the window's ramp, of Steps. Steps is 0 before and after a ramp.
 	Step, Steps int
 	// Ramping marks a ramp that no window precedes: it begins at the workload's own replicas. MinReplicas counts from 0 then; see From.
@@ -143,7 +144,7 @@ func (s *Schedule) nextScheduleBoundary(now time.Time) (first time.Time, found b
 // evaluateScheduleOccurrence returns the state that a running occurrence sets at now.
 func (s *Schedule) evaluateScheduleOccurrence(o windowOccurrence, others []*Schedule, now time.Time) ActiveWindow {
 	w := o.window
-	want := ActiveWindow{MinReplicas: w.MinReplicas, MaxReplicas: w.MaxReplicas, Window: w.String(), Since: o.since, Until: o.until}
+	want := ActiveWindow{MinReplicas: w.MinReplicas, MaxReplicas: w.MaxReplicas, Window: w.String(), Since: o.since, Until: o.until, Start: o.startOfScheduleWindow()}
 	into := now.Sub(o.since)
 	if w.Ramp.Steps > 0 && into < w.Ramp.Over && o.exception == nil {
 		base, any := s.scheduleMinReplicasBefore(o.since, others)

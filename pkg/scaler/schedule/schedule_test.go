@@ -391,7 +391,8 @@ func TestWant(t *testing.T) {
 	t.Parallel()
 	s := newOneSchedule(t, "Europe/Berlin", "", `{name: night, start: "22:00", end: "08:00", minReplicas: 2, maxReplicas: 4}`, dayWindow)
 	got, _ := s.ActiveAt(parseTestTime(t, "2027-06-01T21:00:00Z"))
-	want := ActiveWindow{MinReplicas: 2, MaxReplicas: 4, Replicas: 2, Window: "night", Since: parseTestTime(t, "2027-06-01T20:00:00Z").In(s.Zone), Until: parseTestTime(t, "2027-06-02T06:00:00Z").In(s.Zone)}
+	since := parseTestTime(t, "2027-06-01T20:00:00Z").In(s.Zone)
+	want := ActiveWindow{MinReplicas: 2, MaxReplicas: 4, Replicas: 2, Window: "night", Since: since, Until: parseTestTime(t, "2027-06-02T06:00:00Z").In(s.Zone), Start: since}
 	if got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}

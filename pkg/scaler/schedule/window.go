@@ -106,6 +106,16 @@ type windowOccurrence struct {
 	since, until time.Time
 	// exception is the exception on the day of its start; nil: an ordinary day.
 	exception *Exception
+	// goesOnFrom is the start of the window that goes on instead of one on the day of an exception; zero: the window starts at since.
+	goesOnFrom time.Time
+}
+
+// startOfScheduleWindow returns the start of the occurrence's window.
+func (o windowOccurrence) startOfScheduleWindow() time.Time {
+	if o.goesOnFrom.IsZero() {
+		return o.since
+	}
+	return o.goesOnFrom
 }
 
 func (o windowOccurrence) coversScheduleTime(now time.Time) bool {
@@ -124,7 +134,7 @@ func (s *Schedule) substituteScheduleOccurrences(now time.Time, others []*Schedu
 	all := s.plannedScheduleOccurrences(now)
 	for i := range all {
 		if all[i].exception != nil {
-			all[i].window = s.substituteScheduleWindow(all[i], others, budget)
+			all[i] = s.substituteScheduleWindow(all[i], others, budget)
 		}
 	}
 	return slices.DeleteFunc(all, func(o windowOccurrence) bool { return o.window == nil })
@@ -136,7 +146,7 @@ func (s *Schedule) plannedScheduleOccurrences(now time.Time) []windowOccurrence 
 	for i := range s.Windows {
 		w := &s.Windows[i]
 		if w.starts == nil {
-			if o := (windowOccurrence{w, w.From, w.To, s.scheduleExceptionOn(w.From.In(s.Zone))}); o.coversScheduleTime(now) {
+			if o := (windowOccurrence{window: w, since: w.From, until: w.To, exception: s.scheduleExceptionOn(w.From.In(s.Zone))}); o.coversScheduleTime(now) {
 				all = append(all, o)
 			}
 			continue
@@ -165,13 +175,14 @@ func (w *Window) maxScheduleWindowDuration() time.Duration {
 func (s *Schedule) newScheduleOccurrence(w *Window, start time.Time) windowOccurrence {
 	since, exception := firstScheduleInstant(start, s.Zone), s.scheduleExceptionOn(start)
 	if w.For > 0 {
-		return windowOccurrence{w, since, since.Add(w.For), exception}
+		return windowOccurrence{window: w, since: since, until: since.Add(w.For), exception: exception}
 	}
 	y, m, d := start.Date()
 	if w.End <= w.Start {
 		d++
 	}
-	return windowOccurrence{w, since, firstScheduleInstant(time.Date(y, m, d, 0, int(w.End), 0, 0, time.UTC), s.Zone), exception}
+	until := firstScheduleInstant(time.Date(y, m, d, 0, int(w.End), 0, 0, time.UTC), s.Zone)
+	return windowOccurrence{window: w, since: since, until: until, exception: exception}
 }
 
 // nextScheduleWindowStart returns the next start of a window after now, also on the day of an exception, or false if none follows.

@@ -27,6 +27,12 @@ import (
 // readTimeout bounds a read: a slow backend is no reason for an old number.
 const readTimeout = 5 * time.Second
 
+// These are answers without a number. There may be one later.
+var (
+	ErrNoValue   = errors.New("has no value")
+	ErrNotNumber = errors.New("is not a number: there is no traffic yet, or none to compare with")
+)
+
 // maxResponseBytes bounds a response. A watch needs one number; its metric may have a value for each pod.
 const maxResponseBytes = 4 << 20
 
@@ -104,7 +110,7 @@ func (v *watchValues) addMetricValue(value resource.Quantity, at metav1.Time) {
 // highestMetricValue returns the highest young value of a watch's metric.
 func (v *watchValues) highestMetricValue(w action.Watch) (float64, error) {
 	if len(v.young) == 0 && !v.last.IsZero() {
-		return 0, fmt.Errorf("metric %s has no value since %s", w.Metric, v.last.UTC().Format(time.RFC3339))
+		return 0, fmt.Errorf("metric %s %w since %s", w.Metric, ErrNoValue, v.last.UTC().Format(time.RFC3339))
 	}
 	return highestWatchValue("metric "+w.Metric, v.young)
 }
@@ -190,9 +196,9 @@ func highestWatchValue(of string, values []float64) (float64, error) {
 	}
 	switch {
 	case len(values) == 0:
-		return 0, fmt.Errorf("%s has no value", of)
+		return 0, fmt.Errorf("%s %w", of, ErrNoValue)
 	case !found:
-		return 0, fmt.Errorf("%s is not a number: there is no traffic yet, or none to compare with", of)
+		return 0, fmt.Errorf("%s %w", of, ErrNotNumber)
 	}
 	return highest, nil
 }

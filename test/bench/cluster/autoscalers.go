@@ -66,7 +66,7 @@ func (b *bench) manyAutoscalers(ctx context.Context, load float64) (_ string, er
 	if err != nil {
 		return "", err
 	}
-	return host.Describe(time.Now(), load, s.version) + "\n" + s.formatAutoscalers(seen), nil
+	return host.Describe(time.Now(), load, s.version) + "\n\n" + s.formatAutoscalers(seen), nil
 }
 
 func (s *setting) startSetting(ctx context.Context) (err error) {

@@ -71,7 +71,7 @@ func (b *bench) reportChain(ctx context.Context, load float64) (string, error) {
 	if err := c.drawMedianRuns(b.picture); err != nil {
 		return "", err
 	}
-	return head + "\n" + c.formatChain(b.settings), nil
+	return head + "\n\n" + c.formatChain(b.settings), nil
 }
 
 type chain struct {

@@ -36,7 +36,7 @@ func (b *bench) reportSale(ctx context.Context, load float64) (string, error) {
 		b.node.dumpNode(ctx)
 		return "", err
 	}
-	return head + "\n" + formatSales(all), nil
+	return head + "\n\n" + formatSales(all), nil
 }
 
 func (n *node) measureSales(ctx context.Context, runs int) (all []saleTimes, err error) {

@@ -50,7 +50,7 @@ func (b *bench) reportStep(ctx context.Context, load float64) (string, error) {
 		b.node.dumpNode(ctx)
 		return "", err
 	}
-	return head + "\n" + s.formatSteps(b.settings), nil
+	return head + "\n\n" + s.formatSteps(b.settings), nil
 }
 
 func (n *node) measureSteps(ctx context.Context, count int) (*steps, error) {

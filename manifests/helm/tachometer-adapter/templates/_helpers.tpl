@@ -57,13 +57,23 @@ annotations:
 {{- end }}
 {{- end -}}
 
-{{/* The last --prometheus-url among the further arguments, which takes precedence over prometheus.url, as for prometheus-adapter. */}}
-{{- define "tachometer-adapter.urlArgument" -}}
-{{- $url := "" -}}
-{{- range concat (default list .Values.extraArgs) (default list .Values.extraArguments) -}}
-{{- if hasPrefix "--prometheus-url=" (toString .) -}}{{- $url = trimPrefix "--prometheus-url=" . -}}{{- end -}}
+{{/* The last value of a flag among the further arguments, written as --flag=VALUE or as two arguments. */}}
+{{- define "tachometer-adapter.argument" -}}
+{{- $flag := .flag -}}
+{{- $value := "" -}}
+{{- $previous := "" -}}
+{{- range concat (default list .root.Values.extraArgs) (default list .root.Values.extraArguments) -}}
+{{- if eq $previous $flag -}}{{- $value = toString . -}}
+{{- else if hasPrefix (print $flag "=") (toString .) -}}{{- $value = trimPrefix (print $flag "=") . -}}
 {{- end -}}
-{{- $url -}}
+{{- $previous = toString . -}}
+{{- end -}}
+{{- $value -}}
+{{- end -}}
+
+{{/* --prometheus-url among the further arguments, which takes precedence over prometheus.url, as for prometheus-adapter. */}}
+{{- define "tachometer-adapter.urlArgument" -}}
+{{- include "tachometer-adapter.argument" (dict "root" . "flag" "--prometheus-url") -}}
 {{- end -}}
 
 {{/* "true" where the values ask for prometheus-adapter's format: a server's URL, port or path, or rules in that format. */}}
@@ -214,6 +224,7 @@ spec:
 
 {{/* Values of other charts, as of metrics-server's and of KEDA's, and what does the same here. */}}
 {{- define "tachometer-adapter.foreignValues" -}}
+additionalAnnotations: use customAnnotations
 additionalLabels: use customLabels
 args: use extraArgs
 commonAnnotations: use customAnnotations
@@ -228,6 +239,7 @@ addonResizer: use resources
 apiService: use apiServices
 containerPort: use listenPort
 metrics: use serviceMonitor
+podMonitor: use serviceMonitor
 watchNamespace: leave it out, the adapter serves every namespace
 {{- end -}}
 
@@ -261,9 +273,10 @@ watchNamespace: leave it out, the adapter serves every namespace
 {{- if and (regexMatch "^--(tls-cert-file|tls-private-key-file|cert-dir)(=|$)" (toString .)) (not $trusted) -}}
 {{- fail (printf "%s makes a certificate that the APIServices would not trust: leave it out, and the replicas make a trusted one; or use tls.enable or certManager.enabled; or have cert-manager add the authority by apiServices.annotations" .) -}}
 {{- end -}}
-{{- if and (hasPrefix "--secure-port=" (toString .)) (ne . (printf "--secure-port=%d" (int $.Values.listenPort))) -}}
-{{- fail (printf "%s is not the port of the Service and of the probes: set listenPort" .) -}}
 {{- end -}}
+{{- $port := include "tachometer-adapter.argument" (dict "root" . "flag" "--secure-port") -}}
+{{- if and $port (ne $port (toString (int .Values.listenPort))) -}}
+{{- fail (printf "--secure-port=%s is not the port of the Service and of the probes: set listenPort" $port) -}}
 {{- end -}}
 {{- if and (include "tachometer-adapter.legacy" .) (not (or .Values.rules.default .Values.rules.custom .Values.rules.existing .Values.rules.external .Values.rules.resource)) -}}
 {{- fail "prometheus.* selects prometheus-adapter's format, which has no rule here: set rules.default, rules.custom, rules.external, rules.resource or rules.existing" -}}

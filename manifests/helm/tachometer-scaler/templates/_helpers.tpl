@@ -107,6 +107,7 @@ subjects:
 
 {{/* Values of other charts, such as metrics-server's and KEDA's, each with its counterpart here. */}}
 {{- define "tachometer-scaler.foreignValues" -}}
+additionalAnnotations: use customAnnotations
 additionalLabels: use customLabels
 args: use extraArgs
 commonAnnotations: use customAnnotations
