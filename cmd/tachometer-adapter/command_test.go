@@ -206,7 +206,7 @@ func TestExitCodes(t *testing.T) {
 			err := cmd.ExecuteContext(t.Context())
 			got := 0
 			if err != nil {
-				got = adapterProgramExitCode(err)
+				got = adapterExitCode(err)
 			}
 			if got != tc.want {
 				t.Errorf("exit code %d, want %d: %v", got, tc.want, err)

@@ -17,7 +17,7 @@ import (
 // buildHealth returns the checks of the health endpoints. No check depends on a backend or a target being up: a replica that
 // responds with the reason is better than no replica.
 func (a *adapter) buildHealth() apiserver.Health {
-	live, ready := a.usage.adapterProgramResourceChecks()
+	live, ready := a.usage.listResourceChecks()
 	return apiserver.Health{
 		Live: append(live, apiserver.Check{Name: "scrape-loop", Test: func() error { return a.scraper.CheckLive(time.Now()) }}),
 		Ready: append(ready,

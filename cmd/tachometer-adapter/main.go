@@ -23,13 +23,13 @@ func executeAdapter() int {
 	defer stop()
 	if err := newAdapterCommand(os.Stdout).ExecuteContext(ctx); err != nil {
 		fmt.Fprintf(os.Stderr, "tachometer-adapter: %s\n", plaintext.CleanLines(err.Error()))
-		return adapterProgramExitCode(err)
+		return adapterExitCode(err)
 	}
 	return 0
 }
 
-// adapterProgramExitCode returns the exit code of an error: 2 for a wrong use of the program, else 1.
-func adapterProgramExitCode(err error) int {
+// adapterExitCode returns the exit code of an error: 2 for a wrong use of the program, else 1.
+func adapterExitCode(err error) int {
 	if errors.As(err, new(usageError)) {
 		return 2
 	}

@@ -60,15 +60,15 @@ type resourceMetrics struct {
 	kubelets *resourcemetrics.KubeletSource // nil: resourceRules of the configuration are the source
 }
 
-// adapterProgramServesResources reports whether a configuration serves metrics.k8s.io.
-func (o *adapterOptions) adapterProgramServesResources(c *parsedConfig) bool {
+// servesResources reports whether a configuration serves metrics.k8s.io.
+func (o *adapterOptions) servesResources(c *parsedConfig) bool {
 	return o.resources.kubelets || c.legacy != nil && c.legacy.ResourceRules != nil
 }
 
 // buildResources builds metrics.k8s.io, if the adapter serves it: from the kubelets, else by the resourceRules of a
 // prometheus-adapter configuration.
 func (a *adapter) buildResources(start *parsedConfig, cluster *rest.Config, metrics metricsRegistry) error {
-	if !a.opts.adapterProgramServesResources(start) {
+	if !a.opts.servesResources(start) {
 		return nil
 	}
 	clients, err := resourcemetrics.NewClients(cluster)
@@ -99,16 +99,16 @@ func (a *adapter) buildResources(start *parsedConfig, cluster *rest.Config, metr
 	return nil
 }
 
-// adapterProgramResourceAPIGroups returns the API groups besides custom and external metrics.
-func (u *resourceMetrics) adapterProgramResourceAPIGroups() []apiserver.Group {
+// listAPIGroups returns the API groups besides custom and external metrics.
+func (u *resourceMetrics) listAPIGroups() []apiserver.Group {
 	if u == nil {
 		return nil
 	}
 	return []apiserver.Group{{Info: u.api.Group(), Definitions: u.api.Definitions}}
 }
 
-// adapterProgramResourceChecks returns the checks of metrics.k8s.io; none if the adapter does not serve it.
-func (u *resourceMetrics) adapterProgramResourceChecks() (live, ready []apiserver.Check) {
+// listResourceChecks returns the checks of metrics.k8s.io; none if the adapter does not serve it.
+func (u *resourceMetrics) listResourceChecks() (live, ready []apiserver.Check) {
 	if u == nil {
 		return nil, nil
 	}

@@ -88,7 +88,7 @@ func newAdapter(opts *adapterOptions, start *parsedConfig, cluster *rest.Config,
 	}
 	a.applyRules(start)
 	a.provider = provider.New(a.newReadingDeps(), provider.Options{Registerer: metrics, ScrapeInterval: start.config.Scrape.Interval})
-	deps := apiserver.Dependencies{Provider: a.provider, Metrics: metrics, Registerer: metrics, Health: a.buildHealth(), Groups: a.usage.adapterProgramResourceAPIGroups()}
+	deps := apiserver.Dependencies{Provider: a.provider, Metrics: metrics, Registerer: metrics, Health: a.buildHealth(), Groups: a.usage.listAPIGroups()}
 	if err := a.addExplanations(cluster, &deps); err != nil {
 		return nil, err
 	}
@@ -142,7 +142,7 @@ func (a *adapter) buildClients(start *parsedConfig, cluster *rest.Config, metric
 	if start.legacy != nil {
 		services = services[:len(services)-1]
 	}
-	if a.opts.adapterProgramServesResources(start) {
+	if a.opts.servesResources(start) {
 		services = append(slices.Clone(services), resourcemetrics.APIServices...)
 	}
 	return a.buildKeeper(services, clients.Kube, cluster, metrics)
@@ -224,7 +224,7 @@ func (a *adapter) newCatalog(next *parsedConfig) *promadapter.Catalog {
 // applyConfig applies next while the adapter runs. After an error the previous configuration is active, unchanged.
 func (a *adapter) applyConfig(next *parsedConfig) error {
 	cfg := next.config
-	if a.opts.adapterProgramServesResources(next) != (a.usage != nil) {
+	if a.opts.servesResources(next) != (a.usage != nil) {
 		return errors.New("restart the adapter to add or remove resourceRules")
 	}
 	if err := a.backends.applyBackends(cfg.Backends); err != nil {

@@ -265,7 +265,7 @@ func TestReasonsToRenew(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if got := p.certificateRenewalReason(tc.names, 90*24*time.Hour, tc.now); got != tc.want {
+			if got := p.certificateRenewalReason(tc.names, tc.now); got != tc.want {
 				t.Errorf("due = %q, want %q", got, tc.want)
 			}
 		})

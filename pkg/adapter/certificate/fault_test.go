@@ -221,7 +221,7 @@ func TestAuthorityExpires(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.authority.NotAfter = start.Add(24 * time.Hour)
-	if got := p.certificateRenewalReason(names, 90*24*time.Hour, start); got != "age" {
+	if got := p.certificateRenewalReason(names, start); got != "age" {
 		t.Errorf("a pair whose authority expires tomorrow is due for %q", got)
 	}
 	if p.isUsableCertificate(start.Add(25 * time.Hour)) {

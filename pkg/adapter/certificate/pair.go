@@ -170,9 +170,9 @@ func parseCertificateAuthorities(bundle []byte) []*x509.Certificate {
 
 // certificateRenewalReason returns why p must be replaced, or "" if not. A renewal is due in the last third of a pair's lifetime, which is
 // the time to repair an unreachable API or a missing right.
-func (p *certificatePair) certificateRenewalReason(names []string, lifetime time.Duration, now time.Time) string {
+func (p *certificatePair) certificateRenewalReason(names []string, now time.Time) string {
 	switch {
-	case !now.Before(p.certificatePairExpiry().Add(-lifetime / 3)):
+	case !now.Before(p.certificatePairExpiry().Add(-certificateLifetime / 3)):
 		return "age"
 	case !p.isUsableCertificate(now):
 		return "not yet valid"

@@ -47,7 +47,7 @@ func (k *Keeper) obtainCertificatePair(ctx context.Context, now time.Time) (*cer
 // selectKnownCertificatePair returns the latest pair that this replica has seen, or nil if that is due.
 func (k *Keeper) selectKnownCertificatePair(now time.Time) *certificatePair {
 	for _, p := range k.knownCertificatePairs() {
-		if p.certificateRenewalReason(k.opts.certificateDNSNames(), certificateLifetime, now) == "" {
+		if p.certificateRenewalReason(k.opts.certificateDNSNames(), now) == "" {
 			return p
 		}
 	}
@@ -86,7 +86,7 @@ func (k *Keeper) loadCertificatePair(ctx context.Context, now time.Time) (secret
 		klog.FromContext(ctx).Error(err, "Stored certificate cannot be used", "secret", k.opts.Secret)
 		return secret, nil, "unusable", nil
 	}
-	return secret, stored, stored.certificateRenewalReason(k.opts.certificateDNSNames(), certificateLifetime, now), nil
+	return secret, stored, stored.certificateRenewalReason(k.opts.certificateDNSNames(), now), nil
 }
 
 // collectServedCertificateAuthorities returns the authorities of all pairs that a replica may serve: this replica's own, the Secret's, and those of
