@@ -99,8 +99,8 @@ func parseOrderedEvent(data []byte) (Event, error) {
 	return Format{}.ParseMessage(Message{Data: data})
 }
 
-// TestAnyOrder: whatever the order of arrival, the repetitions, the failures and the restarts, the latest of all starts and ends counts in the end.
-func TestAnyOrder(t *testing.T) {
+// TestD21AnyOrder: whatever the order of arrival, the repetitions, the failures and the restarts, the latest of all starts and ends counts in the end.
+func TestD21AnyOrder(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(400) {
 		synctest.Test(t, func(t *testing.T) {

@@ -226,9 +226,9 @@ func TestDayAndNightInTwoSchedules(t *testing.T) {
 	}
 }
 
-// TestWindowThatGoesOn: on a holiday the night that goes on is the one that began the evening before, of this schedule or of another one; a window that an
+// TestD5WindowThatGoesOn: on a holiday the night that goes on is the one that began the evening before, of this schedule or of another one; a window that an
 // exception names starts on the day.
-func TestWindowThatGoesOn(t *testing.T) {
+func TestD5WindowThatGoesOn(t *testing.T) {
 	t.Parallel()
 	const holidays = ", except: [2027-12-24, 2027-12-25, {date: 2027-12-26, use: night}]"
 	day, night := newOneSchedule(t, "Europe/Berlin", ", except: [2027-12-24]", dayWindow), newOneSchedule(t, "Europe/Berlin", "", nightWindow)
