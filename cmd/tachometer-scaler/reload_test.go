@@ -35,8 +35,8 @@ func (r *runnerTrace) run(ctx context.Context, cfg *preparedConfig) error {
 
 func (r *runnerTrace) record(err error, _ time.Time) { r.records <- err }
 
-// TestCannotStart: a configuration that cannot start stops nothing. It is tried again, unless another one comes.
-func TestCannotStart(t *testing.T) {
+// TestD7CannotStart: a configuration that cannot start stops nothing. It is tried again, unless another one comes.
+func TestD7CannotStart(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		first, second, third := &config.Config{}, &config.Config{}, &config.Config{}
@@ -75,8 +75,8 @@ func TestCannotStart(t *testing.T) {
 	})
 }
 
-// TestFirstCannotStart: without a previous configuration, the error ends the program. So does an error of the components.
-func TestFirstCannotStart(t *testing.T) {
+// TestD7FirstCannotStart: without a previous configuration, the error ends the program. So does an error of the components.
+func TestD7FirstCannotStart(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("broken")
 	trace := newRunnerTrace()
@@ -98,8 +98,8 @@ func newHTTPEventConfig(address string) *config.Config {
 	return &config.Config{Events: event.Config{HTTP: &event.HTTPConfig{Address: address}, Rules: []event.Rule{{Name: "sale"}}}}
 }
 
-// TestPortInUse: a port in use is an error with a way out, and the same address is shared with the running configuration.
-func TestPortInUse(t *testing.T) {
+// TestD7PortInUse: a port in use is an error with a way out, and the same address is shared with the running configuration.
+func TestD7PortInUse(t *testing.T) {
 	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -128,8 +128,8 @@ func TestPortInUse(t *testing.T) {
 	}
 }
 
-// TestEventsWait: between two receivers a connection waits, and is served by the next one. None is refused.
-func TestEventsWait(t *testing.T) {
+// TestD34EventsWait: between two receivers a connection waits, and is served by the next one. None is refused.
+func TestD34EventsWait(t *testing.T) {
 	t.Parallel()
 	l, err := openEventListener(t.Context(), "127.0.0.1:0")
 	if err != nil {

@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-// TestGateOfAnotherNamespace: a gate that is no longer for the namespace of an open hold is shut if its actions are those of before and change objects of that
+// TestD3GateOfAnotherNamespace: a gate that is no longer for the namespace of an open hold is shut if its actions are those of before and change objects of that
 // namespace alone. Else its fault says how a person shuts it.
-func TestGateOfAnotherNamespace(t *testing.T) {
+func TestD3GateOfAnotherNamespace(t *testing.T) {
 	t.Parallel()
 	open, shut := *newShopPatch(`{"spec":{"selector":{"track":"new"}}}`), *newShopPatch(`{"spec":{"selector":{"track":"it's <<.Percent>>"}}}`)
 	elsewhere := func(p Patch) Patch {

@@ -281,9 +281,9 @@ func TestGateOfNamespace(t *testing.T) {
 	}
 }
 
-// TestGateObjectGone: an object that was deleted while its gate was open, or whose kind was uninstalled, keeps no gate from being shut: the
+// TestD3GateObjectGone: an object that was deleted while its gate was open, or whose kind was uninstalled, keeps no gate from being shut: the
 // other actions run, and the pods of its hold need not stay.
-func TestGateObjectGone(t *testing.T) {
+func TestD3GateObjectGone(t *testing.T) {
 	t.Parallel()
 	client, mapper := newFakeCluster()
 	gone := newShopPatch(`{"spec":{"selector":{"track":"old"}}}`)

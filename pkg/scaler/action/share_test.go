@@ -23,8 +23,8 @@ func configMapPatch(name, merge string) Patch {
 	return Patch{APIVersion: "v1", Kind: "ConfigMap", Name: name, Merge: json.RawMessage(merge)}
 }
 
-// TestGatesWithOnePlace: gates with the same actions are one gate. Two that change a place in different ways, or from two namespaces, conflict.
-func TestGatesWithOnePlace(t *testing.T) {
+// TestD3GatesWithOnePlace: gates with the same actions are one gate. Two that change a place in different ways, or from two namespaces, conflict.
+func TestD3GatesWithOnePlace(t *testing.T) {
 	t.Parallel()
 	open, shut := configMapPatch("cdn", `{"data":{"open":"true"}}`), configMapPatch("cdn", `{"data":{"open":"false"}}`)
 	spaced, elsewhere := configMapPatch("cdn", `{ "data": {"open": "true"} }`), open
@@ -78,8 +78,8 @@ func TestGatesWithOnePlace(t *testing.T) {
 	}
 }
 
-// TestClusterScopedObjects: an object outside of namespaces is one place for the holds of all: without a cluster for the kinds that are known, in it for any.
-func TestClusterScopedObjects(t *testing.T) {
+// TestD3ClusterScopedObjects: an object outside of namespaces is one place for the holds of all: without a cluster for the kinds that are known, in it for any.
+func TestD3ClusterScopedObjects(t *testing.T) {
 	t.Parallel()
 	kinds := meta.NewDefaultRESTMapper([]schema.GroupVersion{{Group: "example.org", Version: "v1"}})
 	for kind, scope := range map[string]meta.RESTScope{"ClusterEdge": meta.RESTScopeRoot, "Edge": meta.RESTScopeNamespace} {
@@ -113,8 +113,8 @@ func TestClusterScopedObjects(t *testing.T) {
 	}
 }
 
-// TestGatesWithOneWebhook: a webhook is for gates with the same actions, in one namespace.
-func TestGatesWithOneWebhook(t *testing.T) {
+// TestD3GatesWithOneWebhook: a webhook is for gates with the same actions, in one namespace.
+func TestD3GatesWithOneWebhook(t *testing.T) {
 	t.Parallel()
 	gate := func(open, shut string, namespaces ...string) Gate {
 		return Gate{Namespaces: namespaces, Open: []Action{{Webhook: open}}, Shut: []Action{{Webhook: shut}}}
@@ -143,8 +143,8 @@ func TestGatesWithOneWebhook(t *testing.T) {
 	}
 }
 
-// TestManyGates: a thousand gates of one object are compared in no time, and each place that conflicts is told once.
-func TestManyGates(t *testing.T) {
+// TestD3ManyGates: a thousand gates of one object are compared in no time, and each place that conflicts is told once.
+func TestD3ManyGates(t *testing.T) {
 	t.Parallel()
 	gates := map[string]Gate{}
 	for i := range 1000 {

@@ -12,8 +12,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
-// TestWaitForAdoption: a controller has a moment to label a new hold.
-func TestWaitForAdoption(t *testing.T) {
+// TestD27WaitForAdoption: a controller has a moment to label a new hold.
+func TestD27WaitForAdoption(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		after time.Duration // of the label

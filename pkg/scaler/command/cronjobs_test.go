@@ -58,9 +58,9 @@ func readCronJobNotifier(t *testing.T, file string) string {
 	return "--notify=" + kind + ":" + file
 }
 
-// TestCronJobs: the shipped Jobs verify the new pods, roll back and tell people when they fail, and exit with 1. They ask for nothing that
+// TestD33CronJobs: the shipped Jobs verify the new pods, roll back and tell people when they fail, and exit with 1. They ask for nothing that
 // their Role does not grant.
-func TestCronJobs(t *testing.T) {
+func TestD33CronJobs(t *testing.T) {
 	t.Parallel()
 	var rules []rbacv1.PolicyRule
 	readDocuments(t, cronJobsFolder+"rbac.yaml", func(doc []byte) error {

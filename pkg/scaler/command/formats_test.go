@@ -11,8 +11,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
-// TestStatusFormats: each format shows the same holds; JSON and YAML show the objects.
-func TestStatusFormats(t *testing.T) {
+// TestD29StatusFormats: each format shows the same holds; JSON and YAML show the objects.
+func TestD29StatusFormats(t *testing.T) {
 	t.Parallel()
 	a := newFakeAPI(t)
 	addHeldShop(a)
@@ -120,8 +120,8 @@ func TestDryRun(t *testing.T) {
 	}
 }
 
-// TestNothingWritten: what the scaler cannot do is exit code 1, and leaves no hold.
-func TestNothingWritten(t *testing.T) {
+// TestD26NothingWritten: what the scaler cannot do is exit code 1, and leaves no hold.
+func TestD26NothingWritten(t *testing.T) {
 	t.Parallel()
 	autoscaler := func(name string) map[string]any {
 		return map[string]any{
@@ -146,8 +146,8 @@ func TestNothingWritten(t *testing.T) {
 	}
 }
 
-// TestNoController: a hold with an end, without a controller that ends it, comes with a warning. A controller that runs may not watch the namespace.
-func TestNoController(t *testing.T) {
+// TestD27NoController: a hold with an end, without a controller that ends it, comes with a warning. A controller that runs may not watch the namespace.
+func TestD27NoController(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		lease  map[string]any
@@ -173,8 +173,8 @@ func TestNoController(t *testing.T) {
 	}
 }
 
-// TestSecondPerson: two people without --reason have two holds, and a replaced hold is named.
-func TestSecondPerson(t *testing.T) {
+// TestD22SecondPerson: two people without --reason have two holds, and a replaced hold is named.
+func TestD22SecondPerson(t *testing.T) {
 	t.Parallel()
 	a := newFakeAPI(t)
 	a.addHold("other", map[string]any{"id": "set/somebody", "replicas": 6, "by": "somebody"}, nil)
@@ -236,8 +236,8 @@ func TestParseDuration(t *testing.T) {
 	}
 }
 
-// TestJSONPath: -o jsonpath takes kubectl's templates, for the list of status and for the Hold that a command changed.
-func TestJSONPath(t *testing.T) {
+// TestD32JSONPath: -o jsonpath takes kubectl's templates, for the list of status and for the Hold that a command changed.
+func TestD32JSONPath(t *testing.T) {
 	t.Parallel()
 	a := newFakeAPI(t)
 	addHeldShop(a)

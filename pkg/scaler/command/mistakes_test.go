@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestUnreadableHold: no format hides a Hold that cannot be read, or a field of it.
-func TestUnreadableHold(t *testing.T) {
+// TestD29UnreadableHold: no format hides a Hold that cannot be read, or a field of it.
+func TestD29UnreadableHold(t *testing.T) {
 	t.Parallel()
 	a := newFakeAPI(t)
 	addHeldShop(a)
@@ -25,8 +25,8 @@ func TestUnreadableHold(t *testing.T) {
 	}
 }
 
-// TestMisspeltReasons: a name that no hold has is an error before any change, also beside names that exist.
-func TestMisspeltReasons(t *testing.T) {
+// TestD28MisspeltReasons: a name that no hold has is an error before any change, also beside names that exist.
+func TestD28MisspeltReasons(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		args []string
@@ -53,8 +53,8 @@ func TestMisspeltReasons(t *testing.T) {
 	}
 }
 
-// TestPartlyChanged: exit code 1 says that no change is left, so a command that changed one of its workloads, or of its holds, exits with 3.
-func TestPartlyChanged(t *testing.T) {
+// TestD26PartlyChanged: exit code 1 says that no change is left, so a command that changed one of its workloads, or of its holds, exits with 3.
+func TestD26PartlyChanged(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		args    []string
@@ -93,8 +93,8 @@ func TestVerificationFlagsOfZero(t *testing.T) {
 	}
 }
 
-// TestEmptyNamespace: without holds, status names the namespace that it looked at.
-func TestEmptyNamespace(t *testing.T) {
+// TestD28EmptyNamespace: without holds, status names the namespace that it looked at.
+func TestD28EmptyNamespace(t *testing.T) {
 	t.Parallel()
 	a := newFakeAPI(t)
 	if out, errs, code := a.run(t, "status"); code != ExitDone || out != "no holds in namespace sale\n" {

@@ -11,8 +11,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
 )
 
-// TestEndedBeforeItWasUp: a hold that ends, is released or is paused before it is up is no success of set: nobody is told that its pods are up.
-func TestEndedBeforeItWasUp(t *testing.T) {
+// TestD11EndedBeforeItWasUp: a hold that ends, is released or is paused before it is up is no success of set: nobody is told that its pods are up.
+func TestD11EndedBeforeItWasUp(t *testing.T) {
 	t.Parallel()
 	in := func(s hold.State) hold.Object {
 		return hold.Object{ObjectMeta: metav1.ObjectMeta{Name: "shop-a", UID: "a", Generation: 1}, Spec: hold.Spec{ID: "set/a"}, Status: hold.Status{State: s, ObservedGeneration: 1}}

@@ -10,8 +10,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
-// TestUnnamedHolds: a hold without a name replaces a hold of the same user and host, and no other: two people may log in as root.
-func TestUnnamedHolds(t *testing.T) {
+// TestD22UnnamedHolds: a hold without a name replaces a hold of the same user and host, and no other: two people may log in as root.
+func TestD22UnnamedHolds(t *testing.T) {
 	t.Parallel()
 	shop := hold.Workload{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "sale", Name: "shop"}
 	cart := shop
@@ -45,8 +45,8 @@ func TestUnnamedHolds(t *testing.T) {
 	}
 }
 
-// TestSetBesideAnotherHost: set keeps the hold of another host, and says so.
-func TestSetBesideAnotherHost(t *testing.T) {
+// TestD22SetBesideAnotherHost: set keeps the hold of another host, and says so.
+func TestD22SetBesideAnotherHost(t *testing.T) {
 	t.Parallel()
 	if isScalerCommandInPod() {
 		t.Skip("in a pod every run has its own host; run it outside of a cluster")
@@ -60,9 +60,9 @@ func TestSetBesideAnotherHost(t *testing.T) {
 	}
 }
 
-// TestReasonOfTwoHolds: a name that two holds have ends, pauses and approves neither: the person's, and the event's, are both meant by somebody. An ID
+// TestD10ReasonOfTwoHolds: a name that two holds have ends, pauses and approves neither: the person's, and the event's, are both meant by somebody. An ID
 // from status names a hold of set.
-func TestReasonOfTwoHolds(t *testing.T) {
+func TestD10ReasonOfTwoHolds(t *testing.T) {
 	t.Parallel()
 	for _, verb := range []string{"release", "pause", "resume", "approve"} {
 		a := newFakeAPI(t)
@@ -81,8 +81,8 @@ func TestReasonOfTwoHolds(t *testing.T) {
 	}
 }
 
-// TestSetByID: set with the ID that status shows is about that hold, and not about a second one.
-func TestSetByID(t *testing.T) {
+// TestD22SetByID: set with the ID that status shows is about that hold, and not about a second one.
+func TestD22SetByID(t *testing.T) {
 	t.Parallel()
 	a := newFakeAPI(t)
 	addHeldShop(a)

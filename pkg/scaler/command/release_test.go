@@ -10,8 +10,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/rollout"
 )
 
-// TestReleaseEndsOwnHolds: without flags, release ends the holds of people, and neither an event's nor a schedule's.
-func TestReleaseEndsOwnHolds(t *testing.T) {
+// TestD10ReleaseEndsOwnHolds: without flags, release ends the holds of people, and neither an event's nor a schedule's.
+func TestD10ReleaseEndsOwnHolds(t *testing.T) {
 	t.Parallel()
 	for id, want := range map[string]struct{ plain, reason, all bool }{
 		"set/alice":             {true, false, true},

@@ -10,8 +10,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
-// TestWorkloadArgs: every way in which kubectl names an object, and errors that name what exists.
-func TestWorkloadArgs(t *testing.T) {
+// TestD32WorkloadArgs: every way in which kubectl names an object, and errors that name what exists.
+func TestD32WorkloadArgs(t *testing.T) {
 	t.Parallel()
 	a := newFakeAPI(t)
 	deployment := func(name string) hold.Workload {
@@ -65,8 +65,8 @@ func TestWorkloadArgs(t *testing.T) {
 	}
 }
 
-// TestUnknownNames: a name that does not exist is an error, which lists the names that do.
-func TestUnknownNames(t *testing.T) {
+// TestD28UnknownNames: a name that does not exist is an error, which lists the names that do.
+func TestD28UnknownNames(t *testing.T) {
 	t.Parallel()
 	a := newFakeAPI(t)
 	for _, args := range [][]string{

@@ -27,9 +27,9 @@ func twoRulesConfig(namespace, open, shut string) string {
 `
 }
 
-// TestRulesWithOnePlace: two rules may have the same gate, or different places. A configuration in which one gate would shut the other's place is
+// TestD3RulesWithOnePlace: two rules may have the same gate, or different places. A configuration in which one gate would shut the other's place is
 // rejected.
-func TestRulesWithOnePlace(t *testing.T) {
+func TestD3RulesWithOnePlace(t *testing.T) {
 	t.Parallel()
 	const want = "events.rules[1].onSuccess: changes ConfigMap edge/cdn at /data/open, as events.rules[0].onSuccess does in another way or for another namespace"
 	for text, fault := range map[string]string{
@@ -49,8 +49,8 @@ func TestRulesWithOnePlace(t *testing.T) {
 	}
 }
 
-// TestGatesWithOneWebhook: a configuration is rejected in which one gate would call the webhook of another, or change its cluster-scoped object.
-func TestGatesWithOneWebhook(t *testing.T) {
+// TestD3GatesWithOneWebhook: a configuration is rejected in which one gate would call the webhook of another, or change its cluster-scoped object.
+func TestD3GatesWithOneWebhook(t *testing.T) {
 	t.Parallel()
 	const notifiers = "notify:\n  cdn: {webhook: {urlFile: /secrets/cdn}}\n  edge: {webhook: {urlFile: /secrets/cdn}}\n  own: {webhook: {urlFile: /secrets/own}}\ngates:\n"
 	const class = "open: [{patch: {apiVersion: gateway.networking.k8s.io/v1, kind: GatewayClass, name: cdn, merge: {spec: {description: sale}}}}]}\n"

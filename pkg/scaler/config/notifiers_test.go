@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestNotifierFault: a notifier is for the namespaces that it lists, and for those in which the configuration itself names it.
-func TestNotifierFault(t *testing.T) {
+// TestS7NotifierFault: a notifier is for the namespaces that it lists, and for those in which the configuration itself names it.
+func TestS7NotifierFault(t *testing.T) {
 	t.Parallel()
 	load := func(text string) *Config {
 		c, err := Load([]byte(configHeader + text))
@@ -43,8 +43,8 @@ schedules:
 	}
 }
 
-// TestNamesThatNoHoldHas: what the API server would reject in every Hold of a schedule or a rule is a fault of the configuration.
-func TestNamesThatNoHoldHas(t *testing.T) {
+// TestD24NamesThatNoHoldHas: what the API server would reject in every Hold of a schedule or a rule is a fault of the configuration.
+func TestD24NamesThatNoHoldHas(t *testing.T) {
 	t.Parallel()
 	rule := func(keys string) string {
 		return "events:\n  http: {address: \":8443\", secretFiles: [/hmac]}\n  rules:\n  - {name: sale, namespace: shop, type: SALE, workloads: [{workload: deploy/web, replicas: 20}], " + keys + "}\n"

@@ -38,9 +38,9 @@ func (c *deafNamespaceCluster) countMade() int {
 	return c.made["sale"]
 }
 
-// TestDeafNamespace: an API server that does not respond for the workloads of one namespace delays the windows of no other one, and all of that one
+// TestD7DeafNamespace: an API server that does not respond for the workloads of one namespace delays the windows of no other one, and all of that one
 // by a bounded time.
-func TestDeafNamespace(t *testing.T) {
+func TestD7DeafNamespace(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		deaf  int // workloads

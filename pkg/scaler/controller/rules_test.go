@@ -28,9 +28,9 @@ func (c *deletedHolds) DeleteHold(_ context.Context, o *hold.Object) error {
 	return nil
 }
 
-// TestEndAfterAChangeOfTheRule: an end reaches the holds of its rule that an earlier configuration made: on a workload that the rule had, and under the
+// TestD21EndAfterAChangeOfTheRule: an end reaches the holds of its rule that an earlier configuration made: on a workload that the rule had, and under the
 // name that the rule had. It leaves the hold of another sale, of another owner, and one that another rule could have made.
-func TestEndAfterAChangeOfTheRule(t *testing.T) {
+func TestD21EndAfterAChangeOfTheRule(t *testing.T) {
 	t.Parallel()
 	workload := func(name string) hold.Workload {
 		return hold.Workload{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "sale", Name: name}
@@ -94,9 +94,9 @@ func (c *manyNamespaces) ListHolds(_ context.Context, namespace string) (all []h
 	return all, c.rights[namespace]
 }
 
-// TestEndAfterAChangeOfTheNamespace: an end reaches the holds that its rule made in the namespace of before, under the name of before too. A missing right
+// TestD21EndAfterAChangeOfTheNamespace: an end reaches the holds that its rule made in the namespace of before, under the name of before too. A missing right
 // there keeps no end from the workloads that the rule has now, and an outage is tried again. All namespaces are listed once for all workloads of an end.
-func TestEndAfterAChangeOfTheNamespace(t *testing.T) {
+func TestD21EndAfterAChangeOfTheNamespace(t *testing.T) {
 	t.Parallel()
 	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "holds"}, "", errors.New("no right"))
 	away := apierrors.NewServiceUnavailable("away")
@@ -161,8 +161,8 @@ func (c *versionedHolds) DeleteHold(ctx context.Context, o *hold.Object) error {
 	return c.deletedHolds.DeleteHold(ctx, o)
 }
 
-// TestEndListsOnce: an end of a rule with many workloads lists the holds once, as far as the cache has them, and a late cache hides no hold.
-func TestEndListsOnce(t *testing.T) {
+// TestD21EndListsOnce: an end of a rule with many workloads lists the holds once, as far as the cache has them, and a late cache hides no hold.
+func TestD21EndListsOnce(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		makeLate func([]hold.Object) []hold.Object // the cache

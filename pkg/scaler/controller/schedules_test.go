@@ -77,8 +77,8 @@ func TestRulePausesItsHolds(t *testing.T) {
 	}
 }
 
-// TestRampStartsAtTheWorkload: a ramp from nothing goes from the workload's own number to the window's, and never past either.
-func TestRampStartsAtTheWorkload(t *testing.T) {
+// TestD9RampStartsAtTheWorkload: a ramp from nothing goes from the workload's own number to the window's, and never past either.
+func TestD9RampStartsAtTheWorkload(t *testing.T) {
 	t.Parallel()
 	start := time.Date(2027, 6, 1, 22, 0, 0, 0, time.UTC)
 	shop := hold.Workload{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "sale", Name: "shop"}
@@ -125,8 +125,8 @@ func TestRampStartsAtTheWorkload(t *testing.T) {
 	}
 }
 
-// TestSchedulesOfAWorkload: the schedules of a workload are those that name it in any version of its kind.
-func TestSchedulesOfAWorkload(t *testing.T) {
+// TestD9SchedulesOfAWorkload: the schedules of a workload are those that name it in any version of its kind.
+func TestD9SchedulesOfAWorkload(t *testing.T) {
 	t.Parallel()
 	shop := hold.Workload{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "sale", Name: "shop"}
 	beta, cart := shop, shop
@@ -143,9 +143,9 @@ func TestSchedulesOfAWorkload(t *testing.T) {
 	}
 }
 
-// TestRampBesideAWindow: a ramp from the workload's own number is compared with another window of its schedule by the numbers that it sets, not by
+// TestD9RampBesideAWindow: a ramp from the workload's own number is compared with another window of its schedule by the numbers that it sets, not by
 // those from 0.
-func TestRampBesideAWindow(t *testing.T) {
+func TestD9RampBesideAWindow(t *testing.T) {
 	t.Parallel()
 	start := time.Date(2027, 6, 1, 22, 0, 0, 0, time.UTC)
 	shop := hold.Workload{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "sale", Name: "shop"}
@@ -177,8 +177,8 @@ func TestRampBesideAWindow(t *testing.T) {
 	}
 }
 
-// TestScheduleWithGates: the holds of a schedule with gates name them, and those of several workloads are a group: the gates open over all, or not at all.
-func TestScheduleWithGates(t *testing.T) {
+// TestD2ScheduleWithGates: the holds of a schedule with gates name them, and those of several workloads are a group: the gates open over all, or not at all.
+func TestD2ScheduleWithGates(t *testing.T) {
 	t.Parallel()
 	shop := hold.Workload{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "sale", Name: "shop"}
 	cart := shop

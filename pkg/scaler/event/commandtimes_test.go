@@ -20,8 +20,8 @@ func newEventAt(id, kind string, seconds int) []byte {
 	return fmt.Appendf(nil, `{"id":%q,"type":%q,"at":%q,"ttl":"4h"}`, id, kind, at)
 }
 
-// TestEndBeatsEarlierStart: of a start and an end, the later counts, whichever comes first, also after a restart.
-func TestEndBeatsEarlierStart(t *testing.T) {
+// TestD21EndBeatsEarlierStart: of a start and an end, the later counts, whichever comes first, also after a restart.
+func TestD21EndBeatsEarlierStart(t *testing.T) {
 	t.Parallel()
 	type sent struct {
 		id, kind string
@@ -73,8 +73,8 @@ func TestEndBeatsEarlierStart(t *testing.T) {
 	}
 }
 
-// TestWhileTheyWait: an end and an earlier start wait together. The end stays, because an older hold may be there.
-func TestWhileTheyWait(t *testing.T) {
+// TestD21WhileTheyWait: an end and an earlier start wait together. The end stays, because an older hold may be there.
+func TestD21WhileTheyWait(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		first, second string
@@ -115,9 +115,9 @@ func TestWhileTheyWait(t *testing.T) {
 	}
 }
 
-// TestEndAfterAnAbsence: an end whose ttl is over still ends its hold, for as long as the hold may last: nothing else would. A start does not count
+// TestD20EndAfterAnAbsence: an end whose ttl is over still ends its hold, for as long as the hold may last: nothing else would. A start does not count
 // after its ttl.
-func TestEndAfterAnAbsence(t *testing.T) {
+func TestD20EndAfterAnAbsence(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		kind string
@@ -153,9 +153,9 @@ func TestEndAfterAnAbsence(t *testing.T) {
 	}
 }
 
-// TestLateEndDelaysNobody: an end that the sink does not take is retried for as long as its hold may last, and after its ttl behind the other events
+// TestD20LateEndDelaysNobody: an end that the sink does not take is retried for as long as its hold may last, and after its ttl behind the other events
 // of the workload.
-func TestLateEndDelaysNobody(t *testing.T) {
+func TestD20LateEndDelaysNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSaleRule()
 		r.Key, r.MaxFor, r.Workloads = "sale", 4*time.Hour, newWorkloadSpecs(20, "shop")
@@ -187,8 +187,8 @@ func TestLateEndDelaysNobody(t *testing.T) {
 	})
 }
 
-// TestNumbersAreCut: fields that conflict at the sale ask for as many replicas as are permitted, and not for none.
-func TestNumbersAreCut(t *testing.T) {
+// TestD24NumbersAreCut: fields that conflict at the sale ask for as many replicas as are permitted, and not for none.
+func TestD24NumbersAreCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSaleRule()
 		r.Workloads = []WorkloadSpec{{

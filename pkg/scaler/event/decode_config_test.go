@@ -119,7 +119,7 @@ func TestFaults(t *testing.T) {
 		"rewind too long":                 {"rewind: 30m", "rewind: 8d", "events.kafka.rewind", "from"},
 		"a certificate without its key":   {", keyFile: /etc/tls.key, serverName", ", serverName", "events.kafka.tls", "go together"},
 		"a relative path":                 {"/etc/ca.crt", "ca.crt", "events.kafka.tls.caFile", "absolute"},
-		"a password in the clear":         {"    tls: {caFile: /etc/ca.crt, certFile: /etc/tls.crt, keyFile: /etc/tls.key, serverName: kafka}\n    sasl: {mechanism: SCRAM-SHA-256", "    sasl: {mechanism: PLAIN", "events.kafka.sasl.mechanism", "in the clear"},
+		"S19: a password in the clear":    {"    tls: {caFile: /etc/ca.crt, certFile: /etc/tls.crt, keyFile: /etc/tls.key, serverName: kafka}\n    sasl: {mechanism: SCRAM-SHA-256", "    sasl: {mechanism: PLAIN", "events.kafka.sasl.mechanism", "in the clear"},
 		"a place that is none":            {"sale: key,", "sale: body,", "events.fields.sale", "key, timestamp, header.NAME or data.PATH"},
 		"another mechanism":               {"SCRAM-SHA-256", "GSSAPI", "events.kafka.sasl.mechanism", "must be"},
 		"no password":                     {", passwordFile: /etc/password", "", "events.kafka.sasl.passwordFile", "required"},
@@ -138,9 +138,9 @@ func TestFaults(t *testing.T) {
 		"no replicas":                     {"sts/cart, replicas: 5", "sts/cart", "events.rules[0].workloads[1].replicas", "required"},
 		"a minReplicas above":             {"replicas: 5", "replicas: 5, minReplicas: 6", "events.rules[0].workloads[1].minReplicas", "above"},
 		"a maxReplicas below":             {"replicas: 5", "replicas: 5, maxReplicas: 4", "events.rules[0].workloads[1].maxReplicas", "below"},
-		"a ceiling below a field":         {"maxReplicas: 60", "maxReplicas: 40", "events.rules[0].workloads[0].maxReplicas", "40 is below replicas, up to 50 by field pods"},
-		"both by field":                   {"maxReplicas: 60", "maxReplicas: {field: most, max: 40}", "events.rules[0].workloads[0].maxReplicas", "up to 40 by field most is below replicas, up to 50 by field pods"},
-		"a floor above a field":           {"minReplicas: 10", "minReplicas: 51", "events.rules[0].workloads[0].minReplicas", "51 is above replicas, up to 50 by field pods"},
+		"D24: a ceiling below a field":    {"maxReplicas: 60", "maxReplicas: 40", "events.rules[0].workloads[0].maxReplicas", "40 is below replicas, up to 50 by field pods"},
+		"D24: both by field":              {"maxReplicas: 60", "maxReplicas: {field: most, max: 40}", "events.rules[0].workloads[0].maxReplicas", "up to 40 by field most is below replicas, up to 50 by field pods"},
+		"D24: a floor above a field":      {"minReplicas: 10", "minReplicas: 51", "events.rules[0].workloads[0].minReplicas", "51 is above replicas, up to 50 by field pods"},
 		"a field without a maximum":       {"{field: pods, max: 50}", "{field: pods}", "events.rules[0].workloads[0].replicas.max", "required"},
 		"an action that is none":          {"{webhook: shut}", "{}", "events.rules[0].onRelease[0]", "either patch or webhook"},
 		"a patch without a kind":          {"kind: HTTPRoute, ", "", "events.rules[0].onSuccess[0].patch.kind", "required"},
@@ -186,8 +186,8 @@ func TestSectionsThatAreNotWhole(t *testing.T) {
 	}
 }
 
-// TestRewindCoversTheLongestHold: without the key, reading begins far enough back for every start that may still count.
-func TestRewindCoversTheLongestHold(t *testing.T) {
+// TestD20RewindCoversTheLongestHold: without the key, reading begins far enough back for every start that may still count.
+func TestD20RewindCoversTheLongestHold(t *testing.T) {
 	t.Parallel()
 	const rule = "{name: %s, namespace: n, type: A, workloads: [{workload: deploy/a, replicas: 1}]%s}"
 	for name, c := range map[string]struct {
@@ -210,8 +210,8 @@ func TestRewindCoversTheLongestHold(t *testing.T) {
 	}
 }
 
-// TestNotes: SCRAM without TLS is worth a note, and PLAIN with TLS is not.
-func TestNotes(t *testing.T) {
+// TestS19Notes: SCRAM without TLS is worth a note, and PLAIN with TLS is not.
+func TestS19Notes(t *testing.T) {
 	t.Parallel()
 	for tls, want := range map[string]int{"": 1, "tls: {},": 0} {
 		c, faults := decodeEventsYAML("events: {kafka: {brokers: ['a:1'], topic: t, " + tls + "sasl: {mechanism: SCRAM-SHA-512, usernameFile: /u, passwordFile: /p}}, rules: [{name: a, namespace: n, type: A, workloads: [{workload: deploy/a, replicas: 1}]}]}")

@@ -82,9 +82,9 @@ func TestParseRejects(t *testing.T) {
 	}
 }
 
-// TestNumbersForText: an id, a time in seconds or milliseconds, a ttl in seconds and a count may be numbers, or numbers as text. An id of any form is
+// TestD23NumbersForText: an id, a time in seconds or milliseconds, a ttl in seconds and a count may be numbers, or numbers as text. An id of any form is
 // an id.
-func TestNumbersForText(t *testing.T) {
+func TestD23NumbersForText(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]Event{
 		`{"id":7,"type":"T","at":1764230400,"ttl":90,"pods":"20"}`:                  {ID: "7"},

@@ -19,7 +19,7 @@ func newRecordMessage(data string, headers map[string]string) Message {
 	return Message{Source: SourceKafka, Data: []byte(data), Headers: headers, Key: "black-friday", Position: "sales/2/4711", Time: recordTime}
 }
 
-func TestMessagesAsTheyAre(t *testing.T) {
+func TestD23MessagesAsTheyAre(t *testing.T) {
 	t.Parallel()
 	at := recordTime.Add(time.Hour)
 	plain := Event{ID: "sales/2/4711", Type: "FLASH_SALE_START", At: recordTime, TTL: DefaultTTL, Fields: map[string]any{}}
@@ -99,8 +99,8 @@ func renameHeaders(headers map[string]string, from, to string) map[string]string
 	return all
 }
 
-// TestFieldsOfOtherSystems reads a message that another system wrote for itself.
-func TestFieldsOfOtherSystems(t *testing.T) {
+// TestD23FieldsOfOtherSystems reads a message that another system wrote for itself.
+func TestD23FieldsOfOtherSystems(t *testing.T) {
 	t.Parallel()
 	f := Format{TTL: time.Hour, Fields: map[string]FieldPlace{
 		"id": "data.meta.seq", "type": "data.meta.name", "at": "data.meta.millis", "sale": "key", "pods": "header.X-Pods", "region": "data.where.region", "none": "data.meta.none",
@@ -122,7 +122,7 @@ func TestFieldsOfOtherSystems(t *testing.T) {
 	}
 }
 
-func TestWhatIsStillMalformed(t *testing.T) {
+func TestD23WhatIsStillMalformed(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		data string
@@ -154,8 +154,8 @@ func TestWhatIsStillMalformed(t *testing.T) {
 	}
 }
 
-// TestBareMessagesAreDelivered: the handler takes the bare message as it stands in a topic.
-func TestBareMessagesAreDelivered(t *testing.T) {
+// TestD23BareMessagesAreDelivered: the handler takes the bare message as it stands in a topic.
+func TestD23BareMessagesAreDelivered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSaleRule()
 		r.Workloads = newWorkloadSpecs(20, "shop")
@@ -178,8 +178,8 @@ func TestBareMessagesAreDelivered(t *testing.T) {
 	})
 }
 
-// TestContentTypeIsNotSigned: a replay of a signed request under another content type is the same event.
-func TestContentTypeIsNotSigned(t *testing.T) {
+// TestD23ContentTypeIsNotSigned: a replay of a signed request under another content type is the same event.
+func TestD23ContentTypeIsNotSigned(t *testing.T) {
 	t.Parallel()
 	const body = `{"id":"7","source":"/shop","type":"START","at":"2026-11-27T09:00:00Z","ttl":"30m"}`
 	want, err := Format{}.ParseMessage(newRecordMessage(body, map[string]string{"content-type": "application/json"}))
@@ -194,8 +194,8 @@ func TestContentTypeIsNotSigned(t *testing.T) {
 	}
 }
 
-// TestBrokenDataOfHeaders: the object that a CloudEvent in binary mode has as its data is whole, or the event is malformed.
-func TestBrokenDataOfHeaders(t *testing.T) {
+// TestD23BrokenDataOfHeaders: the object that a CloudEvent in binary mode has as its data is whole, or the event is malformed.
+func TestD23BrokenDataOfHeaders(t *testing.T) {
 	t.Parallel()
 	headers := map[string]string{"ce_specversion": "1.0", "ce_id": "7", "ce_source": "/shop", "ce_type": "T"}
 	for data, want := range map[string]string{`{"pods":2,"pods":25}`: `key "pods" twice`, `{"pods":2`: "data: ", `{"pods":2}{}`: "text follows"} {
@@ -205,8 +205,8 @@ func TestBrokenDataOfHeaders(t *testing.T) {
 	}
 }
 
-// TestTimesThatAreNone: what a parser of floating-point numbers takes for a number is no time.
-func TestTimesThatAreNone(t *testing.T) {
+// TestD23TimesThatAreNone: what a parser of floating-point numbers takes for a number is no time.
+func TestD23TimesThatAreNone(t *testing.T) {
 	t.Parallel()
 	for _, at := range []string{"NaN", "Inf", "-5", "0x1p30", "1_795_770_000", "1795770000s", "1e22", "+1795770000"} {
 		_, err := Format{TTL: DefaultTTL}.ParseMessage(newRecordMessage("T", map[string]string{"at": at}))

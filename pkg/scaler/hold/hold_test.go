@@ -227,8 +227,8 @@ func TestSchema(t *testing.T) {
 	}
 }
 
-// TestOneFaultyObject: an object that cannot be read spoils no list. It keeps its workload and what it owes.
-func TestOneFaultyObject(t *testing.T) {
+// TestD8OneFaultyObject: an object that cannot be read spoils no list. It keeps its workload and what it owes.
+func TestD8OneFaultyObject(t *testing.T) {
 	t.Parallel()
 	for name, spec := range map[string]string{
 		"within": `"within": "soon"`, "until": `"until": "2026-11-28t06:00:00z"`, "latency": `"verify": {"url": "/", "p99": "fast"}`,
@@ -250,8 +250,8 @@ func TestOneFaultyObject(t *testing.T) {
 	}
 }
 
-// TestTimesBeyondJSON: a time that the API server takes, and takes from no writer again, is the trouble of its own object.
-func TestTimesBeyondJSON(t *testing.T) {
+// TestD8TimesBeyondJSON: a time that the API server takes, and takes from no writer again, is the trouble of its own object.
+func TestD8TimesBeyondJSON(t *testing.T) {
 	t.Parallel()
 	for text, fault := range map[string]string{
 		"9999-12-31T23:59:59Z": "", "9999-12-31T23:59:59-00:01": "spec.until", "0001-01-01T00:00:00Z": "spec.until", "0000-06-01T00:00:00Z": "spec.until",

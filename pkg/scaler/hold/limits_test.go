@@ -45,8 +45,8 @@ func readSpecProperties(t *testing.T) map[string]specProperty {
 	return crd.Spec.Versions[0].Schema.OpenAPIV3Schema.Properties.Spec.Properties
 }
 
-// TestLimitsOfTheSchema: a hold that the API server would reject is rejected before, and final: no event is delivered again for it.
-func TestLimitsOfTheSchema(t *testing.T) {
+// TestD24LimitsOfTheSchema: a hold that the API server would reject is rejected before, and final: no event is delivered again for it.
+func TestD24LimitsOfTheSchema(t *testing.T) {
 	t.Parallel()
 	p := readSpecProperties(t)
 	list := func(n int) []string { return make([]string, n) }
@@ -73,8 +73,8 @@ func TestLimitsOfTheSchema(t *testing.T) {
 	}
 }
 
-// TestNamesOfNotifiers: the names are those of the schema.
-func TestNamesOfNotifiers(t *testing.T) {
+// TestD24NamesOfNotifiers: the names are those of the schema.
+func TestD24NamesOfNotifiers(t *testing.T) {
 	t.Parallel()
 	items := readSpecProperties(t)["notify"].Items
 	pattern := regexp.MustCompile(items.Pattern)

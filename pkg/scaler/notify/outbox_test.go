@@ -41,8 +41,8 @@ func postKey(t *testing.T, q *Queue, key string, names ...string) {
 	}
 }
 
-// TestAlertIsToldOnce: a key that is posted again and again is sent once, and its delivery is known from then on.
-func TestAlertIsToldOnce(t *testing.T) {
+// TestD12AlertIsToldOnce: a key that is posted again and again is sent once, and its delivery is known from then on.
+func TestD12AlertIsToldOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := &recordingSender{errs: []error{errors.New("down")}}
@@ -76,8 +76,8 @@ func TestAlertIsToldOnce(t *testing.T) {
 	})
 }
 
-// TestKilledWhileItWaits: a message that waits when the process stops is not delivered, so that the next process sends it.
-func TestKilledWhileItWaits(t *testing.T) {
+// TestD12KilledWhileItWaits: a message that waits when the process stops is not delivered, so that the next process sends it.
+func TestD12KilledWhileItWaits(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		down := &recordingSender{always: &webhook.Error{Status: http.StatusTooManyRequests, RetryAfter: 30 * time.Second}}
@@ -112,8 +112,8 @@ func (s *slowSender) Send(ctx context.Context, m Message) error {
 	return s.recordingSender.Send(ctx, m)
 }
 
-// TestWithdraw: a process that stops to lead takes its messages back, but for the one that a receiver is getting: its owner learns the end.
-func TestWithdraw(t *testing.T) {
+// TestD12Withdraw: a process that stops to lead takes its messages back, but for the one that a receiver is getting: its owner learns the end.
+func TestD12Withdraw(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		slow := &slowSender{}
@@ -146,8 +146,8 @@ func TestWithdraw(t *testing.T) {
 	})
 }
 
-// TestGivingUpIsNotSilent: the delivery of a message that the receiver rejects has the error, and stands in Undelivered.
-func TestGivingUpIsNotSilent(t *testing.T) {
+// TestD11GivingUpIsNotSilent: the delivery of a message that the receiver rejects has the error, and stands in Undelivered.
+func TestD11GivingUpIsNotSilent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		q := NewQueue(map[string]Sender{"slack": &recordingSender{always: &webhook.Error{Status: http.StatusBadRequest}}, "ok": &recordingSender{}}, QueueOptions{})
@@ -167,8 +167,8 @@ func TestGivingUpIsNotSilent(t *testing.T) {
 	})
 }
 
-// TestQueueOutlivesAReload: messages wait across a change of the senders, and go to the new one at once.
-func TestQueueOutlivesAReload(t *testing.T) {
+// TestD34QueueOutlivesAReload: messages wait across a change of the senders, and go to the new one at once.
+func TestD34QueueOutlivesAReload(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		down := &recordingSender{always: &webhook.Error{Status: http.StatusTooManyRequests, RetryAfter: 10 * time.Minute}}

@@ -154,9 +154,9 @@ func raiseAmong(t *testing.T, waiting int, cached bool) (took time.Duration) {
 	return took
 }
 
-// TestEventAmongWaiting: with 200 workloads that wait for their pods, an event's workload is scaled within 300 ms. Without caches even 80
+// TestD15EventAmongWaiting: with 200 workloads that wait for their pods, an event's workload is scaled within 300 ms. Without caches even 80
 // delay it longer, so the measure can fail.
-func TestEventAmongWaiting(t *testing.T) {
+func TestD15EventAmongWaiting(t *testing.T) {
 	t.Parallel()
 	if took := raiseAmong(t, 200, true); took > 300*time.Millisecond {
 		t.Errorf("scaled after %s", took)

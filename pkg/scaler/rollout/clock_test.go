@@ -10,9 +10,9 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
-// TestClockSetBack: a clock that is set back by hours, at a change of the leader or under one, makes no wait longer: not the time for the pods,
+// TestD12ClockSetBack: a clock that is set back by hours, at a change of the leader or under one, makes no wait longer: not the time for the pods,
 // not the pause of a gate, not that before another try.
-func TestClockSetBack(t *testing.T) {
+func TestD12ClockSetBack(t *testing.T) {
 	t.Parallel()
 	const back = 3 * time.Hour
 	t.Run("pods", func(t *testing.T) {
@@ -43,8 +43,8 @@ func TestClockSetBack(t *testing.T) {
 	})
 }
 
-// TestServerClockAhead: replicas are lowered also where the API server's clock, which says when the bounds were set, is hours ahead.
-func TestServerClockAhead(t *testing.T) {
+// TestD16ServerClockAhead: replicas are lowered also where the API server's clock, which says when the bounds were set, is hours ahead.
+func TestD16ServerClockAhead(t *testing.T) {
 	t.Parallel()
 	b := newBench()
 	w := b.addWorkload("shop", 2, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 30})
@@ -84,9 +84,9 @@ func TestUntilInThePast(t *testing.T) {
 	wantState(t, b.find("shop", "event/sale"), hold.Scaled, "")
 }
 
-// TestAdoptedByController: the controller labels a hold of a person or of Git as one that it acts on, so that it finds the hold again without
+// TestD16AdoptedByController: the controller labels a hold of a person or of Git as one that it acts on, so that it finds the hold again without
 // its namespace in the configuration; another controller's label stays.
-func TestAdoptedByController(t *testing.T) {
+func TestD16AdoptedByController(t *testing.T) {
 	t.Parallel()
 	b := newBench()
 	b.addWorkload("shop", 2, hold.ReplicaBounds{})
@@ -107,8 +107,8 @@ func TestAdoptedByController(t *testing.T) {
 	}
 }
 
-// TestHundredsOfHolds: a workload with hundreds of holds takes one pass for all.
-func TestHundredsOfHolds(t *testing.T) {
+// TestD25HundredsOfHolds: a workload with hundreds of holds takes one pass for all.
+func TestD25HundredsOfHolds(t *testing.T) {
 	t.Parallel()
 	b := newBench()
 	w := b.addWorkload("shop", 2, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 10})

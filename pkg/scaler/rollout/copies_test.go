@@ -10,8 +10,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
-// TestCopiedWorkload: a workload that is made again from a copy, with a number of the holds, gets back what was there before them. Its pods are all new.
-func TestCopiedWorkload(t *testing.T) {
+// TestD16CopiedWorkload: a workload that is made again from a copy, with a number of the holds, gets back what was there before them. Its pods are all new.
+func TestD16CopiedWorkload(t *testing.T) {
 	t.Parallel()
 	for _, bounds := range []hold.ReplicaBounds{{}, {MinReplicas: 2, MaxReplicas: 30}} {
 		for _, seen := range []bool{true, false} {
@@ -54,8 +54,8 @@ func TestCopiedWorkload(t *testing.T) {
 	}
 }
 
-// TestCopiedWorkloadAndAutoscaler: both are deleted, and made again from their copies, with passes in between.
-func TestCopiedWorkloadAndAutoscaler(t *testing.T) {
+// TestD16CopiedWorkloadAndAutoscaler: both are deleted, and made again from their copies, with passes in between.
+func TestD16CopiedWorkloadAndAutoscaler(t *testing.T) {
 	t.Parallel()
 	for passes := range 8 {
 		b := newBench()
@@ -83,8 +83,8 @@ func TestCopiedWorkloadAndAutoscaler(t *testing.T) {
 	}
 }
 
-// TestEditedCopyOfAutoscaler: a copy whose maximum a person edited gets its original minimum back, and keeps that maximum.
-func TestEditedCopyOfAutoscaler(t *testing.T) {
+// TestD16EditedCopyOfAutoscaler: a copy whose maximum a person edited gets its original minimum back, and keeps that maximum.
+func TestD16EditedCopyOfAutoscaler(t *testing.T) {
 	t.Parallel()
 	b := newBench()
 	w := b.addWorkload("shop", 2, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 30})
@@ -99,9 +99,9 @@ func TestEditedCopyOfAutoscaler(t *testing.T) {
 	}
 }
 
-// TestDeletedAutoscaler: an autoscaler that is deleted during a hold leaves as many replicas as it asked for while the hold lasts, and the original ones after
+// TestD16DeletedAutoscaler: an autoscaler that is deleted during a hold leaves as many replicas as it asked for while the hold lasts, and the original ones after
 // it.
-func TestDeletedAutoscaler(t *testing.T) {
+func TestD16DeletedAutoscaler(t *testing.T) {
 	t.Parallel()
 	for _, active := range []bool{true, false} {
 		for _, moved := range []int32{20, 25} {
@@ -132,9 +132,9 @@ func TestDeletedAutoscaler(t *testing.T) {
 	}
 }
 
-// TestScaledObjectComes: KEDA takes the autoscaler of a held workload over, or makes one. The scaler writes nothing there but the original bounds; a hold that is
+// TestD17ScaledObjectComes: KEDA takes the autoscaler of a held workload over, or makes one. The scaler writes nothing there but the original bounds; a hold that is
 // not open yet fails with the reason.
-func TestScaledObjectComes(t *testing.T) {
+func TestD17ScaledObjectComes(t *testing.T) {
 	t.Parallel()
 	for _, own := range []hold.ReplicaBounds{{}, {MinReplicas: 2, MaxReplicas: 30}} {
 		for _, open := range []bool{true, false} {
@@ -170,9 +170,9 @@ func TestScaledObjectComes(t *testing.T) {
 	}
 }
 
-// TestCopiesInEachOrder: workload and autoscaler are deleted, and made again from their copies, in each order and with passes between any
+// TestD16CopiesInEachOrder: workload and autoscaler are deleted, and made again from their copies, in each order and with passes between any
 // of the four. The autoscaler has metrics or not, and the hold was open or waited for pods. Both get their original numbers back.
-func TestCopiesInEachOrder(t *testing.T) {
+func TestD16CopiesInEachOrder(t *testing.T) {
 	t.Parallel()
 	own := hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 30}
 	for way := range 1 << 8 {

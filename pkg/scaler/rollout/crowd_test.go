@@ -180,9 +180,9 @@ func raiseBesideCrowd(t *testing.T, crowd int, queue func(string) string) (took 
 	return took
 }
 
-// TestEventBesideCrowd: 5,000 new holds of one namespace delay an event of another by less than 300 ms. In one queue even 1,000 delay it
+// TestD15EventBesideCrowd: 5,000 new holds of one namespace delay an event of another by less than 300 ms. In one queue even 1,000 delay it
 // longer, so the measure can fail.
-func TestEventBesideCrowd(t *testing.T) {
+func TestD15EventBesideCrowd(t *testing.T) {
 	t.Parallel()
 	if took := raiseBesideCrowd(t, 5000, func(namespace string) string { return namespace }); took > 300*time.Millisecond {
 		t.Errorf("scaled after %s", took)

@@ -14,9 +14,9 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
-// TestDeniedGiveBack: numbers that the API server denies to take back are a condition, an Event and a message, once, and are given back when
+// TestD13DeniedGiveBack: numbers that the API server denies to take back are a condition, an Event and a message, once, and are given back when
 // it takes them again, by whichever process.
-func TestDeniedGiveBack(t *testing.T) {
+func TestD13DeniedGiveBack(t *testing.T) {
 	t.Parallel()
 	for name, bounds := range autoscaledAndPlain {
 		t.Run(name, func(t *testing.T) {
@@ -51,9 +51,9 @@ func TestDeniedGiveBack(t *testing.T) {
 	}
 }
 
-// TestOwnerCannotBeDropped: a hold ends also where the API server denies the scaler to leave the managed fields, whatever the reason, and an
+// TestD13OwnerCannotBeDropped: a hold ends also where the API server denies the scaler to leave the managed fields, whatever the reason, and an
 // Event says what that means.
-func TestOwnerCannotBeDropped(t *testing.T) {
+func TestD13OwnerCannotBeDropped(t *testing.T) {
 	t.Parallel()
 	resource := schema.GroupResource{Resource: "deployments"}
 	for name, denial := range map[string]error{
@@ -78,9 +78,9 @@ func TestOwnerCannotBeDropped(t *testing.T) {
 	}
 }
 
-// TestTroubleAtTheEnd: a second autoscaler, which keeps a hold from giving back, is told; so is one that keeps a hold from its beginning for
+// TestD7TroubleAtTheEnd: a second autoscaler, which keeps a hold from giving back, is told; so is one that keeps a hold from its beginning for
 // longer than its pods may take.
-func TestTroubleAtTheEnd(t *testing.T) {
+func TestD7TroubleAtTheEnd(t *testing.T) {
 	t.Parallel()
 	b, w := newOpenSale(t)
 	b.addWorkload("second", 1, hold.ReplicaBounds{MinReplicas: 1, MaxReplicas: 5})
@@ -98,9 +98,9 @@ func TestTroubleAtTheEnd(t *testing.T) {
 	}
 }
 
-// TestBrokenWebhook: an API server that cannot decide on a number, because a webhook is away, fails the hold after its time, and is told; a
+// TestD25BrokenWebhook: an API server that cannot decide on a number, because a webhook is away, fails the hold after its time, and is told; a
 // short outage of the webhook does not.
-func TestBrokenWebhook(t *testing.T) {
+func TestD25BrokenWebhook(t *testing.T) {
 	t.Parallel()
 	b := newBench()
 	w := b.addWorkload("shop", 2, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 30})

@@ -8,8 +8,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
-// TestDisplacedBoundComesBack: a person's bound beyond the original other bound displaces that one, and only for as long as it lasts.
-func TestDisplacedBoundComesBack(t *testing.T) {
+// TestD4DisplacedBoundComesBack: a person's bound beyond the original other bound displaces that one, and only for as long as it lasts.
+func TestD4DisplacedBoundComesBack(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		was, first, second, want hold.ReplicaBounds
@@ -46,9 +46,9 @@ func TestDisplacedBoundComesBack(t *testing.T) {
 	}
 }
 
-// TestYieldedWhileGateStaysOpen: a person's number stays for as long as the gate of a hold that left it cannot be shut, also after that hold's end: a
+// TestD4YieldedWhileGateStaysOpen: a person's number stays for as long as the gate of a hold that left it cannot be shut, also after that hold's end: a
 // later hold does not lower it.
-func TestYieldedWhileGateStaysOpen(t *testing.T) {
+func TestD4YieldedWhileGateStaysOpen(t *testing.T) {
 	t.Parallel()
 	for name, bounds := range autoscaledAndPlain {
 		b := newBench()

@@ -8,9 +8,9 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
-// TestPodGoesWhileVerifying: a pod that a drain, a rolling update or the autoscaler takes away during its verification is no failure of the hold:
+// TestD6PodGoesWhileVerifying: a pod that a drain, a rolling update or the autoscaler takes away during its verification is no failure of the hold:
 // the pods are verified again, for as long as new pods have time to become ready. A pod that stays and fails is.
-func TestPodGoesWhileVerifying(t *testing.T) {
+func TestD6PodGoesWhileVerifying(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		drains int // verifications during which the first pod is replaced
@@ -53,9 +53,9 @@ func TestPodGoesWhileVerifying(t *testing.T) {
 	}
 }
 
-// TestVerifiedPodsAreThePodsAskedFor: pods that are ready for a moment only, and not while the others are verified, are not passed over: the
+// TestD1VerifiedPodsAreThePodsAskedFor: pods that are ready for a moment only, and not while the others are verified, are not passed over: the
 // verification waits for all of them, and the hold fails if they do not come back.
-func TestVerifiedPodsAreThePodsAskedFor(t *testing.T) {
+func TestD1VerifiedPodsAreThePodsAskedFor(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		left, later int32 // ready pods when the verification begins, and after the time for new pods
@@ -96,8 +96,8 @@ func TestVerifiedPodsAreThePodsAskedFor(t *testing.T) {
 	}
 }
 
-// TestPodsReplacedBeforeTheGate: pods that take the place of verified ones while the gate waits are verified too, before it opens any further.
-func TestPodsReplacedBeforeTheGate(t *testing.T) {
+// TestD1PodsReplacedBeforeTheGate: pods that take the place of verified ones while the gate waits are verified too, before it opens any further.
+func TestD1PodsReplacedBeforeTheGate(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		plan    action.Plan

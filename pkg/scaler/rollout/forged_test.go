@@ -9,8 +9,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
-// TestForgedFailures: no count of failures that somebody wrote into a status keeps a hold from being rolled back.
-func TestForgedFailures(t *testing.T) {
+// TestD8ForgedFailures: no count of failures that somebody wrote into a status keeps a hold from being rolled back.
+func TestD8ForgedFailures(t *testing.T) {
 	t.Parallel()
 	for _, failures := range []int32{-1, -5, math.MinInt32, math.MaxInt32 - 1, math.MaxInt32} {
 		b := newBench()
@@ -28,8 +28,8 @@ func TestForgedFailures(t *testing.T) {
 	}
 }
 
-// TestForgedGateSteps: no count of steps that somebody wrote into a status keeps a gate open after its hold, or opens it beyond its plan.
-func TestForgedGateSteps(t *testing.T) {
+// TestD8ForgedGateSteps: no count of steps that somebody wrote into a status keeps a gate open after its hold, or opens it beyond its plan.
+func TestD8ForgedGateSteps(t *testing.T) {
 	t.Parallel()
 	for _, steps := range []int{-1, math.MinInt, 7, math.MaxInt} {
 		b, w := newOpenSale(t)
@@ -51,8 +51,8 @@ func TestForgedGateSteps(t *testing.T) {
 	}
 }
 
-// TestFaultyHoldOfSet: a Hold of set that somebody broke stays, with the reason, until a person mends or releases it.
-func TestFaultyHoldOfSet(t *testing.T) {
+// TestD8FaultyHoldOfSet: a Hold of set that somebody broke stays, with the reason, until a person mends or releases it.
+func TestD8FaultyHoldOfSet(t *testing.T) {
 	t.Parallel()
 	b := newBench()
 	w := b.addWorkload("shop", 2, hold.ReplicaBounds{})

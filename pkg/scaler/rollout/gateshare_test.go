@@ -19,8 +19,8 @@ func newGateHold(id string, gates ...string) hold.Hold {
 	return hold.Hold{ID: id, By: "a person", Replicas: 4, Gates: gates, Notify: []string{"oncall"}}
 }
 
-// TestDifferentGates: of the gates of a hold that ends, those shut that no other hold has open.
-func TestDifferentGates(t *testing.T) {
+// TestD3DifferentGates: of the gates of a hold that ends, those shut that no other hold has open.
+func TestD3DifferentGates(t *testing.T) {
 	t.Parallel()
 	b := newBench()
 	w := b.addWorkload("shop", 2, hold.ReplicaBounds{})
@@ -37,8 +37,8 @@ func TestDifferentGates(t *testing.T) {
 	}
 }
 
-// TestStepsOfASharedGate: a gate is open as far as the hold asks that asks for most, whichever hold begins and ends.
-func TestStepsOfASharedGate(t *testing.T) {
+// TestD3StepsOfASharedGate: a gate is open as far as the hold asks that asks for most, whichever hold begins and ends.
+func TestD3StepsOfASharedGate(t *testing.T) {
 	t.Parallel()
 	b := newBench()
 	b.gates.places["a"] = "closed"
@@ -71,8 +71,8 @@ func TestStepsOfASharedGate(t *testing.T) {
 	want("both ended", "closed")
 }
 
-// TestGateLeavesConfiguration: a gate that the configuration lost while it was open cannot be shut, and the notifiers learn so.
-func TestGateLeavesConfiguration(t *testing.T) {
+// TestD3GateLeavesConfiguration: a gate that the configuration lost while it was open cannot be shut, and the notifiers learn so.
+func TestD3GateLeavesConfiguration(t *testing.T) {
 	t.Parallel()
 	b, w := newOpenGate(t)
 	b.gates.lost = "a"
@@ -86,9 +86,9 @@ func TestGateLeavesConfiguration(t *testing.T) {
 	}
 }
 
-// TestGateIsRenamed: a gate that the configuration has under another name by now opens and shuts as before, whenever in the course of its hold the name
+// TestD3GateIsRenamed: a gate that the configuration has under another name by now opens and shuts as before, whenever in the course of its hold the name
 // changed, once or back again. A gate with other actions does not take its place.
-func TestGateIsRenamed(t *testing.T) {
+func TestD3GateIsRenamed(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		lost []string // by minute
@@ -135,8 +135,8 @@ func TestGateIsRenamed(t *testing.T) {
 	}
 }
 
-// TestFewerSteps: a configuration with fewer steps than a gate has already made is no fault of the hold.
-func TestFewerSteps(t *testing.T) {
+// TestD3FewerSteps: a configuration with fewer steps than a gate has already made is no fault of the hold.
+func TestD3FewerSteps(t *testing.T) {
 	t.Parallel()
 	b, w := newSteppedSale(t, action.Plan{Steps: []int{10, 50, 100}, Pause: time.Minute})
 	b.now = b.now.Add(time.Minute)
@@ -154,9 +154,9 @@ func TestFewerSteps(t *testing.T) {
 	wantState(t, b.find("shop", "event/other"), hold.Open, "")
 }
 
-// TestGatesWithTheSameActions: two rules whose gates have the same actions have one gate: it is open for as long as one hold with its pods has it
+// TestD3GatesWithTheSameActions: two rules whose gates have the same actions have one gate: it is open for as long as one hold with its pods has it
 // open, whichever ends first and however it ends, and then has what was there before the first.
-func TestGatesWithTheSameActions(t *testing.T) {
+func TestD3GatesWithTheSameActions(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(t *testing.T, b *bench, id string){
 		"released": func(t *testing.T, b *bench, id string) { b.release(t, "shop", id) },
@@ -209,8 +209,8 @@ func (g *conflictingGates) Conflict(gate string) string {
 	return ""
 }
 
-// TestConflictingGate: a hold does not begin to use a gate that would shut another, as only the cluster tells. One that has it open already shuts it at its end.
-func TestConflictingGate(t *testing.T) {
+// TestD3ConflictingGate: a hold does not begin to use a gate that would shut another, as only the cluster tells. One that has it open already shuts it at its end.
+func TestD3ConflictingGate(t *testing.T) {
 	t.Parallel()
 	b, w := newOpenSale(t)
 	gates := &conflictingGates{b.gates, "gate sale changes ClusterEdge cdn, as gate a does for another namespace"}
@@ -253,8 +253,8 @@ func lastTold(b *bench, of string) string {
 	return ""
 }
 
-// TestGateMovesToAnotherNamespace: a gate that is for another namespace by now is shut at the end of a hold that has it open, and no hold opens it.
-func TestGateMovesToAnotherNamespace(t *testing.T) {
+// TestD3GateMovesToAnotherNamespace: a gate that is for another namespace by now is shut at the end of a hold that has it open, and no hold opens it.
+func TestD3GateMovesToAnotherNamespace(t *testing.T) {
 	t.Parallel()
 	b, w := newOpenGate(t)
 	b.gates.moved = "a"
@@ -273,8 +273,8 @@ func TestGateMovesToAnotherNamespace(t *testing.T) {
 	}
 }
 
-// TestGateStaysOpen: the notifiers learn of a gate that only a person can shut, and no later message ends that at a receiver.
-func TestGateStaysOpen(t *testing.T) {
+// TestD3GateStaysOpen: the notifiers learn of a gate that only a person can shut, and no later message ends that at a receiver.
+func TestD3GateStaysOpen(t *testing.T) {
 	t.Parallel()
 	b, _ := newOpenGate(t)
 	b.gates.lost = "a"
@@ -290,8 +290,8 @@ func TestGateStaysOpen(t *testing.T) {
 	}
 }
 
-// TestGateCannotBeShut: the notifiers learn of a gate that cannot be shut for a minute, which keeps the pods, and then of the end.
-func TestGateCannotBeShut(t *testing.T) {
+// TestD3GateCannotBeShut: the notifiers learn of a gate that cannot be shut for a minute, which keeps the pods, and then of the end.
+func TestD3GateCannotBeShut(t *testing.T) {
 	t.Parallel()
 	b, w := newOpenGate(t)
 	b.gates.fail = errors.New("the receiver is away")

@@ -37,9 +37,9 @@ func (b *bench) setGroupReady() {
 	}
 }
 
-// TestGateOpensAgain: a gate that was shut because one workload of the group stood aside opens again with that workload, whichever of the holds
+// TestD2GateOpensAgain: a gate that was shut because one workload of the group stood aside opens again with that workload, whichever of the holds
 // names it, and not before.
-func TestGateOpensAgain(t *testing.T) {
+func TestD2GateOpensAgain(t *testing.T) {
 	t.Parallel()
 	for name, gates := range map[string][]string{"gate of both": {"sale"}, "gate of the other": nil} {
 		for way, aside := range map[string]func(t *testing.T, b *bench, out bool){
@@ -97,8 +97,8 @@ func (b *bench) addSaleGroup(t *testing.T) {
 	b.mustPass(t)
 }
 
-// TestReplacedPodsOfAGroup: pods of one workload that were replaced since their verification keep the gate of the group shut until they pass.
-func TestReplacedPodsOfAGroup(t *testing.T) {
+// TestD2ReplacedPodsOfAGroup: pods of one workload that were replaced since their verification keep the gate of the group shut until they pass.
+func TestD2ReplacedPodsOfAGroup(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		passed bool
@@ -128,9 +128,9 @@ func TestReplacedPodsOfAGroup(t *testing.T) {
 	}
 }
 
-// TestApprovalOfAGroupLeavesTime: after a long wait for a person, the approval of one hold gives the pods of all workloads of the group the same time
+// TestD2ApprovalOfAGroupLeavesTime: after a long wait for a person, the approval of one hold gives the pods of all workloads of the group the same time
 // to be ready, in whatever order the workloads are looked at.
-func TestApprovalOfAGroupLeavesTime(t *testing.T) {
+func TestD2ApprovalOfAGroupLeavesTime(t *testing.T) {
 	t.Parallel()
 	for _, approved := range []string{"shop", "cart"} {
 		for _, away := range []string{"shop", "cart"} {
@@ -159,9 +159,9 @@ func TestApprovalOfAGroupLeavesTime(t *testing.T) {
 	}
 }
 
-// TestPodAwayWhileTheGroupWaits: a pod of a verified workload that is away for a moment, while the gate still waits for another workload of the group or
+// TestD6PodAwayWhileTheGroupWaits: a pod of a verified workload that is away for a moment, while the gate still waits for another workload of the group or
 // has just stopped to, is no failure of the group. A pod that stays away is.
-func TestPodAwayWhileTheGroupWaits(t *testing.T) {
+func TestD6PodAwayWhileTheGroupWaits(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		ready [][2]int32 // pods of shop and cart, every half a minute

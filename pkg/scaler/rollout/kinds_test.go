@@ -197,9 +197,9 @@ func (b *kindBench) releaseAll(t *testing.T, replicas int32, bounds hold.Replica
 	}
 }
 
-// TestAllKinds plays a workload of each kind up and back, to a rollback, and to zero and from zero. Pods of other workloads with the same labels are none of
+// TestD1AllKinds plays a workload of each kind up and back, to a rollback, and to zero and from zero. Pods of other workloads with the same labels are none of
 // its own.
-func TestAllKinds(t *testing.T) {
+func TestD1AllKinds(t *testing.T) {
 	t.Parallel()
 	for kind := range workloadKinds {
 		for name, bounds := range autoscaledAndPlain {

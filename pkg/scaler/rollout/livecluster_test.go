@@ -21,8 +21,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
-// TestWorkloadsWithoutScale: an object without a scale, or that another controller scales, is trouble with its reason, and no missing object.
-func TestWorkloadsWithoutScale(t *testing.T) {
+// TestD7WorkloadsWithoutScale: an object without a scale, or that another controller scales, is trouble with its reason, and no missing object.
+func TestD7WorkloadsWithoutScale(t *testing.T) {
 	t.Parallel()
 	object := func(apiVersion, kind string, owner map[string]any) *unstructured.Unstructured {
 		o := &unstructured.Unstructured{Object: map[string]any{"apiVersion": apiVersion, "kind": kind, "metadata": map[string]any{"name": "web", "namespace": "sale"}}}
@@ -50,8 +50,8 @@ func TestWorkloadsWithoutScale(t *testing.T) {
 	}
 }
 
-// TestClusterScopedWorkload: an object outside of namespaces is trouble with its reason, and no missing object.
-func TestClusterScopedWorkload(t *testing.T) {
+// TestD7ClusterScopedWorkload: an object outside of namespaces is trouble with its reason, and no missing object.
+func TestD7ClusterScopedWorkload(t *testing.T) {
 	t.Parallel()
 	live, _ := newCustomCluster()
 	kinds := meta.NewDefaultRESTMapper([]schema.GroupVersion{{Group: "example.org", Version: "v1"}})
@@ -64,8 +64,8 @@ func TestClusterScopedWorkload(t *testing.T) {
 	}
 }
 
-// TestNoReplicas: a custom resource that leaves its replicas to its controller is trouble with its reason: 0 is not what was there.
-func TestNoReplicas(t *testing.T) {
+// TestD19NoReplicas: a custom resource that leaves its replicas to its controller is trouble with its reason: 0 is not what was there.
+func TestD19NoReplicas(t *testing.T) {
 	t.Parallel()
 	live, client := newCustomCluster()
 	client.PrependReactor("get", "*", func(a clienttesting.Action) (bool, runtime.Object, error) {
@@ -79,9 +79,9 @@ func TestNoReplicas(t *testing.T) {
 	}
 }
 
-// TestVersionNoLongerServed: a hold that names a version which a new definition of its kind no longer serves finds the workload in the version
+// TestD7VersionNoLongerServed: a hold that names a version which a new definition of its kind no longer serves finds the workload in the version
 // that is left.
-func TestVersionNoLongerServed(t *testing.T) {
+func TestD7VersionNoLongerServed(t *testing.T) {
 	t.Parallel()
 	live, client := newCustomCluster()
 	client.PrependReactor("get", "*", func(a clienttesting.Action) (bool, runtime.Object, error) {

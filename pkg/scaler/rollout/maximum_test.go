@@ -43,8 +43,8 @@ func (b *bench) wantYielded(t *testing.T, id, reason, text string) {
 	}
 }
 
-// TestMaximumBelowOpenHold: an open hold tells in each way that its autoscaler takes pods from it. Its gate stays open.
-func TestMaximumBelowOpenHold(t *testing.T) {
+// TestD1MaximumBelowOpenHold: an open hold tells in each way that its autoscaler takes pods from it. Its gate stays open.
+func TestD1MaximumBelowOpenHold(t *testing.T) {
 	t.Parallel()
 	ten := hold.ReplicaBounds{MinReplicas: 1, MaxReplicas: 10}
 	for name, c := range map[string]struct {
@@ -80,8 +80,8 @@ func TestMaximumBelowOpenHold(t *testing.T) {
 	}
 }
 
-// TestMaximumOfAnotherHoldEnds: a hold that was accepted below the maxReplicas of another hold says so when that one ends.
-func TestMaximumOfAnotherHoldEnds(t *testing.T) {
+// TestD1MaximumOfAnotherHoldEnds: a hold that was accepted below the maxReplicas of another hold says so when that one ends.
+func TestD1MaximumOfAnotherHoldEnds(t *testing.T) {
 	t.Parallel()
 	b := newBench()
 	w := b.addWorkload("shop", 2, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 10})
@@ -98,8 +98,8 @@ func TestMaximumOfAnotherHoldEnds(t *testing.T) {
 	b.wantYielded(t, "event/sale", "AutoscalerMaximum", "at most 10 replicas")
 }
 
-// TestMaximumRisesAgain: the condition ends with its cause, and a second cause is told again.
-func TestMaximumRisesAgain(t *testing.T) {
+// TestD1MaximumRisesAgain: the condition ends with its cause, and a second cause is told again.
+func TestD1MaximumRisesAgain(t *testing.T) {
 	t.Parallel()
 	b, w := newOpenSale(t)
 	ten, thirty := hold.ReplicaBounds{MinReplicas: 1, MaxReplicas: 10}, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 30}
@@ -118,8 +118,8 @@ func TestMaximumRisesAgain(t *testing.T) {
 	}
 }
 
-// TestMaximumEndsWithTheHold: a hold that is no longer open does not go on to say that its autoscaler takes pods from it.
-func TestMaximumEndsWithTheHold(t *testing.T) {
+// TestD1MaximumEndsWithTheHold: a hold that is no longer open does not go on to say that its autoscaler takes pods from it.
+func TestD1MaximumEndsWithTheHold(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		change func(b *bench, w *memoryWorkload)
@@ -144,8 +144,8 @@ func TestMaximumEndsWithTheHold(t *testing.T) {
 	}
 }
 
-// TestMaximumComesBeforeTheGate: a hold that is not open yet fails at once with the autoscaler that cannot have its pods.
-func TestMaximumComesBeforeTheGate(t *testing.T) {
+// TestD1MaximumComesBeforeTheGate: a hold that is not open yet fails at once with the autoscaler that cannot have its pods.
+func TestD1MaximumComesBeforeTheGate(t *testing.T) {
 	t.Parallel()
 	for _, state := range []hold.State{hold.Scaled, hold.Verified} {
 		b := newBench()
@@ -185,9 +185,9 @@ func TestYieldEndsWithAPause(t *testing.T) {
 	}
 }
 
-// TestPersonsBoundBeyondTheOther: a bound that a person sets during a hold stays at its end, also beyond the original other bound, which
+// TestD4PersonsBoundBeyondTheOther: a bound that a person sets during a hold stays at its end, also beyond the original other bound, which
 // makes room.
-func TestPersonsBoundBeyondTheOther(t *testing.T) {
+func TestD4PersonsBoundBeyondTheOther(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ was, persons, want hold.ReplicaBounds }{
 		"minimum": {hold.ReplicaBounds{MinReplicas: 1, MaxReplicas: 5}, hold.ReplicaBounds{MinReplicas: 6, MaxReplicas: 30}, hold.ReplicaBounds{MinReplicas: 6, MaxReplicas: 6}},

@@ -324,8 +324,8 @@ func (c *countingReader) ListPods(ctx context.Context, namespace, selector strin
 	return c.Cluster.ListPods(ctx, namespace, selector)
 }
 
-// TestWaitingReadsCachesOnly: a workload that waits makes no request: an event has the whole client for itself.
-func TestWaitingReadsCachesOnly(t *testing.T) {
+// TestD15: a workload that waits makes no request: an event has the whole client for itself.
+func TestD15WaitingReadsCachesOnly(t *testing.T) {
 	t.Parallel()
 	b := newBench()
 	live := &countingReader{Cluster: b.memoryCluster}

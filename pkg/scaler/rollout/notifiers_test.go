@@ -16,9 +16,9 @@ func wantCondition(t *testing.T, h *hold.Object, kind string, want metav1.Condit
 	}
 }
 
-// TestForbiddenNotifier: a hold names notifiers. A notifier that is not allowed for its namespace gets nothing, and the hold says so from its
+// TestS7ForbiddenNotifier: a hold names notifiers. A notifier that is not allowed for its namespace gets nothing, and the hold says so from its
 // beginning; its other notifiers are told, and its pods come.
-func TestForbiddenNotifier(t *testing.T) {
+func TestS7ForbiddenNotifier(t *testing.T) {
 	t.Parallel()
 	b := newBench()
 	b.notifier.rejected = map[string]bool{"payments": true}
@@ -45,9 +45,9 @@ func TestForbiddenNotifier(t *testing.T) {
 	}
 }
 
-// TestNotifierRevoked: a message that waits when its notifier is taken from the namespace is rejected, and told so; a notifier that is allowed
+// TestS7NotifierRevoked: a message that waits when its notifier is taken from the namespace is rejected, and told so; a notifier that is allowed
 // again ends the condition.
-func TestNotifierRevoked(t *testing.T) {
+func TestS7NotifierRevoked(t *testing.T) {
 	t.Parallel()
 	b, _ := newOpenSale(t)
 	b.notifier.down = true

@@ -39,8 +39,8 @@ func (b *bench) wantTold(t *testing.T, id string, want ...string) {
 	}
 }
 
-// TestWaitingAlertSurvives: an alert that waits for its receiver when the process dies is told by the next process, once.
-func TestWaitingAlertSurvives(t *testing.T) {
+// TestD12WaitingAlertSurvives: an alert that waits for its receiver when the process dies is told by the next process, once.
+func TestD12WaitingAlertSurvives(t *testing.T) {
 	t.Parallel()
 	b := newFailedSale(t)
 	b.notifier.down = true
@@ -63,8 +63,8 @@ func TestWaitingAlertSurvives(t *testing.T) {
 	}
 }
 
-// TestKeyIsOneForAllProcesses: whichever write a process dies at, all that it and the next process post has one key.
-func TestKeyIsOneForAllProcesses(t *testing.T) {
+// TestD12KeyIsOneForAllProcesses: whichever write a process dies at, all that it and the next process post has one key.
+func TestD12KeyIsOneForAllProcesses(t *testing.T) {
 	t.Parallel()
 	for writes := 1; writes < 14; writes++ {
 		for _, arrives := range []bool{true, false} {
@@ -82,8 +82,8 @@ func TestKeyIsOneForAllProcesses(t *testing.T) {
 	}
 }
 
-// TestLeaderChange: a leader that stops to lead leaves its waiting alerts to the next, and confirms the others.
-func TestLeaderChange(t *testing.T) {
+// TestD12LeaderChange: a leader that stops to lead leaves its waiting alerts to the next, and confirms the others.
+func TestD12LeaderChange(t *testing.T) {
 	t.Parallel()
 	b := newFailedSale(t)
 	b.notifier.down = true
@@ -110,8 +110,8 @@ func TestLeaderChange(t *testing.T) {
 	}
 }
 
-// TestGivenUp: a message that nobody got is a condition of its hold.
-func TestGivenUp(t *testing.T) {
+// TestD11GivenUp: a message that nobody got is a condition of its hold.
+func TestD11GivenUp(t *testing.T) {
 	t.Parallel()
 	b := newFailedSale(t)
 	b.notifier.err = errors.New("status 404")

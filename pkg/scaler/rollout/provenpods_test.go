@@ -15,8 +15,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 )
 
-// TestAllReplacedPodsAreTested: all pods that took the place of verified ones while a gate waits are tested, and not only as many as the hold added.
-func TestAllReplacedPodsAreTested(t *testing.T) {
+// TestD1AllReplacedPodsAreTested: all pods that took the place of verified ones while a gate waits are tested, and not only as many as the hold added.
+func TestD1AllReplacedPodsAreTested(t *testing.T) {
 	t.Parallel()
 	for _, before := range []int32{2, 18, 20, 30} {
 		b := newBench()
@@ -47,9 +47,9 @@ func TestAllReplacedPodsAreTested(t *testing.T) {
 	}
 }
 
-// TestPodsThatWereNotReadyAreNotProven: a pod that is as old as the verified ones, and became ready after their verification, does not count for them:
+// TestD1PodsThatWereNotReadyAreNotProven: a pod that is as old as the verified ones, and became ready after their verification, does not count for them:
 // the autoscaler may have asked for more pods than the hold.
-func TestPodsThatWereNotReadyAreNotProven(t *testing.T) {
+func TestD1PodsThatWereNotReadyAreNotProven(t *testing.T) {
 	t.Parallel()
 	pods := newReadyPods(0, 0, 0, 0)
 	for i := range pods {

@@ -34,9 +34,9 @@ func (b *bench) wantReturned(t *testing.T, a *memoryAutoscaler, want hold.Replic
 	}
 }
 
-// TestRetargetedAutoscaler: an autoscaler that is pointed away during a hold gets its own numbers back at once, whatever became of the
+// TestD16RetargetedAutoscaler: an autoscaler that is pointed away during a hold gets its own numbers back at once, whatever became of the
 // workload, and whether the hold goes on or ended meanwhile.
-func TestRetargetedAutoscaler(t *testing.T) {
+func TestD16RetargetedAutoscaler(t *testing.T) {
 	t.Parallel()
 	bounds := hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 30}
 	for name, change := range map[string]func(t *testing.T, b *bench, w *memoryWorkload){
@@ -84,8 +84,8 @@ func TestRetargetedAutoscaler(t *testing.T) {
 	}
 }
 
-// TestRetargetKilled: a process that dies at any write leaves the return to the next one.
-func TestRetargetKilled(t *testing.T) {
+// TestD16RetargetKilled: a process that dies at any write leaves the return to the next one.
+func TestD16RetargetKilled(t *testing.T) {
 	t.Parallel()
 	bounds := hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 30}
 	for before := range 6 {
@@ -106,8 +106,8 @@ func TestRetargetKilled(t *testing.T) {
 	}
 }
 
-// TestRetargetKeepsPersonsNumber: a number that a person set with the new target stays; the scaler takes its own back.
-func TestRetargetKeepsPersonsNumber(t *testing.T) {
+// TestD16RetargetKeepsPersonsNumber: a number that a person set with the new target stays; the scaler takes its own back.
+func TestD16RetargetKeepsPersonsNumber(t *testing.T) {
 	t.Parallel()
 	b := newBench()
 	w := b.addWorkload("shop", 2, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 30})
@@ -121,9 +121,9 @@ func TestRetargetKeepsPersonsNumber(t *testing.T) {
 	b.wantReturned(t, w.hpa, hold.ReplicaBounds{MinReplicas: 7, MaxReplicas: 30})
 }
 
-// TestRetargetBetweenHolds: the hold of the workload that an autoscaler is pointed at starts from the autoscaler's own numbers, never from
+// TestD16RetargetBetweenHolds: the hold of the workload that an autoscaler is pointed at starts from the autoscaler's own numbers, never from
 // those of the hold before, and gives those back.
-func TestRetargetBetweenHolds(t *testing.T) {
+func TestD16RetargetBetweenHolds(t *testing.T) {
 	t.Parallel()
 	bounds := hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 30}
 	for _, heldBefore := range []bool{true, false} {
@@ -160,9 +160,9 @@ func TestRetargetBetweenHolds(t *testing.T) {
 	}
 }
 
-// TestRetargetDenied: an autoscaler whose numbers the API server does not take back is told, and keeps its record until it does; a hold of its new
+// TestD16RetargetDenied: an autoscaler whose numbers the API server does not take back is told, and keeps its record until it does; a hold of its new
 // workload fails after its time, and says why.
-func TestRetargetDenied(t *testing.T) {
+func TestD16RetargetDenied(t *testing.T) {
 	t.Parallel()
 	bounds := hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 30}
 	b := newBench()
@@ -189,9 +189,9 @@ func TestRetargetDenied(t *testing.T) {
 	}
 }
 
-// TestAutoscalerIsReplaced: an autoscaler that is deleted and made again during a hold gets its own bounds back, also if it is a copy with the bounds of
+// TestD16AutoscalerIsReplaced: an autoscaler that is deleted and made again during a hold gets its own bounds back, also if it is a copy with the bounds of
 // the hold. Bounds of its own, which a person or Git gave it, are those that come back.
-func TestAutoscalerIsReplaced(t *testing.T) {
+func TestD16AutoscalerIsReplaced(t *testing.T) {
 	t.Parallel()
 	raised := hold.ReplicaBounds{MinReplicas: 20, MaxReplicas: 40}
 	for name, c := range map[string]struct {

@@ -10,8 +10,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/verify"
 )
 
-// TestRejectedHoldIsTriedAgain: a hold that is rejected at its beginning costs no more than a retry after the reason is gone.
-func TestRejectedHoldIsTriedAgain(t *testing.T) {
+// TestD14RejectedHoldIsTriedAgain: a hold that is rejected at its beginning costs no more than a retry after the reason is gone.
+func TestD14RejectedHoldIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		reason      string
@@ -61,8 +61,8 @@ func TestRejectedHoldIsTriedAgain(t *testing.T) {
 	}
 }
 
-// TestGroupIsTriedAgain: one workload of a group that fails its verification costs the group no more than a retry: all are tried again together.
-func TestGroupIsTriedAgain(t *testing.T) {
+// TestD14GroupIsTriedAgain: one workload of a group that fails its verification costs the group no more than a retry: all are tried again together.
+func TestD14GroupIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	for fails := 1; fails <= 3; fails++ {
 		b := newBench()
@@ -111,8 +111,8 @@ func TestGroupIsTriedAgain(t *testing.T) {
 	}
 }
 
-// TestGroupGivesUpTogether: a member that is not tried again ends the tries of its group.
-func TestGroupGivesUpTogether(t *testing.T) {
+// TestD14GroupGivesUpTogether: a member that is not tried again ends the tries of its group.
+func TestD14GroupGivesUpTogether(t *testing.T) {
 	t.Parallel()
 	b := newBench()
 	shop, cart := b.addWorkload("shop", 2, hold.ReplicaBounds{}), b.addWorkload("cart", 2, hold.ReplicaBounds{})
@@ -137,8 +137,8 @@ func TestGroupGivesUpTogether(t *testing.T) {
 	}
 }
 
-// TestHoldWithoutEnd: a hold from Git without an end is tried again until it is up or deleted. The hold of a command is not: nobody waits for it.
-func TestHoldWithoutEnd(t *testing.T) {
+// TestD14HoldWithoutEnd: a hold from Git without an end is tried again until it is up or deleted. The hold of a command is not: nobody waits for it.
+func TestD14HoldWithoutEnd(t *testing.T) {
 	t.Parallel()
 	b := newBench()
 	b.checker.passed = false
@@ -178,8 +178,8 @@ func TestHoldWithoutEnd(t *testing.T) {
 	}
 }
 
-// TestRetryVerifiesKeptPods: pods that failed their verification, and that the autoscaler keeps until the next try, are verified again.
-func TestRetryVerifiesKeptPods(t *testing.T) {
+// TestD14RetryVerifiesKeptPods: pods that failed their verification, and that the autoscaler keeps until the next try, are verified again.
+func TestD14RetryVerifiesKeptPods(t *testing.T) {
 	t.Parallel()
 	for _, changed := range []bool{false, true} {
 		b := newBench()
@@ -204,8 +204,8 @@ func TestRetryVerifiesKeptPods(t *testing.T) {
 	}
 }
 
-// TestResumeVerifiesKeptPods: a hold that was paused before its pods were verified verifies them after the pause, if the autoscaler kept them.
-func TestResumeVerifiesKeptPods(t *testing.T) {
+// TestD14ResumeVerifiesKeptPods: a hold that was paused before its pods were verified verifies them after the pause, if the autoscaler kept them.
+func TestD14ResumeVerifiesKeptPods(t *testing.T) {
 	t.Parallel()
 	b := newBench()
 	w := b.addWorkload("shop", 2, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 30})
@@ -224,8 +224,8 @@ func TestResumeVerifiesKeptPods(t *testing.T) {
 	wantState(t, b.find("shop", "event/sale"), hold.RolledBack, "")
 }
 
-// TestNextHoldVerifiesKeptPods: the next hold of an ended one that failed verifies the pods that the autoscaler kept, before its gate opens.
-func TestNextHoldVerifiesKeptPods(t *testing.T) {
+// TestD14NextHoldVerifiesKeptPods: the next hold of an ended one that failed verifies the pods that the autoscaler kept, before its gate opens.
+func TestD14NextHoldVerifiesKeptPods(t *testing.T) {
 	t.Parallel()
 	b := newBench()
 	w := b.addWorkload("shop", 2, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 30})

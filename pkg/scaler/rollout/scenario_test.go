@@ -83,8 +83,8 @@ func TestUpAndBack(t *testing.T) {
 	}
 }
 
-// TestGateNeedsAllPods: a gate opens over no fewer pods than the hold asks for.
-func TestGateNeedsAllPods(t *testing.T) {
+// TestD1: a gate opens over no fewer pods than the hold asks for.
+func TestD1GateNeedsAllPods(t *testing.T) {
 	t.Parallel()
 	b := newBench()
 	w := b.addWorkload("shop", 2, hold.ReplicaBounds{})
@@ -98,8 +98,8 @@ func TestGateNeedsAllPods(t *testing.T) {
 	}
 }
 
-// TestGroupOpensTogether: one gate for two workloads opens after both are up, and stays shut when one fails.
-func TestGroupOpensTogether(t *testing.T) {
+// TestD2: one gate for two workloads opens after both are up, and stays shut when one fails.
+func TestD2GroupOpensTogether(t *testing.T) {
 	t.Parallel()
 	for _, cartStarts := range []bool{true, false} {
 		b := newBench()
@@ -130,8 +130,8 @@ func TestGroupOpensTogether(t *testing.T) {
 	}
 }
 
-// TestGateShutAfterKill: a gate that a dead process opened is shut by whoever rolls the hold back.
-func TestGateShutAfterKill(t *testing.T) {
+// TestD3: a gate that a dead process opened is shut by whoever rolls the hold back.
+func TestD3GateShutAfterKill(t *testing.T) {
 	t.Parallel()
 	b := newBench()
 	w := b.addWorkload("shop", 2, hold.ReplicaBounds{})
@@ -152,8 +152,8 @@ func TestGateShutAfterKill(t *testing.T) {
 	}
 }
 
-// TestPersonAtNight: a person's number stays where the hold's number is the workload's own.
-func TestPersonAtNight(t *testing.T) {
+// TestD4: a person's number stays where the hold's number is the workload's own.
+func TestD4PersonAtNight(t *testing.T) {
 	t.Parallel()
 	b := newBench()
 	w := b.addWorkload("shop", 2, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 10})
@@ -169,8 +169,8 @@ func TestPersonAtNight(t *testing.T) {
 	}
 }
 
-// TestYieldEndsWithWindow: a yield ends with its window, and the next window states its number anew.
-func TestYieldEndsWithWindow(t *testing.T) {
+// TestD5: a yield ends with its window, and the next window states its number anew.
+func TestD5YieldEndsWithWindow(t *testing.T) {
 	t.Parallel()
 	b := newBench()
 	w := b.addWorkload("shop", 2, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 10})
@@ -195,8 +195,8 @@ func TestYieldEndsWithWindow(t *testing.T) {
 	}
 }
 
-// TestAutoscalerAdds: pods that the autoscaler adds are not the hold's failure, and a rollback leaves them to it.
-func TestAutoscalerAdds(t *testing.T) {
+// TestD6: pods that the autoscaler adds are not the hold's failure, and a rollback leaves them to it.
+func TestD6AutoscalerAdds(t *testing.T) {
 	t.Parallel()
 	b := newBench()
 	w := b.addWorkload("shop", 2, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 30})
@@ -219,8 +219,8 @@ func TestAutoscalerAdds(t *testing.T) {
 	}
 }
 
-// TestForbiddenGate: a hold names gates; a gate that is not allowed in its namespace is no gate.
-func TestForbiddenGate(t *testing.T) {
+// TestD8: a hold names gates; a gate that is not allowed in its namespace is no gate.
+func TestD8ForbiddenGate(t *testing.T) {
 	t.Parallel()
 	b := newBench()
 	w := b.addWorkload("shop", 2, hold.ReplicaBounds{})
@@ -234,8 +234,8 @@ func TestForbiddenGate(t *testing.T) {
 	}
 }
 
-// TestToldByTheNext: an outcome that is owed is told by the next process.
-func TestToldByTheNext(t *testing.T) {
+// TestD12: an outcome that is owed is told by the next process.
+func TestD12ToldByTheNext(t *testing.T) {
 	t.Parallel()
 	for writes := 1; writes < 14; writes++ {
 		b := newFailedSale(t)
@@ -250,8 +250,8 @@ func TestToldByTheNext(t *testing.T) {
 	}
 }
 
-// TestRetryInWindow: a failed verification is tried again inside the window, with growing pauses, and told once.
-func TestRetryInWindow(t *testing.T) {
+// TestD14: a failed verification is tried again inside the window, with growing pauses, and told once.
+func TestD14RetryInWindow(t *testing.T) {
 	t.Parallel()
 	b := newBench()
 	b.checker.passed = false
@@ -279,8 +279,8 @@ func TestRetryInWindow(t *testing.T) {
 	wantState(t, b.find("shop", "schedule/hours"), hold.Open, "")
 }
 
-// TestScaledObject: an autoscaler of KEDA is rejected with a sentence that says so.
-func TestScaledObject(t *testing.T) {
+// TestD17: an autoscaler of KEDA is rejected with a sentence that says so.
+func TestD17ScaledObject(t *testing.T) {
 	t.Parallel()
 	b := newBench()
 	w := b.addWorkload("shop", 2, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 30})
@@ -295,8 +295,8 @@ func TestScaledObject(t *testing.T) {
 	}
 }
 
-// TestNightWithoutMetrics: the night comes down where the autoscaler has no metrics, and leaves the autoscaler's own number.
-func TestNightWithoutMetrics(t *testing.T) {
+// TestD18: the night comes down where the autoscaler has no metrics, and leaves the autoscaler's own number.
+func TestD18NightWithoutMetrics(t *testing.T) {
 	t.Parallel()
 	b := newBench()
 	w := b.addWorkload("shop", 2, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 10})
@@ -317,8 +317,8 @@ func TestNightWithoutMetrics(t *testing.T) {
 	}
 }
 
-// TestZero: 0 beside an autoscaler is rejected, and a workload that was at 0 goes back to 0.
-func TestZero(t *testing.T) {
+// TestD19: 0 beside an autoscaler is rejected, and a workload that was at 0 goes back to 0.
+func TestD19Zero(t *testing.T) {
 	t.Parallel()
 	b := newBench()
 	w := b.addWorkload("shop", 2, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 10})
@@ -341,8 +341,8 @@ func TestZero(t *testing.T) {
 	}
 }
 
-// TestManyFailedHolds: many failed holds keep no other out.
-func TestManyFailedHolds(t *testing.T) {
+// TestD25: many failed holds keep no other out.
+func TestD25ManyFailedHolds(t *testing.T) {
 	t.Parallel()
 	b := newBench()
 	b.addWorkload("shop", 2, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 10})
@@ -372,9 +372,9 @@ func TestPodsOfBefore(t *testing.T) {
 	b.mustPass(t)
 }
 
-// TestYieldLastsForTheWindow: a person's number stays until the end of the window, although the steps of a ramp, or a change of the configuration, change
+// TestD5YieldLastsForTheWindow: a person's number stays until the end of the window, although the steps of a ramp, or a change of the configuration, change
 // the schedule's hold meanwhile, and nobody is told of a failure. A pause still counts. The next window states its number anew.
-func TestYieldLastsForTheWindow(t *testing.T) {
+func TestD5YieldLastsForTheWindow(t *testing.T) {
 	t.Parallel()
 	for name, bounds := range autoscaledAndPlain {
 		t.Run(name, func(t *testing.T) {
@@ -429,8 +429,8 @@ func TestYieldLastsForTheWindow(t *testing.T) {
 	}
 }
 
-// TestMaximumInARamp: a person's maximum does not stop the minimum of a ramp, and stays.
-func TestMaximumInARamp(t *testing.T) {
+// TestD5MaximumInARamp: a person's maximum does not stop the minimum of a ramp, and stays.
+func TestD5MaximumInARamp(t *testing.T) {
 	t.Parallel()
 	b := newBench()
 	w := b.addWorkload("shop", 2, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 10})

@@ -15,8 +15,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
-// TestTroubleAfterUp: a hold that yields on its way is told to be up first: at a receiver of incidents, that ends all trouble of the hold.
-func TestTroubleAfterUp(t *testing.T) {
+// TestD11TroubleAfterUp: a hold that yields on its way is told to be up first: at a receiver of incidents, that ends all trouble of the hold.
+func TestD11TroubleAfterUp(t *testing.T) {
 	t.Parallel()
 	b := newBench()
 	w := b.addWorkload("shop", 2, hold.ReplicaBounds{MinReplicas: 2, MaxReplicas: 30})
@@ -30,8 +30,8 @@ func TestTroubleAfterUp(t *testing.T) {
 	b.wantTold(t, "event/sale", "Up", "Yielded")
 }
 
-// TestFailsAgain: a hold that came up after a failure, and fails once more, tells both failures; one that fails at each try tells one.
-func TestFailsAgain(t *testing.T) {
+// TestD12FailsAgain: a hold that came up after a failure, and fails once more, tells both failures; one that fails at each try tells one.
+func TestD12FailsAgain(t *testing.T) {
 	t.Parallel()
 	b, w, number := newWatchedSale(t)
 	h := saleHold()
@@ -59,8 +59,8 @@ func TestFailsAgain(t *testing.T) {
 	b.wantTold(t, "event/sale", "RolledBack", "Up", "RolledBack")
 }
 
-// TestStuckEnds: what was told as stuck is told to be over: by its end, or by an open hold that is up.
-func TestStuckEnds(t *testing.T) {
+// TestD12StuckEnds: what was told as stuck is told to be over: by its end, or by an open hold that is up.
+func TestD12StuckEnds(t *testing.T) {
 	t.Parallel()
 	denial := apierrors.NewForbidden(schema.GroupResource{Resource: "deployments/scale"}, "shop", errors.New("the role is gone"))
 	t.Run("it never opened", func(t *testing.T) {
@@ -146,8 +146,8 @@ func TestWatchedAgain(t *testing.T) {
 	b.wantTold(t, "event/sale", "Up", "Unwatched", "Up")
 }
 
-// TestMarkOfKEDA: KEDA's autoscaler is known by its owner, or by its label where a restored backup lost the owner.
-func TestMarkOfKEDA(t *testing.T) {
+// TestD17MarkOfKEDA: KEDA's autoscaler is known by its owner, or by its label where a restored backup lost the owner.
+func TestD17MarkOfKEDA(t *testing.T) {
 	t.Parallel()
 	for want, meta := range map[string]metav1.ObjectMeta{
 		"owner": {OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "Deployment", Name: "x"}, {APIVersion: "keda.sh/v1alpha1", Kind: "ScaledObject", Name: "owner"}}},

@@ -34,9 +34,9 @@ func (b *bench) wantKept(t *testing.T, w *memoryWorkload, message string) {
 	}
 }
 
-// TestFailedUpdateKeepsWhatWasUp: an open hold that asks for more, and does not get it, keeps the pods and the gate that it had. It is told, tried again,
+// TestD6FailedUpdateKeepsWhatWasUp: an open hold that asks for more, and does not get it, keeps the pods and the gate that it had. It is told, tried again,
 // and ends as any other.
-func TestFailedUpdateKeepsWhatWasUp(t *testing.T) {
+func TestD6FailedUpdateKeepsWhatWasUp(t *testing.T) {
 	t.Parallel()
 	for name, bounds := range map[string]hold.ReplicaBounds{"plain": {}, "autoscaled": {MinReplicas: 2, MaxReplicas: 40}, "above the maximum": {MinReplicas: 2, MaxReplicas: 25}} {
 		t.Run(name, func(t *testing.T) {
@@ -70,8 +70,8 @@ func TestFailedUpdateKeepsWhatWasUp(t *testing.T) {
 	}
 }
 
-// TestKeptUpdateEnds: what was up before a failed update ends with the hold's end, a pause, a person's number and the workload itself.
-func TestKeptUpdateEnds(t *testing.T) {
+// TestD6KeptUpdateEnds: what was up before a failed update ends with the hold's end, a pause, a person's number and the workload itself.
+func TestD6KeptUpdateEnds(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		end      func(b *bench, w *memoryWorkload)
@@ -102,8 +102,8 @@ func TestKeptUpdateEnds(t *testing.T) {
 	}
 }
 
-// TestKeptNightDoesNotLower: a window that fails after a night does not keep the night's low number: the workload has its own again.
-func TestKeptNightDoesNotLower(t *testing.T) {
+// TestD9KeptNightDoesNotLower: a window that fails after a night does not keep the night's low number: the workload has its own again.
+func TestD9KeptNightDoesNotLower(t *testing.T) {
 	t.Parallel()
 	b := newBench()
 	w := b.addWorkload("shop", 6, hold.ReplicaBounds{})

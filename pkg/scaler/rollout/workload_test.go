@@ -13,8 +13,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
-// TestDeniedNumber: a number that the API server denies fails the hold, is told, and leaves the other holds of the workload.
-func TestDeniedNumber(t *testing.T) {
+// TestD25DeniedNumber: a number that the API server denies fails the hold, is told, and leaves the other holds of the workload.
+func TestD25DeniedNumber(t *testing.T) {
 	t.Parallel()
 	for name, bounds := range autoscaledAndPlain {
 		t.Run(name, func(t *testing.T) {
@@ -39,8 +39,8 @@ func TestDeniedNumber(t *testing.T) {
 	}
 }
 
-// TestPushThatNobodyNeeds: a hold that ends between the record of its numbers and the write leaves the autoscaler's replicas alone.
-func TestPushThatNobodyNeeds(t *testing.T) {
+// TestD16PushThatNobodyNeeds: a hold that ends between the record of its numbers and the write leaves the autoscaler's replicas alone.
+func TestD16PushThatNobodyNeeds(t *testing.T) {
 	t.Parallel()
 	for writes := 1; writes < 8; writes++ {
 		b := newBench()
@@ -63,8 +63,8 @@ func TestPushThatNobodyNeeds(t *testing.T) {
 	}
 }
 
-// TestReplacedWorkload: a workload that was deleted and made again between two passes gets the hold anew, with the gate shut meanwhile.
-func TestReplacedWorkload(t *testing.T) {
+// TestD1ReplacedWorkload: a workload that was deleted and made again between two passes gets the hold anew, with the gate shut meanwhile.
+func TestD1ReplacedWorkload(t *testing.T) {
 	t.Parallel()
 	b, w := newOpenSale(t)
 	wantState(t, b.find("shop", "event/sale"), hold.Open, "")
@@ -83,8 +83,8 @@ func TestReplacedWorkload(t *testing.T) {
 	}
 }
 
-// TestFaultyHold: a Hold that cannot be read is the trouble of itself. It says so, and undoes what it did before it was broken.
-func TestFaultyHold(t *testing.T) {
+// TestD8FaultyHold: a Hold that cannot be read is the trouble of itself. It says so, and undoes what it did before it was broken.
+func TestD8FaultyHold(t *testing.T) {
 	t.Parallel()
 	b, w := newOpenSale(t)
 	faulty := b.find("shop", "event/sale")
@@ -99,8 +99,8 @@ func TestFaultyHold(t *testing.T) {
 	}
 }
 
-// TestLongReason: a reason of any length fits into a status.
-func TestLongReason(t *testing.T) {
+// TestD35LongReason: a reason of any length fits into a status.
+func TestD35LongReason(t *testing.T) {
 	t.Parallel()
 	b := newBench()
 	b.addWorkload("shop", 2, hold.ReplicaBounds{})
@@ -112,9 +112,9 @@ func TestLongReason(t *testing.T) {
 	}
 }
 
-// TestTwoVersionsOneWorkload: holds that name the workload in two versions are holds of one workload: neither takes the other's number for a
+// TestD16TwoVersionsOneWorkload: holds that name the workload in two versions are holds of one workload: neither takes the other's number for a
 // person's, and the last one gives back.
-func TestTwoVersionsOneWorkload(t *testing.T) {
+func TestD16TwoVersionsOneWorkload(t *testing.T) {
 	t.Parallel()
 	for name, bounds := range autoscaledAndPlain {
 		b := newBench()
@@ -145,8 +145,8 @@ func TestTwoVersionsOneWorkload(t *testing.T) {
 	}
 }
 
-// TestScaleWithoutSelector: the pods of a custom resource whose scale has no selector are not known: no gate opens over the pods of others.
-func TestScaleWithoutSelector(t *testing.T) {
+// TestD1ScaleWithoutSelector: the pods of a custom resource whose scale has no selector are not known: no gate opens over the pods of others.
+func TestD1ScaleWithoutSelector(t *testing.T) {
 	t.Parallel()
 	b := newBench()
 	w := b.addWorkload("shop", 2, hold.ReplicaBounds{})

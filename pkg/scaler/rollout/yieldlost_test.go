@@ -7,8 +7,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/scaler/hold"
 )
 
-// TestYieldEndsWithItsObject: a number that a person set goes with the object that had it: the holds raise the next workload or autoscaler of its name.
-func TestYieldEndsWithItsObject(t *testing.T) {
+// TestD5YieldEndsWithItsObject: a number that a person set goes with the object that had it: the holds raise the next workload or autoscaler of its name.
+func TestD5YieldEndsWithItsObject(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		bounds  hold.ReplicaBounds
@@ -63,9 +63,9 @@ func TestYieldEndsWithItsObject(t *testing.T) {
 	}
 }
 
-// TestYieldOfAHoldThatChanges: the next step of a ramp comes with another workload of the same name. The number that a person set on the one before is no
+// TestD5YieldOfAHoldThatChanges: the next step of a ramp comes with another workload of the same name. The number that a person set on the one before is no
 // number of this one, also if the hold never opened.
-func TestYieldOfAHoldThatChanges(t *testing.T) {
+func TestD5YieldOfAHoldThatChanges(t *testing.T) {
 	t.Parallel()
 	b := newBench()
 	w := b.addWorkload("shop", 2, hold.ReplicaBounds{})

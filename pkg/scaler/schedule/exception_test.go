@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// TestRampFromWindowMayLower: a ramp that follows a window goes from its number, in both directions, and the controller may lower.
-func TestRampFromWindowMayLower(t *testing.T) {
+// TestD9RampFromWindowMayLower: a ramp that follows a window goes from its number, in both directions, and the controller may lower.
+func TestD9RampFromWindowMayLower(t *testing.T) {
 	t.Parallel()
 	s := newOneSchedule(t, "UTC", "",
 		`{start: "08:00", end: "22:00", minReplicas: 8, ramp: {over: 30m, steps: 3}}`, `{start: "22:00", end: "08:00", minReplicas: 2, ramp: {over: 30m, steps: 3}}`)
@@ -29,8 +29,8 @@ func TestRampFromWindowMayLower(t *testing.T) {
 	}
 }
 
-// TestRampFromNothing: a ramp that no window precedes goes from what was there, and so never up before it goes down.
-func TestRampFromNothing(t *testing.T) {
+// TestD9RampFromNothing: a ramp that no window precedes goes from what was there, and so never up before it goes down.
+func TestD9RampFromNothing(t *testing.T) {
 	t.Parallel()
 	s := newOneSchedule(t, "UTC", "", `{start: "22:00", end: "08:00", minReplicas: 2, maxReplicas: 4, ramp: {over: 30m, steps: 4}}`)
 	for was, want := range map[int32][]int32{10: {8, 6, 4, 2}, 2: {2, 2, 2, 2}, 0: {1, 1, 2, 2}, 1: {2, 2, 2, 2}} {
@@ -53,8 +53,8 @@ func TestRampFromNothing(t *testing.T) {
 	}
 }
 
-// TestHolidayHasTheNight: on an exception the window before goes on, another window stands in, or nothing does.
-func TestHolidayHasTheNight(t *testing.T) {
+// TestD31HolidayHasTheNight: on an exception the window before goes on, another window stands in, or nothing does.
+func TestD31HolidayHasTheNight(t *testing.T) {
 	t.Parallel()
 	day, night := `{name: day, start: "08:00", end: "22:00", minReplicas: 8, ramp: {over: 10m, steps: 2}}`, `{name: night, start: "22:00", end: "08:00", minReplicas: 2}`
 	holiday := `{name: holiday, from: 2026-01-01 00:00, to: 2026-01-02 00:00, minReplicas: 3, maxReplicas: 5}`
@@ -97,8 +97,8 @@ func TestHolidayHasTheNight(t *testing.T) {
 	}
 }
 
-// TestManyExceptions: overlapping windows and a year of exceptions take no time.
-func TestManyExceptions(t *testing.T) {
+// TestD31ManyExceptions: overlapping windows and a year of exceptions take no time.
+func TestD31ManyExceptions(t *testing.T) {
 	t.Parallel()
 	var dates []string
 	for d := time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC); d.Year() == 2027; d = d.AddDate(0, 0, 1) {
@@ -113,8 +113,8 @@ func TestManyExceptions(t *testing.T) {
 	}
 }
 
-// TestManySchedules: a year of exceptions in twelve schedules of one workload takes no time.
-func TestManySchedules(t *testing.T) {
+// TestD31ManySchedules: a year of exceptions in twelve schedules of one workload takes no time.
+func TestD31ManySchedules(t *testing.T) {
 	t.Parallel()
 	var dates []string
 	for d := time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC); d.Year() == 2027; d = d.AddDate(0, 0, 1) {
@@ -136,8 +136,8 @@ func TestManySchedules(t *testing.T) {
 	}
 }
 
-// TestPreviewSaysWhatDoesNotHappen: a window in the hour that is skipped, and the windows of an exception, stand in the notes.
-func TestPreviewSaysWhatDoesNotHappen(t *testing.T) {
+// TestD30PreviewSaysWhatDoesNotHappen: a window in the hour that is skipped, and the windows of an exception, stand in the notes.
+func TestD30PreviewSaysWhatDoesNotHappen(t *testing.T) {
 	t.Parallel()
 	s := newOneSchedule(t, "Europe/Berlin", ", except: [2027-03-29]", `{name: backup, start: "02:00", end: "03:00", minReplicas: 20}`, dayWindow)
 	var table bytes.Buffer
@@ -156,8 +156,8 @@ func TestPreviewSaysWhatDoesNotHappen(t *testing.T) {
 	}
 }
 
-// TestOnceInTheGap: a window without repetition whose times the clocks skip is rejected with that reason; any other empty window with its own.
-func TestOnceInTheGap(t *testing.T) {
+// TestD30OnceInTheGap: a window without repetition whose times the clocks skip is rejected with that reason; any other empty window with its own.
+func TestD30OnceInTheGap(t *testing.T) {
 	t.Parallel()
 	for window, want := range map[string]string{
 		"{from: 2027-03-28 02:00, to: 2027-03-28 03:00, minReplicas: 3}": "the clocks of Europe/Berlin jump over both, to 2027-03-28 03:00",
@@ -172,8 +172,8 @@ func TestOnceInTheGap(t *testing.T) {
 	}
 }
 
-// TestDayAndNightInTwoSchedules: on a holiday, the night goes on also where another schedule of the workload has it.
-func TestDayAndNightInTwoSchedules(t *testing.T) {
+// TestD31DayAndNightInTwoSchedules: on a holiday, the night goes on also where another schedule of the workload has it.
+func TestD31DayAndNightInTwoSchedules(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		day, night string // exceptions

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// TestRampAfterAnotherSchedule: the ramp of a schedule begins at what another schedule of the workload set just before. A night that is written apart
+// TestD9RampAfterAnotherSchedule: the ramp of a schedule begins at what another schedule of the workload set just before. A night that is written apart
 // from the day does not go up before it goes down, nor the other way round.
-func TestRampAfterAnotherSchedule(t *testing.T) {
+func TestD9RampAfterAnotherSchedule(t *testing.T) {
 	t.Parallel()
 	const ramp = ", ramp: {over: 30m, steps: 3}}"
 	for name, c := range map[string]struct {

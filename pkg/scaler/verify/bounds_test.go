@@ -30,8 +30,8 @@ func hangUntilCancelled(r *http.Request) (*http.Response, error) {
 	return nil, r.Context().Err()
 }
 
-// TestProbeTimeoutIsBounded: the owner of a pod does not choose how long the scaler waits.
-func TestProbeTimeoutIsBounded(t *testing.T) {
+// TestS15ProbeTimeoutIsBounded: the owner of a pod does not choose how long the scaler waits.
+func TestS15ProbeTimeoutIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newProbedPod("web-0", "10.0.0.1", 8080)
 		p.Spec.Containers[0].ReadinessProbe.TimeoutSeconds = 1<<31 - 1
@@ -46,8 +46,8 @@ func TestProbeTimeoutIsBounded(t *testing.T) {
 	})
 }
 
-// TestEveryVerificationEnds: however slow the pods are, the verification fails at its time limit, and says so.
-func TestEveryVerificationEnds(t *testing.T) {
+// TestS15EveryVerificationEnds: however slow the pods are, the verification fails at its time limit, and says so.
+func TestS15EveryVerificationEnds(t *testing.T) {
 	t.Parallel()
 	slow := func(d time.Duration) transportFunc {
 		return func(r *http.Request) (*http.Response, error) {
@@ -124,8 +124,8 @@ func (e endlessBody) Read(p []byte) (int, error) {
 
 func (e endlessBody) Close() error { return nil }
 
-// TestCallersEndIsNoVerdict: the end of the caller's context is an error, and no judgement of the pods.
-func TestCallersEndIsNoVerdict(t *testing.T) {
+// TestS15CallersEndIsNoVerdict: the end of the caller's context is an error, and no judgement of the pods.
+func TestS15CallersEndIsNoVerdict(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gone := errors.New("another replica leads")
 		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, gone)
@@ -136,8 +136,8 @@ func TestCallersEndIsNoVerdict(t *testing.T) {
 	})
 }
 
-// TestRequestsAreBounded: many pods get fewer requests each.
-func TestRequestsAreBounded(t *testing.T) {
+// TestS15RequestsAreBounded: many pods get fewer requests each.
+func TestS15RequestsAreBounded(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ pods, old, asked, want int }{
 		{1, 0, 100, 100}, {10, 0, maxRequests, maxRequests}, {10, 10, maxRequests, 5000}, {1000, 500, maxRequests, 66}, {1000, 0, 100, 100}, {200_000, 0, 100, 1},
@@ -159,8 +159,8 @@ func TestRequestsAreBounded(t *testing.T) {
 	}
 }
 
-// TestBytesAreBounded: a pod that answers with too much fails, and is not asked for more.
-func TestBytesAreBounded(t *testing.T) {
+// TestS15BytesAreBounded: a pod that answers with too much fails, and is not asked for more.
+func TestS15BytesAreBounded(t *testing.T) {
 	t.Parallel()
 	var sent atomic.Int64
 	a := transportFunc(func(r *http.Request) (*http.Response, error) {

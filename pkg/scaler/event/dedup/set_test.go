@@ -271,8 +271,8 @@ func FuzzIds(f *testing.F) {
 	})
 }
 
-// TestTimesOutliveARestart: the times of starts and ends are beside the ids, and the later time of two writers wins.
-func TestTimesOutliveARestart(t *testing.T) {
+// TestD21TimesOutliveARestart: the times of starts and ends are beside the ids, and the later time of two writers wins.
+func TestD21TimesOutliveARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := fake.NewClientset()
 		one, stop := startSet(t, c, Options{})

@@ -68,9 +68,9 @@ func TestFieldsEndTheirConnection(t *testing.T) {
 	}
 }
 
-// TestUnsignedRequestsKeepNobodyOut: bodies that do not come, and connections without a request, from the sender's own address and from
+// TestS10UnsignedRequestsKeepNobodyOut: bodies that do not come, and connections without a request, from the sender's own address and from
 // others. A signed event is delivered all the same.
-func TestUnsignedRequestsKeepNobodyOut(t *testing.T) {
+func TestS10UnsignedRequestsKeepNobodyOut(t *testing.T) {
 	t.Parallel()
 	timestamp, mac := Sign([]byte("another secret, long enough"), nil, nil, time.Now())
 	slow := fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n%s: %s\r\n%s: %s\r\n\r\nbegin", Path, TimestampHeader, timestamp, SignatureHeader, mac)
@@ -113,8 +113,8 @@ func TestUnsignedRequestsKeepNobodyOut(t *testing.T) {
 	}
 }
 
-// TestSignedRequestIsNotClosed: a connection whose signed event is being delivered is not closed for newer connections.
-func TestSignedRequestIsNotClosed(t *testing.T) {
+// TestS10SignedRequestIsNotClosed: a connection whose signed event is being delivered is not closed for newer connections.
+func TestS10SignedRequestIsNotClosed(t *testing.T) {
 	t.Parallel()
 	entered, leave := make(chan struct{}), make(chan struct{})
 	to := runReceiver(t, func(context.Context, event.Message) error { close(entered); <-leave; return nil }, Options{})
@@ -227,8 +227,8 @@ func TestPlacesAreGivenBack(t *testing.T) {
 	}
 }
 
-// TestCloudEventsAreSigned: a CloudEvent in binary mode reaches the handler with its headers, if the headers are signed.
-func TestCloudEventsAreSigned(t *testing.T) {
+// TestD23CloudEventsAreSigned: a CloudEvent in binary mode reaches the handler with its headers, if the headers are signed.
+func TestD23CloudEventsAreSigned(t *testing.T) {
 	t.Parallel()
 	got := make(chan event.Message, 10)
 	to := runReceiver(t, func(_ context.Context, m event.Message) error { got <- m; return nil }, Options{})

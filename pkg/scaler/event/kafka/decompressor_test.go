@@ -69,8 +69,8 @@ func frameSnappy(data []byte) []byte {
 	return framed
 }
 
-// TestEachCodecIsBounded: whatever the codec, a batch with too many bytes or records is an error of which the client says where it ends.
-func TestEachCodecIsBounded(t *testing.T) {
+// TestS11EachCodecIsBounded: whatever the codec, a batch with too many bytes or records is an error of which the client says where it ends.
+func TestS11EachCodecIsBounded(t *testing.T) {
 	t.Parallel()
 	for name, codec := range map[string]kgo.CompressionCodecType{"gzip": kgo.CodecGzip, "lz4": kgo.CodecLz4, "zstd": kgo.CodecZstd, "snappy": kgo.CodecSnappy} {
 		t.Run(name, func(t *testing.T) {
@@ -111,8 +111,8 @@ func newHeaderRecordBytes(claimed, headers int) []byte {
 	return append(binary.AppendVarint(nil, int64(len(record))), record...)
 }
 
-// TestHeadersAreBounded: headers of two bytes, of which a batch has millions, are no way around the bounds, nor are claims of them.
-func TestHeadersAreBounded(t *testing.T) {
+// TestS11HeadersAreBounded: headers of two bytes, of which a batch has millions, are no way around the bounds, nor are claims of them.
+func TestS11HeadersAreBounded(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		batch []byte
@@ -141,8 +141,8 @@ func TestHeadersAreBounded(t *testing.T) {
 	t.Errorf("the memory of headers is not counted: %d bytes", d.buffered.Load())
 }
 
-// TestLargeRecordsAreNoEvents: a record whose key or headers are larger than an event is one of too many bytes, whatever its value.
-func TestLargeRecordsAreNoEvents(t *testing.T) {
+// TestS11LargeRecordsAreNoEvents: a record whose key or headers are larger than an event is one of too many bytes, whatever its value.
+func TestS11LargeRecordsAreNoEvents(t *testing.T) {
 	t.Parallel()
 	value := []byte(`{"id":"1","type":"SALE"}`)
 	many := make([]kgo.RecordHeader, 100_000)
@@ -164,8 +164,8 @@ func TestLargeRecordsAreNoEvents(t *testing.T) {
 	}
 }
 
-// TestWaitingBatchesAreBounded: batches wait for the handler when many others do, and are read after it.
-func TestWaitingBatchesAreBounded(t *testing.T) {
+// TestS11WaitingBatchesAreBounded: batches wait for the handler when many others do, and are read after it.
+func TestS11WaitingBatchesAreBounded(t *testing.T) {
 	t.Parallel()
 	for name, batch := range map[string][]byte{
 		"of many bytes":   compressTestBatch(t, kgo.CodecGzip, newRecordBytes(1, 7<<20)),
