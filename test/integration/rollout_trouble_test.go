@@ -283,9 +283,9 @@ func describeManagers(all []metav1.ManagedFieldsEntry) (text []string) {
 	return text
 }
 
-// TestFieldManagersAfterHold: a hold leaves the managed fields of its autoscaler and workload as they were, without the owners of the numbers that it
+// TestD13FieldManagersAfterHold: a hold leaves the managed fields of its autoscaler and workload as they were, without the owners of the numbers that it
 // changed. The next apply of the same manifest owns them again, without a conflict. An object without managed fields has none afterwards.
-func TestFieldManagersAfterHold(t *testing.T) {
+func TestD13FieldManagersAfterHold(t *testing.T) {
 	requireCluster(t)
 	t.Parallel()
 	for name, tc := range map[string]struct{ autoscaled, untracked bool }{"autoscaled": {autoscaled: true}, "plain": {}, "untracked": {true, true}, "plain, untracked": {false, true}} {

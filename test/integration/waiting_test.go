@@ -24,10 +24,10 @@ events:
   - {name: sale, namespace: NAMESPACE, type: START, releaseOn: END, workloads: [{workload: deploy/shop, replicas: 9}]}
 `
 
-// TestEventAmongWaitingWorkloads: 200 workloads that wait for pods do not delay the patch of an event's workload, with a real API server and the limits
+// TestD15EventAmongWaitingWorkloads: 200 workloads that wait for pods do not delay the patch of an event's workload, with a real API server and the limits
 // of the program's client. The time is compared with an event alone, on the same machine: each waiting workload with requests of its own would delay the
 // event by some 50 ms.
-func TestEventAmongWaitingWorkloads(t *testing.T) {
+func TestD15EventAmongWaitingWorkloads(t *testing.T) {
 	requireCluster(t)
 	t.Parallel()
 	const waiting = 200

@@ -115,9 +115,9 @@ func TestLargeBatchIsReadAlone(t *testing.T) {
 	}
 }
 
-// TestLargeBatchesAreBounded: a large batch of too many records or headers is skipped and counted, and the event behind it is read. One that is
+// TestS11LargeBatchesAreBounded: a large batch of too many records or headers is skipped and counted, and the event behind it is read. One that is
 // larger than all memory stops its partition, and no other.
-func TestLargeBatchesAreBounded(t *testing.T) {
+func TestS11LargeBatchesAreBounded(t *testing.T) {
 	t.Parallel()
 	c := largeCluster(t)
 	write, batch := writer(t, c.ListenAddrs()), batchWriter(t, c.ListenAddrs(), kgo.NoCompression())

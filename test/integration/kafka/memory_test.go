@@ -31,7 +31,7 @@ const brokersVariable = "TACHOMETER_TEST_BROKERS"
 func TestLimitedConsumer(t *testing.T) {
 	brokers := os.Getenv(brokersVariable)
 	if brokers == "" {
-		t.Skip("TestPlainBatchesAreBounded runs it")
+		t.Skip("TestS11PlainBatchesAreBounded runs it")
 	}
 	other := make([]byte, otherHeap)
 	for i := 0; i < len(other); i += os.Getpagesize() {
@@ -54,9 +54,9 @@ func TestLimitedConsumer(t *testing.T) {
 	t.Log(len(other), "bytes beside the consumer")
 }
 
-// TestPlainBatchesAreBounded: batches without compression, of the largest size that is read, do not end the scaler at its memory limit, with
+// TestS11PlainBatchesAreBounded: batches without compression, of the largest size that is read, do not end the scaler at its memory limit, with
 // whatever they are full of. The event behind them is handled.
-func TestPlainBatchesAreBounded(t *testing.T) {
+func TestS11PlainBatchesAreBounded(t *testing.T) {
 	program := buildLimitedConsumer(t)
 	for name, write := range map[string]func(produce func(*kgo.Record)){
 		"empty records": func(produce func(*kgo.Record)) {
@@ -96,8 +96,8 @@ func TestPlainBatchesAreBounded(t *testing.T) {
 	}
 }
 
-// TestLargeBatchesFitIntoMemory: batches of the largest size that is read alone do not end the scaler at its memory limit.
-func TestLargeBatchesFitIntoMemory(t *testing.T) {
+// TestS11LargeBatchesFitIntoMemory: batches of the largest size that is read alone do not end the scaler at its memory limit.
+func TestS11LargeBatchesFitIntoMemory(t *testing.T) {
 	program := buildLimitedConsumer(t)
 	const size = 15 << 20
 	for name, write := range map[string]func(batch func(...*kgo.Record)){

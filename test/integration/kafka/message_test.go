@@ -52,8 +52,8 @@ func next(t *testing.T, messages <-chan event.Message) event.Message {
 	}
 }
 
-// TestBombIsSkipped: a batch that decompresses to 200 MiB is skipped and counted as malformed, and the event behind it is delivered.
-func TestBombIsSkipped(t *testing.T) {
+// TestS11BombIsSkipped: a batch that decompresses to 200 MiB is skipped and counted as malformed, and the event behind it is delivered.
+func TestS11BombIsSkipped(t *testing.T) {
 	t.Parallel()
 	c := cluster(t, kfake.BrokerConfigs(map[string]string{"message.max.bytes": "400000000"}))
 	bomb := writer(t, c.ListenAddrs(), kgo.ProducerBatchCompression(kgo.ZstdCompression()), kgo.ProducerBatchMaxBytes(300<<20), kgo.BrokerMaxWriteBytes(400<<20))
@@ -90,8 +90,8 @@ func TestBombIsSkipped(t *testing.T) {
 	}
 }
 
-// TestManyBatchesAreReadInTurn: batches that together decompress to much more than the consumer holds in memory are all read, in every codec.
-func TestManyBatchesAreReadInTurn(t *testing.T) {
+// TestS11ManyBatchesAreReadInTurn: batches that together decompress to much more than the consumer holds in memory are all read, in every codec.
+func TestS11ManyBatchesAreReadInTurn(t *testing.T) {
 	t.Parallel()
 	for name, codec := range map[string]kgo.CompressionCodec{
 		"gzip": kgo.GzipCompression(), "snappy": kgo.SnappyCompression(), "lz4": kgo.Lz4Compression(), "zstd": kgo.ZstdCompression(),
@@ -137,8 +137,8 @@ func outcomes(t *testing.T, reg *prometheus.Registry, outcome string) (n float64
 	return n
 }
 
-// TestRecordsAreMessages: the handler gets the key, the headers and the time of a record, and a position that no other record has.
-func TestRecordsAreMessages(t *testing.T) {
+// TestD23RecordsAreMessages: the handler gets the key, the headers and the time of a record, and a position that no other record has.
+func TestD23RecordsAreMessages(t *testing.T) {
 	t.Parallel()
 	c := cluster(t)
 	client, err := kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...), kgo.DefaultProduceTopic(topic), kgo.RecordPartitioner(kgo.ManualPartitioner()))
