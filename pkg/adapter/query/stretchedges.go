@@ -110,19 +110,19 @@ func shareQueriedCount(parts []edgeIncrement, total, sum float64) {
 }
 
 // incrementAtQueriedEdge returns the increment of a counter around an edge; false if there is none, or it began again.
-func (c *scannedSeries) incrementAtQueriedEdge(at, interval int64) (e edgeIncrement, ok bool) {
-	i := sampleTimes(c.times).queriedSampleIndexAfter(at)
-	if i == 0 || i == len(c.times) || c.times[i-1] == at || !(c.values[i] >= c.values[i-1]) {
+func (s *scannedSeries) incrementAtQueriedEdge(at, interval int64) (e edgeIncrement, ok bool) {
+	i := sampleTimes(s.times).queriedSampleIndexAfter(at)
+	if i == 0 || i == len(s.times) || s.times[i-1] == at || !(s.values[i] >= s.values[i-1]) {
 		return e, false
 	}
 	first := i - 1
-	for first > 0 && !value.IsStaleNaN(c.values[first-1]) {
+	for first > 0 && !value.IsStaleNaN(s.values[first-1]) {
 		first--
 	}
-	n := c.values[i] - c.values[i-1]
-	whole := countedRange{readied: c.pod.readied}.loadOfQueriedIncrement(timeSpan{c.times[i-1], c.times[i]}, c.values[i-1] == 0)
-	part := newQueriedIncrement(whole, n, c.times[first:], c.values[first:], i-first, interval)
-	return edgeIncrement{series: c, count: n, until: part.countQueriedPart(timeSpan{whole.from, max(whole.from, at)})}, true
+	n := s.values[i] - s.values[i-1]
+	whole := countedRange{readied: s.pod.readied}.loadOfQueriedIncrement(timeSpan{s.times[i-1], s.times[i]}, s.values[i-1] == 0)
+	part := newQueriedIncrement(whole, n, s.times[first:], s.values[first:], i-first, interval)
+	return edgeIncrement{series: s, count: n, until: part.countQueriedPart(timeSpan{whole.from, max(whole.from, at)})}, true
 }
 
 // edgeSamples is the number of samples on each side of an edge that tell how much counts until then.
@@ -151,15 +151,15 @@ func sumQueriedSeriesAround(series []scannedSeries, at, interval int64) (sum sca
 }
 
 // addToQueriedSum adds a counter to a sum of counters; false if it began again, or paused.
-func (c *scannedSeries) addToQueriedSum(sum *scannedSeries, interval int64) bool {
+func (s *scannedSeries) addToQueriedSum(sum *scannedSeries, interval int64) bool {
 	last, newest, ended := 0.0, int64(0), false
-	next := sampleTimes(c.times).queriedSampleIndexAfter(sum.times[0] - 1)
-	if next > 0 && !value.IsStaleNaN(c.values[next-1]) {
-		last = c.values[next-1]
+	next := sampleTimes(s.times).queriedSampleIndexAfter(sum.times[0] - 1)
+	if next > 0 && !value.IsStaleNaN(s.values[next-1]) {
+		last = s.values[next-1]
 	}
 	for i, at := range sum.times {
-		for ; next < len(c.times) && c.times[next] <= at; next++ {
-			v, t := c.values[next], c.times[next]
+		for ; next < len(s.times) && s.times[next] <= at; next++ {
+			v, t := s.values[next], s.times[next]
 			switch {
 			case value.IsStaleNaN(v):
 				ended = true

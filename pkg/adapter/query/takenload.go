@@ -37,13 +37,13 @@ func (s *seriesScan) noteTakenQueriedLoad(c commonStretch, interval int64) {
 
 // newestBeforeQueriedEnd returns the time from the begin of a counter's newest increment to its end; false if it stood still, or the end is
 // that of a hole.
-func (c *scannedSeries) newestBeforeQueriedEnd(interval int64) (newest timeSpan, ok bool) {
-	if !c.isCounter {
+func (s *scannedSeries) newestBeforeQueriedEnd(interval int64) (newest timeSpan, ok bool) {
+	if !s.isCounter {
 		return newest, false
 	}
-	for i := len(c.values) - 1; i > 1; i-- {
-		if value.IsStaleNaN(c.values[i]) && c.values[i-1] > c.values[i-2] {
-			return timeSpan{c.times[i-2], c.times[i]}, float64(c.times[i]-c.times[i-1]) <= minHoleIntervals*float64(interval)
+	for i := len(s.values) - 1; i > 1; i-- {
+		if value.IsStaleNaN(s.values[i]) && s.values[i-1] > s.values[i-2] {
+			return timeSpan{s.times[i-2], s.times[i]}, float64(s.times[i]-s.times[i-1]) <= minHoleIntervals*float64(interval)
 		}
 	}
 	return newest, false
@@ -80,9 +80,9 @@ func (s *seriesScan) takenQueriedLoad(before, since timeSpan, interval int64) fl
 }
 
 // meanQueriedRateWithin returns the rate of a counter within a time, per millisecond.
-func (c *scannedSeries) meanQueriedRateWithin(span timeSpan, interval int64) float64 {
+func (s *scannedSeries) meanQueriedRateWithin(span timeSpan, interval int64) float64 {
 	r := countedRange{from: span.from, to: span.to, interval: interval}
-	c.pod.describeQueriedPod(c.labels.Get(model.MetricNameLabel), &r)
-	n, _ := promQLIncreaseBetween(c.times, c.values, r)
+	s.pod.describeQueriedPod(s.labels.Get(model.MetricNameLabel), &r)
+	n, _ := promQLIncreaseBetween(s.times, s.values, r)
 	return n / float64(span.to-span.from)
 }
