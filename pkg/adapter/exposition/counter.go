@@ -20,6 +20,8 @@ const (
 	// maxBornRatio bounds the rate of the new counters of a family, from their beginning to their first page, relative to
 	// the rate of the family.
 	maxBornRatio = 10
+	// maxResumedRatio bounds the rate of a counter while pages lacked it, relative to its rate before.
+	maxResumedRatio = 2
 	// maxRoundingError is the relative decrease of a counter up to which it is a rounding error of its service, which adds up
 	// floats in changing order. PromQL would take it for a restart, and count the whole value once more.
 	maxRoundingError = 1e-12
@@ -225,14 +227,29 @@ func (s *Series) decreasesAgainAndAgain(page int32) bool {
 }
 
 // beginsExpositionCounterNow reports whether a counter that the page before did not have may have begun since then. A counter that was gone for
-// a while and has not become smaller goes on, unless its process has started since. Where nothing tells when, its series must have ended
-// without a page: the cluster may tell late that a process ended.
+// a while and has not become smaller goes on, unless its process has started since, or pages lacked it and its rate does not explain the
+// step: a process that removed an idle counter begins it anew. Where nothing tells when a process started, its series must have ended without
+// a page: the cluster may tell late that a process ended.
 func (h *counterHistory) beginsExpositionCounterNow(p *Parser, sample *Sample) bool {
 	s := sample.Series
 	since, _ := h.findExpositionCounterBeginning(p, sample)
 	acceptedAt := h.growths[sample.family].acceptedAt
 	return since > 0 && since < sample.Time && sample.Value >= 0 && !math.IsInf(sample.Value, 0) &&
-		(!s.seenAlive || sample.Value < s.lastValue || p.options.Started.UnixMilli() > acceptedAt || p.options.NewProcess && s.markedAt > acceptedAt)
+		(!s.seenAlive || sample.Value < s.lastValue || p.options.Started.UnixMilli() > acceptedAt || p.options.NewProcess && s.markedAt > acceptedAt ||
+			acceptedAt > s.seenAt && !s.explainsExpositionStep(sample.Value, p.now))
+}
+
+// explainsExpositionStep reports whether the counter's rate, as far as it is known, explains its step to a value since the last page that had it.
+func (s *Series) explainsExpositionStep(now float64, at int64) bool {
+	return s.lastValue > 0 && now-s.lastValue <= max(maxBornValue, maxResumedRatio*s.rate*float64(at-s.seenAt))
+}
+
+// noteExpositionSeriesRate notes the rate of a counter up to this page. It is known of a counter on two pages in a row.
+func (s *Series) noteExpositionSeriesRate(now float64, at int64) {
+	s.rate = math.Inf(1)
+	if s.alive {
+		s.rate = max(0, now-s.lastValue) / float64(max(1, at-s.seenAt))
+	}
 }
 
 // resumesExpositionCounter reports whether a counter that ended without a page goes on: no other process has started since the page before.

@@ -112,6 +112,29 @@ var appearingCounters = map[string]counterScript{
 		{12, counterType + "a{code=\"200\"} 6\n", ""},
 		{14, counterType + "a{code=\"200\"} 7\na{code=\"500\"} 8\n", ""},
 	}},
+	"an idle series is removed for a page and has more": {0, "a", []countedPage{
+		{10, counterType + "a{code=\"200\"} 5000\na{code=\"500\"} 40\n", ""},
+		{12, counterType + "a{code=\"200\"} 5200\na{code=\"500\"} 40\n", ""},
+		{14, counterType + "a{code=\"200\"} 5400\n", ""},
+		{16, counterType + "a{code=\"200\"} 5410\na{code=\"500\"} 190\n", "500=0@14.001"},
+	}},
+	"a series at 0 is removed and has more": {0, "a", []countedPage{
+		{10, counterType + "a{code=\"200\"} 5000\na{code=\"500\"} 0\n", ""},
+		{12, counterType + "a{code=\"200\"} 5200\n", ""},
+		{14, counterType + "a{code=\"200\"} 5400\n", ""},
+		{16, counterType + "a{code=\"200\"} 5410\na{code=\"500\"} 190\n", "500=0@14"},
+	}},
+	"a busy series is gone for a page and has more": {0, "a", []countedPage{
+		{10, counterType + "a{code=\"200\"} 5000\na{code=\"500\"} 1000\n", ""},
+		{12, counterType + "a{code=\"200\"} 5200\na{code=\"500\"} 1200\n", ""},
+		{14, counterType + "a{code=\"200\"} 5400\n", ""},
+		{16, counterType + "a{code=\"200\"} 5600\na{code=\"500\"} 1620\n", ""},
+	}},
+	"a series of unknown rate is gone for a page and has more": {0, "a", []countedPage{
+		{10, counterType + "a{code=\"200\"} 5000\na{code=\"500\"} 1000\n", ""},
+		{12, counterType + "a{code=\"200\"} 5200\n", ""},
+		{14, counterType + "a{code=\"200\"} 5400\na{code=\"500\"} 1620\n", ""},
+	}},
 	"a series is gone for a page and begins again": {0, "a", []countedPage{
 		{10, counterType + "a{code=\"200\"} 5\na{code=\"500\"} 8\n", ""},
 		{12, counterType + "a{code=\"200\"} 6\n", ""},

@@ -133,6 +133,8 @@ type Series struct {
 	nextSameHash *Series // another series with the same hash of its labels
 
 	lastValue float64 // on the last accepted page with the series
+	seenAt    int64   // time of that page
+	rate      float64 // of a counter up to that page, per millisecond; infinite if unknown
 	seenAlive bool    // an accepted page had the series
 	endedAt   int64   // time of the page that ended the series, or the newest time at which it was known to be away; 0: none
 	markedAt  int64   // time of its last staleness marker by EndSeries; 0: none

@@ -305,7 +305,8 @@ func (p *Parser) acceptExpositionPage() ParsedPage {
 	kept := 0
 	for _, sample := range p.samples {
 		s := sample.Series
-		s.alive, s.seenAlive, s.lastValue = true, true, sample.Value
+		s.noteExpositionSeriesRate(sample.Value, p.now)
+		s.alive, s.seenAlive, s.lastValue, s.seenAt = true, true, sample.Value, p.now
 		p.aliveSeries = append(p.aliveSeries, s)
 		if !sample.held {
 			p.samples[kept] = sample

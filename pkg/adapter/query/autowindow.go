@@ -31,20 +31,21 @@ func chooseQueryWindow(
 	return chosen, shared
 }
 
-// minLateShare divides the pods of a group: if fewer are late, their changes are within the tolerance of the total.
+// minLateShare divides the pods of a group: if fewer are late, their changes are within the tolerance of the total. In a group of more pods, the
+// edges of their own windows are as often early as late.
 const minLateShare = 20
 
-// findQueriedLoadMoveBesideLatePod looks for a change of single pods while another pod is late, which not all pods share: load moved, and what the
-// late pod counts since then is not known. The total of the others does not tell. It returns the window since the change, and false
-// as shared; or chosen. A look at each pod takes time in a large group, where few late pods hardly matter.
-func (ev *evaluation) findQueriedLoadMoveBesideLatePod(chosen, longest time.Duration, counters []window.Counter) (since time.Duration, shared bool) {
+// findQueriedLoadMove looks for a change of single pods that not all pods share: load moved, and the total does not tell. Beside a late pod
+// its counts since then are not known; in a short window they are counted twice, or not at all. It returns the window since the change, and
+// false as shared; or chosen. A look at each pod takes time in a large group.
+func (ev *evaluation) findQueriedLoadMove(chosen, longest time.Duration, counters []window.Counter) (since time.Duration, shared bool) {
 	now, late := ev.now.UnixMilli(), 0
 	for _, p := range ev.scan.orderedPods {
 		if ev.isLateQueriedPod(p) {
 			late++
 		}
 	}
-	if minLateShare*late < len(ev.scan.orderedPods) {
+	if minLateShare*max(late, 1) < len(ev.scan.orderedPods) || late == 0 && !ev.looksForQueriedMoves() {
 		return chosen, true
 	}
 	for _, c := range counters {

@@ -278,6 +278,7 @@ func (ev *evaluation) planMovedQuery(s *seriesScanner, auto bool) error {
 	if !ev.fixedWindow {
 		ev.window = ev.longestQueryWindow(max(0, c.coveredQueryMillis()))
 	}
+	ev.scan.noteTakenQueriedLoad(c, ev.interval.Milliseconds())
 	ev.omitQueryHoles(c)
 	ev.omitUnknownQueriedPods(c)
 	ev.omitBriefQueryStretch(c)
@@ -301,6 +302,7 @@ func (ev *evaluation) planMovedQuery(s *seriesScanner, auto bool) error {
 	ev.omitLateQueriedPods(c)
 	if ev.window > 0 {
 		ev.moved = true
+		ev.scan.setQueriedEdgeCounts(s.selectors, timeSpan{c.end - ev.span.Milliseconds(), c.end}, ev.interval.Milliseconds())
 		ev.groupAllQueryObjects(evalPoint{at: c.end, window: ev.window.Milliseconds()})
 	}
 	return nil
@@ -407,6 +409,9 @@ func (p *scannedPod) extendEndedQueriedHistory(h window.History, end, interval i
 		return h
 	}
 	rate := last.Count / float64(last.To-last.From)
+	if p.taken > 0 && p.takenAt > last.To {
+		rate *= 1 - p.taken
+	}
 	return append(slices.Clip(h), window.Increment{From: last.To, To: until, Count: rate * float64(until-last.To)})
 }
 

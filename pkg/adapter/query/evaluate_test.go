@@ -176,7 +176,7 @@ func TestEvaluate(t *testing.T) {
 				`x_total{namespace="shop",pod="a"}`: append(append(growingValues(50, 0, 2000), staleMarker), growingValues(4, 0, 20)...),
 			},
 			rule: []string{"query: sum by (namespace, pod) (rate(x_total[$window]))", "window: 30s"},
-			want: []string{"shop/a = 668.7, 0s old, over 30s"},
+			want: []string{"shop/a = 735.3, 0s old, over 30s"}, // also those until its end, of 2 s
 		},
 		"a pod that has gone has no value": {
 			series: map[string][]float64{`x_total{namespace="shop",pod="a"}`: append(growingValues(50, 0, 2000), staleMarker)},

@@ -68,8 +68,7 @@ func (ev *evaluation) preparePromQLQuery(ctx context.Context, e *Engine) error {
 		ev.fastPath = parsed.fastPath
 	}
 	auto := ev.Rule.Window.Auto && !ev.fixedWindow
-	short := !ev.fixedWindow && ev.window <= shortWindowIntervals*ev.interval
-	s := seriesScanner{rule: ev.Rule, selectors: parsed.selectors, countEvents: auto || short, objectNames: ev.sortedQueryObjects(), evalBuffers: ev.buffers}
+	s := seriesScanner{rule: ev.Rule, selectors: parsed.selectors, countEvents: auto || ev.looksForQueriedMoves(), objectNames: ev.sortedQueryObjects(), evalBuffers: ev.buffers}
 	s.keepSamples, s.samplesLeft, s.maxSamples = ev.fastPath != nil || ev.span > 0, e.opts.MaxSamples, e.opts.MaxSamples
 	s.interval = ev.interval.Milliseconds()
 	if ev.Reviewed {
@@ -106,7 +105,7 @@ func (ev *evaluation) scanQueryGroup(ctx context.Context, e *Engine, s *seriesSc
 		}
 		ev.markSilentQueriedPods()
 	}
-	if !moved && !s.countEvents && ev.span > 0 && !ev.fixedWindow && ev.hasLateQueriedPod() { // see findQueriedLoadMoveBesideLatePod
+	if !moved && !s.countEvents && ev.span > 0 && !ev.fixedWindow && ev.hasLateQueriedPod() { // see findQueriedLoadMove
 		s.countEvents = true
 		if err := s.scanQuerySeries(ctx, e.data, ev.now, reach); err != nil {
 			return false, err
@@ -129,9 +128,18 @@ func (ev *evaluation) noteReadiedQueriedPods() {
 	}
 }
 
-// shortWindowIntervals is the length of a fixed window, in scrape intervals, up to which the edges of the pods' own windows matter: load
-// that moves from pod to pod is counted twice, or not at all, for up to an interval.
-const shortWindowIntervals = 5
+const (
+	// shortWindowIntervals is the length of a fixed window, in scrape intervals, in which a missing scrape leaves few increments.
+	shortWindowIntervals = 5
+	// maxEdgeIntervals is the length of a fixed window, in scrape intervals, up to which the edges of the pods' own windows matter: load
+	// that moves from pod to pod is counted twice, or not at all, for up to an interval.
+	maxEdgeIntervals = 10
+)
+
+// looksForQueriedMoves reports whether the window is so short that load which moves between pods must be found.
+func (ev *evaluation) looksForQueriedMoves() bool {
+	return !ev.Rule.Window.Auto && !ev.fixedWindow && ev.window <= maxEdgeIntervals*ev.interval
+}
 
 // planQueryGroups chooses the window and groups the objects.
 func (ev *evaluation) planQueryGroups(s *seriesScanner, auto, moved bool) error {
@@ -141,7 +149,7 @@ func (ev *evaluation) planQueryGroups(s *seriesScanner, auto, moved bool) error 
 	}
 	if moved {
 		if longest := ev.span + slackIntervals*ev.interval; ev.hasLateQueriedPod() {
-			if since, shared := ev.findQueriedLoadMoveBesideLatePod(longest, longest, ev.scan.queriedSelectorHistories()); !shared {
+			if since, shared := ev.findQueriedLoadMove(longest, longest, ev.scan.queriedSelectorHistories()); !shared {
 				ev.noteQueriedMove(since)
 			}
 		}
@@ -153,11 +161,11 @@ func (ev *evaluation) planQueryGroups(s *seriesScanner, auto, moved bool) error 
 			counters, longest = append(counters, ev.scan.queriedQuantileHistories(s.selectors)...), ev.maxWindow
 		}
 		chosen, shared := longest, true
-		if auto || ev.window <= shortWindowIntervals*ev.interval {
+		if auto || ev.looksForQueriedMoves() {
 			chosen, shared = chooseQueryWindow(ev.now.UnixMilli(), longest, counters, window.Choose)
 		}
-		if shared && ev.hasLateQueriedPod() {
-			chosen, shared = ev.findQueriedLoadMoveBesideLatePod(chosen, longest, counters)
+		if shared && (ev.hasLateQueriedPod() || ev.looksForQueriedMoves()) {
+			chosen, shared = ev.findQueriedLoadMove(chosen, longest, counters)
 		}
 		if !shared && s.keepSamples {
 			ev.noteQueriedMove(chosen) // a pod that is late may have lost its load, or have got more

@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/promql"
@@ -167,7 +166,7 @@ func (in *formulaInput) collectPromQLRangePoints(s *scannedSeries, start int64) 
 func (in *formulaInput) stretchedPromQLRangePoints(s *scannedSeries, start int64) []promql.FPoint {
 	in.points = in.points[:0]
 	r := countedRange{from: start, to: in.at, interval: in.interval}
-	s.pod.describeQueriedPod(s.labels.Get(model.MetricNameLabel), &r)
+	r.describeQueriedSeries(s.pod, s.labels, in.edgeCounts)
 	if n, ok := promQLIncreaseBetween(s.times, s.values, r); ok {
 		in.points = append(in.points, promql.FPoint{T: start + 1}, promql.FPoint{T: in.at, F: n})
 	}

@@ -46,7 +46,7 @@ func (e *promqlEngine) promQLOverCommonStretch(s *seriesScan, until, interval in
 		pods[metric.Object{Namespace: p.labels.Get(namespaceLabel), Name: p.labels.Get(podLabel)}] = p
 	}
 	return &promqlEngine{promql: e.promql, data: stretchQueryable{
-		data: e.data, since: s.since, until: until, interval: interval,
+		data: e.data, since: s.since, until: until, interval: interval, edgeCounts: s.edgeCounts,
 		pod: func(l labels.Labels) *scannedPod {
 			return pods[metric.Object{Namespace: l.Get(namespaceLabel), Name: l.Get(podLabel)}]
 		},

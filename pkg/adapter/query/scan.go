@@ -38,6 +38,8 @@ type seriesScan struct {
 	seriesBySelector [][]scannedSeries
 	since            int64      // the scan has samples of ranged selectors from then on, milliseconds
 	holes            []timeSpan // see appendQueriedHoles
+	// edgeCounts are counts of series until the edges of a common stretch, from the sample before; nil where each series tells its own.
+	edgeCounts map[edgeKey]float64
 	// hasEnded is set if a counter ended or began again within reach, hasBegun if a counter began at zero, hasWoken if one
 	// stood at zero and began to count.
 	hasEnded, hasBegun, hasWoken bool
@@ -72,6 +74,9 @@ type scannedPod struct {
 	readied int64
 	// settled is the time since which load no longer moves to the pod or away from it; 0 outside a common stretch.
 	settled int64
+	// taken is the part of its load that young pods took from takenAt on, in milliseconds, before a counter ended; 0 without any.
+	taken   float64
+	takenAt int64
 	// ended is the time of the newest sample of an ended counter; ends has the distinct times of all ends, ascending after the scan.
 	ended int64
 	ends  []int64
@@ -275,6 +280,7 @@ func (p *scannedPod) noteQueriedEnds(sel exprSelector, track currentTrack, times
 // describeQueriedPod sets the properties that all counters of this name in a pod share in a range.
 func (p *scannedPod) describeQueriedPod(name string, r *countedRange) {
 	r.readied, r.settled, r.silent, r.podSince, r.podEnded = p.readied, p.settled, p.silent, 0, 0
+	r.taken, r.takenAt = p.taken, p.takenAt
 	for i := range p.sampleTimes {
 		if t := &p.sampleTimes[i]; t.name == name {
 			if r.podSince = t.pagedSince; t.fromZero && t.since == t.pagedSince { // no counter of it counted before

@@ -5,7 +5,6 @@ package query
 import (
 	"context"
 
-	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
@@ -22,6 +21,8 @@ type stretchQueryable struct {
 	interval     int64 // milliseconds
 	// pod returns the pod of a series, or nil.
 	pod func(labels.Labels) *scannedPod
+	// edgeCounts: see seriesScan.
+	edgeCounts map[edgeKey]float64
 }
 
 // Querier returns a querier for samples from mint to maxt.
@@ -52,7 +53,8 @@ func (q stretchQuerier) Select(ctx context.Context, sorted bool, hints *storage.
 	wide := *hints
 	wide.Start, wide.End = min(from, q.since), max(to, q.until)
 	set := q.around.Select(ctx, sorted, &wide, matchers...)
-	return &stretchSeriesSet{SeriesSet: set, countedRange: countedRange{from: from, to: to, interval: q.interval}, pod: q.pod}
+	within := countedRange{from: from, to: to, interval: q.interval, edgeCounts: q.edgeCounts}
+	return &stretchSeriesSet{SeriesSet: set, countedRange: within, pod: q.pod}
 }
 
 // stretchSeriesSet replaces the samples of the series in a set.
@@ -80,9 +82,7 @@ func (s *stretchSeriesSet) At() storage.Series {
 	times, values := joinResumedQuerySeries(s.times, s.values)
 	times, values, _, _ = separateQueriedProcesses(times, values)
 	r := s.countedRange
-	if p := s.pod(series.Labels()); p != nil {
-		p.describeQueriedPod(series.Labels().Get(model.MetricNameLabel), &r)
-	}
+	r.describeQueriedSeries(s.pod(series.Labels()), series.Labels(), s.edgeCounts)
 	n, ok := promQLIncreaseBetween(times, values, r)
 	if !ok {
 		return storage.NewListSeries(series.Labels(), nil)

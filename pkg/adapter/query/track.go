@@ -5,6 +5,8 @@ package query
 import (
 	"math"
 
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
 )
 
@@ -98,7 +100,7 @@ type timeSpan struct{ from, to int64 }
 const minHoleIntervals = 1.2
 
 // appendQueriedHoles appends the times in which a counter has counts that no sample shows: its pod ended without an answer for longer
-// than an interval. A counter that began again was away.
+// than an interval. A counter that began again was away. A counter that stood still before a page that is late is taken to have counted nothing.
 // The samples begin at since, in the midst of the series.
 func appendQueriedHoles(dst []timeSpan, since int64, times []int64, values []float64, interval int64) []timeSpan {
 	answered := since
@@ -107,7 +109,11 @@ func appendQueriedHoles(dst []timeSpan, since int64, times []int64, values []flo
 			answered = times[i]
 			continue
 		}
-		if (i == 0 || !value.IsStaleNaN(values[i-1])) && float64(times[i]-answered) > minHoleIntervals*float64(interval) {
+		least := minHoleIntervals
+		if i > 1 && values[i-1] == values[i-2] {
+			least = maxLateIntervals
+		}
+		if (i == 0 || !value.IsStaleNaN(values[i-1])) && float64(times[i]-answered) > least*float64(interval) {
 			dst = append(dst, timeSpan{answered, times[i]})
 		}
 	}
@@ -166,6 +172,12 @@ type countedRange struct {
 	settled int64
 	// silent is set if the pod's newest sample is too old to go on.
 	silent bool
+	// taken and takenAt: see scannedPod.
+	taken   float64
+	takenAt int64
+	// edgeCounts are the counts of the series with the hash series until an edge; see seriesScan.
+	edgeCounts map[edgeKey]float64
+	series     uint64
 }
 
 // promQLIncreaseBetween returns the increase of a counter over a range, by interpolation between samples (see countQueriedPart); false if nothing
@@ -200,6 +212,9 @@ func promQLIncreaseBetween(times []int64, values []float64, r countedRange) (inc
 		}
 		if last < 0 {
 			first, last, fromZero, all = i, i, v == 0, 0
+			if fromZero { // a process that began anew
+				increase += before.countUntilQueriedEnd(r)
+			}
 			continue
 		}
 		begin, n := times[last], v-values[last]
@@ -211,9 +226,11 @@ func promQLIncreaseBetween(times []int64, values []float64, r countedRange) (inc
 			}
 		}
 		whole := r.loadOfQueriedIncrement(timeSpan{begin, times[i]}, n == v)
-		newestRate = n / float64(whole.to-whole.from)
-		if last == first {
-			firstRate = newestRate
+		if rate := n / float64(whole.to-whole.from); last == first || !r.tookLoadWithin(timeSpan{times[first], whole.to}) {
+			newestRate = rate
+			if last == first {
+				firstRate = rate
+			}
 		}
 		last, all = i, all+n
 		if max(begin, r.from) >= min(whole.to, r.to) {
@@ -221,7 +238,7 @@ func promQLIncreaseBetween(times []int64, values []float64, r countedRange) (inc
 		}
 		counted := timeSpan{max(whole.from, r.from), max(whole.from, min(whole.to, r.to))}
 		if counted != whole {
-			n = newQueriedIncrement(whole, n, times[first:], values[first:], i-first, r.interval).countQueriedPart(counted)
+			n = r.countQueriedPart(newQueriedIncrement(whole, n, times[first:], values[first:], i-first, r.interval), counted)
 		}
 		track, ok = track+n, true
 	}
@@ -250,6 +267,28 @@ func promQLIncreaseBetween(times []int64, values []float64, r countedRange) (inc
 		track += r.lateQueriedRate(times[first:last+1], values[first:last+1], track/float64(times[last]-from)) * float64(r.to-times[last])
 	}
 	return increase + track, ok
+}
+
+// describeQueriedSeries sets the properties of a series in a range.
+func (r *countedRange) describeQueriedSeries(p *scannedPod, l labels.Labels, edgeCounts map[edgeKey]float64) {
+	if p != nil {
+		p.describeQueriedPod(l.Get(model.MetricNameLabel), r)
+	}
+	if r.edgeCounts = edgeCounts; len(edgeCounts) > 0 {
+		r.series = l.Hash()
+	}
+}
+
+// countQueriedPart returns the count of a counter in a part of an increment.
+func (r countedRange) countQueriedPart(n queriedIncrement, part timeSpan) float64 {
+	count := n.countQueriedPart(part)
+	if until, ok := r.edgeCounts[edgeKey{r.series, part.to}]; ok && part.to < n.to {
+		count += until - n.countQueriedPart(timeSpan{n.from, part.to})
+	}
+	if until, ok := r.edgeCounts[edgeKey{r.series, part.from}]; ok && part.from > n.from {
+		count -= until - n.countQueriedPart(timeSpan{n.from, part.from})
+	}
+	return count
 }
 
 // loadOfQueriedIncrement returns the part of an increment in which a counter counted: a pod gets no load before it is ready, if the counter was
@@ -351,13 +390,22 @@ type endedTrack struct {
 }
 
 // countUntilQueriedEnd returns the count of an ended process between its last sample and its end, if that is no hole: as much
-// as before.
+// as before, without what young pods took.
 func (t endedTrack) countUntilQueriedEnd(r countedRange) float64 {
 	overlap := min(t.marker, r.to) - max(t.to, r.from)
 	if overlap <= 0 || float64(t.marker-t.to) > minHoleIntervals*float64(r.interval) {
 		return 0
 	}
-	return t.newestRate * float64(overlap)
+	count := t.newestRate * float64(overlap)
+	if taken := min(overlap, min(t.marker, r.to)-r.takenAt); r.taken > 0 && taken > 0 {
+		count -= t.newestRate * float64(taken) * r.taken
+	}
+	return count
+}
+
+// tookLoadWithin reports whether young pods took load from the pod within a time.
+func (r countedRange) tookLoadWithin(span timeSpan) bool {
+	return r.taken > 0 && span.from < r.takenAt && r.takenAt < span.to
 }
 
 // bridgeQueriedTracks returns the count of a counter between the end of a track and the first sample of the next, at from, where the same

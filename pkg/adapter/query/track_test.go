@@ -50,7 +50,7 @@ func TestIncreaseOverTracks(t *testing.T) {
 		"three":                     {[]int64{0, 5, 9, 10, 15, 19, 20, 25, 30}, []float64{100, 105, end, 900, 905, end, 1900, 1905, 1910}, 30},
 		"three, a page in between":  {[]int64{0, 5, 9, 10, 14, 15, 20, 25, 30}, []float64{100, 105, end, 900, end, 1900, 1905, 1910, 1915}, 30},
 		"four, one page in each":    {[]int64{0, 5, 9, 10, 14, 15, 19, 20, 25, 30}, []float64{100, 105, end, 900, end, 1900, end, 2900, 2905, 2910}, 30},
-		"a new process in between":  {[]int64{0, 5, 9, 10, 15, 19, 20, 25, 30}, []float64{100, 105, end, 0, 5, end, 1900, 1905, 1910}, 25},
+		"a new process in between":  {[]int64{0, 5, 9, 10, 15, 19, 20, 25, 30}, []float64{100, 105, end, 0, 5, end, 1900, 1905, 1910}, 29},
 		"load that leaves later":    {[]int64{0, 5, 10, 14, 15, 20, 25, 30}, []float64{100, 105, 110, end, 900, 905, 905, 905}, 20},
 		"load that leaves between":  {[]int64{0, 5, 10, 14, 15, 20, 25, 30}, []float64{100, 110, 120, end, 900, 900, 900, 900}, 25},
 		"a pause, that counts none": {[]int64{0, 5, 9, 20, 21, 22, 25, 30}, []float64{100, 105, end, 900, end, 1900, 1903, 1908}, 15},
@@ -214,6 +214,16 @@ func TestHolesOfEndedCounters(t *testing.T) {
 		got := appendQueriedHoles(nil, 0, []int64{1_000, end}, []float64{5, staleMarker}, 2_000)
 		if !slices.Equal(got, want) {
 			t.Errorf("ended at %d ms: holes %v, want %v", end, got, want)
+		}
+	}
+	for _, tc := range []struct {
+		newest float64
+		end    int64
+		want   int
+	}{{5, 6_000, 0}, {6, 6_000, 1}, {5, 9_000, 1}} {
+		got := appendQueriedHoles(nil, 0, []int64{1_000, 3_000, tc.end}, []float64{5, tc.newest, staleMarker}, 2_000)
+		if len(got) != tc.want {
+			t.Errorf("ended at %d ms after 5 and %v: holes %v, want %d", tc.end, tc.newest, got, tc.want)
 		}
 	}
 }

@@ -14,19 +14,25 @@ const (
 	minSharedLoad = 0.95
 	// minSharedChange is the least change of such a pod, as a part of the change that its part of the load would have.
 	minSharedChange = 0.3
+	// maxSinglePods is the number of pods up to which each is looked at for earlier changes of its own.
+	maxSinglePods = 20
 )
 
 // ChangeIsShared reports whether the change at which Choose ended the window is one of most pods, by their load. Load that moves from
 // pod to pod, or an increment that is dated wrong, changes some pods only: their rates over windows of their own then do not add up to
 // the total. A pod without samples from before the window takes no part, and one without samples since has not changed. Rates before an
-// earlier change of the load do not count.
+// earlier change of the load, or of a pod's part of it, do not count.
 func ChangeIsShared(c Counter, now int64, window, longest time.Duration) bool {
 	begin := now - window.Milliseconds()
 	oldest := begin - Choose(c.endWindowCounter(begin), begin, longest-window).Milliseconds()
 	older, newer := make([]float64, 0, len(c.Pods)), make([]float64, 0, len(c.Pods))
 	before, change := 0.0, 0.0
 	for _, h := range c.Pods {
-		a, b, ok := h.ratesAroundWindowBegin(begin, oldest)
+		since := oldest
+		if single := (Counter{Pods: []History{h}}); c.Among == nil && len(c.Pods) <= maxSinglePods {
+			since = max(since, begin-Choose(single.endWindowCounter(begin), begin, longest-window).Milliseconds())
+		}
+		a, b, ok := h.ratesAroundWindowBegin(begin, since)
 		if ok {
 			older, newer = append(older, a), append(newer, b)
 			before, change = before+a, change+b-a

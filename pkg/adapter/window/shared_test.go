@@ -23,10 +23,19 @@ func TestChangeIsShared(t *testing.T) {
 		}
 		return h
 	}
+	back := func(first, then, since float64) History { // load moved between two pods before, too
+		return regularHistory(0, func(at int64) float64 {
+			if at < step {
+				return steppedRate(80, first, then)(at)
+			}
+			return since
+		})
+	}
 	for name, tc := range map[string]struct {
 		counter Counter
 		want    bool
 	}{
+		"load moves back":                  {Counter{Pods: []History{back(200, 360, 290), back(200, 30, 200)}}, false},
 		"a step of all":                    {pods(200, 200, 200, 200), true},
 		"a step down, unevenly":            {pods(20, 50, 60, 30), true},
 		"a step of all, but for one in 30": {pods(append(slices.Repeat([]float64{200}, 29), 100)...), true},

@@ -1,0 +1,88 @@
+// The load that young pods took from a pod before its end.
+
+package query
+
+import (
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/value"
+)
+
+// A pod that ends without notice counts until its end as before its newest sample, unless load moved to young pods lately: what they count,
+// the others lost, each the same part of its load. The increment in which load moved does not tell the rate at its end.
+
+// maxTakenEnds bounds the pods that ended at about the same time for which this is computed.
+const maxTakenEnds = 20
+
+// noteTakenQueriedLoad sets the part of its load that each ended pod lost before its end, at most until the end of the stretch.
+func (s *seriesScan) noteTakenQueriedLoad(c commonStretch, interval int64) {
+	newest := map[*scannedPod]timeSpan{}
+	for _, series := range s.seriesBySelector {
+		for i := range series {
+			if span, ok := series[i].newestBeforeQueriedEnd(interval); ok {
+				span.to = min(span.to, c.end)
+				if s.lastQueriedReadiness(span) > 0 {
+					newest[series[i].pod] = span
+				}
+			}
+		}
+	}
+	if len(newest) > maxTakenEnds || len(newest)*minLateShare < len(s.orderedPods) {
+		return // within the tolerance of the total
+	}
+	for p, span := range newest {
+		at := s.lastQueriedReadiness(span)
+		p.taken, p.takenAt = s.takenQueriedLoad(timeSpan{span.from - interval, span.from}, timeSpan{at, span.to}, interval), at
+	}
+}
+
+// newestBeforeQueriedEnd returns the time from the begin of a counter's newest increment to its end; false if it stood still, or the end is
+// that of a hole.
+func (s *scannedSeries) newestBeforeQueriedEnd(interval int64) (newest timeSpan, ok bool) {
+	if !s.isCounter {
+		return newest, false
+	}
+	for i := len(s.values) - 1; i > 1; i-- {
+		if value.IsStaleNaN(s.values[i]) && s.values[i-1] > s.values[i-2] {
+			return timeSpan{s.times[i-2], s.times[i]}, float64(s.times[i]-s.times[i-1]) <= minHoleIntervals*float64(interval)
+		}
+	}
+	return newest, false
+}
+
+// lastQueriedReadiness returns the last time within a span at which a pod became ready; 0 without any.
+func (s *seriesScan) lastQueriedReadiness(span timeSpan) (at int64) {
+	for _, p := range s.orderedPods {
+		if span.from < p.readied && p.readied < span.to {
+			at = max(at, p.readied)
+		}
+	}
+	return at
+}
+
+// takenQueriedLoad returns the part of the load before that pods which became ready between two times count since then.
+func (s *seriesScan) takenQueriedLoad(before, since timeSpan, interval int64) float64 {
+	load, taken := 0.0, 0.0 // per millisecond
+	for _, series := range s.seriesBySelector {
+		for i := range series {
+			switch c := &series[i]; {
+			case !c.isCounter:
+			case before.to < c.pod.readied && c.pod.readied <= since.from:
+				taken += c.meanQueriedRateWithin(since, interval)
+			default:
+				load += c.meanQueriedRateWithin(before, interval)
+			}
+		}
+	}
+	if load <= 0 {
+		return 0
+	}
+	return min(1, taken/load)
+}
+
+// meanQueriedRateWithin returns the rate of a counter within a time, per millisecond.
+func (s *scannedSeries) meanQueriedRateWithin(span timeSpan, interval int64) float64 {
+	r := countedRange{from: span.from, to: span.to, interval: interval}
+	s.pod.describeQueriedPod(s.labels.Get(model.MetricNameLabel), &r)
+	n, _ := promQLIncreaseBetween(s.times, s.values, r)
+	return n / float64(span.to-span.from)
+}
