@@ -100,7 +100,7 @@ func newAdapter(opts *adapterOptions, start *parsedConfig, cluster *rest.Config,
 	return a, nil
 }
 
-// newReadingDeps returns the sources of a provider: the active rules, their backends, pods and scrapes.
+// newReadingDeps returns the sources of a provider that starts now: the active rules, their backends, pods and scrapes.
 func (a *adapter) newReadingDeps() provider.Deps {
 	return provider.Deps{
 		Rules:     a.rules.getRules,
@@ -112,6 +112,7 @@ func (a *adapter) newReadingDeps() provider.Deps {
 		Mapper:    a.mapper,
 		SyncError: a.discovery.SyncError,
 		Now:       a.clock.Now,
+		Started:   a.clock.Now(),
 	}
 }
 

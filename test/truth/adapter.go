@@ -52,7 +52,7 @@ func startReplica(ctx context.Context, w *world, seed uint64) (*adapterReplica, 
 		Rules:   func() provider.Rules { return a.rules },
 		Backend: func(name string) (provider.Backend, bool) { return a.engine, name == config.ScrapeBackend },
 		Pods:    a.discovery, Targets: a.discovery, Demands: a.discovery, Scrapes: a.scraper,
-		Mapper: newClusterMapper(), Now: time.Now, SyncError: a.discovery.SyncError,
+		Mapper: newClusterMapper(), Now: time.Now, Started: a.started, SyncError: a.discovery.SyncError,
 	}, provider.Options{ScrapeInterval: cfg.Scrape.Interval})
 	ctx, a.cancel = context.WithCancel(klog.NewContext(ctx, logr.Discard()))
 	for _, run := range []func(context.Context) error{a.discovery.Run, a.scraper.Run, a.store.Run} {

@@ -41,7 +41,8 @@ func TestExternal(t *testing.T) {
 		values   []metric.Value
 		err      error
 		causes   causeOf
-		first    bool // without an earlier demand
+		first    bool          // without an earlier demand
+		runs     time.Duration // since the start of the adapter; 0: unknown
 		want     string
 		code     int
 	}{
@@ -79,6 +80,13 @@ func TestExternal(t *testing.T) {
 		"backend down":      {err: metric.Errorf(metric.KindUnavailable, "down since noon"), code: 503, want: "down since noon"},
 		"a target warms up": {values: []metric.Value{queue("a", 1)}, causes: causeOf{"b": {Reason: metric.ReasonWarmingUp}}, code: 503, want: "2 pods: 1 warming up"},
 		"a target fails":    {values: []metric.Value{queue("a", 1)}, causes: causeOf{"b": {Reason: metric.ReasonScrapeFailed}}, want: `{queue="a"}=1`},
+		"a target never answered since a start lately": {
+			values: []metric.Value{queue("a", 1)}, causes: causeOf{"b": {Reason: metric.ReasonScrapeFailed, Detail: "HTTP 503"}}, runs: 59 * time.Second,
+			code: 503, want: "2 pods: 1 scrape failed (HTTP 503)",
+		},
+		"a target never answered for a minute": {
+			values: []metric.Value{queue("a", 1)}, causes: causeOf{"b": {Reason: metric.ReasonScrapeFailed}}, runs: time.Minute, want: `{queue="a"}=1`,
+		},
 		"a pod without a fresh sample": {
 			err: missingPods("b"), causes: causeOf{"b": {Reason: metric.ReasonScrapeFailed, Detail: "timeout"}},
 			code: 503, want: "the sum lacks 1 pod: 1 scrape failed (timeout)",
@@ -99,6 +107,9 @@ func TestExternal(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, livePod("a"), livePod("b"))
 			w.embedded.values, w.embedded.err = tc.values, tc.err
+			if tc.runs > 0 {
+				w.Started = noon.Add(-tc.runs)
+			}
 			for k, v := range tc.causes {
 				w.causes[k] = v
 			}

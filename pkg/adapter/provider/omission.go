@@ -124,11 +124,17 @@ func (p *Provider) isProviderRequestDemanded(d discovery.Demand) bool {
 	return false
 }
 
+// maxFirstPageWait is how long after a start of the adapter a sum waits for the first page of any ready pod: for as long as a pod that goes
+// silent counts within the longest window by default. Whether such a pod feeds the rule is unknown until then. A pod that never
+// answers may be another service's, so that the wait ends; it begins at the adapter's start alone, so that new pods do not prolong it.
+const maxFirstPageWait = time.Minute
+
 // checkProviderRequestComplete returns an error while the embedded backend may soon have more series of these pods. An expression over a
 // namespace shows no gap for a coming series, only a smaller sum. After a start of the adapter, or after a first demand,
 // such a sum is a wrong number. A pod is missing if its last page had the family, if its page has the family and is rejected, if it
-// never answered and another pod of its workload has the family, or if several processes share its counters. A pod without a fresh
-// sample in its series is the backend's error. Any other pod with failing scrapes may be another service of the namespace.
+// has no page of late and another pod of its workload has the family, if it never answered and the adapter started lately, or if
+// several processes share its counters. A pod without a fresh sample in its series is the backend's error. Any other pod with
+// failing scrapes may be another service of the namespace.
 func (p *Provider) checkProviderRequestComplete(req request, pods []discovery.Pod) error {
 	if req.first() {
 		return metric.Errorf(metric.KindUnavailable, "%s: %s", metric.ReasonWarmingUp.Text(), firstAsked)
@@ -141,8 +147,7 @@ func (p *Provider) checkProviderRequestComplete(req request, pods []discovery.Po
 			continue
 		}
 		if p.isProvidedPodWarmingUp(req.rule, pod, req.now) || p.isProvidedPodSilent(req, pod) || p.hasDecreasingPodCounters(req.rule, pod) ||
-			p.isProvidedFamilyRejected(req, pod) ||
-			p.hasProvidedPodNeverAnswered(req.rule, pod) && exposes()[pod.Namespace+"/"+pod.Owner] {
+			p.isProvidedFamilyRejected(req, pod) || p.lacksProvidedPodPage(req, pod) && p.isProvidedPodOfRule(pod, exposes) {
 			missing = append(missing, p.Scrapes.Diagnose(pod.Namespace, pod.Name, req.rule.ReadFamilies()))
 		}
 	}
@@ -164,12 +169,24 @@ func (p *Provider) isProvidedPodSilent(req request, pod *discovery.Pod) bool {
 	return p.exposesProvidedFamily(req.rule, pod)
 }
 
-// hasProvidedPodNeverAnswered reports whether all scrapes of a ready pod have failed.
-func (p *Provider) hasProvidedPodNeverAnswered(r *rule.Rule, pod *discovery.Pod) bool {
-	if page, _ := p.Scrapes.SilentSince(pod.Namespace, pod.Name); !page.IsZero() || !pod.Ready || pod.Owner == "" {
+// lacksProvidedPodPage reports whether the page of a ready pod fails, and no page within maxAge proves that it lacks the families of the rule.
+func (p *Provider) lacksProvidedPodPage(req request, pod *discovery.Pod) bool {
+	if page, _ := p.Scrapes.SilentSince(pod.Namespace, pod.Name); !pod.Ready || !page.IsZero() && req.now.Sub(page) <= req.rule.MaxAge {
 		return false
 	}
-	return p.Scrapes.Diagnose(pod.Namespace, pod.Name, r.ReadFamilies()).Reason == metric.ReasonScrapeFailed && !p.exposesProvidedFamily(r, pod)
+	return p.Scrapes.Diagnose(pod.Namespace, pod.Name, req.rule.ReadFamilies()).Reason == metric.ReasonScrapeFailed &&
+		!p.exposesProvidedFamily(req.rule, pod)
+}
+
+// isProvidedPodOfRule reports whether a pod without a page may feed the rule: another pod of its workload does, or the adapter started lately
+// and the pod never answered.
+func (p *Provider) isProvidedPodOfRule(pod *discovery.Pod, exposes func() map[string]bool) bool {
+	if p.Now().Sub(p.Started) < max(maxFirstPageWait, youngIntervals*p.providerScrapeInterval()) {
+		if page, _ := p.Scrapes.SilentSince(pod.Namespace, pod.Name); page.IsZero() {
+			return true
+		}
+	}
+	return pod.Owner != "" && exposes()[pod.Namespace+"/"+pod.Owner]
 }
 
 // hasDecreasingPodCounters reports whether a rule reads counters of several processes behind the pod's port.

@@ -89,7 +89,7 @@ type Rules interface {
 	Metrics() []rule.MetricInfo
 }
 
-// Deps are the dependencies of a Provider. All but SyncError are required.
+// Deps are the dependencies of a Provider. All but SyncError and Started are required.
 type Deps struct {
 	// Rules returns the active rules.
 	Rules func() Rules
@@ -106,6 +106,8 @@ type Deps struct {
 	Mapper apimeta.RESTMapper
 	// Now is the clock for the age of values.
 	Now func() time.Time
+	// Started is when the adapter started, by Now; zero: so long ago that its scrapes show each pod that answers.
+	Started time.Time
 }
 
 // Options tune a Provider; the zero value is right.
