@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/util/teststorage"
 
+	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/store"
 )
@@ -68,6 +69,59 @@ func BenchmarkEvaluateMoved(b *testing.B) {
 			b.ReportAllocs()
 			e := New(mine, Options{})
 			q := rule.Query{Rule: compileRule(b, interval, perPodQuery, "window: auto"), Namespace: "shop", Objects: names, Moved: now}
+			for b.Loop() {
+				if values, err := e.Evaluate(b.Context(), q, now); err != nil || len(values) != len(names) {
+					b.Fatal(len(values), err)
+				}
+			}
+		})
+	}
+}
+
+// newMovingStore returns a store of pods with a counter for each of their routes, a sample every 2 s for 100 s, and the names of the pods. Each
+// fifth pod became ready 7 s before the epoch and took load from the others then: of every second route a while later.
+func newMovingStore(b *testing.B, pods, routes int, lag int64) (*store.Store, []string, map[metric.Object]time.Time) {
+	data, readied := store.New(store.Options{}), map[metric.Object]time.Time{}
+	var names []string
+	for i := range pods {
+		name, young := fmt.Sprintf("checkout-7d9f8b6c5d-%05d", i), i%5 == 4
+		names = append(names, name)
+		begin, moved := epoch-100_000+int64(i*37)%2000, epoch-7_000
+		if young {
+			begin += 92_000
+			readied[metric.Object{Namespace: "shop", Name: name}] = time.UnixMilli(moved)
+		}
+		for route := range routes {
+			l := labels.FromStrings(model.MetricNameLabel, "http_requests_total", "namespace", "shop", "pod", name, "node", fmt.Sprintf("node-%02d", i%50),
+				"method", "GET", "route", fmt.Sprintf("/orders/%d", route), "code", "200")
+			moves, rate, then := moved+lag*int64(route%2), int64(40+route), int64(30+route)
+			for at := begin; at <= epoch; at += 2000 {
+				v := rate*(min(at, moves)-epoch+200_000) + then*max(0, at-moves)
+				if young {
+					v = 40 * max(0, at-moves)
+				}
+				if _, err := data.Append(0, l, at, float64(v/1000)); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+	}
+	return data, names, readied
+}
+
+// BenchmarkEvaluateMove evaluates a group of pods with many series each just after load moved to some of them, once and twice within a scrape
+// interval: each pod's counts until the edges of the stretch are compared with those of its series.
+func BenchmarkEvaluateMove(b *testing.B) {
+	for _, c := range []struct {
+		name string
+		lag  int64
+	}{{"once", 0}, {"twice", 900}} {
+		b.Run(c.name, func(b *testing.B) {
+			data, names, readied := newMovingStore(b, 100, 24, c.lag)
+			b.ReportAllocs()
+			now, moved := time.UnixMilli(epoch), time.UnixMilli(epoch-7_000)
+			e := New(data, Options{})
+			q := rule.Query{Rule: compileRule(b, interval, perPodQuery, "window: auto"), Namespace: "shop", Objects: names, Moved: moved, MovedAt: moved, Readied: readied}
 			for b.Loop() {
 				if values, err := e.Evaluate(b.Context(), q, now); err != nil || len(values) != len(names) {
 					b.Fatal(len(values), err)
