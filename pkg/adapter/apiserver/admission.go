@@ -37,98 +37,98 @@ type requestAdmission struct {
 // pathMatcher reports whether a path is in a set.
 type pathMatcher func(path string) bool
 
-func newAPIServerAdmission(next http.Handler, limits serverLimits, open pathMatcher, proven *provenCredentials, verifier frontProxyVerifier, m *metrics) *requestAdmission {
+func newRequestAdmission(next http.Handler, limits serverLimits, open pathMatcher, proven *provenCredentials, verifier frontProxyVerifier, m *metrics) *requestAdmission {
 	return &requestAdmission{
 		next: next, limits: limits, open: open, verifier: verifier, proven: proven, metrics: m,
-		unproven: newAPIServerAddressPlaces(limits.unproven, limits.unprovenPerAddress),
-		probes:   newAPIServerAddressPlaces(limits.probes, limits.probesPerAddress),
+		unproven: newAddressPlaces(limits.unproven, limits.unprovenPerAddress),
+		probes:   newAddressPlaces(limits.probes, limits.probesPerAddress),
 	}
 }
 
 func (a *requestAdmission) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// The library also takes a token from here, on paths that are open to all too. No API of this server has WebSockets.
 	r.Header.Del("Sec-Websocket-Protocol")
-	fault := checkAPIServerRequestBounds(r, a.limits)
+	fault := checkRequestBounds(r, a.limits)
 	if fault == nil {
-		fault = a.checkAPIServerFields(r)
+		fault = a.checkHeaderFields(r)
 	}
 	if fault != nil {
-		a.rejectAPIServerRequest(w, r, fault)
+		a.rejectFaultyRequest(w, r, fault)
 		return
 	}
 	switch {
-	case isFromAPIServerFrontProxy(r.Context()):
+	case isFromFrontProxy(r.Context()):
 		a.next.ServeHTTP(w, r)
-	case a.verifier.isAPIServerFrontProxyPeer(r.TLS):
+	case a.verifier.isFrontProxyPeer(r.TLS):
 		// Its authority was not known at the handshake. The next connection gets the front proxy's limits.
 		w.Header().Set("Connection", "close")
 		a.next.ServeHTTP(w, r)
-	case apiServerBearerToken(r) == "" && !hasAPIServerClientCertificate(r):
-		a.serveAnonymousAPIServerRequest(w, r)
+	case parseBearerToken(r) == "" && !hasClientCertificate(r):
+		a.serveAnonymousRequest(w, r)
 	default:
-		a.serveAPIServerRequestWithCredentials(w, r)
+		a.serveWithCredentials(w, r)
 	}
 }
 
-// checkAPIServerFields returns the fault of a header with too many fields; nil for none. kube-apiserver may send any number: one for each group
+// checkHeaderFields returns the fault of a header with too many fields; nil for none. kube-apiserver may send any number: one for each group
 // of its caller.
-func (a *requestAdmission) checkAPIServerFields(r *http.Request) *requestFault {
+func (a *requestAdmission) checkHeaderFields(r *http.Request) *requestFault {
 	fields := 0
 	for _, values := range r.Header {
 		fields += len(values)
 	}
-	if fields <= a.limits.fields || isFromAPIServerFrontProxy(r.Context()) || a.verifier.isAPIServerFrontProxyPeer(r.TLS) {
+	if fields <= a.limits.fields || isFromFrontProxy(r.Context()) || a.verifier.isFrontProxyPeer(r.TLS) {
 		return nil
 	}
 	return &requestFault{reasonHeader, http.StatusRequestHeaderFieldsTooLarge, metav1.StatusReasonInvalid, fmt.Sprintf(
 		"the request's header has %d fields and may have %d; remove some", fields, a.limits.fields)}
 }
 
-// serveAnonymousAPIServerRequest serves only the paths that need no authentication. For all others the answer is known without a question
+// serveAnonymousRequest serves only the paths that need no authentication. For all others the answer is known without a question
 // to kube-apiserver.
-func (a *requestAdmission) serveAnonymousAPIServerRequest(w http.ResponseWriter, r *http.Request) {
+func (a *requestAdmission) serveAnonymousRequest(w http.ResponseWriter, r *http.Request) {
 	if !a.open(r.URL.Path) {
-		a.rejectAPIServerRequest(w, r, &requestFault{reasonAnonymous, http.StatusUnauthorized, metav1.StatusReasonUnauthorized,
+		a.rejectFaultyRequest(w, r, &requestFault{reasonAnonymous, http.StatusUnauthorized, metav1.StatusReasonUnauthorized,
 			"the request has no credentials; send a bearer token, or ask through kube-apiserver"})
 		return
 	}
-	a.serveAPIServerRequestInPlace(w, r, a.probes, reasonProbes)
-	chargeAPIServerConnection(r.Context())
+	a.serveInAddressPlace(w, r, a.probes, reasonProbes)
+	chargeConnection(r.Context())
 }
 
-// serveAPIServerRequestWithCredentials serves a request with credentials that are proven, or may cost a TokenReview.
-func (a *requestAdmission) serveAPIServerRequestWithCredentials(w http.ResponseWriter, r *http.Request) {
-	credentials := hashAPIServerCredentials(r) // the library removes an accepted token
+// serveWithCredentials serves a request with credentials that are proven, or may cost a TokenReview.
+func (a *requestAdmission) serveWithCredentials(w http.ResponseWriter, r *http.Request) {
+	credentials := hashCredentials(r) // the library removes an accepted token
 	hashed := r.WithContext(context.WithValue(r.Context(), credentialsKey{}, credentials))
-	if a.proven.isProvenAPIServerHash(credentials) {
+	if a.proven.isProvenHash(credentials) {
 		a.next.ServeHTTP(w, hashed)
 		return
 	}
-	a.serveAPIServerRequestInPlace(w, hashed, a.unproven, reasonUnproven)
-	if !a.proven.isProvenAPIServerHash(credentials) {
-		chargeAPIServerConnection(r.Context())
+	a.serveInAddressPlace(w, hashed, a.unproven, reasonUnproven)
+	if !a.proven.isProvenHash(credentials) {
+		chargeConnection(r.Context())
 	}
 }
 
-func (a *requestAdmission) serveAPIServerRequestInPlace(w http.ResponseWriter, r *http.Request, places *addressPlaces, reason string) {
-	address := apiServerClientHost(r.RemoteAddr)
-	if !places.takeAPIServerAddressPlace(address) {
-		a.rejectAPIServerRequest(w, r, &requestFault{reason, http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests,
+func (a *requestAdmission) serveInAddressPlace(w http.ResponseWriter, r *http.Request, places *addressPlaces, reason string) {
+	address := parseClientHost(r.RemoteAddr)
+	if !places.takeAddressPlace(address) {
+		a.rejectFaultyRequest(w, r, &requestFault{reason, http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests,
 			"too many requests without proven credentials at a time; try again later"})
 		return
 	}
-	place := &sharedPlace{holders: 1, giveBack: func() { places.returnAPIServerAddressPlace(address) }}
+	place := &sharedPlace{holders: 1, giveBack: func() { places.returnAddressPlace(address) }}
 	defer place.releaseSharedPlace()
 	a.next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), placeKey{}, place)))
 }
 
-func (a *requestAdmission) rejectAPIServerRequest(w http.ResponseWriter, r *http.Request, fault *requestFault) {
-	chargeAPIServerConnection(r.Context())
-	rejectAPIServerRequest(w, a.metrics, fault)
+func (a *requestAdmission) rejectFaultyRequest(w http.ResponseWriter, r *http.Request, fault *requestFault) {
+	chargeConnection(r.Context())
+	rejectFaultyRequest(w, a.metrics, fault)
 }
 
-// rejectAPIServerRequest responds with a fault, and counts it.
-func rejectAPIServerRequest(w http.ResponseWriter, m *metrics, fault *requestFault) {
+// rejectFaultyRequest responds with a fault, and counts it.
+func rejectFaultyRequest(w http.ResponseWriter, m *metrics, fault *requestFault) {
 	m.rejections.WithLabelValues(fault.label).Inc()
 	body := metav1.Status{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"},
@@ -144,12 +144,12 @@ func rejectAPIServerRequest(w http.ResponseWriter, m *metrics, fault *requestFau
 	_ = json.NewEncoder(w).Encode(body) // the client is gone
 }
 
-func hasAPIServerClientCertificate(r *http.Request) bool {
+func hasClientCertificate(r *http.Request) bool {
 	return r.TLS != nil && len(r.TLS.PeerCertificates) > 0
 }
 
-// apiServerBearerToken returns the request's token, or "" if it has none, as the library reads it.
-func apiServerBearerToken(r *http.Request) string {
+// parseBearerToken returns the request's token, or "" if it has none, as the library reads it.
+func parseBearerToken(r *http.Request) string {
 	scheme, token, _ := strings.Cut(strings.TrimSpace(r.Header.Get("Authorization")), " ")
 	if !strings.EqualFold(scheme, "bearer") {
 		return ""
@@ -169,7 +169,7 @@ const (
 	provenTime = time.Hour
 )
 
-func newProvenAPIServerCredentials() *provenCredentials {
+func newProvenCredentials() *provenCredentials {
 	return &provenCredentials{hashes: cache.NewLRUExpireCache(maxProvenCredentials)}
 }
 
@@ -178,37 +178,37 @@ type credentialsHash [sha256.Size]byte
 
 type credentialsKey struct{}
 
-// hashAPIServerCredentials returns the hash of the request's token, or else of its client certificate. It must have one of them.
-func hashAPIServerCredentials(r *http.Request) credentialsHash {
-	if token := apiServerBearerToken(r); token != "" {
+// hashCredentials returns the hash of the request's token, or else of its client certificate. It must have one of them.
+func hashCredentials(r *http.Request) credentialsHash {
+	if token := parseBearerToken(r); token != "" {
 		return sha256.Sum256([]byte("token:" + token))
 	}
 	return sha256.Sum256(r.TLS.PeerCertificates[0].Raw) // a DER sequence never begins like the above
 }
 
-func (p *provenCredentials) isProvenAPIServerHash(credentials credentialsHash) bool {
+func (p *provenCredentials) isProvenHash(credentials credentialsHash) bool {
 	_, ok := p.hashes.Get(credentials)
 	return ok
 }
 
-// observeAPIServerCredentials returns an authenticator that adds the credentials that next accepts, of requests that admission has
+// recordProvenCredentials returns an authenticator that adds the credentials that next accepts, of requests that admission has
 // hashed. The front proxy's need no proof.
-func (p *provenCredentials) observeAPIServerCredentials(next authenticator.Request) authenticator.Request {
+func (p *provenCredentials) recordProvenCredentials(next authenticator.Request) authenticator.Request {
 	return authenticator.RequestFunc(func(r *http.Request) (*authenticator.Response, bool, error) {
 		credentials, hashed := r.Context().Value(credentialsKey{}).(credentialsHash)
-		response, ok, err := authenticateInAPIServerPlace(next, r)
+		response, ok, err := authenticateInPlace(next, r)
 		accepted := ok && err == nil && response.User.GetName() != user.Anonymous
 		// The library removes an accepted token from the request; a token that is still there was not looked at.
-		if accepted && hashed && apiServerBearerToken(r) == "" {
+		if accepted && hashed && parseBearerToken(r) == "" {
 			p.hashes.Add(credentials, struct{}{}, provenTime)
 		}
 		return response, ok, err
 	})
 }
 
-// authenticateInAPIServerPlace authenticates a request, and holds its place until then. The library's TokenReview goes on if its caller gives
+// authenticateInPlace authenticates a request, and holds its place until then. The library's TokenReview goes on if its caller gives
 // up: with the caller's time, and a place given back meanwhile, impatient callers would have any number of reviews under way.
-func authenticateInAPIServerPlace(next authenticator.Request, r *http.Request) (*authenticator.Response, bool, error) {
+func authenticateInPlace(next authenticator.Request, r *http.Request) (*authenticator.Response, bool, error) {
 	place, ok := r.Context().Value(placeKey{}).(*sharedPlace)
 	if !ok {
 		return next.AuthenticateRequest(r)

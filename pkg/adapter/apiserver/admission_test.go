@@ -38,8 +38,8 @@ func TestProvenCredentials(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := newProvenAPIServerCredentials()
-			auth := p.observeAPIServerCredentials(authenticator.RequestFunc(func(r *http.Request) (*authenticator.Response, bool, error) {
+			p := newProvenCredentials()
+			auth := p.recordProvenCredentials(authenticator.RequestFunc(func(r *http.Request) (*authenticator.Response, bool, error) {
 				name, ok := tc.accept(r)
 				return &authenticator.Response{User: &user.DefaultInfo{Name: name}}, ok, nil
 			}))
@@ -48,12 +48,12 @@ func TestProvenCredentials(t *testing.T) {
 					t.Error(err)
 				}
 			})
-			admission := &requestAdmission{proven: p, unproven: newAPIServerAddressPlaces(1, 1), next: next}
-			admission.serveAPIServerRequestWithCredentials(httptest.NewRecorder(), newRequest(tc.token, tc.certificate))
-			if got := p.isProvenAPIServerHash(hashAPIServerCredentials(newRequest(tc.token, tc.certificate))); got != tc.proven {
+			admission := &requestAdmission{proven: p, unproven: newAddressPlaces(1, 1), next: next}
+			admission.serveWithCredentials(httptest.NewRecorder(), newRequest(tc.token, tc.certificate))
+			if got := p.isProvenHash(hashCredentials(newRequest(tc.token, tc.certificate))); got != tc.proven {
 				t.Errorf("proven: %v, want %v", got, tc.proven)
 			}
-			if p.isProvenAPIServerHash(hashAPIServerCredentials(newRequest("another", "another"))) {
+			if p.isProvenHash(hashCredentials(newRequest("another", "another"))) {
 				t.Error("other credentials are proven")
 			}
 		})

@@ -22,11 +22,11 @@ type delegatedAuthorizers struct {
 	details authorizer.Authorizer
 }
 
-func (o *Options) buildAPIServerAuthorizers() (built delegatedAuthorizers, err error) {
+func (o *Options) buildAuthorizers() (built delegatedAuthorizers, err error) {
 	usual := *o.Authorization
 	usual.AlwaysAllowPaths = nil
 	slow := usual
-	slow.CustomRoundTripperFn = newSlowAPIServerReviews(usual.CustomRoundTripperFn)
+	slow.CustomRoundTripperFn = newSlowReviewWrapper(usual.CustomRoundTripperFn)
 	for _, b := range []struct {
 		options authorizerBuilder
 		to      *authorizer.Authorizer
@@ -35,14 +35,14 @@ func (o *Options) buildAPIServerAuthorizers() (built delegatedAuthorizers, err e
 		{&usual, &built.others},
 		{&slow, &built.details},
 	} {
-		if *b.to, err = buildAPIServerAuthorizer(b.options); err != nil {
+		if *b.to, err = buildAuthorizer(b.options); err != nil {
 			return built, err
 		}
 	}
-	wide := &wideAuthorizer{build: func() (authorizer.Authorizer, error) { return buildAPIServerAuthorizer(&slow) }}
-	built.others = newAPIServerDetachedAuthorizer(built.others, decisionPlaces, o.limits.decision)
-	built.wide = newAPIServerDetachedAuthorizer(authorizer.AuthorizerFunc(wide.authorizeWideIdentity), widePlaces, o.limits.decision)
-	built.details = newAPIServerDetachedAuthorizer(built.details, detailPlaces, o.limits.decision)
+	wide := &wideAuthorizer{build: func() (authorizer.Authorizer, error) { return buildAuthorizer(&slow) }}
+	built.others = newDetachedAuthorizer(built.others, decisionPlaces, o.limits.decision)
+	built.wide = newDetachedAuthorizer(authorizer.AuthorizerFunc(wide.authorizeWideIdentity), widePlaces, o.limits.decision)
+	built.details = newDetachedAuthorizer(built.details, detailPlaces, o.limits.decision)
 	return built, nil
 }
 
@@ -51,15 +51,15 @@ type authorizerBuilder interface {
 	ApplyTo(info *genericapiserver.AuthorizationInfo) error
 }
 
-// buildAPIServerAuthorizer returns an authorizer with a client and a cache of its own.
-func buildAPIServerAuthorizer(options authorizerBuilder) (authorizer.Authorizer, error) {
+// buildAuthorizer returns an authorizer with a client and a cache of its own.
+func buildAuthorizer(options authorizerBuilder) (authorizer.Authorizer, error) {
 	var info genericapiserver.AuthorizationInfo
 	err := options.ApplyTo(&info)
 	return info.Authorizer, err
 }
 
-// newAPIServerPathMatcher returns a matcher of the paths that need no authorization, with the library's rules for them.
-func newAPIServerPathMatcher(paths []string) (pathMatcher, error) {
+// newOpenPathMatcher returns a matcher of the paths that need no authorization, with the library's rules for them.
+func newOpenPathMatcher(paths []string) (pathMatcher, error) {
 	always, err := path.NewAuthorizer(paths)
 	if err != nil {
 		return nil, fmt.Errorf("read --authorization-always-allow-paths: %w", err)
@@ -86,10 +86,10 @@ const (
 	requirementBytes, valueBytes = 48, 3
 )
 
-// dropLongAPIServerSelectors returns the attributes without selectors if they are long. The library remembers a decision by all attributes,
+// dropLongSelectors returns the attributes without selectors if they are long. The library remembers a decision by all attributes,
 // and does not count the selectors: readers could fill the memory with them. The decision is then that for all objects, which
 // allows no more.
-func dropLongAPIServerSelectors(a authorizer.Attributes) authorizer.Attributes {
+func dropLongSelectors(a authorizer.Attributes) authorizer.Attributes {
 	size := 0
 	if byField, err := a.GetFieldSelector(); err == nil {
 		for _, r := range byField {

@@ -51,7 +51,7 @@ func TestLongSelectorsAreNoKeys(t *testing.T) {
 				return authorizer.DecisionAllow, "", nil
 			})
 			lanes := &laneAuthorizer{lanes: newTestLanes(), autoscaling: decide, others: decide}
-			if _, _, err := lanes.authorizeInAPIServerLane(t.Context(), given); err != nil {
+			if _, _, err := lanes.authorizeInLane(t.Context(), given); err != nil {
 				t.Fatal(err)
 			}
 			want := len(given.LabelSelectorRequirements) + len(given.FieldSelectorRequirements)

@@ -26,7 +26,7 @@ type connectionTable struct {
 	open  map[string][]*limitedConn // unproven connections by address, oldest first; no empty lists
 }
 
-func newAPIServerConnectionTable(limits serverLimits, onEvict func()) *connectionTable {
+func newConnectionTable(limits serverLimits, onEvict func()) *connectionTable {
 	return &connectionTable{
 		total: limits.connections, perAddress: limits.connectionsPerAddress, maxYoung: limits.youngConnections, onEvict: onEvict, open: map[string][]*limitedConn{},
 		strangers: newStrangerBudget(limits.strangerRequests, limits.strangerBurst),
@@ -50,10 +50,10 @@ type limitedConn struct {
 // kube-apiserver may begin with as many connections as it has requests, and keeps one.
 const connectionGrace = 5 * time.Second
 
-// addAPIServerConnection registers c, and closes another connection if there are too many.
-func (t *connectionTable) addAPIServerConnection(c net.Conn, now time.Time) *limitedConn {
-	added := &limitedConn{Conn: c, table: t, address: apiServerClientHost(c.RemoteAddr().String()), since: now, closing: make(chan struct{}), writing: make(chan struct{}, 1)}
-	if evicted := t.insertAPIServerConnection(added, now); evicted != nil {
+// addClientConnection registers c, and closes another connection if there are too many.
+func (t *connectionTable) addClientConnection(c net.Conn, now time.Time) *limitedConn {
+	added := &limitedConn{Conn: c, table: t, address: parseClientHost(c.RemoteAddr().String()), since: now, closing: make(chan struct{}), writing: make(chan struct{}, 1)}
+	if evicted := t.insertConnection(added, now); evicted != nil {
 		// The owner's own close follows, and is without effect.
 		_ = evicted.Close()
 		t.onEvict()
@@ -61,27 +61,27 @@ func (t *connectionTable) addAPIServerConnection(c net.Conn, now time.Time) *lim
 	return added
 }
 
-// insertAPIServerConnection returns the connection that has left the table for a new one; nil for none.
-func (t *connectionTable) insertAPIServerConnection(added *limitedConn, now time.Time) (evicted *limitedConn) {
+// insertConnection returns the connection that has left the table for a new one; nil for none.
+func (t *connectionTable) insertConnection(added *limitedConn, now time.Time) (evicted *limitedConn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	greediest := added.address
 	if t.count >= t.total {
-		greediest = t.greediestAPIServerClientAddress()
+		greediest = t.findGreediestAddress()
 	}
 	conns := t.open[greediest]
 	isFull := t.count >= t.total || len(conns) >= t.perAddress
 	if isFull && len(conns) > 0 && (t.count >= t.total+t.maxYoung || now.Sub(conns[0].since) >= connectionGrace) {
 		evicted = conns[0]
-		t.dropAPIServerConnection(evicted)
+		t.removeConnection(evicted)
 	}
 	t.count++
 	t.open[added.address] = append(t.open[added.address], added)
 	return evicted
 }
 
-// greediestAPIServerClientAddress returns the address with the most connections.
-func (t *connectionTable) greediestAPIServerClientAddress() string {
+// findGreediestAddress returns the address with the most connections.
+func (t *connectionTable) findGreediestAddress() string {
 	greediest, most := "", 0
 	for address, conns := range t.open {
 		if len(conns) > most {
@@ -91,8 +91,8 @@ func (t *connectionTable) greediestAPIServerClientAddress() string {
 	return greediest
 }
 
-// dropAPIServerConnection forgets c if it is still counted.
-func (t *connectionTable) dropAPIServerConnection(c *limitedConn) {
+// removeConnection forgets c if it is still counted.
+func (t *connectionTable) removeConnection(c *limitedConn) {
 	conns := t.open[c.address]
 	i := slices.Index(conns, c)
 	if i < 0 {
@@ -106,14 +106,14 @@ func (t *connectionTable) dropAPIServerConnection(c *limitedConn) {
 	t.open[c.address] = conns
 }
 
-// exemptAPIServerConnection takes c out of the bounds: it belongs to the front proxy.
-func (t *connectionTable) exemptAPIServerConnection(c *limitedConn) {
+// exemptConnection takes c out of the bounds: it belongs to the front proxy.
+func (t *connectionTable) exemptConnection(c *limitedConn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.dropAPIServerConnection(c)
+	t.removeConnection(c)
 }
 
-func (t *connectionTable) countAPIServerConnections() int {
+func (t *connectionTable) countConnections() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.count
@@ -122,7 +122,7 @@ func (t *connectionTable) countAPIServerConnections() int {
 func (c *limitedConn) Close() error {
 	if !c.closed.Swap(true) {
 		close(c.closing)
-		c.table.exemptAPIServerConnection(c)
+		c.table.exemptConnection(c)
 	}
 	return c.Conn.Close()
 }
@@ -145,8 +145,8 @@ func (c *limitedConn) Read(b []byte) (int, error) {
 	return c.Conn.Read(b)
 }
 
-// apiServerClientHost returns the host of an address with a port, or the whole address if it has none.
-func apiServerClientHost(address string) string {
+// parseClientHost returns the host of an address with a port, or the whole address if it has none.
+func parseClientHost(address string) string {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return address

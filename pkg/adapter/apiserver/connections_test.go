@@ -24,36 +24,36 @@ func TestConnectionBounds(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1900000000, 0)
 	evicted := 0
-	table := newAPIServerConnectionTable(serverLimits{connections: 5, connectionsPerAddress: 3}, func() { evicted++ })
+	table := newConnectionTable(serverLimits{connections: 5, connectionsPerAddress: 3}, func() { evicted++ })
 	open := func(from string, after time.Duration) (*addressedConn, *limitedConn) {
 		c := &addressedConn{from: from}
-		return c, table.addAPIServerConnection(c, now.Add(after))
+		return c, table.addClientConnection(c, now.Add(after))
 	}
 	first, _ := open("10.0.0.1", 0)
 	for range 3 {
 		open("10.0.0.1", 0)
 	}
-	if first.closed || table.countAPIServerConnections() != 4 {
+	if first.closed || table.countConnections() != 4 {
 		t.Errorf("a young connection was closed at the bound of its address")
 	}
 	open("10.0.0.1", time.Minute)
-	if !first.closed || table.countAPIServerConnections() != 4 {
-		t.Errorf("an address has %d connections, the oldest closed: %v", table.countAPIServerConnections(), first.closed)
+	if !first.closed || table.countConnections() != 4 {
+		t.Errorf("an address has %d connections, the oldest closed: %v", table.countConnections(), first.closed)
 	}
 	other, limited := open("10.0.0.2", time.Minute)
 	second, _ := open("10.0.0.3", time.Minute)
-	if other.closed || second.closed || table.countAPIServerConnections() != 5 || evicted != 2 {
-		t.Errorf("at the bound for all, %d connections, %d closed: not one of the greediest address", table.countAPIServerConnections(), evicted)
+	if other.closed || second.closed || table.countConnections() != 5 || evicted != 2 {
+		t.Errorf("at the bound for all, %d connections, %d closed: not one of the greediest address", table.countConnections(), evicted)
 	}
-	table.exemptAPIServerConnection(limited)
+	table.exemptConnection(limited)
 	for range 20 {
 		open("10.0.0.2", time.Hour)
 	}
 	if other.closed {
 		t.Error("a connection of the front proxy was closed for others")
 	}
-	if err := limited.Close(); err != nil || !other.closed || table.countAPIServerConnections() != 5 {
-		t.Errorf("Close = %v, %d connections", err, table.countAPIServerConnections())
+	if err := limited.Close(); err != nil || !other.closed || table.countConnections() != 5 {
+		t.Errorf("Close = %v, %d connections", err, table.countConnections())
 	}
 }
 
@@ -62,18 +62,18 @@ func TestYoungConnectionsFinishTheirHandshakes(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1900000000, 0)
 	evicted := 0
-	table := newAPIServerConnectionTable(serverLimits{connections: 5, connectionsPerAddress: 3, youngConnections: 4}, func() { evicted++ })
+	table := newConnectionTable(serverLimits{connections: 5, connectionsPerAddress: 3, youngConnections: 4}, func() { evicted++ })
 	for i := range 9 {
-		table.addAPIServerConnection(&addressedConn{from: "10.0.0.1"}, now.Add(time.Duration(i)*time.Second/2))
+		table.addClientConnection(&addressedConn{from: "10.0.0.1"}, now.Add(time.Duration(i)*time.Second/2))
 	}
-	if evicted != 0 || table.countAPIServerConnections() != 9 {
+	if evicted != 0 || table.countConnections() != 9 {
 		t.Errorf("%d of a burst of 9 connections were closed", evicted)
 	}
-	table.addAPIServerConnection(&addressedConn{from: "10.0.0.2"}, now.Add(4500*time.Millisecond))
-	if evicted != 1 || table.countAPIServerConnections() != 9 {
-		t.Errorf("%d connections are open, %d were closed; want 9 and 1", table.countAPIServerConnections(), evicted)
+	table.addClientConnection(&addressedConn{from: "10.0.0.2"}, now.Add(4500*time.Millisecond))
+	if evicted != 1 || table.countConnections() != 9 {
+		t.Errorf("%d connections are open, %d were closed; want 9 and 1", table.countConnections(), evicted)
 	}
-	table.addAPIServerConnection(&addressedConn{from: "10.0.0.2"}, now.Add(time.Minute))
+	table.addClientConnection(&addressedConn{from: "10.0.0.2"}, now.Add(time.Minute))
 	if evicted != 2 {
 		t.Error("an old connection was kept above the bound")
 	}
@@ -81,17 +81,17 @@ func TestYoungConnectionsFinishTheirHandshakes(t *testing.T) {
 
 func TestAddressPlaces(t *testing.T) {
 	t.Parallel()
-	p := newAPIServerAddressPlaces(3, 2)
+	p := newAddressPlaces(3, 2)
 	for i, step := range []struct {
 		address string
 		want    bool
 	}{{"a", true}, {"a", true}, {"a", false}, {"b", true}, {"c", false}} {
-		if got := p.takeAPIServerAddressPlace(step.address); got != step.want {
+		if got := p.takeAddressPlace(step.address); got != step.want {
 			t.Errorf("step %d: %v", i, got)
 		}
 	}
-	p.returnAPIServerAddressPlace("a")
-	if !p.takeAPIServerAddressPlace("c") || p.takeAPIServerAddressPlace("a") {
+	p.returnAddressPlace("a")
+	if !p.takeAddressPlace("c") || p.takeAddressPlace("a") {
 		t.Error("a place that was given back went to the wrong address")
 	}
 }
@@ -101,7 +101,7 @@ func TestUnreadAnswersStopReads(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ours, theirs := net.Pipe()
-		c := newAPIServerConnectionTable(defaultAPIServerLimits(), func() {}).addAPIServerConnection(ours, time.Now())
+		c := newConnectionTable(defaultServerLimits(), func() {}).addClientConnection(ours, time.Now())
 		go func() { _, _ = c.Write([]byte("answer")) }()
 		synctest.Wait()
 		read := make(chan struct{})

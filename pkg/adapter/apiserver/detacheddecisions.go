@@ -23,7 +23,7 @@ type detachedAuthorizer struct {
 	timeout time.Duration // of a decision
 }
 
-func newAPIServerDetachedAuthorizer(inner authorizer.Authorizer, places int, timeout time.Duration) authorizer.Authorizer {
+func newDetachedAuthorizer(inner authorizer.Authorizer, places int, timeout time.Duration) authorizer.Authorizer {
 	d := &detachedAuthorizer{inner, make(chan struct{}, places), timeout}
 	return authorizer.AuthorizerFunc(d.authorizeDetached)
 }

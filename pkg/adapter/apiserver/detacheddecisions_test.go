@@ -19,13 +19,13 @@ func TestImpatientCallersLeaveTheRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		limiter := rate.NewLimiter(200, 1) // as that of the library's client
 		var decided atomic.Int64
-		a := newAPIServerDetachedAuthorizer(authorizer.AuthorizerFunc(func(ctx context.Context, _ authorizer.Attributes) (authorizer.Decision, string, error) {
+		a := newDetachedAuthorizer(authorizer.AuthorizerFunc(func(ctx context.Context, _ authorizer.Attributes) (authorizer.Decision, string, error) {
 			if err := limiter.Wait(ctx); err != nil {
 				return authorizer.DecisionNoOpinion, "", err
 			}
 			decided.Add(1)
 			return authorizer.DecisionAllow, "", nil
-		}), decisionPlaces, defaultAPIServerLimits().decision)
+		}), decisionPlaces, defaultServerLimits().decision)
 		authorize := func(patience time.Duration) (authorizer.Decision, error) {
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
@@ -58,7 +58,7 @@ func TestImpatientCallersLeaveTheRate(t *testing.T) {
 // TestDetachedPanic: a panic in a decision is that of its request.
 func TestDetachedPanic(t *testing.T) {
 	t.Parallel()
-	a := newAPIServerDetachedAuthorizer(authorizer.AuthorizerFunc(func(context.Context, authorizer.Attributes) (authorizer.Decision, string, error) {
+	a := newDetachedAuthorizer(authorizer.AuthorizerFunc(func(context.Context, authorizer.Attributes) (authorizer.Decision, string, error) {
 		panic("a bug")
 	}), 1, time.Minute)
 	for range 2 { // the place comes back

@@ -115,7 +115,7 @@ func TestFloodsDoNotReachHPA(t *testing.T) {
 	if code, body := r.ask(t, r.dialFrom(50, false), podsPath, withToken("reader")); code != 200 {
 		t.Fatalf("a reader before the floods: %d %s", code, body)
 	}
-	limits := defaultAPIServerLimits()
+	limits := defaultServerLimits()
 
 	t.Run("anonymous", func(t *testing.T) {
 		before := r.kube.accessReviews.Load()
@@ -169,7 +169,7 @@ func TestUnknownTokensHaveFewPlaces(t *testing.T) {
 	for i := range strangers {
 		strangers[i] = r.dialFrom(2+i, false)
 	}
-	limits := defaultAPIServerLimits()
+	limits := defaultServerLimits()
 	before := r.kube.tokenReviews.Load()
 	// The library gives a held review up after 30 seconds. On a slow machine another request gets its place then.
 	answered, end := flood(t, 400, r.kube.heldTokens.Load, func(i int) int {

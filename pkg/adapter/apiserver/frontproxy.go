@@ -26,8 +26,8 @@ type frontProxyVerifier struct {
 	authority    dynamiccertificates.CAContentProvider
 }
 
-// newAPIServerFrontProxyVerifier returns a verifier that trusts no connection if config is nil.
-func newAPIServerFrontProxyVerifier(config *authenticatorfactory.RequestHeaderConfig) frontProxyVerifier {
+// newFrontProxyVerifier returns a verifier that trusts no connection if config is nil.
+func newFrontProxyVerifier(config *authenticatorfactory.RequestHeaderConfig) frontProxyVerifier {
 	if config == nil {
 		return frontProxyVerifier{}
 	}
@@ -38,9 +38,9 @@ func newAPIServerFrontProxyVerifier(config *authenticatorfactory.RequestHeaderCo
 	}
 }
 
-// awaitAPIServerFrontProxyAuthority returns as soon as the front proxy's authority is known. A request before that would fail, as from a stranger.
+// awaitFrontProxyAuthority returns as soon as the front proxy's authority is known. A request before that would fail, as from a stranger.
 // A cluster without a front proxy has none: the server then starts after a few seconds all the same.
-func (v frontProxyVerifier) awaitAPIServerFrontProxyAuthority(ctx context.Context) {
+func (v frontProxyVerifier) awaitFrontProxyAuthority(ctx context.Context) {
 	if v.authority == nil {
 		return
 	}
@@ -53,9 +53,9 @@ func (v frontProxyVerifier) awaitAPIServerFrontProxyAuthority(ctx context.Contex
 	}
 }
 
-// isAPIServerFrontProxyPeer reports whether the peer has proven to be the front proxy. It decides about limits alone: the
+// isFrontProxyPeer reports whether the peer has proven to be the front proxy. It decides about limits alone: the
 // authenticator verifies the certificate again for each request.
-func (v frontProxyVerifier) isAPIServerFrontProxyPeer(state *tls.ConnectionState) bool {
+func (v frontProxyVerifier) isFrontProxyPeer(state *tls.ConnectionState) bool {
 	if v.certificates == nil || state == nil || len(state.PeerCertificates) == 0 {
 		return false
 	}

@@ -129,7 +129,7 @@ func TestFrontProxyAsTheLibrary(t *testing.T) {
 			r.Header.Set("X-Remote-User", "somebody")
 			_, takes, err := library.AuthenticateRequest(r)
 			takes = takes && err == nil
-			if got := newAPIServerFrontProxyVerifier(config).isAPIServerFrontProxyPeer(tc.state); got != takes || got != tc.want {
+			if got := newFrontProxyVerifier(config).isFrontProxyPeer(tc.state); got != takes || got != tc.want {
 				t.Errorf("front proxy: %v, the library takes the identity: %v; want %v for both", got, takes, tc.want)
 			}
 		})
@@ -140,7 +140,7 @@ func TestFrontProxyAsTheLibrary(t *testing.T) {
 func TestFrontProxyIsVerifiedOnce(t *testing.T) {
 	t.Parallel()
 	authority := newProxyAuthority(t)
-	verifier := newAPIServerFrontProxyVerifier(newProxyConfig(t, authority))
+	verifier := newFrontProxyVerifier(newProxyConfig(t, authority))
 	verified, inner := 0, verifier.certificates
 	verifier.certificates = authenticator.RequestFunc(func(r *http.Request) (*authenticator.Response, bool, error) {
 		verified++
@@ -148,15 +148,15 @@ func TestFrontProxyIsVerifiedOnce(t *testing.T) {
 	})
 	served := 0
 	next := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served++ })
-	admission := newAPIServerAdmission(next, defaultAPIServerLimits(), func(string) bool { return false }, newProvenAPIServerCredentials(), verifier, newMetrics(nil))
+	admission := newRequestAdmission(next, defaultServerLimits(), func(string) bool { return false }, newProvenCredentials(), verifier, newMetrics(nil))
 	state := newProxyState(authority.issueClient(t, &x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}))
-	if !verifier.isAPIServerFrontProxyPeer(state) { // as at the handshake
+	if !verifier.isFrontProxyPeer(state) { // as at the handshake
 		t.Fatal("the certificate is not the front proxy's")
 	}
 	for range 10 {
 		r := httptest.NewRequest(http.MethodGet, "/apis/custom.metrics.k8s.io/v1beta2/namespaces/shop/pods/*/queue", http.NoBody)
 		r.TLS = state
-		admission.ServeHTTP(httptest.NewRecorder(), r.WithContext(withAPIServerFrontProxy(r.Context())))
+		admission.ServeHTTP(httptest.NewRecorder(), r.WithContext(withFrontProxyMark(r.Context())))
 	}
 	if served != 10 || verified != 1 {
 		t.Errorf("%d requests of 10 served, %d verifications; want one for the connection", served, verified)
@@ -179,10 +179,10 @@ func TestFrontProxyVersion(t *testing.T) {
 // BenchmarkFrontProxyPeer is the cost of recognizing a connection.
 func BenchmarkFrontProxyPeer(b *testing.B) {
 	authority := newProxyAuthority(b)
-	verifier := newAPIServerFrontProxyVerifier(newProxyConfig(b, authority))
+	verifier := newFrontProxyVerifier(newProxyConfig(b, authority))
 	state := newProxyState(authority.issueClient(b, &x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}))
 	for b.Loop() {
-		if !verifier.isAPIServerFrontProxyPeer(state) {
+		if !verifier.isFrontProxyPeer(state) {
 			b.Fatal("not recognized")
 		}
 	}

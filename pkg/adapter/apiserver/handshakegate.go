@@ -28,19 +28,19 @@ const maxHandshakePause = 5 * time.Millisecond
 // one sends 4 KiB. The library permits certificates of 256 KiB.
 const maxHandshakeBytes = 64 << 10
 
-// newAPIServerHandshakeGate leaves at least half of the processors to requests.
-func newAPIServerHandshakeGate(load *processorLoad) *handshakeGate {
+// newHandshakeGate leaves at least half of the processors to requests.
+func newHandshakeGate(load *processorLoad) *handshakeGate {
 	return &handshakeGate{places: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), load: load}
 }
 
-// enterAPIServerHandshakeGate reports whether a handshake may compute. It must then leave the gate.
-func (g *handshakeGate) enterAPIServerHandshakeGate(closing <-chan struct{}) bool {
+// enterHandshakeGate reports whether a handshake may compute. It must then leave the gate.
+func (g *handshakeGate) enterHandshakeGate(closing <-chan struct{}) bool {
 	select {
 	case g.places <- struct{}{}:
 	case <-closing:
 		return false
 	}
-	g.load.awaitFreeAPIServerProcessor(maxHandshakePause, closing)
+	g.load.awaitFreeProcessor(maxHandshakePause, closing)
 	select {
 	case <-closing:
 		<-g.places
@@ -63,7 +63,7 @@ type gatedConn struct {
 
 // Read implements net.Conn.
 func (c *gatedConn) Read(b []byte) (int, error) {
-	c.leaveAPIServerHandshakeGate(false)
+	c.leaveHandshakeGate(false)
 	n, err := c.limitedConn.Read(b)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -71,15 +71,15 @@ func (c *gatedConn) Read(b []byte) (int, error) {
 		if c.received += n; c.received > maxHandshakeBytes {
 			return 0, fmt.Errorf("read a handshake: it has more than %d bytes", maxHandshakeBytes)
 		}
-		if c.held = c.gate.enterAPIServerHandshakeGate(c.closing); !c.held {
+		if c.held = c.gate.enterHandshakeGate(c.closing); !c.held {
 			return 0, net.ErrClosed
 		}
 	}
 	return n, err
 }
 
-// leaveAPIServerHandshakeGate returns the place of the connection, if it has one. After the last call the gate does not count.
-func (c *gatedConn) leaveAPIServerHandshakeGate(last bool) {
+// leaveHandshakeGate returns the place of the connection, if it has one. After the last call the gate does not count.
+func (c *gatedConn) leaveHandshakeGate(last bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.held {

@@ -18,8 +18,8 @@ func openGated(t *testing.T, gate *handshakeGate) (c *gatedConn, peer net.Conn) 
 	t.Helper()
 	ours, theirs := net.Pipe()
 	t.Cleanup(func() { ours.Close(); theirs.Close() })
-	table := newAPIServerConnectionTable(defaultAPIServerLimits(), func() {})
-	return &gatedConn{limitedConn: table.addAPIServerConnection(ours, time.Now()), gate: gate}, theirs
+	table := newConnectionTable(defaultServerLimits(), func() {})
+	return &gatedConn{limitedConn: table.addClientConnection(ours, time.Now()), gate: gate}, theirs
 }
 
 // readGated reads once from a new gated connection, whose peer sends data if sends.
@@ -61,12 +61,12 @@ func TestHandshakeGate(t *testing.T) {
 		if !isOver(firstDone) || isOver(secondDone) {
 			t.Fatalf("first read: %t, second: %t, with one place", isOver(firstDone), isOver(secondDone))
 		}
-		first.leaveAPIServerHandshakeGate(true)
+		first.leaveHandshakeGate(true)
 		synctest.Wait()
 		if !isOver(secondDone) || len(gate.places) != 1 {
 			t.Errorf("second read: %t, %d places taken", isOver(secondDone), len(gate.places))
 		}
-		second.leaveAPIServerHandshakeGate(true)
+		second.leaveHandshakeGate(true)
 		if len(gate.places) != 0 {
 			t.Errorf("%d places are taken after the handshakes", len(gate.places))
 		}
@@ -79,7 +79,7 @@ func TestGateAfterHandshake(t *testing.T) {
 	gate := newTestHandshakeGate()
 	gate.places <- struct{}{} // taken by another
 	c, peer := openGated(t, gate)
-	c.leaveAPIServerHandshakeGate(true)
+	c.leaveHandshakeGate(true)
 	go func() { _, _ = peer.Write([]byte("x")) }()
 	if n, err := c.Read(make([]byte, 1)); n != 1 || err != nil || len(gate.places) != 1 {
 		t.Errorf("read %d, %v, %d places taken", n, err, len(gate.places))
@@ -94,18 +94,18 @@ func TestClosedConnectionsLeaveTheGate(t *testing.T) {
 		gate := newTestHandshakeGate()
 		gate.places <- struct{}{} // taken by another
 		limits := serverLimits{connections: 5, connectionsPerAddress: 5, youngConnections: 5, strangerRequests: 1}
-		table := newAPIServerConnectionTable(limits, func() {})
+		table := newConnectionTable(limits, func() {})
 		var waiting, computed atomic.Int64
 		for range 100 {
 			ours, theirs := net.Pipe()
-			c := &gatedConn{limitedConn: table.addAPIServerConnection(ours, time.Now()), gate: gate}
+			c := &gatedConn{limitedConn: table.addClientConnection(ours, time.Now()), gate: gate}
 			waiting.Add(1)
 			go func() {
 				defer waiting.Add(-1)
 				if _, err := c.Read(make([]byte, 1)); err == nil {
 					computed.Add(1)
 				}
-				c.leaveAPIServerHandshakeGate(true)
+				c.leaveHandshakeGate(true)
 			}()
 			go func() { _, _ = theirs.Write([]byte("x")); theirs.Close() }()
 			synctest.Wait()
@@ -133,17 +133,17 @@ func TestHandshakesWaitForReads(t *testing.T) {
 				go func() {
 					_, _ = c.Read(make([]byte, 1))
 					began.Add(1)
-					c.leaveAPIServerHandshakeGate(true)
+					c.leaveHandshakeGate(true)
 				}()
 				go func() { _, _ = peer.Write([]byte("x")) }()
 			}
 			synctest.Wait()
 		}
-		endFirst := gate.load.beginAPIServerComputation()
+		endFirst := gate.load.beginComputation()
 		if flood(); began.Load() != 10 {
 			t.Errorf("%d of 10 handshakes began beside one read on two processors", began.Load())
 		}
-		endSecond := gate.load.beginAPIServerComputation()
+		endSecond := gate.load.beginComputation()
 		if flood(); began.Load() != 10 {
 			t.Errorf("%d handshakes began while two reads have both processors, want none", began.Load()-10)
 		}
@@ -165,10 +165,10 @@ func TestLongReadsHoldNobodyUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		load := newTestHandshakeGate().load
 		for range 2 {
-			defer load.beginAPIServerComputation()()
+			defer load.beginComputation()()
 		}
 		began := time.Now()
-		load.awaitFreeAPIServerProcessor(time.Hour, nil)
+		load.awaitFreeProcessor(time.Hour, nil)
 		if waited := time.Since(began); waited != maxProcessorTime {
 			t.Errorf("waited %v, want %v", waited, maxProcessorTime)
 		}

@@ -39,7 +39,7 @@ type Health struct {
 // endpoints. They name addresses and files. The health paths themselves are readable for everybody in every cluster.
 const healthDetailsPath = "/debug/health"
 
-func toAPIServerHealthCheckers(checks []Check) []healthz.HealthChecker {
+func toHealthCheckers(checks []Check) []healthz.HealthChecker {
 	out := make([]healthz.HealthChecker, len(checks))
 	for i, c := range checks {
 		out[i] = healthz.NamedCheck(c.Name, func(*http.Request) error { return c.Test() })
@@ -58,24 +58,24 @@ type healthExplainer struct {
 // healthDetailsTime bounds the wait for a decision. Probes of the health endpoints wait for seconds.
 const healthDetailsTime = time.Second
 
-func newAPIServerHealthExplainer(health Health, details, wide authorizer.Authorizer) *healthExplainer {
+func newHealthExplainer(health Health, details, wide authorizer.Authorizer) *healthExplainer {
 	return &healthExplainer{health: health, details: details, wide: wide, log: &retry.Throttle{Interval: time.Minute}}
 }
 
-func (e *healthExplainer) explainAPIServerHealthResponse(next http.Handler) http.Handler {
+func (e *healthExplainer) explainHealthResponse(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		next.ServeHTTP(w, r)
 		var lines []string
 		switch r.URL.Path {
 		case "/livez":
-			lines = e.describeFailedAPIServerChecks(r, e.health.Live)
+			lines = e.describeFailedChecks(r, e.health.Live)
 		case "/readyz":
-			lines = e.describeFailedAPIServerChecks(r, e.health.Ready)
+			lines = e.describeFailedChecks(r, e.health.Ready)
 		default:
 			return
 		}
 		notes := r.URL.Path == "/readyz" && e.health.Notes != nil && r.URL.Query().Has("verbose")
-		if !notes && len(lines) == 0 || !e.mayReadAPIServerHealthDetails(r) {
+		if !notes && len(lines) == 0 || !e.mayReadHealthDetails(r) {
 			return
 		}
 		if notes {
@@ -87,14 +87,14 @@ func (e *healthExplainer) explainAPIServerHealthResponse(next http.Handler) http
 	})
 }
 
-// mayReadAPIServerHealthDetails reports whether the caller has the right to get healthDetailsPath.
-func (e *healthExplainer) mayReadAPIServerHealthDetails(r *http.Request) bool {
+// mayReadHealthDetails reports whether the caller has the right to get healthDetailsPath.
+func (e *healthExplainer) mayReadHealthDetails(r *http.Request) bool {
 	caller, ok := request.UserFrom(r.Context())
 	if !ok || caller.GetName() == user.Anonymous {
 		return false
 	}
 	chosen := e.details
-	if measureAPIServerIdentity(caller) > wideIdentityBytes {
+	if measureCallerIdentity(caller) > wideIdentityBytes {
 		chosen = e.wide
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), healthDetailsTime)
@@ -106,7 +106,7 @@ func (e *healthExplainer) mayReadAPIServerHealthDetails(r *http.Request) bool {
 	return decision == authorizer.DecisionAllow
 }
 
-func (e *healthExplainer) describeFailedAPIServerChecks(r *http.Request, checks []Check) []string {
+func (e *healthExplainer) describeFailedChecks(r *http.Request, checks []Check) []string {
 	var lines []string
 	for _, c := range checks {
 		err := c.Test()

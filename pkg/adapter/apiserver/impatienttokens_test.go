@@ -44,7 +44,7 @@ func TestImpatientTokensKeepTheirPlaces(t *testing.T) {
 	t.Parallel()
 	r := serve(t, Health{})
 	eventually(t, "serving", r.answers(t))
-	limits, total := defaultAPIServerLimits(), 0
+	limits, total := defaultServerLimits(), 0
 	for host := range 6 {
 		client, reviews := r.dialFrom(2+host, false), 0
 		for i := range 2 * limits.unprovenPerAddress {

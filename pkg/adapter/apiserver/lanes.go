@@ -46,10 +46,10 @@ type requestLane struct {
 	level  flowcontrol.PriorityLevelConfiguration
 }
 
-func newAPIServerRequestLane(name, reason string, places, perCaller int) *requestLane {
+func newRequestLane(name, reason string, places, perCaller int) *requestLane {
 	meta := metav1.ObjectMeta{Name: name, UID: types.UID(name)}
 	return &requestLane{
-		places: newAPIServerAddressPlaces(places, perCaller), reason: reason,
+		places: newAddressPlaces(places, perCaller), reason: reason,
 		schema: flowcontrol.FlowSchema{ObjectMeta: meta}, level: flowcontrol.PriorityLevelConfiguration{ObjectMeta: meta},
 	}
 }
@@ -61,12 +61,12 @@ const (
 	maxStrangers = 4096
 )
 
-func newAPIServerRequestLanes(autoscalers []string, open pathMatcher, limits serverLimits, m *metrics) *requestLanes {
+func newRequestLanes(autoscalers []string, open pathMatcher, limits serverLimits, m *metrics) *requestLanes {
 	return &requestLanes{
 		autoscalers: autoscalers, open: open, metrics: m,
-		autoscaling: newAPIServerRequestLane("tachometer-autoscaling", reasonAutoscaling, limits.autoscaling, limits.autoscaling),
-		readers:     newAPIServerRequestLane("tachometer-readers", reasonReaders, limits.readers, max(1, limits.readers/3)),
-		strangers:   newAPIServerRequestLane("tachometer-strangers", reasonStrangers, limits.strangers, max(1, limits.strangers/3)),
+		autoscaling: newRequestLane("tachometer-autoscaling", reasonAutoscaling, limits.autoscaling, limits.autoscaling),
+		readers:     newRequestLane("tachometer-readers", reasonReaders, limits.readers, max(1, limits.readers/3)),
+		strangers:   newRequestLane("tachometer-strangers", reasonStrangers, limits.strangers, max(1, limits.strangers/3)),
 		denied:      cache.NewLRUExpireCache(maxStrangers),
 	}
 }
@@ -76,32 +76,32 @@ func (l *requestLanes) Handle(_ context.Context, digest utilflowcontrol.RequestD
 	note func(*flowcontrol.FlowSchema, *flowcontrol.PriorityLevelConfiguration, string),
 	_ func() fcrequest.WorkEstimate, _ fq.QueueNoteFn, execute func(),
 ) {
-	lane := l.selectAPIServerRequestLane(digest.User)
+	lane := l.selectRequestLane(digest.User)
 	note(&lane.schema, &lane.level, "")
 	if l.open(digest.RequestInfo.Path) { // bounded by requestAdmission, and never in the way of others
 		execute()
 		return
 	}
-	caller := nameAPIServerLaneCaller(digest.User)
-	if !lane.places.takeAPIServerAddressPlace(caller) {
+	caller := nameLaneCaller(digest.User)
+	if !lane.places.takeAddressPlace(caller) {
 		l.metrics.rejections.WithLabelValues(lane.reason).Inc()
 		return
 	}
-	defer lane.places.returnAPIServerAddressPlace(caller)
+	defer lane.places.returnAddressPlace(caller)
 	execute()
 }
 
-// nameAPIServerLaneCaller returns the user's name; for a ServiceAccount its namespace, lest a tenant have the places of as many callers as it makes
+// nameLaneCaller returns the user's name; for a ServiceAccount its namespace, lest a tenant have the places of as many callers as it makes
 // ServiceAccounts.
-func nameAPIServerLaneCaller(u user.Info) string {
+func nameLaneCaller(u user.Info) string {
 	if namespace, _, err := serviceaccount.SplitUsername(u.GetName()); err == nil {
 		return serviceaccount.MakeNamespaceGroupName(namespace)
 	}
 	return u.GetName()
 }
 
-func (l *requestLanes) selectAPIServerRequestLane(u user.Info) *requestLane {
-	if l.isAPIServerAutoscalingUser(u) {
+func (l *requestLanes) selectRequestLane(u user.Info) *requestLane {
+	if l.isAutoscalingUser(u) {
 		return l.autoscaling
 	}
 	if _, denied := l.denied.Get(u.GetName()); denied || u.GetName() == user.Anonymous {
@@ -110,9 +110,9 @@ func (l *requestLanes) selectAPIServerRequestLane(u user.Info) *requestLane {
 	return l.readers
 }
 
-// isAPIServerAutoscalingUser reports whether u is an HPA controller or a part of kube-apiserver. A rejected availability probe of the
+// isAutoscalingUser reports whether u is an HPA controller or a part of kube-apiserver. A rejected availability probe of the
 // latter would take the whole API away from HPAs.
-func (l *requestLanes) isAPIServerAutoscalingUser(u user.Info) bool {
+func (l *requestLanes) isAutoscalingUser(u user.Info) bool {
 	return slices.Contains(l.autoscalers, u.GetName()) || u.GetName() == "system:aggregator" ||
 		slices.Contains(u.GetGroups(), user.SystemPrivilegedGroup)
 }
@@ -124,17 +124,17 @@ type laneAuthorizer struct {
 	autoscaling, others, wide authorizer.Authorizer
 }
 
-// authorizeInAPIServerLane implements authorizer.AuthorizerFunc, and remembers denied callers as strangers.
-func (a *laneAuthorizer) authorizeInAPIServerLane(ctx context.Context, attributes authorizer.Attributes) (authorizer.Decision, string, error) {
+// authorizeInLane implements authorizer.AuthorizerFunc, and remembers denied callers as strangers.
+func (a *laneAuthorizer) authorizeInLane(ctx context.Context, attributes authorizer.Attributes) (authorizer.Decision, string, error) {
 	if !attributes.IsResourceRequest() && a.lanes.open(attributes.GetPath()) { // at once: probes never wait for decisions about others
 		return authorizer.DecisionAllow, "", nil
 	}
-	attributes = dropLongAPIServerSelectors(attributes)
-	if a.lanes.isAPIServerAutoscalingUser(attributes.GetUser()) {
+	attributes = dropLongSelectors(attributes)
+	if a.lanes.isAutoscalingUser(attributes.GetUser()) {
 		return a.autoscaling.Authorize(ctx, attributes)
 	}
 	chosen := a.others
-	if measureAPIServerIdentity(attributes.GetUser()) > wideIdentityBytes {
+	if measureCallerIdentity(attributes.GetUser()) > wideIdentityBytes {
 		chosen = a.wide
 	}
 	decision, reason, err := chosen.Authorize(ctx, attributes)

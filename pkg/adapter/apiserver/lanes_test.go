@@ -17,9 +17,9 @@ import (
 
 // newTestLanes returns lanes with one place each, in which only /livez is open.
 func newTestLanes() *requestLanes {
-	limits := defaultAPIServerLimits()
+	limits := defaultServerLimits()
 	limits.autoscaling, limits.readers, limits.strangers = 1, 1, 1
-	return newAPIServerRequestLanes([]string{hpaUser}, func(path string) bool { return path == "/livez" }, limits, newMetrics(nil))
+	return newRequestLanes([]string{hpaUser}, func(path string) bool { return path == "/livez" }, limits, newMetrics(nil))
 }
 
 // tryInLane sends a request of the user to lanes and returns its lane and whether it was executed.
@@ -55,7 +55,7 @@ func testLanes(t *testing.T) {
 		}),
 	}
 	for u, want := range map[user.Info]string{denied: "others", &user.DefaultInfo{Name: "reader"}: "others", &user.DefaultInfo{Name: hpaUser}: "autoscaling"} {
-		if _, got, err := byLane.authorizeInAPIServerLane(t.Context(), authorizer.AttributesRecord{User: u}); got != want || err != nil {
+		if _, got, err := byLane.authorizeInLane(t.Context(), authorizer.AttributesRecord{User: u}); got != want || err != nil {
 			t.Errorf("%s was authorized by %s, %v, want %s", u.GetName(), got, err, want)
 		}
 	}
@@ -78,7 +78,7 @@ func testLanes(t *testing.T) {
 			}
 			for _, other := range []string{"reader", hpaUser, "denied"} {
 				u := &user.DefaultInfo{Name: other}
-				if _, executed := tryInLane(lanes, u, "/metrics", func() {}); !executed && lanes.selectAPIServerRequestLane(u).level.Name != tc.lane {
+				if _, executed := tryInLane(lanes, u, "/metrics", func() {}); !executed && lanes.selectRequestLane(u).level.Name != tc.lane {
 					t.Errorf("a full lane of %s stopped %s", name, other)
 				}
 			}
@@ -88,7 +88,7 @@ func testLanes(t *testing.T) {
 		}
 	}
 	<-time.After(strangerTime + time.Nanosecond)
-	if lane := lanes.selectAPIServerRequestLane(denied); lane != lanes.readers {
+	if lane := lanes.selectRequestLane(denied); lane != lanes.readers {
 		t.Errorf("denied once, in %s for ever", lane.level.Name)
 	}
 }
@@ -96,7 +96,7 @@ func testLanes(t *testing.T) {
 // TestCallersShareALane: a caller, and the ServiceAccounts of a namespace together, hold a third of the readers' places, and others have the rest.
 func TestCallersShareALane(t *testing.T) {
 	t.Parallel()
-	limits := defaultAPIServerLimits()
+	limits := defaultServerLimits()
 	for name, flooder := range map[string]func(i int) string{
 		"a user":                             func(int) string { return "jane" },
 		"the ServiceAccounts of a namespace": func(i int) string { return fmt.Sprintf("system:serviceaccount:evil:reader-%d", i) },
@@ -104,7 +104,7 @@ func TestCallersShareALane(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				lanes := newAPIServerRequestLanes(nil, func(string) bool { return false }, limits, newMetrics(nil))
+				lanes := newRequestLanes(nil, func(string) bool { return false }, limits, newMetrics(nil))
 				end := make(chan struct{})
 				var served atomic.Int64
 				ask := func(name string) {

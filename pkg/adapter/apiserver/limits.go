@@ -59,7 +59,7 @@ type serverLimits struct {
 	autoscaling, readers, strangers int
 }
 
-func defaultAPIServerLimits() serverLimits {
+func defaultServerLimits() serverLimits {
 	return serverLimits{
 		connections: memorybounds.Connections, connectionsPerAddress: memorybounds.Connections / 4, youngConnections: memorybounds.YoungConnections,
 		handshake: 10 * time.Second, decision: 10 * time.Second,

@@ -25,7 +25,7 @@ type connectionListener struct {
 
 var _ net.Listener = (*connectionListener)(nil)
 
-func newAPIServerConnectionListener(address net.Addr) *connectionListener {
+func newConnectionListener(address net.Addr) *connectionListener {
 	return &connectionListener{address: address, conns: make(chan net.Conn), closed: make(chan struct{})}
 }
 
@@ -48,8 +48,8 @@ func (l *connectionListener) Close() error {
 // Addr returns the address of the port.
 func (l *connectionListener) Addr() net.Addr { return l.address }
 
-// deliverAPIServerConnection hands c to Accept, or closes it if the listener is closed.
-func (l *connectionListener) deliverAPIServerConnection(c net.Conn) {
+// deliverConnection hands c to Accept, or closes it if the listener is closed.
+func (l *connectionListener) deliverConnection(c net.Conn) {
 	select {
 	case l.conns <- c:
 	case <-l.closed:
@@ -70,8 +70,8 @@ type connectionAcceptor struct {
 	proxied, direct *connectionListener
 }
 
-// acceptAPIServerConnections runs until ctx ends, and returns after the last handshake.
-func (a *connectionAcceptor) acceptAPIServerConnections(ctx context.Context) {
+// acceptConnections runs until ctx ends, and returns after the last handshake.
+func (a *connectionAcceptor) acceptConnections(ctx context.Context) {
 	stop := context.AfterFunc(ctx, func() { _ = a.listener.Close() })
 	defer stop()
 	var handshakes sync.WaitGroup
@@ -89,17 +89,17 @@ func (a *connectionAcceptor) acceptAPIServerConnections(ctx context.Context) {
 			}
 			continue
 		}
-		c := a.table.addAPIServerConnection(raw, time.Now())
+		c := a.table.addClientConnection(raw, time.Now())
 		began := make(chan struct{})
-		handshakes.Go(func() { a.completeAPIServerHandshake(ctx, c, began) })
+		handshakes.Go(func() { a.completeHandshake(ctx, c, began) })
 		// A flood would fill the scheduler's queue with hundreds of its handshakes, in front of the next step of an HPA's read.
 		<-began
 		runtime.Gosched()
 	}
 }
 
-// completeAPIServerHandshake closes began when it is about to read.
-func (a *connectionAcceptor) completeAPIServerHandshake(ctx context.Context, c *limitedConn, began chan<- struct{}) {
+// completeHandshake closes began when it is about to read.
+func (a *connectionAcceptor) completeHandshake(ctx context.Context, c *limitedConn, began chan<- struct{}) {
 	end := func() { _ = c.Close() }
 	defer time.AfterFunc(a.timeout, end).Stop()
 	defer context.AfterFunc(ctx, end)()
@@ -107,7 +107,7 @@ func (a *connectionAcceptor) completeAPIServerHandshake(ctx context.Context, c *
 	secured := tls.Server(gated, a.tls)
 	close(began)
 	err := secured.HandshakeContext(context.WithoutCancel(ctx)) // which starts no goroutine
-	gated.leaveAPIServerHandshakeGate(true)
+	gated.leaveHandshakeGate(true)
 	if err != nil {
 		a.metrics.handshakeErrors.Inc()
 		klog.FromContext(ctx).V(5).Info("TLS handshake failed", "remote", c.RemoteAddr().String(), "err", err)
@@ -115,10 +115,10 @@ func (a *connectionAcceptor) completeAPIServerHandshake(ctx context.Context, c *
 		return
 	}
 	state := secured.ConnectionState()
-	if a.verifier.isAPIServerFrontProxyPeer(&state) {
-		a.table.exemptAPIServerConnection(c)
-		a.proxied.deliverAPIServerConnection(secured)
+	if a.verifier.isFrontProxyPeer(&state) {
+		a.table.exemptConnection(c)
+		a.proxied.deliverConnection(secured)
 		return
 	}
-	a.direct.deliverAPIServerConnection(secured)
+	a.direct.deliverConnection(secured)
 }

@@ -54,10 +54,10 @@ func TestAcceptedConnectionsTakeTurns(t *testing.T) {
 	defer cancel()
 	listener := &floodListener{left: 5000, end: cancel}
 	acceptor := &connectionAcceptor{
-		listener: listener, tls: &tls.Config{MinVersion: tls.VersionTLS12}, table: newAPIServerConnectionTable(defaultAPIServerLimits(), func() {}),
+		listener: listener, tls: &tls.Config{MinVersion: tls.VersionTLS12}, table: newConnectionTable(defaultServerLimits(), func() {}),
 		timeout: time.Hour, gate: newTestHandshakeGate(), metrics: newMetrics(prometheus.NewRegistry()),
 	}
-	acceptor.acceptAPIServerConnections(ctx)
+	acceptor.acceptConnections(ctx)
 	if most := listener.most.Load(); most > 10 {
 		t.Errorf("%d of 5000 accepted connections waited for their turn at once, want few", most)
 	}

@@ -58,14 +58,14 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	f.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "tachometer_apiserver_connections",
 		Help: "Open connections of others than kube-apiserver's front proxy.",
-	}, m.currentAPIServerConnections)
+	}, m.readConnectionCount)
 	return m
 }
 
-// observeAPIServerConnections makes count the source of the number of connections.
-func (m *metrics) observeAPIServerConnections(count func() int) { m.connections.Store(&count) }
+// observeConnections makes count the source of the number of connections.
+func (m *metrics) observeConnections(count func() int) { m.connections.Store(&count) }
 
-func (m *metrics) currentAPIServerConnections() float64 {
+func (m *metrics) readConnectionCount() float64 {
 	if count := m.connections.Load(); count != nil {
 		return float64((*count)())
 	}

@@ -18,12 +18,12 @@ const metricSelectorParameter = "metricLabelSelector"
 // maxSelectorFaultBytes has room for the parser's reason and its example of a valid value.
 const maxSelectorFaultBytes = 400
 
-// rejectBadAPIServerMetricSelector rejects a metric selector that does not parse. The metrics API library answers it with an internal error.
-func rejectBadAPIServerMetricSelector(next http.Handler, m *metrics) http.Handler {
+// rejectBadMetricSelector rejects a metric selector that does not parse. The metrics API library answers it with an internal error.
+func rejectBadMetricSelector(next http.Handler, m *metrics) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.Contains(r.URL.RawQuery, metricSelectorParameter) {
 			if _, err := labels.Parse(r.URL.Query().Get(metricSelectorParameter)); err != nil {
-				rejectAPIServerRequest(w, m, &requestFault{reasonSelector, http.StatusBadRequest, metav1.StatusReasonBadRequest,
+				rejectFaultyRequest(w, m, &requestFault{reasonSelector, http.StatusBadRequest, metav1.StatusReasonBadRequest,
 					metricSelectorParameter + ": " + plaintext.Clip(err.Error(), maxSelectorFaultBytes)})
 				return
 			}

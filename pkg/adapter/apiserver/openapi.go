@@ -17,8 +17,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/version"
 )
 
-// describeAPIServerOpenAPI describes custom and external metrics, and the groups beside them, in both versions of the description.
-func describeAPIServerOpenAPI(groups []Group) (*openapi.Config, *openapi.OpenAPIV3Config) {
+// describeMetricOpenAPI describes custom and external metrics, and the groups beside them, in both versions of the description.
+func describeMetricOpenAPI(groups []Group) (*openapi.Config, *openapi.OpenAPIV3Config) {
 	schemes := []*runtime.Scheme{metricsapiserver.Scheme}
 	for _, g := range groups {
 		schemes = append(schemes, g.Info.Scheme)

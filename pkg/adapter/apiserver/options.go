@@ -50,7 +50,7 @@ func NewOptions() *Options {
 			"system:kube-controller-manager",              // without --use-service-account-credentials
 			"system:controller:horizontal-pod-autoscaler", // GKE
 		},
-		limits: defaultAPIServerLimits(),
+		limits: defaultServerLimits(),
 	}
 	o.Serving.BindPort = 6443 // above 1024: the adapter has no capability to bind a lower one
 	// An HPA sends a request every 15 s: with the library's 10 s each would need a SubjectAccessReview too.

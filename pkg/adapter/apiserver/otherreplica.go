@@ -14,14 +14,14 @@ type ReadForwarder interface {
 	ForwardRead(w http.ResponseWriter, read *http.Request) bool
 }
 
-// answerByOtherAPIServerReplica names this replica in the responses of metrics. A read that asks for another replica than this one is forwarded,
+// answerByOtherReplica names this replica in the responses of metrics. A read that asks for another replica than this one is forwarded,
 // after its caller was authorized here; where no other answers, this one does. A forwarded read asks for none, so it is forwarded once.
-func (s *Server) answerByOtherAPIServerReplica(next http.Handler) http.Handler {
+func (s *Server) answerByOtherReplica(next http.Handler) http.Handler {
 	if s.deps.Replica == "" {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !isAPIServerMetricsPath(r.URL.Path) {
+		if !isMetricAPIPath(r.URL.Path) {
 			next.ServeHTTP(w, r)
 			return
 		}

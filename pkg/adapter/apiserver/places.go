@@ -13,12 +13,12 @@ type addressPlaces struct {
 	by    map[string]int // places taken by address; no zeros
 }
 
-func newAPIServerAddressPlaces(total, perAddress int) *addressPlaces {
+func newAddressPlaces(total, perAddress int) *addressPlaces {
 	return &addressPlaces{total: total, perAddress: perAddress, by: map[string]int{}}
 }
 
-// takeAPIServerAddressPlace reports whether address has a place now. The caller gives it back with returnAPIServerAddressPlace.
-func (p *addressPlaces) takeAPIServerAddressPlace(address string) bool {
+// takeAddressPlace reports whether address has a place now. The caller gives it back with returnAddressPlace.
+func (p *addressPlaces) takeAddressPlace(address string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.taken >= p.total || p.by[address] >= p.perAddress {
@@ -29,7 +29,7 @@ func (p *addressPlaces) takeAPIServerAddressPlace(address string) bool {
 	return true
 }
 
-func (p *addressPlaces) returnAPIServerAddressPlace(address string) {
+func (p *addressPlaces) returnAddressPlace(address string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.taken--

@@ -37,32 +37,32 @@ const (
 	maxProcessorWait = 2 * time.Second
 )
 
-// newAPIServerProcessorGate leaves at least half of the processors to HPAs' reads and scrapes.
-func newAPIServerProcessorGate(lanes *requestLanes, load *processorLoad, limits serverLimits) *processorGate {
+// newProcessorGate leaves at least half of the processors to HPAs' reads and scrapes.
+func newProcessorGate(lanes *requestLanes, load *processorLoad, limits serverLimits) *processorGate {
 	aborted := lanes.metrics.rejections.WithLabelValues(reasonResponse)
 	places := max(1, runtime.GOMAXPROCS(0)/2)
 	return &processorGate{
 		places: make(chan struct{}, places), recordReads: make(chan struct{}, places), lanes: lanes, load: load,
-		responses: newAPIServerResponseBudget(limits.responseBytes, limits.responseBytesPerUser, aborted.Inc),
+		responses: newResponseBudget(limits.responseBytes, limits.responseBytesPerUser, aborted.Inc),
 	}
 }
 
-// gateAPIServerRequest returns a handler that runs next in a place, except for HPAs' reads and requests that need no authorization.
-func (g *processorGate) gateAPIServerRequest(next http.Handler) http.Handler {
+// gateRequestHandler returns a handler that runs next in a place, except for HPAs' reads and requests that need no authorization.
+func (g *processorGate) gateRequestHandler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		u, known := request.UserFrom(r.Context())
 		switch {
 		case !known || g.lanes.open(r.URL.Path):
 			next.ServeHTTP(w, r)
 			return
-		case g.lanes.isAPIServerAutoscalingUser(u):
-			defer g.load.beginAPIServerComputation()()
+		case g.lanes.isAutoscalingUser(u):
+			defer g.load.beginComputation()()
 			next.ServeHTTP(w, r)
 			return
 		}
-		release, entered := g.enterAPIServerProcessorGate(r)
+		release, entered := g.enterProcessorGate(r)
 		if !entered {
-			rejectAPIServerRequest(w, g.lanes.metrics, &requestFault{reasonProcessors, http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests,
+			rejectFaultyRequest(w, g.lanes.metrics, &requestFault{reasonProcessors, http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests,
 				"too many requests compute at a time; try again later"})
 			return
 		}
@@ -75,12 +75,12 @@ func (g *processorGate) gateAPIServerRequest(next http.Handler) http.Handler {
 	})
 }
 
-// enterAPIServerProcessorGate waits for a place, for maxProcessorWait. Release gives it back, and may be called after it was given back for the time.
-func (g *processorGate) enterAPIServerProcessorGate(r *http.Request) (release func(), entered bool) {
+// enterProcessorGate waits for a place, for maxProcessorWait. Release gives it back, and may be called after it was given back for the time.
+func (g *processorGate) enterProcessorGate(r *http.Request) (release func(), entered bool) {
 	wait := time.NewTimer(maxProcessorWait)
 	defer wait.Stop()
-	needed, waits := []chan struct{}{g.places}, r.Method != http.MethodGet || isAPIServerMetricsPath(r.URL.Path) || isAPIServerFamilyList(r.URL.Path)
-	if isAPIServerRecordRead(r.URL) {
+	needed, waits := []chan struct{}{g.places}, r.Method != http.MethodGet || isMetricAPIPath(r.URL.Path) || isFamilyListPath(r.URL.Path)
+	if isAutoscalerRecordRead(r.URL) {
 		needed, waits = []chan struct{}{g.recordReads, g.places}, true
 	}
 	var releases []func()
@@ -100,8 +100,8 @@ func (g *processorGate) enterAPIServerProcessorGate(r *http.Request) (release fu
 		release()
 		return nil, false
 	}
-	g.load.awaitFreeAPIServerProcessor(maxProcessorTime, r.Context().Done())
-	giveBack, end := releases[len(releases)-1], g.load.beginAPIServerComputation()
+	g.load.awaitFreeProcessor(maxProcessorTime, r.Context().Done())
+	giveBack, end := releases[len(releases)-1], g.load.beginComputation()
 	releases = append(releases, end)
 	if waits {
 		time.AfterFunc(maxProcessorTime, giveBack)
@@ -109,19 +109,19 @@ func (g *processorGate) enterAPIServerProcessorGate(r *http.Request) (release fu
 	return release, true
 }
 
-// isAPIServerRecordRead reports whether a request reads the records of an autoscaler from all replicas.
-func isAPIServerRecordRead(u *url.URL) bool {
+// isAutoscalerRecordRead reports whether a request reads the records of an autoscaler from all replicas.
+func isAutoscalerRecordRead(u *url.URL) bool {
 	return strings.HasPrefix(u.Path, "/apis/"+explainapi.GroupVersion.Group+"/") && strings.Contains(u.Path, "/"+explainapi.HPAs+"/") &&
 		u.Query().Get(explainapi.ScopeParameter) != explainapi.ScopeReplica
 }
 
-// isAPIServerFamilyList reports whether a path is of the list of a namespace's families, which reads the pages of pods.
-func isAPIServerFamilyList(path string) bool {
+// isFamilyListPath reports whether a path is of the list of a namespace's families, which reads the pages of pods.
+func isFamilyListPath(path string) bool {
 	return strings.HasPrefix(path, "/apis/"+explainapi.GroupVersion.Group+"/") && strings.HasSuffix(path, "/"+explainapi.Metrics)
 }
 
-// isAPIServerMetricsPath reports whether a path is of an API with requests that may wait for others.
-func isAPIServerMetricsPath(path string) bool {
+// isMetricAPIPath reports whether a path is of an API with requests that may wait for others.
+func isMetricAPIPath(path string) bool {
 	group, found := strings.CutPrefix(path, "/apis/")
 	group, _, _ = strings.Cut(group, "/")
 	return found && strings.HasSuffix(group, "metrics.k8s.io")

@@ -45,10 +45,10 @@ func TestProcessorGate(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				gate := newAPIServerProcessorGate(newTestLanes(), newAPIServerProcessorLoad(), defaultAPIServerLimits())
+				gate := newProcessorGate(newTestLanes(), newProcessorLoad(), defaultServerLimits())
 				gate.places = make(chan struct{}, 1)
 				serving, end := make(chan struct{}, 10), make(chan struct{})
-				handler := gate.gateAPIServerRequest(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { serving <- struct{}{}; <-end }))
+				handler := gate.gateRequestHandler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { serving <- struct{}{}; <-end }))
 				for range 10 {
 					go serveGated(t.Context(), handler, tc.user, tc.path)
 				}
@@ -71,11 +71,11 @@ func TestProcessorGate(t *testing.T) {
 func TestProcessorGateSheds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		gate := newAPIServerProcessorGate(newTestLanes(), newAPIServerProcessorLoad(), defaultAPIServerLimits())
+		gate := newProcessorGate(newTestLanes(), newProcessorLoad(), defaultServerLimits())
 		gate.places = make(chan struct{}) // all are taken
 		w, began := httptest.NewRecorder(), time.Now()
 		r := httptest.NewRequestWithContext(request.WithUser(t.Context(), &user.DefaultInfo{Name: "reader"}), http.MethodGet, gatedMetricPath, http.NoBody)
-		gate.gateAPIServerRequest(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("it was served") })).ServeHTTP(w, r)
+		gate.gateRequestHandler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("it was served") })).ServeHTTP(w, r)
 		if waited := time.Since(began); w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") == "" || waited != maxProcessorWait {
 			t.Errorf("%d after %s", w.Code, waited)
 		}
@@ -86,10 +86,10 @@ func TestProcessorGateSheds(t *testing.T) {
 func TestResponsesShowTheirSize(t *testing.T) {
 	t.Parallel()
 	for path, want := range map[string]string{gatedExplainPath: "", gatedMetricPath: "", "/metrics": "gzip"} {
-		gate := newAPIServerProcessorGate(newTestLanes(), newAPIServerProcessorLoad(), defaultAPIServerLimits())
+		gate := newProcessorGate(newTestLanes(), newProcessorLoad(), defaultServerLimits())
 		r := httptest.NewRequestWithContext(request.WithUser(t.Context(), &user.DefaultInfo{Name: "reader"}), http.MethodGet, path, http.NoBody)
 		r.Header.Set("Accept-Encoding", "gzip")
-		gate.gateAPIServerRequest(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		gate.gateRequestHandler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			if got := r.Header.Get("Accept-Encoding"); got != want {
 				t.Errorf("%s accepts %q, want %q", path, got, want)
 			}
@@ -100,11 +100,11 @@ func TestResponsesShowTheirSize(t *testing.T) {
 // TestProcessorGateEnds: a request that ends before it has a place takes none.
 func TestProcessorGateEnds(t *testing.T) {
 	t.Parallel()
-	gate := newAPIServerProcessorGate(newTestLanes(), newAPIServerProcessorLoad(), defaultAPIServerLimits())
+	gate := newProcessorGate(newTestLanes(), newProcessorLoad(), defaultServerLimits())
 	gate.places = make(chan struct{}) // no place at all
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	serveGated(ctx, gate.gateAPIServerRequest(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("it was served") })), "reader", gatedMetricPath)
+	serveGated(ctx, gate.gateRequestHandler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("it was served") })), "reader", gatedMetricPath)
 }
 
 // TestReplicasReadEachOther: reads of two replicas, which ask each other for their records, are served at once, and so is a metric beside a read that
@@ -123,9 +123,9 @@ func TestReplicasReadEachOther(t *testing.T) {
 		}
 		const pause = 3 * maxProcessorTime
 		for i := range replicas {
-			gate := newAPIServerProcessorGate(newTestLanes(), newAPIServerProcessorLoad(), defaultAPIServerLimits())
+			gate := newProcessorGate(newTestLanes(), newProcessorLoad(), defaultServerLimits())
 			gate.places, gate.recordReads = make(chan struct{}, 1), make(chan struct{}, 1)
-			replicas[i] = gate.gateAPIServerRequest(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			replicas[i] = gate.gateRequestHandler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 				if r.URL.Path == path && r.URL.RawQuery == "" {
 					<-time.After(pause) // both replicas have begun
 					ask(1-i, path+"?scope=replica")
@@ -162,11 +162,11 @@ func TestReplicasReadEachOther(t *testing.T) {
 func TestReadersWaitForHPAs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		gate := newAPIServerProcessorGate(newTestLanes(), &processorLoad{processors: 2, freed: make(chan struct{})}, defaultAPIServerLimits())
+		gate := newProcessorGate(newTestLanes(), &processorLoad{processors: 2, freed: make(chan struct{})}, defaultServerLimits())
 		gate.places = make(chan struct{}, 1)
 		var served atomic.Int64
 		end := make(chan struct{})
-		handler := gate.gateAPIServerRequest(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		handler := gate.gateRequestHandler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			if u, _ := request.UserFrom(r.Context()); u.GetName() == hpaUser {
 				<-end
 				return

@@ -18,17 +18,17 @@ type processorLoad struct {
 	freed     chan struct{} // closed when a processor becomes free
 }
 
-func newAPIServerProcessorLoad() *processorLoad {
+func newProcessorLoad() *processorLoad {
 	return &processorLoad{processors: runtime.GOMAXPROCS(0), freed: make(chan struct{})}
 }
 
-// beginAPIServerComputation counts a request until end is called, at most maxProcessorTime: a request computes no longer, so it waits for something.
+// beginComputation counts a request until end is called, at most maxProcessorTime: a request computes no longer, so it waits for something.
 // End may be called again.
-func (l *processorLoad) beginAPIServerComputation() (end func()) {
+func (l *processorLoad) beginComputation() (end func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.computing++
-	endOnce := sync.OnceFunc(l.endAPIServerComputation)
+	endOnce := sync.OnceFunc(l.endComputation)
 	timer := time.AfterFunc(maxProcessorTime, endOnce)
 	return func() {
 		timer.Stop()
@@ -36,7 +36,7 @@ func (l *processorLoad) beginAPIServerComputation() (end func()) {
 	}
 }
 
-func (l *processorLoad) endAPIServerComputation() {
+func (l *processorLoad) endComputation() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.computing--; l.computing == l.processors-1 {
@@ -45,8 +45,8 @@ func (l *processorLoad) endAPIServerComputation() {
 	}
 }
 
-// awaitFreeAPIServerProcessor returns when a processor is free, after limit, or when given up.
-func (l *processorLoad) awaitFreeAPIServerProcessor(limit time.Duration, givenUp <-chan struct{}) {
+// awaitFreeProcessor returns when a processor is free, after limit, or when given up.
+func (l *processorLoad) awaitFreeProcessor(limit time.Duration, givenUp <-chan struct{}) {
 	var end <-chan time.Time // of the limit; nil until there is something to wait for
 	for {
 		l.mu.Lock()

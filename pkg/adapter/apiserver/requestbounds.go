@@ -20,8 +20,8 @@ type requestFault struct {
 	message string
 }
 
-// checkAPIServerRequestBounds returns the first bound that a request exceeds; nil for none. It costs microseconds.
-func checkAPIServerRequestBounds(r *http.Request, limits serverLimits) *requestFault {
+// checkRequestBounds returns the first bound that a request exceeds; nil for none. It costs microseconds.
+func checkRequestBounds(r *http.Request, limits serverLimits) *requestFault {
 	switch {
 	case len(r.Method) > limits.methodBytes:
 		return &requestFault{reasonMethod, http.StatusMethodNotAllowed, metav1.StatusReasonMethodNotAllowed, "the request's method is too long; these APIs are read with GET"}
@@ -35,19 +35,19 @@ func checkAPIServerRequestBounds(r *http.Request, limits serverLimits) *requestF
 		return &requestFault{reasonToken, http.StatusUnauthorized, metav1.StatusReasonUnauthorized, fmt.Sprintf(
 			"the Authorization header has more than %d bytes; a ServiceAccount's token has about 1,000", limits.tokenBytes)}
 	}
-	if name := findLongAPIServerHeader(r.Header, limits.fieldBytes); name != "" {
+	if name := findLongHeader(r.Header, limits.fieldBytes); name != "" {
 		return &requestFault{reasonHeader, http.StatusRequestHeaderFieldsTooLarge, metav1.StatusReasonInvalid, fmt.Sprintf(
 			"the header %.40q has more than %d bytes; shorten it", name, limits.fieldBytes)}
 	}
-	if message := checkAPIServerSelectors(r.URL.RawQuery, limits); message != "" {
+	if message := checkSelectorSizes(r.URL.RawQuery, limits); message != "" {
 		return &requestFault{reasonSelector, http.StatusBadRequest, metav1.StatusReasonBadRequest, message}
 	}
 	return nil
 }
 
-// findLongAPIServerHeader returns the name of a header with values that are too long together; empty if there is none. Of the headers that
+// findLongHeader returns the name of a header with values that are too long together; empty if there is none. Of the headers that
 // say who the caller is, only kube-apiserver's count, and their bound is the bound of all headers.
-func findLongAPIServerHeader(header http.Header, limit int) string {
+func findLongHeader(header http.Header, limit int) string {
 	for name, values := range header {
 		if name == "Authorization" || strings.HasPrefix(name, "X-Remote-") {
 			continue
@@ -63,9 +63,9 @@ func findLongAPIServerHeader(header http.Header, limit int) string {
 	return ""
 }
 
-// checkAPIServerSelectors returns the fault in the size of the selectors in a query; empty for none. A parser would take
+// checkSelectorSizes returns the fault in the size of the selectors in a query; empty for none. A parser would take
 // milliseconds for each of them, several times.
-func checkAPIServerSelectors(query string, limits serverLimits) string {
+func checkSelectorSizes(query string, limits serverLimits) string {
 	for query != "" {
 		var parameter string
 		parameter, query, _ = strings.Cut(query, "&")
@@ -77,7 +77,7 @@ func checkAPIServerSelectors(query string, limits serverLimits) string {
 		if err != nil {
 			continue // the library rejects it
 		}
-		switch requirements, values := countAPIServerSelector(text); {
+		switch requirements, values := countSelectorTerms(text); {
 		case requirements > limits.requirements:
 			return fmt.Sprintf("a selector has %d requirements; the limit is %d", requirements, limits.requirements)
 		case values > limits.values:
@@ -87,8 +87,8 @@ func checkAPIServerSelectors(query string, limits serverLimits) string {
 	return ""
 }
 
-// countAPIServerSelector counts the requirements of a selector's text, and the values in its sets.
-func countAPIServerSelector(text string) (requirements, values int) {
+// countSelectorTerms counts the requirements of a selector's text, and the values in its sets.
+func countSelectorTerms(text string) (requirements, values int) {
 	inSet := false
 	for i := range len(text) {
 		switch c := text[i]; {

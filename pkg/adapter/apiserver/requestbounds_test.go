@@ -42,7 +42,7 @@ func TestRequestTextBounds(t *testing.T) {
 			r := httptest.NewRequest(tc.method, tc.path, http.NoBody)
 			r.URL.RawQuery, r.Header = tc.query, tc.header
 			got := ""
-			if fault := checkAPIServerRequestBounds(r, defaultAPIServerLimits()); fault != nil {
+			if fault := checkRequestBounds(r, defaultServerLimits()); fault != nil {
 				got = fault.label
 				if len(fault.message) > 300 || fault.code < 400 {
 					t.Errorf("%d %s", fault.code, fault.message)
@@ -58,7 +58,7 @@ func TestRequestTextBounds(t *testing.T) {
 // TestBadMetricSelector: a metric selector that does not parse is a bad request, with the reason.
 func TestBadMetricSelector(t *testing.T) {
 	t.Parallel()
-	served := rejectBadAPIServerMetricSelector(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), newMetrics(nil))
+	served := rejectBadMetricSelector(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), newMetrics(nil))
 	for selector, want := range map[string]int{
 		"": 200, "code=200": 200, "code in (200, 500),!path": 200, "(": 400, "code in (": 400, "a b": 400, "code=~5..": 400,
 	} {

@@ -25,12 +25,12 @@ type responseBudget struct {
 // largeResponseBytes is the size from which a piece of a response counts. The library writes a response of one object at once.
 const largeResponseBytes = 64 << 10
 
-func newAPIServerResponseBudget(total, perUser int, onAbort func()) *responseBudget {
+func newResponseBudget(total, perUser int, onAbort func()) *responseBudget {
 	return &responseBudget{total: total, perUser: perUser, onAbort: onAbort, by: map[string]int{}}
 }
 
-// takeAPIServerResponseBytes reports whether n bytes of a user's response may wait now. The caller gives them back.
-func (b *responseBudget) takeAPIServerResponseBytes(user string, n int) bool {
+// takeResponseBytes reports whether n bytes of a user's response may wait now. The caller gives them back.
+func (b *responseBudget) takeResponseBytes(user string, n int) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.taken > 0 && b.taken+n > b.total || b.by[user] > 0 && b.by[user]+n > b.perUser {
@@ -41,7 +41,7 @@ func (b *responseBudget) takeAPIServerResponseBytes(user string, n int) bool {
 	return true
 }
 
-func (b *responseBudget) returnAPIServerResponseBytes(user string, n int) {
+func (b *responseBudget) returnResponseBytes(user string, n int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.taken -= n
@@ -69,11 +69,11 @@ func (w *budgetedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter 
 func (w *budgetedWriter) Write(p []byte) (int, error) {
 	w.release()
 	if n := len(p); n >= largeResponseBytes {
-		if !w.budget.takeAPIServerResponseBytes(w.user, n) {
+		if !w.budget.takeResponseBytes(w.user, n) {
 			w.budget.onAbort()
 			panic(http.ErrAbortHandler)
 		}
-		defer w.budget.returnAPIServerResponseBytes(w.user, n)
+		defer w.budget.returnResponseBytes(w.user, n)
 	}
 	return w.ResponseWriter.Write(p)
 }

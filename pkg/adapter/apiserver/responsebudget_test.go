@@ -38,8 +38,8 @@ func TestUnreadResponses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				gate := newAPIServerProcessorGate(newTestLanes(), newAPIServerProcessorLoad(), defaultAPIServerLimits())
-				handler := gate.gateAPIServerRequest(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, tc.size)) }))
+				gate := newProcessorGate(newTestLanes(), newProcessorLoad(), defaultServerLimits())
+				handler := gate.gateRequestHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, tc.size)) }))
 				end, aborted, ended := make(chan struct{}), make(chan any, 30), make(chan struct{}, 30)
 				for i := range 30 {
 					u := tc.user

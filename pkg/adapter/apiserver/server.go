@@ -64,7 +64,7 @@ type Server struct {
 
 // New returns a Server that listens from Run on and owns opts.
 func New(opts *Options, deps Dependencies) *Server {
-	return &Server{opts: opts, deps: deps, load: newAPIServerProcessorLoad(), metrics: newMetrics(deps.Registerer)}
+	return &Server{opts: opts, deps: deps, load: newProcessorLoad(), metrics: newMetrics(deps.Registerer)}
 }
 
 // Listen opens the port, unless the options have a listener, and returns the address. Run calls it too; a test calls it
@@ -86,7 +86,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if _, err := s.Listen(); err != nil {
 		return err
 	}
-	server, secure, err := s.buildAPIServerWithRetry(ctx)
+	server, secure, err := s.buildServerWithRetry(ctx)
 	if err != nil {
 		return errors.Join(err, s.opts.Serving.Listener.Close())
 	}
@@ -100,13 +100,13 @@ func (s *Server) Run(ctx context.Context) error {
 	return errors.Join(err, secure.lifecycle.Close(), <-stopped)
 }
 
-// buildAPIServerWithRetry returns nil without an error if ctx ended before the server could be built.
-func (s *Server) buildAPIServerWithRetry(ctx context.Context) (*genericapiserver.GenericAPIServer, *secureServer, error) {
+// buildServerWithRetry returns nil without an error if ctx ended before the server could be built.
+func (s *Server) buildServerWithRetry(ctx context.Context) (*genericapiserver.GenericAPIServer, *secureServer, error) {
 	for {
-		config, err := s.buildAPIServerConfig() //nolint:contextcheck // the paths' authorizer takes the request's own context
+		config, err := s.buildServerConfig() //nolint:contextcheck // the paths' authorizer takes the request's own context
 		if err == nil {
-			secure := replaceAPIServerListener(config, s.opts.limits, s.load, s.metrics)
-			server, err := s.buildAPIServer(config)
+			secure := replaceServerListener(config, s.opts.limits, s.load, s.metrics)
+			server, err := s.buildGenericServer(config)
 			return server, secure, err
 		}
 		klog.FromContext(ctx).Error(err, "Waiting for kube-apiserver")
@@ -116,8 +116,8 @@ func (s *Server) buildAPIServerWithRetry(ctx context.Context) (*genericapiserver
 	}
 }
 
-// buildAPIServerConfig applies the options. It fails while kube-apiserver cannot tell how it authenticates itself.
-func (s *Server) buildAPIServerConfig() (*genericapiserver.Config, error) {
+// buildServerConfig applies the options. It fails while kube-apiserver cannot tell how it authenticates itself.
+func (s *Server) buildServerConfig() (*genericapiserver.Config, error) {
 	config := genericapiserver.NewConfig(metricsapiserver.Codecs)
 	if err := s.opts.Serving.ApplyToConfig(config); err != nil {
 		return nil, err
@@ -134,45 +134,45 @@ func (s *Server) buildAPIServerConfig() (*genericapiserver.Config, error) {
 	if err := s.opts.Features.ApplyTo(config, nil, nil); err != nil {
 		return nil, err
 	}
-	config.OpenAPIConfig, config.OpenAPIV3Config = describeAPIServerOpenAPI(s.deps.Groups)
+	config.OpenAPIConfig, config.OpenAPIV3Config = describeMetricOpenAPI(s.deps.Groups)
 	config.LongRunningFunc = func(*http.Request, *request.RequestInfo) bool { return false } // no API here has watches: all end in time
-	config.EnableMetrics = false                                                             // see installAPIServerMetricsHandler: together with the adapter's own
+	config.EnableMetrics = false                                                             // see installMetricsHandler: together with the adapter's own
 	config.ShutdownDelayDuration = s.opts.ShutdownDelay
 	config.RequestTimeout = s.opts.RequestTimeout
 	config.MaxRequestBodyBytes = maxRequestBodyBytes
-	config.AddLivezChecks(toAPIServerHealthCheckers(s.deps.Health.Live)...)
-	config.AddReadyzChecks(toAPIServerHealthCheckers(s.deps.Health.Ready)...)
-	return config, s.buildAPIServerHandlerChain(config)
+	config.AddLivezChecks(toHealthCheckers(s.deps.Health.Live)...)
+	config.AddReadyzChecks(toHealthCheckers(s.deps.Health.Ready)...)
+	return config, s.buildHandlerChain(config)
 }
 
-// buildAPIServerHandlerChain puts limits, lanes and the explanation of health around the handler chain of the library.
-func (s *Server) buildAPIServerHandlerChain(config *genericapiserver.Config) error {
-	open, err := newAPIServerPathMatcher(s.opts.Authorization.AlwaysAllowPaths)
+// buildHandlerChain puts limits, lanes and the explanation of health around the handler chain of the library.
+func (s *Server) buildHandlerChain(config *genericapiserver.Config) error {
+	open, err := newOpenPathMatcher(s.opts.Authorization.AlwaysAllowPaths)
 	if err != nil {
 		return err
 	}
-	lanes := newAPIServerRequestLanes(s.opts.Autoscalers, open, s.opts.limits, s.metrics)
-	authorizers, err := s.opts.buildAPIServerAuthorizers()
+	lanes := newRequestLanes(s.opts.Autoscalers, open, s.opts.limits, s.metrics)
+	authorizers, err := s.opts.buildAuthorizers()
 	if err != nil {
 		return err
 	}
 	byLane := &laneAuthorizer{lanes: lanes, autoscaling: authorizers.autoscaling, others: authorizers.others, wide: authorizers.wide}
-	config.Authorization.Authorizer = authorizer.AuthorizerFunc(byLane.authorizeInAPIServerLane)
+	config.Authorization.Authorizer = authorizer.AuthorizerFunc(byLane.authorizeInLane)
 	config.FlowControl = lanes
-	proven := newProvenAPIServerCredentials()
-	config.Authentication.Authenticator = proven.observeAPIServerCredentials(config.Authentication.Authenticator)
-	verifier := newAPIServerFrontProxyVerifier(config.Authentication.RequestHeaderConfig)
-	explainer := newAPIServerHealthExplainer(s.deps.Health, authorizers.details, authorizers.wide)
-	gate := newAPIServerProcessorGate(lanes, s.load, s.opts.limits)
+	proven := newProvenCredentials()
+	config.Authentication.Authenticator = proven.recordProvenCredentials(config.Authentication.Authenticator)
+	verifier := newFrontProxyVerifier(config.Authentication.RequestHeaderConfig)
+	explainer := newHealthExplainer(s.deps.Health, authorizers.details, authorizers.wide)
+	gate := newProcessorGate(lanes, s.load, s.opts.limits)
 	config.BuildHandlerChainFunc = func(api http.Handler, c *genericapiserver.Config) http.Handler {
-		api = s.answerByOtherAPIServerReplica(rejectBadAPIServerMetricSelector(withPlainAPIServerDiscovery(api), s.metrics))
-		chain := genericapiserver.DefaultBuildHandlerChain(explainer.explainAPIServerHealthResponse(gate.gateAPIServerRequest(api)), c)
-		return newAPIServerAdmission(chain, s.opts.limits, open, proven, verifier, s.metrics)
+		api = s.answerByOtherReplica(rejectBadMetricSelector(withPlainDiscovery(api), s.metrics))
+		chain := genericapiserver.DefaultBuildHandlerChain(explainer.explainHealthResponse(gate.gateRequestHandler(api)), c)
+		return newRequestAdmission(chain, s.opts.limits, open, proven, verifier, s.metrics)
 	}
 	return nil
 }
 
-func (s *Server) buildAPIServer(config *genericapiserver.Config) (*genericapiserver.GenericAPIServer, error) {
+func (s *Server) buildGenericServer(config *genericapiserver.Config) (*genericapiserver.GenericAPIServer, error) {
 	complete := (&metricsapiserver.Config{GenericConfig: config}).Complete(nil)
 	server, err := complete.New("tachometer", s.deps.Provider, s.deps.Provider)
 	if err != nil {
@@ -183,11 +183,11 @@ func (s *Server) buildAPIServer(config *genericapiserver.Config) (*genericapiser
 			return nil, fmt.Errorf("install API group %s: %w", g.Info.PrioritizedVersions[0].Group, err)
 		}
 	}
-	s.installAPIServerMetricsHandler(server.GenericAPIServer)
+	s.installMetricsHandler(server.GenericAPIServer)
 	return server.GenericAPIServer, nil
 }
 
-func (s *Server) installAPIServerMetricsHandler(server *genericapiserver.GenericAPIServer) {
+func (s *Server) installMetricsHandler(server *genericapiserver.GenericAPIServer) {
 	apimetrics.Register()
 	all := prometheus.Gatherers{legacyregistry.DefaultGatherer}
 	if s.deps.Metrics != nil {

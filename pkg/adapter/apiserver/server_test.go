@@ -332,7 +332,7 @@ func TestServesGroups(t *testing.T) {
 func TestAggregatedDiscoveryIsPlain(t *testing.T) {
 	t.Parallel()
 	got := ""
-	h := withPlainAPIServerDiscovery(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = r.Header.Get("Accept") }))
+	h := withPlainDiscovery(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = r.Header.Get("Accept") }))
 	for path, want := range map[string]string{"/apis": "application/json", "/apis/custom.metrics.k8s.io": "as=it-was"} {
 		req := httptest.NewRequest(http.MethodGet, path, http.NoBody)
 		req.Header.Set("Accept", "as=it-was")

@@ -31,7 +31,7 @@ type lifecycleListener struct {
 
 var _ net.Listener = (*lifecycleListener)(nil)
 
-func newAPIServerLifecycleListener(address net.Addr) *lifecycleListener {
+func newLifecycleListener(address net.Addr) *lifecycleListener {
 	return &lifecycleListener{address: address, began: make(chan struct{}), ended: make(chan struct{})}
 }
 
@@ -68,13 +68,13 @@ type secureServer struct {
 // drainTimeout is the time for a response to reach its client.
 const drainTimeout = 10 * time.Second
 
-// replaceAPIServerListener takes the port out of config and leaves a lifecycleListener there. It must run after the options of
+// replaceServerListener takes the port out of config and leaves a lifecycleListener there. It must run after the options of
 // authentication, which add the client authorities.
-func replaceAPIServerListener(config *genericapiserver.Config, limits serverLimits, load *processorLoad, m *metrics) *secureServer {
+func replaceServerListener(config *genericapiserver.Config, limits serverLimits, load *processorLoad, m *metrics) *secureServer {
 	s := &secureServer{
 		info:      config.SecureServing,
-		lifecycle: newAPIServerLifecycleListener(config.SecureServing.Listener.Addr()),
-		verifier:  newAPIServerFrontProxyVerifier(config.Authentication.RequestHeaderConfig),
+		lifecycle: newLifecycleListener(config.SecureServing.Listener.Addr()),
+		verifier:  newFrontProxyVerifier(config.Authentication.RequestHeaderConfig),
 		limits:    limits, load: load, metrics: m, requestTimeout: config.RequestTimeout,
 	}
 	// Certificates stay with s: two controllers for them would do everything twice.
@@ -91,31 +91,31 @@ func (s *secureServer) Run(ctx context.Context, handler http.Handler) error {
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // the lifecycle's end is the signal to stop
 	defer cancel()
-	table := newAPIServerConnectionTable(s.limits, s.metrics.evictions.Inc)
-	s.metrics.observeAPIServerConnections(table.countAPIServerConnections)
+	table := newConnectionTable(s.limits, s.metrics.evictions.Inc)
+	s.metrics.observeConnections(table.countConnections)
 	acceptor := &connectionAcceptor{
-		listener: s.info.Listener, tls: s.startAPIServerCertificates(ctx), table: table, verifier: s.verifier,
-		timeout: s.limits.handshake, gate: newAPIServerHandshakeGate(s.load), metrics: s.metrics,
-		proxied: newAPIServerConnectionListener(s.lifecycle.address), direct: newAPIServerConnectionListener(s.lifecycle.address),
+		listener: s.info.Listener, tls: s.startServingCertificates(ctx), table: table, verifier: s.verifier,
+		timeout: s.limits.handshake, gate: newHandshakeGate(s.load), metrics: s.metrics,
+		proxied: newConnectionListener(s.lifecycle.address), direct: newConnectionListener(s.lifecycle.address),
 	}
-	proxied, direct := s.newAPIServerFrontProxyServer(handler), s.newAPIServerDirectServer(handler)
+	proxied, direct := s.newFrontProxyServer(handler), s.newDirectServer(handler)
 	var running sync.WaitGroup
 	running.Go(func() {
-		s.verifier.awaitAPIServerFrontProxyAuthority(ctx)
-		acceptor.acceptAPIServerConnections(ctx)
+		s.verifier.awaitFrontProxyAuthority(ctx)
+		acceptor.acceptConnections(ctx)
 	})
 	// The error is always ErrServerClosed: Accept fails only after Shutdown.
 	running.Go(func() { _ = proxied.Serve(acceptor.proxied) })
 	running.Go(func() { _ = fieldlimit.Serve(direct, acceptor.direct) })
 	<-s.lifecycle.ended
 	cancel()
-	err := shutdownAPIServerHTTPServers(context.WithoutCancel(ctx), s.requestTimeout, proxied, direct)
+	err := shutdownHTTPServers(context.WithoutCancel(ctx), s.requestTimeout, proxied, direct)
 	running.Wait()
 	return err
 }
 
-// shutdownAPIServerHTTPServers ends all servers at the same time, with a timeout for requests in flight.
-func shutdownAPIServerHTTPServers(ctx context.Context, timeout time.Duration, servers ...*http.Server) error {
+// shutdownHTTPServers ends all servers at the same time, with a timeout for requests in flight.
+func shutdownHTTPServers(ctx context.Context, timeout time.Duration, servers ...*http.Server) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	results := make(chan error, len(servers))
@@ -129,9 +129,9 @@ func shutdownAPIServerHTTPServers(ctx context.Context, timeout time.Duration, se
 	return errors.Join(errs...)
 }
 
-// startAPIServerCertificates returns the TLS configuration, which follows the serving certificate and the client authorities until
+// startServingCertificates returns the TLS configuration, which follows the serving certificate and the client authorities until
 // ctx ends.
-func (s *secureServer) startAPIServerCertificates(ctx context.Context) *tls.Config {
+func (s *secureServer) startServingCertificates(ctx context.Context) *tls.Config {
 	base := &tls.Config{
 		MinVersion: max(s.info.MinTLSVersion, tls.VersionTLS12), CipherSuites: s.info.CipherSuites,
 		CurvePreferences: s.info.CurvePreferences, NextProtos: []string{"h2", "http/1.1"},
@@ -147,15 +147,15 @@ func (s *secureServer) startAPIServerCertificates(ctx context.Context) *tls.Conf
 	served.GetConfigForClient = controller.GetConfigForClient
 	if s.info.ClientCA != nil {
 		s.info.ClientCA.AddListener(controller)
-		startAPIServerCertificateSource(ctx, s.info.ClientCA)
+		startCertificateSource(ctx, s.info.ClientCA)
 	}
 	if s.info.Cert != nil {
 		s.info.Cert.AddListener(controller)
-		startAPIServerCertificateSource(ctx, s.info.Cert)
+		startCertificateSource(ctx, s.info.Cert)
 	}
 	for _, c := range s.info.SNICerts {
 		c.AddListener(controller)
-		startAPIServerCertificateSource(ctx, c)
+		startCertificateSource(ctx, c)
 	}
 	if err := controller.RunOnce(); err != nil {
 		klog.FromContext(ctx).Info("No certificate to serve yet", "err", err)
@@ -164,8 +164,8 @@ func (s *secureServer) startAPIServerCertificates(ctx context.Context) *tls.Conf
 	return served
 }
 
-// startAPIServerCertificateSource reads a source of certificates once and follows it from then on, if it changes at all.
-func startAPIServerCertificateSource(ctx context.Context, source any) {
+// startCertificateSource reads a source of certificates once and follows it from then on, if it changes at all.
+func startCertificateSource(ctx context.Context, source any) {
 	controller, ok := source.(dynamiccertificates.ControllerRunner)
 	if !ok {
 		return
@@ -176,25 +176,25 @@ func startAPIServerCertificateSource(ctx context.Context, source any) {
 	go controller.Run(ctx, 1)
 }
 
-// newAPIServerFrontProxyServer returns the server for the front proxy, which is kube-apiserver: it keeps its connections open.
-func (s *secureServer) newAPIServerFrontProxyServer(handler http.Handler) *http.Server {
-	server := s.newAPIServerHTTPServer(handler, s.limits.proxyHeaderBytes, s.limits.proxyStreams)
+// newFrontProxyServer returns the server for the front proxy, which is kube-apiserver: it keeps its connections open.
+func (s *secureServer) newFrontProxyServer(handler http.Handler) *http.Server {
+	server := s.newSecureHTTPServer(handler, s.limits.proxyHeaderBytes, s.limits.proxyStreams)
 	server.IdleTimeout = 90 * time.Second // as http.DefaultTransport, which leaves first
-	server.BaseContext = func(net.Listener) context.Context { return withAPIServerFrontProxy(context.Background()) }
+	server.BaseContext = func(net.Listener) context.Context { return withFrontProxyMark(context.Background()) }
 	return server
 }
 
-// newAPIServerDirectServer returns the server for all others: monitoring, probes, and any pod in the network.
-func (s *secureServer) newAPIServerDirectServer(handler http.Handler) *http.Server {
-	server := s.newAPIServerHTTPServer(handler, s.limits.headerBytes, s.limits.streams)
+// newDirectServer returns the server for all others: monitoring, probes, and any pod in the network.
+func (s *secureServer) newDirectServer(handler http.Handler) *http.Server {
+	server := s.newSecureHTTPServer(handler, s.limits.headerBytes, s.limits.streams)
 	// A Prometheus server that scrapes every 30 s keeps its connection; an abandoned connection ends soon.
 	server.IdleTimeout = 35 * time.Second
 	server.ReadTimeout = s.requestTimeout + drainTimeout
-	server.ConnContext = withAPIServerConnection
+	server.ConnContext = withRequestConnection
 	return server
 }
 
-func (s *secureServer) newAPIServerHTTPServer(handler http.Handler, headerBytes, streams int) *http.Server {
+func (s *secureServer) newSecureHTTPServer(handler http.Handler, headerBytes, streams int) *http.Server {
 	if configured := s.info.HTTP2MaxStreamsPerConnection; configured > 0 {
 		streams = min(streams, configured)
 	}
@@ -218,9 +218,9 @@ func (s *secureServer) newAPIServerHTTPServer(handler http.Handler, headerBytes,
 
 type frontProxyKey struct{}
 
-func withAPIServerFrontProxy(ctx context.Context) context.Context {
+func withFrontProxyMark(ctx context.Context) context.Context {
 	return context.WithValue(ctx, frontProxyKey{}, true)
 }
 
-// isFromAPIServerFrontProxy reports whether the request came over a connection of the front proxy.
-func isFromAPIServerFrontProxy(ctx context.Context) bool { return ctx.Value(frontProxyKey{}) != nil }
+// isFromFrontProxy reports whether the request came over a connection of the front proxy.
+func isFromFrontProxy(ctx context.Context) bool { return ctx.Value(frontProxyKey{}) != nil }

@@ -86,8 +86,8 @@ func (c *limitedConn) awaitStrangerBudget() {
 
 type connectionKey struct{}
 
-// withAPIServerConnection is an http.Server's ConnContext: requests know the connection that they came over.
-func withAPIServerConnection(ctx context.Context, c net.Conn) context.Context {
+// withRequestConnection is an http.Server's ConnContext: requests know the connection that they came over.
+func withRequestConnection(ctx context.Context, c net.Conn) context.Context {
 	if limited, ok := c.(*fieldlimit.Conn); ok {
 		c = limited.NetConn()
 	}
@@ -99,8 +99,8 @@ func withAPIServerConnection(ctx context.Context, c net.Conn) context.Context {
 	return ctx
 }
 
-// chargeAPIServerConnection takes a request from the budget of its connection's address. Connections of the front proxy have none.
-func chargeAPIServerConnection(ctx context.Context) {
+// chargeConnection takes a request from the budget of its connection's address. Connections of the front proxy have none.
+func chargeConnection(ctx context.Context) {
 	if c, ok := ctx.Value(connectionKey{}).(*limitedConn); ok {
 		c.table.strangers.chargeStranger(c.address, time.Now())
 		c.charged.Store(true)

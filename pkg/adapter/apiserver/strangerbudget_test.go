@@ -43,12 +43,12 @@ func TestStrangerBudget(t *testing.T) {
 func TestChargedConnectionWaits(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		table := newAPIServerConnectionTable(defaultAPIServerLimits(), func() {})
+		table := newConnectionTable(defaultServerLimits(), func() {})
 		open := func() (*limitedConn, net.Conn) {
 			ours, theirs := net.Pipe()
 			t.Cleanup(func() { ours.Close(); theirs.Close() })
 			go func() { _, _ = theirs.Write([]byte("x")) }()
-			return table.addAPIServerConnection(ours, time.Now()), theirs
+			return table.addClientConnection(ours, time.Now()), theirs
 		}
 		read := func(c *limitedConn) time.Duration {
 			began := time.Now()
@@ -59,9 +59,9 @@ func TestChargedConnectionWaits(t *testing.T) {
 		innocent, _ := open()
 		ended, _ := open()
 		for _, c := range []*limitedConn{flooded, ended} {
-			ctx := withAPIServerConnection(t.Context(), tls.Server(&gatedConn{limitedConn: c}, &tls.Config{}))
+			ctx := withRequestConnection(t.Context(), tls.Server(&gatedConn{limitedConn: c}, &tls.Config{}))
 			for range 1000 {
-				chargeAPIServerConnection(ctx)
+				chargeConnection(ctx)
 			}
 		}
 		if waited := read(innocent); waited != 0 {

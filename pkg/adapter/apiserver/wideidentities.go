@@ -39,7 +39,7 @@ type wideAuthorizer struct {
 
 // authorizeWideIdentity implements authorizer.AuthorizerFunc.
 func (w *wideAuthorizer) authorizeWideIdentity(ctx context.Context, attributes authorizer.Attributes) (authorizer.Decision, string, error) {
-	current, err := w.chooseWideAuthorizer(measureAPIServerIdentity(attributes.GetUser()))
+	current, err := w.chooseWideAuthorizer(measureCallerIdentity(attributes.GetUser()))
 	if err != nil {
 		return authorizer.DecisionNoOpinion, "", fmt.Errorf("build an authorizer: %w", err)
 	}
@@ -60,8 +60,8 @@ func (w *wideAuthorizer) chooseWideAuthorizer(identity int) (authorizer.Authoriz
 	return w.current, nil
 }
 
-// measureAPIServerIdentity returns the bytes of a caller's names, groups and attributes.
-func measureAPIServerIdentity(u user.Info) int {
+// measureCallerIdentity returns the bytes of a caller's names, groups and attributes.
+func measureCallerIdentity(u user.Info) int {
 	size := len(u.GetName()) + len(u.GetUID())
 	for _, group := range u.GetGroups() {
 		size += len(group)
@@ -75,8 +75,8 @@ func measureAPIServerIdentity(u user.Info) int {
 	return size
 }
 
-// newSlowAPIServerReviews returns a wrapper around the transports of clients, which together send slowReviews a second.
-func newSlowAPIServerReviews(outer transport.WrapperFunc) transport.WrapperFunc {
+// newSlowReviewWrapper returns a wrapper around the transports of clients, which together send slowReviews a second.
+func newSlowReviewWrapper(outer transport.WrapperFunc) transport.WrapperFunc {
 	limiter, turn := rate.NewLimiter(slowReviews, slowReviewBurst), make(chan struct{}, 1)
 	return func(inner http.RoundTripper) http.RoundTripper {
 		if outer != nil {

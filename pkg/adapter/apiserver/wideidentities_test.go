@@ -27,7 +27,7 @@ func TestWideIdentitiesAreForgotten(t *testing.T) {
 		})
 	}
 	wide := &wideAuthorizer{build: func() (authorizer.Authorizer, error) { built++; return count(&wideAsked), nil }}
-	lanes := newAPIServerRequestLanes(nil, func(string) bool { return false }, defaultAPIServerLimits(), nil)
+	lanes := newRequestLanes(nil, func(string) bool { return false }, defaultServerLimits(), nil)
 	a := &laneAuthorizer{lanes: lanes, others: count(&othersAsked), wide: authorizer.AuthorizerFunc(wide.authorizeWideIdentity)}
 	groups := func(n int) *user.DefaultInfo {
 		return &user.DefaultInfo{Name: "jane", Groups: []string{strings.Repeat("g", n)}, Extra: map[string][]string{"x": {"y"}}}
@@ -35,12 +35,12 @@ func TestWideIdentitiesAreForgotten(t *testing.T) {
 	const requests, size = 1000, 64 << 10
 	for range requests {
 		for _, u := range []user.Info{groups(100), groups(size)} {
-			if d, _, err := a.authorizeInAPIServerLane(t.Context(), authorizer.AttributesRecord{User: u}); err != nil || d != authorizer.DecisionAllow {
+			if d, _, err := a.authorizeInLane(t.Context(), authorizer.AttributesRecord{User: u}); err != nil || d != authorizer.DecisionAllow {
 				t.Fatal(d, err)
 			}
 		}
 	}
-	remembered := maxWideIdentityBytes / measureAPIServerIdentity(groups(size)) // by one authorizer
+	remembered := maxWideIdentityBytes / measureCallerIdentity(groups(size)) // by one authorizer
 	if want := (requests + remembered - 1) / remembered; othersAsked != requests || wideAsked != requests || built != want {
 		t.Errorf("%d usual and %d wide requests, %d authorizers; want %d, %d and %d", othersAsked, wideAsked, built, requests, requests, want)
 	}

@@ -43,8 +43,8 @@ type Options struct {
 	Registerer prometheus.Registerer
 }
 
-// certificateDNSNames returns the names in the certificate; kube-apiserver verifies the first.
-func (o Options) certificateDNSNames() []string {
+// listServiceDNSNames returns the names in the certificate; kube-apiserver verifies the first.
+func (o Options) listServiceDNSNames() []string {
 	host := o.Service + "." + o.Namespace
 	return []string{host + ".svc", host + ".svc.cluster.local", host, o.Service}
 }
@@ -93,17 +93,17 @@ func (k *Keeper) Run(ctx context.Context) error {
 	for {
 		err := k.reconcileCertificate(ctx, time.Now())
 		k.metrics.countCertificateCheck(err)
-		k.recordCertificateFailure(err)
+		k.recordReconcileFailure(err)
 		if err != nil && ctx.Err() == nil {
 			log.Error(err, "Certificate check failed", "secret", k.opts.Secret)
 		}
-		if !retry.Sleep(ctx, k.certificateCheckDelay()) {
+		if !retry.Sleep(ctx, k.chooseCheckDelay()) {
 			return nil
 		}
 	}
 }
 
-func (k *Keeper) recordCertificateFailure(err error) {
+func (k *Keeper) recordReconcileFailure(err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.failure = err
@@ -120,8 +120,8 @@ func (k *Keeper) DescribeFailure() []string {
 	return []string{fmt.Sprintf("certificate: not shared with the other replicas: %v", k.failure)}
 }
 
-// certificateCheckDelay returns the time to the next check. It is short until the first pair, because no replica is ready before.
-func (k *Keeper) certificateCheckDelay() time.Duration {
+// chooseCheckDelay returns the time to the next check. It is short until the first pair, because no replica is ready before.
+func (k *Keeper) chooseCheckDelay() time.Duration {
 	if k.currentCertificatePair() == nil {
 		return time.Second
 	}
@@ -136,30 +136,30 @@ func (k *Keeper) reconcileCertificate(ctx context.Context, now time.Time) error 
 	pair, shareErr := k.obtainCertificatePair(ctx, now)
 	if shareErr != nil {
 		var err error
-		if pair, err = k.chooseSubstituteCertificatePair(ctx, shareErr, now); pair == nil {
+		if pair, err = k.chooseSubstitutePair(ctx, shareErr, now); pair == nil {
 			return errors.Join(shareErr, err)
 		}
 	}
-	err := k.publishCertificateBundle(ctx, pair.bundle, shareErr == nil)
+	err := k.publishCABundle(ctx, pair.bundle, shareErr == nil)
 	k.adoptCertificatePair(ctx, pair, err == nil, now)
 	return errors.Join(shareErr, err)
 }
 
-// chooseSubstituteCertificatePair returns the pair to serve while the replicas share none, for the reason err: the latest that this replica knows, or
+// chooseSubstitutePair returns the pair to serve while the replicas share none, for the reason err: the latest that this replica knows, or
 // else one of its own. It returns nil if it is better to wait: an API server that cannot be reached cannot learn of a first
 // pair either.
-func (k *Keeper) chooseSubstituteCertificatePair(ctx context.Context, err error, now time.Time) (*certificatePair, error) {
+func (k *Keeper) chooseSubstitutePair(ctx context.Context, err error, now time.Time) (*certificatePair, error) {
 	if k.currentCertificatePair() == nil && !apierrors.IsForbidden(err) && !apierrors.IsNotFound(err) {
 		return nil, nil
 	}
-	if p := k.selectKnownCertificatePair(now); p != nil {
+	if p := k.selectKnownPair(now); p != nil {
 		return p, nil
 	}
 	return k.renewCertificatePair(ctx, nil, nil, now)
 }
 
-// knownCertificatePairs returns the pairs that this replica has seen, the latest first.
-func (k *Keeper) knownCertificatePairs() []*certificatePair {
+// listKnownPairs returns the pairs that this replica has seen, the latest first.
+func (k *Keeper) listKnownPairs() []*certificatePair {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	return slices.DeleteFunc([]*certificatePair{k.newest, k.serving}, func(p *certificatePair) bool { return p == nil })
@@ -168,7 +168,7 @@ func (k *Keeper) knownCertificatePairs() []*certificatePair {
 // adoptCertificatePair serves newest as soon as clients trust it, or at once if no better pair exists.
 func (k *Keeper) adoptCertificatePair(ctx context.Context, newest *certificatePair, published bool, now time.Time) {
 	k.mu.Lock()
-	if !k.newest.equalCertificatePair(newest) {
+	if !k.newest.equalsCertificatePair(newest) {
 		k.newest, k.since = newest, time.Time{}
 	}
 	switch {
@@ -178,8 +178,8 @@ func (k *Keeper) adoptCertificatePair(ctx context.Context, newest *certificatePa
 		k.since = now
 	}
 	settled := !k.since.IsZero() && now.Sub(k.since) >= 2*checkInterval
-	covered := k.serving != nil && k.serving.isCertificateSignedBy(parseCertificateAuthorities(newest.bundle))
-	changed := !k.serving.equalCertificatePair(newest) && (settled || !k.serving.isUsableCertificate(now) || published && !covered)
+	covered := k.serving != nil && k.serving.isPairSignedBy(parseAuthorityBundle(newest.bundle))
+	changed := !k.serving.equalsCertificatePair(newest) && (settled || !k.serving.isUsablePair(now) || published && !covered)
 	if changed {
 		k.serving, k.trusted = newest, false
 	}
@@ -215,14 +215,14 @@ func (k *Keeper) currentCertificatePair() *certificatePair {
 	return k.serving
 }
 
-// knownCertificateAuthorities returns the authorities of the pairs that this replica has seen, independent of the Secret.
-func (k *Keeper) knownCertificateAuthorities() []*x509.Certificate {
+// listKnownAuthorities returns the authorities of the pairs that this replica has seen, independent of the Secret.
+func (k *Keeper) listKnownAuthorities() []*x509.Certificate {
 	var all []*x509.Certificate
 	if p := k.currentCertificatePair(); p != nil {
 		all = append(all, p.authority) // first: a bundle is bounded
 	}
-	for _, p := range k.knownCertificatePairs() {
-		all = append(all, parseCertificateAuthorities(p.bundle)...)
+	for _, p := range k.listKnownPairs() {
+		all = append(all, parseAuthorityBundle(p.bundle)...)
 	}
 	return all
 }
@@ -241,7 +241,7 @@ func (k *Keeper) CurrentCertKeyContent() (certPEM, keyPEM []byte) {
 
 // AuthorityContent returns the authorities in PEM that verify every certificate that a replica may serve; nil before the first pair.
 func (k *Keeper) AuthorityContent() []byte {
-	return encodeCertificates(k.knownCertificateAuthorities()...)
+	return encodeCertificates(k.listKnownAuthorities()...)
 }
 
 // AddListener adds l, to be notified of each change of the serving certificate.

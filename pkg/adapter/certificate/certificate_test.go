@@ -163,7 +163,7 @@ func TestFirstCertificateIsSharedAndTrusted(t *testing.T) {
 	}
 	check(t, a, start)
 	check(t, b, start)
-	if !a.currentCertificatePair().equalCertificatePair(b.currentCertificatePair()) {
+	if !a.currentCertificatePair().equalsCertificatePair(b.currentCertificatePair()) {
 		t.Error("the replicas serve different certificates")
 	}
 	for name, k := range map[string]*Keeper{"a": a, "b": b} {
@@ -196,7 +196,7 @@ func TestRaceHasOneWinner(t *testing.T) {
 			winner, loser := c.replica(), c.replica()
 			c.secret.beforeWrite = func() { check(t, winner, start) }
 			check(t, loser, start)
-			if !winner.currentCertificatePair().equalCertificatePair(loser.currentCertificatePair()) {
+			if !winner.currentCertificatePair().equalsCertificatePair(loser.currentCertificatePair()) {
 				t.Error("the replicas serve different certificates")
 			}
 			if err := handshake(loser, c.bundle(t, customName), start); err != nil {
@@ -239,14 +239,14 @@ func TestRenewalKeepsServing(t *testing.T) {
 	if len(served) != 3 {
 		t.Errorf("%d certificates served in 180 days, want 3: one every 60 days", len(served))
 	}
-	if n := len(parseCertificateAuthorities(c.bundle(t, customName))); n != 2 {
+	if n := len(parseAuthorityBundle(c.bundle(t, customName))); n != 2 {
 		t.Errorf("%d authorities in the bundle, want 2", n)
 	}
 }
 
 func TestReasonsToRenew(t *testing.T) {
 	t.Parallel()
-	names := Options{Service: "adapter", Namespace: "tachometer"}.certificateDNSNames()
+	names := Options{Service: "adapter", Namespace: "tachometer"}.listServiceDNSNames()
 	p, err := issueCertificatePair(names, 90*24*time.Hour, nil, start)
 	if err != nil {
 		t.Fatal(err)
@@ -261,11 +261,11 @@ func TestReasonsToRenew(t *testing.T) {
 		"before that": {names, start.Add(59 * 24 * time.Hour), ""},
 		"clock ahead": {names, start.Add(-70 * 24 * time.Hour), ""},
 		"clock lost":  {names, time.Unix(0, 0), "not yet valid"},
-		"moved":       {Options{Service: "adapter", Namespace: "other"}.certificateDNSNames(), start, "names"},
+		"moved":       {Options{Service: "adapter", Namespace: "other"}.listServiceDNSNames(), start, "names"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if got := p.certificateRenewalReason(tc.names, tc.now); got != tc.want {
+			if got := p.findRenewalReason(tc.names, tc.now); got != tc.want {
 				t.Errorf("due = %q, want %q", got, tc.want)
 			}
 		})
@@ -310,7 +310,7 @@ func TestSecretDestroyed(t *testing.T) {
 					}
 				}
 			}
-			if stored, err := parseCertificatePair(c.secret.held.Data); err != nil || !stored.equalCertificatePair(a.currentCertificatePair()) || !stored.equalCertificatePair(b.currentCertificatePair()) {
+			if stored, err := parseCertificatePair(c.secret.held.Data); err != nil || !stored.equalsCertificatePair(a.currentCertificatePair()) || !stored.equalsCertificatePair(b.currentCertificatePair()) {
 				t.Errorf("the replicas do not serve what is stored: %v", err)
 			}
 		})
@@ -327,7 +327,7 @@ func TestOutage(t *testing.T) {
 	if err := k.reconcileCertificate(t.Context(), start.Add(65*24*time.Hour)); err == nil {
 		t.Error("check says nothing about the outage")
 	}
-	if k.Trusted() != nil || !k.currentCertificatePair().equalCertificatePair(before) {
+	if k.Trusted() != nil || !k.currentCertificatePair().equalsCertificatePair(before) {
 		t.Error("an outage of the API server changed what is served")
 	}
 }
@@ -349,7 +349,7 @@ func TestPublishFails(t *testing.T) {
 			t.Fatal("check says nothing about the rejection")
 		}
 	}
-	if !k.currentCertificatePair().equalCertificatePair(before) || k.Trusted() != nil {
+	if !k.currentCertificatePair().equalsCertificatePair(before) || k.Trusted() != nil {
 		t.Error("served a certificate that nobody trusts yet")
 	}
 	fresh := c.replica()
@@ -449,7 +449,7 @@ func FuzzParse(f *testing.F) {
 		if (got == nil) == (err == nil) {
 			t.Fatalf("pair %v, error %v", got, err)
 		}
-		if err == nil && !got.isCertificateSignedBy(parseCertificateAuthorities(bundle)) {
+		if err == nil && !got.isPairSignedBy(parseAuthorityBundle(bundle)) {
 			t.Error("accepted a certificate that its bundle does not verify")
 		}
 	})

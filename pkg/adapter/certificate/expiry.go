@@ -22,12 +22,12 @@ type Expiry struct{ provider Provider }
 // NewExpiry returns an Expiry and registers a self-metric with the certificate's end of validity; r may be nil.
 func NewExpiry(p Provider, r prometheus.Registerer) *Expiry {
 	e := &Expiry{provider: p}
-	registerCertificateExpiry(r, e.certificateExpiryTimestamp)
+	registerExpiryGauge(r, e.readExpiryTimestamp)
 	return e
 }
 
-func (e *Expiry) certificateExpiryTimestamp() float64 {
-	_, until, err := e.certificateValidityPeriod()
+func (e *Expiry) readExpiryTimestamp() float64 {
+	_, until, err := e.readValidityPeriod()
 	if err != nil {
 		return 0
 	}
@@ -36,7 +36,7 @@ func (e *Expiry) certificateExpiryTimestamp() float64 {
 
 // Valid returns nil if the certificate may be served at the time now.
 func (e *Expiry) Valid(now time.Time) error {
-	from, until, err := e.certificateValidityPeriod()
+	from, until, err := e.readValidityPeriod()
 	switch {
 	case err != nil:
 		return err
@@ -48,7 +48,7 @@ func (e *Expiry) Valid(now time.Time) error {
 	return nil
 }
 
-func (e *Expiry) certificateValidityPeriod() (from, until time.Time, err error) {
+func (e *Expiry) readValidityPeriod() (from, until time.Time, err error) {
 	pem, _ := e.provider.CurrentCertKeyContent()
 	if len(pem) == 0 {
 		return from, until, errors.New("no certificate yet")

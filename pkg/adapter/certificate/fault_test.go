@@ -85,7 +85,7 @@ func TestSecretDeletedWithoutRightToCreate(t *testing.T) {
 		}
 	}
 	for i, k := range []*Keeper{b, third, fourth} {
-		if !k.currentCertificatePair().equalCertificatePair(a.currentCertificatePair()) {
+		if !k.currentCertificatePair().equalsCertificatePair(a.currentCertificatePair()) {
 			t.Errorf("replica %d serves another certificate", i+1)
 		}
 	}
@@ -120,7 +120,7 @@ func TestWrongClocks(t *testing.T) {
 					wantTrusted(t, c, now.String(), now, right, wrong)
 					served[right.currentCertificatePair().leaf.SerialNumber.String()] = true
 				}
-				if n := len(parseCertificateAuthorities(c.bundle(t, customName))); len(served) > 2 || n > 3 {
+				if n := len(parseAuthorityBundle(c.bundle(t, customName))); len(served) > 2 || n > 3 {
 					t.Errorf("%d certificates in minutes, %d authorities", len(served), n)
 				}
 			})
@@ -144,7 +144,7 @@ func TestClockJumps(t *testing.T) {
 			wantTrusted(t, c, fmt.Sprint(jump, step), now, a, b)
 		}
 	}
-	if n := len(parseCertificateAuthorities(c.bundle(t, customName))); n > maxAuthorities {
+	if n := len(parseAuthorityBundle(c.bundle(t, customName))); n > maxAuthorities {
 		t.Errorf("%d authorities", n)
 	}
 }
@@ -171,7 +171,7 @@ func TestRenewalRejected(t *testing.T) {
 					}
 				}
 			}
-			if n := len(parseCertificateAuthorities(c.bundle(t, customName))); n > maxPublished {
+			if n := len(parseAuthorityBundle(c.bundle(t, customName))); n > maxPublished {
 				t.Errorf("%d authorities", n)
 			}
 			c.secret.rejected = nil
@@ -182,7 +182,7 @@ func TestRenewalRejected(t *testing.T) {
 					wantTrusted(t, c, "not rejected any more", now, a, b)
 				}
 			}
-			if !a.currentCertificatePair().equalCertificatePair(b.currentCertificatePair()) {
+			if !a.currentCertificatePair().equalsCertificatePair(b.currentCertificatePair()) {
 				t.Error("the replicas do not share a certificate")
 			}
 		})
@@ -208,23 +208,23 @@ func TestSecretEmptiedRepeatedly(t *testing.T) {
 		check(t, second, now.Add(5*time.Second))
 		wantTrusted(t, c, now.String(), now, a, b)
 	}
-	if n := len(parseCertificateAuthorities(c.bundle(t, customName))); n > maxAuthorities {
+	if n := len(parseAuthorityBundle(c.bundle(t, customName))); n > maxAuthorities {
 		t.Errorf("%d authorities, want up to %d", n, maxAuthorities)
 	}
 }
 
 func TestAuthorityExpires(t *testing.T) {
 	t.Parallel()
-	names := Options{Service: "adapter", Namespace: "tachometer"}.certificateDNSNames()
+	names := Options{Service: "adapter", Namespace: "tachometer"}.listServiceDNSNames()
 	p, err := issueCertificatePair(names, 90*24*time.Hour, nil, start)
 	if err != nil {
 		t.Fatal(err)
 	}
 	p.authority.NotAfter = start.Add(24 * time.Hour)
-	if got := p.certificateRenewalReason(names, start); got != "age" {
+	if got := p.findRenewalReason(names, start); got != "age" {
 		t.Errorf("a pair whose authority expires tomorrow is due for %q", got)
 	}
-	if p.isUsableCertificate(start.Add(25 * time.Hour)) {
+	if p.isUsablePair(start.Add(25 * time.Hour)) {
 		t.Error("usable after its authority expired")
 	}
 }

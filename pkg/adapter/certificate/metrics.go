@@ -42,8 +42,8 @@ func (m *metrics) countCertificateCheck(err error) {
 	m.checks.WithLabelValues("success").Inc()
 }
 
-// registerCertificateExpiry registers the gauge of the certificate's end of validity; r may be nil.
-func registerCertificateExpiry(r prometheus.Registerer, timestamp func() float64) {
+// registerExpiryGauge registers the gauge of the certificate's end of validity; r may be nil.
+func registerExpiryGauge(r prometheus.Registerer, timestamp func() float64) {
 	promauto.With(r).NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "tachometer_certificate_expiry_timestamp_seconds",
 		Help: "Expiry of the serving certificate; 0 without one.",

@@ -85,7 +85,7 @@ func issueCertificatePair(names []string, lifetime time.Duration, trusted []*x50
 	if err != nil {
 		return nil, fmt.Errorf("encode serving key: %w", err)
 	}
-	authorities := mergeCertificateAuthorities(maxAuthorities, []*x509.Certificate{ca}, trusted)
+	authorities := mergeAuthorities(maxAuthorities, []*x509.Certificate{ca}, trusted)
 	return &certificatePair{
 		cert: encodeCertificates(leaf), key: keyPEM, bundle: encodeCertificates(authorities...), leaf: leaf, authority: ca,
 	}, nil
@@ -120,12 +120,12 @@ func encodeCertificates(certs ...*x509.Certificate) []byte {
 	return b.Bytes()
 }
 
-func unexpiredCertificates(certs []*x509.Certificate, now time.Time) []*x509.Certificate {
+func dropExpiredCertificates(certs []*x509.Certificate, now time.Time) []*x509.Certificate {
 	return slices.DeleteFunc(slices.Clone(certs), func(c *x509.Certificate) bool { return now.After(c.NotAfter) })
 }
 
-// mergeCertificateAuthorities returns the first limit different certificates of lists.
-func mergeCertificateAuthorities(limit int, lists ...[]*x509.Certificate) []*x509.Certificate {
+// mergeAuthorities returns the first limit different certificates of lists.
+func mergeAuthorities(limit int, lists ...[]*x509.Certificate) []*x509.Certificate {
 	var merged []*x509.Certificate
 	for _, c := range slices.Concat(lists...) {
 		if len(merged) < limit && !slices.ContainsFunc(merged, c.Equal) {
@@ -152,15 +152,15 @@ func parseCertificatePair(data map[string][]byte) (*certificatePair, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read authorities: %w", err)
 	}
-	if !p.isCertificateSignedBy(authorities[:1]) {
+	if !p.isPairSignedBy(authorities[:1]) {
 		return nil, errors.New("the serving certificate is not signed by the first authority")
 	}
 	p.authority = authorities[0]
 	return p, nil
 }
 
-// parseCertificateAuthorities returns the certificates in a bundle; an unreadable bundle has none, as no client could verify with it.
-func parseCertificateAuthorities(bundle []byte) []*x509.Certificate {
+// parseAuthorityBundle returns the certificates in a bundle; an unreadable bundle has none, as no client could verify with it.
+func parseAuthorityBundle(bundle []byte) []*x509.Certificate {
 	certs, err := cert.ParseCertsPEM(bundle)
 	if err != nil {
 		return nil
@@ -168,13 +168,13 @@ func parseCertificateAuthorities(bundle []byte) []*x509.Certificate {
 	return certs
 }
 
-// certificateRenewalReason returns why p must be replaced, or "" if not. A renewal is due in the last third of a pair's lifetime, which is
+// findRenewalReason returns why p must be replaced, or "" if not. A renewal is due in the last third of a pair's lifetime, which is
 // the time to repair an unreachable API or a missing right.
-func (p *certificatePair) certificateRenewalReason(names []string, now time.Time) string {
+func (p *certificatePair) findRenewalReason(names []string, now time.Time) string {
 	switch {
-	case !now.Before(p.certificatePairExpiry().Add(-certificateLifetime / 3)):
+	case !now.Before(p.computePairExpiry().Add(-certificateLifetime / 3)):
 		return "age"
-	case !p.isUsableCertificate(now):
+	case !p.isUsablePair(now):
 		return "not yet valid"
 	case !slices.Equal(p.leaf.DNSNames, names):
 		return "names"
@@ -182,23 +182,23 @@ func (p *certificatePair) certificateRenewalReason(names []string, now time.Time
 	return ""
 }
 
-// certificatePairExpiry returns the end of p's validity. A client needs the authority too.
-func (p *certificatePair) certificatePairExpiry() time.Time {
+// computePairExpiry returns the end of p's validity. A client needs the authority too.
+func (p *certificatePair) computePairExpiry() time.Time {
 	if p.authority.NotAfter.Before(p.leaf.NotAfter) {
 		return p.authority.NotAfter
 	}
 	return p.leaf.NotAfter
 }
 
-// isUsableCertificate reports whether a client would accept p now, if it trusts p's authority.
-func (p *certificatePair) isUsableCertificate(now time.Time) bool {
-	return p != nil && !now.Before(p.leaf.NotBefore) && !now.Before(p.authority.NotBefore) && !now.After(p.certificatePairExpiry())
+// isUsablePair reports whether a client would accept p now, if it trusts p's authority.
+func (p *certificatePair) isUsablePair(now time.Time) bool {
+	return p != nil && !now.Before(p.leaf.NotBefore) && !now.Before(p.authority.NotBefore) && !now.After(p.computePairExpiry())
 }
 
-func (p *certificatePair) isCertificateSignedBy(authorities []*x509.Certificate) bool {
+func (p *certificatePair) isPairSignedBy(authorities []*x509.Certificate) bool {
 	return slices.ContainsFunc(authorities, func(a *x509.Certificate) bool { return p.leaf.CheckSignatureFrom(a) == nil })
 }
 
-func (p *certificatePair) equalCertificatePair(o *certificatePair) bool {
+func (p *certificatePair) equalsCertificatePair(o *certificatePair) bool {
 	return p != nil && o != nil && p.leaf.Equal(o.leaf) && bytes.Equal(p.bundle, o.bundle)
 }

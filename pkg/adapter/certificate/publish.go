@@ -17,21 +17,21 @@ import (
 	apiregistration "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 )
 
-// publishCertificateBundle makes bundle the caBundle of every APIService that points at this adapter. It skips a missing APIService and
+// publishCABundle makes bundle the caBundle of every APIService that points at this adapter. It skips a missing APIService and
 // an APIService of another adapter (KEDA serves external metrics in many clusters).
 //
 // If the bundle is not shared, the replicas do not know each other's authorities: a Keeper's entries stay there.
-func (k *Keeper) publishCertificateBundle(ctx context.Context, bundle []byte, shared bool) error {
+func (k *Keeper) publishCABundle(ctx context.Context, bundle []byte, shared bool) error {
 	var errs []error
 	for _, name := range k.opts.APIServices {
-		if err := k.publishBundleToAPIService(ctx, name, bundle, shared); err != nil {
+		if err := k.publishToAPIService(ctx, name, bundle, shared); err != nil {
 			errs = append(errs, fmt.Errorf("write caBundle of APIService %s: %w", name, err))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func (k *Keeper) publishBundleToAPIService(ctx context.Context, name string, bundle []byte, shared bool) error {
+func (k *Keeper) publishToAPIService(ctx context.Context, name string, bundle []byte, shared bool) error {
 	service, err := k.apiServices.Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return nil
@@ -39,11 +39,11 @@ func (k *Keeper) publishBundleToAPIService(ctx context.Context, name string, bun
 	if err != nil {
 		return err
 	}
-	if !k.isCertificateKeeperService(service) {
+	if !k.isKeeperService(service) {
 		return nil
 	}
 	if !shared {
-		bundle = addCertificateAuthorities(service.Spec.CABundle, bundle)
+		bundle = addBundleAuthorities(service.Spec.CABundle, bundle)
 	}
 	if bytes.Equal(service.Spec.CABundle, bundle) {
 		return nil
@@ -61,7 +61,7 @@ func (k *Keeper) publishBundleToAPIService(ctx context.Context, name string, bun
 	return nil
 }
 
-func (k *Keeper) isCertificateKeeperService(s *apiregistration.APIService) bool {
+func (k *Keeper) isKeeperService(s *apiregistration.APIService) bool {
 	ref := s.Spec.Service
 	return ref != nil && ref.Name == k.opts.Service && ref.Namespace == k.opts.Namespace
 }
@@ -69,31 +69,31 @@ func (k *Keeper) isCertificateKeeperService(s *apiregistration.APIService) bool 
 // maxPublished bounds the authorities in a caBundle that no replica owns: two or three replicas with a full bundle each.
 const maxPublished = 3 * maxAuthorities
 
-// addCertificateAuthorities returns published if it has all authorities of bundle, or else both together.
-func addCertificateAuthorities(published, bundle []byte) []byte {
-	present, wanted := certificateKeeperAuthorities(published), parseCertificateAuthorities(bundle)
+// addBundleAuthorities returns published if it has all authorities of bundle, or else both together.
+func addBundleAuthorities(published, bundle []byte) []byte {
+	present, wanted := parseKeeperAuthorities(published), parseAuthorityBundle(bundle)
 	missing := slices.ContainsFunc(wanted, func(c *x509.Certificate) bool { return !slices.ContainsFunc(present, c.Equal) })
 	if !missing {
 		return published
 	}
-	return encodeCertificates(mergeCertificateAuthorities(maxPublished, wanted, present)...)
+	return encodeCertificates(mergeAuthorities(maxPublished, wanted, present)...)
 }
 
-// certificateKeeperAuthorities returns the certificates in a bundle that a Keeper made.
-func certificateKeeperAuthorities(bundle []byte) []*x509.Certificate {
-	return slices.DeleteFunc(parseCertificateAuthorities(bundle), func(c *x509.Certificate) bool {
+// parseKeeperAuthorities returns the certificates in a bundle that a Keeper made.
+func parseKeeperAuthorities(bundle []byte) []*x509.Certificate {
+	return slices.DeleteFunc(parseAuthorityBundle(bundle), func(c *x509.Certificate) bool {
 		return !strings.HasPrefix(c.Subject.CommonName, authorityPrefix)
 	})
 }
 
-// publishedCertificateAuthorities returns the authorities that Keepers wrote into the APIServices. An unreadable APIService has none: the
+// listPublishedAuthorities returns the authorities that Keepers wrote into the APIServices. An unreadable APIService has none: the
 // authorities of the Secret and of this replica remain.
-func (k *Keeper) publishedCertificateAuthorities(ctx context.Context) []*x509.Certificate {
+func (k *Keeper) listPublishedAuthorities(ctx context.Context) []*x509.Certificate {
 	var all []*x509.Certificate
 	for _, name := range k.opts.APIServices {
 		service, err := k.apiServices.Get(ctx, name, metav1.GetOptions{})
-		if err == nil && k.isCertificateKeeperService(service) {
-			all = append(all, certificateKeeperAuthorities(service.Spec.CABundle)...)
+		if err == nil && k.isKeeperService(service) {
+			all = append(all, parseKeeperAuthorities(service.Spec.CABundle)...)
 		}
 	}
 	return all

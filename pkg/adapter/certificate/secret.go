@@ -30,7 +30,7 @@ func (k *Keeper) obtainCertificatePair(ctx context.Context, now time.Time) (*cer
 	switch {
 	case err == nil:
 		k.metrics.renewals.Inc()
-		klog.FromContext(ctx).Info("Certificate stored", "secret", k.opts.Secret, "reason", reason, "expires", next.certificatePairExpiry().Format(time.RFC3339))
+		klog.FromContext(ctx).Info("Certificate stored", "secret", k.opts.Secret, "reason", reason, "expires", next.computePairExpiry().Format(time.RFC3339))
 		return next, nil
 	case apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err):
 		// Another replica was first: use its pair.
@@ -44,10 +44,10 @@ func (k *Keeper) obtainCertificatePair(ctx context.Context, now time.Time) (*cer
 	}
 }
 
-// selectKnownCertificatePair returns the latest pair that this replica has seen, or nil if that is due.
-func (k *Keeper) selectKnownCertificatePair(now time.Time) *certificatePair {
-	for _, p := range k.knownCertificatePairs() {
-		if p.certificateRenewalReason(k.opts.certificateDNSNames(), now) == "" {
+// selectKnownPair returns the latest pair that this replica has seen, or nil if that is due.
+func (k *Keeper) selectKnownPair(now time.Time) *certificatePair {
+	for _, p := range k.listKnownPairs() {
+		if p.findRenewalReason(k.opts.listServiceDNSNames(), now) == "" {
 			return p
 		}
 	}
@@ -58,11 +58,11 @@ func (k *Keeper) selectKnownCertificatePair(now time.Time) *certificatePair {
 // it is unknown.
 func (k *Keeper) renewCertificatePair(ctx context.Context, secret *core.Secret, stored *certificatePair, now time.Time) (*certificatePair, error) {
 	judged := now
-	if stored != nil && stored.certificatePairExpiry().Before(now) {
-		judged = stored.certificatePairExpiry() // a clock that is far ahead must not drop the authority of the pair that others serve
+	if stored != nil && stored.computePairExpiry().Before(now) {
+		judged = stored.computePairExpiry() // a clock that is far ahead must not drop the authority of the pair that others serve
 	}
-	trusted := unexpiredCertificates(k.collectServedCertificateAuthorities(ctx, secret), judged)
-	fresh, err := issueCertificatePair(k.opts.certificateDNSNames(), certificateLifetime, trusted, now)
+	trusted := dropExpiredCertificates(k.collectServedAuthorities(ctx, secret), judged)
+	fresh, err := issueCertificatePair(k.opts.listServiceDNSNames(), certificateLifetime, trusted, now)
 	if err != nil {
 		return nil, fmt.Errorf("make certificate: %w", err)
 	}
@@ -86,18 +86,18 @@ func (k *Keeper) loadCertificatePair(ctx context.Context, now time.Time) (secret
 		klog.FromContext(ctx).Error(err, "Stored certificate cannot be used", "secret", k.opts.Secret)
 		return secret, nil, "unusable", nil
 	}
-	return secret, stored, stored.certificateRenewalReason(k.opts.certificateDNSNames(), now), nil
+	return secret, stored, stored.findRenewalReason(k.opts.listServiceDNSNames(), now), nil
 }
 
-// collectServedCertificateAuthorities returns the authorities of all pairs that a replica may serve: this replica's own, the Secret's, and those of
+// collectServedAuthorities returns the authorities of all pairs that a replica may serve: this replica's own, the Secret's, and those of
 // replicas that found no Secret, which are in the APIServices alone.
-func (k *Keeper) collectServedCertificateAuthorities(ctx context.Context, secret *core.Secret) []*x509.Certificate {
-	lists := [][]*x509.Certificate{k.knownCertificateAuthorities()}
+func (k *Keeper) collectServedAuthorities(ctx context.Context, secret *core.Secret) []*x509.Certificate {
+	lists := [][]*x509.Certificate{k.listKnownAuthorities()}
 	if secret != nil {
-		lists = append(lists, parseCertificateAuthorities(secret.Data[bundleKey]))
+		lists = append(lists, parseAuthorityBundle(secret.Data[bundleKey]))
 	}
-	lists = append(lists, k.publishedCertificateAuthorities(ctx))
-	return mergeCertificateAuthorities(math.MaxInt, lists...)
+	lists = append(lists, k.listPublishedAuthorities(ctx))
+	return mergeAuthorities(math.MaxInt, lists...)
 }
 
 // saveCertificatePair replaces the pair in secret with p, or creates the Secret. It fails with a conflict if another client wrote

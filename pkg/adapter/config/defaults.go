@@ -8,7 +8,7 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/memorybounds"
 )
 
-// Default returns the configuration without a file: every default, with its reason. setAdapterConfigDefaults derives further defaults
+// Default returns the configuration without a file: every default, with its reason. setConfigDefaults derives further defaults
 // from the scrape interval. A file with another interval changes them too.
 func Default() Config {
 	c := Config{
@@ -31,11 +31,11 @@ func Default() Config {
 			MaxConcurrent: 64,
 		},
 	}
-	c.setAdapterConfigDefaults()
+	c.setConfigDefaults()
 	return c
 }
 
-// Defaults of setAdapterConfigDefaults and SetDefaults.
+// Defaults of setConfigDefaults and SetDefaults.
 const (
 	// maxDefaultTimeout: a slower page is too old for a decision.
 	maxDefaultTimeout = 10 * time.Second
@@ -53,8 +53,8 @@ const (
 	defaultRemoteMaxAge = 2 * time.Minute
 )
 
-// setAdapterConfigDefaults fills in the defaults derived from other values.
-func (c *Config) setAdapterConfigDefaults() {
+// setConfigDefaults fills in the defaults derived from other values.
+func (c *Config) setConfigDefaults() {
 	if c.Scrape.Timeout == 0 {
 		// Scrapes of one target never overlap.
 		c.Scrape.Timeout = min(c.Scrape.Interval, maxDefaultTimeout)
@@ -69,7 +69,7 @@ func (c *Config) setAdapterConfigDefaults() {
 		c.Backends[i].SetDefaults()
 	}
 	for i := range c.Rules {
-		c.Rules[i].setAdapterConfigRuleDefaults(c)
+		c.Rules[i].setRuleDefaults(c)
 	}
 }
 
@@ -83,8 +83,8 @@ func (b *Backend) SetDefaults() {
 	b.MaxResponseBytes = cmp.Or(b.MaxResponseBytes, memorybounds.ServerResponse)
 }
 
-// findAdapterConfigBackend returns the backend with the name, or nil.
-func (c *Config) findAdapterConfigBackend(name string) *Backend {
+// findNamedBackend returns the backend with the name, or nil.
+func (c *Config) findNamedBackend(name string) *Backend {
 	i := slices.IndexFunc(c.Backends, func(b Backend) bool { return b.Name == name })
 	if i < 0 {
 		return nil
@@ -92,8 +92,8 @@ func (c *Config) findAdapterConfigBackend(name string) *Backend {
 	return &c.Backends[i]
 }
 
-// setAdapterConfigRuleDefaults fills in the defaults of a rule.
-func (r *Rule) setAdapterConfigRuleDefaults(c *Config) {
+// setRuleDefaults fills in the defaults of a rule.
+func (r *Rule) setRuleDefaults(c *Config) {
 	if r.Resource == "" && !r.External {
 		// The Pods metrics of an HPA read pods, and other objects aggregate the values of pods.
 		r.Resource = "pods"
@@ -112,7 +112,7 @@ func (r *Rule) setAdapterConfigRuleDefaults(c *Config) {
 		// Rates and queue lengths add up.
 		r.Aggregate = AggregateSum
 	}
-	remote := c.findAdapterConfigBackend(r.Backend)
+	remote := c.findNamedBackend(r.Backend)
 	switch {
 	case r.MaxAge != 0:
 	case remote != nil:

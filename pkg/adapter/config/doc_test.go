@@ -77,7 +77,7 @@ func TestDocumentedDefaults(t *testing.T) {
 	c := Default()
 	c.Rules = []Rule{{Metric: "a"}}
 	c.Backends = []Backend{{}}
-	c.setAdapterConfigDefaults()
+	c.setConfigDefaults()
 	s, r := c.Scrape, c.Rules[0]
 	for heading, defaults := range map[string]map[string]string{
 		"The file": {"maxAge": strict.FormatDuration(c.MaxAge), "maxWindow": strict.FormatDuration(c.MaxWindow)},

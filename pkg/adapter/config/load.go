@@ -28,14 +28,14 @@ func Load(data []byte) (*Config, error) {
 func Decode(data []byte) (*Config, Faults) {
 	d := &adapterConfigDecoder{strict.NewDecoder()}
 	c := Default()
-	// setAdapterConfigDefaults derives these values again, from the values of the file.
+	// setConfigDefaults derives these values again, from the values of the file.
 	c.Scrape.Timeout, c.MaxAge, c.MaxWindow = 0, 0, 0
 	c.lines = d.Lines
-	d.decodeAdapterConfigFile(&c, data)
-	c.setAdapterConfigDefaults()
+	d.decodeConfigFile(&c, data)
+	c.setConfigDefaults()
 	if len(c.lines) > 1 {
 		v := configValidator{adapterConfigDecoder: d, config: &c}
-		v.validateAdapterConfig()
+		v.validateConfig()
 	}
 	return &c, d.Faults
 }
@@ -52,19 +52,19 @@ const (
 // adapterConfigDecoder decodes the sections of a configuration.
 type adapterConfigDecoder struct{ *strict.Decoder }
 
-func (d *adapterConfigDecoder) decodeAdapterConfigFile(c *Config, data []byte) {
+func (d *adapterConfigDecoder) decodeConfigFile(c *Config, data []byte) {
 	d.DecodeFile(data, domain.AdapterConfigKind, map[string]strict.FieldDecoder{
-		"scrape":    func(path string, n *yaml.Node) { d.decodeAdapterConfigScrape(path, n, &c.Scrape) },
+		"scrape":    func(path string, n *yaml.Node) { d.decodeScrapeConfig(path, n, &c.Scrape) },
 		"maxAge":    d.Duration(&c.MaxAge, minScrapeInterval, maxAgeOrWindow),
 		"maxWindow": d.Duration(&c.MaxWindow, minScrapeInterval, maxAgeOrWindow),
 		"backends": func(path string, n *yaml.Node) {
 			d.DecodeSequence(path, n, func(path string, n *yaml.Node) {
-				c.Backends = append(c.Backends, d.decodeAdapterConfigBackend(path, n))
+				c.Backends = append(c.Backends, d.decodeBackendConfig(path, n))
 			})
 		},
 		"rules": func(path string, n *yaml.Node) {
 			c.HasRules = true
-			d.DecodeSequence(path, n, func(path string, n *yaml.Node) { c.Rules = append(c.Rules, d.decodeAdapterConfigRule(path, n)) })
+			d.DecodeSequence(path, n, func(path string, n *yaml.Node) { c.Rules = append(c.Rules, d.decodeRuleConfig(path, n)) })
 			if n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
 				d.AddFaultAtLine(path, n.Line, "is empty; remove the key to use the built-in rules")
 			}
@@ -72,7 +72,7 @@ func (d *adapterConfigDecoder) decodeAdapterConfigFile(c *Config, data []byte) {
 	})
 }
 
-func (d *adapterConfigDecoder) decodeAdapterConfigScrape(path string, n *yaml.Node, s *Scrape) {
+func (d *adapterConfigDecoder) decodeScrapeConfig(path string, n *yaml.Node, s *Scrape) {
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
 		"interval":      d.Duration(&s.Interval, minScrapeInterval, maxInterval),
 		"timeout":       d.Duration(&s.Timeout, time.Millisecond, maxInterval),
@@ -86,7 +86,7 @@ func (d *adapterConfigDecoder) decodeAdapterConfigScrape(path string, n *yaml.No
 	})
 }
 
-func (d *adapterConfigDecoder) decodeAdapterConfigBackend(path string, n *yaml.Node) Backend {
+func (d *adapterConfigDecoder) decodeBackendConfig(path string, n *yaml.Node) Backend {
 	b := Backend{HTTP: promconfig.DefaultHTTPClientConfig}
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
 		"name":     d.Text(&b.Name),
@@ -95,19 +95,19 @@ func (d *adapterConfigDecoder) decodeAdapterConfigBackend(path string, n *yaml.N
 		"refresh":  d.Duration(&b.Refresh, minRefreshInterval, maxInterval),
 		"timeout":  d.Duration(&b.Timeout, minScrapeInterval, maxInterval),
 		"maxAge":   d.Duration(&b.MaxAge, minRefreshInterval, maxAgeOrWindow),
-		"labels":   func(path string, n *yaml.Node) { b.Labels = d.decodeAdapterConfigLabelNames(path, n, false) },
+		"labels":   func(path string, n *yaml.Node) { b.Labels = d.decodeConfigLabelNames(path, n, false) },
 		"partialResponse": func(path string, n *yaml.Node) {
 			b.AcceptPartial = d.DecodeEnum(path, n, "reject", "accept") == "accept"
 		},
 		"method":           func(path string, n *yaml.Node) { b.Method = d.DecodeEnum(path, n, MethodPost, MethodGet) },
 		"maxResponseBytes": d.Bytes(&b.MaxResponseBytes, 1<<10, 1<<30),
-		"http":             func(path string, n *yaml.Node) { b.HTTP = d.decodeAdapterConfigHTTPClient(path, n) },
+		"http":             func(path string, n *yaml.Node) { b.HTTP = d.decodeHTTPClient(path, n) },
 	})
 	return b
 }
 
-// decodeAdapterConfigLabelNames decodes the label names of a backend, or of a rule: only a rule may have the key object.
-func (d *adapterConfigDecoder) decodeAdapterConfigLabelNames(path string, n *yaml.Node, object bool) Labels {
+// decodeConfigLabelNames decodes the label names of a backend, or of a rule: only a rule may have the key object.
+func (d *adapterConfigDecoder) decodeConfigLabelNames(path string, n *yaml.Node, object bool) Labels {
 	var l Labels
 	fields := map[string]strict.FieldDecoder{"namespace": d.LabelName(&l.Namespace), "pod": d.LabelName(&l.Pod), "node": d.LabelName(&l.Node)}
 	if object {
@@ -117,7 +117,7 @@ func (d *adapterConfigDecoder) decodeAdapterConfigLabelNames(path string, n *yam
 	return l
 }
 
-func (d *adapterConfigDecoder) decodeAdapterConfigRule(path string, n *yaml.Node) Rule {
+func (d *adapterConfigDecoder) decodeRuleConfig(path string, n *yaml.Node) Rule {
 	var r Rule
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
 		"metric":     d.Text(&r.Metric),
@@ -126,29 +126,29 @@ func (d *adapterConfigDecoder) decodeAdapterConfigRule(path string, n *yaml.Node
 		"resource":   d.Text(&r.Resource),
 		"query":      d.Text(&r.Query),
 		"external":   d.Bool(&r.External),
-		"namespaced": func(path string, n *yaml.Node) { r.Namespaced = d.decodeAdapterConfigNamespaced(path, n) },
-		"from":       func(path string, n *yaml.Node) { r.From, r.FromAll = d.decodeAdapterConfigFrom(path, n) },
-		"targets":    func(path string, n *yaml.Node) { r.Targets = d.decodeAdapterConfigTargets(path, n) },
-		"labels":     func(path string, n *yaml.Node) { r.Labels = d.decodeAdapterConfigLabelNames(path, n, true) },
-		"fallback":   func(path string, n *yaml.Node) { r.Fallback = d.decodeAdapterConfigFallback(path, n) },
+		"namespaced": func(path string, n *yaml.Node) { r.Namespaced = d.decodeNamespacedKey(path, n) },
+		"from":       func(path string, n *yaml.Node) { r.From, r.FromAll = d.decodeFromNamespaces(path, n) },
+		"targets":    func(path string, n *yaml.Node) { r.Targets = d.decodeRuleTargets(path, n) },
+		"labels":     func(path string, n *yaml.Node) { r.Labels = d.decodeConfigLabelNames(path, n, true) },
+		"fallback":   func(path string, n *yaml.Node) { r.Fallback = d.decodeRuleFallback(path, n) },
 		"window": func(path string, n *yaml.Node) {
 			r.HasWindow = true
-			r.Window = d.decodeAdapterConfigRuleWindow(path, n)
+			r.Window = d.decodeRuleWindow(path, n)
 		},
 		"backend": d.Text(&r.Backend),
 		"aggregate": func(path string, n *yaml.Node) {
 			r.HasAggregate = true
 			d.Text((*string)(&r.Aggregate))(path, n)
 		},
-		"onMissing":     func(path string, n *yaml.Node) { r.OnMissing = d.decodeAdapterConfigOnMissing(path, n) },
-		"whenNoPods":    func(path string, n *yaml.Node) { r.WhenNoPods = d.decodeAdapterConfigWhenNoPods(path, n) },
+		"onMissing":     func(path string, n *yaml.Node) { r.OnMissing = d.decodeOnMissing(path, n) },
+		"whenNoPods":    func(path string, n *yaml.Node) { r.WhenNoPods = d.decodeWhenNoPods(path, n) },
 		"allowNegative": d.Bool(&r.AllowNegative),
 		"maxAge":        d.Duration(&r.MaxAge, minScrapeInterval, maxAgeOrWindow),
 	})
 	return r
 }
 
-func (d *adapterConfigDecoder) decodeAdapterConfigRuleWindow(path string, n *yaml.Node) Window {
+func (d *adapterConfigDecoder) decodeRuleWindow(path string, n *yaml.Node) Window {
 	if n.Kind == yaml.ScalarNode && n.Value == "auto" {
 		return Window{Auto: true}
 	}
@@ -156,8 +156,8 @@ func (d *adapterConfigDecoder) decodeAdapterConfigRuleWindow(path string, n *yam
 	return Window{Duration: v}
 }
 
-// decodeAdapterConfigNamespaced decodes the namespace to match: the request's or none. An invalid value gives nil.
-func (d *adapterConfigDecoder) decodeAdapterConfigNamespaced(path string, n *yaml.Node) (request *bool) {
+// decodeNamespacedKey decodes the namespace to match: the request's or none. An invalid value gives nil.
+func (d *adapterConfigDecoder) decodeNamespacedKey(path string, n *yaml.Node) (request *bool) {
 	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!bool" {
 		request = new(bool)
 		d.Bool(request)(path, n)
@@ -176,8 +176,8 @@ func (d *adapterConfigDecoder) decodeAdapterConfigNamespaced(path string, n *yam
 	return nil
 }
 
-// decodeAdapterConfigFrom decodes the namespaces that may feed a rule: a list, or all.
-func (d *adapterConfigDecoder) decodeAdapterConfigFrom(path string, n *yaml.Node) (namespaces []string, all bool) {
+// decodeFromNamespaces decodes the namespaces that may feed a rule: a list, or all.
+func (d *adapterConfigDecoder) decodeFromNamespaces(path string, n *yaml.Node) (namespaces []string, all bool) {
 	switch {
 	case n.Kind == yaml.ScalarNode && n.Value == "all":
 		return nil, true
@@ -208,8 +208,8 @@ var namespaceNameRegexp = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])
 // maxServedNumber bounds the numbers that an HPA reads: they are thousandths, of 63 bits.
 const maxServedNumber = 9.2e15
 
-// decodeAdapterConfigServedNumber returns the decoder of a number that is served in place of a value.
-func (d *adapterConfigDecoder) decodeAdapterConfigServedNumber(to *float64) strict.FieldDecoder {
+// newServedNumberDecoder returns the decoder of a number that is served in place of a value.
+func (d *adapterConfigDecoder) newServedNumberDecoder(to *float64) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		if d.Number(to)(path, n); math.Abs(*to) > maxServedNumber {
 			d.AddFaultAtLine(path, n.Line, "must be from -%[1]g to %[1]g, not %[2]s; an HPA reads no other number", maxServedNumber, n.Value)
@@ -217,10 +217,10 @@ func (d *adapterConfigDecoder) decodeAdapterConfigServedNumber(to *float64) stri
 	}
 }
 
-func (d *adapterConfigDecoder) decodeAdapterConfigFallback(path string, n *yaml.Node) *Fallback {
+func (d *adapterConfigDecoder) decodeRuleFallback(path string, n *yaml.Node) *Fallback {
 	var f Fallback
 	before := len(d.Faults)
-	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{"after": d.Duration(&f.After, minRefreshInterval, maxFallbackDelay), "value": d.decodeAdapterConfigServedNumber(&f.Value)})
+	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{"after": d.Duration(&f.After, minRefreshInterval, maxFallbackDelay), "value": d.newServedNumberDecoder(&f.Value)})
 	for _, key := range []string{"after", "value"} {
 		if _, ok := d.Lines[path+"."+key]; !ok && len(d.Faults) == before {
 			d.AddFaultAtLine(path, n.Line, "must be {after: DURATION, value: NUMBER}; add %s", key)
@@ -229,11 +229,11 @@ func (d *adapterConfigDecoder) decodeAdapterConfigFallback(path string, n *yaml.
 	return &f
 }
 
-func (d *adapterConfigDecoder) decodeAdapterConfigOnMissing(path string, n *yaml.Node) *float64 {
+func (d *adapterConfigDecoder) decodeOnMissing(path string, n *yaml.Node) *float64 {
 	var v float64
 	if n.Kind == yaml.MappingNode {
 		before := len(d.Faults)
-		d.DecodeMapping(path, n, map[string]strict.FieldDecoder{"value": d.decodeAdapterConfigServedNumber(&v)})
+		d.DecodeMapping(path, n, map[string]strict.FieldDecoder{"value": d.newServedNumberDecoder(&v)})
 		if _, ok := d.Lines[path+".value"]; !ok && len(d.Faults) == before {
 			d.AddFaultAtLine(path, n.Line, "must be error, zero or {value: NUMBER}, not an empty mapping")
 		}
@@ -249,8 +249,8 @@ func (d *adapterConfigDecoder) decodeAdapterConfigOnMissing(path string, n *yaml
 	return nil
 }
 
-// decodeAdapterConfigWhenNoPods decodes the value of an object without pods: error or {value: NUMBER}.
-func (d *adapterConfigDecoder) decodeAdapterConfigWhenNoPods(path string, n *yaml.Node) *float64 {
+// decodeWhenNoPods decodes the value of an object without pods: error or {value: NUMBER}.
+func (d *adapterConfigDecoder) decodeWhenNoPods(path string, n *yaml.Node) *float64 {
 	if n.Kind == yaml.ScalarNode && n.Value == "error" {
 		return nil
 	}
@@ -258,5 +258,5 @@ func (d *adapterConfigDecoder) decodeAdapterConfigWhenNoPods(path string, n *yam
 		d.AddFaultAtLine(path, n.Line, "must be error or {value: NUMBER}, not %s", strict.DescribeNode(n))
 		return nil
 	}
-	return d.decodeAdapterConfigOnMissing(path, n)
+	return d.decodeOnMissing(path, n)
 }

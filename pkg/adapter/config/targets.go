@@ -65,8 +65,8 @@ const (
 	defaultTargetPath  = "/metrics"
 )
 
-// decodeAdapterConfigTargets decodes the targets of a rule.
-func (d *adapterConfigDecoder) decodeAdapterConfigTargets(path string, n *yaml.Node) *Targets {
+// decodeRuleTargets decodes the targets of a rule.
+func (d *adapterConfigDecoder) decodeRuleTargets(path string, n *yaml.Node) *Targets {
 	t, service := &Targets{}, ""
 	before := len(d.Faults)
 	d.DecodeMapping(path, n, map[string]strict.FieldDecoder{
@@ -83,14 +83,14 @@ func (d *adapterConfigDecoder) decodeAdapterConfigTargets(path string, n *yaml.N
 	case hasService == hasAddresses:
 		d.AddFaultAtLine(path, n.Line, "must have service: NAMESPACE/NAME, or addresses: a list of URLs; one of the two")
 	case hasService:
-		d.setAdapterConfigTargetService(path, t, service)
+		d.setTargetService(path, t, service)
 	default:
-		d.validateAdapterConfigAddresses(path, t)
+		d.validateTargetAddresses(path, t)
 	}
 	return t
 }
 
-func (d *adapterConfigDecoder) setAdapterConfigTargetService(path string, t *Targets, service string) {
+func (d *adapterConfigDecoder) setTargetService(path string, t *Targets, service string) {
 	namespace, name, _ := strings.Cut(service, "/")
 	if !namespaceNameRegexp.MatchString(namespace) || !namespaceNameRegexp.MatchString(name) {
 		d.AddFault(path+".service", "%s is not the name of a Service; write NAMESPACE/NAME", strict.Quote(service))
@@ -114,8 +114,8 @@ func isTargetPath(text string) bool {
 	return err == nil && strings.HasPrefix(text, "/") && !strings.HasPrefix(text, "//") && u.Host == "" && !strings.Contains(text, "#")
 }
 
-// validateAdapterConfigAddresses checks and sorts the addresses of targets.
-func (d *adapterConfigDecoder) validateAdapterConfigAddresses(path string, t *Targets) {
+// validateTargetAddresses checks and sorts the addresses of targets.
+func (d *adapterConfigDecoder) validateTargetAddresses(path string, t *Targets) {
 	if d.HasKey(path+".port") || d.HasKey(path+".path") {
 		d.AddFault(path, "port and path belong to service; an address has its own, such as http://10.0.0.5:9419/metrics")
 		return
@@ -155,8 +155,8 @@ func findTargetAddressFault(address string) string {
 	return ""
 }
 
-// validateAdapterConfigTargets checks the targets of a rule against its other keys.
-func (v *configValidator) validateAdapterConfigTargets(r *Rule, path string) {
+// validateRuleTargets checks the targets of a rule against its other keys.
+func (v *configValidator) validateRuleTargets(r *Rule, path string) {
 	at := path + ".targets"
 	switch {
 	case r.Targets == nil:
@@ -165,7 +165,7 @@ func (v *configValidator) validateAdapterConfigTargets(r *Rule, path string) {
 	case !r.External && (r.Resource == "pods" || r.Resource == "namespaces" || r.Resource == "nodes"):
 		v.AddFault(at, "needs external: true, or a resource of objects such as services; a metric of %s comes from their own pods", r.Resource)
 	case !r.External:
-		v.validateAdapterConfigTargetObjects(r, path)
+		v.validateTargetObjects(r, path)
 	}
 	switch {
 	case r.Targets == nil:
@@ -176,8 +176,8 @@ func (v *configValidator) validateAdapterConfigTargets(r *Rule, path string) {
 	}
 }
 
-// validateAdapterConfigTargetObjects checks the labels by which a rule with targets finds the series of an object.
-func (v *configValidator) validateAdapterConfigTargetObjects(r *Rule, path string) {
+// validateTargetObjects checks the labels by which a rule with targets finds the series of an object.
+func (v *configValidator) validateTargetObjects(r *Rule, path string) {
 	at, scraped := path+".labels", DefaultLabels()
 	if !v.HasKey(at+".object") || !v.HasKey(at+".namespace") {
 		v.AddFault(at, "targets of a metric of %s need {object: LABEL, namespace: LABEL}, the labels of the page's series that name an object and its namespace", r.Resource)

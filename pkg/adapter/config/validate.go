@@ -17,7 +17,7 @@ type configValidator struct {
 	config *Config
 }
 
-func (v *configValidator) validateAdapterConfig() {
+func (v *configValidator) validateConfig() {
 	s := v.config.Scrape
 	if s.Timeout > s.Interval {
 		v.AddFault("scrape.timeout", "%s is longer than scrape.interval %s; scrapes of a target must not overlap",
@@ -32,12 +32,12 @@ func (v *configValidator) validateAdapterConfig() {
 			strict.FormatDuration(v.config.MaxWindow), minAutoIntervals, strict.FormatDuration(minimum))
 	}
 	for i := range v.config.Backends {
-		v.validateAdapterConfigBackend(i)
+		v.validateBackendConfig(i)
 	}
 	for i := range v.config.Rules {
-		v.validateAdapterConfigRule(i)
+		v.validateRuleConfig(i)
 	}
-	v.rejectDuplicateAdapterConfigRules()
+	v.rejectDuplicateRules()
 }
 
 const (
@@ -49,11 +49,11 @@ const (
 
 var backendNameRegexp = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 
-func (v *configValidator) validateAdapterConfigBackend(i int) {
+func (v *configValidator) validateBackendConfig(i int) {
 	b, path := v.config.Backends[i], fmt.Sprintf("backends[%d]", i)
 	switch {
 	case b.Name == "":
-		v.requireAdapterConfigKey(path+".name", "")
+		v.requireConfigKey(path+".name", "")
 	case b.Name == ScrapeBackend:
 		v.AddFault(path+".name", "%s is the name of the embedded backend; choose another name", ScrapeBackend)
 	case !backendNameRegexp.MatchString(b.Name):
@@ -66,12 +66,12 @@ func (v *configValidator) validateAdapterConfigBackend(i int) {
 		}
 	}
 	if b.URL == "" {
-		v.requireAdapterConfigKey(path+".url", "")
+		v.requireConfigKey(path+".url", "")
 	} else {
-		v.validateAdapterConfigBackendURL(path+".url", b.URL)
+		v.validateBackendURL(path+".url", b.URL)
 	}
 	for j, address := range b.Failover {
-		v.validateAdapterConfigBackendURL(fmt.Sprintf("%s.failover[%d]", path, j), address)
+		v.validateBackendURL(fmt.Sprintf("%s.failover[%d]", path, j), address)
 	}
 	if b.MaxAge < b.Refresh {
 		v.AddFault(path+".maxAge", "%s is shorter than refresh %s; values would expire between refreshes",
@@ -85,7 +85,7 @@ var apiPathRegexp = regexp.MustCompile(`/api/v1(/.*)?$`)
 // address is a base address.
 func FindAPIPath(u *url.URL) string { return apiPathRegexp.FindString(u.Path) }
 
-func (v *configValidator) validateAdapterConfigBackendURL(path, address string) {
+func (v *configValidator) validateBackendURL(path, address string) {
 	switch u, err := url.Parse(address); {
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
 		v.AddFault(path, "must be http://HOST:PORT/PATH or https://HOST:PORT/PATH")
@@ -100,33 +100,33 @@ func (v *configValidator) validateAdapterConfigBackendURL(path, address string) 
 	}
 }
 
-func (v *configValidator) requireAdapterConfigKey(path, hint string) {
+func (v *configValidator) requireConfigKey(path, hint string) {
 	if !v.HasFault(path) && !v.HasFault(strict.ParentPath(path)) {
 		v.AddFault(path, "required%s", hint)
 	}
 }
 
-func (v *configValidator) validateAdapterConfigRule(i int) {
+func (v *configValidator) validateRuleConfig(i int) {
 	r, path := &v.config.Rules[i], RulePath(i)
 	if v.HasFault(path) {
 		return // not a mapping: every key would be missing
 	}
-	v.validateAdapterConfigRuleName(r, path)
-	v.validateAdapterConfigRuleResource(r, path)
+	v.validateRuleName(r, path)
+	v.validateRuleResource(r, path)
 	if r.Query == "" {
-		v.requireAdapterConfigKey(path+".query", ": a PromQL expression")
+		v.requireConfigKey(path+".query", ": a PromQL expression")
 	}
 	switch r.Aggregate {
 	case AggregateSum, AggregateAvg, AggregateMax:
 	default:
 		v.AddFault(path+".aggregate", "must be sum, avg or max, not %q", strict.Shorten(string(r.Aggregate)))
 	}
-	v.validateAdapterConfigSubstitutes(r, path)
-	v.validateAdapterConfigRuleBackend(r, path)
+	v.validateRuleSubstitutes(r, path)
+	v.validateRuleBackend(r, path)
 }
 
-// validateAdapterConfigSubstitutes checks the substitutes for a missing value.
-func (v *configValidator) validateAdapterConfigSubstitutes(r *Rule, path string) {
+// validateRuleSubstitutes checks the substitutes for a missing value.
+func (v *configValidator) validateRuleSubstitutes(r *Rule, path string) {
 	if r.OnMissing != nil && *r.OnMissing < 0 && !r.AllowNegative {
 		v.AddFault(path+".onMissing", "a negative value needs allowNegative: true")
 	}
@@ -157,11 +157,11 @@ var metricNameRegexp = regexp.MustCompile(`^[a-zA-Z_:][a-zA-Z0-9_:.-]*$`)
 
 const maxMetricNameLength = 253
 
-func (v *configValidator) validateAdapterConfigRuleName(r *Rule, path string) {
+func (v *configValidator) validateRuleName(r *Rule, path string) {
 	switch {
 	case v.HasFault(path+".metric") || v.HasFault(path+".match"):
 	case r.Metric == "" && r.Match == "":
-		v.requireAdapterConfigKey(path+".metric", ": the metric name that HPAs use (or match, a pattern of names)")
+		v.requireConfigKey(path+".metric", ": the metric name that HPAs use (or match, a pattern of names)")
 	case r.Metric != "" && r.Match != "":
 		v.AddFault(path+".match", "a rule has either metric or match; remove metric or match")
 	case r.Match != "":
@@ -176,19 +176,19 @@ func (v *configValidator) validateAdapterConfigRuleName(r *Rule, path string) {
 	}
 }
 
-func (v *configValidator) validateAdapterConfigRuleBackend(r *Rule, path string) {
-	switch remote := v.config.findAdapterConfigBackend(r.Backend); {
+func (v *configValidator) validateRuleBackend(r *Rule, path string) {
+	switch remote := v.config.findNamedBackend(r.Backend); {
 	case r.Backend == ScrapeBackend:
-		v.validateAdapterConfigEmbeddedRule(r, path)
+		v.validateEmbeddedRule(r, path)
 	case remote == nil:
-		v.AddFault(path+".backend", "no backend has the name %s; known: %s", strict.Quote(r.Backend), strings.Join(v.adapterConfigBackendNames(), ", "))
+		v.AddFault(path+".backend", "no backend has the name %s; known: %s", strict.Quote(r.Backend), strings.Join(v.listBackendNames(), ", "))
 	case v.HasKey(path+".maxAge") && r.MaxAge < remote.Refresh:
 		v.AddFault(path+".maxAge", "%s is shorter than the backend's refresh %s; values would expire between refreshes",
 			strict.FormatDuration(r.MaxAge), strict.FormatDuration(remote.Refresh))
 	}
 }
 
-func (v *configValidator) adapterConfigBackendNames() []string {
+func (v *configValidator) listBackendNames() []string {
 	names := []string{ScrapeBackend}
 	for _, b := range v.config.Backends {
 		if b.Name != "" && !slices.Contains(names, b.Name) {
@@ -198,8 +198,8 @@ func (v *configValidator) adapterConfigBackendNames() []string {
 	return names
 }
 
-// validateAdapterConfigEmbeddedRule rejects settings without a meaning on the embedded backend.
-func (v *configValidator) validateAdapterConfigEmbeddedRule(r *Rule, path string) {
+// validateEmbeddedRule rejects settings without a meaning on the embedded backend.
+func (v *configValidator) validateEmbeddedRule(r *Rule, path string) {
 	interval := v.config.Scrape.Interval
 	if v.HasKey(path+".labels") && (r.Targets == nil || r.External) {
 		v.AddFault(path+".labels", "the backend %s always uses the labels namespace, pod and node; remove labels", ScrapeBackend)
@@ -243,9 +243,9 @@ var knownResources = func() map[string]string {
 // wrongGroupRegexp matches groups that no custom resource has: without a dot, or with a version.
 var wrongGroupRegexp = regexp.MustCompile(`^([-a-z0-9]*|v[0-9]+((alpha|beta)[0-9]+)?\..*)$`)
 
-// correctAdapterConfigResource returns the resource that a name means which is none: a singular, a short name, or a resource of every cluster in
+// correctResourceName returns the resource that a name means which is none: a singular, a short name, or a resource of every cluster in
 // a group that does not have it. It is empty for any other name.
-func correctAdapterConfigResource(name string) string {
+func correctResourceName(name string) string {
 	lower := strings.ToLower(name)
 	plural, group, _ := strings.Cut(lower, ".")
 	known := knownResources[plural]
@@ -255,10 +255,10 @@ func correctAdapterConfigResource(name string) string {
 	return known
 }
 
-func (v *configValidator) validateAdapterConfigRuleResource(r *Rule, path string) {
+func (v *configValidator) validateRuleResource(r *Rule, path string) {
 	at := path + ".resource"
-	v.validateAdapterConfigFrom(r, path)
-	v.validateAdapterConfigTargets(r, path)
+	v.validateFromNamespaces(r, path)
+	v.validateRuleTargets(r, path)
 	if r.External {
 		if v.HasKey(at) {
 			v.AddFault(at, "an external metric has no resource; remove the key")
@@ -271,13 +271,13 @@ func (v *configValidator) validateAdapterConfigRuleResource(r *Rule, path string
 		}
 		return
 	}
-	v.validateAdapterConfigObjectLabel(r, path)
+	v.validateObjectLabel(r, path)
 	cluster := r.Resource == "namespaces" || r.Resource == "nodes"
 	object := cmp.Or(r.Labels.Object, r.Labels.Pod)
 	if !cluster && object == r.Labels.Namespace && r.Targets == nil && (r.Namespaced == nil || *r.Namespaced) {
 		v.AddFault(path+".labels", "%s cannot name both an object and its namespace; write labels: {namespace: LABEL, pod: LABEL} with two labels", object)
 	}
-	if correction := correctAdapterConfigResource(r.Resource); correction != "" {
+	if correction := correctResourceName(r.Resource); correction != "" {
 		v.AddFault(at, "%q is not a resource; write %s", r.Resource, correction)
 	} else if !resourceNameRegexp.MatchString(r.Resource) {
 		v.AddFault(at, "%q is not a resource; write the plural and the group, such as pods or deployments.apps", strict.Shorten(r.Resource))
@@ -293,8 +293,8 @@ func (v *configValidator) validateAdapterConfigRuleResource(r *Rule, path string
 	}
 }
 
-// validateAdapterConfigFrom checks the namespaces that may feed a rule.
-func (v *configValidator) validateAdapterConfigFrom(r *Rule, path string) {
+// validateFromNamespaces checks the namespaces that may feed a rule.
+func (v *configValidator) validateFromNamespaces(r *Rule, path string) {
 	at := path + ".from"
 	switch {
 	case !r.HasFrom(), r.Targets != nil:
@@ -305,8 +305,8 @@ func (v *configValidator) validateAdapterConfigFrom(r *Rule, path string) {
 	}
 }
 
-// validateAdapterConfigObjectLabel checks labels.object, the label of a rule with results for the objects themselves.
-func (v *configValidator) validateAdapterConfigObjectLabel(r *Rule, path string) {
+// validateObjectLabel checks labels.object, the label of a rule with results for the objects themselves.
+func (v *configValidator) validateObjectLabel(r *Rule, path string) {
 	at := path + ".labels.object"
 	switch {
 	case r.Labels.Object == "":
@@ -319,8 +319,8 @@ func (v *configValidator) validateAdapterConfigObjectLabel(r *Rule, path string)
 	}
 }
 
-// rejectDuplicateAdapterConfigRules adds a fault for a second rule for the same metric, because the second rule would never be used.
-func (v *configValidator) rejectDuplicateAdapterConfigRules() {
+// rejectDuplicateRules adds a fault for a second rule for the same metric, because the second rule would never be used.
+func (v *configValidator) rejectDuplicateRules() {
 	type key struct {
 		external               bool
 		resource, name, except string
@@ -340,11 +340,11 @@ func (v *configValidator) rejectDuplicateAdapterConfigRules() {
 		if r.Match != "" {
 			at = RulePath(i) + ".match"
 		}
-		v.AddFault(at, "%s already serves %s of %s; remove one of the two rules", RulePath(j), r.Name(), describeAdapterConfigRuleKind(&r))
+		v.AddFault(at, "%s already serves %s of %s; remove one of the two rules", RulePath(j), r.Name(), describeRuleKind(&r))
 	}
 }
 
-func describeAdapterConfigRuleKind(r *Rule) string {
+func describeRuleKind(r *Rule) string {
 	if r.External {
 		return "external metrics"
 	}

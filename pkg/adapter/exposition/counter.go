@@ -72,30 +72,30 @@ func (u *unusualPages) addUnusualPage(page int32) {
 	u[0] = page
 }
 
-// happenedAgainAndAgain reports whether it happened maxUnusualPages times within the last pages.
-func (u *unusualPages) happenedAgainAndAgain(page int32) bool {
+// recurWithinPages reports whether it happened maxUnusualPages times within the last pages.
+func (u *unusualPages) recurWithinPages(page int32) bool {
 	first := u[maxUnusualPages-1]
 	return first > 0 && first <= page && page-first <= decreasingPages
 }
 
-// isExpositionProcessTheSame reports whether the process behind the page has not started anew since the last accepted page. Started is
+// isSameProcess reports whether the process behind the page has not started anew since the last accepted page. Started is
 // truncated to the second.
-func (g *familyGrowth) isExpositionProcessTheSame(page *PageOptions) bool {
+func (g *familyGrowth) isSameProcess(page *PageOptions) bool {
 	return !page.Started.IsZero() && page.Started.Add(time.Second).UnixMilli() <= g.acceptedAt
 }
 
-// judgeExpositionProcesses ends a page, and returns whether several processes answer behind the port: a counter decreases again and again, or the
+// detectSeveralProcesses ends a page, and returns whether several processes answer behind the port: a counter decreases again and again, or the
 // page has the counters of another process again and again, which have labels of their own.
-func (g *familyGrowth) judgeExpositionProcesses(page *PageOptions) bool {
+func (g *familyGrowth) detectSeveralProcesses(page *PageOptions) bool {
 	g.pages++
-	if g.kept == 0 && g.returned > 0 && g.isExpositionProcessTheSame(page) {
+	if g.kept == 0 && g.returned > 0 && g.isSameProcess(page) {
 		g.swapped.addUnusualPage(g.pages)
 	}
-	return g.decreasing || g.swapped.happenedAgainAndAgain(g.pages)
+	return g.decreasing || g.swapped.recurWithinPages(g.pages)
 }
 
-// excuseExpositionRestart forgets the newest decrease of each counter if the process has started anew: it may be known later than its page.
-func (h *counterHistory) excuseExpositionRestart(p *Parser) {
+// excuseProcessRestart forgets the newest decrease of each counter if the process has started anew: it may be known later than its page.
+func (h *counterHistory) excuseProcessRestart(p *Parser) {
 	started := p.options.Started
 	if started.IsZero() || started.Equal(h.started) {
 		return
@@ -116,27 +116,27 @@ type heldSample struct {
 	since  int64
 }
 
-// recordExpositionCounterPage takes an accepted page into the history. It returns the samples to append first, and marks the samples of
+// recordCounterPage takes an accepted page into the history. It returns the samples to append first, and marks the samples of
 // the page to hold.
-func (h *counterHistory) recordExpositionCounterPage(p *Parser) []Sample {
-	h.moveExpositionCounterHistory(p.options.Families)
+func (h *counterHistory) recordCounterPage(p *Parser) []Sample {
+	h.moveCounterHistory(p.options.Families)
 	h.earlier = h.earlier[:0]
-	h.releaseHeldExpositionCounters(p)
-	h.excuseExpositionRestart(p)
+	h.releaseHeldCounters(p)
+	h.excuseProcessRestart(p)
 	for i := range p.samples {
-		h.measureExpositionCounterGrowth(p, &p.samples[i])
+		h.measureCounterGrowth(p, &p.samples[i])
 	}
 	for i := range p.samples {
-		h.placeExpositionCounterBeginning(p, &p.samples[i])
+		h.placeCounterBeginning(p, &p.samples[i])
 	}
 	for i := range h.growths {
 		g := &h.growths[i]
 		if p.families[i].Err == nil {
-			p.families[i].Decreasing = g.judgeExpositionProcesses(&p.options)
+			p.families[i].Decreasing = g.detectSeveralProcesses(&p.options)
 			if g.acceptedAt > 0 {
 				passed := float64(max(1, p.now-g.acceptedAt))
-				g.addExpositionBatch(passed)
-				g.rate = g.measureExpositionFamilyRate(passed)
+				g.addCounterGrowth(passed)
+				g.rate = g.measureFamilyRate(passed)
 			}
 			g.acceptedAt = p.now
 		}
@@ -145,14 +145,14 @@ func (h *counterHistory) recordExpositionCounterPage(p *Parser) []Sample {
 	return h.earlier
 }
 
-// measureExpositionFamilyRate returns the rate since the last page, which was passed milliseconds ago. Where traffic moves to new counters
+// measureFamilyRate returns the rate since the last page, which was passed milliseconds ago. Where traffic moves to new counters
 // on each page, the counters of the page before do not grow: new counters keep up the rate, but do not raise it, as no other growth proves it.
-func (g *familyGrowth) measureExpositionFamilyRate(passed float64) float64 {
+func (g *familyGrowth) measureFamilyRate(passed float64) float64 {
 	return max(g.grown/passed, min(g.rate, (g.grown+g.begun)/passed))
 }
 
-// moveExpositionCounterHistory moves the history to another set of families.
-func (h *counterHistory) moveExpositionCounterHistory(f *Families) {
+// moveCounterHistory moves the history to another set of families.
+func (h *counterHistory) moveCounterHistory(f *Families) {
 	if h.names == f {
 		return
 	}
@@ -172,17 +172,17 @@ func (h *counterHistory) moveExpositionCounterHistory(f *Families) {
 	h.names, h.growths, h.held = f, growths, kept
 }
 
-// measureExpositionCounterGrowth adds a sample to the growth of its family.
-func (h *counterHistory) measureExpositionCounterGrowth(p *Parser, sample *Sample) {
+// measureCounterGrowth adds a sample to the growth of its family.
+func (h *counterHistory) measureCounterGrowth(p *Parser, sample *Sample) {
 	s, g := sample.Series, &h.growths[sample.family]
-	if !s.isExpositionSeriesCounter(p.families[sample.family].Type, h.names.names[sample.family]) {
+	if !s.isCounterSeries(p.families[sample.family].Type, h.names.names[sample.family]) {
 		return
 	}
 	if !s.alive {
 		if s.endedAt > 0 && s.endedAt != s.markedAt && s.endedAt <= g.acceptedAt { // by a page
 			g.returned++
 		}
-		if _, certain := h.findExpositionCounterBeginning(p, sample); !certain && h.beginsExpositionCounterNow(p, sample) {
+		if _, certain := h.findCounterBeginning(p, sample); !certain && h.mayCounterBeginNow(p, sample) {
 			g.born += sample.Value
 			g.largest = max(g.largest, sample.Value)
 		}
@@ -192,8 +192,8 @@ func (h *counterHistory) measureExpositionCounterGrowth(p *Parser, sample *Sampl
 		sample.Value = s.lastValue
 	}
 	g.kept++
-	s.noteExpositionCounterFall(sample.Value, g, &p.options)
-	g.decreasing = g.decreasing || s.decreasesAgainAndAgain(g.pages+1)
+	s.noteCounterDecrease(sample.Value, g, &p.options)
+	g.decreasing = g.decreasing || s.decreasesRepeatedly(g.pages+1)
 	grown := sample.Value - s.lastValue
 	if s.fellFrom > 0 && sample.Value >= s.fellFrom {
 		s.fellFrom = 0
@@ -207,12 +207,12 @@ func (h *counterHistory) measureExpositionCounterGrowth(p *Parser, sample *Sampl
 	}
 }
 
-// noteExpositionCounterFall notes the value from which a counter goes back although its process runs on. An exporter shows 0 while the
+// noteCounterDecrease notes the value from which a counter goes back although its process runs on. An exporter shows 0 while the
 // program behind it is away: as soon as the counter is back, the step is no count of events, and a staleness marker stands before it.
-func (s *Series) noteExpositionCounterFall(now float64, g *familyGrowth, page *PageOptions) {
+func (s *Series) noteCounterDecrease(now float64, g *familyGrowth, page *PageOptions) {
 	switch {
 	case !(now < s.lastValue):
-	case g.isExpositionProcessTheSame(page):
+	case g.isSameProcess(page):
 		s.decreased.addUnusualPage(g.pages + 1)
 		s.fellFrom = max(s.fellFrom, s.lastValue)
 	default:
@@ -220,52 +220,52 @@ func (s *Series) noteExpositionCounterFall(now float64, g *familyGrowth, page *P
 	}
 }
 
-// decreasesAgainAndAgain reports whether the counter decreased on several of the last pages. The sum of a histogram is not judged: it
+// decreasesRepeatedly reports whether the counter decreased on several of the last pages. The sum of a histogram is not judged: it
 // decreases with each negative observation.
-func (s *Series) decreasesAgainAndAgain(page int32) bool {
-	return s.decreased.happenedAgainAndAgain(page) && !strings.HasSuffix(s.Labels.Get(model.MetricNameLabel), "_sum")
+func (s *Series) decreasesRepeatedly(page int32) bool {
+	return s.decreased.recurWithinPages(page) && !strings.HasSuffix(s.Labels.Get(model.MetricNameLabel), "_sum")
 }
 
-// beginsExpositionCounterNow reports whether a counter that the page before did not have may have begun since then. A counter that was gone for
+// mayCounterBeginNow reports whether a counter that the page before did not have may have begun since then. A counter that was gone for
 // a while and has not become smaller goes on, unless its process has started since, or pages lacked it and its rate does not explain the
 // step: a process that removed an idle counter begins it anew. Where nothing tells when a process started, its series must have ended without
 // a page: the cluster may tell late that a process ended.
-func (h *counterHistory) beginsExpositionCounterNow(p *Parser, sample *Sample) bool {
+func (h *counterHistory) mayCounterBeginNow(p *Parser, sample *Sample) bool {
 	s := sample.Series
-	since, _ := h.findExpositionCounterBeginning(p, sample)
+	since, _ := h.findCounterBeginning(p, sample)
 	acceptedAt := h.growths[sample.family].acceptedAt
 	return since > 0 && since < sample.Time && sample.Value >= 0 && !math.IsInf(sample.Value, 0) &&
 		(!s.seenAlive || sample.Value < s.lastValue || p.options.Started.UnixMilli() > acceptedAt || p.options.NewProcess && s.markedAt > acceptedAt ||
-			acceptedAt > s.seenAt && !s.explainsExpositionStep(sample.Value, p.now))
+			acceptedAt > s.seenAt && !s.explainsCounterStep(sample.Value, p.now))
 }
 
-// explainsExpositionStep reports whether the counter's rate, as far as it is known, explains its step to a value since the last page that had it.
-func (s *Series) explainsExpositionStep(now float64, at int64) bool {
+// explainsCounterStep reports whether the counter's rate, as far as it is known, explains its step to a value since the last page that had it.
+func (s *Series) explainsCounterStep(now float64, at int64) bool {
 	return s.lastValue > 0 && now-s.lastValue <= max(maxBornValue, maxResumedRatio*s.rate*float64(at-s.seenAt))
 }
 
-// noteExpositionSeriesRate notes the rate of a counter up to this page. It is known of a counter on two pages in a row.
-func (s *Series) noteExpositionSeriesRate(now float64, at int64) {
+// noteCounterRate notes the rate of a counter up to this page. It is known of a counter on two pages in a row.
+func (s *Series) noteCounterRate(now float64, at int64) {
 	s.rate = math.Inf(1)
 	if s.alive {
 		s.rate = max(0, now-s.lastValue) / float64(max(1, at-s.seenAt))
 	}
 }
 
-// resumesExpositionCounter reports whether a counter that ended without a page goes on: no other process has started since the page before.
+// resumesEndedCounter reports whether a counter that ended without a page goes on: no other process has started since the page before.
 // It then has its last value again right behind its staleness marker.
-func (h *counterHistory) resumesExpositionCounter(p *Parser, sample *Sample) bool {
+func (h *counterHistory) resumesEndedCounter(p *Parser, sample *Sample) bool {
 	s, before := sample.Series, h.growths[sample.family].acceptedAt
 	return s.seenAlive && s.markedAt > before && s.markedAt+1 < sample.Time && sample.Value >= s.lastValue &&
 		!p.options.Started.IsZero() && p.options.Started.UnixMilli() <= before
 }
 
-// findExpositionCounterBeginning returns the time at which a new counter was 0, in milliseconds, and whether that is certain; 0 if it is
+// findCounterBeginning returns the time at which a new counter was 0, in milliseconds, and whether that is certain; 0 if it is
 // unknown.
-func (h *counterHistory) findExpositionCounterBeginning(p *Parser, sample *Sample) (since int64, certain bool) {
+func (h *counterHistory) findCounterBeginning(p *Parser, sample *Sample) (since int64, certain bool) {
 	since = h.growths[sample.family].acceptedAt
 	oldest := p.options.Oldest.UnixMilli()
-	if created, known := p.findExpositionCreatedTime(sample); known && created < p.now { // else the service's clock is ahead
+	if created, known := p.findCreatedTime(sample); known && created < p.now { // else the service's clock is ahead
 		if created < max(since, oldest) {
 			return 0, false
 		}
@@ -279,26 +279,26 @@ func (h *counterHistory) findExpositionCounterBeginning(p *Parser, sample *Sampl
 	return since, certain
 }
 
-// lacksExpositionFamilyPages reports whether a family of f has had no accepted page so far.
-func (h *counterHistory) lacksExpositionFamilyPages(f *Families) bool {
+// lacksAcceptedPages reports whether a family of f has had no accepted page so far.
+func (h *counterHistory) lacksAcceptedPages(f *Families) bool {
 	return h.names != f || slices.ContainsFunc(h.growths, func(g familyGrowth) bool { return g.acceptedAt == 0 })
 }
 
-// placeExpositionCounterBeginning adds the zero of a new counter, or holds its sample until the next page.
-func (h *counterHistory) placeExpositionCounterBeginning(p *Parser, sample *Sample) {
+// placeCounterBeginning adds the zero of a new counter, or holds its sample until the next page.
+func (h *counterHistory) placeCounterBeginning(p *Parser, sample *Sample) {
 	s, g := sample.Series, &h.growths[sample.family]
 	if s.alive || !s.isCounter {
 		return
 	}
-	if h.resumesExpositionCounter(p, sample) {
+	if h.resumesEndedCounter(p, sample) {
 		h.earlier = append(h.earlier, Sample{Series: s, Time: s.markedAt + 1, Value: s.lastValue, family: sample.family})
 		return
 	}
-	if !h.beginsExpositionCounterNow(p, sample) {
+	if !h.mayCounterBeginNow(p, sample) {
 		return
 	}
-	since, certain := h.findExpositionCounterBeginning(p, sample)
-	if !certain && !g.provesExpositionCounterBeginning(p.now, since) {
+	since, certain := h.findCounterBeginning(p, sample)
+	if !certain && !g.provesCounterBeginning(p.now, since) {
 		sample.held = true
 		f := &p.families[sample.family]
 		f.Held++
@@ -313,9 +313,9 @@ func (h *counterHistory) placeExpositionCounterBeginning(p *Parser, sample *Samp
 	h.earlier = append(h.earlier, Sample{Series: s, Time: since, family: sample.family})
 }
 
-// addExpositionBatch keeps the growth of the counters since the last page, which was passed milliseconds ago, if it is a batch: their rate does
+// addCounterGrowth keeps the growth of the counters since the last page, which was passed milliseconds ago, if it is a batch: their rate does
 // not explain it, as it explains the growth over a long time without pages.
-func (g *familyGrowth) addExpositionBatch(passed float64) {
+func (g *familyGrowth) addCounterGrowth(passed float64) {
 	if g.pages%batchPages == 0 {
 		g.batches = [2]float64{0, g.batches[0]}
 	}
@@ -324,9 +324,9 @@ func (g *familyGrowth) addExpositionBatch(passed float64) {
 	}
 }
 
-// provesExpositionCounterBeginning reports whether the new counters of a family may have counted from 0 since then: at a multiple of its
+// provesCounterBeginning reports whether the new counters of a family may have counted from 0 since then: at a multiple of its
 // rate, or in no larger batch than on an earlier page.
-func (g *familyGrowth) provesExpositionCounterBeginning(now, since int64) bool {
+func (g *familyGrowth) provesCounterBeginning(now, since int64) bool {
 	if g.largest <= maxBornValue || g.born <= max(g.batches[0], g.batches[1]) {
 		return true
 	}
@@ -337,16 +337,16 @@ func (g *familyGrowth) provesExpositionCounterBeginning(now, since int64) bool {
 	return g.born/float64(max(1, now-since)) <= maxBornRatio*rate
 }
 
-// releaseHeldExpositionCounters releases the held samples of the families that the page has accepted. They get their zero if the family grew at
+// releaseHeldCounters releases the held samples of the families that the page has accepted. They get their zero if the family grew at
 // a similar rate since then.
-func (h *counterHistory) releaseHeldExpositionCounters(p *Parser) {
+func (h *counterHistory) releaseHeldCounters(p *Parser) {
 	if len(h.held) == 0 {
 		return
 	}
 	for _, held := range h.held {
 		s, g := held.sample.Series, &h.growths[held.sample.family]
 		g.born += held.sample.Value
-		if p.cache.isSeriesOnExpositionPage(s) && p.families[held.sample.family].Err == nil {
+		if p.cache.isSeriesOnPage(s) && p.families[held.sample.family].Err == nil {
 			g.grown += max(0, p.samples[s.sampleIndex].Value-held.sample.Value)
 		}
 	}
@@ -370,18 +370,18 @@ func (h *counterHistory) releaseHeldExpositionCounters(p *Parser) {
 	}
 }
 
-// isExpositionSeriesCounter reports whether the series counts events from 0: a counter, or a part of a histogram or summary.
-func (s *Series) isExpositionSeriesCounter(familyType model.MetricType, family string) bool {
+// isCounterSeries reports whether the series counts events from 0: a counter, or a part of a histogram or summary.
+func (s *Series) isCounterSeries(familyType model.MetricType, family string) bool {
 	if s.familyType != familyType {
 		s.familyType = familyType
-		s.isCounter = isExpositionCounterSample(familyType, s.Labels.Get(model.MetricNameLabel), family)
+		s.isCounter = isCounterSample(familyType, s.Labels.Get(model.MetricNameLabel), family)
 	}
 	return s.isCounter
 }
 
-// isExpositionCounterSample reports whether the sample called name of a family counts events from 0. Without a type the name decides.
-func isExpositionCounterSample(familyType model.MetricType, name, family string) bool {
-	suffix := expositionSampleSuffix([]byte(name))
+// isCounterSample reports whether the sample called name of a family counts events from 0. Without a type the name decides.
+func isCounterSample(familyType model.MetricType, name, family string) bool {
+	suffix := findSampleSuffix([]byte(name))
 	switch familyType {
 	case model.MetricTypeCounter:
 		return name == family

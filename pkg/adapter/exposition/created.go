@@ -20,14 +20,14 @@ type createdKey struct {
 	labels uint64 // the hash of their labels, without le and quantile
 }
 
-// newExpositionCreatedKey returns the key of a sample with the labels l of a family called base.
-func newExpositionCreatedKey(base string, l labels.Labels) createdKey {
+// newCreatedSampleKey returns the key of a sample with the labels l of a family called base.
+func newCreatedSampleKey(base string, l labels.Labels) createdKey {
 	hash, _ := l.HashWithoutLabels(nil, model.MetricNameLabel, model.BucketLabel, model.QuantileLabel)
 	return createdKey{strings.Clone(base), hash}
 }
 
-// expositionCreatedBase returns the name that a family's created samples have, without its suffix.
-func expositionCreatedBase(family string) string {
+// trimCreatedSuffix returns the name that a family's created samples have, without its suffix.
+func trimCreatedSuffix(family string) string {
 	for _, suffix := range [...]string{"_total", "_bucket", "_sum", "_count"} {
 		if base, ok := strings.CutSuffix(family, suffix); ok {
 			return base
@@ -36,34 +36,34 @@ func expositionCreatedBase(family string) string {
 	return family
 }
 
-// parseExpositionCreatedLine reads a line that may be a created sample of a wanted family. It ignores a malformed line, and is for the pages
+// parseCreatedLine reads a line that may be a created sample of a wanted family. It ignores a malformed line, and is for the pages
 // that show a family for the first time: all other beginnings are known by the page before.
-func (p *Parser) parseExpositionCreatedLine(line, name []byte) {
+func (p *Parser) parseCreatedLine(line, name []byte) {
 	base, ok := bytes.CutSuffix(name, []byte(createdSuffix))
-	if !ok || !p.options.Families.hasExpositionTypeLineName(base) || !p.history.lacksExpositionFamilyPages(p.options.Families) {
+	if !ok || !p.options.Families.hasTypeLineName(base) || !p.history.lacksAcceptedPages(p.options.Families) {
 		return
 	}
 	if len(line) > maxLineBytes || !utf8.Valid(line) || p.options.MaxSamples > 0 && len(p.created) >= p.options.MaxSamples {
 		return
 	}
-	_ = decodeExpositionLines(append(bytes.Clone(line), '\n'), p.options.Format, func(d decodedSample) error {
-		l, err := p.cache.mergeOwnExpositionLabels(d.sortedExpositionLabels())
+	_ = decodeSampleLines(append(bytes.Clone(line), '\n'), p.options.Format, func(d decodedSample) error {
+		l, err := p.cache.mergeTargetLabels(d.copySortedLabels())
 		if err != nil || !(d.value > 0) || math.IsInf(d.value, 0) {
 			return err
 		}
 		if p.created == nil {
 			p.created = map[createdKey]int64{}
 		}
-		p.created[newExpositionCreatedKey(string(base), l)] = int64(d.value * 1000)
+		p.created[newCreatedSampleKey(string(base), l)] = int64(d.value * 1000)
 		return nil
 	})
 }
 
-// findExpositionCreatedTime returns the time at which the page says that a counter began, in milliseconds.
-func (p *Parser) findExpositionCreatedTime(sample *Sample) (created int64, known bool) {
+// findCreatedTime returns the time at which the page says that a counter began, in milliseconds.
+func (p *Parser) findCreatedTime(sample *Sample) (created int64, known bool) {
 	if len(p.created) == 0 {
 		return 0, false
 	}
-	created, known = p.created[newExpositionCreatedKey(expositionCreatedBase(p.options.Families.names[sample.family]), sample.Series.Labels)]
+	created, known = p.created[newCreatedSampleKey(trimCreatedSuffix(p.options.Families.names[sample.family]), sample.Series.Labels)]
 	return created, known
 }

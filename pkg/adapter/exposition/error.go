@@ -52,28 +52,28 @@ type Error struct {
 // Error returns the detail.
 func (e *Error) Error() string { return e.Detail }
 
-func newExpositionError(k ErrorKind, format string, args ...any) *Error {
+func newPageError(k ErrorKind, format string, args ...any) *Error {
 	return &Error{Kind: k, Detail: fmt.Sprintf(format, args...)}
 }
 
 // maxDetailBytes bounds the bytes of a page in an error message: the status of an HPA shows the message.
 const maxDetailBytes = 120
 
-// shortenExpositionDetail returns text of a page as it may stand in an error.
-func shortenExpositionDetail(s string) string { return plaintext.Clip(s, maxDetailBytes) }
+// shortenPageDetail returns text of a page as it may stand in an error.
+func shortenPageDetail(s string) string { return plaintext.Clip(s, maxDetailBytes) }
 
-// formatExpositionSeries returns a series as a text for people, with braces only if it has labels.
-func formatExpositionSeries(l labels.Labels) string {
+// formatPageSeries returns a series as a text for people, with braces only if it has labels.
+func formatPageSeries(l labels.Labels) string {
 	var b strings.Builder
 	b.WriteString(l.Get(model.MetricNameLabel))
 	if rest := l.DropReserved(func(name string) bool { return name == model.MetricNameLabel }); !rest.IsEmpty() {
 		b.WriteString(rest.StringNoSpace())
 	}
-	return shortenExpositionDetail(b.String())
+	return shortenPageDetail(b.String())
 }
 
-// formatExpositionSize returns a number of bytes as a text for people: "16 MiB".
-func formatExpositionSize(n int64) string {
+// formatPageSize returns a number of bytes as a text for people: "16 MiB".
+func formatPageSize(n int64) string {
 	for _, u := range []struct {
 		bytes int64
 		name  string

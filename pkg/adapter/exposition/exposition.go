@@ -40,8 +40,8 @@ const AcceptHeader = "text/plain;version=1.0.0;escaping=allow-utf-8,text/plain;v
 // DetectFormat returns the format of a body from the Content-Type and Content-Encoding of its response. An empty content type
 // means Text. An encoded body, and a body of another content type, is an *Error.
 func DetectFormat(contentType, contentEncoding string) (Format, error) {
-	if isExpositionCompressed(contentEncoding) {
-		return Text, newExpositionError(KindEncoding, "%s, though not asked for", shortenExpositionDetail(contentEncoding))
+	if isPageCompressed(contentEncoding) {
+		return Text, newPageError(KindEncoding, "%s, though not asked for", shortenPageDetail(contentEncoding))
 	}
 	media := strings.ToLower(strings.TrimSpace(contentType))
 	if end := strings.IndexAny(media, ";, \t"); end >= 0 { // some servers forget the semicolon, some proxies write the header twice
@@ -53,12 +53,12 @@ func DetectFormat(contentType, contentEncoding string) (Format, error) {
 	case "application/openmetrics-text":
 		return OpenMetrics, nil
 	default:
-		return Text, newExpositionError(KindNotMetrics, "Content-Type is %s", shortenExpositionDetail(media))
+		return Text, newPageError(KindNotMetrics, "Content-Type is %s", shortenPageDetail(media))
 	}
 }
 
-// isExpositionCompressed reports whether a Content-Encoding names a compression. Servers also write identity, none or utf-8 there.
-func isExpositionCompressed(contentEncoding string) bool {
+// isPageCompressed reports whether a Content-Encoding names a compression. Servers also write identity, none or utf-8 there.
+func isPageCompressed(contentEncoding string) bool {
 	for coding := range strings.SplitSeq(strings.ToLower(contentEncoding), ",") {
 		switch strings.TrimPrefix(strings.TrimSpace(coding), "x-") {
 		case "gzip", "deflate", "br", "zstd", "compress", "snappy":
@@ -107,17 +107,17 @@ type PageOptions struct {
 
 // CheckSize returns the *Error of a page of this size, or nil. It is for a length known before the page is read.
 func (p PageOptions) CheckSize(bytes int64) error {
-	if err := p.expositionSizeError(bytes); err != nil {
+	if err := p.newPageSizeError(bytes); err != nil {
 		return err
 	}
 	return nil
 }
 
-func (p *PageOptions) expositionSizeError(bytes int64) *Error {
+func (p *PageOptions) newPageSizeError(bytes int64) *Error {
 	if p.MaxBytes <= 0 || bytes <= p.MaxBytes {
 		return nil
 	}
-	return newExpositionError(KindTooLarge, "page over %s", formatExpositionSize(p.MaxBytes))
+	return newPageError(KindTooLarge, "page over %s", formatPageSize(p.MaxBytes))
 }
 
 // Series is a wanted series of a target. Each page yields the same *Series for it.
@@ -200,5 +200,5 @@ type FamilyResult struct {
 
 // maxFutureSkew bounds how far a page's own timestamp may lie in the future. Clocks of a cluster differ by less. A
 // sample of the future would be invisible at first, and would keep a value looking fresh after its target has died: see
-// correctExpositionTimestamps.
+// correctPageTimestamps.
 const maxFutureSkew = time.Minute

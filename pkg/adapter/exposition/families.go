@@ -31,7 +31,7 @@ func NewFamilies(names []string) *Families {
 		f.indexes[name] = i
 		f.skippable[name[0]] = false
 		f.typeNames[name] = struct{}{}
-		f.typeNames[name+"_bucket"] = struct{}{} // of a gauge: see expositionFamilyType
+		f.typeNames[name+"_bucket"] = struct{}{} // of a gauge: see findFamilyType
 		// In OpenMetrics the TYPE line of the counter NAME_total has the name NAME.
 		for _, suffix := range [...]string{"_total", "_bucket", "_sum", "_count"} {
 			if base, ok := strings.CutSuffix(name, suffix); ok {
@@ -52,16 +52,16 @@ func (f *Families) Names() []string {
 
 // IndexOf returns the index of the family with the sample name, or -1.
 func (f *Families) IndexOf(sampleName string) int {
-	return f.findWantedExpositionFamily([]byte(sampleName))
+	return f.findWantedFamily([]byte(sampleName))
 }
 
-// findWantedExpositionFamily returns the index of the family with the sample name, or -1. If foo and foo_count are both wanted, the sample
+// findWantedFamily returns the index of the family with the sample name, or -1. If foo and foo_count are both wanted, the sample
 // foo_count belongs to the longer name.
-func (f *Families) findWantedExpositionFamily(name []byte) int {
+func (f *Families) findWantedFamily(name []byte) int {
 	if i, ok := f.indexes[string(name)]; ok {
 		return i
 	}
-	if suffix := expositionSampleSuffix(name); suffix != "" {
+	if suffix := findSampleSuffix(name); suffix != "" {
 		if i, ok := f.indexes[string(name[:len(name)-len(suffix)])]; ok {
 			return i
 		}
@@ -69,8 +69,8 @@ func (f *Families) findWantedExpositionFamily(name []byte) int {
 	return -1
 }
 
-// expositionSampleSuffix returns the suffix of a sample's name that its family's name lacks, or an empty string.
-func expositionSampleSuffix(name []byte) string {
+// findSampleSuffix returns the suffix of a sample's name that its family's name lacks, or an empty string.
+func findSampleSuffix(name []byte) string {
 	if len(name) == 0 || name[len(name)-1] != 't' && name[len(name)-1] != 'm' {
 		return ""
 	}
@@ -82,8 +82,8 @@ func expositionSampleSuffix(name []byte) string {
 	return ""
 }
 
-// hasExpositionTypeLineName reports whether a TYPE line with this name may belong to a wanted family.
-func (f *Families) hasExpositionTypeLineName(name []byte) bool {
+// hasTypeLineName reports whether a TYPE line with this name may belong to a wanted family.
+func (f *Families) hasTypeLineName(name []byte) bool {
 	_, ok := f.typeNames[string(name)]
 	return ok
 }
@@ -97,10 +97,10 @@ var isExpositionNameByte = func() (table [256]bool) {
 	return table
 }()
 
-// parseExpositionSampleName returns the metric name of a line, which is not empty. It returns nil if the line has no name.
-func parseExpositionSampleName(line []byte) []byte {
+// parseSampleName returns the metric name of a line, which is not empty. It returns nil if the line has no name.
+func parseSampleName(line []byte) []byte {
 	if line[0] == '{' {
-		return parseExpositionQuotedName(line)
+		return parseQuotedName(line)
 	}
 	for i, c := range line {
 		if !isExpositionNameByte[c] {
@@ -112,9 +112,9 @@ func parseExpositionSampleName(line []byte) []byte {
 
 var nameUnescaper = strings.NewReplacer(`\\`, `\`, `\"`, `"`, `\n`, "\n")
 
-// parseExpositionQuotedName returns the metric name of a line such as {"http.requests",code="200"} 1: the quoted string within the braces
+// parseQuotedName returns the metric name of a line such as {"http.requests",code="200"} 1: the quoted string within the braces
 // that no equals sign precedes.
-func parseExpositionQuotedName(line []byte) []byte {
+func parseQuotedName(line []byte) []byte {
 	rest := line[1:]
 	for {
 		rest = bytes.TrimLeft(rest, " \t,")
@@ -122,7 +122,7 @@ func parseExpositionQuotedName(line []byte) []byte {
 			return nil
 		}
 		if rest[0] == '"' {
-			end := findExpositionQuotedNameEnd(rest)
+			end := findQuotedNameEnd(rest)
 			if end < 0 {
 				return nil
 			}
@@ -140,7 +140,7 @@ func parseExpositionQuotedName(line []byte) []byte {
 			return nil
 		}
 		rest = bytes.TrimLeft(rest[equals+1:], " \t")
-		end := findExpositionQuotedNameEnd(rest)
+		end := findQuotedNameEnd(rest)
 		if end < 0 {
 			return nil
 		}
@@ -148,8 +148,8 @@ func parseExpositionQuotedName(line []byte) []byte {
 	}
 }
 
-// findExpositionQuotedNameEnd returns the position behind the string in quotes at the start of b, or -1.
-func findExpositionQuotedNameEnd(b []byte) int {
+// findQuotedNameEnd returns the position behind the string in quotes at the start of b, or -1.
+func findQuotedNameEnd(b []byte) int {
 	if len(b) == 0 || b[0] != '"' {
 		return -1
 	}

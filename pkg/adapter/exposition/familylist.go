@@ -93,7 +93,7 @@ func (l *FamilyLister) Write(piece []byte) (int, error) {
 	n := len(piece)
 	if l.byteCount += int64(n); l.err == nil {
 		limit := PageOptions{MaxBytes: l.maxBytes}
-		l.err = limit.expositionSizeError(l.byteCount)
+		l.err = limit.newPageSizeError(l.byteCount)
 	}
 	for l.err == nil && len(piece) > 0 {
 		end := bytes.IndexByte(piece, '\n')
@@ -104,10 +104,10 @@ func (l *FamilyLister) Write(piece []byte) (int, error) {
 		switch line := piece[:end]; {
 		case l.dropped || len(l.partialLine) > 0:
 			l.keepPartialListedLine(line)
-			l.listExpositionLine(l.partialLine)
+			l.listFamilyLine(l.partialLine)
 			l.partialLine, l.dropped = l.partialLine[:0], false
 		case !l.repeatsListedName(line):
-			l.listExpositionLine(line[:min(len(line), maxListedLineBytes)])
+			l.listFamilyLine(line[:min(len(line), maxListedLineBytes)])
 		}
 		piece = piece[end+1:]
 	}
@@ -127,7 +127,7 @@ func (l *FamilyLister) keepPartialListedLine(piece []byte) {
 // rejected, or it has text and no sample.
 func (l *FamilyLister) List() (families []ListedFamily, truncated bool, err error) {
 	if l.err == nil && len(l.partialLine) > 0 {
-		l.listExpositionLine(l.partialLine)
+		l.listFamilyLine(l.partialLine)
 	}
 	if l.err != nil {
 		return nil, false, l.err
@@ -150,8 +150,8 @@ func (l *FamilyLister) repeatsListedName(line []byte) bool {
 	return n > 0 && len(line) > n && (line[n] == '{' || line[n] == ' ') && string(line[:n]) == string(l.lastName)
 }
 
-// listExpositionLine reads a line, without its line break.
-func (l *FamilyLister) listExpositionLine(line []byte) {
+// listFamilyLine reads a line, without its line break.
+func (l *FamilyLister) listFamilyLine(line []byte) {
 	clipped := len(line) >= maxListedLineBytes // the value may be beyond the part that is read
 	if !l.sawLine {
 		line = bytes.TrimPrefix(line, []byte("\ufeff"))
@@ -166,16 +166,16 @@ func (l *FamilyLister) listExpositionLine(line []byte) {
 		}
 	}
 	if line[0] == '#' {
-		l.listExpositionComment(line[1:])
+		l.listFamilyComment(line[1:])
 		return
 	}
-	if !clipped && !hasExpositionSampleForm(line) {
+	if !clipped && !hasSampleLineForm(line) {
 		if l.lineFault == nil {
-			l.lineFault = newForeignExpositionTextError(line)
+			l.lineFault = newForeignTextError(line)
 		}
 		return
 	}
-	name := parseExpositionSampleName(line)
+	name := parseSampleName(line)
 	if len(name) == 0 {
 		return
 	}
@@ -191,15 +191,15 @@ func (l *FamilyLister) listExpositionLine(line []byte) {
 func findForeignPageFault(line []byte) *Error {
 	switch {
 	case line[0] == '<':
-		return newExpositionError(KindNotMetrics, "HTML, not metrics")
+		return newPageError(KindNotMetrics, "HTML, not metrics")
 	case line[0] == 0x1f && len(line) > 1 && line[1] == 0x8b:
-		return newExpositionError(KindEncoding, "gzip, though not asked for")
+		return newPageError(KindEncoding, "gzip, though not asked for")
 	}
 	return nil
 }
 
-// listExpositionComment reads a HELP, TYPE or UNIT line, without its #.
-func (l *FamilyLister) listExpositionComment(line []byte) {
+// listFamilyComment reads a HELP, TYPE or UNIT line, without its #.
+func (l *FamilyLister) listFamilyComment(line []byte) {
 	rest := bytes.TrimLeft(line, " \t")
 	if len(rest) < 5 || rest[4] != ' ' && rest[4] != '\t' {
 		return
@@ -215,7 +215,7 @@ func (l *FamilyLister) listExpositionComment(line []byte) {
 	}
 	switch keyword {
 	case "TYPE":
-		_, f.Type = parseExpositionTypeLine(rest[4:])
+		_, f.Type = parseTypeLine(rest[4:])
 		f.hasParts = f.Type == model.MetricTypeHistogram || f.Type == model.MetricTypeSummary || f.Type == model.MetricTypeGaugeHistogram
 	case "HELP":
 		l.setListedText(&f.Help, plaintext.Clip(helpUnescaper.Replace(text), maxListedHelpBytes))
@@ -230,7 +230,7 @@ var helpUnescaper = strings.NewReplacer(`\\`, `\`, `\n`, "\n", `\"`, `"`)
 // cutListedName returns the metric name and the text in b, the rest of a comment behind its keyword.
 func cutListedName(b []byte) (name, text string) {
 	b = bytes.TrimLeft(b, " \t")
-	if end := findExpositionQuotedNameEnd(b); end > 0 {
+	if end := findQuotedNameEnd(b); end > 0 {
 		return nameUnescaper.Replace(string(b[1 : end-1])), string(bytes.TrimSpace(b[end:]))
 	}
 	end := bytes.IndexAny(b, " \t")
@@ -262,8 +262,8 @@ func (l *FamilyLister) ensureListedFamily(name string) *listedFamily {
 	return f
 }
 
-// hasExpositionBucketLabel reports whether a sample has the label of a histogram's buckets, or the text of one in a label value.
-func hasExpositionBucketLabel(line []byte) bool {
+// hasBucketLabel reports whether a sample has the label of a histogram's buckets, or the text of one in a label value.
+func hasBucketLabel(line []byte) bool {
 	for _, before := range [...]string{"{", ",", " ", "\t"} {
 		if bytes.Contains(line, []byte(before+model.BucketLabel+`="`)) {
 			return true
@@ -285,7 +285,7 @@ func (l *FamilyLister) ensureListedFamilyOfSample(name string, line []byte) *lis
 		if f := l.families[base]; f != nil && f.hasParts {
 			return f
 		}
-		if suffix == "_bucket" && hasExpositionBucketLabel(line) { // of a histogram without a TYPE line
+		if suffix == "_bucket" && hasBucketLabel(line) { // of a histogram without a TYPE line
 			f := l.ensureListedFamily(base)
 			if f != nil && f.Type == model.MetricTypeUnknown {
 				f.Type, f.hasParts = model.MetricTypeHistogram, true

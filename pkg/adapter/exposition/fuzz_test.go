@@ -84,7 +84,7 @@ func parseInPieces(page PageOptions, p *Parser, body []byte, piece int) (string,
 		return "", err
 	}
 	for _, s := range r.Samples {
-		if page.Families.findWantedExpositionFamily([]byte(s.Series.Labels.Get(model.MetricNameLabel))) < 0 {
+		if page.Families.findWantedFamily([]byte(s.Series.Labels.Get(model.MetricNameLabel))) < 0 {
 			panic("not wanted: " + s.Series.Labels.String())
 		}
 	}
@@ -128,7 +128,7 @@ func parseByTextparse(page PageOptions, body []byte) (string, error) {
 	if page.Format == OpenMetrics {
 		p = textparse.NewOpenMetricsParser(slices.Clone(body), st)
 	}
-	own := newExpositionSeriesCache(testOwn)
+	own := newSeriesCache(testOwn)
 	names := page.Families.Names()
 	r := ParsedPage{Families: make([]FamilyResult, len(names))}
 	for {
@@ -144,12 +144,12 @@ func parseByTextparse(page PageOptions, body []byte) (string, error) {
 		}
 		var l labels.Labels
 		p.Labels(&l)
-		family := page.Families.findWantedExpositionFamily([]byte(l.Get(model.MetricNameLabel)))
+		family := page.Families.findWantedFamily([]byte(l.Get(model.MetricNameLabel)))
 		if family < 0 {
 			continue
 		}
 		r.Families[family].Samples++
-		if l, err = own.mergeOwnExpositionLabels(l); err != nil {
+		if l, err = own.mergeTargetLabels(l); err != nil {
 			return "", err
 		}
 		_, ts, v := p.Series()
@@ -291,7 +291,7 @@ func checkUnlistedFamilies(t *testing.T, l *FamilyLister, listErr error, format 
 	names := slices.Clone(fuzzFamilies)
 	for line := range bytes.SplitSeq(body, []byte("\n")) {
 		if line = bytes.TrimLeft(bytes.TrimPrefix(line, []byte("\ufeff")), " \t"); len(line) > 0 && line[0] != '#' {
-			names = append(names, string(parseExpositionSampleName(line)))
+			names = append(names, string(parseSampleName(line)))
 		}
 	}
 	r, err := NewParser(testOwn).Parse(PageOptions{Format: format, Families: NewFamilies(names), Now: testNow, Complete: true}, body)
@@ -304,7 +304,7 @@ func checkUnlistedFamilies(t *testing.T, l *FamilyLister, listErr error, format 
 			continue // when a counter began is no family
 		}
 		listed := l.families[name]
-		if base := l.families[strings.TrimSuffix(name, expositionSampleSuffix([]byte(name)))]; listed == nil || !listed.hasSamples {
+		if base := l.families[strings.TrimSuffix(name, findSampleSuffix([]byte(name)))]; listed == nil || !listed.hasSamples {
 			listed = base
 		}
 		if listErr != nil || listed == nil || !listed.hasSamples {

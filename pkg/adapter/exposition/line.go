@@ -10,14 +10,14 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// parseExpositionLine reads a line, without its line break.
-func (p *Parser) parseExpositionLine(line []byte) {
+// parsePageLine reads a line, without its line break.
+func (p *Parser) parsePageLine(line []byte) {
 	if p.sawEOF {
-		p.rejectExpositionAfterEOF()
+		p.rejectLineAfterEOF()
 		return
 	}
 	p.lineCount++
-	if p.isUnwantedExpositionLine(line) {
+	if p.isUnwantedLine(line) {
 		return
 	}
 	if !p.sawLine {
@@ -30,55 +30,55 @@ func (p *Parser) parseExpositionLine(line []byte) {
 		return
 	}
 	if !p.sawLine {
-		p.rejectNonExposition(line)
+		p.rejectForeignPage(line)
 	}
 	switch line[0] {
 	case '#':
-		p.parseExpositionComment(line)
+		p.parseCommentLine(line)
 	default:
-		name := parseExpositionSampleName(line)
+		name := parseSampleName(line)
 		if !p.canSkipLines && p.firstName == "" {
 			p.firstName, p.canSkipLines = string(name), true
 		}
-		switch family := p.options.Families.findWantedExpositionFamily(name); {
+		switch family := p.options.Families.findWantedFamily(name); {
 		case family < 0 && bytes.HasSuffix(name, []byte(createdSuffix)):
-			p.parseExpositionCreatedLine(line, name)
+			p.parseCreatedLine(line, name)
 		case family < 0 && line[0] != '{': // a name in quotes may contain the characters that end another
 			p.unwantedName = append(p.unwantedName[:0], name...)
 		case family >= 0 && p.families[family].Err == nil:
-			p.parseWantedExpositionLine(line, name, family)
+			p.parseWantedLine(line, name, family)
 		}
 	}
 }
 
-// isUnwantedExpositionLine reports whether the line has the same metric name as the last line of an unwanted family. Most lines are such:
+// isUnwantedLine reports whether the line has the same metric name as the last line of an unwanted family. Most lines are such:
 // a page of families with the first bytes of wanted ones takes half the time.
-func (p *Parser) isUnwantedExpositionLine(line []byte) bool {
+func (p *Parser) isUnwantedLine(line []byte) bool {
 	n := len(p.unwantedName)
 	return n > 0 && len(line) > n && (line[n] == '{' || line[n] == ' ') && string(line[:n]) == string(p.unwantedName)
 }
 
-func (p *Parser) parseWantedExpositionLine(line, name []byte, family int) {
+func (p *Parser) parseWantedLine(line, name []byte, family int) {
 	if f := &p.families[family]; f.Type == "" {
-		f.Type = p.expositionFamilyType(name, family)
+		f.Type = p.findFamilyType(name, family)
 	}
-	if !p.parseKnownExpositionLine(line, family) {
-		p.deferExpositionLine(line, family)
+	if !p.parseKnownSeriesLine(line, family) {
+		p.deferSampleLine(line, family)
 	}
 }
 
-// rejectNonExposition rejects HTML and gzip by the first line of a page, for targets that send no content type.
-func (p *Parser) rejectNonExposition(line []byte) {
+// rejectForeignPage rejects HTML and gzip by the first line of a page, for targets that send no content type.
+func (p *Parser) rejectForeignPage(line []byte) {
 	p.sawLine, p.canSkipLines = true, !p.options.FindFirstName
-	p.rejectExpositionPage(findForeignPageFault(line))
+	p.rejectWholePage(findForeignPageFault(line))
 	if p.options.Format == Text {
-		p.firstLineFault = findExpositionLineFault(line)
+		p.firstLineFault = findPageLineFault(line)
 	}
 }
 
-// parseExpositionComment reads a line that starts with #. It keeps the TYPE line of a wanted family for Prometheus's parser: the type
+// parseCommentLine reads a line that starts with #. It keeps the TYPE line of a wanted family for Prometheus's parser: the type
 // decides how to write the labels le and quantile.
-func (p *Parser) parseExpositionComment(line []byte) {
+func (p *Parser) parseCommentLine(line []byte) {
 	if p.options.Format == OpenMetrics && string(line) == "# EOF" {
 		p.sawEOF, p.canSkipLines = true, false
 		return
@@ -89,8 +89,8 @@ func (p *Parser) parseExpositionComment(line []byte) {
 		return
 	}
 	p.typeLine, p.typeLinePending = p.typeLine[:0], false
-	name, typ := parseExpositionTypeLine(rest[4:])
-	if !p.options.Families.hasExpositionTypeLineName(name) {
+	name, typ := parseTypeLine(rest[4:])
+	if !p.options.Families.hasTypeLineName(name) {
 		return
 	}
 	p.typeLine = append(p.typeLine, line...)
@@ -100,13 +100,13 @@ func (p *Parser) parseExpositionComment(line []byte) {
 	}
 }
 
-// parseExpositionTypeLine returns the metric name and the type in b, the rest of a line behind TYPE.
-func parseExpositionTypeLine(b []byte) (name []byte, typ model.MetricType) {
+// parseTypeLine returns the metric name and the type in b, the rest of a line behind TYPE.
+func parseTypeLine(b []byte) (name []byte, typ model.MetricType) {
 	b = bytes.TrimLeft(b, " \t")
 	var rest []byte
 	switch end := bytes.IndexAny(b, " \t"); {
-	case findExpositionQuotedNameEnd(b) > 0:
-		name, rest = b[1:findExpositionQuotedNameEnd(b)-1], b[findExpositionQuotedNameEnd(b):]
+	case findQuotedNameEnd(b) > 0:
+		name, rest = b[1:findQuotedNameEnd(b)-1], b[findQuotedNameEnd(b):]
 	case end < 0:
 		return b, model.MetricTypeUnknown
 	default:
@@ -124,27 +124,27 @@ func parseExpositionTypeLine(b []byte) (name []byte, typ model.MetricType) {
 	return name, model.MetricTypeUnknown // also for untyped, its name in the text format
 }
 
-// parseKnownExpositionLine reads a line of a known series, one space and a number, as nearly all lines are. It returns false for any
+// parseKnownSeriesLine reads a line of a known series, one space and a number, as nearly all lines are. It returns false for any
 // other line. Prometheus's parser once read the same bytes as a whole series, so it would read them so again.
-func (p *Parser) parseKnownExpositionLine(line []byte, family int) bool {
+func (p *Parser) parseKnownSeriesLine(line []byte, family int) bool {
 	space := bytes.LastIndexByte(line, ' ')
 	if space < 0 || len(line) > maxLineBytes {
 		return false
 	}
-	s := p.cache.findSeriesByExpositionBytes(line[:space])
+	s := p.cache.findSeriesByBytes(line[:space])
 	if s == nil {
 		return false
 	}
-	v, ok := parseExpositionSampleValue(line[space+1:])
+	v, ok := parseSampleValue(line[space+1:])
 	if !ok {
 		return false
 	}
-	p.addParsedExpositionSample(Sample{Series: s, Time: p.now, Value: v, family: family})
+	p.addParsedSample(Sample{Series: s, Time: p.now, Value: v, family: family})
 	return true
 }
 
-// parseExpositionSampleValue reads a sample's value exactly as Prometheus's parser does.
-func parseExpositionSampleValue(b []byte) (float64, bool) {
+// parseSampleValue reads a sample's value exactly as Prometheus's parser does.
+func parseSampleValue(b []byte) (float64, bool) {
 	for _, c := range b {
 		if c == 'p' || c == 'P' || c == '_' { // Go's own notations, invalid on a page
 			return 0, false
@@ -154,36 +154,36 @@ func parseExpositionSampleValue(b []byte) (float64, bool) {
 	return v, err == nil
 }
 
-// deferExpositionLine keeps a wanted line for Prometheus's parser, after checks that bound the work and the memory of that parser.
-func (p *Parser) deferExpositionLine(line []byte, family int) {
+// deferSampleLine keeps a wanted line for Prometheus's parser, after checks that bound the work and the memory of that parser.
+func (p *Parser) deferSampleLine(line []byte, family int) {
 	switch {
 	case len(line) > maxLineBytes:
-		p.rejectExpositionFamily(family, newExpositionError(KindTooLong, "line %d longer than %d bytes", p.lineCount, maxLineBytes))
+		p.rejectPageFamily(family, newPageError(KindTooLong, "line %d longer than %d bytes", p.lineCount, maxLineBytes))
 		return
 	case !utf8.Valid(line):
-		p.rejectExpositionFamily(family, newExpositionError(KindNotUTF8, "not UTF-8 at line %d", p.lineCount))
+		p.rejectPageFamily(family, newPageError(KindNotUTF8, "not UTF-8 at line %d", p.lineCount))
 		return
-	case p.options.MaxLabels > 0 && countExpositionLineLabels(line) > p.options.MaxLabels:
-		p.rejectExpositionFamily(family, newExpositionError(KindTooManyLabels, "series with more than %d labels at line %d", p.options.MaxLabels, p.lineCount))
+	case p.options.MaxLabels > 0 && countLineLabels(line) > p.options.MaxLabels:
+		p.rejectPageFamily(family, newPageError(KindTooManyLabels, "series with more than %d labels at line %d", p.options.MaxLabels, p.lineCount))
 		return
-	case p.options.Format == Text && hasNegativeExpositionTimestamp(line):
-		p.families[family].noteOwnExpositionTime(0)
+	case p.options.Format == Text && hasNegativeTimestamp(line):
+		p.families[family].noteOwnTimestamp(0)
 		return
 	}
 	p.pendingUsed[0] = true
 	if len(p.typeLine) > 0 && !p.typeLinePending {
 		p.typeLinePending = true
-		p.appendPendingExpositionLine(p.typeLine, -1)
+		p.appendPendingLine(p.typeLine, -1)
 	}
-	p.appendPendingExpositionLine(line, family)
+	p.appendPendingLine(line, family)
 	if len(p.pending) >= decodeAtBytes {
-		p.decodePendingExpositionLines()
+		p.decodePendingLines()
 		p.typeLinePending = false
 	}
 }
 
-// countExpositionLineLabels counts the labels of a series by the equals signs outside quotes, up to the closing brace.
-func countExpositionLineLabels(line []byte) int {
+// countLineLabels counts the labels of a series by the equals signs outside quotes, up to the closing brace.
+func countLineLabels(line []byte) int {
 	n, quoted := 0, false
 	for i := 0; i < len(line); i++ {
 		switch c := line[i]; {
@@ -201,9 +201,9 @@ func countExpositionLineLabels(line []byte) int {
 	return n
 }
 
-// hasNegativeExpositionTimestamp reports whether a line of the text format ends with a negative timestamp. Older kubelets write the zero
+// hasNegativeTimestamp reports whether a line of the text format ends with a negative timestamp. Older kubelets write the zero
 // time of Go, -62135596800000, for a container that has just gone. The line says nothing about now.
-func hasNegativeExpositionTimestamp(line []byte) bool {
+func hasNegativeTimestamp(line []byte) bool {
 	rest := line[max(0, bytes.LastIndexByte(line, '}')):]
 	fields := bytes.Fields(rest) // the name or the brace, the value, the timestamp
 	if len(fields) != 3 || len(fields[2]) < 2 || fields[2][0] != '-' {
@@ -217,22 +217,22 @@ func hasNegativeExpositionTimestamp(line []byte) bool {
 	return true
 }
 
-// noteOwnExpositionTime notes a timestamp of the page, in milliseconds. One before the first millisecond of the epoch stands for it: 0 means
+// noteOwnTimestamp notes a timestamp of the page, in milliseconds. One before the first millisecond of the epoch stands for it: 0 means
 // that the page gives none.
-func (f *FamilyResult) noteOwnExpositionTime(at int64) {
+func (f *FamilyResult) noteOwnTimestamp(at int64) {
 	f.NewestOwn = max(f.NewestOwn, at, 1)
 }
 
-// addParsedExpositionSample adds a sample. It rejects the family if the series appears twice with different values at one time. Of several
+// addParsedSample adds a sample. It rejects the family if the series appears twice with different values at one time. Of several
 // times, the newest counts.
-func (p *Parser) addParsedExpositionSample(sample Sample) {
+func (p *Parser) addParsedSample(sample Sample) {
 	s, f := sample.Series, &p.families[sample.family]
-	if !p.cache.markOnExpositionPage(s) {
+	if !p.cache.markSeriesOnPage(s) {
 		switch first := &p.samples[s.sampleIndex]; {
 		case sample.Time > first.Time:
 			*first = sample
-		case sample.Time == first.Time && !first.repeatsExpositionSample(sample):
-			p.rejectExpositionFamily(sample.family, newExpositionError(KindDuplicate, "duplicate series %s with different values", formatExpositionSeries(s.Labels)))
+		case sample.Time == first.Time && !first.repeatsPageSample(sample):
+			p.rejectPageFamily(sample.family, newPageError(KindDuplicate, "duplicate series %s with different values", formatPageSeries(s.Labels)))
 		}
 		return
 	}
@@ -243,22 +243,22 @@ func (p *Parser) addParsedExpositionSample(sample Sample) {
 	}
 	f.Samples++
 	if p.acceptedCount++; p.options.MaxSamples > 0 && p.acceptedCount > p.options.MaxSamples {
-		p.rejectExpositionFamily(p.overflowingExpositionFamily(), newExpositionError(KindTooManySamples, "more than %d samples", p.options.MaxSamples))
+		p.rejectPageFamily(p.findOverflowingFamily(), newPageError(KindTooManySamples, "more than %d samples", p.options.MaxSamples))
 	}
 }
 
-// expositionFamilyType returns the type that the first sample of a family gives to it, by the TYPE line before. A line for the sample's own
+// findFamilyType returns the type that the first sample of a family gives to it, by the TYPE line before. A line for the sample's own
 // name NAME_bucket is about the family NAME only if it says gauge: some programs write a line for each part of a histogram.
-func (p *Parser) expositionFamilyType(name []byte, family int) model.MetricType {
-	t := p.governingExpositionTypeLine(name)
+func (p *Parser) findFamilyType(name []byte, family int) model.MetricType {
+	t := p.findGoverningType(name)
 	if string(p.typeName) == string(name) && string(name) != p.options.Families.names[family] && t != model.MetricTypeGauge {
 		return model.MetricTypeUnknown
 	}
 	return t
 }
 
-// governingExpositionTypeLine returns the type of the last TYPE line if the line covers the sample with this name, else unknown.
-func (p *Parser) governingExpositionTypeLine(name []byte) model.MetricType {
+// findGoverningType returns the type of the last TYPE line if the line covers the sample with this name, else unknown.
+func (p *Parser) findGoverningType(name []byte) model.MetricType {
 	rest, ok := bytes.CutPrefix(name, p.typeName)
 	if !ok || len(p.typeLine) == 0 {
 		return model.MetricTypeUnknown
@@ -268,7 +268,7 @@ func (p *Parser) governingExpositionTypeLine(name []byte) model.MetricType {
 	case model.MetricTypeCounter:
 		covered = covered || string(rest) == "_total"
 	case model.MetricTypeHistogram, model.MetricTypeSummary:
-		covered = covered || expositionSampleSuffix(name) == string(rest)
+		covered = covered || findSampleSuffix(name) == string(rest)
 	}
 	if !covered {
 		return model.MetricTypeUnknown

@@ -66,7 +66,7 @@ type Parser struct {
 // NewParser returns a parser for one target, which adds the labels own to every series. A label of the page with the same name
 // becomes exported_NAME.
 func NewParser(own labels.Labels) *Parser {
-	return &Parser{cache: newExpositionSeriesCache(own)}
+	return &Parser{cache: newSeriesCache(own)}
 }
 
 // OwnLabels returns the labels that the parser adds to every series.
@@ -89,12 +89,12 @@ func (p *Parser) BeginPage(page PageOptions) {
 	p.partialLine, p.inLongLine, p.typeLine, p.typeLinePending = p.partialLine[:0], false, p.typeLine[:0], false
 	p.sawWindowsEOF = false
 	p.created, p.firstName, p.unwantedName, p.firstLineFault, p.lastLineFault = nil, "", p.unwantedName[:0], nil, nil
-	p.clearPendingExpositionLines()
+	p.clearPendingLines()
 	p.pendingUsed = [2]bool{false, p.pendingUsed[0]}
 	p.samples, p.acceptedCount, p.rejectedCount = p.samples[:0], 0, 0
 	p.families = slices.Grow(p.families[:0], len(p.options.Families.Names()))[:len(p.options.Families.Names())]
 	clear(p.families)
-	p.cache.startExpositionPage(page)
+	p.cache.startSeriesPage(page)
 }
 
 // Write reads the next piece of the page, and keeps no part of the slice. An error is an *Error: the page is rejected, and the
@@ -102,58 +102,58 @@ func (p *Parser) BeginPage(page PageOptions) {
 func (p *Parser) Write(piece []byte) (int, error) {
 	n := len(piece)
 	p.byteCount += int64(n)
-	p.rejectExpositionPage(p.options.expositionSizeError(p.byteCount))
+	p.rejectWholePage(p.options.newPageSizeError(p.byteCount))
 	if len(p.partialLine) > 0 || p.inLongLine {
-		piece = p.finishPartialExpositionLine(piece)
+		piece = p.finishPartialLine(piece)
 	}
 	var last []byte
 	for p.err == nil && len(piece) > 0 {
 		end := bytes.IndexByte(piece, '\n')
 		if end < 0 {
-			p.keepPartialExpositionLine(piece)
+			p.keepPartialLine(piece)
 			break
 		}
 		if end > 0 && p.canSkipLines && p.options.Families.skippable[piece[0]] {
-			p.lineCount++ // most lines end here: a page takes a third less time than with parseExpositionLine
+			p.lineCount++ // most lines end here: a page takes a third less time than with parsePageLine
 		} else {
-			p.parseExpositionLine(piece[:end])
+			p.parsePageLine(piece[:end])
 		}
 		if end > 0 {
 			last = piece[:end]
 		}
 		piece = piece[end+1:]
 	}
-	p.judgeLastExpositionLine(last)
+	p.judgeLastPageLine(last)
 	if p.err != nil {
 		return 0, p.err
 	}
 	return n, nil
 }
 
-// keepPartialExpositionLine appends a piece to the partial line. It reads an overlong line at once, as far as it is known, so that a page
+// keepPartialLine appends a piece to the partial line. It reads an overlong line at once, as far as it is known, so that a page
 // of one endless line is rejected as soon as the line passes its bound.
-func (p *Parser) keepPartialExpositionLine(piece []byte) {
+func (p *Parser) keepPartialLine(piece []byte) {
 	p.partialLine = append(p.partialLine, piece[:min(len(piece), maxLineBytes+1-len(p.partialLine))]...)
 	if len(p.partialLine) > maxLineBytes {
-		p.parseExpositionLine(p.partialLine)
+		p.parsePageLine(p.partialLine)
 		p.partialLine, p.inLongLine = p.partialLine[:0], true
 	}
 }
 
-// finishPartialExpositionLine completes the last line of the previous piece and returns the rest of this piece.
-func (p *Parser) finishPartialExpositionLine(piece []byte) []byte {
+// finishPartialLine completes the last line of the previous piece and returns the rest of this piece.
+func (p *Parser) finishPartialLine(piece []byte) []byte {
 	end := bytes.IndexByte(piece, '\n')
 	rest := piece[len(piece):]
 	if end >= 0 {
 		piece, rest = piece[:end], piece[end+1:]
 	}
 	if !p.inLongLine {
-		p.keepPartialExpositionLine(piece)
+		p.keepPartialLine(piece)
 	}
 	if end >= 0 && p.err == nil {
 		if !p.inLongLine {
-			p.parseExpositionLine(p.partialLine)
-			p.judgeLastExpositionLine(p.partialLine)
+			p.parsePageLine(p.partialLine)
+			p.judgeLastPageLine(p.partialLine)
 		}
 		p.partialLine, p.inLongLine = p.partialLine[:0], false
 	}
@@ -163,30 +163,30 @@ func (p *Parser) finishPartialExpositionLine(piece []byte) []byte {
 // EndPage ends the page. An error is an *Error: the whole page is rejected, and AliveSeries is unchanged.
 func (p *Parser) EndPage() (ParsedPage, error) {
 	if p.err == nil {
-		p.checkExpositionEnd()
+		p.checkPageEnd()
 	}
 	if p.err == nil {
-		p.decodePendingExpositionLines()
-		p.rejectUnprovenExpositionFamilies()
+		p.decodePendingLines()
+		p.rejectUnprovenFamilies()
 	}
-	p.trimExpositionLineBuffers()
+	p.trimLineBuffers()
 	if p.err != nil {
-		p.cache.forgetSeriesOffExposition()
-		p.releaseRejectedExpositionSeries()
+		p.cache.forgetSeriesOffPages()
+		p.releaseRejectedSeries()
 		return ParsedPage{}, p.err
 	}
-	page := p.acceptExpositionPage()
-	p.releaseRejectedExpositionSeries()
+	page := p.acceptParsedPage()
+	p.releaseRejectedSeries()
 	return page, nil
 }
 
-// releaseRejectedExpositionSeries forgets the series that no page was accepted with, if the page found no room: its share until then would
+// releaseRejectedSeries forgets the series that no page was accepted with, if the page found no room: its share until then would
 // keep other pages from their room.
-func (p *Parser) releaseRejectedExpositionSeries() {
+func (p *Parser) releaseRejectedSeries() {
 	if !slices.ContainsFunc(p.families, func(f FamilyResult) bool { return f.Err != nil && f.Err.Kind == KindNoRoom }) {
 		return
 	}
-	p.cache.forgetExpositionSeries(func(s *Series) bool { return !s.seenAlive })
+	p.cache.forgetCachedSeries(func(s *Series) bool { return !s.seenAlive })
 	if p.err != nil {
 		p.samples = nil
 	}
@@ -196,7 +196,7 @@ func (p *Parser) releaseRejectedExpositionSeries() {
 // AbandonPage forgets a page that did not arrive completely. AliveSeries is unchanged.
 func (p *Parser) AbandonPage() {
 	p.BeginPage(p.options)
-	p.trimExpositionLineBuffers()
+	p.trimLineBuffers()
 }
 
 // AliveSeries returns the series of the last accepted page. The slice is valid until the next page is accepted.
@@ -244,12 +244,12 @@ func (p *Parser) EndCountersAgain(at int64) (before []Sample) {
 	return before
 }
 
-// checkExpositionEnd rejects an incomplete page. Where the transport does not know the end of the body, a page in the text format
+// checkPageEnd rejects an incomplete page. Where the transport does not know the end of the body, a page in the text format
 // ends with a line break, which reveals a number without its last digits. An OpenMetrics page ends with the line # EOF.
-func (p *Parser) checkExpositionEnd() {
+func (p *Parser) checkPageEnd() {
 	partial := len(p.partialLine) > 0 || p.inLongLine
 	if len(p.partialLine) > 0 && !p.sawLine && (p.options.Format == OpenMetrics || !p.options.Complete) {
-		p.rejectNonExposition(p.partialLine)
+		p.rejectForeignPage(p.partialLine)
 	}
 	switch {
 	case p.err != nil:
@@ -257,45 +257,45 @@ func (p *Parser) checkExpositionEnd() {
 		if string(p.partialLine) == "# EOF" && !p.sawEOF {
 			return
 		}
-		p.checkExpositionEOF(partial)
+		p.checkEOFLine(partial)
 	case partial && !p.options.Complete:
-		p.rejectExpositionPage(newExpositionError(KindTruncated, "truncated page"))
+		p.rejectWholePage(newPageError(KindTruncated, "truncated page"))
 	case len(p.partialLine) > 0:
-		p.parseExpositionLine(p.partialLine)
-		p.judgeLastExpositionLine(p.partialLine)
+		p.parsePageLine(p.partialLine)
+		p.judgeLastPageLine(p.partialLine)
 	}
 }
 
-// checkExpositionEOF rejects a page that does not end with the line # EOF. partial reports that its last line has no line break.
-func (p *Parser) checkExpositionEOF(partial bool) {
+// checkEOFLine rejects a page that does not end with the line # EOF. partial reports that its last line has no line break.
+func (p *Parser) checkEOFLine(partial bool) {
 	switch {
 	case p.sawWindowsEOF && !partial:
-		p.rejectExpositionPage(newWindowsExpositionError())
+		p.rejectWholePage(newCRLFLineError())
 	case !p.sawEOF:
-		p.rejectExpositionPage(newExpositionError(KindTruncated, "truncated page, without # EOF at its end"))
+		p.rejectWholePage(newPageError(KindTruncated, "truncated page, without # EOF at its end"))
 	case partial:
-		p.rejectExpositionAfterEOF()
+		p.rejectLineAfterEOF()
 	}
 }
 
-// acceptExpositionPage makes the series of the page the alive series, and finds the beginnings of its counters.
-func (p *Parser) acceptExpositionPage() ParsedPage {
+// acceptParsedPage makes the series of the page the alive series, and finds the beginnings of its counters.
+func (p *Parser) acceptParsedPage() ParsedPage {
 	if p.rejectedCount > 0 {
-		p.dropRejectedExpositionSamples()
+		p.dropRejectedSamples()
 	}
-	p.correctExpositionTimestamps()
+	p.correctPageTimestamps()
 	var earlier []Sample
 	if p.options.FindBeginnings {
-		earlier = p.history.recordExpositionCounterPage(p)
+		earlier = p.history.recordCounterPage(p)
 	}
 	p.vanished, p.endedSeries = p.vanished[:0], nil
 	alive := 0
 	for _, s := range p.aliveSeries {
 		switch {
-		case p.isRejectedExpositionSeries(s):
+		case p.isRejectedSeries(s):
 			p.aliveSeries[alive] = s // the page says nothing about it
 			alive++
-		case !p.cache.isSeriesOnExpositionPage(s):
+		case !p.cache.isSeriesOnPage(s):
 			s.alive, s.endedAt = false, p.now
 			p.vanished = append(p.vanished, s)
 		}
@@ -305,7 +305,7 @@ func (p *Parser) acceptExpositionPage() ParsedPage {
 	kept := 0
 	for _, sample := range p.samples {
 		s := sample.Series
-		s.noteExpositionSeriesRate(sample.Value, p.now)
+		s.noteCounterRate(sample.Value, p.now)
 		s.alive, s.seenAlive, s.lastValue, s.seenAt = true, true, sample.Value, p.now
 		p.aliveSeries = append(p.aliveSeries, s)
 		if !sample.held {
@@ -314,16 +314,16 @@ func (p *Parser) acceptExpositionPage() ParsedPage {
 		}
 	}
 	p.samples = p.samples[:kept]
-	p.cache.forgetSeriesOffExposition()
+	p.cache.forgetSeriesOffPages()
 	return ParsedPage{Time: p.now, Earlier: earlier, Samples: p.samples, Vanished: p.vanished, Families: p.families, FirstName: p.firstName}
 }
 
-// isRejectedExpositionSeries reports whether the series belongs to a family that this page asked for and rejected.
-func (p *Parser) isRejectedExpositionSeries(s *Series) bool {
+// isRejectedSeries reports whether the series belongs to a family that this page asked for and rejected.
+func (p *Parser) isRejectedSeries(s *Series) bool {
 	if p.rejectedCount == 0 {
 		return false
 	}
-	i := p.options.Families.findWantedExpositionFamily([]byte(s.Labels.Get(model.MetricNameLabel)))
+	i := p.options.Families.findWantedFamily([]byte(s.Labels.Get(model.MetricNameLabel)))
 	return i >= 0 && p.families[i].Err != nil
 }
 
@@ -336,8 +336,8 @@ type clockSkew struct {
 // skewBlockPages is the number of pages after which a skew that no longer occurs begins to be forgotten.
 const skewBlockPages = 64
 
-// addExpositionClockSkew adds a page: its newest timestamp is ahead milliseconds ahead. It returns the skew.
-func (c *clockSkew) addExpositionClockSkew(ahead int64) int64 {
+// addPageClockSkew adds a page: its newest timestamp is ahead milliseconds ahead. It returns the skew.
+func (c *clockSkew) addPageClockSkew(ahead int64) int64 {
 	if c.pages++; c.pages > skewBlockPages {
 		*c = clockSkew{before: c.newest, pages: 1}
 	}
@@ -345,9 +345,9 @@ func (c *clockSkew) addExpositionClockSkew(ahead int64) int64 {
 	return max(c.newest, c.before)
 }
 
-// correctExpositionTimestamps moves the page's own timestamps back by the skew of its clock, so that none lies in the future. The distances
+// correctPageTimestamps moves the page's own timestamps back by the skew of its clock, so that none lies in the future. The distances
 // between them, and so the rates, stay.
-func (p *Parser) correctExpositionTimestamps() {
+func (p *Parser) correctPageTimestamps() {
 	newest := int64(0)
 	for _, f := range p.families {
 		newest = max(newest, f.NewestOwn)
@@ -355,7 +355,7 @@ func (p *Parser) correctExpositionTimestamps() {
 	if newest == 0 {
 		return
 	}
-	skew := p.skew.addExpositionClockSkew(newest - p.now)
+	skew := p.skew.addPageClockSkew(newest - p.now)
 	for i := range p.samples {
 		if p.samples[i].ownTime {
 			p.samples[i].Time -= skew
@@ -368,13 +368,13 @@ func (p *Parser) correctExpositionTimestamps() {
 	}
 }
 
-// repeatsExpositionSample reports whether two samples of a series are one: the page repeats a line.
-func (s Sample) repeatsExpositionSample(o Sample) bool {
+// repeatsPageSample reports whether two samples of a series are one: the page repeats a line.
+func (s Sample) repeatsPageSample(o Sample) bool {
 	return s.Time == o.Time && (s.Value == o.Value || math.IsNaN(s.Value) && math.IsNaN(o.Value))
 }
 
-// trimExpositionLineBuffers frees large buffers, which only a first or a bad page needs: 2.5 of 22 KB for a target with 24 series.
-func (p *Parser) trimExpositionLineBuffers() {
+// trimLineBuffers frees large buffers, which only a first or a bad page needs: 2.5 of 22 KB for a target with 24 series.
+func (p *Parser) trimLineBuffers() {
 	const keep = 4 << 10
 	if cap(p.pending) > keep || p.pendingUsed != [2]bool{true, true} {
 		p.pending, p.pendingLines = nil, nil
@@ -384,17 +384,17 @@ func (p *Parser) trimExpositionLineBuffers() {
 	}
 }
 
-// rejectExpositionPage sets the error of the page. The first error counts; nil changes nothing.
-func (p *Parser) rejectExpositionPage(err *Error) {
+// rejectWholePage sets the error of the page. The first error counts; nil changes nothing.
+func (p *Parser) rejectWholePage(err *Error) {
 	if p.err == nil && err != nil {
 		p.err = err
 	}
 }
 
-func (p *Parser) rejectExpositionAfterEOF() {
-	p.rejectExpositionPage(newExpositionError(KindSyntax, "more after # EOF, at line %d", p.lineCount+1))
+func (p *Parser) rejectLineAfterEOF() {
+	p.rejectWholePage(newPageError(KindSyntax, "more after # EOF, at line %d", p.lineCount+1))
 }
 
-func newWindowsExpositionError() *Error {
-	return newExpositionError(KindSyntax, "lines end with \\r\\n; lines of a page end with \\n")
+func newCRLFLineError() *Error {
+	return newPageError(KindSyntax, "lines end with \\r\\n; lines of a page end with \\n")
 }

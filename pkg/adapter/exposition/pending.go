@@ -17,7 +17,7 @@ type pendingLine struct {
 	family     int // -1: a TYPE line
 }
 
-func (p *Parser) appendPendingExpositionLine(line []byte, family int) {
+func (p *Parser) appendPendingLine(line []byte, family int) {
 	start := len(p.pending)
 	p.pending = append(append(p.pending, line...), '\n')
 	p.pendingLines = append(p.pendingLines, pendingLine{p.lineCount, start, len(p.pending), family})
@@ -26,29 +26,29 @@ func (p *Parser) appendPendingExpositionLine(line []byte, family int) {
 	}
 }
 
-// decodePendingExpositionLines reads the pending lines with Prometheus's parser.
-func (p *Parser) decodePendingExpositionLines() {
+// decodePendingLines reads the pending lines with Prometheus's parser.
+func (p *Parser) decodePendingLines() {
 	if p.pendingCount == 0 || p.err != nil {
 		return
 	}
 	taken := 0
-	err := decodeExpositionLines(p.pending, p.options.Format, func(d decodedSample) error {
+	err := decodeSampleLines(p.pending, p.options.Format, func(d decodedSample) error {
 		taken++
-		return p.addDecodedExpositionSample(d)
+		return p.addDecodedSample(d)
 	})
 	if err != nil || taken != p.pendingCount {
-		p.decodeExpositionLinesSingly()
+		p.decodeLinesSingly()
 	}
-	p.clearPendingExpositionLines()
+	p.clearPendingLines()
 }
 
-func (p *Parser) clearPendingExpositionLines() {
+func (p *Parser) clearPendingLines() {
 	p.pending, p.pendingLines, p.pendingCount = p.pending[:0], p.pendingLines[:0], 0
 }
 
-// decodeExpositionLinesSingly reads the pending lines one by one, each with the TYPE line before it, and rejects the families of faulty
+// decodeLinesSingly reads the pending lines one by one, each with the TYPE line before it, and rejects the families of faulty
 // lines. A batch with a fault does not tell which line has it. Samples that the batch gave already are repetitions here.
-func (p *Parser) decodeExpositionLinesSingly() {
+func (p *Parser) decodeLinesSingly() {
 	var typeLine, buffer []byte
 	for _, line := range p.pendingLines {
 		text := p.pending[line.start:line.end]
@@ -59,75 +59,75 @@ func (p *Parser) decodeExpositionLinesSingly() {
 			typeLine = text
 		case p.families[line.family].Err == nil:
 			buffer = buffer[:0]
-			if expositionTypeLineCoversFamily(typeLine, p.options.Families.names[line.family]) {
+			if typeLineCoversFamily(typeLine, p.options.Families.names[line.family]) {
 				buffer = append(buffer, typeLine...)
 			}
 			buffer = append(buffer, text...)
 			taken := 0
-			err := decodeExpositionLines(buffer, p.options.Format, func(d decodedSample) error {
+			err := decodeSampleLines(buffer, p.options.Format, func(d decodedSample) error {
 				taken++
-				return p.addDecodedExpositionSample(d)
+				return p.addDecodedSample(d)
 			})
 			if err == nil && taken != 1 {
 				err = errors.New("not one sample")
 			}
 			if err != nil {
-				p.rejectExpositionLine(line, err)
+				p.rejectFaultyLine(line, err)
 			}
 		}
 	}
 }
 
-// expositionTypeLineCoversFamily reports whether a TYPE line, which may be empty, may give the family its type.
-func expositionTypeLineCoversFamily(typeLine []byte, family string) bool {
+// typeLineCoversFamily reports whether a TYPE line, which may be empty, may give the family its type.
+func typeLineCoversFamily(typeLine []byte, family string) bool {
 	_, rest, _ := bytes.Cut(typeLine, []byte("TYPE"))
-	name, _ := parseExpositionTypeLine(bytes.TrimSpace(rest))
+	name, _ := parseTypeLine(bytes.TrimSpace(rest))
 	suffix, ok := bytes.CutPrefix([]byte(family), name)
-	return ok && len(name) > 0 && (len(suffix) == 0 || string(suffix) == "_total" || expositionSampleSuffix([]byte(family)) == string(suffix))
+	return ok && len(name) > 0 && (len(suffix) == 0 || string(suffix) == "_total" || findSampleSuffix([]byte(family)) == string(suffix))
 }
 
-// rejectExpositionLine rejects the family of a faulty line.
-func (p *Parser) rejectExpositionLine(line pendingLine, err error) {
+// rejectFaultyLine rejects the family of a faulty line.
+func (p *Parser) rejectFaultyLine(line pendingLine, err error) {
 	var rejected *Error
 	switch {
 	case errors.As(err, &rejected):
 	case bytes.HasSuffix(p.pending[line.start:line.end], []byte("\r\n")):
-		rejected = newWindowsExpositionError()
+		rejected = newCRLFLineError()
 	default:
-		rejected = newExpositionError(KindSyntax, "line %d: %s", line.number, shortenExpositionDetail(err.Error()))
+		rejected = newPageError(KindSyntax, "line %d: %s", line.number, shortenPageDetail(err.Error()))
 	}
-	p.rejectExpositionFamily(line.family, rejected)
+	p.rejectPageFamily(line.family, rejected)
 }
 
-// addDecodedExpositionSample adds a sample that Prometheus's parser decoded, unless it belongs to no wanted family.
-func (p *Parser) addDecodedExpositionSample(d decodedSample) error {
-	s := p.cache.findSeriesByExpositionBytes(d.series)
+// addDecodedSample adds a sample that Prometheus's parser decoded, unless it belongs to no wanted family.
+func (p *Parser) addDecodedSample(d decodedSample) error {
+	s := p.cache.findSeriesByBytes(d.series)
 	if s == nil {
 		var err error
-		if s, err = p.cache.addExpositionSeries(d); err != nil {
+		if s, err = p.cache.addPageSeries(d); err != nil {
 			return err
 		}
 	}
-	family := p.options.Families.findWantedExpositionFamily([]byte(s.Labels.Get(model.MetricNameLabel)))
+	family := p.options.Families.findWantedFamily([]byte(s.Labels.Get(model.MetricNameLabel)))
 	if family < 0 || p.families[family].Err != nil {
 		return nil
 	}
 	sample := Sample{Series: s, Time: p.now, Value: d.value, family: family}
 	if d.hasTime {
 		if ahead := d.time - p.now; ahead > maxFutureSkew.Milliseconds() {
-			return newExpositionError(KindFuture, "timestamp of %s more than %v in the future%s",
-				formatExpositionSeries(s.Labels), maxFutureSkew, p.explainFutureExpositionTime(ahead))
+			return newPageError(KindFuture, "timestamp of %s more than %v in the future%s",
+				formatPageSeries(s.Labels), maxFutureSkew, p.explainFutureTimestamp(ahead))
 		}
 		sample.Time, sample.ownTime = d.time, true
-		p.families[family].noteOwnExpositionTime(d.time)
+		p.families[family].noteOwnTimestamp(d.time)
 	}
-	p.addParsedExpositionSample(sample)
+	p.addParsedSample(sample)
 	return nil
 }
 
-// explainFutureExpositionTime explains a timestamp that is so many milliseconds ahead: some exporters write the milliseconds of the text
+// explainFutureTimestamp explains a timestamp that is so many milliseconds ahead: some exporters write the milliseconds of the text
 // format into OpenMetrics.
-func (p *Parser) explainFutureExpositionTime(ahead int64) string {
+func (p *Parser) explainFutureTimestamp(ahead int64) string {
 	written := (ahead + p.now) / 1000
 	if off := max(written-p.now, p.now-written); p.options.Format == OpenMetrics && off < (24*time.Hour).Milliseconds() {
 		return ": it is in milliseconds, and OpenMetrics has seconds"

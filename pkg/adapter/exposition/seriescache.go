@@ -37,7 +37,7 @@ type seriesCache struct {
 	reservedBytes int64             // taken from reserve so far
 }
 
-func newExpositionSeriesCache(own labels.Labels) seriesCache {
+func newSeriesCache(own labels.Labels) seriesCache {
 	return seriesCache{
 		ownLabels: own,
 		seed:      maphash.MakeSeed(),
@@ -46,19 +46,19 @@ func newExpositionSeriesCache(own labels.Labels) seriesCache {
 	}
 }
 
-func (c *seriesCache) startExpositionPage(page PageOptions) {
+func (c *seriesCache) startSeriesPage(page PageOptions) {
 	c.pageNumber++
 	c.maxSeries, c.maxLabelBytes = page.MaxSamples, page.MaxLabelBytes
 	c.reserve = page.Reserve
 }
 
-// findSeriesByExpositionBytes returns the series written as b, or nil.
-func (c *seriesCache) findSeriesByExpositionBytes(b []byte) *Series {
+// findSeriesByBytes returns the series written as b, or nil.
+func (c *seriesCache) findSeriesByBytes(b []byte) *Series {
 	return c.byBytes[maphash.Bytes(c.seed, b)]
 }
 
-// markOnExpositionPage marks the series as present on the page. It returns false if the series was marked before.
-func (c *seriesCache) markOnExpositionPage(s *Series) bool {
+// markSeriesOnPage marks the series as present on the page. It returns false if the series was marked before.
+func (c *seriesCache) markSeriesOnPage(s *Series) bool {
 	if s.lastPage == c.pageNumber {
 		return false
 	}
@@ -66,26 +66,26 @@ func (c *seriesCache) markOnExpositionPage(s *Series) bool {
 	return true
 }
 
-// isSeriesOnExpositionPage reports whether the page being read has the series.
-func (c *seriesCache) isSeriesOnExpositionPage(s *Series) bool { return s.lastPage == c.pageNumber }
+// isSeriesOnPage reports whether the page being read has the series.
+func (c *seriesCache) isSeriesOnPage(s *Series) bool { return s.lastPage == c.pageNumber }
 
-// addExpositionSeries adds the series of a decoded line, or a new way to write a known series.
-func (c *seriesCache) addExpositionSeries(d decodedSample) (*Series, error) {
-	l, err := c.mergeOwnExpositionLabels(d.sortedExpositionLabels())
+// addPageSeries adds the series of a decoded line, or a new way to write a known series.
+func (c *seriesCache) addPageSeries(d decodedSample) (*Series, error) {
+	l, err := c.mergeTargetLabels(d.copySortedLabels())
 	if err != nil {
 		return nil, err
 	}
 	if size := l.ByteSize(); c.maxLabelBytes > 0 && size > uint64(c.maxLabelBytes) {
-		return nil, newExpositionError(KindLabelsTooLong, "labels of %s longer than %s", formatExpositionSeries(l), formatExpositionSize(int64(c.maxLabelBytes)))
+		return nil, newPageError(KindLabelsTooLong, "labels of %s longer than %s", formatPageSeries(l), formatPageSize(int64(c.maxLabelBytes)))
 	}
-	c.makeExpositionSeriesRoom()
+	c.makeSeriesRoom()
 	hash := l.Hash()
 	s := c.byHash[hash]
 	for s != nil && !labels.Equal(s.Labels, l) {
 		s = s.nextSameHash
 	}
 	if s == nil {
-		if err := c.reserveExpositionSeries(l); err != nil {
+		if err := c.reserveSeriesMemory(l); err != nil {
 			return nil, err
 		}
 		s = &Series{Labels: l, nextSameHash: c.byHash[hash], isQuantile: l.Has(model.QuantileLabel)}
@@ -96,49 +96,49 @@ func (c *seriesCache) addExpositionSeries(d decodedSample) (*Series, error) {
 	return s, nil
 }
 
-// reserveExpositionSeries takes the memory of a series from the budget. Its error is a reason to reject the family.
-func (c *seriesCache) reserveExpositionSeries(l labels.Labels) error {
+// reserveSeriesMemory takes the memory of a series from the budget. Its error is a reason to reject the family.
+func (c *seriesCache) reserveSeriesMemory(l labels.Labels) error {
 	if c.reserve == nil {
 		return nil
 	}
 	bytes := seriesOverheadBytes + int64(l.ByteSize())
 	if err := c.reserve(bytes); err != nil {
-		return newExpositionError(KindNoRoom, "%s", err.Error())
+		return newPageError(KindNoRoom, "%s", err.Error())
 	}
 	c.reservedBytes += bytes
 	return nil
 }
 
-// releaseExpositionSeries gives the memory of a forgotten series back to the budget.
-func (c *seriesCache) releaseExpositionSeries(s *Series) {
+// releaseSeriesMemory gives the memory of a forgotten series back to the budget.
+func (c *seriesCache) releaseSeriesMemory(s *Series) {
 	if bytes := seriesOverheadBytes + int64(s.Labels.ByteSize()); c.reserve != nil && c.reservedBytes >= bytes {
 		c.reservedBytes -= bytes
 		_ = c.reserve(-bytes) // giving back does not fail
 	}
 }
 
-// makeExpositionSeriesRoom keeps both maps within a few times the limit for any page, even with other series each time, or with the same series
+// makeSeriesRoom keeps both maps within a few times the limit for any page, even with other series each time, or with the same series
 // written differently each time.
-func (c *seriesCache) makeExpositionSeriesRoom() {
+func (c *seriesCache) makeSeriesRoom() {
 	if c.maxSeries <= 0 {
 		return
 	}
 	if c.seriesCount >= 3*c.maxSeries {
-		c.forgetSeriesUnseenOnExposition(0)
+		c.forgetSeriesUnseenFor(0)
 	}
 	if len(c.byBytes) >= 4*c.maxSeries {
 		clear(c.byBytes)
 	}
 }
 
-// mergeOwnExpositionLabels adds the target's own labels. As in Prometheus, they replace labels of the page, which are kept as
+// mergeTargetLabels adds the target's own labels. As in Prometheus, they replace labels of the page, which are kept as
 // exported_NAME, with as many exported_ as necessary.
-func (c *seriesCache) mergeOwnExpositionLabels(l labels.Labels) (labels.Labels, error) {
+func (c *seriesCache) mergeTargetLabels(l labels.Labels) (labels.Labels, error) {
 	if name, twice := l.HasDuplicateLabelNames(); twice {
-		return l, fmt.Errorf("label %s twice in %s", shortenExpositionDetail(name), formatExpositionSeries(l))
+		return l, fmt.Errorf("label %s twice in %s", shortenPageDetail(name), formatPageSeries(l))
 	}
 	if !l.IsValid(model.UTF8Validation) {
-		return l, errors.New("invalid label name in " + formatExpositionSeries(l))
+		return l, errors.New("invalid label name in " + formatPageSeries(l))
 	}
 	b := labels.NewBuilder(l)
 	c.ownLabels.Range(func(own labels.Label) {
@@ -154,21 +154,21 @@ func (c *seriesCache) mergeOwnExpositionLabels(l labels.Labels) (labels.Labels, 
 	return b.Labels(), nil
 }
 
-// forgetSeriesOffExposition forgets, every forgetAfterPages pages, the series missing for as many.
-func (c *seriesCache) forgetSeriesOffExposition() {
+// forgetSeriesOffPages forgets, every forgetAfterPages pages, the series missing for as many.
+func (c *seriesCache) forgetSeriesOffPages() {
 	if c.pageNumber%forgetAfterPages == 0 {
-		c.forgetSeriesUnseenOnExposition(forgetAfterPages)
+		c.forgetSeriesUnseenFor(forgetAfterPages)
 	}
 }
 
-// forgetSeriesUnseenOnExposition drops the series missing on the current page and on this many pages before it. It keeps alive series, which
+// forgetSeriesUnseenFor drops the series missing on the current page and on this many pages before it. It keeps alive series, which
 // still need their staleness marker.
-func (c *seriesCache) forgetSeriesUnseenOnExposition(pages uint64) {
-	c.forgetExpositionSeries(func(s *Series) bool { return !s.alive && s.lastPage+pages < c.pageNumber })
+func (c *seriesCache) forgetSeriesUnseenFor(pages uint64) {
+	c.forgetCachedSeries(func(s *Series) bool { return !s.alive && s.lastPage+pages < c.pageNumber })
 }
 
-// forgetExpositionSeries drops series.
-func (c *seriesCache) forgetExpositionSeries(old func(*Series) bool) {
+// forgetCachedSeries drops series.
+func (c *seriesCache) forgetCachedSeries(old func(*Series) bool) {
 	dropped := false
 	for hash, s := range c.byHash {
 		var keep *Series
@@ -176,7 +176,7 @@ func (c *seriesCache) forgetExpositionSeries(old func(*Series) bool) {
 			next := s.nextSameHash
 			if old(s) {
 				c.seriesCount--
-				c.releaseExpositionSeries(s)
+				c.releaseSeriesMemory(s)
 				dropped = true
 			} else {
 				s.nextSameHash, keep = keep, s

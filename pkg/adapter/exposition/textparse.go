@@ -20,15 +20,15 @@ type decodedSample struct {
 	parser  textparse.Parser
 }
 
-// sortedExpositionLabels returns the labels of the series, sorted. They share no memory with the page.
-func (d decodedSample) sortedExpositionLabels() labels.Labels {
+// copySortedLabels returns the labels of the series, sorted. They share no memory with the page.
+func (d decodedSample) copySortedLabels() labels.Labels {
 	var l labels.Labels
 	d.parser.Labels(&l)
 	return l
 }
 
-// decodeExpositionLines calls take for each sample in lines, which are whole TYPE and sample lines of a page.
-func decodeExpositionLines(lines []byte, f Format, take func(decodedSample) error) error {
+// decodeSampleLines calls take for each sample in lines, which are whole TYPE and sample lines of a page.
+func decodeSampleLines(lines []byte, f Format, take func(decodedSample) error) error {
 	var p textparse.Parser
 	if f == OpenMetrics {
 		p = textparse.NewOpenMetricsParser(append(lines, "# EOF\n"...), labels.NewSymbolTable())
@@ -44,7 +44,7 @@ func decodeExpositionLines(lines []byte, f Format, take func(decodedSample) erro
 			return err
 		}
 		if entry == textparse.EntrySeries {
-			if err := decodeExpositionEntry(p, take); err != nil {
+			if err := decodeSampleEntry(p, take); err != nil {
 				return err
 			}
 		}
@@ -53,8 +53,8 @@ func decodeExpositionLines(lines []byte, f Format, take func(decodedSample) erro
 
 var errLabelLineBreak = errors.New("line break within a label value")
 
-// decodeExpositionEntry calls take for the sample that p is at.
-func decodeExpositionEntry(p textparse.Parser, take func(decodedSample) error) error {
+// decodeSampleEntry calls take for the sample that p is at.
+func decodeSampleEntry(p textparse.Parser, take func(decodedSample) error) error {
 	d := decodedSample{parser: p}
 	var ts *int64
 	d.series, ts, d.value = p.Series()

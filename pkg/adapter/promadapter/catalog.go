@@ -94,12 +94,12 @@ func NewCatalog(cfg *Config, series SeriesLister, resources ResourceLookup, opts
 	}
 	c := &Catalog{opts: opts, series: series, resources: resources, resourceRules: cfg.ResourceRules}
 	for i := range cfg.Rules {
-		c.rules = append(c.rules, newPromAdapterRuleState(&cfg.Rules[i]))
+		c.rules = append(c.rules, newRuleState(&cfg.Rules[i]))
 	}
 	for i := range cfg.ExternalRules {
-		c.rules = append(c.rules, newPromAdapterRuleState(&cfg.ExternalRules[i]))
+		c.rules = append(c.rules, newRuleState(&cfg.ExternalRules[i]))
 	}
-	c.publishPromAdapterSnapshot()
+	c.publishRuleSnapshot()
 	return c
 }
 
@@ -113,28 +113,28 @@ func (c *Catalog) Run(ctx context.Context) error {
 	relist := time.Now()
 	for ctx.Err() == nil {
 		now := time.Now()
-		due := c.duePromAdapterRules(now)
+		due := c.listRulesToRetry(now)
 		if !now.Before(relist) {
 			due = c.rules
-			relist = now.Add(jitterPromAdapterRelist(rng, c.opts.RelistInterval))
+			relist = now.Add(jitterRelistTime(rng, c.opts.RelistInterval))
 		}
-		c.resolvePromAdapterUsageRules(ctx, now)
-		c.relistPromAdapterRules(ctx, now, due)
+		c.resolveUsageRules(ctx, now)
+		c.relistRules(ctx, now, due)
 		if ctx.Err() != nil {
 			break // an interrupted listing is incomplete
 		}
-		retry.Sleep(ctx, time.Until(c.nextPromAdapterListingTime(now, relist)))
+		retry.Sleep(ctx, time.Until(c.nextListingTime(now, relist)))
 	}
 	return nil
 }
 
-// jitterPromAdapterRelist returns a time within 10 % of d: adapters with a common start must not list at the same time.
-func jitterPromAdapterRelist(rng *rand.Rand, d time.Duration) time.Duration {
+// jitterRelistTime returns a time within 10 % of d: adapters with a common start must not list at the same time.
+func jitterRelistTime(rng *rand.Rand, d time.Duration) time.Duration {
 	return d - d/10 + time.Duration(rng.Int64N(int64(d/5)+1))
 }
 
-// duePromAdapterRules returns the failed rules to retry now.
-func (c *Catalog) duePromAdapterRules(now time.Time) []*ruleState {
+// listRulesToRetry returns the failed rules to retry now.
+func (c *Catalog) listRulesToRetry(now time.Time) []*ruleState {
 	var due []*ruleState
 	for _, r := range c.rules {
 		if r.err != nil && !now.Before(r.retryAt) {
@@ -144,8 +144,8 @@ func (c *Catalog) duePromAdapterRules(now time.Time) []*ruleState {
 	return due
 }
 
-// nextPromAdapterListingTime returns the time of the next retry or relist.
-func (c *Catalog) nextPromAdapterListingTime(now, relist time.Time) time.Time {
+// nextListingTime returns the time of the next retry or relist.
+func (c *Catalog) nextListingTime(now, relist time.Time) time.Time {
 	if retryAt := now.Add(usageRetryInterval); (c.usageErr != nil || c.usageUnsettled != "") && retryAt.Before(relist) {
 		relist = retryAt
 	}
@@ -159,15 +159,15 @@ func (c *Catalog) nextPromAdapterListingTime(now, relist time.Time) time.Time {
 
 // Relist lists the series of all rules once, as of now. It must not run beside Run.
 func (c *Catalog) Relist(ctx context.Context, now time.Time) {
-	c.relistPromAdapterRules(ctx, now, c.rules)
+	c.relistRules(ctx, now, c.rules)
 }
 
-// relistPromAdapterRules finds the series of the rules. It publishes fixed rules, which need no listing, before it lists the others.
-func (c *Catalog) relistPromAdapterRules(ctx context.Context, now time.Time, rules []*ruleState) {
-	l := newPromAdapterSeriesListing(c, now)
+// relistRules finds the series of the rules. It publishes fixed rules, which need no listing, before it lists the others.
+func (c *Catalog) relistRules(ctx context.Context, now time.Time, rules []*ruleState) {
+	l := newSeriesListing(c, now)
 	var quick, slow []*ruleState
 	for _, r := range rules {
-		if r.isFixedPromAdapterRule() {
+		if r.isFixedRule() {
 			quick = append(quick, r)
 		} else {
 			slow = append(slow, r)
@@ -177,20 +177,20 @@ func (c *Catalog) relistPromAdapterRules(ctx context.Context, now time.Time, rul
 		if len(batch) == 0 {
 			continue
 		}
-		c.listPromAdapterRuleSeries(ctx, l, batch)
+		c.listRuleSeries(ctx, l, batch)
 		// Of several rules for a metric, a rule with series wins. So fixed rules among them need a listing, once for each rule.
-		for unconfirmed := c.publishPromAdapterSnapshot(); len(unconfirmed) > 0 && ctx.Err() == nil; unconfirmed = c.publishPromAdapterSnapshot() {
-			c.listPromAdapterRuleSeries(ctx, l, unconfirmed)
+		for unconfirmed := c.publishRuleSnapshot(); len(unconfirmed) > 0 && ctx.Err() == nil; unconfirmed = c.publishRuleSnapshot() {
+			c.listRuleSeries(ctx, l, unconfirmed)
 		}
 	}
 	if len(rules) == 0 {
-		c.publishPromAdapterSnapshot() // for the notes about resourceRules
+		c.publishRuleSnapshot() // for the notes about resourceRules
 	}
-	c.logPromAdapterOddities(ctx)
+	c.logRuleOddities(ctx)
 }
 
-// logPromAdapterOddities logs each oddity once, when it appears.
-func (c *Catalog) logPromAdapterOddities(ctx context.Context) {
+// logRuleOddities logs each oddity once, when it appears.
+func (c *Catalog) logRuleOddities(ctx context.Context) {
 	current := map[string]bool{}
 	for _, note := range c.Rules().oddities {
 		current[note] = true
@@ -201,14 +201,14 @@ func (c *Catalog) logPromAdapterOddities(ctx context.Context) {
 	c.loggedOddities = current
 }
 
-// listPromAdapterRuleSeries lists the series of the rules and records the results.
-func (c *Catalog) listPromAdapterRuleSeries(ctx context.Context, l *seriesListing, rules []*ruleState) {
+// listRuleSeries lists the series of the rules and records the results.
+func (c *Catalog) listRuleSeries(ctx context.Context, l *seriesListing, rules []*ruleState) {
 	found := make([]listingResult, len(rules))
 	var group errgroup.Group
 	group.SetLimit(maxConcurrentListings)
 	for i, r := range rules {
 		group.Go(func() error {
-			found[i] = l.findPromAdapterAssociations(ctx, r)
+			found[i] = l.findRuleAssociations(ctx, r)
 			return nil
 		})
 	}
@@ -217,42 +217,42 @@ func (c *Catalog) listPromAdapterRuleSeries(ctx context.Context, l *seriesListin
 		return
 	}
 	for i, r := range rules {
-		c.recordPromAdapterListing(ctx, r, found[i], l.now)
+		c.recordRuleListing(ctx, r, found[i], l.now)
 	}
 }
 
-// recordPromAdapterListing applies the result of a listing to its rule, and logs when an error begins, changes or ends.
-func (c *Catalog) recordPromAdapterListing(ctx context.Context, r *ruleState, d listingResult, now time.Time) {
+// recordRuleListing applies the result of a listing to its rule, and logs when an error begins, changes or ends.
+func (c *Catalog) recordRuleListing(ctx context.Context, r *ruleState, d listingResult, now time.Time) {
 	before := r.err
 	if r.err = d.err; r.err != nil {
 		r.failures++
 		r.retryAt = now.Add(listingBackoff.Delay(r.failures))
 	} else {
 		r.failures = 0
-		r.applyPromAdapterListing(d, c.newPromAdapterAssociationRule)
+		r.applySeriesListing(d, c.newAssociationRule)
 	}
-	c.opts.Metrics.countPromAdapterListing(r.err)
+	c.opts.Metrics.countSeriesListing(r.err)
 	switch {
 	case r.err == nil && before == nil:
 	case r.err == nil:
-		klog.FromContext(ctx).Info("Rule of prometheus-adapter works again", "rule", r.promAdapterRuleLogName())
+		klog.FromContext(ctx).Info("Rule of prometheus-adapter works again", "rule", r.formatRuleLogName())
 	case before == nil || r.err.Error() != before.Error():
-		klog.FromContext(ctx).Error(r.err, "Rule of prometheus-adapter fails", "rule", r.promAdapterRuleLogName())
+		klog.FromContext(ctx).Error(r.err, "Rule of prometheus-adapter fails", "rule", r.formatRuleLogName())
 	}
-	c.opts.Metrics.setPromAdapterRuleFailing(r.path, r.promAdapterServingError())
+	c.opts.Metrics.setRuleFailing(r.path, r.findServingError())
 }
 
-// newPromAdapterAssociationRule returns the rule that serves an association.
-func (c *Catalog) newPromAdapterAssociationRule(r *ruleState, a association) *rule.Rule {
+// newAssociationRule returns the rule that serves an association.
+func (c *Catalog) newAssociationRule(r *ruleState, a association) *rule.Rule {
 	var groupBy []string
 	if !r.external {
 		groupBy = []string{a.label}
 	}
 	return rule.Rule{
-		Metric: r.compiled.expandPromAdapterMetricName(a.series), Resource: a.resource.Name, Name: r.promAdapterRuleLogName(), External: r.external,
-		Namespaced: r.promAdapterRuleIsNamespaced(a.resource), NamespaceLabel: a.namespaceLabel, ObjectLabel: a.label,
+		Metric: r.compiled.expandMetricName(a.series), Resource: a.resource.Name, Name: r.formatRuleLogName(), External: r.external,
+		Namespaced: r.isNamespacedRule(a.resource), NamespaceLabel: a.namespaceLabel, ObjectLabel: a.label,
 		Backend: c.opts.Backend, Aggregate: config.AggregateSum, MaxAge: c.opts.MaxAge,
-	}.WithTemplate(r.newPromAdapterTemplate(a.series, groupBy))
+	}.WithTemplate(r.newSeriesTemplate(a.series, groupBy))
 }
 
 var errNotListed = errors.New("series are not listed yet")

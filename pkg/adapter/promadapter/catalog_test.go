@@ -343,7 +343,7 @@ func TestListingIsCheap(t *testing.T) {
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	began := time.Now()
-	c.relistPromAdapterRules(t.Context(), began, c.rules)
+	c.relistRules(t.Context(), began, c.rules)
 	took := time.Since(began)
 	runtime.ReadMemStats(&after)
 	allocated := after.TotalAlloc - before.TotalAlloc // far less without the race detector

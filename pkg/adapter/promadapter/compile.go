@@ -32,30 +32,30 @@ type compiledFilter struct {
 	mustMatch bool
 }
 
-func (c *compiledRuleText) promAdapterRuleServesSeries(name string) bool {
+func (c *compiledRuleText) servesSeriesName(name string) bool {
 	for _, f := range c.filters {
 		if f.re.MatchString(name) != f.mustMatch {
 			return false
 		}
 	}
-	return c.selector.promAdapterSeriesQueryAdmitsName(name) && c.matches.MatchString(name)
+	return c.selector.admitsSeriesName(name) && c.matches.MatchString(name)
 }
 
 // classicNameRegexp matches names that stand in PromQL without quotes.
 var classicNameRegexp = regexp.MustCompile(`^[a-zA-Z_:][a-zA-Z0-9_:]*$`)
 
-// mayPromAdapterTemplateHoldName reports whether a template may hold the name of a series. Templates put names into the query as
+// mayHoldSeriesName reports whether a template may hold the name of a series. Templates put names into the query as
 // they are, so that a name of other characters would be a part of the query: whoever runs a pod could read the series of every
 // namespace. A name that the seriesQuery itself spells out is its author's.
-func (c *compiledRuleText) mayPromAdapterTemplateHoldName(name string) bool {
+func (c *compiledRuleText) mayHoldSeriesName(name string) bool {
 	return classicNameRegexp.MatchString(name) || slices.ContainsFunc(c.selector.matchers, func(m *labels.Matcher) bool {
 		return m.Name == model.MetricNameLabel && (m.Type == labels.MatchEqual && m.Value == name ||
 			m.Type == labels.MatchRegexp && slices.Contains(m.SetMatches(), name))
 	})
 }
 
-// expandPromAdapterMetricName returns the metric name of a series. It is empty if name.matches does not match.
-func (c *compiledRuleText) expandPromAdapterMetricName(series string) string {
+// expandMetricName returns the metric name of a series. It is empty if name.matches does not match.
+func (c *compiledRuleText) expandMetricName(series string) string {
 	m := c.matches.FindStringSubmatchIndex(series)
 	if m == nil {
 		return ""
@@ -63,44 +63,44 @@ func (c *compiledRuleText) expandPromAdapterMetricName(series string) string {
 	return string(c.matches.ExpandString(nil, c.metricAs, series, m))
 }
 
-func (d *lenientDecoder) compilePromAdapterRules(c *Config) {
+func (d *lenientDecoder) compileConfigRules(c *Config) {
 	for i := range c.Rules {
-		d.compilePromAdapterSeriesRule(&c.Rules[i])
+		d.compileSeriesRule(&c.Rules[i])
 	}
 	for i := range c.ExternalRules {
-		d.compilePromAdapterSeriesRule(&c.ExternalRules[i])
+		d.compileSeriesRule(&c.ExternalRules[i])
 	}
 	if c.ResourceRules != nil {
-		d.compilePromAdapterUsageTemplates(&c.ResourceRules.CPU)
-		d.compilePromAdapterUsageTemplates(&c.ResourceRules.Memory)
+		d.compileUsageTemplates(&c.ResourceRules.CPU)
+		d.compileUsageTemplates(&c.ResourceRules.Memory)
 	}
 }
 
-func (d *lenientDecoder) compilePromAdapterSeriesRule(r *Rule) {
+func (d *lenientDecoder) compileSeriesRule(r *Rule) {
 	if d.failed[r.path] {
 		return // not a mapping
 	}
 	c := &r.compiled
 	var err error
-	switch c.selector, err = parsePromAdapterSeriesQuery(r.SeriesQuery); {
+	switch c.selector, err = parseSeriesQuery(r.SeriesQuery); {
 	case d.failedWithin[r.path+".seriesQuery"]:
 	case r.SeriesQuery == "":
-		d.addPromAdapterFault(r.path+".seriesQuery", "required: a series selector")
+		d.addLenientFault(r.path+".seriesQuery", "required: a series selector")
 	case err != nil:
-		d.addPromAdapterFault(r.path+".seriesQuery", "is not a series selector: %v", err)
+		d.addLenientFault(r.path+".seriesQuery", "is not a series selector: %v", err)
 	}
 	for i, f := range r.SeriesFilters {
-		d.compilePromAdapterSeriesFilter(strict.IndexPath(r.path+".seriesFilters", i), f, c)
+		d.compileSeriesFilter(strict.IndexPath(r.path+".seriesFilters", i), f, c)
 	}
-	d.compilePromAdapterNameMapping(r)
-	c.labelTemplate = d.compilePromAdapterLabelTemplate(r.path+".resources", r.Resources)
-	c.metricsQuery = d.compilePromAdapterQueryTemplate(r.path+".metricsQuery", r.MetricsQuery)
+	d.compileNameMapping(r)
+	c.labelTemplate = d.compileLabelTemplate(r.path+".resources", r.Resources)
+	c.metricsQuery = d.compileQueryTemplate(r.path+".metricsQuery", r.MetricsQuery)
 	if !d.failedWithin[r.path] {
-		d.checkPromAdapterSeriesRule(r)
+		d.checkSeriesRule(r)
 	}
 }
 
-func (d *lenientDecoder) compilePromAdapterSeriesFilter(path string, f SeriesFilter, c *compiledRuleText) {
+func (d *lenientDecoder) compileSeriesFilter(path string, f SeriesFilter, c *compiledRuleText) {
 	key, expr := "is", f.Is
 	if f.IsNot != "" {
 		key, expr = "isNot", f.IsNot
@@ -109,25 +109,25 @@ func (d *lenientDecoder) compilePromAdapterSeriesFilter(path string, f SeriesFil
 	case d.failedWithin[path]:
 		return
 	case f.Is != "" && f.IsNot != "":
-		d.addPromAdapterFault(path, "has both is and isNot; write two filters")
+		d.addLenientFault(path, "has both is and isNot; write two filters")
 		return
 	case expr == "":
-		d.addPromAdapterFault(path, "has neither is nor isNot; set is or isNot")
+		d.addLenientFault(path, "has neither is nor isNot; set is or isNot")
 		return
 	}
-	if re := d.compilePromAdapterRegexp(path+"."+key, expr); re != nil {
+	if re := d.compileRuleRegexp(path+"."+key, expr); re != nil {
 		c.filters = append(c.filters, compiledFilter{re, key == "is"})
 	}
 }
 
-func (d *lenientDecoder) compilePromAdapterRegexp(path, expr string) *regexp.Regexp {
+func (d *lenientDecoder) compileRuleRegexp(path, expr string) *regexp.Regexp {
 	re, err := regexp.Compile(expr)
 	if err != nil {
 		remedy := ""
 		if strings.Contains(expr, "(?!") || strings.Contains(expr, "(?<!") {
 			remedy = "; exclude series by seriesFilters with isNot"
 		}
-		d.addPromAdapterFault(path, "is not a regular expression: %s%s", formatPromAdapterRegexpError(err), remedy)
+		d.addLenientFault(path, "is not a regular expression: %s%s", formatRegexpError(err), remedy)
 		return nil
 	}
 	return re
@@ -136,11 +136,11 @@ func (d *lenientDecoder) compilePromAdapterRegexp(path, expr string) *regexp.Reg
 // anyNameRegexp is the default of name.matches.
 var anyNameRegexp = regexp.MustCompile(".*")
 
-func (d *lenientDecoder) compilePromAdapterNameMapping(r *Rule) {
+func (d *lenientDecoder) compileNameMapping(r *Rule) {
 	c, path := &r.compiled, r.path+".name"
 	c.matches, c.metricAs = anyNameRegexp, r.Name.As
 	if r.Name.Matches != "" {
-		if c.matches = d.compilePromAdapterRegexp(path+".matches", r.Name.Matches); c.matches == nil {
+		if c.matches = d.compileRuleRegexp(path+".matches", r.Name.Matches); c.matches == nil {
 			return
 		}
 	}
@@ -151,7 +151,7 @@ func (d *lenientDecoder) compilePromAdapterNameMapping(r *Rule) {
 		case 1:
 			c.metricAs = "$1"
 		default:
-			d.addPromAdapterFault(path+".as", "required, because name.matches has %d groups", n)
+			d.addLenientFault(path+".as", "required, because name.matches has %d groups", n)
 		}
 	}
 }
@@ -159,7 +159,7 @@ func (d *lenientDecoder) compilePromAdapterNameMapping(r *Rule) {
 // groupReferenceRegexp matches a reference in name.as. A $name extends over all letters, digits and underscores that follow.
 var groupReferenceRegexp = regexp.MustCompile(`\$(?:\$|(\w+)|\{(\w+)\})`)
 
-func hasPromAdapterCaptureGroup(re *regexp.Regexp, name string) bool {
+func hasCaptureGroup(re *regexp.Regexp, name string) bool {
 	for i := range re.NumSubexp() + 1 {
 		if name == fmt.Sprint(i) {
 			return true
@@ -168,52 +168,52 @@ func hasPromAdapterCaptureGroup(re *regexp.Regexp, name string) bool {
 	return re.SubexpIndex(name) >= 0
 }
 
-func (d *lenientDecoder) compilePromAdapterLabelTemplate(path string, m ResourceMapping) *labelTemplate {
+func (d *lenientDecoder) compileLabelTemplate(path string, m ResourceMapping) *labelTemplate {
 	for _, o := range m.Overrides {
 		at := path + ".overrides." + o.Label
 		switch {
 		case o.Label == "":
-			d.addPromAdapterFault(path+".overrides", "has a label with an empty name")
+			d.addLenientFault(path+".overrides", "has a label with an empty name")
 		case o.Resource == "" && !d.failedWithin[at]:
-			d.addPromAdapterFault(at+".resource", "required: the resource of the label's objects")
+			d.addLenientFault(at+".resource", "required: the resource of the label's objects")
 		case strings.Contains(o.Group, "/") && !d.failedWithin[at]:
 			group, _, _ := strings.Cut(o.Group, "/")
-			d.addPromAdapterFault(at+".group", "%s is a group with a version, which no resource has; write %s", strict.Quote(o.Group), group)
+			d.addLenientFault(at+".group", "%s is a group with a version, which no resource has; write %s", strict.Quote(o.Group), group)
 		}
 	}
 	if m.Template == "" || d.failedWithin[path+".template"] {
 		return nil
 	}
-	t, err := parsePromAdapterLabelTemplate(m.Template)
+	t, err := parseLabelTemplate(m.Template)
 	if err != nil {
-		d.addPromAdapterFault(path+".template", "%v", err)
+		d.addLenientFault(path+".template", "%v", err)
 		return nil
 	}
 	return t
 }
 
-// compilePromAdapterQueryTemplate returns the template, or nil if text is empty or invalid.
-func (d *lenientDecoder) compilePromAdapterQueryTemplate(path, text string) *template.Template {
+// compileQueryTemplate returns the template, or nil if text is empty or invalid.
+func (d *lenientDecoder) compileQueryTemplate(path, text string) *template.Template {
 	if text == "" {
 		return nil
 	}
-	t, err := parsePromAdapterTemplate("metricsQuery", text)
+	t, err := parseRuleTemplate("metricsQuery", text)
 	if err != nil {
 		remedy := ""
 		if strings.Count(text, "<<") > strings.Count(text, ">>") {
 			remedy = "; close each << with >>"
 		}
-		d.addPromAdapterFault(path, "is not a template: %v%s", err, remedy)
+		d.addLenientFault(path, "is not a template: %v%s", err, remedy)
 		return nil
 	}
 	return t
 }
 
-func (d *lenientDecoder) compilePromAdapterUsageTemplates(r *ResourceRule) {
-	r.labelTemplate = d.compilePromAdapterLabelTemplate(r.path+".resources", r.Resources)
-	r.containerTemplate = d.compilePromAdapterQueryTemplate(r.path+".containerQuery", r.ContainerQuery)
-	r.nodeTemplate = d.compilePromAdapterQueryTemplate(r.path+".nodeQuery", r.NodeQuery)
+func (d *lenientDecoder) compileUsageTemplates(r *ResourceRule) {
+	r.labelTemplate = d.compileLabelTemplate(r.path+".resources", r.Resources)
+	r.containerTemplate = d.compileQueryTemplate(r.path+".containerQuery", r.ContainerQuery)
+	r.nodeTemplate = d.compileQueryTemplate(r.path+".nodeQuery", r.NodeQuery)
 	if !d.failedWithin[r.path] {
-		d.checkPromAdapterUsageRule(r)
+		d.checkUsageRule(r)
 	}
 }

@@ -73,8 +73,8 @@ type LabelOverride struct {
 	Resource string
 }
 
-// promAdapterOverrideResource is the resource as Resources.Resource takes it.
-func (o LabelOverride) promAdapterOverrideResource() string {
+// overriddenResource is the resource as Resources.Resource takes it.
+func (o LabelOverride) overriddenResource() string {
 	if o.Group == "" {
 		return o.Resource
 	}

@@ -35,7 +35,7 @@ func (s *seriesList) setSeries(t testing.TB, texts ...string) {
 	defer s.mu.Unlock()
 	s.series = nil
 	for _, text := range texts {
-		parsed, err := parsePromAdapterSeriesQuery(text)
+		parsed, err := parseSeriesQuery(text)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -75,7 +75,7 @@ func (s *seriesList) forEachSelected(call string, sel SeriesSelection, do func(l
 		if err := errors.Join(s.failures[match], s.failures["*"]); err != nil {
 			return err
 		}
-		selector, err := parsePromAdapterSeriesQuery(match)
+		selector, err := parseSeriesQuery(match)
 		if err != nil {
 			return err
 		}

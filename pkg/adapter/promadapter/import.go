@@ -26,19 +26,19 @@ func Import(cfg *Config, url string) (native []byte, notes []string, err error) 
 	}
 	im := ruleImporter{url: url}
 	for i := range cfg.Rules {
-		im.importPromAdapterRule(&cfg.Rules[i])
+		im.importSeriesRule(&cfg.Rules[i])
 	}
 	for i := range cfg.ExternalRules {
-		im.importPromAdapterRule(&cfg.ExternalRules[i])
+		im.importSeriesRule(&cfg.ExternalRules[i])
 	}
-	im.rejectAmbiguousPromAdapterRules()
-	im.rejectRepeatedPromAdapterRules()
-	im.rejectInvalidPromAdapterRules()
+	im.rejectAmbiguousPatterns()
+	im.rejectRepeatedImports()
+	im.rejectInvalidImports()
 	if cfg.ResourceRules != nil {
-		im.addRejectedPromAdapterImport("resourceRules", "native rules cannot serve metrics.k8s.io; keep this part in a configuration of prometheus-adapter, "+
+		im.addRejectedImport("resourceRules", "native rules cannot serve metrics.k8s.io; keep this part in a configuration of prometheus-adapter, "+
 			"or serve it from the kubelets")
 	}
-	native, notes = im.formatPromAdapterNativeConfig()
+	native, notes = im.formatNativeConfig()
 	if !slices.ContainsFunc(im.rules, func(i *importedRule) bool { return i.reason == "" }) {
 		return native, notes, errors.New("no rule has a counterpart in the native format")
 	}
@@ -53,8 +53,8 @@ type importedRule struct {
 	nativeRule
 }
 
-// rejectImportedPromAdapterRule sets the reason why the rule has no counterpart. The first reason stays.
-func (i *importedRule) rejectImportedPromAdapterRule(reason string, args ...any) {
+// rejectImportedRule sets the reason why the rule has no counterpart. The first reason stays.
+func (i *importedRule) rejectImportedRule(reason string, args ...any) {
 	if i.reason == "" {
 		i.reason = fmt.Sprintf(reason, args...)
 	}
@@ -74,7 +74,7 @@ type ruleImporter struct {
 	rules []*importedRule
 }
 
-func (im *ruleImporter) addRejectedPromAdapterImport(path, reason string, args ...any) {
+func (im *ruleImporter) addRejectedImport(path, reason string, args ...any) {
 	im.rules = append(im.rules, &importedRule{path: path, reason: fmt.Sprintf(reason, args...)})
 }
 
@@ -85,70 +85,70 @@ type mappedResource struct {
 	namespaced                  bool // queries match the namespace of the request
 }
 
-func (im *ruleImporter) importPromAdapterRule(r *Rule) {
-	names, err := invertPromAdapterNameMapping(r)
+func (im *ruleImporter) importSeriesRule(r *Rule) {
+	names, err := invertNameMapping(r)
 	if err != nil {
-		im.addRejectedPromAdapterImport(r.path, "%v", err)
+		im.addRejectedImport(r.path, "%v", err)
 		return
 	}
-	for _, t := range im.mapPromAdapterRuleResources(r) {
-		query, err := translatePromAdapterQuery(r, names, t)
+	for _, t := range im.mapRuleResources(r) {
+		query, err := translateQueryTemplate(r, names, t)
 		if err != nil {
-			im.addRejectedPromAdapterImport(r.path+formatPromAdapterResourceSuffix(t), "%v", err)
+			im.addRejectedImport(r.path+formatResourceSuffix(t), "%v", err)
 			continue
 		}
-		n := nativeRule{names: names, resource: t.Name, query: query, labels: importedPromAdapterLabelPairs(t)}
+		n := nativeRule{names: names, resource: t.Name, query: query, labels: listNonDefaultLabels(t)}
 		if !t.namespaced && (t.Name == "" || t.Name != namespacesResource && t.Name != "nodes") {
 			n.from = "all" // as the queries of prometheus-adapter
 		}
-		im.rules = append(im.rules, &importedRule{path: r.path + formatPromAdapterResourceSuffix(t), nativeRule: n})
+		im.rules = append(im.rules, &importedRule{path: r.path + formatResourceSuffix(t), nativeRule: n})
 	}
 }
 
-func formatPromAdapterResourceSuffix(t mappedResource) string {
+func formatResourceSuffix(t mappedResource) string {
 	if t.Name == "" {
 		return ""
 	}
 	return " for " + t.Name
 }
 
-// mapPromAdapterRuleResources returns the resources of a rule that are known without a cluster, and rejects the others.
-func (im *ruleImporter) mapPromAdapterRuleResources(r *Rule) []mappedResource {
+// mapRuleResources returns the resources of a rule that are known without a cluster, and rejects the others.
+func (im *ruleImporter) mapRuleResources(r *Rule) []mappedResource {
 	known := resolvedMapping{template: r.compiled.labelTemplate, cluster: commonResources{}}
 	for _, o := range r.Resources.Overrides {
-		res, err := known.cluster.LookupResource(o.promAdapterOverrideResource())
+		res, err := known.cluster.LookupResource(o.overriddenResource())
 		if err != nil {
-			im.addRejectedPromAdapterImport(r.path, "label %s: %v; write a rule with resource: PLURAL.GROUP and labels: {object: %s}", o.Label, err, o.Label)
+			im.addRejectedImport(r.path, "label %s: %v; write a rule with resource: PLURAL.GROUP and labels: {object: %s}", o.Label, err, o.Label)
 			continue
 		}
 		known.overrides, known.resources = append(known.overrides, o), append(known.resources, res)
 	}
-	namespaceLabel, err := known.findPromAdapterResourceLabel(namespacesResource, r.compiled.selector.promAdapterSeriesQueryAssertsLabel)
+	namespaceLabel, err := known.findResourceLabel(namespacesResource, r.compiled.selector.assertsSeriesLabel)
 	if err != nil {
-		im.addRejectedPromAdapterImport(r.path, "%v", err)
+		im.addRejectedImport(r.path, "%v", err)
 		return nil
 	}
 	if r.external {
-		return []mappedResource{{namespaceLabel: namespaceLabel, namespaced: r.promAdapterRuleIsNamespaced(Resource{})}}
+		return []mappedResource{{namespaceLabel: namespaceLabel, namespaced: r.isNamespacedRule(Resource{})}}
 	}
 	var out []mappedResource
-	for _, res := range im.collectPromAdapterResources(r, known) {
-		label, err := known.findPromAdapterResourceLabel(res.Name, r.compiled.selector.promAdapterSeriesQueryAssertsLabel)
+	for _, res := range im.collectMappedResources(r, known) {
+		label, err := known.findResourceLabel(res.Name, r.compiled.selector.assertsSeriesLabel)
 		if err != nil {
-			im.addRejectedPromAdapterImport(r.path, "%v", err)
+			im.addRejectedImport(r.path, "%v", err)
 			continue
 		}
-		out = append(out, mappedResource{res, label, namespaceLabel, r.promAdapterRuleIsNamespaced(res)})
+		out = append(out, mappedResource{res, label, namespaceLabel, r.isNamespacedRule(res)})
 	}
 	return out
 }
 
-// collectPromAdapterResources returns the resources of the overrides. A template adds pods, namespaces and nodes, which have labels of their
+// collectMappedResources returns the resources of the overrides. A template adds pods, namespaces and nodes, which have labels of their
 // own in the native format.
-func (im *ruleImporter) collectPromAdapterResources(r *Rule, known resolvedMapping) []Resource {
+func (im *ruleImporter) collectMappedResources(r *Rule, known resolvedMapping) []Resource {
 	all := known.resources[:len(known.resources):len(known.resources)]
 	if r.compiled.labelTemplate != nil {
-		im.addRejectedPromAdapterImport(r.path, "resources.template also finds resources other than pods, namespaces and nodes; "+
+		im.addRejectedImport(r.path, "resources.template also finds resources other than pods, namespaces and nodes; "+
 			"write a rule with resource and labels: {object: LABEL} for each that you use")
 		for _, name := range []string{"pods", namespacesResource, "nodes"} {
 			res, _ := commonResources{}.LookupResource(name)
@@ -156,7 +156,7 @@ func (im *ruleImporter) collectPromAdapterResources(r *Rule, known resolvedMappi
 		}
 	}
 	if len(all) == 0 && len(r.Resources.Overrides) == 0 {
-		im.addRejectedPromAdapterImport(r.path, "serves no metric: neither resources.overrides nor resources.template names a label")
+		im.addRejectedImport(r.path, "serves no metric: neither resources.overrides nor resources.template names a label")
 	}
 	var out []Resource
 	for _, res := range all {
@@ -167,8 +167,8 @@ func (im *ruleImporter) collectPromAdapterResources(r *Rule, known resolvedMappi
 	return out
 }
 
-// importedPromAdapterLabelPairs returns the keys and values of labels that differ from the native defaults.
-func importedPromAdapterLabelPairs(t mappedResource) [][2]string {
+// listNonDefaultLabels returns the keys and values of labels that differ from the native defaults.
+func listNonDefaultLabels(t mappedResource) [][2]string {
 	var out [][2]string
 	add := func(key, label, usual string) {
 		if label != usual {
@@ -192,86 +192,86 @@ func importedPromAdapterLabelPairs(t mappedResource) [][2]string {
 	return out
 }
 
-// rejectAmbiguousPromAdapterRules rejects patterns that serve the same metric names from different series. Only the series on the server tell
+// rejectAmbiguousPatterns rejects patterns that serve the same metric names from different series. Only the series on the server tell
 // which pattern a name belongs to, and the native format does not list series.
-func (im *ruleImporter) rejectAmbiguousPromAdapterRules() {
+func (im *ruleImporter) rejectAmbiguousPatterns() {
 	for i, a := range im.rules {
 		for _, b := range im.rules[:i] {
-			if a.names.pattern == nil || b.names.pattern == nil || a.resource != b.resource || !a.names.pattern.promAdapterNameAffixCanOverlap(*b.names.pattern) {
+			if a.names.pattern == nil || b.names.pattern == nil || a.resource != b.resource || !a.names.pattern.canOverlapAffix(*b.names.pattern) {
 				continue
 			}
 			const reason = "serves the same names as %s from other series; write a rule for each metric that your HPAs use"
-			a.rejectImportedPromAdapterRule(reason, b.path)
-			b.rejectImportedPromAdapterRule(reason, a.path)
+			a.rejectImportedRule(reason, b.path)
+			b.rejectImportedRule(reason, a.path)
 			a.ambiguous, b.ambiguous = true, true
 		}
 	}
 }
 
-// rejectRepeatedPromAdapterRules keeps the last of several rules for a metric, like prometheus-adapter if all of them have series.
-func (im *ruleImporter) rejectRepeatedPromAdapterRules() {
+// rejectRepeatedImports keeps the last of several rules for a metric, like prometheus-adapter if all of them have series.
+func (im *ruleImporter) rejectRepeatedImports() {
 	for i, a := range im.rules {
 		for _, b := range im.rules[i+1:] {
 			if a.reason == "" && b.reason == "" && a.resource == b.resource && a.names.metric != "" && a.names.metric == b.names.metric {
-				a.rejectImportedPromAdapterRule("%s comes later and serves the same metric; if it has no series, use this rule instead", b.path)
+				a.rejectImportedRule("%s comes later and serves the same metric; if it has no series, use this rule instead", b.path)
 			}
 		}
 	}
 }
 
-// rejectInvalidPromAdapterRules rejects rules that package rule rejects.
-func (im *ruleImporter) rejectInvalidPromAdapterRules() {
+// rejectInvalidImports rejects rules that package rule rejects.
+func (im *ruleImporter) rejectInvalidImports() {
 	for _, i := range im.rules {
 		if i.reason != "" {
 			continue
 		}
-		_, _, err := rule.Load([]byte(im.formatPromAdapterImportHeader() + "rules:\n" + i.formatPromAdapterNativeRule()))
+		_, _, err := rule.Load([]byte(im.formatImportHeader() + "rules:\n" + i.formatNativeRule()))
 		if err != nil {
-			i.rejectImportedPromAdapterRule("the native format rejects it: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
+			i.rejectImportedRule("the native format rejects it: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
 		}
 	}
 }
 
-func (im *ruleImporter) formatPromAdapterImportHeader() string {
-	return "apiVersion: " + domain.ConfigAPIVersion + "\nkind: " + domain.AdapterConfigKind + "\nbackends:\n- name: prometheus\n  url: " + quotePromAdapterImportYAML(im.url) + "\n"
+func (im *ruleImporter) formatImportHeader() string {
+	return "apiVersion: " + domain.ConfigAPIVersion + "\nkind: " + domain.AdapterConfigKind + "\nbackends:\n- name: prometheus\n  url: " + quoteYAMLText(im.url) + "\n"
 }
 
-func (im *ruleImporter) formatPromAdapterNativeConfig() (native []byte, notes []string) {
+func (im *ruleImporter) formatNativeConfig() (native []byte, notes []string) {
 	var b strings.Builder
-	b.WriteString("# Made from a configuration of prometheus-adapter.\n" + im.formatPromAdapterImportHeader() + "rules:\n")
+	b.WriteString("# Made from a configuration of prometheus-adapter.\n" + im.formatImportHeader() + "rules:\n")
 	for _, i := range im.rules {
 		if i.reason != "" {
 			notes = append(notes, i.path+": "+i.reason)
-			b.WriteString("# " + joinPromAdapterLines(i.path+": "+i.reason) + "\n")
+			b.WriteString("# " + joinYAMLLines(i.path+": "+i.reason) + "\n")
 			if i.ambiguous {
-				b.WriteString(commentOutPromAdapterLines(i.singleMetricPromAdapterImport().formatPromAdapterNativeRule()))
+				b.WriteString(commentOutYAMLLines(i.narrowToSingleMetric().formatNativeRule()))
 			}
 			continue
 		}
-		b.WriteString("# " + i.path + "\n" + i.formatPromAdapterNativeRule())
+		b.WriteString("# " + i.path + "\n" + i.formatNativeRule())
 	}
 	return []byte(b.String()), notes
 }
 
-// singleMetricPromAdapterImport returns the rule for a single metric of a pattern, with a placeholder for a person to fill in.
-func (n nativeRule) singleMetricPromAdapterImport() nativeRule {
+// narrowToSingleMetric returns the rule for a single metric of a pattern, with a placeholder for a person to fill in.
+func (n nativeRule) narrowToSingleMetric() nativeRule {
 	n.names = nativeNames{metric: n.names.template}
 	n.query = strings.ReplaceAll(n.query, "${1}", namePlaceholder)
 	return n
 }
 
-func commentOutPromAdapterLines(lines string) string {
+func commentOutYAMLLines(lines string) string {
 	return "#   " + strings.ReplaceAll(strings.TrimSuffix(lines, "\n"), "\n", "\n#   ") + "\n"
 }
 
-func joinPromAdapterLines(s string) string { return strings.Join(strings.Fields(s), " ") }
+func joinYAMLLines(s string) string { return strings.Join(strings.Fields(s), " ") }
 
-// formatPromAdapterNativeRule returns the rule as an element of a YAML list.
-func (n nativeRule) formatPromAdapterNativeRule() string {
+// formatNativeRule returns the rule as an element of a YAML list.
+func (n nativeRule) formatNativeRule() string {
 	var lines []string
 	add := func(key, value string) {
 		if value != "" {
-			lines = append(lines, key+": "+quotePromAdapterImportYAML(value))
+			lines = append(lines, key+": "+quoteYAMLText(value))
 		}
 	}
 	add("metric", n.names.metric)
@@ -285,7 +285,7 @@ func (n nativeRule) formatPromAdapterNativeRule() string {
 	if len(n.labels) > 0 {
 		var pairs []string
 		for _, l := range n.labels {
-			pairs = append(pairs, l[0]+": "+quotePromAdapterImportYAML(l[1]))
+			pairs = append(pairs, l[0]+": "+quoteYAMLText(l[1]))
 		}
 		lines = append(lines, "labels: {"+strings.Join(pairs, ", ")+"}")
 	}
@@ -303,8 +303,8 @@ var (
 	nonTextRegexp = regexp.MustCompile(`(?i)^(y|yes|n|no|on|off|true|false|null)$|:$`)
 )
 
-// quotePromAdapterImportYAML returns text as YAML, quoted only if necessary.
-func quotePromAdapterImportYAML(s string) string {
+// quoteYAMLText returns text as YAML, quoted only if necessary.
+func quoteYAMLText(s string) string {
 	if plainYAMLRegexp.MatchString(s) && !nonTextRegexp.MatchString(s) {
 		return s
 	}

@@ -95,7 +95,7 @@ func TestQueryLeavesNoNamespace(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := rule.Rule{Metric: "m", Name: "m", Resource: "pods", Namespaced: true, NamespaceLabel: "namespace", ObjectLabel: "pod"}.
-				WithTemplate(cfg.Rules[0].newPromAdapterTemplate(tc.series, []string{"pod"}))
+				WithTemplate(cfg.Rules[0].newSeriesTemplate(tc.series, []string{"pod"}))
 			q, err := rule.Query{Rule: r, Namespace: "evil", Objects: []string{"evil-1"}}.BuildRemoteQuery(nil)
 			if (err == nil) != tc.works {
 				t.Errorf("query %s, error %v", q.Expr, err)
@@ -109,7 +109,7 @@ func TestTemplateWithoutMatchers(t *testing.T) {
 	t.Parallel()
 	text := strings.ReplaceAll(injectableRule, "sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)", "sum(<<.Series>>) by (namespace, pod)")
 	r := rule.Rule{Metric: "m", Name: "m", Resource: "pods", Namespaced: true, NamespaceLabel: "namespace", ObjectLabel: "pod"}.
-		WithTemplate(loadConfig(t, text).Rules[0].newPromAdapterTemplate("http_requests", []string{"pod"}))
+		WithTemplate(loadConfig(t, text).Rules[0].newSeriesTemplate("http_requests", []string{"pod"}))
 	if q, err := (rule.Query{Rule: r, Namespace: "evil", Objects: []string{"evil-1"}}).BuildRemoteQuery(nil); err != nil || q.OfNamespace {
 		t.Errorf("%+v, error %v", q, err)
 	}
@@ -127,14 +127,14 @@ func FuzzSeriesName(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, series string) {
 		r := rule.Rule{Metric: "m", Name: "m", Resource: "pods", Namespaced: true, NamespaceLabel: "namespace", ObjectLabel: "pod"}.
-			WithTemplate(cfg.Rules[0].newPromAdapterTemplate(series, []string{"pod"}))
+			WithTemplate(cfg.Rules[0].newSeriesTemplate(series, []string{"pod"}))
 		q, err := rule.Query{Rule: r, Namespace: "evil", Objects: []string{"evil-1"}}.BuildRemoteQuery(nil)
 		if err != nil {
 			return
 		}
 		expr, err := parser.NewParser(parser.Options{}).ParseExpr(q.Expr)
 		if err != nil {
-			if cfg.Rules[0].compiled.mayPromAdapterTemplateHoldName(series) {
+			if cfg.Rules[0].compiled.mayHoldSeriesName(series) {
 				t.Errorf("%s is no PromQL: %v", q.Expr, err)
 			}
 			return
@@ -149,7 +149,7 @@ func FuzzSeriesName(f *testing.F) {
 			}
 			return nil
 		})
-		if cfg.Rules[0].compiled.mayPromAdapterTemplateHoldName(series) && (selectors != 1 || others != 0) {
+		if cfg.Rules[0].compiled.mayHoldSeriesName(series) && (selectors != 1 || others != 0) {
 			t.Errorf("%s has %d selectors, %d of other namespaces", q.Expr, selectors, others)
 		}
 	})

@@ -28,7 +28,7 @@ type lenientDecoder struct {
 	pairCount            int // of the pairs decoded so far
 }
 
-func newPromAdapterDecoder() *lenientDecoder {
+func newLenientDecoder() *lenientDecoder {
 	return &lenientDecoder{lines: map[string]int{}, failed: map[string]bool{}, failedWithin: map[string]bool{}}
 }
 
@@ -39,7 +39,7 @@ const (
 	maxMergeDepth = 8
 )
 
-func (d *lenientDecoder) addPromAdapterFaultAtLine(path string, line int, format string, args ...any) {
+func (d *lenientDecoder) addFaultAtLine(path string, line int, format string, args ...any) {
 	d.failed[path] = true
 	for at := path; at != "" && !d.failedWithin[at]; at = strict.ParentPath(at) {
 		d.failedWithin[at] = true
@@ -47,29 +47,29 @@ func (d *lenientDecoder) addPromAdapterFaultAtLine(path string, line int, format
 	d.faults = append(d.faults, config.Fault{Path: path, Line: line, Message: fmt.Sprintf(format, args...)})
 }
 
-// addPromAdapterFault adds a fault at a path, with the line of the nearest value in the file that encloses it.
-func (d *lenientDecoder) addPromAdapterFault(path, format string, args ...any) {
-	d.addPromAdapterFaultAtLine(path, strict.NearestLine(d.lines, path), format, args...)
+// addLenientFault adds a fault at a path, with the line of the nearest value in the file that encloses it.
+func (d *lenientDecoder) addLenientFault(path, format string, args ...any) {
+	d.addFaultAtLine(path, strict.NearestLine(d.lines, path), format, args...)
 }
 
-// parsePromAdapterDocument returns the only document in data, or nil and a fault.
-func (d *lenientDecoder) parsePromAdapterDocument(data []byte) *yaml.Node {
+// parseOnlyDocument returns the only document in data, or nil and a fault.
+func (d *lenientDecoder) parseOnlyDocument(data []byte) *yaml.Node {
 	if len(data) > strict.MaxBytes {
-		d.addPromAdapterFaultAtLine("", 0, "the file has %d bytes; the limit is %d", len(data), strict.MaxBytes)
+		d.addFaultAtLine("", 0, "the file has %d bytes; the limit is %d", len(data), strict.MaxBytes)
 		return nil
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	var doc, more yaml.Node
 	if err := dec.Decode(&doc); err != nil {
-		d.addPromAdapterSyntaxFault(err)
+		d.addYAMLSyntaxFault(err)
 		return nil
 	}
 	switch err := dec.Decode(&more); {
 	case errors.Is(err, io.EOF):
 	case err != nil:
-		d.addPromAdapterSyntaxFault(err)
+		d.addYAMLSyntaxFault(err)
 	case len(more.Content) == 1 && !strict.IsNullNode(more.Content[0]):
-		d.addPromAdapterFaultAtLine("", more.Content[0].Line, "second YAML document, which prometheus-adapter ignores; write one document per file")
+		d.addFaultAtLine("", more.Content[0].Line, "second YAML document, which prometheus-adapter ignores; write one document per file")
 	}
 	if len(doc.Content) != 1 {
 		return nil
@@ -77,46 +77,46 @@ func (d *lenientDecoder) parsePromAdapterDocument(data []byte) *yaml.Node {
 	return doc.Content[0]
 }
 
-func (d *lenientDecoder) addPromAdapterSyntaxFault(err error) {
+func (d *lenientDecoder) addYAMLSyntaxFault(err error) {
 	if errors.Is(err, io.EOF) {
-		d.addPromAdapterFaultAtLine("", 0, "the file is empty")
+		d.addFaultAtLine("", 0, "the file is empty")
 		return
 	}
 	line, message := strict.ParseYAMLError(err)
-	d.addPromAdapterFaultAtLine("", line, "not valid YAML: %s", message)
+	d.addFaultAtLine("", line, "not valid YAML: %s", message)
 }
 
-// decodePromAdapterMapping calls the field decoder of each key that has a value. It adds faults for unknown and duplicate keys.
-func (d *lenientDecoder) decodePromAdapterMapping(path string, n *yaml.Node, fields map[string]strict.FieldDecoder) {
-	d.visitPromAdapterKeys(path, n, func(at string, key, value *yaml.Node) {
+// decodeLenientMapping calls the field decoder of each key that has a value. It adds faults for unknown and duplicate keys.
+func (d *lenientDecoder) decodeLenientMapping(path string, n *yaml.Node, fields map[string]strict.FieldDecoder) {
+	d.visitMappingKeys(path, n, func(at string, key, value *yaml.Node) {
 		f, known := fields[key.Value]
 		switch {
 		case !known:
-			d.addPromAdapterFaultAtLine(at, key.Line, "%s", strict.DescribeUnknownKey(key.Value, fields))
+			d.addFaultAtLine(at, key.Line, "%s", strict.DescribeUnknownKey(key.Value, fields))
 		case !strict.IsNullNode(value):
 			f(at, value)
 		}
 	})
 }
 
-// visitPromAdapterKeys calls each for all keys of a mapping. The keys of merged mappings come last, without the keys that came before.
-func (d *lenientDecoder) visitPromAdapterKeys(path string, n *yaml.Node, each func(at string, key, value *yaml.Node)) {
+// visitMappingKeys calls each for all keys of a mapping. The keys of merged mappings come last, without the keys that came before.
+func (d *lenientDecoder) visitMappingKeys(path string, n *yaml.Node, each func(at string, key, value *yaml.Node)) {
 	if n = strict.ResolveAlias(n); n.Kind != yaml.MappingNode {
-		d.addPromAdapterFaultAtLine(path, n.Line, "must be a mapping of keys to values, not %s", strict.DescribeNode(n))
+		d.addFaultAtLine(path, n.Line, "must be a mapping of keys to values, not %s", strict.DescribeNode(n))
 		return
 	}
 	seen := map[string]int{}
-	d.visitPromAdapterPairs(path, n, seen, 0, each)
+	d.visitMappingPairs(path, n, seen, 0, each)
 }
 
-func (d *lenientDecoder) visitPromAdapterPairs(path string, n *yaml.Node, seen map[string]int, depth int, each func(at string, key, value *yaml.Node)) {
+func (d *lenientDecoder) visitMappingPairs(path string, n *yaml.Node, seen map[string]int, depth int, each func(at string, key, value *yaml.Node)) {
 	var merged []*yaml.Node
 	own := map[string]bool{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], strict.ResolveAlias(n.Content[i+1])
 		if d.pairCount++; d.pairCount > maxPairs {
 			if d.pairCount == maxPairs+1 {
-				d.addPromAdapterFaultAtLine("", key.Line, "the file has more than %d values; aliases multiply them", maxPairs)
+				d.addFaultAtLine("", key.Line, "the file has more than %d values; aliases multiply them", maxPairs)
 			}
 			return
 		}
@@ -124,11 +124,11 @@ func (d *lenientDecoder) visitPromAdapterPairs(path string, n *yaml.Node, seen m
 		first, again := seen[key.Value]
 		switch {
 		case key.Kind != yaml.ScalarNode:
-			d.addPromAdapterFaultAtLine(path, key.Line, "a key must be text, not %s", strict.DescribeNode(key))
+			d.addFaultAtLine(path, key.Line, "a key must be text, not %s", strict.DescribeNode(key))
 		case key.ShortTag() == "!!merge":
 			merged = append(merged, value)
 		case own[key.Value]:
-			d.addPromAdapterFaultAtLine(at, key.Line, "duplicate key; first on line %d", first)
+			d.addFaultAtLine(at, key.Line, "duplicate key; first on line %d", first)
 		case !again:
 			seen[key.Value], own[key.Value] = key.Line, true
 			d.lines[at] = key.Line
@@ -136,29 +136,29 @@ func (d *lenientDecoder) visitPromAdapterPairs(path string, n *yaml.Node, seen m
 		}
 	}
 	for _, m := range merged {
-		d.visitPromAdapterMergedPairs(path, m, seen, depth+1, each)
+		d.visitMergedPairs(path, m, seen, depth+1, each)
 	}
 }
 
-func (d *lenientDecoder) visitPromAdapterMergedPairs(path string, m *yaml.Node, seen map[string]int, depth int, each func(at string, key, value *yaml.Node)) {
+func (d *lenientDecoder) visitMergedPairs(path string, m *yaml.Node, seen map[string]int, depth int, each func(at string, key, value *yaml.Node)) {
 	switch {
 	case depth > maxMergeDepth:
-		d.addPromAdapterFaultAtLine(path, m.Line, "merge keys are nested more than %d deep", maxMergeDepth)
+		d.addFaultAtLine(path, m.Line, "merge keys are nested more than %d deep", maxMergeDepth)
 	case m.Kind == yaml.MappingNode:
-		d.visitPromAdapterPairs(path, m, seen, depth, each)
+		d.visitMappingPairs(path, m, seen, depth, each)
 	case m.Kind == yaml.SequenceNode:
 		for _, e := range m.Content {
-			d.visitPromAdapterMergedPairs(path, strict.ResolveAlias(e), seen, depth+1, each)
+			d.visitMergedPairs(path, strict.ResolveAlias(e), seen, depth+1, each)
 		}
 	default:
-		d.addPromAdapterFaultAtLine(path, m.Line, "a merge key needs a mapping, not %s", strict.DescribeNode(m))
+		d.addFaultAtLine(path, m.Line, "a merge key needs a mapping, not %s", strict.DescribeNode(m))
 	}
 }
 
-// decodePromAdapterSequence calls item for each element of a list.
-func (d *lenientDecoder) decodePromAdapterSequence(path string, n *yaml.Node, item strict.FieldDecoder) {
+// decodeLenientSequence calls item for each element of a list.
+func (d *lenientDecoder) decodeLenientSequence(path string, n *yaml.Node, item strict.FieldDecoder) {
 	if n.Kind != yaml.SequenceNode {
-		d.addPromAdapterFaultAtLine(path, n.Line, "must be a list, not %s", strict.DescribeNode(n))
+		d.addFaultAtLine(path, n.Line, "must be a list, not %s", strict.DescribeNode(n))
 		return
 	}
 	for i, e := range n.Content {
@@ -168,10 +168,10 @@ func (d *lenientDecoder) decodePromAdapterSequence(path string, n *yaml.Node, it
 	}
 }
 
-func (d *lenientDecoder) promAdapterTextField(to *string) strict.FieldDecoder {
+func (d *lenientDecoder) newTextFieldDecoder(to *string) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		if n.Kind != yaml.ScalarNode {
-			d.addPromAdapterFaultAtLine(path, n.Line, "must be text, not %s%s", strict.DescribeNode(n), strict.DescribeQuotes(n, "!!str"))
+			d.addFaultAtLine(path, n.Line, "must be text, not %s%s", strict.DescribeNode(n), strict.DescribeQuotes(n, "!!str"))
 			return
 		}
 		*to = n.Value
@@ -183,22 +183,22 @@ var boolWords = map[string]bool{
 	"y": true, "yes": true, "on": true, "true": true, "n": false, "no": false, "off": false, "false": false,
 }
 
-func (d *lenientDecoder) promAdapterBoolField(to **bool) strict.FieldDecoder {
+func (d *lenientDecoder) newBoolFieldDecoder(to **bool) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		v, ok := boolWords[strings.ToLower(n.Value)]
 		if !ok || n.Kind != yaml.ScalarNode || n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0 {
-			d.addPromAdapterFaultAtLine(path, n.Line, "must be true or false, not %s%s", strict.DescribeNode(n), strict.DescribeQuotes(n, "!!bool"))
+			d.addFaultAtLine(path, n.Line, "must be true or false, not %s%s", strict.DescribeNode(n), strict.DescribeQuotes(n, "!!bool"))
 			return
 		}
 		*to = &v
 	}
 }
 
-func (d *lenientDecoder) promAdapterDurationField(to *time.Duration) strict.FieldDecoder {
+func (d *lenientDecoder) newDurationFieldDecoder(to *time.Duration) strict.FieldDecoder {
 	return func(path string, n *yaml.Node) {
 		v, err := model.ParseDuration(n.Value)
 		if err != nil || n.Kind != yaml.ScalarNode {
-			d.addPromAdapterFaultAtLine(path, n.Line, "must be a duration such as 5m, not %s", strict.DescribeNode(n))
+			d.addFaultAtLine(path, n.Line, "must be a duration such as 5m, not %s", strict.DescribeNode(n))
 			return
 		}
 		*to = time.Duration(v)

@@ -18,42 +18,42 @@ func IsConfig(data []byte) bool {
 		return false
 	}
 	root := doc.Content[0]
-	if path, _ := findPromAdapterFragment(root); path != "" {
+	if path, _ := findHelmValuesFragment(root); path != "" {
 		return true
 	}
-	if hasAnyPromAdapterKey(root, "externalRules", "resourceRules") || findPromAdapterChartRules(root) != nil {
+	if hasAnyMappingKey(root, "externalRules", "resourceRules") || findHelmChartRules(root) != nil {
 		return true
 	}
-	rules := findPromAdapterKeyValue(root, "rules")
+	rules := findMappingValue(root, "rules")
 	switch {
 	case rules == nil:
 		return false
 	case strict.IsNullNode(rules) || len(rules.Content) == 0:
-		return !hasAnyPromAdapterKey(root, "apiVersion", "kind")
+		return !hasAnyMappingKey(root, "apiVersion", "kind")
 	}
 	keys := []string{"seriesQuery", "metricsQuery", "seriesFilters"}
-	if !hasAnyPromAdapterKey(root, "apiVersion", "kind") {
+	if !hasAnyMappingKey(root, "apiVersion", "kind") {
 		keys = append(keys, "resources", "name") // the others may be misspelt
 	}
-	return slices.ContainsFunc(rules.Content, func(r *yaml.Node) bool { return hasAnyPromAdapterKey(strict.ResolveAlias(r), keys...) })
+	return slices.ContainsFunc(rules.Content, func(r *yaml.Node) bool { return hasAnyMappingKey(strict.ResolveAlias(r), keys...) })
 }
 
-// findPromAdapterChartRules returns the rules of the values of prometheus-adapter's Helm chart; nil if root has none. People take the values
+// findHelmChartRules returns the rules of the values of prometheus-adapter's Helm chart; nil if root has none. People take the values
 // for the configuration that the chart makes of them.
-func findPromAdapterChartRules(root *yaml.Node) *yaml.Node {
-	rules := findPromAdapterKeyValue(root, "rules")
-	if rules == nil || hasAnyPromAdapterKey(root, "apiVersion", "kind") || !hasAnyPromAdapterKey(rules, "default", "custom", "existing", "external", "resource") {
+func findHelmChartRules(root *yaml.Node) *yaml.Node {
+	rules := findMappingValue(root, "rules")
+	if rules == nil || hasAnyMappingKey(root, "apiVersion", "kind") || !hasAnyMappingKey(rules, "default", "custom", "existing", "external", "resource") {
 		return nil
 	}
 	return rules
 }
 
-func hasAnyPromAdapterKey(n *yaml.Node, names ...string) bool {
-	return slices.ContainsFunc(names, func(name string) bool { return findPromAdapterKeyValue(n, name) != nil })
+func hasAnyMappingKey(n *yaml.Node, names ...string) bool {
+	return slices.ContainsFunc(names, func(name string) bool { return findMappingValue(n, name) != nil })
 }
 
-// findPromAdapterKeyValue returns the value of a key, or nil.
-func findPromAdapterKeyValue(n *yaml.Node, name string) *yaml.Node {
+// findMappingValue returns the value of a key, or nil.
+func findMappingValue(n *yaml.Node, name string) *yaml.Node {
 	if n.Kind != yaml.MappingNode {
 		return nil
 	}
@@ -68,11 +68,11 @@ func findPromAdapterKeyValue(n *yaml.Node, name string) *yaml.Node {
 // Load decodes a configuration and compiles it. The error is config.Faults with every fault of the file. A rule that fails only
 // because of the cluster or the server fails later and alone, in a Catalog.
 func Load(data []byte) (*Config, error) {
-	d := newPromAdapterDecoder()
+	d := newLenientDecoder()
 	c := &Config{}
-	root := d.parsePromAdapterDocument(data)
+	root := d.parseOnlyDocument(data)
 	if root != nil {
-		d.loadPromAdapterDocument(c, root)
+		d.loadConfigDocument(c, root)
 	}
 	if len(d.faults) > 0 { // all faults at once
 		d.faults = append(d.faults, c.CheckRules().Faults...)
@@ -81,22 +81,22 @@ func Load(data []byte) (*Config, error) {
 	return c, nil
 }
 
-// loadPromAdapterDocument decodes and compiles a document, unless it is no configuration of prometheus-adapter as a whole.
-func (d *lenientDecoder) loadPromAdapterDocument(c *Config, root *yaml.Node) {
-	path, message := findPromAdapterFragment(root)
-	rules := findPromAdapterChartRules(root)
+// loadConfigDocument decodes and compiles a document, unless it is no configuration of prometheus-adapter as a whole.
+func (d *lenientDecoder) loadConfigDocument(c *Config, root *yaml.Node) {
+	path, message := findHelmValuesFragment(root)
+	rules := findHelmChartRules(root)
 	switch {
 	case path != "":
-		d.addPromAdapterFaultAtLine(path, root.Line, "%s", message)
+		d.addFaultAtLine(path, root.Line, "%s", message)
 	case rules != nil:
-		d.addPromAdapterFaultAtLine("rules", rules.Line, "these are "+chartValuesMessage)
-	case hasAnyPromAdapterKey(root, "apiVersion", "kind"):
-		d.addPromAdapterFaultAtLine("apiVersion", root.Line, "belongs to Tachometer's own format, but the file also has keys of prometheus-adapter's (seriesQuery, externalRules, resourceRules); "+
+		d.addFaultAtLine("rules", rules.Line, "these are "+chartValuesMessage)
+	case hasAnyMappingKey(root, "apiVersion", "kind"):
+		d.addFaultAtLine("apiVersion", root.Line, "belongs to Tachometer's own format, but the file also has keys of prometheus-adapter's (seriesQuery, externalRules, resourceRules); "+
 			"a file has one format: remove apiVersion and kind, or translate these rules by tachometer-adapter import")
 	case !strict.IsNullNode(root):
-		d.decodePromAdapterConfig(c, root)
+		d.decodeLenientConfig(c, root)
 		if d.pairCount <= maxPairs {
-			d.compilePromAdapterRules(c)
+			d.compileConfigRules(c)
 		}
 	}
 }
@@ -105,11 +105,11 @@ func (d *lenientDecoder) loadPromAdapterDocument(c *Config, root *yaml.Node) {
 const chartValuesMessage = "values of prometheus-adapter's Helm chart, not its configuration; " +
 	"take config.yaml of the ConfigMap that the chart makes: helm template, or kubectl get configmap"
 
-// findPromAdapterFragment returns the place and the words for a part of the Helm values of prometheus-adapter, or of its configuration,
+// findHelmValuesFragment returns the place and the words for a part of the Helm values of prometheus-adapter, or of its configuration,
 // given as the whole; the path is empty for any other file.
-func findPromAdapterFragment(root *yaml.Node) (path, message string) {
+func findHelmValuesFragment(root *yaml.Node) (path, message string) {
 	isRule := func(n *yaml.Node) bool {
-		return hasAnyPromAdapterKey(strict.ResolveAlias(n), "seriesQuery", "metricsQuery")
+		return hasAnyMappingKey(strict.ResolveAlias(n), "seriesQuery", "metricsQuery")
 	}
 	if root.Kind == yaml.SequenceNode && slices.ContainsFunc(root.Content, isRule) {
 		return "[0]", "is a rule of prometheus-adapter without the key above it; write rules: or externalRules: above the list"
@@ -119,7 +119,7 @@ func findPromAdapterFragment(root *yaml.Node) (path, message string) {
 		switch {
 		case key == "apiVersion", key == "kind":
 			return "", ""
-		case value.Kind == yaml.MappingNode && findPromAdapterChartRules(value) != nil:
+		case value.Kind == yaml.MappingNode && findHelmChartRules(value) != nil:
 			return key, "are " + chartValuesMessage
 		case slices.Contains([]string{"custom", "external"}, key) && slices.ContainsFunc(value.Content, isRule):
 			return key, "is a part of " + chartValuesMessage
@@ -128,51 +128,51 @@ func findPromAdapterFragment(root *yaml.Node) (path, message string) {
 	return "", ""
 }
 
-func (d *lenientDecoder) decodePromAdapterConfig(c *Config, root *yaml.Node) {
-	d.decodePromAdapterMapping("", root, map[string]strict.FieldDecoder{
-		"rules":         func(path string, n *yaml.Node) { c.Rules = d.decodePromAdapterSeriesRules(path, n, false) },
-		"externalRules": func(path string, n *yaml.Node) { c.ExternalRules = d.decodePromAdapterSeriesRules(path, n, true) },
-		"resourceRules": func(path string, n *yaml.Node) { c.ResourceRules = d.decodePromAdapterResourceRules(path, n) },
+func (d *lenientDecoder) decodeLenientConfig(c *Config, root *yaml.Node) {
+	d.decodeLenientMapping("", root, map[string]strict.FieldDecoder{
+		"rules":         func(path string, n *yaml.Node) { c.Rules = d.decodeSeriesRules(path, n, false) },
+		"externalRules": func(path string, n *yaml.Node) { c.ExternalRules = d.decodeSeriesRules(path, n, true) },
+		"resourceRules": func(path string, n *yaml.Node) { c.ResourceRules = d.decodeResourceRules(path, n) },
 	})
 }
 
-func (d *lenientDecoder) decodePromAdapterSeriesRules(path string, n *yaml.Node, external bool) []Rule {
+func (d *lenientDecoder) decodeSeriesRules(path string, n *yaml.Node, external bool) []Rule {
 	var rules []Rule
-	d.decodePromAdapterSequence(path, n, func(path string, n *yaml.Node) {
+	d.decodeLenientSequence(path, n, func(path string, n *yaml.Node) {
 		r := Rule{path: path, external: external}
-		d.decodePromAdapterSeriesRule(path, n, &r)
+		d.decodeSeriesRule(path, n, &r)
 		rules = append(rules, r)
 	})
 	return rules
 }
 
-func (d *lenientDecoder) decodePromAdapterSeriesRule(path string, n *yaml.Node, r *Rule) {
-	d.decodePromAdapterMapping(path, n, map[string]strict.FieldDecoder{
-		"seriesQuery": d.promAdapterTextField(&r.SeriesQuery),
+func (d *lenientDecoder) decodeSeriesRule(path string, n *yaml.Node, r *Rule) {
+	d.decodeLenientMapping(path, n, map[string]strict.FieldDecoder{
+		"seriesQuery": d.newTextFieldDecoder(&r.SeriesQuery),
 		"seriesFilters": func(path string, n *yaml.Node) {
-			d.decodePromAdapterSequence(path, n, func(path string, n *yaml.Node) {
+			d.decodeLenientSequence(path, n, func(path string, n *yaml.Node) {
 				var f SeriesFilter
-				d.decodePromAdapterMapping(path, n, map[string]strict.FieldDecoder{"is": d.promAdapterTextField(&f.Is), "isNot": d.promAdapterTextField(&f.IsNot)})
+				d.decodeLenientMapping(path, n, map[string]strict.FieldDecoder{"is": d.newTextFieldDecoder(&f.Is), "isNot": d.newTextFieldDecoder(&f.IsNot)})
 				r.SeriesFilters = append(r.SeriesFilters, f)
 			})
 		},
-		"resources": func(path string, n *yaml.Node) { d.decodePromAdapterResourceMapping(path, n, &r.Resources) },
+		"resources": func(path string, n *yaml.Node) { d.decodeResourceMapping(path, n, &r.Resources) },
 		"name": func(path string, n *yaml.Node) {
-			d.decodePromAdapterMapping(path, n, map[string]strict.FieldDecoder{"matches": d.promAdapterTextField(&r.Name.Matches), "as": d.promAdapterTextField(&r.Name.As)})
+			d.decodeLenientMapping(path, n, map[string]strict.FieldDecoder{"matches": d.newTextFieldDecoder(&r.Name.Matches), "as": d.newTextFieldDecoder(&r.Name.As)})
 		},
-		"metricsQuery": d.promAdapterTextField(&r.MetricsQuery),
+		"metricsQuery": d.newTextFieldDecoder(&r.MetricsQuery),
 	})
 }
 
-func (d *lenientDecoder) decodePromAdapterResourceMapping(path string, n *yaml.Node, m *ResourceMapping) {
-	d.decodePromAdapterMapping(path, n, map[string]strict.FieldDecoder{
-		"template":   d.promAdapterTextField(&m.Template),
-		"namespaced": d.promAdapterBoolField(&m.Namespaced),
+func (d *lenientDecoder) decodeResourceMapping(path string, n *yaml.Node, m *ResourceMapping) {
+	d.decodeLenientMapping(path, n, map[string]strict.FieldDecoder{
+		"template":   d.newTextFieldDecoder(&m.Template),
+		"namespaced": d.newBoolFieldDecoder(&m.Namespaced),
 		"overrides": func(path string, n *yaml.Node) {
-			d.visitPromAdapterKeys(path, n, func(at string, key, value *yaml.Node) {
+			d.visitMappingKeys(path, n, func(at string, key, value *yaml.Node) {
 				o := LabelOverride{Label: key.Value}
 				if !strict.IsNullNode(value) {
-					d.decodePromAdapterMapping(at, value, map[string]strict.FieldDecoder{"group": d.promAdapterTextField(&o.Group), "resource": d.promAdapterTextField(&o.Resource)})
+					d.decodeLenientMapping(at, value, map[string]strict.FieldDecoder{"group": d.newTextFieldDecoder(&o.Group), "resource": d.newTextFieldDecoder(&o.Resource)})
 				}
 				m.Overrides = append(m.Overrides, o)
 			})
@@ -180,21 +180,21 @@ func (d *lenientDecoder) decodePromAdapterResourceMapping(path string, n *yaml.N
 	})
 }
 
-func (d *lenientDecoder) decodePromAdapterResourceRules(path string, n *yaml.Node) *ResourceRules {
+func (d *lenientDecoder) decodeResourceRules(path string, n *yaml.Node) *ResourceRules {
 	r := &ResourceRules{CPU: ResourceRule{path: path + ".cpu"}, Memory: ResourceRule{path: path + ".memory"}}
-	d.decodePromAdapterMapping(path, n, map[string]strict.FieldDecoder{
-		"cpu":    func(path string, n *yaml.Node) { d.decodePromAdapterResourceRule(path, n, &r.CPU) },
-		"memory": func(path string, n *yaml.Node) { d.decodePromAdapterResourceRule(path, n, &r.Memory) },
-		"window": d.promAdapterDurationField(&r.Window),
+	d.decodeLenientMapping(path, n, map[string]strict.FieldDecoder{
+		"cpu":    func(path string, n *yaml.Node) { d.decodeResourceRule(path, n, &r.CPU) },
+		"memory": func(path string, n *yaml.Node) { d.decodeResourceRule(path, n, &r.Memory) },
+		"window": d.newDurationFieldDecoder(&r.Window),
 	})
 	return r
 }
 
-func (d *lenientDecoder) decodePromAdapterResourceRule(path string, n *yaml.Node, r *ResourceRule) {
-	d.decodePromAdapterMapping(path, n, map[string]strict.FieldDecoder{
-		"containerQuery": d.promAdapterTextField(&r.ContainerQuery),
-		"nodeQuery":      d.promAdapterTextField(&r.NodeQuery),
-		"containerLabel": d.promAdapterTextField(&r.ContainerLabel),
-		"resources":      func(path string, n *yaml.Node) { d.decodePromAdapterResourceMapping(path, n, &r.Resources) },
+func (d *lenientDecoder) decodeResourceRule(path string, n *yaml.Node, r *ResourceRule) {
+	d.decodeLenientMapping(path, n, map[string]strict.FieldDecoder{
+		"containerQuery": d.newTextFieldDecoder(&r.ContainerQuery),
+		"nodeQuery":      d.newTextFieldDecoder(&r.NodeQuery),
+		"containerLabel": d.newTextFieldDecoder(&r.ContainerLabel),
+		"resources":      func(path string, n *yaml.Node) { d.decodeResourceMapping(path, n, &r.Resources) },
 	})
 }

@@ -284,7 +284,7 @@ func FuzzLoad(f *testing.F) {
 			if r.compiled.matches == nil || r.compiled.metricAs == "" || len(r.compiled.selector.matchers) == 0 {
 				t.Errorf("%s is incomplete: %+v", r.path, r.compiled)
 			}
-			_ = r.compiled.expandPromAdapterMetricName(r.compiled.selector.onlyName)
+			_ = r.compiled.expandMetricName(r.compiled.selector.onlyName)
 		}
 	})
 }
@@ -316,11 +316,11 @@ func FuzzRender(f *testing.F) {
 			series: "up", namespaceLabel: "namespace", namespace: namespace, objectLabel: "pod", objects: []string{one, other},
 			selector: []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, key, value)},
 		}
-		args, err := q.buildPromAdapterQueryArguments()
+		args, err := q.buildQueryArguments()
 		if err != nil {
 			return // not UTF-8
 		}
-		s, err := parsePromAdapterSeriesQuery("up{" + args.LabelMatchers + "}")
+		s, err := parseSeriesQuery("up{" + args.LabelMatchers + "}")
 		if err != nil {
 			return // an invalid label name, or text outside UTF-8
 		}

@@ -38,7 +38,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	}
 }
 
-func (m *Metrics) countPromAdapterListing(err error) {
+func (m *Metrics) countSeriesListing(err error) {
 	outcome := "success"
 	if err != nil {
 		outcome = "error"
@@ -46,7 +46,7 @@ func (m *Metrics) countPromAdapterListing(err error) {
 	m.listings.WithLabelValues(outcome).Inc()
 }
 
-func (m *Metrics) setPromAdapterRuleFailing(path string, err error) {
+func (m *Metrics) setRuleFailing(path string, err error) {
 	v := 0.0
 	if err != nil {
 		v = 1
@@ -54,6 +54,6 @@ func (m *Metrics) setPromAdapterRuleFailing(path string, err error) {
 	m.ruleFailing.WithLabelValues(path).Set(v)
 }
 
-func (m *Metrics) setRejectedPromAdapterNames(n int) { m.rejected.Set(float64(n)) }
+func (m *Metrics) setRejectedSeriesNames(n int) { m.rejected.Set(float64(n)) }
 
-func (m *Metrics) setKnownPromAdapterMetrics(n int) { m.knownMetrics.Set(float64(n)) }
+func (m *Metrics) setKnownMetrics(n int) { m.knownMetrics.Set(float64(n)) }

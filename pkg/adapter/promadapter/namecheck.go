@@ -13,8 +13,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/rule"
 )
 
-// promAdapterNamesOfSeries returns the names of series that seriesQuery spells out; none if it has a pattern.
-func (r *Rule) promAdapterNamesOfSeries() []string {
+// listSeriesQueryNames returns the names of series that seriesQuery spells out; none if it has a pattern.
+func (r *Rule) listSeriesQueryNames() []string {
 	if own := r.compiled.selector.onlyName; own != "" {
 		return []string{own}
 	}
@@ -27,34 +27,34 @@ func (r *Rule) promAdapterNamesOfSeries() []string {
 	return names
 }
 
-// checkPromAdapterServedNames judges whether seriesQuery selects any series, and whether the filters leave any name.
-func (c ruleChecker) checkPromAdapterServedNames(r *Rule) {
+// checkServedNames judges whether seriesQuery selects any series, and whether the filters leave any name.
+func (c ruleChecker) checkServedNames(r *Rule) {
 	if err := rule.FindExcludingMatchers(r.compiled.selector.matchers, nil); err != nil {
-		c.addPromAdapterRuleFault(r.path+".seriesQuery", "%v", err)
+		c.addSeriesRuleFault(r.path+".seriesQuery", "%v", err)
 		return
 	}
-	names := r.promAdapterNamesOfSeries()
-	if slices.ContainsFunc(names, r.compiled.promAdapterRuleServesSeries) {
+	names := r.listSeriesQueryNames()
+	if slices.ContainsFunc(names, r.compiled.servesSeriesName) {
 		return
 	}
 	filtersExclude := !slices.ContainsFunc(names, r.compiled.matches.MatchString)
 	what := strings.Join(names, ", ") + ", the only series of seriesQuery"
 	if len(names) == 0 {
-		if !r.excludesEveryPromAdapterName(r.compiled.matches.String()) {
+		if !r.excludesEverySeriesName(r.compiled.matches.String()) {
 			return
 		}
-		filtersExclude, what = !r.excludesEveryPromAdapterName(), "every name that seriesQuery selects"
+		filtersExclude, what = !r.excludesEverySeriesName(), "every name that seriesQuery selects"
 	}
 	path := r.path + ".seriesFilters"
 	if filtersExclude {
 		path = r.path + ".name.matches"
 	}
-	c.addPromAdapterRuleFault(path, "serves no metric: excludes %s", what)
+	c.addSeriesRuleFault(path, "serves no metric: excludes %s", what)
 }
 
-// excludesEveryPromAdapterName reports whether no name of a series satisfies seriesQuery, seriesFilters and further expressions, which
+// excludesEverySeriesName reports whether no name of a series satisfies seriesQuery, seriesFilters and further expressions, which
 // match anywhere in it.
-func (r *Rule) excludesEveryPromAdapterName(further ...string) bool {
+func (r *Rule) excludesEverySeriesName(further ...string) bool {
 	const anywhere = "(?s:.*)(?:%s)(?s:.*)"
 	must := []string{"(?s:.+)"} // a name is not empty
 	for _, expr := range further {
@@ -72,16 +72,16 @@ func (r *Rule) excludesEveryPromAdapterName(further ...string) bool {
 	return rule.ExcludeEachOther(named, must...)
 }
 
-// checkPromAdapterExpandedNames judges the metrics of series with known names.
-func (c ruleChecker) checkPromAdapterExpandedNames(path string, r *Rule) {
-	for _, series := range r.promAdapterNamesOfSeries() {
-		switch name := r.compiled.expandPromAdapterMetricName(series); {
-		case !r.compiled.promAdapterRuleServesSeries(series):
+// checkExpandedNames judges the metrics of series with known names.
+func (c ruleChecker) checkExpandedNames(path string, r *Rule) {
+	for _, series := range r.listSeriesQueryNames() {
+		switch name := r.compiled.expandMetricName(series); {
+		case !r.compiled.servesSeriesName(series):
 		case name == "":
-			c.addPromAdapterRuleFault(path, "gives the metric of %s an empty name; write another name", series)
+			c.addSeriesRuleFault(path, "gives the metric of %s an empty name; write another name", series)
 			return
 		case name == "." || name == "..":
-			c.addPromAdapterRuleFault(path, "gives the metric of %s the name %s, which no HPA can ask for; write another name", series, name)
+			c.addSeriesRuleFault(path, "gives the metric of %s the name %s, which no HPA can ask for; write another name", series, name)
 			return
 		}
 	}
@@ -97,8 +97,8 @@ var shortResourceNames = map[string]string{
 	"hpa": "horizontalpodautoscalers", "pv": "persistentvolumes", "pvc": "persistentvolumeclaims",
 }
 
-// checkPromAdapterOverrides judges the groups and the names of resources.
-func (c ruleChecker) checkPromAdapterOverrides(path string, overrides []LabelOverride) {
+// checkLabelOverrides judges the groups and the names of resources.
+func (c ruleChecker) checkLabelOverrides(path string, overrides []LabelOverride) {
 	for _, o := range overrides {
 		at, name := path+".overrides."+o.Label, strings.ToLower(o.Resource)
 		known, err := commonResources{}.LookupResource(o.Resource)
@@ -112,14 +112,14 @@ func (c ruleChecker) checkPromAdapterOverrides(path string, overrides []LabelOve
 		}
 		switch {
 		case o.Group == "" && shortResourceNames[name] != "":
-			c.addPromAdapterRuleWarning(at+".resource", "%s is a short name, which only kubectl knows; write %s", o.Resource, shortResourceNames[name])
+			c.addSeriesRuleWarning(at+".resource", "%s is a short name, which only kubectl knows; write %s", o.Resource, shortResourceNames[name])
 		case o.Group == "extensions":
-			c.addPromAdapterRuleWarning(at+".group", "extensions has no resources since Kubernetes 1.22; %s", remedy)
+			c.addSeriesRuleWarning(at+".group", "extensions has no resources since Kubernetes 1.22; %s", remedy)
 		case o.Group == "", strings.Contains(o.Group, "."):
 		case !slices.Contains(builtinGroups, o.Group):
-			c.addPromAdapterRuleFault(at+".group", "no cluster has the group %s; %s", o.Group, remedy)
+			c.addSeriesRuleFault(at+".group", "no cluster has the group %s; %s", o.Group, remedy)
 		case isCommon && o.Group != known.Group && known.Group != "autoscaling":
-			c.addPromAdapterRuleFault(at+".group", "the group %s has no %s; %s", o.Group, o.Resource, remedy)
+			c.addSeriesRuleFault(at+".group", "the group %s has no %s; %s", o.Group, o.Resource, remedy)
 		}
 	}
 }

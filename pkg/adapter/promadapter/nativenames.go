@@ -29,14 +29,14 @@ type affixPattern struct {
 	nonEmpty       bool // with at least a character between prefix and suffix
 }
 
-// promAdapterNameAffixCanOverlap reports whether both sets can contain the same text.
-func (a affixPattern) promAdapterNameAffixCanOverlap(b affixPattern) bool {
+// canOverlapAffix reports whether both sets can contain the same text.
+func (a affixPattern) canOverlapAffix(b affixPattern) bool {
 	return (strings.HasPrefix(a.prefix, b.prefix) || strings.HasPrefix(b.prefix, a.prefix)) &&
 		(strings.HasSuffix(a.suffix, b.suffix) || strings.HasSuffix(b.suffix, a.suffix))
 }
 
-// formatPromAdapterAffixRegexp returns the set as a regular expression without anchors, with left and right around it.
-func (a affixPattern) formatPromAdapterAffixRegexp(left, right string) string {
+// formatAffixRegexp returns the set as a regular expression without anchors, with left and right around it.
+func (a affixPattern) formatAffixRegexp(left, right string) string {
 	body := ".*"
 	if a.nonEmpty || a.prefix == "" && a.suffix == "" {
 		body = ".+"
@@ -52,36 +52,36 @@ const namePlaceholder = "NAME"
 
 var errAmbiguousSeries = errors.New("the series of a metric name are ambiguous")
 
-// invertPromAdapterNameMapping inverts name.matches and name.as. It succeeds if exactly one variable part of the series name goes into the
+// invertNameMapping inverts name.matches and name.as. It succeeds if exactly one variable part of the series name goes into the
 // metric name, between fixed texts.
-func invertPromAdapterNameMapping(r *Rule) (nativeNames, error) {
+func invertNameMapping(r *Rule) (nativeNames, error) {
 	c := &r.compiled
 	if series := c.selector.onlyName; series != "" {
-		if !c.promAdapterRuleServesSeries(series) {
+		if !c.servesSeriesName(series) {
 			return nativeNames{}, errors.New("serves no metric: its filters exclude its only series, " + series)
 		}
-		return nativeNames{metric: c.expandPromAdapterMetricName(series), series: series}, nil
+		return nativeNames{metric: c.expandMetricName(series), series: series}, nil
 	}
-	if c.metricsQuery != nil && !promAdapterTemplateUsesSeries(c.metricsQuery.Root) && !groupReferenceRegexp.MatchString(c.metricAs) {
+	if c.metricsQuery != nil && !templateUsesSeries(c.metricsQuery.Root) && !groupReferenceRegexp.MatchString(c.metricAs) {
 		return nativeNames{metric: c.metricAs}, nil // any of its series gives the same metric and the same query
 	}
-	before, after, whole, err := splitPromAdapterNameAs(c)
+	before, after, whole, err := splitNameAs(c)
 	if err != nil {
 		return nativeNames{}, err
 	}
-	m, ok := parsePromAdapterMatchedNames(c.matches.String(), whole)
+	m, ok := parseMatchedNames(c.matches.String(), whole)
 	switch {
 	case !ok:
 		return nativeNames{}, fmt.Errorf("name.matches: %w", errAmbiguousSeries)
 	case whole:
 		// The whole series name goes into the metric name; name.matches restricts it.
-		return restrictPromAdapterNames(r, affixPattern{}, before, after, m)
+		return restrictNativeNames(r, affixPattern{}, before, after, m)
 	}
-	return restrictPromAdapterNames(r, affixPattern{prefix: m.prefix, suffix: m.suffix}, before, after, affixPattern{nonEmpty: m.nonEmpty})
+	return restrictNativeNames(r, affixPattern{prefix: m.prefix, suffix: m.suffix}, before, after, affixPattern{nonEmpty: m.nonEmpty})
 }
 
-// splitPromAdapterNameAs splits name.as at its only reference, and reports whether that refers to the whole match.
-func splitPromAdapterNameAs(c *compiledRuleText) (before, after string, whole bool, err error) {
+// splitNameAs splits name.as at its only reference, and reports whether that refers to the whole match.
+func splitNameAs(c *compiledRuleText) (before, after string, whole bool, err error) {
 	refs := groupReferenceRegexp.FindAllStringSubmatchIndex(c.metricAs, -1)
 	switch {
 	case len(refs) == 0:
@@ -92,7 +92,7 @@ func splitPromAdapterNameAs(c *compiledRuleText) (before, after string, whole bo
 	at := refs[0]
 	text := strings.Trim(c.metricAs[at[0]:at[1]], "${}")
 	whole = text == "0"
-	if !whole && (c.matches.NumSubexp() != 1 || !hasPromAdapterCaptureGroup(c.matches, text)) {
+	if !whole && (c.matches.NumSubexp() != 1 || !hasCaptureGroup(c.matches, text)) {
 		return "", "", false, fmt.Errorf("name.as: %w", errAmbiguousSeries)
 	}
 	before, after = c.metricAs[:at[0]], c.metricAs[at[1]:]
@@ -102,62 +102,62 @@ func splitPromAdapterNameAs(c *compiledRuleText) (before, after string, whole bo
 	return before, after, whole, nil
 }
 
-// parsePromAdapterMatchedNames returns the set of names that name.matches matches from end to end. Unless whole, its group must be its only
+// parseMatchedNames returns the set of names that name.matches matches from end to end. Unless whole, its group must be its only
 // variable part.
-func parsePromAdapterMatchedNames(expr string, whole bool) (affixPattern, bool) {
+func parseMatchedNames(expr string, whole bool) (affixPattern, bool) {
 	re, err := syntax.Parse(expr, syntax.Perl)
 	if err != nil {
 		return affixPattern{}, false
 	}
 	re = re.Simplify()
 	var f affixRegexp
-	if !f.readPromAdapterNameRegexp(re) || !f.hasWildcard || !f.anchoredStart && f.before != "" || !f.anchoredEnd && f.after != "" {
+	if !f.readAffixRegexp(re) || !f.hasWildcard || !f.anchoredStart && f.before != "" || !f.anchoredEnd && f.after != "" {
 		return affixPattern{}, false
 	}
-	if group := findFirstPromAdapterNameGroup(re); !whole && (group == nil || group.Op != syntax.OpStar && group.Op != syntax.OpPlus) {
+	if group := findFirstNameGroup(re); !whole && (group == nil || group.Op != syntax.OpStar && group.Op != syntax.OpPlus) {
 		return affixPattern{}, false
 	}
 	return affixPattern{prefix: f.before, suffix: f.after, nonEmpty: f.nonEmpty}, true
 }
 
-// findFirstPromAdapterNameGroup returns the content of the first group, or nil.
-func findFirstPromAdapterNameGroup(re *syntax.Regexp) *syntax.Regexp {
+// findFirstNameGroup returns the content of the first group, or nil.
+func findFirstNameGroup(re *syntax.Regexp) *syntax.Regexp {
 	if re.Op == syntax.OpCapture {
 		return re.Sub[0]
 	}
 	for _, sub := range re.Sub {
-		if g := findFirstPromAdapterNameGroup(sub); g != nil {
+		if g := findFirstNameGroup(sub); g != nil {
 			return g
 		}
 	}
 	return nil
 }
 
-// restrictPromAdapterNames applies all conditions of the rule on series names to the variable part. The series names are fixed around it, the
+// restrictNativeNames applies all conditions of the rule on series names to the variable part. The series names are fixed around it, the
 // metric names are before and after around it, and taken is the set of variable parts that name.matches permits.
-func restrictPromAdapterNames(r *Rule, fixed affixPattern, before, after string, taken affixPattern) (nativeNames, error) {
+func restrictNativeNames(r *Rule, fixed affixPattern, before, after string, taken affixPattern) (nativeNames, error) {
 	out := nativeNames{series: fixed.prefix + "${1}" + fixed.suffix}
 	var not []string
-	for _, f := range r.promAdapterNameConstraints() {
-		a, ok := parsePromAdapterNameAffix(f.expr, f.anchored)
+	for _, f := range r.listNameConstraints() {
+		a, ok := parseAffixPattern(f.expr, f.anchored)
 		if !ok {
 			return nativeNames{}, fmt.Errorf("%s: %w", f.origin, errAmbiguousSeries)
 		}
-		inner, meets := a.innerPromAdapterNameAffix(fixed)
+		inner, meets := a.innerAffixPattern(fixed)
 		switch {
 		case f.mustMatch && (!meets || inner.exact):
 			return nativeNames{}, fmt.Errorf("%s: %w", f.origin, errAmbiguousSeries)
 		case f.mustMatch:
-			if taken, ok = taken.intersectPromAdapterNameAffix(inner); !ok {
+			if taken, ok = taken.intersectAffixPattern(inner); !ok {
 				return nativeNames{}, fmt.Errorf("%s: %w", f.origin, errAmbiguousSeries)
 			}
 		case meets && inner == (affixPattern{}):
 			return nativeNames{}, fmt.Errorf("serves no metric: %s excludes all of its series", f.origin)
 		case meets:
-			not = append(not, "^"+regexp.QuoteMeta(before)+inner.formatPromAdapterAffixRegexp("", "")+regexp.QuoteMeta(after)+"$")
+			not = append(not, "^"+regexp.QuoteMeta(before)+inner.formatAffixRegexp("", "")+regexp.QuoteMeta(after)+"$")
 		}
 	}
-	out.match = "^" + regexp.QuoteMeta(before) + taken.formatPromAdapterAffixRegexp("(", ")") + regexp.QuoteMeta(after) + "$"
+	out.match = "^" + regexp.QuoteMeta(before) + taken.formatAffixRegexp("(", ")") + regexp.QuoteMeta(after) + "$"
 	out.except = strings.Join(not, "|")
 	out.template = before + namePlaceholder + after
 	out.pattern = &affixPattern{prefix: before + taken.prefix, suffix: taken.suffix + after}
@@ -170,7 +170,7 @@ type nameConstraint struct {
 	anchored, mustMatch bool
 }
 
-func (r *Rule) promAdapterNameConstraints() []nameConstraint {
+func (r *Rule) listNameConstraints() []nameConstraint {
 	var out []nameConstraint
 	for _, m := range r.compiled.selector.matchers {
 		if m.Name != model.MetricNameLabel {
@@ -195,9 +195,9 @@ func (r *Rule) promAdapterNameConstraints() []nameConstraint {
 	return out
 }
 
-// innerPromAdapterNameAffix returns the condition of a on the text between the prefix and the suffix of fixed. It returns false if a excludes
+// innerAffixPattern returns the condition of a on the text between the prefix and the suffix of fixed. It returns false if a excludes
 // all such texts.
-func (a affixPattern) innerPromAdapterNameAffix(fixed affixPattern) (affixPattern, bool) {
+func (a affixPattern) innerAffixPattern(fixed affixPattern) (affixPattern, bool) {
 	if a.exact {
 		inner, ok := strings.CutPrefix(a.prefix, fixed.prefix)
 		inner, ok2 := strings.CutSuffix(inner, fixed.suffix)
@@ -220,9 +220,9 @@ func (a affixPattern) innerPromAdapterNameAffix(fixed affixPattern) (affixPatter
 	return out, true
 }
 
-// intersectPromAdapterNameAffix returns the intersection, and false if it is not an affixPattern.
-func (a affixPattern) intersectPromAdapterNameAffix(b affixPattern) (affixPattern, bool) {
-	if !a.promAdapterNameAffixCanOverlap(b) {
+// intersectAffixPattern returns the intersection, and false if it is not an affixPattern.
+func (a affixPattern) intersectAffixPattern(b affixPattern) (affixPattern, bool) {
+	if !a.canOverlapAffix(b) {
 		return affixPattern{}, false
 	}
 	if len(b.prefix) > len(a.prefix) {
@@ -235,15 +235,15 @@ func (a affixPattern) intersectPromAdapterNameAffix(b affixPattern) (affixPatter
 	return a, true
 }
 
-// parsePromAdapterNameAffix returns the set of texts that an expression matches, and false if it is not an affixPattern. If anchored, the
+// parseAffixPattern returns the set of texts that an expression matches, and false if it is not an affixPattern. If anchored, the
 // expression matches whole texts, as in PromQL.
-func parsePromAdapterNameAffix(expr string, anchored bool) (affixPattern, bool) {
+func parseAffixPattern(expr string, anchored bool) (affixPattern, bool) {
 	re, err := syntax.Parse(expr, syntax.Perl)
 	if err != nil {
 		return affixPattern{}, false
 	}
 	var f affixRegexp
-	if !f.readPromAdapterNameRegexp(re.Simplify()) {
+	if !f.readAffixRegexp(re.Simplify()) {
 		return affixPattern{}, false
 	}
 	begins, ends := anchored || f.anchoredStart, anchored || f.anchoredEnd
@@ -266,7 +266,7 @@ type affixRegexp struct {
 	before, after                                     string
 }
 
-func (f *affixRegexp) readPromAdapterNameRegexp(re *syntax.Regexp) bool {
+func (f *affixRegexp) readAffixRegexp(re *syntax.Regexp) bool {
 	switch re.Op {
 	case syntax.OpEmptyMatch:
 		return true
@@ -277,7 +277,7 @@ func (f *affixRegexp) readPromAdapterNameRegexp(re *syntax.Regexp) bool {
 		f.anchoredEnd = true
 		return true
 	case syntax.OpCapture:
-		return f.readPromAdapterNameRegexp(re.Sub[0])
+		return f.readAffixRegexp(re.Sub[0])
 	case syntax.OpLiteral:
 		if re.Flags&syntax.FoldCase != 0 || f.anchoredEnd {
 			return false
@@ -297,7 +297,7 @@ func (f *affixRegexp) readPromAdapterNameRegexp(re *syntax.Regexp) bool {
 		return true
 	case syntax.OpConcat:
 		for _, sub := range re.Sub {
-			if !f.readPromAdapterNameRegexp(sub) {
+			if !f.readAffixRegexp(sub) {
 				return false
 			}
 		}

@@ -27,14 +27,14 @@ type objectLabelChooser struct {
 	start, end time.Time
 }
 
-// choosePromAdapterObjectLabel returns the label with the values that look most like names of objects; of equal labels the first. It returns
+// chooseObjectLabel returns the label with the values that look most like names of objects; of equal labels the first. It returns
 // no label if none of the selected series has any.
-func (c objectLabelChooser) choosePromAdapterObjectLabel(ctx context.Context, match, candidates []string) (string, error) {
+func (c objectLabelChooser) chooseObjectLabel(ctx context.Context, match, candidates []string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, listingTimeout)
 	defer cancel()
 	best, bestLikeness := "", 0
 	for _, label := range candidates {
-		likeness, err := c.samplePromAdapterLabelValues(ctx, match, label)
+		likeness, err := c.sampleLabelValues(ctx, match, label)
 		if err != nil {
 			return "", fmt.Errorf("list the values of label %q: %w", label, err)
 		}
@@ -47,13 +47,13 @@ func (c objectLabelChooser) choosePromAdapterObjectLabel(ctx context.Context, ma
 
 var errEnoughValues = errors.New("enough values")
 
-// samplePromAdapterLabelValues returns the likeness of most values of a label; 0 if there are none.
-func (c objectLabelChooser) samplePromAdapterLabelValues(ctx context.Context, match []string, label string) (likeness int, err error) {
+// sampleLabelValues returns the likeness of most values of a label; 0 if there are none.
+func (c objectLabelChooser) sampleLabelValues(ctx context.Context, match []string, label string) (likeness int, err error) {
 	counts := map[int]int{}
 	sampled := 0
 	s := SeriesSelection{Match: match, Start: c.start, End: c.end, Limit: maxSampledValues}
 	err = c.series.LabelValues(ctx, label, s, func(v string) error {
-		counts[promAdapterObjectNameLikeness(v)]++
+		counts[measureNameLikeness(v)]++
 		if sampled++; sampled >= maxSampledValues {
 			return errEnoughValues
 		}
@@ -72,9 +72,9 @@ func (c objectLabelChooser) samplePromAdapterLabelValues(ctx context.Context, ma
 
 var objectNameRegexp = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`)
 
-// promAdapterObjectNameLikeness returns 1 for a text that names no object, such as an address with a port, 2 for an IP address, which few
+// measureNameLikeness returns 1 for a text that names no object, such as an address with a port, 2 for an IP address, which few
 // objects are named by, and 3 for any other name.
-func promAdapterObjectNameLikeness(v string) int {
+func measureNameLikeness(v string) int {
 	if !objectNameRegexp.MatchString(v) {
 		return 1
 	}
@@ -84,8 +84,8 @@ func promAdapterObjectNameLikeness(v string) int {
 	return 3
 }
 
-// promAdapterOverrideLabels returns the labels that the overrides give the resource, in file order.
-func (m resolvedMapping) promAdapterOverrideLabels(resource string) []string {
+// listOverrideLabels returns the labels that the overrides give the resource, in file order.
+func (m resolvedMapping) listOverrideLabels(resource string) []string {
 	var out []string
 	for i, r := range m.resources {
 		if r.Name == resource {
@@ -95,10 +95,10 @@ func (m resolvedMapping) promAdapterOverrideLabels(resource string) []string {
 	return out
 }
 
-// parsePromAdapterTemplateSelectors returns the selectors of a query as text, without the matchers of a request. It returns none if the query
+// parseTemplateSelectors returns the selectors of a query as text, without the matchers of a request. It returns none if the query
 // is not PromQL.
-func parsePromAdapterTemplateSelectors(t *template.Template) []string {
-	text, err := renderPromAdapterTemplate(t, queryArguments{
+func parseTemplateSelectors(t *template.Template) []string {
+	text, err := renderRuleTemplate(t, queryArguments{
 		Series: seriesMarker, LabelMatchers: labelMarker + `="x"`, GroupBy: groupMarker, GroupBySlice: []string{groupMarker},
 	})
 	if err != nil {
@@ -116,7 +116,7 @@ func parsePromAdapterTemplateSelectors(t *template.Template) []string {
 		}
 		own := slices.DeleteFunc(slices.Clone(v.LabelMatchers), func(m *labels.Matcher) bool { return m.Name == labelMarker })
 		named := slices.ContainsFunc(own, func(m *labels.Matcher) bool { return m.Name == model.MetricNameLabel && !m.Matches("") })
-		if text := "{" + joinPromAdapterMatchers(own) + "}"; named && !slices.Contains(out, text) && !strings.Contains(text, markerPrefix) {
+		if text := "{" + joinSeriesMatchers(own) + "}"; named && !slices.Contains(out, text) && !strings.Contains(text, markerPrefix) {
 			out = append(out, text)
 		}
 		return nil

@@ -46,21 +46,21 @@ type labelTemplate struct {
 // labelTemplateArguments are the arguments of resources.template.
 type labelTemplateArguments struct{ Group, Resource string }
 
-func parsePromAdapterLabelTemplate(text string) (*labelTemplate, error) {
-	t, err := parsePromAdapterTemplate("template", text)
+func parseLabelTemplate(text string) (*labelTemplate, error) {
+	t, err := parseRuleTemplate("template", text)
 	if err != nil {
 		return nil, err
 	}
 	l := &labelTemplate{labelText: t}
 	for _, group := range []string{"(?P<group>.+?)", "(?P<group>.+)"} {
 		// The rest of the template is part of the expression without quoting, like in prometheus-adapter.
-		expr, err := renderPromAdapterTemplate(t, labelTemplateArguments{Group: group, Resource: "(?P<resource>.+?)"})
+		expr, err := renderRuleTemplate(t, labelTemplateArguments{Group: group, Resource: "(?P<resource>.+?)"})
 		if err != nil {
 			return nil, err
 		}
 		re, err := regexp.Compile("^" + expr + "$")
 		if err != nil {
-			return nil, fmt.Errorf("does not give a regular expression for labels: %s", formatPromAdapterRegexpError(err))
+			return nil, fmt.Errorf("does not give a regular expression for labels: %s", formatRegexpError(err))
 		}
 		if re.SubexpIndex("resource") < 0 {
 			return nil, errors.New("must use <<.Resource>>")
@@ -70,20 +70,20 @@ func parsePromAdapterLabelTemplate(text string) (*labelTemplate, error) {
 	return l, nil
 }
 
-func formatPromAdapterRegexpError(err error) string {
+func formatRegexpError(err error) string {
 	return strings.TrimPrefix(err.Error(), "error parsing regexp: ")
 }
 
 // groupLabelReplacer replaces the characters of a group that a label cannot have.
 var groupLabelReplacer = strings.NewReplacer(".", "_", "-", "_")
 
-func (t *labelTemplate) renderPromAdapterLabel(r Resource) (string, error) {
-	return renderPromAdapterTemplate(t.labelText, labelTemplateArguments{Group: groupLabelReplacer.Replace(r.Group), Resource: r.Singular})
+func (t *labelTemplate) renderResourceLabel(r Resource) (string, error) {
+	return renderRuleTemplate(t.labelText, labelTemplateArguments{Group: groupLabelReplacer.Replace(r.Group), Resource: r.Singular})
 }
 
-// parsePromAdapterResourceNames returns the partial resource names that a label may stand for, the likeliest first. It returns none if the
+// parseResourceNames returns the partial resource names that a label may stand for, the likeliest first. It returns none if the
 // label does not match the template.
-func (t *labelTemplate) parsePromAdapterResourceNames(label string) []string {
+func (t *labelTemplate) parseResourceNames(label string) []string {
 	var names []string
 	add := func(name string) {
 		if !slices.Contains(names, name) {
@@ -106,9 +106,9 @@ func (t *labelTemplate) parsePromAdapterResourceNames(label string) []string {
 	return names
 }
 
-// lookupPromAdapterTemplateResource returns the resource of a label, and false if the cluster has no such resource.
-func (t *labelTemplate) lookupPromAdapterTemplateResource(label string, resources ResourceLookup) (Resource, bool, error) {
-	for _, name := range t.parsePromAdapterResourceNames(label) {
+// lookupTemplateResource returns the resource of a label, and false if the cluster has no such resource.
+func (t *labelTemplate) lookupTemplateResource(label string, resources ResourceLookup) (Resource, bool, error) {
+	for _, name := range t.parseResourceNames(label) {
 		switch r, err := resources.LookupResource(name); {
 		case err == nil:
 			return r, true, nil
@@ -127,11 +127,11 @@ type resolvedMapping struct {
 	cluster   ResourceLookup
 }
 
-// resolvePromAdapterResourceMapping looks up the resources of the overrides. The error names the override.
-func resolvePromAdapterResourceMapping(m ResourceMapping, t *labelTemplate, cluster ResourceLookup) (resolvedMapping, error) {
+// resolveResourceMapping looks up the resources of the overrides. The error names the override.
+func resolveResourceMapping(m ResourceMapping, t *labelTemplate, cluster ResourceLookup) (resolvedMapping, error) {
 	out := resolvedMapping{overrides: m.Overrides, template: t, cluster: cluster}
 	for _, o := range m.Overrides {
-		r, err := cluster.LookupResource(o.promAdapterOverrideResource())
+		r, err := cluster.LookupResource(o.overriddenResource())
 		if err != nil {
 			return resolvedMapping{}, fmt.Errorf("look up the resource of label %q: %w", o.Label, err)
 		}
@@ -140,8 +140,8 @@ func resolvePromAdapterResourceMapping(m ResourceMapping, t *labelTemplate, clus
 	return out, nil
 }
 
-// lookupPromAdapterLabelResource returns the resource of a label, and false if it has none.
-func (m resolvedMapping) lookupPromAdapterLabelResource(label string) (Resource, bool, error) {
+// lookupLabelResource returns the resource of a label, and false if it has none.
+func (m resolvedMapping) lookupLabelResource(label string) (Resource, bool, error) {
 	for i, o := range m.overrides {
 		if o.Label == label {
 			return m.resources[i], true, nil
@@ -150,12 +150,12 @@ func (m resolvedMapping) lookupPromAdapterLabelResource(label string) (Resource,
 	if m.template == nil {
 		return Resource{}, false, nil
 	}
-	return m.template.lookupPromAdapterTemplateResource(label, m.cluster)
+	return m.template.lookupTemplateResource(label, m.cluster)
 }
 
-// findPromAdapterResourceLabel returns the label for objects of the resource. It prefers the first override with a label for which have is
+// findResourceLabel returns the label for objects of the resource. It prefers the first override with a label for which have is
 // true, then the first override, then the label of the template. It returns no label if the mapping has none.
-func (m resolvedMapping) findPromAdapterResourceLabel(resource string, have func(label string) bool) (string, error) {
+func (m resolvedMapping) findResourceLabel(resource string, have func(label string) bool) (string, error) {
 	first := ""
 	for i, r := range m.resources {
 		if r.Name != resource {
@@ -175,5 +175,5 @@ func (m resolvedMapping) findPromAdapterResourceLabel(resource string, have func
 	if err != nil {
 		return "", fmt.Errorf("look up %s: %w", resource, err)
 	}
-	return m.template.renderPromAdapterLabel(r)
+	return m.template.renderResourceLabel(r)
 }

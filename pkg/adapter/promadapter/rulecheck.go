@@ -56,50 +56,50 @@ type ruleChecker struct {
 	lines map[string]int
 }
 
-func (c ruleChecker) newPromAdapterRuleFault(path, format string, args ...any) config.Fault {
+func (c ruleChecker) newSeriesRuleFault(path, format string, args ...any) config.Fault {
 	return config.Fault{Path: path, Line: strict.NearestLine(c.lines, path), Message: fmt.Sprintf(format, args...)}
 }
 
-func (c ruleChecker) addPromAdapterRuleFault(path, format string, args ...any) {
-	c.Faults = append(c.Faults, c.newPromAdapterRuleFault(path, format, args...))
+func (c ruleChecker) addSeriesRuleFault(path, format string, args ...any) {
+	c.Faults = append(c.Faults, c.newSeriesRuleFault(path, format, args...))
 }
 
-func (c ruleChecker) addPromAdapterRuleWarning(path, format string, args ...any) {
-	c.Warnings = append(c.Warnings, c.newPromAdapterRuleFault(path, format, args...))
+func (c ruleChecker) addSeriesRuleWarning(path, format string, args ...any) {
+	c.Warnings = append(c.Warnings, c.newSeriesRuleFault(path, format, args...))
 }
 
-// checkPromAdapterSeriesRule judges a rule that compiled without a fault.
-func (d *lenientDecoder) checkPromAdapterSeriesRule(r *Rule) {
+// checkSeriesRule judges a rule that compiled without a fault.
+func (d *lenientDecoder) checkSeriesRule(r *Rule) {
 	c := ruleChecker{&r.compiled.report, d.lines}
-	c.checkPromAdapterServedNames(r)
-	c.checkPromAdapterMetricName(r)
-	c.checkPromAdapterOverrides(r.path+".resources", r.Resources.Overrides)
+	c.checkServedNames(r)
+	c.checkNameReferences(r)
+	c.checkLabelOverrides(r.path+".resources", r.Resources.Overrides)
 	path := r.path + ".metricsQuery"
 	if r.compiled.metricsQuery == nil {
-		c.addPromAdapterRuleFault(path, "missing: no query computes the metric")
+		c.addSeriesRuleFault(path, "missing: no query computes the metric")
 		return
 	}
-	resources := listCheckedPromAdapterResources(r)
+	resources := listResourcesToCheck(r)
 	if len(resources) == 0 {
-		c.addPromAdapterRuleFault(r.path+".resources", "serves no metric: neither overrides nor template names a label of objects")
+		c.addSeriesRuleFault(r.path+".resources", "serves no metric: neither overrides nor template names a label of objects")
 		return
 	}
-	if r.external && !r.promAdapterRuleIsNamespaced(Resource{}) {
-		c.Notes = append(c.Notes, c.newPromAdapterRuleFault(r.path+".resources.namespaced", "false: series of every namespace feed this metric, so that whoever runs a pod that the server scrapes "+
+	if r.external && !r.isNamespacedRule(Resource{}) {
+		c.Notes = append(c.Notes, c.newSeriesRuleFault(r.path+".resources.namespaced", "false: series of every namespace feed this metric, so that whoever runs a pod that the server scrapes "+
 			"can move it; name the namespaces in metricsQuery if they are known, such as {namespace=\"mail\"}"))
 	}
-	uncertain := promAdapterTemplateNeedsRequest(r.compiled.metricsQuery) && (r.compiled.selector.onlyName == "" || promAdapterTemplateUsesValues(r.compiled.metricsQuery))
-	failing := c.checkPromAdapterRuleResources(r, resources)
+	uncertain := templateNeedsRequest(r.compiled.metricsQuery) && (r.compiled.selector.onlyName == "" || templateUsesValues(r.compiled.metricsQuery))
+	failing := c.checkRuleResources(r, resources)
 	switch {
 	case len(failing) == len(resources) && uncertain:
-		c.addPromAdapterRuleWarning(path, "with made-up names: %s", failing[0].fault.Message)
+		c.addSeriesRuleWarning(path, "with made-up names: %s", failing[0].fault.Message)
 	case len(failing) == len(resources):
 		c.Faults = append(c.Faults, failing[0].fault)
-		if i := slices.IndexFunc(resources, mappedResource.lacksPromAdapterNamespaceLabel); i >= 0 {
+		if i := slices.IndexFunc(resources, mappedResource.lacksNamespaceLabel); i >= 0 {
 			named := resources[i]
 			named.namespaceLabel = "namespace" // a stand-in, for the query's own faults
-			if check := r.checkPromAdapterTemplateFor(named, "example"); check.Fault != nil {
-				c.addPromAdapterRuleFault(path, "%v", check.Fault)
+			if check := r.checkQueryTemplateFor(named, "example"); check.Fault != nil {
+				c.addSeriesRuleFault(path, "%v", check.Fault)
 			}
 		}
 	case r.compiled.labelTemplate == nil:
@@ -116,8 +116,8 @@ func (d *lenientDecoder) checkPromAdapterSeriesRule(r *Rule) {
 	}
 }
 
-// lacksPromAdapterNamespaceLabel reports whether queries need a matcher for the namespace, and no label is known.
-func (t mappedResource) lacksPromAdapterNamespaceLabel() bool {
+// lacksNamespaceLabel reports whether queries need a matcher for the namespace, and no label is known.
+func (t mappedResource) lacksNamespaceLabel() bool {
 	return t.namespaced && t.namespaceLabel == ""
 }
 
@@ -127,68 +127,68 @@ type failingResource struct {
 	fault    config.Fault
 }
 
-// checkPromAdapterMetricName judges the references of name.as to groups of name.matches.
-func (c ruleChecker) checkPromAdapterMetricName(r *Rule) {
+// checkNameReferences judges the references of name.as to groups of name.matches.
+func (c ruleChecker) checkNameReferences(r *Rule) {
 	path, rest, empty := r.path+".name.as", r.compiled.metricAs, false
 	for _, ref := range groupReferenceRegexp.FindAllStringSubmatch(r.compiled.metricAs, -1) {
-		if name := ref[1] + ref[2]; ref[0] == "$$" || hasPromAdapterCaptureGroup(r.compiled.matches, name) {
+		if name := ref[1] + ref[2]; ref[0] == "$$" || hasCaptureGroup(r.compiled.matches, name) {
 			continue
 		}
 		if rest = strings.ReplaceAll(rest, ref[0], ""); rest == "" {
 			empty = true
-			c.addPromAdapterRuleFault(path, "gives every metric an empty name: name.matches has no group %s; write ${1} for the first group", ref[0])
+			c.addSeriesRuleFault(path, "gives every metric an empty name: name.matches has no group %s; write ${1} for the first group", ref[0])
 			continue
 		}
-		c.addPromAdapterRuleWarning(path, "name.matches has no group %s, which expands to empty text; write ${1} for the first group", ref[0])
+		c.addSeriesRuleWarning(path, "name.matches has no group %s, which expands to empty text; write ${1} for the first group", ref[0])
 	}
 	for _, ref := range groupReferenceRegexp.FindAllString(rest, -1) {
 		rest = strings.ReplaceAll(rest, ref, "")
 	}
 	if i := strings.IndexAny(rest, "/%"); i >= 0 {
-		c.addPromAdapterRuleFault(path, "gives names with %q, which no HPA can ask for; write another character", rest[i])
+		c.addSeriesRuleFault(path, "gives names with %q, which no HPA can ask for; write another character", rest[i])
 	}
 	if !empty {
-		c.checkPromAdapterExpandedNames(path, r)
+		c.checkExpandedNames(path, r)
 	}
 	if strings.Contains(rest, "<<") {
-		c.addPromAdapterRuleWarning(path, "<<…>> is text here; templates are for metricsQuery and resources.template")
+		c.addSeriesRuleWarning(path, "<<…>> is text here; templates are for metricsQuery and resources.template")
 	}
 	if ref := backslashReferenceRegexp.FindString(rest); ref != "" {
-		c.addPromAdapterRuleWarning(path, "%s is text here, and no group of name.matches; write ${%s}", ref, ref[1:])
+		c.addSeriesRuleWarning(path, "%s is text here, and no group of name.matches; write ${%s}", ref, ref[1:])
 	}
 }
 
 // backslashReferenceRegexp matches a reference to a group as other programs write it.
 var backslashReferenceRegexp = regexp.MustCompile(`\\\d`)
 
-// checkPromAdapterRuleResources returns the resources for which the rule never works, namespaces last, and adds warnings about others.
-func (c ruleChecker) checkPromAdapterRuleResources(r *Rule, resources []mappedResource) []failingResource {
+// checkRuleResources returns the resources for which the rule never works, namespaces last, and adds warnings about others.
+func (c ruleChecker) checkRuleResources(r *Rule, resources []mappedResource) []failingResource {
 	path := r.path + ".metricsQuery"
 	var failing []failingResource
 	warned := false
 	for _, res := range resources {
 		var fault config.Fault
-		one, several := r.checkPromAdapterTemplateFor(res, "example"), r.checkPromAdapterTemplateFor(res, "example", "example-2")
+		one, several := r.checkQueryTemplateFor(res, "example"), r.checkQueryTemplateFor(res, "example", "example-2")
 		switch {
-		case res.lacksPromAdapterNamespaceLabel():
+		case res.lacksNamespaceLabel():
 			remedy := ""
 			if r.external {
 				remedy = ", or resources.namespaced: false"
 			}
-			fault = c.newPromAdapterRuleFault(r.path+".resources", "no label names the namespace; set overrides or template%s", remedy)
-		case r.compiled.selector.promAdapterSeriesQueryExcludesLabel(res.objectLabel):
-			fault = c.newPromAdapterRuleFault(r.path+".seriesQuery", "excludes series with the label %s, which names the objects", res.objectLabel)
-		case res.namespaced && r.compiled.selector.promAdapterSeriesQueryExcludesLabel(res.namespaceLabel):
-			fault = c.newPromAdapterRuleFault(r.path+".seriesQuery", "excludes series with the label %s, which names the namespace", res.namespaceLabel)
+			fault = c.newSeriesRuleFault(r.path+".resources", "no label names the namespace; set overrides or template%s", remedy)
+		case r.compiled.selector.excludesSeriesLabel(res.objectLabel):
+			fault = c.newSeriesRuleFault(r.path+".seriesQuery", "excludes series with the label %s, which names the objects", res.objectLabel)
+		case res.namespaced && r.compiled.selector.excludesSeriesLabel(res.namespaceLabel):
+			fault = c.newSeriesRuleFault(r.path+".seriesQuery", "excludes series with the label %s, which names the namespace", res.namespaceLabel)
 		case one.Fault != nil:
-			fault = c.newPromAdapterRuleFault(path, "%v", one.Fault)
+			fault = c.newSeriesRuleFault(path, "%v", one.Fault)
 		case several.Fault != nil && !warned && (res.Name != namespacesResource || len(resources) == 1): // beside others, its label only names the namespace
 			warned = true
-			c.addPromAdapterRuleWarning(path, "fails for several objects: %v", several.Fault)
+			c.addSeriesRuleWarning(path, "fails for several objects: %v", several.Fault)
 			continue
 		case one.Warning != "" && !warned:
 			warned = true
-			c.addPromAdapterRuleWarning(path, "%s", one.Warning)
+			c.addSeriesRuleWarning(path, "%s", one.Warning)
 			continue
 		default:
 			continue
@@ -201,8 +201,8 @@ func (c ruleChecker) checkPromAdapterRuleResources(r *Rule, resources []mappedRe
 	return failing
 }
 
-// checkPromAdapterTemplateFor judges the query for made-up objects of a resource.
-func (r *Rule) checkPromAdapterTemplateFor(res mappedResource, objects ...string) rule.TemplateCheck {
+// checkQueryTemplateFor judges the query for made-up objects of a resource.
+func (r *Rule) checkQueryTemplateFor(res mappedResource, objects ...string) rule.TemplateCheck {
 	q, groupBy := rule.Query{Namespace: "example"}, []string(nil)
 	checked := rule.Rule{
 		Name: r.path, Resource: res.Name, External: r.external, Namespaced: res.namespaced,
@@ -212,7 +212,7 @@ func (r *Rule) checkPromAdapterTemplateFor(res mappedResource, objects ...string
 		q.Objects, groupBy = objects, []string{res.objectLabel}
 	}
 	q.Rule = checked.WithTemplate(rule.Template{Render: func(q rule.Query) (string, error) {
-		return r.renderPromAdapterQuery(r.newPromAdapterQueryRequest(q, cmp.Or(r.compiled.selector.onlyName, sampleSeriesName), groupBy))
+		return r.renderSeriesQuery(r.newQueryRequest(q, cmp.Or(r.compiled.selector.onlyName, sampleSeriesName), groupBy))
 	}})
 	check := q.CheckTemplate(groupBy...)
 	if check.Fault != nil && r.external && !res.namespaced { // no matcher at all
@@ -227,17 +227,17 @@ func (r *Rule) checkPromAdapterTemplateFor(res mappedResource, objects ...string
 	return check
 }
 
-// listCheckedPromAdapterResources returns the resources to try: all resources of the overrides, and with a template the resources of every
+// listResourcesToCheck returns the resources to try: all resources of the overrides, and with a template the resources of every
 // cluster. An unknown resource may be cluster-scoped.
-func listCheckedPromAdapterResources(r *Rule) []mappedResource {
+func listResourcesToCheck(r *Rule) []mappedResource {
 	known := resolvedMapping{template: r.compiled.labelTemplate, cluster: anyResources{}}
 	for _, o := range r.Resources.Overrides {
-		res, _ := known.cluster.LookupResource(o.promAdapterOverrideResource())
+		res, _ := known.cluster.LookupResource(o.overriddenResource())
 		known.overrides, known.resources = append(known.overrides, o), append(known.resources, res)
 	}
-	namespaceLabel, _ := known.findPromAdapterResourceLabel(namespacesResource, r.compiled.selector.promAdapterSeriesQueryAssertsLabel)
+	namespaceLabel, _ := known.findResourceLabel(namespacesResource, r.compiled.selector.assertsSeriesLabel)
 	if r.external {
-		return []mappedResource{{namespaceLabel: namespaceLabel, namespaced: r.promAdapterRuleIsNamespaced(Resource{})}}
+		return []mappedResource{{namespaceLabel: namespaceLabel, namespaced: r.isNamespacedRule(Resource{})}}
 	}
 	all := known.resources[:len(known.resources):len(known.resources)]
 	if r.compiled.labelTemplate != nil {
@@ -245,8 +245,8 @@ func listCheckedPromAdapterResources(r *Rule) []mappedResource {
 	}
 	var out []mappedResource
 	for _, res := range all {
-		label, _ := known.findPromAdapterResourceLabel(res.Name, r.compiled.selector.promAdapterSeriesQueryAssertsLabel)
-		m := mappedResource{res, label, namespaceLabel, r.promAdapterRuleIsNamespaced(res)}
+		label, _ := known.findResourceLabel(res.Name, r.compiled.selector.assertsSeriesLabel)
+		m := mappedResource{res, label, namespaceLabel, r.isNamespacedRule(res)}
 		if !slices.Contains(out, m) {
 			out = append(out, m)
 		}
@@ -265,60 +265,60 @@ func (anyResources) LookupResource(name string) (Resource, error) {
 	return r, err
 }
 
-// checkPromAdapterUsageRule judges the queries of a resource rule.
-func (d *lenientDecoder) checkPromAdapterUsageRule(r *ResourceRule) {
+// checkUsageRule judges the queries of a resource rule.
+func (d *lenientDecoder) checkUsageRule(r *ResourceRule) {
 	c := ruleChecker{&r.report, d.lines}
-	c.checkPromAdapterOverrides(r.path+".resources", r.Resources.Overrides)
+	c.checkLabelOverrides(r.path+".resources", r.Resources.Overrides)
 	known := resolvedMapping{template: r.labelTemplate, cluster: anyResources{}}
 	for _, o := range r.Resources.Overrides {
-		res, _ := known.cluster.LookupResource(o.promAdapterOverrideResource())
+		res, _ := known.cluster.LookupResource(o.overriddenResource())
 		known.overrides, known.resources = append(known.overrides, o), append(known.resources, res)
 	}
 	label := func(resource string) string {
-		l, _ := known.findPromAdapterResourceLabel(resource, func(string) bool { return false })
+		l, _ := known.findResourceLabel(resource, func(string) bool { return false })
 		return l
 	}
-	c.checkPromAdapterUsageQuery(r, "containerQuery", r.containerTemplate, label(namespacesResource), label("pods"), r.ContainerLabel)
-	c.checkPromAdapterUsageQuery(r, "nodeQuery", r.nodeTemplate, "", label("nodes"))
+	c.checkUsageQuery(r, "containerQuery", r.containerTemplate, label(namespacesResource), label("pods"), r.ContainerLabel)
+	c.checkUsageQuery(r, "nodeQuery", r.nodeTemplate, "", label("nodes"))
 }
 
-// checkPromAdapterUsageQuery judges a query for made-up objects. The first label of groupBy names them.
-func (c ruleChecker) checkPromAdapterUsageQuery(r *ResourceRule, key string, t *template.Template, namespaceLabel string, groupBy ...string) {
+// checkUsageQuery judges a query for made-up objects. The first label of groupBy names them.
+func (c ruleChecker) checkUsageQuery(r *ResourceRule, key string, t *template.Template, namespaceLabel string, groupBy ...string) {
 	path := r.path + "." + key
 	switch {
 	case t == nil:
-		c.addPromAdapterRuleWarning(path, "missing: its part of metrics.k8s.io is not served")
+		c.addSeriesRuleWarning(path, "missing: its part of metrics.k8s.io is not served")
 		return
 	case groupBy[0] == "":
-		c.addPromAdapterRuleFault(r.path+".resources", "no label names the objects of %s; set overrides or template", key)
+		c.addSeriesRuleFault(r.path+".resources", "no label names the objects of %s; set overrides or template", key)
 		return
 	case key == "containerQuery" && r.ContainerLabel == "":
-		c.addPromAdapterRuleFault(r.path+".containerLabel", "required: the label with the name of the container, such as container")
+		c.addSeriesRuleFault(r.path+".containerLabel", "required: the label with the name of the container, such as container")
 		return
 	case key == "containerQuery" && namespaceLabel == "":
-		c.addPromAdapterRuleFault(r.path+".resources", "no label names the namespace; set overrides or template")
+		c.addSeriesRuleFault(r.path+".resources", "no label names the namespace; set overrides or template")
 		return
 	}
-	q := rule.Query{Rule: r.newPromAdapterUsageRule(Options{}, key, t, namespaceLabel, groupBy...), Objects: []string{"example", "example-2"}}
+	q := rule.Query{Rule: r.newUsageRule(Options{}, key, t, namespaceLabel, groupBy...), Objects: []string{"example", "example-2"}}
 	if namespaceLabel != "" {
 		q.Namespace = "example"
 	}
 	check := q.CheckTemplate(slices.DeleteFunc(groupBy, func(l string) bool { return l == "" })...)
 	switch {
-	case check.Fault != nil && promAdapterTemplateNeedsRequest(t):
-		c.addPromAdapterRuleWarning(path, "with made-up names: %v", check.Fault)
+	case check.Fault != nil && templateNeedsRequest(t):
+		c.addSeriesRuleWarning(path, "with made-up names: %v", check.Fault)
 	case check.Fault != nil:
-		c.addPromAdapterRuleFault(path, "%v", check.Fault)
+		c.addSeriesRuleFault(path, "%v", check.Fault)
 	case check.Warning != "":
-		c.addPromAdapterRuleWarning(path, "%s", check.Warning)
+		c.addSeriesRuleWarning(path, "%s", check.Warning)
 	}
 }
 
 // errEmptyText is the error of a template that gives empty text.
 var errEmptyText = errors.New("the template gives empty text")
 
-// promAdapterTemplateNeedsRequest reports whether a template may give an expression of another form for another request.
-func promAdapterTemplateNeedsRequest(t *template.Template) bool {
+// templateNeedsRequest reports whether a template may give an expression of another form for another request.
+func templateNeedsRequest(t *template.Template) bool {
 	return slices.ContainsFunc(t.Root.Nodes, func(n parse.Node) bool {
 		if n.Type() == parse.NodeAction {
 			return strings.Contains(n.String(), "LabelValuesByName")
@@ -327,14 +327,14 @@ func promAdapterTemplateNeedsRequest(t *template.Template) bool {
 	})
 }
 
-// promAdapterTemplateBranchesBySeries reports whether a template has a condition or a loop over the name of the series.
-func promAdapterTemplateBranchesBySeries(t *template.Template) bool {
+// templateBranchesBySeries reports whether a template has a condition or a loop over the name of the series.
+func templateBranchesBySeries(t *template.Template) bool {
 	return slices.ContainsFunc(t.Root.Nodes, func(n parse.Node) bool {
 		return n.Type() != parse.NodeAction && n.Type() != parse.NodeText && strings.Contains(n.String(), ".Series")
 	})
 }
 
-// promAdapterTemplateUsesValues reports whether a template uses the values of the request's matchers.
-func promAdapterTemplateUsesValues(t *template.Template) bool {
+// templateUsesValues reports whether a template uses the values of the request's matchers.
+func templateUsesValues(t *template.Template) bool {
 	return strings.Contains(t.Root.String(), "LabelValuesByName")
 }

@@ -39,7 +39,7 @@ func (s *RuleSnapshot) Lookup(resource, name string) (*rule.Rule, error) {
 		return nil, metric.Errorf(metric.KindUnavailable, "metric %q on %s is not known: %s", name, resource, reason)
 	}
 	if len(s.unlistedCustom) > 0 {
-		return nil, metric.Errorf(metric.KindUnavailable, "metric %q on %s is not known: %s", name, resource, joinPromAdapterReasons(s.unlistedCustom))
+		return nil, metric.Errorf(metric.KindUnavailable, "metric %q on %s is not known: %s", name, resource, joinFewReasons(s.unlistedCustom))
 	}
 	if reason := s.unlabelled[name]; reason != "" {
 		return nil, metric.Errorf(metric.KindNotFound, "metric %q on %s has no object: %s", name, resource, reason)
@@ -47,7 +47,7 @@ func (s *RuleSnapshot) Lookup(resource, name string) (*rule.Rule, error) {
 	if i := slices.IndexFunc(s.infos, func(i rule.MetricInfo) bool { return i.Metric == name && !i.External }); i >= 0 {
 		return nil, metric.Errorf(metric.KindNotFound, "no series of metric %q has a label for %s; it is a metric of %s", name, resource, s.infos[i].Resource)
 	}
-	return nil, metric.Errorf(metric.KindNotFound, "no rule has a series for metric %q on %s%s", name, resource, s.suggestPromAdapterMetric(resource, name))
+	return nil, metric.Errorf(metric.KindNotFound, "no rule has a series for metric %q on %s%s", name, resource, s.suggestSimilarMetric(resource, name))
 }
 
 // LookupFor is Lookup: the rules of a listing are all there, for every namespace.
@@ -64,9 +64,9 @@ func (s *RuleSnapshot) External(name string) (*rule.Rule, error) {
 		return r, nil
 	}
 	if len(s.unlistedExternal) > 0 {
-		return nil, metric.Errorf(metric.KindUnavailable, "external metric %q is not known: %s", name, joinPromAdapterReasons(s.unlistedExternal))
+		return nil, metric.Errorf(metric.KindUnavailable, "external metric %q is not known: %s", name, joinFewReasons(s.unlistedExternal))
 	}
-	return nil, metric.Errorf(metric.KindNotFound, "no rule has a series for external metric %q%s", name, s.suggestPromAdapterMetric("", name))
+	return nil, metric.Errorf(metric.KindNotFound, "no rule has a series for external metric %q%s", name, s.suggestSimilarMetric("", name))
 }
 
 // Metrics describes all metrics, sorted by resource and name. The caller must not change the slice.
@@ -75,8 +75,8 @@ func (s *RuleSnapshot) Metrics() []rule.MetricInfo { return s.infos }
 // Notes returns lines for people: failing rules and oddities. The caller must not change the slice.
 func (s *RuleSnapshot) Notes() []string { return s.notes }
 
-// joinPromAdapterReasons joins at most three texts and counts the rest.
-func joinPromAdapterReasons(texts []string) string {
+// joinFewReasons joins at most three texts and counts the rest.
+func joinFewReasons(texts []string) string {
 	const maxReasons = 3
 	if len(texts) > maxReasons {
 		return strings.Join(texts[:maxReasons], "; ") + fmt.Sprintf("; and %d more", len(texts)-maxReasons)
@@ -84,31 +84,31 @@ func joinPromAdapterReasons(texts []string) string {
 	return strings.Join(texts, "; ")
 }
 
-// publishPromAdapterSnapshot publishes a snapshot of all rules, and returns the fixed rules that need a listing because another rule
+// publishRuleSnapshot publishes a snapshot of all rules, and returns the fixed rules that need a listing because another rule
 // serves the same metric.
-func (c *Catalog) publishPromAdapterSnapshot() []*ruleState {
+func (c *Catalog) publishRuleSnapshot() []*ruleState {
 	b := snapshotBuilder{
 		snapshot: &RuleSnapshot{rules: map[metricKey]*rule.Rule{}, unlabelled: map[string]string{}, awaited: map[string]string{}},
 		chosen:   map[metricKey]metricCandidate{},
 	}
 	rejected := 0
 	for _, r := range c.rules {
-		b.addPromAdapterRuleMetrics(r)
+		b.addRuleMetrics(r)
 		rejected += len(r.rejectedNames)
 	}
-	c.opts.Metrics.setRejectedPromAdapterNames(rejected)
-	failures, oddities := c.promAdapterUsageNotes()
+	c.opts.Metrics.setRejectedSeriesNames(rejected)
+	failures, oddities := c.describeUsageRules()
 	b.snapshot.failures, b.snapshot.oddities = append(b.snapshot.failures, failures...), append(b.snapshot.oddities, oddities...)
-	b.finishPromAdapterSnapshot()
-	if old := c.snapshot.Load(); old == nil || !old.equalsPromAdapterSnapshot(b.snapshot) {
+	b.finishRuleSnapshot()
+	if old := c.snapshot.Load(); old == nil || !old.equalsRuleSnapshot(b.snapshot) {
 		c.snapshot.Store(b.snapshot)
 	}
-	c.opts.Metrics.setKnownPromAdapterMetrics(len(b.snapshot.rules))
+	c.opts.Metrics.setKnownMetrics(len(b.snapshot.rules))
 	return b.unconfirmed
 }
 
-// equalsPromAdapterSnapshot reports whether both snapshots give the same responses.
-func (s *RuleSnapshot) equalsPromAdapterSnapshot(o *RuleSnapshot) bool {
+// equalsRuleSnapshot reports whether both snapshots give the same responses.
+func (s *RuleSnapshot) equalsRuleSnapshot(o *RuleSnapshot) bool {
 	return maps.Equal(s.rules, o.rules) && maps.Equal(s.unlabelled, o.unlabelled) && maps.Equal(s.awaited, o.awaited) && slices.Equal(s.notes, o.notes) &&
 		slices.Equal(s.unlistedCustom, o.unlistedCustom) && slices.Equal(s.unlistedExternal, o.unlistedExternal)
 }
@@ -127,44 +127,44 @@ type snapshotBuilder struct {
 	conflicts   []string
 }
 
-func (b *snapshotBuilder) addPromAdapterRuleMetrics(r *ruleState) {
-	b.snapshot.failures = append(b.snapshot.failures, r.describePromAdapterFailures()...)
-	b.snapshot.oddities = append(b.snapshot.oddities, r.describePromAdapterOddities()...)
-	if reason := b.explainUnlistedPromAdapterRule(r); reason != "" {
+func (b *snapshotBuilder) addRuleMetrics(r *ruleState) {
+	b.snapshot.failures = append(b.snapshot.failures, r.describeRuleFailures()...)
+	b.snapshot.oddities = append(b.snapshot.oddities, r.describeRuleOddities()...)
+	if reason := b.explainUnlistedRule(r); reason != "" {
 		switch own := r.compiled.selector.onlyName; {
 		case own != "" && !r.external:
-			b.snapshot.awaited[r.compiled.expandPromAdapterMetricName(own)] = reason
+			b.snapshot.awaited[r.compiled.expandMetricName(own)] = reason
 		case r.external:
 			b.snapshot.unlistedExternal = append(b.snapshot.unlistedExternal, reason)
 		default:
 			b.snapshot.unlistedCustom = append(b.snapshot.unlistedCustom, reason)
 		}
 	}
-	if reason := r.describeUnlabelledPromAdapterRule(); reason != "" {
+	if reason := r.describeUnlabelledRule(); reason != "" {
 		for _, series := range r.unlabelled {
-			b.snapshot.unlabelled[r.compiled.expandPromAdapterMetricName(series)] = r.promAdapterRuleLogName() + ": " + reason
+			b.snapshot.unlabelled[r.compiled.expandMetricName(series)] = r.formatRuleLogName() + ": " + reason
 		}
 	}
-	for _, e := range r.sortedPromAdapterEntries() {
-		b.choosePromAdapterCandidate(metricKey{e.resource.Name, e.rule.Metric}, metricCandidate{e, r})
+	for _, e := range r.listSortedEntries() {
+		b.chooseMetricCandidate(metricKey{e.resource.Name, e.rule.Metric}, metricCandidate{e, r})
 	}
 }
 
-// explainUnlistedPromAdapterRule returns the reason why the rule may serve further metrics. It is empty if all its metrics are known.
-func (b *snapshotBuilder) explainUnlistedPromAdapterRule(r *ruleState) string {
+// explainUnlistedRule returns the reason why the rule may serve further metrics. It is empty if all its metrics are known.
+func (b *snapshotBuilder) explainUnlistedRule(r *ruleState) string {
 	switch {
 	case r.err != nil && !r.listed:
-		return r.promAdapterRuleLogName() + ": " + r.err.Error()
+		return r.formatRuleLogName() + ": " + r.err.Error()
 	case !r.listed:
-		return r.promAdapterRuleLogName() + ": " + errNotListed.Error()
+		return r.formatRuleLogName() + ": " + errNotListed.Error()
 	case r.labelsUnknown:
-		return r.promAdapterRuleLogName() + ": no series seen yet, so its labels are unknown"
+		return r.formatRuleLogName() + ": no series seen yet, so its labels are unknown"
 	}
 	return ""
 }
 
-// choosePromAdapterCandidate chooses between two entries for a metric: the higher rank wins, and the later rule of equal ranks.
-func (b *snapshotBuilder) choosePromAdapterCandidate(k metricKey, c metricCandidate) {
+// chooseMetricCandidate chooses between two entries for a metric: the higher rank wins, and the later rule of equal ranks.
+func (b *snapshotBuilder) chooseMetricCandidate(k metricKey, c metricCandidate) {
 	first, taken := b.chosen[k]
 	if !taken {
 		b.chosen[k] = c
@@ -183,13 +183,13 @@ func (b *snapshotBuilder) choosePromAdapterCandidate(k metricKey, c metricCandid
 	if first.owner == c.owner && first.series == c.series {
 		return // only the label of the series has changed
 	}
-	if !first.hasPromAdapterQueryOf(c) {
-		b.conflicts = append(b.conflicts, k.describePromAdapterConflict(first, c))
+	if !first.hasSameRuleQuery(c) {
+		b.conflicts = append(b.conflicts, k.describeMetricConflict(first, c))
 	}
 }
 
-// hasPromAdapterQueryOf reports whether both have the same query, so that it does not matter which one serves.
-func (c metricCandidate) hasPromAdapterQueryOf(other metricCandidate) bool {
+// hasSameRuleQuery reports whether both have the same query, so that it does not matter which one serves.
+func (c metricCandidate) hasSameRuleQuery(other metricCandidate) bool {
 	query := func(r *rule.Rule) (string, error) {
 		return rule.Query{Rule: r, Namespace: "example", Objects: []string{"example"}}.SharingKey()
 	}
@@ -198,8 +198,8 @@ func (c metricCandidate) hasPromAdapterQueryOf(other metricCandidate) bool {
 	return errA == nil && errB == nil && a == b
 }
 
-// describePromAdapterConflict returns a line about two candidates for a metric.
-func (k metricKey) describePromAdapterConflict(winner, loser metricCandidate) string {
+// describeMetricConflict returns a line about two candidates for a metric.
+func (k metricKey) describeMetricConflict(winner, loser metricCandidate) string {
 	name := "external metric " + k.metric
 	if k.resource != "" {
 		name = "metric " + k.metric + " of " + k.resource
@@ -218,7 +218,7 @@ func (k metricKey) describePromAdapterConflict(winner, loser metricCandidate) st
 // maxConflictNotes bounds the notes about metrics with several rules.
 const maxConflictNotes = 20
 
-func (b *snapshotBuilder) finishPromAdapterSnapshot() {
+func (b *snapshotBuilder) finishRuleSnapshot() {
 	slices.Sort(b.conflicts)
 	if n := len(b.conflicts) - maxConflictNotes; n > 0 {
 		b.conflicts = append(b.conflicts[:maxConflictNotes], fmt.Sprintf("%d more metrics have several rules", n))

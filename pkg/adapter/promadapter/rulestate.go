@@ -72,29 +72,29 @@ type listingResult struct {
 	err           error
 }
 
-func newPromAdapterRuleState(r *Rule) *ruleState {
+func newRuleState(r *Rule) *ruleState {
 	return &ruleState{Rule: r, entries: map[association]*metricEntry{}}
 }
 
-// promAdapterRuleLogName returns the name of the rule in logs and errors.
-func (r *Rule) promAdapterRuleLogName() string {
+// formatRuleLogName returns the name of the rule in logs and errors.
+func (r *Rule) formatRuleLogName() string {
 	return r.path + " " + cmp.Or(r.Name.Matches, r.compiled.selector.onlyName, r.SeriesQuery)
 }
 
-// isFixedPromAdapterRule reports whether the metric of the rule is known without a listing.
-func (r *ruleState) isFixedPromAdapterRule() bool {
-	return r.compiled.selector.onlyName != "" && !r.mustConfirm && (r.external || r.promAdapterRuleAssertsObjectLabels() && !r.hasRivalPromAdapterLabels())
+// isFixedRule reports whether the metric of the rule is known without a listing.
+func (r *ruleState) isFixedRule() bool {
+	return r.compiled.selector.onlyName != "" && !r.mustConfirm && (r.external || r.assertsObjectLabels() && !r.hasRivalOverrides())
 }
 
-// promAdapterRuleAssertsObjectLabels reports whether the seriesQuery requires every label that names objects.
-func (r *Rule) promAdapterRuleAssertsObjectLabels() bool {
+// assertsObjectLabels reports whether the seriesQuery requires every label that names objects.
+func (r *Rule) assertsObjectLabels() bool {
 	return r.compiled.labelTemplate == nil && !slices.ContainsFunc(r.Resources.Overrides, func(o LabelOverride) bool {
-		return !r.compiled.selector.promAdapterSeriesQueryAssertsLabel(o.Label)
+		return !r.compiled.selector.assertsSeriesLabel(o.Label)
 	})
 }
 
-// hasRivalPromAdapterLabels reports whether two overrides name the same resource, so that the values of the labels decide.
-func (r *Rule) hasRivalPromAdapterLabels() bool {
+// hasRivalOverrides reports whether two overrides name the same resource, so that the values of the labels decide.
+func (r *Rule) hasRivalOverrides() bool {
 	seen := map[string]bool{}
 	for _, o := range r.Resources.Overrides {
 		name := strings.TrimSuffix(o.Resource, "s") + "." + o.Group
@@ -106,8 +106,8 @@ func (r *Rule) hasRivalPromAdapterLabels() bool {
 	return false
 }
 
-// applyPromAdapterListing merges the result of a listing into the entries; make makes the rule of a new entry.
-func (r *ruleState) applyPromAdapterListing(d listingResult, make func(*ruleState, association) *rule.Rule) {
+// applySeriesListing merges the result of a listing into the entries; make makes the rule of a new entry.
+func (r *ruleState) applySeriesListing(d listingResult, make func(*ruleState, association) *rule.Rule) {
 	r.listed, r.labelsUnknown, r.unlabelled, r.truncated = true, d.labelsUnknown, d.unlabelled, false
 	r.rejectedNames = d.rejectedNames
 	for _, e := range r.entries {
@@ -130,8 +130,8 @@ func (r *ruleState) applyPromAdapterListing(d listingResult, make func(*ruleStat
 	}
 }
 
-// promAdapterServingError returns the reason why the rule fails, or nil.
-func (r *ruleState) promAdapterServingError() error {
+// findServingError returns the reason why the rule fails, or nil.
+func (r *ruleState) findServingError() error {
 	if r.err != nil {
 		return r.err
 	}
@@ -141,24 +141,24 @@ func (r *ruleState) promAdapterServingError() error {
 	return nil
 }
 
-// describePromAdapterFailures returns a line for people if the last listing failed or none is done yet.
-func (r *ruleState) describePromAdapterFailures() []string {
+// describeRuleFailures returns a line for people if the last listing failed or none is done yet.
+func (r *ruleState) describeRuleFailures() []string {
 	switch {
 	case r.err != nil && r.listed:
-		return []string{fmt.Sprintf("%s: %v; serving the metrics found before", r.promAdapterRuleLogName(), r.err)}
+		return []string{fmt.Sprintf("%s: %v; serving the metrics found before", r.formatRuleLogName(), r.err)}
 	case r.err != nil:
-		return []string{fmt.Sprintf("%s: %v", r.promAdapterRuleLogName(), r.err)}
+		return []string{fmt.Sprintf("%s: %v", r.formatRuleLogName(), r.err)}
 	case !r.listed:
-		return []string{fmt.Sprintf("%s: %v", r.promAdapterRuleLogName(), errNotListed)}
+		return []string{fmt.Sprintf("%s: %v", r.formatRuleLogName(), errNotListed)}
 	}
 	return nil
 }
 
-// describePromAdapterOddities returns lines for people about a rule that looks wrong.
-func (r *ruleState) describePromAdapterOddities() []string {
+// describeRuleOddities returns lines for people about a rule that looks wrong.
+func (r *ruleState) describeRuleOddities() []string {
 	var notes []string
 	add := func(format string, args ...any) {
-		notes = append(notes, r.promAdapterRuleLogName()+": "+fmt.Sprintf(format, args...))
+		notes = append(notes, r.formatRuleLogName()+": "+fmt.Sprintf(format, args...))
 	}
 	for _, f := range slices.Concat(r.compiled.report.Faults, r.compiled.report.Warnings) {
 		add("%s: %s", strings.TrimPrefix(strings.TrimPrefix(f.Path, r.path), "."), f.Message)
@@ -166,7 +166,7 @@ func (r *ruleState) describePromAdapterOddities() []string {
 	if r.labelsUnknown {
 		add("no series %s seen yet, so its labels are unknown", r.compiled.selector.onlyName)
 	}
-	if reason := r.describeUnlabelledPromAdapterRule(); reason != "" {
+	if reason := r.describeUnlabelledRule(); reason != "" {
 		add("%s", reason)
 	}
 	if n := len(r.rejectedNames); n > 0 {
@@ -179,8 +179,8 @@ func (r *ruleState) describePromAdapterOddities() []string {
 	return notes
 }
 
-// describeUnlabelledPromAdapterRule returns a line about a rule that finds series but no objects; empty for any other rule.
-func (r *ruleState) describeUnlabelledPromAdapterRule() string {
+// describeUnlabelledRule returns a line about a rule that finds series but no objects; empty for any other rule.
+func (r *ruleState) describeUnlabelledRule() string {
 	if len(r.unlabelled) == 0 {
 		return ""
 	}
@@ -198,8 +198,8 @@ func (r *ruleState) describeUnlabelledPromAdapterRule() string {
 	return fmt.Sprintf("serves no metric: its series (%s) have no label %s", series, strings.Join(labels, ", or "))
 }
 
-// sortedPromAdapterEntries returns the entries sorted by series, resource and label.
-func (r *ruleState) sortedPromAdapterEntries() []*metricEntry {
+// listSortedEntries returns the entries sorted by series, resource and label.
+func (r *ruleState) listSortedEntries() []*metricEntry {
 	all := make([]*metricEntry, 0, len(r.entries))
 	for _, e := range r.entries {
 		all = append(all, e)

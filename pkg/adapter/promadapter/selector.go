@@ -22,10 +22,10 @@ type seriesSelector struct {
 	onlyName string
 }
 
-func parsePromAdapterSeriesQuery(text string) (seriesSelector, error) {
+func parseSeriesQuery(text string) (seriesSelector, error) {
 	matchers, err := parser.NewParser(parser.Options{}).ParseMetricSelector(text)
 	if err != nil {
-		return seriesSelector{}, firstPromAdapterSeriesQueryError(err)
+		return seriesSelector{}, findSeriesQueryError(err)
 	}
 	s := seriesSelector{text: text, matchers: matchers}
 	restricts := false
@@ -36,15 +36,15 @@ func parsePromAdapterSeriesQuery(text string) (seriesSelector, error) {
 		return seriesSelector{}, errors.New("selects every series; add a matcher that does not match an empty value")
 	}
 	for _, m := range matchers {
-		if name := onlyPromAdapterSeriesQueryValue(m); m.Name == model.MetricNameLabel && name != "" && s.promAdapterSeriesQueryAdmitsName(name) {
+		if name := findOnlyMatchedValue(m); m.Name == model.MetricNameLabel && name != "" && s.admitsSeriesName(name) {
 			s.onlyName = name
 		}
 	}
 	return s, nil
 }
 
-// firstPromAdapterSeriesQueryError returns the first error of the parser, without its position in the expression.
-func firstPromAdapterSeriesQueryError(err error) error {
+// findSeriesQueryError returns the first error of the parser, without its position in the expression.
+func findSeriesQueryError(err error) error {
 	var all parser.ParseErrors
 	if errors.As(err, &all) && len(all) > 0 {
 		return all[0].Err
@@ -52,8 +52,8 @@ func firstPromAdapterSeriesQueryError(err error) error {
 	return err
 }
 
-// onlyPromAdapterSeriesQueryValue returns the only value that a matcher matches, or empty text.
-func onlyPromAdapterSeriesQueryValue(m *labels.Matcher) string {
+// findOnlyMatchedValue returns the only value that a matcher matches, or empty text.
+func findOnlyMatchedValue(m *labels.Matcher) string {
 	switch set := m.SetMatches(); {
 	case m.Type == labels.MatchEqual:
 		return m.Value
@@ -63,8 +63,8 @@ func onlyPromAdapterSeriesQueryValue(m *labels.Matcher) string {
 	return ""
 }
 
-// promAdapterSeriesQueryAdmitsName reports whether the selector may select series with the name.
-func (s seriesSelector) promAdapterSeriesQueryAdmitsName(name string) bool {
+// admitsSeriesName reports whether the selector may select series with the name.
+func (s seriesSelector) admitsSeriesName(name string) bool {
 	for _, m := range s.matchers {
 		if m.Name == model.MetricNameLabel && !m.Matches(name) {
 			return false
@@ -73,8 +73,8 @@ func (s seriesSelector) promAdapterSeriesQueryAdmitsName(name string) bool {
 	return true
 }
 
-// promAdapterSeriesQueryAssertsLabel reports whether every selected series has the label.
-func (s seriesSelector) promAdapterSeriesQueryAssertsLabel(label string) bool {
+// assertsSeriesLabel reports whether every selected series has the label.
+func (s seriesSelector) assertsSeriesLabel(label string) bool {
 	for _, m := range s.matchers {
 		if m.Name == label && !m.Matches("") {
 			return true
@@ -83,28 +83,28 @@ func (s seriesSelector) promAdapterSeriesQueryAssertsLabel(label string) bool {
 	return false
 }
 
-// promAdapterSeriesQueryExcludesLabel reports whether no selected series has the label.
-func (s seriesSelector) promAdapterSeriesQueryExcludesLabel(label string) bool {
+// excludesSeriesLabel reports whether no selected series has the label.
+func (s seriesSelector) excludesSeriesLabel(label string) bool {
 	return slices.ContainsFunc(s.matchers, func(m *labels.Matcher) bool {
 		return label != "" && m.Name == label && m.Matches("") && rule.ExcludeEachOther([]*labels.Matcher{m}, "(?s:.+)")
 	})
 }
 
-// formatPromAdapterQueryWithLabel returns the selector, as text, restricted to series with the label.
-func (s seriesSelector) formatPromAdapterQueryWithLabel(label string) string {
-	if s.promAdapterSeriesQueryAssertsLabel(label) {
+// formatQueryWithLabel returns the selector, as text, restricted to series with the label.
+func (s seriesSelector) formatQueryWithLabel(label string) string {
+	if s.assertsSeriesLabel(label) {
 		return s.text
 	}
-	return "{" + joinPromAdapterMatchers(append(s.matchers[:len(s.matchers):len(s.matchers)], newPromAdapterPresenceMatcher(label))) + "}"
+	return "{" + joinSeriesMatchers(append(s.matchers[:len(s.matchers):len(s.matchers)], newLabelPresenceMatcher(label))) + "}"
 }
 
-// newPromAdapterPresenceMatcher returns a matcher for series with the label.
-func newPromAdapterPresenceMatcher(label string) *labels.Matcher {
+// newLabelPresenceMatcher returns a matcher for series with the label.
+func newLabelPresenceMatcher(label string) *labels.Matcher {
 	return &labels.Matcher{Type: labels.MatchNotEqual, Name: label}
 }
 
-// joinPromAdapterMatchers returns the matchers as PromQL text, separated by commas.
-func joinPromAdapterMatchers(matchers []*labels.Matcher) string {
+// joinSeriesMatchers returns the matchers as PromQL text, separated by commas.
+func joinSeriesMatchers(matchers []*labels.Matcher) string {
 	parts := make([]string, len(matchers))
 	for i, m := range matchers {
 		parts[i] = m.String()

@@ -26,15 +26,15 @@ type seriesListing struct {
 	listCalls map[string]func() ([]string, error)
 }
 
-func newPromAdapterSeriesListing(c *Catalog, now time.Time) *seriesListing {
+func newSeriesListing(c *Catalog, now time.Time) *seriesListing {
 	return &seriesListing{
 		series: c.series, resources: &cachedLookup{resources: c.resources}, now: now,
 		lookback: c.opts.Lookback, listCalls: map[string]func() ([]string, error){},
 	}
 }
 
-// listPromAdapterSeriesOnce calls list once for each key and returns its result to every caller. The slice is shared.
-func (l *seriesListing) listPromAdapterSeriesOnce(key string, list func() ([]string, error)) ([]string, error) {
+// listSeriesOnce calls list once for each key and returns its result to every caller. The slice is shared.
+func (l *seriesListing) listSeriesOnce(key string, list func() ([]string, error)) ([]string, error) {
 	l.mu.Lock()
 	f := l.listCalls[key]
 	if f == nil {
@@ -45,21 +45,21 @@ func (l *seriesListing) listPromAdapterSeriesOnce(key string, list func() ([]str
 	return f()
 }
 
-// listPromAdapterSeriesNames lists the names of the series selected by match.
-func (l *seriesListing) listPromAdapterSeriesNames(ctx context.Context, match string) ([]string, error) {
-	return l.listPromAdapterSeriesOnce("names of "+match, func() ([]string, error) {
-		return l.collectPromAdapterSeriesListing(ctx, match, func(ctx context.Context, s SeriesSelection, each func(string) error) error {
+// listSeriesNames lists the names of the series selected by match.
+func (l *seriesListing) listSeriesNames(ctx context.Context, match string) ([]string, error) {
+	return l.listSeriesOnce("names of "+match, func() ([]string, error) {
+		return l.collectSeriesListing(ctx, match, func(ctx context.Context, s SeriesSelection, each func(string) error) error {
 			return l.series.LabelValues(ctx, model.MetricNameLabel, s, each)
 		})
 	})
 }
 
-// listPromAdapterSeriesLabels lists the names of the labels of the series selected by match.
-func (l *seriesListing) listPromAdapterSeriesLabels(ctx context.Context, match string) ([]string, error) {
-	return l.listPromAdapterSeriesOnce("labels of "+match, func() ([]string, error) { return l.collectPromAdapterSeriesListing(ctx, match, l.series.LabelNames) })
+// listSeriesLabels lists the names of the labels of the series selected by match.
+func (l *seriesListing) listSeriesLabels(ctx context.Context, match string) ([]string, error) {
+	return l.listSeriesOnce("labels of "+match, func() ([]string, error) { return l.collectSeriesListing(ctx, match, l.series.LabelNames) })
 }
 
-func (l *seriesListing) collectPromAdapterSeriesListing(ctx context.Context, match string,
+func (l *seriesListing) collectSeriesListing(ctx context.Context, match string,
 	list func(context.Context, SeriesSelection, func(string) error) error,
 ) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, listingTimeout)
@@ -79,19 +79,19 @@ func (l *seriesListing) collectPromAdapterSeriesListing(ctx context.Context, mat
 	return all, nil
 }
 
-func (l *seriesListing) findPromAdapterAssociations(ctx context.Context, r *ruleState) listingResult {
-	m, err := resolvePromAdapterResourceMapping(r.Resources, r.compiled.labelTemplate, l.resources)
+func (l *seriesListing) findRuleAssociations(ctx context.Context, r *ruleState) listingResult {
+	m, err := resolveResourceMapping(r.Resources, r.compiled.labelTemplate, l.resources)
 	if err != nil {
 		return listingResult{err: err}
 	}
 	f := associationFinder{seriesListing: l, r: r, mapping: m, labelsByName: map[string][]string{}}
-	if f.namespaceLabel, err = m.findPromAdapterResourceLabel(namespacesResource, r.compiled.selector.promAdapterSeriesQueryAssertsLabel); err != nil {
+	if f.namespaceLabel, err = m.findResourceLabel(namespacesResource, r.compiled.selector.assertsSeriesLabel); err != nil {
 		return listingResult{err: err}
 	}
 	if r.external {
-		err = f.findPromAdapterExternalSeries(ctx)
+		err = f.findExternalSeries(ctx)
 	} else {
-		err = f.findPromAdapterCustomSeries(ctx)
+		err = f.findCustomSeries(ctx)
 	}
 	if err != nil {
 		return listingResult{err: err}
@@ -110,25 +110,25 @@ type associationFinder struct {
 	orderedNames   []string            // the keys of labelsByName, in the order of their discovery
 }
 
-func (f *associationFinder) findPromAdapterExternalSeries(ctx context.Context) error {
+func (f *associationFinder) findExternalSeries(ctx context.Context) error {
 	names := []string{f.r.compiled.selector.onlyName}
 	f.rank = rankAssumed
-	if !f.r.isFixedPromAdapterRule() {
+	if !f.r.isFixedRule() {
 		var err error
-		if names, err = f.listPromAdapterSeriesNames(ctx, f.r.SeriesQuery); err != nil {
+		if names, err = f.listSeriesNames(ctx, f.r.SeriesQuery); err != nil {
 			return err
 		}
 		f.rank = rankLive
 	}
-	names = f.withPromAdapterSeriesQueryName(names)
-	for _, name := range f.filterPromAdapterSeriesNames(names) {
+	names = f.addSeriesQueryName(names)
+	for _, name := range f.filterSeriesNames(names) {
 		f.associations = append(f.associations, association{series: name, namespaceLabel: f.namespaceLabel})
 	}
 	return nil
 }
 
-// withPromAdapterSeriesQueryName returns names, or the single name that the rule selects if no series has it yet.
-func (f *associationFinder) withPromAdapterSeriesQueryName(names []string) []string {
+// addSeriesQueryName returns names, or the single name that the rule selects if no series has it yet.
+func (f *associationFinder) addSeriesQueryName(names []string) []string {
 	if own := f.r.compiled.selector.onlyName; own != "" && len(names) == 0 {
 		f.rank = rankAbsent
 		return []string{own}
@@ -136,13 +136,13 @@ func (f *associationFinder) withPromAdapterSeriesQueryName(names []string) []str
 	return names
 }
 
-func (f *associationFinder) filterPromAdapterSeriesNames(names []string) []string {
+func (f *associationFinder) filterSeriesNames(names []string) []string {
 	var out []string
 	for _, name := range names {
 		switch {
-		case !f.r.compiled.promAdapterRuleServesSeries(name):
-		case !f.r.compiled.mayPromAdapterTemplateHoldName(name):
-			f.rejectPromAdapterSeriesName(name)
+		case !f.r.compiled.servesSeriesName(name):
+		case !f.r.compiled.mayHoldSeriesName(name):
+			f.rejectSeriesName(name)
 		default:
 			out = append(out, name)
 		}
@@ -150,39 +150,39 @@ func (f *associationFinder) filterPromAdapterSeriesNames(names []string) []strin
 	return out
 }
 
-// rejectPromAdapterSeriesName records that the rule leaves out a name.
-func (f *associationFinder) rejectPromAdapterSeriesName(name string) {
+// rejectSeriesName records that the rule leaves out a name.
+func (f *associationFinder) rejectSeriesName(name string) {
 	if f.rejectedNames == nil {
 		f.rejectedNames = map[string]struct{}{}
 	}
 	f.rejectedNames[name] = struct{}{}
 }
 
-func (f *associationFinder) findPromAdapterCustomSeries(ctx context.Context) error {
+func (f *associationFinder) findCustomSeries(ctx context.Context) error {
 	var err error
 	switch {
-	case f.r.isFixedPromAdapterRule():
+	case f.r.isFixedRule():
 		f.rank = rankAssumed
-		f.addPromAdapterNameLabels([]string{f.r.compiled.selector.onlyName}, f.promAdapterAssertedLabels()...)
+		f.addSeriesNameLabels([]string{f.r.compiled.selector.onlyName}, f.listAssertedLabels()...)
 	case f.r.compiled.selector.onlyName != "":
-		err = f.findSinglePromAdapterName(ctx)
+		err = f.listLabelsOfOneName(ctx)
 	default:
-		err = f.findManyPromAdapterNames(ctx)
+		err = f.listNamesByLabel(ctx)
 	}
 	if err != nil {
 		return err
 	}
-	if err := f.associatePromAdapterNames(ctx); err != nil || len(f.associations) > 0 || f.rank != rankLive {
+	if err := f.associateSeriesNames(ctx); err != nil || len(f.associations) > 0 || f.rank != rankLive {
 		return err
 	}
-	names, err := f.listPromAdapterSeriesNames(ctx, f.r.SeriesQuery)
-	f.unlabelled = f.filterPromAdapterSeriesNames(names)
+	names, err := f.listSeriesNames(ctx, f.r.SeriesQuery)
+	f.unlabelled = f.filterSeriesNames(names)
 	return err
 }
 
-// addPromAdapterNameLabels records that the series with the names have the labels.
-func (f *associationFinder) addPromAdapterNameLabels(names []string, labels ...string) {
-	for _, name := range f.filterPromAdapterSeriesNames(names) {
+// addSeriesNameLabels records that the series with the names have the labels.
+func (f *associationFinder) addSeriesNameLabels(names []string, labels ...string) {
+	for _, name := range f.filterSeriesNames(names) {
 		if f.labelsByName[name] == nil {
 			f.orderedNames = append(f.orderedNames, name)
 		}
@@ -190,8 +190,8 @@ func (f *associationFinder) addPromAdapterNameLabels(names []string, labels ...s
 	}
 }
 
-// promAdapterAssertedLabels returns the labels that the seriesQuery requires of every series.
-func (f *associationFinder) promAdapterAssertedLabels() []string {
+// listAssertedLabels returns the labels that the seriesQuery requires of every series.
+func (f *associationFinder) listAssertedLabels() []string {
 	var labels []string
 	for _, m := range f.r.compiled.selector.matchers {
 		if !m.Matches("") && m.Name != model.MetricNameLabel && !slices.Contains(labels, m.Name) {
@@ -201,52 +201,52 @@ func (f *associationFinder) promAdapterAssertedLabels() []string {
 	return labels
 }
 
-// findSinglePromAdapterName lists the labels of the only name, in a single listing for any number of labels.
-func (f *associationFinder) findSinglePromAdapterName(ctx context.Context) error {
-	labels, err := f.listPromAdapterSeriesLabels(ctx, f.r.SeriesQuery)
+// listLabelsOfOneName lists the labels of the only name, in a single listing for any number of labels.
+func (f *associationFinder) listLabelsOfOneName(ctx context.Context) error {
+	labels, err := f.listSeriesLabels(ctx, f.r.SeriesQuery)
 	if err != nil {
 		return err
 	}
 	f.rank = rankLive
 	if len(labels) == 0 {
 		// Future series have the required labels as well.
-		f.rank, f.labelsUnknown, labels = rankAbsent, !f.r.promAdapterRuleAssertsObjectLabels(), f.promAdapterAssertedLabels()
+		f.rank, f.labelsUnknown, labels = rankAbsent, !f.r.assertsObjectLabels(), f.listAssertedLabels()
 	}
-	f.addPromAdapterNameLabels([]string{f.r.compiled.selector.onlyName}, labels...)
+	f.addSeriesNameLabels([]string{f.r.compiled.selector.onlyName}, labels...)
 	return nil
 }
 
-// findManyPromAdapterNames lists the names of the series with each label for objects. The number of listings is the number of such labels,
+// listNamesByLabel lists the names of the series with each label for objects. The number of listings is the number of such labels,
 // which are few, for any number of names and series.
-func (f *associationFinder) findManyPromAdapterNames(ctx context.Context) error {
+func (f *associationFinder) listNamesByLabel(ctx context.Context) error {
 	f.rank = rankLive
-	labels, err := f.listPromAdapterCandidateLabels(ctx)
+	labels, err := f.listCandidateLabels(ctx)
 	if err != nil {
 		return err
 	}
 	for _, label := range labels {
-		if _, ok, err := f.mapping.lookupPromAdapterLabelResource(label); err != nil {
+		if _, ok, err := f.mapping.lookupLabelResource(label); err != nil {
 			return err
 		} else if !ok {
 			continue
 		}
-		names, err := f.listPromAdapterSeriesNames(ctx, f.r.compiled.selector.formatPromAdapterQueryWithLabel(label))
+		names, err := f.listSeriesNames(ctx, f.r.compiled.selector.formatQueryWithLabel(label))
 		if err != nil {
 			return err
 		}
-		f.addPromAdapterNameLabels(names, label)
+		f.addSeriesNameLabels(names, label)
 	}
 	return nil
 }
 
-// listPromAdapterCandidateLabels returns the labels that may name objects.
-func (f *associationFinder) listPromAdapterCandidateLabels(ctx context.Context) ([]string, error) {
-	labels := f.promAdapterAssertedLabels()
+// listCandidateLabels returns the labels that may name objects.
+func (f *associationFinder) listCandidateLabels(ctx context.Context) ([]string, error) {
+	labels := f.listAssertedLabels()
 	for _, o := range f.r.Resources.Overrides {
 		labels = append(labels, o.Label)
 	}
 	if f.r.compiled.labelTemplate != nil {
-		more, err := f.listPromAdapterSeriesLabels(ctx, f.r.SeriesQuery)
+		more, err := f.listSeriesLabels(ctx, f.r.SeriesQuery)
 		if err != nil {
 			return nil, err
 		}
@@ -256,9 +256,9 @@ func (f *associationFinder) listPromAdapterCandidateLabels(ctx context.Context) 
 	return slices.Compact(labels), nil
 }
 
-// associatePromAdapterNames turns names and their labels into an association for each name and resource. It looks up each set of labels
+// associateSeriesNames turns names and their labels into an association for each name and resource. It looks up each set of labels
 // once, because many names share few sets.
-func (f *associationFinder) associatePromAdapterNames(ctx context.Context) error {
+func (f *associationFinder) associateSeriesNames(ctx context.Context) error {
 	sets := map[string][]association{}
 	for _, name := range f.orderedNames {
 		labels := f.labelsByName[name]
@@ -266,7 +266,7 @@ func (f *associationFinder) associatePromAdapterNames(ctx context.Context) error
 		of, known := sets[set]
 		if !known {
 			var err error
-			if of, err = f.associatePromAdapterSeriesLabels(ctx, labels); err != nil {
+			if of, err = f.associateSeriesLabels(ctx, labels); err != nil {
 				return err
 			}
 			sets[set] = of
@@ -279,12 +279,12 @@ func (f *associationFinder) associatePromAdapterNames(ctx context.Context) error
 	return nil
 }
 
-// associatePromAdapterSeriesLabels returns an association for each resource of a series with the labels.
-func (f *associationFinder) associatePromAdapterSeriesLabels(ctx context.Context, labels []string) ([]association, error) {
+// associateSeriesLabels returns an association for each resource of a series with the labels.
+func (f *associationFinder) associateSeriesLabels(ctx context.Context, labels []string) ([]association, error) {
 	var out []association
 	seen := map[string]bool{}
 	for _, label := range labels {
-		r, ok, err := f.mapping.lookupPromAdapterLabelResource(label)
+		r, ok, err := f.mapping.lookupLabelResource(label)
 		if err != nil {
 			return nil, err
 		}
@@ -292,7 +292,7 @@ func (f *associationFinder) associatePromAdapterSeriesLabels(ctx context.Context
 			continue
 		}
 		seen[r.Name] = true
-		own, err := f.findPromAdapterObjectLabel(ctx, r.Name, labels)
+		own, err := f.findObjectLabel(ctx, r.Name, labels)
 		if err != nil {
 			return nil, err
 		}
@@ -304,17 +304,17 @@ func (f *associationFinder) associatePromAdapterSeriesLabels(ctx context.Context
 	return out, nil
 }
 
-// findPromAdapterObjectLabel returns the label for objects of the resource, among the labels of the series.
-func (f *associationFinder) findPromAdapterObjectLabel(ctx context.Context, resource string, labels []string) (string, error) {
+// findObjectLabel returns the label for objects of the resource, among the labels of the series.
+func (f *associationFinder) findObjectLabel(ctx context.Context, resource string, labels []string) (string, error) {
 	have := func(l string) bool { return slices.Contains(labels, l) }
-	candidates := slices.DeleteFunc(f.mapping.promAdapterOverrideLabels(resource), func(l string) bool { return !have(l) })
+	candidates := slices.DeleteFunc(f.mapping.listOverrideLabels(resource), func(l string) bool { return !have(l) })
 	if len(candidates) > 1 && f.rank == rankLive {
 		chooser := objectLabelChooser{f.series, f.now.Add(-f.lookback), f.now}
-		if label, err := chooser.choosePromAdapterObjectLabel(ctx, []string{f.r.SeriesQuery}, candidates); err != nil || label != "" {
+		if label, err := chooser.chooseObjectLabel(ctx, []string{f.r.SeriesQuery}, candidates); err != nil || label != "" {
 			return label, err
 		}
 	}
-	return f.mapping.findPromAdapterResourceLabel(resource, have)
+	return f.mapping.findResourceLabel(resource, have)
 }
 
 // cachedLookup looks up each name once during a listing, and also keeps errors.

@@ -20,11 +20,11 @@ import (
 // maxQueryBytes bounds the text of a template, which may loop.
 const maxQueryBytes = 1 << 20
 
-// parsePromAdapterTemplate parses a template with the delimiters << and >>. The error omits Go's own prefix.
-func parsePromAdapterTemplate(name, text string) (*template.Template, error) {
+// parseRuleTemplate parses a template with the delimiters << and >>. The error omits Go's own prefix.
+func parseRuleTemplate(name, text string) (*template.Template, error) {
 	t, err := template.New(name).Delims("<<", ">>").Parse(text)
 	if err != nil {
-		return nil, errors.New(formatPromAdapterTemplateError(name, err))
+		return nil, errors.New(formatTemplateError(name, err))
 	}
 	return t, nil
 }
@@ -39,8 +39,8 @@ var (
 	unknownFunctionRegexp = regexp.MustCompile(`function "(\w+)" not defined$`)
 )
 
-// formatPromAdapterTemplateError returns an error of Go's templates in the words of the file.
-func formatPromAdapterTemplateError(name string, err error) string {
+// formatTemplateError returns an error of Go's templates in the words of the file.
+func formatTemplateError(name string, err error) string {
 	text := strings.TrimPrefix(err.Error(), "template: "+name+":")
 	known := ".Series, .LabelMatchers, .GroupBy, .LabelValuesByName, .GroupBySlice"
 	if name == "template" {
@@ -62,11 +62,11 @@ func formatPromAdapterTemplateError(name string, err error) string {
 	return executingRegexp.ReplaceAllString(text, "<<$1>>: ")
 }
 
-// renderPromAdapterTemplate returns the text of the template. Text of spaces alone is an error.
-func renderPromAdapterTemplate(t *template.Template, data any) (string, error) {
+// renderRuleTemplate returns the text of the template. Text of spaces alone is an error.
+func renderRuleTemplate(t *template.Template, data any) (string, error) {
 	var out boundedBuilder
 	if err := t.Execute(&out, data); err != nil {
-		return "", errors.New(formatPromAdapterTemplateError(t.Name(), err))
+		return "", errors.New(formatTemplateError(t.Name(), err))
 	}
 	if strings.TrimSpace(out.String()) == "" {
 		return "", errEmptyText
@@ -105,8 +105,8 @@ type queryRequest struct {
 	groupBy     []string
 }
 
-// buildPromAdapterQueryArguments returns the arguments, with matchers in prometheus-adapter's order: metric selector, namespace, objects.
-func (q queryRequest) buildPromAdapterQueryArguments() (queryArguments, error) {
+// buildQueryArguments returns the arguments, with matchers in prometheus-adapter's order: metric selector, namespace, objects.
+func (q queryRequest) buildQueryArguments() (queryArguments, error) {
 	matchers := q.selector[:len(q.selector):len(q.selector)]
 	if q.namespace != "" {
 		if q.namespaceLabel == "" {
@@ -115,7 +115,7 @@ func (q queryRequest) buildPromAdapterQueryArguments() (queryArguments, error) {
 		matchers = append(matchers, &labels.Matcher{Type: labels.MatchEqual, Name: q.namespaceLabel, Value: q.namespace})
 	}
 	if q.objects != nil {
-		m, err := newPromAdapterObjectMatcher(q.objectLabel, q.objects)
+		m, err := newObjectNameMatcher(q.objectLabel, q.objects)
 		if err != nil {
 			return queryArguments{}, err
 		}
@@ -123,19 +123,19 @@ func (q queryRequest) buildPromAdapterQueryArguments() (queryArguments, error) {
 	}
 	values := make(map[string]string, len(matchers))
 	for _, m := range matchers {
-		values[m.Name] = bracketPromAdapterMatcherDots(m)
+		values[m.Name] = bracketMatcherDots(m)
 	}
 	return queryArguments{
 		Series:            q.series,
-		LabelMatchers:     joinPromAdapterMatchers(matchers),
+		LabelMatchers:     joinSeriesMatchers(matchers),
 		LabelValuesByName: values,
-		GroupBy:           joinPromAdapterLabels(q.groupBy),
+		GroupBy:           joinGroupByLabels(q.groupBy),
 		GroupBySlice:      q.groupBy,
 	}, nil
 }
 
-// joinPromAdapterLabels returns labels for a by (…), in quotes where they are no classic names: k8s.pod.name.
-func joinPromAdapterLabels(names []string) string {
+// joinGroupByLabels returns labels for a by (…), in quotes where they are no classic names: k8s.pod.name.
+func joinGroupByLabels(names []string) string {
 	quoted := make([]string, len(names))
 	for i, name := range names {
 		if quoted[i] = name; !model.LegacyValidation.IsValidLabelName(name) {
@@ -145,8 +145,8 @@ func joinPromAdapterLabels(names []string) string {
 	return strings.Join(quoted, ",")
 }
 
-// newPromAdapterObjectMatcher returns a matcher for any of the values. No values are an error.
-func newPromAdapterObjectMatcher(label string, values []string) (*labels.Matcher, error) {
+// newObjectNameMatcher returns a matcher for any of the values. No values are an error.
+func newObjectNameMatcher(label string, values []string) (*labels.Matcher, error) {
 	switch len(values) {
 	case 0:
 		return nil, errors.New("the request names no objects")
@@ -160,21 +160,21 @@ func newPromAdapterObjectMatcher(label string, values []string) (*labels.Matcher
 	return labels.NewMatcher(labels.MatchRegexp, label, strings.Join(quoted, "|"))
 }
 
-// bracketPromAdapterMatcherDots returns the value of a matcher with [.] for an escaped dot. Templates put values between quotes, where a backslash
+// bracketMatcherDots returns the value of a matcher with [.] for an escaped dot. Templates put values between quotes, where a backslash
 // would begin an escape. A single value stays as it is, because templates compare it with = as well as with =~.
-func bracketPromAdapterMatcherDots(m *labels.Matcher) string {
+func bracketMatcherDots(m *labels.Matcher) string {
 	if m.Type == labels.MatchEqual || m.Type == labels.MatchNotEqual {
 		return m.Value
 	}
 	return strings.ReplaceAll(m.Value, `\.`, `[.]`)
 }
 
-// newPromAdapterTemplate returns the template of a rule for a series. A template that branches by the name has no sample: it may have
+// newSeriesTemplate returns the template of a rule for a series. A template that branches by the name has no sample: it may have
 // another form for a made-up name.
-func (r *Rule) newPromAdapterTemplate(series string, groupBy []string) rule.Template {
-	t := rule.Template{Render: r.newPromAdapterQueryRenderer(series, groupBy)}
-	if m := r.compiled.metricsQuery; m != nil && !promAdapterTemplateBranchesBySeries(m) {
-		t.RenderSample = r.newPromAdapterQueryRenderer(sampleSeriesName, groupBy)
+func (r *Rule) newSeriesTemplate(series string, groupBy []string) rule.Template {
+	t := rule.Template{Render: r.newQueryRenderer(series, groupBy)}
+	if m := r.compiled.metricsQuery; m != nil && !templateBranchesBySeries(m) {
+		t.RenderSample = r.newQueryRenderer(sampleSeriesName, groupBy)
 	}
 	return t
 }
@@ -182,10 +182,10 @@ func (r *Rule) newPromAdapterTemplate(series string, groupBy []string) rule.Temp
 // sampleSeriesName is the made-up name of a series.
 const sampleSeriesName = "example"
 
-// newPromAdapterQueryRenderer returns the function that renders the queries of a rule for a series.
-func (r *Rule) newPromAdapterQueryRenderer(series string, groupBy []string) func(rule.Query) (string, error) {
+// newQueryRenderer returns the function that renders the queries of a rule for a series.
+func (r *Rule) newQueryRenderer(series string, groupBy []string) func(rule.Query) (string, error) {
 	return func(q rule.Query) (string, error) {
-		text, err := r.renderPromAdapterQuery(r.newPromAdapterQueryRequest(q, series, groupBy))
+		text, err := r.renderSeriesQuery(r.newQueryRequest(q, series, groupBy))
 		if err != nil {
 			return "", metric.Errorf(metric.KindInternal, "%s.metricsQuery: %w", r.path, err)
 		}
@@ -193,7 +193,7 @@ func (r *Rule) newPromAdapterQueryRenderer(series string, groupBy []string) func
 	}
 }
 
-func (r *Rule) newPromAdapterQueryRequest(q rule.Query, series string, groupBy []string) queryRequest {
+func (r *Rule) newQueryRequest(q rule.Query, series string, groupBy []string) queryRequest {
 	request := queryRequest{
 		series: series, selector: q.Selector, namespaceLabel: q.Rule.NamespaceLabel,
 		objectLabel: q.Rule.ObjectLabel, objects: q.Objects, groupBy: groupBy,
@@ -207,21 +207,21 @@ func (r *Rule) newPromAdapterQueryRequest(q rule.Query, series string, groupBy [
 	return request
 }
 
-// promAdapterRuleIsNamespaced reports whether queries for objects of the resource match the namespace of the request.
-func (r *Rule) promAdapterRuleIsNamespaced(res Resource) bool {
+// isNamespacedRule reports whether queries for objects of the resource match the namespace of the request.
+func (r *Rule) isNamespacedRule(res Resource) bool {
 	if r.external {
 		return r.Resources.Namespaced == nil || *r.Resources.Namespaced
 	}
 	return res.Namespaced
 }
 
-func (r *Rule) renderPromAdapterQuery(q queryRequest) (string, error) {
+func (r *Rule) renderSeriesQuery(q queryRequest) (string, error) {
 	if r.compiled.metricsQuery == nil {
 		return "", errors.New("missing")
 	}
-	args, err := q.buildPromAdapterQueryArguments()
+	args, err := q.buildQueryArguments()
 	if err != nil {
 		return "", err
 	}
-	return renderPromAdapterTemplate(r.compiled.metricsQuery, args)
+	return renderRuleTemplate(r.compiled.metricsQuery, args)
 }

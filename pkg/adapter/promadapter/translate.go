@@ -27,32 +27,32 @@ const (
 // nameMarkers replaces the markers by the parts of the template that they stand for.
 var nameMarkers = strings.NewReplacer(labelMarker+`="x"`, "<<.LabelMatchers>>", seriesMarker, "<<.Series>>", labelMarker, "<<.LabelMatchers>>", groupMarker, "<<.GroupBy>>")
 
-// translatePromAdapterQuery returns the native query of a rule. It renders the template with markers, parses the text, and removes the markers
+// translateQueryTemplate returns the native query of a rule. It renders the template with markers, parses the text, and removes the markers
 // from the syntax tree. The native format itself adds matchers to every selector.
-func translatePromAdapterQuery(r *Rule, n nativeNames, t mappedResource) (string, error) {
+func translateQueryTemplate(r *Rule, n nativeNames, t mappedResource) (string, error) {
 	if r.compiled.metricsQuery == nil {
 		return "", errors.New("metricsQuery: missing")
 	}
 	if t.namespaced && t.namespaceLabel == "" {
 		return "", errors.New("no label for the namespace; prometheus-adapter cannot serve it either")
 	}
-	if err := validatePlainPromAdapterTemplate(r.compiled.metricsQuery.Root); err != nil {
+	if err := validatePlainTemplate(r.compiled.metricsQuery.Root); err != nil {
 		return "", fmt.Errorf("metricsQuery: %w", err)
 	}
 	args := queryArguments{Series: seriesMarker, LabelMatchers: labelMarker + `="x"`}
 	if !r.external {
 		args.GroupBy = groupMarker
 	}
-	text, err := renderPromAdapterTemplate(r.compiled.metricsQuery, args)
+	text, err := renderRuleTemplate(r.compiled.metricsQuery, args)
 	if err != nil {
 		return "", fmt.Errorf("metricsQuery: %w", err)
 	}
 	expr, err := parser.NewParser(parser.Options{}).ParseExpr(text)
 	if err != nil {
-		return "", errors.New("metricsQuery: does not give PromQL: " + nameMarkers.Replace(firstPromAdapterSeriesQueryError(err).Error()))
+		return "", errors.New("metricsQuery: does not give PromQL: " + nameMarkers.Replace(findSeriesQueryError(err).Error()))
 	}
-	tr := markerReplacer{series: n.series, groupBy: t.importedPromAdapterGroupingLabels()}
-	parser.Inspect(expr, tr.replacePromAdapterMarkers)
+	tr := markerReplacer{series: n.series, groupBy: t.listGroupingLabels()}
+	parser.Inspect(expr, tr.replaceQueryMarkers)
 	if tr.err != nil {
 		return "", tr.err
 	}
@@ -63,8 +63,8 @@ func translatePromAdapterQuery(r *Rule, n nativeNames, t mappedResource) (string
 	return out, nil
 }
 
-// importedPromAdapterGroupingLabels returns the labels that a native result must have.
-func (t mappedResource) importedPromAdapterGroupingLabels() []string {
+// listGroupingLabels returns the labels that a native result must have.
+func (t mappedResource) listGroupingLabels() []string {
 	var out []string
 	if t.namespaced {
 		out = append(out, t.namespaceLabel)
@@ -75,13 +75,13 @@ func (t mappedResource) importedPromAdapterGroupingLabels() []string {
 	return out
 }
 
-// promAdapterTemplateUsesSeries reports whether the template depends on the name of the series.
-func promAdapterTemplateUsesSeries(root *parse.ListNode) bool {
+// templateUsesSeries reports whether the template depends on the name of the series.
+func templateUsesSeries(root *parse.ListNode) bool {
 	return strings.Contains(root.String(), ".Series")
 }
 
-// validatePlainPromAdapterTemplate rejects templates with a different expression for different requests.
-func validatePlainPromAdapterTemplate(root *parse.ListNode) error {
+// validatePlainTemplate rejects templates with a different expression for different requests.
+func validatePlainTemplate(root *parse.ListNode) error {
 	for _, n := range root.Nodes {
 		switch n := n.(type) {
 		case *parse.TextNode, *parse.CommentNode:
@@ -92,7 +92,7 @@ func validatePlainPromAdapterTemplate(root *parse.ListNode) error {
 			}
 		}
 		text := strings.NewReplacer("{{", "<<", "}}", ">>").Replace(n.String())
-		return fmt.Errorf("%s depends on the request, which the native format does not support", joinPromAdapterLines(strict.ShortenPlain(text)))
+		return fmt.Errorf("%s depends on the request, which the native format does not support", joinYAMLLines(strict.ShortenPlain(text)))
 	}
 	return nil
 }
@@ -104,26 +104,26 @@ type markerReplacer struct {
 	err     error
 }
 
-func (tr *markerReplacer) replacePromAdapterMarkers(node parser.Node, _ []parser.Node) error {
+func (tr *markerReplacer) replaceQueryMarkers(node parser.Node, _ []parser.Node) error {
 	switch n := node.(type) {
 	case *parser.VectorSelector:
-		tr.replacePromAdapterSelectorMarkers(n)
+		tr.replaceSelectorMarkers(n)
 	case *parser.AggregateExpr:
 		if !n.Without {
-			n.Grouping = tr.replacePromAdapterGroupMarker(n.Grouping)
+			n.Grouping = tr.replaceGroupMarker(n.Grouping)
 		}
 	case *parser.BinaryExpr:
 		if m := n.VectorMatching; m != nil {
 			if m.On {
-				m.MatchingLabels = tr.replacePromAdapterGroupMarker(m.MatchingLabels)
+				m.MatchingLabels = tr.replaceGroupMarker(m.MatchingLabels)
 			}
-			m.Include = tr.replacePromAdapterGroupMarker(m.Include)
+			m.Include = tr.replaceGroupMarker(m.Include)
 		}
 	}
 	return nil
 }
 
-func (tr *markerReplacer) replacePromAdapterSelectorMarkers(v *parser.VectorSelector) {
+func (tr *markerReplacer) replaceSelectorMarkers(v *parser.VectorSelector) {
 	isMarker := func(m *labels.Matcher) bool { return m.Name == labelMarker }
 	if !slices.ContainsFunc(v.LabelMatchers, isMarker) {
 		tr.err = errors.New("metricsQuery: the native format adds matchers to every selector; <<.LabelMatchers>> is missing in " +
@@ -142,8 +142,8 @@ func (tr *markerReplacer) replacePromAdapterSelectorMarkers(v *parser.VectorSele
 	}
 }
 
-// replacePromAdapterGroupMarker replaces the marker by the labels of an object, and adds the namespace to the label of the object.
-func (tr *markerReplacer) replacePromAdapterGroupMarker(by []string) []string {
+// replaceGroupMarker replaces the marker by the labels of an object, and adds the namespace to the label of the object.
+func (tr *markerReplacer) replaceGroupMarker(by []string) []string {
 	if len(tr.groupBy) == 0 {
 		return by
 	}

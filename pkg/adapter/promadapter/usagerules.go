@@ -25,8 +25,8 @@ func (c *Catalog) UsageRules() *rule.UsageRuleSet { return c.usageRuleSet.Load()
 // usageRetryInterval is the delay before a failed lookup of the resources of resourceRules is retried.
 const usageRetryInterval = 30 * time.Second
 
-// resolvePromAdapterUsageRules looks up the resources and labels of resourceRules, until both are known.
-func (c *Catalog) resolvePromAdapterUsageRules(ctx context.Context, now time.Time) {
+// resolveUsageRules looks up the resources and labels of resourceRules, until both are known.
+func (c *Catalog) resolveUsageRules(ctx context.Context, now time.Time) {
 	if c.resourceRules == nil || c.usageRuleSet.Load() != nil && c.usageUnsettled == "" {
 		return
 	}
@@ -34,7 +34,7 @@ func (c *Catalog) resolvePromAdapterUsageRules(ctx context.Context, now time.Tim
 		ctx: ctx, cluster: c.resources, opts: c.opts,
 		chooser: objectLabelChooser{c.series, now.Add(-c.opts.Lookback), now},
 	}
-	u, err := r.resolvePromAdapterUsageRuleSet(c.resourceRules)
+	u, err := r.resolveUsageRuleSet(c.resourceRules)
 	if err == nil {
 		c.usageRuleSet.Store(u)
 		c.usageUnsettled = r.unsettled
@@ -45,7 +45,7 @@ func (c *Catalog) resolvePromAdapterUsageRules(ctx context.Context, now time.Tim
 	if faults := slices.Concat(c.resourceRules.CPU.report.Faults, c.resourceRules.Memory.report.Faults); err == nil {
 		err = faults.Err()
 	}
-	c.opts.Metrics.setPromAdapterRuleFailing("resourceRules", err)
+	c.opts.Metrics.setRuleFailing("resourceRules", err)
 }
 
 // usageResolver resolves resourceRules once.
@@ -58,21 +58,21 @@ type usageResolver struct {
 	unsettled string
 }
 
-func (r *usageResolver) resolvePromAdapterUsageRuleSet(rules *ResourceRules) (*rule.UsageRuleSet, error) {
+func (r *usageResolver) resolveUsageRuleSet(rules *ResourceRules) (*rule.UsageRuleSet, error) {
 	u := &rule.UsageRuleSet{Window: rules.Window}
 	for _, pair := range []struct {
 		from *ResourceRule
 		to   *rule.UsageRules
 	}{{&rules.CPU, &u.CPU}, {&rules.Memory, &u.Memory}} {
-		if err := r.resolvePromAdapterUsageRule(pair.from, pair.to); err != nil {
+		if err := r.resolveUsageRule(pair.from, pair.to); err != nil {
 			return nil, fmt.Errorf("%s: %w", pair.from.path, err)
 		}
 	}
 	return u, nil
 }
 
-func (r *usageResolver) resolvePromAdapterUsageRule(rule *ResourceRule, u *rule.UsageRules) error {
-	m, err := resolvePromAdapterResourceMapping(rule.Resources, rule.labelTemplate, r.cluster)
+func (r *usageResolver) resolveUsageRule(rule *ResourceRule, u *rule.UsageRules) error {
+	m, err := resolveResourceMapping(rule.Resources, rule.labelTemplate, r.cluster)
 	if err != nil {
 		return err
 	}
@@ -85,34 +85,34 @@ func (r *usageResolver) resolvePromAdapterUsageRule(rule *ResourceRule, u *rule.
 		{"pods", rule.containerTemplate, &u.PodLabel},
 		{"nodes", rule.nodeTemplate, &u.NodeLabel},
 	} {
-		if *l.to, err = r.resolvePromAdapterUsageLabel(rule, m, l.resource, l.query); err != nil {
+		if *l.to, err = r.resolveUsageLabel(rule, m, l.resource, l.query); err != nil {
 			return err
 		}
 	}
 	u.ContainerLabel = rule.ContainerLabel
 	if rule.containerTemplate != nil {
-		u.Containers = rule.newPromAdapterUsageRule(r.opts, "containerQuery", rule.containerTemplate, u.NamespaceLabel, u.PodLabel, u.ContainerLabel)
+		u.Containers = rule.newUsageRule(r.opts, "containerQuery", rule.containerTemplate, u.NamespaceLabel, u.PodLabel, u.ContainerLabel)
 	}
 	if rule.nodeTemplate != nil {
-		u.Nodes = rule.newPromAdapterUsageRule(r.opts, "nodeQuery", rule.nodeTemplate, "", u.NodeLabel)
+		u.Nodes = rule.newUsageRule(r.opts, "nodeQuery", rule.nodeTemplate, "", u.NodeLabel)
 	}
 	return nil
 }
 
-// resolvePromAdapterUsageLabel returns the label for objects of the resource. It prefers the override with names of objects in the
+// resolveUsageLabel returns the label for objects of the resource. It prefers the override with names of objects in the
 // series of the query to the first override.
-func (r *usageResolver) resolvePromAdapterUsageLabel(rule *ResourceRule, m resolvedMapping, resource string, query *template.Template) (string, error) {
-	candidates := m.promAdapterOverrideLabels(resource)
+func (r *usageResolver) resolveUsageLabel(rule *ResourceRule, m resolvedMapping, resource string, query *template.Template) (string, error) {
+	candidates := m.listOverrideLabels(resource)
 	if len(candidates) < 2 || query == nil {
-		return m.findPromAdapterResourceLabel(resource, func(string) bool { return false })
+		return m.findResourceLabel(resource, func(string) bool { return false })
 	}
-	match := parsePromAdapterTemplateSelectors(query)
+	match := parseTemplateSelectors(query)
 	if len(match) == 0 {
 		r.unsettled = fmt.Sprintf("%s: cannot tell which of the labels %s the series have, and takes %s: its query is not PromQL",
 			rule.path, strings.Join(candidates, ", "), candidates[0])
 		return candidates[0], nil
 	}
-	label, err := r.chooser.choosePromAdapterObjectLabel(r.ctx, match, candidates)
+	label, err := r.chooser.chooseObjectLabel(r.ctx, match, candidates)
 	if err == nil && label == "" {
 		r.unsettled = fmt.Sprintf("%s: no series seen yet; of the labels %s for %s it takes %s", rule.path, strings.Join(candidates, ", "), resource, candidates[0])
 		label = candidates[0]
@@ -120,8 +120,8 @@ func (r *usageResolver) resolvePromAdapterUsageLabel(rule *ResourceRule, m resol
 	return label, err
 }
 
-// newPromAdapterUsageRule returns the rule of a template. The first label of groupBy names its objects.
-func (r *ResourceRule) newPromAdapterUsageRule(opts Options, key string, t *template.Template, namespaceLabel string, groupBy ...string) *rule.Rule {
+// newUsageRule returns the rule of a template. The first label of groupBy names its objects.
+func (r *ResourceRule) newUsageRule(opts Options, key string, t *template.Template, namespaceLabel string, groupBy ...string) *rule.Rule {
 	path := r.path + "." + key
 	return rule.Rule{
 		Metric: path, Name: path, External: true, Namespaced: namespaceLabel != "", NamespaceLabel: namespaceLabel,
@@ -131,7 +131,7 @@ func (r *ResourceRule) newPromAdapterUsageRule(opts Options, key string, t *temp
 		if q.Rule.Namespaced {
 			request.namespaceLabel, request.namespace = namespaceLabel, q.Namespace
 		}
-		text, err := renderPromAdapterUsageQuery(t, request)
+		text, err := renderUsageQuery(t, request)
 		if err != nil {
 			return "", metric.Errorf(metric.KindInternal, "%s: %w", path, err)
 		}
@@ -139,19 +139,19 @@ func (r *ResourceRule) newPromAdapterUsageRule(opts Options, key string, t *temp
 	}})
 }
 
-func renderPromAdapterUsageQuery(t *template.Template, q queryRequest) (string, error) {
+func renderUsageQuery(t *template.Template, q queryRequest) (string, error) {
 	if q.objectLabel == "" {
 		return "", errors.New("no label for the objects; set resources.overrides or resources.template")
 	}
-	args, err := q.buildPromAdapterQueryArguments()
+	args, err := q.buildQueryArguments()
 	if err != nil {
 		return "", err
 	}
-	return renderPromAdapterTemplate(t, args)
+	return renderRuleTemplate(t, args)
 }
 
-// promAdapterUsageNotes returns lines for people about resourceRules.
-func (c *Catalog) promAdapterUsageNotes() (failures, oddities []string) {
+// describeUsageRules returns lines for people about resourceRules.
+func (c *Catalog) describeUsageRules() (failures, oddities []string) {
 	switch {
 	case c.resourceRules == nil:
 		return nil, nil

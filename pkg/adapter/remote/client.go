@@ -29,7 +29,7 @@ type backendClient struct {
 	metrics *Metrics
 }
 
-func newRemoteClient(b config.Backend, transport http.RoundTripper, metrics *Metrics) (*backendClient, error) {
+func newBackendClient(b config.Backend, transport http.RoundTripper, metrics *Metrics) (*backendClient, error) {
 	if transport == nil {
 		var err error
 		if transport, err = NewTransport(b); err != nil {
@@ -38,9 +38,9 @@ func newRemoteClient(b config.Backend, transport http.RoundTripper, metrics *Met
 		transport = promconfig.NewUserAgentRoundTripper("tachometer/"+version.String(), transport)
 	}
 	c := &backendClient{name: b.Name, method: b.Method, refresh: b.Refresh, metrics: metrics}
-	c.http = &http.Client{Transport: transport, CheckRedirect: newRemoteRedirectPolicy(b.HTTP.FollowRedirects)}
+	c.http = &http.Client{Transport: transport, CheckRedirect: newRedirectPolicy(b.HTTP.FollowRedirects)}
 	for _, address := range append([]string{b.URL}, b.Failover...) {
-		s, err := newRemoteServer(address)
+		s, err := newBackendServer(address)
 		if err != nil {
 			return nil, err
 		}
@@ -49,9 +49,9 @@ func newRemoteClient(b config.Backend, transport http.RoundTripper, metrics *Met
 	return c, nil
 }
 
-// newRemoteRedirectPolicy returns a policy that follows a redirect only to the same host, with the same method. Credentials are for a
+// newRedirectPolicy returns a policy that follows a redirect only to the same host, with the same method. Credentials are for a
 // single host, and their headers (a tenant, a key) would follow; a POST that becomes a GET loses its form.
-func newRemoteRedirectPolicy(follow bool) func(*http.Request, []*http.Request) error {
+func newRedirectPolicy(follow bool) func(*http.Request, []*http.Request) error {
 	const maxRedirects = 3
 	return func(req *http.Request, via []*http.Request) error {
 		first := via[0]
@@ -73,21 +73,21 @@ type serverRequest struct {
 	readResponse func(context.Context, *http.Response, *requestTimer) *requestFailure
 }
 
-// sendWithRemoteFailover sends a request to the servers in their order, until the first response.
-func (c *backendClient) sendWithRemoteFailover(ctx context.Context, r serverRequest) *requestFailure {
+// sendWithFailover sends a request to the servers in their order, until the first response.
+func (c *backendClient) sendWithFailover(ctx context.Context, r serverRequest) *requestFailure {
 	var failures []*requestFailure
 	for _, s := range c.servers {
-		f := c.sendUnlessRemoteDown(ctx, s, r)
-		if f == nil || !f.allowsRemoteFailover() {
+		f := c.sendUnlessServerDown(ctx, s, r)
+		if f == nil || !f.allowsServerFailover() {
 			return f
 		}
 		failures = append(failures, f)
 	}
-	return c.mergeRemoteFailures(failures)
+	return c.mergeServerFailures(failures)
 }
 
-// mergeRemoteFailures merges the failures of all servers, in the order of the servers.
-func (c *backendClient) mergeRemoteFailures(failures []*requestFailure) *requestFailure {
+// mergeServerFailures merges the failures of all servers, in the order of the servers.
+func (c *backendClient) mergeServerFailures(failures []*requestFailure) *requestFailure {
 	all := *failures[0]
 	if len(failures) == 1 {
 		return &all
@@ -101,33 +101,33 @@ func (c *backendClient) mergeRemoteFailures(failures []*requestFailure) *request
 		if f.outcome != outcomeSkipped {
 			all.outcome = f.outcome // this server received the request
 		}
-		all.since = earlierRemoteTime(all.since, f.since)
+		all.since = chooseEarlierTime(all.since, f.since)
 	}
 	all.text = strings.Join(texts, "; ")
 	return &all
 }
 
-// sendUnlessRemoteDown sends a request to a server. It skips a server that waits for its next try.
-func (c *backendClient) sendUnlessRemoteDown(ctx context.Context, s *backendServer, r serverRequest) *requestFailure {
+// sendUnlessServerDown sends a request to a server. It skips a server that waits for its next try.
+func (c *backendClient) sendUnlessServerDown(ctx context.Context, s *backendServer, r serverRequest) *requestFailure {
 	start := time.Now()
-	if f := s.admitRemoteRequest(start); f != nil {
+	if f := s.admitServerRequest(start); f != nil {
 		return f
 	}
-	f := c.sendToRemoteServer(ctx, s, r)
+	f := c.sendToServer(ctx, s, r)
 	if f != nil && ctx.Err() != nil {
-		f = newRemoteFailuref(outcomeCancelled, "%v", ctx.Err())
+		f = newRequestFailuref(outcomeCancelled, "%v", ctx.Err())
 	}
 	now := time.Now()
-	c.metrics.observeRemoteRequest(c.name, f, now.Sub(start))
-	was, is := s.recordRemoteServerOutcome(now, f, c.refresh)
+	c.metrics.observeServerRequest(c.name, f, now.Sub(start))
+	was, is := s.recordServerOutcome(now, f, c.refresh)
 	if was != is && len(c.servers) > 1 {
-		c.logRemoteServerState(ctx, s, f)
+		c.logServerState(ctx, s, f)
 	}
 	return f
 }
 
-// logRemoteServerState logs that one of several servers went down or came back.
-func (c *backendClient) logRemoteServerState(ctx context.Context, s *backendServer, f *requestFailure) {
+// logServerState logs that one of several servers went down or came back.
+func (c *backendClient) logServerState(ctx context.Context, s *backendServer, f *requestFailure) {
 	log := klog.FromContext(ctx).WithValues("backend", c.name, "url", s.displayURL)
 	if f == nil {
 		log.Info("Server of a backend is back")
@@ -136,36 +136,36 @@ func (c *backendClient) logRemoteServerState(ctx context.Context, s *backendServ
 	log.Info("Server of a backend is down", "reason", f.text)
 }
 
-func (c *backendClient) sendToRemoteServer(ctx context.Context, s *backendServer, r serverRequest) *requestFailure {
-	ctx, timer, cancel := startRemoteRequestTimer(ctx, r.timeout)
+func (c *backendClient) sendToServer(ctx context.Context, s *backendServer, r serverRequest) *requestFailure {
+	ctx, timer, cancel := startRequestTimer(ctx, r.timeout)
 	defer cancel()
 	var connecting atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GetConn: func(string) { connecting.Store(true) },
 		GotConn: func(httptrace.GotConnInfo) { connecting.Store(false) },
 	})
-	req, err := s.newRemoteHTTPRequest(ctx, r.method, r.path, r.form)
+	req, err := s.newServerRequest(ctx, r.method, r.path, r.form)
 	if err != nil {
-		return newRemoteFailuref(outcomeOther, "the url makes no valid request")
+		return newRequestFailuref(outcomeOther, "the url makes no valid request")
 	}
 	req.Header.Set("Accept", "application/json")
 	resp, err := c.http.Do(req)
 	if err != nil {
-		f := classifyRemoteTransportError(remoteRequestCause(ctx, err), r.timeout)
+		f := classifyTransportError(findRequestErrorCause(ctx, err), r.timeout)
 		if f.outcome == outcomeTimeout && connecting.Load() {
 			f = &requestFailure{outcome: outcomeTimeout, text: fmt.Sprintf("no connection within %v", r.timeout), serverWide: true}
 		}
 		return f
 	}
 	defer resp.Body.Close()
-	if f := checkRemoteHTTPStatus(resp, time.Now()); f != nil {
+	if f := checkResponseStatus(resp, time.Now()); f != nil {
 		return f
 	}
 	return r.readResponse(ctx, resp, timer)
 }
 
-// earlierRemoteTime returns the earlier of two times. It ignores a zero time.
-func earlierRemoteTime(a, b time.Time) time.Time {
+// chooseEarlierTime returns the earlier of two times. It ignores a zero time.
+func chooseEarlierTime(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
 	}

@@ -78,7 +78,7 @@ func TestRequest(t *testing.T) {
 			defer w.client.http.CloseIdleConnections()
 			then := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 			// Not through Evaluate: the request must not depend on the query for sample times.
-			_, f := w.sendRemoteInstantQuery(t.Context(), "sum by (queue) (messages)", then, &largeResponseTurn{places: w.largeResponses})
+			_, f := w.sendInstantQuery(t.Context(), "sum by (queue) (messages)", then, &largeResponseTurn{places: w.largeResponses})
 			r := s.requests[0]
 			if got := r.Method + " " + r.URL.String(); got != tc.want {
 				t.Errorf("%s\nwant %s", got, tc.want)
@@ -185,7 +185,7 @@ func TestIdleConnectionClosed(t *testing.T) {
 	w := newTestBackend(t, "  url: "+server.URL+"\n", sharedRules, Options{})
 	defer w.client.http.CloseIdleConnections()
 	for range 3 {
-		if _, f := w.sendRemoteInstantQuery(t.Context(), `{namespace="a"}`, time.Now(), &largeResponseTurn{places: w.largeResponses}); f != nil {
+		if _, f := w.sendInstantQuery(t.Context(), `{namespace="a"}`, time.Now(), &largeResponseTurn{places: w.largeResponses}); f != nil {
 			t.Error(f.text)
 		}
 	}
@@ -223,7 +223,7 @@ func TestTokenRotated(t *testing.T) {
 		t.Error(got)
 	}
 	write1("new")
-	r, f := w.sendRemoteInstantQuery(t.Context(), "up", time.Now(), &largeResponseTurn{places: w.largeResponses})
+	r, f := w.sendInstantQuery(t.Context(), "up", time.Now(), &largeResponseTurn{places: w.largeResponses})
 	if f != nil || len(r.samples) == 0 {
 		t.Errorf("with the new token: %v", f)
 	}

@@ -154,7 +154,7 @@ func newVectorResponse(all ...fakeSeries) fakeResponse {
 	for _, s := range all {
 		s.writeJSON(&b, "", strconv.FormatFloat(s.value, 'g', -1, 64))
 		if !s.at.IsZero() {
-			s.writeJSON(&b, ",tachometer_sample_time=1", formatRemoteSeconds(s.at))
+			s.writeJSON(&b, ",tachometer_sample_time=1", formatEpochSeconds(s.at))
 		}
 	}
 	return fakeResponse{body: `{"status":"success","data":{"resultType":"vector","result":[` + b.String() + `]}}`}
@@ -289,7 +289,7 @@ func formatValues(values []metric.Value, err error) string {
 	for _, v := range values {
 		name := v.Object.String()
 		if v.Object.Name == "" {
-			name = formatRemoteResultLabels(v.Labels)
+			name = formatResultLabels(v.Labels)
 		}
 		parts = append(parts, fmt.Sprintf("%s=%g", name, v.Value))
 	}

@@ -26,16 +26,16 @@ type SeriesSelection struct {
 	Limit int
 }
 
-func (s SeriesSelection) encodeRemoteSelection() url.Values {
+func (s SeriesSelection) encodeSeriesSelection() url.Values {
 	form := url.Values{}
 	if len(s.Match) > 0 {
 		form["match[]"] = s.Match
 	}
 	if !s.Start.IsZero() {
-		form.Set("start", formatRemoteSeconds(s.Start))
+		form.Set("start", formatEpochSeconds(s.Start))
 	}
 	if !s.End.IsZero() {
-		form.Set("end", formatRemoteSeconds(s.End))
+		form.Set("end", formatEpochSeconds(s.End))
 	}
 	if s.Limit > 0 {
 		form.Set("limit", strconv.Itoa(s.Limit))
@@ -48,35 +48,35 @@ func (s SeriesSelection) encodeRemoteSelection() url.Values {
 // of metric's kinds.
 func (b *Backend) LabelValues(ctx context.Context, label string, s SeriesSelection, each func(string) error) error {
 	// This endpoint accepts no POST.
-	return b.listRemoteLabels(ctx, "label/"+url.PathEscape(label)+"/values", http.MethodGet, s, each)
+	return b.fetchLabelList(ctx, "label/"+url.PathEscape(label)+"/values", http.MethodGet, s, each)
 }
 
 // LabelNames calls each with every label name, by the rules of LabelValues.
 func (b *Backend) LabelNames(ctx context.Context, s SeriesSelection, each func(string) error) error {
-	return b.listRemoteLabels(ctx, "labels", b.config.Method, s, each)
+	return b.fetchLabelList(ctx, "labels", b.config.Method, s, each)
 }
 
 // listTimeoutFactor is the timeout of a list in timeouts of a query. Lists are rare, and read an index.
 const listTimeoutFactor = 6
 
-func (b *Backend) listRemoteLabels(ctx context.Context, path, method string, s SeriesSelection, each func(string) error) error {
+func (b *Backend) fetchLabelList(ctx context.Context, path, method string, s SeriesSelection, each func(string) error) error {
 	timeout := listTimeoutFactor * b.config.Timeout
 	l := &labelList{limit: s.Limit, each: each, acceptPartial: b.config.AcceptPartial}
-	f := b.client.sendWithRemoteFailover(ctx, serverRequest{
-		path: path, method: method, form: s.encodeRemoteSelection(), timeout: timeout,
+	f := b.client.sendWithFailover(ctx, serverRequest{
+		path: path, method: method, form: s.encodeSeriesSelection(), timeout: timeout,
 		readResponse: func(ctx context.Context, resp *http.Response, _ *requestTimer) *requestFailure {
-			body, f := openRemoteResponseBody(resp, b.config.MaxResponseBytes)
+			body, f := openResponseBody(resp, b.config.MaxResponseBytes)
 			if f != nil {
 				return f
 			}
 			l.responseEnvelope = responseEnvelope{}
-			err := l.decodeRemoteLabelList(json.NewDecoder(body))
+			err := l.decodeLabelListResponse(json.NewDecoder(body))
 			if body.err != nil {
-				f = newRemoteBodyFailure(remoteRequestCause(ctx, body.err), b.config.MaxResponseBytes, timeout)
+				f = newResponseBodyFailure(findRequestErrorCause(ctx, body.err), b.config.MaxResponseBytes, timeout)
 			} else {
-				f = l.checkRemoteLabelList(err)
+				f = l.checkLabelList(err)
 			}
-			if f != nil && l.count > 0 && f.allowsRemoteFailover() {
+			if f != nil && l.count > 0 && f.allowsServerFailover() {
 				f.outcome = outcomeOther // each cannot take entries back: no failover
 			}
 			return f
@@ -85,14 +85,14 @@ func (b *Backend) listRemoteLabels(ctx context.Context, path, method string, s S
 	if l.callbackErr != nil {
 		return l.callbackErr
 	}
-	b.health.recordRemoteOutcome(ctx, b, f)
+	b.health.recordRequestOutcome(ctx, b, f)
 	switch {
 	case f == nil:
 		return nil
 	case f.outcome == outcomeCancelled:
 		return metric.Errorf(metric.KindUnavailable, "backend %s: list %s: %w", b.name, path, ctx.Err())
 	}
-	return metric.Errorf(f.remoteErrorKind(), "backend %s: list %s: %s", b.name, path, f.text)
+	return metric.Errorf(f.chooseErrorKind(), "backend %s: list %s: %s", b.name, path, f.text)
 }
 
 // labelList decodes a response with a list of strings, as it arrives.
@@ -107,9 +107,9 @@ type labelList struct {
 
 var errNotStringList = errors.New("its data is not a list of strings")
 
-// decodeRemoteLabelList decodes the whole response.
-func (l *labelList) decodeRemoteLabelList(d *json.Decoder) error {
-	if err := expectRemoteLabelListDelim(d, json.Delim('{')); err != nil {
+// decodeLabelListResponse decodes the whole response.
+func (l *labelList) decodeLabelListResponse(d *json.Decoder) error {
+	if err := expectLabelListDelim(d, json.Delim('{')); err != nil {
 		return err
 	}
 	for d.More() {
@@ -117,19 +117,19 @@ func (l *labelList) decodeRemoteLabelList(d *json.Decoder) error {
 		if err != nil {
 			return err
 		}
-		if err := l.decodeRemoteLabelListField(d, key); err != nil {
+		if err := l.decodeLabelListField(d, key); err != nil {
 			return err
 		}
 	}
-	return expectRemoteLabelListDelim(d, json.Delim('}'))
+	return expectLabelListDelim(d, json.Delim('}'))
 }
 
-func (l *labelList) decodeRemoteLabelListField(d *json.Decoder, key json.Token) error {
+func (l *labelList) decodeLabelListField(d *json.Decoder, key json.Token) error {
 	switch key {
 	case "status":
 		return d.Decode(&l.Status)
 	case "data":
-		return l.decodeRemoteLabelListItems(d)
+		return l.decodeLabelListItems(d)
 	case "error":
 		return d.Decode(&l.Error)
 	case "errorType":
@@ -143,7 +143,7 @@ func (l *labelList) decodeRemoteLabelListField(d *json.Decoder, key json.Token) 
 	return d.Decode(&other)
 }
 
-func (l *labelList) decodeRemoteLabelListItems(d *json.Decoder) error {
+func (l *labelList) decodeLabelListItems(d *json.Decoder) error {
 	open, err := d.Token()
 	if err != nil {
 		return err
@@ -168,10 +168,10 @@ func (l *labelList) decodeRemoteLabelListItems(d *json.Decoder) error {
 			return l.callbackErr
 		}
 	}
-	return expectRemoteLabelListDelim(d, json.Delim(']'))
+	return expectLabelListDelim(d, json.Delim(']'))
 }
 
-func expectRemoteLabelListDelim(d *json.Decoder, want json.Delim) error {
+func expectLabelListDelim(d *json.Decoder, want json.Delim) error {
 	token, err := d.Token()
 	if err == nil && token != want {
 		err = fmt.Errorf("%v in the place of %v", token, want)
@@ -179,29 +179,29 @@ func expectRemoteLabelListDelim(d *json.Decoder, want json.Delim) error {
 	return err
 }
 
-// checkRemoteLabelList returns the failure of a response that was decoded until err; nil for a complete list.
-func (l *labelList) checkRemoteLabelList(err error) *requestFailure {
+// checkLabelList returns the failure of a response that was decoded until err; nil for a complete list.
+func (l *labelList) checkLabelList(err error) *requestFailure {
 	if err != nil {
-		return l.classifyRemoteLabelListError(err)
+		return l.classifyLabelListError(err)
 	}
-	if f := l.responseEnvelope.checkRemoteAPIStatus(); f != nil {
+	if f := l.responseEnvelope.checkEnvelopeStatus(); f != nil {
 		return f
 	}
 	if l.limit > 0 && l.count >= l.limit {
-		return newRemoteFailuref(outcomeTooLarge, "there are %d or more, the limit", l.limit)
+		return newRequestFailuref(outcomeTooLarge, "there are %d or more, the limit", l.limit)
 	}
-	if warnings, _ := l.splitRemoteNotices(); len(warnings) > 0 && !l.acceptPartial {
-		return newRemoteFailuref(outcomePartial, "partial response: %s", clipRemoteText(warnings[0]))
+	if warnings, _ := l.splitServerNotices(); len(warnings) > 0 && !l.acceptPartial {
+		return newRequestFailuref(outcomePartial, "partial response: %s", clipServerText(warnings[0]))
 	}
 	return nil
 }
 
-func (l *labelList) classifyRemoteLabelListError(err error) *requestFailure {
+func (l *labelList) classifyLabelListError(err error) *requestFailure {
 	switch {
 	case l.callbackErr != nil:
-		return newRemoteFailuref(outcomeCancelled, "%v", err)
+		return newRequestFailuref(outcomeCancelled, "%v", err)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return newRemoteFailuref(outcomeBadResponse, "the answer is truncated JSON")
+		return newRequestFailuref(outcomeBadResponse, "the answer is truncated JSON")
 	}
-	return newRemoteFailuref(outcomeBadResponse, "the answer is not JSON of the Prometheus API: %s", clipRemoteText(err.Error()))
+	return newRequestFailuref(outcomeBadResponse, "the answer is not JSON of the Prometheus API: %s", clipServerText(err.Error()))
 }

@@ -17,9 +17,9 @@ type largeResponseTurn struct {
 // errNoTurn is the error of a large response that had no turn within the timeout of a request.
 var errNoTurn = errors.New("no turn")
 
-// awaitLargeRemoteResponseTurn waits for the turn. The caller does not hold it. The server's time stands still meanwhile: the wait is not its fault.
-func (t *largeResponseTurn) awaitLargeRemoteResponseTurn(ctx context.Context, timer *requestTimer) error {
-	defer timer.pauseRemoteRequest()()
+// awaitLargeResponseTurn waits for the turn. The caller does not hold it. The server's time stands still meanwhile: the wait is not its fault.
+func (t *largeResponseTurn) awaitLargeResponseTurn(ctx context.Context, timer *requestTimer) error {
+	defer timer.pauseRequestTimer()()
 	wait := time.NewTimer(timer.timeout)
 	defer wait.Stop()
 	select {
@@ -40,8 +40,8 @@ type requestTimer struct {
 	timer   *time.Timer
 }
 
-// startRemoteRequestTimer returns a context that ends with the timer, and then has the cause context.DeadlineExceeded.
-func startRemoteRequestTimer(ctx context.Context, timeout time.Duration) (context.Context, *requestTimer, context.CancelFunc) {
+// startRequestTimer returns a context that ends with the timer, and then has the cause context.DeadlineExceeded.
+func startRequestTimer(ctx context.Context, timeout time.Duration) (context.Context, *requestTimer, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	timer := time.AfterFunc(timeout, func() { cancel(context.DeadlineExceeded) })
 	return ctx, &requestTimer{timeout, time.Now().Add(timeout), timer}, func() {
@@ -50,8 +50,8 @@ func startRemoteRequestTimer(ctx context.Context, timeout time.Duration) (contex
 	}
 }
 
-// pauseRemoteRequest stops the timer, and returns the function that lets it go on.
-func (t *requestTimer) pauseRemoteRequest() (resume func()) {
+// pauseRequestTimer stops the timer, and returns the function that lets it go on.
+func (t *requestTimer) pauseRequestTimer() (resume func()) {
 	t.timer.Stop()
 	left := time.Until(t.end)
 	return func() {
@@ -60,8 +60,8 @@ func (t *requestTimer) pauseRemoteRequest() (resume func()) {
 	}
 }
 
-// endLargeRemoteResponseTurn gives the turn back, if it is held.
-func (t *largeResponseTurn) endLargeRemoteResponseTurn() {
+// endLargeResponseTurn gives the turn back, if it is held.
+func (t *largeResponseTurn) endLargeResponseTurn() {
 	if t.held {
 		t.held = false
 		<-t.places

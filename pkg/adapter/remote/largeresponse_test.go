@@ -21,8 +21,8 @@ func TestWaitForTurnIsNotTheServers(t *testing.T) {
 			time.AfterFunc(wait, func() { <-w.largeResponses })
 			start := time.Now()
 			turn := &largeResponseTurn{places: w.largeResponses}
-			defer turn.endLargeRemoteResponseTurn()
-			if _, f := w.sendRemoteInstantQuery(t.Context(), "up", start, turn); f != nil {
+			defer turn.endLargeResponseTurn()
+			if _, f := w.sendInstantQuery(t.Context(), "up", start, turn); f != nil {
 				return f.text, time.Since(start)
 			}
 			return "", time.Since(start)

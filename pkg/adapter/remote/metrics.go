@@ -73,12 +73,12 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	}
 }
 
-// addRemoteBackendSeries creates the series of a backend that starts to run.
-func (m *Metrics) addRemoteBackendSeries(name string) {
+// addBackendSeries creates the series of a backend that starts to run.
+func (m *Metrics) addBackendSeries(name string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.running[name]++
-	for _, o := range countedRemoteOutcomes() {
+	for _, o := range listRequestOutcomes() {
 		m.requests.WithLabelValues(name, string(o))
 	}
 	m.requestDuration.WithLabelValues(name)
@@ -89,8 +89,8 @@ func (m *Metrics) addRemoteBackendSeries(name string) {
 	m.panics.WithLabelValues(name)
 }
 
-// removeRemoteBackendSeries removes the series with the last running backend of the name: a backend without configuration is not down.
-func (m *Metrics) removeRemoteBackendSeries(name string) {
+// removeBackendSeries removes the series with the last running backend of the name: a backend without configuration is not down.
+func (m *Metrics) removeBackendSeries(name string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.running[name]--; m.running[name] > 0 {
@@ -109,8 +109,8 @@ func (m *Metrics) removeRemoteBackendSeries(name string) {
 	m.panics.DeletePartialMatch(own)
 }
 
-// observeRemoteRequest counts a finished request. It skips a cancelled request: its outcome is not the server's.
-func (m *Metrics) observeRemoteRequest(name string, f *requestFailure, took time.Duration) {
+// observeServerRequest counts a finished request. It skips a cancelled request: its outcome is not the server's.
+func (m *Metrics) observeServerRequest(name string, f *requestFailure, took time.Duration) {
 	o := outcomeSuccess
 	if f != nil {
 		o = f.outcome
@@ -122,7 +122,7 @@ func (m *Metrics) observeRemoteRequest(name string, f *requestFailure, took time
 	m.requestDuration.WithLabelValues(name).Observe(took.Seconds())
 }
 
-func (m *Metrics) setRemoteBackendUp(name string, up bool, now time.Time) {
+func (m *Metrics) setBackendUp(name string, up bool, now time.Time) {
 	if !up {
 		m.up.WithLabelValues(name).Set(0)
 		return

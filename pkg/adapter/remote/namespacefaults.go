@@ -21,45 +21,45 @@ const (
 	halvingPause = time.Minute
 )
 
-// mayConcernOneRemoteNamespace reports whether series of a single namespace may be the cause.
-func (f *requestFailure) mayConcernOneRemoteNamespace() bool {
+// mayConcernOneNamespace reports whether series of a single namespace may be the cause.
+func (f *requestFailure) mayConcernOneNamespace() bool {
 	return f.outcome == outcomeBadResult || f.outcome == outcomeBadQuery || f.outcome == outcomeTooLarge
 }
 
-// fetchRemoteNamespaces queries the servers for the scope of a fetch. If series of a single namespace may have caused a failure, it
+// fetchNamespaceScope queries the servers for the scope of a fetch. If series of a single namespace may have caused a failure, it
 // halves the scope until only such namespaces have a fault. Later fetches query them singly. If no namespace has an answer, the
 // failure is the query's.
-func (b *Backend) fetchRemoteNamespaces(ctx context.Context, sq *standingQuery, f *queryFetch, now time.Time) (*queryResult, *requestFailure) {
-	if !isRemoteResultPartitioned(sq.query.Rule) || f.scope.allNamespaces {
-		return b.fetchRemoteQueryResult(ctx, sq, f.scope, now)
+func (b *Backend) fetchNamespaceScope(ctx context.Context, sq *standingQuery, f *queryFetch, now time.Time) (*queryResult, *requestFailure) {
+	if !isPartitionedResult(sq.query.Rule) || f.scope.allNamespaces {
+		return b.fetchQueryResult(ctx, sq, f.scope, now)
 	}
 	if f.extends == nil {
 		maps.DeleteFunc(sq.faults, func(n string, _ error) bool { return !f.scope.namespaces[n] })
 	}
-	result, groups, faults := f.extends, sq.groupRemoteNamespaces(f.scope), map[string]error{}
+	result, groups, faults := f.extends, sq.groupScopeNamespaces(f.scope), map[string]error{}
 	mayHalve := len(f.scope.namespaces) != sq.failedNamespaces || !now.Before(sq.nextHalving)
 	var failure *requestFailure
 	for queries := len(groups) + maxHalvingQueries; len(groups) > 0; queries-- {
 		group := groups[0]
 		groups = groups[1:]
-		r, why := b.fetchRemoteQueryResult(ctx, sq, newRemoteNamespaceScope(group), now)
+		r, why := b.fetchQueryResult(ctx, sq, newNamespaceScope(group), now)
 		if why == nil {
-			r, why = b.mergeBoundedRemoteResult(r, result)
+			r, why = b.mergeBoundedResult(r, result)
 		}
 		switch half := len(group) / 2; {
 		case why == nil:
 			result = r
-			sq.recordRemoteNamespaceFaults(group, nil)
-		case !why.mayConcernOneRemoteNamespace():
+			sq.recordNamespaceFaults(group, nil)
+		case !why.mayConcernOneNamespace():
 			return nil, why
 		case half > 0 && queries > len(groups)+2 && mayHalve:
 			groups = append([][]string{group[:half], group[half:]}, groups...)
 		default:
 			failure = why
 			for _, n := range group {
-				faults[n] = b.newRemoteNamespaceFault(sq, why)
+				faults[n] = b.newNamespaceFault(sq, why)
 			}
-			sq.recordRemoteNamespaceFaults(group, faults)
+			sq.recordNamespaceFaults(group, faults)
 		}
 	}
 	if result == nil {
@@ -75,24 +75,24 @@ func (b *Backend) fetchRemoteNamespaces(ctx context.Context, sq *standingQuery, 
 			faults[n] = fault
 		}
 	}
-	return result.mergeRemoteResult(&queryResult{
-		namespaceScope: newRemoteNamespaceScope(slices.Collect(maps.Keys(faults))), evaluatedAt: now, faults: faults,
+	return result.mergeQueryResult(&queryResult{
+		namespaceScope: newNamespaceScope(slices.Collect(maps.Keys(faults))), evaluatedAt: now, faults: faults,
 	}), nil
 }
 
-// mergeBoundedRemoteResult returns a result with the namespaces of both; before may be nil. Together they are no larger than a single
+// mergeBoundedResult returns a result with the namespaces of both; before may be nil. Together they are no larger than a single
 // response may be.
-func (b *Backend) mergeBoundedRemoteResult(r, before *queryResult) (*queryResult, *requestFailure) {
-	merged := r.mergeRemoteResult(before)
-	if before != nil && int64(merged.measureRemoteValues()) > memorybounds.DecodedRatio*b.config.MaxResponseBytes {
-		return nil, newRemoteFailuref(outcomeTooLarge, "the answers take too much memory together: query fewer results, or raise maxResponseBytes")
+func (b *Backend) mergeBoundedResult(r, before *queryResult) (*queryResult, *requestFailure) {
+	merged := r.mergeQueryResult(before)
+	if before != nil && int64(merged.measureResultValues()) > memorybounds.DecodedRatio*b.config.MaxResponseBytes {
+		return nil, newRequestFailuref(outcomeTooLarge, "the answers take too much memory together: query fewer results, or raise maxResponseBytes")
 	}
 	return merged, nil
 }
 
-// groupRemoteNamespaces returns the namespaces of a scope as they are queried: together, but each with a known fault alone. Of
+// groupScopeNamespaces returns the namespaces of a scope as they are queried: together, but each with a known fault alone. Of
 // those it returns the next maxFaultRetries.
-func (sq *standingQuery) groupRemoteNamespaces(s namespaceScope) [][]string {
+func (sq *standingQuery) groupScopeNamespaces(s namespaceScope) [][]string {
 	var sound, faulty []string
 	for _, n := range slices.Sorted(maps.Keys(s.namespaces)) {
 		if sq.faults[n] == nil {
@@ -113,8 +113,8 @@ func (sq *standingQuery) groupRemoteNamespaces(s namespaceScope) [][]string {
 	return groups
 }
 
-// recordRemoteNamespaceFaults records the fault of a namespace that was queried alone, or that a group has none.
-func (sq *standingQuery) recordRemoteNamespaceFaults(group []string, faults map[string]error) {
+// recordNamespaceFaults records the fault of a namespace that was queried alone, or that a group has none.
+func (sq *standingQuery) recordNamespaceFaults(group []string, faults map[string]error) {
 	for _, n := range group {
 		if faults == nil {
 			delete(sq.faults, n)
@@ -124,12 +124,12 @@ func (sq *standingQuery) recordRemoteNamespaceFaults(group []string, faults map[
 	}
 }
 
-// newRemoteNamespaceFault returns the error of reads of a namespace whose own query failed.
-func (b *Backend) newRemoteNamespaceFault(sq *standingQuery, f *requestFailure) error {
-	return metric.Errorf(f.remoteErrorKind(), "rule %q: backend %s: %s", sq.query.Rule.Name, b.name, f.text)
+// newNamespaceFault returns the error of reads of a namespace whose own query failed.
+func (b *Backend) newNamespaceFault(sq *standingQuery, f *requestFailure) error {
+	return metric.Errorf(f.chooseErrorKind(), "rule %q: backend %s: %s", sq.query.Rule.Name, b.name, f.text)
 }
 
-func newRemoteNamespaceScope(namespaces []string) namespaceScope {
+func newNamespaceScope(namespaces []string) namespaceScope {
 	s := namespaceScope{namespaces: make(map[string]bool, len(namespaces))}
 	for _, n := range namespaces {
 		s.namespaces[n] = true

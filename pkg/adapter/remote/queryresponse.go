@@ -36,8 +36,8 @@ type timedValue struct {
 	value float64
 }
 
-// parseRemoteSeconds returns the time of s seconds since the epoch, to the millisecond; false if s is not a time.
-func parseRemoteSeconds(s float64) (time.Time, bool) {
+// parseEpochSeconds returns the time of s seconds since the epoch, to the millisecond; false if s is not a time.
+func parseEpochSeconds(s float64) (time.Time, bool) {
 	const maxSeconds = 1 << 40 // the year 36812
 	if math.IsNaN(s) || math.Abs(s) > maxSeconds {
 		return time.Time{}, false
@@ -56,25 +56,25 @@ type responseEnvelope struct {
 	IsPartial bool
 }
 
-// checkRemoteAPIStatus returns the failure that the envelope states; nil for success.
-func (e responseEnvelope) checkRemoteAPIStatus() *requestFailure {
+// checkEnvelopeStatus returns the failure that the envelope states; nil for success.
+func (e responseEnvelope) checkEnvelopeStatus() *requestFailure {
 	switch {
 	case e.Status == "success" && e.Error == "":
 		return nil
 	case e.Status == "success":
-		return newRemoteFailuref(outcomeBadResponse, "the answer is a success with an error: %s", clipRemoteText(e.Error))
+		return newRequestFailuref(outcomeBadResponse, "the answer is a success with an error: %s", clipServerText(e.Error))
 	case e.Status != "error":
-		return newRemoteFailuref(outcomeBadResponse, "the answer is JSON, but not of the Prometheus API: its status is %q", clipRemoteText(e.Status))
+		return newRequestFailuref(outcomeBadResponse, "the answer is JSON, but not of the Prometheus API: its status is %q", clipServerText(e.Status))
 	}
-	text := clipRemoteText(e.Error)
-	if (e.ErrorType == "bad_data" || e.ErrorType == "execution") && !isRemoteStorageError(e.Error) {
-		return newRemoteFailuref(outcomeBadQuery, "rejects the query: %s", text)
+	text := clipServerText(e.Error)
+	if (e.ErrorType == "bad_data" || e.ErrorType == "execution") && !isServerStorageError(e.Error) {
+		return newRequestFailuref(outcomeBadQuery, "rejects the query: %s", text)
 	}
-	return newRemoteFailuref(outcomeServerError, "%s: %s", clipRemoteText(e.ErrorType), text)
+	return newRequestFailuref(outcomeServerError, "%s: %s", clipServerText(e.ErrorType), text)
 }
 
-// splitRemoteNotices separates warnings from infos. Servers of 2023 and 2024 put both into a single list.
-func (e responseEnvelope) splitRemoteNotices() (warnings, infos []string) {
+// splitServerNotices separates warnings from infos. Servers of 2023 and 2024 put both into a single list.
+func (e responseEnvelope) splitServerNotices() (warnings, infos []string) {
 	infos = e.Infos
 	for _, w := range e.Warnings {
 		if strings.HasPrefix(w, "PromQL info:") {
@@ -89,42 +89,42 @@ func (e responseEnvelope) splitRemoteNotices() (warnings, infos []string) {
 	return warnings, infos
 }
 
-// readRemoteQueryResponse reads a response of at most maxBytes to an instant query.
-func readRemoteQueryResponse(ctx context.Context, resp *http.Response, maxBytes int64, turn *largeResponseTurn, timer *requestTimer) (*queryResponse, *requestFailure) {
-	body, f := openRemoteResponseBody(resp, maxBytes)
+// readQueryResponse reads a response of at most maxBytes to an instant query.
+func readQueryResponse(ctx context.Context, resp *http.Response, maxBytes int64, turn *largeResponseTurn, timer *requestTimer) (*queryResponse, *requestFailure) {
+	body, f := openResponseBody(resp, maxBytes)
 	if f != nil {
 		return nil, f
 	}
 	data := bytes.NewBuffer(make([]byte, 0, max(bytes.MinRead, min(memorybounds.LargeServerResponse, resp.ContentLength+bytes.MinRead))))
 	_, err := io.CopyN(data, body, memorybounds.LargeServerResponse)
 	if err == nil { // there may be more
-		if err = turn.awaitLargeRemoteResponseTurn(ctx, timer); err == nil {
+		if err = turn.awaitLargeResponseTurn(ctx, timer); err == nil {
 			_, err = data.ReadFrom(body)
 		}
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, newRemoteBodyFailure(remoteRequestCause(ctx, err), maxBytes, timer.timeout)
+		return nil, newResponseBodyFailure(findRequestErrorCause(ctx, err), maxBytes, timer.timeout)
 	}
-	return decodeRemoteQueryResponse(data.Bytes(), memorybounds.DecodedRatio*maxBytes)
+	return decodeQueryResponse(data.Bytes(), memorybounds.DecodedRatio*maxBytes)
 }
 
-// openRemoteResponseBody returns the body of a JSON response, bounded to maxBytes.
-func openRemoteResponseBody(resp *http.Response, maxBytes int64) (*limitedBody, *requestFailure) {
-	switch t := remoteMediaType(resp); t {
+// openResponseBody returns the body of a JSON response, bounded to maxBytes.
+func openResponseBody(resp *http.Response, maxBytes int64) (*limitedBody, *requestFailure) {
+	switch t := parseResponseMediaType(resp); t {
 	case "application/json":
 	case "text/html":
-		return nil, newRemoteFailuref(outcomeBadResponse, "the answer is an HTML page, not JSON, perhaps for logging in: check the url and the credentials")
+		return nil, newRequestFailuref(outcomeBadResponse, "the answer is an HTML page, not JSON, perhaps for logging in: check the url and the credentials")
 	default:
-		return nil, newRemoteFailuref(outcomeBadResponse, "the answer is %q, not JSON: check the url", clipRemoteText(t))
+		return nil, newRequestFailuref(outcomeBadResponse, "the answer is %q, not JSON: check the url", clipServerText(t))
 	}
 	if resp.ContentLength > maxBytes {
-		return nil, newRemoteBodyFailure(errResponseTooLarge, maxBytes, 0)
+		return nil, newResponseBodyFailure(errResponseTooLarge, maxBytes, 0)
 	}
 	return &limitedBody{r: resp.Body, remaining: maxBytes}, nil
 }
 
-// remoteMediaType returns the content type without parameters.
-func remoteMediaType(resp *http.Response) string {
+// parseResponseMediaType returns the content type without parameters.
+func parseResponseMediaType(resp *http.Response) string {
 	t, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if err != nil {
 		return resp.Header.Get("Content-Type")
@@ -134,15 +134,15 @@ func remoteMediaType(resp *http.Response) string {
 
 var errResponseTooLarge = errors.New("answer too large")
 
-// newRemoteBodyFailure returns the failure for an error of reading a body. It is not serverWide: the server was there.
-func newRemoteBodyFailure(err error, maxBytes int64, timeout time.Duration) *requestFailure {
+// newResponseBodyFailure returns the failure for an error of reading a body. It is not serverWide: the server was there.
+func newResponseBodyFailure(err error, maxBytes int64, timeout time.Duration) *requestFailure {
 	if errors.Is(err, errResponseTooLarge) {
-		return newRemoteFailuref(outcomeTooLarge, "the answer has more than the %d bytes of maxResponseBytes", maxBytes)
+		return newRequestFailuref(outcomeTooLarge, "the answer has more than the %d bytes of maxResponseBytes", maxBytes)
 	}
 	if errors.Is(err, errNoTurn) {
-		return newRemoteFailuref(outcomeOther, "waited %v for other large answers of this backend, which are read one at a time: make its answers smaller", timeout)
+		return newRequestFailuref(outcomeOther, "waited %v for other large answers of this backend, which are read one at a time: make its answers smaller", timeout)
 	}
-	f := classifyRemoteTransportError(err, timeout)
+	f := classifyTransportError(err, timeout)
 	if f.outcome == outcomeConnect {
 		f.text += " in the middle of the answer"
 		f.serverWide = false
@@ -174,168 +174,168 @@ func (b *limitedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// decodeRemoteQueryResponse decodes a response to an instant query. The decoder is hand-written because many results arrive every few
+// decodeQueryResponse decodes a response to an instant query. The decoder is hand-written because many results arrive every few
 // seconds: encoding/json takes more than three times as long (BenchmarkDecode).
-func decodeRemoteQueryResponse(data []byte, maxDecoded int64) (*queryResponse, *requestFailure) {
+func decodeQueryResponse(data []byte, maxDecoded int64) (*queryResponse, *requestFailure) {
 	d := &responseDecoder{data: data, room: maxDecoded, internedStrings: map[string]string{}}
 	var e responseEnvelope
 	seen := map[string]bool{}
-	d.decodeRemoteJSONObject(func(key string) {
-		d.rejectRemoteKeyTwice(seen, key)
+	d.decodeJSONObject(func(key string) {
+		d.rejectRepeatedJSONKey(seen, key)
 		switch key {
 		case "data":
-			d.decodeRemoteResponseData()
+			d.decodeResponseData()
 		case "status":
-			e.Status = d.decodeRemoteJSONString()
+			e.Status = d.decodeJSONString()
 		case "errorType":
-			e.ErrorType = d.decodeRemoteJSONString()
+			e.ErrorType = d.decodeJSONString()
 		case "error":
-			e.Error = d.decodeRemoteJSONString()
+			e.Error = d.decodeJSONString()
 		case "warnings":
-			e.Warnings = d.decodeRemoteJSONStrings()
+			e.Warnings = d.decodeJSONStrings()
 		case "infos":
-			e.Infos = d.decodeRemoteJSONStrings()
+			e.Infos = d.decodeJSONStrings()
 		case "isPartial":
-			e.IsPartial = d.decodeRemoteJSONBool()
+			e.IsPartial = d.decodeJSONBool()
 		default:
-			d.skipRemoteJSONValue()
+			d.skipJSONValue()
 		}
 	})
-	if d.peekRemoteToken() != 0 {
-		d.failRemoteDecoding("more than one value")
+	if d.peekJSONToken() != 0 {
+		d.failResponseDecoding("more than one value")
 	}
 	if d.failure != nil {
 		return nil, d.failure
 	}
-	if f := e.checkRemoteAPIStatus(); f != nil {
+	if f := e.checkEnvelopeStatus(); f != nil {
 		return nil, f
 	}
 	switch {
 	case d.resultType == "", !d.resultDecoded && (d.resultType == "vector" || d.resultType == "scalar"):
-		return nil, newRemoteFailuref(outcomeBadResponse, "the answer has no result")
+		return nil, newRequestFailuref(outcomeBadResponse, "the answer has no result")
 	case !d.resultDecoded:
-		return nil, newRemoteFailuref(outcomeBadResult, "the result is a %q, not a vector", clipRemoteText(d.resultType))
+		return nil, newRequestFailuref(outcomeBadResult, "the result is a %q, not a vector", clipServerText(d.resultType))
 	}
 	r := &queryResponse{samples: d.samples}
-	r.warnings, r.infos = e.splitRemoteNotices()
+	r.warnings, r.infos = e.splitServerNotices()
 	return r, d.resultFailure
 }
 
-// decodeRemoteResponseData decodes the field data.
-func (d *responseDecoder) decodeRemoteResponseData() {
+// decodeResponseData decodes the field data.
+func (d *responseDecoder) decodeResponseData() {
 	at := -1 // offset of the result, which may come before its type
 	seen := map[string]bool{}
-	d.decodeRemoteJSONObject(func(key string) {
-		d.rejectRemoteKeyTwice(seen, key)
+	d.decodeJSONObject(func(key string) {
+		d.rejectRepeatedJSONKey(seen, key)
 		switch key {
 		case "resultType":
-			d.resultType = d.decodeRemoteJSONString()
+			d.resultType = d.decodeJSONString()
 		case "result":
 			at = d.offset
-			d.decodeRemoteResults()
+			d.decodeQueryResults()
 		default:
-			d.skipRemoteJSONValue()
+			d.skipJSONValue()
 		}
 	})
 	if end := d.offset; at >= 0 && !d.resultDecoded && d.failure == nil {
 		d.offset = at
-		d.decodeRemoteResults()
+		d.decodeQueryResults()
 		d.offset = end
 	}
 }
 
-// decodeRemoteResults decodes results of resultType. It skips them if the type is unknown yet.
-func (d *responseDecoder) decodeRemoteResults() {
+// decodeQueryResults decodes results of resultType. It skips them if the type is unknown yet.
+func (d *responseDecoder) decodeQueryResults() {
 	d.resultDecoded, d.samples, d.resultFailure = true, nil, nil
 	switch d.resultType {
 	case "vector":
-		if d.peekRemoteToken() == 'n' {
-			d.skipRemoteJSONValue()
+		if d.peekJSONToken() == 'n' {
+			d.skipJSONValue()
 			return
 		}
-		d.decodeRemoteJSONArray(func() { d.samples = append(d.samples, d.decodeRemoteSample()) })
+		d.decodeJSONArray(func() { d.samples = append(d.samples, d.decodeResultSample()) })
 	case "scalar":
-		d.samples = append(d.samples, resultSample{Value: d.decodeRemoteTimedValue()})
+		d.samples = append(d.samples, resultSample{Value: d.decodeTimedValue()})
 	default:
 		d.resultDecoded = false
-		d.skipRemoteJSONValue()
+		d.skipJSONValue()
 	}
 }
 
-// decodeRemoteSample decodes a result: its labels and its value.
-func (d *responseDecoder) decodeRemoteSample() resultSample {
+// decodeResultSample decodes a result: its labels and its value.
+func (d *responseDecoder) decodeResultSample() resultSample {
 	var s resultSample
-	d.takeRemoteDecodingRoom(decodedSampleBytes)
+	d.takeDecodingRoom(decodedSampleBytes)
 	valued, histogram := false, false
-	d.decodeRemoteJSONObject(func(key string) {
+	d.decodeJSONObject(func(key string) {
 		switch key {
 		case "metric":
 			if s.Metric != nil {
-				d.failRemoteDecoding("the labels of a result twice")
+				d.failResponseDecoding("the labels of a result twice")
 			}
-			s.Metric = d.decodeRemoteResultLabels()
+			s.Metric = d.decodeResultLabels()
 		case "value":
 			if valued {
-				d.failRemoteDecoding("the value of a result twice")
+				d.failResponseDecoding("the value of a result twice")
 			}
-			s.Value, valued = d.decodeRemoteTimedValue(), true
+			s.Value, valued = d.decodeTimedValue(), true
 		case "histogram":
-			d.skipRemoteJSONValue()
+			d.skipJSONValue()
 			histogram = true
 		default:
-			d.skipRemoteJSONValue()
+			d.skipJSONValue()
 		}
 	})
 	if d.failure == nil && d.resultFailure == nil && !valued {
-		d.resultFailure = newRemoteFailuref(outcomeBadResponse, "the result %s has no value", formatRemoteResultLabels(s.Metric))
+		d.resultFailure = newRequestFailuref(outcomeBadResponse, "the result %s has no value", formatResultLabels(s.Metric))
 		if histogram {
-			d.resultFailure = newRemoteFailuref(outcomeBadResult, "the result %s is a native histogram: use a function that makes a number of it", formatRemoteResultLabels(s.Metric))
+			d.resultFailure = newRequestFailuref(outcomeBadResult, "the result %s is a native histogram: use a function that makes a number of it", formatResultLabels(s.Metric))
 		}
 	}
 	return s
 }
 
-// decodeRemoteResultLabels decodes the labels of a result. Their names, and most values, repeat earlier results.
-func (d *responseDecoder) decodeRemoteResultLabels() map[string]string {
+// decodeResultLabels decodes the labels of a result. Their names, and most values, repeat earlier results.
+func (d *responseDecoder) decodeResultLabels() map[string]string {
 	l := make(map[string]string, 4)
 	n := 0
-	d.decodeRemoteJSONObject(func(name string) {
-		l[name] = d.decodeRemoteJSONString()
-		d.takeRemoteDecodingRoom(decodedTextBytes + len(name) + len(l[name]))
+	d.decodeJSONObject(func(name string) {
+		l[name] = d.decodeJSONString()
+		d.takeDecodingRoom(decodedTextBytes + len(name) + len(l[name]))
 		if n++; len(l) < n {
-			d.failRemoteDecoding("a label twice")
+			d.failResponseDecoding("a label twice")
 		}
 	})
 	return l
 }
 
-// decodeRemoteTimedValue decodes a time and a number. strconv parses the spellings of NaN and infinities.
-func (d *responseDecoder) decodeRemoteTimedValue() timedValue {
+// decodeTimedValue decodes a time and a number. strconv parses the spellings of NaN and infinities.
+func (d *responseDecoder) decodeTimedValue() timedValue {
 	var p timedValue
 	n := 0
-	d.decodeRemoteJSONArray(func() {
+	d.decodeJSONArray(func() {
 		switch n {
 		case 0:
-			seconds, err := strconv.ParseFloat(string(d.skipRemoteJSONValue()), 64)
+			seconds, err := strconv.ParseFloat(string(d.skipJSONValue()), 64)
 			ok := false
-			if p.at, ok = parseRemoteSeconds(seconds); err != nil || !ok {
-				d.failRemoteDecoding("a sample without a time")
+			if p.at, ok = parseEpochSeconds(seconds); err != nil || !ok {
+				d.failResponseDecoding("a sample without a time")
 			}
 		case 1:
-			text := d.decodeRemoteJSONString()
+			text := d.decodeJSONString()
 			var err error
 			// Every reader of the API takes a number beyond the range of a float for an infinity. Go's own notations, such as 0x1p4,
 			// are no numbers of the API.
 			if p.value, err = strconv.ParseFloat(text, 64); err != nil && !errors.Is(err, strconv.ErrRange) || strings.ContainsAny(text, "xXpP_") {
-				d.failRemoteDecoding("a sample without a number")
+				d.failResponseDecoding("a sample without a number")
 			}
 		default:
-			d.failRemoteDecoding("a sample of more than time and number")
+			d.failResponseDecoding("a sample of more than time and number")
 		}
 		n++
 	})
 	if n != 2 {
-		d.failRemoteDecoding("a sample of less than time and number")
+		d.failResponseDecoding("a sample of less than time and number")
 	}
 	return p
 }

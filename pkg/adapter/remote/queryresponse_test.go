@@ -32,7 +32,7 @@ func (r *referenceResponse) decodeSamples(t *testing.T) []resultSample {
 		if err := json.Unmarshal(data, &parts); err != nil || len(parts) != 2 {
 			t.Fatalf("%s: %v", data, err)
 		}
-		at, _ := parseRemoteSeconds(parts[0].(float64))
+		at, _ := parseEpochSeconds(parts[0].(float64))
 		value, _ := strconv.ParseFloat(parts[1].(string), 64)
 		return newTimedValue(at, value)
 	}
@@ -82,7 +82,7 @@ func FuzzDecode(f *testing.F) {
 		f.Add([]byte(body))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		r, failure := decodeRemoteQueryResponse(data, 1<<30)
+		r, failure := decodeQueryResponse(data, 1<<30)
 		if failure != nil {
 			if failure.text == "" || failure.outcome == "" || len(failure.text) > 1000 {
 				t.Errorf("failure %+v", failure)
@@ -123,7 +123,7 @@ func TestPoint(t *testing.T) {
 	} {
 		d := responseDecoder{data: []byte(in), room: 1 << 20, internedStrings: map[string]string{}}
 		got := "error"
-		if p := d.decodeRemoteTimedValue(); d.failure == nil {
+		if p := d.decodeTimedValue(); d.failure == nil {
 			got = fmt.Sprintf("%d %v", p.at.UnixMilli(), p.value)
 		}
 		if got != want {
@@ -150,13 +150,13 @@ func TestDecodedIsBounded(t *testing.T) {
 		"keys":     `{"status":"success",` + keys(`"%d":0,`),
 		"warnings": `{"status":"success","warnings":[` + strings.Repeat(`"",`, size/3),
 	} {
-		if _, f := decodeRemoteQueryResponse([]byte(body), most); f == nil || f.outcome != outcomeTooLarge {
+		if _, f := decodeQueryResponse([]byte(body), most); f == nil || f.outcome != outcomeTooLarge {
 			t.Errorf("%s: %+v, want %s", name, f, outcomeTooLarge)
 		}
 	}
 	results := strings.Repeat(`{"metric":{"namespace":"shop","pod":"web-5d8f7c9b4-abcde"},"value":[1435781451.781,"1234.5"]},`, 5000)
 	body := `{"status":"success","data":{"resultType":"vector","result":[` + strings.TrimSuffix(results, ",") + `]}}`
-	if r, f := decodeRemoteQueryResponse([]byte(body), most); f != nil || len(r.samples) != 5000 {
+	if r, f := decodeQueryResponse([]byte(body), most); f != nil || len(r.samples) != 5000 {
 		t.Errorf("a usual response of %d bytes: %+v", len(body), f)
 	}
 }
@@ -167,13 +167,13 @@ func TestLargeResponsesTakeTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		places := make(chan struct{}, 1)
 		read := func(size int, timeout time.Duration) *requestFailure {
-			ctx, timer, cancel := startRemoteRequestTimer(t.Context(), timeout)
+			ctx, timer, cancel := startRequestTimer(t.Context(), timeout)
 			defer cancel()
 			body := `{"status":"success","data":{"resultType":"vector","result":[]}}` + strings.Repeat(" ", size)
 			response := &http.Response{Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body)), ContentLength: -1}
 			turn := &largeResponseTurn{places: places}
-			defer turn.endLargeRemoteResponseTurn()
-			_, f := readRemoteQueryResponse(ctx, response, 4<<20, turn, timer)
+			defer turn.endLargeResponseTurn()
+			_, f := readQueryResponse(ctx, response, 4<<20, turn, timer)
 			return f
 		}
 		const large = 1 << 20
@@ -203,7 +203,7 @@ func BenchmarkDecode(b *testing.B) {
 		b.SetBytes(int64(len(body)))
 		b.ReportAllocs()
 		for b.Loop() {
-			if r, f := decodeRemoteQueryResponse(body, 1<<30); f != nil || len(r.samples) != 20_000 {
+			if r, f := decodeQueryResponse(body, 1<<30); f != nil || len(r.samples) != 20_000 {
 				b.Fatal(f)
 			}
 		}
@@ -238,7 +238,7 @@ func TestFailedLargeResponseEndsTurn(t *testing.T) {
 	defer next.Close()
 	w = newTestBackend(t, "  url: "+broken.URL+"\n  failover: ["+next.URL+"]\n", sharedRules, Options{})
 	defer w.client.http.CloseIdleConnections()
-	if _, f := w.sendRemoteInstantQuery(t.Context(), "up", time.Now(), &largeResponseTurn{places: w.largeResponses}); f != nil {
+	if _, f := w.sendInstantQuery(t.Context(), "up", time.Now(), &largeResponseTurn{places: w.largeResponses}); f != nil {
 		t.Error(f.text)
 	}
 	if held != 0 {

@@ -22,8 +22,8 @@ var (
 	maxCommonQueries = queryBounds{5000, memorybounds.ServerSelectors / 2, memorybounds.ServerResults / 2}
 )
 
-// exceededByRemoteShare reports whether a share is too large. A single query may have any result that the server may send.
-func (m queryBounds) exceededByRemoteShare(s *queryShare) bool {
+// exceededByQueryShare reports whether a share is too large. A single query may have any result that the server may send.
+func (m queryBounds) exceededByQueryShare(s *queryShare) bool {
 	return s.order.Len() > m.queries || s.selectorBytes > m.selectorBytes || s.resultBytes > m.resultBytes && s.order.Len() > 1
 }
 
@@ -40,8 +40,8 @@ type queryShares struct {
 	all         queryBounds // in use
 }
 
-// addRemoteQueryShare adds a query to the share of its namespace.
-func (s *queryShares) addRemoteQueryShare(sq *standingQuery) {
+// addQueryToShare adds a query to the share of its namespace.
+func (s *queryShares) addQueryToShare(sq *standingQuery) {
 	if s.byNamespace == nil {
 		s.byNamespace = map[string]*queryShare{}
 	}
@@ -56,29 +56,29 @@ func (s *queryShares) addRemoteQueryShare(sq *standingQuery) {
 	sq.element = share.order.PushFront(sq)
 	share.selectorBytes += sq.selectorBytes
 	s.all.queries, s.all.selectorBytes = s.all.queries+1, s.all.selectorBytes+sq.selectorBytes
-	s.measureRemoteQueryResult(sq)
+	s.measureQueryResult(sq)
 }
 
-// measureRemoteQueryResult counts the bytes of a query's new result, and of the names of its objects, in its share.
-func (s *queryShares) measureRemoteQueryResult(sq *standingQuery) {
+// measureQueryResult counts the bytes of a query's new result, and of the names of its objects, in its share.
+func (s *queryShares) measureQueryResult(sq *standingQuery) {
 	size := len(sq.key)
 	for _, name := range sq.query.Objects {
 		size += len(name)
 	}
 	if sq.result != nil {
-		size += sq.result.measureRemoteValues()
+		size += sq.result.measureResultValues()
 	}
 	s.byNamespace[sq.owner].resultBytes += size - sq.resultBytes
 	s.all.resultBytes += size - sq.resultBytes
 	sq.resultBytes = size
 }
 
-// markRemoteQueryRead makes a query the last one to give way.
-func (s *queryShares) markRemoteQueryRead(sq *standingQuery) {
+// markQueryRead makes a query the last one to give way.
+func (s *queryShares) markQueryRead(sq *standingQuery) {
 	s.byNamespace[sq.owner].order.MoveToFront(sq.element)
 }
 
-func (s *queryShares) removeRemoteQueryShare(sq *standingQuery) {
+func (s *queryShares) removeQueryFromShare(sq *standingQuery) {
 	share := s.byNamespace[sq.owner]
 	share.order.Remove(sq.element)
 	share.selectorBytes -= sq.selectorBytes
@@ -89,17 +89,17 @@ func (s *queryShares) removeRemoteQueryShare(sq *standingQuery) {
 	}
 }
 
-// findRemoteQueryToDrop returns the query that gives way to a new query or result of a namespace, or nil while all bounds hold: the
+// findQueryToDrop returns the query that gives way to a new query or result of a namespace, or nil while all bounds hold: the
 // namespace's own that was not read for longest, or the one from the namespace with the most.
-func (s *queryShares) findRemoteQueryToDrop(owner string) *standingQuery {
+func (s *queryShares) findQueryToDrop(owner string) *standingQuery {
 	bounds := maxNamespaceQueries
 	if owner == "" {
 		bounds = maxCommonQueries
 	}
-	if share := s.byNamespace[owner]; share != nil && bounds.exceededByRemoteShare(share) {
+	if share := s.byNamespace[owner]; share != nil && bounds.exceededByQueryShare(share) {
 		return share.order.Back().Value.(*standingQuery)
 	}
-	size := s.findExceededRemoteBound()
+	size := s.findExceededShareBound()
 	if size == nil {
 		return nil
 	}
@@ -110,7 +110,7 @@ func (s *queryShares) findRemoteQueryToDrop(owner string) *standingQuery {
 		}
 	}
 	if size(greediest) == 0 {
-		greediest = s.findLargestSingleRemoteShare()
+		greediest = s.findLargestSingleShare()
 	}
 	if greediest == nil {
 		return nil
@@ -118,9 +118,9 @@ func (s *queryShares) findRemoteQueryToDrop(owner string) *standingQuery {
 	return greediest.order.Back().Value.(*standingQuery)
 }
 
-// findLargestSingleRemoteShare returns the share with the largest result, if all that exceed a bound have a single query; nil if a namespace is
+// findLargestSingleShare returns the share with the largest result, if all that exceed a bound have a single query; nil if a namespace is
 // alone: its query stays.
-func (s *queryShares) findLargestSingleRemoteShare() (largest *queryShare) {
+func (s *queryShares) findLargestSingleShare() (largest *queryShare) {
 	if len(s.byNamespace) < 2 {
 		return nil
 	}
@@ -132,8 +132,8 @@ func (s *queryShares) findLargestSingleRemoteShare() (largest *queryShare) {
 	return largest
 }
 
-// findExceededRemoteBound returns the size of a share by which the bound of all namespaces is exceeded; nil if none is.
-func (s *queryShares) findExceededRemoteBound() (size func(*queryShare) int) {
+// findExceededShareBound returns the size of a share by which the bound of all namespaces is exceeded; nil if none is.
+func (s *queryShares) findExceededShareBound() (size func(*queryShare) int) {
 	switch {
 	case s.all.queries > maxAllQueries.queries:
 		return func(q *queryShare) int { return q.order.Len() }
@@ -152,8 +152,8 @@ const (
 	valueBytes, labelledBytes, labelBytes = 256, 256, 32
 )
 
-// measureRemoteValues returns about the bytes that the values take.
-func (r *queryResult) measureRemoteValues() int {
+// measureResultValues returns about the bytes that the values take.
+func (r *queryResult) measureResultValues() int {
 	size := 0
 	for _, values := range r.valuesByNamespace {
 		for i := range values {

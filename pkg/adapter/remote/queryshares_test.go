@@ -20,7 +20,7 @@ func (w *testBackend) readSelected(namespace, value string) *standingQuery {
 	q.Selector = []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, "a", value)}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	sq, err := w.getOrAddRemoteQuery(namespace+"\x00"+value, q, time.Now())
+	sq, err := w.getOrAddStandingQuery(namespace+"\x00"+value, q, time.Now())
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -118,9 +118,9 @@ func (w *testBackend) finishResult(sq *standingQuery, values, labelLength int) {
 func (w *testBackend) finishQueryResult(sq *standingQuery, result *queryResult) {
 	w.t.Helper()
 	w.mu.Lock()
-	f := sq.startRemoteFetch(time.Now(), nil)
+	f := sq.startQueryFetch(time.Now(), nil)
 	w.mu.Unlock()
-	w.finishRemoteFetch(w.t.Context(), sq, f, result, nil)
+	w.finishQueryFetch(w.t.Context(), sq, f, result, nil)
 }
 
 // TestResultsAreShared: ever new selectors with large results push out queries of their own namespace, and in all stay within a bound. A
@@ -148,7 +148,7 @@ func TestResultsAreShared(t *testing.T) {
 	}
 	w.finishResult(shop, 0, 0)
 	for _, sq := range w.queries {
-		w.removeRemoteQuery(sq)
+		w.removeStandingQuery(sq)
 	}
 	if w.shares.all != (queryBounds{}) || len(w.shares.byNamespace) > 0 {
 		t.Errorf("without a query %+v are left", w.shares.all)
@@ -205,7 +205,7 @@ func TestObjectsOfQueriesAreCounted(t *testing.T) {
 	q := rule.Query{Rule: &rule.Rule{Metric: "m", Name: "m", Namespaced: true, Backend: "prometheus", External: true}, Namespace: "evil", Objects: objects}
 	for i := range 100 {
 		w.mu.Lock()
-		if _, err := w.getOrAddRemoteQuery(fmt.Sprint(i), q, time.Now()); err != nil {
+		if _, err := w.getOrAddStandingQuery(fmt.Sprint(i), q, time.Now()); err != nil {
 			t.Error(err)
 		}
 		w.mu.Unlock()

@@ -11,8 +11,8 @@ import (
 // Run refreshes the standing queries until ctx ends. It returns nil after its last query has ended. Runs must not
 // overlap.
 func (b *Backend) Run(ctx context.Context) error {
-	b.markRemoteBackendRunning()
-	defer b.discardRemoteStandingQueries()
+	b.markBackendRunning()
+	defer b.discardStandingQueries()
 	defer b.runningRefreshes.Wait()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -23,49 +23,49 @@ func (b *Backend) Run(ctx context.Context) error {
 		case <-b.wakeups:
 		case <-timer.C:
 		}
-		timer.Reset(b.startDueRemoteRefreshes(ctx, time.Now()))
+		timer.Reset(b.startDueRefreshes(ctx, time.Now()))
 	}
 }
 
-func (b *Backend) markRemoteBackendRunning() {
-	b.metrics.addRemoteBackendSeries(b.name)
+func (b *Backend) markBackendRunning() {
+	b.metrics.addBackendSeries(b.name)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.running = true
-	b.countRefreshedRemoteQueries(len(b.queries))
+	b.countRefreshedQueries(len(b.queries))
 }
 
-// countRefreshedRemoteQueries adds n to the number of refreshed queries. The caller holds b.mu.
-func (b *Backend) countRefreshedRemoteQueries(n int) {
+// countRefreshedQueries adds n to the number of refreshed queries. The caller holds b.mu.
+func (b *Backend) countRefreshedQueries(n int) {
 	if b.running {
 		b.metrics.refreshedQueries.WithLabelValues(b.name).Add(float64(n))
 	}
 }
 
-// discardRemoteStandingQueries removes all standing queries.
-func (b *Backend) discardRemoteStandingQueries() {
+// discardStandingQueries removes all standing queries.
+func (b *Backend) discardStandingQueries() {
 	b.mu.Lock()
 	for _, sq := range b.queries {
-		b.removeRemoteQuery(sq)
+		b.removeStandingQuery(sq)
 	}
 	b.running = false
 	b.mu.Unlock()
 	b.client.http.CloseIdleConnections()
-	b.metrics.removeRemoteBackendSeries(b.name)
+	b.metrics.removeBackendSeries(b.name)
 }
 
-// removeRemoteQuery removes a standing query. The caller holds b.mu.
-func (b *Backend) removeRemoteQuery(sq *standingQuery) {
+// removeStandingQuery removes a standing query. The caller holds b.mu.
+func (b *Backend) removeStandingQuery(sq *standingQuery) {
 	delete(b.queries, sq.key)
-	b.shares.removeRemoteQueryShare(sq)
+	b.shares.removeQueryFromShare(sq)
 	if sq.queueIndex >= 0 {
 		heap.Remove(&b.refreshQueue, sq.queueIndex)
 	}
-	b.countRefreshedRemoteQueries(-1)
+	b.countRefreshedQueries(-1)
 }
 
-// scheduleRemoteQuery sets the time of the next refresh. It ignores a removed query. The caller holds b.mu.
-func (b *Backend) scheduleRemoteQuery(sq *standingQuery, due time.Time) {
+// scheduleQueryRefresh sets the time of the next refresh. It ignores a removed query. The caller holds b.mu.
+func (b *Backend) scheduleQueryRefresh(sq *standingQuery, due time.Time) {
 	if b.queries[sq.key] != sq {
 		return
 	}
@@ -76,21 +76,21 @@ func (b *Backend) scheduleRemoteQuery(sq *standingQuery, due time.Time) {
 		heap.Fix(&b.refreshQueue, sq.queueIndex)
 	}
 	if sq.queueIndex == 0 {
-		b.wakeRemoteRefreshLoop()
+		b.wakeRefreshLoop()
 	}
 }
 
-// wakeRemoteRefreshLoop wakes the loop, without blocking.
-func (b *Backend) wakeRemoteRefreshLoop() {
+// wakeRefreshLoop wakes the loop, without blocking.
+func (b *Backend) wakeRefreshLoop() {
 	select {
 	case b.wakeups <- struct{}{}:
 	default:
 	}
 }
 
-// startDueRemoteRefreshes starts due refreshes, at most maxRefreshes at once. It returns how long the loop may sleep; a refresh that
+// startDueRefreshes starts due refreshes, at most maxRefreshes at once. It returns how long the loop may sleep; a refresh that
 // ends wakes the loop earlier.
-func (b *Backend) startDueRemoteRefreshes(ctx context.Context, now time.Time) time.Duration {
+func (b *Backend) startDueRefreshes(ctx context.Context, now time.Time) time.Duration {
 	const heartbeat = time.Minute
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -99,14 +99,14 @@ func (b *Backend) startDueRemoteRefreshes(ctx context.Context, now time.Time) ti
 		if wait := sq.dueAt.Sub(now); wait > 0 {
 			return wait
 		}
-		if sq.forgetUnreadRemoteNamespaces(now, idleTimeout) {
-			b.removeRemoteQuery(sq)
+		if sq.forgetUnreadNamespaces(now, idleTimeout) {
+			b.removeStandingQuery(sq)
 			continue
 		}
-		sq.dueAt = nextRemoteRefreshTime(now, now, b.config.Refresh, sq.offset)
+		sq.dueAt = nextRefreshTime(now, now, b.config.Refresh, sq.offset)
 		heap.Fix(&b.refreshQueue, 0)
 		if sq.fetch == nil {
-			b.startRemoteRefresh(ctx, sq, now)
+			b.startQueryRefresh(ctx, sq, now)
 		} else if sq.fetch.extends != nil {
 			sq.missedRefresh = true
 		}
@@ -114,16 +114,16 @@ func (b *Backend) startDueRemoteRefreshes(ctx context.Context, now time.Time) ti
 	return heartbeat
 }
 
-// startRemoteRefresh refreshes a query in the background. The caller holds b.mu.
-func (b *Backend) startRemoteRefresh(ctx context.Context, sq *standingQuery, now time.Time) {
-	f := sq.startRemoteFetch(now, nil)
+// startQueryRefresh refreshes a query in the background. The caller holds b.mu.
+func (b *Backend) startQueryRefresh(ctx context.Context, sq *standingQuery, now time.Time) {
+	f := sq.startQueryFetch(now, nil)
 	b.activeRefreshes++
 	b.runningRefreshes.Go(func() {
-		b.runRemoteFetch(ctx, sq, f, now)
+		b.runQueryFetch(ctx, sq, f, now)
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.activeRefreshes--
-		b.wakeRemoteRefreshLoop()
+		b.wakeRefreshLoop()
 	})
 }
 

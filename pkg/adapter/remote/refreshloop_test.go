@@ -105,7 +105,7 @@ func TestRefreshesThatDoNotKeepUp(t *testing.T) {
 	w := newTestBackend(t, "", sharedRules, Options{})
 	now := time.Now()
 	r := cachedResult{result: &queryResult{evaluatedAt: now.Add(-3 * time.Minute)}}
-	_, err := w.serveCachedRemoteResult(w.newRuleQuery("requests", "shop"), r, now)
+	_, err := w.serveCachedResult(w.newRuleQuery("requests", "shop"), r, now)
 	if err == nil || err.Error() != "backend prometheus: last answer 3m0s ago: refreshing does not keep up" || metric.KindOf(err) != metric.KindUnavailable {
 		t.Error(err)
 	}
@@ -116,21 +116,21 @@ func TestNextDue(t *testing.T) {
 	const interval = 5 * time.Second
 	began := time.Unix(1767323045, 0)
 	for i := range 1000 {
-		p := computeRemoteRefreshOffset(fmt.Sprint(i), 1)
-		first := nextRemoteRefreshTime(began, began, interval, p)
+		p := computeRefreshOffset(fmt.Sprint(i), 1)
+		first := nextRefreshTime(began, began, interval, p)
 		if gap := first.Sub(began); gap < interval/2-time.Millisecond || gap > 3*interval/2 {
 			t.Fatalf("place %v: the first after %v", p, gap)
 		}
-		second := nextRemoteRefreshTime(first, first.Add(4*time.Second), interval, p)
+		second := nextRefreshTime(first, first.Add(4*time.Second), interval, p)
 		if gap := second.Sub(first); (gap - interval).Abs() > time.Millisecond {
 			t.Fatalf("place %v: the second after %v", p, gap)
 		}
-		late := nextRemoteRefreshTime(first, first.Add(12*time.Second), interval, p)
+		late := nextRefreshTime(first, first.Add(12*time.Second), interval, p)
 		if gap := late.Sub(first); (gap - 15*time.Second).Abs() > time.Millisecond {
 			t.Fatalf("place %v: %v after one that took 12s", p, gap)
 		}
 	}
-	if computeRemoteRefreshOffset("a", 1) == computeRemoteRefreshOffset("a", 2) {
+	if computeRefreshOffset("a", 1) == computeRefreshOffset("a", 2) {
 		t.Error("two replicas query in step")
 	}
 }
@@ -139,12 +139,12 @@ func TestRefreshBackoff(t *testing.T) {
 	t.Parallel()
 	var got []time.Duration
 	for failures := range 6 {
-		got = append(got, newRemoteRefreshBackoff(5*time.Second).Delay(failures+1)/time.Second)
+		got = append(got, newRefreshBackoff(5*time.Second).Delay(failures+1)/time.Second)
 	}
 	if want := []time.Duration{5, 10, 20, 40, 60, 60}; !slices.Equal(got, want) {
 		t.Errorf("pauses %d s, want %d", got, want)
 	}
-	if got := newRemoteRefreshBackoff(10 * time.Minute).Delay(1); got != time.Minute {
+	if got := newRefreshBackoff(10 * time.Minute).Delay(1); got != time.Minute {
 		t.Errorf("with a long refresh: %v", got)
 	}
 }
@@ -163,11 +163,11 @@ func TestConnectCause(t *testing.T) {
 		&net.DNSError{Name: "prometheus", Err: "timeout"}: "no such host prometheus",
 		&net.OpError{Op: "dial", Err: errors.New("x")}:    "x",
 	} {
-		if f := classifyRemoteTransportError(fmt.Errorf("wrapped: %w", err), time.Second); f.text != want || !f.serverWide || f.outcome != outcomeConnect {
+		if f := classifyTransportError(fmt.Errorf("wrapped: %w", err), time.Second); f.text != want || !f.serverWide || f.outcome != outcomeConnect {
 			t.Errorf("%v: %+v, want %s", err, f, want)
 		}
 	}
-	if f := classifyRemoteTransportError(errors.New("other"), time.Second); f.serverWide || f.outcome != outcomeOther || f.text != "other" {
+	if f := classifyTransportError(errors.New("other"), time.Second); f.serverWide || f.outcome != outcomeOther || f.text != "other" {
 		t.Errorf("%+v", f)
 	}
 }

@@ -78,7 +78,7 @@ func New(b config.Backend, opts Options) (*Backend, error) {
 	if opts.Metrics == nil {
 		opts.Metrics = NewMetrics(nil)
 	}
-	c, err := newRemoteClient(b, opts.Transport, opts.Metrics)
+	c, err := newBackendClient(b, opts.Transport, opts.Metrics)
 	if err != nil {
 		return nil, err
 	}
@@ -101,39 +101,39 @@ func (b *Backend) Evaluate(ctx context.Context, q rule.Query, now time.Time) ([]
 	if !q.Rule.Namespaced {
 		q.Namespace = ""
 	}
-	key, err := buildRemoteStandingQueryKey(q)
+	key, err := buildStandingQueryKey(q)
 	if err != nil {
 		return nil, metric.Errorf(metric.KindInternal, "%w", err)
 	}
-	r, err := b.awaitRemoteResult(ctx, key, q, now)
+	r, err := b.awaitQueryResult(ctx, key, q, now)
 	if err != nil {
 		return nil, err
 	}
-	return b.serveCachedRemoteResult(q, r, now)
+	return b.serveCachedResult(q, r, now)
 }
 
-// serveCachedRemoteResult returns the values of a read from memory, or the error of the last try.
-func (b *Backend) serveCachedRemoteResult(q rule.Query, r cachedResult, now time.Time) ([]metric.Value, error) {
+// serveCachedResult returns the values of a read from memory, or the error of the last try.
+func (b *Backend) serveCachedResult(q rule.Query, r cachedResult, now time.Time) ([]metric.Value, error) {
 	var values []metric.Value
 	if r.result != nil {
 		namespace := q.Namespace
-		if !isRemoteResultPartitioned(q.Rule) {
+		if !isPartitionedResult(q.Rule) {
 			namespace = ""
 		}
-		if fault := r.result.findRemoteNamespaceFault(namespace); fault != nil {
+		if fault := r.result.findNamespaceFault(namespace); fault != nil {
 			return nil, fault
 		}
 		objects := q.Objects
 		if q.Rule.External {
 			objects = nil // its results name no objects: the requested objects became matchers of the query
 		}
-		values = r.result.selectRemoteValues(namespace, objects)
+		values = r.result.selectResultValues(namespace, objects)
 	}
 	if r.failure != nil {
-		if isCachedRemoteResultServable(q.Rule, values, now) {
+		if isCachedResultServable(q.Rule, values, now) {
 			return values, nil
 		}
-		return nil, b.newRemoteBackendError(q, r, now)
+		return nil, b.newBackendError(q, r, now)
 	}
 	if age := now.Sub(r.result.evaluatedAt); age > max(q.Rule.MaxAge, 2*b.config.Refresh+b.config.Timeout) {
 		return nil, metric.Errorf(metric.KindUnavailable, "backend %s: last answer %s ago: refreshing does not keep up",
@@ -142,9 +142,9 @@ func (b *Backend) serveCachedRemoteResult(q rule.Query, r cachedResult, now time
 	return values, nil
 }
 
-// isCachedRemoteResultServable reports whether the last values may be served while the backend fails. A single value within maxAge is enough. An
+// isCachedResultServable reports whether the last values may be served while the backend fails. A single value within maxAge is enough. An
 // external metric adds its series up, and so needs all within maxAge.
-func isCachedRemoteResultServable(r *rule.Rule, values []metric.Value, now time.Time) bool {
+func isCachedResultServable(r *rule.Rule, values []metric.Value, now time.Time) bool {
 	old := func(v metric.Value) bool { return v.Age(now).Abs() > r.MaxAge }
 	if r.External {
 		return len(values) > 0 && !slices.ContainsFunc(values, old)
@@ -152,87 +152,87 @@ func isCachedRemoteResultServable(r *rule.Rule, values []metric.Value, now time.
 	return slices.ContainsFunc(values, func(v metric.Value) bool { return !old(v) })
 }
 
-// newRemoteBackendError returns the error of a read that has no value to serve.
-func (b *Backend) newRemoteBackendError(q rule.Query, r cachedResult, now time.Time) error {
+// newBackendError returns the error of a read that has no value to serve.
+func (b *Backend) newBackendError(q rule.Query, r cachedResult, now time.Time) error {
 	f := r.failure
-	if f.remoteErrorKind() == metric.KindInternal {
+	if f.chooseErrorKind() == metric.KindInternal {
 		return metric.Errorf(metric.KindInternal, "rule %q: backend %s: %s", q.Rule.Name, b.name, f.text)
 	}
 	last := "no answer yet"
 	if r.result != nil {
-		last = "last answer " + formatRemoteTime(r.result.evaluatedAt)
+		last = "last answer " + formatServerTime(r.result.evaluatedAt)
 	}
 	return metric.Errorf(metric.KindUnavailable, "backend %s: %s, since %s (%s ago); %s",
-		b.name, f.text, formatRemoteTime(f.began), max(0, now.Sub(f.began)).Round(time.Second), last)
+		b.name, f.text, formatServerTime(f.began), max(0, now.Sub(f.began)).Round(time.Second), last)
 }
 
-// getOrAddRemoteQuery returns the standing query of key, after counting a read of it at now. A new query may take the place of one that was
+// getOrAddStandingQuery returns the standing query of key, after counting a read of it at now. A new query may take the place of one that was
 // not read for longer. The caller holds b.mu.
-func (b *Backend) getOrAddRemoteQuery(key string, q rule.Query, now time.Time) (*standingQuery, error) {
+func (b *Backend) getOrAddStandingQuery(key string, q rule.Query, now time.Time) (*standingQuery, error) {
 	sq := b.queries[key]
 	if sq == nil {
-		sq = newRemoteStandingQuery(key, q, b.seed)
+		sq = newStandingQuery(key, q, b.seed)
 		b.queries[key] = sq
-		b.shares.addRemoteQueryShare(sq)
-		b.countRefreshedRemoteQueries(1)
-		b.dropRemoteQueries(sq.owner)
-		b.scheduleRemoteQuery(sq, nextRemoteRefreshTime(now, now, b.config.Refresh, sq.offset))
+		b.shares.addQueryToShare(sq)
+		b.countRefreshedQueries(1)
+		b.dropStandingQueries(sq.owner)
+		b.scheduleQueryRefresh(sq, nextRefreshTime(now, now, b.config.Refresh, sq.offset))
 	}
 	if _, known := sq.lastRequested[q.Namespace]; !known && len(sq.lastRequested) >= maxQueryNamespaces {
 		return nil, metric.Errorf(metric.KindUnavailable,
 			"backend %s: rule %q: the limit of %d namespaces is reached", b.name, q.Rule.Name, maxQueryNamespaces)
 	}
 	sq.lastRequested[q.Namespace] = now
-	b.shares.markRemoteQueryRead(sq)
+	b.shares.markQueryRead(sq)
 	return sq, nil
 }
 
-// dropRemoteQueries removes queries until the bounds hold again, after a new query or result of a namespace. The caller holds b.mu.
-func (b *Backend) dropRemoteQueries(owner string) {
-	for old := b.shares.findRemoteQueryToDrop(owner); old != nil; old = b.shares.findRemoteQueryToDrop(owner) {
+// dropStandingQueries removes queries until the bounds hold again, after a new query or result of a namespace. The caller holds b.mu.
+func (b *Backend) dropStandingQueries(owner string) {
+	for old := b.shares.findQueryToDrop(owner); old != nil; old = b.shares.findQueryToDrop(owner) {
 		b.metrics.droppedQueries.WithLabelValues(b.name).Inc()
-		b.removeRemoteQuery(old)
+		b.removeStandingQuery(old)
 	}
 }
 
-// fetchRemoteQueryResult queries the servers at now, within a scope.
-func (b *Backend) fetchRemoteQueryResult(ctx context.Context, sq *standingQuery, s namespaceScope, now time.Time) (*queryResult, *requestFailure) {
+// fetchQueryResult queries the servers at now, within a scope.
+func (b *Backend) fetchQueryResult(ctx context.Context, sq *standingQuery, s namespaceScope, now time.Time) (*queryResult, *requestFailure) {
 	var namespaces []string
 	if !s.allNamespaces {
 		namespaces = slices.Sorted(maps.Keys(s.namespaces))
 	}
 	t, err := sq.query.BuildRemoteQuery(namespaces)
 	if err != nil {
-		return nil, newRemoteFailuref(outcomeBadResult, "%v", err)
+		return nil, newRequestFailuref(outcomeBadResult, "%v", err)
 	}
 	turn := &largeResponseTurn{places: b.largeResponses}
-	defer turn.endLargeRemoteResponseTurn()
-	r, f := b.sendRemoteInstantQuery(ctx, withRemoteSampleTimes(t), now, turn)
+	defer turn.endLargeResponseTurn()
+	r, f := b.sendInstantQuery(ctx, addSampleTimesQuery(t), now, turn)
 	if f != nil {
 		return nil, f
 	}
-	if f := b.rejectPartialRemoteResponse(ctx, sq, r); f != nil {
+	if f := b.rejectPartialResponse(ctx, sq, r); f != nil {
 		return nil, f
 	}
-	return resultJoin{query: sq.query, text: t, scope: s, evaluatedAt: now}.joinRemoteSamples(r.samples)
+	return resultJoin{query: sq.query, text: t, scope: s, evaluatedAt: now}.joinResultSamples(r.samples)
 }
 
-// sendRemoteInstantQuery sends an instant query for time now.
-func (b *Backend) sendRemoteInstantQuery(ctx context.Context, expr string, now time.Time, turn *largeResponseTurn) (*queryResponse, *requestFailure) {
+// sendInstantQuery sends an instant query for time now.
+func (b *Backend) sendInstantQuery(ctx context.Context, expr string, now time.Time, turn *largeResponseTurn) (*queryResponse, *requestFailure) {
 	timeout := b.config.Timeout + serverTimeoutGrace
 	form := url.Values{
 		"query":   {expr},
-		"time":    {formatRemoteSeconds(now)},
+		"time":    {formatEpochSeconds(now)},
 		"timeout": {model.Duration(b.config.Timeout).String()},
 		// Without it VictoriaMetrics evaluates half a minute in the past. Other servers ignore it.
 		"nocache": {"1"},
 	}
 	var r *queryResponse
-	f := b.client.sendWithRemoteFailover(ctx, serverRequest{
+	f := b.client.sendWithFailover(ctx, serverRequest{
 		path: "query", method: b.config.Method, form: form, timeout: timeout,
 		readResponse: func(ctx context.Context, resp *http.Response, timer *requestTimer) (f *requestFailure) {
-			if r, f = readRemoteQueryResponse(ctx, resp, b.config.MaxResponseBytes, turn, timer); f != nil {
-				turn.endLargeRemoteResponseTurn() // the next server may take its time
+			if r, f = readQueryResponse(ctx, resp, b.config.MaxResponseBytes, turn, timer); f != nil {
+				turn.endLargeResponseTurn() // the next server may take its time
 			}
 			return f
 		},
@@ -240,44 +240,44 @@ func (b *Backend) sendRemoteInstantQuery(ctx context.Context, expr string, now t
 	return r, f
 }
 
-// formatRemoteSeconds formats a time for the API, to the millisecond.
-func formatRemoteSeconds(t time.Time) string {
+// formatEpochSeconds formats a time for the API, to the millisecond.
+func formatEpochSeconds(t time.Time) string {
 	return strconv.FormatFloat(float64(t.UnixMilli())/1000, 'f', 3, 64)
 }
 
-// rejectPartialRemoteResponse returns a failure for a response that may be incomplete, unless the configuration accepts it.
-func (b *Backend) rejectPartialRemoteResponse(ctx context.Context, sq *standingQuery, r *queryResponse) *requestFailure {
+// rejectPartialResponse returns a failure for a response that may be incomplete, unless the configuration accepts it.
+func (b *Backend) rejectPartialResponse(ctx context.Context, sq *standingQuery, r *queryResponse) *requestFailure {
 	if len(r.infos) > 0 {
 		b.metrics.infos.WithLabelValues(b.name).Inc()
 	}
 	if len(r.warnings) > 0 {
 		b.metrics.partialResponses.WithLabelValues(b.name).Inc()
 		if !b.config.AcceptPartial {
-			return newRemoteWarningFailure(r.warnings)
+			return newServerWarningFailure(r.warnings)
 		}
 	}
 	if notices := slices.Concat(r.warnings, r.infos); len(notices) > 0 {
-		b.logRemoteNotice(ctx, sq, notices[0])
+		b.logServerNotice(ctx, sq, notices[0])
 	}
 	return nil
 }
 
-// newRemoteWarningFailure returns the failure for warnings. Those of PromQL are about the rule or its series: all series were there.
-func newRemoteWarningFailure(warnings []string) *requestFailure {
+// newServerWarningFailure returns the failure for warnings. Those of PromQL are about the rule or its series: all series were there.
+func newServerWarningFailure(warnings []string) *requestFailure {
 	isOfStorage := func(w string) bool { return !strings.HasPrefix(w, "PromQL warning:") }
 	if i := slices.IndexFunc(warnings, isOfStorage); i >= 0 {
-		return newRemoteFailuref(outcomePartial, "partial response: %s", clipRemoteText(warnings[i]))
+		return newRequestFailuref(outcomePartial, "partial response: %s", clipServerText(warnings[i]))
 	}
-	return newRemoteFailuref(outcomeBadResult, "%s", clipRemoteText(warnings[0]))
+	return newRequestFailuref(outcomeBadResult, "%s", clipServerText(warnings[0]))
 }
 
-// logRemoteNotice logs a notice of a server about a query, once for each query.
-func (b *Backend) logRemoteNotice(ctx context.Context, sq *standingQuery, text string) {
+// logServerNotice logs a notice of a server about a query, once for each query.
+func (b *Backend) logServerNotice(ctx context.Context, sq *standingQuery, text string) {
 	b.mu.Lock()
 	logged := sq.noticeLogged
 	sq.noticeLogged = true
 	b.mu.Unlock()
 	if !logged {
-		klog.FromContext(ctx).V(1).Info("Backend sent a notice about a query", "backend", b.name, "rule", sq.query.Rule.Name, "message", clipRemoteText(text))
+		klog.FromContext(ctx).V(1).Info("Backend sent a notice about a query", "backend", b.name, "rule", sq.query.Rule.Name, "message", clipServerText(text))
 	}
 }

@@ -49,7 +49,7 @@ const (
 	outcomeCancelled requestOutcome = "cancelled"
 )
 
-func countedRemoteOutcomes() []requestOutcome {
+func listRequestOutcomes() []requestOutcome {
 	return []requestOutcome{
 		outcomeSuccess, outcomeConnect, outcomeTimeout, outcomeTLS, outcomeUnauthorised, outcomeThrottled, outcomeServerError, outcomeBadQuery, outcomeBadRequest, outcomeBadResponse,
 		outcomeTooLarge, outcomePartial, outcomeBadResult, outcomeOther,
@@ -69,12 +69,12 @@ type requestFailure struct {
 	since time.Time
 }
 
-func newRemoteFailuref(o requestOutcome, format string, args ...any) *requestFailure {
+func newRequestFailuref(o requestOutcome, format string, args ...any) *requestFailure {
 	return &requestFailure{outcome: o, text: fmt.Sprintf(format, args...)}
 }
 
-// allowsRemoteFailover reports whether another server of the same data may succeed.
-func (f *requestFailure) allowsRemoteFailover() bool {
+// allowsServerFailover reports whether another server of the same data may succeed.
+func (f *requestFailure) allowsServerFailover() bool {
 	switch f.outcome {
 	case outcomeConnect, outcomeTimeout, outcomeTLS, outcomeThrottled, outcomeServerError, outcomeBadResponse, outcomeSkipped:
 		return true
@@ -85,16 +85,16 @@ func (f *requestFailure) allowsRemoteFailover() bool {
 	return false
 }
 
-// remoteErrorKind returns the kind of a read's error.
-func (f *requestFailure) remoteErrorKind() metric.Kind {
+// chooseErrorKind returns the kind of a read's error.
+func (f *requestFailure) chooseErrorKind() metric.Kind {
 	if f.outcome == outcomeBadQuery || f.outcome == outcomeBadResult {
 		return metric.KindInternal
 	}
 	return metric.KindUnavailable
 }
 
-// allowsRegularRemoteRefresh reports whether the query may repeat at its usual interval: the failure does not come from load.
-func (f *requestFailure) allowsRegularRemoteRefresh() bool {
+// allowsRegularRefresh reports whether the query may repeat at its usual interval: the failure does not come from load.
+func (f *requestFailure) allowsRegularRefresh() bool {
 	switch f.outcome {
 	case outcomePartial, outcomeBadResult, outcomeBadResponse:
 		return true
@@ -105,65 +105,65 @@ func (f *requestFailure) allowsRegularRemoteRefresh() bool {
 	return false
 }
 
-// remoteRequestCause returns context.DeadlineExceeded for an error of a request that its timer ended, and any other error as it is.
-func remoteRequestCause(ctx context.Context, err error) error {
+// findRequestErrorCause returns context.DeadlineExceeded for an error of a request that its timer ended, and any other error as it is.
+func findRequestErrorCause(ctx context.Context, err error) error {
 	if errors.Is(err, context.Canceled) && errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
 		return context.DeadlineExceeded
 	}
 	return err
 }
 
-// classifyRemoteTransportError returns the failure for an error of the HTTP client. The net package's own texts have addresses, and URLs
+// classifyTransportError returns the failure for an error of the HTTP client. The net package's own texts have addresses, and URLs
 // that may contain secrets.
-func classifyRemoteTransportError(err error, timeout time.Duration) *requestFailure {
+func classifyTransportError(err error, timeout time.Duration) *requestFailure {
 	var outer *url.Error
 	if errors.As(err, &outer) {
 		err = outer.Err
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return newRemoteFailuref(outcomeTimeout, "timeout after %v", timeout)
+		return newRequestFailuref(outcomeTimeout, "timeout after %v", timeout)
 	}
 	if fieldlimit.IsLongHeadersError(err) {
-		return newRemoteFailuref(outcomeBadResponse, "%s", fieldlimit.LongHeadersCause)
+		return newRequestFailuref(outcomeBadResponse, "%s", fieldlimit.LongHeadersCause)
 	}
-	if f := classifyRemoteTLSError(err); f != nil {
+	if f := classifyTLSError(err); f != nil {
 		return f
 	}
-	if f := classifyRemoteConnectError(err); f != nil {
+	if f := classifyConnectError(err); f != nil {
 		return f
 	}
 	var file *fs.PathError
 	if errors.As(err, &file) {
-		return newRemoteFailuref(outcomeUnauthorised, "credentials: %s %s: %v", file.Op, file.Path, file.Err)
+		return newRequestFailuref(outcomeUnauthorised, "credentials: %s %s: %v", file.Op, file.Path, file.Err)
 	}
 	text, _, _ := strings.Cut(netcause.Innermost(err).Error(), "\n")
 	if strings.HasPrefix(text, "oauth2: ") { // words of the token server
-		return newRemoteFailuref(outcomeUnauthorised, "credentials: %s", clipRemoteText(text))
+		return newRequestFailuref(outcomeUnauthorised, "credentials: %s", clipServerText(text))
 	}
-	return newRemoteFailuref(outcomeOther, "%s", clipRemoteText(text))
+	return newRequestFailuref(outcomeOther, "%s", clipServerText(text))
 }
 
-func classifyRemoteConnectError(err error) *requestFailure {
+func classifyConnectError(err error) *requestFailure {
 	text, host := netcause.DescribeConnect(err)
 	var dial *net.OpError
 	switch {
 	case host != "":
-		text += " " + clipRemoteText(host)
+		text += " " + clipServerText(host)
 	case text != "":
 	case errors.As(err, &dial) && dial.Op == "dial":
-		text = clipRemoteText(netcause.Innermost(err).Error())
+		text = clipServerText(netcause.Innermost(err).Error())
 	default:
 		return nil
 	}
 	return &requestFailure{outcome: outcomeConnect, text: text, serverWide: true}
 }
 
-func classifyRemoteTLSError(err error) *requestFailure {
+func classifyTLSError(err error) *requestFailure {
 	text, detail := netcause.DescribeTLS(err, "server")
-	text += clipRemoteText(detail)
+	text += clipServerText(detail)
 	var invalid x509.CertificateInvalidError
 	if errors.As(err, &invalid) && invalid.Reason == x509.Expired {
-		text = "TLS: " + describeRemoteCertificateExpiry(invalid.Cert, time.Now())
+		text = "TLS: " + describeServerCertExpiry(invalid.Cert, time.Now())
 	}
 	if text == "" {
 		return nil
@@ -171,8 +171,8 @@ func classifyRemoteTLSError(err error) *requestFailure {
 	return &requestFailure{outcome: outcomeTLS, text: text, serverWide: true}
 }
 
-// describeRemoteCertificateExpiry words the validity of a certificate that is not valid at now. The certificate may be nil.
-func describeRemoteCertificateExpiry(c *x509.Certificate, now time.Time) string {
+// describeServerCertExpiry words the validity of a certificate that is not valid at now. The certificate may be nil.
+func describeServerCertExpiry(c *x509.Certificate, now time.Time) string {
 	switch {
 	case c == nil:
 		return "certificate expired"
@@ -182,53 +182,53 @@ func describeRemoteCertificateExpiry(c *x509.Certificate, now time.Time) string 
 	return fmt.Sprintf("certificate is valid from %s to %s only", c.NotBefore.UTC().Format(time.DateTime), c.NotAfter.UTC().Format(time.DateTime))
 }
 
-// clipRemoteText bounds text of another program.
-func clipRemoteText(s string) string {
+// clipServerText bounds text of another program.
+func clipServerText(s string) string {
 	const maxBytes = 300
 	return plaintext.Clip(s, maxBytes)
 }
 
-// checkRemoteHTTPStatus returns the failure of a response's status; nil for 200. It may read the body.
-func checkRemoteHTTPStatus(resp *http.Response, now time.Time) *requestFailure {
+// checkResponseStatus returns the failure of a response's status; nil for 200. It may read the body.
+func checkResponseStatus(resp *http.Response, now time.Time) *requestFailure {
 	code := resp.StatusCode
 	if code == http.StatusOK {
 		return nil
 	}
-	words := readRemoteMessage(resp)
+	words := readServerMessage(resp)
 	text := "HTTP " + strconv.Itoa(code)
 	if words.text != "" {
 		text += ": " + words.text
 	}
 	switch {
 	case code/100 == 3:
-		return newRemoteFailuref(outcomeBadRequest, "redirected to %s, not followed: correct the url", remoteRedirectLocation(resp))
+		return newRequestFailuref(outcomeBadRequest, "redirected to %s, not followed: correct the url", redactRedirectLocation(resp))
 	case code == http.StatusUnauthorized, code == http.StatusForbidden:
-		return newRemoteFailuref(outcomeUnauthorised, "unauthorised (%s): check the credentials under http", text)
+		return newRequestFailuref(outcomeUnauthorised, "unauthorised (%s): check the credentials under http", text)
 	case code == http.StatusTooManyRequests:
-		return &requestFailure{outcome: outcomeThrottled, text: text, serverWide: true, retryAfter: parseRemoteRetryAfter(resp, now)}
+		return &requestFailure{outcome: outcomeThrottled, text: text, serverWide: true, retryAfter: parseRetryAfter(resp, now)}
 	case code/100 == 5:
-		return &requestFailure{outcome: outcomeServerError, text: text, retryAfter: parseRemoteRetryAfter(resp, now)}
-	case words.fromAPI && isRemoteStorageError(words.text):
-		return newRemoteFailuref(outcomeServerError, "%s", text)
+		return &requestFailure{outcome: outcomeServerError, text: text, retryAfter: parseRetryAfter(resp, now)}
+	case words.fromAPI && isServerStorageError(words.text):
+		return newRequestFailuref(outcomeServerError, "%s", text)
 	case words.fromAPI && (code == http.StatusBadRequest || code == http.StatusUnprocessableEntity):
-		return newRemoteFailuref(outcomeBadQuery, "rejects the query: %s", words.text)
+		return newRequestFailuref(outcomeBadQuery, "rejects the query: %s", words.text)
 	case code == http.StatusMethodNotAllowed:
-		return newRemoteFailuref(outcomeBadRequest, "%s: try method: GET", text)
+		return newRequestFailuref(outcomeBadRequest, "%s: try method: GET", text)
 	case code == http.StatusRequestURITooLong:
-		return newRemoteFailuref(outcomeBadRequest, "%s: try method: POST", text)
+		return newRequestFailuref(outcomeBadRequest, "%s: try method: POST", text)
 	case code == http.StatusNotFound:
-		return newRemoteFailuref(outcomeBadRequest, "%s: no Prometheus API at this url", text)
+		return newRequestFailuref(outcomeBadRequest, "%s: no Prometheus API at this url", text)
 	}
-	return newRemoteFailuref(outcomeBadRequest, "%s", text)
+	return newRequestFailuref(outcomeBadRequest, "%s", text)
 }
 
 // remoteRejectionRegexp matches the error of gRPC for a wrong query.
 var remoteRejectionRegexp = regexp.MustCompile(`rpc error: code = (InvalidArgument|Code\((400|422)\)) `)
 
-// isRemoteStorageError reports whether the error of a query is that its series could not be read, as while a store behind Thanos or a remote
+// isServerStorageError reports whether the error of a query is that its series could not be read, as while a store behind Thanos or a remote
 // read fails. Servers tell it with the status 422 of a wrong query. Thanos's own engine passes on the error of gRPC alone. A server behind
 // the server may also reject the query, with a code of gRPC or of HTTP.
-func isRemoteStorageError(text string) bool {
+func isServerStorageError(text string) bool {
 	return !remoteRejectionRegexp.MatchString(text) && (strings.HasPrefix(text, "expanding series: ") || strings.Contains(text, "rpc error: code = "))
 }
 
@@ -241,37 +241,37 @@ type serverMessage struct {
 	fromAPI bool // an error of the Prometheus API
 }
 
-// readRemoteMessage reads the beginning of an error's body: the error of the API, or a line of plain text. It ignores pages for
+// readServerMessage reads the beginning of an error's body: the error of the API, or a line of plain text. It ignores pages for
 // a browser, which have no short cause.
-func readRemoteMessage(resp *http.Response) serverMessage {
+func readServerMessage(resp *http.Response) serverMessage {
 	// VictoriaMetrics repeats the query, which names up to maxQueryNamespaces.
 	const maxBytes = 1 << 20
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxBytes)) // the part before a read error may do
 	var api struct{ Error string }
 	if json.Unmarshal(body, &api) == nil && api.Error != "" {
-		return serverMessage{clipRemoteText(quotedQueryRegexp.ReplaceAllString(api.Error, "")), true}
+		return serverMessage{clipServerText(quotedQueryRegexp.ReplaceAllString(api.Error, "")), true}
 	}
-	if remoteMediaType(resp) != "text/plain" {
+	if parseResponseMediaType(resp) != "text/plain" {
 		return serverMessage{}
 	}
 	line, _, _ := strings.Cut(strings.TrimSpace(strings.ToValidUTF8(string(body), "")), "\n")
-	return serverMessage{text: clipRemoteText(line)}
+	return serverMessage{text: clipServerText(line)}
 }
 
-// remoteRedirectLocation returns the address of a redirect, without parts that may be secret.
-func remoteRedirectLocation(resp *http.Response) string {
+// redactRedirectLocation returns the address of a redirect, without parts that may be secret.
+func redactRedirectLocation(resp *http.Response) string {
 	u, err := resp.Location()
 	if err != nil {
 		return "nowhere"
 	}
-	return clipRemoteText(redactRemoteURL(u))
+	return clipServerText(redactServerURL(u))
 }
 
 // maxRetryDelay bounds the time between two tries of a server or a query.
 const maxRetryDelay = time.Minute
 
-// parseRemoteRetryAfter returns the time until the next try that the server demands, at most maxRetryDelay; 0 without such a demand.
-func parseRemoteRetryAfter(resp *http.Response, now time.Time) time.Duration {
+// parseRetryAfter returns the time until the next try that the server demands, at most maxRetryDelay; 0 without such a demand.
+func parseRetryAfter(resp *http.Response, now time.Time) time.Duration {
 	header := resp.Header.Get("Retry-After")
 	if s, err := strconv.ParseUint(header, 10, 31); err == nil {
 		return min(maxRetryDelay, time.Duration(s)*time.Second)
@@ -282,7 +282,7 @@ func parseRemoteRetryAfter(resp *http.Response, now time.Time) time.Duration {
 	return 0
 }
 
-// newRemoteRefreshBackoff returns the delays after failures: the refresh interval, twice that, and so on up to maxRetryDelay.
-func newRemoteRefreshBackoff(refresh time.Duration) retry.Backoff {
+// newRefreshBackoff returns the delays after failures: the refresh interval, twice that, and so on up to maxRetryDelay.
+func newRefreshBackoff(refresh time.Duration) retry.Backoff {
 	return retry.Backoff{First: refresh, Max: maxRetryDelay}
 }

@@ -164,7 +164,7 @@ func TestRetryAfterDate(t *testing.T) {
 		"Fri, 02 Jan 2026 03:04:01 GMT": 0,
 		"Fri, 02 Jan 2027 03:04:01 GMT": time.Minute,
 	} {
-		if got := parseRemoteRetryAfter(&http.Response{Header: http.Header{"Retry-After": {header}}}, now); got != want {
+		if got := parseRetryAfter(&http.Response{Header: http.Header{"Retry-After": {header}}}, now); got != want {
 			t.Errorf("Retry-After %q: %v, want %v", header, got, want)
 		}
 	}
@@ -279,15 +279,15 @@ func TestFailuresShowNoPath(t *testing.T) {
 	t.Parallel()
 	c := &backendClient{}
 	for _, address := range []string{"http://user:hunter2@first/tenant-7?token=hunter2", "https://second:9090/hunter2"} {
-		s, err := newRemoteServer(address)
+		s, err := newBackendServer(address)
 		if err != nil {
 			t.Fatal(err)
 		}
 		c.servers = append(c.servers, s)
 	}
-	refused := newRemoteFailuref(outcomeConnect, "connection refused")
+	refused := newRequestFailuref(outcomeConnect, "connection refused")
 	const want = "http://first: connection refused; https://second:9090: connection refused"
-	if got := c.mergeRemoteFailures([]*requestFailure{refused, refused}).text; got != want {
+	if got := c.mergeServerFailures([]*requestFailure{refused, refused}).text; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }

@@ -25,10 +25,10 @@ type responseDecoder struct {
 	resultFailure *requestFailure // of the first result without a number
 }
 
-// failRemoteDecoding records the first failure and skips the rest.
-func (d *responseDecoder) failRemoteDecoding(cause string) {
+// failResponseDecoding records the first failure and skips the rest.
+func (d *responseDecoder) failResponseDecoding(cause string) {
 	if d.failure == nil {
-		d.failure = newRemoteFailuref(outcomeBadResponse, "the answer is not JSON of the Prometheus API: %s at byte %d of %d", cause, d.offset, len(d.data))
+		d.failure = newRequestFailuref(outcomeBadResponse, "the answer is not JSON of the Prometheus API: %s at byte %d of %d", cause, d.offset, len(d.data))
 	}
 	d.offset = len(d.data)
 }
@@ -38,30 +38,30 @@ const (
 	decodedSampleBytes, decodedTextBytes = 336, 48
 )
 
-// takeRemoteDecodingRoom counts decoded bytes, and fails beyond the bound: a small text in JSON can take a hundred times its bytes.
-func (d *responseDecoder) takeRemoteDecodingRoom(bytes int) {
+// takeDecodingRoom counts decoded bytes, and fails beyond the bound: a small text in JSON can take a hundred times its bytes.
+func (d *responseDecoder) takeDecodingRoom(bytes int) {
 	if d.room -= int64(bytes); d.room < 0 && d.failure == nil {
-		d.failRemoteDecoding("")
-		d.failure = newRemoteFailuref(outcomeTooLarge, "the answer takes too much memory once it is decoded: query fewer results, or raise maxResponseBytes")
+		d.failResponseDecoding("")
+		d.failure = newRequestFailuref(outcomeTooLarge, "the answer takes too much memory once it is decoded: query fewer results, or raise maxResponseBytes")
 	}
 }
 
-// failUnexpectedRemoteByte fails at the byte at the offset, or at the end.
-func (d *responseDecoder) failUnexpectedRemoteByte() {
+// rejectUnexpectedByte fails at the byte at the offset, or at the end.
+func (d *responseDecoder) rejectUnexpectedByte() {
 	if d.offset < len(d.data) {
-		d.failRemoteDecoding(strconv.QuoteRune(rune(d.data[d.offset])))
+		d.failResponseDecoding(strconv.QuoteRune(rune(d.data[d.offset])))
 	} else if d.failure == nil {
-		d.failure = newRemoteFailuref(outcomeBadResponse, "the answer is truncated JSON of %d bytes", len(d.data))
+		d.failure = newRequestFailuref(outcomeBadResponse, "the answer is truncated JSON of %d bytes", len(d.data))
 	}
 }
 
-// peekRemoteToken returns the first byte of the next token; 0 at the end.
-func (d *responseDecoder) peekRemoteToken() byte {
+// peekJSONToken returns the first byte of the next token; 0 at the end.
+func (d *responseDecoder) peekJSONToken() byte {
 	for ; d.offset < len(d.data); d.offset++ {
 		switch c := d.data[d.offset]; c {
 		case ' ', '\t', '\r', '\n':
 		case 0:
-			d.failRemoteDecoding("a zero byte")
+			d.failResponseDecoding("a zero byte")
 		default:
 			return c
 		}
@@ -69,9 +69,9 @@ func (d *responseDecoder) peekRemoteToken() byte {
 	return 0
 }
 
-// consumeRemoteByte skips the next token if it begins with c.
-func (d *responseDecoder) consumeRemoteByte(c byte) bool {
-	if d.peekRemoteToken() != c {
+// consumeJSONToken skips the next token if it begins with c.
+func (d *responseDecoder) consumeJSONToken(c byte) bool {
+	if d.peekJSONToken() != c {
 		return false
 	}
 	d.offset++
@@ -81,77 +81,77 @@ func (d *responseDecoder) consumeRemoteByte(c byte) bool {
 // maxJSONDepth bounds the nesting of values.
 const maxJSONDepth = 100
 
-// enterNestedRemoteValue enters an array or object.
-func (d *responseDecoder) enterNestedRemoteValue(open byte) bool {
-	if !d.consumeRemoteByte(open) {
-		d.failUnexpectedRemoteByte()
+// enterNestedJSON enters an array or object.
+func (d *responseDecoder) enterNestedJSON(open byte) bool {
+	if !d.consumeJSONToken(open) {
+		d.rejectUnexpectedByte()
 		return false
 	}
 	if d.depth++; d.depth > maxJSONDepth {
-		d.failRemoteDecoding("too deep")
+		d.failResponseDecoding("too deep")
 	}
 	return d.failure == nil
 }
 
-// advanceRemoteElement reports whether an array or object has an element after its first n.
-func (d *responseDecoder) advanceRemoteElement(n int, end byte) bool {
+// advanceJSONElement reports whether an array or object has an element after its first n.
+func (d *responseDecoder) advanceJSONElement(n int, end byte) bool {
 	switch {
 	case d.failure != nil:
 		return false
-	case d.consumeRemoteByte(end):
+	case d.consumeJSONToken(end):
 		d.depth--
 		return false
-	case n > 0 && !d.consumeRemoteByte(','):
-		d.failUnexpectedRemoteByte()
+	case n > 0 && !d.consumeJSONToken(','):
+		d.rejectUnexpectedByte()
 		return false
 	}
 	return true
 }
 
-// decodeRemoteJSONObject decodes an object; field must decode the value of its key.
-func (d *responseDecoder) decodeRemoteJSONObject(field func(key string)) {
-	if !d.enterNestedRemoteValue('{') {
+// decodeJSONObject decodes an object; field must decode the value of its key.
+func (d *responseDecoder) decodeJSONObject(field func(key string)) {
+	if !d.enterNestedJSON('{') {
 		return
 	}
-	for n := 0; d.advanceRemoteElement(n, '}'); n++ {
-		key := d.decodeRemoteJSONString()
-		if !d.consumeRemoteByte(':') {
-			d.failUnexpectedRemoteByte()
+	for n := 0; d.advanceJSONElement(n, '}'); n++ {
+		key := d.decodeJSONString()
+		if !d.consumeJSONToken(':') {
+			d.rejectUnexpectedByte()
 			return
 		}
 		field(key)
 	}
 }
 
-// decodeRemoteJSONArray decodes an array; element must decode each element.
-func (d *responseDecoder) decodeRemoteJSONArray(element func()) {
-	if !d.enterNestedRemoteValue('[') {
+// decodeJSONArray decodes an array; element must decode each element.
+func (d *responseDecoder) decodeJSONArray(element func()) {
+	if !d.enterNestedJSON('[') {
 		return
 	}
-	for n := 0; d.advanceRemoteElement(n, ']'); n++ {
+	for n := 0; d.advanceJSONElement(n, ']'); n++ {
 		element()
 	}
 }
 
-// decodeRemoteJSONString decodes a string.
-func (d *responseDecoder) decodeRemoteJSONString() string {
-	raw := d.readQuotedRemoteText()
+// decodeJSONString decodes a string.
+func (d *responseDecoder) decodeJSONString() string {
+	raw := d.readQuotedJSON()
 	if len(raw) < 2 {
 		return ""
 	}
 	if s, ok := d.internedStrings[string(raw[1:len(raw)-1])]; ok {
 		return s
 	}
-	return d.internRemoteJSONString(raw)
+	return d.internJSONString(raw)
 }
 
-// internRemoteJSONString decodes a quoted string and keeps it for equal strings.
-func (d *responseDecoder) internRemoteJSONString(raw []byte) string {
+// internJSONString decodes a quoted string and keeps it for equal strings.
+func (d *responseDecoder) internJSONString(raw []byte) string {
 	const maxInterned = 1 << 12 // further strings are mostly names of objects, which do not recur
 	s := string(raw[1 : len(raw)-1])
 	if strings.IndexByte(s, '\\') >= 0 || !utf8.ValidString(s) {
 		if err := json.Unmarshal(raw, &s); err != nil {
-			d.failRemoteDecoding("a bad string")
+			d.failResponseDecoding("a bad string")
 		}
 	} else if len(d.internedStrings) < maxInterned {
 		d.internedStrings[s] = s
@@ -159,10 +159,10 @@ func (d *responseDecoder) internRemoteJSONString(raw []byte) string {
 	return s
 }
 
-// readQuotedRemoteText reads a string with its quotes and escapes.
-func (d *responseDecoder) readQuotedRemoteText() []byte {
-	if d.peekRemoteToken() != '"' {
-		d.failUnexpectedRemoteByte()
+// readQuotedJSON reads a string with its quotes and escapes.
+func (d *responseDecoder) readQuotedJSON() []byte {
+	if d.peekJSONToken() != '"' {
+		d.rejectUnexpectedByte()
 		return nil
 	}
 	for i := d.offset + 1; i < len(d.data); i++ {
@@ -174,61 +174,61 @@ func (d *responseDecoder) readQuotedRemoteText() []byte {
 			d.offset = i + 1
 			return raw
 		case c < ' ':
-			d.failRemoteDecoding("a control character in a string")
+			d.failResponseDecoding("a control character in a string")
 			return nil
 		}
 	}
 	d.offset = len(d.data)
-	d.failUnexpectedRemoteByte()
+	d.rejectUnexpectedByte()
 	return nil
 }
 
-// rejectRemoteKeyTwice fails at a key that an object has already had: two readers would take different values.
-func (d *responseDecoder) rejectRemoteKeyTwice(seen map[string]bool, key string) {
+// rejectRepeatedJSONKey fails at a key that an object has already had: two readers would take different values.
+func (d *responseDecoder) rejectRepeatedJSONKey(seen map[string]bool, key string) {
 	if seen[key] {
-		d.failRemoteDecoding("a key twice")
+		d.failResponseDecoding("a key twice")
 	}
 	seen[key] = true
-	d.takeRemoteDecodingRoom(decodedTextBytes + len(key))
+	d.takeDecodingRoom(decodedTextBytes + len(key))
 }
 
-// decodeRemoteJSONBool decodes true or false, or null for false.
-func (d *responseDecoder) decodeRemoteJSONBool() bool {
-	switch text := string(d.skipRemoteJSONValue()); text {
+// decodeJSONBool decodes true or false, or null for false.
+func (d *responseDecoder) decodeJSONBool() bool {
+	switch text := string(d.skipJSONValue()); text {
 	case "true":
 		return true
 	case "false", "null":
 	default:
-		d.failRemoteDecoding("neither true nor false")
+		d.failResponseDecoding("neither true nor false")
 	}
 	return false
 }
 
-// decodeRemoteJSONStrings decodes a list of strings, or null.
-func (d *responseDecoder) decodeRemoteJSONStrings() []string {
+// decodeJSONStrings decodes a list of strings, or null.
+func (d *responseDecoder) decodeJSONStrings() []string {
 	var all []string
-	if d.peekRemoteToken() == 'n' {
-		d.skipRemoteJSONValue()
+	if d.peekJSONToken() == 'n' {
+		d.skipJSONValue()
 		return nil
 	}
-	d.decodeRemoteJSONArray(func() {
-		all = append(all, d.decodeRemoteJSONString())
-		d.takeRemoteDecodingRoom(decodedTextBytes + len(all[len(all)-1]))
+	d.decodeJSONArray(func() {
+		all = append(all, d.decodeJSONString())
+		d.takeDecodingRoom(decodedTextBytes + len(all[len(all)-1]))
 	})
 	return all
 }
 
-// skipRemoteJSONValue skips any value. It returns the text of a value that is neither array nor object.
-func (d *responseDecoder) skipRemoteJSONValue() []byte {
-	switch d.peekRemoteToken() {
+// skipJSONValue skips any value. It returns the text of a value that is neither array nor object.
+func (d *responseDecoder) skipJSONValue() []byte {
+	switch d.peekJSONToken() {
 	case '{':
-		d.decodeRemoteJSONObject(func(string) { d.skipRemoteJSONValue() })
+		d.decodeJSONObject(func(string) { d.skipJSONValue() })
 		return nil
 	case '[':
-		d.decodeRemoteJSONArray(func() { d.skipRemoteJSONValue() })
+		d.decodeJSONArray(func() { d.skipJSONValue() })
 		return nil
 	case '"':
-		return d.readQuotedRemoteText()
+		return d.readQuotedJSON()
 	}
 	from := d.offset
 	for d.offset < len(d.data) && bytes.IndexByte([]byte(",]} \t\r\n"), d.data[d.offset]) < 0 {
@@ -237,7 +237,7 @@ func (d *responseDecoder) skipRemoteJSONValue() []byte {
 	literal := d.data[from:d.offset]
 	if !json.Valid(literal) {
 		d.offset = from
-		d.failUnexpectedRemoteByte()
+		d.rejectUnexpectedByte()
 		return nil
 	}
 	return literal

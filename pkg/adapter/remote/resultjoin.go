@@ -22,9 +22,9 @@ const (
 	sampleTimeLabel = "tachometer_sample_time"
 )
 
-// withRemoteSampleTimes returns a single expression for results and the times of their newest samples. A second query would see other
+// addSampleTimesQuery returns a single expression for results and the times of their newest samples. A second query would see other
 // samples, and cost the server a second look-up.
-func withRemoteSampleTimes(t rule.RemoteQuery) string {
+func addSampleTimesQuery(t rule.RemoteQuery) string {
 	if t.Times == "" {
 		return t.Expr
 	}
@@ -37,7 +37,7 @@ type namespaceScope struct {
 	namespaces    map[string]bool
 }
 
-func (s namespaceScope) remoteScopeCoversNamespace(namespace string) bool {
+func (s namespaceScope) coversNamespace(namespace string) bool {
 	return s.allNamespaces || s.namespaces[namespace]
 }
 
@@ -54,8 +54,8 @@ type queryResult struct {
 	faults map[string]error
 }
 
-// findRemoteNamespaceFault returns the error of a namespace (empty: of any) without right values; nil if all are right.
-func (r *queryResult) findRemoteNamespaceFault(namespace string) error {
+// findNamespaceFault returns the error of a namespace (empty: of any) without right values; nil if all are right.
+func (r *queryResult) findNamespaceFault(namespace string) error {
 	for n, fault := range r.faults {
 		if namespace == "" || n == namespace {
 			return fault
@@ -64,20 +64,20 @@ func (r *queryResult) findRemoteNamespaceFault(namespace string) error {
 	return nil
 }
 
-// selectRemoteValues returns the values of a namespace (empty: of all) for objects (nil: any). The caller owns the slice, and must not
+// selectResultValues returns the values of a namespace (empty: of all) for objects (nil: any). The caller owns the slice, and must not
 // change the labels.
-func (r *queryResult) selectRemoteValues(namespace string, objects []string) []metric.Value {
+func (r *queryResult) selectResultValues(namespace string, objects []string) []metric.Value {
 	if namespace != "" {
-		return appendRemoteValues(nil, r.valuesByNamespace[namespace], objects)
+		return appendObjectValues(nil, r.valuesByNamespace[namespace], objects)
 	}
 	var found []metric.Value
 	for _, n := range r.sortedNamespaces {
-		found = appendRemoteValues(found, r.valuesByNamespace[n], objects)
+		found = appendObjectValues(found, r.valuesByNamespace[n], objects)
 	}
 	return found
 }
 
-func appendRemoteValues(found, values []metric.Value, objects []string) []metric.Value {
+func appendObjectValues(found, values []metric.Value, objects []string) []metric.Value {
 	if objects == nil {
 		return append(found, values...)
 	}
@@ -91,13 +91,13 @@ func appendRemoteValues(found, values []metric.Value, objects []string) []metric
 	return found
 }
 
-// mergeRemoteResult returns a result with the namespaces of both; more may be nil. Its time is the earlier of the two.
-func (r *queryResult) mergeRemoteResult(more *queryResult) *queryResult {
+// mergeQueryResult returns a result with the namespaces of both; more may be nil. Its time is the earlier of the two.
+func (r *queryResult) mergeQueryResult(more *queryResult) *queryResult {
 	if more == nil {
 		return r
 	}
 	both := &queryResult{
-		evaluatedAt:       earlierRemoteTime(r.evaluatedAt, more.evaluatedAt),
+		evaluatedAt:       chooseEarlierTime(r.evaluatedAt, more.evaluatedAt),
 		namespaceScope:    namespaceScope{namespaces: maps.Clone(r.namespaceScope.namespaces)},
 		valuesByNamespace: maps.Clone(r.valuesByNamespace),
 		faults:            maps.Clone(r.faults),
@@ -109,8 +109,8 @@ func (r *queryResult) mergeRemoteResult(more *queryResult) *queryResult {
 	return both
 }
 
-// isRemoteResultPartitioned reports whether a result has values of several namespaces, which a label separates.
-func isRemoteResultPartitioned(r *rule.Rule) bool { return r.Shared() && r.Namespaced }
+// isPartitionedResult reports whether a result has values of several namespaces, which a label separates.
+func isPartitionedResult(r *rule.Rule) bool { return r.Shared() && r.Namespaced }
 
 // resultJoin joins the results of an evaluation to objects.
 type resultJoin struct {
@@ -126,14 +126,14 @@ type namespacedValue struct {
 	value     metric.Value
 }
 
-// joinRemoteSamples returns the values of all results, or a failure if a result breaks the promise of the rule.
-func (j resultJoin) joinRemoteSamples(samples []resultSample) (*queryResult, *requestFailure) {
-	results, times := j.splitRemoteSampleTimes(samples)
+// joinResultSamples returns the values of all results, or a failure if a result breaks the promise of the rule.
+func (j resultJoin) joinResultSamples(samples []resultSample) (*queryResult, *requestFailure) {
+	results, times := j.splitSampleTimes(samples)
 	rows := make([]namespacedValue, 0, len(results))
 	var unlabelled *requestFailure
 	for _, s := range results {
 		delete(s.Metric, metricNameLabel)
-		r, ok, f := j.joinRemoteResultObject(s)
+		r, ok, f := j.joinResultObject(s)
 		if f != nil && len(s.Metric) == 0 && len(results) > 1 {
 			unlabelled = f // of a template with `or vector(0)`: the result is of no object
 			continue
@@ -145,7 +145,7 @@ func (j resultJoin) joinRemoteSamples(samples []resultSample) (*queryResult, *re
 			continue
 		}
 		r.value.Value, r.value.Window = s.Value.value, j.text.Window
-		r.value.Time = j.remoteSampleTime(s, times)
+		r.value.Time = j.findResultSampleTime(s, times)
 		rows = append(rows, r)
 	}
 	if len(rows) == 0 && unlabelled != nil {
@@ -154,16 +154,16 @@ func (j resultJoin) joinRemoteSamples(samples []resultSample) (*queryResult, *re
 	slices.SortStableFunc(rows, func(a, b namespacedValue) int {
 		return cmp.Or(strings.Compare(a.namespace, b.namespace), strings.Compare(a.value.Object.Name, b.value.Object.Name))
 	})
-	if f := j.rejectDuplicateRemoteResults(rows); f != nil {
+	if f := j.rejectDuplicateResults(rows); f != nil {
 		return nil, f
 	}
-	result := j.groupRemoteResultsByNamespace(rows)
-	result.faults = j.findRemoteSumFaults(rows)
+	result := j.groupRowsByNamespace(rows)
+	result.faults = j.findResultSumFaults(rows)
 	return result, nil
 }
 
-// splitRemoteSampleTimes separates results from sample times.
-func (j resultJoin) splitRemoteSampleTimes(samples []resultSample) ([]resultSample, selectorTimes) {
+// splitSampleTimes separates results from sample times.
+func (j resultJoin) splitSampleTimes(samples []resultSample) ([]resultSample, selectorTimes) {
 	if j.text.Times == "" {
 		return samples, nil
 	}
@@ -178,20 +178,20 @@ func (j resultJoin) splitRemoteSampleTimes(samples []resultSample) ([]resultSamp
 		delete(s.Metric, metricNameLabel)
 		selector := s.Metric[rule.TimesSelectorLabel]
 		delete(s.Metric, rule.TimesSelectorLabel)
-		if at, ok := parseRemoteSeconds(s.Value.value); ok {
-			times = times.addRemoteSelectorTime(selector, s.Metric, at)
+		if at, ok := parseEpochSeconds(s.Value.value); ok {
+			times = times.addSelectorTime(selector, s.Metric, at)
 		}
 	}
 	return results, times
 }
 
-// remoteSampleTime returns the time of a result: of its selectors' newest samples the oldest. It is zero if a needed selector has
+// findResultSampleTime returns the time of a result: of its selectors' newest samples the oldest. It is zero if a needed selector has
 // no sample that the server still sees. If the query cannot return sample times, because the expression does not parse or hides
 // its metrics, it is the time of the evaluation: no better time is known. The server's evaluation time counts if it is earlier:
 // VictoriaMetrics may evaluate somewhat in the past.
-func (j resultJoin) remoteSampleTime(s resultSample, times selectorTimes) time.Time {
+func (j resultJoin) findResultSampleTime(s resultSample, times selectorTimes) time.Time {
 	if j.text.Times != "" {
-		return times.lookupRemoteResultTime(s.Metric, j.text.TimesNeeded)
+		return times.lookupResultTime(s.Metric, j.text.TimesNeeded)
 	}
 	if s.Value.at.Before(j.evaluatedAt) {
 		return s.Value.at
@@ -199,29 +199,29 @@ func (j resultJoin) remoteSampleTime(s resultSample, times selectorTimes) time.T
 	return j.evaluatedAt
 }
 
-// joinRemoteResultObject joins a result to its object; false omits the result.
-func (j resultJoin) joinRemoteResultObject(s resultSample) (namespacedValue, bool, *requestFailure) {
+// joinResultObject joins a result to its object; false omits the result.
+func (j resultJoin) joinResultObject(s resultSample) (namespacedValue, bool, *requestFailure) {
 	r := j.query.Rule
-	namespace, f := j.resolveRemoteResultNamespace(s)
-	if f != nil || isRemoteResultPartitioned(r) && !j.scope.remoteScopeCoversNamespace(namespace) || j.isRemoteResultOfOtherNamespace(namespace) {
+	namespace, f := j.resolveResultNamespace(s)
+	if f != nil || isPartitionedResult(r) && !j.scope.coversNamespace(namespace) || j.isOfOtherNamespace(namespace) {
 		return namespacedValue{}, false, f
 	}
 	v := metric.Value{Labels: s.Metric}
 	if !r.External {
 		if v.Object.Name = s.Metric[r.ObjectLabel]; v.Object.Name == "" {
-			return namespacedValue{}, false, newRemoteFailuref(outcomeBadResult, "the result %s has no label %s to name its object", formatRemoteResultLabels(s.Metric), r.ObjectLabel)
+			return namespacedValue{}, false, newRequestFailuref(outcomeBadResult, "the result %s has no label %s to name its object", formatResultLabels(s.Metric), r.ObjectLabel)
 		}
 		v.Object.Namespace = namespace
 	}
-	if !isRemoteResultPartitioned(r) {
+	if !isPartitionedResult(r) {
 		namespace = ""
 	}
 	return namespacedValue{namespace, v}, true, nil
 }
 
-// resolveRemoteResultNamespace returns the namespace of a result's object; empty if the rule does not tell, or if the object is in no
+// resolveResultNamespace returns the namespace of a result's object; empty if the rule does not tell, or if the object is in no
 // namespace. A result that may have come from another namespace than the requested is a failure.
-func (j resultJoin) resolveRemoteResultNamespace(s resultSample) (string, *requestFailure) {
+func (j resultJoin) resolveResultNamespace(s resultSample) (string, *requestFailure) {
 	r, requested := j.query.Rule, j.query.Namespace
 	if !r.Namespaced || r.ObjectLabel == r.NamespaceLabel {
 		return "", nil
@@ -229,62 +229,62 @@ func (j resultJoin) resolveRemoteResultNamespace(s resultSample) (string, *reque
 	is := s.Metric[r.NamespaceLabel]
 	switch {
 	case r.Shared() && is == "":
-		return "", newRemoteFailuref(outcomeBadResult, "the result %s has no label %s to name its namespace", formatRemoteResultLabels(s.Metric), r.NamespaceLabel)
+		return "", newRequestFailuref(outcomeBadResult, "the result %s has no label %s to name its namespace", formatResultLabels(s.Metric), r.NamespaceLabel)
 	case r.Shared():
 		return is, nil
 	case r.External && j.query.Objects == nil: // the value of a query, of no object
 		return requested, nil
 	case is == "" && !j.text.OfNamespace:
-		return "", newRemoteFailuref(outcomeBadResult, "the result %s has no label %s, and the query reads all namespaces; "+
+		return "", newRequestFailuref(outcomeBadResult, "the result %s has no label %s, and the query reads all namespaces; "+
 			"write <<.LabelMatchers>> in every selector, or aggregate by (%s, %s)",
-			formatRemoteResultLabels(s.Metric), r.NamespaceLabel, r.NamespaceLabel, cmp.Or(r.ObjectLabel, "pod"))
+			formatResultLabels(s.Metric), r.NamespaceLabel, r.NamespaceLabel, cmp.Or(r.ObjectLabel, "pod"))
 	case is == "":
 		return requested, nil
 	case j.text.OfNamespace && requested != "" && is != requested:
-		return "", newRemoteFailuref(outcomeBadResult, "the result %s is of another namespace than %s", formatRemoteResultLabels(s.Metric), requested)
+		return "", newRequestFailuref(outcomeBadResult, "the result %s is of another namespace than %s", formatResultLabels(s.Metric), requested)
 	}
 	return is, nil
 }
 
-// isRemoteResultOfOtherNamespace reports whether a result of the namespace is beside the request, because the query reads all namespaces.
-func (j resultJoin) isRemoteResultOfOtherNamespace(namespace string) bool {
+// isOfOtherNamespace reports whether a result of the namespace is beside the request, because the query reads all namespaces.
+func (j resultJoin) isOfOtherNamespace(namespace string) bool {
 	return !j.query.Rule.Shared() && !j.text.OfNamespace && namespace != "" && j.query.Namespace != "" && namespace != j.query.Namespace
 }
 
-// findRemoteSumFaults returns the error of each namespace in which two of the sorted values, which do not add up, have the same object.
-func (j resultJoin) findRemoteSumFaults(rows []namespacedValue) map[string]error {
+// findResultSumFaults returns the error of each namespace in which two of the sorted values, which do not add up, have the same object.
+func (j resultJoin) findResultSumFaults(rows []namespacedValue) map[string]error {
 	faults := map[string]error{}
 	for i := 1; i < len(rows) && j.query.Rule.NonAdditive != ""; i++ {
 		if a, b := rows[i-1].value, rows[i]; a.Object == b.value.Object {
-			faults[b.namespace] = j.query.Rule.NewSeriesSumError(formatRemoteResultLabels(b.value.Labels))
+			faults[b.namespace] = j.query.Rule.NewSeriesSumError(formatResultLabels(b.value.Labels))
 		}
 	}
 	return faults
 }
 
-// rejectDuplicateRemoteResults returns a failure if two of the sorted values have the same object. See findRemoteSumFaults for values that do not
+// rejectDuplicateResults returns a failure if two of the sorted values have the same object. See findResultSumFaults for values that do not
 // add up: there the rule's author is not at fault.
-func (j resultJoin) rejectDuplicateRemoteResults(rows []namespacedValue) *requestFailure {
+func (j resultJoin) rejectDuplicateResults(rows []namespacedValue) *requestFailure {
 	if j.query.Rule.External || j.query.Rule.NonAdditive != "" {
 		return nil
 	}
 	for i := 1; i < len(rows); i++ {
 		a, b := rows[i-1].value, rows[i].value
 		if a.Object == b.Object {
-			return newRemoteFailuref(outcomeBadResult, "two results for %s %s: %s and %s; aggregate by (%s)",
-				j.query.Rule.ObjectLabel, a.Object, formatRemoteResultLabels(a.Labels), formatRemoteResultLabels(b.Labels), j.query.Rule.ObjectLabel)
+			return newRequestFailuref(outcomeBadResult, "two results for %s %s: %s and %s; aggregate by (%s)",
+				j.query.Rule.ObjectLabel, a.Object, formatResultLabels(a.Labels), formatResultLabels(b.Labels), j.query.Rule.ObjectLabel)
 		}
 	}
 	return nil
 }
 
-// groupRemoteResultsByNamespace returns the result of sorted rows.
-func (j resultJoin) groupRemoteResultsByNamespace(rows []namespacedValue) *queryResult {
+// groupRowsByNamespace returns the result of sorted rows.
+func (j resultJoin) groupRowsByNamespace(rows []namespacedValue) *queryResult {
 	result := &queryResult{namespaceScope: j.scope, evaluatedAt: j.evaluatedAt, valuesByNamespace: map[string][]metric.Value{}}
 	values := make([]metric.Value, len(rows))
 	for i, r := range rows {
 		values[i] = r.value
-		if j.query.Rule.NonAdditive != "" || j.objectNamesRemoteLabels(r.value.Labels) {
+		if j.query.Rule.NonAdditive != "" || j.objectNamesAllLabels(r.value.Labels) {
 			values[i].Labels = nil // most of the memory of a result
 		}
 	}
@@ -300,13 +300,13 @@ func (j resultJoin) groupRemoteResultsByNamespace(rows []namespacedValue) *query
 	return result
 }
 
-// objectNamesRemoteLabels reports whether the object of a value has all that its labels say.
-func (j resultJoin) objectNamesRemoteLabels(l map[string]string) bool {
+// objectNamesAllLabels reports whether the object of a value has all that its labels say.
+func (j resultJoin) objectNamesAllLabels(l map[string]string) bool {
 	r := j.query.Rule
 	return !r.External && (len(l) == 1 || len(l) == 2 && l[r.NamespaceLabel] != "" && r.NamespaceLabel != r.ObjectLabel)
 }
 
-// formatRemoteResultLabels formats labels in PromQL syntax.
-func formatRemoteResultLabels(l map[string]string) string {
-	return clipRemoteText(labels.FromMap(l).String())
+// formatResultLabels formats labels in PromQL syntax.
+func formatResultLabels(l map[string]string) string {
+	return clipServerText(labels.FromMap(l).String())
 }

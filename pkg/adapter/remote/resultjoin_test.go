@@ -146,7 +146,7 @@ func TestJoin(t *testing.T) {
 					}
 					name := v.Object.String()
 					if r.External {
-						name = formatRemoteResultLabels(v.Labels)
+						name = formatResultLabels(v.Labels)
 					}
 					parts = append(parts, fmt.Sprintf("%s=%g@%s", name, v.Value, when))
 				}
@@ -201,7 +201,7 @@ func TestKeys(t *testing.T) {
 	key := func(name, namespace string, selector []*labels.Matcher, objects ...string) string {
 		q := w.newRuleQuery(name, namespace, objects...)
 		q.Selector = selector
-		k, err := buildRemoteStandingQueryKey(q)
+		k, err := buildStandingQueryKey(q)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -217,7 +217,7 @@ func TestKeys(t *testing.T) {
 		"queue":              key("queue", "", nil),
 	}
 	for _, namespace := range []string{"shop", "bank"} { // the text does not name them
-		k, err := buildRemoteStandingQueryKey(rule.Query{Rule: newTemplateRule("a", nil), Namespace: namespace})
+		k, err := buildStandingQueryKey(rule.Query{Rule: newTemplateRule("a", nil), Namespace: namespace})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -309,11 +309,11 @@ func TestValuesThatDoNotAddUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	result, failure := resultJoin{query: rule.Query{Rule: r}, scope: namespaceScope{allNamespaces: true}}.joinRemoteSamples([]resultSample{
+	result, failure := resultJoin{query: rule.Query{Rule: r}, scope: namespaceScope{allNamespaces: true}}.joinResultSamples([]resultSample{
 		{Metric: map[string]string{"namespace": "bank", "pod": "b"}}, {Metric: map[string]string{"namespace": "shop", "pod": "a", "cpu": "0"}},
 		{Metric: map[string]string{"namespace": "shop", "pod": "a", "cpu": "1"}},
 	})
-	if failure != nil || result.findRemoteNamespaceFault("bank") != nil || result.findRemoteNamespaceFault("shop") == nil {
+	if failure != nil || result.findNamespaceFault("bank") != nil || result.findNamespaceFault("shop") == nil {
 		t.Errorf("%+v, %v; want a fault of shop alone", result, failure)
 	}
 }

@@ -16,27 +16,27 @@ type timesOfSelector struct {
 	newest newestSampleTimes
 }
 
-// addRemoteSelectorTime adds a time. A single selector has no number.
-func (t selectorTimes) addRemoteSelectorTime(selector string, l map[string]string, at time.Time) selectorTimes {
+// addSelectorTime adds a time. A single selector has no number.
+func (t selectorTimes) addSelectorTime(selector string, l map[string]string, at time.Time) selectorTimes {
 	number, _ := strconv.Atoi(selector)
 	i := slices.IndexFunc(t, func(s timesOfSelector) bool { return s.number == number })
 	if i < 0 {
 		i = len(t)
 		t = append(t, timesOfSelector{number: number})
 	}
-	t[i].newest = t[i].newest.addRemoteSampleTime(l, at)
+	t[i].newest = t[i].newest.addSampleTime(l, at)
 	return t
 }
 
-// lookupRemoteResultTime returns the oldest of the selectors' times for a result with the labels. It is zero if a set of needed
+// lookupResultTime returns the oldest of the selectors' times for a result with the labels. It is zero if a set of needed
 // selectors has none.
-func (t selectorTimes) lookupRemoteResultTime(l map[string]string, needed [][]int) time.Time {
+func (t selectorTimes) lookupResultTime(l map[string]string, needed [][]int) time.Time {
 	var oldest time.Time
 	found := make([]int, 0, 8)
 	for _, s := range t {
-		if at := s.newest.lookupRemoteSampleTime(l); !at.IsZero() {
+		if at := s.newest.lookupSampleTime(l); !at.IsZero() {
 			found = append(found, s.number)
-			oldest = earlierRemoteTime(oldest, at)
+			oldest = chooseEarlierTime(oldest, at)
 		}
 	}
 	for _, set := range needed {
@@ -57,8 +57,8 @@ type timesByLabels struct {
 	times      map[string]time.Time
 }
 
-// remoteSampleTimeKey returns the key of the label values; false if a label is missing.
-func (t *timesByLabels) remoteSampleTimeKey(l map[string]string) (string, bool) {
+// buildSampleTimeKey returns the key of the label values; false if a label is missing.
+func (t *timesByLabels) buildSampleTimeKey(l map[string]string) (string, bool) {
 	if len(t.labelNames) == 1 {
 		v, ok := l[t.labelNames[0]]
 		return v, ok
@@ -74,9 +74,9 @@ func (t *timesByLabels) remoteSampleTimeKey(l map[string]string) (string, bool) 
 	return string(key), true
 }
 
-// addRemoteSampleTime adds a time under all labels of its series.
-func (n newestSampleTimes) addRemoteSampleTime(l map[string]string, at time.Time) newestSampleTimes {
-	i := slices.IndexFunc(n, func(t *timesByLabels) bool { return t.hasExactRemoteTimeLabels(l) })
+// addSampleTime adds a time under all labels of its series.
+func (n newestSampleTimes) addSampleTime(l map[string]string, at time.Time) newestSampleTimes {
+	i := slices.IndexFunc(n, func(t *timesByLabels) bool { return t.hasExactTimeLabels(l) })
 	if i < 0 {
 		t := &timesByLabels{times: map[string]time.Time{}}
 		for name := range l {
@@ -86,40 +86,40 @@ func (n newestSampleTimes) addRemoteSampleTime(l map[string]string, at time.Time
 		i, _ = slices.BinarySearchFunc(n, t, func(a, b *timesByLabels) int { return len(b.labelNames) - len(a.labelNames) })
 		n = slices.Insert(n, i, t)
 	}
-	key, _ := n[i].remoteSampleTimeKey(l)
+	key, _ := n[i].buildSampleTimeKey(l)
 	if at.After(n[i].times[key]) {
 		n[i].times[key] = at
 	}
 	return n
 }
 
-func (t *timesByLabels) hasExactRemoteTimeLabels(l map[string]string) bool {
+func (t *timesByLabels) hasExactTimeLabels(l map[string]string) bool {
 	if len(l) != len(t.labelNames) {
 		return false
 	}
-	_, ok := t.remoteSampleTimeKey(l)
+	_, ok := t.buildSampleTimeKey(l)
 	return ok
 }
 
-// lookupRemoteSampleTime returns the time for a result: of the series with the most of its labels, and no others.
-func (n newestSampleTimes) lookupRemoteSampleTime(l map[string]string) time.Time {
+// lookupSampleTime returns the time for a result: of the series with the most of its labels, and no others.
+func (n newestSampleTimes) lookupSampleTime(l map[string]string) time.Time {
 	var at time.Time
 	matched := 0 // labels of the best series so far
 	for _, t := range n {
 		if len(t.labelNames) < matched {
 			break
 		}
-		if key, ok := t.remoteSampleTimeKey(l); ok {
+		if key, ok := t.buildSampleTimeKey(l); ok {
 			if found, ok := t.times[key]; ok {
 				matched = len(t.labelNames)
-				at = laterRemoteTime(at, found)
+				at = chooseLaterTime(at, found)
 			}
 		}
 	}
 	return at
 }
 
-func laterRemoteTime(a, b time.Time) time.Time {
+func chooseLaterTime(a, b time.Time) time.Time {
 	if b.After(a) {
 		return b
 	}

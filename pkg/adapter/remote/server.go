@@ -28,19 +28,19 @@ type backendServer struct {
 	lastResponse time.Time
 }
 
-func newRemoteServer(address string) (*backendServer, error) {
+func newBackendServer(address string) (*backendServer, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" {
 		return nil, fmt.Errorf("parse url of a backend: must be http://HOST:PORT/PATH or https://HOST:PORT/PATH")
 	}
-	return &backendServer{base: u, displayURL: redactRemoteURL(u)}, nil
+	return &backendServer{base: u, displayURL: redactServerURL(u)}, nil
 }
 
-// redactRemoteURL returns a URL for people: without parameters and user, which may be secret.
-func redactRemoteURL(u *url.URL) string { return u.Scheme + "://" + u.Host + u.Path }
+// redactServerURL returns a URL for people: without parameters and user, which may be secret.
+func redactServerURL(u *url.URL) string { return u.Scheme + "://" + u.Host + u.Path }
 
-// newRemoteHTTPRequest returns a request for path, which is below /api/v1. It keeps the parameters of the server's URL.
-func (s *backendServer) newRemoteHTTPRequest(ctx context.Context, method, path string, form url.Values) (*http.Request, error) {
+// newServerRequest returns a request for path, which is below /api/v1. It keeps the parameters of the server's URL.
+func (s *backendServer) newServerRequest(ctx context.Context, method, path string, form url.Values) (*http.Request, error) {
 	u := s.base.JoinPath("api/v1", path)
 	body := form.Encode()
 	if method != http.MethodPost {
@@ -58,8 +58,8 @@ func (s *backendServer) newRemoteHTTPRequest(ctx context.Context, method, path s
 	return req, nil
 }
 
-// admitRemoteRequest returns nil if the server may receive a request now, else the failure. One request at a time probes a down server.
-func (s *backendServer) admitRemoteRequest(now time.Time) *requestFailure {
+// admitServerRequest returns nil if the server may receive a request now, else the failure. One request at a time probes a down server.
+func (s *backendServer) admitServerRequest(now time.Time) *requestFailure {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.downCause == nil {
@@ -75,8 +75,8 @@ func (s *backendServer) admitRemoteRequest(now time.Time) *requestFailure {
 // timeoutsUntilDown is the number of timeouts in a row that a slow query does not explain. Each occupies a request slot.
 const timeoutsUntilDown = 3
 
-// recordRemoteServerOutcome records the outcome of a request. It reports whether the server was down before, and is down now.
-func (s *backendServer) recordRemoteServerOutcome(now time.Time, f *requestFailure, refresh time.Duration) (was, is bool) {
+// recordServerOutcome records the outcome of a request. It reports whether the server was down before, and is down now.
+func (s *backendServer) recordServerOutcome(now time.Time, f *requestFailure, refresh time.Duration) (was, is bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	was = s.downCause != nil
@@ -86,10 +86,10 @@ func (s *backendServer) recordRemoteServerOutcome(now time.Time, f *requestFailu
 	case f != nil && f.outcome == outcomeCancelled:
 	case f != nil && f.outcome == outcomeTimeout && !f.serverWide:
 		if s.timeouts++; probe || s.timeouts >= timeoutsUntilDown {
-			s.markRemoteServerDown(now, f, refresh)
+			s.markServerDown(now, f, refresh)
 		}
 	case f != nil && f.serverWide:
-		s.markRemoteServerDown(now, f, refresh)
+		s.markServerDown(now, f, refresh)
 	default:
 		s.downCause, s.failures, s.timeouts = nil, 0, 0
 		if f == nil {
@@ -99,8 +99,8 @@ func (s *backendServer) recordRemoteServerOutcome(now time.Time, f *requestFailu
 	return was, s.downCause != nil
 }
 
-// markRemoteServerDown makes requests skip the server until the next try. The caller holds s.mu.
-func (s *backendServer) markRemoteServerDown(now time.Time, f *requestFailure, refresh time.Duration) {
+// markServerDown makes requests skip the server until the next try. The caller holds s.mu.
+func (s *backendServer) markServerDown(now time.Time, f *requestFailure, refresh time.Duration) {
 	if s.downCause == nil {
 		s.failingSince = now
 	}
@@ -108,22 +108,22 @@ func (s *backendServer) markRemoteServerDown(now time.Time, f *requestFailure, r
 	s.failures++
 	wait := f.retryAfter
 	if wait <= 0 {
-		wait = newRemoteRefreshBackoff(refresh).Delay(s.failures)
+		wait = newRefreshBackoff(refresh).Delay(s.failures)
 	}
 	s.retryAt = now.Add(wait)
 }
 
-// describeRemoteServerState returns the server's state in one line.
-func (s *backendServer) describeRemoteServerState() string {
+// describeServerState returns the server's state in one line.
+func (s *backendServer) describeServerState() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.downCause != nil:
-		return fmt.Sprintf("%s is down since %s: %s; next try %s", s.displayURL, formatRemoteTime(s.failingSince), s.downCause.text, formatRemoteTime(s.retryAt))
+		return fmt.Sprintf("%s is down since %s: %s; next try %s", s.displayURL, formatServerTime(s.failingSince), s.downCause.text, formatServerTime(s.retryAt))
 	case s.lastResponse.IsZero():
 		return s.displayURL + " has not answered yet"
 	}
-	return fmt.Sprintf("%s is up, last answer %s", s.displayURL, formatRemoteTime(s.lastResponse))
+	return fmt.Sprintf("%s is up, last answer %s", s.displayURL, formatServerTime(s.lastResponse))
 }
 
-func formatRemoteTime(t time.Time) string { return t.UTC().Format("15:04:05 UTC") }
+func formatServerTime(t time.Time) string { return t.UTC().Format("15:04:05 UTC") }

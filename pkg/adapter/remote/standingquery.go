@@ -51,9 +51,9 @@ type refreshFailure struct {
 	scope   namespaceScope
 }
 
-// concernsRemoteNamespace reports whether a read of a namespace meets the failure.
-func (f *refreshFailure) concernsRemoteNamespace(namespace string) bool {
-	return !f.mayConcernOneRemoteNamespace() || f.scope.remoteScopeCoversNamespace(namespace)
+// concernsNamespace reports whether a read of a namespace meets the failure.
+func (f *refreshFailure) concernsNamespace(namespace string) bool {
+	return !f.mayConcernOneNamespace() || f.scope.coversNamespace(namespace)
 }
 
 // queryFetch is a query under way.
@@ -65,9 +65,9 @@ type queryFetch struct {
 	extends *queryResult
 }
 
-// buildRemoteStandingQueryKey returns the key of the standing query that serves q. It adds to SharingKey the properties of the rule that
+// buildStandingQueryKey returns the key of the standing query that serves q. It adds to SharingKey the properties of the rule that
 // decide how results are joined.
-func buildRemoteStandingQueryKey(q rule.Query) (string, error) {
+func buildStandingQueryKey(q rule.Query) (string, error) {
 	key, err := q.SharingKey()
 	if err != nil {
 		return "", err
@@ -85,18 +85,18 @@ func buildRemoteStandingQueryKey(q rule.Query) (string, error) {
 	return string(flags) + key, nil
 }
 
-// newRemoteStandingQuery returns a standing query for q. It copies the slices that belong to the caller.
-func newRemoteStandingQuery(key string, q rule.Query, seed uint64) *standingQuery {
+// newStandingQuery returns a standing query for q. It copies the slices that belong to the caller.
+func newStandingQuery(key string, q rule.Query, seed uint64) *standingQuery {
 	owner := q.Namespace
 	q.Objects = slices.Clone(q.Objects)
 	if q.Rule.Shared() {
 		q.Namespace, q.Objects = "", nil
 	}
-	return &standingQuery{key: key, query: q, owner: owner, offset: computeRemoteRefreshOffset(key, seed), lastRequested: map[string]time.Time{}, queueIndex: -1, faults: map[string]error{}}
+	return &standingQuery{key: key, query: q, owner: owner, offset: computeRefreshOffset(key, seed), lastRequested: map[string]time.Time{}, queueIndex: -1, faults: map[string]error{}}
 }
 
-// remoteStandingQueryScope returns the namespaces that were read lately.
-func (sq *standingQuery) remoteStandingQueryScope() namespaceScope {
+// buildQueryScope returns the namespaces that were read lately.
+func (sq *standingQuery) buildQueryScope() namespaceScope {
 	s := namespaceScope{namespaces: make(map[string]bool, len(sq.lastRequested))}
 	for n := range sq.lastRequested {
 		s.namespaces[n] = true
@@ -105,8 +105,8 @@ func (sq *standingQuery) remoteStandingQueryScope() namespaceScope {
 	return s
 }
 
-// forgetUnreadRemoteNamespaces drops the namespaces without a read within idle. It reports whether all are gone.
-func (sq *standingQuery) forgetUnreadRemoteNamespaces(now time.Time, idle time.Duration) bool {
+// forgetUnreadNamespaces drops the namespaces without a read within idle. It reports whether all are gone.
+func (sq *standingQuery) forgetUnreadNamespaces(now time.Time, idle time.Duration) bool {
 	for n, at := range sq.lastRequested {
 		if now.Sub(at) > idle {
 			delete(sq.lastRequested, n)
@@ -121,14 +121,14 @@ type cachedResult struct {
 	failure *refreshFailure
 }
 
-// lookupCachedRemoteResult returns the content of memory; false if the read must query the server. now is the time of the read, clock
+// lookupCachedResult returns the content of memory; false if the read must query the server. now is the time of the read, clock
 // the time of this process. Without Run no query is refreshed, so a result serves only reads within a refresh interval of it.
-func (b *Backend) lookupCachedRemoteResult(sq *standingQuery, namespace string, now, clock time.Time) (cachedResult, bool) {
+func (b *Backend) lookupCachedResult(sq *standingQuery, namespace string, now, clock time.Time) (cachedResult, bool) {
 	var r cachedResult
-	if sq.result != nil && sq.result.remoteScopeCoversNamespace(namespace) {
+	if sq.result != nil && sq.result.coversNamespace(namespace) {
 		r.result = sq.result
 	}
-	if sq.failure != nil && sq.failure.concernsRemoteNamespace(namespace) && (b.running || clock.Before(sq.failure.retryAt)) {
+	if sq.failure != nil && sq.failure.concernsNamespace(namespace) && (b.running || clock.Before(sq.failure.retryAt)) {
 		r.failure = sq.failure
 		return r, true
 	}
@@ -138,28 +138,28 @@ func (b *Backend) lookupCachedRemoteResult(sq *standingQuery, namespace string, 
 	return r, b.running || now.Sub(sq.result.evaluatedAt).Abs() < b.config.Refresh
 }
 
-// awaitRemoteResult returns the content of memory for q. If it is empty, this read or an earlier one queries the server first.
-func (b *Backend) awaitRemoteResult(ctx context.Context, key string, q rule.Query, now time.Time) (cachedResult, error) {
+// awaitQueryResult returns the content of memory for q. If it is empty, this read or an earlier one queries the server first.
+func (b *Backend) awaitQueryResult(ctx context.Context, key string, q rule.Query, now time.Time) (cachedResult, error) {
 	for {
 		b.mu.Lock()
 		clock := time.Now()
-		sq, err := b.getOrAddRemoteQuery(key, q, clock)
+		sq, err := b.getOrAddStandingQuery(key, q, clock)
 		if err != nil {
 			b.mu.Unlock()
 			return cachedResult{}, err
 		}
-		if r, ok := b.lookupCachedRemoteResult(sq, q.Namespace, now, clock); ok {
+		if r, ok := b.lookupCachedResult(sq, q.Namespace, now, clock); ok {
 			b.mu.Unlock()
 			return r, nil
 		}
 		f := sq.fetch
 		mine := f == nil
 		if mine {
-			f = sq.startRemoteFetch(clock, b.planMissingRemoteNamespaces(sq, now))
+			f = sq.startQueryFetch(clock, b.planMissingNamespaces(sq, now))
 		}
 		b.mu.Unlock()
 		if mine {
-			b.fetchRemoteForRequest(ctx, sq, f, now)
+			b.fetchQueryForRead(ctx, sq, f, now)
 		}
 		select {
 		case <-f.done:
@@ -171,65 +171,65 @@ func (b *Backend) awaitRemoteResult(ctx context.Context, key string, q rule.Quer
 	}
 }
 
-// planMissingRemoteNamespaces returns a fetch of the namespaces that the result lacks; nil if the whole result needs a refresh. The first
+// planMissingNamespaces returns a fetch of the namespaces that the result lacks; nil if the whole result needs a refresh. The first
 // reads after a start arrive singly, and must not query all namespaces each time. The caller holds b.mu.
-func (b *Backend) planMissingRemoteNamespaces(sq *standingQuery, now time.Time) *queryFetch {
+func (b *Backend) planMissingNamespaces(sq *standingQuery, now time.Time) *queryFetch {
 	result := sq.result
-	if result == nil || sq.failure != nil || sq.missedRefresh || !isRemoteResultPartitioned(sq.query.Rule) || sq.remoteStandingQueryScope().allNamespaces ||
+	if result == nil || sq.failure != nil || sq.missedRefresh || !isPartitionedResult(sq.query.Rule) || sq.buildQueryScope().allNamespaces ||
 		!b.running && now.Sub(result.evaluatedAt).Abs() >= b.config.Refresh {
 		return nil
 	}
 	f := &queryFetch{extends: result, scope: namespaceScope{namespaces: map[string]bool{}}}
 	for n := range sq.lastRequested {
-		if !result.remoteScopeCoversNamespace(n) {
+		if !result.coversNamespace(n) {
 			f.scope.namespaces[n] = true
 		}
 	}
 	return f
 }
 
-// startRemoteFetch begins a fetch of the missing namespaces; nil: of all that are read. The caller holds b.mu and must finish the fetch.
-func (sq *standingQuery) startRemoteFetch(now time.Time, missing *queryFetch) *queryFetch {
+// startQueryFetch begins a fetch of the missing namespaces; nil: of all that are read. The caller holds b.mu and must finish the fetch.
+func (sq *standingQuery) startQueryFetch(now time.Time, missing *queryFetch) *queryFetch {
 	sq.fetch = missing
 	if missing == nil {
-		sq.fetch = &queryFetch{scope: sq.remoteStandingQueryScope()}
+		sq.fetch = &queryFetch{scope: sq.buildQueryScope()}
 		sq.missedRefresh = false
 	}
 	sq.fetch.done, sq.fetch.began = make(chan struct{}), now
 	return sq.fetch
 }
 
-// fetchRemoteForRequest fetches for a read, and ends with its ctx. Other reads that wait for the fetch then start their own.
-func (b *Backend) fetchRemoteForRequest(ctx context.Context, sq *standingQuery, f *queryFetch, now time.Time) {
+// fetchQueryForRead fetches for a read, and ends with its ctx. Other reads that wait for the fetch then start their own.
+func (b *Backend) fetchQueryForRead(ctx context.Context, sq *standingQuery, f *queryFetch, now time.Time) {
 	select {
 	case b.requestSlots <- struct{}{}:
 		defer func() { <-b.requestSlots }()
 	case <-ctx.Done():
-		b.finishRemoteFetch(ctx, sq, f, nil, newRemoteFailuref(outcomeCancelled, "%v", ctx.Err()))
+		b.finishQueryFetch(ctx, sq, f, nil, newRequestFailuref(outcomeCancelled, "%v", ctx.Err()))
 		return
 	}
-	b.runRemoteFetch(ctx, sq, f, now)
+	b.runQueryFetch(ctx, sq, f, now)
 }
 
-// runRemoteFetch queries the servers and keeps the result.
-func (b *Backend) runRemoteFetch(ctx context.Context, sq *standingQuery, f *queryFetch, now time.Time) {
-	result, failure := b.fetchRemoteResultSafely(ctx, sq, f, now)
-	b.finishRemoteFetch(ctx, sq, f, result, failure)
+// runQueryFetch queries the servers and keeps the result.
+func (b *Backend) runQueryFetch(ctx context.Context, sq *standingQuery, f *queryFetch, now time.Time) {
+	result, failure := b.fetchResultSafely(ctx, sq, f, now)
+	b.finishQueryFetch(ctx, sq, f, result, failure)
 }
 
-// fetchRemoteResultSafely queries the servers. A panic, as over an unforeseen response, is the failure of this fetch alone.
-func (b *Backend) fetchRemoteResultSafely(ctx context.Context, sq *standingQuery, f *queryFetch, now time.Time) (result *queryResult, failure *requestFailure) {
+// fetchResultSafely queries the servers. A panic, as over an unforeseen response, is the failure of this fetch alone.
+func (b *Backend) fetchResultSafely(ctx context.Context, sq *standingQuery, f *queryFetch, now time.Time) (result *queryResult, failure *requestFailure) {
 	defer func() {
 		if fault := recover(); fault != nil {
-			result, failure = nil, newRemoteFailuref(outcomeOther, "%v", b.panics.Report(ctx, fault, "backend", b.name, "rule", sq.query.Rule.Name))
+			result, failure = nil, newRequestFailuref(outcomeOther, "%v", b.panics.Report(ctx, fault, "backend", b.name, "rule", sq.query.Rule.Name))
 		}
 	}()
-	return b.fetchRemoteNamespaces(ctx, sq, f, now)
+	return b.fetchNamespaceScope(ctx, sq, f, now)
 }
 
-// finishRemoteFetch ends a fetch with a result or a failure.
-func (b *Backend) finishRemoteFetch(ctx context.Context, sq *standingQuery, f *queryFetch, result *queryResult, failure *requestFailure) {
-	b.health.recordRemoteOutcome(ctx, b, failure)
+// finishQueryFetch ends a fetch with a result or a failure.
+func (b *Backend) finishQueryFetch(ctx context.Context, sq *standingQuery, f *queryFetch, result *queryResult, failure *requestFailure) {
+	b.health.recordRequestOutcome(ctx, b, failure)
 	now := time.Now()
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -239,34 +239,34 @@ func (b *Backend) finishRemoteFetch(ctx context.Context, sq *standingQuery, f *q
 	case failure == nil:
 		sq.result, sq.failure, sq.failedRefreshes = result, nil, 0
 		if b.queries[sq.key] == sq {
-			b.shares.measureRemoteQueryResult(sq)
-			b.dropRemoteQueries(sq.owner)
+			b.shares.measureQueryResult(sq)
+			b.dropStandingQueries(sq.owner)
 		}
 		switch {
 		case f.extends == nil:
-			b.scheduleRemoteQuery(sq, nextRemoteRefreshTime(f.began, now, b.config.Refresh, sq.offset))
+			b.scheduleQueryRefresh(sq, nextRefreshTime(f.began, now, b.config.Refresh, sq.offset))
 		case sq.missedRefresh:
-			b.scheduleRemoteQuery(sq, now)
+			b.scheduleQueryRefresh(sq, now)
 		}
 	case failure.outcome == outcomeCancelled:
 	default:
-		b.scheduleRemoteQuery(sq, b.recordRemoteRefreshFailure(sq, f, failure, now))
+		b.scheduleQueryRefresh(sq, b.recordRefreshFailure(sq, f, failure, now))
 	}
 }
 
-// recordRemoteRefreshFailure records a failure and returns the time of the next try. The caller holds b.mu.
-func (b *Backend) recordRemoteRefreshFailure(sq *standingQuery, f *queryFetch, failure *requestFailure, now time.Time) time.Time {
-	began := earlierRemoteTime(now, failure.since)
+// recordRefreshFailure records a failure and returns the time of the next try. The caller holds b.mu.
+func (b *Backend) recordRefreshFailure(sq *standingQuery, f *queryFetch, failure *requestFailure, now time.Time) time.Time {
+	began := chooseEarlierTime(now, failure.since)
 	if sq.failure != nil {
-		began = earlierRemoteTime(began, sq.failure.began)
+		began = chooseEarlierTime(began, sq.failure.began)
 	}
-	due := nextRemoteRefreshTime(f.began, now, b.config.Refresh, sq.offset)
+	due := nextRefreshTime(f.began, now, b.config.Refresh, sq.offset)
 	// While its server is down a refresh sends no request. One query of all must still find out that the server is back.
-	if !failure.allowsRegularRemoteRefresh() && !failure.serverWide {
+	if !failure.allowsRegularRefresh() && !failure.serverWide {
 		sq.failedRefreshes++
 		wait := failure.retryAfter
 		if wait <= 0 {
-			wait = newRemoteRefreshBackoff(b.config.Refresh).Delay(sq.failedRefreshes)
+			wait = newRefreshBackoff(b.config.Refresh).Delay(sq.failedRefreshes)
 		}
 		due = now.Add(wait + time.Duration(float64(wait)*float64(sq.offset)/8)) // spreads the retries
 	}
@@ -277,8 +277,8 @@ func (b *Backend) recordRemoteRefreshFailure(sq *standingQuery, f *queryFetch, f
 // refreshOffset is the place of a refresh within the interval, as a fraction in [0, 1).
 type refreshOffset float64
 
-// computeRemoteRefreshOffset hashes key and seed into an offset.
-func computeRemoteRefreshOffset(key string, seed uint64) refreshOffset {
+// computeRefreshOffset hashes key and seed into an offset.
+func computeRefreshOffset(key string, seed uint64) refreshOffset {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(key))
 	// FNV's high bits hardly differ between keys that differ at their end; mix them (splitmix64).
@@ -288,9 +288,9 @@ func computeRemoteRefreshOffset(key string, seed uint64) refreshOffset {
 	return refreshOffset(float64((x^x>>31)>>11) / (1 << 53))
 }
 
-// nextRemoteRefreshTime returns the time of the refresh after a query at began: at the offset p, half an interval to one and a half
+// nextRefreshTime returns the time of the refresh after a query at began: at the offset p, half an interval to one and a half
 // after began, and not before now. It counts from a fixed time, so refreshes never drift.
-func nextRemoteRefreshTime(began, now time.Time, interval time.Duration, p refreshOffset) time.Time {
+func nextRefreshTime(began, now time.Time, interval time.Duration, p refreshOffset) time.Time {
 	phase := float64(began.UnixNano()%int64(interval)) / float64(interval)
 	step := math.Mod(float64(p)-phase+1, 1)
 	if step < 0.5 {

@@ -39,27 +39,27 @@ type tokenRoundTripper struct {
 	tokensOf string        // the secret that got it
 }
 
-func newRemoteTokenRoundTripper(c *promconfig.OAuth2, next http.RoundTripper) (*tokenRoundTripper, error) {
-	secret, err := newRemoteOAuthSecret(c)
+func newTokenRoundTripper(c *promconfig.OAuth2, next http.RoundTripper) (*tokenRoundTripper, error) {
+	secret, err := newOAuthSecret(c)
 	if err != nil {
 		return nil, err
 	}
-	transport, err := newRemoteTLSTransport(&c.TLSConfig, func(secured *tls.Config) (http.RoundTripper, error) {
-		return newRemoteBaseTransport(&c.ProxyConfig, secured, true), nil
+	transport, err := newTLSTransport(&c.TLSConfig, func(secured *tls.Config) (http.RoundTripper, error) {
+		return newBaseTransport(&c.ProxyConfig, secured, true), nil
 	})
 	if err != nil {
 		return nil, err
 	}
 	client := &http.Client{
 		Transport: promconfig.NewUserAgentRoundTripper("tachometer/"+version.String(), transport),
-		Timeout:   maxTokenTime, CheckRedirect: newRemoteRedirectPolicy(true),
+		Timeout:   maxTokenTime, CheckRedirect: newRedirectPolicy(true),
 	}
 	return &tokenRoundTripper{config: c, secret: secret, client: client, next: next, turn: make(chan struct{}, 1)}, nil
 }
 
 // RoundTrip implements http.RoundTripper.
 func (t *tokenRoundTripper) RoundTrip(r *http.Request) (*http.Response, error) {
-	token, err := t.obtainRemoteToken(r.Context())
+	token, err := t.obtainOAuthToken(r.Context())
 	if err != nil {
 		if r.Body != nil {
 			_ = r.Body.Close() // as the interface demands
@@ -77,8 +77,8 @@ func (t *tokenRoundTripper) CloseIdleConnections() {
 	(&http.Client{Transport: t.next}).CloseIdleConnections()
 }
 
-// obtainRemoteToken returns a valid token. One request at a time gets a new one, and the others wait for it, each to its own end.
-func (t *tokenRoundTripper) obtainRemoteToken(ctx context.Context) (*oauth2.Token, error) {
+// obtainOAuthToken returns a valid token. One request at a time gets a new one, and the others wait for it, each to its own end.
+func (t *tokenRoundTripper) obtainOAuthToken(ctx context.Context) (*oauth2.Token, error) {
 	select {
 	case t.turn <- struct{}{}:
 		defer func() { <-t.turn }()
@@ -95,7 +95,7 @@ func (t *tokenRoundTripper) obtainRemoteToken(ctx context.Context) (*oauth2.Toke
 	if t.token.Valid() && secret == t.tokensOf {
 		return t.token, nil
 	}
-	token, err := t.newRemoteTokenSource(context.WithValue(ctx, oauth2.HTTPClient, t.client), secret).Token()
+	token, err := t.newOAuthTokenSource(context.WithValue(ctx, oauth2.HTTPClient, t.client), secret).Token()
 	if err != nil {
 		return nil, err
 	}
@@ -103,8 +103,8 @@ func (t *tokenRoundTripper) obtainRemoteToken(ctx context.Context) (*oauth2.Toke
 	return token, nil
 }
 
-// newRemoteTokenSource returns a source of tokens as Prometheus's.
-func (t *tokenRoundTripper) newRemoteTokenSource(ctx context.Context, secret string) oauth2.TokenSource {
+// newOAuthTokenSource returns a source of tokens as Prometheus's.
+func (t *tokenRoundTripper) newOAuthTokenSource(ctx context.Context, secret string) oauth2.TokenSource {
 	c, parameters := t.config, url.Values{}
 	for key, value := range c.EndpointParams {
 		parameters.Set(key, value)

@@ -18,16 +18,16 @@ import (
 // NewTransport returns the transport of a backend. Prometheus's own constructor has no option for the bound of headers. It reads the files of
 // authorities, certificates and credentials again when they change.
 func NewTransport(b config.Backend) (http.RoundTripper, error) {
-	transport, err := newRemoteTransport(&b.HTTP)
+	transport, err := newBackendTransport(&b.HTTP)
 	if err != nil {
 		return nil, fmt.Errorf("configure the HTTP client of backend %q: %w", b.Name, err)
 	}
 	return transport, nil
 }
 
-func newRemoteTransport(c *promconfig.HTTPClientConfig) (http.RoundTripper, error) {
-	return newRemoteTLSTransport(&c.TLSConfig, func(secured *tls.Config) (http.RoundTripper, error) {
-		next, err := addRemoteCredentials(c, newRemoteBaseTransport(&c.ProxyConfig, secured, c.EnableHTTP2))
+func newBackendTransport(c *promconfig.HTTPClientConfig) (http.RoundTripper, error) {
+	return newTLSTransport(&c.TLSConfig, func(secured *tls.Config) (http.RoundTripper, error) {
+		next, err := addServerCredentials(c, newBaseTransport(&c.ProxyConfig, secured, c.EnableHTTP2))
 		if err != nil {
 			return nil, err
 		}
@@ -38,28 +38,28 @@ func newRemoteTransport(c *promconfig.HTTPClientConfig) (http.RoundTripper, erro
 	})
 }
 
-// newRemoteTLSTransport returns a transport that build makes, again whenever a file of c changes.
-func newRemoteTLSTransport(c *promconfig.TLSConfig, build func(*tls.Config) (http.RoundTripper, error)) (http.RoundTripper, error) {
+// newTLSTransport returns a transport that build makes, again whenever a file of c changes.
+func newTLSTransport(c *promconfig.TLSConfig, build func(*tls.Config) (http.RoundTripper, error)) (http.RoundTripper, error) {
 	secured, err := promconfig.NewTLSConfig(c)
 	if err != nil {
 		return nil, err
 	}
 	var files promconfig.TLSRoundTripperSettings
-	files.CA, err = newRemoteSecret(promconfig.Secret(c.CA), c.CAFile, c.CARef)
+	files.CA, err = newSecretReader(promconfig.Secret(c.CA), c.CAFile, c.CARef)
 	if err != nil {
 		return nil, err
 	}
-	if files.Cert, err = newRemoteSecret(promconfig.Secret(c.Cert), c.CertFile, c.CertRef); err != nil {
+	if files.Cert, err = newSecretReader(promconfig.Secret(c.Cert), c.CertFile, c.CertRef); err != nil {
 		return nil, err
 	}
-	if files.Key, err = newRemoteSecret(c.Key, c.KeyFile, c.KeyRef); err != nil {
+	if files.Key, err = newSecretReader(c.Key, c.KeyFile, c.KeyRef); err != nil {
 		return nil, err
 	}
 	return promconfig.NewTLSRoundTripper(secured, files, build)
 }
 
-// newRemoteBaseTransport returns a transport as Prometheus's, with the bound.
-func newRemoteBaseTransport(c *promconfig.ProxyConfig, secured *tls.Config, http2 bool) *http.Transport {
+// newBaseTransport returns a transport as Prometheus's, with the bound.
+func newBaseTransport(c *promconfig.ProxyConfig, secured *tls.Config, http2 bool) *http.Transport {
 	protocols := &http.Protocols{}
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(http2)
@@ -77,42 +77,42 @@ func newRemoteBaseTransport(c *promconfig.ProxyConfig, secured *tls.Config, http
 	}
 }
 
-// addRemoteCredentials adds the credentials of a configuration to the requests of next.
-func addRemoteCredentials(c *promconfig.HTTPClientConfig, next http.RoundTripper) (http.RoundTripper, error) {
+// addServerCredentials adds the credentials of a configuration to the requests of next.
+func addServerCredentials(c *promconfig.HTTPClientConfig, next http.RoundTripper) (http.RoundTripper, error) {
 	if a := c.Authorization; a != nil {
-		credentials, err := newRemoteSecret(a.Credentials, a.CredentialsFile, a.CredentialsRef)
+		credentials, err := newSecretReader(a.Credentials, a.CredentialsFile, a.CredentialsRef)
 		if err != nil {
 			return nil, err
 		}
 		next = promconfig.NewAuthorizationCredentialsRoundTripper(a.Type, credentials, next)
 	}
 	if a := c.BasicAuth; a != nil {
-		username, err := newRemoteSecret(promconfig.Secret(a.Username), a.UsernameFile, a.UsernameRef)
+		username, err := newSecretReader(promconfig.Secret(a.Username), a.UsernameFile, a.UsernameRef)
 		if err != nil {
 			return nil, err
 		}
-		password, err := newRemoteSecret(a.Password, a.PasswordFile, a.PasswordRef)
+		password, err := newSecretReader(a.Password, a.PasswordFile, a.PasswordRef)
 		if err != nil {
 			return nil, err
 		}
 		next = promconfig.NewBasicAuthRoundTripper(username, password, next)
 	}
 	if a := c.OAuth2; a != nil {
-		return newRemoteTokenRoundTripper(a, next)
+		return newTokenRoundTripper(a, next)
 	}
 	return next, nil
 }
 
-// newRemoteOAuthSecret returns what proves a client to its token server: a key for the grant by a signed assertion, else a secret.
-func newRemoteOAuthSecret(a *promconfig.OAuth2) (promconfig.SecretReader, error) {
+// newOAuthSecret returns what proves a client to its token server: a key for the grant by a signed assertion, else a secret.
+func newOAuthSecret(a *promconfig.OAuth2) (promconfig.SecretReader, error) {
 	if a.GrantType == signedAssertion {
-		return newRemoteSecret(a.ClientCertificateKey, a.ClientCertificateKeyFile, a.ClientCertificateKeyRef)
+		return newSecretReader(a.ClientCertificateKey, a.ClientCertificateKeyFile, a.ClientCertificateKeyRef)
 	}
-	return newRemoteSecret(a.ClientSecret, a.ClientSecretFile, a.ClientSecretRef)
+	return newSecretReader(a.ClientSecret, a.ClientSecretFile, a.ClientSecretRef)
 }
 
-// newRemoteSecret returns a text or the text of a file; nil for neither.
-func newRemoteSecret(text promconfig.Secret, file, ref string) (promconfig.SecretReader, error) {
+// newSecretReader returns a text or the text of a file; nil for neither.
+func newSecretReader(text promconfig.Secret, file, ref string) (promconfig.SecretReader, error) {
 	switch {
 	case text != "":
 		return promconfig.NewInlineSecret(string(text)), nil

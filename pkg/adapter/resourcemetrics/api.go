@@ -64,13 +64,13 @@ type API struct {
 
 // New returns an API.
 func New(deps Deps, opts Options) *API {
-	return &API{deps: deps, metrics: newResourceMetricsAPIMetrics(opts.Registerer)}
+	return &API{deps: deps, metrics: newUsageAPIMetrics(opts.Registerer)}
 }
 
 // Group returns the API group, for a generic API server to install. The scheme, the codecs and the description are
 // metrics-server's. Its storage is not: it passes no context, and gives no reason for a missing usage.
 func (a *API) Group() *genericapiserver.APIGroupInfo {
-	group := api.Build(newPodResourceMetricsStorage(a), newNodeResourceMetricsStorage(a))
+	group := api.Build(newPodUsageStorage(a), newNodeUsageStorage(a))
 	storage := group.VersionedResourcesStorageMap[v1beta1.SchemeGroupVersion.Version]
 	group.VersionedResourcesStorageMap[v1.SchemeGroupVersion.Version] = storage
 	group.PrioritizedVersions = []schema.GroupVersion{v1.SchemeGroupVersion, v1beta1.SchemeGroupVersion}
@@ -80,11 +80,11 @@ func (a *API) Group() *genericapiserver.APIGroupInfo {
 // Definitions returns the OpenAPI definitions of the group's types. metrics-server describes v1beta1 alone; v1 has the same types.
 func (*API) Definitions(ref openapi.ReferenceCallback) map[string]openapi.OpenAPIDefinition {
 	definitions := generated.GetOpenAPIDefinitions(ref)
-	stable := generated.GetOpenAPIDefinitions(func(path string) spec.Ref { return ref(stableResourceModelName(path)) })
+	stable := generated.GetOpenAPIDefinitions(func(path string) spec.Ref { return ref(toStableModelName(path)) })
 	for name, definition := range stable {
-		if v1Name := stableResourceModelName(name); v1Name != name {
+		if v1Name := toStableModelName(name); v1Name != name {
 			for i, dependency := range definition.Dependencies {
-				definition.Dependencies[i] = stableResourceModelName(dependency)
+				definition.Dependencies[i] = toStableModelName(dependency)
 			}
 			definitions[v1Name] = definition
 		}
@@ -92,7 +92,7 @@ func (*API) Definitions(ref openapi.ReferenceCallback) map[string]openapi.OpenAP
 	return definitions
 }
 
-// stableResourceModelName returns the name of the v1 model for a v1beta1 model's name, and any other name as it is.
-func stableResourceModelName(name string) string {
+// toStableModelName returns the name of the v1 model for a v1beta1 model's name, and any other name as it is.
+func toStableModelName(name string) string {
 	return strings.Replace(name, ".apis.metrics.v1beta1.", ".apis.metrics.v1.", 1)
 }

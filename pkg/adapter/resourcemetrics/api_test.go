@@ -333,10 +333,10 @@ tachometer_resource_omissions_total{reason="warming_up",resource="pods"} 2
 
 func TestTableWithoutHeaders(t *testing.T) {
 	t.Parallel()
-	if got := newKubectlUsageTable(&metav1.TableOptions{NoHeaders: true}).table.ColumnDefinitions; got != nil {
+	if got := newKubectlTable(&metav1.TableOptions{NoHeaders: true}).table.ColumnDefinitions; got != nil {
 		t.Errorf("columns %v", got)
 	}
-	if got := newKubectlUsageTable(nil).table.ColumnDefinitions; len(got) != 4 {
+	if got := newKubectlTable(nil).table.ColumnDefinitions; len(got) != 4 {
 		t.Errorf("columns %v", got)
 	}
 }
@@ -346,7 +346,7 @@ func FuzzQuantities(f *testing.F) {
 		f.Add(v, v)
 	}
 	f.Fuzz(func(t *testing.T, cpu, memory float64) {
-		list, reason := Usage{cpu, memory}.toUsageResourceList()
+		list, reason := Usage{cpu, memory}.toResourceList()
 		if reason != "" {
 			if list != nil {
 				t.Errorf("%v served, and %s", list, reason)
@@ -368,7 +368,7 @@ func FuzzQuantities(f *testing.F) {
 
 func TestStatusIsOne(t *testing.T) {
 	t.Parallel()
-	err := objectLookup{nil, Pods}.toResourceMetricsStatus(t.Context(), "a", metric.Errorf(metric.KindInvalid, "no"))
+	err := objectLookup{nil, Pods}.toUsageStatusError(t.Context(), "a", metric.Errorf(metric.KindInvalid, "no"))
 	if !apierrors.IsBadRequest(err) {
 		t.Errorf("%v", err)
 	}

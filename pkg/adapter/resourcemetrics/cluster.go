@@ -89,33 +89,33 @@ func NewCluster(c Clients, opts ClusterOptions) (*Cluster, error) {
 		}
 	}
 	for resource, i := range cl.informers {
-		if err := errors.Join(i.SetTransform(stripResourceMetricsObject), i.SetWatchErrorHandlerWithContext(cl.newResourceUsageWatchErrorHandler(resource))); err != nil {
+		if err := errors.Join(i.SetTransform(stripWatchedObject), i.SetWatchErrorHandlerWithContext(cl.newWatchErrorHandler(resource))); err != nil {
 			return nil, fmt.Errorf("watch %s: %w", resource, err)
 		}
 	}
 	return cl, nil
 }
 
-// stripResourceMetricsObject drops the fields that this package does not read: a cluster has tens of thousands of objects.
-func stripResourceMetricsObject(obj any) (any, error) {
+// stripWatchedObject drops the fields that this package does not read: a cluster has tens of thousands of objects.
+func stripWatchedObject(obj any) (any, error) {
 	switch o := obj.(type) {
 	case *metav1.PartialObjectMetadata:
-		o.ObjectMeta = stripResourceMetricsMetadata(o.ObjectMeta)
+		o.ObjectMeta = stripObjectMetadata(o.ObjectMeta)
 	case *corev1.Node:
-		o.ObjectMeta, o.Spec = stripResourceMetricsMetadata(o.ObjectMeta), corev1.NodeSpec{}
+		o.ObjectMeta, o.Spec = stripObjectMetadata(o.ObjectMeta), corev1.NodeSpec{}
 		o.Status = corev1.NodeStatus{Addresses: o.Status.Addresses, DaemonEndpoints: o.Status.DaemonEndpoints}
 	}
 	return obj, nil
 }
 
-func stripResourceMetricsMetadata(m metav1.ObjectMeta) metav1.ObjectMeta {
+func stripObjectMetadata(m metav1.ObjectMeta) metav1.ObjectMeta {
 	return metav1.ObjectMeta{
 		Namespace: m.Namespace, Name: m.Name, UID: m.UID, ResourceVersion: m.ResourceVersion,
 		CreationTimestamp: m.CreationTimestamp, Labels: m.Labels,
 	}
 }
 
-func (c *Cluster) newResourceUsageWatchErrorHandler(resource string) cache.WatchErrorHandlerWithContext {
+func (c *Cluster) newWatchErrorHandler(resource string) cache.WatchErrorHandlerWithContext {
 	return func(ctx context.Context, r *cache.Reflector, err error) {
 		c.mu.Lock()
 		c.watchErrors[resource] = err
@@ -185,7 +185,7 @@ func (c *Cluster) ListNodes() []Node {
 	all, _ := c.nodeLister.List(labels.Everything())
 	nodes := make([]Node, len(all))
 	for i, n := range all {
-		nodes[i] = Node{Name: n.Name, UID: string(n.UID), Address: c.kubeletUsageAddress(n)}
+		nodes[i] = Node{Name: n.Name, UID: string(n.UID), Address: c.findKubeletAddress(n)}
 	}
 	return nodes
 }
@@ -193,8 +193,8 @@ func (c *Cluster) ListNodes() []Node {
 // defaultKubeletPort is the port of a kubelet if its node does not state one.
 const defaultKubeletPort = 10250
 
-// kubeletUsageAddress returns the kubelet's host:port; empty if the node has no address of the types.
-func (c *Cluster) kubeletUsageAddress(n *corev1.Node) string {
+// findKubeletAddress returns the kubelet's host:port; empty if the node has no address of the types.
+func (c *Cluster) findKubeletAddress(n *corev1.Node) string {
 	port := cmp.Or(int(n.Status.DaemonEndpoints.KubeletEndpoint.Port), defaultKubeletPort)
 	for _, t := range c.addresses {
 		i := slices.IndexFunc(n.Status.Addresses, func(a corev1.NodeAddress) bool { return a.Type == t && a.Address != "" })

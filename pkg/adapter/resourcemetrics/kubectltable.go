@@ -12,7 +12,7 @@ import (
 // kubectlTable is the table that kubectl get shows.
 type kubectlTable struct{ table *metav1.Table }
 
-func newKubectlUsageTable(opts runtime.Object) kubectlTable {
+func newKubectlTable(opts runtime.Object) kubectlTable {
 	t := &metav1.Table{}
 	if o, ok := opts.(*metav1.TableOptions); !ok || !o.NoHeaders {
 		t.ColumnDefinitions = []metav1.TableColumnDefinition{
@@ -25,7 +25,7 @@ func newKubectlUsageTable(opts runtime.Object) kubectlTable {
 	return kubectlTable{t}
 }
 
-func (t kubectlTable) addKubectlPodUsageRow(m *metrics.PodMetrics) {
+func (t kubectlTable) addPodUsageRow(m *metrics.PodMetrics) {
 	sum := corev1.ResourceList{}
 	for _, c := range m.Containers {
 		for name, q := range c.Usage {
@@ -34,14 +34,14 @@ func (t kubectlTable) addKubectlPodUsageRow(m *metrics.PodMetrics) {
 			sum[name] = total
 		}
 	}
-	t.addKubectlUsageRow(m, m.Name, sum, m.Window)
+	t.addKubectlRow(m, m.Name, sum, m.Window)
 }
 
-func (t kubectlTable) addKubectlNodeUsageRow(m *metrics.NodeMetrics) {
-	t.addKubectlUsageRow(m, m.Name, m.Usage, m.Window)
+func (t kubectlTable) addNodeUsageRow(m *metrics.NodeMetrics) {
+	t.addKubectlRow(m, m.Name, m.Usage, m.Window)
 }
 
-func (t kubectlTable) addKubectlUsageRow(object runtime.Object, name string, usage corev1.ResourceList, window metav1.Duration) {
+func (t kubectlTable) addKubectlRow(object runtime.Object, name string, usage corev1.ResourceList, window metav1.Duration) {
 	t.table.Rows = append(t.table.Rows, metav1.TableRow{
 		Cells:  []any{name, usage.Cpu().String(), usage.Memory().String(), window.Duration.String()},
 		Object: runtime.RawExtension{Object: object},

@@ -25,7 +25,7 @@ const (
 	oldPageError    = "scrape_error"
 )
 
-func kubeletUsageFamilies() *exposition.Families {
+func listKubeletFamilies() *exposition.Families {
 	return exposition.NewFamilies([]string{
 		containerCPU, containerMemory, containerStart, nodeCPU, nodeMemory, pageError, oldPageError,
 	})
@@ -45,8 +45,8 @@ type kubeletPage struct {
 
 var errIncomplete = errors.New("the kubelet could not read its containers' usage")
 
-// newKubeletUsagePage sorts a page's samples by container. It returns errIncomplete if the page itself states an error.
-func newKubeletUsagePage(samples []exposition.Sample) (kubeletPage, error) {
+// newKubeletPage sorts a page's samples by container. It returns errIncomplete if the page itself states an error.
+func newKubeletPage(samples []exposition.Sample) (kubeletPage, error) {
 	p := kubeletPage{containers: make(map[containerID]usageReading, len(samples)/3)}
 	for _, s := range samples {
 		l := s.Series.Labels
@@ -57,20 +57,20 @@ func newKubeletUsagePage(samples []exposition.Sample) (kubeletPage, error) {
 				return kubeletPage{}, errIncomplete
 			}
 		case nodeCPU, nodeMemory:
-			p.node.addContainerUsageSample(name, s.Value, at)
+			p.node.addContainerSample(name, s.Value, at)
 		default:
 			c := containerID{metric.Object{Namespace: l.Get("namespace"), Name: l.Get("pod")}, l.Get("container")}
 			r := p.containers[c]
-			r.addContainerUsageSample(name, s.Value, at)
+			r.addContainerSample(name, s.Value, at)
 			p.containers[c] = r
 		}
 	}
 	return p, nil
 }
 
-// addContainerUsageSample adds a sample. It ignores 0 as no measurement: a running process has used some CPU and memory, and some runtimes
+// addContainerSample adds a sample. It ignores 0 as no measurement: a running process has used some CPU and memory, and some runtimes
 // report 0 for containers that they did not measure. A negative or infinite number is none either.
-func (r *usageReading) addContainerUsageSample(name string, v float64, at time.Time) {
+func (r *usageReading) addContainerSample(name string, v float64, at time.Time) {
 	switch name {
 	case containerCPU, nodeCPU:
 		if v > 0 && !math.IsInf(v, 1) {
@@ -81,13 +81,13 @@ func (r *usageReading) addContainerUsageSample(name string, v float64, at time.T
 			r.memory, r.memoryTime = v, at
 		}
 	case containerStart:
-		r.started = parseUsageContainerStartTime(v)
+		r.started = parseContainerStart(v)
 	}
 }
 
-// parseUsageContainerStartTime returns the time of v seconds since the epoch, to the millisecond: a float is not exact. It returns the
+// parseContainerStart returns the time of v seconds since the epoch, to the millisecond: a float is not exact. It returns the
 // zero time if v is not a time.
-func parseUsageContainerStartTime(v float64) time.Time {
+func parseContainerStart(v float64) time.Time {
 	const year3000 = 32503680000
 	if !(v > 0 && v < year3000) {
 		return time.Time{}

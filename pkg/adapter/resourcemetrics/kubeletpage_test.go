@@ -17,11 +17,11 @@ import (
 // decodePage parses a page like kubeletReader.
 func decodePage(body string, now time.Time) (kubeletPage, error) {
 	p := exposition.NewParser(labels.EmptyLabels())
-	result, err := p.Parse(exposition.PageOptions{Families: kubeletUsageFamilies(), MaxBytes: 1 << 20, MaxLabels: maxPageLabels, MaxSamples: maxPageSamples, Now: now, AllFamilies: true}, []byte(body))
+	result, err := p.Parse(exposition.PageOptions{Families: listKubeletFamilies(), MaxBytes: 1 << 20, MaxLabels: maxPageLabels, MaxSamples: maxPageSamples, Now: now, AllFamilies: true}, []byte(body))
 	if err != nil {
 		return kubeletPage{}, err
 	}
-	return newKubeletUsagePage(result.Samples)
+	return newKubeletPage(result.Samples)
 }
 
 func TestPageOfKubelet(t *testing.T) {
@@ -121,7 +121,7 @@ func FuzzPages(f *testing.F) {
 			}
 			p.containers[containerID{}] = p.node
 			for c, r := range p.containers {
-				histories[c] = histories[c].addContainerUsageReading(r, testLimits)
+				histories[c] = histories[c].addContainerReading(r, testLimits)
 			}
 		}
 		for _, h := range histories {
@@ -132,7 +132,7 @@ func FuzzPages(f *testing.F) {
 			if u.CPU < 0 || s.window < testLimits.minWindow || s.window > testLimits.maxGap || s.time.IsZero() {
 				t.Errorf("usage %+v over %v", u, s)
 			}
-			list, why := u.toUsageResourceList()
+			list, why := u.toResourceList()
 			if why == "" && (list.Cpu().Sign() < 0 || list.Memory().MilliValue() < 0) {
 				t.Errorf("quantities %v", list)
 			}

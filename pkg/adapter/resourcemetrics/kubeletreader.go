@@ -57,7 +57,7 @@ type kubeletReader struct {
 	pageLimits exposition.PageOptions // bounds and families; each page sets the rest
 }
 
-func newKubeletUsageReader(transport http.RoundTripper, limit exposition.PageOptions) *kubeletReader {
+func newKubeletReader(transport http.RoundTripper, limit exposition.PageOptions) *kubeletReader {
 	return &kubeletReader{transport: transport, parser: exposition.NewParser(labels.EmptyLabels()), pageLimits: limit}
 }
 
@@ -75,8 +75,8 @@ func (e kubeletStatusError) Error() string {
 	return fmt.Sprintf("HTTP %d", int(e))
 }
 
-// readKubeletUsagePage reads the page of the kubelet at address, host:port. Samples without a time of their own get now.
-func (r *kubeletReader) readKubeletUsagePage(ctx context.Context, address string, now time.Time) (kubeletPage, error) {
+// readKubeletPage reads the page of the kubelet at address, host:port. Samples without a time of their own get now.
+func (r *kubeletReader) readKubeletPage(ctx context.Context, address string, now time.Time) (kubeletPage, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+address+"/metrics/resource", http.NoBody)
 	if err != nil {
 		return kubeletPage{}, err
@@ -92,10 +92,10 @@ func (r *kubeletReader) readKubeletUsagePage(ctx context.Context, address string
 	if resp.StatusCode != http.StatusOK {
 		return kubeletPage{}, kubeletStatusError(resp.StatusCode)
 	}
-	return r.parseKubeletUsagePage(resp, now)
+	return r.parseKubeletPage(resp, now)
 }
 
-func (r *kubeletReader) parseKubeletUsagePage(resp *http.Response, now time.Time) (kubeletPage, error) {
+func (r *kubeletReader) parseKubeletPage(resp *http.Response, now time.Time) (kubeletPage, error) {
 	p := r.pageLimits
 	p.Now = now
 	var err error
@@ -114,7 +114,7 @@ func (r *kubeletReader) parseKubeletUsagePage(resp *http.Response, now time.Time
 	if err != nil {
 		return kubeletPage{}, err
 	}
-	return newKubeletUsagePage(result.Samples)
+	return newKubeletPage(result.Samples)
 }
 
 // The outcomes of a read, as label values.
@@ -128,12 +128,12 @@ const (
 	outcomeIncomplete   = "incomplete"
 )
 
-func kubeletUsageReadOutcomes() []string {
+func listKubeletReadOutcomes() []string {
 	return []string{outcomeSuccess, outcomeTimeout, outcomeConnect, outcomeTLS, outcomeHTTPStatus, outcomePageRejected, outcomeIncomplete}
 }
 
-// classifyKubeletUsageError returns the outcome of a read, and its cause in a few words without addresses.
-func classifyKubeletUsageError(err error) (outcome, text string) {
+// classifyKubeletError returns the outcome of a read, and its cause in a few words without addresses.
+func classifyKubeletError(err error) (outcome, text string) {
 	var status kubeletStatusError
 	var rejected *exposition.Error
 	var errno syscall.Errno
@@ -151,7 +151,7 @@ func classifyKubeletUsageError(err error) (outcome, text string) {
 	case errors.Is(err, context.DeadlineExceeded):
 		return outcomeTimeout, "timeout"
 	}
-	if text := describeKubeletUsageTLSError(err); text != "" {
+	if text := describeKubeletTLSError(err); text != "" {
 		return outcomeTLS, text
 	}
 	if errors.As(err, &errno) {
@@ -160,8 +160,8 @@ func classifyKubeletUsageError(err error) (outcome, text string) {
 	return outcomeConnect, "connection broken"
 }
 
-// describeKubeletUsageTLSError returns the cause of a failed handshake, without the address; empty if err has another cause.
-func describeKubeletUsageTLSError(err error) string {
+// describeKubeletTLSError returns the cause of a failed handshake, without the address; empty if err has another cause.
+func describeKubeletTLSError(err error) string {
 	text, _ := netcause.DescribeTLS(err, "kubelet")
 	if text == "" && strings.Contains(err.Error(), "tls:") {
 		return "TLS: handshake failed"

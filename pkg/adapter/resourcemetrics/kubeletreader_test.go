@@ -82,9 +82,9 @@ func TestKubeletTransport(t *testing.T) {
 			if before.String() != tc.cluster.String() {
 				t.Error("the cluster's own configuration was changed")
 			}
-			r := newKubeletUsageReader(transport, exposition.PageOptions{Families: kubeletUsageFamilies(), MaxBytes: 1 << 20, MaxLabels: maxPageLabels, MaxSamples: maxPageSamples})
-			p, err := r.readKubeletUsagePage(t.Context(), kubelet.Listener.Addr().String(), time.Now())
-			if got, text := classifyKubeletUsageError(err); got != tc.outcome {
+			r := newKubeletReader(transport, exposition.PageOptions{Families: listKubeletFamilies(), MaxBytes: 1 << 20, MaxLabels: maxPageLabels, MaxSamples: maxPageSamples})
+			p, err := r.readKubeletPage(t.Context(), kubelet.Listener.Addr().String(), time.Now())
+			if got, text := classifyKubeletError(err); got != tc.outcome {
 				t.Fatalf("%s (%s: %v), want %s", got, text, err, tc.outcome)
 			}
 			if tc.outcome == outcomeSuccess && p.node.cpu == 0 {
@@ -120,7 +120,7 @@ func TestKubeletTLSCauses(t *testing.T) {
 		"TLS: the kubelet speaks plain HTTP":                tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"},
 		"TLS: handshake failed":                             errors.New("tls: server selected unsupported protocol version 301"),
 	} {
-		if outcome, text := classifyKubeletUsageError(fmt.Errorf("read: %w", err)); outcome != outcomeTLS || text != want {
+		if outcome, text := classifyKubeletError(fmt.Errorf("read: %w", err)); outcome != outcomeTLS || text != want {
 			t.Errorf("%v: %s, %q, want %q", err, outcome, text, want)
 		}
 	}
@@ -152,9 +152,9 @@ func TestKubeletHeadersAreBounded(t *testing.T) {
 			}
 			defer utilnet.CloseIdleConnectionsFor(transport)
 			removeHandshakeTimeout(t, transport)
-			r := newKubeletUsageReader(transport, exposition.PageOptions{Families: kubeletUsageFamilies(), MaxBytes: 1 << 20, MaxLabels: maxPageLabels, MaxSamples: maxPageSamples})
-			_, err = r.readKubeletUsagePage(t.Context(), kubelet.Listener.Addr().String(), time.Now())
-			if outcome, text := classifyKubeletUsageError(err); outcome != outcomeConnect {
+			r := newKubeletReader(transport, exposition.PageOptions{Families: listKubeletFamilies(), MaxBytes: 1 << 20, MaxLabels: maxPageLabels, MaxSamples: maxPageSamples})
+			_, err = r.readKubeletPage(t.Context(), kubelet.Listener.Addr().String(), time.Now())
+			if outcome, text := classifyKubeletError(err); outcome != outcomeConnect {
 				t.Errorf("HTTP/2 %v, authority as %s: %s (%s: %v), want %s", http2, name, outcome, text, err, outcomeConnect)
 			}
 		}

@@ -86,16 +86,16 @@ var _ UsageSource = (*KubeletSource)(nil)
 // must be safe for concurrent use.
 func NewKubeletSource(nodes func() []Node, transport http.RoundTripper, opts KubeletOptions) *KubeletSource {
 	opts = opts.withDefaults()
-	metrics := newKubeletUsageMetrics(opts.Registerer)
+	metrics := newKubeletMetrics(opts.Registerer)
 	return &KubeletSource{
 		listNodes: nodes, transport: transport, opts: opts,
 		limits:   windowLimits{minWindow: minUsageWindow, maxGap: max(maxUsageAge, 4*opts.Interval)},
-		families: kubeletUsageFamilies(),
+		families: listKubeletFamilies(),
 		metrics:  metrics,
 		panics:   panics.NewGuard("read of a kubelet", metrics.panics),
 		random:   rand.New(rand.NewPCG(opts.Seed, 0)),
 		kubelets: map[string]*kubeletState{},
-		latest:   newLatestResourceUsage(),
+		latest:   newLatestUsage(),
 	}
 }
 
@@ -128,16 +128,16 @@ func (k *KubeletSource) Run(ctx context.Context) error {
 	defer reads.Wait()
 	slots := make(chan struct{}, k.opts.MaxConcurrent)
 	for {
-		for _, due := range k.reserveDueKubeletUsageReads(time.Now()) {
+		for _, due := range k.reserveDueKubeletReads(time.Now()) {
 			select {
 			case slots <- struct{}{}:
 			case <-ctx.Done():
 				return nil
 			}
-			k.recordKubeletUsageTick(time.Now())
+			k.recordKubeletTick(time.Now())
 			reads.Go(func() {
 				defer func() { <-slots }()
-				k.runKubeletUsageRead(ctx, due)
+				k.runKubeletRead(ctx, due)
 			})
 		}
 		if !retry.Sleep(ctx, dueCheckInterval) {
@@ -146,7 +146,7 @@ func (k *KubeletSource) Run(ctx context.Context) error {
 	}
 }
 
-func (k *KubeletSource) recordKubeletUsageTick(now time.Time) {
+func (k *KubeletSource) recordKubeletTick(now time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.lastTick = now
@@ -158,13 +158,13 @@ type kubeletRead struct {
 	machine nodeMachine
 }
 
-// reserveDueKubeletUsageReads returns the due reads, the longest overdue first, and marks them as started. New nodes are due at once.
-func (k *KubeletSource) reserveDueKubeletUsageReads(now time.Time) []kubeletRead {
+// reserveDueKubeletReads returns the due reads, the longest overdue first, and marks them as started. New nodes are due at once.
+func (k *KubeletSource) reserveDueKubeletReads(now time.Time) []kubeletRead {
 	nodes := k.listNodes()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.lastTick = now
-	k.updateUsageKubelets(nodes, now)
+	k.updateKubelets(nodes, now)
 	var overdue []*kubeletState
 	for _, u := range k.kubelets {
 		if !u.busy && !u.dueAt.After(now) {
@@ -182,14 +182,14 @@ func (k *KubeletSource) reserveDueKubeletUsageReads(now time.Time) []kubeletRead
 	return jobs
 }
 
-// updateUsageKubelets adds and removes kubelets, as the nodes came and went. The caller holds k.mu.
-func (k *KubeletSource) updateUsageKubelets(nodes []Node, now time.Time) {
+// updateKubelets adds and removes kubelets, as the nodes came and went. The caller holds k.mu.
+func (k *KubeletSource) updateKubelets(nodes []Node, now time.Time) {
 	present := make(map[string]bool, len(nodes))
 	for _, n := range nodes {
 		present[n.Name] = true
 		u, known := k.kubelets[n.Name]
 		if !known {
-			u = &kubeletState{node: n.Name, dueAt: now, reader: newKubeletUsageReader(k.transport, exposition.PageOptions{
+			u = &kubeletState{node: n.Name, dueAt: now, reader: newKubeletReader(k.transport, exposition.PageOptions{
 				Families: k.families, MaxBytes: k.opts.MaxPageBytes, MaxLabels: maxPageLabels, MaxSamples: maxPageSamples,
 				AllFamilies: true,
 			})}
@@ -201,7 +201,7 @@ func (k *KubeletSource) updateUsageKubelets(nodes []Node, now time.Time) {
 		if !present[name] {
 			u.removed = true
 			delete(k.kubelets, name)
-			k.latest.removeNodeResourceUsage(name)
+			k.latest.removeNodeUsage(name)
 		}
 	}
 	k.metrics.nodes.Set(float64(len(k.kubelets)))
@@ -215,56 +215,56 @@ const (
 
 var errNoAddress = errors.New("the node has no address")
 
-// runKubeletUsageRead reads a kubelet, and stores its page and the outcome.
-func (k *KubeletSource) runKubeletUsageRead(ctx context.Context, j kubeletRead) {
+// runKubeletRead reads a kubelet, and stores its page and the outcome.
+func (k *KubeletSource) runKubeletRead(ctx context.Context, j kubeletRead) {
 	start := time.Now()
 	p, err := kubeletPage{}, errNoAddress
 	if j.machine.address != "" {
 		bounded, cancel := context.WithTimeout(ctx, k.opts.readTimeout())
-		p, err = k.readKubeletUsageSafely(bounded, j, start)
+		p, err = k.readKubeletSafely(bounded, j, start)
 		cancel()
 	}
 	end := time.Now()
 	if err != nil && ctx.Err() != nil {
 		return // the end of the program is not a failure of the kubelet
 	}
-	k.metrics.observeKubeletUsageRead(err, end.Sub(start))
+	k.metrics.observeKubeletRead(err, end.Sub(start))
 	if err == nil {
-		k.recordKubeletUsagePage(j, p)
+		k.recordKubeletPage(j, p)
 	}
-	k.finishKubeletUsageRead(ctx, j.kubelet, err, start)
+	k.finishKubeletRead(ctx, j.kubelet, err, start)
 }
 
-// readKubeletUsageSafely reads a kubelet's page. A panic is the failure of this read alone.
-func (k *KubeletSource) readKubeletUsageSafely(ctx context.Context, j kubeletRead, start time.Time) (p kubeletPage, err error) {
+// readKubeletSafely reads a kubelet's page. A panic is the failure of this read alone.
+func (k *KubeletSource) readKubeletSafely(ctx context.Context, j kubeletRead, start time.Time) (p kubeletPage, err error) {
 	defer k.panics.Catch(ctx, &err, func() []any { return []any{"node", j.kubelet.node} })
-	return j.kubelet.reader.readKubeletUsagePage(ctx, j.machine.address, start)
+	return j.kubelet.reader.readKubeletPage(ctx, j.machine.address, start)
 }
 
-// recordKubeletUsagePage adds a page to the histories, and replaces the usage that the source returns.
-func (k *KubeletSource) recordKubeletUsagePage(j kubeletRead, p kubeletPage) {
+// recordKubeletPage adds a page to the histories, and replaces the usage that the source returns.
+func (k *KubeletSource) recordKubeletPage(j kubeletRead, p kubeletPage) {
 	u := j.kubelet
 	if u.machine != j.machine {
 		u.machine, u.history, u.pods = j.machine, usageHistory{}, nil
 	}
-	u.history = u.history.addContainerUsageReading(p.node, k.limits)
+	u.history = u.history.addContainerReading(p.node, k.limits)
 	pods := make(map[containerID]usageHistory, len(p.containers))
 	for c, r := range p.containers {
-		pods[c] = u.pods[c].addContainerUsageReading(r, k.limits)
+		pods[c] = u.pods[c].addContainerReading(r, k.limits)
 	}
-	bridgeMissedContainerUsage(pods, u.pods)
+	bridgeMissedContainer(pods, u.pods)
 	u.pods = pods
 	node, entries := newNodePageUsage(u.node, u.history, k.limits), newPodPageUsages(u.node, pods, k.limits)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if !u.removed {
-		k.latest.replaceNodeResourceUsage(node, entries)
+		k.latest.replaceNodeUsage(node, entries)
 	}
 }
 
-// bridgeMissedContainerUsage keeps the reading of a container that a single page lacks, beside other containers of its pod: without it the
+// bridgeMissedContainer keeps the reading of a container that a single page lacks, beside other containers of its pod: without it the
 // pod's usage would be a part, with the time of the whole. On the second page without it, the container has ended.
-func bridgeMissedContainerUsage(pods, before map[containerID]usageHistory) {
+func bridgeMissedContainer(pods, before map[containerID]usageHistory) {
 	listed := make(map[metric.Object]bool, len(pods))
 	for c := range pods {
 		listed[c.pod] = true
@@ -277,16 +277,16 @@ func bridgeMissedContainerUsage(pods, before map[containerID]usageHistory) {
 	}
 }
 
-// finishKubeletUsageRead records the end of a read that began at start. It logs the first failure, and the first success after failures.
-func (k *KubeletSource) finishKubeletUsageRead(ctx context.Context, u *kubeletState, err error, start time.Time) {
-	_, text := classifyKubeletUsageError(err)
+// finishKubeletRead records the end of a read that began at start. It logs the first failure, and the first success after failures.
+func (k *KubeletSource) finishKubeletRead(ctx context.Context, u *kubeletState, err error, start time.Time) {
+	_, text := classifyKubeletError(err)
 	k.mu.Lock()
 	was := u.lastFailure
 	u.lastFailure, u.busy = text, false
 	u.reads++
 	// The interval minus a random share, of a tenth at most: kubelets that became due together drift apart.
 	u.dueAt = start.Add(k.opts.Interval - time.Duration(k.random.Int64N(int64(k.opts.Interval)/10+1)))
-	k.metrics.failing.Set(float64(k.countFailingUsageKubelets()))
+	k.metrics.failing.Set(float64(k.countFailingKubelets()))
 	k.mu.Unlock()
 	switch {
 	case text != "" && was == "":
@@ -296,7 +296,7 @@ func (k *KubeletSource) finishKubeletUsageRead(ctx context.Context, u *kubeletSt
 	}
 }
 
-func (k *KubeletSource) countFailingUsageKubelets() int {
+func (k *KubeletSource) countFailingKubelets() int {
 	n := 0
 	for _, u := range k.kubelets {
 		if u.lastFailure != "" {

@@ -30,15 +30,15 @@ type latestUsage struct {
 	podsByNode map[string][]metric.Object // the pods of each node's last page
 }
 
-func newLatestResourceUsage() latestUsage {
+func newLatestUsage() latestUsage {
 	return latestUsage{nodes: map[string]nodePageUsage{}, pods: map[metric.Object]podPageUsage{}, podsByNode: map[string][]metric.Object{}}
 }
 
-// replaceNodeResourceUsage replaces the usage by a node's earlier page. If two nodes report a pod, which was deleted and made again
+// replaceNodeUsage replaces the usage by a node's earlier page. If two nodes report a pod, which was deleted and made again
 // elsewhere, the newer sample counts.
-func (t *latestUsage) replaceNodeResourceUsage(node nodePageUsage, pods map[metric.Object]podPageUsage) {
+func (t *latestUsage) replaceNodeUsage(node nodePageUsage, pods map[metric.Object]podPageUsage) {
 	name := node.usage.Name
-	t.removeNodeResourceUsage(name)
+	t.removeNodeUsage(name)
 	t.nodes[name] = node
 	t.podsByNode[name] = slices.Collect(maps.Keys(pods))
 	for o, p := range pods {
@@ -48,8 +48,8 @@ func (t *latestUsage) replaceNodeResourceUsage(node nodePageUsage, pods map[metr
 	}
 }
 
-// removeNodeResourceUsage removes the usage by a node's page.
-func (t *latestUsage) removeNodeResourceUsage(node string) {
+// removeNodeUsage removes the usage by a node's page.
+func (t *latestUsage) removeNodeUsage(node string) {
 	for _, o := range t.podsByNode[node] {
 		if t.pods[o].node == node {
 			delete(t.pods, o)

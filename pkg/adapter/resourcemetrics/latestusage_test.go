@@ -18,18 +18,18 @@ func TestTableFollowsPods(t *testing.T) {
 	on := func(node string, at time.Duration) (nodePageUsage, map[metric.Object]podPageUsage) {
 		return nodePageUsage{usage: NodeUsage{Name: node}}, map[metric.Object]podPageUsage{pod: {node: node, usage: PodUsage{Time: epoch.Add(at)}}}
 	}
-	tb := newLatestResourceUsage()
-	tb.replaceNodeResourceUsage(on("old", 0))
-	tb.replaceNodeResourceUsage(on("new", 2*time.Second))
-	tb.replaceNodeResourceUsage(on("old", time.Second))
+	tb := newLatestUsage()
+	tb.replaceNodeUsage(on("old", 0))
+	tb.replaceNodeUsage(on("new", 2*time.Second))
+	tb.replaceNodeUsage(on("old", time.Second))
 	if got := tb.pods[pod].node; got != "new" {
 		t.Errorf("after an older page: of node %q", got)
 	}
-	tb.replaceNodeResourceUsage(nodePageUsage{usage: NodeUsage{Name: "old"}}, nil)
+	tb.replaceNodeUsage(nodePageUsage{usage: NodeUsage{Name: "old"}}, nil)
 	if got := tb.pods[pod].node; got != "new" {
 		t.Errorf("after the old node lost it: of node %q", got)
 	}
-	tb.removeNodeResourceUsage("new")
+	tb.removeNodeUsage("new")
 	if _, found := tb.pods[pod]; found || len(tb.nodes) != 1 {
 		t.Errorf("after its node went: %v, %v", tb.pods, tb.nodes)
 	}
@@ -69,7 +69,7 @@ func TestPageLacksContainer(t *testing.T) {
 		for _, c := range containers {
 			p.containers[containerID{pod, c}] = readingAt(second, second)
 		}
-		k.recordKubeletUsagePage(kubeletRead{kubelet: u}, p)
+		k.recordKubeletPage(kubeletRead{kubelet: u}, p)
 	}
 	check := func(step string, second float64, reason metric.Reason, containers ...string) {
 		t.Helper()
@@ -116,7 +116,7 @@ func TestNodeOnAnotherMachine(t *testing.T) {
 		{nodeMachine{"2", "10.0.0.2:10250"}, 90_000, metric.ReasonWarmingUp},
 		{nodeMachine{"2", "10.0.0.2:10250"}, 90_015, ""},
 	} {
-		k.recordKubeletUsagePage(kubeletRead{u, step.machine}, kubeletPage{node: readingAt(float64(15*i), step.cpu)})
+		k.recordKubeletPage(kubeletRead{u, step.machine}, kubeletPage{node: readingAt(float64(15*i), step.cpu)})
 		got := k.latest.nodes["a"]
 		if got.reason != step.want || step.want == "" && got.usage.Usage.CPU != 1 {
 			t.Errorf("page %d: reason %q, usage %v", i, got.reason, got.usage.Usage)

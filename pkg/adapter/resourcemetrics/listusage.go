@@ -15,8 +15,8 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/adapter/metric"
 )
 
-// listPodResourceMetrics returns the usages of pods, in their order, and the omitted pods with their reasons.
-func (a *API) listPodResourceMetrics(ctx context.Context, objects []*metav1.PartialObjectMetadata) ([]metrics.PodMetrics, []metric.Omission, error) {
+// listPodUsages returns the usages of pods, in their order, and the omitted pods with their reasons.
+func (a *API) listPodUsages(ctx context.Context, objects []*metav1.PartialObjectMetadata) ([]metrics.PodMetrics, []metric.Omission, error) {
 	if len(objects) == 0 {
 		return []metrics.PodMetrics{}, nil, nil
 	}
@@ -31,7 +31,7 @@ func (a *API) listPodResourceMetrics(ctx context.Context, objects []*metav1.Part
 	}
 	byPod := make(map[metric.Object]metrics.PodMetrics, len(usages))
 	for _, u := range usages {
-		m, reason := convertPodResourceUsage(u)
+		m, reason := convertPodUsage(u)
 		if reason != "" {
 			omitted = append(omitted, metric.Omission{Object: u.Object, Reason: reason})
 			continue
@@ -41,17 +41,17 @@ func (a *API) listPodResourceMetrics(ctx context.Context, objects []*metav1.Part
 	items := make([]metrics.PodMetrics, 0, len(byPod))
 	for i, o := range objects {
 		if m, found := byPod[requested[i].Object]; found {
-			m.ObjectMeta = newResourceMetricsMeta(o, now)
+			m.ObjectMeta = newUsageObjectMeta(o, now)
 			items = append(items, m)
 			a.metrics.age.WithLabelValues(Pods).Observe(now.Sub(m.Timestamp.Time).Seconds())
 		}
 	}
-	a.metrics.countResourceUsageOmissions(Pods, omitted)
+	a.metrics.countUsageOmissions(Pods, omitted)
 	return items, omitted, nil
 }
 
-// listNodeResourceMetrics returns the usages of nodes, like listPodResourceMetrics for pods.
-func (a *API) listNodeResourceMetrics(ctx context.Context, objects []*metav1.PartialObjectMetadata) ([]metrics.NodeMetrics, []metric.Omission, error) {
+// listNodeUsages returns the usages of nodes, like listPodUsages for pods.
+func (a *API) listNodeUsages(ctx context.Context, objects []*metav1.PartialObjectMetadata) ([]metrics.NodeMetrics, []metric.Omission, error) {
 	if len(objects) == 0 {
 		return []metrics.NodeMetrics{}, nil, nil
 	}
@@ -66,7 +66,7 @@ func (a *API) listNodeResourceMetrics(ctx context.Context, objects []*metav1.Par
 	}
 	byName := make(map[string]metrics.NodeMetrics, len(usages))
 	for _, u := range usages {
-		list, reason := u.toUsageResourceList()
+		list, reason := u.toResourceList()
 		if reason != "" {
 			omitted = append(omitted, metric.Omission{Object: metric.Object{Name: u.Name}, Reason: reason})
 			continue
@@ -76,26 +76,26 @@ func (a *API) listNodeResourceMetrics(ctx context.Context, objects []*metav1.Par
 	items := make([]metrics.NodeMetrics, 0, len(byName))
 	for _, o := range objects {
 		if m, found := byName[o.Name]; found {
-			m.ObjectMeta = newResourceMetricsMeta(o, now)
+			m.ObjectMeta = newUsageObjectMeta(o, now)
 			items = append(items, m)
 			a.metrics.age.WithLabelValues(Nodes).Observe(now.Sub(m.Timestamp.Time).Seconds())
 		}
 	}
-	a.metrics.countResourceUsageOmissions(Nodes, omitted)
+	a.metrics.countUsageOmissions(Nodes, omitted)
 	return items, omitted, nil
 }
 
-// newResourceMetricsMeta returns the metadata of an object's usage. A usage is created by its request, at now.
-func newResourceMetricsMeta(o *metav1.PartialObjectMetadata, now time.Time) metav1.ObjectMeta {
+// newUsageObjectMeta returns the metadata of an object's usage. A usage is created by its request, at now.
+func newUsageObjectMeta(o *metav1.PartialObjectMetadata, now time.Time) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Namespace: o.Namespace, Name: o.Name, Labels: o.Labels, CreationTimestamp: metav1.NewTime(now)}
 }
 
-// convertPodResourceUsage returns a usage in the API's type, without metadata; or a reason if the numbers of a container are unusable,
+// convertPodUsage returns a usage in the API's type, without metadata; or a reason if the numbers of a container are unusable,
 // which would spoil the autoscaler's sum.
-func convertPodResourceUsage(u PodUsage) (metrics.PodMetrics, metric.Reason) {
+func convertPodUsage(u PodUsage) (metrics.PodMetrics, metric.Reason) {
 	m := metrics.PodMetrics{Timestamp: metav1.NewTime(u.Time), Window: metav1.Duration{Duration: u.Window}}
 	for _, c := range u.Containers {
-		list, reason := c.toUsageResourceList()
+		list, reason := c.toResourceList()
 		if reason != "" {
 			return metrics.PodMetrics{}, reason
 		}
@@ -107,15 +107,15 @@ func convertPodResourceUsage(u PodUsage) (metrics.PodMetrics, metric.Reason) {
 	return m, ""
 }
 
-// toUsageResourceList returns CPU in billionths of a core and memory in bytes, rounded to the nearest, halves away from zero; or the
+// toResourceList returns CPU in billionths of a core and memory in bytes, rounded to the nearest, halves away from zero; or the
 // reason if a number is unusable.
-func (u Usage) toUsageResourceList() (corev1.ResourceList, metric.Reason) {
-	cpu, reason := roundResourceUsage(u.CPU, 1e9)
+func (u Usage) toResourceList() (corev1.ResourceList, metric.Reason) {
+	cpu, reason := roundUsage(u.CPU, 1e9)
 	if reason != "" {
 		return nil, reason
 	}
 	// The autoscaler reads memory in thousandths of a byte: these must fit an int64 too.
-	memory, reason := roundResourceUsage(u.Memory, 1)
+	memory, reason := roundUsage(u.Memory, 1)
 	if reason == "" && memory > math.MaxInt64/1000 {
 		reason = metric.ReasonOutOfRange
 	}
@@ -130,8 +130,8 @@ func (u Usage) toUsageResourceList() (corev1.ResourceList, metric.Reason) {
 	}, ""
 }
 
-// roundResourceUsage returns v in fractions of 1/units, or the reason if v has no such number. It accepts any v.
-func roundResourceUsage(v, units float64) (int64, metric.Reason) {
+// roundUsage returns v in fractions of 1/units, or the reason if v has no such number. It accepts any v.
+func roundUsage(v, units float64) (int64, metric.Reason) {
 	n := math.Round(v * units)
 	switch {
 	case math.IsNaN(n):

@@ -20,7 +20,7 @@ type kubeletMetrics struct {
 	panics   prometheus.Counter
 }
 
-func newKubeletUsageMetrics(r prometheus.Registerer) *kubeletMetrics {
+func newKubeletMetrics(r prometheus.Registerer) *kubeletMetrics {
 	f := promauto.With(r)
 	m := &kubeletMetrics{
 		reads: f.NewCounterVec(prometheus.CounterOpts{
@@ -45,14 +45,14 @@ func newKubeletUsageMetrics(r prometheus.Registerer) *kubeletMetrics {
 			Help: "Panics in reads of kubelets, each a bug.",
 		}),
 	}
-	for _, o := range kubeletUsageReadOutcomes() {
+	for _, o := range listKubeletReadOutcomes() {
 		m.reads.WithLabelValues(o)
 	}
 	return m
 }
 
-func (m *kubeletMetrics) observeKubeletUsageRead(err error, took time.Duration) {
-	outcome, _ := classifyKubeletUsageError(err)
+func (m *kubeletMetrics) observeKubeletRead(err error, took time.Duration) {
+	outcome, _ := classifyKubeletError(err)
 	m.reads.WithLabelValues(outcome).Inc()
 	m.duration.Observe(took.Seconds())
 }
@@ -63,7 +63,7 @@ type apiMetrics struct {
 	omissions *prometheus.CounterVec
 }
 
-func newResourceMetricsAPIMetrics(r prometheus.Registerer) *apiMetrics {
+func newUsageAPIMetrics(r prometheus.Registerer) *apiMetrics {
 	f := promauto.With(r)
 	return &apiMetrics{
 		age: f.NewHistogramVec(prometheus.HistogramOpts{
@@ -78,7 +78,7 @@ func newResourceMetricsAPIMetrics(r prometheus.Registerer) *apiMetrics {
 	}
 }
 
-func (m *apiMetrics) countResourceUsageOmissions(resource string, omitted []metric.Omission) {
+func (m *apiMetrics) countUsageOmissions(resource string, omitted []metric.Omission) {
 	for _, o := range omitted {
 		m.omissions.WithLabelValues(resource, string(o.Reason)).Inc()
 	}

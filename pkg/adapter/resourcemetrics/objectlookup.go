@@ -22,10 +22,10 @@ type objectLookup struct {
 	resource string // plural
 }
 
-// listSelectedResourceMetricsObjects returns the objects of a list, in kube-apiserver's order.
-func (l objectLookup) listSelectedResourceMetricsObjects(ctx context.Context, opts *internalversion.ListOptions) ([]*metav1.PartialObjectMetadata, error) {
+// listSelectedObjects returns the objects of a list, in kube-apiserver's order.
+func (l objectLookup) listSelectedObjects(ctx context.Context, opts *internalversion.ListOptions) ([]*metav1.PartialObjectMetadata, error) {
 	if err := l.objects.SyncError(); err != nil {
-		return nil, newResourceUsageUnavailableErrorf("the cluster's %s are not known yet: %w", l.resource, err)
+		return nil, newUnavailableUsagef("the cluster's %s are not known yet: %w", l.resource, err)
 	}
 	selector := labels.Everything()
 	if opts != nil && opts.LabelSelector != nil {
@@ -46,22 +46,22 @@ func (l objectLookup) listSelectedResourceMetricsObjects(ctx context.Context, op
 	return found, nil
 }
 
-// getResourceMetricsObject returns the object of a get, or a not-found error.
-func (l objectLookup) getResourceMetricsObject(ctx context.Context, name string) (*metav1.PartialObjectMetadata, error) {
+// getUsageObject returns the object of a get, or a not-found error.
+func (l objectLookup) getUsageObject(ctx context.Context, name string) (*metav1.PartialObjectMetadata, error) {
 	if err := l.objects.SyncError(); err != nil {
-		return nil, newResourceUsageUnavailableErrorf("the cluster's %s are not known yet: %w", l.resource, err)
+		return nil, newUnavailableUsagef("the cluster's %s are not known yet: %w", l.resource, err)
 	}
 	o := metric.Object{Namespace: request.NamespaceValue(ctx), Name: name}
 	if found := l.objects.Get(l.resource, o); found != nil {
 		return found, nil
 	}
-	return nil, metric.Errorf(metric.KindNotFound, "there is no %s %s", singularResourceMetricsKind(l.resource), o)
+	return nil, metric.Errorf(metric.KindNotFound, "there is no %s %s", nameSingularKind(l.resource), o)
 }
 
-func singularResourceMetricsKind(resource string) string { return strings.TrimSuffix(resource, "s") }
+func nameSingularKind(resource string) string { return strings.TrimSuffix(resource, "s") }
 
-// isSelectiveResourceMetricsList reports whether the list selects certain objects. If none of them has a usage, the list is an error.
-func isSelectiveResourceMetricsList(opts *internalversion.ListOptions) bool {
+// isSelectiveList reports whether the list selects certain objects. If none of them has a usage, the list is an error.
+func isSelectiveList(opts *internalversion.ListOptions) bool {
 	return opts != nil && (opts.LabelSelector != nil && !opts.LabelSelector.Empty() ||
 		opts.FieldSelector != nil && !opts.FieldSelector.Empty())
 }

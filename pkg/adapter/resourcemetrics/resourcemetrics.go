@@ -57,8 +57,8 @@ type UsageSource interface {
 	GetNodeUsages(ctx context.Context, names []string, now time.Time) ([]NodeUsage, []metric.Omission, error)
 }
 
-// collectResourceUsages calls getUsage for every object, and separates usages from omissions, which have a reason.
-func collectResourceUsages[O, U any](objects []O, getUsage func(O) (U, metric.Omission)) ([]U, []metric.Omission) {
+// collectObjectUsages calls getUsage for every object, and separates usages from omissions, which have a reason.
+func collectObjectUsages[O, U any](objects []O, getUsage func(O) (U, metric.Omission)) ([]U, []metric.Omission) {
 	usages := make([]U, 0, len(objects))
 	var omitted []metric.Omission
 	for _, object := range objects {

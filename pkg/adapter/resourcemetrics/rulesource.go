@@ -60,7 +60,7 @@ func (r *RuleSource) GetPodUsages(ctx context.Context, pods []Pod, now time.Time
 		evaluate := func(rules rule.UsageRules, into *containerValues) {
 			q := rule.Query{Rule: rules.Containers, Namespace: namespace, Objects: objects}
 			queries.Go(func() error {
-				into.err = r.evaluateResourceUsageRule(ctx, q, into, podContainerResourceUsageKey(rules), now)
+				into.err = r.evaluateUsageRule(ctx, q, into, newPodContainerKey(rules), now)
 				return nil
 			})
 		}
@@ -79,12 +79,12 @@ func (r *RuleSource) GetPodUsages(ctx context.Context, pods []Pod, now time.Time
 	if failure != nil && failed == len(names) {
 		return nil, nil, failure
 	}
-	usages, omitted := collectResourceUsages(pods, func(p Pod) (PodUsage, metric.Omission) {
+	usages, omitted := collectObjectUsages(pods, func(p Pod) (PodUsage, metric.Omission) {
 		if err := cmp.Or(cpu[p.Namespace].err, memory[p.Namespace].err); err != nil {
 			return PodUsage{}, metric.Omission{Object: p.Object, Reason: metric.ReasonScrapeFailed, Detail: err.Error()}
 		}
 		u, reason := joinContainerUsage(cpu[p.Namespace].byObject[p.Name], memory[p.Namespace].byObject[p.Name], set.Window)
-		if reason == "" && isResourceUsageStale(u.Time, now, set.CPU.Containers, set.Memory.Containers) {
+		if reason == "" && isStaleUsage(u.Time, now, set.CPU.Containers, set.Memory.Containers) {
 			reason = metric.ReasonStale
 		}
 		u.Object = p.Object
@@ -105,7 +105,7 @@ func (r *RuleSource) GetNodeUsages(ctx context.Context, names []string, now time
 	evaluate := func(rules rule.UsageRules, into *containerValues) {
 		q := rule.Query{Rule: rules.Nodes, Objects: names}
 		queries.Go(func() error {
-			return r.evaluateResourceUsageRule(ctx, q, into, nodeContainerResourceUsageKey(rules), now)
+			return r.evaluateUsageRule(ctx, q, into, newNodeContainerKey(rules), now)
 		})
 	}
 	evaluate(set.CPU, &cpu)
@@ -113,9 +113,9 @@ func (r *RuleSource) GetNodeUsages(ctx context.Context, names []string, now time
 	if err := queries.Wait(); err != nil {
 		return nil, nil, err
 	}
-	usages, omitted := collectResourceUsages(names, func(name string) (NodeUsage, metric.Omission) {
+	usages, omitted := collectObjectUsages(names, func(name string) (NodeUsage, metric.Omission) {
 		u, reason := joinContainerUsage(cpu.byObject[name], memory.byObject[name], set.Window)
-		if reason == "" && isResourceUsageStale(u.Time, now, set.CPU.Nodes, set.Memory.Nodes) {
+		if reason == "" && isStaleUsage(u.Time, now, set.CPU.Nodes, set.Memory.Nodes) {
 			reason = metric.ReasonStale
 		}
 		if reason != "" {
@@ -135,35 +135,35 @@ type containerValues struct {
 // containerKeyFunc returns the object and container of a value; not ok if the query does not cover them.
 type containerKeyFunc func(q rule.Query, v metric.Value) (object, container string, ok bool, err error)
 
-func podContainerResourceUsageKey(rules rule.UsageRules) containerKeyFunc {
+func newPodContainerKey(rules rule.UsageRules) containerKeyFunc {
 	return func(q rule.Query, v metric.Value) (pod, container string, ok bool, err error) {
 		if namespace, found := v.Labels[rules.NamespaceLabel]; found && namespace != q.Namespace {
 			return "", "", false, nil
 		}
 		pod = v.Labels[rules.PodLabel]
 		if pod == "" {
-			return "", "", false, newMissingResourceUsageLabelError(q, rules.PodLabel, v)
+			return "", "", false, newUsageLabelError(q, rules.PodLabel, v)
 		}
 		return pod, v.Labels[rules.ContainerLabel], true, nil
 	}
 }
 
-func nodeContainerResourceUsageKey(rules rule.UsageRules) containerKeyFunc {
+func newNodeContainerKey(rules rule.UsageRules) containerKeyFunc {
 	return func(q rule.Query, v metric.Value) (node, container string, ok bool, err error) {
 		node = v.Labels[rules.NodeLabel]
 		if node == "" {
-			return "", "", false, newMissingResourceUsageLabelError(q, rules.NodeLabel, v)
+			return "", "", false, newUsageLabelError(q, rules.NodeLabel, v)
 		}
 		return node, "", true, nil
 	}
 }
 
-func newMissingResourceUsageLabelError(q rule.Query, label string, v metric.Value) error {
+func newUsageLabelError(q rule.Query, label string, v metric.Value) error {
 	return metric.Errorf(metric.KindInternal, "rule %s: a result has no label %s: %v", q.Rule.Name, label, v.Labels)
 }
 
-// evaluateResourceUsageRule evaluates a query, and sorts its results into values by object and container.
-func (r *RuleSource) evaluateResourceUsageRule(ctx context.Context, q rule.Query, into *containerValues, keyOf containerKeyFunc, now time.Time) error {
+// evaluateUsageRule evaluates a query, and sorts its results into values by object and container.
+func (r *RuleSource) evaluateUsageRule(ctx context.Context, q rule.Query, into *containerValues, keyOf containerKeyFunc, now time.Time) error {
 	if q.Rule == nil {
 		return errNoRules
 	}
@@ -221,8 +221,8 @@ func joinContainerUsage(cpu, memory map[string]metric.Value, window time.Duratio
 	return u, ""
 }
 
-// isResourceUsageStale reports whether a usage is older than the smaller MaxAge of the rules.
-func isResourceUsageStale(at, now time.Time, cpu, memory *rule.Rule) bool {
+// isStaleUsage reports whether a usage is older than the smaller MaxAge of the rules.
+func isStaleUsage(at, now time.Time, cpu, memory *rule.Rule) bool {
 	limit := min(cpu.MaxAge, memory.MaxAge)
 	return limit > 0 && now.Sub(at) > limit
 }

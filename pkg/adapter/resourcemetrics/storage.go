@@ -45,21 +45,21 @@ var (
 	_ rest.SingularNameProvider = (*podStorage)(nil)
 )
 
-func newPodResourceMetricsStorage(a *API) *podStorage {
+func newPodUsageStorage(a *API) *podStorage {
 	return &podStorage{
 		objectLookup: objectLookup{a.deps.Objects, Pods}, kind: "PodMetrics", namespaced: true,
-		listUsages: a.listPodResourceMetrics,
+		listUsages: a.listPodUsages,
 		makeList:   func(items []metrics.PodMetrics) runtime.Object { return &metrics.PodMetricsList{Items: items} },
-		addRow:     kubectlTable.addKubectlPodUsageRow,
+		addRow:     kubectlTable.addPodUsageRow,
 	}
 }
 
-func newNodeResourceMetricsStorage(a *API) *nodeStorage {
+func newNodeUsageStorage(a *API) *nodeStorage {
 	return &nodeStorage{
 		objectLookup: objectLookup{a.deps.Objects, Nodes}, kind: "NodeMetrics", namespaced: false,
-		listUsages: a.listNodeResourceMetrics,
+		listUsages: a.listNodeUsages,
 		makeList:   func(items []metrics.NodeMetrics) runtime.Object { return &metrics.NodeMetricsList{Items: items} },
-		addRow:     kubectlTable.addKubectlNodeUsageRow,
+		addRow:     kubectlTable.addNodeUsageRow,
 	}
 }
 
@@ -83,39 +83,39 @@ func (*usageStorage[T, P]) GetSingularName() string { return "" }
 
 // List returns the usages of the selected objects. It omits objects without a usage.
 func (s *usageStorage[T, P]) List(ctx context.Context, opts *internalversion.ListOptions) (runtime.Object, error) {
-	found, err := s.listSelectedResourceMetricsObjects(ctx, opts)
+	found, err := s.listSelectedObjects(ctx, opts)
 	if err != nil {
-		return nil, s.toResourceMetricsStatus(ctx, "", err)
+		return nil, s.toUsageStatusError(ctx, "", err)
 	}
 	items, omitted, err := s.listUsages(ctx, found)
-	if err == nil && len(items) == 0 && len(omitted) > 0 && isSelectiveResourceMetricsList(opts) {
-		err = s.newNoResourceUsageListError(omitted)
+	if err == nil && len(items) == 0 && len(omitted) > 0 && isSelectiveList(opts) {
+		err = s.newNoUsageListError(omitted)
 	}
 	if err != nil {
-		return nil, s.toResourceMetricsStatus(ctx, "", err)
+		return nil, s.toUsageStatusError(ctx, "", err)
 	}
 	return s.makeList(items), nil
 }
 
 // Get returns the usage of one object.
 func (s *usageStorage[T, P]) Get(ctx context.Context, name string, _ *metav1.GetOptions) (runtime.Object, error) {
-	found, err := s.getResourceMetricsObject(ctx, name)
+	found, err := s.getUsageObject(ctx, name)
 	if err != nil {
-		return nil, s.toResourceMetricsStatus(ctx, name, err)
+		return nil, s.toUsageStatusError(ctx, name, err)
 	}
 	items, omitted, err := s.listUsages(ctx, []*metav1.PartialObjectMetadata{found})
 	if err == nil && len(items) == 0 {
-		err = s.newNoResourceUsageError(metric.Object{Namespace: found.Namespace, Name: found.Name}, omitted)
+		err = s.newNoUsageError(metric.Object{Namespace: found.Namespace, Name: found.Name}, omitted)
 	}
 	if err != nil {
-		return nil, s.toResourceMetricsStatus(ctx, name, err)
+		return nil, s.toUsageStatusError(ctx, name, err)
 	}
 	return P(&items[0]), nil
 }
 
 // ConvertToTable returns the table that kubectl get shows for a usage or a list of usages.
 func (s *usageStorage[T, P]) ConvertToTable(_ context.Context, object, opts runtime.Object) (*metav1.Table, error) {
-	t := newKubectlUsageTable(opts)
+	t := newKubectlTable(opts)
 	if usage, ok := object.(P); ok {
 		s.addRow(t, usage)
 		return t.table, nil

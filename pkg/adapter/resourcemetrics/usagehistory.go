@@ -39,8 +39,8 @@ type usageHistory struct {
 	missed     bool        // the newest page lacks the container
 }
 
-// addContainerUsageReading returns the history with another page. It starts anew if the counter did, and after a gap.
-func (h usageHistory) addContainerUsageReading(r usageReading, l windowLimits) usageHistory {
+// addContainerReading returns the history with another page. It starts anew if the counter did, and after a gap.
+func (h usageHistory) addContainerReading(r usageReading, l windowLimits) usageHistory {
 	after := usageHistory{newest: r}
 	if !h.newest.started.Equal(r.started) && !r.started.IsZero() || r.cpuTime.IsZero() {
 		h = usageHistory{}

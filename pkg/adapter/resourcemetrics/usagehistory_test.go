@@ -65,7 +65,7 @@ func TestUsage(t *testing.T) {
 			t.Parallel()
 			var h usageHistory
 			for _, r := range tc.pages {
-				h = h.addContainerUsageReading(r, testLimits)
+				h = h.addContainerReading(r, testLimits)
 			}
 			u, s, reason := h.computeContainerUsage(testLimits)
 			got := want{u.CPU, 0, s.window, reason}
@@ -85,7 +85,7 @@ func TestHistoryIsBounded(t *testing.T) {
 	t.Parallel()
 	var h usageHistory
 	for i := range 10_000 {
-		h = h.addContainerUsageReading(readingAt(float64(i), float64(i)), testLimits)
+		h = h.addContainerReading(readingAt(float64(i), float64(i)), testLimits)
 	}
 	if len(h.cpuSamples) > 12 {
 		t.Errorf("%d samples are kept, of which the newest 10 s are needed", len(h.cpuSamples))
@@ -94,10 +94,10 @@ func TestHistoryIsBounded(t *testing.T) {
 
 func TestPodNeedsAllContainers(t *testing.T) {
 	t.Parallel()
-	old := usageHistory{}.addContainerUsageReading(readingAt(0, 10), testLimits).addContainerUsageReading(readingAt(15, 13), testLimits)
-	older := usageHistory{}.addContainerUsageReading(readingAt(-10, 10), testLimits).addContainerUsageReading(readingAt(12, 12.2), testLimits)
-	young := usageHistory{}.addContainerUsageReading(readingAt(15, 1), testLimits)
-	silent := usageHistory{}.addContainerUsageReading(usageReading{started: epoch}, testLimits)
+	old := usageHistory{}.addContainerReading(readingAt(0, 10), testLimits).addContainerReading(readingAt(15, 13), testLimits)
+	older := usageHistory{}.addContainerReading(readingAt(-10, 10), testLimits).addContainerReading(readingAt(12, 12.2), testLimits)
+	young := usageHistory{}.addContainerReading(readingAt(15, 1), testLimits)
+	silent := usageHistory{}.addContainerReading(usageReading{started: epoch}, testLimits)
 	pod := metric.Object{Namespace: "a", Name: "p"}
 	of := func(containers map[string]usageHistory) map[containerID]usageHistory {
 		out := map[containerID]usageHistory{}

@@ -22,52 +22,52 @@ func (r *Rule) Conserves() bool { return r.conserves }
 // pods do not add up.
 func NeedsAggregate(query string) bool {
 	t, err := parseRuleExpr(query)
-	return err == nil && describeNonAdditiveRuleValues(t.root, true) != ""
+	return err == nil && nameNonAdditiveValues(t.root, true) != ""
 }
 
-// describeNonAdditiveRuleValues names the kind of the pods' values if they do not add up, by the operations of the expression, or
+// nameNonAdditiveValues names the kind of the pods' values if they do not add up, by the operations of the expression, or
 // by the series that they are plain values of; empty if they may add up. A name counts only if byName.
-func describeNonAdditiveRuleValues(expr parser.Expr, byName bool) string {
-	if what := describeNonAdditiveRule(expr); what != "" {
+func nameNonAdditiveValues(expr parser.Expr, byName bool) string {
+	if what := nameNonAdditiveExpr(expr); what != "" {
 		return what
 	}
-	if s := findPlainRuleSeries(expr); s != nil {
-		return describeNonAdditiveRuleSeries(s, byName)
+	if s := findPlainSeries(expr); s != nil {
+		return nameNonAdditiveSeries(s, byName)
 	}
 	return ""
 }
 
-// describeNonAdditiveRuleSeriesSum names the kind of an expression's series if no sum of them has a meaning; empty if one may have.
-func describeNonAdditiveRuleSeriesSum(expr parser.Expr) string {
-	if what := describeNonAdditiveRuleSummands(expr); what != "" {
+// nameNonAdditiveSum names the kind of an expression's series if no sum of them has a meaning; empty if one may have.
+func nameNonAdditiveSum(expr parser.Expr) string {
+	if what := nameNonAdditiveSummands(expr); what != "" {
 		return what
 	}
-	if s := findPlainRuleSeries(expr); s != nil {
-		return describeNonAdditiveRuleSeries(s, true)
+	if s := findPlainSeries(expr); s != nil {
+		return nameNonAdditiveSeries(s, true)
 	}
 	return ""
 }
 
-// withoutPlainRuleSum returns an expression without its sums of plain series. Of values that do not add up, a pod then has one series, or the
+// stripPlainSums returns an expression without its sums of plain series. Of values that do not add up, a pod then has one series, or the
 // evaluation fails.
-func withoutPlainRuleSum(expr parser.Expr) parser.Expr {
-	if findPlainRuleSeries(expr) == nil {
+func stripPlainSums(expr parser.Expr) parser.Expr {
+	if findPlainSeries(expr) == nil {
 		return expr
 	}
 	switch e := expr.(type) {
 	case *parser.ParenExpr:
-		e.Expr = withoutPlainRuleSum(e.Expr)
+		e.Expr = stripPlainSums(e.Expr)
 	case *parser.UnaryExpr:
-		e.Expr = withoutPlainRuleSum(e.Expr)
+		e.Expr = stripPlainSums(e.Expr)
 	case *parser.SubqueryExpr:
-		e.Expr = withoutPlainRuleSum(e.Expr)
+		e.Expr = stripPlainSums(e.Expr)
 	case *parser.AggregateExpr:
-		return withoutPlainRuleSum(e.Expr)
+		return stripPlainSums(e.Expr)
 	case *parser.Call:
-		e.Args[0] = withoutPlainRuleSum(e.Args[0])
+		e.Args[0] = stripPlainSums(e.Args[0])
 	case *parser.BinaryExpr:
-		if side := passedRuleOperand(e); side != nil {
-			*side = withoutPlainRuleSum(*side)
+		if side := findPassedOperand(e); side != nil {
+			*side = stripPlainSums(*side)
 		}
 	}
 	return expr
@@ -85,54 +85,54 @@ var passingFunctions = []string{
 	"avg_over_time", "last_over_time", "first_over_time", "clamp", "clamp_min", "clamp_max", "abs", "ceil", "floor", "round",
 }
 
-// findPlainRuleSeries returns the selector from which an expression passes values on: as they are, filtered, smoothed, in another unit, or summed
+// findPlainSeries returns the selector from which an expression passes values on: as they are, filtered, smoothed, in another unit, or summed
 // over other labels. It returns nil for other expressions.
-func findPlainRuleSeries(expr parser.Expr) *parser.VectorSelector {
-	if inner := innerRuleExpr(expr); inner != nil {
-		return findPlainRuleSeries(inner)
+func findPlainSeries(expr parser.Expr) *parser.VectorSelector {
+	if inner := findInnerExpr(expr); inner != nil {
+		return findPlainSeries(inner)
 	}
 	switch e := expr.(type) {
 	case *parser.VectorSelector:
 		return e
 	case *parser.AggregateExpr:
 		if e.Op == parser.SUM {
-			return findPlainRuleSeries(e.Expr)
+			return findPlainSeries(e.Expr)
 		}
 	case *parser.Call:
 		if slices.Contains(passingFunctions, e.Func.Name) {
-			return findPlainRuleSeries(e.Args[0])
+			return findPlainSeries(e.Args[0])
 		}
 	case *parser.BinaryExpr:
-		if side := passedRuleOperand(e); side != nil {
-			return findPlainRuleSeries(*side)
+		if side := findPassedOperand(e); side != nil {
+			return findPlainSeries(*side)
 		}
 	}
 	return nil
 }
 
-// passedRuleOperand returns the side of an operation from which it passes values on: as they are, some of them, or in another unit. It
+// findPassedOperand returns the side of an operation from which it passes values on: as they are, some of them, or in another unit. It
 // returns nil for other operations, and where all labels must match, so that the side must keep its labels.
-func passedRuleOperand(e *parser.BinaryExpr) *parser.Expr {
+func findPassedOperand(e *parser.BinaryExpr) *parser.Expr {
 	filters := e.Op == parser.LAND || e.Op == parser.LUNLESS || e.Op.IsComparisonOperator() && !e.ReturnBool
 	switch {
-	case e.Op == parser.MUL && isConstantRuleExpr(e.LHS), filters && e.LHS.Type() == parser.ValueTypeScalar:
+	case e.Op == parser.MUL && isConstantExpr(e.LHS), filters && e.LHS.Type() == parser.ValueTypeScalar:
 		return &e.RHS
-	case (e.Op == parser.MUL || e.Op == parser.DIV) && isConstantRuleExpr(e.RHS), filters && (e.VectorMatching == nil || e.VectorMatching.On):
+	case (e.Op == parser.MUL || e.Op == parser.DIV) && isConstantExpr(e.RHS), filters && (e.VectorMatching == nil || e.VectorMatching.On):
 		return &e.LHS
 	}
 	return nil
 }
 
-// describeNonAdditiveRuleSeries describes series by the label of a summary's quantiles, or by a name that leaves no doubt.
-func describeNonAdditiveRuleSeries(s *parser.VectorSelector, byName bool) string {
+// nameNonAdditiveSeries describes series by the label of a summary's quantiles, or by a name that leaves no doubt.
+func nameNonAdditiveSeries(s *parser.VectorSelector, byName bool) string {
 	for _, m := range s.LabelMatchers {
 		if m.Name == model.QuantileLabel && !m.Matches("") {
 			return "a quantile"
 		}
 	}
-	name := ruleSelectorMetric(s)
+	name := findSelectorMetric(s)
 	for _, gauge := range doubtlessEndings {
-		if byName && hasRuleNameEnding(name, gauge.endings) {
+		if byName && hasMetricNameEnding(name, gauge.endings) {
 			return gauge.what + " (" + name + ")"
 		}
 	}
@@ -151,14 +151,14 @@ var doubtlessEndings = []struct {
 	{"a quantile", []string{"quantile", "p50", "p75", "p90", "p95", "p99", "p999"}},
 }
 
-// ruleConservesCounts implements Rule.Conserves.
-func ruleConservesCounts(expr parser.Expr) bool {
-	if inner := innerRuleExpr(expr); inner != nil {
-		return ruleConservesCounts(inner)
+// conservesCounts implements Rule.Conserves.
+func conservesCounts(expr parser.Expr) bool {
+	if inner := findInnerExpr(expr); inner != nil {
+		return conservesCounts(inner)
 	}
 	switch e := expr.(type) {
 	case *parser.AggregateExpr:
-		return e.Op == parser.SUM && ruleConservesCounts(e.Expr)
+		return e.Op == parser.SUM && conservesCounts(e.Expr)
 	case *parser.Call:
 		if e.Func.Name != "rate" && e.Func.Name != "increase" {
 			return false
@@ -168,34 +168,34 @@ func ruleConservesCounts(expr parser.Expr) bool {
 	case *parser.BinaryExpr:
 		switch e.Op {
 		case parser.ADD, parser.SUB:
-			return ruleConservesCounts(e.LHS) && ruleConservesCounts(e.RHS)
+			return conservesCounts(e.LHS) && conservesCounts(e.RHS)
 		case parser.MUL:
-			return isConstantRuleExpr(e.LHS) && ruleConservesCounts(e.RHS) || ruleConservesCounts(e.LHS) && isConstantRuleExpr(e.RHS)
+			return isConstantExpr(e.LHS) && conservesCounts(e.RHS) || conservesCounts(e.LHS) && isConstantExpr(e.RHS)
 		case parser.DIV:
-			return ruleConservesCounts(e.LHS) && isConstantRuleExpr(e.RHS)
+			return conservesCounts(e.LHS) && isConstantExpr(e.RHS)
 		}
 	}
 	return false
 }
 
-// describeNonAdditiveRule returns the outermost operation with results that do not add up over pods, such as "a
+// nameNonAdditiveExpr returns the outermost operation with results that do not add up over pods, such as "a
 // quantile"; empty if they may add up.
-func describeNonAdditiveRule(expr parser.Expr) string {
-	if inner := innerRuleExpr(expr); inner != nil {
-		return describeNonAdditiveRule(inner)
+func nameNonAdditiveExpr(expr parser.Expr) string {
+	if inner := findInnerExpr(expr); inner != nil {
+		return nameNonAdditiveExpr(inner)
 	}
 	switch e := expr.(type) {
 	case *parser.AggregateExpr:
-		return describeNonAdditiveRuleAggregation(e)
+		return nameNonAdditiveAggregate(e)
 	case *parser.BinaryExpr:
-		return describeNonAdditiveRuleOperation(e)
+		return nameNonAdditiveOperator(e)
 	case *parser.Call:
-		return describeNonAdditiveRuleCall(e)
+		return nameNonAdditiveCall(e)
 	}
 	return ""
 }
 
-func describeNonAdditiveRuleAggregation(e *parser.AggregateExpr) string {
+func nameNonAdditiveAggregate(e *parser.AggregateExpr) string {
 	switch e.Op {
 	case parser.AVG:
 		return "a mean"
@@ -208,30 +208,30 @@ func describeNonAdditiveRuleAggregation(e *parser.AggregateExpr) string {
 	case parser.STDDEV, parser.STDVAR:
 		return "a deviation"
 	case parser.TOPK, parser.BOTTOMK, parser.LIMITK, parser.LIMIT_RATIO:
-		return describeNonAdditiveRule(e.Expr) // chooses series
+		return nameNonAdditiveExpr(e.Expr) // chooses series
 	}
 	if e.Op == parser.SUM {
-		return describeNonAdditiveRuleSummands(e.Expr)
+		return nameNonAdditiveSummands(e.Expr)
 	}
 	return "" // the author of an inner count wants an outer sum
 }
 
-// describeNonAdditiveRuleSummands describes the summands of an inner sum if no sum of them has a meaning: quantiles, and ratios of series,
+// nameNonAdditiveSummands describes the summands of an inner sum if no sum of them has a meaning: quantiles, and ratios of series,
 // which are shares or means of events. Their author wants other labels. The author of any other inner sum wants an outer sum too.
-func describeNonAdditiveRuleSummands(expr parser.Expr) string {
-	if inner := innerRuleExpr(expr); inner != nil {
-		return describeNonAdditiveRuleSummands(inner)
+func nameNonAdditiveSummands(expr parser.Expr) string {
+	if inner := findInnerExpr(expr); inner != nil {
+		return nameNonAdditiveSummands(inner)
 	}
 	switch e := expr.(type) {
 	case *parser.AggregateExpr:
 		if e.Op == parser.SUM {
-			return describeNonAdditiveRuleSummands(e.Expr)
+			return nameNonAdditiveSummands(e.Expr)
 		}
 	case *parser.BinaryExpr:
-		if side := passedRuleOperand(e); side != nil {
-			return describeNonAdditiveRuleSummands(*side)
+		if side := findPassedOperand(e); side != nil {
+			return nameNonAdditiveSummands(*side)
 		}
-		if e.Op == parser.DIV && ruleReadsCounters(e.LHS) && ruleReadsCounters(e.RHS) {
+		if e.Op == parser.DIV && readsCounterRates(e.LHS) && readsCounterRates(e.RHS) {
 			return "a ratio"
 		}
 	case *parser.Call:
@@ -242,21 +242,21 @@ func describeNonAdditiveRuleSummands(expr parser.Expr) string {
 	return ""
 }
 
-// ruleReadsCounters reports whether the values of an expression are rates or increases, or sums of them.
-func ruleReadsCounters(expr parser.Expr) bool {
-	if inner := innerRuleExpr(expr); inner != nil {
-		return ruleReadsCounters(inner)
+// readsCounterRates reports whether the values of an expression are rates or increases, or sums of them.
+func readsCounterRates(expr parser.Expr) bool {
+	if inner := findInnerExpr(expr); inner != nil {
+		return readsCounterRates(inner)
 	}
 	switch e := expr.(type) {
 	case *parser.AggregateExpr:
-		return e.Op == parser.SUM && ruleReadsCounters(e.Expr)
+		return e.Op == parser.SUM && readsCounterRates(e.Expr)
 	case *parser.Call:
 		return slices.Contains([]string{"rate", "irate", "increase"}, e.Func.Name)
 	}
 	return false
 }
 
-func describeNonAdditiveRuleOperation(e *parser.BinaryExpr) string {
+func nameNonAdditiveOperator(e *parser.BinaryExpr) string {
 	leftScalar, rightScalar := e.LHS.Type() == parser.ValueTypeScalar, e.RHS.Type() == parser.ValueTypeScalar
 	switch e.Op {
 	case parser.ADD, parser.SUB:
@@ -264,20 +264,20 @@ func describeNonAdditiveRuleOperation(e *parser.BinaryExpr) string {
 			return "a difference from one number"
 		}
 	case parser.DIV:
-		if !isConstantRuleExpr(e.RHS) {
+		if !isConstantExpr(e.RHS) {
 			return "a ratio"
 		}
 	case parser.MOD, parser.POW, parser.ATAN2:
 		return "a result of " + e.Op.String()
 	}
 	if leftScalar {
-		return describeNonAdditiveRule(e.RHS)
+		return nameNonAdditiveExpr(e.RHS)
 	}
-	if left := describeNonAdditiveRule(e.LHS); left != "" || rightScalar {
+	if left := nameNonAdditiveExpr(e.LHS); left != "" || rightScalar {
 		return left
 	}
 	if e.Op == parser.LOR || e.Op == parser.ADD || e.Op == parser.SUB {
-		return describeNonAdditiveRule(e.RHS)
+		return nameNonAdditiveExpr(e.RHS)
 	}
 	return "" // a join, or a condition, by the right side
 }
@@ -294,13 +294,13 @@ var nonAdditiveFunctions = map[string]string{
 	"ln": "a logarithm", "log2": "a logarithm", "log10": "a logarithm", "exp": "an exponential", "sqrt": "a root",
 }
 
-func describeNonAdditiveRuleCall(e *parser.Call) string {
+func nameNonAdditiveCall(e *parser.Call) string {
 	if text := nonAdditiveFunctions[e.Func.Name]; text != "" {
 		return text
 	}
 	for _, arg := range e.Args {
 		if kind := arg.Type(); kind == parser.ValueTypeVector || kind == parser.ValueTypeMatrix {
-			if text := describeNonAdditiveRule(arg); text != "" {
+			if text := nameNonAdditiveExpr(arg); text != "" {
 				return text
 			}
 		}
@@ -316,23 +316,23 @@ var nonAdditiveEndings = []string{
 	"quantile", "p50", "p75", "p90", "p95", "p99", "p999", "utilization", "utilisation", "util", "version",
 }
 
-// findNonAdditiveRuleGauge returns the first name used by its plain value that endsLikeNonAdditiveRuleGauge; empty without any.
-func findNonAdditiveRuleGauge(uses []familyUse) string {
+// findNonAdditiveGauge returns the first name used by its plain value that endsLikeNonAdditiveGauge; empty without any.
+func findNonAdditiveGauge(uses []familyUse) string {
 	for _, u := range uses {
-		if !u.asCounter && endsLikeNonAdditiveRuleGauge(u.name) {
+		if !u.asCounter && endsLikeNonAdditiveGauge(u.name) {
 			return u.name
 		}
 	}
 	return ""
 }
 
-// endsLikeNonAdditiveRuleGauge returns whether a gauge's name says that the values of several pods do not add up.
-func endsLikeNonAdditiveRuleGauge(name string) bool {
-	return hasRuleNameEnding(name, nonAdditiveEndings)
+// endsLikeNonAdditiveGauge returns whether a gauge's name says that the values of several pods do not add up.
+func endsLikeNonAdditiveGauge(name string) bool {
+	return hasMetricNameEnding(name, nonAdditiveEndings)
 }
 
-// hasRuleNameEnding returns whether the last word of a name is one of the endings, in upper or lower case.
-func hasRuleNameEnding(name string, endings []string) bool {
+// hasMetricNameEnding returns whether the last word of a name is one of the endings, in upper or lower case.
+func hasMetricNameEnding(name string, endings []string) bool {
 	last := name[strings.LastIndexAny(name, "_.:")+1:]
 	return slices.Contains(endings, strings.ToLower(last))
 }

@@ -79,8 +79,8 @@ func TestEndsNonAdditive(t *testing.T) {
 		"queue_wait_ms": true, "request_latency": true, "last_run_duration": true, "oldest_message_age": true, "worker_uptime": true, "lag_minutes": true,
 		"queue_length": false, "memory_bytes": false, "connections": false, "messages": false, "storage": false, "vms": false, "jobs_per_second": false, "configuration": false,
 	} {
-		if got := endsLikeNonAdditiveRuleGauge(name); got != want {
-			t.Errorf("endsLikeNonAdditiveRuleGauge(%q) = %v, want %v", name, got, want)
+		if got := endsLikeNonAdditiveGauge(name); got != want {
+			t.Errorf("endsLikeNonAdditiveGauge(%q) = %v, want %v", name, got, want)
 		}
 	}
 }

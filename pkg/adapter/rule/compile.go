@@ -76,8 +76,8 @@ type keyError struct {
 	err error
 }
 
-// ruleKeyErrorf returns a list with a single error.
-func ruleKeyErrorf(key, format string, args ...any) []keyError {
+// newKeyErrorsf returns a list with a single error.
+func newKeyErrorsf(key, format string, args ...any) []keyError {
 	return []keyError{{key, fmt.Errorf(format, args...)}}
 }
 
@@ -98,28 +98,28 @@ func compileRuleSpec(ctx context.Context, spec config.Rule, l embeddedLimits, bu
 // compilePatternRule checks the query with an example name, because a pattern has no name of its own.
 func (c *compiledRule) compilePatternRule(ctx context.Context) []keyError {
 	var err error
-	if c.match, err = compileRuleNamePattern(c.spec.Match); err != nil {
-		return ruleKeyErrorf("match", "is not a regular expression: %w", err)
+	if c.match, err = compileNamePattern(c.spec.Match); err != nil {
+		return newKeyErrorsf("match", "is not a regular expression: %w", err)
 	}
 	if c.matchSyntax, err = syntax.Parse(c.match.String(), syntax.Perl); err != nil {
-		return ruleKeyErrorf("match", "is not a regular expression: %w", err)
+		return newKeyErrorsf("match", "is not a regular expression: %w", err)
 	}
 	if c.spec.Except != "" {
-		if c.except, err = compileRuleNamePattern(c.spec.Except); err != nil {
-			return ruleKeyErrorf("except", "is not a regular expression: %w", err)
+		if c.except, err = compileNamePattern(c.spec.Except); err != nil {
+			return newKeyErrorsf("except", "is not a regular expression: %w", err)
 		}
 	}
 	if err := validateRulePatternReferences(c.spec.Query, c.match); err != nil {
 		return []keyError{{"query", err}}
 	}
-	name := c.exampleNameOfRulePattern(c.spec.Match)
-	if _, none := c.searchNameOfRulePattern(); name == "" && none {
-		return ruleKeyErrorf("match", "serves no name of a metric; correct match or except")
+	name := c.makePatternName(c.spec.Match)
+	if _, none := c.searchPatternName(); name == "" && none {
+		return newKeyErrorsf("match", "serves no name of a metric; correct match or except")
 	}
 	if name == "" {
-		return ruleKeyErrorf("match", "found no metric name that it serves, to check the query with; write a simpler pattern")
+		return newKeyErrorsf("match", "found no metric name that it serves, to check the query with; write a simpler pattern")
 	}
-	query, err := c.expandRulePatternQuery(c.spec.Query, name)
+	query, err := c.expandPatternQuery(c.spec.Query, name)
 	if err != nil {
 		return []keyError{{"query", fmt.Errorf("for metric %q: %w", name, err)}}
 	}
@@ -138,7 +138,7 @@ func (c *compiledRule) compilePatternRule(ctx context.Context) []keyError {
 
 // expandRule returns the Rule of a pattern for a name that it serves.
 func (c *compiledRule) expandRule(name string) (*Rule, error) {
-	query, err := c.expandRulePatternQuery(c.spec.Query, name)
+	query, err := c.expandPatternQuery(c.spec.Query, name)
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +153,7 @@ func (c *compiledRule) expandRule(name string) (*Rule, error) {
 func (c *compiledRule) instantiateRule(metric, query string) (*Rule, []keyError) {
 	t, err := parseRuleExpr(query)
 	if err != nil {
-		return nil, ruleKeyErrorf("query", "%s", explainRuleParseError(err.Error(), query))
+		return nil, newKeyErrorsf("query", "%s", explainParseError(err.Error(), query))
 	}
 	r := newRuleFromSpec(c.spec, metric)
 	r.skipsTargets = c.limits.hasTargets && !r.HasTargets && !r.Namespaced && r.Backend == config.ScrapeBackend
@@ -168,22 +168,22 @@ func (c *compiledRule) instantiateRule(metric, query string) (*Rule, []keyError)
 		distinguishing = append(distinguishing, r.ObjectLabel)
 	}
 	if c.match != nil || c.builtin {
-		r.familyUses = t.findRuleFamilyUses()
+		r.familyUses = t.listFamilyUses()
 	}
 	if c.match != nil && !c.spec.HasAggregate && r.PerPod() {
-		r.NonAdditive = findNonAdditiveRuleGauge(r.familyUses)
+		r.NonAdditive = findNonAdditiveGauge(r.familyUses)
 	}
 	if r.NonAdditive != "" {
-		t.root = withoutPlainRuleSum(t.root)
+		t.root = stripPlainSums(t.root)
 	}
 	if r.External {
-		r.SeriesKind = describeNonAdditiveRuleSeriesSum(t.root)
+		r.SeriesKind = nameNonAdditiveSum(t.root)
 	}
 	if r.External && !r.Namespaced && !c.spec.HasFrom() {
-		r.Namespaces, r.ownNamespaces = t.namespacesOfRuleSelectors(r.NamespaceLabel)
+		r.Namespaces, r.ownNamespaces = t.listSelectorNamespaces(r.NamespaceLabel)
 	}
-	r.shared, r.conserves, r.cost = isShareableRuleExpr(t.root, distinguishing), ruleConservesCounts(t.root), measureRuleEvaluation(t.root)
-	r.filters = t.filtersRuleResults()
+	r.shared, r.conserves, r.cost = isShareableExpr(t.root, distinguishing), conservesCounts(t.root), measureEvaluationCost(t.root)
+	r.filters = t.filtersExprResults()
 	if r.presence, err = newPresenceRule(r, t); err != nil {
 		return nil, []keyError{{"query", err}}
 	}
@@ -191,13 +191,13 @@ func (c *compiledRule) instantiateRule(metric, query string) (*Rule, []keyError)
 		return nil, []keyError{{"query", err}}
 	}
 	if r.External && !c.spec.External {
-		return newRuleOfTargetObjects(c.spec, r), nil
+		return newTargetObjectsRule(c.spec, r), nil
 	}
 	return r, nil
 }
 
-// newRuleOfTargetObjects returns the rule of a metric of objects from the rule over the series of all of them.
-func newRuleOfTargetObjects(spec config.Rule, series *Rule) *Rule {
+// newTargetObjectsRule returns the rule of a metric of objects from the rule over the series of all of them.
+func newTargetObjectsRule(spec config.Rule, series *Rule) *Rule {
 	r := *series
 	r.Resource, r.External, r.namesObjects = spec.Resource, false, true
 	r.Series, r.TargetLabels = series, spec.Labels
@@ -235,12 +235,12 @@ func newRuleFromSpec(spec config.Rule, metric string) *Rule {
 func (c *compiledRule) validateRuleExpression(r *Rule, t *exprTree) []keyError {
 	var faults []keyError
 	add := func(more []keyError) { faults = append(faults, more...) }
-	if !t.isRuleInstantVector() {
-		add(ruleKeyErrorf("query", "%s", t.describeRuleResultKind()))
+	if !t.isInstantVector() {
+		add(newKeyErrorsf("query", "%s", t.describeResultKind()))
 		return faults
 	}
 	if len(t.selectors) == 0 {
-		add(ruleKeyErrorf("query", "reads no metric; name one, such as http_requests_total"))
+		add(newKeyErrorsf("query", "reads no metric; name one, such as http_requests_total"))
 		return faults
 	}
 	if err := validateRuleMatchers(t, c.match != nil); err != nil {
@@ -250,43 +250,43 @@ func (c *compiledRule) validateRuleExpression(r *Rule, t *exprTree) []keyError {
 	if c.spec.Targets != nil && !c.spec.External {
 		objectLabels = []string{c.spec.Labels.Namespace, c.spec.Labels.Object}
 	}
-	if err := t.findRuleNeverMatching(r.certainRuleLabels(objectLabels...)); err != nil {
+	if err := t.findNeverMatching(r.listCertainLabels(objectLabels...)); err != nil {
 		add([]keyError{{"query", err}})
 	} else {
-		add(validateRuleResultLabels(r, t))
+		add(validateResultLabels(r, t))
 	}
 	add(c.validateRuleSources(r, t))
 	add(c.validateRuleWindow(t))
 	if c.spec.Backend == config.ScrapeBackend {
-		add(c.validateEmbeddedRuleLimits(t))
+		add(c.validateEmbeddedLimits(t))
 	}
 	if len(faults) == 0 {
-		err := cmp.Or(t.findRuleNeverWorking(r.certainRuleLabels()...), t.findRuleLosingLabel(r.wantedRuleLabels()),
-			t.findRuleWithoutNumber(r.AllowNegative))
+		err := cmp.Or(t.findNeverWorking(r.listCertainLabels()...), t.findLostLabel(r.listWantedLabels()),
+			t.findNoNumberReason(r.AllowNegative))
 		if err != nil {
-			add(ruleKeyErrorf("query", "%s", strings.ReplaceAll(err.Error(), sentinelPrinted, windowVariable)))
+			add(newKeyErrorsf("query", "%s", strings.ReplaceAll(err.Error(), sentinelPrinted, windowVariable)))
 		}
 		add(c.validateRuleAggregate(r, t))
 	}
 	return faults
 }
 
-// validateRuleResultLabels rejects an expression with a result that cannot name its object.
-func validateRuleResultLabels(r *Rule, t *exprTree) []keyError {
-	wanted := r.wantedRuleLabels()
+// validateResultLabels rejects an expression with a result that cannot name its object.
+func validateResultLabels(r *Rule, t *exprTree) []keyError {
+	wanted := r.listWantedLabels()
 	for _, label := range wanted {
-		if !t.ruleResultMayHaveLabel(label) {
-			return ruleKeyErrorf("query", "the result has no label %s; aggregate by (%s)", label, strings.Join(wanted, ", "))
+		if !t.resultMayHaveLabel(label) {
+			return newKeyErrorsf("query", "the result has no label %s; aggregate by (%s)", label, strings.Join(wanted, ", "))
 		}
-		if err := rejectRuleAlternativeWithout(t, label, wanted); err != nil {
+		if err := rejectAlternativeWithout(t, label, wanted); err != nil {
 			return []keyError{{"query", err}}
 		}
 	}
 	return nil
 }
 
-// wantedRuleLabels returns the labels that a result needs to name its object.
-func (r *Rule) wantedRuleLabels() []string {
+// listWantedLabels returns the labels that a result needs to name its object.
+func (r *Rule) listWantedLabels() []string {
 	var wanted []string
 	if !r.External && r.Namespaced {
 		wanted = append(wanted, r.NamespaceLabel)
@@ -297,9 +297,9 @@ func (r *Rule) wantedRuleLabels() []string {
 	return wanted
 }
 
-// certainRuleLabels returns the labels that all series have, because the scraper or the adapter's matchers set them. objectLabels are those of
+// listCertainLabels returns the labels that all series have, because the scraper or the adapter's matchers set them. objectLabels are those of
 // a rule with targets of its own.
-func (r *Rule) certainRuleLabels(objectLabels ...string) []string {
+func (r *Rule) listCertainLabels(objectLabels ...string) []string {
 	if r.Backend == config.ScrapeBackend {
 		own := config.DefaultLabels()
 		return append([]string{own.Namespace, own.Pod}, objectLabels...)
@@ -319,8 +319,8 @@ func (c *compiledRule) validateRuleAggregate(r *Rule, t *exprTree) []keyError {
 	if c.spec.HasAggregate || !r.PerPod() {
 		return nil
 	}
-	if what := describeNonAdditiveRuleValues(t.root, c.match == nil); what != "" {
-		return ruleKeyErrorf("aggregate", "required, because the query gives %s for each pod, and those do not add up; "+
+	if what := nameNonAdditiveValues(t.root, c.match == nil); what != "" {
+		return newKeyErrorsf("aggregate", "required, because the query gives %s for each pod, and those do not add up; "+
 			"write max or avg (or sum, if it is meant)", what)
 	}
 	return nil
@@ -329,7 +329,7 @@ func (c *compiledRule) validateRuleAggregate(r *Rule, t *exprTree) []keyError {
 func (c *compiledRule) validateRuleWindow(t *exprTree) []keyError {
 	if t.windowCount == 0 {
 		if c.spec.HasWindow {
-			return ruleKeyErrorf("window", "has no effect: the query does not use [$window]")
+			return newKeyErrorsf("window", "has no effect: the query does not use [$window]")
 		}
 		return nil
 	}
@@ -337,41 +337,41 @@ func (c *compiledRule) validateRuleWindow(t *exprTree) []keyError {
 		return nil
 	}
 	if c.spec.Window.Auto {
-		return ruleKeyErrorf("window", "auto needs the backend %s; give a duration", config.ScrapeBackend)
+		return newKeyErrorsf("window", "auto needs the backend %s; give a duration", config.ScrapeBackend)
 	}
 	if c.spec.Window.Duration == 0 && !c.spec.HasWindow {
-		return ruleKeyErrorf("window", "required: the query uses [$window], and auto needs the backend %s", config.ScrapeBackend)
+		return newKeyErrorsf("window", "required: the query uses [$window], and auto needs the backend %s", config.ScrapeBackend)
 	}
 	return nil
 }
 
-// validateEmbeddedRuleLimits rejects expressions beyond the embedded backend, which keeps only demanded families and a short
+// validateEmbeddedLimits rejects expressions beyond the embedded backend, which keeps only demanded families and a short
 // past.
-func (c *compiledRule) validateEmbeddedRuleLimits(t *exprTree) []keyError {
+func (c *compiledRule) validateEmbeddedLimits(t *exprTree) []keyError {
 	for _, v := range t.selectors {
-		if ruleSelectorMetric(v) == "" {
-			return ruleKeyErrorf("query", "selector %s has no fixed metric name; the backend %s must know the family to scrape: write a selector for each metric",
+		if findSelectorMetric(v) == "" {
+			return newKeyErrorsf("query", "selector %s has no fixed metric name; the backend %s must know the family to scrape: write a selector for each metric",
 				v, config.ScrapeBackend)
 		}
 	}
-	if text := t.findNativeHistogramRuleCall(); text != "" {
-		return ruleKeyErrorf("query", "%s reads native histograms, which pages do not have; divide the rates of _sum and _count, "+
+	if text := t.findNativeHistogramCall(); text != "" {
+		return newKeyErrorsf("query", "%s reads native histograms, which pages do not have; divide the rates of _sum and _count, "+
 			"or use one of backends", text)
 	}
-	if why := cmp.Or(t.describeRuleQuantileWithoutBuckets(c.match == nil), t.describeUnwrittenRuleNumber()); why != "" {
-		return ruleKeyErrorf("query", "%s", why)
+	if why := cmp.Or(t.explainMissingBuckets(c.match == nil), t.describeUnwrittenNumber()); why != "" {
+		return newKeyErrorsf("query", "%s", why)
 	}
-	if text := t.shiftedRuleSelector(); text != "" {
-		return ruleKeyErrorf("query", "%s looks at another time than now; the backend %s keeps only the last %s: remove offset and @, or use one of backends",
-			text, config.ScrapeBackend, formatRuleRange(c.limits.maxWindow))
+	if text := t.findShiftedSelector(); text != "" {
+		return newKeyErrorsf("query", "%s looks at another time than now; the backend %s keeps only the last %s: remove offset and @, or use one of backends",
+			text, config.ScrapeBackend, formatPromQLRange(c.limits.maxWindow))
 	}
-	if text := t.findCoarseRuleSubquery(cmp.Or(c.spec.Window.Duration, 2*c.limits.interval)); text != "" {
-		return ruleKeyErrorf("query", "%s", text)
+	if text := t.findCoarseSubquery(cmp.Or(c.spec.Window.Duration, 2*c.limits.interval)); text != "" {
+		return newKeyErrorsf("query", "%s", text)
 	}
-	if t.countRuleSteps(c.limits.maxWindow, c.limits.interval, maxRuleSteps) > maxRuleSteps {
-		return ruleKeyErrorf("query", "nested subqueries of more than %d steps together keep a reader waiting; make them shorter or coarser", maxRuleSteps)
+	if t.countSubquerySteps(c.limits.maxWindow, c.limits.interval, maxRuleSteps) > maxRuleSteps {
+		return newKeyErrorsf("query", "nested subqueries of more than %d steps together keep a reader waiting; make them shorter or coarser", maxRuleSteps)
 	}
-	if faults := validateMadeRuleLabels(t); len(faults) > 0 {
+	if faults := validateMadeLabels(t); len(faults) > 0 {
 		return faults
 	}
 	return c.validateRuleRanges(t)
@@ -386,21 +386,21 @@ func (c *compiledRule) validateRuleRanges(t *exprTree) []keyError {
 	}
 	for _, r := range t.ranges {
 		if r < shortest {
-			return ruleKeyErrorf("query", "range %s is shorter than two scrape intervals of %s: lengthen it",
-				formatRuleRange(r), formatRuleRange(l.interval))
+			return newKeyErrorsf("query", "range %s is shorter than two scrape intervals of %s: lengthen it",
+				formatPromQLRange(r), formatPromQLRange(l.interval))
 		}
 	}
 	for _, r := range t.reaches {
-		if span := r.totalRuleSpan(widest); span > l.maxWindow {
-			return ruleKeyErrorf("query", "looks back %s; maxWindow is %s: shorten the range, or raise maxWindow", describeRuleSpan(r, c.spec.Window, span),
-				formatRuleRange(l.maxWindow))
+		if span := r.computeTotalSpan(widest); span > l.maxWindow {
+			return newKeyErrorsf("query", "looks back %s; maxWindow is %s: shorten the range, or raise maxWindow", describeRuleSpan(r, c.spec.Window, span),
+				formatPromQLRange(l.maxWindow))
 		}
 	}
 	return nil
 }
 
 func describeRuleSpan(r selectorReach, w config.Window, span time.Duration) string {
-	text := formatRuleRange(span)
+	text := formatPromQLRange(span)
 	if w.Auto && r.windowCount > 0 {
 		text += " if auto chooses the longest window"
 	}

@@ -41,22 +41,22 @@ const (
 // newRuleExpressions returns the expression of a tree and the expression of its sample times. It changes the tree,
 // which must not be used afterwards.
 func newRuleExpressions(t *exprTree, r *Rule) (e, times ruleExpression, err error) {
-	e = ruleExpression{families: t.familiesOfRuleExpr(), windowCount: t.windowCount, reaches: t.reaches}
-	e.plainSegments, times.plainSegments = cutRuleSegments(t.printRuleTree(false)), cutRuleSegments(t.buildRuleSampleTimesQuery(r).text)
-	e.matcherSegments = cutRuleSegments(t.printRuleTree(true))
-	marked := t.buildRuleSampleTimesQuery(r)
-	times.matcherSegments, times.timesNeeded = cutRuleSegments(marked.text), marked.needed
-	if err := e.validatePrintedRule(len(t.selectors)); err != nil {
+	e = ruleExpression{families: t.listExprFamilies(), windowCount: t.windowCount, reaches: t.reaches}
+	e.plainSegments, times.plainSegments = cutExprSegments(t.printExprTree(false)), cutExprSegments(t.buildSampleTimesQuery(r).text)
+	e.matcherSegments = cutExprSegments(t.printExprTree(true))
+	marked := t.buildSampleTimesQuery(r)
+	times.matcherSegments, times.timesNeeded = cutExprSegments(marked.text), marked.needed
+	if err := e.validatePrintedExpr(len(t.selectors)); err != nil {
 		return e, times, err
 	}
-	if _, err := parseRuleExpr(times.fillRuleHoles(`x="x"`, time.Minute)); err != nil && times.plainSegments[0].text != "" {
+	if _, err := parseRuleExpr(times.fillExprHoles(`x="x"`, time.Minute)); err != nil && times.plainSegments[0].text != "" {
 		return e, times, fmt.Errorf("parse the query of sample times: %w", err)
 	}
 	return e, times, nil
 }
 
-// validatePrintedRule compares the printed text with the tree: the text must parse and have as many holes as the tree.
-func (e ruleExpression) validatePrintedRule(selectors int) error {
+// validatePrintedExpr compares the printed text with the tree: the text must parse and have as many holes as the tree.
+func (e ruleExpression) validatePrintedExpr(selectors int) error {
 	matchers, windows := 0, 0
 	for _, seg := range e.matcherSegments {
 		switch seg.hole {
@@ -69,9 +69,9 @@ func (e ruleExpression) validatePrintedRule(selectors int) error {
 	}
 	if matchers != selectors || windows != e.windowCount {
 		return fmt.Errorf("print %s: %d of %d selectors and %d of %d windows found again",
-			e.fillRuleHoles("", time.Minute), matchers, selectors, windows, e.windowCount)
+			e.fillExprHoles("", time.Minute), matchers, selectors, windows, e.windowCount)
 	}
-	if _, err := parseRuleExpr(e.fillRuleHoles(`x="x"`, time.Minute)); err != nil {
+	if _, err := parseRuleExpr(e.fillExprHoles(`x="x"`, time.Minute)); err != nil {
 		return fmt.Errorf("parse the printed expression: %w", err)
 	}
 	return nil
@@ -79,8 +79,8 @@ func (e ruleExpression) validatePrintedRule(selectors int) error {
 
 var matcherMarkerText = matcherMarkerLabel + `=""`
 
-// cutRuleSegments splits a printed expression at its holes.
-func cutRuleSegments(text string) []textSegment {
+// cutExprSegments splits a printed expression at its holes.
+func cutExprSegments(text string) []textSegment {
 	var segments []textSegment
 	for {
 		w, m := strings.Index(text, sentinelPrinted), strings.Index(text, matcherMarkerText)
@@ -97,13 +97,13 @@ func cutRuleSegments(text string) []textSegment {
 	}
 }
 
-// fillRuleHoles returns the expression with filter and span in its holes.
-func (e ruleExpression) fillRuleHoles(filter string, span time.Duration) string {
+// fillExprHoles returns the expression with filter and span in its holes.
+func (e ruleExpression) fillExprHoles(filter string, span time.Duration) string {
 	segments := e.matcherSegments
 	if filter == "" {
 		segments = e.plainSegments
 	}
-	width := formatRuleRange(span)
+	width := formatPromQLRange(span)
 	size := 0
 	for _, s := range segments {
 		size += len(s.text) + max(len(filter), len(width))
@@ -123,16 +123,16 @@ func (e ruleExpression) fillRuleHoles(filter string, span time.Duration) string 
 	return b.String()
 }
 
-func (e ruleExpression) longestRuleSpan(window time.Duration) time.Duration {
+func (e ruleExpression) findLongestSpan(window time.Duration) time.Duration {
 	var longest time.Duration
 	for _, r := range e.reaches {
-		longest = max(longest, r.totalRuleSpan(window))
+		longest = max(longest, r.computeTotalSpan(window))
 	}
 	return longest
 }
 
-// formatRuleRange writes a range in PromQL: rounded up to a millisecond, PromQL's shortest unit, and never zero.
-func formatRuleRange(d time.Duration) string {
+// formatPromQLRange writes a range in PromQL: rounded up to a millisecond, PromQL's shortest unit, and never zero.
+func formatPromQLRange(d time.Duration) string {
 	ms := max(1, (d+time.Millisecond-1)/time.Millisecond)
 	return model.Duration(ms * time.Millisecond).String()
 }
@@ -140,8 +140,8 @@ func formatRuleRange(d time.Duration) string {
 // targetSources is a pattern of the namespaces of rules' own targets, see config.Source.
 const targetSources = "(service|address):.+"
 
-// ruleObjectMatchers returns the matchers of the query for objects, as text within braces; empty without any matcher.
-func (q Query) ruleObjectMatchers(objects []string) string {
+// formatObjectMatchers returns the matchers of the query for objects, as text within braces; empty without any matcher.
+func (q Query) formatObjectMatchers(objects []string) string {
 	size := 64 + len(q.Namespace) + 64*len(q.Selector) // enough for nearly all queries
 	for _, name := range objects {
 		size += len(name) + 1
@@ -150,44 +150,44 @@ func (q Query) ruleObjectMatchers(objects []string) string {
 	switch {
 	case q.Rule.ownNamespaces:
 	case len(q.Rule.Namespaces) > 0:
-		b = appendRuleObjectsMatcher(b, q.Rule.NamespaceLabel, q.Rule.Namespaces)
+		b = appendObjectsMatcher(b, q.Rule.NamespaceLabel, q.Rule.Namespaces)
 	case q.Namespace != "":
-		b = appendRuleLabelMatcher(b, q.Rule.NamespaceLabel, "=", q.Namespace)
+		b = appendLabelMatcher(b, q.Rule.NamespaceLabel, "=", q.Namespace)
 	case q.Rule.skipsTargets:
-		b = appendRuleLabelMatcher(b, q.Rule.NamespaceLabel, "!~", targetSources)
+		b = appendLabelMatcher(b, q.Rule.NamespaceLabel, "!~", targetSources)
 	}
 	if label := q.Rule.ObjectLabel; label != "" && objects != nil {
-		b = appendRuleObjectsMatcher(b, label, objects)
+		b = appendObjectsMatcher(b, label, objects)
 	}
 	for _, m := range q.Selector {
-		b = appendRuleMatcherComma(b)
+		b = appendMatcherComma(b)
 		b = append(b, m.String()...)
 	}
 	return string(b)
 }
 
-// appendRuleObjectsMatcher appends a matcher for series with one of the names in the label.
-func appendRuleObjectsMatcher(b []byte, label string, names []string) []byte {
+// appendObjectsMatcher appends a matcher for series with one of the names in the label.
+func appendObjectsMatcher(b []byte, label string, names []string) []byte {
 	switch len(names) {
 	case 0: // no series can satisfy both
-		return appendRuleLabelMatcher(appendRuleLabelMatcher(b, label, "=", ""), label, "!=", "")
+		return appendLabelMatcher(appendLabelMatcher(b, label, "=", ""), label, "!=", "")
 	case 1:
-		return appendRuleLabelMatcher(b, label, "=", names[0])
+		return appendLabelMatcher(b, label, "=", names[0])
 	}
-	b = append(append(appendRuleMatcherComma(b), label...), `=~"`...)
-	for i, name := range sortedRuleObjects(names) {
+	b = append(append(appendMatcherComma(b), label...), `=~"`...)
+	for i, name := range sortObjectNames(names) {
 		if i > 0 {
 			b = append(b, '|')
 		}
-		b = appendRuleObjectRegexp(b, name)
+		b = appendObjectRegexp(b, name)
 	}
 	return append(b, '"')
 }
 
-// appendRuleObjectRegexp appends a regular expression for the name, quoted for a string.
-func appendRuleObjectRegexp(b []byte, name string) []byte {
+// appendObjectRegexp appends a regular expression for the name, quoted for a string.
+func appendObjectRegexp(b []byte, name string) []byte {
 	for i := range len(name) {
-		if c := name[i]; c != '-' && !isRuleNameByte(c) {
+		if c := name[i]; c != '-' && !isVariableNameByte(c) {
 			quoted := strconv.Quote(regexp.QuoteMeta(name))
 			return append(b, quoted[1:len(quoted)-1]...)
 		}
@@ -195,13 +195,13 @@ func appendRuleObjectRegexp(b []byte, name string) []byte {
 	return append(b, name...) // nearly all names
 }
 
-func appendRuleLabelMatcher(b []byte, label, op, value string) []byte {
-	b = append(appendRuleMatcherComma(b), label...)
+func appendLabelMatcher(b []byte, label, op, value string) []byte {
+	b = append(appendMatcherComma(b), label...)
 	b = append(b, op...)
 	return strconv.AppendQuote(b, value)
 }
 
-func appendRuleMatcherComma(b []byte) []byte {
+func appendMatcherComma(b []byte) []byte {
 	if len(b) == 0 {
 		return b
 	}

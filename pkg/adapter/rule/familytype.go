@@ -43,8 +43,8 @@ func (r *Rule) FindTypeConflict(typeOf func(family string) (model.MetricType, bo
 			if !ok {
 				continue
 			}
-			c := TypeConflict{Name: u.name, Family: family, Type: guessRuleFamilyType(kind, u.name, family)}
-			if u.ruleFamilyConflictsWith(c.Type, family) {
+			c := TypeConflict{Name: u.name, Family: family, Type: guessFamilyType(kind, u.name, family)}
+			if u.conflictsWithFamily(c.Type, family) {
 				return c, true
 			}
 			break
@@ -67,9 +67,9 @@ type familyUse struct {
 // histogramEndings are the endings of the counters of a histogram or summary.
 var histogramEndings = []string{"_bucket", "_sum", "_count"}
 
-// guessRuleFamilyType returns the type of a family: a name that ends like a counter is a counter, unless its page says
+// guessFamilyType returns the type of a family: a name that ends like a counter is a counter, unless its page says
 // otherwise. The count, the sum and the buckets of a histogram or summary are counters by themselves.
-func guessRuleFamilyType(kind model.MetricType, name, family string) model.MetricType {
+func guessFamilyType(kind model.MetricType, name, family string) model.MetricType {
 	isWhole := kind == model.MetricTypeHistogram || kind == model.MetricTypeSummary
 	if kind != model.MetricTypeUnknown && kind != "" && (!isWhole || name != family) {
 		return kind
@@ -85,7 +85,7 @@ func guessRuleFamilyType(kind model.MetricType, name, family string) model.Metri
 	return model.MetricTypeUnknown
 }
 
-func (u familyUse) ruleFamilyConflictsWith(kind model.MetricType, family string) bool {
+func (u familyUse) conflictsWithFamily(kind model.MetricType, family string) bool {
 	switch kind {
 	case model.MetricTypeCounter:
 		return !u.asCounter
@@ -102,19 +102,19 @@ func (u familyUse) ruleFamilyConflictsWith(kind model.MetricType, family string)
 	return u.asCounter
 }
 
-// findRuleFamilyUses returns the names of the families with types that matter, without duplicates.
-func (t *exprTree) findRuleFamilyUses() []familyUse {
+// listFamilyUses returns the names of the families with types that matter, without duplicates.
+func (t *exprTree) listFamilyUses() []familyUse {
 	var uses []familyUse
 	parser.Inspect(t.root, func(node parser.Node, path []parser.Node) error {
 		v, ok := node.(*parser.VectorSelector)
-		if !ok || ruleSelectorMetric(v) == "" {
+		if !ok || findSelectorMetric(v) == "" {
 			return nil
 		}
-		counter, any := classifyRuleFamilyUse(path)
-		any = any || !counter && choosesRuleQuantile(v)
-		u := newRuleFamilyUse(ruleSelectorMetric(v), counter)
-		u.addsBounds = addsRuleBounds(v, path)
-		u.addsBuckets = u.addsBounds && isRuleBucketName(u.name)
+		counter, any := classifyFamilyUse(path)
+		any = any || !counter && choosesSummaryQuantile(v)
+		u := newFamilyUse(findSelectorMetric(v), counter)
+		u.addsBounds = addsUpBuckets(v, path)
+		u.addsBuckets = u.addsBounds && isBucketName(u.name)
 		same := func(o familyUse) bool {
 			return o.name == u.name && o.asCounter == u.asCounter && o.addsBounds == u.addsBounds
 		}
@@ -126,12 +126,12 @@ func (t *exprTree) findRuleFamilyUses() []familyUse {
 	return uses
 }
 
-// isRuleBucketName reports whether a metric name is that of a histogram's buckets.
-func isRuleBucketName(name string) bool { return strings.HasSuffix(name, "_bucket") }
+// isBucketName reports whether a metric name is that of a histogram's buckets.
+func isBucketName(name string) bool { return strings.HasSuffix(name, "_bucket") }
 
-// addsRuleBounds reports whether an expression adds up the series that a selector reads over the bounds of buckets, and chooses none by its
+// addsUpBuckets reports whether an expression adds up the series that a selector reads over the bounds of buckets, and chooses none by its
 // bound. path leads to the selector.
-func addsRuleBounds(v *parser.VectorSelector, path []parser.Node) bool {
+func addsUpBuckets(v *parser.VectorSelector, path []parser.Node) bool {
 	if slices.ContainsFunc(v.LabelMatchers, func(m *labels.Matcher) bool { return m.Name == model.BucketLabel && !m.Matches("") }) {
 		return false
 	}
@@ -150,12 +150,12 @@ func addsRuleBounds(v *parser.VectorSelector, path []parser.Node) bool {
 	return false
 }
 
-// choosesRuleQuantile reports whether a selector chooses quantiles of a summary: their plain values are meant.
-func choosesRuleQuantile(v *parser.VectorSelector) bool {
+// choosesSummaryQuantile reports whether a selector chooses quantiles of a summary: their plain values are meant.
+func choosesSummaryQuantile(v *parser.VectorSelector) bool {
 	return slices.ContainsFunc(v.LabelMatchers, func(m *labels.Matcher) bool { return m.Name == model.QuantileLabel && !m.Matches("") })
 }
 
-func newRuleFamilyUse(name string, asCounter bool) familyUse {
+func newFamilyUse(name string, asCounter bool) familyUse {
 	u := familyUse{name: name, families: []string{name}, asCounter: asCounter}
 	for _, ending := range histogramEndings {
 		if base, ok := strings.CutSuffix(name, ending); ok && base != "" {
@@ -165,8 +165,8 @@ func newRuleFamilyUse(name string, asCounter bool) familyUse {
 	return u
 }
 
-// classifyRuleFamilyUse returns how the innermost function around a selector uses it: as a counter, or in a way that fits any type.
-func classifyRuleFamilyUse(path []parser.Node) (counter, anyType bool) {
+// classifyFamilyUse returns how the innermost function around a selector uses it: as a counter, or in a way that fits any type.
+func classifyFamilyUse(path []parser.Node) (counter, anyType bool) {
 	for _, node := range slices.Backward(path) {
 		switch n := node.(type) {
 		case *parser.Call:

@@ -14,34 +14,34 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// ruleResultMayHaveLabel returns false only if no result can have the label, with any series. Load then rejects a
+// resultMayHaveLabel returns false only if no result can have the label, with any series. Load then rejects a
 // rule that could never name its object.
-func (t *exprTree) ruleResultMayHaveLabel(label string) bool {
-	return ruleExprMayHaveLabel(t.root, label)
+func (t *exprTree) resultMayHaveLabel(label string) bool {
+	return exprMayHaveLabel(t.root, label)
 }
 
-func ruleExprMayHaveLabel(expr parser.Expr, label string) bool {
-	if inner := innerRuleExpr(expr); inner != nil {
-		return ruleExprMayHaveLabel(inner, label)
+func exprMayHaveLabel(expr parser.Expr, label string) bool {
+	if inner := findInnerExpr(expr); inner != nil {
+		return exprMayHaveLabel(inner, label)
 	}
 	switch e := expr.(type) {
 	case *parser.AggregateExpr:
-		return ruleAggregateMayHaveLabel(e, label)
+		return aggregateMayHaveLabel(e, label)
 	case *parser.BinaryExpr:
-		return ruleBinaryMayHaveLabel(e, label)
+		return binaryMayHaveLabel(e, label)
 	case *parser.Call:
-		return ruleCallMayHaveLabel(e, label)
+		return callMayHaveLabel(e, label)
 	case *parser.VectorSelector: // a matcher may say that the label is empty
 		return !slices.ContainsFunc(e.LabelMatchers, func(m *labels.Matcher) bool {
-			return m.Name == label && isEmptyRuleMatcher(m)
+			return m.Name == label && isEmptyLabelMatcher(m)
 		})
 	}
 	return false // numbers and strings
 }
 
-// innerRuleExpr returns the expression inside of one that hands on its series, with all their labels but the name: the one in parentheses,
+// findInnerExpr returns the expression inside of one that hands on its series, with all their labels but the name: the one in parentheses,
 // after a sign, or before a range; nil for any other.
-func innerRuleExpr(expr parser.Expr) parser.Expr {
+func findInnerExpr(expr parser.Expr) parser.Expr {
 	switch e := expr.(type) {
 	case *parser.ParenExpr:
 		return e.Expr
@@ -55,17 +55,17 @@ func innerRuleExpr(expr parser.Expr) parser.Expr {
 	return nil
 }
 
-// describeRuleQuantileWithoutBuckets returns why a function of classic histograms has no buckets: its argument cannot have the label le,
+// explainMissingBuckets returns why a function of classic histograms has no buckets: its argument cannot have the label le,
 // or reads families that are none of buckets by their names. It is empty without such a function.
-func (t *exprTree) describeRuleQuantileWithoutBuckets(namesFixed bool) (why string) {
+func (t *exprTree) explainMissingBuckets(namesFixed bool) (why string) {
 	parser.Inspect(t.root, func(node parser.Node, _ []parser.Node) error {
 		c, ok := node.(*parser.Call)
 		if !ok || c.Func.Name != "histogram_quantile" && c.Func.Name != "histogram_fraction" {
 			return nil
 		}
 		buckets := c.Args[len(c.Args)-1]
-		switch name := findRuleFamilyWithoutBuckets(buckets); {
-		case !ruleExprMayHaveLabel(buckets, model.BucketLabel):
+		switch name := findFamilyWithoutBuckets(buckets); {
+		case !exprMayHaveLabel(buckets, model.BucketLabel):
 			why = c.Func.Name + ": its buckets have no label le; aggregate by (le, namespace, pod)"
 		case namesFixed && name != "":
 			why = c.Func.Name + ": " + name + " is no series of buckets, whose names end with _bucket on pages; write " + name + "_bucket"
@@ -75,8 +75,8 @@ func (t *exprTree) describeRuleQuantileWithoutBuckets(namesFixed bool) (why stri
 	return why
 }
 
-// findRuleFamilyWithoutBuckets returns the first metric of an expression that reads no buckets; empty if it reads any.
-func findRuleFamilyWithoutBuckets(expr parser.Expr) (first string) {
+// findFamilyWithoutBuckets returns the first metric of an expression that reads no buckets; empty if it reads any.
+func findFamilyWithoutBuckets(expr parser.Expr) (first string) {
 	for _, matchers := range parser.ExtractSelectors(expr) {
 		for _, m := range matchers {
 			switch {
@@ -91,13 +91,13 @@ func findRuleFamilyWithoutBuckets(expr parser.Expr) (first string) {
 	return first
 }
 
-// describeUnwrittenRuleNumber returns the fault of a matcher for the bound of a bucket that no page with types has: on these pages every
+// describeUnwrittenNumber returns the fault of a matcher for the bound of a bucket that no page with types has: on these pages every
 // reader writes bounds like 1.0. It is empty without such a matcher. Quantiles are no fault: quantiles of gauges, as of the exporter for JMX, stay
 // as they are.
-func (t *exprTree) describeUnwrittenRuleNumber() string {
+func (t *exprTree) describeUnwrittenNumber() string {
 	for _, v := range t.selectors {
 		for _, m := range v.LabelMatchers {
-			if number := unwrittenRuleNumber(m); number != "" {
+			if number := correctUnwrittenNumber(m); number != "" {
 				return fmt.Sprintf("%s matches no series of a page with types, whose numbers are read as in Prometheus 3; write %s", m, number)
 			}
 		}
@@ -105,9 +105,9 @@ func (t *exprTree) describeUnwrittenRuleNumber() string {
 	return ""
 }
 
-// unwrittenRuleNumber returns how the first number that a matcher admits is written, if it admits a few numbers and none as it is written;
+// correctUnwrittenNumber returns how the first number that a matcher admits is written, if it admits a few numbers and none as it is written;
 // empty for any other matcher.
-func unwrittenRuleNumber(m *labels.Matcher) (first string) {
+func correctUnwrittenNumber(m *labels.Matcher) (first string) {
 	admitted := m.SetMatches()
 	if m.Type == labels.MatchEqual {
 		admitted = []string{m.Value}
@@ -126,20 +126,20 @@ func unwrittenRuleNumber(m *labels.Matcher) (first string) {
 	return first
 }
 
-func ruleAggregateMayHaveLabel(e *parser.AggregateExpr, label string) bool {
+func aggregateMayHaveLabel(e *parser.AggregateExpr, label string) bool {
 	switch e.Op {
 	case parser.TOPK, parser.BOTTOMK, parser.LIMITK, parser.LIMIT_RATIO:
-		return ruleExprMayHaveLabel(e.Expr, label) // these choose series and leave their labels unchanged
+		return exprMayHaveLabel(e.Expr, label) // these choose series and leave their labels unchanged
 	case parser.COUNT_VALUES:
 		if p, ok := e.Param.(*parser.StringLiteral); ok && p.Val == label {
 			return true
 		}
 	}
-	return slices.Contains(e.Grouping, label) != e.Without && ruleExprMayHaveLabel(e.Expr, label)
+	return slices.Contains(e.Grouping, label) != e.Without && exprMayHaveLabel(e.Expr, label)
 }
 
-// ruleCallMayHaveLabel assumes the labels of the function's vector, except for functions that make labels.
-func ruleCallMayHaveLabel(e *parser.Call, label string) bool {
+// callMayHaveLabel assumes the labels of the function's vector, except for functions that make labels.
+func callMayHaveLabel(e *parser.Call, label string) bool {
 	switch e.Func.Name {
 	case "label_replace", "label_join":
 		if dst, ok := e.Args[1].(*parser.StringLiteral); ok && dst.Val == label {
@@ -153,11 +153,11 @@ func ruleCallMayHaveLabel(e *parser.Call, label string) bool {
 	if len(e.Args) == 0 {
 		return false // hour() and the like, without an argument
 	}
-	return slices.ContainsFunc(e.Args, func(arg parser.Expr) bool { return ruleExprMayHaveLabel(arg, label) })
+	return slices.ContainsFunc(e.Args, func(arg parser.Expr) bool { return exprMayHaveLabel(arg, label) })
 }
 
-func ruleBinaryMayHaveLabel(e *parser.BinaryExpr, label string) bool {
-	left, right := ruleExprMayHaveLabel(e.LHS, label), ruleExprMayHaveLabel(e.RHS, label)
+func binaryMayHaveLabel(e *parser.BinaryExpr, label string) bool {
+	left, right := exprMayHaveLabel(e.LHS, label), exprMayHaveLabel(e.RHS, label)
 	m := e.VectorMatching
 	if m == nil { // a scalar side has no labels
 		return left || right

@@ -32,14 +32,14 @@ func loadBuiltinRules(cfg *config.Config) []config.Rule {
 func Load(data []byte) (*config.Config, *Set, error) {
 	cfg, faults := config.Decode(data)
 	set, more := compileRuleSet(context.Background(), cfg)
-	if err := mergeCompiledRuleFaults(faults, more).Err(); err != nil {
+	if err := mergeRuleFaults(faults, more).Err(); err != nil {
 		return nil, nil, err
 	}
 	return cfg, set, nil
 }
 
-// mergeCompiledRuleFaults adds to faults the faults of further values. A value keeps its first fault.
-func mergeCompiledRuleFaults(faults, more config.Faults) config.Faults {
+// mergeRuleFaults adds to faults the faults of further values. A value keeps its first fault.
+func mergeRuleFaults(faults, more config.Faults) config.Faults {
 	known := map[string]bool{}
 	for _, f := range faults {
 		known[f.Path] = true

@@ -21,12 +21,12 @@ func (s *Set) Lookup(resource, metric string) (*Rule, error) {
 
 // LookupFor is Lookup for a request in a namespace, which remembers the rule in the namespace's share.
 func (s *Set) LookupFor(namespace, resource, metric string) (*Rule, error) {
-	r, err := s.findRuleInSet(namespace, resource, metric)
+	r, err := s.findExactRule(namespace, resource, metric)
 	if r != nil || err != nil {
 		return r, err
 	}
 	if resource != podsResource {
-		if r, err = s.findRuleInSet(namespace, podsResource, metric); r != nil || err != nil {
+		if r, err = s.findExactRule(namespace, podsResource, metric); r != nil || err != nil {
 			return r, err
 		}
 	}
@@ -38,15 +38,15 @@ func (s *Set) External(metric string) (*Rule, error) { return s.ExternalFor("", 
 
 // ExternalFor is External for a request in a namespace, as LookupFor.
 func (s *Set) ExternalFor(namespace, metric string) (*Rule, error) {
-	r, err := s.findRuleInSet(namespace, "", metric)
+	r, err := s.findExactRule(namespace, "", metric)
 	if r != nil || err != nil {
 		return r, err
 	}
 	return nil, s.newNoRuleError("", metric)
 }
 
-// findRuleInSet returns the rule for exactly this resource (empty: external), or nil.
-func (s *Set) findRuleInSet(namespace, resource, name string) (*Rule, error) {
+// findExactRule returns the rule for exactly this resource (empty: external), or nil.
+func (s *Set) findExactRule(namespace, resource, name string) (*Rule, error) {
 	for _, c := range s.rules {
 		if c.rule != nil && c.rule.Resource == resource && c.rule.Metric == name {
 			return c.rule, nil
@@ -70,7 +70,7 @@ func (s *Set) expandRulePatterns(resource, name string) (*Rule, error) {
 	var all []*Rule
 	var firstErr error
 	for _, c := range s.rules {
-		if c.rule != nil || c.spec.Resource != resource || !c.rulePatternServes(name) {
+		if c.rule != nil || c.spec.Resource != resource || !c.servesMetricName(name) {
 			continue
 		}
 		if len(all) > 0 && (c.spec.Backend != config.ScrapeBackend || all[0].Backend != config.ScrapeBackend) {

@@ -245,15 +245,15 @@ func TestNearestOfPattern(t *testing.T) {
 			t.Parallel()
 			p := namePattern{}
 			var err error
-			if p.match, err = compileRuleNamePattern(tc.match); err != nil {
+			if p.match, err = compileNamePattern(tc.match); err != nil {
 				t.Fatal(err)
 			}
 			if tc.except != "" {
-				if p.except, err = compileRuleNamePattern(tc.except); err != nil {
+				if p.except, err = compileNamePattern(tc.except); err != nil {
 					t.Fatal(err)
 				}
 			}
-			if got, _ := p.nearestNameOfRulePattern(tc.match, tc.name); got != tc.want {
+			if got, _ := p.findNearestName(tc.match, tc.name); got != tc.want {
 				t.Errorf("got %q, want %q", got, tc.want)
 			}
 		})
@@ -277,10 +277,10 @@ func TestExample(t *testing.T) {
 	} {
 		p := namePattern{}
 		var err error
-		if p.match, err = compileRuleNamePattern(expr); err != nil {
+		if p.match, err = compileNamePattern(expr); err != nil {
 			t.Fatal(err)
 		}
-		if got := p.exampleNameOfRulePattern(expr); got != want {
+		if got := p.makePatternName(expr); got != want {
 			t.Errorf("example of %s = %q, want %q", expr, got, want)
 		}
 	}

@@ -37,11 +37,11 @@ func (m labelMeasure) boundLabelBytes(read int) int {
 	return min(m.fixed, maxLabelMeasure) + min(m.factor, maxLabelMeasure)*read
 }
 
-// measureMadeRuleLabels returns a bound of each label that the expression makes, by its name.
-func measureMadeRuleLabels(node parser.Node) map[string]labelMeasure {
+// measureMadeLabels returns a bound of each label that the expression makes, by its name.
+func measureMadeLabels(node parser.Node) map[string]labelMeasure {
 	made := map[string]labelMeasure{}
 	for child := range parser.ChildrenIter(node) {
-		for name, m := range measureMadeRuleLabels(child) {
+		for name, m := range measureMadeLabels(child) {
 			made[name] = made[name].mergeMeasuredLabel(m)
 		}
 	}
@@ -57,7 +57,7 @@ func measureMadeRuleLabels(node parser.Node) map[string]labelMeasure {
 	}
 	text := make([]string, len(call.Args)) // empty for the vector
 	for i := range call.Args {
-		text[i] = textOfRuleArgument(call.Args[i])
+		text[i] = parseTextArgument(call.Args[i])
 	}
 	var own labelMeasure
 	if call.Func.Name == "label_replace" {
@@ -75,23 +75,23 @@ func measureMadeRuleLabels(node parser.Node) map[string]labelMeasure {
 	return made
 }
 
-// textOfRuleArgument returns the text of a string argument; empty for others.
-func textOfRuleArgument(expr parser.Expr) string {
+// parseTextArgument returns the text of a string argument; empty for others.
+func parseTextArgument(expr parser.Expr) string {
 	switch e := expr.(type) {
 	case *parser.StringLiteral:
 		return e.Val
 	case *parser.ParenExpr:
-		return textOfRuleArgument(e.Expr)
+		return parseTextArgument(e.Expr)
 	}
 	return ""
 }
 
-// validateMadeRuleLabels rejects an expression that may make a label which is too long.
-func validateMadeRuleLabels(t *exprTree) []keyError {
-	made := measureMadeRuleLabels(t.root)
+// validateMadeLabels rejects an expression that may make a label which is too long.
+func validateMadeLabels(t *exprTree) []keyError {
+	made := measureMadeLabels(t.root)
 	for _, name := range slices.Sorted(maps.Keys(made)) {
 		if size := made[name].boundLabelBytes(readLabelBytes); size > maxMadeLabelBytes {
-			return ruleKeyErrorf("query", "may make a label %q of %d bytes from one of %d, and the limit is %d; "+
+			return newKeyErrorsf("query", "may make a label %q of %d bytes from one of %d, and the limit is %d; "+
 				"write fewer references such as $1 into label_replace, or fewer labels into label_join", name, size, readLabelBytes, maxMadeLabelBytes)
 		}
 	}
@@ -111,10 +111,10 @@ func (c EvaluationCost) LabelBytes(series, together, longest int) int {
 	return c.results * (together + series*(sampleBytes+c.made.boundLabelBytes(longest)))
 }
 
-// measureRuleEvaluation returns the cost of an expression.
-func measureRuleEvaluation(root parser.Expr) EvaluationCost {
+// measureEvaluationCost returns the cost of an expression.
+func measureEvaluationCost(root parser.Expr) EvaluationCost {
 	c := EvaluationCost{results: 1}
-	for _, m := range measureMadeRuleLabels(root) {
+	for _, m := range measureMadeLabels(root) {
 		c.made = c.made.addMeasuredLabel(m, 1)
 	}
 	parser.Inspect(root, func(node parser.Node, _ []parser.Node) error {

@@ -22,20 +22,20 @@ var expandingRegexp = regexp.MustCompile(`(?i)\b(with|ru|ttf)\s*\(`)
 // errMetricsQLTooLarge is the error for a text that may or may not be MetricsQL.
 var errMetricsQLTooLarge = errors.New("the text is too large to parse")
 
-func parseRuleMetricsQL(text string) (metricsql.Expr, error) {
-	if countRuleBytesOutsideStrings(text) > maxMetricsQLBytes || expandingRegexp.MatchString(text) {
+func parseMetricsQL(text string) (metricsql.Expr, error) {
+	if countBytesOutsideStrings(text) > maxMetricsQLBytes || expandingRegexp.MatchString(text) {
 		return nil, errMetricsQLTooLarge
 	}
 	return metricsql.Parse(text)
 }
 
-// countRuleBytesOutsideStrings returns the number of bytes that are in no string.
-func countRuleBytesOutsideStrings(text string) int {
+// countBytesOutsideStrings returns the number of bytes that are in no string.
+func countBytesOutsideStrings(text string) int {
 	b, n := []byte(text), 0
 	for i := 0; i < len(b); n++ {
 		switch b[i] {
 		case '"', '\'', '`':
-			i = endOfRuleString(b, i)
+			i = findStringEnd(b, i)
 		default:
 			i++
 		}
@@ -43,15 +43,15 @@ func countRuleBytesOutsideStrings(text string) int {
 	return n
 }
 
-// mayRuleBeMetricsQL reports whether VictoriaMetrics may evaluate the text.
-func mayRuleBeMetricsQL(text string) bool {
-	_, err := parseRuleMetricsQL(text)
+// mayBeMetricsQL reports whether VictoriaMetrics may evaluate the text.
+func mayBeMetricsQL(text string) bool {
+	_, err := parseMetricsQL(text)
 	return err == nil || errors.Is(err, errMetricsQLTooLarge)
 }
 
-// metricsQLRuleIsOfNamespace reports whether every selector of the text has a matcher for the namespace.
-func metricsQLRuleIsOfNamespace(text, label, namespace string) bool {
-	root, err := parseRuleMetricsQL(text)
+// isMetricsQLOfNamespace reports whether every selector of the text has a matcher for the namespace.
+func isMetricsQLOfNamespace(text, label, namespace string) bool {
+	root, err := parseMetricsQL(text)
 	if err != nil {
 		return false
 	}
@@ -73,9 +73,9 @@ func metricsQLRuleIsOfNamespace(text, label, namespace string) bool {
 // metricsQLSumRegexp matches the aggregations whose results have the labels of their grouping alone.
 var metricsQLSumRegexp = regexp.MustCompile(`^(?i:avg|count|distinct|geomean|group|max|median|min|mode|quantile|stddev|stdvar|sum|sum2)$`)
 
-// findMetricsQLRuleLosingLabel returns the label, of those given, that no result of the text can have; empty if each may.
-func findMetricsQLRuleLosingLabel(text string, labels []string) string {
-	root, err := parseRuleMetricsQL(text)
+// findMetricsQLLostLabel returns the label, of those given, that no result of the text can have; empty if each may.
+func findMetricsQLLostLabel(text string, labels []string) string {
+	root, err := parseMetricsQL(text)
 	if err != nil {
 		return ""
 	}

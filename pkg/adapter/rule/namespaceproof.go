@@ -16,41 +16,41 @@ type namespaceProof struct {
 	objectLabel               string // empty: unknown
 }
 
-// newRuleNamespaceProof returns the proof for the results of a query.
-func newRuleNamespaceProof(q Query) namespaceProof {
+// newNamespaceProof returns the proof for the results of a query.
+func newNamespaceProof(q Query) namespaceProof {
 	return namespaceProof{namespaceLabel: q.Rule.NamespaceLabel, namespace: q.Namespace, objectLabel: q.Rule.ObjectLabel}
 }
 
-// provesRuleTextNamespace reports whether the results of a query are of the namespace. t is the tree of the text; nil if it is not
+// provesQueryNamespace reports whether the results of a query are of the namespace. t is the tree of the text; nil if it is not
 // PromQL.
-func (p namespaceProof) provesRuleTextNamespace(text string, t *exprTree) bool {
+func (p namespaceProof) provesQueryNamespace(text string, t *exprTree) bool {
 	if t == nil {
-		return metricsQLRuleIsOfNamespace(text, p.namespaceLabel, p.namespace)
+		return isMetricsQLOfNamespace(text, p.namespaceLabel, p.namespace)
 	}
-	return p.provesRuleExprNamespace(t.root)
+	return p.provesExprNamespace(t.root)
 }
 
-func (p namespaceProof) provesRuleExprNamespace(expr parser.Expr) bool {
-	if inner := innerRuleExpr(expr); inner != nil {
-		return p.provesRuleExprNamespace(inner)
+func (p namespaceProof) provesExprNamespace(expr parser.Expr) bool {
+	if inner := findInnerExpr(expr); inner != nil {
+		return p.provesExprNamespace(inner)
 	}
 	switch e := expr.(type) {
 	case *parser.VectorSelector:
-		return slices.ContainsFunc(e.LabelMatchers, p.isRuleNamespaceMatcher)
+		return slices.ContainsFunc(e.LabelMatchers, p.isNamespaceMatcher)
 	case *parser.AggregateExpr:
-		return p.provesRuleExprNamespace(e.Expr)
+		return p.provesExprNamespace(e.Expr)
 	case *parser.BinaryExpr:
-		return p.provesRuleBinaryNamespace(e)
+		return p.provesBinaryNamespace(e)
 	case *parser.Call:
 		if e.Type() == parser.ValueTypeScalar || e.Func.Name == "vector" {
 			return true
 		}
-		return !slices.ContainsFunc(e.Args, func(arg parser.Expr) bool { return !p.provesRuleExprNamespace(arg) })
+		return !slices.ContainsFunc(e.Args, func(arg parser.Expr) bool { return !p.provesExprNamespace(arg) })
 	}
 	return true // numbers and strings
 }
 
-func (p namespaceProof) isRuleNamespaceMatcher(m *labels.Matcher) bool {
+func (p namespaceProof) isNamespaceMatcher(m *labels.Matcher) bool {
 	if m.Name != p.namespaceLabel {
 		return false
 	}
@@ -58,52 +58,52 @@ func (p namespaceProof) isRuleNamespaceMatcher(m *labels.Matcher) bool {
 	return m.Type == labels.MatchEqual && m.Value == p.namespace || m.Type == labels.MatchRegexp && len(set) == 1 && set[0] == p.namespace
 }
 
-func (p namespaceProof) provesRuleBinaryNamespace(e *parser.BinaryExpr) bool {
+func (p namespaceProof) provesBinaryNamespace(e *parser.BinaryExpr) bool {
 	m := e.VectorMatching
-	left, right := p.provesRuleExprNamespace(e.LHS), p.provesRuleExprNamespace(e.RHS)
+	left, right := p.provesExprNamespace(e.LHS), p.provesExprNamespace(e.RHS)
 	switch {
 	case m == nil || e.Op == parser.LOR:
 		return left && right
-	case e.Op != parser.LUNLESS && (left || right) && p.matchesRuleSidesByNamespace(e):
+	case e.Op != parser.LUNLESS && (left || right) && p.matchesSidesByNamespace(e):
 		return true
 	case e.Op.IsSetOperator(): // the right side only chooses among results of the left
 		return left
 	case m.Card == parser.CardManyToOne:
-		return left && (right || p.isRuleMatchingSameForAll(m))
+		return left && (right || p.isMatchingSameForAll(m))
 	case m.Card == parser.CardOneToMany:
-		return right && (left || p.isRuleMatchingSameForAll(m))
+		return right && (left || p.isMatchingSameForAll(m))
 	}
 	return left && right
 }
 
-// isRuleMatchingSameForAll reports whether the "one" side of a matching has no object's label: it then is of no single object.
-func (p namespaceProof) isRuleMatchingSameForAll(m *parser.VectorMatching) bool {
+// isMatchingSameForAll reports whether the "one" side of a matching has no object's label: it then is of no single object.
+func (p namespaceProof) isMatchingSameForAll(m *parser.VectorMatching) bool {
 	return p.objectLabel != "" && m.On && !slices.Contains(m.MatchingLabels, p.objectLabel) && !slices.Contains(m.Include, p.objectLabel)
 }
 
-// matchesRuleSidesByNamespace reports whether the results of both sides match only if the series behind them are of one namespace.
-func (p namespaceProof) matchesRuleSidesByNamespace(e *parser.BinaryExpr) bool {
+// matchesSidesByNamespace reports whether the results of both sides match only if the series behind them are of one namespace.
+func (p namespaceProof) matchesSidesByNamespace(e *parser.BinaryExpr) bool {
 	m := e.VectorMatching
-	return slices.Contains(m.MatchingLabels, p.namespaceLabel) == m.On && p.separatesRuleNamespaces(e.LHS) && p.separatesRuleNamespaces(e.RHS)
+	return slices.Contains(m.MatchingLabels, p.namespaceLabel) == m.On && p.separatesNamespaces(e.LHS) && p.separatesNamespaces(e.RHS)
 }
 
-// separatesRuleNamespaces reports whether the series behind each result have the result's own label of the namespace.
-func (p namespaceProof) separatesRuleNamespaces(expr parser.Expr) bool {
-	if inner := innerRuleExpr(expr); inner != nil {
-		return p.separatesRuleNamespaces(inner)
+// separatesNamespaces reports whether the series behind each result have the result's own label of the namespace.
+func (p namespaceProof) separatesNamespaces(expr parser.Expr) bool {
+	if inner := findInnerExpr(expr); inner != nil {
+		return p.separatesNamespaces(inner)
 	}
 	switch e := expr.(type) {
 	case *parser.VectorSelector:
 		return true
 	case *parser.AggregateExpr:
-		return ruleAggregateKeepsLabel(e, p.namespaceLabel) && p.separatesRuleNamespaces(e.Expr)
+		return aggregateKeepsLabel(e, p.namespaceLabel) && p.separatesNamespaces(e.Expr)
 	case *parser.Call:
-		arg := ruleCallArgumentWithLabel(e, p.namespaceLabel)
-		return arg != nil && p.separatesRuleNamespaces(arg)
+		arg := findLabelledArgument(e, p.namespaceLabel)
+		return arg != nil && p.separatesNamespaces(arg)
 	case *parser.BinaryExpr:
 		m := e.VectorMatching
 		matched := m == nil || e.Op.IsSetOperator() || slices.Contains(m.MatchingLabels, p.namespaceLabel) == m.On
-		return matched && p.separatesRuleNamespaces(e.LHS) && p.separatesRuleNamespaces(e.RHS)
+		return matched && p.separatesNamespaces(e.LHS) && p.separatesNamespaces(e.RHS)
 	}
 	return true // numbers and strings
 }

@@ -60,12 +60,12 @@ func TestLargeMetricsQL(t *testing.T) {
 	t.Parallel()
 	for _, unit := range []string{"(", "-", "a(", "a[", "sum(", "WITH (a=b+b) ", "ru(a, ", "{a=~\"b\"} or "} {
 		text := strings.Repeat(unit, 1<<20/len(unit))
-		if metricsQLRuleIsOfNamespace(text, "namespace", "shop") {
+		if isMetricsQLOfNamespace(text, "namespace", "shop") {
 			t.Errorf("%.20s… is of the namespace", text)
 		}
 	}
 	names := strings.Repeat("web-1|", 100_000)
-	if !metricsQLRuleIsOfNamespace(`sum(rate(a{namespace="shop",pod=~"`+names+`"})) by (pod) limit 3`, "namespace", "shop") {
+	if !isMetricsQLOfNamespace(`sum(rate(a{namespace="shop",pod=~"`+names+`"})) by (pod) limit 3`, "namespace", "shop") {
 		t.Error("a long list of names is too large")
 	}
 }

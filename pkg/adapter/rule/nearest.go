@@ -39,7 +39,7 @@ func (s *Set) describeNearestRule(resource, name string) string {
 			continue
 		}
 		served = append(served, c.spec.Name())
-		if near, d := c.nearestMetricOfRule(name); d < bestDistance {
+		if near, d := c.findNearestMetric(name); d < bestDistance {
 			best, bestDistance = near, d
 		}
 	}
@@ -74,12 +74,12 @@ func joinFewRuleNames(names []string) string {
 // noDistance is the distance if no name is near: larger than all others.
 const noDistance = 1 << 30
 
-// nearestMetricOfRule returns the served name nearest to the given name, and its distance.
-func (c *compiledRule) nearestMetricOfRule(name string) (string, int) {
+// findNearestMetric returns the served name nearest to the given name, and its distance.
+func (c *compiledRule) findNearestMetric(name string) (string, int) {
 	if c.rule != nil {
 		return c.rule.Metric, strict.EditDistance(name, c.rule.Metric)
 	}
-	return c.namePattern.nearestNameOfRulePattern(c.spec.Match, name)
+	return c.namePattern.findNearestName(c.spec.Match, name)
 }
 
 const (
@@ -91,20 +91,20 @@ const (
 	maxNearestLength = 100
 )
 
-// nearestNameOfRulePattern replaces the name's ending by an ending of the pattern, such as _per_second, if the two are
+// findNearestName replaces the name's ending by an ending of the pattern, such as _per_second, if the two are
 // alike.
-func (p *namePattern) nearestNameOfRulePattern(expr, name string) (best string, bestDistance int) {
+func (p *namePattern) findNearestName(expr, name string) (best string, bestDistance int) {
 	bestDistance = noDistance
 	re, err := syntax.Parse(expr, syntax.Perl)
 	if p.match == nil || err != nil || len(name) > maxNearestLength {
 		return "", noDistance
 	}
-	ends, _ := rulePatternEndings(re.Simplify())
+	ends, _ := listPatternEndings(re.Simplify())
 	for _, end := range ends {
 		for n := max(0, len(end)-maxEndingTypos); n <= min(len(name), len(end)+maxEndingTypos); n++ {
 			candidate := name[:len(name)-n] + end
 			d := strict.EditDistance(name, candidate)
-			if d <= max(1, len(end)/3) && d < bestDistance && end != "" && p.rulePatternServes(candidate) {
+			if d <= max(1, len(end)/3) && d < bestDistance && end != "" && p.servesMetricName(candidate) {
 				best, bestDistance = candidate, d
 			}
 		}
@@ -112,32 +112,32 @@ func (p *namePattern) nearestNameOfRulePattern(expr, name string) (best string, 
 	return best, bestDistance
 }
 
-// rulePatternEndings returns the possible endings of a match of re, as long as they are few. It sets whole if the endings
+// listPatternEndings returns the possible endings of a match of re, as long as they are few. It sets whole if the endings
 // are all possible matches.
-func rulePatternEndings(re *syntax.Regexp) (ends []string, whole bool) {
+func listPatternEndings(re *syntax.Regexp) (ends []string, whole bool) {
 	switch re.Op {
 	case syntax.OpEmptyMatch, syntax.OpBeginText, syntax.OpEndText, syntax.OpBeginLine, syntax.OpEndLine:
 		return []string{""}, true
 	case syntax.OpLiteral:
 		return []string{string(re.Rune)}, true
 	case syntax.OpCapture:
-		return rulePatternEndings(re.Sub[0])
+		return listPatternEndings(re.Sub[0])
 	case syntax.OpCharClass:
-		return rulePatternClassEndings(re.Rune)
+		return listClassEndings(re.Rune)
 	case syntax.OpAlternate:
 		whole = true
 		for _, sub := range re.Sub {
-			more, all := rulePatternEndings(sub)
+			more, all := listPatternEndings(sub)
 			ends, whole = append(ends, more...), whole && all
 		}
 	case syntax.OpConcat:
 		ends, whole = []string{""}, true
 		for _, sub := range slices.Backward(re.Sub) {
 			var heads []string
-			if heads, whole = rulePatternEndings(sub); !whole && len(heads) == 0 {
+			if heads, whole = listPatternEndings(sub); !whole && len(heads) == 0 {
 				break
 			}
-			ends = joinRulePatternEndings(heads, ends)
+			ends = joinPatternEndings(heads, ends)
 			if !whole {
 				break
 			}
@@ -149,7 +149,7 @@ func rulePatternEndings(re *syntax.Regexp) (ends []string, whole bool) {
 	return ends, whole
 }
 
-func rulePatternClassEndings(ranges []rune) (ends []string, whole bool) {
+func listClassEndings(ranges []rune) (ends []string, whole bool) {
 	for pair := range slices.Chunk(ranges, 2) {
 		for r := pair[0]; r <= pair[1]; r++ {
 			if ends = append(ends, string(r)); len(ends) > maxEndings {
@@ -160,7 +160,7 @@ func rulePatternClassEndings(ranges []rune) (ends []string, whole bool) {
 	return ends, true
 }
 
-func joinRulePatternEndings(heads, ends []string) []string {
+func joinPatternEndings(heads, ends []string) []string {
 	var all []string
 	for _, h := range heads {
 		for _, e := range ends {

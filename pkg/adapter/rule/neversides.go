@@ -13,31 +13,31 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// findRuleNeverWorkingOperation returns an error for a division by the number 0, and for two sides without a common label set: one has
+// findNeverWorkingOperator returns an error for a division by the number 0, and for two sides without a common label set: one has
 // a label for certain that the other cannot have, and both must be equal in it.
-func findRuleNeverWorkingOperation(e *parser.BinaryExpr, certain []string) error {
-	if divisor, ok := evaluateConstantRuleExpr(e.RHS); ok && divisor == 0 && (e.Op == parser.DIV || e.Op == parser.MOD) {
+func findNeverWorkingOperator(e *parser.BinaryExpr, certain []string) error {
+	if divisor, ok := evaluateConstantExpr(e.RHS); ok && divisor == 0 && (e.Op == parser.DIV || e.Op == parser.MOD) {
 		return fmt.Errorf("%s 0 gives no finite result; write another number", e.Op)
 	}
-	if err := cmp.Or(rejectRuleConstantSide(e), rejectRuleEqualSides(e)); err != nil {
+	if err := cmp.Or(rejectConstantSide(e), rejectEqualSides(e)); err != nil {
 		return err
 	}
 	m := e.VectorMatching
 	if m == nil || e.Op == parser.LOR || e.Op == parser.LUNLESS {
 		return nil
 	}
-	for _, label := range append(certainLabelsOfRuleExpr(e), certain...) {
+	for _, label := range append(listDemandedLabels(e), certain...) {
 		if slices.Contains(m.MatchingLabels, label) != m.On {
 			continue // the sides may differ in it
 		}
-		if err := rejectRuleSidesOfDifferentValues(e, label); err != nil {
+		if err := rejectUnmatchableSides(e, label); err != nil {
 			return err
 		}
 		side := ""
 		switch {
-		case ruleExprHasLabel(e.LHS, label, certain) && !ruleExprMayHaveLabel(e.RHS, label):
+		case exprHasLabel(e.LHS, label, certain) && !exprMayHaveLabel(e.RHS, label):
 			side = "right"
-		case ruleExprHasLabel(e.RHS, label, certain) && !ruleExprMayHaveLabel(e.LHS, label):
+		case exprHasLabel(e.RHS, label, certain) && !exprMayHaveLabel(e.LHS, label):
 			side = "left"
 		default:
 			continue
@@ -51,10 +51,10 @@ func findRuleNeverWorkingOperation(e *parser.BinaryExpr, certain []string) error
 	return nil
 }
 
-// rejectRuleConstantSide returns an error for a number beside an operator that leaves no finite result.
-func rejectRuleConstantSide(e *parser.BinaryExpr) error {
+// rejectConstantSide returns an error for a number beside an operator that leaves no finite result.
+func rejectConstantSide(e *parser.BinaryExpr) error {
 	for i, side := range []parser.Expr{e.LHS, e.RHS} {
-		v, ok := evaluateConstantRuleExpr(side)
+		v, ok := evaluateConstantExpr(side)
 		if !ok || !math.IsNaN(v) && !math.IsInf(v, 0) {
 			continue
 		}
@@ -65,7 +65,7 @@ func rejectRuleConstantSide(e *parser.BinaryExpr) error {
 			if i == 0 {
 				op = mirroredRuleComparisons[op]
 			}
-			if neverHoldsForFiniteRuleValue(op, v) {
+			if neverHoldsForNumber(op, v) {
 				return fmt.Errorf("no finite number is %s %v; write a finite number", op, v)
 			}
 		case slices.Contains([]parser.ItemType{parser.ADD, parser.SUB, parser.MUL}, op),
@@ -82,8 +82,8 @@ var mirroredRuleComparisons = map[parser.ItemType]parser.ItemType{
 	parser.EQLC: parser.EQLC, parser.NEQ: parser.NEQ,
 }
 
-// neverHoldsForFiniteRuleValue reports whether no finite number compares so with v, which is not finite.
-func neverHoldsForFiniteRuleValue(op parser.ItemType, v float64) bool {
+// neverHoldsForNumber reports whether no finite number compares so with v, which is not finite.
+func neverHoldsForNumber(op parser.ItemType, v float64) bool {
 	switch op {
 	case parser.NEQ:
 		return false
@@ -95,8 +95,8 @@ func neverHoldsForFiniteRuleValue(op parser.ItemType, v float64) bool {
 	return true
 }
 
-// rejectRuleEqualSides returns an error for an operator that no value passes if both sides are the same.
-func rejectRuleEqualSides(e *parser.BinaryExpr) error {
+// rejectEqualSides returns an error for an operator that no value passes if both sides are the same.
+func rejectEqualSides(e *parser.BinaryExpr) error {
 	m := e.VectorMatching
 	if m == nil || e.LHS.String() != e.RHS.String() {
 		return nil
@@ -108,10 +108,10 @@ func rejectRuleEqualSides(e *parser.BinaryExpr) error {
 	return nil
 }
 
-// rejectRuleSidesOfDifferentValues returns an error if no value of a label that both sides must share satisfies the matchers of both, such
+// rejectUnmatchableSides returns an error if no value of a label that both sides must share satisfies the matchers of both, such
 // as a{code="200"} / a{code="500"}.
-func rejectRuleSidesOfDifferentValues(e *parser.BinaryExpr, label string) error {
-	left, right := matchersOfRuleLabel(e.LHS, label), matchersOfRuleLabel(e.RHS, label)
+func rejectUnmatchableSides(e *parser.BinaryExpr, label string) error {
+	left, right := listLabelMatchers(e.LHS, label), listLabelMatchers(e.RHS, label)
 	for _, l := range left {
 		for _, r := range right {
 			if ExcludeEachOther([]*labels.Matcher{l, r}) {
@@ -123,33 +123,33 @@ func rejectRuleSidesOfDifferentValues(e *parser.BinaryExpr, label string) error 
 	return nil
 }
 
-// matchersOfRuleLabel returns matchers that every result satisfies with its label.
-func matchersOfRuleLabel(expr parser.Expr, label string) []*labels.Matcher {
-	if inner := innerRuleExpr(expr); inner != nil {
-		return matchersOfRuleLabel(inner, label)
+// listLabelMatchers returns matchers that every result satisfies with its label.
+func listLabelMatchers(expr parser.Expr, label string) []*labels.Matcher {
+	if inner := findInnerExpr(expr); inner != nil {
+		return listLabelMatchers(inner, label)
 	}
 	switch e := expr.(type) {
 	case *parser.VectorSelector:
 		return slices.DeleteFunc(slices.Clone(e.LabelMatchers), func(m *labels.Matcher) bool { return m.Name != label })
 	case *parser.AggregateExpr:
-		if ruleAggregateKeepsLabel(e, label) {
-			return matchersOfRuleLabel(e.Expr, label)
+		if aggregateKeepsLabel(e, label) {
+			return listLabelMatchers(e.Expr, label)
 		}
 	case *parser.Call:
-		if arg := ruleCallArgumentWithLabel(e, label); arg != nil {
-			return matchersOfRuleLabel(arg, label)
+		if arg := findLabelledArgument(e, label); arg != nil {
+			return listLabelMatchers(arg, label)
 		}
 	case *parser.BinaryExpr:
-		return matchersOfRuleBinaryLabel(e, label)
+		return listBinaryLabelMatchers(e, label)
 	}
 	return nil
 }
 
-// matchersOfRuleBinaryLabel is matchersOfRuleLabel for the results of an operator.
-func matchersOfRuleBinaryLabel(e *parser.BinaryExpr, label string) []*labels.Matcher {
+// listBinaryLabelMatchers is listLabelMatchers for the results of an operator.
+func listBinaryLabelMatchers(e *parser.BinaryExpr, label string) []*labels.Matcher {
 	m := e.VectorMatching
-	left := func() []*labels.Matcher { return matchersOfRuleLabel(e.LHS, label) }
-	right := func() []*labels.Matcher { return matchersOfRuleLabel(e.RHS, label) }
+	left := func() []*labels.Matcher { return listLabelMatchers(e.LHS, label) }
+	right := func() []*labels.Matcher { return listLabelMatchers(e.RHS, label) }
 	switch {
 	case m == nil && e.LHS.Type() == parser.ValueTypeScalar:
 		return right()
@@ -165,8 +165,8 @@ func matchersOfRuleBinaryLabel(e *parser.BinaryExpr, label string) []*labels.Mat
 	return nil
 }
 
-// certainLabelsOfRuleExpr returns the labels that the matchers of the selectors demand, except the name.
-func certainLabelsOfRuleExpr(expr parser.Expr) []string {
+// listDemandedLabels returns the labels that the matchers of the selectors demand, except the name.
+func listDemandedLabels(expr parser.Expr) []string {
 	var names []string
 	for _, matchers := range parser.ExtractSelectors(expr) {
 		for _, m := range matchers {
@@ -179,10 +179,10 @@ func certainLabelsOfRuleExpr(expr parser.Expr) []string {
 	return slices.Compact(names)
 }
 
-// ruleExprHasLabel returns true only if every result has the label. certain are labels that all series have.
-func ruleExprHasLabel(expr parser.Expr, label string, certain []string) bool {
-	if inner := innerRuleExpr(expr); inner != nil {
-		return ruleExprHasLabel(inner, label, certain)
+// exprHasLabel returns true only if every result has the label. certain are labels that all series have.
+func exprHasLabel(expr parser.Expr, label string, certain []string) bool {
+	if inner := findInnerExpr(expr); inner != nil {
+		return exprHasLabel(inner, label, certain)
 	}
 	switch e := expr.(type) {
 	case *parser.VectorSelector:
@@ -190,18 +190,18 @@ func ruleExprHasLabel(expr parser.Expr, label string, certain []string) bool {
 			return m.Name == label && !m.Matches("")
 		})
 	case *parser.AggregateExpr:
-		return ruleAggregateKeepsLabel(e, label) && ruleExprHasLabel(e.Expr, label, certain)
+		return aggregateKeepsLabel(e, label) && exprHasLabel(e.Expr, label, certain)
 	case *parser.Call:
-		arg := ruleCallArgumentWithLabel(e, label)
-		return arg != nil && ruleExprHasLabel(arg, label, certain)
+		arg := findLabelledArgument(e, label)
+		return arg != nil && exprHasLabel(arg, label, certain)
 	case *parser.BinaryExpr:
-		return ruleBinaryHasLabel(e, label, certain)
+		return binaryHasLabel(e, label, certain)
 	}
 	return false // numbers and strings
 }
 
-// ruleAggregateKeepsLabel reports whether an aggregation leaves a label of its series as it is.
-func ruleAggregateKeepsLabel(e *parser.AggregateExpr, label string) bool {
+// aggregateKeepsLabel reports whether an aggregation leaves a label of its series as it is.
+func aggregateKeepsLabel(e *parser.AggregateExpr, label string) bool {
 	switch e.Op {
 	case parser.TOPK, parser.BOTTOMK, parser.LIMITK, parser.LIMIT_RATIO:
 		return true
@@ -213,8 +213,8 @@ func ruleAggregateKeepsLabel(e *parser.AggregateExpr, label string) bool {
 	return slices.Contains(e.Grouping, label) != e.Without
 }
 
-// ruleCallArgumentWithLabel returns the argument that gives the results of a function their label; nil if a function makes the label, or drops it.
-func ruleCallArgumentWithLabel(e *parser.Call, label string) parser.Expr {
+// findLabelledArgument returns the argument that gives the results of a function their label; nil if a function makes the label, or drops it.
+func findLabelledArgument(e *parser.Call, label string) parser.Expr {
 	switch e.Func.Name {
 	case "absent", "absent_over_time", "vector", "scalar":
 		return nil
@@ -235,8 +235,8 @@ func ruleCallArgumentWithLabel(e *parser.Call, label string) parser.Expr {
 	return nil
 }
 
-func ruleBinaryHasLabel(e *parser.BinaryExpr, label string, certain []string) bool {
-	left, right := ruleExprHasLabel(e.LHS, label, certain), ruleExprHasLabel(e.RHS, label, certain)
+func binaryHasLabel(e *parser.BinaryExpr, label string, certain []string) bool {
+	left, right := exprHasLabel(e.LHS, label, certain), exprHasLabel(e.RHS, label, certain)
 	m := e.VectorMatching
 	switch {
 	case m == nil:

@@ -22,29 +22,29 @@ var nativeHistogramFunctions = []string{
 	"histogram_avg", "histogram_count", "histogram_sum", "histogram_stddev", "histogram_stdvar",
 }
 
-// findRuleNeverWorking returns the reason why no evaluation of the expression gives a number, or nil. certain are labels that all
+// findNeverWorking returns the reason why no evaluation of the expression gives a number, or nil. certain are labels that all
 // series have.
-func (t *exprTree) findRuleNeverWorking(certain ...string) (found error) {
+func (t *exprTree) findNeverWorking(certain ...string) (found error) {
 	parser.Inspect(t.root, func(node parser.Node, _ []parser.Node) error {
 		if found != nil {
 			return found // ends the visit
 		}
 		switch n := node.(type) {
 		case *parser.Call:
-			found = findRuleNeverWorkingCall(n)
+			found = findNeverWorkingCall(n)
 		case *parser.AggregateExpr:
-			found = findRuleNeverWorkingAggregation(n)
+			found = findNeverWorkingAggregate(n)
 		case *parser.BinaryExpr:
-			found = findRuleNeverWorkingOperation(n, certain)
+			found = findNeverWorkingOperator(n, certain)
 		}
 		return nil
 	})
 	return found
 }
 
-// findRuleNeverMatching returns an error for a selector that no series matches: its matchers exclude each other, or admit no name of an
+// findNeverMatching returns an error for a selector that no series matches: its matchers exclude each other, or admit no name of an
 // object for a label that all series have. It ignores matchers with made-up names, which may be others.
-func (t *exprTree) findRuleNeverMatching(certain []string, madeUp ...string) error {
+func (t *exprTree) findNeverMatching(certain []string, madeUp ...string) error {
 	for _, v := range t.selectors {
 		fixed := slices.DeleteFunc(slices.Clone(v.LabelMatchers), func(m *labels.Matcher) bool {
 			mentions := func(name string) bool { return m.Value == name || slices.Contains(m.SetMatches(), name) }
@@ -57,9 +57,9 @@ func (t *exprTree) findRuleNeverMatching(certain []string, madeUp ...string) err
 	return nil
 }
 
-// findRulePatternAsText returns an error for a matcher that compares the names of several objects with = or !=: templates get them as one
+// findPatternAsText returns an error for a matcher that compares the names of several objects with = or !=: templates get them as one
 // regular expression, such as a|b.
-func (t *exprTree) findRulePatternAsText(objects []string) error {
+func (t *exprTree) findPatternAsText(objects []string) error {
 	for _, v := range t.selectors {
 		for _, m := range v.LabelMatchers {
 			operator := map[labels.MatchType]string{labels.MatchEqual: "=~", labels.MatchNotEqual: "!~"}[m.Type]
@@ -71,9 +71,9 @@ func (t *exprTree) findRulePatternAsText(objects []string) error {
 	return nil
 }
 
-// findRuleAbsence returns the first function that proves an absence, absent or absent_over_time, from a selector with a matcher whose
+// findAbsenceCall returns the first function that proves an absence, absent or absent_over_time, from a selector with a matcher whose
 // value contains names; empty without any.
-func (t *exprTree) findRuleAbsence(names string) (function string) {
+func (t *exprTree) findAbsenceCall(names string) (function string) {
 	parser.Inspect(t.root, func(node parser.Node, _ []parser.Node) error {
 		e, ok := node.(*parser.Call)
 		if !ok || function != "" || e.Func.Name != "absent" && e.Func.Name != "absent_over_time" {
@@ -99,7 +99,7 @@ func FindExcludingMatchers(matchers []*labels.Matcher, objects []string) error {
 	for i, m := range matchers {
 		isObject := slices.Contains(objects, m.Name)
 		switch {
-		case isObject && isEmptyRuleMatcher(m):
+		case isObject && isEmptyLabelMatcher(m):
 			return fmt.Errorf("%s matches no series, because all have the label %s; remove it", m, m.Name)
 		case ExcludeEachOther([]*labels.Matcher{m}):
 			return fmt.Errorf("%s matches no series, because it excludes every value; remove it", m)
@@ -115,46 +115,46 @@ func FindExcludingMatchers(matchers []*labels.Matcher, objects []string) error {
 	return nil
 }
 
-// isEmptyRuleMatcher reports whether a matcher admits only series without its label.
-func isEmptyRuleMatcher(m *labels.Matcher) bool {
+// isEmptyLabelMatcher reports whether a matcher admits only series without its label.
+func isEmptyLabelMatcher(m *labels.Matcher) bool {
 	return m.Matches("") && m.Type != labels.MatchNotEqual && ExcludeEachOther([]*labels.Matcher{m}, "(?s:.+)")
 }
 
-func findRuleNeverWorkingCall(e *parser.Call) error {
+func findNeverWorkingCall(e *parser.Call) error {
 	switch e.Func.Name {
 	case "histogram_quantile", "quantile_over_time":
-		if err := rejectRuleQuantile(e.Args[0]); err != nil {
+		if err := rejectConstantQuantile(e.Args[0]); err != nil {
 			return err
 		}
 	case "round":
 		if len(e.Args) == 2 {
-			if to, ok := evaluateConstantRuleExpr(e.Args[1]); ok && (to == 0 || math.IsNaN(to) || math.IsInf(to, 0)) {
+			if to, ok := evaluateConstantExpr(e.Args[1]); ok && (to == 0 || math.IsNaN(to) || math.IsInf(to, 0)) {
 				return fmt.Errorf("round: to a multiple of %v gives no finite result; write another number, such as 0.001", to)
 			}
 		}
 	case "clamp":
-		low, lowOK := evaluateConstantRuleExpr(e.Args[1])
-		if high, ok := evaluateConstantRuleExpr(e.Args[2]); ok && lowOK && low > high {
+		low, lowOK := evaluateConstantExpr(e.Args[1])
+		if high, ok := evaluateConstantExpr(e.Args[2]); ok && lowOK && low > high {
 			return errors.New("clamp: its minimum is greater than its maximum, so that it never has a result; swap the two")
 		}
 	case "label_replace", "label_join":
-		if err := rejectRuleLabelFunction(e); err != nil {
+		if err := rejectLabelFunction(e); err != nil {
 			return err
 		}
 	}
 	switch e.Func.Name {
 	case "clamp", "clamp_min", "clamp_max":
-		return rejectRuleClampBound(e)
+		return rejectClampBound(e)
 	case "histogram_quantile", "histogram_fraction":
-		return rejectRuleBuckets(e)
+		return rejectQuantileBuckets(e)
 	}
 	return nil
 }
 
-// rejectRuleClampBound returns an error for a bound that makes every result infinite, or no number.
-func rejectRuleClampBound(e *parser.Call) error {
+// rejectClampBound returns an error for a bound that makes every result infinite, or no number.
+func rejectClampBound(e *parser.Call) error {
 	for i, arg := range e.Args[1:] {
-		v, ok := evaluateConstantRuleExpr(arg)
+		v, ok := evaluateConstantExpr(arg)
 		isMinimum := e.Func.Name == "clamp_min" || e.Func.Name == "clamp" && i == 0
 		if ok && (math.IsNaN(v) || isMinimum && math.IsInf(v, 1) || !isMinimum && math.IsInf(v, -1)) {
 			return fmt.Errorf("%s: the bound %v gives no finite result; write a finite number", e.Func.Name, v)
@@ -163,34 +163,34 @@ func rejectRuleClampBound(e *parser.Call) error {
 	return nil
 }
 
-// rejectRuleBuckets returns an error for the argument of a quantile that holds no classic buckets by the names and labels.
-func rejectRuleBuckets(e *parser.Call) error {
+// rejectQuantileBuckets returns an error for the argument of a quantile that holds no classic buckets by the names and labels.
+func rejectQuantileBuckets(e *parser.Call) error {
 	buckets := e.Args[len(e.Args)-1]
-	if readsClassicRuleBuckets(buckets) && !ruleExprMayHaveLabel(buckets, model.BucketLabel) {
+	if readsClassicBuckets(buckets) && !exprMayHaveLabel(buckets, model.BucketLabel) {
 		return fmt.Errorf("%s: its buckets have no label le; aggregate by (le, …)", e.Func.Name)
 	}
-	if m := findRuleMatcherOfPartBuckets(buckets); m != nil {
+	if m := findPartBucketsMatcher(buckets); m != nil {
 		return fmt.Errorf("%s: %s leaves out the bucket le=\"+Inf\", without which there is no result; remove it", e.Func.Name, m)
 	}
-	if name := findRuleFamilyWithoutBuckets(buckets); hasRuleNameEnding(name, []string{"sum", "count", "total"}) {
+	if name := findFamilyWithoutBuckets(buckets); hasMetricNameEnding(name, []string{"sum", "count", "total"}) {
 		return fmt.Errorf("%s: %s is no series of buckets, whose names end with _bucket", e.Func.Name, name)
 	}
 	return nil
 }
 
-// findRuleMatcherOfPartBuckets returns a matcher that leaves the last bucket out of an expression, as le="0.5" does; nil if the expression
+// findPartBucketsMatcher returns a matcher that leaves the last bucket out of an expression, as le="0.5" does; nil if the expression
 // may have that bucket.
-func findRuleMatcherOfPartBuckets(expr parser.Expr) (found *labels.Matcher) {
+func findPartBucketsMatcher(expr parser.Expr) (found *labels.Matcher) {
 	makesBuckets := false
 	parser.Inspect(expr, func(node parser.Node, _ []parser.Node) error {
 		c, ok := node.(*parser.Call)
-		makesBuckets = makesBuckets || ok && labelMadeByRuleCall(c) == model.BucketLabel
+		makesBuckets = makesBuckets || ok && findMadeLabel(c) == model.BucketLabel
 		return nil
 	})
 	if makesBuckets {
 		return nil
 	}
-	classic := readsClassicRuleBuckets(expr)
+	classic := readsClassicBuckets(expr)
 	for _, matchers := range parser.ExtractSelectors(expr) {
 		i := slices.IndexFunc(matchers, func(m *labels.Matcher) bool {
 			return m.Name == model.BucketLabel && !m.Matches("+Inf") && (classic || !m.Matches("")) // native histograms have no le
@@ -203,8 +203,8 @@ func findRuleMatcherOfPartBuckets(expr parser.Expr) (found *labels.Matcher) {
 	return found
 }
 
-// rejectRuleLabelFunction returns an error for a label that cannot exist, and for a regular expression that is none.
-func rejectRuleLabelFunction(e *parser.Call) error {
+// rejectLabelFunction returns an error for a label that cannot exist, and for a regular expression that is none.
+func rejectLabelFunction(e *parser.Call) error {
 	if dst, ok := e.Args[1].(*parser.StringLiteral); ok && !model.UTF8Validation.IsValidLabelName(dst.Val) {
 		return fmt.Errorf("%s: %q is no name of a label", e.Func.Name, dst.Val)
 	}
@@ -218,29 +218,29 @@ func rejectRuleLabelFunction(e *parser.Call) error {
 	return nil
 }
 
-// findRuleNeverWorkingAggregation returns an error for a constant parameter that leaves no series, or no finite value.
-func findRuleNeverWorkingAggregation(e *parser.AggregateExpr) error {
+// findNeverWorkingAggregate returns an error for a constant parameter that leaves no series, or no finite value.
+func findNeverWorkingAggregate(e *parser.AggregateExpr) error {
 	switch e.Op {
 	case parser.QUANTILE:
-		return rejectRuleQuantile(e.Param)
+		return rejectConstantQuantile(e.Param)
 	case parser.TOPK, parser.BOTTOMK, parser.LIMITK:
-		if v, ok := evaluateConstantRuleExpr(e.Param); ok && !(v >= 1) { // also NaN
+		if v, ok := evaluateConstantExpr(e.Param); ok && !(v >= 1) { // also NaN
 			return fmt.Errorf("%s(%v, …) chooses no series; write 1 or more", e.Op, v)
 		}
 	case parser.LIMIT_RATIO:
-		if v, ok := evaluateConstantRuleExpr(e.Param); ok && v == 0 {
+		if v, ok := evaluateConstantExpr(e.Param); ok && v == 0 {
 			return fmt.Errorf("%s(0, …) chooses no series; write another ratio", e.Op)
 		}
 	}
 	return nil
 }
 
-// findRuleLosingLabel returns an error if a label_replace around the result removes one of the labels from every series: its expression
+// findLostLabel returns an error if a label_replace around the result removes one of the labels from every series: its expression
 // matches any text, and its replacement is empty, or refers to groups that the expression does not have.
-func (t *exprTree) findRuleLosingLabel(wanted []string) error {
+func (t *exprTree) findLostLabel(wanted []string) error {
 	expr := t.root
 	for {
-		if inner := innerRuleExpr(expr); inner != nil {
+		if inner := findInnerExpr(expr); inner != nil {
 			expr = inner
 			continue
 		}
@@ -248,7 +248,7 @@ func (t *exprTree) findRuleLosingLabel(wanted []string) error {
 		case *parser.AggregateExpr:
 			expr = e.Expr
 		case *parser.Call:
-			if err := rejectRuleLabelRemoval(e, wanted); err != nil {
+			if err := rejectLabelRemoval(e, wanted); err != nil {
 				return err
 			}
 			i := slices.IndexFunc(e.Args, func(arg parser.Expr) bool { return arg.Type() == parser.ValueTypeVector })
@@ -262,8 +262,8 @@ func (t *exprTree) findRuleLosingLabel(wanted []string) error {
 	}
 }
 
-func rejectRuleLabelRemoval(e *parser.Call, wanted []string) error {
-	label := labelMadeByRuleCall(e)
+func rejectLabelRemoval(e *parser.Call, wanted []string) error {
+	label := findMadeLabel(e)
 	if e.Func.Name != "label_replace" || !slices.Contains(wanted, label) {
 		return nil
 	}
@@ -273,7 +273,7 @@ func rejectRuleLabelRemoval(e *parser.Call, wanted []string) error {
 		return nil
 	}
 	re, err := regexp.Compile("(?s:" + expr.Val + ")")
-	if err != nil || !expandsRuleReplacementToNothing(replacement.Val, re) {
+	if err != nil || !isEmptyReplacement(replacement.Val, re) {
 		return nil
 	}
 	return fmt.Errorf("label_replace: the replacement %q is always empty, which removes the label %s from the result; "+
@@ -283,18 +283,18 @@ func rejectRuleLabelRemoval(e *parser.Call, wanted []string) error {
 // replacementReferenceRegexp matches a reference in a replacement. A $name extends over all letters, digits and underscores that follow.
 var replacementReferenceRegexp = regexp.MustCompile(`\$(?:\$|(\w+)|\{(\w+)\})`)
 
-// expandsRuleReplacementToNothing reports whether a replacement is empty, but for references to groups that the expression does not have.
-func expandsRuleReplacementToNothing(replacement string, re *regexp.Regexp) bool {
+// isEmptyReplacement reports whether a replacement is empty, but for references to groups that the expression does not have.
+func isEmptyReplacement(replacement string, re *regexp.Regexp) bool {
 	for _, ref := range replacementReferenceRegexp.FindAllStringSubmatch(replacement, -1) {
-		if ref[0] == "$$" || rulePatternGroupIndex(re, ref[1]+ref[2]) >= 0 {
+		if ref[0] == "$$" || findPatternGroup(re, ref[1]+ref[2]) >= 0 {
 			return false
 		}
 	}
 	return replacementReferenceRegexp.ReplaceAllString(replacement, "") == ""
 }
 
-// findNativeHistogramRuleCall returns the name of a function of native histograms; empty without any.
-func (t *exprTree) findNativeHistogramRuleCall() (name string) {
+// findNativeHistogramCall returns the name of a function of native histograms; empty without any.
+func (t *exprTree) findNativeHistogramCall() (name string) {
 	parser.Inspect(t.root, func(node parser.Node, _ []parser.Node) error {
 		if c, ok := node.(*parser.Call); ok && slices.Contains(nativeHistogramFunctions, c.Func.Name) {
 			name = c.Func.Name
@@ -304,8 +304,8 @@ func (t *exprTree) findNativeHistogramRuleCall() (name string) {
 	return name
 }
 
-// readsClassicRuleBuckets reports whether all selectors are of classic buckets, by their names.
-func readsClassicRuleBuckets(expr parser.Expr) bool {
+// readsClassicBuckets reports whether all selectors are of classic buckets, by their names.
+func readsClassicBuckets(expr parser.Expr) bool {
 	selectors := parser.ExtractSelectors(expr)
 	return len(selectors) > 0 && !slices.ContainsFunc(selectors, func(matchers []*labels.Matcher) bool {
 		return !slices.ContainsFunc(matchers, func(m *labels.Matcher) bool {
@@ -314,9 +314,9 @@ func readsClassicRuleBuckets(expr parser.Expr) bool {
 	})
 }
 
-// rejectRuleQuantile returns an error for a constant that is no quantile: all results would be infinite.
-func rejectRuleQuantile(param parser.Expr) error {
-	q, ok := evaluateConstantRuleExpr(param)
+// rejectConstantQuantile returns an error for a constant that is no quantile: all results would be infinite.
+func rejectConstantQuantile(param parser.Expr) error {
+	q, ok := evaluateConstantExpr(param)
 	if !ok || q >= 0 && q <= 1 {
 		return nil
 	}
@@ -328,34 +328,34 @@ func rejectRuleQuantile(param parser.Expr) error {
 	return fmt.Errorf("the quantile %s gives no finite result; write a number from 0 to 1", text)
 }
 
-// evaluateConstantRuleExpr returns the number that a constant expression stands for.
-func evaluateConstantRuleExpr(expr parser.Expr) (float64, bool) {
+// evaluateConstantExpr returns the number that a constant expression stands for.
+func evaluateConstantExpr(expr parser.Expr) (float64, bool) {
 	switch e := expr.(type) {
 	case *parser.NumberLiteral:
 		return e.Val, true
 	case *parser.ParenExpr:
-		return evaluateConstantRuleExpr(e.Expr)
+		return evaluateConstantExpr(e.Expr)
 	case *parser.Call:
 		if e.Func.Name == "vector" || e.Func.Name == "scalar" {
-			return evaluateConstantRuleExpr(e.Args[0])
+			return evaluateConstantExpr(e.Args[0])
 		}
 	case *parser.UnaryExpr:
-		v, ok := evaluateConstantRuleExpr(e.Expr)
+		v, ok := evaluateConstantExpr(e.Expr)
 		if e.Op == parser.SUB {
 			v = -v
 		}
 		return v, ok
 	case *parser.BinaryExpr:
-		left, leftOK := evaluateConstantRuleExpr(e.LHS)
-		right, rightOK := evaluateConstantRuleExpr(e.RHS)
+		left, leftOK := evaluateConstantExpr(e.LHS)
+		right, rightOK := evaluateConstantExpr(e.RHS)
 		if leftOK && rightOK {
-			return combineConstantRuleExprs(e.Op, left, right)
+			return combineConstantExprs(e.Op, left, right)
 		}
 	}
 	return 0, false
 }
 
-func combineConstantRuleExprs(op parser.ItemType, left, right float64) (float64, bool) {
+func combineConstantExprs(op parser.ItemType, left, right float64) (float64, bool) {
 	switch op {
 	case parser.ADD:
 		return left + right, true
@@ -369,29 +369,29 @@ func combineConstantRuleExprs(op parser.ItemType, left, right float64) (float64,
 	return 0, false
 }
 
-// findRuleAlternativeWithout returns the alternative of an outermost `or` that cannot have the label; nil without any.
-func findRuleAlternativeWithout(expr parser.Expr, label string) parser.Expr {
-	if inner := innerRuleExpr(expr); inner != nil {
-		return findRuleAlternativeWithout(inner, label)
+// findAlternativeWithout returns the alternative of an outermost `or` that cannot have the label; nil without any.
+func findAlternativeWithout(expr parser.Expr, label string) parser.Expr {
+	if inner := findInnerExpr(expr); inner != nil {
+		return findAlternativeWithout(inner, label)
 	}
 	e, ok := expr.(*parser.BinaryExpr)
 	if !ok || e.Op != parser.LOR {
 		return nil
 	}
 	for _, side := range []parser.Expr{e.LHS, e.RHS} {
-		if !ruleExprMayHaveLabel(side, label) {
+		if !exprMayHaveLabel(side, label) {
 			return side
 		}
-		if inner := findRuleAlternativeWithout(side, label); inner != nil {
+		if inner := findAlternativeWithout(side, label); inner != nil {
 			return inner
 		}
 	}
 	return nil
 }
 
-// rejectRuleAlternativeWithout returns an error for an alternative that cannot have one of the wanted labels.
-func rejectRuleAlternativeWithout(t *exprTree, label string, wanted []string) error {
-	side := findRuleAlternativeWithout(t.root, label)
+// rejectAlternativeWithout returns an error for an alternative that cannot have one of the wanted labels.
+func rejectAlternativeWithout(t *exprTree, label string, wanted []string) error {
+	side := findAlternativeWithout(t.root, label)
 	if side == nil {
 		return nil
 	}
@@ -405,9 +405,9 @@ func rejectRuleAlternativeWithout(t *exprTree, label string, wanted []string) er
 // pairFunctions are the functions that need two values of each series.
 var pairFunctions = []string{"rate", "increase", "irate", "delta", "idelta", "deriv", "predict_linear"}
 
-// findCoarseRuleSubquery returns the fault of a subquery with a range that does not always hold a value, or the two that a function of
+// findCoarseSubquery returns the fault of a subquery with a range that does not always hold a value, or the two that a function of
 // pairs needs; empty without any. A range holds the multiples of the step in it. $window is at least window.
-func (t *exprTree) findCoarseRuleSubquery(window time.Duration) (text string) {
+func (t *exprTree) findCoarseSubquery(window time.Duration) (text string) {
 	parser.Inspect(t.root, func(node parser.Node, path []parser.Node) error {
 		s, ok := node.(*parser.SubqueryExpr)
 		if !ok || s.Step == 0 {
@@ -417,20 +417,20 @@ func (t *exprTree) findCoarseRuleSubquery(window time.Duration) (text string) {
 		if width == sentinelRange {
 			width = window
 		}
-		if c := enclosingRuleCall(path); c != nil && slices.Contains(pairFunctions, c.Func.Name) {
+		if c := findEnclosingCall(path); c != nil && slices.Contains(pairFunctions, c.Func.Name) {
 			needed, why = 2, c.Func.Name+" needs two values, and a range holds one at some times"
 		}
 		if width/s.Step < time.Duration(needed) {
 			text = fmt.Sprintf("a range of %s in steps of %s: %s; write a step of at most %s",
-				formatRuleRange(width), formatRuleRange(s.Step), why, formatRuleRange(width/time.Duration(needed)))
+				formatPromQLRange(width), formatPromQLRange(s.Step), why, formatPromQLRange(width/time.Duration(needed)))
 		}
 		return nil
 	})
 	return text
 }
 
-// enclosingRuleCall returns the function around a node, which may be in parentheses; nil without any. path leads to the node.
-func enclosingRuleCall(path []parser.Node) *parser.Call {
+// findEnclosingCall returns the function around a node, which may be in parentheses; nil without any. path leads to the node.
+func findEnclosingCall(path []parser.Node) *parser.Call {
 	for _, node := range slices.Backward(path) {
 		if _, ok := node.(*parser.ParenExpr); !ok {
 			c, _ := node.(*parser.Call)

@@ -34,8 +34,8 @@ const typographicMarks = "\u201c\u201d\u2018\u2019\u00ab\u00bb\u00a0\u200b\u2013
 // ruleAggregations are the operators that people take for functions.
 var ruleAggregations = []string{"avg", "bottomk", "count", "count_values", "group", "max", "min", "quantile", "stddev", "stdvar", "sum", "topk"}
 
-// nearestRuleFunction returns the known function closest to a name; empty if there is none.
-func nearestRuleFunction(name string) string {
+// findNearestFunction returns the known function closest to a name; empty if there is none.
+func findNearestFunction(name string) string {
 	lower := strings.ToLower(name)
 	best, bestDistance := "", 3
 	for _, known := range slices.Concat(slices.Sorted(maps.Keys(parser.Functions)), ruleAggregations) {
@@ -49,20 +49,20 @@ func nearestRuleFunction(name string) string {
 	return best
 }
 
-// describeNearestRuleFunction returns the way out of the error of an unknown function; empty for other errors, and without a close name.
-func describeNearestRuleFunction(msg string) string {
+// suggestNearestFunction returns the way out of the error of an unknown function; empty for other errors, and without a close name.
+func suggestNearestFunction(msg string) string {
 	m := unknownFunctionRegexp.FindStringSubmatch(msg)
 	if m == nil {
 		return ""
 	}
-	if near := nearestRuleFunction(m[1]); near != "" {
+	if near := findNearestFunction(m[1]); near != "" {
 		return "; write " + near
 	}
 	return ""
 }
 
-// describeGrafanaRuleVariable returns the way out for a duration that only Grafana replaces; empty without any.
-func describeGrafanaRuleVariable(query string) string {
+// explainGrafanaVariable returns the way out for a duration that only Grafana replaces; empty without any.
+func explainGrafanaVariable(query string) string {
 	m := rangeVariableRegexp.FindStringSubmatch(query)
 	if m == nil || !strings.HasPrefix(m[1], "__") {
 		return ""
@@ -70,13 +70,13 @@ func describeGrafanaRuleVariable(query string) string {
 	return "; $" + m[1] + " is a variable of Grafana: write a duration, such as [5m]"
 }
 
-// explainRuleParseError returns the message of a parse error with its remedy.
-func explainRuleParseError(msg, query string) string {
+// explainParseError returns the message of a parse error with its remedy.
+func explainParseError(msg, query string) string {
 	if experimentalFunctionRegexp.MatchString(msg) {
 		return experimentalFunctionRegexp.ReplaceAllString(msg, "$1$2 is an experimental function, which rules do not have; "+
 			"write it with other functions, or as a recording rule of a server")
 	}
-	if remedy := describeNearestRuleFunction(msg); remedy != "" {
+	if remedy := suggestNearestFunction(msg); remedy != "" {
 		return msg + remedy
 	}
 	if strings.HasSuffix(msg, "got instant vector") && strings.Contains(msg, "expected type range vector") {
@@ -103,7 +103,7 @@ func explainRuleParseError(msg, query string) string {
 		return msg + "; $" + name + " is no variable of rules: ${" + name + "} is a group of match"
 	case strings.Contains(msg, "unexpected character: '.'"):
 		return msg + "; write a name with dots in quotes and braces: {\"http.requests\"}"
-	case metricsQLErrorRegexp.MatchString(msg) && mayRuleBeMetricsQL(query) && !strings.Contains(query, windowVariable):
+	case metricsQLErrorRegexp.MatchString(msg) && mayBeMetricsQL(query) && !strings.Contains(query, windowVariable):
 		return msg + "; the query is MetricsQL, and rules are PromQL"
 	case strings.Contains(query, "{{"):
 		return msg + "; {{…}} is a template that nothing has replaced"

@@ -17,8 +17,8 @@ type namePattern struct {
 	match, except *regexp.Regexp
 }
 
-// compileRuleNamePattern anchors the expression at both ends, as PromQL does.
-func compileRuleNamePattern(expr string) (*regexp.Regexp, error) {
+// compileNamePattern anchors the expression at both ends, as PromQL does.
+func compileNamePattern(expr string) (*regexp.Regexp, error) {
 	re, err := regexp.Compile("^(?:" + expr + ")$")
 	if err != nil {
 		// Report the error of the expression as written, not as anchored.
@@ -34,8 +34,8 @@ func compileRuleNamePattern(expr string) (*regexp.Regexp, error) {
 	return re, nil
 }
 
-// rulePatternServes returns whether the pattern covers a metric's name.
-func (p *namePattern) rulePatternServes(name string) bool {
+// servesMetricName returns whether the pattern covers a metric's name.
+func (p *namePattern) servesMetricName(name string) bool {
 	return p.match.MatchString(name) && (p.except == nil || !p.except.MatchString(name))
 }
 
@@ -45,9 +45,9 @@ var referenceRegexp = regexp.MustCompile(`\$\{([^}]*)\}`)
 // validateRulePatternReferences rejects references to groups that match lacks.
 func validateRulePatternReferences(query string, match *regexp.Regexp) error {
 	for _, m := range referenceRegexp.FindAllStringSubmatchIndex(query, -1) {
-		if rulePatternGroupIndex(match, query[m[2]:m[3]]) < 0 {
+		if findPatternGroup(match, query[m[2]:m[3]]) < 0 {
 			return fmt.Errorf("%s: %s refers to no group of match, which has %s",
-				describeRulePosition(query, m[0]), query[m[0]:m[1]], describeRulePatternGroups(match))
+				describeTextPosition(query, m[0]), query[m[0]:m[1]], describePatternGroups(match))
 		}
 	}
 	return nil
@@ -59,7 +59,7 @@ var strayReferenceRegexp = regexp.MustCompile(`\$(?:\{([^}]*)\}|([0-9]+))`)
 
 // validateRuleMatchers rejects matchers with references that will not be replaced.
 func validateRuleMatchers(t *exprTree, hasMatch bool) error {
-	for _, value := range t.ruleMatcherValues() {
+	for _, value := range t.listMatcherValues() {
 		m := strayReferenceRegexp.FindStringSubmatch(value)
 		switch {
 		case m == nil:
@@ -72,8 +72,8 @@ func validateRuleMatchers(t *exprTree, hasMatch bool) error {
 	return nil
 }
 
-// rulePatternGroupIndex returns the index of a group by number or name, or -1.
-func rulePatternGroupIndex(match *regexp.Regexp, name string) int {
+// findPatternGroup returns the index of a group by number or name, or -1.
+func findPatternGroup(match *regexp.Regexp, name string) int {
 	if n, err := strconv.Atoi(name); err == nil && name[0] != '-' && name[0] != '+' {
 		if n > match.NumSubexp() {
 			return -1
@@ -86,7 +86,7 @@ func rulePatternGroupIndex(match *regexp.Regexp, name string) int {
 	return match.SubexpIndex(name)
 }
 
-func describeRulePatternGroups(match *regexp.Regexp) string {
+func describePatternGroups(match *regexp.Regexp) string {
 	switch n := match.NumSubexp(); n {
 	case 0:
 		return "none"
@@ -101,13 +101,13 @@ func describeRulePatternGroups(match *regexp.Regexp) string {
 // metric names, also of OpenTelemetry's (http.server.requests), so that they cannot end a string or begin an operator.
 var capturedTextRegexp = regexp.MustCompile(`^[a-zA-Z0-9_:.]*$`)
 
-// expandRulePatternQuery replaces the references in the query by the groups of a name.
-func (p *namePattern) expandRulePatternQuery(query, name string) (string, error) {
+// expandPatternQuery replaces the references in the query by the groups of a name.
+func (p *namePattern) expandPatternQuery(query, name string) (string, error) {
 	match := p.match.FindStringSubmatch(name)
 	var err error
 	text := referenceRegexp.ReplaceAllStringFunc(query, func(ref string) string {
 		group := strings.Trim(ref, "${}")
-		value := match[rulePatternGroupIndex(p.match, group)]
+		value := match[findPatternGroup(p.match, group)]
 		if !capturedTextRegexp.MatchString(value) {
 			err = fmt.Errorf("%s is %q; a rule takes letters, digits, _ : and . from a name", ref, value)
 		}
@@ -119,24 +119,24 @@ func (p *namePattern) expandRulePatternQuery(query, name string) (string, error)
 // maxExampleNameBytes is the bound of a name in a request: no longer one is served.
 const maxExampleNameBytes = 253
 
-// exampleNameOfRulePattern returns a short name that the pattern serves, to check a rule's query with; empty if it finds no
+// makePatternName returns a short name that the pattern serves, to check a rule's query with; empty if it finds no
 // name.
-func (p *namePattern) exampleNameOfRulePattern(expr string) string {
-	name := exampleOfRuleRegexp(expr)
+func (p *namePattern) makePatternName(expr string) string {
+	name := makeRegexpExample(expr)
 	for _, name := range []string{name, "x" + name, name + "x"} {
-		if len(name) <= maxExampleNameBytes && p.rulePatternServes(name) {
+		if len(name) <= maxExampleNameBytes && p.servesMetricName(name) {
 			return name
 		}
 	}
-	found, _ := p.searchNameOfRulePattern()
+	found, _ := p.searchPatternName()
 	return found
 }
 
 // metricNameExpr matches the names of metrics.
 const metricNameExpr = "[a-zA-Z_:][a-zA-Z0-9_:.-]*"
 
-// searchNameOfRulePattern returns a shortest name of a metric that the pattern serves. It reports whether there is none.
-func (p *namePattern) searchNameOfRulePattern() (name string, none bool) {
+// searchPatternName returns a shortest name of a metric that the pattern serves. It reports whether there is none.
+func (p *namePattern) searchPatternName() (name string, none bool) {
 	var except []string
 	if p.except != nil {
 		except = []string{p.except.String()}
@@ -145,39 +145,39 @@ func (p *namePattern) searchNameOfRulePattern() (name string, none bool) {
 	return name, complete && !found
 }
 
-// exampleOfRuleRegexp returns a text that matches an expression, unless it has assertions; empty if it does not parse.
-func exampleOfRuleRegexp(expr string) string {
+// makeRegexpExample returns a text that matches an expression, unless it has assertions; empty if it does not parse.
+func makeRegexpExample(expr string) string {
 	re, err := syntax.Parse(expr, syntax.Perl)
 	if err != nil {
 		return ""
 	}
-	return exampleOfRulePattern(re.Simplify())
+	return makePatternExample(re.Simplify())
 }
 
-// exampleOfRulePattern returns a text that matches an expression, unless the expression has assertions.
-func exampleOfRulePattern(re *syntax.Regexp) string {
+// makePatternExample returns a text that matches an expression, unless the expression has assertions.
+func makePatternExample(re *syntax.Regexp) string {
 	var b strings.Builder
 	switch re.Op {
 	case syntax.OpLiteral:
 		return string(re.Rune)
 	case syntax.OpCharClass:
-		return string(exampleRuneOfRulePattern(re.Rune))
+		return string(chooseExampleRune(re.Rune))
 	case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
 		return "x"
 	case syntax.OpCapture, syntax.OpPlus, syntax.OpStar, syntax.OpQuest, syntax.OpAlternate:
-		return exampleOfRulePattern(re.Sub[0])
+		return makePatternExample(re.Sub[0])
 	case syntax.OpRepeat:
-		return strings.Repeat(exampleOfRulePattern(re.Sub[0]), min(max(1, re.Min), 64))
+		return strings.Repeat(makePatternExample(re.Sub[0]), min(max(1, re.Min), 64))
 	case syntax.OpConcat:
 		for _, sub := range re.Sub {
-			b.WriteString(exampleOfRulePattern(sub))
+			b.WriteString(makePatternExample(sub))
 		}
 	}
 	return b.String()
 }
 
-// exampleRuneOfRulePattern returns a member of a character class, a letter if possible.
-func exampleRuneOfRulePattern(ranges []rune) rune {
+// chooseExampleRune returns a member of a character class, a letter if possible.
+func chooseExampleRune(ranges []rune) rune {
 	for _, wanted := range "xabcdefghijklmnopqrstuvwyzX_1" {
 		for pair := range slices.Chunk(ranges, 2) {
 			if len(pair) == 2 && pair[0] <= wanted && wanted <= pair[1] {

@@ -50,7 +50,7 @@ type selectorReach struct {
 	windowCount int
 }
 
-func (r selectorReach) totalRuleSpan(window time.Duration) time.Duration {
+func (r selectorReach) computeTotalSpan(window time.Duration) time.Duration {
 	return r.fixed + time.Duration(r.windowCount)*window
 }
 
@@ -60,36 +60,36 @@ func parseRuleExpr(query string) (*exprTree, error) {
 }
 
 func parseRuleExprWith(query string, opts parser.Options) (*exprTree, error) {
-	text, want := substituteRuleWindow(query)
+	text, want := substituteWindow(query)
 	root, err := parser.NewParser(opts).ParseExpr(text)
 	if err != nil {
-		return nil, describeRuleParseError(err, query)
+		return nil, describeParseError(err, query)
 	}
 	t := &exprTree{root: root}
-	t.visitRuleNode(root, selectorReach{})
+	t.visitExprNode(root, selectorReach{})
 	if t.windowCount != want {
 		return nil, errors.New("$window stands for a range and belongs in brackets: [$window]")
 	}
 	return t, nil
 }
 
-func (t *exprTree) visitRuleNode(node parser.Node, r selectorReach) {
+func (t *exprTree) visitExprNode(node parser.Node, r selectorReach) {
 	switch n := node.(type) {
 	case *parser.VectorSelector:
 		t.selectors = append(t.selectors, n)
 		t.reaches = append(t.reaches, r)
 		return
 	case *parser.MatrixSelector:
-		r = t.widenRuleReach(r, n.Range)
+		r = t.widenSelectorReach(r, n.Range)
 	case *parser.SubqueryExpr:
-		r = t.widenRuleReach(r, n.Range)
+		r = t.widenSelectorReach(r, n.Range)
 	}
 	for child := range parser.ChildrenIter(node) {
-		t.visitRuleNode(child, r)
+		t.visitExprNode(child, r)
 	}
 }
 
-func (t *exprTree) widenRuleReach(r selectorReach, by time.Duration) selectorReach {
+func (t *exprTree) widenSelectorReach(r selectorReach, by time.Duration) selectorReach {
 	if by == sentinelRange {
 		t.windowCount++
 		r.windowCount++
@@ -100,18 +100,18 @@ func (t *exprTree) widenRuleReach(r selectorReach, by time.Duration) selectorRea
 	return r
 }
 
-// substituteRuleWindow replaces every $window outside strings and comments by the sentinel, and counts them.
-func substituteRuleWindow(query string) (text string, n int) {
+// substituteWindow replaces every $window outside strings and comments by the sentinel, and counts them.
+func substituteWindow(query string) (text string, n int) {
 	b := []byte(query)
 	for i := 0; i < len(b); {
 		switch {
 		case b[i] == '"' || b[i] == '\'' || b[i] == '`':
-			i = endOfRuleString(b, i)
+			i = findStringEnd(b, i)
 		case b[i] == '#':
 			for i < len(b) && b[i] != '\n' {
 				i++
 			}
-		case isRuleWindowVariable(b[i:]):
+		case isWindowVariable(b[i:]):
 			i += copy(b[i:], sentinelText)
 			n++
 		default:
@@ -121,19 +121,19 @@ func substituteRuleWindow(query string) (text string, n int) {
 	return string(b), n
 }
 
-func isRuleWindowVariable(b []byte) bool {
+func isWindowVariable(b []byte) bool {
 	if len(b) < len(windowVariable) || string(b[:len(windowVariable)]) != windowVariable {
 		return false
 	}
-	return len(b) == len(windowVariable) || !isRuleNameByte(b[len(windowVariable)])
+	return len(b) == len(windowVariable) || !isVariableNameByte(b[len(windowVariable)])
 }
 
-func isRuleNameByte(c byte) bool {
+func isVariableNameByte(c byte) bool {
 	return c == '_' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 }
 
-// endOfRuleString returns the index behind the string at i. The parser reports an unterminated string.
-func endOfRuleString(b []byte, i int) int {
+// findStringEnd returns the index behind the string at i. The parser reports an unterminated string.
+func findStringEnd(b []byte, i int) int {
 	quote := b[i]
 	for i++; i < len(b); i++ {
 		switch {
@@ -146,19 +146,19 @@ func endOfRuleString(b []byte, i int) int {
 	return len(b)
 }
 
-// describeRuleParseError returns the first of the parser's errors, with its position in the original text.
-func describeRuleParseError(err error, query string) error {
+// describeParseError returns the first of the parser's errors, with its position in the original text.
+func describeParseError(err error, query string) error {
 	var all parser.ParseErrors
 	if !errors.As(err, &all) || len(all) == 0 {
 		return err
 	}
 	first := all[0]
 	msg := strings.ReplaceAll(first.Err.Error(), sentinelText, windowVariable)
-	return fmt.Errorf("%s: %s", describeRulePosition(query, int(first.PositionRange.Start)), msg)
+	return fmt.Errorf("%s: %s", describeTextPosition(query, int(first.PositionRange.Start)), msg)
 }
 
-// describeRulePosition returns a byte offset as text: column 7, or line 2, column 7.
-func describeRulePosition(text string, offset int) string {
+// describeTextPosition returns a byte offset as text: column 7, or line 2, column 7.
+func describeTextPosition(text string, offset int) string {
 	before := text[:min(max(offset, 0), len(text))]
 	line := strings.Count(before, "\n") + 1
 	column := len([]rune(before[strings.LastIndexByte(before, '\n')+1:])) + 1
@@ -168,8 +168,8 @@ func describeRulePosition(text string, offset int) string {
 	return fmt.Sprintf("line %d, column %d", line, column)
 }
 
-// ruleSelectorMetric returns the fixed metric name of a selector, or an empty string.
-func ruleSelectorMetric(v *parser.VectorSelector) string {
+// findSelectorMetric returns the fixed metric name of a selector, or an empty string.
+func findSelectorMetric(v *parser.VectorSelector) string {
 	for _, m := range v.LabelMatchers {
 		if m.Name == model.MetricNameLabel && m.Type == labels.MatchEqual {
 			return m.Value
@@ -178,8 +178,8 @@ func ruleSelectorMetric(v *parser.VectorSelector) string {
 	return ""
 }
 
-// ruleMatcherValues returns the label values in the matchers of all selectors.
-func (t *exprTree) ruleMatcherValues() []string {
+// listMatcherValues returns the label values in the matchers of all selectors.
+func (t *exprTree) listMatcherValues() []string {
 	var values []string
 	for _, v := range t.selectors {
 		for _, m := range v.LabelMatchers {
@@ -189,11 +189,11 @@ func (t *exprTree) ruleMatcherValues() []string {
 	return values
 }
 
-// familiesOfRuleExpr returns the families that the selectors read; see Rule.Families.
-func (t *exprTree) familiesOfRuleExpr() []string {
+// listExprFamilies returns the families that the selectors read; see Rule.Families.
+func (t *exprTree) listExprFamilies() []string {
 	var names []string
 	for _, v := range t.selectors {
-		name := ruleSelectorMetric(v)
+		name := findSelectorMetric(v)
 		if name == "" {
 			continue // only remote backends allow this
 		}
@@ -212,8 +212,8 @@ func (t *exprTree) familiesOfRuleExpr() []string {
 	return slices.Compact(names)
 }
 
-// shiftedRuleSelector returns the text of a selector or subquery with an offset or @; empty without any.
-func (t *exprTree) shiftedRuleSelector() (text string) {
+// findShiftedSelector returns the text of a selector or subquery with an offset or @; empty without any.
+func (t *exprTree) findShiftedSelector() (text string) {
 	parser.Inspect(t.root, func(node parser.Node, _ []parser.Node) error {
 		switch n := node.(type) {
 		case *parser.VectorSelector:
@@ -230,8 +230,8 @@ func (t *exprTree) shiftedRuleSelector() (text string) {
 	return strings.ReplaceAll(text, sentinelPrinted, windowVariable)
 }
 
-// describeRuleResultKind returns the error for a result that is no instant vector.
-func (t *exprTree) describeRuleResultKind() string {
+// describeResultKind returns the error for a result that is no instant vector.
+func (t *exprTree) describeResultKind() string {
 	remedy := "read a metric"
 	switch t.root.Type() {
 	case parser.ValueTypeMatrix:
@@ -242,11 +242,11 @@ func (t *exprTree) describeRuleResultKind() string {
 	return "the result is a " + parser.DocumentedType(t.root.Type()) + "; an instant vector is needed: " + remedy
 }
 
-func (t *exprTree) isRuleInstantVector() bool { return t.root.Type() == parser.ValueTypeVector }
+func (t *exprTree) isInstantVector() bool { return t.root.Type() == parser.ValueTypeVector }
 
-// printRuleTree returns the expression as text, with the sentinel for $window. If marked, each selector gets the marker
+// printExprTree returns the expression as text, with the sentinel for $window. If marked, each selector gets the marker
 // matcher, which stays in the tree.
-func (t *exprTree) printRuleTree(marked bool) string {
+func (t *exprTree) printExprTree(marked bool) string {
 	if marked {
 		for _, v := range t.selectors {
 			m := parser.MustLabelMatcher(labels.MatchEqual, matcherMarkerLabel, "")

@@ -43,10 +43,10 @@ func TestRulesOfPractice(t *testing.T) {
 	} {
 		tree, err := parseRuleExpr(query)
 		if err == nil {
-			err = tree.findRuleNeverWorking()
+			err = tree.findNeverWorking()
 		}
 		if err == nil {
-			err = tree.findRuleWithoutNumber(false)
+			err = tree.findNoNumberReason(false)
 		}
 		if err != nil {
 			t.Errorf("%s: %v", query, err)

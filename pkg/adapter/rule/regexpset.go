@@ -236,7 +236,7 @@ func representativeRunesOfRegexps(programs []*syntax.Prog) []rune {
 	}
 	borders = slices.DeleteFunc(borders, func(r rune) bool { return !utf8.ValidRune(r) })
 	slices.SortFunc(borders, func(a, b rune) int {
-		if la, lb := isRuleLetter(a), isRuleLetter(b); la != lb {
+		if la, lb := isASCIILetter(a), isASCIILetter(b); la != lb {
 			if la {
 				return -1
 			}
@@ -247,4 +247,4 @@ func representativeRunesOfRegexps(programs []*syntax.Prog) []rune {
 	return slices.Compact(borders)
 }
 
-func isRuleLetter(r rune) bool { return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' }
+func isASCIILetter(r rune) bool { return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' }

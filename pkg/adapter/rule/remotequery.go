@@ -34,7 +34,7 @@ type RemoteQuery struct {
 // SharingKey returns a key that is equal for queries with a common evaluation. If the rule is Shared, the key does
 // not depend on namespace and objects. It fails only for a templated rule.
 func (q Query) SharingKey() (string, error) {
-	text, err := q.renderRuleExpr(nil)
+	text, err := q.renderQueryExpr(nil)
 	if err != nil {
 		return "", err
 	}
@@ -45,25 +45,25 @@ func (q Query) SharingKey() (string, error) {
 // returns the query for q.Namespace and q.Objects. It fails only for a templated rule.
 func (q Query) BuildRemoteQuery(namespaces []string) (RemoteQuery, error) {
 	r := q.Rule
-	text, err := q.renderRuleExpr(namespaces)
+	text, err := q.renderQueryExpr(namespaces)
 	if err != nil {
 		return RemoteQuery{}, err
 	}
 	if r.template.Render != nil {
-		return q.newTemplatedRuleQuery(text)
+		return q.newTemplatedQuery(text)
 	}
 	return RemoteQuery{
 		Expr:        text,
-		Times:       r.timesExpr.fillRuleHoles(q.ruleMatchersOfNamespaces(namespaces), r.Window.Duration),
+		Times:       r.timesExpr.fillExprHoles(q.formatNamespaceMatchers(namespaces), r.Window.Duration),
 		TimesNeeded: r.timesExpr.timesNeeded,
 		OfNamespace: !r.shared,
 		Window:      r.Span(r.Window.Duration),
 	}, nil
 }
 
-func (q Query) renderRuleExpr(namespaces []string) (string, error) {
+func (q Query) renderQueryExpr(namespaces []string) (string, error) {
 	if q.Rule.template.Render == nil {
-		return q.Rule.expr.fillRuleHoles(q.ruleMatchersOfNamespaces(namespaces), q.Rule.Window.Duration), nil
+		return q.Rule.expr.fillExprHoles(q.formatNamespaceMatchers(namespaces), q.Rule.Window.Duration), nil
 	}
 	text, err := q.Rule.template.Render(q)
 	if err != nil {
@@ -72,38 +72,38 @@ func (q Query) renderRuleExpr(namespaces []string) (string, error) {
 	return text, nil
 }
 
-// ruleMatchersOfNamespaces returns the matchers for the query of BuildRemoteQuery.
-func (q Query) ruleMatchersOfNamespaces(namespaces []string) string {
+// formatNamespaceMatchers returns the matchers for the query of BuildRemoteQuery.
+func (q Query) formatNamespaceMatchers(namespaces []string) string {
 	if !q.Rule.shared {
-		return q.ruleObjectMatchers(q.Objects)
+		return q.formatObjectMatchers(q.Objects)
 	}
 	q.Namespace = ""
 	b := make([]byte, 0, 64)
 	if len(namespaces) > 0 && q.Rule.Namespaced {
-		b = appendRuleObjectsMatcher(b, q.Rule.NamespaceLabel, namespaces)
+		b = appendObjectsMatcher(b, q.Rule.NamespaceLabel, namespaces)
 	}
 	if q.Rule.ObjectLabel != "" {
-		b = appendRuleLabelMatcher(b, q.Rule.ObjectLabel, "!=", "") // any object, as a matcher for names would require
+		b = appendLabelMatcher(b, q.Rule.ObjectLabel, "!=", "") // any object, as a matcher for names would require
 	}
-	if rest := q.ruleObjectMatchers(nil); rest != "" {
-		b = append(appendRuleMatcherComma(b), rest...)
+	if rest := q.formatObjectMatchers(nil); rest != "" {
+		b = append(appendMatcherComma(b), rest...)
 	}
 	return string(b)
 }
 
-// newTemplatedRuleQuery derives the rest of a query from its expression, given as text. It fails if the text reads other
+// newTemplatedQuery derives the rest of a query from its expression, given as text. It fails if the text reads other
 // namespaces than the request's although the template does not.
-func (q Query) newTemplatedRuleQuery(text string) (RemoteQuery, error) {
-	t, _ := parseTemplatedRuleQuery(text)
-	proven := newRuleNamespaceProof(q).provesRuleTextNamespace(text, t)
-	if !proven && q.keepsTemplateToRuleNamespace() {
+func (q Query) newTemplatedQuery(text string) (RemoteQuery, error) {
+	t, _ := parseTemplatedQuery(text)
+	proven := newNamespaceProof(q).provesQueryNamespace(text, t)
+	if !proven && q.keepsTemplateToNamespace() {
 		return RemoteQuery{}, metric.Errorf(metric.KindInternal, "rule %q: the query for these series reads other namespaces than %q, "+
 			"although the template does not; the name of the series must be the cause", q.Rule.Name, q.Namespace)
 	}
-	if t == nil || !t.isRuleInstantVector() {
+	if t == nil || !t.isInstantVector() {
 		return RemoteQuery{Expr: text, OfNamespace: proven}, nil
 	}
-	times := t.buildRuleSampleTimesQuery(q.Rule)
+	times := t.buildSampleTimesQuery(q.Rule)
 	var window time.Duration
 	for _, reach := range t.reaches {
 		window = max(window, reach.fixed)
@@ -112,9 +112,9 @@ func (q Query) newTemplatedRuleQuery(text string) (RemoteQuery, error) {
 	return RemoteQuery{Expr: t.root.String(), Times: times.text, TimesNeeded: times.needed, OfNamespace: proven, Window: window}, nil
 }
 
-// keepsTemplateToRuleNamespace reports whether the template restricts every selector of the query to its namespace, as the query
+// keepsTemplateToNamespace reports whether the template restricts every selector of the query to its namespace, as the query
 // for series with a made-up name shows.
-func (q Query) keepsTemplateToRuleNamespace() bool {
+func (q Query) keepsTemplateToNamespace() bool {
 	if !q.Rule.Namespaced || q.Namespace == "" || q.Rule.template.RenderSample == nil {
 		return false
 	}
@@ -122,12 +122,12 @@ func (q Query) keepsTemplateToRuleNamespace() bool {
 	if err != nil {
 		return false // a template that depends on the name
 	}
-	t, _ := parseTemplatedRuleQuery(sample)
-	return newRuleNamespaceProof(q).provesRuleTextNamespace(sample, t)
+	t, _ := parseTemplatedQuery(sample)
+	return newNamespaceProof(q).provesQueryNamespace(sample, t)
 }
 
-// sortedRuleObjects returns the names in ascending order. The slice may be the caller's.
-func sortedRuleObjects(names []string) []string {
+// sortObjectNames returns the names in ascending order. The slice may be the caller's.
+func sortObjectNames(names []string) []string {
 	if slices.IsSorted(names) {
 		return names
 	}

@@ -147,7 +147,7 @@ func TestShared(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := isShareableRuleExpr(tr.root, []string{"namespace", "pod"}); got != want {
+			if got := isShareableExpr(tr.root, []string{"namespace", "pod"}); got != want {
 				t.Errorf("separable = %t, want %t", got, want)
 			}
 		})

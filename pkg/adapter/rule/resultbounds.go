@@ -22,13 +22,13 @@ var (
 	atLeastOne  = numberBounds{1, math.Inf(1)}
 )
 
-func (b numberBounds) isEmptyRuleBounds() bool { return b.low > b.high }
+func (b numberBounds) areEmptyBounds() bool { return b.low > b.high }
 
-func (b numberBounds) intersectRuleBounds(o numberBounds) numberBounds {
+func (b numberBounds) intersectBounds(o numberBounds) numberBounds {
 	return numberBounds{max(b.low, o.low), min(b.high, o.high)}
 }
 
-func (b numberBounds) isWithinRuleBounds(o numberBounds) bool {
+func (b numberBounds) areWithinBounds(o numberBounds) bool {
 	return b.low >= o.low && b.high <= o.high
 }
 
@@ -50,12 +50,12 @@ type resultBounds struct {
 // leastServedNumber is the least that a response can tell from 0.
 const leastServedNumber = 0.001
 
-// unknownRuleBounds are the bounds of an expression of which nothing is known.
-func unknownRuleBounds() resultBounds { return resultBounds{numbers: anyNumber} }
+// newUnknownBounds are the bounds of an expression of which nothing is known.
+func newUnknownBounds() resultBounds { return resultBounds{numbers: anyNumber} }
 
-// findRuleWithoutNumber returns why no evaluation gives a number that the rule serves, or nil.
-func (t *exprTree) findRuleWithoutNumber(allowNegative bool) error {
-	b := measureRuleBounds(t.root)
+// findNoNumberReason returns why no evaluation gives a number that the rule serves, or nil.
+func (t *exprTree) findNoNumberReason(allowNegative bool) error {
+	b := measureExprBounds(t.root)
 	switch {
 	case b.never != nil || b.unusable != nil:
 		return cmp.Or(b.never, b.unusable)
@@ -65,8 +65,8 @@ func (t *exprTree) findRuleWithoutNumber(allowNegative bool) error {
 	return nil
 }
 
-// filtersRuleResults implements Rule.Filters.
-func (t *exprTree) filtersRuleResults() (filters bool) {
+// filtersExprResults implements Rule.Filters.
+func (t *exprTree) filtersExprResults() (filters bool) {
 	parser.Inspect(t.root, func(node parser.Node, _ []parser.Node) error {
 		if b, ok := node.(*parser.BinaryExpr); ok {
 			filters = filters || b.Op == parser.LUNLESS || b.Op.IsComparisonOperator() && !b.ReturnBool
@@ -76,48 +76,48 @@ func (t *exprTree) filtersRuleResults() (filters bool) {
 	return filters
 }
 
-func measureRuleBounds(expr parser.Expr) resultBounds {
+func measureExprBounds(expr parser.Expr) resultBounds {
 	switch e := expr.(type) {
 	case *parser.ParenExpr:
-		return measureRuleBounds(e.Expr)
+		return measureExprBounds(e.Expr)
 	case *parser.NumberLiteral:
 		if math.IsNaN(e.Val) {
-			return unknownRuleBounds()
+			return newUnknownBounds()
 		}
 		return resultBounds{numbers: numberBounds{e.Val, e.Val}, always: true}
 	case *parser.VectorSelector:
-		return measureRuleSelectorBounds(e)
+		return measureSelectorBounds(e)
 	case *parser.SubqueryExpr:
-		b := measureRuleBounds(e.Expr)
+		b := measureExprBounds(e.Expr)
 		return resultBounds{numbers: b.numbers, never: b.never} // it looks at several times
 	case *parser.UnaryExpr:
-		b := measureRuleBounds(e.Expr)
+		b := measureExprBounds(e.Expr)
 		if e.Op == parser.SUB {
 			b.core, b.whole = "", false
 			b.numbers = numberBounds{-b.numbers.high, -b.numbers.low}
 		}
 		return b
 	case *parser.AggregateExpr:
-		return measureRuleAggregateBounds(e)
+		return measureAggregateBounds(e)
 	case *parser.Call:
-		return measureRuleCallBounds(e)
+		return measureCallBounds(e)
 	case *parser.BinaryExpr:
-		return measureRuleOperationBounds(e)
+		return measureOperatorBounds(e)
 	}
-	return unknownRuleBounds()
+	return newUnknownBounds()
 }
 
-func measureRuleSelectorBounds(e *parser.VectorSelector) resultBounds {
+func measureSelectorBounds(e *parser.VectorSelector) resultBounds {
 	text := e.String()
 	b := resultBounds{numbers: anyNumber, reads: []string{text}}
-	if ruleSelectorMetric(e) != "" { // else two series may differ in their names only
+	if findSelectorMetric(e) != "" { // else two series may differ in their names only
 		b.core, b.whole = text, true
 	}
 	return b
 }
 
-func measureRuleAggregateBounds(e *parser.AggregateExpr) resultBounds {
-	b := measureRuleBounds(e.Expr)
+func measureAggregateBounds(e *parser.AggregateExpr) resultBounds {
+	b := measureExprBounds(e.Expr)
 	if e.Param != nil && e.Op != parser.COUNT_VALUES {
 		b.always = false
 	}
@@ -127,7 +127,7 @@ func measureRuleAggregateBounds(e *parser.AggregateExpr) resultBounds {
 	}
 	switch e.Op {
 	case parser.SUM:
-		b.numbers = sumRuleBounds(b.numbers)
+		b.numbers = sumNumberBounds(b.numbers)
 	case parser.COUNT, parser.COUNT_VALUES:
 		b.numbers = atLeastOne
 	case parser.GROUP:
@@ -141,19 +141,19 @@ func measureRuleAggregateBounds(e *parser.AggregateExpr) resultBounds {
 	if e.Op == parser.COUNT_VALUES {
 		b.always = false // its result has a label
 	}
-	if !choosesRuleSeries(e) && !e.Without && !slices.Contains(e.Grouping, model.MetricNameLabel) {
+	if !choosesAmongSeries(e) && !e.Without && !slices.Contains(e.Grouping, model.MetricNameLabel) {
 		b.core, b.whole = e.String(), true
 	}
 	return b
 }
 
-// choosesRuleSeries reports whether the results of an aggregation are some of its series, or have a label that it makes.
-func choosesRuleSeries(e *parser.AggregateExpr) bool {
+// choosesAmongSeries reports whether the results of an aggregation are some of its series, or have a label that it makes.
+func choosesAmongSeries(e *parser.AggregateExpr) bool {
 	return slices.Contains([]parser.ItemType{parser.TOPK, parser.BOTTOMK, parser.LIMITK, parser.LIMIT_RATIO, parser.COUNT_VALUES}, e.Op)
 }
 
-// sumRuleBounds returns the bounds of sums of one or more numbers.
-func sumRuleBounds(b numberBounds) numberBounds {
+// sumNumberBounds returns the bounds of sums of one or more numbers.
+func sumNumberBounds(b numberBounds) numberBounds {
 	sum := anyNumber
 	if b.low >= 0 {
 		sum.low = b.low
@@ -173,17 +173,17 @@ var callBounds = map[string]numberBounds{
 	"days_in_month": {28, 31}, "histogram_fraction": {0, 1},
 }
 
-func measureRuleCallBounds(e *parser.Call) resultBounds {
-	b := unknownRuleBounds()
+func measureCallBounds(e *parser.Call) resultBounds {
+	b := newUnknownBounds()
 	for _, arg := range e.Args {
 		if kind := arg.Type(); kind == parser.ValueTypeVector || kind == parser.ValueTypeMatrix {
-			b = measureRuleBounds(arg)
+			b = measureExprBounds(arg)
 			break
 		}
 	}
 	unusable := b.unusable
 	b.core, b.whole, b.unusable = "", false, nil
-	if len(e.Args) == 1 && isRuleRangeOfOneMetric(e.Args[0]) {
+	if len(e.Args) == 1 && isRangeOfOneMetric(e.Args[0]) {
 		b.core, b.whole = e.String(), true
 	}
 	if known, ok := callBounds[e.Func.Name]; ok {
@@ -192,23 +192,23 @@ func measureRuleCallBounds(e *parser.Call) resultBounds {
 	}
 	switch e.Func.Name {
 	case "vector":
-		return measureRuleBounds(e.Args[0])
+		return measureExprBounds(e.Args[0])
 	case "scalar":
 		if b.unusable = unusable; b.never != nil {
 			b.unusable = fmt.Errorf("scalar(…) is always NaN: %w", b.never)
 		}
 		b.always, b.never, b.reads, b.lacks = false, nil, nil, nil // it is NaN without a result
 	case "absent", "absent_over_time":
-		return measureRuleAbsence(e, b)
+		return measureAbsenceBounds(e, b)
 	case "clamp", "clamp_min", "clamp_max":
-		b.numbers = clampRuleBounds(e, b.numbers)
+		b.numbers = clampNumberBounds(e, b.numbers)
 	case "sqrt", "ln", "log2", "log10":
 		if b.numbers.high < 0 {
 			b.unusable = fmt.Errorf("%s of negative numbers is no number; correct its argument", e.Func.Name)
 		}
 		b.numbers, b.always = anyNumber, false
 	case "sum_over_time":
-		b.numbers = sumRuleBounds(b.numbers)
+		b.numbers = sumNumberBounds(b.numbers)
 	case "min_over_time", "max_over_time", "last_over_time", "first_over_time", "sort", "sort_desc", "label_replace", "label_join":
 		b.unusable = unusable
 		b.always = b.always && e.Args[0].Type() == parser.ValueTypeVector && len(e.Args) == 1
@@ -218,11 +218,11 @@ func measureRuleCallBounds(e *parser.Call) resultBounds {
 	return b
 }
 
-// measureRuleAbsence returns the bounds of a function that has a result only if its argument has none.
-func measureRuleAbsence(e *parser.Call, arg resultBounds) resultBounds {
+// measureAbsenceBounds returns the bounds of a function that has a result only if its argument has none.
+func measureAbsenceBounds(e *parser.Call, arg resultBounds) resultBounds {
 	b := resultBounds{numbers: numberBounds{1, 1}, always: arg.never != nil}
 	if arg.always {
-		b.never = fmt.Errorf("%s always has a value, so that %s never has one; remove it", shortenRuleExpr(e.Args[0]), e.Func.Name)
+		b.never = fmt.Errorf("%s always has a value, so that %s never has one; remove it", shortenExprText(e.Args[0]), e.Func.Name)
 	}
 	if text := e.Args[0].String(); e.Func.Name == "absent" && slices.Equal(arg.reads, []string{text}) {
 		b.lacks = []string{text} // the argument is a selector
@@ -230,11 +230,11 @@ func measureRuleAbsence(e *parser.Call, arg resultBounds) resultBounds {
 	return b
 }
 
-// clampRuleBounds returns the bounds of values between constant bounds.
-func clampRuleBounds(e *parser.Call, numbers numberBounds) numberBounds {
+// clampNumberBounds returns the bounds of values between constant bounds.
+func clampNumberBounds(e *parser.Call, numbers numberBounds) numberBounds {
 	low, high := math.Inf(-1), math.Inf(1)
 	for i, arg := range e.Args[1:] {
-		v, ok := evaluateConstantRuleExpr(arg)
+		v, ok := evaluateConstantExpr(arg)
 		switch {
 		case !ok || math.IsNaN(v):
 		case e.Func.Name == "clamp_min" || e.Func.Name == "clamp" && i == 0:
@@ -247,21 +247,21 @@ func clampRuleBounds(e *parser.Call, numbers numberBounds) numberBounds {
 	return numberBounds{within(numbers.low), within(numbers.high)}
 }
 
-// formatRuleBounds words bounds for an error.
-func (b numberBounds) formatRuleBounds() string {
+// formatNumberBounds words bounds for an error.
+func (b numberBounds) formatNumberBounds() string {
 	switch {
 	case b.low == b.high:
 		return fmt.Sprintf("%.6g", b.low)
 	case math.IsInf(b.low, -1):
-		return formatRuleBound("at most", "less than", b.high, math.Inf(1))
+		return formatNumberBound("at most", "less than", b.high, math.Inf(1))
 	case math.IsInf(b.high, 1):
-		return formatRuleBound("at least", "more than", b.low, math.Inf(-1))
+		return formatNumberBound("at least", "more than", b.low, math.Inf(-1))
 	}
 	return fmt.Sprintf("from %.6g to %.6g", b.low, b.high)
 }
 
-// formatRuleBound words a bound. A strict comparison has the next float as its bound: its neighbour is the number that a person wrote.
-func formatRuleBound(at, beyond string, bound, toward float64) string {
+// formatNumberBound words a bound. A strict comparison has the next float as its bound: its neighbour is the number that a person wrote.
+func formatNumberBound(at, beyond string, bound, toward float64) string {
 	text := func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
 	if written := math.Nextafter(bound, toward); len(text(written)) < len(text(bound)) {
 		return beyond + " " + text(written)

@@ -54,7 +54,7 @@ func TestExpressionsWithoutNumber(t *testing.T) {
 			t.Errorf("%s: %v", query, err)
 			continue
 		}
-		if err := tree.findRuleWithoutNumber(false); err == nil || !strings.Contains(err.Error(), want) {
+		if err := tree.findNoNumberReason(false); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: error %v, want %q", query, err, want)
 		}
 	}
@@ -86,7 +86,7 @@ func TestExpressionsWithSomeNumber(t *testing.T) {
 			t.Errorf("%s: %v", query, err)
 			continue
 		}
-		if err := tree.findRuleWithoutNumber(false); err != nil {
+		if err := tree.findNoNumberReason(false); err != nil {
 			t.Errorf("%s: error %v, want none", query, err)
 		}
 	}

@@ -13,13 +13,13 @@ import (
 	"github.com/tachometer-metrics/tachometer/pkg/strict"
 )
 
-func measureRuleOperationBounds(e *parser.BinaryExpr) resultBounds {
-	left, right := measureRuleBounds(e.LHS), measureRuleBounds(e.RHS)
+func measureOperatorBounds(e *parser.BinaryExpr) resultBounds {
+	left, right := measureExprBounds(e.LHS), measureExprBounds(e.RHS)
 	switch e.Op {
 	case parser.LOR:
-		return uniteRuleBounds(left, right)
+		return uniteResultBounds(left, right)
 	case parser.LUNLESS:
-		return excludeRuleBounds(e, left, right)
+		return excludeResultBounds(e, left, right)
 	}
 	b := resultBounds{numbers: anyNumber, reads: slices.Concat(left.reads, right.reads), lacks: slices.Concat(left.lacks, right.lacks)}
 	switch e.Op {
@@ -41,15 +41,15 @@ func measureRuleOperationBounds(e *parser.BinaryExpr) resultBounds {
 	switch {
 	case b.never != nil:
 	case e.Op == parser.LAND:
-		measureRuleIntersection(e, left, right, &b)
+		setIntersectionBounds(e, left, right, &b)
 	case e.Op.IsComparisonOperator() && e.ReturnBool:
 		b.numbers, b.always = numberBounds{0, 1}, left.always && right.always && e.VectorMatching == nil
 	case e.Op.IsComparisonOperator():
-		measureRuleComparison(e, left, right, &b)
+		setComparisonBounds(e, left, right, &b)
 	case e.Op == parser.DIV && right.numbers == numberBounds{0, 0}:
-		b.unusable = fmt.Errorf("/ %s is a division by 0, which gives no finite result; correct it", shortenRuleExpr(e.RHS))
+		b.unusable = fmt.Errorf("/ %s is a division by 0, which gives no finite result; correct it", shortenExprText(e.RHS))
 	default:
-		b.numbers, b.always = combineRuleBounds(e.Op, left.numbers, right.numbers), left.always && right.always && e.VectorMatching == nil
+		b.numbers, b.always = combineNumberBounds(e.Op, left.numbers, right.numbers), left.always && right.always && e.VectorMatching == nil
 		if m := e.VectorMatching; e.Op == parser.SUB && e.LHS.String() == e.RHS.String() && (m == nil || !m.On && len(m.MatchingLabels) == 0) {
 			b.numbers = numberBounds{0, 0}
 		}
@@ -57,8 +57,8 @@ func measureRuleOperationBounds(e *parser.BinaryExpr) resultBounds {
 	return b
 }
 
-// uniteRuleBounds returns the bounds of `or`.
-func uniteRuleBounds(left, right resultBounds) resultBounds {
+// uniteResultBounds returns the bounds of `or`.
+func uniteResultBounds(left, right resultBounds) resultBounds {
 	switch {
 	case left.never != nil:
 		return right
@@ -77,28 +77,28 @@ func uniteRuleBounds(left, right resultBounds) resultBounds {
 	return united
 }
 
-// excludeRuleBounds returns the bounds of `unless`.
-func excludeRuleBounds(e *parser.BinaryExpr, left, right resultBounds) resultBounds {
+// excludeResultBounds returns the bounds of `unless`.
+func excludeResultBounds(e *parser.BinaryExpr, left, right resultBounds) resultBounds {
 	m := e.VectorMatching
-	everything := m.On && len(m.MatchingLabels) == 0 || isRuleExprWithoutLabels(e.LHS)
+	everything := m.On && len(m.MatchingLabels) == 0 || isExprWithoutLabels(e.LHS)
 	sameCore := left.core != "" && left.core == right.core && right.whole && right.numbers != anyNumber &&
-		left.numbers.isWithinRuleBounds(right.numbers)
-	and, isAnd := unwrapRuleParens(e.LHS).(*parser.BinaryExpr)
+		left.numbers.areWithinBounds(right.numbers)
+	and, isAnd := unwrapParens(e.LHS).(*parser.BinaryExpr)
 	switch {
 	case left.never != nil:
 	case isAnd && and.Op == parser.LAND && and.RHS.String() == e.RHS.String() && and.VectorMatching.On == m.On &&
 		slices.Equal(and.VectorMatching.MatchingLabels, m.MatchingLabels):
-		left.never = fmt.Errorf("`and` and unless have the same right side %s, so that there is never a result; remove one", shortenRuleExpr(e.RHS))
+		left.never = fmt.Errorf("`and` and unless have the same right side %s, so that there is never a result; remove one", shortenExprText(e.RHS))
 	case right.always && everything:
-		left.never = fmt.Errorf("unless: its right side %s always has a value, so that it never has a result; remove it", shortenRuleExpr(e.RHS))
+		left.never = fmt.Errorf("unless: its right side %s always has a value, so that it never has a result; remove it", shortenExprText(e.RHS))
 	case sameCore:
-		left.never = fmt.Errorf("unless: its right side %s has every value of the left, so that it never has a result; remove one", shortenRuleExpr(e.RHS))
+		left.never = fmt.Errorf("unless: its right side %s has every value of the left, so that it never has a result; remove one", shortenExprText(e.RHS))
 	}
 	left.always, left.whole = false, false
 	return left
 }
 
-func unwrapRuleParens(expr parser.Expr) parser.Expr {
+func unwrapParens(expr parser.Expr) parser.Expr {
 	for {
 		p, ok := expr.(*parser.ParenExpr)
 		if !ok {
@@ -108,27 +108,27 @@ func unwrapRuleParens(expr parser.Expr) parser.Expr {
 	}
 }
 
-// isRuleRangeOfOneMetric reports whether an argument is a range of one metric: the results of a function of it have different labels.
-func isRuleRangeOfOneMetric(expr parser.Expr) bool {
-	m, ok := unwrapRuleParens(expr).(*parser.MatrixSelector)
+// isRangeOfOneMetric reports whether an argument is a range of one metric: the results of a function of it have different labels.
+func isRangeOfOneMetric(expr parser.Expr) bool {
+	m, ok := unwrapParens(expr).(*parser.MatrixSelector)
 	if !ok {
 		return false
 	}
 	v, ok := m.VectorSelector.(*parser.VectorSelector)
-	return ok && ruleSelectorMetric(v) != ""
+	return ok && findSelectorMetric(v) != ""
 }
 
-// isRuleExprWithoutLabels reports whether results have no labels at all.
-func isRuleExprWithoutLabels(expr parser.Expr) bool {
-	if inner := innerRuleExpr(expr); inner != nil {
-		return isRuleExprWithoutLabels(inner)
+// isExprWithoutLabels reports whether results have no labels at all.
+func isExprWithoutLabels(expr parser.Expr) bool {
+	if inner := findInnerExpr(expr); inner != nil {
+		return isExprWithoutLabels(inner)
 	}
 	e, ok := expr.(*parser.AggregateExpr)
-	return ok && !choosesRuleSeries(e) && !e.Without && len(e.Grouping) == 0
+	return ok && !choosesAmongSeries(e) && !e.Without && len(e.Grouping) == 0
 }
 
-// measureRuleIntersection sets the bounds of `and`.
-func measureRuleIntersection(e *parser.BinaryExpr, left, right resultBounds, b *resultBounds) {
+// setIntersectionBounds sets the bounds of `and`.
+func setIntersectionBounds(e *parser.BinaryExpr, left, right resultBounds, b *resultBounds) {
 	m := e.VectorMatching
 	b.numbers, b.core = left.numbers, left.core
 	b.always = left.always && right.always && m.On && len(m.MatchingLabels) == 0
@@ -136,44 +136,44 @@ func measureRuleIntersection(e *parser.BinaryExpr, left, right resultBounds, b *
 		return
 	}
 	b.whole = left.whole && right.whole
-	if b.numbers = left.numbers.intersectRuleBounds(right.numbers); b.numbers.isEmptyRuleBounds() {
-		b.never = fmt.Errorf("no number satisfies both %s and %s; correct one", shortenRuleExpr(e.LHS), shortenRuleExpr(e.RHS))
+	if b.numbers = left.numbers.intersectBounds(right.numbers); b.numbers.areEmptyBounds() {
+		b.never = fmt.Errorf("no number satisfies both %s and %s; correct one", shortenExprText(e.LHS), shortenExprText(e.RHS))
 	}
 }
 
-// measureRuleComparison sets the bounds of a comparison that drops elements. Its values come from the left side, or from the vector
+// setComparisonBounds sets the bounds of a comparison that drops elements. Its values come from the left side, or from the vector
 // beside a number.
-func measureRuleComparison(e *parser.BinaryExpr, left, right resultBounds, b *resultBounds) {
+func setComparisonBounds(e *parser.BinaryExpr, left, right resultBounds, b *resultBounds) {
 	op, kept, other := e.Op, left, right
 	if e.VectorMatching == nil && e.LHS.Type() == parser.ValueTypeScalar {
 		op, kept, other = mirroredRuleComparisons[op], right, left
 	}
-	passing := boundsOfRuleComparison(op, other.numbers)
-	b.numbers = kept.numbers.intersectRuleBounds(passing)
+	passing := boundsOfComparison(op, other.numbers)
+	b.numbers = kept.numbers.intersectBounds(passing)
 	if e.VectorMatching == nil {
 		b.core = kept.core
 	}
 	isPoint := other.numbers.low == other.numbers.high
-	if b.numbers.isEmptyRuleBounds() || op == parser.NEQ && isPoint && kept.numbers == other.numbers {
+	if b.numbers.areEmptyBounds() || op == parser.NEQ && isPoint && kept.numbers == other.numbers {
 		b.never = fmt.Errorf("%s never has a result, because the values of %s are %s; correct one of the numbers",
-			shortenRuleExpr(e), shortenRuleExpr(exprKeptByRuleComparison(e)), kept.numbers.formatRuleBounds())
+			shortenExprText(e), shortenExprText(exprKeptByComparison(e)), kept.numbers.formatNumberBounds())
 	}
 	isExact := e.VectorMatching == nil && op != parser.NEQ && isPoint && other.always
 	b.whole = kept.whole && isExact
-	b.always = kept.always && isExact && kept.numbers.isWithinRuleBounds(passing)
+	b.always = kept.always && isExact && kept.numbers.areWithinBounds(passing)
 }
 
-func shortenRuleExpr(expr parser.Expr) string { return strict.ShortenPlain(expr.String()) }
+func shortenExprText(expr parser.Expr) string { return strict.ShortenPlain(expr.String()) }
 
-func exprKeptByRuleComparison(e *parser.BinaryExpr) parser.Expr {
+func exprKeptByComparison(e *parser.BinaryExpr) parser.Expr {
 	if e.VectorMatching == nil && e.LHS.Type() == parser.ValueTypeScalar {
 		return e.RHS
 	}
 	return e.LHS
 }
 
-// boundsOfRuleComparison returns the bounds of the numbers that compare so with one of others.
-func boundsOfRuleComparison(op parser.ItemType, others numberBounds) numberBounds {
+// boundsOfComparison returns the bounds of the numbers that compare so with one of others.
+func boundsOfComparison(op parser.ItemType, others numberBounds) numberBounds {
 	switch op {
 	case parser.GTR:
 		return numberBounds{math.Nextafter(others.low, math.Inf(1)), math.Inf(1)}
@@ -189,8 +189,8 @@ func boundsOfRuleComparison(op parser.ItemType, others numberBounds) numberBound
 	return anyNumber
 }
 
-// combineRuleBounds returns the bounds of an arithmetic operation.
-func combineRuleBounds(op parser.ItemType, a, b numberBounds) numberBounds {
+// combineNumberBounds returns the bounds of an arithmetic operation.
+func combineNumberBounds(op parser.ItemType, a, b numberBounds) numberBounds {
 	var corners []float64
 	switch {
 	case op == parser.ADD:

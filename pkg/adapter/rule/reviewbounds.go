@@ -70,11 +70,11 @@ func countReviewedSteps(query string, cfg *config.Config) int {
 	if err != nil {
 		return 0
 	}
-	return t.countRuleSteps(cfg.MaxWindow, cfg.Scrape.Interval, maxReviewedSteps)
+	return t.countSubquerySteps(cfg.MaxWindow, cfg.Scrape.Interval, maxReviewedSteps)
 }
 
-// countRuleSteps returns the largest product of the steps of nested subqueries, at most one more than limit.
-func (t *exprTree) countRuleSteps(window, interval time.Duration, limit int) int {
+// countSubquerySteps returns the largest product of the steps of nested subqueries, at most one more than limit.
+func (t *exprTree) countSubquerySteps(window, interval time.Duration, limit int) int {
 	most := 0
 	parser.Inspect(t.root, func(node parser.Node, path []parser.Node) error {
 		steps := 1
@@ -96,7 +96,7 @@ func (t *exprTree) countRuleSteps(window, interval time.Duration, limit int) int
 
 // scanReviewedQuery returns the number of the tokens of a query, up to one more than allowed, and its strings.
 func scanReviewedQuery(query string) (tokens int, texts []string) {
-	query, _ = substituteRuleWindow(query)
+	query, _ = substituteWindow(query)
 	lexer := parser.Lex(query)
 	for tokens <= maxReviewedQueryTokens {
 		var item parser.Item

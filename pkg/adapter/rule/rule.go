@@ -153,7 +153,7 @@ func (r *Rule) HasWindow() bool { return r.expr.windowCount > 0 }
 // Span returns how far back the expression looks with this window: the longest sum of ranges from the outermost
 // subquery to a selector. It is zero if the expression reads only the newest samples. A value is right only for an
 // object if its samples reach back this far.
-func (r *Rule) Span(window time.Duration) time.Duration { return r.expr.longestRuleSpan(window) }
+func (r *Rule) Span(window time.Duration) time.Duration { return r.expr.findLongestSpan(window) }
 
 // Query is a rule to evaluate, with namespace, objects and selector.
 type Query struct {
@@ -183,7 +183,7 @@ type Query struct {
 // adds the matchers for namespace, objects and selector to each selector, beside its own matchers. Equal queries give
 // equal text, in any order of objects.
 func (q Query) Expr(window time.Duration, objects []string) string {
-	return q.Rule.expr.fillRuleHoles(q.ruleObjectMatchers(objects), window)
+	return q.Rule.expr.fillExprHoles(q.formatObjectMatchers(objects), window)
 }
 
 // MetricInfo describes a rule with an explicit name, for the discovery document.

@@ -49,13 +49,13 @@ func (c *compiledRule) findPatternNames(example, query string) []patternName {
 	}
 	templates := map[string][]string{} // by the name that the example makes of them
 	for _, template := range metricNameTemplate.FindAllString(c.spec.Query, -1) {
-		if name, err := c.expandRulePatternQuery(template, example); err == nil && !slices.Contains(templates[name], template) {
+		if name, err := c.expandPatternQuery(template, example); err == nil && !slices.Contains(templates[name], template) {
 			templates[name] = append(templates[name], template)
 		}
 	}
-	uses := t.findRuleFamilyUses()
+	uses := t.listFamilyUses()
 	var names []patternName
-	for _, name := range t.listRuleMetricNames() {
+	for _, name := range t.listExprMetricNames() {
 		template := name
 		if len(templates[name]) == 1 {
 			template = templates[name][0]
@@ -68,11 +68,11 @@ func (c *compiledRule) findPatternNames(example, query string) []patternName {
 	return names
 }
 
-// listRuleMetricNames returns the metric names that the selectors read, without duplicates.
-func (t *exprTree) listRuleMetricNames() []string {
+// listExprMetricNames returns the metric names that the selectors read, without duplicates.
+func (t *exprTree) listExprMetricNames() []string {
 	var names []string
 	for _, v := range t.selectors {
-		if name := ruleSelectorMetric(v); name != "" && !slices.Contains(names, name) {
+		if name := findSelectorMetric(v); name != "" && !slices.Contains(names, name) {
 			names = append(names, name)
 		}
 	}
@@ -83,7 +83,7 @@ func (c *compiledRule) newPatternName(template string, uses []familyUse) pattern
 	n := patternName{uses: uses}
 	rest := 0
 	for _, at := range referenceRegexp.FindAllStringSubmatchIndex(template, -1) {
-		n.parts = append(n.parts, templatePart{template[rest:at[0]], rulePatternGroupIndex(c.match, template[at[2]:at[3]])})
+		n.parts = append(n.parts, templatePart{template[rest:at[0]], findPatternGroup(c.match, template[at[2]:at[3]])})
 		rest = at[1]
 	}
 	if rest < len(template) {
@@ -113,7 +113,7 @@ func (n *patternName) expandPatternName(groups []string) string {
 // isCapturedText is capturedTextRegexp, in a tenth of its time.
 func isCapturedText(text string) bool {
 	for i := range len(text) {
-		if c := text[i]; !isRuleNameByte(c) && c != '.' && c != ':' {
+		if c := text[i]; !isVariableNameByte(c) && c != '.' && c != ':' {
 			return false
 		}
 	}
@@ -195,7 +195,7 @@ func (s *Set) listPatternMetrics(c *compiledRule, family string, types FamilyTyp
 			for _, name := range c.listMetricsOfPatternName(n, sample) {
 				m := ServedMetric{Metric: name, Resource: resource, External: c.spec.External}
 				before := first[sample]
-				isOdd := before != nil && before != c && before.spec.Resource == resource && before.rulePatternServes(name)
+				isOdd := before != nil && before != c && before.spec.Resource == resource && before.servesMetricName(name)
 				if !isOdd && !slices.Contains(served, m) && s.findServingPattern(resource, name, types) == c {
 					first[sample] = cmp.Or(before, c)
 					served = append(served, m)
@@ -223,41 +223,41 @@ func (c *compiledRule) listMetricsOfPatternName(n *patternName, sample string) [
 	if groups == nil {
 		return nil
 	}
-	names, _ := fillRulePattern(c.matchSyntax, groups)
+	names, _ := fillPatternGroups(c.matchSyntax, groups)
 	return slices.DeleteFunc(names, func(name string) bool {
-		found := c.findRuleNameGroups(name)
+		found := c.findNameGroups(name)
 		return found == nil || n.expandPatternName(found) != sample
 	})
 }
 
-// findRuleNameGroups returns the groups of match in a metric's name; nil if the pattern does not serve it.
-func (c *compiledRule) findRuleNameGroups(name string) []string {
+// findNameGroups returns the groups of match in a metric's name; nil if the pattern does not serve it.
+func (c *compiledRule) findNameGroups(name string) []string {
 	if len(name) > maxExampleNameBytes || c.except != nil && c.except.MatchString(name) {
 		return nil
 	}
 	return c.match.FindStringSubmatch(name)
 }
 
-// fillRulePattern returns the texts that match re with these texts in its groups, as long as they are few. ok is false if they are not known.
-func fillRulePattern(re *syntax.Regexp, groups map[int]string) (texts []string, ok bool) {
+// fillPatternGroups returns the texts that match re with these texts in its groups, as long as they are few. ok is false if they are not known.
+func fillPatternGroups(re *syntax.Regexp, groups map[int]string) (texts []string, ok bool) {
 	switch re.Op {
 	case syntax.OpCapture:
 		if text, known := groups[re.Cap]; known {
 			return []string{text}, true
 		}
-		return fillRulePattern(re.Sub[0], groups)
+		return fillPatternGroups(re.Sub[0], groups)
 	case syntax.OpConcat:
 		texts = []string{""}
 		for _, sub := range re.Sub {
-			more, ok := fillRulePattern(sub, groups)
+			more, ok := fillPatternGroups(sub, groups)
 			if !ok || len(texts)*len(more) > maxEndings {
 				return nil, false
 			}
-			texts = joinRulePatternEndings(texts, more)
+			texts = joinPatternEndings(texts, more)
 		}
 		return texts, true
 	}
-	return rulePatternEndings(re)
+	return listPatternEndings(re)
 }
 
 // findServingPattern returns the first pattern that computes a metric of a resource from these pages; nil if another rule does, or none.
@@ -272,7 +272,7 @@ func (s *Set) findServingPattern(resource, name string, types FamilyTypes) *comp
 		if c.example == nil || c.spec.Resource != resource {
 			continue
 		}
-		groups := c.findRuleNameGroups(name)
+		groups := c.findNameGroups(name)
 		if groups == nil {
 			continue
 		}
@@ -318,10 +318,10 @@ func (n *patternName) findPatternFamily(sample string, types FamilyTypes) (found
 	if !ok {
 		return false, false
 	}
-	kind = guessRuleFamilyType(kind, sample, family)
+	kind = guessFamilyType(kind, sample, family)
 	for _, u := range n.uses {
-		u.name, u.addsBuckets = sample, u.addsBounds && isRuleBucketName(sample)
-		conflicts = conflicts || u.ruleFamilyConflictsWith(kind, family)
+		u.name, u.addsBuckets = sample, u.addsBounds && isBucketName(sample)
+		conflicts = conflicts || u.conflictsWithFamily(kind, family)
 	}
 	return true, conflicts
 }

@@ -8,12 +8,12 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// isShareableRuleExpr returns whether the expression may be evaluated for many objects at once. Series with other values of
+// isShareableExpr returns whether the expression may be evaluated for many objects at once. Series with other values of
 // the labels must not influence a result, and results must have the labels of their series. It returns true only if
 // both are certain.
-func isShareableRuleExpr(expr parser.Expr, labels []string) bool {
-	if inner := innerRuleExpr(expr); inner != nil {
-		return isShareableRuleExpr(inner, labels)
+func isShareableExpr(expr parser.Expr, labels []string) bool {
+	if inner := findInnerExpr(expr); inner != nil {
+		return isShareableExpr(inner, labels)
 	}
 	switch e := expr.(type) {
 	case *parser.VectorSelector:
@@ -24,21 +24,21 @@ func isShareableRuleExpr(expr parser.Expr, labels []string) bool {
 				return false
 			}
 		}
-		return (e.Param == nil || isConstantRuleExpr(e.Param)) && isShareableRuleExpr(e.Expr, labels)
+		return (e.Param == nil || isConstantExpr(e.Param)) && isShareableExpr(e.Expr, labels)
 	case *parser.BinaryExpr:
-		return binaryRuleIsShareable(e, labels)
+		return isShareableBinary(e, labels)
 	case *parser.Call:
-		return ruleCallIsShareable(e, labels)
+		return isShareableCall(e, labels)
 	}
 	return false
 }
 
-func binaryRuleIsShareable(e *parser.BinaryExpr, labels []string) bool {
+func isShareableBinary(e *parser.BinaryExpr, labels []string) bool {
 	switch {
-	case isConstantRuleExpr(e.LHS):
-		return isShareableRuleExpr(e.RHS, labels)
-	case isConstantRuleExpr(e.RHS):
-		return isShareableRuleExpr(e.LHS, labels)
+	case isConstantExpr(e.LHS):
+		return isShareableExpr(e.RHS, labels)
+	case isConstantExpr(e.RHS):
+		return isShareableExpr(e.LHS, labels)
 	case e.VectorMatching == nil:
 		return false // scalar(…) of series
 	}
@@ -47,22 +47,22 @@ func binaryRuleIsShareable(e *parser.BinaryExpr, labels []string) bool {
 			return false
 		}
 	}
-	return isShareableRuleExpr(e.LHS, labels) && isShareableRuleExpr(e.RHS, labels)
+	return isShareableExpr(e.LHS, labels) && isShareableExpr(e.RHS, labels)
 }
 
-func ruleCallIsShareable(e *parser.Call, labels []string) bool {
+func isShareableCall(e *parser.Call, labels []string) bool {
 	switch e.Func.Name {
 	case "absent", "absent_over_time", "scalar", "vector", "info":
 		return false
 	}
-	if made := labelMadeByRuleCall(e); made != "" && slices.Contains(labels, made) {
+	if made := findMadeLabel(e); made != "" && slices.Contains(labels, made) {
 		return false
 	}
 	vectors := 0
 	for _, arg := range e.Args {
 		switch {
-		case isConstantRuleExpr(arg):
-		case isShareableRuleExpr(arg, labels):
+		case isConstantExpr(arg):
+		case isShareableExpr(arg, labels):
 			vectors++
 		default:
 			return false
@@ -71,8 +71,8 @@ func ruleCallIsShareable(e *parser.Call, labels []string) bool {
 	return vectors == 1
 }
 
-// isConstantRuleExpr returns whether an expression reads no series.
-func isConstantRuleExpr(expr parser.Expr) bool {
+// isConstantExpr returns whether an expression reads no series.
+func isConstantExpr(expr parser.Expr) bool {
 	constant := true
 	parser.Inspect(expr, func(node parser.Node, _ []parser.Node) error {
 		if _, ok := node.(*parser.VectorSelector); ok {

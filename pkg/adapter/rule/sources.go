@@ -12,21 +12,21 @@ import (
 // validateRuleSources rejects a rule that pods of every namespace can feed although its author has not said so. Whoever may
 // run a pod in any namespace could otherwise move the metric, and take it away.
 func (c *compiledRule) validateRuleSources(r *Rule, t *exprTree) []keyError {
-	if m := t.findMatcherOutsideRuleSources(r); m != nil {
-		return ruleKeyErrorf("query", "%s matches no series, because the rule reads only those of %s; remove it", m, strings.Join(r.Namespaces, ", "))
+	if m := t.findForeignSourceMatcher(r); m != nil {
+		return newKeyErrorsf("query", "%s matches no series, because the rule reads only those of %s; remove it", m, strings.Join(r.Namespaces, ", "))
 	}
 	if r.Namespaced || c.spec.HasFrom() || !r.External && c.spec.Labels.Object == "" || r.ObjectLabel == r.NamespaceLabel || r.Resource == "nodes" {
 		return nil
 	}
-	if _, said := t.namespacesOfRuleSelectors(r.NamespaceLabel); said {
+	if _, said := t.listSelectorNamespaces(r.NamespaceLabel); said {
 		return nil
 	}
-	return ruleKeyErrorf("from", "required with namespaced: none, because a pod of any namespace could feed the rule; "+
+	return newKeyErrorsf("from", "required with namespaced: none, because a pod of any namespace could feed the rule; "+
 		"write from: [NAMESPACE], or from: all if that is meant")
 }
 
-// findMatcherOutsideRuleSources returns a matcher that admits none of the namespaces that the rule reads; nil without any.
-func (t *exprTree) findMatcherOutsideRuleSources(r *Rule) *labels.Matcher {
+// findForeignSourceMatcher returns a matcher that admits none of the namespaces that the rule reads; nil without any.
+func (t *exprTree) findForeignSourceMatcher(r *Rule) *labels.Matcher {
 	if len(r.Namespaces) == 0 {
 		return nil
 	}
@@ -40,12 +40,12 @@ func (t *exprTree) findMatcherOutsideRuleSources(r *Rule) *labels.Matcher {
 	return nil
 }
 
-// namespacesOfRuleSelectors returns the namespaces that the matchers of all selectors name. It reports whether every selector
+// listSelectorNamespaces returns the namespaces that the matchers of all selectors name. It reports whether every selector
 // has such a matcher; the list is empty if one of them is a pattern without an end.
-func (t *exprTree) namespacesOfRuleSelectors(label string) (namespaces []string, said bool) {
+func (t *exprTree) listSelectorNamespaces(label string) (namespaces []string, said bool) {
 	countable := true
 	for _, v := range t.selectors {
-		i := slices.IndexFunc(v.LabelMatchers, func(m *labels.Matcher) bool { return restrictsRuleNamespaces(m, label) })
+		i := slices.IndexFunc(v.LabelMatchers, func(m *labels.Matcher) bool { return restrictsNamespaces(m, label) })
 		if i < 0 {
 			return nil, false
 		}
@@ -63,8 +63,8 @@ func (t *exprTree) namespacesOfRuleSelectors(label string) (namespaces []string,
 	return slices.Compact(namespaces), true
 }
 
-// restrictsRuleNamespaces reports whether a matcher says which namespaces it means, and not only which it does not mean.
-func restrictsRuleNamespaces(m *labels.Matcher, label string) bool {
+// restrictsNamespaces reports whether a matcher says which namespaces it means, and not only which it does not mean.
+func restrictsNamespaces(m *labels.Matcher, label string) bool {
 	const other = "a-namespace-that-no-rule-names"
 	return m.Name == label && (m.Type == labels.MatchEqual || m.Type == labels.MatchRegexp) && m.Value != "" && !m.Matches(other)
 }

@@ -28,23 +28,23 @@ func (q Query) CheckTemplate(objectLabels ...string) TemplateCheck {
 	if err != nil {
 		return TemplateCheck{Fault: err}
 	}
-	t, err := parseTemplatedRuleQuery(text)
+	t, err := parseTemplatedQuery(text)
 	switch {
-	case err != nil && mayRuleBeMetricsQL(text):
-		if fault := q.checkMetricsQLRuleResult(text, objectLabels); fault != nil {
+	case err != nil && mayBeMetricsQL(text):
+		if fault := q.checkMetricsQLResult(text, objectLabels); fault != nil {
 			return TemplateCheck{Fault: fault}
 		}
 		return TemplateCheck{Warning: fmt.Sprintf("is MetricsQL and not PromQL (%v): of all servers only VictoriaMetrics evaluates it, "+
-			"and the age of its values is unknown%s", err, describeGrafanaRuleVariable(text))}
+			"and the age of its values is unknown%s", err, explainGrafanaVariable(text))}
 	case err != nil:
 		return TemplateCheck{Fault: fmt.Errorf("does not give PromQL: %w, in %s%s%s",
-			err, excerptRuleText(text, err), describeNearestRuleFunction(err.Error()), describeGrafanaRuleVariable(text))}
+			err, excerptQueryText(text, err), suggestNearestFunction(err.Error()), explainGrafanaVariable(text))}
 	}
-	return q.checkTemplatedRuleResult(text, t, objectLabels)
+	return q.checkTemplatedResult(text, t, objectLabels)
 }
 
-// excerptRuleText returns the text around the column of a parse error, or its beginning.
-func excerptRuleText(text string, err error) string {
+// excerptQueryText returns the text around the column of a parse error, or its beginning.
+func excerptQueryText(text string, err error) string {
 	column := 0
 	_, _ = fmt.Sscanf(err.Error(), "column %d:", &column)
 	const before = 60 // leaves room for some text behind the column
@@ -54,8 +54,8 @@ func excerptRuleText(text string, err error) string {
 	return strict.ShortenPlain(strings.Join(strings.Fields(text), " "))
 }
 
-// parseTemplatedRuleQuery parses the query of a templated rule, which may use all that a server may have enabled.
-func parseTemplatedRuleQuery(text string) (*exprTree, error) {
+// parseTemplatedQuery parses the query of a templated rule, which may use all that a server may have enabled.
+func parseTemplatedQuery(text string) (*exprTree, error) {
 	t, err := parseRuleExpr(text)
 	if err != nil {
 		all := parser.Options{
@@ -74,90 +74,90 @@ func parseTemplatedRuleQuery(text string) (*exprTree, error) {
 	return t, nil
 }
 
-// checkTemplatedRuleResult judges whether the results of a templated query can name their object and its namespace.
-func (q Query) checkTemplatedRuleResult(text string, t *exprTree, objectLabels []string) TemplateCheck {
+// checkTemplatedResult judges whether the results of a templated query can name their object and its namespace.
+func (q Query) checkTemplatedResult(text string, t *exprTree, objectLabels []string) TemplateCheck {
 	r := q.Rule
-	if err := cmp.Or(t.findRuleNeverMatching(objectLabels, slices.Concat(q.Objects, []string{q.Namespace})...),
-		t.findRulePatternAsText(q.Objects), t.findRuleNeverWorking(), t.findRuleLosingLabel(objectLabels), t.findRuleWithoutNumber(true)); err != nil {
+	if err := cmp.Or(t.findNeverMatching(objectLabels, slices.Concat(q.Objects, []string{q.Namespace})...),
+		t.findPatternAsText(q.Objects), t.findNeverWorking(), t.findLostLabel(objectLabels), t.findNoNumberReason(true)); err != nil {
 		return TemplateCheck{Fault: err}
 	}
-	proven := !r.Namespaced || newRuleNamespaceProof(q).provesRuleTextNamespace(text, t)
+	proven := !r.Namespaced || newNamespaceProof(q).provesQueryNamespace(text, t)
 	if r.External && q.Objects == nil {
 		switch {
-		case !t.isRuleInstantVector() && t.root.Type() != parser.ValueTypeScalar:
-			return TemplateCheck{Fault: errors.New(t.describeRuleResultKind())}
+		case !t.isInstantVector() && t.root.Type() != parser.ValueTypeScalar:
+			return TemplateCheck{Fault: errors.New(t.describeResultKind())}
 		case !proven:
 			return TemplateCheck{Warning: "reads all namespaces, because a selector has no <<.LabelMatchers>>; " +
 				"if it is meant so, say resources.namespaced: false"}
 		}
 		return TemplateCheck{}
 	}
-	if !t.isRuleInstantVector() {
-		return TemplateCheck{Fault: errors.New(t.describeRuleResultKind())}
+	if !t.isInstantVector() {
+		return TemplateCheck{Fault: errors.New(t.describeResultKind())}
 	}
 	for _, label := range objectLabels {
-		if !t.ruleResultMayHaveLabel(label) {
-			return TemplateCheck{Fault: q.newLostRuleObjectError(label, objectLabels)}
+		if !t.resultMayHaveLabel(label) {
+			return TemplateCheck{Fault: q.newLostObjectError(label, objectLabels)}
 		}
 	}
-	if !proven && !t.ruleResultMayHaveLabel(r.NamespaceLabel) {
-		if namespace := q.namespaceOfRuleText(text, t); namespace != "" {
+	if !proven && !t.resultMayHaveLabel(r.NamespaceLabel) {
+		if namespace := q.findSelectedNamespace(text, t); namespace != "" {
 			return TemplateCheck{Warning: fmt.Sprintf("serves objects of the namespace %s only, because the query names it; "+
 				"write <<.LabelMatchers>> to serve all", namespace)}
 		}
-		return TemplateCheck{Fault: q.newMixedRuleNamespacesError(objectLabels)}
+		return TemplateCheck{Fault: q.newMixedNamespacesError(objectLabels)}
 	}
-	if !proven && t.writesRuleLabel(r.NamespaceLabel) {
+	if !proven && t.writesResultLabel(r.NamespaceLabel) {
 		return TemplateCheck{Warning: fmt.Sprintf("writes the label %s on values that series of all namespaces may feed; "+
 			"write <<.LabelMatchers>> in every selector", r.NamespaceLabel)}
 	}
 	for _, label := range objectLabels {
-		if side := findRuleAlternativeWithout(t.root, label); side != nil {
+		if side := findAlternativeWithout(t.root, label); side != nil {
 			return TemplateCheck{Warning: fmt.Sprintf("the alternative %s names no object, and gives none a value", side)}
 		}
 	}
-	if function := t.findRuleAbsence(strings.Join(q.Objects, "|")); function != "" && len(q.Objects) > 0 {
+	if function := t.findAbsenceCall(strings.Join(q.Objects, "|")); function != "" && len(q.Objects) > 0 {
 		return TemplateCheck{Warning: fmt.Sprintf("%s(…) with <<.LabelMatchers>> reads only the series of the requested objects, and has a value although "+
 			"others have the series; write `unless on (<<.GroupBy>>)` in place of it", function)}
 	}
 	return TemplateCheck{}
 }
 
-// checkMetricsQLRuleResult returns the reason why the results of a query in MetricsQL never name their object or its namespace; nil if
+// checkMetricsQLResult returns the reason why the results of a query in MetricsQL never name their object or its namespace; nil if
 // they may.
-func (q Query) checkMetricsQLRuleResult(text string, objectLabels []string) error {
+func (q Query) checkMetricsQLResult(text string, objectLabels []string) error {
 	r := q.Rule
 	if r.External && q.Objects == nil {
 		return nil
 	}
-	if label := findMetricsQLRuleLosingLabel(text, objectLabels); label != "" {
-		return q.newLostRuleObjectError(label, objectLabels)
+	if label := findMetricsQLLostLabel(text, objectLabels); label != "" {
+		return q.newLostObjectError(label, objectLabels)
 	}
-	if r.Namespaced && findMetricsQLRuleLosingLabel(text, []string{r.NamespaceLabel}) != "" && !newRuleNamespaceProof(q).provesRuleTextNamespace(text, nil) {
-		return q.newMixedRuleNamespacesError(objectLabels)
+	if r.Namespaced && findMetricsQLLostLabel(text, []string{r.NamespaceLabel}) != "" && !newNamespaceProof(q).provesQueryNamespace(text, nil) {
+		return q.newMixedNamespacesError(objectLabels)
 	}
 	return nil
 }
 
-func (q Query) newLostRuleObjectError(label string, objectLabels []string) error {
-	return fmt.Errorf("the result has no label %s to name its object; aggregate by (%s)", label, q.listWantedRuleLabels(objectLabels))
+func (q Query) newLostObjectError(label string, objectLabels []string) error {
+	return fmt.Errorf("the result has no label %s to name its object; aggregate by (%s)", label, q.formatWantedLabels(objectLabels))
 }
 
-func (q Query) newMixedRuleNamespacesError(objectLabels []string) error {
+func (q Query) newMixedNamespacesError(objectLabels []string) error {
 	return fmt.Errorf("adds up objects of the same name in all namespaces; write <<.LabelMatchers>> in every selector, or aggregate by (%s)",
-		q.listWantedRuleLabels(objectLabels))
+		q.formatWantedLabels(objectLabels))
 }
 
-// listWantedRuleLabels returns the labels that results need, as PromQL takes them in a grouping.
-func (q Query) listWantedRuleLabels(objectLabels []string) string {
+// formatWantedLabels returns the labels that results need, as PromQL takes them in a grouping.
+func (q Query) formatWantedLabels(objectLabels []string) string {
 	if r := q.Rule; r.Namespaced && !slices.Contains(objectLabels, r.NamespaceLabel) {
 		return strings.Join(append([]string{r.NamespaceLabel}, objectLabels...), ", ")
 	}
 	return strings.Join(objectLabels, ", ")
 }
 
-// writesRuleLabel reports whether a function of the expression writes a label that its argument cannot have, or a constant.
-func (t *exprTree) writesRuleLabel(label string) (writes bool) {
+// writesResultLabel reports whether a function of the expression writes a label that its argument cannot have, or a constant.
+func (t *exprTree) writesResultLabel(label string) (writes bool) {
 	parser.Inspect(t.root, func(node parser.Node, _ []parser.Node) error {
 		if c, ok := node.(*parser.Call); ok && (c.Func.Name == "label_replace" || c.Func.Name == "label_join") {
 			dst, ok := c.Args[1].(*parser.StringLiteral)
@@ -165,22 +165,22 @@ func (t *exprTree) writesRuleLabel(label string) (writes bool) {
 			if value, ok := c.Args[2].(*parser.StringLiteral); ok && c.Func.Name == "label_replace" {
 				constant = !strings.Contains(value.Val, "$")
 			}
-			writes = writes || ok && dst.Val == label && (constant || !ruleExprMayHaveLabel(c.Args[0], label))
+			writes = writes || ok && dst.Val == label && (constant || !exprMayHaveLabel(c.Args[0], label))
 		}
 		return nil
 	})
 	return writes
 }
 
-// namespaceOfRuleText returns the namespace that the query itself selects for any request; empty if there is none.
-func (q Query) namespaceOfRuleText(text string, t *exprTree) string {
+// findSelectedNamespace returns the namespace that the query itself selects for any request; empty if there is none.
+func (q Query) findSelectedNamespace(text string, t *exprTree) string {
 	for _, v := range t.selectors {
 		for _, m := range v.LabelMatchers {
 			if m.Name != q.Rule.NamespaceLabel || m.Value == q.Namespace {
 				continue
 			}
 			q.Namespace = m.Value
-			if newRuleNamespaceProof(q).provesRuleTextNamespace(text, t) {
+			if newNamespaceProof(q).provesQueryNamespace(text, t) {
 				return m.Value
 			}
 		}

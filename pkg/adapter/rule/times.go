@@ -25,23 +25,23 @@ type sampleTimesQuery struct {
 	needed [][]int
 }
 
-// buildRuleSampleTimesQuery returns the query of the tree, with or without marker matchers. It is empty if a selector has no
+// buildSampleTimesQuery returns the query of the tree, with or without marker matchers. It is empty if a selector has no
 // fixed name: series of different metrics may look the same without their names.
-func (t *exprTree) buildRuleSampleTimesQuery(r *Rule) sampleTimesQuery {
+func (t *exprTree) buildSampleTimesQuery(r *Rule) sampleTimesQuery {
 	for _, v := range t.selectors {
-		if ruleSelectorMetric(v) == "" {
+		if findSelectorMetric(v) == "" {
 			return sampleTimesQuery{}
 		}
 	}
-	d := collectRuleSampleTimes(t.root)
+	d := collectSampleTimes(t.root)
 	if !r.External {
 		by := []string{r.ObjectLabel}
 		if r.Namespaced && r.template.Render == nil && r.NamespaceLabel != r.ObjectLabel {
 			by = []string{r.NamespaceLabel, r.ObjectLabel}
 		}
-		d.keepRuleSampleTimesLabels(by)
+		d.keepTimesLabels(by)
 	}
-	return d.printRuleSampleTimesQuery()
+	return d.printSampleTimesQuery()
 }
 
 // sampleTimes are the times that decide how old a result is.
@@ -61,37 +61,37 @@ type timesPath struct {
 	without bool
 }
 
-// newRuleSampleTimesPath returns the path of a selector. A selector that looks at another time than now is as old as its sample was at that
+// newSampleTimesPath returns the path of a selector. A selector that looks at another time than now is as old as its sample was at that
 // time: a comparison with yesterday is not a day old.
-func newRuleSampleTimesPath(v *parser.VectorSelector) *timesPath {
+func newSampleTimesPath(v *parser.VectorSelector) *timesPath {
 	expr := "timestamp(" + v.String() + ")"
 	if v.Timestamp != nil {
-		expr += " + (time() - " + formatRuleSeconds(time.Duration(*v.Timestamp)*time.Millisecond) + ")"
+		expr += " + (time() - " + formatPromQLSeconds(time.Duration(*v.Timestamp)*time.Millisecond) + ")"
 	}
 	if v.OriginalOffset != 0 {
-		expr += " + " + formatRuleSeconds(v.OriginalOffset)
+		expr += " + " + formatPromQLSeconds(v.OriginalOffset)
 	}
 	return &timesPath{expr: expr, without: true}
 }
 
-// formatRuleSeconds returns a duration as a number of seconds in PromQL.
-func formatRuleSeconds(d time.Duration) string {
+// formatPromQLSeconds returns a duration as a number of seconds in PromQL.
+func formatPromQLSeconds(d time.Duration) string {
 	return strconv.FormatFloat(d.Seconds(), 'f', -1, 64)
 }
 
-// printRuleSampleTimesPath returns the expression for the newest time of each set of labels.
-func (p *timesPath) printRuleSampleTimesPath() string {
+// printSampleTimesPath returns the expression for the newest time of each set of labels.
+func (p *timesPath) printSampleTimesPath() string {
 	switch {
 	case p.without && len(p.names) == 0:
 		return p.expr
 	case p.without:
-		return fmt.Sprintf("max without (%s) (%s)", formatRuleLabelNames(p.names), p.expr)
+		return fmt.Sprintf("max without (%s) (%s)", formatGroupingLabels(p.names), p.expr)
 	}
-	return fmt.Sprintf("max by (%s) (%s)", formatRuleLabelNames(p.names), p.expr)
+	return fmt.Sprintf("max by (%s) (%s)", formatGroupingLabels(p.names), p.expr)
 }
 
-// formatRuleLabelNames returns the names as PromQL takes them in a grouping.
-func formatRuleLabelNames(names []string) string {
+// formatGroupingLabels returns the names as PromQL takes them in a grouping.
+func formatGroupingLabels(names []string) string {
 	quoted := make([]string, len(names))
 	for i, n := range names {
 		if quoted[i] = n; !model.LegacyValidation.IsValidLabelName(n) {
@@ -101,15 +101,15 @@ func formatRuleLabelNames(names []string) string {
 	return strings.Join(quoted, ", ")
 }
 
-// keepRuleSampleTimesLabels drops all labels except by.
-func (s sampleTimes) keepRuleSampleTimesLabels(by []string) {
+// keepTimesLabels drops all labels except by.
+func (s sampleTimes) keepTimesLabels(by []string) {
 	for _, p := range s.paths {
 		kept := slices.DeleteFunc(slices.Clone(by), func(l string) bool { return slices.Contains(p.names, l) == p.without })
 		p.names, p.without = kept, false
 	}
 }
 
-func (s sampleTimes) dropRuleSampleTimesLabels(labels []string) {
+func (s sampleTimes) dropTimesLabels(labels []string) {
 	for _, p := range s.paths {
 		if !p.without {
 			p.names = slices.DeleteFunc(slices.Clone(p.names), func(l string) bool { return slices.Contains(labels, l) })
@@ -123,14 +123,14 @@ func (s sampleTimes) dropRuleSampleTimesLabels(labels []string) {
 	}
 }
 
-// joinRuleSampleTimes returns the times of results that need the samples of both.
-func (s sampleTimes) joinRuleSampleTimes(more sampleTimes) sampleTimes {
+// joinSampleTimes returns the times of results that need the samples of both.
+func (s sampleTimes) joinSampleTimes(more sampleTimes) sampleTimes {
 	return sampleTimes{slices.Concat(s.paths, more.paths), slices.Concat(s.groups, more.groups)}
 }
 
-// alternateRuleSampleTimes returns the times of results that need the samples of either. Which of the two a result comes from is
+// alternateSampleTimes returns the times of results that need the samples of either. Which of the two a result comes from is
 // unknown, so the oldest of both counts.
-func (s sampleTimes) alternateRuleSampleTimes(other sampleTimes) sampleTimes {
+func (s sampleTimes) alternateSampleTimes(other sampleTimes) sampleTimes {
 	all := sampleTimes{paths: slices.Concat(s.paths, other.paths)}
 	if len(s.groups)*len(other.groups) > maxTimesGroups {
 		all.groups = [][]*timesPath{all.paths}
@@ -144,88 +144,88 @@ func (s sampleTimes) alternateRuleSampleTimes(other sampleTimes) sampleTimes {
 	return all
 }
 
-// collectRuleSampleTimes returns the times behind the results of an expression.
-func collectRuleSampleTimes(expr parser.Expr) sampleTimes {
-	if inner := innerRuleExpr(expr); inner != nil {
-		return collectRuleSampleTimes(inner)
+// collectSampleTimes returns the times behind the results of an expression.
+func collectSampleTimes(expr parser.Expr) sampleTimes {
+	if inner := findInnerExpr(expr); inner != nil {
+		return collectSampleTimes(inner)
 	}
 	switch e := expr.(type) {
 	case *parser.VectorSelector:
-		p := newRuleSampleTimesPath(e)
+		p := newSampleTimesPath(e)
 		return sampleTimes{[]*timesPath{p}, [][]*timesPath{{p}}}
 	case *parser.AggregateExpr:
-		return collectRuleAggregateSampleTimes(e)
+		return collectAggregateTimes(e)
 	case *parser.BinaryExpr:
-		return collectRuleBinarySampleTimes(e)
+		return collectBinaryTimes(e)
 	case *parser.Call:
-		return collectRuleCallSampleTimes(e)
+		return collectCallTimes(e)
 	}
 	return sampleTimes{} // numbers and strings
 }
 
-func collectRuleAggregateSampleTimes(e *parser.AggregateExpr) sampleTimes {
-	s := collectRuleSampleTimes(e.Expr)
+func collectAggregateTimes(e *parser.AggregateExpr) sampleTimes {
+	s := collectSampleTimes(e.Expr)
 	switch e.Op {
 	case parser.TOPK, parser.BOTTOMK, parser.LIMITK, parser.LIMIT_RATIO: // their results are series, with all labels
 	default:
 		if e.Without {
-			s.dropRuleSampleTimesLabels(e.Grouping)
+			s.dropTimesLabels(e.Grouping)
 		} else {
-			s.keepRuleSampleTimesLabels(e.Grouping)
+			s.keepTimesLabels(e.Grouping)
 		}
 	}
 	if e.Param == nil {
 		return s
 	}
-	return s.joinRuleSampleTimes(collectRuleSampleTimes(e.Param))
+	return s.joinSampleTimes(collectSampleTimes(e.Param))
 }
 
-func collectRuleBinarySampleTimes(e *parser.BinaryExpr) sampleTimes {
-	left, right := collectRuleSampleTimes(e.LHS), collectRuleSampleTimes(e.RHS)
+func collectBinaryTimes(e *parser.BinaryExpr) sampleTimes {
+	left, right := collectSampleTimes(e.LHS), collectSampleTimes(e.RHS)
 	m := e.VectorMatching
 	switch {
 	case m == nil:
-		return left.joinRuleSampleTimes(right)
+		return left.joinSampleTimes(right)
 	case e.Op == parser.LOR:
-		return left.alternateRuleSampleTimes(right)
+		return left.alternateSampleTimes(right)
 	case e.Op == parser.LUNLESS:
 		return left
 	case e.Op == parser.LAND:
-		keepMatchedRuleLabels(right, m)
+		keepMatchedLabels(right, m)
 	case m.Card == parser.CardManyToOne:
-		left.dropRuleSampleTimesLabels(m.Include)
-		keepMatchedRuleLabels(right, m)
+		left.dropTimesLabels(m.Include)
+		keepMatchedLabels(right, m)
 	case m.Card == parser.CardOneToMany:
-		right.dropRuleSampleTimesLabels(m.Include)
-		keepMatchedRuleLabels(left, m)
+		right.dropTimesLabels(m.Include)
+		keepMatchedLabels(left, m)
 	default:
-		keepMatchedRuleLabels(left, m)
-		keepMatchedRuleLabels(right, m)
+		keepMatchedLabels(left, m)
+		keepMatchedLabels(right, m)
 	}
-	return left.joinRuleSampleTimes(right)
+	return left.joinSampleTimes(right)
 }
 
-// keepMatchedRuleLabels keeps the labels of an operand that are labels of the result as well.
-func keepMatchedRuleLabels(s sampleTimes, m *parser.VectorMatching) {
+// keepMatchedLabels keeps the labels of an operand that are labels of the result as well.
+func keepMatchedLabels(s sampleTimes, m *parser.VectorMatching) {
 	if m.On {
-		s.keepRuleSampleTimesLabels(slices.Concat(m.MatchingLabels, m.Include))
+		s.keepTimesLabels(slices.Concat(m.MatchingLabels, m.Include))
 		return
 	}
-	s.dropRuleSampleTimesLabels(slices.DeleteFunc(slices.Clone(m.MatchingLabels), func(l string) bool { return slices.Contains(m.Include, l) }))
+	s.dropTimesLabels(slices.DeleteFunc(slices.Clone(m.MatchingLabels), func(l string) bool { return slices.Contains(m.Include, l) }))
 }
 
-func collectRuleCallSampleTimes(e *parser.Call) sampleTimes {
+func collectCallTimes(e *parser.Call) sampleTimes {
 	var s sampleTimes
 	for _, arg := range e.Args {
-		s = s.joinRuleSampleTimes(collectRuleSampleTimes(arg))
+		s = s.joinSampleTimes(collectSampleTimes(arg))
 	}
 	switch e.Func.Name {
 	case "label_replace", "label_join":
-		s.makeRuleSampleTimesLabel(e)
+		s.makeTimesLabel(e)
 	case "histogram_quantile":
-		s.dropRuleSampleTimesLabels([]string{model.BucketLabel})
+		s.dropTimesLabels([]string{model.BucketLabel})
 	case "absent", "absent_over_time", "scalar", "vector":
-		s.keepRuleSampleTimesLabels(nil)
+		s.keepTimesLabels(nil)
 	}
 	return s
 }
@@ -233,24 +233,24 @@ func collectRuleCallSampleTimes(e *parser.Call) sampleTimes {
 // madeTimesLabel holds the label that a function makes, until the earlier label of this name is gone.
 const madeTimesLabel = "tachometer_made"
 
-// makeRuleSampleTimesLabel applies a function that makes a label from others. Series that become the same keep the newest time.
-func (s sampleTimes) makeRuleSampleTimesLabel(e *parser.Call) {
-	made := strconv.Quote(labelMadeByRuleCall(e))
+// makeTimesLabel applies a function that makes a label from others. Series that become the same keep the newest time.
+func (s sampleTimes) makeTimesLabel(e *parser.Call) {
+	made := strconv.Quote(findMadeLabel(e))
 	var sources strings.Builder
 	for _, arg := range e.Args[2:] {
 		sources.WriteString(", " + arg.String())
 	}
 	for _, p := range s.paths {
-		p.expr = fmt.Sprintf(`label_replace(%s, "%s", "$1", %s, "(.*)")`, p.printRuleSampleTimesPath(), madeTimesLabel, made)
+		p.expr = fmt.Sprintf(`label_replace(%s, "%s", "$1", %s, "(.*)")`, p.printSampleTimesPath(), madeTimesLabel, made)
 		p.expr = fmt.Sprintf(`%s(%s, "%s"%s)`, e.Func.Name, p.expr, madeTimesLabel, sources.String())
-		p.names, p.without = []string{labelMadeByRuleCall(e)}, true
-		p.expr = fmt.Sprintf(`label_replace(%s, %s, "$1", "%s", "(.*)")`, p.printRuleSampleTimesPath(), made, madeTimesLabel)
+		p.names, p.without = []string{findMadeLabel(e)}, true
+		p.expr = fmt.Sprintf(`label_replace(%s, %s, "$1", "%s", "(.*)")`, p.printSampleTimesPath(), made, madeTimesLabel)
 		p.names = []string{madeTimesLabel}
 	}
 }
 
-// labelMadeByRuleCall returns the label that a call makes, or an empty string.
-func labelMadeByRuleCall(e *parser.Call) string {
+// findMadeLabel returns the label that a call makes, or an empty string.
+func findMadeLabel(e *parser.Call) string {
 	if e.Func.Name == "label_replace" || e.Func.Name == "label_join" {
 		if dst, ok := e.Args[1].(*parser.StringLiteral); ok {
 			return dst.Val
@@ -259,12 +259,12 @@ func labelMadeByRuleCall(e *parser.Call) string {
 	return ""
 }
 
-// printRuleSampleTimesQuery returns the query for the times of all paths.
-func (s sampleTimes) printRuleSampleTimesQuery() sampleTimesQuery {
+// printSampleTimesQuery returns the query for the times of all paths.
+func (s sampleTimes) printSampleTimesQuery() sampleTimesQuery {
 	var texts []string
 	numbers := map[*timesPath]int{}
 	for _, p := range s.paths {
-		text := p.printRuleSampleTimesPath()
+		text := p.printSampleTimesPath()
 		i := slices.Index(texts, text)
 		if i < 0 {
 			i = len(texts)

@@ -35,7 +35,7 @@ var trialTime = time.Unix(1_700_000_000, 0)
 
 // tryRule returns the faults of an expression for the embedded backend that only an evaluation shows: an error, and a
 // value without any series, such as of absent(…) or `or vector(0)`. The backend gives values of series only, so that such
-// a value is never served. Of any backend it returns the fault of rejectRuleAbsence.
+// a value is never served. Of any backend it returns the fault of rejectAbsenceCall.
 func (c *compiledRule) tryRule(ctx context.Context, r *Rule) []keyError {
 	if r == nil {
 		return nil
@@ -46,29 +46,29 @@ func (c *compiledRule) tryRule(ctx context.Context, r *Rule) []keyError {
 	}
 	expr := Query{Rule: r}.Expr(window, nil)
 	if r.Backend != config.ScrapeBackend {
-		return rejectRuleAbsence(r, expr)
+		return rejectAbsenceCall(r, expr)
 	}
 	if _, err := evaluateRuleTrial(ctx, expr, trialWorld{made: true, interval: c.limits.interval}); err != nil {
-		return ruleKeyErrorf("query", "fails when it is evaluated: %w", err)
+		return newKeyErrorsf("query", "fails when it is evaluated: %w", err)
 	}
 	values, err := evaluateRuleTrial(ctx, expr, trialWorld{interval: c.limits.interval})
 	if err == nil && values > 0 {
-		return ruleKeyErrorf("query", "has a value where there are no series, as absent(…) and `or vector(…)` do; the backend %s "+
+		return newKeyErrorsf("query", "has a value where there are no series, as absent(…) and `or vector(…)` do; the backend %s "+
 			"serves values of series only; write onMissing: {value: NUMBER}", c.spec.Backend)
 	}
-	return rejectRuleAbsence(r, expr)
+	return rejectAbsenceCall(r, expr)
 }
 
-// rejectRuleAbsence returns the fault of absent(…) in a rule for objects: the adapter's matchers hide the series of all objects but the
+// rejectAbsenceCall returns the fault of absent(…) in a rule for objects: the adapter's matchers hide the series of all objects but the
 // requested ones.
-func rejectRuleAbsence(r *Rule, expr string) []keyError {
+func rejectAbsenceCall(r *Rule, expr string) []keyError {
 	t, err := parseRuleExpr(expr)
 	if err != nil || r.External {
 		return nil
 	}
-	if function := t.findRuleAbsence(""); function != "" {
-		return ruleKeyErrorf("query", "%s(…) reads only the series of the requested objects, so that it has a value although others have the series; "+
-			"write `unless on (%s)` in place of it, or external: true", function, strings.Join(r.wantedRuleLabels(), ", "))
+	if function := t.findAbsenceCall(""); function != "" {
+		return newKeyErrorsf("query", "%s(…) reads only the series of the requested objects, so that it has a value although others have the series; "+
+			"write `unless on (%s)` in place of it, or external: true", function, strings.Join(r.listWantedLabels(), ", "))
 	}
 	return nil
 }
@@ -92,7 +92,7 @@ func evaluateRuleTrial(ctx context.Context, expr string, w trialWorld) (values i
 	}
 	defer q.Close()
 	result := q.Exec(ctx)
-	if isRuleTrialTooLong(result.Err) {
+	if isTrialTooLong(result.Err) {
 		return 0, nil
 	}
 	if v, ok := result.Value.(promql.Vector); ok {
@@ -101,7 +101,7 @@ func evaluateRuleTrial(ctx context.Context, expr string, w trialWorld) (values i
 	return values, result.Err
 }
 
-func isRuleTrialTooLong(err error) bool {
+func isTrialTooLong(err error) bool {
 	var timeout promql.ErrQueryTimeout
 	var canceled promql.ErrQueryCanceled
 	var samples promql.ErrTooManySamples
@@ -142,7 +142,7 @@ func (q trialQuerier) Close() error { return nil }
 
 // Select implements storage.Querier.
 func (q trialQuerier) Select(_ context.Context, _ bool, _ *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
-	l, ok := makeRuleTrialLabels(matchers)
+	l, ok := makeTrialLabels(matchers)
 	if !ok || !q.world.made {
 		return storage.EmptySeriesSet()
 	}
@@ -152,7 +152,7 @@ func (q trialQuerier) Select(_ context.Context, _ bool, _ *storage.SelectHints, 
 		bounds = []string{"0.1", "1", "+Inf"}
 	}
 	for i, bound := range bounds {
-		series := promql.Series{Metric: l, Floats: q.makeRuleTrialSamples(float64(i + 1))}
+		series := promql.Series{Metric: l, Floats: q.makeTrialSamples(float64(i + 1))}
 		if bound != "" {
 			series.Metric = labels.NewBuilder(l).Set(model.BucketLabel, bound).Labels()
 		}
@@ -161,8 +161,8 @@ func (q trialQuerier) Select(_ context.Context, _ bool, _ *storage.SelectHints, 
 	return set
 }
 
-// makeRuleTrialSamples returns samples of a counter, the newest at the end.
-func (q trialQuerier) makeRuleTrialSamples(perSecond float64) []promql.FPoint {
+// makeTrialSamples returns samples of a counter, the newest at the end.
+func (q trialQuerier) makeTrialSamples(perSecond float64) []promql.FPoint {
 	var points []promql.FPoint
 	step := max(1, q.world.interval.Milliseconds())
 	for t := q.maxt; t >= q.mint && len(points) < maxTrialSeriesSamples; t -= step {
@@ -173,12 +173,12 @@ func (q trialQuerier) makeRuleTrialSamples(perSecond float64) []promql.FPoint {
 	return points
 }
 
-// makeRuleTrialLabels returns the labels of a series that all matchers match; false if it finds none.
-func makeRuleTrialLabels(matchers []*labels.Matcher) (labels.Labels, bool) {
+// makeTrialLabels returns the labels of a series that all matchers match; false if it finds none.
+func makeTrialLabels(matchers []*labels.Matcher) (labels.Labels, bool) {
 	b := labels.NewBuilder(labels.FromStrings("namespace", "x", "pod", "x", "node", "x"))
 	for _, m := range matchers {
 		if !m.Matches(b.Get(m.Name)) {
-			b.Set(m.Name, makeRuleTrialLabelValue(m))
+			b.Set(m.Name, makeTrialLabelValue(m))
 		}
 	}
 	l := b.Labels()
@@ -190,13 +190,13 @@ func makeRuleTrialLabels(matchers []*labels.Matcher) (labels.Labels, bool) {
 	return l, true
 }
 
-func makeRuleTrialLabelValue(m *labels.Matcher) string {
+func makeTrialLabelValue(m *labels.Matcher) string {
 	if m.Type == labels.MatchEqual {
 		return m.Value
 	}
 	candidates := []string{"x", "1", strconv.Itoa(math.MaxInt16), m.Value + "x", ""}
 	if m.Type == labels.MatchRegexp {
-		candidates = append(m.SetMatches(), exampleOfRuleRegexp(m.Value))
+		candidates = append(m.SetMatches(), makeRegexpExample(m.Value))
 	}
 	for _, value := range candidates {
 		if m.Matches(value) {

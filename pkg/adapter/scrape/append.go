@@ -33,14 +33,14 @@ func (m *Manager) appendScrapedPage(j *scrapeJob, r exposition.ParsedPage) (reje
 			reject(i, f.Err)
 		}
 	}
-	for family, err := range m.createScrapedSeries(j, r) {
+	for family, err := range m.createPageSeries(j, r) {
 		noRoom = true
 		reject(family, err)
 	}
 	isRejected := func(s exposition.Sample) bool { return rejected != nil && rejected[r.FamilyOf(s)] != nil }
 	for _, s := range r.Earlier {
 		if !isRejected(s) {
-			m.appendScrapedBeginning(l, s)
+			m.appendCounterBeginning(l, s)
 		}
 	}
 	stored := 0
@@ -59,18 +59,18 @@ func (m *Manager) appendScrapedPage(j *scrapeJob, r exposition.ParsedPage) (reje
 			reject(r.FamilyOf(s), err)
 		}
 	}
-	m.endRejectedScrapeFamilies(l, families, r, rejected)
+	m.endRejectedFamilies(l, families, r, rejected)
 	for _, s := range r.Vanished {
-		m.appendScrapeStaleMarker(s, r.Time)
+		m.appendStaleMarker(s, r.Time)
 	}
 	m.metrics.storedSamples.Add(float64(stored))
 	m.metrics.rejectedSamples.Add(float64(len(r.Samples) - stored))
 	return rejected, noRoom
 }
 
-// createScrapedSeries makes the series of a page that have no reference so far. It returns the error of each family for which the
+// createPageSeries makes the series of a page that have no reference so far. It returns the error of each family for which the
 // appender has no room, or that has too many new series.
-func (m *Manager) createScrapedSeries(j *scrapeJob, r exposition.ParsedPage) map[int]error {
+func (m *Manager) createPageSeries(j *scrapeJob, r exposition.ParsedPage) map[int]error {
 	var created map[int][]*exposition.Series
 	for _, s := range r.Samples {
 		if s.Series.Ref == 0 {
@@ -82,8 +82,8 @@ func (m *Manager) createScrapedSeries(j *scrapeJob, r exposition.ParsedPage) map
 		}
 	}
 	var failed map[int]error
-	for _, family := range sortScrapedFamiliesByRank(created, j.ranks) {
-		if err := m.createScrapedFamily(j, r.Time, created[family]); err != nil {
+	for _, family := range sortFamiliesByRank(created, j.ranks) {
+		if err := m.createFamilySeries(j, r.Time, created[family]); err != nil {
 			if failed == nil {
 				failed = map[int]error{}
 			}
@@ -93,9 +93,9 @@ func (m *Manager) createScrapedSeries(j *scrapeJob, r exposition.ParsedPage) map
 	return failed
 }
 
-// createScrapedFamily makes the series of a family, all of them or none.
-func (m *Manager) createScrapedFamily(j *scrapeJob, at int64, series []*exposition.Series) error {
-	if err := j.loop.newSeries.checkScrapedSeriesChurn(at, len(series), j.opts); err != nil {
+// createFamilySeries makes the series of a family, all of them or none.
+func (m *Manager) createFamilySeries(j *scrapeJob, at int64, series []*exposition.Series) error {
+	if err := j.loop.newSeries.checkSeriesChurn(at, len(series), j.opts); err != nil {
 		return err
 	}
 	lsets := make([]labels.Labels, len(series))
@@ -109,12 +109,12 @@ func (m *Manager) createScrapedFamily(j *scrapeJob, at int64, series []*expositi
 	for i, s := range series {
 		s.Ref = refs[i]
 	}
-	j.loop.newSeries.addNewScrapedSeries(at, len(series))
+	j.loop.newSeries.addNewSeries(at, len(series))
 	return nil
 }
 
-// sortScrapedFamiliesByRank returns the families in the order in which they get room: by rank, the demands of autoscalers first.
-func sortScrapedFamiliesByRank(created map[int][]*exposition.Series, ranks []int) []int {
+// sortFamiliesByRank returns the families in the order in which they get room: by rank, the demands of autoscalers first.
+func sortFamiliesByRank(created map[int][]*exposition.Series, ranks []int) []int {
 	families := slices.Sorted(maps.Keys(created)) // a full store must not choose at random
 	slices.SortStableFunc(families, func(a, b int) int {
 		if max(a, b) >= len(ranks) {
@@ -125,9 +125,9 @@ func sortScrapedFamiliesByRank(created map[int][]*exposition.Series, ranks []int
 	return families
 }
 
-// appendScrapedBeginning appends a sample from before a page. It is an improvement: where the series goes on from an earlier target,
+// appendCounterBeginning appends a sample from before a page. It is an improvement: where the series goes on from an earlier target,
 // the appender rejects the sample, and nothing is lost.
-func (m *Manager) appendScrapedBeginning(l *scrapeLoop, s exposition.Sample) {
+func (m *Manager) appendCounterBeginning(l *scrapeLoop, s exposition.Sample) {
 	ref, err := m.appender.Append(s.Series.Ref, s.Series.Labels, s.Time, s.Value)
 	s.Series.Ref = ref
 	if err == nil {
@@ -135,9 +135,9 @@ func (m *Manager) appendScrapedBeginning(l *scrapeLoop, s exposition.Sample) {
 	}
 }
 
-// endRejectedScrapeFamilies ends, once, the series of the families for which the appender has no room. A family that the page rejects
+// endRejectedFamilies ends, once, the series of the families for which the appender has no room. A family that the page rejects
 // keeps its series, as after a failed scrape.
-func (m *Manager) endRejectedScrapeFamilies(l *scrapeLoop, families *exposition.Families, r exposition.ParsedPage, rejected []error) {
+func (m *Manager) endRejectedFamilies(l *scrapeLoop, families *exposition.Families, r exposition.ParsedPage, rejected []error) {
 	before := l.rejectedFamilies
 	l.rejectedFamilies = nil
 	newly := map[int]struct{}{}
@@ -159,7 +159,7 @@ func (m *Manager) endRejectedScrapeFamilies(l *scrapeLoop, families *exposition.
 	}
 	for _, s := range l.parser.AliveSeries() {
 		if _, ends := newly[families.IndexOf(s.Labels.Get(model.MetricNameLabel))]; ends {
-			m.appendScrapeStaleMarker(s, r.Time+1)
+			m.appendStaleMarker(s, r.Time+1)
 			l.newestSample = max(l.newestSample, r.Time+1)
 		}
 	}
@@ -167,9 +167,9 @@ func (m *Manager) endRejectedScrapeFamilies(l *scrapeLoop, families *exposition.
 
 var staleMarker = math.Float64frombits(value.StaleNaN)
 
-// appendScrapeStaleMarker ends a series at t, unless it has no sample. An appender that rejects the marker counts that itself; the
+// appendStaleMarker ends a series at t, unless it has no sample. An appender that rejects the marker counts that itself; the
 // series then ends by age.
-func (m *Manager) appendScrapeStaleMarker(s *exposition.Series, t int64) {
+func (m *Manager) appendStaleMarker(s *exposition.Series, t int64) {
 	if s.Ref == 0 {
 		return
 	}

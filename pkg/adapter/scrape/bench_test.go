@@ -37,7 +37,7 @@ func BenchmarkScrape(b *testing.B) {
 	for _, path := range []string{"/named", "/whole"} {
 		b.Run(path[1:], func(b *testing.B) {
 			m := New(discardingAppender{}, Options{})
-			defer m.fetcher.closeIdleScrapeConns()
+			defer m.fetcher.closeIdleConns()
 			tg := newTestTarget("cart-1", "f00_operations_total")
 			tg.URL = server.URL + path
 			l := newScrapeLoop(tg, rankedFamilies{families: exposition.NewFamilies(tg.Families)}, 0)

@@ -26,8 +26,8 @@ type newSeriesPage struct {
 	n int
 }
 
-// checkScrapedSeriesChurn returns an error if n more series at t are too many.
-func (c *seriesChurn) checkScrapedSeriesChurn(t int64, n int, opts *Options) error {
+// checkSeriesChurn returns an error if n more series at t are too many.
+func (c *seriesChurn) checkSeriesChurn(t int64, n int, opts *Options) error {
 	old := 0
 	for old < len(c.pages) && c.pages[old].t <= t-opts.Retention.Milliseconds() {
 		c.total -= c.pages[old].n
@@ -43,8 +43,8 @@ func (c *seriesChurn) checkScrapedSeriesChurn(t int64, n int, opts *Options) err
 	return nil
 }
 
-// addNewScrapedSeries adds n new series at t.
-func (c *seriesChurn) addNewScrapedSeries(t int64, n int) {
+// addNewSeries adds n new series at t.
+func (c *seriesChurn) addNewSeries(t int64, n int) {
 	c.total += n
 	if last := len(c.pages) - 1; last >= 0 && c.pages[last].t == t {
 		c.pages[last].n += n

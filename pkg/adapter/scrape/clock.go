@@ -33,10 +33,10 @@ type Clock struct {
 
 // NewClock returns a clock that shows the wall clock's time.
 func NewClock() *Clock {
-	return newScrapeClockWithWall(func() time.Time { return time.Now().Round(0) })
+	return newClockWithWall(func() time.Time { return time.Now().Round(0) })
 }
 
-func newScrapeClockWithWall(readWall func() time.Time) *Clock {
+func newClockWithWall(readWall func() time.Time) *Clock {
 	now := time.Now()
 	return &Clock{readWall: readWall, wall: readWall(), started: now, slewedAt: now}
 }
@@ -48,23 +48,23 @@ func (c *Clock) Now() time.Time {
 	defer c.mu.Unlock()
 	if step := now.Sub(c.slewedAt) / clockSlew; step >= minSlewStep {
 		c.slewedAt = now
-		lag := c.readWall().Sub(c.scrapeClockTimeLocked(now))
+		lag := c.readWall().Sub(c.clockTimeLocked(now))
 		if lag < maxClockLag {
 			lag = max(-step, min(step, lag))
 		}
 		c.offset += lag
 	}
-	return c.scrapeClockTimeLocked(now)
+	return c.clockTimeLocked(now)
 }
 
-// scrapeClockTimeAt returns the clock's time at a moment of time.Now.
-func (c *Clock) scrapeClockTimeAt(moment time.Time) time.Time {
+// clockTimeAt returns the clock's time at a moment of time.Now.
+func (c *Clock) clockTimeAt(moment time.Time) time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.scrapeClockTimeLocked(moment)
+	return c.clockTimeLocked(moment)
 }
 
-// scrapeClockTimeLocked is scrapeClockTimeAt for a caller that holds mu.
-func (c *Clock) scrapeClockTimeLocked(moment time.Time) time.Time {
+// clockTimeLocked is clockTimeAt for a caller that holds mu.
+func (c *Clock) clockTimeLocked(moment time.Time) time.Time {
 	return c.wall.Add(moment.Sub(c.started) + c.offset)
 }

@@ -26,7 +26,7 @@ func TestClockStep(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				step := time.Duration(0)
 				readWall := func() time.Time { return time.Now().Round(0).Add(step) }
-				c := newScrapeClockWithWall(readWall)
+				c := newClockWithWall(readWall)
 				passFakeTime(time.Minute)
 				before := c.Now()
 				step = tc.step

@@ -42,8 +42,8 @@ type targetDemands struct {
 	rankedByFamilies map[standingFamilies]rankedFamilies
 }
 
-// nextScrapeDemands begins the demands of the next SetTargets. compiled are the families compiled for the one before.
-func (a demandAges) nextScrapeDemands(compiled map[string]*exposition.Families) *targetDemands {
+// beginTargetDemands begins the demands of the next SetTargets. compiled are the families compiled for the one before.
+func (a demandAges) beginTargetDemands(compiled map[string]*exposition.Families) *targetDemands {
 	return &targetDemands{
 		before:           a,
 		ages:             demandAges{round: a.round + 1, rounds: make(map[demandedFamily]int, len(a.rounds))},
@@ -53,9 +53,9 @@ func (a demandAges) nextScrapeDemands(compiled map[string]*exposition.Families) 
 	}
 }
 
-// rankScrapeFamilies compiles and ranks the families of a target; of too many it keeps autoscalers', then the oldest demands. Targets
+// rankTargetFamilies compiles and ranks the families of a target; of too many it keeps autoscalers', then the oldest demands. Targets
 // of a namespace with the same families share the result. Both lists are sorted.
-func (d *targetDemands) rankScrapeFamilies(namespace string, families, standing []string) rankedFamilies {
+func (d *targetDemands) rankTargetFamilies(namespace string, families, standing []string) rankedFamilies {
 	joined := standingFamilies{namespace, strings.Join(families, "\x00"), strings.Join(standing, "\x00")}
 	if ranked, ok := d.rankedByFamilies[joined]; ok {
 		return ranked
@@ -81,7 +81,7 @@ func (d *targetDemands) rankScrapeFamilies(namespace string, families, standing 
 		families = families[:maxFamilies]
 		slices.Sort(families)
 	}
-	ranked := rankedFamilies{families: d.compileScrapeFamilies(families)}
+	ranked := rankedFamilies{families: d.compileTargetFamilies(families)}
 	for _, f := range ranked.families.Names() {
 		ranked.ranks = append(ranked.ranks, ageOf(f))
 	}
@@ -89,8 +89,8 @@ func (d *targetDemands) rankScrapeFamilies(namespace string, families, standing 
 	return ranked
 }
 
-// compileScrapeFamilies returns the compiled form of families. Targets with the same families share it.
-func (d *targetDemands) compileScrapeFamilies(families []string) *exposition.Families {
+// compileTargetFamilies returns the compiled form of families. Targets with the same families share it.
+func (d *targetDemands) compileTargetFamilies(families []string) *exposition.Families {
 	key := strings.Join(families, "\x00")
 	f := d.compiled[key]
 	if f == nil {

@@ -51,22 +51,22 @@ type familyStatus struct {
 	newestOwn  int64   // the newest timestamp that the page itself gives, ms; 0: none
 }
 
-// maxScrapeGap returns the longest time between two pages of a target that is scraped on time, and so the greatest age of a page
+// computeMaxScrapeGap returns the longest time between two pages of a target that is scraped on time, and so the greatest age of a page
 // that proves something about now.
-func maxScrapeGap(interval time.Duration) time.Duration { return interval * 22 / 10 }
+func computeMaxScrapeGap(interval time.Duration) time.Duration { return interval * 22 / 10 }
 
 // recordScrape records the outcome of a scrape that ended at now.
 func (s *targetStatus) recordScrape(j *scrapeJob, o scrapeOutcome, now time.Time) {
 	s.tried, s.took, s.cause = true, o.end.Sub(o.start), o.classifyScrapeOutcome(j.opts.Timeout).text
 	s.failure = s.cause
 	if o.err != nil {
-		if s.broken = true; s.refusedAt.IsZero() && isScrapeConnectionRefused(o.err) {
+		if s.broken = true; s.refusedAt.IsZero() && isConnectionRefused(o.err) {
 			s.refusedAt = now
 		}
 		return
 	}
-	steady := !s.broken && now.Sub(s.pageAt) <= maxScrapeGap(j.opts.Interval)
-	s.setScrapedFamilies(j.endpoint.families.Names())
+	steady := !s.broken && now.Sub(s.pageAt) <= computeMaxScrapeGap(j.opts.Interval)
+	s.replaceFamilies(j.endpoint.families.Names())
 	for i, f := range o.families {
 		p := &s.pages[i]
 		p.had = p.had && j.processStart.Equal(s.processStart)
@@ -74,7 +74,7 @@ func (s *targetStatus) recordScrape(j *scrapeJob, o scrapeOutcome, now time.Time
 		if o.rejected != nil {
 			rejected = o.rejected[i]
 		}
-		if p.recordScrapedFamily(f, rejected, steady, now); rejected != nil && s.failure == "" {
+		if p.recordFamilyScrape(f, rejected, steady, now); rejected != nil && s.failure == "" {
 			s.failure = s.families[i] + ": " + p.rejected
 		}
 	}
@@ -82,15 +82,15 @@ func (s *targetStatus) recordScrape(j *scrapeJob, o scrapeOutcome, now time.Time
 	s.pageAt, s.broken, s.refusedAt, s.seriesEnded = now, false, time.Time{}, false
 }
 
-// recordScrapedFamily records a family's part of a page that ended at now. steady is set if all scrapes before it were on time.
-func (p *familyStatus) recordScrapedFamily(f exposition.FamilyResult, rejected error, steady bool, now time.Time) {
+// recordFamilyScrape records a family's part of a page that ended at now. steady is set if all scrapes before it were on time.
+func (p *familyStatus) recordFamilyScrape(f exposition.FamilyResult, rejected error, steady bool, now time.Time) {
 	p.decreasing, p.rejected, p.noRoom = f.Decreasing, "", false
 	p.held, p.heldCount, p.newestOwn = f.Held > 0, f.HeldCounts, f.NewestOwn
 	if says := f.Type != "" && f.Type != model.MetricTypeUnknown; says || !p.had { // a page that says nothing does not take back the last word
 		p.kind = f.Type
 	}
 	if rejected != nil {
-		p.rejected, p.noRoom = describeScrapeRejection(rejected), f.Err == nil
+		p.rejected, p.noRoom = describeFamilyRejection(rejected), f.Err == nil
 		p.inRow, p.steadyAt = 0, now
 		if p.rejectedAt.IsZero() {
 			p.rejectedAt = now
@@ -117,20 +117,20 @@ func (s *targetStatus) copyTargetStatus() targetStatus {
 	return out
 }
 
-// setScrapedFamilies replaces the families and keeps the state of families in both sets.
-func (s *targetStatus) setScrapedFamilies(families []string) {
+// replaceFamilies replaces the families and keeps the state of families in both sets.
+func (s *targetStatus) replaceFamilies(families []string) {
 	if slices.Equal(s.families, families) {
 		return
 	}
 	pages := make([]familyStatus, len(families))
 	for i, f := range families {
-		pages[i], _ = s.scrapedFamilyStatus(f)
+		pages[i], _ = s.lookupFamilyStatus(f)
 	}
 	s.families, s.pages = families, pages
 }
 
-// scrapedFamilyStatus returns the state of a family. It returns false if no accepted page was asked for the family.
-func (s *targetStatus) scrapedFamilyStatus(family string) (familyStatus, bool) {
+// lookupFamilyStatus returns the state of a family. It returns false if no accepted page was asked for the family.
+func (s *targetStatus) lookupFamilyStatus(family string) (familyStatus, bool) {
 	i, known := slices.BinarySearch(s.families, family)
 	if !known {
 		return familyStatus{}, false
@@ -147,7 +147,7 @@ func (m *Manager) FamilyType(namespace, pod, family string) (model.MetricType, b
 	if l == nil {
 		return "", false
 	}
-	f, known := l.status.scrapedFamilyStatus(family)
+	f, known := l.status.lookupFamilyStatus(family)
 	if !known || f.inRow == 0 || f.held {
 		return "", false
 	}
@@ -164,7 +164,7 @@ func (m *Manager) HeldCounts(namespace, pod string, families []string) (sum floa
 		return 0
 	}
 	for _, family := range families {
-		f, _ := l.status.scrapedFamilyStatus(family)
+		f, _ := l.status.lookupFamilyStatus(family)
 		sum += f.heldCount
 	}
 	return sum
@@ -177,7 +177,7 @@ func (m *Manager) Decreases(namespace, pod string, families []string) bool {
 	defer m.mu.Unlock()
 	l := m.loops[metric.Object{Namespace: namespace, Name: pod}]
 	return l != nil && slices.ContainsFunc(families, func(family string) bool {
-		f, _ := l.status.scrapedFamilyStatus(family)
+		f, _ := l.status.lookupFamilyStatus(family)
 		return f.decreasing
 	})
 }
@@ -192,7 +192,7 @@ func (m *Manager) RejectedSince(namespace, pod string, families []string) (since
 		return time.Time{}, false
 	}
 	for _, family := range families {
-		f, _ := l.status.scrapedFamilyStatus(family)
+		f, _ := l.status.lookupFamilyStatus(family)
 		if since.IsZero() || !f.rejectedAt.IsZero() && f.rejectedAt.Before(since) {
 			since = f.rejectedAt
 		}
@@ -261,13 +261,13 @@ func (m *Manager) Diagnose(namespace, pod string, families []string) metric.Omis
 	if l.ended {
 		return metric.Omission{Object: key, Reason: metric.ReasonTerminating}
 	}
-	reason, detail := l.scrapeOmissionReason(families, m.opts, now)
+	reason, detail := l.findOmissionReason(families, m.opts, now)
 	return metric.Omission{Object: key, Reason: reason, Detail: detail}
 }
 
-// scrapeOmissionReason returns the reason and its detail, for the families of a metric. A family that is rejected comes first: the others
+// findOmissionReason returns the reason and its detail, for the families of a metric. A family that is rejected comes first: the others
 // may have a value soon. Those come before an absent family.
-func (l *scrapeLoop) scrapeOmissionReason(families []string, opts *Options, now time.Time) (metric.Reason, string) {
+func (l *scrapeLoop) findOmissionReason(families []string, opts *Options, now time.Time) (metric.Reason, string) {
 	s := &l.status
 	switch {
 	case !s.tried:
@@ -277,7 +277,7 @@ func (l *scrapeLoop) scrapeOmissionReason(families []string, opts *Options, now 
 	}
 	absent, soon, later := "", metric.Reason(""), ""
 	for _, f := range families {
-		switch reason, detail := l.scrapeFamilyOmission(f, opts, now); {
+		switch reason, detail := l.findFamilyOmission(f, opts, now); {
 		case reason == metric.ReasonScrapeFailed, reason == metric.ReasonDecreasing:
 			return reason, detail
 		case reason != metric.ReasonAbsent && soon == "":
@@ -295,11 +295,11 @@ func (l *scrapeLoop) scrapeOmissionReason(families []string, opts *Options, now 
 	return metric.ReasonAbsent, cmp.Or(absent, "no series of it matches")
 }
 
-// scrapeFamilyOmission returns the reason why a family gives no value, and its detail; ReasonAbsent without a detail if the page has the
+// findFamilyOmission returns the reason why a family gives no value, and its detail; ReasonAbsent without a detail if the page has the
 // family.
-func (l *scrapeLoop) scrapeFamilyOmission(family string, opts *Options, now time.Time) (metric.Reason, string) {
+func (l *scrapeLoop) findFamilyOmission(family string, opts *Options, now time.Time) (metric.Reason, string) {
 	asked := l.asked.families.Names()
-	f, known := l.status.scrapedFamilyStatus(family)
+	f, known := l.status.lookupFamilyStatus(family)
 	age := now.Sub(l.status.pageAt)
 	if _, ok := slices.BinarySearch(asked, family); !ok || !known {
 		return metric.ReasonWarmingUp, family + " not scraped yet"
@@ -310,14 +310,14 @@ func (l *scrapeLoop) scrapeFamilyOmission(family string, opts *Options, now time
 		return metric.ReasonScrapeFailed, f.rejected
 	case f.decreasing:
 		return metric.ReasonDecreasing, metric.DecreasingDetail
-	case age > maxScrapeGap(opts.Interval):
+	case age > computeMaxScrapeGap(opts.Interval):
 		return metric.ReasonStale, fmt.Sprintf("newest page %v old", age.Round(time.Second))
 	case f.inRow == 0 && f.had && f.lacking < minPagesInRow:
 		return metric.ReasonWarmingUp, family + " was on its page just now, and may come back"
 	case f.inRow == 0 && f.newestOwn == 0:
 		return metric.ReasonAbsent, "no " + family + " on its page"
-	case f.newestOwn > 0 && (f.inRow >= minPagesInRow || now.Sub(newest) > maxScrapeGap(opts.Interval)):
-		return metric.ReasonStale, describeScrapedTimestamp(f.newestOwn, now)
+	case f.newestOwn > 0 && (f.inRow >= minPagesInRow || now.Sub(newest) > computeMaxScrapeGap(opts.Interval)):
+		return metric.ReasonStale, describePageTimestamp(f.newestOwn, now)
 	case f.inRow < minPagesInRow:
 		return metric.ReasonWarmingUp, "scraped for a moment only"
 	case now.Sub(f.steadyAt) < opts.Retention:
@@ -326,8 +326,8 @@ func (l *scrapeLoop) scrapeFamilyOmission(family string, opts *Options, now time
 	return metric.ReasonAbsent, ""
 }
 
-// describeScrapedTimestamp words the age of a page's own timestamp, in milliseconds. Some exporters write seconds, which OpenMetrics has.
-func describeScrapedTimestamp(own int64, now time.Time) string {
+// describePageTimestamp words the age of a page's own timestamp, in milliseconds. Some exporters write seconds, which OpenMetrics has.
+func describePageTimestamp(own int64, now time.Time) string {
 	text := fmt.Sprintf("newest sample %v old (the page's own timestamp", now.Sub(time.UnixMilli(own)).Round(time.Second))
 	if now.Sub(time.Unix(own, 0)).Abs() < 24*time.Hour {
 		text += ", which is in seconds; the text format has milliseconds"

@@ -46,7 +46,7 @@ func newScrapeRequestHeader(accept string) http.Header {
 	return http.Header{"Accept": {accept}, "User-Agent": {"tachometer"}}
 }
 
-func newScrapeEndpoint(address string, families *exposition.Families) *targetEndpoint {
+func newTargetEndpoint(address string, families *exposition.Families) *targetEndpoint {
 	e := &targetEndpoint{url: address, families: families, loggedURL: "invalid"}
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
@@ -54,8 +54,8 @@ func newScrapeEndpoint(address string, families *exposition.Families) *targetEnd
 		return e
 	}
 	e.loggedURL = u.Scheme + "://" + u.Host + u.EscapedPath()
-	e.dialAddress = plainHTTPScrapeAddress(u)
-	e.useScrapeURL(u)
+	e.dialAddress = parsePlainHTTPAddress(u)
+	e.useTargetURL(u)
 	return e
 }
 
@@ -66,27 +66,27 @@ const maxNamesBytes = 6 << 10
 // maxNamedFamilies bounds the families of such a request: from about there the whole page costs a server less than the choice.
 const maxNamedFamilies = 200
 
-// useScrapeURL makes requests ask for u.
-func (e *targetEndpoint) useScrapeURL(u *url.URL) {
+// useTargetURL makes requests ask for u.
+func (e *targetEndpoint) useTargetURL(u *url.URL) {
 	e.requestURL, e.namedRequest, e.wholeRequest = u, requestTemplate{}, requestTemplate{}
 	if len(e.families.Names()) > maxNamedFamilies {
 		return
 	}
-	e.namedRequest = e.newNamedScrapeRequest(e.families)
+	e.namedRequest = e.newNamedRequest(e.families)
 }
 
-// newNamedScrapeRequest renders a request for families by name; none if it would be too long.
-func (e *targetEndpoint) newNamedScrapeRequest(families *exposition.Families) requestTemplate {
+// newNamedRequest renders a request for families by name; none if it would be too long.
+func (e *targetEndpoint) newNamedRequest(families *exposition.Families) requestTemplate {
 	named := *e.requestURL
-	if named.RawQuery = appendScrapeNameParams(named.RawQuery, families.Names()); len(named.RawQuery) > maxNamesBytes {
+	if named.RawQuery = appendNameParams(named.RawQuery, families.Names()); len(named.RawQuery) > maxNamesBytes {
 		return requestTemplate{}
 	}
-	return e.newScrapeRequestTemplate(&named, exposition.AcceptHeader)
+	return e.newRequestTemplate(&named, exposition.AcceptHeader)
 }
 
-// plainHTTPScrapeAddress returns the host and port of a URL with the scheme http. It returns an empty address for https and for
+// parsePlainHTTPAddress returns the host and port of a URL with the scheme http. It returns an empty address for https and for
 // host names outside ASCII: net/http handles both.
-func plainHTTPScrapeAddress(u *url.URL) string {
+func parsePlainHTTPAddress(u *url.URL) string {
 	host, port := u.Hostname(), u.Port()
 	if u.Scheme != "http" || host == "" || strings.ContainsFunc(host, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
 		return ""
@@ -97,13 +97,13 @@ func plainHTTPScrapeAddress(u *url.URL) string {
 	return net.JoinHostPort(host, port)
 }
 
-// cloneScrapeEndpointForFamilies returns an endpoint for other families at the same URL. It keeps the lessons of earlier responses.
-func (e *targetEndpoint) cloneScrapeEndpointForFamilies(families *exposition.Families) *targetEndpoint {
-	n := newScrapeEndpoint(e.url, families)
+// cloneForFamilies returns an endpoint for other families at the same URL. It keeps the lessons of earlier responses.
+func (e *targetEndpoint) cloneForFamilies(families *exposition.Families) *targetEndpoint {
+	n := newTargetEndpoint(e.url, families)
 	n.wholeUntil, n.namedUntil, n.escaped, n.redirected = e.wholeUntil, e.namedUntil, e.escaped, e.redirected
 	n.namesProven, n.namesHidden = e.namesProven, e.namesHidden
 	if e.redirected {
-		n.useScrapeURL(e.requestURL)
+		n.useTargetURL(e.requestURL)
 	}
 	return n
 }
@@ -111,25 +111,25 @@ func (e *targetEndpoint) cloneScrapeEndpointForFamilies(families *exposition.Fam
 // maxRedirects bounds the redirects of one scrape.
 const maxRedirects = 3
 
-// followScrapeRedirect makes requests ask for the page that a response redirects to. It returns false for any other error, and for a
+// followTargetRedirect makes requests ask for the page that a response redirects to. It returns false for any other error, and for a
 // page on another scheme, host or port: a target must not send the scraper elsewhere.
-func (e *targetEndpoint) followScrapeRedirect(err error) bool {
+func (e *targetEndpoint) followTargetRedirect(err error) bool {
 	var status *statusError
 	if !errors.As(err, &status) || status.location == "" {
 		return false
 	}
 	to, err := e.requestURL.Parse(status.location)
-	if err != nil || to.Scheme != e.requestURL.Scheme || formatScrapeHostPort(to) != formatScrapeHostPort(e.requestURL) || to.User != nil {
+	if err != nil || to.Scheme != e.requestURL.Scheme || formatHostPort(to) != formatHostPort(e.requestURL) || to.User != nil {
 		return false
 	}
-	to.RawQuery, to.Fragment = removeScrapeNameParams(to.RawQuery), ""
+	to.RawQuery, to.Fragment = removeNameParams(to.RawQuery), ""
 	e.redirected = true
-	e.useScrapeURL(to)
+	e.useTargetURL(to)
 	return true
 }
 
-// formatScrapeHostPort returns the host of a URL in lower case with its port, which servers leave out of a redirect if it is the scheme's own.
-func formatScrapeHostPort(u *url.URL) string {
+// formatHostPort returns the host of a URL in lower case with its port, which servers leave out of a redirect if it is the scheme's own.
+func formatHostPort(u *url.URL) string {
 	port := u.Port()
 	if port == "" {
 		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
@@ -137,19 +137,19 @@ func formatScrapeHostPort(u *url.URL) string {
 	return net.JoinHostPort(strings.ToLower(u.Hostname()), port)
 }
 
-// forgetScrapeRedirect makes requests ask for the target's own URL again, after an error at the page that it redirected to.
-func (e *targetEndpoint) forgetScrapeRedirect() {
+// forgetTargetRedirect makes requests ask for the target's own URL again, after an error at the page that it redirected to.
+func (e *targetEndpoint) forgetTargetRedirect() {
 	if !e.redirected {
 		return
 	}
 	if u, err := url.Parse(e.url); err == nil {
 		e.redirected = false
-		e.useScrapeURL(u)
+		e.useTargetURL(u)
 	}
 }
 
-// newScrapeRequestTemplate renders the request for a URL once for all scrapes. The bytes equal the request of net/http.
-func (e *targetEndpoint) newScrapeRequestTemplate(u *url.URL, accept string) requestTemplate {
+// newRequestTemplate renders the request for a URL once for all scrapes. The bytes equal the request of net/http.
+func (e *targetEndpoint) newRequestTemplate(u *url.URL, accept string) requestTemplate {
 	request := &http.Request{
 		Method: http.MethodGet, URL: u, Host: u.Host, Header: newScrapeRequestHeader(accept),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
@@ -163,42 +163,42 @@ func (e *targetEndpoint) newScrapeRequestTemplate(u *url.URL, accept string) req
 	return requestTemplate{netHTTP: request} // net/http rejects the request with its own error
 }
 
-// isScrapeRequestRendered reports whether there is a request.
-func (q requestTemplate) isScrapeRequestRendered() bool { return q.raw != nil || q.netHTTP != nil }
+// isRequestRendered reports whether there is a request.
+func (q requestTemplate) isRequestRendered() bool { return q.raw != nil || q.netHTTP != nil }
 
-// wholePageScrapeRequest returns the request without family names.
-func (e *targetEndpoint) wholePageScrapeRequest() requestTemplate {
-	if !e.wholeRequest.isScrapeRequestRendered() {
-		e.wholeRequest = e.newWholePageScrapeRequest(e.escaped)
+// getWholePageRequest returns the request without family names.
+func (e *targetEndpoint) getWholePageRequest() requestTemplate {
+	if !e.wholeRequest.isRequestRendered() {
+		e.wholeRequest = e.newWholePageRequest(e.escaped)
 	}
 	return e.wholeRequest
 }
 
-// newWholePageScrapeRequest renders a request for the whole page, with names as they are or without dots.
-func (e *targetEndpoint) newWholePageScrapeRequest(escaped bool) requestTemplate {
+// newWholePageRequest renders a request for the whole page, with names as they are or without dots.
+func (e *targetEndpoint) newWholePageRequest(escaped bool) requestTemplate {
 	if escaped {
-		return e.newScrapeRequestTemplate(e.requestURL, exposition.EscapedAcceptHeader)
+		return e.newRequestTemplate(e.requestURL, exposition.EscapedAcceptHeader)
 	}
-	return e.newScrapeRequestTemplate(e.requestURL, exposition.AcceptHeader)
+	return e.newRequestTemplate(e.requestURL, exposition.AcceptHeader)
 }
 
-// asksForWholePage reports whether a scrape at now asks for the whole page at once.
-func (e *targetEndpoint) asksForWholePage(now time.Time) bool {
-	return e.escaped || e.namesHidden || !e.namedRequest.isScrapeRequestRendered() || now.Before(e.wholeUntil)
+// requestsWholePage reports whether a scrape at now asks for the whole page at once.
+func (e *targetEndpoint) requestsWholePage(now time.Time) bool {
+	return e.escaped || e.namesHidden || !e.namedRequest.isRequestRendered() || now.Before(e.wholeUntil)
 }
 
-// removeScrapeNameParams removes the family names from a query, for a server that repeats the query in a redirect.
-func removeScrapeNameParams(query string) string {
+// removeNameParams removes the family names from a query, for a server that repeats the query in a redirect.
+func removeNameParams(query string) string {
 	parts := strings.Split(query, "&")
 	return strings.Join(slices.DeleteFunc(parts, func(p string) bool {
 		return strings.HasPrefix(p, "name%5B%5D=") || strings.HasPrefix(p, "name[]=")
 	}), "&")
 }
 
-// appendScrapeNameParams adds to a query the possible names of the families' samples. client_golang expects the name of the family,
+// appendNameParams adds to a query the possible names of the families' samples. client_golang expects the name of the family,
 // Python's client the names of its samples; both ignore unknown names. FAMILY_sum and FAMILY_count may belong to a histogram
 // or summary FAMILY.
-func appendScrapeNameParams(query string, families []string) string {
+func appendNameParams(query string, families []string) string {
 	var b strings.Builder
 	b.WriteString(query)
 	name := func(s string) {

@@ -37,7 +37,7 @@ type statusError struct {
 // speaksTLS is the cause of a failure at a port that expects TLS.
 const speaksTLS = "the target speaks TLS: annotate prometheus.io/scheme: \"https\""
 
-func newScrapeStatusError(code int, location string, wantsTLS bool) *statusError {
+func newTargetStatusError(code int, location string, wantsTLS bool) *statusError {
 	e := &statusError{code: code, wantsTLS: wantsTLS}
 	if u, err := url.Parse(location); code/100 == 3 && err == nil {
 		e.location = location
@@ -77,7 +77,7 @@ const (
 	outcomeOther         = "other"
 )
 
-func scrapeOutcomeLabels() []string {
+func listScrapeOutcomes() []string {
 	return []string{outcomeSuccess, outcomeTimeout, outcomeConnect, outcomeTLS, outcomeStatus, outcomePageRejected, outcomeStoreRejected, outcomePanic, outcomeOther}
 }
 
@@ -85,7 +85,7 @@ func scrapeOutcomeLabels() []string {
 func (o scrapeOutcome) classifyScrapeOutcome(timeout time.Duration) failureCause {
 	switch {
 	case o.err != nil:
-		return classifyScrapeFetchError(o.err, timeout)
+		return classifyFetchError(o.err, timeout)
 	case o.noRoom:
 		return failureCause{outcome: outcomeStoreRejected}
 	case o.rejected != nil:
@@ -95,8 +95,8 @@ func (o scrapeOutcome) classifyScrapeOutcome(timeout time.Duration) failureCause
 	}
 }
 
-// describeScrapeRejection returns the reason of a rejected family in a few words.
-func describeScrapeRejection(err error) string {
+// describeFamilyRejection returns the reason of a rejected family in a few words.
+func describeFamilyRejection(err error) string {
 	var page *exposition.Error
 	if errors.As(err, &page) {
 		return page.Detail
@@ -104,8 +104,8 @@ func describeScrapeRejection(err error) string {
 	return plaintext.Clip(err.Error(), maxRejectionBytes)
 }
 
-// classifyScrapeOtherProtocol returns the cause of a target that does not speak HTTP/1.
-func classifyScrapeOtherProtocol(e *http1.OtherProtocolError) failureCause {
+// classifyOtherProtocol returns the cause of a target that does not speak HTTP/1.
+func classifyOtherProtocol(e *http1.OtherProtocolError) failureCause {
 	switch e.Protocol {
 	case "TLS":
 		return failureCause{outcomeTLS, speaksTLS}
@@ -115,12 +115,12 @@ func classifyScrapeOtherProtocol(e *http1.OtherProtocolError) failureCause {
 	return failureCause{outcomeOther, "the target speaks " + e.Protocol + " only, as gRPC ports do: annotate prometheus.io/port"}
 }
 
-// isScrapeConnectionRefused reports whether nothing listens at a target's address.
-func isScrapeConnectionRefused(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }
+// isConnectionRefused reports whether nothing listens at a target's address.
+func isConnectionRefused(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }
 
-// classifyScrapeFetchError returns the cause of a fetch error. Errors of package net are full of addresses and of words for
+// classifyFetchError returns the cause of a fetch error. Errors of package net are full of addresses and of words for
 // programmers; the readers of an HPA's status need one of a few causes.
-func classifyScrapeFetchError(err error, timeout time.Duration) failureCause {
+func classifyFetchError(err error, timeout time.Duration) failureCause {
 	var status *statusError
 	var page *exposition.Error
 	var other *http1.OtherProtocolError
@@ -128,7 +128,7 @@ func classifyScrapeFetchError(err error, timeout time.Duration) failureCause {
 	case errors.As(err, &page):
 		return failureCause{outcomePageRejected, page.Detail}
 	case errors.As(err, &other):
-		return classifyScrapeOtherProtocol(other)
+		return classifyOtherProtocol(other)
 	case errors.Is(err, errScrapePanic):
 		return failureCause{outcomePanic, errScrapePanic.Error()}
 	case errors.As(err, &status):

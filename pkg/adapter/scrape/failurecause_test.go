@@ -19,8 +19,8 @@ func TestCausesAreHarmlessText(t *testing.T) {
 	t.Parallel()
 	const hostile = "a\x1b[2J\x1b[31m\nWARNING\r\u202eb\xff\u2028"
 	causes := map[string]error{
-		"redirect":        newScrapeStatusError(http.StatusFound, "http://a/%1b%5B2J%1b%5B31m%0aWARNING%E2%80%AE", false),
-		"redirect's host": newScrapeStatusError(http.StatusFound, "http://a%e2%80%aeb/", false),
+		"redirect":        newTargetStatusError(http.StatusFound, "http://a/%1b%5B2J%1b%5B31m%0aWARNING%E2%80%AE", false),
+		"redirect's host": newTargetStatusError(http.StatusFound, "http://a%e2%80%aeb/", false),
 		"another error":   fmt.Errorf("read page: %w", errors.New(hostile)),
 		"long error":      errors.New(strings.Repeat(hostile, 100)),
 	}
@@ -41,7 +41,7 @@ func TestCausesAreHarmlessText(t *testing.T) {
 			t.Errorf("%s: no error", name)
 			continue
 		}
-		got := classifyScrapeFetchError(err, time.Second).text
+		got := classifyFetchError(err, time.Second).text
 		if strings.ContainsFunc(got, func(r rune) bool { return !unicode.IsPrint(r) }) || len(got) > 300 {
 			t.Errorf("%s: %q", name, got)
 		}

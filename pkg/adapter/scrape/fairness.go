@@ -17,12 +17,12 @@ const maxPlacesPerFree = 3
 
 // mayNamespaceScrape reports whether a namespace may begin another scrape in a lane. The caller holds m.mu.
 func (m *Manager) mayNamespaceScrape(p *namespacePlaces, l lane) bool {
-	free := m.scrapeLaneCapacity(l) - m.running[l]
+	free := m.findLaneCapacity(l) - m.running[l]
 	return free > 0 && p.running[l] < maxPlacesPerFree*free
 }
 
-// scrapePlacesOf returns the places of a namespace for one more loop. The caller holds m.mu.
-func (m *Manager) scrapePlacesOf(namespace string) *namespacePlaces {
+// joinNamespacePlaces returns the places of a namespace for one more loop. The caller holds m.mu.
+func (m *Manager) joinNamespacePlaces(namespace string) *namespacePlaces {
 	p := m.places[namespace]
 	if p == nil {
 		p = &namespacePlaces{}
@@ -32,8 +32,8 @@ func (m *Manager) scrapePlacesOf(namespace string) *namespacePlaces {
 	return p
 }
 
-// leaveScrapePlaces takes a loop that is no longer a target off its namespace. The caller holds m.mu.
-func (m *Manager) leaveScrapePlaces(l *scrapeLoop) {
+// leaveNamespacePlaces takes a loop that is no longer a target off its namespace. The caller holds m.mu.
+func (m *Manager) leaveNamespacePlaces(l *scrapeLoop) {
 	if l.places.loops--; l.places.loops == 0 {
 		delete(m.places, l.key.Namespace)
 	}
@@ -53,10 +53,10 @@ func (m *Manager) awaitNamespacePlace(p *namespacePlaces, l lane) {
 	}
 }
 
-// nextReadyScrapeLoop returns the next loop that may begin its scrape in a lane, or nil: the namespaces take turns. The caller holds
+// nextReadyLoop returns the next loop that may begin its scrape in a lane, or nil: the namespaces take turns. The caller holds
 // m.mu.
-func (m *Manager) nextReadyScrapeLoop(l lane) *scrapeLoop {
-	if m.running[l] >= m.scrapeLaneCapacity(l) {
+func (m *Manager) nextReadyLoop(l lane) *scrapeLoop {
+	if m.running[l] >= m.findLaneCapacity(l) {
 		return nil
 	}
 	for range m.waiting[l].scrapeQueueLength() {
@@ -64,7 +64,7 @@ func (m *Manager) nextReadyScrapeLoop(l lane) *scrapeLoop {
 		p.waiting[l] = false
 		var next *scrapeLoop
 		for next == nil && m.mayNamespaceScrape(p, l) && p.ready[l].scrapeQueueLength() > 0 {
-			if candidate := p.ready[l].popScrapeQueue(); !candidate.isScrapeLoopOver() {
+			if candidate := p.ready[l].popScrapeQueue(); !candidate.isLoopOver() {
 				next = candidate
 			}
 		}

@@ -35,14 +35,14 @@ func (m *Manager) ReadFamilies(ctx context.Context, target metric.Object, url st
 	}()
 	page, err = m.fetcher.fetchFamilyPage(ctx, url, limits)
 	if err != nil {
-		err = errors.New(classifyScrapeFetchError(err, limits.Timeout).text)
+		err = errors.New(classifyFetchError(err, limits.Timeout).text)
 	}
 	return page, err
 }
 
 // fetchFamilyPage gets a page over a connection of its own, and follows redirects on the same host.
 func (f *pageFetcher) fetchFamilyPage(ctx context.Context, url string, limits exposition.FamilyPageLimits) (exposition.FamilyPage, error) {
-	e := newScrapeEndpoint(url, exposition.NewFamilies(nil))
+	e := newTargetEndpoint(url, exposition.NewFamilies(nil))
 	if e.urlErr != nil {
 		return exposition.FamilyPage{}, e.urlErr
 	}
@@ -53,7 +53,7 @@ func (f *pageFetcher) fetchFamilyPage(ctx context.Context, url string, limits ex
 	defer stop()
 	page, err := f.requestFamilyPage(ctx, l, limits)
 	for range maxRedirects {
-		if !e.followScrapeRedirect(err) {
+		if !e.followTargetRedirect(err) {
 			break
 		}
 		page, err = f.requestFamilyPage(ctx, l, limits)
@@ -66,14 +66,14 @@ func (f *pageFetcher) fetchFamilyPage(ctx context.Context, url string, limits ex
 
 // requestFamilyPage makes one request and lists the families of the page.
 func (f *pageFetcher) requestFamilyPage(ctx context.Context, l *scrapeLoop, limits exposition.FamilyPageLimits) (exposition.FamilyPage, error) {
-	q := l.endpoint.wholePageScrapeRequest()
+	q := l.endpoint.getWholePageRequest()
 	if q.raw != nil {
 		resp, err := f.client.Get(ctx, &l.conn, &l.inflight, l.endpoint.dialAddress, q.raw, time.Now())
 		if err != nil {
 			return exposition.FamilyPage{}, err
 		}
 		defer resp.Close()
-		return listScrapedFamilies(resp, limits)
+		return listPageFamilies(resp, limits)
 	}
 	ctx, release := l.inflight.DeriveContext(ctx)
 	defer release()
@@ -85,13 +85,13 @@ func (f *pageFetcher) requestFamilyPage(ctx context.Context, l *scrapeLoop, limi
 	defer f.readBuffers.Put(buffer)
 	resp := http1.NewResponse(got, *buffer)
 	defer resp.Close()
-	return listScrapedFamilies(resp, limits)
+	return listPageFamilies(resp, limits)
 }
 
-func listScrapedFamilies(resp *http1.Response, limits exposition.FamilyPageLimits) (page exposition.FamilyPage, err error) {
+func listPageFamilies(resp *http1.Response, limits exposition.FamilyPageLimits) (page exposition.FamilyPage, err error) {
 	if resp.Status != http.StatusOK {
-		wantsTLS := drainScrapeResponse(resp) && resp.Status == http.StatusBadRequest
-		return page, newScrapeStatusError(resp.Status, resp.Location, wantsTLS)
+		wantsTLS := drainResponseBody(resp) && resp.Status == http.StatusBadRequest
+		return page, newTargetStatusError(resp.Status, resp.Location, wantsTLS)
 	}
 	format, err := exposition.DetectFormat(resp.ContentType, resp.ContentEncoding)
 	if err != nil {
@@ -101,7 +101,7 @@ func listScrapedFamilies(resp *http1.Response, limits exposition.FamilyPageLimit
 		return page, err
 	}
 	lister := exposition.NewFamilyLister(format, limits.PageBytes, limits.ListBytes)
-	if page.Bytes, err = copyScrapedBody(lister, resp); err != nil {
+	if page.Bytes, err = copyPageBody(lister, resp); err != nil {
 		return page, err
 	}
 	page.Families, page.Truncated, err = lister.List()

@@ -50,7 +50,7 @@ func TestReadFamilies(t *testing.T) {
 			t.Run(name+" over "+scheme, func(t *testing.T) {
 				t.Parallel()
 				m := New(newRecordingAppender(), Options{})
-				defer m.fetcher.closeIdleScrapeConns()
+				defer m.fetcher.closeIdleConns()
 				got, err := m.ReadFamilies(t.Context(), listedPod, serveScheme(t, scheme, tc.handler), listLimits)
 				text := describeFamilyPage(got)
 				if err != nil {

@@ -323,7 +323,7 @@ func TestSamplesKeepTheirDistance(t *testing.T) {
 	runInFakeTimeOf(t, func() Options {
 		start = time.Now()
 		step := 59 * time.Minute
-		clock = newScrapeClockWithWall(func() time.Time { return time.Now().Round(0).Add(step) })
+		clock = newClockWithWall(func() time.Time { return time.Now().Round(0).Add(step) })
 		step = 0
 		return Options{Interval: 2 * time.Second, Clock: clock}
 	}, func(m *Manager, n *fakeNetwork, r *recordingAppender) {

@@ -197,7 +197,7 @@ func startedScrapes(m *Manager, pod string) int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	l := m.loops[metric.Object{Namespace: "shop", Name: pod}]
-	family, _ := l.status.scrapedFamilyStatus("http_requests_total")
+	family, _ := l.status.lookupFamilyStatus("http_requests_total")
 	n := int(family.inRow)
 	if l.scraping {
 		n++
@@ -391,7 +391,7 @@ func TestRunWaitsForItsScrapes(t *testing.T) {
 		passFakeTime(8 * time.Second)
 		n.addServer("slow:8080", nil)
 	}) // the bubble and goleak notice goroutines left behind
-	for _, o := range scrapeOutcomeLabels() {
+	for _, o := range listScrapeOutcomes() {
 		if v := counterValue(t, reg, "tachometer_scrape_requests_total", o); v != 0 && o != outcomeSuccess {
 			t.Errorf("a cancelled scrape counts as %s", o)
 		}

@@ -76,7 +76,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Help: "Panics in scrapes, each a bug.",
 		}),
 	}
-	for _, o := range scrapeOutcomeLabels() {
+	for _, o := range listScrapeOutcomes() {
 		m.requests[o] = requests.WithLabelValues(o)
 	}
 	for _, k := range exposition.ErrorKinds() {

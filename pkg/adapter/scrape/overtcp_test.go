@@ -424,12 +424,12 @@ func TestCauses(t *testing.T) {
 			if d := m.Diagnose("shop", "cart-1", []string{"a"}); d.Detail != tc.want {
 				t.Errorf("detail %q, want %q", d.Detail, tc.want)
 			}
-			if e := newScrapeEndpoint(tc.url, exposition.NewFamilies(nil)); strings.Contains(e.loggedURL, "secret") {
+			if e := newTargetEndpoint(tc.url, exposition.NewFamilies(nil)); strings.Contains(e.loggedURL, "secret") {
 				t.Errorf("the log would show %q", e.loggedURL)
 			}
 		})
 	}
-	long := classifyScrapeFetchError(errors.New(strings.Repeat("é", 1000)), time.Second)
+	long := classifyFetchError(errors.New(strings.Repeat("é", 1000)), time.Second)
 	if len(long.text) > 110 || long.outcome != outcomeOther {
 		t.Errorf("a long error becomes %d bytes, %s", len(long.text), long.outcome)
 	}

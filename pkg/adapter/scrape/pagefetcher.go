@@ -46,7 +46,7 @@ type pageFetcher struct {
 	readBuffers sync.Pool // of *[]byte: for bodies that net/http reads
 }
 
-func newScrapePageFetcher(opts Options) *pageFetcher {
+func newPageFetcher(opts Options) *pageFetcher {
 	dial := opts.DialContext
 	if dial == nil {
 		dial = (&net.Dialer{}).DialContext
@@ -74,11 +74,11 @@ func newScrapePageFetcher(opts Options) *pageFetcher {
 	return f
 }
 
-func (f *pageFetcher) closeIdleScrapeConns() { f.transport.CloseIdleConnections() }
+func (f *pageFetcher) closeIdleConns() { f.transport.CloseIdleConnections() }
 
-// fetchScrapePage gets one page of a target and has the target's parser read it. It follows redirects on the same host, and looks for
+// fetchTargetPage gets one page of a target and has the target's parser read it. It follows redirects on the same host, and looks for
 // absent families under their names without dots. It returns the number of bytes read of the body.
-func (f *pageFetcher) fetchScrapePage(ctx context.Context, l *scrapeLoop, e *targetEndpoint, page exposition.PageOptions) (exposition.ParsedPage, int64, error) {
+func (f *pageFetcher) fetchTargetPage(ctx context.Context, l *scrapeLoop, e *targetEndpoint, page exposition.PageOptions) (exposition.ParsedPage, int64, error) {
 	if e.urlErr != nil {
 		return exposition.ParsedPage{}, 0, e.urlErr
 	}
@@ -88,33 +88,33 @@ func (f *pageFetcher) fetchScrapePage(ctx context.Context, l *scrapeLoop, e *tar
 		return r, 0, err
 	}
 	now := time.Now()
-	r, n, err := f.fetchNamedOrWholeScrapePage(ctx, l, e, page, now)
+	r, n, err := f.fetchNamedOrWholePage(ctx, l, e, page, now)
 	for range maxRedirects {
-		if !e.followScrapeRedirect(err) {
+		if !e.followTargetRedirect(err) {
 			break
 		}
-		r, n, err = f.fetchNamedOrWholeScrapePage(ctx, l, e, page, now)
+		r, n, err = f.fetchNamedOrWholePage(ctx, l, e, page, now)
 	}
-	if err == nil && f.revealHiddenScrapeFamilies(ctx, l, e, page, r, now) {
-		return f.fetchRevealedScrapePage(ctx, l, e, page, r)
+	if err == nil && f.revealHiddenFamilies(ctx, l, e, page, r, now) {
+		return f.fetchRevealedPage(ctx, l, e, page, r)
 	}
-	if isScrapeErrorStatus(err) {
-		e.forgetScrapeRedirect()
+	if isTargetErrorStatus(err) {
+		e.forgetTargetRedirect()
 	}
 	return r, n, err
 }
 
-// fetchNamedOrWholeScrapePage gets the families by name, or the whole page. If the target rejects family names, it asks for the whole page
+// fetchNamedOrWholePage gets the families by name, or the whole page. If the target rejects family names, it asks for the whole page
 // at once, and so do later calls for namesRetry.
-func (f *pageFetcher) fetchNamedOrWholeScrapePage(ctx context.Context, l *scrapeLoop, e *targetEndpoint, page exposition.PageOptions, now time.Time) (exposition.ParsedPage, int64, error) {
-	if e.asksForWholePage(now) {
-		return f.requestScrapePage(ctx, l, e, e.wholePageScrapeRequest(), l.parser, page)
+func (f *pageFetcher) fetchNamedOrWholePage(ctx context.Context, l *scrapeLoop, e *targetEndpoint, page exposition.PageOptions, now time.Time) (exposition.ParsedPage, int64, error) {
+	if e.requestsWholePage(now) {
+		return f.requestTargetPage(ctx, l, e, e.getWholePageRequest(), l.parser, page)
 	}
-	r, n, err := f.requestScrapePage(ctx, l, e, e.namedRequest, l.parser, page)
-	if err == nil || now.Before(e.namedUntil) || !isScrapeErrorStatus(err) {
+	r, n, err := f.requestTargetPage(ctx, l, e, e.namedRequest, l.parser, page)
+	if err == nil || now.Before(e.namedUntil) || !isTargetErrorStatus(err) {
 		return r, n, err
 	}
-	r, n, err = f.requestScrapePage(ctx, l, e, e.wholePageScrapeRequest(), l.parser, page)
+	r, n, err = f.requestTargetPage(ctx, l, e, e.getWholePageRequest(), l.parser, page)
 	var unfit *exposition.Error
 	if err == nil || errors.As(err, &unfit) {
 		e.wholeUntil = now.Add(namesRetry)
@@ -124,26 +124,26 @@ func (f *pageFetcher) fetchNamedOrWholeScrapePage(ctx context.Context, l *scrape
 	return r, n, err
 }
 
-// isScrapeErrorStatus reports whether err is a response with a status of 400 or more.
-func isScrapeErrorStatus(err error) bool {
+// isTargetErrorStatus reports whether err is a response with a status of 400 or more.
+func isTargetErrorStatus(err error) bool {
 	var status *statusError
 	return errors.As(err, &status) && status.code >= 400
 }
 
-// requestScrapePage makes one request and has the parser p read the page.
-func (f *pageFetcher) requestScrapePage(ctx context.Context, l *scrapeLoop, e *targetEndpoint, q requestTemplate, p *exposition.Parser, page exposition.PageOptions) (exposition.ParsedPage, int64, error) {
+// requestTargetPage makes one request and has the parser p read the page.
+func (f *pageFetcher) requestTargetPage(ctx context.Context, l *scrapeLoop, e *targetEndpoint, q requestTemplate, p *exposition.Parser, page exposition.PageOptions) (exposition.ParsedPage, int64, error) {
 	if q.raw == nil {
-		return f.fetchScrapeByNetHTTP(ctx, l, q.netHTTP, p, page)
+		return f.fetchPageByNetHTTP(ctx, l, q.netHTTP, p, page)
 	}
 	resp, err := f.client.Get(ctx, &l.conn, &l.inflight, e.dialAddress, q.raw, time.Now())
 	if err != nil {
 		return exposition.ParsedPage{}, 0, err
 	}
 	defer resp.Close()
-	return f.parseScrapeResponsePage(resp, p, page)
+	return f.parseResponsePage(resp, p, page)
 }
 
-func (f *pageFetcher) fetchScrapeByNetHTTP(ctx context.Context, l *scrapeLoop, template *http.Request, p *exposition.Parser, page exposition.PageOptions) (exposition.ParsedPage, int64, error) {
+func (f *pageFetcher) fetchPageByNetHTTP(ctx context.Context, l *scrapeLoop, template *http.Request, p *exposition.Parser, page exposition.PageOptions) (exposition.ParsedPage, int64, error) {
 	ctx, release := l.inflight.DeriveContext(ctx)
 	defer release()
 	// The transport alone, without a Client around it: no redirects, no cookies, fewer allocations.
@@ -156,19 +156,19 @@ func (f *pageFetcher) fetchScrapeByNetHTTP(ctx context.Context, l *scrapeLoop, t
 	resp := http1.NewResponse(got, *buffer)
 	defer resp.Close()
 	resp.Answered = time.Now()
-	return f.parseScrapeResponsePage(resp, p, page)
+	return f.parseResponsePage(resp, p, page)
 }
 
-// parseScrapeResponsePage has p read the page in a response. It returns the number of bytes read of the body.
+// parseResponsePage has p read the page in a response. It returns the number of bytes read of the body.
 //
 // The time of the page is the time of the first byte of the response: a target reads its counters just before it writes them. A
 // busy target lets the request wait before that, so that the start of the scrape would be too early by another time on
 // every scrape, as would be the middle. A target that always takes long to read its counters is always as late: its rates are
 // right.
-func (f *pageFetcher) parseScrapeResponsePage(resp *http1.Response, p *exposition.Parser, page exposition.PageOptions) (r exposition.ParsedPage, n int64, err error) {
+func (f *pageFetcher) parseResponsePage(resp *http1.Response, p *exposition.Parser, page exposition.PageOptions) (r exposition.ParsedPage, n int64, err error) {
 	if resp.Status != http.StatusOK {
-		wantsTLS := drainScrapeResponse(resp) && resp.Status == http.StatusBadRequest
-		return r, 0, newScrapeStatusError(resp.Status, resp.Location, wantsTLS)
+		wantsTLS := drainResponseBody(resp) && resp.Status == http.StatusBadRequest
+		return r, 0, newTargetStatusError(resp.Status, resp.Location, wantsTLS)
 	}
 	if page.Format, err = exposition.DetectFormat(resp.ContentType, resp.ContentEncoding); err != nil {
 		return r, 0, err
@@ -177,9 +177,9 @@ func (f *pageFetcher) parseScrapeResponsePage(resp *http1.Response, p *expositio
 		return r, 0, err
 	}
 	page.Complete = resp.Delimited
-	page.Now = f.clock.scrapeClockTimeAt(resp.Answered)
+	page.Now = f.clock.clockTimeAt(resp.Answered)
 	p.BeginPage(page)
-	if n, err = copyScrapedBody(p, resp); err == nil && resp.IsCut() {
+	if n, err = copyPageBody(p, resp); err == nil && resp.IsCut() {
 		err = &exposition.Error{Kind: exposition.KindTruncated, Detail: "truncated page: its Content-Length is less than its bytes"}
 	}
 	if err != nil {
@@ -190,9 +190,9 @@ func (f *pageFetcher) parseScrapeResponsePage(resp *http1.Response, p *expositio
 	return r, n, err
 }
 
-// drainScrapeResponse reads the rest of a body, at most maxDrainedBytes. It reports whether the body mentions HTTPS, as servers of TLS do
+// drainResponseBody reads the rest of a body, at most maxDrainedBytes. It reports whether the body mentions HTTPS, as servers of TLS do
 // in their answer to plain HTTP.
-func drainScrapeResponse(resp *http1.Response) (mentionsHTTPS bool) {
+func drainResponseBody(resp *http1.Response) (mentionsHTTPS bool) {
 	for n := 0; n < maxDrainedBytes; {
 		piece, err := resp.NextPiece()
 		if err != nil {
@@ -204,8 +204,8 @@ func drainScrapeResponse(resp *http1.Response) (mentionsHTTPS bool) {
 	return mentionsHTTPS
 }
 
-// copyScrapedBody writes a body into a parser and returns the number of bytes read.
-func copyScrapedBody(parser io.Writer, resp *http1.Response) (n int64, err error) {
+// copyPageBody writes a body into a parser and returns the number of bytes read.
+func copyPageBody(parser io.Writer, resp *http1.Response) (n int64, err error) {
 	for {
 		piece, err := resp.NextPiece()
 		if errors.Is(err, io.EOF) {

@@ -25,9 +25,9 @@ func (m *Manager) scrapeTargetSafely(ctx context.Context, j *scrapeJob) (o scrap
 	return m.scrapeTarget(ctx, j)
 }
 
-// renewPanickedScrapeLoop ends the series of a loop after a panic and gives it a new parser and a new connection: the panic may have
+// renewPanickedLoop ends the series of a loop after a panic and gives it a new parser and a new connection: the panic may have
 // left the old ones in any state. A second panic leaves the series without markers; they then end by age.
-func (m *Manager) renewPanickedScrapeLoop(l *scrapeLoop) {
+func (m *Manager) renewPanickedLoop(l *scrapeLoop) {
 	own := l.parser.OwnLabels()
 	defer func() {
 		if fault := recover(); fault != nil {
@@ -36,5 +36,5 @@ func (m *Manager) renewPanickedScrapeLoop(l *scrapeLoop) {
 		}
 		l.parser, l.rejectedFamilies = exposition.NewParser(own), nil
 	}()
-	m.endScrapeLoopSeries(l, m.clock.Now().UnixMilli())
+	m.endLoopSeries(l, m.clock.Now().UnixMilli())
 }

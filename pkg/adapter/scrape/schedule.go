@@ -24,19 +24,19 @@ func computeScrapeOffset(key metric.Object, seed uint64) scrapeOffset {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(key.Namespace + "/" + key.Name))
 	// FNV's high bits hardly differ between names that differ at their end; mix them.
-	slot := mixScrapeOffsetBits(h.Sum64()^seed) % slotsPerInterval
-	return scrapeOffset((float64(slot) + float64(mixScrapeOffsetBits(seed)>>11)/(1<<53)) / slotsPerInterval)
+	slot := mixOffsetBits(h.Sum64()^seed) % slotsPerInterval
+	return scrapeOffset((float64(slot) + float64(mixOffsetBits(seed)>>11)/(1<<53)) / slotsPerInterval)
 }
 
-// mixScrapeOffsetBits applies the last step of splitmix64.
-func mixScrapeOffsetBits(x uint64) uint64 {
+// mixOffsetBits applies the last step of splitmix64.
+func mixOffsetBits(x uint64) uint64 {
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 	x = (x ^ x>>27) * 0x94d049bb133111eb
 	return x ^ x>>31
 }
 
-// offsetInScrapeInterval returns the offset as a time from the beginning of an interval.
-func (p scrapeOffset) offsetInScrapeInterval(interval time.Duration) time.Duration {
+// offsetInInterval returns the offset as a time from the beginning of an interval.
+func (p scrapeOffset) offsetInInterval(interval time.Duration) time.Duration {
 	return time.Duration(float64(p) * float64(interval))
 }
 
@@ -62,7 +62,7 @@ func nextScrapeTime(due, now time.Time, interval time.Duration, p scrapeOffset) 
 		next = next.Add(time.Duration(missed) * interval)
 	}
 	// In whole nanoseconds, so that targets due together stay together.
-	off := (p.offsetInScrapeInterval(interval) - time.Duration(next.UnixNano())%interval) % interval
+	off := (p.offsetInInterval(interval) - time.Duration(next.UnixNano())%interval) % interval
 	switch {
 	case off >= interval/2:
 		off -= interval
@@ -100,10 +100,10 @@ func (q *loopQueue) pushScrapeLoop(l *scrapeLoop) bool {
 
 func (q *loopQueue) popScrapeLoop() *scrapeLoop { return heap.Pop(q).(*scrapeLoop) }
 
-// advanceDueScrapeLoops moves due times forward so that no loop waits for longer than a new interval.
-func (q loopQueue) advanceDueScrapeLoops(now time.Time, interval time.Duration) {
+// advanceDueLoops moves due times forward so that no loop waits for longer than a new interval.
+func (q loopQueue) advanceDueLoops(now time.Time, interval time.Duration) {
 	for _, l := range q {
-		if latest := now.Add(l.offset.offsetInScrapeInterval(interval)); l.due.After(latest) {
+		if latest := now.Add(l.offset.offsetInInterval(interval)); l.due.After(latest) {
 			l.due = latest
 		}
 	}

@@ -140,7 +140,7 @@ func New(appender Appender, opts Options) *Manager {
 	m := newMetrics(opts.Registerer)
 	return &Manager{
 		appender: appender,
-		fetcher:  newScrapePageFetcher(opts),
+		fetcher:  newPageFetcher(opts),
 		metrics:  m,
 		panics:   panics.NewGuard("scrape", m.panics),
 		clock:    opts.Clock,
@@ -188,7 +188,7 @@ func (m *Manager) startDueScrapes(ctx context.Context, now time.Time) time.Durat
 	defer m.mu.Unlock()
 	m.lastTick = now
 	for m.dueLoops.Len() > 0 && !m.dueLoops[0].due.After(now) {
-		if l := m.dueLoops.popScrapeLoop(); !l.isScrapeLoopOver() {
+		if l := m.dueLoops.popScrapeLoop(); !l.isLoopOver() {
 			m.awaitScrapePlace(l)
 		}
 	}
@@ -206,7 +206,7 @@ func (m *Manager) startDueScrapes(ctx context.Context, now time.Time) time.Durat
 // caller holds m.mu.
 func (m *Manager) startNextScrape(now time.Time) *scrapeJob {
 	for _, lane := range [...]lane{fastLane, slowLane} {
-		if l := m.nextReadyScrapeLoop(lane); l != nil {
+		if l := m.nextReadyLoop(lane); l != nil {
 			return m.startScrape(l, now)
 		}
 	}
@@ -217,16 +217,16 @@ func (m *Manager) startNextScrape(now time.Time) *scrapeJob {
 // must not hold up all other scrapes until the last of its scrapes has timed out. A waiting scrape costs some 20 KiB.
 const slowLaneFactor = 4
 
-// scrapeLaneCapacity returns the number of scrapes that a lane may hold. The caller holds m.mu.
-func (m *Manager) scrapeLaneCapacity(l lane) int {
+// findLaneCapacity returns the number of scrapes that a lane may hold. The caller holds m.mu.
+func (m *Manager) findLaneCapacity(l lane) int {
 	if l == slowLane {
 		return slowLaneFactor * m.opts.MaxConcurrent
 	}
 	return m.opts.MaxConcurrent
 }
 
-// fastScrapeLaneLimit returns the longest time of a scrape in the fast lane. A longer scrape waits for its target and costs no CPU.
-func fastScrapeLaneLimit(timeout time.Duration) time.Duration { return timeout / 8 }
+// computeFastLaneLimit returns the longest time of a scrape in the fast lane. A longer scrape waits for its target and costs no CPU.
+func computeFastLaneLimit(timeout time.Duration) time.Duration { return timeout / 8 }
 
 // changeScrapeLanes moves long scrapes from the fast lane to the slow lane, as far as their namespaces have places there. It returns
 // the time until its next call is due. The caller holds m.mu.
@@ -235,7 +235,7 @@ func (m *Manager) changeScrapeLanes(now time.Time) time.Duration {
 	for m.fastJobs.scrapeQueueLength() > 0 {
 		j := m.fastJobs.peekScrapeQueue()
 		if !j.ended {
-			if left := fastScrapeLaneLimit(j.opts.Timeout) - now.Sub(j.started); left > 0 {
+			if left := computeFastLaneLimit(j.opts.Timeout) - now.Sub(j.started); left > 0 {
 				return min(maxSchedulerSleep, left)
 			}
 			if !m.moveLongScrape(j) {
@@ -276,7 +276,7 @@ func (m *Manager) Reconfigure(opts Options) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if opts.Interval != m.opts.Interval { // else every target keeps its phase
-		m.dueLoops.advanceDueScrapeLoops(now, opts.Interval)
+		m.dueLoops.advanceDueLoops(now, opts.Interval)
 	}
 	m.opts = &opts
 	m.wakeScrapeScheduler()

@@ -19,7 +19,7 @@ type lane int
 
 const (
 	fastLane lane = iota
-	slowLane      // the last scrape or the scrape under way took longer than fastScrapeLaneLimit
+	slowLane      // the last scrape or the scrape under way took longer than computeFastLaneLimit
 )
 
 // scrapeLoop is one target for as long as it is a target. It is in the queue, in a ready list, or in a scrape, or it waits for
@@ -64,7 +64,7 @@ func newScrapeLoop(t metric.Target, families rankedFamilies, p scrapeOffset) *sc
 	own.Set("namespace", t.Namespace).Set("pod", t.Pod).Set("node", t.Node)
 	return &scrapeLoop{
 		key: t.Key(), uid: t.UID, node: t.Node, offset: p,
-		endpoint: newScrapeEndpoint(t.URL, families.families), asked: families,
+		endpoint: newTargetEndpoint(t.URL, families.families), asked: families,
 		started: t.Started, finished: t.Finished, stopped: t.Stopped, ready: t.Ready, ending: t.Ending,
 		parser: exposition.NewParser(own.Labels()),
 	}
@@ -76,8 +76,8 @@ func (l *scrapeLoop) isLoopOfTarget(t metric.Target) bool {
 	return l.uid == t.UID && l.node == t.Node && l.endpoint.url == t.URL && (t.Ending || !l.ended)
 }
 
-// isScrapeLoopOver reports whether no scrape follows.
-func (l *scrapeLoop) isScrapeLoopOver() bool { return l.retired || l.ended }
+// isLoopOver reports whether no scrape follows.
+func (l *scrapeLoop) isLoopOver() bool { return l.retired || l.ended }
 
 // updateScrapeTarget applies the changes of a target at now; a scrape under way keeps the previous families.
 func (l *scrapeLoop) updateScrapeTarget(t metric.Target, families rankedFamilies, now time.Time) {
@@ -130,7 +130,7 @@ type scrapeOutcome struct {
 // startScrape returns a scrape of l that starts now. The caller holds m.mu.
 func (m *Manager) startScrape(l *scrapeLoop, now time.Time) *scrapeJob {
 	if l.endpoint.families != l.asked.families {
-		l.endpoint = l.endpoint.cloneScrapeEndpointForFamilies(l.asked.families)
+		l.endpoint = l.endpoint.cloneForFamilies(l.asked.families)
 	}
 	l.scraping = true
 	l.inflight.SetDeadline(now.Add(m.opts.Timeout))
@@ -167,9 +167,9 @@ func (m *Manager) scrapeTarget(ctx context.Context, j *scrapeJob) scrapeOutcome 
 		page.Started = time.Time{}
 	}
 	var r exposition.ParsedPage
-	r, o.bytes, o.err = m.fetcher.fetchScrapePage(ctx, j.loop, j.endpoint, page)
+	r, o.bytes, o.err = m.fetcher.fetchTargetPage(ctx, j.loop, j.endpoint, page)
 	if o.err == nil || !j.ready { // else the pod may serve requests that no page shows: see endFailedScrapeSeries
-		m.endScrapeLoopPredecessor(j.loop, m.clock.scrapeClockTimeAt(o.start).UnixMilli()-1)
+		m.endLoopPredecessor(j.loop, m.clock.clockTimeAt(o.start).UnixMilli()-1)
 	}
 	if o.err == nil {
 		o.families = r.Families
@@ -212,26 +212,26 @@ func (m *Manager) recordScrapeOutcome(j *scrapeJob, o scrapeOutcome) (before, af
 	m.running[j.lane]--
 	l.places.running[j.lane]--
 	if o.panicked {
-		m.renewPanickedScrapeLoop(l)
+		m.renewPanickedLoop(l)
 	}
 	if l.retired {
-		m.finishRetiredScrapeLoop(l)
+		m.finishRetiredLoop(l)
 		return "", "", false
 	}
 	before = l.status.failure
-	if o.cancelled && l.ending && l.inflight.WasInterrupted() { // see prepareScrapeTargetEnd
-		m.endTerminatedScrapeLoop(l)
+	if o.cancelled && l.ending && l.inflight.WasInterrupted() { // see prepareTargetEnd
+		m.endTerminatedLoop(l)
 		return before, before, true
 	}
 	if !o.cancelled {
 		m.markTargetScraped(l)
 		if o.err != nil && j.ending {
-			m.endTerminatedScrapeLoop(l)
+			m.endTerminatedLoop(l)
 			return before, before, true
 		}
-		l.status.recordScrape(j, o, m.clock.scrapeClockTimeAt(o.end))
-		m.endFailedScrapeSeries(l, m.clock.scrapeClockTimeAt(o.end))
-		l.lane = o.nextScrapeLane(j.opts.Timeout)
+		l.status.recordScrape(j, o, m.clock.clockTimeAt(o.end))
+		m.endFailedScrapeSeries(l, m.clock.clockTimeAt(o.end))
+		l.lane = o.chooseNextLane(j.opts.Timeout)
 	}
 	interval := m.opts.Interval
 	if l.ending {
@@ -243,9 +243,9 @@ func (m *Manager) recordScrapeOutcome(j *scrapeJob, o scrapeOutcome) (before, af
 	return before, l.status.failure, false
 }
 
-// nextScrapeLane returns the lane of a target's next scrape.
-func (o scrapeOutcome) nextScrapeLane(timeout time.Duration) lane {
-	if o.end.Sub(o.start) > fastScrapeLaneLimit(timeout) {
+// chooseNextLane returns the lane of a target's next scrape.
+func (o scrapeOutcome) chooseNextLane(timeout time.Duration) lane {
+	if o.end.Sub(o.start) > computeFastLaneLimit(timeout) {
 		return slowLane
 	}
 	return fastLane

@@ -19,7 +19,7 @@ func (m *Manager) SetTargets(targets []metric.Target) {
 	now := time.Now()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	demands := m.ages.nextScrapeDemands(m.families)
+	demands := m.ages.beginTargetDemands(m.families)
 	loops := make(map[metric.Object]*scrapeLoop, len(targets))
 	var added []*scrapeLoop
 	for _, t := range targets {
@@ -27,23 +27,23 @@ func (m *Manager) SetTargets(targets []metric.Target) {
 		if loops[key] != nil {
 			continue
 		}
-		families := demands.rankScrapeFamilies(t.Namespace, t.Families, t.Standing)
+		families := demands.rankTargetFamilies(t.Namespace, t.Families, t.Standing)
 		l := m.loops[key]
 		if l != nil && l.isLoopOfTarget(t) {
 			begins := t.Ending && !l.ending
-			l.updateScrapeTarget(t, families, m.clock.scrapeClockTimeAt(now))
+			l.updateScrapeTarget(t, families, m.clock.clockTimeAt(now))
 			delete(m.loops, key)
 			switch {
 			case begins:
-				m.prepareScrapeTargetEnd(l, now)
+				m.prepareTargetEnd(l, now)
 			case l.status.cause != "" && !l.status.seriesEnded && !l.scraping:
-				m.endFailedScrapeSeries(l, m.clock.scrapeClockTimeAt(now))
+				m.endFailedScrapeSeries(l, m.clock.clockTimeAt(now))
 			case !l.ready && !l.scraping:
-				m.endUnseenScrapeCounts(l, m.clock.scrapeClockTimeAt(now))
+				m.endUnseenCounters(l, m.clock.clockTimeAt(now))
 			}
 		} else {
 			l = newScrapeLoop(t, families, computeScrapeOffset(key, m.seed))
-			l.places = m.scrapePlacesOf(key.Namespace)
+			l.places = m.joinNamespacePlaces(key.Namespace)
 			l.reserve = func(bytes int64) error { return m.appender.Reserve(key.Namespace, bytes) }
 			m.takeOverScrapeLoop(l)
 			added = append(added, l)
@@ -54,14 +54,14 @@ func (m *Manager) SetTargets(targets []metric.Target) {
 		m.retireScrapeLoop(l)
 	}
 	m.loops, m.families, m.ages = loops, demands.compiled, demands.ages
-	m.scheduleNewScrapeLoops(added, now)
+	m.scheduleNewLoops(added, now)
 	m.metrics.targets.Set(float64(len(loops)))
 	m.wakeScrapeScheduler()
 }
 
-// scheduleNewScrapeLoops schedules new loops; the caller has written the markers of their predecessors. A loop whose predecessor is
+// scheduleNewLoops schedules new loops; the caller has written the markers of their predecessors. A loop whose predecessor is
 // still in a scrape waits for the end of that scrape.
-func (m *Manager) scheduleNewScrapeLoops(added []*scrapeLoop, now time.Time) {
+func (m *Manager) scheduleNewLoops(added []*scrapeLoop, now time.Time) {
 	if !m.targetsSet {
 		m.targetsSet = true
 		m.firstRoundLeft = len(added)
@@ -83,32 +83,32 @@ func (m *Manager) scheduleScrapeLoop(l *scrapeLoop, due time.Time) {
 	}
 }
 
-// retireScrapeLoop ends a loop. If the loop is in a scrape, it interrupts the scrape, and finishRetiredScrapeLoop writes the markers.
+// retireScrapeLoop ends a loop. If the loop is in a scrape, it interrupts the scrape, and finishRetiredLoop writes the markers.
 func (m *Manager) retireScrapeLoop(l *scrapeLoop) {
 	l.retired = true
 	if !l.scraping {
-		m.endScrapeLoopPredecessor(l, m.clock.Now().UnixMilli())
+		m.endLoopPredecessor(l, m.clock.Now().UnixMilli())
 	}
-	m.leaveScrapePlaces(l)
+	m.leaveNamespacePlaces(l)
 	m.markTargetScraped(l)
 	if l.scraping {
 		l.inflight.Interrupt()
 		m.retiring[l.key] = l
 		return
 	}
-	m.endRetiredScrapeLoop(l)
+	m.endRetiredLoop(l)
 }
 
-// finishRetiredScrapeLoop ends a retired loop after its scrape, and schedules its successor.
-func (m *Manager) finishRetiredScrapeLoop(l *scrapeLoop) {
-	m.endScrapeLoopPredecessor(l, m.clock.Now().UnixMilli())
+// finishRetiredLoop ends a retired loop after its scrape, and schedules its successor.
+func (m *Manager) finishRetiredLoop(l *scrapeLoop) {
+	m.endLoopPredecessor(l, m.clock.Now().UnixMilli())
 	delete(m.retiring, l.key)
 	successor := m.loops[l.key]
-	if successor != nil && successor.isSuccessorOfScrapeLoop(l) {
+	if successor != nil && successor.isSuccessorOfLoop(l) {
 		l.conn.Close()
 		successor.predecessor = l
 	} else {
-		m.endRetiredScrapeLoop(l)
+		m.endRetiredLoop(l)
 	}
 	if successor != nil {
 		m.scheduleScrapeLoop(successor, time.Now())
@@ -119,48 +119,48 @@ func (m *Manager) finishRetiredScrapeLoop(l *scrapeLoop) {
 // families of that loop; their series go on until the first scrape of the new loop.
 func (m *Manager) takeOverScrapeLoop(l *scrapeLoop) {
 	before := m.loops[l.key]
-	if before == nil || !l.isSuccessorOfScrapeLoop(before) {
+	if before == nil || !l.isSuccessorOfLoop(before) {
 		return
 	}
 	l.status = before.status.copyTargetStatus()
-	if before.scraping { // see finishRetiredScrapeLoop
+	if before.scraping { // see finishRetiredLoop
 		return
 	}
 	delete(m.loops, l.key)
 	before.retired = true
-	m.leaveScrapePlaces(before)
+	m.leaveNamespacePlaces(before)
 	m.markTargetScraped(before)
-	m.endScrapeLoopPredecessor(before, m.clock.Now().UnixMilli())
+	m.endLoopPredecessor(before, m.clock.Now().UnixMilli())
 	before.conn.Close()
 	l.predecessor = before
 }
 
-// isSuccessorOfScrapeLoop reports whether a loop scrapes another URL of the same pod, while it goes on.
-func (l *scrapeLoop) isSuccessorOfScrapeLoop(before *scrapeLoop) bool {
+// isSuccessorOfLoop reports whether a loop scrapes another URL of the same pod, while it goes on.
+func (l *scrapeLoop) isSuccessorOfLoop(before *scrapeLoop) bool {
 	return l.uid == before.uid && l.node == before.node && !l.ending
 }
 
-// endScrapeLoopPredecessor ends the series of a loop's predecessor, if they go on.
-func (m *Manager) endScrapeLoopPredecessor(l *scrapeLoop, at int64) {
+// endLoopPredecessor ends the series of a loop's predecessor, if they go on.
+func (m *Manager) endLoopPredecessor(l *scrapeLoop, at int64) {
 	if l.predecessor != nil {
-		m.endScrapeLoopSeries(l.predecessor, at)
+		m.endLoopSeries(l.predecessor, at)
 		l.predecessor = nil
 	}
 }
 
-// prepareScrapeTargetEnd prepares for the end of a pod. The series of a pod that has not answered for a while end now, which tells
+// prepareTargetEnd prepares for the end of a pod. The series of a pod that has not answered for a while end now, which tells
 // until when its counts are unknown. Another pod is scraped soon: it may live for less than an interval.
-func (m *Manager) prepareScrapeTargetEnd(l *scrapeLoop, now time.Time) {
+func (m *Manager) prepareTargetEnd(l *scrapeLoop, now time.Time) {
 	if l.ended {
 		return
 	}
-	silent := l.status.cause != "" && m.clock.scrapeClockTimeAt(now).Sub(l.status.pageAt) > 2*m.opts.Interval
+	silent := l.status.cause != "" && m.clock.clockTimeAt(now).Sub(l.status.pageAt) > 2*m.opts.Interval
 	switch {
 	case silent && l.scraping:
 		l.inflight.Interrupt()
 		return
 	case silent:
-		m.endTerminatedScrapeLoop(l)
+		m.endTerminatedLoop(l)
 		return
 	case l.scraping:
 		return
@@ -172,20 +172,20 @@ func (m *Manager) prepareScrapeTargetEnd(l *scrapeLoop, now time.Time) {
 	}
 }
 
-// endTerminatedScrapeLoop ends the series of a pod that is being deleted: when that began, if no page has followed, so that its last counts are
+// endTerminatedLoop ends the series of a pod that is being deleted: when that began, if no page has followed, so that its last counts are
 // on none; else at their newest samples. The loop stays, without scrapes, until it is no longer a target.
-func (m *Manager) endTerminatedScrapeLoop(l *scrapeLoop) {
+func (m *Manager) endTerminatedLoop(l *scrapeLoop) {
 	l.ended = true
-	m.endScrapeLoopSeries(l, l.endingAt.UnixMilli())
+	m.endLoopSeries(l, l.endingAt.UnixMilli())
 }
 
-// endRetiredScrapeLoop ends the series of a loop that is no longer a target.
-func (m *Manager) endRetiredScrapeLoop(l *scrapeLoop) {
+// endRetiredLoop ends the series of a loop that is no longer a target.
+func (m *Manager) endRetiredLoop(l *scrapeLoop) {
 	if l.ending {
-		m.endTerminatedScrapeLoop(l)
+		m.endTerminatedLoop(l)
 		return
 	}
-	m.endScrapeLoopSeries(l, m.clock.Now().UnixMilli())
+	m.endLoopSeries(l, m.clock.Now().UnixMilli())
 }
 
 // maxReadinessLag is how much later than its process's end a pod is known not to be ready, in scrape intervals.
@@ -197,7 +197,7 @@ const maxReadinessLag = 2
 // the same, only a refused connection shows that nothing is served.
 func (m *Manager) endFailedScrapeSeries(l *scrapeLoop, now time.Time) {
 	if !l.ready {
-		m.endUnseenScrapeCounts(l, now)
+		m.endUnseenCounters(l, now)
 	}
 	s, replaced := &l.status, l.replaced
 	l.replaced = false
@@ -205,18 +205,18 @@ func (m *Manager) endFailedScrapeSeries(l *scrapeLoop, now time.Time) {
 	if l.parser == nil || s.cause == "" || !replaced && (!idle || s.seriesEnded && s.refusedAt.IsZero()) {
 		return
 	}
-	t := max(l.scrapeSeriesEnd(now, m.opts.Interval).UnixMilli(), l.newestSample+1)
+	t := max(l.findSeriesEnd(now, m.opts.Interval).UnixMilli(), l.newestSample+1)
 	s.seriesEnded, l.readyAt = true, time.Time{}
-	m.endScrapeLoopPredecessor(l, t)
+	m.endLoopPredecessor(l, t)
 	for _, s := range l.parser.EndSeries(t) {
-		m.appendScrapeStaleMarker(s, t)
+		m.appendStaleMarker(s, t)
 	}
 	l.newestSample = t
 }
 
-// endUnseenScrapeCounts moves the end of a target's counters to the time until which the pod was ready again: its counts since their
+// endUnseenCounters moves the end of a target's counters to the time until which the pod was ready again: its counts since their
 // end is on no page.
-func (m *Manager) endUnseenScrapeCounts(l *scrapeLoop, now time.Time) {
+func (m *Manager) endUnseenCounters(l *scrapeLoop, now time.Time) {
 	if l.parser == nil || !l.status.seriesEnded || l.readyAt.IsZero() {
 		return
 	}
@@ -226,15 +226,15 @@ func (m *Manager) endUnseenScrapeCounts(l *scrapeLoop, now time.Time) {
 	until := max(now.UnixMilli(), l.newestSample+2)
 	l.readyAt = time.Time{}
 	for _, before := range l.parser.EndCountersAgain(until) {
-		m.appendScrapedBeginning(l, before)
-		m.appendScrapeStaleMarker(before.Series, until)
+		m.appendCounterBeginning(l, before)
+		m.appendStaleMarker(before.Series, until)
 		l.newestSample = until
 	}
 }
 
-// scrapeSeriesEnd returns the time at which the series of a target ended that serves nothing: when its process ended if the cluster tells, or
+// findSeriesEnd returns the time at which the series of a target ended that serves nothing: when its process ended if the cluster tells, or
 // when it stopped being ready, or shortly before at a refused connection. Until then it may have counted.
-func (l *scrapeLoop) scrapeSeriesEnd(now time.Time, interval time.Duration) time.Time {
+func (l *scrapeLoop) findSeriesEnd(now time.Time, interval time.Duration) time.Time {
 	s := &l.status
 	if s.seriesEnded { // a counter that comes back smaller began later
 		return now
@@ -266,17 +266,17 @@ func (m *Manager) markTargetScraped(l *scrapeLoop) {
 	}
 }
 
-// endScrapeLoopSeries writes a staleness marker, at least behind its newest sample, to every series of a loop, and closes its
+// endLoopSeries writes a staleness marker, at least behind its newest sample, to every series of a loop, and closes its
 // connection. Series without a sample for longer than the appender keeps samples have ended before.
-func (m *Manager) endScrapeLoopSeries(l *scrapeLoop, at int64) {
+func (m *Manager) endLoopSeries(l *scrapeLoop, at int64) {
 	l.conn.Close()
 	if l.parser == nil {
 		return
 	}
-	m.endUnseenScrapeCounts(l, m.clock.Now())
+	m.endUnseenCounters(l, m.clock.Now())
 	if at = max(at, l.newestSample+1); at-l.newestSample <= m.opts.Retention.Milliseconds() {
 		for _, s := range l.parser.AliveSeries() {
-			m.appendScrapeStaleMarker(s, at)
+			m.appendStaleMarker(s, at)
 		}
 	}
 	l.parser.Release()

@@ -44,7 +44,7 @@ func (m *Manager) reassignScrapeWorker(w scrapeWorker, o scrapeOutcome) *scrapeJ
 	}
 	m.changeScrapeLanes(o.end) // first: else long scrapes would never leave the fast lane
 	if j := m.startNextScrape(o.end); j != nil {
-		if m.waiting[fastLane].scrapeQueueLength() > 0 && m.running[fastLane] < m.scrapeLaneCapacity(fastLane) {
+		if m.waiting[fastLane].scrapeQueueLength() > 0 && m.running[fastLane] < m.findLaneCapacity(fastLane) {
 			m.wakeScrapeScheduler()
 		}
 		return j
@@ -72,7 +72,7 @@ func (m *Manager) stopScrapes() {
 	}
 	m.mu.Unlock()
 	m.scrapes.Wait()
-	m.fetcher.closeIdleScrapeConns()
+	m.fetcher.closeIdleConns()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, l := range m.loops {

@@ -13,13 +13,13 @@ const maxChunkLine = 4 << 10
 
 var errMalformedChunks = errors.New("malformed chunked encoding")
 
-// readHTTP1ChunkHeader reads the line with the length of the next chunk; the last chunk has a length of 0.
-func (r *responseReader) readHTTP1ChunkHeader() error {
+// readChunkHeader reads the line with the length of the next chunk; the last chunk has a length of 0.
+func (r *responseReader) readChunkHeader() error {
 	if r.bodyEnded {
 		return nil
 	}
 	if r.inChunk {
-		line, err := r.readHTTP1ChunkLine()
+		line, err := r.readChunkLine()
 		if err != nil {
 			return err
 		}
@@ -27,11 +27,11 @@ func (r *responseReader) readHTTP1ChunkHeader() error {
 			return errMalformedChunks
 		}
 	}
-	line, err := r.readHTTP1ChunkLine()
+	line, err := r.readChunkLine()
 	if err != nil {
 		return err
 	}
-	if r.bytesLeft, err = r.parseHTTP1ChunkSize(line); err != nil {
+	if r.bytesLeft, err = r.parseChunkSize(line); err != nil {
 		return err
 	}
 	r.inChunk = true
@@ -40,7 +40,7 @@ func (r *responseReader) readHTTP1ChunkHeader() error {
 	}
 	// The body is complete. Headers may follow, in any form; the scraper needs neither the headers nor a connection with
 	// headers left to read.
-	line, err = r.readHTTP1ChunkLine()
+	line, err = r.readChunkLine()
 	if err != nil && !errors.Is(err, errMalformedChunks) {
 		return err
 	}
@@ -48,8 +48,8 @@ func (r *responseReader) readHTTP1ChunkHeader() error {
 	return nil
 }
 
-// readHTTP1ChunkLine reads a line and returns it without its line break.
-func (r *responseReader) readHTTP1ChunkLine() ([]byte, error) {
+// readChunkLine reads a line and returns it without its line break.
+func (r *responseReader) readChunkLine() ([]byte, error) {
 	for {
 		at := r.buf[r.lo:r.hi]
 		if end := bytes.IndexByte(at, '\n'); end >= 0 {
@@ -64,17 +64,17 @@ func (r *responseReader) readHTTP1ChunkLine() ([]byte, error) {
 		if len(at) > maxChunkLine {
 			return nil, errMalformedChunks
 		}
-		if err := r.readMoreHTTP1Body(); err != nil {
+		if err := r.readMoreBody(); err != nil {
 			return nil, err
 		}
 	}
 }
 
-// parseHTTP1ChunkSize parses the length of a chunk, which extensions may follow. It bounds the sum of extensions by the sum of
+// parseChunkSize parses the length of a chunk, which extensions may follow. It bounds the sum of extensions by the sum of
 // contents: a page is bounded, and so must be the bytes around it.
-func (r *responseReader) parseHTTP1ChunkSize(line []byte) (int64, error) {
+func (r *responseReader) parseChunkSize(line []byte) (int64, error) {
 	size, _, _ := bytes.Cut(line, []byte{';'})
-	n, ok := parseHTTP1HexSize(bytes.TrimRight(size, " \t"))
+	n, ok := parseHexSize(bytes.TrimRight(size, " \t"))
 	if !ok {
 		return 0, errMalformedChunks
 	}
@@ -88,15 +88,15 @@ func (r *responseReader) parseHTTP1ChunkSize(line []byte) (int64, error) {
 	return n, nil
 }
 
-// parseHTTP1HexSize parses a hexadecimal number of at most 16 digits. It clips a number above math.MaxInt64.
-func parseHTTP1HexSize(b []byte) (n int64, ok bool) {
+// parseHexSize parses a hexadecimal number of at most 16 digits. It clips a number above math.MaxInt64.
+func parseHexSize(b []byte) (n int64, ok bool) {
 	if len(b) == 0 || len(b) > 16 {
 		return 0, false
 	}
 	var sum uint64
 	for _, c := range b {
 		var digit byte
-		switch c = lowerHTTP1Byte(c); {
+		switch c = lowerHeaderByte(c); {
 		case '0' <= c && c <= '9':
 			digit = c - '0'
 		case 'a' <= c && c <= 'f':

@@ -33,20 +33,20 @@ type Client struct {
 // and in belong to the request until the caller closes the response. With an error there is no response.
 func (c *Client) Get(ctx context.Context, conn *Conn, in *Inflight, address string, request []byte, now time.Time) (*Response, error) {
 	for {
-		kept, err := c.ensureHTTP1Conn(ctx, conn, in, address, now)
+		kept, err := c.ensureOpenConn(ctx, conn, in, address, now)
 		if err != nil {
 			return nil, err
 		}
-		resp, err := c.roundTripHTTP1(conn, in, request, kept)
-		if err == nil || !kept || !isUnansweredHTTP1Request(err) {
+		resp, err := c.roundTripRequest(conn, in, request, kept)
+		if err == nil || !kept || !isUnansweredRequest(err) {
 			return resp, err
 		}
 	}
 }
 
-// ensureHTTP1Conn opens the connection unless it is open already. It reports whether an earlier request used the connection.
-func (c *Client) ensureHTTP1Conn(ctx context.Context, conn *Conn, in *Inflight, address string, now time.Time) (kept bool, err error) {
-	if conn.isKeptHTTP1Conn(address, now, c.MaxConnIdle) {
+// ensureOpenConn opens the connection unless it is open already. It reports whether an earlier request used the connection.
+func (c *Client) ensureOpenConn(ctx context.Context, conn *Conn, in *Inflight, address string, now time.Time) (kept bool, err error) {
+	if conn.isKeptConn(address, now, c.MaxConnIdle) {
 		conn.lastUsed = now
 		return true, nil
 	}
@@ -61,34 +61,34 @@ func (c *Client) ensureHTTP1Conn(ctx context.Context, conn *Conn, in *Inflight, 
 	return false, nil
 }
 
-// roundTripHTTP1 sends a request and reads the header of the response. The caller's goroutine does it all, without handing
+// roundTripRequest sends a request and reads the header of the response. The caller's goroutine does it all, without handing
 // anything over.
-func (c *Client) roundTripHTTP1(conn *Conn, in *Inflight, request []byte, kept bool) (*Response, error) {
-	r := c.borrowHTTP1Reader()
-	r.beginHTTP1Response(conn.conn)
+func (c *Client) roundTripRequest(conn *Conn, in *Inflight, request []byte, kept bool) (*Response, error) {
+	r := c.borrowReader()
+	r.beginResponse(conn.conn)
 	r.conn, r.inflight = conn, in
-	err := in.attachHTTP1Conn(conn.conn)
+	err := in.attachInflightConn(conn.conn)
 	if err != nil {
 		err = &unansweredError{err}
 	} else {
-		err = r.sendHTTP1AndReadHeader(request, kept)
+		err = r.sendAndReadHeader(request, kept)
 	}
 	if err != nil {
 		r.mustClose = true
-		r.releaseHTTP1Response()
+		r.releaseResponse()
 		return nil, err
 	}
 	return &r.response, nil
 }
 
-func (c *Client) borrowHTTP1Reader() *responseReader {
+func (c *Client) borrowReader() *responseReader {
 	if r, ok := c.readers.Get().(*responseReader); ok {
 		return r
 	}
 	return &responseReader{client: c, smallBuf: make([]byte, smallBufferSize)}
 }
 
-func (c *Client) borrowLargeHTTP1Buffer() *[]byte {
+func (c *Client) borrowLargeBuffer() *[]byte {
 	if b, ok := c.largeBuffers.Get().(*[]byte); ok {
 		return b
 	}

@@ -143,7 +143,7 @@ func TestCloseTwice(t *testing.T) {
 	}
 	resp.Close()
 	resp.Close()
-	if first, second := q.client.borrowHTTP1Reader(), q.client.borrowHTTP1Reader(); first == second {
+	if first, second := q.client.borrowReader(), q.client.borrowReader(); first == second {
 		t.Error("one reader was lent twice")
 	}
 }

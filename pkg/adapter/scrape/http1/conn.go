@@ -26,8 +26,8 @@ func (c *Conn) Close() {
 	}
 }
 
-// isKeptHTTP1Conn reports whether the connection is open, leads to address, and has not been idle for maxIdle; 0 means no bound.
-func (c *Conn) isKeptHTTP1Conn(address string, now time.Time, maxIdle time.Duration) bool {
+// isKeptConn reports whether the connection is open, leads to address, and has not been idle for maxIdle; 0 means no bound.
+func (c *Conn) isKeptConn(address string, now time.Time, maxIdle time.Duration) bool {
 	return c.conn != nil && c.address == address && (maxIdle <= 0 || now.Sub(c.lastUsed) < maxIdle)
 }
 
@@ -36,7 +36,7 @@ type unansweredError struct{ error }
 
 func (e *unansweredError) Unwrap() error { return e.error }
 
-func isUnansweredHTTP1Request(err error) bool {
+func isUnansweredRequest(err error) bool {
 	var unanswered *unansweredError
 	return errors.As(err, &unanswered)
 }
@@ -45,12 +45,12 @@ func isUnansweredHTTP1Request(err error) bool {
 // this request.
 var errIdleTimeout = errors.New("connection timed out while idle")
 
-// sendHTTP1AndReadHeader sends a request and reads the header of the response. A connection with a response of status 408 is not
+// sendAndReadHeader sends a request and reads the header of the response. A connection with a response of status 408 is not
 // used again.
-func (r *responseReader) sendHTTP1AndReadHeader(request []byte, kept bool) error {
+func (r *responseReader) sendAndReadHeader(request []byte, kept bool) error {
 	_, err := r.conn.conn.Write(request)
 	if err == nil {
-		err = r.readHTTP1Header()
+		err = r.readResponseHeader()
 		r.response.Answered = r.answered
 	}
 	switch {

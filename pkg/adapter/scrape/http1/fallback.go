@@ -23,9 +23,9 @@ type fallbackResponse struct {
 // maxInterimResponses bounds the responses with a status of 1xx that may come before the response.
 const maxInterimResponses = 5
 
-// readHTTP1ResponseByNetHTTP reads the header of a response from its beginning, which is in the buffer.
-func (r *responseReader) readHTTP1ResponseByNetHTTP() error {
-	if err := detectHTTP1OtherProtocol(r.buf[:r.hi]); err != nil {
+// readHeaderByNetHTTP reads the header of a response from its beginning, which is in the buffer.
+func (r *responseReader) readHeaderByNetHTTP() error {
+	if err := detectOtherProtocol(r.buf[:r.hi]); err != nil {
 		return err
 	}
 	begun := bytes.NewReader(bytes.Clone(r.buf[:r.hi]))
@@ -45,7 +45,7 @@ func (r *responseReader) readHTTP1ResponseByNetHTTP() error {
 		}
 		if resp.StatusCode/100 != 1 || resp.StatusCode == http.StatusSwitchingProtocols {
 			header.N = math.MaxInt64
-			r.response = newHTTP1ResponseOfNetHTTP(resp, r.smallBuf)
+			r.response = newNetHTTPResponse(resp, r.smallBuf)
 			r.response.reader = r
 			r.fallback = &fallbackResponse{netHTTPBody: r.response.body.(*netHTTPBody), reader: in, resp: resp}
 			return nil
@@ -54,6 +54,6 @@ func (r *responseReader) readHTTP1ResponseByNetHTTP() error {
 	return errors.New("too many interim responses")
 }
 
-func (f *fallbackResponse) isHTTP1FallbackConnReusable() bool {
+func (f *fallbackResponse) isFallbackConnReusable() bool {
 	return f.ended && !f.resp.Close && f.reader.Buffered() == 0 && f.resp.StatusCode != http.StatusSwitchingProtocols
 }

@@ -47,8 +47,8 @@ func (i *Inflight) WasInterrupted() bool {
 	return i.interrupted
 }
 
-// attachHTTP1Conn makes the deadline and Interrupt end reads and writes of conn, until detachHTTP1Conn.
-func (i *Inflight) attachHTTP1Conn(conn net.Conn) error {
+// attachInflightConn makes the deadline and Interrupt end reads and writes of conn, until detachInflightConn.
+func (i *Inflight) attachInflightConn(conn net.Conn) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.interrupted {
@@ -58,7 +58,7 @@ func (i *Inflight) attachHTTP1Conn(conn net.Conn) error {
 	return conn.SetDeadline(i.deadline)
 }
 
-func (i *Inflight) detachHTTP1Conn() {
+func (i *Inflight) detachInflightConn() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.conn = nil

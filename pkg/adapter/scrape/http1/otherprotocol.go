@@ -23,8 +23,8 @@ func (e *OtherProtocolError) Error() string {
 // maxFirstLineBytes bounds OtherProtocolError.FirstLine.
 const maxFirstLineBytes = 100
 
-// detectHTTP1OtherProtocol returns an *OtherProtocolError for the beginning of a response that is not HTTP, or nil.
-func detectHTTP1OtherProtocol(begin []byte) error {
+// detectOtherProtocol returns an *OtherProtocolError for the beginning of a response that is not HTTP, or nil.
+func detectOtherProtocol(begin []byte) error {
 	const http = "HTTP/"
 	if n := min(len(begin), len(http)); string(begin[:n]) == http[:n] {
 		return nil

@@ -40,50 +40,50 @@ type responseReader struct {
 	inChunk       bool  // a chunk has begun: a line break follows its bytes
 	bodyEnded     bool  // the whole body was returned
 	hasTrailer    bool  // headers follow the last chunk
-	chunkOverhead int64 // see parseHTTP1ChunkSize
+	chunkOverhead int64 // see parseChunkSize
 	fallback      *fallbackResponse
 }
 
 var _ responseBody = (*responseReader)(nil)
 
-// beginHTTP1Response prepares for the next response, which comes from src.
-func (r *responseReader) beginHTTP1Response(src io.Reader) {
+// beginResponse prepares for the next response, which comes from src.
+func (r *responseReader) beginResponse(src io.Reader) {
 	*r = responseReader{client: r.client, smallBuf: r.smallBuf, src: src, buf: r.smallBuf}
 }
 
-// returnHTTP1Buffers gives back the borrowed buffer and forgets the response. No piece of the body may be used any more.
-func (r *responseReader) returnHTTP1Buffers() {
+// returnReaderBuffers gives back the borrowed buffer and forgets the response. No piece of the body may be used any more.
+func (r *responseReader) returnReaderBuffers() {
 	if r.largeBuf != nil {
 		r.client.largeBuffers.Put(r.largeBuf)
 	}
 	*r = responseReader{client: r.client, smallBuf: r.smallBuf}
 }
 
-// releaseHTTP1Response ends the request: it keeps or closes the connection, and gives r back to its Client.
-func (r *responseReader) releaseHTTP1Response() {
-	r.inflight.detachHTTP1Conn()
-	if !r.isHTTP1ConnReusable() {
+// releaseResponse ends the request: it keeps or closes the connection, and gives r back to its Client.
+func (r *responseReader) releaseResponse() {
+	r.inflight.detachInflightConn()
+	if !r.isConnReusable() {
 		r.conn.Close()
 	}
-	r.returnHTTP1Buffers()
+	r.returnReaderBuffers()
 	r.client.readers.Put(r)
 }
 
-// isHTTP1ConnReusable reports whether the connection may carry another request: the response was read to its end, and no byte
+// isConnReusable reports whether the connection may carry another request: the response was read to its end, and no byte
 // follows it.
-func (r *responseReader) isHTTP1ConnReusable() bool {
+func (r *responseReader) isConnReusable() bool {
 	switch {
 	case r.mustClose:
 		return false
 	case r.fallback != nil:
-		return r.fallback.isHTTP1FallbackConnReusable()
+		return r.fallback.isFallbackConnReusable()
 	}
 	return r.bodyEnded && !r.hasTrailer && r.lo == r.hi
 }
 
-// isHTTP1BodyCut reports whether more than line breaks follow the body, which has a stated length and was read. Another response, which
+// isBodyCut reports whether more than line breaks follow the body, which has a stated length and was read. Another response, which
 // nobody asked for, does not make it a part.
-func (r *responseReader) isHTTP1BodyCut() bool {
+func (r *responseReader) isBodyCut() bool {
 	behind := r.buf[r.lo:r.hi]
 	if r.fallback != nil {
 		behind, _ = r.fallback.reader.Peek(r.fallback.reader.Buffered())
@@ -92,8 +92,8 @@ func (r *responseReader) isHTTP1BodyCut() bool {
 	return r.response.Length >= 0 && len(behind) > 0 && !bytes.HasPrefix(behind, []byte("HTTP/"))
 }
 
-// fillHTTP1Buffer reads bytes and appends them to the buffer, which has room.
-func (r *responseReader) fillHTTP1Buffer() error {
+// fillReaderBuffer reads bytes and appends them to the buffer, which has room.
+func (r *responseReader) fillReaderBuffer() error {
 	for range maxEmptyReads {
 		n, err := r.src.Read(r.buf[r.hi:])
 		if r.hi += n; n > 0 {
@@ -106,26 +106,26 @@ func (r *responseReader) fillHTTP1Buffer() error {
 	return io.ErrNoProgress
 }
 
-// readMoreHTTP1Body makes room and reads more of the body, and perhaps bytes behind it. A body that fills the small buffer gets a large
+// readMoreBody makes room and reads more of the body, and perhaps bytes behind it. A body that fills the small buffer gets a large
 // buffer: a page of 50 KB then takes two or three reads.
-func (r *responseReader) readMoreHTTP1Body() error {
+func (r *responseReader) readMoreBody() error {
 	rest := r.buf[r.lo:r.hi]
 	if r.largeBuf == nil && (r.hi == len(r.buf) || r.bytesLeft > int64(len(r.buf))) {
-		r.largeBuf = r.client.borrowLargeHTTP1Buffer()
+		r.largeBuf = r.client.borrowLargeBuffer()
 		r.buf = *r.largeBuf
 	}
 	r.lo, r.hi = 0, copy(r.buf, rest)
-	err := r.fillHTTP1Buffer()
+	err := r.fillReaderBuffer()
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err
 }
 
-// nextHTTP1BodyPiece returns the next piece of the body, which is valid until the next call.
-func (r *responseReader) nextHTTP1BodyPiece() ([]byte, error) {
+// nextBodyPiece returns the next piece of the body, which is valid until the next call.
+func (r *responseReader) nextBodyPiece() ([]byte, error) {
 	if r.chunked && r.bytesLeft == 0 {
-		if err := r.readHTTP1ChunkHeader(); err != nil {
+		if err := r.readChunkHeader(); err != nil {
 			return nil, err
 		}
 	}
@@ -133,7 +133,7 @@ func (r *responseReader) nextHTTP1BodyPiece() ([]byte, error) {
 		return nil, io.EOF
 	}
 	if r.lo == r.hi {
-		if err := r.readMoreHTTP1Body(); err != nil {
+		if err := r.readMoreBody(); err != nil {
 			return nil, err
 		}
 	}

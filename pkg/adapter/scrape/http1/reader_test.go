@@ -18,7 +18,7 @@ import (
 const testMaxHeaderBytes = 64 << 10
 
 func newTestReader() *responseReader {
-	return (&Client{MaxHeaderBytes: testMaxHeaderBytes}).borrowHTTP1Reader()
+	return (&Client{MaxHeaderBytes: testMaxHeaderBytes}).borrowReader()
 }
 
 // readResult is a response as a reader read it.
@@ -48,9 +48,9 @@ func (c *countingReader) Read(b []byte) (int, error) {
 // readByReader reads a response with responseReader.
 func readByReader(src io.Reader) (got readResult) {
 	r, in := newTestReader(), &countingReader{Reader: src}
-	r.beginHTTP1Response(in)
-	defer r.returnHTTP1Buffers()
-	if got.headErr = r.readHTTP1Header(); got.headErr != nil {
+	r.beginResponse(in)
+	defer r.returnReaderBuffers()
+	if got.headErr = r.readResponseHeader(); got.headErr != nil {
 		return got
 	}
 	got.usual = r.fallback == nil
@@ -69,7 +69,7 @@ func readByReader(src io.Reader) (got readResult) {
 	}
 	got.body = body.String()
 	got.withTrailer = r.hasTrailer
-	got.again, got.consumed = r.isHTTP1ConnReusable(), in.n
+	got.again, got.consumed = r.isConnReusable(), in.n
 	return got
 }
 
@@ -293,17 +293,17 @@ func TestResponseCostsNoAllocation(t *testing.T) {
 		r, src := newTestReader(), strings.NewReader(response)
 		allocs := testing.AllocsPerRun(100, func() {
 			src.Reset(response)
-			r.beginHTTP1Response(src)
-			defer r.returnHTTP1Buffers()
-			if err := r.readHTTP1Header(); err != nil {
+			r.beginResponse(src)
+			defer r.returnReaderBuffers()
+			if err := r.readResponseHeader(); err != nil {
 				t.Fatal(err)
 			}
 			for {
-				if _, err := r.nextHTTP1BodyPiece(); err != nil {
+				if _, err := r.nextBodyPiece(); err != nil {
 					break
 				}
 			}
-			if !r.isHTTP1ConnReusable() {
+			if !r.isConnReusable() {
 				t.Fatal("connection lost")
 			}
 		})

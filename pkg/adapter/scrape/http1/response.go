@@ -27,19 +27,19 @@ type Response struct {
 
 // responseBody is the body of a response.
 type responseBody interface {
-	// nextHTTP1BodyPiece has the contract of Response.NextPiece.
-	nextHTTP1BodyPiece() ([]byte, error)
+	// nextBodyPiece has the contract of Response.NextPiece.
+	nextBodyPiece() ([]byte, error)
 }
 
 // NewResponse returns a response that net/http received, so that a caller of both clients reads bodies in one way. The body
 // is read through buffer.
 func NewResponse(resp *http.Response, buffer []byte) *Response {
-	r := newHTTP1ResponseOfNetHTTP(resp, buffer)
+	r := newNetHTTPResponse(resp, buffer)
 	r.closer = resp.Body
 	return &r
 }
 
-func newHTTP1ResponseOfNetHTTP(resp *http.Response, buffer []byte) Response {
+func newNetHTTPResponse(resp *http.Response, buffer []byte) Response {
 	return Response{
 		Status:      resp.StatusCode,
 		ContentType: resp.Header.Get("Content-Type"), ContentEncoding: resp.Header.Get("Content-Encoding"),
@@ -52,18 +52,18 @@ func newHTTP1ResponseOfNetHTTP(resp *http.Response, buffer []byte) Response {
 
 // NextPiece returns the next piece of the body, which is valid until the next call, and io.EOF at the end. Where the body is
 // shorter than its own framing says, the error is io.ErrUnexpectedEOF.
-func (r *Response) NextPiece() ([]byte, error) { return r.body.nextHTTP1BodyPiece() }
+func (r *Response) NextPiece() ([]byte, error) { return r.body.nextBodyPiece() }
 
 // IsCut reports, behind the last piece, whether the server has sent more bytes than the body's Content-Length: the length is wrong, and
 // the body is a part. It is false of a response of NewResponse, which net/http cuts.
-func (r *Response) IsCut() bool { return r.reader != nil && r.reader.isHTTP1BodyCut() }
+func (r *Response) IsCut() bool { return r.reader != nil && r.reader.isBodyCut() }
 
 // Close gives back the buffers. It keeps the connection if the body was read to its end and the server allows another
 // request; else it closes the connection.
 func (r *Response) Close() {
 	switch {
 	case r.reader != nil:
-		r.reader.releaseHTTP1Response()
+		r.reader.releaseResponse()
 	case r.closer != nil:
 		_ = r.closer.Close() // the body was read as far as necessary
 	}
@@ -76,7 +76,7 @@ type netHTTPBody struct {
 	ended  bool
 }
 
-func (b *netHTTPBody) nextHTTP1BodyPiece() ([]byte, error) {
+func (b *netHTTPBody) nextBodyPiece() ([]byte, error) {
 	for range maxEmptyReads {
 		n, err := b.reader.Read(b.buffer)
 		b.ended = errors.Is(err, io.EOF)
